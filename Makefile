@@ -1,0 +1,76 @@
+# Run `make help` for what there is. Everything needs only Go, git and make;
+# what else a target needs it installs (Debian packages, as root) or builds.
+
+VERSION ?= v0.1.0
+GOARCH  ?= $(shell go env GOARCH)
+IMAGE   ?= ghcr.io/pullprobe/pullprobe:$(VERSION)
+BIN     := $(CURDIR)/bin
+LAB     := $(BIN)/lab
+# One setting for all builds: another one would build everything again.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+
+# $(call timed,WHAT,COMMAND) runs COMMAND and says how long it took.
+timed = @s=$$(date +%s); echo "==> $(1)"; { $(2); } || { echo "==> $(1) FAILED after $$(( $$(date +%s) - s )) s"; exit 1; }; echo "==> $(1): $$(( $$(date +%s) - s )) s"
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## show this help
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## bin/pullprobe, a static binary
+	$(call timed,build pullprobe,GOOS=linux GOARCH=$(GOARCH) $(GOBUILD) -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pullprobe-linux-$(GOARCH) . && ln -sf pullprobe-linux-$(GOARCH) bin/pullprobe)
+
+.PHONY: image
+image: build buildah ## bin/pullprobe-image.tar, an OCI archive of the image that the Dockerfile describes
+	$(call timed,build the image,hack/image.sh $(IMAGE) $(GOARCH) bin/pullprobe-image.tar)
+
+.PHONY: buildah
+buildah:
+	@command -v buildah >/dev/null || { echo "==> installing buildah"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah >/dev/null; }
+
+.PHONY: test
+test: lab-build image ## all tests: unit, integration, and end to end on the lab
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$$($(LAB) bin)/containerd PULLPROBE_REGISTRY=$$($(LAB) bin)/registry PATH=$$PATH:$$($(LAB) bin) go test ./... && cd lab && go test ./...)
+	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+	$(call timed,end-to-end tests,cd lab && go test -tags e2e -count=1 -timeout 40m -v ./e2e || { $(LAB) down; exit 1; })
+	$(call timed,stop the lab,$(LAB) down)
+
+.PHONY: unit
+unit: ## unit tests only: no root, no lab
+	go test ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, golangci-lint
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+	go tool -modfile=hack/tools.mod golangci-lint run
+
+.PHONY: demo
+demo: image lab-build ## start the lab, break some pods, show what pullprobe says
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	@hack/demo.sh
+
+.PHONY: lab-build
+lab-build: ## build what the lab consists of
+	@cd lab && $(GOBUILD) -o $(LAB) ./cmd/lab
+	$(call timed,build the lab,$(LAB) build)
+
+.PHONY: lab-up
+lab-up: lab-build ## start the lab: a real cluster with two nodes on this machine
+	$(call timed,start the lab,$(LAB) up)
+
+.PHONY: lab-down
+lab-down: ## stop the lab and remove all of it
+	@cd lab && $(GOBUILD) -o $(LAB) ./cmd/lab
+	$(call timed,stop the lab,$(LAB) down)
+
+.PHONY: bench-verdict
+bench-verdict: ## time to verdict beside the runtime's own time to fail (the lab must be up)
+	cd lab && go test -tags e2e -count=1 -timeout 30m -run '^$$' -bench Verdict -benchtime 5x ./e2e
+
+.PHONY: clean
+clean: ## remove bin/
+	rm -rf bin

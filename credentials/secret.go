@@ -1,0 +1,133 @@
+package credentials
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The types and keys of pull secrets (k8s.io/api/core/v1).
+const (
+	typeJSON   = "kubernetes.io/dockerconfigjson"
+	keyJSON    = ".dockerconfigjson"
+	typeLegacy = "kubernetes.io/dockercfg"
+	keyLegacy  = ".dockercfg"
+)
+
+// Secret is what a pull secret consists of.
+type Secret struct {
+	Namespace, Name, Type string
+	Data                  map[string][]byte
+}
+
+func (s Secret) source() string { return "secret " + s.Namespace + "/" + s.Name }
+
+// UnusableError says why the kubelet takes nothing from a secret.
+type UnusableError struct {
+	Secret string // namespace/name
+	Reason string // never holds anything out of the secret but names of servers
+	// Fatal: the kubelet fails every pull of a pod that names this secret,
+	// before it asks a registry. Otherwise it passes the secret over in silence.
+	Fatal bool
+}
+
+func (e *UnusableError) Error() string { return "secret " + e.Secret + ": " + e.Reason }
+
+// Decode reads the credentials in a secret. The error is an *UnusableError.
+func Decode(s Secret) ([]Credential, error) {
+	unusable := func(fatal bool, format string, a ...any) error {
+		return &UnusableError{Secret: s.Namespace + "/" + s.Name, Reason: fmt.Sprintf(format, a...), Fatal: fatal}
+	}
+	var auths map[string]entry
+	var err error
+	switch s.Type {
+	case typeJSON:
+		if len(s.Data[keyJSON]) == 0 {
+			return nil, unusable(false, "key %s is empty", keyJSON)
+		}
+		var file struct {
+			Auths map[string]entry `json:"auths"`
+		}
+		err = json.Unmarshal(s.Data[keyJSON], &file)
+		auths = file.Auths
+	case typeLegacy:
+		if len(s.Data[keyLegacy]) == 0 {
+			return nil, unusable(false, "key %s is empty", keyLegacy)
+		}
+		err = json.Unmarshal(s.Data[keyLegacy], &auths)
+	default:
+		return nil, unusable(false, "its type is %q; the kubelet reads only %s and %s", s.Type, typeJSON, typeLegacy)
+	}
+	var bad *authError
+	switch {
+	case errors.As(err, &bad):
+		return nil, unusable(true, "%s", bad.reason)
+	case err != nil:
+		return nil, unusable(true, "%s", describeJSON(err))
+	case len(auths) == 0:
+		return nil, unusable(false, "it has no entry under \"auths\"")
+	}
+	var out []Credential
+	for server, e := range auths {
+		out = append(out, Credential{Server: server, Username: e.Username, Password: e.Password, Source: s.source()})
+	}
+	return out, nil
+}
+
+// describeJSON says what is wrong without quoting what is in the secret.
+func describeJSON(err error) string {
+	var syntax *json.SyntaxError
+	var typ *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("it is not JSON (at byte %d)", syntax.Offset)
+	case errors.As(err, &typ):
+		return fmt.Sprintf("its JSON has a %s where a %s belongs (at byte %d)", typ.Value, typ.Type.Kind(), typ.Offset)
+	}
+	return "it cannot be decoded"
+}
+
+// entry is one server's credential. Only these fields count for the kubelet:
+// an identitytoken is ignored.
+type entry struct {
+	Username, Password string
+}
+
+// authError says what is wrong with an "auth" field.
+type authError struct{ reason string }
+
+func (e *authError) Error() string { return e.reason }
+
+// UnmarshalJSON prefers "auth", which is base64 of user:password, padded or
+// not. Quotes nothing of it in errors.
+func (e *entry) UnmarshalJSON(b []byte) error {
+	var raw struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+		Email    string `json:"email"`
+		Auth     string `json:"auth"`
+	}
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return err
+	}
+	e.Username, e.Password = raw.Username, raw.Password
+	if raw.Auth == "" {
+		return nil
+	}
+	encoding := base64.RawStdEncoding
+	if strings.HasSuffix(strings.TrimSpace(raw.Auth), "=") {
+		encoding = base64.StdEncoding
+	}
+	decoded, err := encoding.DecodeString(raw.Auth)
+	if err != nil {
+		return &authError{"an \"auth\" field is not base64"}
+	}
+	user, password, ok := strings.Cut(string(decoded), ":")
+	if !ok {
+		return &authError{"an \"auth\" field is not base64 of user:password"}
+	}
+	e.Username, e.Password = user, password
+	return nil
+}

@@ -1,0 +1,159 @@
+package report
+
+// Fault says who must act.
+type Fault string
+
+const (
+	FaultNone         Fault = "none"                // nobody
+	FaultUndetermined Fault = "undetermined"        // the evidence does not say
+	FaultConfig       Fault = "cluster-config"      // whoever owns the manifest or the namespace
+	FaultRegistry     Fault = "registry"            // whoever runs the registry, or published what is in it
+	FaultNode         Fault = "node-infrastructure" // whoever runs the nodes and their network
+)
+
+// severity orders faults where one label must speak for several.
+var severity = map[Fault]int{
+	FaultNone: 0, FaultUndetermined: 1, FaultConfig: 2, FaultRegistry: 3, FaultNode: 4,
+}
+
+// Worse reports whether a must be named before b where only one can be.
+func Worse(a, b Fault) bool { return severity[a] > severity[b] }
+
+// Cause is one name from the closed catalogue in docs/causes.md. Names are
+// API: they are never renamed.
+type Cause string
+
+const (
+	Undetermined Cause = "Undetermined"
+
+	// none
+	Healthy         Cause = "Healthy"
+	Recovered       Cause = "Recovered"
+	NotAPullProblem Cause = "NotAPullProblem"
+	Unscheduled     Cause = "Unscheduled"
+
+	// cluster-config
+	InvalidReference        Cause = "InvalidReference"
+	TagNotFound             Cause = "TagNotFound"
+	RepositoryNotFound      Cause = "RepositoryNotFound"
+	AccessDeniedOrMissing   Cause = "AccessDeniedOrMissing"
+	PlatformMismatch        Cause = "PlatformMismatch"
+	NeverPullNotPresent     Cause = "NeverPullNotPresent"
+	PresentNotAuthorized    Cause = "PresentNotAuthorized"
+	SignatureRejected       Cause = "SignatureRejected"
+	PullSecretMissing       Cause = "PullSecretMissing"
+	PullSecretMalformed     Cause = "PullSecretMalformed"
+	PullSecretOtherRegistry Cause = "PullSecretOtherRegistry"
+	PullSecretNotAttached   Cause = "PullSecretNotAttached"
+	CredentialsMissing      Cause = "CredentialsMissing"
+	CredentialsRejected     Cause = "CredentialsRejected"
+	CredentialsExpired      Cause = "CredentialsExpired"
+	AccessForbidden         Cause = "AccessForbidden"
+	HostNotFound            Cause = "HostNotFound"
+
+	// node-infrastructure
+	RuntimeUnavailable       Cause = "RuntimeUnavailable"
+	RuntimeConfigStale       Cause = "RuntimeConfigStale"
+	RuntimeConfigInvalid     Cause = "RuntimeConfigInvalid"
+	SandboxImageUnavailable  Cause = "SandboxImageUnavailable"
+	CredentialProviderFailed Cause = "CredentialProviderFailed"
+	ResolverUnreachable      Cause = "ResolverUnreachable"
+	ResolverFailed           Cause = "ResolverFailed"
+	ResolverWrongAnswer      Cause = "ResolverWrongAnswer"
+	ConnectionRefused        Cause = "ConnectionRefused"
+	ConnectionTimeout        Cause = "ConnectionTimeout"
+	NetworkUnreachable       Cause = "NetworkUnreachable"
+	ConnectionReset          Cause = "ConnectionReset"
+	ProxyUnreachable         Cause = "ProxyUnreachable"
+	ProxyDenied              Cause = "ProxyDenied"
+	TLSHandshakeFailed       Cause = "TLSHandshakeFailed"
+	TLSIntercepted           Cause = "TLSIntercepted"
+	CertificateUntrusted     Cause = "CertificateUntrusted"
+	CertificateNotYetValid   Cause = "CertificateNotYetValid"
+	ClockSkewed              Cause = "ClockSkewed"
+	PlainHTTPRegistry        Cause = "PlainHTTPRegistry"
+	BlobHostUnreachable      Cause = "BlobHostUnreachable"
+	MirrorFaulty             Cause = "MirrorFaulty"
+	DiskFull                 Cause = "DiskFull"
+	InodesExhausted          Cause = "InodesExhausted"
+	DiskReadOnly             Cause = "DiskReadOnly"
+	DiskIOError              Cause = "DiskIOError"
+	UnpackFailed             Cause = "UnpackFailed"
+	PullTimedOut             Cause = "PullTimedOut"
+	PullQueueLimited         Cause = "PullQueueLimited"
+
+	// registry
+	RateLimited             Cause = "RateLimited"
+	RegistryUnavailable     Cause = "RegistryUnavailable"
+	TokenServiceFailed      Cause = "TokenServiceFailed"
+	CertificateExpired      Cause = "CertificateExpired"
+	CertificateNameMismatch Cause = "CertificateNameMismatch"
+	CertificateInvalid      Cause = "CertificateInvalid"
+	UnsupportedManifest     Cause = "UnsupportedManifest"
+	LayerCorrupt            Cause = "LayerCorrupt"
+)
+
+// Catalogue lists every cause with its default fault, grouped by fault in the
+// order of docs/causes.md. What moves a cause to another fault is in
+// [Diagnose].
+func Catalogue() []CauseInfo {
+	var out []CauseInfo
+	for _, g := range catalogue {
+		for _, c := range g.causes {
+			out = append(out, CauseInfo{Cause: c, Fault: g.fault})
+		}
+	}
+	return out
+}
+
+// CauseInfo is one row of the catalogue.
+type CauseInfo struct {
+	Cause Cause
+	Fault Fault // who acts, unless the evidence moves it
+}
+
+// Known reports whether c is in the catalogue.
+func (c Cause) Known() bool { _, ok := defaultFault[c]; return ok }
+
+// DefaultFault is the fault of c unless the evidence moves it; an unknown
+// cause is undetermined.
+func (c Cause) DefaultFault() Fault {
+	if f, ok := defaultFault[c]; ok {
+		return f
+	}
+	return FaultUndetermined
+}
+
+var defaultFault = func() map[Cause]Fault {
+	m := map[Cause]Fault{}
+	for _, r := range Catalogue() {
+		m[r.Cause] = r.Fault
+	}
+	return m
+}()
+
+var catalogue = []struct {
+	fault  Fault
+	causes []Cause
+}{
+	{FaultConfig, []Cause{
+		InvalidReference, TagNotFound, RepositoryNotFound, AccessDeniedOrMissing, PlatformMismatch,
+		NeverPullNotPresent, PresentNotAuthorized, SignatureRejected, PullSecretMissing, PullSecretMalformed,
+		PullSecretOtherRegistry, PullSecretNotAttached, CredentialsMissing, CredentialsRejected,
+		CredentialsExpired, AccessForbidden, HostNotFound,
+	}},
+	{FaultNode, []Cause{
+		RuntimeUnavailable, RuntimeConfigStale, RuntimeConfigInvalid, SandboxImageUnavailable,
+		CredentialProviderFailed, ResolverUnreachable, ResolverFailed, ResolverWrongAnswer, ConnectionRefused,
+		ConnectionTimeout, NetworkUnreachable, ConnectionReset, ProxyUnreachable, ProxyDenied,
+		TLSHandshakeFailed, TLSIntercepted, CertificateUntrusted, CertificateNotYetValid, ClockSkewed,
+		PlainHTTPRegistry, BlobHostUnreachable, MirrorFaulty, DiskFull, InodesExhausted, DiskReadOnly,
+		DiskIOError, UnpackFailed, PullTimedOut, PullQueueLimited,
+	}},
+	{FaultRegistry, []Cause{
+		RateLimited, RegistryUnavailable, TokenServiceFailed, CertificateExpired, CertificateNameMismatch,
+		CertificateInvalid, UnsupportedManifest, LayerCorrupt,
+	}},
+	{FaultNone, []Cause{Healthy, Recovered, NotAPullProblem, Unscheduled}},
+	{FaultUndetermined, []Cause{Undetermined}},
+}

@@ -1,0 +1,522 @@
+package report
+
+import (
+	"slices"
+	"strings"
+)
+
+// Diagnose draws the verdict from the checks of one image. It is a pure
+// function: the same checks give the same verdict, so saved evidence can be
+// replayed.
+//
+// It weighs two witnesses against each other. The one is the runtime, by its
+// own words: the test pull's if there was one, else what the kubelet wrote
+// into the pod's status. The other are the checks made beside it, followed
+// from the goal (the image) back along BlockedBy to the first one that failed.
+// Both agree: confirmed. One alone: likely. They contradict each other and no
+// rule settles it: undetermined.
+func Diagnose(checks []Check) Verdict {
+	d := newEvidence(checks)
+	v := d.verdict()
+	v.Also = d.also(v)
+	if v.Fix == "" {
+		v.Fix = d.fix(v)
+	}
+	if v.Summary == "" {
+		v.Summary = d.summary(v)
+	}
+	return v
+}
+
+// evidence is the list of checks with what is asked of it again and again.
+type evidence struct {
+	checks []Check
+	byID   map[string]*Check
+	words  words
+}
+
+// words are what the runtime or the kubelet said.
+type words struct {
+	check  *Check  // nil: they said nothing
+	cause  Cause   // their best single reading
+	could  []Cause // everything these words are known to have meant
+	proven bool    // the text alone proves the cause
+}
+
+func newEvidence(checks []Check) *evidence {
+	d := &evidence{checks: checks, byID: make(map[string]*Check, len(checks))}
+	for i := range checks {
+		d.byID[checks[i].ID] = &checks[i]
+	}
+	// The test pull is fresher than the pod's status and was made under our eyes.
+	for _, id := range []string{"pull", "pod"} {
+		c := d.byID[id]
+		if c == nil || c.Outcome != Fail {
+			continue
+		}
+		d.words = words{check: c, cause: c.Cause, could: splitCauses(c.Evidence["could"]), proven: c.Evidence["proven"] == "true"}
+		if d.words.cause == "" {
+			d.words.cause = Undetermined
+		}
+		break
+	}
+	return d
+}
+
+func splitCauses(s string) []Cause {
+	var out []Cause
+	for f := range strings.SplitSeq(s, ",") {
+		if c := Cause(strings.TrimSpace(f)); c != "" && c != Undetermined {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// get is the check with this id; a check that is not there is unknown.
+func (d *evidence) get(id string) Check {
+	if c := d.byID[id]; c != nil {
+		return *c
+	}
+	return Check{}
+}
+
+func (d *evidence) failed(id string) bool { return d.get(id).Outcome == Fail }
+
+// verdict weighs the evidence. The order of its steps is the order in which
+// kubelet and runtime come past these things.
+func (d *evidence) verdict() Verdict {
+	if c := d.get("reference"); c.Outcome == Fail {
+		return Verdict{Cause: c.Cause, Fault: c.Cause.DefaultFault(), Confidence: Confirmed, Because: d.because("reference", d.wordsID())}
+	}
+	if p := d.get("pod"); p.Outcome == Pass && p.Cause != "" {
+		// The pod itself says that no pull is in its way.
+		return Verdict{Cause: p.Cause, Fault: p.Cause.DefaultFault(), Confidence: Confirmed, Because: d.because("pod")}
+	}
+	if d.words.proven && d.words.cause == NeverPullNotPresent && d.get("local/"+d.get("reference").Evidence["domain"]).Evidence["present"] == "true" {
+		// Newer kubelets use the same words for an image that is present but was
+		// pulled with credentials that this pod does not have.
+		return Verdict{Cause: PresentNotAuthorized, Fault: FaultConfig, Confidence: Likely, Because: d.because(d.words.check.ID, "local/"+d.get("reference").Evidence["domain"])}
+	}
+	if d.words.proven {
+		return Verdict{Cause: d.words.cause, Fault: d.words.cause.DefaultFault(), Confidence: Confirmed, Because: d.because(d.words.check.ID)}
+	}
+	if c := d.get("runtime"); c.Outcome == Fail {
+		return d.weigh(finding{check: c, because: []string{"runtime"}})
+	}
+	if c := d.get("pull"); c.Outcome == Pass {
+		return d.pulled()
+	}
+	if c := d.get("credentials"); c.Outcome == Fail && c.Evidence["fatal"] == "true" {
+		// The kubelet gives up before it asks anybody (pkg/credentialprovider/secrets).
+		return d.weigh(finding{check: c, because: []string{"credentials"}})
+	}
+	path := d.path()
+	if path.found() {
+		return d.weigh(d.refine(path))
+	}
+	if c := d.get("disk"); c.Outcome == Fail && (d.words.check == nil || d.saysDisk()) {
+		// Whatever was resolved still has to be written.
+		return d.weigh(finding{check: c, because: []string{"disk"}})
+	}
+	if d.words.check != nil {
+		return d.wordsAlone(path)
+	}
+	return d.nothingWrong(path)
+}
+
+// finding is the failed check that the path leads back to.
+type finding struct {
+	check    Check
+	cause    Cause    // if it differs from check.Cause
+	because  []string // ids of the checks that decided it
+	ok       bool     // a host gave all that was asked of it
+	goals    []string // ids of the checks that would prove the image can be had
+	softened bool     // a rule, not agreement, picked this finding: likely at most
+}
+
+func (f finding) found() bool { return f.check.Outcome == Fail }
+
+func (f finding) name() Cause {
+	if f.cause != "" {
+		return f.cause
+	}
+	return f.check.Cause
+}
+
+// hosts lists the registry hosts in the order in which the runtime asks them.
+func (d *evidence) hosts() []string {
+	for _, c := range d.checks {
+		if strings.HasPrefix(c.ID, "hosts/") && c.Evidence["order"] != "" {
+			return strings.Split(c.Evidence["order"], ",")
+		}
+	}
+	var out []string
+	for _, c := range d.checks {
+		if c.Kind == KindManifest && !slices.Contains(out, c.Host) {
+			out = append(out, c.Host)
+		}
+	}
+	return out
+}
+
+// path follows every host from the goal back to what stands in its way.
+func (d *evidence) path() finding {
+	var goals []string
+	var failed []finding
+	for _, h := range d.hosts() {
+		goal := "image/" + h
+		if c := d.get(goal); c.Outcome != Pass && c.Outcome != Fail {
+			goal = "manifest/" + h
+		}
+		goals = append(goals, goal)
+		if d.get(goal).Outcome == Pass {
+			return finding{ok: true, goals: []string{goal}}
+		}
+		if root := d.root(goal); root.Outcome == Fail {
+			failed = append(failed, finding{check: root, because: []string{root.ID}})
+		}
+	}
+	if len(failed) == 0 {
+		return finding{goals: goals}
+	}
+	// With mirrors before it, the upstream decides: a mirror that lacks the
+	// image is what mirrors do, an upstream that cannot be reached is a fault.
+	f := failed[len(failed)-1]
+	for _, other := range failed[:len(failed)-1] {
+		f.because = append(f.because, other.check.ID)
+		f.softened = f.softened || other.check.Cause != f.check.Cause
+	}
+	f.goals = goals
+	return f
+}
+
+// root follows BlockedBy from a check that could not run to the one that
+// failed. A chain that ends elsewhere, or in a circle, gives the zero check.
+func (d *evidence) root(id string) Check {
+	for range d.checks {
+		c := d.get(id)
+		if c.Outcome == Fail || c.BlockedBy == "" {
+			return c
+		}
+		id = c.BlockedBy
+	}
+	return Check{}
+}
+
+// refine replaces what the registry answered by what led to that answer.
+func (d *evidence) refine(f finding) finding {
+	cred := d.get("credentials")
+	switch f.name() {
+	case CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound:
+		// Asked as nobody, while a secret that was meant to be there is not: that is why.
+		anonymous := f.name() == CredentialsMissing || f.check.Evidence["anonymous"] == "true"
+		if cred.Outcome == Fail && anonymous {
+			f.cause = cred.Cause
+			f.because = append([]string{"credentials"}, f.because...)
+		}
+		if cred.Outcome == Skipped && anonymous {
+			f.softened = true
+			f.cause = f.name()
+			if d.words.check != nil && inCredentials(d.words.cause) {
+				f.cause = d.words.cause
+			}
+		}
+	}
+	return f
+}
+
+func inCredentials(c Cause) bool {
+	switch c {
+	case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessDeniedOrMissing, AccessForbidden:
+		return true
+	}
+	return false
+}
+
+// saidAs lists the words in which the runtime speaks of a cause that it cannot
+// itself see, beyond those that the reader of its messages already allows for.
+var saidAs = map[Cause][]Cause{
+	PullSecretMissing:       {CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected},
+	PullSecretOtherRegistry: {CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected},
+	PullSecretNotAttached:   {CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected},
+	CredentialsMissing:      {AccessDeniedOrMissing},
+	CredentialsExpired:      {CredentialsRejected, AccessForbidden},
+	ClockSkewed:             {CertificateExpired, CertificateNotYetValid},
+	RepositoryNotFound:      {TagNotFound},
+	InodesExhausted:         {DiskFull},
+	PlatformMismatch:        {TagNotFound},
+	RuntimeConfigInvalid:    {CertificateUntrusted},
+	ResolverFailed:          {ResolverUnreachable},
+}
+
+// agree reports whether the words can mean this cause.
+func (d *evidence) agree(c Cause) bool {
+	w := d.words
+	return w.check != nil && (w.cause == c || slices.Contains(w.could, c) || slices.Contains(saidAs[c], w.cause))
+}
+
+func (d *evidence) saysDisk() bool {
+	return d.agree(DiskFull) || d.agree(InodesExhausted) || d.agree(DiskReadOnly) || d.agree(DiskIOError)
+}
+
+// weigh puts a finding beside the runtime's words.
+func (d *evidence) weigh(f finding) Verdict {
+	v := Verdict{Cause: f.name(), Because: f.because}
+	v.Fault = d.fault(&v, f)
+	switch {
+	case d.words.check == nil:
+		v.Confidence = atMost(v.Confidence, Likely)
+	case d.agree(f.name()):
+		v.Because = append(v.Because, d.words.check.ID)
+		v.Confidence = atMost(v.Confidence, Confirmed)
+	case d.words.cause == Undetermined, d.words.cause == PullTimedOut, len(d.hosts()) > 1:
+		// Words that say nothing, or that merge several hosts into one error,
+		// do not contradict what was seen.
+		v.Confidence = atMost(v.Confidence, Likely)
+	case stage(f.name()) < stage(d.words.cause):
+		// The checks are stopped earlier than the runtime was when it spoke:
+		// what holds the pull up now is not what it spoke of, but its words are
+		// the older ones unless the test pull said them.
+		if d.words.check.Kind == KindPull {
+			return d.contradicted(f)
+		}
+		v.Confidence = atMost(v.Confidence, Likely)
+		v.WouldDecide = append(v.WouldDecide, "the kubelet's next attempt: its last message ("+string(d.words.cause)+") does not fit what the node sees now")
+	default:
+		return d.contradicted(f)
+	}
+	if f.softened || f.check.Evidence["deadline"] == "true" {
+		v.Confidence = atMost(v.Confidence, Likely)
+	}
+	if f.check.Evidence["deadline"] == "true" && d.words.check == nil {
+		v.WouldDecide = append(v.WouldDecide, "the runtime's own error, which comes when its longer deadline has passed")
+	}
+	if stage(f.name()) == stageDial && d.get("runtime/proxy").Outcome == Skipped {
+		v.Confidence = atMost(v.Confidence, Likely)
+		v.WouldDecide = append(v.WouldDecide, "the runtime's proxy setting, which could not be read")
+	}
+	if c := d.get("credentials"); c.Outcome == Skipped && stage(f.name()) == stageAnswer && f.check.Evidence["anonymous"] == "true" {
+		v.Confidence = atMost(v.Confidence, Likely)
+		v.WouldDecide = append(v.WouldDecide, "the same request with the pod's pull secrets: "+c.Summary)
+	}
+	return v
+}
+
+// atMost lowers have to limit; the empty word is the highest.
+func atMost(have, limit Confidence) Confidence {
+	rank := map[Confidence]int{Uncertain: 1, Likely: 2, Confirmed: 3, "": 4}
+	if rank[have] < rank[limit] {
+		return have
+	}
+	return limit
+}
+
+// contradicted is the verdict where checks and words cannot both be right.
+func (d *evidence) contradicted(f finding) Verdict {
+	return Verdict{
+		Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
+		Because: append(slices.Clone(f.because), d.words.check.ID),
+		Summary: "the runtime says " + string(d.words.cause) + ", but the checks from this node say " + string(f.name()) + ": " + f.check.Summary,
+		WouldDecide: []string{
+			"asking again: one of the two may have been a passing state",
+			"the runtime's own log on this node at the time of the pull",
+		},
+	}
+}
+
+// The stages of a pull in order; a later one is reached only through the
+// earlier ones.
+const (
+	stageLocal  = iota + 1 // before anything is sent
+	stageDNS               // the name
+	stageDial              // the address
+	stageTLS               // the handshake
+	stageAnswer            // what the registry or its token service answers
+	stageImage             // what the manifest says
+	stageBlob              // the layers
+	stageWrite             // the disk, the unpacking
+)
+
+func stage(c Cause) int {
+	switch c {
+	case HostNotFound, ResolverFailed, ResolverUnreachable, ResolverWrongAnswer:
+		return stageDNS
+	case ConnectionRefused, ConnectionTimeout, NetworkUnreachable, ConnectionReset, ProxyUnreachable, ProxyDenied:
+		return stageDial
+	case TLSHandshakeFailed, TLSIntercepted, CertificateUntrusted, CertificateNotYetValid, CertificateExpired,
+		CertificateNameMismatch, CertificateInvalid, ClockSkewed, PlainHTTPRegistry:
+		return stageTLS
+	case TagNotFound, RepositoryNotFound, AccessDeniedOrMissing, AccessForbidden, CredentialsMissing, CredentialsRejected,
+		CredentialsExpired, RateLimited, RegistryUnavailable, TokenServiceFailed, MirrorFaulty,
+		PullSecretMissing, PullSecretOtherRegistry, PullSecretNotAttached, CredentialProviderFailed:
+		return stageAnswer
+	case PlatformMismatch, UnsupportedManifest, SignatureRejected:
+		return stageImage
+	case BlobHostUnreachable, LayerCorrupt, PullTimedOut:
+		return stageBlob
+	case DiskFull, InodesExhausted, DiskReadOnly, DiskIOError, UnpackFailed:
+		return stageWrite
+	}
+	return stageLocal
+}
+
+// fault says who must act, and lowers the verdict's confidence where that was
+// decided by a rule rather than seen.
+func (d *evidence) fault(v *Verdict, f finding) Fault {
+	c := f.name()
+	switch c {
+	case HostNotFound, ConnectionRefused, ConnectionTimeout:
+		return d.faultSeenFromOneNode(v, f)
+	case NetworkUnreachable:
+		if f.check.Evidence["errno"] == "EHOSTUNREACH" {
+			// A router or a neighbour's silence may stand behind it, not this node's own table.
+			v.Confidence = Likely
+		}
+	case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:
+		source := f.check.Evidence["credentialSource"]
+		if strings.HasPrefix(source, "node ") || strings.HasPrefix(source, "provider ") || strings.HasPrefix(source, "runtime ") {
+			return FaultNode
+		}
+	case PlatformMismatch:
+		if f.check.Evidence["publisher"] == "true" {
+			return FaultRegistry
+		}
+	}
+	return c.DefaultFault()
+}
+
+// faultSeenFromOneNode decides what a single node can decide about a host that
+// it does not reach: little, unless something else speaks.
+func (d *evidence) faultSeenFromOneNode(v *Verdict, f finding) Fault {
+	host := f.check.Host
+	domain := d.get("reference").Evidence["domain"]
+	if local := d.get("local/" + domain); local.Outcome == Pass && local.Evidence["count"] != "" && local.Evidence["count"] != "0" {
+		v.Confidence = Likely
+		v.Because = append(v.Because, local.ID)
+		v.WouldDecide = append(v.WouldDecide, "the same check from another node: if it fails there too, "+host+" itself is down")
+		return FaultNode
+	}
+	if f.name() == HostNotFound && d.nobodyResolves(host) {
+		v.Confidence = Likely
+		v.WouldDecide = append(v.WouldDecide, "whether "+host+" is the name you meant, and whether it exists outside this node's resolvers")
+		return FaultConfig
+	}
+	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
+	return FaultUndetermined
+}
+
+func otherNode(c Cause, host string) string {
+	if c == HostNotFound {
+		return "if " + host + " resolves there, this node's resolvers are at fault"
+	}
+	return "if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
+}
+
+// nobodyResolves reports whether every resolver of the node was asked and says
+// that there is no such name.
+func (d *evidence) nobodyResolves(host string) bool {
+	n := 0
+	for _, c := range d.checks {
+		if c.Kind != KindDNS || c.Host != host || c.ID == "dns/"+host {
+			continue
+		}
+		if c.Cause != HostNotFound {
+			return false
+		}
+		n++
+	}
+	return n > 0
+}
+
+// pulled is the verdict after a test pull that worked.
+func (d *evidence) pulled() Verdict {
+	for _, c := range d.checks {
+		if c.Kind == KindImage && c.Outcome == Fail && c.Cause == PlatformMismatch {
+			// The runtime pulls a single manifest of another architecture without a
+			// word; the container then dies with "exec format error".
+			f := finding{check: c, because: []string{c.ID}}
+			v := Verdict{Cause: c.Cause, Confidence: Likely, Because: []string{c.ID, "pull"}}
+			v.Fault = d.fault(&v, f)
+			return v
+		}
+	}
+	cause := Healthy
+	if d.failed("pod") {
+		cause = Recovered
+	}
+	return Verdict{Fault: FaultNone, Cause: cause, Confidence: Confirmed, Because: d.because("pull")}
+}
+
+// wordsAlone is the verdict where no check found what the runtime complains of.
+func (d *evidence) wordsAlone(path finding) Verdict {
+	w := d.words
+	v := Verdict{Cause: w.cause, Because: []string{w.check.ID}, Confidence: Likely}
+	v.Fault = d.fault(&v, finding{check: Check{Host: d.get("reference").Evidence["domain"]}, cause: w.cause})
+	if w.cause == Undetermined {
+		v.Confidence = Uncertain
+		v.Summary = "the runtime's words do not say why, and no check from this node found a fault: " + w.check.Summary
+		v.WouldDecide = append(v.WouldDecide, d.unchecked()...)
+		return v
+	}
+	if path.ok && stage(w.cause) <= stageImage {
+		return Verdict{
+			Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
+			Because:     append([]string{w.check.ID}, path.goals...),
+			Summary:     "the runtime said " + string(w.cause) + ", but every check from this node passes now; it may have been a passing state",
+			WouldDecide: append([]string{"the kubelet's next attempt"}, d.unchecked()...),
+		}
+	}
+	v.WouldDecide = append(v.WouldDecide, d.unchecked()...)
+	return v
+}
+
+// nothingWrong is the verdict where neither words nor checks complain.
+func (d *evidence) nothingWrong(path finding) Verdict {
+	if path.ok {
+		return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: path.goals}
+	}
+	return Verdict{
+		Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
+		Summary:     "nothing failed, but the image was not seen to be available either",
+		WouldDecide: d.unchecked(),
+	}
+}
+
+// unchecked names what was not looked at, as what would decide.
+func (d *evidence) unchecked() []string {
+	var out []string
+	for _, c := range d.checks {
+		if (c.Outcome == Skipped && c.BlockedBy == "") || c.Outcome == Error || c.Outcome == Unknown {
+			out = append(out, c.ID+": "+c.Summary)
+		}
+		if len(out) == 4 {
+			break
+		}
+	}
+	return out
+}
+
+// also lists further causes that were seen, in the order of the checks.
+func (d *evidence) also(v Verdict) []Cause {
+	var out []Cause
+	for _, c := range d.checks {
+		if c.Outcome == Fail && c.Cause != "" && c.Cause != Undetermined && c.Cause != v.Cause && !slices.Contains(out, c.Cause) &&
+			!(c.ID == d.wordsID() && d.agree(v.Cause)) {
+			out = append(out, c.Cause)
+		}
+	}
+	return out
+}
+
+func (d *evidence) wordsID() string {
+	if d.words.check == nil {
+		return ""
+	}
+	return d.words.check.ID
+}
+
+// because keeps the ids that name a check.
+func (d *evidence) because(ids ...string) []string {
+	return slices.DeleteFunc(ids, func(id string) bool { return d.byID[id] == nil })
+}

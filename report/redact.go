@@ -1,0 +1,109 @@
+package report
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what a published check may hold, in bytes.
+const (
+	maxEvidence = 512
+	maxSummary  = 400
+)
+
+// Redactor is the one place that everything passes before it is published or
+// logged. It takes out secrets it knows, whatever looks like a credential, and
+// control characters, and bounds the length of every text.
+type Redactor struct {
+	secrets []string
+}
+
+// NewRedactor knows these secrets. Texts of fewer than four bytes are left out:
+// they would match by accident everywhere.
+func NewRedactor(secrets ...string) Redactor {
+	var r Redactor
+	for _, s := range secrets {
+		if len(s) >= 4 && !slices.Contains(r.secrets, s) {
+			r.secrets = append(r.secrets, s)
+		}
+	}
+	// The longest first, so that a secret that contains another goes whole.
+	slices.SortFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
+	return r
+}
+
+var (
+	userinfo = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/@\s"']+@`)
+	bearer   = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}`)
+	jwt      = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*`)
+	keyed    = regexp.MustCompile(`(?i)\b(password|passwd|token|secret|auth|sig|signature|x-amz-[a-z-]+)=[^&\s"']+`)
+)
+
+const removed = "[redacted]"
+
+// Text redacts one text and bounds it to limit bytes (0: no bound).
+func (r Redactor) Text(s string, limit int) string {
+	for _, secret := range r.secrets {
+		s = strings.ReplaceAll(s, secret, removed)
+	}
+	s = userinfo.ReplaceAllString(s, "${1}"+removed+"@")
+	s = bearer.ReplaceAllString(s, "$1 "+removed)
+	s = jwt.ReplaceAllString(s, removed)
+	s = keyed.ReplaceAllString(s, "$1="+removed)
+	return bound(plain(s), limit)
+}
+
+// plain makes s one line without control characters or invisible ones that
+// change how a line reads (bidirectional overrides, for one).
+func plain(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n', c == '\t', c == '\r':
+			return ' '
+		case unicode.IsControl(c), unicode.Is(unicode.Cf, c), unicode.Is(unicode.Zl, c), unicode.Is(unicode.Zp, c):
+			return -1
+		}
+		return c
+	}, s)
+}
+
+// bound cuts s to limit bytes at a rune's edge and says that it did.
+func bound(s string, limit int) string {
+	if limit <= 0 || len(s) <= limit {
+		return s
+	}
+	const ellipsis = "..."
+	cut := max(limit-len(ellipsis), 0)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + ellipsis
+}
+
+// Check redacts every text of a check.
+func (r Redactor) Check(c Check) Check {
+	c.ID, c.Host, c.Target = r.Text(c.ID, maxSummary), r.Text(c.Host, maxSummary), r.Text(c.Target, maxSummary)
+	c.Summary, c.BlockedBy = r.Text(c.Summary, maxSummary), r.Text(c.BlockedBy, maxSummary)
+	if c.Evidence != nil {
+		e := make(map[string]string, len(c.Evidence))
+		for k, v := range c.Evidence {
+			e[r.Text(k, 64)] = r.Text(v, maxEvidence)
+		}
+		c.Evidence = e
+	}
+	return c
+}
+
+// Checks redacts a list of checks. Diagnose what comes out of it: then the
+// verdict can say nothing that the checks may not.
+func (r Redactor) Checks(in []Check) []Check {
+	out := make([]Check, len(in))
+	for i, c := range in {
+		out[i] = r.Check(c)
+	}
+	return out
+}

@@ -1,0 +1,41 @@
+package report_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	. "github.com/pullprobe/pullprobe/report"
+)
+
+func TestRedactor(t *testing.T) {
+	r := NewRedactor("hunter2", "abc", "hunter2-long")
+	tests := []struct{ in, want string }{
+		{"password is hunter2.", "password is [redacted]."},
+		{"hunter2-long goes whole", "[redacted] goes whole"},
+		{"abc is too short to be told from a word", "abc is too short to be told from a word"},
+		{"Get https://user:pw@registry.example/v2/", "Get https://[redacted]@registry.example/v2/"},
+		{"Authorization: Bearer abcdefghijkl", "Authorization: Bearer [redacted]"},
+		{"token=xyz&scope=pull", "token=[redacted]&scope=pull"},
+		{"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.sig_nature here", "[redacted] here"},
+		{"two\nlines\tand \x1b[31mred\x1b[0m \u202eevil", "two lines and [31mred[0m evil"},
+		{"bad utf-8 \xff", "bad utf-8 ?"},
+	}
+	for _, tt := range tests {
+		if got := r.Text(tt.in, 0); got != tt.want {
+			t.Errorf("%q\n got %q\nwant %q", tt.in, got, tt.want)
+		}
+	}
+	if got := r.Text(strings.Repeat("ü", 100), 21); len(got) > 21 || !strings.HasSuffix(got, "...") {
+		t.Errorf("bounded text is %q", got)
+	}
+}
+
+// A canary in any text of a check must not come out.
+func TestRedactorCoversEveryField(t *testing.T) {
+	const canary = "c4n4ry-s3cret"
+	c := Check{ID: canary, Host: canary, Target: canary, Summary: canary, BlockedBy: canary, Evidence: map[string]string{canary: canary}}
+	if out := fmt.Sprintf("%+v", NewRedactor(canary).Checks([]Check{c})); strings.Contains(out, canary) {
+		t.Error(out)
+	}
+}

@@ -1,0 +1,167 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// width is the number of columns that summaries are wrapped to.
+const width = 80
+
+// shown is how many diagnoses a summary spells out.
+const shown = 20
+
+// TimeLayout is how labels carry a time: RFC 3339 has characters that a label
+// value may not have.
+const TimeLayout = "20060102T150405Z"
+
+// Ask is the line that asks for a new diagnosis of a pod.
+func Ask(pod string) string {
+	ns, name, ok := strings.Cut(pod, "/")
+	if !ok {
+		ns, name = "default", pod
+	}
+	return "kubectl annotate pod -n " + ns + " " + name + " probe=$(date +%s) --overwrite"
+}
+
+// Summary writes the report for a person who reads `kubectl describe cm`:
+// verdicts first, the worst fault first, then the node.
+func (n Node) Summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s. Last looked at %s.\n", n.Node, n.headline(), n.Time.UTC().Format(time.RFC3339))
+	diagnoses := slices.Clone(n.Diagnoses)
+	slices.SortStableFunc(diagnoses, func(a, b Diagnosis) int {
+		return severity[b.Verdict.Fault] - severity[a.Verdict.Fault]
+	})
+	for i, d := range diagnoses {
+		if i == shown {
+			fmt.Fprintf(&b, "\n... and %d more in report.json\n", len(diagnoses)-shown)
+			break
+		}
+		b.WriteByte('\n')
+		d.Text(&b)
+	}
+	if n.Omitted > 0 {
+		fmt.Fprintf(&b, "\n%d older diagnoses left out to keep this report small\n", n.Omitted)
+	}
+	b.WriteString("\nNode\n")
+	field(&b, "disk", n.Disk.state())
+	field(&b, "runtime", n.Runtime.state())
+	return b.String()
+}
+
+func (n Node) headline() string {
+	switch n.Stuck {
+	case 0:
+		return "no pod waits for an image"
+	case 1:
+		return "1 pod waits for an image"
+	}
+	return fmt.Sprintf("%d pods wait for an image", n.Stuck)
+}
+
+// state is the check as one line.
+func (c Check) state() string {
+	switch {
+	case c.Outcome == Unknown:
+		return "not looked at yet"
+	case c.Outcome == Fail && c.Cause != "":
+		return string(c.Cause) + ": " + c.Summary
+	case c.Outcome == Skipped:
+		return "not looked at: " + c.Summary
+	}
+	return c.Summary
+}
+
+// Text writes one diagnosis for a person.
+func (d Diagnosis) Text(w io.Writer) {
+	v := d.Verdict
+	fmt.Fprintf(w, "%s  %s  (%s)\n", v.Fault, v.Cause, v.Confidence)
+	if d.Pod != "" {
+		pod := d.Pod
+		if d.Container != "" {
+			pod += " (" + d.Container + ")"
+		}
+		field(w, "pod", pod)
+	}
+	field(w, "image", d.Image)
+	field(w, "why", v.Summary)
+	if v.Fix != "" {
+		field(w, "fix", v.Fix)
+	}
+	for _, s := range v.WouldDecide {
+		field(w, "decides", s)
+	}
+	if len(v.Because) > 0 {
+		field(w, "because", strings.Join(v.Because, ", "))
+	}
+	if len(v.Also) > 0 {
+		also := make([]string, len(v.Also))
+		for i, c := range v.Also {
+			also[i] = string(c)
+		}
+		field(w, "also", strings.Join(also, ", "))
+	}
+	if not := d.notChecked(); not != "" {
+		field(w, "skipped", not)
+	}
+	if !d.Time.IsZero() {
+		field(w, "at", d.Time.UTC().Format(time.RFC3339))
+	}
+	if d.Pod != "" {
+		fmt.Fprintf(w, "  %-8s %s\n", "again", Ask(d.Pod))
+	}
+}
+
+// notChecked names the checks that nobody blocked and that were still not
+// made, with the reason.
+func (d Diagnosis) notChecked() string {
+	var out []string
+	for _, c := range d.Checks {
+		if c.Outcome == Skipped && c.BlockedBy == "" {
+			out = append(out, c.ID+" ("+c.Summary+")")
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// field writes a labelled text, wrapped with a hanging indent. Words longer
+// than a line are left whole: they are names to be copied.
+func field(w io.Writer, label, text string) {
+	const indent = 11
+	line := fmt.Sprintf("  %-8s ", label)
+	col := len(line)
+	first := true
+	for word := range strings.FieldsSeq(text) {
+		if !first && col+1+len(word) > width {
+			fmt.Fprintln(w, line)
+			line, col, first = strings.Repeat(" ", indent), indent, true
+		}
+		if !first {
+			line += " "
+			col++
+		}
+		line += word
+		col += len(word)
+		first = false
+	}
+	fmt.Fprintln(w, line)
+}
+
+// Worst is the verdict that speaks for a node: the most severe fault, and of
+// those the newest. Without diagnoses the node is healthy as far as is known.
+func Worst(diagnoses []Diagnosis) (Fault, Cause) {
+	fault, cause := FaultNone, Healthy
+	var at time.Time
+	for _, d := range diagnoses {
+		v := d.Verdict
+		if Worse(v.Fault, fault) || v.Fault == fault && (cause == Healthy || d.Time.After(at)) {
+			fault, cause, at = v.Fault, cmp.Or(v.Cause, Undetermined), d.Time
+		}
+	}
+	return fault, cause
+}
