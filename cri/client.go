@@ -1,0 +1,137 @@
+package cri
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const (
+	// dialTimeout bounds one attempt to connect. A listening unix socket
+	// answers at once; only a full backlog of a hung runtime takes longer.
+	dialTimeout = 2 * time.Second
+
+	// maxMessage is the largest answer taken from the runtime, the kubelet's
+	// own bound (maxMsgSize in k8s.io/cri-client): a node with thousands of
+	// images lists them in one message.
+	maxMessage = 16 << 20
+)
+
+// Client speaks CRI v1 over one unix socket. It is safe for concurrent use.
+//
+// It connects when first asked and again whenever the runtime was restarted or
+// its socket replaced; while the socket is away every call fails at once with
+// codes.Unavailable, and up to a second after it is back. A
+// container that mounts the socket must mount its directory: a mount of the
+// socket file itself stays on the old inode when the runtime makes a new one.
+type Client struct {
+	path    string
+	socket  *socket
+	conn    *grpc.ClientConn
+	runtime runtimeapi.RuntimeServiceClient
+	image   runtimeapi.ImageServiceClient
+}
+
+// New returns a client of the socket that endpoint names, "unix:///path" or an
+// absolute path. It does no I/O: a socket that is not there shows at the first
+// call.
+func New(endpoint string) (*Client, error) {
+	path, err := socketPath(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	sock := &socket{path: path}
+	conn, err := grpc.NewClient("passthrough:///localhost", // the authority that the kubelet sends too
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return sock.dial(ctx) }),
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			sock.dropIfReplaced()
+			return invoke(ctx, method, req, reply, cc, opts...)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: dialTimeout,
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithDisableServiceConfig(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("runtime endpoint %q: %w", endpoint, err)
+	}
+	return &Client{
+		path:    path,
+		socket:  sock,
+		conn:    conn,
+		runtime: runtimeapi.NewRuntimeServiceClient(conn),
+		image:   runtimeapi.NewImageServiceClient(conn),
+	}, nil
+}
+
+// socket dials one path and remembers which file it met there.
+type socket struct {
+	path string
+
+	mu   sync.Mutex
+	conn net.Conn
+	file os.FileInfo // what path was when conn was dialled
+}
+
+func (s *socket) dial(ctx context.Context) (net.Conn, error) {
+	file, err := os.Stat(s.path) // before: a socket replaced meanwhile costs one more dial
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.file = conn, file
+	return conn, nil
+}
+
+// dropIfReplaced ends a connection whose socket has made way for another. The
+// process behind the old one may linger, but the kubelet's pulls go to the
+// new one.
+func (s *socket) dropIfReplaced() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return
+	}
+	if now, err := os.Stat(s.path); err == nil && !os.SameFile(now, s.file) {
+		s.conn.Close()
+		s.conn = nil
+	}
+}
+
+func socketPath(endpoint string) (string, error) {
+	path := endpoint
+	if scheme, rest, ok := strings.Cut(endpoint, "://"); ok {
+		if scheme != "unix" {
+			return "", fmt.Errorf("runtime endpoint %q: want unix:///path, not %s://", endpoint, scheme)
+		}
+		path = rest
+	}
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("runtime endpoint %q: want unix:///path or an absolute path", endpoint)
+	}
+	return filepath.Clean(path), nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Socket is the path of the runtime's socket.
+func (c *Client) Socket() string { return c.path }

@@ -1,0 +1,176 @@
+package cri
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/distribution/reference"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Image is one image in the runtime's store. The ID is the digest of its
+// configuration; several names may stand for one ID.
+type Image struct {
+	ID      string   // "sha256:…"
+	Tags    []string // "registry/repository:tag"
+	Digests []string // "registry/repository@sha256:…"
+	Size    int64    // bytes, as the runtime counts them (containerd: compressed)
+	Pinned  bool     // never garbage collected: the sandbox image
+}
+
+// Container is one container that the runtime knows, running or not.
+type Container struct {
+	ID       string
+	Name     string
+	Created  time.Time
+	ImageID  string   // empty from runtimes older than CRI 1.29
+	ImageRef string   // digested reference, or the ID again (containerd)
+	Image    string   // reference that it was created from, as resolved by the kubelet
+	Asked    string   // reference in the pod's manifest, if the runtime kept it
+	Volumes  []string // images mounted as volumes; filled by [Client.ContainersUsing] only
+}
+
+// Images lists the images in the runtime's store.
+func (c *Client) Images(ctx context.Context) ([]Image, error) {
+	r, err := c.image.ListImages(ctx, &runtimeapi.ListImagesRequest{})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Image, 0, len(r.GetImages()))
+	for _, i := range r.GetImages() {
+		out = append(out, imageOf(i))
+	}
+	return out, nil
+}
+
+// ImageStatus looks ref up in the runtime's store: a name or an ID, resolved
+// as the runtime would. The second result says whether it is there.
+func (c *Client) ImageStatus(ctx context.Context, ref string) (Image, bool, error) {
+	r, err := c.image.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
+	if err != nil || r.GetImage() == nil {
+		return Image{}, false, err
+	}
+	return imageOf(r.GetImage()), true, nil
+}
+
+func imageOf(i *runtimeapi.Image) Image {
+	return Image{
+		ID:      i.GetId(),
+		Tags:    slices.Clone(i.GetRepoTags()),
+		Digests: slices.Clone(i.GetRepoDigests()),
+		Size:    int64(min(i.GetSize(), 1<<62)),
+		Pinned:  i.GetPinned(),
+	}
+}
+
+// Containers lists every container, whatever its state. A container that has
+// exited still needs its image until the kubelet removes it.
+func (c *Client) Containers(ctx context.Context) ([]Container, error) {
+	r, err := c.runtime.ListContainers(ctx, &runtimeapi.ListContainersRequest{})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Container, 0, len(r.GetContainers()))
+	for _, k := range r.GetContainers() {
+		out = append(out, Container{
+			ID:       k.GetId(),
+			Name:     k.GetMetadata().GetName(),
+			Created:  time.Unix(0, k.GetCreatedAt()),
+			ImageID:  k.GetImageId(),
+			ImageRef: k.GetImageRef(),
+			Image:    k.GetImage().GetImage(),
+			Asked:    k.GetImage().GetUserSpecifiedImage(),
+		})
+	}
+	return out, nil
+}
+
+// ContainersUsing lists the containers that use img, as their own image or as
+// an image volume. Volumes are in no list of the CRI, so the containers
+// created at or after since are asked for theirs one by one; a caller that
+// knows img arrived at that time need not ask the older ones.
+func (c *Client) ContainersUsing(ctx context.Context, img Image, since time.Time) ([]Container, error) {
+	all, err := c.Containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Container
+	for _, k := range all {
+		if !k.Uses(img) && !k.Created.Before(since) {
+			if k.Volumes, err = c.volumes(ctx, k.ID); err != nil {
+				return nil, err
+			}
+		}
+		if k.Uses(img) {
+			out = append(out, k)
+		}
+	}
+	return out, nil
+}
+
+func (c *Client) volumes(ctx context.Context, id string) ([]string, error) {
+	r, err := c.runtime.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id})
+	if isNotFound(err) {
+		return nil, nil // removed since it was listed
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, m := range r.GetStatus().GetMounts() {
+		if ref := m.GetImage().GetImage(); ref != "" {
+			out = append(out, ref)
+		}
+	}
+	return out, nil
+}
+
+// Uses reports whether k was made from img or mounts it. Runtimes differ in
+// which of the fields they fill, and with what, so any of them counts.
+func (k Container) Uses(img Image) bool {
+	for _, ref := range append([]string{k.ImageID, k.ImageRef, k.Image, k.Asked}, k.Volumes...) {
+		if img.named(ref) {
+			return true
+		}
+	}
+	return false
+}
+
+// named reports whether ref, an ID or a name in any spelling, stands for i.
+func (i Image) named(ref string) bool {
+	if ref == "" {
+		return false
+	}
+	if ref == i.ID || slices.Contains(i.Tags, ref) || slices.Contains(i.Digests, ref) {
+		return true
+	}
+	full, ok := familiar(ref)
+	return ok && (slices.Contains(i.Tags, full) || slices.Contains(i.Digests, full))
+}
+
+// familiar spells ref out as runtimes store it: "nginx" is
+// "docker.io/library/nginx:latest", and a digest drops the tag beside it.
+func familiar(ref string) (string, bool) {
+	named, err := reference.ParseDockerRef(ref)
+	if err != nil {
+		return "", false
+	}
+	return named.String(), true
+}
+
+// ImageFS names the mount points of the runtime's image file systems, as the
+// runtime's own mount namespace spells them.
+func (c *Client) ImageFS(ctx context.Context) ([]string, error) {
+	r, err := c.image.ImageFsInfo(ctx, &runtimeapi.ImageFsInfoRequest{})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, fs := range r.GetImageFilesystems() {
+		if m := fs.GetFsId().GetMountpoint(); m != "" && !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}

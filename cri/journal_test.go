@@ -1,0 +1,124 @@
+package cri
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestJournal(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "journal")
+	j := NewJournal(dir)
+	if held, errs := j.pending(); held != nil || errs != nil {
+		t.Errorf("before anything was written: %v, %v", held, errs)
+	}
+	e := entry{Image: "registry.lab/app:1", Before: []string{"sha256:aa"}, Start: time.Now().UTC().Truncate(0), Timeout: time.Second}
+	h, err := j.begin(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held, errs := NewJournal(dir).pending(); held != nil || errs != nil {
+		t.Errorf("while its pull is under way: %v, %v", held, errs)
+	}
+	h.release()
+	held, errs := j.pending()
+	if len(held) != 1 || errs != nil || !reflect.DeepEqual(held[0].entry, e) {
+		t.Fatalf("got %+v, %v", held, errs)
+	}
+	if err := held[0].done(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestJournalDamage(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"1.new.pull.json":  "",
+		"2.new.pull.json":  `{"image":"registry.lab/app:1","start":"2026-`,
+		"3.new.pull.json":  `{"image":"","start":"2026-11-21T00:00:00Z"}`,
+		"4.new.pull.json":  `[]`,
+		"5.new":            `{"image":"registry.lab/app:1"`, // crashed before it was whole
+		"notes.txt":        "somebody's",
+		"6.new.pull.json~": "an editor's",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "7.new.pull.json"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	held, errs := NewJournal(dir).pending()
+	if held != nil || len(errs) != 5 {
+		t.Errorf("got %v, %v", held, errs)
+	}
+	if held, errs := NewJournal(dir).pending(); held != nil || errs != nil {
+		t.Errorf("once set aside: %v, %v", held, errs)
+	}
+	bad, _ := filepath.Glob(filepath.Join(dir, "*.bad"))
+	if len(bad) != 5 {
+		t.Errorf("set aside: %v", bad)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "notes.txt")); err != nil {
+		t.Errorf("not ours to touch: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "5.new")); err == nil {
+		t.Error("what a crash left is still there")
+	}
+}
+
+func FuzzParseEntry(f *testing.F) {
+	f.Add([]byte(`{"image":"registry.lab/app:1","before":["sha256:aa"],"start":"2026-11-21T00:00:00Z","timeoutNanos":1}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if e, err := parseEntry(b); err == nil && (e.Image == "" || e.Start.IsZero()) {
+			t.Errorf("accepted %+v", e)
+		}
+	})
+}
+
+func TestAuthShowsNoSecret(t *testing.T) {
+	a := Auth{Username: "user", Password: "canary1", Auth: "Y2FuYXJ5OmNhbmFyeTI=", IdentityToken: "canary3", RegistryToken: "canary4", Source: "secret default/regcred"}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "auth", a, "ptr", &a)
+	b, err := json.Marshal(map[string]any{"a": a, "p": &a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := fmt.Sprintf("%v %+v %#v %s %q %d %x %v %+v", a, a, a, a, a, a, a, &a, []Auth{a}) + log.String() + string(b)
+	for _, secret := range []string{"canary", a.Auth, fmt.Sprintf("%x", "canary1")} {
+		if strings.Contains(out, secret) {
+			t.Errorf("%q shows in %s", secret, out)
+		}
+	}
+	if !strings.Contains(out, a.Source) {
+		t.Errorf("the source does not show in %s", out)
+	}
+	hidden := a.hide("x canary1 canary2 canary3 canary4 Y2FuYXJ5OmNhbmFyeTI= dXNlcjpjYW5hcnkx y")
+	if strings.Contains(hidden, "canary") || strings.Contains(hidden, "Y2Fu") || strings.Contains(hidden, "dXNl") || !strings.HasPrefix(hidden, "x ") {
+		t.Errorf("got %s", hidden)
+	}
+}
+
+func TestClean(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain":                 "plain",
+		" a\r\n\tb  ":           "a b",
+		"\x1b[31mred\x00\u202e": "[31mred",
+		"bad \xff utf8":         "bad utf8",
+		"12345678901":           "1234567…",
+		"1234567éé":             "1234567…",
+	} {
+		if got := clean(in, 10); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

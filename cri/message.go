@@ -1,0 +1,319 @@
+package cri
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Reading is what the words of an error message say.
+type Reading struct {
+	// Cause is the best single reading. It is report.Undetermined where the
+	// words do not say, or are known to mislead more often than not.
+	Cause report.Cause
+	// Could holds every cause that these words are known to have had,
+	// likeliest first; Cause is the first unless it is Undetermined.
+	Could []report.Cause
+	// Proven says that the text alone proves Cause: the image's name is
+	// invalid, or the pull policy is Never. (Since Kubernetes 1.35 the kubelet
+	// says the latter also of an image that is present and that this pod may
+	// not use: then Could has PresentNotAuthorized too.)
+	Proven bool
+
+	// Step is how far the runtime had come: "blob" while it fetched a manifest
+	// by digest, a configuration or a layer, "unpack" while it unpacked one,
+	// "token" while it asked the token service; empty: no further than the
+	// manifest, or not said.
+	Step string
+
+	Host     string // the host that was talked to or looked up, with its port if the text names one
+	Address  string // "ip:port" that was dialled
+	Resolver string // "ip:port" of the DNS server that was asked
+
+	// Clause is what decided, fit to be published: at most 200 bytes, one
+	// line, without the user and query parts of URLs.
+	Clause string
+}
+
+const (
+	maxMessageRead = 16 << 10 // bytes of a message that are looked at; the kubelet and etcd keep less
+	maxClause      = 200      // bytes of Reading.Clause
+	maxClauses     = 64       // innermost clauses of an error that are looked at
+	maxCould       = 8        // causes in Reading.Could
+	maxErrors      = 8        // errors of one aggregate that are looked at
+)
+
+// Read reads the error message of a failed pull, as the kubelet, an event, the
+// CRI, containerd, CRI-O or cri-dockerd print it. It takes any input and
+// always answers.
+//
+// Errors in Go are chains, "step: step: cause": the innermost clause that
+// means something names the fault, and the ones to its left say which step
+// was under way (a time-out under "lookup" is the resolver's, whatever request
+// the lookup was for). The table in words.go is asked clause by clause from
+// the right.
+//
+// An aggregate holds one error for each credential that the kubelet tried, or
+// for each mirror that CRI-O tried: the first that can be read decides, the
+// others add to Could.
+func Read(message string) Reading {
+	var out Reading
+	for _, e := range errorsIn(fold(message)) {
+		r := readOne(e)
+		if out.Could == nil && out.Clause == "" {
+			out = r
+			continue
+		}
+		out.Could = merge(out.Could, r.Could)
+	}
+	if out.Cause == "" {
+		out.Cause = report.Undetermined
+	}
+	return out
+}
+
+func readOne(text string) Reading {
+	clauses := strings.Split(text, ": ")
+	clauses = clauses[max(0, len(clauses)-maxClauses):]
+	s := sceneOf(text)
+	r := Reading{Cause: report.Undetermined, Step: s.step(), Host: s.host, Address: s.address, Resolver: s.resolver}
+
+	words := make([]string, len(clauses))
+	for i, c := range clauses {
+		words[i] = quiet.ReplaceAllString(c, `$1 ""`)
+	}
+	for _, table := range [][]rule{strong, weak} {
+		for i := len(words) - 1; i >= 0; i-- {
+			for _, rule := range table {
+				if !rule.matches(words[i]) {
+					continue
+				}
+				could := s.adjust(rule.says(s, words[i]))
+				if could == nil {
+					continue // not here
+				}
+				if could[0] != report.Undetermined {
+					r.Cause = could[0]
+				}
+				r.Could = merge(nil, could)
+				r.Proven = rule.proven && !s.sandbox
+				r.Clause = clauseText(clauses, i)
+				return r
+			}
+		}
+	}
+	return r
+}
+
+// quiet blanks what is a name and no words: quoted images, references and
+// URLs, which may contain anything ("denied", "503").
+var quiet = regexp.MustCompile(`(?i)\b(image|reference|ref|name|volume|container) "[^"]{0,512}"|https?://[^\s"]+|\S+/\S+[:@][^\s"]+`)
+
+// clauseText is the deciding clause together with the address or lookup it is
+// about, which may stand one or two clauses to its left; or, where it is only
+// a word or two ("not found"), with whatever stands to its left.
+func clauseText(clauses []string, i int) string {
+	from := i
+	for j := i - 1; j >= 0 && j >= i-3; j-- {
+		if operation.MatchString(clauses[j]) {
+			from = j
+		}
+	}
+	const short = 32
+	if from == i && i > 0 && len(clauses[i]) < short && len(withoutSecrets(clauses[i-1])) < maxClause-short-len(": ") {
+		from = i - 1
+	}
+	return clean(withoutSecrets(strings.Join(clauses[from:i+1], ": ")), maxClause)
+}
+
+var operation = regexp.MustCompile(`(?i)^(dial|read|write|lookup|remote error|tls|x509|net/http|proxyconnect|http)\b`)
+
+// errorsIn splits an aggregate into its errors. The kubelet joins the errors
+// of several credentials as "[e1, e2]" (k8s.io/apimachinery, NewAggregate);
+// containers/image writes "(Mirrors also failed: [M1: e1] [M2: e2]): origin: e".
+func errorsIn(text string) []string {
+	if head, rest, ok := strings.Cut(text, "(Mirrors also failed: ["); ok {
+		mirrors, origin, ok := strings.Cut(rest, "]): ")
+		if ok {
+			return bounded(append(strings.Split(mirrors, "] ["), head+origin))
+		}
+	}
+	for _, open := range []string{"[rpc error: ", "[failed to "} {
+		head, rest, ok := strings.Cut(text, open)
+		if !ok {
+			continue
+		}
+		rest = strings.TrimPrefix(open, "[") + strings.TrimSuffix(rest, "]")
+		var out []string
+		for _, sep := range aggregateBreak.Split(rest, maxErrors) {
+			out = append(out, head+sep)
+		}
+		return bounded(out)
+	}
+	return []string{text}
+}
+
+// aggregateBreak is where the next error of an aggregate begins. What it
+// consumes is a prefix that carries nothing.
+var aggregateBreak = regexp.MustCompile(`, (?:rpc error: code = \w+ desc = |failed to pull and unpack |Error response from daemon: )`)
+
+func bounded(list []string) []string { return list[:min(len(list), maxErrors)] }
+
+// fold makes one line of text: runs of space become one, and the quotes that
+// structured logs escape are plain again.
+func fold(text string) string {
+	text = text[:min(len(text), maxMessageRead)]
+	text = strings.ToValidUTF8(text, "")
+	text = unescape.Replace(unescape.Replace(text)) // a log line may quote a quoted message
+	return strings.Join(strings.Fields(text), " ")
+}
+
+var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, " ", `\t`, " ")
+
+// withoutSecrets takes out of text what may be secret in it: the user part
+// and query values of URLs, and bearer or basic tokens.
+func withoutSecrets(text string) string {
+	text = urlUser.ReplaceAllString(text, "$1")
+	text = urlQuery.ReplaceAllString(text, "$1")
+	return authToken.ReplaceAllString(text, "$1 "+redacted)
+}
+
+var (
+	urlUser   = regexp.MustCompile(`(?i)(\b[a-z][a-z0-9+.-]*://)[^/\s"@]*@`)
+	urlQuery  = regexp.MustCompile(`(?i)(\b[a-z][a-z0-9+.-]*://[^\s"?]*)\?[^\s":]*`)
+	authToken = regexp.MustCompile(`(?i)\b(bearer|basic) [a-z0-9+/=._~-]{8,}`)
+)
+
+// scene is what the text says around the deciding clause: the step that was
+// under way, and with whom.
+type scene struct {
+	lookup     bool // resolving a name
+	socket     bool // talking to the runtime itself, over its socket
+	proxy      bool // connecting to the proxy
+	token      bool // asking the token service
+	anonymous  bool // … without credentials
+	copying    bool // fetching a manifest by digest, a configuration or a layer
+	redirected bool // … from another host than the registry
+	mirror     bool // from a mirror that hosts.toml names
+	sandbox    bool // pulling the pod sandbox's image
+	inspect    bool // looking for the image on the node
+	extracting bool // unpacking a layer
+	status     bool // a server answered with a status number
+	old        bool // … as containerd before 1.6.25 words it
+
+	url                     string // path of the last URL
+	host, address, resolver string
+}
+
+var (
+	urlIn      = regexp.MustCompile(`(?i)https?://(?:[^/\s"@]*@)?([^/\s"?#@]+)([^\s"?#]*)(\?[^\s"]*)?`)
+	lookupIn   = regexp.MustCompile(`lookup ([^\s:]+)(?: on (\S+?:\d+))?:`)
+	addressIn  = regexp.MustCompile(`(?:dial|read|write) tcp (?:\S+->)?(\S+:\d+):`)
+	fromHostIn = regexp.MustCompile(`pulling from host (\S+) failed`)
+	imageIn    = regexp.MustCompile(`(?:image|reference) "([^"\s/]+[.:][^"\s/]*|localhost)/`)
+	localName  = regexp.MustCompile(`(?i)^(localhost|[^.]+|.*\.(localhost|local|internal|lan|test|home))$`)
+)
+
+func sceneOf(text string) scene {
+	low := strings.ToLower(text)
+	has := func(phrases ...string) bool {
+		return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(low, p) })
+	}
+	s := scene{
+		socket:     has("dial unix", "error reading from server", "transport is closing", "connect to the docker daemon"),
+		proxy:      has("proxyconnect"),
+		token:      has("failed to authorize", "fetch oauth token", "fetch anonymous token"),
+		anonymous:  has("fetch anonymous token"),
+		copying:    has("failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob", "fetching blob"),
+		sandbox:    has("failed to get sandbox image"),
+		inspect:    has("failed to inspect image"),
+		status:     statusNumber.MatchString(text),
+		old:        has("status code [manifests"),
+		extracting: has("extract layer", "unpack image on snapshotter", "register layer", "applying layer", "apply layer"),
+	}
+	if all := urlIn.FindAllStringSubmatch(text, -1); all != nil {
+		last := all[len(all)-1]
+		s.host, s.url = strings.TrimSuffix(last[1], ":"), last[2]
+		s.mirror = strings.Contains(last[3], "ns=")
+		s.redirected = s.copying && len(s.url) > 1 && !strings.HasPrefix(s.url, "/v2/") && !strings.HasPrefix(s.url, "/v1/")
+	}
+	if m := lookupIn.FindStringSubmatch(text); m != nil {
+		s.lookup, s.host = true, m[1]
+		s.resolver = addrPort(m[2])
+	} else if m := addressIn.FindStringSubmatch(text); m != nil {
+		s.address = addrPort(m[1])
+	}
+	if m := fromHostIn.FindStringSubmatch(text); m != nil && s.host == "" {
+		s.host = m[1]
+	}
+	if m := imageIn.FindAllStringSubmatch(text, -1); m != nil && s.host == "" {
+		s.host = m[len(m)-1][1]
+	}
+	s.host = clean(s.host, 253+len(":65535"))
+	return s
+}
+
+func addrPort(s string) string {
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return ""
+	}
+	return ap.String()
+}
+
+func (s scene) step() string {
+	switch {
+	case s.extracting:
+		return "unpack"
+	case s.copying:
+		return "blob"
+	case s.token:
+		return "token"
+	}
+	return ""
+}
+
+// sinkhole reports a host with a public-looking name that was dialled at a
+// loopback or unspecified address: nobody's registry lives there.
+func (s scene) sinkhole() bool {
+	ap, err := netip.ParseAddrPort(s.address)
+	if err != nil || !(ap.Addr().IsLoopback() || ap.Addr().IsUnspecified()) {
+		return false
+	}
+	host, _, _ := strings.Cut(s.host, ":")
+	_, err = netip.ParseAddr(host)
+	return err != nil && host != "" && !localName.MatchString(host)
+}
+
+// adjust puts what the step alone says before what the clause says.
+func (s scene) adjust(could []report.Cause) []report.Cause {
+	if len(could) == 0 {
+		return nil
+	}
+	if s.socket { // gRPC's client: the runtime did not get to say anything
+		return []report.Cause{report.RuntimeUnavailable}
+	}
+	if slices.Contains([]report.Cause{report.InvalidReference, report.NotAPullProblem}, could[0]) && !s.sandbox {
+		return could
+	}
+	switch {
+	case s.sandbox: // the node's own image: whatever the fault, no pod can start
+		return slices.Concat([]report.Cause{report.SandboxImageUnavailable, could[0], report.RuntimeUnavailable}, could[1:])
+	case s.inspect: // no registry was asked
+		return slices.Concat([]report.Cause{report.RuntimeUnavailable}, could)
+	}
+	return could
+}
+
+// merge appends the causes of more that are new, without Undetermined.
+func merge(list, more []report.Cause) []report.Cause {
+	for _, c := range more {
+		if c != report.Undetermined && len(list) < maxCould && !slices.Contains(list, c) {
+			list = append(list, c)
+		}
+	}
+	return list
+}

@@ -1,0 +1,206 @@
+package cri
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrNoHostPID: the process behind the socket is not visible from here;
+	// the agent does not share the host's process namespace (hostPID).
+	ErrNoHostPID = errors.New("the runtime's process is not visible: not in the host's process namespace (hostPID)")
+
+	// ErrSocketActivated: the socket was opened by the service manager, so
+	// its owner says nothing about the runtime.
+	ErrSocketActivated = errors.New("the socket belongs to the service manager (socket activation), not to the runtime's process")
+
+	// ErrProcessGone: the process has ended; its pid may be another's by now.
+	ErrProcessGone = errors.New("the runtime's process has ended")
+)
+
+// maxProcFile bounds what is read of a file under /proc, in bytes.
+const maxProcFile = 1 << 20
+
+// Process is the process that serves the runtime's socket. Every method fails
+// with [ErrProcessGone] once it has ended, even when its pid is in use again.
+type Process struct {
+	PID   int
+	start uint64 // clock ticks after boot, field 22 of /proc/PID/stat: with the pid, its identity
+}
+
+// Process finds the runtime's process: the peer of a fresh connection
+// (SO_PEERCRED, the process that called listen). The error is
+// [ErrNoHostPID], [ErrSocketActivated] or a [*SocketError] where one fits.
+func (c *Client) Process() (*Process, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	pid, err := peerPID(conn)
+	if err != nil {
+		return nil, err
+	}
+	// Read while the connection stands, so that the pid cannot have passed on.
+	p, err := processOf(pid)
+	if err != nil {
+		return nil, err
+	}
+	if pid == 1 && p.comm() == "systemd" {
+		return nil, ErrSocketActivated
+	}
+	return p, nil
+}
+
+func peerPID(conn *net.UnixConn) (int, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var sockErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return 0, err
+	}
+	if sockErr != nil {
+		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", sockErr)
+	}
+	if cred.Pid == 0 {
+		return 0, ErrNoHostPID
+	}
+	return int(cred.Pid), nil
+}
+
+func processOf(pid int) (*Process, error) {
+	start, err := startTicks(pid)
+	if err != nil {
+		return nil, err
+	}
+	return &Process{PID: pid, start: start}, nil
+}
+
+// Root opens the process's root directory, with its mounts. That takes
+// CAP_SYS_PTRACE over the process; without it the error is fs.ErrPermission.
+func (p *Process) Root() (*Root, error) {
+	r, err := OpenRoot(p.proc("root"))
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	if err := p.alive(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Environ is the environment that the process was started with. It may hold
+// secrets (a proxy's password) and must not be printed as it is. Reading it
+// takes CAP_SYS_PTRACE; without it the error is fs.ErrPermission.
+func (p *Process) Environ() ([]string, error) { return p.strings("environ") }
+
+// Cmdline is the command line of the process, its name first.
+func (p *Process) Cmdline() ([]string, error) { return p.strings("cmdline") }
+
+// StartTime is when the process was started, on the clock as it is set now.
+func (p *Process) StartTime() (time.Time, error) {
+	if err := p.alive(); err != nil {
+		return time.Time{}, err
+	}
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return time.Time{}, os.NewSyscallError("clock_gettime", err)
+	}
+	const tick = time.Second / 100 // USER_HZ is 100 on every Linux that Go runs on
+	return time.Now().Add(time.Duration(p.start)*tick - time.Duration(up.Nano())), nil
+}
+
+func (p *Process) proc(name string) string {
+	return "/proc/" + strconv.Itoa(p.PID) + "/" + name
+}
+
+func (p *Process) strings(name string) ([]string, error) {
+	b, err := readProc(p.proc(name))
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	if err := p.alive(); err != nil {
+		return nil, err
+	}
+	b = bytes.TrimRight(b, "\x00")
+	if len(b) == 0 {
+		return nil, nil
+	}
+	return strings.Split(string(b), "\x00"), nil
+}
+
+func (p *Process) comm() string {
+	b, err := readProc(p.proc("comm"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// alive fails with ErrProcessGone if the pid is free or another process's.
+func (p *Process) alive() error {
+	start, err := startTicks(p.PID)
+	if err == nil && start != p.start {
+		return ErrProcessGone
+	}
+	return err
+}
+
+// explain prefers "it has ended" to whatever a file of a dead process gave.
+func (p *Process) explain(err error) error {
+	if gone := p.alive(); errors.Is(gone, ErrProcessGone) {
+		return gone
+	}
+	return err
+}
+
+func startTicks(pid int) (uint64, error) {
+	b, err := readProc("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return 0, ErrProcessGone
+	}
+	if err != nil {
+		return 0, err
+	}
+	return parseStartTicks(b)
+}
+
+// parseStartTicks reads field 22 (starttime) of /proc/PID/stat, proc(5). The
+// second field is the command in parentheses, and may itself hold any byte:
+// the fields after it are counted from the last parenthesis.
+func parseStartTicks(stat []byte) (uint64, error) {
+	i := bytes.LastIndexByte(stat, ')')
+	fields := strings.Fields(string(stat[i+1:]))
+	const starttime = 22 - 3 // field 3 is the first after the command
+	if i < 0 || len(fields) <= starttime {
+		return 0, fmt.Errorf("process stat: no start time in %d bytes", len(stat))
+	}
+	return strconv.ParseUint(fields[starttime], 10, 64)
+}
+
+func readProc(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxProcFile))
+}

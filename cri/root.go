@@ -1,0 +1,286 @@
+package cri
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxFile bounds what [Root.ReadFile] takes, in bytes.
+const maxFile = 4 << 20
+
+// maxEntries bounds what [Root.ReadDir] takes.
+const maxEntries = 4096
+
+// maxLinks bounds the symbolic links followed in one name, as the kernel does.
+const maxLinks = 40
+
+var (
+	// ErrTooLarge: the file or directory is beyond the bound of what is read.
+	ErrTooLarge = errors.New("too large")
+	// ErrNotRegular: the name is a device, pipe, socket or directory.
+	ErrNotRegular = errors.New("not a regular file")
+)
+
+// Root is a directory taken as "/": names, and the symbolic links in them,
+// absolute or not, resolve beneath it, and ".." does not lead out of it. So
+// the runtime's files are read as the runtime sees them, and a link that
+// somebody planted leads nowhere else. (os.Root refuses absolute links, which
+// /etc/resolv.conf often is.)
+//
+// Names are slash-separated, with or without a leading slash. It is safe for
+// concurrent use.
+type Root struct {
+	dir *os.File
+}
+
+// OpenRoot opens dir, following a link that it is itself (/proc/PID/root).
+func OpenRoot(dir string) (*Root, error) {
+	f, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Root{dir: f}, nil
+}
+
+// Close releases the directory; paths from [Root.Path] end with it.
+func (r *Root) Close() error { return r.dir.Close() }
+
+// ReadFile reads a regular file of at most 4 MiB. Nothing else is ever opened:
+// a pipe could hang, and a device could do worse.
+func (r *Root) ReadFile(name string) ([]byte, error) {
+	f, err := r.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, pathError("read", name, ErrNotRegular)
+	}
+	rd, err := reopen(f, 0)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	defer rd.Close()
+	b, err := io.ReadAll(io.LimitReader(rd, maxFile+1))
+	if err != nil {
+		return nil, pathError("read", name, err)
+	}
+	if len(b) > maxFile {
+		return nil, pathError("read", name, ErrTooLarge)
+	}
+	return b, nil
+}
+
+// ReadDir lists a directory of at most 4096 entries, sorted by name. The
+// entries describe themselves, not what they link to.
+func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
+	f, err := r.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	rd, err := reopen(f, unix.O_DIRECTORY)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	defer rd.Close()
+	list, err := rd.ReadDir(maxEntries + 1)
+	if err != nil && err != io.EOF {
+		return nil, pathError("readdir", name, err)
+	}
+	if len(list) > maxEntries {
+		return nil, pathError("readdir", name, ErrTooLarge)
+	}
+	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	out := make([]fs.DirEntry, 0, len(list))
+	for _, e := range list {
+		info, err := e.Info() // now, while f is open: it looks below f's path
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, pathError("lstat", path.Join(name, e.Name()), err)
+		}
+		out = append(out, fs.FileInfoToDirEntry(info))
+	}
+	return out, nil
+}
+
+// Stat describes what name leads to, links followed.
+func (r *Root) Stat(name string) (fs.FileInfo, error) {
+	f, err := r.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
+// Path is a path that any system call of this process can take for name,
+// statfs for one, with all links resolved. It is good until Close, and is no
+// path to show to people: name is.
+func (r *Root) Path(name string) (string, error) {
+	resolved, f, err := r.walk(name)
+	if err != nil {
+		return "", err
+	}
+	f.Close()
+	return fdPath(r.dir) + "/" + resolved, nil
+}
+
+// open resolves name beneath the root into a handle (O_PATH): good for fstat,
+// and without side effects on what it is.
+func (r *Root) open(name string) (*os.File, error) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	for try := 0; ; try++ {
+		fd, err := unix.Openat2(int(r.dir.Fd()), cleanName(name), how)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case (err == unix.EAGAIN || err == unix.EINTR) && try < 8:
+			continue // something was renamed meanwhile: openat2(2)
+		case err == unix.ENOSYS, err == unix.EPERM, err == unix.EAGAIN:
+			// Linux before 5.6, or a seccomp profile that does not know the call.
+			_, f, err := r.walk(name)
+			return f, err
+		default:
+			return nil, pathError("open", name, err)
+		}
+	}
+}
+
+// walk resolves name component by component, holding a handle on every
+// directory above, so that ".." means the parent walked through and nothing
+// renamed meanwhile can lead out.
+func (r *Root) walk(name string) (resolved string, _ *os.File, err error) {
+	root, err := dup(r.dir)
+	if err != nil {
+		return "", nil, pathError("open", name, err)
+	}
+	handles := []*os.File{root} // handles[0] is the root, the last is where we are
+	var names []string          // names[i] leads from handles[i] to handles[i+1]
+	defer func() {
+		for _, h := range handles {
+			h.Close()
+		}
+	}()
+
+	todo := strings.Split(cleanName(name), "/")
+	for links := 0; len(todo) > 0; {
+		part := todo[0]
+		todo = todo[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if len(names) > 0 {
+				handles[len(names)].Close()
+				handles, names = handles[:len(names)], names[:len(names)-1]
+			}
+			continue
+		}
+		at := handles[len(names)]
+		next, err := openAt(at, part)
+		if err != nil {
+			return "", nil, pathError("open", name, err)
+		}
+		info, err := next.Stat()
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			var target string
+			target, err = readLink(next)
+			next.Close()
+			if links++; links > maxLinks {
+				err = unix.ELOOP
+			}
+			if err != nil {
+				return "", nil, pathError("open", name, err)
+			}
+			if strings.HasPrefix(target, "/") {
+				for _, h := range handles[1:] {
+					h.Close()
+				}
+				handles, names = handles[:1], nil
+			}
+			todo = append(strings.Split(target, "/"), todo...)
+			continue
+		}
+		handles, names = append(handles, next), append(names, part)
+		if err != nil {
+			return "", nil, pathError("stat", name, err)
+		}
+	}
+	f, err := dup(handles[len(names)])
+	if err != nil {
+		return "", nil, pathError("open", name, err)
+	}
+	return strings.Join(names, "/"), f, nil
+}
+
+// cleanName makes name relative and keeps ".." for the resolver: "a/../b" is
+// not "b" when a is a link.
+func cleanName(name string) string {
+	if name = strings.TrimLeft(name, "/"); name == "" {
+		return "."
+	}
+	return name
+}
+
+func openAt(dir *os.File, name string) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func readLink(f *os.File) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(f.Fd()), "", buf)
+	if err != nil {
+		return "", err
+	}
+	if n == len(buf) {
+		return "", unix.ENAMETOOLONG
+	}
+	return string(buf[:n]), nil
+}
+
+func dup(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// reopen opens what the handle f stands for to read it. O_NONBLOCK is for
+// the file that turned into something else on a network file system.
+func reopen(f *os.File, flags int) (*os.File, error) {
+	return os.OpenFile(fdPath(f), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
+}
+
+func fdPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
+
+func pathError(op, name string, err error) error {
+	var errno syscall.Errno
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) && errors.As(pe.Err, &errno) {
+		err = errno // the inner path is a handle's and says nothing
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+// String names the directory that was opened.
+func (r *Root) String() string { return r.dir.Name() }

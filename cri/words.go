@@ -1,0 +1,387 @@
+package cri
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// This file is the one place in pullprobe that reads English. Each rule says
+// what a clause of an error chain means, given the step around it; the phrases
+// are those of Go's net, net/http, crypto/tls and crypto/x509, containerd's
+// core/remotes/docker, core/unpack, content store and CRI plugin,
+// containers/image (CRI-O), Docker's daemon, the kubelet's pkg/kubelet/images,
+// and the error codes of the OCI distribution specification.
+
+// rule reads one kind of clause.
+type rule struct {
+	phrases []string       // lower case; the clause contains one of them
+	exact   *regexp.Regexp // or the clause, in its own case, matches this
+	proven  bool           // the clause alone proves the first cause
+
+	// says lists what the clause could mean, likeliest first. Undetermined in
+	// front: none of them can be picked. Nil: the clause says nothing here.
+	says func(s scene, clause string) []report.Cause
+}
+
+func (r rule) matches(clause string) bool {
+	if r.exact != nil && r.exact.MatchString(clause) {
+		return true
+	}
+	low := strings.ToLower(clause)
+	return slices.ContainsFunc(r.phrases, func(p string) bool { return strings.Contains(low, p) })
+}
+
+type causes = []report.Cause
+
+// always is a rule whose meaning no step changes.
+func always(c ...report.Cause) func(scene, string) []report.Cause {
+	return func(scene, string) []report.Cause { return c }
+}
+
+// online completes what a failed exchange with a host could mean by the
+// part that host plays.
+func online(c ...report.Cause) func(scene, string) []report.Cause {
+	return func(s scene, _ string) []report.Cause { return s.online(c...) }
+}
+
+// answered is online for where the peer did speak: its host is reachable.
+func answered(c ...report.Cause) func(scene, string) []report.Cause {
+	return func(s scene, _ string) []report.Cause { return s.answered(c...) }
+}
+
+func (s scene) answered(c ...report.Cause) []report.Cause {
+	if s.redirected && !s.proxy {
+		return slices.Insert(slices.Clone(c), 1, report.BlobHostUnreachable)
+	}
+	return s.online(c...)
+}
+
+func (s scene) online(c ...report.Cause) []report.Cause {
+	switch {
+	case s.proxy: // the peer was the proxy
+		return append(causes{report.ProxyUnreachable}, c...)
+	case s.redirected:
+		return append(causes{report.BlobHostUnreachable}, c...)
+	case s.token:
+		return slices.Insert(slices.Clone(c), 1, report.TokenServiceFailed)
+	case s.mirror:
+		return slices.Insert(slices.Clone(c), 1, report.MirrorFaulty)
+	default:
+		return c
+	}
+}
+
+// strong rules stand on their own: the rightmost clause that one of them
+// matches decides. Where two match the same clause, the first does.
+var strong = []rule{
+	// The kubelet itself; no registry was asked.
+	{phrases: []string{"invalid reference format", "couldn't parse image", "failed to parse image reference", "invalid image name", "repository name must be"},
+		proven: true, says: always(report.InvalidReference)},
+	{phrases: []string{"did not resolve to an alias", "short-name resolution"}, says: always(report.InvalidReference)},
+	{phrases: []string{"present with pull policy of never"}, proven: true, says: always(report.NeverPullNotPresent, report.PresentNotAuthorized)},
+	{phrases: []string{"pull qps exceeded"}, says: always(report.PullQueueLimited)},
+	{phrases: []string{"unable to retrieve some image pull secrets", "failed to retrieve image pull secret"}, says: always(report.PullSecretMissing)},
+	{phrases: []string{"credential provider plugin", "exec plugin", "credentialprovider"}, says: always(report.CredentialProviderFailed, report.CredentialsMissing)},
+	{phrases: []string{"nodes are available"}, says: always(report.Unscheduled)},
+	{phrases: []string{"back-off restarting failed container"}, says: always(report.NotAPullProblem)},
+	{exact: regexp.MustCompile(`(?i)^(secret|configmap|serviceaccount|persistentvolumeclaim) "[^"]*" not found`), says: always(report.NotAPullProblem)},
+	{phrases: []string{"exec format error"}, says: always(report.PlatformMismatch, report.NotAPullProblem)},
+
+	// The runtime's socket and process.
+	{phrases: []string{"dial unix", "error while dialing", "connect to the docker daemon", "unknown service runtime.v1", "server is not initialized yet",
+		"transport is closing", "error reading from server"}, says: always(report.RuntimeUnavailable)},
+	{exact: regexp.MustCompile(`^ref \S+ locked for `), says: always(report.Undetermined)}, // another pull is writing the same layer
+
+	// Policy.
+	{phrases: []string{"signature validation failed", "signaturevalidationfailed", "signature was required", "signatures were accepted", "source image rejected",
+		"signature verification", "no matching signatures", "blocked pull of"}, says: always(report.SignatureRejected)},
+
+	// This node's disk. These win over "extract" and "commit" to their left.
+	{phrases: []string{"no space left on device", "disk quota exceeded"}, says: always(report.DiskFull, report.InodesExhausted)},
+	{phrases: []string{"read-only file system"}, says: always(report.DiskReadOnly, report.DiskIOError)},
+	{phrases: []string{"input/output error", "structure needs cleaning", "failed to perform sync"}, says: always(report.DiskIOError, report.DiskReadOnly, report.DiskFull)},
+
+	// The proxy's own answers: a refused CONNECT leaves only the words of its
+	// status line, without the number (net/http/transport.go); an answer of a
+	// registry always has the number.
+	{exact: regexp.MustCompile(`^(` + reasonPhrases(http.StatusUnauthorized, http.StatusNotFound) + `)\W*$`), says: func(s scene, _ string) []report.Cause {
+		if s.status || s.url == "" {
+			return nil
+		}
+		return causes{report.ProxyDenied, report.RegistryUnavailable}
+	}},
+	{phrases: []string{"proxy authentication required"}, says: always(report.ProxyDenied)},
+
+	// Names. A failure under "lookup" is the resolver's, whatever the request.
+	{phrases: []string{"no such host"}, says: func(s scene, _ string) []report.Cause {
+		switch {
+		case s.proxy:
+			return causes{report.ProxyUnreachable, report.HostNotFound, report.ResolverFailed}
+		case s.mirror:
+			return causes{report.HostNotFound, report.MirrorFaulty, report.ResolverFailed, report.ResolverWrongAnswer}
+		case s.redirected:
+			return causes{report.HostNotFound, report.BlobHostUnreachable, report.ResolverFailed, report.ResolverWrongAnswer}
+		}
+		return causes{report.HostNotFound, report.ResolverFailed, report.ResolverWrongAnswer, report.ResolverUnreachable}
+	}},
+	{phrases: []string{"server misbehaving", "temporary failure in name resolution", "try again", "no answer from dns server", "cannot unmarshal dns message", "servfail"},
+		says: func(s scene, _ string) []report.Cause {
+			if !s.lookup {
+				return nil
+			}
+			out := causes{report.ResolverFailed, report.ResolverUnreachable, report.HostNotFound}
+			if s.proxy {
+				out = append(out, report.ProxyUnreachable)
+			}
+			return out
+		}},
+
+	// Transport. Names first: under "lookup" these are about the DNS server.
+	{phrases: []string{"tls handshake timeout"}, says: online(report.TLSHandshakeFailed, report.ConnectionTimeout, report.NetworkUnreachable, report.RegistryUnavailable)},
+	{phrases: []string{"timeout awaiting response headers"}, says: online(report.RegistryUnavailable, report.ConnectionTimeout, report.PullTimedOut)},
+	{phrases: []string{"i/o timeout", "connection timed out", "client.timeout exceeded", "request canceled while waiting for connection", "context deadline exceeded while waiting for connection"},
+		says: func(s scene, _ string) []report.Cause {
+			if s.lookup {
+				return s.resolverGone()
+			}
+			return s.online(report.ConnectionTimeout, report.NetworkUnreachable, report.ResolverWrongAnswer, report.ProxyUnreachable)
+		}},
+	{phrases: []string{"connection refused"}, says: func(s scene, _ string) []report.Cause {
+		switch {
+		case s.lookup:
+			return s.resolverGone()
+		case s.sinkhole() && !s.proxy:
+			return causes{report.ResolverWrongAnswer, report.ConnectionRefused}
+		}
+		return s.online(report.ConnectionRefused, report.ResolverWrongAnswer, report.RegistryUnavailable)
+	}},
+	{phrases: []string{"no route to host", "network is unreachable", "host is unreachable", "network is down", "cannot assign requested address", "host is down"},
+		says: func(s scene, _ string) []report.Cause {
+			if s.lookup {
+				return append(s.resolverGone(), report.NetworkUnreachable)
+			}
+			return s.online(report.NetworkUnreachable, report.ConnectionTimeout, report.ResolverWrongAnswer)
+		}},
+	// What a local route or firewall makes of connect(2).
+	{exact: regexp.MustCompile(`^(permission denied|invalid argument|operation not permitted)\b`), says: func(s scene, _ string) []report.Cause {
+		switch {
+		case s.lookup:
+			return append(s.resolverGone(), report.NetworkUnreachable)
+		case s.address != "":
+			return s.online(report.NetworkUnreachable)
+		}
+		return nil
+	}},
+	{phrases: []string{"failed to read expected number of bytes", "unexpected eof"}, says: func(s scene, _ string) []report.Cause {
+		if s.extracting {
+			return causes{report.LayerCorrupt, report.ConnectionReset, report.UnpackFailed}
+		}
+		return s.online(report.ConnectionReset, report.LayerCorrupt, report.RegistryUnavailable)
+	}},
+	{phrases: []string{"connection reset by peer", "broken pipe", "stream error", "server sent goaway", "server closed idle connection", "client connection lost", "use of closed network connection"},
+		says: func(s scene, _ string) []report.Cause {
+			if s.lookup {
+				return s.resolverGone()
+			}
+			return s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
+		}},
+	{exact: regexp.MustCompile(`^EOF\b`), says: func(s scene, _ string) []report.Cause {
+		if s.token && !s.proxy { // the service took the connection and hung up
+			return causes{report.TokenServiceFailed, report.ConnectionReset, report.TLSHandshakeFailed}
+		}
+		return s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
+	}},
+
+	// TLS and x509.
+	{phrases: []string{"server gave http response to https client"}, says: func(s scene, _ string) []report.Cause {
+		if s.proxy {
+			return causes{report.ProxyUnreachable}
+		}
+		// A mirror that lacks the image makes containerd go on to the registry's own, unconfigured address.
+		return causes{report.PlainHTTPRegistry, report.RuntimeConfigInvalid, report.TagNotFound, report.MirrorFaulty}
+	}},
+	{phrases: []string{"http request to an https server"}, says: answered(report.RuntimeConfigInvalid, report.PlainHTTPRegistry)},
+	{phrases: []string{"does not look like a tls handshake"}, says: answered(report.TLSHandshakeFailed, report.PlainHTTPRegistry, report.ProxyDenied)},
+	{phrases: []string{"unknown authority", "self-signed certificate", "self signed certificate", "unable to get local issuer"},
+		says: answered(report.CertificateUntrusted, report.TLSIntercepted, report.RuntimeConfigInvalid, report.RepositoryNotFound)},
+	{phrases: []string{"certificate has expired or is not yet valid", "certificate has expired"}, says: func(s scene, _ string) []report.Cause {
+		// The times stand in the clause to its right. Without them (Go before
+		// 1.15) nobody can say which end of the window it was.
+		return s.answered(report.Undetermined, report.CertificateExpired, report.ClockSkewed, report.CertificateNotYetValid)
+	}},
+	{exact: regexp.MustCompile(`current time \S+ is after `), says: answered(report.CertificateExpired, report.ClockSkewed, report.TLSIntercepted)},
+	{exact: regexp.MustCompile(`current time \S+ is before `), says: answered(report.CertificateNotYetValid, report.ClockSkewed)},
+	{phrases: []string{"certificate is valid for", "not valid for any names", "wanted to match", "doesn't contain any ip sans", "but none matched"},
+		says: answered(report.CertificateNameMismatch, report.TLSIntercepted, report.ResolverWrongAnswer)},
+	{phrases: []string{"legacy common name", "insecure algorithm", "not authorized to sign", "incompatible key usage", "negative serial number", "malformed certificate", "unhandled critical extension"},
+		says: answered(report.CertificateInvalid)},
+	{exact: regexp.MustCompile(`^x509$`), says: answered(report.CertificateInvalid, report.CertificateUntrusted)},
+	{exact: regexp.MustCompile(`^tls$`), says: answered(report.TLSHandshakeFailed)},
+
+	// Rate limits and status numbers.
+	{phrases: []string{"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded"}, says: always(report.RateLimited)},
+	{exact: statusNumber, says: statusSays},
+
+	// What is in the registry, or is not.
+	{phrases: []string{"no match for platform", "no matching manifest for", "no image found in manifest list", "no image found in image index"}, says: always(report.PlatformMismatch, report.UnsupportedManifest)},
+	{phrases: []string{"unexpected media type text/html"}, says: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable)},
+	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
+		says: always(report.UnsupportedManifest)},
+	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), says: always(report.UnsupportedManifest, report.TagNotFound)},
+	{exact: regexp.MustCompile(`content at \S*/blobs/\S+ not found|could not fetch content descriptor|(?i)unknown blob|blob unknown`),
+		says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
+	{phrases: []string{"content at "}, says: always(report.Undetermined, report.TagNotFound, report.MirrorFaulty, report.LayerCorrupt, report.UnsupportedManifest)},
+	{phrases: []string{"no resolve hosts", "no pull hosts"}, says: always(report.RuntimeConfigInvalid)},
+	{phrases: []string{"manifest unknown", "manifest_unknown"}, says: answered(report.TagNotFound, report.RepositoryNotFound)},
+	{exact: regexp.MustCompile(`(?i)name unknown|name_unknown|repository name not known|repository .* (does not exist in|not found)|project .* not found`),
+		says: answered(report.RepositoryNotFound, report.AccessDeniedOrMissing, report.TagNotFound)},
+
+	// Access.
+	{phrases: []string{"token has expired", "token is expired", "expired token", "credentials have expired", "password has expired"}, says: always(report.CredentialsExpired, report.CredentialsRejected)},
+	{phrases: []string{"no basic auth credentials"}, says: always(report.CredentialsMissing, report.CredentialProviderFailed, report.AccessForbidden, report.PullSecretNotAttached)},
+	{phrases: []string{"incorrect username or password", "invalid username/password", "invalid username or password", "bad credentials", "invalid credentials", "login failed", "authentication failed"},
+		says: always(report.CredentialsRejected, report.CredentialsExpired)},
+	{phrases: []string{"or it may not exist"}, says: always(report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.RepositoryNotFound)},
+	{phrases: []string{"denied on resource", "is not authorized to perform", "does not have permission", "permission_denied"},
+		says: answered(report.AccessForbidden, report.CredentialsMissing, report.AccessDeniedOrMissing, report.TagNotFound)},
+	{phrases: []string{"insufficient_scope", "pull access denied", "requested access to the resource is denied", "requested resource is not authorized"},
+		says: answered(report.AccessDeniedOrMissing, report.CredentialsMissing, report.RepositoryNotFound, report.CredentialsRejected)},
+	{phrases: []string{"authentication required"}, says: answered(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
+	{phrases: []string{"no realm specified", "challenge realm", "did not include a token", "unable to decode token response", "failed to parse token"},
+		says: always(report.TokenServiceFailed, report.MirrorFaulty, report.TLSIntercepted)},
+
+	// Content and unpacking.
+	{phrases: []string{"unexpected commit digest", "failed size validation", "unexpected commit size", "wrong diff id", "digest did not match", "digest mismatch", "filesystem layer verification failed"},
+		says: always(report.LayerCorrupt, report.ConnectionReset, report.MirrorFaulty)},
+	{phrases: []string{"invalid tar header", "invalid checksum", "magic number mismatch"}, says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
+	{exact: regexp.MustCompile(`^(gzip|flate|zlib|zstd)$`), says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
+	{phrases: []string{"lchown", "whiteout", "failed to unmount", "failed to mount", "mount callback failed", "processing tar file", "enough ids available", "method transfer not implemented",
+		"parent snapshot", "extraction snapshot", "snapshotter not loaded"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
+
+	// Somebody gave up waiting.
+	{phrases: []string{"context deadline exceeded", "context canceled", "no progress in", "rst_stream", "operation timeout"}, says: func(s scene, _ string) []report.Cause {
+		switch {
+		case s.lookup:
+			return append(s.resolverGone(), report.PullTimedOut)
+		case s.copying || s.url == "":
+			return causes{report.PullTimedOut, report.ConnectionTimeout, report.DiskIOError, report.RegistryUnavailable}
+		}
+		return s.online(report.ConnectionTimeout, report.PullTimedOut, report.RegistryUnavailable)
+	}},
+}
+
+// weak rules are asked when no clause is strong: wrappers, and words that
+// containerd puts at the end of very different chains.
+var weak = []rule{
+	{phrases: []string{"extract layer", "on snapshotter", "register layer", "applying layer", "commit snapshot"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
+	{phrases: []string{"unauthorized"}, says: online(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
+	{exact: regexp.MustCompile(`(?i)\bdenied\b`), says: online(report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing)},
+	{exact: regexp.MustCompile(`(?i)\bforbidden\b`), says: online(report.AccessForbidden, report.AccessDeniedOrMissing, report.ProxyDenied)},
+	{phrases: []string{"proxyconnect"}, says: always(report.ProxyUnreachable)},
+	{exact: regexp.MustCompile(`^dial (tcp|udp)\b`), says: func(s scene, _ string) []report.Cause { // an errno without a rule
+		if s.lookup {
+			return s.resolverGone()
+		}
+		return s.online(report.Undetermined, report.ConnectionTimeout, report.NetworkUnreachable, report.ConnectionRefused)
+	}},
+	{exact: regexp.MustCompile(`(?i)not ?found\b|does not exist`), says: func(s scene, _ string) []report.Cause {
+		if s.copying {
+			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
+		}
+		return causes{report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing, report.MirrorFaulty, report.UnsupportedManifest}
+	}},
+	{phrases: []string{"registry is unavailable"}, says: always(report.RegistryUnavailable)},
+	{phrases: []string{"failed to fetch", "failed to authorize"}, says: always(report.TokenServiceFailed)},
+	{phrases: []string{"failed to get sandbox image"}, says: always(report.SandboxImageUnavailable)},
+	{phrases: []string{"failed to inspect image"}, says: always(report.RuntimeUnavailable)},
+	{phrases: []string{"failed to create pod sandbox"}, says: always(report.NotAPullProblem)},
+}
+
+// resolverGone is for a transport error on the way to the DNS server.
+func (s scene) resolverGone() []report.Cause {
+	out := causes{report.ResolverUnreachable, report.ResolverFailed}
+	if s.proxy {
+		out = append(out, report.ProxyUnreachable)
+	}
+	return out
+}
+
+// statusNumber finds an HTTP status: before its reason phrase, or where the
+// words around it say that it is one.
+var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
+
+func reasonPhrases(without ...int) string {
+	var list []string
+	for code := 400; code < 600; code++ {
+		if text := http.StatusText(code); text != "" && !slices.Contains(without, code) {
+			list = append(list, regexp.QuoteMeta(text))
+		}
+	}
+	return strings.Join(list, "|")
+}
+
+func statusSays(s scene, clause string) []report.Cause {
+	m := statusNumber.FindStringSubmatch(clause)
+	code := 0
+	for _, group := range m[1:] {
+		if n, err := strconv.Atoi(group); err == nil {
+			code = n
+		}
+	}
+	switch {
+	case code == http.StatusTooManyRequests:
+		return causes{report.RateLimited}
+	case code == http.StatusProxyAuthRequired:
+		return causes{report.ProxyDenied}
+	case s.token:
+		return s.tokenStatus(code)
+	}
+	switch code {
+	case http.StatusUnauthorized:
+		if s.old {
+			// containerd before 1.6.25 says this with and without credentials.
+			return causes{report.CredentialsMissing, report.CredentialsRejected, report.CredentialsExpired, report.AccessDeniedOrMissing}
+		}
+		return s.answered(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)
+	case http.StatusForbidden:
+		return s.answered(report.AccessForbidden, report.AccessDeniedOrMissing, report.CredentialsExpired, report.CredentialsRejected, report.CredentialsMissing, report.ProxyDenied)
+	case http.StatusNotFound:
+		if s.copying {
+			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
+		}
+		return s.answered(report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing)
+	case http.StatusRequestTimeout:
+		return s.answered(report.RegistryUnavailable, report.ConnectionTimeout)
+	}
+	if code >= 500 {
+		if s.mirror {
+			return causes{report.MirrorFaulty, report.RegistryUnavailable, report.AccessForbidden}
+		}
+		return s.answered(report.RegistryUnavailable, report.ProxyDenied)
+	}
+	return causes{report.Undetermined, report.MirrorFaulty, report.UnsupportedManifest, report.RegistryUnavailable}
+}
+
+// tokenStatus reads an answer of the token service. It cannot tell a private
+// repository from a missing one, and many services will not.
+func (s scene) tokenStatus(code int) []report.Cause {
+	switch {
+	case code == http.StatusUnauthorized && s.anonymous:
+		return causes{report.CredentialsMissing, report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialProviderFailed, report.RepositoryNotFound}
+	case code == http.StatusForbidden && s.anonymous:
+		return causes{report.AccessDeniedOrMissing, report.CredentialsMissing, report.RepositoryNotFound, report.AccessForbidden}
+	case code == http.StatusUnauthorized:
+		return causes{report.CredentialsRejected, report.CredentialsExpired, report.AccessForbidden}
+	case code == http.StatusForbidden:
+		return causes{report.AccessForbidden, report.RepositoryNotFound, report.AccessDeniedOrMissing, report.CredentialsRejected}
+	case code >= 500:
+		return causes{report.TokenServiceFailed, report.RegistryUnavailable}
+	default:
+		return causes{report.TokenServiceFailed, report.CredentialsRejected, report.RepositoryNotFound}
+	}
+}
