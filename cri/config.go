@@ -51,21 +51,19 @@ func configFile(args []string) string {
 	return defaultConfig
 }
 
-func registryConfigPath(text []byte) (string, bool) {
-	type plugin struct {
-		Registry struct {
-			ConfigPath *string `toml:"config_path"`
-		} `toml:"registry"`
-	}
+// registryConfigPath reads config_path of the CRI plugin's registry section.
+// What other plugins have under the same names does not matter.
+func registryConfigPath(text []byte) (dir string, ok bool) {
 	var file struct {
-		Plugins map[string]plugin `toml:"plugins"`
+		Plugins map[string]map[string]any `toml:"plugins"`
 	}
 	if err := toml.Unmarshal(text, &file); err != nil {
 		return "", false
 	}
 	for _, id := range []string{"io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"} {
-		if dir := file.Plugins[id].Registry.ConfigPath; dir != nil {
-			return *dir, true
+		registry, _ := file.Plugins[id]["registry"].(map[string]any)
+		if dir, ok = registry["config_path"].(string); ok {
+			return dir, true
 		}
 	}
 	return "", false

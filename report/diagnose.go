@@ -63,6 +63,15 @@ func newEvidence(checks []Check) *evidence {
 	return d
 }
 
+// stage is how far the runtime had come when it said this. A broken connection
+// while it fetched a layer is no word about the way to the manifest.
+func (w words) stage() int {
+	if step := w.check.Evidence["step"]; step == "blob" || step == "unpack" {
+		return max(stage(w.cause), stageBlob)
+	}
+	return stage(w.cause)
+}
+
 func splitCauses(s string) []Cause {
 	var out []Cause
 	for f := range strings.SplitSeq(s, ",") {
@@ -93,7 +102,7 @@ func (d *evidence) verdict() Verdict {
 		// The pod itself says that no pull is in its way.
 		return Verdict{Cause: p.Cause, Fault: p.Cause.DefaultFault(), Confidence: Confirmed, Because: d.because("pod")}
 	}
-	if d.words.proven && d.words.cause == NeverPullNotPresent && d.get("local/"+d.get("reference").Evidence["domain"]).Evidence["present"] == "true" {
+	if d.words.proven && d.words.cause == NeverPullNotPresent && d.get("local/" + d.get("reference").Evidence["domain"]).Evidence["present"] == "true" {
 		// Newer kubelets use the same words for an image that is present but was
 		// pulled with credentials that this pod does not have.
 		return Verdict{Cause: PresentNotAuthorized, Fault: FaultConfig, Confidence: Likely, Because: d.because(d.words.check.ID, "local/"+d.get("reference").Evidence["domain"])}
@@ -270,11 +279,11 @@ func (d *evidence) weigh(f finding) Verdict {
 	case d.agree(f.name()):
 		v.Because = append(v.Because, d.words.check.ID)
 		v.Confidence = atMost(v.Confidence, Confirmed)
-	case d.words.cause == Undetermined, d.words.cause == PullTimedOut, len(d.hosts()) > 1:
-		// Words that say nothing, or that merge several hosts into one error,
-		// do not contradict what was seen.
+	case d.words.cause == Undetermined, d.words.cause == PullTimedOut, d.words.cause == PullQueueLimited, len(d.hosts()) > 1:
+		// Words that say nothing of the way to the image, or that merge several
+		// hosts into one error, do not contradict what was seen.
 		v.Confidence = atMost(v.Confidence, Likely)
-	case stage(f.name()) < stage(d.words.cause):
+	case stage(f.name()) < d.words.stage():
 		// The checks are stopped earlier than the runtime was when it spoke:
 		// what holds the pull up now is not what it spoke of, but its words are
 		// the older ones unless the test pull said them.
@@ -374,7 +383,7 @@ func (d *evidence) fault(v *Verdict, f finding) Fault {
 			v.Confidence = Likely
 		}
 	case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:
-		source := f.check.Evidence["credentialSource"]
+		source := f.check.Evidence["usedCredential"]
 		if strings.HasPrefix(source, "node ") || strings.HasPrefix(source, "provider ") || strings.HasPrefix(source, "runtime ") {
 			return FaultNode
 		}
@@ -459,7 +468,7 @@ func (d *evidence) wordsAlone(path finding) Verdict {
 		v.WouldDecide = append(v.WouldDecide, d.unchecked()...)
 		return v
 	}
-	if path.ok && stage(w.cause) <= stageImage {
+	if path.ok && w.stage() <= stageImage && w.cause != PullQueueLimited {
 		return Verdict{
 			Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
 			Because:     append([]string{w.check.ID}, path.goals...),
@@ -473,6 +482,13 @@ func (d *evidence) wordsAlone(path finding) Verdict {
 
 // nothingWrong is the verdict where neither words nor checks complain.
 func (d *evidence) nothingWrong(path finding) Verdict {
+	if path.ok && d.get("pod").Evidence["creating"] == "true" {
+		return Verdict{
+			Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain, Because: append(path.goals, "pod"),
+			Summary:     "the kubelet has been waiting for the image and has reported no failure; every check from this node passes, so the pull may be slow rather than broken",
+			WouldDecide: []string{"the end of the kubelet's own pull", "how fast the layers come, which was not measured"},
+		}
+	}
 	if path.ok {
 		return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: path.goals}
 	}

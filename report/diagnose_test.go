@@ -134,7 +134,7 @@ func TestDiagnose(t *testing.T) {
 		{"secret missing, but the tag is too", all(words(TagNotFound), check("credentials", KindCredentials, Fail, PullSecretMissing), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Confirmed, "manifest/" + host},
 		{"undecodable secret stops the kubelet", all(words(PullSecretMalformed), check("credentials", KindCredentials, Fail, PullSecretMalformed, ev("fatal", "true")), ladder("", "")), FaultConfig, PullSecretMalformed, Confirmed, "credentials"},
 		{"secrets may not be read", all(words(CredentialsRejected), check("credentials", KindCredentials, Skipped, ""), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true"))), FaultConfig, CredentialsRejected, Likely, "manifest/" + host},
-		{"rejected password of a node file", all(words(CredentialsRejected), ladder(KindManifest, CredentialsRejected, ev("credentialSource", "node /root/.docker/config.json"))), FaultNode, CredentialsRejected, Confirmed, "manifest/" + host},
+		{"rejected password of a node file", all(words(CredentialsRejected), ladder(KindManifest, CredentialsRejected, ev("usedCredential", "node /root/.docker/config.json"))), FaultNode, CredentialsRejected, Confirmed, "manifest/" + host},
 
 		{"full disk, and the runtime says so", all(words(DiskFull), check("disk", KindDisk, Fail, DiskFull), ladder("", "")), FaultNode, DiskFull, Confirmed, "disk"},
 		{"full disk behind a missing tag", all(words(TagNotFound), check("disk", KindDisk, Fail, DiskFull), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Confirmed, "manifest/" + host},

@@ -209,3 +209,7 @@ var nodeFixes = map[Cause]string{
 	ConnectionTimeout:  "on {node}: find what drops packets to {address} (firewall, security group, route); it was reachable from here before",
 	CredentialsMissing: "on {node}: mend the kubelet's credential provider for {registry}",
 }
+
+// Explain says what a cause means and what mends it, with stand-ins like
+// {registry} where a diagnosis would name the thing.
+func Explain(c Cause) (meaning, fix string) { return meanings[c], fixes[c] }

@@ -5,8 +5,10 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -140,6 +142,7 @@ type Diagnosis struct {
 	Time      time.Time `json:"time"`
 	Verdict   Verdict   `json:"verdict"`
 	Checks    []Check   `json:"checks"`
+	Trimmed   bool      `json:"trimmed,omitempty"` // some checks were left out to keep the node's report within its bound
 }
 
 // Node is the report of one node: the value of `report.json` in its ConfigMap.
@@ -161,21 +164,80 @@ type Node struct {
 // JSON together.
 const MaxReport = 64 << 10
 
-// Bounded renders the report within a bound, in bytes. The oldest diagnoses
-// leave first, and Omitted says how many did.
+// Bounded renders the report within a bound, in bytes. What does not fit gives
+// way from the end of [Node.byWeight]: first the checks that did not decide,
+// then all checks, at last whole diagnoses; Omitted says how many of those.
 func (n Node) Bounded(limit int) (summary string, body []byte, err error) {
-	for {
+	size := func() (over int) {
 		if body, err = json.Marshal(n); err != nil {
-			return "", nil, err
+			return 0
 		}
 		summary = n.Summary()
-		over := len(summary) + len(body) - limit
-		if over <= 0 || len(n.Diagnoses) == 0 {
-			return summary, body, nil
-		}
-		// Drop about as much as is over, so that a huge report takes few rounds.
-		drop := max(1, len(n.Diagnoses)*over/(len(summary)+len(body)))
-		n.Diagnoses = n.Diagnoses[:len(n.Diagnoses)-drop]
-		n.Omitted += drop
+		return len(summary) + len(body) - limit
 	}
+	over := size()
+	if over <= 0 {
+		return summary, body, err
+	}
+	n.Diagnoses = slices.Clone(n.Diagnoses)
+	light := n.byWeight()
+	slices.Reverse(light)
+	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepVerdict} {
+		for _, i := range light {
+			if over <= 0 {
+				break
+			}
+			before := n.Diagnoses[i].size()
+			shrink(&n.Diagnoses[i])
+			over -= before - n.Diagnoses[i].size()
+		}
+	}
+	for over = size(); over > 0 && err == nil && len(n.Diagnoses) > 0; over = size() {
+		light := n.byWeight()
+		// Drop about as many as are over, so that a huge report takes few rounds.
+		drop := max(1, len(light)*over/(len(summary)+len(body)))
+		gone := light[len(light)-drop:]
+		kept := n.Diagnoses[:0:0]
+		for i, d := range n.Diagnoses {
+			if !slices.Contains(gone, i) {
+				kept = append(kept, d)
+			}
+		}
+		n.Diagnoses, n.Omitted = kept, n.Omitted+drop
+	}
+	return summary, body, err
+}
+
+// byWeight lists the diagnoses' indices, the most severe fault first and of
+// those the newest.
+func (n Node) byWeight() []int {
+	order := make([]int, len(n.Diagnoses))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := n.Diagnoses[a], n.Diagnoses[b]
+		return cmp.Or(severity[y.Verdict.Fault]-severity[x.Verdict.Fault], y.Time.Compare(x.Time))
+	})
+	return order
+}
+
+func (d Diagnosis) size() int {
+	b, _ := json.Marshal(d)
+	return len(b)
+}
+
+// keepDecisive drops the checks that neither decided nor failed.
+func (d *Diagnosis) keepDecisive() {
+	kept := slices.DeleteFunc(slices.Clone(d.Checks), func(c Check) bool {
+		return c.Outcome != Fail && !slices.Contains(d.Verdict.Because, c.ID)
+	})
+	d.Trimmed = d.Trimmed || len(kept) < len(d.Checks)
+	d.Checks = kept
+}
+
+// keepVerdict drops all checks.
+func (d *Diagnosis) keepVerdict() {
+	d.Trimmed = d.Trimmed || len(d.Checks) > 0
+	d.Checks = []Check{}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 )
@@ -33,20 +32,16 @@ func Ask(pod string) string {
 func (n Node) Summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s. Last looked at %s.\n", n.Node, n.headline(), n.Time.UTC().Format(time.RFC3339))
-	diagnoses := slices.Clone(n.Diagnoses)
-	slices.SortStableFunc(diagnoses, func(a, b Diagnosis) int {
-		return severity[b.Verdict.Fault] - severity[a.Verdict.Fault]
-	})
-	for i, d := range diagnoses {
-		if i == shown {
-			fmt.Fprintf(&b, "\n... and %d more in report.json\n", len(diagnoses)-shown)
+	for rank, i := range n.byWeight() {
+		if rank == shown {
+			fmt.Fprintf(&b, "\n... and %d more in report.json\n", len(n.Diagnoses)-shown)
 			break
 		}
 		b.WriteByte('\n')
-		d.Text(&b)
+		n.Diagnoses[i].Text(&b)
 	}
 	if n.Omitted > 0 {
-		fmt.Fprintf(&b, "\n%d older diagnoses left out to keep this report small\n", n.Omitted)
+		fmt.Fprintf(&b, "\n%d more diagnoses left out to keep this report small\n", n.Omitted)
 	}
 	b.WriteString("\nNode\n")
 	field(&b, "disk", n.Disk.state())

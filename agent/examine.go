@@ -1,0 +1,492 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Examiner looks at one image from this node: it plans the checks, runs side
+// by side what can run side by side, and brings back facts. It knows nothing
+// of Kubernetes.
+type Examiner struct {
+	Runtime  *cri.Client // nil: no runtime endpoint is known
+	Puller   *cri.Puller // nil: no test pulls
+	Paths    probes.Paths
+	DiskPath string // instead of the image file system that the runtime names
+	Limits   probes.Limits
+	// AllowLoopback permits registries on loopback addresses, which a tenant
+	// of a cluster may not have probed.
+	AllowLoopback bool
+
+	mu        sync.Mutex
+	notBefore map[string]time.Time // by the registry's name, after a 429
+}
+
+// How long the parts of an examination may take.
+const (
+	// verdictIn is when a first answer must stand, whatever hangs.
+	verdictIn = 4500 * time.Millisecond
+	// headStart is what the checks get before the test pull starts beside
+	// them: normally they are done by then, and its size cap can be known.
+	headStart = time.Second
+	// pullIn bounds a test pull whose way is clear.
+	pullIn = 2 * time.Minute
+)
+
+// Subject is what is examined.
+type Subject struct {
+	Image string
+	// Secrets fetches the pull secrets of the pod; nil: there is no pod.
+	Secrets func(context.Context) []credentials.Found
+	// Credentials are used as they are where there is no pod.
+	Credentials []credentials.Credential
+	// Failing says that the pod's own pull fails on this node; without it
+	// nothing is pulled, for the reason NoPull.
+	Failing bool
+	NoPull  string
+}
+
+// Examination is what came of it. Its checks are redacted.
+type Examination struct {
+	Checks []report.Check
+	Time   time.Time
+	Final  bool // false: the test pull still runs
+	// Redactor knows the secrets that were used; whatever is added to the
+	// checks goes through it.
+	Redactor report.Redactor
+}
+
+// Examine makes all checks of one image. If the test pull takes longer than a
+// first answer may, early gets an examination without it.
+func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examination)) Examination {
+	start := time.Now()
+	refCheck, ref := probes.Reference(s.Image)
+	if refCheck.Outcome == report.Fail {
+		return Examination{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Time: start, Final: true}
+	}
+
+	quick, cancel := context.WithDeadline(ctx, start.Add(verdictIn))
+	defer cancel()
+	var (
+		wg       sync.WaitGroup
+		runtime  report.Check
+		local    report.Check
+		node     vantage
+		matched  []credentials.Credential
+		credsRpt report.Check
+	)
+	wg.Go(func() {
+		runtime = e.runtimeCheck(quick)
+		local = e.localImages(quick, s.Image, ref, runtime)
+	})
+	wg.Go(func() { node = e.look(quick) })
+	wg.Go(func() {
+		if s.Secrets == nil {
+			matched = s.Credentials
+			credsRpt = givenCredentials(matched)
+			return
+		}
+		matched, credsRpt = credentials.Walk(ref.Domain+"/"+ref.Path, s.Secrets(quick))
+	})
+	wg.Wait()
+	defer node.close()
+
+	redactor := redactorFor(matched)
+	build := func(ladder []report.Check, pull report.Check) []report.Check {
+		checks := []report.Check{refCheck, credsRpt, runtime}
+		checks = append(checks, node.checks...)
+		checks = append(checks, e.diskCheck(node, sizeOf(ladder)), local)
+		checks = append(checks, ladder...)
+		if pull.ID != "" {
+			checks = append(checks, pull)
+		}
+		return redactor.Checks(checks)
+	}
+
+	var ladder []report.Check
+	climbed := make(chan struct{})
+	go func() {
+		defer close(climbed)
+		ladder = node.Registry(quick, ref, probes.Target{Image: s.Image, Credentials: forProbes(matched)})
+		e.remember(ref.Domain, ladder)
+	}()
+	var size int64
+	wait := time.NewTimer(headStart)
+	defer wait.Stop()
+	select {
+	case <-climbed:
+		size = sizeOf(ladder)
+	case <-wait.C:
+	}
+
+	pullCtx, cancelPull := context.WithTimeout(ctx, pullIn)
+	defer cancelPull()
+	pulled := make(chan report.Check, 1)
+	go func() {
+		pulled <- e.pull(pullCtx, s, ref, forRuntime(matched), size, runtime)
+	}()
+	<-climbed
+	clear := reachable(ladder)
+	if !clear {
+		// The way is blocked for the checks, so the test pull gets no longer
+		// than they had.
+		stop := context.AfterFunc(quick, cancelPull)
+		defer stop()
+	}
+	var pull report.Check
+	select {
+	case pull = <-pulled:
+	case <-quick.Done():
+		if clear && early != nil {
+			early(Examination{Checks: build(ladder, stillPulling()), Time: start, Redactor: redactor})
+		}
+		pull = <-pulled
+	}
+	return Examination{Checks: build(ladder, pull), Time: start, Final: true, Redactor: redactor}
+}
+
+func stillPulling() report.Check {
+	return report.Check{ID: "pull", Kind: report.KindPull, Outcome: report.Unknown, Summary: "the test pull is still running"}
+}
+
+// runtimeCheck asks the runtime how it is.
+func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
+	if e.Runtime == nil {
+		return report.Check{ID: "runtime", Kind: report.KindRuntime, Outcome: report.Skipped, Summary: "no runtime endpoint is known: name one with --runtime-endpoint"}
+	}
+	return e.Runtime.Status(ctx)
+}
+
+// Present reports whether the runtime has the image already.
+func (e *Examiner) Present(ctx context.Context, image string) (bool, error) {
+	if e.Runtime == nil {
+		return false, nil
+	}
+	_, ok, err := e.Runtime.ImageStatus(ctx, image)
+	return ok, err
+}
+
+// localImages says which images of the same registry are already here: a node
+// that pulled from a registry before could reach it.
+func (e *Examiner) localImages(ctx context.Context, image string, ref probes.Ref, runtime report.Check) report.Check {
+	c := report.Check{ID: "local/" + ref.Domain, Kind: report.KindImage, Host: ref.Domain, Outcome: report.Skipped}
+	if runtime.Outcome != report.Pass {
+		c.Summary, c.BlockedBy = "the runtime could not be asked", "runtime"
+		return c
+	}
+	start := time.Now()
+	images, err := e.Runtime.Images(ctx)
+	if err != nil {
+		c.Outcome, c.Summary = report.Error, "the runtime did not list its images"
+		return c
+	}
+	count, example := 0, ""
+	for _, img := range images {
+		if img.Pinned {
+			continue // loaded with the node, not pulled by it
+		}
+		for _, name := range append(img.Tags, img.Digests...) {
+			if host, _, ok := strings.Cut(name, "/"); ok && host == ref.Domain {
+				count++
+				example = name
+				break
+			}
+		}
+	}
+	_, present, err := e.Runtime.ImageStatus(ctx, ref.String())
+	c.Outcome = report.Pass
+	c.Evidence = map[string]string{"count": strconv.Itoa(count), "present": strconv.FormatBool(err == nil && present)}
+	c.Summary = fmt.Sprintf("%d images from %s are on this node", count, ref.Domain)
+	if example != "" {
+		c.Evidence["example"] = example
+		c.Summary += ", e.g. " + example
+	}
+	c.Duration = report.Millis(time.Since(start))
+	return c
+}
+
+// vantage is the node through the runtime's eyes, and what of it could not be
+// seen.
+type vantage struct {
+	*probes.Node
+	checks    []report.Check
+	root      *cri.Root
+	mountInfo string
+	diskName  string // of the image file system, as the runtime names it
+}
+
+func (v vantage) close() {
+	if v.root != nil {
+		v.root.Close()
+	}
+}
+
+// look takes the runtime's place: its root directory, its environment, its
+// mounts.
+func (e *Examiner) look(ctx context.Context) vantage {
+	var v vantage
+	var files probes.Files = blind{}
+	var env []string
+	paths := e.Paths
+	if e.Runtime == nil {
+		files, env = osFiles{}, os.Environ()
+	} else if p, err := e.Runtime.Process(); err != nil {
+		v.checks = append(v.checks, report.Check{
+			ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,
+			Summary: "the runtime's process cannot be seen, so its view of the node is unknown: " + err.Error(),
+		})
+	} else {
+		if root, err := p.Root(); err == nil {
+			v.root, files = root, root
+		} else {
+			v.checks = append(v.checks, report.Check{
+				ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,
+				Summary: "the runtime's root directory cannot be opened, so its view of the node is unknown: " + err.Error(),
+			})
+		}
+		if env, err = p.Environ(); err != nil {
+			env = nil // ReadNode says what that leaves unknown
+		}
+		v.mountInfo = readMountInfo(p.PID)
+		if paths.HostsDir == "" && v.root != nil {
+			paths.HostsDir = p.RegistryConfigPath(v.root)
+		}
+	}
+	node, checks := probes.ReadNode(files, env, paths)
+	node.Limits = e.Limits
+	node.AllowLoopback = e.AllowLoopback
+	v.Node = node
+	v.checks = append(v.checks, checks...)
+	v.diskName = e.imageFS(ctx)
+	return v
+}
+
+// imageFS is where the runtime keeps its images.
+func (e *Examiner) imageFS(ctx context.Context) string {
+	if e.DiskPath != "" {
+		return e.DiskPath
+	}
+	if e.Runtime != nil {
+		if mounts, err := e.Runtime.ImageFS(ctx); err == nil && len(mounts) > 0 {
+			return mounts[0]
+		}
+	}
+	return "/var/lib/containerd"
+}
+
+// unpacked is how much larger an image is on disk than over the wire, layers
+// and content store together; a rule of thumb, used for what is free only.
+const unpacked = 3
+
+func (e *Examiner) diskCheck(v vantage, compressed int64) report.Check {
+	path, err := v.hostPath(v.diskName)
+	if err != nil {
+		return report.Check{
+			ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
+			Summary: v.diskName + " cannot be reached from here: " + err.Error(),
+		}
+	}
+	return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(compressed) * unpacked})
+}
+
+// hostPath is where a path of the node is reachable from here.
+func (v vantage) hostPath(name string) (string, error) {
+	if v.root == nil {
+		return name, nil
+	}
+	return v.root.Path(name)
+}
+
+// Space is the room on the image file system, for the test pull's reserve.
+func (e *Examiner) Space() (free, reserve uint64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	name := e.imageFS(ctx)
+	path := name
+	if e.Runtime != nil {
+		p, err := e.Runtime.Process()
+		if err != nil {
+			return 0, 0, err
+		}
+		root, err := p.Root()
+		if err != nil {
+			return 0, 0, err
+		}
+		defer root.Close()
+		if path, err = root.Path(name); err != nil {
+			return 0, 0, err
+		}
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, 0, &fs.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	block := uint64(st.Bsize)
+	return st.Bavail * block, max(st.Blocks*block/20, 64<<20), nil
+}
+
+// pull asks the runtime to pull, if the rules allow it.
+func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []cri.Auth, size int64, runtime report.Check) report.Check {
+	c := report.Check{ID: "pull", Kind: report.KindPull, Target: ref.String(), Outcome: report.Skipped}
+	switch {
+	case e.Puller == nil:
+		c.Summary = "test pulls are switched off"
+		return c
+	case !s.Failing:
+		c.Summary = cmp.Or(s.NoPull, "nothing has failed to pull here, so nothing is pulled")
+		c.Evidence = map[string]string{"skipped": "notFailing"}
+		return c
+	case runtime.Outcome != report.Pass:
+		c.Summary, c.BlockedBy = "the runtime cannot pull now", "runtime"
+		return c
+	}
+	return e.Puller.Pull(ctx, cri.PullRequest{
+		Image: ref.String(), Auths: auths, Bytes: size, Failing: s.Failing, NotBefore: e.notBeforeFor(ref.Domain),
+	})
+}
+
+// remember keeps what a 429 asked for.
+func (e *Examiner) remember(domain string, ladder []report.Check) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range ladder {
+		if c.Cause != report.RateLimited {
+			continue
+		}
+		wait := time.Minute
+		if s, err := strconv.Atoi(c.Evidence["retryAfter"]); err == nil && s > 0 {
+			wait = min(time.Duration(s)*time.Second, 24*time.Hour)
+		}
+		if e.notBefore == nil {
+			e.notBefore = map[string]time.Time{}
+		}
+		e.notBefore[domain] = time.Now().Add(wait)
+	}
+}
+
+func (e *Examiner) notBeforeFor(domain string) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.notBefore[domain]
+}
+
+// sizeOf is the compressed size that the ladder found; 0 if it found none.
+func sizeOf(ladder []report.Check) int64 {
+	for _, c := range ladder {
+		if n, err := strconv.ParseInt(c.Evidence["size"], 10, 64); err == nil && c.Kind == report.KindImage && n > 0 {
+			return n
+		}
+	}
+	return 0
+}
+
+// reachable reports whether some registry gave the manifest.
+func reachable(ladder []report.Check) bool {
+	for _, c := range ladder {
+		if c.Kind == report.KindManifest && c.Outcome == report.Pass {
+			return true
+		}
+	}
+	return false
+}
+
+func forProbes(in []credentials.Credential) []probes.Credential {
+	var out []probes.Credential
+	for _, c := range in {
+		out = append(out, probes.Credential{Username: c.Username, Password: c.Password, Source: c.Source})
+	}
+	return out
+}
+
+func forRuntime(in []credentials.Credential) []cri.Auth {
+	var out []cri.Auth
+	for _, c := range in {
+		out = append(out, cri.Auth{Username: c.Username, Password: c.Password, Source: c.Source})
+	}
+	return out
+}
+
+func redactorFor(in []credentials.Credential) report.Redactor {
+	var secrets []string
+	for _, c := range in {
+		pair := c.Username + ":" + c.Password
+		secrets = append(secrets, c.Password, pair, base64.StdEncoding.EncodeToString([]byte(pair)), base64.RawStdEncoding.EncodeToString([]byte(pair)))
+	}
+	return report.NewRedactor(secrets...)
+}
+
+func givenCredentials(in []credentials.Credential) report.Check {
+	c := report.Check{ID: "credentials", Kind: report.KindCredentials, Outcome: report.Pass, Summary: "no credentials were given"}
+	var sources []string
+	for _, m := range in {
+		sources = append(sources, m.String())
+	}
+	if len(sources) > 0 {
+		c.Summary = "using " + strings.Join(sources, ", then ")
+		c.Evidence = map[string]string{"matched": strings.Join(sources, "; ")}
+	}
+	return c
+}
+
+// osFiles is the file system of this process, for a machine without a runtime.
+type osFiles struct{}
+
+func (osFiles) ReadFile(name string) ([]byte, error)       { return os.ReadFile(name) }
+func (osFiles) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
+func (osFiles) Stat(name string) (fs.FileInfo, error)      { return os.Stat(name) }
+
+// blind is a file system of which nothing can be seen.
+type blind struct{}
+
+func (blind) fail(name string) error {
+	return &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
+func (b blind) ReadFile(name string) ([]byte, error)       { return nil, b.fail(name) }
+func (b blind) ReadDir(name string) ([]fs.DirEntry, error) { return nil, b.fail(name) }
+func (b blind) Stat(name string) (fs.FileInfo, error)      { return nil, b.fail(name) }
+
+// NodeState checks the runtime and its disk, for a node on which nothing is
+// stuck.
+func (e *Examiner) NodeState(ctx context.Context) (runtime, disk report.Check) {
+	runtime = e.runtimeCheck(ctx)
+	v := vantage{diskName: e.imageFS(ctx)}
+	if e.Runtime != nil {
+		if p, err := e.Runtime.Process(); err == nil {
+			if v.root, err = p.Root(); err == nil {
+				defer v.close()
+			}
+			v.mountInfo = readMountInfo(p.PID)
+		}
+		if v.root == nil {
+			return runtime, report.Check{
+				ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
+				Summary: "the runtime's process cannot be seen, so its disk cannot either",
+			}
+		}
+	}
+	clean := report.NewRedactor()
+	return clean.Check(runtime), clean.Check(e.diskCheck(v, 0))
+}
+
+func readMountInfo(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

@@ -1,0 +1,199 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/pullprobe/pullprobe/credentials"
+)
+
+// fieldManager owns the fields that pullprobe writes (server-side apply).
+const fieldManager = "pullprobe"
+
+// kube is the Kubernetes API as far as the agent needs it: a REST client for
+// core/v1 with a scheme of the few kinds used, because the whole clientset
+// costs as much memory as the rest of the agent.
+type kube struct {
+	client rest.Interface
+}
+
+// newKube connects with the pod's ServiceAccount, or with a kubeconfig if one
+// is named. It sends nothing yet.
+func newKube(kubeconfig, userAgent string) (*kube, error) {
+	cfg, err := restConfig(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	gv := corev1.SchemeGroupVersion
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypes(gv, &corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Event{})
+	metav1.AddToGroupVersion(scheme, gv)
+	cfg.GroupVersion = &gv
+	cfg.APIPath = "/api"
+	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	cfg.ContentType = runtime.ContentTypeProtobuf
+	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	cfg.UserAgent = userAgent
+	cfg.QPS, cfg.Burst = 20, 40
+	cfg.Timeout = 0 // a watch has no deadline; every other call brings its own
+	client, err := rest.RESTClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("Kubernetes client: %w", err)
+	}
+	return &kube{client: client}, nil
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		cfg, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("not in a cluster (%w): name a file with --kubeconfig", err)
+		}
+		return cfg, nil
+	}
+	if _, err := os.Stat(kubeconfig); err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig %s: %w", kubeconfig, err)
+	}
+	return cfg, nil
+}
+
+// pods is the list and watch of the pods on one node.
+func (k *kube) pods(node string) *cache.ListWatch {
+	return cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node))
+}
+
+// callTimeout bounds one call to the API server.
+const callTimeout = 10 * time.Second
+
+// nodeUID is the UID of the Node object.
+func (k *kube) nodeUID(ctx context.Context, name string) (types.UID, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var n corev1.Node
+	err := k.client.Get().Resource("nodes").Name(name).Do(ctx).Into(&n)
+	return n.UID, err
+}
+
+// secret reads one pull secret. Absent: neither secret nor error.
+func (k *kube) secret(ctx context.Context, namespace, name string) credentials.Found {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found := credentials.Found{Namespace: namespace, Name: name}
+	var s corev1.Secret
+	err := k.client.Get().Namespace(namespace).Resource("secrets").Name(name).Do(ctx).Into(&s)
+	switch {
+	case apierrors.IsNotFound(err):
+	case apierrors.IsForbidden(err):
+		found.Err = fmt.Errorf("the agent's ServiceAccount may not get secrets in namespace %s: grant it with the secrets component of the manifests", namespace)
+	case err != nil:
+		found.Err = fmt.Errorf("the API server did not answer: %s", apierrors.ReasonForError(err))
+	default:
+		found.Secret = &credentials.Secret{Namespace: namespace, Name: name, Type: string(s.Type), Data: s.Data}
+	}
+	return found
+}
+
+// configMap is what the agent writes of one.
+type configMap struct {
+	Name, Namespace string
+	Labels          map[string]string
+	Data            map[string]string
+	Node            string    // the owner
+	NodeUID         types.UID // empty: no owner is set
+}
+
+// apply writes the ConfigMap by server-side apply, so that what other writers
+// own in it stays theirs.
+func (k *kube) apply(ctx context.Context, cm configMap) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	obj := corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Name: cm.Name, Namespace: cm.Namespace, Labels: cm.Labels},
+		Data:       cm.Data,
+	}
+	if cm.NodeUID != "" {
+		obj.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: cm.Node, UID: cm.NodeUID}}
+	}
+	body, err := json.Marshal(obj)
+	if err != nil {
+		return err
+	}
+	return k.client.Patch(types.ApplyPatchType).Namespace(cm.Namespace).Resource("configmaps").Name(cm.Name).
+		Param("fieldManager", fieldManager).Param("force", "true").Body(body).Do(ctx).Error()
+}
+
+// event is one Event on a pod.
+type event struct {
+	Namespace, Pod string
+	UID            types.UID
+	Container      string
+	Warning        bool
+	Reason         string
+	Message        string // at most 1 KiB
+	Time           time.Time
+}
+
+// maxEvent is the longest Event message that the API takes in events.k8s.io
+// (validation of Event.note), in bytes.
+const maxEvent = 1024
+
+// createEvent writes one Event, signed with the node's name.
+func (k *kube) createEvent(ctx context.Context, node string, e event) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	kind := corev1.EventTypeNormal
+	if e.Warning {
+		kind = corev1.EventTypeWarning
+	}
+	at := metav1.NewTime(e.Time)
+	obj := corev1.Event{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: eventPrefix(e.Pod), Namespace: e.Namespace},
+		InvolvedObject: corev1.ObjectReference{
+			APIVersion: "v1", Kind: "Pod", Namespace: e.Namespace, Name: e.Pod, UID: e.UID,
+		},
+		Reason: e.Reason, Message: e.Message, Type: kind,
+		Source:         corev1.EventSource{Component: fieldManager, Host: node},
+		FirstTimestamp: at, LastTimestamp: at, Count: 1,
+		EventTime:           metav1.NewMicroTime(e.Time),
+		Action:              "Diagnose",
+		ReportingController: "pullprobe.dev/agent",
+		ReportingInstance:   reportingInstance(node),
+	}
+	return k.client.Post().Namespace(e.Namespace).Resource("events").Body(&obj).Do(ctx).Error()
+}
+
+// eventPrefix leaves room for the suffix that the API server generates.
+func eventPrefix(pod string) string {
+	const longest = 253 - len(".") - 10
+	if len(pod) > longest {
+		pod = strings.TrimRight(pod[:longest], ".-")
+	}
+	return pod + "."
+}
+
+// reportingInstance is the node's name, cut to the 128 characters that
+// Event.reportingInstance may have.
+func reportingInstance(node string) string {
+	return node[:min(len(node), 128)]
+}

@@ -1,0 +1,201 @@
+package agent
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// pod is what the agent keeps of a Pod: enough to see what it waits for.
+type pod struct {
+	UID             types.UID
+	Namespace, Name string
+	ServiceAccount  string
+	PullSecrets     []string // of the pod's own namespace, in its order
+	Asked           string   // value of the probe annotation; empty: nobody asks
+	Agent           bool     // one of pullprobe's own pods
+	Created         time.Time
+	Phase           corev1.PodPhase
+	Deleting        bool
+	Containers      []container
+}
+
+// container is one thing of the pod that names an image.
+type container struct {
+	Name    string
+	Image   string
+	Policy  corev1.PullPolicy
+	Volumes []string // references of the image volumes that it mounts
+	Reason  string   // of the waiting state; empty when it does not wait
+	Message string
+	Started bool // runs, or ran
+}
+
+func (p pod) String() string { return p.Namespace + "/" + p.Name }
+
+// The annotations that ask for a probe; the second is for clusters where the
+// first is taken.
+const (
+	askAnnotation     = "probe"
+	askAnnotationLong = "pullprobe.dev/probe"
+)
+
+// agentLabel marks pullprobe's own pods; its value is the namespace's business.
+const agentLabel, agentLabelValue = "app.kubernetes.io/name", "pullprobe"
+
+// newPod keeps the used fields of p.
+func newPod(p *corev1.Pod, ownNamespace string) pod {
+	out := pod{
+		UID: p.UID, Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.Spec.ServiceAccountName,
+		Asked: asked(p.Annotations), Created: p.CreationTimestamp.Time, Phase: p.Status.Phase,
+		Deleting: p.DeletionTimestamp != nil,
+		Agent:    p.Namespace == ownNamespace && p.Labels[agentLabel] == agentLabelValue,
+	}
+	if p.Status.StartTime != nil {
+		out.Created = p.Status.StartTime.Time // when the kubelet took it on
+	}
+	for _, s := range p.Spec.ImagePullSecrets {
+		if s.Name != "" && !slices.Contains(out.PullSecrets, s.Name) {
+			out.PullSecrets = append(out.PullSecrets, s.Name)
+		}
+	}
+	imageVolumes := map[string]string{}
+	for _, v := range p.Spec.Volumes {
+		if v.Image != nil && v.Image.Reference != "" {
+			imageVolumes[v.Name] = v.Image.Reference
+		}
+	}
+	statuses := map[string]corev1.ContainerStatus{}
+	for _, list := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses} {
+		for _, s := range list {
+			statuses[s.Name] = s
+		}
+	}
+	add := func(name, image string, policy corev1.PullPolicy, mounts []corev1.VolumeMount) {
+		c := container{Name: name, Image: image, Policy: policy}
+		for _, m := range mounts {
+			if ref := imageVolumes[m.Name]; ref != "" {
+				c.Volumes = append(c.Volumes, ref)
+			}
+		}
+		s := statuses[name]
+		if w := s.State.Waiting; w != nil {
+			c.Reason, c.Message = w.Reason, w.Message
+		}
+		c.Started = s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
+		out.Containers = append(out.Containers, c)
+	}
+	for _, c := range p.Spec.InitContainers {
+		add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+	}
+	for _, c := range p.Spec.Containers {
+		add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+	}
+	for _, c := range p.Spec.EphemeralContainers {
+		add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+	}
+	return out
+}
+
+// asked is the value that asks for a probe. Both annotations together are one
+// question.
+func asked(annotations map[string]string) string {
+	short, long := annotations[askAnnotation], annotations[askAnnotationLong]
+	if short != "" && long != "" {
+		return short + "," + long
+	}
+	return short + long
+}
+
+// wait is one image of a pod that has to be looked at.
+type wait struct {
+	Container string
+	Image     string
+	Policy    corev1.PullPolicy
+	Reason    string
+	Message   string
+	Failing   bool // the kubelet says that the pull fails here
+	Creating  bool // nothing has failed yet, but nothing has come either
+	Started   bool // the container got past its image
+}
+
+// pullFailures are the waiting reasons that the kubelet gives for an image
+// (pkg/kubelet/images/types.go, cri-api pkg/errors; RegistryUnavailable is
+// older kubelets').
+var pullFailures = []string{
+	"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
+	"RegistryUnavailable", "SignatureValidationFailed",
+}
+
+// patience is how long a container may be created before its image is looked
+// at although nothing has failed.
+const patience = 10 * time.Second
+
+// waits lists what the pod waits for at a time: images whose pull fails, and
+// those of containers that have been "creating" for longer than patience.
+// Whether the latter's image is really absent only the runtime can tell.
+// Pods on their way out wait for nothing.
+func (p pod) waits(now time.Time) []wait {
+	if p.Deleting || p.Phase == corev1.PodSucceeded || p.Phase == corev1.PodFailed {
+		return nil
+	}
+	var out []wait
+	for _, c := range p.Containers {
+		w := wait{Container: c.Name, Image: c.Image, Policy: c.Policy, Reason: c.Reason, Message: c.Message, Started: c.Started}
+		switch {
+		case slices.Contains(pullFailures, c.Reason):
+			w.Failing = true
+			w.Image = c.blamed()
+			out = append(out, w)
+		case c.Reason == "ContainerCreating" && !now.Before(p.Created.Add(patience)):
+			w.Creating = true
+			for _, image := range append([]string{c.Image}, c.Volumes...) {
+				w.Image = image
+				out = append(out, w)
+			}
+		}
+	}
+	return out
+}
+
+// blamed is the image that the waiting message speaks of: one of an image
+// volume if it is quoted there, else the container's own. The kubelet reports
+// both in the same place (kuberuntime_manager.go, getImageVolumes).
+func (c container) blamed() string {
+	for _, v := range c.Volumes {
+		if strings.Contains(c.Message, `"`+v+`"`) && !strings.Contains(c.Message, `"`+c.Image+`"`) {
+			return v
+		}
+	}
+	return c.Image
+}
+
+// all lists every image of the pod, for somebody who asks about a pod that is
+// not stuck, or not with all of its images.
+func (p pod) all(now time.Time) []wait {
+	out := p.waits(now)
+	for _, c := range p.Containers {
+		for _, image := range append([]string{c.Image}, c.Volumes...) {
+			if !slices.ContainsFunc(out, func(w wait) bool { return w.Image == image }) {
+				out = append(out, wait{
+					Container: c.Name, Image: image, Policy: c.Policy, Reason: c.Reason, Message: c.Message, Started: c.Started,
+				})
+			}
+		}
+	}
+	return out
+}
+
+// creatingSince is when the pod's creating containers run out of patience;
+// zero if none is creating.
+func (p pod) outOfPatience() time.Time {
+	for _, c := range p.Containers {
+		if c.Reason == "ContainerCreating" && !p.Deleting {
+			return p.Created.Add(patience)
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+var born = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+
+func waiting(name, reason, message string) corev1.ContainerStatus {
+	return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
+}
+
+func aPod(edit func(*corev1.Pod)) *corev1.Pod {
+	start := metav1.NewTime(born)
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "u1", CreationTimestamp: metav1.NewTime(born)},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "registry.example/app:1"}}},
+		Status:     corev1.PodStatus{Phase: corev1.PodPending, StartTime: &start},
+	}
+	edit(p)
+	return p
+}
+
+// What a pod waits for, as container=image, with + for failing.
+func TestWaits(t *testing.T) {
+	imageVolume := func(p *corev1.Pod) {
+		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.example/data:1"}}}}
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
+	}
+	tests := []struct {
+		name  string
+		after time.Duration
+		edit  func(*corev1.Pod)
+		want  []string
+	}{
+		{"running", 0, func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "c", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+		}, nil},
+		{"pull fails", 0, func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", "")}
+		}, []string{"c=registry.example/app:1+"}},
+		{"never pulled", 0, func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ErrImageNeverPull", "")}
+		}, []string{"c=registry.example/app:1+"}},
+		{"crash loop is not ours", 0, func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "CrashLoopBackOff", "")}
+		}, nil},
+		{"creating, with patience", 9 * time.Second, func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
+		}, nil},
+		{"creating, out of patience", 10 * time.Second, func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
+		}, []string{"c=registry.example/app:1"}},
+		{"creating with an image volume", time.Minute, func(p *corev1.Pod) {
+			imageVolume(p)
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
+		}, []string{"c=registry.example/app:1", "c=registry.example/data:1"}},
+		{"init and ephemeral containers", 0, func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "i", Image: "registry.example/init:1"}}
+			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Image: "registry.example/debug:1"}}}
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{waiting("i", "ErrImagePull", "")}
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "PodInitializing", "")}
+			p.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{waiting("e", "ImagePullBackOff", "")}
+		}, []string{"i=registry.example/init:1+", "e=registry.example/debug:1+"}},
+		{"the message blames the image volume", 0, func(p *corev1.Pod) {
+			imageVolume(p)
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", `Back-off pulling image "registry.example/data:1"`)}
+		}, []string{"c=registry.example/data:1+"}},
+		{"on its way out", 0, func(p *corev1.Pod) {
+			now := metav1.NewTime(born)
+			p.DeletionTimestamp = &now
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", "")}
+		}, nil},
+		{"failed for good", 0, func(p *corev1.Pod) {
+			p.Status.Phase = corev1.PodFailed
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", "")}
+		}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, w := range newPod(aPod(tt.edit), "pullprobe").waits(born.Add(tt.after)) {
+				s := w.Container + "=" + w.Image
+				if w.Failing {
+					s += "+"
+				}
+				got = append(got, s)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Every new value of either annotation is a question, and so is the same value
+// after it was removed.
+func TestQuestions(t *testing.T) {
+	s := newPodStore("pullprobe", func(types.UID) {})
+	ask := func(annotations map[string]string) string {
+		if err := s.Update(aPod(func(p *corev1.Pod) { p.Annotations = annotations })); err != nil {
+			t.Fatal(err)
+		}
+		q := s.question("u1")
+		s.answer("u1", q)
+		return q
+	}
+	steps := []struct {
+		annotations map[string]string
+		want        string
+	}{
+		{nil, ""},
+		{map[string]string{"probe": "now"}, "now"},
+		{map[string]string{"probe": "now"}, ""},
+		{map[string]string{"probe": "2"}, "2"},
+		{nil, ""},
+		{map[string]string{"probe": "2"}, "2"},
+		{map[string]string{"pullprobe.dev/probe": "now"}, "now"},
+		{map[string]string{"pullprobe.dev/probe": "now", "probe": "x"}, "x,now"},
+	}
+	for i, step := range steps {
+		if got := ask(step.annotations); got != step.want {
+			t.Errorf("step %d: question %q, want %q", i, got, step.want)
+		}
+	}
+}
+
+func TestConfigMapName(t *testing.T) {
+	long := make([]byte, 250)
+	for i := range long {
+		long[i] = 'n'
+	}
+	for _, tt := range []struct{ node, uid, want string }{
+		{"node-a", "uid", "pullprobe-node-a"},
+		{string(long[:243]), "uid", "pullprobe-" + string(long[:243])},
+		{string(long[:244]), "uid", "pullprobe-uid"},
+	} {
+		if got := configMapName(tt.node, types.UID(tt.uid)); got != tt.want {
+			t.Errorf("node name of %d bytes: %q", len(tt.node), got)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+#!/bin/bash
+# The demo: real pods in ImagePullBackOff on the lab, and what pullprobe says
+# of each. Run it with `make demo`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lab=bin/lab
+image=ghcr.io/pullprobe/pullprobe:${VERSION:-v0.1.0}
+t0=$SECONDS
+
+step() { printf '\n==> %s  (%d s)\n' "$*" $((SECONDS - t0)); }
+# A line that a person would type, then what they would see.
+show() { printf '\n$ %s\n' "$*"; eval "$lab $*"; }
+
+step "put the agent's image onto both nodes, apply the manifests"
+$lab load bin/pullprobe-image.tar "$image"
+$lab kubectl apply -k "$PWD/manifests" >/dev/null
+$lab kubectl -n pullprobe rollout status daemonset/pullprobe --timeout=120s
+
+step "create pods: one healthy, six that will get stuck; node-b loses its way to registry.lab"
+$lab kubectl create namespace shop --dry-run=client -o yaml | $lab kubectl apply -f - >/dev/null
+$lab kubectl -n shop delete pod --all --now >/dev/null 2>&1 || true
+$lab kubectl apply -f hack/demo-healthy.yaml >/dev/null
+$lab kubectl -n shop wait --for=condition=Ready pod -l demo=healthy --timeout=60s >/dev/null
+$lab inject node-b registry-dropped
+trap '$lab lift node-b registry-dropped' EXIT
+$lab kubectl apply -f hack/demo-stuck.yaml >/dev/null
+
+step "ask about one of them, as anybody who may annotate the pod can"
+printf '\n$ kubectl annotate pod -n shop web probe=now\n'
+$lab kubectl annotate pod -n shop web probe=now --overwrite
+
+step "wait until every stuck pod has its verdict"
+want=6
+for _ in $(seq 240); do
+  got=$($lab kubectl get events -n shop --field-selector reason=ImagePullDiagnosed -o 'jsonpath={range .items[*]}{.involvedObject.name}{"\n"}{end}' | sort -u | wc -l)
+  printf '\r    %d of %d pods explained, %d s ' "$got" "$want" $((SECONDS - t0))
+  [ "$got" -ge "$want" ] && break
+  sleep 0.5
+done
+echo
+
+show kubectl get pods -n shop -o wide --sort-by=.metadata.name
+show kubectl get cm -n pullprobe -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck,pullprobe.dev/checked
+printf '\n$ kubectl describe pod -n shop web   # its Events\n'
+$lab kubectl describe pod -n shop web | sed -n '/^Events:/,$p' | fold -s -w 160
+show "kubectl get cm -n pullprobe pullprobe-node-b -o jsonpath='{.data.summary}'"
+show "kubectl get cm -n pullprobe pullprobe-node-a -o jsonpath='{.data.summary}'"
+
+cat <<END
+
+The demo took $((SECONDS - t0)) s. The lab stays up; the fault on node-b is lifted now. Look further with
+
+  $lab kubectl describe cm -n pullprobe pullprobe-node-a
+  $lab kubectl get cm -n pullprobe pullprobe-node-a -o jsonpath='{.data.report\.json}'
+  $lab kubectl logs -n pullprobe -l app.kubernetes.io/name=pullprobe
+  $lab faults                         # what else can be broken
+  $lab inject node-a resolver-dead    # breaks a node; lab lift mends it
+
+and take it down with
+
+  make lab-down
+END

@@ -1,0 +1,89 @@
+// Command pullprobe tells, from the node where a pull fails, why a pod is in
+// ImagePullBackOff, whose fault it is, and what fixes it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/pullprobe/pullprobe/agent"
+)
+
+// version is set when a release is built.
+var version = "dev"
+
+const usage = `pullprobe tells why an image cannot be pulled, from the node where it fails.
+
+Usage:
+  pullprobe agent [flags]   watch this node's pods and publish its report
+  pullprobe version
+
+Run 'pullprobe COMMAND -h' for the flags of a command.
+`
+
+// Exit codes, as documented for every command.
+const (
+	exitOK    = 0
+	exitFault = 1
+	exitUsage = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run is the whole program, with its surroundings as arguments.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return exitUsage
+	}
+	switch cmd, rest := args[0], args[1:]; cmd {
+	case "agent":
+		return runAgent(ctx, rest, getenv, stdout, stderr)
+	case "version", "--version":
+		fmt.Fprintln(stdout, "pullprobe", version)
+		return exitOK
+	case "help", "-h", "--help":
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	default:
+		fmt.Fprintf(stderr, "pullprobe: unknown command %q\n\n%s", cmd, usage)
+		return exitUsage
+	}
+}
+
+func runAgent(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	var help strings.Builder
+	opts, err := agent.ParseOptions(args, getenv, &help)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, help.String())
+		return exitOK
+	case err != nil:
+		fmt.Fprintln(stderr, "pullprobe agent:", err)
+		return exitUsage
+	}
+	opts.Version = version
+	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: opts.LogLevel}))
+	a, err := agent.New(opts, log)
+	if err != nil {
+		fmt.Fprintln(stderr, "pullprobe agent:", err)
+		return exitUsage
+	}
+	if err := a.Run(ctx); err != nil {
+		log.Error("agent failed", "error", err)
+		return exitFault
+	}
+	return exitOK
+}

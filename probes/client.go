@@ -1,0 +1,348 @@
+package probes
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	userAgent      = "pullprobe"
+	maxHeaderBytes = 16 << 10 // of one answer's header
+	maxBodyBytes   = 64 << 10 // of all answers' bodies in one diagnosis
+	maxRedirects   = 5
+)
+
+// budget is what one diagnosis may cost the registries, over all hosts.
+type budget struct {
+	body      atomic.Int64 // bytes of bodies left
+	manifests atomic.Int64 // manifest GETs left
+}
+
+func newBudget() *budget {
+	b := new(budget)
+	b.body.Store(maxBodyBytes)
+	b.manifests.Store(2)
+	return b
+}
+
+// takeManifest takes one manifest GET out of the budget, if there is one left.
+func (b *budget) takeManifest() bool { return b.manifests.Add(-1) >= 0 }
+
+// client sends the requests for one host. It goes only to the address that
+// the checks before found good, or, for a token service or a redirect target,
+// to addresses of that name which pass the guard; through the node's proxy if
+// there is one for the host.
+type client struct {
+	node   *Node
+	host   host
+	addr   netip.AddrPort // of host, checked; invalid behind a proxy
+	budget *budget
+	http   *http.Client
+
+	// strict verifies certificates even if the host has skip_verify: for
+	// credentials to anybody but that host.
+	strict  *http.Client
+	proxies sync.Map // addresses of proxies that proxyFor gave out
+}
+
+func (n *Node) newClient(h host, addr netip.AddrPort, b *budget) *client {
+	c := &client{node: n, host: h, addr: addr, budget: b}
+	roots := h.rootsFor(n.Roots)
+	if roots == nil {
+		roots = x509.NewCertPool() // unknown: trust nobody, rather than whom this process trusts
+	}
+	config := &tls.Config{RootCAs: roots, Certificates: h.certs, InsecureSkipVerify: h.SkipVerify}
+	c.http = c.newHTTP(config)
+	c.strict = c.http
+	if h.SkipVerify {
+		strict := config.Clone()
+		strict.InsecureSkipVerify = false
+		c.strict = c.newHTTP(strict)
+	}
+	return c
+}
+
+func (c *client) newHTTP(config *tls.Config) *http.Client {
+	limits := c.node.Limits.withDefaults()
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  c.proxyFor,
+			DialContext:            c.dialContext,
+			TLSClientConfig:        config,
+			TLSHandshakeTimeout:    limits.TLS,
+			ResponseHeaderTimeout:  limits.HTTP,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+			DisableCompression:     true,
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+				if resp.StatusCode != http.StatusOK {
+					return &proxyError{status: resp.StatusCode}
+				}
+				return nil
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// close ends idle connections.
+func (c *client) close() {
+	c.http.CloseIdleConnections()
+	c.strict.CloseIdleConnections()
+}
+
+func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
+	proxy, err := c.node.Proxy.For(req.URL.Scheme, req.URL.Host)
+	if err != nil {
+		return nil, &proxyError{err: err}
+	}
+	if proxy != nil {
+		name, _ := splitHost(req.URL.Host, req.URL.Scheme)
+		if addr, err := netip.ParseAddr(name); err == nil {
+			if reason := refusal(addr, c.loopbackAllowed(req.URL.Host)); reason != "" {
+				return nil, &refusedError{addr.String() + " is " + reason}
+			}
+		}
+		c.proxies.Store(proxyAddress(proxy), true)
+	}
+	return proxy, nil
+}
+
+func (c *client) loopbackAllowed(hostport string) bool {
+	if hostport == c.host.Host {
+		return c.node.loopbackFor(c.host)
+	}
+	return c.node.AllowLoopback
+}
+
+// dialContext connects to where the transport wants to go: the host's checked
+// address, the proxy, or another host after the guard.
+func (c *client) dialContext(ctx context.Context, network, target string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.node.Limits.withDefaults().Dial)
+	defer cancel()
+	name, port := c.host.split()
+	if c.addr.IsValid() && target == net.JoinHostPort(name, port) {
+		return new(net.Dialer).DialContext(ctx, network, c.addr.String())
+	}
+	if _, ok := c.proxies.Load(target); ok {
+		conn, err := c.node.dialName(ctx, target, func(netip.Addr) string { return "" })
+		if err != nil {
+			return nil, &proxyError{err: err}
+		}
+		return conn, nil
+	}
+	return c.node.dialName(ctx, target, func(a netip.Addr) string { return refusal(a, c.node.AllowLoopback) })
+}
+
+// proxyAddress is host and port of a proxy, with the scheme's port if it names
+// none, as net/http takes it.
+func proxyAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// dialName resolves target as the runtime would and connects to the first of
+// its addresses that answers; refuse says why an address must not be dialled.
+func (n *Node) dialName(ctx context.Context, target string, refuse func(netip.Addr) string) (net.Conn, error) {
+	name, port, err := net.SplitHostPort(target)
+	if err != nil {
+		return nil, err
+	}
+	l := n.lookUp(ctx, name, name)
+	l.own.stop()
+	if len(l.addrs) == 0 {
+		return nil, &lookupError{l.check}
+	}
+	var firstErr error
+	for i, addr := range l.addrs {
+		if reason := refuse(addr); reason != "" {
+			err = &refusedError{addr.String() + " is " + reason}
+		} else {
+			// Every address gets its share of the time that is left.
+			share := ctx
+			if deadline, ok := ctx.Deadline(); ok {
+				var cancel context.CancelFunc
+				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(l.addrs)-i))
+				defer cancel()
+			}
+			var conn net.Conn
+			if conn, err = new(net.Dialer).DialContext(share, "tcp", net.JoinHostPort(addr.String(), port)); err == nil {
+				return conn, nil
+			}
+		}
+		if firstErr == nil {
+			firstErr = err
+		}
+	}
+	return nil, firstErr
+}
+
+// request is one HTTP request.
+type request struct {
+	method        string
+	url           string
+	header        http.Header // without secrets
+	authorization string      // sent over TLS, and not along a redirect
+	form          url.Values  // body; holds secrets
+	limit         int64       // bytes of the body that are read
+}
+
+// reply is what came back.
+type reply struct {
+	status  int
+	header  http.Header
+	body    []byte
+	cut     bool   // the body is longer than what was read
+	host    string // that answered in the end
+	hops    int    // redirects followed
+	dropped bool   // a redirect took the request where the credentials may not go
+	took    time.Duration
+}
+
+// send sends r and follows redirects. Over plain HTTP and after a redirect
+// neither credentials nor the headers of hosts.toml go along: the probes are
+// stricter here than the runtime.
+func (c *client) send(ctx context.Context, r request) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.node.Limits.withDefaults().HTTP)
+	defer cancel()
+	start := time.Now()
+	target, err := url.Parse(r.url)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{}
+	for {
+		secure := target.Scheme == "https"
+		var body io.Reader
+		if r.form != nil {
+			body = strings.NewReader(r.form.Encode())
+		}
+		req, err := http.NewRequestWithContext(ctx, r.method, target.String(), body)
+		if err != nil {
+			return nil, err
+		}
+		if secure && rep.hops == 0 && target.Host == c.host.Host {
+			for k, v := range c.host.Header {
+				req.Header[k] = append(req.Header[k], v...)
+			}
+		}
+		for k, v := range r.header {
+			req.Header[k] = v
+		}
+		if req.Header.Get("User-Agent") == "" {
+			req.Header.Set("User-Agent", userAgent)
+		}
+		switch {
+		case (r.authorization != "" || r.form != nil) && !secure:
+			return nil, &refusedError{"credentials are not sent over plain HTTP"}
+		case rep.hops > 0 && r.form != nil:
+			return nil, &refusedError{"credentials are not sent along a redirect"}
+		case rep.hops > 0:
+			rep.dropped = rep.dropped || r.authorization != "" || len(c.host.Header) > 0
+		case r.authorization != "":
+			req.Header.Set("Authorization", r.authorization)
+		}
+		if r.form != nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+
+		do := c.http
+		if target.Host != c.host.Host && (req.Header.Get("Authorization") != "" || r.form != nil) {
+			do = c.strict
+		}
+		resp, err := do.Do(req)
+		if err != nil {
+			return nil, rep.failed(target, err)
+		}
+		next, err := redirectTarget(resp, target)
+		if err != nil || next != nil {
+			resp.Body.Close()
+			if err != nil {
+				return nil, err
+			}
+			if rep.hops++; rep.hops > maxRedirects {
+				return nil, &refusedError{"more than 5 redirects"}
+			}
+			target = next
+			continue
+		}
+		rep.status, rep.header, rep.host = resp.StatusCode, resp.Header, target.Host
+		rep.body, rep.cut, err = c.budget.read(resp.Body, r.limit)
+		resp.Body.Close()
+		rep.took = time.Since(start)
+		if err != nil {
+			return nil, rep.failed(target, err)
+		}
+		return rep, nil
+	}
+}
+
+// redirectError is a failure at a host that another one redirected to.
+type redirectError struct {
+	host string
+	err  error
+}
+
+func (e *redirectError) Error() string { return "redirect to " + e.host + ": " + e.err.Error() }
+func (e *redirectError) Unwrap() error { return e.err }
+
+func (r *reply) failed(at *url.URL, err error) error {
+	if r.hops == 0 {
+		return err
+	}
+	return &redirectError{host: at.Host, err: err}
+}
+
+// redirectTarget is where resp sends the request on; nil if it does not.
+func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	location, err := resp.Location()
+	if errors.Is(err, http.ErrNoLocation) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &refusedError{"a redirect to something that is not a URL"}
+	}
+	switch {
+	case location.Scheme != "https" && location.Scheme != "http":
+		return nil, &refusedError{"a redirect to something other than HTTP"}
+	case from.Scheme == "https" && location.Scheme == "http":
+		return nil, &refusedError{"a redirect from https to http"}
+	}
+	location.User = nil
+	return location, nil
+}
+
+// read reads at most limit bytes, and no more than the budget has left.
+func (b *budget) read(body io.Reader, limit int64) (data []byte, cut bool, err error) {
+	limit = min(limit, max(b.body.Load(), 0))
+	if limit <= 0 {
+		return nil, true, nil
+	}
+	var buf bytes.Buffer
+	n, err := io.Copy(&buf, io.LimitReader(body, limit+1))
+	b.body.Add(-n)
+	data = buf.Bytes()
+	if n > limit {
+		return data[:limit], true, nil
+	}
+	return data, false, err
+}

@@ -1,0 +1,56 @@
+package probes
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// dial connects to one address of a host and says how that went; the
+// connection is nil unless the check passed. The address is dialled as it is:
+// no name is resolved again between the guard and the connection.
+func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Check, net.Conn) {
+	check := report.Check{
+		ID: "dial/" + h.name() + "/" + addr.String(), Kind: report.KindDial,
+		Host: h.name(), Target: addr.String(),
+	}
+	if reason := refusal(addr.Addr(), n.loopbackFor(h)); reason != "" {
+		check.Outcome = report.Skipped
+		check.Summary = "not dialled: " + addr.Addr().String() + " is " + reason + ", which pullprobe does not ask for images"
+		check.Evidence = evidence{"refused": reason, "runtimeWouldDial": "true"}.checked()
+		return check, nil
+	}
+	limit := n.Limits.withDefaults().Dial
+	own := h.DialTimeout <= 0 || h.DialTimeout > limit
+	if !own {
+		limit = h.DialTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	start := time.Now()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
+	took := time.Since(start)
+	check.Duration = report.Millis(took)
+	if err != nil {
+		f := netFault(err, took, report.ConnectionTimeout)
+		if !own {
+			delete(f.facts, "deadline") // hosts.toml sets it: the runtime waits no longer
+		}
+		check.Outcome, check.Cause = report.Fail, f.cause
+		check.Summary = "cannot connect to " + addr.String() + ": " + f.words
+		check.Evidence = f.facts.checked()
+		return check, nil
+	}
+	check.Outcome = report.Pass
+	check.Summary = "connected to " + addr.String()
+	return check, conn
+}
+
+// loopbackFor says whether a loopback address is a fair target for h: the
+// node's own configuration names it, or the image asks for localhost itself.
+func (n *Node) loopbackFor(h host) bool {
+	return n.AllowLoopback || h.configured || isLocalhost(h.Host)
+}

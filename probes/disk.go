@@ -1,0 +1,144 @@
+package probes
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/disk"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// DiskPath says where to look at a disk.
+type DiskPath struct {
+	Name      string // as the runtime names it, e.g. /var/lib/containerd
+	Path      string // where it is reachable from here, e.g. /proc/812/root/var/lib/containerd; empty is Name
+	MountInfo string // text of the runtime's /proc/PID/mountinfo; empty is unknown
+	Need      uint64 // bytes that the image needs, unpacked; 0 is unknown
+}
+
+// Below these a file system counts as full, whatever the image needs. Small
+// file systems are full at a twentieth.
+const (
+	floorBytes  = 32 << 20
+	floorInodes = 128
+)
+
+// Disk is the check "disk" of the runtime's image file system: space and
+// inodes left for root, and whether it can be written. The last is read from
+// the superblock options in mountinfo: statfs speaks of the mount it is asked
+// through, and the probes' own is read-only.
+func Disk(d DiskPath) report.Check {
+	check := report.Check{ID: "disk", Kind: report.KindDisk, Target: d.Name}
+	start := time.Now()
+	use, err := disk.Usage(orDefault(d.Path, d.Name))
+	check.Duration = report.Millis(time.Since(start))
+	if err != nil {
+		check.Evidence = evidence{"error": errnoWord(err)}.checked()
+		if errors.Is(err, syscall.EIO) {
+			check.Outcome, check.Cause = report.Fail, report.DiskIOError
+			check.Summary = d.Name + ": the disk gives I/O errors"
+			return check
+		}
+		check.Outcome = report.Error
+		check.Summary = "cannot look at " + d.Name + " (" + errnoWord(err) + ")"
+		return check
+	}
+
+	mount, known := mountOf(d.MountInfo, d.Name)
+	free := use.Total - use.Used // for root; use.Free is for everybody else
+	e := evidence{
+		"free": strconv.FormatUint(free, 10), "total": strconv.FormatUint(use.Total, 10),
+		"available": strconv.FormatUint(use.Free, 10),
+		"inodes":    "unlimited",
+		"fstype":    mount.fstype, "mount": mount.point, "readOnly": "unknown",
+	}
+	if use.InodesTotal > 0 {
+		e["inodes"] = strconv.FormatUint(use.InodesTotal, 10)
+		e["inodesFree"] = strconv.FormatUint(use.InodesFree, 10)
+	}
+	if known {
+		e["readOnly"] = strconv.FormatBool(mount.readOnly())
+	}
+	if d.Need > 0 {
+		e["need"] = strconv.FormatUint(d.Need, 10)
+	}
+	check.Evidence = e.checked()
+	fail := func(c report.Cause, summary string) {
+		check.Outcome, check.Cause, check.Summary = report.Fail, c, summary
+	}
+	of := fmt.Sprintf("%s of %s free", megabytes(int64(free)), megabytes(int64(use.Total)))
+	switch {
+	case known && mount.readOnly():
+		fail(report.DiskReadOnly, fmt.Sprintf("%s is on a read-only file system (%s at %s)", d.Name, mount.fstype, mount.point))
+	case use.Total > 0 && free < min(floorBytes, use.Total/20):
+		fail(report.DiskFull, d.Name+" is full: "+of)
+	case use.Total > 0 && free < d.Need:
+		fail(report.DiskFull, fmt.Sprintf("%s is too full: %s, the image needs %s", d.Name, of, megabytes(int64(d.Need))))
+	case use.InodesTotal > 0 && use.InodesFree < min(floorInodes, use.InodesTotal/20):
+		fail(report.InodesExhausted, fmt.Sprintf("%s has no inodes left: %d of %d free", d.Name, use.InodesFree, use.InodesTotal))
+	default:
+		check.Outcome = report.Pass
+		// What df shows, so that people need not wonder.
+		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, megabytes(int64(use.Free)), megabytes(int64(use.Total)))
+	}
+	return check
+}
+
+type mount struct {
+	point  string
+	fstype string
+	source string
+	super  string // options of the superblock
+}
+
+func (m mount) readOnly() bool { return m.super == "ro" || strings.HasPrefix(m.super, "ro,") }
+
+// mountOf finds the mount that holds name in the text of a mountinfo file
+// (proc_pid_mountinfo(5)): the one with the longest path, and of those the
+// last, which lies on top.
+func mountOf(text, name string) (mount, bool) {
+	var best mount
+	found := false
+	for line := range strings.Lines(text) {
+		left, right, ok := strings.Cut(line, " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if !ok || len(l) < 6 || len(r) < 2 {
+			continue
+		}
+		m := mount{point: unescape(l[4]), fstype: r[0], source: r[1]}
+		if len(r) > 2 {
+			m.super = r[2]
+		}
+		if under(name, m.point) && len(m.point) >= len(best.point) {
+			best, found = m, true
+		}
+	}
+	return best, found
+}
+
+func under(name, dir string) bool {
+	name, dir = path.Clean(name), path.Clean(dir)
+	return dir == "/" || name == dir || strings.HasPrefix(name, dir+"/")
+}
+
+// unescape undoes the octal escapes of mountinfo, as \040 for a blank.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}

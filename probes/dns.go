@@ -1,0 +1,416 @@
+package probes
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// maxAddresses bounds how many addresses of a host are looked at.
+const maxAddresses = 8
+
+// patience is how long a resolver may keep an answer back that a later
+// resolver has given already. The runtime would wait 5 s.
+const patience = time.Second
+
+// questions are the record types asked for every name, in Go's order.
+var questions = [...]uint16{dns.TypeA, dns.TypeAAAA}
+
+// lookup is a host's addresses as the runtime's resolver would find them.
+type lookup struct {
+	addrs []netip.Addr
+	check report.Check // "dns/<host>"
+
+	own *inquiry // the question that decided; nil if no resolver was asked
+}
+
+// lookUp finds the addresses of name for the host of the checks. Resolvers are
+// all asked at once, but their answers count in the order of resolv.conf, by
+// the rules of Go's resolver: the first final answer decides, NXDOMAIN among
+// them, and a resolver that is silent or fails is passed over.
+func (n *Node) lookUp(ctx context.Context, hostName, name string) lookup {
+	start := time.Now()
+	l := n.lookUpName(ctx, name)
+	l.check.ID, l.check.Kind, l.check.Host = "dns/"+hostName, report.KindDNS, hostName
+	l.check.Target = name
+	if n.Hosts == nil && l.check.Outcome != report.Skipped {
+		l.check.Evidence = withFact(l.check.Evidence, "hostsFile", "unknown")
+	}
+	if len(n.Lookup.Others) > 0 {
+		// The runtime may get its answer there; the probes do not ask them.
+		l.check.Evidence = withFact(l.check.Evidence, "nsswitchOthers", clean(strings.Join(n.Lookup.Others, ", "), maxValue))
+	}
+	l.check.Duration = report.Millis(time.Since(start))
+	return l
+}
+
+func (n *Node) lookUpName(ctx context.Context, name string) lookup {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return lookup{addrs: []netip.Addr{addr}, check: report.Check{
+			Outcome: report.Pass, Summary: name + " is an address: no name to resolve",
+			Evidence: evidence{"from": "literal", "addresses": addr.String()}.checked(),
+		}}
+	}
+	fromFile := func() (lookup, bool) {
+		addrs := n.Hosts.Addresses(name)
+		if n.Lookup.NoFiles || len(addrs) == 0 {
+			return lookup{}, false
+		}
+		addrs = addrs[:min(len(addrs), maxAddresses)]
+		return lookup{addrs: addrs, check: report.Check{
+			Outcome: report.Pass, Summary: name + " is " + joinAddrs(addrs) + " by the node's hosts file",
+			Evidence: evidence{"from": "hosts", "addresses": joinAddrs(addrs)}.checked(),
+		}}, true
+	}
+	if !n.Lookup.DNSFirst {
+		if l, ok := fromFile(); ok {
+			return l
+		}
+	}
+	l := n.lookUpDNS(ctx, name)
+	if l.check.Outcome != report.Pass && n.Lookup.DNSFirst {
+		if file, ok := fromFile(); ok {
+			file.own = l.own
+			return file
+		}
+	}
+	return l
+}
+
+func (n *Node) lookUpDNS(ctx context.Context, name string) lookup {
+	switch {
+	case n.Lookup.NoDNS:
+		return lookup{check: report.Check{
+			Outcome: report.Fail, Cause: report.HostNotFound,
+			Summary:  name + " is not in the hosts file, and nsswitch.conf names no DNS",
+			Evidence: evidence{"from": "hosts", "nsswitch": "files"}.checked(),
+		}}
+	case n.Resolv == nil:
+		return lookup{check: report.Check{
+			Outcome: report.Skipped, BlockedBy: "runtime/resolv.conf",
+			Summary: "not resolved: the runtime's resolv.conf is unknown",
+		}}
+	}
+	names := n.Resolv.names(name)
+	if _, ok := dns.IsDomainName(name); !ok || len(names) == 0 {
+		return lookup{check: report.Check{
+			Outcome: report.Fail, Cause: report.HostNotFound,
+			Summary: strconv.Quote(clean(name, 80)) + " is not a name that DNS can hold",
+		}}
+	}
+
+	var own *inquiry
+	for _, full := range names {
+		q := n.inquire(ctx, full)
+		addrs, by := q.settle()
+		if len(addrs) > 0 {
+			own.stop()
+			return lookup{addrs: addrs, own: q, check: q.pass(name, addrs, by)}
+		}
+		// Go reports what became of the name as it stands.
+		if full == rooted(name) || own == nil {
+			own.stop()
+			own = q
+		} else {
+			q.stop()
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return lookup{own: own, check: own.fail(name, len(names))}
+}
+
+// inquiry is one name asked of all resolvers at once, for all record types.
+type inquiry struct {
+	name     string
+	conf     *ResolvConf
+	servers  []netip.AddrPort
+	cells    [][len(questions)]cell
+	start    time.Time
+	patience <-chan struct{}
+	cancel   context.CancelFunc
+}
+
+// cell is a pending answer; it is complete when done is closed.
+type cell struct {
+	done chan struct{}
+	*answer
+}
+
+func (n *Node) inquire(ctx context.Context, name string) *inquiry {
+	q := &inquiry{name: name, conf: n.Resolv, start: time.Now()}
+	port := n.ResolverPort
+	if port == 0 {
+		port = 53
+	}
+	ctx, q.cancel = context.WithCancel(ctx)
+	patient, cancel := context.WithTimeout(ctx, patience)
+	context.AfterFunc(patient, cancel)
+	q.patience = patient.Done()
+	for _, addr := range n.Resolv.Servers {
+		server := netip.AddrPortFrom(addr, port)
+		var row [len(questions)]cell
+		for i, qtype := range questions {
+			c := cell{done: make(chan struct{}), answer: new(answer)}
+			row[i] = c
+			go func() {
+				defer close(c.done)
+				*c.answer = askResolver(ctx, server, name, qtype, n.Resolv.TCP)
+			}()
+		}
+		q.servers = append(q.servers, server)
+		q.cells = append(q.cells, row)
+	}
+	return q
+}
+
+// stop ends what is still asked.
+func (q *inquiry) stop() {
+	if q != nil {
+		q.cancel()
+	}
+}
+
+// settle waits until the answer is known that the runtime would come to: the
+// addresses, and the resolver that gave them.
+func (q *inquiry) settle() (addrs []netip.Addr, by int) {
+	by = -1
+	for t := range questions {
+		i, a := q.first(t)
+		if a.finding == present {
+			addrs = append(addrs, a.addrs...)
+			if by < 0 {
+				by = i
+			}
+		}
+	}
+	return addrs[:min(len(addrs), maxAddresses)], by
+}
+
+// first is the answer that counts for record type t: the first final one, or
+// else that of the last resolver.
+func (q *inquiry) first(t int) (int, answer) {
+	var a answer
+	for i := range q.servers {
+		if a = q.wait(i, t); a.finding.final() {
+			return i, a
+		}
+	}
+	return len(q.servers) - 1, a
+}
+
+func (q *inquiry) wait(i, t int) answer {
+	c := q.cells[i][t]
+	select {
+	case <-c.done:
+		return *c.answer
+	case <-q.patience:
+	}
+	for _, later := range q.cells[i+1:] {
+		select {
+		case <-later[t].done:
+			if later[t].finding.final() {
+				return answer{deadline: true, took: time.Since(q.start)}
+			}
+		default:
+		}
+	}
+	<-c.done
+	return *c.answer
+}
+
+func (q *inquiry) pass(name string, addrs []netip.Addr, by int) report.Check {
+	e := evidence{"from": "dns", "addresses": joinAddrs(addrs), "resolver": q.servers[by].String(), "rcode": "NOERROR"}
+	q.describe(e, name)
+	summary := fmt.Sprintf("%s is %s (resolver %s)", name, joinAddrs(addrs), q.servers[by])
+	if by > 0 {
+		// The runtime waits for every resolver before this one, every time.
+		summary += fmt.Sprintf(", after %d that gave no answer", by)
+		e["passedOver"] = strconv.Itoa(by)
+	}
+	return report.Check{Outcome: report.Pass, Summary: summary, Evidence: e.checked()}
+}
+
+// fail reports the error that Go would: that of the A question.
+func (q *inquiry) fail(name string, tried int) report.Check {
+	i, a := q.first(0)
+	server := q.servers[i].String()
+	e := a.evidence(len(q.servers))
+	e["from"], e["resolver"], e["namesTried"] = "dns", server, strconv.Itoa(tried)
+	q.describe(e, name)
+	check := report.Check{Outcome: report.Fail, Cause: a.cause(), Evidence: e.checked()}
+	switch a.finding {
+	case absent:
+		check.Summary = fmt.Sprintf("resolver %s says that %s does not exist (NXDOMAIN)", server, name)
+	case empty:
+		check.Summary = fmt.Sprintf("%s exists but has no address (resolver %s)", name, server)
+	default:
+		check.Summary = fmt.Sprintf("cannot resolve %s: resolver %s %s", name, server, a.complaint())
+		if len(q.servers) > 1 {
+			check.Summary += fmt.Sprintf(", as the last of %d", len(q.servers))
+		}
+		if q.conf.Default {
+			check.Summary += "; resolv.conf names no resolver, so the runtime asks this machine itself"
+		}
+	}
+	return check
+}
+
+func (q *inquiry) describe(e evidence, name string) {
+	if q.name != rooted(name) {
+		e["name"] = q.name
+	}
+	if q.conf.Rotate {
+		e["rotate"] = "true"
+	}
+	switch {
+	case q.conf.Missing:
+		e["resolvConf"] = "missing"
+	case q.conf.Default:
+		e["resolvConf"] = "names no resolver"
+	}
+}
+
+// resolverChecks are "dns/<host>/<resolver>", one per resolver. Resolvers that
+// no decision waits for are given up after a moment.
+func (l lookup) resolverChecks(hostName, name string) []report.Check {
+	q := l.own
+	if q == nil {
+		return nil
+	}
+	defer q.stop()
+	for _, row := range q.cells {
+		for _, c := range row {
+			select {
+			case <-c.done:
+				continue
+			case <-q.patience:
+			}
+			q.stop()
+			<-c.done
+		}
+	}
+	var checks []report.Check
+	for i, row := range q.cells {
+		check := q.resolverCheck(name, q.servers[i].String(), row)
+		check.ID, check.Kind, check.Host = "dns/"+hostName+"/"+q.servers[i].String(), report.KindDNS, hostName
+		check.Target = q.servers[i].String()
+		checks = append(checks, check)
+	}
+	return checks
+}
+
+func (q *inquiry) resolverCheck(name, server string, row [len(questions)]cell) report.Check {
+	// The A answer speaks for the resolver unless only AAAA found something.
+	a := row[0].answer
+	var addrs []netip.Addr
+	took := time.Duration(0)
+	for _, c := range row {
+		addrs = append(addrs, c.addrs...)
+		took = max(took, c.took)
+		if c.finding == present && a.finding != present {
+			a = c.answer
+		}
+	}
+	e := a.evidence(len(q.servers))
+	e["addresses"], e["ms"] = joinAddrs(addrs), strconv.FormatInt(took.Milliseconds(), 10)
+	if row[0].finding != row[1].finding && (row[0].finding <= failed || row[1].finding <= failed) {
+		e["A"], e["AAAA"] = row[0].word(), row[1].word()
+	}
+	q.describe(e, name)
+	check := report.Check{Evidence: e.checked(), Duration: report.Millis(took)}
+	switch a.finding {
+	case present:
+		check.Outcome = report.Pass
+		check.Summary = fmt.Sprintf("resolver %s: %s is %s", server, name, joinAddrs(addrs))
+	case absent:
+		check.Outcome, check.Cause = report.Fail, a.cause()
+		check.Summary = fmt.Sprintf("resolver %s: %s does not exist (NXDOMAIN)", server, name)
+	case empty:
+		check.Outcome, check.Cause = report.Fail, a.cause()
+		check.Summary = fmt.Sprintf("resolver %s: %s has no address", server, name)
+	default:
+		check.Outcome, check.Cause = report.Fail, a.cause()
+		check.Summary = fmt.Sprintf("resolver %s %s", server, a.complaint())
+	}
+	return check
+}
+
+func (a answer) cause() report.Cause {
+	switch a.finding {
+	case absent, empty:
+		return report.HostNotFound
+	case failed:
+		return report.ResolverFailed
+	case silent:
+		return report.ResolverUnreachable
+	}
+	return ""
+}
+
+// complaint is what is wrong with a resolver, as the end of a sentence.
+func (a answer) complaint() string {
+	switch {
+	case a.finding == failed && a.note != "":
+		return "gave " + a.note
+	case a.finding == failed:
+		return "answered " + a.rcode
+	case a.deadline:
+		return "did not answer within " + seconds(a.took)
+	}
+	return "cannot be asked (" + errnoWord(a.err) + ")"
+}
+
+// word is the answer in one word.
+func (a answer) word() string {
+	switch a.finding {
+	case silent:
+		if a.deadline {
+			return "timeout"
+		}
+		return errnoWord(a.err)
+	case empty:
+		return "NODATA"
+	}
+	return orDefault(a.rcode, "malformed")
+}
+
+func (a answer) evidence(resolvers int) evidence {
+	e := evidence{"rcode": a.rcode, "resolvers": strconv.Itoa(resolvers), "note": a.note}
+	if a.finding == empty {
+		e["rcode"] = "NODATA"
+	}
+	if a.tcp {
+		e["tcp"] = "true"
+	}
+	if a.finding == silent {
+		if a.deadline {
+			e["deadline"], e["timeoutMs"] = "true", strconv.FormatInt(a.took.Milliseconds(), 10)
+		} else {
+			e["error"] = errnoWord(a.err)
+		}
+	}
+	return e
+}
+
+func joinAddrs(addrs []netip.Addr) string {
+	text := make([]string, len(addrs))
+	for i, a := range addrs {
+		text[i] = a.String()
+	}
+	return strings.Join(slices.Compact(text), ", ")
+}
+
+// seconds is d for people: "2.5 s".
+func seconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
+}

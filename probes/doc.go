@@ -1,0 +1,25 @@
+// Package probes looks at what stands between this node and an image: the
+// reference, the node's name resolution, the network, TLS, the registry and
+// its token service, the manifest, and the disk.
+//
+// Probes report facts, never opinions: each returns [report.Check] values and
+// no error, because a failed probe is data. A check that could not run because
+// another failed is present as skipped, with the id of the one that blocked it.
+// All of them look with the eyes of the runtime process ([Node]), not with
+// those of the process that runs them.
+//
+// The checks and their ids, per host that the runtime would try:
+//
+//	reference                     the image name
+//	disk                          the runtime's image file system
+//	hosts/<domain>                which hosts the runtime would ask, in order (hosts.toml)
+//	dns/<host>                    the answer as the runtime would reach it
+//	dns/<host>/<resolver>         what one resolver says
+//	dial/<host>/<address>         TCP to one address
+//	dial/<host>/proxy             the way through the runtime's proxy
+//	tls/<host>/<address>          handshake and certificate of one address
+//	registry/<host>               GET /v2/
+//	token/<host>                  the token service that this host names
+//	manifest/<host>               HEAD of the manifest
+//	image/<host>                  platform and size, of the first host that has it
+package probes

@@ -1,0 +1,90 @@
+package probes
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxValue bounds one evidence value, in bytes.
+const maxValue = 300
+
+// evidence collects the facts of a check. Everything that was taken from a
+// server goes through clean before it is published.
+type evidence map[string]string
+
+// checked returns e bounded and cleaned, without empty values, ready for a
+// report; nil if nothing is left.
+func (e evidence) checked() map[string]string {
+	out := make(map[string]string, len(e))
+	for k, v := range e {
+		if v = clean(v, maxValue); v != "" {
+			out[k] = v
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// clean makes s fit to be shown: valid UTF-8, no control or direction-changing
+// characters, white space folded, at most limit bytes.
+func clean(s string, limit int) string {
+	if len(s) > 4*limit {
+		s = s[:4*limit]
+	}
+	var b strings.Builder
+	space := false
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r):
+			space = b.Len() > 0
+			continue
+		case r == utf8.RuneError || !unicode.IsPrint(r):
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteRune(r)
+		if b.Len() > limit {
+			break
+		}
+	}
+	out := b.String()
+	if len(out) <= limit {
+		return out
+	}
+	cut := limit - len("…")
+	for cut > 0 && !utf8.RuneStart(out[cut]) {
+		cut--
+	}
+	return out[:cut] + "…"
+}
+
+// errnoWord names the system error in err, as "ENOENT", or else a plain word
+// for it. It never shows text that err may have taken from elsewhere.
+func errnoWord(err error) string {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &errno):
+		if name := unix.ErrnoName(errno); name != "" {
+			return name
+		}
+		return errno.Error()
+	case errors.Is(err, fs.ErrNotExist):
+		return "ENOENT"
+	case errors.Is(err, fs.ErrPermission):
+		return "EACCES"
+	}
+	return "unreadable"
+}

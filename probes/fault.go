@@ -1,0 +1,187 @@
+package probes
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// fault is what a network error comes to: its cause from the catalogue, what
+// happened in words that follow "cannot … :", and facts.
+type fault struct {
+	cause report.Cause
+	words string
+	facts evidence
+}
+
+// refusedError is an address or a step that the probes do not take although
+// the runtime would: it is never a fault.
+type refusedError struct{ reason string }
+
+func (e *refusedError) Error() string { return "refused: " + e.reason }
+
+// lookupError is a name that did not resolve on the way to somewhere else.
+type lookupError struct{ check report.Check }
+
+func (e *lookupError) Error() string { return e.check.Summary }
+
+// proxyError is a proxy that could not be reached, or that refused.
+type proxyError struct {
+	status int // what it answered to CONNECT; 0 if it was not reached
+	err    error
+}
+
+func (e *proxyError) Error() string { return "proxy: " + strconv.Itoa(e.status) }
+func (e *proxyError) Unwrap() error { return e.err }
+
+// errnoFaults says what the system errors of connect, read and write mean.
+var errnoFaults = map[syscall.Errno]struct {
+	cause report.Cause
+	words string
+}{
+	syscall.ECONNREFUSED:  {report.ConnectionRefused, "connection refused"},
+	syscall.ETIMEDOUT:     {report.ConnectionTimeout, "connection timed out"},
+	syscall.EHOSTUNREACH:  {report.NetworkUnreachable, "no route to host"},
+	syscall.ENETUNREACH:   {report.NetworkUnreachable, "network is unreachable"},
+	syscall.ENETDOWN:      {report.NetworkUnreachable, "network is down"},
+	syscall.EADDRNOTAVAIL: {report.NetworkUnreachable, "no local address to go out from"},
+	syscall.EACCES:        {report.NetworkUnreachable, "not permitted by a route or firewall on this node"},
+	syscall.EPERM:         {report.NetworkUnreachable, "not permitted by a firewall on this node"},
+	syscall.EINVAL:        {report.NetworkUnreachable, "a blackhole route on this node"},
+	syscall.ECONNRESET:    {report.ConnectionReset, "connection reset"},
+	syscall.ECONNABORTED:  {report.ConnectionReset, "connection aborted"},
+	syscall.EPIPE:         {report.ConnectionReset, "connection closed by the other side"},
+}
+
+// netFault reads a network error by its type. late is the cause of a deadline
+// that passed at this step.
+func netFault(err error, took time.Duration, late report.Cause) fault {
+	var (
+		lookup *lookupError
+		proxy  *proxyError
+		record tls.RecordHeaderError
+		op     *net.OpError
+		errno  syscall.Errno
+	)
+	// A URL may hold a signature, and is not told on.
+	var at *url.Error
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	switch {
+	case errors.As(err, &proxy):
+		return proxy.fault(took)
+	case errors.As(err, &lookup):
+		return fault{lookup.check.Cause, lookup.check.Summary, evidence{"step": "dns"}}
+	}
+	if f, ok := certFault(err); ok {
+		return f
+	}
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fault{report.PlainHTTPRegistry, "it speaks plain HTTP, not HTTPS", nil}
+	case errors.As(err, &record):
+		if string(record.RecordHeader[:]) == "HTTP/" {
+			return fault{report.PlainHTTPRegistry, "it speaks plain HTTP, not HTTPS", nil}
+		}
+		return fault{report.TLSHandshakeFailed, "it does not speak TLS", evidence{"firstBytes": fmt.Sprintf("%x", record.RecordHeader)}}
+	case errors.As(err, &op) && op.Op == "remote error":
+		// A TLS alert: its type is not exported, its text is a fixed table.
+		return fault{report.TLSHandshakeFailed, "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)), evidence{"alert": alertText(op.Err)}}
+	case isTimeout(err):
+		return fault{late, "no answer within " + seconds(took), evidence{"deadline": "true", "timeoutMs": millis(took)}}
+	case errors.As(err, &errno):
+		if f, ok := errnoFaults[errno]; ok {
+			return fault{f.cause, f.words, evidence{"errno": errnoWord(errno)}}
+		}
+		return fault{report.Undetermined, errno.Error(), evidence{"errno": errnoWord(errno)}}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fault{report.ConnectionReset, "the connection was closed without an answer", evidence{"eof": "true"}}
+	}
+	// Its text may repeat what the server sent.
+	return fault{report.Undetermined, "an answer that is not HTTP, or an error of no known kind", evidence{"error": fmt.Sprintf("%T", err)}}
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	var errno syscall.Errno
+	return !errors.As(err, &errno) && errors.As(err, &timeout) && timeout.Timeout()
+}
+
+func (e *proxyError) fault(took time.Duration) fault {
+	if e.status != 0 {
+		f := fault{report.ProxyDenied, "the proxy refused the connection with status " + strconv.Itoa(e.status), evidence{"status": strconv.Itoa(e.status)}}
+		switch {
+		case e.status == http.StatusProxyAuthRequired:
+			f.words = "the proxy wants credentials (407)"
+		case e.status >= 500:
+			// The proxy is there and willing. What lies behind it is at fault,
+			// and it does not say how.
+			f.cause = report.Undetermined
+			f.words = "the proxy could not connect: status " + strconv.Itoa(e.status)
+		}
+		return f
+	}
+	inner := netFault(e.err, took, report.ConnectionTimeout)
+	f := fault{report.ProxyUnreachable, "the proxy cannot be reached: " + inner.words, inner.facts}
+	if f.facts == nil {
+		f.facts = evidence{}
+	}
+	f.facts["innerCause"] = string(inner.cause)
+	return f
+}
+
+// certFault reads what is wrong with a certificate.
+func certFault(err error) (fault, bool) {
+	var (
+		unknown   x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+		name      x509.HostnameError
+		wrapped   *tls.CertificateVerificationError
+		algorithm x509.InsecureAlgorithmError
+		critical  x509.UnhandledCriticalExtension
+		violation x509.ConstraintViolationError
+	)
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		if c := invalid.Cert; c != nil && time.Now().Before(c.NotBefore) {
+			return fault{report.CertificateNotYetValid, "certificate is not valid before " + day(c.NotBefore), nil}, true
+		} else if c != nil {
+			return fault{report.CertificateExpired, "certificate expired on " + day(c.NotAfter), nil}, true
+		}
+		return fault{report.CertificateInvalid, "certificate is outside its time of validity", nil}, true
+	case errors.As(err, &name):
+		return fault{report.CertificateNameMismatch, "certificate is for another name", nil}, true
+	case errors.As(err, &unknown):
+		return fault{report.CertificateUntrusted, "certificate is signed by an authority that this node does not trust", nil}, true
+	case errors.As(err, &invalid), errors.As(err, &wrapped), errors.As(err, &algorithm), errors.As(err, &critical), errors.As(err, &violation):
+		return fault{report.CertificateInvalid, "certificate is not acceptable", evidence{"detail": err.Error()}}, true
+	}
+	return fault{}, false
+}
+
+func alertText(err error) string {
+	if err == nil {
+		return "unknown"
+	}
+	return clean(err.Error(), 60)
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

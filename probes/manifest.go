@@ -1,0 +1,436 @@
+package probes
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Media types of Docker's formats, as in the OCI ones.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// accept is what containerd accepts when it resolves a name.
+var accept = strings.Join([]string{dockerManifest, dockerIndex, ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, "*/*"}, ", ")
+
+// manifestState is what is known after the HEAD of the manifest.
+type manifestState struct {
+	at            int    // index of the check in visit.checks, if asked
+	asked         bool   //
+	status        int    // of the decisive answer
+	authorization string // that the decisive answer was given to
+	mediaType     string
+	digest        string
+	anonymous     bool // the answer was given to nobody in particular
+}
+
+func (v *visit) found() bool {
+	return v.manifest.asked && v.checks[v.manifest.at].Outcome == report.Pass
+}
+
+// apiURL builds a URL of the registry API as containerd does: mirrors get the
+// domain that they stand for as ?ns=.
+func (v *visit) apiURL(query url.Values, parts ...string) string {
+	if query == nil {
+		query = url.Values{}
+	}
+	if v.host.isMirrorOf(v.ref.Domain) {
+		query.Set("ns", v.ref.Domain)
+	}
+	p := path.Join(append([]string{"/", v.host.Path, v.ref.Path}, parts...)...)
+	u := v.host.Scheme + "://" + v.host.Host + p
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	return u
+}
+
+func (v *visit) head(ctx context.Context, authorization string) (*reply, error) {
+	r := request{
+		method: http.MethodHead, url: v.apiURL(nil, "manifests", v.ref.object()),
+		header: http.Header{"Accept": {accept}}, authorization: authorization,
+	}
+	rep, err := v.client.send(ctx, r)
+	if err == nil && rep.status == http.StatusMethodNotAllowed && v.budget.takeManifest() {
+		r.method, r.limit = http.MethodGet, 1
+		return v.client.send(ctx, r)
+	}
+	return rep, err
+}
+
+// attempt is how the manifest was asked for with one login.
+type attempt struct {
+	source string // of the credential; empty is anonymous
+	rank   int    // how far it came: the one that came furthest speaks for all
+	status int    // of the registry, or of the token service where it ended
+	auth   string
+	rep    *reply
+	check  report.Check // outcome, cause, summary, evidence
+	final  bool         // no further login is tried
+}
+
+// askManifest is "manifest/<host>", and "token/<host>" if the registry asks
+// for a token. Like the runtime it asks without credentials first, and then
+// with each of them once.
+func (v *visit) askManifest(ctx context.Context) {
+	name := v.host.name()
+	start := time.Now()
+	rep, err := v.head(ctx, "")
+	var best attempt
+	var tries []string
+	var tokens []tokenResult
+	ch, challenged := challenge{}, false
+	switch {
+	case err != nil:
+		v.requestFailed(&best.check, err, time.Since(start))
+	case rep.status != http.StatusUnauthorized:
+		best = v.judge(rep, login{anonymous: true})
+	default:
+		ch, challenged = readChallenge(rep.header)
+		if !challenged {
+			best = v.judge(rep, login{anonymous: true})
+			best.check.Cause = report.Undetermined
+			best.check.Summary = name + " answers 401 and does not say which credentials it wants, so the runtime sends none"
+		}
+	}
+	if challenged {
+		for i, cred := range v.logins() {
+			a, token := v.try(ctx, ch, cred)
+			if token != nil {
+				tokens = append(tokens, *token)
+			}
+			tries = append(tries, orDefault(a.source, "anonymous")+": "+a.word())
+			if i == 0 || a.rank > best.rank {
+				best = a
+			}
+			if a.final {
+				break
+			}
+		}
+	}
+
+	if len(tokens) > 0 {
+		v.add(tokenCheck(name, ch, tokens))
+	}
+	check := best.check
+	check.ID, check.Kind, check.Target = "manifest/"+name, report.KindManifest, v.ref.Path+":"+v.ref.Tag
+	if v.ref.Digest != "" {
+		check.Target = v.ref.Path + "@" + v.ref.Digest
+	}
+	check.Duration = report.Millis(time.Since(start))
+	e := evidence(withFact(check.Evidence, "credentials", strings.Join(tries, "; ")))
+	e["usedCredential"] = best.source
+	if best.source == "" {
+		e["anonymous"] = "true"
+	}
+	if challenged {
+		e["auth"] = ch.word()
+	}
+	check.Evidence = e.checked()
+	v.manifest = manifestState{at: len(v.checks), asked: true, status: best.status, authorization: best.auth, anonymous: best.source == ""}
+	if best.rep != nil {
+		v.manifest.mediaType = mediaType(best.rep.header)
+		v.manifest.digest = best.rep.header.Get("Docker-Content-Digest")
+	}
+	v.add(check)
+}
+
+// logins are the credentials to try: those with a secret, or else nobody's.
+func (v *visit) logins() []Credential {
+	var out []Credential
+	for _, c := range v.target.Credentials {
+		if _, secret := c.login(); secret != "" {
+			out = append(out, c)
+		}
+	}
+	if len(out) == 0 {
+		return []Credential{{}}
+	}
+	return out
+}
+
+// try asks for the manifest with one login.
+func (v *visit) try(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
+	username, secret := cred.login()
+	source := ""
+	if secret != "" {
+		source = orDefault(clean(cred.Source, 80), "a credential")
+	}
+	stop := func(rank int, outcome report.Outcome, cause report.Cause, summary string, facts evidence) attempt {
+		return attempt{source: source, rank: rank, final: cause == report.RateLimited, check: report.Check{Outcome: outcome, Cause: cause, Summary: summary, Evidence: facts}}
+	}
+	if secret != "" && v.host.Scheme != "https" {
+		return stop(4, report.Skipped, "", "credentials are not sent to "+v.host.name()+" over plain HTTP (the runtime would)", evidence{"runtimeWouldSend": "true"}), nil
+	}
+
+	var auth string
+	var token *tokenResult
+	switch {
+	case ch.bearer:
+		t := v.client.fetchToken(ctx, ch, v.ref.Path, username, secret)
+		token = &t
+		if t.outcome != report.Pass {
+			rank := map[report.Cause]int{report.CredentialsMissing: 1, report.CredentialsRejected: 1, report.AccessDeniedOrMissing: 2, report.AccessForbidden: 2}[t.cause]
+			if rank == 0 {
+				rank = 4
+			}
+			a := stop(rank, report.Skipped, "", "not asked: no token from "+ch.serviceHost()+": "+t.words, nil)
+			if t.outcome == report.Fail {
+				a.check.Outcome, a.check.Cause = report.Fail, t.cause
+				a.check.Summary = "no token for " + v.ref.Path + " from " + ch.serviceHost() + ": " + t.words
+			}
+			a.check.BlockedBy = "token/" + v.host.name()
+			a.status = t.status
+			return a, token
+		}
+		auth = "Bearer " + t.token
+	case username == "" || secret == "":
+		return stop(1, report.Fail, report.CredentialsMissing, v.host.name()+" wants a user name and password, and there are none", evidence{"status": "401"}), nil
+	default:
+		auth = basic(username, secret)
+	}
+
+	start := time.Now()
+	rep, err := v.head(ctx, auth)
+	if err != nil {
+		a := stop(4, report.Unknown, "", "", nil)
+		a.final = true
+		v.requestFailed(&a.check, err, time.Since(start))
+		return a, token
+	}
+	a := v.judge(rep, login{anonymous: secret == "", token: ch.bearer})
+	a.source, a.auth = source, auth
+	return a, token
+}
+
+// login is with what a request was made.
+type login struct {
+	anonymous bool // nobody's credentials
+	token     bool // a token that the token service gave for them
+}
+
+// judge says what the answer to HEAD means.
+func (v *visit) judge(rep *reply, by login) attempt {
+	name := v.host.name()
+	what := v.ref.Path + ":" + v.ref.Tag
+	if v.ref.Digest != "" {
+		what = v.ref.Path + "@" + v.ref.Digest
+	}
+	e := evidence{"status": strconv.Itoa(rep.status), "contentType": rep.header.Get("Content-Type")}
+	if rep.hops > 0 {
+		e["redirectedTo"] = rep.host
+	}
+	a := attempt{rank: 5, status: rep.status, rep: rep}
+	fail := func(rank int, cause report.Cause, summary string) {
+		a.rank = rank
+		a.check.Outcome, a.check.Cause, a.check.Summary = report.Fail, cause, summary
+	}
+	switch s := rep.status; {
+	case rep.dropped && (s == 401 || s == 403 || s == 404):
+		a.check.Outcome = report.Skipped
+		a.check.Summary = name + " redirects to " + clean(rep.host, 80) + ", where credentials are not sent (the runtime would)"
+		e["runtimeWouldSend"] = "true"
+	case s == http.StatusOK && isWebPage(rep.header):
+		fail(5, report.Undetermined, clean(rep.host, 80)+" answers with a web page in the place of the manifest: a login portal or a proxy in between?")
+		a.final = true
+	case s >= 200 && s < 300:
+		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
+		a.check.Summary = name + " has " + what
+		e["mediaType"], e["digest"] = mediaType(rep.header), rep.header.Get("Docker-Content-Digest")
+	case s == http.StatusTooManyRequests:
+		fail(6, report.RateLimited, name+" limits this node's requests (429"+retryAfter(rep.header)+")")
+		a.final = true
+		for k, x := range limits(rep.header) {
+			e[k] = orDefault(x, e[k])
+		}
+	case s >= 500:
+		fail(5, report.RegistryUnavailable, name+" answers "+statusText(s))
+		a.final = true
+	case s == http.StatusNotFound:
+		fail(5, report.TagNotFound, name+" does not have "+what)
+		e["repository"] = "unknown"
+	case s == http.StatusForbidden && by.anonymous:
+		fail(4, report.AccessDeniedOrMissing, name+" forbids "+what+" without credentials, or does not have it (403)")
+	case s == http.StatusForbidden:
+		fail(4, report.AccessForbidden, name+" forbids "+what+" to these credentials (403)")
+	case s == http.StatusUnauthorized && by.token:
+		// The token service knew the login; the token does not open this.
+		ch, _ := readChallenge(rep.header)
+		e["error"] = clean(ch.problem, 64)
+		switch {
+		case ch.problem == "invalid_token":
+			fail(3, report.TokenServiceFailed, name+" does not accept the token that its own token service gave")
+		case by.anonymous:
+			fail(3, report.AccessDeniedOrMissing, name+" shows "+what+" to nobody without credentials, or does not have it")
+		default:
+			fail(3, report.AccessForbidden, "these credentials may not pull "+v.ref.Path+" from "+name)
+		}
+	case s == http.StatusUnauthorized && by.anonymous:
+		fail(2, report.CredentialsMissing, name+" wants credentials for "+what+" (401), and there are none")
+	case s == http.StatusUnauthorized:
+		fail(2, report.CredentialsRejected, name+" rejects the credentials (401)")
+	default:
+		fail(5, report.Undetermined, name+" answers "+statusText(s)+" to HEAD of the manifest")
+	}
+	a.check.Evidence = e
+	return a
+}
+
+// word is the attempt's end in a word or a number.
+func (a attempt) word() string {
+	switch {
+	case a.check.Outcome == report.Skipped:
+		return "not sent"
+	case a.status != 0:
+		return strconv.Itoa(a.status)
+	case a.check.Cause != "":
+		return string(a.check.Cause)
+	}
+	return a.check.Outcome.String()
+}
+
+// tokenCheck is "token/<host>": how the token service answered, the best
+// answer first in line.
+func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
+	best := tokens[0]
+	for _, t := range tokens {
+		if t.outcome == report.Pass {
+			best = t
+			break
+		}
+	}
+	e := best.facts
+	if e == nil {
+		e = evidence{}
+	}
+	service := ch.serviceHost()
+	e["realmHost"], e["service"] = service, ch.service
+	check := report.Check{
+		ID: "token/" + name, Kind: report.KindToken, Target: service,
+		Outcome: best.outcome, Cause: best.cause, Summary: service + ": " + best.words, Evidence: e.checked(),
+	}
+	for _, t := range tokens {
+		check.Duration += report.Millis(t.took)
+	}
+	return check
+}
+
+// explain finds out more about a refusal: whether it is the tag or the
+// repository that is missing, and the registry's error code. HEAD has no body
+// to say so.
+func (v *visit) explain(ctx context.Context) {
+	if !v.manifest.asked {
+		return
+	}
+	check := &v.checks[v.manifest.at]
+	e := evidence(check.Evidence)
+	switch {
+	case check.Outcome != report.Fail:
+	case v.manifest.status == http.StatusNotFound && check.Cause == report.TagNotFound:
+		v.explainNotFound(ctx, check, e)
+	case v.manifest.status == http.StatusForbidden && check.BlockedBy == "":
+		if rep := v.getError(ctx); rep != nil {
+			e["code"] = errorCode(rep.body)
+			if isWebPage(rep.header) {
+				e["contentType"] = rep.header.Get("Content-Type")
+				check.Summary += ", with a web page: something in front of the registry may be refusing this node"
+			}
+		}
+	}
+	check.Evidence = e.checked()
+}
+
+func (v *visit) explainNotFound(ctx context.Context, check *report.Check, e evidence) {
+	list, err := v.client.send(ctx, request{
+		method: http.MethodGet, url: v.apiURL(url.Values{"n": {"100"}}, "tags", "list"),
+		authorization: v.manifest.authorization, limit: 8 << 10,
+	})
+	exists, gone := false, false
+	if err == nil {
+		exists = list.status == http.StatusOK && !isWebPage(list.header)
+		switch code := errorCode(list.body); code {
+		case "NAME_UNKNOWN", "REPOSITORY_UNKNOWN", "NOT_FOUND":
+			gone = list.status == http.StatusNotFound
+			e["code"] = code
+		}
+	}
+	if !exists && !gone {
+		if rep := v.getError(ctx); rep != nil && rep.status == http.StatusNotFound {
+			e["code"] = errorCode(rep.body)
+			gone = e["code"] == "NAME_UNKNOWN"
+		}
+	}
+	what := "tag " + v.ref.Tag
+	if v.ref.Digest != "" {
+		what = "manifest " + v.ref.Digest
+	}
+	switch {
+	case gone:
+		check.Cause = report.RepositoryNotFound
+		check.Summary = fmt.Sprintf("%s has no repository %s", v.host.name(), v.ref.Path)
+		e["repository"] = "missing"
+		if v.manifest.anonymous {
+			check.Summary += " that anyone may see without credentials"
+		}
+	case exists:
+		e["repository"] = "exists"
+		check.Summary = fmt.Sprintf("%s has the repository %s, but no %s in it", v.host.name(), v.ref.Path, what)
+		if v.ref.Tag != "" {
+			e["similarTags"] = strings.Join(similar(v.ref.Tag, tagsIn(list.body)), ", ")
+		}
+	default:
+		check.Summary += "; whether the repository exists is not known"
+	}
+}
+
+// getError gets the manifest for the error in its body, if the budget allows.
+func (v *visit) getError(ctx context.Context) *reply {
+	if !v.budget.takeManifest() {
+		return nil
+	}
+	rep, err := v.client.send(ctx, request{
+		method: http.MethodGet, url: v.apiURL(nil, "manifests", v.ref.object()),
+		header: http.Header{"Accept": {accept}}, authorization: v.manifest.authorization, limit: 4 << 10,
+	})
+	if err != nil {
+		return nil
+	}
+	return rep
+}
+
+// tagsIn reads the tags of a tag list, of which the end may be cut off.
+func tagsIn(body []byte) []string {
+	var list struct {
+		Tags []string `json:"tags"`
+	}
+	if json.Unmarshal(body, &list) == nil {
+		return list.Tags
+	}
+	if i := strings.LastIndex(string(body), `",`); i > 0 {
+		json.Unmarshal(append(body[:i+1:i+1], "]}"...), &list)
+	}
+	return list.Tags
+}
+
+// mediaType is the Content-Type without its parameters, as containerd reads
+// it: plain text means Docker's first schema.
+func mediaType(h http.Header) string {
+	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		t, _, _ = strings.Cut(h.Get("Content-Type"), ";")
+	}
+	return strings.TrimSpace(t)
+}

@@ -1,0 +1,163 @@
+package probes
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Files is the node's file system through the runtime's eyes. Names are
+// absolute; links resolve under the runtime's root.
+type Files interface {
+	ReadFile(name string) ([]byte, error)
+	ReadDir(name string) ([]fs.DirEntry, error)
+	Stat(name string) (fs.FileInfo, error)
+}
+
+// Node is what the runtime process sees: how it resolves names, whom it
+// trusts and which way it goes out. Build it with [ReadNode] for every
+// diagnosis: the runtime reads most of this afresh at every pull. What could
+// not be read is nil, which means unknown; it is never replaced by what the
+// probing process would see.
+type Node struct {
+	Resolv *ResolvConf // name servers and search list
+	Hosts  *HostsFile  // static names
+	Lookup Lookup      // which of the two is asked, in which order (nsswitch.conf)
+	Roots  *Roots      // trusted certificate authorities
+	Proxy  *Proxy      // proxy of the runtime's environment
+
+	// HostsDir is the registry configuration directory (containerd's
+	// config_path), or several separated by colons. Empty means none.
+	HostsDir string
+	// Files is where HostsDir and the files named in it are read.
+	Files Files
+
+	// Limits bounds a call in time; the zero value means the defaults.
+	Limits Limits
+	// ResolverPort is the port that resolvers are asked on; 0 means 53.
+	ResolverPort uint16
+	// AllowLoopback permits loopback addresses as registry, token service and
+	// redirect target. Tests and `pullprobe check` on a developer's machine
+	// want that; an agent that takes image names from tenants does not.
+	AllowLoopback bool
+}
+
+// Limits are the deadlines of one call of [Node.Registry]. A deadline shorter
+// than the runtime's own is marked in the evidence (deadline=true), so that a
+// black hole costs seconds here and is still told from a refusal.
+type Limits struct {
+	Overall time.Duration // all of it; 4 s
+	DNS     time.Duration // one host's name, all resolvers and search domains; 2.5 s
+	Dial    time.Duration // one TCP connection; 3 s
+	TLS     time.Duration // one handshake; 2 s
+	HTTP    time.Duration // one request up to the end of its answer; 3 s
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&l.Overall, 4*time.Second)
+	set(&l.DNS, 2500*time.Millisecond)
+	set(&l.Dial, 3*time.Second)
+	set(&l.TLS, 2*time.Second)
+	set(&l.HTTP, 3*time.Second)
+	return l
+}
+
+// Paths names the files that [ReadNode] reads; an empty field is the standard
+// place.
+type Paths struct {
+	ResolvConf string // /etc/resolv.conf
+	Hosts      string // /etc/hosts
+	NSSwitch   string // /etc/nsswitch.conf
+	HostsDir   string // /etc/containerd/certs.d:/etc/docker/certs.d, containerd 2's default
+	CAFile     string // as if SSL_CERT_FILE named it: takes the place of the distribution's bundle
+}
+
+// ReadNode reads what the runtime process sees through its root directory and
+// environment. A nil env means that the environment could not be read. The
+// checks tell what is unknown, and why; there is none for what was read.
+func ReadNode(f Files, env []string, p Paths) (*Node, []report.Check) {
+	n := &Node{Files: f, HostsDir: p.HostsDir}
+	if n.HostsDir == "" {
+		n.HostsDir = "/etc/containerd/certs.d:/etc/docker/certs.d"
+	}
+	var checks []report.Check
+	unread := func(id string, kind report.Kind, target, without string, err error) {
+		checks = append(checks, report.Check{
+			ID: id, Kind: kind, Target: target, Outcome: report.Skipped,
+			Summary:  "cannot read " + target + " as the runtime sees it (" + errnoWord(err) + "): " + without,
+			Evidence: evidence{"error": errnoWord(err)}.checked(),
+		})
+	}
+
+	name := orDefault(p.ResolvConf, "/etc/resolv.conf")
+	switch b, err := f.ReadFile(name); {
+	case err == nil:
+		n.Resolv = ParseResolvConf(b)
+	case errors.Is(err, fs.ErrNotExist):
+		n.Resolv = ParseResolvConf(nil)
+		n.Resolv.Missing = true
+	default:
+		unread("runtime/resolv.conf", report.KindDNS, name, "which resolvers the runtime asks is unknown", err)
+	}
+
+	name = orDefault(p.Hosts, "/etc/hosts")
+	switch b, err := f.ReadFile(name); {
+	case err == nil:
+		n.Hosts = ParseHostsFile(b)
+	case errors.Is(err, fs.ErrNotExist):
+		n.Hosts = ParseHostsFile(nil)
+	default:
+		unread("runtime/hosts", report.KindDNS, name, "names that the runtime resolves from it are unknown", err)
+	}
+
+	name = orDefault(p.NSSwitch, "/etc/nsswitch.conf")
+	switch b, err := f.ReadFile(name); {
+	case err == nil:
+		n.Lookup = ParseNSSwitch(b)
+	case errors.Is(err, fs.ErrNotExist):
+		n.Lookup = ParseNSSwitch(nil)
+	default:
+		unread("runtime/nsswitch.conf", report.KindDNS, name, "taken as hosts file first, then DNS", err)
+	}
+
+	var err error
+	if n.Roots, err = ReadRoots(f, env, p.CAFile); err != nil {
+		unread("runtime/ca", report.KindTLS, "the trust store", "which certificate authorities the runtime trusts is unknown", err)
+	}
+
+	if env == nil {
+		checks = append(checks, report.Check{
+			ID: "runtime/proxy", Kind: report.KindRuntime, Outcome: report.Skipped,
+			Summary: "the runtime's environment cannot be read: whether it goes through a proxy is unknown",
+		})
+	} else {
+		n.Proxy = ReadProxy(env)
+	}
+	return n, checks
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// lookupEnv returns the value of name in env, a list of NAME=value as
+// /proc/PID/environ holds it. As in getenv(3), the first one counts.
+func lookupEnv(env []string, name string) string {
+	for _, kv := range env {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,501 @@
+package probes
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	emptyimage "github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/miekg/dns"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// The real parts that the tests put around the probes: a certificate
+// authority, TLS servers, a registry, DNS servers, a node's file system.
+
+// authority is a certificate authority of a test.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  []byte
+}
+
+func newAuthority(t *testing.T, parent *authority) *authority {
+	t.Helper()
+	a := &authority{}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "test authority " + t.Name()},
+		NotBefore: time.Now().Add(-1000 * time.Hour), NotAfter: time.Now().Add(1000 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	if parent != nil {
+		template.Subject.CommonName = "intermediate " + t.Name()
+	}
+	a.cert, a.key = sign(t, template, parent)
+	a.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	return a
+}
+
+func sign(t *testing.T, template *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, signer := template, key
+	if by != nil {
+		parent, signer = by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+// issue mints a server certificate; a nil authority means self-signed.
+func (a *authority) issue(t *testing.T, from, until time.Time, names ...string) tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]},
+		NotBefore: from, NotAfter: until,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, n)
+		}
+	}
+	cert, key := sign(t, template, a)
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+}
+
+func (a *authority) good(t *testing.T, names ...string) tls.Certificate {
+	return a.issue(t, time.Now().Add(-time.Hour), time.Now().Add(100*24*time.Hour), names...)
+}
+
+// serve runs an HTTPS server with cert, or an HTTP server without one, on the
+// loopback address and returns its port.
+func serve(t *testing.T, cert *tls.Certificate, h http.Handler) uint16 {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if cert != nil {
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	return netip.MustParseAddrPort(s.Listener.Addr().String()).Port()
+}
+
+// closedPort is a port that nothing listens on.
+func closedPort(t *testing.T) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return netip.MustParseAddrPort(l.Addr().String()).Port()
+}
+
+// listenRaw accepts connections and hands each to talk.
+func listenRaw(t *testing.T, talk func(net.Conn)) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				talk(c)
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(l.Addr().String()).Port()
+}
+
+// newRegistry is a registry with an image "app:1" (and "app:stable") for amd64, an index "multi:1"
+// for arm64 and s390x, and a single-manifest image "arm:1".
+func newRegistry(t *testing.T) http.Handler {
+	t.Helper()
+	h := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	pushImage(t, h, "app", "1", image4(t, "amd64"))
+	pushImage(t, h, "app", "stable", image4(t, "amd64"))
+	pushImage(t, h, "arm", "1", image4(t, "arm64"))
+	index := mutate.IndexMediaType(emptyimage.Index, types.OCIImageIndex)
+	for _, arch := range []string{"arm64", "s390x"} {
+		img := image4(t, arch)
+		digest, err := img.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pushImage(t, h, "multi", digest.String(), img)
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+	}
+	text, err := index.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, h, "/v2/multi/manifests/1", ocispec.MediaTypeImageIndex, text)
+	return h
+}
+
+// pushImage puts an image into a registry by its API.
+func pushImage(t *testing.T, h http.Handler, repo, tag string, img v1.Image) {
+	t.Helper()
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := partial.ConfigLayer(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range append(layers, config) {
+		digest, err := l.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest("POST", "/v2/"+repo+"/blobs/uploads/?digest="+digest.String(), bytes.NewReader(text))
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, req); w.Code != http.StatusCreated {
+			t.Fatalf("push of a blob: %d %s", w.Code, w.Body)
+		}
+	}
+	text, err := img.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mediaType, err := img.MediaType()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, h, "/v2/"+repo+"/manifests/"+tag, string(mediaType), text)
+}
+
+func put(t *testing.T, h http.Handler, path, mediaType string, text []byte) {
+	t.Helper()
+	req := httptest.NewRequest("PUT", path, bytes.NewReader(text))
+	req.Header.Set("Content-Type", mediaType)
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, req); w.Code >= 300 {
+		t.Fatalf("push of a manifest: %d %s", w.Code, w.Body)
+	}
+}
+
+func image4(t *testing.T, arch string) v1.Image {
+	t.Helper()
+	img, err := random.Image(2000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.OS, cfg.Architecture = "linux", arch
+	if img, err = mutate.ConfigFile(img, cfg); err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// dnsPort picks a port that is free for UDP and TCP on the loopback addresses.
+func dnsPort(t *testing.T) uint16 {
+	t.Helper()
+	p, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	return netip.MustParseAddrPort(p.LocalAddr().String()).Port()
+}
+
+// serveDNS runs a DNS server at ip; a nil handler listens and never answers.
+func serveDNS(t *testing.T, ip string, port uint16, h dns.HandlerFunc) {
+	t.Helper()
+	addr := net.JoinHostPort(ip, strconv.Itoa(int(port)))
+	p, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	if h == nil {
+		return
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*dns.Server{{PacketConn: p, Handler: h}, {Listener: l, Handler: h}} {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		go s.ActivateAndServe()
+		<-started
+		t.Cleanup(func() { s.Shutdown() })
+	}
+}
+
+// zone answers from a table of rooted names; others do not exist.
+func zone(records map[string]string) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg)
+		m.SetReply(q)
+		m.RecursionAvailable = true
+		value, ok := records[strings.ToLower(q.Question[0].Name)]
+		if !ok {
+			m.Rcode = dns.RcodeNameError
+		}
+		for _, s := range strings.Fields(value) {
+			header := dns.RR_Header{Name: q.Question[0].Name, Class: dns.ClassINET, Ttl: 60, Rrtype: q.Question[0].Qtype}
+			ip := net.ParseIP(s)
+			switch {
+			case q.Question[0].Qtype == dns.TypeA && ip.To4() != nil:
+				m.Answer = append(m.Answer, &dns.A{Hdr: header, A: ip})
+			case q.Question[0].Qtype == dns.TypeAAAA && ip.To4() == nil:
+				m.Answer = append(m.Answer, &dns.AAAA{Hdr: header, AAAA: ip})
+			}
+		}
+		w.WriteMsg(m)
+	}
+}
+
+func always(rcode int) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg)
+		m.SetRcode(q, rcode)
+		m.RecursionAvailable = true
+		w.WriteMsg(m)
+	}
+}
+
+// files writes a tree under a new root.
+func files(t *testing.T, tree map[string]string) Dir {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range tree {
+		p := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Dir(root)
+}
+
+// newNode is a node that trusts ca and asks a DNS server where every name
+// below lab. is 127.0.0.1.
+func newNode(t *testing.T, ca *authority, tree map[string]string, env ...string) *Node {
+	t.Helper()
+	port := dnsPort(t)
+	serveDNS(t, "127.0.0.1", port, func(w dns.ResponseWriter, q *dns.Msg) {
+		if n := q.Question[0].Name; strings.HasSuffix(n, ".lab.") {
+			zone(map[string]string{n: "127.0.0.1"})(w, q)
+		} else {
+			always(dns.RcodeNameError)(w, q)
+		}
+	})
+	all := map[string]string{"/etc/resolv.conf": "nameserver 127.0.0.1\n", "/etc/hosts": "127.0.0.1 localhost\n"}
+	if ca != nil {
+		all["/etc/ssl/certs/ca-certificates.crt"] = string(ca.pem)
+	}
+	for k, v := range tree {
+		all[k] = v
+	}
+	n, checks := ReadNode(files(t, all), append([]string{"PATH=/bin"}, env...), Paths{})
+	for _, c := range checks {
+		t.Fatalf("ReadNode: %+v", c)
+	}
+	n.ResolverPort, n.AllowLoopback = port, true
+	return n
+}
+
+// probe parses image and asks the registries for it.
+func probe(t *testing.T, n *Node, image string, creds ...Credential) map[string]report.Check {
+	t.Helper()
+	check, ref := Reference(image)
+	if check.Outcome != report.Pass {
+		t.Fatalf("reference: %+v", check)
+	}
+	checks := n.Registry(context.Background(), ref, Target{Image: image, Credentials: creds, Platform: "linux/amd64"})
+	byID := map[string]report.Check{}
+	for _, c := range checks {
+		if _, twice := byID[c.ID]; twice {
+			t.Errorf("two checks with the id %s", c.ID)
+		}
+		byID[c.ID] = c
+		t.Logf("%s %s: %s %v", c.Outcome, c.ID, c.Summary, c.Evidence)
+		if c.Summary == "" || c.Kind == "" {
+			t.Errorf("incomplete check: %+v", c)
+		}
+		if c.Outcome == report.Fail && !c.Cause.Known() {
+			t.Errorf("a failed check without a cause of the catalogue: %+v", c)
+		}
+		if c.Outcome != report.Fail && c.Cause != "" {
+			t.Errorf("a cause without a failure: %+v", c)
+		}
+		for k, v := range c.Evidence {
+			for _, cred := range creds {
+				for _, secret := range []string{cred.Password, cred.IdentityToken} {
+					if secret != "" && strings.Contains(v+c.Summary, secret) {
+						t.Errorf("%s: the secret is in %s", c.ID, k)
+					}
+				}
+			}
+		}
+		for _, blocker := range []string{c.BlockedBy} {
+			if blocker != "" && !strings.HasPrefix(blocker, "runtime/") {
+				found := false
+				for _, other := range checks {
+					found = found || other.ID == blocker
+				}
+				if !found {
+					t.Errorf("%s is blocked by %s, which is not there", c.ID, blocker)
+				}
+			}
+		}
+	}
+	return byID
+}
+
+// want checks the outcome, cause and facts ("key=value", or "key" for any) of
+// the check with this id.
+func want(t *testing.T, checks map[string]report.Check, id string, outcome report.Outcome, cause report.Cause, facts ...string) report.Check {
+	t.Helper()
+	c, ok := checks[id]
+	if !ok {
+		ids := []string{}
+		for id := range checks {
+			ids = append(ids, id)
+		}
+		t.Errorf("no check %s among %s", id, ids)
+		return c
+	}
+	if c.Outcome != outcome || c.Cause != cause {
+		t.Errorf("%s: %s %s, want %s %s: %s %v", id, c.Outcome, c.Cause, outcome, cause, c.Summary, c.Evidence)
+	}
+	for _, f := range facts {
+		k, v, exact := strings.Cut(f, "=")
+		if got, ok := c.Evidence[k]; !ok || exact && got != v {
+			t.Errorf("%s: %s is %q, want %q (%s)", id, k, got, v, c.Summary)
+		}
+	}
+	return c
+}
+
+// tunnelTo makes of w a tunnel to target.
+func tunnelTo(w http.ResponseWriter, target string) {
+	far, err := net.Dial("tcp", target)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer far.Close()
+	near, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer near.Close()
+	io.WriteString(near, "HTTP/1.1 200 Connection established\r\n\r\n")
+	done := make(chan struct{}, 2)
+	go func() { io.Copy(far, near); done <- struct{}{} }()
+	go func() { io.Copy(near, far); done <- struct{}{} }()
+	<-done
+}
+
+// pairPEM is a certificate and its key in one PEM file.
+func pairPEM(t *testing.T, c tls.Certificate) string {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})) +
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+}
+
+// droppingPort is a port whose backlog is full, so that the kernel drops what
+// else wants to connect, as a firewall would.
+func droppingPort(t *testing.T) uint16 {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := name.(*syscall.SockaddrInet4).Port
+	for range 10 {
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 50*time.Millisecond)
+		if err != nil {
+			return uint16(port)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("this kernel does not drop connections beyond the backlog")
+	return 0
+}
