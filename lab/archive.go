@@ -1,0 +1,106 @@
+package lab
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// imageNameAnnotation is where containerd's importer looks for an image's
+// full name (containerd, core/images/annotations.go).
+const imageNameAnnotation = "io.containerd.image.name"
+
+// LoadImage imports an OCI archive into containerd of every node, where the
+// kubelet sees it under the name ref.
+func (l *Lab) LoadImage(ctx context.Context, archive, ref string) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var named bytes.Buffer
+	if err := renameArchive(&named, f, ref); err != nil {
+		return fmt.Errorf("%s: %w", archive, err)
+	}
+	var g errgroup.Group
+	for _, n := range NodeNames() {
+		g.Go(func() error { return l.importArchive(ctx, n, named.Bytes()) })
+	}
+	return g.Wait()
+}
+
+func (l *Lab) importArchive(ctx context.Context, node string, archive []byte) error {
+	_, err := l.exec(ctx, node, bytes.NewReader(archive), "ctr", "--namespace", "k8s.io", "images", "import", "-")
+	return err
+}
+
+// renameArchive copies an OCI archive and names its one image ref.
+func renameArchive(w io.Writer, r io.Reader, ref string) error {
+	in, out := tar.NewReader(r), tar.NewWriter(w)
+	seen := false
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		switch path.Clean(h.Name) {
+		case "manifest.json", "repositories":
+			continue // of a Docker archive that is an OCI archive as well; they hold the old name
+		case "index.json":
+			b, err := io.ReadAll(in)
+			if err != nil {
+				return err
+			}
+			if b, err = renameIndex(b, ref); err != nil {
+				return err
+			}
+			seen = true
+			h.Size = int64(len(b))
+			if err := out.WriteHeader(h); err != nil {
+				return err
+			}
+			if _, err := out.Write(b); err != nil {
+				return err
+			}
+		default:
+			if err := out.WriteHeader(h); err != nil {
+				return err
+			}
+			if _, err := io.Copy(out, in); err != nil {
+				return err
+			}
+		}
+	}
+	if !seen {
+		return errors.New("not an OCI archive: no index.json in it")
+	}
+	return out.Close()
+}
+
+func renameIndex(b []byte, ref string) ([]byte, error) {
+	var index map[string]any
+	if err := json.Unmarshal(b, &index); err != nil {
+		return nil, fmt.Errorf("index.json: %w", err)
+	}
+	manifests, _ := index["manifests"].([]any)
+	if len(manifests) != 1 {
+		return nil, fmt.Errorf("index.json: %d images, want one", len(manifests))
+	}
+	manifest, ok := manifests[0].(map[string]any)
+	if !ok {
+		return nil, errors.New("index.json: the manifest is no object")
+	}
+	manifest["annotations"] = map[string]string{imageNameAnnotation: ref}
+	return json.Marshal(index)
+}

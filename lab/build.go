@@ -1,0 +1,230 @@
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// goFlags is the one setting all binaries are built with. Every change of it
+// rebuilds everything.
+const goFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath"
+
+// Versions of the foreign programs, as their modules below tools/ require them.
+const (
+	containerdVersion = "v2.4.2"
+	kubernetesVersion = "v1.36.3"
+)
+
+// target is one `go build`.
+type target struct {
+	name     string
+	dir      string   // module, or package for the lab's own, relative to the lab's source
+	packages []string // in dir
+	tags     string
+	ldflags  string
+	cgo      bool
+	binaries []string // what comes out, in bin/
+	links    []string // names that point to binaries[0]
+	sources  []string // globs relative to the lab's source that make up the stamp; go.mod and go.sum of dir always do
+}
+
+func targets() []target {
+	kube := "-s -w"
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		kube += fmt.Sprintf(" -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=36", pkg, kubernetesVersion)
+	}
+	const containerd = "github.com/containerd/containerd/v2/"
+	return []target{
+		{
+			name: "lab", dir: ".", packages: []string{"./cmd/lab"}, ldflags: "-s -w", binaries: []string{"lab"},
+			sources: []string{"*.go", "config/*", "cmd/lab/*.go"},
+		},
+		{
+			name: "sleeper", dir: ".", packages: []string{"./cmd/sleeper"}, ldflags: "-s -w", binaries: []string{"sleeper"},
+			sources: []string{"cmd/sleeper/*.go"},
+		},
+		{
+			name: "containerd " + containerdVersion, dir: "tools/containerd", tags: "no_btrfs no_devmapper no_zfs",
+			ldflags:  "-s -w -X " + containerd + "version.Version=" + containerdVersion,
+			packages: []string{containerd + "cmd/containerd", containerd + "cmd/containerd-shim-runc-v2", containerd + "cmd/ctr"},
+			binaries: []string{"containerd", "containerd-shim-runc-v2", "ctr"},
+		},
+		{
+			name: "registry", dir: "tools/registry", ldflags: "-s -w", binaries: []string{"registry"},
+			packages: []string{"github.com/distribution/distribution/v3/cmd/registry"},
+		},
+		{
+			name: "runc", dir: "tools/runc", tags: "seccomp", cgo: true, ldflags: "-s -w", binaries: []string{"runc"},
+			packages: []string{"github.com/opencontainers/runc"},
+		},
+		{
+			name: "kubernetes " + kubernetesVersion + " and etcd", dir: "tools/k8s", packages: []string{"./cmd/labkube"}, ldflags: kube,
+			binaries: []string{"labkube"},
+			links:    []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"},
+			sources:  []string{"tools/k8s/cmd/labkube/*.go"},
+		},
+	}
+}
+
+// Build makes bin/ complete: Debian packages first, then each binary whose
+// stamp says that its sources or flags have changed.
+func Build(ctx context.Context, d Dir, p *Progress) error {
+	src, err := source(d)
+	if err != nil {
+		return err
+	}
+	if err := installPackages(ctx, p); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.Bin(".stamps"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(d.Bin(".source"), []byte(src), 0o644); err != nil {
+		return err
+	}
+	goVersion, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOVERSION: %w", err)
+	}
+	all := targets()
+	for i, t := range all {
+		stamp, err := t.stamp(src, string(goVersion))
+		if err != nil {
+			return err
+		}
+		stampFile := d.Bin(".stamps/" + t.binaries[0])
+		if old, err := os.ReadFile(stampFile); err == nil && string(old) == stamp && t.built(d) {
+			continue
+		}
+		what := fmt.Sprintf("building %s (%d of %d)", t.name, i+1, len(all))
+		if err := p.Do(what, func(note func(string)) error { return t.build(ctx, d, src, note) }); err != nil {
+			return err
+		}
+		if err := os.WriteFile(stampFile, []byte(stamp), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t target) built(d Dir) bool {
+	for _, name := range append(t.binaries, t.links...) {
+		if _, err := os.Stat(d.Bin(name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// build runs go build into a directory beside bin/ and moves the results, so
+// that a running binary is replaced rather than written to.
+func (t target) build(ctx context.Context, d Dir, src string, note func(string)) error {
+	tmp := d.Bin(".new")
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	args := []string{"build", "-v", "-ldflags", t.ldflags, "-o", tmp + "/"}
+	if t.tags != "" {
+		args = append(args, "-tags", t.tags)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, t.packages...)...)
+	cmd.Dir = filepath.Join(src, t.dir)
+	cmd.Env = t.env()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	output := followBuild(stderr, note)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", t.name, err, output)
+	}
+	for _, b := range t.binaries {
+		if err := os.Rename(filepath.Join(tmp, b), d.Bin(b)); err != nil {
+			return err
+		}
+	}
+	for _, l := range t.links {
+		if err := os.Remove(d.Bin(l)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(t.binaries[0], d.Bin(l)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t target) env() []string {
+	cgo := "CGO_ENABLED=0"
+	if t.cgo {
+		cgo = "CGO_ENABLED=1"
+	}
+	return append(os.Environ(), "GOFLAGS="+goFlags, cgo, "GOWORK=off")
+}
+
+// followBuild reads what `go build -v` prints, one package a line, and
+// returns the end of it for the error message.
+func followBuild(r io.Reader, note func(string)) string {
+	var last []string
+	packages := 0
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		line := lines.Text()
+		if last = append(last, line); len(last) > 40 {
+			last = last[1:]
+		}
+		switch {
+		case strings.HasPrefix(line, "go: downloading"):
+			note(strings.TrimPrefix(line, "go: "))
+		case !strings.ContainsAny(line, " :"):
+			packages++
+			note(fmt.Sprintf("%d packages, now %s", packages, line))
+		}
+	}
+	return strings.Join(last, "\n")
+}
+
+// source finds the lab's source: $PULLPROBE_LAB_SRC, else the working directory
+// or one above it, else where the last build found it.
+func source(d Dir) (string, error) {
+	const mark = "tools/k8s/go.mod"
+	is := func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, mark))
+		return err == nil
+	}
+	if s := os.Getenv("PULLPROBE_LAB_SRC"); s != "" {
+		if !is(s) {
+			return "", fmt.Errorf("PULLPROBE_LAB_SRC=%s: no %s there", s, mark)
+		}
+		return s, nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := wd; ; dir = filepath.Dir(dir) {
+		for _, candidate := range []string{dir, filepath.Join(dir, "lab")} {
+			if is(candidate) {
+				return candidate, nil
+			}
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	if b, err := os.ReadFile(d.Bin(".source")); err == nil && is(string(bytes.TrimSpace(b))) {
+		return string(bytes.TrimSpace(b)), nil
+	}
+	return "", errors.New("can't find the lab's source: run this inside the repository, or set PULLPROBE_LAB_SRC to its lab/")
+}

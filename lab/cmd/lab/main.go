@@ -1,0 +1,307 @@
+//go:build linux
+
+// Lab starts, breaks and ends a Kubernetes cluster of real parts on one
+// machine. `lab help` lists its commands; README.md has the whole story.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+const usage = `usage: lab COMMAND
+
+  build                      build all binaries that have changed
+  up                         build, and start the lab
+  down                       end the lab and remove everything but the binaries
+  status                     what runs, and which faults are injected
+  kubectl ARGS…              kubectl, as administrator
+  node NODE CMD…             run a program inside node-a, node-b or infra
+  hosts                      list the registries
+  faults                     list the faults
+  inject NODE|all FAULT      break a node
+  lift NODE|all FAULT        mend it
+  heal                       lift all faults, start what was stopped, undo all dns set
+  restart NODE SERVICE       restart containerd or kubelet (or a service of infra);
+                             also kill, stop, start
+  pull NODE IMAGE [USER:PW]  CRI PullImage: code, time and containerd's words
+  push REF [SIZE]            push a new random image of SIZE bytes
+  load TAR REF               import an OCI archive into every node
+  dns set NAME ADDR… | NAME rcode RCODE | NAME drop | NAME delay DURATION ADDR…
+  dns unset NAME | reset | show
+
+The lab lives in $PULLPROBE_LAB_DIR (default /var/tmp/pullprobe-lab).
+`
+
+// errUsage is wrong use: exit 2.
+var errUsage = errors.New("wrong use")
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, lab.DefaultDir(), os.Args[1:])
+	cancel()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(os.Stderr, "lab: %v\n\n%s", err, usage)
+		os.Exit(2)
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		os.Exit(exit.ExitCode()) // the program has said why
+	default:
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, dir lab.Dir, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: no command", errUsage)
+	}
+	command, args := args[0], args[1:]
+	switch command {
+	case "help", "-h", "--help":
+		fmt.Print(usage)
+		return nil
+	case "_init":
+		if len(args) != 1 {
+			return errUsage
+		}
+		return lab.Init(dir, args[0])
+	case "build":
+		return lab.Build(ctx, dir, lab.NewProgress(os.Stderr))
+	case "up":
+		p := lab.NewProgress(os.Stderr)
+		if _, err := lab.Up(ctx, dir, p); err != nil {
+			return err
+		}
+		p.Say("the lab is up: lab status, lab kubectl get nodes, lab help")
+		return nil
+	case "down":
+		return lab.Down(dir)
+	case "faults":
+		return table(func(w io.Writer) {
+			for _, f := range lab.Faults() {
+				fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Does)
+			}
+		})
+	case "hosts":
+		return table(func(w io.Writer) {
+			for _, h := range lab.Hosts() {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Name, h.Addr, h.Does)
+			}
+		})
+	}
+
+	attached := map[string]func(context.Context, *lab.Lab, []string) error{
+		"status": status, "kubectl": kubectl, "node": node, "load": load, "pull": pull, "push": push, "dns": dns,
+		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return faults(ctx, args, l.Inject) },
+		"heal":   func(ctx context.Context, l *lab.Lab, args []string) error { return l.Heal(ctx) },
+		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return faults(ctx, args, l.Lift) },
+		"start":  func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.StartService) },
+		"stop":   func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.StopService) },
+		"kill":   func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.KillService) },
+		"restart": func(ctx context.Context, l *lab.Lab, args []string) error {
+			return service(ctx, args, l.RestartService)
+		},
+	}
+	f, ok := attached[command]
+	if !ok {
+		return fmt.Errorf("%w: no command %q", errUsage, command)
+	}
+	l, err := lab.Open(dir)
+	if err != nil {
+		return err
+	}
+	return f(ctx, l, args)
+}
+
+func table(f func(io.Writer)) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	f(w)
+	return w.Flush()
+}
+
+func status(ctx context.Context, l *lab.Lab, args []string) error {
+	fmt.Printf("lab in %s\n\n", l.Dir())
+	err := table(func(w io.Writer) {
+		for _, space := range append([]string{lab.Infra}, lab.NodeNames()...) {
+			services, err := l.Services(ctx, space)
+			if err != nil {
+				fmt.Fprintf(w, "%s\t%v\n", space, err)
+				continue
+			}
+			for _, s := range services {
+				state := "stopped"
+				if s.Running {
+					state = fmt.Sprintf("running for %v", time.Since(s.Since).Round(time.Second))
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\tstarted %d times\n", space, s.Name, state, s.Starts)
+			}
+		}
+		for _, n := range lab.NodeNames() {
+			if injected, err := l.Injected(n); err != nil {
+				fmt.Fprintf(w, "%s\tfaults: %v\n", n, err)
+			} else if len(injected) > 0 {
+				fmt.Fprintf(w, "%s\tfaults: %s\n", n, strings.Join(injected, " "))
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println()
+	return kubectl(ctx, l, []string{"get", "nodes", "-o", "wide"})
+}
+
+func kubectl(ctx context.Context, l *lab.Lab, args []string) error {
+	cmd := l.KubectlCommand(ctx, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return l.RunInfraNetwork(cmd)
+}
+
+func node(ctx context.Context, l *lab.Lab, args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("%w: node NODE CMD…", errUsage)
+	}
+	cmd := exec.CommandContext(ctx, args[1], args[2:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := l.Start(args[0], cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+// faults does one thing to one node or to all.
+func faults(ctx context.Context, args []string, do func(ctx context.Context, node, fault string) error) error {
+	if len(args) != 2 {
+		return fmt.Errorf("%w: NODE|all FAULT", errUsage)
+	}
+	nodes := []string{args[0]}
+	if args[0] == "all" {
+		nodes = lab.NodeNames()
+	}
+	for _, n := range nodes {
+		if err := do(ctx, n, args[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func service(ctx context.Context, args []string, do func(ctx context.Context, space, service string) error) error {
+	if len(args) != 2 {
+		return fmt.Errorf("%w: NODE SERVICE", errUsage)
+	}
+	return do(ctx, args[0], args[1])
+}
+
+func pull(ctx context.Context, l *lab.Lab, args []string) error {
+	if len(args) < 2 || len(args) > 3 {
+		return fmt.Errorf("%w: pull NODE IMAGE [USER:PASSWORD]", errUsage)
+	}
+	auth := lab.Login()
+	if len(args) == 3 {
+		auth.Username, auth.Password, _ = strings.Cut(args[2], ":")
+	} else {
+		auth = nil
+	}
+	p := l.Pull(ctx, args[0], args[1], auth)
+	fmt.Printf("%s %.3fs %s%s\n", p.Code, p.Took.Seconds(), p.ImageRef, p.Message)
+	return nil
+}
+
+func push(ctx context.Context, l *lab.Lab, args []string) error {
+	if len(args) < 1 || len(args) > 2 {
+		return fmt.Errorf("%w: push REF [SIZE]", errUsage)
+	}
+	spec := lab.Image{Refs: args[:1], Runs: true}
+	if len(args) == 2 {
+		if _, err := fmt.Sscan(args[1], &spec.Size); err != nil {
+			return fmt.Errorf("%w: size %q", errUsage, args[1])
+		}
+	}
+	p, err := l.PushImage(ctx, spec)
+	if err != nil {
+		return err
+	}
+	fmt.Println(args[0], "digest", p.Digest, "id", p.ID)
+	return nil
+}
+
+func load(ctx context.Context, l *lab.Lab, args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("%w: load TAR REF", errUsage)
+	}
+	return l.LoadImage(ctx, args[0], args[1])
+}
+
+func dns(ctx context.Context, l *lab.Lab, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: dns set|unset|reset|show", errUsage)
+	}
+	switch verb, args := args[0], args[1:]; {
+	case verb == "show" && len(args) == 0:
+		set, err := l.DNSOverrides(ctx)
+		if err != nil {
+			return err
+		}
+		for resolver, names := range set {
+			for name, a := range names {
+				fmt.Printf("%s %s %+v\n", resolver, name, a)
+			}
+		}
+		return nil
+	case verb == "reset" && len(args) == 0:
+		return l.ResetDNS(ctx)
+	case verb == "unset" && len(args) == 1:
+		return l.UnsetDNS(ctx, lab.ResolverGood, args[0])
+	case verb == "set" && len(args) > 1:
+		a, err := answer(args[1:])
+		if err != nil {
+			return err
+		}
+		return l.SetDNS(ctx, lab.ResolverGood, args[0], a)
+	}
+	return fmt.Errorf("%w: dns set|unset|reset|show", errUsage)
+}
+
+// answer reads what `dns set NAME` is followed by.
+func answer(args []string) (lab.Answer, error) {
+	var a lab.Answer
+	switch {
+	case args[0] == "drop" && len(args) == 1:
+		a.Drop = true
+	case args[0] == "rcode" && len(args) == 2:
+		a.Rcode = strings.ToUpper(args[1])
+	case args[0] == "delay" && len(args) > 2:
+		d, err := time.ParseDuration(args[1])
+		if err != nil {
+			return a, fmt.Errorf("%w: %v", errUsage, err)
+		}
+		a.Delay = d
+		args = args[2:]
+		fallthrough
+	default:
+		for _, s := range args {
+			addr, err := netip.ParseAddr(s)
+			if err != nil {
+				return a, fmt.Errorf("%w: %v", errUsage, err)
+			}
+			a.Addrs = append(a.Addrs, addr)
+		}
+	}
+	return a, nil
+}

@@ -1,0 +1,209 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Answer is what a resolver of the lab says about one name, instead of what it
+// would say by itself. The zero value is NOERROR without records.
+type Answer struct {
+	Addrs []netip.Addr  `json:"addrs,omitempty"` // A and AAAA records
+	CNAME string        `json:"cname,omitempty"` // followed in the same table
+	Rcode string        `json:"rcode,omitempty"` // SERVFAIL, NXDOMAIN, REFUSED, …; empty: NOERROR
+	Delay time.Duration `json:"delay,omitempty"` // before the answer
+	Drop  bool          `json:"drop,omitempty"`  // no answer at all
+	TCP   bool          `json:"tcp,omitempty"`   // over UDP only a truncated reply (TC)
+}
+
+// Query is one line of the DNS log.
+type Query struct {
+	Time     time.Time `json:"time"`
+	Resolver string    `json:"resolver"` // the address asked
+	Proto    string    `json:"proto"`    // udp, tcp
+	Client   string    `json:"client"`
+	Name     string    `json:"name"` // without the final dot
+	Type     string    `json:"type"`
+	Rcode    string    `json:"rcode"` // "dropped" if there was no answer
+}
+
+// dnsTable is what the resolvers answer from: the zone, and what tests have
+// set per resolver and name.
+type dnsTable struct {
+	mu   sync.RWMutex
+	zone map[string]Answer            // by lower-case name without final dot
+	set  map[string]map[string]Answer // by resolver, then name
+}
+
+func newDNSTable() *dnsTable {
+	t := &dnsTable{zone: map[string]Answer{}, set: map[string]map[string]Answer{}}
+	for _, h := range Hosts() {
+		a := Answer{Addrs: []netip.Addr{h.Addr}}
+		if h.V6.IsValid() {
+			a.Addrs = append(a.Addrs, h.V6)
+		}
+		t.zone[h.Name] = a
+	}
+	return t
+}
+
+// lookup is what resolver says about name.
+func (t *dnsTable) lookup(resolver, name string) Answer {
+	name = canonical(name)
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if a, ok := t.set[resolver][name]; ok {
+		return a
+	}
+	switch resolver {
+	case ResolverServfail:
+		return Answer{Rcode: "SERVFAIL"}
+	case ResolverDead:
+		return Answer{Drop: true}
+	case ResolverNXDomain:
+		return Answer{Rcode: "NXDOMAIN"}
+	}
+	if a, ok := t.zone[name]; ok {
+		return a
+	}
+	if name == "lab" || strings.HasSuffix(name, ".lab") {
+		return Answer{Rcode: "NXDOMAIN"}
+	}
+	return Answer{Rcode: "REFUSED"}
+}
+
+// reply builds the response to a query, or nil for none.
+func (t *dnsTable) reply(resolver, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
+	m := new(dns.Msg)
+	m.SetReply(q)
+	m.Authoritative, m.RecursionAvailable = true, true
+	if len(q.Question) != 1 {
+		m.Rcode = dns.RcodeFormatError
+		return m, 0
+	}
+	name, kind := q.Question[0].Name, q.Question[0].Qtype
+	a := t.lookup(resolver, name)
+	if a.Drop {
+		return nil, 0
+	}
+	if a.TCP && proto == "udp" {
+		m.Truncated = true
+		return m, a.Delay
+	}
+	delay := a.Delay
+	const ttl = 1 // tests change their minds
+	for hops := 0; a.CNAME != "" && hops < 8; hops++ {
+		target := dns.Fqdn(a.CNAME)
+		m.Answer = append(m.Answer, &dns.CNAME{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}, Target: target})
+		name, a = target, t.lookup(resolver, target)
+	}
+	if rcode, ok := dns.StringToRcode[a.Rcode]; ok {
+		m.Rcode = rcode
+	}
+	for _, addr := range a.Addrs {
+		h := dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: ttl}
+		switch {
+		case addr.Is4() && kind == dns.TypeA:
+			h.Rrtype = dns.TypeA
+			m.Answer = append(m.Answer, &dns.A{Hdr: h, A: net.IP(addr.AsSlice())})
+		case addr.Is6() && kind == dns.TypeAAAA:
+			h.Rrtype = dns.TypeAAAA
+			m.Answer = append(m.Answer, &dns.AAAA{Hdr: h, AAAA: net.IP(addr.AsSlice())})
+		}
+	}
+	return m, delay
+}
+
+// serve answers on one resolver's address, UDP and TCP, and returns when both listen.
+func (t *dnsTable) serve(resolver, addr string, log *jsonLog) (shutdown func(), listening string, err error) {
+	packets, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return nil, "", err
+	}
+	listener, err := net.Listen("tcp", packets.LocalAddr().String())
+	if err != nil {
+		packets.Close()
+		return nil, "", err
+	}
+	handle := func(proto string) dns.HandlerFunc {
+		return func(w dns.ResponseWriter, q *dns.Msg) {
+			m, delay := t.reply(resolver, proto, q)
+			entry := Query{Time: time.Now(), Resolver: resolver, Proto: proto, Client: w.RemoteAddr().String(), Rcode: "dropped"}
+			if len(q.Question) == 1 {
+				entry.Name = strings.TrimSuffix(q.Question[0].Name, ".")
+				entry.Type = dns.TypeToString[q.Question[0].Qtype]
+			}
+			if m != nil {
+				entry.Rcode = dns.RcodeToString[m.Rcode]
+			}
+			log.write(entry)
+			if m == nil {
+				return
+			}
+			time.Sleep(delay)
+			w.WriteMsg(m)
+		}
+	}
+	udp := &dns.Server{PacketConn: packets, Handler: handle("udp")}
+	tcp := &dns.Server{Listener: listener, Handler: handle("tcp")}
+	go udp.ActivateAndServe()
+	go tcp.ActivateAndServe()
+	return func() { udp.Shutdown(); tcp.Shutdown() }, packets.LocalAddr().String(), nil
+}
+
+// handleControl adds the table to infra's control socket.
+func (t *dnsTable) handleControl(mux *http.ServeMux) {
+	mux.HandleFunc("PUT /dns/{resolver}/{name}", func(w http.ResponseWriter, r *http.Request) {
+		var a Answer
+		if err := json.NewDecoder(r.Body).Decode(&a); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := t.override(r.PathValue("resolver"), r.PathValue("name"), a); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	})
+	mux.HandleFunc("DELETE /dns/{resolver}/{name}", func(w http.ResponseWriter, r *http.Request) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.set[r.PathValue("resolver")], canonical(r.PathValue("name")))
+	})
+	mux.HandleFunc("DELETE /dns", func(w http.ResponseWriter, r *http.Request) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		clear(t.set)
+	})
+	mux.HandleFunc("GET /dns", func(w http.ResponseWriter, r *http.Request) {
+		t.mu.RLock()
+		defer t.mu.RUnlock()
+		json.NewEncoder(w).Encode(t.set)
+	})
+}
+
+func (t *dnsTable) override(resolver, name string, a Answer) error {
+	if _, ok := dns.StringToRcode[a.Rcode]; a.Rcode != "" && !ok {
+		return fmt.Errorf("no rcode %q", a.Rcode)
+	}
+	switch resolver {
+	case ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain:
+	default:
+		return fmt.Errorf("no resolver %q", resolver)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.set[resolver] == nil {
+		t.set[resolver] = map[string]Answer{}
+	}
+	t.set[resolver][canonical(name)] = a
+	return nil
+}
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

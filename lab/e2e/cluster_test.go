@@ -1,0 +1,393 @@
+//go:build e2e
+
+// Package e2e runs pullprobe's DaemonSet, from the image that the Dockerfile
+// describes, on the lab, and looks at what a user would look at.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+const (
+	agentNamespace = "pullprobe"
+	agentImage     = "ghcr.io/pullprobe/pullprobe:v0.1.0"
+	nodeA, nodeB   = "node-a", "node-b"
+)
+
+var (
+	imageTar  = flag.String("image", "../../bin/pullprobe-image.tar", "OCI archive of the agent")
+	manifests = flag.String("manifests", "../../manifests", "kustomization to install")
+)
+
+// cluster is the running lab and a client for its API server.
+type cluster struct {
+	*lab.Lab
+	api kubernetes.Interface
+}
+
+var it *cluster
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	c, err := install(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
+	it = c
+	os.Exit(m.Run())
+}
+
+// install puts the agent's image onto the nodes and applies the manifests.
+func install(ctx context.Context) (*cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	l, err := lab.Open(lab.DefaultDir())
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", l.KubeconfigPath())
+	if err != nil {
+		return nil, err
+	}
+	cfg.QPS, cfg.Burst = 100, 200
+	cfg.Dial = func(ctx context.Context, network, addr string) (conn netConn, err error) {
+		return l.Dial(ctx, lab.Infra, network, addr)
+	}
+	api, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{Lab: l, api: api}
+	if err := l.LoadImage(ctx, *imageTar, agentImage); err != nil {
+		return nil, fmt.Errorf("load %s: %w", *imageTar, err)
+	}
+	if _, err := l.Kubectl(ctx, nil, "apply", "-k", *manifests); err != nil {
+		return nil, err
+	}
+	// Whatever ran before is replaced by the image just loaded.
+	if _, err := l.Kubectl(ctx, nil, "-n", agentNamespace, "rollout", "restart", "daemonset/pullprobe"); err != nil {
+		return nil, err
+	}
+	if _, err := l.Kubectl(ctx, nil, "-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s"); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// The parts of the report that the tests read, as a script would.
+type nodeReport struct {
+	Schema    string      `json:"schema"`
+	Node      string      `json:"node"`
+	Stuck     int         `json:"stuck"`
+	Diagnoses []diagnosis `json:"diagnoses"`
+}
+
+type diagnosis struct {
+	Image   string    `json:"image"`
+	Pod     string    `json:"pod"`
+	Asked   string    `json:"asked"`
+	Time    time.Time `json:"time"`
+	Verdict struct {
+		Fault       string   `json:"fault"`
+		Cause       string   `json:"cause"`
+		Confidence  string   `json:"confidence"`
+		Summary     string   `json:"summary"`
+		Fix         string   `json:"fix"`
+		Because     []string `json:"because"`
+		WouldDecide []string `json:"wouldDecide"`
+		Also        []string `json:"also"`
+	} `json:"verdict"`
+	Checks []struct {
+		ID       string            `json:"id"`
+		Outcome  string            `json:"outcome"`
+		Cause    string            `json:"cause"`
+		Summary  string            `json:"summary"`
+		Evidence map[string]string `json:"evidence"`
+	} `json:"checks"`
+}
+
+func (d diagnosis) String() string {
+	return d.Verdict.Fault + " " + d.Verdict.Cause + " " + d.Verdict.Confidence
+}
+
+func (d diagnosis) check(id string) (outcome, summary string, evidence map[string]string) {
+	for _, c := range d.Checks {
+		if c.ID == id {
+			return c.Outcome, c.Summary, c.Evidence
+		}
+	}
+	return "", "", nil
+}
+
+// explain is the diagnosis in full, for a test that fails.
+func (d diagnosis) explain() string {
+	b, _ := json.MarshalIndent(d, "", "  ")
+	return string(b)
+}
+
+func reportOf(cm *corev1.ConfigMap) (nodeReport, error) {
+	var r nodeReport
+	err := json.Unmarshal([]byte(cm.Data["report.json"]), &r)
+	return r, err
+}
+
+// waitReport watches a node's ConfigMap until done says so, and gives the last
+// one seen either way.
+func (c *cluster) waitReport(t testing.TB, node string, limit time.Duration, done func(*corev1.ConfigMap, nodeReport) bool) (*corev1.ConfigMap, nodeReport, bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	var last *corev1.ConfigMap
+	var report nodeReport
+	lw := &listWatch{c.api, agentNamespace, fields.OneTermEqualSelector("metadata.name", "pullprobe-"+node).String()}
+	for ctx.Err() == nil {
+		_, err := watchtools.UntilWithSync(ctx, lw, &corev1.ConfigMap{}, nil, func(e watch.Event) (bool, error) {
+			cm, ok := e.Object.(*corev1.ConfigMap)
+			if !ok || e.Type == watch.Deleted {
+				return false, nil
+			}
+			r, err := reportOf(cm)
+			if err != nil {
+				return false, fmt.Errorf("report.json of %s: %w", cm.Name, err)
+			}
+			last, report = cm, r
+			return done(cm, r), nil
+		})
+		if err == nil {
+			return last, report, true
+		}
+		if !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			t.Logf("watching the report of %s: %v", node, err)
+		}
+	}
+	return last, report, false
+}
+
+// waitVerdict waits until the pod's diagnosis is the wanted one, given as
+// "fault cause confidence", where a * stands for anything.
+func (c *cluster) waitVerdict(t testing.TB, node, pod, want string, limit time.Duration) diagnosis {
+	t.Helper()
+	var last diagnosis
+	_, _, ok := c.waitReport(t, node, limit, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		for _, d := range r.Diagnoses {
+			if d.Pod == pod {
+				last = d
+				return matches(want, d)
+			}
+		}
+		return false
+	})
+	if !ok {
+		t.Errorf("verdict of %s on %s within %v: got %q, want %q\n%s", pod, node, limit, last, want, last.explain())
+	}
+	return last
+}
+
+func matches(want string, d diagnosis) bool {
+	w := strings.Fields(want)
+	got := []string{d.Verdict.Fault, d.Verdict.Cause, d.Verdict.Confidence}
+	return slices.EqualFunc(w, got, func(w, g string) bool { return w == "*" || w == g })
+}
+
+// namespace makes a namespace for one test and removes it with all pods.
+func (c *cluster) namespace(t testing.TB) string {
+	t.Helper()
+	ns, err := c.api.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		now := int64(0)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = c.api.CoreV1().Pods(ns.Name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
+		_ = c.api.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{})
+	})
+	return ns.Name
+}
+
+// podOptions are what the tests vary about a pod.
+type podOptions struct {
+	Node, Namespace, Name, Image string
+	Secret                       string // imagePullSecret
+	Policy                       corev1.PullPolicy
+	Edit                         func(*corev1.Pod)
+}
+
+// pod creates a pod bound to a node.
+func (c *cluster) pod(t testing.TB, o podOptions) *corev1.Pod {
+	t.Helper()
+	no, now := false, int64(0)
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name},
+		Spec: corev1.PodSpec{
+			NodeName: o.Node, HostNetwork: true, AutomountServiceAccountToken: &no, TerminationGracePeriodSeconds: &now,
+			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			Containers:  []corev1.Container{{Name: "app", Image: o.Image, ImagePullPolicy: o.Policy}},
+		},
+	}
+	if o.Secret != "" {
+		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: o.Secret}}
+	}
+	if o.Edit != nil {
+		o.Edit(p)
+	}
+	p, err := c.api.CoreV1().Pods(o.Namespace).Create(t.Context(), p, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// loginSecret is a dockerconfigjson secret for one server.
+func (c *cluster) loginSecret(t testing.TB, namespace, name, server, user, password string) {
+	t.Helper()
+	data, err := json.Marshal(map[string]any{"auths": map[string]any{server: map[string]string{"username": user, "password": password}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.secret(t, namespace, name, corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey, data)
+}
+
+func (c *cluster) secret(t testing.TB, namespace, name string, typ corev1.SecretType, key string, data []byte) {
+	t.Helper()
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Type: typ, Data: map[string][]byte{key: data}}
+	if _, err := c.api.CoreV1().Secrets(namespace).Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitEvent waits for pullprobe's Event on a pod.
+func (c *cluster) waitEvent(t testing.TB, namespace, pod string, limit time.Duration, want func(corev1.Event) bool) corev1.Event {
+	t.Helper()
+	var last corev1.Event
+	ok := c.eventually(t, limit, func(ctx context.Context) bool {
+		list, err := c.api.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+			FieldSelector: fields.Set{"involvedObject.name": pod, "reason": "ImagePullDiagnosed"}.String(),
+		})
+		if err != nil {
+			return false
+		}
+		for _, e := range list.Items {
+			last = e
+			if want(e) {
+				return true
+			}
+		}
+		return false
+	})
+	if !ok {
+		t.Errorf("no such Event on %s/%s within %v; last: %q", namespace, pod, limit, last.Message)
+	}
+	return last
+}
+
+// eventually asks again until the answer is yes or the time is up.
+func (c *cluster) eventually(t testing.TB, limit time.Duration, f func(context.Context) bool) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if f(ctx) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// inject breaks a node and mends it when the test ends.
+func (c *cluster) inject(t testing.TB, node, fault string) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := c.Lift(ctx, node, fault); err != nil {
+			t.Errorf("lift %s from %s: %v", fault, node, err)
+		}
+	})
+	if err := c.Inject(t.Context(), node, fault); err != nil {
+		t.Fatalf("inject %s into %s: %v", fault, node, err)
+	}
+}
+
+// hasImage reports whether the node has the image under this name.
+func (c *cluster) hasImage(t testing.TB, node, image string) bool {
+	t.Helper()
+	images, err := c.Images(t.Context(), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range images {
+		if slices.Contains(i.RepoTags, image) || slices.Contains(i.RepoDigests, image) {
+			return true
+		}
+	}
+	return false
+}
+
+// agentPod is the agent's pod on a node.
+func (c *cluster) agentPod(t testing.TB, node string) corev1.Pod {
+	t.Helper()
+	list, err := c.api.CoreV1().Pods(agentNamespace).List(t.Context(), metav1.ListOptions{
+		LabelSelector: "app.kubernetes.io/name=pullprobe", FieldSelector: "spec.nodeName=" + node,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list.Items {
+		if p.DeletionTimestamp == nil {
+			return p
+		}
+	}
+	t.Fatalf("no agent on %s", node)
+	return corev1.Pod{}
+}
+
+func (c *cluster) annotate(t testing.TB, p *corev1.Pod, value *string) {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{"probe": value}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.api.CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, mergePatch, patch, metav1.PatchOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		t.Fatal(err)
+	}
+}
+
+// kubectl is what a user types.
+func (c *cluster) kubectl(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := c.Kubectl(t.Context(), nil, args...)
+	if err != nil {
+		t.Fatalf("kubectl %s: %v", strings.Join(args, " "), err)
+	}
+	return string(bytes.TrimSpace(out))
+}

@@ -1,0 +1,177 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// hide makes a host's name not exist until the test ends or show is called, so
+// that pods that need it fail fast.
+func (c *cluster) hide(t testing.TB, host string) (show func()) {
+	t.Helper()
+	show = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := c.UnsetDNS(ctx, lab.ResolverGood, host); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(show)
+	if err := c.SetDNS(t.Context(), lab.ResolverGood, host, lab.Answer{Rcode: "NXDOMAIN"}); err != nil {
+		t.Fatal(err)
+	}
+	return show
+}
+
+// pulling waits until the agent of a node has a test pull under way, as its
+// journal tells.
+func (c *cluster) pulling(t testing.TB, node string) {
+	t.Helper()
+	if !c.eventually(t, 20*time.Second, func(context.Context) bool { return c.journal(t, node) > 0 }) {
+		t.Fatal("no test pull began")
+	}
+}
+
+// journal counts the entries of the agent's journal of test pulls.
+func (c *cluster) journal(t testing.TB, node string) int {
+	t.Helper()
+	dir, err := c.Path(node, "/var/lib/pullprobe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// stuckOnSlow is a pod that failed on an image that takes long to pull, with
+// the way clear again.
+func (c *cluster) stuckOnSlow(t testing.TB, ns, name string) *corev1.Pod {
+	t.Helper()
+	const image = "slow.lab/big:1"
+	if err := c.RemoveImage(t.Context(), nodeA, image); err != nil {
+		t.Log(err)
+	}
+	show := c.hide(t, "slow.lab")
+	p := c.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: name, Image: image})
+	c.waitVerdict(t, nodeA, ns+"/"+name, "* HostNotFound *", 30*time.Second)
+	show()
+	return p
+}
+
+// A kill -9 of the agent in the middle of a test pull loses no verdict and
+// leaves no image.
+func TestAgentKilled(t *testing.T) {
+	ns := it.namespace(t)
+	p := it.stuckOnSlow(t, ns, "killed")
+	// A second pod whose verdict must survive.
+	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "other", Image: "registry.lab/app:nope"})
+	it.waitVerdict(t, nodeA, ns+"/other", "cluster-config TagNotFound confirmed", 30*time.Second)
+	value := "now"
+	it.annotate(t, p, &value)
+	it.pulling(t, nodeA)
+	pids, err := it.PIDs(nodeA, "pullprobe")
+	if err != nil || len(pids) == 0 {
+		t.Fatalf("no agent process on %s: %v", nodeA, err)
+	}
+	killed := time.Now()
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, r, ok := it.waitReport(t, nodeA, 2*time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		again := map[string]bool{}
+		for _, d := range r.Diagnoses {
+			again[d.Pod] = d.Time.After(killed)
+		}
+		return again[ns+"/other"] && again[ns+"/killed"]
+	})
+	if !ok {
+		t.Errorf("not all verdicts are back: %v", r.Diagnoses)
+	}
+	it.kubectl(t, "delete", "pod", "-n", ns, "killed", "--now")
+	if !it.eventually(t, 3*time.Minute, func(context.Context) bool {
+		return it.journal(t, nodeA) == 0 && !it.hasImage(t, nodeA, "slow.lab/big:1")
+	}) {
+		t.Errorf("journal entries: %d, image left: %v", it.journal(t, nodeA), it.hasImage(t, nodeA, "slow.lab/big:1"))
+	}
+}
+
+// A containerd that restarts in the middle of a test pull costs nothing but
+// that pull.
+func TestContainerdRestarts(t *testing.T) {
+	ns := it.namespace(t)
+	p := it.stuckOnSlow(t, ns, "interrupted")
+	restarts := it.restarts(t)
+	value := "now"
+	it.annotate(t, p, &value)
+	it.pulling(t, nodeA)
+	if err := it.KillService(t.Context(), nodeA, "containerd"); err != nil {
+		t.Fatal(err)
+	}
+	_, r, ok := it.waitReport(t, nodeA, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		for _, d := range r.Diagnoses {
+			if d.Pod == ns+"/interrupted" && d.Asked == value {
+				return true
+			}
+		}
+		return false
+	})
+	if !ok {
+		t.Errorf("the question was not answered: %v", r.Diagnoses)
+	}
+	it.kubectl(t, "delete", "pod", "-n", ns, "interrupted", "--now")
+	if !it.eventually(t, 3*time.Minute, func(context.Context) bool {
+		return it.journal(t, nodeA) == 0 && !it.hasImage(t, nodeA, "slow.lab/big:1")
+	}) {
+		t.Errorf("journal entries: %d, image left: %v", it.journal(t, nodeA), it.hasImage(t, nodeA, "slow.lab/big:1"))
+	}
+	if after := it.restarts(t); after != restarts {
+		t.Errorf("the agent restarted: %d before, %d after", restarts, after)
+	}
+}
+
+// A verdict reached while the API server is away is published when it is back.
+func TestAPIServerAway(t *testing.T) {
+	ns := it.namespace(t)
+	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "late", Image: "blackhole.lab/late:1"})
+	if !it.eventually(t, 20*time.Second, func(ctx context.Context) bool {
+		return it.kubectl(t, "get", "pod", "-n", ns, "late", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.reason}") == "ContainerCreating"
+	}) {
+		t.Fatal("the kubelet does not take the pod")
+	}
+	start := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := it.StartAPIServer(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(start)
+	stopped := time.Now()
+	if err := it.StopAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// The outage itself is what is tested: the agent must reach its verdict in it.
+	time.Sleep(time.Minute)
+	start()
+	back := time.Now()
+	d := it.waitVerdict(t, nodeA, ns+"/late", "* ConnectionTimeout *", time.Minute)
+	if !d.Time.After(stopped) {
+		t.Errorf("verdict of %v is from before the outage at %v", d.Time, stopped)
+	}
+	t.Logf("the verdict was made %v after the API server went and stood %v after it came back",
+		d.Time.Sub(stopped).Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
+}

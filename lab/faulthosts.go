@@ -1,0 +1,120 @@
+package lab
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// faultHandler misbehaves as the Host header asks; see Hosts. What it doesn't
+// spoil it passes on to the registry at addr.
+func faultHandler(addr string) http.Handler {
+	registry := registryProxy(addr)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := hostOnly(r.Host)
+		switch host {
+		case "ratelimit.lab":
+			w.Header().Set("Retry-After", "60")
+			w.Header().Set("RateLimit-Limit", "100;w=21600")
+			w.Header().Set("RateLimit-Remaining", "0;w=21600")
+			registryError(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your unauthenticated pull rate limit.")
+		case "unavailable.lab":
+			registryError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "service unavailable")
+		case "err500.lab":
+			registryError(w, http.StatusInternalServerError, "UNKNOWN", "internal error")
+		case "forbidden.lab":
+			registryError(w, http.StatusForbidden, "DENIED", "requested access to the resource is denied")
+		case "token401.lab", "token403.lab":
+			brokenTokenService(w, r, host)
+		case "tokendenied.lab":
+			anonymousTokenOnly(w, r)
+		case "hang.lab":
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
+		case "badblob.lab", "truncblob.lab", "slowblob.lab", "noblob.lab":
+			if !isBlob(r) {
+				registry.ServeHTTP(w, r)
+				return
+			}
+			spoiledBlob(w, r, host, addr)
+		default:
+			registryError(w, http.StatusNotFound, "NAME_UNKNOWN", "no fault of this name")
+		}
+	})
+}
+
+// registryError answers in the format of the distribution specification.
+func registryError(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"errors":[{"code":%q,"message":%q}]}`, code, message)
+}
+
+func brokenTokenService(w http.ResponseWriter, r *http.Request, host string) {
+	switch {
+	case r.URL.Path != "/token":
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%[1]s/token",service="%[1]s"`, host))
+		registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	case host == "token401.lab":
+		registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	default:
+		registryError(w, http.StatusForbidden, "DENIED", "access denied")
+	}
+}
+
+// anonymousTokenOnly does what Docker Hub does for a repository that is
+// private or missing: it grants an anonymous token that is good for nothing.
+func anonymousTokenOnly(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/token" {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"token":"anonymous","access_token":"anonymous","expires_in":300}`)
+		return
+	}
+	challenge := `Bearer realm="https://tokendenied.lab/token",service="tokendenied.lab",scope="repository:app:pull"`
+	if r.Header.Get("Authorization") != "" {
+		challenge += `,error="insufficient_scope"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+}
+
+// spoiledBlob fetches the real blob and gives a broken one.
+func spoiledBlob(w http.ResponseWriter, r *http.Request, host, addr string) {
+	if host == "noblob.lab" {
+		registryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
+		return
+	}
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://"+addr+r.URL.Path, nil)
+	if err != nil {
+		registryError(w, http.StatusBadGateway, "UNKNOWN", err.Error())
+		return
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		registryError(w, http.StatusBadGateway, "UNKNOWN", err.Error())
+		return
+	}
+	defer resp.Body.Close()
+	blob, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		registryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.Itoa(len(blob)))
+	half := blob[:len(blob)/2]
+	switch host {
+	case "badblob.lab":
+		blob[len(half)] ^= 0xff
+		w.Write(blob)
+	case "truncblob.lab":
+		w.Write(half)
+		panic(http.ErrAbortHandler)
+	case "slowblob.lab":
+		w.Write(half)
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	}
+}

@@ -1,0 +1,120 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The first process of each namespace is the lab's own binary, called as
+// `lab _init SPACE`. It dies with everything it started: the kernel kills a pid
+// namespace whose first process is gone, and mounts and processes go with it.
+
+// startInit forks the init of a space into its network namespace and fresh
+// mount, pid, IPC and host name namespaces, and waits until it answers.
+//
+// The child waits for a word on its standard input before it does anything, and
+// gets it when its pid file is written: no init lives that `lab down` can't
+// find, whenever `lab up` is killed.
+func startInit(ctx context.Context, d Dir, space string) error {
+	log, err := os.OpenFile(d.Log("init-"+space), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(d.Bin("lab"), "_init", space)
+	cmd.Dir = "/"
+	cmd.Env = environment(d)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setsid:     true,
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+	}
+	word, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := inNetworkOf(netns(space), cmd.Start); err != nil {
+		return fmt.Errorf("init of %s: %w", space, err)
+	}
+	p, err := processOf(cmd.Process.Pid)
+	if err == nil {
+		err = writePIDFile(d.Run(space+".pid"), p)
+	}
+	if err == nil {
+		_, err = word.Write([]byte("go\n"))
+	}
+	if err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	return until(ctx, 10*time.Second, "the init of "+space, func() error {
+		select {
+		case err := <-ended:
+			return stop{fmt.Errorf("it ended (%v): %s", err, tail(d.Log("init-"+space)))}
+		default:
+			return control(ctx, d, space, http.MethodGet, "/services", nil, nil)
+		}
+	})
+}
+
+// Init is `lab _init SPACE`. It returns only when something is wrong.
+func Init(d Dir, space string) error {
+	if word, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil || word != "go\n" {
+		return errors.New("started by nobody: this command is the lab's own")
+	}
+	if os.Getpid() != 1 {
+		return errors.New("not the first process of a pid namespace")
+	}
+	if space == Infra {
+		return infraInit(d)
+	}
+	n, err := findNode(space)
+	if err != nil {
+		return err
+	}
+	return nodeInit(d, n)
+}
+
+// stop ends until early.
+type stop struct{ error }
+
+// until calls f every 50 ms until it returns nil.
+func until(ctx context.Context, timeout time.Duration, what string, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if s, ok := errors.AsType[stop](err); ok {
+			return fmt.Errorf("%s: %w", what, s.error)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not ready: %w", what, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// tail is the end of a log, for an error message.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-2000):])
+}

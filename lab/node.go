@@ -1,0 +1,155 @@
+package lab
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed config/containerd.toml
+var containerdConfig string
+
+//go:embed config/kubelet.yaml
+var kubeletConfig string
+
+//go:embed config/cni.conflist
+var cniConfig string
+
+// imageStoreSize bounds /var/lib/containerd of each node.
+const imageStoreSize = "600m"
+
+// Paths inside a node that faults change.
+const (
+	resolvConf = "/etc/resolv.conf"
+	trustFile  = "/etc/ssl/certs/ca-certificates.crt"
+	imageStore = "/var/lib/containerd"
+)
+
+// machineSysctls are settings of the whole machine that a kubelet insists on
+// writing. Each node gets files of its own in their place.
+func machineSysctls() []string {
+	return []string{"kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+}
+
+// nodeInit makes the namespace look like a node, with the paths where a real
+// one has them, and runs containerd and, when told to, kubelet.
+func nodeInit(d Dir, n Node) error {
+	if err := unix.Sethostname([]byte(n.Name)); err != nil {
+		return err
+	}
+	if err := privateMounts(); err != nil {
+		return err
+	}
+	if err := nodeEtc(d, n); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/var/lib", "/var/log"} {
+		if err := bind(d.Run(n.Name, strings.TrimPrefix(dir, "/")), dir); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{imageStore, "/var/lib/kubelet", "/var/lib/cni", "/var/lib/pullprobe", "/var/log/pods", "/var/log/containers"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := mount("images", imageStore, "tmpfs", 0, "mode=711,size="+imageStoreSize); err != nil {
+		return err
+	}
+	if err := mount("run", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/run/containerd", "/run/lock", "/run/netns"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, name := range machineSysctls() {
+		if err := privateSysctl(d, n, name); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(fill(kubeletConfig, d, n)), 0o644); err != nil {
+		return err
+	}
+	// kubelet and containerd pass mounts on to each other and to containers.
+	if err := mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return err
+	}
+
+	s := newSupervisor(d, nodeLog(d, n), []service{
+		{name: "containerd", auto: true, args: []string{"containerd", "--config", "/etc/containerd/config.toml"}},
+		{name: "kubelet", args: []string{
+			"kubelet", "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
+			"--hostname-override=" + n.Name, "--node-ip=" + n.Addr, "--v=2",
+		}},
+	})
+	if err := serveControl(d, n.Name, controlHandler(s)); err != nil {
+		return err
+	}
+	return s.run(context.Background())
+}
+
+func nodeEtc(d Dir, n Node) error {
+	trust, err := trustStore(d, "public-ca", "registry-ca")
+	if err != nil {
+		return err
+	}
+	files := map[string]string{
+		"resolv.conf":                        "nameserver " + ResolverGood + "\n",
+		"hosts":                              "127.0.0.1 localhost " + n.Name + "\n::1 localhost\n",
+		"hostname":                           n.Name + "\n",
+		"nsswitch.conf":                      "passwd: files\ngroup: files\nhosts: files dns\n",
+		"ssl/certs/" + "ca-certificates.crt": trust,
+		"containerd/config.toml":             containerdConfig,
+		"cni/net.d/10-lab.conflist":          fill(cniConfig, d, n),
+	}
+	for name, from := range map[string]string{
+		"kubernetes/kubelet.conf":    n.Name + ".kubeconfig",
+		"kubernetes/pki/ca.crt":      "kube-ca.crt",
+		"kubernetes/pki/kubelet.crt": n.Name + ".crt",
+		"kubernetes/pki/kubelet.key": n.Name + ".key",
+	} {
+		b, err := os.ReadFile(d.PKI(from))
+		if err != nil {
+			return err
+		}
+		files[name] = string(b)
+	}
+	opaque := []string{"ssl/certs", "containerd", "containerd/certs.d", "cni", "kubernetes"}
+	return privateEtc(d, n.Name, opaque, files)
+}
+
+// fill puts a node's particulars into a configuration.
+func fill(config string, d Dir, n Node) string {
+	return strings.NewReplacer("@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood).Replace(config)
+}
+
+func privateSysctl(d Dir, n Node, name string) error {
+	real := "/proc/sys/" + name
+	value, err := os.ReadFile(real)
+	if err != nil {
+		return err
+	}
+	own := d.Run(n.Name, "sysctl", name)
+	if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(own, value, 0o644); err != nil {
+		return err
+	}
+	return mount(own, real, "", unix.MS_BIND, "")
+}
+
+func nodeLog(d Dir, n Node) func(string) (*os.File, error) {
+	return func(service string) (*os.File, error) { return openLog(d, fmt.Sprintf("%s-%s", service, n.Name)) }
+}
+
+func openLog(d Dir, name string) (*os.File, error) {
+	return os.OpenFile(d.Log(name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+}

@@ -1,0 +1,266 @@
+package lab
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// authority is a CA: its certificate, and the key to sign with.
+type authority struct {
+	cert *x509.Certificate
+	pem  []byte
+	key  *ecdsa.PrivateKey
+}
+
+// leaf is what a certificate of an authority shall say.
+type leaf struct {
+	name  string   // common name
+	org   string   // Kubernetes group
+	sans  []string // names and addresses
+	since time.Duration
+	until time.Duration // both relative to now; zero: an hour ago, in a year
+}
+
+func newAuthority(name string) (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	t := &x509.Certificate{
+		SerialNumber: serial(),
+		Subject:      pkix.Name{CommonName: name},
+		NotBefore:    now.AddDate(0, 0, -60),
+		NotAfter:     now.AddDate(10, 0, 0),
+		IsCA:         true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &authority{cert: cert, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key: key}, nil
+}
+
+// issue makes a key pair and returns both in PEM.
+func (a *authority) issue(l leaf) (cert, key []byte, err error) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.since == 0 && l.until == 0 {
+		l.since, l.until = -time.Hour, 365*24*time.Hour
+	}
+	now := time.Now()
+	t := &x509.Certificate{
+		SerialNumber: serial(),
+		Subject:      pkix.Name{CommonName: l.name},
+		NotBefore:    now.Add(l.since),
+		NotAfter:     now.Add(l.until),
+		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if l.org != "" {
+		t.Subject.Organization = []string{l.org}
+	}
+	for _, s := range l.sans {
+		if ip := net.ParseIP(s); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else {
+			t.DNSNames = append(t.DNSNames, s)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, k.Public(), a.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	key, err = keyPEM(k)
+	return cert, key, err
+}
+
+func keyPEM(k *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+func serial() *big.Int {
+	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 62))
+	if err != nil {
+		panic(err) // crypto/rand never fails
+	}
+	return n
+}
+
+// makePKI writes every key and certificate of the lab below run/pki.
+//
+// Three authorities: registry-ca (in the nodes' trust store), other-ca
+// (nowhere trusted) and kube-ca; and public-ca, which signs nothing but stands
+// in the nodes' trust store so that it isn't empty when registry-ca is missing.
+func makePKI(d Dir) error {
+	if err := os.MkdirAll(d.Run("pki"), 0o755); err != nil {
+		return err
+	}
+	w := pkiWriter{dir: d.Run("pki")}
+	registry, other, kube := w.authority("registry-ca"), w.authority("other-ca"), w.authority("kube-ca")
+	w.authority("public-ca")
+	if w.err != nil {
+		return w.err
+	}
+
+	var good []string
+	for _, h := range Hosts() {
+		if h.cert == "registry" {
+			good = append(good, h.Name)
+		}
+	}
+	day := 24 * time.Hour
+	w.leaf(registry, "registry", leaf{name: "registry.lab", sans: good})
+	w.leaf(registry, "expired", leaf{name: "expired.lab", sans: []string{"expired.lab"}, since: -30 * day, until: -day})
+	w.leaf(registry, "wrongname", leaf{name: "elsewhere.lab", sans: []string{"elsewhere.lab"}})
+	w.leaf(other, "badca", leaf{name: "badca.lab", sans: []string{"badca.lab"}})
+	w.htpasswd("htpasswd", User, Password)
+	w.tokenKey("token")
+
+	w.leaf(kube, "apiserver", leaf{name: "kube-apiserver", sans: []string{
+		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", ServiceAddr, InfraAddr,
+	}})
+	w.leaf(kube, "apiserver-kubelet-client", leaf{name: "kube-apiserver-kubelet-client", org: "system:masters"})
+	w.leaf(kube, "admin", leaf{name: "admin", org: "system:masters"})
+	// An administrator, so that its controllers need no accounts of their own:
+	// making and reading those costs the start five seconds.
+	w.leaf(kube, "controller-manager", leaf{name: "system:kube-controller-manager", org: "system:masters"})
+	w.leaf(kube, "scheduler", leaf{name: "system:kube-scheduler"})
+	w.serviceAccountKey("sa")
+	users := []string{"admin", "controller-manager", "scheduler"}
+	for _, n := range Nodes() {
+		w.leaf(kube, n.Name, leaf{name: "system:node:" + n.Name, org: "system:nodes", sans: []string{n.Name, n.Addr}})
+		users = append(users, n.Name)
+	}
+	for _, u := range users {
+		w.kubeconfig(u)
+	}
+	return w.err
+}
+
+// pkiWriter writes files and remembers the first error.
+type pkiWriter struct {
+	dir string
+	err error
+}
+
+func (w *pkiWriter) file(name string, data []byte, mode os.FileMode, err error) {
+	if w.err != nil {
+		return
+	}
+	if w.err = err; err == nil {
+		w.err = os.WriteFile(filepath.Join(w.dir, name), data, mode)
+	}
+}
+
+func (w *pkiWriter) authority(name string) *authority {
+	a, err := newAuthority("lab-" + name)
+	if err != nil {
+		w.file(name, nil, 0, err)
+		return nil
+	}
+	w.file(name+".crt", a.pem, 0o644, nil)
+	return a
+}
+
+func (w *pkiWriter) leaf(a *authority, name string, l leaf) {
+	cert, key, err := a.issue(l)
+	w.file(name+".crt", cert, 0o644, err)
+	w.file(name+".key", key, 0o600, err)
+}
+
+func (w *pkiWriter) serviceAccountKey(name string) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		w.file(name, nil, 0, err)
+		return
+	}
+	key, err := keyPEM(k)
+	w.file(name+".key", key, 0o600, err)
+	der, err := x509.MarshalPKIXPublicKey(k.Public())
+	w.file(name+".pub", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o644, err)
+}
+
+// tokenKey writes the key that signs registry tokens, and the key set by which
+// the registry trusts it (RFC 7517).
+func (w *pkiWriter) tokenKey(name string) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		w.file(name, nil, 0, err)
+		return
+	}
+	key, err := keyPEM(k)
+	w.file(name+".key", key, 0o600, err)
+	point, err := k.PublicKey.Bytes() // 4, X, Y
+	if err != nil {
+		w.file(name, nil, 0, err)
+		return
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	jwks, err := json.Marshal(map[string]any{"keys": []any{map[string]string{
+		"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": tokenKeyID,
+		"x": b64(point[1:33]), "y": b64(point[33:]),
+	}}})
+	w.file(name+".jwks", jwks, 0o644, err)
+}
+
+func (w *pkiWriter) htpasswd(name, user, password string) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	w.file(name, fmt.Appendf(nil, "%s:%s\n", user, hash), 0o644, err)
+}
+
+// kubeconfig writes a configuration with everything inside, so that it works
+// wherever the API server is reachable.
+func (w *pkiWriter) kubeconfig(user string) {
+	if w.err != nil {
+		return
+	}
+	data := map[string]string{}
+	for _, f := range []string{"kube-ca.crt", user + ".crt", user + ".key"} {
+		b, err := os.ReadFile(filepath.Join(w.dir, f))
+		if err != nil {
+			w.err = err
+			return
+		}
+		data[f] = base64.StdEncoding.EncodeToString(b)
+	}
+	w.file(user+".kubeconfig", fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters:
+- name: lab
+  cluster: {server: "https://%s", certificate-authority-data: %s}
+users:
+- name: %s
+  user: {client-certificate-data: %s, client-key-data: %s}
+contexts:
+- name: lab
+  context: {cluster: lab, user: %s}
+current-context: lab
+`, APIAddr, data["kube-ca.crt"], user, data[user+".crt"], data[user+".key"], user), 0o600, nil)
+}

@@ -1,0 +1,169 @@
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process names a process beyond doubt: a pid alone is given to somebody else
+// once its process is gone.
+type process struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"` // clock ticks after boot
+}
+
+func processOf(pid int) (process, error) {
+	start, err := startTime(pid)
+	return process{PID: pid, Start: start}, err
+}
+
+func (p process) alive() bool {
+	start, err := startTime(p.PID)
+	return err == nil && start == p.Start
+}
+
+// kill kills the process and waits until it is gone. For the init of a pid
+// namespace that means: until everything in it is gone.
+func (p process) kill(timeout time.Duration) error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("pid %d: %w", p.PID, err)
+	}
+	defer unix.Close(fd)
+	// The descriptor holds whoever has the pid now; with the start time
+	// checked after opening it, that is ours.
+	if !p.alive() {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("pid %d: kill: %w", p.PID, err)
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
+	if err == nil && n == 0 {
+		return fmt.Errorf("pid %d: still there %v after kill -9", p.PID, timeout)
+	}
+	return nil
+}
+
+// startTime is field 22 of /proc/PID/stat, proc(5). A zombie counts as gone.
+func startTime(pid int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the command in parentheses and may contain both.
+	_, after, ok := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
+	fields := strings.Fields(after)
+	if !ok || len(fields) < 20 {
+		return 0, fmt.Errorf("pid %d: unexpected stat", pid)
+	}
+	if fields[0] == "Z" || fields[0] == "X" {
+		return 0, fmt.Errorf("pid %d: %w", pid, os.ErrProcessDone)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// pids are all processes visible in /proc.
+func pids() []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var all []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+// inNetns are the processes whose network namespace is the one at path.
+func inNetns(path string) []process {
+	var want unix.Stat_t
+	if unix.Stat(path, &want) != nil {
+		return nil
+	}
+	var found []process
+	for _, pid := range pids() {
+		var st unix.Stat_t
+		if pid == os.Getpid() || unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) != nil {
+			continue
+		}
+		if st.Ino == want.Ino && st.Dev == want.Dev {
+			if p, err := processOf(pid); err == nil {
+				found = append(found, p)
+			}
+		}
+	}
+	return found
+}
+
+// descendants are the pids below root, itself left out.
+func descendants(root int) []int {
+	children := map[int][]int{}
+	for _, pid := range pids() {
+		children[parent(pid)] = append(children[parent(pid)], pid)
+	}
+	var all []int
+	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
+		all = append(all, children[queue[0]]...)
+		queue = append(queue, children[queue[0]]...)
+	}
+	return all
+}
+
+func parent(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return -1
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 2 {
+		return -1
+	}
+	ppid, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return -1
+	}
+	return ppid
+}
+
+// processName is the base name of a process's first argument: the name a
+// multi-call binary was called by.
+func processName(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(b) == 0 {
+		return ""
+	}
+	first, _, _ := strings.Cut(string(b), "\x00")
+	return filepath.Base(first)
+}
+
+func writePIDFile(path string, p process) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o644)
+}
+
+func readPIDFile(path string) (process, error) {
+	var p process
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal(b, &p)
+}

@@ -1,0 +1,267 @@
+package lab
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Behind the names of the zone stand three CNCF distribution registries with
+// one storage, on infra's loopback: open, htpasswd, token. Before them stand
+// listeners that bring certificate, speed, faults and access log. So every
+// name and fault shares one log and one behaviour of a real registry.
+
+// backends are the loopback addresses of the registries, by how a host serves.
+func backends() map[string]string {
+	return map[string]string{
+		serveOpen:  "127.0.0.1:" + registryPort,
+		serveAuth:  "127.0.0.1:5002",
+		serveToken: "127.0.0.1:5003",
+	}
+}
+
+// tokenRealm is where the token registry sends for tokens; tokenService its name.
+const (
+	tokenRealm   = "https://token.lab:5001/token"
+	tokenService = "token.lab"
+)
+
+// slowRate is how many bytes a second slow.lab gives of a blob.
+const slowRate = 1 << 20
+
+// Request is one line of the access log.
+type Request struct {
+	Time      time.Time `json:"time"` // when it came
+	Host      string    `json:"host"` // the Host header, without port
+	Method    string    `json:"method"`
+	Path      string    `json:"path"`
+	Query     string    `json:"query,omitempty"`
+	Range     string    `json:"range,omitempty"`
+	Auth      string    `json:"auth,omitempty"` // "Basic <user>", "Bearer", or empty
+	Status    int       `json:"status"`         // 0: the client left without an answer
+	Bytes     int64     `json:"bytes"`          // of the body sent
+	Millis    int64     `json:"millis"`
+	Remote    string    `json:"remote"`
+	Proto     string    `json:"proto"`
+	UserAgent string    `json:"userAgent"`
+}
+
+// listeners starts every listener of Hosts.
+func listeners(d Dir, access *jsonLog, errors *log.Logger) error {
+	tokens, err := newTokenService(d)
+	if err != nil {
+		return err
+	}
+	byAddr := map[netip.Addr][]Host{}
+	for _, h := range Hosts() {
+		byAddr[h.Addr] = append(byAddr[h.Addr], h)
+		if h.V6.IsValid() {
+			byAddr[h.V6] = append(byAddr[h.V6], h)
+		}
+	}
+	for addr, hosts := range byAddr {
+		h := hosts[0] // all hosts of one address are served alike
+		where := netip.AddrPortFrom(addr, 443).String()
+		switch h.serve {
+		case serveNothing:
+			continue
+		case serveClose:
+			err = raw(where, func(c net.Conn) { c.Close() })
+		case serveHang:
+			err = raw(where, func(c net.Conn) { io.Copy(io.Discard, c) })
+		default:
+			err = serveHTTP(d, where, h.cert, logged(access, handler(h)), errors)
+		}
+		if err == nil && h.serve == serveToken {
+			err = serveHTTP(d, netip.AddrPortFrom(addr, 5001).String(), h.cert, logged(access, tokens), errors)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
+func handler(h Host) http.Handler {
+	switch h.serve {
+	case serveFault:
+		return faultHandler(backends()[serveOpen])
+	case serveAuth, serveToken:
+		return registryProxy(backends()[h.serve])
+	case serveSlow:
+		return slow(registryProxy(backends()[serveOpen]))
+	case serveRedirect:
+		return redirectBlobs(registryProxy(backends()[serveOpen]), "blobs.lab")
+	default:
+		return registryProxy(backends()[serveOpen])
+	}
+}
+
+// serveHTTP listens and serves in the background: TLS with the key pair cert,
+// or plain HTTP without.
+func serveHTTP(d Dir, addr, cert string, h http.Handler, errors *log.Logger) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Handler: h, ErrorLog: errors}
+	if cert == "" {
+		go s.Serve(l)
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(d.PKI(cert+".crt"), d.PKI(cert+".key"))
+	if err != nil {
+		return err
+	}
+	s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	go s.ServeTLS(l, "", "")
+	return nil
+}
+
+func raw(addr string, f func(net.Conn)) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go f(c)
+		}
+	}()
+	return nil
+}
+
+// registryProxy passes requests on to the registry at addr.
+func registryProxy(addr string) http.Handler {
+	backend := &url.URL{Scheme: "http", Host: addr}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(backend)
+			r.Out.Host = r.In.Host
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32},
+		ErrorLog:  log.New(io.Discard, "", 0), // clients that leave early
+	}
+}
+
+// isBlob says whether a request fetches the content of a blob.
+func isBlob(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:")
+}
+
+// slow paces blobs.
+func slow(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isBlob(r) {
+			w = &pacedWriter{ResponseWriter: w, ctx: r.Context()}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type pacedWriter struct {
+	http.ResponseWriter
+	ctx context.Context
+}
+
+func (p *pacedWriter) Write(b []byte) (int, error) {
+	written := 0
+	for len(b) > 0 {
+		n, err := p.ResponseWriter.Write(b[:min(len(b), 32<<10)])
+		written, b = written+n, b[n:]
+		if err != nil {
+			return written, err
+		}
+		http.NewResponseController(p.ResponseWriter).Flush()
+		select {
+		case <-time.After(time.Duration(n) * time.Second / slowRate):
+		case <-p.ctx.Done():
+			return written, p.ctx.Err()
+		}
+	}
+	return written, nil
+}
+
+func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// redirectBlobs sends clients elsewhere for blobs, as registries with an
+// object store behind them do.
+func redirectBlobs(next http.Handler, to string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isBlob(r) {
+			http.Redirect(w, r, "https://"+to+r.URL.Path, http.StatusTemporaryRedirect)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// logged writes one line per request when it is over.
+func logged(access *jsonLog, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			access.write(Request{
+				Time: began, Host: hostOnly(r.Host), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery,
+				Range: r.Header.Get("Range"), Auth: authKind(r), Status: rec.status, Bytes: rec.bytes,
+				Millis: time.Since(began).Milliseconds(), Remote: r.RemoteAddr, Proto: r.Proto, UserAgent: r.UserAgent(),
+			})
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// authKind says what credentials came along, without any secret.
+func authKind(r *http.Request) string {
+	if user, _, ok := r.BasicAuth(); ok {
+		return "Basic " + user
+	}
+	kind, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return kind
+}
+
+func hostOnly(hostport string) string {
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		return h
+	}
+	return hostport
+}
+
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if status >= 200 && r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,46 @@
+package lab
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// stamp identifies what a target is built from: compiler, flags, go.mod,
+// go.sum and sources. Modules need no reading, go.sum pins them.
+func (t target) stamp(src, goVersion string) (string, error) {
+	files := []string{filepath.Join(src, t.dir, "go.mod"), filepath.Join(src, t.dir, "go.sum")}
+	for _, glob := range t.sources {
+		found, err := filepath.Glob(filepath.Join(src, glob))
+		if err != nil {
+			return "", err
+		}
+		files = append(files, found...)
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
+	slices.Sort(files)
+
+	h := sha256.New()
+	fmt.Fprintf(h, "%q\n", []any{goVersion, goFlags, t.packages, t.tags, t.ldflags, t.cgo, t.binaries, t.links})
+	for _, f := range files {
+		if err := hashFile(h, f); err != nil {
+			return "", fmt.Errorf("stamp of %s: %w", t.name, err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// hashFile writes name, size and content, so that no two sets of files look alike.
+func hashFile(w io.Writer, path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%q %d\n%s", filepath.Base(path), len(b), b)
+	return err
+}

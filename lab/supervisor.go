@@ -1,0 +1,223 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// restartAfter is the pause before a service that ended is started again.
+const restartAfter = 300 * time.Millisecond
+
+// stopPatience is how long a service has after SIGTERM. The API server would
+// wait for its watchers for a minute; no test wants to.
+const stopPatience = 2 * time.Second
+
+// service is one program that an init runs and keeps running.
+type service struct {
+	name string
+	args []string // args[0] is looked up in bin/
+	env  []string // beside environment
+	auto bool     // started at once; the others when told to
+}
+
+// ServiceStatus is how a service is doing.
+type ServiceStatus struct {
+	Name    string    `json:"name"`
+	Running bool      `json:"running"`
+	Since   time.Time `json:"since,omitzero"` // of the running process
+	Starts  int       `json:"starts"`
+}
+
+// supervisor is the part of a namespace's first process that runs services
+// and reaps whatever else has lost its parent, as pid 1 must.
+type supervisor struct {
+	dir Dir
+	log func(service string) (*os.File, error)
+
+	mu       sync.Mutex // also held while forking, so that no child ends unknown
+	services []*running
+	gone     *sync.Cond // broadcast when a process ended
+}
+
+type running struct {
+	service
+	wanted bool
+	pid    int // 0: not running
+	since  time.Time
+	starts int
+}
+
+func newSupervisor(d Dir, log func(string) (*os.File, error), services []service) *supervisor {
+	s := &supervisor{dir: d, log: log}
+	s.gone = sync.NewCond(&s.mu)
+	for _, svc := range services {
+		s.services = append(s.services, &running{service: svc})
+	}
+	return s
+}
+
+// run starts what starts by itself and reaps until ctx ends.
+func (s *supervisor) run(ctx context.Context) error {
+	children := make(chan os.Signal, 1)
+	signal.Notify(children, syscall.SIGCHLD)
+	for _, r := range s.services {
+		if r.auto {
+			if err := s.start(r.name); err != nil {
+				return err
+			}
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-children:
+			s.reap()
+		}
+	}
+}
+
+func (s *supervisor) reap() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if pid <= 0 || (err != nil && !errors.Is(err, syscall.EINTR)) {
+			return
+		}
+		for _, r := range s.services {
+			if r.pid != pid {
+				continue
+			}
+			r.pid = 0
+			s.gone.Broadcast()
+			if r.wanted {
+				time.AfterFunc(restartAfter, func() { s.again(r) })
+			}
+		}
+	}
+}
+
+// again starts a service that ended, unless it has been stopped meanwhile.
+func (s *supervisor) again(r *running) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !r.wanted || r.pid != 0 {
+		return
+	}
+	if err := s.fork(r); err != nil {
+		time.AfterFunc(restartAfter, func() { s.again(r) })
+	}
+}
+
+// fork starts the process. The caller holds mu.
+func (s *supervisor) fork(r *running) error {
+	log, err := s.log(r.name)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(s.dir.Bin(r.args[0]), r.args[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = append(environment(s.dir), r.env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	r.pid, r.since = cmd.Process.Pid, time.Now()
+	r.starts++
+	return cmd.Process.Release() // reap waits for it
+}
+
+func (s *supervisor) find(name string) (*running, error) {
+	for _, r := range s.services {
+		if r.name == name {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("no service %q here", name)
+}
+
+func (s *supervisor) start(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	r.wanted = true
+	if r.pid != 0 {
+		return nil
+	}
+	return s.fork(r)
+}
+
+// stop ends a service and waits for it: SIGTERM, and
+// SIGKILL when its patience is over.
+func (s *supervisor) stop(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	r.wanted = false
+	if r.pid == 0 {
+		return nil
+	}
+	pid := r.pid
+	syscall.Kill(pid, syscall.SIGTERM)
+	timer := time.AfterFunc(stopPatience, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if r.pid == pid {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	defer timer.Stop()
+	for r.pid == pid {
+		s.gone.Wait()
+	}
+	return nil
+}
+
+// kill sends SIGKILL, as a crash would; the service comes back by itself.
+func (s *supervisor) kill(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	pid := r.pid
+	if pid == 0 {
+		return fmt.Errorf("%s is not running", name)
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
+	for r.pid == pid {
+		s.gone.Wait()
+	}
+	return nil
+}
+
+func (s *supervisor) status() []ServiceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []ServiceStatus
+	for _, r := range s.services {
+		st := ServiceStatus{Name: r.name, Running: r.pid != 0, Starts: r.starts}
+		if st.Running {
+			st.Since = r.since
+		}
+		all = append(all, st)
+	}
+	return all
+}

@@ -1,0 +1,170 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Addresses of the lab's one network, a bridge in the infra namespace.
+const (
+	Subnet       = "10.77.0.0/24"
+	InfraAddr    = "10.77.0.1" // API server, gateway, good resolver
+	ServiceAddr  = "10.96.0.1" // the API server as pods see it
+	APIAddr      = InfraAddr + ":6443"
+	registryPort = "5000" // loopback of infra: plain HTTP, no auth; the lab pushes here
+)
+
+// Resolvers, one address each, all on port 53, UDP and TCP.
+const (
+	ResolverGood     = "10.77.0.1"   // answers .lab from its table, NXDOMAIN for the rest of .lab, REFUSED outside
+	ResolverServfail = "10.77.0.2"   // SERVFAIL to everything
+	ResolverDead     = "10.77.0.3"   // reads and never answers
+	ResolverNXDomain = "10.77.0.4"   // NXDOMAIN to everything
+	ResolverNoHost   = "10.77.0.250" // nobody has this address
+)
+
+// Credentials that auth.lab and token.lab accept.
+const (
+	User     = "puller"
+	Password = "s3cret"
+)
+
+// Infra names the namespace of everything that is not a node.
+const Infra = "infra"
+
+// prefix marks what the lab owns on the machine: network namespaces, cgroups.
+const prefix = "ppl-"
+
+// cgroup is the lab's directory in every cgroup hierarchy.
+const cgroup = "ppl"
+
+// Node is one machine of the cluster.
+type Node struct {
+	Name string
+	Addr string
+	pods string // subnet of its pods
+}
+
+// Nodes are the machines of the lab.
+func Nodes() []Node {
+	return []Node{
+		{Name: "node-a", Addr: "10.77.0.101", pods: "10.88.1.0/24"},
+		{Name: "node-b", Addr: "10.77.0.102", pods: "10.88.2.0/24"},
+	}
+}
+
+// NodeNames are the names of Nodes.
+func NodeNames() []string {
+	var names []string
+	for _, n := range Nodes() {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// spaces are the names of all namespaces: infra and the nodes.
+func spaces() []string { return append([]string{Infra}, NodeNames()...) }
+
+func findNode(name string) (Node, error) {
+	for _, n := range Nodes() {
+		if n.Name == name {
+			return n, nil
+		}
+	}
+	return Node{}, fmt.Errorf("no node %q: the nodes are %s", name, strings.Join(NodeNames(), ", "))
+}
+
+// netns is the path of a namespace, as `ip netns` names it.
+func netns(space string) string { return "/run/netns/" + prefix + space }
+
+// How a host serves; see serve.go and faulthosts.go.
+const (
+	serveOpen     = "open"     // the registry, no credentials asked
+	serveAuth     = "auth"     // the registry behind htpasswd
+	serveToken    = "token"    // the registry behind bearer tokens, and the token service on :5001
+	serveSlow     = "slow"     // the registry, blobs at about 1 MB/s
+	serveRedirect = "redirect" // the registry, blobs redirected to blobs.lab
+	servePlain    = "plain"    // the registry, HTTP on port 443
+	serveFault    = "fault"    // chosen by the Host header: faulthosts.go
+	serveClose    = "close"    // accepts and closes
+	serveHang     = "hang"     // accepts and says nothing
+	serveNothing  = ""         // nothing listens
+)
+
+// Host is one name in the zone .lab.
+type Host struct {
+	Name string
+	Addr netip.Addr
+	V6   netip.Addr // zero: none
+	Does string     // one line for people
+
+	serve string
+	cert  string // name of the key pair in the PKI directory
+}
+
+// Hosts is the zone .lab: every registry with what is wrong with it.
+func Hosts() []Host {
+	a := netip.MustParseAddr
+	fault := func(name, does string) Host {
+		return Host{Name: name, Addr: a("10.77.0.20"), serve: serveFault, cert: "registry", Does: does}
+	}
+	return []Host{
+		{Name: "registry.lab", Addr: a("10.77.0.10"), serve: serveOpen, cert: "registry", Does: "good, no credentials needed"},
+		{Name: "mirror.lab", Addr: a("10.77.0.26"), serve: serveOpen, cert: "registry", Does: "good, same content, for hosts.toml"},
+		{Name: "dual.lab", Addr: a("10.77.0.25"), V6: a("fd77::25"), serve: serveOpen, cert: "registry", Does: "good, with an IPv6 address too"},
+		{Name: "auth.lab", Addr: a("10.77.0.11"), serve: serveAuth, cert: "registry", Does: "good, basic auth, " + User + "/" + Password},
+		{Name: "token.lab", Addr: a("10.77.0.18"), serve: serveToken, cert: "registry", Does: "good, bearer tokens from https://token.lab:5001/token: public/* for anybody, the rest for " + User + "/" + Password},
+		{Name: "slow.lab", Addr: a("10.77.0.19"), serve: serveSlow, cert: "registry", Does: "good, blobs at about 1 MB/s"},
+		{Name: "redirect.lab", Addr: a("10.77.0.24"), serve: serveRedirect, cert: "registry", Does: "good, blobs redirected to blobs.lab"},
+		{Name: "blobs.lab", Addr: a("10.77.0.23"), serve: serveOpen, cert: "registry", Does: "where redirect.lab sends for blobs"},
+		{Name: "expired.lab", Addr: a("10.77.0.12"), serve: serveOpen, cert: "expired", Does: "certificate expired yesterday"},
+		{Name: "badca.lab", Addr: a("10.77.0.13"), serve: serveOpen, cert: "badca", Does: "certificate of a CA that no node trusts"},
+		{Name: "wrongname.lab", Addr: a("10.77.0.14"), serve: serveOpen, cert: "wrongname", Does: "certificate for elsewhere.lab"},
+		{Name: "plain.lab", Addr: a("10.77.0.15"), serve: servePlain, Does: "plain HTTP on port 443"},
+		{Name: "refused.lab", Addr: a("10.77.0.16"), serve: serveNothing, Does: "nothing listens on port 443"},
+		{Name: "blackhole.lab", Addr: a("10.77.0.17"), serve: serveNothing, Does: "SYN dropped"},
+		{Name: "nohost.lab", Addr: a("10.77.0.99"), serve: serveNothing, Does: "no machine has this address"},
+		{Name: "rawclose.lab", Addr: a("10.77.0.21"), serve: serveClose, Does: "accepts TCP and closes"},
+		{Name: "rawhang.lab", Addr: a("10.77.0.22"), serve: serveHang, Does: "accepts TCP and never speaks TLS"},
+		fault("ratelimit.lab", "429 with Retry-After: 60"),
+		fault("unavailable.lab", "503"),
+		fault("err500.lab", "500"),
+		fault("forbidden.lab", "403 DENIED"),
+		fault("token401.lab", "token service answers 401"),
+		fault("token403.lab", "token service answers 403"),
+		fault("tokendenied.lab", "anonymous token granted, then 401 insufficient_scope"),
+		fault("hang.lab", "takes the request and never answers"),
+		fault("badblob.lab", "one byte of every blob is wrong"),
+		fault("truncblob.lab", "every blob ends half-way with a reset"),
+		fault("slowblob.lab", "every blob stalls half-way for ever"),
+		fault("noblob.lab", "404 BLOB_UNKNOWN for every blob"),
+	}
+}
+
+// listening are the addresses that infra's bridge must have for Hosts.
+func listening() []netip.Addr {
+	var addrs []netip.Addr
+	for _, h := range Hosts() {
+		if h.Name == "nohost.lab" {
+			continue
+		}
+		for _, a := range []netip.Addr{h.Addr, h.V6} {
+			if a.IsValid() && !slices.Contains(addrs, a) {
+				addrs = append(addrs, a)
+			}
+		}
+	}
+	return addrs
+}
+
+// hostAddr is the IPv4 address of a host of the zone.
+func hostAddr(name string) string {
+	for _, h := range Hosts() {
+		if h.Name == name {
+			return h.Addr.String()
+		}
+	}
+	panic("lab: no host " + name)
+}

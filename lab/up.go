@@ -1,0 +1,229 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Up builds what is missing and starts a lab. It fails if one is running
+// already; what a crash, a reboot or a start that was cut off has left, it
+// removes first.
+func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
+	if err := d.Check(); err != nil {
+		return nil, err
+	}
+	if os.Geteuid() != 0 {
+		return nil, errors.New("needs root: namespaces, mounts and cgroups")
+	}
+	unlock, err := lock(d)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := Open(d); err == nil {
+		return nil, fmt.Errorf("a lab is running already in %s; `lab status` shows it, `lab down` ends it", d)
+	}
+	if exists(d.Run()) {
+		p.Say("removing what a dead or unfinished lab has left")
+		if err := down(d); err != nil {
+			return nil, err
+		}
+	}
+	if exists(netns(Infra)) {
+		return nil, fmt.Errorf("another lab is running: %s exists, and a machine has room for one. `lab down` ends it, whatever its directory", netns(Infra))
+	}
+	if err := Build(ctx, d, p); err != nil {
+		return nil, err
+	}
+	l := &Lab{dir: d}
+	if err := l.up(ctx, p); err != nil {
+		return nil, fmt.Errorf("%w\n(logs are in %s; `lab down` cleans up)", err, d.Run("log"))
+	}
+	return l, nil
+}
+
+// up starts everything, as much as possible side by side.
+func (l *Lab) up(ctx context.Context, p *Progress) error {
+	d := l.dir
+	if err := os.MkdirAll(d.Run("log"), 0o755); err != nil {
+		return err
+	}
+	if err := makePKI(d); err != nil {
+		return err
+	}
+	if err := makeNetwork(ctx, d); err != nil {
+		return err
+	}
+	if err := makeCgroups(); err != nil {
+		return err
+	}
+	p.Say("keys and networks are made")
+
+	sandbox, err := makeImage(d, Image{Runs: true})
+	if err != nil {
+		return err
+	}
+	var archive bytes.Buffer
+	if err := writeArchive(&archive, sandboxImage, sandbox); err != nil {
+		return err
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	apiReady := make(chan struct{})
+	g.Go(func() error {
+		if err := startInit(ctx, d, Infra); err != nil {
+			return err
+		}
+		g.Go(func() error {
+			if err := l.pushFirstImages(ctx, sandbox); err != nil {
+				return err
+			}
+			p.Say("registries have their images")
+			return nil
+		})
+		if err := l.waitAPIServer(ctx); err != nil {
+			return err
+		}
+		close(apiReady)
+		p.Say("API server is ready")
+		for _, s := range []string{"kube-controller-manager", "kube-scheduler"} {
+			if err := l.StartService(ctx, Infra, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+
+	for _, n := range NodeNames() {
+		g.Go(func() error {
+			if err := startInit(ctx, d, n); err != nil {
+				return err
+			}
+			if err := l.WaitContainerd(ctx, n); err != nil {
+				return err
+			}
+			if err := l.importArchive(ctx, n, archive.Bytes()); err != nil {
+				return err
+			}
+			select {
+			case <-apiReady:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := l.StartService(ctx, n, "kubelet"); err != nil {
+				return err
+			}
+			if err := l.WaitNode(ctx, n); err != nil {
+				return err
+			}
+			p.Say("%s is Ready", n)
+			return nil
+		})
+	}
+	g.Go(func() error {
+		select {
+		case <-apiReady:
+			return l.waitDefaultAccount(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return os.WriteFile(d.Run("ready"), nil, 0o644)
+}
+
+func (l *Lab) pushFirstImages(ctx context.Context, sandbox v1.Image) error {
+	if err := l.waitRegistry(ctx); err != nil {
+		return err
+	}
+	if _, err := l.push(ctx, Image{Refs: []string{sandboxImage}}, sandbox); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, spec := range firstImages() {
+		g.Go(func() error {
+			_, err := l.PushImage(ctx, spec)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+func (l *Lab) waitRegistry(ctx context.Context) error {
+	return until(ctx, 20*time.Second, "the registry", func() error {
+		conn, err := l.Dial(ctx, Infra, "tcp", "127.0.0.1:"+registryPort)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+}
+
+// WaitNode returns when the API server says that a node is Ready.
+func (l *Lab) WaitNode(ctx context.Context, node string) error {
+	return until(ctx, time.Minute, node, func() error {
+		b, err := l.apiGet(ctx, "/api/v1/nodes/"+node)
+		if err != nil {
+			return err
+		}
+		ready, message, err := nodeReady(b)
+		if err == nil && !ready {
+			err = fmt.Errorf("not Ready: %s", message)
+		}
+		return err
+	})
+}
+
+// nodeReady reads the Ready condition of a Node object.
+func nodeReady(object []byte) (ready bool, message string, err error) {
+	var n struct {
+		Status struct {
+			Conditions []struct{ Type, Status, Message string }
+		}
+	}
+	if err := json.Unmarshal(object, &n); err != nil {
+		return false, "", err
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == "Ready" {
+			return c.Status == "True", c.Message, nil
+		}
+	}
+	return false, "no Ready condition", nil
+}
+
+// waitDefaultAccount returns when pods can be created in the default namespace.
+func (l *Lab) waitDefaultAccount(ctx context.Context) error {
+	return until(ctx, 30*time.Second, "the default service account", func() error {
+		_, err := l.apiGet(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
+		return err
+	})
+}
+
+// lock keeps two programs from starting or ending a lab at once. The kernel
+// drops it with the process, however that ends.
+func lock(d Dir) (unlock func(), err error) {
+	if err := os.MkdirAll(string(d), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(string(d)+"/lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another `lab up` or `lab down` is at work in %s", d)
+	}
+	return func() { f.Close() }, nil
+}
