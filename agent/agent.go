@@ -38,6 +38,9 @@ type Agent struct {
 
 	nodeMu sync.Mutex
 	state  nodeState
+
+	workMu  sync.Mutex
+	working map[types.UID]context.CancelFunc // the pods that are being looked at
 }
 
 // nodeState is what the last examination saw of the node itself.
@@ -59,6 +62,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
 		examiner: &Examiner{Runtime: runtime},
 		queue:    workqueue.NewTypedDelayingQueue[types.UID](),
+		working:  map[types.UID]context.CancelFunc{},
 	}
 	a.puller = &cri.Puller{
 		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: opts.PullMaxBytes,
@@ -68,7 +72,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		a.examiner.Puller = a.puller
 	}
 	a.shared = newShared(a.examiner)
-	a.pods = newPodStore(opts.Namespace, func(uid types.UID) { a.queue.Add(uid) })
+	a.pods = newPodStore(opts.Namespace, func(uid types.UID) { a.queue.Add(uid) }, a.abandon)
 	a.publish = &publisher{
 		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, heartbeat: opts.Heartbeat,
 		snapshot: a.snapshot, metrics: a.metrics, dirty: make(chan struct{}, 1),
@@ -166,9 +170,27 @@ func (a *Agent) work(ctx context.Context) {
 		if down {
 			return
 		}
-		a.look(ctx, uid)
+		looking, cancel := context.WithCancel(ctx)
+		a.workMu.Lock()
+		a.working[uid] = cancel
+		a.workMu.Unlock()
+		a.look(looking, uid)
+		a.workMu.Lock()
+		delete(a.working, uid)
+		a.workMu.Unlock()
+		cancel()
 		a.queue.Done(uid)
 		a.pulse.beat()
+	}
+}
+
+// abandon ends the work on a pod that has gone, so that a long test pull for
+// nobody holds up neither the others nor the report.
+func (a *Agent) abandon(uid types.UID) {
+	a.workMu.Lock()
+	defer a.workMu.Unlock()
+	if cancel := a.working[uid]; cancel != nil {
+		cancel()
 	}
 }
 
@@ -210,7 +232,10 @@ func (a *Agent) look(ctx context.Context, uid types.UID) {
 		}
 		a.attend(ctx, p, w, question)
 	}
-	if question != "" && ctx.Err() == nil {
+	if ctx.Err() != nil {
+		return
+	}
+	if question != "" {
 		a.pods.answer(uid, question)
 	}
 	if at := p.outOfPatience(); at.After(now) {

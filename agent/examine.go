@@ -46,6 +46,9 @@ const (
 	headStart = time.Second
 	// pullIn bounds a test pull whose way is clear.
 	pullIn = 2 * time.Minute
+	// turn is how long a test pull waits for another one: a large image must
+	// not hold up the verdicts on all others, which have the kubelet's words.
+	turn = 500 * time.Millisecond
 )
 
 // Subject is what is examined.
@@ -106,6 +109,9 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	wg.Wait()
 	defer node.close()
 
+	if credsRpt.Evidence["fatal"] == "true" {
+		s.Failing, s.NoPull = false, "the kubelet gives up on the pull secret before it asks the runtime"
+	}
 	redactor := redactorFor(matched)
 	build := func(ladder []report.Check, pull report.Check) []report.Check {
 		checks := []report.Check{refCheck, credsRpt, runtime}
@@ -357,6 +363,7 @@ func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []
 	}
 	return e.Puller.Pull(ctx, cri.PullRequest{
 		Image: ref.String(), Auths: auths, Bytes: size, Failing: s.Failing, NotBefore: e.notBeforeFor(ref.Domain),
+		Wait: turn,
 	})
 }
 

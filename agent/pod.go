@@ -130,6 +130,13 @@ var pullFailures = []string{
 	"RegistryUnavailable", "SignatureValidationFailed",
 }
 
+// pullFails reports whether the waiting state is about an image. A reason that
+// is no single word is the kubelet's bare error: it uses that for pull secrets
+// that it cannot decode (image_manager.go, EnsureImageExists).
+func (c container) pullFails() bool {
+	return slices.Contains(pullFailures, c.Reason) || strings.Contains(c.Reason, " ") && !c.Started
+}
+
 // patience is how long a container may be created before its image is looked
 // at although nothing has failed.
 const patience = 10 * time.Second
@@ -146,7 +153,7 @@ func (p pod) waits(now time.Time) []wait {
 	for _, c := range p.Containers {
 		w := wait{Container: c.Name, Image: c.Image, Policy: c.Policy, Reason: c.Reason, Message: c.Message, Started: c.Started}
 		switch {
-		case slices.Contains(pullFailures, c.Reason):
+		case c.pullFails():
 			w.Failing = true
 			w.Image = c.blamed()
 			out = append(out, w)

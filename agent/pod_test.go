@@ -48,6 +48,9 @@ func TestWaits(t *testing.T) {
 		{"never pulled", 0, func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ErrImageNeverPull", "")}
 		}, []string{"c=registry.example/app:1+"}},
+		{"a bare error as the reason", 0, func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "illegal base64 data at input byte 0", "illegal base64 data at input byte 0")}
+		}, []string{"c=registry.example/app:1+"}},
 		{"crash loop is not ours", 0, func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "CrashLoopBackOff", "")}
 		}, nil},
@@ -102,7 +105,7 @@ func TestWaits(t *testing.T) {
 // Every new value of either annotation is a question, and so is the same value
 // after it was removed.
 func TestQuestions(t *testing.T) {
-	s := newPodStore("pullprobe", func(types.UID) {})
+	s := newPodStore("pullprobe", func(types.UID) {}, func(types.UID) {})
 	ask := func(annotations map[string]string) string {
 		if err := s.Update(aPod(func(p *corev1.Pod) { p.Annotations = annotations })); err != nil {
 			t.Fatal(err)

@@ -10,10 +10,12 @@ import (
 )
 
 // podStore holds this node's pods, reduced to what is used. The reflector
-// feeds it; changed is told of every pod that came, changed or went.
+// feeds it; changed is told of every pod that came, changed or went, and gone
+// before that of those that went or are going.
 type podStore struct {
 	namespace string // the agent's own
 	changed   func(types.UID)
+	gone      func(types.UID)
 
 	mu       sync.Mutex
 	pods     map[types.UID]pod
@@ -21,8 +23,8 @@ type podStore struct {
 	synced   bool
 }
 
-func newPodStore(namespace string, changed func(types.UID)) *podStore {
-	return &podStore{namespace: namespace, changed: changed, pods: map[types.UID]pod{}, answered: map[types.UID]string{}}
+func newPodStore(namespace string, changed, gone func(types.UID)) *podStore {
+	return &podStore{namespace: namespace, changed: changed, gone: gone, pods: map[types.UID]pod{}, answered: map[types.UID]string{}}
 }
 
 // run watches until ctx ends. The reflector retries by itself, with back-off,
@@ -51,10 +53,15 @@ func (s *podStore) Add(obj any) error { return s.Update(obj) }
 func (s *podStore) Update(obj any) error {
 	s.mu.Lock()
 	uid := s.put(obj)
+	going := s.pods[uid].Deleting
 	s.mu.Unlock()
-	if uid != "" {
-		s.changed(uid)
+	if uid == "" {
+		return nil
 	}
+	if going {
+		s.gone(uid)
+	}
+	s.changed(uid)
 	return nil
 }
 
@@ -67,6 +74,7 @@ func (s *podStore) Delete(obj any) error {
 	delete(s.pods, p.UID)
 	delete(s.answered, p.UID)
 	s.mu.Unlock()
+	s.gone(p.UID)
 	s.changed(p.UID)
 	return nil
 }
@@ -90,6 +98,9 @@ func (s *podStore) Replace(list []any, _ string) error {
 	s.mu.Unlock()
 	delete(touched, "")
 	for uid := range touched {
+		if p, ok := s.get(uid); !ok || p.Deleting {
+			s.gone(uid)
+		}
 		s.changed(uid)
 	}
 	return nil

@@ -33,6 +33,7 @@ func TestRead(t *testing.T) {
 		{`rpc error: code = NotFound desc = ` + pulling + `registry.lab/app:1: not found`, TagNotFound, MirrorFaulty},
 		{`failed to parse image reference "registry.lab/APP:1": invalid reference format: repository name (APP) must be lowercase`, InvalidReference, ""},
 		{`Failed to apply default image tag "registry.lab/APP:1": couldn't parse image name "registry.lab/APP:1": invalid reference format: repository name (APP) must be lowercase`, InvalidReference, ""},
+		{`illegal base64 data at input byte 0: illegal base64 data at input byte 0`, PullSecretMalformed, ""},
 		{`Container image "registry.lab/absent:1" is not present with pull policy of Never`, NeverPullNotPresent, PresentNotAuthorized},
 		{pulling + `pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials`, CredentialsMissing, ""},
 		{localPull + `pulling from host auth.lab failed with status code [manifests 1]: 401 Unauthorized`, CredentialsMissing, CredentialsRejected},

@@ -71,6 +71,10 @@ type PullRequest struct {
 	Bytes     int64     // compressed size if known, or 0
 	Failing   bool      // the pod's own pull of it already fails on this node
 	NotBefore time.Time // the registry's Retry-After, if it sent one
+
+	// Wait is how long this pull may wait for another one to end; 0 is as long
+	// as the context lasts.
+	Wait time.Duration
 }
 
 // Why a pull was stopped: evidence "stopped".
@@ -112,7 +116,7 @@ func (p *Puller) pull(ctx context.Context, req PullRequest, k *report.Check) {
 		skip(k, skipTooBig, fmt.Sprintf("not test-pulled: %s is over the cap of %s", size(req.Bytes), size(p.MaxBytes)))
 		return
 	}
-	unlock, err := p.lock(ctx)
+	unlock, err := p.lock(ctx, req.Wait)
 	if err != nil {
 		skip(k, skipBusy, "not test-pulled: another test pull was under way")
 		return
@@ -166,8 +170,13 @@ func skip(k *report.Check, why, summary string) {
 	k.Evidence["skipped"] = why
 }
 
-// lock waits for its turn, or until ctx is done.
-func (p *Puller) lock(ctx context.Context) (unlock func(), err error) {
+// lock waits for its turn, or until ctx is done or the wait was too long.
+func (p *Puller) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
 	p.once.Do(func() { p.slot = make(chan struct{}, 1) })
 	select {
 	case p.slot <- struct{}{}:

@@ -86,6 +86,15 @@ var strong = []rule{
 	{phrases: []string{"present with pull policy of never"}, proven: true, says: always(report.NeverPullNotPresent, report.PresentNotAuthorized)},
 	{phrases: []string{"pull qps exceeded"}, says: always(report.PullQueueLimited)},
 	{phrases: []string{"unable to retrieve some image pull secrets", "failed to retrieve image pull secret"}, says: always(report.PullSecretMissing)},
+	// A pull secret that the kubelet cannot decode (pkg/credentialprovider/config.go);
+	// it uses the bare error even as the waiting reason.
+	{phrases: []string{"illegal base64 data", "unable to parse auth field"}, says: always(report.PullSecretMalformed)},
+	{exact: regexp.MustCompile(`^(json: )?cannot unmarshal \w+ into Go|^invalid character '.+' (looking for|after|in|at)|^unexpected end of JSON input`), says: func(s scene, _ string) []report.Cause {
+		if s.url != "" || s.token || s.status {
+			return nil // of an answer from the network
+		}
+		return causes{report.PullSecretMalformed}
+	}},
 	{phrases: []string{"credential provider plugin", "exec plugin", "credentialprovider"}, says: always(report.CredentialProviderFailed, report.CredentialsMissing)},
 	{phrases: []string{"nodes are available"}, says: always(report.Unscheduled)},
 	{phrases: []string{"back-off restarting failed container"}, says: always(report.NotAPullProblem)},

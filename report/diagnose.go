@@ -243,12 +243,17 @@ func inCredentials(c Cause) bool {
 	return false
 }
 
+// withoutCredentials is what a registry's answer to nobody in particular may
+// read as.
+var withoutCredentials = []Cause{CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected}
+
 // saidAs lists the words in which the runtime speaks of a cause that it cannot
 // itself see, beyond those that the reader of its messages already allows for.
 var saidAs = map[Cause][]Cause{
-	PullSecretMissing:       {CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected},
-	PullSecretOtherRegistry: {CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected},
-	PullSecretNotAttached:   {CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected},
+	PullSecretMissing:       withoutCredentials,
+	PullSecretMalformed:     withoutCredentials,
+	PullSecretOtherRegistry: withoutCredentials,
+	PullSecretNotAttached:   withoutCredentials,
 	CredentialsMissing:      {AccessDeniedOrMissing},
 	CredentialsExpired:      {CredentialsRejected, AccessForbidden},
 	ClockSkewed:             {CertificateExpired, CertificateNotYetValid},

@@ -133,6 +133,7 @@ func TestDiagnose(t *testing.T) {
 		{"secret missing behind a 401", all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, PullSecretMissing, ev("secret", "regcred")), ladder(KindManifest, CredentialsMissing)), FaultConfig, PullSecretMissing, Confirmed, "credentials"},
 		{"secret missing, but the tag is too", all(words(TagNotFound), check("credentials", KindCredentials, Fail, PullSecretMissing), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Confirmed, "manifest/" + host},
 		{"undecodable secret stops the kubelet", all(words(PullSecretMalformed), check("credentials", KindCredentials, Fail, PullSecretMalformed, ev("fatal", "true")), ladder("", "")), FaultConfig, PullSecretMalformed, Confirmed, "credentials"},
+		{"a secret that the kubelet passes over", all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, PullSecretMalformed), ladder(KindManifest, CredentialsMissing)), FaultConfig, PullSecretMalformed, Confirmed, "credentials"},
 		{"secrets may not be read", all(words(CredentialsRejected), check("credentials", KindCredentials, Skipped, ""), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true"))), FaultConfig, CredentialsRejected, Likely, "manifest/" + host},
 		{"rejected password of a node file", all(words(CredentialsRejected), ladder(KindManifest, CredentialsRejected, ev("usedCredential", "node /root/.docker/config.json"))), FaultNode, CredentialsRejected, Confirmed, "manifest/" + host},
 

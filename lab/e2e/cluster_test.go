@@ -225,6 +225,13 @@ func (c *cluster) namespace(t testing.TB) string {
 		_ = c.api.CoreV1().Pods(ns.Name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
 		_ = c.api.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{})
 	})
+	// Pods are refused until the controller manager has made their ServiceAccount.
+	if !c.eventually(t, time.Minute, func(ctx context.Context) bool {
+		_, err := c.api.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil
+	}) {
+		t.Fatalf("namespace %s has no ServiceAccount", ns.Name)
+	}
 	return ns.Name
 }
 
@@ -335,6 +342,12 @@ func (c *cluster) inject(t testing.TB, node, fault string) {
 	})
 	if err := c.Inject(t.Context(), node, fault); err != nil {
 		t.Fatalf("inject %s into %s: %v", fault, node, err)
+	}
+	if strings.HasPrefix(fault, "resolver-") {
+		// The runtime looks at resolv.conf every five seconds only.
+		if err := c.WaitResolverSeen(t.Context(), node); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -70,6 +70,15 @@ func (c *cluster) stuckOnSlow(t testing.TB, ns, name string) *corev1.Pod {
 	return p
 }
 
+// waitImageGone waits until a test-pulled image is gone. The journal's entry
+// outlives it, in case containerd finishes a pull whose client has died.
+func (c *cluster) waitImageGone(t testing.TB, node, image string) {
+	t.Helper()
+	if !c.eventually(t, time.Minute, func(context.Context) bool { return !c.hasImage(t, node, image) }) {
+		t.Errorf("%s is still on %s; journal entries: %d", image, node, c.journal(t, node))
+	}
+}
+
 // A kill -9 of the agent in the middle of a test pull loses no verdict and
 // leaves no image.
 func TestAgentKilled(t *testing.T) {
@@ -102,11 +111,7 @@ func TestAgentKilled(t *testing.T) {
 		t.Errorf("not all verdicts are back: %v", r.Diagnoses)
 	}
 	it.kubectl(t, "delete", "pod", "-n", ns, "killed", "--now")
-	if !it.eventually(t, 3*time.Minute, func(context.Context) bool {
-		return it.journal(t, nodeA) == 0 && !it.hasImage(t, nodeA, "slow.lab/big:1")
-	}) {
-		t.Errorf("journal entries: %d, image left: %v", it.journal(t, nodeA), it.hasImage(t, nodeA, "slow.lab/big:1"))
-	}
+	it.waitImageGone(t, nodeA, "slow.lab/big:1")
 }
 
 // A containerd that restarts in the middle of a test pull costs nothing but
@@ -133,11 +138,7 @@ func TestContainerdRestarts(t *testing.T) {
 		t.Errorf("the question was not answered: %v", r.Diagnoses)
 	}
 	it.kubectl(t, "delete", "pod", "-n", ns, "interrupted", "--now")
-	if !it.eventually(t, 3*time.Minute, func(context.Context) bool {
-		return it.journal(t, nodeA) == 0 && !it.hasImage(t, nodeA, "slow.lab/big:1")
-	}) {
-		t.Errorf("journal entries: %d, image left: %v", it.journal(t, nodeA), it.hasImage(t, nodeA, "slow.lab/big:1"))
-	}
+	it.waitImageGone(t, nodeA, "slow.lab/big:1")
 	if after := it.restarts(t); after != restarts {
 		t.Errorf("the agent restarted: %d before, %d after", restarts, after)
 	}
