@@ -6,6 +6,7 @@ GOARCH  ?= $(shell go env GOARCH)
 IMAGE   ?= ghcr.io/pullprobe/pullprobe:$(VERSION)
 BIN     := $(CURDIR)/bin
 LAB     := $(BIN)/lab
+LABBIN  := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/bin
 # One setting for all builds: another one would build everything again.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
@@ -33,7 +34,7 @@ buildah:
 
 .PHONY: test
 test: lab-build image ## all tests: unit, integration, and end to end on the lab
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$$($(LAB) bin)/containerd PULLPROBE_REGISTRY=$$($(LAB) bin)/registry PATH=$$PATH:$$($(LAB) bin) go test ./... && cd lab && go test ./...)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test ./... && cd lab && go test .)
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,end-to-end tests,cd lab && go test -tags e2e -count=1 -timeout 40m -v ./e2e || { $(LAB) down; exit 1; })
 	$(call timed,stop the lab,$(LAB) down)
@@ -51,7 +52,7 @@ lint: ## gofmt, go vet, golangci-lint
 .PHONY: demo
 demo: image lab-build ## start the lab, break some pods, show what pullprobe says
 	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
-	@hack/demo.sh
+	@VERSION=$(VERSION) hack/demo.sh
 
 .PHONY: lab-build
 lab-build: ## build what the lab consists of

@@ -398,16 +398,17 @@ func podCheck(p pod, w wait, node string) report.Check {
 		if r.Clause != "" {
 			c.Summary += ": " + r.Clause
 		}
-	case w.Creating:
-		c.Evidence["creating"] = "true"
-		c.Summary = "the container has been waiting for over " + patience.String() + " and the kubelet has reported no failure yet"
 	case w.Started:
 		c.Summary = "the container has started, so its image came"
-	case w.Reason != "":
+	case w.pastImage():
 		c.Cause = report.NotAPullProblem
-		c.Summary = "the container waits for something else: " + w.Reason
+		c.Summary = "the container has its image and waits for something else: " + w.Reason
 	default:
-		c.Summary = "the kubelet reports no failure"
+		c.Evidence["creating"] = "true"
+		c.Summary = "the kubelet has reported neither the image nor a failure yet"
+		if w.Creating {
+			c.Summary = "the container has been waiting for over " + patience.String() + " and the kubelet has reported no failure yet"
+		}
 	}
 	return c
 }

@@ -122,6 +122,13 @@ type wait struct {
 	Started   bool // the container got past its image
 }
 
+// pastImage reports whether the container waits for something that comes after
+// its image: every reason of the kubelet's but those of a container that is
+// still being created, or not begun.
+func (w wait) pastImage() bool {
+	return w.Reason != "" && !w.Failing && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing"
+}
+
 // pullFailures are the waiting reasons that the kubelet gives for an image
 // (pkg/kubelet/images/types.go, cri-api pkg/errors; RegistryUnavailable is
 // older kubelets').

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 var born = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
@@ -146,6 +149,53 @@ func TestConfigMapName(t *testing.T) {
 	} {
 		if got := configMapName(tt.node, types.UID(tt.uid)); got != tt.want {
 			t.Errorf("node name of %d bytes: %q", len(tt.node), got)
+		}
+	}
+}
+
+// What the kubelet says of an image: a failure, that nothing is wrong with it,
+// or not yet anything.
+func TestPodCheck(t *testing.T) {
+	p := pod{Namespace: "shop", Name: "web"}
+	tests := []struct {
+		name     string
+		w        wait
+		outcome  report.Outcome
+		cause    report.Cause
+		creating bool
+	}{
+		{"pull fails", wait{Failing: true, Reason: "ErrImagePull", Message: `failed to pull and unpack image "r.example/app:1": failed to resolve image: r.example/app:1: not found`}, report.Fail, report.TagNotFound, false},
+		{"pull fails without words", wait{Failing: true, Reason: "ImagePullBackOff", Message: `Back-off pulling image "r.example/app:1"`}, report.Fail, report.Undetermined, false},
+		{"started", wait{Started: true}, report.Pass, "", false},
+		{"crash loop after its start", wait{Started: true, Reason: "CrashLoopBackOff"}, report.Pass, "", false},
+		{"has its image", wait{Reason: "CreateContainerConfigError"}, report.Pass, report.NotAPullProblem, false},
+		{"just created", wait{Reason: "ContainerCreating"}, report.Pass, "", true},
+		{"out of patience", wait{Reason: "ContainerCreating", Creating: true}, report.Pass, "", true},
+		{"init containers first", wait{Reason: "PodInitializing"}, report.Pass, "", true},
+		{"not taken by the kubelet yet", wait{}, report.Pass, "", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := podCheck(p, tt.w, "node-a")
+			if c.Outcome != tt.outcome || c.Cause != tt.cause || (c.Evidence["creating"] == "true") != tt.creating {
+				t.Errorf("got %v %q creating=%q: %s", c.Outcome, c.Cause, c.Evidence["creating"], c.Summary)
+			}
+		})
+	}
+}
+
+// The Event holds what a person needs and stays within what the API takes.
+func TestEventIsBounded(t *testing.T) {
+	long := strings.Repeat("ü", 2000)
+	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: long, Fix: long, WouldDecide: []string{long}}}
+	if e := eventFor(pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > maxEvent || !e.Warning {
+		t.Errorf("%d bytes", len(e.Message))
+	}
+	d.Verdict.Fix, d.Verdict.WouldDecide = "mend it", nil
+	e := eventFor(pod{Namespace: "shop", Name: "web"}, d)
+	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: mend it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
+		if !strings.Contains(e.Message, part) {
+			t.Errorf("%q is missing in %q", part, e.Message)
 		}
 	}
 }

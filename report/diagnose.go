@@ -90,6 +90,9 @@ func (d *evidence) get(id string) Check {
 	return Check{}
 }
 
+// local says what of this registry is on the node already.
+func (d *evidence) local() Check { return d.get("local/" + d.get("reference").Evidence["domain"]) }
+
 func (d *evidence) failed(id string) bool { return d.get(id).Outcome == Fail }
 
 // verdict weighs the evidence. The order of its steps is the order in which
@@ -105,7 +108,7 @@ func (d *evidence) verdict() Verdict {
 	if d.words.proven && d.words.cause == NeverPullNotPresent && d.get("local/" + d.get("reference").Evidence["domain"]).Evidence["present"] == "true" {
 		// Newer kubelets use the same words for an image that is present but was
 		// pulled with credentials that this pod does not have.
-		return Verdict{Cause: PresentNotAuthorized, Fault: FaultConfig, Confidence: Likely, Because: d.because(d.words.check.ID, "local/"+d.get("reference").Evidence["domain"])}
+		return Verdict{Cause: PresentNotAuthorized, Fault: FaultConfig, Confidence: Likely, Because: d.because(d.words.check.ID, d.local().ID)}
 	}
 	if d.words.proven {
 		return Verdict{Cause: d.words.cause, Fault: d.words.cause.DefaultFault(), Confidence: Confirmed, Because: d.because(d.words.check.ID)}
@@ -119,6 +122,10 @@ func (d *evidence) verdict() Verdict {
 	if c := d.get("credentials"); c.Outcome == Fail && c.Evidence["fatal"] == "true" {
 		// The kubelet gives up before it asks anybody (pkg/credentialprovider/secrets).
 		return d.weigh(finding{check: c, because: []string{"credentials"}})
+	}
+	if local := d.local(); d.get("pod").Evidence["creating"] == "true" && local.Evidence["present"] == "true" && d.get("pod").Evidence["policy"] != "Always" {
+		return Verdict{Cause: NotAPullProblem, Fault: FaultNone, Confidence: Likely, Because: d.because(local.ID, "pod"),
+			WouldDecide: []string{"the kubelet's next word on this container: the image is on the node"}}
 	}
 	path := d.path()
 	if path.found() {
@@ -404,8 +411,7 @@ func (d *evidence) fault(v *Verdict, f finding) Fault {
 // it does not reach: little, unless something else speaks.
 func (d *evidence) faultSeenFromOneNode(v *Verdict, f finding) Fault {
 	host := f.check.Host
-	domain := d.get("reference").Evidence["domain"]
-	if local := d.get("local/" + domain); local.Outcome == Pass && local.Evidence["count"] != "" && local.Evidence["count"] != "0" {
+	if local := d.local(); local.Outcome == Pass && local.Evidence["count"] != "" && local.Evidence["count"] != "0" {
 		v.Confidence = Likely
 		v.Because = append(v.Because, local.ID)
 		v.WouldDecide = append(v.WouldDecide, "the same check from another node: if it fails there too, "+host+" itself is down")
@@ -523,7 +529,7 @@ func (d *evidence) also(v Verdict) []Cause {
 	var out []Cause
 	for _, c := range d.checks {
 		if c.Outcome == Fail && c.Cause != "" && c.Cause != Undetermined && c.Cause != v.Cause && !slices.Contains(out, c.Cause) &&
-			!(c.ID == d.wordsID() && d.agree(v.Cause)) {
+			!slices.Contains(saidAs[v.Cause], c.Cause) && !(c.ID == d.wordsID() && d.agree(v.Cause)) {
 			out = append(out, c.Cause)
 		}
 	}

@@ -119,6 +119,9 @@ func TestDiagnose(t *testing.T) {
 		{"Never is proven", all(check("pod", KindPod, Fail, NeverPullNotPresent, ev("proven", "true")), ladder("", "")), FaultConfig, NeverPullNotPresent, Confirmed, "pod"},
 		{"Never, but the image is there", all(check("pod", KindPod, Fail, NeverPullNotPresent, ev("proven", "true")), check("local/"+host, KindImage, Pass, "", ev("present", "true")), ladder("", "")), FaultConfig, PresentNotAuthorized, Likely, "pod"},
 		{"not a pull problem", all(check("pod", KindPod, Pass, NotAPullProblem), ladder(KindDial, ConnectionRefused)), FaultNone, NotAPullProblem, Confirmed, "pod"},
+		{"being created, image on the node", all(check("pod", KindPod, Pass, "", ev("creating", "true")), check("local/"+host, KindImage, Pass, "", ev("present", "true")), ladder("", "")), FaultNone, NotAPullProblem, Likely, "local/" + host},
+		{"being created, to be pulled whatever is there", all(check("pod", KindPod, Pass, "", ev("creating", "true", "policy", "Always")), check("local/"+host, KindImage, Pass, "", ev("present", "true")), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Likely, "manifest/" + host},
+		{"being created, nothing in the way", all(check("pod", KindPod, Pass, "", ev("creating", "true")), ladder("", "")), FaultUndetermined, Undetermined, Uncertain, "image/" + host},
 		{"runtime away", all(words(RuntimeUnavailable), check("runtime", KindRuntime, Fail, RuntimeUnavailable)), FaultNode, RuntimeUnavailable, Confirmed, "runtime"},
 
 		{"refused, seen from here only", all(words(ConnectionRefused), local("0"), ladder(KindDial, ConnectionRefused)), FaultUndetermined, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443"},

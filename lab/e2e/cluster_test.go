@@ -339,6 +339,11 @@ func (c *cluster) inject(t testing.TB, node, fault string) {
 		if err := c.Lift(ctx, node, fault); err != nil {
 			t.Errorf("lift %s from %s: %v", fault, node, err)
 		}
+		if strings.HasPrefix(fault, "resolver-") {
+			if err := c.WaitResolverSeen(ctx, node); err != nil {
+				t.Error(err)
+			}
+		}
 	})
 	if err := c.Inject(t.Context(), node, fault); err != nil {
 		t.Fatalf("inject %s into %s: %v", fault, node, err)
