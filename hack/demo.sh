@@ -20,7 +20,8 @@ $lab kubectl -n pullprobe rollout status daemonset/pullprobe --timeout=120s
 
 step "create pods: one healthy, six that will get stuck; node-b loses its way to registry.lab"
 $lab kubectl create namespace shop --dry-run=client -o yaml | $lab kubectl apply -f - >/dev/null
-$lab kubectl -n shop delete pod --all --now >/dev/null 2>&1 || true
+$lab kubectl -n shop delete pod --all --force --grace-period=0 >/dev/null 2>&1 || true
+$lab kubectl -n shop delete events --all >/dev/null 2>&1 || true
 $lab kubectl apply -f hack/demo-healthy.yaml >/dev/null
 $lab kubectl -n shop wait --for=condition=Ready pod -l demo=healthy --timeout=60s >/dev/null
 $lab inject node-b registry-dropped
