@@ -23,7 +23,9 @@ var version = "dev"
 const usage = `pullprobe tells why an image cannot be pulled, from the node where it fails.
 
 Usage:
-  pullprobe agent [flags]   watch this node's pods and publish its report
+  pullprobe agent [flags]            watch this node's pods and publish its report
+  pullprobe check [flags] IMAGE...   make the same checks once, from this machine
+  pullprobe explain [MESSAGE]        classify error messages, without asking anybody
   pullprobe version
 
 Run 'pullprobe COMMAND -h' for the flags of a command.
@@ -39,11 +41,11 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is the whole program, with its surroundings as arguments.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
 		return exitUsage
@@ -51,6 +53,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	switch cmd, rest := args[0], args[1:]; cmd {
 	case "agent":
 		return runAgent(ctx, rest, getenv, stdout, stderr)
+	case "check":
+		return runCheck(ctx, rest, stdout, stderr)
+	case "explain":
+		return runExplain(rest, stdin, stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintln(stdout, "pullprobe", version)
 		return exitOK
@@ -86,4 +92,20 @@ func runAgent(ctx context.Context, args []string, getenv func(string) string, st
 		return exitFault
 	}
 	return exitOK
+}
+
+// parse parses flags. Where it ends the program, ok is false; help that was
+// asked for goes to standard output.
+func parse(fs *flag.FlagSet, args []string, stdout io.Writer) (code int, ok bool) {
+	for _, a := range args {
+		if a == "-h" || a == "--help" || a == "-help" {
+			fs.SetOutput(stdout)
+			fs.Usage()
+			return exitOK, false
+		}
+	}
+	if err := fs.Parse(args); err != nil {
+		return exitUsage, false // flag has said why
+	}
+	return exitOK, true
 }

@@ -82,7 +82,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"agent", "--node-name=n", "extra"}, exitUsage, `"extra"`},
 	} {
 		var out, errs bytes.Buffer
-		code := run(t.Context(), tt.args, env, &out, &errs)
+		code := run(t.Context(), tt.args, env, strings.NewReader(""), &out, &errs)
 		if code != tt.code || !strings.Contains(out.String()+errs.String(), tt.want) {
 			t.Errorf("%q: exit %d, printed %q and %q", tt.args, code, out.String(), errs.String())
 		}

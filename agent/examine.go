@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/platforms"
 	"golang.org/x/sys/unix"
 
 	"github.com/pullprobe/pullprobe/credentials"
@@ -26,6 +27,11 @@ import (
 type Examiner struct {
 	Runtime  *cri.Client // nil: no runtime endpoint is known
 	Puller   *cri.Puller // nil: no test pulls
+	Platform string      // os/arch[/variant]; empty: this machine's
+
+	// OwnFiles takes resolver files, trust store and hosts.toml from this
+	// process's file system, at Paths, instead of the runtime's.
+	OwnFiles bool
 	Paths    probes.Paths
 	DiskPath string // instead of the image file system that the runtime names
 	Limits   probes.Limits
@@ -54,10 +60,8 @@ const (
 // Subject is what is examined.
 type Subject struct {
 	Image string
-	// Secrets fetches the pull secrets of the pod; nil: there is no pod.
+	// Secrets fetches the pull secrets of the pod.
 	Secrets func(context.Context) []credentials.Found
-	// Credentials are used as they are where there is no pod.
-	Credentials []credentials.Credential
 	// Failing says that the pod's own pull fails on this node; without it
 	// nothing is pulled, for the reason NoPull.
 	Failing bool
@@ -99,11 +103,6 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	})
 	wg.Go(func() { node = e.look(quick) })
 	wg.Go(func() {
-		if s.Secrets == nil {
-			matched = s.Credentials
-			credsRpt = givenCredentials(matched)
-			return
-		}
 		matched, credsRpt = credentials.Walk(ref.Domain+"/"+ref.Path, s.Secrets(quick))
 	})
 	wg.Wait()
@@ -128,7 +127,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	climbed := make(chan struct{})
 	go func() {
 		defer close(climbed)
-		ladder = node.Registry(quick, ref, probes.Target{Image: s.Image, Credentials: forProbes(matched)})
+		ladder = node.Registry(quick, ref, probes.Target{Image: s.Image, Credentials: forProbes(matched), Platform: e.Platform})
 		e.remember(ref.Domain, ladder)
 	}()
 	var size int64
@@ -250,7 +249,7 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	var env []string
 	paths := e.Paths
 	if e.Runtime == nil {
-		files, env = osFiles{}, os.Environ()
+		files, env = probes.Dir("/"), os.Environ()
 	} else if p, err := e.Runtime.Process(); err != nil {
 		v.checks = append(v.checks, report.Check{
 			ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,
@@ -272,6 +271,9 @@ func (e *Examiner) look(ctx context.Context) vantage {
 		if paths.HostsDir == "" && v.root != nil {
 			paths.HostsDir = p.RegistryConfigPath(v.root)
 		}
+	}
+	if e.OwnFiles {
+		files = probes.Dir("/")
 	}
 	node, checks := probes.ReadNode(files, env, paths)
 	node.Limits = e.Limits
@@ -437,26 +439,6 @@ func redactorFor(in []credentials.Credential) report.Redactor {
 	return report.NewRedactor(secrets...)
 }
 
-func givenCredentials(in []credentials.Credential) report.Check {
-	c := report.Check{ID: "credentials", Kind: report.KindCredentials, Outcome: report.Pass, Summary: "no credentials were given"}
-	var sources []string
-	for _, m := range in {
-		sources = append(sources, m.String())
-	}
-	if len(sources) > 0 {
-		c.Summary = "using " + strings.Join(sources, ", then ")
-		c.Evidence = map[string]string{"matched": strings.Join(sources, "; ")}
-	}
-	return c
-}
-
-// osFiles is the file system of this process, for a machine without a runtime.
-type osFiles struct{}
-
-func (osFiles) ReadFile(name string) ([]byte, error)       { return os.ReadFile(name) }
-func (osFiles) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
-func (osFiles) Stat(name string) (fs.FileInfo, error)      { return os.Stat(name) }
-
 // blind is a file system of which nothing can be seen.
 type blind struct{}
 
@@ -496,4 +478,14 @@ func readMountInfo(pid int) string {
 		return ""
 	}
 	return string(b)
+}
+
+// ValidPlatform says what is wrong with a platform, os/arch[/variant]; the
+// empty one is this machine's.
+func ValidPlatform(platform string) error {
+	if platform == "" {
+		return nil
+	}
+	_, err := platforms.Parse(platform)
+	return err
 }

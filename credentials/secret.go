@@ -16,29 +16,43 @@ const (
 	keyLegacy  = ".dockercfg"
 )
 
-// Secret is what a pull secret consists of.
+// Secret is what a pull secret consists of. Without a namespace it is a file,
+// and Name its path.
 type Secret struct {
 	Namespace, Name, Type string
 	Data                  map[string][]byte
 }
 
-func (s Secret) source() string { return "secret " + s.Namespace + "/" + s.Name }
+// File is a docker config.json, taken as a secret of that form.
+func File(path string, data []byte) Secret {
+	return Secret{Name: path, Type: typeJSON, Data: map[string][]byte{keyJSON: data}}
+}
+
+func (s Secret) source() string { return label(s.Namespace, s.Name) }
+
+// label is how people know a secret or a file.
+func label(namespace, name string) string {
+	if namespace == "" {
+		return "file " + name
+	}
+	return "secret " + namespace + "/" + name
+}
 
 // UnusableError says why the kubelet takes nothing from a secret.
 type UnusableError struct {
-	Secret string // namespace/name
+	Secret string // "secret namespace/name" or "file path"
 	Reason string // never holds anything out of the secret but names of servers
 	// Fatal: the kubelet fails every pull of a pod that names this secret,
 	// before it asks a registry. Otherwise it passes the secret over in silence.
 	Fatal bool
 }
 
-func (e *UnusableError) Error() string { return "secret " + e.Secret + ": " + e.Reason }
+func (e *UnusableError) Error() string { return e.Secret + ": " + e.Reason }
 
 // Decode reads the credentials in a secret. The error is an *UnusableError.
 func Decode(s Secret) ([]Credential, error) {
 	unusable := func(fatal bool, format string, a ...any) error {
-		return &UnusableError{Secret: s.Namespace + "/" + s.Name, Reason: fmt.Sprintf(format, a...), Fatal: fatal}
+		return &UnusableError{Secret: s.source(), Reason: fmt.Sprintf(format, a...), Fatal: fatal}
 	}
 	var auths map[string]entry
 	var err error

@@ -24,23 +24,32 @@ func Walk(repository string, secrets []Found) ([]Credential, report.Check) {
 	c := report.Check{ID: "credentials", Kind: report.KindCredentials, Evidence: map[string]string{}}
 	var ring Keyring
 	var absent, unreadable, fatal, ignored []string
+	decisive := "" // name of the secret that the check is about
+	about := func(f Found) {
+		if decisive == "" {
+			decisive = f.Name
+		}
+	}
 	for _, f := range secrets {
-		name := f.Namespace + "/" + f.Name
+		name := label(f.Namespace, f.Name)
 		switch {
 		case f.Err != nil:
 			unreadable = append(unreadable, fmt.Sprintf("%s (%v)", name, f.Err))
 			continue
 		case f.Secret == nil:
 			absent = append(absent, name)
+			about(f)
 			continue
 		}
 		entries, err := Decode(*f.Secret)
 		var bad *UnusableError
 		if errors.As(err, &bad) {
 			if bad.Fatal {
-				fatal = append(fatal, name+": "+bad.Reason)
+				fatal = append(fatal, bad.Error())
+				decisive = f.Name
 			} else {
-				ignored = append(ignored, name+": "+bad.Reason)
+				ignored = append(ignored, bad.Error())
+				about(f)
 			}
 			continue
 		}
@@ -65,41 +74,35 @@ func Walk(repository string, secrets []Found) ([]Credential, report.Check) {
 		sources = append(sources, m.String())
 	}
 	list("matched", sources)
-	name := func(s string) string { // of "namespace/name: …"
-		s, _, _ = strings.Cut(s, ": ")
-		_, s, _ = strings.Cut(s, "/")
-		return s
-	}
-
 	switch {
 	case len(fatal) > 0:
 		c.Outcome, c.Cause = report.Fail, report.PullSecretMalformed
-		c.Summary = "secret " + fatal[0]
+		c.Summary = fatal[0]
 		c.Evidence["fatal"] = "true"
-		c.Evidence["secret"] = name(fatal[0])
 		matched = nil
 	case len(unreadable) > 0:
 		c.Outcome = report.Skipped
-		c.Summary = "could not read pull secret " + strings.Join(unreadable, ", ")
+		c.Summary = "could not read " + strings.Join(unreadable, ", ")
 	case len(matched) > 0:
 		c.Outcome = report.Pass
 		c.Summary = "the kubelet would use " + strings.Join(sources, ", then ")
-		c.Evidence["secret"] = name(strings.TrimPrefix(matched[0].Source, "secret "))
+		_, decisive, _ = strings.Cut(matched[0].Source, "/")
 	case len(absent) > 0:
 		c.Outcome, c.Cause = report.Fail, report.PullSecretMissing
-		c.Summary = "secret " + strings.Join(absent, ", ") + " does not exist"
-		c.Evidence["secret"] = name(absent[0])
+		c.Summary = strings.Join(absent, ", ") + " does not exist"
 	case len(ignored) > 0:
 		c.Outcome, c.Cause = report.Fail, report.PullSecretMalformed
-		c.Summary = "the kubelet passes over secret " + ignored[0]
-		c.Evidence["secret"] = name(ignored[0])
+		c.Summary = "the kubelet passes over " + ignored[0]
 	case len(secrets) > 0:
 		c.Outcome, c.Cause = report.Fail, report.PullSecretOtherRegistry
 		c.Summary = "the pull secrets are for " + strings.Join(ring.Servers(), ", ") + " only"
-		c.Evidence["secret"] = secrets[0].Name
+		decisive = secrets[0].Name
 	default:
 		c.Outcome = report.Pass
 		c.Summary = "the pod names no pull secrets"
+	}
+	if decisive != "" {
+		c.Evidence["secret"] = decisive
 	}
 	return slices.Clone(matched), c
 }

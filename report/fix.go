@@ -210,6 +210,16 @@ var nodeFixes = map[Cause]string{
 	CredentialsMissing: "on {node}: mend the kubelet's credential provider for {registry}",
 }
 
+// Advice says what a cause means and what mends it where only the registry's
+// host and the image's name may be known; empty ones get stand-ins.
+func Advice(c Cause, host, image string) (summary, fix string) {
+	f := newEvidence(nil).facts(Verdict{})
+	f.host, f.registry = cmp.Or(host, f.host), cmp.Or(host, f.registry)
+	f.image = cmp.Or(image, f.image)
+	r := f.replacer()
+	return r.Replace(meanings[c]), r.Replace(fixes[c])
+}
+
 // Explain says what a cause means and what mends it, with stand-ins like
 // {registry} where a diagnosis would name the thing.
 func Explain(c Cause) (meaning, fix string) { return meanings[c], fixes[c] }

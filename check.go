@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pullprobe/pullprobe/agent"
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+const checkUsage = `Usage: pullprobe check [flags] IMAGE...
+
+Makes the agent's checks once, from this machine, for each image, and prints
+what they come to. No cluster is needed. With --runtime-endpoint it looks
+through the runtime's eyes and lets the runtime pull the image (not with
+--no-pull, and never one that is there already).
+
+Exit status: 0 healthy, 1 a fault was found or nothing could be determined,
+2 wrong use.
+
+`
+
+// checksAtOnce is how many images are examined side by side.
+const checksAtOnce = 4
+
+// checkOptions are the flags of `pullprobe check`.
+type checkOptions struct {
+	format, endpoint, authFile string
+	noPull                     bool
+	timeout                    time.Duration
+	examiner                   agent.Examiner
+	auth                       []credentials.Found
+}
+
+func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	o := checkOptions{}
+	fs := flag.NewFlagSet("check", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() { fmt.Fprint(fs.Output(), checkUsage); fs.PrintDefaults() }
+	x := &o.examiner
+	fs.StringVar(&o.format, "o", "text", "output: text or json")
+	fs.StringVar(&o.endpoint, "runtime-endpoint", "", "CRI socket of the container runtime, e.g. unix:///run/containerd/containerd.sock")
+	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for facts")
+	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, as in a pull secret")
+	fs.StringVar(&x.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default the runtime's, else /etc/resolv.conf)")
+	fs.StringVar(&x.Paths.Hosts, "etc-hosts", "", "hosts file (default the runtime's, else /etc/hosts)")
+	fs.StringVar(&x.Paths.HostsDir, "hosts-dir", "", "registry configuration directory, a certs.d (default the runtime's)")
+	fs.StringVar(&x.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default the runtime's trust store)")
+	fs.StringVar(&x.Platform, "platform", "", "os/arch[/variant] that the image must have (default this machine's)")
+	fs.StringVar(&x.DiskPath, "disk-path", "", "directory on the image file system (default what the runtime names)")
+	fs.DurationVar(&o.timeout, "timeout", 2*time.Minute, "deadline for all of it")
+	if code, ok := parse(fs, args, stdout); !ok {
+		return code
+	}
+	if err := o.complete(fs.NArg()); err != nil {
+		fmt.Fprintln(stderr, "pullprobe check:", err)
+		return exitUsage
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	if x.Runtime != nil {
+		defer x.Runtime.Close()
+	}
+
+	diagnoses := o.diagnoseAll(ctx, fs.Args())
+	code := exitOK
+	for _, d := range diagnoses {
+		if d.Verdict.Fault != report.FaultNone {
+			code = exitFault
+		}
+	}
+	if o.format == "json" {
+		enc := json.NewEncoder(stdout)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(diagnoses); err != nil {
+			fmt.Fprintln(stderr, "pullprobe check:", err)
+			return exitFault
+		}
+		return code
+	}
+	for i, d := range diagnoses {
+		if i > 0 {
+			fmt.Fprintln(stdout)
+		}
+		d.Text(stdout)
+	}
+	return code
+}
+
+// complete validates the flags and puts the examiner together.
+func (o *checkOptions) complete(images int) error {
+	x := &o.examiner
+	switch {
+	case images == 0:
+		return fmt.Errorf("no IMAGE is named; see pullprobe check -h")
+	case o.format != "text" && o.format != "json":
+		return fmt.Errorf("-o %q: must be text or json", o.format)
+	case o.timeout <= 0:
+		return fmt.Errorf("--timeout %v: must be longer than nothing", o.timeout)
+	}
+	for flag, path := range map[string]string{
+		"--resolv-conf": x.Paths.ResolvConf, "--etc-hosts": x.Paths.Hosts, "--hosts-dir": x.Paths.HostsDir,
+		"--ca-file": x.Paths.CAFile, "--disk-path": x.DiskPath,
+	} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+		x.OwnFiles = x.OwnFiles || flag != "--disk-path"
+	}
+	if err := agent.ValidPlatform(x.Platform); err != nil {
+		return fmt.Errorf("--platform: %w", err)
+	}
+	if o.authFile != "" {
+		data, err := os.ReadFile(o.authFile)
+		if err != nil {
+			return fmt.Errorf("--auth-file: %w", err)
+		}
+		secret := credentials.File(o.authFile, data)
+		if _, err := credentials.Decode(secret); err != nil {
+			return fmt.Errorf("--auth-file: %w", err)
+		}
+		o.auth = []credentials.Found{{Name: o.authFile, Secret: &secret}}
+	}
+	x.AllowLoopback = true // whoever asks is on this machine already
+	if o.endpoint == "" {
+		return nil
+	}
+	runtime, err := cri.New(o.endpoint)
+	if err != nil {
+		return fmt.Errorf("--runtime-endpoint: %w", err)
+	}
+	x.Runtime = runtime
+	if !o.noPull {
+		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: o.timeout}
+	}
+	return nil
+}
+
+func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {
+	out := make([]report.Diagnosis, len(images))
+	slots := make(chan struct{}, checksAtOnce)
+	var wg sync.WaitGroup
+	for i, image := range images {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			found := o.examiner.Examine(ctx, agent.Subject{
+				Image: image, Failing: true,
+				Secrets: func(context.Context) []credentials.Found { return o.auth },
+			}, nil)
+			out[i] = report.Diagnosis{
+				Image: image, Time: time.Now().UTC().Truncate(time.Millisecond),
+				Verdict: report.Diagnose(found.Checks), Checks: found.Checks,
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}

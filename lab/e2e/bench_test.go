@@ -1,0 +1,522 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/miekg/dns"
+	"google.golang.org/grpc/codes"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+var samples = flag.Int("samples", 5, "pods for each fault that fails fast, in BenchmarkVerdict")
+
+// What a verdict may take, and what it is measured from.
+const (
+	fastBudget = 100 * time.Millisecond // median over all faults that fail fast
+	holeBudget = 5 * time.Second        // each black hole
+	patience   = 10 * time.Second       // how long the agent lets a container be created
+	runtimeCap = 65 * time.Second       // how long the runtime's own failure is waited for
+	// rest is a little more than the agent's shortest time between two writes.
+	// What is measured is a node on which one pod gets stuck, not a burst.
+	rest = 600 * time.Millisecond
+)
+
+// stuckPull is one way to be stuck that BenchmarkVerdict measures.
+type stuckPull struct {
+	name   string
+	image  string // its tag is replaced, so that no two pulls share anything
+	user   string // see faults
+	secret string
+	node   string     // what node-a is given meanwhile
+	push   *lab.Image // what to push for each pull; nil: the pull fails without
+	hole   bool       // nothing fails before the agent's patience ends
+}
+
+// stuckPulls are in an order that lets the runtime come to its own end on the
+// hosts that are black holes while the others are measured.
+func stuckPulls() []stuckPull {
+	holes := []stuckPull{
+		{name: "tls-hangs", image: "rawhang.lab/app:1", hole: true},
+		{name: "server-hangs", image: "hang.lab/app:1", hole: true},
+	}
+	var fast []stuckPull
+	for _, f := range faults {
+		p := stuckPull{name: f.name, image: f.image, user: f.user, secret: f.secret}
+		switch f.name {
+		case "black-hole":
+			p.hole = true
+			holes = append(holes, p)
+			continue
+		case "platform":
+			p.push = &lab.Image{Platform: "linux/arm64", Index: true}
+		}
+		fast = append(fast, p)
+	}
+	return slices.Concat(holes, fast, []stuckPull{
+		{name: "disk-full", image: "registry.lab/app:1", node: "disk-full", push: &lab.Image{Size: 4 << 20}},
+		{name: "resolver-servfail", image: "registry.lab/app:1", node: "resolver-servfail"},
+		{name: "resolver-dead", image: "registry.lab/app:1", node: "resolver-dead", hole: true},
+	})
+}
+
+// measured is a line of the table.
+type measured struct {
+	stuckPull
+	verdicts []diagnosis
+	took     []time.Duration
+	runtime  func() string // waits for the runtime's own failure
+	chain    string
+	err      error
+}
+
+// BenchmarkVerdict measures real stuck pods, one at a time, and prints one
+// table: how long the agent takes from the watch event to the ConfigMap, as
+// both arrive here, beside what the runtime takes to fail the same pull and
+// beside the round trips that nobody can do without. The watch event is the
+// one that brings the kubelet's failure, or, where the kubelet has not failed
+// by then, the end of the agent's patience.
+//
+// It prints whether the budgets are kept and asserts nothing about time. Run
+// it with -benchtime 1x; the number of pods is -samples.
+func BenchmarkVerdict(b *testing.B) {
+	ns := it.namespace(b)
+	run := "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	var table []*measured
+	for _, p := range stuckPulls() {
+		b.Run(p.name, func(b *testing.B) {
+			m := &measured{stuckPull: p, runtime: func() string { return "-" }, chain: "-"}
+			table = append(table, m)
+			for b.Loop() {
+				m.err = it.measure(b, ns, run, m)
+			}
+			if m.err != nil {
+				b.Error(m.err)
+			}
+			b.ReportMetric(0, "ns/op") // says nothing here
+			b.ReportMetric(millis(median(m.took)), "verdict-ms")
+		})
+	}
+	print(os.Stdout, table)
+}
+
+// measure makes the pods of one line of the table.
+func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
+	n := *samples
+	if m.hole {
+		n = 1
+	}
+	var login *runtimeapi.AuthConfig
+	secret := m.secret
+	server, _, _ := strings.Cut(m.image, "/")
+	if user, password, ok := strings.Cut(m.user, ":"); ok {
+		secret = "login-" + m.name
+		login = &runtimeapi.AuthConfig{Username: user, Password: password}
+		c.loginSecret(b, ns, secret, server, user, password)
+	}
+	if m.node != "" {
+		c.inject(b, nodeA, m.node)
+	}
+	made := 0
+	image := func() (string, error) {
+		made++
+		name := m.image[:strings.LastIndexByte(m.image, ':')] + fmt.Sprintf(":%s-%d", run, made)
+		if m.push == nil {
+			return name, nil
+		}
+		spec := *m.push
+		spec.Refs = []string{name}
+		_, err := c.PushImage(b.Context(), spec)
+		return name, err
+	}
+
+	if err := c.measureRuntime(b, m, n, image, login); err != nil {
+		return err
+	}
+	if !m.hole {
+		took, step, err := c.bareChain(b, n, image)
+		if err != nil {
+			return err
+		}
+		m.chain = fmt.Sprintf("%6.1f to %s", millis(took), step)
+		b.ReportMetric(millis(took), "chain-ms")
+	}
+
+	w, err := c.stopwatch(b, ns, nodeA)
+	if err != nil {
+		return err
+	}
+	defer w.stop()
+	for i := range n {
+		name, err := image()
+		if err != nil {
+			return err
+		}
+		p := c.pod(b, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("%s-%d", m.name, i), Image: name, Secret: secret})
+		took, d, err := w.verdict(b.Context(), p)
+		now := int64(0)
+		if err := c.api.CoreV1().Pods(ns).Delete(b.Context(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		m.took, m.verdicts = append(m.took, took), append(m.verdicts, d)
+		if err := w.gone(b.Context(), p); err != nil {
+			return err
+		}
+		time.Sleep(rest)
+	}
+	if m.hole && m.node != "" {
+		m.runtime() // the runtime must come to its end before the node is mended
+	}
+	return nil
+}
+
+// measureRuntime has the node's runtime fail such pulls by itself. That of a
+// black hole goes on beside all that follows.
+func (c *cluster) measureRuntime(b *testing.B, m *measured, n int, image func() (string, error), login *runtimeapi.AuthConfig) error {
+	var took []time.Duration
+	for range n {
+		name, err := image()
+		if err != nil {
+			return err
+		}
+		if m.hole {
+			done := make(chan lab.Pull, 1)
+			ctx, cancel := context.WithTimeout(context.Background(), runtimeCap)
+			go func() {
+				defer cancel()
+				done <- c.Pull(ctx, nodeA, name, login)
+			}()
+			var own *lab.Pull
+			m.runtime = func() string {
+				if own == nil {
+					p := <-done
+					own = &p
+				}
+				if own.Code == codes.DeadlineExceeded && own.Took >= runtimeCap {
+					return ">65 s"
+				}
+				return fmt.Sprintf("%8.1f", millis(own.Took))
+			}
+			continue
+		}
+		own := c.Pull(b.Context(), nodeA, name, login)
+		if own.Code == codes.OK {
+			return fmt.Errorf("the runtime pulls %s", name)
+		}
+		took = append(took, own.Took)
+	}
+	if !m.hole {
+		m.runtime = func() string { return fmt.Sprintf("%8.1f", millis(median(took))) }
+		b.ReportMetric(millis(median(took)), "runtime-ms")
+	}
+	return nil
+}
+
+// stopwatch sees the pods of one namespace and the report of one node, when
+// they arrive.
+type stopwatch struct {
+	pods, reports watch.Interface
+}
+
+func (c *cluster) stopwatch(t testing.TB, ns, node string) (*stopwatch, error) {
+	pods, err := c.api.CoreV1().Pods(ns).Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	reports, err := c.api.CoreV1().ConfigMaps(agentNamespace).Watch(t.Context(), metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", "pullprobe-"+node).String(),
+	})
+	if err != nil {
+		pods.Stop()
+		return nil, err
+	}
+	return &stopwatch{pods, reports}, nil
+}
+
+func (w *stopwatch) stop() {
+	w.pods.Stop()
+	w.reports.Stop()
+}
+
+var errWatchEnded = errors.New("a watch ended")
+
+// verdict waits until the report has a verdict on the pod, and tells how long
+// that took from when there was reason for one.
+func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (time.Duration, diagnosis, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience+30*time.Second)
+	defer cancel()
+	var reason time.Time
+	since := func(t time.Time) {
+		if reason.IsZero() || t.Before(reason) {
+			reason = t
+		}
+	}
+	for {
+		select {
+		case e := <-w.pods.ResultChan():
+			now := time.Now()
+			p, ok := e.Object.(*corev1.Pod)
+			switch {
+			case !ok:
+				return 0, diagnosis{}, errWatchEnded
+			case p.UID != pod.UID:
+				continue
+			case failing(p):
+				since(now)
+			}
+			if p.Status.StartTime != nil {
+				since(p.Status.StartTime.Add(patience))
+			}
+		case e := <-w.reports.ResultChan():
+			now := time.Now()
+			cm, ok := e.Object.(*corev1.ConfigMap)
+			if !ok {
+				return 0, diagnosis{}, errWatchEnded
+			}
+			r, err := reportOf(cm)
+			if err != nil {
+				return 0, diagnosis{}, err
+			}
+			for _, d := range r.Diagnoses {
+				if d.Pod != pod.Namespace+"/"+pod.Name {
+					continue
+				}
+				if reason.IsZero() || now.Before(reason) {
+					return 0, d, fmt.Errorf("%s: a verdict (%s) without a reason for one", pod.Name, d)
+				}
+				return now.Sub(reason), d, nil
+			}
+		case <-ctx.Done():
+			return 0, diagnosis{}, fmt.Errorf("%s: no verdict, and %v since there was reason for one", pod.Name, time.Since(reason).Round(time.Second))
+		}
+	}
+}
+
+// gone waits until the report speaks of the pod no more.
+func (w *stopwatch) gone(ctx context.Context, pod *corev1.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		select {
+		case e := <-w.pods.ResultChan():
+			if _, ok := e.Object.(*corev1.Pod); !ok {
+				return errWatchEnded
+			}
+		case e := <-w.reports.ResultChan():
+			cm, ok := e.Object.(*corev1.ConfigMap)
+			if !ok {
+				return errWatchEnded
+			}
+			r, err := reportOf(cm)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(r.Diagnoses, func(d diagnosis) bool { return d.Pod == pod.Namespace+"/"+pod.Name }) {
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%s has gone and is still in the report", pod.Name)
+		}
+	}
+}
+
+// failing reports whether the kubelet says that it cannot get an image.
+func failing(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Waiting != nil && s.State.Waiting.Reason != "ContainerCreating"
+	})
+}
+
+// bareChain is what the round trips to a registry take by themselves, from the
+// node's network with the node's resolver and trust store: the median of n
+// chains, and the step that they come to.
+func (c *cluster) bareChain(b *testing.B, n int, image func() (string, error)) (time.Duration, string, error) {
+	conf, err := c.ReadFile(nodeA, "/etc/resolv.conf")
+	if err != nil {
+		return 0, "", err
+	}
+	resolv, err := dns.ClientConfigFromReader(bytes.NewReader(conf))
+	if err != nil {
+		return 0, "", err
+	}
+	trusted, err := c.ReadFile(nodeA, "/etc/ssl/certs/ca-certificates.crt")
+	if err != nil {
+		return 0, "", err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(trusted)
+	var took []time.Duration
+	var step string
+	for range n {
+		name, err := image()
+		if err != nil {
+			return 0, "", err
+		}
+		ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+		began := time.Now()
+		step, err = c.roundTrips(ctx, net.JoinHostPort(resolv.Servers[0], "53"), roots, name)
+		took = append(took, time.Since(began))
+		cancel()
+		if err != nil {
+			return 0, "", err
+		}
+	}
+	return median(took), step, nil
+}
+
+// roundTrips goes from the name of an image's host to its manifest as far as
+// the way is open, and tells which step was the last. An error is one of the
+// test's own.
+func (c *cluster) roundTrips(ctx context.Context, resolver string, roots *x509.CertPool, image string) (step string, err error) {
+	host, rest, _ := strings.Cut(image, "/")
+	colon := strings.LastIndexByte(rest, ':')
+
+	conn, err := c.Dial(ctx, nodeA, "udp", resolver)
+	if err != nil {
+		return "DNS", err
+	}
+	defer conn.Close()
+	q := new(dns.Msg).SetQuestion(dns.Fqdn(host), dns.TypeA)
+	answer, _, err := new(dns.Client).ExchangeWithConnContext(ctx, q, &dns.Conn{Conn: conn})
+	if err != nil {
+		return "DNS", err
+	}
+	var addr string
+	for _, rr := range answer.Answer {
+		if a, ok := rr.(*dns.A); ok {
+			addr = net.JoinHostPort(a.A.String(), "443")
+		}
+	}
+	if addr == "" {
+		return "DNS", nil
+	}
+
+	tcp, err := c.Dial(ctx, nodeA, "tcp", addr)
+	if err != nil {
+		return "dial", nil
+	}
+	defer tcp.Close()
+	secure := tls.Client(tcp, &tls.Config{ServerName: host, RootCAs: roots})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return "TLS", nil
+	}
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "https://"+host+"/v2/"+rest[:colon]+"/manifests/"+rest[colon+1:], nil)
+	if err != nil {
+		return "HEAD", err
+	}
+	req.Header.Set("Accept", "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json")
+	if err := req.Write(secure); err != nil {
+		return "HEAD", err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(secure), req)
+	if err != nil {
+		return "HEAD", err
+	}
+	resp.Body.Close()
+	return "HEAD", nil
+}
+
+// print writes the table.
+func print(out io.Writer, table []*measured) {
+	fmt.Fprintf(out, "\nTime to verdict on %s: %d pods for each fault that fails fast, one for each black hole; milliseconds.\n\n", nodeA, *samples)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FAULT\tVERDICT\tEVENT TO CONFIGMAP\tSLOWEST\tRUNTIME ALONE\tBARE CHAIN\t")
+	var fast []time.Duration
+	var slowest time.Duration
+	for _, m := range table {
+		if m.hole {
+			slowest = max(slowest, median(m.took))
+		} else {
+			fast = append(fast, m.took...)
+		}
+		if len(m.took) == 0 {
+			fmt.Fprintf(w, "%s\tno verdict: %v\t-\t-\t%s\t%s\t\n", m.name, m.err, m.runtime(), m.chain)
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%8.1f\t%8.1f\t%s\t%s\t%s\n", m.name, m.verdicts[0], millis(median(m.took)), millis(slices.Max(m.took)), m.runtime(), m.chain, m.note())
+	}
+	w.Flush()
+	if len(fast) > 0 {
+		fmt.Fprintf(out, "\nFaults that fail fast: median of %d pods %.1f ms, slowest %.1f ms. Budget of the median: %d ms%s.\n",
+			len(fast), millis(median(fast)), millis(slices.Max(fast)), fastBudget.Milliseconds(), over(median(fast), fastBudget))
+	}
+	if slowest > 0 {
+		fmt.Fprintf(out, "Black holes: slowest %.1f s after the %v of patience. Budget: %v%s.\n", slowest.Seconds(), patience, holeBudget, over(slowest, holeBudget))
+	}
+}
+
+// note is what the figures of a line do not say.
+func (m *measured) note() string {
+	var notes []string
+	if m.hole {
+		notes = append(notes, fmt.Sprintf("%.1f s after the end of patience", median(m.took).Seconds()))
+		if over := over(median(m.took), holeBudget); over != "" {
+			notes = append(notes, strings.TrimSpace(over))
+		}
+	}
+	others := map[string]int{}
+	skipped := 0
+	for _, d := range m.verdicts {
+		if d.String() != m.verdicts[0].String() {
+			others[d.String()]++
+		}
+		if outcome, _, _ := d.check("pull"); outcome != "fail" && outcome != "pass" {
+			skipped++
+		}
+	}
+	for v, n := range others {
+		notes = append(notes, fmt.Sprintf("%d of %d: %s", n, len(m.verdicts), v))
+	}
+	if skipped > 0 {
+		notes = append(notes, fmt.Sprintf("no test pull for %d of %d", skipped, len(m.verdicts)))
+	}
+	if m.err != nil {
+		notes = append(notes, m.err.Error())
+	}
+	return strings.Join(notes, "; ")
+}
+
+func over(got, budget time.Duration) string {
+	if got > budget {
+		return " OVER BUDGET"
+	}
+	return ""
+}
+
+func median(d []time.Duration) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	d = slices.Sorted(slices.Values(d))
+	return (d[(len(d)-1)/2] + d[len(d)/2]) / 2
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
