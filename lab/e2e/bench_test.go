@@ -186,6 +186,9 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 			return err
 		}
 		m.took, m.verdicts = append(m.took, took), append(m.verdicts, d)
+		if testing.Verbose() && d.String() != m.verdicts[0].String() {
+			b.Logf("another verdict than %s:\n%s", m.verdicts[0], d.explain())
+		}
 		if err := w.gone(b.Context(), p); err != nil {
 			return err
 		}
