@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -53,12 +54,15 @@ type stuckPull struct {
 	user   string // see faults
 	secret string
 	node   string     // what node-a is given meanwhile
+	anew   bool       // and is given again for each pod
 	push   *lab.Image // what to push for each pull; nil: the pull fails without
 	hole   bool       // nothing fails before the agent's patience ends
 }
 
 // stuckPulls are in an order that lets the runtime come to its own end on the
-// hosts that are black holes while the others are measured.
+// hosts that are black holes while the others are measured. What a failed pull
+// leaves behind takes the rest of a full disk, and then the next pod gets no
+// sandbox: disk-full is made anew for each.
 func stuckPulls() []stuckPull {
 	holes := []stuckPull{
 		{name: "tls-hangs", image: "rawhang.lab/app:1", hole: true},
@@ -78,7 +82,7 @@ func stuckPulls() []stuckPull {
 		fast = append(fast, p)
 	}
 	return slices.Concat(holes, fast, []stuckPull{
-		{name: "disk-full", image: "registry.lab/app:1", node: "disk-full", push: &lab.Image{Size: 4 << 20}},
+		{name: "disk-full", image: "registry.lab/app:1", node: "disk-full", anew: true, push: &lab.Image{Size: 4 << 20}},
 		{name: "resolver-servfail", image: "registry.lab/app:1", node: "resolver-servfail"},
 		{name: "resolver-dead", image: "registry.lab/app:1", node: "resolver-dead", hole: true},
 	})
@@ -87,11 +91,25 @@ func stuckPulls() []stuckPull {
 // measured is a line of the table.
 type measured struct {
 	stuckPull
-	verdicts []diagnosis
-	took     []time.Duration
-	runtime  func() string // waits for the runtime's own failure
-	chain    string
-	err      error
+	samples []sample
+	runtime func() string // waits for the runtime's own failure
+	chain   string
+	err     error
+}
+
+// sample is what one pod gave.
+type sample struct {
+	verdict diagnosis
+	took    time.Duration // from when there was reason for a verdict
+	failed  bool          // the reason was the kubelet's failure, not the end of patience
+}
+
+func (m *measured) took() []time.Duration {
+	var all []time.Duration
+	for _, s := range m.samples {
+		all = append(all, s.took)
+	}
+	return all
 }
 
 // BenchmarkVerdict measures real stuck pods, one at a time, and prints one
@@ -118,7 +136,7 @@ func BenchmarkVerdict(b *testing.B) {
 				b.Error(m.err)
 			}
 			b.ReportMetric(0, "ns/op") // says nothing here
-			b.ReportMetric(millis(median(m.took)), "verdict-ms")
+			b.ReportMetric(millis(median(m.took())), "verdict-ms")
 		})
 	}
 	print(os.Stdout, table)
@@ -144,7 +162,7 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 	made := 0
 	image := func() (string, error) {
 		made++
-		name := m.image[:strings.LastIndexByte(m.image, ':')] + fmt.Sprintf(":%s-%d", run, made)
+		name := m.image[:strings.LastIndexByte(m.image, ':')] + fmt.Sprintf(":%s-%s-%d", run, m.name, made)
 		if m.push == nil {
 			return name, nil
 		}
@@ -176,8 +194,13 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		if err != nil {
 			return err
 		}
+		if m.anew {
+			if err := errors.Join(c.Lift(b.Context(), nodeA, m.node), c.Inject(b.Context(), nodeA, m.node)); err != nil {
+				return err
+			}
+		}
 		p := c.pod(b, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("%s-%d", m.name, i), Image: name, Secret: secret})
-		took, d, err := w.verdict(b.Context(), p)
+		s, err := w.verdict(b.Context(), p)
 		now := int64(0)
 		if err := c.api.CoreV1().Pods(ns).Delete(b.Context(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 			return err
@@ -185,9 +208,9 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		if err != nil {
 			return err
 		}
-		m.took, m.verdicts = append(m.took, took), append(m.verdicts, d)
-		if testing.Verbose() && d.String() != m.verdicts[0].String() {
-			b.Logf("another verdict than %s:\n%s", m.verdicts[0], d.explain())
+		m.samples = append(m.samples, s)
+		if first := m.samples[0].verdict; testing.Verbose() && s.verdict.String() != first.String() {
+			b.Logf("another verdict than %s:\n%s", first, s.verdict.explain())
 		}
 		if err := w.gone(b.Context(), p); err != nil {
 			return err
@@ -270,15 +293,14 @@ func (w *stopwatch) stop() {
 
 var errWatchEnded = errors.New("a watch ended")
 
-// verdict waits until the report has a verdict on the pod, and tells how long
-// that took from when there was reason for one.
-func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (time.Duration, diagnosis, error) {
+// verdict waits until the report has a verdict on the pod.
+func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (s sample, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience+30*time.Second)
 	defer cancel()
 	var reason time.Time
-	since := func(t time.Time) {
+	since := func(t time.Time, failed bool) {
 		if reason.IsZero() || t.Before(reason) {
-			reason = t
+			reason, s.failed = t, failed
 		}
 	}
 	for {
@@ -288,36 +310,37 @@ func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (time.Duration
 			p, ok := e.Object.(*corev1.Pod)
 			switch {
 			case !ok:
-				return 0, diagnosis{}, errWatchEnded
+				return s, errWatchEnded
 			case p.UID != pod.UID:
 				continue
 			case failing(p):
-				since(now)
+				since(now, true)
 			}
 			if p.Status.StartTime != nil {
-				since(p.Status.StartTime.Add(patience))
+				since(p.Status.StartTime.Add(patience), false)
 			}
 		case e := <-w.reports.ResultChan():
 			now := time.Now()
 			cm, ok := e.Object.(*corev1.ConfigMap)
 			if !ok {
-				return 0, diagnosis{}, errWatchEnded
+				return s, errWatchEnded
 			}
 			r, err := reportOf(cm)
 			if err != nil {
-				return 0, diagnosis{}, err
+				return s, err
 			}
 			for _, d := range r.Diagnoses {
 				if d.Pod != pod.Namespace+"/"+pod.Name {
 					continue
 				}
 				if reason.IsZero() || now.Before(reason) {
-					return 0, d, fmt.Errorf("%s: a verdict (%s) without a reason for one", pod.Name, d)
+					return s, fmt.Errorf("%s: a verdict (%s) without a reason for one", pod.Name, d)
 				}
-				return now.Sub(reason), d, nil
+				s.verdict, s.took = d, now.Sub(reason)
+				return s, nil
 			}
 		case <-ctx.Done():
-			return 0, diagnosis{}, fmt.Errorf("%s: no verdict, and %v since there was reason for one", pod.Name, time.Since(reason).Round(time.Second))
+			return s, fmt.Errorf("%s: no verdict, and %v since there was reason for one", pod.Name, time.Since(reason).Round(time.Second))
 		}
 	}
 }
@@ -451,20 +474,21 @@ func (c *cluster) roundTrips(ctx context.Context, resolver string, roots *x509.C
 func print(out io.Writer, table []*measured) {
 	fmt.Fprintf(out, "\nTime to verdict on %s: %d pods for each fault that fails fast, one for each black hole; milliseconds.\n\n", nodeA, *samples)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FAULT\tVERDICT\tEVENT TO CONFIGMAP\tSLOWEST\tRUNTIME ALONE\tBARE CHAIN\t")
+	fmt.Fprintln(w, "FAULT\tVERDICT\tEVENT TO CONFIGMAP\tSLOWEST\tRUNTIME ALONE\tBARE CHAIN\tNOTE")
 	var fast []time.Duration
 	var slowest time.Duration
 	for _, m := range table {
-		if m.hole {
-			slowest = max(slowest, median(m.took))
-		} else {
-			fast = append(fast, m.took...)
-		}
-		if len(m.took) == 0 {
-			fmt.Fprintf(w, "%s\tno verdict: %v\t-\t-\t%s\t%s\t\n", m.name, m.err, m.runtime(), m.chain)
+		took := m.took()
+		if len(took) == 0 {
+			fmt.Fprintf(w, "%s\tno verdict\t-\t-\t%s\t%s\t%v\n", m.name, m.runtime(), m.chain, m.err)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%8.1f\t%8.1f\t%s\t%s\t%s\n", m.name, m.verdicts[0], millis(median(m.took)), millis(slices.Max(m.took)), m.runtime(), m.chain, m.note())
+		if m.hole {
+			slowest = max(slowest, slices.Max(took))
+		} else {
+			fast = append(fast, took...)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%8.1f\t%8.1f\t%s\t%s\t%s\n", m.name, m.samples[0].verdict, millis(median(took)), millis(slices.Max(took)), m.runtime(), m.chain, m.note())
 	}
 	w.Flush()
 	if len(fast) > 0 {
@@ -478,28 +502,33 @@ func print(out io.Writer, table []*measured) {
 
 // note is what the figures of a line do not say.
 func (m *measured) note() string {
+	n := len(m.samples)
 	var notes []string
 	if m.hole {
-		notes = append(notes, fmt.Sprintf("%.1f s after the end of patience", median(m.took).Seconds()))
-		if over := over(median(m.took), holeBudget); over != "" {
-			notes = append(notes, strings.TrimSpace(over))
-		}
+		slowest := slices.Max(m.took())
+		notes = append(notes, fmt.Sprintf("%.1f s after the end of patience%s", slowest.Seconds(), over(slowest, holeBudget)))
 	}
 	others := map[string]int{}
-	skipped := 0
-	for _, d := range m.verdicts {
-		if d.String() != m.verdicts[0].String() {
-			others[d.String()]++
+	patient, pulled := 0, 0
+	for _, s := range m.samples {
+		if s.verdict.String() != m.samples[0].verdict.String() {
+			others[s.verdict.String()]++
 		}
-		if outcome, _, _ := d.check("pull"); outcome != "fail" && outcome != "pass" {
-			skipped++
+		if !s.failed && !m.hole {
+			patient++
+		}
+		if outcome, _, _ := s.verdict.check("pull"); outcome == "fail" || outcome == "pass" {
+			pulled++
 		}
 	}
-	for v, n := range others {
-		notes = append(notes, fmt.Sprintf("%d of %d: %s", n, len(m.verdicts), v))
+	for _, v := range slices.Sorted(maps.Keys(others)) {
+		notes = append(notes, fmt.Sprintf("%d of %d: %s", others[v], n, v))
 	}
-	if skipped > 0 {
-		notes = append(notes, fmt.Sprintf("no test pull for %d of %d", skipped, len(m.verdicts)))
+	if patient > 0 {
+		notes = append(notes, fmt.Sprintf("%d of %d: the kubelet had not failed when patience ended", patient, n))
+	}
+	if pulled < n && !m.hole {
+		notes = append(notes, fmt.Sprintf("%d of %d without a test pull", n-pulled, n))
 	}
 	if m.err != nil {
 		notes = append(notes, m.err.Error())
