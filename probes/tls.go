@@ -208,6 +208,9 @@ func certEvidence(state tls.ConnectionState) evidence {
 	if selfSigned(leaf) {
 		e["selfSigned"] = "true"
 	}
+	if len(leaf.IssuingCertificateURL) > 0 {
+		e["issuerURL"] = leaf.IssuingCertificateURL[0]
+	}
 	return e
 }
 

@@ -135,7 +135,7 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	if errors.As(err, &refused) {
 		return tokenResult{outcome: report.Skipped, words: "not asked: " + refused.reason, facts: evidence{"refused": refused.reason, "runtimeWouldSend": "true"}}
 	}
-	f := netFault(err, took, report.TokenServiceFailed)
+	f := netFault(err, took, report.ConnectionTimeout)
 	if c.host.SkipVerify && realm.Host != c.host.Host {
 		if _, ok := certFault(err); ok {
 			// skip_verify holds for the token service too, in the runtime.

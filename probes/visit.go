@@ -136,11 +136,13 @@ func (v *visit) reach(ctx context.Context) (blockedBy string) {
 		switch {
 		case e.good && !first.IsValid():
 			first = e.addr
-		case !e.good && blockedBy == "":
-			blockedBy = e.dial.ID
-			if e.tls != nil && e.dial.Outcome == report.Pass {
+		case !e.good && e.tls != nil && e.dial.Outcome == report.Pass:
+			// The address that came furthest says why.
+			if !strings.HasPrefix(blockedBy, "tls/") {
 				blockedBy = e.tls.ID
 			}
+		case !e.good && blockedBy == "":
+			blockedBy = e.dial.ID
 		}
 	}
 	if !first.IsValid() {

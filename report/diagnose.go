@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -32,7 +33,8 @@ func Diagnose(checks []Check) Verdict {
 type evidence struct {
 	checks []Check
 	byID   map[string]*Check
-	words  words
+	words  words // the ones that count
+	said   words // the kubelet's
 }
 
 // words are what the runtime or the kubelet said.
@@ -48,20 +50,41 @@ func newEvidence(checks []Check) *evidence {
 	for i := range checks {
 		d.byID[checks[i].ID] = &checks[i]
 	}
+	d.said = wordsOf(d.byID["pod"])
 	// The test pull is fresher than the pod's status and was made under our eyes.
-	for _, id := range []string{"pull", "pod"} {
-		c := d.byID[id]
-		if c == nil || c.Outcome != Fail {
-			continue
-		}
-		d.words = words{check: c, cause: c.Cause, could: splitCauses(c.Evidence["could"]), proven: c.Evidence["proven"] == "true"}
-		if d.words.cause == "" {
-			d.words.cause = Undetermined
-		}
-		break
+	// But as nobody in particular it says nothing against a kubelet that may have
+	// had credentials of the node, which are not looked at.
+	d.words = wordsOf(d.byID["pull"])
+	if d.words.check == nil || d.anonymousPull() && inCredentials(d.words.cause) && d.said.tells() && !d.said.means(d.words.cause) {
+		d.words = d.said
 	}
 	return d
 }
+
+// wordsOf are the words that a failed check carries.
+func wordsOf(c *Check) words {
+	if c == nil || c.Outcome != Fail {
+		return words{}
+	}
+	w := words{check: c, cause: c.Cause, could: splitCauses(c.Evidence["could"]), proven: c.Evidence["proven"] == "true"}
+	if w.cause == "" {
+		w.cause = Undetermined
+	}
+	return w
+}
+
+// tells reports whether the words say anything of the way to the image.
+func (w words) tells() bool {
+	return w.check != nil && w.cause != Undetermined && w.cause != PullTimedOut && w.cause != PullQueueLimited
+}
+
+// means reports whether the words can mean this cause.
+func (w words) means(c Cause) bool {
+	return w.check != nil && (w.cause == c || slices.Contains(w.could, c) || slices.Contains(saidAs[c], w.cause))
+}
+
+// anonymousPull reports whether the test pull was made without credentials.
+func (d *evidence) anonymousPull() bool { return d.get("pull").Evidence["auth"] == "anonymous" }
 
 // stage is how far the runtime had come when it said this. A broken connection
 // while it fetched a layer is no word about the way to the manifest.
@@ -103,7 +126,11 @@ func (d *evidence) verdict() Verdict {
 	}
 	if p := d.get("pod"); p.Outcome == Pass && p.Cause != "" {
 		// The pod itself says that no pull is in its way.
-		return Verdict{Cause: p.Cause, Fault: p.Cause.DefaultFault(), Confidence: Confirmed, Because: d.because("pod")}
+		v := Verdict{Cause: p.Cause, Fault: p.Cause.DefaultFault(), Confidence: Confirmed, Because: d.because("pod")}
+		if p.Evidence["reason"] == "CreateContainerError" {
+			v.Confidence = Likely // unpacking is a part of that
+		}
+		return v
 	}
 	if d.words.proven && d.words.cause == NeverPullNotPresent && d.get("local/" + d.get("reference").Evidence["domain"]).Evidence["present"] == "true" {
 		// Newer kubelets use the same words for an image that is present but was
@@ -127,18 +154,51 @@ func (d *evidence) verdict() Verdict {
 		return Verdict{Cause: NotAPullProblem, Fault: FaultNone, Confidence: Likely, Because: d.because(local.ID, "pod"),
 			WouldDecide: []string{"the kubelet's next word on this container: the image is on the node"}}
 	}
+	disk := d.get("disk")
+	if disk.Outcome == Fail && d.words.check != nil && d.agree(disk.Cause) {
+		return d.weigh(finding{check: disk, because: []string{"disk"}})
+	}
 	path := d.path()
 	if path.found() {
-		return d.weigh(d.refine(path))
+		if f := d.refine(path); !d.pastLogin(f) {
+			return d.weigh(f)
+		}
+		v := d.wordsAlone(finding{})
+		v.WouldDecide = append([]string{"the node's own credentials (kubelet credential providers, docker config files), which are not looked at"}, v.WouldDecide...)
+		return v
 	}
-	if c := d.get("disk"); c.Outcome == Fail && (d.words.check == nil || d.saysDisk()) {
+	if disk.Outcome == Fail && d.words.check == nil && disk.Evidence["need"] == "" {
 		// Whatever was resolved still has to be written.
-		return d.weigh(finding{check: c, because: []string{"disk"}})
+		return d.weigh(finding{check: disk, because: []string{"disk"}})
+	}
+	if f := d.besides(path); f.found() {
+		return d.weigh(f)
 	}
 	if d.words.check != nil {
 		return d.wordsAlone(path)
 	}
 	return d.nothingWrong(path)
+}
+
+// pastLogin reports whether the checks were stopped for want of credentials at
+// a place that the kubelet, by its own words, got past.
+func (d *evidence) pastLogin(f finding) bool {
+	return inCredentials(f.name()) && f.check.Evidence["anonymous"] == "true" && d.words.check != nil && d.words.check.ID == "pod" &&
+		d.words.tells() && !d.agree(f.name()) && d.words.stage() >= stageAnswer && d.get("credentials").Outcome != Fail
+}
+
+// besides finds a failed check off the path that the words speak of: one
+// address of several, say, at which the runtime may have knocked.
+func (d *evidence) besides(path finding) finding {
+	if !path.ok || d.words.check == nil {
+		return finding{}
+	}
+	for _, c := range d.checks {
+		if c.Outcome == Fail && (c.Kind == KindDial || c.Kind == KindTLS) && d.agree(c.Cause) {
+			return finding{check: c, because: []string{c.ID}, softened: true}
+		}
+	}
+	return finding{}
 }
 
 // finding is the failed check that the path leads back to.
@@ -160,13 +220,9 @@ func (f finding) name() Cause {
 	return f.check.Cause
 }
 
-// hosts lists the registry hosts in the order in which the runtime asks them.
+// hosts lists the registry hosts in the order in which the runtime asks them,
+// which is that of the checks.
 func (d *evidence) hosts() []string {
-	for _, c := range d.checks {
-		if strings.HasPrefix(c.ID, "hosts/") && c.Evidence["order"] != "" {
-			return strings.Split(c.Evidence["order"], ",")
-		}
-	}
 	var out []string
 	for _, c := range d.checks {
 		if c.Kind == KindManifest && !slices.Contains(out, c.Host) {
@@ -186,8 +242,11 @@ func (d *evidence) path() finding {
 			goal = "manifest/" + h
 		}
 		goals = append(goals, goal)
-		if d.get(goal).Outcome == Pass {
+		if c := d.get(goal); c.Outcome == Pass {
 			return finding{ok: true, goals: []string{goal}}
+		} else if d.get("manifest/"+h).Outcome == Pass && c.Outcome == Fail {
+			// The runtime takes the first manifest it gets, whatever is in it.
+			return finding{check: c, because: []string{goal}, goals: goals}
 		}
 		if root := d.root(goal); root.Outcome == Fail {
 			failed = append(failed, finding{check: root, because: []string{root.ID}})
@@ -223,20 +282,26 @@ func (d *evidence) root(id string) Check {
 // refine replaces what the registry answered by what led to that answer.
 func (d *evidence) refine(f finding) finding {
 	cred := d.get("credentials")
+	anonymous := f.name() == CredentialsMissing || f.check.Evidence["anonymous"] == "true"
+	if !anonymous {
+		return f
+	}
 	switch f.name() {
-	case CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound:
-		// Asked as nobody, while a secret that was meant to be there is not: that is why.
-		anonymous := f.name() == CredentialsMissing || f.check.Evidence["anonymous"] == "true"
-		if cred.Outcome == Fail && anonymous {
+	case CredentialsMissing, AccessDeniedOrMissing:
+		// Asked as nobody, while a secret that was meant to be there is not.
+		if cred.Outcome == Fail {
+			// Whether the repository exists at all is not known for the latter.
+			f.softened = f.softened || f.name() == AccessDeniedOrMissing
 			f.cause = cred.Cause
 			f.because = append([]string{"credentials"}, f.because...)
 		}
-		if cred.Outcome == Skipped && anonymous {
-			f.softened = true
-			f.cause = f.name()
-			if d.words.check != nil && inCredentials(d.words.cause) {
-				f.cause = d.words.cause
-			}
+	case RepositoryNotFound, TagNotFound:
+		f.softened = f.softened || cred.Outcome == Fail // with credentials it might be seen
+	}
+	if cred.Outcome == Skipped && f.name() != TagNotFound {
+		f.softened = true
+		if d.words.check != nil && inCredentials(d.words.cause) {
+			f.cause = d.words.cause
 		}
 	}
 	return f
@@ -262,6 +327,7 @@ var saidAs = map[Cause][]Cause{
 	PullSecretOtherRegistry: withoutCredentials,
 	PullSecretNotAttached:   withoutCredentials,
 	CredentialsMissing:      {AccessDeniedOrMissing},
+	AccessForbidden:         {AccessDeniedOrMissing},
 	CredentialsExpired:      {CredentialsRejected, AccessForbidden},
 	ClockSkewed:             {CertificateExpired, CertificateNotYetValid},
 	RepositoryNotFound:      {TagNotFound},
@@ -273,12 +339,7 @@ var saidAs = map[Cause][]Cause{
 
 // agree reports whether the words can mean this cause.
 func (d *evidence) agree(c Cause) bool {
-	w := d.words
-	return w.check != nil && (w.cause == c || slices.Contains(w.could, c) || slices.Contains(saidAs[c], w.cause))
-}
-
-func (d *evidence) saysDisk() bool {
-	return d.agree(DiskFull) || d.agree(InodesExhausted) || d.agree(DiskReadOnly) || d.agree(DiskIOError)
+	return d.words.means(c)
 }
 
 // weigh puts a finding beside the runtime's words.
@@ -307,8 +368,24 @@ func (d *evidence) weigh(f finding) Verdict {
 	default:
 		return d.contradicted(f)
 	}
-	if f.softened || f.check.Evidence["deadline"] == "true" {
+	if f.softened || f.check.Evidence["deadline"] == "true" || f.check.Evidence["repository"] == "unknown" {
 		v.Confidence = atMost(v.Confidence, Likely)
+	}
+	if f.name() == Undetermined {
+		v.Confidence = Uncertain
+		v.WouldDecide = append(v.WouldDecide, "what stands behind this answer: "+f.check.Summary)
+	}
+	if f.name() == AccessForbidden && f.check.Evidence["auth"] == "basic" {
+		v.Confidence = atMost(v.Confidence, Likely)
+		v.WouldDecide = append(v.WouldDecide, "whether the credentials have expired: some registries answer 403 then")
+	}
+	if inCredentials(f.name()) && d.words.check != nil && d.words.check.ID == "pull" && d.anonymousPull() && d.said.check != nil && !d.said.means(f.name()) {
+		v.Confidence = atMost(v.Confidence, Likely)
+		v.WouldDecide = append(v.WouldDecide, "the kubelet's own words on this: it may have credentials of the node")
+	}
+	if d.local().Evidence["present"] == "true" && stage(f.name()) == stageAnswer && d.get("pod").Evidence["policy"] != "Always" {
+		v.Confidence = atMost(v.Confidence, Likely)
+		v.WouldDecide = append(v.WouldDecide, "the kubelet's next attempt: the image is on the node by now")
 	}
 	if f.check.Evidence["deadline"] == "true" && d.words.check == nil {
 		v.WouldDecide = append(v.WouldDecide, "the runtime's own error, which comes when its longer deadline has passed")
@@ -317,7 +394,7 @@ func (d *evidence) weigh(f finding) Verdict {
 		v.Confidence = atMost(v.Confidence, Likely)
 		v.WouldDecide = append(v.WouldDecide, "the runtime's proxy setting, which could not be read")
 	}
-	if c := d.get("credentials"); c.Outcome == Skipped && stage(f.name()) == stageAnswer && f.check.Evidence["anonymous"] == "true" {
+	if c := d.get("credentials"); c.Outcome == Skipped && stage(f.name()) == stageAnswer {
 		v.Confidence = atMost(v.Confidence, Likely)
 		v.WouldDecide = append(v.WouldDecide, "the same request with the pod's pull secrets: "+c.Summary)
 	}
@@ -389,10 +466,21 @@ func (d *evidence) fault(v *Verdict, f finding) Fault {
 	switch c {
 	case HostNotFound, ConnectionRefused, ConnectionTimeout:
 		return d.faultSeenFromOneNode(v, f)
-	case NetworkUnreachable:
-		if f.check.Evidence["errno"] == "EHOSTUNREACH" {
-			// A router or a neighbour's silence may stand behind it, not this node's own table.
+	case NetworkUnreachable, ConnectionReset, TLSHandshakeFailed:
+		if e := f.check.Evidence["errno"]; c != NetworkUnreachable || e == "EHOSTUNREACH" {
+			// It may come from the other end as well as from this node's network.
 			v.Confidence = Likely
+			v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(c, f.check.Host))
+		}
+	case BlobHostUnreachable, TokenServiceFailed:
+		return d.faultOfOtherHost(v, f)
+	case CertificateUntrusted:
+		if f.check.Evidence["issuerURL"] != "" && f.check.Evidence["intermediates"] == "0" {
+			// A certificate that says where its issuer's can be had is one that a
+			// server has to send the issuer's along with.
+			v.Confidence = Likely
+			v.WouldDecide = append(v.WouldDecide, "whether "+f.check.Host+" should send the intermediate certificate of its issuer: openssl s_client -showcerts -connect "+f.check.Host+":443")
+			return FaultUndetermined
 		}
 	case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:
 		source := f.check.Evidence["usedCredential"]
@@ -407,17 +495,43 @@ func (d *evidence) fault(v *Verdict, f finding) Fault {
 	return c.DefaultFault()
 }
 
+// faultOfOtherHost decides about a host that the registry sends the runtime to:
+// who must act follows what was wrong there.
+func (d *evidence) faultOfOtherHost(v *Verdict, f finding) Fault {
+	token := d.get(f.check.BlockedBy)
+	inner := Cause(cmp.Or(f.check.Evidence["innerCause"], token.Evidence["innerCause"]))
+	if inner == "" {
+		return f.name().DefaultFault() // it answered, and wrongly
+	}
+	v.Confidence = Likely
+	switch inner {
+	case CertificateExpired, CertificateNameMismatch, CertificateInvalid, RegistryUnavailable:
+		return FaultRegistry
+	case CertificateUntrusted, ResolverFailed, ResolverUnreachable:
+		return FaultNode
+	}
+	host := cmp.Or(f.check.Evidence["blobHost"], token.Evidence["realmHost"], f.check.Host)
+	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
+	return FaultUndetermined
+}
+
 // faultSeenFromOneNode decides what a single node can decide about a host that
 // it does not reach: little, unless something else speaks.
 func (d *evidence) faultSeenFromOneNode(v *Verdict, f finding) Fault {
 	host := f.check.Host
+	if len(d.hosts()) > 1 {
+		// Which of several hosts images came from is not known.
+		v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
+		v.Confidence = Likely
+		return FaultUndetermined
+	}
 	if local := d.local(); local.Outcome == Pass && local.Evidence["count"] != "" && local.Evidence["count"] != "0" {
 		v.Confidence = Likely
 		v.Because = append(v.Because, local.ID)
 		v.WouldDecide = append(v.WouldDecide, "the same check from another node: if it fails there too, "+host+" itself is down")
 		return FaultNode
 	}
-	if f.name() == HostNotFound && d.nobodyResolves(host) {
+	if f.name() == HostNotFound && d.nobodyResolves(host) && !slices.Contains(wellKnown, d.get("reference").Evidence["domain"]) {
 		v.Confidence = Likely
 		v.WouldDecide = append(v.WouldDecide, "whether "+host+" is the name you meant, and whether it exists outside this node's resolvers")
 		return FaultConfig
@@ -432,6 +546,9 @@ func otherNode(c Cause, host string) string {
 	}
 	return "if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
 }
+
+// wellKnown are registries that exist, whatever the node's resolvers say.
+var wellKnown = []string{"docker.io", "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "mcr.microsoft.com", "public.ecr.aws", "registry.gitlab.com", "nvcr.io"}
 
 // nobodyResolves reports whether every resolver of the node was asked and says
 // that there is no such name.
@@ -460,6 +577,11 @@ func (d *evidence) pulled() Verdict {
 			v.Fault = d.fault(&v, f)
 			return v
 		}
+	}
+	if w := d.said; d.anonymousPull() && (w.cause == CredentialsRejected || w.cause == AccessForbidden || w.cause == CredentialsExpired) {
+		// It works without credentials, and the kubelet was refused with some.
+		return Verdict{Fault: FaultNode, Cause: w.cause, Confidence: Likely, Because: d.because("pod", "pull"),
+			WouldDecide: []string{"which credentials of the node the kubelet sends (credential providers, docker config files): without any the image can be pulled"}}
 	}
 	cause := Healthy
 	if d.failed("pod") {

@@ -95,7 +95,7 @@ var meanings = map[Cause]string{
 	CredentialsMissing:      "the registry asks for credentials and the pod brings none",
 	CredentialsRejected:     "the registry rejects the credentials",
 	CredentialsExpired:      "the credentials have expired",
-	AccessForbidden:         "the credentials are good but may not read this repository",
+	AccessForbidden:         "the credentials may not read this repository",
 	HostNotFound:            "the registry's name does not resolve",
 
 	RuntimeUnavailable:       "the container runtime does not answer",
