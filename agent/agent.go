@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -117,7 +116,10 @@ func (a *Agent) Run(ctx context.Context) error {
 // that containerd finished late.
 func (a *Agent) recover(ctx context.Context) {
 	for {
-		for _, s := range a.puller.Recover(ctx) {
+		round, cancel := context.WithTimeout(ctx, time.Minute)
+		settled := a.puller.Recover(round)
+		cancel()
+		for _, s := range settled {
 			if s.Pending && s.Err == nil {
 				continue
 			}
@@ -146,9 +148,9 @@ func (a *Agent) watchNode(ctx context.Context) {
 
 // lookAtNode checks runtime and disk, and publishes if their state changed.
 func (a *Agent) lookAtNode(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, verdictIn)
+	looking, cancel := context.WithTimeout(ctx, verdictIn)
 	defer cancel()
-	runtime, disk := a.examiner.NodeState(ctx)
+	runtime, disk := a.examiner.NodeState(looking)
 	if ctx.Err() == nil && a.setState(runtime, disk) {
 		a.publish.touch()
 	}
@@ -162,6 +164,17 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 	a.state = nodeState{runtime, disk}
 	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
 		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause
+}
+
+// lastDisk is a disk check as the node's own state: what one image would need
+// is not the node's fault.
+func (a *Agent) lastDisk(c report.Check) report.Check {
+	if c.Evidence["need"] == "" {
+		return c
+	}
+	a.nodeMu.Lock()
+	defer a.nodeMu.Unlock()
+	return a.state.disk
 }
 
 func (a *Agent) work(ctx context.Context) {
@@ -218,7 +231,7 @@ func (a *Agent) look(ctx context.Context, uid types.UID) {
 		return slices.ContainsFunc(waiting, func(w wait) bool { return w.Container == container && w.Image == image })
 	}
 	changed := a.results.keep(uid, func(r result) (result, bool) {
-		waits := waitsFor(r.Container, r.Image)
+		waits := waitsFor(r.container, r.image)
 		keep := waits || r.Asked != "" && !r.stuck && !p.Deleting
 		r.stuck = waits
 		return r, keep
@@ -247,7 +260,9 @@ func (a *Agent) look(ctx context.Context, uid types.UID) {
 func (a *Agent) attend(ctx context.Context, p pod, w wait, question string) {
 	said := podCheck(p, w, a.opts.NodeName)
 	old, exists := a.results.get(p.UID, w.Container, w.Image)
-	if question == "" && exists && old.words == string(said.Cause) {
+	// Between two attempts older kubelets say nothing of the cause: no news.
+	news := old.words != string(said.Cause) && !(said.Cause == report.Undetermined && old.words != "")
+	if question == "" && exists && !news {
 		if due := time.Until(old.Time.Add(a.coolDown(old))); due > 0 {
 			a.queue.AddAfter(p.UID, due)
 			return
@@ -262,18 +277,20 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string) {
 	start := time.Now()
 	settle := func(x Examination) {
 		checks := slices.Insert(slices.Clone(x.Checks), 1, x.Redactor.Check(said))
-		d := report.Diagnosis{
+		d := x.Redactor.Diagnosis(report.Diagnosis{
 			Image: w.Image, Node: a.opts.NodeName, Pod: p.String(), UID: string(p.UID), Container: w.Container,
 			Asked: question, Time: time.Now().UTC().Truncate(time.Millisecond), Verdict: report.Diagnose(checks), Checks: checks,
-		}
+		})
 		// The pod may have gone, or got its image, while it was examined.
 		current, ok := a.pods.get(p.UID)
 		stuck := ok && slices.ContainsFunc(current.waits(time.Now()), func(c wait) bool { return c.Container == w.Container && c.Image == w.Image })
 		if !ok || !stuck && question == "" && (w.Failing || w.Creating) {
 			return
 		}
-		a.results.put(p.UID, result{Diagnosis: d, stuck: stuck, words: string(said.Cause)})
-		a.setState(find(checks, "runtime"), find(checks, "disk"))
+		a.results.put(p.UID, result{Diagnosis: d, container: w.Container, image: w.Image, stuck: stuck, words: string(said.Cause)})
+		if runtime := find(checks, "runtime"); runtime.Outcome != report.Unknown && x.Final {
+			a.setState(runtime, a.lastDisk(find(checks, "disk")))
+		}
 		a.publish.touch()
 		if !x.Final {
 			return
@@ -427,59 +444,80 @@ func sharedKey(p pod, s Subject) string {
 type shared struct {
 	examiner *Examiner
 	mu       sync.Mutex
-	running  map[string]*flight
+	flights  map[string]*flight
 }
 
+// flight is an examination that is under way or was just made.
 type flight struct {
-	done chan struct{}
-	x    Examination
-	err  error
+	done  chan struct{}
+	x     Examination // once done is closed
+	ended time.Time   // likewise
+	ok    bool        // likewise: it was not abandoned
+
+	early []func(Examination) // of all who wait; guarded by shared.mu
 }
 
-// reuse is how old a shared examination may be.
+// reuse is how long an examination may be shared after its end.
 const reuse = 20 * time.Second
 
 func newShared(e *Examiner) *shared {
-	return &shared{examiner: e, running: map[string]*flight{}}
+	return &shared{examiner: e, flights: map[string]*flight{}}
 }
-
-var errAborted = errors.New("examination aborted")
 
 // examine makes an examination, or waits for one that is under way, or takes
 // one just made. Somebody who asks gets one that began after the question.
 func (s *shared) examine(ctx context.Context, key string, fresh bool, subject Subject, early func(Examination)) Examination {
 	for {
 		s.mu.Lock()
-		f := s.running[key]
-		if f != nil && !fresh {
+		s.forget()
+		f := s.flights[key]
+		if f == nil || fresh {
+			f = &flight{done: make(chan struct{}), early: []func(Examination){early}}
+			s.flights[key] = f
 			s.mu.Unlock()
-			select {
-			case <-f.done:
-			case <-ctx.Done():
-				return Examination{}
-			}
-			if f.err == nil && time.Since(f.x.Time) < reuse {
-				return f.x
-			}
-			s.mu.Lock()
-			if s.running[key] == f {
-				delete(s.running, key)
-			}
-			s.mu.Unlock()
-			continue
+			s.fly(ctx, f, subject)
+			return f.x
 		}
-		f = &flight{done: make(chan struct{}), err: errAborted}
-		s.running[key] = f
-		for k, old := range s.running { // forget what is too old to be reused
-			if old.finished() && time.Since(old.x.Time) > reuse {
-				delete(s.running, k)
-			}
+		if !f.finished() {
+			f.early = append(f.early, early)
 		}
 		s.mu.Unlock()
-		defer close(f.done)
-		f.x = s.examiner.Examine(ctx, subject, early)
-		f.err = ctx.Err()
-		return f.x
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Examination{}
+		}
+		if f.ok {
+			return f.x
+		}
+		s.mu.Lock()
+		if s.flights[key] == f {
+			delete(s.flights, key)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// fly makes the examination; a first answer goes to all who wait by then.
+func (s *shared) fly(ctx context.Context, f *flight, subject Subject) {
+	defer close(f.done)
+	f.x = s.examiner.Examine(ctx, subject, func(x Examination) {
+		s.mu.Lock()
+		waiting := slices.Clone(f.early)
+		s.mu.Unlock()
+		for _, early := range waiting {
+			early(x)
+		}
+	})
+	f.ended, f.ok = time.Now(), ctx.Err() == nil
+}
+
+// forget drops what is too old to be shared.
+func (s *shared) forget() {
+	for k, f := range s.flights {
+		if f.finished() && time.Since(f.ended) > reuse {
+			delete(s.flights, k)
+		}
 	}
 }
 

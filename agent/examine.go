@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -47,6 +48,8 @@ type Examiner struct {
 const (
 	// verdictIn is when a first answer must stand, whatever hangs.
 	verdictIn = 4500 * time.Millisecond
+	// secretsIn bounds the reading of all pull secrets: the checks need the rest.
+	secretsIn = time.Second
 	// headStart is what the checks get before the test pull starts beside
 	// them: normally they are done by then, and its size cap can be known.
 	headStart = time.Second
@@ -103,13 +106,19 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	})
 	wg.Go(func() { node = e.look(quick) })
 	wg.Go(func() {
-		matched, credsRpt = credentials.Walk(ref.Domain+"/"+ref.Path, s.Secrets(quick))
+		reading, stop := context.WithTimeout(quick, secretsIn)
+		defer stop()
+		matched, credsRpt = credentials.Walk(ref.Domain+"/"+ref.Path, s.Secrets(reading))
 	})
 	wg.Wait()
 	defer node.close()
 
 	if credsRpt.Evidence["fatal"] == "true" {
 		s.Failing, s.NoPull = false, "the kubelet gives up on the pull secret before it asks the runtime"
+	}
+	if credsRpt.Outcome == report.Skipped {
+		// What nobody in particular may pull says nothing of this pod.
+		s.Failing, s.NoPull = false, "the pod's pull secrets could not be read, and a pull without them proves nothing"
 	}
 	redactor := redactorFor(matched)
 	build := func(ladder []report.Check, pull report.Check) []report.Check {
@@ -162,6 +171,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		}
 		pull = <-pulled
 	}
+	e.remember(ref.Domain, []report.Check{pull})
 	return Examination{Checks: build(ladder, pull), Time: start, Final: true, Redactor: redactor}
 }
 
@@ -171,6 +181,8 @@ func stillPulling() report.Check {
 
 // runtimeCheck asks the runtime how it is.
 func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	if e.Runtime == nil {
 		return report.Check{ID: "runtime", Kind: report.KindRuntime, Outcome: report.Skipped, Summary: "no runtime endpoint is known: name one with --runtime-endpoint"}
 	}
@@ -182,6 +194,8 @@ func (e *Examiner) Present(ctx context.Context, image string) (bool, error) {
 	if e.Runtime == nil {
 		return false, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a hung runtime must not hang a worker
+	defer cancel()
 	_, ok, err := e.Runtime.ImageStatus(ctx, image)
 	return ok, err
 }
@@ -377,15 +391,26 @@ func (e *Examiner) remember(domain string, ladder []report.Check) {
 		if c.Cause != report.RateLimited {
 			continue
 		}
-		wait := time.Minute
-		if s, err := strconv.Atoi(c.Evidence["retryAfter"]); err == nil && s > 0 {
-			wait = min(time.Duration(s)*time.Second, 24*time.Hour)
-		}
+		until := time.Now().Add(retryAfter(c.Evidence["retryAfter"], time.Now()))
 		if e.notBefore == nil {
 			e.notBefore = map[string]time.Time{}
 		}
-		e.notBefore[domain] = time.Now().Add(wait)
+		if until.After(e.notBefore[domain]) {
+			e.notBefore[domain] = until
+		}
 	}
+}
+
+// retryAfter reads a Retry-After header, seconds or a date (RFC 9110, 10.2.3):
+// a minute if there is none, a day at most.
+func retryAfter(header string, now time.Time) time.Duration {
+	wait := time.Minute
+	if s, err := strconv.Atoi(header); err == nil && s > 0 {
+		wait = time.Duration(min(s, 86400)) * time.Second
+	} else if at, err := http.ParseTime(header); err == nil && at.After(now) {
+		wait = at.Sub(now)
+	}
+	return min(wait, 24*time.Hour)
 }
 
 func (e *Examiner) notBeforeFor(domain string) time.Time {

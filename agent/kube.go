@@ -151,6 +151,14 @@ type event struct {
 	Reason         string
 	Message        string // at most 1 KiB
 	Time           time.Time
+
+	tries int // how often it was refused
+}
+
+// same reports whether two are the same Event, however often it was tried.
+func (e event) same(o event) bool {
+	e.tries, o.tries = 0, 0
+	return e == o
 }
 
 // maxEvent is the longest Event message that the API takes in events.k8s.io

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -101,13 +103,19 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 }
 
 // asked is the value that asks for a probe. Both annotations together are one
-// question.
+// question. It is a tenant's text and goes into the report: a long one is cut,
+// with its hash, so that it stays another question than the next.
 func asked(annotations map[string]string) string {
 	short, long := annotations[askAnnotation], annotations[askAnnotationLong]
+	value := short + long
 	if short != "" && long != "" {
-		return short + "," + long
+		value = short + "," + long
 	}
-	return short + long
+	const longest = 64
+	if len(value) > longest {
+		return fmt.Sprintf("%s~%08x", strings.ToValidUTF8(value[:longest], ""), crc32.ChecksumIEEE([]byte(value)))
+	}
+	return value
 }
 
 // wait is one image of a pod that has to be looked at.

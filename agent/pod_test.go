@@ -199,3 +199,25 @@ func TestEventIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A tenant's annotation cannot fill the report, and different ones stay
+// different questions.
+func TestLongQuestion(t *testing.T) {
+	a := asked(map[string]string{"probe": strings.Repeat("x", 200<<10)})
+	b := asked(map[string]string{"probe": strings.Repeat("x", 200<<10) + "y"})
+	if len(a) > 100 || a == b {
+		t.Errorf("%q and %q", a, b)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	for header, want := range map[string]time.Duration{
+		"": time.Minute, "30": 30 * time.Second, "-1": time.Minute, "junk": time.Minute,
+		"99999999999": 24 * time.Hour, "Sat, 21 Nov 2026 05:00:00 GMT": time.Hour, "Sat, 21 Nov 2020 05:00:00 GMT": time.Minute,
+	} {
+		if got := retryAfter(header, now); got != want {
+			t.Errorf("%q: %v, want %v", header, got, want)
+		}
+	}
+}

@@ -93,7 +93,7 @@ func (p *publisher) run(ctx context.Context) {
 				p.touch()
 				continue
 			}
-			backoff = min(max(2*backoff, 500*time.Millisecond), 30*time.Second)
+			backoff = min(max(2*backoff, 500*time.Millisecond), 10*time.Second)
 			p.metrics.publishErrors.Inc()
 			p.log.Warn("publishing failed; will try again", "error", err, "in", backoff)
 			p.touch()
@@ -160,18 +160,38 @@ func (p *publisher) flushEvents(ctx context.Context) error {
 		e := p.events[0]
 		p.mu.Unlock()
 		err := p.kube.createEvent(ctx, p.node, e)
-		if err != nil && retriable(err) {
+		if err != nil && retriable(err) && !p.giveUp(err) {
 			return err
 		}
 		if err != nil {
 			p.log.Warn("an Event was refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
 		}
 		p.mu.Lock()
-		if len(p.events) > 0 && p.events[0] == e {
+		if len(p.events) > 0 && p.events[0].same(e) {
 			p.events = p.events[1:]
 		}
 		p.mu.Unlock()
 	}
+}
+
+// eventTries is how often an Event that the API server answers with an error is
+// tried: one that some webhook keeps refusing must not hold up the others.
+const eventTries = 5
+
+// giveUp counts the answers to the first Event that waits. An API server that
+// does not answer at all is waited for.
+func (p *publisher) giveUp(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.events) == 0 {
+		return true
+	}
+	p.events[0].tries++
+	return p.events[0].tries >= eventTries
 }
 
 // retriable reports whether the same call may succeed later.

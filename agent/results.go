@@ -11,9 +11,10 @@ import (
 
 // result is the standing diagnosis of one image of one pod.
 type result struct {
-	report.Diagnosis
-	stuck bool   // the pod waits for this image right now
-	words string // the cause that the kubelet's words read as, when it was made
+	report.Diagnosis        // redacted, as it is published
+	container, image string // as the pod has them
+	stuck            bool   // the pod waits for this image right now
+	words            string // the cause that the kubelet's words read as, when it was made
 }
 
 // results holds the standing diagnoses of this node.
@@ -39,7 +40,7 @@ func (r *results) put(uid types.UID, res result) {
 	if r.byPod[uid] == nil {
 		r.byPod[uid] = map[string]result{}
 	}
-	r.byPod[uid][resultKey(res.Container, res.Image)] = res
+	r.byPod[uid][resultKey(res.container, res.image)] = res
 }
 
 // keep drops the diagnoses of a pod for which the function says no; it reports

@@ -161,7 +161,7 @@ func TestTLSFaults(t *testing.T) {
 		{"plain HTTP", func(c net.Conn) { c.Read(make([]byte, 10)); c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, report.PlainHTTPRegistry, nil},
 		{"another protocol", func(c net.Conn) { c.Write([]byte("SSH-2.0-OpenSSH\r\n")); c.Read(make([]byte, 1000)) }, report.TLSHandshakeFailed, []string{"firstBytes"}},
 		{"closes", func(c net.Conn) { c.Read(make([]byte, 5000)) }, report.TLSHandshakeFailed, []string{"eof=true"}},
-		{"resets", func(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }, report.ConnectionReset, []string{"errno=ECONNRESET"}},
+		{"resets", func(c net.Conn) { c.Read(make([]byte, 1)); c.(*net.TCPConn).SetLinger(0) }, report.ConnectionReset, []string{"errno=ECONNRESET"}},
 		{"alert", func(c net.Conn) {
 			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{ca.good(t, "r.lab")}, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}, MaxVersion: tls.VersionTLS12}).Handshake()
 		}, report.TLSHandshakeFailed, []string{"alert=tls: handshake failure"}},

@@ -107,3 +107,12 @@ func (r Redactor) Checks(in []Check) []Check {
 	}
 	return out
 }
+
+// Diagnosis redacts the texts of a diagnosis that come from a pod. Its verdict
+// is drawn from checks that have been through [Redactor.Checks].
+func (r Redactor) Diagnosis(d Diagnosis) Diagnosis {
+	d.Image, d.Asked = r.Text(d.Image, maxEvidence), r.Text(d.Asked, 128)
+	d.Pod, d.Container = r.Text(d.Pod, maxEvidence), r.Text(d.Container, 128)
+	d.Checks = r.Checks(d.Checks)
+	return d
+}
