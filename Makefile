@@ -47,7 +47,7 @@ unit: ## unit tests only: no root, no lab
 lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./...
-	go tool -modfile=hack/tools.mod golangci-lint run
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 
 .PHONY: demo
 demo: image lab-build ## start the lab, break some pods, show what pullprobe says

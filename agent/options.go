@@ -11,6 +11,10 @@ import (
 	"github.com/pullprobe/pullprobe/cri"
 )
 
+// DefaultPullMaxBytes is the largest image that is test-pulled, compressed,
+// unless told otherwise.
+const DefaultPullMaxBytes = 2 << 30
+
 // Options are the agent's settings. Each is a flag; where a flag is not given
 // the environment variable PULLPROBE_<FLAG> in capitals and underscores counts.
 type Options struct {
@@ -49,7 +53,7 @@ func ParseOptions(args []string, getenv func(string) string, usage *strings.Buil
 	fs.DurationVar(&o.CoolDown, "cool-down", 5*time.Minute, "time before a pod that stays stuck is looked at again unasked")
 	fs.DurationVar(&o.Heartbeat, "heartbeat", 10*time.Minute, "how often the report is refreshed when nothing changes")
 	fs.BoolVar(&o.TestPull, "test-pull", true, "let the runtime pull images whose pull fails already")
-	fs.Int64Var(&o.PullMaxBytes, "test-pull-max-bytes", 2<<30, "largest image that is test-pulled, compressed")
+	fs.Int64Var(&o.PullMaxBytes, "test-pull-max-bytes", DefaultPullMaxBytes, "largest image that is test-pulled, compressed")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}

@@ -108,11 +108,13 @@ func (r Redactor) Checks(in []Check) []Check {
 	return out
 }
 
-// Diagnosis redacts the texts of a diagnosis that come from a pod. Its verdict
-// is drawn from checks that have been through [Redactor.Checks].
+// Diagnosis redacts a diagnosis. What is in the pod's own specification is no
+// secret, even if it is spelt like one, but it is a tenant's text: it is bounded
+// and plain. The verdict is drawn from checks that have been through
+// [Redactor.Checks].
 func (r Redactor) Diagnosis(d Diagnosis) Diagnosis {
-	d.Image, d.Asked = r.Text(d.Image, maxEvidence), r.Text(d.Asked, 128)
-	d.Pod, d.Container = r.Text(d.Pod, maxEvidence), r.Text(d.Container, 128)
+	spec := NewRedactor()
+	d.Image, d.Asked = spec.Text(d.Image, maxEvidence), spec.Text(d.Asked, 128)
 	d.Checks = r.Checks(d.Checks)
 	return d
 }

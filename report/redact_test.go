@@ -39,3 +39,12 @@ func TestRedactorCoversEveryField(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// A pod that is called like its password keeps its name; an image's name cannot
+// bring control characters into what people read.
+func TestRedactorKeepsTheSpecification(t *testing.T) {
+	d := NewRedactor("web-password").Diagnosis(Diagnosis{Pod: "shop/web-password", Image: "r.example/app:\x1b[31m1", Checks: []Check{{Summary: "web-password"}}})
+	if d.Pod != "shop/web-password" || d.Image != "r.example/app:[31m1" || d.Checks[0].Summary != "[redacted]" {
+		t.Errorf("%+v", d)
+	}
+}

@@ -160,7 +160,20 @@ func TestAPIServerAway(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Cleanup(start)
+	t.Cleanup(func() {
+		start()
+		// The kubelets take up to a minute to watch again; the next test need not wait.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for _, node := range []string{nodeA, nodeB} {
+			if err := it.RestartService(ctx, node, "kubelet"); err != nil {
+				t.Error(err)
+			}
+			if err := it.WaitNode(ctx, node); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	stopped := time.Now()
 	if err := it.StopAPIServer(t.Context()); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ var faults = []struct {
 	{"tag-missing", "registry.lab/app:nope", "", "", "cluster-config TagNotFound confirmed"},
 	{"repository-missing", "registry.lab/nosuch:1", "", "", "cluster-config RepositoryNotFound confirmed"},
 	{"no-credentials", "auth.lab/app:1", "", "", "cluster-config CredentialsMissing confirmed"},
-	{"wrong-password", "auth.lab/app:1", "puller:wrong-password", "", "cluster-config CredentialsRejected confirmed"},
+	{"wrong-password", "auth.lab/app:1", "puller:hunter2-canary", "", "cluster-config CredentialsRejected confirmed"},
 	{"secret-absent", "auth.lab/app:1", "", "regcred", "cluster-config PullSecretMissing confirmed"},
 	{"unknown-ca", "badca.lab/app:1", "", "", "node-infrastructure CertificateUntrusted confirmed"},
 	{"expired", "expired.lab/app:1", "", "", "registry CertificateExpired confirmed"},
@@ -75,7 +75,7 @@ func TestVerdicts(t *testing.T) {
 	if got := cm.Labels["pullprobe.dev/fault"]; got != "node-infrastructure" {
 		t.Errorf("the label says %q; the worst fault of the node is node-infrastructure", got)
 	}
-	if strings.Contains(cm.Data["summary"]+cm.Data["report.json"], "wrong-password\"") && strings.Contains(cm.Data["report.json"], "puller:wrong") {
+	if strings.Contains(cm.Data["summary"]+cm.Data["report.json"], "hunter2-canary") {
 		t.Error("the report holds a password")
 	}
 	if len(cm.OwnerReferences) != 1 || cm.OwnerReferences[0].Kind != "Node" || cm.OwnerReferences[0].Name != nodeA {
