@@ -32,7 +32,7 @@ func (a *Agent) listen() (func(context.Context), error) {
 	if a.opts.HealthAddr == "" {
 		return func(context.Context) {}, nil
 	}
-	l, err := net.Listen("tcp", a.opts.HealthAddr)
+	l, err := net.Listen("tcp", a.opts.HealthAddr) //nolint:noctx // of a literal address: it does not wait
 	if err != nil {
 		return nil, fmt.Errorf("--health-addr: %w", err)
 	}

@@ -53,7 +53,7 @@ func newKube(kubeconfig, userAgent string) (*kube, error) {
 	cfg.Timeout = 0 // a watch has no deadline; every other call brings its own
 	client, err := rest.RESTClientFor(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("Kubernetes client: %w", err)
+		return nil, fmt.Errorf("client for the API server: %w", err)
 	}
 	return &kube{client: client}, nil
 }

@@ -98,7 +98,7 @@ func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	defer rd.Close()
 	list, err := rd.ReadDir(maxEntries + 1)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, pathError("readdir", name, err)
 	}
 	if len(list) > maxEntries {

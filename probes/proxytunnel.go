@@ -74,7 +74,7 @@ func connect(conn net.Conn, target string, user *url.Userinfo) (status int, err 
 	}
 	// The server behind a tunnel does not speak before the client does, so that
 	// the buffer cannot swallow any of its words.
-	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeaderBytes)), req)
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeaderBytes)), req) //nolint:bodyclose // of CONNECT: the connection is the body
 	if err != nil {
 		return 0, err
 	}
