@@ -310,7 +310,7 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string) {
 	case w.Creating:
 		s.NoPull = "the kubelet's own pull is still under way, nothing has failed yet"
 	}
-	x := a.shared.examine(ctx, sharedKey(p, s), question != "", s, settle)
+	x := a.shared.examine(ctx, sharedKey(p, s, said.Cause), question != "", s, settle)
 	if ctx.Err() != nil {
 		return
 	}
@@ -431,13 +431,14 @@ func podCheck(p pod, w wait, node string) report.Check {
 }
 
 // sharedKey is equal for pods whose examination must come to the same: the
-// same image, asked for with the same secrets, failing or not.
-func sharedKey(p pod, s Subject) string {
+// same image, asked for with the same secrets, failing for the same reason by
+// the kubelet's words. Other words may speak of another state of the node.
+func sharedKey(p pod, s Subject, words report.Cause) string {
 	failing := "waits"
 	if s.Failing {
 		failing = "fails"
 	}
-	return strings.Join(append([]string{s.Image, failing, p.Namespace}, p.PullSecrets...), "\x00")
+	return strings.Join(append([]string{s.Image, failing, string(words), p.Namespace}, p.PullSecrets...), "\x00")
 }
 
 // shared lets pods with the same image and secrets share one examination.
