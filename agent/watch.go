@@ -3,9 +3,11 @@ package agent
 import (
 	"context"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	backoff "k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -30,7 +32,11 @@ func newPodStore(namespace string, changed, gone func(types.UID)) *podStore {
 // run watches until ctx ends. The reflector retries by itself, with back-off,
 // while the API server is away.
 func (s *podStore) run(ctx context.Context, lw *cache.ListWatch) {
-	r := cache.NewReflectorWithOptions(lw, &corev1.Pod{}, s, cache.ReflectorOptions{Name: "pods of this node"})
+	r := cache.NewReflectorWithOptions(lw, &corev1.Pod{}, s, cache.ReflectorOptions{
+		Name: "pods of this node",
+		// The default waits up to a minute after an outage, in which pods get stuck unseen.
+		Backoff: &backoff.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 20, Cap: 10 * time.Second},
+	})
 	r.RunWithContext(ctx)
 }
 

@@ -50,7 +50,7 @@ func TestVerdicts(t *testing.T) {
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			d := it.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, time.Minute)
+			d := it.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, 3*time.Minute)
 			if d.Verdict.Summary == "" || d.Verdict.Fix == "" || len(d.Verdict.Because) == 0 {
 				t.Errorf("a verdict needs a summary, a fix and its reasons:\n%s", d.explain())
 			}
