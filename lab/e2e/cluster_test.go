@@ -226,7 +226,7 @@ func (c *cluster) namespace(t testing.TB) string {
 		_ = c.api.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{})
 	})
 	// Pods are refused until the controller manager has made their ServiceAccount.
-	if !c.eventually(t, time.Minute, func(ctx context.Context) bool {
+	if !c.eventually(t, 3*time.Minute, func(ctx context.Context) bool {
 		_, err := c.api.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
 		return err == nil
 	}) {

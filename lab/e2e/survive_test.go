@@ -162,9 +162,13 @@ func TestAPIServerAway(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		start()
-		// The kubelets take up to a minute to watch again; the next test need not wait.
+		// Kubelets and controllers take up to a minute to watch again; the next test
+		// need not wait.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		if err := it.RestartService(ctx, lab.Infra, "kube-controller-manager"); err != nil {
+			t.Error(err)
+		}
 		for _, node := range []string{nodeA, nodeB} {
 			if err := it.RestartService(ctx, node, "kubelet"); err != nil {
 				t.Error(err)
