@@ -74,7 +74,6 @@ type Subject struct {
 // Examination is what came of it. Its checks are redacted.
 type Examination struct {
 	Checks []report.Check
-	Time   time.Time
 	Final  bool // false: the test pull still runs
 	// Redactor knows the secrets that were used; whatever is added to the
 	// checks goes through it.
@@ -87,7 +86,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	start := time.Now()
 	refCheck, ref := probes.Reference(s.Image)
 	if refCheck.Outcome == report.Fail {
-		return Examination{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Time: start, Final: true}
+		return Examination{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Final: true}
 	}
 
 	quick, cancel := context.WithDeadline(ctx, start.Add(verdictIn))
@@ -102,7 +101,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	)
 	wg.Go(func() {
 		runtime = e.runtimeCheck(quick)
-		local = e.localImages(quick, s.Image, ref, runtime)
+		local = e.localImages(quick, ref, runtime)
 	})
 	wg.Go(func() { node = e.look(quick) })
 	wg.Go(func() {
@@ -167,12 +166,12 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	case pull = <-pulled:
 	case <-quick.Done():
 		if clear && early != nil {
-			early(Examination{Checks: build(ladder, stillPulling()), Time: start, Redactor: redactor})
+			early(Examination{Checks: build(ladder, stillPulling()), Redactor: redactor})
 		}
 		pull = <-pulled
 	}
 	e.remember(ref.Domain, []report.Check{pull})
-	return Examination{Checks: build(ladder, pull), Time: start, Final: true, Redactor: redactor}
+	return Examination{Checks: build(ladder, pull), Final: true, Redactor: redactor}
 }
 
 func stillPulling() report.Check {
@@ -202,7 +201,7 @@ func (e *Examiner) Present(ctx context.Context, image string) (bool, error) {
 
 // localImages says which images of the same registry are already here: a node
 // that pulled from a registry before could reach it.
-func (e *Examiner) localImages(ctx context.Context, image string, ref probes.Ref, runtime report.Check) report.Check {
+func (e *Examiner) localImages(ctx context.Context, ref probes.Ref, runtime report.Check) report.Check {
 	c := report.Check{ID: "local/" + ref.Domain, Kind: report.KindImage, Host: ref.Domain, Outcome: report.Skipped}
 	if runtime.Outcome != report.Pass {
 		c.Summary, c.BlockedBy = "the runtime could not be asked", "runtime"

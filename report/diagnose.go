@@ -132,7 +132,7 @@ func (d *evidence) verdict() Verdict {
 		}
 		return v
 	}
-	if d.words.proven && d.words.cause == NeverPullNotPresent && d.get("local/" + d.get("reference").Evidence["domain"]).Evidence["present"] == "true" {
+	if d.words.proven && d.words.cause == NeverPullNotPresent && d.local().Evidence["present"] == "true" {
 		// Newer kubelets use the same words for an image that is present but was
 		// pulled with credentials that this pod does not have.
 		return Verdict{Cause: PresentNotAuthorized, Fault: FaultConfig, Confidence: Likely, Because: d.because(d.words.check.ID, d.local().ID)}
@@ -352,7 +352,7 @@ func (d *evidence) weigh(f finding) Verdict {
 	case d.agree(f.name()):
 		v.Because = append(v.Because, d.words.check.ID)
 		v.Confidence = atMost(v.Confidence, Confirmed)
-	case d.words.cause == Undetermined, d.words.cause == PullTimedOut, d.words.cause == PullQueueLimited, len(d.hosts()) > 1:
+	case !d.words.tells(), len(d.hosts()) > 1:
 		// Words that say nothing of the way to the image, or that merge several
 		// hosts into one error, do not contradict what was seen.
 		v.Confidence = atMost(v.Confidence, Likely)
@@ -572,9 +572,8 @@ func (d *evidence) pulled() Verdict {
 		if c.Kind == KindImage && c.Outcome == Fail && c.Cause == PlatformMismatch {
 			// The runtime pulls a single manifest of another architecture without a
 			// word; the container then dies with "exec format error".
-			f := finding{check: c, because: []string{c.ID}}
 			v := Verdict{Cause: c.Cause, Confidence: Likely, Because: []string{c.ID, "pull"}}
-			v.Fault = d.fault(&v, f)
+			v.Fault = d.fault(&v, finding{check: c})
 			return v
 		}
 	}
