@@ -67,6 +67,7 @@ const (
 	KindToken       Kind = "token"       // the token service
 	KindManifest    Kind = "manifest"    // HEAD of the manifest
 	KindImage       Kind = "image"       // platform, size, what is already here
+	KindBlob        Kind = "blob"        // one byte of a layer, from where the registry keeps it
 	KindPull        Kind = "pull"        // the runtime's own test pull
 )
 

@@ -1,0 +1,137 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// actingRule says who must act, and may lower the verdict's confidence where
+// that follows from a rule rather than from what was seen. f.name() is the
+// cause it is asked about.
+type actingRule struct {
+	name string
+	say  func(*judge, *Verdict, finding) (Fault, bool)
+}
+
+func actingRules() []actingRule {
+	return []actingRule{
+		{"a name that another resolver of the node knows is the node's", func(j *judge, v *Verdict, f finding) (Fault, bool) {
+			return FaultNode, f.name() == HostNotFound && len(j.resolversThatKnow(f.check.Host)) > 0
+		}},
+		{"a host that one node does not reach", func(j *judge, v *Verdict, f finding) (Fault, bool) {
+			switch f.name() {
+			case HostNotFound, ConnectionRefused, ConnectionTimeout:
+				return j.seenFromOneNode(v, f), true
+			}
+			return "", false
+		}},
+		{"what may come from the other end as well as from the node's network", func(_ *judge, v *Verdict, f finding) (Fault, bool) {
+			switch c := f.name(); {
+			case c == ConnectionReset, c == TLSHandshakeFailed, c == NetworkUnreachable && f.check.Evidence["errno"] == "EHOSTUNREACH":
+				v.Confidence = Likely
+				v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(c, f.check.Host))
+				return FaultNode, true
+			}
+			return "", false
+		}},
+		{"a host that the registry sends the runtime to", func(j *judge, v *Verdict, f finding) (Fault, bool) {
+			if c := f.name(); c != BlobHostUnreachable && c != TokenServiceFailed {
+				return "", false
+			}
+			return j.otherHost(v, f), true
+		}},
+		{"an issuer whose certificate the server does not send", func(_ *judge, v *Verdict, f finding) (Fault, bool) {
+			// A certificate that says where its issuer's can be had is one that a
+			// server has to send the issuer's along with.
+			if f.name() != CertificateUntrusted || f.check.Evidence["missingIntermediate"] != "likely" {
+				return "", false
+			}
+			v.Confidence = Likely
+			v.WouldDecide = append(v.WouldDecide, "whether "+f.check.Host+" should send the intermediate certificate of its issuer: openssl s_client -showcerts -connect "+f.check.Host+":443")
+			return FaultUndetermined, true
+		}},
+		{"credentials of the node", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
+			switch f.name() {
+			case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:
+				for _, whose := range []string{"node ", "provider ", "runtime "} {
+					if strings.HasPrefix(f.check.Evidence["usedCredential"], whose) {
+						return FaultNode, true
+					}
+				}
+			}
+			return "", false
+		}},
+		{"a platform that the publisher left out", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
+			return FaultRegistry, f.name() == PlatformMismatch && f.check.Evidence["publisher"] == "true"
+		}},
+	}
+}
+
+// otherHost decides about a host that the registry sends the runtime to: who
+// must act follows what was wrong there.
+func (j *judge) otherHost(v *Verdict, f finding) Fault {
+	token := j.get(f.check.BlockedBy)
+	inner := Cause(cmp.Or(f.check.Evidence["innerCause"], token.Evidence["innerCause"]))
+	if inner == "" {
+		return f.name().DefaultFault() // it answered, and wrongly
+	}
+	v.Confidence = Likely
+	switch inner {
+	case CertificateExpired, CertificateNameMismatch, CertificateInvalid, RegistryUnavailable:
+		return FaultRegistry
+	case CertificateUntrusted, ResolverFailed, ResolverUnreachable:
+		return FaultNode
+	}
+	host := cmp.Or(f.check.Evidence["blobHost"], token.Evidence["realmHost"], f.check.Host)
+	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
+	return FaultUndetermined
+}
+
+// seenFromOneNode decides what a single node can decide about a host that it
+// does not reach: little, unless something else speaks.
+func (j *judge) seenFromOneNode(v *Verdict, f finding) Fault {
+	host := f.check.Host
+	if len(j.hosts()) > 1 {
+		// Which of several hosts images came from is not known.
+		v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
+		v.Confidence = Likely
+		return FaultUndetermined
+	}
+	if local := j.local(); local.Outcome == Pass && local.Evidence["count"] != "" && local.Evidence["count"] != "0" {
+		v.Confidence = Likely
+		v.Because = append(v.Because, local.ID)
+		v.WouldDecide = append(v.WouldDecide, "the same check from another node: if it fails there too, "+host+" itself is down")
+		return FaultNode
+	}
+	if f.name() == HostNotFound && j.nobodyResolves(host) && !slices.Contains(wellKnown, j.fact("reference", "domain")) {
+		v.Confidence = Likely
+		v.WouldDecide = append(v.WouldDecide, "whether "+host+" is the name you meant, and whether it exists outside this node's resolvers")
+		return FaultConfig
+	}
+	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
+	return FaultUndetermined
+}
+
+func otherNode(c Cause, host string) string {
+	if c == HostNotFound {
+		return "if " + host + " resolves there, this node's resolvers are at fault"
+	}
+	return "if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
+}
+
+// wellKnown are registries that exist, whatever the node's resolvers say.
+var wellKnown = []string{"docker.io", "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "mcr.microsoft.com", "public.ecr.aws", "registry.gitlab.com", "nvcr.io"}
+
+// nobodyResolves reports whether every resolver of the node was asked and says
+// that there is no such name.
+func (d *evidence) nobodyResolves(host string) bool {
+	n := 0
+	for _, c := range d.below("dns/" + host + "/") {
+		if c.Cause != HostNotFound {
+			return false
+		}
+		n++
+	}
+	return n > 0
+}

@@ -1,0 +1,157 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// rootRule traces a finding to what led to it, or returns it as it is.
+type rootRule struct {
+	name  string
+	trace func(*judge, finding) finding
+}
+
+func rootRules() []rootRule {
+	return []rootRule{
+		{"asked as nobody, while a secret that was meant to be there is not", func(j *judge, f finding) finding {
+			c := j.get("credentials")
+			if c.Outcome != Fail || !asNobody(f) {
+				return f
+			}
+			switch f.name() {
+			case CredentialsMissing:
+				return f.rooted(c.Cause, "credentials")
+			case AccessDeniedOrMissing: // whether the repository exists at all is not known
+				return f.rooted(c.Cause, "credentials").doubtful()
+			case RepositoryNotFound, TagNotFound: // with credentials it might be seen
+				return f.doubtful()
+			}
+			return f
+		}},
+		{"asked as nobody, because the secrets may not be read", func(j *judge, f finding) finding {
+			if j.get("credentials").Outcome != Skipped || !asNobody(f) || f.name() == TagNotFound || !inCredentials(f.name()) && f.name() != RepositoryNotFound {
+				return f
+			}
+			if j.words.check != nil && inCredentials(j.words.cause) {
+				f.cause = j.words.cause
+			}
+			return f.doubtful()
+		}},
+		{"credentials that have run out", func(j *judge, f finding) finding {
+			if c := f.name(); c != CredentialsRejected && c != AccessForbidden && c != AccessDeniedOrMissing || f.check.Evidence["credentialExpired"] != "true" {
+				return f
+			}
+			return f.rooted(CredentialsExpired)
+		}},
+		{"a resolver that sends the runtime elsewhere", wrongAnswer},
+		{"a name that another resolver of this node knows", func(j *judge, f finding) finding {
+			if f.name() != HostNotFound {
+				return f
+			}
+			return f.also(j.resolversThatKnow(f.check.Host)...)
+		}},
+		{"TLS broken into on the way to a public registry", func(j *judge, f finding) finding {
+			if f.name() != CertificateUntrusted || f.check.Evidence["publicRegistry"] != "true" {
+				return f
+			}
+			return f.rooted(TLSIntercepted).doubtful("the certificate that " + f.check.Host + " shows from another network")
+		}},
+		{"a chain that the server sends without its middle", func(j *judge, f finding) finding {
+			if f.name() != CertificateUntrusted || f.check.Evidence["missingIntermediate"] != "true" {
+				return f
+			}
+			return f.rooted(CertificateInvalid)
+		}},
+		{"a hosts.toml that the runtime ignores", func(j *judge, f finding) finding {
+			c := j.get("hosts/" + j.fact("reference", "domain"))
+			if c.Outcome != Fail || c.Evidence["ignored"] != "true" {
+				return f
+			}
+			if stage(f.name()) >= stageAnswer {
+				return f.doubtful("a pull by " + cmp.Or(c.Evidence["file"], "the hosts.toml") + ", which the runtime ignores: " + c.Evidence["reason"])
+			}
+			return f.rooted(RuntimeConfigInvalid, c.ID).doubtful("whether the file names a host or an authority that would have worked")
+		}},
+		{"a proxy that the runtime was not started with", func(j *judge, f finding) finding {
+			c := j.get("runtime/environment")
+			if c.Evidence["newer"] != "true" || c.Evidence["proxyDiffers"] != "true" || stage(f.name()) > stageDial {
+				return f
+			}
+			return f.rooted(RuntimeConfigStale, c.ID).doubtful("whether the pull works after a restart of the runtime")
+		}},
+		{"a mirror that answers for the upstream, and wrongly", func(j *judge, f finding) finding {
+			hosts := j.hosts()
+			if len(hosts) < 2 || f.check.Host == "" || f.check.Host == hosts[len(hosts)-1] {
+				return f
+			}
+			upstream := hosts[len(hosts)-1]
+			theirs, ours := j.fact("manifest/"+upstream, "digest"), j.fact("manifest/"+f.check.Host, "digest")
+			if j.get("manifest/"+upstream).Outcome != Pass || theirs == ours && theirs != "" {
+				return f // it hands on what is upstream
+			}
+			return f.rooted(MirrorFaulty).also("manifest/" + upstream)
+		}},
+		{"a mirror that fails where the upstream is out of reach", func(j *judge, f finding) finding {
+			if len(f.others) == 0 || stage(f.check.Cause) >= stageAnswer {
+				return f
+			}
+			for _, c := range f.others {
+				if c.Cause != TagNotFound && c.Cause != RepositoryNotFound && c.Cause != TokenServiceFailed && stage(c.Cause) >= stageAnswer && !inCredentials(c.Cause) {
+					f.because = []string{c.ID, f.check.ID}
+					f.check = c
+					return f.rooted(MirrorFaulty).doubtful("whether this node is meant to reach the upstream at all: if so, that is the fault")
+				}
+			}
+			return f
+		}},
+	}
+}
+
+func (f finding) also(ids ...string) finding {
+	f.because = append(slices.Clone(f.because), ids...)
+	return f
+}
+
+func asNobody(f finding) bool {
+	return f.name() == CredentialsMissing || f.check.Evidence["anonymous"] == "true"
+}
+
+// resolversThatKnow are the ids of the checks of single resolvers that have an
+// address for host.
+func (d *evidence) resolversThatKnow(host string) []string {
+	var out []string
+	for _, c := range d.below("dns/" + host + "/") {
+		if c.Outcome == Pass {
+			out = append(out, c.ID)
+		}
+	}
+	return out
+}
+
+// wrongAnswer finds that the address is not the registry's.
+func wrongAnswer(j *judge, f finding) finding {
+	if s := stage(f.check.Cause); s != stageDial && s != stageTLS || f.check.Host == "" {
+		return f
+	}
+	host := f.check.Host
+	name := "dns/" + host
+	for _, c := range j.below("elsewhere/" + host + "/") {
+		// Another resolver gave it, and there the registry is.
+		if c.Outcome == Pass && c.Kind == KindTLS {
+			return f.rooted(ResolverWrongAnswer, name, c.ID)
+		}
+	}
+	switch special := j.fact(name, "special"); special {
+	case "loopback", "unspecified":
+		// Sinkholes and blocking entries of a hosts file point there.
+		if !strings.HasPrefix(host, "localhost") {
+			return f.rooted(ResolverWrongAnswer, name).doubtful("the address of " + host + " by a resolver outside this node")
+		}
+	case "private", "link-local", "documentation", "shared", "benchmark":
+		if slices.Contains(wellKnown, j.fact("reference", "domain")) && j.fact("hosts/"+j.fact("reference", "domain"), "file") == "" {
+			return f.rooted(ResolverWrongAnswer, name).doubtful("the address of " + host + " by a resolver outside this node")
+		}
+	}
+	return f
+}

@@ -1,0 +1,265 @@
+package report
+
+import (
+	"slices"
+	"strings"
+)
+
+// verdictRule gives a verdict if it applies.
+type verdictRule struct {
+	name string
+	say  func(*judge) (Verdict, bool)
+}
+
+// sure is a verdict that the evidence proves, with its cause's default fault.
+func sure(c Cause, because ...string) Verdict {
+	return Verdict{Cause: c, Fault: c.DefaultFault(), Confidence: Confirmed, Because: because}
+}
+
+func verdictRules() []verdictRule {
+	no := Verdict{}
+	return []verdictRule{
+		{"the image name cannot be read", func(j *judge) (Verdict, bool) {
+			c := j.get("reference")
+			return sure(c.Cause, j.because("reference", j.wordsID())...), c.Outcome == Fail
+		}},
+		{"the pod waits for no image", func(j *judge) (Verdict, bool) {
+			p := j.get("pod")
+			if p.Outcome != Pass || p.Cause == "" {
+				return no, false
+			}
+			v := sure(p.Cause, "pod")
+			if p.Evidence["reason"] == "CreateContainerError" {
+				v.Confidence = Likely // unpacking is a part of that
+			}
+			return v, true
+		}},
+		{"Never, in the words that also mean present but not for this pod", func(j *judge) (Verdict, bool) {
+			if !j.words.proven || j.words.cause != NeverPullNotPresent || j.local().Evidence["present"] != "true" {
+				return no, false
+			}
+			// Newer kubelets say the same of an image that was pulled with
+			// credentials that this pod does not have.
+			v := sure(PresentNotAuthorized, j.words.check.ID, j.local().ID)
+			v.Confidence = Likely
+			return v, true
+		}},
+		{"the text alone proves it", func(j *judge) (Verdict, bool) {
+			if !j.words.proven {
+				return no, false
+			}
+			return sure(j.words.cause, j.words.check.ID), true
+		}},
+		{"the runtime is away", func(j *judge) (Verdict, bool) {
+			c := j.get("runtime")
+			return j.verdictIf(finding{check: c, because: []string{"runtime"}}, c.Outcome == Fail)
+		}},
+		{"the sandbox has no image", func(j *judge) (Verdict, bool) {
+			c := j.get("runtime/sandbox")
+			if c.Outcome != Fail || j.fact("pod", "sandbox") != "missing" {
+				return no, false
+			}
+			f := finding{check: c, because: []string{c.ID}}
+			if j.blocked.found() {
+				f.because = append(f.because, j.blocked.because...)
+			}
+			return j.weigh(f), true
+		}},
+		{"pulls, but for another machine", func(j *judge) (Verdict, bool) {
+			if j.get("pull").Outcome != Pass {
+				return no, false
+			}
+			for _, c := range j.checks {
+				if c.Kind == KindImage && c.Outcome == Fail && c.Cause == PlatformMismatch {
+					// The runtime pulls a single manifest of another architecture
+					// without a word; the container then dies with "exec format error".
+					v := Verdict{Cause: c.Cause, Fault: c.Cause.DefaultFault(), Confidence: Likely, Because: []string{c.ID, "pull"}}
+					if c.Evidence["publisher"] == "true" {
+						v.Fault = FaultRegistry
+					}
+					return v, true
+				}
+			}
+			return no, false
+		}},
+		{"pulls without the credentials that the node sends", func(j *judge) (Verdict, bool) {
+			w := j.said
+			if j.get("pull").Outcome != Pass || !j.anonymousPull() || !slices.Contains([]Cause{CredentialsRejected, AccessForbidden, CredentialsExpired}, w.cause) {
+				return no, false
+			}
+			return Verdict{Fault: FaultNode, Cause: w.cause, Confidence: Likely, Because: j.because("pod", "pull"),
+				WouldDecide: []string{"which credentials of the node the kubelet sends (credential providers, docker config files): without any the image can be pulled"}}, true
+		}},
+		{"pulls", func(j *judge) (Verdict, bool) {
+			if j.get("pull").Outcome != Pass {
+				return no, false
+			}
+			cause := Healthy
+			if j.failed("pod") {
+				cause = Recovered
+			}
+			return sure(cause, "pull"), true
+		}},
+		{"the kubelet gives up on a pull secret before it asks anybody", func(j *judge) (Verdict, bool) {
+			// pkg/credentialprovider/secrets
+			c := j.get("credentials")
+			return j.verdictIf(finding{check: c, because: []string{"credentials"}}, c.Outcome == Fail && c.Evidence["fatal"] == "true")
+		}},
+		{"the image is here already", func(j *judge) (Verdict, bool) {
+			local := j.local()
+			return Verdict{Cause: NotAPullProblem, Fault: FaultNone, Confidence: Likely, Because: j.because(local.ID, "pod"),
+				WouldDecide: []string{"the kubelet's next word on this container: the image is on the node"}}, j.creating() && local.Evidence["present"] == "true" && !j.alwaysPulls()
+		}},
+		{"disk, as the runtime says", func(j *judge) (Verdict, bool) {
+			c := j.get("disk")
+			return j.verdictIf(finding{check: c, because: []string{"disk"}}, c.Outcome == Fail && j.words.check != nil && j.agree(c.Cause))
+		}},
+		{"the kubelet got past the login that stops the checks", func(j *judge) (Verdict, bool) {
+			f := j.blocked
+			if !f.found() || !inCredentials(f.name()) || f.check.Evidence["anonymous"] != "true" || j.words.check == nil || j.words.fresh() ||
+				!j.words.tells() || j.agree(f.name()) || j.words.stage() < stageAnswer || j.failed("credentials") {
+				return no, false
+			}
+			v := j.wordsAlone()
+			v.WouldDecide = append([]string{"the node's own credentials (kubelet credential providers, docker config files), which are not looked at"}, v.WouldDecide...)
+			return v, true
+		}},
+		{"the way is blocked", func(j *judge) (Verdict, bool) {
+			return j.verdictIf(j.blocked, j.blocked.found())
+		}},
+		{"the disk, before anything is said", func(j *judge) (Verdict, bool) {
+			// Whatever was resolved still has to be written.
+			c := j.get("disk")
+			return j.verdictIf(finding{check: c, because: []string{"disk"}}, c.Outcome == Fail && j.words.check == nil && c.Evidence["need"] == "")
+		}},
+		{"a part off the way that the words speak of", func(j *judge) (Verdict, bool) {
+			// One address of several, say, at which the runtime may have knocked.
+			if !j.blocked.open || j.words.check == nil {
+				return no, false
+			}
+			for _, c := range j.checks {
+				if c.Outcome == Fail && (c.Kind == KindDial || c.Kind == KindTLS) && j.agree(c.Cause) && !strings.HasPrefix(c.ID, "elsewhere/") {
+					return j.weigh(finding{check: c, because: []string{c.ID}, softened: true}), true
+				}
+			}
+			return no, false
+		}},
+		{"the runtime runs with older settings", staleSettings},
+		{"a mirror that swallows the pull", func(j *judge) (Verdict, bool) {
+			// The runtime waits far longer for each of its requests to a mirror
+			// than these checks do, before it turns to the next host.
+			if !j.blocked.open || !(j.creating() || j.words.cause == PullTimedOut || j.words.cause == ConnectionTimeout) {
+				return no, false
+			}
+			for _, c := range j.blocked.others {
+				if c.Evidence["deadline"] == "true" {
+					f := finding{check: c, because: append([]string{c.ID}, j.blocked.goals...)}.rooted(MirrorFaulty)
+					return j.weigh(f.doubtful("a pull without this mirror: every other host has the image")), true
+				}
+			}
+			return no, false
+		}},
+		{"held back behind another pull", func(j *judge) (Verdict, bool) {
+			c := j.get("queue")
+			if c.Outcome != Fail || !j.blocked.open || !(j.creating() || j.words.cause == PullQueueLimited) {
+				return no, false
+			}
+			f := finding{check: c, because: append([]string{"queue"}, j.blocked.goals...)}
+			return j.weigh(f.doubtful("the end of the other pull")), true
+		}},
+		{"words that every check contradicts", func(j *judge) (Verdict, bool) {
+			w := j.words
+			if w.check == nil || w.cause == Undetermined || !j.blocked.open || w.cause == PullQueueLimited || !j.disproves(w) {
+				return no, false
+			}
+			return Verdict{
+				Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
+				Because:     append([]string{w.check.ID}, j.blocked.goals...),
+				Summary:     "the runtime said " + string(w.cause) + ", but every check from this node passes now; it may have been a passing state",
+				WouldDecide: append([]string{"the kubelet's next attempt"}, j.unchecked()...),
+			}, true
+		}},
+		{"words alone", func(j *judge) (Verdict, bool) {
+			if j.words.check == nil {
+				return no, false
+			}
+			return j.wordsAlone(), true
+		}},
+		{"being created, and nothing is in the way", func(j *judge) (Verdict, bool) {
+			if !j.blocked.open || !j.creating() {
+				return no, false
+			}
+			return Verdict{
+				Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain, Because: append(slices.Clone(j.blocked.goals), "pod"),
+				Summary:     "the kubelet has been waiting for the image and has reported no failure; every check from this node passes, so the pull may be slow rather than broken",
+				WouldDecide: []string{"the end of the kubelet's own pull", "how fast the layers come, which was not measured"},
+			}, true
+		}},
+		{"everything passes", func(j *judge) (Verdict, bool) {
+			return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: j.blocked.goals}, j.blocked.open
+		}},
+	}
+}
+
+// verdictIf weighs a finding if it counts.
+func (j *judge) verdictIf(f finding, counts bool) (Verdict, bool) {
+	if !counts {
+		return Verdict{}, false
+	}
+	return j.weigh(f), true
+}
+
+// disproves reports whether the checks came past the place of which the words
+// speak. That one byte of a layer comes proves the way to it, not its content.
+func (j *judge) disproves(w words) bool {
+	blob := slices.ContainsFunc(j.blocked.goals, func(id string) bool { return strings.HasPrefix(id, "blob/") })
+	return w.stage() <= stageImage || blob && w.cause == BlobHostUnreachable
+}
+
+// wordsAlone is the verdict where no check found what the runtime complains of.
+func (j *judge) wordsAlone() Verdict {
+	w := j.words
+	v := Verdict{Cause: w.cause, Fault: w.cause.DefaultFault(), Because: []string{w.check.ID}, Confidence: Likely}
+	for _, rule := range j.acting {
+		if fault, ok := rule.say(j, &v, finding{check: Check{Host: j.fact("reference", "domain")}, cause: w.cause}); ok {
+			v.Fault = fault
+			break
+		}
+	}
+	if w.cause == Undetermined {
+		v.Confidence = Uncertain
+		v.Summary = "the runtime's words do not say why, and no check from this node found a fault: " + w.check.Summary
+	}
+	v.WouldDecide = append(v.WouldDecide, j.unchecked()...)
+	return v
+}
+
+// staleSettings speaks where the runtime fails at what passes by the files
+// that it would read if it were started now.
+func staleSettings(j *judge) (Verdict, bool) {
+	if !j.blocked.open || !j.words.tells() {
+		return Verdict{}, false
+	}
+	for _, s := range []struct {
+		id    string
+		means func(Cause) bool
+	}{
+		{"runtime/ca", func(c Cause) bool { return c == CertificateUntrusted || c == TLSIntercepted }},
+		{"runtime/config.toml", func(c Cause) bool { return stage(c) <= stageAnswer && stage(c) > stageLocal }},
+	} {
+		c := j.get(s.id)
+		if c.Evidence["newer"] != "true" || !s.means(j.words.cause) {
+			continue
+		}
+		v := Verdict{Cause: RuntimeConfigStale, Fault: RuntimeConfigStale.DefaultFault(), Confidence: Likely, Because: append([]string{s.id, j.words.check.ID}, j.blocked.goals...)}
+		if j.words.fresh() && s.id == "runtime/ca" {
+			// Said just now by the process that has the older store in memory,
+			// of a certificate that the store on disk trusts.
+			v.Confidence = Confirmed
+		} else {
+			v.WouldDecide = []string{"whether the pull works after a restart of the runtime"}
+		}
+		return v, true
+	}
+	return Verdict{}, false
+}
