@@ -43,6 +43,15 @@ test: lab-build image ## all tests: unit, integration, and end to end on the lab
 unit: ## unit tests only: no root, no lab
 	go test ./...
 
+.PHONY: mutation
+mutation: ## take away the rules of a verdict one by one: what turns wrong without each
+	go test ./report -count=1 -run TestEveryRuleDecides -v
+
+.PHONY: corpus
+CORPUS ?= ../shared/corpus/train.jsonl
+corpus: ## measure `pullprobe explain` on labelled messages (CORPUS=file), and print the misses
+	go test . -count=1 -run TestExplainCorpus -v -corpus $(CORPUS)
+
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

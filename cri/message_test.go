@@ -60,7 +60,9 @@ func TestRead(t *testing.T) {
 		{pulling + head + `net/http: timeout awaiting response headers`, RegistryUnavailable, ConnectionTimeout},
 		{localPull + `failed to do request: context deadline exceeded`, PullTimedOut, ConnectionTimeout},
 		{pulling + head + `net/http: TLS handshake timeout`, TLSHandshakeFailed, ConnectionTimeout},
-		{pulling + head + `EOF`, ConnectionReset, TLSHandshakeFailed},
+		{pulling + head + `EOF`, Undetermined, TLSHandshakeFailed},
+		{pulling + `unexpected status from HEAD request to https://ghcr.io/v2/app/manifests/1: 403 Forbidden`, AccessDeniedOrMissing, AccessForbidden},
+		{pulling + `failed to do request: Head "http://cache:5000/v2/app/manifests/1": dial tcp: lookup cache on 10.0.0.1:53: server misbehaving`, Undetermined, HostNotFound},
 		{pulling + head + `read tcp 10.77.0.102:44510->10.77.0.21:443: read: connection reset by peer`, ConnectionReset, ""},
 		{pulling + head + `remote error: tls: handshake failure`, TLSHandshakeFailed, ""},
 		{pulling + `unexpected status from HEAD request to https://ratelimit.lab/v2/app/manifests/1: 429 Too Many Requests`, RateLimited, ""},
@@ -127,7 +129,7 @@ func TestRead(t *testing.T) {
 
 		// Names are no words.
 		{`Back-off pulling image "registry.lab/denied/no-space-left-on-device:forbidden"`, Undetermined, ""},
-		{`failed to pull and unpack image "registry.lab/forbidden:429": failed to resolve image: failed to do request: Head "https://registry.lab/v2/forbidden/manifests/429": EOF`, ConnectionReset, ""},
+		{`failed to pull and unpack image "registry.lab/forbidden:429": failed to resolve image: failed to do request: Head "https://registry.lab/v2/forbidden/manifests/429": EOF`, Undetermined, ConnectionReset},
 		{"", Undetermined, ""},
 		{"something else entirely", Undetermined, ""},
 	} {

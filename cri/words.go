@@ -144,6 +144,11 @@ var strong = []rule{
 				return nil
 			}
 			out := causes{report.ResolverFailed, report.ResolverUnreachable, report.HostNotFound}
+			if s.host != "" && !strings.Contains(s.host, ".") {
+				// A name of one label is known to the resolver next door or to nobody,
+				// and those (Docker's, for one) ask on and fail where they do not know it.
+				out = causes{report.Undetermined, report.HostNotFound, report.ResolverFailed, report.ResolverUnreachable}
+			}
 			if s.proxy {
 				out = append(out, report.ProxyUnreachable)
 			}
@@ -203,7 +208,11 @@ var strong = []rule{
 		if s.token && !s.proxy { // the service took the connection and hung up
 			return causes{report.TokenServiceFailed, report.ConnectionReset, report.TLSHandshakeFailed}
 		}
-		return s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
+		if s.copying {
+			return s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
+		}
+		// Somebody hung up: in the handshake or after it, the server or what stands before it.
+		return append(causes{report.Undetermined}, s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)...)
 	}},
 
 	// TLS and x509.
@@ -241,7 +250,7 @@ var strong = []rule{
 	{phrases: []string{"unexpected media type text/html"}, says: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable)},
 	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
 		says: always(report.UnsupportedManifest)},
-	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), says: always(report.UnsupportedManifest, report.TagNotFound)},
+	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), says: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest)},
 	{exact: regexp.MustCompile(`content at \S*/blobs/\S+ not found|could not fetch content descriptor|(?i)unknown blob|blob unknown`),
 		says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
 	{phrases: []string{"content at "}, says: always(report.Undetermined, report.TagNotFound, report.MirrorFaulty, report.LayerCorrupt, report.UnsupportedManifest)},
@@ -358,6 +367,9 @@ func statusSays(s scene, clause string) []report.Cause {
 		}
 		return s.answered(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)
 	case http.StatusForbidden:
+		if s.host == "ghcr.io" { // it says so of packages that do not exist, too
+			return causes{report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing, report.RepositoryNotFound}
+		}
 		return s.answered(report.AccessForbidden, report.AccessDeniedOrMissing, report.CredentialsExpired, report.CredentialsRejected, report.CredentialsMissing, report.ProxyDenied)
 	case http.StatusNotFound:
 		if s.copying {

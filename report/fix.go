@@ -14,6 +14,13 @@ type facts struct {
 	secret                           string // the first secret that is missing, malformed or for another registry
 	node, hostsDir, disk             string
 	issuer                           string
+	hostsFile                        string // hosts.toml of the registry
+	layers                           string // the host that keeps the layers
+	resolver                         string // the one whose answer decided
+	stale                            string // files that are newer than the runtime
+	resets                           string // when a rate limit ends
+	behind                           string // what a queued pull waits for
+	sandbox                          string // the runtime's sandbox image
 }
 
 func (d *evidence) facts(v Verdict) facts {
@@ -37,8 +44,24 @@ func (d *evidence) facts(v Verdict) facts {
 		disk:       cmp.Or(disk.Evidence["path"], "/var/lib/containerd"),
 		issuer:     cmp.Or(because.Evidence["issuer"], "its issuer"),
 		address:    because.Target,
+		layers:     cmp.Or(because.Evidence["blobHost"], "the host that serves the layers"),
+		stale:      cmp.Or(because.Evidence["files"], "its configuration"),
+		behind:     cmp.Or(because.Evidence["behind"], "the other pull"),
+		sandbox:    cmp.Or(d.fact("runtime/sandbox", "image"), "the sandbox image of its configuration"),
+		resets:     "the limit resets",
 	}
 	f.host = cmp.Or(because.Host, f.registry)
+	f.hostsFile = cmp.Or(d.fact("hosts/"+f.registry, "file"), f.hostsDir+"/"+f.registry+"/hosts.toml")
+	f.resolver = cmp.Or(d.fact("dns/"+f.host, "resolver"), "the first resolver of /etc/resolv.conf")
+	if d.fact("dns/"+f.host, "from") == "hosts" {
+		f.resolver = "/etc/hosts"
+	}
+	if after := because.Evidence["retryAfter"]; after != "" {
+		f.resets = after
+		if !strings.Contains(after, " ") {
+			f.resets += " s have passed"
+		}
+	}
 	return f
 }
 
@@ -48,17 +71,41 @@ func (f facts) replacer() *strings.Replacer {
 		"{image}", f.image, "{registry}", f.registry, "{repository}", f.repository, "{tag}", f.tag,
 		"{host}", f.host, "{address}", f.address, "{ns}", f.namespace, "{pod}", f.pod, "{container}", f.container,
 		"{sa}", f.owner, "{secret}", f.secret, "{node}", f.node, "{hostsDir}", f.hostsDir, "{disk}", f.disk, "{issuer}", f.issuer,
+		"{hostsFile}", f.hostsFile, "{layers}", f.layers, "{resolver}", f.resolver, "{stale}", f.stale, "{resets}", f.resets,
+		"{behind}", f.behind, "{sandbox}", f.sandbox,
 	)
 }
 
 // fix is the one line that mends the cause.
 func (d *evidence) fix(v Verdict) string {
 	t := fixes[v.Cause]
-	if v.Fault == FaultNode && nodeFixes[v.Cause] != "" {
+	switch {
+	case v.Fault == FaultNode && nodeFixes[v.Cause] != "":
 		t = nodeFixes[v.Cause]
+	case v.Cause == TagNotFound && d.fact("reference", "digest") != "":
+		t = digestFix
 	}
-	return d.facts(v).replacer().Replace(t)
+	return d.suggestion(v) + d.facts(v).replacer().Replace(t)
 }
+
+// suggestion is the name that was perhaps meant, if it was seen to exist.
+func (d *evidence) suggestion(v Verdict) string {
+	if v.Cause != TagNotFound && v.Cause != RepositoryNotFound && v.Cause != AccessDeniedOrMissing {
+		return ""
+	}
+	f := d.facts(v)
+	for _, id := range v.Because {
+		e := d.get(id).Evidence
+		image := f.registry + "/" + cmp.Or(e["suggestRepository"], f.repository) + ":" + cmp.Or(e["suggestTag"], f.tag)
+		if e["suggestTag"] != "" || e["suggestRepository"] != "" {
+			return "if you meant " + image + ", which exists: " + f.replacer().Replace("kubectl -n {ns} set image pod/{pod} {container}="+image) + "; else "
+		}
+	}
+	return ""
+}
+
+// digestFix is for a digest, which is not pushed but comes of what is pushed.
+const digestFix = "{registry}/{repository} has nothing of the digest {tag} (any more): name one that it has, or push the image that has this digest again"
 
 // summary says what is wrong, with the words of the check that decided it.
 func (d *evidence) summary(v Verdict) string {
@@ -162,13 +209,13 @@ var fixes = map[Cause]string{
 	HostNotFound:            "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
 	RuntimeUnavailable:       "on {node}: systemctl status containerd; journalctl -u containerd",
-	RuntimeConfigStale:       "on {node}: systemctl restart containerd",
-	RuntimeConfigInvalid:     "on {node}: correct {hostsDir}/{registry}/hosts.toml",
-	SandboxImageUnavailable:  "on {node}: make the sandbox image of config.toml available",
+	RuntimeConfigStale:       "on {node}: systemctl restart containerd   # {stale} changed after it was started",
+	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
+	SandboxImageUnavailable:  "on {node}: make {sandbox} available (crictl pull {sandbox}), or name another one in containerd's configuration",
 	CredentialProviderFailed: "on {node}: journalctl -u kubelet | grep -i credential",
 	ResolverUnreachable:      "on {node}: put a resolver that answers into /etc/resolv.conf, or let UDP and TCP port 53 through to the one that stands there",
 	ResolverFailed:           "on {node}: mend the resolver named in /etc/resolv.conf, or put another one there",
-	ResolverWrongAnswer:      "mend the resolver that gives the wrong address for {host}",
+	ResolverWrongAnswer:      "correct what {resolver} says of {host}, or let {node} ask another resolver",
 	NetworkUnreachable:       "on {node}: ip route get the address of {host}; add the missing route or lift the rule that rejects it",
 	ConnectionReset:          "find what cuts connections from {node} to {host}: firewall, proxy or load balancer",
 	ProxyUnreachable:         "on {node}: correct HTTPS_PROXY of the containerd service, or bring the proxy back",
@@ -179,20 +226,20 @@ var fixes = map[Cause]string{
 	CertificateNotYetValid:   "check the clock of {node} and the certificate's start date",
 	ClockSkewed:              "on {node}: set the clock (systemctl restart chronyd or systemd-timesyncd)",
 	PlainHTTPRegistry:        "serve {host} with TLS, or on {node} name it as http://{host} in {hostsDir}/{host}/hosts.toml",
-	BlobHostUnreachable:      "allow the host that serves the layers through the firewall of {node}",
-	MirrorFaulty:             "mend or remove the mirror in {hostsDir}/{registry}/hosts.toml on {node}",
+	BlobHostUnreachable:      "let {node} reach {layers} (firewall, proxy, DNS): the layers come from there",
+	MirrorFaulty:             "mend the mirror {host}, or take it out of {hostsFile} on {node}",
 	DiskFull:                 "on {node}: free space on {disk} (crictl rmi --prune), or enlarge it",
 	InodesExhausted:          "on {node}: free inodes on {disk} (crictl rmi --prune)",
 	DiskReadOnly:             "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
 	DiskIOError:              "on {node}: dmesg; replace the disk under {disk}",
 	UnpackFailed:             "on {node}: journalctl -u containerd",
 	PullTimedOut:             "look at the throughput from {node} to {host}",
-	PullQueueLimited:         "wait for the other pull, or set serializeImagePulls: false in the kubelet's configuration",
+	PullQueueLimited:         "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
 	ConnectionRefused: "find out whether {host} is up: ask the same from another node or a workstation",
 	ConnectionTimeout: "find out whether {host} is up: ask the same from another node or a workstation",
 
-	RateLimited:             "wait until the limit resets, pull with an account, or go through a mirror",
+	RateLimited:             "wait until {resets}, pull with an account, or go through a mirror",
 	RegistryUnavailable:     "tell whoever runs {host}; the kubelet retries by itself",
 	TokenServiceFailed:      "tell whoever runs the token service of {host}",
 	CertificateExpired:      "renew the certificate of {host}",
