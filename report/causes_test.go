@@ -11,7 +11,9 @@ import (
 	. "github.com/pullprobe/pullprobe/report"
 )
 
-// The table in docs/causes.md is the catalogue; -update writes it.
+// docs/causes.md has a section for every cause of the catalogue. What it means
+// and how it is fixed come from the code: -update writes them; how it is known
+// and what it is mistaken for are written there by hand.
 func TestCausesAreDocumented(t *testing.T) {
 	const path, begin, end = "../docs/causes.md", "<!-- catalogue -->\n", "<!-- /catalogue -->"
 	b, err := os.ReadFile(path)
@@ -19,19 +21,37 @@ func TestCausesAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	head, rest, ok := strings.Cut(string(b), begin)
-	table, tail, ok2 := strings.Cut(rest, end)
+	text, tail, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("%s has no catalogue markers", path)
 	}
+	byHand := map[string][]string{}
+	cause := ""
+	for line := range strings.Lines(text) {
+		if name, ok := strings.CutPrefix(line, "#### `"); ok {
+			cause = strings.TrimSuffix(strings.TrimSpace(name), "`")
+		} else if strings.HasPrefix(line, "- **") && !strings.HasPrefix(line, "- **Means**") && !strings.HasPrefix(line, "- **Who acts**") && !strings.HasPrefix(line, "- **Fix**") {
+			byHand[cause] = append(byHand[cause], line)
+		}
+	}
+
 	var want strings.Builder
 	var fault Fault
 	for _, info := range Catalogue() {
 		if info.Fault != fault {
 			fault = info.Fault
-			fmt.Fprintf(&want, "\n### %s\n\n| cause | what it means | what mends it |\n| --- | --- | --- |\n", fault)
+			fmt.Fprintf(&want, "\n### %s\n", fault)
 		}
 		meaning, fix := Explain(info.Cause)
-		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", info.Cause, cell(meaning), cell(fix))
+		fmt.Fprintf(&want, "\n#### `%s`\n\n- **Means**: %s\n- **Who acts**: %s\n", info.Cause, meaning, info.Fault)
+		if fix != "" {
+			fmt.Fprintf(&want, "- **Fix**: %s\n", fix)
+		}
+		lines := strings.Join(byHand[string(info.Cause)], "")
+		if !strings.Contains(lines, "- **Known by**: ") || !strings.Contains(lines, "- **Mistaken for**: ") && info.Cause != Healthy {
+			t.Errorf("%s: %s says not how it is known, or what it is mistaken for", path, info.Cause)
+		}
+		want.WriteString(lines)
 	}
 	want.WriteByte('\n')
 	if *update {
@@ -40,9 +60,7 @@ func TestCausesAreDocumented(t *testing.T) {
 		}
 		return
 	}
-	if diff := cmp.Diff(want.String(), table); diff != "" {
+	if diff := cmp.Diff(want.String(), text); diff != "" {
 		t.Errorf("run with -update if this is meant:\n%s", diff)
 	}
 }
-
-func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
