@@ -38,6 +38,14 @@ func rootRules() []rootRule {
 			}
 			return f.doubtful()
 		}},
+		{"an image on the node that this pod may not use", func(j *judge, f finding) finding {
+			// Newer kubelets pull again what is there, with the credentials of each
+			// pod (KubeletEnsureSecretPulledImages); older ones would not have asked.
+			if !asNobody(f) || !inCredentials(f.check.Cause) || j.said.check == nil || j.local().Evidence["present"] != "true" || j.alwaysPulls() {
+				return f
+			}
+			return f.rooted(PresentNotAuthorized, j.local().ID).doubtful("the kubelet's next attempt, if the image came to the node only after its last one")
+		}},
 		{"credentials that have run out", func(j *judge, f finding) finding {
 			if c := f.name(); c != CredentialsRejected && c != AccessForbidden && c != AccessDeniedOrMissing || f.check.Evidence["credentialExpired"] != "true" {
 				return f
