@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 )
 
@@ -104,7 +103,7 @@ func (j *judge) seenFromOneNode(v *Verdict, f finding) Fault {
 		v.WouldDecide = append(v.WouldDecide, "the same check from another node: if it fails there too, "+host+" itself is down")
 		return FaultNode
 	}
-	if f.name() == HostNotFound && j.nobodyResolves(host) && !slices.Contains(wellKnown, j.fact("reference", "domain")) {
+	if f.name() == HostNotFound && j.nobodyResolves(host) && !isPublic(j.fact("reference", "domain")) {
 		v.Confidence = Likely
 		v.WouldDecide = append(v.WouldDecide, "whether "+host+" is the name you meant, and whether it exists outside this node's resolvers")
 		return FaultConfig
@@ -119,9 +118,6 @@ func otherNode(c Cause, host string) string {
 	}
 	return "if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
 }
-
-// wellKnown are registries that exist, whatever the node's resolvers say.
-var wellKnown = []string{"docker.io", "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "mcr.microsoft.com", "public.ecr.aws", "registry.gitlab.com", "nvcr.io"}
 
 // nobodyResolves reports whether every resolver of the node was asked and says
 // that there is no such name.

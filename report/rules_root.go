@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"slices"
-	"strings"
 )
 
 // rootRule traces a finding to what led to it, or returns it as it is.
@@ -142,24 +141,32 @@ func wrongAnswer(j *judge, f finding) finding {
 	if s := stage(f.check.Cause); s != stageDial && s != stageTLS || f.check.Host == "" {
 		return f
 	}
-	host := f.check.Host
-	name := "dns/" + host
-	for _, c := range j.below("elsewhere/" + host + "/") {
+	name := "dns/" + f.check.Host
+	for _, c := range j.below("elsewhere/" + f.check.Host + "/") {
 		// Another resolver gave it, and there the registry is.
 		if c.Outcome == Pass && c.Kind == KindTLS {
 			return f.rooted(ResolverWrongAnswer, name, c.ID)
 		}
 	}
-	switch special := j.fact(name, "special"); special {
-	case "loopback", "unspecified":
-		// Sinkholes and blocking entries of a hosts file point there.
-		if !strings.HasPrefix(host, "localhost") {
-			return f.rooted(ResolverWrongAnswer, name).doubtful("the address of " + host + " by a resolver outside this node")
-		}
-	case "private", "link-local", "documentation", "shared", "benchmark":
-		if slices.Contains(wellKnown, j.fact("reference", "domain")) && j.fact("hosts/"+j.fact("reference", "domain"), "file") == "" {
-			return f.rooted(ResolverWrongAnswer, name).doubtful("the address of " + host + " by a resolver outside this node")
-		}
+	if j.nobodysAddress(f.check.Host) || stage(f.check.Cause) == stageTLS && j.odd(f.check.Host, "private", "shared") && j.fact(name, "disagree") == "true" {
+		return f.rooted(ResolverWrongAnswer, name).doubtful(fromOutside(f.check.Host))
 	}
 	return f
+}
+
+func fromOutside(host string) string {
+	return "the address of " + host + " by a resolver outside this node"
+}
+
+// nobodysAddress reports whether host resolves to an address that cannot be
+// its own: sinkholes answer with 0.0.0.0, and blocking entries of a hosts file
+// send a public name to this machine.
+func (d *evidence) nobodysAddress(host string) bool {
+	return d.fact("dns/"+host, "special") == "unspecified" || d.odd(host, "loopback", "link-local", "metadata", "documentation", "benchmarking", "multicast", "reserved")
+}
+
+// odd reports whether a public registry resolves to an address of one of these
+// kinds. A private registry may have any.
+func (d *evidence) odd(host string, kinds ...string) bool {
+	return isPublic(d.fact("reference", "domain")) && slices.Contains(kinds, d.fact("dns/"+host, "special"))
 }

@@ -127,6 +127,14 @@ func verdictRules() []verdictRule {
 		{"the way is blocked", func(j *judge) (Verdict, bool) {
 			return j.verdictIf(j.blocked, j.blocked.found())
 		}},
+		{"an address that is nobody's, which the checks do not go to", func(j *judge) (Verdict, bool) {
+			hosts := j.hosts()
+			if j.blocked.open || len(hosts) != 1 || !j.nobodysAddress(hosts[0]) {
+				return no, false
+			}
+			return Verdict{Cause: ResolverWrongAnswer, Fault: FaultNode, Confidence: Likely,
+				Because: j.because("dns/"+hosts[0], j.wordsID()), WouldDecide: []string{fromOutside(hosts[0])}}, !j.words.tells() || j.words.stage() <= stageTLS
+		}},
 		{"the disk, before anything is said", func(j *judge) (Verdict, bool) {
 			// Whatever was resolved still has to be written.
 			c := j.get("disk")

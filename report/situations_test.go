@@ -186,6 +186,10 @@ func situations() []situation {
 		{"another resolver's address has the right certificate", all(words(CertificateNameMismatch), ladder(KindTLS, CertificateNameMismatch), elsewhere(Pass)), FaultNode, ResolverWrongAnswer, Confirmed, "dns/" + host},
 		{"another resolver's address is no better", all(words(CertificateNameMismatch), ladder(KindTLS, CertificateNameMismatch), elsewhere(Fail)), FaultRegistry, CertificateNameMismatch, Confirmed, "tls/" + host + "/192.0.2.1:443"},
 		{"a sinkhole's address", all(words(ConnectionRefused), local("0"), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "unspecified"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
+		{"this machine's address for a private registry may be right", all(words(ConnectionRefused), local("0"), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "loopback"))), FaultUndetermined, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443"},
+		{"this machine's address for a public registry", of("ghcr.io", words(ConnectionRefused), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "loopback"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
+		{"the same, where the checks do not go", of("ghcr.io", words(ConnectionRefused), edited(unasked(), 0, ev("special", "loopback"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
+		{"a private address for a public registry that another resolver has elsewhere", of("quay.io", words(CertificateNameMismatch), edited(ladder(KindTLS, CertificateNameMismatch), 0, ev("special", "private", "disagree", "true"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
 		{"a private address for a private registry is no wrong answer", all(words(ConnectionRefused), local("0"), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "private"))), FaultUndetermined, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443"},
 
 		{"another authority before a public registry", all(words(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("publicRegistry", "true"))), FaultNode, TLSIntercepted, Likely, "tls/" + host + "/192.0.2.1:443"},
@@ -239,6 +243,18 @@ func edited(checks []Check, i int, e edit) []Check {
 
 func knows(resolver string) Check {
 	return check("dns/"+host+"/"+resolver, KindDNS, Pass, "")
+}
+
+// of is evidence about an image of another registry.
+func of(domain string, parts ...any) []Check {
+	out := all(parts...)
+	out[0].Evidence["domain"] = domain
+	return out
+}
+
+// unasked is a host that was not dialled for safety's sake.
+func unasked() []Check {
+	return []Check{check("dns/"+host, KindDNS, Pass, ""), check("dial/"+host+"/127.0.0.1:443", KindDial, Skipped, ""), blocked("manifest/"+host, KindManifest, "dial/"+host+"/127.0.0.1:443")}
 }
 
 func elsewhere(o Outcome) Check {
