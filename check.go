@@ -56,7 +56,7 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	fs.StringVar(&x.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default the runtime's trust store)")
 	fs.StringVar(&x.Platform, "platform", "", "os/arch[/variant] that the image must have (default this machine's)")
 	fs.StringVar(&x.DiskPath, "disk-path", "", "directory on the image file system (default what the runtime names)")
-	fs.DurationVar(&o.timeout, "timeout", 2*time.Minute, "deadline for all of it")
+	fs.DurationVar(&o.timeout, "timeout", 5*time.Second, "deadline for all of it; the test pull of a large image needs longer")
 	if code, ok := parse(fs, args, stdout); !ok {
 		return code
 	}
@@ -143,10 +143,13 @@ func (o *checkOptions) complete(images int) error {
 	}
 	x.Runtime = runtime
 	if !o.noPull {
-		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: o.timeout, MaxBytes: agent.DefaultPullMaxBytes}
+		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: max(o.timeout-wrapUp, wrapUp), MaxBytes: agent.DefaultPullMaxBytes}
 	}
 	return nil
 }
+
+// wrapUp is what a test pull leaves of the deadline for what comes after it.
+const wrapUp = 500 * time.Millisecond
 
 func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {
 	out := make([]report.Diagnosis, len(images))

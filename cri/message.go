@@ -227,7 +227,7 @@ func sceneOf(text string) scene {
 		proxy:      has("proxyconnect"),
 		token:      has("failed to authorize", "fetch oauth token", "fetch anonymous token"),
 		anonymous:  has("fetch anonymous token"),
-		copying:    has("failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob", "fetching blob"),
+		copying:    has("failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob", "fetching blob", "short read: expected", "read past expected size"),
 		sandbox:    has("failed to get sandbox image"),
 		inspect:    has("failed to inspect image"),
 		status:     statusNumber.MatchString(text),

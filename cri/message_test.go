@@ -29,6 +29,12 @@ func TestRead(t *testing.T) {
 	}{
 		// What real containerd 2.4 and 1.6 and kubelet 1.36 said in the lab.
 		{pulling + `registry.lab/app:1: not found`, TagNotFound, RepositoryNotFound},
+		{`failed to resolve image: unable to read CA cert "/etc/containerd/certs.d/registry.lab/ca.crt": open /etc/containerd/certs.d/registry.lab/ca.crt: no such file or directory`, RuntimeConfigInvalid, ""},
+		{`failed to resolve image: unable to load CA cert "/etc/containerd/certs.d/registry.lab/ca.crt"`, RuntimeConfigInvalid, ""},
+		{`failed to pull and unpack image "registry.lab/app:1": failed to copy: httpReadSeeker: read past expected size 397: failed precondition`, LayerCorrupt, ""},
+		{`failed to pull image "registry.lab/app:1": could not fetch content descriptor sha256:0123 (application/vnd.acme.bundle.v1+json) from remote: not found`, Undetermined, UnsupportedManifest},
+		{`failed to pull image "registry.lab/app:1": could not fetch content descriptor sha256:0123 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found`, LayerCorrupt, MirrorFaulty},
+		{`failed to pull image "registry.lab/app:1": short read: expected 285 bytes but got 284: unexpected EOF`, ConnectionReset, LayerCorrupt},
 		{localPull + `registry.lab/app:1: not found`, TagNotFound, AccessDeniedOrMissing},
 		{`rpc error: code = NotFound desc = ` + pulling + `registry.lab/app:1: not found`, TagNotFound, MirrorFaulty},
 		{`failed to parse image reference "registry.lab/APP:1": invalid reference format: repository name (APP) must be lowercase`, InvalidReference, ""},

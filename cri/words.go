@@ -251,10 +251,14 @@ var strong = []rule{
 	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
 		says: always(report.UnsupportedManifest)},
 	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), says: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest)},
+	// Of a media type that containerd does not know it asks for a layer.
+	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(application/vnd\.(?:docker\.image\.rootfs|docker\.container\.image|oci\.image\.(?:layer|config))`),
+		says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
+	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(`), says: always(report.Undetermined, report.UnsupportedManifest, report.LayerCorrupt, report.MirrorFaulty)},
 	{exact: regexp.MustCompile(`content at \S*/blobs/\S+ not found|could not fetch content descriptor|(?i)unknown blob|blob unknown`),
 		says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
 	{phrases: []string{"content at "}, says: always(report.Undetermined, report.TagNotFound, report.MirrorFaulty, report.LayerCorrupt, report.UnsupportedManifest)},
-	{phrases: []string{"no resolve hosts", "no pull hosts"}, says: always(report.RuntimeConfigInvalid)},
+	{phrases: []string{"no resolve hosts", "no pull hosts", "unable to read ca cert", "unable to load ca cert", "unable to read cert file", "unable to load x509 key pair"}, says: always(report.RuntimeConfigInvalid)},
 	{phrases: []string{"manifest unknown", "manifest_unknown"}, says: answered(report.TagNotFound, report.RepositoryNotFound)},
 	{exact: regexp.MustCompile(`(?i)name unknown|name_unknown|repository name not known|repository .* (does not exist in|not found)|project .* not found`),
 		says: answered(report.RepositoryNotFound, report.AccessDeniedOrMissing, report.TagNotFound)},
@@ -274,7 +278,7 @@ var strong = []rule{
 		says: always(report.TokenServiceFailed, report.MirrorFaulty, report.TLSIntercepted)},
 
 	// Content and unpacking.
-	{phrases: []string{"unexpected commit digest", "failed size validation", "unexpected commit size", "wrong diff id", "digest did not match", "digest mismatch", "filesystem layer verification failed"},
+	{phrases: []string{"unexpected commit digest", "failed size validation", "unexpected commit size", "wrong diff id", "digest did not match", "digest mismatch", "filesystem layer verification failed", "read past expected size"},
 		says: always(report.LayerCorrupt, report.ConnectionReset, report.MirrorFaulty)},
 	{phrases: []string{"invalid tar header", "invalid checksum", "magic number mismatch"}, says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
 	{exact: regexp.MustCompile(`^(gzip|flate|zlib|zstd)$`), says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},

@@ -1,6 +1,9 @@
 package report
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Diagnose draws the verdict from the checks of one image. It is a pure
 // function: the same checks give the same verdict, so saved evidence can be
@@ -85,7 +88,7 @@ func (j *judge) weigh(f finding) Verdict {
 	switch {
 	case j.words.check == nil:
 		v.Confidence = atMost(v.Confidence, Likely)
-	case j.agree(f.name()), j.agree(f.check.Cause):
+	case j.agree(f.name()), j.agree(f.check.Cause), j.agreeOnTheWayTo(f):
 		v.Because = append(v.Because, j.words.check.ID)
 		v.Confidence = atMost(v.Confidence, Confirmed)
 	case !j.words.tells(), len(j.hosts()) > 1:
@@ -117,6 +120,23 @@ func (j *judge) weigh(f finding) Verdict {
 		v.WouldDecide = append(v.WouldDecide, "what stands behind this answer: "+f.check.Summary)
 	}
 	return v
+}
+
+// agreeOnTheWayTo reports whether the words speak of the same host that the
+// registry sent the runtime to, and of the same fault there.
+func (j *judge) agreeOnTheWayTo(f finding) bool {
+	inner := j.inner(f)
+	if inner == "" || j.words.check == nil || !j.agree(inner) {
+		return false
+	}
+	step := j.words.check.Evidence["step"]
+	return f.name() == TokenServiceFailed && step == "token" || f.name() == BlobHostUnreachable && step == "blob"
+}
+
+// inner is what was wrong at a host that the registry sends the runtime to;
+// empty if it answered.
+func (j *judge) inner(f finding) Cause {
+	return Cause(cmp.Or(f.check.Evidence["innerCause"], j.fact(f.check.BlockedBy, "innerCause")))
 }
 
 // atMost lowers have to limit; the empty word is the highest.

@@ -70,8 +70,7 @@ func actingRules() []actingRule {
 // otherHost decides about a host that the registry sends the runtime to: who
 // must act follows what was wrong there.
 func (j *judge) otherHost(v *Verdict, f finding) Fault {
-	token := j.get(f.check.BlockedBy)
-	inner := Cause(cmp.Or(f.check.Evidence["innerCause"], token.Evidence["innerCause"]))
+	inner := j.inner(f)
 	if inner == "" {
 		return f.name().DefaultFault() // it answered, and wrongly
 	}
@@ -82,7 +81,7 @@ func (j *judge) otherHost(v *Verdict, f finding) Fault {
 	case CertificateUntrusted, ResolverFailed, ResolverUnreachable:
 		return FaultNode
 	}
-	host := cmp.Or(f.check.Evidence["blobHost"], token.Evidence["realmHost"], f.check.Host)
+	host := cmp.Or(f.check.Evidence["blobHost"], j.fact(f.check.BlockedBy, "realmHost"), f.check.Host)
 	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
 	return FaultUndetermined
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -156,7 +157,7 @@ func verdictRules() []verdictRule {
 		{"a mirror that swallows the pull", func(j *judge) (Verdict, bool) {
 			// The runtime waits far longer for each of its requests to a mirror
 			// than these checks do, before it turns to the next host.
-			if !j.blocked.open || !(j.creating() || j.words.cause == PullTimedOut || j.words.cause == ConnectionTimeout) {
+			if !j.blocked.open || !(j.creating() || j.words.cause == PullTimedOut || j.words.cause == ConnectionTimeout || j.pullDidNotEnd()) {
 				return no, false
 			}
 			for _, c := range j.blocked.others {
@@ -174,6 +175,19 @@ func verdictRules() []verdictRule {
 			}
 			f := finding{check: c, because: append([]string{"queue"}, j.blocked.goals...)}
 			return j.weigh(f.doubtful("the end of the other pull")), true
+		}},
+		{"a pull that does not end", func(j *judge) (Verdict, bool) {
+			if !j.blocked.open || !j.pullDidNotEnd() || j.words.tells() {
+				return no, false
+			}
+			v := Verdict{Cause: PullTimedOut, Fault: PullTimedOut.DefaultFault(), Confidence: Likely, Because: append([]string{"pull"}, j.blocked.goals...),
+				WouldDecide: []string{"how fast the layers come from there to another node"}}
+			if !j.slowPull() {
+				v.Cause, v.Fault, v.Confidence = Undetermined, FaultUndetermined, Uncertain
+				v.Summary = "every check from this node passes, and " + j.get("pull").Summary + ": slow perhaps, or stalled"
+				v.WouldDecide = []string{"a test pull that is given more time"}
+			}
+			return v, true
 		}},
 		{"words that every check contradicts", func(j *judge) (Verdict, bool) {
 			w := j.words
@@ -207,6 +221,23 @@ func verdictRules() []verdictRule {
 			return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: j.blocked.goals}, j.blocked.open
 		}},
 	}
+}
+
+// pullDidNotEnd reports whether the test pull was stopped by its own deadline.
+func (d *evidence) pullDidNotEnd() bool { return d.fact("pull", "timedOut") == "true" }
+
+// slowPull reports whether an image that small should have come in the time
+// that the test pull had, on any line that is of use to a cluster.
+func (j *judge) slowPull() bool {
+	const slowest = 128 << 10 // bytes a second
+	seconds, err := strconv.ParseFloat(j.fact("pull", "seconds"), 64)
+	for _, id := range j.blocked.goals {
+		_, host, _ := strings.Cut(id, "/")
+		if size, bad := strconv.ParseFloat(j.fact("image/"+host, "size"), 64); bad == nil && err == nil {
+			return size < slowest*seconds
+		}
+	}
+	return false
 }
 
 // verdictIf weighs a finding if it counts.

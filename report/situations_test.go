@@ -215,6 +215,11 @@ func situations() []situation {
 		{"a black hole of a mirror before a good upstream", all(check("pod", KindPod, Pass, "", ev("creating", "true")), at(mirror, ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), at(host, ladder("", ""))), FaultNode, MirrorFaulty, Likely, "dial/" + mirror},
 		{"a refusing mirror before a good upstream", all(at(mirror, ladder(KindDial, ConnectionRefused)), at(host, ladder("", "")), check("pull", KindPull, Pass, "")), FaultNone, Healthy, Confirmed, "pull"},
 
+		{"a token service whose name the runtime cannot resolve either", all(with(words(HostNotFound), ev("step", "token")), ladder(KindManifest, TokenServiceFailed, ev("innerCause", "HostNotFound"))), FaultUndetermined, TokenServiceFailed, Likely, "manifest/" + host},
+		{"layers that nobody answers for", all(with(words(ConnectionRefused), ev("step", "blob")), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionRefused"))), FaultUndetermined, BlobHostUnreachable, Likely, "blob/" + host},
+		{"a small image that does not come", all(edited(ladder("", ""), 5, ev("size", "4096")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultNode, PullTimedOut, Likely, "pull"},
+		{"a large image that has not come yet", all(edited(ladder("", ""), 5, ev("size", "400000000")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultUndetermined, Undetermined, Uncertain, "pull"},
+		{"a mirror that holds up the test pull", all(at(mirror, ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), at(host, ladder("", "")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultNode, MirrorFaulty, Likely, "dial/" + mirror},
 		{"layers on a host that is out of reach", all(words(ConnectionTimeout, BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionTimeout", "deadline", "true"))), FaultUndetermined, BlobHostUnreachable, Likely, "blob/" + host},
 		{"the layers' host answers now", all(words(BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Pass, "")), FaultUndetermined, Undetermined, Uncertain, "pod"},
 	}
@@ -239,6 +244,11 @@ func at(h string, checks []Check) []Check {
 func edited(checks []Check, i int, e edit) []Check {
 	e(&checks[i])
 	return checks
+}
+
+func with(c Check, e edit) Check {
+	e(&c)
+	return c
 }
 
 func knows(resolver string) Check {
