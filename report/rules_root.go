@@ -37,6 +37,12 @@ func rootRules() []rootRule {
 			}
 			return f.doubtful()
 		}},
+		{"forbidden to nobody in particular", func(j *judge, f finding) finding {
+			if f.name() != AccessForbidden || j.fact("manifest/"+f.check.Host, "anonymous") != "true" {
+				return f
+			}
+			return f.rooted(AccessDeniedOrMissing)
+		}},
 		{"an image on the node that this pod may not use", func(j *judge, f finding) finding {
 			// Newer kubelets pull again what is there, with the credentials of each
 			// pod (KubeletEnsureSecretPulledImages); older ones would not have asked.

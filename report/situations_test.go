@@ -220,6 +220,7 @@ func situations() []situation {
 		{"a small image that does not come", all(edited(ladder("", ""), 5, ev("size", "4096")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultNode, PullTimedOut, Likely, "pull"},
 		{"a large image that has not come yet", all(edited(ladder("", ""), 5, ev("size", "400000000")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultUndetermined, Undetermined, Uncertain, "pull"},
 		{"a mirror that holds up the test pull", all(at(mirror, ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), at(host, ladder("", "")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultNode, MirrorFaulty, Likely, "dial/" + mirror},
+		{"layers that nobody may have without credentials", all(words(AccessForbidden), edited(ladder("", ""), 4, ev("anonymous", "true")), check("blob/"+host, KindBlob, Fail, AccessForbidden)), FaultConfig, AccessDeniedOrMissing, Confirmed, "blob/" + host},
 		{"layers on a host that is out of reach", all(words(ConnectionTimeout, BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionTimeout", "deadline", "true"))), FaultUndetermined, BlobHostUnreachable, Likely, "blob/" + host},
 		{"the layers' host answers now", all(words(BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Pass, "")), FaultUndetermined, Undetermined, Uncertain, "pod"},
 	}
