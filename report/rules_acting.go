@@ -18,6 +18,9 @@ func actingRules() []actingRule {
 		{"a name that another resolver of the node knows is the node's", func(j *judge, v *Verdict, f finding) (Fault, bool) {
 			return FaultNode, f.name() == HostNotFound && len(j.resolversThatKnow(f.check.Host)) > 0
 		}},
+		{"a node that asks no DNS at all", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
+			return FaultNode, f.name() == HostNotFound && j.fact("dns/"+f.check.Host, "nsswitch") == "files"
+		}},
 		{"a host that one node does not reach", func(j *judge, v *Verdict, f finding) (Fault, bool) {
 			switch f.name() {
 			case HostNotFound, ConnectionRefused, ConnectionTimeout:

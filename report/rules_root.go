@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // rootRule traces a finding to what led to it, or returns it as it is.
@@ -36,6 +37,12 @@ func rootRules() []rootRule {
 				f.cause = j.words.cause
 			}
 			return f.doubtful()
+		}},
+		{"a web page in the place of a registry", func(j *judge, f finding) finding {
+			if f.check.Kind != KindManifest || !strings.HasPrefix(f.check.Evidence["contentType"], "text/html") || j.get("registry/"+f.check.Host).Outcome == Pass {
+				return f
+			}
+			return f.rooted(Undetermined).doubtful("whether " + f.check.Host + " is a registry at all: it shows web pages")
 		}},
 		{"forbidden to nobody in particular", func(j *judge, f finding) finding {
 			if f.name() != AccessForbidden || j.fact("manifest/"+f.check.Host, "anonymous") != "true" {

@@ -176,6 +176,25 @@ func verdictRules() []verdictRule {
 			f := finding{check: c, because: append([]string{"queue"}, j.blocked.goals...)}
 			return j.weigh(f.doubtful("the end of the other pull")), true
 		}},
+		{"no room for the test pull", func(j *judge) (Verdict, bool) {
+			c := j.get("disk")
+			if c.Outcome != Fail || j.fact("pull", "skipped") != "noSpace" || j.words.tells() {
+				return no, false
+			}
+			return j.weigh(finding{check: c, because: []string{"disk", "pull"}}.doubtful("the runtime's own pull")), true
+		}},
+		{"spoilt on the way through a mirror", func(j *judge) (Verdict, bool) {
+			hosts := j.hosts()
+			if !j.blocked.open || len(hosts) < 2 || j.words.check == nil || j.words.stage() != stageBlob || j.words.cause == PullTimedOut || j.words.cause == BlobHostUnreachable {
+				return no, false
+			}
+			used, upstream := j.get("manifest/"+j.used()), j.get("manifest/"+hosts[len(hosts)-1])
+			if used.Host == upstream.Host || upstream.Outcome != Pass {
+				return no, false
+			}
+			return Verdict{Cause: MirrorFaulty, Fault: MirrorFaulty.DefaultFault(), Confidence: Likely, Because: []string{used.ID, j.words.check.ID, upstream.ID},
+				WouldDecide: []string{"a pull without this mirror: " + upstream.Host + " has the image too"}}, true
+		}},
 		{"a pull that does not end", func(j *judge) (Verdict, bool) {
 			if !j.blocked.open || !j.pullDidNotEnd() || j.words.tells() {
 				return no, false
@@ -218,7 +237,8 @@ func verdictRules() []verdictRule {
 			}, true
 		}},
 		{"everything passes", func(j *judge) (Verdict, bool) {
-			return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: j.blocked.goals}, j.blocked.open
+			r := j.get("runtime")
+			return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: j.blocked.goals}, j.blocked.open && r.Outcome != Error
 		}},
 	}
 }
@@ -231,13 +251,18 @@ func (d *evidence) pullDidNotEnd() bool { return d.fact("pull", "timedOut") == "
 func (j *judge) slowPull() bool {
 	const slowest = 128 << 10 // bytes a second
 	seconds, err := strconv.ParseFloat(j.fact("pull", "seconds"), 64)
-	for _, id := range j.blocked.goals {
-		_, host, _ := strings.Cut(id, "/")
-		if size, bad := strconv.ParseFloat(j.fact("image/"+host, "size"), 64); bad == nil && err == nil {
-			return size < slowest*seconds
-		}
+	size, bad := strconv.ParseFloat(j.fact("image/"+j.used(), "size"), 64)
+	return err == nil && bad == nil && size < slowest*seconds
+}
+
+// used is the host that the runtime would take the image from; empty if there
+// is none.
+func (j *judge) used() string {
+	if !j.blocked.open {
+		return ""
 	}
-	return false
+	_, host, _ := strings.Cut(j.blocked.goals[0], "/")
+	return host
 }
 
 // verdictIf weighs a finding if it counts.

@@ -221,6 +221,12 @@ func situations() []situation {
 		{"a large image that has not come yet", all(edited(ladder("", ""), 5, ev("size", "400000000")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultUndetermined, Undetermined, Uncertain, "pull"},
 		{"a mirror that holds up the test pull", all(at(mirror, ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), at(host, ladder("", "")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultNode, MirrorFaulty, Likely, "dial/" + mirror},
 		{"layers that nobody may have without credentials", all(words(AccessForbidden), edited(ladder("", ""), 4, ev("anonymous", "true")), check("blob/"+host, KindBlob, Fail, AccessForbidden)), FaultConfig, AccessDeniedOrMissing, Confirmed, "blob/" + host},
+		{"a host that shows web pages", all(edited(edited(ladder(KindManifest, TagNotFound, ev("contentType", "text/html; charset=utf-8")), 3, func(c *Check) { c.Outcome = Unknown }), 3, ev("contentType", "text/html"))), FaultUndetermined, Undetermined, Uncertain, "manifest/" + host},
+		{"a node that asks no DNS", all(words(HostNotFound), edited(ladder(KindDNS, HostNotFound), 0, ev("nsswitch", "files"))), FaultNode, HostNotFound, Confirmed, "dns/" + host},
+		{"no room for the image", all(ladder("", ""), check("disk", KindDisk, Fail, DiskFull, ev("need", "1")), check("pull", KindPull, Skipped, "", ev("skipped", "noSpace"))), FaultNode, DiskFull, Likely, "disk"},
+		{"layers spoilt by a mirror", all(at(mirror, ladder("", "")), at(host, ladder("", "")), check("pull", KindPull, Fail, LayerCorrupt, ev("step", "blob"))), FaultNode, MirrorFaulty, Likely, "manifest/" + mirror},
+		{"layers spoilt with no mirror between", all(ladder("", ""), check("pull", KindPull, Fail, LayerCorrupt, ev("step", "blob"))), FaultRegistry, LayerCorrupt, Likely, "pull"},
+		{"a runtime that does not say how it is", all(ladder("", ""), check("runtime", KindRuntime, Error, "")), FaultUndetermined, Undetermined, Uncertain, ""},
 		{"layers on a host that is out of reach", all(words(ConnectionTimeout, BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionTimeout", "deadline", "true"))), FaultUndetermined, BlobHostUnreachable, Likely, "blob/" + host},
 		{"the layers' host answers now", all(words(BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Pass, "")), FaultUndetermined, Undetermined, Uncertain, "pod"},
 	}
