@@ -142,6 +142,7 @@ func (n *node) run(image string, mounts ...*runtimeapi.Mount) {
 	n.pods++
 	pod := &runtimeapi.PodSandboxConfig{
 		Metadata: &runtimeapi.PodSandboxMetadata{Name: fmt.Sprintf("pod-%d", n.pods), Namespace: "default", Uid: "1"},
+		Labels:   map[string]string{podUIDLabel: fmt.Sprintf("uid-%d", n.pods)},
 		Linux: &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
 			NamespaceOptions: &runtimeapi.NamespaceOption{Network: runtimeapi.NamespaceMode_NODE},
 		}},
@@ -239,6 +240,13 @@ func (r *registryServer) hold() (resume func()) {
 		r.stall = nil
 		close(gate)
 	})
+}
+
+// through lets later requests pass; those that stall go on stalling.
+func (r *registryServer) through() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stall = nil
 }
 
 func (r *registryServer) answer(f func(*http.Request) int) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/distribution/reference"
@@ -26,6 +25,13 @@ const (
 
 	spacePoll  = 200 * time.Millisecond // how often free space is looked at during a pull
 	maxPullMsg = 512                    // bytes of the runtime's message kept as evidence
+
+	// inventoryIn bounds the questions before a pull: what the runtime has.
+	inventoryIn = 3 * time.Second
+
+	// telling is the least image, in bytes, whose pull says how fast layers
+	// come: a smaller one is mostly round trips.
+	telling = 1 << 20
 )
 
 // Why a test pull was not made: evidence "skipped".
@@ -60,8 +66,7 @@ type Puller struct {
 	// four seconds.
 	Deadline time.Duration
 
-	once sync.Once
-	slot chan struct{} // holds one token while a pull is under way
+	slot slot
 }
 
 // PullRequest is one test pull.
@@ -75,6 +80,11 @@ type PullRequest struct {
 	// Wait is how long this pull may wait for another one to end; 0 is as long
 	// as the context lasts.
 	Wait time.Duration
+
+	// Yields: this pull has poor prospects, its way may be blocked. It stops for
+	// one that has better, so that what hangs does not keep the others from
+	// their turn.
+	Yields bool
 }
 
 // Why a pull was stopped: evidence "stopped".
@@ -82,6 +92,7 @@ var (
 	errDeadline = errors.New("deadline")
 	errNoSpace  = errors.New(skipNoSpace)
 	errTooBig   = errors.New(skipTooBig)
+	errYielded  = errors.New("yielded")
 )
 
 // Pull makes one test pull: the check "pull".
@@ -116,20 +127,23 @@ func (p *Puller) pull(ctx context.Context, req PullRequest, k *report.Check) {
 		skip(k, skipTooBig, fmt.Sprintf("not test-pulled: %s is over the cap of %s", size(req.Bytes), size(p.MaxBytes)))
 		return
 	}
-	unlock, err := p.lock(ctx, req.Wait)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	unlock, err := p.slot.take(ctx, req.Wait, req.Yields, func() { stop(errYielded) })
 	if err != nil {
 		skip(k, skipBusy, "not test-pulled: another test pull was under way")
 		return
 	}
 	defer unlock()
 
-	before, err := p.Client.Images(ctx)
-	if err == nil {
-		var present bool
-		if _, present, err = p.Client.ImageStatus(ctx, req.Image); present {
-			skip(k, skipPresent, "not test-pulled: the image is on the node, and pulling would move its tag")
-			return
-		}
+	before, present, err := p.inventory(ctx, req.Image)
+	if present {
+		skip(k, skipPresent, "not test-pulled: the image is on the node, and pulling would move its tag")
+		return
+	}
+	if errors.Is(context.Cause(ctx), errYielded) {
+		skip(k, skipBusy, "not test-pulled: another test pull had better prospects")
+		return
 	}
 	if err != nil {
 		k.Evidence["code"] = status.Code(err).String()
@@ -170,20 +184,16 @@ func skip(k *report.Check, why, summary string) {
 	k.Evidence["skipped"] = why
 }
 
-// lock waits for its turn, or until ctx is done or the wait was too long.
-func (p *Puller) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
-	if wait > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, wait)
-		defer cancel()
+// inventory is what the runtime has before the pull, and whether the image is
+// part of it.
+func (p *Puller) inventory(ctx context.Context, image string) (all []Image, present bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, inventoryIn)
+	defer cancel()
+	if all, err = p.Client.Images(ctx); err != nil {
+		return nil, false, err
 	}
-	p.once.Do(func() { p.slot = make(chan struct{}, 1) })
-	select {
-	case p.slot <- struct{}{}:
-		return func() { <-p.slot }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	_, present, err = p.Client.ImageStatus(ctx, image)
+	return all, present, err
 }
 
 func (p *Puller) deadline() time.Duration {
@@ -237,7 +247,7 @@ func (p *Puller) run(ctx context.Context, req PullRequest, free uint64) result {
 	// travel to the runtime, and its answer could not be told from ours.
 	pulling, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	defer context.AfterFunc(ctx, func() { stop(ctx.Err()) })()
+	defer context.AfterFunc(ctx, func() { stop(context.Cause(ctx)) })()
 	timer := time.AfterFunc(p.deadline(), func() { stop(errDeadline) })
 	defer timer.Stop()
 	watched := make(chan struct{})
@@ -348,6 +358,9 @@ func (r result) tellStopped(k *report.Check) {
 	case errors.Is(r.stopped, errTooBig):
 		k.Evidence["stopped"] = skipTooBig
 		k.Summary = "stopped the pull after " + duration(r.took) + ": more was written than the size cap allows"
+	case errors.Is(r.stopped, errYielded):
+		k.Evidence["stopped"] = "yielded"
+		k.Summary = "stopped the pull after " + duration(r.took) + " to let one with better prospects have its turn"
 	default:
 		k.Evidence["stopped"] = "cancelled"
 		k.Summary = "gave up on the pull after " + duration(r.took) + ": cancelled"
@@ -368,6 +381,9 @@ func (r result) tellCleanUp(k *report.Check, img Image, s Settled) {
 		k.Evidence["imageID"] = clean(img.ID, 128)
 		k.Evidence["bytes"] = strconv.FormatInt(img.Size, 10)
 		k.Summary += " (" + size(img.Size) + ")"
+		if r.took > 0 && img.Size >= telling {
+			k.Evidence["throughput"] = strconv.FormatInt(int64(float64(img.Size)/r.took.Seconds()), 10)
+		}
 	}
 	switch {
 	case s.Removed:

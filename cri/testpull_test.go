@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -314,6 +315,43 @@ func TestPull(t *testing.T) {
 		want(t, p.Pull(ctx, PullRequest{Image: image, Failing: true}), report.Skipped, map[string]string{"skipped": "busy"})
 		resume()
 		want(t, <-first, report.Pass, map[string]string{"removed": "true"})
+	})
+
+	t.Run("what hangs makes way", func(t *testing.T) {
+		p := newPuller(n, t.TempDir())
+		hangs, good := reg.push("hangs:1", file("hangs")), reg.push("makesway:1", file("makes way"))
+		resume := reg.hold()
+		defer resume()
+		reg.drain()
+		first := make(chan report.Check)
+		go func() {
+			first <- p.Pull(context.WithoutCancel(t.Context()), PullRequest{Image: hangs, Failing: true, Yields: true})
+		}()
+		<-reg.stalled
+		reg.through()
+		want(t, p.Pull(t.Context(), PullRequest{Image: good, Failing: true, Wait: 10 * time.Second}), report.Pass, map[string]string{"removed": "true"})
+		k := <-first
+		want(t, k, report.Error, map[string]string{"stopped": "yielded"})
+		if k.Cause != "" {
+			t.Errorf("our own stop has no cause: %+v", k)
+		}
+	})
+
+	t.Run("says how fast it was", func(t *testing.T) {
+		large := make([]byte, 3<<20)
+		for i := range large {
+			large[i] = byte(i * i >> 7)
+		}
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: reg.push("large:1", map[string][]byte{"file": large}), Failing: true})
+		rate, err := strconv.ParseFloat(k.Evidence["throughput"], 64)
+		bytes, err2 := strconv.ParseFloat(k.Evidence["bytes"], 64)
+		seconds, err3 := strconv.ParseFloat(k.Evidence["seconds"], 64)
+		if errors.Join(err, err2, err3) != nil || rate < 0.9*bytes/(seconds+0.001) || rate > 1.1*bytes/max(seconds-0.001, 0.001) {
+			t.Errorf("got %+v", k)
+		}
+		if k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: reg.push("little:1", file("little")), Failing: true}); k.Evidence["throughput"] != "" {
+			t.Errorf("a few bytes tell how fast layers come: %+v", k)
+		}
 	})
 
 	t.Run("pullprobe is killed", func(t *testing.T) {

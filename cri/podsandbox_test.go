@@ -1,0 +1,38 @@
+package cri
+
+import (
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// A pod has a sandbox from when it stands until it is stopped, and no other
+// pod's.
+func TestReadySandbox(t *testing.T) {
+	reg := startRegistry(t)
+	pause := reg.push("pause:1", map[string][]byte{"pause": pauseBinary(t)})
+	n := startNode(t, pause)
+	n.pull(pause)
+	before := time.Now().Add(-time.Second)
+	n.run(pause) // uid-1
+	since, ok, err := n.ReadySandbox(t.Context(), "uid-1")
+	if err != nil || !ok || since.Before(before) || since.After(time.Now().Add(time.Second)) {
+		t.Errorf("since %v, %v, %v", since, ok, err)
+	}
+	if _, ok, err := n.ReadySandbox(t.Context(), "uid-2"); ok || err != nil {
+		t.Errorf("another pod's sandbox: %v, %v", ok, err)
+	}
+	list, err := n.runtime.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list.GetItems() {
+		if _, err := n.runtime.StopPodSandbox(t.Context(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: s.GetId()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok, err := n.ReadySandbox(t.Context(), "uid-1"); ok || err != nil {
+		t.Errorf("a stopped sandbox: %v, %v", ok, err)
+	}
+}
