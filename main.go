@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 
+	"k8s.io/klog/v2"
+
 	"github.com/pullprobe/pullprobe/agent"
 )
 
@@ -82,6 +84,7 @@ func runAgent(ctx context.Context, args []string, getenv func(string) string, st
 	}
 	opts.Version = version
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: opts.LogLevel}))
+	klog.SetSlogLogger(log.With("component", "client-go")) // of the whole process
 	a, err := agent.New(opts, log)
 	if err != nil {
 		fmt.Fprintln(stderr, "pullprobe agent:", err)

@@ -42,6 +42,8 @@ type Examiner struct {
 
 	mu        sync.Mutex
 	notBefore map[string]time.Time // by the registry's name, after a 429
+	rates     rates
+	disks     chore
 }
 
 // How long the parts of an examination may take.
@@ -138,12 +140,12 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		ladder = node.Registry(quick, ref, probes.Target{Image: s.Image, Credentials: forProbes(matched), Platform: e.Platform})
 		e.remember(ref.Domain, ladder)
 	}()
-	var size int64
+	ask := pullAsk{yields: true} // what takes so long may be blocked
 	wait := time.NewTimer(headStart)
 	defer wait.Stop()
 	select {
 	case <-climbed:
-		size = sizeOf(ladder)
+		ask = pullAsk{size: sizeOf(ladder)}
 	case <-wait.C:
 	}
 
@@ -151,7 +153,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	defer cancelPull()
 	pulled := make(chan report.Check, 1)
 	go func() {
-		pulled <- e.pull(pullCtx, s, ref, forRuntime(matched), size, runtime)
+		pulled <- e.pull(pullCtx, s, ref, forRuntime(matched), ask, runtime)
 	}()
 	<-climbed
 	clear := reachable(ladder)
@@ -166,11 +168,15 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	case pull = <-pulled:
 	case <-quick.Done():
 		if clear && early != nil {
-			early(Examination{Checks: build(ladder, stillPulling()), Redactor: redactor})
+			early(Examination{Checks: build(ladder, e.rates.estimate(stillPulling(), ref.Domain, sizeOf(ladder))), Redactor: redactor})
 		}
 		pull = <-pulled
 	}
 	e.remember(ref.Domain, []report.Check{pull})
+	e.rates.learn(ref.Domain, pull)
+	if !s.Failing {
+		pull = e.rates.estimate(pull, ref.Domain, sizeOf(ladder)) // of the kubelet's own
+	}
 	return Examination{Checks: build(ladder, pull), Final: true, Redactor: redactor}
 }
 
@@ -186,17 +192,6 @@ func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
 		return report.Check{ID: "runtime", Kind: report.KindRuntime, Outcome: report.Skipped, Summary: "no runtime endpoint is known: name one with --runtime-endpoint"}
 	}
 	return e.Runtime.Status(ctx)
-}
-
-// Present reports whether the runtime has the image already.
-func (e *Examiner) Present(ctx context.Context, image string) (bool, error) {
-	if e.Runtime == nil {
-		return false, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a hung runtime must not hang a worker
-	defer cancel()
-	_, ok, err := e.Runtime.ImageStatus(ctx, image)
-	return ok, err
 }
 
 // localImages says which images of the same registry are already here: a node
@@ -322,7 +317,16 @@ func (e *Examiner) diskCheck(v vantage, compressed int64) report.Check {
 			Summary: v.diskName + " cannot be reached from here: " + err.Error(),
 		}
 	}
-	return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(compressed) * unpacked})
+	c, ok := within(&e.disks, func() report.Check {
+		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(compressed) * unpacked})
+	})
+	if !ok {
+		return report.Check{
+			ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Error, Evidence: map[string]string{"deadline": "true"},
+			Summary: v.diskName + " did not answer within " + choreIn.String(),
+		}
+	}
+	return c
 }
 
 // hostPath is where a path of the node is reachable from here.
@@ -353,16 +357,32 @@ func (e *Examiner) Space() (free, reserve uint64, err error) {
 			return 0, 0, err
 		}
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return 0, 0, &fs.PathError{Op: "statfs", Path: name, Err: err}
+	type answer struct {
+		unix.Statfs_t
+		err error
+	}
+	st, ok := within(&e.disks, func() (a answer) {
+		a.err = unix.Statfs(path, &a.Statfs_t)
+		return a
+	})
+	if !ok {
+		st.err = os.ErrDeadlineExceeded
+	}
+	if st.err != nil {
+		return 0, 0, &fs.PathError{Op: "statfs", Path: name, Err: st.err}
 	}
 	block := uint64(st.Bsize)
 	return st.Bavail * block, max(st.Blocks*block/20, 64<<20), nil
 }
 
+// pullAsk is what a test pull hangs on beside its subject.
+type pullAsk struct {
+	size   int64 // compressed; 0: not known
+	yields bool  // it makes way for pulls with better prospects
+}
+
 // pull asks the runtime to pull, if the rules allow it.
-func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []cri.Auth, size int64, runtime report.Check) report.Check {
+func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []cri.Auth, ask pullAsk, runtime report.Check) report.Check {
 	c := report.Check{ID: "pull", Kind: report.KindPull, Target: ref.String(), Outcome: report.Skipped}
 	switch {
 	case e.Puller == nil:
@@ -377,8 +397,8 @@ func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []
 		return c
 	}
 	return e.Puller.Pull(ctx, cri.PullRequest{
-		Image: ref.String(), Auths: auths, Bytes: size, Failing: s.Failing, NotBefore: e.notBeforeFor(ref.Domain),
-		Wait: turn,
+		Image: ref.String(), Auths: auths, Bytes: ask.size, Failing: s.Failing, NotBefore: e.notBeforeFor(ref.Domain),
+		Wait: turn, Yields: ask.yields,
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -142,8 +141,18 @@ func (k *kube) apply(ctx context.Context, cm configMap) error {
 		Param("fieldManager", fieldManager).Param("force", "true").Body(body).Do(ctx).Error()
 }
 
+// configMapData reads one key of a ConfigMap.
+func (k *kube) configMapData(ctx context.Context, namespace, name, key string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var cm corev1.ConfigMap
+	err := k.client.Get().Namespace(namespace).Resource("configmaps").Name(name).Do(ctx).Into(&cm)
+	return cm.Data[key], err
+}
+
 // event is one Event on a pod.
 type event struct {
+	Name           string // the same for every attempt to write it
 	Namespace, Pod string
 	UID            types.UID
 	Container      string
@@ -153,12 +162,6 @@ type event struct {
 	Time           time.Time
 
 	tries int // how often it was refused
-}
-
-// same reports whether two are the same Event, however often it was tried.
-func (e event) same(o event) bool {
-	e.tries, o.tries = 0, 0
-	return e == o
 }
 
 // maxEvent is the longest Event message that the API takes in events.k8s.io
@@ -176,7 +179,7 @@ func (k *kube) createEvent(ctx context.Context, node string, e event) error {
 	at := metav1.NewTime(e.Time)
 	obj := corev1.Event{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
-		ObjectMeta: metav1.ObjectMeta{GenerateName: eventPrefix(e.Pod), Namespace: e.Namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: e.Name, Namespace: e.Namespace},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Pod", Namespace: e.Namespace, Name: e.Pod, UID: e.UID,
 		},
@@ -189,15 +192,6 @@ func (k *kube) createEvent(ctx context.Context, node string, e event) error {
 		ReportingInstance:   reportingInstance(node),
 	}
 	return k.client.Post().Namespace(e.Namespace).Resource("events").Body(&obj).Do(ctx).Error()
-}
-
-// eventPrefix leaves room for the suffix that the API server generates.
-func eventPrefix(pod string) string {
-	const longest = 253 - len(".") - 10
-	if len(pod) > longest {
-		pod = strings.TrimRight(pod[:longest], ".-")
-	}
-	return pod + "."
 }
 
 // reportingInstance is the node's name, cut to the 128 characters that

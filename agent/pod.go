@@ -20,6 +20,7 @@ type pod struct {
 	Asked           string   // value of the probe annotation; empty: nobody asks
 	Agent           bool     // one of pullprobe's own pods
 	Created         time.Time
+	SandboxReady    time.Time // when its sandbox stood, as the kubelet says; zero: it has not said so
 	Phase           corev1.PodPhase
 	Deleting        bool
 	Containers      []container
@@ -34,6 +35,12 @@ type container struct {
 	Reason  string   // of the waiting state; empty when it does not wait
 	Message string
 	Started bool // runs, or ran
+
+	// The kubelet comes to a container when the init containers before it are
+	// done, and that was at After; zero: there are none.
+	Turn      bool
+	After     time.Time
+	Ephemeral bool // added to a pod that runs: After is when it was first seen
 }
 
 func (p pod) String() string { return p.Namespace + "/" + p.Name }
@@ -59,6 +66,16 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 	if p.Status.StartTime != nil {
 		out.Created = p.Status.StartTime.Time // when the kubelet took it on
 	}
+	initialized := false
+	for _, c := range p.Status.Conditions {
+		switch {
+		case c.Status != corev1.ConditionTrue:
+		case c.Type == corev1.PodReadyToStartContainers:
+			out.SandboxReady = c.LastTransitionTime.Time
+		case c.Type == corev1.PodInitialized:
+			initialized = true
+		}
+	}
 	for _, s := range p.Spec.ImagePullSecrets {
 		if s.Name != "" && !slices.Contains(out.PullSecrets, s.Name) {
 			out.PullSecrets = append(out.PullSecrets, s.Name)
@@ -76,7 +93,7 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 			statuses[s.Name] = s
 		}
 	}
-	add := func(name, image string, policy corev1.PullPolicy, mounts []corev1.VolumeMount) {
+	add := func(name, image string, policy corev1.PullPolicy, mounts []corev1.VolumeMount) *container {
 		c := container{Name: name, Image: image, Policy: policy}
 		for _, m := range mounts {
 			if ref := imageVolumes[m.Name]; ref != "" {
@@ -89,17 +106,40 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 		}
 		c.Started = s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
 		out.Containers = append(out.Containers, c)
+		return &out.Containers[len(out.Containers)-1]
 	}
+	turn, after := true, time.Time{}
 	for _, c := range p.Spec.InitContainers {
-		add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+		added := add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+		added.Turn, added.After = turn, after
+		sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		done, at := initDone(statuses[c.Name], sidecar)
+		turn = turn && done
+		if at.After(after) {
+			after = at
+		}
 	}
 	for _, c := range p.Spec.Containers {
-		add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+		added := add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+		added.Turn, added.After = turn || initialized, after
 	}
 	for _, c := range p.Spec.EphemeralContainers {
-		add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+		added := add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
+		added.Turn, added.Ephemeral = true, true
 	}
 	return out
+}
+
+// initDone reports whether the kubelet goes on to the next container after this
+// init container, and since when. A sidecar is one that keeps running.
+func initDone(s corev1.ContainerStatus, sidecar bool) (bool, time.Time) {
+	switch {
+	case sidecar && s.State.Running != nil && s.Started != nil && *s.Started:
+		return true, s.State.Running.StartedAt.Time
+	case !sidecar && s.State.Terminated != nil && s.State.Terminated.ExitCode == 0:
+		return true, s.State.Terminated.FinishedAt.Time
+	}
+	return false, time.Time{}
 }
 
 // asked is the value that asks for a probe. Both annotations together are one
@@ -128,7 +168,17 @@ type wait struct {
 	Failing   bool // the kubelet says that the pull fails here
 	Creating  bool // nothing has failed yet, but nothing has come either
 	Started   bool // the container got past its image
+
+	Since   time.Time // when the kubelet came to the container, as far as the pod tells
+	Sandbox string    // whether the pod's sandbox stands: one of the words below, or empty where it does not matter
 }
+
+// Whether a pod has a sandbox: evidence "sandbox" of the pod check.
+const (
+	sandboxReady   = "ready"
+	sandboxAbsent  = "absent" // the pod waits for a volume, the network or the sandbox's image
+	sandboxUnknown = "unknown"
+)
 
 // pastImage reports whether the container waits for something that comes after
 // its image: every reason of the kubelet's but those of a container that is
@@ -152,32 +202,60 @@ func (c container) pullFails() bool {
 	return slices.Contains(pullFailures, c.Reason) || strings.Contains(c.Reason, " ") && !c.Started
 }
 
-// patience is how long a container may be created before its image is looked
-// at although nothing has failed.
+// patience is how long the kubelet may be at a container before its image is
+// looked at although nothing has failed.
 const patience = 10 * time.Second
 
-// waits lists what the pod waits for at a time: images whose pull fails, and
-// those of containers that have been "creating" for longer than patience.
-// Whether the latter's image is really absent only the runtime can tell.
-// Pods on their way out wait for nothing.
+// begins reports whether the kubelet has said nothing of this container yet. In
+// a pod with init containers that reads "PodInitializing" for all of them, those
+// included (kubelet_pods.go, convertToAPIContainerStatuses).
+func (c container) begins() bool {
+	return c.Reason == "ContainerCreating" || c.Reason == "PodInitializing"
+}
+
+// since is the earliest time at which the kubelet can have wanted the images
+// of a container. The sandbox may have come later: older kubelets say so only
+// after the first pull, so that nothing follows from their silence.
+func (p pod) since(c container) time.Time {
+	at := p.Created
+	for _, t := range []time.Time{p.SandboxReady, c.After} {
+		if t.After(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// waits lists what the pod waits for at a time, in the order in which the
+// kubelet comes to it: images whose pull fails, and those of containers that
+// have been "creating" for longer than patience. Whether the latter's image is
+// really absent, and the sandbox there, only the runtime can tell. Pods on
+// their way out wait for nothing.
 func (p pod) waits(now time.Time) []wait {
 	if p.Deleting || p.Phase == corev1.PodSucceeded || p.Phase == corev1.PodFailed {
 		return nil
 	}
 	var out []wait
+	add := func(c container, image string, w wait) {
+		w.Container, w.Image, w.Policy, w.Reason, w.Message, w.Started = c.Name, image, c.Policy, c.Reason, c.Message, c.Started
+		out = append(out, w)
+	}
+	overdue := func(since time.Time) bool { return !now.Before(since.Add(patience)) }
+	// The kubelet pulls the images of all volumes before it starts any container
+	// (kuberuntime_manager.go, SyncPod).
 	for _, c := range p.Containers {
-		w := wait{Container: c.Name, Image: c.Image, Policy: c.Policy, Reason: c.Reason, Message: c.Message, Started: c.Started}
-		switch {
-		case c.pullFails():
-			w.Failing = true
-			w.Image = c.blamed()
-			out = append(out, w)
-		case c.Reason == "ContainerCreating" && !now.Before(p.Created.Add(patience)):
-			w.Creating = true
-			for _, image := range append([]string{c.Image}, c.Volumes...) {
-				w.Image = image
-				out = append(out, w)
+		if since := p.since(container{}); c.begins() && overdue(since) {
+			for _, image := range c.Volumes {
+				add(c, image, wait{Creating: true, Since: since})
 			}
+		}
+	}
+	for _, c := range p.Containers {
+		switch since := p.since(c); {
+		case c.pullFails():
+			add(c, c.blamed(), wait{Failing: true, Since: since})
+		case c.begins() && c.Turn && overdue(since):
+			add(c, c.Image, wait{Creating: true, Since: since})
 		}
 	}
 	return out
@@ -203,7 +281,7 @@ func (p pod) all(now time.Time) []wait {
 		for _, image := range append([]string{c.Image}, c.Volumes...) {
 			if !slices.ContainsFunc(out, func(w wait) bool { return w.Image == image }) {
 				out = append(out, wait{
-					Container: c.Name, Image: image, Policy: c.Policy, Reason: c.Reason, Message: c.Message, Started: c.Started,
+					Container: c.Name, Image: image, Policy: c.Policy, Reason: c.Reason, Message: c.Message, Started: c.Started, Since: p.since(c),
 				})
 			}
 		}
@@ -211,13 +289,14 @@ func (p pod) all(now time.Time) []wait {
 	return out
 }
 
-// creatingSince is when the pod's creating containers run out of patience;
-// zero if none is creating.
-func (p pod) outOfPatience() time.Time {
+// outOfPatience is when the next of the pod's creating containers runs out of
+// patience after now; zero if none does.
+func (p pod) outOfPatience(now time.Time) time.Time {
+	var next time.Time
 	for _, c := range p.Containers {
-		if c.Reason == "ContainerCreating" && !p.Deleting {
-			return p.Created.Add(patience)
+		if at := p.since(c).Add(patience); c.begins() && c.Turn && !p.Deleting && at.After(now) && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
 	}
-	return time.Time{}
+	return next
 }

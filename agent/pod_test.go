@@ -30,6 +30,27 @@ func aPod(edit func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
+// ready says that the pod's sandbox stood so long after it was born.
+func ready(p *corev1.Pod, after time.Duration) {
+	p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{
+		Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(born.Add(after)),
+	})
+}
+
+// inits gives the pod init containers i and j in these states; its own
+// container is still to come.
+func inits(p *corev1.Pod, i, j corev1.ContainerStatus) {
+	p.Spec.InitContainers = []corev1.Container{{Name: "i", Image: "registry.example/i:1"}, {Name: "j", Image: "registry.example/j:1"}}
+	p.Status.InitContainerStatuses = []corev1.ContainerStatus{i, j}
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "PodInitializing", "")}
+}
+
+func ended(name string, after time.Duration, code int32) corev1.ContainerStatus {
+	return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+		ExitCode: code, FinishedAt: metav1.NewTime(born.Add(after)),
+	}}}
+}
+
 // What a pod waits for, as container=image, with + for failing.
 func TestWaits(t *testing.T) {
 	imageVolume := func(p *corev1.Pod) {
@@ -66,7 +87,7 @@ func TestWaits(t *testing.T) {
 		{"creating with an image volume", time.Minute, func(p *corev1.Pod) {
 			imageVolume(p)
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
-		}, []string{"c=registry.example/app:1", "c=registry.example/data:1"}},
+		}, []string{"c=registry.example/data:1", "c=registry.example/app:1"}},
 		{"init and ephemeral containers", 0, func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "i", Image: "registry.example/init:1"}}
 			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Image: "registry.example/debug:1"}}}
@@ -74,6 +95,39 @@ func TestWaits(t *testing.T) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "PodInitializing", "")}
 			p.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{waiting("e", "ImagePullBackOff", "")}
 		}, []string{"i=registry.example/init:1+", "e=registry.example/debug:1+"}},
+		{"the sandbox stood late", 30 * time.Second, func(p *corev1.Pod) {
+			ready(p, 25*time.Second)
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
+		}, nil},
+		{"the sandbox has stood long enough", 35 * time.Second, func(p *corev1.Pod) {
+			ready(p, 25*time.Second)
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
+		}, []string{"c=registry.example/app:1"}},
+		{"an init container is being created", time.Minute, func(p *corev1.Pod) {
+			inits(p, waiting("i", "PodInitializing", ""), waiting("j", "PodInitializing", ""))
+		}, []string{"i=registry.example/i:1"}},
+		{"an init container runs", time.Minute, func(p *corev1.Pod) {
+			inits(p, corev1.ContainerStatus{Name: "i", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}, waiting("j", "PodInitializing", ""))
+		}, nil},
+		{"the second init container's turn", time.Minute, func(p *corev1.Pod) {
+			inits(p, ended("i", 50*time.Second, 0), waiting("j", "PodInitializing", ""))
+		}, []string{"j=registry.example/j:1"}},
+		{"an init container failed", time.Minute, func(p *corev1.Pod) {
+			inits(p, ended("i", time.Second, 1), waiting("j", "PodInitializing", ""))
+		}, nil},
+		{"a long init container has just ended", time.Minute, func(p *corev1.Pod) {
+			inits(p, ended("i", 2*time.Second, 0), ended("j", 55*time.Second, 0))
+		}, nil},
+		{"the init containers ended long ago", time.Minute, func(p *corev1.Pod) {
+			inits(p, ended("i", 2*time.Second, 0), ended("j", 50*time.Second, 0))
+		}, []string{"c=registry.example/app:1"}},
+		{"a sidecar has started", time.Minute, func(p *corev1.Pod) {
+			started, always := true, corev1.ContainerRestartPolicyAlways
+			inits(p, ended("i", 2*time.Second, 0), corev1.ContainerStatus{
+				Name: "j", Started: &started, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(born.Add(50 * time.Second))}},
+			})
+			p.Spec.InitContainers[1].RestartPolicy = &always
+		}, []string{"c=registry.example/app:1"}},
 		{"the message blames the image volume", 0, func(p *corev1.Pod) {
 			imageVolume(p)
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", `Back-off pulling image "registry.example/data:1"`)}
@@ -108,12 +162,12 @@ func TestWaits(t *testing.T) {
 // Every new value of either annotation is a question, and so is the same value
 // after it was removed.
 func TestQuestions(t *testing.T) {
-	s := newPodStore("pullprobe", func(types.UID) {}, func(types.UID) {})
+	s := newPodStore("pullprobe", func(types.UID) {})
 	ask := func(annotations map[string]string) string {
 		if err := s.Update(aPod(func(p *corev1.Pod) { p.Annotations = annotations })); err != nil {
 			t.Fatal(err)
 		}
-		q := s.question("u1")
+		q, _ := s.question("u1")
 		s.answer("u1", q)
 		return q
 	}
@@ -219,5 +273,94 @@ func TestRetryAfter(t *testing.T) {
 		if got := retryAfter(header, now); got != want {
 			t.Errorf("%q: %v, want %v", header, got, want)
 		}
+	}
+}
+
+// An ephemeral container comes late into a pod's life: patience counts from
+// when it was seen.
+func TestEphemeralContainer(t *testing.T) {
+	s := newPodStore("pullprobe", func(types.UID) {})
+	p := aPod(func(p *corev1.Pod) {
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "registry.example/debug:1"}}}
+		p.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{waiting("debug", "ContainerCreating", "")}
+	})
+	before := time.Now()
+	for range 2 { // another look does not begin anew
+		if err := s.Update(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, _ := s.get("u1")
+	if got := kept.waits(before.Add(patience - time.Millisecond)); len(got) != 0 {
+		t.Errorf("without patience: %+v", got)
+	}
+	if got := kept.waits(time.Now().Add(patience)); len(got) != 1 || got[0].Container != "debug" {
+		t.Errorf("out of patience: %+v", got)
+	}
+}
+
+// Who may hold the only turn to pull, and who does not.
+func TestQueueCheck(t *testing.T) {
+	at := func(seconds int) time.Time { return born.Add(time.Duration(seconds) * time.Second) }
+	hung := []report.Check{{ID: "dial", Evidence: map[string]string{"deadline": "true"}}}
+	other := func(pod string, since time.Time, failing bool, checks []report.Check) result {
+		return result{Diagnosis: report.Diagnosis{Pod: pod, Checks: checks}, image: "registry.example/" + pod, since: since, failing: failing}
+	}
+	for _, tt := range []struct {
+		name   string
+		others []result
+		ahead  string
+		hangs  bool
+	}{
+		{"nobody", nil, "", false},
+		{"one that came later", []result{other("later", at(20), false, nil)}, "", false},
+		{"one that came in the same second", []result{other("same", at(10), false, nil)}, "", false},
+		{"one that hangs and came in the same second", []result{other("same", at(10), false, hung)}, "same", true},
+		{"one that hangs and came later", []result{other("later", at(11), false, hung)}, "", false},
+		{"one that came earlier", []result{other("earlier", at(5), false, nil)}, "earlier", false},
+		{"one that fails fast", []result{other("failing", at(0), true, nil)}, "", false},
+		{"one that hangs at every attempt", []result{other("failing", at(0), true, hung), other("earlier", at(5), false, nil)}, "failing", true},
+		{"the earliest of two", []result{other("second", at(5), false, nil), other("first", at(2), false, nil)}, "first", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := queueCheck(wait{Image: "registry.example/app:1", Since: at(10)}, tt.others)
+			if c.Outcome != report.Pass || c.Evidence["ahead"] != tt.ahead || (c.Evidence["aheadHangs"] == "true") != tt.hangs {
+				t.Errorf("%+v", c)
+			}
+			if tt.ahead != "" && (c.Evidence["aheadImage"] != "registry.example/"+tt.ahead || !strings.Contains(c.Summary, tt.ahead)) {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
+// How long a pull will take is said where it was measured, and only there.
+func TestEstimate(t *testing.T) {
+	var r rates
+	pull := func(bytes, seconds, throughput string) report.Check {
+		return report.Check{ID: "pull", Evidence: map[string]string{"bytes": bytes, "seconds": seconds, "throughput": throughput}}
+	}
+	r.learn("slow.example", pull("10485760", "10.000", "1048576"))
+	r.learn("tiny.example", pull("1000", "0.100", ""))
+	for _, tt := range []struct {
+		host string
+		size int64
+		want string
+	}{
+		{"slow.example", 100 << 20, "100"},
+		{"slow.example", 0, ""},
+		{"tiny.example", 100 << 20, ""},
+		{"other.example", 100 << 20, ""},
+	} {
+		c := r.estimate(stillPulling(), tt.host, tt.size)
+		if got := c.Evidence["estimateSeconds"]; got != tt.want || strings.Contains(c.Summary, "MiB/s") != (tt.want != "") {
+			t.Errorf("%s, %d bytes: %q, want %q: %s", tt.host, tt.size, got, tt.want, c.Summary)
+		}
+	}
+	for i := range 10 * maxRates {
+		r.learn(string(rune('a'+i%26))+strings.Repeat("x", i), pull("10485760", "1.000", "10485760"))
+	}
+	if len(r.byHost) > maxRates {
+		t.Errorf("%d hosts remembered", len(r.byHost))
 	}
 }

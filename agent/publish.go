@@ -2,10 +2,16 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,13 +33,17 @@ type publisher struct {
 	snapshot  func() report.Node
 	metrics   *metrics
 
-	dirty chan struct{} // holds one token
+	dirty chan struct{}   // holds one token
+	ready <-chan struct{} // closed when the first report may be written
+
+	written string // what the last report that was written comes to
 
 	mu        sync.Mutex
 	events    []event
 	dropped   int
 	uid       types.UID
 	published time.Time // last success
+	forced    bool      // the next report is written though it is the same
 }
 
 // maxEvents is how many Events wait for the API server at most; the oldest
@@ -45,6 +55,15 @@ func (p *publisher) touch() {
 	case p.dirty <- struct{}{}:
 	default:
 	}
+}
+
+// force has the report written even if it comes to the same: somebody waits
+// for it.
+func (p *publisher) force() {
+	p.mu.Lock()
+	p.forced = true
+	p.mu.Unlock()
+	p.touch()
 }
 
 func (p *publisher) say(e event) {
@@ -67,9 +86,15 @@ func (p *publisher) lastPublished() time.Time {
 // Writes come at most this often; the first one goes out at once.
 const writeEvery = 500 * time.Millisecond
 
-// run publishes until ctx ends, and once more then, so that a verdict that
-// stood when the agent was told to stop is not lost.
+// run publishes from when it may until ctx ends, and once more then, so that a
+// verdict that stood when the agent was told to stop is not lost.
 func (p *publisher) run(ctx context.Context) {
+	select {
+	case <-p.ready:
+		p.force()
+	case <-ctx.Done():
+		return // nothing is known, and what an earlier agent wrote stands
+	}
 	backoff := time.Duration(0)
 	heartbeat := time.NewTimer(p.nextHeartbeat())
 	defer heartbeat.Stop()
@@ -80,15 +105,20 @@ func (p *publisher) run(ctx context.Context) {
 			case <-p.dirty:
 				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
-				_ = p.flush(last)
+				_, _ = p.flush(last)
 			default:
 			}
 			return
 		case <-p.dirty:
 		case <-heartbeat.C:
+			p.force()
+			continue
 		}
-		heartbeat.Reset(p.nextHeartbeat())
-		if err := p.flush(ctx); err != nil {
+		wrote, err := p.flush(ctx)
+		if wrote {
+			heartbeat.Reset(p.nextHeartbeat())
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				p.touch()
 				continue
@@ -101,7 +131,9 @@ func (p *publisher) run(ctx context.Context) {
 			continue
 		}
 		backoff = 0
-		sleep(ctx, writeEvery)
+		if wrote {
+			sleep(ctx, writeEvery)
+		}
 	}
 }
 
@@ -119,34 +151,102 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// flush writes the report, then the Events that wait.
-func (p *publisher) flush(ctx context.Context) error {
-	if p.uid == "" {
-		uid, err := p.kube.nodeUID(ctx, p.node)
-		switch {
-		case err == nil:
-			p.uid = uid
-		case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
-			p.log.Warn("the Node object cannot be read, so the ConfigMap will have no owner", "node", p.node, "reason", apierrors.ReasonForError(err))
-		default:
-			return err
-		}
-	}
-	n := p.snapshot()
-	cm, err := p.configMap(n)
-	if err != nil {
-		return err
-	}
-	if err := p.kube.apply(ctx, cm); err != nil {
-		return err
-	}
+// identify learns the Node's UID, which the report's owner and perhaps its name
+// need; where it may not be read there is no owner.
+func (p *publisher) identify(ctx context.Context) (types.UID, error) {
 	p.mu.Lock()
-	p.published = time.Now()
+	uid := p.uid
 	p.mu.Unlock()
-	return p.flushEvents(ctx)
+	if uid != "" {
+		return uid, nil
+	}
+	uid, err := p.kube.nodeUID(ctx, p.node)
+	switch {
+	case err == nil:
+		p.mu.Lock()
+		p.uid = uid
+		p.mu.Unlock()
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		p.log.Warn("the Node object cannot be read, so the ConfigMap will have no owner", "node", p.node, "reason", apierrors.ReasonForError(err))
+	default:
+		return "", err
+	}
+	return uid, nil
 }
 
+// standing is the report.json that stands in the ConfigMap.
+func (p *publisher) standing(ctx context.Context) (string, error) {
+	uid, err := p.identify(ctx)
+	if err != nil {
+		return "", err
+	}
+	return p.kube.configMapData(ctx, p.namespace, configMapName(p.node, uid), reportKey)
+}
+
+// flush writes the report if it has changed, then the Events that wait.
+func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
+	uid, err := p.identify(ctx)
+	if err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	forced := p.forced
+	p.forced = false
+	p.mu.Unlock()
+	n := p.snapshot()
+	if m := meaning(n); forced || m != p.written {
+		cm, err := p.configMap(n, uid)
+		if err == nil {
+			err = p.kube.apply(ctx, cm)
+		}
+		if err != nil {
+			if forced {
+				p.force()
+			}
+			return false, err
+		}
+		p.written, wrote = m, true
+		p.mu.Lock()
+		p.published = time.Now()
+		p.mu.Unlock()
+	}
+	return wrote, p.flushEvents(ctx)
+}
+
+// meaning is equal for reports that differ in nothing but times and figures.
+// Those are brought up to date with the next change or heartbeat.
+func meaning(n report.Node) string {
+	var b strings.Builder
+	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
+	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause, n.Disk.Outcome, n.Disk.Cause)
+	for _, uid := range slices.Sorted(maps.Keys(n.Answered)) {
+		line(uid, n.Answered[uid])
+	}
+	var diagnoses []string
+	for _, d := range n.Diagnoses {
+		checks := []string{}
+		for _, c := range d.Checks {
+			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence["ahead"]
+			if !slices.Contains(checks, what) {
+				checks = append(checks, what)
+			}
+		}
+		slices.Sort(checks)
+		v := d.Verdict
+		diagnoses = append(diagnoses, fmt.Sprintf("%q", []any{d.UID, d.Container, d.Image, d.Asked, v.Fault, v.Cause, v.Confidence, v.Also, checks}))
+	}
+	slices.Sort(diagnoses) // their order is that of their times
+	for _, d := range diagnoses {
+		line(d)
+	}
+	return b.String()
+}
+
+// eventsFirst is how long the Events may hold up a report that has changed.
+const eventsFirst = time.Second
+
 func (p *publisher) flushEvents(ctx context.Context) error {
+	began := time.Now()
 	for {
 		p.mu.Lock()
 		if p.dropped > 0 {
@@ -159,7 +259,13 @@ func (p *publisher) flushEvents(ctx context.Context) error {
 		}
 		e := p.events[0]
 		p.mu.Unlock()
+		if len(p.dirty) > 0 && time.Since(began) > eventsFirst {
+			return nil // the next round goes on
+		}
 		err := p.kube.createEvent(ctx, p.node, e)
+		if apierrors.IsAlreadyExists(err) {
+			err = nil // an earlier attempt got through and its answer did not
+		}
 		if err != nil && retriable(err) && !p.giveUp(err) {
 			return err
 		}
@@ -167,7 +273,7 @@ func (p *publisher) flushEvents(ctx context.Context) error {
 			p.log.Warn("an Event was refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
 		}
 		p.mu.Lock()
-		if len(p.events) > 0 && p.events[0].same(e) {
+		if len(p.events) > 0 && p.events[0].Name == e.Name {
 			p.events = p.events[1:]
 		}
 		p.mu.Unlock()
@@ -213,13 +319,16 @@ const (
 	labelChecked = "pullprobe.dev/checked"
 )
 
-func (p *publisher) configMap(n report.Node) (configMap, error) {
+// The keys of the ConfigMap's data.
+const summaryKey, reportKey = "summary", "report.json"
+
+func (p *publisher) configMap(n report.Node, uid types.UID) (configMap, error) {
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
 		return configMap{}, err
 	}
 	return configMap{
-		Name: configMapName(p.node, p.uid), Namespace: p.namespace, Node: p.node, NodeUID: p.uid,
+		Name: configMapName(p.node, uid), Namespace: p.namespace, Node: p.node, NodeUID: uid,
 		Labels: map[string]string{
 			labelReport:                    "",
 			labelFault:                     string(n.Fault),
@@ -229,7 +338,7 @@ func (p *publisher) configMap(n report.Node) (configMap, error) {
 			"app.kubernetes.io/name":       agentLabelValue,
 			"app.kubernetes.io/managed-by": agentLabelValue,
 		},
-		Data: map[string]string{"summary": summary, "report.json": string(body)},
+		Data: map[string]string{summaryKey: summary, reportKey: string(body)},
 	}, nil
 }
 
@@ -258,7 +367,19 @@ func eventFor(p pod, d report.Diagnosis) event {
 	text := report.NewRedactor()
 	message := head + text.Text(v.Summary, max(maxEvent-len(head)-len(tail)-1, 200)) + "." + tail
 	return event{
-		Namespace: p.Namespace, Pod: p.Name, UID: p.UID, Container: d.Container,
+		Name: eventName(p.Name, d), Namespace: p.Namespace, Pod: p.Name, UID: p.UID, Container: d.Container,
 		Warning: v.Fault != report.FaultNone, Reason: "ImagePullDiagnosed", Message: text.Text(message, maxEvent), Time: d.Time,
 	}
+}
+
+// eventName is the same for the same diagnosis, so that an attempt that is made
+// again, because its answer got lost, makes no second Event.
+func eventName(pod string, d report.Diagnosis) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{d.UID, d.Container, d.Image, d.Time.UTC().Format(time.RFC3339Nano)}))
+	suffix := hex.EncodeToString(sum[:8])
+	const longest = 253
+	if room := longest - len(".") - len(suffix); len(pod) > room {
+		pod = strings.TrimRight(pod[:room], ".-")
+	}
+	return pod + "." + suffix
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -14,16 +15,25 @@ type result struct {
 	report.Diagnosis        // redacted, as it is published
 	container, image string // as the pod has them
 	stuck            bool   // the pod waits for this image right now
-	words            string // the cause that the kubelet's words read as, when it was made
+	failing          bool   // and the kubelet says that the pull fails
+	since            time.Time
+	words            report.Cause // that the kubelet's words read as, when it was made
+	key              string       // of the examination behind it
+	began            time.Time    // when that began
+	final            bool         // nothing of it is still under way
+	queue            report.Check // zero: nothing is known to hold the pull up
 }
 
 // results holds the standing diagnoses of this node.
 type results struct {
 	mu    sync.Mutex
-	byPod map[types.UID]map[string]result // then by container and image
+	byPod map[types.UID]map[string]result         // then by container and image
+	said  map[types.UID]map[string]report.Verdict // the last that an Event said
 }
 
-func newResults() *results { return &results{byPod: map[types.UID]map[string]result{}} }
+func newResults() *results {
+	return &results{byPod: map[types.UID]map[string]result{}, said: map[types.UID]map[string]report.Verdict{}}
+}
 
 func resultKey(container, image string) string { return container + "\x00" + image }
 
@@ -66,22 +76,88 @@ func (r *results) keep(uid types.UID, keep func(result) (result, bool)) bool {
 	return changed
 }
 
-// list gives all diagnoses, newest first, those of stuck pods apart, and how
-// many pods are stuck.
-func (r *results) list() (all, stuck []report.Diagnosis, pods int) {
+// forget drops all of a pod that has gone; it reports whether there was a
+// diagnosis.
+func (r *results) forget(uid types.UID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, had := r.byPod[uid]
+	delete(r.byPod, uid)
+	delete(r.said, uid)
+	return had
+}
+
+// say notes what an Event says of an image, and reports whether that is news.
+func (r *results) say(uid types.UID, container, image string, v report.Verdict) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := resultKey(container, image)
+	old, ok := r.said[uid][key]
+	if r.said[uid] == nil {
+		r.said[uid] = map[string]report.Verdict{}
+	}
+	r.said[uid][key] = v
+	return !ok || !sameVerdict(old, v)
+}
+
+// olderThan counts the standing diagnoses of waiting pods from examinations that
+// had begun by then.
+func (r *results) olderThan(then time.Time) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, byImage := range r.byPod {
+		for _, res := range byImage {
+			if res.stuck && (!res.began.After(then) || !res.final) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// others are the standing diagnoses of images that other pods wait for.
+func (r *results) others(uid types.UID, image string) []result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []result
+	for other, byImage := range r.byPod {
+		for _, res := range byImage {
+			if other != uid && res.stuck && res.image != image {
+				out = append(out, res)
+			}
+		}
+	}
+	return out
+}
+
+// behind are the pods that wait without a failure of their own: what becomes
+// of another pull may matter to them.
+func (r *results) behind() []types.UID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []types.UID
+	for uid, byImage := range r.byPod {
+		for _, res := range byImage {
+			if res.queue.ID != "" {
+				out = append(out, uid)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// list gives all diagnoses, newest first, and those of stuck pods apart.
+func (r *results) list() (all, stuck []report.Diagnosis) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, byImage := range r.byPod {
-		waiting := false
 		for _, res := range byImage {
 			all = append(all, res.Diagnosis)
 			if res.stuck {
 				stuck = append(stuck, res.Diagnosis)
-				waiting = true
 			}
-		}
-		if waiting {
-			pods++
 		}
 	}
 	newest := func(a, b report.Diagnosis) int {
@@ -92,5 +168,5 @@ func (r *results) list() (all, stuck []report.Diagnosis, pods int) {
 	}
 	slices.SortFunc(all, newest)
 	slices.SortFunc(stuck, newest)
-	return all, stuck, pods
+	return all, stuck
 }

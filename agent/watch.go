@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,21 +14,23 @@ import (
 )
 
 // podStore holds this node's pods, reduced to what is used. The reflector
-// feeds it; changed is told of every pod that came, changed or went, and gone
-// before that of those that went or are going.
+// feeds it; changed is told of every pod that came, changed or went.
 type podStore struct {
 	namespace string // the agent's own
 	changed   func(types.UID)
-	gone      func(types.UID)
 
 	mu       sync.Mutex
 	pods     map[types.UID]pod
-	answered map[types.UID]string // the last value of the probe annotation that was answered
-	synced   bool
+	askedAt  map[types.UID]time.Time // when the probe annotation was first seen with the value it has
+	answered map[types.UID]string    // the last value of the probe annotation that was answered
+	synced   chan struct{}           // closed by the first list
 }
 
-func newPodStore(namespace string, changed, gone func(types.UID)) *podStore {
-	return &podStore{namespace: namespace, changed: changed, gone: gone, pods: map[types.UID]pod{}, answered: map[types.UID]string{}}
+func newPodStore(namespace string, changed func(types.UID)) *podStore {
+	return &podStore{
+		namespace: namespace, changed: changed, pods: map[types.UID]pod{}, askedAt: map[types.UID]time.Time{},
+		answered: map[types.UID]string{}, synced: make(chan struct{}),
+	}
 }
 
 // run watches until ctx ends. The reflector retries by itself, with back-off,
@@ -45,10 +49,23 @@ func (s *podStore) put(obj any) types.UID {
 	if !ok {
 		return ""
 	}
-	kept := newPod(p, s.namespace)
+	kept, now := newPod(p, s.namespace), time.Now()
+	old := s.pods[kept.UID]
+	for i := range kept.Containers {
+		if c := &kept.Containers[i]; c.Ephemeral {
+			c.After = now
+			if at := slices.IndexFunc(old.Containers, func(o container) bool { return o.Name == c.Name }); at >= 0 {
+				c.After = old.Containers[at].After
+			}
+		}
+	}
 	s.pods[kept.UID] = kept
-	if kept.Asked == "" {
+	switch {
+	case kept.Asked == "":
 		delete(s.answered, kept.UID) // removed: adding it again asks again
+		delete(s.askedAt, kept.UID)
+	case kept.Asked != old.Asked:
+		s.askedAt[kept.UID] = now
 	}
 	return kept.UID
 }
@@ -59,15 +76,10 @@ func (s *podStore) Add(obj any) error { return s.Update(obj) }
 func (s *podStore) Update(obj any) error {
 	s.mu.Lock()
 	uid := s.put(obj)
-	going := s.pods[uid].Deleting
 	s.mu.Unlock()
-	if uid == "" {
-		return nil
+	if uid != "" {
+		s.changed(uid)
 	}
-	if going {
-		s.gone(uid)
-	}
-	s.changed(uid)
 	return nil
 }
 
@@ -79,8 +91,8 @@ func (s *podStore) Delete(obj any) error {
 	s.mu.Lock()
 	delete(s.pods, p.UID)
 	delete(s.answered, p.UID)
+	delete(s.askedAt, p.UID)
 	s.mu.Unlock()
-	s.gone(p.UID)
 	s.changed(p.UID)
 	return nil
 }
@@ -91,22 +103,21 @@ func (s *podStore) Replace(list []any, _ string) error {
 	for uid := range s.pods {
 		touched[uid] = true
 	}
-	clear(s.pods)
+	listed := map[types.UID]bool{}
 	for _, obj := range list {
-		touched[s.put(obj)] = true
+		uid := s.put(obj)
+		touched[uid], listed[uid] = true, true
 	}
-	for uid := range s.answered {
-		if _, ok := s.pods[uid]; !ok {
-			delete(s.answered, uid)
-		}
+	absent := func(uid types.UID) bool { return !listed[uid] }
+	maps.DeleteFunc(s.pods, func(uid types.UID, _ pod) bool { return absent(uid) })
+	maps.DeleteFunc(s.askedAt, func(uid types.UID, _ time.Time) bool { return absent(uid) })
+	maps.DeleteFunc(s.answered, func(uid types.UID, _ string) bool { return absent(uid) })
+	if !s.hasSynced() {
+		close(s.synced)
 	}
-	s.synced = true
 	s.mu.Unlock()
 	delete(touched, "")
 	for uid := range touched {
-		if p, ok := s.get(uid); !ok || p.Deleting {
-			s.gone(uid)
-		}
 		s.changed(uid)
 	}
 	return nil
@@ -122,25 +133,22 @@ func (s *podStore) get(uid types.UID) (pod, bool) {
 	return p, ok
 }
 
-// all lists the UIDs of all pods.
-func (s *podStore) all() []types.UID {
+// all lists all pods.
+func (s *podStore) all() []pod {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []types.UID
-	for uid := range s.pods {
-		out = append(out, uid)
-	}
-	return out
+	return slices.Collect(maps.Values(s.pods))
 }
 
-// question is the annotation's value if it has not been answered yet.
-func (s *podStore) question(uid types.UID) string {
+// question is the annotation's value if it has not been answered yet, and
+// since when it is asked.
+func (s *podStore) question(uid types.UID) (string, time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pods[uid]; p.Asked != s.answered[uid] {
-		return p.Asked
+		return p.Asked, s.askedAt[uid]
 	}
-	return ""
+	return "", time.Time{}
 }
 
 // answer notes that a question was answered, unless the pod has gone or asks
@@ -153,8 +161,26 @@ func (s *podStore) answer(uid types.UID, question string) {
 	}
 }
 
-func (s *podStore) hasSynced() bool {
+// answers are the questions that stand on the pods and were answered.
+func (s *podStore) answers() map[types.UID]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.synced
+	return maps.Clone(s.answered)
+}
+
+// recall takes over what an earlier agent has answered. It is called before
+// the first list.
+func (s *podStore) recall(answered map[types.UID]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.Copy(s.answered, answered)
+}
+
+func (s *podStore) hasSynced() bool {
+	select {
+	case <-s.synced:
+		return true
+	default:
+		return false
+	}
 }

@@ -151,7 +151,7 @@ type Node struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
 	Agent     string      `json:"agent"`             // version of the agent that wrote it
-	Time      time.Time   `json:"time"`              // when it last changed or was confirmed
+	Time      time.Time   `json:"time"`              // when it was written
 	Fault     Fault       `json:"fault"`             // the most severe fault among the diagnoses of stuck pods
 	Cause     Cause       `json:"cause"`             // the cause that goes with Fault
 	Stuck     int         `json:"stuck"`             // pods that wait for an image right now
@@ -159,6 +159,11 @@ type Node struct {
 	Disk      Check       `json:"disk"`              //
 	Diagnoses []Diagnosis `json:"diagnoses"`         // newest first
 	Omitted   int         `json:"omitted,omitempty"` // diagnoses left out to keep the report within its bound
+
+	// Answered are questions that were answered and that no diagnosis here
+	// shows as such, by the pod's UID: an agent that is started anew does not
+	// answer them again.
+	Answered map[string]string `json:"answered,omitempty"`
 }
 
 // MaxReport bounds what a ConfigMap carries of a report, in bytes: summary and

@@ -1,0 +1,331 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// An agent that is started anew says nothing before it has looked, and then
+// neither answers old questions again nor says again what it has said.
+func TestRestart(t *testing.T) {
+	w := newWorld(t)
+	image := startImages(t).absent()
+	w.pod("stuck", image, backOff)
+	w.pod("runs", image, corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"})
+	stop := w.agent()
+	w.diagnosed("stuck", whatever)
+	w.ask("stuck", "now")
+	w.ask("runs", "now")
+	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
+	w.diagnosed("runs", func(d report.Diagnosis) bool { return d.Asked == "now" })
+	w.until("both Events of the stuck pod and the one of the other", 10*time.Second, func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 })
+	stop()
+
+	// While the agent is away, the first write of the next one is watched.
+	var first atomic.Pointer[string]
+	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(rw, r)
+		if r.Method == http.MethodPatch {
+			_, cm, _ := w.report()
+			labels := fmt.Sprint(cm.Labels[labelStuck], " ", cm.Labels[labelFault])
+			first.CompareAndSwap(nil, &labels)
+		}
+	})
+	before, _, _ := w.report()
+	stop = w.agent()
+	w.until("the first write", 10*time.Second, func() bool { return first.Load() != nil })
+	if got := *first.Load(); got != "1 "+string(before.Fault) {
+		t.Errorf("the restarted agent's first report has %q, want %q", got, "1 "+string(before.Fault))
+	}
+	d := w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Time.After(before.Time) })
+	if d.Asked != "now" {
+		t.Errorf("the question is forgotten: %q", d.Asked)
+	}
+	stop() // writes all that was to be written
+	if n, m := len(w.events("stuck")), len(w.events("runs")); n != 2 || m != 1 {
+		t.Errorf("%d and %d Events after the restart, want 2 and 1", n, m)
+	}
+	if n, _, _ := w.report(); n.Answered[uidOf(w, "runs")] != "now" {
+		t.Errorf("what was answered is not remembered: %v", n.Answered)
+	}
+
+	// Asking by hand is answered, with the same word too.
+	writes := w.way.count("PATCH configmaps")
+	w.agent()
+	w.until("a report of the new agent", 10*time.Second, func() bool { return w.way.count("PATCH configmaps") > writes })
+	w.ask("stuck", nil)
+	w.ask("stuck", "now")
+	w.until("a third Event", 10*time.Second, func() bool { return len(w.events("stuck")) == 3 })
+}
+
+func uidOf(w *world, pod string) string {
+	n, _, _ := w.report()
+	for uid := range n.Answered {
+		_, body := w.do(http.MethodGet, w.podPath(pod), "application/json", nil)
+		if strings.Contains(string(body), uid) {
+			return uid
+		}
+	}
+	return ""
+}
+
+// An agent that cannot look yet leaves what an earlier one wrote.
+func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
+	w := newWorld(t)
+	w.pod("stuck", startImages(t).absent(), backOff)
+	held := make(chan struct{})
+	hold := func(*Agent) {
+		w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			if strings.HasSuffix(r.URL.Path, "/pods") {
+				select {
+				case <-held:
+				case <-r.Context().Done():
+					return
+				}
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}
+	stop := w.agent(hold, func(a *Agent) { go func() { a.publish.touch() }() })
+	w.until("a request for the pods", 10*time.Second, func() bool { return w.way.count("GET pods") > 0 })
+	stop()
+	if n := w.way.count("PATCH configmaps"); n != 0 {
+		t.Errorf("%d reports of an agent that knows no pod", n)
+	}
+	close(held)
+	w.agent()
+	w.until("a report", 10*time.Second, func() bool { _, _, ok := w.report(); return ok })
+	if n, _, _ := w.report(); n.Stuck != 1 || n.Fault == report.FaultNone {
+		t.Errorf("the first report: %d stuck, %s", n.Stuck, n.Fault)
+	}
+}
+
+// One finding is one write and one Event, and 50 replicas that are stuck on
+// the same image cost one examination.
+func TestOneExaminationForAll(t *testing.T) {
+	w := newWorld(t)
+	registry := startImages(t)
+	image := registry.absent()
+	w.pod("alone", image, backOff)
+	w.agent()
+	w.diagnosed("alone", whatever)
+	w.until("its Event", 10*time.Second, func() bool { return len(w.events("alone")) == 1 })
+	one := registry.asked.Load()
+	if one == 0 {
+		t.Fatal("the registry was not asked")
+	}
+	const replicas = 50
+	for i := range replicas {
+		w.pod(fmt.Sprintf("replica-%d", i), image, backOff)
+	}
+	w.until("all verdicts", 30*time.Second, func() bool {
+		n, _, _ := w.report()
+		return n.Stuck == replicas+1 && len(n.Diagnoses)+n.Omitted == replicas+1
+	})
+	if n := registry.asked.Load(); n != one {
+		t.Errorf("the registry was asked %d times for %d pods, and %d times for the first", n, replicas+1, one)
+	}
+	w.until("an Event for each", 30*time.Second, func() bool { return len(w.events(fmt.Sprintf("replica-%d", replicas-1))) == 1 })
+}
+
+// A re-examination that finds the same is not written, nor is an Event a
+// reason to write the report again; asking is.
+func TestWritesOnChangeOnly(t *testing.T) {
+	w := newWorld(t)
+	w.pod("stuck", startImages(t).absent(), backOff)
+	var looked atomic.Int32
+	w.agent(func(a *Agent) {
+		a.examiner.Puller = nil
+		examine := a.exams.examine
+		a.exams.longest = 200 * time.Millisecond // so that it is examined often
+		a.exams.examine = func(ctx context.Context, s Subject, early func(Examination)) Examination {
+			defer looked.Add(1)
+			return examine(ctx, s, early)
+		}
+	})
+	w.diagnosed("stuck", whatever)
+	w.until("ten more examinations", 20*time.Second, func() bool { return looked.Load() > 10 })
+	if n, m := w.way.count("PATCH configmaps"), w.way.count("POST events"); n != 1 || m != 1 {
+		t.Errorf("%d writes of the report and %d Events for one finding", n, m)
+	}
+	w.ask("stuck", "now")
+	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
+	w.until("the answer's Event", 10*time.Second, func() bool { return w.way.count("POST events") == 2 })
+	if n := w.way.count("PATCH configmaps"); n > 2 {
+		t.Errorf("%d writes of the report for one finding and one question", n)
+	}
+}
+
+// An Event whose answer gets lost is written once.
+func TestEventWithoutAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.pod("stuck", startImages(t).absent(), backOff)
+	var posts atomic.Int32
+	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/events") && posts.Add(1) <= 2 {
+			next.ServeHTTP(discard{http.Header{}}, r)
+			panic(http.ErrAbortHandler) // accepted, and the connection breaks
+		}
+		next.ServeHTTP(rw, r)
+	})
+	w.agent()
+	w.until("a third attempt", 20*time.Second, func() bool { return posts.Load() >= 3 })
+	w.until("its Event", 5*time.Second, func() bool { return len(w.events("stuck")) > 0 })
+	if list := w.events("stuck"); len(list) != 1 {
+		t.Errorf("%d Events for one diagnosis", len(list))
+	}
+}
+
+// discard is where an answer gets lost.
+type discard struct{ h http.Header }
+
+func (d discard) Header() http.Header         { return d.h }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+// A secret that was mended is noticed before the examination is due.
+func TestMendedSecret(t *testing.T) {
+	w := newWorld(t)
+	registry := startImages(t)
+	host := strings.TrimPrefix(registry.URL, "http://")
+	secret := func(password string) map[string]any {
+		return map[string]any{"type": "kubernetes.io/dockerconfigjson", "metadata": map[string]any{"name": "login"},
+			"stringData": map[string]any{".dockerconfigjson": fmt.Sprintf(`{"auths":{%q:{"username":"u","password":%q}}}`, host, password)}}
+	}
+	w.post("/api/v1/namespaces/"+w.ns+"/secrets", secret("wrong"))
+	w.pod("stuck", registry.absent(), backOff, "login")
+	var examined atomic.Int32
+	w.agent(func(a *Agent) {
+		examine := a.exams.examine
+		a.exams.examine = func(ctx context.Context, s Subject, early func(Examination)) Examination {
+			defer examined.Add(1)
+			x := examine(ctx, s, early)
+			for i := range x.Checks { // as if the runtime were there, so that it holds for a minute
+				if x.Checks[i].ID == "runtime" {
+					x.Checks[i].Outcome, x.Checks[i].Cause = report.Pass, ""
+				}
+			}
+			return x
+		}
+		a.exams.lookEvery = 100 * time.Millisecond
+	})
+	w.diagnosed("stuck", whatever)
+	gets := w.way.count("GET secrets")
+	w.until("looks at the secret", 20*time.Second, func() bool { return w.way.count("GET secrets") > gets+3 })
+	if n := examined.Load(); n != 1 {
+		t.Errorf("%d examinations, and nothing has changed", n)
+	}
+	w.patch("/api/v1/namespaces/"+w.ns+"/secrets/login", secret("right"))
+	w.until("another examination", 20*time.Second, func() bool { return examined.Load() == 2 })
+}
+
+// Neither a secret that nobody gives nor an API server that takes its time
+// with Events keeps the verdicts of others from the report.
+func TestSlowAPIServer(t *testing.T) {
+	w := newWorld(t)
+	image := startImages(t).absent()
+	release := make(chan struct{})
+	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.URL.Path, "/secrets/") || strings.HasSuffix(r.URL.Path, "/events") {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		next.ServeHTTP(rw, r)
+	})
+	for i := range 20 {
+		w.pod(fmt.Sprintf("hangs-%d", i), fmt.Sprintf("%s-%d", image, i), backOff, "login", "other", "third")
+	}
+	w.agent()
+	t.Cleanup(func() { close(release) })
+	began := time.Now()
+	w.pod("quick", image, backOff)
+	w.diagnosed("quick", whatever)
+	w.diagnosed("hangs-19", whatever)
+	t.Logf("all verdicts after %v", time.Since(began).Round(time.Millisecond))
+}
+
+var creating = corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
+
+// A runtime that gave no answer is not asked about one pod after the other.
+func TestHungRuntimeIsLeftAlone(t *testing.T) {
+	a := &Agent{}
+	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	if a.askRuntime(t.Context(), hangs) {
+		t.Error("no answer is taken for one")
+	}
+	if a.askRuntime(t.Context(), func(context.Context) error { t.Error("asked again at once"); return nil }) {
+		t.Error("an answer out of nothing")
+	}
+	a.runtimeAway = time.Now()
+	if !a.askRuntime(t.Context(), func(context.Context) error { return nil }) {
+		t.Error("it is back, and not asked")
+	}
+}
+
+// A runtime that hangs keeps no pod from its verdict.
+func TestHungRuntime(t *testing.T) {
+	w := newWorld(t)
+	w.runtime = silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String()
+	image := startImages(t).absent()
+	for i := range 20 {
+		w.pod(fmt.Sprintf("creating-%d", i), fmt.Sprintf("%s-%d", image, i), creating)
+	}
+	w.pod("stuck", image, backOff)
+	began := time.Now()
+	w.agent()
+	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Verdict.Cause == report.RuntimeUnavailable })
+	w.until("all other verdicts", time.Minute, func() bool { n, _, _ := w.report(); return n.Stuck == 21 && len(n.Diagnoses)+n.Omitted == 21 })
+	t.Logf("all verdicts after %v", time.Since(began).Round(time.Millisecond))
+}
+
+// A pod that waits behind another's hanging pull is told which, also when that
+// is known only later.
+func TestBehindAnotherPull(t *testing.T) {
+	w := newWorld(t)
+	w.pod("hog", silent(t, "tcp", "127.0.0.1:0").Addr().String()+"/hog:1", creating)
+	w.patch(w.podPath("hog")+"/status", map[string]any{"status": map[string]any{"startTime": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)}})
+	w.pod("good", startImages(t).absent(), creating)
+	w.agent()
+	d := w.diagnosed("good", func(d report.Diagnosis) bool { return find(d.Checks, "queue").Evidence["aheadHangs"] == "true" })
+	c := find(d.Checks, "queue")
+	if c.Evidence["ahead"] != w.ns+"/hog" || !strings.Contains(c.Summary, w.ns+"/hog") || !strings.HasSuffix(c.Evidence["aheadImage"], "/hog:1") {
+		t.Errorf("%+v", c)
+	}
+	hog := w.diagnosed("hog", whatever)
+	if c := find(hog.Checks, "queue"); c.Evidence["ahead"] != "" {
+		t.Errorf("the first waits behind the second: %+v", c)
+	}
+	// When the hog has gone, nothing is in the way.
+	if code, out := w.do(http.MethodDelete, w.podPath("hog")+"?gracePeriodSeconds=0", "application/json", nil); code/100 != 2 {
+		t.Fatalf("%d %s", code, out)
+	}
+	w.diagnosed("good", func(d report.Diagnosis) bool { return find(d.Checks, "queue").Evidence["ahead"] == "" })
+}
+
+// Whatever somebody wrote into the report, the agent starts.
+func FuzzTakeOver(f *testing.F) {
+	for _, s := range []string{
+		"", "{", `{"schema":"pullprobe.dev/v1","node":"n","answered":{"u":"now"},"diagnoses":[{"uid":"u","asked":"now","verdict":{"cause":"TagNotFound"}}]}`,
+		`{"schema":"pullprobe.dev/v1","node":"n","answered":null,"diagnoses":[null,{}]}`, `{"schema":"pullprobe.dev/v2","node":"n","answered":{"u":"now"}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		a := &Agent{opts: Options{NodeName: "n"}, results: newResults(), pods: newPodStore("n", func(types.UID) {})}
+		a.takeOver(data)
+	})
+}

@@ -1,0 +1,424 @@
+package agent
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// apiServer is a real kube-apiserver with its etcd, shared by the tests of
+// this package; each test works on a Node of its own.
+type apiServer struct {
+	url   *url.URL
+	token string
+	stop  func()
+}
+
+var sharedAPI = sync.OnceValues(startAPIServer)
+
+var errNoAPIServer = errors.New("no kube-apiserver and etcd: name the former with PULLPROBE_KUBE_APISERVER or put both on PATH")
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if api := startedAPI.Load(); api != nil {
+		api.stop()
+	}
+	os.Exit(code)
+}
+
+var startedAPI atomic.Pointer[apiServer]
+
+func startAPIServer() (api *apiServer, err error) {
+	program := os.Getenv("PULLPROBE_KUBE_APISERVER")
+	if program == "" {
+		if program, err = exec.LookPath("kube-apiserver"); err != nil {
+			return nil, errNoAPIServer
+		}
+	}
+	etcd := filepath.Join(filepath.Dir(program), "etcd")
+	if _, err := os.Stat(etcd); err != nil {
+		return nil, errNoAPIServer
+	}
+	dir, err := os.MkdirTemp("", "agent-api")
+	if err != nil {
+		return nil, err
+	}
+	var commands []*exec.Cmd
+	stop := func() {
+		for _, c := range commands {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+		_ = os.RemoveAll(dir)
+	}
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	run := func(name string, args ...string) error {
+		out, err := os.Create(filepath.Join(dir, filepath.Base(name)+".log"))
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		c := exec.Command(name, args...)
+		c.Stdout, c.Stderr = out, out
+		if err := c.Start(); err != nil {
+			return err
+		}
+		commands = append(commands, c)
+		return nil
+	}
+	client, peer, secure := freePort(), freePort(), freePort()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	const token = "test-administrator"
+	keyFile, tokens := filepath.Join(dir, "sa.key"), filepath.Join(dir, "tokens.csv")
+	if err := errors.Join(
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600),
+		os.WriteFile(tokens, []byte(token+",admin,admin,system:masters\n"), 0o600),
+		run(etcd, "--data-dir="+dir+"/etcd", "--unsafe-no-fsync", "--log-level=warn", "--listen-client-urls=http://"+client,
+			"--advertise-client-urls=http://"+client, "--listen-peer-urls=http://"+peer, "--initial-advertise-peer-urls=http://"+peer, "--initial-cluster=default=http://"+peer),
+	); err != nil {
+		return nil, err
+	}
+	host, port, _ := net.SplitHostPort(secure)
+	if err := run(program, "--etcd-servers=http://"+client, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+dir,
+		"--service-account-issuer=https://test", "--service-account-key-file="+keyFile, "--service-account-signing-key-file="+keyFile,
+		"--token-auth-file="+tokens, "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.96.0.0/24",
+		"--advertise-address=127.0.0.1", "--profiling=false"); err != nil {
+		return nil, err
+	}
+	api = &apiServer{url: &url.URL{Scheme: "https", Host: secure}, token: token, stop: stop}
+	front := api.front()
+	defer front.Close()
+	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		resp, err := http.Get(front.URL + "/api/v1/namespaces/default")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				startedAPI.Store(api)
+				return api, nil
+			}
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(filepath.Join(dir, filepath.Base(program)+".log"))
+			return nil, fmt.Errorf("kube-apiserver is not ready: %.2000s", text)
+		}
+	}
+}
+
+func freePort() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// front is a way to the API server that a test counts and cuts.
+type front struct {
+	*httptest.Server
+	mu     sync.Mutex
+	seen   []string // "METHOD resource"
+	tamper func(w http.ResponseWriter, r *http.Request, next http.Handler)
+}
+
+func (api *apiServer) front() *front {
+	proxy := httputil.NewSingleHostReverseProxy(api.url)
+	proxy.FlushInterval = -1
+	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 16}
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	f := &front{}
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+api.token)
+		f.mu.Lock()
+		parts := strings.Split(r.URL.Path, "/")
+		resource := parts[len(parts)-1]
+		if len(parts) > 6 {
+			resource = parts[5]
+		}
+		f.seen = append(f.seen, r.Method+" "+resource)
+		tamper := f.tamper
+		f.mu.Unlock()
+		if tamper != nil {
+			tamper(w, r, proxy)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	return f
+}
+
+func (f *front) set(tamper func(http.ResponseWriter, *http.Request, http.Handler)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tamper = tamper
+}
+
+// count is how often a request was made, as "METHOD resource".
+func (f *front) count(request string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, s := range f.seen {
+		if s == request {
+			n++
+		}
+	}
+	return n
+}
+
+// world is a Node in a real API server, and agents for it.
+type world struct {
+	t    *testing.T
+	node string
+	ns   string
+	api  *front // the test's own way
+	way  *front // the agents'
+
+	runtime string // socket; empty: one that is not there
+}
+
+var nodes atomic.Int32
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a kube-apiserver")
+	}
+	api, err := sharedAPI()
+	if errors.Is(err, errNoAPIServer) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, api: api.front(), way: api.front()}
+	t.Cleanup(w.api.Close)
+	t.Cleanup(func() { w.way.CloseClientConnections(); w.way.Close() })
+	w.node = fmt.Sprintf("node-%d", nodes.Add(1))
+	w.ns = "ns-" + w.node
+	w.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": w.node}})
+	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": w.ns}})
+	return w
+}
+
+func (w *world) do(method, path, contentType string, body any) (int, []byte) {
+	w.t.Helper()
+	var sent io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		sent = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), method, w.api.URL+path, sent)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	out, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, out
+}
+
+func (w *world) post(path string, body any) {
+	w.t.Helper()
+	if code, out := w.do(http.MethodPost, path, "application/json", body); code/100 != 2 {
+		w.t.Fatalf("POST %s: %d %s", path, code, out)
+	}
+}
+
+func (w *world) patch(path string, body any) {
+	w.t.Helper()
+	if code, out := w.do(http.MethodPatch, path, "application/merge-patch+json", body); code/100 != 2 {
+		w.t.Fatalf("PATCH %s: %d %s", path, code, out)
+	}
+}
+
+func (w *world) podPath(name string) string { return "/api/v1/namespaces/" + w.ns + "/pods/" + name }
+
+// pod makes a pod on the node, in the state that a kubelet would report.
+func (w *world) pod(name, image string, state corev1.ContainerStateWaiting, secrets ...string) {
+	w.t.Helper()
+	spec := corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}}
+	for _, s := range secrets {
+		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+	}
+	w.post("/api/v1/namespaces/"+w.ns+"/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec})
+	w.says(name, state)
+}
+
+// says sets what the kubelet says of the pod's container.
+func (w *world) says(name string, state corev1.ContainerStateWaiting) {
+	w.t.Helper()
+	w.patch(w.podPath(name)+"/status", map[string]any{"status": corev1.PodStatus{
+		Phase: corev1.PodPending, StartTime: &metav1.Time{Time: time.Now().Add(-time.Minute)},
+		ContainerStatuses: []corev1.ContainerStatus{{Name: "app", State: corev1.ContainerState{Waiting: &state}}},
+	}})
+}
+
+func (w *world) ask(name string, value any) {
+	w.t.Helper()
+	w.patch(w.podPath(name), map[string]any{"metadata": map[string]any{"annotations": map[string]any{"probe": value}}})
+}
+
+var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: `Back-off pulling image: ErrImagePull: failed to resolve image: not found`}
+
+// agent runs an agent on the node until the returned function is called, or
+// the test ends.
+func (w *world) agent(edit ...func(*Agent)) (stop func()) {
+	w.t.Helper()
+	kubeconfig := filepath.Join(w.t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n", w.way.URL)
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	opts, err := ParseOptions([]string{
+		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig, "--health-addr=",
+		"--runtime-endpoint=" + cmp.Or(w.runtime, filepath.Join(w.t.TempDir(), "absent.sock")), "--journal-dir=" + w.t.TempDir(),
+	}, func(string) string { return "" }, new(strings.Builder))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a, err := New(opts, slog.New(slog.NewTextHandler(w.t.Output(), nil)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a.examiner.AllowLoopback = true
+	for _, f := range edit {
+		f(a)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.t.Cleanup(stop)
+	return stop
+}
+
+// report is what stands in the node's ConfigMap; ok is false if there is none.
+func (w *world) report() (n report.Node, cm corev1.ConfigMap, ok bool) {
+	w.t.Helper()
+	code, body := w.do(http.MethodGet, "/api/v1/namespaces/"+w.ns+"/configmaps/pullprobe-"+w.node, "application/json", nil)
+	if code == http.StatusNotFound {
+		return n, cm, false
+	}
+	if err := errors.Join(json.Unmarshal(body, &cm), json.Unmarshal([]byte(cm.Data[reportKey]), &n)); err != nil {
+		w.t.Fatalf("%v: %s", err, body)
+	}
+	return n, cm, true
+}
+
+func (w *world) events(pod string) []corev1.Event {
+	w.t.Helper()
+	var list corev1.EventList
+	_, body := w.do(http.MethodGet, "/api/v1/namespaces/"+w.ns+"/events?fieldSelector=involvedObject.name="+pod, "application/json", nil)
+	if err := json.Unmarshal(body, &list); err != nil {
+		w.t.Fatal(err)
+	}
+	return list.Items
+}
+
+// until waits for what no watch tells.
+func (w *world) until(what string, limit time.Duration, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			n, _, _ := w.report()
+			w.t.Fatalf("not within %v: %s; the report: %d stuck, %+v", limit, what, n.Stuck, n.Diagnoses)
+		}
+	}
+}
+
+// diagnosed waits until the report has a diagnosis of the pod that passes.
+func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found report.Diagnosis) {
+	w.t.Helper()
+	w.until("a diagnosis of "+pod, 20*time.Second, func() bool {
+		n, _, _ := w.report()
+		for _, d := range n.Diagnoses {
+			if d.Pod == w.ns+"/"+pod && ok(d) {
+				found = d
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func whatever(report.Diagnosis) bool { return true }
+
+// images is a real registry, on loopback over plain HTTP, that counts.
+type images struct {
+	*httptest.Server
+	asked atomic.Int32 // for the manifest of the missing image
+}
+
+func startImages(t *testing.T) *images {
+	i := &images{}
+	registry := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/manifests/absent") {
+			i.asked.Add(1)
+		}
+		registry.ServeHTTP(w, r)
+	}))
+	t.Cleanup(i.Close)
+	return i
+}
+
+func (i *images) absent() string { return strings.TrimPrefix(i.URL, "http://") + "/app:absent" }

@@ -1,0 +1,320 @@
+package agent
+
+import (
+	"context"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// exams makes the examinations and keeps what came of them, so that all pods
+// that wait for the same image with the same credentials share one. Nobody
+// waits for an examination: whoever needs one is told by again when it is
+// there. The longer an examination keeps coming to the same, the longer it
+// holds.
+type exams struct {
+	examine func(context.Context, Subject, func(Examination)) Examination
+	again   func(types.UID)
+	longest time.Duration // an examination holds at most this long
+
+	// lookEvery is how often the secrets of a pod that stays stuck are looked at
+	// before its examination is due.
+	lookEvery time.Duration
+
+	slots chan struct{} // one token for each that is under way
+	pulse func()
+	seed  maphash.Seed
+	work  sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	byKey  map[string]*standing
+}
+
+// standing is what is known under one key.
+type standing struct {
+	latest  exam
+	flights []*flight
+	users   map[types.UID]bool
+
+	verdict report.Verdict // what the latest came to
+	repeats int            // how often it came to the same before
+	due     time.Time      // when it is to be made anew
+	secrets uint64         // print of the secrets it was made with; 0: not known
+	looked  time.Time      // when they were last looked at
+}
+
+// exam is an examination with its time.
+type exam struct {
+	Examination
+	began, ended time.Time
+}
+
+// flight is an examination that is under way.
+type flight struct {
+	began  time.Time // zero: it waits for a slot
+	cancel context.CancelFunc
+}
+
+// need is what a pod needs an examination of.
+type need struct {
+	pod     types.UID
+	key     string       // needs with equal keys are met by the same examination
+	after   time.Time    // it must have begun later than this
+	fresh   time.Time    // it must have ended later than this
+	subject Subject      //
+	said    report.Check // what the kubelet says, for the verdict that back-off goes by
+}
+
+func newExams(longest time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID), pulse func()) *exams {
+	return &exams{
+		examine: examine, again: again, pulse: pulse, longest: longest, lookEvery: time.Minute, slots: make(chan struct{}, slots), seed: maphash.MakeSeed(),
+		byKey: map[string]*standing{},
+	}
+}
+
+// reuse is how old an examination may be that a pod gets which has had none:
+// that it is stuck is news.
+const reuse = time.Minute
+
+// get gives an examination that meets the need, and when it is due to be made
+// anew; ok is false if there is none. One is then under way, or it began just
+// now, and the pod is told.
+func (e *exams) get(ctx context.Context, n need) (x exam, due time.Time, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.byKey[n.key]
+	if s == nil {
+		s = &standing{users: map[types.UID]bool{}}
+		e.byKey[n.key] = s
+	}
+	s.users[n.pod] = true
+	now := time.Now()
+	if x := s.latest; x.began.After(n.after) && x.ended.After(n.fresh) && (now.Before(s.due) || !x.Final) {
+		return x, s.due, true
+	}
+	for _, f := range s.flights {
+		if f.began.IsZero() || f.began.After(n.after) {
+			return exam{}, time.Time{}, false
+		}
+	}
+	if !n.after.IsZero() && !s.latest.began.After(n.after) {
+		s.verdict = report.Verdict{} // somebody asks: back to short intervals
+	}
+	e.start(ctx, s, n)
+	return exam{}, time.Time{}, false
+}
+
+// start makes an examination in the background; e.mu is held.
+func (e *exams) start(ctx context.Context, s *standing, n need) {
+	if e.closed {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	f := &flight{cancel: cancel}
+	s.flights = append(s.flights, f)
+	e.work.Go(func() {
+		defer cancel()
+		select {
+		case e.slots <- struct{}{}:
+			e.fly(ctx, s, f, n)
+			<-e.slots
+			e.pulse()
+		case <-ctx.Done():
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		s.flights = slices.DeleteFunc(s.flights, func(o *flight) bool { return o == f })
+	})
+}
+
+func (e *exams) fly(ctx context.Context, s *standing, f *flight, n need) {
+	e.mu.Lock()
+	f.began = time.Now()
+	e.mu.Unlock()
+	var secrets uint64
+	subject := n.subject
+	subject.Secrets = func(ctx context.Context) []credentials.Found {
+		found := n.subject.Secrets(ctx)
+		secrets = e.print(found)
+		return found
+	}
+	x := e.examine(ctx, subject, func(early Examination) { e.land(s, exam{early, f.began, time.Now()}, n.said, 0) })
+	if ctx.Err() == nil {
+		e.land(s, exam{x, f.began, time.Now()}, n.said, secrets)
+	}
+}
+
+// land keeps an examination, unless one that began later is there, and tells
+// all who need it.
+func (e *exams) land(s *standing, x exam, said report.Check, secrets uint64) {
+	e.mu.Lock()
+	if !x.began.Before(s.latest.began) {
+		s.latest = x
+		if x.Final {
+			v := report.Diagnose(withPod(x.Examination, said))
+			switch {
+			case !sameVerdict(v, s.verdict):
+				s.repeats = 0
+			case pullOf(x.Checks).Evidence["skipped"] != "busy": // else it has yet to get its turn
+				s.repeats++
+			}
+			s.verdict, s.secrets, s.looked = v, secrets, x.ended
+			s.due = x.ended.Add(e.holds(v, s.repeats, pullOf(x.Checks)))
+		}
+	}
+	users := slices.Collect(maps.Keys(s.users))
+	e.mu.Unlock()
+	for _, uid := range users {
+		e.again(uid)
+	}
+}
+
+// steps is how long an examination holds that came to the same as those before
+// it: the kubelet's own back-off ends at five minutes.
+var steps = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute}
+
+// What repeated test pulls of one image may cost: a twentieth of the time, and
+// one is made every hour all the same.
+const (
+	pullShare  = 20
+	pullHourly = time.Hour
+)
+
+// holds is how long an examination holds that came to this for the n-th time
+// more.
+func (e *exams) holds(v report.Verdict, n int, pull report.Check) time.Duration {
+	hold := min(steps[min(n, len(steps)-1)], e.longest)
+	if v.Cause == report.RuntimeUnavailable {
+		return min(10*time.Second, hold) // nothing was pulled, and much hangs on it
+	}
+	seconds, err := strconv.ParseFloat(pull.Evidence["seconds"], 64)
+	if err == nil && seconds > 0 {
+		hold = max(hold, min(time.Duration(seconds*pullShare*float64(time.Second)), pullHourly))
+	}
+	return hold
+}
+
+func sameVerdict(a, b report.Verdict) bool {
+	return a.Fault == b.Fault && a.Cause == b.Cause && a.Confidence == b.Confidence
+}
+
+func pullOf(checks []report.Check) report.Check { return find(checks, "pull") }
+
+// withPod are the checks of an examination with those about the pod, in the
+// order of the ladder and redacted.
+func withPod(x Examination, pod ...report.Check) []report.Check {
+	clean := make([]report.Check, len(pod))
+	for i, c := range pod {
+		clean[i] = x.Redactor.Check(c)
+	}
+	return slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), clean...)
+}
+
+// secretsDue is when the secrets behind an examination are to be looked at;
+// zero: never, there are none or they cannot be read.
+func (e *exams) secretsDue(key string) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.byKey[key]
+	if s == nil || s.secrets == 0 {
+		return time.Time{}
+	}
+	return s.looked.Add(e.lookEvery)
+}
+
+// sawSecrets makes an examination due if its secrets are no longer what they
+// were; what could not be read proves nothing.
+func (e *exams) sawSecrets(key string, found []credentials.Found) (changed bool) {
+	now := e.print(found)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.byKey[key]
+	if s == nil {
+		return false
+	}
+	s.looked = time.Now()
+	if now == 0 || now == s.secrets {
+		return false
+	}
+	s.secrets, s.repeats, s.verdict, s.due = now, 0, report.Verdict{}, time.Time{}
+	return true
+}
+
+// print is equal for secrets with the same content in this process, and 0 if
+// there are none or one could not be read. It tells nothing of the content.
+func (e *exams) print(found []credentials.Found) uint64 {
+	var h maphash.Hash
+	h.SetSeed(e.seed)
+	for _, f := range found {
+		if f.Err != nil {
+			return 0
+		}
+		_, _ = h.WriteString(f.Namespace + "\x00" + f.Name + "\x00")
+		if f.Secret == nil {
+			_, _ = h.WriteString("absent\x00")
+			continue
+		}
+		_, _ = h.WriteString(f.Secret.Type + "\x00")
+		for _, key := range slices.Sorted(maps.Keys(f.Secret.Data)) {
+			_, _ = h.WriteString(key + "\x00" + strconv.Itoa(len(f.Secret.Data[key])) + "\x00")
+			_, _ = h.Write(f.Secret.Data[key])
+		}
+	}
+	if len(found) == 0 {
+		return 0
+	}
+	return max(h.Sum64(), 1)
+}
+
+// leave ends what a pod needed beside the given keys. An examination that
+// nobody needs any more is dropped, so that a long test pull for nobody holds
+// up no other.
+func (e *exams) leave(pod types.UID, but ...string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key, s := range e.byKey {
+		if !s.users[pod] || slices.Contains(but, key) {
+			continue
+		}
+		delete(s.users, pod)
+		if len(s.users) > 0 {
+			continue
+		}
+		for _, f := range s.flights {
+			f.cancel()
+		}
+		delete(e.byKey, key)
+	}
+}
+
+// wait begins no more examinations and waits for those that are under way;
+// their contexts have ended.
+func (e *exams) wait() {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.work.Wait()
+}
+
+// examKey is equal for pods whose examination must come to the same: the same
+// image, asked for with the same credentials, failing for the same reason by
+// the kubelet's words. Other words may speak of another state of the node.
+// Credentials are known by where they come from: the pull secrets, and for
+// credential providers of the node the ServiceAccount.
+func examKey(p pod, s Subject, words report.Cause) string {
+	failing := "waits"
+	if s.Failing {
+		failing = "fails"
+	}
+	return strings.Join(append([]string{s.Image, s.NoPull, failing, string(words), p.Namespace, p.ServiceAccount}, p.PullSecrets...), "\x00")
+}

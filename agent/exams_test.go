@@ -1,0 +1,246 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// bench is exams over examinations that come to what the test says.
+type bench struct {
+	*exams
+	mu     sync.Mutex
+	began  []time.Duration // when each examination began, from the start of the test
+	told   atomic.Int32
+	comes  func() Examination
+	takes  time.Duration
+	early  bool
+	passed func() time.Duration
+}
+
+func newBench(t *testing.T) *bench {
+	start := time.Now()
+	b := &bench{comes: func() Examination { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
+	b.exams = newExams(time.Hour, 2, func(ctx context.Context, s Subject, early func(Examination)) Examination {
+		b.mu.Lock()
+		b.began = append(b.began, b.passed())
+		b.mu.Unlock()
+		s.Secrets(ctx)
+		if b.early {
+			early(Examination{})
+		}
+		select {
+		case <-time.After(b.takes):
+		case <-ctx.Done():
+		}
+		return b.comes()
+	}, func(types.UID) { b.told.Add(1) }, func() {})
+	t.Cleanup(b.wait)
+	return b
+}
+
+// checked is an examination that comes to a cause, with evidence of its pull.
+func checked(c report.Cause, pull map[string]string) Examination {
+	return Examination{Final: true, Checks: []report.Check{
+		{ID: "reference", Outcome: report.Fail, Cause: c}, {ID: "pull", Evidence: pull},
+	}}
+}
+
+func (b *bench) ask(pod types.UID, key string, edit ...func(*need)) (exam, time.Time, bool) {
+	n := need{pod: pod, key: key, subject: Subject{Secrets: func(context.Context) []credentials.Found { return nil }}}
+	for _, f := range edit {
+		f(&n)
+	}
+	return b.get(context.Background(), n)
+}
+
+// follow looks at one pod for a while, as the agent does.
+func (b *bench) follow(t *testing.T, pod types.UID, for_ time.Duration) {
+	t.Helper()
+	for end := b.passed() + for_; b.passed() < end; {
+		_, due, ok := b.ask(pod, "key")
+		synctest.Wait()
+		if ok {
+			time.Sleep(min(time.Until(due), end-b.passed()))
+		} else {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func minutes(list []time.Duration) []int {
+	var out []int
+	for _, d := range list {
+		out = append(out, int(d.Round(time.Minute).Minutes()))
+	}
+	return out
+}
+
+// What comes to the same is looked at ever more seldom, until something changes.
+func TestBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.follow(t, "a", 50*time.Minute)
+		if got := minutes(b.began); !slices.Equal(got, []int{0, 1, 3, 8, 18, 33, 48}) {
+			t.Fatalf("examined at minutes %v", got)
+		}
+		b.began = nil
+		b.comes = func() Examination { return checked(report.InvalidReference, nil) }
+		b.follow(t, "a", 25*time.Minute) // the next one is due at minute 63
+		if got := minutes(b.began); !slices.Equal(got, []int{63, 64, 66, 71}) {
+			t.Errorf("after another verdict examined at minutes %v", got)
+		}
+	})
+}
+
+// Asking looks at once, and at short intervals from then on.
+func TestAskingResetsBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.follow(t, "a", 20*time.Minute)
+		b.began = nil
+		asked := time.Now()
+		time.Sleep(time.Second)
+		if _, _, ok := b.ask("a", "key", func(n *need) { n.after = asked }); ok {
+			t.Fatal("answered by an examination from before the question")
+		}
+		synctest.Wait()
+		if x, _, ok := b.ask("a", "key", func(n *need) { n.after = asked }); !ok || !x.began.After(asked) {
+			t.Fatal("not answered")
+		}
+		b.follow(t, "a", 5*time.Minute)
+		if got := minutes(b.began); !slices.Equal(got, []int{20, 21, 23}) {
+			t.Errorf("examined at minutes %v", got)
+		}
+	})
+}
+
+// A test pull that takes long is not made again soon.
+func TestSlowPullsAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.comes = func() Examination { return checked(report.Healthy, map[string]string{"seconds": "60.000"}) }
+		b.follow(t, "a", 45*time.Minute)
+		if got := minutes(b.began); !slices.Equal(got, []int{0, 20, 40}) {
+			t.Errorf("examined at minutes %v", got)
+		}
+	})
+}
+
+// All pods with the same need share one examination, also when they come while
+// it is under way, and none is told before it is there.
+func TestSharing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 4 * time.Second
+		for i := range 50 {
+			if _, _, ok := b.ask(types.UID(fmt.Sprint(i)), "key"); ok {
+				t.Fatal("an examination out of nothing")
+			}
+			synctest.Wait()
+		}
+		time.Sleep(5 * time.Second)
+		if n := b.told.Load(); n != 50 || len(b.began) != 1 {
+			t.Errorf("%d pods were told, %d examinations", n, len(b.began))
+		}
+		// One that comes later gets what is fresh, and nothing that is not.
+		fresh := func(n *need) { n.fresh = time.Now().Add(-reuse) }
+		if _, _, ok := b.ask("new", "key", fresh); !ok {
+			t.Error("an examination of just now is not shared")
+		}
+		b.follow(t, "0", 10*time.Minute)
+		time.Sleep(2 * time.Minute)
+		if _, _, ok := b.ask("newer", "key", fresh); ok {
+			t.Error("an old examination is taken for a new pod")
+		}
+	})
+}
+
+// A first answer is given while the rest is under way, and a later one after it.
+func TestEarlyAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes, b.early = time.Minute, true
+		b.ask("a", "key")
+		synctest.Wait()
+		if x, _, ok := b.ask("a", "key"); !ok || x.Final {
+			t.Errorf("no first answer: %v %+v", ok, x)
+		}
+		time.Sleep(2 * time.Minute)
+		_, _, ok := b.ask("a", "key")
+		synctest.Wait()
+		if ok || len(b.began) != 2 {
+			t.Errorf("%d examinations when the first is due again", len(b.began))
+		}
+	})
+}
+
+// What hangs holds its own place only, and none once nobody needs it.
+func TestHangingExaminations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 24 * time.Hour
+		b.ask("a", "hangs")
+		b.ask("b", "hangs too")
+		synctest.Wait()
+		b.takes = 0
+		b.ask("c", "waits") // both places are taken
+		synctest.Wait()
+		if len(b.began) != 2 {
+			t.Fatalf("%d examinations at a time", len(b.began))
+		}
+		b.leave("a")
+		synctest.Wait()
+		if _, _, ok := b.ask("c", "waits"); !ok {
+			t.Error("nobody needs the first any more, and it keeps its place")
+		}
+		b.leave("b")
+	})
+}
+
+// What comes late is not dropped for what came first: an examination that
+// began later wins.
+func TestLaterExaminationWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 10 * time.Second
+		b.ask("a", "key")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		asked := time.Now()
+		time.Sleep(time.Second)
+		b.takes = time.Second
+		b.ask("a", "key", func(n *need) { n.after = asked })
+		time.Sleep(20 * time.Second)
+		if x, _, ok := b.ask("a", "key", func(n *need) { n.after = asked }); !ok || !x.began.After(asked) {
+			t.Errorf("the answer is gone: %v %+v", ok, x)
+		}
+	})
+}
+
+// Secrets are the same while their content is, and unreadable ones prove nothing.
+func TestSecretsPrint(t *testing.T) {
+	e := newExams(time.Hour, 1, nil, nil, nil)
+	secret := func(password string) []credentials.Found {
+		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
+	}
+	absent := []credentials.Found{{Namespace: "shop", Name: "login"}}
+	forbidden := []credentials.Found{{Namespace: "shop", Name: "login", Err: context.DeadlineExceeded}}
+	first, again := e.print(secret("a")), e.print(secret("a"))
+	if first != again || first == e.print(secret("b")) || first == e.print(absent) {
+		t.Error("the content does not decide")
+	}
+	if e.print(forbidden) != 0 || e.print(nil) != 0 || e.print(absent) == 0 {
+		t.Error("what is not known is taken for something")
+	}
+}

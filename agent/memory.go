@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// earlier is what an agent takes over from the report that stands: what was
+// answered and said need not be said again after a restart.
+type earlier struct {
+	Schema    string            `json:"schema"`
+	Node      string            `json:"node"`
+	Answered  map[string]string `json:"answered"`
+	Diagnoses []struct {
+		UID       string `json:"uid"`
+		Container string `json:"container"`
+		Image     string `json:"image"`
+		Asked     string `json:"asked"`
+		Verdict   struct {
+			Fault      report.Fault      `json:"fault"`
+			Cause      report.Cause      `json:"cause"`
+			Confidence report.Confidence `json:"confidence"`
+		} `json:"verdict"`
+	} `json:"diagnoses"`
+}
+
+// recallIn bounds the wait for the report that stands: without it an old
+// question may be answered once more, which is better than no answer.
+const recallIn = 30 * time.Second
+
+// recall reads the report that stands and takes over what it remembers.
+func (a *Agent) recall(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, recallIn)
+	defer cancel()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		data, err := a.publish.standing(ctx)
+		switch {
+		case err == nil:
+			a.takeOver([]byte(data))
+			return
+		case apierrors.IsNotFound(err):
+			return
+		case !retriable(err), ctx.Err() != nil:
+			a.log.Warn("the earlier report cannot be read, so old questions may be answered again", "error", err)
+			return
+		}
+		sleep(ctx, wait)
+	}
+}
+
+// takeOver remembers what an earlier report says. Anybody may have edited that:
+// what is not understood is passed over.
+func (a *Agent) takeOver(data []byte) {
+	var old earlier
+	if err := json.Unmarshal(data, &old); err != nil || old.Schema != report.Schema || old.Node != a.opts.NodeName {
+		return
+	}
+	answered := map[types.UID]string{}
+	for uid, question := range old.Answered {
+		answered[types.UID(uid)] = question
+	}
+	for _, d := range old.Diagnoses {
+		if d.Asked != "" {
+			answered[types.UID(d.UID)] = d.Asked
+		}
+		a.results.say(types.UID(d.UID), d.Container, d.Image, report.Verdict{
+			Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence,
+		})
+	}
+	a.pods.recall(answered)
+}

@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+func find(checks []report.Check, id string) report.Check {
+	for _, c := range checks {
+		if c.ID == id {
+			return c
+		}
+	}
+	return report.Check{ID: id}
+}
+
+// podCheck is what the kubelet says of an image of a pod.
+func podCheck(p pod, w wait, node string) report.Check {
+	c := report.Check{ID: "pod", Kind: report.KindPod, Target: p.String(), Outcome: report.Pass, Evidence: map[string]string{
+		"namespace": p.Namespace, "name": p.Name, "container": w.Container, "node": node, "serviceAccount": p.ServiceAccount,
+		"policy": string(w.Policy), "pullSecrets": strings.Join(p.PullSecrets, ","),
+	}}
+	if w.Reason != "" {
+		c.Evidence["reason"] = w.Reason
+	}
+	if w.Sandbox != "" {
+		c.Evidence["sandbox"] = w.Sandbox
+	}
+	switch {
+	case w.Failing:
+		r := cri.Read(w.Reason + ": " + w.Message)
+		c.Outcome, c.Cause = report.Fail, r.Cause
+		c.Evidence["message"] = w.Message
+		could := make([]string, len(r.Could))
+		for i, k := range r.Could {
+			could[i] = string(k)
+		}
+		c.Evidence["could"] = strings.Join(could, ",")
+		if r.Step != "" {
+			c.Evidence["step"] = r.Step
+		}
+		if r.Proven {
+			c.Evidence["proven"] = "true"
+		}
+		c.Summary = "the kubelet says " + w.Reason
+		if r.Clause != "" {
+			c.Summary += ": " + r.Clause
+		}
+	case w.Started && !w.Creating:
+		c.Summary = "the container has started, so its image came"
+	case w.pastImage():
+		c.Cause = report.NotAPullProblem
+		c.Summary = "the container has its image and waits for something else: " + w.Reason
+	default:
+		c.Evidence["creating"] = "true"
+		c.Summary = "the kubelet has reported neither the image nor a failure yet"
+		switch {
+		case w.Creating:
+			c.Evidence["since"] = w.Since.UTC().Format(time.RFC3339)
+			c.Summary = "the kubelet has been at this container since " + w.Since.UTC().Format("15:04:05") + " UTC and has reported no failure"
+		case w.Sandbox == sandboxAbsent:
+			c.Summary = "the pod has no sandbox, so the kubelet has not asked for the image yet: it waits for a volume, the network or the sandbox's own image"
+		}
+	}
+	return c
+}
