@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -44,6 +45,7 @@ type Examiner struct {
 	notBefore map[string]time.Time // by the registry's name, after a 429
 	rates     rates
 	disks     chore
+	kubelet   *cri.Process         // found before
 }
 
 // How long the parts of an examination may take.
@@ -71,6 +73,9 @@ type Subject struct {
 	// nothing is pulled, for the reason NoPull.
 	Failing bool
 	NoPull  string
+	// PodUID is the pod that waits for the image, to see whether it has a
+	// sandbox; empty if there is none.
+	PodUID string
 }
 
 // Examination is what came of it. Its checks are redacted.
@@ -105,7 +110,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		runtime = e.runtimeCheck(quick)
 		local = e.localImages(quick, ref, runtime)
 	})
-	wg.Go(func() { node = e.look(quick) })
+	wg.Go(func() { node = e.look(quick, s.PodUID) })
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(quick, secretsIn)
 		defer stop()
@@ -241,6 +246,7 @@ type vantage struct {
 	root      *cri.Root
 	mountInfo string
 	diskName  string // of the image file system, as the runtime names it
+	eviction  *probes.Eviction
 }
 
 func (v vantage) close() {
@@ -251,11 +257,11 @@ func (v vantage) close() {
 
 // look takes the runtime's place: its root directory, its environment, its
 // mounts.
-func (e *Examiner) look(ctx context.Context) vantage {
+func (e *Examiner) look(ctx context.Context, pod string) vantage {
 	var v vantage
 	var files probes.Files = blind{}
 	var env []string
-	paths := e.Paths
+	var process *cri.Process
 	if e.Runtime == nil {
 		files, env = probes.Dir("/"), os.Environ()
 	} else if p, err := e.Runtime.Process(); err != nil {
@@ -276,20 +282,95 @@ func (e *Examiner) look(ctx context.Context) vantage {
 			env = nil // ReadNode says what that leaves unknown
 		}
 		v.mountInfo = readMountInfo(p.PID)
-		if paths.HostsDir == "" && v.root != nil {
-			paths.HostsDir = p.RegistryConfigPath(v.root)
-		}
+		process = p
 	}
 	if e.OwnFiles {
 		files = probes.Dir("/")
 	}
-	node, checks := probes.ReadNode(files, env, paths)
+	node, checks := probes.ReadNode(files, env, e.Paths)
 	node.Limits = e.Limits
 	node.AllowLoopback = e.AllowLoopback
 	v.Node = node
 	v.checks = append(v.checks, checks...)
 	v.diskName = e.imageFS(ctx)
+	if process != nil {
+		e.lookAtProcess(ctx, &v, process, pod)
+	}
 	return v
+}
+
+// lookAtProcess adds what the runtime was configured to do, and whether that
+// has changed on disk since it started.
+func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process, pod string) {
+	v.eviction = e.evictionOf(p, v.diskName)
+	var config *cri.Config
+	if v.root != nil {
+		var err error
+		config, err = p.ReadConfig(v.root)
+		running := e.Runtime.RegistryPath(ctx)
+		v.checks = append(v.checks, p.ConfigCheck(v.root, config, err, running), p.EnvironmentCheck(v.root))
+		if since, err := p.Since(); err == nil && v.Roots != nil && !e.OwnFiles {
+			v.checks = append(v.checks, v.Roots.Started(p.Name(), since))
+		}
+		known := config != nil && (config.Err == nil || running != nil)
+		if known && e.Paths.HostsDir == "" {
+			v.Config = registryConfig(config, e.Runtime.Version(ctx), running)
+		}
+	}
+	v.checks = append(v.checks, e.Runtime.Sandbox(ctx, config, pod))
+}
+
+// registryConfig is where a containerd with this configuration looks for
+// mirrors and authorities.
+func registryConfig(config *cri.Config, version string, running *string) probes.RegistryConfig {
+	dirs := config.RegistryDirs(version, running)
+	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why}
+	if dirs.Mirrors {
+		out.Mirrors = config.Mirrors
+		if cri.HonoursTLS(version) {
+			out.TLS = map[string]probes.TLSFiles{}
+			for host, t := range config.TLS {
+				out.TLS[host] = probes.TLSFiles(t)
+			}
+		}
+	}
+	return out
+}
+
+// evictionOf asks the kubelet beside the runtime when it minds a full disk; nil
+// where there is none, or none that can be asked.
+func (e *Examiner) evictionOf(runtime *cri.Process, imageFS string) *probes.Eviction {
+	e.mu.Lock()
+	kubelet := e.kubelet
+	e.mu.Unlock()
+	for range 2 {
+		if kubelet == nil {
+			var err error
+			if kubelet, err = cri.FindKubelet(runtime); err != nil {
+				return nil
+			}
+			e.mu.Lock()
+			e.kubelet = kubelet
+			e.mu.Unlock()
+		}
+		limits, err := kubelet.Eviction(imageFS)
+		if errors.Is(err, cri.ErrProcessGone) {
+			kubelet = nil
+			continue
+		}
+		if err != nil {
+			return nil
+		}
+		out := &probes.Eviction{GCHigh: limits.GCHigh, From: limits.From}
+		for _, t := range limits.Bytes {
+			out.Bytes = append(out.Bytes, probes.Threshold(t))
+		}
+		for _, t := range limits.Inodes {
+			out.Inodes = append(out.Inodes, probes.Threshold(t))
+		}
+		return out
+	}
+	return nil
 }
 
 // imageFS is where the runtime keeps its images.
@@ -318,7 +399,7 @@ func (e *Examiner) diskCheck(v vantage, compressed int64) report.Check {
 		}
 	}
 	c, ok := within(&e.disks, func() report.Check {
-		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(compressed) * unpacked})
+		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(compressed) * unpacked, Eviction: v.eviction})
 	})
 	if !ok {
 		return report.Check{
@@ -492,6 +573,7 @@ func (blind) fail(name string) error {
 func (b blind) ReadFile(name string) ([]byte, error)       { return nil, b.fail(name) }
 func (b blind) ReadDir(name string) ([]fs.DirEntry, error) { return nil, b.fail(name) }
 func (b blind) Stat(name string) (fs.FileInfo, error)      { return nil, b.fail(name) }
+func (b blind) Changed(name string) (time.Time, error)     { return time.Time{}, b.fail(name) }
 
 // NodeState checks the runtime and its disk, for a node on which nothing is
 // stuck.
@@ -504,6 +586,7 @@ func (e *Examiner) NodeState(ctx context.Context) (runtime, disk report.Check) {
 				defer v.close()
 			}
 			v.mountInfo = readMountInfo(p.PID)
+			v.eviction = e.evictionOf(p, v.diskName)
 		}
 		if v.root == nil {
 			return runtime, report.Check{

@@ -1,70 +1,314 @@
 package cri
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 )
 
-// defaultConfig is where containerd looks for its configuration unless -c
-// names another place.
-const defaultConfig = "/etc/containerd/config.toml"
+const (
+	// defaultConfig is where containerd looks for its configuration unless -c
+	// names another place.
+	defaultConfig = "/etc/containerd/config.toml"
 
-// defaultRegistryConfigPath is what containerd 2 uses when config_path is not
-// set (internal/cri/config/config_unix.go, DefaultImageConfig).
-const defaultRegistryConfigPath = "/etc/containerd/certs.d:/etc/docker/certs.d"
+	// maxConfigFiles bounds the files that are read through imports.
+	maxConfigFiles = 64
+)
 
-// RegistryConfigPath is the runtime's registry configuration directory, or
-// several separated by colons: config_path of the configuration file that the
-// process was started with, of version 3 or older. Where that says nothing it
-// is containerd 2's default.
-func (p *Process) RegistryConfigPath(root *Root) string {
-	args, err := p.Cmdline()
-	if err != nil {
-		return defaultRegistryConfigPath
-	}
-	text, err := root.ReadFile(configFile(args))
-	if err != nil {
-		return defaultRegistryConfigPath
-	}
-	if dir, ok := registryConfigPath(text); ok {
-		return dir
-	}
-	return defaultRegistryConfigPath
+// Config is what containerd's configuration files say about pulling images,
+// as far as it matters here. What the process runs with may differ: it reads
+// them once, at its start.
+type Config struct {
+	Main  string   // the file that the process was started with
+	Files []string // the files that exist and were read: Main, then its imports in containerd's order
+	// Sources are further files that the configuration is made from, when
+	// something else writes it (k3s, RKE2).
+	Sources []string
+
+	// RegistryPath is config_path of the registry section, with HasPath even
+	// if it is empty. See [Config.RegistryDirs].
+	RegistryPath string
+	HasPath      bool
+	// Mirrors and TLS are the deprecated registry.mirrors and
+	// registry.configs."host".tls, by host.
+	Mirrors map[string][]string
+	TLS     map[string]RegistryTLS
+	// Auths lists the hosts that registry.configs or registry.auths has
+	// credentials for.
+	Auths []string
+
+	// Sandbox is the image of pod sandboxes; empty means the built-in default.
+	Sandbox string
+
+	// Err says which file containerd could not start with again; what is above
+	// is then what the files before it say.
+	Err *ConfigError
+
+	local map[string]bool // settings that make containerd pull by its client
 }
 
-// configFile is the value of -c or --config.
-func configFile(args []string) string {
+// RegistryTLS is registry.configs."host".tls, which containerd 1 has.
+type RegistryTLS struct {
+	CA         string `toml:"ca_file"`
+	Cert       string `toml:"cert_file"`
+	Key        string `toml:"key_file"`
+	SkipVerify bool   `toml:"insecure_skip_verify"`
+}
+
+// ConfigError is a configuration file that cannot be read or does not parse.
+type ConfigError struct {
+	File string
+	Err  error
+}
+
+func (e *ConfigError) Error() string { return e.File + ": " + e.reason() }
+
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// reason is the error in words fit for a report.
+func (e *ConfigError) reason() string {
+	var syntax *toml.DecodeError
+	var file *fs.PathError
+	switch {
+	case errors.As(e.Err, &syntax):
+		row, col := syntax.Position()
+		return fmt.Sprintf("line %d, column %d: %s", row, col, clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
+	case errors.As(e.Err, &file):
+		return clean(file.Err.Error(), 60)
+	}
+	return clean(e.Err.Error(), 160)
+}
+
+// unread reports whether only this process may be at fault for e: the runtime,
+// being root, can read what is closed to us.
+func (e *ConfigError) unread() bool { return errors.Is(e.Err, fs.ErrPermission) }
+
+// ReadConfig reads the configuration that the process was started with, under
+// its root directory. A file that is missing or does not parse shows in
+// Config.Err; an error means that the process could not be asked.
+func (p *Process) ReadConfig(root *Root) (*Config, error) {
+	args, err := p.Cmdline()
+	if err != nil {
+		return nil, err
+	}
+	if len(args) == 0 || !strings.Contains(path.Base(args[0]), "containerd") {
+		return nil, errors.ErrUnsupported
+	}
+	name, explicit := configFlag(args)
+	if !path.IsAbs(name) {
+		name = path.Join(p.cwd(), name)
+	}
+	c := readConfig(root, name)
+	if !explicit && errors.Is(errOf(c.Err), fs.ErrNotExist) && c.Err.File == c.Main {
+		c.Err = nil // containerd starts without one (cmd/containerd/command/main.go)
+	}
+	return c, nil
+}
+
+func errOf(e *ConfigError) error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
+
+// configFlag is the value of -c or --config.
+func configFlag(args []string) (name string, explicit bool) {
 	for i, a := range args {
-		name, value, inline := strings.Cut(a, "=")
-		if name != "-c" && name != "--config" && name != "-config" {
+		flag, value, inline := strings.Cut(a, "=")
+		if flag != "-c" && flag != "--config" && flag != "-config" {
 			continue
 		}
 		if !inline && i+1 < len(args) {
 			value = args[i+1]
 		}
 		if value != "" {
-			return path.Join("/", value)
+			return value, true
 		}
 	}
-	return defaultConfig
+	return defaultConfig, false
 }
 
-// registryConfigPath reads config_path of the CRI plugin's registry section.
-// What other plugins have under the same names does not matter.
-func registryConfigPath(text []byte) (dir string, ok bool) {
+// configRoot is where readConfig reads.
+type configRoot interface {
+	ReadFile(name string) ([]byte, error)
+	ReadDir(name string) ([]fs.DirEntry, error)
+}
+
+// readConfig follows LoadConfig of containerd 2.4
+// (cmd/containerd/server/config): breadth first, a file that is imported later
+// overrides, and one that cannot be loaded keeps containerd from starting.
+func readConfig(root configRoot, main string) *Config {
+	c := &Config{Main: main, Mirrors: map[string][]string{}, TLS: map[string]RegistryTLS{}, local: map[string]bool{}}
+	for _, dir := range []string{"/var/lib/rancher/k3s", "/var/lib/rancher/rke2"} {
+		if strings.HasPrefix(main, dir+"/agent/") {
+			// k3s and RKE2 write config.toml and certs.d from these at their start.
+			c.Sources = []string{
+				"/etc/rancher/" + path.Base(dir) + "/registries.yaml",
+				dir + "/agent/etc/containerd/config.toml.tmpl", dir + "/agent/etc/containerd/config-v3.toml.tmpl",
+			}
+		}
+	}
+	pending := []string{main}
+	for len(pending) > 0 && len(c.Files) < maxConfigFiles {
+		name := pending[0]
+		pending = pending[1:]
+		if slices.Contains(c.Files, name) {
+			continue
+		}
+		text, err := root.ReadFile(name)
+		var imports []string
+		if err == nil {
+			imports, err = c.add(text)
+		}
+		if err == nil {
+			imports, err = resolveImports(root, name, imports)
+		}
+		if err != nil {
+			c.Err = &ConfigError{File: name, Err: err}
+			return c
+		}
+		c.Files = append(c.Files, name)
+		pending = append(pending, imports...)
+	}
+	return c
+}
+
+// criTables are the sections of config.toml that configure pulling: of version
+// 3 and later, of version 2, and of version 1. A later one in the list is
+// migrated over an earlier one in the same file (plugins/cri/images/plugin.go).
+var criTables = []string{"io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"}
+
+// add takes over what one file says.
+func (c *Config) add(text []byte) (imports []string, err error) {
 	var file struct {
+		Imports []string                  `toml:"imports"`
 		Plugins map[string]map[string]any `toml:"plugins"`
 	}
 	if err := toml.Unmarshal(text, &file); err != nil {
-		return "", false
+		return nil, err
 	}
-	for _, id := range []string{"io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"} {
-		registry, _ := file.Plugins[id]["registry"].(map[string]any)
-		if dir, ok = registry["config_path"].(string); ok {
-			return dir, true
+	for _, id := range criTables {
+		section := file.Plugins[id]
+		c.addRegistry(table(section["registry"]))
+		if image, ok := table(section["pinned_images"])["sandbox"].(string); ok {
+			c.Sandbox = image
+		}
+		if image, ok := section["sandbox_image"].(string); ok {
+			c.Sandbox = image
+		}
+		c.addLocal(section)
+		c.addLocal(table(section["containerd"]))
+	}
+	return file.Imports, nil
+}
+
+func (c *Config) addRegistry(registry map[string]any) {
+	if dir, ok := registry["config_path"].(string); ok {
+		c.RegistryPath, c.HasPath = dir, true
+	}
+	for host, m := range table(registry["mirrors"]) {
+		list, _ := table(m)["endpoint"].([]any)
+		endpoints := []string{}
+		for _, e := range list {
+			if s, ok := e.(string); ok {
+				endpoints = append(endpoints, s)
+			}
+		}
+		c.Mirrors[host] = endpoints
+	}
+	for host, entry := range table(registry["configs"]) {
+		if t, ok := table(entry)["tls"].(map[string]any); ok {
+			s := RegistryTLS{}
+			s.CA, _ = t["ca_file"].(string)
+			s.Cert, _ = t["cert_file"].(string)
+			s.Key, _ = t["key_file"].(string)
+			s.SkipVerify, _ = t["insecure_skip_verify"].(bool)
+			c.TLS[host] = s
+		}
+		if _, ok := table(entry)["auth"]; ok {
+			c.addAuth(host)
 		}
 	}
-	return "", false
+	for host := range table(registry["auths"]) {
+		c.addAuth(host)
+	}
+}
+
+func (c *Config) addAuth(host string) {
+	if !slices.Contains(c.Auths, host) {
+		c.Auths = append(c.Auths, host)
+		slices.Sort(c.Auths)
+	}
+}
+
+// addLocal notes the settings that make containerd 2.1 and later pull by its
+// client and not by the transfer service (CheckLocalImagePullConfigs in
+// internal/cri/config/config.go of 2.4).
+func (c *Config) addLocal(section map[string]any) {
+	set := func(key string, local func(any) bool) {
+		if v, ok := section[key]; ok {
+			c.local[key] = local(v)
+		}
+	}
+	isTrue := func(v any) bool { return v == true }
+	set("use_local_image_pull", isTrue)
+	set("discard_unpacked_layers", isTrue)
+	set("image_pull_with_sync_fs", isTrue)
+	set("disable_snapshot_annotations", func(v any) bool { return v == false })
+	set("max_concurrent_downloads", func(v any) bool { return v != int64(3) })
+}
+
+func table(v any) map[string]any { t, _ := v.(map[string]any); return t }
+
+// resolveImports is containerd's function of this name.
+func resolveImports(root configRoot, parent string, imports []string) ([]string, error) {
+	var out []string
+	for _, name := range imports {
+		name = path.Clean(name)
+		if !path.IsAbs(name) {
+			name = path.Join(path.Dir(parent), name)
+		}
+		if !strings.Contains(name, "*") {
+			out = append(out, name)
+			continue
+		}
+		matches, err := globIn(root, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, matches...)
+	}
+	return out, nil
+}
+
+// globIn is filepath.Glob under root: directories that cannot be read match
+// nothing.
+func globIn(root configRoot, pattern string) ([]string, error) {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, err
+	}
+	found, meta := []string{"/"}, false
+	for part := range strings.SplitSeq(strings.Trim(pattern, "/"), "/") {
+		if meta = meta || strings.ContainsAny(part, `*?[\`); !meta {
+			found[0] = path.Join(found[0], part)
+			continue
+		}
+		var next []string
+		for _, dir := range found {
+			entries, _ := root.ReadDir(dir)
+			for _, e := range entries {
+				if ok, _ := path.Match(part, e.Name()); ok && len(next) < maxConfigFiles {
+					next = append(next, path.Join(dir, e.Name()))
+				}
+			}
+		}
+		found = next
+	}
+	return found, nil
 }

@@ -34,8 +34,11 @@ const maxProcFile = 1 << 20
 // Process is the process that serves the runtime's socket. Every method fails
 // with [ErrProcessGone] once it has ended, even when its pid is in use again.
 type Process struct {
-	PID   int
-	start uint64 // clock ticks after boot, field 22 of /proc/PID/stat: with the pid, its identity
+	PID int
+	// Listening is when the process opened its socket, by the clock of that
+	// time; zero if unknown. Its configuration was read before.
+	Listening time.Time
+	start     uint64 // clock ticks after boot, field 22 of /proc/PID/stat: with the pid, its identity
 }
 
 // Process finds the runtime's process: the peer of a fresh connection
@@ -60,6 +63,9 @@ func (c *Client) Process() (*Process, error) {
 	}
 	if pid == 1 && p.comm() == "systemd" {
 		return nil, ErrSocketActivated
+	}
+	if info, err := os.Stat(c.path); err == nil {
+		p.Listening = info.ModTime()
 	}
 	return p, nil
 }
@@ -126,6 +132,30 @@ func (p *Process) StartTime() (time.Time, error) {
 	}
 	const tick = time.Second / 100 // USER_HZ is 100 on every Linux that Go runs on
 	return time.Now().Add(time.Duration(p.start)*tick - time.Duration(up.Nano())), nil
+}
+
+// Since is the time after which a file has changed too late for the process to
+// have read it at its start: when it was started, or when it listened if that
+// is later. The second carries over what happened between fork and exec (snaps
+// write the configuration there), and clocks that were set back since.
+func (p *Process) Since() (time.Time, error) {
+	start, err := p.StartTime()
+	if err == nil && p.Listening.After(start) {
+		return p.Listening, nil
+	}
+	return start, err
+}
+
+// Name is the process's own name, as "containerd".
+func (p *Process) Name() string { return clean(p.comm(), 32) }
+
+// cwd is the working directory, as the process names it.
+func (p *Process) cwd() string {
+	dir, err := os.Readlink(p.proc("cwd"))
+	if err != nil {
+		return "/"
+	}
+	return dir
 }
 
 func (p *Process) proc(name string) string {

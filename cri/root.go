@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -129,11 +130,35 @@ func (r *Root) Stat(name string) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
+// Changed is when what name leads to was last changed: content or attributes,
+// or a link on the way (ctime, which nothing but the clock sets).
+func (r *Root) Changed(name string) (time.Time, error) {
+	var last time.Time
+	note := func(info fs.FileInfo) {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			if t := time.Unix(st.Ctim.Unix()); t.After(last) {
+				last = t
+			}
+		}
+	}
+	_, f, err := r.walk(name, note)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return time.Time{}, pathError("stat", name, err)
+	}
+	note(info)
+	return last, nil
+}
+
 // Path is a path that any system call of this process can take for name,
 // statfs for one, with all links resolved. It is good until Close, and is no
 // path to show to people: name is.
 func (r *Root) Path(name string) (string, error) {
-	resolved, f, err := r.walk(name)
+	resolved, f, err := r.walk(name, nil)
 	if err != nil {
 		return "", err
 	}
@@ -154,7 +179,7 @@ func (r *Root) open(name string) (*os.File, error) {
 			continue // something was renamed meanwhile: openat2(2)
 		case err == unix.ENOSYS, err == unix.EPERM, err == unix.EAGAIN:
 			// Linux before 5.6, or a seccomp profile that does not know the call.
-			_, f, err := r.walk(name)
+			_, f, err := r.walk(name, nil)
 			return f, err
 		default:
 			return nil, pathError("open", name, err)
@@ -164,8 +189,9 @@ func (r *Root) open(name string) (*os.File, error) {
 
 // walk resolves name component by component, holding a handle on every
 // directory above, so that ".." means the parent walked through and nothing
-// renamed meanwhile can lead out.
-func (r *Root) walk(name string) (resolved string, _ *os.File, err error) {
+// renamed meanwhile can lead out. The links on the way are shown to link, if
+// there is one.
+func (r *Root) walk(name string, link func(fs.FileInfo)) (resolved string, _ *os.File, err error) {
 	root, err := dup(r.dir)
 	if err != nil {
 		return "", nil, pathError("open", name, err)
@@ -199,6 +225,9 @@ func (r *Root) walk(name string) (resolved string, _ *os.File, err error) {
 		}
 		info, err := next.Stat()
 		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			if link != nil {
+				link(info)
+			}
 			var target string
 			target, err = readLink(next)
 			next.Close()

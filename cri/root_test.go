@@ -93,7 +93,7 @@ func TestRoot(t *testing.T) {
 
 		// The walk by hand, for kernels without openat2, agrees; and so does
 		// the path for other system calls.
-		if _, f, err := r.walk(name); err == nil {
+		if _, f, err := r.walk(name, nil); err == nil {
 			f.Close()
 		} else if want != "error" {
 			t.Errorf("%s: walk: %v", name, err)
@@ -113,7 +113,7 @@ func TestRootErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
 	}
-	if _, _, err := r.walk("/loop"); !errors.Is(err, syscall.ELOOP) {
+	if _, _, err := r.walk("/loop", nil); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("walk: %v", err)
 	}
 	big := filepath.Join(r.dir.Name(), "big")

@@ -97,6 +97,15 @@ func (c *Client) Status(ctx context.Context) report.Check {
 	return k
 }
 
+// Version is the runtime's own version, as "v2.4.2"; empty if it does not say.
+func (c *Client) Version(ctx context.Context) string {
+	v, err := c.runtime.Version(ctx, &runtimeapi.VersionRequest{})
+	if err != nil {
+		return ""
+	}
+	return clean(v.GetRuntimeVersion(), 64)
+}
+
 func (c *Client) status(ctx context.Context, k *report.Check) {
 	version, err := c.runtime.Version(ctx, &runtimeapi.VersionRequest{})
 	if err != nil {

@@ -20,6 +20,68 @@ type DiskPath struct {
 	Path      string // where it is reachable from here, e.g. /proc/812/root/var/lib/containerd; empty is Name
 	MountInfo string // text of the runtime's /proc/PID/mountinfo; empty is unknown
 	Need      uint64 // bytes that the image needs, unpacked; 0 is unknown
+	Eviction  *Eviction
+}
+
+// Eviction is when the kubelet removes images and evicts pods for want of room
+// on this file system.
+type Eviction struct {
+	Bytes, Inodes []Threshold // whichever is reached first counts
+	GCHigh        int         // percent in use from which unused images are removed; 100: never
+	From          string      // where the kubelet has that from
+}
+
+// Threshold is a least amount that must be free, or a share of all there is.
+type Threshold struct {
+	Signal  string  // the kubelet's name for it, as "imagefs.available"
+	Percent float64 // of the capacity; 0 if Amount is given
+	Amount  uint64
+}
+
+// highest is the threshold that is reached first.
+func highest(all []Threshold, capacity uint64) (amount uint64, signal string) {
+	for _, t := range all {
+		least := t.Amount
+		if t.Percent > 0 {
+			least = uint64(float64(capacity) * t.Percent / 100)
+		}
+		if least > amount {
+			amount, signal = least, t.Signal
+		}
+	}
+	return amount, signal
+}
+
+// facts adds the kubelet's limits to e, and tells in words which are reached.
+// The kubelet goes by what is available to everybody, not to root alone.
+func (v *Eviction) facts(use *disk.UsageStat, e evidence) (reached string) {
+	if v == nil {
+		return ""
+	}
+	e["evictionFrom"] = v.From
+	least, signal := highest(v.Bytes, use.Total)
+	if least > 0 {
+		e["evictionBytes"] = strconv.FormatUint(least, 10)
+		e["belowEviction"] = strconv.FormatBool(use.Free < least)
+		if use.Free < least {
+			reached = fmt.Sprintf("the kubelet's %s asks for %s: it removes images and evicts pods", signal, megabytes(int64(least)))
+		}
+	}
+	least, signal = highest(v.Inodes, use.InodesTotal)
+	if least > 0 && use.InodesTotal > 0 {
+		e["evictionInodes"] = strconv.FormatUint(least, 10)
+		e["belowEvictionInodes"] = strconv.FormatBool(use.InodesFree < least)
+		if use.InodesFree < least && reached == "" {
+			reached = fmt.Sprintf("%d inodes are free, the kubelet's %s asks for %d: it removes images and evicts pods", use.InodesFree, signal, least)
+		}
+	}
+	if v.GCHigh > 0 && v.GCHigh < 100 {
+		e["imageGCPercent"] = strconv.Itoa(v.GCHigh)
+		if use.Total > 0 {
+			e["usedPercent"] = strconv.FormatUint(100-use.Free*100/use.Total, 10) // as the kubelet rounds it
+		}
+	}
+	return reached
 }
 
 // Below these a file system counts as full, whatever the image needs. Small
@@ -62,6 +124,7 @@ func Disk(d DiskPath) report.Check {
 		e["inodes"] = strconv.FormatUint(use.InodesTotal, 10)
 		e["inodesFree"] = strconv.FormatUint(use.InodesFree, 10)
 	}
+	pressure := d.Eviction.facts(use, e)
 	if known {
 		e["readOnly"] = strconv.FormatBool(mount.readOnly())
 	}
@@ -85,6 +148,9 @@ func Disk(d DiskPath) report.Check {
 		check.Outcome = report.Pass
 		// What df shows, so that people need not wonder.
 		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, megabytes(int64(use.Free)), megabytes(int64(use.Total)))
+		if pressure != "" {
+			check.Summary += "; " + pressure
+		}
 	}
 	return check
 }

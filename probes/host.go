@@ -91,6 +91,13 @@ func (h host) rootsFor(roots *Roots) *x509.CertPool {
 	return pool
 }
 
+// vouchesFor reports whether the authorities that hosts.toml adds for h would
+// do without the node's.
+func (h host) vouchesFor(state tls.ConnectionState, name string) bool {
+	pool := x509.NewCertPool()
+	return pool.AppendCertsFromPEM(h.extraRoots) && verify(state, pool, name, time.Now()) == nil
+}
+
 // isLocalhost is containerd's docker.IsLocalhost.
 func isLocalhost(hostport string) bool {
 	name := hostport

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -48,6 +47,7 @@ type hostsConfig struct {
 	Hosts   []host
 	File    string   // the file or directory that it was read from; empty if there is none
 	Unknown []string // keys that mean nothing to the runtime, at most 8
+	Unused  []string // files that look meant for this domain and that the runtime does not read, at most 8
 }
 
 // loadHosts lists the hosts that containerd asks for images of domain, in its
@@ -55,17 +55,25 @@ type hostsConfig struct {
 // reads under the runtime's root and keeps what containerd swallows: with a
 // *hostsProblem the list is what the runtime makes of it, or the registry alone
 // if that is nothing at all or unknown.
-func loadHosts(f Files, roots, domain string) (hostsConfig, *hostsProblem) {
-	dir, err := hostsDirFor(f, roots, domain)
+func loadHosts(f Files, where RegistryConfig, domain string) (hostsConfig, *hostsProblem) {
+	if where.Mirrors != nil {
+		return loadMirrors(f, where, domain)
+	}
+	dir, err := hostsDirFor(f, where.Dirs, domain)
 	if err != nil {
 		return defaultHosts(domain), unreadable(dir, "it", err)
 	}
 	if dir == "" {
-		return defaultHosts(domain), nil
+		config := defaultHosts(domain)
+		config.Unused = misplaced(f, where.Dirs, domain)
+		return config, where.passedOver(f, domain)
 	}
 	config, problem := loadHostsDir(f, dir)
 	if problem != nil && config.Hosts == nil {
 		return defaultHosts(domain), problem
+	}
+	if path.Base(dir) == "_default" {
+		config.Unused = append(config.Unused, misplaced(f, where.Dirs, domain)...)
 	}
 	finishHosts(config.Hosts, domain)
 	for i := range config.Hosts {
@@ -86,8 +94,8 @@ func defaultHosts(domain string) hostsConfig {
 
 // hostsDirFor finds the directory for domain under the first of the roots that
 // has one; empty if none has.
-func hostsDirFor(f Files, roots, domain string) (string, error) {
-	for _, root := range filepath.SplitList(roots) {
+func hostsDirFor(f Files, roots []string, domain string) (string, error) {
+	for _, root := range roots {
 		names := []string{domain, "_default"}
 		if i := strings.LastIndex(domain, ":"); i > 0 {
 			names = slices.Insert(names, 0, domain[:i]+"_"+domain[i+1:]+"_")
@@ -121,7 +129,7 @@ func loadHostsDir(f Files, dir string) (hostsConfig, *hostsProblem) {
 		}
 		return config, &hostsProblem{File: file, Reason: tomlReason(err), Ignored: true}
 	}
-	return hostsConfig{Hosts: hosts, File: file, Unknown: unknown}, nil
+	return hostsConfig{Hosts: hosts, File: file, Unknown: unknown, Unused: certFilesIn(f, dir, hosts)}, nil
 }
 
 // tomlReason says where a file does not parse.

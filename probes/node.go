@@ -3,6 +3,7 @@ package probes
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,6 +16,9 @@ type Files interface {
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
 	Stat(name string) (fs.FileInfo, error)
+	// Changed is when what name leads to was last changed (ctime), or a link on
+	// the way.
+	Changed(name string) (time.Time, error)
 }
 
 // Node is what the runtime process sees: how it resolves names, whom it
@@ -29,10 +33,9 @@ type Node struct {
 	Roots  *Roots      // trusted certificate authorities
 	Proxy  *Proxy      // proxy of the runtime's environment
 
-	// HostsDir is the registry configuration directory (containerd's
-	// config_path), or several separated by colons. Empty means none.
-	HostsDir string
-	// Files is where HostsDir and the files named in it are read.
+	// Config is where the runtime's registry configuration lies.
+	Config RegistryConfig
+	// Files is where that and the files named in it are read.
 	Files Files
 
 	// Limits bounds a call in time; the zero value means the defaults.
@@ -43,6 +46,29 @@ type Node struct {
 	// redirect target. Tests and `pullprobe check` on a developer's machine
 	// want that; an agent that takes image names from tenants does not.
 	AllowLoopback bool
+}
+
+// RegistryConfig is where the runtime's registry configuration lies: in
+// directories with a hosts.toml for each registry, or in the deprecated
+// sections of its own configuration.
+type RegistryConfig struct {
+	Dirs []string // searched in this order (config_path)
+	// Passed are directories that people use and the runtime does not search,
+	// for the reason Why.
+	Passed []string
+	Why    string
+
+	// Mirrors is registry.mirrors of containerd's config.toml: URLs by domain,
+	// "*" for all others. If it is not nil it counts, and Dirs does not.
+	Mirrors map[string][]string
+	// TLS is registry.configs."host".tls, by host.
+	TLS map[string]TLSFiles
+}
+
+// TLSFiles are the TLS settings of one host in containerd's config.toml.
+type TLSFiles struct {
+	CA, Cert, Key string
+	SkipVerify    bool
 }
 
 // Limits are the deadlines of one call of [Node.Registry]. A deadline shorter
@@ -76,7 +102,7 @@ type Paths struct {
 	ResolvConf string // /etc/resolv.conf
 	Hosts      string // /etc/hosts
 	NSSwitch   string // /etc/nsswitch.conf
-	HostsDir   string // /etc/containerd/certs.d:/etc/docker/certs.d, containerd 2's default
+	HostsDir   string // a certs.d, or several separated by colons: /etc/containerd/certs.d:/etc/docker/certs.d
 	CAFile     string // as if SSL_CERT_FILE named it: takes the place of the distribution's bundle
 }
 
@@ -84,10 +110,7 @@ type Paths struct {
 // environment. A nil env means that the environment could not be read. The
 // checks tell what is unknown, and why; there is none for what was read.
 func ReadNode(f Files, env []string, p Paths) (*Node, []report.Check) {
-	n := &Node{Files: f, HostsDir: p.HostsDir}
-	if n.HostsDir == "" {
-		n.HostsDir = "/etc/containerd/certs.d:/etc/docker/certs.d"
-	}
+	n := &Node{Files: f, Config: RegistryConfig{Dirs: filepath.SplitList(orDefault(p.HostsDir, "/etc/containerd/certs.d:/etc/docker/certs.d"))}}
 	var checks []report.Check
 	unread := func(id string, kind report.Kind, target, without string, err error) {
 		checks = append(checks, report.Check{

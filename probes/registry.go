@@ -134,10 +134,10 @@ func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
 	check := report.Check{ID: "hosts/" + ref.Domain, Kind: report.KindRuntime, Host: ref.Domain}
 	var config hostsConfig
 	var problem *hostsProblem
-	if n.Files == nil || n.HostsDir == "" {
+	if n.Files == nil {
 		config = defaultHosts(ref.Domain)
 	} else {
-		config, problem = loadHosts(n.Files, n.HostsDir, ref.Domain)
+		config, problem = loadHosts(n.Files, n.Config, ref.Domain)
 	}
 
 	need := canPull
@@ -162,6 +162,7 @@ func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
 	e := evidence{
 		"order": strings.Join(order, ","), "file": config.File,
 		"unknownKeys": strings.Join(config.Unknown, ", "), "unusable": strings.Join(bad, ", "),
+		"unused": strings.Join(config.Unused, ", "),
 	}
 	if len(order) > len(hosts) {
 		e["visited"] = strconv.Itoa(len(hosts))
@@ -184,6 +185,8 @@ func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
 		check.Summary = config.File + " leaves no host to ask for " + ref.Domain
 	case len(config.Unknown) > 0:
 		check.Summary += "; " + config.File + " has keys that mean nothing: " + strings.Join(config.Unknown, ", ")
+	case len(config.Unused) > 0:
+		check.Summary += "; it does not read " + strings.Join(config.Unused, ", ")
 	}
 	if problem != nil {
 		e["file"] = problem.File

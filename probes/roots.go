@@ -5,9 +5,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // Roots is the trust store of the runtime process.
@@ -16,6 +21,16 @@ type Roots struct {
 	Count   int      // certificates in Pool
 	From    []string // files and directories that they were read from
 	Assumed bool     // the runtime's SSL_CERT_FILE and SSL_CERT_DIR are unknown; the standard places were read
+
+	started time.Time                 // of the runtime's process; zero if unknown
+	files   []rootFile                // that certificates were found in
+	dated   map[[sha256.Size]byte]int // by certificate: the least recently changed of files that holds it
+}
+
+// rootFile is one file of the trust store.
+type rootFile struct {
+	name    string
+	changed time.Time // zero if unknown
 }
 
 // ReadRoots reads the system's certificate authorities in the places where a Go
@@ -40,9 +55,20 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 		dirs = strings.Split(d, ":")
 	}
 
-	roots := &Roots{Pool: x509.NewCertPool(), Assumed: env == nil}
 	// The directories repeat what the bundle holds; each is parsed once.
-	seen := map[[sha256.Size]byte]bool{}
+	roots := &Roots{Pool: x509.NewCertPool(), Assumed: env == nil, dated: map[[sha256.Size]byte]int{}}
+	take := func(name, from string) error {
+		b, err := f.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		changed, err := f.Changed(name)
+		if err != nil {
+			changed = time.Time{}
+		}
+		roots.add(b, from, rootFile{name, changed})
+		return nil
+	}
 	var firstErr error
 	note := func(err error) {
 		if firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
@@ -50,12 +76,10 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 		}
 	}
 	for _, name := range files {
-		b, err := f.ReadFile(name)
-		if err != nil {
+		if err := take(name, name); err != nil {
 			note(err)
 			continue
 		}
-		roots.add(b, name, seen)
 		break // as Go does: the first one that can be read
 	}
 	for _, dir := range dirs {
@@ -65,9 +89,7 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 			continue
 		}
 		for _, e := range entries {
-			if b, err := f.ReadFile(path.Join(dir, e.Name())); err == nil {
-				roots.add(b, dir, seen)
-			}
+			_ = take(path.Join(dir, e.Name()), dir) // as Go does: what cannot be read is passed over
 		}
 	}
 	if roots.Count == 0 && firstErr != nil {
@@ -78,7 +100,8 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 
 // add takes the certificates of a PEM file into the pool; others blocks and
 // what does not parse are passed over, as in [x509.CertPool.AppendCertsFromPEM].
-func (r *Roots) add(text []byte, from string, seen map[[sha256.Size]byte]bool) (added int) {
+func (r *Roots) add(text []byte, from string, file rootFile) {
+	added, held := 0, false
 	for len(text) > 0 {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
@@ -88,16 +111,23 @@ func (r *Roots) add(text []byte, from string, seen map[[sha256.Size]byte]bool) (
 			continue
 		}
 		sum := sha256.Sum256(block.Bytes)
-		if seen[sum] {
+		if i, seen := r.dated[sum]; seen {
+			held = true
+			if file.changed.Before(r.files[i].changed) {
+				r.dated[sum] = len(r.files)
+			}
 			continue
 		}
-		seen[sum] = true
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			continue
 		}
+		r.dated[sum], held = len(r.files), true
 		r.Pool.AddCert(cert)
 		added++
+	}
+	if held {
+		r.files = append(r.files, file)
 	}
 	if added > 0 {
 		r.Count += added
@@ -105,5 +135,51 @@ func (r *Roots) add(text []byte, from string, seen map[[sha256.Size]byte]bool) (
 			r.From = append(r.From, from)
 		}
 	}
-	return added
 }
+
+// Started tells r when the runtime's process was started, and makes the check
+// "runtime/ca": whether the trust store has changed since. The process reads
+// it once, for its first TLS connection.
+func (r *Roots) Started(runtime string, at time.Time) report.Check {
+	r.started = at
+	e := evidence{"started": at.UTC().Format(time.RFC3339), "count": strconv.Itoa(r.Count)}
+	check := report.Check{ID: "runtime/ca", Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
+	check.Summary = fmt.Sprintf("%s runs since %s; the trust store, %d certificates, is older", runtime, second(at), r.Count)
+	var newer []string
+	var last rootFile
+	for _, f := range r.files {
+		if f.changed.After(at) {
+			newer = append(newer, f.name)
+			if f.changed.After(last.changed) {
+				last = f
+			}
+		}
+	}
+	if len(newer) > 0 {
+		e["newer"], e["files"], e["modified"] = "true", strings.Join(newer, ","), last.changed.UTC().Format(time.RFC3339)
+		check.Summary = fmt.Sprintf("%s runs since %s, %s was changed at %s: it reads the trust store once, for its first TLS connection",
+			runtime, second(at), clean(last.name, 120), second(last.changed))
+	}
+	check.Evidence = e.checked()
+	return check
+}
+
+// newerThanRuntime reports whether all chains end in a certificate that no
+// file held when the runtime was started, as far as can be told, and from
+// which file it comes today.
+func (r *Roots) newerThanRuntime(chains [][]*x509.Certificate) (file string, newer bool) {
+	if r == nil || r.started.IsZero() {
+		return "", false
+	}
+	for _, chain := range chains {
+		i, own := r.dated[sha256.Sum256(chain[len(chain)-1].Raw)]
+		if !own || !r.files[i].changed.After(r.started) {
+			return "", false // of hosts.toml, which is read at every pull; or older
+		}
+		file = r.files[i].name
+	}
+	return file, file != ""
+}
+
+// second shows a time to people who compare it with another one.
+func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }

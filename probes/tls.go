@@ -84,7 +84,7 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 	name, _ := h.split()
 	e := evidence(check.Evidence)
 	roots := h.rootsFor(n.Roots)
-	err := verify(state, roots, name, time.Now())
+	chains, err := verifyChains(state, roots, name, time.Now())
 	if h.SkipVerify {
 		check.Outcome = report.Pass
 		e["skipVerify"] = "true"
@@ -95,6 +95,9 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 	}
 	if err == nil && roots != nil {
 		check.Outcome = report.Pass
+		if file, newer := n.Roots.newerThanRuntime(chains); newer && !h.vouchesFor(state, name) {
+			e["rootNewer"] = file
+		}
 		return
 	}
 	f, known := certFault(err)
@@ -131,6 +134,11 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 // verify is what crypto/tls does with a server's certificates. A nil pool
 // trusts nothing.
 func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) error {
+	_, err := verifyChains(state, roots, name, now)
+	return err
+}
+
+func verifyChains(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) ([][]*x509.Certificate, error) {
 	if roots == nil {
 		roots = x509.NewCertPool()
 	}
@@ -138,10 +146,9 @@ func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now ti
 	for _, cert := range state.PeerCertificates[1:] {
 		intermediates.AddCert(cert)
 	}
-	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+	return state.PeerCertificates[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: intermediates, DNSName: name, CurrentTime: now,
 	})
-	return err
 }
 
 // compareClocks asks the server for its time, without credentials and over the

@@ -1,0 +1,81 @@
+package cri
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// defaultRegistryPath is what containerd 2.2 and later take for config_path
+// when neither it nor registry.mirrors is set (plugins/cri/images/plugin.go).
+const defaultRegistryPath = "/etc/containerd/certs.d:/etc/docker/certs.d"
+
+// RegistryDirs is where the runtime looks for hosts.toml files.
+type RegistryDirs struct {
+	Path    string   // config_path in effect
+	Dirs    []string // directories that are searched, in this order
+	Passed  []string // directories that people use, and that are not searched
+	Why     string   // why those of Passed are not
+	Mirrors bool     // registry.mirrors of config.toml is in effect, and no directory at all
+}
+
+// RegistryDirs says which directories a containerd of this version ("v2.4.2")
+// searches with this configuration. A running path, as [Client.RegistryPath]
+// brings it, takes precedence over what the files say.
+func (c *Config) RegistryDirs(version string, running *string) RegistryDirs {
+	major, minor := parseVersion(version)
+	since := func(a, b int) bool { return major > a || major == a && minor >= b }
+	d := RegistryDirs{Path: c.RegistryPath}
+	if running != nil {
+		d.Path = *running
+	} else if d.Path == "" && len(c.Mirrors) == 0 && (major == 0 || since(2, 2)) {
+		d.Path = defaultRegistryPath
+	}
+	list := filepath.SplitList(d.Path)
+	switch {
+	case d.Path == "":
+		d.Passed, d.Why = filepath.SplitList(defaultRegistryPath), "config_path is not set, and this containerd has no default for it"
+		if d.Mirrors = len(c.Mirrors) > 0; d.Mirrors {
+			d.Why = "registry.mirrors in " + c.Main + " takes the place of config_path"
+		}
+	case len(list) > 1 && since(2, 1) && !since(2, 5) && !c.pullsLocally():
+		// The transfer service takes the list for the name of one directory:
+		// containerd issues 12415 (2.1) and 12636 (2.2); still so in 2.4.2.
+		d.Dirs, d.Passed, d.Why = []string{d.Path}, list, `config_path is "`+d.Path+`", which this containerd takes for one directory`
+	default:
+		d.Dirs = list
+	}
+	return d
+}
+
+// pullsLocally reports whether a containerd that has the transfer service
+// pulls without it.
+func (c *Config) pullsLocally() bool {
+	for _, local := range c.local {
+		if local {
+			return true
+		}
+	}
+	return len(c.Mirrors) > 0 || len(c.TLS) > 0 || len(c.Auths) > 0
+}
+
+// HonoursTLS reports whether a containerd of this version still reads
+// registry.configs."host".tls, which 2.0 has removed.
+func HonoursTLS(version string) bool {
+	major, _ := parseVersion(version)
+	return major == 1
+}
+
+// parseVersion reads "v1.7.22" or "2.4.2-k3s1"; zeros mean unknown.
+func parseVersion(s string) (major, minor int) {
+	a, rest, _ := strings.Cut(strings.TrimPrefix(s, "v"), ".")
+	b, _, _ := strings.Cut(rest, ".")
+	major, err := strconv.Atoi(a)
+	if err != nil {
+		return 0, 0
+	}
+	if minor, err = strconv.Atoi(b); err != nil {
+		return 0, 0
+	}
+	return major, minor
+}

@@ -1,0 +1,307 @@
+package cri
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// unitDirs are where systemd looks for the units of the system, in its order
+// (systemd.unit(5)); a drop-in of an earlier one masks its namesakes.
+var unitDirs = []string{
+	"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
+	"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+}
+
+// maxUnitFiles bounds the files that a unit is put together from.
+const maxUnitFiles = 64
+
+// unit is a service of systemd as its files on disk describe it.
+type unit struct {
+	Name  string
+	Files []string          // that exist: the unit, its drop-ins, its environment files
+	Env   map[string]string // that it would be started with, as far as the files tell
+	// Unread is a file that this process could not read: Env is then not known.
+	Unread string
+}
+
+// unitOf finds the name of the service in the text of /proc/PID/cgroup: the
+// last path element that names one. Empty means none.
+func unitOf(cgroup string) string {
+	name := ""
+	for line := range strings.Lines(cgroup) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) < 3 {
+			continue
+		}
+		for element := range strings.SplitSeq(fields[2], "/") {
+			if strings.HasSuffix(element, ".service") && element != ".service" {
+				name = element
+			}
+		}
+	}
+	return name
+}
+
+// readUnit puts the environment of a service together from the files under
+// root, by the rules of systemd.unit(5) and systemd.exec(5). Nil means that it
+// has no files there.
+func readUnit(root configRoot, name string) *unit {
+	u := &unit{Name: name, Env: map[string]string{}}
+	var set []assignment
+	main := ""
+	for _, dir := range unitDirs {
+		if text, ok := u.read(root, path.Join(dir, name)); ok {
+			main = path.Join(dir, name)
+			set = append(set, parseUnit(text)...)
+			break
+		}
+	}
+	if main == "" && u.Unread == "" {
+		return nil
+	}
+	for _, file := range dropIns(root, unitDropIns(name), unitDirs) {
+		if text, ok := u.read(root, file); ok {
+			set = append(set, parseUnit(text)...)
+		}
+	}
+	var manager []assignment
+	managerFiles := append([]string{"/etc/systemd/system.conf"},
+		dropIns(root, []string{"system.conf.d"}, []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"})...)
+	for _, file := range managerFiles {
+		if text, ok := u.read(root, file); ok {
+			manager = append(manager, parseUnit(text)...)
+		}
+	}
+	u.apply(root, manager, set)
+	return u
+}
+
+func (u *unit) read(root configRoot, file string) (string, bool) {
+	if len(u.Files) >= maxUnitFiles {
+		return "", false
+	}
+	text, err := root.ReadFile(file)
+	if err != nil {
+		if (&ConfigError{Err: err}).unread() {
+			u.Unread = file
+		}
+		return "", false
+	}
+	u.Files = append(u.Files, file)
+	return string(text), true
+}
+
+// apply sets Env: the manager's default, then Environment=, then the
+// environment files, which win wherever they stand, then UnsetEnvironment=.
+func (u *unit) apply(root configRoot, manager, set []assignment) {
+	for _, a := range manager {
+		if a.Key == "DefaultEnvironment" {
+			u.setAll(a.Value)
+		}
+	}
+	var envFiles, unset []string
+	var env []string
+	for _, a := range set {
+		list := map[string]*[]string{"Environment": &env, "EnvironmentFile": &envFiles, "UnsetEnvironment": &unset}[a.Key]
+		switch {
+		case list == nil:
+		case a.Value == "":
+			*list = nil // an empty assignment resets the list
+		default:
+			*list = append(*list, a.Value)
+		}
+	}
+	for _, line := range env {
+		u.setAll(u.specifiers(line))
+	}
+	for _, file := range envFiles {
+		file = path.Clean(u.specifiers(strings.TrimPrefix(file, "-")))
+		if !path.IsAbs(file) {
+			continue
+		}
+		matches := []string{file}
+		if strings.ContainsAny(file, "*?[") {
+			matches, _ = globIn(root, file)
+		}
+		for _, file := range matches {
+			if text, ok := u.read(root, file); ok {
+				for _, kv := range parseEnvFile(text) {
+					u.Env[kv.Key] = kv.Value
+				}
+			}
+		}
+	}
+	for _, line := range unset {
+		for _, word := range unitWords(line) {
+			name, value, pair := strings.Cut(word, "=")
+			if !pair || u.Env[name] == value {
+				delete(u.Env, name)
+			}
+		}
+	}
+}
+
+func (u *unit) setAll(line string) {
+	for _, word := range unitWords(line) {
+		if name, value, ok := strings.Cut(word, "="); ok && envName.MatchString(name) {
+			u.Env[name] = value
+		}
+	}
+}
+
+// specifiers expands those of systemd that occur in environments of services;
+// others stay as they are.
+func (u *unit) specifiers(s string) string {
+	base := strings.TrimSuffix(u.Name, ".service")
+	return strings.NewReplacer("%%", "%", "%n", u.Name, "%N", base, "%p", base).Replace(s)
+}
+
+// unitDropIns lists the directories of drop-ins of a service, the most general
+// first: service.d, then a prefix for each dash of the name.
+func unitDropIns(name string) []string {
+	out := []string{"service.d"}
+	base := strings.TrimSuffix(name, ".service")
+	for i, r := range base {
+		if r == '-' && i < len(base)-1 && len(out) < 8 {
+			out = append(out, base[:i+1]+".service.d")
+		}
+	}
+	return append(out, name+".d")
+}
+
+// dropIns lists the *.conf files of directories with these names below dirs, in
+// the order of their names. Of namesakes the one in the more specific
+// directory wins, and of those the one of the earlier dir.
+func dropIns(root configRoot, names, dirs []string) []string {
+	files := map[string]string{}
+	for _, name := range slices.Backward(names) {
+		for _, dir := range dirs {
+			entries, err := root.ReadDir(path.Join(dir, name))
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				if _, masked := files[e.Name()]; !masked && strings.HasSuffix(e.Name(), ".conf") && len(files) < maxUnitFiles {
+					files[e.Name()] = path.Join(dir, name, e.Name())
+				}
+			}
+		}
+	}
+	var order []string
+	for name := range files {
+		order = append(order, name)
+	}
+	slices.Sort(order)
+	for i, name := range order {
+		order[i] = files[name]
+	}
+	return order
+}
+
+// assignment is one line of a unit file, or of an environment file.
+type assignment struct{ Key, Value string }
+
+// maxAssignments bounds what is taken from one file.
+const maxAssignments = 4096
+
+// parseUnit lists the assignments of the sections [Service] and [Manager].
+func parseUnit(text string) []assignment {
+	var out []assignment
+	section := ""
+	for _, line := range continued(text) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			section, _, _ = strings.Cut(name, "]")
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if ok && (section == "Service" || section == "Manager") && len(out) < maxAssignments {
+			out = append(out, assignment{strings.TrimSpace(key), strings.TrimSpace(value)})
+		}
+	}
+	return out
+}
+
+// continued joins lines that end in a backslash; comments among them vanish.
+func continued(text string) []string {
+	var out []string
+	var open strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		if t := strings.TrimSpace(line); strings.HasPrefix(t, "#") || strings.HasPrefix(t, ";") {
+			continue
+		}
+		if rest, ok := strings.CutSuffix(line, `\`); ok {
+			open.WriteString(rest + " ")
+			continue
+		}
+		out = append(out, open.String()+line)
+		open.Reset()
+	}
+	if open.Len() > 0 {
+		out = append(out, open.String())
+	}
+	return out
+}
+
+// unitWords splits a value at white space; quotes hold words together, and a
+// backslash takes the next character as it is.
+func unitWords(s string) []string {
+	var out []string
+	var word strings.Builder
+	quote, begun := rune(0), false
+	flush := func() {
+		if begun {
+			out = append(out, word.String())
+		}
+		word.Reset()
+		begun = false
+	}
+	escaped := false
+	for _, r := range s {
+		switch {
+		case escaped:
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\' && quote != '\'':
+			escaped, begun = true, true
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '"' || r == '\'':
+			quote, begun = r, true
+		case r == ' ' || r == '\t':
+			flush()
+		default:
+			word.WriteRune(r)
+			begun = true
+		}
+	}
+	flush()
+	return out
+}
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// parseEnvFile lists the assignments of an environment file. Besides
+// systemd.exec(5)'s it takes lines with "export", which shells read; other
+// lines are passed over.
+func parseEnvFile(text string) []assignment {
+	var out []assignment
+	for _, line := range continued(text) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		key = strings.TrimSpace(strings.TrimPrefix(key, "export "))
+		if !ok || !envName.MatchString(key) || len(out) >= maxAssignments {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if words := unitWords(value); strings.ContainsAny(value, `"'\`) {
+			value = strings.Join(words, " ")
+		}
+		out = append(out, assignment{key, value})
+	}
+	return out
+}
