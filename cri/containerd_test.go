@@ -35,6 +35,7 @@ type node struct {
 	bin          string
 	dir          string
 	sandboxImage string
+	env          []string // of containerd, besides the test's own
 	cmd          *exec.Cmd
 	exit         chan struct{}
 	pods         int
@@ -54,21 +55,7 @@ func startNode(t *testing.T, pause string) *node {
 	}
 	n := &node{t: t, bin: bin, dir: dir, sandboxImage: pause}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	config := fmt.Sprintf(`version = 3
-root = %q
-state = %q
-[grpc]
-  address = %q
-[plugins."io.containerd.cri.v1.images"]
-  [plugins."io.containerd.cri.v1.images".pinned_images]
-    sandbox = %q
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-  disable_cgroup = true
-`, dir+"/root", dir+"/state", n.socket(), pause)
-	if err := os.WriteFile(dir+"/config.toml", []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	n.configure("")
 	if n.Client, err = New(n.socket()); err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +63,34 @@ state = %q
 	n.start()
 	t.Cleanup(n.stop)
 	return n
+}
+
+// configure writes the configuration, with these settings of the images plugin.
+func (n *node) configure(images string) {
+	n.t.Helper()
+	config := fmt.Sprintf(`version = 3
+root = %q
+state = %q
+[grpc]
+  address = %q
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  disable_cgroup = true
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = %q
+[plugins."io.containerd.cri.v1.images"]
+`, n.dir+"/root", n.dir+"/state", n.socket(), n.sandboxImage) + images
+	if err := os.WriteFile(n.dir+"/config.toml", []byte(config), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// restart starts containerd anew, with this environment besides the test's.
+func (n *node) restart(env ...string) {
+	n.t.Helper()
+	n.stop()
+	n.env = env
+	n.start()
 }
 
 // containerdBinary is containerd, found through $PULLPROBE_CONTAINERD or $PATH.
@@ -102,6 +117,7 @@ func (n *node) start() {
 	defer logs.Close()
 	n.cmd = exec.Command(n.bin, "--config", n.dir+"/config.toml")
 	n.cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(n.bin)+":"+os.Getenv("PATH"))
+	n.cmd.Env = append(n.cmd.Env, n.env...)
 	n.cmd.Stdout, n.cmd.Stderr = logs, logs
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if err := n.cmd.Start(); err != nil {

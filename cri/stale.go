@@ -151,6 +151,14 @@ func watchedValue(get func(string) string, name string) string {
 // the process runs with, those that its service's files would give it today,
 // and whether the files are newer than the process. No credentials are shown.
 func (p *Process) EnvironmentCheck(root *Root) report.Check {
+	cgroup, err := readProc(p.proc("cgroup"))
+	if err != nil || root == nil {
+		return p.environmentCheck(nil, "")
+	}
+	return p.environmentCheck(root, unitOf(string(cgroup)))
+}
+
+func (p *Process) environmentCheck(root *Root, name string) report.Check {
 	k := report.Check{ID: "runtime/environment", Kind: report.KindRuntime, Outcome: report.Skipped}
 	env, err := p.Environ()
 	since, timeErr := p.Since()
@@ -170,16 +178,13 @@ func (p *Process) EnvironmentCheck(root *Root) report.Check {
 	k.Evidence = e
 	k.Outcome = report.Pass
 	k.Summary = p.since(since) + " with " + orNone(e["runs"])
-	cgroup, err := readProc(p.proc("cgroup"))
-	name := unitOf(string(cgroup))
-	if err != nil || name == "" || root == nil {
-		changes{since: since}.facts(e)
-		return k // no service: a container, or somebody's shell
+	var u *unit
+	if name != "" {
+		u = readUnit(root, name)
 	}
-	u := readUnit(root, name)
 	if u == nil {
 		changes{since: since}.facts(e)
-		return k
+		return k // no service: a container, or somebody's shell
 	}
 	u.addWrapper(root)
 	k.Target = name

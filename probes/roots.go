@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,7 +149,7 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	var newer []string
 	var last rootFile
 	for _, f := range r.files {
-		if f.changed.After(at) {
+		if f.changed.After(at) && !slices.Contains(newer, f.name) {
 			newer = append(newer, f.name)
 			if f.changed.After(last.changed) {
 				last = f

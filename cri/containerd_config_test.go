@@ -1,0 +1,258 @@
+package cri
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"log"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// mirrorServer answers nothing but 404 and counts who asks; over TLS with a
+// certificate of its own authority if secure.
+type mirrorServer struct {
+	url, ca string
+	asked   atomic.Int64
+}
+
+func startMirror(t *testing.T, secure bool) *mirrorServer {
+	t.Helper()
+	m := &mirrorServer{}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		m.asked.Add(1)
+		http.NotFound(w, nil)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if secure {
+		s.StartTLS()
+		m.ca = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	m.url = s.URL
+	return m
+}
+
+func write(t *testing.T, file, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// tryPull is one pull and what the runtime says.
+func (n *node) tryPull(image string) string {
+	_, err := n.image.PullImage(n.t.Context(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// strangerPEM is an authority that has signed nothing.
+func strangerPEM(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// checks looks at the running containerd as the agent does.
+func (n *node) checks(t *testing.T) (process *Process, root *Root, config *Config, check report.Check, dirs RegistryDirs) {
+	t.Helper()
+	process, err := n.Process()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = process.Root(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	config, err = process.ReadConfig(root)
+	running := n.RegistryPath(t.Context())
+	check = process.ConfigCheck(root, config, err, running)
+	if config == nil {
+		t.Fatal(check.Summary)
+	}
+	return process, root, config, check, config.RegistryDirs(n.Version(t.Context()), running)
+}
+
+const registrySection = `[plugins."io.containerd.cri.v1.images".registry]` + "\n"
+
+// What containerd has read at its start it keeps: configuration, environment,
+// trust store. hosts.toml it reads at every pull.
+func TestContainerdKeepsWhatItRead(t *testing.T) {
+	n := startNode(t, "registry.invalid/pause:1")
+	a, b := startMirror(t, false), startMirror(t, false)
+	image := "127.0.0.1:1/app:1" // nobody listens there: only a mirror can answer
+	hosts := func(dir string, m *mirrorServer) string {
+		write(t, dir+"/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
+		return dir
+	}
+	one, two := hosts(n.dir+"/one", a), hosts(n.dir+"/two", b)
+
+	n.configure(registrySection + "config_path = \"" + one + "\"")
+	n.restart()
+	n.tryPull(image)
+	_, _, _, check, dirs := n.checks(t)
+	if a.asked.Load() == 0 || strings.Join(dirs.Dirs, " ") != one {
+		t.Fatalf("config_path is not in effect: %+v", dirs)
+	}
+	has(t, check, report.Pass, "newer=", "runs="+one, "filesSay="+one, "differs=")
+
+	n.configure(registrySection + "config_path = \"" + two + "\"")
+	n.tryPull(image)
+	_, _, _, check, dirs = n.checks(t)
+	if b.asked.Load() != 0 || strings.Join(dirs.Dirs, " ") != one {
+		t.Errorf("containerd has taken a new config_path without a restart: %+v", dirs)
+	}
+	has(t, check, report.Pass, "newer=true", "runs="+one, "filesSay="+two, "differs=config_path", "files="+n.dir+"/config.toml")
+
+	n.restart()
+	n.tryPull(image)
+	if _, _, _, check, _ = n.checks(t); b.asked.Load() == 0 {
+		t.Error("not even with a restart")
+	}
+	has(t, check, report.Pass, "newer=", "runs="+two)
+
+	before := a.asked.Load()
+	hosts(two, a)
+	if n.tryPull(image); a.asked.Load() == before {
+		t.Error("hosts.toml is not read at every pull")
+	}
+}
+
+// The trust store is read once, for the first TLS connection and no sooner.
+func TestContainerdReadsTheTrustStoreOnce(t *testing.T) {
+	n := startNode(t, "registry.invalid/pause:1")
+	m, other := startMirror(t, true), strangerPEM(t)
+	write(t, n.dir+"/certs.d/127.0.0.1:1/hosts.toml", "server = \""+m.url+"\"\n")
+	image := "127.0.0.1:1/app:1"
+	bundle := n.dir + "/ca.crt"
+	if err := os.Mkdir(n.dir+"/empty", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"SSL_CERT_FILE=" + bundle, "SSL_CERT_DIR=" + n.dir + "/empty"}
+	n.configure(registrySection + "config_path = \"" + n.dir + "/certs.d\"")
+
+	write(t, bundle, other)
+	n.restart(env...)
+	write(t, bundle, m.ca)
+	if got := n.tryPull(image); m.asked.Load() == 0 {
+		t.Errorf("an authority that came before the first connection is not used: %s", got)
+	}
+
+	m.asked.Store(0)
+	write(t, bundle, other)
+	n.restart(env...)
+	if got := n.tryPull(image); m.asked.Load() != 0 || !strings.Contains(got, "x509") {
+		t.Errorf("trusted without its authority: %s", got)
+	}
+	write(t, bundle, m.ca)
+	if got := n.tryPull(image); m.asked.Load() != 0 || !strings.Contains(got, "x509") {
+		t.Errorf("an authority that came after the first connection is used: %s", got)
+	}
+	n.restart(env...)
+	if got := n.tryPull(image); m.asked.Load() == 0 {
+		t.Errorf("not even with a restart: %s", got)
+	}
+}
+
+// A list of directories is searched by the client, and taken for one name by
+// the transfer service.
+func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
+	n := startNode(t, "registry.invalid/pause:1")
+	m := startMirror(t, false)
+	write(t, n.dir+"/b/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
+	path := "config_path = \"" + n.dir + "/a:" + n.dir + "/b\"\n"
+	for name, settings := range map[string]string{
+		"transfer service":                   registrySection + path,
+		"client":                             "use_local_image_pull = true\n" + registrySection + path,
+		"client, because of another setting": "max_concurrent_downloads = 5\n" + registrySection + path,
+		"mirrors":                            registrySection + "[plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"127.0.0.1:1\"]\nendpoint = [\"" + m.url + "\"]\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			n.configure(settings)
+			n.restart()
+			m.asked.Store(0)
+			n.tryPull("127.0.0.1:1/app:1")
+			_, _, _, _, dirs := n.checks(t)
+			read := dirs.Mirrors
+			for _, dir := range dirs.Dirs {
+				read = read || dir == n.dir+"/b"
+			}
+			if asked := m.asked.Load() > 0; asked != read {
+				t.Errorf("the mirror was asked: %v; we say it searches %+v", asked, dirs)
+			}
+		})
+	}
+}
+
+// A file that hosts.toml names and that does not serve fails every pull, in
+// words that name it or do not.
+func TestContainerdRefusesBadHostFiles(t *testing.T) {
+	n := startNode(t, "registry.invalid/pause:1")
+	m := startMirror(t, true)
+	n.configure(registrySection + "config_path = \"" + n.dir + "/certs.d\"")
+	n.restart()
+	dir := n.dir + "/certs.d/127.0.0.1:1"
+	write(t, dir+"/good.pem", m.ca)
+	write(t, dir+"/empty", "")
+	for setting, fails := range map[string]bool{
+		`ca = "good.pem"`: false, `ca = "absent.pem"`: true, `ca = "empty"`: true, `ca = "/"`: true,
+		"ca = \"good.pem\"\nclient = \"absent.pem\"": true, "ca = \"good.pem\"\nclient = [[\"good.pem\", \"absent.key\"]]": true, "ca = \"good.pem\"\nclient = \"good.pem\"": true,
+	} {
+		m.asked.Store(0)
+		write(t, dir+"/hosts.toml", "[host.\""+m.url+"\"]\n"+setting+"\n")
+		got := n.tryPull("127.0.0.1:1/app:1")
+		if asked := m.asked.Load() > 0; asked == fails || got == "" {
+			t.Errorf("%s: asked %v: %s", setting, asked, got)
+		}
+		t.Logf("%s: %s", setting, got)
+	}
+}
+
+func TestSandbox(t *testing.T) {
+	reg := startRegistry(t)
+	pause := reg.push("pause:1", map[string][]byte{"pause": pauseBinary(t)})
+	n := startNode(t, pause)
+	_, _, config, _, _ := n.checks(t)
+	k := n.Sandbox(t.Context(), config, "1")
+	has(t, k, report.Pass, "image="+pause, "present=false", "pod=none")
+	if image, err := n.MissingSandboxImage(t.Context(), "1"); image != pause || err != nil {
+		t.Errorf("%q %v", image, err)
+	}
+	n.run(pause)
+	has(t, n.Sandbox(t.Context(), config, "1"), report.Pass, "present=true", "pod=none") // the label is the kubelet's
+	if image, err := n.MissingSandboxImage(t.Context(), "1"); image != "" || err != nil {
+		t.Errorf("%q %v", image, err)
+	}
+	has(t, n.Sandbox(t.Context(), nil, ""), report.Pass, "image="+pause, "from=the newest sandbox", "present=true", "pod=")
+}

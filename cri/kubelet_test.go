@@ -1,0 +1,95 @@
+package cri
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestReadEviction(t *testing.T) {
+	show := func(all []Threshold) string {
+		var out []string
+		for _, t := range all {
+			if t.Percent > 0 {
+				out = append(out, fmt.Sprintf("%s<%g%%", t.Signal, t.Percent))
+			} else {
+				out = append(out, fmt.Sprintf("%s<%d", t.Signal, t.Amount))
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	const defaults, inodes = "imagefs.available<15% nodefs.available<10%", "imagefs.inodesFree<5% nodefs.inodesFree<5%"
+	for _, tt := range []struct {
+		name          string
+		files         map[string]string
+		args          string
+		bytes, inodes string
+		gc            int
+		from          string
+	}{
+		{"nothing said", nil, "kubelet", defaults, inodes, 85, "default"},
+		{"a file that says nothing of it", map[string]string{"/k.yaml": "kind: KubeletConfiguration\nfailSwapOn: false\n"}, "kubelet --config=/k.yaml", defaults, inodes, 85, "default"},
+		{"a file replaces the defaults", map[string]string{"/k.yaml": "evictionHard:\n  imagefs.available: 5Gi\n  memory.available: 1Mi\nimageGCHighThresholdPercent: 70\n"}, "kubelet --config /k.yaml", "imagefs.available<5368709120", "", 70, "/k.yaml"},
+		{"JSON", map[string]string{"/k": `{"evictionHard":{"nodefs.available":"1%"}}`}, "kubelet --config /k", "nodefs.available<1%", "", 85, "/k"},
+		{"merged with the defaults", map[string]string{"/k": "mergeDefaultEvictionSettings: true\nevictionHard: {imagefs.available: 20%}"}, "kubelet --config /k", "imagefs.available<20% nodefs.available<10%", inodes, 85, "/k"},
+		{"drop-ins in order, null removes", map[string]string{
+			"/k": "evictionHard: {imagefs.available: 20%, nodefs.available: 3%}", "/d/10.conf": "evictionHard: {imagefs.available: 30%, imagefs.inodesFree: 1k}", "/d/20.conf": "evictionHard: {nodefs.available: null}", "/d/30.yaml": "evictionHard: {imagefs.available: 99%}",
+		}, "kubelet --config /k --config-dir /d", "imagefs.available<30%", "imagefs.inodesFree<1000", 85, "/k"},
+		{"flags win", map[string]string{"/k": "evictionHard: {imagefs.available: 20%}\nimageGCHighThresholdPercent: 70"}, "kubelet --config /k --eviction_hard=imagefs.available<7%,nodefs.inodesFree<2% --image-gc-high-threshold 90", "imagefs.available<7%", "nodefs.inodesFree<2%", 90, "/k, --eviction-hard"},
+		{"switched off", map[string]string{"/k": "evictionHard: {imagefs.available: 0%, nodefs.available: 0%, nodefs.inodesFree: '-1', imagefs.inodesFree: x}"}, "kubelet --config /k", "", "", 85, "/k"},
+		{"no drop-ins", nil, "kubelet --config-dir=/absent", defaults, inodes, 85, "default"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e, _, err := readEviction(rootOf(t, tt.files), kubeletFlags(strings.Fields(tt.args), "/"))
+			if err != nil || show(e.Bytes) != tt.bytes || show(e.Inodes) != tt.inodes || e.GCHigh != tt.gc || e.From != tt.from {
+				t.Errorf("got %q %q %d from %q: %v", show(e.Bytes), show(e.Inodes), e.GCHigh, e.From, err)
+			}
+			for _, th := range e.only(false).Bytes {
+				if strings.HasPrefix(th.Signal, "nodefs") {
+					t.Errorf("images lie elsewhere: %v", th)
+				}
+			}
+		})
+	}
+	for _, text := range []string{"\tx", "evictionHard: 7", "[]"} {
+		if _, _, err := readEviction(rootOf(t, map[string]string{"/k": text}), map[string]string{"config": "/k"}); err == nil && text != "[]" {
+			t.Errorf("%q is taken", text)
+		}
+	}
+	if _, _, err := readEviction(rootOf(t, nil), map[string]string{"config": "/k"}); err == nil {
+		t.Error("a missing file is no limit known")
+	}
+}
+
+// Where no kubelet runs there are no limits, and nothing else is taken for one.
+func TestFindKubelet(t *testing.T) {
+	own, err := processOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := FindKubelet(own)
+	if err == nil && p.comm() != "kubelet" && p.comm() != "kubelite" {
+		t.Errorf("took %s for the kubelet", p.comm())
+	}
+}
+
+func FuzzReadEviction(f *testing.F) {
+	f.Add("evictionHard: {imagefs.available: 20%, nodefs.available: 3Gi}\nimageGCHighThresholdPercent: 70", "evictionHard: {nodefs.available: null}", "imagefs.available<7%,a<b<c,,<")
+	f.Add("a: &a [*a]", "{}", "")
+	f.Fuzz(func(t *testing.T, file, dropIn, flag string) {
+		flags := map[string]string{"config": "/k", "config-dir": "/d"}
+		if flag != "" {
+			flags["eviction-hard"] = flag
+		}
+		e, _, err := readEviction(memory{"/k": file, "/d/1.conf": dropIn}, flags)
+		if err != nil {
+			return
+		}
+		for _, th := range append(e.Bytes, e.Inodes...) {
+			if (th.Percent > 0) == (th.Amount > 0) || th.Percent < 0 || th.Percent >= 100 {
+				t.Errorf("%+v", th)
+			}
+		}
+	})
+}

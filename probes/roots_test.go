@@ -1,0 +1,214 @@
+package probes
+
+import (
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// datedFiles tells when some files changed; the others are old.
+type datedFiles struct {
+	Dir
+	changed map[string]time.Time
+}
+
+func (d datedFiles) Changed(name string) (time.Time, error) {
+	if t, ok := d.changed[name]; ok {
+		return t, nil
+	}
+	return time.Unix(1e9, 0), nil
+}
+
+func TestTrustStoreNewerThanRuntime(t *testing.T) {
+	known, added, own := newAuthority(t, nil), newAuthority(t, nil), newAuthority(t, nil)
+	started := time.Now().Add(-time.Hour)
+	bundle := "/etc/ssl/certs/ca-certificates.crt"
+	for _, tt := range []struct {
+		name   string
+		signer *authority
+		tree   map[string]string
+		newer  []string // files that changed since the start
+		ca     string   // evidence of runtime/ca: files
+		root   string   // evidence of tls: rootNewer
+	}{
+		{"nothing changed", known, map[string]string{bundle: string(known.pem)}, nil, "", ""},
+		{"an authority was added", added, map[string]string{bundle: string(known.pem) + string(added.pem)}, []string{bundle}, bundle, bundle},
+		{"the bundle was written anew, the authority was there before", known, map[string]string{
+			bundle: string(known.pem) + string(added.pem), "/etc/ssl/certs/known.pem": string(known.pem), "/etc/ssl/certs/added.pem": string(added.pem),
+		}, []string{bundle, "/etc/ssl/certs/added.pem"}, bundle + ",/etc/ssl/certs/added.pem", ""},
+		{"a file of its own was added", added, map[string]string{bundle: string(known.pem), "/etc/ssl/certs/added.pem": string(added.pem)}, []string{"/etc/ssl/certs/added.pem"}, "/etc/ssl/certs/added.pem", "/etc/ssl/certs/added.pem"},
+		{"hosts.toml vouches as well, and is read at every pull", own, map[string]string{
+			bundle: string(known.pem) + string(own.pem), "/etc/containerd/certs.d/_default/hosts.toml": "ca = \"/ca.pem\"\n", "/ca.pem": string(own.pem),
+		}, []string{bundle}, bundle, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cert := tt.signer.good(t, "registry.lab")
+			port := serve(t, &cert, http.NotFoundHandler())
+			n := newNode(t, nil, tt.tree)
+			dated := datedFiles{n.Files.(Dir), map[string]time.Time{}}
+			for _, f := range tt.newer {
+				dated.changed[f] = started.Add(time.Minute)
+			}
+			roots, err := ReadRoots(dated, []string{}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.Roots = roots
+			ca := roots.Started("containerd", started)
+			want(t, map[string]report.Check{"runtime/ca": ca}, "runtime/ca", report.Pass, "", "started", "count")
+			if ca.Evidence["files"] != tt.ca || (ca.Evidence["newer"] == "true") != (tt.ca != "") {
+				t.Errorf("runtime/ca: %v", ca.Evidence)
+			}
+			host := "registry.lab:" + itoa(port)
+			c := want(t, probe(t, n, host+"/app:1"), "tls/"+host+"/127.0.0.1:"+itoa(port), report.Pass, "")
+			if c.Evidence["rootNewer"] != tt.root {
+				t.Errorf("rootNewer is %q, want %q", c.Evidence["rootNewer"], tt.root)
+			}
+		})
+	}
+}
+
+func TestPassedOverHostsToml(t *testing.T) {
+	hosts := "[host.\"https://m.lab\"]\n"
+	look := func(tree map[string]string, c RegistryConfig, domain string) report.Check {
+		n := &Node{Files: files(t, tree), Config: c}
+		check, _ := n.hostsCheck(Ref{Domain: domain})
+		return check
+	}
+	two := []string{"/etc/containerd/certs.d", "/etc/docker/certs.d"}
+	t.Run("the directory is not searched", func(t *testing.T) {
+		c := look(map[string]string{"/etc/containerd/certs.d/registry.lab/hosts.toml": hosts}, RegistryConfig{Dirs: []string{strings.Join(two, ":")}, Passed: two, Why: "of a reason"}, "registry.lab")
+		if c.Outcome != report.Fail || c.Cause != report.RuntimeConfigInvalid || c.Evidence["ignored"] != "true" || c.Evidence["order"] != "registry.lab" || !strings.Contains(c.Summary, "of a reason") {
+			t.Errorf("%+v", c)
+		}
+	})
+	for _, tt := range []struct{ domain, at, unused string }{
+		{"registry.lab:5000", "registry.lab/hosts.toml", "/c/registry.lab/hosts.toml"},
+		{"registry.lab:5000", "registry.lab_5000/hosts.toml", "/c/registry.lab_5000/hosts.toml"},
+		{"registry.lab:5000", "registry.lab_5000_/hosts.toml", ""},
+		{"registry.lab:5000", "registry.lab:5000/hosts.toml", ""},
+		{"registry.lab:5000", "other.lab/hosts.toml", ""},
+		{"[::1]:5000", "[::1]/hosts.toml", "/c/[::1]/hosts.toml"},
+		{"registry.lab", "registry.lab_443_/hosts.toml", "/c/registry.lab_443_/hosts.toml"},
+		{"registry.lab", "Registry.lab/hosts.toml", "/c/Registry.lab/hosts.toml"},
+		{"registry.lab", "hosts.toml", "/c/hosts.toml"},
+		{"docker.io", "registry-1.docker.io/hosts.toml", "/c/registry-1.docker.io/hosts.toml"},
+		{"docker.io", "_default/hosts.toml", ""},
+	} {
+		c := look(map[string]string{filepath.Join("/c", tt.at): hosts}, RegistryConfig{Dirs: []string{"/c"}}, tt.domain)
+		if c.Outcome != report.Pass || c.Evidence["unused"] != tt.unused {
+			t.Errorf("%s: %s: %s %v", tt.domain, tt.at, c.Summary, c.Evidence)
+		}
+	}
+	t.Run("Docker's layout beside a hosts.toml", func(t *testing.T) {
+		tree := map[string]string{"/c/r.lab/hosts.toml": "server = \"https://r.lab\"\n", "/c/r.lab/ca.crt": "x", "/c/r.lab/used.crt": "y"}
+		if c := look(tree, RegistryConfig{Dirs: []string{"/c"}}, "r.lab"); c.Evidence["unused"] != "/c/r.lab/ca.crt, /c/r.lab/used.crt" {
+			t.Errorf("%v", c.Evidence)
+		}
+		ca := newAuthority(t, nil)
+		tree["/c/r.lab/hosts.toml"], tree["/c/r.lab/used.crt"] = "ca = \"used.crt\"\n", string(ca.pem)
+		if c := look(tree, RegistryConfig{Dirs: []string{"/c"}}, "r.lab"); c.Evidence["unused"] != "/c/r.lab/ca.crt" {
+			t.Errorf("%v", c.Evidence)
+		}
+		delete(tree, "/c/r.lab/hosts.toml")
+		tree["/c/r.lab/ca.crt"] = string(ca.pem)
+		if c := look(tree, RegistryConfig{Dirs: []string{"/c"}}, "r.lab"); c.Outcome != report.Pass || c.Evidence["unused"] != "" || c.Evidence["file"] != "/c/r.lab" {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+func TestUnreadableHostFiles(t *testing.T) {
+	ca := newAuthority(t, nil)
+	pair := pairPEM(t, ca.good(t, "client.lab"))
+	for name, tt := range map[string]struct{ toml, file, reason string }{
+		"ca absent":              {`ca = "no.pem"`, "/c/r.lab/no.pem", "ENOENT"},
+		"ca is a directory":      {`ca = "/c"`, "/c", "cannot be read"},
+		"ca empty":               {`ca = "empty"`, "/c/r.lab/empty", "no certificate"},
+		"ca holds a key only":    {`ca = ["good.pem", "key.pem"]`, "/c/r.lab/key.pem", "no certificate"},
+		"client absent":          {`client = "no.pem"`, "/c/r.lab/no.pem", "ENOENT"},
+		"client key absent":      {`client = [["good.pem", "no.key"]]`, "/c/r.lab/no.key", "ENOENT"},
+		"client without its key": {`client = "good.pem"`, "/c/r.lab/good.pem", "do not load"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, key, _ := strings.Cut(pair, "-----BEGIN PRIVATE KEY")
+			n := &Node{Config: RegistryConfig{Dirs: []string{"/c"}}, Files: files(t, map[string]string{
+				"/c/r.lab/hosts.toml": "[host.\"https://r.lab\"]\n" + tt.toml, "/c/r.lab/good.pem": string(ca.pem), "/c/r.lab/empty": "", "/c/r.lab/key.pem": "-----BEGIN PRIVATE KEY" + key,
+			})}
+			c, _ := n.hostsCheck(Ref{Domain: "r.lab"})
+			if c.Outcome != report.Fail || c.Cause != report.RuntimeConfigInvalid || c.Evidence["file"] != tt.file || !strings.Contains(c.Evidence["reason"], tt.reason) {
+				t.Errorf("%+v", c)
+			}
+			if c.Evidence["ignored"] != "" {
+				t.Error("the runtime does not ignore it, it refuses every pull")
+			}
+		})
+	}
+}
+
+func TestMirrorsOfConfigTOML(t *testing.T) {
+	ca := newAuthority(t, nil)
+	tree := files(t, map[string]string{"/ca.pem": string(ca.pem), "/etc/containerd/certs.d/a.lab/hosts.toml": "x"})
+	config := RegistryConfig{
+		Mirrors: map[string][]string{"docker.io": {"https://m.lab", "n.lab:5000/v2/x"}, "own.lab": {"https://own.lab"}, "*": {"http://all.lab"}, "bad.lab": {"https://%zz"}},
+		TLS:     map[string]TLSFiles{"m.lab": {CA: "/ca.pem"}, "plain.lab": {SkipVerify: true}, "broken.lab": {CA: "/no.pem"}},
+		Passed:  []string{"/etc/containerd/certs.d"}, Why: "of mirrors",
+	}
+	for domain, want := range map[string]string{
+		"docker.io": "https://m.lab/v2+ca https://n.lab:5000/v2/x https://registry-1.docker.io/v2", "own.lab": "https://own.lab/v2",
+		"x.lab": "http://all.lab/v2 https://x.lab/v2", "localhost:5000": "http://all.lab/v2+insecure http://localhost:5000/v2+insecure", "plain.lab": "http://all.lab/v2 https://plain.lab/v2+insecure",
+	} {
+		loaded, problem := loadHosts(tree, config, domain)
+		var got []string
+		for _, h := range loaded.Hosts {
+			s := h.Scheme + "://" + h.Host + h.Path
+			if len(h.extraRoots) > 0 {
+				s += "+ca"
+			}
+			if h.SkipVerify {
+				s += "+insecure"
+			}
+			got = append(got, s)
+		}
+		if strings.Join(got, " ") != want || problem != nil {
+			t.Errorf("%s: %v %v, want %s", domain, got, problem, want)
+		}
+	}
+	for domain, file := range map[string]string{"broken.lab": "/no.pem", "bad.lab": "registry.mirrors in config.toml", "a.lab": "/etc/containerd/certs.d/a.lab/hosts.toml"} {
+		if _, problem := loadHosts(tree, config, domain); problem == nil || problem.File != file {
+			t.Errorf("%s: %v", domain, problem)
+		}
+	}
+}
+
+func TestEvictionFacts(t *testing.T) {
+	all := func(percent float64) []Threshold { return []Threshold{{Signal: "imagefs.available", Percent: percent}} }
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		name  string
+		v     *Eviction
+		below string
+		words bool
+	}{
+		{"no kubelet", nil, "", false},
+		{"far away", &Eviction{Bytes: []Threshold{{Signal: "imagefs.available", Amount: 1}}, From: "default", GCHigh: 85}, "false", false},
+		{"below", &Eviction{Bytes: append(all(0.0001), Threshold{Signal: "nodefs.available", Percent: 99.9999}), Inodes: all(1), From: "/k.yaml", GCHigh: 100}, "true", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Disk(DiskPath{Name: dir, Eviction: tt.v})
+			if c.Outcome == report.Fail {
+				t.Skip("this machine's disk is full")
+			}
+			if c.Evidence["belowEviction"] != tt.below || (tt.v != nil) != (c.Evidence["evictionFrom"] != "") || strings.Contains(c.Summary, "nodefs.available") != tt.words {
+				t.Errorf("%s %v", c.Summary, c.Evidence)
+			}
+		})
+	}
+}
+
+func itoa(port uint16) string { return strconv.Itoa(int(port)) }
