@@ -45,7 +45,7 @@ type Examiner struct {
 	notBefore map[string]time.Time // by the registry's name, after a 429
 	rates     rates
 	disks     chore
-	kubelet   *cri.Process         // found before
+	kubelet   *cri.Process // found before
 }
 
 // How long the parts of an examination may take.

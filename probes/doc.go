@@ -12,6 +12,7 @@
 //
 //	reference                     the image name
 //	disk                          the runtime's image file system
+//	runtime/ca                    the trust store, and whether it is newer than the runtime's process
 //	hosts/<domain>                which hosts the runtime would ask, in order (hosts.toml)
 //	dns/<host>                    the answer as the runtime would reach it
 //	dns/<host>/<resolver>         what one resolver says

@@ -147,6 +147,13 @@ func TestHostsLikeContainerd(t *testing.T) {
 			{"registry.lab/dir.crt/x": ""},
 			{"registry.lab/hosts.toml": "[host", "registry.lab/ca.crt": string(ca.pem)},
 			{"registry.lab/hosts.toml": "[host", "registry.lab/c.cert": pair},
+			{"registry.lab/hosts.toml": "server = \"https://registry.lab\"\n", "registry.lab/ca.crt": string(ca.pem)},
+			{"registry.lab/hosts.toml": "", "registry.lab/ca.crt": string(ca.pem)},
+			{"registry.lab/hosts.toml": "", "registry.lab/ca.crt": ""},
+			{"registry.lab/ca.pem": string(ca.pem)},
+			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = \"/\"\n"},
+			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = \"../ca.pem\"\nclient = [[\"c.pem\", \"no.key\"]]\n", "ca.pem": string(ca.pem), "registry.lab/c.pem": pair},
+			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = [\"a\", \"b\"]\n", "registry.lab/a": string(ca.pem), "registry.lab/b": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
 			{"registry.lab": "a file"},
 			{"registry.lab/hosts.toml/x": "a directory"},
 		} {
