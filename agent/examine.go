@@ -573,7 +573,6 @@ func (blind) fail(name string) error {
 func (b blind) ReadFile(name string) ([]byte, error)       { return nil, b.fail(name) }
 func (b blind) ReadDir(name string) ([]fs.DirEntry, error) { return nil, b.fail(name) }
 func (b blind) Stat(name string) (fs.FileInfo, error)      { return nil, b.fail(name) }
-func (b blind) Changed(name string) (time.Time, error)     { return time.Time{}, b.fail(name) }
 
 // NodeState checks the runtime and its disk, for a node on which nothing is
 // stuck.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"strconv"
@@ -184,7 +185,7 @@ func readEviction(root configRoot, flags map[string]string) (e Eviction, files [
 		}
 	}
 	hard := map[string]string{}
-	if len(merged.EvictionHard) == 0 || merged.MergeDefault != nil && *merged.MergeDefault {
+	if merged.EvictionHard == nil || merged.MergeDefault != nil && *merged.MergeDefault {
 		for signal, value := range evictionDefaults {
 			hard[signal] = value
 		}
@@ -235,14 +236,10 @@ func (c *kubeletConfig) add(text []byte) error {
 	if err := json.Unmarshal(doc, &file); err != nil {
 		return errors.New("is no KubeletConfiguration")
 	}
-	for signal, value := range file.EvictionHard {
-		if c.EvictionHard == nil {
-			c.EvictionHard = map[string]*string{}
-		}
-		if c.EvictionHard[signal] = value; value == nil {
-			delete(c.EvictionHard, signal)
-		}
+	if file.EvictionHard != nil && c.EvictionHard == nil {
+		c.EvictionHard = map[string]*string{}
 	}
+	maps.Copy(c.EvictionHard, file.EvictionHard)
 	if file.GCHigh != nil {
 		c.GCHigh = file.GCHigh
 	}
@@ -252,7 +249,7 @@ func (c *kubeletConfig) add(text []byte) error {
 	return nil
 }
 
-func (c *kubeletConfig) says() bool { return len(c.EvictionHard) > 0 }
+func (c *kubeletConfig) says() bool { return c.EvictionHard != nil }
 
 // parseThreshold reads "15%" or "5Gi"; 0 and 0 % and 100 % are none, as in the
 // kubelet (pkg/kubelet/eviction/helpers.go, parseThresholdStatement).

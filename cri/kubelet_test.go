@@ -1,8 +1,11 @@
 package cri
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -38,6 +41,7 @@ func TestReadEviction(t *testing.T) {
 		}, "kubelet --config /k --config-dir /d", "imagefs.available<30%", "imagefs.inodesFree<1000", 85, "/k"},
 		{"flags win", map[string]string{"/k": "evictionHard: {imagefs.available: 20%}\nimageGCHighThresholdPercent: 70"}, "kubelet --config /k --eviction_hard=imagefs.available<7%,nodefs.inodesFree<2% --image-gc-high-threshold 90", "imagefs.available<7%", "nodefs.inodesFree<2%", 90, "/k, --eviction-hard"},
 		{"switched off", map[string]string{"/k": "evictionHard: {imagefs.available: 0%, nodefs.available: 0%, nodefs.inodesFree: '-1', imagefs.inodesFree: x}"}, "kubelet --config /k", "", "", 85, "/k"},
+		{"set to nothing", map[string]string{"/k": "evictionHard: {}"}, "kubelet --config /k", "", "", 85, "/k"},
 		{"no drop-ins", nil, "kubelet --config-dir=/absent", defaults, inodes, 85, "default"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -59,6 +63,44 @@ func TestReadEviction(t *testing.T) {
 	}
 	if _, _, err := readEviction(rootOf(t, nil), map[string]string{"config": "/k"}); err == nil {
 		t.Error("a missing file is no limit known")
+	}
+}
+
+// A process by the kubelet's name is asked for its files and flags.
+func TestEvictionOfProcess(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/k.yaml", "evictionHard: {imagefs.available: 20%, nodefs.available: 30%}\n")
+	write(t, dir+"/kubelet", "#!/bin/sh\nread wait\n")
+	if err := os.Chmod(dir+"/kubelet", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), dir+"/kubelet", "--config=k.yaml", "--root-dir", dir)
+	cmd.Dir = dir
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	p, err := processOf(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return p.comm() == "kubelet" }, func() string { return "the script does not run" })
+	e, err := p.Eviction(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		t.Skip(err)
+	}
+	if err != nil || len(e.Bytes) != 2 || e.Bytes[0].Percent != 20 || !strings.HasPrefix(e.From, dir+"/k.yaml") {
+		t.Errorf("%+v %v", e, err)
+	}
+	if e, err := p.Eviction("/proc"); err != nil || len(e.Bytes) != 1 {
+		t.Errorf("images on another file system: %+v %v", e, err)
+	}
+	if found, err := FindKubelet(p); err != nil || found.comm() != "kubelet" {
+		t.Errorf("not found: %v", err)
 	}
 }
 

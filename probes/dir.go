@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // maxFileBytes bounds a file that [Dir] reads.
@@ -48,20 +47,3 @@ func (d Dir) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(d.p
 
 // Stat describes a file, following links.
 func (d Dir) Stat(name string) (fs.FileInfo, error) { return os.Stat(d.path(name)) }
-
-// Changed is when a file, or the link that it is, was last changed.
-func (d Dir) Changed(name string) (time.Time, error) {
-	var last time.Time
-	for _, stat := range []func(string) (fs.FileInfo, error){os.Lstat, os.Stat} {
-		info, err := stat(d.path(name))
-		if err != nil {
-			return time.Time{}, err
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			if t := time.Unix(st.Ctim.Unix()); t.After(last) {
-				last = t
-			}
-		}
-	}
-	return last, nil
-}

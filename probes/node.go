@@ -16,9 +16,6 @@ type Files interface {
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
 	Stat(name string) (fs.FileInfo, error)
-	// Changed is when what name leads to was last changed (ctime), or a link on
-	// the way.
-	Changed(name string) (time.Time, error)
 }
 
 // Node is what the runtime process sees: how it resolves names, whom it

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -58,16 +59,29 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 
 	// The directories repeat what the bundle holds; each is parsed once.
 	roots := &Roots{Pool: x509.NewCertPool(), Assumed: env == nil, dated: map[[sha256.Size]byte]int{}}
-	take := func(name, from string) error {
+	type inode struct{ dev, ino uint64 }
+	read := map[inode][][sha256.Size]byte{} // and most files have two names there
+	take := func(name, from string, link time.Time) error {
+		info, err := f.Stat(name)
+		if err != nil {
+			return err
+		}
+		file := rootFile{name, later(ctime(info), link)}
+		var id inode
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			id = inode{uint64(st.Dev), st.Ino}
+			if certs, again := read[id]; again {
+				roots.date(certs, file)
+				return nil
+			}
+		}
 		b, err := f.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		changed, err := f.Changed(name)
-		if err != nil {
-			changed = time.Time{}
+		if certs := roots.add(b, from, file); id != (inode{}) {
+			read[id] = certs
 		}
-		roots.add(b, from, rootFile{name, changed})
 		return nil
 	}
 	var firstErr error
@@ -77,7 +91,7 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 		}
 	}
 	for _, name := range files {
-		if err := take(name, name); err != nil {
+		if err := take(name, name, time.Time{}); err != nil {
 			note(err)
 			continue
 		}
@@ -90,7 +104,11 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 			continue
 		}
 		for _, e := range entries {
-			_ = take(path.Join(dir, e.Name()), dir) // as Go does: what cannot be read is passed over
+			var link time.Time
+			if info, err := e.Info(); err == nil {
+				link = ctime(info)
+			}
+			_ = take(path.Join(dir, e.Name()), dir, link) // as Go does: what cannot be read is passed over
 		}
 	}
 	if roots.Count == 0 && firstErr != nil {
@@ -101,8 +119,8 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 
 // add takes the certificates of a PEM file into the pool; others blocks and
 // what does not parse are passed over, as in [x509.CertPool.AppendCertsFromPEM].
-func (r *Roots) add(text []byte, from string, file rootFile) {
-	added, held := 0, false
+func (r *Roots) add(text []byte, from string, file rootFile) (certs [][sha256.Size]byte) {
+	added := 0
 	for len(text) > 0 {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
@@ -112,30 +130,51 @@ func (r *Roots) add(text []byte, from string, file rootFile) {
 			continue
 		}
 		sum := sha256.Sum256(block.Bytes)
-		if i, seen := r.dated[sum]; seen {
-			held = true
-			if file.changed.Before(r.files[i].changed) {
-				r.dated[sum] = len(r.files)
+		if _, seen := r.dated[sum]; !seen {
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				continue
 			}
-			continue
+			r.Pool.AddCert(cert)
+			added++
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			continue
-		}
-		r.dated[sum], held = len(r.files), true
-		r.Pool.AddCert(cert)
-		added++
+		certs = append(certs, sum)
 	}
-	if held {
-		r.files = append(r.files, file)
-	}
+	r.date(certs, file)
 	if added > 0 {
 		r.Count += added
 		if len(r.From) == 0 || r.From[len(r.From)-1] != from {
 			r.From = append(r.From, from)
 		}
 	}
+	return certs
+}
+
+// date notes that file holds these certificates.
+func (r *Roots) date(certs [][sha256.Size]byte, file rootFile) {
+	for _, sum := range certs {
+		if i, seen := r.dated[sum]; !seen || file.changed.Before(r.files[i].changed) {
+			r.dated[sum] = len(r.files)
+		}
+	}
+	if len(certs) > 0 {
+		r.files = append(r.files, file)
+	}
+}
+
+// ctime is when the kernel last saw a file changed, content or attributes.
+func ctime(info fs.FileInfo) time.Time {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return time.Unix(st.Ctim.Unix())
+	}
+	return time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Started tells r when the runtime's process was started, and makes the check

@@ -1,10 +1,12 @@
 package probes
 
 import (
+	"io/fs"
 	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,12 +19,42 @@ type datedFiles struct {
 	changed map[string]time.Time
 }
 
-func (d datedFiles) Changed(name string) (time.Time, error) {
-	if t, ok := d.changed[name]; ok {
-		return t, nil
+func (d datedFiles) date(name string, info fs.FileInfo) fs.FileInfo {
+	at, ok := d.changed[name]
+	if !ok {
+		at = time.Unix(1e9, 0)
 	}
-	return time.Unix(1e9, 0), nil
+	st := *info.Sys().(*syscall.Stat_t)
+	st.Ctim = syscall.NsecToTimespec(at.UnixNano())
+	return datedInfo{info, &st}
 }
+
+func (d datedFiles) Stat(name string) (fs.FileInfo, error) {
+	info, err := d.Dir.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	return d.date(name, info), nil
+}
+
+func (d datedFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := d.Dir.ReadDir(name)
+	for i, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return nil, err
+		}
+		entries[i] = fs.FileInfoToDirEntry(d.date(filepath.Join(name, e.Name()), info))
+	}
+	return entries, err
+}
+
+type datedInfo struct {
+	fs.FileInfo
+	st *syscall.Stat_t
+}
+
+func (i datedInfo) Sys() any { return i.st }
 
 func TestTrustStoreNewerThanRuntime(t *testing.T) {
 	known, added, own := newAuthority(t, nil), newAuthority(t, nil), newAuthority(t, nil)
