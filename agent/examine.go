@@ -324,7 +324,7 @@ func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process
 // mirrors and authorities.
 func registryConfig(config *cri.Config, version string, running *string) probes.RegistryConfig {
 	dirs := config.RegistryDirs(version, running)
-	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why}
+	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
 	if dirs.Mirrors {
 		out.Mirrors = config.Mirrors
 		if cri.HonoursTLS(version) {

@@ -205,7 +205,8 @@ func TestRegistryDirs(t *testing.T) {
 		{"a list, of a version nobody has looked at", set("/a:/b"), "v2.9.0", nil, []string{"/a", "/b"}, nil, false},
 		{"version unknown", &Config{}, "", nil, both, nil, false},
 		{"mirrors", mirrors, "v2.4.2", nil, nil, both, true},
-		{"what runs counts", set("/new"), "v2.4.2", &other, []string{"/other"}, nil, false},
+		{"what runs counts", set("/new"), "v2.4.2", &other, []string{"/other"}, []string{"/new"}, false},
+		{"what runs, of built-in defaults", &Config{}, "v2.4.2", &other, []string{"/other"}, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := tt.config.RegistryDirs(tt.version, tt.running)

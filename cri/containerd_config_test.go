@@ -133,6 +133,9 @@ func TestContainerdKeepsWhatItRead(t *testing.T) {
 	if b.asked.Load() != 0 || strings.Join(dirs.Dirs, " ") != one {
 		t.Errorf("containerd has taken a new config_path without a restart: %+v", dirs)
 	}
+	if !dirs.Stale || strings.Join(dirs.Passed, " ") != two {
+		t.Errorf("what would come into effect is not told: %+v", dirs)
+	}
 	has(t, check, report.Pass, "newer=true", "runs="+one, "filesSay="+two, "differs=config_path", "files="+n.dir+"/config.toml")
 
 	n.restart()
@@ -245,7 +248,11 @@ func TestSandbox(t *testing.T) {
 	n := startNode(t, pause)
 	_, _, config, _, _ := n.checks(t)
 	k := n.Sandbox(t.Context(), config, "1")
-	has(t, k, report.Pass, "image="+pause, "present=false", "pod=none")
+	has(t, k, report.Fail, "image="+pause, "present=false", "pod=none")
+	if k.Cause != report.SandboxImageUnavailable {
+		t.Errorf("%+v", k)
+	}
+	has(t, n.Sandbox(t.Context(), config, ""), report.Pass, "present=false", "pod=") // no pod waits for it
 	if image, err := n.MissingSandboxImage(t.Context(), "1"); image != pause || err != nil {
 		t.Errorf("%q %v", image, err)
 	}

@@ -16,6 +16,7 @@ type RegistryDirs struct {
 	Dirs    []string // directories that are searched, in this order
 	Passed  []string // directories that people use, and that are not searched
 	Why     string   // why those of Passed are not
+	Stale   bool     // they will be after a restart: config.toml is newer than the process
 	Mirrors bool     // registry.mirrors of config.toml is in effect, and no directory at all
 }
 
@@ -36,14 +37,18 @@ func (c *Config) RegistryDirs(version string, running *string) RegistryDirs {
 	case d.Path == "":
 		d.Passed, d.Why = filepath.SplitList(defaultRegistryPath), "config_path is not set, and this containerd has no default for it"
 		if d.Mirrors = len(c.Mirrors) > 0; d.Mirrors {
-			d.Why = "registry.mirrors in " + c.Main + " takes the place of config_path"
+			d.Why = "registry.mirrors in " + clean(c.Main, 80) + " takes the place of config_path"
 		}
 	case len(list) > 1 && since(2, 1) && !since(2, 5) && !c.pullsLocally():
 		// The transfer service takes the list for the name of one directory:
 		// containerd issues 12415 (2.1) and 12636 (2.2); still so in 2.4.2.
-		d.Dirs, d.Passed, d.Why = []string{d.Path}, list, `config_path is "`+d.Path+`", which this containerd takes for one directory`
+		d.Dirs, d.Passed, d.Why = []string{d.Path}, list, `config_path is "`+clean(d.Path, 100)+`", which this containerd takes for one directory`
 	default:
 		d.Dirs = list
+	}
+	if running != nil && c.RegistryPath != "" && c.RegistryPath != *running {
+		d.Passed, d.Stale = filepath.SplitList(c.RegistryPath), true
+		d.Why = `config_path is "` + clean(c.RegistryPath, 80) + `" in ` + clean(c.Main, 80) + `, but the runtime was started with "` + clean(*running, 80) + `"`
 	}
 	return d
 }

@@ -19,9 +19,10 @@ const sandboxLabel = "io.kubernetes.pod.uid"
 
 // Sandbox is "runtime/sandbox": the image that pods' sandboxes are made from,
 // and whether it is here. Every pod needs it, and the runtime pulls it with
-// its own means, without pull secrets: that it is absent is no fault as long
-// as it can be had. Config may be nil. With the UID of a pod the evidence
-// "pod" says whether that has a sandbox: "ready", "notReady" or "none".
+// its own means, without pull secrets: that it is absent is no fault by
+// itself. Config may be nil. With the UID of a pod the evidence "pod" says
+// whether that has a sandbox, "ready", "notReady" or "none"; the check fails
+// where a pod without one meets a node without the image.
 func (c *Client) Sandbox(ctx context.Context, config *Config, pod string) report.Check {
 	began := time.Now()
 	k := report.Check{ID: "runtime/sandbox", Kind: report.KindRuntime, Outcome: report.Skipped}
@@ -51,6 +52,10 @@ func (c *Client) Sandbox(ctx context.Context, config *Config, pod string) report
 	if pod != "" {
 		if state, err := c.podSandbox(ctx, pod); err == nil {
 			k.Evidence["pod"] = state
+			if state == "none" && !present {
+				k.Outcome, k.Cause = report.Fail, report.SandboxImageUnavailable
+				k.Summary = "the pod has no sandbox yet, and the runtime's sandbox image " + k.Target + " is not on this node"
+			}
 		}
 	}
 	k.Duration = report.Millis(time.Since(began))

@@ -200,6 +200,9 @@ func (p *Process) environmentCheck(root *Root, name string) report.Check {
 	differs := u.differs(runs)
 	if len(differs) > 0 {
 		e["differs"] = strings.Join(differs, ",")
+		if slices.ContainsFunc(differs, func(name string) bool { return strings.HasSuffix(name, "_PROXY") }) {
+			e["proxyDiffers"] = "true"
+		}
 	}
 	switch {
 	case len(differs) > 0 && len(c.files) > 0:

@@ -72,7 +72,7 @@ func TestEnvironmentCheck(t *testing.T) {
 
 		touch(t, p, root, unit+".d/proxy.conf", "[Service]\nEnvironment=https_proxy=http://u:canary@proxy.lab:3128 NO_PROXY=.lab\n")
 		k = p.environmentCheck(root, "c.service")
-		has(t, k, report.Pass, "newer=true", "differs=HTTPS_PROXY,NO_PROXY", "runs=", "filesSay=HTTPS_PROXY=http://proxy.lab:3128 NO_PROXY=.lab")
+		has(t, k, report.Pass, "newer=true", "differs=HTTPS_PROXY,NO_PROXY", "proxyDiffers=true", "runs=", "filesSay=HTTPS_PROXY=http://proxy.lab:3128 NO_PROXY=.lab")
 		if !strings.Contains(k.Evidence["files"], unit+".d/proxy.conf") {
 			t.Errorf("files: %v", k.Evidence)
 		}
@@ -80,7 +80,7 @@ func TestEnvironmentCheck(t *testing.T) {
 	t.Run("older files, same settings", func(t *testing.T) {
 		root := rootOf(t, map[string]string{unit: "[Service]\nEnvironment=HTTPS_PROXY=http://a:b@proxy.lab:3128\n"})
 		k := startProcess(t, "HTTPS_PROXY=http://a:b@proxy.lab:3128").afterNow().environmentCheck(root, "c.service")
-		has(t, k, report.Pass, "newer=", "differs=", "runs=HTTPS_PROXY=http://proxy.lab:3128")
+		has(t, k, report.Pass, "newer=", "differs=", "proxyDiffers=", "runs=HTTPS_PROXY=http://proxy.lab:3128")
 	})
 	t.Run("only the password differs", func(t *testing.T) {
 		root := rootOf(t, map[string]string{unit: "[Service]\nEnvironment=HTTPS_PROXY=http://a:canary@proxy.lab:3128\n"})

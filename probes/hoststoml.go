@@ -25,6 +25,7 @@ type hostsProblem struct {
 	File    string
 	Reason  string // in plain words
 	Ignored bool   // the runtime ignores the file and says so in its log only
+	Stale   bool   // it would not, if it were started anew
 	Unread  bool   // this process could not read it: nothing is known of the runtime
 }
 

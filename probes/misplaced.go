@@ -23,7 +23,7 @@ func (c RegistryConfig) passedOver(f Files, domain string) *hostsProblem {
 		}
 		file = dir
 	}
-	return &hostsProblem{File: file, Reason: c.Why, Ignored: true}
+	return &hostsProblem{File: file, Reason: c.Why, Ignored: true, Stale: c.Stale}
 }
 
 // misplaced lists what looks like a configuration of domain under a name that

@@ -54,6 +54,7 @@ type RegistryConfig struct {
 	// for the reason Why.
 	Passed []string
 	Why    string
+	Stale  bool // it would, if it were started anew
 
 	// Mirrors is registry.mirrors of containerd's config.toml: URLs by domain,
 	// "*" for all others. If it is not nil it counts, and Dirs does not.

@@ -177,6 +177,10 @@ func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
 		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
 		check.Summary = "the runtime ignores " + problem.File + " without a word: " + problem.Reason
 		e["ignored"] = "true"
+		if problem.Stale {
+			check.Cause = report.RuntimeConfigStale
+			check.Summary = "the runtime does not read " + problem.File + " before it is restarted: " + problem.Reason
+		}
 	case problem != nil:
 		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
 		check.Summary = "the runtime refuses every pull from " + ref.Domain + ": " + problem.Error()
@@ -192,6 +196,7 @@ func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
 		e["file"] = problem.File
 		e["reason"] = problem.Reason
 	}
+	check.Summary = clean(check.Summary, 500) // names in it are somebody's configuration
 	check.Evidence = e.checked()
 	return check, hosts
 }

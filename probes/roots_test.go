@@ -119,6 +119,12 @@ func TestPassedOverHostsToml(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	})
+	t.Run("the directory is searched after a restart", func(t *testing.T) {
+		c := look(map[string]string{"/new/registry.lab/hosts.toml": hosts}, RegistryConfig{Dirs: []string{"/old"}, Passed: []string{"/new"}, Why: "of a reason", Stale: true}, "registry.lab")
+		if c.Outcome != report.Fail || c.Cause != report.RuntimeConfigStale || c.Evidence["ignored"] != "true" || c.Evidence["file"] != "/new/registry.lab/hosts.toml" {
+			t.Errorf("%+v", c)
+		}
+	})
 	for _, tt := range []struct{ domain, at, unused string }{
 		{"registry.lab:5000", "registry.lab/hosts.toml", "/c/registry.lab/hosts.toml"},
 		{"registry.lab:5000", "registry.lab_5000/hosts.toml", "/c/registry.lab_5000/hosts.toml"},
