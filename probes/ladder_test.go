@@ -69,7 +69,7 @@ func TestLadder(t *testing.T) {
 			c[check.ID] = check
 		}
 		want(t, c, "registry/"+host, report.Pass, "")
-		if len(c) != 6 {
+		if len(c) != 7 {
 			t.Errorf("checks: %v", c)
 		}
 	})

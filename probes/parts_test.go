@@ -113,7 +113,19 @@ func (a *authority) good(t *testing.T, names ...string) tls.Certificate {
 // loopback address and returns its port.
 func serve(t *testing.T, cert *tls.Certificate, h http.Handler) uint16 {
 	t.Helper()
+	return serveAt(t, "127.0.0.1", 0, cert, h)
+}
+
+// serveAt is serve at another address; port 0 is any.
+func serveAt(t *testing.T, ip string, port uint16, cert *tls.Certificate, h http.Handler) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := httptest.NewUnstartedServer(h)
+	s.Listener.Close()
+	s.Listener = l
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if cert != nil {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
@@ -122,7 +134,7 @@ func serve(t *testing.T, cert *tls.Certificate, h http.Handler) uint16 {
 		s.Start()
 	}
 	t.Cleanup(s.Close)
-	return netip.MustParseAddrPort(s.Listener.Addr().String()).Port()
+	return netip.MustParseAddrPort(l.Addr().String()).Port()
 }
 
 // closedPort is a port that nothing listens on.

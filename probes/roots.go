@@ -16,6 +16,8 @@ type Roots struct {
 	Count   int      // certificates in Pool
 	From    []string // files and directories that they were read from
 	Assumed bool     // the runtime's SSL_CERT_FILE and SSL_CERT_DIR are unknown; the standard places were read
+
+	certs []*x509.Certificate // those in Pool
 }
 
 // ReadRoots reads the system's certificate authorities in the places where a Go
@@ -97,6 +99,7 @@ func (r *Roots) add(text []byte, from string, seen map[[sha256.Size]byte]bool) (
 			continue
 		}
 		r.Pool.AddCert(cert)
+		r.certs = append(r.certs, cert)
 		added++
 	}
 	if added > 0 {
