@@ -77,18 +77,19 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 		op     *net.OpError
 		errno  syscall.Errno
 	)
+	var cut *unfinishedError
+	if errors.As(err, &cut) {
+		return fault{words: "not finished after " + seconds(took) + ": this diagnosis' own time was over",
+			facts: evidence{"deadline": "true", "unfinished": "true", "timeoutMs": millis(took)}, unfinished: true}
+	}
 	// A URL may hold a signature, and is not told on.
 	var at *url.Error
 	if errors.As(err, &at) {
 		err = at.Err
 	}
-	var cut *unfinishedError
 	switch {
 	case errors.As(err, &proxy):
 		return proxy.fault(took)
-	case errors.As(err, &cut):
-		return fault{words: "not finished after " + seconds(took) + ": this diagnosis' own time was over",
-			facts: evidence{"deadline": "true", "unfinished": "true", "timeoutMs": millis(took)}, unfinished: true}
 	case errors.As(err, &lookup):
 		return fault{cause: lookup.check.Cause, words: lookup.check.Summary, facts: evidence{"step": "dns"}, unfinished: lookup.check.Outcome == report.Unknown}
 	}
@@ -122,7 +123,7 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 
 func isTimeout(err error) bool {
 	var timeout net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, timeUp{}) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
 	var errno syscall.Errno

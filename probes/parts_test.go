@@ -511,3 +511,15 @@ func droppingPort(t *testing.T) uint16 {
 	t.Skip("this kernel does not drop connections beyond the backlog")
 	return 0
 }
+
+// anythingBelow answers every A question below suffix with address, and others
+// from a table.
+func anythingBelow(suffix, address string, records map[string]string) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, q *dns.Msg) {
+		if name := q.Question[0].Name; strings.HasSuffix(name, "."+suffix) {
+			zone(map[string]string{name: address})(w, q)
+			return
+		}
+		zone(records)(w, q)
+	}
+}

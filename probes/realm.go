@@ -76,6 +76,10 @@ func (w *way) addrOf(target string) (netip.AddrPort, bool) {
 	return w.route.addr, true
 }
 
+func realmAddress(realm *url.URL) string {
+	return joinHost(host{Scheme: realm.Scheme, Host: realm.Host})
+}
+
 // blocked is the token that could not be asked for because the way to the
 // service at realm is blocked; false if it is not.
 func (w *way) blocked(realm *url.URL) (tokenResult, bool) {

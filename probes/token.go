@@ -145,7 +145,11 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	if errors.As(err, &refused) {
 		return tokenResult{outcome: report.Skipped, words: "not asked: " + refused.reason, facts: evidence{"refused": refused.reason, "runtimeWouldSend": "true"}}
 	}
-	f := netFault(err, took, report.ConnectionTimeout)
+	late := report.ConnectionTimeout
+	if _, reached := c.realm.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
+		late = report.RegistryUnavailable // connected, and greeted by TLS, a moment ago
+	}
+	f := netFault(err, took, late)
 	if c.host.SkipVerify && realm.Host != c.host.Host {
 		if _, ok := certFault(err); ok {
 			// skip_verify holds for the token service too, in the runtime.
@@ -154,6 +158,9 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	}
 	if f.facts == nil {
 		f.facts = evidence{}
+	}
+	if f.unfinished {
+		return tokenResult{outcome: report.Unknown, words: f.words, facts: f.facts, took: took}
 	}
 	f.facts["innerCause"] = string(f.cause)
 	return tokenResult{outcome: report.Fail, cause: report.TokenServiceFailed, words: f.words, facts: f.facts, took: took}
