@@ -88,7 +88,7 @@ func (c *client) newHTTP(config *tls.Config) *http.Client {
 			DisableCompression:     true,
 			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 				if resp.StatusCode != http.StatusOK {
-					return &proxyError{status: resp.StatusCode}
+					return proxyAnswer(resp.StatusCode, resp.Header)
 				}
 				return nil
 			},

@@ -41,7 +41,10 @@ func (e *lookupError) Error() string { return e.check.Summary }
 
 // proxyError is a proxy that could not be reached, or that refused.
 type proxyError struct {
-	status int // what it answered to CONNECT; 0 if it was not reached
+	status int    // what it answered to CONNECT; 0 if it did not
+	says   string // the reason that it gives with it
+	socks  int    // what a SOCKS5 proxy answered; 0 if it did not
+	step   string // where it ended if it did not answer; empty is on the way to it
 	err    error
 }
 
@@ -131,8 +134,13 @@ func isTimeout(err error) bool {
 }
 
 func (e *proxyError) fault(took time.Duration) fault {
+	if e.socks != 0 {
+		return socksFault(e.socks)
+	}
 	if e.status != 0 {
-		f := fault{cause: report.ProxyDenied, words: "the proxy refused the connection with status " + strconv.Itoa(e.status), facts: evidence{"status": strconv.Itoa(e.status)}}
+		f := fault{cause: report.ProxyDenied, words: "the proxy refused the connection with status " + strconv.Itoa(e.status), facts: evidence{
+			"status": strconv.Itoa(e.status), "proxyError": e.says, "step": "connect",
+		}}
 		switch {
 		case e.status == http.StatusProxyAuthRequired:
 			f.words = "the proxy wants credentials (407)"
@@ -141,6 +149,7 @@ func (e *proxyError) fault(took time.Duration) fault {
 			// and it does not say how.
 			f.cause = report.Undetermined
 			f.words = "the proxy could not connect: status " + strconv.Itoa(e.status)
+			proxyFault(&f, e.says)
 		}
 		return f
 	}
@@ -150,6 +159,10 @@ func (e *proxyError) fault(took time.Duration) fault {
 		f.facts = evidence{}
 	}
 	f.facts["innerCause"] = string(inner.cause)
+	if e.step != "" {
+		f.facts["step"] = e.step
+		f.words = "the proxy took the connection, then: " + inner.words
+	}
 	return f
 }
 

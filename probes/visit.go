@@ -218,6 +218,12 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 			e["realmHost"] = u.Host
 		}
 	}
+	if answer := v.proxysOwn(rep); answer != nil {
+		f := answer.fault(took)
+		f.settle(&check, "the proxy for "+name+": ")
+		v.add(check)
+		return check.ID
+	}
 	switch {
 	case rep.status == http.StatusTooManyRequests:
 		check.Outcome, check.Cause = report.Fail, report.RateLimited
@@ -244,6 +250,19 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		return check.ID
 	}
 	return ""
+}
+
+// proxysOwn is an answer to a request by plain HTTP that the proxy gave in the
+// place of the host; nil if it is not known to be one.
+func (v *visit) proxysOwn(rep *reply) *proxyError {
+	if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil || proxy == nil || v.host.Scheme != "http" || rep.hops > 0 {
+		return nil
+	}
+	answer := proxyAnswer(rep.status, rep.header)
+	if rep.status == http.StatusProxyAuthRequired || rep.status >= 400 && answer.says != "" {
+		return answer
+	}
+	return nil
 }
 
 // requestFailed fills in a check whose request got no answer.
