@@ -89,12 +89,16 @@ func (v *visit) approach(ctx context.Context) bool {
 	} else if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil {
 		blocked = "dial/" + name + "/proxy"
 		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
-			Summary: "the proxy that the runtime's environment names is not a URL"})
+			Summary: "the runtime refuses the proxy that its environment names: HTTP_PROXY beside REQUEST_METHOD"})
 	} else if proxy != nil {
 		blocked = v.reachThrough(ctx, proxy)
 	} else {
 		r := v.node.reach(ctx, &v.host)
 		v.checks = append(v.checks, r.checks...)
+		if variable := v.node.Proxy.Ignored(v.host.Scheme); variable != "" {
+			v.checks[0].Evidence = withFact(v.checks[0].Evidence, "proxyIgnored", variable)
+			v.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
+		}
 		v.read(r.clocks...)
 		if blocked = r.blockedBy; blocked == "" {
 			v.client = v.node.newClient(v.host, r.addr, v.budget)
