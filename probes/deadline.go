@@ -35,7 +35,7 @@ func cutShort(ctx context.Context) bool {
 		<-ctx.Done() // a socket's deadline may be a moment ahead of its context's
 	}
 	cause := context.Cause(ctx)
-	return cause == error(timeUp{}) || errors.Is(cause, context.Canceled)
+	return errors.Is(cause, timeUp{}) || errors.Is(cause, context.Canceled)
 }
 
 // unfinishedError is a step that had not ended when the time of the whole call

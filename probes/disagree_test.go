@@ -34,7 +34,7 @@ func TestElsewhere(t *testing.T) {
 	host := at("r.lab")
 	base := newNode(t, ca, nil)
 	answers := func(addrs string) map[string]string { return map[string]string{"r.lab.": addrs} }
-	second := fmt.Sprint("127.0.0.21:") // its port follows
+	const second = "127.0.0.21:" // its port follows
 
 	t.Run("somebody else's certificate at the first resolver's address", func(t *testing.T) {
 		n := withResolvers(t, base, "", answers("127.0.0.32"), answers("127.0.0.31"))

@@ -97,11 +97,10 @@ func (w *way) blocked(realm *url.URL) (tokenResult, bool) {
 		facts[k] = by.Evidence[k]
 	}
 	t := tokenResult{outcome: by.Outcome, words: by.Summary, facts: facts, blockedBy: by.ID}
-	switch by.Outcome {
-	case report.Fail:
+	if by.Outcome == report.Fail {
 		t.cause = report.TokenServiceFailed
 		facts["innerCause"] = string(by.Cause)
-	case report.Skipped:
+	} else if by.Outcome == report.Skipped {
 		facts["runtimeWouldSend"] = "true"
 	}
 	return t, true

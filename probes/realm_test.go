@@ -2,6 +2,8 @@ package probes
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -88,4 +90,24 @@ func TestRealm(t *testing.T) {
 		c := probe(t, n, upstream+"/app:1", good)
 		want(t, c, "token/"+mirror, report.Pass, "", "realmOf="+upstream)
 	})
+}
+
+// A proxy that lets the registry through and not its token service.
+func TestRealmBehindProxy(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "r.outside")
+	port := serve(t, &cert, tokenAuth("https://auth.outside/token", newRegistry(t)))
+	host := fmt.Sprintf("r.outside:%d", port)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Host != host {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		tunnelTo(w, fmt.Sprintf("127.0.0.1:%d", port))
+	}))
+	t.Cleanup(proxy.Close)
+	c := probe(t, newNode(t, ca, nil, "HTTPS_PROXY="+proxy.URL), host+"/app:1")
+	want(t, c, "dial/"+host+"/proxy", report.Pass, "")
+	want(t, c, "token/"+host, report.Fail, report.TokenServiceFailed, "innerCause=ProxyDenied", "status=403", "step=connect")
+	want(t, c, "manifest/"+host, report.Fail, report.TokenServiceFailed)
 }
