@@ -18,8 +18,13 @@ import (
 const soon = 14
 
 // verify is what crypto/tls does with a server's certificates. A nil pool
-// trusts nothing. The root is that of the first chain found.
-func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) (root *x509.Certificate, err error) {
+// trusts nothing.
+func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) error {
+	_, err := verifyChains(state, roots, name, now)
+	return err
+}
+
+func verifyChains(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) ([][]*x509.Certificate, error) {
 	if roots == nil {
 		roots = x509.NewCertPool()
 	}
@@ -27,18 +32,14 @@ func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now ti
 	for _, cert := range state.PeerCertificates[1:] {
 		intermediates.AddCert(cert)
 	}
-	chains, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+	return state.PeerCertificates[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: intermediates, DNSName: name, CurrentTime: now,
 	})
-	if err == nil {
-		root = chains[0][len(chains[0])-1]
-	}
-	return root, err
 }
 
 // chainEvidence are facts on who vouches for a server's certificate, apart
 // from whether it is good.
-func (n *Node) chainEvidence(e evidence, h host, state tls.ConnectionState, root *x509.Certificate, err error) {
+func (n *Node) chainEvidence(e evidence, h host, state tls.ConnectionState, chains [][]*x509.Certificate, err error) {
 	name, _ := h.split()
 	leaf := state.PeerCertificates[0]
 	if isPublicRegistry(name) {
@@ -47,8 +48,8 @@ func (n *Node) chainEvidence(e evidence, h host, state tls.ConnectionState, root
 	}
 	e["issuerOrg"] = strings.Join(leaf.Issuer.Organization, ", ")
 	e["interceptor"] = interceptor(state.PeerCertificates)
-	if root != nil {
-		e["root"] = root.Subject.String()
+	if len(chains) > 0 {
+		e["root"] = chains[0][len(chains[0])-1].Subject.String()
 	}
 	if n.Roots != nil && len(h.extraRoots) > 0 {
 		e["trustedBy"] = n.trustedBy(h, state)
@@ -80,10 +81,10 @@ func (n *Node) trustedBy(h host, state tls.ConnectionState) string {
 		within = now
 	}
 	var by []string
-	if _, err := verify(state, n.Roots.Pool, "", within); err == nil {
+	if verify(state, n.Roots.Pool, "", within) == nil {
 		by = append(by, "node")
 	}
-	if _, err := verify(state, extra, "", within); err == nil {
+	if verify(state, extra, "", within) == nil {
 		by = append(by, "ca")
 	}
 	return orDefault(strings.Join(by, ", "), "none")

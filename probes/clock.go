@@ -65,7 +65,7 @@ func (n *Node) compareClocks(ctx context.Context, check *report.Check, h host, c
 		return &r
 	}
 	var window x509.CertificateInvalidError
-	if _, err := verify(state, h.rootsFor(n.Roots), name, r.date); errors.As(err, &window) && window.Reason == x509.Expired {
+	if err := verify(state, h.rootsFor(n.Roots), name, r.date); errors.As(err, &window) && window.Reason == x509.Expired {
 		return &r
 	}
 	check.Evidence["byNodeClock"] = string(check.Cause)

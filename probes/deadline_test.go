@@ -67,22 +67,25 @@ func TestBlackHoles(t *testing.T) {
 		name, host, id string
 		node           *Node
 		cause          report.Cause
+		limit          func(*Limits) *time.Duration // of that rung
 	}{
-		{"resolver", "r.lab", "dns/r.lab", &silentDNS, report.ResolverUnreachable},
-		{"address", hole, "dial/" + hole + "/127.0.0.1" + hole[len("r.lab"):], base, report.ConnectionTimeout},
-		{"TLS", mute, "tls/" + mute + "/127.0.0.1" + mute[len("r.lab"):], base, report.TLSHandshakeFailed},
-		{"HTTP", web, "registry/" + web, base, report.RegistryUnavailable},
-		{"address of the token service", tokenHoleHost, fmt.Sprintf("dial/auth.lab:%d/127.0.0.1:%[1]d", tokenHole), base, report.ConnectionTimeout},
-		{"TLS of the token service", tokenMuteHost, fmt.Sprintf("tls/auth.lab:%d/127.0.0.1:%[1]d", tokenMute), base, report.TLSHandshakeFailed},
-		{"token service", tokenWebHost, "token/" + tokenWebHost, base, report.TokenServiceFailed},
-		{"proxy", "r.outside", "dial/r.outside/proxy", &proxied, report.ProxyUnreachable},
+		{"resolver", "r.lab", "dns/r.lab", &silentDNS, report.ResolverUnreachable, func(l *Limits) *time.Duration { return &l.DNS }},
+		{"address", hole, "dial/" + hole + "/127.0.0.1" + hole[len("r.lab"):], base, report.ConnectionTimeout, func(l *Limits) *time.Duration { return &l.Dial }},
+		{"TLS", mute, "tls/" + mute + "/127.0.0.1" + mute[len("r.lab"):], base, report.TLSHandshakeFailed, func(l *Limits) *time.Duration { return &l.TLS }},
+		{"HTTP", web, "registry/" + web, base, report.RegistryUnavailable, func(l *Limits) *time.Duration { return &l.HTTP }},
+		{"address of the token service", tokenHoleHost, fmt.Sprintf("dial/auth.lab:%d/127.0.0.1:%[1]d", tokenHole), base, report.ConnectionTimeout, func(l *Limits) *time.Duration { return &l.Dial }},
+		{"TLS of the token service", tokenMuteHost, fmt.Sprintf("tls/auth.lab:%d/127.0.0.1:%[1]d", tokenMute), base, report.TLSHandshakeFailed, func(l *Limits) *time.Duration { return &l.TLS }},
+		{"token service", tokenWebHost, "token/" + tokenWebHost, base, report.TokenServiceFailed, func(l *Limits) *time.Duration { return &l.HTTP }},
+		{"proxy", "r.outside", "dial/r.outside/proxy", &proxied, report.ProxyUnreachable, func(l *Limits) *time.Duration { return &l.Dial }},
 	}
-	const brief, long = 150 * time.Millisecond, 5 * time.Second
+	const brief, long = 500 * time.Millisecond, 30 * time.Second
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			own, cut := *tt.node, *tt.node
-			own.Limits = Limits{Overall: 4 * long, DNS: brief, Dial: brief, TLS: brief, HTTP: brief}
-			cut.Limits = Limits{Overall: brief, DNS: long, Dial: long, TLS: long, HTTP: long}
+			own.Limits = Limits{Overall: long, DNS: long, Dial: long, TLS: long, HTTP: long}
+			cut.Limits = own.Limits
+			*tt.limit(&own.Limits), cut.Limits.Overall = brief, brief
 			want(t, probe(t, &own, tt.host+"/app:1"), tt.id, report.Fail, tt.cause, "deadline=true")
 			c := probe(t, &cut, tt.host+"/app:1")
 			want(t, c, tt.id, report.Unknown, "", "deadline=true", "unfinished=true")
@@ -90,6 +93,7 @@ func TestBlackHoles(t *testing.T) {
 		})
 	}
 	t.Run("the caller gives up", func(t *testing.T) {
+		t.Parallel()
 		ctx, cancel := context.WithTimeout(t.Context(), brief)
 		defer cancel()
 		_, ref := Reference(mute + "/app:1")

@@ -88,8 +88,8 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 	name, _ := h.split()
 	e := evidence(check.Evidence)
 	roots := h.rootsFor(n.Roots)
-	root, err := verify(state, roots, name, time.Now())
-	n.chainEvidence(e, h, state, root, err)
+	chains, err := verifyChains(state, roots, name, time.Now())
+	n.chainEvidence(e, h, state, chains, err)
 	if h.SkipVerify {
 		check.Outcome = report.Pass
 		e["skipVerify"] = "true"
