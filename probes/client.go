@@ -48,6 +48,7 @@ type client struct {
 	node   *Node
 	host   host
 	addr   netip.AddrPort // of host, checked; invalid behind a proxy
+	realm  *way           // to the token service, if that was looked at
 	budget *budget
 	http   *http.Client
 
@@ -87,7 +88,7 @@ func (c *client) newHTTP(config *tls.Config) *http.Client {
 			DisableCompression:     true,
 			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 				if resp.StatusCode != http.StatusOK {
-					return &proxyError{status: resp.StatusCode}
+					return proxyAnswer(resp.StatusCode, resp.Header)
 				}
 				return nil
 			},
@@ -135,6 +136,9 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 	if c.addr.IsValid() && target == net.JoinHostPort(name, port) {
 		return new(net.Dialer).DialContext(ctx, network, c.addr.String())
 	}
+	if addr, ok := c.realm.addrOf(target); ok {
+		return new(net.Dialer).DialContext(ctx, network, addr.String())
+	}
 	if _, ok := c.proxies.Load(target); ok {
 		conn, err := c.node.dialName(ctx, target, func(netip.Addr) string { return "" })
 		if err != nil {
@@ -163,7 +167,7 @@ func (n *Node) dialName(ctx context.Context, target string, refuse func(netip.Ad
 		return nil, err
 	}
 	l := n.lookUp(ctx, name, name)
-	l.own.stop()
+	l.stop()
 	if len(l.addrs) == 0 {
 		return nil, &lookupError{l.check}
 	}
@@ -211,6 +215,8 @@ type reply struct {
 	hops    int    // redirects followed
 	dropped bool   // a redirect took the request where the credentials may not go
 	took    time.Duration
+	sent    time.Time // when the last request went out
+	at      time.Time // when the header of its answer had come
 }
 
 // send sends r and follows redirects. Over plain HTTP and after a redirect
@@ -264,10 +270,12 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 		if target.Host != c.host.Host && (req.Header.Get("Authorization") != "" || r.form != nil) {
 			do = c.strict
 		}
+		asked := time.Now()
 		resp, err := do.Do(req)
 		if err != nil {
-			return nil, rep.failed(target, err)
+			return nil, rep.failed(target, unfinished(ctx, err))
 		}
+		rep.sent, rep.at = asked, time.Now()
 		next, err := redirectTarget(resp, target)
 		if err != nil || next != nil {
 			resp.Body.Close()
@@ -285,7 +293,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 		resp.Body.Close()
 		rep.took = time.Since(start)
 		if err != nil {
-			return nil, rep.failed(target, err)
+			return nil, rep.failed(target, unfinished(ctx, err))
 		}
 		return rep, nil
 	}

@@ -35,13 +35,11 @@ func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Ch
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		f := netFault(err, took, report.ConnectionTimeout)
-		if !own {
+		f := netFault(unfinished(ctx, err), took, report.ConnectionTimeout)
+		if !own && !f.unfinished {
 			delete(f.facts, "deadline") // hosts.toml sets it: the runtime waits no longer
 		}
-		check.Outcome, check.Cause = report.Fail, f.cause
-		check.Summary = "cannot connect to " + addr.String() + ": " + f.words
-		check.Evidence = f.facts.checked()
+		f.settle(&check, "cannot connect to "+addr.String()+": ")
 		return check, nil
 	}
 	check.Outcome = report.Pass
@@ -52,5 +50,5 @@ func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Ch
 // loopbackFor says whether a loopback address is a fair target for h: the
 // node's own configuration names it, or the image asks for localhost itself.
 func (n *Node) loopbackFor(h host) bool {
-	return n.AllowLoopback || h.configured || isLocalhost(h.Host)
+	return n.AllowLoopback || h.configured || !h.foreign && isLocalhost(h.Host)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -18,27 +19,62 @@ import (
 const maxAddresses = 8
 
 // patience is how long a resolver may keep an answer back that a later
-// resolver has given already. The runtime would wait 5 s.
-const patience = time.Second
+// resolver has given already; less for one that did so before in this call.
+// The runtime would wait 5 s, every time.
+const (
+	patience     = time.Second
+	lessPatience = 300 * time.Millisecond
+)
 
 // questions are the record types asked for every name, in Go's order.
 var questions = [...]uint16{dns.TypeA, dns.TypeAAAA}
 
 // lookup is a host's addresses as the runtime's resolver would find them.
 type lookup struct {
-	addrs []netip.Addr
+	addrs []netip.Addr // in the order in which the runtime dials them
 	check report.Check // "dns/<host>"
 
-	own *inquiry // the question that decided; nil if no resolver was asked
+	own    *inquiry // the question that decided; nil if no resolver was asked
+	others []hearsay
+	cancel context.CancelFunc
+}
+
+// hearsay is an address that the runtime would not come to, and who gives it.
+type hearsay struct {
+	addr     netip.Addr
+	resolver string
+}
+
+// stop ends what is still asked.
+func (l lookup) stop() {
+	l.own.stop()
+	l.cancel()
 }
 
 // lookUp finds the addresses of name for the host of the checks. Resolvers are
 // all asked at once, but their answers count in the order of resolv.conf, by
 // the rules of Go's resolver: the first final answer decides, NXDOMAIN among
 // them, and a resolver that is silent or fails is passed over.
+// The call has the time of one step; stop ends it.
 func (n *Node) lookUp(ctx context.Context, hostName, name string) lookup {
 	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, n.Limits.withDefaults().DNS)
 	l := n.lookUpName(ctx, name)
+	l.cancel = cancel
+	if l.check.Outcome == report.Fail && l.check.Evidence["deadline"] != "" && cutShort(ctx) {
+		l.check.Outcome, l.check.Cause = report.Unknown, ""
+		l.check.Evidence["unfinished"] = "true"
+		l.check.Summary = name + " was not resolved before this diagnosis' own time was over"
+	}
+	l.addrs = dialOrder(l.addrs, sourceOf, maxAddresses)
+	if len(l.addrs) > 0 && l.check.Evidence["from"] != "literal" {
+		if class := special(l.addrs[0]); class != "" {
+			l.check.Evidence["special"] = class
+		}
+	}
+	if isPublicRegistry(name) {
+		l.check.Evidence = withFact(l.check.Evidence, "publicRegistry", "true")
+	}
 	l.check.ID, l.check.Kind, l.check.Host = "dns/"+hostName, report.KindDNS, hostName
 	l.check.Target = name
 	if n.Hosts == nil && l.check.Outcome != report.Skipped {
@@ -64,7 +100,7 @@ func (n *Node) lookUpName(ctx context.Context, name string) lookup {
 		if n.Lookup.NoFiles || len(addrs) == 0 {
 			return lookup{}, false
 		}
-		addrs = addrs[:min(len(addrs), maxAddresses)]
+		addrs = addrs[:min(len(addrs), 2*maxAddresses)]
 		return lookup{addrs: addrs, check: report.Check{
 			Outcome: report.Pass, Summary: name + " is " + joinAddrs(addrs) + " by the node's hosts file",
 			Evidence: evidence{"from": "hosts", "addresses": joinAddrs(addrs)}.checked(),
@@ -107,13 +143,22 @@ func (n *Node) lookUpDNS(ctx context.Context, name string) lookup {
 		}}
 	}
 
-	var own *inquiry
+	var own, asIs *inquiry
+	tried := 0
 	for _, full := range names {
 		q := n.inquire(ctx, full)
+		tried++
 		addrs, by := q.settle()
+		if full == rooted(name) {
+			asIs = q
+		}
 		if len(addrs) > 0 {
+			l := lookup{addrs: addrs, own: q, check: q.pass(name, addrs, by)}
+			if full != rooted(name) {
+				l.searched(ctx, n, name, asIs)
+			}
 			own.stop()
-			return lookup{addrs: addrs, own: q, check: q.pass(name, addrs, by)}
+			return l
 		}
 		// Go reports what became of the name as it stands.
 		if full == rooted(name) || own == nil {
@@ -126,7 +171,7 @@ func (n *Node) lookUpDNS(ctx context.Context, name string) lookup {
 			break
 		}
 	}
-	return lookup{own: own, check: own.fail(name, len(names))}
+	return lookup{own: own, check: own.fail(name, tried)}
 }
 
 // inquiry is one name asked of all resolvers at once, for all record types.
@@ -134,9 +179,10 @@ type inquiry struct {
 	name     string
 	conf     *ResolvConf
 	servers  []netip.AddrPort
-	cells    [][len(questions)]cell
+	cells    []row
 	start    time.Time
-	patience <-chan struct{}
+	patience []<-chan struct{} // with each of the servers
+	mute     *sync.Map
 	cancel   context.CancelFunc
 }
 
@@ -147,18 +193,18 @@ type cell struct {
 }
 
 func (n *Node) inquire(ctx context.Context, name string) *inquiry {
-	q := &inquiry{name: name, conf: n.Resolv, start: time.Now()}
+	q := &inquiry{name: name, conf: n.Resolv, start: time.Now(), mute: new(sync.Map)}
+	if n.call != nil {
+		q.mute = &n.call.mute
+	}
 	port := n.ResolverPort
 	if port == 0 {
 		port = 53
 	}
 	ctx, q.cancel = context.WithCancel(ctx)
-	patient, cancel := context.WithTimeout(ctx, patience)
-	context.AfterFunc(patient, cancel)
-	q.patience = patient.Done()
 	for _, addr := range n.Resolv.Servers {
 		server := netip.AddrPortFrom(addr, port)
-		var row [len(questions)]cell
+		var row row
 		for i, qtype := range questions {
 			c := cell{done: make(chan struct{}), answer: new(answer)}
 			row[i] = c
@@ -167,6 +213,13 @@ func (n *Node) inquire(ctx context.Context, name string) *inquiry {
 				*c.answer = askResolver(ctx, server, name, qtype, n.Resolv.TCP)
 			}()
 		}
+		wait := patience
+		if _, before := q.mute.Load(server); before {
+			wait = lessPatience
+		}
+		patient, cancel := context.WithTimeout(ctx, wait)
+		context.AfterFunc(patient, cancel)
+		q.patience = append(q.patience, patient.Done())
 		q.servers = append(q.servers, server)
 		q.cells = append(q.cells, row)
 	}
@@ -193,7 +246,7 @@ func (q *inquiry) settle() (addrs []netip.Addr, by int) {
 			}
 		}
 	}
-	return addrs[:min(len(addrs), maxAddresses)], by
+	return addrs, by
 }
 
 // first is the answer that counts for record type t: the first final one, or
@@ -213,12 +266,13 @@ func (q *inquiry) wait(i, t int) answer {
 	select {
 	case <-c.done:
 		return *c.answer
-	case <-q.patience:
+	case <-q.patience[i]:
 	}
 	for _, later := range q.cells[i+1:] {
 		select {
 		case <-later[t].done:
 			if later[t].finding.final() {
+				q.mute.Store(q.servers[i], true)
 				return answer{deadline: true, took: time.Since(q.start)}
 			}
 		default:
@@ -268,6 +322,7 @@ func (q *inquiry) fail(name string, tried int) report.Check {
 func (q *inquiry) describe(e evidence, name string) {
 	if q.name != rooted(name) {
 		e["name"] = q.name
+		e["via"] = strings.TrimPrefix(q.name, rooted(name))
 	}
 	if q.conf.Rotate {
 		e["rotate"] = "true"
@@ -282,18 +337,18 @@ func (q *inquiry) describe(e evidence, name string) {
 
 // resolverChecks are "dns/<host>/<resolver>", one per resolver. Resolvers that
 // no decision waits for are given up after a moment.
-func (l lookup) resolverChecks(hostName, name string) []report.Check {
+func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []report.Check {
 	q := l.own
 	if q == nil {
 		return nil
 	}
 	defer q.stop()
-	for _, row := range q.cells {
+	for i, row := range q.cells {
 		for _, c := range row {
 			select {
 			case <-c.done:
 				continue
-			case <-q.patience:
+			case <-q.patience[i]:
 			}
 			q.stop()
 			<-c.done
@@ -304,12 +359,17 @@ func (l lookup) resolverChecks(hostName, name string) []report.Check {
 		check := q.resolverCheck(name, q.servers[i].String(), row)
 		check.ID, check.Kind, check.Host = "dns/"+hostName+"/"+q.servers[i].String(), report.KindDNS, hostName
 		check.Target = q.servers[i].String()
+		if check.Outcome == report.Fail && check.Evidence["deadline"] != "" && cutShort(ctx) {
+			check.Outcome, check.Cause = report.Unknown, ""
+			check.Evidence["unfinished"] = "true"
+		}
 		checks = append(checks, check)
 	}
+	l.compare()
 	return checks
 }
 
-func (q *inquiry) resolverCheck(name, server string, row [len(questions)]cell) report.Check {
+func (q *inquiry) resolverCheck(name, server string, row row) report.Check {
 	// The A answer speaks for the resolver unless only AAAA found something.
 	a := row[0].answer
 	var addrs []netip.Addr

@@ -105,7 +105,7 @@ func TestLookUp(t *testing.T) {
 			byID := map[string]report.Check{l.check.ID: l.check}
 			want(t, byID, "dns/r", tt.outcome, tt.cause, tt.facts...)
 			var each []string
-			for _, c := range l.resolverChecks("r", tt.host) {
+			for _, c := range l.resolverChecks(ctx, "r", tt.host) {
 				each = append(each, c.Outcome.String()+" "+string(c.Cause))
 			}
 			if diff := cmp.Diff(tt.each, each); diff != "" {

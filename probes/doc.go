@@ -19,8 +19,16 @@
 //	dial/<host>/<address>         TCP to one address
 //	dial/<host>/proxy             the way through the runtime's proxy
 //	tls/<host>/<address>          handshake and certificate of one address
+//	elsewhere/<host>/<address>    what is at an address that only another resolver gives; off the path
+//	clock/<host>                  the clocks of the host and its token service against the node's
 //	registry/<host>               GET /v2/
-//	token/<host>                  the token service that this host names
+//	token/<host>                  the token service that this host names; the way to it is
+//	                              dns/<service>, dial/<service>/…, tls/<service>/…
 //	manifest/<host>               HEAD of the manifest
 //	image/<host>                  platform and size, of the first host that has it
+//
+// A step that the end of the whole call cut short, rather than its own
+// deadline, is unknown, with the evidence unfinished=true. Where a host has
+// several addresses, taken=true marks the one that the runtime's dialer ends up
+// with: TLS there decides, what fails at the others is a remark.
 package probes

@@ -64,7 +64,7 @@ func FuzzForeign(f *testing.F) {
 				t.Errorf("tag of %d bytes", len(tag))
 			}
 		}
-		tokenExpiry(body)
+		tokenTimes(body)
 		tagsIn([]byte(body))
 		mediaType(http.Header{"Content-Type": {header}})
 	})

@@ -24,6 +24,8 @@ type fault struct {
 	cause report.Cause
 	words string
 	facts evidence
+
+	unfinished bool // the step was cut short by the end of the whole call
 }
 
 // refusedError is an address or a step that the probes do not take although
@@ -39,7 +41,10 @@ func (e *lookupError) Error() string { return e.check.Summary }
 
 // proxyError is a proxy that could not be reached, or that refused.
 type proxyError struct {
-	status int // what it answered to CONNECT; 0 if it was not reached
+	status int    // what it answered to CONNECT; 0 if it did not
+	says   string // the reason that it gives with it
+	socks  int    // what a SOCKS5 proxy answered; 0 if it did not
+	step   string // where it ended if it did not answer; empty is on the way to it
 	err    error
 }
 
@@ -75,6 +80,11 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 		op     *net.OpError
 		errno  syscall.Errno
 	)
+	var cut *unfinishedError
+	if errors.As(err, &cut) {
+		return fault{words: "not finished after " + seconds(took) + ": this diagnosis' own time was over",
+			facts: evidence{"deadline": "true", "unfinished": "true", "timeoutMs": millis(took)}, unfinished: true}
+	}
 	// A URL may hold a signature, and is not told on.
 	var at *url.Error
 	if errors.As(err, &at) {
@@ -84,39 +94,39 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 	case errors.As(err, &proxy):
 		return proxy.fault(took)
 	case errors.As(err, &lookup):
-		return fault{lookup.check.Cause, lookup.check.Summary, evidence{"step": "dns"}}
+		return fault{cause: lookup.check.Cause, words: lookup.check.Summary, facts: evidence{"step": "dns"}, unfinished: lookup.check.Outcome == report.Unknown}
 	}
 	if f, ok := certFault(err); ok {
 		return f
 	}
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return fault{report.PlainHTTPRegistry, "it speaks plain HTTP, not HTTPS", nil}
+		return fault{cause: report.PlainHTTPRegistry, words: "it speaks plain HTTP, not HTTPS"}
 	case errors.As(err, &record):
 		if string(record.RecordHeader[:]) == "HTTP/" {
-			return fault{report.PlainHTTPRegistry, "it speaks plain HTTP, not HTTPS", nil}
+			return fault{cause: report.PlainHTTPRegistry, words: "it speaks plain HTTP, not HTTPS"}
 		}
-		return fault{report.TLSHandshakeFailed, "it does not speak TLS", evidence{"firstBytes": fmt.Sprintf("%x", record.RecordHeader)}}
+		return fault{cause: report.TLSHandshakeFailed, words: "it does not speak TLS", facts: evidence{"firstBytes": fmt.Sprintf("%x", record.RecordHeader)}}
 	case errors.As(err, &op) && op.Op == "remote error":
 		// A TLS alert: its type is not exported, its text is a fixed table.
-		return fault{report.TLSHandshakeFailed, "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)), evidence{"alert": alertText(op.Err)}}
+		return fault{cause: report.TLSHandshakeFailed, words: "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)), facts: evidence{"alert": alertText(op.Err)}}
 	case isTimeout(err):
-		return fault{late, "no answer within " + seconds(took), evidence{"deadline": "true", "timeoutMs": millis(took)}}
+		return fault{cause: late, words: "no answer within " + seconds(took), facts: evidence{"deadline": "true", "timeoutMs": millis(took)}}
 	case errors.As(err, &errno):
 		if f, ok := errnoFaults[errno]; ok {
-			return fault{f.cause, f.words, evidence{"errno": errnoWord(errno)}}
+			return fault{cause: f.cause, words: f.words, facts: evidence{"errno": errnoWord(errno)}}
 		}
-		return fault{report.Undetermined, errno.Error(), evidence{"errno": errnoWord(errno)}}
+		return fault{cause: report.Undetermined, words: errno.Error(), facts: evidence{"errno": errnoWord(errno)}}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fault{report.ConnectionReset, "the connection was closed without an answer", evidence{"eof": "true"}}
+		return fault{cause: report.ConnectionReset, words: "the connection was closed without an answer", facts: evidence{"eof": "true"}}
 	}
 	// Its text may repeat what the server sent.
-	return fault{report.Undetermined, "an answer that is not HTTP, or an error of no known kind", evidence{"error": fmt.Sprintf("%T", err)}}
+	return fault{cause: report.Undetermined, words: "an answer that is not HTTP, or an error of no known kind", facts: evidence{"error": fmt.Sprintf("%T", err)}}
 }
 
 func isTimeout(err error) bool {
 	var timeout net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, timeUp{}) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
 	var errno syscall.Errno
@@ -124,8 +134,13 @@ func isTimeout(err error) bool {
 }
 
 func (e *proxyError) fault(took time.Duration) fault {
+	if e.socks != 0 {
+		return socksFault(e.socks)
+	}
 	if e.status != 0 {
-		f := fault{report.ProxyDenied, "the proxy refused the connection with status " + strconv.Itoa(e.status), evidence{"status": strconv.Itoa(e.status)}}
+		f := fault{cause: report.ProxyDenied, words: "the proxy refused the connection with status " + strconv.Itoa(e.status), facts: evidence{
+			"status": strconv.Itoa(e.status), "proxyError": e.says, "step": "connect",
+		}}
 		switch {
 		case e.status == http.StatusProxyAuthRequired:
 			f.words = "the proxy wants credentials (407)"
@@ -134,15 +149,20 @@ func (e *proxyError) fault(took time.Duration) fault {
 			// and it does not say how.
 			f.cause = report.Undetermined
 			f.words = "the proxy could not connect: status " + strconv.Itoa(e.status)
+			proxyFault(&f, e.says)
 		}
 		return f
 	}
 	inner := netFault(e.err, took, report.ConnectionTimeout)
-	f := fault{report.ProxyUnreachable, "the proxy cannot be reached: " + inner.words, inner.facts}
+	f := fault{cause: report.ProxyUnreachable, words: "the proxy cannot be reached: " + inner.words, facts: inner.facts, unfinished: inner.unfinished}
 	if f.facts == nil {
 		f.facts = evidence{}
 	}
 	f.facts["innerCause"] = string(inner.cause)
+	if e.step != "" {
+		f.facts["step"] = e.step
+		f.words = "the proxy took the connection, then: " + inner.words
+	}
 	return f
 }
 
@@ -160,17 +180,17 @@ func certFault(err error) (fault, bool) {
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		if c := invalid.Cert; c != nil && time.Now().Before(c.NotBefore) {
-			return fault{report.CertificateNotYetValid, "certificate is not valid before " + day(c.NotBefore), nil}, true
+			return fault{cause: report.CertificateNotYetValid, words: "certificate is not valid before " + day(c.NotBefore)}, true
 		} else if c != nil {
-			return fault{report.CertificateExpired, "certificate expired on " + day(c.NotAfter), nil}, true
+			return fault{cause: report.CertificateExpired, words: "certificate expired on " + day(c.NotAfter)}, true
 		}
-		return fault{report.CertificateInvalid, "certificate is outside its time of validity", nil}, true
+		return fault{cause: report.CertificateInvalid, words: "certificate is outside its time of validity"}, true
 	case errors.As(err, &name):
-		return fault{report.CertificateNameMismatch, "certificate is for another name", nil}, true
+		return fault{cause: report.CertificateNameMismatch, words: "certificate is for another name"}, true
 	case errors.As(err, &unknown):
-		return fault{report.CertificateUntrusted, "certificate is signed by an authority that this node does not trust", nil}, true
+		return fault{cause: report.CertificateUntrusted, words: "certificate is signed by an authority that this node does not trust"}, true
 	case errors.As(err, &invalid), errors.As(err, &wrapped), errors.As(err, &algorithm), errors.As(err, &critical), errors.As(err, &violation):
-		return fault{report.CertificateInvalid, "certificate is not acceptable", evidence{"detail": err.Error()}}, true
+		return fault{cause: report.CertificateInvalid, words: "certificate is not acceptable", facts: evidence{"detail": err.Error()}}, true
 	}
 	return fault{}, false
 }

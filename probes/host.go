@@ -22,6 +22,7 @@ type host struct {
 	DialTimeout  time.Duration
 
 	configured  bool              // named in hosts.toml
+	foreign     bool              // named by a server, not by the node or the image
 	explicitTLS bool              // TLS settings are given for it
 	caFiles     []string          // further authorities of this host
 	clients     [][2]string       // client certificate and key files; an empty key is in the first file
@@ -70,6 +71,9 @@ func splitHost(hostport, scheme string) (name, port string) {
 	}
 	return name, port
 }
+
+// joinHost is name and port to dial.
+func joinHost(h host) string { return net.JoinHostPort(h.split()) }
 
 // isMirrorOf says whether h is asked on behalf of domain, by containerd's rule
 // (RegistryHost.isProxy); such requests carry the domain as ?ns=.

@@ -107,10 +107,14 @@ func (v *visit) askManifest(ctx context.Context) {
 		}
 	}
 	if challenged {
+		v.approachRealm(ctx, ch)
 		for i, cred := range v.logins() {
 			a, token := v.try(ctx, ch, cred)
 			if token != nil {
 				tokens = append(tokens, *token)
+				if token.clock != nil {
+					v.read(*token.clock)
+				}
 			}
 			tries = append(tries, orDefault(a.source, "anonymous")+": "+a.word())
 			if i == 0 || a.rank > best.rank {
@@ -320,7 +324,7 @@ func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
 	e["realmHost"], e["service"] = service, ch.service
 	check := report.Check{
 		ID: "token/" + name, Kind: report.KindToken, Target: service,
-		Outcome: best.outcome, Cause: best.cause, Summary: service + ": " + best.words, Evidence: e.checked(),
+		Outcome: best.outcome, Cause: best.cause, Summary: service + ": " + best.words, Evidence: e.checked(), BlockedBy: best.blockedBy,
 	}
 	for _, t := range tokens {
 		check.Duration += report.Millis(t.took)

@@ -43,6 +43,8 @@ type Node struct {
 	// redirect target. Tests and `pullprobe check` on a developer's machine
 	// want that; an agent that takes image names from tenants does not.
 	AllowLoopback bool
+
+	call *call // what is shared within one call; nil outside
 }
 
 // RegistryConfig is where the runtime's registry configuration lies: in
@@ -71,13 +73,16 @@ type TLSFiles struct {
 
 // Limits are the deadlines of one call of [Node.Registry]. A deadline shorter
 // than the runtime's own is marked in the evidence (deadline=true), so that a
-// black hole costs seconds here and is still told from a refusal.
+// black hole costs seconds here and is still told from a refusal. They leave
+// room for one black hole at any rung behind a silent first resolver (which
+// costs one second, see patience); a step that the end of the whole call cuts
+// short is unknown, not failed.
 type Limits struct {
 	Overall time.Duration // all of it; 4 s
 	DNS     time.Duration // one host's name, all resolvers and search domains; 2.5 s
-	Dial    time.Duration // one TCP connection; 3 s
+	Dial    time.Duration // one TCP connection, or the way through a proxy; 2.5 s
 	TLS     time.Duration // one handshake; 2 s
-	HTTP    time.Duration // one request up to the end of its answer; 3 s
+	HTTP    time.Duration // one request up to the end of its answer; 2.5 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -88,9 +93,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Overall, 4*time.Second)
 	set(&l.DNS, 2500*time.Millisecond)
-	set(&l.Dial, 3*time.Second)
+	set(&l.Dial, 2500*time.Millisecond)
 	set(&l.TLS, 2*time.Second)
-	set(&l.HTTP, 3*time.Second)
+	set(&l.HTTP, 2500*time.Millisecond)
 	return l
 }
 

@@ -113,7 +113,19 @@ func (a *authority) good(t *testing.T, names ...string) tls.Certificate {
 // loopback address and returns its port.
 func serve(t *testing.T, cert *tls.Certificate, h http.Handler) uint16 {
 	t.Helper()
+	return serveAt(t, "127.0.0.1", 0, cert, h)
+}
+
+// serveAt is serve at another address; port 0 is any.
+func serveAt(t *testing.T, ip string, port uint16, cert *tls.Certificate, h http.Handler) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := httptest.NewUnstartedServer(h)
+	s.Listener.Close()
+	s.Listener = l
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if cert != nil {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
@@ -122,7 +134,7 @@ func serve(t *testing.T, cert *tls.Certificate, h http.Handler) uint16 {
 		s.Start()
 	}
 	t.Cleanup(s.Close)
-	return netip.MustParseAddrPort(s.Listener.Addr().String()).Port()
+	return netip.MustParseAddrPort(l.Addr().String()).Port()
 }
 
 // closedPort is a port that nothing listens on.
@@ -256,12 +268,21 @@ func image4(t *testing.T, arch string) v1.Image {
 // dnsPort picks a port that is free for UDP and TCP on the loopback addresses.
 func dnsPort(t *testing.T) uint16 {
 	t.Helper()
-	p, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 20 {
+		p, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := netip.MustParseAddrPort(p.LocalAddr().String()).Port()
+		l, err := net.Listen("tcp", p.LocalAddr().String())
+		p.Close()
+		if err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer p.Close()
-	return netip.MustParseAddrPort(p.LocalAddr().String()).Port()
+	t.Fatal("no port is free for both UDP and TCP")
+	return 0
 }
 
 // serveDNS runs a DNS server at ip; a nil handler listens and never answers.
@@ -498,4 +519,16 @@ func droppingPort(t *testing.T) uint16 {
 	}
 	t.Skip("this kernel does not drop connections beyond the backlog")
 	return 0
+}
+
+// anythingBelow answers every A question below suffix with address, and others
+// from a table.
+func anythingBelow(suffix, address string, records map[string]string) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, q *dns.Msg) {
+		if name := q.Question[0].Name; strings.HasSuffix(name, "."+suffix) {
+			zone(map[string]string{name: address})(w, q)
+			return
+		}
+		zone(records)(w, q)
+	}
 }

@@ -25,7 +25,7 @@ type Target struct {
 // image. Hosts go side by side, and so do resolvers and addresses; the call
 // ends within [Limits].Overall. Checks come in the order of the hosts.
 func (n *Node) Registry(ctx context.Context, ref Ref, t Target) []report.Check {
-	ctx, cancel := context.WithTimeout(ctx, n.Limits.withDefaults().Overall)
+	n, ctx, cancel := n.begin(ctx)
 	defer cancel()
 
 	check, hosts := n.hostsCheck(ref)
@@ -56,6 +56,8 @@ func (n *Node) Registry(ctx context.Context, ref Ref, t Target) []report.Check {
 			last.skip(report.KindImage, "image/"+last.host.name(), "not looked at: the manifest was not found", "manifest/"+last.host.name())
 		}
 	}
+	judgeClocks(visits)
+	nameRealms(visits)
 	return collect(check, visits)
 }
 
@@ -78,7 +80,7 @@ func refusedByConfig(check report.Check, ref Ref, hosts []host) []report.Check {
 // Sweep climbs the ladder for a registry as images name it ("docker.io"), up
 // to GET /v2/: no credentials, no manifest.
 func (n *Node) Sweep(ctx context.Context, domain string) []report.Check {
-	ctx, cancel := context.WithTimeout(ctx, n.Limits.withDefaults().Overall)
+	n, ctx, cancel := n.begin(ctx)
 	defer cancel()
 	check, hosts := n.hostsCheck(Ref{Domain: domain})
 	visits := n.visit(hosts, func(v *visit) {
@@ -87,6 +89,7 @@ func (n *Node) Sweep(ctx context.Context, domain string) []report.Check {
 		}
 	})
 	defer closeAll(visits)
+	judgeClocks(visits)
 	return collect(check, visits)
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -492,16 +494,17 @@ func TestCredentialIsSilent(t *testing.T) {
 	}
 }
 
-func TestTokenExpiry(t *testing.T) {
+func TestTokenTimes(t *testing.T) {
 	jwt := func(claims string) string {
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
 	}
-	if exp, ok := tokenExpiry(jwt(`{"exp":1700000000}`)); !ok || exp.Unix() != 1700000000 {
-		t.Errorf("exp: %v %v", exp, ok)
+	want := evidence{"tokenExpires": "2023-11-14T22:13:20Z", "tokenNotBefore": "2023-11-14T22:13:19Z"}
+	if diff := cmp.Diff(want, tokenTimes(jwt(`{"exp":1700000000,"nbf":1699999999,"iat":0}`))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, s := range []string{"", "a.b", "a.b.c", jwt(`{}`), jwt(`{"exp":-1}`), jwt(`{"exp":1e99}`), jwt(`[`)} {
-		if exp, ok := tokenExpiry(s); ok {
-			t.Errorf("tokenExpiry(%q) = %v", s, exp)
+		if got := tokenTimes(s); len(got) > 0 {
+			t.Errorf("tokenTimes(%q) = %v", s, got)
 		}
 	}
 }

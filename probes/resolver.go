@@ -62,9 +62,13 @@ func askResolver(ctx context.Context, server netip.AddrPort, name string, qtype 
 	a := answer{err: err, took: time.Since(start), tcp: network == "tcp" && !tcp}
 	if err != nil {
 		a.deadline = ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)
-		var malformed *dns.Error
-		if errors.As(err, &malformed) {
+		var malformed *malformedError
+		var other *dns.Error
+		if errors.As(err, &malformed) || errors.As(err, &other) {
 			a.finding, a.note = failed, "an answer that is not DNS"
+			if errors.Is(err, dns.ErrId) {
+				a.note = "answers to something else only"
+			}
 		}
 		return a
 	}
@@ -128,8 +132,8 @@ func exchange(ctx context.Context, network string, server netip.AddrPort, m *dns
 		again := time.AfterFunc(resend, func() { conn.WriteMsg(m) })
 		defer again.Stop()
 	}
-	for {
-		r, err := conn.ReadMsg()
+	for range maxStray {
+		r, err := read(conn)
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +143,35 @@ func exchange(ctx context.Context, network string, server netip.AddrPort, m *dns
 		}
 		// An answer to something else: late, or forged. TCP has no such excuse.
 		if network != "udp" {
-			return nil, dns.ErrId
+			break
 		}
 	}
+	return nil, dns.ErrId
 }
+
+// maxStray bounds how many answers to something else are read.
+const maxStray = 64
+
+// read reads one message. Unlike miekg/dns, and like Go, it does not put up
+// with fewer answers than the header promises.
+func read(conn *dns.Conn) (*dns.Msg, error) {
+	var header dns.Header
+	raw, err := conn.ReadMsgHeader(&header)
+	if err != nil {
+		return nil, err
+	}
+	m := new(dns.Msg)
+	if err := m.Unpack(raw); err != nil {
+		return nil, &malformedError{err}
+	}
+	if len(m.Answer) != int(header.Ancount) && !m.Truncated {
+		return nil, &malformedError{dns.ErrShortRead}
+	}
+	return m, nil
+}
+
+// malformedError is an answer that is not DNS.
+type malformedError struct{ err error }
+
+func (e *malformedError) Error() string { return e.err.Error() }
+func (e *malformedError) Unwrap() error { return e.err }

@@ -24,6 +24,7 @@ type Roots struct {
 	From    []string // files and directories that they were read from
 	Assumed bool     // the runtime's SSL_CERT_FILE and SSL_CERT_DIR are unknown; the standard places were read
 
+	certs   []*x509.Certificate       // those in Pool
 	started time.Time                 // of the runtime's process; zero if unknown
 	files   []rootFile                // that certificates were found in
 	dated   map[[sha256.Size]byte]int // by certificate: the least recently changed of files that holds it
@@ -136,6 +137,7 @@ func (r *Roots) add(text []byte, from string, file rootFile) (certs [][sha256.Si
 				continue
 			}
 			r.Pool.AddCert(cert)
+			r.certs = append(r.certs, cert)
 			added++
 		}
 		certs = append(certs, sum)

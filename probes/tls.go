@@ -1,15 +1,11 @@
 package probes
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -17,15 +13,19 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// skewTolerance is how far a server's Date may be off before it says anything
-// about clocks.
-const skewTolerance = 2 * time.Minute
+// greeting is how a TLS handshake went.
+type greeting struct {
+	check report.Check
+	peers []*x509.Certificate // what the server sent
+	clock *reading            // the server's time, where it was asked for
+}
 
 // handshake speaks TLS over conn and judges the certificate by the runtime's
 // trust store, at where the address is for people. The connection stays open.
-func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) report.Check {
+func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) (g greeting) {
 	name, _ := h.split()
-	check := report.Check{
+	check := &g.check
+	*check = report.Check{
 		ID: "tls/" + h.name() + "/" + at, Kind: report.KindTLS, Host: h.name(), Target: at,
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.Limits.withDefaults().TLS)
@@ -39,20 +39,20 @@ func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) 
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		f := netFault(err, took, report.TLSHandshakeFailed)
+		f := netFault(unfinished(ctx, err), took, report.TLSHandshakeFailed)
 		switch {
+		case f.unfinished:
 		case f.facts["eof"] != "":
 			f.cause, f.words = report.TLSHandshakeFailed, "the server closed the connection"
 		case f.cause == report.Undetermined:
 			// Nothing but the handshake has been said, so the text is crypto/tls's own.
 			f.cause, f.words = report.TLSHandshakeFailed, clean(err.Error(), 120)
 		}
-		check.Outcome, check.Cause = report.Fail, f.cause
-		check.Summary = "TLS handshake with " + at + " failed: " + f.words
-		check.Evidence = f.facts.checked()
-		return check
+		f.settle(check, "TLS handshake with "+at+" failed: ")
+		return g
 	}
 	state := c.ConnectionState()
+	g.peers = state.PeerCertificates
 	leaf := state.PeerCertificates[0]
 	e := certEvidence(state)
 	if n.Roots == nil {
@@ -67,47 +67,52 @@ func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) 
 		e["ca"] = strings.Join(h.caFiles, ", ")
 	}
 	check.Evidence = e
-	n.judge(ctx, &check, h, c, state)
+	g.clock = n.judge(ctx, check, h, c, state)
 	if check.Outcome == report.Pass {
 		check.Summary = fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), day(leaf.NotAfter))
+		if e["expiresSoon"] != "" {
+			check.Summary = fmt.Sprintf("certificate for %s ends in %s days, on %s", name, e["daysLeft"], day(leaf.NotAfter))
+		}
 		if h.SkipVerify {
 			check.Summary = "TLS with " + h.name() + " without verification, as the runtime does here"
 		}
 	}
 	check.Evidence = evidence(check.Evidence).checked()
-	return check
+	return g
 }
 
 // judge decides on the certificate in the order in which the runtime's own
-// verification would complain: window, name, trust.
-func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Conn, state tls.ConnectionState) {
+// verification would complain: window, name, trust. It returns the server's
+// time if that was asked for.
+func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Conn, state tls.ConnectionState) *reading {
 	name, _ := h.split()
 	e := evidence(check.Evidence)
 	roots := h.rootsFor(n.Roots)
 	chains, err := verifyChains(state, roots, name, time.Now())
+	n.chainEvidence(e, h, state, chains, err)
 	if h.SkipVerify {
 		check.Outcome = report.Pass
 		e["skipVerify"] = "true"
 		if f, ok := certFault(err); ok {
 			e["unverified"] = string(f.cause)
 		}
-		return
+		return nil
 	}
 	if err == nil && roots != nil {
 		check.Outcome = report.Pass
 		if file, newer := n.Roots.newerThanRuntime(chains); newer && !h.vouchesFor(state, name) {
 			e["rootNewer"] = file
 		}
-		return
+		return nil
 	}
 	f, known := certFault(err)
 	if err == nil || roots == nil && f.cause == report.CertificateUntrusted {
 		check.Outcome, check.BlockedBy = report.Skipped, "runtime/ca"
 		check.Summary = "name and dates of the certificate are right; whether the node trusts it is unknown"
-		return
+		return nil
 	}
 	if !known {
-		f = fault{report.CertificateInvalid, "certificate is not acceptable", evidence{"detail": err.Error()}}
+		f = fault{cause: report.CertificateInvalid, words: "certificate is not acceptable", facts: evidence{"detail": err.Error()}}
 	}
 	check.Outcome, check.Cause = report.Fail, f.cause
 	check.Summary = h.name() + ": " + f.words
@@ -119,85 +124,20 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 		check.Summary = fmt.Sprintf("certificate of %s is signed by %s, which this node does not trust", h.name(), issuerName(state.PeerCertificates[0]))
 		if selfSigned(state.PeerCertificates[0]) {
 			check.Summary = fmt.Sprintf("certificate of %s is self-signed, and this node does not trust it", h.name())
-		} else if leaf := state.PeerCertificates[0]; len(state.PeerCertificates) == 1 && len(leaf.IssuingCertificateURL) > 0 {
-			// A certificate that says where its issuer's is to be had is seldom
-			// signed by a root.
+		} else if e["missingIntermediate"] != "" {
 			check.Summary += "; the server sent no intermediate certificate"
+		} else if e["issuerKnownByName"] != "" {
+			check.Summary += ": it knows an authority of that name, but with another key"
 		}
 	case report.CertificateNameMismatch:
 		check.Summary = fmt.Sprintf("certificate is for %s, not for %s", orDefault(e["names"], "no name at all"), name)
 	case report.CertificateExpired, report.CertificateNotYetValid:
-		n.compareClocks(ctx, check, h, c, state)
+		if e["expired"] != "" {
+			check.Summary = h.name() + ": the authority " + clean(e["expired"], 120) + " behind its certificate has expired"
+		}
+		return n.compareClocks(ctx, check, h, c, state)
 	}
-}
-
-// verify is what crypto/tls does with a server's certificates. A nil pool
-// trusts nothing.
-func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) error {
-	_, err := verifyChains(state, roots, name, now)
-	return err
-}
-
-func verifyChains(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) ([][]*x509.Certificate, error) {
-	if roots == nil {
-		roots = x509.NewCertPool()
-	}
-	intermediates := x509.NewCertPool()
-	for _, cert := range state.PeerCertificates[1:] {
-		intermediates.AddCert(cert)
-	}
-	return state.PeerCertificates[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, DNSName: name, CurrentTime: now,
-	})
-}
-
-// compareClocks asks the server for its time, without credentials and over the
-// connection whose certificate is out of its window. A certificate that is
-// good by the server's clock means that the clocks differ.
-func (n *Node) compareClocks(ctx context.Context, check *report.Check, h host, c *tls.Conn, state tls.ConnectionState) {
-	name, _ := h.split()
-	date, ok := serverDate(ctx, c, h.Host)
-	if !ok {
-		return
-	}
-	skew := time.Since(date).Round(time.Second)
-	check.Evidence["serverDate"] = date.UTC().Format(time.RFC3339)
-	check.Evidence["skewSeconds"] = strconv.Itoa(int(skew.Seconds()))
-	if skew.Abs() <= skewTolerance {
-		return
-	}
-	var window x509.CertificateInvalidError
-	if err := verify(state, h.rootsFor(n.Roots), name, date); errors.As(err, &window) && window.Reason == x509.Expired {
-		return
-	}
-	check.Evidence["byNodeClock"] = string(check.Cause)
-	check.Cause = report.ClockSkewed
-	direction := "ahead of"
-	if skew < 0 {
-		direction = "behind"
-	}
-	check.Summary = fmt.Sprintf("this node's clock is %s %s the server's; by the server's clock its certificate is valid", skew.Abs(), direction)
-}
-
-// serverDate is the Date header of the answer to a HEAD request.
-func serverDate(ctx context.Context, c net.Conn, hostHeader string) (time.Time, bool) {
-	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "https://"+hostHeader+"/v2/", nil)
-	if err != nil {
-		return time.Time{}, false
-	}
-	req.Header.Set("User-Agent", userAgent)
-	req.Close = true
-	if req.Write(c) != nil {
-		return time.Time{}, false
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(c, maxHeaderBytes)), req)
-	if err != nil {
-		return time.Time{}, false
-	}
-	resp.Body.Close()
-	date, err := http.ParseTime(resp.Header.Get("Date"))
-	return date, err == nil
+	return nil
 }
 
 func certEvidence(state tls.ConnectionState) evidence {

@@ -69,6 +69,9 @@ type tokenResult struct {
 	words   string
 	facts   evidence
 	took    time.Duration
+
+	blockedBy string // id of the check that kept the service from being asked
+	clock     *reading
 }
 
 // fetchToken asks the token service for a token to pull repo: by GET with
@@ -93,6 +96,10 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 	scopes := append(slices.Clone(ch.scopes), "repository:"+repo+":pull")
 	slices.Sort(scopes)
 	scopes = slices.Compact(scopes)
+
+	if t, blocked := c.realm.blocked(realm); blocked {
+		return t
+	}
 
 	r := request{method: http.MethodGet, limit: 16 << 10}
 	if secret != "" && username == "" {
@@ -123,6 +130,9 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 	}
 	res := c.readToken(rep, secret == "")
 	res.status, res.took = rep.status, rep.took
+	if clock, ok := readClock(rep.host, rep.header, rep.sent, rep.at); ok {
+		res.clock = &clock
+	}
 	if res.facts == nil {
 		res.facts = evidence{}
 	}
@@ -135,7 +145,11 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	if errors.As(err, &refused) {
 		return tokenResult{outcome: report.Skipped, words: "not asked: " + refused.reason, facts: evidence{"refused": refused.reason, "runtimeWouldSend": "true"}}
 	}
-	f := netFault(err, took, report.ConnectionTimeout)
+	late := report.ConnectionTimeout
+	if _, reached := c.realm.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
+		late = report.RegistryUnavailable // connected, and greeted by TLS, a moment ago
+	}
+	f := netFault(err, took, late)
 	if c.host.SkipVerify && realm.Host != c.host.Host {
 		if _, ok := certFault(err); ok {
 			// skip_verify holds for the token service too, in the runtime.
@@ -144,6 +158,9 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	}
 	if f.facts == nil {
 		f.facts = evidence{}
+	}
+	if f.unfinished {
+		return tokenResult{outcome: report.Unknown, words: f.words, facts: f.facts, took: took}
 	}
 	f.facts["innerCause"] = string(f.cause)
 	return tokenResult{outcome: report.Fail, cause: report.TokenServiceFailed, words: f.words, facts: f.facts, took: took}
@@ -180,30 +197,40 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	if token == "" {
 		return fail(report.TokenServiceFailed, "it answered "+statusText(rep.status)+" without a token")
 	}
-	res := tokenResult{token: token, outcome: report.Pass, words: "it gave a token", facts: evidence{}}
-	if exp, ok := tokenExpiry(token); ok {
-		res.facts["tokenExpires"] = exp.UTC().Format(time.RFC3339)
-	}
-	return res
+	return tokenResult{token: token, outcome: report.Pass, words: "it gave a token", facts: tokenTimes(token)}
 }
 
-// tokenExpiry reads the exp claim of a JSON web token, if it is one.
-func tokenExpiry(token string) (time.Time, bool) {
+// tokenTimes are the times in the claims of a JSON web token, if it is one. They
+// are for the registry to judge, by its own clock: the runtime passes the token
+// on unread.
+func tokenTimes(token string) evidence {
+	e := evidence{}
+	claims := readClaims(token)
+	for key, seconds := range map[string]float64{"tokenIssued": claims.Issued, "tokenNotBefore": claims.NotBefore, "tokenExpires": claims.Expires} {
+		if seconds > 0 && seconds <= 1<<40 {
+			e[key] = time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339)
+		}
+	}
+	return e
+}
+
+// tokenClaims are the registered claims of RFC 7519 section 4.1 that are times, in seconds.
+type tokenClaims struct {
+	Issued    float64 `json:"iat"`
+	NotBefore float64 `json:"nbf"`
+	Expires   float64 `json:"exp"`
+}
+
+func readClaims(token string) (claims tokenClaims) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return time.Time{}, false
+		return tokenClaims{}
 	}
 	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil {
-		return time.Time{}, false
+	if err != nil || json.Unmarshal(text, &claims) != nil {
+		return tokenClaims{}
 	}
-	var claims struct {
-		Exp float64 `json:"exp"`
-	}
-	if json.Unmarshal(text, &claims) != nil || claims.Exp <= 0 || claims.Exp > 1<<40 {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(claims.Exp), 0), true
+	return claims
 }
 
 func basic(username, secret string) string {

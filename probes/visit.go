@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -24,9 +23,12 @@ type visit struct {
 	target Target
 	budget *budget
 
-	checks   []report.Check
-	client   *client
-	manifest manifestState
+	checks []report.Check
+	clocks []reading
+
+	realmHost string // of the token service
+	client    *client
+	manifest  manifestState
 }
 
 func (v *visit) add(c report.Check) {
@@ -37,6 +39,21 @@ func (v *visit) add(c report.Check) {
 // skip adds a check that another one keeps from running.
 func (v *visit) skip(kind report.Kind, id, why, blockedBy string) {
 	v.add(report.Check{ID: id, Kind: kind, Outcome: report.Skipped, Summary: why, BlockedBy: blockedBy})
+}
+
+// read notes servers' clocks, each server once.
+func (v *visit) read(clocks ...reading) {
+	for _, r := range clocks {
+		if !slices.ContainsFunc(v.clocks, func(have reading) bool { return have.server == r.server }) {
+			v.clocks = append(v.clocks, r)
+		}
+	}
+}
+
+func (v *visit) readClock(rep *reply) {
+	if r, ok := readClock(rep.host, rep.header, rep.sent, rep.at); ok {
+		v.read(r)
+	}
 }
 
 func (v *visit) close() {
@@ -72,11 +89,20 @@ func (v *visit) approach(ctx context.Context) bool {
 	} else if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil {
 		blocked = "dial/" + name + "/proxy"
 		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
-			Summary: "the proxy that the runtime's environment names is not a URL"})
+			Summary: "the runtime refuses the proxy that its environment names: HTTP_PROXY beside REQUEST_METHOD"})
 	} else if proxy != nil {
 		blocked = v.reachThrough(ctx, proxy)
 	} else {
-		blocked = v.reach(ctx)
+		r := v.node.reach(ctx, &v.host)
+		v.checks = append(v.checks, r.checks...)
+		if variable := v.node.Proxy.Ignored(v.host.Scheme); variable != "" {
+			v.checks[0].Evidence = withFact(v.checks[0].Evidence, "proxyIgnored", variable)
+			v.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
+		}
+		v.read(r.clocks...)
+		if blocked = r.blockedBy; blocked == "" {
+			v.client = v.node.newClient(v.host, r.addr, v.budget)
+		}
 	}
 	if blocked != "" {
 		v.skip(report.KindRegistry, "registry/"+name, "not reached: "+blocked+" did not pass", blocked)
@@ -87,129 +113,6 @@ func (v *visit) approach(ctx context.Context) bool {
 func validPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
-}
-
-// reach resolves, dials and greets the host directly. It returns the id of the
-// check that blocks the way, empty if there is an address that works.
-func (v *visit) reach(ctx context.Context) (blockedBy string) {
-	name, _ := v.host.split()
-	dnsCtx, cancel := context.WithTimeout(ctx, v.node.Limits.withDefaults().DNS)
-	defer cancel()
-	l := v.node.lookUp(dnsCtx, v.host.name(), name)
-	v.add(l.check)
-	at := len(v.checks)
-	defer func() {
-		// The resolvers' own checks stand below the answer they led to.
-		rest := append(l.resolverChecks(v.host.name(), name), v.checks[at:]...)
-		v.checks = append(v.checks[:at:at], rest...)
-	}()
-	if len(l.addrs) == 0 {
-		v.skip(report.KindDial, "dial/"+v.host.name(), "not dialled: there is no address", l.check.ID)
-		if v.host.Scheme == "https" {
-			v.skip(report.KindTLS, "tls/"+v.host.name(), "not tried: there is no address", l.check.ID)
-		}
-		return l.check.ID
-	}
-
-	endpoints := v.connect(ctx, l.addrs)
-	if v.host.HTTPFallback && fallsBack(endpoints, v.host) {
-		// Another port, unless one is given; the same checks go by plain HTTP.
-		v.host.Scheme, v.host.HTTPFallback = "http", false
-		if _, _, err := net.SplitHostPort(v.host.Host); err != nil {
-			endpoints = v.connect(ctx, l.addrs)
-		} else {
-			for i := range endpoints {
-				endpoints[i].good = endpoints[i].dial.Outcome == report.Pass
-				if t := endpoints[i].tls; t != nil {
-					t.Outcome, t.Cause = report.Skipped, ""
-					t.Summary = "does not speak TLS; the runtime falls back to plain HTTP here"
-				}
-			}
-		}
-	}
-	var first netip.AddrPort
-	for _, e := range endpoints {
-		v.add(e.dial)
-		if e.tls != nil {
-			v.add(*e.tls)
-		}
-		switch {
-		case e.good && !first.IsValid():
-			first = e.addr
-		case !e.good && e.tls != nil && e.dial.Outcome == report.Pass:
-			// The address that came furthest says why.
-			if !strings.HasPrefix(blockedBy, "tls/") {
-				blockedBy = e.tls.ID
-			}
-		case !e.good && blockedBy == "":
-			blockedBy = e.dial.ID
-		}
-	}
-	if !first.IsValid() {
-		return blockedBy
-	}
-	v.client = v.node.newClient(v.host, first, v.budget)
-	return ""
-}
-
-// endpoint is one address of a host.
-type endpoint struct {
-	addr netip.AddrPort
-	dial report.Check
-	tls  *report.Check
-	good bool // everything that is asked of it passed
-}
-
-func (v *visit) connect(ctx context.Context, addrs []netip.Addr) []endpoint {
-	_, port := v.host.split()
-	number, _ := strconv.ParseUint(port, 10, 16) // validPort
-	endpoints := make([]endpoint, len(addrs))
-	var wg sync.WaitGroup
-	for i, addr := range addrs {
-		e := &endpoints[i]
-		e.addr = netip.AddrPortFrom(addr, uint16(number))
-		wg.Go(func() {
-			var conn net.Conn
-			e.dial, conn = v.node.dial(ctx, v.host, e.addr)
-			e.good = e.dial.Outcome == report.Pass
-			switch {
-			case e.good && v.host.Scheme == "https":
-				defer conn.Close()
-				check := v.node.handshake(ctx, v.host, conn, e.addr.String())
-				e.tls, e.good = &check, check.Outcome == report.Pass
-			case e.good:
-				conn.Close()
-			case v.host.Scheme == "https":
-				e.tls = &report.Check{
-					ID: "tls/" + v.host.name() + "/" + e.addr.String(), Kind: report.KindTLS, Target: e.addr.String(),
-					Outcome: report.Skipped, Summary: "not tried: no connection", BlockedBy: e.dial.ID,
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return endpoints
-}
-
-// fallsBack says whether containerd would turn to plain HTTP (its
-// docker.NewHTTPFallback): the server answers TLS with HTTP or not at all, or
-// the host has no port of its own and nothing listens.
-func fallsBack(endpoints []endpoint, h host) bool {
-	_, _, err := net.SplitHostPort(h.Host)
-	hasPort := err == nil
-	for _, e := range endpoints {
-		switch {
-		case e.good:
-			return false
-		case e.dial.Outcome == report.Pass && e.tls != nil:
-			if e.tls.Cause == report.PlainHTTPRegistry || e.tls.Cause == report.TLSHandshakeFailed && e.tls.Evidence["deadline"] != "" {
-				return true
-			}
-		case !hasPort && (e.dial.Cause == report.ConnectionRefused || e.dial.Cause == report.ConnectionTimeout):
-			return true
-		}
-	}
-	return false
 }
 
 // reachThrough goes through the node's proxy. The host's own name and
@@ -238,14 +141,9 @@ func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy str
 		v.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
 		return id
 	case err != nil:
-		f := netFault(err, took, report.ConnectionTimeout)
-		if f.facts == nil {
-			f.facts = evidence{}
-		}
-		f.facts["proxy"] = shown
-		check.Outcome, check.Cause = report.Fail, f.cause
-		check.Summary = "proxy " + shown + " for " + name + ": " + f.words
-		check.Evidence = f.facts.checked()
+		f := netFault(unfinished(dialCtx, err), took, report.ConnectionTimeout)
+		f.facts = withFact(f.facts, "proxy", shown)
+		f.settle(&check, "proxy "+shown+" for "+name+": ")
 		v.add(check)
 		if v.host.Scheme == "https" {
 			v.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
@@ -263,7 +161,11 @@ func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy str
 	if v.host.Scheme != "https" {
 		return ""
 	}
-	handshake := v.node.handshake(ctx, v.host, conn, "proxy")
+	g := v.node.handshake(ctx, v.host, conn, "proxy")
+	if g.clock != nil {
+		v.read(*g.clock)
+	}
+	handshake := g.check
 	handshake.Evidence = withFact(handshake.Evidence, "proxy", shown)
 	v.add(handshake)
 	if handshake.Outcome != report.Pass {
@@ -308,8 +210,8 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		"server":      rep.header.Get("Server"),
 		"code":        errorCode(rep.body),
 	}
-	if date, err := http.ParseTime(rep.header.Get("Date")); err == nil {
-		e["skewSeconds"] = strconv.Itoa(int(time.Since(date).Seconds()))
+	if rep.hops == 0 {
+		v.readClock(rep)
 	}
 	if rep.hops > 0 {
 		e["redirectedTo"] = rep.host
@@ -319,6 +221,12 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
 			e["realmHost"] = u.Host
 		}
+	}
+	if answer := v.proxysOwn(rep); answer != nil {
+		f := answer.fault(took)
+		f.settle(&check, "the proxy for "+name+": ")
+		v.add(check)
+		return check.ID
 	}
 	switch {
 	case rep.status == http.StatusTooManyRequests:
@@ -348,6 +256,19 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 	return ""
 }
 
+// proxysOwn is an answer to a request by plain HTTP that the proxy gave in the
+// place of the host; nil if it is not known to be one.
+func (v *visit) proxysOwn(rep *reply) *proxyError {
+	if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil || proxy == nil || v.host.Scheme != "http" || rep.hops > 0 {
+		return nil
+	}
+	answer := proxyAnswer(rep.status, rep.header)
+	if rep.status == http.StatusProxyAuthRequired || rep.status >= 400 && answer.says != "" {
+		return answer
+	}
+	return nil
+}
+
 // requestFailed fills in a check whose request got no answer.
 func (v *visit) requestFailed(check *report.Check, err error, took time.Duration) {
 	var refused *refusedError
@@ -358,14 +279,13 @@ func (v *visit) requestFailed(check *report.Check, err error, took time.Duration
 		return
 	}
 	f := netFault(err, took, report.RegistryUnavailable)
-	check.Outcome, check.Cause = report.Fail, f.cause
-	check.Summary = v.host.name() + ": " + f.words
+	words := v.host.name() + ": "
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
-		check.Summary = v.host.name() + " redirects to " + clean(redirect.host, 80) + ": " + f.words
+		words = v.host.name() + " redirects to " + clean(redirect.host, 80) + ": "
 		f.facts = withFact(f.facts, "redirectedTo", redirect.host)
 	}
-	check.Evidence = f.facts.checked()
+	f.settle(check, words)
 }
 
 func isWebPage(h http.Header) bool {

@@ -1,0 +1,106 @@
+package probes
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// One black hole at any rung, behind a silent first resolver, ends as that
+// rung's own failure before the whole call is over.
+func TestLimitsLeaveRoom(t *testing.T) {
+	l := Limits{}.withDefaults()
+	const tokenName = lessPatience // the token service's name is looked up too
+	for name, d := range map[string]time.Duration{
+		"no resolver answers":     l.DNS,
+		"dial":                    patience + l.Dial,
+		"TLS":                     patience + l.TLS,
+		"HTTP":                    patience + l.HTTP,
+		"dial of a token service": patience + tokenName + l.Dial,
+		"a token service":         patience + tokenName + l.HTTP,
+		"proxy, then TLS":         l.Dial + l.TLS - time.Second,
+	} {
+		if d > l.Overall-100*time.Millisecond {
+			t.Errorf("%s: %v of %v", name, d, l.Overall)
+		}
+	}
+}
+
+// Every rung with a black hole in it: by its own deadline it has failed; cut
+// short by the end of the call it is unknown.
+func TestBlackHoles(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "r.lab", "auth.lab", "r.outside")
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	hang := http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+		select {
+		case <-hold:
+		case <-q.Context().Done():
+		}
+	})
+	base := newNode(t, ca, nil)
+	silentDNS := *base
+	silentDNS.ResolverPort = dnsPort(t)
+	serveDNS(t, "127.0.0.1", silentDNS.ResolverPort, nil)
+
+	hole := fmt.Sprintf("r.lab:%d", droppingPort(t))
+	mute := fmt.Sprintf("r.lab:%d", listenRaw(t, func(net.Conn) { <-hold }))
+	web := fmt.Sprintf("r.lab:%d", serve(t, &cert, hang))
+	token := func(port uint16) string {
+		return fmt.Sprintf("r.lab:%d", serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", port), newRegistry(t))))
+	}
+	tokenHole, tokenMute, tokenWeb := droppingPort(t), listenRaw(t, func(net.Conn) { <-hold }), serve(t, &cert, hang)
+	tokenHoleHost, tokenMuteHost, tokenWebHost := token(tokenHole), token(tokenMute), token(tokenWeb)
+	proxy := httptest.NewServer(hang)
+	t.Cleanup(proxy.Close)
+	proxied := *base
+	proxied.Proxy = ReadProxy([]string{"HTTPS_PROXY=" + proxy.URL})
+
+	tests := []struct {
+		name, host, id string
+		node           *Node
+		cause          report.Cause
+		limit          func(*Limits) *time.Duration // of that rung
+	}{
+		{"resolver", "r.lab", "dns/r.lab", &silentDNS, report.ResolverUnreachable, func(l *Limits) *time.Duration { return &l.DNS }},
+		{"address", hole, "dial/" + hole + "/127.0.0.1" + hole[len("r.lab"):], base, report.ConnectionTimeout, func(l *Limits) *time.Duration { return &l.Dial }},
+		{"TLS", mute, "tls/" + mute + "/127.0.0.1" + mute[len("r.lab"):], base, report.TLSHandshakeFailed, func(l *Limits) *time.Duration { return &l.TLS }},
+		{"HTTP", web, "registry/" + web, base, report.RegistryUnavailable, func(l *Limits) *time.Duration { return &l.HTTP }},
+		{"address of the token service", tokenHoleHost, fmt.Sprintf("dial/auth.lab:%d/127.0.0.1:%[1]d", tokenHole), base, report.ConnectionTimeout, func(l *Limits) *time.Duration { return &l.Dial }},
+		{"TLS of the token service", tokenMuteHost, fmt.Sprintf("tls/auth.lab:%d/127.0.0.1:%[1]d", tokenMute), base, report.TLSHandshakeFailed, func(l *Limits) *time.Duration { return &l.TLS }},
+		{"token service", tokenWebHost, "token/" + tokenWebHost, base, report.TokenServiceFailed, func(l *Limits) *time.Duration { return &l.HTTP }},
+		{"proxy", "r.outside", "dial/r.outside/proxy", &proxied, report.ProxyUnreachable, func(l *Limits) *time.Duration { return &l.Dial }},
+	}
+	const brief, long = 500 * time.Millisecond, 30 * time.Second
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			own, cut := *tt.node, *tt.node
+			own.Limits = Limits{Overall: long, DNS: long, Dial: long, TLS: long, HTTP: long}
+			cut.Limits = own.Limits
+			*tt.limit(&own.Limits), cut.Limits.Overall = brief, brief
+			want(t, probe(t, &own, tt.host+"/app:1"), tt.id, report.Fail, tt.cause, "deadline=true")
+			c := probe(t, &cut, tt.host+"/app:1")
+			want(t, c, tt.id, report.Unknown, "", "deadline=true", "unfinished=true")
+			want(t, c, "manifest/"+tt.host, report.Skipped, "")
+		})
+	}
+	t.Run("the caller gives up", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithTimeout(t.Context(), brief)
+		defer cancel()
+		_, ref := Reference(mute + "/app:1")
+		byID := map[string]report.Check{}
+		for _, c := range base.Registry(ctx, ref, Target{}) {
+			byID[c.ID] = c
+		}
+		want(t, byID, "tls/"+mute+"/127.0.0.1"+mute[len("r.lab"):], report.Unknown, "", "unfinished=true")
+	})
+}

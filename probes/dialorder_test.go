@@ -1,0 +1,224 @@
+package probes
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+func addrs(list string) (out []netip.Addr) {
+	for s := range strings.FieldsSeq(list) {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}
+
+// The vectors are those of RFC 6724 section 10.2, and of Go's own
+// net/addrselect_test.go where it leaves a rule out.
+func TestDialOrder(t *testing.T) {
+	tests := []struct{ name, addrs, sources, want string }{
+		{"matching scope", "2001:db8:1::1 198.51.100.121", "2001:db8:1::2 169.254.13.78", "2001:db8:1::1 198.51.100.121"},
+		{"matching scope, v4", "2001:db8:1::1 198.51.100.121", "fe80::1 198.51.100.117", "198.51.100.121 2001:db8:1::1"},
+		{"precedence", "10.1.2.3 2001:db8:1::1", "10.1.2.4 2001:db8:1::2", "2001:db8:1::1 10.1.2.3"},
+		{"smaller scope", "2001:db8:1::1 fe80::1", "2001:db8:1::2 fe80::2", "fe80::1 2001:db8:1::1"},
+		{"matching label", "2001:db8:1::1 2002:c633:6401::1", "2002:c633:6401::2 2002:c633:6401::2", "2002:c633:6401::1 2001:db8:1::1"},
+		{"no route", "2001:db8:1::1 10.0.0.1", "- 10.0.0.9", "10.0.0.1 2001:db8:1::1"},
+		{"no route at all", "10.0.0.1 2001:db8:1::1", "- -", "10.0.0.1 2001:db8:1::1"},
+		{"unique local below v4", "fd00::1 10.0.0.1", "fd00::2 10.0.0.9", "10.0.0.1 fd00::1"},
+		{"v4 keeps the order of the answer", "10.9.0.1 10.0.0.1 10.5.0.1", "10.0.0.9 10.0.0.9 10.0.0.9", "10.9.0.1 10.0.0.1 10.5.0.1"},
+		{"longest prefix, v6", "2001:db8:2::1 2001:db8:1::1", "2001:db8:1::9 2001:db8:1::9", "2001:db8:1::1 2001:db8:2::1"},
+		{"mapped", "::ffff:10.0.0.1 2001:db8::1", "10.0.0.9 -", "10.0.0.1 2001:db8::1"},
+	}
+	for _, tt := range tests {
+		all := addrs(tt.addrs)
+		from := map[netip.Addr]netip.Addr{}
+		for i, s := range strings.Fields(tt.sources) {
+			if s != "-" {
+				from[all[i].Unmap()] = netip.MustParseAddr(s)
+			}
+		}
+		got := dialOrder(all, func(a netip.Addr) netip.Addr { return from[a] }, 8)
+		if !slices.Equal(got, addrs(tt.want)) {
+			t.Errorf("%s: %v, want %s", tt.name, got, tt.want)
+		}
+	}
+
+	many := dialOrder(addrs("10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7 10.0.0.8 10.0.0.9 fd00::1 fd00::2 fd00::3"),
+		func(a netip.Addr) netip.Addr { return a }, 8)
+	if v6 := slices.IndexFunc(many, netip.Addr.Is6); len(many) != 8 || v6 != 6 {
+		t.Errorf("kept %v", many)
+	}
+}
+
+// Go's own resolver is the witness: it gets the same answers from a real DNS
+// server and sorts them for a dialer on this machine.
+func TestDialOrderIsGos(t *testing.T) {
+	port := dnsPort(t)
+	for i, records := range []string{"127.0.0.5 127.0.0.3 ::1", "192.0.2.1 127.0.0.1", "2001:db8::1 192.0.2.1 127.0.0.1 fe80::7", "fd00::1 2001:db8::1 10.0.0.1 169.254.1.1 ::1"} {
+		ip := "127.0.0." + strconv.Itoa(i+2)
+		serveDNS(t, ip, port, zone(map[string]string{"order.example.": records}))
+		n := &Node{Resolv: ParseResolvConf([]byte("nameserver " + ip)), ResolverPort: port}
+		l := n.lookUp(t.Context(), "order.example", "order.example")
+		l.stop()
+		resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, n.serverAt(0))
+		}}
+		want, err := resolver.LookupNetIP(t.Context(), "ip", "order.example.")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			want[i] = want[i].Unmap()
+		}
+		if !slices.Equal(l.addrs, want) {
+			t.Errorf("%s: %v, Go dials %v", records, l.addrs, want)
+		}
+	}
+}
+
+func (n *Node) serverAt(i int) string {
+	return netip.AddrPortFrom(n.Resolv.Servers[i], n.ResolverPort).String()
+}
+
+func TestRace(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	up := func(v4 bool, took time.Duration) attempted { return attempted{v4: v4, connected: true, took: took} }
+	hole := func(v4 bool) attempted { return attempted{v4: v4, silent: true, took: 2500 * ms} }
+	refused := func(v4 bool) attempted { return attempted{v4: v4, took: ms} }
+	tests := []struct {
+		name   string
+		tries  []attempted
+		winner int
+		after  time.Duration
+	}{
+		{"one", []attempted{up(true, 5*ms)}, 0, 5 * ms},
+		{"the first that connects", []attempted{up(true, 5*ms), up(true, ms)}, 0, 5 * ms},
+		{"refused, then the next", []attempted{refused(true), up(true, 5*ms)}, 1, 6 * ms},
+		{"a hole costs its share of 30 s", []attempted{hole(true), up(true, 5*ms)}, 1, 15*s + 5*ms},
+		{"two holes", []attempted{hole(true), hole(true), up(true, 5*ms)}, 2, 20*s + 5*ms},
+		{"v6 refused falls to v4 at once", []attempted{refused(false), up(true, 5*ms)}, 1, 6 * ms},
+		{"v6 hole costs 300 ms", []attempted{hole(false), up(true, 5*ms)}, 1, 305 * ms},
+		{"slow v6 loses", []attempted{up(false, 400*ms), up(true, 5*ms)}, 1, 305 * ms},
+		{"v6 within 300 ms wins", []attempted{up(false, 290*ms), up(true, 5*ms)}, 0, 290 * ms},
+		{"v6 faster than late v4", []attempted{up(false, 310*ms), up(true, 50*ms)}, 0, 310 * ms},
+		{"second v6 after a refused one", []attempted{refused(false), up(false, ms), up(true, ms)}, 1, 2 * ms},
+		{"none", []attempted{refused(false), refused(true)}, -1, ms},
+	}
+	for _, tt := range tests {
+		if winner, after := race(tt.tries, 30*s); winner != tt.winner || winner >= 0 && after != tt.after {
+			t.Errorf("%s: %d after %v, want %d after %v", tt.name, winner, after, tt.winner, tt.after)
+		}
+	}
+	if winner, _ := race([]attempted{hole(true), up(true, ms)}, 2*s); winner != -1 {
+		t.Errorf("with 2 s for both the first takes all of it (net.partialDeadline), not %d", winner)
+	}
+}
+
+// What the runtime's dialer does at real addresses, and what is told of it.
+func TestTakenAddress(t *testing.T) {
+	ca := newAuthority(t, nil)
+	good, bad := ca.good(t, "r.lab"), ca.good(t, "elsewhere.lab")
+	registry := newRegistry(t)
+	port := serve(t, &bad, registry)
+	serveAt(t, "127.0.0.2", port, &good, registry)
+	n := newNode(t, ca, nil)
+	host := "r.lab:" + strconv.Itoa(int(port))
+
+	t.Run("TLS that fails at the first address is final", func(t *testing.T) {
+		m := *n
+		m.Hosts = ParseHostsFile([]byte("127.0.0.1 r.lab\n127.0.0.2 r.lab\n"))
+		c := probe(t, &m, host+"/app:1")
+		want(t, c, "tls/"+host+"/127.0.0.1:"+strconv.Itoa(int(port)), report.Fail, report.CertificateNameMismatch, "taken=true", "goodAddresses=127.0.0.2:"+strconv.Itoa(int(port)))
+		if got := want(t, c, "registry/"+host, report.Skipped, "").BlockedBy; got != "tls/"+host+"/127.0.0.1:"+strconv.Itoa(int(port)) {
+			t.Errorf("blocked by %s", got)
+		}
+	})
+	t.Run("TLS that would fail at the second does not matter", func(t *testing.T) {
+		m := *n
+		m.Hosts = ParseHostsFile([]byte("127.0.0.2 r.lab\n127.0.0.1 r.lab\n"))
+		c := probe(t, &m, host+"/app:1")
+		want(t, c, "dial/"+host+"/127.0.0.2:"+strconv.Itoa(int(port)), report.Pass, "", "taken=true")
+		want(t, c, "registry/"+host, report.Pass, "")
+	})
+	t.Run("dead v6 beside a living v4", func(t *testing.T) {
+		m := *n
+		m.Hosts = ParseHostsFile([]byte("::1 r.lab\n127.0.0.2 r.lab\n"))
+		c := probe(t, &m, host+"/app:1")
+		want(t, c, "dial/"+host+"/[::1]:"+strconv.Itoa(int(port)), report.Fail, report.ConnectionRefused)
+		want(t, c, "dial/"+host+"/127.0.0.2:"+strconv.Itoa(int(port)), report.Pass, "", "taken=true")
+		want(t, c, "registry/"+host, report.Pass, "")
+	})
+}
+
+// The witness for what is said of the runtime above: its own transport, with a
+// dialer as in docker.DefaultHTTPTransport, goes to the address that we say it
+// takes, and does not leave it when TLS fails there.
+func TestTakenIsTheRuntimes(t *testing.T) {
+	ca := newAuthority(t, nil)
+	good, bad := ca.good(t, "r.example"), ca.good(t, "elsewhere.lab")
+	pass := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	port := serveAt(t, "127.0.0.61", 0, &bad, pass)
+	serveAt(t, "127.0.0.62", port, &good, pass)
+	host := fmt.Sprintf("r.example:%d", port)
+
+	for _, tt := range []struct {
+		addrs string
+		taken string // empty if none connects
+		open  bool
+	}{
+		{"127.0.0.61 127.0.0.62", "127.0.0.61", false},
+		{"127.0.0.62 127.0.0.61", "127.0.0.62", true},
+		{"127.0.0.63 127.0.0.62", "127.0.0.62", true}, // nothing listens at the first
+		{"127.0.0.62 ::1", "127.0.0.62", true},
+		{"127.0.0.61 ::1", "127.0.0.61", false},
+		{"127.0.0.63 ::1", "", false},
+	} {
+		t.Run(tt.addrs, func(t *testing.T) {
+			n := newNode(t, ca, nil)
+			n.ResolverPort = dnsPort(t)
+			serveDNS(t, "127.0.0.1", n.ResolverPort, zone(map[string]string{"r.example.": tt.addrs}))
+			c := probe(t, n, host+"/app:1")
+			if (c["registry/"+host].Outcome == report.Pass) != tt.open {
+				t.Errorf("we say %s %s", c["registry/"+host].Outcome, c["registry/"+host].Summary)
+			}
+			if tt.taken != "" {
+				want(t, c, fmt.Sprintf("dial/%s/%s:%d", host, tt.taken, port), report.Pass, "", "taken=true")
+			}
+
+			resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, n.serverAt(0))
+			}}
+			dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, FallbackDelay: 300 * time.Millisecond, Resolver: resolver}
+			transport := docker.DefaultHTTPTransport(&tls.Config{RootCAs: n.Roots.Pool})
+			took := ""
+			transport.Proxy = nil
+			transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, addr)
+				if err == nil {
+					took = conn.RemoteAddr().(*net.TCPAddr).IP.String()
+				}
+				return conn, err
+			}
+			defer transport.CloseIdleConnections()
+			resp, err := (&http.Client{Transport: transport}).Get("https://" + host + "/v2/")
+			if err == nil {
+				resp.Body.Close()
+			}
+			if took != tt.taken || (err == nil) != tt.open {
+				t.Errorf("the runtime takes %q and ends with %v", took, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,233 @@
+package probes
+
+import (
+	"context"
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// route is what was found on the direct way to a host.
+type route struct {
+	checks    []report.Check
+	blockedBy string         // id of the check that blocks the way; empty if it is open
+	addr      netip.AddrPort // that the runtime's dialer takes, if the way is open
+	clocks    []reading
+}
+
+func (r *route) add(h host, c report.Check) {
+	c.Host = h.name()
+	r.checks = append(r.checks, c)
+}
+
+// reach resolves, dials and greets a host directly, at every address. The way
+// is open if TLS passes at the address that the runtime's dialer would take.
+// It settles h's scheme if the runtime falls back to plain HTTP.
+func (n *Node) reach(ctx context.Context, h *host) (r route) {
+	name, _ := h.split()
+	l := n.lookUp(ctx, h.name(), name)
+	defer func() { l.stop() }()
+	ends, taken := n.connect(ctx, *h, l.addrs)
+	if h.HTTPFallback && fallsBack(ends, taken, *h) {
+		// Another port, unless one is given; the same checks go by plain HTTP.
+		h.Scheme, h.HTTPFallback = "http", false
+		if _, _, err := net.SplitHostPort(h.Host); err != nil {
+			ends, taken = n.connect(ctx, *h, l.addrs)
+		} else {
+			for i := range ends {
+				ends[i].good = ends[i].dial.Outcome == report.Pass
+				if t := ends[i].tls; t != nil {
+					t.Outcome, t.Cause = report.Skipped, ""
+					t.Summary = "does not speak TLS; the runtime falls back to plain HTTP here"
+				}
+			}
+		}
+	}
+
+	switch {
+	case len(ends) == 0:
+		r.blockedBy = l.check.ID
+	case taken < 0:
+		r.blockedBy = ends[told(ends)].dial.ID
+	case !ends[taken].good:
+		r.blockedBy = ends[taken].tls.ID
+	default:
+		r.addr = ends[taken].addr
+	}
+	if r.blockedBy != "" {
+		l.secondOpinion(ctx, n, name)
+	}
+	resolvers := l.resolverChecks(ctx, h.name(), name)
+	r.add(*h, l.check)
+	for _, c := range resolvers {
+		r.add(*h, c)
+	}
+	if len(ends) == 0 {
+		r.add(*h, report.Check{ID: "dial/" + h.name(), Kind: report.KindDial, Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "not dialled: there is no address"})
+		if h.Scheme == "https" {
+			r.add(*h, report.Check{ID: "tls/" + h.name(), Kind: report.KindTLS, Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "not tried: there is no address"})
+		}
+	}
+	compareChains(ends)
+	for _, e := range ends {
+		r.add(*h, e.dial)
+		if e.tls != nil {
+			r.add(*h, *e.tls)
+		}
+		if e.clock != nil {
+			r.clocks = append(r.clocks, *e.clock)
+		}
+	}
+	if r.blockedBy != "" {
+		for _, c := range n.elsewhere(ctx, *h, l.others) {
+			r.add(*h, c)
+		}
+	}
+	return r
+}
+
+// endpoint is one address of a host.
+type endpoint struct {
+	addr  netip.AddrPort
+	dial  report.Check
+	tls   *report.Check
+	good  bool // everything that is asked of it passed
+	peers []*x509.Certificate
+	clock *reading
+}
+
+// connect dials all addresses, which are in dial order, and greets those that
+// answer. It returns which of them the runtime's dialer takes; -1 for none.
+func (n *Node) connect(ctx context.Context, h host, addrs []netip.Addr) (ends []endpoint, taken int) {
+	_, port := h.split()
+	number, _ := strconv.ParseUint(port, 10, 16) // validPort
+	ends = make([]endpoint, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		e := &ends[i]
+		e.addr = netip.AddrPortFrom(addr, uint16(number))
+		wg.Go(func() { e.greet(ctx, n, h) })
+	}
+	wg.Wait()
+	if len(ends) == 0 {
+		return ends, -1
+	}
+
+	timeout := runtimeDialTimeout
+	if h.DialTimeout > 0 {
+		timeout = h.DialTimeout
+	}
+	tries := make([]attempted, len(ends))
+	for i, e := range ends {
+		tries[i] = attempted{
+			v4: e.addr.Addr().Unmap().Is4(), connected: e.dial.Outcome == report.Pass,
+			silent: e.dial.Evidence["deadline"] != "", took: time.Duration(e.dial.Duration),
+		}
+	}
+	taken, after := race(tries, timeout)
+	if taken < 0 || len(ends) == 1 {
+		return ends, taken
+	}
+	t := &ends[taken]
+	t.dial.Evidence = withFact(t.dial.Evidence, "taken", "true")
+	if after > time.Duration(t.dial.Duration) {
+		// Slow, not broken: others stand before it and do not answer.
+		t.dial.Evidence["afterMs"] = millis(after)
+	}
+	if t.tls != nil {
+		t.tls.Evidence = withFact(t.tls.Evidence, "taken", "true")
+		if !t.good {
+			// It depends on the order of the addresses, which may change.
+			t.tls.Evidence["goodAddresses"] = strings.Join(goodAddresses(ends), ", ")
+			t.tls.Evidence = evidence(t.tls.Evidence).checked()
+		}
+	}
+	return ends, taken
+}
+
+func (e *endpoint) greet(ctx context.Context, n *Node, h host) {
+	var conn net.Conn
+	e.dial, conn = n.dial(ctx, h, e.addr)
+	e.good = e.dial.Outcome == report.Pass
+	switch {
+	case e.good && h.Scheme == "https":
+		defer conn.Close()
+		g := n.handshake(ctx, h, conn, e.addr.String())
+		e.tls, e.good, e.peers, e.clock = &g.check, g.check.Outcome == report.Pass, g.peers, g.clock
+	case e.good:
+		conn.Close()
+	case h.Scheme == "https":
+		e.tls = &report.Check{
+			ID: "tls/" + h.name() + "/" + e.addr.String(), Kind: report.KindTLS, Target: e.addr.String(),
+			Outcome: report.Skipped, Summary: "not tried: no connection", BlockedBy: e.dial.ID,
+		}
+	}
+}
+
+func goodAddresses(ends []endpoint) (out []string) {
+	for _, e := range ends {
+		if e.good {
+			out = append(out, e.addr.String())
+		}
+	}
+	return out
+}
+
+// told is the address whose failure the runtime reports if none connects: the
+// first one. One that was not dialled here tells nothing.
+func told(ends []endpoint) int {
+	return max(0, slices.IndexFunc(ends, func(e endpoint) bool { return e.dial.Outcome != report.Skipped }))
+}
+
+// fallsBack says whether containerd would turn to plain HTTP (its
+// docker.NewHTTPFallback): the server answers TLS with HTTP or not at all, or
+// the host has no port of its own and nothing listens.
+func fallsBack(ends []endpoint, taken int, h host) bool {
+	_, _, err := net.SplitHostPort(h.Host)
+	switch {
+	case len(ends) == 0:
+		return false
+	case taken < 0:
+		cause := ends[told(ends)].dial.Cause
+		return err != nil && (cause == report.ConnectionRefused || cause == report.ConnectionTimeout)
+	case ends[taken].good:
+		return false
+	}
+	t := ends[taken].tls
+	return t.Cause == report.PlainHTTPRegistry || t.Cause == report.TLSHandshakeFailed && t.Evidence["deadline"] != ""
+}
+
+// maxElsewhere bounds how many addresses that the runtime does not come to are
+// tried.
+const maxElsewhere = 2
+
+// elsewhere is "elsewhere/<host>/<address>": what would have been at the
+// addresses that another resolver gives. It is off the runtime's path.
+func (n *Node) elsewhere(ctx context.Context, h host, others []hearsay) []report.Check {
+	others = others[:min(len(others), maxElsewhere)]
+	addrs := make([]netip.Addr, len(others))
+	for i, o := range others {
+		addrs[i] = o.addr
+	}
+	ends, _ := n.connect(ctx, h, addrs)
+	var checks []report.Check
+	for i, e := range ends {
+		c := e.dial
+		if e.tls != nil && c.Outcome == report.Pass {
+			c = *e.tls
+		}
+		c.ID = "elsewhere/" + h.name() + "/" + e.addr.String()
+		c.Evidence = withFact(c.Evidence, "resolver", others[i].resolver)
+		delete(c.Evidence, "taken")
+		c.Summary = "at an address that only " + others[i].resolver + " gives: " + c.Summary
+		checks = append(checks, c)
+	}
+	return checks
+}

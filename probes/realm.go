@@ -1,0 +1,133 @@
+package probes
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// call is what the visits of one call share beside their budget.
+type call struct {
+	mute   sync.Map // resolvers (netip.AddrPort) that kept their answer back: waited for only once
+	realms sync.Map // func() route by scheme and host: the ways to token services
+}
+
+// way is the way to a token service, as far as it was looked at.
+type way struct {
+	host  host
+	route route
+}
+
+// approachRealm climbs to the token service that a challenge names, unless it
+// is the registry itself or behind the proxy: "dns/<service>",
+// "dial/<service>/…" and "tls/<service>/…", as for a registry. If the way is
+// open, of those only what the runtime comes past is kept, and what failed
+// beside it.
+func (v *visit) approachRealm(ctx context.Context, ch challenge) {
+	realm, err := url.Parse(ch.realm)
+	if err != nil || !ch.bearer || realm.Host == "" {
+		return
+	}
+	if v.realmHost = realm.Host; realm.Host == v.host.Host {
+		return
+	}
+	if realm.Scheme != "https" && (realm.Scheme != "http" || v.host.Scheme != "http") {
+		return // will not be asked
+	}
+	h := v.host
+	h.Scheme, h.Host, h.Path, h.Header = realm.Scheme, realm.Host, "", nil
+	h.configured, h.HTTPFallback, h.foreign = false, false, true
+	if _, port := h.split(); !validPort(port) {
+		return
+	}
+	if proxy, err := v.node.Proxy.For(h.Scheme, h.Host); err != nil || proxy != nil {
+		return
+	}
+	look := func() route { return v.node.reach(ctx, &h) }
+	mine := true
+	if !h.explicitTLS && v.node.call != nil {
+		once, known := v.node.call.realms.LoadOrStore(h.Scheme+"://"+h.Host, sync.OnceValue(look))
+		look, mine = once.(func() route), !known
+	}
+	r := look()
+	v.client.realm = &way{h, r}
+	if !mine {
+		return // another host of the image names the same service
+	}
+	v.read(r.clocks...)
+	for _, c := range r.checks {
+		onPath := c.ID == "dns/"+h.name() || strings.HasSuffix(c.ID, "/"+r.addr.String())
+		aside := c.Outcome == report.Fail && c.Kind != report.KindDNS
+		if r.blockedBy != "" || onPath || aside {
+			v.checks = append(v.checks, c)
+		}
+	}
+}
+
+// addrOf is the address that was found good for a token service at target.
+func (w *way) addrOf(target string) (netip.AddrPort, bool) {
+	if w == nil || w.route.blockedBy != "" || joinHost(w.host) != target {
+		return netip.AddrPort{}, false
+	}
+	return w.route.addr, true
+}
+
+func realmAddress(realm *url.URL) string {
+	return joinHost(host{Scheme: realm.Scheme, Host: realm.Host})
+}
+
+// blocked is the token that could not be asked for because the way to the
+// service at realm is blocked; false if it is not.
+func (w *way) blocked(realm *url.URL) (tokenResult, bool) {
+	if w == nil || w.route.blockedBy == "" || w.host.Host != realm.Host {
+		return tokenResult{}, false
+	}
+	var by report.Check
+	for _, c := range w.route.checks {
+		if c.ID == w.route.blockedBy {
+			by = c
+		}
+	}
+	facts := evidence{"step": string(by.Kind)}
+	for _, k := range []string{"deadline", "timeoutMs", "errno", "unfinished", "refused", "rcode", "error", "eof", "alert"} {
+		facts[k] = by.Evidence[k]
+	}
+	t := tokenResult{outcome: by.Outcome, words: by.Summary, facts: facts, blockedBy: by.ID}
+	if by.Outcome == report.Fail {
+		t.cause = report.TokenServiceFailed
+		facts["innerCause"] = string(by.Cause)
+	} else if by.Outcome == report.Skipped {
+		facts["runtimeWouldSend"] = "true"
+	}
+	return t, true
+}
+
+// nameRealms notes on "token/<host>" of a mirror that it sends the runtime on
+// to the token service of the registry that it mirrors: realmOf is that
+// registry.
+func nameRealms(visits []*visit) {
+	if len(visits) < 2 {
+		return
+	}
+	upstream := visits[len(visits)-1]
+	domain, _ := upstream.host.split()
+	domain = strings.TrimPrefix(domain, "registry-1.")
+	for _, v := range visits[:len(visits)-1] {
+		realm := v.realmHost
+		if realm == "" || realm == v.host.Host {
+			continue
+		}
+		name, _ := splitHost(realm, "https")
+		if realm == upstream.realmHost || realm == upstream.host.Host || name == domain || strings.HasSuffix(name, "."+domain) {
+			for i := range v.checks {
+				if c := &v.checks[i]; c.ID == "token/"+v.host.name() {
+					c.Evidence = withFact(c.Evidence, "realmOf", upstream.host.name())
+				}
+			}
+		}
+	}
+}
