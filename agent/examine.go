@@ -73,9 +73,6 @@ type Subject struct {
 	// nothing is pulled, for the reason NoPull.
 	Failing bool
 	NoPull  string
-	// PodUID is the pod that waits for the image, to see whether it has a
-	// sandbox; empty if there is none.
-	PodUID string
 }
 
 // Examination is what came of it. Its checks are redacted.
@@ -110,7 +107,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		runtime = e.runtimeCheck(quick)
 		local = e.localImages(quick, ref, runtime)
 	})
-	wg.Go(func() { node = e.look(quick, s.PodUID) })
+	wg.Go(func() { node = e.look(quick) })
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(quick, secretsIn)
 		defer stop()
@@ -257,7 +254,7 @@ func (v vantage) close() {
 
 // look takes the runtime's place: its root directory, its environment, its
 // mounts.
-func (e *Examiner) look(ctx context.Context, pod string) vantage {
+func (e *Examiner) look(ctx context.Context) vantage {
 	var v vantage
 	var files probes.Files = blind{}
 	var env []string
@@ -294,14 +291,14 @@ func (e *Examiner) look(ctx context.Context, pod string) vantage {
 	v.checks = append(v.checks, checks...)
 	v.diskName = e.imageFS(ctx)
 	if process != nil {
-		e.lookAtProcess(ctx, &v, process, pod)
+		e.lookAtProcess(ctx, &v, process)
 	}
 	return v
 }
 
 // lookAtProcess adds what the runtime was configured to do, and whether that
 // has changed on disk since it started.
-func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process, pod string) {
+func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process) {
 	v.eviction = e.evictionOf(p, v.diskName)
 	var config *cri.Config
 	if v.root != nil {
@@ -317,7 +314,7 @@ func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process
 			v.Config = registryConfig(config, e.Runtime.Version(ctx), running)
 		}
 	}
-	v.checks = append(v.checks, e.Runtime.Sandbox(ctx, config, pod))
+	v.checks = append(v.checks, e.Runtime.Sandbox(ctx, config))
 }
 
 // registryConfig is where a containerd with this configuration looks for

@@ -168,6 +168,9 @@ type wait struct {
 	Failing   bool // the kubelet says that the pull fails here
 	Creating  bool // nothing has failed yet, but nothing has come either
 	Started   bool // the container got past its image
+	// ForSandbox says that Image is not the pod's own but the runtime's, which
+	// every pod needs before its own.
+	ForSandbox bool
 
 	Since   time.Time // when the kubelet came to the container, as far as the pod tells
 	Sandbox string    // whether the pod's sandbox stands: one of the words below, or empty where it does not matter

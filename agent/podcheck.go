@@ -58,6 +58,8 @@ func podCheck(p pod, w wait, node string) report.Check {
 		c.Evidence["creating"] = "true"
 		c.Summary = "the kubelet has reported neither the image nor a failure yet"
 		switch {
+		case w.ForSandbox:
+			c.Summary = "the pod has had no sandbox since " + w.Since.UTC().Format("15:04:05") + " UTC, and the runtime lacks the image that sandboxes are made from"
 		case w.Creating:
 			c.Evidence["since"] = w.Since.UTC().Format(time.RFC3339)
 			c.Summary = "the kubelet has been at this container since " + w.Since.UTC().Format("15:04:05") + " UTC and has reported no failure"

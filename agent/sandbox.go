@@ -2,34 +2,28 @@ package agent
 
 import (
 	"context"
-	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
 )
 
-// SandboxInTheWay is the runtime's sandbox image if the pod with this UID
-// waits for it: it is not on the node, and the pod has no sandbox. The pod's
-// own images do not matter until it is there. Empty means that it is not so,
-// or that nobody can tell.
-func (e *Examiner) SandboxInTheWay(ctx context.Context, podUID string) string {
-	if e.Runtime == nil {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	image, err := e.Runtime.MissingSandboxImage(ctx, podUID)
-	if err != nil {
-		return ""
-	}
+// missingSandboxImage is the runtime's sandbox image if it is not on the node.
+// A pod without a sandbox may be waiting for it, and its own images do not
+// matter until it is there. Empty means that it is here, or that nobody can
+// tell.
+func (a *Agent) missingSandboxImage(ctx context.Context) (image string) {
+	a.askRuntime(ctx, func(ctx context.Context) (err error) {
+		image, err = a.runtime.MissingSandboxImage(ctx)
+		return err
+	})
 	return image
 }
 
-// sandboxSubject is the examination of the sandbox image on behalf of a pod.
-// The runtime pulls it with its own credentials, never with the pod's, and
-// tries again by itself every few seconds: there is nothing to test-pull.
-func sandboxSubject(image, podUID string) Subject {
+// sandboxSubject is the examination of the sandbox image. The runtime pulls it
+// with its own credentials, never with a pod's, and tries again by itself every
+// few seconds: there is nothing to test-pull.
+func sandboxSubject(image string) Subject {
 	return Subject{
-		Image: image, PodUID: podUID,
+		Image:   image,
 		Secrets: func(context.Context) []credentials.Found { return nil },
 		NoPull:  "the runtime pulls its sandbox image itself, with each attempt to start the pod",
 	}

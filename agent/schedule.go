@@ -139,10 +139,17 @@ func (a *Agent) all(ctx context.Context, p pod, waiting []wait, now time.Time) [
 // A runtime that does not answer is a reason to look on.
 func (a *Agent) wanted(ctx context.Context, p pod, w *wait, now time.Time) (wanted bool, again time.Time) {
 	switch a.sandbox(ctx, p, w); {
-	case w.Sandbox == sandboxAbsent:
-		return false, now.Add(patience / 2)
 	case now.Before(w.Since.Add(patience)):
 		return false, w.Since.Add(patience)
+	case w.Sandbox == sandboxAbsent:
+		// What it waits for may be the sandbox's own image; a volume or the
+		// network is not ours to look at.
+		image := a.missingSandboxImage(ctx)
+		if image == "" {
+			return false, now.Add(patience / 2)
+		}
+		w.Image, w.ForSandbox = image, true
+		return true, time.Time{}
 	}
 	present := false
 	if a.askRuntime(ctx, func(ctx context.Context) (err error) {
@@ -215,6 +222,8 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 	}
 	s := Subject{Image: w.Image, Failing: w.Failing && w.Policy != "Never", Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) }}
 	switch {
+	case w.ForSandbox:
+		s = sandboxSubject(w.Image)
 	case w.Failing && w.Policy == "Never":
 		s.NoPull = "the pull policy is Never"
 	case w.Creating:

@@ -13,17 +13,11 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// sandboxLabel is what the kubelet marks a pod's sandbox with
-// (k8s.io/kubelet/pkg/types, KubernetesPodUIDLabel).
-const sandboxLabel = "io.kubernetes.pod.uid"
-
 // Sandbox is "runtime/sandbox": the image that pods' sandboxes are made from,
 // and whether it is here. Every pod needs it, and the runtime pulls it with
 // its own means, without pull secrets: that it is absent is no fault by
-// itself. Config may be nil. With the UID of a pod the evidence "pod" says
-// whether that has a sandbox, "ready", "notReady" or "none"; the check fails
-// where a pod without one meets a node without the image.
-func (c *Client) Sandbox(ctx context.Context, config *Config, pod string) report.Check {
+// itself. Config may be nil.
+func (c *Client) Sandbox(ctx context.Context, config *Config) report.Check {
 	began := time.Now()
 	k := report.Check{ID: "runtime/sandbox", Kind: report.KindRuntime, Outcome: report.Skipped}
 	image, from, err := c.sandboxImage(ctx, config)
@@ -48,15 +42,6 @@ func (c *Client) Sandbox(ctx context.Context, config *Config, pod string) report
 	if present {
 		k.Evidence["present"] = "true"
 		k.Summary = "the runtime's sandbox image " + k.Target + " is on this node"
-	}
-	if pod != "" {
-		if state, err := c.podSandbox(ctx, pod); err == nil {
-			k.Evidence["pod"] = state
-			if state == "none" && !present {
-				k.Outcome, k.Cause = report.Fail, report.SandboxImageUnavailable
-				k.Summary = "the pod has no sandbox yet, and the runtime's sandbox image " + k.Target + " is not on this node"
-			}
-		}
 	}
 	k.Duration = report.Millis(time.Since(began))
 	return k
@@ -104,29 +89,9 @@ func (c *Client) newestSandboxImage(ctx context.Context) (string, error) {
 	return info.Image, nil
 }
 
-// podSandbox says whether the pod with this UID has a sandbox.
-func (c *Client) podSandbox(ctx context.Context, uid string) (string, error) {
-	r, err := c.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{
-		Filter: &runtimeapi.PodSandboxFilter{LabelSelector: map[string]string{sandboxLabel: uid}},
-	})
-	if err != nil {
-		return "", err
-	}
-	state := "none"
-	for _, s := range r.GetItems() {
-		if s.GetState() == runtimeapi.PodSandboxState_SANDBOX_READY {
-			return "ready", nil
-		}
-		state = "notReady"
-	}
-	return state, nil
-}
-
-// MissingSandboxImage is the sandbox image if it is not on this node and the
-// pod with this UID waits without a sandbox: then that image, and none of the
-// pod's own, is what stands in the way. Empty means that it is not so, or
-// unknown.
-func (c *Client) MissingSandboxImage(ctx context.Context, pod string) (string, error) {
+// MissingSandboxImage is the sandbox image if it is not on this node. Empty
+// means that it is here, or unknown.
+func (c *Client) MissingSandboxImage(ctx context.Context) (string, error) {
 	var config *Config
 	if p, err := c.Process(); err == nil {
 		if root, err := p.Root(); err == nil {
@@ -134,11 +99,11 @@ func (c *Client) MissingSandboxImage(ctx context.Context, pod string) (string, e
 			root.Close()
 		}
 	}
-	k := c.Sandbox(ctx, config, pod)
+	k := c.Sandbox(ctx, config)
 	if k.Outcome == report.Error {
 		return "", errors.New(k.Summary)
 	}
-	if k.Evidence["present"] == "false" && k.Evidence["pod"] == "none" {
+	if k.Evidence["present"] == "false" {
 		return k.Target, nil
 	}
 	return "", nil

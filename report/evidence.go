@@ -178,6 +178,9 @@ func (d *evidence) unchecked() []string {
 func (d *evidence) also(v Verdict) []Cause {
 	var out []Cause
 	for _, c := range d.checks {
+		if strings.HasPrefix(c.ID, "elsewhere/") || strings.HasPrefix(c.ID, "clock/") && v.Fault == FaultNone {
+			continue // where the runtime does not go
+		}
 		if c.Outcome == Fail && c.Cause != "" && c.Cause != Undetermined && c.Cause != v.Cause && !slices.Contains(out, c.Cause) &&
 			!slices.Contains(saidAs[v.Cause], c.Cause) && !(c.ID == d.wordsID() && d.agree(v.Cause)) {
 			out = append(out, c.Cause)

@@ -53,6 +53,9 @@ func actingRules() []actingRule {
 			v.WouldDecide = append(v.WouldDecide, "whether "+f.check.Host+" should send the intermediate certificate of its issuer: openssl s_client -showcerts -connect "+f.check.Host+":443")
 			return FaultUndetermined, true
 		}},
+		{"an authority of the node's own store that has expired", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
+			return FaultNode, f.name() == CertificateExpired && f.check.Evidence["expiredFrom"] == "node"
+		}},
 		{"credentials of the node", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			switch f.name() {
 			case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:
@@ -105,7 +108,7 @@ func (j *judge) seenFromOneNode(v *Verdict, f finding) Fault {
 		v.WouldDecide = append(v.WouldDecide, "the same check from another node: if it fails there too, "+host+" itself is down")
 		return FaultNode
 	}
-	if f.name() == HostNotFound && j.nobodyResolves(host) && !isPublic(j.fact("reference", "domain")) {
+	if f.name() == HostNotFound && j.nobodyResolves(host) && j.fact("dns/"+host, "publicRegistry") != "true" {
 		v.Confidence = Likely
 		v.WouldDecide = append(v.WouldDecide, "whether "+host+" is the name you meant, and whether it exists outside this node's resolvers")
 		return FaultConfig

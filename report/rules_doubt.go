@@ -43,9 +43,9 @@ func doubtRules() []doubtRule {
 			others := j.fact("dns/"+f.check.Host, "nsswitchOthers")
 			return "what nsswitch.conf's other sources (" + others + ") say of " + f.check.Host, others != "" && stage(f.name()) == stageDNS
 		}},
-		{"a server's clock against this node's", func(j *judge, _ Verdict, f finding) (string, bool) {
-			return "the time by another clock: only " + f.check.Host + " says that this node's is wrong",
-				f.name() == ClockSkewed && f.check.Evidence["sources"] != "" && f.check.Evidence["sources"] == "1"
+		{"one server's clock against this node's", func(j *judge, _ Verdict, f finding) (string, bool) {
+			n := j.fact("clock/"+f.check.Host, "servers")
+			return "the time by another clock: only " + f.check.Host + " says that this node's is wrong", f.name() == ClockSkewed && (n == "" || n == "1")
 		}},
 	}
 }

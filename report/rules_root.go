@@ -72,7 +72,8 @@ func rootRules() []rootRule {
 			return f.also(j.resolversThatKnow(f.check.Host)...)
 		}},
 		{"TLS broken into on the way to a public registry", func(j *judge, f finding) finding {
-			if f.name() != CertificateUntrusted || f.check.Evidence["publicRegistry"] != "true" {
+			e := f.check.Evidence
+			if f.name() != CertificateUntrusted || e["publicRegistry"] != "true" || e["interceptor"] == "" && e["sct"] != "false" {
 				return f
 			}
 			return f.rooted(TLSIntercepted).doubtful("the certificate that " + f.check.Host + " shows from another network")
@@ -91,7 +92,14 @@ func rootRules() []rootRule {
 			if stage(f.name()) >= stageAnswer {
 				return f.doubtful("a pull by " + cmp.Or(c.Evidence["file"], "the hosts.toml") + ", which the runtime ignores: " + c.Evidence["reason"])
 			}
-			return f.rooted(RuntimeConfigInvalid, c.ID).doubtful("whether the file names a host or an authority that would have worked")
+			return f.rooted(c.Cause, c.ID).doubtful("whether the file names a host or an authority that would have worked")
+		}},
+		{"a token that was never good by the registry's clock", func(j *judge, f finding) finding {
+			id := "token/" + f.check.Host
+			if b := j.fact(id, "byRegistryClock"); b == "" || b == "valid" || f.check.Kind != KindManifest || !inCredentials(f.name()) {
+				return f
+			}
+			return f.rooted(TokenServiceFailed, id)
 		}},
 		{"a proxy that the runtime was not started with", func(j *judge, f finding) finding {
 			c := j.get("runtime/environment")
@@ -161,6 +169,9 @@ func wrongAnswer(j *judge, f finding) finding {
 			return f.rooted(ResolverWrongAnswer, name, c.ID)
 		}
 	}
+	if e := j.get(name).Evidence; e["via"] != "" && (e["wildcard"] == "true" || e["asIs"] != "") {
+		return f.rooted(ResolverWrongAnswer, name).doubtful("the name with a dot at its end: " + f.check.Host + " was found under the search domain " + e["via"])
+	}
 	if j.nobodysAddress(f.check.Host) || stage(f.check.Cause) == stageTLS && j.odd(f.check.Host, "private", "shared") && j.fact(name, "disagree") == "true" {
 		return f.rooted(ResolverWrongAnswer, name).doubtful(fromOutside(f.check.Host))
 	}
@@ -181,5 +192,5 @@ func (d *evidence) nobodysAddress(host string) bool {
 // odd reports whether a public registry resolves to an address of one of these
 // kinds. A private registry may have any.
 func (d *evidence) odd(host string, kinds ...string) bool {
-	return isPublic(d.fact("reference", "domain")) && slices.Contains(kinds, d.fact("dns/"+host, "special"))
+	return d.fact("dns/"+host, "publicRegistry") == "true" && slices.Contains(kinds, d.fact("dns/"+host, "special"))
 }

@@ -55,16 +55,17 @@ func verdictRules() []verdictRule {
 			c := j.get("runtime")
 			return j.verdictIf(finding{check: c, because: []string{"runtime"}}, c.Outcome == Fail)
 		}},
-		{"the sandbox has no image", func(j *judge) (Verdict, bool) {
-			c := j.get("runtime/sandbox")
-			if c.Outcome != Fail || j.fact("pod", "sandbox") != "missing" {
+		{"the sandbox image is not to be had", func(j *judge) (Verdict, bool) {
+			// What is examined is then that image, not one of the pod's own.
+			e := j.get("runtime/sandbox").Evidence
+			if e["present"] != "false" || e["image"] != j.fact("reference", "given") || j.fact("pod", "sandbox") != "absent" {
 				return no, false
 			}
-			f := finding{check: c, because: []string{c.ID}}
-			if j.blocked.found() {
-				f.because = append(f.because, j.blocked.because...)
-			}
-			return j.weigh(f), true
+			return j.verdictIf(j.blocked.rooted(SandboxImageUnavailable, "runtime/sandbox").doubtful("the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox"), j.blocked.found())
+		}},
+		{"the pod has no sandbox yet", func(j *judge) (Verdict, bool) {
+			return Verdict{Cause: NotAPullProblem, Fault: FaultNone, Confidence: Likely, Because: []string{"pod"},
+				WouldDecide: []string{"what the pod waits for: a volume, its network; kubectl describe pod shows it"}}, j.creating() && j.fact("pod", "sandbox") == "absent"
 		}},
 		{"pulls, but for another machine", func(j *judge) (Verdict, bool) {
 			if j.get("pull").Outcome != Pass {
@@ -169,12 +170,12 @@ func verdictRules() []verdictRule {
 			return no, false
 		}},
 		{"held back behind another pull", func(j *judge) (Verdict, bool) {
-			c := j.get("queue")
-			if c.Outcome != Fail || !j.blocked.open || !(j.creating() || j.words.cause == PullQueueLimited) {
+			q := j.get("queue")
+			if q.Evidence["ahead"] == "" || !j.blocked.open || !(j.creating() || j.words.cause == PullQueueLimited) {
 				return no, false
 			}
-			f := finding{check: c, because: append([]string{"queue"}, j.blocked.goals...)}
-			return j.weigh(f.doubtful("the end of the other pull")), true
+			f := finding{check: q, because: append([]string{"queue"}, j.blocked.goals...)}.rooted(PullQueueLimited)
+			return j.weigh(f.doubtful("whether the kubelet pulls one image at a time: serializeImagePulls and maxParallelImagePulls of its configuration")), true
 		}},
 		{"no room for the test pull", func(j *judge) (Verdict, bool) {
 			c := j.get("disk")
@@ -230,9 +231,13 @@ func verdictRules() []verdictRule {
 			if !j.blocked.open || !j.creating() {
 				return no, false
 			}
+			summary := "the kubelet has been waiting for the image and has reported no failure; every check from this node passes, so the pull may be slow rather than broken"
+			if s := j.fact("pull", "estimateSeconds"); s != "" {
+				summary += ": at the rate that test pulls had here it takes about " + s + " s"
+			}
 			return Verdict{
 				Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain, Because: append(slices.Clone(j.blocked.goals), "pod"),
-				Summary:     "the kubelet has been waiting for the image and has reported no failure; every check from this node passes, so the pull may be slow rather than broken",
+				Summary:     summary,
 				WouldDecide: []string{"the end of the kubelet's own pull", "how fast the layers come, which was not measured"},
 			}, true
 		}},
@@ -304,26 +309,26 @@ func staleSettings(j *judge) (Verdict, bool) {
 	if !j.blocked.open || !j.words.tells() {
 		return Verdict{}, false
 	}
-	for _, s := range []struct {
-		id    string
-		means func(Cause) bool
-	}{
-		{"runtime/ca", func(c Cause) bool { return c == CertificateUntrusted || c == TLSIntercepted }},
-		{"runtime/config.toml", func(c Cause) bool { return stage(c) <= stageAnswer && stage(c) > stageLocal }},
-	} {
-		c := j.get(s.id)
-		if c.Evidence["newer"] != "true" || !s.means(j.words.cause) {
-			continue
-		}
-		v := Verdict{Cause: RuntimeConfigStale, Fault: RuntimeConfigStale.DefaultFault(), Confidence: Likely, Because: append([]string{s.id, j.words.check.ID}, j.blocked.goals...)}
-		if j.words.fresh() && s.id == "runtime/ca" {
-			// Said just now by the process that has the older store in memory,
-			// of a certificate that the store on disk trusts.
+	stale := func(ids ...string) (Verdict, bool) {
+		v := Verdict{Cause: RuntimeConfigStale, Fault: RuntimeConfigStale.DefaultFault(), Confidence: Likely, Because: append(ids, j.words.check.ID)}
+		if j.words.fresh() {
+			// Said just now by the process that holds the older settings in
+			// memory, of what passes by those on disk.
 			v.Confidence = Confirmed
 		} else {
 			v.WouldDecide = []string{"whether the pull works after a restart of the runtime"}
 		}
 		return v, true
+	}
+	if c := j.words.cause; c == CertificateUntrusted || c == TLSIntercepted {
+		for _, t := range j.below("tls/" + j.used() + "/") {
+			if t.Outcome == Pass && t.Evidence["rootNewer"] != "" {
+				return stale("runtime/ca", t.ID)
+			}
+		}
+	}
+	if s := j.words.stage(); j.fact("runtime/config.toml", "newer") == "true" && j.fact("runtime/config.toml", "differs") != "" && s > stageLocal && s <= stageAnswer {
+		return stale(append([]string{"runtime/config.toml"}, j.blocked.goals...)...)
 	}
 	return Verdict{}, false
 }

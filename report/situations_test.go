@@ -153,7 +153,7 @@ func situations() []situation {
 		{"one of two addresses is bad, and the runtime met it", all(words(CertificateExpired), ladder("", ""), check("tls/"+host+"/192.0.2.2:443", KindTLS, Fail, CertificateExpired)), FaultRegistry, CertificateExpired, Likely, "tls/" + host + "/192.0.2.2:443"},
 		{"disk full by a rule of thumb is a remark", all(ladder("", ""), check("disk", KindDisk, Fail, DiskFull, ev("need", "1"))), FaultNone, Healthy, Likely, "image/" + host},
 		{"disk full wins where both witnesses agree", all(words(DiskFull), check("disk", KindDisk, Fail, DiskFull), ladder(KindRegistry, RateLimited)), FaultNode, DiskFull, Confirmed, "disk"},
-		{"a registry that exists does not resolve", []Check{check("reference", KindReference, Pass, "", ev("domain", "ghcr.io")), words(HostNotFound), resolver(HostNotFound), check("dns/"+host, KindDNS, Fail, HostNotFound), blocked("manifest/"+host, KindManifest, "dns/"+host)}, FaultUndetermined, HostNotFound, Confirmed, "dns/" + host},
+		{"a registry that exists does not resolve", all(words(HostNotFound), resolver(HostNotFound), edited(ladder(KindDNS, HostNotFound), 0, ev("publicRegistry", "true"))), FaultUndetermined, HostNotFound, Confirmed, "dns/" + host},
 		{"full disk, and the runtime says so", all(words(DiskFull), check("disk", KindDisk, Fail, DiskFull), ladder("", "")), FaultNode, DiskFull, Confirmed, "disk"},
 		{"full disk behind a missing tag", all(words(TagNotFound), check("disk", KindDisk, Fail, DiskFull), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Confirmed, "manifest/" + host},
 		{"platform", all(words(PlatformMismatch), ladder(KindImage, PlatformMismatch)), FaultConfig, PlatformMismatch, Confirmed, "image/" + host},
@@ -167,11 +167,12 @@ func situations() []situation {
 
 		{"credentials that have run out", all(words(CredentialsRejected), ladder(KindManifest, CredentialsRejected, ev("credentialExpired", "true"))), FaultConfig, CredentialsExpired, Confirmed, "manifest/" + host},
 		{"an expired token answered with 403", all(words(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("credentialExpired", "true", "auth", "basic"))), FaultConfig, CredentialsExpired, Confirmed, "manifest/" + host},
-		{"the sandbox image is not to be had", all(check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "missing")), check("runtime/sandbox", KindRuntime, Fail, SandboxImageUnavailable), ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), FaultNode, SandboxImageUnavailable, Likely, "runtime/sandbox"},
-		{"no sandbox image, but the pod has its sandbox", all(words(TagNotFound), check("runtime/sandbox", KindRuntime, Fail, SandboxImageUnavailable), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Confirmed, "manifest/" + host},
+		{"the sandbox image is not to be had", all(with(reference(), ev("given", "pause:3")), check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")), check("runtime/sandbox", KindRuntime, Pass, "", ev("present", "false", "image", "pause:3")), ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), FaultNode, SandboxImageUnavailable, Likely, "runtime/sandbox"},
+		{"no sandbox yet, and its image is here", all(check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")), ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), FaultNone, NotAPullProblem, Likely, "pod"},
+		{"no sandbox image, but the pod has its sandbox", all(words(TagNotFound), check("runtime/sandbox", KindRuntime, Pass, "", ev("present", "false", "image", "pause:3")), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Confirmed, "manifest/" + host},
 		{"a full disk before anything is said", all(check("disk", KindDisk, Fail, DiskFull), ladder("", "")), FaultNode, DiskFull, Likely, "disk"},
-		{"behind another pull", all(check("pod", KindPod, Pass, "", ev("creating", "true")), check("queue", KindPod, Fail, PullQueueLimited), ladder("", "")), FaultNode, PullQueueLimited, Likely, "queue"},
-		{"behind another pull, but its own way is blocked too", all(check("pod", KindPod, Pass, "", ev("creating", "true")), check("queue", KindPod, Fail, PullQueueLimited), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Likely, "manifest/" + host},
+		{"behind another pull", all(check("pod", KindPod, Pass, "", ev("creating", "true")), check("queue", KindPod, Pass, "", ev("ahead", "shop/other")), ladder("", "")), FaultNode, PullQueueLimited, Likely, "queue"},
+		{"behind another pull, but its own way is blocked too", all(check("pod", KindPod, Pass, "", ev("creating", "true")), check("queue", KindPod, Pass, "", ev("ahead", "shop/other")), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Likely, "manifest/" + host},
 		{"timed out by our shorter deadline, on a node that knows nothing of the host", all(words(ConnectionTimeout), local("0"), ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), FaultUndetermined, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443"},
 		{"404 where not even the repository is known", all(words(TagNotFound), ladder(KindManifest, TagNotFound, ev("repository", "unknown"))), FaultConfig, TagNotFound, Likely, "manifest/" + host},
 		{"the test pull had no credentials, the kubelet says nothing of the kind", all(words(Undetermined), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")), check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "anonymous"))), FaultConfig, CredentialsMissing, Likely, "manifest/" + host},
@@ -187,22 +188,27 @@ func situations() []situation {
 		{"another resolver's address is no better", all(words(CertificateNameMismatch), ladder(KindTLS, CertificateNameMismatch), elsewhere(Fail)), FaultRegistry, CertificateNameMismatch, Confirmed, "tls/" + host + "/192.0.2.1:443"},
 		{"a sinkhole's address", all(words(ConnectionRefused), local("0"), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "unspecified"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
 		{"this machine's address for a private registry may be right", all(words(ConnectionRefused), local("0"), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "loopback"))), FaultUndetermined, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443"},
-		{"this machine's address for a public registry", of("ghcr.io", words(ConnectionRefused), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "loopback"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
-		{"the same, where the checks do not go", of("ghcr.io", words(ConnectionRefused), edited(unasked(), 0, ev("special", "loopback"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
-		{"a private address for a public registry that another resolver has elsewhere", of("quay.io", words(CertificateNameMismatch), edited(ladder(KindTLS, CertificateNameMismatch), 0, ev("special", "private", "disagree", "true"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
+		{"this machine's address for a public registry", all(words(ConnectionRefused), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "loopback", "publicRegistry", "true"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
+		{"the same, where the checks do not go", all(words(ConnectionRefused), edited(unasked(), 0, ev("special", "loopback", "publicRegistry", "true"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
+		{"a private address for a public registry that another resolver has elsewhere", all(words(CertificateNameMismatch), edited(ladder(KindTLS, CertificateNameMismatch), 0, ev("special", "private", "disagree", "true", "publicRegistry", "true"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
 		{"a private address for a private registry is no wrong answer", all(words(ConnectionRefused), local("0"), edited(ladder(KindDial, ConnectionRefused), 0, ev("special", "private"))), FaultUndetermined, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443"},
 
-		{"another authority before a public registry", all(words(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("publicRegistry", "true"))), FaultNode, TLSIntercepted, Likely, "tls/" + host + "/192.0.2.1:443"},
+		{"another authority before a public registry", all(words(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("publicRegistry", "true", "sct", "false"))), FaultNode, TLSIntercepted, Likely, "tls/" + host + "/192.0.2.1:443"},
 		{"a private authority of a private registry", all(words(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted)), FaultNode, CertificateUntrusted, Confirmed, "tls/" + host + "/192.0.2.1:443"},
 		{"a chain without its middle, seen whole at another address", all(words(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "true"))), FaultRegistry, CertificateInvalid, Confirmed, "tls/" + host + "/192.0.2.1:443"},
-		{"only one server says that the clock is wrong", all(words(CertificateExpired), ladder(KindTLS, ClockSkewed, ev("sources", "1"))), FaultNode, ClockSkewed, Likely, "tls/" + host + "/192.0.2.1:443"},
+		{"only one server says that the clock is wrong", all(words(CertificateExpired), ladder(KindTLS, ClockSkewed), check("clock/"+host, KindClock, Fail, ClockSkewed, ev("servers", "1"))), FaultNode, ClockSkewed, Likely, "tls/" + host + "/192.0.2.1:443"},
+		{"two servers say that the clock is wrong", all(words(CertificateExpired), ladder(KindTLS, ClockSkewed), check("clock/"+host, KindClock, Fail, ClockSkewed, ev("servers", "2"))), FaultNode, ClockSkewed, Confirmed, "tls/" + host + "/192.0.2.1:443"},
+		{"an authority of the node has expired", all(words(CertificateExpired), ladder(KindTLS, CertificateExpired, ev("expiredFrom", "node"))), FaultNode, CertificateExpired, Confirmed, "tls/" + host + "/192.0.2.1:443"},
+		{"a search domain that answers for everything", all(words(CertificateNameMismatch), edited(ladder(KindTLS, CertificateNameMismatch), 0, ev("via", "corp.example", "wildcard", "true"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
+		{"a token that was never good by the registry's clock", all(words(CredentialsRejected), check("token/"+host, KindToken, Pass, "", ev("byRegistryClock", "expired")), ladder(KindManifest, CredentialsRejected)), FaultRegistry, TokenServiceFailed, Confirmed, "token/" + host},
 
 		{"an authority in a hosts.toml that is ignored", all(words(CertificateUntrusted), ignored(), ladder(KindTLS, CertificateUntrusted)), FaultNode, RuntimeConfigInvalid, Likely, "hosts/" + host},
 		{"a tag that may be on the mirror of a hosts.toml that is ignored", all(words(TagNotFound), ignored(), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Likely, "manifest/" + host},
-		{"a trust store newer than the runtime", all(newer("runtime/ca"), ladder("", ""), check("pull", KindPull, Fail, CertificateUntrusted)), FaultNode, RuntimeConfigStale, Confirmed, "runtime/ca"},
-		{"a trust store newer than the runtime, by the kubelet's older words", all(words(CertificateUntrusted), newer("runtime/ca"), ladder("", "")), FaultNode, RuntimeConfigStale, Likely, "runtime/ca"},
-		{"a newer trust store has nothing to do with a missing tag", all(words(TagNotFound), newer("runtime/ca"), ladder("", "")), FaultUndetermined, Undetermined, Uncertain, "pod"},
-		{"a config.toml newer than the runtime", all(newer("runtime/config.toml"), ladder("", ""), check("pull", KindPull, Fail, TagNotFound)), FaultNode, RuntimeConfigStale, Likely, "runtime/config.toml"},
+		{"a trust store newer than the runtime", all(newer("runtime/ca"), edited(ladder("", ""), 2, ev("rootNewer", "/etc/ssl/certs/ca.pem")), check("pull", KindPull, Fail, CertificateUntrusted)), FaultNode, RuntimeConfigStale, Confirmed, "runtime/ca"},
+		{"a trust store newer than the runtime, by the kubelet's older words", all(words(CertificateUntrusted), newer("runtime/ca"), edited(ladder("", ""), 2, ev("rootNewer", "/etc/ssl/certs/ca.pem"))), FaultNode, RuntimeConfigStale, Likely, "runtime/ca"},
+		{"a newer trust store that is not why", all(words(CertificateUntrusted), newer("runtime/ca"), ladder("", "")), FaultUndetermined, Undetermined, Uncertain, "pod"},
+		{"a config.toml newer than the runtime", all(newer("runtime/config.toml", ev("differs", "config_path")), ladder("", ""), check("pull", KindPull, Fail, TagNotFound)), FaultNode, RuntimeConfigStale, Confirmed, "runtime/config.toml"},
+		{"a config.toml that says the same", all(newer("runtime/config.toml"), ladder("", ""), check("pull", KindPull, Fail, TagNotFound)), FaultUndetermined, Undetermined, Uncertain, "pull"},
 		{"a proxy that the runtime does not have yet", all(words(ConnectionTimeout), newer("runtime/environment", ev("proxyDiffers", "true")), ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), FaultNode, RuntimeConfigStale, Likely, "runtime/environment"},
 
 		{"mirror's 404, upstream out of reach", all(words(TagNotFound), containerd("v2.4.2"), at(mirror, ladder(KindManifest, TagNotFound, ev("status", "404"))), at(host, ladder(KindDial, ConnectionTimeout, ev("deadline", "true")))), FaultUndetermined, ConnectionTimeout, Likely, "dial/" + host},
@@ -260,13 +266,6 @@ func with(c Check, e edit) Check {
 
 func knows(resolver string) Check {
 	return check("dns/"+host+"/"+resolver, KindDNS, Pass, "")
-}
-
-// of is evidence about an image of another registry.
-func of(domain string, parts ...any) []Check {
-	out := all(parts...)
-	out[0].Evidence["domain"] = domain
-	return out
 }
 
 // unasked is a host that was not dialled for safety's sake.
