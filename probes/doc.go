@@ -23,4 +23,5 @@
 //	token/<host>                  the token service that this host names
 //	manifest/<host>               HEAD of the manifest
 //	image/<host>                  platform and size, of the first host that has it
+//	blob/<host>                   one byte of a layer, from the hosts that the runtime asks
 package probes

@@ -21,6 +21,7 @@ type host struct {
 	Header       http.Header // sent with every request; may hold secrets
 	DialTimeout  time.Duration
 
+	blobsOnly   bool              // asked for content, but not what a tag stands for
 	configured  bool              // named in hosts.toml
 	explicitTLS bool              // TLS settings are given for it
 	caFiles     []string          // further authorities of this host

@@ -256,12 +256,20 @@ func image4(t *testing.T, arch string) v1.Image {
 // dnsPort picks a port that is free for UDP and TCP on the loopback addresses.
 func dnsPort(t *testing.T) uint16 {
 	t.Helper()
-	p, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		p, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", p.LocalAddr().String())
+		p.Close()
+		if err == nil {
+			l.Close()
+			return netip.MustParseAddrPort(l.Addr().String()).Port()
+		}
 	}
-	defer p.Close()
-	return netip.MustParseAddrPort(p.LocalAddr().String()).Port()
+	t.Fatal("no port is free for UDP and TCP")
+	return 0
 }
 
 // serveDNS runs a DNS server at ip; a nil handler listens and never answers.

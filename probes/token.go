@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -181,29 +182,10 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 		return fail(report.TokenServiceFailed, "it answered "+statusText(rep.status)+" without a token")
 	}
 	res := tokenResult{token: token, outcome: report.Pass, words: "it gave a token", facts: evidence{}}
-	if exp, ok := tokenExpiry(token); ok {
+	if exp, ok := credentials.Expiry(token); ok {
 		res.facts["tokenExpires"] = exp.UTC().Format(time.RFC3339)
 	}
 	return res
-}
-
-// tokenExpiry reads the exp claim of a JSON web token, if it is one.
-func tokenExpiry(token string) (time.Time, bool) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return time.Time{}, false
-	}
-	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil {
-		return time.Time{}, false
-	}
-	var claims struct {
-		Exp float64 `json:"exp"`
-	}
-	if json.Unmarshal(text, &claims) != nil || claims.Exp <= 0 || claims.Exp > 1<<40 {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(claims.Exp), 0), true
 }
 
 func basic(username, secret string) string {
