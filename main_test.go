@@ -18,7 +18,7 @@ func TestImportDirection(t *testing.T) {
 	allowed := map[string][]string{
 		"report":      {},
 		"cri":         {"report"},
-		"probes":      {"report"},
+		"probes":      {"report", "credentials"},
 		"credentials": {"report"},
 		"agent":       {"report", "cri", "probes", "credentials"},
 	}

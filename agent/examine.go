@@ -127,7 +127,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	build := func(ladder []report.Check, pull report.Check) []report.Check {
 		checks := []report.Check{refCheck, credsRpt, runtime}
 		checks = append(checks, node.checks...)
-		checks = append(checks, e.diskCheck(node, sizeOf(ladder)), local)
+		checks = append(checks, e.diskCheck(node, imageFact(ladder, "need")), local)
 		checks = append(checks, ladder...)
 		if pull.ID != "" {
 			checks = append(checks, pull)
@@ -147,7 +147,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	defer wait.Stop()
 	select {
 	case <-climbed:
-		ask = pullAsk{size: sizeOf(ladder)}
+		ask = pullAsk{size: imageFact(ladder, "size")}
 	case <-wait.C:
 	}
 
@@ -170,14 +170,14 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	case pull = <-pulled:
 	case <-quick.Done():
 		if clear && early != nil {
-			early(Examination{Checks: build(ladder, e.rates.estimate(stillPulling(), ref.Domain, sizeOf(ladder))), Redactor: redactor})
+			early(Examination{Checks: build(ladder, e.rates.estimate(stillPulling(), ref.Domain, imageFact(ladder, "size"))), Redactor: redactor})
 		}
 		pull = <-pulled
 	}
 	e.remember(ref.Domain, []report.Check{pull})
 	e.rates.learn(ref.Domain, pull)
 	if !s.Failing {
-		pull = e.rates.estimate(pull, ref.Domain, sizeOf(ladder)) // of the kubelet's own
+		pull = e.rates.estimate(pull, ref.Domain, imageFact(ladder, "size")) // of the kubelet's own
 	}
 	return Examination{Checks: build(ladder, pull), Final: true, Redactor: redactor}
 }
@@ -383,11 +383,9 @@ func (e *Examiner) imageFS(ctx context.Context) string {
 	return "/var/lib/containerd"
 }
 
-// unpacked is how much larger an image is on disk than over the wire, layers
-// and content store together; a rule of thumb, used for what is free only.
-const unpacked = 3
-
-func (e *Examiner) diskCheck(v vantage, compressed int64) report.Check {
+// diskCheck looks at the image file system, and whether need bytes fit; 0 is
+// not known.
+func (e *Examiner) diskCheck(v vantage, need int64) report.Check {
 	path, err := v.hostPath(v.diskName)
 	if err != nil {
 		return report.Check{
@@ -396,7 +394,7 @@ func (e *Examiner) diskCheck(v vantage, compressed int64) report.Check {
 		}
 	}
 	c, ok := within(&e.disks, func() report.Check {
-		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(compressed) * unpacked, Eviction: v.eviction})
+		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(need), Eviction: v.eviction})
 	})
 	if !ok {
 		return report.Check{
@@ -516,10 +514,11 @@ func (e *Examiner) notBeforeFor(domain string) time.Time {
 	return e.notBefore[domain]
 }
 
-// sizeOf is the compressed size that the ladder found; 0 if it found none.
-func sizeOf(ladder []report.Check) int64 {
+// imageFact is a number of bytes that the ladder found of the image, 0 if it
+// found none: its size as it is sent, or what it needs on disk.
+func imageFact(ladder []report.Check, name string) int64 {
 	for _, c := range ladder {
-		if n, err := strconv.ParseInt(c.Evidence["size"], 10, 64); err == nil && c.Kind == report.KindImage && n > 0 {
+		if n, err := strconv.ParseInt(c.Evidence[name], 10, 64); err == nil && c.Kind == report.KindImage && n > 0 {
 			return n
 		}
 	}

@@ -1,7 +1,6 @@
 package probes
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,32 +12,16 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 const (
 	userAgent      = "pullprobe"
 	maxHeaderBytes = 16 << 10 // of one answer's header
-	maxBodyBytes   = 64 << 10 // of all answers' bodies in one diagnosis
 	maxRedirects   = 5
+	receiveBuffer  = 16 << 10 // of a connection; the kernel takes twice that
 )
-
-// budget is what one diagnosis may cost the registries, over all hosts.
-type budget struct {
-	body      atomic.Int64 // bytes of bodies left
-	manifests atomic.Int64 // manifest GETs left
-}
-
-func newBudget() *budget {
-	b := new(budget)
-	b.body.Store(maxBodyBytes)
-	b.manifests.Store(2)
-	return b
-}
-
-// takeManifest takes one manifest GET out of the budget, if there is one left.
-func (b *budget) takeManifest() bool { return b.manifests.Add(-1) >= 0 }
 
 // client sends the requests for one host. It goes only to the address that
 // the checks before found good, or, for a token service or a redirect target,
@@ -134,7 +117,7 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 	defer cancel()
 	name, port := c.host.split()
 	if c.addr.IsValid() && target == net.JoinHostPort(name, port) {
-		return new(net.Dialer).DialContext(ctx, network, c.addr.String())
+		return smallWindow().DialContext(ctx, network, c.addr.String())
 	}
 	if addr, ok := c.realm.addrOf(target); ok {
 		return new(net.Dialer).DialContext(ctx, network, addr.String())
@@ -147,6 +130,18 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 		return conn, nil
 	}
 	return c.node.dialName(ctx, target, func(a netip.Addr) string { return refusal(a, c.node.AllowLoopback) })
+}
+
+// smallWindow dials connections that let the other side send no more than
+// little ahead of what is read: a server that answers with a whole layer where
+// one byte was asked for must not have sent megabytes by the time it is cut off.
+func smallWindow() *net.Dialer {
+	return &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			// An optimisation: what it returns does not matter.
+			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, receiveBuffer)
+		})
+	}}
 }
 
 // proxyAddress is host and port of a proxy, with the scheme's port if it names
@@ -184,7 +179,7 @@ func (n *Node) dialName(ctx context.Context, target string, refuse func(netip.Ad
 				defer cancel()
 			}
 			var conn net.Conn
-			if conn, err = new(net.Dialer).DialContext(share, "tcp", net.JoinHostPort(addr.String(), port)); err == nil {
+			if conn, err = smallWindow().DialContext(share, "tcp", net.JoinHostPort(addr.String(), port)); err == nil {
 				return conn, nil
 			}
 		}
@@ -203,6 +198,7 @@ type request struct {
 	authorization string      // sent over TLS, and not along a redirect
 	form          url.Values  // body; holds secrets
 	limit         int64       // bytes of the body that are read
+	firstByte     bool        // of a good answer no more than one
 }
 
 // reply is what came back.
@@ -210,7 +206,8 @@ type reply struct {
 	status  int
 	header  http.Header
 	body    []byte
-	cut     bool   // the body is longer than what was read
+	cut     bool   // the body is as long as what was read, or longer
+	encoded string // the Content-Encoding that the body is still in; empty if it is readable
 	host    string // that answered in the end
 	hops    int    // redirects followed
 	dropped bool   // a redirect took the request where the credentials may not go
@@ -232,6 +229,9 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	}
 	rep := &reply{}
 	for {
+		if reason := c.budget.refuses(target.Host); reason != "" {
+			return nil, rep.failed(target, &refusedError{reason})
+		}
 		secure := target.Scheme == "https"
 		var body io.Reader
 		if r.form != nil {
@@ -276,6 +276,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 			return nil, rep.failed(target, unfinished(ctx, err))
 		}
 		rep.sent, rep.at = asked, time.Now()
+		c.budget.spend(resp, target.Host)
 		next, err := redirectTarget(resp, target)
 		if err != nil || next != nil {
 			resp.Body.Close()
@@ -289,8 +290,13 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 			continue
 		}
 		rep.status, rep.header, rep.host = resp.StatusCode, resp.Header, target.Host
-		rep.body, rep.cut, err = c.budget.read(resp.Body, r.limit)
+		limit := r.limit
+		if r.firstByte && resp.StatusCode < 300 {
+			limit = 1
+		}
+		rep.body, rep.cut, err = c.budget.read(resp.Body, limit)
 		resp.Body.Close()
+		rep.decode(limit)
 		rep.took = time.Since(start)
 		if err != nil {
 			return nil, rep.failed(target, unfinished(ctx, err))
@@ -337,20 +343,4 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	}
 	location.User = nil
 	return location, nil
-}
-
-// read reads at most limit bytes, and no more than the budget has left.
-func (b *budget) read(body io.Reader, limit int64) (data []byte, cut bool, err error) {
-	limit = min(limit, max(b.body.Load(), 0))
-	if limit <= 0 {
-		return nil, true, nil
-	}
-	var buf bytes.Buffer
-	n, err := io.Copy(&buf, io.LimitReader(body, limit+1))
-	b.body.Add(-n)
-	data = buf.Bytes()
-	if n > limit {
-		return data[:limit], true, nil
-	}
-	return data, false, err
 }

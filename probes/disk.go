@@ -19,7 +19,7 @@ type DiskPath struct {
 	Name      string // as the runtime names it, e.g. /var/lib/containerd
 	Path      string // where it is reachable from here, e.g. /proc/812/root/var/lib/containerd; empty is Name
 	MountInfo string // text of the runtime's /proc/PID/mountinfo; empty is unknown
-	Need      uint64 // bytes that the image needs, unpacked; 0 is unknown
+	Need      uint64 // bytes that the image needs, as sent and unpacked; 0 is unknown
 	Eviction  *Eviction
 }
 
@@ -141,6 +141,7 @@ func Disk(d DiskPath) report.Check {
 	case use.Total > 0 && free < d.Need:
 		// A rule of thumb: some of the image may be there already.
 		check.Evidence = withFact(check.Evidence, "need", strconv.FormatUint(d.Need, 10))
+		check.Evidence["estimated"] = "true"
 		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, megabytes(int64(d.Need))))
 	case use.InodesTotal > 0 && use.InodesFree < min(floorInodes, use.InodesTotal/20):
 		fail(report.InodesExhausted, fmt.Sprintf("%s has no inodes left: %d of %d free", d.Name, use.InodesFree, use.InodesTotal))

@@ -26,6 +26,7 @@
 //	                              dns/<service>, dial/<service>/…, tls/<service>/…
 //	manifest/<host>               HEAD of the manifest
 //	image/<host>                  platform and size, of the first host that has it
+//	blob/<host>                   one byte of a layer, from the hosts that the runtime asks
 //
 // A step that the end of the whole call cut short, rather than its own
 // deadline, is unknown, with the evidence unfinished=true. Where a host has

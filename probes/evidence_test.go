@@ -59,13 +59,17 @@ func FuzzForeign(f *testing.F) {
 		if code := errorCode([]byte(body)); len(code) > 40 || clean(code, 40) != code {
 			t.Errorf("code %q", code)
 		}
-		for _, tag := range similar(header, tagsIn([]byte(body))) {
-			if len(tag) > 128 {
-				t.Errorf("tag of %d bytes", len(tag))
+		meant, near := similar(header, tagsIn([]byte(body)))
+		for _, tag := range append(meant, near...) {
+			if len(tag) > maxName || clean(tag, maxName) != tag {
+				t.Errorf("tag %q", tag)
 			}
 		}
 		tokenTimes(body)
 		tagsIn([]byte(body))
+		if code := storeCode([]byte(body)); len(code) > 40 || clean(code, 40) != code {
+			t.Errorf("code %q", code)
+		}
 		mediaType(http.Header{"Content-Type": {header}})
 	})
 }
@@ -83,7 +87,7 @@ func TestDistance(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"a", "", 1}, {"stable", "stabel", 2}, {"latest", "lates", 1}, {"v1.2", "1.2", 1}, {"abc", "xyz", 3}} {
+	}{{"", "", 0}, {"a", "", 1}, {"stable", "stabel", 1}, {"latest", "lates", 1}, {"v1.2", "1.2", 1}, {"abc", "xyz", 3}} {
 		if got := distance(tt.a, tt.b); got != tt.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
 		}

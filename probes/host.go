@@ -21,6 +21,7 @@ type host struct {
 	Header       http.Header // sent with every request; may hold secrets
 	DialTimeout  time.Duration
 
+	blobsOnly   bool              // asked for content, but not what a tag stands for
 	configured  bool              // named in hosts.toml
 	foreign     bool              // named by a server, not by the node or the image
 	explicitTLS bool              // TLS settings are given for it

@@ -2,9 +2,10 @@ package probes
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"sort"
@@ -18,23 +19,39 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// imageCheck is "image/<host>": whether the image has something for this
-// platform, and how large it is. It costs one GET of a manifest, one more for
-// an index, and one of the config blob, by which it learns whether blobs can
-// be had at all.
-func (v *visit) imageCheck(ctx context.Context) report.Check {
-	start := time.Now()
-	check := report.Check{ID: "image/" + v.host.name(), Kind: report.KindImage, Target: v.ref.String()}
-	i := image{visit: v, facts: evidence{"mediaType": v.manifest.mediaType, "digest": v.manifest.digest}}
-	i.look(ctx, &check)
-	check.Evidence = i.facts.checked()
-	check.Duration = report.Millis(time.Since(start))
-	return check
-}
-
+// image is the look at "image/<host>": whether the image has something for
+// this platform, and how large it is. It costs one GET of a manifest, one more
+// for an index, and one of the config blob.
 type image struct {
 	*visit
+	check report.Check
 	facts evidence
+	start time.Time
+
+	matcher  platforms.MatchComparer
+	platform *ocispec.Platform   // as the index says; nil if it does not, or there is none
+	config   *ocispec.Descriptor // nil if the manifest is not that of a container image
+	layer    *ocispec.Descriptor // the largest; nil if there is nothing to pull
+	noConfig bool                // it was asked for and did not come
+}
+
+// openImage looks at the image as far as its manifests tell.
+func (v *visit) openImage(ctx context.Context) *image {
+	i := &image{visit: v, facts: evidence{"mediaType": v.manifest.mediaType, "digest": v.manifest.digest}, start: time.Now()}
+	i.check = report.Check{ID: "image/" + v.host.name(), Kind: report.KindImage, Target: v.ref.String()}
+	i.look(ctx)
+	return i
+}
+
+// done is the finished check.
+func (i *image) done() report.Check {
+	i.check.Evidence = i.facts.checked()
+	i.check.Duration = report.Millis(time.Since(i.start))
+	return i.check
+}
+
+func (i *image) fail(cause report.Cause, summary string) {
+	i.check.Outcome, i.check.Cause, i.check.Summary = report.Fail, cause, summary
 }
 
 func isIndex(mediaType string) bool {
@@ -45,53 +62,56 @@ func isManifest(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
 }
 
-// look follows the image from its name to its config.
-func (i image) look(ctx context.Context, check *report.Check) {
+// look follows the image from its name to the manifest for this platform.
+func (i *image) look(ctx context.Context) {
 	wanted, err := wantedPlatform(i.target.Platform)
 	if err != nil {
-		check.Outcome = report.Error
-		check.Summary = "not a platform: " + clean(i.target.Platform, 60)
+		i.check.Outcome = report.Error
+		i.check.Summary = "not a platform: " + clean(i.target.Platform, 60)
 		return
 	}
 	i.facts["wanted"] = platforms.Format(wanted)
 	// As containerd's platforms.Default: what this machine runs, older variants
 	// and on amd64 also 386.
-	matcher := platforms.Only(wanted)
+	i.matcher = platforms.Only(wanted)
 
 	kind := i.manifest.mediaType
 	if !isIndex(kind) && !isManifest(kind) {
-		unsupported(check, kind)
+		i.unsupported(kind)
 		return
 	}
-	body, ok := i.manifestBody(ctx, check, i.ref.object())
-	if !ok {
-		return
+	// Like the runtime, by the digest that the name was resolved to.
+	object := i.ref.object()
+	if isSHA256(i.manifest.digest) {
+		object = i.manifest.digest
 	}
-	if !isIndex(kind) {
-		i.readManifest(ctx, check, body, matcher, nil)
-		return
+	body, ok := i.manifestBody(ctx, object, 0)
+	for depth := 0; ok && isIndex(kind); depth++ {
+		var index ocispec.Index
+		if err := json.Unmarshal(body, &index); err != nil {
+			i.fail(report.UnsupportedManifest, "the image index of "+i.ref.Path+" is not JSON that can be read")
+			return
+		}
+		chosen, offered := choose(index.Manifests, i.matcher)
+		i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
+		if chosen == nil {
+			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], orDefault(clean(strings.Join(offered, ", "), 160), "none at all")))
+			return
+		}
+		kind = chosen.MediaType
+		if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
+			i.check.Outcome = report.Unknown
+			i.check.Summary = "the image for this platform is of the kind " + strconv.Quote(clean(kind, 80)) + ", which is not looked into"
+			return
+		}
+		if chosen.Platform != nil && isManifest(kind) {
+			i.platform = chosen.Platform
+			i.facts["platform"] = clean(platforms.Format(*chosen.Platform), 60)
+		}
+		body, ok = i.manifestBody(ctx, chosen.Digest.String(), chosen.Size)
 	}
-
-	var index ocispec.Index
-	if err := json.Unmarshal(body, &index); err != nil {
-		check.Outcome, check.Cause = report.Fail, report.UnsupportedManifest
-		check.Summary = "the image index of " + i.ref.Path + " is not JSON that can be read"
-		return
-	}
-	chosen, offered := choose(index.Manifests, matcher)
-	i.facts["platforms"] = strings.Join(offered, ", ")
-	if chosen == nil {
-		check.Outcome, check.Cause = report.Fail, report.PlatformMismatch
-		check.Summary = fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], orDefault(clean(strings.Join(offered, ", "), 160), "none at all"))
-		return
-	}
-	if !isManifest(chosen.MediaType) {
-		check.Outcome = report.Unknown
-		check.Summary = "the image for this platform is of the kind " + clean(chosen.MediaType, 80) + ", which is not looked into"
-		return
-	}
-	if body, ok = i.manifestBody(ctx, check, chosen.Digest.String()); ok {
-		i.readManifest(ctx, check, body, matcher, chosen.Platform)
+	if ok {
+		i.readManifest(body)
 	}
 }
 
@@ -133,138 +153,228 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 }
 
 // manifestBody gets a manifest within the budget; if it cannot, the check says
-// why and false comes back.
-func (i image) manifestBody(ctx context.Context, check *report.Check, object string) ([]byte, bool) {
+// why and false comes back. A size of 0 is not known.
+func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]byte, bool) {
 	if !i.budget.takeManifest() {
-		check.Outcome = report.Skipped
-		check.Summary = "not looked at: the two manifest requests of this diagnosis are spent"
+		i.check.Outcome = report.Skipped
+		i.check.Summary = "not looked at: the two manifest requests of this diagnosis are spent"
+		if i.platform != nil {
+			i.check.Outcome = report.Pass
+			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is not known", i.ref, i.facts["wanted"])
+		}
 		return nil, false
 	}
 	start := time.Now()
 	rep, err := i.client.send(ctx, request{
 		method: http.MethodGet, url: i.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {accept}}, authorization: i.manifest.authorization, limit: maxBodyBytes,
+		header: http.Header{"Accept": {accept}}, authorization: i.manifest.authorization, limit: maxBytes,
 	})
+	if err != nil {
+		i.requestFailed(&i.check, err, time.Since(start))
+		for k, x := range i.check.Evidence {
+			i.facts[k] = x
+		}
+		return nil, false
+	}
+	has := i.host.name() + " has " + i.ref.Path + " by HEAD, but GET of the manifest " + clean(object, 80)
 	switch {
-	case err != nil:
-		i.requestFailed(check, err, time.Since(start))
-		i.merge(check)
-		return nil, false
 	case rep.status != http.StatusOK:
-		a := i.judge(rep, login{anonymous: i.manifest.anonymous})
-		check.Outcome, check.Cause = report.Fail, a.check.Cause
-		check.Summary = "has " + i.ref.Path + " by HEAD, but GET of the manifest " + clean(object, 80) + " is answered " + statusText(rep.status)
-		i.facts["status"] = strconv.Itoa(rep.status)
-		i.facts["code"] = errorCode(rep.body)
-		return nil, false
+		a := i.judge(rep, i.manifest.login)
+		i.facts["status"], i.facts["code"] = strconv.Itoa(rep.status), errorCode(rep.body)
+		i.facts["policy"], i.facts["retryAfter"] = a.check.Evidence["policy"], a.check.Evidence["retryAfter"]
+		i.fail(a.check.Cause, has+" is answered "+statusText(rep.status))
+		if rep.status == http.StatusNotFound {
+			// The index, or the name, is there and what it leads to is not.
+			i.check.Cause = report.LayerCorrupt
+			i.facts["publisher"] = "true"
+		}
+	case isWebPage(rep.header):
+		i.facts["contentType"] = rep.header.Get("Content-Type")
+		i.fail(report.Undetermined, has+" is answered with a web page: a login portal or a proxy in between?")
+	case rep.encoded != "":
+		i.check.Outcome = report.Unknown
+		i.check.Summary = "the manifest comes compressed (" + clean(rep.encoded, 20) + "), which is not looked into: platform and size are not known"
 	case rep.cut:
-		check.Outcome = report.Unknown
-		check.Summary = "the manifest is larger than what pullprobe reads: platform and size are not known"
-		return nil, false
+		i.check.Outcome = report.Unknown
+		i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size are not known"
+	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
+		i.facts["manifest"], i.facts["manifestSize"] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
+		i.facts["publisher"] = "true"
+		i.fail(report.LayerCorrupt, i.host.name()+" gives another manifest than "+clean(object, 80)+", which the name leads to; the runtime refuses it")
+	default:
+		return rep.body, true
 	}
-	return rep.body, true
+	return nil, false
 }
 
-// merge takes the evidence that requestFailed left.
-func (i image) merge(check *report.Check) {
-	for k, x := range check.Evidence {
-		i.facts[k] = x
-	}
+func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
+
+func isSHA256(digest string) bool {
+	hex, ok := strings.CutPrefix(digest, "sha256:")
+	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// readManifest judges a single manifest; platform is what the index said of
-// it, nil if there is no such word.
-func (i image) readManifest(ctx context.Context, check *report.Check, body []byte, matcher platforms.Matcher, platform *ocispec.Platform) {
+// readManifest judges a single manifest.
+func (i *image) readManifest(body []byte) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(body, &m); err != nil {
-		check.Outcome, check.Cause = report.Fail, report.UnsupportedManifest
-		check.Summary = "the manifest of " + i.ref.Path + " is not JSON that can be read"
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.ref.Path+" is not JSON that can be read")
 		return
 	}
-	size := m.Config.Size
-	for _, l := range m.Layers {
-		if l.Size > 0 {
-			size += l.Size
-		}
-	}
+	size, unpacked := sizes(m)
 	i.facts["size"], i.facts["layers"] = strconv.FormatInt(size, 10), strconv.Itoa(len(m.Layers))
+	i.facts["unpacked"], i.facts["need"] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
 	i.facts["config"] = m.Config.Digest.String()
-	check.Outcome = report.Pass
-	check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed", i.ref.Path, i.facts["wanted"], len(m.Layers), megabytes(size))
+	i.check.Outcome = report.Pass
+	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.ref.Path, i.facts["wanted"], len(m.Layers), megabytes(size), megabytes(unpacked))
+	i.layer = largest(m)
 
 	switch m.Config.MediaType {
 	case ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json":
+		i.config = &m.Config
 	default:
 		i.facts["configType"] = m.Config.MediaType
 		i.facts["note"] = "not a container image by its config; the runtime pulls it all the same"
-		return
 	}
-	i.readConfig(ctx, check, m.Config, matcher, platform)
 }
 
-// readConfig gets the config blob: what the image says it runs on, and whether
-// blobs, which are often kept on another host, can be had.
-func (i image) readConfig(ctx context.Context, check *report.Check, d ocispec.Descriptor, matcher platforms.Matcher, platform *ocispec.Platform) {
-	start := time.Now()
-	rep, err := i.client.send(ctx, request{
-		method: http.MethodGet, url: i.apiURL(nil, "blobs", d.Digest.String()),
-		authorization: i.manifest.authorization, limit: maxBodyBytes,
-	})
-	var redirect *redirectError
-	var refused *refusedError
-	switch {
-	case errors.As(err, &refused):
-		i.facts["blob"] = "not asked: " + refused.reason
-		return
-	case errors.As(err, &redirect):
-		f := netFault(err, time.Since(start), report.ConnectionTimeout)
-		check.Outcome, check.Cause = report.Fail, report.BlobHostUnreachable
-		check.Summary = fmt.Sprintf("%s keeps its layers on %s: %s", i.host.name(), clean(redirect.host, 80), f.words)
-		for k, x := range f.facts {
-			i.facts[k] = x
+// unpackFactor is how much larger a compressed layer is when it is unpacked: a
+// rule of thumb from the usual distributions' images (2.5 to 3).
+const unpackFactor = 2.7
+
+// uncompressedSize is an annotation of eStargz layers (containerd/stargz-snapshotter).
+const uncompressedSize = "io.containers.estargz.uncompressed-size"
+
+// sizes are the bytes of the image as it is sent, and about what its layers
+// take unpacked: exactly where the manifest tells, else by the rule of thumb.
+// How many files there are, nothing tells.
+func sizes(m ocispec.Manifest) (sent, unpacked int64) {
+	sent = max(m.Config.Size, 0)
+	for _, l := range m.Layers {
+		if l.Size <= 0 || l.Size > math.MaxInt64/1024-sent {
+			continue
 		}
-		i.facts["blobHost"], i.facts["innerCause"] = redirect.host, string(f.cause)
-		return
-	case err != nil:
-		i.facts["blob"] = "no answer: " + netFault(err, time.Since(start), report.RegistryUnavailable).words
+		sent += l.Size
+		size, err := strconv.ParseInt(l.Annotations[uncompressedSize], 10, 64)
+		switch {
+		case err == nil && size > 0 && size < math.MaxInt64/1024-unpacked:
+			unpacked += size
+		case strings.HasSuffix(l.MediaType, ".tar"):
+			unpacked += l.Size
+		default:
+			unpacked += int64(unpackFactor * float64(l.Size))
+		}
+	}
+	return sent, unpacked
+}
+
+// largest is the largest layer that the registry itself keeps, or else the
+// config.
+func largest(m ocispec.Manifest) *ocispec.Descriptor {
+	best := m.Config
+	chosen := false
+	for _, l := range m.Layers {
+		if len(l.URLs) == 0 && l.Digest != "" && (!chosen || l.Size > best.Size) {
+			best, chosen = l, true
+		}
+	}
+	if best.Digest == "" {
+		return nil
+	}
+	return &best
+}
+
+// readConfig gets the config blob, which says what the image runs on. The
+// runtime does not compare that with an image of a single platform: it pulls
+// whatever it is.
+func (i *image) readConfig(ctx context.Context) {
+	if i.config == nil {
 		return
 	}
-	if rep.hops > 0 {
-		i.facts["blobHost"] = rep.host
+	rep, err := i.client.send(ctx, request{
+		method: http.MethodGet, url: i.apiURL(nil, "blobs", i.config.Digest.String()),
+		authorization: i.manifest.authorization, limit: maxBytes,
+	})
+	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
+	if i.noConfig || rep.cut || rep.encoded != "" {
+		if i.platform == nil {
+			// Why it cannot be had is asked apart.
+			i.check.Outcome, i.check.BlockedBy = report.Skipped, "blob/"+i.host.name()
+			i.check.Summary = i.ref.Path + ": the config, which says for what platform it is, cannot be had"
+		}
+		return
 	}
-	if rep.status != http.StatusOK || rep.cut {
-		i.facts["blob"] = statusText(rep.status)
+	if d := i.config.Digest.String(); i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(d) && d != sha256Of(rep.body) {
+		i.facts["publisher"] = "true"
+		i.fail(report.LayerCorrupt, i.host.name()+" gives another config than the manifest names; the runtime refuses it")
 		return
 	}
 	var config ocispec.Image
 	if json.Unmarshal(rep.body, &config) != nil || config.Architecture == "" || config.OS == "" {
 		return
 	}
-	has := platforms.Normalize(config.Platform)
+	i.comparePlatform(config.Platform)
+}
+
+// comparePlatform judges what the config says of the platform.
+func (i *image) comparePlatform(has ocispec.Platform) {
+	has = platforms.Normalize(has)
 	i.facts["platform"] = clean(platforms.Format(has), 60)
-	if platform != nil && platform.Architecture == config.Architecture {
-		return // the index decided, and the config does not contradict it
-	}
-	if !matcher.Match(has) {
-		check.Outcome, check.Cause = report.Fail, report.PlatformMismatch
-		check.Summary = fmt.Sprintf("%s is built for %s, this node is %s", i.ref, i.facts["platform"], i.facts["wanted"])
+	wanted := i.facts["wanted"]
+	inIndex := i.facts["index"] == "true"
+	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.ref, i.facts["platform"], wanted)
+	switch {
+	case inIndex && i.platform == nil && !i.matcher.Match(has):
+		i.fail(report.PlatformMismatch, mismatch)
+		i.facts["publisher"] = "true"
+		i.facts["note"] = "the index does not say its platform: the runtime finds no match and does not pull it"
+	case i.matcher.Match(has):
+	case i.matchesBut(has):
+		// The runtime compares variants in an index only; whether this CPU can
+		// do more than its bare name says, is not known.
+		i.facts["note"] = "the variant " + clean(has.Variant, 20) + " may ask for more than this CPU can do"
+	case has.Architecture == "wasm":
+		i.facts["note"] = "WebAssembly: runs under a runtime class for it only"
+	case i.emulates(has.Architecture):
+		i.facts["emulated"] = "true"
+		i.facts["note"] = "for another architecture, which this node emulates"
+	default:
+		i.fail(report.PlatformMismatch, mismatch)
 		i.facts["note"] = "the runtime pulls it, the container dies with exec format error"
-		if platform == nil && isIndex(i.manifest.mediaType) {
-			i.facts["note"] = "the index does not say its platform: the runtime finds no match and does not pull it"
+		if inIndex {
+			i.facts["publisher"] = "true" // the index says otherwise
 		}
 	}
 }
 
-func unsupported(check *report.Check, mediaType string) {
-	check.Outcome, check.Cause = report.Fail, report.UnsupportedManifest
+// matchesBut says whether only the variant keeps has from running here.
+func (i *image) matchesBut(has ocispec.Platform) bool {
+	wanted, err := wantedPlatform(i.target.Platform)
+	return err == nil && has.OS == wanted.OS && has.Architecture == wanted.Architecture
+}
+
+// emulates says whether the kernel hands programs for an architecture to an
+// emulator (binfmt_misc), under the names that QEMU's packages give them.
+func (i *image) emulates(arch string) bool {
+	name := map[string]string{
+		"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "arm": "arm", "ppc64le": "ppc64le",
+		"s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el", "loong64": "loongarch64",
+	}[arch]
+	if name == "" || i.node.Files == nil {
+		return false
+	}
+	text, err := i.node.Files.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + name)
+	return err == nil && strings.HasPrefix(string(text), "enabled")
+}
+
+func (i *image) unsupported(mediaType string) {
 	switch mediaType {
 	case "application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws", "text/plain":
-		check.Summary = "the image is in Docker's schema 1, which containerd does not pull since 2.0: push it again"
+		i.fail(report.UnsupportedManifest, "the image is in Docker's schema 1, which containerd does not pull since 2.0: push it again")
 	case "":
-		check.Outcome, check.Cause = report.Unknown, ""
-		check.Summary = "the registry does not say of what kind the manifest is"
+		i.check.Summary = "the registry does not say of what kind the manifest is"
 	default:
-		check.Summary = "not an image: its manifest is of the kind " + clean(mediaType, 80)
+		i.fail(report.UnsupportedManifest, "not an image: its manifest is of the kind "+strconv.Quote(clean(mediaType, 80)))
 	}
 }
 

@@ -2,7 +2,6 @@ package probes
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -28,13 +28,25 @@ var accept = strings.Join([]string{dockerManifest, dockerIndex, ocispec.MediaTyp
 
 // manifestState is what is known after the HEAD of the manifest.
 type manifestState struct {
-	at            int    // index of the check in visit.checks, if asked
-	asked         bool   //
-	status        int    // of the decisive answer
-	authorization string // that the decisive answer was given to
-	mediaType     string
-	digest        string
-	anonymous     bool // the answer was given to nobody in particular
+	at        int       // index of the check in visit.checks, if asked
+	asked     bool      //
+	status    int       // of the decisive answer
+	login               // that the decisive answer was given to
+	challenge challenge // that the host asks for; unset if it asks for none
+	mediaType string
+	digest    string
+}
+
+// login is with what a request is made.
+type login struct {
+	cred          Credential // the zero value is nobody in particular
+	authorization string     // what is sent for it
+	token         bool       // that is a token of the host's token service
+}
+
+func (l login) anonymous() bool {
+	_, secret := l.cred.login()
+	return secret == ""
 }
 
 func (v *visit) found() bool {
@@ -76,7 +88,7 @@ type attempt struct {
 	source string // of the credential; empty is anonymous
 	rank   int    // how far it came: the one that came furthest speaks for all
 	status int    // of the registry, or of the token service where it ended
-	auth   string
+	by     login
 	rep    *reply
 	check  report.Check // outcome, cause, summary, evidence
 	final  bool         // no further login is tried
@@ -97,11 +109,11 @@ func (v *visit) askManifest(ctx context.Context) {
 	case err != nil:
 		v.requestFailed(&best.check, err, time.Since(start))
 	case rep.status != http.StatusUnauthorized:
-		best = v.judge(rep, login{anonymous: true})
+		best = v.judge(rep, login{})
 	default:
 		ch, challenged = readChallenge(rep.header)
 		if !challenged {
-			best = v.judge(rep, login{anonymous: true})
+			best = v.judge(rep, login{})
 			best.check.Cause = report.Undetermined
 			best.check.Summary = name + " answers 401 and does not say which credentials it wants, so the runtime sends none"
 		}
@@ -144,7 +156,7 @@ func (v *visit) askManifest(ctx context.Context) {
 		e["auth"] = ch.word()
 	}
 	check.Evidence = e.checked()
-	v.manifest = manifestState{at: len(v.checks), asked: true, status: best.status, authorization: best.auth, anonymous: best.source == ""}
+	v.manifest = manifestState{at: len(v.checks), asked: true, status: best.status, login: best.by, challenge: ch}
 	if best.rep != nil {
 		v.manifest.mediaType = mediaType(best.rep.header)
 		v.manifest.digest = best.rep.header.Get("Docker-Content-Digest")
@@ -168,62 +180,107 @@ func (v *visit) logins() []Credential {
 
 // try asks for the manifest with one login.
 func (v *visit) try(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
-	username, secret := cred.login()
-	source := ""
-	if secret != "" {
-		source = orDefault(clean(cred.Source, 80), "a credential")
-	}
-	stop := func(rank int, outcome report.Outcome, cause report.Cause, summary string, facts evidence) attempt {
-		return attempt{source: source, rank: rank, final: cause == report.RateLimited, check: report.Check{Outcome: outcome, Cause: cause, Summary: summary, Evidence: facts}}
-	}
-	if secret != "" && v.host.Scheme != "https" {
-		return stop(4, report.Skipped, "", "credentials are not sent to "+v.host.name()+" over plain HTTP (the runtime would)", evidence{"runtimeWouldSend": "true"}), nil
-	}
-
-	var auth string
-	var token *tokenResult
-	switch {
-	case ch.bearer:
-		t := v.client.fetchToken(ctx, ch, v.ref.Path, username, secret)
-		token = &t
-		if t.outcome != report.Pass {
-			rank := map[report.Cause]int{report.CredentialsMissing: 1, report.CredentialsRejected: 1, report.AccessDeniedOrMissing: 2, report.AccessForbidden: 2}[t.cause]
-			if rank == 0 {
-				rank = 4
-			}
-			a := stop(rank, report.Skipped, "", "not asked: no token from "+ch.serviceHost()+": "+t.words, nil)
-			if t.outcome == report.Fail {
-				a.check.Outcome, a.check.Cause = report.Fail, t.cause
-				a.check.Summary = "no token for " + v.ref.Path + " from " + ch.serviceHost() + ": " + t.words
-			}
-			a.check.BlockedBy = "token/" + v.host.name()
-			a.status = t.status
-			return a, token
+	by, token := v.logIn(ctx, ch, cred, v.ref.Path)
+	a := v.refusedBefore(ch, by, token)
+	if a.check.Outcome == report.Unknown {
+		start := time.Now()
+		if rep, err := v.head(ctx, by.authorization); err == nil {
+			a = v.judge(rep, by)
+		} else {
+			a = attempt{rank: 4, final: true}
+			v.requestFailed(&a.check, err, time.Since(start))
 		}
-		auth = "Bearer " + t.token
-	case username == "" || secret == "":
-		return stop(1, report.Fail, report.CredentialsMissing, v.host.name()+" wants a user name and password, and there are none", evidence{"status": "401"}), nil
-	default:
-		auth = basic(username, secret)
 	}
-
-	start := time.Now()
-	rep, err := v.head(ctx, auth)
-	if err != nil {
-		a := stop(4, report.Unknown, "", "", nil)
-		a.final = true
-		v.requestFailed(&a.check, err, time.Since(start))
-		return a, token
+	a.by = by
+	if !by.anonymous() {
+		a.source = orDefault(clean(cred.Source, 80), "a credential")
 	}
-	a := v.judge(rep, login{anonymous: secret == "", token: ch.bearer})
-	a.source, a.auth = source, auth
+	if v.expired(&a) && token != nil && token.cause != "" {
+		token.cause = report.CredentialsExpired
+	}
 	return a, token
 }
 
-// login is with what a request was made.
-type login struct {
-	anonymous bool // nobody's credentials
-	token     bool // a token that the token service gave for them
+// logIn gets what the host wants to see in Authorization for a repository. The
+// login has none if there is none, or if it may not be sent.
+func (v *visit) logIn(ctx context.Context, ch challenge, cred Credential, repository string) (login, *tokenResult) {
+	by := login{cred: cred, token: ch.bearer}
+	username, secret := cred.login()
+	switch {
+	case secret != "" && v.host.Scheme != "https":
+	case ch.bearer:
+		t := v.client.fetchToken(ctx, ch, repository, username, secret)
+		if t.outcome == report.Pass {
+			by.authorization = "Bearer " + t.token
+		}
+		return by, &t
+	case username != "" && secret != "":
+		by.authorization = basic(username, secret)
+	}
+	return by, nil
+}
+
+// refusedBefore is the attempt that ended before the manifest was asked for;
+// its outcome is unknown if nothing stands in the way.
+func (v *visit) refusedBefore(ch challenge, by login, token *tokenResult) attempt {
+	a := attempt{}
+	switch {
+	case by.authorization != "":
+	case token != nil:
+		// Not knowing the login is less than knowing it and refusing this.
+		a.rank = map[report.Cause]int{report.CredentialsMissing: 1, report.CredentialsRejected: 1, report.AccessDeniedOrMissing: 2, report.AccessForbidden: 2}[token.cause]
+		if a.rank == 0 {
+			a.rank = 4
+		}
+		a.status, a.final = token.status, token.cause == report.RateLimited
+		a.check.Outcome, a.check.Cause = report.Skipped, token.cause
+		a.check.Summary = "not asked: no token from " + ch.serviceHost() + ": " + token.words
+		if token.outcome == report.Fail {
+			a.check.Outcome = report.Fail
+			a.check.Summary = "no token for " + v.ref.Path + " from " + ch.serviceHost() + ": " + token.words
+		}
+		a.check.BlockedBy = "token/" + v.host.name()
+	case !by.anonymous() && v.host.Scheme != "https":
+		a.rank = 4
+		a.check.Outcome = report.Skipped
+		a.check.Summary = "credentials are not sent to " + v.host.name() + " over plain HTTP (the runtime would)"
+		a.check.Evidence = evidence{"runtimeWouldSend": "true"}
+	default:
+		a.rank = 1
+		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing
+		a.check.Summary = v.host.name() + " wants a user name and password, and there are none"
+		a.check.Evidence = evidence{"status": "401"}
+	}
+	return a
+}
+
+// expired finds the reason of a refusal in the credentials themselves, where
+// they say until when they are good: ECR answers 403 to an expired token,
+// others 401.
+func (v *visit) expired(a *attempt) bool {
+	switch a.check.Cause {
+	case report.CredentialsRejected, report.AccessForbidden, report.AccessDeniedOrMissing:
+	default:
+		return false
+	}
+	_, secret := a.by.cred.login()
+	until, ok := credentials.Expiry(secret)
+	if !ok {
+		return false
+	}
+	a.check.Evidence = withFact(a.check.Evidence, "credentialExpires", until.UTC().Format(time.RFC3339))
+	now := time.Now()
+	if a.rep != nil {
+		if date, err := http.ParseTime(a.rep.header.Get("Date")); err == nil {
+			now = date // the clock that counts
+		}
+	}
+	if !until.Before(now) {
+		return false
+	}
+	a.check.Cause = report.CredentialsExpired
+	a.check.Summary = fmt.Sprintf("the credentials expired on %s; %s", day(until), a.check.Summary)
+	return true
 }
 
 // judge says what the answer to HEAD means.
@@ -266,10 +323,13 @@ func (v *visit) judge(rep *reply, by login) attempt {
 	case s == http.StatusNotFound:
 		fail(5, report.TagNotFound, name+" does not have "+what)
 		e["repository"] = "unknown"
-	case s == http.StatusForbidden && by.anonymous:
+	case s == http.StatusForbidden && by.anonymous():
 		fail(4, report.AccessDeniedOrMissing, name+" forbids "+what+" without credentials, or does not have it (403)")
 	case s == http.StatusForbidden:
 		fail(4, report.AccessForbidden, name+" forbids "+what+" to these credentials (403)")
+		if hidesMissing(v.ref.Domain) {
+			e["existence"] = "hidden"
+		}
 	case s == http.StatusUnauthorized && by.token:
 		// The token service knew the login; the token does not open this.
 		ch, _ := readChallenge(rep.header)
@@ -277,15 +337,20 @@ func (v *visit) judge(rep *reply, by login) attempt {
 		switch {
 		case ch.problem == "invalid_token":
 			fail(3, report.TokenServiceFailed, name+" does not accept the token that its own token service gave")
-		case by.anonymous:
+		case by.anonymous():
 			fail(3, report.AccessDeniedOrMissing, name+" shows "+what+" to nobody without credentials, or does not have it")
 		default:
-			fail(3, report.AccessForbidden, "these credentials may not pull "+v.ref.Path+" from "+name)
+			// What a token does not open looks the same as what is not there.
+			fail(3, report.AccessDeniedOrMissing, "these credentials may not pull "+v.ref.Path+" from "+name+", or it is not there")
+			e["existence"] = "hidden"
 		}
-	case s == http.StatusUnauthorized && by.anonymous:
+	case s == http.StatusUnauthorized && by.anonymous():
 		fail(2, report.CredentialsMissing, name+" wants credentials for "+what+" (401), and there are none")
 	case s == http.StatusUnauthorized:
 		fail(2, report.CredentialsRejected, name+" rejects the credentials (401)")
+	case s == http.StatusPreconditionFailed:
+		fail(5, report.AccessForbidden, name+" has "+what+", but a rule of the registry forbids to pull it (412)")
+		e["policy"] = "true"
 	default:
 		fail(5, report.Undetermined, name+" answers "+statusText(s)+" to HEAD of the manifest")
 	}
@@ -330,103 +395,6 @@ func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
 		check.Duration += report.Millis(t.took)
 	}
 	return check
-}
-
-// explain finds out more about a refusal: whether it is the tag or the
-// repository that is missing, and the registry's error code. HEAD has no body
-// to say so.
-func (v *visit) explain(ctx context.Context) {
-	if !v.manifest.asked {
-		return
-	}
-	check := &v.checks[v.manifest.at]
-	e := evidence(check.Evidence)
-	switch {
-	case check.Outcome != report.Fail:
-	case v.manifest.status == http.StatusNotFound && check.Cause == report.TagNotFound:
-		v.explainNotFound(ctx, check, e)
-	case v.manifest.status == http.StatusForbidden && check.BlockedBy == "":
-		if rep := v.getError(ctx); rep != nil {
-			e["code"] = errorCode(rep.body)
-			if isWebPage(rep.header) {
-				e["contentType"] = rep.header.Get("Content-Type")
-				check.Summary += ", with a web page: something in front of the registry may be refusing this node"
-			}
-		}
-	}
-	check.Evidence = e.checked()
-}
-
-func (v *visit) explainNotFound(ctx context.Context, check *report.Check, e evidence) {
-	list, err := v.client.send(ctx, request{
-		method: http.MethodGet, url: v.apiURL(url.Values{"n": {"100"}}, "tags", "list"),
-		authorization: v.manifest.authorization, limit: 8 << 10,
-	})
-	exists, gone := false, false
-	if err == nil {
-		exists = list.status == http.StatusOK && !isWebPage(list.header)
-		switch code := errorCode(list.body); code {
-		case "NAME_UNKNOWN", "REPOSITORY_UNKNOWN", "NOT_FOUND":
-			gone = list.status == http.StatusNotFound
-			e["code"] = code
-		}
-	}
-	if !exists && !gone {
-		if rep := v.getError(ctx); rep != nil && rep.status == http.StatusNotFound {
-			e["code"] = errorCode(rep.body)
-			gone = e["code"] == "NAME_UNKNOWN"
-		}
-	}
-	what := "tag " + v.ref.Tag
-	if v.ref.Digest != "" {
-		what = "manifest " + v.ref.Digest
-	}
-	switch {
-	case gone:
-		check.Cause = report.RepositoryNotFound
-		check.Summary = fmt.Sprintf("%s has no repository %s", v.host.name(), v.ref.Path)
-		e["repository"] = "missing"
-		if v.manifest.anonymous {
-			check.Summary += " that anyone may see without credentials"
-		}
-	case exists:
-		e["repository"] = "exists"
-		check.Summary = fmt.Sprintf("%s has the repository %s, but no %s in it", v.host.name(), v.ref.Path, what)
-		if v.ref.Tag != "" {
-			e["similarTags"] = strings.Join(similar(v.ref.Tag, tagsIn(list.body)), ", ")
-		}
-	default:
-		check.Summary += "; whether the repository exists is not known"
-	}
-}
-
-// getError gets the manifest for the error in its body, if the budget allows.
-func (v *visit) getError(ctx context.Context) *reply {
-	if !v.budget.takeManifest() {
-		return nil
-	}
-	rep, err := v.client.send(ctx, request{
-		method: http.MethodGet, url: v.apiURL(nil, "manifests", v.ref.object()),
-		header: http.Header{"Accept": {accept}}, authorization: v.manifest.authorization, limit: 4 << 10,
-	})
-	if err != nil {
-		return nil
-	}
-	return rep
-}
-
-// tagsIn reads the tags of a tag list, of which the end may be cut off.
-func tagsIn(body []byte) []string {
-	var list struct {
-		Tags []string `json:"tags"`
-	}
-	if json.Unmarshal(body, &list) == nil {
-		return list.Tags
-	}
-	if i := strings.LastIndex(string(body), `",`); i > 0 {
-		json.Unmarshal(append(body[:i+1:i+1], "]}"...), &list)
-	}
-	return list.Tags
 }
 
 // mediaType is the Content-Type without its parameters, as containerd reads

@@ -268,20 +268,19 @@ func image4(t *testing.T, arch string) v1.Image {
 // dnsPort picks a port that is free for UDP and TCP on the loopback addresses.
 func dnsPort(t *testing.T) uint16 {
 	t.Helper()
-	for range 20 {
+	for range 100 {
 		p, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := netip.MustParseAddrPort(p.LocalAddr().String()).Port()
 		l, err := net.Listen("tcp", p.LocalAddr().String())
 		p.Close()
 		if err == nil {
 			l.Close()
-			return port
+			return netip.MustParseAddrPort(l.Addr().String()).Port()
 		}
 	}
-	t.Fatal("no port is free for both UDP and TCP")
+	t.Fatal("no port is free for UDP and TCP")
 	return 0
 }
 

@@ -3,6 +3,7 @@ package probes
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,9 +22,9 @@ type Target struct {
 }
 
 // Registry climbs the ladder at every host that the runtime would try for
-// ref: configuration, name, dial, TLS, registry, token service, manifest and
-// image. Hosts go side by side, and so do resolvers and addresses; the call
-// ends within [Limits].Overall. Checks come in the order of the hosts.
+// ref: configuration, name, dial, TLS, registry, token service, manifest,
+// image and a layer. Hosts go side by side, and so do resolvers and addresses;
+// the call ends within [Limits].Overall. Checks come in the order of the hosts.
 func (n *Node) Registry(ctx context.Context, ref Ref, t Target) []report.Check {
 	n, ctx, cancel := n.begin(ctx)
 	defer cancel()
@@ -40,30 +41,62 @@ func (n *Node) Registry(ctx context.Context, ref Ref, t Target) []report.Check {
 
 	// What is left of the budget goes to the first host that has the image;
 	// if none has, to why the hosts say so.
-	found := false
-	for _, v := range visits {
-		if v.found() && !found {
-			found = true
-			v.add(v.imageCheck(ctx))
-		}
-	}
-	if !found {
-		for i := len(visits) - 1; i >= 0; i-- {
-			visits[i].explain(ctx)
-		}
-		if len(visits) > 0 {
-			last := visits[len(visits)-1]
-			last.skip(report.KindImage, "image/"+last.host.name(), "not looked at: the manifest was not found", "manifest/"+last.host.name())
-		}
+	if i := slices.IndexFunc(visits, (*visit).found); i >= 0 {
+		lookInto(ctx, visits, visits[i])
+	} else {
+		explain(ctx, visits)
 	}
 	judgeClocks(visits)
 	nameRealms(visits)
 	return collect(check, visits)
 }
 
+// lookInto looks at the image at the host that has its manifest, and at one of
+// its layers at the hosts that the runtime asks for them.
+func lookInto(ctx context.Context, visits []*visit, at *visit) {
+	image := at.openImage(ctx)
+	if image.layer == nil || image.check.Outcome != report.Pass {
+		at.add(image.done())
+		at.skip(report.KindBlob, "blob/"+at.host.name(), "not asked: which layers there are is not known", "image/"+at.host.name())
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { image.readConfig(ctx) })
+	var blobs []report.Check
+	wg.Go(func() { blobs = askBlobs(ctx, visits, at, *image.layer) })
+	wg.Wait()
+	if image.noConfig && slices.ContainsFunc(blobs, func(c report.Check) bool { return c.Outcome == report.Pass }) {
+		blobs = askBlobs(ctx, visits, at, *image.config) // it is a blob that the runtime needs like any other
+	}
+	at.add(image.done())
+	for i, check := range blobs {
+		visits[i].add(check)
+	}
+}
+
+// explain asks the hosts why none has the image, the registry itself first.
+func explain(ctx context.Context, visits []*visit) {
+	var last *visit
+	for _, v := range slices.Backward(visits) {
+		if v.host.blobsOnly {
+			continue
+		}
+		v.explain(ctx, last == nil)
+		if last == nil {
+			last = v
+		}
+	}
+	if last != nil {
+		name := last.host.name()
+		last.skip(report.KindImage, "image/"+name, "not looked at: the manifest was not found", "manifest/"+name)
+		last.skip(report.KindBlob, "blob/"+name, "not asked: the manifest was not found", "manifest/"+name)
+	}
+}
+
 // refusedByConfig is what is left to say if the runtime asks no host at all:
 // every manifest is blocked by its configuration.
 func refusedByConfig(check report.Check, ref Ref, hosts []host) []report.Check {
+	hosts = slices.DeleteFunc(hosts, func(h host) bool { return h.blobsOnly })
 	if len(hosts) == 0 {
 		hosts = defaultHosts(ref.Domain).Hosts
 	}
@@ -83,6 +116,7 @@ func (n *Node) Sweep(ctx context.Context, domain string) []report.Check {
 	n, ctx, cancel := n.begin(ctx)
 	defer cancel()
 	check, hosts := n.hostsCheck(Ref{Domain: domain})
+	hosts = slices.DeleteFunc(hosts, func(h host) bool { return h.blobsOnly })
 	visits := n.visit(hosts, func(v *visit) {
 		if v.approach(ctx) {
 			v.askRegistry(ctx)
@@ -148,16 +182,20 @@ func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
 		need |= canResolve
 	}
 	var hosts []host
-	var order, bad []string
+	var order, bad, blobsOnly []string
 	for _, h := range config.Hosts {
-		if h.Capabilities&need != need {
-			continue
-		}
+		// For content the runtime asks all of them, whatever they are said to be
+		// capable of (containerd's dockerFetcher.Fetch).
+		h.blobsOnly = h.Capabilities&need != need
 		if h.Scheme != "https" && h.Scheme != "http" || h.Host == "" {
 			bad = append(bad, clean(h.Scheme+"://"+h.Host, 80))
 			continue
 		}
-		order = append(order, h.name())
+		if h.blobsOnly {
+			blobsOnly = append(blobsOnly, h.name())
+		} else {
+			order = append(order, h.name())
+		}
 		if len(hosts) < maxHosts {
 			hosts = append(hosts, h)
 		}
@@ -165,9 +203,10 @@ func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
 	e := evidence{
 		"order": strings.Join(order, ","), "file": config.File,
 		"unknownKeys": strings.Join(config.Unknown, ", "), "unusable": strings.Join(bad, ", "),
-		"unused": strings.Join(config.Unused, ", "),
+		"unused":    strings.Join(config.Unused, ", "),
+		"blobsOnly": strings.Join(blobsOnly, ","),
 	}
-	if len(order) > len(hosts) {
+	if len(order)+len(blobsOnly) > len(hosts) {
 		e["visited"] = strconv.Itoa(len(hosts))
 	}
 	check.Outcome = report.Pass

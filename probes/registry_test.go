@@ -176,18 +176,6 @@ func TestRegistryAnswers(t *testing.T) {
 		c := probe(t, n, host+"/app:1")
 		want(t, c, "registry/"+host, report.Skipped, "", "refused=a redirect from https to http")
 	})
-	t.Run("blobs on an unreachable host", func(t *testing.T) {
-		reg := newRegistry(t)
-		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			if strings.Contains(q.URL.Path, "/blobs/") {
-				http.Redirect(w, q, "https://cdn.example/blob?sig=canary-secret", http.StatusTemporaryRedirect)
-				return
-			}
-			reg.ServeHTTP(w, q)
-		})))
-		c := probe(t, n, host+"/app:1")
-		want(t, c, "image/"+host, report.Fail, report.BlobHostUnreachable, "blobHost=cdn.example", "innerCause=HostNotFound")
-	})
 	t.Run("redirect to the metadata service", func(t *testing.T) {
 		m := *n
 		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, http.RedirectHandler("https://169.254.169.254/latest/", 302)))
@@ -409,22 +397,6 @@ func TestMirrors(t *testing.T) {
 		want(t, c, "tls/"+mirror+"/"+strings.Replace(mirror, "mirror.lab", "127.0.0.1", 1), report.Pass, "", "skipVerify=true", "unverified=CertificateUntrusted")
 		want(t, c, "manifest/"+mirror, report.Pass, "")
 	})
-}
-
-func TestBudget(t *testing.T) {
-	ca := newAuthority(t, nil)
-	var rec recorder
-	h := rec.wrap(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if strings.Contains(q.URL.Path, "/manifests/") {
-			w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
-			if q.Method == "GET" {
-				w.Write(make([]byte, 1<<20))
-			}
-		}
-	}))
-	host := fmt.Sprintf("r.lab:%d", serve(t, ptr(ca.good(t, "r.lab")), h))
-	c := probe(t, newNode(t, ca, nil), host+"/app:1")
-	want(t, c, "image/"+host, report.Unknown, "")
 }
 
 func TestProxy(t *testing.T) {

@@ -62,10 +62,13 @@ func (v *visit) close() {
 	}
 }
 
-// climb goes from the name to the manifest.
+// climb goes from the name to the manifest, or, at a host that is asked for
+// blobs only, to a connection.
 func (v *visit) climb(ctx context.Context) {
 	name := v.host.name()
-	if !v.approach(ctx) {
+	if near := v.approach(ctx); v.host.blobsOnly {
+		return
+	} else if !near {
 		last := v.checks[len(v.checks)-1]
 		v.skip(report.KindManifest, "manifest/"+name, last.Summary, last.BlockedBy)
 		return

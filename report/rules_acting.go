@@ -56,6 +56,17 @@ func actingRules() []actingRule {
 		{"an authority of the node's own store that has expired", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			return FaultNode, f.name() == CertificateExpired && f.check.Evidence["expiredFrom"] == "node"
 		}},
+		{"a registry that refuses this node and not the repository", func(_ *judge, v *Verdict, f finding) (Fault, bool) {
+			if f.name() != AccessForbidden || f.check.Evidence["registryStatus"] != "403" {
+				return "", false
+			}
+			v.Confidence = Likely
+			v.WouldDecide = append(v.WouldDecide, "the same request from another network: "+f.check.Host+" answers 403 to everything from here")
+			return FaultUndetermined, true
+		}},
+		{"a policy of the registry, whoever asks", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
+			return FaultConfig, f.name() == AccessForbidden && f.check.Evidence["policy"] == "true"
+		}},
 		{"credentials of the node", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			switch f.name() {
 			case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:
@@ -81,6 +92,10 @@ func (j *judge) otherHost(v *Verdict, f finding) Fault {
 		return f.name().DefaultFault() // it answered, and wrongly
 	}
 	v.Confidence = Likely
+	switch f.check.Evidence["code"] {
+	case "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken", "AuthenticationFailed": // what the registry signed is no good
+		return FaultRegistry
+	}
 	switch inner {
 	case CertificateExpired, CertificateNameMismatch, CertificateInvalid, RegistryUnavailable:
 		return FaultRegistry

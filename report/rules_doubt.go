@@ -21,7 +21,13 @@ func doubtRules() []doubtRule {
 			return "", f.check.Evidence["repository"] == "unknown"
 		}},
 		{"a 403 may be a password that has run out", func(_ *judge, _ Verdict, f finding) (string, bool) {
-			return "whether the credentials have expired: some registries answer 403 then", f.name() == AccessForbidden && f.check.Evidence["auth"] == "basic"
+			return "whether the credentials have expired: some registries answer 403 then", f.name() == AccessForbidden && f.check.Evidence["auth"] == "basic" && f.check.Evidence["credentialExpires"] == ""
+		}},
+		{"a registry that hides what does not exist", func(_ *judge, _ Verdict, f finding) (string, bool) {
+			return "whether the repository exists: " + f.check.Host + " answers the same for one that does not", f.name() == AccessForbidden && f.check.Evidence["existence"] == "hidden"
+		}},
+		{"a need that is only estimated", func(_ *judge, _ Verdict, f finding) (string, bool) {
+			return "", f.check.Kind == KindDisk && f.check.Evidence["estimated"] == "true"
 		}},
 		{"the kubelet may have credentials that the test pull lacks", func(j *judge, _ Verdict, f finding) (string, bool) {
 			return "the kubelet's own words on this: it may have credentials of the node",

@@ -58,12 +58,6 @@ func rootRules() []rootRule {
 			}
 			return f.rooted(PresentNotAuthorized, j.local().ID).doubtful("the kubelet's next attempt, if the image came to the node only after its last one")
 		}},
-		{"credentials that have run out", func(j *judge, f finding) finding {
-			if c := f.name(); c != CredentialsRejected && c != AccessForbidden && c != AccessDeniedOrMissing || f.check.Evidence["credentialExpired"] != "true" {
-				return f
-			}
-			return f.rooted(CredentialsExpired)
-		}},
 		{"a resolver that sends the runtime elsewhere", wrongAnswer},
 		{"a name that another resolver of this node knows", func(j *judge, f finding) finding {
 			if f.name() != HostNotFound {

@@ -260,14 +260,14 @@ func (j *judge) slowPull() bool {
 	return err == nil && bad == nil && size < slowest*seconds
 }
 
-// used is the host that the runtime would take the image from; empty if there
-// is none.
+// used is the host whose manifest the runtime would take; empty if none has it.
 func (j *judge) used() string {
-	if !j.blocked.open {
-		return ""
+	for _, h := range j.hosts() {
+		if j.get("manifest/"+h).Outcome == Pass {
+			return h
+		}
 	}
-	_, host, _ := strings.Cut(j.blocked.goals[0], "/")
-	return host
+	return ""
 }
 
 // verdictIf weighs a finding if it counts.

@@ -91,15 +91,23 @@ func (d *evidence) climbed(host string) (last, bad string) {
 	if d.get(last).Outcome != Pass {
 		return last, ""
 	}
-	for _, id := range []string{"image/" + host, "blob/" + host} {
-		switch d.get(id).Outcome {
-		case Pass:
-			last = id
-		case Fail:
-			return last, id
+	switch d.get("image/" + host).Outcome {
+	case Pass:
+		last = "image/" + host
+	case Fail:
+		return last, "image/" + host
+	}
+	// Layers come from any of the hosts, whichever had the manifest; if from
+	// none, the runtime shows the first one's error.
+	for _, c := range d.below("blob/") {
+		switch {
+		case c.Outcome == Pass:
+			return c.ID, ""
+		case c.Outcome == Fail && bad == "":
+			bad = c.ID
 		}
 	}
-	return last, ""
+	return last, bad
 }
 
 func checksOf(list []finding) []Check {

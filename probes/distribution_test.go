@@ -1,0 +1,183 @@
+package probes
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// startDistribution runs a real CNCF distribution registry on a directory and
+// returns its address, by plain HTTP; PULLPROBE_REGISTRY names its binary. A remote makes
+// it a pull-through cache of that.
+func startDistribution(t *testing.T, dir, remote string) *url.URL {
+	t.Helper()
+	bin := os.Getenv("PULLPROBE_REGISTRY")
+	if bin == "" {
+		var err error
+		if bin, err = exec.LookPath("registry"); err != nil {
+			t.Skip("no distribution registry: set PULLPROBE_REGISTRY to its binary")
+		}
+	}
+	at := fmt.Sprintf("127.0.0.1:%d", closedPort(t))
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: %q}\n", dir, at)
+	if remote != "" {
+		config += "proxy: {remoteurl: " + remote + "}\n"
+	}
+	file := filepath.Join(dir, "config.yml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "serve", file)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("registry: %s", &out)
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		resp, err := http.Get("http://" + at + "/v2/")
+		if err == nil {
+			resp.Body.Close()
+			return &url.URL{Scheme: "http", Host: at}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the registry does not start: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// upload pushes an image as clients do, under each of the tags.
+func upload(t *testing.T, at *url.URL, repo string, img v1.Image, tags ...string) {
+	t.Helper()
+	send := func(method, address, mediaType string, body []byte) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), method, address, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", mediaType)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode >= 300 {
+			text, _ := io.ReadAll(resp.Body)
+			t.Fatalf("%s %s: %s %s", method, address, resp.Status, text)
+		}
+		return resp
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := partial.ConfigLayer(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range append(layers, config) {
+		r, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		location, err := send("POST", at.String()+"/v2/"+repo+"/blobs/uploads/", "", nil).Location()
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := location.Query()
+		q.Set("digest", digestOf(t, l))
+		location.RawQuery = q.Encode()
+		send("PUT", location.String(), "application/octet-stream", text)
+	}
+	text, err := img.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mediaType, err := img.MediaType()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range tags {
+		send("PUT", at.String()+"/v2/"+repo+"/manifests/"+tag, string(mediaType), text)
+	}
+}
+
+func TestDistribution(t *testing.T) {
+	dir := t.TempDir()
+	origin := startDistribution(t, dir, "")
+	cache := startDistribution(t, t.TempDir(), origin.String())
+	big, err := random.Layer(300<<10, types.DockerLayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.AppendLayers(image4(t, "amd64"), big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upload(t, origin, "team/web-app", img, "v1.2.3")
+	tags := []string{"v1.2.3"}
+	for i := range 150 {
+		tags = append(tags, fmt.Sprintf("build-%03d", i))
+	}
+	upload(t, origin, "team/tagged", image4(t, "arm64"), tags...)
+
+	ca := newAuthority(t, nil)
+	n := newNode(t, ca, nil)
+	front := func(name string, to *url.URL) string {
+		return fmt.Sprintf("%s:%d", name, serve(t, ptr(ca.good(t, name)), httputil.NewSingleHostReverseProxy(to)))
+	}
+	host := front("registry.lab", origin)
+
+	c := probe(t, n, host+"/team/web-app:v1.2.3")
+	want(t, c, "image/"+host, report.Pass, "", "platform=linux/amd64", "layers=3")
+	want(t, c, "blob/"+host, report.Pass, "", "status=206")
+
+	want(t, probe(t, n, host+"/team/web-app:1.2.3"), "manifest/"+host, report.Fail, report.TagNotFound, "repository=exists", "suggestTag=v1.2.3")
+	want(t, probe(t, n, host+"/team/tagged:v1.2"), "manifest/"+host, report.Fail, report.TagNotFound, "repository=exists", "suggestTag=v1.2.3")
+	want(t, probe(t, n, host+"/team/webapp:v1.2.3"), "manifest/"+host, report.Fail, report.RepositoryNotFound, "repository=missing", "suggestRepository=team/web-app")
+	want(t, probe(t, n, host+"/team/tagged:v1.2.3"), "image/"+host, report.Fail, report.PlatformMismatch, "platform=linux/arm64")
+
+	t.Run("pull-through cache", func(t *testing.T) {
+		// For what it has not got yet it gives all, whatever Range was asked for.
+		host := front("cache.lab", cache)
+		c := probe(t, n, host+"/team/web-app:v1.2.3")
+		want(t, c, "image/"+host, report.Pass, "", "platform=linux/amd64")
+		want(t, c, "blob/"+host, report.Pass, "")
+	})
+	t.Run("a layer is lost", func(t *testing.T) {
+		sha := strings.TrimPrefix(digestOf(t, big), "sha256:")
+		if err := os.RemoveAll(filepath.Join(dir, "data/docker/registry/v2/blobs/sha256", sha[:2], sha)); err != nil {
+			t.Fatal(err)
+		}
+		c := probe(t, n, host+"/team/web-app:v1.2.3")
+		want(t, c, "image/"+host, report.Pass, "")
+		want(t, c, "blob/"+host, report.Fail, report.LayerCorrupt, "status=404")
+	})
+}
