@@ -183,8 +183,13 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 		k.Evidence["why"] = whyStarting
 		k.Summary = c.path + " is only just coming up or going down: " + clean(status.Convert(err).Message(), 128)
 	default:
+		said := status.Convert(err).Message()
 		k.Outcome, k.Cause = report.Error, ""
-		k.Summary = fmt.Sprintf("%s answered %s: %s", c.path, code, clean(status.Convert(err).Message(), 128))
+		switch cause := Read(said).Cause; cause {
+		case report.DiskIOError, report.DiskReadOnly, report.DiskFull, report.InodesExhausted: // its own files are on that disk
+			k.Outcome, k.Cause = report.Fail, cause
+		}
+		k.Summary = fmt.Sprintf("%s answered %s: %s", c.path, code, clean(said, 128))
 	}
 }
 

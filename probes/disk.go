@@ -3,7 +3,9 @@ package probes
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,6 +101,9 @@ func Disk(d DiskPath) report.Check {
 	check := report.Check{ID: "disk", Kind: report.KindDisk, Target: d.Name}
 	start := time.Now()
 	use, err := disk.Usage(orDefault(d.Path, d.Name))
+	if err == nil {
+		err = readable(orDefault(d.Path, d.Name))
+	}
 	check.Duration = report.Millis(time.Since(start))
 	if err != nil {
 		check.Evidence = evidence{"error": errnoWord(err)}.checked()
@@ -134,6 +139,8 @@ func Disk(d DiskPath) report.Check {
 	}
 	of := fmt.Sprintf("%s of %s free", megabytes(int64(free)), megabytes(int64(use.Total)))
 	switch {
+	case known && mount.has("shutdown"):
+		fail(report.DiskIOError, fmt.Sprintf("the file system of %s has shut down after errors (%s at %s)", d.Name, mount.fstype, mount.point))
 	case known && mount.readOnly():
 		fail(report.DiskReadOnly, fmt.Sprintf("%s is on a read-only file system (%s at %s)", d.Name, mount.fstype, mount.point))
 	case use.Total > 0 && free < min(floorBytes, use.Total/20):
@@ -163,7 +170,27 @@ type mount struct {
 	super  string // options of the superblock
 }
 
-func (m mount) readOnly() bool { return m.super == "ro" || strings.HasPrefix(m.super, "ro,") }
+// readOnly includes ext4 that stopped writing after an error: since Linux 6.14
+// it says emergency_ro beside rw.
+func (m mount) readOnly() bool { return m.has("ro") || m.has("emergency_ro") }
+
+func (m mount) has(option string) bool {
+	return slices.Contains(strings.Split(m.super, ","), option)
+}
+
+// readable looks into a directory: statfs answers from memory when the disk is
+// gone. Only an I/O error counts.
+func readable(dir string) error {
+	f, err := os.Open(dir)
+	if err == nil {
+		_, err = f.Readdirnames(1)
+		_ = f.Close() // opened for reading
+	}
+	if errors.Is(err, syscall.EIO) {
+		return err
+	}
+	return nil
+}
 
 // mountOf finds the mount that holds name in the text of a mountinfo file
 // (proc_pid_mountinfo(5)): the one with the longest path, and of those the

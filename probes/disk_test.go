@@ -51,6 +51,8 @@ func TestDisk(t *testing.T) {
 	want(t, look(DiskPath{Name: dir}), "disk", report.Pass, "", "readOnly=unknown", "free", "total")
 	want(t, look(DiskPath{Name: dir, MountInfo: "1 1 8:1 / / rw - ext4 /dev/sda rw\n"}), "disk", report.Pass, "", "readOnly=false", "fstype=ext4")
 	want(t, look(DiskPath{Name: dir, MountInfo: "1 1 8:1 / / rw - ext4 /dev/sda ro\n"}), "disk", report.Fail, report.DiskReadOnly)
+	want(t, look(DiskPath{Name: dir, MountInfo: "1 1 8:1 / / rw - ext4 /dev/sda rw,errors=remount-ro,emergency_ro\n"}), "disk", report.Fail, report.DiskReadOnly)
+	want(t, look(DiskPath{Name: dir, MountInfo: "1 1 8:1 / / rw - ext4 /dev/sda rw,shutdown\n"}), "disk", report.Fail, report.DiskIOError)
 	want(t, look(DiskPath{Name: dir, Need: math.MaxUint64}), "disk", report.Fail, report.DiskFull, "need")
 	want(t, look(DiskPath{Name: "/var/lib/containerd", Path: filepath.Join(dir, "nothing")}), "disk", report.Error, "", "error=ENOENT")
 }

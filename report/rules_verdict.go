@@ -52,8 +52,11 @@ func verdictRules() []verdictRule {
 			return sure(j.words.cause, j.words.check.ID), true
 		}},
 		{"the runtime is away", func(j *judge) (Verdict, bool) {
+			// One that is only slow to say how it is does not outrank what stands in
+			// the way of everybody else, too.
 			c := j.get("runtime")
-			return j.verdictIf(finding{check: c, because: []string{"runtime"}}, c.Outcome == Fail)
+			slow := c.Evidence["why"] == "hung" && c.Evidence["version"] != "" && j.blocked.found()
+			return j.verdictIf(finding{check: c, because: []string{"runtime"}}, c.Outcome == Fail && !slow)
 		}},
 		{"the sandbox image is not to be had", func(j *judge) (Verdict, bool) {
 			// What is examined is then that image, not one of the pod's own.

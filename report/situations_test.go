@@ -123,6 +123,8 @@ func situations() []situation {
 		{"being created, nothing in the way", all(check("pod", KindPod, Pass, "", ev("creating", "true")), ladder("", "")), FaultUndetermined, Undetermined, Uncertain, "image/" + host},
 		{"runtime away", all(words(RuntimeUnavailable), check("runtime", KindRuntime, Fail, RuntimeUnavailable)), FaultNode, RuntimeUnavailable, Confirmed, "runtime"},
 
+		{"a runtime that is slow to answer, and a registry that refuses", all(check("runtime", KindRuntime, Fail, RuntimeUnavailable, ev("why", "hung", "version", "v2.4.2")), ladder(KindDial, ConnectionRefused)), FaultUndetermined, ConnectionRefused, Likely, "dial/" + host + "/192.0.2.1:443"},
+		{"a runtime that does not answer at all", all(check("runtime", KindRuntime, Fail, RuntimeUnavailable, ev("why", "hung")), ladder(KindDial, ConnectionRefused)), FaultNode, RuntimeUnavailable, Likely, "runtime"},
 		{"refused, seen from here only", all(words(ConnectionRefused), local("0"), ladder(KindDial, ConnectionRefused)), FaultUndetermined, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443"},
 		{"refused, but pulled from before", all(words(ConnectionRefused), local("3"), ladder(KindDial, ConnectionRefused)), FaultNode, ConnectionRefused, Likely, "dial/" + host + "/192.0.2.1:443"},
 		{"our deadline is shorter than the runtime's", all(words(ConnectionTimeout), local("3"), ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))), FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443"},
