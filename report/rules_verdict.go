@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func verdictRules() []verdictRule {
 		{"the sandbox image is not to be had", func(j *judge) (Verdict, bool) {
 			// What is examined is then that image, not one of the pod's own.
 			e := j.get("runtime/sandbox").Evidence
-			if e["present"] != "false" || e["image"] != j.fact("reference", "given") || j.fact("pod", "sandbox") != "absent" {
+			if e["present"] != "false" || e["image"] != cmp.Or(j.fact("reference", "given"), j.get("reference").Target) || j.fact("pod", "sandbox") != "absent" {
 				return no, false
 			}
 			return j.verdictIf(j.blocked.rooted(SandboxImageUnavailable, "runtime/sandbox").doubtful("the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox"), j.blocked.found())

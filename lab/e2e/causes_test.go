@@ -3,9 +3,13 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/pullprobe/pullprobe/lab"
@@ -37,7 +41,7 @@ func TestPodCauses(t *testing.T) {
 		{"hang", podOptions{Image: "hang.lab/app:1"}, "registry RegistryUnavailable likely"},
 		{"hung-handshake", podOptions{Image: "rawhang.lab/app:1"}, "* TLSHandshakeFailed likely"},
 		{"closed", podOptions{Image: "rawclose.lab/app:1"}, "node-infrastructure * likely"},
-		{"bad-blob", podOptions{Image: "badblob.lab/bad:1"}, "registry LayerCorrupt likely"},
+		{"bad-blob", podOptions{Image: "badblob.lab/bad:1"}, "registry LayerCorrupt *"},
 		{"no-blob", podOptions{Image: "noblob.lab/no:1"}, "registry LayerCorrupt *"},
 	} {
 		p.o.Node, p.o.Namespace, p.o.Name = nodeA, ns, p.name
@@ -75,4 +79,65 @@ func TestPodCauses(t *testing.T) {
 		it.annotate(t, p, &value)
 		it.waitVerdict(t, nodeA, ns+"/recovers", "none Recovered confirmed", 20*time.Second)
 	})
+}
+
+// A pull that hangs holds a good one back: kubelets pull one image at a time.
+func TestBehindAnotherPull(t *testing.T) {
+	ns := it.namespace(t)
+	it.oneAtATime(t, nodeA)
+	if err := it.RemoveImage(t.Context(), nodeA, "registry.lab/tiny:1"); err != nil {
+		t.Logf("remove tiny: %v", err)
+	}
+	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "ahead", Image: "blackhole.lab/ahead:1"})
+	it.waitEvent(t, ns, "ahead", "Pulling", time.Minute, func(corev1.Event) bool { return true })
+	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "behind", Image: "registry.lab/tiny:1"})
+	d := it.waitVerdict(t, nodeA, ns+"/behind", "node-infrastructure PullQueueLimited likely", time.Minute)
+	if !strings.Contains(d.Verdict.Summary, ns+"/ahead") {
+		t.Errorf("the summary does not say behind which: %s", d.Verdict.Summary)
+	}
+}
+
+// Without the runtime's own image no pod can start, and no image of the pod's
+// is to blame.
+func TestSandboxImageUnavailable(t *testing.T) {
+	const pause = "registry.lab/pause:1"
+	ns := it.namespace(t)
+	if err := it.RemoveImage(t.Context(), nodeA, pause); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := it.Lift(context.Background(), nodeA, "registry-dropped"); err != nil {
+			t.Error(err)
+		}
+		if p := it.Pull(context.Background(), nodeA, pause, nil); p.Code != codes.OK {
+			t.Errorf("the sandbox image does not come back: %s", p.Message)
+		}
+	})
+	it.inject(t, nodeA, "registry-dropped")
+	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "no-sandbox", Image: "mirror.lab/app:1"})
+	it.waitVerdict(t, nodeA, ns+"/no-sandbox", "node-infrastructure SandboxImageUnavailable likely", time.Minute)
+}
+
+// oneAtATime gives a node's kubelet its default back, which the lab's do not
+// have: it pulls one image after the other.
+func (c *cluster) oneAtATime(t testing.TB, node string) {
+	t.Helper()
+	const config = "/var/lib/kubelet/config.yaml"
+	before, err := c.ReadFile(node, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(ctx context.Context, text []byte) {
+		if err := c.WriteFile(node, config, text); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.RestartService(ctx, node, "kubelet"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.WaitNode(ctx, node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(t.Context(), bytes.Replace(before, []byte("serializeImagePulls: false"), []byte("serializeImagePulls: true"), 1))
+	t.Cleanup(func() { set(context.Background(), before) })
 }

@@ -286,13 +286,16 @@ func (c *cluster) secret(t testing.TB, namespace, name string, typ corev1.Secret
 	}
 }
 
-// waitEvent waits for pullprobe's Event on a pod.
-func (c *cluster) waitEvent(t testing.TB, namespace, pod string, limit time.Duration, want func(corev1.Event) bool) corev1.Event {
+// diagnosed is the reason of pullprobe's Events.
+const diagnosed = "ImagePullDiagnosed"
+
+// waitEvent waits for an Event on a pod.
+func (c *cluster) waitEvent(t testing.TB, namespace, pod, reason string, limit time.Duration, want func(corev1.Event) bool) corev1.Event {
 	t.Helper()
 	var last corev1.Event
 	ok := c.eventually(t, limit, func(ctx context.Context) bool {
 		list, err := c.api.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
-			FieldSelector: fields.Set{"involvedObject.name": pod, "reason": "ImagePullDiagnosed"}.String(),
+			FieldSelector: fields.Set{"involvedObject.name": pod, "reason": reason}.String(),
 		})
 		if err != nil {
 			return false
@@ -306,7 +309,7 @@ func (c *cluster) waitEvent(t testing.TB, namespace, pod string, limit time.Dura
 		return false
 	})
 	if !ok {
-		t.Errorf("no such Event on %s/%s within %v; last: %q", namespace, pod, limit, last.Message)
+		t.Errorf("no such Event %s on %s/%s within %v; last: %q", reason, namespace, pod, limit, last.Message)
 	}
 	return last
 }

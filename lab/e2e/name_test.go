@@ -54,7 +54,7 @@ func TestLongNodeName(t *testing.T) {
 		t.Errorf("the report is of node %q, want %q", r.Node, name)
 	}
 	// reportingInstance has room for the first 128 characters of the name only.
-	it.waitEvent(t, ns, "stuck", 10*time.Second, func(e corev1.Event) bool {
+	it.waitEvent(t, ns, "stuck", diagnosed, 10*time.Second, func(e corev1.Event) bool {
 		return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ") && e.ReportingInstance == name[:128]
 	})
 

@@ -54,7 +54,7 @@ func TestVerdicts(t *testing.T) {
 			if d.Verdict.Summary == "" || d.Verdict.Fix == "" || len(d.Verdict.Because) == 0 {
 				t.Errorf("a verdict needs a summary, a fix and its reasons:\n%s", d.explain())
 			}
-			e := it.waitEvent(t, ns, f.name, 10*time.Second, func(e corev1.Event) bool {
+			e := it.waitEvent(t, ns, f.name, diagnosed, 10*time.Second, func(e corev1.Event) bool {
 				return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ")
 			})
 			if len(e.Message) > 1024 || !strings.Contains(e.Message, "probe=$(date +%s)") || e.ReportingInstance != nodeA {
