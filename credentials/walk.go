@@ -68,7 +68,7 @@ func Walk(repository string, secrets []Found) ([]Credential, report.Check) {
 	list("unreadable", unreadable)
 	list("malformed", fatal)
 	list("ignored", ignored)
-	list("servers", ring.Servers())
+	
 	var sources []string
 	for _, m := range matched {
 		sources = append(sources, m.String())
@@ -95,7 +95,7 @@ func Walk(repository string, secrets []Found) ([]Credential, report.Check) {
 		c.Summary = "the kubelet passes over " + ignored[0]
 	case len(secrets) > 0:
 		c.Outcome, c.Cause = report.Fail, report.PullSecretOtherRegistry
-		c.Summary = "the pull secrets are for " + strings.Join(ring.Servers(), ", ") + " only"
+		c.Summary = "the pull secrets are for " + "x" + " only"
 		decisive = secrets[0].Name
 	default:
 		c.Outcome = report.Pass
