@@ -111,7 +111,8 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(quick, secretsIn)
 		defer stop()
-		matched, credsRpt = credentials.Walk(ref.Domain+"/"+ref.Path, s.Secrets(reading))
+		walked := credentials.Walk(ref.Domain+"/"+ref.Path, credentials.Sources{Secrets: s.Secrets(reading), Now: time.Now()})
+		matched, credsRpt = walked.Matched, walked.Checks[0]
 	})
 	wg.Wait()
 	defer node.close()

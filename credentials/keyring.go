@@ -24,10 +24,20 @@ type Credential struct {
 	Source   string // where it comes from, e.g. "secret shop/regcred"
 	Host     string // it goes to this registry host only; empty: to every host, mirrors included
 	Note     string // what of its entry the kubelet leaves out
+
+	// IdentityToken is an OAuth2 refresh token; only containerd's own
+	// credentials have one.
+	IdentityToken string
+
+	secret string // name of the pod's secret that it is in
 }
 
 // String names the source and the server, and hides user and password.
 func (c Credential) String() string { return c.Source + " for " + c.server() }
+
+// anonymous reports whether containerd takes it for nobody's: it asks for a
+// user name first (internal/cri/server/images/image_pull.go, ParseAuth).
+func (c Credential) anonymous() bool { return c.Username == "" && c.IdentityToken == "" }
 
 // server is the key that it is found under: without scheme, and without the
 // user and password that a URL may hold.

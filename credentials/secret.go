@@ -90,7 +90,11 @@ func Decode(s Secret) ([]Credential, error) {
 	case len(auths) == 0:
 		return nil, unusable(false, "it has no entry under \"auths\"")
 	}
-	return listed(auths, s.source()), nil
+	out := listed(auths, s.source())
+	for i := range out {
+		out[i].secret = s.Name
+	}
+	return out, nil
 }
 
 // listed are the entries of a file, sorted by server: where two servers are the

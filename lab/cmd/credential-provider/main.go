@@ -48,6 +48,9 @@ func main() {
 		}
 		mode = strings.TrimSpace(string(b))
 	}
+	if mode == "hangs" {
+		time.Sleep(time.Hour)
+	}
 	asked, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		fail(err)
@@ -69,8 +72,6 @@ func main() {
 	case "works":
 	case "nothing":
 		answer["auth"] = nil
-	case "hangs":
-		time.Sleep(time.Hour)
 	case "exit":
 		fmt.Fprintln(os.Stderr, "cannot log in with", password)
 		os.Exit(3)
@@ -91,7 +92,7 @@ func main() {
 		}
 	case "child":
 		cmd := exec.Command(os.Args[0], "hangs")
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(string(asked)), os.Stdout, os.Stdout
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stdout
 		if err := cmd.Start(); err != nil {
 			fail(err)
 		}
