@@ -8,11 +8,13 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Bounds of how many credentials have a check of their own: those that apply,
-// and those that do not.
+// Bounds of what a tenant's secret can bring about: how many credentials that
+// apply are tried, how many that do not have a check of their own, and how many
+// of these are kept out of a report.
 const (
 	maxTried  = 8
 	maxOthers = 4
+	maxTexts  = 64
 )
 
 // soon is how long before its end a password is warned about.
@@ -28,7 +30,7 @@ func (w *walk) candidates() {
 	}
 	all := slices.Concat(w.matched, w.runtimeOwn())
 	for i, c := range all {
-		if number == maxTried {
+		if number == 2*maxTried {
 			break
 		}
 		check := w.applies(c)
@@ -71,7 +73,7 @@ func (w *walk) applies(c Credential) report.Check {
 	if !ok || w.now.IsZero() {
 		return check
 	}
-	e["expires"] = at.Format(time.RFC3339)
+	e["expires"] = at.UTC().Format(time.RFC3339)
 	left := at.Sub(w.now)
 	switch {
 	case left <= 0:

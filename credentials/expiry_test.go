@@ -3,46 +3,47 @@ package credentials
 import (
 	"encoding/base64"
 	"testing"
-	"time"
 )
 
 func TestExpiry(t *testing.T) {
-	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	raw, std := base64.RawURLEncoding.EncodeToString, base64.StdEncoding.EncodeToString
 	jwt := func(claims string) string {
-		return raw([]byte(`{"alg":"ES256"}`)) + "." + raw([]byte(claims)) + "." + raw([]byte("signature"))
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
 	}
-	tests := []struct {
-		name, password string
-		want           time.Time
+	ecr := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+	for _, tt := range []struct {
+		name, secret string
+		want         int64 // 0: none
 	}{
-		{"JSON web token", jwt(`{"exp":1795262400,"iat":1}`), at},
-		{"with a fraction", jwt(`{"exp":1795262400.5}`), at},
-		{"without exp", jwt(`{"iat":1795262400}`), time.Time{}},
-		{"exp is a text", jwt(`{"exp":"1795262400"}`), time.Time{}},
-		{"exp is out of this world", jwt(`{"exp":1e300}`), time.Time{}},
-		{"ECR", std([]byte(`{"payload":"abc","datakey":"def","version":"2","type":"DATA_KEY","expiration":1795262400}`)), at},
-		{"base64 of another object", std([]byte(`{"expiration":1795262400}`)), time.Time{}},
-		{"password with two dots", "a.b.c", time.Time{}},
-		{"password", "hunter2", time.Time{}},
-		{"none", "", time.Time{}},
-	}
-	for _, tt := range tests {
+		{"web token", jwt(`{"exp":1700000000}`), 1700000000},
+		{"web token, fraction", jwt(`{"exp":1700000000.5}`), 1700000000},
+		{"web token of a job", "glcbt-" + jwt(`{"exp":1700000000}`), 1700000000},
+		{"ECR", ecr(`{"payload":"x","datakey":"y","version":"2","type":"DATA_KEY","expiration":1700000000}`), 1700000000},
+		{"empty", "", 0},
+		{"a word", "hunter2", 0},
+		{"two dots", "a.b.c", 0},
+		{"no claim", jwt(`{}`), 0},
+		{"before the epoch", jwt(`{"exp":-1}`), 0},
+		{"beyond all years", jwt(`{"exp":1e99}`), 0},
+		{"not JSON", jwt(`[`), 0},
+		{"a string", jwt(`{"exp":"1700000000"}`), 0},
+		{"ECR without it", ecr(`{"payload":"x"}`), 0},
+		{"base64 of something else", ecr("user:password"), 0},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, ok := Expiry(tt.password)
-			if !got.Equal(tt.want) || ok != !tt.want.IsZero() {
-				t.Errorf("got %v %v, want %v", got, ok, tt.want)
+			got, ok := Expiry(tt.secret)
+			if ok != (tt.want != 0) || ok && got.Unix() != tt.want {
+				t.Errorf("Expiry = %v %v, want %d", got, ok, tt.want)
 			}
 		})
 	}
 }
 
 func FuzzExpiry(f *testing.F) {
-	f.Add("a.eyJleHAiOjE3OTUyNjI0MDB9.c")
-	f.Add("eyJwYXlsb2FkIjoieCIsImV4cGlyYXRpb24iOjE3OTUyNjI0MDB9")
-	f.Fuzz(func(t *testing.T, password string) {
-		if at, ok := Expiry(password); ok && (at.Year() < 1970 || at.Year() > 3000) {
-			t.Errorf("%v", at)
+	f.Add("e30.eyJleHAiOjE3MDAwMDAwMDB9.sig")
+	f.Add(base64.StdEncoding.EncodeToString([]byte(`{"expiration":1700000000}`)))
+	f.Fuzz(func(t *testing.T, s string) {
+		if at, ok := Expiry(s); ok && at.Unix() < 0 {
+			t.Errorf("Expiry(%q) = %v", s, at)
 		}
 	})
 }

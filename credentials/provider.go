@@ -49,9 +49,9 @@ func (p Provider) Matches(repository string) bool {
 	return slices.ContainsFunc(p.MatchImages, func(glob string) bool { return matches(glob, repository) })
 }
 
-// needsToken reports whether the provider works with a ServiceAccount's token
+// NeedsToken reports whether the provider works with a ServiceAccount's token
 // (plugin.go, newServiceAccountProvider).
-func (p Provider) needsToken() bool {
+func (p Provider) NeedsToken() bool {
 	return p.TokenAttributes != nil && p.TokenAttributes.ServiceAccountTokenAudience != ""
 }
 

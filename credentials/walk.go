@@ -66,8 +66,9 @@ type Walked struct {
 	// Checks are "credentials", what was found at each place, and one for each
 	// credential in the order in which they are tried.
 	Checks []report.Check
-	// Texts are all passwords and tokens that were read, for whoever has to
-	// keep them out of a report.
+	// Texts are the credentials that were read, those that apply first, for
+	// whoever has to keep them out of a report. What does not apply goes nowhere
+	// from here, so of that there are only some.
 	Texts []Credential
 }
 
@@ -82,17 +83,23 @@ func Walk(repository string, s Sources) Walked {
 	w.secrets(s.Secrets)
 	w.node(s.Node)
 	w.account(s.Account)
-	if len(w.fatal) > 0 {
+	switch {
+	case len(w.fatal) > 0:
+		w.others = append(w.matched, w.others...)
 		w.matched = nil
-	} else if len(w.matched) == 0 {
+	case len(w.matched) == 0:
 		w.runtime = s.Runtime
-	}
-	for _, c := range s.Runtime {
-		w.texts = append(w.texts, c)
+	case len(w.matched) > maxTried:
+		w.unknown = append(w.unknown, fmt.Sprintf("%d further credentials that apply, which only the kubelet tries", len(w.matched)-maxTried))
+		w.matched = w.matched[:maxTried]
 	}
 	w.conclude(s)
 	w.candidates()
-	return Walked{Matched: w.matched, Runtime: w.runtime, Unknown: w.unknown, Texts: w.texts, Checks: append(append([]report.Check{w.check}, w.places...), w.tried...)}
+	return Walked{
+		Matched: w.matched, Runtime: w.runtime, Unknown: w.unknown,
+		Texts:  slices.Concat(w.matched, s.Runtime, w.others[:min(len(w.others), maxTexts)]),
+		Checks: slices.Concat([]report.Check{w.check}, w.places, w.tried),
+	}
 }
 
 // Covered reports whether the pod's secrets decide by themselves what the
@@ -111,9 +118,9 @@ type walk struct {
 	places     []report.Check
 	tried      []report.Check
 
-	matched, runtime, texts []Credential
-	others                  []Credential // those that do not apply
-	servers                 []string     // keys of the pod's secrets
+	matched, runtime []Credential
+	others           []Credential // those that do not apply
+	servers          []string     // keys of the pod's secrets
 
 	absent, unreadable, fatal, ignored []string
 	secret                             string // name of the one that the check is about
@@ -135,7 +142,6 @@ func (w *walk) add(list []Credential) (matched int) {
 			w.others = append(w.others, c)
 		}
 	}
-	w.texts = append(w.texts, list...)
 	w.matched = append(w.matched, found...)
 	return len(found)
 }
@@ -180,6 +186,9 @@ func (w *walk) secrets(list []Found) {
 	}
 	slices.Sort(w.servers)
 	w.servers = slices.Compact(w.servers)
+	if n := len(w.servers); n > maxTried {
+		w.servers = append(w.servers[:maxTried], fmt.Sprintf("%d more", n-maxTried))
+	}
 	if w.add(all) > 0 && len(w.fatal) == 0 {
 		w.secret = w.matched[0].secret
 	}
@@ -318,7 +327,6 @@ func (w *walk) account(a *Account) {
 		for _, e := range entries {
 			ring.Add(e)
 		}
-		w.texts = append(w.texts, entries...)
 		if len(ring.Lookup(w.repository)) > 0 {
 			w.notAttached = append(w.notAttached, f.Name)
 		}
