@@ -1,6 +1,8 @@
 package credentials
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +42,12 @@ type TokenAttributes struct {
 	RequireServiceAccount                *bool    `json:"requireServiceAccount"`
 	RequiredServiceAccountAnnotationKeys []string `json:"requiredServiceAccountAnnotationKeys"`
 	OptionalServiceAccountAnnotationKeys []string `json:"optionalServiceAccountAnnotationKeys"`
+}
+
+func (t *TokenAttributes) valid(apiVersion string) bool {
+	return t == nil || t.ServiceAccountTokenAudience != "" && t.RequireServiceAccount != nil && apiVersion == providerVersions[0] &&
+		(t.CacheType == "ServiceAccount" || t.CacheType == "Token") &&
+		(*t.RequireServiceAccount || len(t.RequiredServiceAccountAnnotationKeys) == 0)
 }
 
 // Matches reports whether the kubelet asks this provider for a repository
@@ -149,7 +157,7 @@ func decodeProviders(data []byte) ([]Provider, error) {
 		Providers  []Provider `json:"providers"`
 	}
 	asJSON, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
+	if looksJSON := bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")); err != nil || looksJSON && !json.Valid(data) {
 		return nil, errors.New("it is neither JSON nor YAML, or names a field twice")
 	}
 	strict, err := kjson.UnmarshalStrict(asJSON, &file)
@@ -187,6 +195,8 @@ func validProviders(list []Provider) error {
 			return fmt.Errorf("provider %q has no matchImages", name)
 		case p.DefaultCacheDuration == nil || durationErr != nil:
 			return fmt.Errorf("provider %q has no valid defaultCacheDuration", name)
+		case !p.TokenAttributes.valid(p.APIVersion):
+			return fmt.Errorf("provider %q has no valid tokenAttributes", name)
 		}
 		for _, glob := range p.MatchImages {
 			if _, err := url.Parse("https://" + glob); err != nil {

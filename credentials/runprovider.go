@@ -127,7 +127,11 @@ func (r *Runner) keep(key string, a Answer, d time.Duration) {
 // run starts the provider once (plugin.go, ExecPlugin). The error is a
 // *ProviderError if the kubelet would fail as well.
 func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) (response, error) {
-	request, err := json.Marshal(map[string]string{"kind": "CredentialProviderRequest", "apiVersion": p.APIVersion, "image": repository})
+	request, err := json.Marshal(struct {
+		Kind       string `json:"kind"`
+		APIVersion string `json:"apiVersion"`
+		Image      string `json:"image"`
+	}{"CredentialProviderRequest", p.APIVersion, repository})
 	if err != nil {
 		return response{}, err
 	}

@@ -93,7 +93,7 @@ func TestRunProvider(t *testing.T) {
 		if len(a.Credentials) != 1 {
 			t.Fatalf("got %+v", a)
 		}
-		want := `{"apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"r.example/team/app","kind":"CredentialProviderRequest"}`
+		want := `{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"r.example/team/app"}`
 		if got := strings.TrimSpace(a.Credentials[0].Username); got != want {
 			t.Errorf("asked %s", got)
 		}
