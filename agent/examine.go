@@ -132,7 +132,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		// What nobody in particular may pull says nothing of this pod.
 		s.Failing, s.NoPull = false, "not all of the kubelet's credentials for this image are known, and a pull without them proves nothing"
 	}
-	redactor := redactorFor(creds.Texts)
+	redactor := redactorFor(creds.Used)
 	build := func(ladder []report.Check, pull report.Check) []report.Check {
 		checks := append([]report.Check{refCheck}, creds.Checks...)
 		checks = append(checks, runtime)

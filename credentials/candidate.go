@@ -9,12 +9,10 @@ import (
 )
 
 // Bounds of what a tenant's secret can bring about: how many credentials that
-// apply are tried, how many that do not have a check of their own, and how many
-// of these are kept out of a report.
+// apply are tried, and how many that do not have a check of their own.
 const (
 	maxTried  = 8
 	maxOthers = 4
-	maxTexts  = 64
 )
 
 // soon is how long before its end a password is warned about.

@@ -66,10 +66,9 @@ type Walked struct {
 	// Checks are "credentials", what was found at each place, and one for each
 	// credential in the order in which they are tried.
 	Checks []report.Check
-	// Texts are the credentials that were read, those that apply first, for
-	// whoever has to keep them out of a report. What does not apply goes nowhere
-	// from here, so of that there are only some.
-	Texts []Credential
+	// Used are the credentials that go anywhere from here, so that whoever writes
+	// a report can keep them out of it. What does not apply stays here.
+	Used []Credential
 }
 
 // Walk goes through all sources as the kubelet does (pkg/kubelet/images,
@@ -97,7 +96,7 @@ func Walk(repository string, s Sources) Walked {
 	w.candidates()
 	return Walked{
 		Matched: w.matched, Runtime: w.runtime, Unknown: w.unknown,
-		Texts:  slices.Concat(w.matched, s.Runtime, w.others[:min(len(w.others), maxTexts)]),
+		Used:   slices.Concat(w.matched, w.runtime),
 		Checks: slices.Concat([]report.Check{w.check}, w.places, w.tried),
 	}
 }

@@ -231,8 +231,8 @@ func TestManyCandidates(t *testing.T) {
 	if n := len(w.Checks); n > 1+2*maxTried+maxOthers || w.Checks[0].Evidence["more"] == "" {
 		t.Errorf("%d checks, more %q", n, w.Checks[0].Evidence["more"])
 	}
-	if len(w.Matched) != 1 || len(w.Texts) != 1+maxTexts {
-		t.Errorf("%d match, %d are kept out of the report", len(w.Matched), len(w.Texts))
+	if len(w.Matched) != 1 || len(w.Used) != 1 {
+		t.Errorf("%d match, %d are used", len(w.Matched), len(w.Used))
 	}
 	list = nil
 	for i := range 1000 {
