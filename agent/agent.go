@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -59,7 +60,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	}
 	a := &Agent{
 		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
-		examiner: &Examiner{Runtime: runtime},
+		examiner: &Examiner{Runtime: runtime, Refusals: &credentials.Refusals{For: opts.CoolDown}},
 		queue:    workqueue.NewTypedDelayingQueue[types.UID](),
 		first:    newFirstLooks(),
 	}
@@ -69,6 +70,9 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	}
 	if opts.TestPull {
 		a.examiner.Puller = a.puller
+	}
+	if opts.CredentialProviders {
+		a.examiner.Providers = &credentials.Runner{Timeout: providersIn}
 	}
 	again := func(uid types.UID) { a.queue.Add(uid) }
 	a.exams = newExams(opts.CoolDown, opts.Workers, a.examiner.Examine, again, a.pulse.beat)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,6 +42,11 @@ type Examiner struct {
 	// of a cluster may not have probed.
 	AllowLoopback bool
 
+	// Providers runs the kubelet's credential providers; nil: they are not run.
+	Providers *credentials.Runner
+	// Refusals remembers rejected passwords; nil: nothing is remembered.
+	Refusals *credentials.Refusals
+
 	mu        sync.Mutex
 	notBefore map[string]time.Time // by the registry's name, after a 429
 	rates     rates
@@ -69,6 +75,9 @@ type Subject struct {
 	Image string
 	// Secrets fetches the pull secrets of the pod.
 	Secrets func(context.Context) []credentials.Found
+	// Account fetches what the pod's ServiceAccount lists and the pod does not
+	// carry; nil: there is no ServiceAccount.
+	Account func(context.Context) *credentials.Account
 	// Failing says that the pod's own pull fails on this node; without it
 	// nothing is pulled, for the reason NoPull.
 	Failing bool
@@ -96,12 +105,11 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	quick, cancel := context.WithDeadline(ctx, start.Add(verdictIn))
 	defer cancel()
 	var (
-		wg       sync.WaitGroup
-		runtime  report.Check
-		local    report.Check
-		node     vantage
-		matched  []credentials.Credential
-		credsRpt report.Check
+		wg      sync.WaitGroup
+		runtime report.Check
+		local   report.Check
+		node    vantage
+		creds   credentials.Walked
 	)
 	wg.Go(func() {
 		runtime = e.runtimeCheck(quick)
@@ -109,23 +117,25 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	})
 	wg.Go(func() { node = e.look(quick) })
 	wg.Go(func() {
-		reading, stop := context.WithTimeout(quick, secretsIn)
+		reading, stop := context.WithTimeout(quick, providersIn)
 		defer stop()
-		matched, credsRpt = credentials.Walk(ref.Domain+"/"+ref.Path, s.Secrets(reading))
+		creds = e.credentialsFor(reading, ref.Domain+"/"+ref.Path, s)
 	})
 	wg.Wait()
 	defer node.close()
 
+	credsRpt := creds.Checks[0]
 	if credsRpt.Evidence["fatal"] == "true" {
 		s.Failing, s.NoPull = false, "the kubelet gives up on the pull secret before it asks the runtime"
 	}
 	if credsRpt.Outcome == report.Skipped {
 		// What nobody in particular may pull says nothing of this pod.
-		s.Failing, s.NoPull = false, "the pod's pull secrets could not be read, and a pull without them proves nothing"
+		s.Failing, s.NoPull = false, "not all of the kubelet's credentials for this image are known, and a pull without them proves nothing"
 	}
-	redactor := redactorFor(matched)
+	redactor := redactorFor(creds.Used)
 	build := func(ladder []report.Check, pull report.Check) []report.Check {
-		checks := []report.Check{refCheck, credsRpt, runtime}
+		checks := append([]report.Check{refCheck}, creds.Checks...)
+		checks = append(checks, runtime)
 		checks = append(checks, node.checks...)
 		checks = append(checks, e.diskCheck(node, imageFact(ladder, "need")), local)
 		checks = append(checks, ladder...)
@@ -139,7 +149,11 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	climbed := make(chan struct{})
 	go func() {
 		defer close(climbed)
-		ladder = node.Registry(quick, ref, probes.Target{Image: s.Image, Credentials: forProbes(matched), Platform: e.Platform})
+		target := probes.Target{Image: s.Image, Credentials: forProbes(slices.Concat(creds.Matched, creds.Runtime)), Platform: e.Platform}
+		if e.Refusals != nil {
+			target.Refusals = e.Refusals
+		}
+		ladder = node.Registry(quick, ref, target)
 		e.remember(ref.Domain, ladder)
 	}()
 	ask := pullAsk{yields: true} // what takes so long may be blocked
@@ -148,6 +162,10 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	select {
 	case <-climbed:
 		ask = pullAsk{size: imageFact(ladder, "size")}
+		creds.Matched = e.worthTrying(creds.Matched, hostsOf(ladder))
+		if credsRpt.Evidence["matched"] != "" && len(creds.Matched) == 0 {
+			s.Failing, s.NoPull = false, "the registry has just rejected every credential that applies, and a wrong password is not tried again"
+		}
 	case <-wait.C:
 	}
 
@@ -155,7 +173,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	defer cancelPull()
 	pulled := make(chan report.Check, 1)
 	go func() {
-		pulled <- e.pull(pullCtx, s, ref, forRuntime(matched), ask, runtime)
+		pulled <- e.pull(pullCtx, s, ref, forRuntime(creds.Matched), ask, runtime)
 	}()
 	<-climbed
 	clear := reachable(ladder)
@@ -525,6 +543,17 @@ func imageFact(ladder []report.Check, name string) int64 {
 	return 0
 }
 
+// hostsOf are the hosts that were asked for the manifest.
+func hostsOf(ladder []report.Check) []string {
+	var out []string
+	for _, c := range ladder {
+		if c.Kind == report.KindManifest {
+			out = append(out, strings.TrimPrefix(c.ID, "manifest/"))
+		}
+	}
+	return out
+}
+
 // reachable reports whether some registry gave the manifest.
 func reachable(ladder []report.Check) bool {
 	for _, c := range ladder {
@@ -538,7 +567,7 @@ func reachable(ladder []report.Check) bool {
 func forProbes(in []credentials.Credential) []probes.Credential {
 	var out []probes.Credential
 	for _, c := range in {
-		out = append(out, probes.Credential{Username: c.Username, Password: c.Password, Source: c.Source})
+		out = append(out, probes.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, Source: c.Source, Host: c.Host})
 	}
 	return out
 }
@@ -555,7 +584,7 @@ func redactorFor(in []credentials.Credential) report.Redactor {
 	var secrets []string
 	for _, c := range in {
 		pair := c.Username + ":" + c.Password
-		secrets = append(secrets, c.Password, pair, base64.StdEncoding.EncodeToString([]byte(pair)), base64.RawStdEncoding.EncodeToString([]byte(pair)))
+		secrets = append(secrets, c.Password, c.IdentityToken, pair, base64.StdEncoding.EncodeToString([]byte(pair)), base64.RawStdEncoding.EncodeToString([]byte(pair)))
 	}
 	return report.NewRedactor(secrets...)
 }

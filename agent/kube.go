@@ -40,7 +40,7 @@ func newKube(kubeconfig, userAgent string) (*kube, error) {
 	}
 	gv := corev1.SchemeGroupVersion
 	scheme := runtime.NewScheme()
-	scheme.AddKnownTypes(gv, &corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Event{})
+	scheme.AddKnownTypes(gv, &corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.Event{})
 	metav1.AddToGroupVersion(scheme, gv)
 	cfg.GroupVersion = &gv
 	cfg.APIPath = "/api"
@@ -101,14 +101,21 @@ func (k *kube) secret(ctx context.Context, namespace, name string) credentials.F
 	err := k.client.Get().Namespace(namespace).Resource("secrets").Name(name).Do(ctx).Into(&s)
 	switch {
 	case apierrors.IsNotFound(err):
-	case apierrors.IsForbidden(err):
-		found.Err = fmt.Errorf("the agent's ServiceAccount may not get secrets in namespace %s: grant it with the secrets component of the manifests", namespace)
 	case err != nil:
-		found.Err = fmt.Errorf("the API server did not answer: %s", apierrors.ReasonForError(err))
+		found.Err = readError(err, "secrets", namespace, name)
 	default:
 		found.Secret = &credentials.Secret{Namespace: namespace, Name: name, Type: string(s.Type), Data: s.Data}
 	}
 	return found
+}
+
+// readError says why something could not be read: which permission is missing,
+// or that nobody answered. The API server's own words stay out of it.
+func readError(err error, resource, namespace, name string) error {
+	if apierrors.IsForbidden(err) {
+		return &credentials.ForbiddenError{Verb: "get", Resource: resource, Namespace: namespace, Name: name}
+	}
+	return fmt.Errorf("the API server did not answer: %s", apierrors.ReasonForError(err))
 }
 
 // configMap is what the agent writes of one.

@@ -30,8 +30,9 @@ type Options struct {
 	CoolDown  time.Duration
 	Heartbeat time.Duration
 
-	TestPull     bool
-	PullMaxBytes int64
+	TestPull            bool
+	CredentialProviders bool
+	PullMaxBytes        int64
 
 	Version string
 }
@@ -53,6 +54,7 @@ func ParseOptions(args []string, getenv func(string) string, usage *strings.Buil
 	fs.DurationVar(&o.CoolDown, "cool-down", 15*time.Minute, "longest time before an image that stays stuck is examined again unasked; it begins with 1m")
 	fs.DurationVar(&o.Heartbeat, "heartbeat", 10*time.Minute, "how often the report is refreshed when nothing changes")
 	fs.BoolVar(&o.TestPull, "test-pull", true, "let the runtime pull images whose pull fails already")
+	fs.BoolVar(&o.CredentialProviders, "credential-providers", false, "run the kubelet's credential provider plugins, as root on the node and as the kubelet does")
 	fs.Int64Var(&o.PullMaxBytes, "test-pull-max-bytes", DefaultPullMaxBytes, "largest image that is test-pulled, compressed")
 	if err := fs.Parse(args); err != nil {
 		return o, err

@@ -220,7 +220,8 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 	if words == report.Undetermined && exists && old.words != "" {
 		words = old.words // between two attempts older kubelets say nothing of the cause: no news
 	}
-	s := Subject{Image: w.Image, Failing: w.Failing && w.Policy != "Never", Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) }}
+	s := Subject{Image: w.Image, Failing: w.Failing && w.Policy != "Never", Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
+		Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) }}
 	switch {
 	case w.ForSandbox:
 		s = sandboxSubject(w.Image)

@@ -3,13 +3,11 @@ package credentials
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/pullprobe/pullprobe/report"
 )
 
 // Which keys apply to a repository, in which order; the rules are those of the
@@ -40,6 +38,28 @@ func TestLookup(t *testing.T) {
 		{"short name wins over old name", []string{"docker.io", "https://index.docker.io/v1/"}, "docker.io/library/nginx", []string{"docker.io"}},
 		{"Docker Hub by its API host does not apply", []string{"registry-1.docker.io"}, "docker.io/library/nginx", nil},
 		{"not a URL", []string{"https://%zz"}, "registry.example/app", nil},
+		{"http, too", []string{"http://registry.example"}, "registry.example/app", []string{"http://registry.example"}},
+		{"scheme in capitals is none", []string{"HTTPS://registry.example"}, "registry.example/app", nil},
+		{"host in capitals is another", []string{"Registry.example"}, "registry.example/app", nil},
+		{"user and query do not count", []string{"https://u:p@registry.example/?a=b"}, "registry.example/app", []string{"https://u:p@registry.example/?a=b"}},
+		{"v1 with a path", []string{"https://registry.example/v1/team"}, "registry.example/team/app", []string{"https://registry.example/v1/team"}},
+		{"v1 without its slash is a path", []string{"https://registry.example/v1"}, "registry.example/app", nil},
+		{"glob in the first label's middle", []string{"prefix*.registry.example"}, "prefix-eu.registry.example/app", []string{"prefix*.registry.example"}},
+		{"glob in the middle", []string{"eu.*.example"}, "eu.registry.example/app", []string{"eu.*.example"}},
+		{"glob at the end", []string{"registry.*"}, "registry.example/app", []string{"registry.*"}},
+		{"two globs", []string{"*.*.example"}, "eu.registry.example/app", []string{"*.*.example"}},
+		{"a question mark begins a query", []string{"r?gistry.example"}, "registry.example/app", nil},
+		{"no glob in the port", []string{"registry.example:*"}, "registry.example:5000/app", nil},
+		{"no glob in the path", []string{"registry.example/*"}, "registry.example/team/app", nil},
+		{"glob with port", []string{"*.example:5000"}, "registry.example:5000/app", []string{"*.example:5000"}},
+		{"no pattern", []string{"[registry.example"}, "registry.example/app", nil},
+		{"Docker Hub by a name without path", []string{"index.docker.io"}, "docker.io/library/nginx", []string{"index.docker.io"}},
+		{"Docker Hub's old name with a path", []string{"https://index.docker.io/v1/team"}, "docker.io/team/app", nil},
+		{"Docker Hub's old name is for it alone", []string{"https://index.docker.io/v1/"}, "registry.example/app", nil},
+		{"localhost with port", []string{"localhost:5000"}, "localhost:5000/app", []string{"localhost:5000"}},
+		{"address", []string{"192.0.2.1:5000/team"}, "192.0.2.1:5000/team/app", []string{"192.0.2.1:5000/team"}},
+		{"IPv6 address", []string{"[2001:db8::1]:5000"}, "[2001:db8::1]:5000/app", []string{"[2001:db8::1]:5000"}},
+		{"the same twice, as added", []string{"registry.example", "https://registry.example/v1/"}, "registry.example/app", []string{"registry.example", "https://registry.example/v1/"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -80,6 +100,22 @@ func TestDecode(t *testing.T) {
 		{"legacy", secret(typeLegacy, keyLegacy, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "u", "p", "", false},
 		{"identity token is ignored", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"identitytoken":"t"}}}`), "", "", "", false},
 
+		{"null", secret(typeJSON, keyJSON, `{"auths":{"r.example":null}}`), "", "", "", false},
+		{"user only", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:")+`"}}}`), "u", "", "", false},
+		{"password only", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth(":p")+`"}}}`), "", "p", "", false},
+		{"field in capitals", secret(typeJSON, keyJSON, `{"AUTHS":{"r.example":{"Auth":"`+auth("u:p")+`"}}}`), "u", "p", "", false},
+		{"other fields may be anything", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`","identitytoken":7}},"credsStore":[1]}`), "u", "p", "", false},
+		{"headers, unused", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":"y"}}`), "u", "p", "", false},
+		{"space around auth", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`\n"}}}`), "u", "p", "", false},
+
+		{"headers of the wrong type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":["y"]}}`), "", "", "array", true},
+		{"URL-safe base64", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+strings.NewReplacer("+", "-", "/", "_").Replace(auth("u:\xff\xfe\xfb\xff"))+`"}}}`), "", "", "not base64", true},
+		{"auth and space without padding", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":" `+strings.TrimRight(auth("u:pw"), "=")+`"}}}`), "", "", "not base64", true},
+		{"base64 twice", secret(typeJSON, keyJSON, base64.StdEncoding.EncodeToString([]byte(`{"auths":{}}`))), "", "", "not JSON", true},
+		{"email of the wrong type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","email":7}}}`), "", "", "number", true},
+		{"legacy text under the newer type", secret(typeJSON, keyJSON, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "", "", "no entry", false},
+		{"newer text under the legacy type", secret(typeLegacy, keyLegacy, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`"}}}`), "", "", "", false},
+		{"newer type, key of the legacy one", secret(typeJSON, keyLegacy, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "", "", "empty", false},
 		{"not JSON", secret(typeJSON, keyJSON, `hunter2`), "", "", "not JSON", true},
 		{"not base64", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"!hunter2!"}}}`), "", "", "not base64", true},
 		{"no colon", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("hunter2")+`"}}}`), "", "", "user:password", true},
@@ -115,47 +151,12 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestWalk(t *testing.T) {
-	good := secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"hunter2"}}}`)
-	other := secret(typeJSON, keyJSON, `{"auths":{"other.example":{"username":"u","password":"hunter2"}}}`)
-	broken := secret(typeJSON, keyJSON, `{"auths":{"other.example":{"auth":"!"}}}`)
-	opaque := secret("Opaque", keyJSON, `{}`)
-	found := func(s *Secret) Found { return Found{Namespace: "shop", Name: "regcred", Secret: s} }
-	tests := []struct {
-		name    string
-		secrets []Found
-		outcome report.Outcome
-		cause   report.Cause
-		matched int
-	}{
-		{"none named", nil, report.Pass, "", 0},
-		{"matches", []Found{found(&good)}, report.Pass, "", 1},
-		{"absent", []Found{found(nil)}, report.Fail, report.PullSecretMissing, 0},
-		{"absent beside a good one", []Found{found(nil), found(&good)}, report.Pass, "", 1},
-		{"for another registry", []Found{found(&other)}, report.Fail, report.PullSecretOtherRegistry, 0},
-		{"malformed, even for another registry", []Found{found(&good), found(&broken)}, report.Fail, report.PullSecretMalformed, 0},
-		{"passed over for its type", []Found{found(&opaque)}, report.Fail, report.PullSecretMalformed, 0},
-		{"not readable", []Found{{Namespace: "shop", Name: "regcred", Err: errors.New("forbidden")}}, report.Skipped, "", 0},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			matched, c := Walk("r.example/app", tt.secrets)
-			if c.Outcome != tt.outcome || c.Cause != tt.cause || len(matched) != tt.matched {
-				t.Errorf("got %v %s with %d credentials: %s", c.Outcome, c.Cause, len(matched), c.Summary)
-			}
-			if text := fmt.Sprintf("%+v %+v %#v", c, matched, matched); strings.Contains(text, "hunter2") {
-				t.Errorf("the password shows: %s", text)
-			}
-		})
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	f.Add(typeJSON, []byte(`{"auths":{"r.example":{"auth":"dTpw"}}}`))
 	f.Add(typeLegacy, []byte(`{"r.example":{"username":"u"}}`))
 	f.Add(typeJSON, []byte(`{"auths":{"https://%zz":null}}`))
 	f.Fuzz(func(t *testing.T, typ string, data []byte) {
 		s := Secret{Namespace: "n", Name: "s", Type: typ, Data: map[string][]byte{keyJSON: data, keyLegacy: data}}
-		Walk("r.example/app", []Found{{Namespace: "n", Name: "s", Secret: &s}})
+		Walk("r.example/app", Sources{Secrets: []Found{{Namespace: "n", Name: "s", Secret: &s}}, Now: time.Unix(1, 0)})
 	})
 }

@@ -1,7 +1,7 @@
 // Package credentials answers which pull credentials the kubelet would use for
 // an image, and in which order. It follows the kubelet's own rules
-// (k8s.io/kubernetes pkg/credentialprovider: keyring.go, config.go and
-// secrets/secrets.go), including those that surprise people.
+// (k8s.io/kubernetes v1.36, pkg/credentialprovider: keyring.go, config.go,
+// secrets/secrets.go and plugin/), including those that surprise people.
 package credentials
 
 import (
@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Credential is a user and a password for one server. Its text forms never
@@ -21,10 +22,47 @@ type Credential struct {
 	Username string
 	Password string
 	Source   string // where it comes from, e.g. "secret shop/regcred"
+	Host     string // it goes to this registry host only; empty: to every host, mirrors included
+	Note     string // what of its entry the kubelet leaves out
+
+	// IdentityToken is an OAuth2 refresh token; only containerd's own
+	// credentials have one.
+	IdentityToken string
+
+	secret string // name of the pod's secret that it is in
 }
 
 // String names the source and the server, and hides user and password.
-func (c Credential) String() string { return c.Source + " for " + c.Server }
+func (c Credential) String() string { return c.Source + " for " + c.server() }
+
+// anonymous reports whether containerd takes it for nobody's: it asks for a
+// user name first (internal/cri/server/images/image_pull.go, ParseAuth).
+func (c Credential) anonymous() bool { return c.Username == "" && c.IdentityToken == "" }
+
+// server is the key that it is found under: without scheme, and without the
+// user and password that a URL may hold.
+func (c Credential) server() string {
+	key, ok := key(c.Server)
+	if !ok {
+		return "something that is no URL"
+	}
+	return clean(key)
+}
+
+// clean makes a text from a secret or a file fit for a report.
+func clean(s string) string {
+	const longest = 120
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "") + "..."
+	}
+	return s
+}
 
 // Format keeps every verb of fmt from printing the fields.
 func (c Credential) Format(s fmt.State, _ rune) { fmt.Fprint(s, c.String()) }
@@ -39,7 +77,7 @@ type Keyring struct {
 }
 
 // Add puts a credential under its server's key. A server that is not a URL is
-// left out, as the kubelet leaves it out.
+// left out, as the kubelet leaves it out (keyring.go, Add).
 func (k *Keyring) Add(c Credential) {
 	key, ok := key(c.Server)
 	if !ok {
@@ -52,7 +90,7 @@ func (k *Keyring) Add(c Credential) {
 }
 
 // key is host and path of a server without scheme; "/v1/" and "/v2/" before
-// the path mean nothing.
+// the path mean nothing (keyring.go, Add).
 func key(server string) (string, bool) {
 	if !strings.HasPrefix(server, "https://") && !strings.HasPrefix(server, "http://") {
 		server = "https://" + server
@@ -71,12 +109,15 @@ func key(server string) (string, bool) {
 	return u.Host + path, true
 }
 
-// hubKey is where Docker Hub's credentials are looked for last.
+// hubKey is where Docker Hub's credentials are looked for if nothing else
+// matches.
 const hubKey = "index.docker.io"
 
 // Lookup lists the credentials for a repository (host/path, without tag) in
 // the order in which the kubelet tries them: keys in reverse alphabetical
-// order, so that a longer path comes before a shorter one of the same host.
+// order, so that a longer path comes before a shorter one of the same host
+// (keyring.go, BasicDockerKeyring.Lookup). Credentials of one key keep the
+// order in which they were added.
 func (k *Keyring) Lookup(repository string) []Credential {
 	keys := make([]string, 0, len(k.byKey))
 	for key := range k.byKey {
@@ -96,19 +137,10 @@ func (k *Keyring) Lookup(repository string) []Credential {
 	return out
 }
 
-// Servers lists the keys that the keyring has credentials for, sorted.
-func (k *Keyring) Servers() []string {
-	var out []string
-	for key := range k.byKey {
-		out = append(out, key)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // matches reports whether a key covers a repository: the same port, the same
 // number of name parts, each part by its glob, and a path that is a prefix (of
-// the text, not of its segments).
+// the text, not of its segments). These are the rules of matchImages, too
+// (keyring.go, URLsMatch).
 func matches(key, repository string) bool {
 	k, err := url.Parse("https://" + key)
 	if err != nil {
@@ -139,7 +171,8 @@ func hostParts(hostport string) (parts []string, port string) {
 	return strings.Split(host, "."), port
 }
 
-// onDockerHub reports whether a repository's first part is no host of its own.
+// onDockerHub reports whether a repository's first part is no host of its own
+// (keyring.go, isDefaultRegistryMatch).
 func onDockerHub(repository string) bool {
 	first, _, found := strings.Cut(repository, "/")
 	switch {

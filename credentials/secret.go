@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -49,7 +51,17 @@ type UnusableError struct {
 
 func (e *UnusableError) Error() string { return e.Secret + ": " + e.Reason }
 
-// Decode reads the credentials in a secret. The error is an *UnusableError.
+// configJSON is a docker config.json as the kubelet reads it (config.go,
+// DockerConfigJSON): whatever else is in it counts for nothing.
+type configJSON struct {
+	Auths map[string]entry `json:"auths"`
+	// Not used, but decoded: something else in its place fails all.
+	HTTPHeaders map[string]string `json:"HttpHeaders"`
+}
+
+// Decode reads the credentials in a secret, sorted by server, as the kubelet
+// does (secrets.go, secretsToTrackedDockerConfigs). The error is an
+// *UnusableError.
 func Decode(s Secret) ([]Credential, error) {
 	unusable := func(fatal bool, format string, a ...any) error {
 		return &UnusableError{Secret: s.source(), Reason: fmt.Sprintf(format, a...), Fatal: fatal}
@@ -61,9 +73,7 @@ func Decode(s Secret) ([]Credential, error) {
 		if len(s.Data[keyJSON]) == 0 {
 			return nil, unusable(false, "key %s is empty", keyJSON)
 		}
-		var file struct {
-			Auths map[string]entry `json:"auths"`
-		}
+		var file configJSON
 		err = json.Unmarshal(s.Data[keyJSON], &file)
 		auths = file.Auths
 	case typeLegacy:
@@ -74,24 +84,40 @@ func Decode(s Secret) ([]Credential, error) {
 	default:
 		return nil, unusable(false, "its type is %q; the kubelet reads only %s and %s", s.Type, typeJSON, typeLegacy)
 	}
-	var bad *authError
 	switch {
-	case errors.As(err, &bad):
-		return nil, unusable(true, "%s", bad.reason)
 	case err != nil:
 		return nil, unusable(true, "%s", describeJSON(err))
 	case len(auths) == 0:
 		return nil, unusable(false, "it has no entry under \"auths\"")
 	}
-	var out []Credential
-	for server, e := range auths {
-		out = append(out, Credential{Server: server, Username: e.Username, Password: e.Password, Source: s.source()})
+	out := listed(auths, s.source())
+	for i := range out {
+		out[i].secret = s.Name
 	}
 	return out, nil
 }
 
+// listed are the entries of a file, sorted by server: where two servers are the
+// same but for their spelling, the kubelet's own order is a matter of chance.
+func listed(auths map[string]entry, source string) []Credential {
+	var out []Credential
+	for _, server := range slices.Sorted(maps.Keys(auths)) {
+		e := auths[server]
+		c := Credential{Server: server, Username: e.Username, Password: e.Password, Source: source}
+		if len(e.ignored) > 0 {
+			c.Note = "the kubelet ignores its " + strings.Join(e.ignored, " and ")
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
 // describeJSON says what is wrong without quoting what is in the secret.
 func describeJSON(err error) string {
+	var bad *authError
+	if errors.As(err, &bad) {
+		return bad.reason
+	}
 	var syntax *json.SyntaxError
 	var typ *json.UnmarshalTypeError
 	switch {
@@ -103,10 +129,11 @@ func describeJSON(err error) string {
 	return "it cannot be decoded"
 }
 
-// entry is one server's credential. Only these fields count for the kubelet:
-// an identitytoken is ignored.
+// entry is one server's credential. Only user and password count for the
+// kubelet (config.go, DockerConfigEntry).
 type entry struct {
 	Username, Password string
+	ignored            []string // tokens that docker would use
 }
 
 // authError says what is wrong with an "auth" field.
@@ -115,18 +142,29 @@ type authError struct{ reason string }
 func (e *authError) Error() string { return e.reason }
 
 // UnmarshalJSON prefers "auth", which is base64 of user:password, padded or
-// not. Quotes nothing of it in errors.
+// not (config.go, decodeDockerConfigFieldAuth). Quotes nothing of it in errors.
 func (e *entry) UnmarshalJSON(b []byte) error {
 	var raw struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
 		Email    string `json:"email"`
 		Auth     string `json:"auth"`
+		// As they are: the kubelet does not know them, so nothing in them can fail.
+		IdentityToken json.RawMessage `json:"identitytoken"`
+		RegistryToken json.RawMessage `json:"registrytoken"`
 	}
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return err
 	}
 	e.Username, e.Password = raw.Username, raw.Password
+	for _, token := range []struct {
+		name  string
+		value json.RawMessage
+	}{{"identitytoken", raw.IdentityToken}, {"registrytoken", raw.RegistryToken}} {
+		if v := string(token.value); v != "" && v != `""` && v != "null" {
+			e.ignored = append(e.ignored, token.name)
+		}
+	}
 	if raw.Auth == "" {
 		return nil
 	}

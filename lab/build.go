@@ -52,6 +52,10 @@ func targets() []target {
 			sources: []string{"cmd/sleeper/*.go"},
 		},
 		{
+			name: "credential provider", dir: ".", packages: []string{"./cmd/credential-provider"}, ldflags: "-s -w", binaries: []string{"credential-provider"},
+			sources: []string{"cmd/credential-provider/*.go"},
+		},
+		{
 			name: "containerd " + containerdVersion, dir: "tools/containerd", tags: "no_btrfs no_devmapper no_zfs",
 			ldflags:  "-s -w -X " + containerd + "version.Version=" + containerdVersion,
 			packages: []string{containerd + "cmd/containerd", containerd + "cmd/containerd-shim-runc-v2", containerd + "cmd/ctr"},

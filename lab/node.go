@@ -20,6 +20,9 @@ var kubeletConfig string
 //go:embed config/cni.conflist
 var cniConfig string
 
+//go:embed config/credential-providers.yaml
+var providersConfig string
+
 // imageStoreSize bounds /var/lib/containerd of each node.
 const imageStoreSize = "600m"
 
@@ -29,6 +32,17 @@ const (
 	trustFile  = "/etc/ssl/certs/ca-certificates.crt"
 	imageStore = "/var/lib/containerd"
 )
+
+// Credential providers of the kubelets. Each does at every call what the file
+// ProviderMode says (see cmd/credential-provider); first it gives nothing.
+const (
+	ProviderMode   = "/etc/kubernetes/credential-provider.mode"
+	providersFile  = "/etc/kubernetes/credential-providers.yaml"
+	providerBinDir = "/etc/kubernetes/credential-providers"
+)
+
+// providers are the names in providersConfig; all are one program.
+func providers() []string { return []string{"lab-provider", "lab-token-provider"} }
 
 // machineSysctls are settings of the whole machine that a kubelet insists on
 // writing. Each node gets files of its own in their place.
@@ -74,6 +88,14 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
+	if err := os.MkdirAll(providerBinDir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range providers() {
+		if err := os.Symlink(d.Bin("credential-provider"), filepath.Join(providerBinDir, name)); err != nil && !os.IsExist(err) {
+			return err
+		}
+	}
 	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(fill(kubeletConfig, d, n)), 0o644); err != nil {
 		return err
 	}
@@ -87,6 +109,7 @@ func nodeInit(d Dir, n Node) error {
 		{name: "kubelet", args: []string{
 			"kubelet", "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 			"--hostname-override=" + n.Name, "--node-ip=" + n.Addr, "--v=2",
+			"--image-credential-provider-config=" + providersFile, "--image-credential-provider-bin-dir=" + providerBinDir,
 		}},
 	})
 	if err := serveControl(d, n.Name, controlHandler(s)); err != nil {
@@ -108,6 +131,8 @@ func nodeEtc(d Dir, n Node) error {
 		"ssl/certs/" + "ca-certificates.crt": trust,
 		"containerd/config.toml":             containerdConfig,
 		"cni/net.d/10-lab.conflist":          fill(cniConfig, d, n),
+		strings.TrimPrefix(ProviderMode, "/etc/"):  "nothing\n",
+		strings.TrimPrefix(providersFile, "/etc/"): strings.NewReplacer("@USER@", User, "@PASSWORD@", Password).Replace(providersConfig),
 	}
 	for name, from := range map[string]string{
 		"kubernetes/kubelet.conf":    n.Name + ".kubeconfig",

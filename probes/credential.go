@@ -13,6 +13,7 @@ type Credential struct {
 	IdentityToken string `json:"-"` // an OAuth2 refresh token, traded for an access token at the token service
 	RegistryToken string `json:"-"` // a bearer token; containerd ignores it, and so do the probes
 	Source        string // where it is from, e.g. "secret shop/pull"
+	Host          string // it goes to this host only; empty: to every host, as the kubelet's do
 }
 
 // String names the source only.

@@ -121,7 +121,7 @@ func (v *visit) askManifest(ctx context.Context) {
 	if challenged {
 		v.approachRealm(ctx, ch)
 		for i, cred := range v.logins() {
-			a, token := v.try(ctx, ch, cred)
+			a, token := v.tryOnce(ctx, ch, cred)
 			if token != nil {
 				tokens = append(tokens, *token)
 				if token.clock != nil {
@@ -168,7 +168,7 @@ func (v *visit) askManifest(ctx context.Context) {
 func (v *visit) logins() []Credential {
 	var out []Credential
 	for _, c := range v.target.Credentials {
-		if _, secret := c.login(); secret != "" {
+		if _, secret := c.login(); secret != "" && (c.Host == "" || c.Host == v.host.Host) {
 			out = append(out, c)
 		}
 	}

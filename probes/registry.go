@@ -19,6 +19,7 @@ type Target struct {
 	Image       string       // as the pod names it
 	Credentials []Credential // already matched to this image, in the kubelet's order; empty is anonymous
 	Platform    string       // os/arch[/variant]; empty is this machine's
+	Refusals    Refusals     // nil: nothing is remembered
 }
 
 // Registry climbs the ladder at every host that the runtime would try for

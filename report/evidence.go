@@ -29,9 +29,9 @@ func newEvidence(checks []Check) *evidence {
 	d.said = wordsOf(d.byID["pod"])
 	// The test pull is fresher than the pod's status and was made under our eyes.
 	// But as nobody in particular it says nothing against a kubelet that may have
-	// had credentials of the node, which are not looked at.
+	// had credentials that are not known here.
 	d.words = wordsOf(d.byID["pull"])
-	if d.words.check == nil || d.anonymousPull() && inCredentials(d.words.cause) && d.said.tells() && !d.said.means(d.words.cause) {
+	if d.words.check == nil || d.anonymousPull() && d.mayKnowMore() != "" && inCredentials(d.words.cause) && d.said.tells() && !d.said.means(d.words.cause) {
 		d.words = d.said
 	}
 	return d
@@ -105,8 +105,24 @@ func (d *evidence) creating() bool { return d.fact("pod", "creating") == "true" 
 // alwaysPulls reports whether what is on the node already does not matter.
 func (d *evidence) alwaysPulls() bool { return d.fact("pod", "policy") == "Always" }
 
-// anonymousPull reports whether the test pull was made without credentials.
-func (d *evidence) anonymousPull() bool { return d.fact("pull", "auth") == "anonymous" }
+// anonymousPull reports whether the test pull was made without credentials,
+// ours or the runtime's own.
+func (d *evidence) anonymousPull() bool {
+	return d.fact("pull", "auth") == "anonymous" && d.fact("credentials", "runtime") == ""
+}
+
+// mayKnowMore says of what the kubelet may have credentials that were not
+// looked at; empty if all of its sources are known.
+func (d *evidence) mayKnowMore() string {
+	c := d.get("credentials")
+	switch {
+	case c.Evidence["unknown"] != "":
+		return c.Evidence["unknown"]
+	case c.Evidence["node"] != "read":
+		return "the node's own credentials (kubelet credential providers, docker config files)"
+	}
+	return ""
+}
 
 // hosts lists the registry hosts in the order in which the runtime asks them,
 // which is that of the checks.

@@ -21,6 +21,7 @@ type facts struct {
 	resets                           string // when a rate limit ends
 	behind                           string // what a queued pull waits for
 	sandbox                          string // the runtime's sandbox image
+	source                           string // of the credential that decided
 }
 
 func (d *evidence) facts(v Verdict) facts {
@@ -49,6 +50,7 @@ func (d *evidence) facts(v Verdict) facts {
 		behind:     cmp.Or(because.Evidence["behind"], "the other pull"),
 		sandbox:    cmp.Or(d.fact("runtime/sandbox", "image"), "the sandbox image of its configuration"),
 		resets:     "the limit resets",
+		source:     cmp.Or(because.Evidence["usedCredential"], cred.Evidence["source"], "the credentials"),
 	}
 	f.host = cmp.Or(because.Host, f.registry)
 	f.hostsFile = cmp.Or(d.fact("hosts/"+f.registry, "file"), f.hostsDir+"/"+f.registry+"/hosts.toml")
@@ -72,7 +74,7 @@ func (f facts) replacer() *strings.Replacer {
 		"{host}", f.host, "{address}", f.address, "{ns}", f.namespace, "{pod}", f.pod, "{container}", f.container,
 		"{sa}", f.owner, "{secret}", f.secret, "{node}", f.node, "{hostsDir}", f.hostsDir, "{disk}", f.disk, "{issuer}", f.issuer,
 		"{hostsFile}", f.hostsFile, "{layers}", f.layers, "{resolver}", f.resolver, "{stale}", f.stale, "{resets}", f.resets,
-		"{behind}", f.behind, "{sandbox}", f.sandbox,
+		"{behind}", f.behind, "{sandbox}", f.sandbox, "{source}", f.source,
 	)
 }
 
@@ -82,6 +84,10 @@ func (d *evidence) fix(v Verdict) string {
 	switch {
 	case v.Fault == FaultNode && nodeFixes[v.Cause] != "":
 		t = nodeFixes[v.Cause]
+	case v.Cause == PullSecretNotAttached && d.fact("credentials/account", "why") == "later":
+		t = "recreate the pod: ServiceAccount {sa} got the secret {secret} after the pod was made, and hands its secrets only to new pods"
+	case v.Cause == PullSecretNotAttached && d.fact("credentials/account", "why") == "podListsOwn":
+		t = "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
 	case v.Cause == TagNotFound && d.fact("reference", "digest") != "":
 		t = digestFix
 	}
@@ -203,8 +209,8 @@ var fixes = map[Cause]string{
 	PullSecretOtherRegistry: "add {registry} to the pull secret: kubectl -n {ns} create secret docker-registry NAME --docker-server={registry} --docker-username=USER --docker-password=PASSWORD, and list it in imagePullSecrets",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "kubectl -n {ns} create secret docker-registry NAME --docker-server={registry} --docker-username=USER --docker-password=PASSWORD, list it in the pod's imagePullSecrets (or ServiceAccount {sa}), recreate the pod",
-	CredentialsRejected:     "put a valid user and password for {registry} into the pull secret {secret} of namespace {ns}",
-	CredentialsExpired:      "renew the credentials for {registry} in the pull secret {secret} of namespace {ns}",
+	CredentialsRejected:     "put a valid user and password for {registry} into {source} of namespace {ns}: kubectl -n {ns} create secret docker-registry SECRET --docker-server={registry} --docker-username=USER --docker-password=PASSWORD --dry-run=client -o yaml | kubectl apply -f -",
+	CredentialsExpired:      "renew the credentials for {registry} in {source} of namespace {ns}",
 	AccessForbidden:         "grant the account in the pull secret read access to {registry}/{repository}",
 	HostNotFound:            "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
@@ -251,10 +257,13 @@ var fixes = map[Cause]string{
 
 // nodeFixes replace them where the fault was found to lie with the node.
 var nodeFixes = map[Cause]string{
-	HostNotFound:       "on {node}: make its resolver know {host} (/etc/resolv.conf, /etc/hosts)",
-	ConnectionRefused:  "on {node}: find what rejects connections to {address} (firewall, route); it was reachable from here before",
-	ConnectionTimeout:  "on {node}: find what drops packets to {address} (firewall, security group, route); it was reachable from here before",
-	CredentialsMissing: "on {node}: mend the kubelet's credential provider for {registry}",
+	HostNotFound:        "on {node}: make its resolver know {host} (/etc/resolv.conf, /etc/hosts)",
+	ConnectionRefused:   "on {node}: find what rejects connections to {address} (firewall, route); it was reachable from here before",
+	ConnectionTimeout:   "on {node}: find what drops packets to {address} (firewall, security group, route); it was reachable from here before",
+	CredentialsMissing:  "on {node}: mend the kubelet's credential provider for {registry}, or give the pod a pull secret",
+	CredentialsRejected: "on {node}: put a valid user and password for {registry} into {source}",
+	CredentialsExpired:  "on {node}: renew the credentials for {registry} in {source}",
+	AccessForbidden:     "grant the account in {source} of {node} read access to {registry}/{repository}",
 }
 
 // Advice says what a cause means and what mends it where only the registry's

@@ -67,6 +67,15 @@ func actingRules() []actingRule {
 		{"a policy of the registry, whoever asks", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			return FaultConfig, f.name() == AccessForbidden && f.check.Evidence["policy"] == "true"
 		}},
+		{"a registry for which a provider of the node is expected", func(j *judge, v *Verdict, f finding) (Fault, bool) {
+			provider := j.fact("credentials", "expectedProvider")
+			if f.name() != CredentialsMissing || provider == "" || !asNobody(f) {
+				return "", false
+			}
+			v.Confidence = Likely
+			v.WouldDecide = append(v.WouldDecide, "whether pods of this node are meant to get their credentials from "+provider+" or from a pull secret")
+			return FaultNode, true
+		}},
 		{"credentials of the node", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			switch f.name() {
 			case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:

@@ -30,8 +30,16 @@ func doubtRules() []doubtRule {
 			return "", f.check.Kind == KindDisk && f.check.Evidence["estimated"] == "true"
 		}},
 		{"the kubelet may have credentials that the test pull lacks", func(j *judge, _ Verdict, f finding) (string, bool) {
-			return "the kubelet's own words on this: it may have credentials of the node",
-				inCredentials(f.name()) && j.words.fresh() && j.anonymousPull() && j.said.check != nil && !j.said.means(f.name())
+			return "the kubelet's own words on this: it may have credentials from " + j.mayKnowMore(),
+				j.mayKnowMore() != "" && inCredentials(f.name()) && j.words.fresh() && j.anonymousPull() && j.said.check != nil && !j.said.means(f.name())
+		}},
+		{"a provider that had less time than the kubelet gives it", func(j *judge, _ Verdict, f finding) (string, bool) {
+			for _, c := range j.below("credentials/provider/") {
+				if f.name() == CredentialProviderFailed && c.Outcome == Fail && c.Evidence["deadline"] == "true" {
+					return "the same provider, given the kubelet's minute", true
+				}
+			}
+			return "", false
 		}},
 		{"the image came in the meantime", func(j *judge, _ Verdict, f finding) (string, bool) {
 			return "the kubelet's next attempt: the image is on the node by now",
@@ -43,7 +51,7 @@ func doubtRules() []doubtRule {
 		}},
 		{"asked without the pod's secrets", func(j *judge, _ Verdict, f finding) (string, bool) {
 			c := j.get("credentials")
-			return "the same request with the pod's pull secrets: " + c.Summary, c.Outcome == Skipped && stage(f.name()) == stageAnswer
+			return "the same request with all that the kubelet has: " + c.Summary, c.Outcome == Skipped && stage(f.name()) == stageAnswer
 		}},
 		{"the runtime may resolve names by other means", func(j *judge, _ Verdict, f finding) (string, bool) {
 			others := j.fact("dns/"+f.check.Host, "nsswitchOthers")

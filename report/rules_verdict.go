@@ -122,12 +122,12 @@ func verdictRules() []verdictRule {
 		}},
 		{"the kubelet got past the login that stops the checks", func(j *judge) (Verdict, bool) {
 			f := j.blocked
-			if !f.found() || !inCredentials(f.name()) || f.check.Evidence["anonymous"] != "true" || j.words.check == nil || j.words.fresh() ||
+			if !f.found() || !inCredentials(f.name()) || f.check.Evidence["anonymous"] != "true" || j.mayKnowMore() == "" || j.words.check == nil || j.words.fresh() ||
 				!j.words.tells() || j.agree(f.name()) || j.words.stage() < stageAnswer || j.failed("credentials") {
 				return no, false
 			}
 			v := j.wordsAlone()
-			v.WouldDecide = append([]string{"the node's own credentials (kubelet credential providers, docker config files), which are not looked at"}, v.WouldDecide...)
+			v.WouldDecide = append([]string{j.mayKnowMore() + ", not looked at"}, v.WouldDecide...)
 			return v, true
 		}},
 		{"the way is blocked", func(j *judge) (Verdict, bool) {

@@ -1,0 +1,56 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/pullprobe/pullprobe/credentials"
+)
+
+// maxUnattached bounds how many secrets of a ServiceAccount are read that the
+// pod does not carry.
+const maxUnattached = 4
+
+// account is the pod's ServiceAccount with the secrets that it lists and the
+// pod does not carry; nil if it has none (static pods) or it is gone.
+func (a *Agent) account(ctx context.Context, p pod) *credentials.Account {
+	if p.ServiceAccount == "" {
+		return nil
+	}
+	out := &credentials.Account{Namespace: p.Namespace, Name: p.ServiceAccount}
+	listed, err := a.kube.accountSecrets(ctx, p.Namespace, p.ServiceAccount)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		out.Err = readError(err, "serviceaccounts", p.Namespace, p.ServiceAccount)
+		return out
+	}
+	// If the pod's secrets are all the ServiceAccount's, they came from there.
+	out.PodListsOwn = slices.ContainsFunc(p.PullSecrets, func(name string) bool { return !slices.Contains(listed, name) })
+	for _, name := range listed {
+		if name != "" && !slices.Contains(p.PullSecrets, name) && len(out.Unattached) < maxUnattached {
+			out.Unattached = append(out.Unattached, a.kube.secret(ctx, p.Namespace, name))
+		}
+	}
+	return out
+}
+
+// accountSecrets are the names of the pull secrets that a ServiceAccount lists.
+func (k *kube) accountSecrets(ctx context.Context, namespace, name string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var sa corev1.ServiceAccount
+	if err := k.client.Get().Namespace(namespace).Resource("serviceaccounts").Name(name).Do(ctx).Into(&sa); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range sa.ImagePullSecrets {
+		names = append(names, s.Name)
+	}
+	return names, nil
+}

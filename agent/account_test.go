@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// tableServer answers GETs from a table: the object at a path, or a status code.
+func tableServer(t *testing.T, objects map[string]any) *kube {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch o := objects[r.URL.Path].(type) {
+		case nil:
+			w.WriteHeader(http.StatusNotFound)
+			_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: 404})
+		case int:
+			w.WriteHeader(o)
+			_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonForbidden, Message: "canary-message", Code: int32(o)})
+		default:
+			_ = json.NewEncoder(w).Encode(o)
+		}
+	}))
+	t.Cleanup(server.Close)
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	write(t, config, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", server.URL))
+	k, err := newKube(config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func serviceAccount(secrets ...string) corev1.ServiceAccount {
+	sa := corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{Kind: "ServiceAccount", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+	for _, s := range secrets {
+		sa.ImagePullSecrets = append(sa.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+	}
+	return sa
+}
+
+func pullSecret(name, server string) corev1.Secret {
+	return corev1.Secret{
+		TypeMeta: metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"},
+		Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{%q:{"username":"u","password":"hunter2-canary"}}}`, server)},
+	}
+}
+
+const (
+	accountPath = "/api/v1/namespaces/shop/serviceaccounts/web"
+	secretsPath = "/api/v1/namespaces/shop/secrets/"
+)
+
+// What the ServiceAccount lists and the pod does not carry, and why it does not.
+func TestUnattachedSecrets(t *testing.T) {
+	tests := []struct {
+		name    string
+		objects map[string]any
+		pod     []string // secrets that it names
+		cause   report.Cause
+		summary string // part of one of the checks'
+	}{
+		{"added later", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "r.example")}, nil,
+			report.PullSecretNotAttached, "it was added after the pod had been created"},
+		{"one of two added later", map[string]any{accountPath: serviceAccount("early", "late"), secretsPath + "early": pullSecret("early", "other.example"), secretsPath + "late": pullSecret("late", "r.example")}, []string{"early"},
+			report.PullSecretNotAttached, "it was added after the pod had been created"},
+		{"the pod lists its own", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "r.example"), secretsPath + "own": pullSecret("own", "other.example")}, []string{"own"},
+			report.PullSecretNotAttached, "the pod lists pull secrets of its own"},
+		{"attached", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")}, []string{"late"},
+			report.PullSecretOtherRegistry, "lists no pull secret for this registry that the pod lacks"},
+		{"for another registry", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")}, nil,
+			"", "lists no pull secret for this registry that the pod lacks"},
+		{"listed and absent", map[string]any{accountPath: serviceAccount("late")}, nil, "", "lists no pull secret for this registry"},
+		{"no ServiceAccount any more", nil, nil, "", "names no pull secrets"},
+		{"may not read the ServiceAccount", map[string]any{accountPath: 403}, nil, "", "may not get serviceaccounts in namespace shop (web)"},
+		{"may not read the secret", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": 403}, nil, "", "may not get secrets in namespace shop (late)"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := &Agent{kube: tableServer(t, tt.objects)}
+			p := pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
+			w := (&Examiner{}).credentialsFor(t.Context(), "r.example/app", Subject{
+				Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
+				Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) },
+			})
+			if w.Checks[0].Cause != tt.cause || len(w.Matched) != 0 {
+				t.Errorf("got %s with %d credentials", w.Checks[0].Cause, len(w.Matched))
+			}
+			text := fmt.Sprintf("%+v", w.Checks)
+			if !strings.Contains(text, tt.summary) || strings.Contains(text, "canary") {
+				t.Errorf("got %s\nwant %q", text, tt.summary)
+			}
+		})
+	}
+}
+
+// The ServiceAccount is not read where the pod's secrets decide, and not at all
+// for a pod without one.
+func TestAccountIsNotRead(t *testing.T) {
+	a := &Agent{kube: tableServer(t, map[string]any{secretsPath + "own": pullSecret("own", "r.example")})}
+	if got := a.account(t.Context(), pod{Namespace: "shop"}); got != nil {
+		t.Errorf("got %+v", got)
+	}
+	p := pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
+	(&Examiner{}).credentialsFor(t.Context(), "r.example/app", Subject{
+		Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
+		Account: func(context.Context) *credentials.Account {
+			t.Error("read although a secret applies")
+			return nil
+		},
+	})
+}
+
+func TestReadErrors(t *testing.T) {
+	k := tableServer(t, map[string]any{secretsPath + "a": 403, secretsPath + "b": 500})
+	var forbidden *credentials.ForbiddenError
+	if f := k.secret(t.Context(), "shop", "a"); !errors.As(f.Err, &forbidden) || forbidden.Resource != "secrets" || forbidden.Name != "a" {
+		t.Errorf("got %v", f.Err)
+	}
+	if f := k.secret(t.Context(), "shop", "b"); f.Err == nil || strings.Contains(f.Err.Error(), "canary") {
+		t.Errorf("got %v", f.Err)
+	}
+	if f := k.secret(t.Context(), "shop", "c"); f.Err != nil || f.Secret != nil {
+		t.Errorf("absent: %+v", f)
+	}
+}
+
+// A test pull tries no password that every host has refused.
+func TestWorthTrying(t *testing.T) {
+	e := &Examiner{Refusals: &credentials.Refusals{For: time.Minute}}
+	bad, good := credentials.Credential{Username: "u", Password: "bad"}, credentials.Credential{Username: "u", Password: "good"}
+	e.Refusals.Refuse("r.example", "u", "bad")
+	for _, tt := range []struct {
+		hosts []string
+		want  int
+	}{{nil, 2}, {[]string{"r.example"}, 1}, {[]string{"m.example", "r.example"}, 2}} {
+		if got := e.worthTrying([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
+			t.Errorf("%v: %d credentials", tt.hosts, len(got))
+		}
+	}
+}
+
+// No part of a secret shows in what an examination brings, wherever it stands.
+func TestNoCanaryInChecks(t *testing.T) {
+	const canary = "hunter2-canary"
+	secret := func(data string) credentials.Found {
+		return credentials.Found{Namespace: "shop", Name: "s", Secret: &credentials.Secret{Namespace: "shop", Name: "s", Type: "kubernetes.io/dockerconfigjson", Data: map[string][]byte{".dockerconfigjson": []byte(data)}}}
+	}
+	for _, data := range []string{
+		`{"auths":{"127.0.0.1:1":{"username":"u","password":"` + canary + `"}}}`,
+		`{"auths":{"https://u:` + canary + `@127.0.0.1:1/v1/?p=` + canary + `#` + canary + `":{"username":"u","password":"` + canary + `"}}}`,
+		`{"auths":{"other.example":{"identitytoken":"` + canary + `","password":"` + canary + `"}}}`,
+		`{"auths":{"127.0.0.1:1":{"auth":"` + canary + `"}}}`,
+		`{"auths":{"127.0.0.1:1":"` + canary + `"}}`,
+		`{"auths":{"127.0.0.1:1":{}},"HttpHeaders":{"` + canary + `":["` + canary + `"]}}`,
+		canary,
+	} {
+		e := &Examiner{AllowLoopback: true, OwnFiles: true, Refusals: &credentials.Refusals{For: time.Minute}}
+		x := e.Examine(t.Context(), Subject{Image: "127.0.0.1:1/app:1", Secrets: func(context.Context) []credentials.Found { return []credentials.Found{secret(data)} }}, nil)
+		verdict := report.Diagnose(x.Checks)
+		if text := fmt.Sprintf("%+v %+v", x.Checks, verdict); strings.Contains(text, canary) {
+			t.Errorf("of %s shows: %s", data, text)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package credentials
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// nodeFS is the file system of a node, with absolute names.
+type nodeFS struct{ fstest.MapFS }
+
+func (n nodeFS) ReadFile(name string) ([]byte, error)       { return n.MapFS.ReadFile(name[1:]) }
+func (n nodeFS) ReadDir(name string) ([]fs.DirEntry, error) { return n.MapFS.ReadDir(name[1:]) }
+func (n nodeFS) Stat(name string) (fs.FileInfo, error)      { return n.MapFS.Stat(name[1:]) }
+
+func onNode(files map[string]string) nodeFS {
+	m := fstest.MapFS{}
+	for name, text := range files {
+		m[strings.TrimPrefix(name, "/")] = &fstest.MapFile{Data: []byte(text), Mode: 0o755}
+	}
+	return nodeFS{m}
+}
+
+// Which docker configuration file the kubelet takes: config.go,
+// ReadDockerConfigFile and the paths before it.
+func TestDockerConfig(t *testing.T) {
+	const (
+		a      = `{"auths":{"a.example":{"username":"a","password":"hunter2"}}}`
+		b      = `{"auths":{"b.example":{"username":"b","password":"hunter2"}}}`
+		legacy = `{"l.example":{"username":"l","password":"hunter2"}}`
+	)
+	tests := []struct {
+		name   string
+		args   []string
+		env    []string
+		dir    string
+		files  map[string]string
+		path   string // of the file taken
+		server string // of its credential
+		passed string // part of what is said of files before it
+	}{
+		{name: "none"},
+		{name: "root directory", files: map[string]string{"/var/lib/kubelet/config.json": a, "/.docker/config.json": b}, path: "/var/lib/kubelet/config.json", server: "a.example"},
+		{name: "root directory by flag", args: []string{"--root-dir=/data/kubelet"}, files: map[string]string{"/var/lib/kubelet/config.json": a, "/data/kubelet/config.json": b},
+			path: "/data/kubelet/config.json", server: "b.example"},
+		{name: "flag in two words, the last counts", args: []string{"--root-dir", "/one", "--root_dir", "/two"}, files: map[string]string{"/one/config.json": a, "/two/config.json": b},
+			path: "/two/config.json", server: "b.example"},
+		{name: "working directory before home", dir: "/work", env: []string{"HOME=/root"}, files: map[string]string{"/work/config.json": a, "/root/.docker/config.json": b},
+			path: "/work/config.json", server: "a.example"},
+		{name: "home", env: []string{"HOME=/root"}, files: map[string]string{"/root/.docker/config.json": a, "/.docker/config.json": b}, path: "/root/.docker/config.json", server: "a.example"},
+		{name: "without HOME root's is not looked at", files: map[string]string{"/root/.docker/config.json": a}},
+		{name: "without HOME, below the working directory", dir: "/work", files: map[string]string{"/work/.docker/config.json": a, "/.docker/config.json": b},
+			path: "/work/.docker/config.json", server: "a.example"},
+		{name: "JSON before legacy", files: map[string]string{"/var/lib/kubelet/.dockercfg": legacy, "/.docker/config.json": a}, path: "/.docker/config.json", server: "a.example"},
+		{name: "legacy", env: []string{"HOME=/root"}, files: map[string]string{"/root/.dockercfg": legacy}, path: "/root/.dockercfg", server: "l.example"},
+		{name: "a broken one is passed over", files: map[string]string{"/var/lib/kubelet/config.json": `{"auths":{"a.example":{"auth":"!hunter2"}}}`, "/.docker/config.json": b},
+			path: "/.docker/config.json", server: "b.example", passed: "/var/lib/kubelet/config.json: an \"auth\" field is not base64"},
+		{name: "an empty one is taken", files: map[string]string{"/var/lib/kubelet/config.json": `{}`, "/.docker/config.json": b}, path: "/var/lib/kubelet/config.json"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := tt.dir
+			if dir == "" {
+				dir = "/"
+			}
+			k := Kubelet{Args: append([]string{"kubelet"}, tt.args...), Environ: tt.env, Dir: dir, Files: onNode(tt.files)}
+			got := k.DockerConfig()
+			server := ""
+			for _, c := range got.Credentials {
+				server += c.Server
+			}
+			if got.Path != tt.path || server != tt.server {
+				t.Errorf("takes %q for %q, want %q for %q", got.Path, server, tt.path, tt.server)
+			}
+			said := strings.Join(got.Passed, "; ")
+			if !strings.Contains(said, tt.passed) || strings.Contains(said, "hunter2") {
+				t.Errorf("passed over: %q", said)
+			}
+		})
+	}
+}
+
+func TestDockerConfigPlaces(t *testing.T) {
+	k := Kubelet{Args: []string{"kubelet"}, Environ: []string{"HOME=/root"}, Dir: "/", Files: onNode(nil)}
+	want := []string{
+		"/var/lib/kubelet/config.json", "/config.json", "/root/.docker/config.json", "/.docker/config.json",
+		"/var/lib/kubelet/.dockercfg", "/.dockercfg", "/root/.dockercfg",
+	}
+	if diff := cmp.Diff(want, k.DockerConfig().Places); diff != "" {
+		t.Error(diff)
+	}
+}

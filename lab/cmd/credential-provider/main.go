@@ -1,0 +1,113 @@
+// Credential-provider is a kubelet credential provider plugin that does what
+// it is told, well or badly.
+//
+//	credential-provider MODE|@FILE
+//
+// MODE, or the content of FILE, is one of:
+//
+//	works      gives the user and password in $PROVIDER_USER and $PROVIDER_PASSWORD
+//	           for $PROVIDER_KEY, or for the image's registry
+//	nothing    answers that it has no credentials
+//	hangs      never answers
+//	exit       writes to standard error and exits with status 3
+//	garbage    writes something that is no answer
+//	version    answers in another version than it was asked in
+//	cachekey   answers with an unknown cacheKeyType
+//	unknown    answers with a field that does not exist
+//	huge       writes without end
+//	child      answers, and leaves a process behind that holds its output open
+//	echo       gives what it was asked as the user name, and its working directory
+//	           and the variable $HOME as the password
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+type request struct {
+	Kind       string `json:"kind"`
+	APIVersion string `json:"apiVersion"`
+	Image      string `json:"image"`
+}
+
+func main() {
+	mode := "works"
+	if len(os.Args) > 1 {
+		mode = os.Args[1]
+	}
+	if file, ok := strings.CutPrefix(mode, "@"); ok {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			fail(err)
+		}
+		mode = strings.TrimSpace(string(b))
+	}
+	if mode == "hangs" {
+		time.Sleep(time.Hour)
+	}
+	asked, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		fail(err)
+	}
+	var r request
+	if err := json.Unmarshal(asked, &r); err != nil || r.Kind != "CredentialProviderRequest" {
+		fail(fmt.Errorf("no request: %w", err))
+	}
+	user, password := os.Getenv("PROVIDER_USER"), os.Getenv("PROVIDER_PASSWORD")
+	key := os.Getenv("PROVIDER_KEY")
+	if key == "" {
+		key, _, _ = strings.Cut(r.Image, "/")
+	}
+	answer := map[string]any{
+		"kind": "CredentialProviderResponse", "apiVersion": r.APIVersion, "cacheKeyType": "Image", "cacheDuration": "0s",
+		"auth": map[string]any{key: map[string]string{"username": user, "password": password}},
+	}
+	switch mode {
+	case "works":
+	case "nothing":
+		answer["auth"] = nil
+	case "exit":
+		fmt.Fprintln(os.Stderr, "cannot log in with", password)
+		os.Exit(3)
+	case "garbage":
+		fmt.Println("token:", password)
+		return
+	case "version":
+		answer["apiVersion"] = "credentialprovider.kubelet.k8s.io/v1beta1"
+	case "cachekey":
+		answer["cacheKeyType"] = "Everything"
+	case "unknown":
+		answer["token"] = password
+	case "huge":
+		for {
+			if _, err := fmt.Println(strings.Repeat(password+" ", 1000)); err != nil {
+				os.Exit(1)
+			}
+		}
+	case "child":
+		cmd := exec.Command(os.Args[0], "hangs")
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stdout
+		if err := cmd.Start(); err != nil {
+			fail(err)
+		}
+	case "echo":
+		dir, _ := os.Getwd()
+		answer["auth"] = map[string]any{key: map[string]string{"username": string(asked), "password": dir + " " + os.Getenv("HOME")}}
+	default:
+		fail(fmt.Errorf("no mode %q", mode))
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(answer); err != nil {
+		fail(err)
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "credential-provider:", err)
+	os.Exit(1)
+}

@@ -1,0 +1,171 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// Nothing secret leaves the agent's memory: canaries are planted wherever it
+// reads a secret, and all that it writes is searched for them.
+func TestCanaries(t *testing.T) {
+	canaries := map[string]string{}
+	plant := func(where string) string {
+		canaries[where] = "canary-" + strings.ReplaceAll(where, " ", "-") + "-5bd1e995"
+		return canaries[where]
+	}
+	canaries["credential provider"] = lab.Password
+
+	c := it
+	ns := c.namespace(t)
+	c.kubectl(t, "-n", agentNamespace, "set", "env", "daemonset/pullprobe", "PULLPROBE_LOG_LEVEL=debug")
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		_, _ = c.Kubectl(ctx, nil, "-n", agentNamespace, "set", "env", "daemonset/pullprobe", "PULLPROBE_LOG_LEVEL-")
+	})
+	c.runProviders(t)
+
+	// Each pod is stuck for what one place holds.
+	pair := func(user, secret string) string {
+		return base64.StdEncoding.EncodeToString([]byte(user + ":" + secret))
+	}
+	for name, auths := range map[string]any{
+		"password":    map[string]any{"auth.lab": map[string]string{"username": "u", "password": plant("password")}},
+		"auth":        map[string]any{"auth.lab": map[string]string{"auth": pair("u", plant("auth string"))}},
+		"token":       map[string]any{"token.lab": map[string]string{"username": "u", "password": plant("password for a token")}},
+		"identity":    map[string]any{"auth.lab": map[string]string{"identitytoken": plant("identity token")}},
+		"undecodable": map[string]any{"auth.lab": map[string]string{"auth": plant("undecodable auth")}},
+		"wrong-type":  map[string]any{"auth.lab": plant("entry of the wrong type")},
+		"userinfo": map[string]any{
+			"https://u:" + plant("userinfo of the server") + "@auth.lab/v1/?x=" + plant("query of the server"): map[string]string{"username": "u", "password": plant("password beside userinfo")},
+		},
+		"elsewhere": map[string]any{"https://u:" + plant("userinfo elsewhere") + "@other.lab": map[string]string{"username": "u", "password": plant("password for elsewhere")}},
+	} {
+		data, err := json.Marshal(map[string]any{"auths": auths})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.secret(t, ns, name, corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey, data)
+		host := "auth.lab"
+		if name == "token" {
+			host = "token.lab"
+		}
+		c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: name, Image: c.imageAt(t, host, "canary/"+name), Secret: name})
+	}
+	// Places of the node: a docker configuration, providers, hosts.toml.
+	files := map[string]string{
+		"/var/lib/kubelet/config.json":                   fmt.Sprintf(`{"auths":{"auth.lab/canary/node":{"username":"u","password":%q}}}`, plant("docker configuration of the node")),
+		"/etc/containerd/certs.d/refused.lab/hosts.toml": fmt.Sprintf("server = \"https://u:%s@refused.lab\"\n[host.\"https://auth.lab\".header]\n  Authorization = \"Basic %s\"\n", plant("userinfo in hosts.toml"), plant("header in hosts.toml")),
+		lab.ProviderMode:                                 "garbage",
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for name := range files {
+			if name != lab.ProviderMode {
+				_ = c.RemoveFile(nodeB, name)
+			}
+		}
+		_ = c.WriteFile(nodeB, lab.ProviderMode, []byte("nothing\n"))
+		_ = c.RestartService(ctx, nodeB, "kubelet")
+	})
+	for name, text := range files {
+		if err := c.WriteFile(nodeB, name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.RestartService(t.Context(), nodeB, "kubelet"); err != nil {
+		t.Fatal(err)
+	}
+	c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "node", Image: c.imageAt(t, "auth.lab", "canary/node")})
+	c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "hosts", Image: "refused.lab/canary/hosts:1"})
+	for _, mode := range []string{"garbage", "exit", "unknown", "huge"} {
+		if err := c.WriteFile(nodeB, lab.ProviderMode, []byte(mode)); err != nil {
+			t.Fatal(err)
+		}
+		name := "provider-" + mode
+		c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: name, Image: c.imageAt(t, "auth.lab", "provider/canary-"+mode)})
+		c.waitVerdict(t, nodeB, ns+"/"+name, "* * *", time.Minute)
+	}
+	for _, name := range []string{"password", "auth", "token", "identity", "undecodable", "wrong-type", "userinfo", "elsewhere", "node", "hosts"} {
+		c.waitVerdict(t, nodeB, ns+"/"+name, "* * *", time.Minute)
+	}
+
+	search := func(where, text string) {
+		t.Helper()
+		if text == "" {
+			t.Errorf("%s is empty: nothing was searched", where)
+		}
+		for what, secret := range canaries {
+			for _, form := range []string{
+				secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)), pair("u", secret), pair(lab.User, secret), url.QueryEscape(secret),
+			} {
+				if i := strings.Index(text, form); i >= 0 {
+					t.Errorf("%s: the %s shows: …%s…", where, what, text[max(0, i-120):min(len(text), i+len(form)+40)])
+				}
+			}
+		}
+	}
+	search("ConfigMaps", c.kubectl(t, "-n", agentNamespace, "get", "configmaps", "-o", "yaml"))
+	search("Events", c.kubectl(t, "get", "events", "-A", "-o", "yaml"))
+	search("metrics", c.metrics(t, nodeB))
+	agent := c.agentPod(t, nodeB).Name
+	search("log at debug level", c.kubectl(t, "-n", agentNamespace, "logs", agent))
+
+	// What a crash prints: all stacks.
+	pids, err := c.PIDs(nodeB, "pullprobe")
+	if err != nil || len(pids) == 0 {
+		t.Fatalf("no agent's process on %s: %v", nodeB, err)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var crash string
+	if !c.eventually(t, time.Minute, func(ctx context.Context) bool {
+		out, err := c.Kubectl(ctx, nil, "-n", agentNamespace, "logs", "--previous", agent)
+		crash = string(out)
+		return err == nil && strings.Contains(crash, "goroutine ")
+	}) {
+		t.Fatalf("no stacks of the crash: %s", crash)
+	}
+	search("crash", crash)
+}
+
+// metrics are the agent's of a node, as its loopback shows them.
+func (c *cluster) metrics(t *testing.T, node string) string {
+	t.Helper()
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return c.Dial(ctx, node, network, addr)
+		},
+	}}
+	resp, err := client.Get("http://127.0.0.1:9780/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

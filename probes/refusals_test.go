@@ -1,0 +1,88 @@
+package probes
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// A rejected password is not tried again, by whatever way it was rejected; the
+// next one is.
+func TestRefusalsAreRemembered(t *testing.T) {
+	ca := newAuthority(t, nil)
+	n := newNode(t, ca, nil)
+	wrong := Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
+	good := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
+	reg := newRegistry(t)
+	cert := ca.good(t, "r.lab")
+	var basicLog, tokenLog recorder
+	service := serve(t, ptr(ca.good(t, "auth.lab")), tokenService(&tokenLog))
+	for _, tt := range []struct {
+		name, host string
+		log        *recorder
+		request    string // the one that carries the password
+	}{
+		{"basic", fmt.Sprintf("r.lab:%d", serve(t, &cert, basicLog.wrap(basicAuth("joe", "canary-secret", reg)))), &basicLog, "HEAD /v2/app/manifests/1 Basic"},
+		{"token", fmt.Sprintf("r.lab:%d", serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), reg))), &tokenLog, "GET /token"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			target := Target{Image: tt.host + "/app:1", Credentials: []Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.Refusals{For: time.Minute}}
+			manifest := func() report.Check {
+				t.Helper()
+				_, ref := Reference(target.Image)
+				for _, c := range n.Registry(t.Context(), ref, target) {
+					if c.ID == "manifest/"+tt.host {
+						return c
+					}
+				}
+				t.Fatal("no manifest check")
+				return report.Check{}
+			}
+			first, again := manifest(), manifest()
+			if first.Cause != report.CredentialsRejected || first.Evidence["remembered"] != "" {
+				t.Errorf("first: %+v", first)
+			}
+			if again.Outcome != report.Fail || again.Cause != report.CredentialsRejected || again.Evidence["remembered"] != "true" || again.Evidence["usedCredential"] != "secret a/wrong" {
+				t.Errorf("again: %+v", again)
+			}
+			if got := tt.log.count(tt.request); got != 1 {
+				t.Errorf("the password was sent %d times: %q", got, tt.log.all())
+			}
+			target.Credentials = []Credential{wrong, good}
+			if c := manifest(); c.Outcome != report.Pass || c.Evidence["usedCredential"] != "secret a/good" {
+				t.Errorf("with a good one: %+v", c)
+			}
+			if got := tt.log.count(tt.request); got != 2 {
+				t.Errorf("passwords were sent %d times: %q", got, tt.log.all())
+			}
+		})
+	}
+}
+
+// containerd's own credentials go to their host only.
+func TestCredentialOfOneHost(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "r.lab", "m.lab")
+	var mirrorLog, log recorder
+	mirror := fmt.Sprintf("m.lab:%d", serve(t, &cert, mirrorLog.wrap(basicAuth("joe", "canary-secret", newRegistry(t)))))
+	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, log.wrap(basicAuth("joe", "canary-secret", newRegistry(t)))))
+	n := newNode(t, ca, map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": "[host.\"https://" + mirror + "\"]\n  capabilities = [\"pull\", \"resolve\"]\n"})
+	for _, tt := range []struct {
+		only         string
+		mirror, host report.Outcome
+	}{{"", report.Pass, report.Pass}, {host, report.Fail, report.Pass}, {mirror, report.Pass, report.Fail}} {
+		c := probe(t, n, host+"/app:1", Credential{Username: "joe", Password: "canary-secret", Source: "runtime config", Host: tt.only})
+		if c["manifest/"+mirror].Outcome != tt.mirror || c["manifest/"+host].Outcome != tt.host {
+			t.Errorf("for %q: mirror %s, registry %s", tt.only, c["manifest/"+mirror].Outcome, c["manifest/"+host].Outcome)
+		}
+		for id, check := range c {
+			if strings.Contains(fmt.Sprint(check), "canary") {
+				t.Errorf("a secret in %s", id)
+			}
+		}
+	}
+}
