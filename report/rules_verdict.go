@@ -204,6 +204,11 @@ func verdictRules() []verdictRule {
 			if !j.blocked.open || !j.pullDidNotEnd() || j.words.tells() {
 				return no, false
 			}
+			if name := "dns/" + j.used(); j.fact(name, "passedOver") != "" {
+				// Every lookup of the runtime waits for the silent resolver first.
+				return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: append([]string{name}, j.blocked.goals...),
+					Summary: "the image can be pulled on this node, slowly: " + j.get(name).Summary}, true
+			}
 			v := Verdict{Cause: PullTimedOut, Fault: PullTimedOut.DefaultFault(), Confidence: Likely, Because: append([]string{"pull"}, j.blocked.goals...),
 				WouldDecide: []string{"how fast the layers come from there to another node"}}
 			if !j.slowPull() {
@@ -292,6 +297,9 @@ func (j *judge) disproves(w words) bool {
 // wordsAlone is the verdict where no check found what the runtime complains of.
 func (j *judge) wordsAlone() Verdict {
 	w := j.words
+	if w.cause == AccessForbidden && w.fresh() && j.anonymousPull() {
+		w.cause = AccessDeniedOrMissing // forbidden to nobody in particular
+	}
 	v := Verdict{Cause: w.cause, Fault: w.cause.DefaultFault(), Because: []string{w.check.ID}, Confidence: Likely}
 	for _, rule := range j.acting {
 		if fault, ok := rule.say(j, &v, finding{check: Check{Host: j.fact("reference", "domain")}, cause: w.cause}); ok {
