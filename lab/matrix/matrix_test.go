@@ -1,0 +1,230 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// row is one fault.
+type row struct {
+	name string
+	// misleads says what the runtime's words make one believe, where that is
+	// not what is wrong.
+	misleads string
+	setup    func(*scene) *subject
+	runtime  conduct
+	want     want
+	// todo says which rule the product lacks. The row still runs, and says so
+	// when the rule has come.
+	todo string
+}
+
+// want is the verdict that the row claims. Because are checks that must be
+// among those that decided, with {host} and such for what is random.
+type want struct {
+	Fault      string   `json:"fault"`
+	Cause      string   `json:"cause"`
+	Confidence string   `json:"confidence"`
+	Because    []string `json:"because"`
+	fix        string   // a part of the fix line, with {…}
+}
+
+// conduct is what containerd itself does with the image.
+type conduct struct {
+	code  codes.Code // OK: it pulls it
+	text  string     // a regular expression that its words match
+	hangs bool       // it has not finished after hangTime
+}
+
+const hangTime = 7 * time.Second
+
+func fails(text string) conduct                      { return conduct{code: codes.Unknown, text: text} }
+func failsWith(code codes.Code, text string) conduct { return conduct{code: code, text: text} }
+func passes() conduct                                { return conduct{} }
+func hangs() conduct                                 { return conduct{hangs: true} }
+
+// Bounds of what one diagnosis may ask of the registries, without test pull.
+const (
+	maxBytes     = 64 << 10
+	maxManifests = 2
+)
+
+func TestMatrix(t *testing.T) {
+	w := newWorld(t)
+	var err error
+	w.product, err = filepath.Abs(*product)
+	must(t, err)
+	if _, err := os.Stat(w.product); err != nil {
+		t.Fatalf("%v: build it first, or name it with -pullprobe", err)
+	}
+	misleading := 0
+	t.Run("rows", func(t *testing.T) {
+		for _, r := range rows() {
+			if r.misleads != "" {
+				misleading++
+			}
+			t.Run(r.name, func(t *testing.T) {
+				t.Parallel()
+				r.run(&scene{t: t, w: w})
+			})
+		}
+	})
+	t.Logf("%d rows, %d of them misleading", len(rows()), misleading)
+}
+
+func (r row) run(s *scene) {
+	sub := r.setup(s)
+	if sub.machine == nil {
+		sub.machine = s.w.common
+	}
+	if len(s.hosts) > 0 {
+		h := s.hosts[0]
+		s.id("host", h.String())
+		s.id("addr", h.at(0))
+		if len(h.addrs) > 1 {
+			s.id("addr2", h.at(1))
+		}
+	}
+	s.id("resolver1", resolver1+":53")
+	s.id("resolver2", resolver2+":53")
+
+	var problems []string
+	say := func(list ...string) { problems = append(problems, list...) }
+	d, real := r.look(s, sub)
+	say(r.runtime.differs(real)...)
+	say(s.overspent()...)
+	s.save(r, d)
+	differs := r.want.differs(s, d.Verdict)
+
+	sub.heal()
+	image := sub.image
+	if sub.healed != "" {
+		image = sub.healed
+	}
+	// containerd may be in the middle of something, a lookup that nobody
+	// answers: the row goes on when it has noticed.
+	eventually(s.t, "the mended image", func() error {
+		if p := sub.machine.pull(s.t.Context(), image, sub.auth, 30*time.Second); p.code != codes.OK {
+			return errorString(p.code.String() + ": " + p.message)
+		}
+		return nil
+	})
+	sub.machine.remove(s.t, image)
+	for _, h := range s.hosts {
+		h.spent()
+	}
+	twin := s.check(sub, image)
+	if v := twin.Verdict; v.Cause != "Healthy" || v.Confidence != "confirmed" {
+		say("mended, it is not Healthy: " + twin.String())
+	}
+	say(s.overspent()...)
+
+	report := "runtime: " + real.code.String() + " after " + real.took.Round(time.Millisecond).String() + ": " + real.message + "\n" + d.String()
+	switch {
+	case len(problems) > 0:
+		s.t.Errorf("%s\n%s\n%s", strings.Join(problems, "\n"), strings.Join(differs, "\n"), report)
+	case len(differs) > 0 && r.todo != "":
+		s.t.Skipf("TODO: %s\n%s\n%s", r.todo, strings.Join(differs, "\n"), report)
+	case len(differs) > 0:
+		s.t.Errorf("%s\n%s", strings.Join(differs, "\n"), report)
+	case r.todo != "":
+		s.t.Logf("no longer to do: %s", r.todo)
+	}
+	if testing.Verbose() {
+		s.t.Log(report)
+	}
+}
+
+type errorString string
+
+func (e errorString) Error() string { return string(e) }
+
+// look has the product and containerd itself try: side by side where
+// containerd hangs, else containerd first, as it would be.
+func (r row) look(s *scene, sub *subject) (diagnosis, pulled) {
+	if r.runtime.hangs {
+		done := make(chan pulled)
+		go func() { done <- sub.machine.pull(s.t.Context(), sub.image, sub.auth, hangTime) }()
+		d := s.check(sub, sub.image)
+		return d, <-done
+	}
+	real := sub.machine.pull(s.t.Context(), sub.image, sub.auth, 40*time.Second)
+	if real.code == codes.OK {
+		sub.machine.remove(s.t, sub.image)
+	}
+	return s.check(sub, sub.image), real
+}
+
+func (c conduct) differs(p pulled) []string {
+	switch {
+	case c.hangs && (p.code != codes.DeadlineExceeded || p.took < hangTime):
+		return []string{"containerd does not hang: " + p.message}
+	case c.hangs:
+		return nil
+	case p.code != c.code:
+		return []string{"containerd's code is " + p.code.String() + ", want " + c.code.String() + ": " + p.message}
+	case !regexp.MustCompile(c.text).MatchString(p.message):
+		return []string{"containerd's words don't match " + c.text + ": " + p.message}
+	}
+	return nil
+}
+
+func (w want) differs(s *scene, v verdict) []string {
+	var out []string
+	if v.Fault != w.Fault || v.Cause != w.Cause || v.Confidence != w.Confidence {
+		out = append(out, "got "+v.Fault+" "+v.Cause+" "+v.Confidence+", want "+w.Fault+" "+w.Cause+" "+w.Confidence)
+	}
+	for _, id := range w.Because {
+		if !slices.Contains(v.Because, s.expand(id)) {
+			out = append(out, "because has no "+s.expand(id)+": "+strings.Join(v.Because, ", "))
+		}
+	}
+	if fix := s.expand(w.fix); !strings.Contains(v.Fix, fix) {
+		out = append(out, "fix does not say "+fix+": "+v.Fix)
+	}
+	return out
+}
+
+// overspent says where the product asked too much of the registries.
+func (s *scene) overspent() []string {
+	var all cost
+	for _, h := range s.hosts {
+		c := h.spent()
+		all.bytes += c.bytes
+		all.manifests += c.manifests
+	}
+	var out []string
+	if all.bytes > maxBytes {
+		out = append(out, "the product took more than 64 KiB from the registries")
+	}
+	if all.manifests > maxManifests {
+		out = append(out, "the product got more than two manifests")
+	}
+	return out
+}
+
+// save records the checks for a replay of the verdict without any lab.
+func (s *scene) save(r row, d diagnosis) {
+	if *record == "" || r.todo != "" {
+		return
+	}
+	w := r.want
+	w.Because = nil
+	for _, id := range r.want.Because {
+		w.Because = append(w.Because, s.expand(id))
+	}
+	b, err := json.MarshalIndent(map[string]any{"row": r.name, "want": w, "checks": d.Checks}, "", " ")
+	must(s.t, err)
+	must(s.t, os.MkdirAll(*record, 0o755))
+	must(s.t, os.WriteFile(filepath.Join(*record, r.name+".json"), append(b, '\n'), 0o644))
+}
