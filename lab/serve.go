@@ -100,7 +100,7 @@ func handler(h Host) http.Handler {
 	case serveSlow:
 		return slow(RegistryProxy(backends()[serveOpen]))
 	case serveRedirect:
-		return redirectBlobs(RegistryProxy(backends()[serveOpen]), "blobs.lab")
+		return RedirectBlobs(RegistryProxy(backends()[serveOpen]), "blobs.lab")
 	default:
 		return RegistryProxy(backends()[serveOpen])
 	}
@@ -206,9 +206,9 @@ func (p *pacedWriter) Write(b []byte) (int, error) {
 
 func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// redirectBlobs sends clients elsewhere for blobs, as registries with an
+// RedirectBlobs sends clients elsewhere for blobs, as registries with an
 // object store behind them do.
-func redirectBlobs(next http.Handler, to string) http.Handler {
+func RedirectBlobs(next http.Handler, to string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if IsBlob(r) {
 			http.Redirect(w, r, "https://"+to+r.URL.Path, http.StatusTemporaryRedirect)

@@ -123,7 +123,7 @@ func TestSpoiledBlobs(t *testing.T) {
 
 func TestRedirectSendsOnlyBlobsAway(t *testing.T) {
 	addr, blob := pushed(t)
-	s := httptest.NewServer(redirectBlobs(RegistryProxy(addr), "blobs.lab"))
+	s := httptest.NewServer(RedirectBlobs(RegistryProxy(addr), "blobs.lab"))
 	defer s.Close()
 	resp, _, _ := get(t, s, "redirect.lab", blob)
 	if resp.StatusCode != http.StatusTemporaryRedirect || resp.Header.Get("Location") != "https://blobs.lab"+blob {

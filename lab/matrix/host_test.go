@@ -278,6 +278,3 @@ func saysNothing(_ *host, c net.Conn) {
 	defer c.Close()
 	io.Copy(io.Discard, c)
 }
-
-// isManifest says whether a manifest is asked for.
-func isManifest(r *http.Request) bool { return strings.Contains(r.URL.Path, "/manifests/") }

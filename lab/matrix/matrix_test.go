@@ -4,6 +4,7 @@ package matrix
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -102,9 +103,8 @@ func (r row) run(s *scene) {
 	say := func(list ...string) { problems = append(problems, list...) }
 	d, real := r.look(s, sub)
 	say(r.runtime.differs(real)...)
-	say(s.overspent()...)
+	differs := append(r.want.differs(s, d.Verdict), s.overspent()...)
 	s.save(r, d)
-	differs := r.want.differs(s, d.Verdict)
 
 	sub.heal()
 	image := sub.image
@@ -205,10 +205,10 @@ func (s *scene) overspent() []string {
 	}
 	var out []string
 	if all.bytes > maxBytes {
-		out = append(out, "the product took more than 64 KiB from the registries")
+		out = append(out, fmt.Sprintf("the product took %d bytes from the registries", all.bytes))
 	}
 	if all.manifests > maxManifests {
-		out = append(out, "the product got more than two manifests")
+		out = append(out, fmt.Sprintf("the product got %d manifests", all.manifests))
 	}
 	return out
 }

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,22 +184,6 @@ func (s *scene) expand(id string) string {
 	}
 	return id
 }
-
-// refuses answers every request that want picks with a status and an error of
-// the distribution specification, the rest normally.
-func refuses(want func(*http.Request) bool, code int, registryCode string) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if want(r) {
-				lab.RegistryError(w, code, registryCode, "as the matrix wants it")
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
-
-func anything(*http.Request) bool { return true }
 
 func (d diagnosis) String() string {
 	var b strings.Builder

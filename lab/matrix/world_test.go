@@ -70,6 +70,9 @@ func newWorld(t *testing.T) *world {
 		"route add local " + public6.String() + " dev lo",
 		"route add local " + dark4.String() + " dev lo",
 		"route add local " + dark6.String() + " dev lo",
+		// Rows put rules of their own before the one for local addresses.
+		"rule add pref 1000 lookup local",
+		"rule del pref 0",
 	}, "\n"), "ip", "-batch", "-"))
 	must(t, w.space.run("", "iptables", "-A", "INPUT", "-d", dark4.String(), "-j", "DROP"))
 	must(t, w.space.run("", "ip6tables", "-A", "INPUT", "-d", dark6.String(), "-j", "DROP"))
