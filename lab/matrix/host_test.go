@@ -88,8 +88,10 @@ func (h *host) String() string {
 	if h.port == 443 {
 		return h.name
 	}
-	return h.name + ":" + strconv.Itoa(h.port)
+	return h.name + ":" + h.portText()
 }
+
+func (h *host) portText() string { return strconv.Itoa(h.port) }
 
 // at is the i-th address with the port, as checks name it.
 func (h *host) at(i int) string {
@@ -266,7 +268,11 @@ func (i incoming) Addr() net.Addr { return &net.TCPAddr{} }
 
 func plainHTTP(h *host, c net.Conn) { h.hand(c) }
 
-func closes(_ *host, c net.Conn) { c.Close() }
+// closes reads first: closing with something unread would be a reset.
+func closes(_ *host, c net.Conn) {
+	c.Read(make([]byte, 16<<10))
+	c.Close()
+}
 
 func resets(_ *host, c net.Conn) {
 	c.(*net.TCPConn).SetLinger(0)

@@ -4,7 +4,6 @@ package matrix
 
 import (
 	"net/netip"
-	"strconv"
 
 	"github.com/pullprobe/pullprobe/lab"
 )
@@ -245,7 +244,7 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.app(h)
-				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", strconv.Itoa(h.port), "-j", "REJECT", "--reject-with", "tcp-reset")
+				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(), "-j", "REJECT", "--reject-with", "tcp-reset")
 				return &subject{image: image, heal: lift}
 			},
 			runtime: fails(`connection refused`),
@@ -301,7 +300,7 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.app(h)
-				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", strconv.Itoa(h.port), "-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
+				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(), "-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
 				return &subject{image: image, heal: lift}
 			},
 			runtime: fails(`no route to host`),

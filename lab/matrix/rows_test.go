@@ -6,5 +6,5 @@ import "slices"
 
 // rows are all rows of the matrix.
 func rows() []row {
-	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows())
+	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows())
 }

@@ -267,14 +267,9 @@ func tlsRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{})
 				// Go reads the store when it first needs it.
-				warm := s.host(hostOptions{})
-				image, _, _ := s.app(warm)
-				if p := m.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
-					s.t.Fatal(p.message)
-				}
-				s.hosts = nil
+				s.warm(m)
 				h := s.host(hostOptions{})
-				image, _, _ = s.app(h)
+				image, _, _ := s.app(h)
 				h.present(s.certificate(s.w.private, leaf{name: h.name}))
 				must(s.t, writeFiles(m.etc(""), map[string]string{"ssl/certs/ca-certificates.crt": string(s.w.trusted.PEM()) + string(s.w.private.PEM())}))
 				return &subject{image: image, machine: m, heal: func() { m.restart(s.t) }}

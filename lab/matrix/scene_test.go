@@ -153,6 +153,19 @@ func (s *scene) app(h *host) (image, repository, tag string) {
 	return h.image(repository, tag), repository, tag
 }
 
+// warm has the machine pull something, so that it is no longer as on its first
+// day.
+func (s *scene) warm(m *machine) {
+	s.t.Helper()
+	hosts := s.hosts
+	image, _, _ := s.app(s.host(hostOptions{}))
+	s.hosts = hosts
+	if p := m.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
+		s.t.Fatal(p.message)
+	}
+	m.remove(s.t, image)
+}
+
 // firewall adds a rule to what leaves the machines, and returns what takes it
 // away.
 func (s *scene) firewall(rule ...string) (lift func()) {
