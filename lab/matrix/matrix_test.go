@@ -185,11 +185,18 @@ func (r row) look(s *scene, sub *subject) (diagnosis, pulled) {
 		d := s.check(sub, sub.image)
 		return d, <-done
 	}
+	var d diagnosis
+	if s.productFirst {
+		d = s.check(sub, sub.image)
+	}
 	real := sub.machine.pull(s.t.Context(), sub.image, sub.auth, 40*time.Second)
 	if real.code == codes.OK {
 		sub.machine.remove(s.t, sub.image)
 	}
-	return s.check(sub, sub.image), real
+	if !s.productFirst {
+		d = s.check(sub, sub.image)
+	}
+	return d, real
 }
 
 func (c conduct) differs(p pulled) []string {

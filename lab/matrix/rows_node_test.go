@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"github.com/pullprobe/pullprobe/lab"
@@ -18,6 +20,7 @@ func nodeRows() []row {
 	// onDisk makes a machine with an image file system of its own kind.
 	onDisk := func(store mount, size int, spoil func(*scene, *machine) (heal func())) func(*scene) *subject {
 		return func(s *scene) *subject {
+			s.productFirst = true // a pull that failed leaves something on the disk
 			m := s.w.newMachine(s.t, machineSpec{store: store})
 			s.warm(m) // containerd remembers for ever that it could not make a directory
 			h := s.host(hostOptions{})
@@ -86,6 +89,46 @@ func nodeRows() []row {
 			todo:    "an image that does not fit (evidence need > free) where no test pull was made for want of space is not Healthy",
 		},
 		{
+			name:     "disk-read-only-after-an-error",
+			misleads: "nothing: the runtime's words are plain, but the superblock's options still say rw",
+			setup: onDisk(mount{Type: "ext4", From: "/tmp/disk", Data: "errors=remount-ro"}, 1<<10, func(s *scene, m *machine) func() {
+				must(s.t, m.breakDisk())
+				return func() { m.restart(s.t) }
+			}),
+			runtime: fails(`read-only file system`),
+			want:    want{"node-infrastructure", "DiskReadOnly", "confirmed", []string{"disk", "pull"}, ""},
+			todo:    "since Linux 6.14 or so an ext4 that went read-only after an error says rw,…,emergency_ro in mountinfo, not ro",
+		},
+		{
+			name:     "disk-smaller-than-it-says",
+			misleads: "no space left on device: df shows plenty, what is below the file system has run out",
+			setup: func(s *scene) *subject {
+				// A disk in a file on a tmpfs that is smaller than what the disk pretends.
+				below := func(size string) mount { return mount{Type: "tmpfs", To: "/tmp/below", Data: "size=" + size} }
+				m := s.w.newMachine(s.t, machineSpec{below: below("12m"), store: mount{Type: "ext4", From: "/tmp/below/disk", Data: "errors=continue"}})
+				s.warm(m)
+				h := s.host(hostOptions{})
+				repository, tag := word(), word()
+				s.push(repository, tag, lab.Image{Size: 24 << 20})
+				return &subject{image: h.image(repository, tag), machine: m, heal: func() {
+					m.spec.below = below("300m")
+					m.restart(s.t)
+				}}
+			},
+			runtime: fails(`no space left on device`),
+			want:    want{"node-infrastructure", "DiskFull", "likely", []string{"pull"}, ""},
+		},
+		{
+			name: "disk-gives-errors",
+			setup: onDisk(mount{Type: "ext4", From: "/tmp/disk", Data: "errors=continue"}, 1<<10, func(s *scene, m *machine) func() {
+				must(s.t, shutDown(m.store()))
+				return func() { m.restart(s.t) }
+			}),
+			runtime: fails(`input/output error`),
+			want:    want{"node-infrastructure", "DiskIOError", "likely", nil, ""},
+			todo:    "I/O errors show in the runtime's status and in reading the disk, not in statfs; a runtime that is in error is not Healthy",
+		},
+		{
 			name:     "inodes-exhausted",
 			misleads: "no space left on device: bytes are plenty, inodes are not",
 			setup: onDisk(mount{Type: "tmpfs", Data: "size=256m,nr_inodes=400"}, 1<<10, func(s *scene, m *machine) func() {
@@ -102,6 +145,32 @@ func nodeRows() []row {
 			want:    want{"node-infrastructure", "InodesExhausted", "confirmed", []string{"disk", "pull"}, ""},
 		},
 	}
+}
+
+// breakDisk has the kernel find an error on the machine's ext4.
+func (m *machine) breakDisk() error {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", m.cmd.Process.Pid))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); f[1] == "/var/lib/containerd" {
+			return os.WriteFile("/sys/fs/ext4/"+filepath.Base(f[0])+"/trigger_fs_error", []byte("1"), 0)
+		}
+	}
+	return fmt.Errorf("no /var/lib/containerd in %s", b)
+}
+
+// shutDown makes every operation on an ext4 fail with EIO, as the kernel does
+// when the disk has gone (EXT4_IOC_SHUTDOWN of linux/ext4.h).
+func shutDown(store string) error {
+	f, err := os.Open(store)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const request, withoutFlush = 0x8004587d, 2
+	return unix.IoctlSetPointerInt(int(f.Fd()), request, withoutFlush)
 }
 
 func filler(store string) string { return filepath.Join(store, "filler") }

@@ -28,6 +28,8 @@ type scene struct {
 	t     *testing.T
 	w     *world
 	hosts []*host
+	// productFirst lets the product look before containerd itself tries.
+	productFirst bool
 	// ids stand for what is random in the names of checks: {host}, {addr}, …
 	ids map[string]string
 }

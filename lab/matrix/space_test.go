@@ -98,11 +98,15 @@ type confined struct {
 }
 
 // mount is a bind mount of a file or directory, or, with Type, a new file
-// system. What it is mounted on is made if need be.
+// system: a tmpfs, or an ext4 in the sparse file From. What it is mounted on is
+// made if need be.
 type mount struct {
 	From, To   string
 	Type, Data string
 }
+
+// diskSize is that of the file systems in files.
+const diskSize = 300 << 20
 
 // confinedEnv carries a [confined] to this binary called anew.
 const confinedEnv = "PULLPROBE_MATRIX_CONFINED"
@@ -136,22 +140,39 @@ func execConfined(config string) error {
 		return err
 	}
 	for _, m := range c.Mounts {
-		source, flags := m.From, uintptr(unix.MS_BIND)
-		if m.Type != "" {
-			source, flags = m.Type, 0
-			if m.From != "" {
-				source = m.From
-			}
-			if err := os.MkdirAll(m.To, 0o755); err != nil {
-				return err
-			}
-		}
-		if err := unix.Mount(source, m.To, m.Type, flags, m.Data); err != nil {
-			return fmt.Errorf("mount %s on %s: %w", source, m.To, err)
+		if err := m.mount(); err != nil {
+			return fmt.Errorf("mount %s: %w", m.To, err)
 		}
 	}
 	os.Unsetenv(confinedEnv)
 	return syscall.Exec(c.Args[0], c.Args, os.Environ())
+}
+
+func (m mount) mount() error {
+	if m.Type == "" {
+		return unix.Mount(m.From, m.To, "", unix.MS_BIND, "")
+	}
+	if err := os.MkdirAll(m.To, 0o755); err != nil {
+		return err
+	}
+	if m.Type == "tmpfs" {
+		return unix.Mount(m.Type, m.To, m.Type, 0, m.Data)
+	}
+	if err := os.WriteFile(m.From, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(m.From, diskSize); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1", m.From},
+		{"mount", "-t", m.Type, "-o", "loop,noinit_itable," + m.Data, m.From, m.To}, // the loop device goes with the mount
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", args[0], err, out)
+		}
+	}
+	return nil
 }
 
 // writeFiles writes files below dir, by name.
