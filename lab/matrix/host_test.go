@@ -268,13 +268,15 @@ func (i incoming) Addr() net.Addr { return &net.TCPAddr{} }
 
 func plainHTTP(h *host, c net.Conn) { h.hand(c) }
 
-// closes reads first: closing with something unread would be a reset.
+// closes reads first: closing with something unread is a reset.
 func closes(_ *host, c net.Conn) {
 	c.Read(make([]byte, 16<<10))
 	c.Close()
 }
 
+// resets reads first: else the reset may come before the client is connected.
 func resets(_ *host, c net.Conn) {
+	c.Read(make([]byte, 16<<10))
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
 }

@@ -35,7 +35,6 @@ type machineSpec struct {
 	hosts      string   // further lines of /etc/hosts
 	trust      []byte   // the world's trusted authority
 	env        []string // none
-	below      mount    // mounted before store, if it has a type
 	store      mount    // on /var/lib/containerd: a tmpfs of 512 MiB
 	config     string   // config.toml: containerdConfig
 }
@@ -121,20 +120,16 @@ func (m *machine) start(t *testing.T) {
 		store = mount{Type: "tmpfs", Data: "size=512m"}
 	}
 	store.To = "/var/lib/containerd"
-	mounts := []mount{
-		{From: filepath.Join(m.dir, "run"), To: "/run"},
-		{From: filepath.Join(m.dir, "lib"), To: "/var/lib"},
-		{Type: "tmpfs", To: "/tmp"},
-	}
-	if m.spec.below.Type != "" {
-		mounts = append(mounts, m.spec.below)
-	}
-	// mkfs.ext4 wants the host's /etc/mke2fs.conf.
-	mounts = append(mounts, store, mount{From: filepath.Join(m.dir, "etc"), To: "/etc"})
 	var err error
 	m.cmd, err = confined{
-		Mounts: mounts,
-		Args:   []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
+		Mounts: []mount{
+			{From: filepath.Join(m.dir, "run"), To: "/run"},
+			{From: filepath.Join(m.dir, "lib"), To: "/var/lib"},
+			{Type: "tmpfs", To: "/tmp"},
+			store,
+			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 wants the host's /etc/mke2fs.conf
+		},
+		Args: []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
 	}.command(context.Background(), m.spec.env...)
 	must(t, err)
 	log, err := os.OpenFile(m.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)

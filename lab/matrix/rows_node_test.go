@@ -100,25 +100,6 @@ func nodeRows() []row {
 			todo:    "since Linux 6.14 or so an ext4 that went read-only after an error says rw,…,emergency_ro in mountinfo, not ro",
 		},
 		{
-			name:     "disk-smaller-than-it-says",
-			misleads: "no space left on device: df shows plenty, what is below the file system has run out",
-			setup: func(s *scene) *subject {
-				// A disk in a file on a tmpfs that is smaller than what the disk pretends.
-				below := func(size string) mount { return mount{Type: "tmpfs", To: "/tmp/below", Data: "size=" + size} }
-				m := s.w.newMachine(s.t, machineSpec{below: below("12m"), store: mount{Type: "ext4", From: "/tmp/below/disk", Data: "errors=continue"}})
-				s.warm(m)
-				h := s.host(hostOptions{})
-				repository, tag := word(), word()
-				s.push(repository, tag, lab.Image{Size: 24 << 20})
-				return &subject{image: h.image(repository, tag), machine: m, heal: func() {
-					m.spec.below = below("300m")
-					m.restart(s.t)
-				}}
-			},
-			runtime: fails(`no space left on device`),
-			want:    want{"node-infrastructure", "DiskFull", "likely", []string{"pull"}, ""},
-		},
-		{
 			name: "disk-gives-errors",
 			setup: onDisk(mount{Type: "ext4", From: "/tmp/disk", Data: "errors=continue"}, 1<<10, func(s *scene, m *machine) func() {
 				must(s.t, shutDown(m.store()))
