@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	. "github.com/pullprobe/pullprobe/report"
@@ -21,22 +20,31 @@ type recording struct {
 	Checks []Check
 }
 
-// The evidence of every row of the fault matrix still leads to its verdict.
-func TestReplayMatrix(t *testing.T) {
+func recordings(t *testing.T) []recording {
+	t.Helper()
 	files, err := filepath.Glob("testdata/matrix/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recordings: %v", err)
 	}
+	var all []recording
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var r recording
-			if err := json.Unmarshal(b, &r); err != nil {
-				t.Fatal(err)
-			}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r recording
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// The evidence of every row of the fault matrix leads to its verdict.
+func TestReplayMatrix(t *testing.T) {
+	for _, r := range recordings(t) {
+		t.Run(r.Row, func(t *testing.T) {
 			got := Diagnose(r.Checks)
 			ok := got.Fault == r.Want.Fault && got.Cause == r.Want.Cause && got.Confidence == r.Want.Confidence &&
 				!slices.ContainsFunc(r.Want.Because, func(id string) bool { return !slices.Contains(got.Because, id) })
@@ -48,5 +56,25 @@ func TestReplayMatrix(t *testing.T) {
 					r.Want.Fault, r.Want.Cause, r.Want.Confidence, r.Want.Because)
 			}
 		})
+	}
+}
+
+// No verdict outlives what decided it: with one of the checks that it rests on
+// taken as never made, another verdict comes out, or the same on other grounds
+// and no surer than likely.
+func TestReplayWithoutWhatDecided(t *testing.T) {
+	for _, r := range recordings(t) {
+		v := Diagnose(r.Checks)
+		for _, id := range v.Because {
+			less := slices.Clone(r.Checks)
+			for i, c := range less {
+				if c.ID == id {
+					less[i] = Check{ID: c.ID, Kind: c.Kind, Host: c.Host, Summary: "never made"}
+				}
+			}
+			if got := Diagnose(less); got.Fault == v.Fault && got.Cause == v.Cause && got.Confidence == v.Confidence && v.Confidence == Confirmed {
+				t.Errorf("%s: %s %s %s stands without %s", r.Row, v.Fault, v.Cause, v.Confidence, id)
+			}
+		}
 	}
 }

@@ -284,7 +284,7 @@ func (s *scene) save(r row, d diagnosis) {
 	for _, id := range r.want.Because {
 		w.Because = append(w.Because, s.expand(id))
 	}
-	ours := regexp.MustCompile(regexp.QuoteMeta(s.w.dir) + `/[a-z]+[0-9]+`)
+	ours := regexp.MustCompile(`/?` + regexp.QuoteMeta(strings.TrimPrefix(s.w.dir, "/")) + `/[a-z]+[0-9]+`)
 	text := func(v any) string {
 		b, err := json.Marshal(v)
 		must(s.t, err)
