@@ -266,7 +266,6 @@ func loginRows() []row {
 			},
 			runtime: fails(`no such host`),
 			want:    want{"undetermined", "TokenServiceFailed", "likely", []string{"manifest/{host}", "pull"}, ""},
-			todo:    "HostNotFound said of the realm's host (step token) agrees with a token check whose innerCause is HostNotFound",
 		},
 		{
 			name:     "token-service-refuses",

@@ -86,7 +86,6 @@ func nodeRows() []row {
 			}),
 			runtime: fails(`no space left on device`),
 			want:    want{"node-infrastructure", "DiskFull", "likely", []string{"disk"}, ""},
-			todo:    "an image that does not fit (evidence need > free) where no test pull was made for want of space is not Healthy",
 		},
 		{
 			name:     "disk-read-only-after-an-error",

@@ -124,7 +124,6 @@ func registryRows() []row {
 			},
 			runtime: failsWith(codes.NotFound, `could not fetch content descriptor .*\(application/vnd.acme.bundle.v1\+json\) from remote: not found`),
 			want:    want{"registry", "UnsupportedManifest", "confirmed", []string{"image/{host}", "pull"}, ""},
-			todo:    "containerd takes a manifest of a kind that it does not know for a blob: its words with that media type mean UnsupportedManifest",
 		},
 		{
 			name:     "portal",
@@ -148,8 +147,7 @@ func registryRows() []row {
 				return &subject{image: image, heal: func() { h.answer(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"undetermined", "Undetermined", "undetermined", []string{"registry/{host}"}, ""},
-			todo:    "a 404 of a host whose /v2/ is a web page (no registry API) is no word about a tag",
+			want:    want{"undetermined", "Undetermined", "undetermined", []string{"manifest/{host}"}, ""},
 		},
 		{
 			name: "server-error",

