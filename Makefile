@@ -41,7 +41,7 @@ test: lab-build image ## all tests: unit, integration, and end to end on the lab
 	$(call timed,stop the lab,$(LAB) down)
 
 .PHONY: matrix
-matrix: build lab-build ## the fault matrix: 140 faults on real parts, no cluster; ROW=tag-missing for one, RECORD=1 to keep the evidence
+matrix: build lab-build ## the fault matrix: 148 faults on real parts, no cluster; ROW=tag-missing for one, RECORD=1 to keep the evidence
 	$(call timed,build the matrix,cd lab && go test -c -tags matrix -o $(BIN)/matrix.test ./matrix)
 	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(RECORD),-record $(CURDIR)/report/testdata/matrix))
 

@@ -76,25 +76,36 @@ func endless(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// cutOff sends half of every blob and breaks the connection.
+// small is how many bytes of a blob pass unspoilt: a configuration, a range of
+// one byte.
+const small = 1 << 10
+
+// cutOff sends half of every layer and breaks the connection.
 func cutOff(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
-			w = &halfWriter{ResponseWriter: w}
+			w = &halfWriter{w, r}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-type halfWriter struct{ http.ResponseWriter }
+type halfWriter struct {
+	http.ResponseWriter
+	r *http.Request
+}
 
 func (h *halfWriter) Write(b []byte) (int, error) {
+	// containerd asks for the rest again and again, with "bytes=N-".
+	if rest := strings.HasSuffix(h.r.Header.Get("Range"), "-"); len(b) < small && !rest {
+		return h.ResponseWriter.Write(b)
+	}
 	h.ResponseWriter.Write(b[:len(b)/2])
 	http.NewResponseController(h.ResponseWriter).Flush()
 	panic(http.ErrAbortHandler)
 }
 
-// stalls sends half of every blob and then nothing.
+// stalls sends half of every layer and then nothing.
 func stalls(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
@@ -110,13 +121,16 @@ type stallWriter struct {
 }
 
 func (s *stallWriter) Write(b []byte) (int, error) {
+	if len(b) < small {
+		return s.ResponseWriter.Write(b)
+	}
 	s.ResponseWriter.Write(b[:len(b)/2])
 	http.NewResponseController(s.ResponseWriter).Flush()
 	<-s.r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
-// spoils changes a byte of every blob.
+// spoils changes a byte of every layer.
 func spoils(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
@@ -129,6 +143,9 @@ func spoils(next http.Handler) http.Handler {
 type spoilWriter struct{ http.ResponseWriter }
 
 func (s *spoilWriter) Write(b []byte) (int, error) {
+	if len(b) < small {
+		return s.ResponseWriter.Write(b)
+	}
 	b = slices.Clone(b)
 	b[len(b)/2] ^= 0xff
 	return s.ResponseWriter.Write(b)

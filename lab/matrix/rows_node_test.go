@@ -96,7 +96,6 @@ func nodeRows() []row {
 			}),
 			runtime: fails(`read-only file system`),
 			want:    want{"node-infrastructure", "DiskReadOnly", "confirmed", []string{"disk", "pull"}, ""},
-			todo:    "since Linux 6.14 or so an ext4 that went read-only after an error says rw,…,emergency_ro in mountinfo, not ro",
 		},
 		{
 			name: "disk-gives-errors",
@@ -106,7 +105,6 @@ func nodeRows() []row {
 			}),
 			runtime: fails(`input/output error`),
 			want:    want{"node-infrastructure", "DiskIOError", "likely", nil, ""},
-			todo:    "I/O errors show in the runtime's status and in reading the disk, not in statfs; a runtime that is in error is not Healthy",
 		},
 		{
 			name:     "inodes-exhausted",

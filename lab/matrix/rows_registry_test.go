@@ -47,7 +47,6 @@ func registryRows() []row {
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
 			want:    want{"cluster-config", "TagNotFound", "confirmed", []string{"manifest/{host}", "pull"}, "{near}"},
-			todo:    "the fix names the tag that similarTags found",
 		},
 		{
 			name: "repository-missing",
@@ -193,7 +192,6 @@ func registryRows() []row {
 			},
 			runtime: failsWith(codes.FailedPrecondition, `read past expected size`),
 			want:    want{"registry", "LayerCorrupt", "likely", []string{"pull"}, ""},
-			todo:    "\"read past expected size\": the content is longer than its descriptor says; and headers count against the 64 KiB",
 		},
 		{
 			name: "rate-limited",
