@@ -28,7 +28,7 @@ func readTar(t *testing.T, b []byte) map[string][]byte {
 }
 
 func TestRenamedArchiveIsTheSameImageUnderAnotherName(t *testing.T) {
-	img, err := makeImage(Dir(t.TempDir()), Image{Platform: "linux/arm64"})
+	img, err := MakeImage(Dir(t.TempDir()), Image{Platform: "linux/arm64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func FuzzRenameIndex(f *testing.F) {
 func TestEveryImageIsUnique(t *testing.T) {
 	digests := map[string]bool{}
 	for range 3 {
-		img, err := makeImage(Dir(t.TempDir()), Image{})
+		img, err := MakeImage(Dir(t.TempDir()), Image{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,8 @@ func installPackages(ctx context.Context, p *Progress) error {
 		{"containernetworking-plugins", "/usr/lib/cni/bridge"},
 		{"iptables", "/usr/sbin/iptables"},
 		{"iproute2", "/bin/ip"},
+		{"e2fsprogs", "/usr/sbin/mkfs.ext4"},
+		{"tinyproxy-bin", "/usr/bin/tinyproxy"},
 		{"libseccomp-dev", "/usr/include/seccomp.h"},
 		{"pkg-config", "/usr/bin/pkg-config"},
 		{"gcc", "/usr/bin/gcc"},

@@ -80,8 +80,9 @@ func (t *dnsTable) lookup(resolver, name string) Answer {
 	return Answer{Rcode: "REFUSED"}
 }
 
-// reply builds the response to a query, or nil for none.
-func (t *dnsTable) reply(resolver, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
+// reply builds the response to a query from what lookup says about a name, or
+// nil for none, and says how long to keep it back.
+func reply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
 	m := new(dns.Msg)
 	m.SetReply(q)
 	m.Authoritative, m.RecursionAvailable = true, true
@@ -90,7 +91,7 @@ func (t *dnsTable) reply(resolver, proto string, q *dns.Msg) (*dns.Msg, time.Dur
 		return m, 0
 	}
 	name, kind := q.Question[0].Name, q.Question[0].Qtype
-	a := t.lookup(resolver, name)
+	a := lookup(name)
 	if a.Drop {
 		return nil, 0
 	}
@@ -103,7 +104,7 @@ func (t *dnsTable) reply(resolver, proto string, q *dns.Msg) (*dns.Msg, time.Dur
 	for hops := 0; a.CNAME != "" && hops < 8; hops++ {
 		target := dns.Fqdn(a.CNAME)
 		m.Answer = append(m.Answer, &dns.CNAME{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}, Target: target})
-		name, a = target, t.lookup(resolver, target)
+		name, a = target, lookup(target)
 	}
 	if rcode, ok := dns.StringToRcode[a.Rcode]; ok {
 		m.Rcode = rcode
@@ -122,8 +123,17 @@ func (t *dnsTable) reply(resolver, proto string, q *dns.Msg) (*dns.Msg, time.Dur
 	return m, delay
 }
 
-// serve answers on one resolver's address, UDP and TCP, and returns when both listen.
+// serve answers on one resolver's address.
 func (t *dnsTable) serve(resolver, addr string, log *jsonLog) (shutdown func(), listening string, err error) {
+	return ServeDNS(addr, func(name string) Answer { return t.lookup(resolver, name) }, func(q Query) {
+		q.Resolver = resolver
+		log.write(q)
+	})
+}
+
+// ServeDNS is a DNS server on addr, UDP and TCP, that answers what lookup says
+// and tells seen of every query. It returns when both listen.
+func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (shutdown func(), listening string, err error) {
 	packets, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		return nil, "", err
@@ -135,8 +145,8 @@ func (t *dnsTable) serve(resolver, addr string, log *jsonLog) (shutdown func(), 
 	}
 	handle := func(proto string) dns.HandlerFunc {
 		return func(w dns.ResponseWriter, q *dns.Msg) {
-			m, delay := t.reply(resolver, proto, q)
-			entry := Query{Time: time.Now(), Resolver: resolver, Proto: proto, Client: w.RemoteAddr().String(), Rcode: "dropped"}
+			m, delay := reply(lookup, proto, q)
+			entry := Query{Time: time.Now(), Resolver: addr, Proto: proto, Client: w.RemoteAddr().String(), Rcode: "dropped"}
 			if len(q.Question) == 1 {
 				entry.Name = strings.TrimSuffix(q.Question[0].Name, ".")
 				entry.Type = dns.TypeToString[q.Question[0].Qtype]
@@ -144,7 +154,7 @@ func (t *dnsTable) serve(resolver, addr string, log *jsonLog) (shutdown func(), 
 			if m != nil {
 				entry.Rcode = dns.RcodeToString[m.Rcode]
 			}
-			log.write(entry)
+			seen(entry)
 			if m == nil {
 				return
 			}

@@ -10,7 +10,7 @@ import (
 // faultHandler misbehaves as the Host header asks; see Hosts. What it doesn't
 // spoil it passes on to the registry at addr.
 func faultHandler(addr string) http.Handler {
-	registry := registryProxy(addr)
+	registry := RegistryProxy(addr)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := hostOnly(r.Host)
 		switch host {
@@ -18,13 +18,13 @@ func faultHandler(addr string) http.Handler {
 			w.Header().Set("Retry-After", "60")
 			w.Header().Set("RateLimit-Limit", "100;w=21600")
 			w.Header().Set("RateLimit-Remaining", "0;w=21600")
-			registryError(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your unauthenticated pull rate limit.")
+			RegistryError(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your unauthenticated pull rate limit.")
 		case "unavailable.lab":
-			registryError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "service unavailable")
+			RegistryError(w, http.StatusServiceUnavailable, "UNAVAILABLE", "service unavailable")
 		case "err500.lab":
-			registryError(w, http.StatusInternalServerError, "UNKNOWN", "internal error")
+			RegistryError(w, http.StatusInternalServerError, "UNKNOWN", "internal error")
 		case "forbidden.lab":
-			registryError(w, http.StatusForbidden, "DENIED", "requested access to the resource is denied")
+			RegistryError(w, http.StatusForbidden, "DENIED", "requested access to the resource is denied")
 		case "token401.lab", "token403.lab":
 			brokenTokenService(w, r, host)
 		case "tokendenied.lab":
@@ -33,19 +33,19 @@ func faultHandler(addr string) http.Handler {
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
 		case "badblob.lab", "truncblob.lab", "slowblob.lab", "noblob.lab":
-			if !isBlob(r) {
+			if !IsBlob(r) {
 				registry.ServeHTTP(w, r)
 				return
 			}
 			spoiledBlob(w, r, host, addr)
 		default:
-			registryError(w, http.StatusNotFound, "NAME_UNKNOWN", "no fault of this name")
+			RegistryError(w, http.StatusNotFound, "NAME_UNKNOWN", "no fault of this name")
 		}
 	})
 }
 
-// registryError answers in the format of the distribution specification.
-func registryError(w http.ResponseWriter, status int, code, message string) {
+// RegistryError answers in the format of the distribution specification.
+func RegistryError(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"errors":[{"code":%q,"message":%q}]}`, code, message)
@@ -55,11 +55,11 @@ func brokenTokenService(w http.ResponseWriter, r *http.Request, host string) {
 	switch {
 	case r.URL.Path != "/token":
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%[1]s/token",service="%[1]s"`, host))
-		registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+		RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 	case host == "token401.lab":
-		registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+		RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 	default:
-		registryError(w, http.StatusForbidden, "DENIED", "access denied")
+		RegistryError(w, http.StatusForbidden, "DENIED", "access denied")
 	}
 }
 
@@ -76,29 +76,29 @@ func anonymousTokenOnly(w http.ResponseWriter, r *http.Request) {
 		challenge += `,error="insufficient_scope"`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 }
 
 // spoiledBlob fetches the real blob and gives a broken one.
 func spoiledBlob(w http.ResponseWriter, r *http.Request, host, addr string) {
 	if host == "noblob.lab" {
-		registryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
+		RegistryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
 		return
 	}
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://"+addr+r.URL.Path, nil)
 	if err != nil {
-		registryError(w, http.StatusBadGateway, "UNKNOWN", err.Error())
+		RegistryError(w, http.StatusBadGateway, "UNKNOWN", err.Error())
 		return
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		registryError(w, http.StatusBadGateway, "UNKNOWN", err.Error())
+		RegistryError(w, http.StatusBadGateway, "UNKNOWN", err.Error())
 		return
 	}
 	defer resp.Body.Close()
 	blob, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		registryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
+		RegistryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")

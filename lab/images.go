@@ -63,7 +63,7 @@ const sandboxImage = "registry.lab/pause:1"
 
 // PushImage makes an image and pushes it through infra's loopback.
 func (l *Lab) PushImage(ctx context.Context, spec Image) (Pushed, error) {
-	img, err := makeImage(l.dir, spec)
+	img, err := MakeImage(l.dir, spec)
 	if err != nil {
 		return Pushed{}, err
 	}
@@ -132,7 +132,8 @@ func platform(s string) *v1.Platform {
 	return p
 }
 
-func makeImage(d Dir, spec Image) (v1.Image, error) {
+// MakeImage makes an image, without pushing it anywhere.
+func MakeImage(d Dir, spec Image) (v1.Image, error) {
 	files := []file{{"random", 0o644, randomBytes(max(spec.Size, 1<<10))}}
 	if spec.Runs {
 		program, err := os.ReadFile(d.Bin("sleeper"))

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// authority is a CA: its certificate, and the key to sign with.
-type authority struct {
+// Authority is a CA: its certificate, and the key to sign with.
+type Authority struct {
 	cert *x509.Certificate
 	pem  []byte
 	key  *ecdsa.PrivateKey
@@ -35,7 +35,13 @@ type leaf struct {
 	until time.Duration // both relative to now; zero: an hour ago, in a year
 }
 
-func newAuthority(name string) (*authority, error) {
+// NewAuthority makes a root, valid for the last 60 days and ten years to come.
+func NewAuthority(name string) (*Authority, error) { return newAuthority(name, nil) }
+
+// Intermediate makes an authority whose certificate a has signed.
+func (a *Authority) Intermediate(name string) (*Authority, error) { return newAuthority(name, a) }
+
+func newAuthority(name string, parent *Authority) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -49,7 +55,10 @@ func newAuthority(name string) (*authority, error) {
 		IsCA:         true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	if parent == nil {
+		parent = &Authority{cert: t, key: key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, parent.cert, key.Public(), parent.key)
 	if err != nil {
 		return nil, err
 	}
@@ -57,26 +66,37 @@ func newAuthority(name string) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &authority{cert: cert, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key: key}, nil
+	return &Authority{cert: cert, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key: key}, nil
+}
+
+// PEM is the authority's certificate.
+func (a *Authority) PEM() []byte { return a.pem }
+
+// DER is the authority's certificate.
+func (a *Authority) DER() []byte { return a.cert.Raw }
+
+// Sign makes a certificate after t, with a serial number and a key of its own.
+func (a *Authority) Sign(t *x509.Certificate) (der []byte, key *ecdsa.PrivateKey, err error) {
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, err
+	}
+	t.SerialNumber = serial()
+	der, err = x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
+	return der, key, err
 }
 
 // issue makes a key pair and returns both in PEM.
-func (a *authority) issue(l leaf) (cert, key []byte, err error) {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
+func (a *Authority) issue(l leaf) (cert, key []byte, err error) {
 	if l.since == 0 && l.until == 0 {
 		l.since, l.until = -time.Hour, 365*24*time.Hour
 	}
 	now := time.Now()
 	t := &x509.Certificate{
-		SerialNumber: serial(),
-		Subject:      pkix.Name{CommonName: l.name},
-		NotBefore:    now.Add(l.since),
-		NotAfter:     now.Add(l.until),
-		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		Subject:     pkix.Name{CommonName: l.name},
+		NotBefore:   now.Add(l.since),
+		NotAfter:    now.Add(l.until),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if l.org != "" {
 		t.Subject.Organization = []string{l.org}
@@ -88,7 +108,7 @@ func (a *authority) issue(l leaf) (cert, key []byte, err error) {
 			t.DNSNames = append(t.DNSNames, s)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, k.Public(), a.key)
+	der, k, err := a.Sign(t)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,8 +199,8 @@ func (w *pkiWriter) file(name string, data []byte, mode os.FileMode, err error) 
 	}
 }
 
-func (w *pkiWriter) authority(name string) *authority {
-	a, err := newAuthority("lab-" + name)
+func (w *pkiWriter) authority(name string) *Authority {
+	a, err := NewAuthority("lab-" + name)
 	if err != nil {
 		w.file(name, nil, 0, err)
 		return nil
@@ -189,7 +209,7 @@ func (w *pkiWriter) authority(name string) *authority {
 	return a
 }
 
-func (w *pkiWriter) leaf(a *authority, name string, l leaf) {
+func (w *pkiWriter) leaf(a *Authority, name string, l leaf) {
 	cert, key, err := a.issue(l)
 	w.file(name+".crt", cert, 0o644, err)
 	w.file(name+".key", key, 0o600, err)

@@ -96,13 +96,13 @@ func handler(h Host) http.Handler {
 	case serveFault:
 		return faultHandler(backends()[serveOpen])
 	case serveAuth, serveToken:
-		return registryProxy(backends()[h.serve])
+		return RegistryProxy(backends()[h.serve])
 	case serveSlow:
-		return slow(registryProxy(backends()[serveOpen]))
+		return slow(RegistryProxy(backends()[serveOpen]))
 	case serveRedirect:
-		return redirectBlobs(registryProxy(backends()[serveOpen]), "blobs.lab")
+		return RedirectBlobs(RegistryProxy(backends()[serveOpen]), "blobs.lab")
 	default:
-		return registryProxy(backends()[serveOpen])
+		return RegistryProxy(backends()[serveOpen])
 	}
 }
 
@@ -144,29 +144,37 @@ func raw(addr string, f func(net.Conn)) error {
 	return nil
 }
 
-// registryProxy passes requests on to the registry at addr.
-func registryProxy(addr string) http.Handler {
+// RegistryProxy passes requests on to the registry at addr: host:port, or the
+// path of a Unix socket.
+func RegistryProxy(addr string) http.Handler {
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}
 	backend := &url.URL{Scheme: "http", Host: addr}
+	if strings.HasPrefix(addr, "/") {
+		backend.Host = "registry"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", addr)
+		}
+	}
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(backend)
 			r.Out.Host = r.In.Host
 			r.SetXForwarded()
 		},
-		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32},
+		Transport: transport,
 		ErrorLog:  log.New(io.Discard, "", 0), // clients that leave early
 	}
 }
 
-// isBlob says whether a request fetches the content of a blob.
-func isBlob(r *http.Request) bool {
+// IsBlob says whether a request fetches the content of a blob.
+func IsBlob(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:")
 }
 
 // slow paces blobs.
 func slow(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isBlob(r) {
+		if IsBlob(r) {
 			w = &pacedWriter{ResponseWriter: w, ctx: r.Context()}
 		}
 		next.ServeHTTP(w, r)
@@ -198,11 +206,11 @@ func (p *pacedWriter) Write(b []byte) (int, error) {
 
 func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// redirectBlobs sends clients elsewhere for blobs, as registries with an
+// RedirectBlobs sends clients elsewhere for blobs, as registries with an
 // object store behind them do.
-func redirectBlobs(next http.Handler, to string) http.Handler {
+func RedirectBlobs(next http.Handler, to string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isBlob(r) {
+		if IsBlob(r) {
 			http.Redirect(w, r, "https://"+to+r.URL.Path, http.StatusTemporaryRedirect)
 			return
 		}

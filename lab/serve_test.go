@@ -22,7 +22,7 @@ func pushed(t *testing.T) (addr, blob string) {
 	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(s.Close)
 	addr = strings.TrimPrefix(s.URL, "http://")
-	img, err := makeImage(Dir(t.TempDir()), Image{Size: 100 << 10})
+	img, err := MakeImage(Dir(t.TempDir()), Image{Size: 100 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestSpoiledBlobs(t *testing.T) {
 	addr, path := pushed(t)
 	s := httptest.NewServer(faultHandler(addr))
 	defer s.Close()
-	whole := httptest.NewServer(registryProxy(addr))
+	whole := httptest.NewServer(RegistryProxy(addr))
 	defer whole.Close()
 	_, good, err := get(t, whole, "registry.lab", path)
 	if err != nil || len(good) < 100<<10 {
@@ -123,7 +123,7 @@ func TestSpoiledBlobs(t *testing.T) {
 
 func TestRedirectSendsOnlyBlobsAway(t *testing.T) {
 	addr, blob := pushed(t)
-	s := httptest.NewServer(redirectBlobs(registryProxy(addr), "blobs.lab"))
+	s := httptest.NewServer(RedirectBlobs(RegistryProxy(addr), "blobs.lab"))
 	defer s.Close()
 	resp, _, _ := get(t, s, "redirect.lab", blob)
 	if resp.StatusCode != http.StatusTemporaryRedirect || resp.Header.Get("Location") != "https://blobs.lab"+blob {
@@ -136,7 +136,7 @@ func TestRedirectSendsOnlyBlobsAway(t *testing.T) {
 
 func TestSlowGivesTheWholeBlob(t *testing.T) {
 	addr, blob := pushed(t)
-	fast, paced := httptest.NewServer(registryProxy(addr)), httptest.NewServer(slow(registryProxy(addr)))
+	fast, paced := httptest.NewServer(RegistryProxy(addr)), httptest.NewServer(slow(RegistryProxy(addr)))
 	defer fast.Close()
 	defer paced.Close()
 	_, want, err := get(t, fast, "registry.lab", blob)

@@ -78,12 +78,12 @@ func (t *tokenIssuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	known := subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(User+":"+Password)) == 1
 	if given && !known {
-		registryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
+		RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 		return
 	}
 	token, err := t.issue(user, grant(scopes, known))
 	if err != nil {
-		registryError(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
+		RegistryError(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

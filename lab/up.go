@@ -68,7 +68,7 @@ func (l *Lab) up(ctx context.Context, p *Progress) error {
 	}
 	p.Say("keys and networks are made")
 
-	sandbox, err := makeImage(d, Image{Runs: true})
+	sandbox, err := MakeImage(d, Image{Runs: true})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,67 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"time"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// leaf is what a server's certificate says.
+type leaf struct {
+	name         string
+	since, until time.Duration // from now; zero: an hour ago, in a year
+	noNames      bool          // the name as common name only
+	aia          string        // where the issuer's certificate is to be had
+	send         [][]byte      // certificates sent along
+}
+
+func (l leaf) template() *x509.Certificate {
+	if l.since == 0 && l.until == 0 {
+		l.since, l.until = -time.Hour, 365*day
+	}
+	now := time.Now()
+	t := &x509.Certificate{
+		SerialNumber: big.NewInt(number(1 << 40)),
+		Subject:      pkix.Name{CommonName: l.name},
+		NotBefore:    now.Add(l.since), NotAfter: now.Add(l.until),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if !l.noNames {
+		t.DNSNames = []string{l.name}
+	}
+	if l.aia != "" {
+		t.IssuingCertificateURL = []string{l.aia}
+	}
+	return t
+}
+
+const day = 24 * time.Hour
+
+// certificate makes a server's certificate, signed by a.
+func (s *scene) certificate(a *lab.Authority, l leaf) tls.Certificate {
+	s.t.Helper()
+	der, key, err := a.Sign(l.template())
+	must(s.t, err)
+	return tls.Certificate{Certificate: append([][]byte{der}, l.send...), PrivateKey: key}
+}
+
+// selfSigned makes a server's certificate that nobody else signed.
+func (s *scene) selfSigned(name string) tls.Certificate {
+	s.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(s.t, err)
+	t := leaf{name: name}.template()
+	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	must(s.t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}

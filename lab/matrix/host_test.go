@@ -1,0 +1,288 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// host is one registry as the network shows it: a random name and port,
+// addresses, a certificate, and behind them the real registry, until a row
+// says otherwise. Everything may be changed while it serves.
+type host struct {
+	s     *scene
+	name  string
+	port  int
+	addrs []netip.Addr
+	usual http.Handler // the registry
+	incoming
+	mu        sync.Mutex
+	listeners map[netip.Addr]net.Listener
+	conduct   func(net.Conn) // what is done with a connection
+	handler   http.Handler
+	tls       *tls.Config
+	cost      cost
+}
+
+// cost is what the product asked of a host.
+type cost struct {
+	requests  int
+	manifests int   // GETs
+	bytes     int64 // of headers and bodies sent
+}
+
+// hostOptions are what can't be changed later; zero fields are as usual.
+type hostOptions struct {
+	name  string
+	port  int          // 443 or another, at random
+	addrs []netip.Addr // one of private4
+	deaf  bool         // nothing listens
+	quiet bool         // no resolver knows the name
+}
+
+// host makes a healthy registry host.
+func (s *scene) host(o hostOptions) *host {
+	s.t.Helper()
+	h := &host{s: s, name: o.name, port: o.port, addrs: o.addrs, listeners: map[netip.Addr]net.Listener{}, incoming: incoming{make(chan net.Conn), make(chan struct{})}}
+	if h.name == "" {
+		h.name = s.w.name()
+	}
+	if h.port == 0 {
+		if h.port = 443; number(2) == 0 {
+			h.port = int(1024 + number(40000))
+		}
+	}
+	if h.addrs == nil {
+		h.addrs = []netip.Addr{s.w.addr(private4)}
+	}
+	h.usual = lab.RegistryProxy(s.w.registry)
+	h.handler = h.usual
+	h.present(s.certificate(s.w.trusted, leaf{name: h.name}))
+	h.behave(nil)
+	server := &http.Server{Handler: http.HandlerFunc(h.serve), ErrorLog: log.New(io.Discard, "", 0)}
+	go server.Serve(h.incoming)
+	s.t.Cleanup(func() { server.Close() })
+	if !o.quiet {
+		s.w.says(h.name, lab.Answer{Addrs: h.addrs})
+	}
+	if !o.deaf {
+		h.open()
+	}
+	s.t.Cleanup(h.shut)
+	s.hosts = append(s.hosts, h)
+	return h
+}
+
+// String is the host as an image name has it.
+func (h *host) String() string {
+	if h.port == 443 {
+		return h.name
+	}
+	return h.name + ":" + h.portText()
+}
+
+func (h *host) portText() string { return strconv.Itoa(h.port) }
+
+// at is the i-th address with the port, as checks name it.
+func (h *host) at(i int) string {
+	return netip.AddrPortFrom(h.addrs[i], uint16(h.port)).String()
+}
+
+// image is the name of an image there.
+func (h *host) image(repository, tag string) string {
+	if strings.HasPrefix(tag, "sha256:") {
+		return h.String() + "/" + repository + "@" + tag
+	}
+	return h.String() + "/" + repository + ":" + tag
+}
+
+// open listens at the given addresses, or at all.
+func (h *host) open(addrs ...netip.Addr) {
+	h.s.t.Helper()
+	if addrs == nil {
+		addrs = h.addrs
+	}
+	for _, a := range addrs {
+		l, err := h.s.w.listen(netip.AddrPortFrom(a, uint16(h.port)).String())
+		must(h.s.t, err)
+		h.mu.Lock()
+		h.listeners[a] = l
+		h.mu.Unlock()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				h.mu.Lock()
+				conduct := h.conduct
+				h.mu.Unlock()
+				go conduct(c)
+			}
+		}()
+	}
+}
+
+// shut stops listening: connections are refused.
+func (h *host) shut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for a, l := range h.listeners {
+		l.Close()
+		delete(h.listeners, a)
+	}
+}
+
+// behave sets what is done with new connections; nil: HTTP over TLS.
+func (h *host) behave(f func(*host, net.Conn)) {
+	if f == nil {
+		f = overTLS
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conduct = func(c net.Conn) { f(h, c) }
+}
+
+func overTLS(h *host, c net.Conn) {
+	h.mu.Lock()
+	config := h.tls
+	h.mu.Unlock()
+	h.hand(tls.Server(c, config))
+}
+
+// present sets the certificate.
+func (h *host) present(cert tls.Certificate) {
+	h.configure(&tls.Config{Certificates: []tls.Certificate{cert}})
+}
+
+// configure sets all of TLS.
+func (h *host) configure(c *tls.Config) {
+	c.NextProtos = []string{"http/1.1"}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tls = c
+}
+
+// answer puts a fault between client and registry; nil takes it away.
+func (h *host) answer(fault func(next http.Handler) http.Handler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.handler = h.usual; fault != nil {
+		h.handler = fault(h.usual)
+	}
+}
+
+// productAgent is how the product calls itself in requests.
+const productAgent = "pullprobe"
+
+func (h *host) serve(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	handler := h.handler
+	h.mu.Unlock()
+	if !strings.HasPrefix(r.UserAgent(), productAgent) {
+		handler.ServeHTTP(w, r)
+		return
+	}
+	counted := &counter{ResponseWriter: w}
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.cost.requests++
+		h.cost.bytes += counted.bytes
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/") {
+			h.cost.manifests++
+		}
+	}()
+	handler.ServeHTTP(counted, r)
+}
+
+// counter counts what is sent.
+type counter struct {
+	http.ResponseWriter
+	bytes int64
+}
+
+func (c *counter) WriteHeader(status int) {
+	for k, values := range c.Header() {
+		for _, v := range values {
+			c.bytes += int64(len(k) + len(v) + 4)
+		}
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	c.bytes += int64(n)
+	return n, err
+}
+
+func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// spent is what the product has asked of this host since the last call.
+func (h *host) spent() cost {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.cost
+	h.cost = cost{}
+	return c
+}
+
+// incoming is a listener that is given its connections.
+type incoming struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (i incoming) hand(c net.Conn) {
+	select {
+	case i.conns <- c:
+	case <-i.closed:
+		c.Close()
+	}
+}
+
+func (i incoming) Accept() (net.Conn, error) {
+	select {
+	case c := <-i.conns:
+		return c, nil
+	case <-i.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (i incoming) Close() error   { close(i.closed); return nil }
+func (i incoming) Addr() net.Addr { return &net.TCPAddr{} }
+
+// What may be done with a connection instead of serving it.
+
+func plainHTTP(h *host, c net.Conn) { h.hand(c) }
+
+// closes reads first: closing with something unread is a reset.
+func closes(_ *host, c net.Conn) {
+	c.Read(make([]byte, 16<<10))
+	c.Close()
+}
+
+// resets reads first: else the reset may come before the client is connected.
+func resets(_ *host, c net.Conn) {
+	c.Read(make([]byte, 16<<10))
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+}
+
+// saysNothing takes the connection and waits until the client has gone.
+func saysNothing(_ *host, c net.Conn) {
+	defer c.Close()
+	io.Copy(io.Discard, c)
+}

@@ -1,0 +1,227 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// machine is a containerd with files of its own: /etc, /run, /var/lib, /tmp.
+type machine struct {
+	w    *world
+	spec machineSpec
+	dir  string // holds etc, run, lib
+	cmd  *exec.Cmd
+	conn *grpc.ClientConn
+}
+
+// machineSpec is what is particular about a machine; zero fields are as usual.
+type machineSpec struct {
+	resolvConf string   // "nameserver …" for both resolvers
+	nsswitch   string   // "hosts: files dns"
+	hosts      string   // further lines of /etc/hosts
+	trust      []byte   // the world's trusted authority
+	env        []string // none
+	store      mount    // on /var/lib/containerd: a tmpfs of 512 MiB
+	config     string   // config.toml: containerdConfig
+}
+
+// containerdConfig is a config.toml that names the registry configuration
+// directory.
+const containerdConfig = containerdBasics + `
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "/etc/containerd/certs.d"
+`
+
+// containerdAlone is a config.toml of a containerd that nobody configured for
+// Kubernetes.
+const containerdAlone = `version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+
+[grpc]
+  address = "/run/containerd/containerd.sock"
+`
+
+// containerdBasics leaves out what the machine need not do: run containers.
+const containerdBasics = `version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs"]
+
+[grpc]
+  address = "/run/containerd/containerd.sock"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  disable_cgroup = true
+`
+
+func (w *world) newMachine(t *testing.T, spec machineSpec) *machine {
+	t.Helper()
+	m := &machine{w: w, spec: spec}
+	var err error
+	m.dir, err = os.MkdirTemp(w.dir, "m")
+	must(t, err)
+	for _, d := range []string{"run", "lib"} {
+		must(t, os.Mkdir(filepath.Join(m.dir, d), 0o755))
+	}
+	trust := spec.trust
+	if trust == nil {
+		trust = w.trusted.PEM()
+	}
+	must(t, writeFiles(filepath.Join(m.dir, "etc"), map[string]string{
+		"resolv.conf":                   cmp.Or(spec.resolvConf, "nameserver "+resolver1+"\nnameserver "+resolver2+"\n"),
+		"hosts":                         "127.0.0.1 localhost\n::1 localhost\n" + spec.hosts,
+		"nsswitch.conf":                 cmp.Or(spec.nsswitch, "hosts: files dns\n"),
+		"passwd":                        "root:x:0:0:root:/root:/bin/sh\n",
+		"group":                         "root:x:0:\n",
+		"ssl/certs/ca-certificates.crt": string(trust),
+		"containerd/config.toml":        cmp.Or(spec.config, containerdConfig),
+		"containerd/certs.d/.keep":      "",
+	}))
+	m.conn, err = grpc.NewClient("unix://"+m.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	t.Cleanup(func() { m.stop(); m.conn.Close() })
+	m.start(t)
+	return m
+}
+
+// socket is containerd's, as anybody outside can dial it.
+func (m *machine) socket() string {
+	return filepath.Join(m.dir, "run/containerd/containerd.sock")
+}
+
+// etc is the path outside of a file in the machine's /etc.
+func (m *machine) etc(name string) string { return filepath.Join(m.dir, "etc", name) }
+
+// store is the path outside of the image file system.
+func (m *machine) store() string {
+	return fmt.Sprintf("/proc/%d/root/var/lib/containerd", m.cmd.Process.Pid)
+}
+
+func (m *machine) start(t *testing.T) {
+	t.Helper()
+	store := m.spec.store
+	if store.Type == "" {
+		store = mount{Type: "tmpfs", Data: "size=512m"}
+	}
+	store.To = "/var/lib/containerd"
+	var err error
+	m.cmd, err = confined{
+		Mounts: []mount{
+			{From: filepath.Join(m.dir, "run"), To: "/run"},
+			{From: filepath.Join(m.dir, "lib"), To: "/var/lib"},
+			{Type: "tmpfs", To: "/tmp"},
+			store,
+			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 wants the host's /etc/mke2fs.conf
+		},
+		Args: []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
+	}.command(context.Background(), m.spec.env...)
+	must(t, err)
+	log, err := os.OpenFile(m.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	must(t, err)
+	defer log.Close()
+	m.cmd.Stdout, m.cmd.Stderr = log, log
+	must(t, m.w.start(m.cmd))
+	eventually(t, "containerd, see "+m.logFile(), m.ready)
+}
+
+func (m *machine) logFile() string { return filepath.Join(m.dir, "containerd.log") }
+
+func (m *machine) ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	r, err := runtimeapi.NewRuntimeServiceClient(m.conn).Status(ctx, &runtimeapi.StatusRequest{}, grpc.WaitForReady(true))
+	if status.Code(err) == codes.Unimplemented && m.spec.config != "" {
+		return nil // up, and without the plugin
+	}
+	if err != nil {
+		return err
+	}
+	for _, c := range r.GetStatus().GetConditions() {
+		if c.GetType() == runtimeapi.RuntimeReady && c.GetStatus() {
+			return nil
+		}
+	}
+	return fmt.Errorf("not ready: %v", r.GetStatus())
+}
+
+// stop kills containerd; its images go with the mount.
+func (m *machine) stop() {
+	if m.cmd == nil || m.cmd.Process == nil {
+		return
+	}
+	m.cmd.Process.Kill()
+	m.cmd.Wait()
+	m.cmd = nil
+}
+
+// restart starts it anew, with another environment.
+func (m *machine) restart(t *testing.T, env ...string) {
+	t.Helper()
+	m.stop()
+	m.spec.env = env
+	m.start(t)
+}
+
+// pulled is the outcome of one CRI PullImage.
+type pulled struct {
+	code    codes.Code
+	message string
+	took    time.Duration
+}
+
+// pull asks containerd as the kubelet would, and gives up after limit.
+func (m *machine) pull(ctx context.Context, image string, auth *login, limit time.Duration) pulled {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	_, err := runtimeapi.NewImageServiceClient(m.conn).PullImage(ctx, &runtimeapi.PullImageRequest{
+		Image: &runtimeapi.ImageSpec{Image: image}, Auth: auth.config(),
+	})
+	s := status.Convert(err)
+	p := pulled{code: s.Code(), message: s.Message(), took: time.Since(began)}
+	if ctx.Err() != nil {
+		p.code, p.message = codes.DeadlineExceeded, fmt.Sprintf("had not finished after %v", limit)
+	}
+	return p
+}
+
+// remove removes an image, if it is there.
+func (m *machine) remove(t *testing.T, image string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := runtimeapi.NewImageServiceClient(m.conn).RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
+	must(t, err)
+}
+
+// hostsTOML writes the registry configuration for a host (name or name:port).
+func (m *machine) hostsTOML(t *testing.T, host, text string) {
+	t.Helper()
+	must(t, writeFiles(m.etc("containerd/certs.d/"+host), map[string]string{"hosts.toml": text}))
+}
+
+// login is a user and password, nil for nobody.
+type login struct{ user, password string }
+
+func (l *login) config() *runtimeapi.AuthConfig {
+	if l == nil {
+		return nil
+	}
+	return &runtimeapi.AuthConfig{Username: l.user, Password: l.password}
+}

@@ -1,0 +1,301 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// row is one fault.
+type row struct {
+	name string
+	// misleads says what the runtime's words make one believe, where that is
+	// not what is wrong.
+	misleads string
+	setup    func(*scene) *subject
+	runtime  conduct
+	want     want
+	// todo says which rule the product lacks. The row still runs, and says so
+	// when the rule has come.
+	todo string
+}
+
+// want is the verdict that the row claims. Because are checks that must be
+// among those that decided, with {host} and such for what is random.
+type want struct {
+	Fault      string   `json:"fault"`
+	Cause      string   `json:"cause"`
+	Confidence string   `json:"confidence"`
+	Because    []string `json:"because"`
+	fix        string   // a part of the fix line, with {…}
+}
+
+// conduct is what containerd itself does with the image.
+type conduct struct {
+	code  codes.Code // OK: it pulls it
+	text  string     // a regular expression that its words match
+	hangs bool       // it has not finished after hangTime
+}
+
+const hangTime = 7 * time.Second
+
+func fails(text string) conduct                      { return conduct{code: codes.Unknown, text: text} }
+func failsWith(code codes.Code, text string) conduct { return conduct{code: code, text: text} }
+func passes() conduct                                { return conduct{} }
+func hangs() conduct                                 { return conduct{hangs: true} }
+
+// Bounds of what one diagnosis may ask of the registries, without test pull.
+const (
+	maxBytes     = 64 << 10
+	maxManifests = 2
+)
+
+func TestMatrix(t *testing.T) {
+	w := newWorld(t)
+	var err error
+	w.product, err = filepath.Abs(*product)
+	must(t, err)
+	if _, err := os.Stat(w.product); err != nil {
+		t.Fatalf("%v: build it first, or name it with -pullprobe", err)
+	}
+	var count tally
+	t.Run("rows", func(t *testing.T) {
+		for _, r := range rows() {
+			t.Run(r.name, func(t *testing.T) {
+				t.Parallel()
+				again := false
+				defer func() { count.add(r, t, again) }()
+				again = r.run(t, w)
+			})
+		}
+	})
+	fmt.Print(&count)
+}
+
+// tally is how the rows went.
+type tally struct {
+	mu                                    sync.Mutex
+	rows, misleading, failed, todo, again int
+	open                                  []string
+}
+
+func (c *tally) add(r row, t *testing.T, again bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rows++
+	if r.misleads != "" {
+		c.misleading++
+	}
+	if again {
+		c.again++
+		c.open = append(c.open, fmt.Sprintf("  second try: %s\n", r.name))
+	}
+	switch {
+	case t.Failed():
+		c.failed++
+	case t.Skipped():
+		c.todo++
+		c.open = append(c.open, fmt.Sprintf("  to do: %s: %s\n", r.name, r.todo))
+	case r.todo != "":
+		c.open = append(c.open, fmt.Sprintf("  done: %s: take its todo away\n", r.name))
+	}
+}
+
+func (c *tally) String() string {
+	slices.Sort(c.open)
+	return fmt.Sprintf("%s%d rows, %d of them misleading by wording; %d failed, %d wait for a rule, %d needed a second try\n",
+		strings.Join(c.open, ""), c.rows, c.misleading, c.failed, c.todo, c.again)
+}
+
+// tries is how often a row may be played. On a machine that others keep busy a
+// handshake on loopback can take seconds, and then every deadline is a fault of
+// its own. What comes out right only the second time is counted and shown.
+const tries = 2
+
+// run plays the row, and reports whether it took more than one try.
+func (r row) run(t *testing.T, w *world) (again bool) {
+	for try := 1; ; try++ {
+		s := &scene{t: t, w: w}
+		o := r.play(s)
+		wrong := len(o.problems) > 0 || len(o.differs) > 0 && r.todo == ""
+		if wrong && try < tries {
+			t.Log("another try, after:\n" + o.String())
+			continue
+		}
+		switch {
+		case wrong:
+			t.Error(o)
+		case len(o.differs) > 0:
+			s.save(r, o.diagnosis)
+			t.Skip(fmt.Sprintf("to do: %s\n%s", r.todo, o))
+		default:
+			s.save(r, o.diagnosis)
+			if testing.Verbose() {
+				t.Log(o)
+			}
+		}
+		return try > 1
+	}
+}
+
+// outcome is how a row went once.
+type outcome struct {
+	real      pulled
+	diagnosis diagnosis
+	problems  []string // something that the row takes for granted is not so
+	differs   []string // the product says something else than the row claims
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("%s\n%s\nruntime: %s after %v: %s\n%s", strings.Join(o.problems, "\n"), strings.Join(o.differs, "\n"),
+		o.real.code, o.real.took.Round(time.Millisecond), o.real.message, o.diagnosis)
+}
+
+func (r row) play(s *scene) outcome {
+	sub := r.setup(s)
+	if sub.machine == nil {
+		sub.machine = s.w.common
+	}
+	if len(s.hosts) > 0 {
+		s.id("host", s.hosts[0].String())
+		s.id("addr", s.hosts[0].at(0))
+	}
+	s.id("resolver1", resolver1+":53")
+	s.id("resolver2", resolver2+":53")
+
+	var o outcome
+	o.diagnosis, o.real = r.look(s, sub)
+	o.problems = r.runtime.differs(o.real)
+	o.differs = append(r.want.differs(s, o.diagnosis.Verdict), s.overspent()...)
+
+	sub.heal()
+	image := cmp.Or(sub.healed, sub.image)
+	// containerd may be in the middle of something, a lookup that nobody
+	// answers: the row goes on when it has noticed.
+	eventually(s.t, "the mended image", func() error {
+		if p := sub.machine.pull(s.t.Context(), image, sub.auth, 30*time.Second); p.code != codes.OK {
+			return fmt.Errorf("%v: %s", p.code, p.message)
+		}
+		return nil
+	})
+	sub.machine.remove(s.t, image)
+	for _, h := range s.hosts {
+		h.spent()
+	}
+	twin := s.check(sub, image)
+	if v := twin.Verdict; v.Cause != "Healthy" || v.Confidence != "confirmed" {
+		o.problems = append(o.problems, "mended, it is not Healthy: "+twin.String())
+	}
+	o.problems = append(o.problems, s.overspent()...)
+	return o
+}
+
+// look has the product and containerd itself try: side by side where
+// containerd hangs, else containerd first, as it would be.
+func (r row) look(s *scene, sub *subject) (diagnosis, pulled) {
+	if r.runtime.hangs {
+		done := make(chan pulled)
+		go func() { done <- sub.machine.pull(s.t.Context(), sub.image, sub.auth, hangTime) }()
+		d := s.check(sub, sub.image)
+		return d, <-done
+	}
+	var d diagnosis
+	if s.productFirst {
+		d = s.check(sub, sub.image)
+	}
+	real := sub.machine.pull(s.t.Context(), sub.image, sub.auth, 40*time.Second)
+	if real.code == codes.OK {
+		sub.machine.remove(s.t, sub.image)
+	}
+	if !s.productFirst {
+		d = s.check(sub, sub.image)
+	}
+	return d, real
+}
+
+func (c conduct) differs(p pulled) []string {
+	switch {
+	case c.hangs && (p.code != codes.DeadlineExceeded || p.took < hangTime):
+		return []string{"containerd does not hang: " + p.message}
+	case c.hangs:
+		return nil
+	case p.code != c.code:
+		return []string{"containerd's code is " + p.code.String() + ", want " + c.code.String() + ": " + p.message}
+	case !regexp.MustCompile(c.text).MatchString(p.message):
+		return []string{"containerd's words don't match " + c.text + ": " + p.message}
+	}
+	return nil
+}
+
+func (w want) differs(s *scene, v verdict) []string {
+	var out []string
+	if v.Fault != w.Fault || v.Cause != w.Cause || v.Confidence != w.Confidence {
+		out = append(out, "got "+v.Fault+" "+v.Cause+" "+v.Confidence+", want "+w.Fault+" "+w.Cause+" "+w.Confidence)
+	}
+	for _, id := range w.Because {
+		if !slices.Contains(v.Because, s.expand(id)) {
+			out = append(out, "because has no "+s.expand(id)+": "+strings.Join(v.Because, ", "))
+		}
+	}
+	if fix := s.expand(w.fix); !strings.Contains(v.Fix, fix) {
+		out = append(out, "fix does not say "+fix+": "+v.Fix)
+	}
+	return out
+}
+
+// overspent says where the product asked too much of the registries.
+func (s *scene) overspent() []string {
+	var all cost
+	for _, h := range s.hosts {
+		c := h.spent()
+		all.bytes += c.bytes
+		all.manifests += c.manifests
+	}
+	var out []string
+	if all.bytes > maxBytes {
+		out = append(out, fmt.Sprintf("the product took %d bytes from the registries", all.bytes))
+	}
+	if all.manifests > maxManifests {
+		out = append(out, fmt.Sprintf("the product got %d manifests", all.manifests))
+	}
+	return out
+}
+
+// save records the checks for a replay of the verdict without any lab: one
+// check a line.
+func (s *scene) save(r row, d diagnosis) {
+	if *record == "" {
+		return
+	}
+	w := r.want
+	w.Because = nil
+	for _, id := range r.want.Because {
+		w.Because = append(w.Because, s.expand(id))
+	}
+	ours := regexp.MustCompile(`/?` + regexp.QuoteMeta(strings.TrimPrefix(s.w.dir, "/")) + `/[a-z]+[0-9]+`)
+	text := func(v any) string {
+		b, err := json.Marshal(v)
+		must(s.t, err)
+		return ours.ReplaceAllString(string(b), "") // paths as the machine has them
+	}
+	var checks []string
+	for _, c := range d.Checks {
+		checks = append(checks, text(c))
+	}
+	out := fmt.Sprintf("{\"row\":%s,\n\"misleads\":%s,\n\"todo\":%s,\n\"want\":%s,\n\"checks\":[\n%s\n]}\n",
+		text(r.name), text(r.misleads), text(r.todo), text(w), strings.Join(checks, ",\n"))
+	must(s.t, os.MkdirAll(*record, 0o755))
+	must(s.t, os.WriteFile(filepath.Join(*record, r.name+".json"), []byte(out), 0o644))
+}

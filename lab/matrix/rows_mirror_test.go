@@ -1,0 +1,226 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"fmt"
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// mirrorRows are about several hosts for one image: containerd merges what
+// befalls it there into one error.
+func mirrorRows() []row {
+	// mirrored makes an upstream with a mirror before it; the ids {host} and
+	// {addr} are the upstream's.
+	mirrored := func(s *scene, up, mi hostOptions) (upstream, mirror *host, image string) {
+		upstream = s.host(up)
+		mirror = s.host(mi)
+		image, _, _ = s.app(upstream)
+		s.id("mirror", mirror.String())
+		s.id("mirrorAddr", mirror.at(0))
+		s.w.common.hostsTOML(s.t, upstream.String(), fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", upstream, mirror))
+		return upstream, mirror, image
+	}
+	lacks := refuses(func(r *http.Request) bool { return isManifest(r) || lab.IsBlob(r) }, http.StatusNotFound, "MANIFEST_UNKNOWN")
+	// harmless is a mirror's fault that the upstream makes up for.
+	harmless := func(name string, spoil func(s *scene, mirror *host) (heal func())) row {
+		return row{
+			name: name,
+			setup: func(s *scene) *subject {
+				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
+				return &subject{image: image, heal: spoil(s, mirror)}
+			},
+			runtime: passes(),
+			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+		}
+	}
+	likely := func(r row) row { // a registry that limits is not asked again by a test pull
+		r.want.Confidence, r.want.Because = "likely", []string{"blob/{host}"}
+		return r
+	}
+	answers := func(fault func(http.Handler) http.Handler) func(*scene, *host) func() {
+		return func(_ *scene, mirror *host) func() {
+			mirror.answer(fault)
+			return func() { mirror.answer(nil) }
+		}
+	}
+	return []row{
+		harmless("mirror-lacks-the-image", answers(lacks)),
+		harmless("mirror-has-a-server-error", answers(refuses(anything, http.StatusInternalServerError, "UNKNOWN"))),
+		harmless("mirror-wants-credentials", answers(basicAuth(newLogin()))),
+		likely(harmless("mirror-limits-the-rate", answers(refuses(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")))),
+		harmless("mirror-refuses-connections", func(_ *scene, mirror *host) func() {
+			mirror.shut()
+			return func() { mirror.open() }
+		}),
+		harmless("mirror-has-an-unknown-certificate", func(s *scene, mirror *host) func() {
+			mirror.present(s.certificate(s.w.private, leaf{name: mirror.name}))
+			return func() { mirror.present(s.certificate(s.w.trusted, leaf{name: mirror.name})) }
+		}),
+		harmless("mirror-hands-back-the-upstreams-realm", func(s *scene, mirror *host) func() {
+			t := &tokens{grant: anybody}
+			s.hosts[0].answer(t.guard(realm(s.hosts[0])))
+			other := &tokens{grant: anybody}
+			mirror.answer(other.guard(realm(s.hosts[0])))
+			return func() { mirror.answer(nil) }
+		}),
+		{
+			name:     "mirror-lacks-it-and-upstream-refuses",
+			misleads: "not found: the mirror never had it, and the upstream is not reached",
+			setup: func(s *scene) *subject {
+				up, mirror, image := mirrored(s, hostOptions{deaf: true}, hostOptions{})
+				mirror.answer(lacks)
+				return &subject{image: image, heal: func() { up.open() }}
+			},
+			runtime: failsWith(codes.NotFound, `not found$`),
+			want:    want{"undetermined", "ConnectionRefused", "likely", []string{"dial/{host}/{addr}", "manifest/{mirror}"}, ""},
+		},
+		{
+			name:     "mirror-lacks-it-and-upstream-in-a-black-hole",
+			misleads: "not found, while the upstream times out",
+			setup: func(s *scene) *subject {
+				up, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
+				mirror.answer(lacks)
+				return &subject{image: image, heal: s.firewall("-d", up.addrs[0].String(), "-j", "DROP")}
+			},
+			runtime: hangs(),
+			want:    want{"undetermined", "ConnectionTimeout", "likely", []string{"dial/{host}/{addr}", "manifest/{mirror}"}, ""},
+		},
+		{
+			name: "mirror-refuses-and-upstream-lacks-it",
+			setup: func(s *scene) *subject {
+				up, _, _ := mirrored(s, hostOptions{}, hostOptions{deaf: true})
+				_, repository, _ := s.app(up)
+				tag := word()
+				return &subject{image: up.image(repository, tag), heal: func() { s.push(repository, tag, lab.Image{}) }}
+			},
+			runtime: failsWith(codes.NotFound, `not found$`),
+			want:    want{"cluster-config", "TagNotFound", "confirmed", []string{"manifest/{host}"}, ""},
+		},
+		{
+			name:     "mirror-forbids-and-upstream-lacks-it",
+			misleads: "403 Forbidden: that is the mirror; the upstream has no such tag",
+			setup: func(s *scene) *subject {
+				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
+				mirror.answer(refuses(anything, http.StatusForbidden, "DENIED"))
+				_, repository, _ := s.app(up)
+				tag := word()
+				return &subject{image: up.image(repository, tag), heal: func() { s.push(repository, tag, lab.Image{}) }}
+			},
+			runtime: fails(`403 Forbidden`),
+			want:    want{"cluster-config", "TagNotFound", "likely", []string{"manifest/{host}"}, ""},
+		},
+		{
+			name:     "mirror-untrusted-and-upstream-wants-credentials",
+			misleads: "unknown authority: that is the mirror; the upstream wants credentials",
+			setup: func(s *scene) *subject {
+				up, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
+				mirror.present(s.certificate(s.w.private, leaf{name: mirror.name}))
+				up.answer(basicAuth(newLogin()))
+				return &subject{image: image, heal: func() { up.answer(nil) }}
+			},
+			runtime: fails(`.`),
+			want:    want{"cluster-config", "CredentialsMissing", "likely", []string{"manifest/{host}"}, ""},
+		},
+		{
+			name:     "mirrors-token-service-unreachable-and-upstream-limits",
+			misleads: "connection refused: the mirror's token service; the upstream answers 429",
+			setup: func(s *scene) *subject {
+				up, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
+				service := s.host(hostOptions{deaf: true})
+				t := &tokens{grant: anybody}
+				mirror.answer(t.guard(realm(service)))
+				up.answer(refuses(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60"))
+				return &subject{image: image, heal: func() { up.answer(nil) }}
+			},
+			runtime: fails(`.`),
+			want:    want{"registry", "RateLimited", "likely", []string{"manifest/{host}"}, ""},
+		},
+		{
+			name:     "mirrors-token-service-unreachable",
+			misleads: "nothing: the upstream makes up for it",
+			setup: func(s *scene) *subject {
+				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
+				service := s.host(hostOptions{deaf: true})
+				t := &tokens{grant: anybody}
+				mirror.answer(t.guard(realm(service)))
+				service.answer(func(http.Handler) http.Handler { return t })
+				return &subject{image: image, heal: func() { service.open() }}
+			},
+			runtime: passes(),
+			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+		},
+		{
+			name:     "mirror-in-a-black-hole",
+			misleads: "nothing for minutes: the upstream is well and is not asked yet",
+			setup: func(s *scene) *subject {
+				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
+				return &subject{image: image, heal: s.firewall("-d", mirror.addrs[0].String(), "-j", "DROP")}
+			},
+			runtime: hangs(),
+			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"dial/{mirror}/{mirrorAddr}", "blob/{host}"}, ""},
+		},
+		{
+			name:     "mirror-answers-with-a-portal",
+			misleads: "not found: the upstream has it, and a login page in the mirror's place is taken for the answer",
+			setup: func(s *scene) *subject {
+				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
+				mirror.answer(instead(anything, portal))
+				return &subject{image: image, heal: func() { mirror.answer(nil) }}
+			},
+			runtime: failsWith(codes.NotFound, `text/html`),
+			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"manifest/{mirror}", "pull"}, ""},
+		},
+		{
+			name:     "mirror-cuts-layers-off",
+			misleads: "unexpected EOF: the upstream would give them whole",
+			setup: func(s *scene) *subject {
+				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
+				repository, tag := word(), word()
+				s.push(repository, tag, lab.Image{Size: 256 << 10})
+				mirror.answer(cutOff)
+				return &subject{image: up.image(repository, tag), heal: func() { mirror.answer(nil) }}
+			},
+			runtime: fails(`EOF|reset`),
+			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"pull"}, ""},
+		},
+		{
+			name:     "mirror-serves-spoilt-layers",
+			misleads: "failed precondition, wrong digest: the image is well at its upstream",
+			setup: func(s *scene) *subject {
+				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
+				repository, tag := word(), word()
+				s.push(repository, tag, lab.Image{Size: 256 << 10})
+				mirror.answer(spoils)
+				return &subject{image: up.image(repository, tag), heal: func() { mirror.answer(nil) }}
+			},
+			runtime: failsWith(codes.FailedPrecondition, `unexpected commit digest`),
+			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"pull"}, ""},
+		},
+		{
+			name:     "mirror-has-an-old-index",
+			misleads: "no match for platform: the upstream has this platform, the mirror's copy of the tag is old",
+			setup: func(s *scene) *subject {
+				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
+				repository, tag, old := word(), word(), word()
+				s.put(repository, tag, s.index("linux/amd64", "linux/arm64"))
+				s.put(repository, old, s.index("linux/arm64"))
+				mirror.answer(func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if r.URL.Path == "/v2/"+repository+"/manifests/"+tag {
+							r.URL.Path = "/v2/" + repository + "/manifests/" + old
+						}
+						next.ServeHTTP(w, r)
+					})
+				})
+				return &subject{image: up.image(repository, tag), heal: func() { mirror.answer(nil) }}
+			},
+			runtime: failsWith(codes.NotFound, `no match for platform`),
+			want:    want{"node-infrastructure", "MirrorFaulty", "confirmed", []string{"image/{mirror}", "pull"}, ""},
+		},
+	}
+}

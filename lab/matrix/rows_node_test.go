@@ -1,0 +1,168 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// nodeRows are about the runtime itself and its disk.
+func nodeRows() []row {
+	// onDisk makes a machine with an image file system of its own kind.
+	onDisk := func(store mount, size int, spoil func(*scene, *machine) (heal func())) func(*scene) *subject {
+		return func(s *scene) *subject {
+			s.productFirst = true // a pull that failed leaves something on the disk
+			m := s.w.newMachine(s.t, machineSpec{store: store})
+			s.warm(m) // containerd remembers for ever that it could not make a directory
+			h := s.host(hostOptions{})
+			repository, tag := word(), word()
+			s.push(repository, tag, lab.Image{Size: size})
+			return &subject{image: h.image(repository, tag), machine: m, heal: spoil(s, m)}
+		}
+	}
+	return []row{
+		{
+			name: "runtime-stopped",
+			setup: func(s *scene) *subject {
+				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				m.stop()
+				return &subject{image: image, machine: m, heal: func() { m.start(s.t) }}
+			},
+			runtime: failsWith(codes.Unavailable, `connection refused|no such file`),
+			want:    want{"node-infrastructure", "RuntimeUnavailable", "likely", []string{"runtime"}, ""},
+		},
+		{
+			name: "runtime-hangs",
+			setup: func(s *scene) *subject {
+				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				must(s.t, m.cmd.Process.Signal(syscall.SIGSTOP))
+				return &subject{image: image, machine: m, heal: func() { must(s.t, m.cmd.Process.Signal(syscall.SIGCONT)) }}
+			},
+			runtime: hangs(),
+			want:    want{"node-infrastructure", "RuntimeUnavailable", "likely", []string{"runtime"}, ""},
+		},
+		{
+			name:     "runtime-without-cri",
+			misleads: "unknown service: the runtime runs, its configuration switches the plugin off, as Docker's packages do",
+			setup: func(s *scene) *subject {
+				m := s.w.newMachine(s.t, machineSpec{config: "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + containerdAlone})
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				return &subject{image: image, machine: m, heal: func() {
+					must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
+					m.restart(s.t)
+				}}
+			},
+			runtime: failsWith(codes.Unimplemented, `unknown service runtime.v1.ImageService`),
+			want:    want{"node-infrastructure", "RuntimeUnavailable", "likely", []string{"runtime"}, ""},
+		},
+		{
+			name: "disk-full",
+			setup: onDisk(mount{Type: "tmpfs", Data: "size=256m"}, 1<<20, func(s *scene, m *machine) func() {
+				must(s.t, fill(m.store(), 64<<10))
+				// A write that failed leaves its blob locked in containerd; a
+				// restart brings a new, empty disk.
+				return func() { m.restart(s.t) }
+			}),
+			runtime: fails(`no space left on device`),
+			want:    want{"node-infrastructure", "DiskFull", "likely", []string{"disk"}, ""}, // no test pull on a full disk
+		},
+		{
+			name: "disk-too-small-for-the-image",
+			setup: onDisk(mount{Type: "tmpfs", Data: "size=256m"}, 40<<20, func(s *scene, m *machine) func() {
+				must(s.t, fill(m.store(), 50<<20))
+				return func() { must(s.t, os.Remove(filler(m.store()))) }
+			}),
+			runtime: fails(`no space left on device`),
+			want:    want{"node-infrastructure", "DiskFull", "likely", []string{"disk"}, ""},
+		},
+		{
+			name:     "disk-read-only-after-an-error",
+			misleads: "nothing: the runtime's words are plain, but the superblock's options still say rw",
+			setup: onDisk(mount{Type: "ext4", From: "/tmp/disk", Data: "errors=remount-ro"}, 1<<10, func(s *scene, m *machine) func() {
+				must(s.t, m.breakDisk())
+				return func() { m.restart(s.t) }
+			}),
+			runtime: fails(`read-only file system`),
+			want:    want{"node-infrastructure", "DiskReadOnly", "confirmed", []string{"disk", "pull"}, ""},
+		},
+		{
+			name: "disk-gives-errors",
+			setup: onDisk(mount{Type: "ext4", From: "/tmp/disk", Data: "errors=continue"}, 1<<10, func(s *scene, m *machine) func() {
+				must(s.t, shutDown(m.store()))
+				return func() { m.restart(s.t) }
+			}),
+			runtime: fails(`input/output error`),
+			want:    want{"node-infrastructure", "DiskIOError", "likely", nil, ""},
+		},
+		{
+			name:     "inodes-exhausted",
+			misleads: "no space left on device: bytes are plenty, inodes are not",
+			setup: onDisk(mount{Type: "tmpfs", Data: "size=256m,nr_inodes=400"}, 1<<10, func(s *scene, m *machine) func() {
+				dir := filepath.Join(m.store(), "many")
+				must(s.t, os.Mkdir(dir, 0o755))
+				for i := 0; ; i++ {
+					if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o644); err != nil {
+						break
+					}
+				}
+				return func() { must(s.t, os.RemoveAll(dir)) }
+			}),
+			runtime: fails(`no space left on device`),
+			want:    want{"node-infrastructure", "InodesExhausted", "confirmed", []string{"disk", "pull"}, ""},
+		},
+	}
+}
+
+// breakDisk has the kernel find an error on the machine's ext4.
+func (m *machine) breakDisk() error {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", m.cmd.Process.Pid))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); f[1] == "/var/lib/containerd" {
+			return os.WriteFile("/sys/fs/ext4/"+filepath.Base(f[0])+"/trigger_fs_error", []byte("1"), 0)
+		}
+	}
+	return fmt.Errorf("no /var/lib/containerd in %s", b)
+}
+
+// shutDown makes every operation on an ext4 fail with EIO, as the kernel does
+// when the disk has gone (EXT4_IOC_SHUTDOWN of linux/ext4.h).
+func shutDown(store string) error {
+	f, err := os.Open(store)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const request, withoutFlush = 0x8004587d, 2
+	return unix.IoctlSetPointerInt(int(f.Fd()), request, withoutFlush)
+}
+
+func filler(store string) string { return filepath.Join(store, "filler") }
+
+// fill leaves so many bytes free on the file system.
+func fill(store string, free uint64) error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(store, &st); err != nil {
+		return err
+	}
+	f, err := os.Create(filler(store))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail*uint64(st.Bsize)-free))
+}

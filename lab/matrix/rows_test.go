@@ -1,0 +1,10 @@
+//go:build matrix
+
+package matrix
+
+import "slices"
+
+// rows are all rows of the matrix.
+func rows() []row {
+	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows())
+}

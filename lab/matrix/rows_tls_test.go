@@ -1,0 +1,294 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// tlsRows are about certificates and what the runtime trusts.
+func tlsRows() []row {
+	// presents makes a host with another certificate.
+	presents := func(a func(*world) *lab.Authority, l func(*host) leaf) func(*scene) *subject {
+		return func(s *scene) *subject {
+			h := s.host(hostOptions{})
+			image, _, _ := s.app(h)
+			h.present(s.certificate(a(s.w), l(h)))
+			return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+		}
+	}
+	trusted := func(w *world) *lab.Authority { return w.trusted }
+	private := func(w *world) *lab.Authority { return w.private }
+	// privately makes a host whose certificate is of an authority that only its
+	// hosts.toml names, with this text, of which heal makes the right one.
+	const right = "[host.\"https://%s\"]\n  ca = %q\n"
+	privately := func(wrong func(s *scene, m *machine, h *host) string) func(*scene) *subject {
+		return func(s *scene) *subject {
+			h, m := s.host(hostOptions{}), s.w.common
+			image, _, _ := s.app(h)
+			h.present(s.certificate(s.w.private, leaf{name: h.name}))
+			ca := "/etc/containerd/certs.d/" + h.String() + "/ca.pem"
+			m.hostsTOML(s.t, h.String(), wrong(s, m, h))
+			return &subject{image: image, heal: func() {
+				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.private.PEM())}))
+				m.hostsTOML(s.t, h.String(), fmt.Sprintf(right, h, ca))
+			}}
+		}
+	}
+	return []row{
+		{
+			name:     "private-authority",
+			misleads: "interception: an authority that nobody knows is what a private registry has",
+			setup:    presents(private, func(h *host) leaf { return leaf{name: h.name} }),
+			runtime:  fails(`certificate signed by unknown authority`),
+			want:     want{"node-infrastructure", "CertificateUntrusted", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name: "self-signed",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.present(s.selfSigned(h.name))
+				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+			},
+			runtime: fails(`certificate signed by unknown authority`),
+			want:    want{"node-infrastructure", "CertificateUntrusted", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:    "certificate-expired",
+			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, since: -30 * day, until: -day} }),
+			runtime: fails(`certificate has expired or is not yet valid: current time .* is after`),
+			want:    want{"registry", "CertificateExpired", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:    "certificate-not-yet-valid",
+			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, since: day, until: 30 * day} }),
+			runtime: fails(`certificate has expired or is not yet valid: current time .* is before`),
+			want:    want{"node-infrastructure", "CertificateNotYetValid", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:    "certificate-for-another-name",
+			setup:   presents(trusted, func(*host) leaf { return leaf{name: word() + ".net"} }),
+			runtime: fails(`certificate is valid for`),
+			want:    want{"registry", "CertificateNameMismatch", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:    "certificate-without-names",
+			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, noNames: true} }),
+			runtime: fails(`legacy Common Name|not valid for any names`),
+			want:    want{"registry", "CertificateInvalid", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+			todo:    "a certificate without any subject alternative name is CertificateInvalid to the words and NameMismatch to the probe",
+		},
+		{
+			name:     "intermediate-missing",
+			misleads: "unknown authority: the node trusts the root, the server keeps the intermediate to itself",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				between, err := s.w.trusted.Intermediate("Issuing " + word())
+				must(s.t, err)
+				l := leaf{name: h.name, aia: "http://" + s.w.name() + "/issuing.crt"}
+				h.present(s.certificate(between, l))
+				return &subject{image: image, heal: func() {
+					l.send = [][]byte{between.DER()}
+					h.present(s.certificate(between, l))
+				}}
+			},
+			runtime: fails(`certificate signed by unknown authority`),
+			want:    want{"undetermined", "CertificateUntrusted", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:     "clock-ahead",
+			misleads: "certificate has expired: not by the server's clock",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.present(s.certificate(s.w.trusted, leaf{name: h.name, since: -30 * day, until: -2 * day}))
+				h.answer(dated(-5 * day))
+				return &subject{image: image, heal: func() {
+					h.present(s.certificate(s.w.trusted, leaf{name: h.name}))
+					h.answer(nil)
+				}}
+			},
+			runtime: fails(`certificate has expired or is not yet valid`),
+			want:    want{"node-infrastructure", "ClockSkewed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:     "clock-behind",
+			misleads: "certificate is not yet valid: it is, by the server's clock",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.present(s.certificate(s.w.trusted, leaf{name: h.name, since: 3 * day, until: 30 * day}))
+				h.answer(dated(5 * day))
+				return &subject{image: image, heal: func() {
+					h.present(s.certificate(s.w.trusted, leaf{name: h.name}))
+					h.answer(nil)
+				}}
+			},
+			runtime: fails(`certificate has expired or is not yet valid`),
+			want:    want{"node-infrastructure", "ClockSkewed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:     "servers-clock-wrong",
+			misleads: "a wrong clock: the server's date is off, and its certificate is good all the same",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.answer(dated(-5 * time.Hour))
+				return &subject{image: image, heal: func() { h.answer(nil) }}
+			},
+			runtime: passes(),
+			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+		},
+		{
+			name: "plain-http",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.behave(plainHTTP)
+				return &subject{image: image, heal: func() { h.behave(nil) }}
+			},
+			runtime: fails(`server gave HTTP response to HTTPS client`),
+			want:    want{"node-infrastructure", "PlainHTTPRegistry", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name: "closed-before-tls",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.behave(closes)
+				return &subject{image: image, heal: func() { h.behave(nil) }}
+			},
+			runtime: fails(`EOF|reset by peer`),
+			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:     "silence-instead-of-tls",
+			misleads: "handshake timeout: something takes connections and is no registry",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.behave(saysNothing)
+				return &subject{image: image, heal: func() { h.behave(nil) }}
+			},
+			runtime: hangs(),
+			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"tls/{host}/{addr}"}, ""},
+		},
+		{
+			name: "tls-too-old",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.configure(&tls.Config{Certificates: []tls.Certificate{s.certificate(s.w.trusted, leaf{name: h.name})}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+			},
+			runtime: fails(`protocol version`),
+			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name: "client-certificate-wanted",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.configure(&tls.Config{Certificates: []tls.Certificate{s.certificate(s.w.trusted, leaf{name: h.name})}, ClientAuth: tls.RequireAnyClientCert})
+				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+			},
+			runtime: fails(`certificate required`),
+			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"pull"}, ""},
+		},
+		{
+			name:     "public-registry-intercepted",
+			misleads: "unknown authority: a private registry would have one, this is a public one",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{name: "ghcr.io", port: 443, addrs: []netip.Addr{s.w.addr(public4)}})
+				image, _, _ := s.app(h)
+				h.present(s.certificate(s.w.private, leaf{name: h.name}))
+				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+			},
+			runtime: fails(`certificate signed by unknown authority`),
+			want:    want{"node-infrastructure", "TLSIntercepted", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:     "hosts-toml-with-a-syntax-error",
+			misleads: "unknown authority: hosts.toml names it and is silently ignored",
+			setup: privately(func(s *scene, m *machine, h *host) string {
+				ca := "/etc/containerd/certs.d/" + h.String() + "/ca.pem"
+				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.private.PEM())}))
+				return fmt.Sprintf("[host.\"https://%s\"\n  ca = %q\n", h, ca)
+			}),
+			runtime: fails(`certificate signed by unknown authority`),
+			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "likely", []string{"hosts/{host}", "tls/{host}/{addr}", "pull"}, ""},
+		},
+		{
+			name:     "hosts-toml-names-a-missing-ca-file",
+			misleads: "unknown authority or a missing file: the registry is well",
+			setup: privately(func(_ *scene, _ *machine, h *host) string {
+				return fmt.Sprintf(right, h, "/etc/containerd/certs.d/"+word()+".pem")
+			}),
+			runtime: fails(`unable to (read|load) CA cert`),
+			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "confirmed", []string{"hosts/{host}", "pull"}, ""},
+		},
+		{
+			name:     "hosts-toml-names-an-empty-ca-file",
+			misleads: "unknown authority: hosts.toml names a file of it, and nothing is in it",
+			setup: privately(func(s *scene, m *machine, h *host) string {
+				ca := "/etc/containerd/certs.d/" + h.String() + "/empty.pem"
+				must(s.t, writeFiles(m.dir, map[string]string{ca: "\n"}))
+				return fmt.Sprintf(right, h, ca)
+			}),
+			runtime: fails(`unable to (read|load) CA cert`),
+			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "confirmed", []string{"hosts/{host}", "pull"}, ""},
+		},
+		{
+			name: "hosts-toml-skips-verification",
+			setup: func(s *scene) *subject {
+				h, m := s.host(hostOptions{}), s.w.common
+				image, _, _ := s.app(h)
+				h.present(s.certificate(s.w.private, leaf{name: word() + ".net"}))
+				m.hostsTOML(s.t, h.String(), fmt.Sprintf("[host.\"https://%s\"]\n  skip_verify = true\n", h))
+				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+			},
+			runtime: passes(),
+			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+		},
+		{
+			name:     "trust-store-newer-than-the-runtime",
+			misleads: "unknown authority: it stands in the node's store, and the runtime read that before",
+			setup: func(s *scene) *subject {
+				m := s.w.newMachine(s.t, machineSpec{})
+				// Go reads the store when it first needs it.
+				s.warm(m)
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.present(s.certificate(s.w.private, leaf{name: h.name}))
+				must(s.t, writeFiles(m.etc(""), map[string]string{"ssl/certs/ca-certificates.crt": string(s.w.trusted.PEM()) + string(s.w.private.PEM())}))
+				return &subject{image: image, machine: m, heal: func() { m.restart(s.t) }}
+			},
+			runtime: fails(`certificate signed by unknown authority`),
+			want:    want{"node-infrastructure", "RuntimeConfigStale", "confirmed", []string{"pull"}, ""},
+		},
+		{
+			name:     "config-toml-newer-than-the-runtime",
+			misleads: "unknown authority: hosts.toml names it, and the runtime does not know of that directory yet",
+			setup: func(s *scene) *subject {
+				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"})
+				h := s.host(hostOptions{})
+				image, _, _ := s.app(h)
+				h.present(s.certificate(s.w.private, leaf{name: h.name}))
+				ca := "/etc/containerd/certs.d/" + h.String() + "/ca.pem"
+				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.private.PEM())}))
+				m.hostsTOML(s.t, h.String(), fmt.Sprintf(right, h, ca))
+				must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
+				return &subject{image: image, machine: m, heal: func() { m.restart(s.t) }}
+			},
+			runtime: fails(`certificate signed by unknown authority`),
+			want:    want{"node-infrastructure", "RuntimeConfigStale", "likely", []string{"pull"}, ""},
+		},
+	}
+}

@@ -1,0 +1,220 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// scene is what one row has made of the world.
+type scene struct {
+	t     *testing.T
+	w     *world
+	hosts []*host
+	// productFirst lets the product look before containerd itself tries.
+	productFirst bool
+	// ids stand for what is random in the names of checks: {host}, {addr}, …
+	ids map[string]string
+}
+
+// subject is an image that a machine cannot pull, and how that is mended.
+type subject struct {
+	image   string
+	auth    *login   // credentials of the pull
+	secret  string   // a dockerconfigjson, if not auth's for the image's host
+	machine *machine // the common one
+	heal    func()   // mends the one thing that is wrong
+	healed  string   // the image after that, if another
+	args    []string // further arguments of `pullprobe check`
+}
+
+// call is where a check's JSON of `pullprobe check -o json` is kept: the
+// product's own words, uninterpreted, and the fields that are compared.
+type diagnosis struct {
+	Verdict verdict           `json:"verdict"`
+	Checks  []json.RawMessage `json:"checks"`
+}
+
+type verdict struct {
+	Fault       string   `json:"fault"`
+	Cause       string   `json:"cause"`
+	Confidence  string   `json:"confidence"`
+	Summary     string   `json:"summary"`
+	Fix         string   `json:"fix"`
+	Because     []string `json:"because"`
+	WouldDecide []string `json:"wouldDecide"`
+	Also        []string `json:"also"`
+}
+
+// guard is when a check is taken to hang. It is no measure of speed.
+const guard = 60 * time.Second
+
+// check runs the product on the subject's machine: outside its files, in its
+// network.
+func (s *scene) check(sub *subject, image string) diagnosis {
+	s.t.Helper()
+	dir, err := os.MkdirTemp(s.w.dir, "check")
+	must(s.t, err)
+	defer os.RemoveAll(dir)
+	args := []string{s.w.product, "check", "-o", "json", "--runtime-endpoint", "unix://" + sub.machine.socket()}
+	if text := sub.dockerConfig(image); text != "" {
+		file := filepath.Join(dir, "auth.json")
+		must(s.t, os.WriteFile(file, []byte(text), 0o600))
+		args = append(args, "--auth-file", file)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), guard)
+	defer cancel()
+	// The journal of test pulls is the machine's.
+	cmd, err := confined{
+		Mounts: []mount{{From: filepath.Join(sub.machine.dir, "lib"), To: "/var/lib"}},
+		Args:   append(append(args, sub.args...), image),
+	}.command(ctx)
+	must(s.t, err)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	must(s.t, s.w.start(cmd))
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		s.t.Fatalf("pullprobe check: %v\n%s%s", err, &stdout, &stderr)
+	}
+	var all []diagnosis
+	if err := json.Unmarshal(stdout.Bytes(), &all); err != nil || len(all) != 1 {
+		s.t.Fatalf("pullprobe check printed %v\n%s%s", err, &stdout, &stderr)
+	}
+	return all[0]
+}
+
+func (sub *subject) dockerConfig(image string) string {
+	if sub.secret != "" || sub.auth == nil {
+		return sub.secret
+	}
+	host, _, _ := strings.Cut(image, "/")
+	return dockerConfig(host, sub.auth)
+}
+
+// dockerConfig is a pull secret's content.
+func dockerConfig(host string, l *login) string {
+	b, err := json.Marshal(map[string]any{"auths": map[string]any{
+		host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(l.user + ":" + l.password))},
+	}})
+	if err != nil {
+		panic(err) // strings marshal
+	}
+	return string(b)
+}
+
+// push makes a random image and pushes it to the registry behind all hosts.
+func (s *scene) push(repository, tag string, spec lab.Image) v1.Image {
+	s.t.Helper()
+	img, err := lab.MakeImage(lab.DefaultDir(), spec)
+	must(s.t, err)
+	s.put(repository, tag, img)
+	return img
+}
+
+// put pushes what is given: an image or an index.
+func (s *scene) put(repository, tag string, what remote.Taggable) {
+	s.t.Helper()
+	ref, err := name.ParseReference("registry.local/"+repository+":"+tag, name.Insecure)
+	must(s.t, err)
+	options := []remote.Option{remote.WithContext(s.t.Context()), remote.WithTransport(s.w.toRegistry())}
+	switch what := what.(type) {
+	case v1.Image:
+		err = remote.Write(ref, what, options...)
+	case v1.ImageIndex:
+		err = remote.WriteIndex(ref, what, options...)
+	default:
+		err = remote.Tag(ref.Context().Tag(tag), what, options...)
+	}
+	must(s.t, err)
+}
+
+// app pushes an image under random names and gives its full name at h.
+func (s *scene) app(h *host) (image, repository, tag string) {
+	s.t.Helper()
+	repository, tag = word()+"/"+word(), word()
+	s.push(repository, tag, lab.Image{})
+	return h.image(repository, tag), repository, tag
+}
+
+// warm has the machine pull something, so that it is no longer as on its first
+// day.
+func (s *scene) warm(m *machine) {
+	s.t.Helper()
+	hosts := s.hosts
+	image, _, _ := s.app(s.host(hostOptions{}))
+	s.hosts = hosts
+	if p := m.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
+		s.t.Fatal(p.message)
+	}
+	m.remove(s.t, image)
+}
+
+// firewall adds a rule to what leaves the machines, and returns what takes it
+// away.
+func (s *scene) firewall(rule ...string) (lift func()) {
+	s.t.Helper()
+	must(s.t, s.w.run("", "iptables", append([]string{"-w", "-A", "OUTPUT"}, rule...)...))
+	gone := false
+	lift = func() {
+		if !gone {
+			gone = true
+			must(s.t, s.w.run("", "iptables", append([]string{"-w", "-D", "OUTPUT"}, rule...)...))
+		}
+	}
+	s.t.Cleanup(lift)
+	return lift
+}
+
+// id makes text stand for {name} in a row's check ids.
+func (s *scene) id(name, text string) {
+	if s.ids == nil {
+		s.ids = map[string]string{}
+	}
+	s.ids["{"+name+"}"] = text
+}
+
+// expand puts what is random into a check id.
+func (s *scene) expand(id string) string {
+	for k, v := range s.ids {
+		id = strings.ReplaceAll(id, k, v)
+	}
+	return id
+}
+
+func (d diagnosis) String() string {
+	var b strings.Builder
+	v := d.Verdict
+	fmt.Fprintf(&b, "%s %s (%s)\n  %s\n  because %v also %v\n  would decide %q\n", v.Fault, v.Cause, v.Confidence, v.Summary, v.Because, v.Also, v.WouldDecide)
+	for _, raw := range d.Checks {
+		var c struct {
+			ID, Outcome, Cause, Summary, BlockedBy string
+			Evidence                               map[string]string
+		}
+		json.Unmarshal(raw, &c)
+		fmt.Fprintf(&b, "    %-8s %-24s %s: %s %v", c.Outcome, c.Cause, c.ID, c.Summary, c.Evidence)
+		if c.BlockedBy != "" {
+			fmt.Fprintf(&b, " <- %s", c.BlockedBy)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -1,0 +1,190 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// space is a network namespace without a name, held by one thread: sockets
+// opened and programs started on it belong there. It ends with this process.
+type space struct {
+	work chan func()
+}
+
+// newSpace makes the namespace that the whole matrix lives in. Nothing leads
+// out of it.
+func newSpace(t *testing.T) *space {
+	t.Helper()
+	s := &space{work: make(chan func())}
+	ready := make(chan error)
+	go func() {
+		// Never unlocked: the thread must not do anything else, and must not
+		// end, because its children are to die when it does.
+		runtime.LockOSThread()
+		ready <- unix.Unshare(unix.CLONE_NEWNET)
+		for f := range s.work {
+			f()
+		}
+	}()
+	if err := <-ready; err != nil {
+		t.Fatalf("network namespace (root?): %v", err)
+	}
+	return s
+}
+
+// do runs f on the namespace's thread. It must not take long: all others wait.
+func (s *space) do(f func() error) error {
+	done := make(chan error)
+	s.work <- func() { done <- f() }
+	return <-done
+}
+
+func (s *space) listen(addr string) (l net.Listener, err error) {
+	err = s.do(func() error {
+		// Addresses of version 6 are bound to without being any interface's.
+		config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+			var sockErr error
+			if err := c.Control(func(fd uintptr) {
+				sockErr = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
+			}); err != nil {
+				return err
+			}
+			return sockErr
+		}}
+		l, err = config.Listen(context.Background(), "tcp", addr)
+		return err
+	})
+	return l, err
+}
+
+// run runs a program of the host to its end.
+func (s *space) run(stdin string, name string, args ...string) error {
+	return s.do(func() error {
+		cmd := exec.Command(name, args...)
+		cmd.Stdin = strings.NewReader(stdin)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+		}
+		return nil
+	})
+}
+
+// start starts a program that dies with this process.
+func (s *space) start(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return s.do(cmd.Start)
+}
+
+// confined is a program with a mount namespace of its own.
+type confined struct {
+	Mounts []mount
+	Args   []string // Args[0] is a path
+}
+
+// mount is a bind mount of a file or directory, or, with Type, a new file
+// system: a tmpfs, or an ext4 in the sparse file From. What it is mounted on is
+// made if need be.
+type mount struct {
+	From, To   string
+	Type, Data string
+}
+
+// diskSize is that of the file systems in files.
+const diskSize = 300 << 20
+
+// confinedEnv carries a [confined] to this binary called anew.
+const confinedEnv = "PULLPROBE_MATRIX_CONFINED"
+
+// command is the program, not yet started.
+func (c confined) command(ctx context.Context, env ...string) (*exec.Cmd, error) {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Dir = "/"
+	// Nothing of the caller's environment: proxies and certificates in it
+	// would reach the machines.
+	cmd.Env = append([]string{"PATH=" + bin("") + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", confinedEnv + "=" + string(b)}, env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	return cmd, nil
+}
+
+// execConfined is what the child does: it mounts and becomes the program.
+func execConfined(config string) error {
+	var c confined
+	if err := json.Unmarshal([]byte(config), &c); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	for _, m := range c.Mounts {
+		if err := m.mount(); err != nil {
+			return fmt.Errorf("mount %s: %w", m.To, err)
+		}
+	}
+	os.Unsetenv(confinedEnv)
+	return syscall.Exec(c.Args[0], c.Args, os.Environ())
+}
+
+func (m mount) mount() error {
+	if m.Type == "" {
+		return unix.Mount(m.From, m.To, "", unix.MS_BIND, "")
+	}
+	if err := os.MkdirAll(m.To, 0o755); err != nil {
+		return err
+	}
+	if m.Type == "tmpfs" {
+		return unix.Mount(m.Type, m.To, m.Type, 0, m.Data)
+	}
+	if err := os.WriteFile(m.From, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(m.From, diskSize); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1", m.From},
+		{"mount", "-t", m.Type, "-o", "loop,noinit_itable," + m.Data, m.From, m.To}, // the loop device goes with the mount
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", args[0], err, out)
+		}
+	}
+	return nil
+}
+
+// writeFiles writes files below dir, by name.
+func writeFiles(dir string, files map[string]string) error {
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// world is everything outside the machines: a network that leads nowhere,
+// resolvers, a registry, certificate authorities. What a row needs of it is
+// made with random names and addresses and goes with the row.
+type world struct {
+	*space
+	dir      string
+	registry string // the socket of a CNCF distribution registry
+	product  string // the binary under test
+
+	trusted *lab.Authority // in the machines' trust stores
+	private *lab.Authority // in none
+	common  *machine       // for all rows that need no machine of their own
+
+	mu      sync.Mutex
+	names   map[string]map[string]lab.Answer // by resolver, then name
+	next    map[netip.Prefix]netip.Addr
+	hostPin []*pin
+}
+
+// Networks of the world. Every address is this machine's own: it refuses
+// connections until something listens. Packets to the dark ones vanish.
+var (
+	private4 = netip.MustParsePrefix("10.88.0.0/16")
+	public4  = netip.MustParsePrefix("140.82.112.0/20")
+	public6  = netip.MustParsePrefix("2001:db8:88::/64")
+	dark4    = netip.MustParsePrefix("10.99.0.0/16")
+	dark6    = netip.MustParsePrefix("2001:db8:99::/64")
+)
+
+// Resolvers of the common machine, in its order. Each knows every name that a
+// row makes, unless the row says otherwise.
+const (
+	resolver1 = "10.53.0.1"
+	resolver2 = "10.53.0.2"
+)
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{space: newSpace(t), dir: tempDir(t), names: map[string]map[string]lab.Answer{}, next: map[netip.Prefix]netip.Addr{}}
+	must(t, w.space.run(strings.Join([]string{
+		"link set lo up",
+		"route add local 10.53.0.0/24 dev lo",
+		"route add local " + private4.String() + " dev lo",
+		"route add local " + public4.String() + " dev lo",
+		"addr add " + w.addr(public6).String() + "/128 dev lo nodad",
+		"route add local " + public6.String() + " dev lo",
+		"route add local " + dark4.String() + " dev lo",
+		"route add local " + dark6.String() + " dev lo",
+		// Rows put rules of their own before the one for local addresses.
+		"rule add pref 1000 lookup local",
+		"rule del pref 0",
+	}, "\n"), "ip", "-batch", "-"))
+	must(t, w.space.run("", "iptables", "-A", "INPUT", "-d", dark4.String(), "-j", "DROP"))
+	must(t, w.space.run("", "ip6tables", "-A", "INPUT", "-d", dark6.String(), "-j", "DROP"))
+
+	for _, r := range []string{resolver1, resolver2} {
+		w.names[r] = map[string]lab.Answer{}
+		must(t, w.do(func() error {
+			_, _, err := lab.ServeDNS(net.JoinHostPort(r, "53"), func(name string) lab.Answer { return w.lookup(r, name) }, func(lab.Query) {})
+			return err
+		}))
+	}
+	var err error
+	w.trusted, err = lab.NewAuthority("Corporate Root " + word())
+	must(t, err)
+	w.private, err = lab.NewAuthority("Corporate Root " + word())
+	must(t, err)
+	w.startRegistry(t)
+	w.common = w.newMachine(t, machineSpec{hosts: w.makePins(4)})
+	return w
+}
+
+func (w *world) lookup(resolver, name string) lab.Answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a, ok := w.names[resolver][strings.ToLower(strings.TrimSuffix(name, "."))]; ok {
+		return a
+	}
+	return lab.Answer{Rcode: "NXDOMAIN"}
+}
+
+// says sets what resolvers answer about name; all of them if none is named.
+func (w *world) says(name string, a lab.Answer, resolvers ...string) {
+	if len(resolvers) == 0 {
+		resolvers = []string{resolver1, resolver2}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range resolvers {
+		w.names[r][strings.ToLower(name)] = a
+	}
+}
+
+// addr gives out an address of p that nobody has yet, from a random place on.
+func (w *world) addr(p netip.Prefix) netip.Addr {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, ok := w.next[p]
+	if !ok {
+		b := p.Addr().AsSlice()
+		b[len(b)-2] |= byte(number(4))
+		b[len(b)-1] = byte(1 + number(200))
+		a, _ = netip.AddrFromSlice(b)
+	}
+	a = a.Next()
+	w.next[p] = a
+	return a
+}
+
+// pin is a name that stands in the common machine's hosts file, with the
+// address there. The file is written before containerd starts, because Go
+// looks at a changed one only every five seconds.
+type pin struct {
+	name string
+	addr netip.Addr
+}
+
+func (w *world) makePins(n int) string {
+	text := ""
+	for range n {
+		p := &pin{w.name(), w.addr(private4)}
+		w.hostPin = append(w.hostPin, p)
+		text += p.addr.String() + " " + p.name + "\n"
+	}
+	return text
+}
+
+func (w *world) takePin(t *testing.T) *pin {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.hostPin) == 0 {
+		t.Fatal("no pinned name left: make more")
+	}
+	p := w.hostPin[0]
+	w.hostPin = w.hostPin[1:]
+	return p
+}
+
+func (w *world) startRegistry(t *testing.T) {
+	t.Helper()
+	w.registry = filepath.Join(w.dir, "registry.sock")
+	config := filepath.Join(w.dir, "registry.yaml")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, `version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage:
+  filesystem: {rootdirectory: %s}
+  delete: {enabled: true}
+http: {net: unix, addr: %s, relativeurls: true}
+`, filepath.Join(w.dir, "registry"), w.registry), 0o644))
+	cmd := exec.Command(bin("registry"), "serve", config)
+	cmd.Env = []string{"OTEL_TRACES_EXPORTER=none"}
+	w.launch(t, cmd, "registry")
+	eventually(t, "the registry", func() error {
+		c, err := net.Dial("unix", w.registry)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+}
+
+// launch starts a program, with its output in a log, and ends it with the test.
+func (w *world) launch(t *testing.T, cmd *exec.Cmd, log string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(w.dir, log+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	must(t, err)
+	defer f.Close()
+	cmd.Stdout, cmd.Stderr = f, f
+	must(t, w.start(cmd))
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+}
+
+// toRegistry is an HTTP transport to the registry itself, to push by.
+func (w *world) toRegistry() http.RoundTripper {
+	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", w.registry)
+	}}
+}
+
+// name is a host name that is like no other and tells nothing.
+func (w *world) name() string { return word() + "." + word() + ".net" }
+
+// word is a random word of DNS, of a repository, of a tag.
+func word() string {
+	b := make([]byte, 4)
+	rand.Read(b)
+	return string(rune('a'+number(26))) + hex.EncodeToString(b)
+}
+
+// number is random, from 0 to below n.
+func number(n int64) int64 {
+	i, err := rand.Int(rand.Reader, big.NewInt(n))
+	if err != nil {
+		panic(err) // crypto/rand never fails
+	}
+	return i.Int64()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for what has no event to wait for.
+func eventually(t *testing.T, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(40 * time.Second)
+	for err := f(); err != nil; err = f() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+}

@@ -1,0 +1,84 @@
+package report_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	. "github.com/pullprobe/pullprobe/report"
+)
+
+// recording is the evidence of one row of the lab's fault matrix, seen on real
+// parts, and the verdict that the row claims. `make matrix RECORD=1` writes
+// them anew.
+type recording struct {
+	Row    string
+	Todo   string // which rule is lacking: the verdict may differ until it comes
+	Want   Verdict
+	Checks []Check
+}
+
+func recordings(t *testing.T) []recording {
+	t.Helper()
+	files, err := filepath.Glob("testdata/matrix/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recordings: %v", err)
+	}
+	var all []recording
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r recording
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// The evidence of every row of the fault matrix leads to its verdict.
+func TestReplayMatrix(t *testing.T) {
+	for _, r := range recordings(t) {
+		t.Run(r.Row, func(t *testing.T) {
+			got := Diagnose(r.Checks)
+			ok := got.Fault == r.Want.Fault && got.Cause == r.Want.Cause && got.Confidence == r.Want.Confidence &&
+				!slices.ContainsFunc(r.Want.Because, func(id string) bool { return !slices.Contains(got.Because, id) })
+			switch {
+			case !ok && r.Todo != "":
+				t.Skipf("to do: %s: got %s %s %s", r.Todo, got.Fault, got.Cause, got.Confidence)
+			case !ok:
+				t.Errorf("got %s %s %s because %q, want %s %s %s because %q", got.Fault, got.Cause, got.Confidence, got.Because,
+					r.Want.Fault, r.Want.Cause, r.Want.Confidence, r.Want.Because)
+			}
+		})
+	}
+}
+
+// A confirmed verdict rests on two witnesses: without the runtime's words, or
+// without the checks beside them that it names, it is no longer confirmed.
+// (What the input alone proves, and a pull that works, need one.)
+func TestReplayWithOneWitness(t *testing.T) {
+	isWords := func(c Check) bool { return c.Kind == KindPull || c.Kind == KindPod }
+	for _, r := range recordings(t) {
+		v := Diagnose(r.Checks)
+		if v.Confidence != Confirmed || v.Cause == Healthy || v.Cause == InvalidReference {
+			continue
+		}
+		for _, words := range []bool{true, false} {
+			less := slices.Clone(r.Checks)
+			for i, c := range less {
+				if slices.Contains(v.Because, c.ID) && isWords(c) == words {
+					less[i] = Check{ID: c.ID, Kind: c.Kind, Host: c.Host, Summary: "never made"}
+				}
+			}
+			if got := Diagnose(less); got.Cause == v.Cause && got.Confidence == Confirmed {
+				t.Errorf("%s: %s %s stands without %q (words: %v)", r.Row, v.Cause, v.Confidence, v.Because, words)
+			}
+		}
+	}
+}
