@@ -185,6 +185,9 @@ func certFault(err error) (fault, bool) {
 			return fault{cause: report.CertificateExpired, words: "certificate expired on " + day(c.NotAfter)}, true
 		}
 		return fault{cause: report.CertificateInvalid, words: "certificate is outside its time of validity"}, true
+	case errors.As(err, &name) && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
+		// Go looks at no common name.
+		return fault{cause: report.CertificateInvalid, words: "certificate has no subject alternative name, only the old common name"}, true
 	case errors.As(err, &name):
 		return fault{cause: report.CertificateNameMismatch, words: "certificate is for another name"}, true
 	case errors.As(err, &unknown):

@@ -126,11 +126,13 @@ func (j *judge) weigh(f finding) Verdict {
 // registry sent the runtime to, and of the same fault there.
 func (j *judge) agreeOnTheWayTo(f finding) bool {
 	inner := j.inner(f)
-	if inner == "" || j.words.check == nil || !j.agree(inner) {
+	if inner == "" || j.words.check == nil {
 		return false
 	}
+	// What the runtime makes of a web page in the place of a layer is anybody's guess.
+	agree := j.agree(inner) || inner == Undetermined
 	step := j.words.check.Evidence["step"]
-	return f.name() == TokenServiceFailed && step == "token" || f.name() == BlobHostUnreachable && step == "blob"
+	return agree && (f.name() == TokenServiceFailed && step == "token" || f.name() == BlobHostUnreachable && step == "blob")
 }
 
 // inner is what was wrong at a host that the registry sends the runtime to;

@@ -53,6 +53,9 @@ func (d *evidence) facts(v Verdict) facts {
 		source:     cmp.Or(because.Evidence["usedCredential"], cred.Evidence["source"], "the credentials"),
 	}
 	f.host = cmp.Or(because.Host, f.registry)
+	if len(v.Because) > 1 && because.Evidence["step"] == "blob" {
+		f.host = cmp.Or(d.fact(v.Because[1], "blobHost"), f.host)
+	}
 	f.hostsFile = cmp.Or(d.fact("hosts/"+f.registry, "file"), f.hostsDir+"/"+f.registry+"/hosts.toml")
 	f.resolver = cmp.Or(d.fact("dns/"+f.host, "resolver"), "the first resolver of /etc/resolv.conf")
 	if d.fact("dns/"+f.host, "from") == "hosts" {

@@ -111,6 +111,9 @@ func (j *judge) otherHost(v *Verdict, f finding) Fault {
 	case CertificateUntrusted, ResolverFailed, ResolverUnreachable:
 		return FaultNode
 	}
+	if strings.HasPrefix(f.check.Evidence["contentType"], "text/html") {
+		return FaultNode // a login portal or a filter on the way
+	}
 	host := cmp.Or(f.check.Evidence["blobHost"], j.fact(f.check.BlockedBy, "realmHost"), f.check.Host)
 	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
 	return FaultUndetermined

@@ -307,6 +307,9 @@ func (j *judge) wordsAlone() Verdict {
 			break
 		}
 	}
+	if b := j.get("blob/" + j.used()); w.stage() == stageBlob && b.Evidence["blobHost"] != "" {
+		v.Because = append(v.Because, b.ID) // the layers come from there
+	}
 	if w.cause == Undetermined {
 		v.Confidence = Uncertain
 		v.Summary = "the runtime's words do not say why, and no check from this node found a fault: " + w.check.Summary

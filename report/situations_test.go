@@ -237,6 +237,7 @@ func situations() []situation {
 
 		{"a token service whose name the runtime cannot resolve either", all(with(words(HostNotFound), ev("step", "token")), ladder(KindManifest, TokenServiceFailed, ev("innerCause", "HostNotFound"))), FaultUndetermined, TokenServiceFailed, Likely, "manifest/" + host},
 		{"layers that nobody answers for", all(with(words(ConnectionRefused), ev("step", "blob")), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionRefused"))), FaultUndetermined, BlobHostUnreachable, Likely, "blob/" + host},
+		{"a web page for a layer", all(with(words(ConnectionReset), ev("step", "blob")), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "Undetermined", "contentType", "text/html"))), FaultNode, BlobHostUnreachable, Likely, "blob/" + host},
 		{"a small image that does not come", all(edited(ladder("", ""), 5, ev("size", "4096")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultNode, PullTimedOut, Likely, "pull"},
 		{"a resolver that every lookup waits for", all(edited(edited(ladder("", ""), 5, ev("size", "4096")), 0, ev("passedOver", "1")), check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5"))), FaultNone, Healthy, Likely, "dns/" + host},
 		{"layers that an anonymous pull may not have", all(ladder("", ""), check("pull", KindPull, Fail, AccessForbidden, ev("auth", "anonymous", "step", "blob"))), FaultConfig, AccessDeniedOrMissing, Likely, "pull"},
