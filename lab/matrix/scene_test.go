@@ -45,8 +45,8 @@ type subject struct {
 	args    []string // further arguments of `pullprobe check`
 }
 
-// call is where a check's JSON of `pullprobe check -o json` is kept: the
-// product's own words, uninterpreted, and the fields that are compared.
+// diagnosis is one element of what `pullprobe check -o json` prints: checks as
+// they are, and what is compared of the verdict.
 type diagnosis struct {
 	Verdict verdict           `json:"verdict"`
 	Checks  []json.RawMessage `json:"checks"`
