@@ -126,7 +126,6 @@ func blobRows() []row {
 			},
 			runtime: fails(`short read: .* unexpected EOF`),
 			want:    want{"node-infrastructure", "BlobHostUnreachable", "likely", []string{"blob/{host}", "pull"}, "{cdn}"},
-			todo:    "a blob host that answers with a web page",
 		},
 		{
 			name:     "blob-host-for-layers-only-refuses",
@@ -187,7 +186,6 @@ func blobRows() []row {
 			},
 			runtime: fails(`EOF|reset`),
 			want:    want{"node-infrastructure", "ConnectionReset", "likely", []string{"pull"}, "{cdn}"},
-			todo:    "what cuts a layer that comes from a redirect's host stands before that host: the fix names it, not the registry",
 		},
 		{
 			name:    "layer-cut-off",

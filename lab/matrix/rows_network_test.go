@@ -103,7 +103,6 @@ func resolverRows() []row {
 			setup:    says(silent, resolver1),
 			runtime:  passes(), // after ten seconds
 			want:     want{"none", "Healthy", "likely", []string{"dns/{host}"}, ""},
-			todo:     "a pull that had not ended in time, where a silent resolver (passedOver) costs as much, is slow and not PullTimedOut",
 		},
 		{
 			name: "answer-by-tcp-only",

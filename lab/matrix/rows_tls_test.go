@@ -82,7 +82,6 @@ func tlsRows() []row {
 			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, noNames: true} }),
 			runtime: fails(`legacy Common Name|not valid for any names`),
 			want:    want{"registry", "CertificateInvalid", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
-			todo:    "a certificate without any subject alternative name is CertificateInvalid to the words and NameMismatch to the probe",
 		},
 		{
 			name:     "intermediate-missing",
