@@ -46,7 +46,7 @@ type Request struct {
 	Path      string    `json:"path"`
 	Query     string    `json:"query,omitempty"`
 	Range     string    `json:"range,omitempty"`
-	Auth      string    `json:"auth,omitempty"` // "Basic <user>", "Bearer", or empty
+	Auth      string    `json:"auth,omitempty"` // "Basic <user>", "Form <user>", "Bearer", or empty
 	Status    int       `json:"status"`         // 0: the client left without an answer
 	Bytes     int64     `json:"bytes"`          // of the body sent
 	Millis    int64     `json:"millis"`
@@ -225,7 +225,7 @@ func logged(access *jsonLog, next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			access.write(Request{
-				Time: began, Host: hostOnly(r.Host), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery,
+				Time: began, Host: hostOnly(r.Host), Method: r.Method, Path: r.URL.Path, Query: query(r),
 				Range: r.Header.Get("Range"), Auth: authKind(r), Status: rec.status, Bytes: rec.bytes,
 				Millis: time.Since(began).Milliseconds(), Remote: r.RemoteAddr, Proto: r.Proto, UserAgent: r.UserAgent(),
 			})
@@ -234,10 +234,22 @@ func logged(access *jsonLog, next http.Handler) http.Handler {
 	})
 }
 
+// query is what was asked for: in the URL, or in the form that containerd asks
+// a token service with.
+func query(r *http.Request) string {
+	if scope := r.PostForm["scope"]; scope != nil {
+		return url.Values{"scope": scope}.Encode()
+	}
+	return r.URL.RawQuery
+}
+
 // authKind says what credentials came along, without any secret.
 func authKind(r *http.Request) string {
 	if user, _, ok := r.BasicAuth(); ok {
 		return "Basic " + user
+	}
+	if user := r.PostForm.Get("username"); user != "" {
+		return "Form " + user
 	}
 	kind, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return kind

@@ -477,7 +477,8 @@ func triedIn(log []lab.Request, repository string) string {
 			continue
 		}
 		asked = true
-		if user, ok := strings.CutPrefix(r.Auth, "Basic "); ok && !slices.Contains(tried, user) {
+		kind, user, _ := strings.Cut(r.Auth, " ")
+		if (kind == "Basic" || kind == "Form") && !slices.Contains(tried, user) {
 			tried = append(tried, user)
 		}
 	}
