@@ -89,7 +89,9 @@ func (j *judge) weigh(f finding) Verdict {
 	case j.words.check == nil:
 		v.Confidence = atMost(v.Confidence, Likely)
 	case j.agree(f.name()), j.agree(f.check.Cause), j.agreeOnTheWayTo(f):
-		v.Because = append(v.Because, j.words.check.ID)
+		if !slices.Contains(v.Because, j.words.check.ID) {
+			v.Because = append(v.Because, j.words.check.ID)
+		}
 		v.Confidence = atMost(v.Confidence, Confirmed)
 	case !j.words.tells(), len(j.hosts()) > 1:
 		// Words that say nothing of the way to the image, or that merge several

@@ -34,7 +34,7 @@ func rootRules() []rootRule {
 				return f
 			}
 			if j.words.check != nil && inCredentials(j.words.cause) {
-				f.cause = j.words.cause
+				f = f.rooted(j.words.cause, j.words.check.ID) // that had them
 			}
 			return f.doubtful()
 		}},

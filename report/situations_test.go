@@ -138,7 +138,7 @@ func situations() []situation {
 		{"secret missing, but the tag is too", all(words(TagNotFound), check("credentials", KindCredentials, Fail, PullSecretMissing), ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Confirmed, "manifest/" + host},
 		{"undecodable secret stops the kubelet", all(words(PullSecretMalformed), check("credentials", KindCredentials, Fail, PullSecretMalformed, ev("fatal", "true")), ladder("", "")), FaultConfig, PullSecretMalformed, Confirmed, "credentials"},
 		{"a secret that the kubelet passes over", all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, PullSecretMalformed), ladder(KindManifest, CredentialsMissing)), FaultConfig, PullSecretMalformed, Confirmed, "credentials"},
-		{"secrets may not be read", all(words(CredentialsRejected), check("credentials", KindCredentials, Skipped, ""), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true"))), FaultConfig, CredentialsRejected, Likely, "manifest/" + host},
+		{"secrets may not be read", all(words(CredentialsRejected), check("credentials", KindCredentials, Skipped, ""), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true"))), FaultConfig, CredentialsRejected, Likely, "pod"},
 		{"rejected password of a node file", all(words(CredentialsRejected), ladder(KindManifest, CredentialsRejected, ev("usedCredential", "node /root/.docker/config.json"))), FaultNode, CredentialsRejected, Confirmed, "manifest/" + host},
 
 		{"a credential provider that fails", all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, CredentialProviderFailed), ladder(KindManifest, CredentialsMissing)), FaultNode, CredentialProviderFailed, Confirmed, "credentials"},

@@ -28,7 +28,7 @@ func TestWithoutSecrets(t *testing.T) {
 	if outcome != "skipped" || !strings.Contains(summary, "may not get secrets in namespace "+ns) {
 		t.Errorf("credentials: %s %q", outcome, summary)
 	}
-	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), "pull secrets") {
+	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), "may not get secrets") {
 		t.Errorf("the verdict does not say what it could not know:\n%s", d.explain())
 	}
 }
