@@ -77,7 +77,7 @@ func TestMatrix(t *testing.T) {
 				t.Parallel()
 				again := false
 				defer func() { count.add(r, t, again) }()
-				again = r.run(t, w)
+				again = r.run(t, w, &count)
 			})
 		}
 	})
@@ -89,6 +89,16 @@ type tally struct {
 	mu                                    sync.Mutex
 	rows, misleading, failed, todo, again int
 	open                                  []string
+	slowest                               time.Duration // verdict
+	slowestRow                            string
+}
+
+func (c *tally) took(row string, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d > c.slowest {
+		c.slowest, c.slowestRow = d, row
+	}
 }
 
 func (c *tally) add(r row, t *testing.T, again bool) {
@@ -115,8 +125,8 @@ func (c *tally) add(r row, t *testing.T, again bool) {
 
 func (c *tally) String() string {
 	slices.Sort(c.open)
-	return fmt.Sprintf("%s%d rows, %d of them misleading by wording; %d failed, %d wait for a rule, %d needed a second try\n",
-		strings.Join(c.open, ""), c.rows, c.misleading, c.failed, c.todo, c.again)
+	return fmt.Sprintf("%s%d rows, %d of them misleading by wording; %d failed, %d wait for a rule, %d needed a second try\nslowest verdict: %v (%s)\n",
+		strings.Join(c.open, ""), c.rows, c.misleading, c.failed, c.todo, c.again, c.slowest.Round(time.Millisecond), c.slowestRow)
 }
 
 // tries is how often a row may be played. On a machine that others keep busy a
@@ -125,10 +135,11 @@ func (c *tally) String() string {
 const tries = 2
 
 // run plays the row, and reports whether it took more than one try.
-func (r row) run(t *testing.T, w *world) (again bool) {
+func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 	for try := 1; ; try++ {
 		s := &scene{t: t, w: w}
 		o := r.play(s)
+		count.took(r.name, s.slowest)
 		wrong := len(o.problems) > 0 || len(o.differs) > 0 && r.todo == ""
 		if wrong && try < tries {
 			t.Log("another try, after:\n" + o.String())

@@ -32,6 +32,8 @@ type scene struct {
 	productFirst bool
 	// ids stand for what is random in the names of checks: {host}, {addr}, …
 	ids map[string]string
+	// slowest verdict of the row, from the command's start to its end.
+	slowest time.Duration
 }
 
 // subject is an image that a machine cannot pull, and how that is mended.
@@ -89,8 +91,12 @@ func (s *scene) check(sub *subject, image string) diagnosis {
 	must(s.t, err)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	began := time.Now()
 	must(s.t, s.w.start(cmd))
 	err = cmd.Wait()
+	if len(sub.args) == 0 { // else it may have been given more time
+		s.slowest = max(s.slowest, time.Since(began))
+	}
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 		s.t.Fatalf("pullprobe check: %v\n%s%s", err, &stdout, &stderr)
