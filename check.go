@@ -149,7 +149,7 @@ func (o *checkOptions) complete(images int) error {
 }
 
 // wrapUp is what a test pull leaves of the deadline for what comes after it.
-const wrapUp = 500 * time.Millisecond
+const wrapUp = time.Second
 
 func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {
 	out := make([]report.Diagnosis, len(images))
