@@ -64,7 +64,7 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stderr, "pullprobe check:", err)
 		return exitUsage
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	ctx, cancel := context.WithTimeout(ctx, max(o.timeout-wrapUp, o.timeout/2))
 	defer cancel()
 	if x.Runtime != nil {
 		defer x.Runtime.Close()
@@ -143,13 +143,14 @@ func (o *checkOptions) complete(images int) error {
 	}
 	x.Runtime = runtime
 	if !o.noPull {
-		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: max(o.timeout-wrapUp, wrapUp), MaxBytes: agent.DefaultPullMaxBytes}
+		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: o.timeout, MaxBytes: agent.DefaultPullMaxBytes}
 	}
 	return nil
 }
 
-// wrapUp is what a test pull leaves of the deadline for what comes after it.
-const wrapUp = time.Second
+// wrapUp is what is left of the deadline for what comes after looking: to
+// remove what was pulled, to print.
+const wrapUp = 700 * time.Millisecond
 
 func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {
 	out := make([]report.Diagnosis, len(images))
