@@ -20,7 +20,7 @@ func TestPodCauses(t *testing.T) {
 	ns := it.namespace(t)
 	it.loginSecret(t, ns, "elsewhere", "other.lab", "puller", "hunter2-canary")
 	it.loginSecret(t, ns, "good", "auth.lab", "puller", "s3cret")
-	for _, p := range []struct {
+	pods := []struct {
 		name string
 		o    podOptions
 		want string
@@ -43,9 +43,12 @@ func TestPodCauses(t *testing.T) {
 		{"closed", podOptions{Image: "rawclose.lab/app:1"}, "node-infrastructure * likely"},
 		{"bad-blob", podOptions{Image: "badblob.lab/bad:1"}, "registry LayerCorrupt *"},
 		{"no-blob", podOptions{Image: "noblob.lab/no:1"}, "registry LayerCorrupt *"},
-	} {
+	}
+	for _, p := range pods {
 		p.o.Node, p.o.Namespace, p.o.Name = nodeA, ns, p.name
 		it.pod(t, p.o)
+	}
+	for _, p := range pods {
 		t.Run(p.name, func(t *testing.T) {
 			it.waitVerdict(t, nodeA, ns+"/"+p.name, p.want, 3*time.Minute)
 		})

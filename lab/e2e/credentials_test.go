@@ -167,10 +167,6 @@ var podWays = []way{
 	{name: "mirror", secrets: one("auth.lab", "wrong"), hosts: "server = \"https://auth.lab\"\n[host.\"https://token.lab\"]\n  capabilities = [\"pull\", \"resolve\"]\n", tries: "wrong"},
 }
 
-func TestWaysOfPods(t *testing.T) {
-	it.walkAll(t, nodeA, podWays, nil)
-}
-
 // A docker configuration file of the node. The kubelet keeps what it read of it
 // for five minutes, so it is started anew.
 func TestWaysOfNodeFiles(t *testing.T) {
@@ -222,10 +218,27 @@ func TestWaysOfNodeFiles(t *testing.T) {
 }
 
 // Credential providers, as they work and as they fail.
-func TestWaysOfProviders(t *testing.T) {
+func TestWaysOfPodsAndProviders(t *testing.T) {
 	it.runProviders(t)
 	const failed = "CredentialProviderFailed"
 	wrong := one("auth.lab", "wrong")
+	set := func(t *testing.T, mode string) {
+		t.Helper()
+		if err := it.WriteFile(nodeB, lab.ProviderMode, []byte(mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A provider that hangs costs the kubelet a minute: this one goes on while
+	// all others are looked at.
+	set(t, "hangs")
+	hangs := it.setOut(t, nodeB, it.namespace(t), way{name: "provider-hangs", repo: "provider", tries: "nobody", cause: failed}, nil)
+	if !it.eventually(t, 30*time.Second, func(context.Context) bool {
+		pids, err := it.PIDs(nodeB, "lab-provider")
+		return err == nil && len(pids) > 0
+	}) {
+		t.Fatal("the kubelet does not run the provider")
+	}
+	t.Run("pods", func(t *testing.T) { it.walkAll(t, nodeA, podWays, nil) })
 	for mode, ways := range map[string][]way{
 		"works": {
 			{name: "provider", repo: "provider", tries: good, pulls: true},
@@ -239,17 +252,10 @@ func TestWaysOfProviders(t *testing.T) {
 		"version":  {{name: "provider-version", repo: "provider", tries: "nobody", cause: failed}},
 		"cachekey": {{name: "provider-cachekey", repo: "provider", tries: "nobody", cause: failed}},
 		"unknown":  {{name: "provider-unknown-field", repo: "provider", tries: "nobody", cause: failed}},
-		"hangs":    {{name: "provider-hangs", repo: "provider", tries: "nobody", cause: failed}}, // a minute
 	} {
 		t.Run(mode, func(t *testing.T) {
-			if err := it.WriteFile(nodeB, lab.ProviderMode, []byte(mode)); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := it.WriteFile(nodeB, lab.ProviderMode, []byte("nothing\n")); err != nil {
-					t.Error(err)
-				}
-			})
+			set(t, mode)
+			t.Cleanup(func() { set(t, "nothing") })
 			it.walkAll(t, nodeB, ways, nil)
 		})
 	}
@@ -261,6 +267,11 @@ func TestWaysOfProviders(t *testing.T) {
 		if outcome, summary, _ := d.check("credentials/provider/lab-token-provider"); outcome != "skipped" || !strings.Contains(summary, "ServiceAccount") {
 			t.Errorf("%s %q", outcome, summary)
 		}
+	})
+	t.Run("hangs", func(t *testing.T) {
+		set(t, "hangs")
+		t.Cleanup(func() { set(t, "nothing") })
+		it.arrive(t, hangs)
 	})
 }
 
@@ -342,6 +353,26 @@ func (c *cluster) walkAll(t *testing.T, node string, ways []way, nodeUsers map[s
 }
 
 func (c *cluster) walk(t *testing.T, node, ns string, w way, nodeUsers map[string]string) {
+	t.Helper()
+	c.arrive(t, c.setOut(t, node, ns, w, nodeUsers))
+}
+
+// local is the name that something of a way has in its namespace.
+func (w way) local(name string) string { return w.name + "-" + name }
+
+// walker is a pod whose kubelet goes its way through the credentials.
+type walker struct {
+	way
+	pod        *corev1.Pod
+	node       string
+	repository string
+	users      map[string]map[string]string
+	mark       lab.Mark
+}
+
+// setOut makes the pod.
+func (c *cluster) setOut(t *testing.T, node, ns string, w way, nodeUsers map[string]string) walker {
+	t.Helper()
 	host, repo := w.host, w.repo
 	if host == "" {
 		host = "auth.lab"
@@ -352,7 +383,7 @@ func (c *cluster) walk(t *testing.T, node, ns string, w way, nodeUsers map[strin
 	repository := repo + "/" + w.name
 	image := c.imageAt(t, host, repository)
 	users := map[string]map[string]string{"node": nodeUsers}
-	local := func(name string) string { return w.name + "-" + name }
+	local := w.local
 	names := w.names
 	for _, s := range w.secrets {
 		c.secret(t, ns, local(s.name), s.typ, s.key, []byte(s.data))
@@ -369,6 +400,7 @@ func (c *cluster) walk(t *testing.T, node, ns string, w way, nodeUsers map[strin
 			t.Fatal(err)
 		}
 	}
+	_ = c.RemoveImage(t.Context(), node, image) // left by a run before
 	mark, err := c.RegistryMark()
 	if err != nil {
 		t.Fatal(err)
@@ -386,26 +418,33 @@ func (c *cluster) walk(t *testing.T, node, ns string, w way, nodeUsers map[strin
 		_ = c.api.CoreV1().Pods(ns).Delete(ctx, w.name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 	})
 
+	return walker{w, p, node, repository, users, mark}
+}
+
+// arrive holds what pullprobe says of the pod against what its kubelet did.
+func (c *cluster) arrive(t *testing.T, w walker) {
+	t.Helper()
+	ns, p := w.pod.Namespace, w.pod
 	pulled := c.waitPulled(t, ns, w.name)
 	if pulled != w.pulls {
 		t.Errorf("the kubelet's pull works: %v, want %v", pulled, w.pulls)
 	}
-	log, err := c.RegistryLog("", mark)
+	log, err := c.RegistryLog("", w.mark)
 	if err != nil {
 		t.Fatal(err)
 	}
-	observed := triedIn(log, repository)
+	observed := triedIn(log, w.repository)
 	if observed != w.tries {
 		t.Errorf("the kubelet tries %q, want %q", observed, w.tries)
 	}
 
 	if w.later != nil {
-		c.account(t, ns, w.name, each(w.later, local))
+		c.account(t, ns, w.name, each(w.later, w.local))
 	}
 	question := w.name
 	c.annotate(t, p, &question)
-	d := c.waitAnswer(t, node, ns+"/"+w.name, question)
-	if predicted := predictedBy(d, ns, users); predicted != observed {
+	d := c.waitAnswer(t, w.node, ns+"/"+w.name, question)
+	if predicted := predictedBy(d, ns, w.users); predicted != observed {
 		t.Errorf("pullprobe says %q, the kubelet tries %q\n%s", predicted, observed, d.explain())
 	}
 	if healthy := d.Verdict.Fault == "none"; healthy != pulled {
