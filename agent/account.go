@@ -27,7 +27,7 @@ func (a *Agent) account(ctx context.Context, p pod) *credentials.Account {
 		return nil
 	}
 	if err != nil {
-		out.Err = readError(err, "serviceaccounts", p.Namespace, p.ServiceAccount)
+		out.Err = err
 		return out
 	}
 	// If the pod's secrets are all the ServiceAccount's, they came from there.
@@ -45,7 +45,7 @@ func (k *kube) accountSecrets(ctx context.Context, namespace, name string) ([]st
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var sa corev1.ServiceAccount
-	if err := k.client.Get().Namespace(namespace).Resource("serviceaccounts").Name(name).Do(ctx).Into(&sa); err != nil {
+	if err := k.read(ctx, "serviceaccounts", namespace, name, &sa); err != nil {
 		return nil, err
 	}
 	var names []string

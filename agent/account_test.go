@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -36,9 +35,7 @@ func tableServer(t *testing.T, objects map[string]any) *kube {
 		}
 	}))
 	t.Cleanup(server.Close)
-	config := filepath.Join(t.TempDir(), "kubeconfig")
-	write(t, config, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", server.URL))
-	k, err := newKube(config, "test")
+	k, err := newKube(kubeconfig(t, server.URL), "test")
 	if err != nil {
 		t.Fatal(err)
 	}

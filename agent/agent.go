@@ -58,6 +58,9 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.ReadAsNode {
+		k.asNode = opts.NodeName
+	}
 	a := &Agent{
 		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
 		examiner: &Examiner{Runtime: runtime, Refusals: &credentials.Refusals{For: opts.CoolDown}},

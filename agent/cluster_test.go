@@ -43,6 +43,8 @@ type apiServer struct {
 	url   *url.URL
 	token string
 	stop  func()
+	// beside starts a second kube-apiserver for the same objects, with further flags.
+	beside func(flags ...string) (*apiServer, error)
 }
 
 var sharedAPI = sync.OnceValues(startAPIServer)
@@ -101,7 +103,7 @@ func startAPIServer() (api *apiServer, err error) {
 		commands = append(commands, c)
 		return nil
 	}
-	client, peer, secure := freePort(), freePort(), freePort()
+	client, peer := freePort(), freePort()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -120,30 +122,45 @@ func startAPIServer() (api *apiServer, err error) {
 	); err != nil {
 		return nil, err
 	}
-	host, port, _ := net.SplitHostPort(secure)
-	if err := run(program, "--etcd-servers=http://"+client, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+dir,
-		"--service-account-issuer=https://test", "--service-account-key-file="+keyFile, "--service-account-signing-key-file="+keyFile,
-		"--token-auth-file="+tokens, "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.96.0.0/24",
-		"--advertise-address=127.0.0.1", "--profiling=false"); err != nil {
+	serve := func(flags ...string) (*apiServer, error) {
+		secure := freePort()
+		host, port, _ := net.SplitHostPort(secure)
+		if err := run(program, append([]string{"--etcd-servers=http://" + client, "--bind-address=" + host, "--secure-port=" + port, "--cert-dir=" + dir,
+			"--service-account-issuer=https://test", "--service-account-key-file=" + keyFile, "--service-account-signing-key-file=" + keyFile,
+			"--token-auth-file=" + tokens, "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.96.0.0/24",
+			"--advertise-address=127.0.0.1", "--profiling=false"}, flags...)...); err != nil {
+			return nil, err
+		}
+		api := &apiServer{url: &url.URL{Scheme: "https", Host: secure}, token: token, stop: stop}
+		if err := api.ready(); err != nil {
+			text, _ := os.ReadFile(filepath.Join(dir, filepath.Base(program)+".log"))
+			return nil, fmt.Errorf("%w: %.2000s", err, text)
+		}
+		return api, nil
+	}
+	if api, err = serve(); err != nil {
 		return nil, err
 	}
-	api = &apiServer{url: &url.URL{Scheme: "https", Host: secure}, token: token, stop: stop}
+	api.beside = serve
+	startedAPI.Store(api)
+	return api, nil
+}
+
+// ready waits until the API server answers.
+func (api *apiServer) ready() error {
 	front := api.front()
 	defer front.Close()
-	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		resp, err := http.Get(front.URL + "/api/v1/namespaces/default")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				startedAPI.Store(api)
-				return api, nil
-			}
+		if err != nil {
+			continue
 		}
-		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(filepath.Join(dir, filepath.Base(program)+".log"))
-			return nil, fmt.Errorf("kube-apiserver is not ready: %.2000s", text)
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return nil
 		}
 	}
+	return errors.New("kube-apiserver is not ready")
 }
 
 func freePort() string {
@@ -317,13 +334,8 @@ var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: 
 // the test ends.
 func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	w.t.Helper()
-	kubeconfig := filepath.Join(w.t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n", w.way.URL)
-	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
 	opts, err := ParseOptions([]string{
-		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig, "--health-addr=",
+		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.way.URL), "--health-addr=",
 		"--runtime-endpoint=" + cmp.Or(w.runtime, filepath.Join(w.t.TempDir(), "absent.sock")), "--journal-dir=" + w.t.TempDir(),
 	}, func(string) string { return "" }, new(strings.Builder))
 	if err != nil {

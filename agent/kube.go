@@ -29,6 +29,7 @@ const fieldManager = "pullprobe"
 // costs as much memory as the rest of the agent.
 type kube struct {
 	client rest.Interface
+	asNode string // the node that secrets and ServiceAccounts are read as; empty: the agent's own ServiceAccount
 }
 
 // newKube connects with the pod's ServiceAccount, or with a kubeconfig if one
@@ -98,24 +99,15 @@ func (k *kube) secret(ctx context.Context, namespace, name string) credentials.F
 	defer cancel()
 	found := credentials.Found{Namespace: namespace, Name: name}
 	var s corev1.Secret
-	err := k.client.Get().Namespace(namespace).Resource("secrets").Name(name).Do(ctx).Into(&s)
+	err := k.read(ctx, "secrets", namespace, name, &s)
 	switch {
 	case apierrors.IsNotFound(err):
 	case err != nil:
-		found.Err = readError(err, "secrets", namespace, name)
+		found.Err = err
 	default:
 		found.Secret = &credentials.Secret{Namespace: namespace, Name: name, Type: string(s.Type), Data: s.Data}
 	}
 	return found
-}
-
-// readError says why something could not be read: which permission is missing,
-// or that nobody answered. The API server's own words stay out of it.
-func readError(err error, resource, namespace, name string) error {
-	if apierrors.IsForbidden(err) {
-		return &credentials.ForbiddenError{Verb: "get", Resource: resource, Namespace: namespace, Name: name}
-	}
-	return fmt.Errorf("the API server did not answer: %s", apierrors.ReasonForError(err))
 }
 
 // configMap is what the agent writes of one.

@@ -32,6 +32,7 @@ type Options struct {
 
 	TestPull            bool
 	CredentialProviders bool
+	ReadAsNode          bool
 	PullMaxBytes        int64
 
 	Version string
@@ -55,6 +56,7 @@ func ParseOptions(args []string, getenv func(string) string, usage *strings.Buil
 	fs.DurationVar(&o.Heartbeat, "heartbeat", 10*time.Minute, "how often the report is refreshed when nothing changes")
 	fs.BoolVar(&o.TestPull, "test-pull", true, "let the runtime pull images whose pull fails already")
 	fs.BoolVar(&o.CredentialProviders, "credential-providers", false, "run the kubelet's credential provider plugins, as root on the node and as the kubelet does")
+	fs.BoolVar(&o.ReadAsNode, "read-as-node", false, "read pull secrets and ServiceAccounts as the node itself, by constrained impersonation (Kubernetes 1.36); where that is refused, with the agent's own rights")
 	fs.Int64Var(&o.PullMaxBytes, "test-pull-max-bytes", DefaultPullMaxBytes, "largest image that is test-pulled, compressed")
 	if err := fs.Parse(args); err != nil {
 		return o, err

@@ -19,10 +19,19 @@ type Found struct {
 }
 
 // ForbiddenError says which permission the agent lacks.
-type ForbiddenError struct{ Verb, Resource, Namespace, Name string }
+type ForbiddenError struct {
+	Verb, Resource, Namespace, Name string
+
+	Node       string // that the agent tried to read as, too; empty: as none
+	NodeReason string // why that was refused
+}
 
 func (e *ForbiddenError) Error() string {
-	return fmt.Sprintf("the agent's ServiceAccount may not %s %s in namespace %s (%s): grant it with the secrets component of the manifests", e.Verb, e.Resource, e.Namespace, e.Name)
+	what := fmt.Sprintf("may not %s %s in namespace %s (%s)", e.Verb, e.Resource, e.Namespace, e.Name)
+	if e.Node == "" {
+		return "the agent's ServiceAccount " + what + ": grant it with the secrets component of the manifests"
+	}
+	return "the agent " + what + " as node " + e.Node + ": " + e.NodeReason + "; nor as its own ServiceAccount, without the secrets component of the manifests"
 }
 
 // Account is the pod's ServiceAccount. Its pull secrets are put into a pod when

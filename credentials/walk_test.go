@@ -83,7 +83,7 @@ func TestWalk(t *testing.T) {
 			outcome: report.Fail, cause: report.PullSecretMalformed, want: map[string]string{"secret": "b", "fatal": "true", "matched": "", "runtime": ""}},
 		{name: "wrong type is passed over", sources: Sources{Secrets: []Found{opaque("a")}}, outcome: report.Fail, cause: report.PullSecretMalformed, want: map[string]string{"secret": "a", "fatal": ""}},
 		{name: "wrong type beside a good one", sources: Sources{Secrets: []Found{opaque("a"), pod("b", login("r.example", "u"))}}, outcome: report.Pass, users: "u", want: map[string]string{"secret": "b"}},
-		{name: "may not be read", sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a", Err: &ForbiddenError{"get", "secrets", "shop", "a"}}}},
+		{name: "may not be read", sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a", Err: &ForbiddenError{Verb: "get", Resource: "secrets", Namespace: "shop", Name: "a"}}}},
 			outcome: report.Skipped, summary: "may not get secrets in namespace shop", want: map[string]string{"unknown": "secret shop/a"}},
 
 		{name: "node file after the secrets", sources: Sources{Secrets: []Found{pod("a", login("r.example", "u"))}, Node: &Node{File: nodeFile(login("r.example/team/app", "node"))}},
