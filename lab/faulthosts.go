@@ -29,6 +29,8 @@ func faultHandler(addr string) http.Handler {
 			brokenTokenService(w, r, host)
 		case "tokendenied.lab":
 			anonymousTokenOnly(w, r)
+		case "noaccess.lab":
+			knownAndForbidden(w, r)
 		case "hang.lab":
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
@@ -67,8 +69,7 @@ func brokenTokenService(w http.ResponseWriter, r *http.Request, host string) {
 // private or missing: it grants an anonymous token that is good for nothing.
 func anonymousTokenOnly(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/token" {
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"token":"anonymous","access_token":"anonymous","expires_in":300}`)
+		giveToken(w)
 		return
 	}
 	challenge := `Bearer realm="https://tokendenied.lab/token",service="tokendenied.lab",scope="repository:app:pull"`
@@ -77,6 +78,32 @@ func anonymousTokenOnly(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
 	RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+}
+
+// knownAndForbidden knows the lab's user and shows him nothing.
+func knownAndForbidden(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/token":
+		user, password, given := r.BasicAuth()
+		if !given { // OAuth 2, as containerd asks first
+			user, password = r.PostFormValue("username"), r.PostFormValue("password")
+		}
+		if user != User || password != Password {
+			RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
+			return
+		}
+		giveToken(w)
+	case r.Header.Get("Authorization") == "":
+		w.Header().Set("WWW-Authenticate", `Bearer realm="https://noaccess.lab/token",service="noaccess.lab"`)
+		RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	default:
+		RegistryError(w, http.StatusForbidden, "DENIED", "requested access to the resource is denied")
+	}
+}
+
+func giveToken(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, `{"token":"good-for-nothing","access_token":"good-for-nothing","expires_in":300}`)
 }
 
 // spoiledBlob fetches the real blob and gives a broken one.

@@ -80,6 +80,8 @@ func TestFaultHosts(t *testing.T) {
 		{"token401.lab", "/token", 401, "UNAUTHORIZED"},
 		{"token403.lab", "/token", 403, "DENIED"},
 		{"tokendenied.lab", "/v2/app/manifests/1", 401, "UNAUTHORIZED"},
+		{"noaccess.lab", "/token", 401, "UNAUTHORIZED"},
+		{"noaccess.lab", "/v2/app/manifests/1", 401, "UNAUTHORIZED"},
 		{"noblob.lab", blob, 404, "BLOB_UNKNOWN"},
 		{"badblob.lab:443", "/v2/app/manifests/1", 200, ""},
 		{"other.lab", "/v2/", 404, "NAME_UNKNOWN"},
@@ -100,6 +102,39 @@ func TestFaultHosts(t *testing.T) {
 	}
 	if resp, _, _ := get(t, s, "ratelimit.lab", "/v2/"); resp.Header.Get("Retry-After") != "60" {
 		t.Error("429 without Retry-After")
+	}
+}
+
+// The host that knows its user gives him a token, and no image for it.
+func TestNoAccess(t *testing.T) {
+	s := httptest.NewServer(faultHandler("unused"))
+	defer s.Close()
+	for _, tt := range []struct {
+		path, user, password, bearer string
+		status                       int
+	}{
+		{"/token", User, Password, "", 200},
+		{"/token", User, "wrong", "", 401},
+		{"/v2/app/manifests/1", "", "", "good-for-nothing", 403},
+	} {
+		req, err := http.NewRequest(http.MethodGet, s.URL+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "noaccess.lab"
+		if tt.user != "" {
+			req.SetBasicAuth(tt.user, tt.password)
+		} else {
+			req.Header.Set("Authorization", "Bearer "+tt.bearer)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s as %q: %d, want %d", tt.path, tt.user, resp.StatusCode, tt.status)
+		}
 	}
 }
 

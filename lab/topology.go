@@ -135,6 +135,7 @@ func Hosts() []Host {
 		fault("token401.lab", "token service answers 401"),
 		fault("token403.lab", "token service answers 403"),
 		fault("tokendenied.lab", "anonymous token granted, then 401 insufficient_scope"),
+		fault("noaccess.lab", "token for "+User+"/"+Password+" granted, then 403 DENIED"),
 		fault("hang.lab", "takes the request and never answers"),
 		fault("badblob.lab", "one byte of every blob is wrong"),
 		fault("truncblob.lab", "every blob ends half-way with a reset"),

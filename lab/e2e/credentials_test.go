@@ -316,11 +316,17 @@ func TestWaysOfContainerd(t *testing.T) {
 // runProviders switches the agents' running of providers on until the test ends.
 func (c *cluster) runProviders(t *testing.T) {
 	t.Helper()
+	c.agentsWith(t, "PULLPROBE_CREDENTIAL_PROVIDERS")
+}
+
+// agentsWith switches an option of the agents on until the test ends.
+func (c *cluster) agentsWith(t *testing.T, variable string) {
+	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		for _, args := range [][]string{
-			{"-n", agentNamespace, "set", "env", "daemonset/pullprobe", "PULLPROBE_CREDENTIAL_PROVIDERS-"},
+			{"-n", agentNamespace, "set", "env", "daemonset/pullprobe", variable + "-"},
 			{"-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s"},
 		} {
 			if out, err := c.Kubectl(ctx, nil, args...); err != nil {
@@ -328,7 +334,7 @@ func (c *cluster) runProviders(t *testing.T) {
 			}
 		}
 	})
-	c.kubectl(t, "-n", agentNamespace, "set", "env", "daemonset/pullprobe", "PULLPROBE_CREDENTIAL_PROVIDERS=true")
+	c.kubectl(t, "-n", agentNamespace, "set", "env", "daemonset/pullprobe", variable+"=true")
 	c.kubectl(t, "-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s")
 }
 

@@ -1,0 +1,212 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// login is a pod that is stuck for its credentials.
+type login struct {
+	name, image string
+	secret      *held  // for the image
+	listed      string // who lists it: "pod", or the ServiceAccount "later" or "beside" another that the pod lists
+	provider    string // mode of the node's credential provider
+
+	want     string                       // fault cause confidence
+	because  string                       // a check that decided
+	evidence map[string]map[string]string // that says where the decisive credential is from, by check; NS is the namespace
+}
+
+// ranOut is a password that says that it was good until an hour ago: a JSON web
+// token (RFC 7519), signed by nobody.
+func ranOut() string {
+	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	return part(`{"alg":"ES256","typ":"JWT"}`) + "." + part(fmt.Sprintf(`{"sub":"puller","exp":%d}`, time.Now().Add(-time.Hour).Unix())) + "." + part("hunter2-canary-signature")
+}
+
+// The verdict on a real stuck pod names the place that the decisive credential
+// is from, and never the credential.
+func TestLogins(t *testing.T) {
+	it.runProviders(t)
+	expired := ranOut()
+	goodFor := func(server string) *held { s := secretFor("login", entry{server, good, ""}); return &s }
+	stale := held{name: "login", typ: corev1.SecretTypeDockerConfigJson, key: corev1.DockerConfigJsonKey,
+		data: fmt.Sprintf(`{"auths":{"auth.lab":{"username":%q,"password":%q}}}`, good, expired)}
+	used := func(host string) map[string]map[string]string {
+		return map[string]map[string]string{
+			"manifest/" + host: {"usedCredential": "secret NS/login"},
+			"credentials":      {"source": "secret NS/login"},
+			"credentials/1":    {"source": "secret NS/login", "applies": "true", "server": host},
+		}
+	}
+	with := func(e map[string]map[string]string, check, key, value string) map[string]map[string]string {
+		e[check][key] = value
+		return e
+	}
+	const nosuch = "logins/never-pushed:1"
+	for _, l := range []login{
+		{name: "expired", image: it.imageAt(t, "auth.lab", "logins/expired"), secret: &stale, listed: "pod",
+			want: "cluster-config CredentialsExpired confirmed", because: "manifest/auth.lab", evidence: with(used("auth.lab"), "credentials/1", "expired", "true")},
+		{name: "registry-forbids", image: "noaccess.lab/app:1", secret: goodFor("noaccess.lab"), listed: "pod",
+			want: "cluster-config AccessForbidden confirmed", because: "manifest/noaccess.lab", evidence: with(used("noaccess.lab"), "manifest/noaccess.lab", "status", "403")},
+		{name: "token-service-forbids", image: "token403.lab/app:1", secret: goodFor("token403.lab"), listed: "pod",
+			want: "cluster-config AccessForbidden confirmed", evidence: used("token403.lab")},
+		{name: "no-repository-basic", image: "auth.lab/" + nosuch, secret: goodFor("auth.lab"), listed: "pod",
+			want: "cluster-config RepositoryNotFound confirmed", because: "manifest/auth.lab", evidence: used("auth.lab")},
+		{name: "no-repository-bearer", image: "token.lab/" + nosuch, secret: goodFor("token.lab"), listed: "pod",
+			want: "cluster-config RepositoryNotFound confirmed", because: "manifest/token.lab", evidence: used("token.lab")},
+		{name: "attached-later", image: it.imageAt(t, "auth.lab", "logins/later"), secret: goodFor("auth.lab"), listed: "later",
+			want: "cluster-config PullSecretNotAttached confirmed", because: "credentials", evidence: map[string]map[string]string{
+				"credentials":         {"notAttached": "login", "secret": "login"},
+				"credentials/account": {"secret": "login", "why": "later"},
+			}},
+		{name: "pod-lists-its-own", image: it.imageAt(t, "auth.lab", "logins/beside"), secret: goodFor("auth.lab"), listed: "beside",
+			want: "cluster-config PullSecretNotAttached confirmed", because: "credentials", evidence: map[string]map[string]string{
+				"credentials":         {"notAttached": "login", "secret": "login"},
+				"credentials/account": {"secret": "login", "why": "podListsOwn"},
+			}},
+		{name: "provider-exits", image: it.imageAt(t, "auth.lab", "provider/logins"), provider: "exit",
+			want: "node-infrastructure CredentialProviderFailed confirmed", because: "credentials", evidence: map[string]map[string]string{
+				"credentials":                       {"provider": "lab-provider", "providerFailed": "lab-provider"},
+				"credentials/provider/lab-provider": {"failure": "exit", "exitCode": "3"},
+			}},
+		{name: "provider-prints-garbage", image: it.imageAt(t, "auth.lab", "provider/logins-garbage"), provider: "garbage",
+			want: "node-infrastructure CredentialProviderFailed confirmed", because: "credentials", evidence: map[string]map[string]string{
+				"credentials":                       {"providerFailed": "lab-provider"},
+				"credentials/provider/lab-provider": {"failure": "garbage"},
+			}},
+	} {
+		t.Run(l.name, func(t *testing.T) {
+			ns := it.namespace(t)
+			d := it.stuckLogin(t, ns, l)
+			if l.because != "" && !slices.Contains(d.Verdict.Because, l.because) {
+				t.Errorf("because of %v, not of %s", d.Verdict.Because, l.because)
+			}
+			for check, want := range l.evidence {
+				_, _, got := d.check(check)
+				for key, value := range want {
+					if value = strings.ReplaceAll(value, "NS", ns); got[key] != value {
+						t.Errorf("%s: %s = %q, want %q\n%s", check, key, got[key], value, d.explain())
+					}
+				}
+			}
+			said := d.explain() + it.kubectl(t, "-n", ns, "get", "events", "-o", "yaml") + it.kubectl(t, "-n", agentNamespace, "get", "configmaps", "-o", "yaml")
+			for what, secret := range map[string]string{
+				"password": lab.Password, "pair": base64.StdEncoding.EncodeToString([]byte(good + ":" + lab.Password)), "token": expired, "signature": expired[strings.LastIndex(expired, ".")+1:],
+			} {
+				if strings.Contains(said, secret) {
+					t.Errorf("the %s shows", what)
+				}
+			}
+		})
+	}
+}
+
+// stuckLogin makes the pod, and gives the wanted verdict on it.
+func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
+	t.Helper()
+	if l.provider != "" {
+		t.Cleanup(func() { _ = c.WriteFile(nodeB, lab.ProviderMode, []byte("nothing\n")) })
+		if err := c.WriteFile(nodeB, lab.ProviderMode, []byte(l.provider)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var listed []string
+	if l.secret != nil {
+		c.secret(t, ns, l.secret.name, l.secret.typ, l.secret.key, []byte(l.secret.data))
+	}
+	switch l.listed {
+	case "pod":
+		listed = []string{l.secret.name}
+	case "beside":
+		c.loginSecret(t, ns, "own", "other.lab", "u", "hunter2-canary")
+		listed = []string{"own"}
+		c.account(t, ns, l.name, []string{l.secret.name})
+	}
+	if l.listed != "beside" {
+		c.account(t, ns, l.name, nil)
+	}
+	p := c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: l.name, Image: l.image, Edit: func(p *corev1.Pod) {
+		p.Spec.ServiceAccountName = l.name
+		for _, s := range listed {
+			p.Spec.ImagePullSecrets = append(p.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+		}
+	}})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		now := int64(0)
+		_ = c.api.CoreV1().Pods(ns).Delete(ctx, l.name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+	})
+	if c.waitPulled(t, ns, l.name) {
+		t.Fatalf("the kubelet pulls %s", l.image)
+	}
+	if l.listed == "later" {
+		c.account(t, ns, l.name, []string{l.secret.name})
+		question := "later"
+		c.annotate(t, p, &question)
+	}
+	return c.waitVerdict(t, nodeB, ns+"/"+l.name, l.want, time.Minute)
+}
+
+// The agents read as their nodes, with the tokens that the kubelets gave them:
+// what pods of the node refer to, and nothing else.
+func TestReadAsNode(t *testing.T) {
+	rbac := filepath.Join(*manifests, "components/read-as-node/rbac.yaml")
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for _, args := range [][]string{{"apply", "-f", filepath.Join(*manifests, "components/secrets/rbac.yaml")}, {"delete", "--ignore-not-found", "-f", rbac}} {
+			if out, err := it.Kubectl(ctx, nil, args...); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		}
+	})
+	it.kubectl(t, "delete", "clusterrolebinding", "pullprobe-secrets")
+	it.agentsWith(t, "PULLPROBE_READ_AS_NODE")
+	ns := it.namespace(t)
+	wrong := secretFor("login", entry{"auth.lab", "wrong", ""})
+	refused := login{name: "refused", image: it.imageAt(t, "auth.lab", "logins/refused"), secret: &wrong, listed: "pod", want: "* * *"}
+	d := it.stuckLogin(t, ns, refused)
+	if outcome, summary, _ := d.check("credentials"); outcome != "skipped" || !strings.Contains(summary, "impersonate:associated-node") || d.Verdict.Confidence == "confirmed" {
+		t.Errorf("without the permission: credentials %s %q\n%s", outcome, summary, d.explain())
+	}
+	it.kubectl(t, "apply", "-f", rbac)
+	// A permission reaches the API server's authorizer a little later than its answer.
+	asked := 0
+	if !it.eventually(t, time.Minute, func(context.Context) bool {
+		asked++
+		question := fmt.Sprint("asked ", asked)
+		p, err := it.api.CoreV1().Pods(ns).Get(t.Context(), refused.name, metav1.GetOptions{})
+		if err != nil {
+			return false
+		}
+		it.annotate(t, p, &question)
+		d = it.waitAnswer(t, nodeB, ns+"/"+refused.name, question)
+		return matches("cluster-config CredentialsRejected confirmed", d)
+	}) {
+		t.Errorf("with the permission: %s\n%s", d, d.explain())
+	}
+	if _, _, e := d.check("manifest/auth.lab"); e["usedCredential"] != "secret "+ns+"/login" {
+		t.Errorf("used %q\n%s", e["usedCredential"], d.explain())
+	}
+
+	other := secretFor("unattached", entry{"auth.lab", good, ""})
+	d = it.stuckLogin(t, ns, login{name: "unattached", image: it.imageAt(t, "auth.lab", "logins/unattached"), secret: &other, listed: "later", want: "cluster-config CredentialsMissing *"})
+	if outcome, summary, _ := d.check("credentials/account"); outcome != "skipped" || !strings.Contains(summary, "only what its pods refer to") {
+		t.Errorf("a secret that no pod refers to: %s %q\n%s", outcome, summary, d.explain())
+	}
+}
