@@ -158,6 +158,7 @@ func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
 		c.account(t, ns, l.name, []string{l.secret.name})
 		question := "later"
 		c.annotate(t, p, &question)
+		c.waitAnswer(t, nodeB, ns+"/"+l.name, question) // not what was said before
 	}
 	return c.waitVerdict(t, nodeB, ns+"/"+l.name, l.want, time.Minute)
 }
