@@ -37,6 +37,7 @@ type machineSpec struct {
 	env        []string // none
 	store      mount    // on /var/lib/containerd: a tmpfs of 512 MiB
 	config     string   // config.toml: containerdConfig
+	ids        int      // users that there are: all; else containerd is in a user namespace of its own
 }
 
 // containerdConfig is a config.toml that names the registry configuration
@@ -130,6 +131,7 @@ func (m *machine) start(t *testing.T) {
 			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 wants the host's /etc/mke2fs.conf
 		},
 		Args: []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
+		IDs:  m.spec.ids,
 	}.command(context.Background(), m.spec.env...)
 	must(t, err)
 	log, err := os.OpenFile(m.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
