@@ -49,6 +49,11 @@ matrix: build lab-build ## the fault matrix: 148 faults on real parts, no cluste
 unit: ## unit tests only: no root, no lab
 	go test ./...
 
+.PHONY: fuzz
+FUZZTIME ?= 2m
+fuzz: ## every fuzz target in turn; FUZZTIME=2m each, TARGET=regexp for some
+	$(call timed,fuzz,hack/fuzz.sh $(FUZZTIME) '$(or $(TARGET),.)')
+
 .PHONY: mutation
 mutation: ## take away the rules of a verdict one by one: what turns wrong without each
 	go test ./report -count=1 -run TestEveryRuleDecides -v
