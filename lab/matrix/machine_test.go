@@ -57,7 +57,9 @@ state = "/run/containerd"
   address = "/run/containerd/containerd.sock"
 `
 
-// containerdBasics leaves out what the machine need not do: run containers.
+// containerdBasics leaves out what the machine need not do: run containers. The
+// transfer service's downloads are limited to three for the whole process
+// (core/transfer/local, limiterD): a row whose layers stall would hold up others.
 const containerdBasics = `version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -69,6 +71,9 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri",
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   disable_cgroup = true
+
+[plugins."io.containerd.transfer.v1.local"]
+  max_concurrent_downloads = 100
 `
 
 func (w *world) newMachine(t *testing.T, spec machineSpec) *machine {
