@@ -52,7 +52,7 @@ unit: ## unit tests only: no root, no lab
 .PHONY: fuzz
 FUZZTIME ?= 2m
 fuzz: ## every fuzz target in turn; FUZZTIME=2m each, TARGET=regexp for some
-	$(call timed,fuzz,hack/fuzz.sh $(FUZZTIME) '$(or $(TARGET),.)')
+	$(call timed,fuzz,hack/fuzz.sh $(FUZZTIME) '$(value TARGET)')
 
 .PHONY: mutation
 mutation: ## take away the rules of a verdict one by one: what turns wrong without each

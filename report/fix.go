@@ -276,6 +276,7 @@ func Advice(c Cause, host, image string) (summary, fix string) {
 	f := newEvidence(nil).facts(Verdict{})
 	f.host, f.registry = cmp.Or(host, f.host), cmp.Or(host, f.registry)
 	f.image = cmp.Or(image, f.image)
+	f.repository, f.tag = "REPOSITORY", "TAG"
 	r := f.replacer()
 	return r.Replace(meanings[c]), r.Replace(fixes[c])
 }
