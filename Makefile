@@ -25,7 +25,7 @@ build: ## bin/pullprobe, a static binary
 	$(call timed,build pullprobe,GOOS=linux GOARCH=$(GOARCH) $(GOBUILD) -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pullprobe-linux-$(GOARCH) . && ln -sf pullprobe-linux-$(GOARCH) bin/pullprobe)
 
 .PHONY: image
-image: build buildah ## bin/pullprobe-image.tar, an OCI archive of the image that the Dockerfile describes
+image: build buildah ## bin/pullprobe-image.tar, an OCI archive of what the Dockerfile describes
 	$(call timed,build the image,hack/image.sh $(IMAGE) $(GOARCH) bin/pullprobe-image.tar)
 
 .PHONY: buildah
@@ -41,7 +41,7 @@ test: lab-build image ## all tests: unit, integration, and end to end on the lab
 	$(call timed,stop the lab,$(LAB) down)
 
 .PHONY: matrix
-matrix: build lab-build ## the fault matrix: 148 faults on real parts, no cluster; ROW=tag-missing for one, RECORD=1 to keep the evidence
+matrix: build lab-build ## faults on real parts, no cluster; ROW=NAME for one, RECORD=1 keeps the evidence
 	$(call timed,build the matrix,cd lab && go test -c -tags matrix -o $(BIN)/matrix.test ./matrix)
 	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(RECORD),-record $(CURDIR)/report/testdata/matrix))
 
@@ -49,13 +49,18 @@ matrix: build lab-build ## the fault matrix: 148 faults on real parts, no cluste
 unit: ## unit tests only: no root, no lab
 	go test ./...
 
+.PHONY: fuzz
+FUZZTIME ?= 2m
+fuzz: ## every fuzz target in turn; FUZZTIME=2m each, TARGET=regexp for some
+	$(call timed,fuzz,hack/fuzz.sh $(FUZZTIME) '$(value TARGET)')
+
 .PHONY: mutation
 mutation: ## take away the rules of a verdict one by one: what turns wrong without each
 	go test ./report -count=1 -run TestEveryRuleDecides -v
 
 .PHONY: corpus
 CORPUS ?= ../shared/corpus/train.jsonl
-corpus: ## measure `pullprobe explain` on labelled messages (CORPUS=file), and print the misses
+corpus: ## measure `pullprobe explain` on labelled messages (CORPUS=file); print the misses
 	go test . -count=1 -run TestExplainCorpus -v -corpus $(CORPUS)
 
 .PHONY: lint

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -107,14 +108,18 @@ func (o *checkOptions) complete(images int) error {
 	case o.timeout <= 0:
 		return fmt.Errorf("--timeout %v: must be longer than nothing", o.timeout)
 	}
-	for flag, path := range map[string]string{
-		"--resolv-conf": x.Paths.ResolvConf, "--etc-hosts": x.Paths.Hosts, "--hosts-dir": x.Paths.HostsDir,
-		"--ca-file": x.Paths.CAFile, "--disk-path": x.DiskPath,
+	for flag, path := range map[string]*string{
+		"--resolv-conf": &x.Paths.ResolvConf, "--etc-hosts": &x.Paths.Hosts, "--hosts-dir": &x.Paths.HostsDir,
+		"--ca-file": &x.Paths.CAFile, "--disk-path": &x.DiskPath,
 	} {
-		if path == "" {
+		if *path == "" {
 			continue
 		}
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(*path); err != nil {
+			return fmt.Errorf("%s: %w", flag, err)
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil { // the probes know no working directory
 			return fmt.Errorf("%s: %w", flag, err)
 		}
 		x.OwnFiles = x.OwnFiles || flag != "--disk-path"

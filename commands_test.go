@@ -98,10 +98,11 @@ func TestCheckExitCodes(t *testing.T) {
 	}
 }
 
-// A name that the hosts file leads to a port where nothing listens.
+// A name that the hosts file, named as a person would, leads to a port where
+// nothing listens.
 func TestCheckJSON(t *testing.T) {
-	dir := t.TempDir()
-	hosts, resolv := filepath.Join(dir, "hosts"), filepath.Join(dir, "resolv.conf")
+	t.Chdir(t.TempDir())
+	const hosts, resolv = "hosts", "./resolv.conf"
 	for path, text := range map[string]string{hosts: "127.0.0.1 r.example\n", resolv: "nameserver 127.0.0.1\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

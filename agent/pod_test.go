@@ -276,6 +276,18 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func FuzzRetryAfter(f *testing.F) {
+	for _, header := range []string{"60", "-1", "99999999999999999999", "Sat, 21 Nov 2026 09:00:00 GMT", "x"} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		now := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
+		if got := retryAfter(header, now); got <= 0 || got > 24*time.Hour {
+			t.Errorf("%q: %v", header, got)
+		}
+	})
+}
+
 // An ephemeral container comes late into a pod's life: patience counts from
 // when it was seen.
 func TestEphemeralContainer(t *testing.T) {

@@ -93,3 +93,31 @@ func TestDockerConfigPlaces(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func FuzzDockerConfig(f *testing.F) {
+	f.Add(`{"auths":{"r.lab":{"auth":"dTpw"}},"credsStore":"x"}`, `{"r.lab":{"username":"u","password":"p"}}`)
+	f.Add(`{"auths":{"":{"auth":"="}}}`, `[]`)
+	f.Fuzz(func(t *testing.T, config, old string) {
+		file := Kubelet{Args: []string{"kubelet"}, Files: onNode(map[string]string{"/var/lib/kubelet/config.json": config, "/.dockercfg": old})}.DockerConfig()
+		if file.Path == "" && len(file.Credentials) > 0 {
+			t.Errorf("credentials of no file: %v", file.Credentials)
+		}
+		for _, why := range file.Passed {
+			if len(why) > 500 {
+				t.Errorf("passed over: %q", why)
+			}
+		}
+	})
+}
+
+func FuzzRuntimeCredentials(f *testing.F) {
+	f.Add([]byte("[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.lab\".auth]\nauth = \"dTpw\"\n[plugins.cri.registry.auths.\"https://a.lab\"]\nidentitytoken = \"x\""))
+	f.Add([]byte("[plugins.cri.registry]\nauths = 1"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, c := range RuntimeCredentials("/etc/containerd/config.toml", text) {
+			if c.Username == "" && c.IdentityToken == "" {
+				t.Errorf("empty: %q", c.Server)
+			}
+		}
+	})
+}

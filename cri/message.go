@@ -25,8 +25,9 @@ type Reading struct {
 
 	// Step is how far the runtime had come: "blob" while it fetched a manifest
 	// by digest, a configuration or a layer, "unpack" while it unpacked one,
-	// "token" while it asked the token service; empty: no further than the
-	// manifest, or not said.
+	// "token" while it asked the token service, "verify" where an image verifier
+	// of the node refused the image, "verifier" where that gave no judgement;
+	// empty: no further than the manifest, or not said.
 	Step string
 
 	Host     string // the host that was talked to or looked up, with its port if the text names one
@@ -76,6 +77,9 @@ func Read(message string) Reading {
 }
 
 func readOne(text string) Reading {
+	if r, ok := readVerifier(text); ok {
+		return r
+	}
 	clauses := strings.Split(text, ": ")
 	clauses = clauses[max(0, len(clauses)-maxClauses):]
 	s := sceneOf(text)
@@ -101,11 +105,43 @@ func readOne(text string) Reading {
 				r.Could = merge(nil, could)
 				r.Proven = rule.proven && !s.sandbox
 				r.Clause = clauseText(clauses, i)
+				if r.Cause == report.UnpackFailed {
+					r.Clause = ending(clauses, i)
+				}
 				return r
 			}
 		}
 	}
 	return r
+}
+
+// readVerifier reads what containerd says where an image verifier stands in the
+// way (core/transfer/local/pull.go). All that follows is what the verifier says,
+// or why it said nothing, and may speak of networks and registries of its own.
+func readVerifier(text string) (Reading, bool) {
+	for _, v := range []struct{ blocks, because, step string }{
+		{"blocked pull of ", " for reason: ", "verify"},
+		{"blocking pull of ", " returned error: ", "verifier"},
+	} {
+		head, reason, ok := strings.Cut(text, v.because)
+		if !ok || !strings.Contains(head, "image verifier ") || !strings.Contains(head, v.blocks) {
+			continue
+		}
+		s := sceneOf(head)
+		could := s.adjust(causes{report.SignatureRejected})
+		return Reading{Cause: could[0], Could: merge(nil, could), Step: v.step, Host: s.host, Clause: clean(withoutSecrets(reason), maxClause)}, true
+	}
+	return Reading{}, false
+}
+
+// ending is the end of the chain from clause i on, or as many of its last
+// clauses as there is room for: which call failed, and on what.
+func ending(clauses []string, i int) string {
+	text := func(from int) string { return withoutSecrets(strings.Join(clauses[from:], ": ")) }
+	for i < len(clauses)-1 && len(text(i)) > maxClause {
+		i++
+	}
+	return clean(text(i), maxClause)
 }
 
 // quiet blanks what is a name and no words: quoted images, references and

@@ -18,6 +18,7 @@ const (
 	head      = `failed to do request: Head "https://registry.lab/v2/app/manifests/1": `
 	blob      = `failed to pull and unpack image "registry.lab/app:1": failed to copy: httpReadSeeker: failed open: `
 	token     = `failed to authorize: failed to fetch anonymous token: `
+	verifier  = `failed to pull and unpack image "registry.lab/app:1": image verifier bindir `
 	oauth     = `failed to authorize: failed to fetch oauth token: `
 )
 
@@ -103,12 +104,15 @@ func TestRead(t *testing.T) {
 		{`failed to extract layer sha256:ab: write /var/lib/containerd/x: no space left on device: unknown`, DiskFull, ""},
 		{`failed to extract layer sha256:ab: mkdir /var/lib/containerd/x: read-only file system: unknown`, DiskReadOnly, ""},
 		{`failed to extract layer sha256:ab: failed to Lchown "/etc/shadow" for UID 0, GID 42: lchown /etc/shadow: invalid argument (Hint: …)`, UnpackFailed, ""},
+		{`failed to pull and unpack image "registry.lab/app:1": failed to prepare extraction snapshot "extract-1 sha256:cd": failed to stat parent: stat /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs: no such file or directory`, UnpackFailed, ""},
 		{`failed to extract layer sha256:ab: mount callback failed on /tmp/m: archive/tar: invalid tar header: unknown`, LayerCorrupt, UnpackFailed},
 		{`failed to extract layer (application/vnd.oci.image.layer.v1.tar+gzip sha256:ab) to overlayfs as "extract-1 sha256:cd": something new: unknown`, UnpackFailed, ""},
 		{`failed to extract layer sha256:ab: gzip: invalid header: unknown`, LayerCorrupt, UnpackFailed},
 		{`unexpected media type text/html for sha256:ab: not found`, Undetermined, MirrorFaulty},
 		{`not implemented: media type "application/vnd.docker.distribution.manifest.v1+prettyjws" is no longer supported since containerd v2.1`, UnsupportedManifest, ""},
-		{`image verifier /opt/v blocked pull of registry.lab/app:1 with digest sha256:ab for reason: unsigned`, SignatureRejected, ""},
+		{verifier + `blocked pull of registry.lab/app:1 with digest sha256:ab for reason: verifier signed rejected image (exit code 1): unsigned`, SignatureRejected, ""},
+		{verifier + `blocked pull of registry.lab/app:1 with digest sha256:ab for reason: verifier signed rejected image (exit code 1): Get "https://rekor.example/api": dial tcp: lookup rekor.example: no such host`, SignatureRejected, ""},
+		{`failed to pull and unpack image "registry.lab/app:1": blocking pull of registry.lab/app:1 with digest sha256:ab: image verifier bindir returned error: failed to call verifier signed (runtime 8ms): fork/exec /opt/containerd/image-verifier/bin/signed: exec format error`, SignatureRejected, ""},
 		{`pull QPS exceeded`, PullQueueLimited, ""},
 		{`Failed to inspect image "": rpc error: code = DeadlineExceeded desc = context deadline exceeded`, RuntimeUnavailable, ""},
 		{`connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused"`, RuntimeUnavailable, ""},
@@ -161,6 +165,11 @@ func TestReadNames(t *testing.T) {
 		pulling + `unexpected status from HEAD request to https://user:canary@mirror.lab:5000/v2/app/manifests/1?ns=docker.io: 429 Too Many Requests`: {
 			Host: "mirror.lab:5000", Clause: "unexpected status from HEAD request to https://mirror.lab:5000/v2/app/manifests/1: 429 Too Many Requests"},
 		localPull + `registry.lab/app:1: not found`: {Host: "registry.lab", Clause: "registry.lab/app:1: not found"},
+		// A verifier's host is none of the pull's, a verifier's secrets are secrets.
+		verifier + `blocked pull of registry.lab/app:1 with digest sha256:ab for reason: verifier signed rejected image (exit code 1): GET https://key:canary@sigs.lab/app: 403 Forbidden`: {
+			Host: "registry.lab", Clause: "verifier signed rejected image (exit code 1): GET https://sigs.lab/app: 403 Forbidden"},
+		`failed to extract layer sha256:ab: mount callback failed on /m: failed to Lchown "/m/f" for UID 100000, GID 0: lchown /m/f: invalid argument`: {
+			Clause: "lchown /m/f: invalid argument"},
 	} {
 		got := Read(message)
 		if got.Host != want.Host || got.Address != want.Address || got.Resolver != want.Resolver || got.Clause != want.Clause {

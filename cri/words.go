@@ -108,7 +108,7 @@ var strong = []rule{
 
 	// Policy.
 	{phrases: []string{"signature validation failed", "signaturevalidationfailed", "signature was required", "signatures were accepted", "source image rejected",
-		"signature verification", "no matching signatures", "blocked pull of"}, says: always(report.SignatureRejected)},
+		"signature verification", "no matching signatures"}, says: always(report.SignatureRejected)},
 
 	// This node's disk. These win over "extract" and "commit" to their left.
 	{phrases: []string{"no space left on device", "disk quota exceeded"}, says: always(report.DiskFull, report.InodesExhausted)},

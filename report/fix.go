@@ -241,7 +241,7 @@ var fixes = map[Cause]string{
 	InodesExhausted:          "on {node}: free inodes on {disk} (crictl rmi --prune)",
 	DiskReadOnly:             "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
 	DiskIOError:              "on {node}: dmesg; replace the disk under {disk}",
-	UnpackFailed:             "on {node}: journalctl -u containerd",
+	UnpackFailed:             "on {node}: mend what the message names; journalctl -u containerd has more",
 	PullTimedOut:             "look at the throughput from {node} to {host}",
 	PullQueueLimited:         "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
@@ -266,6 +266,7 @@ var nodeFixes = map[Cause]string{
 	CredentialsMissing:  "on {node}: mend the kubelet's credential provider for {registry}, or give the pod a pull secret",
 	CredentialsRejected: "on {node}: put a valid user and password for {registry} into {source}",
 	CredentialsExpired:  "on {node}: renew the credentials for {registry} in {source}",
+	SignatureRejected:   "on {node}: mend the image verifier (bin_dir of containerd's plugin io.containerd.image-verifier.v1.bindir): it is to judge every image and fails",
 	AccessForbidden:     "grant the account in {source} of {node} read access to {registry}/{repository}",
 }
 
@@ -275,6 +276,7 @@ func Advice(c Cause, host, image string) (summary, fix string) {
 	f := newEvidence(nil).facts(Verdict{})
 	f.host, f.registry = cmp.Or(host, f.host), cmp.Or(host, f.registry)
 	f.image = cmp.Or(image, f.image)
+	f.repository, f.tag = "REPOSITORY", "TAG"
 	r := f.replacer()
 	return r.Replace(meanings[c]), r.Replace(fixes[c])
 }

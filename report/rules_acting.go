@@ -87,6 +87,9 @@ func actingRules() []actingRule {
 			}
 			return "", false
 		}},
+		{"an image verifier that gives no judgement", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
+			return FaultNode, f.name() == SignatureRejected && j.words.check != nil && j.words.check.Evidence["step"] == "verifier"
+		}},
 		{"a platform that the publisher left out", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			return FaultRegistry, f.name() == PlatformMismatch && f.check.Evidence["publisher"] == "true"
 		}},

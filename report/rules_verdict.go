@@ -288,8 +288,12 @@ func (j *judge) verdictIf(f finding, counts bool) (Verdict, bool) {
 }
 
 // disproves reports whether the checks came past the place of which the words
-// speak. That one byte of a layer comes proves the way to it, not its content.
+// speak. That one byte of a layer comes proves the way to it, not its content,
+// and no check asks the node's image verifiers.
 func (j *judge) disproves(w words) bool {
+	if w.cause == SignatureRejected {
+		return false
+	}
 	blob := slices.ContainsFunc(j.blocked.goals, func(id string) bool { return strings.HasPrefix(id, "blob/") })
 	return w.stage() <= stageImage || blob && w.cause == BlobHostUnreachable
 }

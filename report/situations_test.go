@@ -248,6 +248,8 @@ func situations() []situation {
 		{"a node that asks no DNS", all(words(HostNotFound), edited(ladder(KindDNS, HostNotFound), 0, ev("nsswitch", "files"))), FaultNode, HostNotFound, Confirmed, "dns/" + host},
 		{"no room for the image", all(ladder("", ""), check("disk", KindDisk, Fail, DiskFull, ev("need", "1")), check("pull", KindPull, Skipped, "", ev("skipped", "noSpace"))), FaultNode, DiskFull, Likely, "disk"},
 		{"layers spoilt by a mirror", all(at(mirror, ladder("", "")), at(host, ladder("", "")), check("pull", KindPull, Fail, LayerCorrupt, ev("step", "blob"))), FaultNode, MirrorFaulty, Likely, "manifest/" + mirror},
+		{"an image verifier of the node refuses", all(ladder("", ""), check("pull", KindPull, Fail, SignatureRejected, ev("step", "verify"))), FaultConfig, SignatureRejected, Likely, "pull"},
+		{"an image verifier of the node fails", all(ladder("", ""), check("pull", KindPull, Fail, SignatureRejected, ev("step", "verifier"))), FaultNode, SignatureRejected, Likely, "pull"},
 		{"layers spoilt with no mirror between", all(ladder("", ""), check("pull", KindPull, Fail, LayerCorrupt, ev("step", "blob"))), FaultRegistry, LayerCorrupt, Likely, "pull"},
 		{"a runtime that does not say how it is", all(ladder("", ""), check("runtime", KindRuntime, Error, "")), FaultUndetermined, Undetermined, Uncertain, ""},
 		{"layers on a host that is out of reach", all(words(ConnectionTimeout, BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionTimeout", "deadline", "true"))), FaultUndetermined, BlobHostUnreachable, Likely, "blob/" + host},

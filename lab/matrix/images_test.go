@@ -49,12 +49,23 @@ func (s *scene) ofLayer(content []byte, mediaType types.MediaType) v1.Image {
 	return img
 }
 
+// onTop is an image with one layer more.
+func (s *scene) onTop(base v1.Image, content []byte) v1.Image {
+	s.t.Helper()
+	img, err := mutate.AppendLayers(base, static.NewLayer(content, types.OCIUncompressedLayer))
+	must(s.t, err)
+	return img
+}
+
 // tarred is a tar archive with one random file of so many bytes.
-func (s *scene) tarred(size int) []byte {
+func (s *scene) tarred(size int) []byte { return s.tarredFor(0, size) }
+
+// tarredFor is one whose file belongs to a certain user.
+func (s *scene) tarredFor(uid, size int) []byte {
 	s.t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	must(s.t, w.WriteHeader(&tar.Header{Name: "file", Mode: 0o644, Size: int64(size), Typeflag: tar.TypeReg}))
+	must(s.t, w.WriteHeader(&tar.Header{Name: "file", Uid: uid, Mode: 0o644, Size: int64(size), Typeflag: tar.TypeReg}))
 	content := make([]byte, size)
 	rand.Read(content)
 	_, err := w.Write(content)

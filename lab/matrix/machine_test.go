@@ -37,6 +37,7 @@ type machineSpec struct {
 	env        []string // none
 	store      mount    // on /var/lib/containerd: a tmpfs of 512 MiB
 	config     string   // config.toml: containerdConfig
+	ids        int      // users that there are: all; else containerd is in a user namespace of its own
 }
 
 // containerdConfig is a config.toml that names the registry configuration
@@ -56,7 +57,9 @@ state = "/run/containerd"
   address = "/run/containerd/containerd.sock"
 `
 
-// containerdBasics leaves out what the machine need not do: run containers.
+// containerdBasics leaves out what the machine need not do: run containers. The
+// transfer service's downloads are limited to three for the whole process
+// (core/transfer/local, limiterD): a row whose layers stall would hold up others.
 const containerdBasics = `version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -68,6 +71,9 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri",
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   disable_cgroup = true
+
+[plugins."io.containerd.transfer.v1.local"]
+  max_concurrent_downloads = 100
 `
 
 func (w *world) newMachine(t *testing.T, spec machineSpec) *machine {
@@ -130,6 +136,7 @@ func (m *machine) start(t *testing.T) {
 			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 wants the host's /etc/mke2fs.conf
 		},
 		Args: []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
+		IDs:  m.spec.ids,
 	}.command(context.Background(), m.spec.env...)
 	must(t, err)
 	log, err := os.OpenFile(m.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)

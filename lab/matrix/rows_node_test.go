@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
@@ -29,7 +30,83 @@ func nodeRows() []row {
 			return &subject{image: h.image(repository, tag), machine: m, heal: spoil(s, m)}
 		}
 	}
+	script := func(text string) string { return "#!/bin/sh\ncat >/dev/null\n" + text + "\n" }
+	// verified makes a machine whose containerd asks a program about every image
+	// (pkg/imageverifier/bindir).
+	verified := func(program string) func(*scene) *subject {
+		return func(s *scene) *subject {
+			m := s.w.newMachine(s.t, machineSpec{config: containerdConfig + `
+[plugins."io.containerd.image-verifier.v1.bindir"]
+  bin_dir = "/etc/containerd/verifiers"
+`})
+			install := func(program string) {
+				must(s.t, writeFiles(m.etc("containerd/verifiers"), map[string]string{"signed": program}))
+				must(s.t, os.Chmod(m.etc("containerd/verifiers/signed"), 0o755))
+			}
+			install(program)
+			image, _, _ := s.app(s.host(hostOptions{}))
+			return &subject{image: image, machine: m, heal: func() { install(script("echo signed by us")) }}
+		}
+	}
 	return []row{
+		{
+			name:    "verifier-rejects",
+			setup:   verified(script("echo no signature by release@" + word() + ".net; exit 1")),
+			runtime: fails(`image verifier bindir blocked pull of .* for reason: verifier signed rejected image \(exit code 1\): no signature`),
+			want:    want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
+		},
+		{
+			name:     "verifier-rejects-in-words-of-a-network",
+			misleads: "403 Forbidden: it is what the verifier says of its own doings, the registry gives the image to anybody",
+			setup:    verified(script("echo 'Error: no matching signatures: GET https://" + word() + ".net/v2/app/manifests/sha256-1.sig: 403 Forbidden'; exit 1")),
+			runtime:  fails(`403 Forbidden$`),
+			want:     want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
+		},
+		{
+			name:     "verifier-does-not-run",
+			misleads: "exec format error: of the verifier, and not of the image",
+			setup:    verified("\x7fELF for another machine"),
+			runtime:  fails(`blocking pull of .* image verifier bindir returned error: .*exec format error`),
+			want:     want{"node-infrastructure", "SignatureRejected", "likely", []string{"pull"}, "mend the image verifier"},
+		},
+		{
+			name:     "snapshot-of-a-shared-layer-gone",
+			misleads: "nothing that names it: somebody made room in the snapshotter's directory, and an image that builds on what was there can't be unpacked",
+			setup: func(s *scene) *subject {
+				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
+				repository, tag := word(), word()
+				base := s.ofLayer(s.tarred(1<<10), types.OCIUncompressedLayer)
+				s.put(repository, tag, base)
+				if p := m.pull(s.t.Context(), h.image(repository, tag), nil, hangTime); p.message != "" {
+					s.t.Fatal(p.message)
+				}
+				s.put(repository, tag+"-app", s.onTop(base, s.tarred(1<<10)))
+				kept := filepath.Join(m.store(), "io.containerd.snapshotter.v1.overlayfs/snapshots")
+				must(s.t, os.Rename(kept, kept+".gone"))
+				must(s.t, os.Mkdir(kept, 0o700))
+				return &subject{image: h.image(repository, tag+"-app"), machine: m, heal: func() {
+					must(s.t, os.RemoveAll(kept))
+					must(s.t, os.Rename(kept+".gone", kept))
+				}}
+			},
+			runtime: fails(`extraction snapshot .* failed to stat parent: .* no such file or directory`),
+			want:    want{"node-infrastructure", "UnpackFailed", "likely", []string{"pull"}, ""},
+		},
+		{
+			name:     "layer-of-an-owner-whom-the-node-cannot-make",
+			misleads: "invalid argument: the layer is as it should be, the containerd of this node runs in a user namespace of 65536 ids",
+			setup: func(s *scene) *subject {
+				m, h := s.w.newMachine(s.t, machineSpec{ids: 1 << 16}), s.host(hostOptions{})
+				repository, tag := word(), word()
+				s.put(repository, tag, s.ofLayer(s.tarredFor(100_000, 1<<10), types.OCIUncompressedLayer))
+				return &subject{image: h.image(repository, tag), machine: m, heal: func() {
+					m.spec.ids = 1 << 20
+					m.restart(s.t)
+				}}
+			},
+			runtime: fails(`failed to Lchown .* for UID 100000`),
+			want:    want{"node-infrastructure", "UnpackFailed", "likely", []string{"pull"}, ""},
+		},
 		{
 			name: "runtime-stopped",
 			setup: func(s *scene) *subject {

@@ -95,6 +95,7 @@ func (s *space) start(cmd *exec.Cmd) error {
 type confined struct {
 	Mounts []mount
 	Args   []string // Args[0] is a path
+	IDs    int      // if not 0, it has a user namespace of its own with that many of the first users and groups
 }
 
 // mount is a bind mount of a file or directory, or, with Type, a new file
@@ -127,6 +128,11 @@ func (c confined) command(ctx context.Context, env ...string) (*exec.Cmd, error)
 	// would reach the machines.
 	cmd.Env = append([]string{"PATH=" + bin("") + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", confinedEnv + "=" + string(b)}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	if c.IDs != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{Size: c.IDs}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{Size: c.IDs}}
+	}
 	return cmd, nil
 }
 
