@@ -103,6 +103,9 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 		s := statuses[name]
 		if w := s.State.Waiting; w != nil {
 			c.Reason, c.Message = w.Reason, w.Message
+			if len(c.Message) > maxMessage {
+				c.Message = strings.Clone(c.Message[:maxMessage]) // a part of a string keeps all of it
+			}
 		}
 		c.Started = s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
 		out.Containers = append(out.Containers, c)
@@ -129,6 +132,10 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 	}
 	return out
 }
+
+// maxMessage bounds what is kept of a waiting message, in bytes: no more of it
+// is read.
+const maxMessage = 16 << 10
 
 // initDone reports whether the kubelet goes on to the next container after this
 // init container, and since when. A sidecar is one that keeps running.
