@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -65,6 +65,9 @@ const (
 	headStart = time.Second
 	// pullIn bounds a test pull whose way is clear.
 	pullIn = 2 * time.Minute
+	// runtimeIn bounds what is asked of the runtime before the checks begin: one
+	// that hangs must leave them time.
+	runtimeIn = 2 * time.Second
 	// turn is how long a test pull waits for another one: a large image must
 	// not hold up the verdicts on all others, which have the kubelet's words.
 	turn = 500 * time.Millisecond
@@ -109,13 +112,17 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		runtime report.Check
 		local   report.Check
 		node    vantage
+		disk    report.Check // whatever the image needs
 		creds   credentials.Walked
 	)
 	wg.Go(func() {
 		runtime = e.runtimeCheck(quick)
 		local = e.localImages(quick, ref, runtime)
 	})
-	wg.Go(func() { node = e.look(quick) })
+	wg.Go(func() {
+		node = e.look(quick)
+		disk = e.diskCheck(node, 0)
+	})
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(quick, providersIn)
 		defer stop()
@@ -137,7 +144,10 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		checks := append([]report.Check{refCheck}, creds.Checks...)
 		checks = append(checks, runtime)
 		checks = append(checks, node.checks...)
-		checks = append(checks, e.diskCheck(node, imageFact(ladder, "need")), local)
+		if need := imageFact(ladder, "need"); need > 0 && disk.Outcome == report.Pass {
+			disk = e.diskCheck(node, need)
+		}
+		checks = append(checks, disk, local)
 		checks = append(checks, ladder...)
 		if pull.ID != "" {
 			checks = append(checks, pull)
@@ -206,7 +216,7 @@ func stillPulling() report.Check {
 
 // runtimeCheck asks the runtime how it is.
 func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, runtimeIn)
 	defer cancel()
 	if e.Runtime == nil {
 		return report.Check{ID: "runtime", Kind: report.KindRuntime, Outcome: report.Skipped, Summary: "no runtime endpoint is known: name one with --runtime-endpoint"}
@@ -307,6 +317,8 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	node.AllowLoopback = e.AllowLoopback
 	v.Node = node
 	v.checks = append(v.checks, checks...)
+	ctx, cancel := context.WithTimeout(ctx, runtimeIn)
+	defer cancel()
 	v.diskName = e.imageFS(ctx)
 	if process != nil {
 		e.lookAtProcess(ctx, &v, process)
@@ -352,40 +364,41 @@ func registryConfig(config *cri.Config, version string, running *string) probes.
 	return out
 }
 
+// findKubelet finds the kubelet beside the runtime, the one found before if it
+// is still there.
+func (e *Examiner) findKubelet(runtime *cri.Process) (*cri.Process, error) {
+	e.mu.Lock()
+	known := e.kubelet
+	e.mu.Unlock()
+	if known != nil && known.SharesMounts(runtime) {
+		return known, nil
+	}
+	found, err := cri.FindKubelet(runtime)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.kubelet = found
+	return found, err
+}
+
 // evictionOf asks the kubelet beside the runtime when it minds a full disk; nil
 // where there is none, or none that can be asked.
 func (e *Examiner) evictionOf(runtime *cri.Process, imageFS string) *probes.Eviction {
-	e.mu.Lock()
-	kubelet := e.kubelet
-	e.mu.Unlock()
-	for range 2 {
-		if kubelet == nil {
-			var err error
-			if kubelet, err = cri.FindKubelet(runtime); err != nil {
-				return nil
-			}
-			e.mu.Lock()
-			e.kubelet = kubelet
-			e.mu.Unlock()
-		}
-		limits, err := kubelet.Eviction(imageFS)
-		if errors.Is(err, cri.ErrProcessGone) {
-			kubelet = nil
-			continue
-		}
-		if err != nil {
-			return nil
-		}
-		out := &probes.Eviction{GCHigh: limits.GCHigh, From: limits.From}
-		for _, t := range limits.Bytes {
-			out.Bytes = append(out.Bytes, probes.Threshold(t))
-		}
-		for _, t := range limits.Inodes {
-			out.Inodes = append(out.Inodes, probes.Threshold(t))
-		}
-		return out
+	kubelet, err := e.findKubelet(runtime)
+	if err != nil {
+		return nil
 	}
-	return nil
+	limits, err := kubelet.Eviction(imageFS)
+	if err != nil {
+		return nil
+	}
+	out := &probes.Eviction{GCHigh: limits.GCHigh, From: limits.From}
+	for _, t := range limits.Bytes {
+		out.Bytes = append(out.Bytes, probes.Threshold(t))
+	}
+	for _, t := range limits.Inodes {
+		out.Inodes = append(out.Inodes, probes.Threshold(t))
+	}
+	return out
 }
 
 // imageFS is where the runtime keeps its images.
@@ -508,6 +521,8 @@ func (e *Examiner) remember(domain string, ladder []report.Check) {
 		if e.notBefore == nil {
 			e.notBefore = map[string]time.Time{}
 		}
+		// Tenants name the registries, so what has passed does not stay.
+		maps.DeleteFunc(e.notBefore, func(_ string, at time.Time) bool { return time.Now().After(at) })
 		if until.After(e.notBefore[domain]) {
 			e.notBefore[domain] = until
 		}
