@@ -44,6 +44,7 @@ type exams struct {
 type standing struct {
 	latest  exam
 	flights []*flight
+	held    bool // somebody needs a further one, which begins when one of them has ended
 	users   map[types.UID]bool
 
 	verdict report.Verdict // what the latest came to
@@ -82,6 +83,10 @@ func newExams(longest time.Duration, slots int, examine func(context.Context, Su
 	}
 }
 
+// maxFlights is how many examinations with one key are under way at a time:
+// who asks again and again takes no place from others.
+const maxFlights = 2
+
 // reuse is how old an examination may be that a pod gets which has had none:
 // that it is stuck is news.
 const reuse = time.Minute
@@ -106,6 +111,10 @@ func (e *exams) get(ctx context.Context, n need) (x exam, due time.Time, ok bool
 		if f.began.IsZero() || f.began.After(n.after) {
 			return exam{}, time.Time{}, false
 		}
+	}
+	if len(s.flights) >= maxFlights {
+		s.held = true
+		return exam{}, time.Time{}, false
 	}
 	if !n.after.IsZero() && !s.latest.began.After(n.after) {
 		s.verdict = report.Verdict{} // somebody asks: back to short intervals
@@ -132,8 +141,15 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 		case <-ctx.Done():
 		}
 		e.mu.Lock()
-		defer e.mu.Unlock()
 		s.flights = slices.DeleteFunc(s.flights, func(o *flight) bool { return o == f })
+		var waiting []types.UID
+		if s.held {
+			s.held, waiting = false, slices.Collect(maps.Keys(s.users))
+		}
+		e.mu.Unlock()
+		for _, uid := range waiting {
+			e.again(uid)
+		}
 	})
 }
 

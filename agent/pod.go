@@ -299,6 +299,11 @@ func (p pod) all(now time.Time) []wait {
 	return out
 }
 
+// names reports whether the pod has an image (still): its owner may change it.
+func (p pod) names(image string) bool {
+	return slices.ContainsFunc(p.Containers, func(c container) bool { return c.Image == image || slices.Contains(c.Volumes, image) })
+}
+
 // outOfPatience is when the next of the pod's creating containers runs out of
 // patience after now; zero if none does.
 func (p pod) outOfPatience(now time.Time) time.Time {

@@ -54,7 +54,7 @@ func (a *Agent) look(ctx context.Context, uid types.UID) {
 	}
 	if a.results.keep(uid, func(r result) (result, bool) {
 		stuck := slices.ContainsFunc(waiting, func(w wait) bool { return w.Container == r.container && w.Image == r.image })
-		keep := stuck || r.Asked != "" && !r.stuck && !p.Deleting
+		keep := stuck || r.Asked != "" && !r.stuck && !p.Deleting && p.names(r.image)
 		r.stuck = stuck
 		return r, keep
 	}) {
