@@ -97,11 +97,10 @@ func (d *evidence) climbed(host string) (last, bad string) {
 	if d.get(last).Outcome != Pass {
 		return last, ""
 	}
-	switch d.get("image/" + host).Outcome {
-	case Pass:
-		last = "image/" + host
-	case Fail:
-		return last, "image/" + host
+	if image := d.get("image/" + host); image.Outcome == Fail {
+		return last, image.ID
+	} else if image.Outcome == Pass {
+		last = image.ID
 	}
 	// Layers come from any of the hosts, whichever had the manifest; if from
 	// none, the runtime shows the first one's error.
