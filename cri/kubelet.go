@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 			e.From += ", changed since the kubelet started"
 		}
 	}
-	return e.only(sameFS(root, imageFS, orElse(flags["root-dir"], "/var/lib/kubelet"))), nil
+	return e.only(sameFS(root, imageFS, cmp.Or(flags["root-dir"], "/var/lib/kubelet"))), nil
 }
 
 // kubeletFlags reads the flags of a command line that matter here, by name
@@ -216,7 +217,7 @@ func readEviction(root configRoot, flags map[string]string) (e Eviction, files [
 			e.Inodes = append(e.Inodes, t)
 		}
 	}
-	e.From = orElse(clean(strings.Join(from, ", "), 200), "default")
+	e.From = cmp.Or(clean(strings.Join(from, ", "), 200), "default")
 	return e, files, nil
 }
 
@@ -297,11 +298,4 @@ func sameFS(root *Root, a, b string) bool {
 	x, ok := device(a)
 	y, too := device(b)
 	return ok && too && x == y
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
