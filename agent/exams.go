@@ -31,7 +31,6 @@ type exams struct {
 	lookEvery time.Duration
 
 	slots chan struct{} // one token for each that is under way
-	pulse func()
 	seed  maphash.Seed
 	work  sync.WaitGroup
 
@@ -76,9 +75,9 @@ type need struct {
 	said    report.Check // what the kubelet says, for the verdict that back-off goes by
 }
 
-func newExams(longest time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID), pulse func()) *exams {
+func newExams(longest time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID)) *exams {
 	return &exams{
-		examine: examine, again: again, pulse: pulse, longest: longest, lookEvery: time.Minute, slots: make(chan struct{}, slots), seed: maphash.MakeSeed(),
+		examine: examine, again: again, longest: longest, lookEvery: time.Minute, slots: make(chan struct{}, slots), seed: maphash.MakeSeed(),
 		byKey: map[string]*standing{},
 	}
 }
@@ -137,7 +136,6 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 		case e.slots <- struct{}{}:
 			e.fly(ctx, s, f, n)
 			<-e.slots
-			e.pulse()
 		case <-ctx.Done():
 		}
 		e.mu.Lock()

@@ -44,7 +44,7 @@ func newBench(t *testing.T) *bench {
 		case <-ctx.Done():
 		}
 		return b.comes()
-	}, func(types.UID) { b.told.Add(1) }, func() {})
+	}, func(types.UID) { b.told.Add(1) })
 	t.Cleanup(b.wait)
 	return b
 }
@@ -261,7 +261,7 @@ func TestLaterExaminationWins(t *testing.T) {
 
 // Secrets are the same while their content is, and unreadable ones prove nothing.
 func TestSecretsPrint(t *testing.T) {
-	e := newExams(time.Hour, 1, nil, nil, nil)
+	e := newExams(time.Hour, 1, nil, nil)
 	secret := func(password string) []credentials.Found {
 		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
 	}
