@@ -17,7 +17,7 @@ import (
 // recording's runtime or kubelet.
 func FuzzInvariants(f *testing.F) {
 	all := recordings(f)
-	for seed := range uint64(1500) {
+	for seed := range uint64(600) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
