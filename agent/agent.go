@@ -78,7 +78,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		a.examiner.Providers = &credentials.Runner{Timeout: providersIn}
 	}
 	again := func(uid types.UID) { a.queue.Add(uid) }
-	a.exams = newExams(opts.CoolDown, opts.Workers, a.examiner.Examine, again, a.pulse.beat)
+	a.exams = newExams(opts.CoolDown, opts.Workers, a.examiner.Examine, again)
 	a.pods = newPodStore(opts.Namespace, again)
 	a.publish = &publisher{
 		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, heartbeat: opts.Heartbeat,
@@ -124,6 +124,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	return nil
 }
 
+// signOfLife is no pod: that it is looked at shows that pods are.
+const signOfLife types.UID = "sign of life"
+
 // recover cleans up after test pulls that a crash cut short, and after those
 // that containerd finished late.
 func (a *Agent) recover(ctx context.Context) {
@@ -137,7 +140,7 @@ func (a *Agent) recover(ctx context.Context) {
 			}
 			a.log.Info("test pull settled", "image", s.Image, "removed", s.Removed, "left", s.Left, "pending", s.Pending, "error", s.Err)
 		}
-		a.pulse.beat()
+		a.queue.Add(signOfLife)
 		select {
 		case <-ctx.Done():
 			return

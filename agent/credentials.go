@@ -47,12 +47,9 @@ func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*cre
 		own = runtimeCredentials(runtime, root)
 		root.Close()
 	}
-	process, err := cri.FindKubelet(runtime)
+	process, err := e.findKubelet(runtime)
 	if err != nil {
 		return &credentials.Node{Unknown: err.Error()}, own
-	}
-	if !process.SharesMounts(runtime) {
-		return &credentials.Node{Unknown: "what calls itself the kubelet has other mounts than the runtime, so it may be a container's"}, own
 	}
 	root, err := process.Root()
 	if err != nil {

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
-	"golang.org/x/sys/unix"
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
@@ -65,6 +62,9 @@ const (
 	headStart = time.Second
 	// pullIn bounds a test pull whose way is clear.
 	pullIn = 2 * time.Minute
+	// runtimeIn bounds what is asked of the runtime before the checks begin: one
+	// that hangs must leave them time.
+	runtimeIn = 2 * time.Second
 	// turn is how long a test pull waits for another one: a large image must
 	// not hold up the verdicts on all others, which have the kubelet's words.
 	turn = 500 * time.Millisecond
@@ -109,13 +109,17 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		runtime report.Check
 		local   report.Check
 		node    vantage
+		disk    report.Check // whatever the image needs
 		creds   credentials.Walked
 	)
 	wg.Go(func() {
 		runtime = e.runtimeCheck(quick)
 		local = e.localImages(quick, ref, runtime)
 	})
-	wg.Go(func() { node = e.look(quick) })
+	wg.Go(func() {
+		node = e.look(quick)
+		disk = e.diskCheck(node, 0)
+	})
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(quick, providersIn)
 		defer stop()
@@ -137,7 +141,10 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		checks := append([]report.Check{refCheck}, creds.Checks...)
 		checks = append(checks, runtime)
 		checks = append(checks, node.checks...)
-		checks = append(checks, e.diskCheck(node, imageFact(ladder, "need")), local)
+		if need := imageFact(ladder, "need"); need > 0 && disk.Outcome == report.Pass {
+			disk = e.diskCheck(node, need)
+		}
+		checks = append(checks, disk, local)
 		checks = append(checks, ladder...)
 		if pull.ID != "" {
 			checks = append(checks, pull)
@@ -206,7 +213,7 @@ func stillPulling() report.Check {
 
 // runtimeCheck asks the runtime how it is.
 func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, runtimeIn)
 	defer cancel()
 	if e.Runtime == nil {
 		return report.Check{ID: "runtime", Kind: report.KindRuntime, Outcome: report.Skipped, Summary: "no runtime endpoint is known: name one with --runtime-endpoint"}
@@ -253,222 +260,6 @@ func (e *Examiner) localImages(ctx context.Context, ref probes.Ref, runtime repo
 	return c
 }
 
-// vantage is the node through the runtime's eyes, and what of it could not be
-// seen.
-type vantage struct {
-	*probes.Node
-	checks    []report.Check
-	root      *cri.Root
-	mountInfo string
-	diskName  string // of the image file system, as the runtime names it
-	eviction  *probes.Eviction
-}
-
-func (v vantage) close() {
-	if v.root != nil {
-		v.root.Close()
-	}
-}
-
-// look takes the runtime's place: its root directory, its environment, its
-// mounts.
-func (e *Examiner) look(ctx context.Context) vantage {
-	var v vantage
-	var files probes.Files = blind{}
-	var env []string
-	var process *cri.Process
-	if e.Runtime == nil {
-		files, env = probes.Dir("/"), os.Environ()
-	} else if p, err := e.Runtime.Process(); err != nil {
-		v.checks = append(v.checks, report.Check{
-			ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,
-			Summary: "the runtime's process cannot be seen, so its view of the node is unknown: " + err.Error(),
-		})
-	} else {
-		if root, err := p.Root(); err == nil {
-			v.root, files = root, root
-		} else {
-			v.checks = append(v.checks, report.Check{
-				ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,
-				Summary: "the runtime's root directory cannot be opened, so its view of the node is unknown: " + err.Error(),
-			})
-		}
-		if env, err = p.Environ(); err != nil {
-			env = nil // ReadNode says what that leaves unknown
-		}
-		v.mountInfo = readMountInfo(p.PID)
-		process = p
-	}
-	if e.OwnFiles {
-		files = probes.Dir("/")
-	}
-	node, checks := probes.ReadNode(files, env, e.Paths)
-	node.Limits = e.Limits
-	node.AllowLoopback = e.AllowLoopback
-	v.Node = node
-	v.checks = append(v.checks, checks...)
-	v.diskName = e.imageFS(ctx)
-	if process != nil {
-		e.lookAtProcess(ctx, &v, process)
-	}
-	return v
-}
-
-// lookAtProcess adds what the runtime was configured to do, and whether that
-// has changed on disk since it started.
-func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process) {
-	v.eviction = e.evictionOf(p, v.diskName)
-	var config *cri.Config
-	if v.root != nil {
-		var err error
-		config, err = p.ReadConfig(v.root)
-		running := e.Runtime.RegistryPath(ctx)
-		v.checks = append(v.checks, p.ConfigCheck(v.root, config, err, running), p.EnvironmentCheck(v.root))
-		if since, err := p.Since(); err == nil && v.Roots != nil && !e.OwnFiles {
-			v.checks = append(v.checks, v.Roots.Started(p.Name(), since))
-		}
-		known := config != nil && (config.Err == nil || running != nil)
-		if known && e.Paths.HostsDir == "" {
-			v.Config = registryConfig(config, e.Runtime.Version(ctx), running)
-		}
-	}
-	v.checks = append(v.checks, e.Runtime.Sandbox(ctx, config))
-}
-
-// registryConfig is where a containerd with this configuration looks for
-// mirrors and authorities.
-func registryConfig(config *cri.Config, version string, running *string) probes.RegistryConfig {
-	dirs := config.RegistryDirs(version, running)
-	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
-	if dirs.Mirrors {
-		out.Mirrors = config.Mirrors
-		if cri.HonoursTLS(version) {
-			out.TLS = map[string]probes.TLSFiles{}
-			for host, t := range config.TLS {
-				out.TLS[host] = probes.TLSFiles(t)
-			}
-		}
-	}
-	return out
-}
-
-// evictionOf asks the kubelet beside the runtime when it minds a full disk; nil
-// where there is none, or none that can be asked.
-func (e *Examiner) evictionOf(runtime *cri.Process, imageFS string) *probes.Eviction {
-	e.mu.Lock()
-	kubelet := e.kubelet
-	e.mu.Unlock()
-	for range 2 {
-		if kubelet == nil {
-			var err error
-			if kubelet, err = cri.FindKubelet(runtime); err != nil {
-				return nil
-			}
-			e.mu.Lock()
-			e.kubelet = kubelet
-			e.mu.Unlock()
-		}
-		limits, err := kubelet.Eviction(imageFS)
-		if errors.Is(err, cri.ErrProcessGone) {
-			kubelet = nil
-			continue
-		}
-		if err != nil {
-			return nil
-		}
-		out := &probes.Eviction{GCHigh: limits.GCHigh, From: limits.From}
-		for _, t := range limits.Bytes {
-			out.Bytes = append(out.Bytes, probes.Threshold(t))
-		}
-		for _, t := range limits.Inodes {
-			out.Inodes = append(out.Inodes, probes.Threshold(t))
-		}
-		return out
-	}
-	return nil
-}
-
-// imageFS is where the runtime keeps its images.
-func (e *Examiner) imageFS(ctx context.Context) string {
-	if e.DiskPath != "" {
-		return e.DiskPath
-	}
-	if e.Runtime != nil {
-		if mounts, err := e.Runtime.ImageFS(ctx); err == nil && len(mounts) > 0 {
-			return mounts[0]
-		}
-	}
-	return "/var/lib/containerd"
-}
-
-// diskCheck looks at the image file system, and whether need bytes fit; 0 is
-// not known.
-func (e *Examiner) diskCheck(v vantage, need int64) report.Check {
-	path, err := v.hostPath(v.diskName)
-	if err != nil {
-		return report.Check{
-			ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
-			Summary: v.diskName + " cannot be reached from here: " + err.Error(),
-		}
-	}
-	c, ok := within(&e.disks, func() report.Check {
-		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(need), Eviction: v.eviction})
-	})
-	if !ok {
-		return report.Check{
-			ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Error, Evidence: map[string]string{"deadline": "true"},
-			Summary: v.diskName + " did not answer within " + choreIn.String(),
-		}
-	}
-	return c
-}
-
-// hostPath is where a path of the node is reachable from here.
-func (v vantage) hostPath(name string) (string, error) {
-	if v.root == nil {
-		return name, nil
-	}
-	return v.root.Path(name)
-}
-
-// Space is the room on the image file system, for the test pull's reserve.
-func (e *Examiner) Space() (free, reserve uint64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	name := e.imageFS(ctx)
-	path := name
-	if e.Runtime != nil {
-		p, err := e.Runtime.Process()
-		if err != nil {
-			return 0, 0, err
-		}
-		root, err := p.Root()
-		if err != nil {
-			return 0, 0, err
-		}
-		defer root.Close()
-		if path, err = root.Path(name); err != nil {
-			return 0, 0, err
-		}
-	}
-	type answer struct {
-		unix.Statfs_t
-		err error
-	}
-	st, ok := within(&e.disks, func() (a answer) {
-		a.err = unix.Statfs(path, &a.Statfs_t)
-		return a
-	})
-	if !ok {
-		st.err = os.ErrDeadlineExceeded
-	}
-	if st.err != nil {
-		return 0, 0, &fs.PathError{Op: "statfs", Path: name, Err: st.err}
-	}
-	block := uint64(st.Bsize)
-	return st.Bavail * block, max(st.Blocks*block/20, 64<<20), nil
-}
-
 // pullAsk is what a test pull hangs on beside its subject.
 type pullAsk struct {
 	size   int64 // compressed; 0: not known
@@ -508,6 +299,8 @@ func (e *Examiner) remember(domain string, ladder []report.Check) {
 		if e.notBefore == nil {
 			e.notBefore = map[string]time.Time{}
 		}
+		// Tenants name the registries, so what has passed does not stay.
+		maps.DeleteFunc(e.notBefore, func(_ string, at time.Time) bool { return time.Now().After(at) })
 		if until.After(e.notBefore[domain]) {
 			e.notBefore[domain] = until
 		}
@@ -587,48 +380,6 @@ func redactorFor(in []credentials.Credential) report.Redactor {
 		secrets = append(secrets, c.Password, c.IdentityToken, pair, base64.StdEncoding.EncodeToString([]byte(pair)), base64.RawStdEncoding.EncodeToString([]byte(pair)))
 	}
 	return report.NewRedactor(secrets...)
-}
-
-// blind is a file system of which nothing can be seen.
-type blind struct{}
-
-func (blind) fail(name string) error {
-	return &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
-}
-func (b blind) ReadFile(name string) ([]byte, error)       { return nil, b.fail(name) }
-func (b blind) ReadDir(name string) ([]fs.DirEntry, error) { return nil, b.fail(name) }
-func (b blind) Stat(name string) (fs.FileInfo, error)      { return nil, b.fail(name) }
-
-// NodeState checks the runtime and its disk, for a node on which nothing is
-// stuck.
-func (e *Examiner) NodeState(ctx context.Context) (runtime, disk report.Check) {
-	runtime = e.runtimeCheck(ctx)
-	v := vantage{diskName: e.imageFS(ctx)}
-	if e.Runtime != nil {
-		if p, err := e.Runtime.Process(); err == nil {
-			if v.root, err = p.Root(); err == nil {
-				defer v.close()
-			}
-			v.mountInfo = readMountInfo(p.PID)
-			v.eviction = e.evictionOf(p, v.diskName)
-		}
-		if v.root == nil {
-			return runtime, report.Check{
-				ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
-				Summary: "the runtime's process cannot be seen, so its disk cannot either",
-			}
-		}
-	}
-	clean := report.NewRedactor()
-	return clean.Check(runtime), clean.Check(e.diskCheck(v, 0))
-}
-
-func readMountInfo(pid int) string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
-	if err != nil {
-		return ""
-	}
-	return string(b)
 }
 
 // ValidPlatform says what is wrong with a platform, os/arch[/variant]; the

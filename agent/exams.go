@@ -31,7 +31,6 @@ type exams struct {
 	lookEvery time.Duration
 
 	slots chan struct{} // one token for each that is under way
-	pulse func()
 	seed  maphash.Seed
 	work  sync.WaitGroup
 
@@ -44,6 +43,7 @@ type exams struct {
 type standing struct {
 	latest  exam
 	flights []*flight
+	held    bool // somebody needs a further one, which begins when one of them has ended
 	users   map[types.UID]bool
 
 	verdict report.Verdict // what the latest came to
@@ -75,12 +75,16 @@ type need struct {
 	said    report.Check // what the kubelet says, for the verdict that back-off goes by
 }
 
-func newExams(longest time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID), pulse func()) *exams {
+func newExams(longest time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID)) *exams {
 	return &exams{
-		examine: examine, again: again, pulse: pulse, longest: longest, lookEvery: time.Minute, slots: make(chan struct{}, slots), seed: maphash.MakeSeed(),
+		examine: examine, again: again, longest: longest, lookEvery: time.Minute, slots: make(chan struct{}, slots), seed: maphash.MakeSeed(),
 		byKey: map[string]*standing{},
 	}
 }
+
+// maxFlights is how many examinations with one key are under way at a time:
+// who asks again and again takes no place from others.
+const maxFlights = 2
 
 // reuse is how old an examination may be that a pod gets which has had none:
 // that it is stuck is news.
@@ -107,6 +111,10 @@ func (e *exams) get(ctx context.Context, n need) (x exam, due time.Time, ok bool
 			return exam{}, time.Time{}, false
 		}
 	}
+	if len(s.flights) >= maxFlights {
+		s.held = true
+		return exam{}, time.Time{}, false
+	}
 	if !n.after.IsZero() && !s.latest.began.After(n.after) {
 		s.verdict = report.Verdict{} // somebody asks: back to short intervals
 	}
@@ -128,12 +136,18 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 		case e.slots <- struct{}{}:
 			e.fly(ctx, s, f, n)
 			<-e.slots
-			e.pulse()
 		case <-ctx.Done():
 		}
 		e.mu.Lock()
-		defer e.mu.Unlock()
 		s.flights = slices.DeleteFunc(s.flights, func(o *flight) bool { return o == f })
+		var waiting []types.UID
+		if s.held {
+			s.held, waiting = false, slices.Collect(maps.Keys(s.users))
+		}
+		e.mu.Unlock()
+		for _, uid := range waiting {
+			e.again(uid)
+		}
 	})
 }
 

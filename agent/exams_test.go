@@ -44,7 +44,7 @@ func newBench(t *testing.T) *bench {
 		case <-ctx.Done():
 		}
 		return b.comes()
-	}, func(types.UID) { b.told.Add(1) }, func() {})
+	}, func(types.UID) { b.told.Add(1) })
 	t.Cleanup(b.wait)
 	return b
 }
@@ -208,6 +208,37 @@ func TestHangingExaminations(t *testing.T) {
 	})
 }
 
+// Who asks faster than examinations end gets the answer to the last question,
+// and leaves places to others.
+func TestAskingAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.slots = make(chan struct{}, 16)
+		b.takes = 10 * time.Second
+		var asked time.Time
+		for range 100 {
+			asked = time.Now()
+			time.Sleep(100 * time.Millisecond)
+			b.ask("a", "key", func(n *need) { n.after = asked })
+		}
+		synctest.Wait()
+		if n := len(b.began); n > maxFlights {
+			t.Errorf("%d examinations at a time", n)
+		}
+		for end := b.passed() + time.Minute; b.passed() < end; time.Sleep(time.Second) {
+			before := b.told.Load()
+			x, _, ok := b.ask("a", "key", func(n *need) { n.after = asked })
+			if ok && x.began.After(asked) {
+				return
+			}
+			for b.told.Load() == before && b.passed() < end {
+				time.Sleep(time.Second) // nobody looks who is not told
+			}
+		}
+		t.Error("the last question is not answered")
+	})
+}
+
 // What comes late is not dropped for what came first: an examination that
 // began later wins.
 func TestLaterExaminationWins(t *testing.T) {
@@ -230,7 +261,7 @@ func TestLaterExaminationWins(t *testing.T) {
 
 // Secrets are the same while their content is, and unreadable ones prove nothing.
 func TestSecretsPrint(t *testing.T) {
-	e := newExams(time.Hour, 1, nil, nil, nil)
+	e := newExams(time.Hour, 1, nil, nil)
 	secret := func(password string) []credentials.Found {
 		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
 	}

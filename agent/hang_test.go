@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
@@ -41,6 +42,28 @@ func silent(t *testing.T, network, address string) net.Listener {
 	return l
 }
 
+// mute is a runtime that takes every call and answers none.
+func mute(t *testing.T) *cri.Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "mute.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, call grpc.ServerStream) error {
+		<-call.Context().Done()
+		return call.Context().Err()
+	}))
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(s.Stop)
+	c, err := cri.New(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
 func noSecrets(context.Context) []credentials.Found { return nil }
 
 // A runtime, a registry and secrets that hang cost an examination its time and
@@ -58,6 +81,7 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 	t.Cleanup(func() { absent.Close() })
 	registry := silent(t, "tcp", "127.0.0.1:0").Addr().String()
 	working := startImages(t).absent()
+	answers, _, _ := strings.Cut(working, "/")
 	for _, tt := range []struct {
 		name    string
 		runtime *cri.Client
@@ -66,6 +90,7 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 		outcome report.Outcome
 	}{
 		{"runtime", runtime, Subject{Image: working, Failing: true, Secrets: noSecrets}, "runtime", report.Fail},
+		{"runtime, while the registry answers", mute(t), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
 		{"registry", absent, Subject{Image: registry + "/app:1", Failing: true, Secrets: noSecrets}, "manifest/" + registry, report.Skipped},
 		{"secrets", absent, Subject{Image: working, Failing: true, Secrets: func(ctx context.Context) []credentials.Found {
 			<-ctx.Done()

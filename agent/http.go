@@ -15,14 +15,14 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// pulse is the time of the last sign of life of the agent's loops.
-type pulse struct{ at atomic.Int64 }
+// pulse is the time of the last look at a pod.
+type pulse struct{ at atomic.Pointer[time.Time] } // not a number: clocks are set
 
-func (p *pulse) beat()              { p.at.Store(time.Now().UnixNano()) }
-func (p *pulse) age() time.Duration { return time.Since(time.Unix(0, p.at.Load())) }
+func (p *pulse) beat()              { now := time.Now(); p.at.Store(&now) }
+func (p *pulse) age() time.Duration { return time.Since(*p.at.Load()) }
 
-// unwell is how long the loops may be silent: the longest test pull and one
-// round of clean-up lie well within it.
+// unwell is how long there may be none. A sign of life is queued with every
+// round of clean-up, of which the longest lies well within it.
 const unwell = 5 * time.Minute
 
 // listen opens the port for health and metrics; what it returns serves there

@@ -32,9 +32,11 @@ type container struct {
 	Image   string
 	Policy  corev1.PullPolicy
 	Volumes []string // references of the image volumes that it mounts
-	Reason  string   // of the waiting state; empty when it does not wait
-	Message string
-	Started bool // runs, or ran
+	// VolumePolicies are the pull policies of these, which are not the container's.
+	VolumePolicies map[string]corev1.PullPolicy
+	Reason         string // of the waiting state; empty when it does not wait
+	Message        string
+	Started        bool // runs, or ran
 
 	// The kubelet comes to a container when the init containers before it are
 	// done, and that was at After; zero: there are none.
@@ -81,10 +83,10 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 			out.PullSecrets = append(out.PullSecrets, s.Name)
 		}
 	}
-	imageVolumes := map[string]string{}
+	imageVolumes := map[string]*corev1.ImageVolumeSource{}
 	for _, v := range p.Spec.Volumes {
 		if v.Image != nil && v.Image.Reference != "" {
-			imageVolumes[v.Name] = v.Image.Reference
+			imageVolumes[v.Name] = v.Image
 		}
 	}
 	statuses := map[string]corev1.ContainerStatus{}
@@ -96,13 +98,20 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 	add := func(name, image string, policy corev1.PullPolicy, mounts []corev1.VolumeMount) *container {
 		c := container{Name: name, Image: image, Policy: policy}
 		for _, m := range mounts {
-			if ref := imageVolumes[m.Name]; ref != "" {
-				c.Volumes = append(c.Volumes, ref)
+			if v := imageVolumes[m.Name]; v != nil {
+				c.Volumes = append(c.Volumes, v.Reference)
+				if c.VolumePolicies == nil {
+					c.VolumePolicies = map[string]corev1.PullPolicy{}
+				}
+				c.VolumePolicies[v.Reference] = v.PullPolicy
 			}
 		}
 		s := statuses[name]
 		if w := s.State.Waiting; w != nil {
 			c.Reason, c.Message = w.Reason, w.Message
+			if len(c.Message) > maxMessage {
+				c.Message = strings.Clone(c.Message[:maxMessage]) // a part of a string keeps all of it
+			}
 		}
 		c.Started = s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
 		out.Containers = append(out.Containers, c)
@@ -129,6 +138,10 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 	}
 	return out
 }
+
+// maxMessage bounds what is kept of a waiting message, in bytes: no more of it
+// is read.
+const maxMessage = 16 << 10
 
 // initDone reports whether the kubelet goes on to the next container after this
 // init container, and since when. A sidecar is one that keeps running.
@@ -240,7 +253,7 @@ func (p pod) waits(now time.Time) []wait {
 	}
 	var out []wait
 	add := func(c container, image string, w wait) {
-		w.Container, w.Image, w.Policy, w.Reason, w.Message, w.Started = c.Name, image, c.Policy, c.Reason, c.Message, c.Started
+		w.Container, w.Image, w.Policy, w.Reason, w.Message, w.Started = c.Name, image, c.policy(image), c.Reason, c.Message, c.Started
 		out = append(out, w)
 	}
 	overdue := func(since time.Time) bool { return !now.Before(since.Add(patience)) }
@@ -284,12 +297,25 @@ func (p pod) all(now time.Time) []wait {
 		for _, image := range append([]string{c.Image}, c.Volumes...) {
 			if !slices.ContainsFunc(out, func(w wait) bool { return w.Image == image }) {
 				out = append(out, wait{
-					Container: c.Name, Image: image, Policy: c.Policy, Reason: c.Reason, Message: c.Message, Started: c.Started, Since: p.since(c),
+					Container: c.Name, Image: image, Policy: c.policy(image), Reason: c.Reason, Message: c.Message, Started: c.Started, Since: p.since(c),
 				})
 			}
 		}
 	}
 	return out
+}
+
+// policy is the pull policy for the container's image or one of its volumes'.
+func (c container) policy(image string) corev1.PullPolicy {
+	if p, volume := c.VolumePolicies[image]; volume && image != c.Image {
+		return p
+	}
+	return c.Policy
+}
+
+// names reports whether the pod has an image (still): its owner may change it.
+func (p pod) names(image string) bool {
+	return slices.ContainsFunc(p.Containers, func(c container) bool { return c.Image == image || slices.Contains(c.Volumes, image) })
 }
 
 // outOfPatience is when the next of the pod's creating containers runs out of

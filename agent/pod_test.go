@@ -238,6 +238,31 @@ func TestPodCheck(t *testing.T) {
 	}
 }
 
+// The words of the pull policy Never prove something only where the kubelet
+// gives that as its reason: a message may quote what a registry says.
+func TestNeverIsProvenByTheReason(t *testing.T) {
+	const message = `Container image "r.example/app:1" is not present with pull policy of Never`
+	for reason, proven := range map[string]string{"ErrImageNeverPull": "true", "ErrImagePull": ""} {
+		if c := podCheck(pod{}, wait{Failing: true, Reason: reason, Message: message}, "node-a"); c.Evidence["proven"] != proven {
+			t.Errorf("%s: proven=%q", reason, c.Evidence["proven"])
+		}
+	}
+}
+
+// An image volume has a pull policy of its own.
+func TestVolumePolicy(t *testing.T) {
+	const data = "registry.example/data:1"
+	p := newPod(&corev1.Pod{Spec: corev1.PodSpec{
+		Volumes:    []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: data, PullPolicy: corev1.PullNever}}}},
+		Containers: []corev1.Container{{Name: "c", Image: "registry.example/app:1", ImagePullPolicy: corev1.PullAlways, VolumeMounts: []corev1.VolumeMount{{Name: "v"}}}},
+	}}, "pullprobe")
+	for _, w := range p.all(time.Time{}) {
+		if want := map[bool]corev1.PullPolicy{true: corev1.PullNever, false: corev1.PullAlways}[w.Image == data]; w.Policy != want {
+			t.Errorf("%s: %s", w.Image, w.Policy)
+		}
+	}
+}
+
 // The Event holds what a person needs and stays within what the API takes.
 func TestEventIsBounded(t *testing.T) {
 	long := strings.Repeat("ü", 2000)

@@ -42,7 +42,8 @@ func podCheck(p pod, w wait, node string) report.Check {
 		if r.Step != "" {
 			c.Evidence["step"] = r.Step
 		}
-		if r.Proven {
+		// The reason is the kubelet's own, the message may quote a registry.
+		if r.Proven && (r.Cause != report.NeverPullNotPresent || w.Reason == "ErrImageNeverPull") {
 			c.Evidence["proven"] = "true"
 		}
 		c.Summary = "the kubelet says " + w.Reason

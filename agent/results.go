@@ -87,16 +87,20 @@ func (r *results) forget(uid types.UID) bool {
 	return had
 }
 
+// maxSaid bounds what is remembered of one pod: its owner may name one image
+// after the other.
+const maxSaid = 64
+
 // say notes what an Event says of an image, and reports whether that is news.
 func (r *results) say(uid types.UID, container, image string, v report.Verdict) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := resultKey(container, image)
 	old, ok := r.said[uid][key]
-	if r.said[uid] == nil {
+	if r.said[uid] == nil || len(r.said[uid]) >= maxSaid {
 		r.said[uid] = map[string]report.Verdict{}
 	}
-	r.said[uid][key] = v
+	r.said[uid][key] = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}
 	return !ok || !sameVerdict(old, v)
 }
 

@@ -101,7 +101,11 @@ func (p *Process) ReadConfig(root *Root) (*Config, error) {
 	}
 	name, explicit := configFlag(args)
 	if !path.IsAbs(name) {
-		name = path.Join(p.cwd(), name)
+		dir, err := p.Dir()
+		if err != nil {
+			return nil, err
+		}
+		name = path.Join(dir, name)
 	}
 	c := readConfig(root, name)
 	if !explicit && errors.Is(errOf(c.Err), fs.ErrNotExist) && c.Err.File == c.Main {

@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,8 +17,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ErrNoKubelet: no kubelet runs on this machine, as far as can be seen.
-var ErrNoKubelet = errors.New("no kubelet is running here")
+// ErrNoKubelet: no kubelet runs beside the runtime, as far as can be seen.
+var ErrNoKubelet = errors.New("no kubelet runs here with the mounts of the runtime")
 
 // Threshold is a limit of the kubelet's: an amount, or a share of all there is.
 type Threshold struct {
@@ -34,38 +35,29 @@ type Eviction struct {
 	From   string      // the file or flag that says so, or "default"
 }
 
-// FindKubelet looks for the kubelet that the runtime serves: among several the
-// one that shares the mount namespace of the runtime's process.
+// FindKubelet looks for the kubelet that the runtime serves: it shares the mount
+// namespace of the runtime's process. What only goes by that name is anybody's
+// program, in a container.
 func FindKubelet(runtime *Process) (*Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
-	home, _ := os.Readlink(runtime.proc("ns/mnt"))
-	var found []*Process
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		p := &Process{PID: pid}
-		switch p.comm() {
+		switch (&Process{PID: pid}).comm() {
 		case "kubelet", "kubelite": // the second is microk8s'
 		default:
 			continue
 		}
-		if p, err = processOf(pid); err != nil {
-			continue
-		}
-		if ns, err := os.Readlink(p.proc("ns/mnt")); err == nil && ns == home {
+		if p, err := processOf(pid); err == nil && p.SharesMounts(runtime) {
 			return p, nil
 		}
-		found = append(found, p)
 	}
-	if len(found) != 1 {
-		return nil, ErrNoKubelet // or several, of other nodes
-	}
-	return found[0], nil
+	return nil, ErrNoKubelet
 }
 
 // kubeletConfig is what matters of a KubeletConfiguration
@@ -107,7 +99,11 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		}
 		args = append(args, unitWords(strings.Join(continued(string(text)), " "))...)
 	}
-	flags := kubeletFlags(args, p.cwd())
+	dir, err := p.Dir()
+	if err != nil {
+		return Eviction{}, err
+	}
+	flags := kubeletFlags(args, dir)
 	e, files, err := readEviction(root, flags)
 	if err != nil {
 		return Eviction{}, err
@@ -117,7 +113,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 			e.From += ", changed since the kubelet started"
 		}
 	}
-	return e.only(sameFS(root, imageFS, orElse(flags["root-dir"], "/var/lib/kubelet"))), nil
+	return e.only(sameFS(root, imageFS, cmp.Or(flags["root-dir"], "/var/lib/kubelet"))), nil
 }
 
 // kubeletFlags reads the flags of a command line that matter here, by name
@@ -221,7 +217,7 @@ func readEviction(root configRoot, flags map[string]string) (e Eviction, files [
 			e.Inodes = append(e.Inodes, t)
 		}
 	}
-	e.From = orElse(clean(strings.Join(from, ", "), 200), "default")
+	e.From = cmp.Or(clean(strings.Join(from, ", "), 200), "default")
 	return e, files, nil
 }
 
@@ -302,11 +298,4 @@ func sameFS(root *Root, a, b string) bool {
 	x, ok := device(a)
 	y, too := device(b)
 	return ok && too && x == y
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

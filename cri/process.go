@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -149,13 +150,24 @@ func (p *Process) Since() (time.Time, error) {
 // Name is the process's own name, as "containerd".
 func (p *Process) Name() string { return clean(p.comm(), 32) }
 
-// cwd is the working directory, as the process names it.
-func (p *Process) cwd() string {
+// Dir is the process's working directory, as the process names it.
+func (p *Process) Dir() (string, error) {
 	dir, err := os.Readlink(p.proc("cwd"))
 	if err != nil {
-		return "/"
+		return "", p.explain(err)
 	}
-	return dir
+	return dir, p.alive()
+}
+
+// SharesMounts reports whether both processes are in one mount namespace. No
+// container shares the runtime's.
+func (p *Process) SharesMounts(other *Process) bool {
+	a, err := os.Readlink(p.proc("ns/mnt"))
+	if err != nil {
+		return false
+	}
+	b, err := os.Readlink(other.proc("ns/mnt"))
+	return err == nil && path.Base(a) == path.Base(b) && p.alive() == nil && other.alive() == nil
 }
 
 func (p *Process) proc(name string) string {

@@ -91,6 +91,7 @@ type PullRequest struct {
 var (
 	errDeadline = errors.New("deadline")
 	errNoSpace  = errors.New(skipNoSpace)
+	errUnseen   = errors.New("spaceUnknown")
 	errTooBig   = errors.New(skipTooBig)
 	errYielded  = errors.New("yielded")
 )
@@ -292,7 +293,9 @@ func (p *Puller) watch(ctx context.Context, stop context.CancelCauseFunc, before
 		}
 		free, reserve, err := p.Space()
 		switch {
-		case err != nil, free < reserve:
+		case err != nil:
+			stop(errUnseen)
+		case free < reserve:
 			stop(errNoSpace)
 		case p.MaxBytes > 0 && before > free && before-free > footprint*uint64(p.MaxBytes):
 			stop(errTooBig)
@@ -355,6 +358,9 @@ func (r result) tellStopped(k *report.Check) {
 	case errors.Is(r.stopped, errNoSpace):
 		k.Evidence["stopped"] = skipNoSpace
 		k.Summary = "stopped the pull after " + duration(r.took) + ": free space on the image file system ran low"
+	case errors.Is(r.stopped, errUnseen):
+		k.Evidence["stopped"] = errUnseen.Error()
+		k.Summary = "stopped the pull after " + duration(r.took) + ": the free space on the image file system could not be watched any more"
 	case errors.Is(r.stopped, errTooBig):
 		k.Evidence["stopped"] = skipTooBig
 		k.Summary = "stopped the pull after " + duration(r.took) + ": more was written than the size cap allows"

@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -205,32 +206,13 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 // on unread.
 func tokenTimes(token string) evidence {
 	e := evidence{}
-	claims := readClaims(token)
-	for key, seconds := range map[string]float64{"tokenIssued": claims.Issued, "tokenNotBefore": claims.NotBefore, "tokenExpires": claims.Expires} {
-		if seconds > 0 && seconds <= 1<<40 {
-			e[key] = time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339)
+	times := credentials.TokenTimes(token)
+	for key, at := range map[string]time.Time{"tokenIssued": times.Issued, "tokenNotBefore": times.NotBefore, "tokenExpires": times.Expires} {
+		if !at.IsZero() {
+			e[key] = at.UTC().Format(time.RFC3339)
 		}
 	}
 	return e
-}
-
-// tokenClaims are the registered claims of RFC 7519 section 4.1 that are times, in seconds.
-type tokenClaims struct {
-	Issued    float64 `json:"iat"`
-	NotBefore float64 `json:"nbf"`
-	Expires   float64 `json:"exp"`
-}
-
-func readClaims(token string) (claims tokenClaims) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return tokenClaims{}
-	}
-	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil || json.Unmarshal(text, &claims) != nil {
-		return tokenClaims{}
-	}
-	return claims
 }
 
 func basic(username, secret string) string {

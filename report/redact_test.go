@@ -40,6 +40,18 @@ func TestRedactorCoversEveryField(t *testing.T) {
 	}
 }
 
+// A password that is a common word does not change what is found.
+func TestRedactorKeepsTheVerdict(t *testing.T) {
+	for _, secret := range []string{"registry", "manifest", "pull", "true", "password", "token", "anonymous", "Timeout"} {
+		for _, row := range recordings(t) {
+			want, got := Diagnose(row.Checks), Diagnose(NewRedactor(secret).Checks(row.Checks))
+			if got.Cause != want.Cause || got.Fault != want.Fault || got.Confidence != want.Confidence {
+				t.Errorf("%s with the password %q: %s %s %s, want %s %s %s", row.Row, secret, got.Fault, got.Cause, got.Confidence, want.Fault, want.Cause, want.Confidence)
+			}
+		}
+	}
+}
+
 // A pod that is called like its password keeps its name; an image's name cannot
 // bring control characters into what people read.
 func TestRedactorKeepsTheSpecification(t *testing.T) {

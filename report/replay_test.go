@@ -20,7 +20,7 @@ type recording struct {
 	Checks []Check
 }
 
-func recordings(t *testing.T) []recording {
+func recordings(t testing.TB) []recording {
 	t.Helper()
 	files, err := filepath.Glob("testdata/matrix/*.json")
 	if err != nil || len(files) == 0 {

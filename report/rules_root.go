@@ -112,7 +112,11 @@ func rootRules() []rootRule {
 			if j.get("manifest/"+upstream).Outcome != Pass || theirs == ours && theirs != "" {
 				return f // it hands on what is upstream
 			}
-			return f.rooted(MirrorFaulty).also("manifest/" + upstream)
+			f = f.rooted(MirrorFaulty).also("manifest/" + upstream)
+			if f.check.Kind == KindImage && (theirs == "" || ours == "") {
+				return f.doubtful("whether " + upstream + " has the same manifest: a digest that is not known cannot be compared")
+			}
+			return f
 		}},
 		{"a mirror that fails where the upstream is out of reach", func(j *judge, f finding) finding {
 			if len(f.others) == 0 || stage(f.check.Cause) >= stageAnswer {
@@ -158,10 +162,17 @@ func wrongAnswer(j *judge, f finding) finding {
 	}
 	name := "dns/" + f.check.Host
 	for _, c := range j.below("elsewhere/" + f.check.Host + "/") {
-		// Another resolver gave it, and there the registry is.
-		if c.Outcome == Pass && c.Kind == KindTLS {
-			return f.rooted(ResolverWrongAnswer, name, c.ID)
+		if c.Outcome != Pass || c.Kind != KindTLS {
+			continue
 		}
+		// Another resolver gave it, and there the registry is. The runtime's
+		// address may be the registry's as well, and out of order: only a
+		// certificate for somebody else, or an entry pinned by hand, says no.
+		f = f.rooted(ResolverWrongAnswer, name, c.ID)
+		if f.check.Cause == CertificateNameMismatch || j.fact(name, "from") == "hosts" || j.nobodysAddress(f.check.Host) {
+			return f
+		}
+		return f.doubtful("whether " + cmp.Or(j.fact(name, "addresses"), f.check.Target, "the address found") + " is meant to be one of " + f.check.Host)
 	}
 	if e := j.get(name).Evidence; e["via"] != "" && (e["wildcard"] == "true" || e["asIs"] != "") {
 		return f.rooted(ResolverWrongAnswer, name).doubtful("the name with a dot at its end: " + f.check.Host + " was found under the search domain " + e["via"])

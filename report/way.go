@@ -45,7 +45,7 @@ func (f finding) doubtful(decides ...string) finding {
 // way follows every host from the goal, an image that can be had, back to what
 // stands before it.
 func (d *evidence) way() finding {
-	var goals []string
+	var goals, open []string
 	var failed []finding
 	for _, h := range d.hosts() {
 		last, bad := d.climbed(h)
@@ -65,6 +65,8 @@ func (d *evidence) way() finding {
 				return f
 			}
 			failed = append(failed, f)
+		} else {
+			open = append(open, "what "+h+" answers, which the checks did not get to see")
 		}
 	}
 	if len(failed) == 0 {
@@ -80,6 +82,10 @@ func (d *evidence) way() finding {
 		same = same && other.Cause == f.check.Cause
 	}
 	f.softened = !same && d.spokesman(append(f.others, f.check)).ID != f.check.ID
+	if len(open) > 0 {
+		// The runtime's words may be another host's.
+		f = f.doubtful(open...)
+	}
 	return f
 }
 
@@ -91,11 +97,10 @@ func (d *evidence) climbed(host string) (last, bad string) {
 	if d.get(last).Outcome != Pass {
 		return last, ""
 	}
-	switch d.get("image/" + host).Outcome {
-	case Pass:
-		last = "image/" + host
-	case Fail:
-		return last, "image/" + host
+	if image := d.get("image/" + host); image.Outcome == Fail {
+		return last, image.ID
+	} else if image.Outcome == Pass {
+		last = image.ID
 	}
 	// Layers come from any of the hosts, whichever had the manifest; if from
 	// none, the runtime shows the first one's error.
