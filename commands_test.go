@@ -85,7 +85,7 @@ func TestCheckExitCodes(t *testing.T) {
 		{"output", []string{"check", "-o", "yaml", "app"}, exitUsage, "yaml"},
 		{"platform", []string{"check", "--platform", "a/b/c/d", "app"}, exitUsage, "--platform"},
 		{"no such file", []string{"check", "--ca-file", "/does/not/exist", "app"}, exitUsage, "--ca-file"},
-		{"credentials that are none", []string{"check", "--auth-file", file("auth", `{"auths":{"r":{"auth":"!hunter2"}}}`), "app"}, exitUsage, "not base64"},
+		{"credentials that are none", []string{"check", "--auth-file", file("auth", `{"auths":{"r":{"auth":"!hunter2"}}}`), "app"}, exitFault, "PullSecretMalformed"},
 		{"endpoint", []string{"check", "--runtime-endpoint", "tcp://x", "app"}, exitUsage, "--runtime-endpoint"},
 		{"a fault", []string{"check", "r.example/APP:1"}, exitFault, "InvalidReference"},
 	} {

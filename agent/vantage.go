@@ -40,6 +40,7 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	var process *cri.Process
 	if e.Runtime == nil {
 		files, env = probes.Dir("/"), os.Environ()
+		v.mountInfo = readMountInfo(os.Getpid())
 	} else if p, err := e.Runtime.Process(); err != nil {
 		v.checks = append(v.checks, report.Check{
 			ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,

@@ -115,9 +115,13 @@ func (b *blob) noAnswer(err error, took time.Duration) {
 		b.facts["blobHost"] = redirect.host
 	}
 	if errors.As(err, &refused) {
+		b.facts["refused"] = refused.reason
+		if refused.cause != "" {
+			b.fail(refused.cause, b.host.name()+" does not give the layers: "+clean(refused.reason, 160))
+			return
+		}
 		b.check.Outcome = report.Skipped
 		b.check.Summary = "not asked: " + clean(refused.reason, 160)
-		b.facts["refused"] = refused.reason
 		return
 	}
 	late := report.RegistryUnavailable

@@ -209,7 +209,7 @@ func TestBlob(t *testing.T) {
 		}))
 		host = fmt.Sprintf("cdn.lab:%d", port)
 		c := probeBlobs(t, n, &cert, reg, host)
-		want(t, c, "blob", report.Skipped, "", "refused=more than 5 redirects")
+		want(t, c, "blob", report.Fail, report.RegistryUnavailable, "refused=more than 10 redirects, where the runtime gives up")
 	})
 
 	t.Run("missing", func(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // What one diagnosis may cost the registries, over all hosts.
@@ -41,15 +43,15 @@ func (b *budget) takeManifest() bool { return b.manifests.Add(-1) >= 0 }
 // one left.
 func (b *budget) takeGuess() bool { return b.guesses.Add(-1) >= 0 }
 
-// refuses says why host is asked nothing more, empty if it may be asked.
-func (b *budget) refuses(host string) string {
+// refuses says why host is asked nothing more, nil if it may be asked.
+func (b *budget) refuses(host string) *refusedError {
 	if _, ok := b.limited.Load(host); ok {
-		return host + " limits this node's requests (429) and is not asked again"
+		return &refusedError{reason: host + " limits this node's requests (429) and is not asked again", cause: report.RateLimited}
 	}
 	if b.bytes.Load() <= 0 {
-		return "what one diagnosis may read of registries (48 KiB) is spent"
+		return &refusedError{reason: "what one diagnosis may read of registries (48 KiB) is spent"}
 	}
-	return ""
+	return nil
 }
 
 // spend takes an answer's header out of the budget and heeds a 429.

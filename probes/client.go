@@ -14,12 +14,14 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 const (
 	userAgent      = "pullprobe"
 	maxHeaderBytes = 16 << 10 // of one answer's header
-	maxRedirects   = 5
+	maxRedirects   = 10       // as many as the runtime follows
 	receiveBuffer  = 16 << 10 // of a connection; the kernel takes twice that
 )
 
@@ -95,7 +97,7 @@ func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
 		name, _ := splitHost(req.URL.Host, req.URL.Scheme)
 		if addr, err := netip.ParseAddr(name); err == nil {
 			if reason := refusal(addr, c.loopbackAllowed(req.URL.Host)); reason != "" {
-				return nil, &refusedError{addr.String() + " is " + reason}
+				return nil, &refusedError{reason: addr.String() + " is " + reason}
 			}
 		}
 		c.proxies.Store(proxyAddress(proxy), true)
@@ -169,7 +171,7 @@ func (n *Node) dialName(ctx context.Context, target string, refuse func(netip.Ad
 	var firstErr error
 	for i, addr := range l.addrs {
 		if reason := refuse(addr); reason != "" {
-			err = &refusedError{addr.String() + " is " + reason}
+			err = &refusedError{reason: addr.String() + " is " + reason}
 		} else {
 			// Every address gets its share of the time that is left.
 			share := ctx
@@ -229,8 +231,8 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	}
 	rep := &reply{}
 	for {
-		if reason := c.budget.refuses(target.Host); reason != "" {
-			return nil, rep.failed(target, &refusedError{reason})
+		if refused := c.budget.refuses(target.Host); refused != nil {
+			return nil, rep.failed(target, refused)
 		}
 		secure := target.Scheme == "https"
 		var body io.Reader
@@ -254,9 +256,9 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 		}
 		switch {
 		case (r.authorization != "" || r.form != nil) && !secure:
-			return nil, &refusedError{"credentials are not sent over plain HTTP"}
+			return nil, &refusedError{reason: "credentials are not sent over plain HTTP"}
 		case rep.hops > 0 && r.form != nil:
-			return nil, &refusedError{"credentials are not sent along a redirect"}
+			return nil, &refusedError{reason: "credentials are not sent along a redirect"}
 		case rep.hops > 0:
 			rep.dropped = rep.dropped || r.authorization != "" || len(c.host.Header) > 0
 		case r.authorization != "":
@@ -284,7 +286,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 				return nil, err
 			}
 			if rep.hops++; rep.hops > maxRedirects {
-				return nil, &refusedError{"more than 5 redirects"}
+				return nil, &refusedError{reason: "more than 10 redirects, where the runtime gives up", cause: report.RegistryUnavailable}
 			}
 			target = next
 			continue
@@ -333,13 +335,13 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &refusedError{"a redirect to something that is not a URL"}
+		return nil, &refusedError{reason: "a redirect to something that is not a URL"}
 	}
 	switch {
 	case location.Scheme != "https" && location.Scheme != "http":
-		return nil, &refusedError{"a redirect to something other than HTTP"}
+		return nil, &refusedError{reason: "a redirect to something other than HTTP"}
 	case from.Scheme == "https" && location.Scheme == "http":
-		return nil, &refusedError{"a redirect from https to http"}
+		return nil, &refusedError{reason: "a redirect from https to http"}
 	}
 	location.User = nil
 	return location, nil

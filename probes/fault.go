@@ -30,7 +30,10 @@ type fault struct {
 
 // refusedError is an address or a step that the probes do not take although
 // the runtime would: it is never a fault.
-type refusedError struct{ reason string }
+type refusedError struct {
+	reason string
+	cause  report.Cause // what stops the runtime there too; empty if it goes on
+}
 
 func (e *refusedError) Error() string { return "refused: " + e.reason }
 

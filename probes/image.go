@@ -155,6 +155,10 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 // manifestBody gets a manifest within the budget; if it cannot, the check says
 // why and false comes back. A size of 0 is not known.
 func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]byte, bool) {
+	if size > maxBytes || object == i.manifest.digest && i.manifest.size > maxBytes {
+		i.tooLarge()
+		return nil, false
+	}
 	if !i.budget.takeManifest() {
 		i.check.Outcome = report.Skipped
 		i.check.Summary = "not looked at: the two manifest requests of this diagnosis are spent"
@@ -195,8 +199,7 @@ func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]
 		i.check.Outcome = report.Unknown
 		i.check.Summary = "the manifest comes compressed (" + clean(rep.encoded, 20) + "), which is not looked into: platform and size are not known"
 	case rep.cut:
-		i.check.Outcome = report.Unknown
-		i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size are not known"
+		i.tooLarge()
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
 		i.facts["manifest"], i.facts["manifestSize"] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
 		i.facts["publisher"] = "true"
@@ -205,6 +208,12 @@ func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]
 		return rep.body, true
 	}
 	return nil, false
+}
+
+// tooLarge leaves a manifest unread that is beyond the budget.
+func (i *image) tooLarge() {
+	i.check.Outcome = report.Unknown
+	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size are not known"
 }
 
 func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }

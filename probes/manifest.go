@@ -35,6 +35,7 @@ type manifestState struct {
 	challenge challenge // that the host asks for; unset if it asks for none
 	mediaType string
 	digest    string
+	size      int64 // as the answer says; -1 is unknown
 }
 
 // login is with what a request is made.
@@ -160,8 +161,19 @@ func (v *visit) askManifest(ctx context.Context) {
 	if best.rep != nil {
 		v.manifest.mediaType = mediaType(best.rep.header)
 		v.manifest.digest = best.rep.header.Get("Docker-Content-Digest")
+		v.manifest.size = manifestSize(best.rep)
 	}
 	v.add(check)
+}
+
+// manifestSize is what an answer to HEAD says of the manifest's size; -1 if it
+// says nothing.
+func manifestSize(rep *reply) int64 {
+	n, err := strconv.ParseInt(rep.header.Get("Content-Length"), 10, 64)
+	if err != nil || n < 0 || rep.header.Get("Content-Encoding") != "" {
+		return -1
+	}
+	return n
 }
 
 // logins are the credentials to try: those with a secret, or else nobody's.

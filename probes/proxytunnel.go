@@ -27,7 +27,7 @@ func (c *client) tunnel(ctx context.Context, proxy *url.URL) (net.Conn, error) {
 	name, port := c.host.split()
 	if addr, err := netip.ParseAddr(name); err == nil {
 		if reason := refusal(addr, c.loopbackAllowed(c.host.Host)); reason != "" {
-			return nil, &refusedError{addr.String() + " is " + reason}
+			return nil, &refusedError{reason: addr.String() + " is " + reason}
 		}
 	}
 	conn, err := c.node.dialName(ctx, proxyAddress(proxy), func(netip.Addr) string { return "" })

@@ -35,7 +35,7 @@ func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 	if v.realmHost = realm.Host; realm.Host == v.host.Host {
 		return
 	}
-	if realm.Scheme != "https" && (realm.Scheme != "http" || v.host.Scheme != "http") {
+	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return // will not be asked
 	}
 	h := v.host

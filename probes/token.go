@@ -88,7 +88,7 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 		return fail(report.TokenServiceFailed, "the registry names no usable token service (realm "+strconv.Quote(clean(ch.realm, 60))+")", nil)
 	}
 	realm.User = nil
-	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "" || c.host.Scheme != "http") {
+	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "") {
 		return tokenResult{
 			outcome: report.Skipped, words: "not asked: the token service " + clean(realm.Host, 80) + " is not reached over TLS, and credentials are not sent without it",
 			facts: evidence{"runtimeWouldSend": "true"},

@@ -278,6 +278,10 @@ func (v *visit) requestFailed(check *report.Check, err error, took time.Duration
 	if errors.As(err, &refused) {
 		check.Outcome = report.Skipped
 		check.Summary = "not asked: " + clean(refused.reason, 160)
+		if refused.cause != "" && check.Kind != report.KindRegistry { // the runtime does not ask for /v2/
+			check.Outcome, check.Cause = report.Fail, refused.cause
+			check.Summary = v.host.name() + ": " + clean(refused.reason, 160)
+		}
 		check.Evidence = evidence{"refused": refused.reason}.checked()
 		return
 	}

@@ -61,8 +61,22 @@ func (j *judge) verdict() Verdict {
 	return Verdict{
 		Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
 		Summary:     "nothing failed, but the image was not seen to be available either",
+		Because:     j.stoppedAt(),
 		WouldDecide: j.unchecked(),
 	}
+}
+
+// stoppedAt names the checks at which the hosts' ways end.
+func (j *judge) stoppedAt() []string {
+	var out []string
+	for _, goal := range j.blocked.goals {
+		for _, id := range j.because(j.root(goal).ID, goal) {
+			if !slices.Contains(out, id) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
 }
 
 // rootCause replaces a finding by what led to it.

@@ -56,6 +56,9 @@ func (d *evidence) facts(v Verdict) facts {
 	if len(v.Because) > 1 && because.Evidence["step"] == "blob" {
 		f.host = cmp.Or(d.fact(v.Because[1], "blobHost"), f.host)
 	}
+	if to := because.Evidence["redirectedTo"]; because.Outcome == Fail && stage(v.Cause) <= stageTLS {
+		f.host = cmp.Or(to, f.host)
+	}
 	f.hostsFile = cmp.Or(d.fact("hosts/"+f.registry, "file"), f.hostsDir+"/"+f.registry+"/hosts.toml")
 	f.resolver = cmp.Or(d.fact("dns/"+f.host, "resolver"), "the first resolver of /etc/resolv.conf")
 	if d.fact("dns/"+f.host, "from") == "hosts" {
@@ -91,6 +94,8 @@ func (d *evidence) fix(v Verdict) string {
 		t = "recreate the pod: ServiceAccount {sa} got the secret {secret} after the pod was made, and hands its secrets only to new pods"
 	case v.Cause == PullSecretNotAttached && d.fact("credentials/account", "why") == "podListsOwn":
 		t = "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
+	case v.Cause == PullSecretMalformed && strings.Contains(d.fact("credentials", "secret"), "/"): // no name of a secret
+		t = "write {secret} anew: docker login {registry}"
 	case v.Cause == TagNotFound && d.fact("reference", "digest") != "":
 		t = digestFix
 	}

@@ -15,6 +15,12 @@ type actingRule struct {
 
 func actingRules() []actingRule {
 	return []actingRule{
+		{"a host that the registry redirects to", func(j *judge, v *Verdict, f finding) (Fault, bool) {
+			if f.check.Evidence["redirectedTo"] == "" || stage(f.name()) > stageTLS {
+				return "", false
+			}
+			return j.otherHost(v, f), true
+		}},
 		{"a name that another resolver of the node knows is the node's", func(j *judge, v *Verdict, f finding) (Fault, bool) {
 			return FaultNode, f.name() == HostNotFound && len(j.resolversThatKnow(f.check.Host)) > 0
 		}},
@@ -100,6 +106,9 @@ func actingRules() []actingRule {
 // must act follows what was wrong there.
 func (j *judge) otherHost(v *Verdict, f finding) Fault {
 	inner := j.inner(f)
+	if f.check.Evidence["redirectedTo"] != "" {
+		inner = f.name()
+	}
 	if inner == "" {
 		return f.name().DefaultFault() // it answered, and wrongly
 	}
@@ -117,7 +126,7 @@ func (j *judge) otherHost(v *Verdict, f finding) Fault {
 	if strings.HasPrefix(f.check.Evidence["contentType"], "text/html") {
 		return FaultNode // a login portal or a filter on the way
 	}
-	host := cmp.Or(f.check.Evidence["blobHost"], j.fact(f.check.BlockedBy, "realmHost"), f.check.Host)
+	host := cmp.Or(f.check.Evidence["blobHost"], f.check.Evidence["redirectedTo"], j.fact(f.check.BlockedBy, "realmHost"), f.check.Host)
 	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
 	return FaultUndetermined
 }

@@ -42,7 +42,11 @@ func rootRules() []rootRule {
 			if f.check.Kind != KindManifest || !strings.HasPrefix(f.check.Evidence["contentType"], "text/html") || j.get("registry/"+f.check.Host).Outcome == Pass {
 				return f
 			}
-			return f.rooted(Undetermined).doubtful("whether " + f.check.Host + " is a registry at all: it shows web pages")
+			decides := "whether " + f.check.Host + " is a registry at all: it shows web pages"
+			if f.name() == RegistryUnavailable {
+				return f.doubtful(decides) // what stands before a registry says so in HTML, too
+			}
+			return f.rooted(Undetermined).doubtful(decides)
 		}},
 		{"forbidden to nobody in particular", func(j *judge, f finding) finding {
 			if f.name() != AccessForbidden || j.fact("manifest/"+f.check.Host, "anonymous") != "true" {
@@ -60,7 +64,7 @@ func rootRules() []rootRule {
 		}},
 		{"a resolver that sends the runtime elsewhere", wrongAnswer},
 		{"a name that another resolver of this node knows", func(j *judge, f finding) finding {
-			if f.name() != HostNotFound {
+			if f.name() != HostNotFound || f.check.Evidence["redirectedTo"] != "" {
 				return f
 			}
 			return f.also(j.resolversThatKnow(f.check.Host)...)

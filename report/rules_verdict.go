@@ -204,10 +204,9 @@ func verdictRules() []verdictRule {
 			if !j.blocked.open || !j.pullDidNotEnd() || j.words.tells() {
 				return no, false
 			}
-			if name := "dns/" + j.used(); j.fact(name, "passedOver") != "" {
-				// Every lookup of the runtime waits for the silent resolver first.
-				return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: append([]string{name}, j.blocked.goals...),
-					Summary: "the image can be pulled on this node, slowly: " + j.get(name).Summary}, true
+			if c, slow := j.waitsBefore(); slow {
+				return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: append([]string{c.ID}, j.blocked.goals...),
+					Summary: "the image can be pulled on this node, slowly: " + c.Summary}, true
 			}
 			v := Verdict{Cause: PullTimedOut, Fault: PullTimedOut.DefaultFault(), Confidence: Likely, Because: append([]string{"pull"}, j.blocked.goals...),
 				WouldDecide: []string{"how fast the layers come from there to another node"}}
@@ -259,6 +258,32 @@ func verdictRules() []verdictRule {
 
 // pullDidNotEnd reports whether the test pull was stopped by its own deadline.
 func (d *evidence) pullDidNotEnd() bool { return d.fact("pull", "timedOut") == "true" }
+
+// waitsBefore is what the runtime waits for longer than the test pull had,
+// before it comes to what works.
+func (j *judge) waitsBefore() (Check, bool) {
+	host := j.used()
+	if name := j.get("dns/" + host); name.Evidence["passedOver"] != "" {
+		return name, true // every lookup waits for the silent resolver first
+	}
+	for _, c := range j.below("dns/" + host + "/") {
+		if c.Outcome == Pass && (c.Evidence["A"] == "timeout" || c.Evidence["AAAA"] == "timeout") {
+			return c, true // and for the answer of the other family
+		}
+	}
+	had, err := strconv.ParseFloat(j.fact("pull", "seconds"), 64)
+	for _, c := range j.below("dial/" + host + "/") {
+		after, bad := strconv.ParseFloat(c.Evidence["afterMs"], 64)
+		if c.Evidence["taken"] == "true" && err == nil && bad == nil && after >= 1000*had {
+			for _, dead := range j.below("dial/" + host + "/") {
+				if dead.Outcome == Fail {
+					return dead, true
+				}
+			}
+		}
+	}
+	return Check{}, false
+}
 
 // slowPull reports whether an image that small should have come in the time
 // that the test pull had, on any line that is of use to a cluster.

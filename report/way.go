@@ -104,13 +104,19 @@ func (d *evidence) climbed(host string) (last, bad string) {
 	}
 	// Layers come from any of the hosts, whichever had the manifest; if from
 	// none, the runtime shows the first one's error.
+	unseen := ""
 	for _, c := range d.below("blob/") {
 		switch {
 		case c.Outcome == Pass:
 			return c.ID, ""
 		case c.Outcome == Fail && bad == "":
 			bad = c.ID
+		case c.Outcome == Skipped && c.Evidence["refused"] != "" && c.Evidence["blobHost"] != "":
+			unseen = c.ID // it leads where the probes do not go
 		}
+	}
+	if bad == "" && unseen != "" {
+		return unseen, ""
 	}
 	return last, bad
 }
