@@ -65,6 +65,8 @@ const (
 	// runtimeIn bounds what is asked of the runtime before the checks begin: one
 	// that hangs must leave them time.
 	runtimeIn = 2 * time.Second
+	// afterStop is how long a test pull that was stopped may take to say so.
+	afterStop = 250 * time.Millisecond
 	// turn is how long a test pull waits for another one: a large image must
 	// not hold up the verdicts on all others, which have the kubelet's words.
 	turn = 500 * time.Millisecond
@@ -113,8 +115,10 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		creds   credentials.Walked
 	)
 	wg.Go(func() {
-		runtime = e.runtimeCheck(quick)
-		local = e.localImages(quick, ref, runtime)
+		asking, stop := context.WithTimeout(quick, runtimeIn)
+		defer stop()
+		runtime = e.runtimeCheck(asking)
+		local = e.localImages(asking, ref, runtime)
 	})
 	wg.Go(func() {
 		node = e.look(quick)
@@ -190,11 +194,17 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		stop := context.AfterFunc(quick, cancelPull)
 		defer stop()
 	}
+	stands := start.Add(verdictIn)
+	if !clear {
+		stands = stands.Add(afterStop)
+	}
+	waited := time.NewTimer(time.Until(stands))
+	defer waited.Stop()
 	var pull report.Check
 	select {
 	case pull = <-pulled:
-	case <-quick.Done():
-		if clear && early != nil {
+	case <-waited.C:
+		if early != nil {
 			early(Examination{Checks: build(ladder, e.rates.estimate(stillPulling(), ref.Domain, imageFact(ladder, "size"))), Redactor: redactor})
 		}
 		pull = <-pulled

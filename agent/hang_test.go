@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
@@ -42,8 +43,8 @@ func silent(t *testing.T, network, address string) net.Listener {
 	return l
 }
 
-// mute is a runtime that takes every call and answers none.
-func mute(t *testing.T) *cri.Client {
+// mute is a runtime that takes every call and answers none but those served.
+func mute(t *testing.T, serve func(*grpc.Server)) *cri.Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "mute.sock")
 	l, err := net.Listen("unix", socket)
@@ -54,6 +55,7 @@ func mute(t *testing.T) *cri.Client {
 		<-call.Context().Done()
 		return call.Context().Err()
 	}))
+	serve(s)
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(s.Stop)
 	c, err := cri.New(socket)
@@ -62,6 +64,19 @@ func mute(t *testing.T) *cri.Client {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// readyRuntime is the part of a runtime that says so.
+type readyRuntime struct {
+	runtimeapi.UnimplementedRuntimeServiceServer
+}
+
+func (readyRuntime) Version(context.Context, *runtimeapi.VersionRequest) (*runtimeapi.VersionResponse, error) {
+	return &runtimeapi.VersionResponse{RuntimeName: "containerd", RuntimeVersion: "v2.4.2"}, nil
+}
+
+func (readyRuntime) Status(context.Context, *runtimeapi.StatusRequest) (*runtimeapi.StatusResponse, error) {
+	return &runtimeapi.StatusResponse{Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{{Type: runtimeapi.RuntimeReady, Status: true}}}}, nil
 }
 
 func noSecrets(context.Context) []credentials.Found { return nil }
@@ -90,7 +105,8 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 		outcome report.Outcome
 	}{
 		{"runtime", runtime, Subject{Image: working, Failing: true, Secrets: noSecrets}, "runtime", report.Fail},
-		{"runtime, while the registry answers", mute(t), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
+		{"image store, while the registry answers", mute(t, func(s *grpc.Server) { runtimeapi.RegisterRuntimeServiceServer(s, readyRuntime{}) }), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
+		{"runtime, while the registry answers", mute(t, func(*grpc.Server) {}), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
 		{"registry", absent, Subject{Image: registry + "/app:1", Failing: true, Secrets: noSecrets}, "manifest/" + registry, report.Skipped},
 		{"secrets", absent, Subject{Image: working, Failing: true, Secrets: func(ctx context.Context) []credentials.Found {
 			<-ctx.Done()
