@@ -150,7 +150,7 @@ func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 			t.Error(o)
 		case len(o.differs) > 0:
 			s.save(r, o.diagnosis)
-			t.Skip(fmt.Sprintf("to do: %s\n%s", r.todo, o))
+			t.Skipf("to do: %s\n%s", r.todo, o)
 		default:
 			s.save(r, o.diagnosis)
 			if testing.Verbose() {
