@@ -31,7 +31,7 @@ func (d *evidence) facts(v Verdict) facts {
 		because = d.get(v.Because[0])
 	}
 	f := facts{
-		image:      cmp.Or(ref.Evidence["given"], ref.Target, "IMAGE"),
+		image:      cmp.Or(ref.Target, "IMAGE"),
 		registry:   cmp.Or(ref.Evidence["domain"], "the registry"),
 		repository: cmp.Or(ref.Evidence["path"], "the repository"),
 		tag:        cmp.Or(ref.Evidence["tag"], ref.Evidence["digest"], "the tag"),

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,7 +61,7 @@ func verdictRules() []verdictRule {
 		{"the sandbox image is not to be had", func(j *judge) (Verdict, bool) {
 			// What is examined is then that image, not one of the pod's own.
 			e := j.get("runtime/sandbox").Evidence
-			if e["present"] != "false" || e["image"] != cmp.Or(j.fact("reference", "given"), j.get("reference").Target) || j.fact("pod", "sandbox") != "absent" {
+			if e["present"] != "false" || e["image"] != j.get("reference").Target || j.fact("pod", "sandbox") != "absent" {
 				return no, false
 			}
 			return j.verdictIf(j.blocked.rooted(SandboxImageUnavailable, "runtime/sandbox").doubtful("the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox"), j.blocked.found())
@@ -209,7 +208,7 @@ func verdictRules() []verdictRule {
 					Summary: "the image can be pulled on this node, slowly: " + c.Summary}, true
 			}
 			v := Verdict{Cause: PullTimedOut, Fault: PullTimedOut.DefaultFault(), Confidence: Likely, Because: append([]string{"pull"}, j.blocked.goals...),
-				WouldDecide: []string{"how fast the layers come from there to another node"}}
+				WouldDecide: []string{"how fast the layers come from there to another node", "whether other downloads of this node hang: the runtime has few places for them"}}
 			if !j.slowPull() {
 				v.Cause, v.Fault, v.Confidence = Undetermined, FaultUndetermined, Uncertain
 				v.Summary = "every check from this node passes, and " + j.get("pull").Summary + ": slow perhaps, or stalled"
