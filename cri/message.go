@@ -237,6 +237,7 @@ type scene struct {
 	sandbox    bool // pulling the pod sandbox's image
 	inspect    bool // looking for the image on the node
 	extracting bool // unpacking a layer
+	config     bool // reading the image's configuration, which has come
 	status     bool // a server answered with a status number
 	old        bool // … as containerd before 1.6.25 words it
 
@@ -268,6 +269,7 @@ func sceneOf(text string) scene {
 		inspect:    has("failed to inspect image"),
 		status:     statusNumber.MatchString(text),
 		old:        has("status code [manifests"),
+		config:     has("get image diffids", "get image info from containerd"),
 		extracting: has("extract layer", "unpack image on snapshotter", "register layer", "applying layer", "apply layer"),
 	}
 	if all := urlIn.FindAllStringSubmatch(text, -1); all != nil {

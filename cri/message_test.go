@@ -32,6 +32,7 @@ func TestRead(t *testing.T) {
 		{pulling + `registry.lab/app:1: not found`, TagNotFound, RepositoryNotFound},
 		{`failed to resolve image: unable to read CA cert "/etc/containerd/certs.d/registry.lab/ca.crt": open /etc/containerd/certs.d/registry.lab/ca.crt: no such file or directory`, RuntimeConfigInvalid, ""},
 		{`failed to resolve image: unable to load CA cert "/etc/containerd/certs.d/registry.lab/ca.crt"`, RuntimeConfigInvalid, ""},
+		{`failed to update image store "sha256:6b8f7e4d": get image info from containerd: get image diffIDs: invalid character 'x' after top-level value`, UnsupportedManifest, ""},
 		{`failed to pull and unpack image "registry.lab/app:1": failed to copy: httpReadSeeker: read past expected size 397: failed precondition`, LayerCorrupt, ""},
 		{`failed to pull image "registry.lab/app:1": could not fetch content descriptor sha256:0123 (application/vnd.acme.bundle.v1+json) from remote: not found`, Undetermined, UnsupportedManifest},
 		{`failed to pull image "registry.lab/app:1": could not fetch content descriptor sha256:0123 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found`, LayerCorrupt, MirrorFaulty},

@@ -89,10 +89,12 @@ var strong = []rule{
 	// A pull secret that the kubelet cannot decode (pkg/credentialprovider/config.go);
 	// it uses the bare error even as the waiting reason.
 	{phrases: []string{"illegal base64 data", "unable to parse auth field"}, says: always(report.PullSecretMalformed)},
-	{phrases: []string{"get image diffids"}, says: always(report.UnsupportedManifest, report.LayerCorrupt)}, // the configuration is no image's
 	{exact: regexp.MustCompile(`^(json: )?cannot unmarshal \w+ into Go|^invalid character '.+' (looking for|after|in|at)|^unexpected end of JSON input`), says: func(s scene, _ string) []report.Cause {
 		if s.url != "" || s.token || s.status {
 			return nil // of an answer from the network
+		}
+		if s.config {
+			return causes{report.UnsupportedManifest, report.LayerCorrupt}
 		}
 		return causes{report.PullSecretMalformed}
 	}},

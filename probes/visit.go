@@ -204,6 +204,9 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 	if err != nil {
 		v.requestFailed(&check, err, took)
 		v.add(check)
+		if errors.As(err, new(*refusedError)) {
+			return "" // the runtime does not ask for /v2/, so it may come further
+		}
 		return check.ID
 	}
 	e := evidence{

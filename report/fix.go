@@ -56,7 +56,7 @@ func (d *evidence) facts(v Verdict) facts {
 	if len(v.Because) > 1 && because.Evidence["step"] == "blob" {
 		f.host = cmp.Or(d.fact(v.Because[1], "blobHost"), f.host)
 	}
-	if to := because.Evidence["redirectedTo"]; because.Outcome == Fail && stage(v.Cause) <= stageTLS {
+	if to := because.Evidence["redirectedTo"]; because.Outcome == Fail && stage(v.Cause) >= stageDNS && stage(v.Cause) <= stageTLS {
 		f.host = cmp.Or(to, f.host)
 	}
 	f.hostsFile = cmp.Or(d.fact("hosts/"+f.registry, "file"), f.hostsDir+"/"+f.registry+"/hosts.toml")

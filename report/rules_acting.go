@@ -16,7 +16,7 @@ type actingRule struct {
 func actingRules() []actingRule {
 	return []actingRule{
 		{"a host that the registry redirects to", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			if f.check.Evidence["redirectedTo"] == "" || stage(f.name()) > stageTLS {
+			if s := stage(f.name()); f.check.Evidence["redirectedTo"] == "" || s < stageDNS || s > stageTLS {
 				return "", false
 			}
 			return j.otherHost(v, f), true

@@ -48,6 +48,14 @@ func rootRules() []rootRule {
 			}
 			return f.rooted(Undetermined).doubtful(decides)
 		}},
+		{"a server that knows no registry's paths", func(j *judge, f finding) finding {
+			// A registry answers /v2/ with 200 or 401, and says in JSON what it lacks.
+			v2, e := j.get("registry/"+f.check.Host).Evidence, f.check.Evidence
+			if f.check.Kind != KindManifest || e["status"] != "404" || e["code"] != "" || v2["status"] != "404" || v2["apiVersion"] != "" || v2["code"] != "" {
+				return f
+			}
+			return f.rooted(Undetermined).doubtful("whether " + f.check.Host + " is a registry at all: it answers 404 to everything")
+		}},
 		{"forbidden to nobody in particular", func(j *judge, f finding) finding {
 			if f.name() != AccessForbidden || j.fact("manifest/"+f.check.Host, "anonymous") != "true" {
 				return f

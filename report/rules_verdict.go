@@ -328,9 +328,16 @@ func (j *judge) wordsAlone() Verdict {
 	if w.cause == AccessForbidden && w.fresh() && j.anonymousPull() {
 		w.cause = AccessDeniedOrMissing // forbidden to nobody in particular
 	}
+	domain := j.fact("reference", "domain")
+	f := finding{check: Check{Host: domain}, cause: w.cause}
+	if s := stage(w.cause); w.check.Evidence["step"] == "token" && s >= stageDNS && s <= stageTLS {
+		// Said of the way to the token service, not of that to the registry.
+		f.check.Evidence, f.check.BlockedBy = map[string]string{"innerCause": string(w.cause)}, "token/"+domain
+		w.cause, f.cause = TokenServiceFailed, TokenServiceFailed
+	}
 	v := Verdict{Cause: w.cause, Fault: w.cause.DefaultFault(), Because: []string{w.check.ID}, Confidence: Likely}
 	for _, rule := range j.acting {
-		if fault, ok := rule.say(j, &v, finding{check: Check{Host: j.fact("reference", "domain")}, cause: w.cause}); ok {
+		if fault, ok := rule.say(j, &v, f); ok {
 			v.Fault = fault
 			break
 		}
