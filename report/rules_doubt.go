@@ -17,6 +17,9 @@ func doubtRules() []doubtRule {
 			}
 			return "", true
 		}},
+		{"the kubelet has not come to the image yet", func(j *judge, _ Verdict, f finding) (string, bool) {
+			return "what the pod waits for first: it has no sandbox yet", j.creating() && j.fact("pod", "sandbox") == "absent" && f.name() != SandboxImageUnavailable
+		}},
 		{"whether the repository exists is not known", func(_ *judge, _ Verdict, f finding) (string, bool) {
 			return "", f.check.Evidence["repository"] == "unknown"
 		}},

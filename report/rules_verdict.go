@@ -68,7 +68,7 @@ func verdictRules() []verdictRule {
 		}},
 		{"the pod has no sandbox yet", func(j *judge) (Verdict, bool) {
 			return Verdict{Cause: NotAPullProblem, Fault: FaultNone, Confidence: Likely, Because: []string{"pod"},
-				WouldDecide: []string{"what the pod waits for: a volume, its network; kubectl describe pod shows it"}}, j.creating() && j.fact("pod", "sandbox") == "absent"
+				WouldDecide: []string{"what the pod waits for: a volume, its network; kubectl describe pod shows it"}}, j.creating() && j.fact("pod", "sandbox") == "absent" && !j.blocked.found()
 		}},
 		{"pulls, but for another machine", func(j *judge) (Verdict, bool) {
 			if j.get("pull").Outcome != Pass {
