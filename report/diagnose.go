@@ -92,13 +92,8 @@ func (j *judge) rootCause(f finding) finding {
 
 // weigh puts a finding beside the runtime's words.
 func (j *judge) weigh(f finding) Verdict {
-	v := Verdict{Cause: f.name(), Because: f.because, Fault: f.name().DefaultFault(), WouldDecide: slices.Clone(f.decides)}
-	for _, rule := range j.acting {
-		if fault, ok := rule.say(j, &v, f); ok {
-			v.Fault = fault
-			break
-		}
-	}
+	v := Verdict{Cause: f.name(), Because: f.because, WouldDecide: slices.Clone(f.decides)}
+	j.whoActs(&v, f)
 	switch {
 	case j.words.check == nil:
 		v.Confidence = atMost(v.Confidence, Likely)
@@ -136,6 +131,18 @@ func (j *judge) weigh(f finding) Verdict {
 		v.WouldDecide = append(v.WouldDecide, "what stands behind this answer: "+f.check.Summary)
 	}
 	return v
+}
+
+// whoActs sets the verdict's fault, by the first rule that speaks or else its
+// cause's default.
+func (j *judge) whoActs(v *Verdict, f finding) {
+	v.Fault = v.Cause.DefaultFault()
+	for _, rule := range j.acting {
+		if fault, ok := rule.say(j, v, f); ok {
+			v.Fault = fault
+			return
+		}
+	}
 }
 
 // agreeOnTheWayTo reports whether the words speak of the same host that the

@@ -47,7 +47,7 @@ func (d *evidence) facts(v Verdict) facts {
 		address:    because.Target,
 		layers:     cmp.Or(because.Evidence["blobHost"], "the host that serves the layers"),
 		stale:      cmp.Or(because.Evidence["files"], "its configuration"),
-		behind:     cmp.Or(because.Evidence["behind"], "the other pull"),
+		behind:     cmp.Or(because.Evidence["ahead"], "the other pull"),
 		sandbox:    cmp.Or(d.fact("runtime/sandbox", "image"), "the sandbox image of its configuration"),
 		resets:     "the limit resets",
 		source:     cmp.Or(because.Evidence["usedCredential"], cred.Evidence["source"], "the credentials"),

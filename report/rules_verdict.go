@@ -335,13 +335,8 @@ func (j *judge) wordsAlone() Verdict {
 		f.check.Evidence, f.check.BlockedBy = map[string]string{"innerCause": string(w.cause)}, "token/"+domain
 		w.cause, f.cause = TokenServiceFailed, TokenServiceFailed
 	}
-	v := Verdict{Cause: w.cause, Fault: w.cause.DefaultFault(), Because: []string{w.check.ID}, Confidence: Likely}
-	for _, rule := range j.acting {
-		if fault, ok := rule.say(j, &v, f); ok {
-			v.Fault = fault
-			break
-		}
-	}
+	v := Verdict{Cause: w.cause, Because: []string{w.check.ID}, Confidence: Likely}
+	j.whoActs(&v, f)
 	if b := j.get("blob/" + j.used()); w.stage() == stageBlob && b.Evidence["blobHost"] != "" {
 		v.Because = append(v.Because, b.ID) // the layers come from there
 	}
