@@ -32,7 +32,7 @@ func blobImage(t *testing.T, h http.Handler, repo string) (layer, config string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pushImage(t, h, repo, "1", img)
+	pushImage(t, h, repo, img, "1")
 	return digestOf(t, big), configDigest(t, img)
 }
 

@@ -3,7 +3,6 @@ package probes
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -14,9 +13,7 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -70,65 +67,6 @@ func startDistribution(t *testing.T, dir, remote string) *url.URL {
 	}
 }
 
-// upload pushes an image as clients do, under each of the tags.
-func upload(t *testing.T, at *url.URL, repo string, img v1.Image, tags ...string) {
-	t.Helper()
-	send := func(method, address, mediaType string, body []byte) *http.Response {
-		req, err := http.NewRequestWithContext(t.Context(), method, address, bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", mediaType)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode >= 300 {
-			text, _ := io.ReadAll(resp.Body)
-			t.Fatalf("%s %s: %s %s", method, address, resp.Status, text)
-		}
-		return resp
-	}
-	layers, err := img.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := partial.ConfigLayer(img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range append(layers, config) {
-		r, err := l.Compressed()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		location, err := send("POST", at.String()+"/v2/"+repo+"/blobs/uploads/", "", nil).Location()
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := location.Query()
-		q.Set("digest", digestOf(t, l))
-		location.RawQuery = q.Encode()
-		send("PUT", location.String(), "application/octet-stream", text)
-	}
-	text, err := img.RawManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	mediaType, err := img.MediaType()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tag := range tags {
-		send("PUT", at.String()+"/v2/"+repo+"/manifests/"+tag, string(mediaType), text)
-	}
-}
-
 func TestDistribution(t *testing.T) {
 	dir := t.TempDir()
 	origin := startDistribution(t, dir, "")
@@ -141,12 +79,12 @@ func TestDistribution(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	upload(t, origin, "team/web-app", img, "v1.2.3")
+	pushImage(t, httputil.NewSingleHostReverseProxy(origin), "team/web-app", img, "v1.2.3")
 	tags := []string{"v1.2.3"}
 	for i := range 150 {
 		tags = append(tags, fmt.Sprintf("build-%03d", i))
 	}
-	upload(t, origin, "team/tagged", image4(t, "arm64"), tags...)
+	pushImage(t, httputil.NewSingleHostReverseProxy(origin), "team/tagged", image4(t, "arm64"), tags...)
 
 	ca := newAuthority(t, nil)
 	n := newNode(t, ca, nil)

@@ -43,7 +43,7 @@ func pushFor(t *testing.T, h http.Handler, repo, tag, platform string) ocispec.D
 	if tag == "" {
 		tag = d.Digest.String()
 	}
-	pushImage(t, h, repo, tag, img)
+	pushImage(t, h, repo, img, tag)
 	return d
 }
 

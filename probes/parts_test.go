@@ -176,9 +176,9 @@ func listenRaw(t *testing.T, talk func(net.Conn)) uint16 {
 func newRegistry(t *testing.T) http.Handler {
 	t.Helper()
 	h := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	pushImage(t, h, "app", "1", image4(t, "amd64"))
-	pushImage(t, h, "app", "stable", image4(t, "amd64"))
-	pushImage(t, h, "arm", "1", image4(t, "arm64"))
+	pushImage(t, h, "app", image4(t, "amd64"), "1")
+	pushImage(t, h, "app", image4(t, "amd64"), "stable")
+	pushImage(t, h, "arm", image4(t, "arm64"), "1")
 	index := mutate.IndexMediaType(emptyimage.Index, types.OCIImageIndex)
 	for _, arch := range []string{"arm64", "s390x"} {
 		img := image4(t, arch)
@@ -186,7 +186,7 @@ func newRegistry(t *testing.T) http.Handler {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pushImage(t, h, "multi", digest.String(), img)
+		pushImage(t, h, "multi", img, digest.String())
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
 	text, err := index.RawManifest()
@@ -197,8 +197,8 @@ func newRegistry(t *testing.T) http.Handler {
 	return h
 }
 
-// pushImage puts an image into a registry by its API.
-func pushImage(t *testing.T, h http.Handler, repo, tag string, img v1.Image) {
+// pushImage puts an image into a registry by its API, under each of the tags.
+func pushImage(t *testing.T, h http.Handler, repo string, img v1.Image, tags ...string) {
 	t.Helper()
 	layers, err := img.Layers()
 	if err != nil {
@@ -209,10 +209,6 @@ func pushImage(t *testing.T, h http.Handler, repo, tag string, img v1.Image) {
 		t.Fatal(err)
 	}
 	for _, l := range append(layers, config) {
-		digest, err := l.Digest()
-		if err != nil {
-			t.Fatal(err)
-		}
 		r, err := l.Compressed()
 		if err != nil {
 			t.Fatal(err)
@@ -221,11 +217,16 @@ func pushImage(t *testing.T, h http.Handler, repo, tag string, img v1.Image) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := httptest.NewRequest("POST", "/v2/"+repo+"/blobs/uploads/?digest="+digest.String(), bytes.NewReader(text))
 		w := httptest.NewRecorder()
-		if h.ServeHTTP(w, req); w.Code != http.StatusCreated {
-			t.Fatalf("push of a blob: %d %s", w.Code, w.Body)
+		h.ServeHTTP(w, httptest.NewRequest("POST", "/v2/"+repo+"/blobs/uploads/", nil))
+		location, err := w.Result().Location()
+		if err != nil || w.Code != http.StatusAccepted {
+			t.Fatalf("start of an upload: %d %s %v", w.Code, w.Body, err)
 		}
+		q := location.Query()
+		q.Set("digest", digestOf(t, l))
+		location.RawQuery = q.Encode()
+		put(t, h, location.RequestURI(), "application/octet-stream", text)
 	}
 	text, err := img.RawManifest()
 	if err != nil {
@@ -235,7 +236,9 @@ func pushImage(t *testing.T, h http.Handler, repo, tag string, img v1.Image) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, h, "/v2/"+repo+"/manifests/"+tag, string(mediaType), text)
+	for _, tag := range tags {
+		put(t, h, "/v2/"+repo+"/manifests/"+tag, string(mediaType), text)
+	}
 }
 
 func put(t *testing.T, h http.Handler, path, mediaType string, text []byte) {
@@ -244,7 +247,7 @@ func put(t *testing.T, h http.Handler, path, mediaType string, text []byte) {
 	req.Header.Set("Content-Type", mediaType)
 	w := httptest.NewRecorder()
 	if h.ServeHTTP(w, req); w.Code >= 300 {
-		t.Fatalf("push of a manifest: %d %s", w.Code, w.Body)
+		t.Fatalf("push to %s: %d %s", path, w.Code, w.Body)
 	}
 }
 

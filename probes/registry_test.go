@@ -244,7 +244,7 @@ func TestTokens(t *testing.T) {
 	var rec recorder
 	service := serve(t, ptr(ca.good(t, "auth.lab")), tokenService(&rec))
 	reg := newRegistry(t)
-	pushImage(t, reg, "public", "1", image4(t, "amd64"))
+	pushImage(t, reg, "public", image4(t, "amd64"), "1")
 	realm := fmt.Sprintf("https://auth.lab:%d/token", service)
 	cert := ca.good(t, "r.lab")
 	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, tokenAuth(realm, reg)))

@@ -86,10 +86,10 @@ func TestDidYouMean(t *testing.T) {
 	n := newNode(t, ca, nil)
 	reg := newRegistry(t)
 	for _, repo := range []string{"team/web-app", "library/redis-like"} {
-		pushImage(t, reg, repo, "1", image4(t, "amd64"))
+		pushImage(t, reg, repo, image4(t, "amd64"), "1")
 	}
 	for _, tag := range []string{"v1.2.3", "1.25.9", "1.25.10", "latest"} {
-		pushImage(t, reg, "tagged", tag, image4(t, "amd64"))
+		pushImage(t, reg, "tagged", image4(t, "amd64"), tag)
 	}
 	start := func(t *testing.T, h http.Handler) (string, *recorder) {
 		rec := new(recorder)
