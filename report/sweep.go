@@ -1,0 +1,93 @@
+package report
+
+import "time"
+
+// Sweep is what the last look at everything this node may pull from came to,
+// made whether or not a pod is stuck.
+type Sweep struct {
+	Time       time.Time   `json:"time"`       // when it ended
+	Duration   Millis      `json:"durationMs"` // from its beginning to its end
+	Control    Check       `json:"control"`    // id "control": whether this node reaches anything at all
+	Registries []Registry  `json:"registries"` // the worst state first, then by name
+	Resolvers  []Resolver  `json:"resolvers,omitempty"`
+	Clock      Check       `json:"clock"` // id "clock": this node's clock against those of all hosts that told theirs
+	Conditions []Condition `json:"conditions,omitempty"`
+	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its bound
+}
+
+// Reach says whether a host can be had for pulls. The zero value is [ReachUnknown].
+type Reach string
+
+const (
+	ReachUnknown Reach = "unknown"     // not looked at yet, or the look itself could not be made
+	Reachable    Reach = "reachable"   // it answered, a 401 included: that is what registries say to nobody in particular
+	Limited      Reach = "limited"     // it answered 429 and is not asked before NotBefore
+	Unreachable  Reach = "unreachable" // something on the way, or the host itself, keeps the runtime from it
+)
+
+// Role is why a host is looked at.
+type Role string
+
+const (
+	RoleRegistry Role = "registry" // images of pods of this node name it
+	RoleMirror   Role = "mirror"   // the runtime's hosts.toml names it
+	RoleTarget   Role = "target"   // the configuration names it
+	RoleControl  Role = "control"  // the control set names it
+	RoleToken    Role = "token"    // a registry sends the runtime there for tokens
+	RoleBlob     Role = "blob"     // a registry sends the runtime there for layers
+)
+
+// Registry is one host as the last sweep saw it.
+type Registry struct {
+	Host     string    `json:"host"`               // with its port, if that is not 443
+	Roles    []Role    `json:"roles"`              //
+	State    Reach     `json:"state"`              //
+	Since    time.Time `json:"since"`              // when it came into this state
+	Checked  time.Time `json:"checked"`            // when it was last looked at
+	Flapping bool      `json:"flapping,omitempty"` // its state has changed so often that single changes are no news
+
+	Fault   Fault  `json:"fault,omitempty"`   // who must act; of a host that is not reachable
+	Cause   Cause  `json:"cause,omitempty"`   //
+	Summary string `json:"summary,omitempty"` // one line: what is wrong, or a remark on a host that is reachable
+	Because string `json:"because,omitempty"` // id of the check that failed
+
+	Latency     Latency      `json:"latency"`
+	Status      int          `json:"status,omitempty"`      // HTTP status of GET /v2/
+	Addresses   []string     `json:"addresses,omitempty"`   // that the runtime would dial, in its order
+	Certificate *Certificate `json:"certificate,omitempty"` // of the address that the runtime would take
+	ClockMs     *int64       `json:"clockMs,omitempty"`     // how far this node's clock is ahead of the host's, in milliseconds
+	NotBefore   *time.Time   `json:"notBefore,omitempty"`   // of a host that asked to be left alone
+}
+
+// Latency is how long the phases of one look took; zero: the look did not come
+// that far.
+type Latency struct {
+	DNS  Millis `json:"dnsMs"`
+	Dial Millis `json:"dialMs"`
+	TLS  Millis `json:"tlsMs"`
+	HTTP Millis `json:"httpMs"`
+}
+
+// Certificate is what a host shows.
+type Certificate struct {
+	Issuer   string    `json:"issuer"`
+	NotAfter time.Time `json:"notAfter"`
+	DaysLeft int       `json:"daysLeft"` // when it was looked at; negative: it has expired
+}
+
+// Resolver is one of the node's resolvers, over all names of the sweep.
+type Resolver struct {
+	Address string  `json:"address"`
+	Outcome Outcome `json:"outcome"` // fail: it answered for no name
+	Cause   Cause   `json:"cause,omitempty"`
+	Latency Millis  `json:"latencyMs"` // the slowest of its answers
+}
+
+// Condition is a condition of the Node object, as the kubelet and the cloud's
+// controllers set it.
+type Condition struct {
+	Type   string    `json:"type"`   // DiskPressure, NetworkUnavailable or Ready
+	Status string    `json:"status"` // True, False or Unknown
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
+}
