@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
@@ -32,11 +33,15 @@ type Agent struct {
 	exams    *exams
 	first    *firstLooks
 	publish  *publisher
+	sweeper  *sweeper
 	metrics  *metrics
 	pulse    pulse
 
 	nodeMu sync.Mutex
 	state  nodeState
+	growth growth
+
+	nodeEvents *rate.Limiter
 
 	scheduleMu  sync.Mutex
 	sweptAt     time.Time // examinations that began before no longer hold
@@ -63,9 +68,10 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	}
 	a := &Agent{
 		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
-		examiner: &Examiner{Runtime: runtime, Refusals: &credentials.Refusals{For: opts.CoolDown}},
-		queue:    workqueue.NewTypedDelayingQueue[types.UID](),
-		first:    newFirstLooks(),
+		examiner:   &Examiner{Runtime: runtime, Refusals: &credentials.Refusals{For: opts.CoolDown}},
+		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
+		first:      newFirstLooks(),
+		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
 	a.puller = &cri.Puller{
 		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: opts.PullMaxBytes,
@@ -78,6 +84,11 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		a.examiner.Providers = &credentials.Runner{Timeout: providersIn}
 	}
 	again := func(uid types.UID) { a.queue.Add(uid) }
+	a.sweeper = newSweeper(&sweeper{
+		look: a.examiner.Survey, conditions: a.conditions, settings: a.sweepSettings, log: log, swept: a.swept, say: a.sayOfNode,
+		images: func() []string { return a.pods.images() },
+	})
+	a.examiner.Control, a.examiner.Known = a.sweeper.elsewhere, a.sweeper.known
 	a.exams = newExams(opts.CoolDown, opts.Workers, a.examiner.Examine, again)
 	a.pods = newPodStore(opts.Namespace, again)
 	a.publish = &publisher{
@@ -106,6 +117,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
+	workers.Go(func() { a.sweeper.run(work, a.pods.synced) })
 	workers.Go(func() { serve(work) })
 	for range lookers {
 		workers.Go(func() { a.work(work) })
@@ -166,6 +178,7 @@ func (a *Agent) lookAtNode(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, verdictIn)
 	defer cancel()
 	runtime, disk := a.examiner.NodeState(looking)
+	disk = a.growth.see(disk, time.Now(), diskSoon)
 	if ctx.Err() == nil && a.setState(runtime, disk) {
 		a.publish.touch()
 	}
@@ -179,18 +192,36 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 	old := a.state
 	a.state = nodeState{runtime, disk}
 	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
-		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause
+		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause || old.disk.Evidence["fullSoon"] != disk.Evidence["fullSoon"]
 }
 
 // lastDisk is a disk check as the node's own state: what one image would need
 // is not the node's fault.
 func (a *Agent) lastDisk(c report.Check) report.Check {
 	if c.Evidence["need"] == "" {
-		return c
+		return a.growth.see(c, time.Now(), diskSoon)
 	}
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
 	return a.state.disk
+}
+
+// sweepSettings are what a sweep goes by.
+func (a *Agent) sweepSettings() sweepSettings {
+	return sweepSettings{Interval: 5 * time.Minute, Each: 4 * time.Second, Width: 128}
+}
+
+// swept publishes what a sweep came to.
+func (a *Agent) swept(report.Sweep) { a.publish.touch() }
+
+// conditions are those of the Node object that a pull may depend on; none if it
+// cannot be read.
+func (a *Agent) conditions(ctx context.Context) []report.Condition {
+	all, err := a.kube.nodeConditions(ctx, a.opts.NodeName)
+	if err != nil {
+		a.log.Debug("the Node's conditions cannot be read", "error", err)
+	}
+	return all
 }
 
 // snapshot is the report as of now.
@@ -218,12 +249,16 @@ func (a *Agent) snapshot() report.Node {
 			fault, cause = report.FaultUndetermined, report.Undetermined
 		}
 	}
+	sweep := a.sweeper.report()
+	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
+		fault, cause = report.FaultNode, sweep.Control.Cause
+	}
 	a.metrics.stuck.Set(float64(len(pods)))
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
 	return report.Node{
 		Schema: report.Schema, Node: a.opts.NodeName, Agent: a.opts.Version, Time: time.Now().UTC().Truncate(time.Second),
-		Fault: fault, Cause: cause, Stuck: len(pods), Runtime: a.state.runtime, Disk: a.state.disk, Diagnoses: all,
+		Fault: fault, Cause: cause, Stuck: len(pods), Runtime: a.state.runtime, Disk: a.state.disk, Sweep: sweep, Diagnoses: all,
 		Answered: bounded(answered),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -43,6 +42,13 @@ type Examiner struct {
 	Providers *credentials.Runner
 	// Refusals remembers rejected passwords; nil: nothing is remembered.
 	Refusals *credentials.Refusals
+
+	// Control looks whether this node reaches any host but that of a domain;
+	// nil: no other host is known.
+	Control func(ctx context.Context, domain string) report.Check
+	// Known gives what a sweep saw of a host a moment ago, and how old that is, if
+	// it looked after a time; nil: there are no sweeps.
+	Known func(host string, after time.Time) ([]report.Check, time.Duration, bool)
 
 	mu        sync.Mutex
 	notBefore map[string]time.Time // by the registry's name, after a 429
@@ -84,6 +90,7 @@ type Subject struct {
 	// nothing is pulled, for the reason NoPull.
 	Failing bool
 	NoPull  string
+	After   time.Time // what was seen before does not count: somebody asks anew
 }
 
 // Examination is what came of it. Its checks are redacted.
@@ -164,9 +171,18 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		if e.Refusals != nil {
 			target.Refusals = e.Refusals
 		}
+		if e.Known != nil {
+			target.Known = func(host string) ([]report.Check, time.Duration, bool) { return e.Known(host, s.After) }
+		}
 		ladder = node.Registry(quick, ref, target)
 		e.remember(ref.Domain, ladder)
 	}()
+	control := sync.OnceValue(func() (c report.Check) {
+		if e.Control != nil {
+			c = e.Control(quick, ref.Domain)
+		}
+		return c
+	})
 	ask := pullAsk{yields: true} // what takes so long may be blocked
 	wait := time.NewTimer(headStart)
 	defer wait.Stop()
@@ -178,6 +194,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 			s.Failing, s.NoPull = false, "the registry has just rejected every credential that applies, and a wrong password is not tried again"
 		}
 	case <-wait.C:
+		go control() // beside the rest: this may be a black hole
 	}
 
 	pullCtx, cancelPull := context.WithTimeout(ctx, pullIn)
@@ -187,6 +204,11 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		pulled <- e.pull(pullCtx, s, ref, forRuntime(creds.Matched), ask, runtime)
 	}()
 	<-climbed
+	if blockedOnTheWay(ladder) {
+		if c := control(); c.ID != "" {
+			ladder = append(ladder, c)
+		}
+	}
 	clear := reachable(ladder)
 	if !clear {
 		// The way is blocked for the checks, so the test pull gets no longer
@@ -245,26 +267,13 @@ func (e *Examiner) localImages(ctx context.Context, ref probes.Ref, runtime repo
 		c.Outcome, c.Summary = report.Error, "the runtime did not list its images"
 		return c
 	}
-	count, example := 0, ""
-	for _, img := range images {
-		if img.Pinned {
-			continue // loaded with the node, not pulled by it
-		}
-		for _, name := range append(img.Tags, img.Digests...) {
-			if host, _, ok := strings.Cut(name, "/"); ok && host == ref.Domain {
-				count++
-				example = name
-				break
-			}
-		}
-	}
+	count, example := imagesFrom(images, ref.Domain)
 	_, present, err := e.Runtime.ImageStatus(ctx, ref.String())
 	c.Outcome = report.Pass
 	c.Evidence = map[string]string{"count": strconv.Itoa(count), "present": strconv.FormatBool(err == nil && present)}
-	c.Summary = fmt.Sprintf("%d images from %s are on this node", count, ref.Domain)
+	c.Summary = localSummary(count, ref.Domain, example)
 	if example != "" {
 		c.Evidence["example"] = example
-		c.Summary += ", e.g. " + example
 	}
 	c.Duration = report.Millis(time.Since(start))
 	return c
@@ -365,6 +374,14 @@ func reachable(ladder []report.Check) bool {
 		}
 	}
 	return false
+}
+
+// blockedOnTheWay reports whether no registry gave the manifest and some host
+// was not even reached.
+func blockedOnTheWay(ladder []report.Check) bool {
+	return !reachable(ladder) && slices.ContainsFunc(ladder, func(c report.Check) bool {
+		return c.Outcome == report.Fail && (c.Kind == report.KindDNS || c.Kind == report.KindDial)
+	})
 }
 
 func forProbes(in []credentials.Credential) []probes.Credential {

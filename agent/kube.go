@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // fieldManager owns the fields that pullprobe writes (server-side apply).
@@ -93,6 +94,25 @@ func (k *kube) nodeUID(ctx context.Context, name string) (types.UID, error) {
 	return n.UID, err
 }
 
+// nodeConditions are the conditions of the Node object that have to do with
+// pulls.
+func (k *kube) nodeConditions(ctx context.Context, name string) ([]report.Condition, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var n corev1.Node
+	if err := k.client.Get().Resource("nodes").Name(name).Do(ctx).Into(&n); err != nil {
+		return nil, err
+	}
+	var out []report.Condition
+	for _, c := range n.Status.Conditions {
+		switch c.Type {
+		case corev1.NodeReady, corev1.NodeDiskPressure, corev1.NodeNetworkUnavailable:
+			out = append(out, report.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Since: c.LastTransitionTime.UTC()})
+		}
+	}
+	return out, nil
+}
+
 // secret reads one pull secret. Absent: neither secret nor error.
 func (k *kube) secret(ctx context.Context, namespace, name string) credentials.Found {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -149,10 +169,11 @@ func (k *kube) configMapData(ctx context.Context, namespace, name, key string) (
 	return cm.Data[key], err
 }
 
-// event is one Event on a pod.
+// event is one Event on a pod, or on the Node.
 type event struct {
 	Name           string // the same for every attempt to write it
 	Namespace, Pod string
+	Node           bool // on the Node: Pod is empty, and the namespace is default, as for all that is in none
 	UID            types.UID
 	Container      string
 	Warning        bool
@@ -189,6 +210,10 @@ func (k *kube) createEvent(ctx context.Context, node string, e event) error {
 		Action:              "Diagnose",
 		ReportingController: "pullprobe.dev/agent",
 		ReportingInstance:   reportingInstance(node),
+	}
+	if e.Node {
+		obj.InvolvedObject = corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: e.UID}
+		obj.Action = "Sweep"
 	}
 	return k.client.Post().Namespace(e.Namespace).Resource("events").Body(&obj).Do(ctx).Error()
 }

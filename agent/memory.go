@@ -17,6 +17,7 @@ type earlier struct {
 	Schema    string            `json:"schema"`
 	Node      string            `json:"node"`
 	Answered  map[string]string `json:"answered"`
+	Sweep     *report.Sweep     `json:"sweep"`
 	Diagnoses []struct {
 		UID       string `json:"uid"`
 		Container string `json:"container"`
@@ -74,4 +75,5 @@ func (a *Agent) takeOver(data []byte) {
 		})
 	}
 	a.pods.recall(answered)
+	a.sweeper.recall(old.Sweep)
 }

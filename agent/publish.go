@@ -16,6 +16,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -218,7 +219,19 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 func meaning(n report.Node) string {
 	var b strings.Builder
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
-	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause, n.Disk.Outcome, n.Disk.Cause)
+	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause, n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence["fullSoon"])
+	if s := n.Sweep; s != nil {
+		line(s.Control.Outcome, s.Control.Cause, s.Clock.Outcome, s.Clock.Cause)
+		for _, r := range s.Registries {
+			line(r.Host, r.Roles, r.State, r.Fault, r.Cause, r.Flapping)
+		}
+		for _, r := range s.Resolvers {
+			line(r.Address, r.Outcome, r.Cause)
+		}
+		for _, c := range s.Conditions {
+			line(c.Type, c.Status)
+		}
+	}
 	for _, uid := range slices.Sorted(maps.Keys(n.Answered)) {
 		line(uid, n.Answered[uid])
 	}
@@ -258,6 +271,9 @@ func (p *publisher) flushEvents(ctx context.Context) error {
 			return nil
 		}
 		e := p.events[0]
+		if e.Node {
+			e.UID = p.uid
+		}
 		p.mu.Unlock()
 		if len(p.dirty) > 0 && time.Since(began) > eventsFirst {
 			return nil // the next round goes on
@@ -316,6 +332,7 @@ const (
 	labelFault   = "pullprobe.dev/fault"
 	labelCause   = "pullprobe.dev/cause"
 	labelStuck   = "pullprobe.dev/stuck"
+	labelBad     = "pullprobe.dev/unreachable"
 	labelChecked = "pullprobe.dev/checked"
 )
 
@@ -334,6 +351,7 @@ func (p *publisher) configMap(n report.Node, uid types.UID) (configMap, error) {
 			labelFault:                     string(n.Fault),
 			labelCause:                     string(n.Cause),
 			labelStuck:                     strconv.Itoa(n.Stuck),
+			labelBad:                       strconv.Itoa(n.Sweep.Bad()),
 			labelChecked:                   n.Time.UTC().Format(report.TimeLayout),
 			"app.kubernetes.io/name":       agentLabelValue,
 			"app.kubernetes.io/managed-by": agentLabelValue,
@@ -370,6 +388,27 @@ func eventFor(p pod, d report.Diagnosis) event {
 		Name: eventName(p.Name, d), Namespace: p.Namespace, Pod: p.Name, UID: p.UID, Container: d.Container,
 		Warning: v.Fault != report.FaultNone, Reason: "ImagePullDiagnosed", Message: text.Text(message, maxEvent), Time: d.Time,
 	}
+}
+
+// Events on the Node come at most this often beyond the first few: a node whose
+// network flickers must not flood the API server.
+const (
+	nodeEventEvery = time.Minute
+	nodeEventBurst = 10
+)
+
+// sayOfNode has an Event written on the Node object.
+func (a *Agent) sayOfNode(e nodeEvent) {
+	if !a.nodeEvents.Allow() {
+		a.log.Warn("an Event on the Node is left out: there were too many", "reason", e.Reason, "registry", e.Host)
+		return
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{a.opts.NodeName, e.Reason, e.Host, now.Format(time.RFC3339Nano)}))
+	a.publish.say(event{
+		Name: strings.TrimRight(a.opts.NodeName[:min(len(a.opts.NodeName), 200)], ".-") + "." + hex.EncodeToString(sum[:8]), Namespace: metav1.NamespaceDefault,
+		Node: true, Warning: e.Warning, Reason: e.Reason, Message: report.NewRedactor().Text(e.Message, maxEvent), Time: now,
+	})
 }
 
 // eventName is the same for the same diagnosis, so that an attempt that is made

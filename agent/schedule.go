@@ -229,10 +229,11 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 	case w.Creating:
 		s.NoPull = "the kubelet's own pull is still under way, nothing has failed yet"
 	}
-	n := need{pod: p.UID, key: examKey(p, s, words), after: a.swept(), subject: s, said: said}
+	n := need{pod: p.UID, key: examKey(p, s, words), after: a.sweptSince(), subject: s, said: said}
 	if question != "" && asked.After(n.after) {
 		n.after = asked
 	}
+	n.subject.After = n.after
 	if !exists || old.key != n.key {
 		n.fresh = time.Now().Add(-reuse)
 	}
@@ -292,6 +293,7 @@ func (a *Agent) settle(p pod, w wait, said report.Check, words report.Cause, que
 	if !x.Final {
 		return
 	}
+	a.sweeper.learnFrom(checks)
 	a.metrics.diagnosed(v, x.ended.Sub(x.began))
 	a.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
 		"confidence", v.Confidence, "because", v.Because, "took", x.ended.Sub(x.began).Round(time.Millisecond))
@@ -316,8 +318,8 @@ func (a *Agent) secrets(ctx context.Context, p pod) []credentials.Found {
 	return out
 }
 
-// swept is when everything was last to be looked at anew.
-func (a *Agent) swept() time.Time {
+// sweptSince is when everything was last to be looked at anew.
+func (a *Agent) sweptSince() time.Time {
 	a.scheduleMu.Lock()
 	defer a.scheduleMu.Unlock()
 	return a.sweptAt
@@ -334,6 +336,7 @@ func (a *Agent) sweep(ctx context.Context, self types.UID, question string, aske
 	}
 	a.scheduleMu.Unlock()
 	if begins {
+		a.sweeper.now()
 		a.lookAtNode(ctx)
 		for _, p := range a.pods.all() {
 			if p.UID != self {
@@ -341,7 +344,7 @@ func (a *Agent) sweep(ctx context.Context, self types.UID, question string, aske
 			}
 		}
 	}
-	if left := a.results.olderThan(asked); left > 0 && time.Since(asked) < sweepIn {
+	if left := a.results.olderThan(asked); (left > 0 || !a.sweeper.endedAfter(asked)) && time.Since(asked) < sweepIn {
 		a.queue.AddAfter(self, sweepPoll)
 		return
 	}

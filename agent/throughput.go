@@ -13,14 +13,14 @@ import (
 // node showed. It is kept in memory only. The zero value knows nothing.
 type rates struct {
 	mu     sync.Mutex
-	byHost map[string]rate
+	byHost map[string]hostRate
 }
 
-// rate sums up the pulls from one host, older ones counting half as much with
+// hostRate sums up the pulls from one host, older ones counting half as much with
 // each new one.
-type rate struct{ bytes, seconds float64 }
+type hostRate struct{ bytes, seconds float64 }
 
-func (r rate) perSecond() float64 { return r.bytes / r.seconds }
+func (r hostRate) perSecond() float64 { return r.bytes / r.seconds }
 
 // maxRates bounds the hosts remembered: tenants name them.
 const maxRates = 64
@@ -36,7 +36,7 @@ func (r *rates) learn(host string, pull report.Check) {
 	defer r.mu.Unlock()
 	old, known := r.byHost[host]
 	if r.byHost == nil {
-		r.byHost = map[string]rate{}
+		r.byHost = map[string]hostRate{}
 	}
 	for other := range r.byHost {
 		if known || len(r.byHost) < maxRates {
@@ -44,7 +44,7 @@ func (r *rates) learn(host string, pull report.Check) {
 		}
 		delete(r.byHost, other)
 	}
-	r.byHost[host] = rate{old.bytes/2 + bytes, old.seconds/2 + seconds}
+	r.byHost[host] = hostRate{old.bytes/2 + bytes, old.seconds/2 + seconds}
 }
 
 // estimate says in the check of a pull that has not ended how long an image of

@@ -133,6 +133,22 @@ func (s *podStore) get(uid types.UID) (pod, bool) {
 	return p, ok
 }
 
+// images are all that the pods name.
+func (s *podStore) images() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	named := map[string]bool{}
+	for _, p := range s.pods {
+		for _, c := range p.Containers {
+			named[c.Image] = true
+			for _, v := range c.Volumes {
+				named[v] = true
+			}
+		}
+	}
+	return slices.Collect(maps.Keys(named))
+}
+
 // all lists all pods.
 func (s *podStore) all() []pod {
 	s.mu.Lock()

@@ -63,16 +63,6 @@ func TestLadder(t *testing.T) {
 		want(t, c, fmt.Sprintf("dial/%s/127.0.0.1:%d", host, port), report.Fail, report.ConnectionRefused, "errno=ECONNREFUSED")
 		want(t, c, "registry/"+host, report.Skipped, "")
 	})
-	t.Run("sweep", func(t *testing.T) {
-		c := map[string]report.Check{}
-		for _, check := range n.Sweep(t.Context(), host) {
-			c[check.ID] = check
-		}
-		want(t, c, "registry/"+host, report.Pass, "")
-		if len(c) != 7 {
-			t.Errorf("checks: %v", c)
-		}
-	})
 	t.Run("not a port", func(t *testing.T) {
 		c := probe(t, n, "registry.lab:99999/app:1")
 		want(t, c, "dial/registry.lab:99999", report.Fail, report.Undetermined)

@@ -38,9 +38,7 @@ func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return // will not be asked
 	}
-	h := v.host
-	h.Scheme, h.Host, h.Path, h.Header = realm.Scheme, realm.Host, "", nil
-	h.configured, h.HTTPFallback, h.foreign = false, false, true
+	h := v.host.sendsTo(realm.Scheme, realm.Host)
 	if _, port := h.split(); !validPort(port) {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -20,6 +21,10 @@ type Target struct {
 	Credentials []Credential // already matched to this image, in the kubelet's order; empty is anonymous
 	Platform    string       // os/arch[/variant]; empty is this machine's
 	Refusals    Refusals     // nil: nothing is remembered
+
+	// Known gives what was seen of a host a moment ago, and how old that is; nil:
+	// nothing is known.
+	Known func(host string) (checks []report.Check, age time.Duration, ok bool)
 }
 
 // Registry climbs the ladder at every host that the runtime would try for
@@ -109,23 +114,6 @@ func refusedByConfig(check report.Check, ref Ref, hosts []host) []report.Check {
 		})
 	}
 	return unique(checks)
-}
-
-// Sweep climbs the ladder for a registry as images name it ("docker.io"), up
-// to GET /v2/: no credentials, no manifest.
-func (n *Node) Sweep(ctx context.Context, domain string) []report.Check {
-	n, ctx, cancel := n.begin(ctx)
-	defer cancel()
-	check, hosts := n.hostsCheck(Ref{Domain: domain})
-	hosts = slices.DeleteFunc(hosts, func(h host) bool { return h.blobsOnly })
-	visits := n.visit(hosts, func(v *visit) {
-		if v.approach(ctx) {
-			v.askRegistry(ctx)
-		}
-	})
-	defer closeAll(visits)
-	judgeClocks(visits)
-	return collect(check, visits)
 }
 
 // visit runs do for all hosts side by side, on one budget.

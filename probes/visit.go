@@ -26,7 +26,8 @@ type visit struct {
 	checks []report.Check
 	clocks []reading
 
-	realmHost string // of the token service
+	challenge challenge // what the host asked for at GET /v2/
+	realmHost string    // of the token service
 	client    *client
 	manifest  manifestState
 }
@@ -66,11 +67,18 @@ func (v *visit) close() {
 // blobs only, to a connection.
 func (v *visit) climb(ctx context.Context) {
 	name := v.host.name()
+	if v.blockedBefore() {
+		return
+	}
 	if near := v.approach(ctx); v.host.blobsOnly {
 		return
 	} else if !near {
 		last := v.checks[len(v.checks)-1]
 		v.skip(report.KindManifest, "manifest/"+name, last.Summary, last.BlockedBy)
+		return
+	}
+	if v.answeredBefore() {
+		v.askManifest(ctx)
 		return
 	}
 	if id := v.askRegistry(ctx); id != "" {
@@ -223,6 +231,7 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		e["redirectedTo"] = rep.host
 	}
 	if ch, ok := readChallenge(rep.header); ok {
+		v.challenge = ch
 		e["auth"] = ch.word()
 		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
 			e["realmHost"] = u.Host

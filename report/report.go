@@ -69,6 +69,7 @@ const (
 	KindImage       Kind = "image"       // platform, size, what is already here
 	KindBlob        Kind = "blob"        // one byte of a layer, from where the registry keeps it
 	KindPull        Kind = "pull"        // the runtime's own test pull
+	KindControl     Kind = "control"     // whether this node reaches other hosts
 )
 
 // Check is one thing that was looked at: facts, never opinions. The verdict is
@@ -157,6 +158,7 @@ type Node struct {
 	Stuck     int         `json:"stuck"`             // pods that wait for an image right now
 	Runtime   Check       `json:"runtime"`           //
 	Disk      Check       `json:"disk"`              //
+	Sweep     *Sweep      `json:"sweep,omitempty"`   // absent until the first sweep has ended, and where sweeps are switched off
 	Diagnoses []Diagnosis `json:"diagnoses"`         // newest first
 	Omitted   int         `json:"omitted,omitempty"` // diagnoses left out to keep the report within its bound
 
@@ -181,6 +183,7 @@ func (n Node) Bounded(limit int) (summary string, body []byte, err error) {
 		summary = n.Summary()
 		return len(summary) + len(body) - limit
 	}
+	n.Sweep = n.Sweep.bounded(limit / 3)
 	over := size()
 	if over <= 0 {
 		return summary, body, err
@@ -228,8 +231,11 @@ func (n Node) byWeight() []int {
 	return order
 }
 
-func (d Diagnosis) size() int {
-	b, _ := json.Marshal(d)
+func (d Diagnosis) size() int { return jsonSize(d) }
+func (r Registry) size() int  { return jsonSize(r) }
+
+func jsonSize(v any) int {
+	b, _ := json.Marshal(v)
 	return len(b)
 }
 

@@ -135,6 +135,14 @@ func (j *judge) otherHost(v *Verdict, f finding) Fault {
 // does not reach: little, unless something else speaks.
 func (j *judge) seenFromOneNode(v *Verdict, f finding) Fault {
 	host := f.check.Host
+	if j.cutOff() {
+		v.Because = append(v.Because, controlID)
+		if j.fact(controlID, "weak") == "true" {
+			v.Confidence = Likely
+			v.WouldDecide = append(v.WouldDecide, "the same check from another node: if "+host+" answers there, this node or its network is at fault")
+		}
+		return FaultNode
+	}
 	if len(j.hosts()) > 1 {
 		// Which of several hosts images came from is not known.
 		v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))

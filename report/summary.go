@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,35 +29,89 @@ func Ask(pod string) string {
 }
 
 // Summary writes the report for a person who reads `kubectl describe cm`:
-// verdicts first, the worst fault first, then the node.
+// verdicts first, the worst fault first, then the registries, then the node.
 func (n Node) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s. Last looked at %s.\n", n.Node, n.headline(), n.Time.UTC().Format(time.RFC3339))
-	for rank, i := range n.byWeight() {
-		if rank == shown {
-			fmt.Fprintf(&b, "\n... and %d more in report.json\n", len(n.Diagnoses)-shown)
-			break
+	fmt.Fprintf(&b, "%s: %s.\nLast looked at %s.\n", n.Node, n.headline(), n.Time.UTC().Format(time.RFC3339))
+	told := n.cutOff(&b)
+	left := 0
+	for _, i := range n.byWeight() {
+		switch {
+		case told[i]:
+			continue
+		case len(told) >= shown:
+			left++
+			continue
 		}
+		told[i] = true
 		b.WriteByte('\n')
 		n.Diagnoses[i].Text(&b)
+	}
+	if left > 0 {
+		fmt.Fprintf(&b, "\n... and %d more in report.json\n", left)
 	}
 	if n.Omitted > 0 {
 		fmt.Fprintf(&b, "\n%d more diagnoses left out to keep this report small\n", n.Omitted)
 	}
+	n.Sweep.table(&b)
 	b.WriteString("\nNode\n")
 	field(&b, "disk", n.Disk.state())
 	field(&b, "runtime", n.Runtime.state())
+	n.Sweep.node(&b)
 	return b.String()
 }
 
 func (n Node) headline() string {
+	s := fmt.Sprintf("%d pods wait for an image", n.Stuck)
 	switch n.Stuck {
 	case 0:
-		return "no pod waits for an image"
+		s = "no pod waits for an image"
 	case 1:
-		return "1 pod waits for an image"
+		s = "1 pod waits for an image"
 	}
-	return fmt.Sprintf("%d pods wait for an image", n.Stuck)
+	if n.Sweep != nil {
+		all := len(n.Sweep.Registries) + n.Sweep.Omitted
+		switch bad := n.Sweep.Bad(); {
+		case n.Sweep.Control.Outcome == Fail:
+			s += "; nothing can be reached from here"
+		case bad > 0:
+			s += fmt.Sprintf("; %d of %d registry hosts cannot be had", bad, all)
+		case all > 0:
+			s += fmt.Sprintf("; all %d registry hosts can be reached", all)
+		}
+	}
+	return s
+}
+
+// cutOff writes the one verdict on a node that reaches nothing, with the pods
+// that wait for no other reason; it gives the diagnoses that are told with it.
+func (n Node) cutOff(w io.Writer) map[int]bool {
+	told := map[int]bool{}
+	if n.Sweep == nil || n.Sweep.Control.Outcome != Fail {
+		return told
+	}
+	var pods []string
+	for i, d := range n.Diagnoses {
+		if d.Verdict.Fault == FaultNode && slices.Contains(d.Verdict.Because, controlID) {
+			told[i] = true
+			if d.Pod != "" && !slices.Contains(pods, d.Pod) {
+				pods = append(pods, d.Pod)
+			}
+		}
+	}
+	c := n.Sweep.Control
+	confidence := Confirmed
+	if c.Evidence["weak"] == "true" {
+		confidence = Likely
+	}
+	fmt.Fprintf(w, "\n%s  %s  (%s)\n", FaultNode, c.Cause, confidence)
+	field(w, "why", c.Summary)
+	field(w, "fix", "on "+n.Node+": find what cuts it off from all of them (resolver, route, firewall, proxy), not what is wrong with one registry")
+	if len(pods) > 0 {
+		field(w, "pods", few(pods))
+	}
+	field(w, "at", n.Sweep.Time.UTC().Format(time.RFC3339))
+	return told
 }
 
 // state is the check as one line.
@@ -127,10 +182,14 @@ func (d Diagnosis) notChecked() string {
 // field writes a labelled text, wrapped with a hanging indent. Words longer
 // than a line are left whole: they are names to be copied.
 func field(w io.Writer, label, text string) {
-	const indent = 11
-	line := fmt.Sprintf("  %-8s ", label)
-	col := len(line)
-	first := true
+	wrap(w, fmt.Sprintf("  %-8s ", label), text)
+}
+
+// wrap writes a text after a head, and wraps it to lines that are indented as
+// far as the head reaches.
+func wrap(w io.Writer, head, text string) {
+	indent := len(head)
+	line, col, first := head, indent, true
 	for word := range strings.FieldsSeq(text) {
 		if !first && col+1+len(word) > width {
 			fmt.Fprintln(w, line)

@@ -1,6 +1,11 @@
 package report
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Sweep is what the last look at everything this node may pull from came to,
 // made whether or not a pod is stuck.
@@ -24,6 +29,9 @@ const (
 	Limited      Reach = "limited"     // it answered 429 and is not asked before NotBefore
 	Unreachable  Reach = "unreachable" // something on the way, or the host itself, keeps the runtime from it
 )
+
+// Bad reports whether pulls from a host in this state fail.
+func (r Reach) Bad() bool { return r == Limited || r == Unreachable }
 
 // Role is why a host is looked at.
 type Role string
@@ -90,4 +98,25 @@ type Condition struct {
 	Status string    `json:"status"` // True, False or Unknown
 	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since"`
+}
+
+// Bad counts the registries from which pulls fail.
+func (s *Sweep) Bad() int {
+	n := 0
+	if s != nil {
+		for _, r := range s.Registries {
+			if r.State.Bad() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// SortRegistries puts the worst state first, then goes by name.
+func SortRegistries(list []Registry) {
+	rank := map[Reach]int{Unreachable: 0, Limited: 1, ReachUnknown: 2, Reachable: 3}
+	slices.SortFunc(list, func(a, b Registry) int {
+		return cmp.Or(rank[a.State]-rank[b.State], strings.Compare(a.Host, b.Host))
+	})
 }

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// controlOf is the control check of a whole sweep: is there anything at all
+// that this node reaches? s.mu is held.
+func (s *sweeper) controlOf(sightings []sighting, set sweepSettings, now time.Time) report.Check {
+	var hosts []report.Vantage
+	for _, sight := range sightings {
+		if !sight.At.IsZero() {
+			hosts = append(hosts, s.vantage(sight, set))
+		}
+	}
+	return report.Control(hosts, now)
+}
+
+func (s *sweeper) vantage(sight sighting, set sweepSettings) report.Vantage {
+	h := s.hosts[sight.Host]
+	return report.Vantage{
+		Registry: report.Reached(sight.Host, sight.Checks, sight.At),
+		Known:    h != nil && h.known || slices.Contains(set.Control, sight.Host),
+	}
+}
+
+// controlLook is a look at the control set for diagnoses, shared by those that
+// want one at the same time.
+type controlLook struct {
+	mu    sync.Mutex
+	hosts []report.Vantage
+	at    time.Time
+}
+
+// How a diagnosis looks at other hosts.
+const (
+	controlHosts = 4                       // at most
+	controlIn    = 1500 * time.Millisecond // each
+	controlFor   = 5 * time.Second         // the age up to which another diagnosis uses it too
+)
+
+// elsewhere is the control check for a diagnosis that finds the way to a
+// registry blocked: whether this node reaches any other host, now. The sweep's
+// own words may be minutes old, so a few hosts are asked again.
+func (s *sweeper) elsewhere(ctx context.Context, domain string) report.Check {
+	s.control.mu.Lock()
+	defer s.control.mu.Unlock()
+	if time.Since(s.control.at) > controlFor {
+		set := s.settings()
+		want := surveyed{Domains: map[string][]report.Role{}, Width: controlHosts + 1, Each: controlIn}
+		for _, host := range s.best(set) {
+			want.Domains[host] = []report.Role{report.RoleControl}
+		}
+		sightings := s.look(ctx, want)
+		if ctx.Err() != nil {
+			return report.Check{ID: "control", Kind: report.KindControl, Outcome: report.Unknown, Summary: "the time was up before other hosts had been asked"}
+		}
+		s.mu.Lock()
+		s.control.hosts = nil
+		for _, sight := range sightings {
+			if !sight.At.IsZero() {
+				s.control.hosts = append(s.control.hosts, s.vantage(sight, set))
+			}
+		}
+		s.mu.Unlock()
+		s.control.at = time.Now()
+	}
+	others := slices.DeleteFunc(slices.Clone(s.control.hosts), func(v report.Vantage) bool { return v.Host == domain || v.Host == upstreamOf(domain) })
+	return report.Control(others, time.Now())
+}
+
+// upstreamOf is the host that the images of a domain come from.
+func upstreamOf(domain string) string {
+	if domain == "docker.io" {
+		return "registry-1.docker.io"
+	}
+	return domain
+}
+
+// best are the hosts whose answer tells most: the configured control set, then
+// those that this node has reached before, one more than are needed since one
+// may be the host that the diagnosis is about.
+func (s *sweeper) best(set sweepSettings) []string {
+	out := slices.Clone(set.Control)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, known := range []bool{true, false} {
+		for _, name := range sortedKeys(s.hosts) {
+			h := s.hosts[name]
+			registry := slices.Contains(h.Roles, report.RoleRegistry) || slices.Contains(h.Roles, report.RoleTarget)
+			if h.known == known && registry && h.NotBefore == nil && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out[:min(len(out), controlHosts+1)]
+}

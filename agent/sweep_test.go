@@ -1,0 +1,355 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+func TestObserve(t *testing.T) {
+	const good, bad, limited, unknown = report.Reachable, report.Unreachable, report.Limited, report.ReachUnknown
+	type step struct {
+		after time.Duration
+		state report.Reach
+		cause report.Cause
+		want  news
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+	}{
+		{"well from the first", []step{{0, good, "", noNews}, {5 * time.Minute, good, "", noNews}}},
+		{"bad from the first", []step{{0, bad, "X", wentBad}, {5 * time.Minute, bad, "X", noNews}}},
+		{"it goes and comes", []step{{0, good, "", noNews}, {time.Minute, bad, "X", wentBad}, {time.Minute, good, "", cameBack}}},
+		{"another cause", []step{{0, bad, "X", wentBad}, {time.Minute, bad, "Y", otherCause}}},
+		{"a limit is bad, too", []step{{0, good, "", noNews}, {time.Minute, limited, "X", wentBad}, {time.Minute, good, "", cameBack}}},
+		{"what was not seen is no news", []step{{0, good, "", noNews}, {time.Minute, unknown, "", noNews}, {time.Minute, good, "", noNews}, {time.Minute, bad, "X", wentBad}, {time.Minute, unknown, "", noNews}, {time.Minute, good, "", cameBack}}},
+		{"it flaps, and calms down", []step{
+			{0, good, "", noNews}, {5 * time.Minute, bad, "X", wentBad}, {5 * time.Minute, good, "", cameBack}, {5 * time.Minute, bad, "X", wentBad},
+			{5 * time.Minute, good, "", beganFlaps}, {5 * time.Minute, bad, "X", noNews}, {5 * time.Minute, bad, "X", noNews},
+			{flapCalm, bad, "X", stoppedFlaps}, {5 * time.Minute, good, "", cameBack},
+		}},
+		{"slow changes are no flapping", []step{
+			{0, good, "", noNews}, {30 * time.Minute, bad, "X", wentBad}, {30 * time.Minute, good, "", cameBack}, {30 * time.Minute, bad, "X", wentBad}, {30 * time.Minute, good, "", cameBack},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h, at := &hostState{}, time.Now()
+			since := time.Time{}
+			for i, s := range tt.steps {
+				at = at.Add(s.after)
+				before := h.State
+				if got := h.observe(report.Registry{State: s.state, Cause: s.cause, Checked: at}); got != s.want {
+					t.Errorf("step %d: %d, want %d", i, got, s.want)
+				}
+				if h.State != before {
+					since = at
+				}
+				if !h.Since.Equal(since) || !h.Checked.Equal(at) {
+					t.Errorf("step %d: since %v, checked %v", i, h.Since, h.Checked)
+				}
+			}
+		})
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	now := time.Now()
+	disk := func(available int64) report.Check {
+		return report.Check{Outcome: report.Pass, Summary: "a disk", Evidence: map[string]string{"total": "1000000000", "available": strconv.FormatInt(available, 10)}}
+	}
+	var g growth
+	if c := g.see(disk(500e6), now, diskSoon); c.Evidence["growthPerSecond"] != "" {
+		t.Errorf("one look is no trend: %v", c.Evidence)
+	}
+	if c := g.see(disk(400e6), now.Add(time.Minute), diskSoon); c.Evidence["growthPerSecond"] != "" {
+		t.Errorf("nor is a minute: %v", c.Evidence)
+	}
+	c := g.see(disk(400e6), now.Add(30*time.Minute), diskSoon)
+	if c.Evidence["growthPerSecond"] != "55555" || c.Evidence["fullInSeconds"] != "7200" || c.Evidence["fullSoon"] != "true" || !strings.Contains(c.Summary, "full in about 2 h") {
+		t.Errorf("%v %q", c.Evidence, c.Summary)
+	}
+	c = g.see(disk(499e6), now.Add(40*time.Minute), time.Hour)
+	if c.Evidence["fullSoon"] != "" || strings.Contains(c.Summary, "full in") {
+		t.Errorf("slowly: %v %q", c.Evidence, c.Summary)
+	}
+	c = g.see(disk(600e6), now.Add(45*time.Minute), diskSoon)
+	if !strings.HasPrefix(c.Evidence["growthPerSecond"], "-") || c.Evidence["fullInSeconds"] != "" {
+		t.Errorf("it shrinks: %v", c.Evidence)
+	}
+	if c := g.see(report.Check{}, now, diskSoon); c.Evidence != nil {
+		t.Errorf("nothing was seen: %v", c.Evidence)
+	}
+}
+
+// rig is a sweeper whose looks are made up.
+type rig struct {
+	*sweeper
+	state map[string]report.Check // "registry/<host>" by host; absent: it is well
+	wants []surveyed
+	said  []nodeEvent
+	swept []report.Sweep
+	set   sweepSettings
+}
+
+func newRig(images ...string) *rig {
+	r := &rig{state: map[string]report.Check{}, set: sweepSettings{Interval: 5 * time.Minute, Each: time.Second, Width: 8}}
+	r.sweeper = newSweeper(&sweeper{
+		images: func() []string { return images }, conditions: func(context.Context) []report.Condition { return nil },
+		settings: func() sweepSettings { return r.set }, log: slog.New(slog.DiscardHandler),
+		swept: func(s report.Sweep) { r.swept = append(r.swept, s) }, say: func(e nodeEvent) { r.said = append(r.said, e) },
+		look: func(_ context.Context, want surveyed) []sighting {
+			r.wants = append(r.wants, want)
+			var out []sighting
+			for _, host := range sortedKeys(want.Domains) {
+				s := sighting{Host: host, Roles: want.Domains[host]}
+				if !want.Leave[host] {
+					s.At, s.Checks = time.Now(), checksOf(host, r.state[host])
+				}
+				out = append(out, s)
+			}
+			return out
+		},
+	})
+	return r
+}
+
+// checksOf is a short ladder that ends with a check, or well.
+func checksOf(host string, bad report.Check) []report.Check {
+	goal := report.Check{ID: "registry/" + host, Kind: report.KindRegistry, Host: host, Outcome: report.Pass, Summary: "fine"}
+	if bad.Kind == "" {
+		return []report.Check{goal}
+	}
+	bad.Outcome, bad.Host, bad.Summary = report.Fail, host, "it is broken"
+	if bad.Kind == report.KindRegistry {
+		bad.ID = goal.ID
+		return []report.Check{bad}
+	}
+	bad.ID = string(bad.Kind) + "/" + host + "/192.0.2.1:443"
+	goal.Outcome, goal.BlockedBy = report.Skipped, bad.ID
+	return []report.Check{bad, goal}
+}
+
+// What may be wrong with a host.
+var faultOf = map[string]report.Check{
+	"silent":  {Kind: report.KindDial, Cause: report.ConnectionTimeout},
+	"expired": {Kind: report.KindTLS, Cause: report.CertificateExpired},
+	"limited": {Kind: report.KindRegistry, Cause: report.RateLimited, Evidence: map[string]string{"retryAfter": "600"}},
+}
+
+func (r *rig) reasons() (out []string) {
+	for _, e := range r.said {
+		out = append(out, e.Reason+" "+e.Host)
+	}
+	r.said = nil
+	return out
+}
+
+func (r *rig) stateOf(host string) report.Reach {
+	for _, reg := range r.report().Registries {
+		if reg.Host == host {
+			return reg.State
+		}
+	}
+	return ""
+}
+
+func TestSweepTargets(t *testing.T) {
+	r := newRig("nginx", "a.example/x:1", "a.example/y:2", "b.example:5000/z", "UPPER CASE")
+	r.set.Targets, r.set.Control = []string{"t.example", "a.example"}, []string{"c.example"}
+	r.sweep(t.Context())
+	want := map[string][]report.Role{
+		"docker.io": {report.RoleRegistry}, "a.example": {report.RoleRegistry, report.RoleTarget}, "b.example:5000": {report.RoleRegistry},
+		"t.example": {report.RoleTarget}, "c.example": {report.RoleControl},
+	}
+	got := r.wants[0].Domains
+	if len(got) != len(want) {
+		t.Errorf("%v", got)
+	}
+	for host, roles := range want {
+		if !slices.Equal(got[host], roles) {
+			t.Errorf("%s: %v, want %v", host, got[host], roles)
+		}
+	}
+	// What an examination came upon is looked at the next time.
+	r.learnFrom([]report.Check{
+		{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": "cdn.example"}},
+		{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": "a.example"}},
+	})
+	r.sweep(t.Context())
+	if leads := r.wants[1].Leads; len(leads) != 1 || leads[0].Host != "cdn.example" || leads[0].Via != "a.example" || leads[0].Role != report.RoleBlob {
+		t.Errorf("leads %+v", leads)
+	}
+	for i := range 1000 {
+		r.learnFrom([]report.Check{{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": fmt.Sprintf("cdn%d.example", i)}}})
+	}
+	if len(r.leads) > maxLeads {
+		t.Errorf("%d leads are kept", len(r.leads))
+	}
+}
+
+func TestSweepTransitions(t *testing.T) {
+	r := newRig("a.example/x", "b.example/x", "c.example/x")
+	check := func(what string, want ...string) {
+		t.Helper()
+		r.sweep(t.Context())
+		if got := r.reasons(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	check("all is well")
+	r.state["a.example"] = faultOf["expired"]
+	check("one goes bad", "RegistryUnreachable a.example")
+	check("and stays so")
+	if r.stateOf("a.example") != report.Unreachable || r.report().Bad() != 1 || r.report().Registries[0].Host != "a.example" {
+		t.Errorf("%+v", r.report().Registries)
+	}
+	delete(r.state, "a.example")
+	check("it comes back", "RegistryReachable a.example")
+
+	r.state["a.example"], r.state["b.example"], r.state["c.example"] = faultOf["silent"], faultOf["silent"], faultOf["silent"]
+	check("all egress is cut: one fault", "NothingReachable ")
+	if c := r.report().Control; c.Outcome != report.Fail || c.Cause != report.ConnectionTimeout {
+		t.Errorf("%+v", c)
+	}
+	for _, reg := range r.report().Registries {
+		if reg.Fault != report.FaultNode {
+			t.Errorf("%s: %s", reg.Host, reg.Fault)
+		}
+	}
+	check("and it stays cut")
+	r.state = map[string]report.Check{"b.example": faultOf["expired"]}
+	check("and is mended", "Reachable ")
+}
+
+func TestSweepHeedsLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig("a.example/x", "b.example/x")
+		r.state["a.example"] = faultOf["limited"]
+		r.sweep(t.Context())
+		reg := r.report().Registries[0]
+		if reg.State != report.Limited || reg.NotBefore == nil || reg.NotBefore.Sub(reg.Checked).Round(time.Minute) != 10*time.Minute {
+			t.Fatalf("%+v", reg)
+		}
+		time.Sleep(5 * time.Minute)
+		r.sweep(t.Context())
+		if !r.wants[1].Leave["a.example"] || r.stateOf("a.example") != report.Limited {
+			t.Errorf("it asked for ten minutes: %v %s", r.wants[1].Leave, r.stateOf("a.example"))
+		}
+		time.Sleep(6 * time.Minute)
+		delete(r.state, "a.example")
+		r.sweep(t.Context())
+		if r.wants[2].Leave["a.example"] || r.stateOf("a.example") != report.Reachable {
+			t.Errorf("the ten minutes are over: %v %s", r.wants[2].Leave, r.stateOf("a.example"))
+		}
+	})
+}
+
+// An agent that is started anew says nothing again that was said, and knows what
+// was reached before.
+func TestSweepRecall(t *testing.T) {
+	r := newRig("a.example/x", "b.example/x")
+	r.state["a.example"] = faultOf["expired"]
+	r.sweep(t.Context())
+	old := r.report()
+	r.reasons()
+
+	again := newRig("a.example/x", "b.example/x")
+	again.state["a.example"] = faultOf["expired"]
+	again.recall(old)
+	again.sweep(t.Context())
+	if got := again.reasons(); len(got) != 0 {
+		t.Errorf("said again: %q", got)
+	}
+	if a, b := old.Registries[0], again.report().Registries[0]; !a.Since.Equal(b.Since) {
+		t.Errorf("since %v, before %v", b.Since, a.Since)
+	}
+	again.state["b.example"] = faultOf["silent"]
+	if c := again.elsewhere(t.Context(), "a.example"); c.Outcome != report.Fail || c.Evidence["weak"] != "true" {
+		t.Errorf("b.example was reached before: %+v", c)
+	}
+}
+
+// A sweep begins at once when somebody asks, and its end is known.
+func TestSweepOnRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig("a.example/x")
+		r.set.Interval = 0 // never by itself
+		ctx, cancel := context.WithCancel(t.Context())
+		pods := make(chan struct{})
+		close(pods)
+		done := make(chan struct{})
+		go func() { r.run(ctx, pods); close(done) }()
+		time.Sleep(time.Hour)
+		if len(r.swept) != 0 {
+			t.Errorf("%d sweeps", len(r.swept))
+		}
+		asked := time.Now()
+		time.Sleep(time.Millisecond)
+		r.now()
+		synctest.Wait()
+		if len(r.swept) != 1 || !r.endedAfter(asked) || r.endedAfter(time.Now()) {
+			t.Errorf("%d sweeps", len(r.swept))
+		}
+		r.set.Interval = 5 * time.Minute
+		r.now()
+		time.Sleep(22 * time.Minute)
+		if n := len(r.swept); n < 5 || n > 7 {
+			t.Errorf("%d sweeps in 22 minutes", n)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestElsewhere(t *testing.T) {
+	r := newRig("a.example/x", "b.example/x", "docker.io/x")
+	r.sweep(t.Context())
+	r.state["a.example"] = faultOf["silent"]
+	c := r.elsewhere(t.Context(), "a.example")
+	if c.Outcome != report.Pass || strings.Contains(c.Summary, "a.example") {
+		t.Errorf("%+v", c)
+	}
+	if n := len(r.wants); n != 2 || r.wants[1].Configured || len(r.wants[1].Leads) != 0 {
+		t.Errorf("looks: %+v", r.wants)
+	}
+	// Another diagnosis of the same moment asks nobody again.
+	if r.elsewhere(t.Context(), "b.example"); len(r.wants) != 2 {
+		t.Errorf("%d looks", len(r.wants))
+	}
+	empty := newRig()
+	if c := empty.elsewhere(t.Context(), "a.example"); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "control") {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestResolversAndClockOfASweep(t *testing.T) {
+	dns := func(host, resolver string, outcome report.Outcome, cause report.Cause) report.Check {
+		return report.Check{ID: "dns/" + host + "/" + resolver, Kind: report.KindDNS, Host: host, Target: resolver, Outcome: outcome, Cause: cause, Duration: report.Millis(time.Millisecond)}
+	}
+	clock := func(host string, outcome report.Outcome, cause report.Cause) report.Check {
+		return report.Check{ID: "clock/" + host, Kind: report.KindClock, Host: host, Outcome: outcome, Cause: cause, Summary: "by " + host, Evidence: map[string]string{"skewSeconds": "1"}}
+	}
+	sightings := []sighting{
+		{Host: "a", Checks: []report.Check{dns("a", "1", report.Pass, ""), dns("a", "2", report.Fail, report.ResolverUnreachable), clock("a", report.Fail, report.ClockSkewed)}},
+		{Host: "b", Checks: []report.Check{dns("b", "1", report.Fail, report.HostNotFound), dns("b", "2", report.Fail, report.ResolverFailed), clock("b", report.Pass, "")}},
+	}
+	got := resolversIn(sightings)
+	if len(got) != 2 || got[0].Outcome != report.Pass || got[1].Outcome != report.Fail || got[1].Cause != report.ResolverFailed {
+		t.Errorf("%+v", got)
+	}
+	if c := clockIn(sightings); c.Outcome != report.Pass || c.Summary != "by b" || c.Evidence["servers"] != "2" {
+		t.Errorf("one host that agrees acquits the clock: %+v", c)
+	}
+	if c := clockIn(nil); c.Outcome != report.Skipped {
+		t.Errorf("%+v", c)
+	}
+}

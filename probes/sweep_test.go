@@ -1,0 +1,175 @@
+package probes
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// survey looks at the hosts of domains, and gives what was seen by host.
+func surveyOf(t *testing.T, n *Node, domains ...string) map[string]Look {
+	t.Helper()
+	var places []Place
+	for _, d := range domains {
+		_, more := n.Places(d)
+		places = append(places, more...)
+	}
+	looks := map[string]Look{}
+	for _, l := range n.Survey(t.Context(), places, 8) {
+		if _, twice := looks[l.Place.Name()]; twice {
+			t.Errorf("%s is looked at twice", l.Place.Name())
+		}
+		looks[l.Place.Name()] = l
+	}
+	return looks
+}
+
+func checksByID(checks []report.Check) map[string]report.Check {
+	out := map[string]report.Check{}
+	for _, c := range checks {
+		out[c.ID] = c
+	}
+	return out
+}
+
+func TestSurvey(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "r.lab", "mirror.lab", "auth.lab", "blobs.lab")
+	var open, closed, mirror, service recorder
+	reg := newRegistry(t)
+	token := fmt.Sprintf("auth.lab:%d", serve(t, &cert, service.wrap(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { w.WriteHeader(401) }))))
+	a := fmt.Sprintf("r.lab:%d", serve(t, &cert, open.wrap(reg)))
+	b := fmt.Sprintf("r.lab:%d", serve(t, &cert, closed.wrap(tokenAuth("https://joe:canary-secret@"+token+"/token?x=1", reg))))
+	m := fmt.Sprintf("mirror.lab:%d", serve(t, &cert, mirror.wrap(reg)))
+	dir := func(host string) string {
+		return "/etc/containerd/certs.d/" + strings.Replace(host, ":", "_", 1) + "_/hosts.toml"
+	}
+	hosts := fmt.Sprintf("[host.%q]\n[host.%q.header]\nAuthorization = \"Basic canary-secret\"\n", "https://"+m, "https://"+m)
+	n := newNode(t, ca, map[string]string{dir(a): hosts, dir(b): hosts, "/etc/containerd/certs.d/_default/hosts.toml": hosts})
+
+	looks := surveyOf(t, n, a, b, anyDomain)
+	for _, host := range []string{a, b, m} {
+		want(t, checksByID(looks[host].Checks), "registry/"+host, report.Pass, "")
+		want(t, checksByID(looks[host].Checks), "clock/"+host, report.Pass, "")
+	}
+	found := looks[token]
+	want(t, checksByID(found.Checks), "token/"+token, report.Pass, "", "status=401")
+	if found.Via != b || looks[b].Lead == nil || looks[b].Lead.Host != token || strings.Contains(looks[b].Lead.Realm, "canary") {
+		t.Errorf("the token service: via %q, lead %+v", found.Via, looks[b].Lead)
+	}
+	if len(looks) != 4 {
+		t.Errorf("hosts: %v", looks)
+	}
+	for name, rec := range map[string]*recorder{"open": &open, "closed": &closed, "mirror": &mirror} {
+		if got := rec.all(); !slices.Equal(got, []string{"GET /v2/"}) {
+			t.Errorf("%s was asked %q", name, got)
+		}
+	}
+	if got := service.all(); len(got) != 1 || strings.Contains(got[0], "scope") || strings.Contains(got[0], "Basic") {
+		t.Errorf("the token service was asked %q", got)
+	}
+	if got := n.ConfiguredDomains(); !slices.Contains(got, a) || !slices.Contains(got, anyDomain) {
+		t.Errorf("configured: %q", got)
+	}
+
+	t.Run("where layers lie is greeted only", func(t *testing.T) {
+		var rec recorder
+		host := fmt.Sprintf("blobs.lab:%d", serve(t, &cert, rec.wrap(reg)))
+		_, places := n.Places(a)
+		looks := n.Survey(t.Context(), []Place{places[1].Behind(Lead{Host: host})}, 1)
+		if len(looks) != 1 || looks[0].Place.Name() != host || len(rec.all()) != 0 {
+			t.Errorf("%+v, asked %q", looks, rec.all())
+		}
+		want(t, checksByID(looks[0].Checks), fmt.Sprintf("tls/%s/127.0.0.1:%s", host, host[len("blobs.lab:"):]), report.Pass, "")
+	})
+}
+
+// Hosts that hang keep nobody else from being looked at.
+func TestSurveySideBySide(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "*.lab")
+	release := make(chan struct{})
+	n := newNode(t, ca, nil)
+	n.Limits.Overall = 2 * time.Second
+	hang := fmt.Sprint(serve(t, &cert, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })))
+	t.Cleanup(func() { close(release) }) // before the server is closed
+	good := fmt.Sprint(serve(t, &cert, newRegistry(t)))
+	var domains []string
+	for i := range 40 {
+		port := hang
+		if i%4 == 0 {
+			port = good
+		}
+		domains = append(domains, fmt.Sprintf("h%d.lab:%s", i, port))
+	}
+	var places []Place
+	for _, d := range domains {
+		_, p := n.Places(d)
+		places = append(places, p...)
+	}
+	looks := n.Survey(t.Context(), places, len(places))
+	if len(looks) != 40 {
+		t.Fatalf("%d looks", len(looks))
+	}
+	for i, l := range looks {
+		outcome := checksByID(l.Checks)["registry/"+domains[i]].Outcome
+		if (i%4 == 0) != (outcome == report.Pass) {
+			t.Errorf("%s: %s", l.Place.Name(), outcome)
+		}
+	}
+}
+
+// What a sweep saw a moment ago saves a request, or the time of a black hole.
+func TestKnown(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "r.lab")
+	var rec recorder
+	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, rec.wrap(newRegistry(t))))
+	n := newNode(t, ca, nil)
+	target := func(checks []report.Check) Target {
+		return Target{Platform: "linux/amd64", Known: func(string) ([]report.Check, time.Duration, bool) { return checks, 3 * time.Second, true }}
+	}
+	_, ref := Reference(host + "/app:1")
+	registry := func(checks []report.Check) map[string]report.Check {
+		return checksByID(n.Registry(t.Context(), ref, target(checks)))
+	}
+	seen := surveyOf(t, n, host)[host].Checks
+	if got := rec.count("GET /v2/"); got != 1 {
+		t.Fatalf("%d requests", got)
+	}
+	c := registry(seen)
+	want(t, c, "registry/"+host, report.Pass, "", "ageMs=3000")
+	want(t, c, "manifest/"+host, report.Pass, "")
+	for _, q := range rec.all()[1:] {
+		if q == "GET /v2/" {
+			t.Error("asked again")
+		}
+	}
+
+	hole := fmt.Sprintf("hole.lab:%d", droppingPort(t))
+	short := *n
+	short.Limits.Dial = 100 * time.Millisecond
+	seen = surveyOf(t, &short, hole)[hole].Checks
+	_, ref = Reference(hole + "/app:1")
+	c = registry(seen)
+	id := strings.Replace(hole, "hole.lab", "dial/"+hole+"/127.0.0.1", 1)
+	want(t, c, id, report.Fail, report.ConnectionTimeout, "deadline=true", "ageMs=3000")
+	if got := want(t, c, "manifest/"+hole, report.Skipped, "").BlockedBy; got != id {
+		t.Errorf("blocked by %q", got)
+	}
+
+	// A refusal costs nothing to see again, and may be over.
+	shut := fmt.Sprintf("shut.lab:%d", closedPort(t))
+	seen = surveyOf(t, n, shut)[shut].Checks
+	_, ref = Reference(shut + "/app:1")
+	for _, check := range registry(seen) {
+		if check.Evidence["ageMs"] != "" {
+			t.Errorf("taken over: %+v", check)
+		}
+	}
+}
