@@ -78,8 +78,9 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		a.examiner.Providers = &credentials.Runner{Timeout: providersIn}
 	}
 	again := func(uid types.UID) { a.queue.Add(uid) }
-	a.exams = newExams(opts.CoolDown, opts.Workers, a.examiner.Examine, again)
+	a.exams = newExams(opts.CoolDown, opts.Workers, a.examine, again)
 	a.pods = newPodStore(opts.Namespace, again)
+	a.pods.saw = a.metrics.pulls.saw
 	a.publish = &publisher{
 		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, heartbeat: opts.Heartbeat,
 		snapshot: a.snapshot, metrics: a.metrics, dirty: make(chan struct{}, 1), ready: a.first.done,
@@ -102,7 +103,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.recover(work) })
 	workers.Go(func() {
 		a.recall(work)
-		a.pods.run(work, a.kube.pods(a.opts.NodeName))
+		a.pods.run(work, watched(a.kube.pods(a.opts.NodeName), a.metrics.watchErrors.Inc))
 	})
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
@@ -122,6 +123,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	stopPublishing()
 	publishing.Wait()
 	return nil
+}
+
+// examine makes an examination that counts.
+func (a *Agent) examine(ctx context.Context, s Subject, early func(Examination)) Examination {
+	x := a.examiner.Examine(ctx, s, early)
+	a.metrics.examined(x)
+	return x
 }
 
 // signOfLife is no pod: that it is looked at shows that pods are.
@@ -178,6 +186,7 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 	defer a.nodeMu.Unlock()
 	old := a.state
 	a.state = nodeState{runtime, disk}
+	a.metrics.looked(runtime, disk)
 	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
 		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause
 }
