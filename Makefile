@@ -65,6 +65,15 @@ CORPUS ?= ../shared/corpus/train.jsonl
 corpus: ## measure `pullprobe explain` on labelled messages (CORPUS=file); print the misses
 	go test . -count=1 -run TestExplainCorpus -v -corpus $(CORPUS)
 
+# promtool is in Debian's package prometheus; that is taken apart, not installed.
+PROMTOOL := $(LABBIN)/promtool
+.PHONY: alerts
+alerts: $(PROMTOOL) ## docs/alerts.yaml: check the rules, and that each fires when it must and only then
+	$(call timed,alerts,$(PROMTOOL) check rules docs/alerts.yaml && cd docs && $(PROMTOOL) test rules alerts_test.yaml)
+
+$(PROMTOOL):
+	$(call timed,get promtool,dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && apt-get -qq update && (cd $$dir && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb .) && install -D $$dir/usr/bin/promtool $@)
+
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

@@ -89,8 +89,9 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		images: func() []string { return a.pods.images() },
 	})
 	a.examiner.Control, a.examiner.Known = a.sweeper.elsewhere, a.sweeper.known
-	a.exams = newExams(opts.CoolDown, opts.Workers, a.examiner.Examine, again)
+	a.exams = newExams(opts.CoolDown, opts.Workers, a.examine, again)
 	a.pods = newPodStore(opts.Namespace, again)
+	a.pods.saw = a.metrics.pulls.saw
 	a.publish = &publisher{
 		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, heartbeat: opts.Heartbeat,
 		snapshot: a.snapshot, metrics: a.metrics, dirty: make(chan struct{}, 1), ready: a.first.done,
@@ -113,7 +114,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.recover(work) })
 	workers.Go(func() {
 		a.recall(work)
-		a.pods.run(work, a.kube.pods(a.opts.NodeName))
+		a.pods.run(work, watched(a.kube.pods(a.opts.NodeName), a.metrics.watchErrors.Inc))
 	})
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
@@ -134,6 +135,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	stopPublishing()
 	publishing.Wait()
 	return nil
+}
+
+// examine makes an examination that counts.
+func (a *Agent) examine(ctx context.Context, s Subject, early func(Examination)) Examination {
+	x := a.examiner.Examine(ctx, s, early)
+	a.metrics.examined(x)
+	return x
 }
 
 // signOfLife is no pod: that it is looked at shows that pods are.
@@ -191,6 +199,7 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 	defer a.nodeMu.Unlock()
 	old := a.state
 	a.state = nodeState{runtime, disk}
+	a.metrics.looked(runtime, disk)
 	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
 		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause || old.disk.Evidence["fullSoon"] != disk.Evidence["fullSoon"]
 }
@@ -212,7 +221,10 @@ func (a *Agent) sweepSettings() sweepSettings {
 }
 
 // swept publishes what a sweep came to.
-func (a *Agent) swept(report.Sweep) { a.publish.touch() }
+func (a *Agent) swept(s report.Sweep) {
+	a.metrics.swept(s)
+	a.publish.touch()
+}
 
 // conditions are those of the Node object that a pull may depend on; none if it
 // cannot be read.

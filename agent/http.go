@@ -8,11 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/pullprobe/pullprobe/report"
 )
 
 // pulse is the time of the last look at a pod.
@@ -63,44 +59,4 @@ func (a *Agent) listen() (func(context.Context), error) {
 			a.log.Error("health port failed", "error", err)
 		}
 	}, nil
-}
-
-// metrics are the agent's own figures.
-type metrics struct {
-	registry      *prometheus.Registry
-	stuck         prometheus.Gauge
-	publishErrors prometheus.Counter
-	diagnoses     *prometheus.CounterVec
-	duration      prometheus.Histogram
-}
-
-func newMetrics(version string) *metrics {
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		stuck: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pullprobe_stuck_pods", Help: "Pods of this node that wait for an image.",
-		}),
-		publishErrors: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pullprobe_publish_errors_total", Help: "Failed attempts to write the report or an Event.",
-		}),
-		diagnoses: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pullprobe_diagnoses_total", Help: "Diagnoses made, by cause.",
-		}, []string{"cause"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "pullprobe_diagnosis_duration_seconds", Help: "Time from looking at a pod to its verdict.",
-			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
-		}),
-	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "pullprobe_build_info", Help: "Constant 1, with the agent's version.", ConstLabels: prometheus.Labels{"version": version},
-	})
-	build.Set(1)
-	m.registry.MustRegister(m.stuck, m.publishErrors, m.diagnoses, m.duration, build,
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
-	return m
-}
-
-func (m *metrics) diagnosed(v report.Verdict, took time.Duration) {
-	m.diagnoses.WithLabelValues(string(v.Cause)).Inc()
-	m.duration.Observe(took.Seconds())
 }

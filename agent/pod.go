@@ -36,8 +36,11 @@ type container struct {
 	VolumePolicies map[string]corev1.PullPolicy
 	Reason         string // of the waiting state; empty when it does not wait
 	Message        string
-	Started        bool // runs, or ran
+	Started        bool      // runs, or ran
+	StartedAt      time.Time // of its first start; zero: there was none, or it was restarted
+	HasImage       bool      // it got past its image, now or before
 
+	Init bool // an init container
 	// The kubelet comes to a container when the init containers before it are
 	// done, and that was at After; zero: there are none.
 	Turn      bool
@@ -46,6 +49,16 @@ type container struct {
 }
 
 func (p pod) String() string { return p.Namespace + "/" + p.Name }
+
+// container is the pod's container of a name.
+func (p pod) container(name string) (container, bool) {
+	for _, c := range p.Containers {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return container{}, false
+}
 
 // The annotations that ask for a probe; the second is for clusters where the
 // first is taken.
@@ -114,13 +127,21 @@ func newPod(p *corev1.Pod, ownNamespace string) pod {
 			}
 		}
 		c.Started = s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
+		switch running, ended := s.State.Running, s.State.Terminated; {
+		case s.RestartCount > 0:
+		case running != nil:
+			c.StartedAt = running.StartedAt.Time
+		case ended != nil:
+			c.StartedAt = ended.StartedAt.Time
+		}
+		c.HasImage = c.Started || wait{Reason: c.Reason, Failing: c.pullFails()}.pastImage()
 		out.Containers = append(out.Containers, c)
 		return &out.Containers[len(out.Containers)-1]
 	}
 	turn, after := true, time.Time{}
 	for _, c := range p.Spec.InitContainers {
 		added := add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
-		added.Turn, added.After = turn, after
+		added.Init, added.Turn, added.After = true, turn, after
 		sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		done, at := initDone(statuses[c.Name], sidecar)
 		turn = turn && done

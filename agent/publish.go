@@ -207,8 +207,10 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 			return false, err
 		}
 		p.written, wrote = m, true
+		now := time.Now()
+		p.metrics.wrote(now)
 		p.mu.Lock()
-		p.published = time.Now()
+		p.published = now
 		p.mu.Unlock()
 	}
 	return wrote, p.flushEvents(ctx)

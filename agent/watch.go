@@ -18,6 +18,10 @@ import (
 type podStore struct {
 	namespace string // the agent's own
 	changed   func(types.UID)
+	// saw is told of every pod with what was known of it before, the zero pod if
+	// nothing was. What the first list brings is no news. It is called with the
+	// store locked.
+	saw func(old, now pod, news bool)
 
 	mu       sync.Mutex
 	pods     map[types.UID]pod
@@ -28,7 +32,7 @@ type podStore struct {
 
 func newPodStore(namespace string, changed func(types.UID)) *podStore {
 	return &podStore{
-		namespace: namespace, changed: changed, pods: map[types.UID]pod{}, askedAt: map[types.UID]time.Time{},
+		namespace: namespace, changed: changed, saw: func(pod, pod, bool) {}, pods: map[types.UID]pod{}, askedAt: map[types.UID]time.Time{},
 		answered: map[types.UID]string{}, synced: make(chan struct{}),
 	}
 }
@@ -52,14 +56,18 @@ func (s *podStore) put(obj any) types.UID {
 	kept, now := newPod(p, s.namespace), time.Now()
 	old := s.pods[kept.UID]
 	for i := range kept.Containers {
-		if c := &kept.Containers[i]; c.Ephemeral {
+		c := &kept.Containers[i]
+		before, known := old.container(c.Name)
+		switch {
+		case c.Ephemeral && known:
+			c.After = before.After
+		case c.Ephemeral:
 			c.After = now
-			if at := slices.IndexFunc(old.Containers, func(o container) bool { return o.Name == c.Name }); at >= 0 {
-				c.After = old.Containers[at].After
-			}
 		}
+		c.HasImage = c.HasImage || before.HasImage
 	}
 	s.pods[kept.UID] = kept
+	s.saw(old, kept, s.hasSynced())
 	switch {
 	case kept.Asked == "":
 		delete(s.answered, kept.UID) // removed: adding it again asks again

@@ -20,7 +20,7 @@ type Sweep struct {
 	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its bound
 }
 
-// Reach says whether a host can be had for pulls. The zero value is [ReachUnknown].
+// Reach says whether a host can be had for pulls.
 type Reach string
 
 const (
