@@ -224,6 +224,9 @@ func (a *Agent) sweepSettings() sweepSettings {
 func (a *Agent) swept(s report.Sweep) {
 	a.metrics.swept(s)
 	a.publish.touch()
+	verifying, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	a.publish.verify(verifying)
 }
 
 // conditions are those of the Node object that a pull may depend on; none if it

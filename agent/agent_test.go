@@ -325,7 +325,7 @@ func FuzzTakeOver(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		a := &Agent{opts: Options{NodeName: "n"}, results: newResults(), pods: newPodStore("n", func(types.UID) {})}
+		a := &Agent{opts: Options{NodeName: "n"}, results: newResults(), pods: newPodStore("n", func(types.UID) {}), sweeper: newSweeper(&sweeper{})}
 		a.takeOver(data)
 	})
 }

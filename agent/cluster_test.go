@@ -346,6 +346,7 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 		w.t.Fatal(err)
 	}
 	a.examiner.AllowLoopback = true
+	a.sweeper.settings = func() sweepSettings { return sweepSettings{} } // none by itself
 	for _, f := range edit {
 		f(a)
 	}
@@ -375,10 +376,12 @@ func (w *world) report() (n report.Node, cm corev1.ConfigMap, ok bool) {
 	return n, cm, true
 }
 
-func (w *world) events(pod string) []corev1.Event {
+func (w *world) events(pod string) []corev1.Event { return w.eventsIn(w.ns, pod) }
+
+func (w *world) eventsIn(ns, name string) []corev1.Event {
 	w.t.Helper()
 	var list corev1.EventList
-	_, body := w.do(http.MethodGet, "/api/v1/namespaces/"+w.ns+"/events?fieldSelector=involvedObject.name="+pod, "application/json", nil)
+	_, body := w.do(http.MethodGet, "/api/v1/namespaces/"+ns+"/events?fieldSelector=involvedObject.name="+name, "application/json", nil)
 	if err := json.Unmarshal(body, &list); err != nil {
 		w.t.Fatal(err)
 	}

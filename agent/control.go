@@ -18,15 +18,17 @@ func (s *sweeper) controlOf(sightings []sighting, set sweepSettings, now time.Ti
 			hosts = append(hosts, s.vantage(sight, set))
 		}
 	}
-	return report.Control(hosts, now)
+	return report.Control(hosts, false, now)
 }
 
 func (s *sweeper) vantage(sight sighting, set sweepSettings) report.Vantage {
 	h := s.hosts[sight.Host]
-	return report.Vantage{
+	v := report.Vantage{
 		Registry: report.Reached(sight.Host, sight.Checks, sight.At),
 		Known:    h != nil && h.known || slices.Contains(set.Control, sight.Host),
 	}
+	v.Roles = sight.Roles
+	return v
 }
 
 // controlLook is a look at the control set for diagnoses, shared by those that
@@ -71,7 +73,7 @@ func (s *sweeper) elsewhere(ctx context.Context, domain string) report.Check {
 		s.control.at = time.Now()
 	}
 	others := slices.DeleteFunc(slices.Clone(s.control.hosts), func(v report.Vantage) bool { return v.Host == domain || v.Host == upstreamOf(domain) })
-	return report.Control(others, time.Now())
+	return report.Control(others, true, time.Now())
 }
 
 // upstreamOf is the host that the images of a domain come from.

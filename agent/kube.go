@@ -141,7 +141,8 @@ type configMap struct {
 
 // apply writes the ConfigMap by server-side apply, so that what other writers
 // own in it stays theirs.
-func (k *kube) apply(ctx context.Context, cm configMap) error {
+// It returns the resource version that the ConfigMap has then.
+func (k *kube) apply(ctx context.Context, cm configMap) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	obj := corev1.ConfigMap{
@@ -154,10 +155,34 @@ func (k *kube) apply(ctx context.Context, cm configMap) error {
 	}
 	body, err := json.Marshal(obj)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return k.client.Patch(types.ApplyPatchType).Namespace(cm.Namespace).Resource("configmaps").Name(cm.Name).
-		Param("fieldManager", fieldManager).Param("force", "true").Body(body).Do(ctx).Error()
+	return versionOf(k.client.Patch(types.ApplyPatchType).Namespace(cm.Namespace).Resource("configmaps").Name(cm.Name).
+		Param("fieldManager", fieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx))
+}
+
+// metadataOnly asks for an object without all that it carries.
+const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+// configMapVersion is the resource version of a ConfigMap; empty if there is none.
+func (k *kube) configMapVersion(ctx context.Context, namespace, name string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	version, err := versionOf(k.client.Get().Namespace(namespace).Resource("configmaps").Name(name).SetHeader("Accept", metadataOnly).Do(ctx))
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	return version, err
+}
+
+func versionOf(r rest.Result) (string, error) {
+	body, err := r.Raw()
+	if err != nil {
+		return "", r.Error() // Raw's own says less
+	}
+	var meta metav1.PartialObjectMetadata
+	err = json.Unmarshal(body, &meta)
+	return meta.ResourceVersion, err
 }
 
 // configMapData reads one key of a ConfigMap.

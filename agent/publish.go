@@ -38,6 +38,7 @@ type publisher struct {
 	ready <-chan struct{} // closed when the first report may be written
 
 	written string // what the last report that was written comes to
+	version string // of the ConfigMap after that
 
 	mu        sync.Mutex
 	events    []event
@@ -198,7 +199,11 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 	if m := meaning(n); forced || m != p.written {
 		cm, err := p.configMap(n, uid)
 		if err == nil {
-			err = p.kube.apply(ctx, cm)
+			var version string
+			version, err = p.kube.apply(ctx, cm)
+			p.mu.Lock()
+			p.version = version
+			p.mu.Unlock()
 		}
 		if err != nil {
 			if forced {
@@ -214,6 +219,26 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 		p.mu.Unlock()
 	}
 	return wrote, p.flushEvents(ctx)
+}
+
+// verify has the report written again if somebody else has changed or removed
+// it. What cannot be looked at is left to the heartbeat.
+func (p *publisher) verify(ctx context.Context) {
+	uid, err := p.identify(ctx)
+	if err != nil {
+		return
+	}
+	now, err := p.kube.configMapVersion(ctx, p.namespace, configMapName(p.node, uid))
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	foreign := p.version != "" && now != p.version
+	p.mu.Unlock()
+	if foreign {
+		p.log.Info("somebody else has changed or removed the report; it is written again", "configmap", configMapName(p.node, uid))
+		p.force()
+	}
 }
 
 // meaning is equal for reports that differ in nothing but times and figures.

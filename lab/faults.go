@@ -29,9 +29,11 @@ func Faults() []Fault {
 		resolverFault("resolver-nxdomain", "resolv.conf names a resolver that denies every name", ResolverNXDomain),
 		resolverFault("resolver-unreachable", "resolv.conf names an address that no machine has", ResolverNoHost),
 		resolverFault("resolver-first-dead", "a resolver that never answers, before the good one", ResolverDead, ResolverGood),
-		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", "registry.lab", "DROP"),
-		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", "registry.lab", "REJECT", "--reject-with", "tcp-reset"),
-		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", "blobs.lab", "DROP"),
+		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", toHost("registry.lab", "DROP")),
+		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", toHost("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
+		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", toHost("blobs.lab", "DROP")),
+		firewallFault("egress-dropped", "the node drops packets to every registry and resolver; the API server is still there",
+			[]string{"-d", Subnet, "-p", "tcp", "!", "--dport", "6443", "-j", "DROP"}, []string{"-d", Subnet, "-p", "udp", "-j", "DROP"}),
 		routeFault("registry-refused-route", "the node has an unreachable route to registry.lab", "registry.lab"),
 		{
 			Name: "ca-missing", Does: "the node's trust store lacks the registries' CA; restarts containerd",
@@ -187,26 +189,30 @@ func (l *Lab) rewrite(node, path, content string) error {
 	return l.WriteFile(node, path, []byte(content))
 }
 
-func firewallFault(name, does, host string, target ...string) Fault {
-	rule := func(ctx context.Context, node, action string) error {
-		args := append([]string{"-w", action, "OUTPUT", "-d", hostAddr(host), "-p", "tcp", "--dport", "443", "-j"}, target...)
-		return runIn(ctx, node, "iptables", args...)
+// toHost is what is done with packets to a host's port 443.
+func toHost(host string, target ...string) []string {
+	return append([]string{"-d", hostAddr(host), "-p", "tcp", "--dport", "443", "-j"}, target...)
+}
+
+// firewallFault has rules for what leaves the node.
+func firewallFault(name, does string, rules ...[]string) Fault {
+	apply := func(ctx context.Context, node, action string, rule []string) error {
+		return runIn(ctx, node, "iptables", append([]string{"-w", action, "OUTPUT"}, rule...)...)
 	}
-	return Fault{
-		Name: name, Does: does,
-		inject: func(ctx context.Context, _ *Lab, node string) error {
-			if rule(ctx, node, "-C") == nil {
-				return nil
+	each := func(action string, wanted bool) func(context.Context, *Lab, string) error {
+		return func(ctx context.Context, _ *Lab, node string) error {
+			for _, rule := range rules {
+				if there := apply(ctx, node, "-C", rule) == nil; there == wanted {
+					continue
+				}
+				if err := apply(ctx, node, action, rule); err != nil {
+					return err
+				}
 			}
-			return rule(ctx, node, "-A")
-		},
-		lift: func(ctx context.Context, _ *Lab, node string) error {
-			if rule(ctx, node, "-C") != nil {
-				return nil
-			}
-			return rule(ctx, node, "-D")
-		},
+			return nil
+		}
 	}
+	return Fault{Name: name, Does: does, inject: each("-A", true), lift: each("-D", false)}
 }
 
 func routeFault(name, does, host string) Fault {

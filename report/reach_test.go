@@ -100,30 +100,45 @@ func TestControl(t *testing.T) {
 		return Vantage{Registry: Registry{Host: host, State: s, Cause: cause, Checked: now.Add(-time.Second)}, Known: known}
 	}
 	silent := func(host string, known bool) Vantage { return at(host, Unreachable, ConnectionTimeout, known) }
+	token := silent("t.example", true)
+	token.Roles = []Role{RoleToken}
+	one, other := silent("a.example", true), silent("b.test", true)
 	for _, tt := range []struct {
 		name    string
 		hosts   []Vantage
+		beside  bool
 		outcome Outcome
 		cause   Cause
 		weak    string
 	}{
-		{"nobody to ask", nil, Skipped, "", ""},
-		{"one host that was never reached", []Vantage{silent("a", false)}, Skipped, "", ""},
-		{"two of these", []Vantage{silent("a", false), silent("b", false)}, Skipped, "", ""},
-		{"three of these", []Vantage{silent("a", false), silent("b", false), silent("c", false)}, Fail, ConnectionTimeout, "true"},
-		{"one that was reached before", []Vantage{silent("a", true)}, Fail, ConnectionTimeout, "true"},
-		{"two that were reached before", []Vantage{silent("a", true), silent("b", true)}, Fail, ConnectionTimeout, ""},
-		{"each for a reason of its own", []Vantage{silent("a", true), at("b", Unreachable, ResolverUnreachable, true)}, Fail, NetworkUnreachable, ""},
-		{"one answers", []Vantage{silent("a", true), silent("b", true), at("c", Reachable, "", false)}, Pass, "", ""},
-		{"one answers, and wrongly", []Vantage{silent("a", true), silent("b", true), at("c", Unreachable, CertificateExpired, false)}, Pass, "", ""},
-		{"one asks to be left alone", []Vantage{silent("a", true), at("c", Limited, RateLimited, false)}, Pass, "", ""},
-		{"what was not seen says nothing", []Vantage{at("c", ReachUnknown, "", true)}, Skipped, "", ""},
+		{"nobody to ask", nil, true, Skipped, "", ""},
+		{"the only registry there is", []Vantage{one}, false, Skipped, "", ""},
+		{"another one beside it", []Vantage{one}, true, Fail, ConnectionTimeout, "true"},
+		{"its own token service beside it", []Vantage{token}, true, Skipped, "", ""},
+		{"one that was never reached beside it", []Vantage{silent("a.example", false)}, true, Skipped, "", ""},
+		{"three of these", []Vantage{silent("a", false), silent("b", false), silent("c", false)}, true, Fail, ConnectionTimeout, "true"},
+		{"three names of one address", []Vantage{placed(silent("a", false)), placed(silent("b", false)), placed(silent("c", false))}, true, Skipped, "", ""},
+		{"two of two owners", []Vantage{one, other}, false, Fail, ConnectionTimeout, ""},
+		{"two of one owner", []Vantage{one, silent("x.a.example", true)}, false, Skipped, "", ""},
+		{"two names of one owner", []Vantage{silent("x.corp.example", true), silent("y.corp.example", true)}, false, Skipped, "", ""},
+		{"three names of one owner", []Vantage{silent("x.corp.example", true), silent("y.corp.example", true), silent("z.corp.example:5000", true)}, false, Fail, ConnectionTimeout, "true"},
+		{"each for a reason of its own", []Vantage{one, at("b.test", Unreachable, ResolverUnreachable, true)}, true, Fail, NetworkUnreachable, ""},
+		{"one answers", []Vantage{one, other, at("c", Reachable, "", false)}, true, Pass, "", ""},
+		{"one answers, and wrongly", []Vantage{one, other, at("c", Unreachable, CertificateExpired, false)}, true, Pass, "", ""},
+		{"one asks to be left alone", []Vantage{one, at("c", Limited, RateLimited, false)}, true, Pass, "", ""},
+		{"names that are nobody's", []Vantage{at("a", Unreachable, HostNotFound, false), at("b", Unreachable, HostNotFound, false), at("c", Unreachable, HostNotFound, false)}, true, Skipped, "", ""},
+		{"what was not seen says nothing", []Vantage{at("c", ReachUnknown, "", true)}, true, Skipped, "", ""},
 	} {
-		c := Control(tt.hosts, now)
+		c := Control(tt.hosts, tt.beside, now)
 		if c.Outcome != tt.outcome || c.Cause != tt.cause || c.Evidence["weak"] != tt.weak || c.Summary == "" {
 			t.Errorf("%s: %s %s %v", tt.name, c.Outcome, c.Cause, c.Evidence)
 		}
 	}
+}
+
+func placed(v Vantage) Vantage {
+	v.Addresses = []string{"192.0.2.1"}
+	return v
 }
 
 // What the control set says moves the fault, never the cause.
