@@ -250,6 +250,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Parallel() // each has a Node and a namespace of its own
 	w := &world{t: t, api: api.front(), way: api.front()}
 	t.Cleanup(w.api.Close)
 	t.Cleanup(func() { w.way.CloseClientConnections(); w.way.Close() })

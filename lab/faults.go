@@ -32,8 +32,11 @@ func Faults() []Fault {
 		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", toHost("registry.lab", "DROP")),
 		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", toHost("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
 		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", toHost("blobs.lab", "DROP")),
-		firewallFault("egress-dropped", "the node drops packets to every registry and resolver; the API server is still there",
-			[]string{"-d", Subnet, "-p", "tcp", "!", "--dport", "6443", "-j", "DROP"}, []string{"-d", Subnet, "-p", "udp", "-j", "DROP"}),
+		// What comes back is dropped: a process whose own UDP packet is would be told.
+		firewallFault("egress-dropped", "no answer of any registry or resolver comes through to the node; the API server is still there",
+			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--sport", "6443", "-j", "ACCEPT"},
+			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--dport", "10250", "-j", "ACCEPT"},
+			[]string{"INPUT", "-s", Subnet, "-j", "DROP"}),
 		routeFault("registry-refused-route", "the node has an unreachable route to registry.lab", "registry.lab"),
 		{
 			Name: "ca-missing", Does: "the node's trust store lacks the registries' CA; restarts containerd",
@@ -191,13 +194,13 @@ func (l *Lab) rewrite(node, path, content string) error {
 
 // toHost is what is done with packets to a host's port 443.
 func toHost(host string, target ...string) []string {
-	return append([]string{"-d", hostAddr(host), "-p", "tcp", "--dport", "443", "-j"}, target...)
+	return append([]string{"OUTPUT", "-d", hostAddr(host), "-p", "tcp", "--dport", "443", "-j"}, target...)
 }
 
-// firewallFault has rules for what leaves the node.
+// firewallFault has rules for the node's firewall, each with its chain.
 func firewallFault(name, does string, rules ...[]string) Fault {
 	apply := func(ctx context.Context, node, action string, rule []string) error {
-		return runIn(ctx, node, "iptables", append([]string{"-w", action, "OUTPUT"}, rule...)...)
+		return runIn(ctx, node, "iptables", append([]string{"-w", action}, rule...)...)
 	}
 	each := func(action string, wanted bool) func(context.Context, *Lab, string) error {
 		return func(ctx context.Context, _ *Lab, node string) error {

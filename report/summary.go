@@ -92,7 +92,7 @@ func (n Node) cutOff(w io.Writer) map[int]bool {
 	}
 	var pods []string
 	for i, d := range n.Diagnoses {
-		if d.Verdict.Fault == FaultNode && slices.Contains(d.Verdict.Because, controlID) {
+		if s := stage(d.Verdict.Cause); d.Verdict.Fault == FaultNode && (s == stageDNS || s == stageDial) {
 			told[i] = true
 			if d.Pod != "" && !slices.Contains(pods, d.Pod) {
 				pods = append(pods, d.Pod)

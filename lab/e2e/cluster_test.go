@@ -102,6 +102,36 @@ type nodeReport struct {
 	Node      string      `json:"node"`
 	Stuck     int         `json:"stuck"`
 	Diagnoses []diagnosis `json:"diagnoses"`
+	Sweep     sweep       `json:"sweep"`
+}
+
+type sweep struct {
+	Time       time.Time `json:"time"`
+	DurationMs int64     `json:"durationMs"`
+	Control    struct {
+		Outcome string `json:"outcome"`
+		Cause   string `json:"cause"`
+		Summary string `json:"summary"`
+	} `json:"control"`
+	Registries []struct {
+		Host    string   `json:"host"`
+		Roles   []string `json:"roles"`
+		State   string   `json:"state"`
+		Fault   string   `json:"fault"`
+		Cause   string   `json:"cause"`
+		Summary string   `json:"summary"`
+	} `json:"registries"`
+}
+
+// of is the state of a host and the cause if it cannot be had; empty if the
+// sweep did not look at it.
+func (s sweep) of(host string) string {
+	for _, r := range s.Registries {
+		if r.Host == host {
+			return strings.TrimSpace(r.State + " " + r.Cause)
+		}
+	}
+	return ""
 }
 
 type diagnosis struct {
