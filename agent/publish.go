@@ -255,6 +255,9 @@ func meaning(n report.Node) string {
 		for _, r := range s.Resolvers {
 			line(r.Address, r.Outcome, r.Cause)
 		}
+		for _, c := range s.Runtime {
+			line(c.ID, c.Outcome, c.Cause, c.Evidence["files"])
+		}
 		for _, c := range s.Conditions {
 			line(c.Type, c.Status)
 		}

@@ -42,8 +42,8 @@ type sighting struct {
 
 // Survey looks at hosts as the runtime would reach them: no credentials, no
 // manifest, no pull. The sightings come in the order of domains, mirrors before
-// their registry.
-func (e *Examiner) Survey(ctx context.Context, want surveyed) []sighting {
+// their registry. Of the node it tells what is amiss with the runtime's settings.
+func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, amiss []report.Check) {
 	node := e.look(ctx)
 	defer node.close()
 	node.Limits = limitedTo(node.Limits, want.Each)
@@ -82,7 +82,12 @@ func (e *Examiner) Survey(ctx context.Context, want surveyed) []sighting {
 	for i := range s.sightings {
 		s.sightings[i].Checks = clean.Checks(s.sightings[i].Checks)
 	}
-	return s.sightings
+	for _, c := range clean.Checks(node.checks) {
+		if c.Outcome == report.Fail || c.Evidence["newer"] == "true" || c.Kind == report.KindRuntime && c.Outcome == report.Skipped {
+			amiss = append(amiss, c)
+		}
+	}
+	return s.sightings, amiss
 }
 
 // limitedTo bounds every step to what one host may take.

@@ -20,7 +20,7 @@ import (
 // pod is stuck, and keeps what it saw: a fault before it hurts, and the baseline
 // of every diagnosis.
 type sweeper struct {
-	look       func(context.Context, surveyed) []sighting
+	look       func(context.Context, surveyed) ([]sighting, []report.Check)
 	images     func() []string // that the pods of this node name, whatever their state
 	conditions func(context.Context) []report.Condition
 	settings   func() sweepSettings
@@ -143,7 +143,7 @@ func (s *sweeper) sweep(ctx context.Context) {
 	began := time.Now()
 	set := s.settings()
 	want := s.plan(set, began)
-	sightings := s.look(ctx, want)
+	sightings, amiss := s.look(ctx, want)
 	conditions := s.conditions(ctx)
 	if ctx.Err() != nil {
 		return // what was cut short says nothing
@@ -151,6 +151,7 @@ func (s *sweeper) sweep(ctx context.Context) {
 	ended := time.Now()
 	sweep := s.take(sightings, set, ended)
 	sweep.Time, sweep.Duration, sweep.Conditions = ended.UTC().Truncate(time.Millisecond), report.Millis(ended.Sub(began)), conditions
+	sweep.Runtime = amiss
 	s.mu.Lock()
 	s.last, s.began = &sweep, began
 	s.mu.Unlock()

@@ -106,7 +106,7 @@ func newRig(images ...string) *rig {
 		images: func() []string { return images }, conditions: func(context.Context) []report.Condition { return nil },
 		settings: func() sweepSettings { return r.set }, log: slog.New(slog.DiscardHandler),
 		swept: func(s report.Sweep) { r.swept = append(r.swept, s) }, say: func(e nodeEvent) { r.said = append(r.said, e) },
-		look: func(_ context.Context, want surveyed) []sighting {
+		look: func(_ context.Context, want surveyed) ([]sighting, []report.Check) {
 			r.wants = append(r.wants, want)
 			var out []sighting
 			for _, host := range sortedKeys(want.Domains) {
@@ -116,7 +116,7 @@ func newRig(images ...string) *rig {
 				}
 				out = append(out, s)
 			}
-			return out
+			return out, nil
 		},
 	})
 	return r

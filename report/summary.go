@@ -91,19 +91,19 @@ func (n Node) cutOff(w io.Writer) map[int]bool {
 		return told
 	}
 	var pods []string
+	confidence := Likely
 	for i, d := range n.Diagnoses {
 		if s := stage(d.Verdict.Cause); d.Verdict.Fault == FaultNode && (s == stageDNS || s == stageDial) {
 			told[i] = true
+			if d.Verdict.Confidence == Confirmed && n.Sweep.Control.Evidence["weak"] == "" {
+				confidence = Confirmed // the runtime says so, too
+			}
 			if d.Pod != "" && !slices.Contains(pods, d.Pod) {
 				pods = append(pods, d.Pod)
 			}
 		}
 	}
 	c := n.Sweep.Control
-	confidence := Confirmed
-	if c.Evidence["weak"] == "true" {
-		confidence = Likely
-	}
 	fmt.Fprintf(w, "\n%s  %s  (%s)\n", FaultNode, c.Cause, confidence)
 	field(w, "why", c.Summary)
 	field(w, "fix", "on "+n.Node+": find what cuts it off from all of them (resolver, route, firewall, proxy), not what is wrong with one registry")

@@ -17,6 +17,7 @@ type Sweep struct {
 	Resolvers  []Resolver  `json:"resolvers,omitempty"`
 	Clock      Check       `json:"clock"` // id "clock": this node's clock against those of all hosts that told theirs
 	Conditions []Condition `json:"conditions,omitempty"`
+	Runtime    []Check     `json:"runtime,omitempty"` // what is amiss with the runtime's settings: newer than its process, invalid, or not to be seen
 	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its bound
 }
 

@@ -109,6 +109,9 @@ func (s *Sweep) node(w io.Writer) {
 	if s.Clock.Outcome == Pass || s.Clock.Outcome == Fail {
 		field(w, "clock", s.Clock.state())
 	}
+	for _, c := range s.Runtime {
+		field(w, "settings", c.state())
+	}
 	for _, c := range s.Conditions {
 		if c.amiss() {
 			field(w, "kubelet", c.Type+" is "+c.Status+" since "+c.Since.UTC().Format(time.RFC3339)+reasonOf(c))
