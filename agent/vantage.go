@@ -66,7 +66,7 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	}
 	node, checks := probes.ReadNode(files, env, e.Paths)
 	node.Limits = e.Limits
-	node.AllowLoopback = e.AllowLoopback
+	node.Guard.Loopback = e.AllowLoopback
 	v.Node = node
 	v.checks = append(v.checks, checks...)
 	ctx, cancel := context.WithTimeout(ctx, runtimeIn)

@@ -39,10 +39,8 @@ type Node struct {
 	Limits Limits
 	// ResolverPort is the port that resolvers are asked on; 0 means 53.
 	ResolverPort uint16
-	// AllowLoopback permits loopback addresses as registry, token service and
-	// redirect target. Tests and `pullprobe check` on a developer's machine
-	// want that; an agent that takes image names from tenants does not.
-	AllowLoopback bool
+	// Guard says whom the probes contact.
+	Guard Guard
 
 	call *call // what is shared within one call; nil outside
 }

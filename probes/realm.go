@@ -41,8 +41,8 @@ func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 	h := v.host
 	h.Scheme, h.Host, h.Path, h.Header = realm.Scheme, realm.Host, "", nil
 	h.configured, h.HTTPFallback, h.foreign = false, false, true
-	if _, port := h.split(); !validPort(port) {
-		return
+	if _, port := h.split(); !validPort(port) || v.node.refusesName(h) != "" {
+		return // will not be asked either
 	}
 	if proxy, err := v.node.Proxy.For(h.Scheme, h.Host); err != nil || proxy != nil {
 		return
