@@ -34,6 +34,8 @@ type Agent struct {
 	publish  *publisher
 	metrics  *metrics
 	pulse    pulse
+	live     *live // what of the settings may change
+	reloader *reloader
 
 	nodeMu sync.Mutex
 	state  nodeState
@@ -63,25 +65,25 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	}
 	a := &Agent{
 		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
-		examiner: &Examiner{Runtime: runtime, Refusals: &credentials.Refusals{For: opts.CoolDown}},
-		queue:    workqueue.NewTypedDelayingQueue[types.UID](),
-		first:    newFirstLooks(),
+		queue: workqueue.NewTypedDelayingQueue[types.UID](),
+		first: newFirstLooks(),
+		live:  newLive(opts.Settings),
+	}
+	coolDown := func() time.Duration { return a.live.get().CoolDown }
+	a.examiner = &Examiner{
+		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: providersIn}, live: a.live,
 	}
 	a.puller = &cri.Puller{
-		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: opts.PullMaxBytes,
+		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: func() int64 { return a.live.get().PullMaxBytes },
 		Space: a.examiner.Space, Deadline: pullIn,
 	}
-	if opts.TestPull {
-		a.examiner.Puller = a.puller
-	}
-	if opts.CredentialProviders {
-		a.examiner.Providers = &credentials.Runner{Timeout: providersIn}
-	}
+	a.examiner.Puller = a.puller
+	a.reloader = newReloader(opts, a.live, log)
 	again := func(uid types.UID) { a.queue.Add(uid) }
-	a.exams = newExams(opts.CoolDown, opts.Workers, a.examiner.Examine, again)
+	a.exams = newExams(coolDown, opts.Workers, a.examiner.Examine, again)
 	a.pods = newPodStore(opts.Namespace, again)
 	a.publish = &publisher{
-		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, heartbeat: opts.Heartbeat,
+		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, settings: a.live,
 		snapshot: a.snapshot, metrics: a.metrics, dirty: make(chan struct{}, 1), ready: a.first.done,
 	}
 	return a, nil
@@ -95,7 +97,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.opts.TestPull)
+	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.live.get().TestPull, "config", a.opts.Config)
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers, publishing sync.WaitGroup
@@ -107,6 +109,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
 	workers.Go(func() { serve(work) })
+	workers.Go(func() { a.reloader.run(work) })
+	workers.Go(func() { a.followSettings(work) })
 	for range lookers {
 		workers.Go(func() { a.work(work) })
 	}
@@ -158,6 +162,37 @@ func (a *Agent) watchNode(ctx context.Context) {
 			return
 		case <-time.After(time.Minute):
 		}
+	}
+}
+
+// followSettings has everything examined anew when settings change that what
+// was examined hangs on.
+func (a *Agent) followSettings(ctx context.Context) {
+	old, replaced := a.live.watch()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-replaced:
+		}
+		var now Settings
+		now, replaced = a.live.watch()
+		if slices.ContainsFunc(now.changed(old), func(name string) bool {
+			return slices.Contains([]string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}, name)
+		}) {
+			a.lookAnew()
+		}
+		old = now
+	}
+}
+
+// lookAnew has all pods examined by what holds from now on.
+func (a *Agent) lookAnew() {
+	a.scheduleMu.Lock()
+	a.sweptAt = time.Now()
+	a.scheduleMu.Unlock()
+	for _, p := range a.pods.all() {
+		a.queue.Add(p.UID)
 	}
 }
 

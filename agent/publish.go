@@ -29,7 +29,7 @@ type publisher struct {
 	log       *slog.Logger
 	node      string
 	namespace string
-	heartbeat time.Duration
+	settings  *live
 	snapshot  func() report.Node
 	metrics   *metrics
 
@@ -96,6 +96,7 @@ func (p *publisher) run(ctx context.Context) {
 		return // nothing is known, and what an earlier agent wrote stands
 	}
 	backoff := time.Duration(0)
+	settings, replaced := p.settings.watch()
 	heartbeat := time.NewTimer(p.nextHeartbeat())
 	defer heartbeat.Stop()
 	for {
@@ -112,6 +113,12 @@ func (p *publisher) run(ctx context.Context) {
 		case <-p.dirty:
 		case <-heartbeat.C:
 			p.force()
+			continue
+		case <-replaced:
+			before := settings.Heartbeat
+			if settings, replaced = p.settings.watch(); settings.Heartbeat != before {
+				heartbeat.Reset(p.nextHeartbeat())
+			}
 			continue
 		}
 		wrote, err := p.flush(ctx)
@@ -139,7 +146,8 @@ func (p *publisher) run(ctx context.Context) {
 
 // nextHeartbeat spreads the nodes of a cluster over the interval.
 func (p *publisher) nextHeartbeat() time.Duration {
-	return p.heartbeat*9/10 + rand.N(p.heartbeat/5+1)
+	every := p.settings.get().Heartbeat
+	return every*9/10 + rand.N(every/5+1)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
