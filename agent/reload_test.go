@@ -4,14 +4,23 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/probes"
 	"github.com/pullprobe/pullprobe/report"
@@ -54,6 +63,26 @@ func (m *mounted) put(text string) {
 	m.do(os.RemoveAll(filepath.Join(m.dir, old)))
 }
 
+// lockedBuffer is a buffer that one goroutine writes and another reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take gives what was written since the last time.
+func (l *lockedBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
 func TestReload(t *testing.T) {
 	m := newMounted(t, "heartbeat: 2m\n")
 	opts, err := ParseOptions([]string{"--node-name=n", "--config=" + m.file(), "--cool-down=1m"}, func(string) string { return "" }, new(strings.Builder))
@@ -61,7 +90,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lockedBuffer
 		l := newLive(opts.Settings)
 		r := newReloader(opts, l, slog.New(slog.NewTextHandler(&log, nil)))
 		ctx, stop := context.WithCancel(t.Context())
@@ -70,10 +99,9 @@ func TestReload(t *testing.T) {
 		// after gives what was logged over a minute, which is enough for six looks.
 		after := func() []string {
 			t.Helper()
-			log.Reset()
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			return strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
+			return strings.Split(strings.TrimSuffix(log.take(), "\n"), "\n")
 		}
 		said := func(words ...string) {
 			t.Helper()
@@ -190,11 +218,75 @@ func TestReloadExaminesAnew(t *testing.T) {
 	s := a.live.get()
 	s.Deny = []probes.HostPattern{deny}
 	a.live.set(s)
-	d := w.diagnosed("stuck", func(d report.Diagnosis) bool {
-		_, denied := probes.Denied(d.Checks)
+	// By itself it would be after 10 s: the runtime is away.
+	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
+		n, _, _ := w.report()
+		_, denied := probes.Denied(n.Diagnoses[0].Checks)
 		return denied
 	})
 	if n := registry.asked.Load(); asked == 0 || n != asked {
-		t.Errorf("asked %d times before and %d times after: %+v", asked, n, d.Checks)
+		t.Errorf("asked %d times before and %d times after", asked, n)
 	}
 }
+
+// A test pull would have the runtime go where pullprobe may not.
+func TestNoTestPullOfWhatIsDenied(t *testing.T) {
+	deny, err := probes.ParseHostPattern("r.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := defaultSettings()
+	s.Deny = []probes.HostPattern{deny}
+	e := &Examiner{Puller: &cri.Puller{}, OwnFiles: true, live: newLive(s)}
+	x := e.Examine(t.Context(), Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.Found { return nil }}, nil)
+	if c := pullOf(x.Checks); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "refused by the setting deny: r.example") {
+		t.Errorf("%s %q", c.Outcome, c.Summary)
+	}
+	if v := report.Diagnose(x.Checks); v.Confidence == report.Confirmed || v.Fault != report.FaultUndetermined {
+		t.Errorf("%s %s (%s)", v.Fault, v.Cause, v.Confidence)
+	}
+}
+
+// A shorter heartbeat does not wait for the end of the longer one before it.
+func TestHeartbeatIsLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		writes := 0
+		answer := roundTrip(func(*http.Request) (*http.Response, error) {
+			writes++
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+		})
+		client, err := rest.RESTClientForConfigAndClient(&rest.Config{Host: "http://api.example", APIPath: "/api", ContentConfig: rest.ContentConfig{
+			GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: serializer.NewCodecFactory(runtime.NewScheme()),
+		}}, &http.Client{Transport: answer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := defaultSettings()
+		s.Heartbeat = time.Hour
+		ready := make(chan struct{})
+		close(ready)
+		p := &publisher{
+			kube: &kube{client: client}, log: slog.New(slog.DiscardHandler), node: "n", namespace: "ns", settings: newLive(s), uid: "uid",
+			snapshot: func() report.Node { return report.Node{Time: time.Now()} }, dirty: make(chan struct{}, 1), ready: ready,
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go p.run(ctx)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if writes != 1 {
+			t.Errorf("%d writes in a sixth of a heartbeat", writes)
+		}
+		s.Heartbeat = time.Minute
+		p.settings.set(s)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if writes < 9 {
+			t.Errorf("%d writes in ten heartbeats", writes)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
