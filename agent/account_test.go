@@ -138,7 +138,7 @@ func TestReadErrors(t *testing.T) {
 
 // A test pull tries no password that every host has refused.
 func TestWorthTrying(t *testing.T) {
-	e := &Examiner{Refusals: &credentials.Refusals{For: time.Minute}}
+	e := &Examiner{Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
 	bad, good := credentials.Credential{Username: "u", Password: "bad"}, credentials.Credential{Username: "u", Password: "good"}
 	e.Refusals.Refuse("r.example", "u", "bad")
 	for _, tt := range []struct {
@@ -166,7 +166,7 @@ func TestNoCanaryInChecks(t *testing.T) {
 		`{"auths":{"127.0.0.1:1":{}},"HttpHeaders":{"` + canary + `":["` + canary + `"]}}`,
 		canary,
 	} {
-		e := &Examiner{AllowLoopback: true, OwnFiles: true, Refusals: &credentials.Refusals{For: time.Minute}}
+		e := &Examiner{AllowLoopback: true, OwnFiles: true, Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
 		x := e.Examine(t.Context(), Subject{Image: "127.0.0.1:1/app:1", Secrets: func(context.Context) []credentials.Found { return []credentials.Found{secret(data)} }}, nil)
 		verdict := report.Diagnose(x.Checks)
 		if text := fmt.Sprintf("%+v %+v", x.Checks, verdict); strings.Contains(text, canary) {

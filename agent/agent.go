@@ -36,6 +36,8 @@ type Agent struct {
 	sweeper  *sweeper
 	metrics  *metrics
 	pulse    pulse
+	live     *live // what of the settings may change
+	reloader *reloader
 
 	nodeMu sync.Mutex
 	state  nodeState
@@ -68,32 +70,32 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	}
 	a := &Agent{
 		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
-		examiner:   &Examiner{Runtime: runtime, Refusals: &credentials.Refusals{For: opts.CoolDown}},
 		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
 		first:      newFirstLooks(),
+		live:       newLive(opts.Settings),
 		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
+	coolDown := func() time.Duration { return a.live.get().CoolDown }
+	a.examiner = &Examiner{
+		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: providersIn}, live: a.live,
+	}
 	a.puller = &cri.Puller{
-		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: opts.PullMaxBytes,
+		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: func() int64 { return a.live.get().PullMaxBytes },
 		Space: a.examiner.Space, Deadline: pullIn,
 	}
-	if opts.TestPull {
-		a.examiner.Puller = a.puller
-	}
-	if opts.CredentialProviders {
-		a.examiner.Providers = &credentials.Runner{Timeout: providersIn}
-	}
+	a.examiner.Puller = a.puller
+	a.reloader = newReloader(opts, a.live, log, a.metrics.reloaded)
 	again := func(uid types.UID) { a.queue.Add(uid) }
 	a.sweeper = newSweeper(&sweeper{
-		look: a.examiner.Survey, conditions: a.conditions, settings: a.sweepSettings, log: log, swept: a.swept, say: a.sayOfNode,
+		look: a.examiner.Survey, conditions: a.conditions, settings: a.live.get, log: log, swept: a.swept, say: a.sayOfNode,
 		images: func() []string { return a.pods.images() },
 	})
 	a.examiner.Control, a.examiner.Known = a.sweeper.elsewhere, a.sweeper.known
-	a.exams = newExams(opts.CoolDown, opts.Workers, a.examine, again)
+	a.exams = newExams(coolDown, opts.Workers, a.examine, again)
 	a.pods = newPodStore(opts.Namespace, again)
 	a.pods.saw = a.metrics.pulls.saw
 	a.publish = &publisher{
-		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, heartbeat: opts.Heartbeat,
+		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, settings: a.live,
 		snapshot: a.snapshot, metrics: a.metrics, dirty: make(chan struct{}, 1), ready: a.first.done,
 	}
 	return a, nil
@@ -107,7 +109,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.opts.TestPull)
+	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.live.get().TestPull, "config", a.opts.Config)
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers, publishing sync.WaitGroup
@@ -120,6 +122,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.watchNode(work) })
 	workers.Go(func() { a.sweeper.run(work, a.pods.synced) })
 	workers.Go(func() { serve(work) })
+	workers.Go(func() { a.reloader.run(work) })
+	workers.Go(func() { a.followSettings(work) })
 	for range lookers {
 		workers.Go(func() { a.work(work) })
 	}
@@ -181,12 +185,44 @@ func (a *Agent) watchNode(ctx context.Context) {
 	}
 }
 
+// followSettings has everything examined anew when settings change that what
+// was examined hangs on.
+func (a *Agent) followSettings(ctx context.Context) {
+	old, replaced := a.live.watch()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-replaced:
+		}
+		var now Settings
+		now, replaced = a.live.watch()
+		if slices.ContainsFunc(now.changed(old), func(name string) bool {
+			return slices.Contains([]string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}, name)
+		}) {
+			a.lookAnew()
+		}
+		a.sweeper.now() // by what holds from now on, at the latest as late as it says
+		old = now
+	}
+}
+
+// lookAnew has all pods examined by what holds from now on.
+func (a *Agent) lookAnew() {
+	a.scheduleMu.Lock()
+	a.sweptAt = time.Now()
+	a.scheduleMu.Unlock()
+	for _, p := range a.pods.all() {
+		a.queue.Add(p.UID)
+	}
+}
+
 // lookAtNode checks runtime and disk, and publishes if their state changed.
 func (a *Agent) lookAtNode(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, verdictIn)
 	defer cancel()
 	runtime, disk := a.examiner.NodeState(looking)
-	disk = a.growth.see(disk, time.Now(), diskSoon)
+	disk = a.growth.see(disk, time.Now(), a.live.get().DiskFullWithin)
 	if ctx.Err() == nil && a.setState(runtime, disk) {
 		a.publish.touch()
 	}
@@ -208,16 +244,11 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 // is not the node's fault.
 func (a *Agent) lastDisk(c report.Check) report.Check {
 	if c.Evidence["need"] == "" {
-		return a.growth.see(c, time.Now(), diskSoon)
+		return a.growth.see(c, time.Now(), a.live.get().DiskFullWithin)
 	}
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
 	return a.state.disk
-}
-
-// sweepSettings are what a sweep goes by.
-func (a *Agent) sweepSettings() sweepSettings {
-	return sweepSettings{Interval: 5 * time.Minute, Each: 4 * time.Second, Width: 128}
 }
 
 // swept publishes what a sweep came to.

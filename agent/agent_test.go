@@ -148,7 +148,7 @@ func TestWritesOnChangeOnly(t *testing.T) {
 	w.agent(func(a *Agent) {
 		a.examiner.Puller = nil
 		examine := a.exams.examine
-		a.exams.longest = 200 * time.Millisecond // so that it is examined often
+		a.exams.longest = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
 		a.exams.examine = func(ctx context.Context, s Subject, early func(Examination)) Examination {
 			defer looked.Add(1)
 			return examine(ctx, s, early)

@@ -347,7 +347,7 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 		w.t.Fatal(err)
 	}
 	a.examiner.AllowLoopback = true
-	a.sweeper.settings = func() sweepSettings { return sweepSettings{} } // none by itself
+	a.sweeper.settings = func() Settings { return Settings{} } // no sweeps by themselves
 	for _, f := range edit {
 		f(a)
 	}

@@ -11,7 +11,7 @@ import (
 
 // controlOf is the control check of a whole sweep: is there anything at all
 // that this node reaches? s.mu is held.
-func (s *sweeper) controlOf(sightings []sighting, set sweepSettings, now time.Time) report.Check {
+func (s *sweeper) controlOf(sightings []sighting, set Settings, now time.Time) report.Check {
 	var hosts []report.Vantage
 	for _, sight := range sightings {
 		if !sight.At.IsZero() {
@@ -21,7 +21,7 @@ func (s *sweeper) controlOf(sightings []sighting, set sweepSettings, now time.Ti
 	return report.Control(hosts, false, now)
 }
 
-func (s *sweeper) vantage(sight sighting, set sweepSettings) report.Vantage {
+func (s *sweeper) vantage(sight sighting, set Settings) report.Vantage {
 	h := s.hosts[sight.Host]
 	v := report.Vantage{
 		Registry: report.Reached(sight.Host, sight.Checks, sight.At),
@@ -87,7 +87,7 @@ func upstreamOf(domain string) string {
 // best are the hosts whose answer tells most: the configured control set, then
 // those that this node has reached before, one more than are needed since one
 // may be the host that the diagnosis is about.
-func (s *sweeper) best(set sweepSettings) []string {
+func (s *sweeper) best(set Settings) []string {
 	out := slices.Clone(set.Control)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -102,7 +102,7 @@ func (e *Examiner) askProviders(ctx context.Context, k credentials.Kubelet, c cr
 		switch {
 		case p.NeedsToken():
 			out[i].Skipped = "it works with a token of the pod's ServiceAccount, which only the kubelet gets"
-		case e.Providers == nil:
+		case e.Providers == nil || !e.settings().CredentialProviders:
 			out[i].Skipped = "running the kubelet's providers is not switched on (component credential-providers of the manifests)"
 		default:
 			wg.Go(func() { out[i] = e.Providers.Ask(ctx, k, c, p, repository) })

@@ -25,7 +25,7 @@ import (
 // of Kubernetes.
 type Examiner struct {
 	Runtime  *cri.Client // nil: no runtime endpoint is known
-	Puller   *cri.Puller // nil: no test pulls
+	Puller   *cri.Puller // nil: no test pulls; an agent's settings may forbid them, too
 	Platform string      // os/arch[/variant]; empty: this machine's
 
 	// OwnFiles takes resolver files, trust store and hosts.toml from this
@@ -39,6 +39,7 @@ type Examiner struct {
 	AllowLoopback bool
 
 	// Providers runs the kubelet's credential providers; nil: they are not run.
+	// An agent's settings must allow it, too.
 	Providers *credentials.Runner
 	// Refusals remembers rejected passwords; nil: nothing is remembered.
 	Refusals *credentials.Refusals
@@ -49,6 +50,8 @@ type Examiner struct {
 	// Known gives what a sweep saw of a host a moment ago, and how old that is, if
 	// it looked after a time; nil: there are no sweeps.
 	Known func(host string, after time.Time) ([]report.Check, time.Duration, bool)
+
+	live *live // the agent's settings; nil: there is no agent
 
 	mu        sync.Mutex
 	notBefore map[string]time.Time // by the registry's name, after a 429
@@ -77,6 +80,15 @@ const (
 	// not hold up the verdicts on all others, which have the kubelet's words.
 	turn = 500 * time.Millisecond
 )
+
+// settings are those that hold now; without an agent the examiner's own fields
+// decide.
+func (e *Examiner) settings() Settings {
+	if e.live == nil {
+		return Settings{TestPull: true, CredentialProviders: true, CertificateDays: 14}
+	}
+	return e.live.get()
+}
 
 // Subject is what is examined.
 type Subject struct {
@@ -183,18 +195,26 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		}
 		return c
 	})
+	aside := time.AfterFunc(headStart, func() { control() }) // beside the rest: this may be a black hole
+	defer aside.Stop()
 	ask := pullAsk{yields: true} // what takes so long may be blocked
 	wait := time.NewTimer(headStart)
 	defer wait.Stop()
+	impatient := wait.C
+	if len(node.Guard.Deny) > 0 {
+		impatient = nil // the test pull must not go where the checks may not, and they have to find the way first
+	}
 	select {
 	case <-climbed:
 		ask = pullAsk{size: imageFact(ladder, "size")}
+		if c, denied := probes.Denied(ladder); denied {
+			s.Failing, s.NoPull = false, "a test pull would go where pullprobe may not: "+c.Summary
+		}
 		creds.Matched = e.worthTrying(creds.Matched, hostsOf(ladder))
 		if credsRpt.Evidence["matched"] != "" && len(creds.Matched) == 0 {
 			s.Failing, s.NoPull = false, "the registry has just rejected every credential that applies, and a wrong password is not tried again"
 		}
-	case <-wait.C:
-		go control() // beside the rest: this may be a black hole
+	case <-impatient:
 	}
 
 	pullCtx, cancelPull := context.WithTimeout(ctx, pullIn)
@@ -289,7 +309,7 @@ type pullAsk struct {
 func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []cri.Auth, ask pullAsk, runtime report.Check) report.Check {
 	c := report.Check{ID: "pull", Kind: report.KindPull, Target: ref.String(), Outcome: report.Skipped}
 	switch {
-	case e.Puller == nil:
+	case e.Puller == nil || !e.settings().TestPull:
 		c.Summary = "test pulls are switched off"
 		return c
 	case !s.Failing:

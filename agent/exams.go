@@ -24,7 +24,7 @@ import (
 type exams struct {
 	examine func(context.Context, Subject, func(Examination)) Examination
 	again   func(types.UID)
-	longest time.Duration // an examination holds at most this long
+	longest func() time.Duration // an examination holds at most this long
 
 	// lookEvery is how often the secrets of a pod that stays stuck are looked at
 	// before its examination is due.
@@ -75,7 +75,7 @@ type need struct {
 	said    report.Check // what the kubelet says, for the verdict that back-off goes by
 }
 
-func newExams(longest time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID)) *exams {
+func newExams(longest func() time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID)) *exams {
 	return &exams{
 		examine: examine, again: again, longest: longest, lookEvery: time.Minute, slots: make(chan struct{}, slots), seed: maphash.MakeSeed(),
 		byKey: map[string]*standing{},
@@ -207,7 +207,7 @@ const (
 // holds is how long an examination holds that came to this for the n-th time
 // more.
 func (e *exams) holds(v report.Verdict, n int, pull report.Check) time.Duration {
-	hold := min(steps[min(n, len(steps)-1)], e.longest)
+	hold := min(steps[min(n, len(steps)-1)], e.longest())
 	if v.Cause == report.RuntimeUnavailable {
 		return min(10*time.Second, hold) // nothing was pulled, and much hangs on it
 	}

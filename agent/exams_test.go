@@ -28,10 +28,12 @@ type bench struct {
 	passed func() time.Duration
 }
 
+func hour() time.Duration { return time.Hour }
+
 func newBench(t *testing.T) *bench {
 	start := time.Now()
 	b := &bench{comes: func() Examination { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
-	b.exams = newExams(time.Hour, 2, func(ctx context.Context, s Subject, early func(Examination)) Examination {
+	b.exams = newExams(hour, 2, func(ctx context.Context, s Subject, early func(Examination)) Examination {
 		b.mu.Lock()
 		b.began = append(b.began, b.passed())
 		b.mu.Unlock()
@@ -261,7 +263,7 @@ func TestLaterExaminationWins(t *testing.T) {
 
 // Secrets are the same while their content is, and unreadable ones prove nothing.
 func TestSecretsPrint(t *testing.T) {
-	e := newExams(time.Hour, 1, nil, nil)
+	e := newExams(hour, 1, nil, nil)
 	secret := func(password string) []credentials.Found {
 		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
 	}

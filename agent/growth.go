@@ -28,9 +28,6 @@ const (
 	growthMost  = time.Hour
 )
 
-// diskSoon is when a disk that fills is worth a remark.
-const diskSoon = 24 * time.Hour
-
 // see takes over a disk check and adds to it how fast the disk fills
 // (growthPerSecond, in bytes; it may be negative), and when it will be full if
 // that goes on (fullInSeconds). Within soon that is worth a remark.

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -16,7 +18,8 @@ import (
 const DefaultPullMaxBytes = 2 << 30
 
 // Options are the agent's settings. Each is a flag; where a flag is not given
-// the environment variable PULLPROBE_<FLAG> in capitals and underscores counts.
+// the environment variable PULLPROBE_<FLAG> in capitals and underscores counts,
+// then, for the [Settings], the configuration file.
 type Options struct {
 	NodeName        string
 	Namespace       string
@@ -25,23 +28,22 @@ type Options struct {
 	JournalDir      string
 	HealthAddr      string
 	LogLevel        slog.Level
+	Config          string
+	Workers         int
+	ReadAsNode      bool
 
-	Workers   int
-	CoolDown  time.Duration
-	Heartbeat time.Duration
-
-	TestPull            bool
-	CredentialProviders bool
-	ReadAsNode          bool
-	PullMaxBytes        int64
+	Settings // as they are at the start
 
 	Version string
+
+	file       []byte   // the configuration file's text
+	overridden []string // settings of it that a flag or the environment sets, too
+	// reparse gives the options with another text of the file; nil: there is none.
+	reparse func(text []byte) (Options, error)
 }
 
-// ParseOptions reads flags and environment. A wrong value is an error that
-// names it; -h gives flag.ErrHelp after the usage was written.
-func ParseOptions(args []string, getenv func(string) string, usage *strings.Builder) (Options, error) {
-	var o Options
+// flags defines all of them.
+func (o *Options) flags(usage io.Writer) *flag.FlagSet {
 	fs := flag.NewFlagSet("pullprobe agent", flag.ContinueOnError)
 	fs.SetOutput(usage)
 	fs.StringVar(&o.NodeName, "node-name", "", "name of the node this agent runs on (required; NODE_NAME)")
@@ -51,53 +53,120 @@ func ParseOptions(args []string, getenv func(string) string, usage *strings.Buil
 	fs.StringVar(&o.JournalDir, "journal-dir", cri.DefaultJournalDir, "directory for the journal of test pulls; must survive a restart")
 	fs.StringVar(&o.HealthAddr, "health-addr", "127.0.0.1:9780", "address for /healthz, /readyz and /metrics; empty switches them off")
 	fs.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	fs.StringVar(&o.Config, "config", "", "YAML `file` of settings, by the names of these flags; it is read again when it changes")
 	fs.IntVar(&o.Workers, "workers", 16, "images examined at the same time")
-	fs.DurationVar(&o.CoolDown, "cool-down", 15*time.Minute, "longest time before an image that stays stuck is examined again unasked; it begins with 1m")
-	fs.DurationVar(&o.Heartbeat, "heartbeat", 10*time.Minute, "how often the report is refreshed when nothing changes")
-	fs.BoolVar(&o.TestPull, "test-pull", true, "let the runtime pull images whose pull fails already")
-	fs.BoolVar(&o.CredentialProviders, "credential-providers", false, "run the kubelet's credential provider plugins, as root on the node and as the kubelet does")
 	fs.BoolVar(&o.ReadAsNode, "read-as-node", false, "read pull secrets and ServiceAccounts as the node itself, by constrained impersonation (Kubernetes 1.36); where that is refused, with the agent's own rights")
-	fs.Int64Var(&o.PullMaxBytes, "test-pull-max-bytes", DefaultPullMaxBytes, "largest image that is test-pulled, compressed")
+	o.Settings.bind(fs)
+	return fs
+}
+
+func (o Options) problems() []problem {
+	out := o.Settings.problems()
+	if o.Workers < 1 || o.Workers > 64 {
+		out = append(out, problem{"workers", "1 to 64"})
+	}
+	return out
+}
+
+// ParseOptions reads flags, environment and configuration file. A wrong value
+// is an error that names it; -h gives flag.ErrHelp after the usage was written.
+func ParseOptions(args []string, getenv func(string) string, usage *strings.Builder) (Options, error) {
+	o, err := parseOptions(args, getenv, nil, usage)
+	if err != nil || o.Config == "" {
+		return o, err
+	}
+	text, err := readConfig(o.Config)
+	if err != nil {
+		return o, fmt.Errorf("--config: %w", err)
+	}
+	reparse := func(text []byte) (Options, error) { return parseOptions(args, getenv, text, io.Discard) }
+	o, err = reparse(text)
+	o.file, o.reparse = text, reparse
+	return o, err
+}
+
+func variable(name string) string {
+	return "PULLPROBE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// parseOptions merges flags, environment and the text of the configuration
+// file.
+func parseOptions(args []string, getenv func(string) string, file []byte, usage io.Writer) (Options, error) {
+	o := Options{Settings: defaultSettings()}
+	fs := o.flags(usage)
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: agent takes flags only", fs.Arg(0))
 	}
-	given := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	given := map[string]string{} // by name: where a setting comes from, as messages say it
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = "--" + f.Name + "=" + f.Value.String() })
 	var errs []error
+	wrong := map[string]bool{}
 	fs.VisitAll(func(f *flag.Flag) {
-		name := "PULLPROBE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v := getenv(name); v != "" && !given[f.Name] {
-			if err := fs.Set(f.Name, v); err != nil {
-				errs = append(errs, fmt.Errorf("%s=%q: %w", name, v, err))
-			}
+		v := getenv(variable(f.Name))
+		if v == "" || given[f.Name] != "" {
+			return
+		}
+		given[f.Name] = variable(f.Name) + "=" + v
+		if err := set(f, v); err != nil {
+			wrong[f.Name] = true
+			errs = append(errs, fmt.Errorf("%s=%q: %w", variable(f.Name), v, err))
 		}
 	})
-	if o.NodeName == "" {
-		o.NodeName = getenv("NODE_NAME")
+	entries, err := readEntries(file)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", o.Config, err))
 	}
-	if o.Namespace == "" {
-		o.Namespace = getenv("POD_NAMESPACE")
+	known := o.Settings.texts()
+	for _, e := range entries {
+		f := fs.Lookup(e.key)
+		if err := e.fits(f, known); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %s: %w", o.Config, e.key, err))
+			continue
+		}
+		into := f
+		if given[e.key] != "" {
+			// It does not count, and must be right all the same.
+			o.overridden = append(o.overridden, e.key)
+			into = new(Options).flags(io.Discard).Lookup(e.key)
+		} else {
+			given[e.key] = fmt.Sprintf("%s: %s: %s", o.Config, e.key, e)
+		}
+		if err := e.set(into); err != nil {
+			wrong[e.key] = true
+			errs = append(errs, fmt.Errorf("%s: %s: %w", o.Config, e.key, err))
+		}
 	}
-	if o.Namespace == "" {
-		o.Namespace = "pullprobe"
-	}
+	o.NodeName = cmp.Or(o.NodeName, getenv("NODE_NAME"))
+	o.Namespace = cmp.Or(o.Namespace, getenv("POD_NAMESPACE"), "pullprobe")
 	if o.NodeName == "" {
 		errs = append(errs, errors.New("--node-name is missing: in a DaemonSet set NODE_NAME from spec.nodeName"))
 	}
-	if o.Workers < 1 || o.Workers > 64 {
-		errs = append(errs, fmt.Errorf("--workers=%d: must be 1 to 64", o.Workers))
-	}
-	if o.CoolDown < 10*time.Second {
-		errs = append(errs, fmt.Errorf("--cool-down=%v: must be 10s or more", o.CoolDown))
-	}
-	if o.Heartbeat < time.Minute {
-		errs = append(errs, fmt.Errorf("--heartbeat=%v: must be 1m or more", o.Heartbeat))
-	}
-	if o.PullMaxBytes < 0 {
-		errs = append(errs, fmt.Errorf("--test-pull-max-bytes=%d: must not be negative", o.PullMaxBytes))
+	for _, p := range o.problems() {
+		if !wrong[p.name] {
+			errs = append(errs, fmt.Errorf("%s: must be %s", cmp.Or(given[p.name], "--"+p.name), p.want))
+		}
 	}
 	return o, errors.Join(errs...)
+}
+
+// set sets a flag from a text, or says what it takes.
+func set(f *flag.Flag, text string) error {
+	err := f.Value.Set(text)
+	if err == nil {
+		return nil
+	}
+	if g, ok := f.Value.(flag.Getter); ok {
+		switch g.Get().(type) {
+		case bool:
+			return errors.New("must be true or false")
+		case int, int64:
+			return errors.New("must be a whole number")
+		case time.Duration:
+			return errors.New("must be a duration, such as 90s or 5m")
+		}
+	}
+	return err
 }

@@ -30,7 +30,7 @@ type publisher struct {
 	log       *slog.Logger
 	node      string
 	namespace string
-	heartbeat time.Duration
+	settings  *live
 	snapshot  func() report.Node
 	metrics   *metrics
 
@@ -98,6 +98,7 @@ func (p *publisher) run(ctx context.Context) {
 		return // nothing is known, and what an earlier agent wrote stands
 	}
 	backoff := time.Duration(0)
+	settings, replaced := p.settings.watch()
 	heartbeat := time.NewTimer(p.nextHeartbeat())
 	defer heartbeat.Stop()
 	for {
@@ -114,6 +115,12 @@ func (p *publisher) run(ctx context.Context) {
 		case <-p.dirty:
 		case <-heartbeat.C:
 			p.force()
+			continue
+		case <-replaced:
+			before := settings.Heartbeat
+			if settings, replaced = p.settings.watch(); settings.Heartbeat != before {
+				heartbeat.Reset(p.nextHeartbeat())
+			}
 			continue
 		}
 		wrote, err := p.flush(ctx)
@@ -141,7 +148,8 @@ func (p *publisher) run(ctx context.Context) {
 
 // nextHeartbeat spreads the nodes of a cluster over the interval.
 func (p *publisher) nextHeartbeat() time.Duration {
-	return p.heartbeat*9/10 + rand.N(p.heartbeat/5+1)
+	every := p.settings.get().Heartbeat
+	return every*9/10 + rand.N(every/5+1)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -373,6 +381,9 @@ func (p *publisher) configMap(n report.Node, uid types.UID) (configMap, error) {
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
 		return configMap{}, err
+	}
+	if p.settings.get().ASCII {
+		summary = report.ASCII(summary)
 	}
 	return configMap{
 		Name: configMapName(p.node, uid), Namespace: p.namespace, Node: p.node, NodeUID: uid,

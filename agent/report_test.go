@@ -16,8 +16,8 @@ import (
 func sweeping(into **Agent, targets ...string) func(*Agent) {
 	return func(a *Agent) {
 		*into = a
-		a.sweeper.settings = func() sweepSettings {
-			return sweepSettings{Interval: time.Hour, Each: 2 * time.Second, Width: 8, Targets: targets}
+		a.sweeper.settings = func() Settings {
+			return Settings{SweepInterval: time.Hour, SweepDeadline: 2 * time.Second, SweepConcurrency: 8, Targets: targets}
 		}
 	}
 }

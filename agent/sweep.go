@@ -23,7 +23,7 @@ type sweeper struct {
 	look       func(context.Context, surveyed) ([]sighting, []report.Check)
 	images     func() []string // that the pods of this node name, whatever their state
 	conditions func(context.Context) []report.Condition
-	settings   func() sweepSettings
+	settings   func() Settings
 	log        *slog.Logger
 	swept      func(report.Sweep) // told of every sweep that has ended
 	say        func(nodeEvent)    // told of what is worth an Event on the Node
@@ -39,15 +39,6 @@ type sweeper struct {
 	last    *report.Sweep
 	began   time.Time // of the last sweep that has ended
 	control controlLook
-}
-
-// sweepSettings are read anew for every sweep.
-type sweepSettings struct {
-	Interval time.Duration // 0: no sweeps but on request
-	Each     time.Duration // what one host may take
-	Width    int           // hosts looked at side by side
-	Targets  []string
-	Control  []string
 }
 
 // fresh is what a look came to and when.
@@ -96,7 +87,7 @@ func (s *sweeper) run(ctx context.Context, pods <-chan struct{}) {
 	wait := rand.N(firstSweepIn)
 	for {
 		timer := time.NewTimer(wait)
-		if s.settings().Interval <= 0 {
+		if s.settings().SweepInterval <= 0 {
 			timer.Stop()
 		}
 		select {
@@ -108,7 +99,7 @@ func (s *sweeper) run(ctx context.Context, pods <-chan struct{}) {
 			timer.Stop()
 		}
 		s.sweep(ctx)
-		interval := s.settings().Interval
+		interval := s.settings().SweepInterval
 		wait = interval*9/10 + rand.N(max(interval/5, 1))
 	}
 }
@@ -160,8 +151,8 @@ func (s *sweeper) sweep(ctx context.Context) {
 }
 
 // plan says what is to be looked at.
-func (s *sweeper) plan(set sweepSettings, now time.Time) surveyed {
-	want := surveyed{Domains: map[string][]report.Role{}, Leave: map[string]bool{}, Width: set.Width, Each: set.Each, Configured: true}
+func (s *sweeper) plan(set Settings, now time.Time) surveyed {
+	want := surveyed{Domains: map[string][]report.Role{}, Leave: map[string]bool{}, Width: set.SweepConcurrency, Each: set.SweepDeadline, Configured: true}
 	add := func(domain string, role report.Role) {
 		if !slices.Contains(want.Domains[domain], role) {
 			want.Domains[domain] = append(want.Domains[domain], role)
@@ -203,7 +194,7 @@ func domainOf(image string) string {
 }
 
 // take takes over what was seen, and tells what is new.
-func (s *sweeper) take(sightings []sighting, set sweepSettings, now time.Time) report.Sweep {
+func (s *sweeper) take(sightings []sighting, set Settings, now time.Time) report.Sweep {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.round++

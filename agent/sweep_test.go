@@ -67,13 +67,13 @@ func TestGrowth(t *testing.T) {
 		return report.Check{Outcome: report.Pass, Summary: "a disk", Evidence: map[string]string{"total": "1000000000", "available": strconv.FormatInt(available, 10)}}
 	}
 	var g growth
-	if c := g.see(disk(500e6), now, diskSoon); c.Evidence["growthPerSecond"] != "" {
+	if c := g.see(disk(500e6), now, 24*time.Hour); c.Evidence["growthPerSecond"] != "" {
 		t.Errorf("one look is no trend: %v", c.Evidence)
 	}
-	if c := g.see(disk(400e6), now.Add(time.Minute), diskSoon); c.Evidence["growthPerSecond"] != "" {
+	if c := g.see(disk(400e6), now.Add(time.Minute), 24*time.Hour); c.Evidence["growthPerSecond"] != "" {
 		t.Errorf("nor is a minute: %v", c.Evidence)
 	}
-	c := g.see(disk(400e6), now.Add(30*time.Minute), diskSoon)
+	c := g.see(disk(400e6), now.Add(30*time.Minute), 24*time.Hour)
 	if c.Evidence["growthPerSecond"] != "55555" || c.Evidence["fullInSeconds"] != "7200" || c.Evidence["fullSoon"] != "true" || !strings.Contains(c.Summary, "full in about 2 h") {
 		t.Errorf("%v %q", c.Evidence, c.Summary)
 	}
@@ -81,11 +81,11 @@ func TestGrowth(t *testing.T) {
 	if c.Evidence["fullSoon"] != "" || strings.Contains(c.Summary, "full in") {
 		t.Errorf("slowly: %v %q", c.Evidence, c.Summary)
 	}
-	c = g.see(disk(600e6), now.Add(45*time.Minute), diskSoon)
+	c = g.see(disk(600e6), now.Add(45*time.Minute), 24*time.Hour)
 	if !strings.HasPrefix(c.Evidence["growthPerSecond"], "-") || c.Evidence["fullInSeconds"] != "" {
 		t.Errorf("it shrinks: %v", c.Evidence)
 	}
-	if c := g.see(report.Check{}, now, diskSoon); c.Evidence != nil {
+	if c := g.see(report.Check{}, now, 24*time.Hour); c.Evidence != nil {
 		t.Errorf("nothing was seen: %v", c.Evidence)
 	}
 }
@@ -97,14 +97,14 @@ type rig struct {
 	wants []surveyed
 	said  []nodeEvent
 	swept []report.Sweep
-	set   sweepSettings
+	set   Settings
 }
 
 func newRig(images ...string) *rig {
-	r := &rig{state: map[string]report.Check{}, set: sweepSettings{Interval: 5 * time.Minute, Each: time.Second, Width: 8}}
+	r := &rig{state: map[string]report.Check{}, set: Settings{SweepInterval: 5 * time.Minute, SweepDeadline: time.Second, SweepConcurrency: 8}}
 	r.sweeper = newSweeper(&sweeper{
 		images: func() []string { return images }, conditions: func(context.Context) []report.Condition { return nil },
-		settings: func() sweepSettings { return r.set }, log: slog.New(slog.DiscardHandler),
+		settings: func() Settings { return r.set }, log: slog.New(slog.DiscardHandler),
 		swept: func(s report.Sweep) { r.swept = append(r.swept, s) }, say: func(e nodeEvent) { r.said = append(r.said, e) },
 		look: func(_ context.Context, want surveyed) ([]sighting, []report.Check) {
 			r.wants = append(r.wants, want)
@@ -282,7 +282,7 @@ func TestSweepRecall(t *testing.T) {
 func TestSweepOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig("a.example/x")
-		r.set.Interval = 0 // never by itself
+		r.set.SweepInterval = 0 // never by itself
 		ctx, cancel := context.WithCancel(t.Context())
 		pods := make(chan struct{})
 		close(pods)
@@ -299,7 +299,7 @@ func TestSweepOnRequest(t *testing.T) {
 		if len(r.swept) != 1 || !r.endedAfter(asked) || r.endedAfter(time.Now()) {
 			t.Errorf("%d sweeps", len(r.swept))
 		}
-		r.set.Interval = 5 * time.Minute
+		r.set.SweepInterval = 5 * time.Minute
 		r.now()
 		time.Sleep(22 * time.Minute)
 		if n := len(r.swept); n < 5 || n > 7 {

@@ -66,7 +66,9 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	}
 	node, checks := probes.ReadNode(files, env, e.Paths)
 	node.Limits = e.Limits
-	node.AllowLoopback = e.AllowLoopback
+	settings := e.settings()
+	node.Guard = probes.Guard{Deny: settings.Deny, Allow: settings.Allow, Loopback: e.AllowLoopback}
+	node.ExpirySoon = settings.CertificateDays
 	v.Node = node
 	v.checks = append(v.checks, checks...)
 	ctx, cancel := context.WithTimeout(ctx, runtimeIn)

@@ -16,8 +16,8 @@ const maxRefusals = 4096
 // are not kept, only a keyed hash that means nothing to another process. It is
 // safe for concurrent use.
 type Refusals struct {
-	// For is how long one is remembered.
-	For time.Duration
+	// For says how long one that comes now is remembered.
+	For func() time.Duration
 
 	mu    sync.Mutex
 	salt  [sha256.Size]byte
@@ -47,7 +47,7 @@ func (r *Refusals) Refuse(host, username, password string) {
 		}
 		delete(r.until, oldest)
 	}
-	r.until[r.key(host, username, password)] = now.Add(r.For)
+	r.until[r.key(host, username, password)] = now.Add(r.For())
 }
 
 // Refused reports whether the host is known to refuse this user and password,

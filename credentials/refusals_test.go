@@ -8,7 +8,7 @@ import (
 
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := Refusals{For: 5 * time.Minute}
+		r := Refusals{For: func() time.Duration { return 5 * time.Minute }}
 		refused := func(host, user, password string) bool {
 			_, ok := r.Refused(host, user, password)
 			return ok

@@ -57,10 +57,10 @@ type Puller struct {
 	// and how many must stay free. Without it nothing is pulled.
 	Space func() (free, reserve uint64, err error)
 
-	// MaxBytes is the largest image that is pulled, in compressed bytes; 0 is
-	// no cap. Where the size is not known beforehand, the pull is stopped when
+	// MaxBytes says which is the largest image that is pulled now, in compressed
+	// bytes; 0, or no function, is no cap. Where the size is not known beforehand, the pull is stopped when
 	// the disk has lost three times that.
-	MaxBytes int64
+	MaxBytes func() int64
 
 	// Deadline is how long one pull may take, all credentials together; 0 is
 	// four seconds.
@@ -124,8 +124,10 @@ func (p *Puller) pull(ctx context.Context, req PullRequest, k *report.Check) {
 	case time.Now().Before(req.NotBefore):
 		skip(k, skipRateLimited, "not test-pulled: the registry asks to wait until "+req.NotBefore.UTC().Format("15:04:05")+" UTC")
 		return
-	case p.MaxBytes > 0 && req.Bytes > p.MaxBytes:
-		skip(k, skipTooBig, fmt.Sprintf("not test-pulled: %s is over the cap of %s", size(req.Bytes), size(p.MaxBytes)))
+	}
+	largest := p.maxBytes()
+	if largest > 0 && req.Bytes > largest {
+		skip(k, skipTooBig, fmt.Sprintf("not test-pulled: %s is over the cap of %s", size(req.Bytes), size(largest)))
 		return
 	}
 	ctx, stop := context.WithCancelCause(ctx)
@@ -283,6 +285,7 @@ func (p *Puller) run(ctx context.Context, req PullRequest, free uint64) result {
 // watch stops the pull when the disk runs low or the image turns out too big.
 // Others write to the same disk, so it errs on the side of stopping.
 func (p *Puller) watch(ctx context.Context, stop context.CancelCauseFunc, before uint64) {
+	largest := p.maxBytes()
 	tick := time.NewTicker(spacePoll)
 	defer tick.Stop()
 	for {
@@ -297,10 +300,17 @@ func (p *Puller) watch(ctx context.Context, stop context.CancelCauseFunc, before
 			stop(errUnseen)
 		case free < reserve:
 			stop(errNoSpace)
-		case p.MaxBytes > 0 && before > free && before-free > footprint*uint64(p.MaxBytes):
+		case largest > 0 && before > free && before-free > footprint*uint64(largest):
 			stop(errTooBig)
 		}
 	}
+}
+
+func (p *Puller) maxBytes() int64 {
+	if p.MaxBytes == nil {
+		return 0
+	}
+	return p.MaxBytes()
 }
 
 // tell writes how the pull went into k.

@@ -24,7 +24,7 @@ import (
 func roomy() (free, reserve uint64, err error) { return 100 << 30, 1 << 30, nil }
 
 func newPuller(n *node, journal string) *Puller {
-	return &Puller{Client: n.Client, Journal: NewJournal(journal), Space: roomy, MaxBytes: 1 << 30, Deadline: 20 * time.Second}
+	return &Puller{Client: n.Client, Journal: NewJournal(journal), Space: roomy, MaxBytes: func() int64 { return 1 << 30 }, Deadline: 20 * time.Second}
 }
 
 // want compares what scripts rely on: the outcome and some of the evidence.

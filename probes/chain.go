@@ -14,9 +14,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// soon is how many days before its end a certificate is worth a remark.
-const soon = 14
-
 // verify is what crypto/tls does with a server's certificates. A nil pool
 // trusts nothing.
 func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) error {
@@ -54,7 +51,7 @@ func (n *Node) chainEvidence(e evidence, h host, state tls.ConnectionState, chai
 	if n.Roots != nil && len(h.extraRoots) > 0 {
 		e["trustedBy"] = n.trustedBy(h, state)
 	}
-	if days := time.Until(leaf.NotAfter).Hours() / 24; days >= 0 && days < soon {
+	if days := time.Until(leaf.NotAfter).Hours() / 24; days >= 0 && days < float64(n.ExpirySoon) {
 		e["expiresSoon"] = "true"
 	}
 	var window x509.CertificateInvalidError

@@ -94,22 +94,20 @@ func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
 		return nil, &proxyError{err: err}
 	}
 	if proxy != nil {
-		name, _ := splitHost(req.URL.Host, req.URL.Scheme)
-		if addr, err := netip.ParseAddr(name); err == nil {
-			if reason := refusal(addr, c.loopbackAllowed(req.URL.Host)); reason != "" {
-				return nil, &refusedError{reason: addr.String() + " is " + reason}
-			}
-		}
 		c.proxies.Store(proxyAddress(proxy), true)
 	}
 	return proxy, nil
 }
 
-func (c *client) loopbackAllowed(hostport string) bool {
-	if hostport == c.host.Host {
-		return c.node.loopbackFor(c.host)
+// refuses says why nothing may be sent to a host, as far as its name tells that:
+// behind a proxy nothing else does. It is nil if something may.
+func (c *client) refuses(hostport, scheme string) error {
+	name, port := splitHost(hostport, scheme)
+	reason := c.node.Guard.name(name, port, hostport == c.host.Host && c.node.loopbackFor(c.host))
+	if reason == "" {
+		return nil
 	}
-	return c.node.AllowLoopback
+	return &refusedError{reason: clean(name, 80) + " is " + reason}
 }
 
 // dialContext connects to where the transport wants to go: the host's checked
@@ -125,13 +123,13 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 		return new(net.Dialer).DialContext(ctx, network, addr.String())
 	}
 	if _, ok := c.proxies.Load(target); ok {
-		conn, err := c.node.dialName(ctx, target, func(netip.Addr) string { return "" })
+		conn, err := c.node.dialName(ctx, target, nil)
 		if err != nil {
 			return nil, &proxyError{err: err}
 		}
 		return conn, nil
 	}
-	return c.node.dialName(ctx, target, func(a netip.Addr) string { return refusal(a, c.node.AllowLoopback) })
+	return c.node.dialName(ctx, target, &c.node.Guard)
 }
 
 // smallWindow dials connections that let the other side send no more than
@@ -157,8 +155,9 @@ func proxyAddress(u *url.URL) string {
 }
 
 // dialName resolves target as the runtime would and connects to the first of
-// its addresses that answers; refuse says why an address must not be dialled.
-func (n *Node) dialName(ctx context.Context, target string, refuse func(netip.Addr) string) (net.Conn, error) {
+// its addresses that answers and that the guard lets through; it is nil for what
+// the node itself names.
+func (n *Node) dialName(ctx context.Context, target string, guard *Guard) (net.Conn, error) {
 	name, port, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err
@@ -170,7 +169,11 @@ func (n *Node) dialName(ctx context.Context, target string, refuse func(netip.Ad
 	}
 	var firstErr error
 	for i, addr := range l.addrs {
-		if reason := refuse(addr); reason != "" {
+		reason := ""
+		if guard != nil {
+			reason = guard.address(name, port, addr, false)
+		}
+		if reason != "" {
 			err = &refusedError{reason: addr.String() + " is " + reason}
 		} else {
 			// Every address gets its share of the time that is left.
@@ -233,6 +236,9 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	for {
 		if refused := c.budget.refuses(target.Host); refused != nil {
 			return nil, rep.failed(target, refused)
+		}
+		if err := c.refuses(target.Host, target.Scheme); err != nil {
+			return nil, rep.failed(target, err)
 		}
 		secure := target.Scheme == "https"
 		var body io.Reader

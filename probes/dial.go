@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -17,9 +18,13 @@ func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Ch
 		ID: "dial/" + h.name() + "/" + addr.String(), Kind: report.KindDial,
 		Host: h.name(), Target: addr.String(),
 	}
-	if reason := refusal(addr.Addr(), n.loopbackFor(h)); reason != "" {
+	name, port := h.split()
+	if reason := n.Guard.address(name, port, addr.Addr(), n.loopbackFor(h)); reason != "" {
 		check.Outcome = report.Skipped
-		check.Summary = "not dialled: " + addr.Addr().String() + " is " + reason + ", which pullprobe does not ask for images"
+		check.Summary = "not dialled: " + addr.Addr().String() + " is " + reason
+		if !strings.HasPrefix(reason, denied) {
+			check.Summary += ", which pullprobe does not ask for images"
+		}
 		check.Evidence = evidence{"refused": reason, "runtimeWouldDial": "true"}.checked()
 		return check, nil
 	}
@@ -50,5 +55,15 @@ func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Ch
 // loopbackFor says whether a loopback address is a fair target for h: the
 // node's own configuration names it, or the image asks for localhost itself.
 func (n *Node) loopbackFor(h host) bool {
-	return n.AllowLoopback || h.configured || !h.foreign && isLocalhost(h.Host)
+	return n.Guard.Loopback || h.configured || !h.foreign && isLocalhost(h.Host)
+}
+
+// refusesName says why the configuration forbids h by its name, so that it is
+// not even resolved; empty if it does not.
+func (n *Node) refusesName(h host) string {
+	name, port := h.split()
+	if a, ok := literal(name); ok {
+		return n.Guard.denies(name, port, a, embedded(a))
+	}
+	return n.Guard.denies(name, port)
 }

@@ -87,7 +87,7 @@ func TestElsewhere(t *testing.T) {
 	})
 	t.Run("a loopback answer where loopback is not dialled", func(t *testing.T) {
 		n := withResolvers(t, base, "", answers("127.0.0.1"), answers("127.0.0.31"))
-		n.AllowLoopback = false
+		n.Guard.Loopback = false
 		c := probe(t, n, host+"/app:1")
 		want(t, c, "dns/"+host, report.Pass, "", "special=loopback", "disagree=true")
 		want(t, c, "elsewhere/"+host+"/"+at("127.0.0.31"), report.Skipped, "", "refused=a loopback address")

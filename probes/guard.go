@@ -3,12 +3,72 @@ package probes
 import (
 	"net/netip"
 	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
-// refusal says why a must not be asked for an image, empty if it may be. Image
-// names come from tenants, and so do token realms and redirects in the end:
-// they must not turn the probes against the node itself or the cloud's
-// metadata service.
+// Guard says whom the probes contact as registry, mirror, token service and
+// redirect target; the node's own resolvers and proxies are exempt. Image names
+// come from tenants, and so do token realms and redirects in the end: they must
+// not turn the probes against the node itself or the cloud's metadata service.
+// The zero value is right where a tenant names the images.
+type Guard struct {
+	Deny  []HostPattern // are not contacted, whatever else allows them
+	Allow []HostPattern // are contacted although they are on a kind of address that else is refused
+
+	// Loopback permits loopback addresses. Tests and `pullprobe check` on a
+	// developer's machine want that.
+	Loopback bool
+}
+
+// denied begins the reason of a refusal that the configuration asks for.
+const denied = "refused by the setting deny: "
+
+// name says why a host must not be contacted, as far as its name tells that;
+// empty if it may be. A name that is an address is judged as that.
+func (g Guard) name(name, port string, loopback bool) string {
+	if a, ok := literal(name); ok {
+		return g.address(name, port, a, loopback)
+	}
+	return g.denies(name, port)
+}
+
+// address says why a host must not be contacted at this address, empty if it
+// may be. A range is denied if it holds the address as it stands or the one
+// inside it, and allowed only by where the packets end up.
+func (g Guard) address(name, port string, a netip.Addr, loopback bool) string {
+	a = a.WithZone("").Unmap()
+	if reason := g.denies(name, port, a, embedded(a)); reason != "" {
+		return reason
+	}
+	if a.IsValid() && slices.ContainsFunc(g.Allow, func(p HostPattern) bool { return p.matches(name, port, embedded(a)) }) {
+		return ""
+	}
+	return refusal(a, loopback || g.Loopback)
+}
+
+func (g Guard) denies(name, port string, addrs ...netip.Addr) string {
+	for _, p := range g.Deny {
+		if p.matches(name, port, addrs...) {
+			return denied + p.String()
+		}
+	}
+	return ""
+}
+
+// Denied is the first of the checks that did not go where the configuration
+// forbids it; ok is false if there is none.
+func Denied(checks []report.Check) (c report.Check, ok bool) {
+	i := slices.IndexFunc(checks, func(c report.Check) bool { return strings.Contains(c.Evidence["refused"], denied) })
+	if i < 0 {
+		return c, false
+	}
+	return checks[i], true
+}
+
+// refusal says why a must not be asked for an image, whatever is configured;
+// empty if it may be.
 func refusal(a netip.Addr, loopbackAllowed bool) string {
 	a = embedded(a.WithZone(""))
 	switch {

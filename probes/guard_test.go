@@ -1,8 +1,13 @@
 package probes
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 func TestRefusal(t *testing.T) {
@@ -51,4 +56,164 @@ func TestLoopbackFor(t *testing.T) {
 			t.Errorf("%s: %v", tt.host.Host, got)
 		}
 	}
+}
+
+func TestGuard(t *testing.T) {
+	tests := []struct {
+		name        string
+		deny, allow []string
+		host, port  string
+		addr        string // empty: the name alone
+		want        string
+	}{
+		{name: "nothing is set", host: "r.example", addr: "10.0.0.1"},
+		{name: "the built-in refusals", host: "r.example", addr: "127.0.0.1", want: "a loopback address"},
+		{name: "a name that is an address", host: "169.254.169.254", want: "a link-local address"},
+		{name: "in another notation", host: "0xa9fea9fe", want: "a link-local address"},
+		{name: "denied by name", deny: []string{"r.example"}, host: "r.example", want: denied + "r.example"},
+		{name: "in capitals, with a dot", deny: []string{"r.example"}, host: "R.Example.", want: denied + "r.example"},
+		{name: "in full width", deny: []string{"r.example"}, host: "ｒ。example", want: denied + "r.example"},
+		{name: "all below", deny: []string{"*.corp.example"}, host: "a.b.corp.example", want: denied + "*.corp.example"},
+		{name: "not itself", deny: []string{"*.corp.example"}, host: "corp.example"},
+		{name: "no other ending", deny: []string{"*.corp.example"}, host: "xcorp.example"},
+		{name: "everything", deny: []string{"*"}, host: "r.example", want: denied + "*"},
+		{name: "Docker Hub as images name it", deny: []string{"docker.io"}, host: "registry-1.docker.io", want: denied + "docker.io"},
+		{name: "on this port", deny: []string{"r.example:5000"}, host: "r.example", port: "5000", want: denied + "r.example:5000"},
+		{name: "written in another way", deny: []string{"r.example:443"}, host: "r.example", port: "0443", want: denied + "r.example:443"},
+		{name: "on no other", deny: []string{"r.example:5000"}, host: "r.example"},
+		{name: "by the address it resolves to", deny: []string{"10.0.0.0/8"}, host: "r.example", addr: "10.1.2.3", want: denied + "10.0.0.0/8"},
+		{name: "mapped", deny: []string{"10.0.0.0/8"}, host: "r.example", addr: "::ffff:10.1.2.3", want: denied + "10.0.0.0/8"},
+		{name: "behind NAT64", deny: []string{"10.0.0.0/8"}, host: "r.example", addr: "64:ff9b::a01:203", want: denied + "10.0.0.0/8"},
+		{name: "NAT64 itself", deny: []string{"64:ff9b::/96"}, host: "r.example", addr: "64:ff9b::808:808", want: denied + "64:ff9b::/96"},
+		{name: "an address in the place of a name", deny: []string{"10.1.2.3:443"}, host: "10.66051", want: denied + "10.1.2.3:443"},
+		{name: "another address", deny: []string{"10.1.2.3"}, host: "r.example", addr: "10.1.2.4"},
+		{name: "allowed by address", allow: []string{"127.0.0.1"}, host: "r.example", addr: "127.0.0.1"},
+		{name: "allowed by name", allow: []string{"*.example"}, host: "r.example", addr: "169.254.20.10"},
+		{name: "allowed as a name that is an address", allow: []string{"169.254.0.0/16"}, host: "169.254.20.10"},
+		{name: "allowed on one port", allow: []string{"127.0.0.1:5000"}, host: "r.example", addr: "127.0.0.1", want: "a loopback address"},
+		{name: "somebody else is allowed", allow: []string{"s.example"}, host: "r.example", addr: "127.0.0.1", want: "a loopback address"},
+		{name: "allowed is where packets end up", allow: []string{"64:ff9b::/96"}, host: "r.example", addr: "64:ff9b::a9fe:a9fe", want: "a link-local address"},
+		{name: "deny wins", deny: []string{"127.0.0.0/8"}, allow: []string{"r.example", "127.0.0.1"}, host: "r.example", addr: "127.0.0.1", want: denied + "127.0.0.0/8"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := Guard{Deny: patterns(t, tt.deny...), Allow: patterns(t, tt.allow...)}
+			port := orDefault(tt.port, "443")
+			got := g.name(tt.host, port, false)
+			if tt.addr != "" {
+				got = g.address(tt.host, port, netip.MustParseAddr(tt.addr), false)
+			}
+			if got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// What is denied is not contacted, in whichever place it is named.
+func TestDenied(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "r.lab", "auth.lab", "blobs.lab", "r.outside")
+	var rec recorder
+	images := newRegistry(t)
+	port := serve(t, &cert, rec.wrap(images))
+	host := fmt.Sprintf("r.lab:%d", port)
+	deny := func(n *Node, list ...string) *Node {
+		m := *n
+		m.Guard.Deny = patterns(t, list...)
+		return &m
+	}
+	n := newNode(t, ca, nil)
+	silent := func(t *testing.T) {
+		t.Helper()
+		if asked := rec.all(); len(asked) > 0 {
+			t.Errorf("asked all the same: %q", asked)
+		}
+	}
+
+	t.Run("by name", func(t *testing.T) {
+		c := probe(t, deny(n, "*.lab"), host+"/app:1")
+		want(t, c, "dial/"+host, report.Skipped, "", "refused="+denied+"*.lab", "runtimeWouldDial=true")
+		for _, id := range []string{"registry/" + host, "manifest/" + host} {
+			if got := want(t, c, id, report.Skipped, "").BlockedBy; got != "dial/"+host {
+				t.Errorf("%s is blocked by %q", id, got)
+			}
+		}
+		if _, asked := c["dns/"+host]; asked {
+			t.Error("its name is resolved")
+		}
+		silent(t)
+	})
+	t.Run("by address", func(t *testing.T) {
+		c := probe(t, deny(n, "127.0.0.0/8"), host+"/app:1")
+		want(t, c, fmt.Sprintf("dial/%s/127.0.0.1:%d", host, port), report.Skipped, "", "refused="+denied+"127.0.0.0/8")
+		want(t, c, "manifest/"+host, report.Skipped, "")
+		silent(t)
+	})
+	t.Run("a sweep", func(t *testing.T) {
+		checks := surveyOf(t, deny(n, "r.lab"), host)[host].Checks
+		if c, ok := Denied(checks); !ok || c.ID != "dial/"+host {
+			t.Errorf("%+v", checks)
+		}
+		silent(t)
+	})
+	t.Run("a token service", func(t *testing.T) {
+		service := serve(t, &cert, rec.wrap(tokenService(new(recorder))))
+		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), images)))
+		c := probe(t, deny(n, "auth.lab"), host+"/app:1")
+		want(t, c, "token/"+host, report.Skipped, "", "refused=auth.lab is "+denied+"auth.lab", "runtimeWouldSend=true")
+		want(t, c, "manifest/"+host, report.Skipped, "")
+		silent(t)
+	})
+	t.Run("a redirect", func(t *testing.T) {
+		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			http.Redirect(w, q, fmt.Sprintf("https://BLOBS.lab:%d%s", port, q.URL), http.StatusTemporaryRedirect)
+		})))
+		c := probe(t, deny(n, "blobs.lab"), host+"/app:1")
+		want(t, c, "manifest/"+host, report.Skipped, "", "refused=BLOBS.lab is "+denied+"blobs.lab")
+		silent(t)
+	})
+	t.Run("a redirect to an address", func(t *testing.T) {
+		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			http.Redirect(w, q, fmt.Sprintf("https://blobs.lab:%d%s", port, q.URL), http.StatusTemporaryRedirect)
+		})))
+		c := probe(t, deny(n, fmt.Sprintf("127.0.0.1:%d", port)), host+"/app:1")
+		want(t, c, "manifest/"+host, report.Skipped, "", fmt.Sprintf("refused=127.0.0.1 is %s127.0.0.1:%d", denied, port))
+		silent(t)
+	})
+	t.Run("behind a proxy", func(t *testing.T) {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			rec.wrap(http.NotFoundHandler()).ServeHTTP(w, q)
+		}))
+		t.Cleanup(proxy.Close)
+		n := newNode(t, ca, nil, "HTTPS_PROXY="+proxy.URL)
+		c := probe(t, deny(n, "192.0.2.0/24"), "192.0.2.7:5000/app:1")
+		want(t, c, "dial/192.0.2.7:5000", report.Skipped, "", "refused="+denied+"192.0.2.0/24")
+		c = probe(t, deny(n, "*.outside"), "r.outside/app:1")
+		want(t, c, "dial/r.outside", report.Skipped, "", "refused="+denied+"*.outside")
+		c = probe(t, n, "169.254.169.254/app:1")
+		want(t, c, "dial/169.254.169.254/proxy", report.Skipped, "", "refused=169.254.169.254 is a link-local address")
+		silent(t)
+	})
+	t.Run("a proxy is the node's own business", func(t *testing.T) {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { tunnelTo(w, fmt.Sprintf("127.0.0.1:%d", port)) }))
+		t.Cleanup(proxy.Close)
+		host := fmt.Sprintf("r.outside:%d", port)
+		c := probe(t, deny(newNode(t, ca, nil, "HTTPS_PROXY="+proxy.URL), "127.0.0.0/8"), host+"/app:1")
+		want(t, c, "dial/"+host+"/proxy", report.Pass, "")
+		want(t, c, "manifest/"+host, report.Pass, "")
+	})
+}
+
+// The configuration lets a tenant's image lead to an address that is refused
+// else.
+func TestAllowed(t *testing.T) {
+	ca := newAuthority(t, nil)
+	cert := ca.good(t, "r.lab")
+	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, newRegistry(t)))
+	n := newNode(t, ca, nil)
+	n.Guard = Guard{Allow: patterns(t, "r.lab")}
+	want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Pass, "")
+	n.Guard.Deny = patterns(t, "127.0.0.1")
+	want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Skipped, "")
 }

@@ -98,7 +98,7 @@ func TestLadder(t *testing.T) {
 	})
 	t.Run("loopback is refused unless allowed", func(t *testing.T) {
 		m := *n
-		m.AllowLoopback = false
+		m.Guard.Loopback = false
 		c := probe(t, &m, host+"/app:1")
 		want(t, c, "dial/"+host+"/"+addr, report.Skipped, "", "refused=a loopback address")
 	})

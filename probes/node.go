@@ -35,14 +35,15 @@ type Node struct {
 	// Files is where that and the files named in it are read.
 	Files Files
 
+	// ExpirySoon is how many days before its end a certificate is worth a remark;
+	// 0: none is. ReadNode sets 14.
+	ExpirySoon int
 	// Limits bounds a call in time; the zero value means the defaults.
 	Limits Limits
 	// ResolverPort is the port that resolvers are asked on; 0 means 53.
 	ResolverPort uint16
-	// AllowLoopback permits loopback addresses as registry, token service and
-	// redirect target. Tests and `pullprobe check` on a developer's machine
-	// want that; an agent that takes image names from tenants does not.
-	AllowLoopback bool
+	// Guard says whom the probes contact.
+	Guard Guard
 
 	call *call // what is shared within one call; nil outside
 }
@@ -113,7 +114,7 @@ type Paths struct {
 // environment. A nil env means that the environment could not be read. The
 // checks tell what is unknown, and why; there is none for what was read.
 func ReadNode(f Files, env []string, p Paths) (*Node, []report.Check) {
-	n := &Node{Files: f, Config: RegistryConfig{Dirs: filepath.SplitList(orDefault(p.HostsDir, "/etc/containerd/certs.d:/etc/docker/certs.d"))}}
+	n := &Node{Files: f, ExpirySoon: 14, Config: RegistryConfig{Dirs: filepath.SplitList(orDefault(p.HostsDir, "/etc/containerd/certs.d:/etc/docker/certs.d"))}}
 	var checks []report.Check
 	unread := func(id string, kind report.Kind, target, without string, err error) {
 		checks = append(checks, report.Check{

@@ -384,7 +384,7 @@ func newNode(t *testing.T, ca *authority, tree map[string]string, env ...string)
 	for _, c := range checks {
 		t.Fatalf("ReadNode: %+v", c)
 	}
-	n.ResolverPort, n.AllowLoopback = port, true
+	n.ResolverPort, n.Guard.Loopback = port, true
 	return n
 }
 

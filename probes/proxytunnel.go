@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -25,12 +24,10 @@ import (
 // proxy can be reached, and returns no connection.
 func (c *client) tunnel(ctx context.Context, proxy *url.URL) (net.Conn, error) {
 	name, port := c.host.split()
-	if addr, err := netip.ParseAddr(name); err == nil {
-		if reason := refusal(addr, c.loopbackAllowed(c.host.Host)); reason != "" {
-			return nil, &refusedError{reason: addr.String() + " is " + reason}
-		}
+	if err := c.refuses(c.host.Host, c.host.Scheme); err != nil {
+		return nil, err
 	}
-	conn, err := c.node.dialName(ctx, proxyAddress(proxy), func(netip.Addr) string { return "" })
+	conn, err := c.node.dialName(ctx, proxyAddress(proxy), nil)
 	if err != nil {
 		return nil, &proxyError{err: err}
 	}

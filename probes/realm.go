@@ -39,8 +39,8 @@ func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 		return // will not be asked
 	}
 	h := v.host.sendsTo(realm.Scheme, realm.Host)
-	if _, port := h.split(); !validPort(port) {
-		return
+	if _, port := h.split(); !validPort(port) || v.node.refusesName(h) != "" {
+		return // will not be asked either
 	}
 	if proxy, err := v.node.Proxy.For(h.Scheme, h.Host); err != nil || proxy != nil {
 		return

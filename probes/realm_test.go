@@ -59,7 +59,7 @@ func TestRealm(t *testing.T) {
 	})
 	t.Run("a realm on this machine is no business of the image's", func(t *testing.T) {
 		m := *n
-		m.AllowLoopback = false
+		m.Guard.Loopback = false
 		h := host{Scheme: "https", Host: "localhost:10250", foreign: true}
 		if m.loopbackFor(h) {
 			t.Error("a server sends us to localhost, and we go")

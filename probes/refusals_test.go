@@ -30,7 +30,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 		{"token", fmt.Sprintf("r.lab:%d", serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), reg))), &tokenLog, "GET /token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			target := Target{Image: tt.host + "/app:1", Credentials: []Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.Refusals{For: time.Minute}}
+			target := Target{Image: tt.host + "/app:1", Credentials: []Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
 			manifest := func() report.Check {
 				t.Helper()
 				_, ref := Reference(target.Image)

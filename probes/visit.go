@@ -97,6 +97,10 @@ func (v *visit) approach(ctx context.Context) bool {
 		blocked = "dial/" + name
 		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.Undetermined,
 			Summary: clean(port, 20) + " is not a port: the runtime cannot connect to " + name})
+	} else if reason := v.node.refusesName(v.host); reason != "" {
+		blocked = "dial/" + name
+		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Skipped, Summary: "not asked: " + clean(name, 80) + " is " + reason,
+			Evidence: evidence{"refused": reason, "runtimeWouldDial": "true"}.checked()})
 	} else if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil {
 		blocked = "dial/" + name + "/proxy"
 		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
@@ -148,6 +152,7 @@ func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy str
 	case errors.As(err, &refused):
 		check.Outcome = report.Skipped
 		check.Summary = "not asked: " + refused.reason
+		check.Evidence = evidence{"refused": refused.reason, "proxy": shown}.checked()
 		v.add(check)
 		v.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
 		return id

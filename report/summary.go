@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // width is the number of columns that summaries are wrapped to.
@@ -172,11 +173,22 @@ func (d Diagnosis) Text(w io.Writer) {
 func (d Diagnosis) notChecked() string {
 	var out []string
 	for _, c := range d.Checks {
-		if c.Outcome == Skipped && c.BlockedBy == "" {
+		if c.Outcome == Skipped && c.BlockedBy == "" && c.Kind != KindControl {
 			out = append(out, c.ID+" ("+c.Summary+")")
 		}
 	}
 	return strings.Join(out, "; ")
+}
+
+// ASCII writes a question mark for every character outside ASCII, for terminals
+// that show nothing else.
+func ASCII(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r > unicode.MaxASCII {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // field writes a labelled text, wrapped with a hanging indent. Words longer
