@@ -1,19 +1,27 @@
 #!/bin/bash
 # The demo: real pods in ImagePullBackOff on the lab, and what pullprobe says
-# of each. Run it with `make demo`.
+# of each. Run it with `make demo`. What it shows is kept below bin/screens, from
+# where `make screens` takes it into the documentation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lab=bin/lab
-image=ghcr.io/pullprobe/pullprobe:${VERSION:-v0.1.0}
+image=mirror.lab/pullprobe/pullprobe:${VERSION:-v0.1.0}
+screens=bin/screens
+mkdir -p $screens
 t0=$SECONDS
 
 step() { printf '\n==> %s  (%d s)\n' "$*" $((SECONDS - t0)); }
-# A line that a person would type, then what they would see.
-show() { printf '\n$ %s\n' "$*"; eval "$lab $*"; }
+# show SCREEN LINE…: a line that a person would type, then what they would see.
+show() {
+  local screen=$screens/$1.txt
+  shift
+  echo
+  { printf '$ %s\n' "$*"; eval "$lab $*"; } | tee "$screen"
+}
 
 step "put the agent's image onto both nodes, apply the manifests"
 $lab load bin/pullprobe-image.tar "$image"
-$lab kubectl apply -k "$PWD/manifests" >/dev/null
+$lab kubectl apply -k "$PWD/lab/manifests" >/dev/null
 # The tag is the same each time, so a DaemonSet that runs already must be told.
 $lab kubectl -n pullprobe rollout restart daemonset/pullprobe >/dev/null
 $lab kubectl -n pullprobe rollout status daemonset/pullprobe --timeout=120s
@@ -46,12 +54,25 @@ for _ in $(seq 120); do
   sleep 0.5
 done
 
-show kubectl get pods -n shop -o wide --sort-by=.metadata.name
-show kubectl get cm -n pullprobe -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck,pullprobe.dev/checked
+step "ask the agent of node-b to look at all registries of its node now"
+agent=$($lab kubectl get pod -n pullprobe -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=node-b -o name)
+checked() { $lab kubectl get cm -n pullprobe pullprobe-node-b -o 'jsonpath={.data.report\.json}' | sed -n 's/.*"sweep":{"time":"\([^"]*\)".*/\1/p'; }
+before=$(checked)
+printf '\n$ kubectl annotate -n pullprobe %s probe=now\n' "$agent"
+$lab kubectl annotate -n pullprobe "$agent" probe="$(date +%s)" --overwrite
+for _ in $(seq 60); do
+  [ "$(checked)" != "$before" ] && break
+  sleep 0.5
+done
+
+show pods kubectl get pods -n shop -o wide --sort-by=.metadata.name
+show reports kubectl get cm -n pullprobe -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck,pullprobe.dev/checked
 printf '\n$ kubectl describe pod -n shop web   # its Events\n'
-$lab kubectl describe pod -n shop web | sed -n '/^Events:/,$p' | fold -s -w 120
-show "kubectl get cm -n pullprobe pullprobe-node-b -o jsonpath='{.data.summary}'"
-show "kubectl get cm -n pullprobe pullprobe-node-a -o jsonpath='{.data.summary}'"
+$lab kubectl describe pod -n shop web | sed -n '/^Events:/,$p' | fold -s -w 120 | tee $screens/describe-pod.txt
+show node-b "kubectl get cm -n pullprobe pullprobe-node-b -o jsonpath='{.data.summary}'"
+show node-a "kubectl get cm -n pullprobe pullprobe-node-a -o jsonpath='{.data.summary}'"
+printf '\n$ kubectl describe node node-b   # its Events\n'
+$lab kubectl get events -n default --field-selector involvedObject.kind=Node,involvedObject.name=node-b,source=pullprobe | tail -3 | cut -c1-200 | fold -s -w 120 | tee $screens/describe-node.txt
 
 cat <<END
 

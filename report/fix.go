@@ -130,6 +130,9 @@ func (d *evidence) summary(v Verdict) string {
 	if c := d.get(v.Because[0]); c.Summary != "" {
 		s += ": " + c.Summary
 	}
+	if c := d.get(controlID); c.Outcome == Pass && (stage(v.Cause) == stageDial || stage(v.Cause) == stageDNS) {
+		s += "; " + c.Summary
+	}
 	return s
 }
 

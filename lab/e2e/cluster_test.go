@@ -31,13 +31,13 @@ import (
 
 const (
 	agentNamespace = "pullprobe"
-	agentImage     = "ghcr.io/pullprobe/pullprobe:v0.1.0"
+	agentImage     = "mirror.lab/pullprobe/pullprobe:v0.1.0"
 	nodeA, nodeB   = "node-a", "node-b"
 )
 
 var (
 	imageTar  = flag.String("image", "../../bin/pullprobe-image.tar", "OCI archive of the agent")
-	manifests = flag.String("manifests", "../../manifests", "kustomization to install")
+	manifests = flag.String("manifests", "../manifests", "kustomization to install")
 )
 
 // cluster is the running lab and a client for its API server.
