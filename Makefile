@@ -85,6 +85,10 @@ demo: image lab-build ## start the lab, break some pods, show what pullprobe say
 	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
 	@VERSION=$(VERSION) hack/demo.sh
 
+.PHONY: screens
+screens: demo ## run the demo and put what it shows into README and docs
+	$(call timed,write the screens,hack/screens.sh)
+
 .PHONY: lab-build
 lab-build: ## build what the lab consists of
 	@cd lab && $(GOBUILD) -o $(LAB) ./cmd/lab

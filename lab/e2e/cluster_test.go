@@ -33,6 +33,7 @@ const (
 	agentNamespace = "pullprobe"
 	agentImage     = "mirror.lab/pullprobe/pullprobe:v0.1.0"
 	nodeA, nodeB   = "node-a", "node-b"
+	components     = "../../manifests/components"
 )
 
 var (

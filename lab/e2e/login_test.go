@@ -166,11 +166,11 @@ func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
 // The agents read as their nodes, with the tokens that the kubelets gave them:
 // what pods of the node refer to, and nothing else.
 func TestReadAsNode(t *testing.T) {
-	rbac := filepath.Join(*manifests, "components/read-as-node/rbac.yaml")
+	rbac := filepath.Join(components, "read-as-node/rbac.yaml")
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		for _, args := range [][]string{{"apply", "-f", filepath.Join(*manifests, "components/secrets/rbac.yaml")}, {"delete", "--ignore-not-found", "-f", rbac}} {
+		for _, args := range [][]string{{"apply", "-f", filepath.Join(components, "secrets/rbac.yaml")}, {"delete", "--ignore-not-found", "-f", rbac}} {
 			if out, err := it.Kubectl(ctx, nil, args...); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
