@@ -53,6 +53,12 @@ type nodeState struct {
 	runtime, disk report.Check
 }
 
+// notLookedAt is the node's state before the first look at it.
+var notLookedAt = nodeState{
+	runtime: report.Check{ID: "runtime", Kind: report.KindRuntime, Summary: "not looked at yet"},
+	disk:    report.Check{ID: "disk", Kind: report.KindDisk, Summary: "not looked at yet"},
+}
+
 // New wires an agent. It does no I/O.
 func New(opts Options, log *slog.Logger) (*Agent, error) {
 	runtime, err := cri.New(opts.RuntimeEndpoint)
@@ -71,6 +77,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		examiner:   &Examiner{Runtime: runtime, Refusals: &credentials.Refusals{For: opts.CoolDown}},
 		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
 		first:      newFirstLooks(),
+		state:      notLookedAt,
 		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
 	a.puller = &cri.Puller{
