@@ -131,12 +131,13 @@ type Look struct {
 
 // Survey looks at all places, and at the token services that they name, side by
 // side, at most width at a time, each within [Limits].Overall: name, dial, TLS
-// and GET /v2/, of token services a request without scope. No credentials are
+// and GET /v2/, of token services a request without scope, over the connection
+// that was greeted: handshakes are what a sweep costs most. No credentials are
 // sent, no manifest is asked for. The looks come in the order of the places,
 // then token services by name.
 func (n *Node) Survey(ctx context.Context, places []Place, width int) []Look {
 	own := *n
-	own.call = new(call)
+	own.call = &call{keep: true}
 	s := &survey{node: &own, slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
 	for _, p := range places {
 		if seat := s.seat(p, ""); seat != nil {

@@ -2,6 +2,7 @@ package probes
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -87,6 +88,27 @@ func TestSurvey(t *testing.T) {
 		}
 		want(t, checksByID(looks[0].Checks), fmt.Sprintf("tls/%s/127.0.0.1:%s", host, host[len("blobs.lab:"):]), report.Pass, "")
 	})
+}
+
+// A host costs one connection and, of one resolver, two queries: sweeps come
+// again and again, from every node.
+func TestSurveyIsFrugal(t *testing.T) {
+	var costs traffic
+	n, places := costs.hosts(t, 3, 0, nil)
+	for _, l := range n.Survey(t.Context(), places, 3) {
+		want(t, checksByID(l.Checks), "registry/"+l.Place.Name(), report.Pass, "", "status=401")
+	}
+	if got := costs.now(); got[0] != 3 || got[3] != 6 || got[1] > 3*3000 {
+		t.Errorf("connections, bytes sent and received, queries: %d", got)
+	}
+	// A connection that was greeted too long ago is not trusted to be there still.
+	idle, far := net.Pipe()
+	defer far.Close()
+	var c client
+	c.greeted.Store(&greeted{conn: idle, at: time.Now().Add(-2 * greetedFor)})
+	if c.overGreeted() != nil || c.greeted.Load() != nil {
+		t.Error("an old connection is used")
+	}
 }
 
 // Hosts that hang keep nobody else from being looked at.
