@@ -221,12 +221,18 @@ func (s *survey) look(ctx context.Context, seat *seat) {
 	}
 }
 
+// maxLead is the longest name of a host with its port, in bytes.
+const maxLead = 260
+
 // lead is where the host sends the runtime for tokens, as it said when it was
-// asked for /v2/; nil if that is nowhere else.
+// asked for /v2/; nil if that is nowhere else, or no name that a host can have.
 func (v *visit) lead() *Lead {
 	ch := v.challenge
 	realm, err := url.Parse(ch.realm)
 	if err != nil || !ch.bearer || realm.Host == "" || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
+		return nil
+	}
+	if clean(realm.Host, maxLead) != realm.Host {
 		return nil
 	}
 	realm.User = nil

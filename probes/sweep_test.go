@@ -78,6 +78,14 @@ func TestSurvey(t *testing.T) {
 		t.Errorf("configured: %q", got)
 	}
 
+	t.Run("what is no host is not gone to", func(t *testing.T) {
+		for _, host := range []string{strings.Repeat("a.", 200) + "lab", "auth%e2%80%ae.lab", "auth%ff.lab"} {
+			v := &visit{challenge: challenge{bearer: true, realm: "https://" + host + "/token"}}
+			if l := v.lead(); l != nil {
+				t.Errorf("%q", l.Host)
+			}
+		}
+	})
 	t.Run("where layers lie is greeted only", func(t *testing.T) {
 		var rec recorder
 		host := fmt.Sprintf("blobs.lab:%d", serve(t, &cert, rec.wrap(reg)))
