@@ -108,6 +108,10 @@ bench-verdict: image lab-build ## time to verdict beside the runtime's own time 
 	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
 	cd lab && go test -tags e2e -count=1 -timeout 15m -run '^$$' -bench Verdict -benchtime 1x ./e2e
 
+.PHONY: bench-sweep
+bench-sweep: ## a sweep of 100 hosts beside the slowest of them, and what it costs; no lab
+	go test ./probes -count=1 -run '^$$' -bench Survey -benchtime 10x
+
 .PHONY: clean
 clean: ## remove bin/
 	rm -rf bin

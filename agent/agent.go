@@ -55,6 +55,12 @@ type nodeState struct {
 	runtime, disk report.Check
 }
 
+// notLookedAt is the node's state before the first look at it.
+var notLookedAt = nodeState{
+	runtime: report.Check{ID: "runtime", Kind: report.KindRuntime, Summary: "not looked at yet"},
+	disk:    report.Check{ID: "disk", Kind: report.KindDisk, Summary: "not looked at yet"},
+}
+
 // New wires an agent. It does no I/O.
 func New(opts Options, log *slog.Logger) (*Agent, error) {
 	runtime, err := cri.New(opts.RuntimeEndpoint)
@@ -73,6 +79,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
 		first:      newFirstLooks(),
 		live:       newLive(opts.Settings),
+		state:      notLookedAt,
 		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
 	coolDown := func() time.Duration { return a.live.get().CoolDown }

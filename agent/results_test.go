@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"encoding/json"
+	"log/slog"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -24,5 +27,25 @@ func TestSayingIsRemembered(t *testing.T) {
 	}
 	if n := len(r.said["uid"]); n > maxSaid {
 		t.Errorf("%d verdicts are remembered", n)
+	}
+}
+
+// A report that is written before anything was looked at says so in checks that
+// scripts can read.
+func TestReportOfNothing(t *testing.T) {
+	a, err := New(Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary, body, err := a.snapshot().Bounded(report.MaxReport)
+	if err != nil || strings.Contains(string(body), "null") || strings.Count(summary, "not looked at yet") != 2 {
+		t.Errorf("%s\n%s%v", body, summary, err)
+	}
+	var n report.Node
+	if err := json.Unmarshal(body, &n); err != nil {
+		t.Fatal(err)
+	}
+	if n.Runtime.ID != "runtime" || n.Runtime.Kind != report.KindRuntime || n.Disk.ID != "disk" || n.Disk.Kind != report.KindDisk || n.Diagnoses == nil {
+		t.Errorf("%s", body)
 	}
 }

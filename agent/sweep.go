@@ -415,6 +415,9 @@ func (s *sweeper) recall(old *report.Sweep) {
 		if len(s.hosts) >= maxSwept || s.hosts[r.Host] != nil || strings.TrimSpace(r.Host) == "" {
 			continue
 		}
+		if !r.State.Known() || r.NotBefore != nil && time.Until(*r.NotBefore) > longestLimit {
+			continue // somebody has edited it
+		}
 		s.hosts[r.Host] = &hostState{Registry: r, known: r.State == report.Reachable}
 	}
 }

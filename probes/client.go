@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,6 +38,8 @@ type client struct {
 	realm  *way           // to the token service, if that was looked at
 	budget *budget
 	http   *http.Client
+
+	greeted atomic.Pointer[greeted] // for the first request; nil: there is none, or it is used
 
 	// strict verifies certificates even if the host has skip_verify: for
 	// credentials to anybody but that host.
@@ -82,8 +86,28 @@ func (c *client) newHTTP(config *tls.Config) *http.Client {
 	}
 }
 
+// greetedFor is how long a connection may lie idle between the handshake and the
+// request: a server that has waited too long hangs up, which would read as a fault.
+const greetedFor = time.Second
+
+// overGreeted is a client for one request over the connection that the handshake
+// was judged on; nil if there is none that is fresh.
+func (c *client) overGreeted() *http.Client {
+	g := c.greeted.Swap(nil)
+	if g == nil || time.Since(g.at) > greetedFor {
+		g.close()
+		return nil
+	}
+	once := c.newHTTP(nil)
+	t := once.Transport.(*http.Transport)
+	t.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return g.conn, nil }
+	t.DisableKeepAlives = true // nothing else is asked over it
+	return once
+}
+
 // close ends idle connections.
 func (c *client) close() {
+	c.greeted.Swap(nil).close()
 	c.http.CloseIdleConnections()
 	c.strict.CloseIdleConnections()
 }
@@ -277,6 +301,8 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 		do := c.http
 		if target.Host != c.host.Host && (req.Header.Get("Authorization") != "" || r.form != nil) {
 			do = c.strict
+		} else if rep.hops == 0 && target.Host == c.host.Host && secure {
+			do = cmp.Or(c.overGreeted(), do)
 		}
 		asked := time.Now()
 		resp, err := do.Do(req)

@@ -49,7 +49,7 @@ type authority struct {
 	pem  []byte
 }
 
-func newAuthority(t *testing.T, parent *authority) *authority {
+func newAuthority(t testing.TB, parent *authority) *authority {
 	t.Helper()
 	a := &authority{}
 	template := &x509.Certificate{
@@ -65,7 +65,7 @@ func newAuthority(t *testing.T, parent *authority) *authority {
 	return a
 }
 
-func sign(t *testing.T, template *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
+func sign(t testing.TB, template *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -87,7 +87,7 @@ func sign(t *testing.T, template *x509.Certificate, by *authority) (*x509.Certif
 }
 
 // issue mints a server certificate; a nil authority means self-signed.
-func (a *authority) issue(t *testing.T, from, until time.Time, names ...string) tls.Certificate {
+func (a *authority) issue(t testing.TB, from, until time.Time, names ...string) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]},
@@ -105,19 +105,19 @@ func (a *authority) issue(t *testing.T, from, until time.Time, names ...string) 
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
-func (a *authority) good(t *testing.T, names ...string) tls.Certificate {
+func (a *authority) good(t testing.TB, names ...string) tls.Certificate {
 	return a.issue(t, time.Now().Add(-time.Hour), time.Now().Add(100*24*time.Hour), names...)
 }
 
 // serve runs an HTTPS server with cert, or an HTTP server without one, on the
 // loopback address and returns its port.
-func serve(t *testing.T, cert *tls.Certificate, h http.Handler) uint16 {
+func serve(t testing.TB, cert *tls.Certificate, h http.Handler) uint16 {
 	t.Helper()
 	return serveAt(t, "127.0.0.1", 0, cert, h)
 }
 
 // serveAt is serve at another address; port 0 is any.
-func serveAt(t *testing.T, ip string, port uint16, cert *tls.Certificate, h http.Handler) uint16 {
+func serveAt(t testing.TB, ip string, port uint16, cert *tls.Certificate, h http.Handler) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
 	if err != nil {
@@ -269,7 +269,7 @@ func image4(t *testing.T, arch string) v1.Image {
 }
 
 // dnsPort picks a port that is free for UDP and TCP on the loopback addresses.
-func dnsPort(t *testing.T) uint16 {
+func dnsPort(t testing.TB) uint16 {
 	t.Helper()
 	for range 100 {
 		p, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -288,7 +288,7 @@ func dnsPort(t *testing.T) uint16 {
 }
 
 // serveDNS runs a DNS server at ip; a nil handler listens and never answers.
-func serveDNS(t *testing.T, ip string, port uint16, h dns.HandlerFunc) {
+func serveDNS(t testing.TB, ip string, port uint16, h dns.HandlerFunc) {
 	t.Helper()
 	addr := net.JoinHostPort(ip, strconv.Itoa(int(port)))
 	p, err := net.ListenPacket("udp", addr)
@@ -346,7 +346,7 @@ func always(rcode int) dns.HandlerFunc {
 }
 
 // files writes a tree under a new root.
-func files(t *testing.T, tree map[string]string) Dir {
+func files(t testing.TB, tree map[string]string) Dir {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range tree {
@@ -363,7 +363,7 @@ func files(t *testing.T, tree map[string]string) Dir {
 
 // newNode is a node that trusts ca and asks a DNS server where every name
 // below lab. is 127.0.0.1.
-func newNode(t *testing.T, ca *authority, tree map[string]string, env ...string) *Node {
+func newNode(t testing.TB, ca *authority, tree map[string]string, env ...string) *Node {
 	t.Helper()
 	port := dnsPort(t)
 	serveDNS(t, "127.0.0.1", port, func(w dns.ResponseWriter, q *dns.Msg) {

@@ -19,6 +19,7 @@ type route struct {
 	checks    []report.Check
 	blockedBy string         // id of the check that blocks the way; empty if it is open
 	addr      netip.AddrPort // that the runtime's dialer takes, if the way is open
+	greeted   *greeted       // the connection to it, where it is kept
 	clocks    []reading
 }
 
@@ -59,7 +60,7 @@ func (n *Node) reach(ctx context.Context, h *host) (r route) {
 	case !ends[taken].good:
 		r.blockedBy = ends[taken].tls.ID
 	default:
-		r.addr = ends[taken].addr
+		r.addr, r.greeted = ends[taken].addr, ends[taken].greeted
 	}
 	if r.blockedBy != "" {
 		l.secondOpinion(ctx, n, name)
@@ -101,6 +102,21 @@ type endpoint struct {
 	good  bool // everything that is asked of it passed
 	peers []*x509.Certificate
 	clock *reading
+
+	greeted *greeted // kept if it is good
+}
+
+// greeted is a connection past a handshake that was judged and found good.
+type greeted struct {
+	conn net.Conn
+	at   time.Time
+}
+
+// close ends it; a nil one is none.
+func (g *greeted) close() {
+	if g != nil {
+		g.conn.Close()
+	}
 }
 
 // connect dials all addresses, which are in dial order, and greets those that
@@ -132,6 +148,11 @@ func (n *Node) connect(ctx context.Context, h host, addrs []netip.Addr) (ends []
 		}
 	}
 	taken, after := race(tries, timeout)
+	for i := range ends {
+		if i != taken {
+			ends[i].greeted.close()
+		}
+	}
 	if taken < 0 || len(ends) == 1 {
 		return ends, taken
 	}
@@ -158,9 +179,13 @@ func (e *endpoint) greet(ctx context.Context, n *Node, h host) {
 	e.good = e.dial.Outcome == report.Pass
 	switch {
 	case e.good && h.Scheme == "https":
-		defer conn.Close()
 		g := n.handshake(ctx, h, conn, e.addr.String())
 		e.tls, e.good, e.peers, e.clock = &g.check, g.check.Outcome == report.Pass, g.peers, g.clock
+		if e.good && n.call != nil && n.call.keep {
+			e.greeted = &greeted{g.conn, time.Now()}
+		} else {
+			conn.Close()
+		}
 	case e.good:
 		conn.Close()
 	case h.Scheme == "https":
@@ -219,6 +244,7 @@ func (n *Node) elsewhere(ctx context.Context, h host, others []hearsay) []report
 	ends, _ := n.connect(ctx, h, addrs)
 	var checks []report.Check
 	for i, e := range ends {
+		e.greeted.close()
 		c := e.dial
 		if e.tls != nil && c.Outcome == report.Pass {
 			c = *e.tls

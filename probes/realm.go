@@ -14,6 +14,7 @@ import (
 type call struct {
 	mute   sync.Map // resolvers (netip.AddrPort) that kept their answer back: waited for only once
 	realms sync.Map // func() route by scheme and host: the ways to token services
+	keep   bool     // connections that were greeted are kept for the request that follows
 }
 
 // way is the way to a token service, as far as it was looked at.

@@ -131,12 +131,13 @@ type Look struct {
 
 // Survey looks at all places, and at the token services that they name, side by
 // side, at most width at a time, each within [Limits].Overall: name, dial, TLS
-// and GET /v2/, of token services a request without scope. No credentials are
+// and GET /v2/, of token services a request without scope, over the connection
+// that was greeted: handshakes are what a sweep costs most. No credentials are
 // sent, no manifest is asked for. The looks come in the order of the places,
 // then token services by name.
 func (n *Node) Survey(ctx context.Context, places []Place, width int) []Look {
 	own := *n
-	own.call = new(call)
+	own.call = &call{keep: true}
 	s := &survey{node: &own, slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
 	for _, p := range places {
 		if seat := s.seat(p, ""); seat != nil {
@@ -220,12 +221,18 @@ func (s *survey) look(ctx context.Context, seat *seat) {
 	}
 }
 
+// maxLead is the longest name of a host with its port, in bytes.
+const maxLead = 260
+
 // lead is where the host sends the runtime for tokens, as it said when it was
-// asked for /v2/; nil if that is nowhere else.
+// asked for /v2/; nil if that is nowhere else, or no name that a host can have.
 func (v *visit) lead() *Lead {
 	ch := v.challenge
 	realm, err := url.Parse(ch.realm)
 	if err != nil || !ch.bearer || realm.Host == "" || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
+		return nil
+	}
+	if clean(realm.Host, maxLead) != realm.Host {
 		return nil
 	}
 	realm.User = nil

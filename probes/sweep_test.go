@@ -2,6 +2,7 @@ package probes
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,6 +78,14 @@ func TestSurvey(t *testing.T) {
 		t.Errorf("configured: %q", got)
 	}
 
+	t.Run("what is no host is not gone to", func(t *testing.T) {
+		for _, host := range []string{strings.Repeat("a.", 200) + "lab", "auth%e2%80%ae.lab", "auth%ff.lab"} {
+			v := &visit{challenge: challenge{bearer: true, realm: "https://" + host + "/token"}}
+			if l := v.lead(); l != nil {
+				t.Errorf("%q", l.Host)
+			}
+		}
+	})
 	t.Run("where layers lie is greeted only", func(t *testing.T) {
 		var rec recorder
 		host := fmt.Sprintf("blobs.lab:%d", serve(t, &cert, rec.wrap(reg)))
@@ -87,6 +96,27 @@ func TestSurvey(t *testing.T) {
 		}
 		want(t, checksByID(looks[0].Checks), fmt.Sprintf("tls/%s/127.0.0.1:%s", host, host[len("blobs.lab:"):]), report.Pass, "")
 	})
+}
+
+// A host costs one connection and, of one resolver, two queries: sweeps come
+// again and again, from every node.
+func TestSurveyIsFrugal(t *testing.T) {
+	var costs traffic
+	n, places := costs.hosts(t, 3, 0, nil)
+	for _, l := range n.Survey(t.Context(), places, 3) {
+		want(t, checksByID(l.Checks), "registry/"+l.Place.Name(), report.Pass, "", "status=401")
+	}
+	if got := costs.now(); got[0] != 3 || got[3] != 6 || got[1] > 3*3000 {
+		t.Errorf("connections, bytes sent and received, queries: %d", got)
+	}
+	// A connection that was greeted too long ago is not trusted to be there still.
+	idle, far := net.Pipe()
+	defer far.Close()
+	var c client
+	c.greeted.Store(&greeted{conn: idle, at: time.Now().Add(-2 * greetedFor)})
+	if c.overGreeted() != nil || c.greeted.Load() != nil {
+		t.Error("an old connection is used")
+	}
 }
 
 // Hosts that hang keep nobody else from being looked at.

@@ -18,6 +18,7 @@ type greeting struct {
 	check report.Check
 	peers []*x509.Certificate // what the server sent
 	clock *reading            // the server's time, where it was asked for
+	conn  *tls.Conn           // the same connection, past the handshake
 }
 
 // handshake speaks TLS over conn and judges the certificate by the runtime's
@@ -33,7 +34,7 @@ func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) 
 	start := time.Now()
 	// Verification is done below, by hand: a certificate that fails it is
 	// evidence to be read, and nothing but one HEAD for the date is ever sent
-	// over this connection.
+	// over this connection; one that passes may carry a sweep's only request.
 	c := tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true, Certificates: h.certs})
 	err := c.HandshakeContext(ctx)
 	took := time.Since(start)
@@ -52,7 +53,7 @@ func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) 
 		return g
 	}
 	state := c.ConnectionState()
-	g.peers = state.PeerCertificates
+	g.conn, g.peers = c, state.PeerCertificates
 	leaf := state.PeerCertificates[0]
 	e := certEvidence(state)
 	if n.Roots == nil {

@@ -117,6 +117,7 @@ func (v *visit) approach(ctx context.Context) bool {
 		v.read(r.clocks...)
 		if blocked = r.blockedBy; blocked == "" {
 			v.client = v.node.newClient(v.host, r.addr, v.budget)
+			v.client.greeted.Store(r.greeted)
 		}
 	}
 	if blocked != "" {

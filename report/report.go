@@ -183,7 +183,10 @@ func (n Node) Bounded(limit int) (summary string, body []byte, err error) {
 		summary = n.Summary()
 		return len(summary) + len(body) - limit
 	}
-	n.Sweep = n.Sweep.bounded(limit / 3)
+	if n.Diagnoses == nil {
+		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
+	}
+	n.Sweep = n.Sweep.bounded(limit)
 	over := size()
 	if over <= 0 {
 		return summary, body, err

@@ -35,16 +35,16 @@ func (n Node) Summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s.\nLast looked at %s.\n", n.Node, n.headline(), n.Time.UTC().Format(time.RFC3339))
 	told := n.cutOff(&b)
-	left := 0
+	spelt, left := 0, 0
 	for _, i := range n.byWeight() {
 		switch {
 		case told[i]:
 			continue
-		case len(told) >= shown:
+		case spelt >= shown:
 			left++
 			continue
 		}
-		told[i] = true
+		spelt++
 		b.WriteByte('\n')
 		n.Diagnoses[i].Text(&b)
 	}
@@ -75,8 +75,12 @@ func (n Node) headline() string {
 		switch bad := n.Sweep.Bad(); {
 		case n.Sweep.Control.Outcome == Fail:
 			s += "; nothing can be reached from here"
+		case bad > 0 && bad == len(n.Sweep.Registries) && bad < all: // there may be others among those left out
+			s += fmt.Sprintf("; at least %d of %d registry hosts cannot be had", bad, all)
 		case bad > 0:
 			s += fmt.Sprintf("; %d of %d registry hosts cannot be had", bad, all)
+		case n.Sweep.count(Reachable)+n.Sweep.Omitted < all:
+			s += fmt.Sprintf("; %d of %d registry hosts can be reached", n.Sweep.count(Reachable)+n.Sweep.Omitted, all)
 		case all > 0:
 			s += fmt.Sprintf("; all %d registry hosts can be reached", all)
 		}
@@ -112,6 +116,9 @@ func (n Node) cutOff(w io.Writer) map[int]bool {
 		field(w, "pods", few(pods))
 	}
 	field(w, "at", n.Sweep.Time.UTC().Format(time.RFC3339))
+	if len(pods) > 0 {
+		again(w, pods[0])
+	}
 	return told
 }
 
@@ -164,9 +171,12 @@ func (d Diagnosis) Text(w io.Writer) {
 		field(w, "at", d.Time.UTC().Format(time.RFC3339))
 	}
 	if d.Pod != "" {
-		fmt.Fprintf(w, "  %-8s %s\n", "again", Ask(d.Pod))
+		again(w, d.Pod)
 	}
 }
+
+// again is the line that asks again: whole, to be copied.
+func again(w io.Writer, pod string) { fmt.Fprintf(w, "  %-8s %s\n", "again", Ask(pod)) }
 
 // notChecked names the checks that nobody blocked and that were still not
 // made, with the reason.

@@ -31,6 +31,11 @@ const (
 	Unreachable  Reach = "unreachable" // something on the way, or the host itself, keeps the runtime from it
 )
 
+// Known reports whether r is one of these states.
+func (r Reach) Known() bool {
+	return r == ReachUnknown || r == Reachable || r == Limited || r == Unreachable
+}
+
 // Bad reports whether pulls from a host in this state fail.
 func (r Reach) Bad() bool { return r == Limited || r == Unreachable }
 
@@ -102,11 +107,14 @@ type Condition struct {
 }
 
 // Bad counts the registries from which pulls fail.
-func (s *Sweep) Bad() int {
+func (s *Sweep) Bad() int { return s.count(Limited) + s.count(Unreachable) }
+
+// count counts the registries in a state.
+func (s *Sweep) count(state Reach) int {
 	n := 0
 	if s != nil {
 		for _, r := range s.Registries {
-			if r.State.Bad() {
+			if r.State == state {
 				n++
 			}
 		}
@@ -114,10 +122,17 @@ func (s *Sweep) Bad() int {
 	return n
 }
 
-// SortRegistries puts the worst state first, then goes by name.
+// SortRegistries puts the worst state first, among those that are reachable the
+// ones that come and go, then goes by name.
 func SortRegistries(list []Registry) {
-	rank := map[Reach]int{Unreachable: 0, Limited: 1, ReachUnknown: 2, Reachable: 3}
+	rank := func(r Registry) int {
+		at := slices.Index([]Reach{Unreachable, Limited, ReachUnknown, Reachable}, r.State)
+		if r.State == Reachable && !r.Flapping {
+			at++
+		}
+		return at
+	}
 	slices.SortFunc(list, func(a, b Registry) int {
-		return cmp.Or(rank[a.State]-rank[b.State], strings.Compare(a.Host, b.Host))
+		return cmp.Or(rank(a)-rank(b), strings.Compare(a.Host, b.Host))
 	})
 }

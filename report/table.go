@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,8 +12,8 @@ import (
 // rows is how many hosts a summary lists.
 const rows = 40
 
-// clockLayout is how a summary tells times of the same day or so.
-const clockLayout = "01-02 15:04Z"
+// rowFormat puts the host last: it is the only column that may be of any length.
+const rowFormat = "  %-11s  %-23s  %5s  %s\n"
 
 // table writes the registry hosts, those that cannot be had first, each of these
 // with the reason.
@@ -22,50 +21,57 @@ func (s *Sweep) table(w io.Writer) {
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
-	list := s.Registries[:min(len(s.Registries), rows)]
-	host := len("HOST")
-	for _, r := range list {
-		host = max(host, min(len(r.Host), 30))
-	}
 	fmt.Fprintf(w, "\nRegistries, swept %s in %d ms\n", s.Time.UTC().Format(time.RFC3339), time.Duration(s.Duration).Milliseconds())
-	line := func(state, name, what, cert, since string) {
-		text := fmt.Sprintf("  %-11s  %-*s  %-23s  %5s  %s", state, host, name, what, cert, since)
-		fmt.Fprintln(w, strings.TrimRight(text, " "))
-	}
-	line("STATE", "HOST", "DNS/DIAL/TLS/HTTP ms", "CERT", "SINCE")
+	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
+	list := s.Registries[:min(len(s.Registries), rows)]
 	for _, r := range list {
-		what := r.Latency.String()
-		if r.State.Bad() {
-			what = string(r.Cause)
-		} else if r.State == ReachUnknown {
-			what = "-"
-		}
-		state := string(r.State)
-		if r.Flapping {
-			state = "flapping"
-		}
-		line(state, r.Host, what, r.Certificate.daysLeft(), r.Since.UTC().Format(clockLayout))
-		if text := s.reason(r); text != "" {
-			wrap(w, strings.Repeat(" ", 15), text)
-		}
+		s.row(w, r)
 	}
-	if left := len(s.Registries) + s.Omitted - len(list); left > 0 {
-		fmt.Fprintf(w, "  ... and %d more\n", left)
+	if left := len(s.Registries) - len(list); left > 0 {
+		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
+	}
+	if s.Omitted > 0 {
+		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
+	}
+}
+
+// row is one host, and below it what is to be said of it.
+func (s *Sweep) row(w io.Writer, r Registry) {
+	what := r.Latency.String()
+	if r.State.Bad() {
+		what = string(r.Cause)
+	}
+	state := string(r.State)
+	if r.Flapping {
+		state = "flapping"
+	}
+	fmt.Fprintf(w, rowFormat, state, what, r.Certificate.daysLeft(), r.Host)
+	if text := s.reason(r); text != "" {
+		wrap(w, strings.Repeat(" ", 15), text)
 	}
 }
 
 // reason is what stands below a host in the table. Where nothing can be reached
 // it stands above, once.
 func (s *Sweep) reason(r Registry) string {
-	switch {
-	case s.Control.Outcome == Fail && r.silent():
+	if s.Control.Outcome == Fail && r.silent() {
 		return ""
-	case r.State == Limited && r.NotBefore != nil:
-		return r.Summary + "; not asked before " + r.NotBefore.UTC().Format(time.RFC3339)
-	case r.State.Bad():
-		return string(r.Fault) + ": " + r.Summary
 	}
-	return r.Summary
+	text, since := r.Summary, ""
+	if r.State.Bad() {
+		since = string(r.Fault) + ", "
+	}
+	if r.Flapping {
+		since += "comes and goes, now " + string(r.State) + " "
+	}
+	if since != "" {
+		since += "since " + r.Since.UTC().Format(time.RFC3339)
+		text = strings.TrimSuffix(since+": "+r.Summary, ": ")
+	}
+	if r.State == Limited && r.NotBefore != nil {
+		text += "; not asked before " + r.NotBefore.UTC().Format(time.RFC3339)
+	}
+	return text
 }
 
 // String is the phases in milliseconds, a dash for each that there was none of.
@@ -83,7 +89,7 @@ func (l Latency) String() string {
 
 func (c *Certificate) daysLeft() string {
 	if c == nil {
-		return ""
+		return "-"
 	}
 	return strconv.Itoa(c.DaysLeft) + "d"
 }
@@ -132,19 +138,49 @@ func (c Condition) amiss() bool {
 	return (c.Status == "True") != (c.Type == "Ready")
 }
 
-// bounded drops registries from the end, which are those that are well, until
-// the JSON of the list is no longer than limit bytes.
+// bounded makes every text plain and bounds it, and drops registries from the
+// end, which are those that are well, until what is said of them in JSON and in
+// the summary is no longer than a third of limit, in bytes. Those that cannot be
+// had get half of it.
 func (s *Sweep) bounded(limit int) *Sweep {
 	if s == nil {
 		return nil
 	}
+	text, out := NewRedactor(), *s
+	out.Control, out.Clock = text.Check(s.Control), text.Check(s.Clock)
+	out.Registries = make([]Registry, 0, len(s.Registries))
 	size := 0
 	for i, r := range s.Registries {
-		if size += r.size(); size > limit {
-			out := *s
-			out.Registries, out.Omitted = slices.Clone(s.Registries[:i]), s.Omitted+len(s.Registries)-i
-			return &out
+		r = r.redacted(text)
+		size += r.size()
+		if i < rows {
+			var row strings.Builder
+			out.row(&row, r)
+			size += row.Len()
 		}
+		if size > limit/2 || size > limit/3 && !r.State.Bad() {
+			out.Omitted += len(s.Registries) - i
+			break
+		}
+		out.Registries = append(out.Registries, r)
 	}
-	return s
+	return &out
+}
+
+// maxHost is the longest name of a host with its port, in bytes.
+const maxHost = 260
+
+// redacted makes the texts fit to be published. What the checks said has been
+// redacted, but hosts and what is taken from a certificate are others' words.
+func (r Registry) redacted(text Redactor) Registry {
+	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
+	if r.Roles == nil {
+		r.Roles = []Role{}
+	}
+	if r.Certificate != nil {
+		c := *r.Certificate
+		c.Issuer = text.Text(c.Issuer, maxEvidence)
+		r.Certificate = &c
+	}
+	return r
 }

@@ -185,13 +185,14 @@ func reportOf(cm *corev1.ConfigMap) (nodeReport, error) {
 }
 
 // waitReport watches a node's ConfigMap until done says so, and gives the last
-// one seen either way.
+// one seen either way. Every report that goes by must fit the schema.
 func (c *cluster) waitReport(t testing.TB, node string, limit time.Duration, done func(*corev1.ConfigMap, nodeReport) bool) (*corev1.ConfigMap, nodeReport, bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var last *corev1.ConfigMap
 	var report nodeReport
+	valid := true
 	lw := &listWatch{c.api, agentNamespace, fields.OneTermEqualSelector("metadata.name", "pullprobe-"+node).String()}
 	for ctx.Err() == nil {
 		_, err := watchtools.UntilWithSync(ctx, lw, &corev1.ConfigMap{}, nil, func(e watch.Event) (bool, error) {
@@ -203,6 +204,7 @@ func (c *cluster) waitReport(t testing.TB, node string, limit time.Duration, don
 			if err != nil {
 				return false, fmt.Errorf("report.json of %s: %w", cm.Name, err)
 			}
+			valid = valid && validate(t, cm.Data["report.json"]) // one complaint is enough
 			last, report = cm, r
 			return done(cm, r), nil
 		})
