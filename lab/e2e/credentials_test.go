@@ -217,28 +217,50 @@ func TestWaysOfNodeFiles(t *testing.T) {
 	}
 }
 
-// Credential providers, as they work and as they fail.
-func TestWaysOfPodsAndProviders(t *testing.T) {
+// With the agents running credential providers: the ways of pods on one node, and
+// on the other what providers do and how they fail. A provider that hangs costs
+// the kubelet a minute, in which all else is looked at.
+func TestWithProviders(t *testing.T) {
 	it.runProviders(t)
-	const failed = "CredentialProviderFailed"
-	wrong := one("auth.lab", "wrong")
-	set := func(t *testing.T, mode string) {
-		t.Helper()
-		if err := it.WriteFile(nodeB, lab.ProviderMode, []byte(mode)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// A provider that hangs costs the kubelet a minute: this one goes on while
-	// all others are looked at.
-	set(t, "hangs")
-	hangs := it.setOut(t, nodeB, it.namespace(t), way{name: "provider-hangs", repo: "provider", tries: "nobody", cause: failed}, nil)
+	setMode(t, "hangs")
+	hangs := it.setOut(t, nodeB, it.namespace(t), way{name: "provider-hangs", repo: "provider", tries: "nobody", cause: providerFailed}, nil)
 	if !it.eventually(t, 30*time.Second, func(context.Context) bool {
 		pids, err := it.PIDs(nodeB, "lab-provider")
 		return err == nil && len(pids) > 0
 	}) {
 		t.Fatal("the kubelet does not run the provider")
 	}
-	t.Run("pods", func(t *testing.T) { it.walkAll(t, nodeA, podWays, nil) })
+	t.Run("meanwhile", func(t *testing.T) {
+		t.Run("pods", func(t *testing.T) {
+			t.Parallel()
+			it.walkAll(t, nodeA, podWays, nil)
+		})
+		t.Run("providers", func(t *testing.T) {
+			t.Parallel()
+			testProviders(t)
+			testLogins(t)
+		})
+	})
+	t.Run("hangs", func(t *testing.T) {
+		setMode(t, "hangs")
+		t.Cleanup(func() { setMode(t, "nothing") })
+		it.mustArrive(t, hangs)
+	})
+}
+
+const providerFailed = "CredentialProviderFailed"
+
+// setMode says what node-b's credential providers do from now on.
+func setMode(t testing.TB, mode string) {
+	t.Helper()
+	if err := it.WriteFile(nodeB, lab.ProviderMode, []byte(mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testProviders has providers work and fail, each in turn.
+func testProviders(t *testing.T) {
+	wrong := one("auth.lab", "wrong")
 	for mode, ways := range map[string][]way{
 		"works": {
 			{name: "provider", repo: "provider", tries: good, pulls: true},
@@ -247,15 +269,15 @@ func TestWaysOfPodsAndProviders(t *testing.T) {
 			{name: "provider-by-token", host: "token.lab", repo: "provider", tries: good, pulls: true},
 		},
 		"nothing":  {{name: "provider-nothing", repo: "provider", tries: "nobody", cause: "CredentialsMissing"}},
-		"exit":     {{name: "provider-exit", repo: "provider", tries: "nobody", cause: failed}, {name: "provider-exit-after-pods", repo: "provider", secrets: one("auth.lab", good), tries: good, pulls: true}},
-		"garbage":  {{name: "provider-garbage", repo: "provider", tries: "nobody", cause: failed}},
-		"version":  {{name: "provider-version", repo: "provider", tries: "nobody", cause: failed}},
-		"cachekey": {{name: "provider-cachekey", repo: "provider", tries: "nobody", cause: failed}},
-		"unknown":  {{name: "provider-unknown-field", repo: "provider", tries: "nobody", cause: failed}},
+		"exit":     {{name: "provider-exit", repo: "provider", tries: "nobody", cause: providerFailed}, {name: "provider-exit-after-pods", repo: "provider", secrets: one("auth.lab", good), tries: good, pulls: true}},
+		"garbage":  {{name: "provider-garbage", repo: "provider", tries: "nobody", cause: providerFailed}},
+		"version":  {{name: "provider-version", repo: "provider", tries: "nobody", cause: providerFailed}},
+		"cachekey": {{name: "provider-cachekey", repo: "provider", tries: "nobody", cause: providerFailed}},
+		"unknown":  {{name: "provider-unknown-field", repo: "provider", tries: "nobody", cause: providerFailed}},
 	} {
 		t.Run(mode, func(t *testing.T) {
-			set(t, mode)
-			t.Cleanup(func() { set(t, "nothing") })
+			setMode(t, mode)
+			t.Cleanup(func() { setMode(t, "nothing") })
 			it.walkAll(t, nodeB, ways, nil)
 		})
 	}
@@ -267,11 +289,6 @@ func TestWaysOfPodsAndProviders(t *testing.T) {
 		if outcome, summary, _ := d.check("credentials/provider/lab-token-provider"); outcome != "skipped" || !strings.Contains(summary, "ServiceAccount") {
 			t.Errorf("%s %q", outcome, summary)
 		}
-	})
-	t.Run("hangs", func(t *testing.T) {
-		set(t, "hangs")
-		t.Cleanup(func() { set(t, "nothing") })
-		it.mustArrive(t, hangs)
 	})
 }
 

@@ -37,10 +37,9 @@ func ranOut() string {
 	return part(`{"alg":"ES256","typ":"JWT"}`) + "." + part(fmt.Sprintf(`{"sub":"puller","exp":%d}`, time.Now().Add(-time.Hour).Unix())) + "." + part("hunter2-canary-signature")
 }
 
-// The verdict on a real stuck pod names the place that the decisive credential
-// is from, and never the credential.
-func TestLogins(t *testing.T) {
-	it.runProviders(t)
+// testLogins holds that the verdict on a real stuck pod names the place that the
+// decisive credential is from, and never the credential. The agents run providers.
+func testLogins(t *testing.T) {
 	expired := ranOut()
 	goodFor := func(server string) *held { s := secretFor("login", entry{server, good, ""}); return &s }
 	stale := held{name: "login", typ: corev1.SecretTypeDockerConfigJson, key: corev1.DockerConfigJsonKey,
