@@ -112,6 +112,12 @@ bench-verdict: image lab-build ## time to verdict beside the runtime's own time 
 bench-sweep: ## a sweep of 100 hosts beside the slowest of them, and what it costs; no lab
 	go test ./probes -count=1 -run '^$$' -bench Survey -benchtime 10x
 
+.PHONY: chaos
+KILLS ?= 200
+chaos: image lab-build ## kills agents, runtimes, kubelets, API server, registries at random; KILLS=200, SEED=n plays a run again
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	cd lab && go test -tags e2e -count=1 -timeout 60m -v -run TestChaos ./e2e -kills=$(KILLS) -seed=$(or $(SEED),0)
+
 .PHONY: clean
 clean: ## remove bin/
 	rm -rf bin

@@ -279,6 +279,14 @@ type podOptions struct {
 // pod creates a pod bound to a node.
 func (c *cluster) pod(t testing.TB, o podOptions) *corev1.Pod {
 	t.Helper()
+	p, err := c.api.CoreV1().Pods(o.Namespace).Create(t.Context(), c.plainPod(o), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (c *cluster) plainPod(o podOptions) *corev1.Pod {
 	no, now := false, int64(0)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name},
@@ -293,10 +301,6 @@ func (c *cluster) pod(t testing.TB, o podOptions) *corev1.Pod {
 	}
 	if o.Edit != nil {
 		o.Edit(p)
-	}
-	p, err := c.api.CoreV1().Pods(o.Namespace).Create(t.Context(), p, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
 	}
 	return p
 }

@@ -1,0 +1,305 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+var (
+	kills     = flag.Int("kills", 10, "things that TestChaos kills or takes away")
+	chaosSeed = flag.Uint64("seed", 0, "what TestChaos draws its lots from; 0: the time")
+)
+
+// fate is a pod whose end is known: the verdict that it must have when all else
+// works.
+type fate struct {
+	kind  string
+	image func(n int) string
+	want  string // fault cause; empty: it runs
+}
+
+var fates = []fate{
+	{"tag", func(n int) string { return fmt.Sprintf("registry.lab/app:chaos-%d", n) }, "cluster-config TagNotFound"},
+	{"repository", func(n int) string { return fmt.Sprintf("registry.lab/chaos-%d:1", n) }, "cluster-config RepositoryNotFound"},
+	{"login", func(n int) string { return fmt.Sprintf("auth.lab/chaos-%d:1", n) }, "cluster-config CredentialsMissing"},
+	{"authority", func(n int) string { return fmt.Sprintf("badca.lab/chaos-%d:1", n) }, "node-infrastructure CertificateUntrusted"},
+	{"expired", func(n int) string { return fmt.Sprintf("expired.lab/chaos-%d:1", n) }, "registry CertificateExpired"},
+	{"name", func(n int) string { return fmt.Sprintf("chaos-%d.nosuch.lab/app:1", n) }, "cluster-config HostNotFound"},
+	{"good", func(int) string { return "registry.lab/app:1" }, ""},
+}
+
+// chaos is one run of the test.
+type chaos struct {
+	*cluster
+	t    *testing.T
+	lots *rand.Rand
+	ns   string
+	made int
+	pods map[string]podFate
+}
+
+type podFate struct {
+	fate
+	node string
+}
+
+// Whatever is killed, and whenever: afterwards every stuck pod has its verdict,
+// none is wrong and confirmed, no test-pulled image is left, and the agents are
+// what they were.
+func TestChaos(t *testing.T) {
+	seed := *chaosSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("%d kills, -seed=%d", *kills, seed)
+	c := &chaos{cluster: it, t: t, lots: rand.New(rand.NewPCG(seed, 0)), ns: it.namespace(t), pods: map[string]podFate{}}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		c.settle(ctx)
+	})
+	before := map[string]footprint{nodeA: c.footprint(nodeA), nodeB: c.footprint(nodeB)}
+	counts := map[string]int{}
+	for range *kills {
+		for range 1 + c.lots.IntN(3) {
+			c.changePods()
+		}
+		counts[c.strike()]++
+	}
+	t.Logf("killed: %v; %d pods were made", counts, c.made)
+	c.settle(t.Context())
+
+	for name, p := range c.pods {
+		if p.want == "" {
+			c.waitRunning(t, c.ns, name)
+			continue
+		}
+		c.waitVerdict(t, p.node, c.ns+"/"+name, p.want+" *", 3*time.Minute)
+	}
+	for _, node := range []string{nodeA, nodeB} {
+		_, r, _ := c.waitReport(t, node, time.Minute, func(*corev1.ConfigMap, nodeReport) bool { return true })
+		for _, d := range r.Diagnoses {
+			p, ours := c.pods[strings.TrimPrefix(d.Pod, c.ns+"/")]
+			if ours && d.Verdict.Confidence == "confirmed" && d.Verdict.Fault+" "+d.Verdict.Cause != p.want {
+				t.Errorf("%s: confirmed and wrong: %s, want %s", d.Pod, d, p.want)
+			}
+		}
+		if !c.eventually(t, 2*time.Minute, func(context.Context) bool { return c.journal(t, node) == 0 }) {
+			t.Errorf("%d test pulls of %s are not settled", c.journal(t, node), node)
+		}
+		images, err := c.Images(t.Context(), node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range images {
+			for _, tag := range i.RepoTags {
+				if strings.Contains(tag, "chaos-") {
+					t.Errorf("%s is left on %s", tag, node)
+				}
+			}
+		}
+	}
+
+	// The pods go, and the agents are as large as they were.
+	if err := c.api.CoreV1().Pods(c.ns).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for node, was := range before {
+		var now footprint
+		if !c.eventually(t, time.Minute, func(context.Context) bool {
+			now = c.footprint(node)
+			return now.files <= was.files+10 && now.goroutines <= was.goroutines+20 && now.anon <= was.anon+12<<10
+		}) {
+			t.Errorf("the agent of %s: %+v before, %+v after", node, was, now)
+		}
+		t.Logf("%s: %+v before, %+v after", node, was, now)
+	}
+}
+
+// changePods makes a pod, gives a stuck one a good image, or removes one.
+func (c *chaos) changePods() {
+	c.t.Helper()
+	const most = 12
+	switch lot := c.lots.IntN(10); {
+	case lot < 6 && len(c.pods) < most || len(c.pods) == 0:
+		c.made++
+		f := fates[c.lots.IntN(len(fates))]
+		node := []string{nodeA, nodeB}[c.lots.IntN(2)]
+		name := fmt.Sprintf("%s-%d", f.kind, c.made)
+		c.must(func(ctx context.Context) error {
+			_, err := c.api.CoreV1().Pods(c.ns).Create(ctx, c.plainPod(podOptions{Node: node, Namespace: c.ns, Name: name, Image: f.image(c.made)}), metav1.CreateOptions{})
+			if apierrors.IsAlreadyExists(err) {
+				return nil // an earlier attempt came through
+			}
+			return err
+		})
+		c.pods[name] = podFate{f, node}
+	case lot < 8:
+		name := c.anyPod()
+		p := c.pods[name]
+		patch := []byte(`{"spec":{"containers":[{"name":"app","image":"registry.lab/app:1"}]}}`)
+		c.must(func(ctx context.Context) error {
+			_, err := c.api.CoreV1().Pods(c.ns).Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+			return err
+		})
+		p.want = ""
+		c.pods[name] = p
+	default:
+		name := c.anyPod()
+		c.must(func(ctx context.Context) error {
+			err := c.api.CoreV1().Pods(c.ns).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return err
+		})
+		delete(c.pods, name)
+	}
+}
+
+// anyPod is one of the pods, drawn so that the same seed draws the same.
+func (c *chaos) anyPod() string {
+	names := make([]string, 0, len(c.pods))
+	for n := 1; n <= c.made; n++ {
+		for _, f := range fates {
+			if name := fmt.Sprintf("%s-%d", f.kind, n); c.pods[name].kind != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names[c.lots.IntN(len(names))]
+}
+
+// must does something with the API server, which may be down right now.
+func (c *chaos) must(do func(context.Context) error) {
+	c.t.Helper()
+	var err error
+	if !c.eventually(c.t, 2*time.Minute, func(ctx context.Context) bool {
+		err = do(ctx)
+		return err == nil
+	}) {
+		c.t.Fatal(err)
+	}
+}
+
+// strike kills one thing, or takes it away for a moment.
+func (c *chaos) strike() string {
+	c.t.Helper()
+	ctx := c.t.Context()
+	node := []string{nodeA, nodeB}[c.lots.IntN(2)]
+	kill := func(space, service string) {
+		if err := c.KillService(ctx, space, service); err != nil && !strings.Contains(err.Error(), "not running") {
+			c.t.Errorf("kill %s of %s: %v", service, space, err)
+		}
+	}
+	switch what := c.lots.IntN(8); what {
+	case 0, 1:
+		pids, err := c.PIDs(node, "pullprobe")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone just now
+		}
+		return "agent"
+	case 2, 3:
+		kill(node, "containerd")
+		return "containerd"
+	case 4:
+		kill(node, "kubelet")
+		return "kubelet"
+	case 5:
+		kill(lab.Infra, "kube-apiserver")
+		return "kube-apiserver"
+	case 6:
+		kill(lab.Infra, []string{"registry-open", "registry-auth"}[c.lots.IntN(2)])
+		return "registry"
+	default:
+		answer := []lab.Answer{{Rcode: "SERVFAIL"}, {Rcode: "NXDOMAIN"}, {Drop: true}}[c.lots.IntN(3)]
+		if err := c.SetDNS(ctx, lab.ResolverGood, "registry.lab", answer); err != nil {
+			c.t.Fatal(err)
+		}
+		c.changePods() // while the name does not resolve
+		if err := c.UnsetDNS(ctx, lab.ResolverGood, "registry.lab"); err != nil {
+			c.t.Fatal(err)
+		}
+		return "DNS"
+	}
+}
+
+// settle waits until everything is up again.
+func (c *chaos) settle(ctx context.Context) {
+	c.t.Helper()
+	if err := c.Heal(ctx); err != nil {
+		c.t.Error(err)
+	}
+	// After an outage of the API server kubelets and controllers take up to a minute
+	// to watch again.
+	if err := c.RestartService(ctx, lab.Infra, "kube-controller-manager"); err != nil {
+		c.t.Error(err)
+	}
+	for _, node := range []string{nodeA, nodeB} {
+		if err := c.WaitContainerd(ctx, node); err != nil {
+			c.t.Error(err)
+		}
+		if err := c.RestartService(ctx, node, "kubelet"); err != nil {
+			c.t.Error(err)
+		}
+		if err := c.WaitNode(ctx, node); err != nil {
+			c.t.Error(err)
+		}
+	}
+	if out, err := c.Kubectl(ctx, nil, "-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s"); err != nil {
+		c.t.Errorf("%v: %s", err, out)
+	}
+}
+
+// footprint is what an agent takes of its node.
+type footprint struct {
+	files, goroutines int
+	anon              int64 // KiB of anonymous memory
+}
+
+func (c *chaos) footprint(node string) (f footprint) {
+	c.t.Helper()
+	pids, err := c.PIDs(node, "pullprobe")
+	if err != nil || len(pids) != 1 {
+		return footprint{files: 1 << 20} // it is being started
+	}
+	proc := filepath.Join("/proc", strconv.Itoa(pids[0]))
+	files, err := os.ReadDir(filepath.Join(proc, "fd"))
+	if err != nil {
+		return footprint{files: 1 << 20}
+	}
+	f.files = len(files)
+	status, _ := os.ReadFile(filepath.Join(proc, "status"))
+	for line := range strings.Lines(string(status)) {
+		if kb, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			f.anon, _ = strconv.ParseInt(strings.Fields(kb)[0], 10, 64)
+		}
+	}
+	for line := range strings.Lines(c.metrics(c.t, node)) {
+		if n, ok := strings.CutPrefix(line, "go_goroutines "); ok {
+			f.goroutines, _ = strconv.Atoi(strings.TrimSpace(n))
+		}
+	}
+	return f
+}
