@@ -178,7 +178,12 @@ func (p *Puller) pull(ctx context.Context, req PullRequest, k *report.Check) {
 	// Clean up even if the caller has gone meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
+	came := time.Now()
 	img, s := p.settle(ctx, held, r.ended())
+	if s.Removed {
+		// While it was there, every pod of the node could use it.
+		k.Evidence["presentMs"] = strconv.FormatInt(time.Since(came).Milliseconds(), 10)
+	}
 	r.tellCleanUp(k, img, s)
 }
 
