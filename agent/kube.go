@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -104,9 +105,9 @@ func (k *kube) nodeConditions(ctx context.Context, name string) ([]report.Condit
 		return nil, err
 	}
 	var out []report.Condition
+	relevant := []corev1.NodeConditionType{corev1.NodeReady, corev1.NodeDiskPressure, corev1.NodeNetworkUnavailable}
 	for _, c := range n.Status.Conditions {
-		switch c.Type {
-		case corev1.NodeReady, corev1.NodeDiskPressure, corev1.NodeNetworkUnavailable:
+		if slices.Contains(relevant, c.Type) {
 			out = append(out, report.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Since: c.LastTransitionTime.UTC()})
 		}
 	}

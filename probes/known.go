@@ -3,6 +3,7 @@ package probes
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,14 +38,11 @@ func (v *visit) blockedBefore() bool {
 		return false
 	}
 	name := v.host.name()
+	onTheWay := []report.Kind{report.KindDNS, report.KindDial, report.KindTLS, report.KindRegistry}
 	var way []report.Check
 	blockedBy := ""
 	for _, c := range checks {
-		switch c.Kind {
-		case report.KindDNS, report.KindDial, report.KindTLS, report.KindRegistry:
-			if c.Host != name {
-				continue
-			}
+		if c.Host == name && slices.Contains(onTheWay, c.Kind) {
 			way = append(way, aged(c, age))
 		}
 		if c.ID == "registry/"+name && c.Outcome == report.Skipped {
