@@ -126,7 +126,7 @@ func TestCanaries(t *testing.T) {
 	search("Events", c.kubectl(t, "get", "events", "-A", "-o", "yaml"))
 	search("metrics", c.metrics(t, nodeB))
 	agent := c.agentPod(t, nodeB).Name
-	search("log at debug level", c.kubectl(t, "-n", agentNamespace, "logs", agent))
+	search("log at debug level", c.agentLog(t, agent))
 
 	// What a crash prints: all stacks.
 	pids, err := c.PIDs(nodeB, "pullprobe")

@@ -440,6 +440,21 @@ func (c *cluster) annotate(t testing.TB, p *corev1.Pod, value *string) {
 	}
 }
 
+// agentLog is what an agent has logged. On its way through the kubelet, which a
+// test may have started anew, it takes several attempts at times.
+func (c *cluster) agentLog(t testing.TB, pod string, args ...string) string {
+	t.Helper()
+	var out []byte
+	var err error
+	if !c.eventually(t, time.Minute, func(ctx context.Context) bool {
+		out, err = c.Kubectl(ctx, nil, append([]string{"-n", agentNamespace, "logs", pod}, args...)...)
+		return err == nil
+	}) {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
 // kubectl is what a user types.
 func (c *cluster) kubectl(t testing.TB, args ...string) string {
 	t.Helper()

@@ -182,7 +182,7 @@ func TestRegistryGoesAndComes(t *testing.T) {
 	if !slices.Equal(reasons, []string{"RegistryReachable", "RegistryUnreachable"}) {
 		t.Errorf("Events: %q", reasons)
 	}
-	log := it.kubectl(t, "-n", agentNamespace, "logs", it.agentPod(t, nodeA).Name, "--since=2m")
+	log := it.agentLog(t, it.agentPod(t, nodeA).Name, "--since=2m")
 	for _, line := range []string{`"a registry can not be had","registry":"registry.lab"`, `"a registry can be had again","registry":"registry.lab"`} {
 		if n := strings.Count(log, line); n != 1 {
 			t.Errorf("%d lines of the log have %s", n, line)
