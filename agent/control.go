@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -32,9 +31,9 @@ func (s *sweeper) vantage(sight sighting, set Settings) report.Vantage {
 }
 
 // controlLook is a look at the control set for diagnoses, shared by those that
-// want one at the same time.
+// want one at the same time. Whoever has its turn may read and write the rest.
 type controlLook struct {
-	mu    sync.Mutex
+	turn  chan struct{} // holds one token
 	hosts []report.Vantage
 	at    time.Time
 }
@@ -50,30 +49,45 @@ const (
 // registry blocked: whether this node reaches any other host, now. The sweep's
 // own words may be minutes old, so a few hosts are asked again.
 func (s *sweeper) elsewhere(ctx context.Context, domain string) report.Check {
-	s.control.mu.Lock()
-	defer s.control.mu.Unlock()
-	if time.Since(s.control.at) > controlFor {
-		set := s.settings()
-		want := surveyed{Domains: map[string][]report.Role{}, Width: controlHosts + 1, Each: controlIn}
-		for _, host := range s.best(set) {
-			want.Domains[host] = []report.Role{report.RoleControl}
-		}
-		sightings, _ := s.look(ctx, want)
-		if ctx.Err() != nil {
-			return report.Check{ID: "control", Kind: report.KindControl, Outcome: report.Unknown, Summary: "the time was up before other hosts had been asked"}
-		}
-		s.mu.Lock()
-		s.control.hosts = nil
-		for _, sight := range sightings {
-			if !sight.At.IsZero() {
-				s.control.hosts = append(s.control.hosts, s.vantage(sight, set))
-			}
-		}
-		s.mu.Unlock()
-		s.control.at = time.Now()
+	hosts, ok := s.controlSet(ctx)
+	if !ok {
+		return report.Check{ID: "control", Kind: report.KindControl, Outcome: report.Unknown, Summary: "the time was up before other hosts had been asked"}
 	}
-	others := slices.DeleteFunc(slices.Clone(s.control.hosts), func(v report.Vantage) bool { return v.Host == domain || v.Host == upstreamOf(domain) })
+	others := slices.DeleteFunc(slices.Clone(hosts), func(v report.Vantage) bool { return v.Host == domain || v.Host == upstreamOf(domain) })
 	return report.Control(others, true, time.Now())
+}
+
+// controlSet is the control set as it was seen a moment ago; false if ctx ended
+// before that was known.
+func (s *sweeper) controlSet(ctx context.Context) ([]report.Vantage, bool) {
+	c := &s.control
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return nil, false
+	}
+	if time.Since(c.at) <= controlFor {
+		return c.hosts, true
+	}
+	set := s.settings()
+	want := surveyed{Domains: map[string][]report.Role{}, Width: controlHosts + 1, Each: controlIn}
+	for _, host := range s.best(set) {
+		want.Domains[host] = []report.Role{report.RoleControl}
+	}
+	sightings, _ := s.look(ctx, want)
+	if ctx.Err() != nil {
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.hosts, c.at = nil, time.Now()
+	for _, sight := range sightings {
+		if !sight.At.IsZero() {
+			c.hosts = append(c.hosts, s.vantage(sight, set))
+		}
+	}
+	return c.hosts, true
 }
 
 // upstreamOf is the host that the images of a domain come from.

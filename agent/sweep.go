@@ -72,6 +72,7 @@ const maxSwept = 256
 
 func newSweeper(s *sweeper) *sweeper {
 	s.asked = make(chan struct{}, 1)
+	s.control.turn = make(chan struct{}, 1)
 	s.hosts, s.checks, s.leads = map[string]*hostState{}, map[string]fresh{}, map[string]learned{}
 	return s
 }
