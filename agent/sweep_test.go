@@ -289,6 +289,7 @@ func TestSweepOnRequest(t *testing.T) {
 		done := make(chan struct{})
 		go func() { r.run(ctx, pods); close(done) }()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(r.swept) != 0 {
 			t.Errorf("%d sweeps", len(r.swept))
 		}
@@ -302,6 +303,7 @@ func TestSweepOnRequest(t *testing.T) {
 		r.set.SweepInterval = 5 * time.Minute
 		r.now()
 		time.Sleep(22 * time.Minute)
+		synctest.Wait()
 		if n := len(r.swept); n < 5 || n > 7 {
 			t.Errorf("%d sweeps in 22 minutes", n)
 		}
