@@ -464,7 +464,7 @@ func (c *installed) refusesReports(t *testing.T, a, b *holder) {
 		a.byPolicy("apply "+f.what, http.MethodPatch, a.applyPath(name), f.body, f.says)
 		if name != "pullprobe-node-b" && name != "kube-root-ca.crt" {
 			if name == "pullprobe-node-a" {
-				c.must("-n", "pullprobe", "delete", "configmap", name, "--ignore-not-found")
+				c.must("-n", "pullprobe", "delete", "configmap", name, "--ignore-not-found", "--timeout=10s")
 			}
 			a.byPolicy("create "+f.what, http.MethodPost, reports, f.body, f.says)
 		}
