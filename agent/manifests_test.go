@@ -648,17 +648,6 @@ func (c *installed) everyComponent(t *testing.T, dir string) {
 		c.must("apply", "--dry-run=server", "-k", one)
 	}
 	c.must("apply", "--dry-run=server", "-k", c.beside(filepath.Dir(dir), "all", "resources: [../manifests/base]\ncomponents: ["+strings.Join(all, ", ")+"]\n"))
-	// Another namespace is carried over into whom the policy holds for.
-	base := filepath.Join(filepath.Dir(dir), "manifests/base/kustomization.yaml")
-	text, err := os.ReadFile(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, base, strings.Replace(string(text), "namespace: pullprobe", "namespace: elsewhere", 1))
-	out, err := c.kubectl("kustomize", dir)
-	if err != nil || strings.Count(out, `"system:serviceaccount:elsewhere:pullprobe"`) != 2 {
-		t.Errorf("%v: whom the policies hold for:\n%s", err, out)
-	}
 }
 
 // eventually waits until RBAC has caught up.
