@@ -9,6 +9,10 @@ LAB     := $(BIN)/lab
 LABBIN  := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/bin
 # One setting for all builds: another one would build everything again.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+# grpc's request traces bring html/template along, and with it all that
+# reflection could reach: a fifth of the binary for a page that nobody serves.
+PRODUCT = GOOS=linux GOARCH=$(GOARCH) $(GOBUILD) -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
+BINARY  = bin/pullprobe-linux-$(GOARCH)
 
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
@@ -20,11 +24,17 @@ timed = @s=$$(date +%s); echo "==> $(1)"; { $(2); } || { echo "==> $(1) FAILED a
 help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
-# grpc's request traces bring html/template along, and with it all that
-# reflection could reach: a fifth of the binary for a page that nobody serves.
 .PHONY: build
 build: ## bin/pullprobe, a static binary
-	$(call timed,build pullprobe,GOOS=linux GOARCH=$(GOARCH) $(GOBUILD) -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pullprobe-linux-$(GOARCH) . && ln -sf pullprobe-linux-$(GOARCH) bin/pullprobe)
+	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . && ln -sf pullprobe-linux-$(GOARCH) bin/pullprobe)
+
+.PHONY: sbom
+sbom: build ## bin/pullprobe-linux-ARCH.cdx.json, what the binary is made of (CycloneDX)
+	$(call timed,list the modules of $(BINARY),go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
+
+.PHONY: reproducible
+reproducible: build ## build once more, elsewhere and from nothing, and compare
+	$(call timed,build again,hack/reproducible.sh $(BINARY) $(PRODUCT))
 
 .PHONY: image
 image: build buildah ## bin/pullprobe-image.tar, an OCI archive of what the Dockerfile describes

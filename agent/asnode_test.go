@@ -72,7 +72,7 @@ func (w *world) agentToken() string {
 		}
 		w.do(http.MethodPost, path, "application/json", map[string]any{"metadata": map[string]any{"name": name}})
 	}
-	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent-" + w.node}, Spec: corev1.PodSpec{
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent-" + w.node[:min(len(w.node), 199)]}, Spec: corev1.PodSpec{
 		NodeName: w.node, ServiceAccountName: "pullprobe", Containers: []corev1.Container{{Name: "agent", Image: "pullprobe"}},
 	}}
 	w.post("/api/v1/namespaces/pullprobe/pods", pod)

@@ -42,12 +42,19 @@ import (
 type apiServer struct {
 	url   *url.URL
 	token string
+	bin   string // directory of the program
 	stop  func()
 	// beside starts a second kube-apiserver for the same objects, with further flags.
 	beside func(flags ...string) (*apiServer, error)
 }
 
-var sharedAPI = sync.OnceValues(startAPIServer)
+var sharedAPI = sync.OnceValues(func() (*apiServer, error) {
+	api, err := startAPIServer()
+	if err == nil {
+		startedAPI.Store(api)
+	}
+	return api, err
+})
 
 var errNoAPIServer = errors.New("no kube-apiserver and etcd: name the former with PULLPROBE_KUBE_APISERVER or put both on PATH")
 
@@ -128,10 +135,10 @@ func startAPIServer() (api *apiServer, err error) {
 		if err := run(program, append([]string{"--etcd-servers=http://" + client, "--bind-address=" + host, "--secure-port=" + port, "--cert-dir=" + dir,
 			"--service-account-issuer=https://test", "--service-account-key-file=" + keyFile, "--service-account-signing-key-file=" + keyFile,
 			"--token-auth-file=" + tokens, "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.96.0.0/24",
-			"--advertise-address=127.0.0.1", "--profiling=false"}, flags...)...); err != nil {
+			"--advertise-address=127.0.0.1", "--profiling=false", "--allow-privileged=true"}, flags...)...); err != nil {
 			return nil, err
 		}
-		api := &apiServer{url: &url.URL{Scheme: "https", Host: secure}, token: token, stop: stop}
+		api := &apiServer{url: &url.URL{Scheme: "https", Host: secure}, token: token, bin: filepath.Dir(program), stop: stop}
 		if err := api.ready(); err != nil {
 			text, _ := os.ReadFile(filepath.Join(dir, filepath.Base(program)+".log"))
 			return nil, fmt.Errorf("%w: %.2000s", err, text)
@@ -142,7 +149,6 @@ func startAPIServer() (api *apiServer, err error) {
 		return nil, err
 	}
 	api.beside = serve
-	startedAPI.Store(api)
 	return api, nil
 }
 

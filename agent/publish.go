@@ -211,6 +211,9 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 			version, err = p.kube.apply(ctx, cm)
 			p.mu.Lock()
 			p.version = version
+			if apierrors.IsForbidden(err) {
+				p.uid = "" // of a Node that has been replaced, perhaps: the policy takes its own only
+			}
 			p.mu.Unlock()
 		}
 		if err != nil {
@@ -242,6 +245,9 @@ func (p *publisher) verify(ctx context.Context) {
 	}
 	p.mu.Lock()
 	foreign := p.version != "" && now != p.version
+	if foreign {
+		p.uid = "" // a report is removed with its Node, which may be there anew
+	}
 	p.mu.Unlock()
 	if foreign {
 		p.log.Info("somebody else has changed or removed the report; it is written again", "configmap", configMapName(p.node, uid))

@@ -100,6 +100,31 @@ func TestReportIsMended(t *testing.T) {
 	w.until("the report again", 10*time.Second, func() bool { _, _, ok := w.report(); return ok })
 }
 
+// A Node that was removed and registered again has another UID: a report that
+// belonged to the old one would be removed again and again.
+func TestNodeIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	var a *Agent
+	w.agent(sweeping(&a, strings.TrimPrefix(startImages(t).URL, "http://")))
+	owner := func() string {
+		_, cm, ok := w.report()
+		if !ok || len(cm.OwnerReferences) != 1 {
+			return ""
+		}
+		return string(cm.OwnerReferences[0].UID)
+	}
+	w.until("a report", 20*time.Second, func() bool { return owner() != "" })
+	old := owner()
+	for _, path := range []string{"/api/v1/nodes/" + w.node, "/api/v1/namespaces/" + w.ns + "/configmaps/pullprobe-" + w.node} { // the second is the garbage collector's part
+		if code, out := w.do(http.MethodDelete, path, "application/json", nil); code != http.StatusOK {
+			t.Fatalf("%d %s", code, out)
+		}
+	}
+	w.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": w.node}})
+	a.sweeper.now()
+	w.until("the report of the new Node", 10*time.Second, func() bool { return owner() != "" && owner() != old })
+}
+
 // Two agents of one node do not fight: each writes when it has news, and mends
 // once a sweep at most.
 func TestTwoAgents(t *testing.T) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -172,6 +173,9 @@ func (e *Examiner) imageFS(ctx context.Context) string {
 // not known.
 func (e *Examiner) diskCheck(v vantage, need int64) report.Check {
 	path, err := v.hostPath(v.diskName)
+	if v.root == nil && e.Runtime != nil && e.DiskPath == "" {
+		err = errNotSeen // our own directory of that name is another one
+	}
 	if err != nil {
 		return report.Check{
 			ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
@@ -189,6 +193,8 @@ func (e *Examiner) diskCheck(v vantage, need int64) report.Check {
 	}
 	return c
 }
+
+var errNotSeen = errors.New("the runtime's root directory cannot be opened")
 
 // hostPath is where a path of the node is reachable from here.
 func (v vantage) hostPath(name string) (string, error) {
@@ -252,7 +258,8 @@ func (e *Examiner) NodeState(ctx context.Context) (runtime, disk report.Check) {
 	runtime = e.runtimeCheck(ctx)
 	v := vantage{diskName: e.imageFS(ctx)}
 	if e.Runtime != nil {
-		if p, err := e.Runtime.Process(); err == nil {
+		p, err := e.Runtime.Process()
+		if err == nil {
 			if v.root, err = p.Root(); err == nil {
 				defer v.close()
 			}
@@ -260,10 +267,10 @@ func (e *Examiner) NodeState(ctx context.Context) (runtime, disk report.Check) {
 			v.eviction = e.evictionOf(p, v.diskName)
 		}
 		if v.root == nil {
-			return runtime, report.Check{
+			return runtime, report.NewRedactor().Check(report.Check{
 				ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
-				Summary: "the runtime's process cannot be seen, so its disk cannot either",
-			}
+				Summary: "the runtime's process cannot be looked at, so its disk cannot either: " + err.Error(),
+			})
 		}
 	}
 	clean := report.NewRedactor()

@@ -21,6 +21,7 @@ const defaultRootDir = "/var/lib/kubelet"
 // takes. Its credentials are tried after those of the pod's secrets.
 type NodeFile struct {
 	Path        string // empty: there is none
+	Unread      string // a file that this process may not read, so that which one the kubelet takes is not known
 	Modified    time.Time
 	Credentials []Credential
 	Note        string   // what of it the kubelet leaves out
@@ -51,6 +52,10 @@ func (k Kubelet) DockerConfig() NodeFile {
 		if errors.Is(err, fs.ErrNotExist) {
 			return false
 		}
+		if errors.Is(err, fs.ErrPermission) { // the kubelet, being root, reads it
+			f.Unread = file
+			return true
+		}
 		if err == nil {
 			err = decode(data)
 		}
@@ -73,7 +78,7 @@ func (k Kubelet) DockerConfig() NodeFile {
 			CredHelpers json.RawMessage `json:"credHelpers"`
 		}
 		if look(dir, "config.json", func(b []byte) error { return json.Unmarshal(b, &file) }) {
-			auths = file.Auths
+			auths = file.Auths // none of one that cannot be read
 			if len(file.CredsStore) > 0 || len(file.CredHelpers) > 0 {
 				f.Note = "the kubelet ignores its credsStore and credHelpers"
 			}
@@ -81,7 +86,7 @@ func (k Kubelet) DockerConfig() NodeFile {
 		}
 	}
 	for _, dir := range []string{root, "", home, "/"} {
-		if f.Path != "" {
+		if f.Path != "" || f.Unread != "" {
 			break
 		}
 		look(dir, ".dockercfg", func(b []byte) error { auths = nil; return json.Unmarshal(b, &auths) })

@@ -2,11 +2,17 @@ package credentials
 
 import (
 	"io/fs"
+	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // nodeFS is the file system of a node, with absolute names.
@@ -23,6 +29,73 @@ func onNode(files map[string]string) nodeFS {
 	}
 	return nodeFS{m}
 }
+
+// closedFS is one with files that are closed to this process.
+type closedFS struct {
+	nodeFS
+	closed string
+}
+
+func (c closedFS) ReadFile(name string) ([]byte, error) {
+	if strings.HasPrefix(name, c.closed) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+	}
+	return c.nodeFS.ReadFile(name)
+}
+
+// What this process may not read the kubelet may: it is unknown, and nothing
+// behind it is taken in its place.
+func TestClosedToThisProcess(t *testing.T) {
+	const (
+		config = "/var/lib/kubelet/config.json"
+		other  = `{"auths":{"r.example":{"username":"b","password":"hunter2"}}}`
+	)
+	files := onNode(map[string]string{config: other, "/.docker/config.json": other, "/etc/providers.yaml": "kind: CredentialProviderConfig"})
+	args := []string{"kubelet", "--image-credential-provider-config=/etc/providers.yaml", "--image-credential-provider-bin-dir=/bin"}
+	for closed, id := range map[string]string{config: "credentials/node", "/etc/": "credentials/providers"} {
+		k := Kubelet{Args: args, Files: closedFS{files, closed}}
+		w := Walk("r.example/app", Sources{Node: &Node{File: k.DockerConfig(), Providers: k.ProviderConfig()}})
+		i := slices.IndexFunc(w.Checks, func(c report.Check) bool { return c.ID == id })
+		if i < 0 {
+			t.Fatalf("no check %s: %+v", id, w.Checks)
+		}
+		if c := w.Checks[i]; c.Outcome != report.Skipped || !strings.Contains(c.Summary, "closed to this process") || len(w.Unknown) == 0 {
+			t.Errorf("%s: %s %q, unknown %q", id, c.Outcome, c.Summary, w.Unknown)
+		}
+		if id == "credentials/node" && len(w.Matched) > 0 {
+			t.Errorf("credentials of a file that the kubelet does not get to: %+v", w.Matched)
+		}
+	}
+}
+
+// A provider that root can start, and this process cannot, is not broken.
+func TestProviderClosedToThisProcess(t *testing.T) {
+	me := uint32(os.Geteuid())
+	for _, tt := range []struct {
+		mode fs.FileMode
+		uid  uint32
+		want bool
+	}{
+		{0o700, me + 1, true}, {0o710, me + 1, true},
+		{0o700, me, false}, {0o600, me + 1, false}, {0o755, me + 1, false},
+	} {
+		if got := closedToUs(fileOf{tt.mode, tt.uid}); got != tt.want {
+			t.Errorf("%o of %d: %v", tt.mode, tt.uid, got)
+		}
+	}
+}
+
+type fileOf struct {
+	mode fs.FileMode
+	uid  uint32
+}
+
+func (f fileOf) Name() string       { return "provider" }
+func (f fileOf) Size() int64        { return 1 }
+func (f fileOf) Mode() fs.FileMode  { return f.mode }
+func (f fileOf) ModTime() time.Time { return time.Time{} }
+func (f fileOf) IsDir() bool        { return false }
+func (f fileOf) Sys() any           { return &syscall.Stat_t{Uid: f.uid} }
 
 // Which docker configuration file the kubelet takes: config.go,
 // ReadDockerConfigFile and the paths before it.

@@ -72,6 +72,9 @@ type ProviderConfig struct {
 	// decoded. The kubelet reads them when it starts and would refuse to start
 	// with these.
 	Problem string
+	// Unread says that Problem is this process's own: the kubelet, being root, can
+	// read what is closed here.
+	Unread bool
 	// Changed is when a file was changed after the kubelet had read it; it runs
 	// with what was there before.
 	Changed time.Time
@@ -91,7 +94,7 @@ func (k Kubelet) ProviderConfig() ProviderConfig {
 	c.Path, c.BinDir = k.abs(config), k.abs(bin)
 	names, err := k.providerFiles(c.Path)
 	if err != nil {
-		c.Problem = fileProblem(err)
+		c.Problem, c.Unread = fileProblem(err), errors.Is(err, fs.ErrPermission)
 		return c
 	}
 	if len(names) == 0 {
@@ -101,7 +104,7 @@ func (k Kubelet) ProviderConfig() ProviderConfig {
 	for _, name := range names {
 		data, err := k.Files.ReadFile(name)
 		if err != nil {
-			c.Problem = name + ": " + fileProblem(err)
+			c.Problem, c.Unread = name+": "+fileProblem(err), errors.Is(err, fs.ErrPermission)
 			return c
 		}
 		list, err := decodeProviders(data)

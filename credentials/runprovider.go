@@ -183,13 +183,13 @@ func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provide
 }
 
 func notStarted(k Kubelet, program string, err error) error {
-	_, missing := k.Files.Stat(program)
+	info, missing := k.Files.Stat(program)
 	switch {
 	case errors.Is(missing, fs.ErrNotExist):
 		return &ProviderError{Kind: "missing", Reason: program + " does not exist"}
 	case errors.Is(err, fs.ErrNotExist):
 		return &ProviderError{Kind: "notExecutable", Reason: program + " cannot be started: its interpreter or loader does not exist"}
-	case errors.Is(err, syscall.EACCES) && missing == nil, errors.Is(err, syscall.ENOEXEC):
+	case errors.Is(err, syscall.EACCES) && missing == nil && !closedToUs(info), errors.Is(err, syscall.ENOEXEC):
 		return &ProviderError{Kind: "notExecutable", Reason: program + " is not executable on this node"}
 	}
 	var errno syscall.Errno
@@ -197,6 +197,13 @@ func notStarted(k Kubelet, program string, err error) error {
 		return fmt.Errorf("it could not be started from here: %w", errno)
 	}
 	return errors.New("it could not be started from here")
+}
+
+// closedToUs reports whether root could execute a file, and this process cannot
+// for want of a capability.
+func closedToUs(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode()&0o111 != 0 && info.Mode()&0o001 == 0 && int(st.Uid) != syscall.Geteuid()
 }
 
 func notWell(exit *exec.ExitError) *ProviderError {

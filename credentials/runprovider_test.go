@@ -223,3 +223,30 @@ func TestKeptBy(t *testing.T) {
 		t.Errorf("%d are kept", len(r.kept))
 	}
 }
+
+// Without the right to take the kubelet's root directory a provider is not run,
+// and nothing is said against it.
+func TestProviderWithoutChroot(t *testing.T) {
+	const env = "PULLPROBE_TEST_WITHOUT_CHROOT"
+	root := os.Getenv(env)
+	if root == "" {
+		setpriv, err := exec.LookPath("setpriv")
+		if err != nil || os.Geteuid() != 0 {
+			t.Skip("needs root and setpriv (package util-linux)")
+		}
+		cmd := exec.Command(setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+sys_ptrace", os.Args[0], "-test.run=^TestProviderWithoutChroot$")
+		cmd.Env = append(os.Environ(), env+"="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	if err := os.WriteFile(filepath.Join(root, "provider"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	k := Kubelet{Args: []string{"kubelet"}, Dir: "/", Files: dirFS{root: root}, Root: root}
+	a := (&Runner{Timeout: time.Second}).Ask(t.Context(), k, ProviderConfig{BinDir: "/"}, Provider{Name: "provider", APIVersion: providerVersions[0]}, "r.example/app")
+	if a.Failed != nil || !strings.Contains(a.Skipped, "could not be started from here: operation not permitted") {
+		t.Errorf("failed: %v, skipped: %q", a.Failed, a.Skipped)
+	}
+}

@@ -218,6 +218,15 @@ func (w *walk) node(n *Node) {
 	f := n.File
 	w.check.Evidence["node"] = "read"
 	c.Evidence["lookedAt"] = strings.Join(f.Places, " ")
+	if f.Unread != "" {
+		c.Target = f.Unread
+		c.Outcome, c.Summary = report.Skipped, "the node's own docker configuration is not known: the kubelet can read "+f.Unread+", and it is closed to this process"
+		w.check.Evidence["node"] = "unknown"
+		w.unknown = append(w.unknown, "the node's docker configuration")
+		w.places = append(w.places, c)
+		w.providers(n)
+		return
+	}
 	if len(f.Passed) > 0 {
 		c.Evidence["passedOver"] = strings.Join(f.Passed, "; ")
 	}
@@ -250,6 +259,14 @@ func (w *walk) node(n *Node) {
 func (w *walk) providers(n *Node) {
 	config := n.Providers
 	if config.Path == "" {
+		return
+	}
+	if config.Unread {
+		w.places = append(w.places, report.Check{
+			ID: "credentials/providers", Kind: report.KindCredentials, Target: config.Path, Outcome: report.Skipped,
+			Summary: "the kubelet's credential providers are not known: their configuration is closed to this process: " + config.Problem,
+		})
+		w.unknown = append(w.unknown, "the kubelet's credential providers")
 		return
 	}
 	if config.Problem != "" {

@@ -292,7 +292,7 @@ func resolveImports(root configRoot, parent string, imports []string) ([]string,
 }
 
 // globIn is filepath.Glob under root: directories that cannot be read match
-// nothing.
+// nothing, but for one that is closed to this process alone.
 func globIn(root configRoot, pattern string) ([]string, error) {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return nil, err
@@ -305,7 +305,10 @@ func globIn(root configRoot, pattern string) ([]string, error) {
 		}
 		var next []string
 		for _, dir := range found {
-			entries, _ := root.ReadDir(dir)
+			entries, err := root.ReadDir(dir)
+			if errors.Is(err, fs.ErrPermission) {
+				return nil, err
+			}
 			for _, e := range entries {
 				if ok, _ := path.Match(part, e.Name()); ok && len(next) < maxConfigFiles {
 					next = append(next, path.Join(dir, e.Name()))

@@ -20,6 +20,10 @@ import (
 // ErrNoKubelet: no kubelet runs beside the runtime, as far as can be seen.
 var ErrNoKubelet = errors.New("no kubelet runs here with the mounts of the runtime")
 
+// ErrKubeletClosed: something runs that may be the kubelet, and this process may
+// not look whether it is.
+var ErrKubeletClosed = errors.New("whether a process here is the kubelet cannot be looked at: not permitted (SYS_PTRACE)")
+
 // Threshold is a limit of the kubelet's: an amount, or a share of all there is.
 type Threshold struct {
 	Signal  string  // as "imagefs.available"
@@ -43,6 +47,7 @@ func FindKubelet(runtime *Process) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	none := ErrNoKubelet
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
@@ -53,11 +58,18 @@ func FindKubelet(runtime *Process) (*Process, error) {
 		default:
 			continue
 		}
-		if p, err := processOf(pid); err == nil && p.SharesMounts(runtime) {
+		p, err := processOf(pid)
+		if err != nil {
+			continue
+		}
+		if p.SharesMounts(runtime) {
 			return p, nil
 		}
+		if _, err := p.mounts(); errors.Is(err, fs.ErrPermission) {
+			none = ErrKubeletClosed
+		}
 	}
-	return nil, ErrNoKubelet
+	return nil, none
 }
 
 // kubeletConfig is what matters of a KubeletConfiguration

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -162,13 +161,16 @@ func (p *Process) Dir() (string, error) {
 // SharesMounts reports whether both processes are in one mount namespace. No
 // container shares the runtime's.
 func (p *Process) SharesMounts(other *Process) bool {
-	a, err := os.Readlink(p.proc("ns/mnt"))
+	a, err := p.mounts()
 	if err != nil {
 		return false
 	}
-	b, err := os.Readlink(other.proc("ns/mnt"))
-	return err == nil && path.Base(a) == path.Base(b) && p.alive() == nil && other.alive() == nil
+	b, err := other.mounts()
+	return err == nil && a == b && p.alive() == nil && other.alive() == nil
 }
+
+// mounts names the process's mount namespace. That takes CAP_SYS_PTRACE, too.
+func (p *Process) mounts() (string, error) { return os.Readlink(p.proc("ns/mnt")) }
 
 func (p *Process) proc(name string) string {
 	return "/proc/" + strconv.Itoa(p.PID) + "/" + name

@@ -1,6 +1,8 @@
 package cri
 
 import (
+	"errors"
+	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -61,14 +63,14 @@ func readUnit(root configRoot, name string) *unit {
 	if main == "" && u.Unread == "" {
 		return nil
 	}
-	for _, file := range dropIns(root, unitDropIns(name), unitDirs) {
+	for _, file := range u.dropIns(root, unitDropIns(name), unitDirs) {
 		if text, ok := u.read(root, file); ok {
 			set = append(set, parseUnit(text)...)
 		}
 	}
 	var manager []assignment
 	managerFiles := append([]string{"/etc/systemd/system.conf"},
-		dropIns(root, []string{"system.conf.d"}, []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"})...)
+		u.dropIns(root, []string{"system.conf.d"}, []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"})...)
 	for _, file := range managerFiles {
 		if text, ok := u.read(root, file); ok {
 			manager = append(manager, parseUnit(text)...)
@@ -123,7 +125,10 @@ func (u *unit) apply(root configRoot, manager, set []assignment) {
 		}
 		matches := []string{file}
 		if strings.ContainsAny(file, "*?[") {
-			matches, _ = globIn(root, file)
+			var err error
+			if matches, err = globIn(root, file); errors.Is(err, fs.ErrPermission) {
+				u.Unread = file
+			}
 		}
 		for _, file := range matches {
 			if text, ok := u.read(root, file); ok {
@@ -174,13 +179,13 @@ func unitDropIns(name string) []string {
 // dropIns lists the *.conf files of directories with these names below dirs, in
 // the order of their names. Of namesakes the one in the more specific
 // directory wins, and of those the one of the earlier dir.
-func dropIns(root configRoot, names, dirs []string) []string {
+func (u *unit) dropIns(root configRoot, names, dirs []string) []string {
 	files := map[string]string{}
 	for _, name := range slices.Backward(names) {
 		for _, dir := range dirs {
 			entries, err := root.ReadDir(path.Join(dir, name))
-			if err != nil {
-				continue
+			if errors.Is(err, fs.ErrPermission) {
+				u.Unread = path.Join(dir, name)
 			}
 			for _, e := range entries {
 				if _, masked := files[e.Name()]; !masked && strings.HasSuffix(e.Name(), ".conf") && len(files) < maxUnitFiles {

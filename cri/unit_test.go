@@ -2,8 +2,10 @@ package cri
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -99,4 +101,36 @@ func FuzzReadUnit(f *testing.F) {
 			t.Errorf("%d bytes", len(s))
 		}
 	})
+}
+
+// closedRoot has a directory that is closed to this process.
+type closedRoot struct {
+	memory
+	closed string
+}
+
+func (c closedRoot) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == c.closed {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+	}
+	return c.memory.ReadDir(name)
+}
+
+// Drop-ins, environment files and imports that only this process cannot list are
+// not taken for none.
+func TestClosedDirectories(t *testing.T) {
+	const file = "/etc/systemd/system/c.service"
+	plain := memory{file: "[Service]\nEnvironmentFile=/etc/env.d/*\n", "/etc/containerd/config.toml": "imports = [\"/etc/containerd/conf.d/*.toml\"]"}
+	for _, dir := range []string{"/etc/systemd/system/c.service.d", "/etc/systemd/system.conf.d", "/etc/env.d"} {
+		if u := readUnit(closedRoot{plain, dir}, "c.service"); u == nil || !strings.HasPrefix(u.Unread, dir) {
+			t.Errorf("%s: %+v", dir, u)
+		}
+	}
+	if u := readUnit(plain, "c.service"); u == nil || u.Unread != "" {
+		t.Errorf("nothing is closed: %+v", u)
+	}
+	const imports = "/etc/containerd/conf.d"
+	if c := readConfig(closedRoot{plain, imports}, defaultConfig); c.Err == nil || !c.Err.unread() {
+		t.Errorf("imports that cannot be listed: %+v", c.Err)
+	}
 }

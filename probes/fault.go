@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -82,6 +83,7 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 		record tls.RecordHeaderError
 		op     *net.OpError
 		errno  syscall.Errno
+		call   *os.SyscallError
 	)
 	var cut *unfinishedError
 	if errors.As(err, &cut) {
@@ -115,6 +117,9 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 		return fault{cause: report.TLSHandshakeFailed, words: "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)), facts: evidence{"alert": alertText(op.Err)}}
 	case isTimeout(err):
 		return fault{cause: late, words: "no answer within " + seconds(took), facts: evidence{"deadline": "true", "timeoutMs": millis(took)}}
+	case errors.As(err, &call) && call.Syscall == "socket" && errors.Is(err, fs.ErrPermission):
+		// The network was not asked: a seccomp profile or a security module stands before it.
+		return fault{cause: report.Undetermined, words: "this process may not open sockets: what confines it forbids that, and the runtime is not confined by it", facts: evidence{"errno": errnoWord(err), "step": "socket"}}
 	case errors.As(err, &errno):
 		if f, ok := errnoFaults[errno]; ok {
 			return fault{cause: f.cause, words: f.words, facts: evidence{"errno": errnoWord(errno)}}

@@ -2,6 +2,7 @@ package probes
 
 import (
 	"crypto/x509"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,10 +50,18 @@ func TestReadNode(t *testing.T) {
 	}{
 		{"/etc/resolv.conf", "runtime/resolv.conf", func(n *Node) bool { return n.Resolv == nil }},
 		{"/etc/hosts", "runtime/hosts", func(n *Node) bool { return n.Hosts == nil }},
+		{"/etc/ssl/certs/ca-certificates.crt", "runtime/ca", func(n *Node) bool { return n.Roots == nil }},
+		{"/etc/ssl/certs/private.pem", "runtime/ca", func(n *Node) bool { return n.Roots == nil }},
 		{"/etc/ssl", "runtime/ca", func(n *Node) bool { return n.Roots == nil }},
 	} {
 		t.Run(tt.id, func(t *testing.T) {
-			n, checks := ReadNode(closedFiles{Dir(t.TempDir()), tt.closed}, []string{}, Paths{})
+			root := t.TempDir()
+			for _, name := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/private.pem", "/etc/pki/tls/certs/ca-bundle.crt"} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(root+name), 0o755), os.WriteFile(root+name, nil, 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n, checks := ReadNode(closedFiles{Dir(root), tt.closed}, []string{}, Paths{})
 			if len(checks) != 1 || checks[0].ID != tt.id || checks[0].Outcome != report.Skipped || checks[0].Evidence["error"] != "EACCES" {
 				t.Errorf("checks: %+v", checks)
 			}

@@ -92,7 +92,11 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 		}
 	}
 	for _, name := range files {
-		if err := take(name, name, time.Time{}); err != nil {
+		err := take(name, name, time.Time{})
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, err // it is the one that the runtime, being root, takes
+		}
+		if err != nil {
 			note(err)
 			continue
 		}
@@ -100,6 +104,9 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 	}
 	for _, dir := range dirs {
 		entries, err := f.ReadDir(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
 		if err != nil {
 			note(err)
 			continue
@@ -109,7 +116,11 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 			if info, err := e.Info(); err == nil {
 				link = ctime(info)
 			}
-			_ = take(path.Join(dir, e.Name()), dir, link) // as Go does: what cannot be read is passed over
+			// As Go does: what cannot be read is passed over. What is closed to this
+			// process alone is not, because the runtime reads it.
+			if err := take(path.Join(dir, e.Name()), dir, link); errors.Is(err, fs.ErrPermission) {
+				return nil, err
+			}
 		}
 	}
 	if roots.Count == 0 && firstErr != nil {

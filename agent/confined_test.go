@@ -1,0 +1,228 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// startContainerd starts a real containerd with a file system of its own mounts,
+// and gives its socket.
+func startContainerd(t *testing.T) (socket string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root to run containerd")
+	}
+	bin := os.Getenv("PULLPROBE_CONTAINERD")
+	if bin == "" {
+		var err error
+		if bin, err = exec.LookPath("containerd"); err != nil {
+			t.Skip("no containerd: set PULLPROBE_CONTAINERD or put it on PATH")
+		}
+	}
+	dir, err := os.MkdirTemp("", "agent") // short: the paths of sockets are bounded
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket = dir + "/c.sock"
+	write(t, dir+"/config.toml", fmt.Sprintf(`version = 3
+root = %q
+state = %q
+[grpc]
+  address = %q
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  disable_cgroup = true
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = %q
+`, dir+"/root", dir+"/state", socket, filepath.Join(dir, "certs.d")))
+	cmd := exec.Command(bin, "--config", dir+"/config.toml")
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	c, err := cri.New(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for deadline := time.Now().Add(30 * time.Second); c.Status(t.Context()).Outcome != report.Pass; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("containerd is not ready: %+v", c.Status(t.Context()))
+		}
+	}
+	return socket
+}
+
+// startKubelet starts a program of that name, with mounts of its own so that no
+// other test takes it for the node's.
+func startKubelet(t *testing.T) {
+	t.Helper()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip(err)
+	}
+	program := filepath.Join(t.TempDir(), "kubelet")
+	text, err := os.ReadFile(sleep)
+	if err == nil {
+		err = os.WriteFile(program, text, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+}
+
+// seenFrom is what an agent sees that has these capabilities, of root's.
+type seenFrom struct{ Checks []report.Check }
+
+func (s seenFrom) with(o report.Outcome) (ids []string) {
+	for _, c := range s.Checks {
+		if c.Outcome == o {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
+
+// confinedEnv has the tests' own program look at a runtime and print what it saw.
+const confinedEnv = "PULLPROBE_TEST_CONFINED"
+
+// lookConfined runs this program again as root with a few capabilities, as the
+// component hardened does.
+func lookConfined(t *testing.T, socket, image string, capabilities ...string) seenFrom {
+	t.Helper()
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("no setpriv (package util-linux)")
+	}
+	bounding := "-all"
+	for _, c := range capabilities {
+		bounding += ",+" + c
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set="+bounding, os.Args[0], "-test.run=^TestConfinedHelper$")
+	cmd.Env = append(os.Environ(), confinedEnv+"="+socket+" "+image)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	_, answer, _ := strings.Cut(string(out), "answer: ")
+	var seen seenFrom
+	if err := json.NewDecoder(strings.NewReader(answer)).Decode(&seen); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return seen
+}
+
+// TestConfinedHelper is the program that lookConfined runs.
+func TestConfinedHelper(t *testing.T) {
+	socket, image, ok := strings.Cut(os.Getenv(confinedEnv), " ")
+	if !ok {
+		t.Skip("for other tests")
+	}
+	c, err := cri.New(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	e := &Examiner{Runtime: c, AllowLoopback: true}
+	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: DefaultPullMaxBytes, Space: e.Space, Deadline: pullIn}
+	none := func(context.Context) []credentials.Found { return nil }
+	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Examination) {})
+	runtime, disk := e.NodeState(t.Context())
+	runtime.ID, disk.ID = "state/"+runtime.ID, "state/"+disk.ID
+	out, err := json.Marshal(seenFrom{append(x.Checks, runtime, disk)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("answer: " + string(out))
+}
+
+// A real containerd, looked at with the capabilities of the component hardened,
+// and with none: what cannot be seen is skipped and nobody's fault.
+func TestConfined(t *testing.T) {
+	socket := startContainerd(t)
+	images := startImages(t)
+	if resp, err := http.Get(images.URL + "/v2/"); err != nil {
+		t.Fatal(err)
+	} else {
+		resp.Body.Close()
+	}
+	whole := lookConfined(t, socket, images.absent(), "chown", "dac_override", "dac_read_search", "sys_ptrace", "sys_chroot", "sys_admin")
+	hardened := lookConfined(t, socket, images.absent(), "sys_ptrace")
+	for _, o := range []report.Outcome{report.Pass, report.Fail, report.Skipped, report.Error} {
+		if !slices.Equal(whole.with(o), hardened.with(o)) {
+			t.Errorf("%s with SYS_PTRACE alone: %q, with more %q", o, hardened.with(o), whole.with(o))
+		}
+	}
+	if slices.Contains(hardened.with(report.Skipped), "pull") {
+		t.Errorf("no test pull with SYS_PTRACE: %+v", hardened.Checks)
+	}
+
+	// What root does not own is closed to root without DAC_OVERRIDE, and not to containerd.
+	host := strings.TrimPrefix(images.URL, "http://")
+	hosts := filepath.Join(filepath.Dir(socket), "certs.d", host, "hosts.toml")
+	if err := os.MkdirAll(filepath.Dir(hosts), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, hosts, "server = "+strconv.Quote(images.URL)+"\n")
+	if err := errors.Join(os.Chown(hosts, 65534, 65534), os.Chmod(hosts, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct {
+		seen seenFrom
+		want report.Outcome
+	}{
+		{lookConfined(t, socket, images.absent(), "dac_override", "sys_ptrace"), report.Pass},
+		{lookConfined(t, socket, images.absent(), "sys_ptrace"), report.Skipped},
+	} {
+		if c := find(f.seen.Checks, "hosts/"+host); c.Outcome != f.want || c.Cause != "" {
+			t.Errorf("somebody else's hosts.toml: %s %s %q, want %s", c.Outcome, c.Cause, c.Summary, f.want)
+		}
+	}
+
+	startKubelet(t)
+	blind := lookConfined(t, socket, images.absent())
+	if c := find(blind.Checks, "credentials/node"); !strings.Contains(c.Summary, cri.ErrKubeletClosed.Error()) {
+		t.Errorf("a kubelet that may not be looked at: %s %q", c.Outcome, c.Summary)
+	}
+	for _, id := range []string{"runtime/process", "disk", "state/disk", "credentials/node", "pull", "runtime/ca", "runtime/resolv.conf", "runtime/proxy"} {
+		c := find(blind.Checks, id)
+		if c.Outcome != report.Skipped || c.Cause != "" || c.Summary == "" {
+			t.Errorf("without any capability %s is %s %s %q", id, c.Outcome, c.Cause, c.Summary)
+		}
+	}
+	for _, c := range blind.Checks {
+		if c.Outcome == report.Fail && !strings.HasPrefix(c.ID, "manifest/") || c.Outcome == report.Error {
+			t.Errorf("without any capability %s is %s %s: %s", c.ID, c.Outcome, c.Cause, c.Summary)
+		}
+	}
+	if v := report.Diagnose(blind.Checks); v.Fault == report.FaultNode || v.Confidence == report.Confirmed {
+		t.Errorf("the verdict of one who sees nothing: %+v", v)
+	}
+}
