@@ -151,7 +151,7 @@ func TestConfinedHelper(t *testing.T) {
 	}
 	defer c.Close()
 	e := &Examiner{Runtime: c, AllowLoopback: true}
-	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: DefaultPullMaxBytes, Space: e.Space, Deadline: pullIn}
+	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: func() int64 { return DefaultPullMaxBytes }, Space: e.Space, Deadline: pullIn}
 	none := func(context.Context) []credentials.Found { return nil }
 	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Examination) {})
 	runtime, disk := e.NodeState(t.Context())

@@ -21,7 +21,7 @@ show() {
 
 step "put the agent's image onto both nodes, apply the manifests"
 $lab load bin/pullprobe-image.tar "$image"
-$lab kubectl apply -k "$PWD/lab/manifests" >/dev/null
+$lab kubectl apply -k "$PWD/lab/manifests/default" >/dev/null
 # The tag is the same each time, so a DaemonSet that runs already must be told.
 $lab kubectl -n pullprobe rollout restart daemonset/pullprobe >/dev/null
 $lab kubectl -n pullprobe rollout status daemonset/pullprobe --timeout=120s

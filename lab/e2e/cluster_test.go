@@ -38,7 +38,7 @@ const (
 
 var (
 	imageTar  = flag.String("image", "../../bin/pullprobe-image.tar", "OCI archive of the agent")
-	manifests = flag.String("manifests", "../manifests", "kustomization to install")
+	manifests = flag.String("manifests", "../manifests/default", "kustomization to install")
 )
 
 // cluster is the running lab and a client for its API server.
