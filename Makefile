@@ -45,12 +45,19 @@ buildah:
 	@command -v buildah >/dev/null || { echo "==> installing buildah"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah >/dev/null; }
 
 .PHONY: test
-test: lab-build image ## all tests: unit, integration, and end to end on the lab
+test: lab-build image alerts ## all tests: unit, integration, and end to end on the lab
 	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test ./... && cd lab && go test .)
 	@$(MAKE) --no-print-directory matrix
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
-	$(call timed,end-to-end tests,cd lab && go test -tags e2e -count=1 -timeout 40m -v ./e2e || { $(LAB) down; exit 1; })
+	$(call timed,end-to-end tests,$(E2E) || { $(LAB) down; exit 1; })
 	$(call timed,stop the lab,$(LAB) down)
+
+MANIFESTS ?= default
+E2E = cd lab && go test -tags e2e -count=1 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true)
+.PHONY: e2e
+e2e: image lab-build ## the end-to-end tests alone; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
+	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+	$(call timed,end-to-end tests,$(E2E))
 
 .PHONY: matrix
 matrix: build lab-build ## faults on real parts, no cluster; ROW=NAME for one, RECORD=1 keeps the evidence

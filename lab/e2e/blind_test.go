@@ -13,7 +13,7 @@ import (
 // no verdict that hangs on them is confirmed.
 func TestWithoutSecrets(t *testing.T) {
 	ns := it.namespace(t)
-	it.kubectl(t, "delete", "clusterrolebinding", "pullprobe-secrets")
+	it.kubectl(t, "delete", "--ignore-not-found", "clusterrolebinding", "pullprobe-secrets")
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -24,6 +24,9 @@ func TestWithoutSecrets(t *testing.T) {
 	it.loginSecret(t, ns, "login", "auth.lab", "puller", "wrong-password")
 	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "unread", Image: "auth.lab/unread:1", Secret: "login"})
 	d := it.waitVerdict(t, nodeA, ns+"/unread", "cluster-config CredentialsRejected likely", 30*time.Second)
+	if d.Verdict.Confidence == "confirmed" {
+		t.Errorf("confirmed: %s", d)
+	}
 	outcome, summary, _ := d.check("credentials")
 	if outcome != "skipped" || !strings.Contains(summary, "may not get secrets in namespace "+ns) {
 		t.Errorf("credentials: %s %q", outcome, summary)

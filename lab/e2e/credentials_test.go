@@ -170,6 +170,7 @@ var podWays = []way{
 // A docker configuration file of the node. The kubelet keeps what it read of it
 // for five minutes, so it is started anew.
 func TestWaysOfNodeFiles(t *testing.T) {
+	needsSecrets(t)
 	node, users := dockerConfig(entry{"auth.lab", good, ""})
 	broken, _ := dockerConfig(entry{"auth.lab", "never", ""}, entry{"other.lab", "x", "undecodable"})
 	for _, tt := range []struct {
@@ -221,6 +222,7 @@ func TestWaysOfNodeFiles(t *testing.T) {
 // on the other what providers do and how they fail. A provider that hangs costs
 // the kubelet a minute, in which all else is looked at.
 func TestWithProviders(t *testing.T) {
+	needsSecrets(t)
 	it.runProviders(t)
 	setMode(t, "hangs")
 	hangs := it.setOut(t, nodeB, it.namespace(t), way{name: "provider-hangs", repo: "provider", tries: "nobody", cause: providerFailed}, nil)
@@ -305,6 +307,7 @@ func TestProvidersNotSwitchedOn(t *testing.T) {
 
 // containerd's own credentials count only where the kubelet has none.
 func TestWaysOfContainerd(t *testing.T) {
+	needsSecrets(t)
 	const file = "/etc/containerd/config.toml"
 	before, err := it.ReadFile(nodeB, file)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 // What people get wrong gets a clear answer and crashes nothing.
 func TestBadInput(t *testing.T) {
+	needsSecrets(t)
 	ns := it.namespace(t)
 	restarts := it.restarts(t)
 	for name, image := range map[string]string{

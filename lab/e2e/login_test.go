@@ -165,6 +165,7 @@ func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
 // The agents read as their nodes, with the tokens that the kubelets gave them:
 // what pods of the node refer to, and nothing else.
 func TestReadAsNode(t *testing.T) {
+	needsSecrets(t)
 	rbac := filepath.Join(components, "read-as-node/rbac.yaml")
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
