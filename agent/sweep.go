@@ -35,6 +35,7 @@ type sweeper struct {
 	checks  map[string]fresh // of the last look, by host
 	leads   map[string]learned
 	cut     bool // nothing was reachable
+	news    bool // the last sweep brought any
 	round   int
 	last    *report.Sweep
 	began   time.Time // of the last sweep that has ended
@@ -101,9 +102,17 @@ func (s *sweeper) run(ctx context.Context, pods <-chan struct{}) {
 		}
 		s.sweep(ctx)
 		interval := s.settings().SweepInterval
+		if s.unsettled() {
+			interval = min(interval, soonAgain)
+		}
 		wait = interval*9/10 + rand.N(max(interval/5, 1))
 	}
 }
+
+// soonAgain is when a sweep follows one that brought news, or that reached
+// nothing: what has just changed may have been a moment's, and a node that was
+// cut off must not read so for long when it is back.
+const soonAgain = 30 * time.Second
 
 // firstSweepIn spreads the first sweeps of agents that were started together.
 const firstSweepIn = 3 * time.Second
@@ -121,6 +130,13 @@ func (s *sweeper) endedAfter(t time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.began.After(t)
+}
+
+// unsettled reports whether the next sweep should not wait for its time.
+func (s *sweeper) unsettled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut || s.news
 }
 
 // report is what the last sweep came to; nil before the first.
@@ -246,9 +262,10 @@ func (s *sweeper) take(sightings []sighting, set Settings, now time.Time) report
 		s.say(nodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
 	}
 	quiet := cut || s.cut // one fault, not one for each host
-	s.cut = cut
+	s.cut, s.news = cut, false
 	for _, t := range all {
 		s.tell(t.news, t.Registry, quiet)
+		s.news = s.news || t.news != noNews
 	}
 	sweep := report.Sweep{Control: control, Registries: []report.Registry{}, Resolvers: resolversIn(sightings), Clock: clockIn(sightings)}
 	for _, h := range s.hosts {

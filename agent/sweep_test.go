@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,6 +94,7 @@ func TestGrowth(t *testing.T) {
 // rig is a sweeper whose looks are made up.
 type rig struct {
 	*sweeper
+	bad   sync.Mutex
 	state map[string]report.Check // "registry/<host>" by host; absent: it is well
 	wants []surveyed
 	said  []nodeEvent
@@ -107,6 +109,8 @@ func newRig(images ...string) *rig {
 		settings: func() Settings { return r.set }, log: slog.New(slog.DiscardHandler),
 		swept: func(s report.Sweep) { r.swept = append(r.swept, s) }, say: func(e nodeEvent) { r.said = append(r.said, e) },
 		look: func(_ context.Context, want surveyed) ([]sighting, []report.Check) {
+			r.bad.Lock()
+			defer r.bad.Unlock()
 			r.wants = append(r.wants, want)
 			var out []sighting
 			for _, host := range sortedKeys(want.Domains) {
@@ -143,6 +147,16 @@ var faultOf = map[string]report.Check{
 	"silent":  {Kind: report.KindDial, Cause: report.ConnectionTimeout},
 	"expired": {Kind: report.KindTLS, Cause: report.CertificateExpired},
 	"limited": {Kind: report.KindRegistry, Cause: report.RateLimited, Evidence: map[string]string{"retryAfter": "600"}},
+}
+
+// breaks spoils hosts, and mends all others.
+func (r *rig) breaks(fault string, hosts ...string) {
+	r.bad.Lock()
+	defer r.bad.Unlock()
+	r.state = map[string]report.Check{}
+	for _, h := range hosts {
+		r.state[h] = faultOf[fault]
+	}
 }
 
 func (r *rig) reasons() (out []string) {
@@ -306,6 +320,44 @@ func TestSweepOnRequest(t *testing.T) {
 		synctest.Wait()
 		if n := len(r.swept); n < 5 || n > 7 {
 			t.Errorf("%d sweeps in 22 minutes", n)
+		}
+		// News are looked at again soon, once, and so is a node that reaches nothing,
+		// until it does.
+		r.breaks("expired", "a.example")
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		before := len(r.swept)
+		time.Sleep(soonAgain * 2)
+		synctest.Wait()
+		if n := len(r.swept) - before; n > 1 {
+			t.Errorf("%d sweeps within a minute of old news", n)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestSweepsSoonAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig("a.example/x", "b.test/x")
+		ctx, cancel := context.WithCancel(t.Context())
+		pods := make(chan struct{})
+		close(pods)
+		done := make(chan struct{})
+		go func() { r.run(ctx, pods); close(done) }()
+		time.Sleep(firstSweepIn)
+		synctest.Wait()
+		r.breaks("silent", "a.example", "b.test")
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		if r.report().Control.Outcome != report.Fail {
+			t.Fatal("the node reads as if it reached something")
+		}
+		r.breaks("")
+		time.Sleep(soonAgain * 3 / 2)
+		synctest.Wait()
+		if r.report().Control.Outcome != report.Pass {
+			t.Error("the node is back, and still reads as cut off")
 		}
 		cancel()
 		<-done

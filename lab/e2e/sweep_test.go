@@ -230,4 +230,13 @@ func TestEgressCut(t *testing.T) {
 	if other == nil || other.Labels["pullprobe.dev/fault"] != "none" {
 		t.Errorf("the healthy node is blamed: %v", other.Labels)
 	}
+
+	// When it is over, the next sweep says so.
+	if err := it.Lift(t.Context(), nodeA, "egress-dropped"); err != nil {
+		t.Fatal(err)
+	}
+	if err := it.RestartContainerd(t.Context(), nodeA); err != nil { // it forgets the lookups that hang
+		t.Fatal(err)
+	}
+	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "pass" })
 }
