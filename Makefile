@@ -53,7 +53,7 @@ test: lab-build image alerts ## all tests: unit, integration, and end to end on 
 	$(call timed,stop the lab,$(LAB) down)
 
 MANIFESTS ?= default
-E2E = cd lab && go test -tags e2e -count=1 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true)
+E2E = cd lab && go test -tags e2e -count=1 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true) -providers=$(if $(filter hardened,$(MANIFESTS)),false,true)
 .PHONY: e2e
 e2e: image lab-build ## the end-to-end tests alone; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)

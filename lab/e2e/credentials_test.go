@@ -224,6 +224,12 @@ func TestWaysOfNodeFiles(t *testing.T) {
 func TestWithProviders(t *testing.T) {
 	needsSecrets(t)
 	it.runProviders(t)
+	if !*providers {
+		t.Run("pods", func(t *testing.T) { it.walkAll(t, nodeA, podWays, nil) })
+		testLogins(t)
+		it.withoutProviders(t)
+		return
+	}
 	setMode(t, "hangs")
 	hangs := it.setOut(t, nodeB, it.namespace(t), way{name: "provider-hangs", repo: "provider", tries: "nobody", cause: providerFailed}, nil)
 	if !it.eventually(t, 30*time.Second, func(context.Context) bool {
@@ -295,7 +301,11 @@ func testProviders(t *testing.T) {
 }
 
 // Without the component no provider is run, and that is said.
-func TestProvidersNotSwitchedOn(t *testing.T) {
+func TestProvidersNotSwitchedOn(t *testing.T) { it.withoutProviders(t) }
+
+// withoutProviders holds what is said of a provider that is not run.
+func (c *cluster) withoutProviders(t *testing.T) {
+	t.Helper()
 	ns := it.namespace(t)
 	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: it.imageAt(t, "auth.lab", "provider/off")})
 	d := it.waitVerdict(t, nodeB, ns+"/waits", "* * *", time.Minute)
