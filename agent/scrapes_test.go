@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -107,14 +108,14 @@ func (w *world) tokenFor(account string, audiences []string) string {
 	return answer.Status.Token
 }
 
-// reader makes the role for scrapers, and binds it to ServiceAccounts.
-func (w *world) reader(accounts ...string) {
+// reader makes the role for scrapers, and binds it to ServiceAccounts and to a group.
+func (w *world) reader(group string, accounts ...string) {
 	w.t.Helper()
 	name := "reader-" + w.node
 	w.post(rbacPath+"clusterroles", map[string]any{
 		"metadata": map[string]any{"name": name}, "rules": []any{map[string]any{"nonResourceURLs": []string{"/metrics"}, "verbs": []string{"get"}}},
 	})
-	var subjects []any
+	subjects := []any{map[string]any{"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}}
 	for _, a := range accounts {
 		subjects = append(subjects, map[string]any{"kind": "ServiceAccount", "name": a, "namespace": w.ns})
 	}
@@ -128,7 +129,12 @@ func TestMetricsPort(t *testing.T) {
 	w := newWorld(t)
 	good, stranger := w.account("scraper"), w.account("stranger")
 	elsewhere := w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/scraper", []string{"https://elsewhere.example"})
-	w.reader("scraper")
+	// Somebody who has the role by a group.
+	of := *w
+	of.ns += "-of-a-group"
+	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": of.ns}})
+	grouped := of.account("scraper")
+	w.reader("system:serviceaccounts:"+of.ns, "scraper")
 	// RBAC takes a while, and the gate asks once in a while only.
 	k, err := newKube(kubeconfig(t, w.api.URL), "test")
 	if err != nil {
@@ -158,9 +164,10 @@ func TestMetricsPort(t *testing.T) {
 		s.expect("for another audience", elsewhere, http.StatusUnauthorized)
 		s.expect("without the role", stranger, http.StatusForbidden)
 		s.expect("with the role", good, http.StatusOK)
+		s.expect("with the role by a group", grouped, http.StatusOK)
 	}
-	if got := reviews(); got != "5 tokens, 2 accesses" {
-		t.Errorf("five tokens, three times each: %s", got)
+	if got := reviews(); got != "6 tokens, 3 accesses" {
+		t.Errorf("six tokens, three times each: %s", got)
 	}
 
 	// Nothing else is there, and nothing at all for who is not let in.
@@ -200,7 +207,7 @@ func TestMetricsPort(t *testing.T) {
 	}
 	w.way.set(nil)
 
-	for _, token := range []string{good, stranger, elsewhere, forged, fresh, garbage} {
+	for _, token := range []string{good, stranger, elsewhere, forged, grouped, fresh, garbage} {
 		if parts := strings.Split(token, "."); strings.Contains(log.String(), parts[len(parts)-1]) {
 			t.Errorf("a token is in the log: %s", log.String())
 		}
@@ -236,9 +243,11 @@ func TestMetricsPortWithoutAuthentication(t *testing.T) {
 	}
 }
 
-// The health port has no metrics, and no port is opened that nobody asks for.
-func TestPorts(t *testing.T) {
-	opts, err := ParseOptions([]string{"--node-name=n", "--kubeconfig=" + kubeconfig(t, "http://127.0.0.1:1"), "--health-addr=127.0.0.1:0"}, func(string) string { return "" }, new(strings.Builder))
+// alone is an agent without an API server.
+func alone(t *testing.T, args ...string) *Agent {
+	t.Helper()
+	args = append([]string{"--node-name=n", "--kubeconfig=" + kubeconfig(t, "http://127.0.0.1:1")}, args...)
+	opts, err := ParseOptions(args, func(string) string { return "" }, new(strings.Builder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,6 +255,36 @@ func TestPorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
+
+// Who only holds connections takes a bounded number, and does not keep them.
+func TestHeldConnections(t *testing.T) {
+	t.Parallel()
+	a := alone(t, "--health-addr=", "--metrics-addr=127.0.0.1:0")
+	ports, err := a.listen()
+	if err != nil || len(ports) != 1 {
+		t.Fatalf("%d ports, %v", len(ports), err)
+	}
+	go ports[0].serve(t.Context(), a.log)
+	addr := ports[0].l.Addr().String()
+	for range maxConnections {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	began := time.Now()
+	scraper{t, "https://" + addr + "/metrics"}.expect("behind them", "", http.StatusUnauthorized)
+	if took := time.Since(began); took < time.Second || took > 10*time.Second {
+		t.Errorf("it waited %v", took)
+	}
+}
+
+// The health port has no metrics, and no port is opened that nobody asks for.
+func TestPorts(t *testing.T) {
+	a := alone(t, "--health-addr=127.0.0.1:0")
 	ports, err := a.listen()
 	if err != nil || len(ports) != 1 {
 		t.Fatalf("%d ports, %v", len(ports), err)
