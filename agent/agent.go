@@ -112,7 +112,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 // what stands is published.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.runtime.Close()
-	serve, err := a.listen()
+	ports, err := a.listen()
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
 	workers.Go(func() { a.sweeper.run(work, a.pods.synced) })
-	workers.Go(func() { serve(work) })
+	for _, p := range ports {
+		workers.Go(func() { p.serve(work, a.log) })
+	}
 	workers.Go(func() { a.reloader.run(work) })
 	workers.Go(func() { a.followSettings(work) })
 	for range lookers {

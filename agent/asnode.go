@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -91,22 +90,9 @@ func (k *kube) whyNotAsNode(ctx context.Context, refused error, resource, namesp
 // allowed asks the API server whether the agent's ServiceAccount has a right,
 // which everybody may ask about themselves.
 func (k *kube) allowed(ctx context.Context, r right) (bool, error) {
-	body, err := json.Marshal(map[string]any{
-		"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": map[string]any{"resourceAttributes": r},
-	})
-	if err != nil {
-		return false, err
+	var answer struct {
+		Allowed bool `json:"allowed"`
 	}
-	answer, err := k.client.Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").
-		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).Body(body).Do(ctx).Raw()
-	if err != nil {
-		return false, err
-	}
-	var review struct {
-		Status struct {
-			Allowed bool `json:"allowed"`
-		} `json:"status"`
-	}
-	err = json.Unmarshal(answer, &review)
-	return review.Status.Allowed, err
+	err := k.review(ctx, "authorization.k8s.io/v1", "SelfSubjectAccessReview", map[string]any{"resourceAttributes": r}, &answer)
+	return answer.Allowed, err
 }

@@ -150,6 +150,8 @@ func TestOptionErrors(t *testing.T) {
 		{env: "PULLPROBE_SWEEP_DEADLINE", value: "1", want: `PULLPROBE_SWEEP_DEADLINE="1": must be a duration, such as 90s or 5m`},
 		{env: "PULLPROBE_ASCII", value: "ja", want: `PULLPROBE_ASCII="ja": must be true or false`},
 		{env: "PULLPROBE_ALLOW", value: "10.0.0.1/8", want: "write 10.0.0.0/8"},
+		{arg: "--metrics-cert-file=c.pem", want: "--metrics-cert-file=c.pem: must be given together with --metrics-key-file"},
+		{env: "PULLPROBE_METRICS_KEY_FILE", value: "k.pem", want: "--metrics-cert-file: must be given together with --metrics-key-file"},
 		{env: "PULLPROBE_CONFIG", value: "/does/not/exist", want: "/does/not/exist"},
 	} {
 		args := []string{"--node-name=n"}

@@ -3,12 +3,11 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // pulse is the time of the last look at a pod.
@@ -21,17 +20,53 @@ func (p *pulse) age() time.Duration { return time.Since(*p.at.Load()) }
 // round of clean-up, of which the longest lies well within it.
 const unwell = 5 * time.Minute
 
-// listen opens the port for health and metrics; what it returns serves there
-// until its context ends.
-func (a *Agent) listen() (func(context.Context), error) {
+// port is one that the agent serves.
+type port struct {
+	flag   string
+	l      net.Listener
+	server *http.Server
+}
+
+// serve serves until ctx ends.
+func (p port) serve(ctx context.Context, log *slog.Logger) {
+	stop := context.AfterFunc(ctx, func() { _ = p.server.Close() })
+	defer stop()
+	if err := p.server.Serve(p.l); err != nil && ctx.Err() == nil {
+		log.Error("a port failed", "port", p.flag, "error", err)
+	}
+}
+
+// listen opens the ports that are asked for.
+func (a *Agent) listen() (ports []port, err error) {
 	a.pulse.beat()
-	if a.opts.HealthAddr == "" {
-		return func(context.Context) {}, nil
+	for _, f := range []struct {
+		flag, addr string
+		open       func(net.Listener) (port, error)
+	}{{"health-addr", a.opts.HealthAddr, a.health}, {"metrics-addr", a.opts.MetricsAddr, a.scrapes}} {
+		if f.addr == "" {
+			continue
+		}
+		var p port
+		l, err := net.Listen("tcp", f.addr) //nolint:noctx // of a literal address: it does not wait
+		if err == nil {
+			if p, err = f.open(l); err != nil {
+				_ = l.Close()
+			}
+		}
+		if err != nil {
+			for _, p := range ports {
+				_ = p.l.Close()
+			}
+			return nil, fmt.Errorf("--%s: %w", f.flag, err)
+		}
+		p.flag = f.flag
+		ports = append(ports, p)
 	}
-	l, err := net.Listen("tcp", a.opts.HealthAddr) //nolint:noctx // of a literal address: it does not wait
-	if err != nil {
-		return nil, fmt.Errorf("--health-addr: %w", err)
-	}
+	return ports, nil
+}
+
+// health is the port that the kubelet asks.
+func (a *Agent) health(l net.Listener) (port, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if age := a.pulse.age(); age > unwell {
@@ -50,13 +85,6 @@ func (a *Agent) listen() (func(context.Context), error) {
 			fmt.Fprintln(w, "ok")
 		}
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	return func(ctx context.Context) {
-		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-		defer stop()
-		if err := server.Serve(l); err != nil && ctx.Err() == nil {
-			a.log.Error("health port failed", "error", err)
-		}
-	}, nil
+	return port{l: l, server: server}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -184,6 +185,55 @@ func versionOf(r rest.Result) (string, error) {
 	var meta metav1.PartialObjectMetadata
 	err = json.Unmarshal(body, &meta)
 	return meta.ResourceVersion, err
+}
+
+// review puts a question to the API server, in the form of an object whose
+// status is the answer. These kinds are not in the client's scheme.
+func (k *kube) review(ctx context.Context, apiVersion, kind string, spec, status any) error {
+	body, err := json.Marshal(map[string]any{"kind": kind, "apiVersion": apiVersion, "spec": spec})
+	if err != nil {
+		return err
+	}
+	r := k.client.Post().AbsPath("/apis/"+apiVersion+"/"+strings.ToLower(kind)+"s").
+		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).Body(body).Do(ctx)
+	answer, err := r.Raw()
+	if err != nil {
+		return r.Error() // Raw's own says less
+	}
+	return json.Unmarshal(answer, &struct {
+		Status any `json:"status"`
+	}{status})
+}
+
+// person is who a token is for (authentication.k8s.io/v1, UserInfo).
+type person struct {
+	Name   string              `json:"username"`
+	UID    string              `json:"uid"`
+	Groups []string            `json:"groups"`
+	Extra  map[string][]string `json:"extra"`
+}
+
+// whose tells who a token is for; ok is false if it is not good.
+func (k *kube) whose(ctx context.Context, token string) (who person, ok bool, err error) {
+	var answer struct {
+		Authenticated bool   `json:"authenticated"`
+		User          person `json:"user"`
+	}
+	err = k.review(ctx, "authentication.k8s.io/v1", "TokenReview", map[string]any{"token": token}, &answer)
+	return answer.User, answer.Authenticated && answer.User.Name != "", err
+}
+
+// mayGet tells whether somebody may get a path that is no resource.
+func (k *kube) mayGet(ctx context.Context, who person, path string) (bool, error) {
+	var answer struct {
+		Allowed bool `json:"allowed"`
+		Denied  bool `json:"denied"`
+	}
+	err := k.review(ctx, "authorization.k8s.io/v1", "SubjectAccessReview", map[string]any{
+		"user": who.Name, "uid": who.UID, "groups": who.Groups, "extra": who.Extra,
+		"nonResourceAttributes": map[string]string{"path": path, "verb": "get"},
+	}, &answer)
+	return answer.Allowed && !answer.Denied, err
 }
 
 // configMapData reads one key of a ConfigMap.

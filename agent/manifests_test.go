@@ -208,6 +208,11 @@ func with(o object, value any, path ...string) object {
 	return out
 }
 
+const (
+	tokenReviews  = "/apis/authentication.k8s.io/v1/tokenreviews"
+	accessReviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+)
+
 const reports = "/api/v1/namespaces/pullprobe/configmaps"
 
 // own is what the agent of the node writes.
@@ -271,6 +276,7 @@ func TestManifests(t *testing.T) {
 	t.Run("a token without a node", func(t *testing.T) { c.refusesNoNode(t, a) })
 	t.Run("a long name", func(t *testing.T) { c.longName(t) })
 	t.Run("secrets of named namespaces", func(t *testing.T) { c.namedNamespaces(t, a, dir) })
+	t.Run("scrapers", func(t *testing.T) { c.scrapers(t, a, dir) })
 	t.Run("secrets of all namespaces", func(t *testing.T) { c.allSecrets(t, a) })
 	t.Run("more rights than are needed", func(t *testing.T) { c.moreRights(t, a, b) })
 	t.Run("an agent at work", func(t *testing.T) { c.atWork(t) })
@@ -303,7 +309,7 @@ func (c *installed) allows(t *testing.T, a, b *holder) {
 	// What the agent itself sends.
 	for _, h := range []*holder{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
-		p := publisher{node: h.node, namespace: "pullprobe"}
+		p := publisher{node: h.node, namespace: "pullprobe", settings: newLive(defaultSettings())}
 		cm, err := p.configMap(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, h.uid)
 		if err != nil {
 			t.Fatal(err)
@@ -417,6 +423,8 @@ func (c *installed) refusesWrites(t *testing.T, a *holder) {
 		{"an Event of events.k8s.io", http.MethodPost, "/apis/events.k8s.io/v1/namespaces/shop/events", object{"metadata": object{"name": "e"}}},
 		{"the policy", http.MethodDelete, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullprobe-report", nil},
 		{"the policy's binding", http.MethodDelete, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullprobe-report", nil},
+		{"whom a token is for", http.MethodPost, tokenReviews, object{"spec": object{"token": "t"}}},
+		{"what others may do", http.MethodPost, accessReviews, object{"spec": object{"user": "admin"}}},
 		{"its own rights", http.MethodPatch, rbacPath + "clusterroles/pullprobe", object{"rules": []object{{"apiGroups": []string{"*"}, "resources": []string{"*"}, "verbs": []string{"*"}}}}},
 	} {
 		a.byRBAC(f.what, f.method, f.path, f.body)
@@ -578,6 +586,34 @@ func (c *installed) allSecrets(t *testing.T, a *holder) {
 	a.byRBAC("delete a secret", http.MethodDelete, "/api/v1/namespaces/shop/secrets/pull", nil)
 }
 
+// scrapers: with the component the agent can tell who may have its metrics, and
+// that is whom the role is bound to.
+func (c *installed) scrapers(t *testing.T, a *holder, dir string) {
+	c = c.in(t)
+	a = a.in(t)
+	c.must("apply", "-k", c.beside(filepath.Dir(dir), "metrics", "resources: [../manifests/base]\ncomponents: [../manifests/components/admission-policy, ../manifests/components/metrics]\n"))
+	got, err := c.kubectl("-n", "pullprobe", "get", "daemonset/pullprobe", "-o", `jsonpath={.spec.template.spec.containers[0].ports[?(@.name=="metrics")].containerPort} {.spec.template.spec.containers[0].env[?(@.name=="PULLPROBE_METRICS_ADDR")].value}`)
+	if err != nil || got != "9781 :9781" {
+		t.Errorf("the port and the address: %q, %v", got, err)
+	}
+	c.must("-n", "shop", "create", "serviceaccount", "scraper")
+	c.must("-n", "shop", "create", "serviceaccount", "nobody")
+	c.must("create", "clusterrolebinding", "scraper", "--clusterrole=pullprobe-metrics-reader", "--serviceaccount=shop:scraper")
+	k := a.kubeAs(a.server, a.token, "")
+	for account, want := range map[string]int{"scraper": http.StatusOK, "nobody": http.StatusForbidden} {
+		token := c.tokenFor("/api/v1/namespaces/shop/serviceaccounts/"+account, nil)
+		var status int
+		c.until(account+" is judged", 15*time.Second, func() bool {
+			status, err = k.visitor(t.Context(), token)
+			return err == nil && status == want
+		})
+	}
+	if status, err := k.visitor(t.Context(), a.token); err != nil || status != http.StatusForbidden {
+		t.Errorf("the agent itself: %d, %v", status, err)
+	}
+	a.byRBAC("a secret", http.MethodGet, "/api/v1/namespaces/shop/secrets/pull", nil)
+}
+
 // moreRights: what somebody grants the ServiceAccount beyond the manifests does
 // not reach other reports or Events.
 func (c *installed) moreRights(t *testing.T, a, b *holder) {
@@ -630,7 +666,7 @@ func (c *installed) atWork(t *testing.T) {
 func (c *installed) everyComponent(t *testing.T, dir string) {
 	c = c.in(t)
 	list, err := filepath.Glob("../manifests/components/*")
-	if err != nil || len(list) < 6 {
+	if err != nil || len(list) < 7 {
 		t.Fatalf("%q, %v", list, err)
 	}
 	c.must("apply", "--dry-run=server", "-k", "../manifests/base")

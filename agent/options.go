@@ -27,6 +27,10 @@ type Options struct {
 	RuntimeEndpoint string
 	JournalDir      string
 	HealthAddr      string
+	MetricsAddr     string // empty: there is no such port
+	MetricsAuth     bool
+	MetricsCertFile string // empty: the agent makes a certificate of its own
+	MetricsKeyFile  string
 	LogLevel        slog.Level
 	Config          string
 	Workers         int
@@ -51,7 +55,11 @@ func (o *Options) flags(usage io.Writer) *flag.FlagSet {
 	fs.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file, for running outside a cluster")
 	fs.StringVar(&o.RuntimeEndpoint, "runtime-endpoint", "unix:///run/containerd/containerd.sock", "CRI socket of the container runtime")
 	fs.StringVar(&o.JournalDir, "journal-dir", cri.DefaultJournalDir, "directory for the journal of test pulls; must survive a restart")
-	fs.StringVar(&o.HealthAddr, "health-addr", "127.0.0.1:9780", "address for /healthz, /readyz and /metrics; empty switches them off")
+	fs.StringVar(&o.HealthAddr, "health-addr", "127.0.0.1:9780", "address for /healthz and /readyz; empty switches them off")
+	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "address for /metrics, such as :9781; empty, there is no such port")
+	fs.BoolVar(&o.MetricsAuth, "metrics-auth", true, "give metrics over HTTPS, and only to who may get the path /metrics by a bearer token of the cluster; false: plain HTTP, to everybody")
+	fs.StringVar(&o.MetricsCertFile, "metrics-cert-file", "", "PEM `file` with the certificate of the metrics port and its chain, read again when it changes; empty: the agent makes one")
+	fs.StringVar(&o.MetricsKeyFile, "metrics-key-file", "", "PEM `file` with the key of that certificate")
 	fs.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	fs.StringVar(&o.Config, "config", "", "YAML `file` of settings, by the names of these flags; it is read again when it changes")
 	fs.IntVar(&o.Workers, "workers", 16, "images examined at the same time")
@@ -64,6 +72,12 @@ func (o Options) problems() []problem {
 	out := o.Settings.problems()
 	if o.Workers < 1 || o.Workers > 64 {
 		out = append(out, problem{"workers", "1 to 64"})
+	}
+	if (o.MetricsCertFile == "") != (o.MetricsKeyFile == "") {
+		out = append(out, problem{"metrics-cert-file", "given together with --metrics-key-file"})
+	}
+	if o.MetricsCertFile != "" && !o.MetricsAuth {
+		out = append(out, problem{"metrics-cert-file", "left out with --metrics-auth=false, which is plain HTTP"})
 	}
 	return out
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -12,11 +13,16 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pullprobe/pullprobe/lab"
 )
@@ -107,6 +113,11 @@ func TestCanaries(t *testing.T) {
 		c.waitVerdict(t, nodeB, ns+"/"+name, "* * *", time.Minute)
 	}
 
+	token, err := scraper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	canaries["token of a scraper"] = token
 	search := func(where, text string) {
 		t.Helper()
 		if text == "" {
@@ -149,23 +160,71 @@ func TestCanaries(t *testing.T) {
 	search("crash", crash)
 }
 
-// metrics are the agent's of a node, as its loopback shows them.
+// scraper is a token that may read metrics, as a Prometheus would have it.
+var scraper = sync.OnceValues(func() (string, error) {
+	const name, namespace = "scraper", "default"
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := it.api.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", err
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "pullprobe-metrics-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: namespace}},
+	}
+	if _, err := it.api.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", err
+	}
+	long := int64(4 * 60 * 60)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &long}}
+	request, err := it.api.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", err
+	}
+	return request.Status.Token, nil
+})
+
+// metrics are the agent's of a node, scraped from inside it: no fault of the
+// network stands in the way.
 func (c *cluster) metrics(t *testing.T, node string) string {
 	t.Helper()
+	token, err := scraper()
+	if err != nil {
+		t.Fatal(err)
+	}
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // as docs/metrics.md has it
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return c.Dial(ctx, node, network, addr)
 		},
 	}}
-	resp, err := client.Get("http://127.0.0.1:9780/metrics")
-	if err != nil {
-		t.Fatal(err)
+	scrape := func(ctx context.Context) (string, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://127.0.0.1:9781/metrics", nil)
+		if err != nil {
+			return "", err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := client.Do(req)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %.200s", resp.Status, text)
+		}
+		return string(text), err
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
+	// The API server may have been away, and not know the binding yet.
+	var text string
+	if !c.eventually(t, 30*time.Second, func(ctx context.Context) bool {
+		text, err = scrape(ctx)
+		return err == nil
+	}) {
+		t.Fatalf("metrics of %s: %v", node, err)
 	}
-	return string(text)
+	return text
 }
