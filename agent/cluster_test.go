@@ -233,7 +233,8 @@ type world struct {
 	api  *front // the test's own way
 	way  *front // the agents'
 
-	runtime string // socket; empty: one that is not there
+	runtime string    // socket; empty: one that is not there
+	logs    io.Writer // of the agents; nil: the test's own output
 }
 
 var nodes atomic.Int32
@@ -342,7 +343,11 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := New(opts, slog.New(slog.NewTextHandler(w.t.Output(), nil)))
+	logs := w.logs
+	if logs == nil {
+		logs = w.t.Output()
+	}
+	a, err := New(opts, slog.New(slog.NewTextHandler(logs, nil)))
 	if err != nil {
 		w.t.Fatal(err)
 	}
