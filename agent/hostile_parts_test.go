@@ -242,6 +242,7 @@ func (s *stage) start(edit ...func(*Agent)) {
 			HostsDir: filepath.Join(s.dir, "certs.d"), CAFile: filepath.Join(s.dir, "ca.pem"),
 		}
 		set := a.live.get()
+		set.RegistryRate = 1000
 		p, err := probes.ParseHostPattern("127.10.0.0/16")
 		if err != nil {
 			s.t.Error(err)
