@@ -227,7 +227,7 @@ func (f *front) count(request string) int {
 
 // world is a Node in a real API server, and agents for it.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	node string
 	ns   string
 	api  *front // the test's own way
@@ -239,7 +239,7 @@ type world struct {
 
 var nodes atomic.Int32
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a kube-apiserver")
@@ -251,7 +251,9 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Parallel() // each has a Node and a namespace of its own
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel() // each has a Node and a namespace of its own
+	}
 	w := &world{t: t, api: api.front(), way: api.front()}
 	t.Cleanup(w.api.Close)
 	t.Cleanup(func() { w.way.CloseClientConnections(); w.way.Close() })
