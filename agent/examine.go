@@ -57,6 +57,7 @@ type Examiner struct {
 	notBefore map[string]time.Time // by the registry's name, after a 429
 	rates     rates
 	disks     chore
+	addresses addresses
 	kubelet   *cri.Process // found before
 }
 

@@ -145,7 +145,7 @@ func newStage(t *testing.T, plain bool) *stage {
 	n := byte(stages.Add(1))
 	s.resolver = netip.AddrFrom4([4]byte{127, 53, n, 53})
 	good := func(host byte) netip.Addr { return netip.AddrFrom4([4]byte{127, 10, n, host}) }
-	s.cert, s.ca = s.certify("registry.test", "tokens.test", "other.test", "victim.test", "rebind.test", "10-mb.test")
+	s.cert, s.ca = s.certify("registry.test", "tokens.test", "other.test", "victim.test", "rebind.test", "own.test")
 	names := []string{"registry.test", "tokens.test", "other.test", "victim.test"}
 	addrs := []netip.Addr{good(1), good(2), good(3), netip.AddrFrom4([4]byte{127, 66, n, 1})}
 	spies := make([]*spy, len(names))
