@@ -68,6 +68,10 @@ matrix: build lab-build ## faults on real parts, no cluster; ROW=NAME for one, R
 unit: ## unit tests only: no root, no lab
 	go test ./...
 
+.PHONY: load
+load: ## 1,000 stuck pods on one node against an agent and a real API server, a minute; prints the figures
+	$(call timed,load test,PATH=$(LABBIN):$$PATH go test -tags load ./agent -count=1 -run 'TestLoad$$' -v)
+
 .PHONY: fuzz
 FUZZTIME ?= 2m
 fuzz: ## every fuzz target in turn; FUZZTIME=2m each, TARGET=regexp for some

@@ -98,7 +98,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		images: func() []string { return a.pods.images() },
 	})
 	a.examiner.Control, a.examiner.Known = a.sweeper.elsewhere, a.sweeper.known
-	a.exams = newExams(coolDown, opts.Workers, a.examine, again)
+	a.exams = newExams(coolDown, newTurns(opts.Workers, func() int { return a.live.get().RegistryRate }), a.examine, again)
 	a.pods = newPodStore(opts.Namespace, again)
 	a.pods.saw = a.metrics.pulls.saw
 	a.publish = &publisher{

@@ -92,7 +92,7 @@ func (w *world) agentToken() string {
 }
 
 // kubeconfig is a file that names a server and no user.
-func kubeconfig(t *testing.T, server string) string {
+func kubeconfig(t testing.TB, server string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	write(t, file, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", server))

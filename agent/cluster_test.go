@@ -233,18 +233,19 @@ func (f *front) count(request string) int {
 
 // world is a Node in a real API server, and agents for it.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	node string
 	ns   string
 	api  *front // the test's own way
 	way  *front // the agents'
 
-	runtime string // socket; empty: one that is not there
+	runtime string    // socket; empty: one that is not there
+	logs    io.Writer // of the agents; nil: the test's own output
 }
 
 var nodes atomic.Int32
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a kube-apiserver")
@@ -256,7 +257,9 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Parallel() // each has a Node and a namespace of its own
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel() // each has a Node and a namespace of its own
+	}
 	w := &world{t: t, api: api.front(), way: api.front()}
 	t.Cleanup(w.api.Close)
 	t.Cleanup(func() { w.way.CloseClientConnections(); w.way.Close() })
@@ -348,7 +351,11 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := New(opts, slog.New(slog.NewTextHandler(w.t.Output(), nil)))
+	logs := w.logs
+	if logs == nil {
+		logs = w.t.Output()
+	}
+	a, err := New(opts, slog.New(slog.NewTextHandler(logs, nil)))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -57,6 +57,7 @@ type Examiner struct {
 	notBefore map[string]time.Time // by the registry's name, after a 429
 	rates     rates
 	disks     chore
+	addresses addresses
 	kubelet   *cri.Process // found before
 }
 
@@ -179,7 +180,18 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	climbed := make(chan struct{})
 	go func() {
 		defer close(climbed)
-		target := probes.Target{Image: s.Image, Credentials: forProbes(slices.Concat(creds.Matched, creds.Runtime)), Platform: e.Platform}
+		var told struct {
+			sync.Mutex
+			secrets []string
+		}
+		target := probes.Target{Image: s.Image, Credentials: forProbes(slices.Concat(creds.Matched, creds.Runtime)), Platform: e.Platform, Secret: func(secret string) {
+			if strings.Contains(s.Image, secret) {
+				return // nor does it take the image's name out of the report
+			}
+			told.Lock()
+			defer told.Unlock()
+			told.secrets = append(told.secrets, secret)
+		}}
 		if e.Refusals != nil {
 			target.Refusals = e.Refusals
 		}
@@ -187,6 +199,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 			target.Known = func(host string) ([]report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 		}
 		ladder = node.Registry(quick, ref, target)
+		redactor = redactor.With(told.secrets...)
 		e.remember(ref.Domain, ladder)
 	}()
 	control := sync.OnceValue(func() (c report.Check) {

@@ -30,7 +30,7 @@ type exams struct {
 	// before its examination is due.
 	lookEvery time.Duration
 
-	slots chan struct{} // one token for each that is under way
+	turns *turns
 	seed  maphash.Seed
 	work  sync.WaitGroup
 
@@ -61,13 +61,16 @@ type exam struct {
 
 // flight is an examination that is under way.
 type flight struct {
-	began  time.Time // zero: it waits for a slot
+	began  time.Time // zero: it waits for its turn
 	cancel context.CancelFunc
+	ticket *ticket
 }
 
 // need is what a pod needs an examination of.
 type need struct {
 	pod     types.UID
+	ns      string       // of the pod
+	asked   bool         // somebody waits for the answer
 	key     string       // needs with equal keys are met by the same examination
 	after   time.Time    // it must have begun later than this
 	fresh   time.Time    // it must have ended later than this
@@ -75,9 +78,9 @@ type need struct {
 	said    report.Check // what the kubelet says, for the verdict that back-off goes by
 }
 
-func newExams(longest func() time.Duration, slots int, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID)) *exams {
+func newExams(longest func() time.Duration, turns *turns, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID)) *exams {
 	return &exams{
-		examine: examine, again: again, longest: longest, lookEvery: time.Minute, slots: make(chan struct{}, slots), seed: maphash.MakeSeed(),
+		examine: examine, again: again, longest: longest, lookEvery: time.Minute, turns: turns, seed: maphash.MakeSeed(),
 		byKey: map[string]*standing{},
 	}
 }
@@ -107,6 +110,9 @@ func (e *exams) get(ctx context.Context, n need) (x exam, due time.Time, ok bool
 		return x, s.due, true
 	}
 	for _, f := range s.flights {
+		if f.began.IsZero() && n.asked {
+			e.turns.promote(f.ticket)
+		}
 		if f.began.IsZero() || f.began.After(n.after) {
 			return exam{}, time.Time{}, false
 		}
@@ -128,15 +134,17 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &flight{cancel: cancel}
+	registry := registryOf(n.subject.Image)
+	if registry == invalid {
+		registry = "" // none will be asked
+	}
+	f := &flight{cancel: cancel, ticket: newTicket(n.ns, registry, n.asked)}
 	s.flights = append(s.flights, f)
 	e.work.Go(func() {
 		defer cancel()
-		select {
-		case e.slots <- struct{}{}:
+		if e.turns.wait(ctx, f.ticket) {
 			e.fly(ctx, s, f, n)
-			<-e.slots
-		case <-ctx.Done():
+			e.turns.done(f.ticket)
 		}
 		e.mu.Lock()
 		s.flights = slices.DeleteFunc(s.flights, func(o *flight) bool { return o == f })

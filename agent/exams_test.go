@@ -33,7 +33,7 @@ func hour() time.Duration { return time.Hour }
 func newBench(t *testing.T) *bench {
 	start := time.Now()
 	b := &bench{comes: func() Examination { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
-	b.exams = newExams(hour, 2, func(ctx context.Context, s Subject, early func(Examination)) Examination {
+	b.exams = newExams(hour, newTurns(2, func() int { return 1000 }), func(ctx context.Context, s Subject, early func(Examination)) Examination {
 		b.mu.Lock()
 		b.began = append(b.began, b.passed())
 		b.mu.Unlock()
@@ -215,7 +215,7 @@ func TestHangingExaminations(t *testing.T) {
 func TestAskingAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.slots = make(chan struct{}, 16)
+		b.turns.slots = 16
 		b.takes = 10 * time.Second
 		var asked time.Time
 		for range 100 {
@@ -263,7 +263,7 @@ func TestLaterExaminationWins(t *testing.T) {
 
 // Secrets are the same while their content is, and unreadable ones prove nothing.
 func TestSecretsPrint(t *testing.T) {
-	e := newExams(hour, 1, nil, nil)
+	e := newExams(hour, newTurns(1, nil), nil, nil)
 	secret := func(password string) []credentials.Found {
 		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
 	}

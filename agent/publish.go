@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -422,20 +423,26 @@ func eventFor(p pod, d report.Diagnosis) event {
 	v := d.Verdict
 	tail := ""
 	if v.Fix != "" {
-		tail += " Fix: " + v.Fix + "."
+		tail += " Fix: " + noLabel(v.Fix) + "."
 	}
 	if len(v.WouldDecide) > 0 && v.Confidence != report.Confirmed {
-		tail += " Would decide: " + v.WouldDecide[0] + "."
+		tail += " Would decide: " + noLabel(v.WouldDecide[0]) + "."
 	}
 	tail += " Ask again: " + report.Ask(d.Pod)
 	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
 	text := report.NewRedactor()
-	message := head + text.Text(v.Summary, max(maxEvent-len(head)-len(tail)-1, 200)) + "." + tail
+	message := head + text.Text(noLabel(v.Summary), max(maxEvent-len(head)-len(tail)-1, 200)) + "." + tail
 	return event{
 		Name: eventName(p.Name, d), Namespace: p.Namespace, Pod: p.Name, UID: p.UID, Container: d.Container,
 		Warning: v.Fault != report.FaultNone, Reason: "ImagePullDiagnosed", Message: text.Text(message, maxEvent), Time: d.Time,
 	}
 }
+
+var partLabel = regexp.MustCompile(`(?i)\b(fix|would decide|ask again)\s*:`)
+
+// noLabel takes the colon from what looks like a part of an Event's message: a
+// verdict may quote a registry, and that must not write a fix of its own.
+func noLabel(s string) string { return partLabel.ReplaceAllString(s, "$1 -") }
 
 // Events on the Node come at most this often beyond the first few: a node whose
 // network flickers must not flood the API server.

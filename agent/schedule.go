@@ -229,9 +229,9 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 	case w.Creating:
 		s.NoPull = "the kubelet's own pull is still under way, nothing has failed yet"
 	}
-	n := need{pod: p.UID, key: examKey(p, s, words), after: a.sweptSince(), subject: s, said: said}
+	n := need{pod: p.UID, ns: p.Namespace, key: examKey(p, s, words), after: a.sweptSince(), subject: s, said: said}
 	if question != "" && asked.After(n.after) {
-		n.after = asked
+		n.after, n.asked = asked, true
 	}
 	n.subject.After = n.after
 	if !exists || old.key != n.key {

@@ -17,7 +17,7 @@ import (
 
 // scraper reads an agent's metrics port.
 type scraper struct {
-	t   *testing.T
+	t   testing.TB
 	url string
 }
 

@@ -22,6 +22,7 @@ type Settings struct {
 	TestPull            bool
 	PullMaxBytes        int64
 	CredentialProviders bool
+	RegistryRate        int // examinations of images of one registry in a second
 
 	SweepInterval    time.Duration // 0: no sweeps
 	SweepDeadline    time.Duration // of one host
@@ -39,7 +40,7 @@ type Settings struct {
 func defaultSettings() Settings {
 	return Settings{
 		CoolDown: 15 * time.Minute, Heartbeat: 10 * time.Minute,
-		TestPull: true, PullMaxBytes: DefaultPullMaxBytes,
+		TestPull: true, PullMaxBytes: DefaultPullMaxBytes, RegistryRate: 4,
 		SweepInterval: 5 * time.Minute, SweepDeadline: 4 * time.Second, SweepConcurrency: 128,
 		CertificateDays: 14, DiskFullWithin: 24 * time.Hour,
 	}
@@ -53,12 +54,13 @@ func (s *Settings) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&s.TestPull, "test-pull", s.TestPull, "let the runtime pull images whose pull fails already")
 	fs.Int64Var(&s.PullMaxBytes, "test-pull-max-bytes", s.PullMaxBytes, "largest image that is test-pulled, compressed; 0 is no limit")
 	fs.BoolVar(&s.CredentialProviders, "credential-providers", s.CredentialProviders, "run the kubelet's credential provider plugins, as root on the node and as the kubelet does")
+	fs.IntVar(&s.RegistryRate, "registry-rate", s.RegistryRate, "examinations in a second of images of one registry; a namespace gets four times as many, and either may begin with those of 4s at once")
 	fs.DurationVar(&s.SweepInterval, "sweep-interval", s.SweepInterval, "how often the registries of this node are looked at though nothing is stuck; 0 switches these sweeps off")
 	fs.DurationVar(&s.SweepDeadline, "sweep-deadline", s.SweepDeadline, "how long a sweep waits for one host")
 	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts that a sweep looks at side by side")
 	fs.Var(list[string]{&s.Targets, parseHost}, "targets", "`hosts` that are swept though no pod names them, such as registry.example:5000")
 	fs.Var(list[string]{&s.Control, parseHost}, "control", "`hosts` that tell a registry that is away from a node that is cut off: those it must reach in any case")
-	fs.Var(list[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow", "`hosts` that are contacted although they are on a loopback, link-local, metadata or other address that else is refused: names (*.corp.example), host:port, addresses or ranges")
+	fs.Var(list[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow", "`hosts` that are contacted although they are on a loopback, link-local, metadata or other address, or one of the node's own, that else is refused: names (*.corp.example), host:port, addresses or ranges")
 	fs.Var(list[probes.HostPattern]{&s.Deny, probes.ParseHostPattern}, "deny", "`hosts` that are never contacted as registry, mirror, token service or redirect target, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
 	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "remark on a certificate that has fewer days left; 0 is none")
 	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin, "remark on an image file system that will be full within this time at the present rate; 0 is none")
@@ -77,6 +79,7 @@ func (s Settings) problems() (out []problem) {
 	check(s.CoolDown >= 10*time.Second, "cool-down", "10s or more")
 	check(s.Heartbeat >= time.Minute, "heartbeat", "1m or more")
 	check(s.PullMaxBytes >= 0, "test-pull-max-bytes", "a number of bytes, or 0 for no limit")
+	check(s.RegistryRate >= 1 && s.RegistryRate <= 1000, "registry-rate", "1 to 1000")
 	check(s.SweepInterval == 0 || s.SweepInterval >= 30*time.Second, "sweep-interval", "30s or more, or 0 for no sweeps")
 	check(s.SweepDeadline >= 500*time.Millisecond && s.SweepDeadline <= 30*time.Second, "sweep-deadline", "500ms to 30s")
 	check(s.SweepConcurrency >= 1 && s.SweepConcurrency <= 256, "sweep-concurrency", "1 to 256")

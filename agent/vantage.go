@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +71,7 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	node, checks := probes.ReadNode(files, env, e.Paths)
 	node.Limits = e.Limits
 	settings := e.settings()
-	node.Guard = probes.Guard{Deny: settings.Deny, Allow: settings.Allow, Loopback: e.AllowLoopback}
+	node.Guard = probes.Guard{Deny: settings.Deny, Allow: settings.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
 	node.ExpirySoon = settings.CertificateDays
 	v.Node = node
 	v.checks = append(v.checks, checks...)
@@ -79,6 +82,63 @@ func (e *Examiner) look(ctx context.Context) vantage {
 		e.lookAtProcess(ctx, &v, process)
 	}
 	return v
+}
+
+// addresses are those of the node, read anew when they are as old as ownFor.
+// The agent has the node's network; without it they are those of its pod.
+type addresses struct {
+	mu   sync.Mutex
+	list []netip.Addr
+	at   time.Time
+}
+
+const ownFor = 10 * time.Second
+
+func (a *addresses) own() []netip.Addr {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.at) < ownFor {
+		return a.list
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return a.list // what was known before holds
+	}
+	a.list, a.at = without(all, servicesOf(ipvs)), time.Now()
+	return a.list
+}
+
+// ipvs is where kube-proxy in that mode binds the addresses of all Services, on
+// every node: a registry in the cluster is not on the node for that.
+const ipvs = "kube-ipvs0"
+
+func servicesOf(name string) []net.Addr {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil
+	}
+	services, err := i.Addrs()
+	if err != nil {
+		return nil
+	}
+	return services
+}
+
+// without are the addresses in all that are not among others.
+func without(all, others []net.Addr) (out []netip.Addr) {
+	not := map[netip.Addr]bool{}
+	for _, a := range others {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			not[p.Addr().Unmap()] = true
+		}
+	}
+	for _, a := range all {
+		p, err := netip.ParsePrefix(a.String())
+		if err == nil && !not[p.Addr().Unmap()] && !p.Addr().IsLinkLocalUnicast() { // those are refused in any case
+			out = append(out, p.Addr().Unmap())
+		}
+	}
+	return out
 }
 
 // lookAtProcess adds what the runtime was configured to do, and whether that

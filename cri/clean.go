@@ -8,9 +8,11 @@ import (
 
 // clean makes foreign text fit for a report: one line, at most n bytes, no
 // control or formatting characters (terminal escapes, bidirectional overrides),
-// valid UTF-8.
+// valid UTF-8. Wherever it cuts it leaves an ellipsis: the redaction looks there
+// for the beginning of a secret.
 func clean(s string, n int) string {
-	if len(s) > 4*n { // what is cut off need not be looked at
+	short := len(s) > 4*n
+	if short { // what is cut off need not be looked at
 		s = s[:4*n]
 	}
 	var b strings.Builder
@@ -29,15 +31,20 @@ func clean(s string, n int) string {
 		b.WriteRune(r)
 		space = false
 	}
-	return cut(strings.TrimRight(b.String(), " "), n)
+	out := strings.TrimRight(b.String(), " ")
+	if short {
+		out += dots
+	}
+	return cut(out, n)
 }
+
+const dots = "…"
 
 // cut shortens s to at most n bytes, an ellipsis included, between runes.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	const dots = "…"
 	i := n - len(dots)
 	for i > 0 && !utf8.RuneStart(s[i]) {
 		i--

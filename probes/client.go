@@ -372,6 +372,8 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	switch {
 	case location.Scheme != "https" && location.Scheme != "http":
 		return nil, &refusedError{reason: "a redirect to something other than HTTP"}
+	case !isHostName(location.Host):
+		return nil, &refusedError{reason: "a redirect to something that is not a host"}
 	case from.Scheme == "https" && location.Scheme == "http":
 		return nil, &refusedError{reason: "a redirect from https to http"}
 	}

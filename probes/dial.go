@@ -52,10 +52,13 @@ func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Ch
 	return check, conn
 }
 
-// loopbackFor says whether a loopback address is a fair target for h: the
-// node's own configuration names it, or the image asks for localhost itself.
+// loopbackFor says whether a loopback address, or another one of the node
+// itself, is a fair target for h: the node's own configuration names it, or the
+// image asks for localhost or for that address.
 func (n *Node) loopbackFor(h host) bool {
-	return n.Guard.Loopback || h.configured || !h.foreign && isLocalhost(h.Host)
+	name, _ := h.split()
+	a, ok := literal(name)
+	return n.Guard.Loopback || h.configured || !h.foreign && (isLocalhost(h.Host) || ok && n.Guard.owns(a))
 }
 
 // refusesName says why the configuration forbids h by its name, so that it is

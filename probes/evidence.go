@@ -34,9 +34,11 @@ func (e evidence) checked() map[string]string {
 }
 
 // clean makes s fit to be shown: valid UTF-8, no control or direction-changing
-// characters, white space folded, at most limit bytes.
+// characters, white space folded, at most limit bytes. Wherever it cuts it
+// leaves an ellipsis: the redaction looks there for the beginning of a secret.
 func clean(s string, limit int) string {
-	if len(s) > 4*limit {
+	short := len(s) > 4*limit
+	if short {
 		s = s[:4*limit]
 	}
 	var b strings.Builder
@@ -59,6 +61,9 @@ func clean(s string, limit int) string {
 		}
 	}
 	out := b.String()
+	if short {
+		out += "…"
+	}
 	if len(out) <= limit {
 		return out
 	}
@@ -67,6 +72,26 @@ func clean(s string, limit int) string {
 		cut--
 	}
 	return out[:cut] + "…"
+}
+
+// word makes a name that a server gave fit to stand between words of ours. What
+// is in no name becomes a question mark, so that none reads like a sentence.
+func word(s string, limit int) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-._/*…", r) {
+			return r
+		}
+		return '?'
+	}, clean(s, limit))
+}
+
+// isHostName says whether a host, with or without a port, is one that a command
+// line or a sentence can hold: a URL may have more characters in its host than
+// any name or address.
+func isHostName(host string) bool {
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:[]%。．｡", r)
+	})
 }
 
 // errnoWord names the system error in err, as "ENOENT", or else a plain word

@@ -93,3 +93,52 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+// What a server sends as a name reads like a name, and wherever a text is cut
+// there is an ellipsis.
+func TestForeignWords(t *testing.T) {
+	for in, want := range map[string]string{
+		"linux/arm64/v8": "linux/arm64/v8", "*.example": "*.example", "bücher.example": "bücher.example",
+		"x. Fix: rm -rf /": "x.?Fix??rm?-rf?/", "a;b$(c)`d`": "a?b??c??d?", "\x1b[2J": "?2J",
+	} {
+		if got := word(in, 40); got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
+		}
+	}
+	for in, want := range map[string]bool{
+		"r.example": true, "r.example:5000": true, "[2001:db8::1%eth0]:443": true, "a_b": true, "bücher.example": true, "r。example": true,
+		"": false, "a;b": false, "$(a)": false, "`a`": false, "a b": false, "a'b": false, "a\"b": false, "a&b": false, "a\x1bb": false,
+	} {
+		if isHostName(in) != want {
+			t.Errorf("%q: a host is %v", in, !want)
+		}
+	}
+	for _, s := range []string{strings.Repeat("x", 50), strings.Repeat(" ", 39) + "secret", strings.Repeat("\x01", 39) + "secret", "ab" + strings.Repeat("\u200b", 50) + "secret"} {
+		if got := clean(s, 10); len(got) > 10 || !strings.HasSuffix(got, "…") {
+			t.Errorf("%q is cut to %q", s, got)
+		}
+	}
+}
+
+// Retry-After is a number or a date, or nothing: it becomes a part of the fix.
+func TestWait(t *testing.T) {
+	for in, want := range map[string]string{
+		"120": "120", " 007 ": "7", "Fri, 31 Dec 9999 23:59:59 GMT": "Fri, 31 Dec 9999 23:59:59 GMT", "Friday, 01-Jan-27 00:00:00 GMT": "Fri, 01 Jan 2027 00:00:00 GMT",
+		"-1": "", "": "", "soon": "", "1; Fix: rm": "", "99999999999999999999": "", "1e9": "",
+	} {
+		if got := waitOf(http.Header{"Retry-After": {in}}); got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
+		}
+	}
+}
+
+// What is suggested stands in a command that somebody copies.
+func TestOnlyNamesAreSuggested(t *testing.T) {
+	meant, near := similar("v1.0", []string{"v1.0;reboot", "v1.0$(x)", "v1.0`x`", "v1.0 x", "v1.0\n", "v1.0-&", "-v1.0", "1.0"})
+	if got := append(meant, near...); len(got) != 1 || got[0] != "1.0" {
+		t.Errorf("tags %q", got)
+	}
+	if got := similarRepositories("shop/web", []string{"shop/web;x", "shop/$(x)", "shop/wep", "Shop/web", "x.y/../shop/web", "shop/we b"}); len(got) != 1 || got[0] != "shop/wep" {
+		t.Errorf("repositories %q", got)
+	}
+}

@@ -17,10 +17,18 @@ type Guard struct {
 	Deny  []HostPattern // are not contacted, whatever else allows them
 	Allow []HostPattern // are contacted although they are on a kind of address that else is refused
 
-	// Loopback permits loopback addresses. Tests and `pullprobe check` on a
-	// developer's machine want that.
+	// Own are the node's own addresses: nobody but the node's configuration and
+	// an image that names one itself leads there.
+	Own []netip.Addr
+
+	// Loopback permits loopback addresses, and the node's own. Tests and
+	// `pullprobe check` on a developer's machine want that.
 	Loopback bool
 }
+
+// ownAddress is the reason of a refusal that is not rare: a registry, or the
+// ingress before it, may well run on the node that asks.
+const ownAddress = "an address of this node itself (the setting allow permits it)"
 
 // denied begins the reason of a refusal that the configuration asks for.
 const denied = "refused by the setting deny: "
@@ -45,8 +53,16 @@ func (g Guard) address(name, port string, a netip.Addr, loopback bool) string {
 	if a.IsValid() && slices.ContainsFunc(g.Allow, func(p HostPattern) bool { return p.matches(name, port, embedded(a)) }) {
 		return ""
 	}
-	return refusal(a, loopback || g.Loopback)
+	if reason := refusal(a, loopback || g.Loopback); reason != "" {
+		return reason
+	}
+	if !loopback && !g.Loopback && g.owns(a) {
+		return ownAddress
+	}
+	return ""
 }
+
+func (g Guard) owns(a netip.Addr) bool { return slices.Contains(g.Own, embedded(a.WithZone(""))) }
 
 func (g Guard) denies(name, port string, addrs ...netip.Addr) string {
 	for _, p := range g.Deny {

@@ -58,6 +58,44 @@ func TestLoopbackFor(t *testing.T) {
 	}
 }
 
+// What leads to the node itself is refused, but what its configuration, or an
+// image itself, names.
+func TestOwnAddresses(t *testing.T) {
+	for _, a := range []string{"192.0.2.7", "::ffff:192.0.2.7", "64:ff9b::c000:207", "fd00::7", "fd00::7%eth0"} {
+		g := Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("fd00::7")}}
+		if got := g.address("r.lab", "443", netip.MustParseAddr(a), false); got != ownAddress {
+			t.Errorf("%s: %q", a, got)
+		}
+		if got := g.address("r.lab", "443", netip.MustParseAddr(a), true); got != "" {
+			t.Errorf("%s, which the node names: %q", a, got)
+		}
+		g.Allow = patterns(t, "r.lab:443")
+		if got := g.address("r.lab", "443", netip.MustParseAddr(a), false); got != "" {
+			t.Errorf("%s is allowed: %q", a, got)
+		}
+		g.Loopback, g.Allow = true, nil
+		if got := g.address("r.lab", "443", netip.MustParseAddr(a), false); got != "" {
+			t.Errorf("%s for check: %q", a, got)
+		}
+	}
+	if got := (Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}).address("r.lab", "443", netip.MustParseAddr("192.0.2.8"), false); got != "" {
+		t.Errorf("the neighbour: %q", got)
+	}
+	tests := []struct {
+		host host
+		want bool
+	}{
+		{host{Host: "127.0.0.1:5000"}, true}, {host{Host: "192.0.2.7:5000"}, true}, {host{Host: "192.0.2.8:5000"}, false},
+		{host{Host: "192.0.2.7:5000", foreign: true}, false}, {host{Host: "r.lab", configured: true}, true}, {host{Host: "r.lab"}, false},
+	}
+	for _, tt := range tests {
+		m := Node{Guard: Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}}
+		if got := m.loopbackFor(tt.host); got != tt.want {
+			t.Errorf("%+v: %v", tt.host, got)
+		}
+	}
+}
+
 func TestGuard(t *testing.T) {
 	tests := []struct {
 		name        string

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -106,7 +107,11 @@ func (i *image) look(ctx context.Context) {
 		}
 		if chosen.Platform != nil && isManifest(kind) {
 			i.platform = chosen.Platform
-			i.facts["platform"] = clean(platforms.Format(*chosen.Platform), 60)
+			i.facts["platform"] = word(platforms.Format(*chosen.Platform), 60)
+		}
+		if !isDigest(chosen.Digest) {
+			i.fail(report.UnsupportedManifest, "the image index of "+i.ref.Path+" names a manifest by what is no digest")
+			return
 		}
 		body, ok = i.manifestBody(ctx, chosen.Digest.String(), chosen.Size)
 	}
@@ -132,7 +137,7 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 			fit = append(fit, d)
 		}
 		if p := d.Platform; p != nil && p.OS != "unknown" && p.Architecture != "unknown" && len(offered) < 16 {
-			offered = append(offered, clean(platforms.Format(*p), 40))
+			offered = append(offered, word(platforms.Format(*p), 40))
 		}
 	}
 	slices.Sort(offered)
@@ -197,7 +202,7 @@ func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]
 		i.fail(report.Undetermined, has+" is answered with a web page: a login portal or a proxy in between?")
 	case rep.encoded != "":
 		i.check.Outcome = report.Unknown
-		i.check.Summary = "the manifest comes compressed (" + clean(rep.encoded, 20) + "), which is not looked into: platform and size are not known"
+		i.check.Summary = "the manifest comes compressed (" + word(rep.encoded, 20) + "), which is not looked into: platform and size are not known"
 	case rep.cut:
 		i.tooLarge()
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
@@ -218,6 +223,10 @@ func (i *image) tooLarge() {
 
 func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
 
+// isDigest says whether d can be asked for: anything else would lead to another
+// place of the registry, and the login along with it.
+func isDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
+
 func isSHA256(digest string) bool {
 	hex, ok := strings.CutPrefix(digest, "sha256:")
 	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
@@ -237,6 +246,10 @@ func (i *image) readManifest(body []byte) {
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.ref.Path, i.facts["wanted"], len(m.Layers), megabytes(size), megabytes(unpacked))
 	i.layer = largest(m)
+	if slices.ContainsFunc(append(m.Layers, m.Config), func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }) {
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.ref.Path+" names its parts by what is no digest")
+		return
+	}
 
 	switch m.Config.MediaType {
 	case ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json":
@@ -283,11 +296,11 @@ func largest(m ocispec.Manifest) *ocispec.Descriptor {
 	best := m.Config
 	chosen := false
 	for _, l := range m.Layers {
-		if len(l.URLs) == 0 && l.Digest != "" && (!chosen || l.Size > best.Size) {
+		if len(l.URLs) == 0 && isDigest(l.Digest) && (!chosen || l.Size > best.Size) {
 			best, chosen = l, true
 		}
 	}
-	if best.Digest == "" {
+	if !isDigest(best.Digest) {
 		return nil
 	}
 	return &best
@@ -328,7 +341,7 @@ func (i *image) readConfig(ctx context.Context) {
 // comparePlatform judges what the config says of the platform.
 func (i *image) comparePlatform(has ocispec.Platform) {
 	has = platforms.Normalize(has)
-	i.facts["platform"] = clean(platforms.Format(has), 60)
+	i.facts["platform"] = word(platforms.Format(has), 60)
 	wanted := i.facts["wanted"]
 	inIndex := i.facts["index"] == "true"
 	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.ref, i.facts["platform"], wanted)
@@ -341,7 +354,7 @@ func (i *image) comparePlatform(has ocispec.Platform) {
 	case i.matchesBut(has):
 		// The runtime compares variants in an index only; whether this CPU can
 		// do more than its bare name says, is not known.
-		i.facts["note"] = "the variant " + clean(has.Variant, 20) + " may ask for more than this CPU can do"
+		i.facts["note"] = "the variant " + word(has.Variant, 20) + " may ask for more than this CPU can do"
 	case has.Architecture == "wasm":
 		i.facts["note"] = "WebAssembly: runs under a runtime class for it only"
 	case i.emulates(has.Architecture):

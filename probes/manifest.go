@@ -223,6 +223,9 @@ func (v *visit) logIn(ctx context.Context, ch challenge, cred Credential, reposi
 	case ch.bearer:
 		t := v.client.fetchToken(ctx, ch, repository, username, secret)
 		if t.outcome == report.Pass {
+			if len(t.token) >= minToken {
+				v.tell(t.token)
+			}
 			by.authorization = "Bearer " + t.token
 		}
 		return by, &t

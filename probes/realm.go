@@ -30,7 +30,7 @@ type way struct {
 // beside it.
 func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 	realm, err := url.Parse(ch.realm)
-	if err != nil || !ch.bearer || realm.Host == "" {
+	if err != nil || !ch.bearer || !isHostName(realm.Host) {
 		return
 	}
 	if v.realmHost = realm.Host; realm.Host == v.host.Host {

@@ -22,6 +22,11 @@ type Target struct {
 	Platform    string       // os/arch[/variant]; empty is this machine's
 	Refusals    Refusals     // nil: nothing is remembered
 
+	// Secret is told what else is secret of what is sent, before it is: tokens,
+	// and what hosts.toml adds to requests. Several hosts tell at a time. nil:
+	// nobody wants to know.
+	Secret func(string)
+
 	// Known gives what was seen of a host a moment ago, and how old that is; nil:
 	// nothing is known.
 	Known func(host string) (checks []report.Check, age time.Duration, ok bool)
@@ -41,6 +46,7 @@ func (n *Node) Registry(ctx context.Context, ref Ref, t Target) []report.Check {
 	}
 	visits := n.visit(hosts, func(v *visit) {
 		v.ref, v.target = ref, t
+		v.tellHeader()
 		v.climb(ctx)
 	})
 	defer closeAll(visits)

@@ -2,8 +2,11 @@ package probes
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/distribution/reference"
 )
 
 // maxName bounds a tag; a repository's name may be longer, but not a typo's.
@@ -22,7 +25,7 @@ func similar(tag string, tags []string) (meant, near []string) {
 	}
 	var found []candidate
 	for _, t := range tags {
-		if t == tag || t == "" || len(t) > maxName || len(tag) > maxName || clean(t, maxName) != t {
+		if t == tag || t == "" || len(t) > maxName || len(tag) > maxName || !isTag(t) {
 			continue
 		}
 		d := distance(tag, t)
@@ -132,10 +135,21 @@ func guessTags(tag string) []string {
 	return out
 }
 
+// isTag and isPath say whether a name that a registry lists is one at all: what
+// is suggested stands in a command to be copied.
+func isTag(s string) bool { return anchoredTag.MatchString(s) }
+
+func isPath(s string) bool {
+	named, err := reference.WithName("registry.example/" + s)
+	return err == nil && reference.Path(named) == s
+}
+
+var anchoredTag = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
+
 // similarRepositories picks from paths those that may have been meant by path.
 func similarRepositories(path string, paths []string) []string {
 	rank := func(p string) int {
-		if len(p) > maxName || len(path) > maxName || clean(p, maxName) != p {
+		if len(p) > maxName || len(path) > maxName || !isPath(p) {
 			return 0
 		}
 		_, last := cutLast(path)

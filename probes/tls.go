@@ -134,7 +134,7 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 		check.Summary = fmt.Sprintf("certificate is for %s, not for %s", orDefault(e["names"], "no name at all"), name)
 	case report.CertificateExpired, report.CertificateNotYetValid:
 		if e["expired"] != "" {
-			check.Summary = h.name() + ": the authority " + clean(e["expired"], 120) + " behind its certificate has expired"
+			check.Summary = h.name() + ": the authority " + strconv.Quote(clean(e["expired"], 120)) + " behind its certificate has expired"
 		}
 		return n.compareClocks(ctx, check, h, c, state)
 	}
@@ -164,7 +164,10 @@ func certEvidence(state tls.ConnectionState) evidence {
 
 // certNames lists the names that a certificate is good for, at most six.
 func certNames(cert *x509.Certificate) string {
-	names := cert.DNSNames
+	var names []string
+	for _, name := range cert.DNSNames {
+		names = append(names, word(name, 80))
+	}
 	for _, ip := range cert.IPAddresses {
 		names = append(names, ip.String())
 	}

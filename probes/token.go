@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
 
@@ -48,7 +49,7 @@ func readChallenge(h http.Header) (challenge, bool) {
 
 // serviceHost is the host of the token service, for people.
 func (c challenge) serviceHost() string {
-	if u, err := url.Parse(c.realm); err == nil && u.Host != "" {
+	if u, err := url.Parse(c.realm); err == nil && isHostName(u.Host) {
 		return clean(u.Host, 80)
 	}
 	return "the token service"
@@ -84,7 +85,7 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 		return tokenResult{outcome: report.Fail, cause: cause, words: words, facts: facts}
 	}
 	realm, err := url.Parse(ch.realm)
-	if err != nil || realm.Host == "" {
+	if err != nil || !isHostName(realm.Host) {
 		return fail(report.TokenServiceFailed, "the registry names no usable token service (realm "+strconv.Quote(clean(ch.realm, 60))+")", nil)
 	}
 	realm.User = nil
@@ -198,6 +199,9 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	if token == "" {
 		return fail(report.TokenServiceFailed, "it answered "+statusText(rep.status)+" without a token")
 	}
+	if strings.ContainsFunc(token, unicode.IsControl) {
+		return fail(report.TokenServiceFailed, "it gave a token that no header can carry: there are control characters in it")
+	}
 	return tokenResult{token: token, outcome: report.Pass, words: "it gave a token", facts: tokenTimes(token)}
 }
 
@@ -241,7 +245,7 @@ func errorCode(body []byte) string {
 // limits are the quota headers of an answer.
 func limits(h http.Header) evidence {
 	return evidence{
-		"retryAfter": h.Get("Retry-After"),
+		"retryAfter": waitOf(h),
 		"limit":      orDefault(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
 		"remaining":  orDefault(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
 		"reset":      orDefault(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),

@@ -42,6 +42,33 @@ func (v *visit) skip(kind report.Kind, id, why, blockedBy string) {
 	v.add(report.Check{ID: id, Kind: kind, Outcome: report.Skipped, Summary: why, BlockedBy: blockedBy})
 }
 
+// tell hands on what must not be published.
+func (v *visit) tell(secret string) {
+	if v.target.Secret != nil {
+		v.target.Secret(secret)
+	}
+}
+
+// How long a header of hosts.toml, and a token, must be to be taken for a
+// secret. Shorter headers, such as "true", stand in many texts; a token is what
+// its service says, and that must not take words out of a report.
+const minHeader, minToken = 8, 16
+
+// tellHeader hands on the headers that hosts.toml sets, with and without the
+// scheme that an Authorization begins with.
+func (v *visit) tellHeader() {
+	for _, values := range v.host.Header {
+		for _, value := range values {
+			_, bare, _ := strings.Cut(value, " ")
+			for _, s := range []string{value, bare} {
+				if len(s) >= minHeader {
+					v.tell(s)
+				}
+			}
+		}
+	}
+}
+
 // read notes servers' clocks, each server once.
 func (v *visit) read(clocks ...reading) {
 	for _, r := range clocks {
@@ -240,7 +267,7 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		v.challenge = ch
 		e["auth"] = ch.word()
 		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
-			e["realmHost"] = u.Host
+			e["realmHost"] = clean(u.Host, 80)
 		}
 	}
 	if answer := v.proxysOwn(rep); answer != nil {
@@ -318,8 +345,21 @@ func isWebPage(h http.Header) bool {
 }
 
 func retryAfter(h http.Header) string {
-	if after := clean(h.Get("Retry-After"), 40); after != "" {
+	if after := waitOf(h); after != "" {
 		return ", retry after " + after
+	}
+	return ""
+}
+
+// waitOf is the Retry-After header, seconds or a date (RFC 9110, 10.2.3), in the
+// one way to write it; empty if it is anything else. It becomes part of the fix.
+func waitOf(h http.Header) string {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return strconv.FormatUint(n, 10)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return at.UTC().Format(http.TimeFormat)
 	}
 	return ""
 }

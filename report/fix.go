@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"strconv"
 	"strings"
 )
 
@@ -43,7 +44,7 @@ func (d *evidence) facts(v Verdict) facts {
 		node:       cmp.Or(pod.Evidence["node"], "this node"),
 		hostsDir:   "/etc/containerd/certs.d",
 		disk:       cmp.Or(disk.Evidence["path"], "/var/lib/containerd"),
-		issuer:     cmp.Or(because.Evidence["issuer"], "its issuer"),
+		issuer:     "its issuer",
 		address:    because.Target,
 		layers:     cmp.Or(because.Evidence["blobHost"], "the host that serves the layers"),
 		stale:      cmp.Or(because.Evidence["files"], "its configuration"),
@@ -51,6 +52,9 @@ func (d *evidence) facts(v Verdict) facts {
 		sandbox:    cmp.Or(d.fact("runtime/sandbox", "image"), "the sandbox image of its configuration"),
 		resets:     "the limit resets",
 		source:     cmp.Or(because.Evidence["usedCredential"], cred.Evidence["source"], "the credentials"),
+	}
+	if issuer := because.Evidence["issuer"]; issuer != "" {
+		f.issuer = strconv.Quote(issuer) // anybody may write a certificate
 	}
 	f.host = cmp.Or(because.Host, f.registry)
 	if len(v.Because) > 1 && because.Evidence["step"] == "blob" {

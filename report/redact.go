@@ -21,16 +21,25 @@ type Redactor struct {
 	secrets []string
 }
 
+// shortest is the length in bytes from which a secret can be told from a word.
+const shortest = 4
+
 // NewRedactor knows these secrets. Texts of fewer than four bytes are left out:
 // they would match by accident everywhere. So is a password that is a word of
 // every report, such as "registry": the gaps would tell it, and the checks could
 // not be read any more.
-func NewRedactor(secrets ...string) Redactor {
-	var r Redactor
+func NewRedactor(secrets ...string) Redactor { return Redactor{}.With(secrets...) }
+
+// With knows these secrets, too.
+func (r Redactor) With(secrets ...string) Redactor {
+	r.secrets = slices.Clone(r.secrets)
 	words := vocabulary()
 	for _, s := range secrets {
-		if len(s) >= 4 && !slices.Contains(r.secrets, s) && !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, s) }) {
-			r.secrets = append(r.secrets, s)
+		// Also as they read in a text of one line, and with its spaces folded.
+		for _, s := range []string{s, plain(s), strings.Join(strings.Fields(plain(s)), " ")} {
+			if len(s) >= shortest && !slices.Contains(r.secrets, s) && !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, s) }) {
+				r.secrets = append(r.secrets, s)
+			}
 		}
 	}
 	// The longest first, so that a secret that contains another goes whole.
@@ -62,15 +71,48 @@ const removed = "[redacted]"
 
 // Text redacts one text and bounds it to limit bytes (0: no bound).
 func (r Redactor) Text(s string, limit int) string {
+	s = plain(s) // before anything else: what is invisible must not take a secret apart
 	for _, secret := range r.secrets {
 		s = strings.ReplaceAll(s, secret, removed)
 	}
+	s = r.cutOff(s)
 	s = userinfo.ReplaceAllString(s, "${1}"+removed+"@")
 	s = bearer.ReplaceAllString(s, "$1 "+removed)
 	s = jwt.ReplaceAllString(s, removed)
 	s = keyed.ReplaceAllString(s, "$1="+removed)
-	return bound(plain(s), limit)
+	return bound(s, limit)
 }
+
+// cutOff takes out the beginnings of secrets in texts that were cut short
+// before they came here: whoever sends a secret back chooses where it is cut.
+func (r Redactor) cutOff(s string) string {
+	if len(r.secrets) == 0 {
+		return s
+	}
+	for _, dots := range []string{"…", ellipsis} {
+		pieces := strings.Split(s, dots)
+		for i := range pieces[:len(pieces)-1] {
+			pieces[i] = r.withoutBeginning(pieces[i])
+		}
+		s = strings.Join(pieces, dots)
+	}
+	return s
+}
+
+// withoutBeginning takes the beginning of a secret from the end of s.
+func (r Redactor) withoutBeginning(s string) string {
+	for _, secret := range r.secrets {
+		for n := min(len(secret)-1, len(s)); n >= shortest; n-- {
+			if strings.HasSuffix(s, secret[:n]) {
+				return s[:len(s)-n] + removed
+			}
+		}
+	}
+	return s
+}
+
+// ellipsis is what a text ends with that was cut short here.
+const ellipsis = "..."
 
 // plain makes s one line without control characters or invisible ones that
 // change how a line reads (bidirectional overrides, for one).
@@ -92,7 +134,6 @@ func bound(s string, limit int) string {
 	if limit <= 0 || len(s) <= limit {
 		return s
 	}
-	const ellipsis = "..."
 	cut := max(limit-len(ellipsis), 0)
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--

@@ -31,6 +31,28 @@ func TestRedactor(t *testing.T) {
 	}
 }
 
+// Whoever sends a secret back may take it apart with what is invisible, or
+// choose where it is cut.
+func TestRedactorOfSecretsInPieces(t *testing.T) {
+	r := NewRedactor("canary-7f3a", "two  words\there").With("later-9c1e")
+	for in, want := range map[string]string{
+		"cana\u200bry-7f3a":                 "[redacted]",
+		"can\x1bary-\u202e7f3a":             "[redacted]",
+		"later-\x009c1e":                    "[redacted]",
+		"says two words here":               "says [redacted]",
+		"says two  words\there":             "says [redacted]",
+		"cut short: canary-7…":              "cut short: [redacted]…",
+		"cut short: cana...":                "cut short: [redacted]...",
+		"cut canary-7f… and later-9… (401)": "cut [redacted]… and [redacted]… (401)",
+		"a can…":                            "a can…",
+		"canary-7 is not cut":               "canary-7 is not cut",
+	} {
+		if got := r.Text(in, 0); got != want {
+			t.Errorf("%q\n got %q\nwant %q", in, got, want)
+		}
+	}
+}
+
 // A canary in any text of a check must not come out.
 func TestRedactorCoversEveryField(t *testing.T) {
 	const canary = "c4n4ry-s3cret"

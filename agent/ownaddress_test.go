@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// ownAddress is one of this machine that is not loopback.
+func ownAddress(t *testing.T) netip.Addr {
+	t.Helper()
+	for _, a := range new(addresses).own() {
+		if a.Is4() && !a.IsLoopback() {
+			return a
+		}
+	}
+	t.Skip("this machine has no address but loopback")
+	return netip.Addr{}
+}
+
+// An image's name, a token service or a redirect does not lead to the node
+// itself, unless its configuration or the image names the address.
+func TestOwnAddressOfTheNode(t *testing.T) {
+	own := ownAddress(t)
+	s := newStage(t, false)
+	node := &spy{host: fmt.Sprintf("own.test:%d", s.port), addr: netip.AddrPortFrom(own, uint16(s.port))}
+	server := &http.Server{
+		Handler: node, ErrorLog: log.New(io.Discard, "", 0), TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{s.cert}},
+	}
+	l := s.listen(own)
+	go func() { _ = server.ServeTLS(spyListener{l, node}, "", "") }()
+	t.Cleanup(func() { _ = server.Close() })
+	s.file("hosts", own.String()+" own.test\n"+s.registry.addr.Addr().String()+" registry.test\n")
+	p := s.honest()
+	p.open()
+	honest := *s.registry.handler.Load()
+	s.registry.serve(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v2/realm/"):
+			w.Header().Set("WWW-Authenticate", `Bearer realm="https://`+node.host+`/token"`)
+			w.WriteHeader(401)
+		case strings.HasPrefix(r.URL.Path, "/v2/moved/"):
+			http.Redirect(w, r, "https://"+node.addr.String()+"/", http.StatusTemporaryRedirect)
+		default:
+			honest(w, r)
+		}
+	})
+	images := map[string]string{"named": node.host + "/app:1", "realm": s.registry.host + "/realm/app:1", "moved": s.registry.host + "/moved/app:1"}
+	for name, image := range images {
+		s.pod(name, image, backOff, "login")
+	}
+	var a *Agent
+	s.start(func(started *Agent) { a = started })
+	for name, image := range images {
+		s.diagnosed(name, func(report.Diagnosis) bool { return len(s.checks(image)) > 0 })
+		s.says(t, s.checks(image), "the setting allow permits it")
+	}
+	if n := node.accepted.Load(); n > 0 {
+		t.Errorf("%d connections to the node itself: %s", n, node.all())
+	}
+
+	s.pod("literal", node.addr.String()+"/app:1", backOff)
+	s.until("a connection to what the image names", 10*time.Second, func() bool { return node.accepted.Load() > 0 })
+	before := node.requests()
+	set := a.live.get()
+	allowed, err := probes.ParseHostPattern("own.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.Allow = append(slices.Clone(set.Allow), allowed)
+	a.live.set(set)
+	s.until("a request to what is allowed", 10*time.Second, func() bool { return node.requests() > before })
+}
+
+// The addresses of Services, which kube-proxy may bind on every node, are not
+// those of the node.
+func TestServicesAreNotOwnAddresses(t *testing.T) {
+	cidr := func(list ...string) (out []net.Addr) {
+		for _, s := range list {
+			ip, n, err := net.ParseCIDR(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, &net.IPNet{IP: ip, Mask: n.Mask})
+		}
+		return out
+	}
+	got := without(cidr("127.0.0.1/8", "192.0.2.7/24", "10.96.0.10/32", "fe80::1/64", "fd00::7/64", "fd96::a/128"), cidr("10.96.0.10/32", "fd96::a/128"))
+	want := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("fd00::7")}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if servicesOf("no-such-interface") != nil {
+		t.Error("addresses of an interface that is not there")
+	}
+}
