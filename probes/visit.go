@@ -94,9 +94,6 @@ func (v *visit) close() {
 // blobs only, to a connection.
 func (v *visit) climb(ctx context.Context) {
 	name := v.host.name()
-	if v.blockedBefore() {
-		return
-	}
 	if near := v.approach(ctx); v.host.blobsOnly {
 		return
 	} else if !near {
