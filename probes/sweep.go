@@ -225,7 +225,7 @@ func (s *survey) look(ctx context.Context, seat *seat) {
 func (v *visit) lead() *Lead {
 	ch := v.challenge
 	realm, err := url.Parse(ch.realm)
-	if err != nil || !ch.bearer || realm.Host == "" || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
+	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
 		return nil
 	}
 	realm.User = nil
