@@ -93,9 +93,14 @@ func (w *world) agentToken() string {
 
 // kubeconfig is a file that names a server and no user.
 func kubeconfig(t testing.TB, server string) string {
+	return kubeconfigWith(t, fmt.Sprintf("server: %q", server), "")
+}
+
+// kubeconfigWith has a cluster and a user, as YAML writes them on a line.
+func kubeconfigWith(t testing.TB, cluster, user string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	write(t, file, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", server))
+	write(t, file, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {%s}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\nusers: [{name: u, user: {%s}}]\n", cluster, user))
 	return file
 }
 

@@ -193,6 +193,7 @@ func (api *apiServer) front() *front {
 	proxy.ErrorLog = log.New(io.Discard, "", 0)
 	f := &front{}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("X-Came-With", r.Header.Get("Authorization"))
 		r.Header.Set("Authorization", "Bearer "+api.token)
 		f.mu.Lock()
 		parts := strings.Split(r.URL.Path, "/")

@@ -60,6 +60,7 @@ type stage struct {
 	ca                              *x509.CertPool
 	cert                            tls.Certificate
 	logged                          *buffer
+	sweep                           func()   // by itself there is none
 	examined                        sync.Map // Examination by image
 }
 
@@ -249,6 +250,10 @@ func (s *stage) start(edit ...func(*Agent)) {
 		}
 		set.Allow = []probes.HostPattern{p}
 		a.live.set(set)
+		s.sweep = a.sweeper.now
+		a.sweeper.settings = func() Settings {
+			return Settings{SweepDeadline: 2 * time.Second, SweepConcurrency: 8, Targets: []string{s.registry.host}}
+		}
 		examine := a.exams.examine
 		a.exams.examine = func(ctx context.Context, sub Subject, early func(Examination)) Examination {
 			x := examine(ctx, sub, early)

@@ -386,6 +386,10 @@ func TestHostileRegistry(t *testing.T) {
 				t.Errorf("the verdict took %v", took)
 			}
 			s.until("its Event", 10*time.Second, func() bool { return len(s.events("stuck")) > 0 })
+			if !c.logIn { // a sweep comes no further
+				s.sweep()
+				s.swept("a sweep of the registry", func(w *report.Sweep) bool { return len(w.Registries) > 0 })
+			}
 			checks := s.checks(image)
 			s.says(t, checks, c.says)
 			healthy := find(checks, "blob/"+s.registry.host).Outcome == report.Pass
@@ -478,7 +482,7 @@ func (s *stage) clean(t *testing.T, pod string) {
 			t.Errorf("a text of report.json has several lines: %q", text)
 		}
 	})
-	for _, e := range s.events(pod) {
+	for _, e := range append(s.events(pod), s.nodeEvents()...) {
 		texts["an Event"] += e.Message
 		if asField.MatchString(inQuotes.ReplaceAllString(e.Message, "")) || strings.Contains(e.Message, "\n") {
 			t.Errorf("a server has a field of its own in the Event: %q", e.Message)

@@ -19,6 +19,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // What the load is made of.
@@ -37,6 +39,7 @@ type loaded struct {
 	most      int           // to one registry in one second
 	each      float64       // requests of an examination, on the average
 	heap, rss uint64        // at the peak, of the whole test process
+	blind     int           // verdicts without the pull secret, which could not be read in time
 	live      uint64        // heap that is in use in the end, beyond that before the agent
 }
 
@@ -117,8 +120,17 @@ func load(t testing.TB) (out loaded) {
 		namespaces = append(namespaces, fmt.Sprintf("%s-%d", w.ns, i))
 		w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": namespaces[i+1]}})
 	}
-	stuck := func(ns, name, image string) {
+	for _, ns := range namespaces {
+		w.post("/api/v1/namespaces/"+ns+"/secrets", map[string]any{
+			"type": "kubernetes.io/dockerconfigjson", "metadata": map[string]any{"name": "login"},
+			"stringData": map[string]any{".dockerconfigjson": `{"auths":{"127.0.0.1":{"username":"u","password":"secret-of-load"}}}`},
+		})
+	}
+	stuck := func(ns, name, image string, secrets ...string) {
 		made := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}}}
+		for _, s := range secrets {
+			made.Spec.ImagePullSecrets = append(made.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+		}
 		status := corev1.PodStatus{
 			Phase: corev1.PodPending, StartTime: &metav1.Time{Time: time.Now().Add(-time.Minute)},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "app", State: corev1.ContainerState{Waiting: &backOff}}},
@@ -140,7 +152,11 @@ func load(t testing.TB) (out loaded) {
 				if i%2 == 1 {
 					ns += i / 2 % loadNamespaces
 				}
-				stuck(namespaces[ns], fmt.Sprintf("pod-%d", i), fmt.Sprintf("%s/app:v%d", registries[i%loadRegistries].host, i))
+				var secrets []string
+				if i%4 == 0 {
+					secrets = []string{"login"}
+				}
+				stuck(namespaces[ns], fmt.Sprintf("pod-%d", i), fmt.Sprintf("%s/app:v%d", registries[i%loadRegistries].host, i), secrets...)
 			}
 		})
 	}
@@ -201,6 +217,12 @@ func load(t testing.TB) (out loaded) {
 		return len(all) == loadPods+1
 	})
 	out.all = time.Since(start)
+	all, _ := a.results.list()
+	for _, d := range all {
+		if find(d.Checks, "credentials").Outcome == report.Skipped {
+			out.blind++
+		}
+	}
 	w.until("all of them in the report", 20*time.Second, func() bool {
 		n, _, _ := w.report()
 		return n.Stuck == loadPods+1 && len(n.Diagnoses)+n.Omitted == loadPods+1
@@ -247,6 +269,9 @@ func TestLoad(t *testing.T) {
 		l.requests, l.each, l.most, l.heap>>20, l.rss>>20, l.live>>20)
 	if l.all > time.Minute {
 		t.Errorf("all verdicts after %v", l.all)
+	}
+	if l.blind > 0 {
+		t.Errorf("%d verdicts without the pull secret", l.blind)
 	}
 	if l.lone > 40 || l.left < loadPods/4 {
 		t.Errorf("the lone pod waits for %d examinations of others, %d are left", l.lone, l.left)

@@ -221,6 +221,11 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 			if forced {
 				p.force()
 			}
+			if !retriable(err) {
+				// Nobody takes the report: a namespace that is being deleted, a quota. The
+				// pods are elsewhere.
+				err = errors.Join(err, p.flushEvents(ctx))
+			}
 			return false, err
 		}
 		p.written, wrote = m, true
@@ -367,7 +372,7 @@ func retriable(err error) bool {
 	if !errors.As(err, &status) {
 		return true // the API server was not reached
 	}
-	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
+	return apierrors.IsConflict(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || status.Status().Code >= 500
 }
 

@@ -2,6 +2,7 @@ package cri
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestJournal(t *testing.T) {
@@ -120,5 +123,31 @@ func TestClean(t *testing.T) {
 		if got := clean(in, 10); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
+	}
+}
+
+// On a full disk nothing is begun, and nothing half-written stays.
+func TestJournalOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("full", dir, "tmpfs", 0, "size=4k"); err != nil {
+		t.Skip("cannot mount here: ", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, "full"), make([]byte, 64<<10), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	j := NewJournal(dir)
+	if _, err := j.begin(entry{Image: "r.example/app:1"}); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("begun on a full disk: %v", err)
+	}
+	if left, errs := j.pending(); len(left)+len(errs) > 0 || len(glob(dir, "*")) != 1 {
+		t.Errorf("left over: %v %v %v", left, errs, glob(dir, "*"))
 	}
 }

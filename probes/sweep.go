@@ -229,7 +229,7 @@ const maxLead = 260
 func (v *visit) lead() *Lead {
 	ch := v.challenge
 	realm, err := url.Parse(ch.realm)
-	if err != nil || !ch.bearer || realm.Host == "" || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
+	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
 		return nil
 	}
 	if clean(realm.Host, maxLead) != realm.Host {

@@ -1,0 +1,189 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// refuse answers as an API server does that refuses.
+func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: reason, Message: message, Code: int32(code),
+	})
+}
+
+// An API server that is overloaded, broken or sees conflicts gets what there is
+// to say as soon as it takes it, and once.
+func TestAPIServerThatFails(t *testing.T) {
+	w := newWorld(t)
+	w.logs = &buffer{}
+	w.pod("stuck", startImages(t).absent(), backOff)
+	var writes atomic.Int32
+	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodGet {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		switch writes.Add(1) {
+		case 1, 5:
+			rw.Header().Set("Retry-After", "1")
+			refuse(rw, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "overloaded")
+		case 2, 6:
+			refuse(rw, http.StatusInternalServerError, metav1.StatusReasonInternalError, "etcd is not there")
+		case 3, 7:
+			refuse(rw, http.StatusConflict, metav1.StatusReasonConflict, "the object has been modified")
+		default:
+			next.ServeHTTP(rw, r)
+		}
+	})
+	w.agent()
+	w.diagnosed("stuck", whatever)
+	w.until("its Event", 20*time.Second, func() bool { return len(w.events("stuck")) > 0 })
+	if n := len(w.events("stuck")); n != 1 {
+		t.Errorf("%d Events", n)
+	}
+	if !strings.Contains(fmt.Sprint(w.logs), "publishing failed; will try again") {
+		t.Errorf("it is not said: %s", w.logs)
+	}
+}
+
+// A watch that is closed again and again, and one that has expired, loses no
+// pod.
+func TestWatchIsClosedAgainAndAgain(t *testing.T) {
+	w := newWorld(t)
+	image := startImages(t).absent()
+	var watches atomic.Int32
+	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Query().Get("watch") == "" {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		switch watches.Add(1) % 4 {
+		case 0:
+			refuse(rw, http.StatusGone, metav1.StatusReasonExpired, "too old resource version")
+			return
+		case 1:
+			panic(http.ErrAbortHandler)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), 50*time.Millisecond)
+		defer cancel()
+		next.ServeHTTP(rw, r.WithContext(ctx))
+	})
+	w.agent()
+	for i := range 3 {
+		seen := watches.Load()
+		w.until("further watches", 40*time.Second, func() bool { return watches.Load() > seen+1 })
+		w.pod(fmt.Sprintf("pod-%d", i), image, backOff)
+	}
+	w.until("all verdicts", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 3 && len(n.Diagnoses) == 3 })
+	if code, out := w.do(http.MethodDelete, w.podPath("pod-0")+"?gracePeriodSeconds=0", "application/json", nil); code/100 != 2 {
+		t.Fatalf("%d %s", code, out)
+	}
+	w.until("the end of one", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 2 && len(n.Diagnoses) == 2 })
+}
+
+// A namespace that is being deleted takes no more objects: neither the report,
+// if it is the agent's own, nor Events. Events in other namespaces are written
+// all the same, and the agent goes on.
+func TestNamespaceIsBeingDeleted(t *testing.T) {
+	w := newWorld(t)
+	w.logs = &buffer{}
+	image := startImages(t).absent()
+	elsewhere := w.ns + "-other"
+	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": elsewhere}})
+	w.pod("here", image, backOff)
+	// Nobody is there to empty it, so it stays so.
+	if code, out := w.do(http.MethodDelete, "/api/v1/namespaces/"+w.ns, "application/json", nil); code/100 != 2 {
+		t.Fatalf("%d %s", code, out)
+	}
+	w.agent()
+	w.until("refusals of the report", 20*time.Second, func() bool { return w.way.count("PATCH configmaps") > 1 })
+	there := *w
+	there.ns = elsewhere
+	there.pod("there", image, backOff)
+	w.until("an Event in the other namespace", 20*time.Second, func() bool { return len(w.eventsIn(elsewhere, "there")) == 1 })
+	if n := len(w.events("here")); n != 0 {
+		t.Errorf("%d Events in the namespace that is being deleted", n)
+	}
+	for _, text := range []string{"an Event was refused", "publishing failed; will try again", "is being terminated"} {
+		if !strings.Contains(fmt.Sprint(w.logs), text) {
+			t.Errorf("%q is not said: %s", text, w.logs)
+		}
+	}
+}
+
+// Whatever is in the journal's directory, and whether or not it can be written:
+// the agent says so, and examines without test pulls.
+func TestBrokenJournal(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T) string{
+		"files that are no entries": func(t *testing.T) string {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "1.pull.json"), "{")
+			write(t, filepath.Join(dir, "2.pull.json"), strings.Repeat("[", 2<<20))
+			write(t, filepath.Join(dir, "3.pull.json"), "")
+			for _, err := range []error{
+				os.Mkdir(filepath.Join(dir, "4.pull.json"), 0o755), syscall.Mkfifo(filepath.Join(dir, "5.pull.json"), 0o600),
+				os.Symlink("/dev/zero", filepath.Join(dir, "6.pull.json")),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			return dir
+		},
+		"no directory": func(t *testing.T) string {
+			file := filepath.Join(t.TempDir(), "file")
+			write(t, file, "")
+			return filepath.Join(file, "journal")
+		},
+		"a full disk": fullDisk,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			logs := &buffer{}
+			w.logs = logs
+			dir := spoil(t)
+			w.pod("stuck", startImages(t).absent(), backOff)
+			w.agent(func(a *Agent) { a.puller.Journal = cri.NewJournal(dir) })
+			w.diagnosed("stuck", func(d report.Diagnosis) bool { return find(d.Checks, "pull").Summary != "" })
+			if name == "files that are no entries" {
+				w.until("a word on each entry", 10*time.Second, func() bool { return strings.Count(logs.String(), "test pull settled") >= 4 })
+			}
+		})
+	}
+}
+
+// fullDisk is a file system on which nothing can be written any more.
+func fullDisk(t *testing.T) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("full", dir, "tmpfs", 0, "size=4k"); err != nil {
+		t.Skip("cannot mount here: ", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	_ = os.WriteFile(filepath.Join(dir, "1.pull.json"), make([]byte, 64<<10), 0o600) // as far as it goes
+	return dir
+}

@@ -1,0 +1,48 @@
+//go:build load
+
+package agent
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The kubelet rotates the token of a pod, and the old one ends: the agent reads
+// the file again within a minute. (The kubelet leaves two for that.)
+func TestRotatedToken(t *testing.T) {
+	w := newWorld(t)
+	image := startImages(t).absent()
+	token := filepath.Join(t.TempDir(), "token")
+	write(t, token, "first")
+	var valid atomic.Pointer[string]
+	first, second := "Bearer first", "Bearer second"
+	valid.Store(&first)
+	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("X-Came-With") != *valid.Load() {
+			refuse(rw, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	secure := httptest.NewTLSServer(w.way.Config.Handler) // no token is sent without TLS
+	t.Cleanup(secure.Close)
+	k, err := newKube(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.agent(func(a *Agent) { a.kube, a.publish.kube = k, k })
+	w.pod("before", image, backOff)
+	w.diagnosed("before", whatever)
+	write(t, token, "second")
+	valid.Store(&second)
+	secure.CloseClientConnections()
+	w.pod("after", image, backOff)
+	w.until("a diagnosis with the new token", 75*time.Second, func() bool { n, _, _ := w.report(); return len(n.Diagnoses) == 2 })
+}
