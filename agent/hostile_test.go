@@ -193,11 +193,11 @@ var hostileCases = []hostileCase{
 	// Credentials that are sent back.
 	{name: "a registry that tells its secrets", set: func(s *stage, p *parts) {
 		p.v2 = func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Server", strings.Repeat("y", 290)+canaryPassword)
+			w.Header().Set("Server", strings.Repeat("y", 285)+canaryPassword)
 			w.Header().Set("Docker-Distribution-Api-Version", canaryPassword)
 			p.unauthorized(w)
 		}
-		p.head = setHeaders(answers(403, ""), "Content-Type", "text/"+canaryToken, "Docker-Content-Digest", strings.Repeat("z", 290)+canaryToken)
+		p.head = setHeaders(answers(403, ""), "Content-Type", "text/"+canaryToken, "Docker-Content-Digest", strings.Repeat("z", 285)+canaryToken)
 	}, logIn: true},
 	{name: "a registry that tells the token as a media type", set: func(s *stage, p *parts) {
 		p.head = setHeaders(answers(200, ""), "Content-Type", "text/"+canaryToken, "Docker-Content-Digest", canaryPassword)
