@@ -269,11 +269,7 @@ func (v *visit) askTokenService(ctx context.Context, l Lead) {
 	e := evidence{"status": strconv.Itoa(rep.status), "contentType": rep.header.Get("Content-Type")}
 	switch {
 	case rep.status == http.StatusTooManyRequests:
-		check.Outcome, check.Cause = report.Fail, report.RateLimited
-		check.Summary = name + " limits this node's requests (429" + retryAfter(rep.header) + ")"
-		for k, x := range limits(rep.header) {
-			e[k] = orDefault(x, e[k])
-		}
+		limited(&check, e, name, rep)
 	case rep.status >= 500:
 		check.Outcome, check.Cause = report.Fail, report.TokenServiceFailed
 		check.Summary = name + " answers " + statusText(rep.status)

@@ -275,11 +275,7 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 	}
 	switch {
 	case rep.status == http.StatusTooManyRequests:
-		check.Outcome, check.Cause = report.Fail, report.RateLimited
-		check.Summary = name + " limits this node's requests (429" + retryAfter(rep.header) + ")"
-		for k, x := range limits(rep.header) {
-			e[k] = orDefault(x, e[k])
-		}
+		limited(&check, e, name, rep)
 	case rep.status >= 500:
 		check.Outcome, check.Cause = report.Fail, report.RegistryUnavailable
 		check.Summary = name + " answers " + statusText(rep.status)
@@ -335,6 +331,15 @@ func (v *visit) requestFailed(check *report.Check, err error, took time.Duration
 		f.facts = withFact(f.facts, "redirectedTo", redirect.host)
 	}
 	f.settle(check, words)
+}
+
+// limited fills in the check of a host that answered 429.
+func limited(check *report.Check, e evidence, name string, rep *reply) {
+	check.Outcome, check.Cause = report.Fail, report.RateLimited
+	check.Summary = name + " limits this node's requests (429" + retryAfter(rep.header) + ")"
+	for k, x := range limits(rep.header) {
+		e[k] = orDefault(x, e[k])
+	}
 }
 
 func isWebPage(h http.Header) bool {
