@@ -94,6 +94,7 @@ func startKubelet(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	executed(t, cmd.Process.Pid)
 }
 
 // seenFrom is what an agent sees that has these capabilities, of root's.

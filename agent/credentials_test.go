@@ -42,7 +42,23 @@ func kubelet(t *testing.T, flags ...string) string {
 		_ = fake.Process.Kill()
 		_ = fake.Wait()
 	})
+	executed(t, fake.Process.Pid)
 	return dir
+}
+
+// executed waits until a process that was started has its command line and its
+// environment: Start returns in the middle of exec(2).
+func executed(t testing.TB, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		switch {
+		case err == nil && len(env) > 0:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("process %d does not begin: %v", pid, err)
+		}
+	}
 }
 
 func write(t testing.TB, name, text string) {

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // start runs a copy of sleep under another name until the test ends.
@@ -36,12 +35,14 @@ func start(t *testing.T, name string, wrap ...string) *Process {
 		_ = cmd.Wait()
 	})
 	p, err := processOf(cmd.Process.Pid)
-	for deadline := time.Now().Add(5 * time.Second); err == nil && p.comm() != name && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond) // until it has been executed
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Until it has been executed: it has its name a moment before the rest.
+	eventually(t, func() bool {
+		env, err := p.Environ()
+		return p.comm() == name && err == nil && len(env) > 0
+	}, func() string { return name + " does not begin" })
 	return p
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,13 @@ func startProcess(t *testing.T, env ...string) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Start returns in the middle of exec(2), when the new program has neither
+	// command line nor environment yet.
+	last := cmd.Env[len(cmd.Env)-1]
+	eventually(t, func() bool {
+		now, err := p.Environ()
+		return err == nil && slices.Contains(now, last)
+	}, func() string { return "the process does not begin" })
 	return p
 }
 
