@@ -47,9 +47,9 @@ type Examiner struct {
 	// Control looks whether this node reaches any host but that of a domain;
 	// nil: no other host is known.
 	Control func(ctx context.Context, domain string) report.Check
-	// Known gives what a sweep saw of a host a moment ago, and how old that is, if
-	// it looked after a time; nil: there are no sweeps.
-	Known func(host string, after time.Time) ([]report.Check, time.Duration, bool)
+	// Known gives what a host answered to a sweep a moment ago, and how old that is,
+	// if that was after a time; nil: there are no sweeps.
+	Known func(host string, after time.Time) (report.Check, time.Duration, bool)
 
 	live *live // the agent's settings; nil: there is no agent
 
@@ -196,7 +196,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 			target.Refusals = e.Refusals
 		}
 		if e.Known != nil {
-			target.Known = func(host string) ([]report.Check, time.Duration, bool) { return e.Known(host, s.After) }
+			target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 		}
 		ladder = node.Registry(quick, ref, target)
 		redactor = redactor.With(told.secrets...)

@@ -172,8 +172,7 @@ func (s *survey) place(p probes.Place, about []report.Check, roles ...report.Rol
 	}
 }
 
-// seen adds a sighting of a place. A second one of a host of the same name has
-// other settings: its name says which.
+// seen adds a sighting of a place.
 func (s *survey) seen(p probes.Place, about []report.Check, roles ...report.Role) int {
 	name, i := p.Name(), len(s.sightings)
 	s.sightings = append(s.sightings, sighting{Host: name, Roles: roles, Checks: slices.Clone(about)})

@@ -32,7 +32,7 @@ type sweeper struct {
 
 	mu      sync.Mutex
 	hosts   map[string]*hostState
-	checks  map[string]fresh // of the last look, by host
+	answers map[string]answer // of the last look, by host: of those that answered
 	leads   map[string]learned
 	cut     bool // nothing was reachable
 	news    bool // the last sweep brought any
@@ -42,10 +42,10 @@ type sweeper struct {
 	control controlLook
 }
 
-// fresh is what a look came to and when.
-type fresh struct {
-	checks []report.Check
-	at     time.Time
+// answer is what a host said to GET /v2/, and when.
+type answer struct {
+	report.Check
+	at time.Time
 }
 
 // learned is a lead and when it was last given.
@@ -74,7 +74,7 @@ const maxSwept = 256
 func newSweeper(s *sweeper) *sweeper {
 	s.asked = make(chan struct{}, 1)
 	s.control.turn = make(chan struct{}, 1)
-	s.hosts, s.checks, s.leads = map[string]*hostState{}, map[string]fresh{}, map[string]learned{}
+	s.hosts, s.answers, s.leads = map[string]*hostState{}, map[string]answer{}, map[string]learned{}
 	return s
 }
 
@@ -222,7 +222,7 @@ func (s *sweeper) take(sightings []sighting, set Settings, now time.Time) report
 	}
 	var all []told
 	taken := map[string]bool{}
-	s.checks = map[string]fresh{}
+	s.answers = map[string]answer{}
 	for _, sight := range sightings {
 		name := sight.Host
 		if taken[name] {
@@ -244,7 +244,9 @@ func (s *sweeper) take(sightings []sighting, set Settings, now time.Time) report
 		r.Host, r.Roles = name, sight.Roles
 		h.limit(&r, sight.Checks)
 		what := h.observe(r)
-		s.checks[name] = fresh{sight.Checks, sight.At}
+		if c := find(sight.Checks, "registry/"+sight.Host); c.Outcome == report.Pass {
+			s.answers[name] = answer{c, sight.At}
+		}
 		all = append(all, told{what, h.Registry})
 		if sight.Lead != nil {
 			s.learn(*sight.Lead, now)
@@ -355,16 +357,16 @@ func (s *sweeper) learnFrom(checks []report.Check) {
 	}
 }
 
-// freshFor is how old a sweep's look may be that a diagnosis goes by.
+// freshFor is how old an answer may be that a diagnosis goes by.
 const freshFor = 15 * time.Second
 
-// known is what a sweep saw of a host a moment ago, and how old that is.
-func (s *sweeper) known(host string, after time.Time) ([]report.Check, time.Duration, bool) {
+// known is what a host answered to a sweep a moment ago, and how old that is.
+func (s *sweeper) known(host string, after time.Time) (report.Check, time.Duration, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, ok := s.checks[host]
-	age := time.Since(f.at)
-	return f.checks, age, ok && age <= freshFor && f.at.After(after)
+	a, ok := s.answers[host]
+	age := time.Since(a.at)
+	return a.Check, age, ok && age <= freshFor && a.at.After(after)
 }
 
 // resolversIn sums up the checks of single resolvers.

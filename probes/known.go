@@ -16,17 +16,12 @@ func (v *visit) answeredBefore() bool {
 	if v.target.Known == nil {
 		return false
 	}
-	checks, age, ok := v.target.Known(v.host.name())
-	if !ok {
+	c, age, ok := v.target.Known(v.host.name())
+	if !ok || c.Outcome != report.Pass {
 		return false
 	}
-	for _, c := range checks {
-		if c.ID == "registry/"+v.host.name() && c.Outcome == report.Pass {
-			v.add(aged(c, age))
-			return true
-		}
-	}
-	return false
+	v.add(aged(c, age))
+	return true
 }
 
 // aged says in a check how old it is.

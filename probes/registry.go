@@ -27,9 +27,9 @@ type Target struct {
 	// nobody wants to know.
 	Secret func(string)
 
-	// Known gives what was seen of a host a moment ago, and how old that is; nil:
+	// Known gives what a host answered to GET /v2/ a moment ago, and how old that is; nil:
 	// nothing is known.
-	Known func(host string) (checks []report.Check, age time.Duration, ok bool)
+	Known func(host string) (answer report.Check, age time.Duration, ok bool)
 }
 
 // Registry climbs the ladder at every host that the runtime would try for

@@ -162,7 +162,9 @@ func TestKnown(t *testing.T) {
 	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, rec.wrap(newRegistry(t))))
 	n := newNode(t, ca, nil)
 	target := func(checks []report.Check) Target {
-		return Target{Platform: "linux/amd64", Known: func(string) ([]report.Check, time.Duration, bool) { return checks, 3 * time.Second, true }}
+		return Target{Platform: "linux/amd64", Known: func(host string) (report.Check, time.Duration, bool) {
+			return checksByID(checks)["registry/"+host], 3 * time.Second, true
+		}}
 	}
 	_, ref := Reference(host + "/app:1")
 	registry := func(checks []report.Check) map[string]report.Check {
