@@ -263,10 +263,7 @@ func (a *Agent) lastDisk(c report.Check) report.Check {
 // swept publishes what a sweep came to.
 func (a *Agent) swept(s report.Sweep) {
 	a.metrics.swept(s)
-	a.publish.touch()
-	verifying, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
-	a.publish.verify(verifying)
+	a.publish.doubt()
 }
 
 // conditions are those of the Node object that a pull may depend on; none if it

@@ -47,6 +47,7 @@ type publisher struct {
 	uid       types.UID
 	published time.Time // last success
 	forced    bool      // the next report is written though it is the same
+	doubted   bool      // what stands is to be looked at before
 }
 
 // maxEvents is how many Events wait for the API server at most; the oldest
@@ -196,6 +197,13 @@ func (p *publisher) standing(ctx context.Context) (string, error) {
 
 // flush writes the report if it has changed, then the Events that wait.
 func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
+	p.mu.Lock()
+	doubted := p.doubted
+	p.doubted = false
+	p.mu.Unlock()
+	if doubted {
+		p.verify(ctx)
+	}
 	uid, err := p.identify(ctx)
 	if err != nil {
 		return false, err
@@ -208,14 +216,10 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 	if m := meaning(n); forced || m != p.written {
 		cm, err := p.configMap(n, uid)
 		if err == nil {
-			var version string
-			version, err = p.kube.apply(ctx, cm)
-			p.mu.Lock()
-			p.version = version
+			p.version, err = p.kube.apply(ctx, cm)
 			if apierrors.IsForbidden(err) {
-				p.uid = "" // of a Node that has been replaced, perhaps: the policy takes its own only
+				p.forgetNode() // it has been replaced, perhaps: the policy takes its own only
 			}
-			p.mu.Unlock()
 		}
 		if err != nil {
 			if forced {
@@ -238,27 +242,36 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 	return wrote, p.flushEvents(ctx)
 }
 
-// verify has the report written again if somebody else has changed or removed
-// it. What cannot be looked at is left to the heartbeat.
+// doubt has the report written again if somebody else has changed or removed it.
+func (p *publisher) doubt() {
+	p.mu.Lock()
+	p.doubted = true
+	p.mu.Unlock()
+	p.touch()
+}
+
+// verify compares what stands with what was written. It is done between two
+// writes: in the middle of one its own change would look like somebody else's.
+// What cannot be looked at is left to the heartbeat.
 func (p *publisher) verify(ctx context.Context) {
 	uid, err := p.identify(ctx)
 	if err != nil {
 		return
 	}
 	now, err := p.kube.configMapVersion(ctx, p.namespace, configMapName(p.node, uid))
-	if err != nil {
+	if err != nil || p.version == "" || now == p.version {
 		return
 	}
+	p.forgetNode() // a report is removed with its Node, which may be there anew
+	p.log.Info("somebody else has changed or removed the report; it is written again", "configmap", configMapName(p.node, uid))
+	p.force()
+}
+
+// forgetNode has the Node's UID asked for again.
+func (p *publisher) forgetNode() {
 	p.mu.Lock()
-	foreign := p.version != "" && now != p.version
-	if foreign {
-		p.uid = "" // a report is removed with its Node, which may be there anew
-	}
+	p.uid = ""
 	p.mu.Unlock()
-	if foreign {
-		p.log.Info("somebody else has changed or removed the report; it is written again", "configmap", configMapName(p.node, uid))
-		p.force()
-	}
 }
 
 // meaning is equal for reports that differ in nothing but times and figures.

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +100,56 @@ func TestReportIsMended(t *testing.T) {
 	}
 	a.sweeper.now()
 	w.until("the report again", 10*time.Second, func() bool { _, _, ok := w.report(); return ok })
+}
+
+// What the agent itself is just writing is not somebody else's change.
+func TestOwnWriteIsNoSurprise(t *testing.T) {
+	w := newWorld(t)
+	log := &logged{}
+	w.logs = log
+	registry := startImages(t)
+	host := strings.TrimPrefix(registry.URL, "http://")
+	var a *Agent
+	w.agent(sweeping(&a, host))
+	w.swept("a sweep", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
+	const surprise = "somebody else"
+	// A look at the report is held until one is being written, and the answer to
+	// who writes until the agent wonders; either only for so long.
+	written := make(chan struct{}, 100)
+	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !strings.Contains(r.URL.Path, "/configmaps/") {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		if r.Method != http.MethodPatch {
+			select {
+			case <-written:
+			case <-time.After(500 * time.Millisecond):
+			}
+			next.ServeHTTP(rw, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		written <- struct{}{}
+		for end := time.Now().Add(time.Second); time.Now().Before(end) && !strings.Contains(log.String(), surprise); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		maps.Copy(rw.Header(), answer.Header())
+		rw.WriteHeader(answer.Code)
+		_, _ = rw.Write(answer.Body.Bytes())
+	})
+	registry.CloseClientConnections()
+	registry.Listener.Close()
+	began := time.Now()
+	a.sweeper.now()
+	w.swept("the registry's end", func(s *report.Sweep) bool { return s.Registries[0].State == report.Unreachable })
+	a.sweeper.now()
+	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.endedAfter(began) })
+	w.until("a look at the report", 10*time.Second, func() bool { return w.way.count("GET configmaps") > 1 })
+	if strings.Contains(log.String(), surprise) {
+		t.Errorf("the agent takes its own writing for another's:\n%s", log)
+	}
 }
 
 // A Node that was removed and registered again has another UID: a report that
