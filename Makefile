@@ -7,11 +7,12 @@ IMAGE   ?= ghcr.io/pullprobe/pullprobe:$(VERSION)
 BIN     := $(CURDIR)/bin
 LAB     := $(BIN)/lab
 LABBIN  := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/bin
-# One setting for all builds: another one would build everything again.
-GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+# One setting for all builds and tests: another one would compile everything again.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
 # grpc's request traces bring html/template along, and with it all that
 # reflection could reach: a fifth of the binary for a page that nobody serves.
-PRODUCT = GOOS=linux GOARCH=$(GOARCH) $(GOBUILD) -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
+PRODUCT = GOOS=linux GOARCH=$(GOARCH) go build -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
 BINARY  = bin/pullprobe-linux-$(GOARCH)
 
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
@@ -112,7 +113,7 @@ screens: demo ## run the demo and put what it shows into README and docs
 
 .PHONY: lab-build
 lab-build: ## build what the lab consists of
-	@cd lab && $(GOBUILD) -o $(LAB) ./cmd/lab
+	@cd lab && go build -o $(LAB) ./cmd/lab
 	$(call timed,build the lab,$(LAB) build)
 
 .PHONY: lab-up
@@ -121,7 +122,7 @@ lab-up: lab-build ## start the lab: a real cluster with two nodes on this machin
 
 .PHONY: lab-down
 lab-down: ## stop the lab and remove all of it
-	@cd lab && $(GOBUILD) -o $(LAB) ./cmd/lab
+	@cd lab && go build -o $(LAB) ./cmd/lab
 	$(call timed,stop the lab,$(LAB) down)
 
 .PHONY: bench-verdict

@@ -11,7 +11,7 @@ trap 'rm -rf "$dir"' EXIT
 mkdir -p "$dir/some/where/else" "$dir/cache" "$dir/home"
 tar --exclude=./.git --exclude=./bin -cf - . | tar -C "$dir/some/where/else" -xf -
 modules=$(go env GOMODCACHE)
-(cd "$dir/some/where/else" && env GOCACHE="$dir/cache" GOMODCACHE="$modules" GOFLAGS= HOME="$dir/home" TMPDIR="$dir" TZ=Pacific/Chatham "$@" -o "$dir/again" .)
+(cd "$dir/some/where/else" && env GOCACHE="$dir/cache" GOMODCACHE="$modules" HOME="$dir/home" TMPDIR="$dir" TZ=Pacific/Chatham "$@" -o "$dir/again" .)
 one=$(sha256sum <"$binary" | cut -d ' ' -f 1)
 two=$(sha256sum <"$dir/again" | cut -d ' ' -f 1)
 echo "$one  $binary"
