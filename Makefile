@@ -47,7 +47,7 @@ buildah:
 
 .PHONY: test
 test: lab-build image alerts ## all tests: unit, integration, and end to end on the lab
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test ./... && cd lab && go test .)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test .)
 	@$(MAKE) --no-print-directory matrix
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,end-to-end tests,$(E2E) || { $(LAB) down; exit 1; })

@@ -56,6 +56,16 @@ func (w *world) rbac(file string) (remove func()) {
 	return remove
 }
 
+// agentRights are those of the agents' ServiceAccount, which there is one of for
+// all tests that run beside each other.
+var agentRights sync.Mutex
+
+// ownsRights leaves it to this test alone, until it ends, what agents may do.
+func (w *world) ownsRights() {
+	agentRights.Lock()
+	w.t.Cleanup(agentRights.Unlock)
+}
+
 // agentToken is a token such as the kubelet mounts into the agent's pod on the
 // node: of the ServiceAccount in the manifests, bound to the pod.
 func (w *world) agentToken() string {
@@ -175,6 +185,7 @@ func TestReadAsNode(t *testing.T) {
 		}
 		w.post("/api/v1/namespaces/"+w.ns+"/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "on-" + node}, Spec: spec})
 	}
+	w.ownsRights()
 	token := w.agentToken()
 	k := w.kubeAs(api, token, w.node)
 	const toBe, toGet = "impersonate:associated-node on nodes.authentication.k8s.io", "impersonate-on:associated-node:get on secrets in this namespace"
@@ -239,6 +250,7 @@ func TestAgentReadsAsNode(t *testing.T) {
 	}
 	images := startImages(t)
 	w.hold("regcred", strings.TrimPrefix(images.URL, "http://"))
+	w.ownsRights()
 	token := w.agentToken()
 	var mu sync.Mutex
 	as := map[string]bool{}
