@@ -8,8 +8,9 @@ BIN     := $(CURDIR)/bin
 LAB     := $(BIN)/lab
 LABBIN  := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/bin
 # One setting for all builds and tests: another one would compile everything again.
+# Nothing is debugged, and without DWARF that takes a twentieth less.
 export CGO_ENABLED := 0
-export GOFLAGS := -trimpath -buildvcs=false
+export GOFLAGS := -trimpath -buildvcs=false -gcflags=all=-dwarf=false
 # grpc's request traces bring html/template along, and with it all that
 # reflection could reach: a fifth of the binary for a page that nobody serves.
 PRODUCT = GOOS=linux GOARCH=$(GOARCH) go build -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
@@ -46,15 +47,21 @@ buildah:
 	@command -v buildah >/dev/null || { echo "==> installing buildah"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah >/dev/null; }
 
 .PHONY: test
-test: lab-build image alerts ## all tests: unit, integration, and end to end on the lab
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test .)
-	@$(MAKE) --no-print-directory matrix
+test: lab-build image alerts ## all tests: unit, integration, faults, and end to end on the lab
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
-	$(call timed,end-to-end tests,$(E2E) || { $(LAB) down; exit 1; })
+	$(call timed,all tests,$(MAKE) --no-print-directory -j2 test-on-lab test-beside-lab || { $(LAB) down; exit 1; })
 	$(call timed,stop the lab,$(LAB) down)
 
+# The end-to-end tests wait for most of their time, so the others run beside them.
+.PHONY: test-on-lab test-beside-lab
+test-on-lab:
+	$(call timed,end-to-end tests,$(E2E))
+test-beside-lab:
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test .)
+	$(MATRIX)
+
 MANIFESTS ?= default
-E2E = cd lab && go test -tags e2e -count=1 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true) -providers=$(if $(filter hardened,$(MANIFESTS)),false,true)
+E2E = cd lab && go test -tags e2e -count=1 -parallel 16 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true) -providers=$(if $(filter hardened,$(MANIFESTS)),false,true)
 .PHONY: e2e
 e2e: image lab-build ## the end-to-end tests alone; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
@@ -62,8 +69,12 @@ e2e: image lab-build ## the end-to-end tests alone; RUN=regexp for some, MANIFES
 
 .PHONY: matrix
 matrix: build lab-build ## faults on real parts, no cluster; ROW=NAME for one, RECORD=1 keeps the evidence
+	$(MATRIX)
+
+define MATRIX
 	$(call timed,build the matrix,cd lab && go test -c -tags matrix -o $(BIN)/matrix.test ./matrix)
 	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(RECORD),-record $(CURDIR)/report/testdata/matrix))
+endef
 
 .PHONY: unit
 unit: ## unit tests only: no root, no lab

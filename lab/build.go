@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// goFlags is the one setting all binaries are built with. Every change of it
-// rebuilds everything.
-const goFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath"
+// goFlags is the one setting all binaries are built with, here and in the
+// Makefile. Every change of it rebuilds everything.
+const goFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath -gcflags=all=-dwarf=false"
 
 // Versions of the foreign programs, as their modules below tools/ require them.
 const (

@@ -39,29 +39,30 @@ func TestWithoutSecrets(t *testing.T) {
 // While containerd is down the answer is that, and what could not be looked at
 // is said; when it is back, so is the answer about the image.
 func TestRuntimeAway(t *testing.T) {
+	it.on(t, nodeB)
 	ns := it.namespace(t)
-	p := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "waits", Image: "registry.lab/app:nowhere"})
-	it.waitVerdict(t, nodeA, ns+"/waits", "cluster-config TagNotFound confirmed", 30*time.Second)
+	p := it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: "registry.lab/app:nowhere"})
+	it.waitVerdict(t, nodeB, ns+"/waits", "cluster-config TagNotFound confirmed", 30*time.Second)
 	start := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := it.StartService(ctx, nodeA, "containerd"); err != nil {
+		if err := it.StartService(ctx, nodeB, "containerd"); err != nil {
 			t.Error(err)
 		}
-		if err := it.WaitContainerd(ctx, nodeA); err != nil {
+		if err := it.WaitContainerd(ctx, nodeB); err != nil {
 			t.Error(err)
 		}
 	}
 	t.Cleanup(start)
-	if err := it.StopService(t.Context(), nodeA, "containerd"); err != nil {
+	if err := it.StopService(t.Context(), nodeB, "containerd"); err != nil {
 		t.Fatal(err)
 	}
 	value := "now"
 	it.annotate(t, p, &value)
-	d := it.waitVerdict(t, nodeA, ns+"/waits", "node-infrastructure RuntimeUnavailable *", 30*time.Second)
+	d := it.waitVerdict(t, nodeB, ns+"/waits", "node-infrastructure RuntimeUnavailable *", 30*time.Second)
 	if outcome, summary, _ := d.check("pull"); outcome != "skipped" || summary == "" {
 		t.Errorf("pull: %s %q", outcome, summary)
 	}
 	start()
-	it.waitVerdict(t, nodeA, ns+"/waits", "cluster-config TagNotFound confirmed", time.Minute)
+	it.waitVerdict(t, nodeB, ns+"/waits", "cluster-config TagNotFound confirmed", time.Minute)
 }

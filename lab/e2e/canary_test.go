@@ -27,9 +27,10 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// Nothing secret leaves the agent's memory: canaries are planted wherever it
-// reads a secret, and all that it writes is searched for them.
-func TestCanaries(t *testing.T) {
+// testCanaries holds that nothing secret leaves the agent's memory: canaries are
+// planted wherever it reads a secret, and all that it writes is searched for
+// them. The agents run providers and log at debug level.
+func testCanaries(t *testing.T, node string) {
 	canaries := map[string]string{}
 	plant := func(where string) string {
 		canaries[where] = "canary-" + strings.ReplaceAll(where, " ", "-") + "-5bd1e995"
@@ -39,14 +40,6 @@ func TestCanaries(t *testing.T) {
 
 	c := it
 	ns := c.namespace(t)
-	c.kubectl(t, "-n", agentNamespace, "set", "env", "daemonset/pullprobe", "PULLPROBE_LOG_LEVEL=debug")
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		_, _ = c.Kubectl(ctx, nil, "-n", agentNamespace, "set", "env", "daemonset/pullprobe", "PULLPROBE_LOG_LEVEL-")
-	})
-	c.runProviders(t)
-
 	// Each pod is stuck for what one place holds.
 	pair := func(user, secret string) string {
 		return base64.StdEncoding.EncodeToString([]byte(user + ":" + secret))
@@ -72,7 +65,7 @@ func TestCanaries(t *testing.T) {
 		if name == "token" {
 			host = "token.lab"
 		}
-		c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: name, Image: c.imageAt(t, host, "canary/"+name), Secret: name})
+		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.imageAt(t, host, "canary/"+name), Secret: name})
 	}
 	// Places of the node: a docker configuration, providers, hosts.toml.
 	files := map[string]string{
@@ -85,32 +78,32 @@ func TestCanaries(t *testing.T) {
 		defer cancel()
 		for name := range files {
 			if name != lab.ProviderMode {
-				_ = c.RemoveFile(nodeB, name)
+				_ = c.RemoveFile(node, name)
 			}
 		}
-		_ = c.WriteFile(nodeB, lab.ProviderMode, []byte("nothing\n"))
-		_ = c.RestartService(ctx, nodeB, "kubelet")
+		_ = c.WriteFile(node, lab.ProviderMode, []byte("nothing\n"))
+		_ = c.RestartService(ctx, node, "kubelet")
 	})
 	for name, text := range files {
-		if err := c.WriteFile(nodeB, name, []byte(text)); err != nil {
+		if err := c.WriteFile(node, name, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.RestartService(t.Context(), nodeB, "kubelet"); err != nil {
+	if err := c.RestartService(t.Context(), node, "kubelet"); err != nil {
 		t.Fatal(err)
 	}
-	c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "node", Image: c.imageAt(t, "auth.lab", "canary/node")})
-	c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "hosts", Image: "refused.lab/canary/hosts:1"})
+	c.pod(t, podOptions{Node: node, Namespace: ns, Name: "node", Image: c.imageAt(t, "auth.lab", "canary/node")})
+	c.pod(t, podOptions{Node: node, Namespace: ns, Name: "hosts", Image: "refused.lab/canary/hosts:1"})
 	for _, mode := range []string{"garbage", "exit", "unknown", "huge"} {
-		if err := c.WriteFile(nodeB, lab.ProviderMode, []byte(mode)); err != nil {
+		if err := c.WriteFile(node, lab.ProviderMode, []byte(mode)); err != nil {
 			t.Fatal(err)
 		}
 		name := "provider-" + mode
-		c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: name, Image: c.imageAt(t, "auth.lab", "provider/canary-"+mode)})
-		c.waitVerdict(t, nodeB, ns+"/"+name, "* * *", time.Minute)
+		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.imageAt(t, "auth.lab", "provider/canary-"+mode)})
+		c.waitVerdict(t, node, ns+"/"+name, "* * *", time.Minute)
 	}
 	for _, name := range []string{"password", "auth", "token", "identity", "undecodable", "wrong-type", "userinfo", "elsewhere", "node", "hosts"} {
-		c.waitVerdict(t, nodeB, ns+"/"+name, "* * *", time.Minute)
+		c.waitVerdict(t, node, ns+"/"+name, "* * *", time.Minute)
 	}
 
 	token, err := scraper()
@@ -135,14 +128,14 @@ func TestCanaries(t *testing.T) {
 	}
 	search("ConfigMaps", c.kubectl(t, "-n", agentNamespace, "get", "configmaps", "-o", "yaml"))
 	search("Events", c.kubectl(t, "get", "events", "-A", "-o", "yaml"))
-	search("metrics", c.metrics(t, nodeB))
-	agent := c.agentPod(t, nodeB).Name
+	search("metrics", c.metrics(t, node))
+	agent := c.agentPod(t, node).Name
 	search("log at debug level", c.agentLog(t, agent))
 
 	// What a crash prints: all stacks.
-	pids, err := c.PIDs(nodeB, "pullprobe")
+	pids, err := c.PIDs(node, "pullprobe")
 	if err != nil || len(pids) == 0 {
-		t.Fatalf("no agent's process on %s: %v", nodeB, err)
+		t.Fatalf("no agent's process on %s: %v", node, err)
 	}
 	for _, pid := range pids {
 		if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {

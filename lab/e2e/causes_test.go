@@ -17,6 +17,7 @@ import (
 
 // What only a pod and its kubelet can bring about.
 func TestPodCauses(t *testing.T) {
+	it.on(t, nodeA)
 	ns := it.namespace(t)
 	it.loginSecret(t, ns, "elsewhere", "other.lab", "puller", "hunter2-canary")
 	it.loginSecret(t, ns, "good", "auth.lab", "puller", "s3cret")
@@ -86,15 +87,16 @@ func TestPodCauses(t *testing.T) {
 
 // A pull that hangs holds a good one back: kubelets pull one image at a time.
 func TestBehindAnotherPull(t *testing.T) {
+	it.on(t, nodeB)
 	ns := it.namespace(t)
-	it.oneAtATime(t, nodeA)
-	if err := it.RemoveImage(t.Context(), nodeA, "registry.lab/tiny:1"); err != nil {
+	it.oneAtATime(t, nodeB)
+	if err := it.RemoveImage(t.Context(), nodeB, "registry.lab/tiny:1"); err != nil {
 		t.Logf("remove tiny: %v", err)
 	}
-	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "ahead", Image: "blackhole.lab/ahead:1"})
+	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "ahead", Image: "blackhole.lab/ahead:1"})
 	it.waitEvent(t, ns, "ahead", "Pulling", time.Minute, func(corev1.Event) bool { return true })
-	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "behind", Image: "registry.lab/tiny:1"})
-	d := it.waitVerdict(t, nodeA, ns+"/behind", "node-infrastructure PullQueueLimited likely", time.Minute)
+	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "behind", Image: "registry.lab/tiny:1"})
+	d := it.waitVerdict(t, nodeB, ns+"/behind", "node-infrastructure PullQueueLimited likely", time.Minute)
 	if !strings.Contains(d.Verdict.Summary, ns+"/ahead") {
 		t.Errorf("the summary does not say behind which: %s", d.Verdict.Summary)
 	}
@@ -103,22 +105,23 @@ func TestBehindAnotherPull(t *testing.T) {
 // Without the runtime's own image no pod can start, and no image of the pod's
 // is to blame.
 func TestSandboxImageUnavailable(t *testing.T) {
+	it.on(t, nodeB)
 	const pause = "registry.lab/pause:1"
 	ns := it.namespace(t)
-	if err := it.RemoveImage(t.Context(), nodeA, pause); err != nil {
+	if err := it.RemoveImage(t.Context(), nodeB, pause); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := it.Lift(context.Background(), nodeA, "registry-dropped"); err != nil {
+		if err := it.Lift(context.Background(), nodeB, "registry-dropped"); err != nil {
 			t.Error(err)
 		}
-		if p := it.Pull(context.Background(), nodeA, pause, nil); p.Code != codes.OK {
+		if p := it.Pull(context.Background(), nodeB, pause, nil); p.Code != codes.OK {
 			t.Errorf("the sandbox image does not come back: %s", p.Message)
 		}
 	})
-	it.inject(t, nodeA, "registry-dropped")
-	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "no-sandbox", Image: "mirror.lab/app:1"})
-	it.waitVerdict(t, nodeA, ns+"/no-sandbox", "node-infrastructure SandboxImageUnavailable likely", time.Minute)
+	it.inject(t, nodeB, "registry-dropped")
+	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "no-sandbox", Image: "mirror.lab/app:1"})
+	it.waitVerdict(t, nodeB, ns+"/no-sandbox", "node-infrastructure SandboxImageUnavailable likely", time.Minute)
 }
 
 // oneAtATime gives a node's kubelet its default back, which the lab's do not

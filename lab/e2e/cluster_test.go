@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,6 +98,19 @@ func install(ctx context.Context) (*cluster, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// busy is held by the test that works with a node.
+var busy = map[string]*sync.Mutex{nodeA: {}, nodeB: {}}
+
+// on has a test run beside those that work with the other node. A test that
+// changes what all nodes share (the API server, the DaemonSet, names in the DNS)
+// does not call it, and has the lab to itself.
+func (c *cluster) on(t *testing.T, node string) {
+	t.Helper()
+	t.Parallel()
+	busy[node].Lock()
+	t.Cleanup(busy[node].Unlock)
 }
 
 // The parts of the report that the tests read, as a script would.

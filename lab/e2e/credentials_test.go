@@ -171,6 +171,7 @@ var podWays = []way{
 // for five minutes, so it is started anew.
 func TestWaysOfNodeFiles(t *testing.T) {
 	needsSecrets(t)
+	it.on(t, nodeB)
 	node, users := dockerConfig(entry{"auth.lab", good, ""})
 	broken, _ := dockerConfig(entry{"auth.lab", "never", ""}, entry{"other.lab", "x", "undecodable"})
 	for _, tt := range []struct {
@@ -222,10 +223,15 @@ func TestWaysOfNodeFiles(t *testing.T) {
 // on the other what providers do and how they fail. A provider that hangs costs
 // the kubelet a minute, in which all else is looked at.
 func TestWithProviders(t *testing.T) {
-	needsSecrets(t)
-	it.runProviders(t)
+	it.agentsWith(t, runProviders, "PULLPROBE_LOG_LEVEL=debug")
+	canaries := func(t *testing.T) { testCanaries(t, nodeA) }
+	if !*secrets {
+		t.Run("canaries", canaries)
+		return
+	}
 	if !*providers {
 		t.Run("pods", func(t *testing.T) { it.walkAll(t, nodeA, podWays, nil) })
+		t.Run("canaries", canaries)
 		testLogins(t)
 		it.withoutProviders(t)
 		return
@@ -242,6 +248,7 @@ func TestWithProviders(t *testing.T) {
 		t.Run("pods", func(t *testing.T) {
 			t.Parallel()
 			it.walkAll(t, nodeA, podWays, nil)
+			t.Run("canaries", canaries)
 		})
 		t.Run("providers", func(t *testing.T) {
 			t.Parallel()
@@ -318,6 +325,7 @@ func (c *cluster) withoutProviders(t *testing.T) {
 // containerd's own credentials count only where the kubelet has none.
 func TestWaysOfContainerd(t *testing.T) {
 	needsSecrets(t)
+	it.on(t, nodeB)
 	const file = "/etc/containerd/config.toml"
 	before, err := it.ReadFile(nodeB, file)
 	if err != nil {
@@ -343,29 +351,30 @@ func TestWaysOfContainerd(t *testing.T) {
 	}, nil)
 }
 
-// runProviders switches the agents' running of providers on until the test ends.
-func (c *cluster) runProviders(t *testing.T) {
-	t.Helper()
-	c.agentsWith(t, "PULLPROBE_CREDENTIAL_PROVIDERS")
-}
+// runProviders is the setting of agents that run credential providers.
+const runProviders = "PULLPROBE_CREDENTIAL_PROVIDERS=true"
 
-// agentsWith switches an option of the agents on until the test ends.
-func (c *cluster) agentsWith(t *testing.T, variable string) {
+// agentsWith gives the agents settings, as NAME=VALUE, until the test ends.
+func (c *cluster) agentsWith(t *testing.T, settings ...string) {
 	t.Helper()
+	set := func(values []string) [][]string {
+		return [][]string{
+			append([]string{"-n", agentNamespace, "set", "env", "daemonset/pullprobe"}, values...),
+			{"-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s"},
+		}
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		for _, args := range [][]string{
-			{"-n", agentNamespace, "set", "env", "daemonset/pullprobe", variable + "-"},
-			{"-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s"},
-		} {
+		for _, args := range set(each(settings, func(s string) string { return strings.Split(s, "=")[0] + "-" })) {
 			if out, err := c.Kubectl(ctx, nil, args...); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
 		}
 	})
-	c.kubectl(t, "-n", agentNamespace, "set", "env", "daemonset/pullprobe", variable+"=true")
-	c.kubectl(t, "-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s")
+	for _, args := range set(settings) {
+		c.kubectl(t, args...)
+	}
 }
 
 // imageAt pushes an image of its own, which no node has.

@@ -180,7 +180,7 @@ func TestReadAsNode(t *testing.T) {
 		}
 	})
 	it.kubectl(t, "delete", "clusterrolebinding", "pullprobe-secrets")
-	it.agentsWith(t, "PULLPROBE_READ_AS_NODE")
+	it.agentsWith(t, "PULLPROBE_READ_AS_NODE=true")
 	ns := it.namespace(t)
 	wrong := secretFor("login", entry{"auth.lab", "wrong", ""})
 	refused := login{name: "refused", image: it.imageAt(t, "auth.lab", "logins/refused"), secret: &wrong, listed: "pod", want: "* * *"}

@@ -141,6 +141,7 @@ func (c *cluster) usesRegistries(t testing.TB, ns, node string, hosts ...string)
 // A registry that is broken and mended under a running agent: the report, an
 // Event on the Node, the metrics and the log tell, once each.
 func TestRegistryGoesAndComes(t *testing.T) {
+	it.on(t, nodeA)
 	ns := it.namespace(t)
 	it.usesRegistries(t, ns, nodeA, "registry.lab", "mirror.lab")
 	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {

@@ -82,6 +82,7 @@ func (c *cluster) waitImageGone(t testing.TB, node, image string) {
 // A kill -9 of the agent in the middle of a test pull loses no verdict and
 // leaves no image.
 func TestAgentKilled(t *testing.T) {
+	it.on(t, nodeA)
 	ns := it.namespace(t)
 	p := it.stuckOnSlow(t, ns, "killed")
 	// A second pod whose verdict must survive.
@@ -117,9 +118,10 @@ func TestAgentKilled(t *testing.T) {
 // A containerd that restarts in the middle of a test pull costs nothing but
 // that pull.
 func TestContainerdRestarts(t *testing.T) {
+	it.on(t, nodeA)
 	ns := it.namespace(t)
 	p := it.stuckOnSlow(t, ns, "interrupted")
-	restarts := it.restarts(t)
+	restarts := it.restarts(t, nodeA)
 	value := "now"
 	it.annotate(t, p, &value)
 	it.pulling(t, nodeA)
@@ -139,7 +141,7 @@ func TestContainerdRestarts(t *testing.T) {
 	}
 	it.kubectl(t, "delete", "pod", "-n", ns, "interrupted", "--now")
 	it.waitImageGone(t, nodeA, "slow.lab/big:1")
-	if after := it.restarts(t); after != restarts {
+	if after := it.restarts(t, nodeA); after != restarts {
 		t.Errorf("the agent restarted: %d before, %d after", restarts, after)
 	}
 }

@@ -37,6 +37,7 @@ var faults = []struct {
 }
 
 func TestVerdicts(t *testing.T) {
+	it.on(t, nodeA)
 	ns := it.namespace(t)
 	healthy := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "healthy", Image: "registry.lab/app:1"})
 	for _, f := range faults {

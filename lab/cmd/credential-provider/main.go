@@ -14,7 +14,7 @@
 //	version    answers in another version than it was asked in
 //	cachekey   answers with an unknown cacheKeyType
 //	unknown    answers with a field that does not exist
-//	huge       writes without end
+//	huge       writes over 32 MiB
 //	child      answers, and leaves a process behind that holds its output open
 //	echo       gives what it was asked as the user name, and its working directory
 //	           and the variable $HOME as the password
@@ -85,11 +85,13 @@ func main() {
 	case "unknown":
 		answer["token"] = password
 	case "huge":
-		for {
-			if _, err := fmt.Println(strings.Repeat(password+" ", 1000)); err != nil {
+		line := strings.Repeat(password+" ", 1000)
+		for n := 0; n < 32<<20; n += len(line) { // without end the kubelet would keep it all, too
+			if _, err := fmt.Println(line); err != nil {
 				os.Exit(1)
 			}
 		}
+		return
 	case "child":
 		cmd := exec.Command(os.Args[0], "hangs")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stdout
