@@ -228,6 +228,7 @@ var (
 type scene struct {
 	lookup     bool // resolving a name
 	socket     bool // talking to the runtime itself, over its socket
+	elsewhere  bool // at work on something of the pod that is no image
 	proxy      bool // connecting to the proxy
 	token      bool // asking the token service
 	anonymous  bool // … without credentials
@@ -260,7 +261,9 @@ func sceneOf(text string) scene {
 		return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(low, p) })
 	}
 	s := scene{
-		socket:     has("dial unix", "error reading from server", "transport is closing", "connect to the docker daemon"),
+		socket: has("dial unix", "error reading from server", "transport is closing", "connect to the docker daemon"),
+		elsewhere: has("setup network for sandbox", "networkplugin cni failed", "mountvolume.", "attachvolume.", "unable to attach or mount volumes",
+			"liveness probe failed", "readiness probe failed", "startup probe failed"),
 		proxy:      has("proxyconnect"),
 		token:      has("failed to authorize", "fetch oauth token", "fetch anonymous token"),
 		anonymous:  has("fetch anonymous token"),
@@ -333,6 +336,9 @@ func (s scene) adjust(could []report.Cause) []report.Cause {
 	}
 	if s.socket { // gRPC's client: the runtime did not get to say anything
 		return []report.Cause{report.RuntimeUnavailable}
+	}
+	if s.elsewhere { // networks, volumes and probes time out and are refused, too
+		return []report.Cause{report.NotAPullProblem}
 	}
 	if slices.Contains([]report.Cause{report.InvalidReference, report.NotAPullProblem}, could[0]) && !s.sandbox {
 		return could

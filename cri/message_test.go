@@ -38,6 +38,26 @@ func TestRead(t *testing.T) {
 		{`failed to pull image "registry.lab/app:1": could not fetch content descriptor sha256:0123 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found`, LayerCorrupt, MirrorFaulty},
 		{`failed to pull image "registry.lab/app:1": short read: expected 285 bytes but got 284: unexpected EOF`, ConnectionReset, LayerCorrupt},
 		{localPull + `registry.lab/app:1: not found`, TagNotFound, AccessDeniedOrMissing},
+		// What the runtime's own stores lack ends in the same words (containerd's
+		// snapshots/storage, core/content and core/leases, with its errdefs class).
+		{`failed to pull and unpack image "registry.lab/app:1": failed to commit snapshot extract-1-x sha256:1: failed to stat active key during commit: snapshot extract-1-x does not exist: not found`, UnpackFailed, ""},
+		{`failed to pull and unpack image "registry.lab/app:1": failed to unpack image on snapshotter overlayfs: failed to extract layer sha256:1: exec: "unpigz": executable file not found in $PATH`, UnpackFailed, LayerCorrupt},
+		{`failed to pull and unpack image "registry.lab/app:1": failed to extract layer sha256:1: open /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256/1: no such file or directory: not found`, UnpackFailed, ""},
+		{`failed to pull and unpack image "registry.lab/app:1": failed to unpack image on snapshotter overlayfs: unable to get lease: lease "abc": not found`, UnpackFailed, ""},
+		{`failed to pull image "registry.lab/app:1": failed to unpack image on snapshotter nydus: snapshotter nydus was not found: not found`, UnpackFailed, ""},
+		{`failed to create snapshot: missing parent "k8s.io/3/sha256:1" bucket: not found`, UnpackFailed, ""},
+		{`failed to pull and unpack image "registry.lab/app:1": content digest sha256:0123: not found`, UnpackFailed, MirrorFaulty},
+		{`error pulling image configuration: denied: unauthenticated: User cannot be authenticated with the token provided.`, CredentialsRejected, CredentialsExpired},
+		{blob + `unexpected status code https://s3.lab/bucket/blobs/sha256/1/data?X-Amz=1: 403 Forbidden`, Undetermined, BlobHostUnreachable},
+		{blob + `unexpected status code https://s3.lab/bucket/blobs/sha256/1/data?X-Amz=1: 503 Slow Down`, RegistryUnavailable, BlobHostUnreachable},
+		{`Get "https://registry.lab/v2/": net/http: request canceled (Client.Timeout exceeded while awaiting headers)`, ConnectionTimeout, RegistryUnavailable},
+		// The pod waits for something else.
+		{`Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "abc": plugin type="calico" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized`, NotAPullProblem, ""},
+		{`Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "abc": plugin type="cilium" failed (add): Get "https://10.96.0.1:443/api": dial tcp 10.96.0.1:443: i/o timeout`, NotAPullProblem, ""},
+		{`MountVolume.SetUp failed for volume "data" : mount failed: exit status 32: mount.nfs: Connection timed out`, NotAPullProblem, ""},
+		{`Readiness probe failed: Get "http://10.0.0.7:8080/healthz": dial tcp 10.0.0.7:8080: connect: connection refused`, NotAPullProblem, ""},
+		// The image is there, and what it runs is not.
+		{`failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "app": executable file not found in $PATH: unknown`, NotAPullProblem, ""},
 		{`rpc error: code = NotFound desc = ` + pulling + `registry.lab/app:1: not found`, TagNotFound, MirrorFaulty},
 		{`failed to parse image reference "registry.lab/APP:1": invalid reference format: repository name (APP) must be lowercase`, InvalidReference, ""},
 		{`Failed to apply default image tag "registry.lab/APP:1": couldn't parse image name "registry.lab/APP:1": invalid reference format: repository name (APP) must be lowercase`, InvalidReference, ""},

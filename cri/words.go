@@ -103,6 +103,8 @@ var strong = []rule{
 	{phrases: []string{"back-off restarting failed container"}, says: always(report.NotAPullProblem)},
 	{exact: regexp.MustCompile(`(?i)^(secret|configmap|serviceaccount|persistentvolumeclaim) "[^"]*" not found`), says: always(report.NotAPullProblem)},
 	{phrases: []string{"exec format error"}, says: always(report.PlatformMismatch, report.NotAPullProblem)},
+	// The image is there: its process does not start.
+	{phrases: []string{"runc create failed", "oci runtime create failed", "failed to create shim task", "failed to create containerd task"}, says: always(report.NotAPullProblem)},
 
 	// The runtime's socket and process.
 	{phrases: []string{"dial unix", "error while dialing", "connect to the docker daemon", "unknown service runtime.v1", "server is not initialized yet",
@@ -162,9 +164,12 @@ var strong = []rule{
 	{phrases: []string{"tls handshake timeout"}, says: online(report.TLSHandshakeFailed, report.ConnectionTimeout, report.NetworkUnreachable, report.RegistryUnavailable)},
 	{phrases: []string{"timeout awaiting response headers"}, says: online(report.RegistryUnavailable, report.ConnectionTimeout, report.PullTimedOut)},
 	{phrases: []string{"i/o timeout", "connection timed out", "client.timeout exceeded", "request canceled while waiting for connection", "context deadline exceeded while waiting for connection"},
-		says: func(s scene, _ string) []report.Cause {
-			if s.lookup {
+		says: func(s scene, clause string) []report.Cause {
+			switch {
+			case s.lookup:
 				return s.resolverGone()
+			case strings.Contains(clause, "awaiting headers"): // of the whole request: nobody knows how far it came
+				return s.online(report.ConnectionTimeout, report.RegistryUnavailable, report.NetworkUnreachable, report.ProxyUnreachable)
 			}
 			return s.online(report.ConnectionTimeout, report.NetworkUnreachable, report.ResolverWrongAnswer, report.ProxyUnreachable)
 		}},
@@ -269,7 +274,7 @@ var strong = []rule{
 	// Access.
 	{phrases: []string{"token has expired", "token is expired", "expired token", "credentials have expired", "password has expired"}, says: always(report.CredentialsExpired, report.CredentialsRejected)},
 	{phrases: []string{"no basic auth credentials"}, says: always(report.CredentialsMissing, report.CredentialProviderFailed, report.AccessForbidden, report.PullSecretNotAttached)},
-	{phrases: []string{"incorrect username or password", "invalid username/password", "invalid username or password", "bad credentials", "invalid credentials", "login failed", "authentication failed"},
+	{phrases: []string{"incorrect username or password", "invalid username/password", "invalid username or password", "bad credentials", "invalid credentials", "login failed", "authentication failed", "cannot be authenticated"},
 		says: always(report.CredentialsRejected, report.CredentialsExpired)},
 	{phrases: []string{"or it may not exist"}, says: always(report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.RepositoryNotFound)},
 	{phrases: []string{"denied on resource", "is not authorized to perform", "does not have permission", "permission_denied"},
@@ -287,6 +292,10 @@ var strong = []rule{
 	{exact: regexp.MustCompile(`^(gzip|flate|zlib|zstd)$`), says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
 	{phrases: []string{"lchown", "whiteout", "failed to unmount", "failed to mount", "mount callback failed", "processing tar file", "enough ids available", "method transfer not implemented",
 		"parent snapshot", "extraction snapshot", "snapshotter not loaded"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
+	// "not found" to the right of these is containerd's word for what its own
+	// stores lack (errdefs), not a registry's.
+	{exact: regexp.MustCompile(`^snapshot \S+ does not exist|^snapshotter \S+ was not found|^missing parent .*bucket|^content digest \S+$`),
+		says: always(report.UnpackFailed, report.LayerCorrupt, report.MirrorFaulty)},
 
 	// Somebody gave up waiting.
 	{phrases: []string{"context deadline exceeded", "context canceled", "no progress in", "rst_stream", "operation timeout"}, says: func(s scene, _ string) []report.Cause {
@@ -315,8 +324,11 @@ var weak = []rule{
 		return s.online(report.Undetermined, report.ConnectionTimeout, report.NetworkUnreachable, report.ConnectionRefused)
 	}},
 	{exact: regexp.MustCompile(`(?i)not ?found\b|does not exist`), says: func(s scene, _ string) []report.Cause {
-		if s.copying {
+		switch {
+		case s.copying:
 			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
+		case s.extracting: // a program, a lease, a blob: the registry was done
+			return causes{report.UnpackFailed, report.LayerCorrupt}
 		}
 		return causes{report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing, report.MirrorFaulty, report.UnsupportedManifest}
 	}},
@@ -337,8 +349,8 @@ func (s scene) resolverGone() []report.Cause {
 }
 
 // statusNumber finds an HTTP status: before its reason phrase, or where the
-// words around it say that it is one.
-var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
+// words around it say that it is one. Behind a URL the phrase is the server's own.
+var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?:? ([345]\d\d)\b|http ([345]\d\d) response|^([45]\d\d) [a-z]`)
 
 func reasonPhrases(without ...int) string {
 	var list []string
@@ -365,6 +377,10 @@ func statusSays(s scene, clause string) []report.Cause {
 		return causes{report.ProxyDenied}
 	case s.token:
 		return s.tokenStatus(code)
+	case s.redirected && (code == http.StatusUnauthorized || code == http.StatusForbidden):
+		// The registry let the pull pass and signed the address: what refuses it
+		// is the store behind it, something in between, or a signature out of time.
+		return causes{report.Undetermined, report.BlobHostUnreachable, report.ProxyDenied, report.RegistryUnavailable, report.ClockSkewed}
 	}
 	switch code {
 	case http.StatusUnauthorized:
