@@ -209,21 +209,32 @@ func (a *Agent) followSettings(ctx context.Context) {
 		if slices.ContainsFunc(now.changed(old), func(name string) bool {
 			return slices.Contains([]string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}, name)
 		}) {
-			a.lookAnew()
+			a.lookAnew(time.Now(), "")
 		}
-		a.sweeper.now() // by what holds from now on, at the latest as late as it says
+		if now.SweepInterval > 0 {
+			a.sweeper.now() // by what holds from now on, and not only when the old interval is over
+		}
 		old = now
 	}
 }
 
-// lookAnew has all pods examined by what holds from now on.
-func (a *Agent) lookAnew() {
+// lookAnew has all pods but one examined by what holds since a time. It reports
+// whether that was not under way yet.
+func (a *Agent) lookAnew(since time.Time, but types.UID) bool {
 	a.scheduleMu.Lock()
-	a.sweptAt = time.Now()
-	a.scheduleMu.Unlock()
-	for _, p := range a.pods.all() {
-		a.queue.Add(p.UID)
+	begins := since.After(a.sweptAt)
+	if begins {
+		a.sweptAt = since
 	}
+	a.scheduleMu.Unlock()
+	if begins {
+		for _, p := range a.pods.all() {
+			if p.UID != but {
+				a.queue.Add(p.UID)
+			}
+		}
+	}
+	return begins
 }
 
 // lookAtNode checks runtime and disk, and publishes if their state changed.

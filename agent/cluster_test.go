@@ -16,6 +16,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -169,13 +170,18 @@ func (api *apiServer) ready() error {
 	return errors.New("kube-apiserver is not ready")
 }
 
+// freePort is an address that nobody listens on, below the ports that the kernel
+// gives to connections (ip_local_port_range): none of those takes it before it
+// is used.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.N(12000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // front is a way to the API server that a test counts and cuts.

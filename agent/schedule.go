@@ -329,20 +329,9 @@ func (a *Agent) sweptSince() time.Time {
 // is looked at anew. The answer stands when all of it is there.
 func (a *Agent) sweep(ctx context.Context, self types.UID, question string, asked time.Time) {
 	a.first.looked(self)
-	a.scheduleMu.Lock()
-	begins := asked.After(a.sweptAt)
-	if begins {
-		a.sweptAt = asked
-	}
-	a.scheduleMu.Unlock()
-	if begins {
+	if a.lookAnew(asked, self) {
 		a.sweeper.now()
 		a.lookAtNode(ctx)
-		for _, p := range a.pods.all() {
-			if p.UID != self {
-				a.queue.Add(p.UID)
-			}
-		}
 	}
 	if left := a.results.olderThan(asked); (left > 0 || !a.sweeper.endedAfter(asked)) && time.Since(asked) < sweepIn {
 		a.queue.AddAfter(self, sweepPoll)

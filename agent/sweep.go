@@ -97,6 +97,9 @@ func (s *sweeper) run(ctx context.Context, pods <-chan struct{}) {
 			timer.Stop()
 			return
 		case <-timer.C:
+			if s.settings().SweepInterval <= 0 {
+				continue // switched off while it waited
+			}
 		case <-s.asked:
 			timer.Stop()
 		}

@@ -364,6 +364,42 @@ func TestSweepsSoonAgain(t *testing.T) {
 	})
 }
 
+// Switched off while it waits for its time, no sweep is made any more but on
+// request; switched on again it does not wait out the old interval.
+func TestSweepsAreSwitchedOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig("a.example/x")
+		ctx, cancel := context.WithCancel(t.Context())
+		pods := make(chan struct{})
+		close(pods)
+		done := make(chan struct{})
+		go func() { r.run(ctx, pods); close(done) }()
+		sweeps := func() int { synctest.Wait(); return len(r.swept) }
+		time.Sleep(firstSweepIn)
+		if n := sweeps(); n != 1 {
+			t.Fatalf("%d sweeps at first", n)
+		}
+		r.set.SweepInterval = 0
+		time.Sleep(time.Hour)
+		if n := sweeps(); n != 1 {
+			t.Errorf("%d sweeps after they were switched off", n-1)
+		}
+		r.now()
+		if n := sweeps(); n != 2 {
+			t.Error("no sweep on request")
+		}
+		time.Sleep(time.Hour)
+		r.set.SweepInterval = 5 * time.Minute
+		r.now()
+		time.Sleep(6 * time.Minute)
+		if n := sweeps(); n != 4 {
+			t.Errorf("%d sweeps since they were switched on again", n-2)
+		}
+		cancel()
+		<-done
+	})
+}
+
 func TestElsewhere(t *testing.T) {
 	r := newRig("a.example/x", "b.example/x", "docker.io/x")
 	r.sweep(t.Context())
