@@ -48,6 +48,7 @@ buildah:
 
 .PHONY: test
 test: lab-build image alerts ## all tests: unit, integration, faults, and end to end on the lab
+	$(call timed,build the end-to-end tests,cd lab && go test -c -tags e2e -o /dev/null ./e2e)
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,all tests,$(MAKE) --no-print-directory -j2 test-on-lab test-beside-lab || { $(LAB) down; exit 1; })
 	$(call timed,stop the lab,$(LAB) down)

@@ -134,13 +134,8 @@ func (t *dnsTable) serve(resolver, addr string, log *jsonLog) (shutdown func(), 
 // ServeDNS is a DNS server on addr, UDP and TCP, that answers what lookup says
 // and tells seen of every query. It returns when both listen.
 func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (shutdown func(), listening string, err error) {
-	packets, err := net.ListenPacket("udp", addr)
+	packets, listener, err := listenBoth(addr)
 	if err != nil {
-		return nil, "", err
-	}
-	listener, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		packets.Close()
 		return nil, "", err
 	}
 	handle := func(proto string) dns.HandlerFunc {
@@ -167,6 +162,25 @@ func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (s
 	go udp.ActivateAndServe()
 	go tcp.ActivateAndServe()
 	return func() { udp.Shutdown(); tcp.Shutdown() }, packets.LocalAddr().String(), nil
+}
+
+// listenBoth listens on the same port of UDP and TCP. Where any port will do, one
+// that is free in UDP may be taken in TCP: then another is tried.
+func listenBoth(addr string) (net.PacketConn, net.Listener, error) {
+	for try := 0; ; try++ {
+		packets, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			return nil, nil, err
+		}
+		listener, err := net.Listen("tcp", packets.LocalAddr().String())
+		if err == nil {
+			return packets, listener, nil
+		}
+		packets.Close()
+		if !strings.HasSuffix(addr, ":0") || try == 9 {
+			return nil, nil, err
+		}
+	}
 }
 
 // handleControl adds the table to infra's control socket.

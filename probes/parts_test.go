@@ -14,6 +14,7 @@ import (
 	"io"
 	"log"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -268,19 +269,22 @@ func image4(t *testing.T, arch string) v1.Image {
 	return img
 }
 
-// dnsPort picks a port that is free for UDP and TCP on the loopback addresses.
+// dnsPort picks a port that is free for UDP and TCP on the loopback addresses. It
+// is below those that the kernel gives to connections (ip_local_port_range), so
+// that none of them takes it before it is used.
 func dnsPort(t testing.TB) uint16 {
 	t.Helper()
 	for range 100 {
-		p, err := net.ListenPacket("udp", "127.0.0.1:0")
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.N(12000))
+		p, err := net.ListenPacket("udp", addr)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		l, err := net.Listen("tcp", p.LocalAddr().String())
+		l, err := net.Listen("tcp", addr)
 		p.Close()
 		if err == nil {
 			l.Close()
-			return netip.MustParseAddrPort(l.Addr().String()).Port()
+			return netip.MustParseAddrPort(addr).Port()
 		}
 	}
 	t.Fatal("no port is free for UDP and TCP")
