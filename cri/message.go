@@ -240,6 +240,7 @@ type scene struct {
 	extracting bool // unpacking a layer
 	config     bool // reading the image's configuration, which has come
 	status     bool // a server answered with a status number
+	unexpected bool // … that is said to be one
 	old        bool // … as containerd before 1.6.25 words it
 
 	url                     string // path of the last URL
@@ -271,6 +272,7 @@ func sceneOf(text string) scene {
 		sandbox:    has("failed to get sandbox image"),
 		inspect:    has("failed to inspect image"),
 		status:     statusNumber.MatchString(text),
+		unexpected: has("unexpected status"),
 		old:        has("status code [manifests"),
 		config:     has("get image diffids", "get image info from containerd"),
 		extracting: has("extract layer", "unpack image on snapshotter", "register layer", "applying layer", "apply layer"),

@@ -252,6 +252,12 @@ var strong = []rule{
 	// Rate limits and status numbers.
 	{phrases: []string{"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded"}, says: always(report.RateLimited)},
 	{exact: statusNumber, says: statusSays},
+	{exact: regexp.MustCompile(`^[45]\d\d [A-Z]`), says: func(s scene, clause string) []report.Cause { // with a phrase of the server's own
+		if !s.unexpected {
+			return nil
+		}
+		return statusSays(s, "status "+clause)
+	}},
 
 	// What is in the registry, or is not.
 	{phrases: []string{"no match for platform", "no matching manifest for", "no image found in manifest list", "no image found in image index"}, says: always(report.PlatformMismatch, report.UnsupportedManifest)},
@@ -349,8 +355,8 @@ func (s scene) resolverGone() []report.Cause {
 }
 
 // statusNumber finds an HTTP status: before its reason phrase, or where the
-// words around it say that it is one. Behind a URL the phrase is the server's own.
-var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?:? ([345]\d\d)\b|http ([345]\d\d) response|^([45]\d\d) [a-z]`)
+// words around it say that it is one.
+var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
 
 func reasonPhrases(without ...int) string {
 	var list []string

@@ -39,7 +39,16 @@ fresh=registry.lab/checkout:$(date +%s)
 $lab push "$fresh" >/dev/null
 sed "s#registry.lab/checkout:FRESH#$fresh#" hack/demo-stuck.yaml | $lab kubectl apply -f - >/dev/null
 
-step "ask about one of them, as anybody who may annotate the pod can"
+step "wait until the kubelet has failed on one of them"
+for _ in $(seq 60); do
+  reason=$($lab kubectl get pod -n shop web -o 'jsonpath={.status.containerStatuses[0].state.waiting.reason}')
+  case $reason in ErrImagePull | ImagePullBackOff) break ;; esac
+  sleep 0.5
+done
+printf '\n$ kubectl get pod -n shop web\n'
+$lab kubectl get pod -n shop web
+
+step "ask about it, as anybody who may annotate the pod can"
 printf '\n$ kubectl annotate pod -n shop web probe=now\n'
 $lab kubectl annotate pod -n shop web probe=now --overwrite
 
