@@ -1,8 +1,8 @@
 # A copy of the static binary that `make build` left in bin/, and nothing else:
 # no shell, no CA bundle (the node's own is used), no resolver configuration.
-# For several architectures, build with --platform after
-# `make build GOARCH=arm64`.
+# For several architectures: make build GOARCH=amd64, make build GOARCH=arm64, then
+# build with --platform linux/amd64,linux/arm64; the builder gives TARGETARCH.
 FROM scratch
-ARG TARGETARCH=amd64
+ARG TARGETARCH
 COPY bin/pullprobe-linux-${TARGETARCH} /pullprobe
 ENTRYPOINT ["/pullprobe"]

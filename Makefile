@@ -82,7 +82,7 @@ unit: ## unit tests only: no root, no lab
 	go test ./...
 
 .PHONY: load
-load: ## 1,000 stuck pods on one node against an agent and a real API server; a token that is rotated; two minutes, prints figures
+load: lab-build ## 1,000 stuck pods on one node against an agent and a real API server; a token that is rotated; two minutes, prints figures
 	$(call timed,load test,PATH=$(LABBIN):$$PATH go test -tags load ./agent -count=1 -run 'TestLoad$$|TestRotatedToken' -v)
 
 .PHONY: fuzz

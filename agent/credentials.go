@@ -70,6 +70,9 @@ func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*cre
 // seen is what decides about credentials of a kubelet's process, or why it
 // cannot be seen.
 func seen(p *cri.Process, root *cri.Root) (k credentials.Kubelet, problem string) {
+	if p.Name() == "kubelite" { // microk8s: it reads its flags from a file
+		return k, "the kubelet is a part of kubelite, whose command line has none of its flags"
+	}
 	var err error
 	if k.Args, err = p.Cmdline(); err != nil {
 		return k, "the kubelet's command line cannot be read: " + err.Error()

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -683,7 +684,23 @@ func (c *installed) everyComponent(t *testing.T, dir string) {
 		one := c.beside(filepath.Dir(dir), "one", "resources: [../manifests/base]\ncomponents: [../manifests/components/"+name+"]\n")
 		c.must("apply", "--dry-run=server", "-k", one)
 	}
-	c.must("apply", "--dry-run=server", "-k", c.beside(filepath.Dir(dir), "all", "resources: [../manifests/base]\ncomponents: ["+strings.Join(all, ", ")+"]\n"))
+	whole := c.beside(filepath.Dir(dir), "all", "resources: [../manifests/base]\ncomponents: ["+strings.Join(all, ", ")+"]\n")
+	c.must("apply", "--dry-run=server", "-k", whole)
+
+	// Nothing falls into the namespace that kubectl happens to be in.
+	text, err := c.kubectl("kustomize", whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for doc := range strings.SplitSeq(text, "\n---\n") {
+		var o metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains([]string{"ConfigMap", "DaemonSet", "ServiceAccount", "Role", "RoleBinding", "Secret", "Service"}, o.Kind) && o.Namespace == "" {
+			t.Errorf("%s %s has no namespace", o.Kind, o.Name)
+		}
+	}
 }
 
 // eventually waits until RBAC has caught up.

@@ -288,6 +288,7 @@ func (w *walk) providers(n *Node) {
 		switch {
 		case a.Failed != nil:
 			w.failed = append(w.failed, name)
+			w.unknown = append(w.unknown, "credential provider "+name+", whose last good answer the kubelet may keep")
 			c.Outcome, c.Cause = report.Fail, report.CredentialProviderFailed
 			c.Summary = "credential provider " + name + " fails: " + a.Failed.Reason
 			c.Evidence["failure"] = a.Failed.Kind
@@ -388,8 +389,12 @@ func (w *walk) conclude(s Sources) {
 	}
 	if len(w.matched) > 0 {
 		c.Evidence["source"] = w.matched[0].Source
-	} else if p := expectedProvider(w.repository); p != "" && c.Evidence["node"] == "read" && len(w.provider) == 0 {
-		c.Evidence["expectedProvider"] = p
+	} else if p := expectedProvider(w.repository); p != "" && len(w.provider) == 0 {
+		key := "possibleProvider" // for all that is known
+		if c.Evidence["node"] == "read" {
+			key = "expectedProvider"
+		}
+		c.Evidence[key] = p
 	}
 	fail := func(cause report.Cause, summary string) {
 		c.Outcome, c.Cause, c.Summary = report.Fail, cause, summary

@@ -163,21 +163,31 @@ func (v *visit) clockCheck(servers int, agree string) report.Check {
 	return check
 }
 
+// tokenLeeway is what registries let a token's times be off (distribution's
+// registry/auth/token has it as Leeway).
+const tokenLeeway = time.Minute
+
 // judgeTokenTimes notes on "token/<host>" what the token is by the registry's
 // own clock, the only one that counts for it: byRegistryClock is "expired",
-// "not yet valid", or "valid".
+// "not yet valid", or "valid". That clock was read before the token was made.
 func (v *visit) judgeTokenTimes() {
 	i := slices.IndexFunc(v.clocks, func(r reading) bool { return r.server == v.host.Host })
 	at := slices.IndexFunc(v.checks, func(c report.Check) bool { return c.ID == "token/"+v.host.name() })
 	if i < 0 || at < 0 || v.checks[at].Evidence["tokenExpires"] == "" {
 		return
 	}
-	e, registry := v.checks[at].Evidence, v.clocks[i].date
+	e, registry, last := v.checks[at].Evidence, v.clocks[i].date, v.clocks[i].at
+	for _, r := range v.clocks {
+		if r.at.After(last) {
+			last = r.at
+		}
+	}
+	registry = registry.Add(last.Sub(v.clocks[i].at))
 	e["byRegistryClock"] = "valid"
-	if t, err := time.Parse(time.RFC3339, e["tokenNotBefore"]); err == nil && registry.Before(t.Add(-time.Second)) {
+	if t, err := time.Parse(time.RFC3339, e["tokenNotBefore"]); err == nil && registry.Before(t.Add(-tokenLeeway)) {
 		e["byRegistryClock"] = "not yet valid"
 	}
-	if t, err := time.Parse(time.RFC3339, e["tokenExpires"]); err == nil && registry.After(t) {
+	if t, err := time.Parse(time.RFC3339, e["tokenExpires"]); err == nil && registry.After(t.Add(tokenLeeway)) {
 		e["byRegistryClock"] = "expired"
 	}
 }

@@ -175,6 +175,8 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	switch {
 	case rep.dropped && (rep.status == http.StatusUnauthorized || rep.status == http.StatusForbidden):
 		return tokenResult{outcome: report.Skipped, words: "it redirects to " + clean(rep.host, 80) + ", where credentials are not sent", facts: evidence{"runtimeWouldSend": "true"}}
+	case rep.status == http.StatusForbidden && isWebPage(rep.header): // a token service would say so in JSON
+		return fail(report.TokenServiceFailed, "it answered 403 with a web page: a filter in between, or in front of it?")
 	case rep.status == http.StatusTooManyRequests:
 		return tokenResult{outcome: report.Fail, cause: report.RateLimited, words: "too many requests (429)", facts: limits(rep.header)}
 	case rep.status == http.StatusUnauthorized && anonymous:

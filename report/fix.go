@@ -94,6 +94,10 @@ func (d *evidence) fix(v Verdict) string {
 	switch {
 	case v.Fault == FaultNode && nodeFixes[v.Cause] != "":
 		t = nodeFixes[v.Cause]
+	case (v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing) && d.decided(v, "registryStatus") == "403":
+		t = "find out why {host} answers 403 to everything that {node} asks: an allow-list of addresses, a firewall, a filter on the way"
+	case v.Cause == AccessDeniedOrMissing && d.decided(v, "usedCredential") != "":
+		t = "grant the account in {source} read access to {registry}/{repository}, or correct the name"
 	case v.Cause == PullSecretNotAttached && d.fact("credentials/account", "why") == "later":
 		t = "recreate the pod: ServiceAccount {sa} got the secret {secret} after the pod was made, and hands its secrets only to new pods"
 	case v.Cause == PullSecretNotAttached && d.fact("credentials/account", "why") == "podListsOwn":
@@ -106,6 +110,16 @@ func (d *evidence) fix(v Verdict) string {
 	return d.suggestion(v) + d.facts(v).replacer().Replace(t)
 }
 
+// decided is a fact of the first check that led to the verdict and has it.
+func (d *evidence) decided(v Verdict, key string) string {
+	for _, id := range v.Because {
+		if s := d.fact(id, key); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
 // suggestion is the name that was perhaps meant, if it was seen to exist.
 func (d *evidence) suggestion(v Verdict) string {
 	if v.Cause != TagNotFound && v.Cause != RepositoryNotFound && v.Cause != AccessDeniedOrMissing {
@@ -116,7 +130,7 @@ func (d *evidence) suggestion(v Verdict) string {
 		e := d.get(id).Evidence
 		image := f.registry + "/" + cmp.Or(e["suggestRepository"], f.repository) + ":" + cmp.Or(e["suggestTag"], f.tag)
 		if e["suggestTag"] != "" || e["suggestRepository"] != "" {
-			return "if you meant " + image + ", which exists: " + f.replacer().Replace("kubectl -n {ns} set image pod/{pod} {container}="+image) + "; else "
+			return "if you meant " + image + ", which exists: " + f.replacer().Replace("kubectl -n {ns} set image pod/{pod} {container}="+image) + " (or in the controller that owns the pod); else "
 		}
 	}
 	return ""
@@ -212,7 +226,7 @@ var fixes = map[Cause]string{
 	Unscheduled: "kubectl -n {ns} describe pod {pod}   # see why the scheduler finds no node",
 
 	InvalidReference:        "correct the image name: kubectl -n {ns} set image pod/{pod} {container}=REGISTRY/REPOSITORY:TAG (or in the controller that owns the pod)",
-	TagNotFound:             "push {registry}/{repository}:{tag}, or name a tag that exists: kubectl -n {ns} set image pod/{pod} {container}={registry}/{repository}:TAG",
+	TagNotFound:             "push {registry}/{repository}:{tag}, or name a tag that exists: kubectl -n {ns} set image pod/{pod} {container}={registry}/{repository}:TAG (or in the controller that owns the pod)",
 	RepositoryNotFound:      "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
 	AccessDeniedOrMissing:   "check the name {registry}/{repository}; if it is private, add a pull secret: kubectl -n {ns} create secret docker-registry NAME --docker-server={registry} --docker-username=USER --docker-password=PASSWORD",
 	PlatformMismatch:        "publish {image} for this node's platform, or keep the pod on other nodes with a nodeSelector kubernetes.io/arch",
@@ -220,11 +234,11 @@ var fixes = map[Cause]string{
 	PresentNotAuthorized:    "give the pod an imagePullSecret that may read {image}",
 	SignatureRejected:       "sign {image} as the node's verifier demands, or use a signed one",
 	PullSecretMissing:       "kubectl -n {ns} create secret docker-registry {secret} --docker-server={registry} --docker-username=USER --docker-password=PASSWORD   # where it exists already: kubectl get secrets -A --field-selector metadata.name={secret}",
-	PullSecretMalformed:     "recreate it: kubectl -n {ns} delete secret {secret} && kubectl -n {ns} create secret docker-registry {secret} --docker-server={registry} --docker-username=USER --docker-password=PASSWORD",
+	PullSecretMalformed:     "recreate it, with every registry that it has (the old one: kubectl -n {ns} get secret {secret} -o yaml): kubectl -n {ns} delete secret {secret} && kubectl -n {ns} create secret docker-registry {secret} --docker-server={registry} --docker-username=USER --docker-password=PASSWORD",
 	PullSecretOtherRegistry: "add {registry} to the pull secret: kubectl -n {ns} create secret docker-registry NAME --docker-server={registry} --docker-username=USER --docker-password=PASSWORD, and list it in imagePullSecrets",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "kubectl -n {ns} create secret docker-registry NAME --docker-server={registry} --docker-username=USER --docker-password=PASSWORD, list it in the pod's imagePullSecrets (or ServiceAccount {sa}), recreate the pod",
-	CredentialsRejected:     "put a valid user and password for {registry} into {source} of namespace {ns}: kubectl -n {ns} create secret docker-registry SECRET --docker-server={registry} --docker-username=USER --docker-password=PASSWORD --dry-run=client -o yaml | kubectl apply -f -",
+	CredentialsRejected:     "put a valid user and password for {registry} into {source} of namespace {ns}; if it has no other registry, whose login this would remove: kubectl -n {ns} create secret docker-registry SECRET --docker-server={registry} --docker-username=USER --docker-password=PASSWORD --dry-run=client -o yaml | kubectl apply -f -",
 	CredentialsExpired:      "renew the credentials for {registry} in {source} of namespace {ns}",
 	AccessForbidden:         "grant the account in the pull secret read access to {registry}/{repository}",
 	HostNotFound:            "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",

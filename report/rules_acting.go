@@ -62,8 +62,26 @@ func actingRules() []actingRule {
 		{"an authority of the node's own store that has expired", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			return FaultNode, f.name() == CertificateExpired && f.check.Evidence["expiredFrom"] == "node"
 		}},
+		{"a certificate that begins later, by two clocks", func(j *judge, v *Verdict, f finding) (Fault, bool) {
+			if f.name() != CertificateNotYetValid || f.check.Evidence["agreesWith"] == "" && j.get("clock/"+f.check.Host).Outcome != Pass {
+				return "", false
+			}
+			// Both may go by the same wrong clock of their site.
+			v.Confidence = Likely
+			v.WouldDecide = append(v.WouldDecide, "the time by a clock elsewhere: if this node's is right, "+f.check.Host+" shows its certificate too early")
+			return FaultUndetermined, true
+		}},
+		{"a resolver that has answers, but none for this name", func(j *judge, v *Verdict, f finding) (Fault, bool) {
+			if c := f.name(); c != ResolverFailed && c != ResolverUnreachable || f.check.Kind != KindDNS || j.get(controlID).Outcome != Pass {
+				return "", false
+			}
+			v.Confidence = Likely
+			v.Because = append(v.Because, controlID)
+			v.WouldDecide = append(v.WouldDecide, "the address of "+f.check.Host+" by a resolver of another network: if that fails too, the name servers of its domain are at fault")
+			return FaultUndetermined, true
+		}},
 		{"a registry that refuses this node and not the repository", func(_ *judge, v *Verdict, f finding) (Fault, bool) {
-			if f.name() != AccessForbidden || f.check.Evidence["registryStatus"] != "403" {
+			if c := f.name(); c != AccessForbidden && c != AccessDeniedOrMissing || f.check.Evidence["registryStatus"] != "403" {
 				return "", false
 			}
 			v.Confidence = Likely
@@ -74,9 +92,19 @@ func actingRules() []actingRule {
 			return FaultConfig, f.name() == AccessForbidden && f.check.Evidence["policy"] == "true"
 		}},
 		{"a registry for which a provider of the node is expected", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			provider := j.fact("credentials", "expectedProvider")
-			if f.name() != CredentialsMissing || provider == "" || !asNobody(f) {
+			provider := cmp.Or(j.fact("credentials", "expectedProvider"), j.fact("credentials", "providerNotRun"))
+			switch c := f.name(); {
+			case provider == "":
 				return "", false
+			case c == CredentialsMissing && asNobody(f):
+			case j.saidOf(f) && (c == CredentialsMissing || c == CredentialsRejected || c == CredentialsExpired || c == AccessForbidden):
+			default:
+				return "", false
+			}
+			if j.fact("credentials", "unreadable") != "" {
+				v.Confidence = Likely
+				v.WouldDecide = append(v.WouldDecide, "whether the credentials that count are a pull secret's or those of "+provider)
+				return FaultUndetermined, true
 			}
 			v.Confidence = Likely
 			v.WouldDecide = append(v.WouldDecide, "whether pods of this node are meant to get their credentials from "+provider+" or from a pull secret")
@@ -108,6 +136,11 @@ func (j *judge) otherHost(v *Verdict, f finding) Fault {
 	inner := j.inner(f)
 	if f.check.Evidence["redirectedTo"] != "" {
 		inner = f.name()
+	}
+	if token := j.get(f.check.BlockedBy); inner == "" && token.Kind == KindToken && token.Evidence["status"] == "403" && strings.HasPrefix(token.Evidence["contentType"], "text/html") {
+		v.Confidence = Likely
+		v.WouldDecide = append(v.WouldDecide, "who answers at "+cmp.Or(token.Evidence["realmHost"], token.Target)+" with a web page: the same request from another network")
+		return FaultUndetermined // a filter on the way, or what stands before the service
 	}
 	if inner == "" {
 		return f.name().DefaultFault() // it answered, and wrongly

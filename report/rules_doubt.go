@@ -26,6 +26,10 @@ func doubtRules() []doubtRule {
 		{"a 403 may be a password that has run out", func(_ *judge, _ Verdict, f finding) (string, bool) {
 			return "whether the credentials have expired: some registries answer 403 then", f.name() == AccessForbidden && f.check.Evidence["auth"] == "basic" && f.check.Evidence["credentialExpires"] == ""
 		}},
+		{"a token service has one 403 for much", func(j *judge, _ Verdict, f finding) (string, bool) {
+			return "whether the credentials are still good and the repository exists: token services answer 403 then, too",
+				f.name() == AccessForbidden && j.get(f.check.BlockedBy).Kind == KindToken && f.check.Evidence["credentialExpires"] == ""
+		}},
 		{"a registry that hides what does not exist", func(_ *judge, _ Verdict, f finding) (string, bool) {
 			return "whether the repository exists: " + f.check.Host + " answers the same for one that does not", f.name() == AccessForbidden && f.check.Evidence["existence"] == "hidden"
 		}},

@@ -19,12 +19,19 @@ func rootRules() []rootRule {
 			if c.Outcome != Fail || !asNobody(f) {
 				return f
 			}
-			switch f.name() {
-			case CredentialsMissing:
+			elsewhere := c.Cause == PullSecretOtherRegistry // which is no sign that one was meant here
+			switch name := f.name(); {
+			case name == CredentialsMissing && elsewhere && c.Evidence["expectedProvider"] != "":
+				return f
+			case name == CredentialsMissing && elsewhere && c.Evidence["possibleProvider"] != "":
+				return f.rooted(c.Cause, "credentials").doubtful("whether pods of this node are meant to get their credentials from " + c.Evidence["possibleProvider"] + ", which could not be looked for")
+			case name == CredentialsMissing:
 				return f.rooted(c.Cause, "credentials")
-			case AccessDeniedOrMissing: // whether the repository exists at all is not known
+			case name == AccessDeniedOrMissing && (f.check.Evidence["registryStatus"] == "403" || elsewhere && f.check.Evidence["suggestRepository"] != ""):
+				return f.doubtful()
+			case name == AccessDeniedOrMissing: // whether the repository exists at all is not known
 				return f.rooted(c.Cause, "credentials").doubtful()
-			case RepositoryNotFound, TagNotFound: // with credentials it might be seen
+			case name == RepositoryNotFound, name == TagNotFound: // with credentials it might be seen
 				return f.doubtful()
 			}
 			return f
@@ -57,7 +64,7 @@ func rootRules() []rootRule {
 			return f.rooted(Undetermined).doubtful("whether " + f.check.Host + " is a registry at all: it answers 404 to everything")
 		}},
 		{"forbidden to nobody in particular", func(j *judge, f finding) finding {
-			if f.name() != AccessForbidden || j.fact("manifest/"+f.check.Host, "anonymous") != "true" {
+			if f.name() != AccessForbidden || j.fact("manifest/"+f.check.Host, "anonymous") != "true" || j.saidOf(f) {
 				return f
 			}
 			return f.rooted(AccessDeniedOrMissing)
@@ -151,6 +158,12 @@ func (f finding) also(ids ...string) finding {
 	return f
 }
 
+// saidOf reports whether the finding has its root cause from the words of the
+// kubelet, which had credentials that the checks had not.
+func (j *judge) saidOf(f finding) bool {
+	return f.cause != "" && inCredentials(f.cause) && j.words.check != nil && !j.words.fresh() && slices.Contains(f.because, j.words.check.ID)
+}
+
 func asNobody(f finding) bool {
 	return f.name() == CredentialsMissing || f.check.Evidence["anonymous"] == "true"
 }
@@ -179,9 +192,9 @@ func wrongAnswer(j *judge, f finding) finding {
 		}
 		// Another resolver gave it, and there the registry is. The runtime's
 		// address may be the registry's as well, and out of order: only a
-		// certificate for somebody else, or an entry pinned by hand, says no.
+		// certificate for somebody else says no.
 		f = f.rooted(ResolverWrongAnswer, name, c.ID)
-		if f.check.Cause == CertificateNameMismatch || j.fact(name, "from") == "hosts" || j.nobodysAddress(f.check.Host) {
+		if f.check.Cause == CertificateNameMismatch || j.nobodysAddress(f.check.Host) {
 			return f
 		}
 		return f.doubtful("whether " + cmp.Or(j.fact(name, "addresses"), f.check.Target, "the address found") + " is meant to be one of " + f.check.Host)

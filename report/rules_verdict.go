@@ -121,8 +121,12 @@ func verdictRules() []verdictRule {
 		}},
 		{"the kubelet got past the login that stops the checks", func(j *judge) (Verdict, bool) {
 			f := j.blocked
-			if !f.found() || !inCredentials(f.name()) || f.check.Evidence["anonymous"] != "true" || j.mayKnowMore() == "" || j.words.check == nil || j.words.fresh() ||
-				!j.words.tells() || j.agree(f.name()) || j.words.stage() < stageAnswer || j.failed("credentials") {
+			if !f.found() || !inCredentials(f.name()) && f.name() != CredentialProviderFailed || f.check.Evidence["anonymous"] != "true" || j.mayKnowMore() == "" || j.words.check == nil || j.words.fresh() ||
+				!j.words.tells() || j.agree(f.name()) || j.words.stage() < stageAnswer {
+				return no, false
+			}
+			// A provider that fails now may have answered the kubelet before.
+			if c := j.get("credentials"); c.Outcome == Fail && c.Cause != CredentialProviderFailed {
 				return no, false
 			}
 			v := j.wordsAlone()

@@ -74,6 +74,12 @@ func ladder(fails Kind, cause Cause, edits ...edit) []Check {
 	return out
 }
 
+// refusing is a registry whose token service gives no token.
+func refusing(cause Cause, edits ...edit) []Check {
+	token := check("token/"+host, KindToken, Fail, cause, edits...)
+	return append([]Check{token}, ladder(KindManifest, cause, append(edits, func(c *Check) { c.BlockedBy = token.ID })...)...)
+}
+
 func all(parts ...any) []Check {
 	out := []Check{reference()}
 	for _, p := range parts {
@@ -151,6 +157,13 @@ func situations() []situation {
 		{"the kubelet got past a login that the checks lack", all(words(TagNotFound), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")), check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "anonymous"))), FaultConfig, TagNotFound, Likely, "pod"},
 		{"refused with credentials of the node, fine without any", all(words(CredentialsRejected), ladder("", ""), check("pull", KindPull, Pass, "", ev("auth", "anonymous"))), FaultNode, CredentialsRejected, Likely, "pod"},
 		{"typo on a registry that hides what exists, secret for another one", all(words(AccessDeniedOrMissing), check("credentials", KindCredentials, Fail, PullSecretOtherRegistry), ladder(KindManifest, AccessDeniedOrMissing, ev("anonymous", "true"))), FaultConfig, PullSecretOtherRegistry, Likely, "credentials"},
+		{"the same, and a name like it exists", all(words(AccessDeniedOrMissing), check("credentials", KindCredentials, Fail, PullSecretOtherRegistry), ladder(KindManifest, AccessDeniedOrMissing, ev("anonymous", "true", "suggestRepository", "library/app"))), FaultConfig, AccessDeniedOrMissing, Likely, "manifest/" + host},
+		{"secret for another registry", all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, PullSecretOtherRegistry), ladder(KindManifest, CredentialsMissing)), FaultConfig, PullSecretOtherRegistry, Confirmed, "credentials"},
+		{"secret for another registry, and a provider of the node may be meant", all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, PullSecretOtherRegistry, ev("possibleProvider", "ecr-credential-provider")), ladder(KindManifest, CredentialsMissing)), FaultConfig, PullSecretOtherRegistry, Likely, "credentials"},
+		{"secret for another registry, where the node should have the credentials", all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, PullSecretOtherRegistry, ev("node", "read", "expectedProvider", "ecr-credential-provider")), ladder(KindManifest, CredentialsMissing)), FaultNode, CredentialsMissing, Likely, "manifest/" + host},
+		{"credentials of a provider that was not run are refused", all(words(AccessForbidden), check("credentials", KindCredentials, Skipped, "", ev("providerNotRun", "ecr")), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true"))), FaultNode, AccessForbidden, Likely, "pod"},
+		{"those of a provider that was not run, or of a secret that was not read", all(words(AccessForbidden), check("credentials", KindCredentials, Skipped, "", ev("providerNotRun", "ecr", "unreadable", "secret regcred")), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true"))), FaultUndetermined, AccessForbidden, Likely, "pod"},
+		{"a provider that fails now, and a kubelet that got past the login", all(words(TagNotFound), check("credentials", KindCredentials, Fail, CredentialProviderFailed, ev("node", "read", "unknown", "credential provider ecr")), ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")), check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "anonymous"))), FaultConfig, TagNotFound, Likely, "pod"},
 		{"no such repository on an open registry, secret for another one", all(words(RepositoryNotFound), check("credentials", KindCredentials, Fail, PullSecretOtherRegistry), ladder(KindManifest, RepositoryNotFound, ev("anonymous", "true"))), FaultConfig, RepositoryNotFound, Likely, "manifest/" + host},
 		{"reset may come from either end", all(words(ConnectionReset), ladder(KindTLS, ConnectionReset)), FaultNode, ConnectionReset, Likely, "tls/" + host + "/192.0.2.1:443"},
 		{"a certificate that should come with its issuer's", all(words(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely"))), FaultUndetermined, CertificateUntrusted, Likely, "tls/" + host + "/192.0.2.1:443"},
@@ -176,6 +189,12 @@ func situations() []situation {
 		{"403 to a password that still holds", all(words(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("auth", "basic", "credentialExpires", "2030-01-01T00:00:00Z"))), FaultConfig, AccessForbidden, Confirmed, "manifest/" + host},
 		{"403 from a registry that hides what does not exist", all(words(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("existence", "hidden"))), FaultConfig, AccessForbidden, Likely, "manifest/" + host},
 		{"403 to everything that this node asks", all(words(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("registryStatus", "403"))), FaultUndetermined, AccessForbidden, Likely, "manifest/" + host},
+		{"403 to everything, also to nobody", all(words(AccessDeniedOrMissing), ladder(KindManifest, AccessDeniedOrMissing, ev("registryStatus", "403", "anonymous", "true"))), FaultUndetermined, AccessDeniedOrMissing, Likely, "manifest/" + host},
+		{"403 to everything, and a secret for another registry", all(words(AccessDeniedOrMissing), check("credentials", KindCredentials, Fail, PullSecretOtherRegistry), ladder(KindManifest, AccessDeniedOrMissing, ev("registryStatus", "403", "anonymous", "true"))), FaultUndetermined, AccessDeniedOrMissing, Likely, "manifest/" + host},
+		{"403 of a token service", all(words(AccessForbidden), refusing(AccessForbidden)), FaultConfig, AccessForbidden, Likely, "manifest/" + host},
+		{"403 of a token service to a password that still holds", all(words(AccessForbidden), refusing(AccessForbidden, ev("credentialExpires", "2030-01-01T00:00:00Z"))), FaultConfig, AccessForbidden, Confirmed, "manifest/" + host},
+		{"a web page in the place of a token service", all(words(TokenServiceFailed), refusing(TokenServiceFailed, ev("contentType", "text/html", "status", "403"))), FaultUndetermined, TokenServiceFailed, Likely, "manifest/" + host},
+		{"a token service that is down, in HTML", all(words(TokenServiceFailed), refusing(TokenServiceFailed, ev("contentType", "text/html", "status", "503"))), FaultRegistry, TokenServiceFailed, Confirmed, "manifest/" + host},
 		{"a policy of the registry that credentials of the node meet", all(words(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("policy", "true", "usedCredential", "node /root/.docker/config.json"))), FaultConfig, AccessForbidden, Confirmed, "manifest/" + host},
 		{"too little room by an estimate", all(words(DiskFull), check("disk", KindDisk, Fail, DiskFull, ev("need", "1", "estimated", "true")), ladder("", "")), FaultNode, DiskFull, Likely, "disk"},
 		{"layers missing at a mirror, and had upstream", all(at(mirror, ladder("", "")), at(host, ladder("", "")), check("blob/"+mirror, KindBlob, Fail, LayerCorrupt), check("blob/"+host, KindBlob, Pass, ""), check("pull", KindPull, Pass, "")), FaultNone, Healthy, Confirmed, "pull"},
@@ -198,6 +217,9 @@ func situations() []situation {
 		{"no such tag, asked without the pod's secrets", all(words(TagNotFound), check("credentials", KindCredentials, Skipped, ""), ladder(KindManifest, TagNotFound, ev("anonymous", "true"))), FaultConfig, TagNotFound, Likely, "manifest/" + host},
 		{"a platform that the publisher left out", all(words(PlatformMismatch), ladder(KindImage, PlatformMismatch, ev("publisher", "true"))), FaultRegistry, PlatformMismatch, Confirmed, "image/" + host},
 
+		{"SERVFAIL for every name", all(words(ResolverFailed), ladder(KindDNS, ResolverFailed), check("control", KindControl, Fail, ResolverFailed)), FaultNode, ResolverFailed, Confirmed, "dns/" + host},
+		{"SERVFAIL for this name alone", all(words(ResolverFailed), ladder(KindDNS, ResolverFailed), check("control", KindControl, Pass, "")), FaultUndetermined, ResolverFailed, Likely, "dns/" + host},
+		{"no answer for this name alone", all(words(ResolverUnreachable), ladder(KindDNS, ResolverUnreachable), check("control", KindControl, Pass, "")), FaultUndetermined, ResolverUnreachable, Likely, "dns/" + host},
 		{"NXDOMAIN from the first resolver only", all(words(HostNotFound), local("0"), resolver(HostNotFound), knows("192.0.2.54:53"), ladder(KindDNS, HostNotFound)), FaultNode, HostNotFound, Confirmed, "dns/" + host},
 		{"another resolver's address has the right certificate", all(words(CertificateNameMismatch), ladder(KindTLS, CertificateNameMismatch), elsewhere(Pass)), FaultNode, ResolverWrongAnswer, Confirmed, "dns/" + host},
 		{"another resolver's address is served, the runtime's refuses", all(words(ConnectionRefused), ladder(KindDial, ConnectionRefused), elsewhere(Pass)), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
@@ -215,6 +237,9 @@ func situations() []situation {
 		{"a chain without its middle, seen whole at another address", all(words(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "true"))), FaultRegistry, CertificateInvalid, Confirmed, "tls/" + host + "/192.0.2.1:443"},
 		{"only one server says that the clock is wrong", all(words(CertificateExpired), ladder(KindTLS, ClockSkewed), check("clock/"+host, KindClock, Fail, ClockSkewed, ev("servers", "1"))), FaultNode, ClockSkewed, Likely, "tls/" + host + "/192.0.2.1:443"},
 		{"two servers say that the clock is wrong", all(words(CertificateExpired), ladder(KindTLS, ClockSkewed), check("clock/"+host, KindClock, Fail, ClockSkewed, ev("servers", "2"))), FaultNode, ClockSkewed, Confirmed, "tls/" + host + "/192.0.2.1:443"},
+		{"a certificate that begins later", all(words(CertificateNotYetValid), ladder(KindTLS, CertificateNotYetValid)), FaultNode, CertificateNotYetValid, Confirmed, "tls/" + host + "/192.0.2.1:443"},
+		{"a certificate that begins later, by the server's clock, too", all(words(CertificateNotYetValid), ladder(KindTLS, CertificateNotYetValid), check("clock/"+host, KindClock, Pass, "")), FaultUndetermined, CertificateNotYetValid, Likely, "tls/" + host + "/192.0.2.1:443"},
+		{"a certificate that begins later, by a third clock", all(words(CertificateNotYetValid), ladder(KindTLS, CertificateNotYetValid, ev("agreesWith", "other.example"))), FaultUndetermined, CertificateNotYetValid, Likely, "tls/" + host + "/192.0.2.1:443"},
 		{"an authority of the node has expired", all(words(CertificateExpired), ladder(KindTLS, CertificateExpired, ev("expiredFrom", "node"))), FaultNode, CertificateExpired, Confirmed, "tls/" + host + "/192.0.2.1:443"},
 		{"a search domain that answers for everything", all(words(CertificateNameMismatch), edited(ladder(KindTLS, CertificateNameMismatch), 0, ev("via", "corp.example", "wildcard", "true"))), FaultNode, ResolverWrongAnswer, Likely, "dns/" + host},
 		{"a token that was never good by the registry's clock", all(words(CredentialsRejected), check("token/"+host, KindToken, Pass, "", ev("byRegistryClock", "expired")), ladder(KindManifest, CredentialsRejected)), FaultRegistry, TokenServiceFailed, Confirmed, "token/" + host},

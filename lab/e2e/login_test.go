@@ -62,7 +62,7 @@ func testLogins(t *testing.T) {
 		{name: "registry-forbids", image: "noaccess.lab/app:1", secret: goodFor("noaccess.lab"), listed: "pod",
 			want: "cluster-config AccessForbidden confirmed", because: "manifest/noaccess.lab", evidence: with(used("noaccess.lab"), "manifest/noaccess.lab", "status", "403")},
 		{name: "token-service-forbids", image: "token403.lab/app:1", secret: goodFor("token403.lab"), listed: "pod",
-			want: "cluster-config AccessForbidden confirmed", evidence: used("token403.lab")},
+			want: "cluster-config AccessForbidden likely", evidence: used("token403.lab")},
 		{name: "no-repository-basic", image: "auth.lab/" + nosuch, secret: goodFor("auth.lab"), listed: "pod",
 			want: "cluster-config RepositoryNotFound confirmed", because: "manifest/auth.lab", evidence: used("auth.lab")},
 		{name: "no-repository-bearer", image: "token.lab/" + nosuch, secret: goodFor("token.lab"), listed: "pod",

@@ -210,7 +210,7 @@ func loginRows() []row {
 				return sub
 			},
 			runtime: fails(`403 Forbidden`),
-			want:    want{"cluster-config", "AccessForbidden", "confirmed", []string{"manifest/{host}", "pull"}, ""},
+			want:    want{"cluster-config", "AccessForbidden", "likely", []string{"manifest/{host}", "pull"}, ""},
 		},
 		{
 			name: "token-opens-nothing",

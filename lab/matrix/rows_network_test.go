@@ -153,7 +153,7 @@ func resolverRows() []row {
 				}}
 			},
 			runtime: fails(`connection refused`),
-			want:    want{"node-infrastructure", "ResolverWrongAnswer", "confirmed", []string{"dns/{host}", "pull"}, ""},
+			want:    want{"node-infrastructure", "ResolverWrongAnswer", "likely", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:     "nsswitch-without-dns",

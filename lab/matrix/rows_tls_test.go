@@ -69,7 +69,7 @@ func tlsRows() []row {
 			name:    "certificate-not-yet-valid",
 			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, since: day, until: 30 * day} }),
 			runtime: fails(`certificate has expired or is not yet valid: current time .* is before`),
-			want:    want{"node-infrastructure", "CertificateNotYetValid", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+			want:    want{"undetermined", "CertificateNotYetValid", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-for-another-name",
