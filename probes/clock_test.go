@@ -65,6 +65,10 @@ func TestClock(t *testing.T) {
 		}
 		want(t, c, "token/"+host, report.Pass, "", "byRegistryClock=not yet valid", "tokenNotBefore", "tokenExpires")
 	})
+	t.Run("a token from a clock that is a little ahead", func(t *testing.T) {
+		host := withToken(-30*time.Second, 0)
+		want(t, probe(t, n, host+"/app:1"), "token/"+host, report.Pass, "", "byRegistryClock=valid")
+	})
 	t.Run("a token that the registry finds expired", func(t *testing.T) {
 		host := withToken(time.Hour, 0)
 		want(t, probe(t, n, host+"/app:1"), "token/"+host, report.Pass, "", "byRegistryClock=expired")

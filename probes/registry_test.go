@@ -296,6 +296,7 @@ func TestTokens(t *testing.T) {
 		{"service with another certificate", fmt.Sprintf("https://auth.lab:%d/token", serve(t, &cert, reg)), report.TokenServiceFailed, []string{"innerCause=CertificateNameMismatch"}},
 		{"service down", fmt.Sprintf("https://r.lab:%d/token", serve(t, &cert, status(503, nil, ""))), report.TokenServiceFailed, []string{"status=503"}},
 		{"web page", fmt.Sprintf("https://r.lab:%d/token", serve(t, &cert, status(200, map[string]string{"Content-Type": "text/html"}, "<html>"))), report.TokenServiceFailed, []string{"contentType=text/html"}},
+		{"web page of a filter", fmt.Sprintf("https://r.lab:%d/token", serve(t, &cert, status(403, map[string]string{"Content-Type": "text/html"}, "<html>"))), report.TokenServiceFailed, []string{"contentType=text/html", "status=403"}},
 		{"no realm", "", report.TokenServiceFailed, nil},
 	}
 	for _, tt := range services {
