@@ -96,7 +96,7 @@ const maxAlternatives = 3
 
 func explain(message string) explanation {
 	r := cri.Read(message)
-	x := explanation{Message: message, Cause: r.Cause, Fault: r.Cause.DefaultFault(), Confidence: report.Likely, Alternatives: []report.Cause{}}
+	x := explanation{Message: message, Cause: r.Cause, Fault: r.Fault(), Confidence: report.Likely, Alternatives: []report.Cause{}}
 	switch {
 	case r.Proven:
 		x.Confidence = report.Confirmed
@@ -108,7 +108,7 @@ func explain(message string) explanation {
 			x.Alternatives = append(x.Alternatives, c)
 		}
 	}
-	x.Summary, x.Fix = report.Advice(r.Cause, r.Host, "")
+	x.Summary, x.Fix = report.Advice(x.Cause, x.Fault, r.Host, "")
 	if r.Clause != "" {
 		x.Summary += ": " + r.Clause
 	}

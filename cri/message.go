@@ -25,7 +25,8 @@ type Reading struct {
 
 	// Step is how far the runtime had come: "blob" while it fetched a manifest
 	// by digest, a configuration or a layer, "unpack" while it unpacked one,
-	// "token" while it asked the token service, "verify" where an image verifier
+	// "empty" where nothing of a layer was written, "token" while it asked the
+	// token service, "verify" where an image verifier
 	// of the node refused the image, "verifier" where that gave no judgement;
 	// empty: no further than the manifest, or not said.
 	Step string
@@ -37,6 +38,14 @@ type Reading struct {
 	// Clause is what decided, fit to be published: at most 200 bytes, one
 	// line, without the user and query parts of URLs.
 	Clause string
+}
+
+// Fault says who acts on the best single reading.
+func (r Reading) Fault() report.Fault {
+	if r.Cause == report.SignatureRejected && r.Step == "verifier" || r.Cause == report.LayerCorrupt && r.Step == "empty" {
+		return report.FaultNode
+	}
+	return r.Cause.DefaultFault()
 }
 
 const (
@@ -238,6 +247,7 @@ type scene struct {
 	sandbox    bool // pulling the pod sandbox's image
 	inspect    bool // looking for the image on the node
 	extracting bool // unpacking a layer
+	empty      bool // committing a layer of which nothing was written
 	config     bool // reading the image's configuration, which has come
 	status     bool // a server answered with a status number
 	unexpected bool // … that is said to be one
@@ -275,6 +285,7 @@ func sceneOf(text string) scene {
 		unexpected: has("unexpected status"),
 		old:        has("status code [manifests"),
 		config:     has("get image diffids", "get image info from containerd"),
+		empty:      has("unexpected commit digest " + emptyDigest),
 		extracting: has("extract layer", "unpack image on snapshotter", "register layer", "applying layer", "apply layer"),
 	}
 	if all := urlIn.FindAllStringSubmatch(text, -1); all != nil {
@@ -307,8 +318,13 @@ func addrPort(s string) string {
 	return ap.String()
 }
 
+// emptyDigest is the SHA-256 of no bytes at all.
+const emptyDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 func (s scene) step() string {
 	switch {
+	case s.empty:
+		return "empty"
 	case s.extracting:
 		return "unpack"
 	case s.copying:

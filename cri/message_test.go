@@ -51,7 +51,7 @@ func TestRead(t *testing.T) {
 		{blob + `unexpected status code https://s3.lab/bucket/blobs/sha256/1/data?X-Amz=1: 403 Forbidden`, Undetermined, BlobHostUnreachable},
 		{blob + `unexpected status code https://s3.lab/bucket/blobs/sha256/1/data?X-Amz=1: 503 Slow Down`, RegistryUnavailable, BlobHostUnreachable},
 		{`Get "https://registry.lab/v2/": net/http: request canceled (Client.Timeout exceeded while awaiting headers)`, ConnectionTimeout, RegistryUnavailable},
-		{`failed to pull and unpack image "registry.lab/app:1": failed commit on ref "layer-sha256:1": unexpected commit digest sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, expected sha256:1: failed precondition`, UnpackFailed, LayerCorrupt},
+		{`failed to pull and unpack image "registry.lab/app:1": failed commit on ref "layer-sha256:1": unexpected commit digest sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, expected sha256:1: failed precondition`, LayerCorrupt, ""},
 		// The pod waits for something else.
 		{`Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "abc": plugin type="calico" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized`, NotAPullProblem, ""},
 		{`Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "abc": plugin type="cilium" failed (add): Get "https://10.96.0.1:443/api": dial tcp 10.96.0.1:443: i/o timeout`, NotAPullProblem, ""},

@@ -76,7 +76,7 @@ func (w words) fresh() bool { return w.check != nil && w.check.Kind == KindPull 
 // stage is how far the runtime had come when it said this. A broken connection
 // while it fetched a layer is no word about the way to the manifest.
 func (w words) stage() int {
-	if step := w.check.Evidence["step"]; step == "blob" || step == "unpack" {
+	if step := w.check.Evidence["step"]; step == "blob" || step == "unpack" || step == "empty" {
 		return max(stage(w.cause), stageBlob)
 	}
 	return stage(w.cause)

@@ -31,6 +31,10 @@ func (d *evidence) facts(v Verdict) facts {
 	if len(v.Because) > 0 {
 		because = d.get(v.Because[0])
 	}
+	provider := cred.Evidence["providerNotRun"]
+	if provider != "" {
+		provider = "credential provider " + provider
+	}
 	f := facts{
 		image:      cmp.Or(ref.Target, "IMAGE"),
 		registry:   cmp.Or(ref.Evidence["domain"], "the registry"),
@@ -51,7 +55,7 @@ func (d *evidence) facts(v Verdict) facts {
 		behind:     cmp.Or(because.Evidence["ahead"], "the other pull"),
 		sandbox:    cmp.Or(d.fact("runtime/sandbox", "image"), "the sandbox image of its configuration"),
 		resets:     "the limit resets",
-		source:     cmp.Or(because.Evidence["usedCredential"], cred.Evidence["source"], "the credentials"),
+		source:     cmp.Or(because.Evidence["usedCredential"], cred.Evidence["source"], provider, "the credentials"),
 	}
 	if issuer := because.Evidence["issuer"]; issuer != "" {
 		f.issuer = strconv.Quote(issuer) // anybody may write a certificate
@@ -130,7 +134,7 @@ func (d *evidence) suggestion(v Verdict) string {
 		e := d.get(id).Evidence
 		image := f.registry + "/" + cmp.Or(e["suggestRepository"], f.repository) + ":" + cmp.Or(e["suggestTag"], f.tag)
 		if e["suggestTag"] != "" || e["suggestRepository"] != "" {
-			return "if you meant " + image + ", which exists: " + f.replacer().Replace("kubectl -n {ns} set image pod/{pod} {container}="+image) + " (or in the controller that owns the pod); else "
+			return "if you meant " + image + ", which exists: " + f.replacer().Replace("kubectl -n {ns} set image pod/{pod} {container}="+image) + "; else "
 		}
 	}
 	return ""
@@ -293,18 +297,23 @@ var nodeFixes = map[Cause]string{
 	CredentialsRejected: "on {node}: put a valid user and password for {registry} into {source}",
 	CredentialsExpired:  "on {node}: renew the credentials for {registry} in {source}",
 	SignatureRejected:   "on {node}: mend the image verifier (bin_dir of containerd's plugin io.containerd.image-verifier.v1.bindir): it is to judge every image and fails",
+	LayerCorrupt:        "on {node}: find why nothing of the layer was written: the disk under {disk}, a proxy that hands on empty answers; then pull again",
 	AccessForbidden:     "grant the account in {source} of {node} read access to {registry}/{repository}",
 }
 
 // Advice says what a cause means and what mends it where only the registry's
 // host and the image's name may be known; empty ones get stand-ins.
-func Advice(c Cause, host, image string) (summary, fix string) {
+func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
 	f := newEvidence(nil).facts(Verdict{})
 	f.host, f.registry = cmp.Or(host, f.host), cmp.Or(host, f.registry)
 	f.image = cmp.Or(image, f.image)
 	f.repository, f.tag = "REPOSITORY", "TAG"
 	r := f.replacer()
-	return r.Replace(meanings[c]), r.Replace(fixes[c])
+	t := fixes[c]
+	if who == FaultNode && nodeFixes[c] != "" {
+		t = nodeFixes[c]
+	}
+	return r.Replace(meanings[c]), r.Replace(t)
 }
 
 // Explain says what a cause means and what mends it, with stand-ins like

@@ -124,6 +124,9 @@ func actingRules() []actingRule {
 		{"an image verifier that gives no judgement", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
 			return FaultNode, f.name() == SignatureRejected && j.words.check != nil && j.words.check.Evidence["step"] == "verifier"
 		}},
+		{"a layer of which nothing was written", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
+			return FaultNode, f.name() == LayerCorrupt && j.words.check != nil && j.words.check.Evidence["step"] == "empty"
+		}},
 		{"a platform that the publisher left out", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			return FaultRegistry, f.name() == PlatformMismatch && f.check.Evidence["publisher"] == "true"
 		}},

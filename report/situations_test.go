@@ -115,6 +115,7 @@ func situations() []situation {
 		{"words allow for it", all(words(TagNotFound, RepositoryNotFound), ladder(KindManifest, RepositoryNotFound)), FaultConfig, RepositoryNotFound, Confirmed, "manifest/" + host},
 		{"checks alone", all(ladder(KindManifest, TagNotFound)), FaultConfig, TagNotFound, Likely, "manifest/" + host},
 		{"words alone, of a later stage", all(words(LayerCorrupt), ladder("", "")), FaultRegistry, LayerCorrupt, Likely, "pod"},
+		{"a layer of which nothing was written", all(check("pod", KindPod, Fail, LayerCorrupt, ev("step", "empty")), ladder("", "")), FaultNode, LayerCorrupt, Likely, "pod"},
 		{"words that everything contradicts", all(words(ConnectionReset), ladder("", "")), FaultUndetermined, Undetermined, Uncertain, "pod"},
 		{"words say nothing, checks pass", all(words(Undetermined), ladder("", "")), FaultUndetermined, Undetermined, Uncertain, "pod"},
 		{"words say nothing, a check fails", all(words(Undetermined), ladder(KindTLS, CertificateUntrusted)), FaultNode, CertificateUntrusted, Likely, "tls/" + host + "/192.0.2.1:443"},
