@@ -108,10 +108,13 @@ alerts: $(PROMTOOL) ## docs/alerts.yaml: check the rules, and that each fires wh
 $(PROMTOOL):
 	$(call timed,get promtool,dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && apt-get -qq update && (cd $$dir && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb .) && install -D $$dir/usr/bin/promtool $@)
 
-.PHONY: lint
-lint: ## gofmt, go vet, golangci-lint
+.PHONY: vet
+vet: ## gofmt, go vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./...
+
+.PHONY: lint
+lint: vet ## those, and golangci-lint
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 
 .PHONY: demo

@@ -200,8 +200,8 @@ var strong = []rule{
 		return nil
 	}},
 	{phrases: []string{"failed to read expected number of bytes", "unexpected eof"}, says: func(s scene, _ string) []report.Cause {
-		if s.extracting { // pushed so, or cut short in the node's store: its digest was right when it came
-			return causes{report.Undetermined, report.LayerCorrupt, report.UnpackFailed, report.ConnectionReset}
+		if s.extracting {
+			return causes{report.LayerCorrupt, report.UnpackFailed, report.ConnectionReset}
 		}
 		return s.online(report.ConnectionReset, report.LayerCorrupt, report.RegistryUnavailable)
 	}},
