@@ -38,7 +38,7 @@ func TestPodCauses(t *testing.T) {
 		{"no-token", podOptions{Image: "token401.lab/app:1"}, "cluster-config CredentialsMissing confirmed"},
 		{"denied", podOptions{Image: "token403.lab/app:1"}, "cluster-config AccessDeniedOrMissing confirmed"},
 		{"scope", podOptions{Image: "tokendenied.lab/app:1"}, "cluster-config * *"},
-		{"forbidden", podOptions{Image: "forbidden.lab/app:1"}, "cluster-config * *"},
+		{"forbidden", podOptions{Image: "forbidden.lab/app:1"}, "undetermined AccessDeniedOrMissing likely"}, // and so is /v2/
 		{"hang", podOptions{Image: "hang.lab/app:1"}, "registry RegistryUnavailable likely"},
 		{"hung-handshake", podOptions{Image: "rawhang.lab/app:1"}, "* TLSHandshakeFailed likely"},
 		{"closed", podOptions{Image: "rawclose.lab/app:1"}, "node-infrastructure * likely"},
