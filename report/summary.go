@@ -81,6 +81,8 @@ func (n Node) headline() string {
 			s += fmt.Sprintf("; %d of %d registry hosts cannot be had", bad, all)
 		case n.Sweep.count(Reachable)+n.Sweep.Omitted < all:
 			s += fmt.Sprintf("; %d of %d registry hosts can be reached", n.Sweep.count(Reachable)+n.Sweep.Omitted, all)
+		case all == 1:
+			s += "; its one registry host can be reached"
 		case all > 0:
 			s += fmt.Sprintf("; all %d registry hosts can be reached", all)
 		}
