@@ -96,7 +96,7 @@ const maxAlternatives = 3
 
 func explain(message string) explanation {
 	r := cri.Read(message)
-	x := explanation{Message: message, Cause: r.Cause, Fault: r.Fault(), Confidence: report.Likely, Alternatives: []report.Cause{}}
+	x := explanation{Message: message, Cause: r.Cause, Fault: report.FaultAt(r.Cause, r.Step), Confidence: report.Likely, Alternatives: []report.Cause{}}
 	switch {
 	case r.Proven:
 		x.Confidence = report.Confirmed

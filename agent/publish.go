@@ -197,21 +197,14 @@ func (p *publisher) standing(ctx context.Context) (string, error) {
 
 // flush writes the report if it has changed, then the Events that wait.
 func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
-	p.mu.Lock()
-	doubted := p.doubted
-	p.doubted = false
-	p.mu.Unlock()
-	if doubted {
+	if p.take(&p.doubted) {
 		p.verify(ctx)
 	}
 	uid, err := p.identify(ctx)
 	if err != nil {
 		return false, err
 	}
-	p.mu.Lock()
-	forced := p.forced
-	p.forced = false
-	p.mu.Unlock()
+	forced := p.take(&p.forced)
 	n := p.snapshot()
 	if m := meaning(n); forced || m != p.written {
 		cm, err := p.configMap(n, uid)
@@ -240,6 +233,15 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 		p.mu.Unlock()
 	}
 	return wrote, p.flushEvents(ctx)
+}
+
+// take gives a mark of the publisher, and takes it away.
+func (p *publisher) take(mark *bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := *mark
+	*mark = false
+	return was
 }
 
 // doubt has the report written again if somebody else has changed or removed it.

@@ -26,9 +26,8 @@ type Reading struct {
 	// Step is how far the runtime had come: "blob" while it fetched a manifest
 	// by digest, a configuration or a layer, "unpack" while it unpacked one,
 	// "empty" where nothing of a layer was written, "token" while it asked the
-	// token service, "verify" where an image verifier
-	// of the node refused the image, "verifier" where that gave no judgement;
-	// empty: no further than the manifest, or not said.
+	// token service, "verify" where an image verifier of the node refused the
+	// image, "verifier" where that gave no judgement; nothing: no further than the manifest, or not said.
 	Step string
 
 	Host     string // the host that was talked to or looked up, with its port if the text names one
@@ -38,14 +37,6 @@ type Reading struct {
 	// Clause is what decided, fit to be published: at most 200 bytes, one
 	// line, without the user and query parts of URLs.
 	Clause string
-}
-
-// Fault says who acts on the best single reading.
-func (r Reading) Fault() report.Fault {
-	if r.Cause == report.SignatureRejected && r.Step == "verifier" || r.Cause == report.LayerCorrupt && r.Step == "empty" {
-		return report.FaultNode
-	}
-	return r.Cause.DefaultFault()
 }
 
 const (

@@ -94,10 +94,8 @@ func (f facts) replacer() *strings.Replacer {
 
 // fix is the one line that mends the cause.
 func (d *evidence) fix(v Verdict) string {
-	t := fixes[v.Cause]
+	t := fixFor(v.Cause, v.Fault)
 	switch {
-	case v.Fault == FaultNode && nodeFixes[v.Cause] != "":
-		t = nodeFixes[v.Cause]
 	case (v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing) && d.decided(v, "registryStatus") == "403":
 		t = "find out why {host} answers 403 to everything that {node} asks: an allow-list of addresses, a firewall, a filter on the way"
 	case v.Cause == AccessDeniedOrMissing && d.decided(v, "usedCredential") != "":
@@ -309,11 +307,15 @@ func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
 	f.image = cmp.Or(image, f.image)
 	f.repository, f.tag = "REPOSITORY", "TAG"
 	r := f.replacer()
-	t := fixes[c]
+	return r.Replace(meanings[c]), r.Replace(fixFor(c, who))
+}
+
+// fixFor is the template of what mends a cause if this one must act.
+func fixFor(c Cause, who Fault) string {
 	if who == FaultNode && nodeFixes[c] != "" {
-		t = nodeFixes[c]
+		return nodeFixes[c]
 	}
-	return r.Replace(meanings[c]), r.Replace(t)
+	return fixes[c]
 }
 
 // Explain says what a cause means and what mends it, with stand-ins like

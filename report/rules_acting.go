@@ -101,12 +101,11 @@ func actingRules() []actingRule {
 			default:
 				return "", false
 			}
+			v.Confidence = Likely
 			if j.fact("credentials", "unreadable") != "" {
-				v.Confidence = Likely
 				v.WouldDecide = append(v.WouldDecide, "whether the credentials that count are a pull secret's or those of "+provider)
 				return FaultUndetermined, true
 			}
-			v.Confidence = Likely
 			v.WouldDecide = append(v.WouldDecide, "whether pods of this node are meant to get their credentials from "+provider+" or from a pull secret")
 			return FaultNode, true
 		}},
@@ -121,11 +120,12 @@ func actingRules() []actingRule {
 			}
 			return "", false
 		}},
-		{"an image verifier that gives no judgement", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
-			return FaultNode, f.name() == SignatureRejected && j.words.check != nil && j.words.check.Evidence["step"] == "verifier"
-		}},
-		{"a layer of which nothing was written", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
-			return FaultNode, f.name() == LayerCorrupt && j.words.check != nil && j.words.check.Evidence["step"] == "empty"
+		{"words that tell more of who must act than their cause", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
+			if j.words.check == nil {
+				return "", false
+			}
+			who := FaultAt(f.name(), j.words.check.Evidence["step"])
+			return who, who != f.name().DefaultFault()
 		}},
 		{"a platform that the publisher left out", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
 			return FaultRegistry, f.name() == PlatformMismatch && f.check.Evidence["publisher"] == "true"

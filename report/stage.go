@@ -67,3 +67,13 @@ var saidAs = map[Cause][]Cause{
 	RuntimeConfigInvalid:     {CertificateUntrusted},
 	ResolverFailed:           {ResolverUnreachable},
 }
+
+// FaultAt is who must act on a cause that the runtime's words give, by the step
+// that they speak of: an image verifier that gives no judgement, and a layer of
+// which nothing was written, are the node's.
+func FaultAt(c Cause, step string) Fault {
+	if c == SignatureRejected && step == "verifier" || c == LayerCorrupt && step == "empty" {
+		return FaultNode
+	}
+	return c.DefaultFault()
+}
