@@ -118,7 +118,7 @@ func (e *Examiner) askProviders(ctx context.Context, k credentials.Kubelet, c cr
 // runtimeCredentials are those of the files that containerd was started with; a
 // later file overrides an earlier one.
 func runtimeCredentials(p *cri.Process, root *cri.Root) []credentials.Credential {
-	config, err := p.ReadConfig(root)
+	config, err := cri.ReadConfig(p, root)
 	if err != nil || len(config.Auths) == 0 {
 		return nil
 	}

@@ -148,9 +148,9 @@ func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process
 	var config *cri.Config
 	if v.root != nil {
 		var err error
-		config, err = p.ReadConfig(v.root)
+		config, err = cri.ReadConfig(p, v.root)
 		running := e.Runtime.RegistryPath(ctx)
-		v.checks = append(v.checks, p.ConfigCheck(v.root, config, err, running), p.EnvironmentCheck(v.root))
+		v.checks = append(v.checks, cri.ConfigCheck(p, v.root, config, err, running), cri.EnvironmentCheck(p, v.root))
 		if since, err := p.Since(); err == nil && v.Roots != nil && !e.OwnFiles {
 			v.checks = append(v.checks, v.Roots.Started(p.Name(), since))
 		}

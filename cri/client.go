@@ -130,6 +130,20 @@ func socketPath(endpoint string) (string, error) {
 	return filepath.Clean(path), nil
 }
 
+// Process returns the runtime's process: the peer of a fresh connection. The
+// error is [ErrNoHostPID], [ErrSocketActivated] or a [*SocketError] where one
+// fits.
+func (c *Client) Process() (*Process, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return Peer(conn, c.path)
+}
+
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
 

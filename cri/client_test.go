@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -178,14 +179,14 @@ func TestReconnect(t *testing.T) {
 		t.Helper()
 		var got string
 		var err error
-		eventually(t, func() bool { got, err = name(); return err == nil && got == want }, func() string { return got + ": " + err.Error() })
+		hosttest.Eventually(t, func() bool { got, err = name(); return err == nil && got == want }, func() string { return got + ": " + err.Error() })
 	}
 	first := serve(t, path, runtimeNamed("first", true))
 	becomes("first")
 
 	first.Stop()
 	var err error
-	eventually(t, func() bool { _, err = name(); return err != nil }, func() string { return "still answers" })
+	hosttest.Eventually(t, func() bool { _, err = name(); return err != nil }, func() string { return "still answers" })
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("while away: %v", err)
 	}
@@ -225,5 +226,13 @@ func TestUses(t *testing.T) {
 	}
 	if (Container{}).Uses(Image{}) {
 		t.Error("two unknowns are not the same image")
+	}
+}
+
+func TestProcessAbsentSocket(t *testing.T) {
+	_, err := client(t, filepath.Join(t.TempDir(), "s")).Process()
+	var sock *SocketError
+	if !errors.As(err, &sock) || sock.Fault != SocketAbsent {
+		t.Errorf("got %v", err)
 	}
 }

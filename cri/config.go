@@ -68,8 +68,6 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.File + ": " + e.reason() }
 
-func (e *ConfigError) Unwrap() error { return e.Err }
-
 // reason is the error in words fit for a report.
 func (e *ConfigError) reason() string {
 	var syntax *toml.DecodeError
@@ -91,7 +89,7 @@ func (e *ConfigError) unread() bool { return errors.Is(e.Err, fs.ErrPermission) 
 // ReadConfig reads the configuration that the process was started with, under
 // its root directory. A file that is missing or does not parse shows in
 // Config.Err; an error means that the process could not be asked.
-func (p *Process) ReadConfig(root *Root) (*Config, error) {
+func ReadConfig(p *Process, root *Root) (*Config, error) {
 	args, err := p.Cmdline()
 	if err != nil {
 		return nil, err
@@ -136,12 +134,6 @@ func configFlag(args []string) (name string, explicit bool) {
 		}
 	}
 	return defaultConfig, false
-}
-
-// configRoot is where readConfig reads.
-type configRoot interface {
-	ReadFile(name string) ([]byte, error)
-	ReadDir(name string) ([]fs.DirEntry, error)
 }
 
 // readConfig follows LoadConfig of containerd 2.4
@@ -289,33 +281,4 @@ func resolveImports(root configRoot, parent string, imports []string) ([]string,
 		out = append(out, matches...)
 	}
 	return out, nil
-}
-
-// globIn is filepath.Glob under root: directories that cannot be read match
-// nothing, but for one that is closed to this process alone.
-func globIn(root configRoot, pattern string) ([]string, error) {
-	if _, err := path.Match(pattern, ""); err != nil {
-		return nil, err
-	}
-	found, meta := []string{"/"}, false
-	for part := range strings.SplitSeq(strings.Trim(pattern, "/"), "/") {
-		if meta = meta || strings.ContainsAny(part, `*?[\`); !meta {
-			found[0] = path.Join(found[0], part)
-			continue
-		}
-		var next []string
-		for _, dir := range found {
-			entries, err := root.ReadDir(dir)
-			if errors.Is(err, fs.ErrPermission) {
-				return nil, err
-			}
-			for _, e := range entries {
-				if ok, _ := path.Match(part, e.Name()); ok && len(next) < maxConfigFiles {
-					next = append(next, path.Join(dir, e.Name()))
-				}
-			}
-		}
-		found = next
-	}
-	return found, nil
 }

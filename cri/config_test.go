@@ -12,28 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pelletier/go-toml/v2"
+	"github.com/pullprobe/pullprobe/host/hosttest"
 )
-
-// rootOf writes a tree under a new root.
-func rootOf(t testing.TB, tree map[string]string) *Root {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range tree {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r
-}
 
 // configTrees are configurations, main file /c/config.toml, and what they come
 // to; the same trees are shown to a real containerd.
@@ -226,7 +206,7 @@ func FuzzReadConfig(f *testing.F) {
 	}
 	f.Add("imports = ['*/../*', '[a', '/*/*/*']\n[plugins.cri.registry.mirrors.a]\nendpoint = [1]\n[plugins.cri.registry.configs.a]\ntls = 1")
 	f.Fuzz(func(t *testing.T, text string) {
-		c := readConfig(memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml")
+		c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml")
 		c.RegistryDirs("v2.4.2", nil)
 		if c.Err != nil && (c.Err.Error() == "" || len(c.Err.reason()) > 400) {
 			t.Errorf("%q", c.Err.Error())
@@ -234,29 +214,20 @@ func FuzzReadConfig(f *testing.F) {
 	})
 }
 
-// memory is a file system for fuzzing.
-type memory map[string]string
-
-func (m memory) ReadFile(name string) ([]byte, error) {
-	if text, ok := m[name]; ok {
-		return []byte(text), nil
+// Imports that only this process cannot list are not taken for none.
+func TestClosedImports(t *testing.T) {
+	const dir = "/etc/containerd/conf.d"
+	main := hosttest.Memory{defaultConfig: "imports = [\"" + dir + "/*.toml\"]"}
+	if c := readConfig(hosttest.Closed{Memory: main, Dir: dir}, defaultConfig); c.Err == nil || !c.Err.unread() {
+		t.Errorf("got %+v", c.Err)
 	}
-	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-func (m memory) ReadDir(dir string) ([]fs.DirEntry, error) {
-	var out []fs.DirEntry
-	for name := range m {
-		if filepath.Dir(name) == filepath.Clean(dir) {
-			out = append(out, memoryEntry(filepath.Base(name)))
+func FuzzShown(f *testing.F) {
+	f.Add("http://user:password@proxy:3128")
+	f.Fuzz(func(t *testing.T, value string) {
+		if s := shown(func(string) string { return value }); len(s) > 300 {
+			t.Errorf("%d bytes", len(s))
 		}
-	}
-	return out, nil
+	})
 }
-
-type memoryEntry string
-
-func (e memoryEntry) Name() string               { return string(e) }
-func (e memoryEntry) IsDir() bool                { return false }
-func (e memoryEntry) Type() fs.FileMode          { return 0 }
-func (e memoryEntry) Info() (fs.FileInfo, error) { return nil, fs.ErrInvalid }

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +19,7 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -47,17 +47,6 @@ func startMirror(t *testing.T, secure bool) *mirrorServer {
 	t.Cleanup(s.Close)
 	m.url = s.URL
 	return m
-}
-
-func write(t *testing.T, file, text string) string {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }
 
 // tryPull is one pull and what the runtime says.
@@ -95,9 +84,9 @@ func (n *node) checks(t *testing.T) (process *Process, root *Root, config *Confi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	config, err = process.ReadConfig(root)
+	config, err = ReadConfig(process, root)
 	running := n.RegistryPath(t.Context())
-	check = process.ConfigCheck(root, config, err, running)
+	check = ConfigCheck(process, root, config, err, running)
 	if config == nil {
 		t.Fatal(check.Summary)
 	}
@@ -113,7 +102,7 @@ func TestContainerdKeepsWhatItRead(t *testing.T) {
 	a, b := startMirror(t, false), startMirror(t, false)
 	image := "127.0.0.1:1/app:1" // nobody listens there: only a mirror can answer
 	hosts := func(dir string, m *mirrorServer) string {
-		write(t, dir+"/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
+		hosttest.Write(t, dir+"/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
 		return dir
 	}
 	one, two := hosts(n.dir+"/one", a), hosts(n.dir+"/two", b)
@@ -156,7 +145,7 @@ func TestContainerdKeepsWhatItRead(t *testing.T) {
 func TestContainerdReadsTheTrustStoreOnce(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	m, other := startMirror(t, true), strangerPEM(t)
-	write(t, n.dir+"/certs.d/127.0.0.1:1/hosts.toml", "server = \""+m.url+"\"\n")
+	hosttest.Write(t, n.dir+"/certs.d/127.0.0.1:1/hosts.toml", "server = \""+m.url+"\"\n")
 	image := "127.0.0.1:1/app:1"
 	bundle := n.dir + "/ca.crt"
 	if err := os.Mkdir(n.dir+"/empty", 0o755); err != nil {
@@ -165,20 +154,20 @@ func TestContainerdReadsTheTrustStoreOnce(t *testing.T) {
 	env := []string{"SSL_CERT_FILE=" + bundle, "SSL_CERT_DIR=" + n.dir + "/empty"}
 	n.configure(registrySection + "config_path = \"" + n.dir + "/certs.d\"")
 
-	write(t, bundle, other)
+	hosttest.Write(t, bundle, other)
 	n.restart(env...)
-	write(t, bundle, m.ca)
+	hosttest.Write(t, bundle, m.ca)
 	if got := n.tryPull(image); m.asked.Load() == 0 {
 		t.Errorf("an authority that came before the first connection is not used: %s", got)
 	}
 
 	m.asked.Store(0)
-	write(t, bundle, other)
+	hosttest.Write(t, bundle, other)
 	n.restart(env...)
 	if got := n.tryPull(image); m.asked.Load() != 0 || !strings.Contains(got, "x509") {
 		t.Errorf("trusted without its authority: %s", got)
 	}
-	write(t, bundle, m.ca)
+	hosttest.Write(t, bundle, m.ca)
 	if got := n.tryPull(image); m.asked.Load() != 0 || !strings.Contains(got, "x509") {
 		t.Errorf("an authority that came after the first connection is used: %s", got)
 	}
@@ -193,7 +182,7 @@ func TestContainerdReadsTheTrustStoreOnce(t *testing.T) {
 func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	m := startMirror(t, false)
-	write(t, n.dir+"/b/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
+	hosttest.Write(t, n.dir+"/b/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
 	path := "config_path = \"" + n.dir + "/a:" + n.dir + "/b\"\n"
 	for name, settings := range map[string]string{
 		"transfer service":                   registrySection + path,
@@ -226,14 +215,14 @@ func TestContainerdRefusesBadHostFiles(t *testing.T) {
 	n.configure(registrySection + "config_path = \"" + n.dir + "/certs.d\"")
 	n.restart()
 	dir := n.dir + "/certs.d/127.0.0.1:1"
-	write(t, dir+"/good.pem", m.ca)
-	write(t, dir+"/empty", "")
+	hosttest.Write(t, dir+"/good.pem", m.ca)
+	hosttest.Write(t, dir+"/empty", "")
 	for setting, fails := range map[string]bool{
 		`ca = "good.pem"`: false, `ca = "absent.pem"`: true, `ca = "empty"`: true, `ca = "/"`: true,
 		"ca = \"good.pem\"\nclient = \"absent.pem\"": true, "ca = \"good.pem\"\nclient = [[\"good.pem\", \"absent.key\"]]": true, "ca = \"good.pem\"\nclient = \"good.pem\"": true,
 	} {
 		m.asked.Store(0)
-		write(t, dir+"/hosts.toml", "[host.\""+m.url+"\"]\n"+setting+"\n")
+		hosttest.Write(t, dir+"/hosts.toml", "[host.\""+m.url+"\"]\n"+setting+"\n")
 		got := n.tryPull("127.0.0.1:1/app:1")
 		if asked := m.asked.Load() > 0; asked == fails || got == "" {
 			t.Errorf("%s: asked %v: %s", setting, asked, got)

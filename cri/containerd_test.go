@@ -20,11 +20,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -127,7 +127,7 @@ func (n *node) start() {
 	n.exit = exit
 	go func() { cmd.Wait(); close(exit) }()
 	var last report.Check
-	eventually(n.t, func() bool { last = n.Status(n.t.Context()); return last.Outcome == report.Pass }, func() string {
+	hosttest.Eventually(n.t, func() bool { last = n.Status(n.t.Context()); return last.Outcome == report.Pass }, func() string {
 		out, _ := os.ReadFile(n.dir + "/log")
 		return fmt.Sprintf("containerd is not ready: %+v\n%s", last, out)
 	})
@@ -190,16 +190,6 @@ func (n *node) run(image string, mounts ...*runtimeapi.Mount) {
 	})
 	if err != nil {
 		n.t.Fatal(err)
-	}
-}
-
-// eventually polls until ok, for what has no event to wait for.
-func eventually(t *testing.T, ok func() bool, otherwise func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(otherwise())
-		}
 	}
 }
 

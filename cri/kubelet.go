@@ -181,7 +181,7 @@ func readEviction(root configRoot, flags map[string]string) (e Eviction, files [
 			return Eviction{}, nil, err
 		}
 		for _, entry := range entries {
-			if path.Ext(entry.Name()) != ".conf" || len(files) >= maxConfigFiles {
+			if path.Ext(entry.Name()) != ".conf" || len(files) >= maxFiles {
 				continue
 			}
 			if err := take(path.Join(dir, entry.Name())); err != nil {

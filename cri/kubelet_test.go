@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
 func TestReadEviction(t *testing.T) {
@@ -69,8 +71,8 @@ func TestReadEviction(t *testing.T) {
 // A process by the kubelet's name is asked for its files and flags.
 func TestEvictionOfProcess(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir+"/k.yaml", "evictionHard: {imagefs.available: 20%, nodefs.available: 30%}\n")
-	write(t, dir+"/kubelet", "#!/bin/sh\nread wait\n")
+	hosttest.Write(t, dir+"/k.yaml", "evictionHard: {imagefs.available: 20%, nodefs.available: 30%}\n")
+	hosttest.Write(t, dir+"/kubelet", "#!/bin/sh\nread wait\n")
 	if err := os.Chmod(dir+"/kubelet", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func TestEvictionOfProcess(t *testing.T) {
 	}
 	var e Eviction
 	// A process has its new name a moment before its command line.
-	eventually(t, func() bool {
+	hosttest.Eventually(t, func() bool {
 		e, err = p.Eviction(dir)
 		return errors.Is(err, fs.ErrPermission) || p.comm() == "kubelet" && err == nil && len(e.Bytes) == 2
 	}, func() string { return fmt.Sprintf("%+v %v", e, err) })
@@ -128,7 +130,7 @@ func FuzzReadEviction(f *testing.F) {
 		if flag != "" {
 			flags["eviction-hard"] = flag
 		}
-		e, _, err := readEviction(memory{"/k": file, "/d/1.conf": dropIn}, flags)
+		e, _, err := readEviction(hosttest.Memory{"/k": file, "/d/1.conf": dropIn}, flags)
 		if err != nil {
 			return
 		}

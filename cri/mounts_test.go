@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
 // start runs a copy of sleep under another name until the test ends.
@@ -39,7 +41,7 @@ func start(t *testing.T, name string, wrap ...string) *Process {
 		t.Fatal(err)
 	}
 	// Until it has been executed: it has its name a moment before the rest.
-	eventually(t, func() bool {
+	hosttest.Eventually(t, func() bool {
 		env, err := p.Environ()
 		return p.comm() == name && err == nil && len(env) > 0
 	}, func() string { return name + " does not begin" })

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -34,6 +35,6 @@ func TestReadySandbox(t *testing.T) {
 		}
 	}
 	// containerd notes the end of a sandbox a moment after it has said so.
-	eventually(t, func() bool { _, ok, err = n.ReadySandbox(t.Context(), "uid-1"); return !ok && err == nil },
+	hosttest.Eventually(t, func() bool { _, ok, err = n.ReadySandbox(t.Context(), "uid-1"); return !ok && err == nil },
 		func() string { return fmt.Sprintf("a stopped sandbox: %v, %v", ok, err) })
 }

@@ -2,7 +2,6 @@ package cri
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,22 +40,16 @@ type Process struct {
 	start     uint64 // clock ticks after boot, field 22 of /proc/PID/stat: with the pid, its identity
 }
 
-// Process finds the runtime's process: the peer of a fresh connection
-// (SO_PEERCRED, the process that called listen). The error is
-// [ErrNoHostPID], [ErrSocketActivated] or a [*SocketError] where one fits.
-func (c *Client) Process() (*Process, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
-	defer cancel()
-	conn, err := c.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
+// Peer returns the process that serves the socket behind conn: the one that
+// called listen (SO_PEERCRED). Path is the socket's, which tells since when the
+// process listens. The error is [ErrNoHostPID] or [ErrSocketActivated] where one
+// fits.
+func Peer(conn *net.UnixConn, path string) (*Process, error) {
 	pid, err := peerPID(conn)
 	if err != nil {
 		return nil, err
 	}
-	// Read while the connection stands, so that the pid cannot have passed on.
+	// Read while the connection is open, so that the pid cannot have been reused.
 	p, err := processOf(pid)
 	if err != nil {
 		return nil, err
@@ -64,7 +57,7 @@ func (c *Client) Process() (*Process, error) {
 	if pid == 1 && p.comm() == "systemd" {
 		return nil, ErrSocketActivated
 	}
-	if info, err := os.Stat(c.path); err == nil {
+	if info, err := os.Stat(path); err == nil {
 		p.Listening = info.ModTime()
 	}
 	return p, nil
@@ -156,6 +149,16 @@ func (p *Process) Dir() (string, error) {
 		return "", p.explain(err)
 	}
 	return dir, p.alive()
+}
+
+// Service returns the name of the systemd service that the process belongs to;
+// empty if there is none or it cannot be read.
+func (p *Process) Service() string {
+	cgroup, err := readProc(p.proc("cgroup"))
+	if err != nil {
+		return ""
+	}
+	return unitOf(string(cgroup))
 }
 
 // SharesMounts reports whether both processes are in one mount namespace. No

@@ -12,13 +12,18 @@ import (
 )
 
 func TestProcess(t *testing.T) {
-	path := filepath.Join(socketDir(t), "s")
+	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p, err := client(t, path).Process()
+	conn, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p, err := Peer(conn, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,14 +80,6 @@ func TestProcessGone(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-	}
-}
-
-func TestProcessAbsentSocket(t *testing.T) {
-	_, err := client(t, filepath.Join(t.TempDir(), "s")).Process()
-	var sock *SocketError
-	if !errors.As(err, &sock) || sock.Fault != SocketAbsent {
-		t.Errorf("got %v", err)
 	}
 }
 

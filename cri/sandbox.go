@@ -95,7 +95,7 @@ func (c *Client) MissingSandboxImage(ctx context.Context) (string, error) {
 	var config *Config
 	if p, err := c.Process(); err == nil {
 		if root, err := p.Root(); err == nil {
-			config, _ = p.ReadConfig(root)
+			config, _ = ReadConfig(p, root)
 			root.Close()
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -28,7 +29,7 @@ func startProcess(t *testing.T, env ...string) *Process {
 	// Start returns in the middle of exec(2), when the new program has neither
 	// command line nor environment yet.
 	last := cmd.Env[len(cmd.Env)-1]
-	eventually(t, func() bool {
+	hosttest.Eventually(t, func() bool {
 		now, err := p.Environ()
 		return err == nil && slices.Contains(now, last)
 	}, func() string { return "the process does not begin" })
@@ -37,13 +38,13 @@ func startProcess(t *testing.T, env ...string) *Process {
 
 // afterNow lets a process seem started a little after now, so that what lies on
 // disk is older.
-func (p *Process) afterNow() *Process { p.Listening = time.Now().Add(time.Second); return p }
+func afterNow(p *Process) *Process { p.Listening = time.Now().Add(time.Second); return p }
 
 // touch changes a file until it is newer than the process, whose start is told
 // in ticks.
 func touch(t *testing.T, p *Process, root *Root, name, text string) {
 	t.Helper()
-	eventually(t, func() bool {
+	hosttest.Eventually(t, func() bool {
 		if err := os.WriteFile(filepath.Join(root.String(), name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -75,11 +76,11 @@ func TestEnvironmentCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.Listening = time.Now().Add(-time.Minute) // the clock was set back; the start counts
-		k := p.environmentCheck(root, "c.service")
+		k := environmentCheck(p, root, "c.service")
 		has(t, k, report.Pass, "unit=c.service", "runs=", "filesSay=", "differs=")
 
 		touch(t, p, root, unit+".d/proxy.conf", "[Service]\nEnvironment=https_proxy=http://u:canary@proxy.lab:3128 NO_PROXY=.lab\n")
-		k = p.environmentCheck(root, "c.service")
+		k = environmentCheck(p, root, "c.service")
 		has(t, k, report.Pass, "newer=true", "differs=HTTPS_PROXY,NO_PROXY", "proxyDiffers=true", "runs=", "filesSay=HTTPS_PROXY=http://proxy.lab:3128 NO_PROXY=.lab")
 		if !strings.Contains(k.Evidence["files"], unit+".d/proxy.conf") {
 			t.Errorf("files: %v", k.Evidence)
@@ -87,12 +88,12 @@ func TestEnvironmentCheck(t *testing.T) {
 	})
 	t.Run("older files, same settings", func(t *testing.T) {
 		root := rootOf(t, map[string]string{unit: "[Service]\nEnvironment=HTTPS_PROXY=http://a:b@proxy.lab:3128\n"})
-		k := startProcess(t, "HTTPS_PROXY=http://a:b@proxy.lab:3128").afterNow().environmentCheck(root, "c.service")
+		k := environmentCheck(afterNow(startProcess(t, "HTTPS_PROXY=http://a:b@proxy.lab:3128")), root, "c.service")
 		has(t, k, report.Pass, "newer=", "differs=", "proxyDiffers=", "runs=HTTPS_PROXY=http://proxy.lab:3128")
 	})
 	t.Run("only the password differs", func(t *testing.T) {
 		root := rootOf(t, map[string]string{unit: "[Service]\nEnvironment=HTTPS_PROXY=http://a:canary@proxy.lab:3128\n"})
-		k := startProcess(t, "HTTPS_PROXY=http://a:canary2@proxy.lab:3128").environmentCheck(root, "c.service")
+		k := environmentCheck(startProcess(t, "HTTPS_PROXY=http://a:canary2@proxy.lab:3128"), root, "c.service")
 		has(t, k, report.Pass, "differs=HTTPS_PROXY")
 		for name, v := range k.Evidence {
 			if strings.Contains(v+k.Summary, "canary") {
@@ -106,15 +107,15 @@ func TestEnvironmentCheck(t *testing.T) {
 			"/etc/systemd/system/k3s.service.env": "HTTPS_PROXY=http://for-k3s.lab\nCONTAINERD_HTTPS_PROXY=http://for-pulls.lab\nNO_PROXY=.lab, .svc\n",
 		})
 		env := []string{"HTTPS_PROXY=http://for-pulls.lab", "NO_PROXY=.svc,.lab,10.42.0.0/16"}
-		has(t, startProcess(t, env...).environmentCheck(root, "k3s.service"), report.Pass, "differs=", "filesSay=HTTPS_PROXY=http://for-pulls.lab NO_PROXY=.lab, .svc")
+		has(t, environmentCheck(startProcess(t, env...), root, "k3s.service"), report.Pass, "differs=", "filesSay=HTTPS_PROXY=http://for-pulls.lab NO_PROXY=.lab, .svc")
 	})
 	t.Run("no service", func(t *testing.T) {
-		has(t, startProcess(t, "http_proxy=proxy.lab:80", "SSL_CERT_FILE=/x").environmentCheck(nil, ""), report.Pass, "unit=", "runs=HTTP_PROXY=//proxy.lab:80 SSL_CERT_FILE=/x")
+		has(t, environmentCheck(startProcess(t, "http_proxy=proxy.lab:80", "SSL_CERT_FILE=/x"), nil, ""), report.Pass, "unit=", "runs=HTTP_PROXY=//proxy.lab:80 SSL_CERT_FILE=/x")
 	})
 	t.Run("gone", func(t *testing.T) {
 		p := startProcess(t)
 		p.start++
-		has(t, p.environmentCheck(nil, ""), report.Skipped)
+		has(t, environmentCheck(p, nil, ""), report.Skipped)
 	})
 }
 
@@ -135,19 +136,19 @@ func TestConfigCheck(t *testing.T) {
 	root := rootOf(t, map[string]string{main: text, "/etc/containerd/i.toml": ""})
 	p := startProcess(t)
 	a, b := "/a", "/b"
-	p.afterNow()
-	has(t, p.ConfigCheck(root, readConfig(root, main), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
-	has(t, p.ConfigCheck(root, readConfig(root, main), nil, &b), report.Pass, "differs=config_path", "runs=/b")
+	afterNow(p)
+	has(t, ConfigCheck(p, root, readConfig(root, main), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
+	has(t, ConfigCheck(p, root, readConfig(root, main), nil, &b), report.Pass, "differs=config_path", "runs=/b")
 
 	p.Listening = time.Time{}
 	touch(t, p, root, "/etc/containerd/i.toml", "# changed\n")
-	k := p.ConfigCheck(root, readConfig(root, main), nil, nil)
+	k := ConfigCheck(p, root, readConfig(root, main), nil, nil)
 	has(t, k, report.Pass, "newer=true", "runs=")
 	if !strings.Contains(k.Evidence["files"], "/etc/containerd/i.toml") {
 		t.Errorf("%v", k.Evidence)
 	}
 	touch(t, p, root, main, "version = 2\n[plugins")
-	k = p.ConfigCheck(root, readConfig(root, main), nil, &a)
+	k = ConfigCheck(p, root, readConfig(root, main), nil, &a)
 	has(t, k, report.Fail, "newer=true", "file="+main)
 	if k.Cause != report.RuntimeConfigInvalid || !strings.Contains(k.Summary, "line 2") {
 		t.Errorf("%+v", k)
@@ -165,7 +166,7 @@ func TestChangedSeesLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool {
+	hosttest.Eventually(t, func() bool {
 		os.Remove(link)
 		if err := os.Symlink("/older", link); err != nil {
 			t.Fatal(err)

@@ -77,6 +77,7 @@ func readUnit(root configRoot, name string) *unit {
 		}
 	}
 	u.apply(root, manager, set)
+	u.addWrapper(root)
 	return u
 }
 
@@ -86,7 +87,7 @@ func (u *unit) read(root configRoot, file string) (string, bool) {
 	}
 	text, err := root.ReadFile(file)
 	if err != nil {
-		if (&ConfigError{Err: err}).unread() {
+		if errors.Is(err, fs.ErrPermission) {
 			u.Unread = file
 		}
 		return "", false
@@ -309,4 +310,73 @@ func parseEnvFile(text string) []assignment {
 		out = append(out, assignment{key, value})
 	}
 	return out
+}
+
+// isK3s reports whether the service is one that starts containerd as a child
+// and changes the environment on the way.
+func (u *unit) isK3s() bool {
+	return strings.HasPrefix(u.Name, "k3s") || strings.HasPrefix(u.Name, "rke2")
+}
+
+// addWrapper takes what a service's own start script adds: microk8s sources a
+// file.
+func (u *unit) addWrapper(root configRoot) {
+	if u.Name != "snap.microk8s.daemon-containerd.service" {
+		return
+	}
+	if text, ok := u.read(root, "/var/snap/microk8s/current/args/containerd-env"); ok {
+		for _, kv := range parseEnvFile(text) {
+			u.Env[kv.Key] = kv.Value
+		}
+	}
+}
+
+// get is what the process would find under name. k3s and RKE2 hand
+// CONTAINERD_X on as X (k3s: pkg/containerd, Run).
+func (u *unit) get(name string) string {
+	if u.isK3s() {
+		if v, ok := u.Env["CONTAINERD_"+name]; ok {
+			return v
+		}
+	}
+	return u.Env[name]
+}
+
+// differs lists the watched variables that a restart would change.
+func (u *unit) differs(runs func(string) string) []string {
+	var out []string
+	for _, name := range watched {
+		would, now := watchedValue(u.get, name), watchedValue(runs, name)
+		if name == "NO_PROXY" && u.isK3s() && coveredBy(would, now) {
+			continue // they add the cluster's own networks
+		}
+		if would != now {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// watched are the variables of the runtime's environment that decide how it
+// reaches registries and whom it trusts. Of the proxy settings the lower-case
+// name counts where the upper-case one is empty, as in golang.org/x/net.
+var watched = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+func watchedValue(get func(string) string, name string) string {
+	if v := get(name); v != "" || !strings.HasSuffix(name, "_PROXY") {
+		return v
+	}
+	return get(strings.ToLower(name))
+}
+
+// coveredBy reports whether every entry of one comma-separated list is in
+// the other.
+func coveredBy(list, other string) bool {
+	have := strings.Split(other, ",")
+	for entry := range strings.SplitSeq(list, ",") {
+		if entry = strings.TrimSpace(entry); entry != "" && !slices.Contains(have, entry) {
+			return false
+		}
+	}
+	return true
 }

@@ -2,13 +2,12 @@ package cri
 
 import (
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
 func TestUnitOf(t *testing.T) {
@@ -86,7 +85,7 @@ func FuzzReadUnit(f *testing.F) {
 	f.Add("[Service]\nEnvironment=\"A=1\" 'B\\=2' \\\nC=3\nEnvironmentFile=-/etc/%N\nUnsetEnvironment=A", "A=\"x y\"\nexport B=1\\\n2")
 	f.Add("[Manager\n=\n[Service]=\n\\", "'\"\\")
 	f.Fuzz(func(t *testing.T, text, env string) {
-		u := readUnit(memory{"/etc/systemd/system/c.service": text, "/etc/c": env, "/etc/systemd/system.conf": text}, "c.service")
+		u := readUnit(hosttest.Memory{"/etc/systemd/system/c.service": text, "/etc/c": env, "/etc/systemd/system.conf": text}, "c.service")
 		if u == nil {
 			t.Fatal("the unit is there")
 		}
@@ -95,42 +94,21 @@ func FuzzReadUnit(f *testing.F) {
 				t.Errorf("variable %q", name)
 			}
 		}
-		u.addWrapper(memory{})
 		u.differs(func(string) string { return env })
-		if s := shown(u.get); len(s) > 300 {
-			t.Errorf("%d bytes", len(s))
-		}
 	})
 }
 
-// closedRoot has a directory that is closed to this process.
-type closedRoot struct {
-	memory
-	closed string
-}
-
-func (c closedRoot) ReadDir(name string) ([]fs.DirEntry, error) {
-	if name == c.closed {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
-	}
-	return c.memory.ReadDir(name)
-}
-
-// Drop-ins, environment files and imports that only this process cannot list are
+// Drop-ins and environment files that only this process cannot list are
 // not taken for none.
 func TestClosedDirectories(t *testing.T) {
 	const file = "/etc/systemd/system/c.service"
-	plain := memory{file: "[Service]\nEnvironmentFile=/etc/env.d/*\n", "/etc/containerd/config.toml": "imports = [\"/etc/containerd/conf.d/*.toml\"]"}
+	plain := hosttest.Memory{file: "[Service]\nEnvironmentFile=/etc/env.d/*\n"}
 	for _, dir := range []string{"/etc/systemd/system/c.service.d", "/etc/systemd/system.conf.d", "/etc/env.d"} {
-		if u := readUnit(closedRoot{plain, dir}, "c.service"); u == nil || !strings.HasPrefix(u.Unread, dir) {
+		if u := readUnit(hosttest.Closed{Memory: plain, Dir: dir}, "c.service"); u == nil || !strings.HasPrefix(u.Unread, dir) {
 			t.Errorf("%s: %+v", dir, u)
 		}
 	}
 	if u := readUnit(plain, "c.service"); u == nil || u.Unread != "" {
 		t.Errorf("nothing is closed: %+v", u)
-	}
-	const imports = "/etc/containerd/conf.d"
-	if c := readConfig(closedRoot{plain, imports}, defaultConfig); c.Err == nil || !c.Err.unread() {
-		t.Errorf("imports that cannot be listed: %+v", c.Err)
 	}
 }

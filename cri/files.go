@@ -1,0 +1,46 @@
+package cri
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// maxFiles bounds the files that one configuration is put together from.
+const maxFiles = 64
+
+// configRoot is a file system to read configuration from.
+type configRoot interface {
+	ReadFile(name string) ([]byte, error)
+	ReadDir(name string) ([]fs.DirEntry, error)
+}
+
+// globIn is filepath.Glob under root: directories that cannot be read match
+// nothing, but for one that is closed to this process alone.
+func globIn(root configRoot, pattern string) ([]string, error) {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, err
+	}
+	found, meta := []string{"/"}, false
+	for part := range strings.SplitSeq(strings.Trim(pattern, "/"), "/") {
+		if meta = meta || strings.ContainsAny(part, `*?[\`); !meta {
+			found[0] = path.Join(found[0], part)
+			continue
+		}
+		var next []string
+		for _, dir := range found {
+			entries, err := root.ReadDir(dir)
+			if errors.Is(err, fs.ErrPermission) {
+				return nil, err
+			}
+			for _, e := range entries {
+				if ok, _ := path.Match(part, e.Name()); ok && len(next) < maxFiles {
+					next = append(next, path.Join(dir, e.Name()))
+				}
+			}
+		}
+		found = next
+	}
+	return found, nil
+}
