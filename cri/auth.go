@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/pullprobe/pullprobe/report"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -31,7 +32,7 @@ func (a Auth) LogValue() slog.Value         { return slog.StringValue(a.String()
 func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 func (a Auth) source() string {
-	if s := clean(a.Source, 200); s != "" {
+	if s := report.Clean(a.Source, 200); s != "" {
 		return s
 	}
 	return "an unnamed source"

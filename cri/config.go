@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+	"github.com/pullprobe/pullprobe/report"
 )
 
 const (
@@ -75,11 +76,11 @@ func (e *ConfigError) reason() string {
 	switch {
 	case errors.As(e.Err, &syntax):
 		row, col := syntax.Position()
-		return fmt.Sprintf("line %d, column %d: %s", row, col, clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
+		return fmt.Sprintf("line %d, column %d: %s", row, col, report.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
 	case errors.As(e.Err, &file):
-		return clean(file.Err.Error(), 60)
+		return report.Clean(file.Err.Error(), 60)
 	}
-	return clean(e.Err.Error(), 160)
+	return report.Clean(e.Err.Error(), 160)
 }
 
 // unread reports whether only this process may be at fault for e: the runtime,

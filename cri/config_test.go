@@ -94,7 +94,7 @@ password = "canary"
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := readConfig(rootOf(t, tt.files), "/c/config.toml")
-			if c.Err == nil || c.Err.File != tt.file || tt.err != nil && !errors.Is(c.Err, tt.err) {
+			if c.Err == nil || c.Err.File != tt.file || tt.err != nil && !errors.Is(c.Err.Err, tt.err) {
 				t.Errorf("got %v", c.Err)
 			}
 		})

@@ -111,21 +111,6 @@ func TestAuthShowsNoSecret(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain":                 "plain",
-		" a\r\n\tb  ":           "a b",
-		"\x1b[31mred\x00\u202e": "[31mred",
-		"bad \xff utf8":         "bad utf8",
-		"12345678901":           "1234567…",
-		"1234567éé":             "1234567…",
-	} {
-		if got := clean(in, 10); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-}
-
 // On a full disk nothing is begun, and nothing half-written stays.
 func TestJournalOnAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {

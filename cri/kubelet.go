@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pullprobe/pullprobe/report"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
@@ -229,7 +230,7 @@ func readEviction(root configRoot, flags map[string]string) (e Eviction, files [
 			e.Inodes = append(e.Inodes, t)
 		}
 	}
-	e.From = cmp.Or(clean(strings.Join(from, ", "), 200), "default")
+	e.From = cmp.Or(report.Clean(strings.Join(from, ", "), 200), "default")
 	return e, files, nil
 }
 

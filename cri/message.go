@@ -129,7 +129,7 @@ func readVerifier(text string) (Reading, bool) {
 		}
 		s := sceneOf(head)
 		could := s.adjust(causes{report.SignatureRejected})
-		return Reading{Cause: could[0], Could: merge(nil, could), Step: v.step, Host: s.host, Clause: clean(withoutSecrets(reason), maxClause)}, true
+		return Reading{Cause: could[0], Could: merge(nil, could), Step: v.step, Host: s.host, Clause: report.Clean(withoutSecrets(reason), maxClause)}, true
 	}
 	return Reading{}, false
 }
@@ -141,7 +141,7 @@ func ending(clauses []string, i int) string {
 	for i < len(clauses)-1 && len(text(i)) > maxClause {
 		i++
 	}
-	return clean(text(i), maxClause)
+	return report.Clean(text(i), maxClause)
 }
 
 // quiet blanks what is a name and no words: quoted images, references and
@@ -162,7 +162,7 @@ func clauseText(clauses []string, i int) string {
 	if from == i && i > 0 && len(clauses[i]) < short && len(withoutSecrets(clauses[i-1])) < maxClause-short-len(": ") {
 		from = i - 1
 	}
-	return clean(withoutSecrets(strings.Join(clauses[from:i+1], ": ")), maxClause)
+	return report.Clean(withoutSecrets(strings.Join(clauses[from:i+1], ": ")), maxClause)
 }
 
 var operation = regexp.MustCompile(`(?i)^(dial|read|write|lookup|remote error|tls|x509|net/http|proxyconnect|http)\b`)
@@ -214,7 +214,7 @@ var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, " ", `\t`, " ")
 func withoutSecrets(text string) string {
 	text = urlUser.ReplaceAllString(text, "$1")
 	text = urlQuery.ReplaceAllString(text, "$1")
-	return authToken.ReplaceAllString(text, "$1 "+redacted)
+	return authToken.ReplaceAllString(text, "$1 [redacted]")
 }
 
 var (
@@ -297,7 +297,7 @@ func sceneOf(text string) scene {
 	if m := imageIn.FindAllStringSubmatch(text, -1); m != nil && s.host == "" {
 		s.host = m[len(m)-1][1]
 	}
-	s.host = clean(s.host, 253+len(":65535"))
+	s.host = report.Clean(s.host, 253+len(":65535"))
 	return s
 }
 

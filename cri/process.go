@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullprobe/pullprobe/report"
 	"golang.org/x/sys/unix"
 )
 
@@ -140,7 +141,7 @@ func (p *Process) Since() (time.Time, error) {
 }
 
 // Name is the process's own name, as "containerd".
-func (p *Process) Name() string { return clean(p.comm(), 32) }
+func (p *Process) Name() string { return report.Clean(p.comm(), 32) }
 
 // Dir is the process's working directory, as the process names it.
 func (p *Process) Dir() (string, error) {

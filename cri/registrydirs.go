@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // defaultRegistryPath is what containerd 2.2 and later take for config_path
@@ -37,18 +39,18 @@ func (c *Config) RegistryDirs(version string, running *string) RegistryDirs {
 	case d.Path == "":
 		d.Passed, d.Why = filepath.SplitList(defaultRegistryPath), "config_path is not set, and this containerd has no default for it"
 		if d.Mirrors = len(c.Mirrors) > 0; d.Mirrors {
-			d.Why = "registry.mirrors in " + clean(c.Main, 80) + " takes the place of config_path"
+			d.Why = "registry.mirrors in " + report.Clean(c.Main, 80) + " takes the place of config_path"
 		}
 	case len(list) > 1 && since(2, 1) && !since(2, 5) && !c.pullsLocally():
 		// The transfer service takes the list for the name of one directory:
 		// containerd issues 12415 (2.1) and 12636 (2.2); still so in 2.4.2.
-		d.Dirs, d.Passed, d.Why = []string{d.Path}, list, `config_path is "`+clean(d.Path, 100)+`", which this containerd takes for one directory`
+		d.Dirs, d.Passed, d.Why = []string{d.Path}, list, `config_path is "`+report.Clean(d.Path, 100)+`", which this containerd takes for one directory`
 	default:
 		d.Dirs = list
 	}
 	if running != nil && c.RegistryPath != "" && c.RegistryPath != *running {
 		d.Passed, d.Stale = filepath.SplitList(c.RegistryPath), true
-		d.Why = `config_path is "` + clean(c.RegistryPath, 80) + `" in ` + clean(c.Main, 80) + `, but the runtime was started with "` + clean(*running, 80) + `"`
+		d.Why = `config_path is "` + report.Clean(c.RegistryPath, 80) + `" in ` + report.Clean(c.Main, 80) + `, but the runtime was started with "` + report.Clean(*running, 80) + `"`
 	}
 	return d
 }

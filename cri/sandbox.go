@@ -30,7 +30,7 @@ func (c *Client) Sandbox(ctx context.Context, config *Config) report.Check {
 		k.Summary = "which image the runtime makes pod sandboxes from is unknown: it is not configured, and there is no sandbox to tell"
 		return k
 	}
-	k.Target = clean(image, 200)
+	k.Target = report.Clean(image, 200)
 	_, present, err := c.ImageStatus(ctx, image)
 	if err != nil {
 		k.Outcome, k.Summary = report.Error, "the runtime did not say whether its sandbox image is here"
@@ -61,7 +61,7 @@ func (c *Client) sandboxImage(ctx context.Context, config *Config) (image, from 
 		return running.SandboxImage, "the runtime", nil
 	}
 	if config != nil && config.Sandbox != "" {
-		return config.Sandbox, clean(config.Main, 100), nil
+		return config.Sandbox, report.Clean(config.Main, 100), nil
 	}
 	image, err = c.newestSandboxImage(ctx)
 	return image, "the newest sandbox", err

@@ -18,7 +18,7 @@ func changeFacts(c changes, e map[string]string) {
 	if len(c.files) > 0 {
 		e["newer"] = "true"
 		e["modified"] = c.last.UTC().Format(time.RFC3339)
-		e["files"] = clean(strings.Join(c.files, ","), 300)
+		e["files"] = report.Clean(strings.Join(c.files, ","), 300)
 	}
 }
 
@@ -31,7 +31,7 @@ func changeWords(c changes) string {
 	if n := len(c.files) - 1; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return clean(c.files[0], 120) + more + " changed at " + clock(c.last)
+	return report.Clean(c.files[0], 120) + more + " changed at " + clock(c.last)
 }
 
 // clock shows a time of this node to people.
@@ -51,27 +51,27 @@ func ConfigCheck(p *Process, root *Root, config *Config, err error, running *str
 		k.Summary = "the runtime is " + p.Name() + ", whose configuration is not looked at"
 		return k
 	case err != nil || timeErr != nil:
-		k.Summary = "the runtime's process could not be asked for its configuration: " + clean(errors.Join(err, timeErr).Error(), 120)
+		k.Summary = "the runtime's process could not be asked for its configuration: " + report.Clean(errors.Join(err, timeErr).Error(), 120)
 		return k
 	}
 	k.Target = config.Main
 	c := changesOf(root, since, append(append(slices.Clone(config.Files), config.Sources...), config.failed()...))
-	e := map[string]string{"read": clean(strings.Join(config.Files, ","), 300)}
+	e := map[string]string{"read": report.Clean(strings.Join(config.Files, ","), 300)}
 	changeFacts(c, e)
 	if config.HasPath {
-		e["filesSay"] = clean(config.RegistryPath, 200)
+		e["filesSay"] = report.Clean(config.RegistryPath, 200)
 	}
 	if running != nil {
-		e["runs"] = clean(*running, 200)
+		e["runs"] = report.Clean(*running, 200)
 	}
 	if hosts := slices.Sorted(maps.Keys(config.Mirrors)); len(hosts) > 0 {
-		e["mirrors"] = clean(strings.Join(hosts, ","), 200) // registry.mirrors, deprecated
+		e["mirrors"] = report.Clean(strings.Join(hosts, ","), 200) // registry.mirrors, deprecated
 	}
 	if hosts := slices.Sorted(maps.Keys(config.TLS)); len(hosts) > 0 {
-		e["tls"] = clean(strings.Join(hosts, ","), 200)
+		e["tls"] = report.Clean(strings.Join(hosts, ","), 200)
 	}
 	if len(config.Auths) > 0 {
-		e["auths"] = clean(strings.Join(config.Auths, ","), 200)
+		e["auths"] = report.Clean(strings.Join(config.Auths, ","), 200)
 	}
 	k.Evidence = e
 	k.Outcome = report.Pass
@@ -86,7 +86,7 @@ func ConfigCheck(p *Process, root *Root, config *Config, err error, running *str
 		k.Summary += "; it could not start again: " + config.Err.Error()
 	case running != nil && config.HasPath && config.RegistryPath != "" && *running != config.RegistryPath:
 		e["differs"] = "config_path"
-		k.Summary += fmt.Sprintf(" with config_path %q; %s says %q: it reads that once, at its start", clean(*running, 120), config.lastFile(), clean(config.RegistryPath, 120))
+		k.Summary += fmt.Sprintf(" with config_path %q; %s says %q: it reads that once, at its start", report.Clean(*running, 120), config.lastFile(), report.Clean(config.RegistryPath, 120))
 	case len(c.files) > 0:
 		k.Summary += "; " + changeWords(c) + ": it reads its configuration once, at its start"
 	case len(config.Files) == 0:
@@ -126,7 +126,7 @@ func environmentCheck(p *Process, root *Root, name string) report.Check {
 	env, err := p.Environ()
 	since, timeErr := p.Since()
 	if err := errors.Join(err, timeErr); err != nil {
-		k.Summary = "the environment of the runtime's process cannot be read: " + clean(err.Error(), 120)
+		k.Summary = "the environment of the runtime's process cannot be read: " + report.Clean(err.Error(), 120)
 		return k
 	}
 	runs := func(name string) string {
@@ -150,7 +150,7 @@ func environmentCheck(p *Process, root *Root, name string) report.Check {
 		return k // no service: a container, or somebody's shell
 	}
 	k.Target = name
-	e["unit"] = clean(name, 100)
+	e["unit"] = report.Clean(name, 100)
 	c := changesOf(root, since, u.Files)
 	changeFacts(c, e)
 	if u.Unread != "" {
@@ -188,9 +188,9 @@ func shown(get func(string) string) string {
 		case name == "HTTP_PROXY" || name == "HTTPS_PROXY":
 			v = withoutUser(v)
 		}
-		out = append(out, name+"="+clean(v, 120))
+		out = append(out, name+"="+report.Clean(v, 120))
 	}
-	return clean(strings.Join(out, " "), 300)
+	return report.Clean(strings.Join(out, " "), 300)
 }
 
 // withoutUser is a proxy's address without user and password. What may hold

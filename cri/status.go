@@ -103,7 +103,7 @@ func (c *Client) Version(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	return clean(v.GetRuntimeVersion(), 64)
+	return report.Clean(v.GetRuntimeVersion(), 64)
 }
 
 func (c *Client) status(ctx context.Context, k *report.Check) {
@@ -112,9 +112,9 @@ func (c *Client) status(ctx context.Context, k *report.Check) {
 		c.unavailable(ctx, k, err)
 		return
 	}
-	name := clean(version.GetRuntimeName(), 64) + " " + clean(version.GetRuntimeVersion(), 64)
-	k.Evidence["name"] = clean(version.GetRuntimeName(), 64)
-	k.Evidence["version"] = clean(version.GetRuntimeVersion(), 64)
+	name := report.Clean(version.GetRuntimeName(), 64) + " " + report.Clean(version.GetRuntimeVersion(), 64)
+	k.Evidence["name"] = report.Clean(version.GetRuntimeName(), 64)
+	k.Evidence["version"] = report.Clean(version.GetRuntimeVersion(), 64)
 
 	st, err := c.runtime.Status(ctx, &runtimeapi.StatusRequest{})
 	if err != nil {
@@ -125,10 +125,10 @@ func (c *Client) status(ctx context.Context, k *report.Check) {
 		switch cond.GetType() {
 		case runtimeapi.RuntimeReady:
 			k.Evidence["ready"] = strconv.FormatBool(cond.GetStatus())
-			if reason := clean(cond.GetReason(), 64); reason != "" {
+			if reason := report.Clean(cond.GetReason(), 64); reason != "" {
 				k.Evidence["reason"] = reason
 			}
-			if message := clean(cond.GetMessage(), 256); message != "" {
+			if message := report.Clean(cond.GetMessage(), 256); message != "" {
 				k.Evidence["message"] = message
 			}
 		case runtimeapi.NetworkReady: // no part of pulling an image; a node without it runs host-network pods only
@@ -181,7 +181,7 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 		k.Summary = c.path + " accepts connections but does not answer"
 	case codes.Unavailable:
 		k.Evidence["why"] = whyStarting
-		k.Summary = c.path + " is only just coming up or going down: " + clean(status.Convert(err).Message(), 128)
+		k.Summary = c.path + " is only just coming up or going down: " + report.Clean(status.Convert(err).Message(), 128)
 	default:
 		said := status.Convert(err).Message()
 		k.Outcome, k.Cause = report.Error, ""
@@ -189,7 +189,7 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 		case report.DiskIOError, report.DiskReadOnly, report.DiskFull, report.InodesExhausted: // its own files are on that disk
 			k.Outcome, k.Cause = report.Fail, cause
 		}
-		k.Summary = fmt.Sprintf("%s answered %s: %s", c.path, code, clean(said, 128))
+		k.Summary = fmt.Sprintf("%s answered %s: %s", c.path, code, report.Clean(said, 128))
 	}
 }
 

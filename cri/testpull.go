@@ -106,7 +106,7 @@ var (
 // (see [Puller.Recover]).
 func (p *Puller) Pull(ctx context.Context, req PullRequest) report.Check {
 	began := time.Now()
-	k := report.Check{ID: "pull", Kind: report.KindPull, Target: clean(req.Image, 512), Evidence: map[string]string{}}
+	k := report.Check{ID: "pull", Kind: report.KindPull, Target: report.Clean(req.Image, 512), Evidence: map[string]string{}}
 	if named, err := reference.ParseDockerRef(req.Image); err == nil {
 		k.Host = reference.Domain(named)
 	}
@@ -168,7 +168,7 @@ func (p *Puller) pull(ctx context.Context, req PullRequest, k *report.Check) {
 	}
 	held, err := p.Journal.begin(e)
 	if err != nil {
-		skip(k, skipNoJournal, "not test-pulled: cannot write the journal: "+clean(err.Error(), 200))
+		skip(k, skipNoJournal, "not test-pulled: cannot write the journal: "+report.Clean(err.Error(), 200))
 		return
 	}
 
@@ -218,7 +218,7 @@ func (p *Puller) room(req PullRequest) (uint64, error) {
 	}
 	free, reserve, err := p.Space()
 	if err != nil {
-		return 0, fmt.Errorf("free space on the image file system is unknown: %s", clean(err.Error(), 200))
+		return 0, fmt.Errorf("free space on the image file system is unknown: %s", report.Clean(err.Error(), 200))
 	}
 	need := uint64(max(req.Bytes, 0)) * footprint
 	if free < reserve || free-reserve < need {
@@ -343,7 +343,7 @@ func (r result) tell(k *report.Check, req PullRequest) {
 		reading.Could = merge(reading.Could, Read(status.Convert(err).Message()).Could)
 	}
 	k.Evidence["code"] = status.Code(r.errs[0]).String()
-	k.Evidence["message"] = clean(withoutSecrets(r.hide(said)), maxPullMsg)
+	k.Evidence["message"] = report.Clean(withoutSecrets(r.hide(said)), maxPullMsg)
 	if len(r.used) > 0 {
 		k.Evidence["auth"] = r.used[0].source() // whose failure this is
 	}
@@ -359,7 +359,7 @@ func (r result) tell(k *report.Check, req PullRequest) {
 	k.Outcome, k.Cause = report.Fail, reading.Cause
 	what := r.hide(reading.Clause)
 	if what == "" {
-		what = cut(k.Evidence["message"], maxClause)
+		what = report.Truncate(k.Evidence["message"], maxClause)
 	}
 	k.Summary = "the runtime's own pull failed after " + duration(r.took) + ": " + what
 }
@@ -399,7 +399,7 @@ func (r result) hide(text string) string {
 // tellCleanUp writes into k what became of the pulled image.
 func (r result) tellCleanUp(k *report.Check, img Image, s Settled) {
 	if r.ok && img.ID != "" {
-		k.Evidence["imageID"] = clean(img.ID, 128)
+		k.Evidence["imageID"] = report.Clean(img.ID, 128)
 		k.Evidence["bytes"] = strconv.FormatInt(img.Size, 10)
 		k.Summary += " (" + size(img.Size) + ")"
 		if r.took > 0 && img.Size >= telling {
