@@ -103,7 +103,7 @@ password = "canary"
 
 // A real containerd merges the same files to the same values.
 func TestReadConfigLikeContainerd(t *testing.T) {
-	bin := containerdBinary(t)
+	bin := hosttest.Containerd(t)
 	for name, tt := range configTrees {
 		t.Run(name, func(t *testing.T) {
 			dir := rootOf(t, tt.files).String()

@@ -114,7 +114,7 @@ func TestContainerdKeepsWhatItRead(t *testing.T) {
 	if a.asked.Load() == 0 || strings.Join(dirs.Dirs, " ") != one {
 		t.Fatalf("config_path is not in effect: %+v", dirs)
 	}
-	has(t, check, report.Pass, "newer=", "runs="+one, "filesSay="+one, "differs=")
+	hosttest.Expect(t, check, report.Pass, "newer=", "runs="+one, "filesSay="+one, "differs=")
 
 	n.configure(registrySection + "config_path = \"" + two + "\"")
 	n.tryPull(image)
@@ -125,14 +125,14 @@ func TestContainerdKeepsWhatItRead(t *testing.T) {
 	if !dirs.Stale || strings.Join(dirs.Passed, " ") != two {
 		t.Errorf("what would come into effect is not told: %+v", dirs)
 	}
-	has(t, check, report.Pass, "newer=true", "runs="+one, "filesSay="+two, "differs=config_path", "files="+n.dir+"/config.toml")
+	hosttest.Expect(t, check, report.Pass, "newer=true", "runs="+one, "filesSay="+two, "differs=config_path", "files="+n.dir+"/config.toml")
 
 	n.restart()
 	n.tryPull(image)
 	if _, _, _, check, _ = n.checks(t); b.asked.Load() == 0 {
 		t.Error("not even with a restart")
 	}
-	has(t, check, report.Pass, "newer=", "runs="+two)
+	hosttest.Expect(t, check, report.Pass, "newer=", "runs="+two)
 
 	before := a.asked.Load()
 	hosts(two, a)
@@ -236,14 +236,14 @@ func TestSandbox(t *testing.T) {
 	pause := reg.push("pause:1", map[string][]byte{"pause": pauseBinary(t)})
 	n := startNode(t, pause)
 	_, _, config, _, _ := n.checks(t)
-	has(t, n.Sandbox(t.Context(), config), report.Pass, "image="+pause, "present=false")
+	hosttest.Expect(t, n.Sandbox(t.Context(), config), report.Pass, "image="+pause, "present=false")
 	if image, err := n.MissingSandboxImage(t.Context()); image != pause || err != nil {
 		t.Errorf("%q %v", image, err)
 	}
 	n.run(pause)
-	has(t, n.Sandbox(t.Context(), config), report.Pass, "present=true")
+	hosttest.Expect(t, n.Sandbox(t.Context(), config), report.Pass, "present=true")
 	if image, err := n.MissingSandboxImage(t.Context()); image != "" || err != nil {
 		t.Errorf("%q %v", image, err)
 	}
-	has(t, n.Sandbox(t.Context(), nil), report.Pass, "image="+pause, "from=the newest sandbox", "present=true")
+	hosttest.Expect(t, n.Sandbox(t.Context(), nil), report.Pass, "image="+pause, "from=the newest sandbox", "present=true")
 }

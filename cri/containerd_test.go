@@ -48,7 +48,7 @@ func startNode(t *testing.T, pause string) *node {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to run containerd")
 	}
-	bin := containerdBinary(t)
+	bin := hosttest.Containerd(t)
 	dir, err := os.MkdirTemp("", "cri") // short: the paths of sockets are bounded
 	if err != nil {
 		t.Fatal(err)
@@ -91,19 +91,6 @@ func (n *node) restart(env ...string) {
 	n.stop()
 	n.env = env
 	n.start()
-}
-
-// containerdBinary is containerd, found through $PULLPROBE_CONTAINERD or $PATH.
-func containerdBinary(t *testing.T) string {
-	t.Helper()
-	bin := os.Getenv("PULLPROBE_CONTAINERD")
-	if bin == "" {
-		var err error
-		if bin, err = exec.LookPath("containerd"); err != nil {
-			t.Skip("no containerd: set PULLPROBE_CONTAINERD or put it on PATH")
-		}
-	}
-	return bin
 }
 
 func (n *node) socket() string { return n.dir + "/c.sock" }

@@ -54,19 +54,6 @@ func touch(t *testing.T, p *Process, root *Root, name, text string) {
 	}, func() string { return name + " does not get newer than the process" })
 }
 
-func has(t *testing.T, k report.Check, outcome report.Outcome, facts ...string) {
-	t.Helper()
-	if k.Outcome != outcome || k.Summary == "" {
-		t.Errorf("%s: %s %q, want %s", k.ID, k.Outcome, k.Summary, outcome)
-	}
-	for _, f := range facts {
-		name, value, _ := strings.Cut(f, "=")
-		if got := k.Evidence[name]; got != value {
-			t.Errorf("%s: %s is %q, want %q (%s %v)", k.ID, name, got, value, k.Summary, k.Evidence)
-		}
-	}
-}
-
 func TestEnvironmentCheck(t *testing.T) {
 	unit := "/etc/systemd/system/c.service"
 	t.Run("a drop-in that came later", func(t *testing.T) {
@@ -77,11 +64,11 @@ func TestEnvironmentCheck(t *testing.T) {
 		}
 		p.Listening = time.Now().Add(-time.Minute) // the clock was set back; the start counts
 		k := environmentCheck(p, root, "c.service")
-		has(t, k, report.Pass, "unit=c.service", "runs=", "filesSay=", "differs=")
+		hosttest.Expect(t, k, report.Pass, "unit=c.service", "runs=", "filesSay=", "differs=")
 
 		touch(t, p, root, unit+".d/proxy.conf", "[Service]\nEnvironment=https_proxy=http://u:canary@proxy.lab:3128 NO_PROXY=.lab\n")
 		k = environmentCheck(p, root, "c.service")
-		has(t, k, report.Pass, "newer=true", "differs=HTTPS_PROXY,NO_PROXY", "proxyDiffers=true", "runs=", "filesSay=HTTPS_PROXY=http://proxy.lab:3128 NO_PROXY=.lab")
+		hosttest.Expect(t, k, report.Pass, "newer=true", "differs=HTTPS_PROXY,NO_PROXY", "proxyDiffers=true", "runs=", "filesSay=HTTPS_PROXY=http://proxy.lab:3128 NO_PROXY=.lab")
 		if !strings.Contains(k.Evidence["files"], unit+".d/proxy.conf") {
 			t.Errorf("files: %v", k.Evidence)
 		}
@@ -89,12 +76,12 @@ func TestEnvironmentCheck(t *testing.T) {
 	t.Run("older files, same settings", func(t *testing.T) {
 		root := rootOf(t, map[string]string{unit: "[Service]\nEnvironment=HTTPS_PROXY=http://a:b@proxy.lab:3128\n"})
 		k := environmentCheck(afterNow(startProcess(t, "HTTPS_PROXY=http://a:b@proxy.lab:3128")), root, "c.service")
-		has(t, k, report.Pass, "newer=", "differs=", "proxyDiffers=", "runs=HTTPS_PROXY=http://proxy.lab:3128")
+		hosttest.Expect(t, k, report.Pass, "newer=", "differs=", "proxyDiffers=", "runs=HTTPS_PROXY=http://proxy.lab:3128")
 	})
 	t.Run("only the password differs", func(t *testing.T) {
 		root := rootOf(t, map[string]string{unit: "[Service]\nEnvironment=HTTPS_PROXY=http://a:canary@proxy.lab:3128\n"})
 		k := environmentCheck(startProcess(t, "HTTPS_PROXY=http://a:canary2@proxy.lab:3128"), root, "c.service")
-		has(t, k, report.Pass, "differs=HTTPS_PROXY")
+		hosttest.Expect(t, k, report.Pass, "differs=HTTPS_PROXY")
 		for name, v := range k.Evidence {
 			if strings.Contains(v+k.Summary, "canary") {
 				t.Errorf("%s shows the password: %s", name, v)
@@ -107,15 +94,14 @@ func TestEnvironmentCheck(t *testing.T) {
 			"/etc/systemd/system/k3s.service.env": "HTTPS_PROXY=http://for-k3s.lab\nCONTAINERD_HTTPS_PROXY=http://for-pulls.lab\nNO_PROXY=.lab, .svc\n",
 		})
 		env := []string{"HTTPS_PROXY=http://for-pulls.lab", "NO_PROXY=.svc,.lab,10.42.0.0/16"}
-		has(t, environmentCheck(startProcess(t, env...), root, "k3s.service"), report.Pass, "differs=", "filesSay=HTTPS_PROXY=http://for-pulls.lab NO_PROXY=.lab, .svc")
+		hosttest.Expect(t, environmentCheck(startProcess(t, env...), root, "k3s.service"), report.Pass, "differs=", "filesSay=HTTPS_PROXY=http://for-pulls.lab NO_PROXY=.lab, .svc")
 	})
 	t.Run("no service", func(t *testing.T) {
-		has(t, environmentCheck(startProcess(t, "http_proxy=proxy.lab:80", "SSL_CERT_FILE=/x"), nil, ""), report.Pass, "unit=", "runs=HTTP_PROXY=//proxy.lab:80 SSL_CERT_FILE=/x")
+		hosttest.Expect(t, environmentCheck(startProcess(t, "http_proxy=proxy.lab:80", "SSL_CERT_FILE=/x"), nil, ""), report.Pass, "unit=", "runs=HTTP_PROXY=//proxy.lab:80 SSL_CERT_FILE=/x")
 	})
 	t.Run("gone", func(t *testing.T) {
-		p := startProcess(t)
-		p.start++
-		has(t, environmentCheck(p, nil, ""), report.Skipped)
+		p := &Process{PID: os.Getpid()} // was another process's once
+		hosttest.Expect(t, environmentCheck(p, nil, ""), report.Skipped)
 	})
 }
 
@@ -137,19 +123,19 @@ func TestConfigCheck(t *testing.T) {
 	p := startProcess(t)
 	a, b := "/a", "/b"
 	afterNow(p)
-	has(t, ConfigCheck(p, root, readConfig(root, main), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
-	has(t, ConfigCheck(p, root, readConfig(root, main), nil, &b), report.Pass, "differs=config_path", "runs=/b")
+	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
+	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main), nil, &b), report.Pass, "differs=config_path", "runs=/b")
 
 	p.Listening = time.Time{}
 	touch(t, p, root, "/etc/containerd/i.toml", "# changed\n")
 	k := ConfigCheck(p, root, readConfig(root, main), nil, nil)
-	has(t, k, report.Pass, "newer=true", "runs=")
+	hosttest.Expect(t, k, report.Pass, "newer=true", "runs=")
 	if !strings.Contains(k.Evidence["files"], "/etc/containerd/i.toml") {
 		t.Errorf("%v", k.Evidence)
 	}
 	touch(t, p, root, main, "version = 2\n[plugins")
 	k = ConfigCheck(p, root, readConfig(root, main), nil, &a)
-	has(t, k, report.Fail, "newer=true", "file="+main)
+	hosttest.Expect(t, k, report.Fail, "newer=true", "file="+main)
 	if k.Cause != report.RuntimeConfigInvalid || !strings.Contains(k.Summary, "line 2") {
 		t.Errorf("%+v", k)
 	}

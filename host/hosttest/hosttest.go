@@ -5,10 +5,14 @@ package hosttest
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // Tree writes files below a new directory and returns its path. Names are
@@ -83,4 +87,32 @@ func (c Closed) ReadDir(name string) ([]fs.DirEntry, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
 	}
 	return c.Memory.ReadDir(name)
+}
+
+// Containerd returns the path of containerd, found through $PULLPROBE_CONTAINERD or $PATH.
+func Containerd(t testing.TB) string {
+	t.Helper()
+	bin := os.Getenv("PULLPROBE_CONTAINERD")
+	if bin == "" {
+		var err error
+		if bin, err = exec.LookPath("containerd"); err != nil {
+			t.Skip("no containerd: set PULLPROBE_CONTAINERD or put it on PATH")
+		}
+	}
+	return bin
+}
+
+// Expect fails the test unless a check has this outcome, a summary and these
+// facts, each as "key=value".
+func Expect(t testing.TB, k report.Check, outcome report.Outcome, facts ...string) {
+	t.Helper()
+	if k.Outcome != outcome || k.Summary == "" {
+		t.Errorf("%s: %s %q, want %s", k.ID, k.Outcome, k.Summary, outcome)
+	}
+	for _, f := range facts {
+		name, value, _ := strings.Cut(f, "=")
+		if got := k.Evidence[name]; got != value {
+			t.Errorf("%s: %s is %q, want %q (%s %v)", k.ID, name, got, value, k.Summary, k.Evidence)
+		}
+	}
 }
