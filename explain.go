@@ -8,7 +8,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -95,7 +95,7 @@ func readLine(in *bufio.Reader) (string, error) {
 const maxAlternatives = 3
 
 func explain(message string) explanation {
-	r := cri.Read(message)
+	r := classify.Message(message)
 	x := explanation{Message: message, Cause: r.Cause, Fault: report.FaultAt(r.Cause, r.Step), Confidence: report.Likely, Alternatives: []report.Cause{}}
 	switch {
 	case r.Proven:
@@ -103,7 +103,7 @@ func explain(message string) explanation {
 	case r.Cause == report.Undetermined:
 		x.Confidence = report.Uncertain
 	}
-	for _, c := range r.Could {
+	for _, c := range r.Candidates {
 		if c != r.Cause && len(x.Alternatives) < maxAlternatives {
 			x.Alternatives = append(x.Alternatives, c)
 		}

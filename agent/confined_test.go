@@ -18,6 +18,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -186,8 +187,8 @@ func TestConfined(t *testing.T) {
 	}
 
 	// What root does not own is closed to root without DAC_OVERRIDE, and not to containerd.
-	host := strings.TrimPrefix(images.URL, "http://")
-	hosts := filepath.Join(filepath.Dir(socket), "certs.d", host, "hosts.toml")
+	dir := strings.TrimPrefix(images.URL, "http://")
+	hosts := filepath.Join(filepath.Dir(socket), "certs.d", dir, "hosts.toml")
 	if err := os.MkdirAll(filepath.Dir(hosts), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -202,14 +203,14 @@ func TestConfined(t *testing.T) {
 		{lookConfined(t, socket, images.absent(), "dac_override", "sys_ptrace"), report.Pass},
 		{lookConfined(t, socket, images.absent(), "sys_ptrace"), report.Skipped},
 	} {
-		if c := find(f.seen.Checks, "hosts/"+host); c.Outcome != f.want || c.Cause != "" {
+		if c := find(f.seen.Checks, "hosts/"+dir); c.Outcome != f.want || c.Cause != "" {
 			t.Errorf("somebody else's hosts.toml: %s %s %q, want %s", c.Outcome, c.Cause, c.Summary, f.want)
 		}
 	}
 
 	startKubelet(t)
 	blind := lookConfined(t, socket, images.absent())
-	if c := find(blind.Checks, "credentials/node"); !strings.Contains(c.Summary, cri.ErrKubeletClosed.Error()) {
+	if c := find(blind.Checks, "credentials/node"); !strings.Contains(c.Summary, host.ErrKubeletClosed.Error()) {
 		t.Errorf("a kubelet that may not be looked at: %s %q", c.Outcome, c.Summary)
 	}
 	for _, id := range []string{"runtime/process", "disk", "state/disk", "credentials/node", "pull", "runtime/ca", "runtime/resolv.conf", "runtime/proxy"} {

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
-	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/host"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // providersIn is how long the kubelet's credential providers may take here; it
@@ -69,7 +70,7 @@ func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*cre
 
 // seen is what decides about credentials of a kubelet's process, or why it
 // cannot be seen.
-func seen(p *cri.Process, root *cri.Root) (k credentials.Kubelet, problem string) {
+func seen(p *host.Process, root *host.Root) (k credentials.Kubelet, problem string) {
 	if p.Name() == "kubelite" { // microk8s: it reads its flags from a file
 		return k, "the kubelet is a part of kubelite, whose command line has none of its flags"
 	}
@@ -117,8 +118,8 @@ func (e *Examiner) askProviders(ctx context.Context, k credentials.Kubelet, c cr
 
 // runtimeCredentials are those of the files that containerd was started with; a
 // later file overrides an earlier one.
-func runtimeCredentials(p *cri.Process, root *cri.Root) []credentials.Credential {
-	config, err := cri.ReadConfig(p, root)
+func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credential {
+	config, err := runtimeconfig.Read(p, root)
 	if err != nil || len(config.Auths) == 0 {
 		return nil
 	}

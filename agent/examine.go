@@ -16,6 +16,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/probes"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -58,7 +59,7 @@ type Examiner struct {
 	rates     rates
 	disks     chore
 	addresses addresses
-	kubelet   *cri.Process // found before
+	kubelet   *host.Process // found before
 }
 
 // How long the parts of an examination may take.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -31,11 +31,11 @@ func podCheck(p pod, w wait, node string) report.Check {
 	}
 	switch {
 	case w.Failing:
-		r := cri.Read(w.Reason + ": " + w.Message)
+		r := classify.Message(w.Reason + ": " + w.Message)
 		c.Outcome, c.Cause = report.Fail, r.Cause
 		c.Evidence["message"] = w.Message
-		could := make([]string, len(r.Could))
-		for i, k := range r.Could {
+		could := make([]string, len(r.Candidates))
+		for i, k := range r.Candidates {
 			could[i] = string(k)
 		}
 		c.Evidence["could"] = strings.Join(could, ",")

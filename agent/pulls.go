@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/classify"
 )
 
 // arrival is what a new state of a pod tells of an image that one of its
@@ -204,7 +204,7 @@ func (p *pulls) count(a arrival, at time.Time) {
 	case a.Reason != "ErrImageNeverPull" && a.Reason != "InvalidImageName": // else no registry was asked
 		p.images.WithLabelValues(registry, "failed").Inc()
 	}
-	l := failureLabels{registry, reasonLabel(a.Reason), string(cri.Read(a.Reason + ": " + a.Message).Cause)}
+	l := failureLabels{registry, reasonLabel(a.Reason), string(classify.Message(a.Reason + ": " + a.Message).Cause)}
 	if !p.seen[l] && len(p.seen) >= maxFailures {
 		l.registry = other
 	} else {

@@ -13,9 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/probes"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // vantage is the node through the runtime's eyes, and what of it could not be
@@ -23,7 +24,7 @@ import (
 type vantage struct {
 	*probes.Node
 	checks    []report.Check
-	root      *cri.Root
+	root      *host.Root
 	mountInfo string
 	diskName  string // of the image file system, as the runtime names it
 	eviction  *probes.Eviction
@@ -41,7 +42,7 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	var v vantage
 	var files probes.Files = blind{}
 	var env []string
-	var process *cri.Process
+	var process *host.Process
 	if e.Runtime == nil {
 		files, env = probes.Dir("/"), os.Environ()
 		v.mountInfo = readMountInfo(os.Getpid())
@@ -143,14 +144,14 @@ func without(all, others []net.Addr) (out []netip.Addr) {
 
 // lookAtProcess adds what the runtime was configured to do, and whether that
 // has changed on disk since it started.
-func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process) {
+func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *host.Process) {
 	v.eviction = e.evictionOf(p, v.diskName)
-	var config *cri.Config
+	var config *runtimeconfig.Config
 	if v.root != nil {
 		var err error
-		config, err = cri.ReadConfig(p, v.root)
+		config, err = runtimeconfig.Read(p, v.root)
 		running := e.Runtime.RegistryPath(ctx)
-		v.checks = append(v.checks, cri.ConfigCheck(p, v.root, config, err, running), cri.EnvironmentCheck(p, v.root))
+		v.checks = append(v.checks, runtimeconfig.ConfigCheck(p, v.root, config, err, running), runtimeconfig.EnvironmentCheck(p, v.root))
 		if since, err := p.Since(); err == nil && v.Roots != nil && !e.OwnFiles {
 			v.checks = append(v.checks, v.Roots.Started(p.Name(), since))
 		}
@@ -164,12 +165,12 @@ func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process
 
 // registryConfig is where a containerd with this configuration looks for
 // mirrors and authorities.
-func registryConfig(config *cri.Config, version string, running *string) probes.RegistryConfig {
+func registryConfig(config *runtimeconfig.Config, version string, running *string) probes.RegistryConfig {
 	dirs := config.RegistryDirs(version, running)
 	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
 	if dirs.Mirrors {
 		out.Mirrors = config.Mirrors
-		if cri.HonoursTLS(version) {
+		if runtimeconfig.HonoursTLS(version) {
 			out.TLS = map[string]probes.TLSFiles{}
 			for host, t := range config.TLS {
 				out.TLS[host] = probes.TLSFiles(t)
@@ -181,14 +182,14 @@ func registryConfig(config *cri.Config, version string, running *string) probes.
 
 // findKubelet finds the kubelet beside the runtime, the one found before if it
 // is still there.
-func (e *Examiner) findKubelet(runtime *cri.Process) (*cri.Process, error) {
+func (e *Examiner) findKubelet(runtime *host.Process) (*host.Process, error) {
 	e.mu.Lock()
 	known := e.kubelet
 	e.mu.Unlock()
 	if known != nil && known.SharesMounts(runtime) {
 		return known, nil
 	}
-	found, err := cri.FindKubelet(runtime)
+	found, err := host.FindKubelet(runtime)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.kubelet = found
@@ -197,7 +198,7 @@ func (e *Examiner) findKubelet(runtime *cri.Process) (*cri.Process, error) {
 
 // evictionOf asks the kubelet beside the runtime when it minds a full disk; nil
 // where there is none, or none that can be asked.
-func (e *Examiner) evictionOf(runtime *cri.Process, imageFS string) *probes.Eviction {
+func (e *Examiner) evictionOf(runtime *host.Process, imageFS string) *probes.Eviction {
 	kubelet, err := e.findKubelet(runtime)
 	if err != nil {
 		return nil

@@ -7,8 +7,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/pullprobe/pullprobe/report"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // Auth is one pull credential, as the kubelet would hand it to the runtime.

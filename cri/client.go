@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullprobe/pullprobe/host"
 )
 
 const (
@@ -133,7 +135,7 @@ func socketPath(endpoint string) (string, error) {
 // Process returns the runtime's process: the peer of a fresh connection. The
 // error is [ErrNoHostPID], [ErrSocketActivated] or a [*SocketError] where one
 // fits.
-func (c *Client) Process() (*Process, error) {
+func (c *Client) Process() (*host.Process, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	conn, err := c.dial(ctx)
@@ -141,7 +143,7 @@ func (c *Client) Process() (*Process, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	return Peer(conn, c.path)
+	return host.Peer(conn, c.path)
 }
 
 // Close ends the connection.

@@ -19,8 +19,10 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // mirrorServer answers nothing but 404 and counts who asks; over TLS with a
@@ -74,7 +76,7 @@ func strangerPEM(t *testing.T) string {
 }
 
 // checks looks at the running containerd as the agent does.
-func (n *node) checks(t *testing.T) (process *Process, root *Root, config *Config, check report.Check, dirs RegistryDirs) {
+func (n *node) checks(t *testing.T) (process *host.Process, root *host.Root, config *runtimeconfig.Config, check report.Check, dirs runtimeconfig.RegistryDirs) {
 	t.Helper()
 	process, err := n.Process()
 	if err != nil {
@@ -84,9 +86,9 @@ func (n *node) checks(t *testing.T) (process *Process, root *Root, config *Confi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	config, err = ReadConfig(process, root)
+	config, err = runtimeconfig.Read(process, root)
 	running := n.RegistryPath(t.Context())
-	check = ConfigCheck(process, root, config, err, running)
+	check = runtimeconfig.ConfigCheck(process, root, config, err, running)
 	if config == nil {
 		t.Fatal(check.Summary)
 	}

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pullprobe/pullprobe/host/hosttest"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
 // A pod has a sandbox from when it stands until it is stopped, and no other

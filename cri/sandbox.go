@@ -11,13 +11,14 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // Sandbox is "runtime/sandbox": the image that pods' sandboxes are made from,
 // and whether it is here. Every pod needs it, and the runtime pulls it with
 // its own means, without pull secrets: that it is absent is no fault by
 // itself. Config may be nil.
-func (c *Client) Sandbox(ctx context.Context, config *Config) report.Check {
+func (c *Client) Sandbox(ctx context.Context, config *runtimeconfig.Config) report.Check {
 	began := time.Now()
 	k := report.Check{ID: "runtime/sandbox", Kind: report.KindRuntime, Outcome: report.Skipped}
 	image, from, err := c.sandboxImage(ctx, config)
@@ -49,7 +50,7 @@ func (c *Client) Sandbox(ctx context.Context, config *Config) report.Check {
 
 // sandboxImage asks the running runtime first (containerd 1 tells), then its
 // configuration, then its newest sandbox.
-func (c *Client) sandboxImage(ctx context.Context, config *Config) (image, from string, err error) {
+func (c *Client) sandboxImage(ctx context.Context, config *runtimeconfig.Config) (image, from string, err error) {
 	st, err := c.runtime.Status(ctx, &runtimeapi.StatusRequest{Verbose: true})
 	if err != nil {
 		return "", "", err
@@ -92,10 +93,10 @@ func (c *Client) newestSandboxImage(ctx context.Context) (string, error) {
 // MissingSandboxImage is the sandbox image if it is not on this node. Empty
 // means that it is here, or unknown.
 func (c *Client) MissingSandboxImage(ctx context.Context) (string, error) {
-	var config *Config
+	var config *runtimeconfig.Config
 	if p, err := c.Process(); err == nil {
 		if root, err := p.Root(); err == nil {
-			config, _ = ReadConfig(p, root)
+			config, _ = runtimeconfig.Read(p, root)
 			root.Close()
 		}
 	}

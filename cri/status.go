@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -185,7 +186,7 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 	default:
 		said := status.Convert(err).Message()
 		k.Outcome, k.Cause = report.Error, ""
-		switch cause := Read(said).Cause; cause {
+		switch cause := classify.Message(said).Cause; cause {
 		case report.DiskIOError, report.DiskReadOnly, report.DiskFull, report.InodesExhausted: // its own files are on that disk
 			k.Outcome, k.Cause = report.Fail, cause
 		}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -277,7 +278,7 @@ func (p *Puller) run(ctx context.Context, req PullRequest, free uint64) result {
 		}
 		r.stopped = context.Cause(pulling)
 		r.errs = append(r.errs, err)
-		if r.stopped != nil || Read(status.Convert(err).Message()).Cause == report.RateLimited {
+		if r.stopped != nil || classify.Message(status.Convert(err).Message()).Cause == report.RateLimited {
 			break
 		}
 	}
@@ -338,16 +339,16 @@ func (r result) tell(k *report.Check, req PullRequest) {
 	}
 
 	said := status.Convert(r.errs[0]).Message()
-	reading := Read(said) // of the words as they are: a password may be a word
+	reading := classify.Message(said) // of the words as they are: a password may be a word
 	for _, err := range r.errs[1:] {
-		reading.Could = merge(reading.Could, Read(status.Convert(err).Message()).Could)
+		reading.Candidates = classify.Merge(reading.Candidates, classify.Message(status.Convert(err).Message()).Candidates)
 	}
 	k.Evidence["code"] = status.Code(r.errs[0]).String()
-	k.Evidence["message"] = report.Clean(withoutSecrets(r.hide(said)), maxPullMsg)
+	k.Evidence["message"] = report.Clean(classify.WithoutSecrets(r.hide(said)), maxPullMsg)
 	if len(r.used) > 0 {
 		k.Evidence["auth"] = r.used[0].source() // whose failure this is
 	}
-	for key, value := range map[string]string{"could": join(reading.Could), "host": r.hide(reading.Host), "address": reading.Address, "resolver": reading.Resolver, "step": reading.Step} {
+	for key, value := range map[string]string{"could": join(reading.Candidates), "host": r.hide(reading.Host), "address": reading.Address, "resolver": reading.Resolver, "step": reading.Step} {
 		if value != "" {
 			k.Evidence[key] = value
 		}
@@ -359,7 +360,7 @@ func (r result) tell(k *report.Check, req PullRequest) {
 	k.Outcome, k.Cause = report.Fail, reading.Cause
 	what := r.hide(reading.Clause)
 	if what == "" {
-		what = report.Truncate(k.Evidence["message"], maxClause)
+		what = report.Truncate(k.Evidence["message"], classify.MaxClause)
 	}
 	k.Summary = "the runtime's own pull failed after " + duration(r.took) + ": " + what
 }

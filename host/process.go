@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"bytes"
@@ -11,8 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pullprobe/pullprobe/report"
 	"golang.org/x/sys/unix"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 var (
@@ -51,7 +52,7 @@ func Peer(conn *net.UnixConn, path string) (*Process, error) {
 		return nil, err
 	}
 	// Read while the connection is open, so that the pid cannot have been reused.
-	p, err := processOf(pid)
+	p, err := ProcessOf(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func peerPID(conn *net.UnixConn) (int, error) {
 	return int(cred.Pid), nil
 }
 
-func processOf(pid int) (*Process, error) {
+func ProcessOf(pid int) (*Process, error) {
 	start, err := startTicks(pid)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package cri
+package runtimeconfig
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -38,7 +40,7 @@ type Config struct {
 	// Mirrors and TLS are the deprecated registry.mirrors and
 	// registry.configs."host".tls, by host.
 	Mirrors map[string][]string
-	TLS     map[string]RegistryTLS
+	TLS     map[string]TLSFiles
 	// Auths lists the hosts that registry.configs or registry.auths has
 	// credentials for.
 	Auths []string
@@ -54,7 +56,7 @@ type Config struct {
 }
 
 // RegistryTLS is registry.configs."host".tls, which containerd 1 has.
-type RegistryTLS struct {
+type TLSFiles struct {
 	CA         string `toml:"ca_file"`
 	Cert       string `toml:"cert_file"`
 	Key        string `toml:"key_file"`
@@ -90,7 +92,7 @@ func (e *ConfigError) unread() bool { return errors.Is(e.Err, fs.ErrPermission) 
 // ReadConfig reads the configuration that the process was started with, under
 // its root directory. A file that is missing or does not parse shows in
 // Config.Err; an error means that the process could not be asked.
-func ReadConfig(p *Process, root *Root) (*Config, error) {
+func Read(p *host.Process, root *host.Root) (*Config, error) {
 	args, err := p.Cmdline()
 	if err != nil {
 		return nil, err
@@ -140,8 +142,8 @@ func configFlag(args []string) (name string, explicit bool) {
 // readConfig follows LoadConfig of containerd 2.4
 // (cmd/containerd/server/config): breadth first, a file that is imported later
 // overrides, and one that cannot be loaded keeps containerd from starting.
-func readConfig(root configRoot, main string) *Config {
-	c := &Config{Main: main, Mirrors: map[string][]string{}, TLS: map[string]RegistryTLS{}, local: map[string]bool{}}
+func readConfig(root host.Files, main string) *Config {
+	c := &Config{Main: main, Mirrors: map[string][]string{}, TLS: map[string]TLSFiles{}, local: map[string]bool{}}
 	for _, dir := range []string{"/var/lib/rancher/k3s", "/var/lib/rancher/rke2"} {
 		if strings.HasPrefix(main, dir+"/agent/") {
 			// k3s and RKE2 write config.toml and certs.d from these at their start.
@@ -221,7 +223,7 @@ func (c *Config) addRegistry(registry map[string]any) {
 	}
 	for host, entry := range table(registry["configs"]) {
 		if t, ok := table(entry)["tls"].(map[string]any); ok {
-			s := RegistryTLS{}
+			s := TLSFiles{}
 			s.CA, _ = t["ca_file"].(string)
 			s.Cert, _ = t["cert_file"].(string)
 			s.Key, _ = t["key_file"].(string)
@@ -264,7 +266,7 @@ func (c *Config) addLocal(section map[string]any) {
 func table(v any) map[string]any { t, _ := v.(map[string]any); return t }
 
 // resolveImports is containerd's function of this name.
-func resolveImports(root configRoot, parent string, imports []string) ([]string, error) {
+func resolveImports(root host.Files, parent string, imports []string) ([]string, error) {
 	var out []string
 	for _, name := range imports {
 		name = path.Clean(name)
@@ -275,7 +277,7 @@ func resolveImports(root configRoot, parent string, imports []string) ([]string,
 			out = append(out, name)
 			continue
 		}
-		matches, err := globIn(root, name)
+		matches, err := host.Glob(root, name)
 		if err != nil {
 			return nil, err
 		}

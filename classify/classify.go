@@ -1,4 +1,4 @@
-package cri
+package classify
 
 import (
 	"net/netip"
@@ -10,13 +10,13 @@ import (
 )
 
 // Reading is what the words of an error message say.
-type Reading struct {
+type Result struct {
 	// Cause is the best single reading. It is report.Undetermined where the
 	// words do not say, or are known to mislead more often than not.
 	Cause report.Cause
 	// Could holds every cause that these words are known to have had,
 	// likeliest first; Cause is the first unless it is Undetermined.
-	Could []report.Cause
+	Candidates []report.Cause
 	// Proven says that the text alone proves Cause: the image's name is
 	// invalid, or the pull policy is Never. (Since Kubernetes 1.35 the kubelet
 	// says the latter also of an image that is present and that this pod may
@@ -41,7 +41,7 @@ type Reading struct {
 
 const (
 	maxMessageRead = 16 << 10 // bytes of a message that are looked at; the kubelet and etcd keep less
-	maxClause      = 200      // bytes of Reading.Clause
+	MaxClause      = 200      // bytes of Reading.Clause
 	maxClauses     = 64       // innermost clauses of an error that are looked at
 	maxCould       = 8        // causes in Reading.Could
 	maxErrors      = 8        // errors of one aggregate that are looked at
@@ -60,15 +60,15 @@ const (
 // An aggregate holds one error for each credential that the kubelet tried, or
 // for each mirror that CRI-O tried: the first that can be read decides, the
 // others add to Could.
-func Read(message string) Reading {
-	var out Reading
+func Message(message string) Result {
+	var out Result
 	for _, e := range errorsIn(fold(message)) {
 		r := readOne(e)
-		if out.Could == nil && out.Clause == "" {
+		if out.Candidates == nil && out.Clause == "" {
 			out = r
 			continue
 		}
-		out.Could = merge(out.Could, r.Could)
+		out.Candidates = Merge(out.Candidates, r.Candidates)
 	}
 	if out.Cause == "" {
 		out.Cause = report.Undetermined
@@ -76,14 +76,14 @@ func Read(message string) Reading {
 	return out
 }
 
-func readOne(text string) Reading {
+func readOne(text string) Result {
 	if r, ok := readVerifier(text); ok {
 		return r
 	}
 	clauses := strings.Split(text, ": ")
 	clauses = clauses[max(0, len(clauses)-maxClauses):]
 	s := sceneOf(text)
-	r := Reading{Cause: report.Undetermined, Step: s.step(), Host: s.host, Address: s.address, Resolver: s.resolver}
+	r := Result{Cause: report.Undetermined, Step: s.step(), Host: s.host, Address: s.address, Resolver: s.resolver}
 
 	words := make([]string, len(clauses))
 	for i, c := range clauses {
@@ -102,7 +102,7 @@ func readOne(text string) Reading {
 				if could[0] != report.Undetermined {
 					r.Cause = could[0]
 				}
-				r.Could = merge(nil, could)
+				r.Candidates = Merge(nil, could)
 				r.Proven = rule.proven && !s.sandbox
 				r.Clause = clauseText(clauses, i)
 				if r.Cause == report.UnpackFailed {
@@ -118,7 +118,7 @@ func readOne(text string) Reading {
 // readVerifier reads what containerd says where an image verifier stands in the
 // way (core/transfer/local/pull.go). All that follows is what the verifier says,
 // or why it said nothing, and may speak of networks and registries of its own.
-func readVerifier(text string) (Reading, bool) {
+func readVerifier(text string) (Result, bool) {
 	for _, v := range []struct{ blocks, because, step string }{
 		{"blocked pull of ", " for reason: ", "verify"},
 		{"blocking pull of ", " returned error: ", "verifier"},
@@ -129,19 +129,19 @@ func readVerifier(text string) (Reading, bool) {
 		}
 		s := sceneOf(head)
 		could := s.adjust(causes{report.SignatureRejected})
-		return Reading{Cause: could[0], Could: merge(nil, could), Step: v.step, Host: s.host, Clause: report.Clean(withoutSecrets(reason), maxClause)}, true
+		return Result{Cause: could[0], Candidates: Merge(nil, could), Step: v.step, Host: s.host, Clause: report.Clean(WithoutSecrets(reason), MaxClause)}, true
 	}
-	return Reading{}, false
+	return Result{}, false
 }
 
 // ending is the end of the chain from clause i on, or as many of its last
 // clauses as there is room for: which call failed, and on what.
 func ending(clauses []string, i int) string {
-	text := func(from int) string { return withoutSecrets(strings.Join(clauses[from:], ": ")) }
-	for i < len(clauses)-1 && len(text(i)) > maxClause {
+	text := func(from int) string { return WithoutSecrets(strings.Join(clauses[from:], ": ")) }
+	for i < len(clauses)-1 && len(text(i)) > MaxClause {
 		i++
 	}
-	return report.Clean(text(i), maxClause)
+	return report.Clean(text(i), MaxClause)
 }
 
 // quiet blanks what is a name and no words: quoted images, references and
@@ -159,10 +159,10 @@ func clauseText(clauses []string, i int) string {
 		}
 	}
 	const short = 32
-	if from == i && i > 0 && len(clauses[i]) < short && len(withoutSecrets(clauses[i-1])) < maxClause-short-len(": ") {
+	if from == i && i > 0 && len(clauses[i]) < short && len(WithoutSecrets(clauses[i-1])) < MaxClause-short-len(": ") {
 		from = i - 1
 	}
-	return report.Clean(withoutSecrets(strings.Join(clauses[from:i+1], ": ")), maxClause)
+	return report.Clean(WithoutSecrets(strings.Join(clauses[from:i+1], ": ")), MaxClause)
 }
 
 var operation = regexp.MustCompile(`(?i)^(dial|read|write|lookup|remote error|tls|x509|net/http|proxyconnect|http)\b`)
@@ -211,7 +211,7 @@ var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, " ", `\t`, " ")
 
 // withoutSecrets takes out of text what may be secret in it: the user part
 // and query values of URLs, and bearer or basic tokens.
-func withoutSecrets(text string) string {
+func WithoutSecrets(text string) string {
 	text = urlUser.ReplaceAllString(text, "$1")
 	text = urlQuery.ReplaceAllString(text, "$1")
 	return authToken.ReplaceAllString(text, "$1 [redacted]")
@@ -362,7 +362,7 @@ func (s scene) adjust(could []report.Cause) []report.Cause {
 }
 
 // merge appends the causes of more that are new, without Undetermined.
-func merge(list, more []report.Cause) []report.Cause {
+func Merge(list, more []report.Cause) []report.Cause {
 	for _, c := range more {
 		if c != report.Undetermined && len(list) < maxCould && !slices.Contains(list, c) {
 			list = append(list, c)

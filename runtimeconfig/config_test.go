@@ -1,4 +1,4 @@
-package cri
+package runtimeconfig
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pelletier/go-toml/v2"
+
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
@@ -73,7 +74,7 @@ password = "canary"
 		want := &Config{
 			Main: "/c", Files: []string{"/c"}, Auths: []string{"https://x.lab", "m.lab"},
 			Mirrors: map[string][]string{"docker.io": {"https://m.lab", "http://n.lab:5000"}},
-			TLS:     map[string]RegistryTLS{"m.lab": {CA: "/ca.pem", SkipVerify: true}},
+			TLS:     map[string]TLSFiles{"m.lab": {CA: "/ca.pem", SkipVerify: true}},
 		}
 		c.local = nil
 		if diff := cmp.Diff(want, c, cmp.AllowUnexported(Config{})); diff != "" {

@@ -1,4 +1,4 @@
-package cri
+package classify
 
 import (
 	"slices"
@@ -165,19 +165,19 @@ func TestRead(t *testing.T) {
 		{"", Undetermined, ""},
 		{"something else entirely", Undetermined, ""},
 	} {
-		got := Read(test.message)
+		got := Message(test.message)
 		if got.Cause != test.cause {
-			t.Errorf("%s\n got %s (could %v, by %q), want %s", test.message, got.Cause, got.Could, got.Clause, test.cause)
+			t.Errorf("%s\n got %s (could %v, by %q), want %s", test.message, got.Cause, got.Candidates, got.Clause, test.cause)
 		}
-		if test.could != "" && !slices.Contains(got.Could[:min(4, len(got.Could))], test.could) {
-			t.Errorf("%s\n could be %v, want %s too", test.message, got.Could, test.could)
+		if test.could != "" && !slices.Contains(got.Candidates[:min(4, len(got.Candidates))], test.could) {
+			t.Errorf("%s\n could be %v, want %s too", test.message, got.Candidates, test.could)
 		}
 		invariants(t, got)
 	}
 }
 
 func TestReadNames(t *testing.T) {
-	for message, want := range map[string]Reading{
+	for message, want := range map[string]Result{
 		pulling + head + `dial tcp: lookup registry.lab on 10.77.0.1:53: no such host`: {
 			Host: "registry.lab", Resolver: "10.77.0.1:53", Clause: "dial tcp: lookup registry.lab on 10.77.0.1:53: no such host"},
 		pulling + head + `dial tcp [2001:db8::1]:443: connect: connection refused`: {
@@ -193,7 +193,7 @@ func TestReadNames(t *testing.T) {
 		`failed to extract layer sha256:ab: mount callback failed on /m: failed to Lchown "/m/f" for UID 100000, GID 0: lchown /m/f: invalid argument`: {
 			Clause: "lchown /m/f: invalid argument"},
 	} {
-		got := Read(message)
+		got := Message(message)
 		if got.Host != want.Host || got.Address != want.Address || got.Resolver != want.Resolver || got.Clause != want.Clause {
 			t.Errorf("%s\n got %+v\nwant %+v", message, got, want)
 		}
@@ -207,7 +207,7 @@ func TestReadProven(t *testing.T) {
 		pulling + `registry.lab/app:1: not found`:                            false,
 		`failed to get sandbox image "A": invalid reference format: "A" bad`: false,
 	} {
-		if got := Read(message); got.Proven != want {
+		if got := Message(message); got.Proven != want {
 			t.Errorf("%s: proven %t", message, got.Proven)
 		}
 	}
@@ -219,27 +219,27 @@ func TestClauseHoldsNoSecret(t *testing.T) {
 		`failed to unpack https://user:canary@x.lab/a?sig=canary input/output error`,
 		`Authorization Bearer canarycanary denied`,
 	} {
-		if got := Read(message); strings.Contains(got.Clause+got.Host, "canary") {
+		if got := Message(message); strings.Contains(got.Clause+got.Host, "canary") {
 			t.Errorf("%s: %+v", message, got)
 		}
 	}
 }
 
 // invariants hold for every input.
-func invariants(t *testing.T, r Reading) {
+func invariants(t *testing.T, r Result) {
 	t.Helper()
 	if !r.Cause.Known() {
 		t.Errorf("cause %q is not in the catalogue", r.Cause)
 	}
-	if r.Cause != Undetermined && (len(r.Could) == 0 || r.Could[0] != r.Cause) {
-		t.Errorf("cause %s is not the first of %v", r.Cause, r.Could)
+	if r.Cause != Undetermined && (len(r.Candidates) == 0 || r.Candidates[0] != r.Cause) {
+		t.Errorf("cause %s is not the first of %v", r.Cause, r.Candidates)
 	}
-	for i, c := range r.Could {
-		if !c.Known() || c == Undetermined || slices.Contains(r.Could[:i], c) {
-			t.Errorf("could be %v", r.Could)
+	for i, c := range r.Candidates {
+		if !c.Known() || c == Undetermined || slices.Contains(r.Candidates[:i], c) {
+			t.Errorf("could be %v", r.Candidates)
 		}
 	}
-	if len(r.Clause) > maxClause || len(r.Could) > maxCould || len(r.Host) > 300 {
+	if len(r.Clause) > MaxClause || len(r.Candidates) > maxCould || len(r.Host) > 300 {
 		t.Errorf("unbounded: %+v", r)
 	}
 	for _, s := range []string{r.Clause, r.Host, r.Address, r.Resolver} {
@@ -254,7 +254,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(`[failed to a: b, failed to pull and unpack c: 429 Too Many Requests]`)
 	f.Add(`(Mirrors also failed: [a: b] [c: d]): e: f`)
 	f.Add("\\\"\x1b[31m: not found\u202e\xff")
-	f.Fuzz(func(t *testing.T, message string) { invariants(t, Read(message)) })
+	f.Fuzz(func(t *testing.T, message string) { invariants(t, Message(message)) })
 }
 
 func BenchmarkRead(b *testing.B) {
@@ -264,7 +264,7 @@ func BenchmarkRead(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				Read(message)
+				Message(message)
 			}
 		})
 	}

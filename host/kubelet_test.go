@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"errors"
@@ -86,7 +86,7 @@ func TestEvictionOfProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
-	p, err := processOf(cmd.Process.Pid)
+	p, err := ProcessOf(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestEvictionOfProcess(t *testing.T) {
 
 // Where no kubelet runs there are no limits, and nothing else is taken for one.
 func TestFindKubelet(t *testing.T) {
-	own, err := processOf(os.Getpid())
+	own, err := ProcessOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

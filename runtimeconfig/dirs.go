@@ -1,4 +1,4 @@
-package cri
+package runtimeconfig
 
 import (
 	"path/filepath"

@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"cmp"
@@ -13,9 +13,10 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/pullprobe/pullprobe/report"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // ErrNoKubelet: no kubelet runs beside the runtime, as far as can be seen.
@@ -59,7 +60,7 @@ func FindKubelet(runtime *Process) (*Process, error) {
 		default:
 			continue
 		}
-		p, err := processOf(pid)
+		p, err := ProcessOf(pid)
 		if err != nil {
 			continue
 		}
@@ -122,7 +123,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		return Eviction{}, err
 	}
 	if since, err := p.Since(); err == nil {
-		if c := changesOf(root, since, files); len(c.files) > 0 {
+		if c := ChangesSince(root, since, files); len(c.Files) > 0 {
 			e.From += ", changed since the kubelet started"
 		}
 	}
@@ -154,7 +155,7 @@ func kubeletFlags(args []string, cwd string) map[string]string {
 	return flags
 }
 
-func readEviction(root configRoot, flags map[string]string) (e Eviction, files []string, err error) {
+func readEviction(root Files, flags map[string]string) (e Eviction, files []string, err error) {
 	merged := kubeletConfig{}
 	from := []string{}
 	take := func(name string) error {

@@ -1,15 +1,16 @@
-package cri
+package runtimeconfig
 
 import (
 	"testing"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
 // rootOf returns a root directory with these files in it.
-func rootOf(t testing.TB, files map[string]string) *Root {
+func rootOf(t testing.TB, files map[string]string) *host.Root {
 	t.Helper()
-	r, err := OpenRoot(hosttest.Tree(t, files))
+	r, err := host.OpenRoot(hosttest.Tree(t, files))
 	if err != nil {
 		t.Fatal(err)
 	}

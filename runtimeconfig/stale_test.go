@@ -1,4 +1,4 @@
-package cri
+package runtimeconfig
 
 import (
 	"os"
@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // startProcess runs a real process with this environment and returns it.
-func startProcess(t *testing.T, env ...string) *Process {
+func startProcess(t *testing.T, env ...string) *host.Process {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sleep", "600")
 	cmd.Env = append([]string{"PATH=/bin"}, env...)
@@ -22,7 +23,7 @@ func startProcess(t *testing.T, env ...string) *Process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	p, err := processOf(cmd.Process.Pid)
+	p, err := host.ProcessOf(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +39,11 @@ func startProcess(t *testing.T, env ...string) *Process {
 
 // afterNow lets a process seem started a little after now, so that what lies on
 // disk is older.
-func afterNow(p *Process) *Process { p.Listening = time.Now().Add(time.Second); return p }
+func afterNow(p *host.Process) *host.Process { p.Listening = time.Now().Add(time.Second); return p }
 
 // touch changes a file until it is newer than the process, whose start is told
 // in ticks.
-func touch(t *testing.T, p *Process, root *Root, name, text string) {
+func touch(t *testing.T, p *host.Process, root *host.Root, name, text string) {
 	t.Helper()
 	hosttest.Eventually(t, func() bool {
 		if err := os.WriteFile(filepath.Join(root.String(), name), []byte(text), 0o600); err != nil {
@@ -100,7 +101,7 @@ func TestEnvironmentCheck(t *testing.T) {
 		hosttest.Expect(t, environmentCheck(startProcess(t, "http_proxy=proxy.lab:80", "SSL_CERT_FILE=/x"), nil, ""), report.Pass, "unit=", "runs=HTTP_PROXY=//proxy.lab:80 SSL_CERT_FILE=/x")
 	})
 	t.Run("gone", func(t *testing.T) {
-		p := &Process{PID: os.Getpid()} // was another process's once
+		p := &host.Process{PID: os.Getpid()} // was another process's once
 		hosttest.Expect(t, environmentCheck(p, nil, ""), report.Skipped)
 	})
 }

@@ -1,4 +1,4 @@
-package cri
+package runtimeconfig
 
 import (
 	"errors"
@@ -9,41 +9,42 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // facts are the evidence that all checks of staleness share.
-func changeFacts(c changes, e map[string]string) {
-	e["started"] = c.since.UTC().Format(time.RFC3339)
-	if len(c.files) > 0 {
+func changeFacts(c host.Changes, e map[string]string) {
+	e["started"] = c.Since.UTC().Format(time.RFC3339)
+	if len(c.Files) > 0 {
 		e["newer"] = "true"
-		e["modified"] = c.last.UTC().Format(time.RFC3339)
-		e["files"] = report.Clean(strings.Join(c.files, ","), 300)
+		e["modified"] = c.Last.UTC().Format(time.RFC3339)
+		e["files"] = report.Clean(strings.Join(c.Files, ","), 300)
 	}
 }
 
 // words is the end of a summary about the newest file.
-func changeWords(c changes) string {
-	if len(c.files) == 0 {
+func changeWords(c host.Changes) string {
+	if len(c.Files) == 0 {
 		return ""
 	}
 	more := ""
-	if n := len(c.files) - 1; n > 0 {
+	if n := len(c.Files) - 1; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return report.Clean(c.files[0], 120) + more + " changed at " + clock(c.last)
+	return report.Clean(c.Files[0], 120) + more + " changed at " + clock(c.Last)
 }
 
 // clock shows a time of this node to people.
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
 // since opens the summary of a check about the process.
-func runsSince(p *Process, at time.Time) string { return p.Name() + " runs since " + clock(at) }
+func runsSince(p *host.Process, at time.Time) string { return p.Name() + " runs since " + clock(at) }
 
 // ConfigCheck is "runtime/config.toml": what the configuration files say, and
 // whether they are newer than the process. Running is the config_path in
 // effect, nil if the runtime does not tell.
-func ConfigCheck(p *Process, root *Root, config *Config, err error, running *string) report.Check {
+func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, running *string) report.Check {
 	k := report.Check{ID: "runtime/config.toml", Kind: report.KindRuntime, Outcome: report.Skipped}
 	since, timeErr := p.Since()
 	switch {
@@ -55,7 +56,7 @@ func ConfigCheck(p *Process, root *Root, config *Config, err error, running *str
 		return k
 	}
 	k.Target = config.Main
-	c := changesOf(root, since, append(append(slices.Clone(config.Files), config.Sources...), config.failed()...))
+	c := host.ChangesSince(root, since, append(append(slices.Clone(config.Files), config.Sources...), config.failed()...))
 	e := map[string]string{"read": report.Clean(strings.Join(config.Files, ","), 300)}
 	changeFacts(c, e)
 	if config.HasPath {
@@ -87,7 +88,7 @@ func ConfigCheck(p *Process, root *Root, config *Config, err error, running *str
 	case running != nil && config.HasPath && config.RegistryPath != "" && *running != config.RegistryPath:
 		e["differs"] = "config_path"
 		k.Summary += fmt.Sprintf(" with config_path %q; %s says %q: it reads that once, at its start", report.Clean(*running, 120), config.lastFile(), report.Clean(config.RegistryPath, 120))
-	case len(c.files) > 0:
+	case len(c.Files) > 0:
 		k.Summary += "; " + changeWords(c) + ": it reads its configuration once, at its start"
 	case len(config.Files) == 0:
 		k.Summary += " without a configuration file"
@@ -114,14 +115,14 @@ func (c *Config) lastFile() string {
 // EnvironmentCheck is "runtime/environment": the proxy and trust settings that
 // the process runs with, those that its service's files would give it today,
 // and whether the files are newer than the process. No credentials are shown.
-func EnvironmentCheck(p *Process, root *Root) report.Check {
+func EnvironmentCheck(p *host.Process, root *host.Root) report.Check {
 	if root == nil {
 		return environmentCheck(p, nil, "")
 	}
 	return environmentCheck(p, root, p.Service())
 }
 
-func environmentCheck(p *Process, root *Root, name string) report.Check {
+func environmentCheck(p *host.Process, root *host.Root, name string) report.Check {
 	k := report.Check{ID: "runtime/environment", Kind: report.KindRuntime, Outcome: report.Skipped}
 	env, err := p.Environ()
 	since, timeErr := p.Since()
@@ -141,25 +142,25 @@ func environmentCheck(p *Process, root *Root, name string) report.Check {
 	k.Evidence = e
 	k.Outcome = report.Pass
 	k.Summary = runsSince(p, since) + " with " + orNone(e["runs"])
-	var u *unit
+	var u *host.Unit
 	if name != "" {
-		u = readUnit(root, name)
+		u = host.ReadUnit(root, name)
 	}
 	if u == nil {
-		changeFacts(changes{since: since}, e)
+		changeFacts(host.Changes{Since: since}, e)
 		return k // no service: a container, or somebody's shell
 	}
 	k.Target = name
 	e["unit"] = report.Clean(name, 100)
-	c := changesOf(root, since, u.Files)
+	c := host.ChangesSince(root, since, u.Files)
 	changeFacts(c, e)
 	if u.Unread != "" {
 		k.Outcome = report.Skipped
 		k.Summary += "; " + u.Unread + " cannot be read from here"
 		return k
 	}
-	e["filesSay"] = shown(u.get)
-	differs := u.differs(runs)
+	e["filesSay"] = shown(u.Get)
+	differs := u.Differs(runs)
 	if len(differs) > 0 {
 		e["differs"] = strings.Join(differs, ",")
 		if slices.ContainsFunc(differs, func(name string) bool { return strings.HasSuffix(name, "_PROXY") }) {
@@ -167,11 +168,11 @@ func environmentCheck(p *Process, root *Root, name string) report.Check {
 		}
 	}
 	switch {
-	case len(differs) > 0 && len(c.files) > 0:
+	case len(differs) > 0 && len(c.Files) > 0:
 		k.Summary += "; " + changeWords(c) + ", and would give it " + orNone(e["filesSay"]) + ": it takes its environment once, at its start"
 	case len(differs) > 0:
 		k.Summary += "; the files of " + name + " would give it " + orNone(e["filesSay"])
-	case len(c.files) > 0:
+	case len(c.Files) > 0:
 		k.Summary += "; " + changeWords(c) + " and would give it the same"
 	}
 	return k
@@ -180,8 +181,8 @@ func environmentCheck(p *Process, root *Root, name string) report.Check {
 // shown lists the watched variables that are set, without credentials.
 func shown(get func(string) string) string {
 	var out []string
-	for _, name := range watched {
-		v := watchedValue(get, name)
+	for _, name := range host.Watched {
+		v := host.WatchedValue(get, name)
 		switch {
 		case v == "":
 			continue

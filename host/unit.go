@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ var unitDirs = []string{
 const maxUnitFiles = 64
 
 // unit is a service of systemd as its files on disk describe it.
-type unit struct {
+type Unit struct {
 	Name  string
 	Files []string          // that exist: the unit, its drop-ins, its environment files
 	Env   map[string]string // that it would be started with, as far as the files tell
@@ -49,8 +49,8 @@ func unitOf(cgroup string) string {
 // readUnit puts the environment of a service together from the files under
 // root, by the rules of systemd.unit(5) and systemd.exec(5). Nil means that it
 // has no files there.
-func readUnit(root configRoot, name string) *unit {
-	u := &unit{Name: name, Env: map[string]string{}}
+func ReadUnit(root Files, name string) *Unit {
+	u := &Unit{Name: name, Env: map[string]string{}}
 	var set []assignment
 	main := ""
 	for _, dir := range unitDirs {
@@ -81,7 +81,7 @@ func readUnit(root configRoot, name string) *unit {
 	return u
 }
 
-func (u *unit) read(root configRoot, file string) (string, bool) {
+func (u *Unit) read(root Files, file string) (string, bool) {
 	if len(u.Files) >= maxUnitFiles {
 		return "", false
 	}
@@ -98,7 +98,7 @@ func (u *unit) read(root configRoot, file string) (string, bool) {
 
 // apply sets Env: the manager's default, then Environment=, then the
 // environment files, which win wherever they stand, then UnsetEnvironment=.
-func (u *unit) apply(root configRoot, manager, set []assignment) {
+func (u *Unit) apply(root Files, manager, set []assignment) {
 	for _, a := range manager {
 		if a.Key == "DefaultEnvironment" {
 			u.setAll(a.Value)
@@ -127,7 +127,7 @@ func (u *unit) apply(root configRoot, manager, set []assignment) {
 		matches := []string{file}
 		if strings.ContainsAny(file, "*?[") {
 			var err error
-			if matches, err = globIn(root, file); errors.Is(err, fs.ErrPermission) {
+			if matches, err = Glob(root, file); errors.Is(err, fs.ErrPermission) {
 				u.Unread = file
 			}
 		}
@@ -149,7 +149,7 @@ func (u *unit) apply(root configRoot, manager, set []assignment) {
 	}
 }
 
-func (u *unit) setAll(line string) {
+func (u *Unit) setAll(line string) {
 	for _, word := range unitWords(line) {
 		if name, value, ok := strings.Cut(word, "="); ok && envName.MatchString(name) {
 			u.Env[name] = value
@@ -159,7 +159,7 @@ func (u *unit) setAll(line string) {
 
 // specifiers expands those of systemd that occur in environments of services;
 // others stay as they are.
-func (u *unit) specifiers(s string) string {
+func (u *Unit) specifiers(s string) string {
 	base := strings.TrimSuffix(u.Name, ".service")
 	return strings.NewReplacer("%%", "%", "%n", u.Name, "%N", base, "%p", base).Replace(s)
 }
@@ -180,7 +180,7 @@ func unitDropIns(name string) []string {
 // dropIns lists the *.conf files of directories with these names below dirs, in
 // the order of their names. Of namesakes the one in the more specific
 // directory wins, and of those the one of the earlier dir.
-func (u *unit) dropIns(root configRoot, names, dirs []string) []string {
+func (u *Unit) dropIns(root Files, names, dirs []string) []string {
 	files := map[string]string{}
 	for _, name := range slices.Backward(names) {
 		for _, dir := range dirs {
@@ -314,13 +314,13 @@ func parseEnvFile(text string) []assignment {
 
 // isK3s reports whether the service is one that starts containerd as a child
 // and changes the environment on the way.
-func (u *unit) isK3s() bool {
+func (u *Unit) isK3s() bool {
 	return strings.HasPrefix(u.Name, "k3s") || strings.HasPrefix(u.Name, "rke2")
 }
 
 // addWrapper takes what a service's own start script adds: microk8s sources a
 // file.
-func (u *unit) addWrapper(root configRoot) {
+func (u *Unit) addWrapper(root Files) {
 	if u.Name != "snap.microk8s.daemon-containerd.service" {
 		return
 	}
@@ -333,7 +333,7 @@ func (u *unit) addWrapper(root configRoot) {
 
 // get is what the process would find under name. k3s and RKE2 hand
 // CONTAINERD_X on as X (k3s: pkg/containerd, Run).
-func (u *unit) get(name string) string {
+func (u *Unit) Get(name string) string {
 	if u.isK3s() {
 		if v, ok := u.Env["CONTAINERD_"+name]; ok {
 			return v
@@ -343,10 +343,10 @@ func (u *unit) get(name string) string {
 }
 
 // differs lists the watched variables that a restart would change.
-func (u *unit) differs(runs func(string) string) []string {
+func (u *Unit) Differs(runs func(string) string) []string {
 	var out []string
-	for _, name := range watched {
-		would, now := watchedValue(u.get, name), watchedValue(runs, name)
+	for _, name := range Watched {
+		would, now := WatchedValue(u.Get, name), WatchedValue(runs, name)
 		if name == "NO_PROXY" && u.isK3s() && coveredBy(would, now) {
 			continue // they add the cluster's own networks
 		}
@@ -360,9 +360,9 @@ func (u *unit) differs(runs func(string) string) []string {
 // watched are the variables of the runtime's environment that decide how it
 // reaches registries and whom it trusts. Of the proxy settings the lower-case
 // name counts where the upper-case one is empty, as in golang.org/x/net.
-var watched = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+var Watched = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
-func watchedValue(get func(string) string, name string) string {
+func WatchedValue(get func(string) string, name string) string {
 	if v := get(name); v != "" || !strings.HasSuffix(name, "_PROXY") {
 		return v
 	}

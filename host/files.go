@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"errors"
@@ -11,14 +11,14 @@ import (
 const maxFiles = 64
 
 // configRoot is a file system to read configuration from.
-type configRoot interface {
+type Files interface {
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
 }
 
 // globIn is filepath.Glob under root: directories that cannot be read match
 // nothing, but for one that is closed to this process alone.
-func globIn(root configRoot, pattern string) ([]string, error) {
+func Glob(root Files, pattern string) ([]string, error) {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return nil, err
 	}

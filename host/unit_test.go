@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
@@ -62,7 +63,7 @@ func TestReadUnit(t *testing.T) {
 		{"unknown", nil, "none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			u := readUnit(rootOf(t, tt.files), "c.service")
+			u := ReadUnit(rootOf(t, tt.files), "c.service")
 			got := []string{"none"}
 			if u != nil {
 				got = nil
@@ -85,7 +86,7 @@ func FuzzReadUnit(f *testing.F) {
 	f.Add("[Service]\nEnvironment=\"A=1\" 'B\\=2' \\\nC=3\nEnvironmentFile=-/etc/%N\nUnsetEnvironment=A", "A=\"x y\"\nexport B=1\\\n2")
 	f.Add("[Manager\n=\n[Service]=\n\\", "'\"\\")
 	f.Fuzz(func(t *testing.T, text, env string) {
-		u := readUnit(hosttest.Memory{"/etc/systemd/system/c.service": text, "/etc/c": env, "/etc/systemd/system.conf": text}, "c.service")
+		u := ReadUnit(hosttest.Memory{"/etc/systemd/system/c.service": text, "/etc/c": env, "/etc/systemd/system.conf": text}, "c.service")
 		if u == nil {
 			t.Fatal("the unit is there")
 		}
@@ -94,7 +95,7 @@ func FuzzReadUnit(f *testing.F) {
 				t.Errorf("variable %q", name)
 			}
 		}
-		u.differs(func(string) string { return env })
+		u.Differs(func(string) string { return env })
 	})
 }
 
@@ -104,11 +105,11 @@ func TestClosedDirectories(t *testing.T) {
 	const file = "/etc/systemd/system/c.service"
 	plain := hosttest.Memory{file: "[Service]\nEnvironmentFile=/etc/env.d/*\n"}
 	for _, dir := range []string{"/etc/systemd/system/c.service.d", "/etc/systemd/system.conf.d", "/etc/env.d"} {
-		if u := readUnit(hosttest.Closed{Memory: plain, Dir: dir}, "c.service"); u == nil || !strings.HasPrefix(u.Unread, dir) {
+		if u := ReadUnit(hosttest.Closed{Memory: plain, Dir: dir}, "c.service"); u == nil || !strings.HasPrefix(u.Unread, dir) {
 			t.Errorf("%s: %+v", dir, u)
 		}
 	}
-	if u := readUnit(plain, "c.service"); u == nil || u.Unread != "" {
+	if u := ReadUnit(plain, "c.service"); u == nil || u.Unread != "" {
 		t.Errorf("nothing is closed: %+v", u)
 	}
 }

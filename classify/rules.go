@@ -1,4 +1,4 @@
-package cri
+package classify
 
 import (
 	"net/http"

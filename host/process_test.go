@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"errors"
@@ -64,7 +64,7 @@ func TestProcessGone(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended, err := processOf(cmd.Process.Pid)
+	ended, err := ProcessOf(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package cri
+package host
 
 import (
 	"errors"
@@ -36,7 +36,7 @@ func start(t *testing.T, name string, wrap ...string) *Process {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	p, err := processOf(cmd.Process.Pid)
+	p, err := ProcessOf(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func start(t *testing.T, name string, wrap ...string) *Process {
 // The kubelet shares the runtime's mounts; a container's program of that name
 // does not.
 func TestSharesMounts(t *testing.T) {
-	self, err := processOf(os.Getpid())
+	self, err := ProcessOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}

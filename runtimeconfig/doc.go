@@ -1,0 +1,9 @@
+// Package runtimeconfig reads how the container runtime is told to reach
+// registries, and which of these settings are invalid, ignored, or newer than
+// the running process.
+//
+// Its checks:
+//
+//	runtime/config.toml   the configuration files, and whether they are newer than the process
+//	runtime/environment   proxy and trust settings, and what its service's files would give it now
+package runtimeconfig
