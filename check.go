@@ -146,7 +146,7 @@ func (o *checkOptions) complete(images int) error {
 	}
 	x.Runtime = runtime
 	if !o.noPull {
-		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: o.timeout, MaxBytes: func() int64 { return agent.DefaultPullMaxBytes }}
+		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: o.timeout, MaxBytes: func() int64 { return cri.DefaultPullMaxBytes }}
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -90,7 +89,7 @@ func TestUnattachedSecrets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &Agent{kube: tableServer(t, tt.objects)}
 			p := pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
-			w := (&Examiner{}).credentialsFor(t.Context(), "r.example/app", Subject{
+			w := (&Examiner{}).Credentials(t.Context(), "r.example/app", Subject{
 				Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 				Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) },
 			})
@@ -113,7 +112,7 @@ func TestAccountIsNotRead(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	p := pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
-	(&Examiner{}).credentialsFor(t.Context(), "r.example/app", Subject{
+	(&Examiner{}).Credentials(t.Context(), "r.example/app", Subject{
 		Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 		Account: func(context.Context) *credentials.Account {
 			t.Error("read although a secret applies")
@@ -133,44 +132,5 @@ func TestReadErrors(t *testing.T) {
 	}
 	if f := k.secret(t.Context(), "shop", "c"); f.Err != nil || f.Secret != nil {
 		t.Errorf("absent: %+v", f)
-	}
-}
-
-// A test pull tries no password that every host has refused.
-func TestWorthTrying(t *testing.T) {
-	e := &Examiner{Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
-	bad, good := credentials.Credential{Username: "u", Password: "bad"}, credentials.Credential{Username: "u", Password: "good"}
-	e.Refusals.Refuse("r.example", "u", "bad")
-	for _, tt := range []struct {
-		hosts []string
-		want  int
-	}{{nil, 2}, {[]string{"r.example"}, 1}, {[]string{"m.example", "r.example"}, 2}} {
-		if got := e.worthTrying([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
-			t.Errorf("%v: %d credentials", tt.hosts, len(got))
-		}
-	}
-}
-
-// No part of a secret shows in what an examination brings, wherever it stands.
-func TestNoCanaryInChecks(t *testing.T) {
-	const canary = "hunter2-canary"
-	secret := func(data string) credentials.Found {
-		return credentials.Found{Namespace: "shop", Name: "s", Secret: &credentials.Secret{Namespace: "shop", Name: "s", Type: "kubernetes.io/dockerconfigjson", Data: map[string][]byte{".dockerconfigjson": []byte(data)}}}
-	}
-	for _, data := range []string{
-		`{"auths":{"127.0.0.1:1":{"username":"u","password":"` + canary + `"}}}`,
-		`{"auths":{"https://u:` + canary + `@127.0.0.1:1/v1/?p=` + canary + `#` + canary + `":{"username":"u","password":"` + canary + `"}}}`,
-		`{"auths":{"other.example":{"identitytoken":"` + canary + `","password":"` + canary + `"}}}`,
-		`{"auths":{"127.0.0.1:1":{"auth":"` + canary + `"}}}`,
-		`{"auths":{"127.0.0.1:1":"` + canary + `"}}`,
-		`{"auths":{"127.0.0.1:1":{}},"HttpHeaders":{"` + canary + `":["` + canary + `"]}}`,
-		canary,
-	} {
-		e := &Examiner{AllowLoopback: true, OwnFiles: true, Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
-		x := e.Examine(t.Context(), Subject{Image: "127.0.0.1:1/app:1", Secrets: func(context.Context) []credentials.Found { return []credentials.Found{secret(data)} }}, nil)
-		verdict := report.Diagnose(x.Checks)
-		if text := fmt.Sprintf("%+v %+v", x.Checks, verdict); strings.Contains(text, canary) {
-			t.Errorf("of %s shows: %s", data, text)
-		}
 	}
 }

@@ -84,7 +84,8 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	}
 	coolDown := func() time.Duration { return a.live.get().CoolDown }
 	a.examiner = &Examiner{
-		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: providersIn}, live: a.live,
+		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: providersIn},
+		Policy: func() Policy { return a.live.get().policy() },
 	}
 	a.puller = &cri.Puller{
 		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: func() int64 { return a.live.get().PullMaxBytes },

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -20,7 +21,7 @@ import (
 // neither answers old questions again nor says again what it has said.
 func TestRestart(t *testing.T) {
 	w := newWorld(t)
-	image := startImages(t).absent()
+	image := examinetest.StartImages(t).Absent()
 	w.pod("stuck", image, backOff)
 	w.pod("runs", image, corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"})
 	stop := w.agent()
@@ -83,7 +84,7 @@ func uidOf(w *world, pod string) string {
 // An agent that cannot look yet leaves what an earlier one wrote.
 func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 	w := newWorld(t)
-	w.pod("stuck", startImages(t).absent(), backOff)
+	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	held := make(chan struct{})
 	hold := func(*Agent) {
 		w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -115,13 +116,13 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 // the same image cost one examination.
 func TestOneExaminationForAll(t *testing.T) {
 	w := newWorld(t)
-	registry := startImages(t)
-	image := registry.absent()
+	registry := examinetest.StartImages(t)
+	image := registry.Absent()
 	w.pod("alone", image, backOff)
 	w.agent()
 	w.diagnosed("alone", whatever)
 	w.until("its Event", 10*time.Second, func() bool { return len(w.events("alone")) == 1 })
-	one := registry.asked.Load()
+	one := registry.Asked.Load()
 	if one == 0 {
 		t.Fatal("the registry was not asked")
 	}
@@ -133,7 +134,7 @@ func TestOneExaminationForAll(t *testing.T) {
 		n, _, _ := w.report()
 		return n.Stuck == replicas+1 && len(n.Diagnoses)+n.Omitted == replicas+1
 	})
-	if n := registry.asked.Load(); n != one {
+	if n := registry.Asked.Load(); n != one {
 		t.Errorf("the registry was asked %d times for %d pods, and %d times for the first", n, replicas+1, one)
 	}
 	w.until("an Event for each", 30*time.Second, func() bool { return len(w.events(fmt.Sprintf("replica-%d", replicas-1))) == 1 })
@@ -143,7 +144,7 @@ func TestOneExaminationForAll(t *testing.T) {
 // reason to write the report again; asking is.
 func TestWritesOnChangeOnly(t *testing.T) {
 	w := newWorld(t)
-	w.pod("stuck", startImages(t).absent(), backOff)
+	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var looked atomic.Int32
 	w.agent(func(a *Agent) {
 		a.examiner.Puller = nil
@@ -170,7 +171,7 @@ func TestWritesOnChangeOnly(t *testing.T) {
 // An Event whose answer gets lost is written once.
 func TestEventWithoutAnswer(t *testing.T) {
 	w := newWorld(t)
-	w.pod("stuck", startImages(t).absent(), backOff)
+	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var posts atomic.Int32
 	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/events") && posts.Add(1) <= 2 {
@@ -197,14 +198,14 @@ func (d discard) WriteHeader(int)             {}
 // A secret that was mended is noticed before the examination is due.
 func TestMendedSecret(t *testing.T) {
 	w := newWorld(t)
-	registry := startImages(t)
+	registry := examinetest.StartImages(t)
 	host := strings.TrimPrefix(registry.URL, "http://")
 	secret := func(password string) map[string]any {
 		return map[string]any{"type": "kubernetes.io/dockerconfigjson", "metadata": map[string]any{"name": "login"},
 			"stringData": map[string]any{".dockerconfigjson": fmt.Sprintf(`{"auths":{%q:{"username":"u","password":%q}}}`, host, password)}}
 	}
 	w.post("/api/v1/namespaces/"+w.ns+"/secrets", secret("wrong"))
-	w.pod("stuck", registry.absent(), backOff, "login")
+	w.pod("stuck", registry.Absent(), backOff, "login")
 	var examined atomic.Int32
 	w.agent(func(a *Agent) {
 		examine := a.exams.examine
@@ -234,7 +235,7 @@ func TestMendedSecret(t *testing.T) {
 // with Events keeps the verdicts of others from the report.
 func TestSlowAPIServer(t *testing.T) {
 	w := newWorld(t)
-	image := startImages(t).absent()
+	image := examinetest.StartImages(t).Absent()
 	release := make(chan struct{})
 	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.Path, "/secrets/") || strings.HasSuffix(r.URL.Path, "/events") {
@@ -279,8 +280,8 @@ func TestHungRuntimeIsLeftAlone(t *testing.T) {
 // A runtime that hangs keeps no pod from its verdict.
 func TestHungRuntime(t *testing.T) {
 	w := newWorld(t)
-	w.runtime = silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String()
-	image := startImages(t).absent()
+	w.runtime = examinetest.Silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String()
+	image := examinetest.StartImages(t).Absent()
 	for i := range 20 {
 		w.pod(fmt.Sprintf("creating-%d", i), fmt.Sprintf("%s-%d", image, i), creating)
 	}
@@ -296,24 +297,24 @@ func TestHungRuntime(t *testing.T) {
 // is known only later.
 func TestBehindAnotherPull(t *testing.T) {
 	w := newWorld(t)
-	w.pod("hog", silent(t, "tcp", "127.0.0.1:0").Addr().String()+"/hog:1", creating)
+	w.pod("hog", examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String()+"/hog:1", creating)
 	w.patch(w.podPath("hog")+"/status", map[string]any{"status": map[string]any{"startTime": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)}})
-	w.pod("good", startImages(t).absent(), creating)
+	w.pod("good", examinetest.StartImages(t).Absent(), creating)
 	w.agent()
-	d := w.diagnosed("good", func(d report.Diagnosis) bool { return find(d.Checks, "queue").Evidence["aheadHangs"] == "true" })
-	c := find(d.Checks, "queue")
+	d := w.diagnosed("good", func(d report.Diagnosis) bool { return report.Find(d.Checks, "queue").Evidence["aheadHangs"] == "true" })
+	c := report.Find(d.Checks, "queue")
 	if c.Evidence["ahead"] != w.ns+"/hog" || !strings.Contains(c.Summary, w.ns+"/hog") || !strings.HasSuffix(c.Evidence["aheadImage"], "/hog:1") {
 		t.Errorf("%+v", c)
 	}
 	hog := w.diagnosed("hog", whatever)
-	if c := find(hog.Checks, "queue"); c.Evidence["ahead"] != "" {
+	if c := report.Find(hog.Checks, "queue"); c.Evidence["ahead"] != "" {
 		t.Errorf("the first waits behind the second: %+v", c)
 	}
 	// When the hog has gone, nothing is in the way.
 	if code, out := w.do(http.MethodDelete, w.podPath("hog")+"?gracePeriodSeconds=0", "application/json", nil); code/100 != 2 {
 		t.Fatalf("%d %s", code, out)
 	}
-	w.diagnosed("good", func(d report.Diagnosis) bool { return find(d.Checks, "queue").Evidence["ahead"] == "" })
+	w.diagnosed("good", func(d report.Diagnosis) bool { return report.Find(d.Checks, "queue").Evidence["ahead"] == "" })
 }
 
 // Whatever somebody wrote into the report, the agent starts.

@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -110,7 +112,7 @@ func kubeconfig(t testing.TB, server string) string {
 func kubeconfigWith(t testing.TB, cluster, user string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	write(t, file, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {%s}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\nusers: [{name: u, user: {%s}}]\n", cluster, user))
+	hosttest.Write(t, file, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {%s}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\nusers: [{name: u, user: {%s}}]\n", cluster, user))
 	return file
 }
 
@@ -248,7 +250,7 @@ func TestAgentReadsAsNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images := startImages(t)
+	images := examinetest.StartImages(t)
 	w.hold("regcred", strings.TrimPrefix(images.URL, "http://"))
 	w.ownsRights()
 	token := w.agentToken()
@@ -266,16 +268,16 @@ func TestAgentReadsAsNode(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	w.agent(func(a *Agent) { a.kube.asNode = w.node })
-	w.pod("stuck", images.absent(), backOff, "regcred")
+	w.pod("stuck", images.Absent(), backOff, "regcred")
 	d := w.diagnosed("stuck", whatever)
-	if c := find(d.Checks, "credentials"); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "impersonate-on:associated-node:get on secrets") {
+	if c := report.Find(d.Checks, "credentials"); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "impersonate-on:associated-node:get on secrets") {
 		t.Errorf("without the permission: %s %q", c.Outcome, c.Summary)
 	}
 	w.rbac("components/read-as-node/rbac.yaml")
 	w.reads(w.kubeAs(api, token, w.node), "regcred", "read")
 	w.ask("stuck", "again")
 	d = w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "again" })
-	if c := find(d.Checks, "credentials"); c.Outcome != report.Pass || c.Evidence["source"] != "secret "+w.ns+"/regcred" {
+	if c := report.Find(d.Checks, "credentials"); c.Outcome != report.Pass || c.Evidence["source"] != "secret "+w.ns+"/regcred" {
 		t.Errorf("with the permission: %s %q %v", c.Outcome, c.Summary, c.Evidence)
 	}
 	mu.Lock()

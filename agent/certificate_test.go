@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
 // shownBy is the certificate that somebody who connects now sees.
@@ -82,8 +84,8 @@ func TestCertificateFromFiles(t *testing.T) {
 			t.Errorf("without files: %v", err)
 		}
 		cert, key := issue()
-		write(t, certFile, cert)
-		write(t, keyFile, key)
+		hosttest.Write(t, certFile, cert)
+		hosttest.Write(t, keyFile, key)
 		c, err := load()
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +93,7 @@ func TestCertificateFromFiles(t *testing.T) {
 		first := shownBy(t, c)
 
 		cert, key = issue()
-		write(t, certFile, cert)
+		hosttest.Write(t, certFile, cert)
 		for range 3 {
 			time.Sleep(reloadEvery)
 			if !shownBy(t, c).Equal(first) {
@@ -101,7 +103,7 @@ func TestCertificateFromFiles(t *testing.T) {
 		if n := strings.Count(log.String(), "the last one stays"); n != 1 {
 			t.Errorf("it says so %d times: %s", n, log.String())
 		}
-		write(t, keyFile, key)
+		hosttest.Write(t, keyFile, key)
 		time.Sleep(reloadEvery)
 		if shownBy(t, c).Equal(first) {
 			t.Error("the new one is not shown")

@@ -31,7 +31,6 @@ import (
 	"testing"
 	"time"
 
-	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -444,24 +443,3 @@ func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found rep
 }
 
 func whatever(report.Diagnosis) bool { return true }
-
-// images is a real registry, on loopback over plain HTTP, that counts.
-type images struct {
-	*httptest.Server
-	asked atomic.Int32 // for the manifest of the missing image
-}
-
-func startImages(t *testing.T) *images {
-	i := &images{}
-	registry := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
-	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/manifests/absent") {
-			i.asked.Add(1)
-		}
-		registry.ServeHTTP(w, r)
-	}))
-	t.Cleanup(i.Close)
-	return i
-}
-
-func (i *images) absent() string { return strings.TrimPrefix(i.URL, "http://") + "/app:absent" }

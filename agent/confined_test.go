@@ -18,7 +18,9 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/host"
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -42,7 +44,7 @@ func startContainerd(t *testing.T) (socket string) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket = dir + "/c.sock"
-	write(t, dir+"/config.toml", fmt.Sprintf(`version = 3
+	hosttest.Write(t, dir+"/config.toml", fmt.Sprintf(`version = 3
 root = %q
 state = %q
 [grpc]
@@ -95,7 +97,7 @@ func startKubelet(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	executed(t, cmd.Process.Pid)
+	examinetest.Executed(t, cmd.Process.Pid)
 }
 
 // seenFrom is what an agent sees that has these capabilities, of root's.
@@ -153,7 +155,7 @@ func TestConfinedHelper(t *testing.T) {
 	}
 	defer c.Close()
 	e := &Examiner{Runtime: c, AllowLoopback: true}
-	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: func() int64 { return DefaultPullMaxBytes }, Space: e.Space, Deadline: pullIn}
+	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: func() int64 { return cri.DefaultPullMaxBytes }, Space: e.Space, Deadline: pullIn}
 	none := func(context.Context) []credentials.Found { return nil }
 	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Examination) {})
 	runtime, disk := e.NodeState(t.Context())
@@ -169,14 +171,14 @@ func TestConfinedHelper(t *testing.T) {
 // and with none: what cannot be seen is skipped and nobody's fault.
 func TestConfined(t *testing.T) {
 	socket := startContainerd(t)
-	images := startImages(t)
+	images := examinetest.StartImages(t)
 	if resp, err := http.Get(images.URL + "/v2/"); err != nil {
 		t.Fatal(err)
 	} else {
 		resp.Body.Close()
 	}
-	whole := lookConfined(t, socket, images.absent(), "chown", "dac_override", "dac_read_search", "sys_ptrace", "sys_chroot", "sys_admin")
-	hardened := lookConfined(t, socket, images.absent(), "sys_ptrace")
+	whole := lookConfined(t, socket, images.Absent(), "chown", "dac_override", "dac_read_search", "sys_ptrace", "sys_chroot", "sys_admin")
+	hardened := lookConfined(t, socket, images.Absent(), "sys_ptrace")
 	for _, o := range []report.Outcome{report.Pass, report.Fail, report.Skipped, report.Error} {
 		if !slices.Equal(whole.with(o), hardened.with(o)) {
 			t.Errorf("%s with SYS_PTRACE alone: %q, with more %q", o, hardened.with(o), whole.with(o))
@@ -192,7 +194,7 @@ func TestConfined(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(hosts), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, hosts, "server = "+strconv.Quote(images.URL)+"\n")
+	hosttest.Write(t, hosts, "server = "+strconv.Quote(images.URL)+"\n")
 	if err := errors.Join(os.Chown(hosts, 65534, 65534), os.Chmod(hosts, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -200,21 +202,21 @@ func TestConfined(t *testing.T) {
 		seen seenFrom
 		want report.Outcome
 	}{
-		{lookConfined(t, socket, images.absent(), "dac_override", "sys_ptrace"), report.Pass},
-		{lookConfined(t, socket, images.absent(), "sys_ptrace"), report.Skipped},
+		{lookConfined(t, socket, images.Absent(), "dac_override", "sys_ptrace"), report.Pass},
+		{lookConfined(t, socket, images.Absent(), "sys_ptrace"), report.Skipped},
 	} {
-		if c := find(f.seen.Checks, "hosts/"+dir); c.Outcome != f.want || c.Cause != "" {
+		if c := report.Find(f.seen.Checks, "hosts/"+dir); c.Outcome != f.want || c.Cause != "" {
 			t.Errorf("somebody else's hosts.toml: %s %s %q, want %s", c.Outcome, c.Cause, c.Summary, f.want)
 		}
 	}
 
 	startKubelet(t)
-	blind := lookConfined(t, socket, images.absent())
-	if c := find(blind.Checks, "credentials/node"); !strings.Contains(c.Summary, host.ErrKubeletClosed.Error()) {
+	blind := lookConfined(t, socket, images.Absent())
+	if c := report.Find(blind.Checks, "credentials/node"); !strings.Contains(c.Summary, host.ErrKubeletClosed.Error()) {
 		t.Errorf("a kubelet that may not be looked at: %s %q", c.Outcome, c.Summary)
 	}
 	for _, id := range []string{"runtime/process", "disk", "state/disk", "credentials/node", "pull", "runtime/ca", "runtime/resolv.conf", "runtime/proxy"} {
-		c := find(blind.Checks, id)
+		c := report.Find(blind.Checks, id)
 		if c.Outcome != report.Skipped || c.Cause != "" || c.Summary == "" {
 			t.Errorf("without any capability %s is %s %s %q", id, c.Outcome, c.Cause, c.Summary)
 		}

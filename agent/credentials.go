@@ -15,9 +15,9 @@ import (
 // gives them a minute itself.
 const providersIn = 2 * time.Second
 
-// credentialsFor goes the kubelet's way through the credentials for a
+// Credentials resolves, as the kubelet does, the credentials for a
 // repository (host/path without tag).
-func (e *Examiner) credentialsFor(ctx context.Context, repository string, s Subject) credentials.Walked {
+func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Walked {
 	src := credentials.Sources{Now: time.Now()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -106,7 +106,7 @@ func (e *Examiner) askProviders(ctx context.Context, k credentials.Kubelet, c cr
 		switch {
 		case p.NeedsToken():
 			out[i].Skipped = "it works with a token of the pod's ServiceAccount, which only the kubelet gets"
-		case e.Providers == nil || !e.settings().CredentialProviders:
+		case e.Providers == nil || !e.policy().CredentialProviders:
 			out[i].Skipped = "running the kubelet's providers is not switched on (component credential-providers of the manifests)"
 		default:
 			wg.Go(func() { out[i] = e.Providers.Ask(ctx, k, c, p, repository) })

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
+	"github.com/pullprobe/pullprobe/host/hosttest"
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // kubelet starts a process that looks like the kubelet: its name, command line,
@@ -42,33 +46,8 @@ func kubelet(t *testing.T, flags ...string) string {
 		_ = fake.Process.Kill()
 		_ = fake.Wait()
 	})
-	executed(t, fake.Process.Pid)
+	examinetest.Executed(t, fake.Process.Pid)
 	return dir
-}
-
-// executed waits until a process that was started has its command line and its
-// environment: Start returns in the middle of exec(2).
-func executed(t testing.TB, pid int) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		switch {
-		case err == nil && len(env) > 0:
-			return
-		case time.Now().After(deadline):
-			t.Fatalf("process %d does not begin: %v", pid, err)
-		}
-	}
-}
-
-func write(t testing.TB, name, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Node credentials are found from the running kubelet: its flags, environment,
@@ -95,9 +74,9 @@ func TestNodeCredentials(t *testing.T) {
 
 	dir := kubelet(t, "--root-dir", "DIR/root", "--image-credential-provider-config=DIR/providers.yaml", "--image-credential-provider-bin-dir=bin")
 	const canary = "hunter2-canary"
-	write(t, dir+"/.docker/config.json", `{"auths":{"r.example":{"username":"node","password":"`+canary+`"}}}`)
+	hosttest.Write(t, dir+"/.docker/config.json", `{"auths":{"r.example":{"username":"node","password":"`+canary+`"}}}`)
 	config := func(extra string) {
-		write(t, dir+"/providers.yaml", `
+		hosttest.Write(t, dir+"/providers.yaml", `
 kind: CredentialProviderConfig
 apiVersion: kubelet.config.k8s.io/v1
 providers:
@@ -110,7 +89,7 @@ providers:
 `+extra)
 	}
 	config("")
-	write(t, dir+"/mode", "works")
+	hosttest.Write(t, dir+"/mode", "works")
 	walk := func() (users string, w credentials.Walked) {
 		t.Helper()
 		var node *credentials.Node
@@ -141,12 +120,51 @@ providers:
 	if users, w = walk(); users != "node puller" || len(w.Unknown) != 0 {
 		t.Errorf("switched on: %q, %+v", users, w.Checks)
 	}
-	write(t, dir+"/mode", "exit")
+	hosttest.Write(t, dir+"/mode", "exit")
 	if users, w = walk(); users != "node" || w.Checks[0].Evidence["providerFailed"] != "lab-provider" {
 		t.Errorf("failing: %q, %+v", users, w.Checks)
 	}
 	config("  tokenAttributes: {serviceAccountTokenAudience: a, cacheType: Token, requireServiceAccount: true}\n")
 	if users, w = walk(); users != "node" || w.Checks[0].Evidence["providerNotRun"] != "lab-provider" {
 		t.Errorf("with a token: %q, %+v", users, w.Checks)
+	}
+}
+
+// A test pull tries no password that every host has refused.
+func TestWorthTrying(t *testing.T) {
+	e := &Examiner{Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
+	bad, good := credentials.Credential{Username: "u", Password: "bad"}, credentials.Credential{Username: "u", Password: "good"}
+	e.Refusals.Refuse("r.example", "u", "bad")
+	for _, tt := range []struct {
+		hosts []string
+		want  int
+	}{{nil, 2}, {[]string{"r.example"}, 1}, {[]string{"m.example", "r.example"}, 2}} {
+		if got := e.worthTrying([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
+			t.Errorf("%v: %d credentials", tt.hosts, len(got))
+		}
+	}
+}
+
+// No part of a secret shows in what an examination brings, wherever it stands.
+func TestNoCanaryInChecks(t *testing.T) {
+	const canary = "hunter2-canary"
+	secret := func(data string) credentials.Found {
+		return credentials.Found{Namespace: "shop", Name: "s", Secret: &credentials.Secret{Namespace: "shop", Name: "s", Type: "kubernetes.io/dockerconfigjson", Data: map[string][]byte{".dockerconfigjson": []byte(data)}}}
+	}
+	for _, data := range []string{
+		`{"auths":{"127.0.0.1:1":{"username":"u","password":"` + canary + `"}}}`,
+		`{"auths":{"https://u:` + canary + `@127.0.0.1:1/v1/?p=` + canary + `#` + canary + `":{"username":"u","password":"` + canary + `"}}}`,
+		`{"auths":{"other.example":{"identitytoken":"` + canary + `","password":"` + canary + `"}}}`,
+		`{"auths":{"127.0.0.1:1":{"auth":"` + canary + `"}}}`,
+		`{"auths":{"127.0.0.1:1":"` + canary + `"}}`,
+		`{"auths":{"127.0.0.1:1":{}},"HttpHeaders":{"` + canary + `":["` + canary + `"]}}`,
+		canary,
+	} {
+		e := &Examiner{AllowLoopback: true, OwnFiles: true, Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
+		x := e.Examine(t.Context(), Subject{Image: "127.0.0.1:1/app:1", Secrets: func(context.Context) []credentials.Found { return []credentials.Found{secret(data)} }}, nil)
+		verdict := report.Diagnose(x.Checks)
+		if text := fmt.Sprintf("%+v %+v", x.Checks, verdict); strings.Contains(text, canary) {
+			t.Errorf("of %s shows: %s", data, text)
+		}
 	}
 }

@@ -26,7 +26,7 @@ import (
 // of Kubernetes.
 type Examiner struct {
 	Runtime  *cri.Client // nil: no runtime endpoint is known
-	Puller   *cri.Puller // nil: no test pulls; an agent's settings may forbid them, too
+	Puller   *cri.Puller // nil: no test pulls; the policy may forbid them, too
 	Platform string      // os/arch[/variant]; empty: this machine's
 
 	// OwnFiles takes resolver files, trust store and hosts.toml from this
@@ -40,7 +40,7 @@ type Examiner struct {
 	AllowLoopback bool
 
 	// Providers runs the kubelet's credential providers; nil: they are not run.
-	// An agent's settings must allow it, too.
+	// The policy must allow it, too.
 	Providers *credentials.Runner
 	// Refusals remembers rejected passwords; nil: nothing is remembered.
 	Refusals *credentials.Refusals
@@ -52,7 +52,8 @@ type Examiner struct {
 	// if that was after a time; nil: there are no sweeps.
 	Known func(host string, after time.Time) (report.Check, time.Duration, bool)
 
-	live *live // the agent's settings; nil: there is no agent
+	// Policy returns what the examiner may do now; nil: [DefaultPolicy] holds.
+	Policy func() Policy
 
 	mu        sync.Mutex
 	notBefore map[string]time.Time // by the registry's name, after a 429
@@ -83,13 +84,26 @@ const (
 	turn = 500 * time.Millisecond
 )
 
-// settings are those that hold now; without an agent the examiner's own fields
-// decide.
-func (e *Examiner) settings() Settings {
-	if e.live == nil {
-		return Settings{TestPull: true, CredentialProviders: true, CertificateDays: 14}
+// Policy is what an examination may do, and what it remarks on.
+type Policy struct {
+	TestPull            bool // the runtime may be asked to pull
+	CredentialProviders bool // the kubelet's credential providers may be run
+	CertificateDays     int  // a certificate with fewer days left is worth a remark; 0: none is
+	Allow, Deny         []probes.HostPattern
+}
+
+// DefaultPolicy is the policy without an agent: what the other fields of the
+// examiner permit.
+func DefaultPolicy() Policy {
+	return Policy{TestPull: true, CredentialProviders: true, CertificateDays: 14}
+}
+
+// policy returns the policy that holds now.
+func (e *Examiner) policy() Policy {
+	if e.Policy == nil {
+		return DefaultPolicy()
 	}
-	return e.live.get()
+	return e.Policy()
 }
 
 // Subject is what is examined.
@@ -148,7 +162,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(quick, providersIn)
 		defer stop()
-		creds = e.credentialsFor(reading, ref.Domain+"/"+ref.Path, s)
+		creds = e.Credentials(reading, ref.Domain+"/"+ref.Path, s)
 	})
 	wg.Wait()
 	defer node.close()
@@ -323,7 +337,7 @@ type pullAsk struct {
 func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []cri.Auth, ask pullAsk, runtime report.Check) report.Check {
 	c := report.Check{ID: "pull", Kind: report.KindPull, Target: ref.String(), Outcome: report.Skipped}
 	switch {
-	case e.Puller == nil || !e.settings().TestPull:
+	case e.Puller == nil || !e.policy().TestPull:
 		c.Summary = "test pulls are switched off"
 		return c
 	case !s.Failing:

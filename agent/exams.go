@@ -185,13 +185,13 @@ func (e *exams) land(s *standing, x exam, said report.Check, secrets uint64) {
 		if x.Final {
 			v := report.Diagnose(withPod(x.Examination, said))
 			switch {
-			case !sameVerdict(v, s.verdict):
+			case !v.Same(s.verdict):
 				s.repeats = 0
-			case pullOf(x.Checks).Evidence["skipped"] != "busy": // else it has yet to get its turn
+			case report.Find(x.Checks, report.IDPull).Evidence["skipped"] != "busy": // else it has yet to get its turn
 				s.repeats++
 			}
 			s.verdict, s.secrets, s.looked = v, secrets, x.ended
-			s.due = x.ended.Add(e.holds(v, s.repeats, pullOf(x.Checks)))
+			s.due = x.ended.Add(e.holds(v, s.repeats, report.Find(x.Checks, report.IDPull)))
 		}
 	}
 	users := slices.Collect(maps.Keys(s.users))
@@ -225,12 +225,6 @@ func (e *exams) holds(v report.Verdict, n int, pull report.Check) time.Duration 
 	}
 	return hold
 }
-
-func sameVerdict(a, b report.Verdict) bool {
-	return a.Fault == b.Fault && a.Cause == b.Cause && a.Confidence == b.Confidence
-}
-
-func pullOf(checks []report.Check) report.Check { return find(checks, "pull") }
 
 // withPod are the checks of an examination with those about the pod, in the
 // order of the ladder and redacted.

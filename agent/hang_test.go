@@ -17,31 +17,12 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // limit is what an examination may take, whatever hangs, on a busy machine.
 const limit = verdictIn + 2*time.Second
-
-// silent accepts connections and never says a word.
-func silent(t *testing.T, network, address string) net.Listener {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { c.Close() })
-		}
-	}()
-	return l
-}
 
 // mute is a runtime that takes every call and answers none but those served.
 func mute(t *testing.T, serve func(*grpc.Server)) *cri.Client {
@@ -84,7 +65,7 @@ func noSecrets(context.Context) []credentials.Found { return nil }
 // A runtime, a registry and secrets that hang cost an examination its time and
 // no more, and what hangs is said.
 func TestExaminationOfWhatHangs(t *testing.T) {
-	runtime, err := cri.New(silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String())
+	runtime, err := cri.New(examinetest.Silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +75,8 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { absent.Close() })
-	registry := silent(t, "tcp", "127.0.0.1:0").Addr().String()
-	working := startImages(t).absent()
+	registry := examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String()
+	working := examinetest.StartImages(t).Absent()
 	answers, _, _ := strings.Cut(working, "/")
 	for _, tt := range []struct {
 		name    string
@@ -121,7 +102,7 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 			if took := time.Since(began); took > limit {
 				t.Errorf("took %v", took)
 			}
-			if c := find(x.Checks, tt.check); c.Outcome != tt.outcome || c.Summary == "" {
+			if c := report.Find(x.Checks, tt.check); c.Outcome != tt.outcome || c.Summary == "" {
 				t.Errorf("%s: %+v", tt.check, c)
 			}
 		})

@@ -392,7 +392,7 @@ func TestHostileRegistry(t *testing.T) {
 			}
 			checks := s.checks(image)
 			s.says(t, checks, c.says)
-			healthy := find(checks, "blob/"+s.registry.host).Outcome == report.Pass
+			healthy := report.Find(checks, "blob/"+s.registry.host).Outcome == report.Pass
 			if c.healthy && !healthy {
 				t.Errorf("an image that can be had is not seen: %+v", checks)
 			}

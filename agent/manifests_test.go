@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -55,7 +56,7 @@ func install(t *testing.T) *installed {
 		}
 	}
 	c.config = filepath.Join(t.TempDir(), "kubeconfig")
-	write(t, c.config, fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}],
+	hosttest.Write(t, c.config, fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}],
 contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {token: %q}}]}`, api.url, api.token))
 	return c
 }
@@ -89,7 +90,7 @@ func (c *installed) beside(dir, name, text string) string {
 	if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 		c.t.Fatal(err)
 	}
-	write(c.t, filepath.Join(dir, name, "kustomization.yaml"), "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"+text)
+	hosttest.Write(c.t, filepath.Join(dir, name, "kustomization.yaml"), "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"+text)
 	return filepath.Join(dir, name)
 }
 

@@ -92,7 +92,7 @@ func (m *metrics) diagnosed(v report.Verdict, took time.Duration) {
 
 // examined counts the test pull of an examination, which many pods may share.
 func (m *metrics) examined(x Examination) {
-	pull := pullOf(x.Checks)
+	pull := report.Find(x.Checks, report.IDPull)
 	result, reason := "", ""
 	switch pull.Outcome {
 	case report.Unknown:

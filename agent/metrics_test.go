@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -296,7 +297,7 @@ func TestWatchErrors(t *testing.T) {
 // An agent at work counts: what it sees of pods, what it finds, what it writes.
 func TestAgentCounts(t *testing.T) {
 	w := newWorld(t)
-	image := startImages(t).absent()
+	image := examinetest.StartImages(t).Absent()
 	w.pod("before", image, backOff)
 	var m *metrics
 	w.agent(func(a *Agent) { m = a.metrics })

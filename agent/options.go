@@ -13,10 +13,6 @@ import (
 	"github.com/pullprobe/pullprobe/cri"
 )
 
-// DefaultPullMaxBytes is the largest image that is test-pulled, compressed,
-// unless told otherwise.
-const DefaultPullMaxBytes = 2 << 30
-
 // Options are the agent's settings. Each is a flag; where a flag is not given
 // the environment variable PULLPROBE_<FLAG> in capitals and underscores counts,
 // then, for the [Settings], the configuration file.

@@ -289,18 +289,6 @@ func TestLongQuestion(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
-	for header, want := range map[string]time.Duration{
-		"": time.Minute, "30": 30 * time.Second, "-1": time.Minute, "junk": time.Minute,
-		"99999999999": 24 * time.Hour, "Sat, 21 Nov 2026 05:00:00 GMT": time.Hour, "Sat, 21 Nov 2020 05:00:00 GMT": time.Minute,
-	} {
-		if got := retryAfter(header, now); got != want {
-			t.Errorf("%q: %v, want %v", header, got, want)
-		}
-	}
-}
-
 func FuzzRetryAfter(f *testing.F) {
 	for _, header := range []string{"60", "-1", "99999999999999999999", "Sat, 21 Nov 2026 09:00:00 GMT", "x"} {
 		f.Add(header)
@@ -368,36 +356,5 @@ func TestQueueCheck(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 		})
-	}
-}
-
-// How long a pull will take is said where it was measured, and only there.
-func TestEstimate(t *testing.T) {
-	var r rates
-	pull := func(bytes, seconds, throughput string) report.Check {
-		return report.Check{ID: "pull", Evidence: map[string]string{"bytes": bytes, "seconds": seconds, "throughput": throughput}}
-	}
-	r.learn("slow.example", pull("10485760", "10.000", "1048576"))
-	r.learn("tiny.example", pull("1000", "0.100", ""))
-	for _, tt := range []struct {
-		host string
-		size int64
-		want string
-	}{
-		{"slow.example", 100 << 20, "100"},
-		{"slow.example", 0, ""},
-		{"tiny.example", 100 << 20, ""},
-		{"other.example", 100 << 20, ""},
-	} {
-		c := r.estimate(stillPulling(), tt.host, tt.size)
-		if got := c.Evidence["estimateSeconds"]; got != tt.want || strings.Contains(c.Summary, "MiB/s") != (tt.want != "") {
-			t.Errorf("%s, %d bytes: %q, want %q: %s", tt.host, tt.size, got, tt.want, c.Summary)
-		}
-	}
-	for i := range 10 * maxRates {
-		r.learn(string(rune('a'+i%26))+strings.Repeat("x", i), pull("10485760", "1.000", "10485760"))
-	}
-	if len(r.byHost) > maxRates {
-		t.Errorf("%d hosts remembered", len(r.byHost))
 	}
 }

@@ -8,15 +8,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-func find(checks []report.Check, id string) report.Check {
-	for _, c := range checks {
-		if c.ID == id {
-			return c
-		}
-	}
-	return report.Check{ID: id}
-}
-
 // podCheck is what the kubelet says of an image of a pod.
 func podCheck(p pod, w wait, node string) report.Check {
 	c := report.Check{ID: "pod", Kind: report.KindPod, Target: p.String(), Outcome: report.Pass, Evidence: map[string]string{

@@ -20,8 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
 
-	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/probes"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -187,22 +187,20 @@ func TestSettingsAreLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pull := func() string {
-		return a.examiner.pull(t.Context(), Subject{Failing: true}, probes.Ref{}, nil, pullAsk{}, report.Check{}).Summary
-	}
-	guard := func() int { return len(a.examiner.look(t.Context()).Guard.Deny) }
+	pulls := func() bool { return a.examiner.Policy().TestPull }
+	guard := func() int { return len(a.examiner.Policy().Deny) }
 	largest := func(p *cri.Puller) int64 { return p.MaxBytes() }
 	holds := func() time.Duration {
 		return a.exams.holds(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})
 	}
-	if pull() == "test pulls are switched off" || guard() != 0 || largest(a.puller) != DefaultPullMaxBytes || holds() != 15*time.Minute || a.publish.nextHeartbeat() < 9*time.Minute {
-		t.Errorf("at the start: %q %d %d %v", pull(), guard(), largest(a.puller), holds())
+	if !pulls() || guard() != 0 || largest(a.puller) != cri.DefaultPullMaxBytes || holds() != 15*time.Minute || a.publish.nextHeartbeat() < 9*time.Minute {
+		t.Errorf("at the start: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
 	}
 	s.TestPull, s.PullMaxBytes, s.CoolDown, s.Heartbeat = false, 7, time.Minute, time.Minute
 	s.Deny = []probes.HostPattern{{}}
 	a.live.set(s)
-	if pull() != "test pulls are switched off" || guard() != 1 || largest(a.puller) != 7 || holds() != time.Minute || a.publish.nextHeartbeat() > 2*time.Minute {
-		t.Errorf("after a reload: %q %d %d %v", pull(), guard(), largest(a.puller), holds())
+	if pulls() || guard() != 1 || largest(a.puller) != 7 || holds() != time.Minute || a.publish.nextHeartbeat() > 2*time.Minute {
+		t.Errorf("after a reload: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
 	}
 }
 
@@ -210,15 +208,15 @@ func TestSettingsAreLive(t *testing.T) {
 // denied since is left alone.
 func TestReloadExaminesAnew(t *testing.T) {
 	w := newWorld(t)
-	registry := startImages(t)
-	w.pod("stuck", registry.absent(), backOff)
+	registry := examinetest.StartImages(t)
+	w.pod("stuck", registry.Absent(), backOff)
 	var a *Agent
 	w.agent(func(started *Agent) { a = started })
 	w.diagnosed("stuck", func(d report.Diagnosis) bool {
 		_, denied := probes.Denied(d.Checks)
 		return !denied
 	})
-	asked := registry.asked.Load()
+	asked := registry.Asked.Load()
 	deny, err := probes.ParseHostPattern("127.0.0.0/8")
 	if err != nil {
 		t.Fatal(err)
@@ -232,26 +230,8 @@ func TestReloadExaminesAnew(t *testing.T) {
 		_, denied := probes.Denied(n.Diagnoses[0].Checks)
 		return denied
 	})
-	if n := registry.asked.Load(); asked == 0 || n != asked {
+	if n := registry.Asked.Load(); asked == 0 || n != asked {
 		t.Errorf("asked %d times before and %d times after", asked, n)
-	}
-}
-
-// A test pull would have the runtime go where pullprobe may not.
-func TestNoTestPullOfWhatIsDenied(t *testing.T) {
-	deny, err := probes.ParseHostPattern("r.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := defaultSettings()
-	s.Deny = []probes.HostPattern{deny}
-	e := &Examiner{Puller: &cri.Puller{}, OwnFiles: true, live: newLive(s)}
-	x := e.Examine(t.Context(), Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.Found { return nil }}, nil)
-	if c := pullOf(x.Checks); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "refused by the setting deny: r.example") {
-		t.Errorf("%s %q", c.Outcome, c.Summary)
-	}
-	if v := report.Diagnose(x.Checks); v.Confidence == report.Confirmed || v.Fault != report.FaultUndetermined {
-		t.Errorf("%s %s (%s)", v.Fault, v.Cause, v.Confidence)
 	}
 }
 

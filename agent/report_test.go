@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -38,7 +39,7 @@ func (w *world) swept(what string, ok func(*report.Sweep) bool) report.Node {
 // what happens to one is told once.
 func TestSweepIsPublished(t *testing.T) {
 	w := newWorld(t)
-	registry := startImages(t)
+	registry := examinetest.StartImages(t)
 	host := strings.TrimPrefix(registry.URL, "http://")
 	var a *Agent
 	w.agent(sweeping(&a, host))
@@ -84,7 +85,7 @@ func (w *world) nodeEvents() (out []corev1.Event) {
 func TestReportIsMended(t *testing.T) {
 	w := newWorld(t)
 	var a *Agent
-	w.agent(sweeping(&a, strings.TrimPrefix(startImages(t).URL, "http://")))
+	w.agent(sweeping(&a, strings.TrimPrefix(examinetest.StartImages(t).URL, "http://")))
 	w.swept("a sweep", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
 	path := "/api/v1/namespaces/" + w.ns + "/configmaps/pullprobe-" + w.node
 
@@ -107,7 +108,7 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 	w := newWorld(t)
 	log := &logged{}
 	w.logs = log
-	registry := startImages(t)
+	registry := examinetest.StartImages(t)
 	host := strings.TrimPrefix(registry.URL, "http://")
 	var a *Agent
 	w.agent(sweeping(&a, host))
@@ -157,7 +158,7 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 func TestNodeIsReplaced(t *testing.T) {
 	w := newWorld(t)
 	var a *Agent
-	w.agent(sweeping(&a, strings.TrimPrefix(startImages(t).URL, "http://")))
+	w.agent(sweeping(&a, strings.TrimPrefix(examinetest.StartImages(t).URL, "http://")))
 	owner := func() string {
 		_, cm, ok := w.report()
 		if !ok || len(cm.OwnerReferences) != 1 {
@@ -181,7 +182,7 @@ func TestNodeIsReplaced(t *testing.T) {
 // once a sweep at most.
 func TestTwoAgents(t *testing.T) {
 	w := newWorld(t)
-	host := strings.TrimPrefix(startImages(t).URL, "http://")
+	host := strings.TrimPrefix(examinetest.StartImages(t).URL, "http://")
 	w.pod("stuck", host+"/app:absent", backOff)
 	var a, b *Agent
 	w.agent(sweeping(&a, host))
@@ -211,7 +212,7 @@ func TestTwoAgents(t *testing.T) {
 // among them, and says how many do not.
 func TestManyStuckPods(t *testing.T) {
 	w := newWorld(t)
-	image := startImages(t).absent()
+	image := examinetest.StartImages(t).Absent()
 	const pods = 500
 	for i := range pods - 1 {
 		w.pod(fmt.Sprintf("stuck-%d", i), image, backOff)
@@ -222,7 +223,7 @@ func TestManyStuckPods(t *testing.T) {
 		return n.Stuck == pods-1 && len(n.Diagnoses)+n.Omitted == pods-1
 	})
 	// The newest is the worst, too: its pull runs into a hole.
-	w.pod("newest", strings.TrimPrefix(silent(t, "tcp", "127.0.0.1:0").Addr().String(), "http://")+"/app:1", corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "i/o timeout"})
+	w.pod("newest", strings.TrimPrefix(examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String(), "http://")+"/app:1", corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "i/o timeout"})
 	w.diagnosed("newest", whatever)
 	n, cm, _ := w.report()
 	if size := len(cm.Data[summaryKey]) + len(cm.Data[reportKey]); size > report.MaxReport {

@@ -101,7 +101,7 @@ func (r *results) say(uid types.UID, container, image string, v report.Verdict) 
 		r.said[uid] = map[string]report.Verdict{}
 	}
 	r.said[uid][key] = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}
-	return !ok || !sameVerdict(old, v)
+	return !ok || !old.Same(v)
 }
 
 // olderThan counts the standing diagnoses of waiting pods from examinations that

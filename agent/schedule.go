@@ -281,11 +281,11 @@ func (a *Agent) settle(p pod, w wait, said report.Check, words report.Cause, que
 		Diagnosis: d, container: w.Container, image: w.Image, stuck: w.Failing || w.Creating, failing: w.Failing, since: w.Since,
 		words: words, key: key, began: x.began, final: x.Final, queue: queue,
 	})
-	if runtime := find(checks, "runtime"); runtime.Outcome != report.Unknown && x.Final && (!exists || x.began.After(old.began)) {
-		a.setState(runtime, a.lastDisk(find(checks, "disk")))
+	if runtime := report.Find(checks, "runtime"); runtime.Outcome != report.Unknown && x.Final && (!exists || x.began.After(old.began)) {
+		a.setState(runtime, a.lastDisk(report.Find(checks, "disk")))
 	}
 	v := d.Verdict
-	if exists && sameVerdict(v, old.Verdict) {
+	if exists && v.Same(old.Verdict) {
 		a.publish.touch()
 	} else {
 		a.changed()

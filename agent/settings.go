@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/probes"
 )
 
@@ -37,10 +38,21 @@ type Settings struct {
 	ASCII           bool
 }
 
+// policy returns what of the settings an examination goes by.
+func (s Settings) policy() Policy {
+	return Policy{
+		TestPull:            s.TestPull,
+		CredentialProviders: s.CredentialProviders,
+		CertificateDays:     s.CertificateDays,
+		Allow:               s.Allow,
+		Deny:                s.Deny,
+	}
+}
+
 func defaultSettings() Settings {
 	return Settings{
 		CoolDown: 15 * time.Minute, Heartbeat: 10 * time.Minute,
-		TestPull: true, PullMaxBytes: DefaultPullMaxBytes, RegistryRate: 4,
+		TestPull: true, PullMaxBytes: cri.DefaultPullMaxBytes, RegistryRate: 4,
 		SweepInterval: 5 * time.Minute, SweepDeadline: 4 * time.Second, SweepConcurrency: 128,
 		CertificateDays: 14, DiskFullWithin: 24 * time.Hour,
 	}

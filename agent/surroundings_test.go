@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -33,7 +35,7 @@ func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message
 func TestAPIServerThatFails(t *testing.T) {
 	w := newWorld(t)
 	w.logs = &buffer{}
-	w.pod("stuck", startImages(t).absent(), backOff)
+	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var writes atomic.Int32
 	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodGet {
@@ -67,7 +69,7 @@ func TestAPIServerThatFails(t *testing.T) {
 // pod.
 func TestWatchIsClosedAgainAndAgain(t *testing.T) {
 	w := newWorld(t)
-	image := startImages(t).absent()
+	image := examinetest.StartImages(t).Absent()
 	var watches atomic.Int32
 	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.URL.Query().Get("watch") == "" {
@@ -104,7 +106,7 @@ func TestWatchIsClosedAgainAndAgain(t *testing.T) {
 func TestNamespaceIsBeingDeleted(t *testing.T) {
 	w := newWorld(t)
 	w.logs = &buffer{}
-	image := startImages(t).absent()
+	image := examinetest.StartImages(t).Absent()
 	elsewhere := w.ns + "-other"
 	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": elsewhere}})
 	w.pod("here", image, backOff)
@@ -134,9 +136,9 @@ func TestBrokenJournal(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T) string{
 		"files that are no entries": func(t *testing.T) string {
 			dir := t.TempDir()
-			write(t, filepath.Join(dir, "1.pull.json"), "{")
-			write(t, filepath.Join(dir, "2.pull.json"), strings.Repeat("[", 2<<20))
-			write(t, filepath.Join(dir, "3.pull.json"), "")
+			hosttest.Write(t, filepath.Join(dir, "1.pull.json"), "{")
+			hosttest.Write(t, filepath.Join(dir, "2.pull.json"), strings.Repeat("[", 2<<20))
+			hosttest.Write(t, filepath.Join(dir, "3.pull.json"), "")
 			for _, err := range []error{
 				os.Mkdir(filepath.Join(dir, "4.pull.json"), 0o755), syscall.Mkfifo(filepath.Join(dir, "5.pull.json"), 0o600),
 				os.Symlink("/dev/zero", filepath.Join(dir, "6.pull.json")),
@@ -149,7 +151,7 @@ func TestBrokenJournal(t *testing.T) {
 		},
 		"no directory": func(t *testing.T) string {
 			file := filepath.Join(t.TempDir(), "file")
-			write(t, file, "")
+			hosttest.Write(t, file, "")
 			return filepath.Join(file, "journal")
 		},
 		"a full disk": fullDisk,
@@ -159,9 +161,9 @@ func TestBrokenJournal(t *testing.T) {
 			logs := &buffer{}
 			w.logs = logs
 			dir := spoil(t)
-			w.pod("stuck", startImages(t).absent(), backOff)
+			w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 			w.agent(func(a *Agent) { a.puller.Journal = cri.NewJournal(dir) })
-			w.diagnosed("stuck", func(d report.Diagnosis) bool { return find(d.Checks, "pull").Summary != "" })
+			w.diagnosed("stuck", func(d report.Diagnosis) bool { return report.Find(d.Checks, "pull").Summary != "" })
 			if name == "files that are no entries" {
 				w.until("a word on each entry", 10*time.Second, func() bool { return strings.Count(logs.String(), "test pull settled") >= 4 })
 			}

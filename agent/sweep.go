@@ -247,7 +247,7 @@ func (s *sweeper) take(sightings []sighting, set Settings, now time.Time) report
 		r.Host, r.Roles = name, sight.Roles
 		h.limit(&r, sight.Checks)
 		what := h.observe(r)
-		if c := find(sight.Checks, "registry/"+sight.Host); c.Outcome == report.Pass {
+		if c := report.Find(sight.Checks, "registry/"+sight.Host); c.Outcome == report.Pass {
 			s.answers[name] = answer{c, sight.At}
 		}
 		all = append(all, told{what, h.Registry})

@@ -12,15 +12,18 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/examine/examinetest"
+	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
 // The kubelet rotates the token of a pod, and the old one ends: the agent reads
 // the file again within a minute. (The kubelet leaves two for that.)
 func TestRotatedToken(t *testing.T) {
 	w := newWorld(t)
-	image := startImages(t).absent()
+	image := examinetest.StartImages(t).Absent()
 	token := filepath.Join(t.TempDir(), "token")
-	write(t, token, "first")
+	hosttest.Write(t, token, "first")
 	var valid atomic.Pointer[string]
 	first, second := "Bearer first", "Bearer second"
 	valid.Store(&first)
@@ -40,7 +43,7 @@ func TestRotatedToken(t *testing.T) {
 	w.agent(func(a *Agent) { a.kube, a.publish.kube = k, k })
 	w.pod("before", image, backOff)
 	w.diagnosed("before", whatever)
-	write(t, token, "second")
+	hosttest.Write(t, token, "second")
 	valid.Store(&second)
 	secure.CloseClientConnections()
 	w.pod("after", image, backOff)

@@ -71,9 +71,9 @@ func (e *Examiner) look(ctx context.Context) vantage {
 	}
 	node, checks := probes.ReadNode(files, env, e.Paths)
 	node.Limits = e.Limits
-	settings := e.settings()
-	node.Guard = probes.Guard{Deny: settings.Deny, Allow: settings.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
-	node.ExpirySoon = settings.CertificateDays
+	policy := e.policy()
+	node.Guard = probes.Guard{Deny: policy.Deny, Allow: policy.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
+	node.ExpirySoon = policy.CertificateDays
 	v.Node = node
 	v.checks = append(v.checks, checks...)
 	ctx, cancel := context.WithTimeout(ctx, runtimeIn)

@@ -47,6 +47,10 @@ const (
 	skipBusy        = "busy"               // the caller gave up waiting for another test pull
 )
 
+// DefaultPullMaxBytes is the largest image that is test-pulled, compressed,
+// unless told otherwise.
+const DefaultPullMaxBytes = 2 << 30
+
 // Puller makes test pulls: real pulls by the runtime, with the pod's
 // credentials, that leave the node as it was. One is under way at a time. The
 // fields are set before first use and not changed.
