@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pullprobe/pullprobe/agent"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -37,7 +37,7 @@ type checkOptions struct {
 	format, endpoint, authFile string
 	noPull                     bool
 	timeout                    time.Duration
-	examiner                   agent.Examiner
+	examiner                   examine.Examiner
 	auth                       []credentials.Found
 }
 
@@ -124,7 +124,7 @@ func (o *checkOptions) complete(images int) error {
 		}
 		x.OwnFiles = x.OwnFiles || flag != "--disk-path"
 	}
-	if err := agent.ValidPlatform(x.Platform); err != nil {
+	if err := examine.ValidPlatform(x.Platform); err != nil {
 		return fmt.Errorf("--platform: %w", err)
 	}
 	if o.authFile != "" {
@@ -163,7 +163,7 @@ func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []repor
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			found := o.examiner.Examine(ctx, agent.Subject{
+			found := o.examiner.Examine(ctx, examine.Subject{
 				Image: image, Failing: true,
 				Secrets: func(context.Context) []credentials.Found { return o.auth },
 			}, nil)

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -89,7 +90,7 @@ func TestUnattachedSecrets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &Agent{kube: tableServer(t, tt.objects)}
 			p := pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
-			w := (&Examiner{}).Credentials(t.Context(), "r.example/app", Subject{
+			w := (&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
 				Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 				Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) },
 			})
@@ -112,7 +113,7 @@ func TestAccountIsNotRead(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	p := pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
-	(&Examiner{}).Credentials(t.Context(), "r.example/app", Subject{
+	(&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
 		Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 		Account: func(context.Context) *credentials.Account {
 			t.Error("read although a secret applies")

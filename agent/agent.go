@@ -16,6 +16,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -26,7 +27,7 @@ type Agent struct {
 	kube     *kube
 	runtime  *cri.Client
 	puller   *cri.Puller
-	examiner *Examiner
+	examiner *examine.Examiner
 	pods     *podStore
 	queue    workqueue.TypedDelayingInterface[types.UID]
 	results  *results
@@ -83,13 +84,13 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
 	coolDown := func() time.Duration { return a.live.get().CoolDown }
-	a.examiner = &Examiner{
-		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: providersIn},
-		Policy: func() Policy { return a.live.get().policy() },
+	a.examiner = &examine.Examiner{
+		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: examine.ProvidersTimeout},
+		Policy: func() examine.Policy { return a.live.get().policy() },
 	}
 	a.puller = &cri.Puller{
 		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: func() int64 { return a.live.get().PullMaxBytes },
-		Space: a.examiner.Space, Deadline: pullIn,
+		Space: a.examiner.Space, Deadline: examine.PullTimeout,
 	}
 	a.examiner.Puller = a.puller
 	a.reloader = newReloader(opts, a.live, log, a.metrics.reloaded)
@@ -152,7 +153,7 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 // examine makes an examination that counts.
-func (a *Agent) examine(ctx context.Context, s Subject, early func(Examination)) Examination {
+func (a *Agent) examine(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 	x := a.examiner.Examine(ctx, s, early)
 	a.metrics.examined(x)
 	return x
@@ -240,7 +241,7 @@ func (a *Agent) lookAnew(since time.Time, but types.UID) bool {
 
 // lookAtNode checks runtime and disk, and publishes if their state changed.
 func (a *Agent) lookAtNode(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, verdictIn)
+	looking, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
 	defer cancel()
 	runtime, disk := a.examiner.NodeState(looking)
 	disk = a.growth.see(disk, time.Now(), a.live.get().DiskFullWithin)

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -148,11 +149,11 @@ func TestWritesOnChangeOnly(t *testing.T) {
 	var looked atomic.Int32
 	w.agent(func(a *Agent) {
 		a.examiner.Puller = nil
-		examine := a.exams.examine
+		run := a.exams.examine
 		a.exams.longest = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
-		a.exams.examine = func(ctx context.Context, s Subject, early func(Examination)) Examination {
+		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			defer looked.Add(1)
-			return examine(ctx, s, early)
+			return run(ctx, s, early)
 		}
 	})
 	w.diagnosed("stuck", whatever)
@@ -208,10 +209,10 @@ func TestMendedSecret(t *testing.T) {
 	w.pod("stuck", registry.Absent(), backOff, "login")
 	var examined atomic.Int32
 	w.agent(func(a *Agent) {
-		examine := a.exams.examine
-		a.exams.examine = func(ctx context.Context, s Subject, early func(Examination)) Examination {
+		run := a.exams.examine
+		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			defer examined.Add(1)
-			x := examine(ctx, s, early)
+			x := run(ctx, s, early)
 			for i := range x.Checks { // as if the runtime were there, so that it holds for a minute
 				if x.Checks[i].ID == "runtime" {
 					x.Checks[i].Outcome, x.Checks[i].Cause = report.Pass, ""

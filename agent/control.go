@@ -2,15 +2,17 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // controlOf is the control check of a whole sweep: is there anything at all
 // that this node reaches? s.mu is held.
-func (s *sweeper) controlOf(sightings []sighting, set Settings, now time.Time) report.Check {
+func (s *sweeper) controlOf(sightings []examine.Observation, set Settings, now time.Time) report.Check {
 	var hosts []report.Vantage
 	for _, sight := range sightings {
 		if !sight.At.IsZero() {
@@ -20,7 +22,7 @@ func (s *sweeper) controlOf(sightings []sighting, set Settings, now time.Time) r
 	return report.Control(hosts, false, now)
 }
 
-func (s *sweeper) vantage(sight sighting, set Settings) report.Vantage {
+func (s *sweeper) vantage(sight examine.Observation, set Settings) report.Vantage {
 	h := s.hosts[sight.Host]
 	v := report.Vantage{
 		Registry: report.Reached(sight.Host, sight.Checks, sight.At),
@@ -71,7 +73,7 @@ func (s *sweeper) controlSet(ctx context.Context) ([]report.Vantage, bool) {
 		return c.hosts, true
 	}
 	set := s.settings()
-	want := surveyed{Domains: map[string][]report.Role{}, Width: controlHosts + 1, Each: controlIn}
+	want := examine.SurveyRequest{Domains: map[string][]report.Role{}, Width: controlHosts + 1, Each: controlIn}
 	for _, host := range s.best(set) {
 		want.Domains[host] = []report.Role{report.RoleControl}
 	}
@@ -106,7 +108,7 @@ func (s *sweeper) best(set Settings) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, known := range []bool{true, false} {
-		for _, name := range sortedKeys(s.hosts) {
+		for _, name := range slices.Sorted(maps.Keys(s.hosts)) {
 			h := s.hosts[name]
 			registry := slices.Contains(h.Roles, report.RoleRegistry) || slices.Contains(h.Roles, report.RoleTarget)
 			if h.known == known && registry && h.NotBefore == nil && !slices.Contains(out, name) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -22,7 +23,7 @@ import (
 // there. The longer an examination keeps coming to the same, the longer it
 // holds.
 type exams struct {
-	examine func(context.Context, Subject, func(Examination)) Examination
+	examine func(context.Context, examine.Subject, func(examine.Result)) examine.Result
 	again   func(types.UID)
 	longest func() time.Duration // an examination holds at most this long
 
@@ -55,7 +56,7 @@ type standing struct {
 
 // exam is an examination with its time.
 type exam struct {
-	Examination
+	examine.Result
 	began, ended time.Time
 }
 
@@ -69,16 +70,16 @@ type flight struct {
 // need is what a pod needs an examination of.
 type need struct {
 	pod     types.UID
-	ns      string       // of the pod
-	asked   bool         // somebody waits for the answer
-	key     string       // needs with equal keys are met by the same examination
-	after   time.Time    // it must have begun later than this
-	fresh   time.Time    // it must have ended later than this
-	subject Subject      //
-	said    report.Check // what the kubelet says, for the verdict that back-off goes by
+	ns      string          // of the pod
+	asked   bool            // somebody waits for the answer
+	key     string          // needs with equal keys are met by the same examination
+	after   time.Time       // it must have begun later than this
+	fresh   time.Time       // it must have ended later than this
+	subject examine.Subject //
+	said    report.Check    // what the kubelet says, for the verdict that back-off goes by
 }
 
-func newExams(longest func() time.Duration, turns *turns, examine func(context.Context, Subject, func(Examination)) Examination, again func(types.UID)) *exams {
+func newExams(longest func() time.Duration, turns *turns, examine func(context.Context, examine.Subject, func(examine.Result)) examine.Result, again func(types.UID)) *exams {
 	return &exams{
 		examine: examine, again: again, longest: longest, lookEvery: time.Minute, turns: turns, seed: maphash.MakeSeed(),
 		byKey: map[string]*standing{},
@@ -170,7 +171,7 @@ func (e *exams) fly(ctx context.Context, s *standing, f *flight, n need) {
 		secrets = e.print(found)
 		return found
 	}
-	x := e.examine(ctx, subject, func(early Examination) { e.land(s, exam{early, f.began, time.Now()}, n.said, 0) })
+	x := e.examine(ctx, subject, func(early examine.Result) { e.land(s, exam{early, f.began, time.Now()}, n.said, 0) })
 	if ctx.Err() == nil {
 		e.land(s, exam{x, f.began, time.Now()}, n.said, secrets)
 	}
@@ -183,7 +184,7 @@ func (e *exams) land(s *standing, x exam, said report.Check, secrets uint64) {
 	if !x.began.Before(s.latest.began) {
 		s.latest = x
 		if x.Final {
-			v := report.Diagnose(withPod(x.Examination, said))
+			v := report.Diagnose(withPod(x.Result, said))
 			switch {
 			case !v.Same(s.verdict):
 				s.repeats = 0
@@ -228,7 +229,7 @@ func (e *exams) holds(v report.Verdict, n int, pull report.Check) time.Duration 
 
 // withPod are the checks of an examination with those about the pod, in the
 // order of the ladder and redacted.
-func withPod(x Examination, pod ...report.Check) []report.Check {
+func withPod(x examine.Result, pod ...report.Check) []report.Check {
 	clean := make([]report.Check, len(pod))
 	for i, c := range pod {
 		clean[i] = x.Redactor.Check(c)
@@ -327,7 +328,7 @@ func (e *exams) wait() {
 // the kubelet's words. Other words may speak of another state of the node.
 // Credentials are known by where they come from: the pull secrets, and for
 // credential providers of the node the ServiceAccount.
-func examKey(p pod, s Subject, words report.Cause) string {
+func examKey(p pod, s examine.Subject, words report.Cause) string {
 	failing := "waits"
 	if s.Failing {
 		failing = "fails"

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -22,7 +23,7 @@ type bench struct {
 	mu     sync.Mutex
 	began  []time.Duration // when each examination began, from the start of the test
 	told   atomic.Int32
-	comes  func() Examination
+	comes  func() examine.Result
 	takes  time.Duration
 	early  bool
 	passed func() time.Duration
@@ -32,14 +33,14 @@ func hour() time.Duration { return time.Hour }
 
 func newBench(t *testing.T) *bench {
 	start := time.Now()
-	b := &bench{comes: func() Examination { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
-	b.exams = newExams(hour, newTurns(2, func() int { return 1000 }), func(ctx context.Context, s Subject, early func(Examination)) Examination {
+	b := &bench{comes: func() examine.Result { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
+	b.exams = newExams(hour, newTurns(2, func() int { return 1000 }), func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 		b.mu.Lock()
 		b.began = append(b.began, b.passed())
 		b.mu.Unlock()
 		s.Secrets(ctx)
 		if b.early {
-			early(Examination{})
+			early(examine.Result{})
 		}
 		select {
 		case <-time.After(b.takes):
@@ -52,14 +53,14 @@ func newBench(t *testing.T) *bench {
 }
 
 // checked is an examination that comes to a cause, with evidence of its pull.
-func checked(c report.Cause, pull map[string]string) Examination {
-	return Examination{Final: true, Checks: []report.Check{
+func checked(c report.Cause, pull map[string]string) examine.Result {
+	return examine.Result{Final: true, Checks: []report.Check{
 		{ID: "reference", Outcome: report.Fail, Cause: c}, {ID: "pull", Evidence: pull},
 	}}
 }
 
 func (b *bench) ask(pod types.UID, key string, edit ...func(*need)) (exam, time.Time, bool) {
-	n := need{pod: pod, key: key, subject: Subject{Secrets: func(context.Context) []credentials.Found { return nil }}}
+	n := need{pod: pod, key: key, subject: examine.Subject{Secrets: func(context.Context) []credentials.Found { return nil }}}
 	for _, f := range edit {
 		f(&n)
 	}
@@ -97,7 +98,7 @@ func TestBackOff(t *testing.T) {
 			t.Fatalf("examined at minutes %v", got)
 		}
 		b.began = nil
-		b.comes = func() Examination { return checked(report.InvalidReference, nil) }
+		b.comes = func() examine.Result { return checked(report.InvalidReference, nil) }
 		b.follow(t, "a", 25*time.Minute) // the next one is due at minute 63
 		if got := minutes(b.began); !slices.Equal(got, []int{63, 64, 66, 71}) {
 			t.Errorf("after another verdict examined at minutes %v", got)
@@ -131,7 +132,7 @@ func TestAskingResetsBackOff(t *testing.T) {
 func TestSlowPullsAreRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.comes = func() Examination { return checked(report.Healthy, map[string]string{"seconds": "60.000"}) }
+		b.comes = func() examine.Result { return checked(report.Healthy, map[string]string{"seconds": "60.000"}) }
 		b.follow(t, "a", 45*time.Minute)
 		if got := minutes(b.began); !slices.Equal(got, []int{0, 20, 40}) {
 			t.Errorf("examined at minutes %v", got)

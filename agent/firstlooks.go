@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/examine"
 )
 
 // nodeItself stands for the node among the pods whose first look is waited for.
@@ -24,7 +26,7 @@ type firstLooks struct {
 
 // firstLooksIn bounds the wait once the pods are known: what nobody has looked
 // at by then counts as stuck without a verdict.
-const firstLooksIn = verdictIn + 1500*time.Millisecond
+const firstLooksIn = examine.VerdictTimeout + 1500*time.Millisecond
 
 func newFirstLooks() *firstLooks {
 	return &firstLooks{done: make(chan struct{}), seen: map[types.UID]bool{}}

@@ -30,6 +30,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -254,9 +255,9 @@ func (s *stage) start(edit ...func(*Agent)) {
 		a.sweeper.settings = func() Settings {
 			return Settings{SweepDeadline: 2 * time.Second, SweepConcurrency: 8, Targets: []string{s.registry.host}}
 		}
-		examine := a.exams.examine
-		a.exams.examine = func(ctx context.Context, sub Subject, early func(Examination)) Examination {
-			x := examine(ctx, sub, early)
+		run := a.exams.examine
+		a.exams.examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
+			x := run(ctx, sub, early)
 			withRuntime(x)
 			s.examined.Store(sub.Image, x)
 			return x
@@ -266,7 +267,7 @@ func (s *stage) start(edit ...func(*Agent)) {
 
 // withRuntime has an examination look as if the runtime were there: the
 // registries are to speak.
-func withRuntime(x Examination) {
+func withRuntime(x examine.Result) {
 	for i := range x.Checks {
 		if x.Checks[i].ID == "runtime" {
 			x.Checks[i].Outcome, x.Checks[i].Cause = report.Pass, ""
@@ -281,7 +282,7 @@ func (s *stage) checks(image string) []report.Check {
 	if !ok {
 		return nil
 	}
-	return x.(Examination).Checks
+	return x.(examine.Result).Checks
 }
 
 // image is a real one, of one layer, and parts is how a registry serves it.

@@ -24,6 +24,7 @@ import (
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -382,7 +383,7 @@ func TestHostileRegistry(t *testing.T) {
 			s.start()
 			s.diagnosed("stuck", func(d report.Diagnosis) bool { return len(s.checks(image)) > 0 })
 			// The agent's start and a busy machine come on top.
-			if took := time.Since(began); took > verdictIn+6*time.Second {
+			if took := time.Since(began); took > examine.VerdictTimeout+6*time.Second {
 				t.Errorf("the verdict took %v", took)
 			}
 			s.until("its Event", 10*time.Second, func() bool { return len(s.events("stuck")) > 0 })

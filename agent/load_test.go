@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -182,10 +183,10 @@ func load(t testing.TB) (out loaded) {
 	w.agent(func(started *Agent) {
 		a = started
 		a.examiner.Puller = nil
-		examine := a.exams.examine
-		a.exams.examine = func(ctx context.Context, s Subject, early func(Examination)) Examination {
+		run := a.exams.examine
+		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			began.Add(1)
-			x := examine(ctx, s, early)
+			x := run(ctx, s, early)
 			withRuntime(x)
 			mu.Lock()
 			ended = append(ended, s.Image)

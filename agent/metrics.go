@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -91,7 +92,7 @@ func (m *metrics) diagnosed(v report.Verdict, took time.Duration) {
 }
 
 // examined counts the test pull of an examination, which many pods may share.
-func (m *metrics) examined(x Examination) {
+func (m *metrics) examined(x examine.Result) {
 	pull := report.Find(x.Checks, report.IDPull)
 	result, reason := "", ""
 	switch pull.Outcome {

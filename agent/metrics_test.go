@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -91,7 +92,7 @@ func representative() *metrics {
 	m.swept(aSweep())
 	m.looked(report.Check{ID: "runtime", Outcome: report.Pass}, aDisk())
 	m.diagnosed(report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely}, time.Second)
-	m.examined(Examination{Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}}})
+	m.examined(examine.Result{Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}}})
 	m.pulls.count(arrival{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: notFound}, born)
 	m.pulls.count(arrival{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, born)
 	m.wrote(born)
@@ -244,7 +245,7 @@ func TestTestPullMetrics(t *testing.T) {
 	} {
 		m := newMetrics("test")
 		tt.check.ID = "pull"
-		m.examined(Examination{Checks: []report.Check{{ID: "disk", Outcome: report.Pass}, tt.check}})
+		m.examined(examine.Result{Checks: []report.Check{{ID: "disk", Outcome: report.Pass}, tt.check}})
 		got := gathered(t, m, "pullprobe_test_pulls_total") + gathered(t, m, "pullprobe_test_pull_duration_seconds")
 		if !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("%+v: %s", tt.check, got)

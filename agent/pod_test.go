@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -295,7 +296,7 @@ func FuzzRetryAfter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		now := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
-		if got := retryAfter(header, now); got <= 0 || got > 24*time.Hour {
+		if got := examine.RetryAfter(header, now); got <= 0 || got > 24*time.Hour {
 			t.Errorf("%q: %v", header, got)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine"
 )
 
 // missingSandboxImage is the runtime's sandbox image if it is not on the node.
@@ -21,8 +22,8 @@ func (a *Agent) missingSandboxImage(ctx context.Context) (image string) {
 // sandboxSubject is the examination of the sandbox image. The runtime pulls it
 // with its own credentials, never with a pod's, and tries again by itself every
 // few seconds: there is nothing to test-pull.
-func sandboxSubject(image string) Subject {
-	return Subject{
+func sandboxSubject(image string) examine.Subject {
+	return examine.Subject{
 		Image:   image,
 		Secrets: func(context.Context) []credentials.Found { return nil },
 		NoPull:  "the runtime pulls its sandbox image itself, with each attempt to start the pod",

@@ -3,12 +3,13 @@ package agent
 import (
 	"testing"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // For the sandbox image no secret of the pod is asked for, and nothing pulled.
 func TestSandboxSubject(t *testing.T) {
-	e := &Examiner{AllowLoopback: true}
+	e := &examine.Examiner{AllowLoopback: true}
 	found := e.Examine(t.Context(), sandboxSubject("127.0.0.1:1/pause:3"), nil)
 	for _, c := range found.Checks {
 		switch c.ID {

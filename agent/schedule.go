@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -219,7 +220,7 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 	if words == report.Undetermined && exists && old.words != "" {
 		words = old.words // between two attempts older kubelets say nothing of the cause: no news
 	}
-	s := Subject{Image: w.Image, Failing: w.Failing && w.Policy != "Never", Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
+	s := examine.Subject{Image: w.Image, Failing: w.Failing && w.Policy != "Never", Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 		Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) }}
 	switch {
 	case w.ForSandbox:
@@ -240,7 +241,7 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 	agenda.keys = append(agenda.keys, n.key)
 	if at := a.exams.secretsDue(n.key); !at.IsZero() && len(p.PullSecrets) > 0 {
 		if !time.Now().Before(at) {
-			reading, cancel := context.WithTimeout(ctx, secretsIn)
+			reading, cancel := context.WithTimeout(ctx, examine.SecretsTimeout)
 			a.exams.sawSecrets(n.key, a.secrets(reading, p))
 			cancel()
 			at = time.Now().Add(a.exams.lookEvery)
@@ -272,7 +273,7 @@ func (a *Agent) settle(p pod, w wait, said report.Check, words report.Cause, que
 	if exists && old.key == key && old.began.Equal(x.began) && old.final == x.Final && old.Asked == p.Asked && old.queue.Summary == queue.Summary {
 		return
 	}
-	checks := withPod(x.Examination, about...)
+	checks := withPod(x.Result, about...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
 		Image: w.Image, Node: a.opts.NodeName, Pod: p.String(), UID: string(p.UID), Container: w.Container,
 		Asked: p.Asked, Time: time.Now().UTC().Truncate(time.Millisecond), Verdict: report.Diagnose(checks), Checks: checks,

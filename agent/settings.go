@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes"
 )
 
@@ -39,8 +40,8 @@ type Settings struct {
 }
 
 // policy returns what of the settings an examination goes by.
-func (s Settings) policy() Policy {
-	return Policy{
+func (s Settings) policy() examine.Policy {
+	return examine.Policy{
 		TestPull:            s.TestPull,
 		CredentialProviders: s.CredentialProviders,
 		CertificateDays:     s.CertificateDays,

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -20,7 +21,7 @@ import (
 // pod is stuck, and keeps what it saw: a fault before it hurts, and the baseline
 // of every diagnosis.
 type sweeper struct {
-	look       func(context.Context, surveyed) ([]sighting, []report.Check)
+	look       func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
 	images     func() []string // that the pods of this node name, whatever their state
 	conditions func(context.Context) []report.Condition
 	settings   func() Settings
@@ -50,7 +51,7 @@ type answer struct {
 
 // learned is a lead and when it was last given.
 type learned struct {
-	lead
+	examine.Redirect
 	at time.Time
 }
 
@@ -171,8 +172,8 @@ func (s *sweeper) sweep(ctx context.Context) {
 }
 
 // plan says what is to be looked at.
-func (s *sweeper) plan(set Settings, now time.Time) surveyed {
-	want := surveyed{Domains: map[string][]report.Role{}, Leave: map[string]bool{}, Width: set.SweepConcurrency, Each: set.SweepDeadline, Configured: true}
+func (s *sweeper) plan(set Settings, now time.Time) examine.SurveyRequest {
+	want := examine.SurveyRequest{Domains: map[string][]report.Role{}, Leave: map[string]bool{}, Width: set.SweepConcurrency, Each: set.SweepDeadline, Configured: true}
 	add := func(domain string, role report.Role) {
 		if !slices.Contains(want.Domains[domain], role) {
 			want.Domains[domain] = append(want.Domains[domain], role)
@@ -197,7 +198,7 @@ func (s *sweeper) plan(set Settings, now time.Time) surveyed {
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.leads, func(_ string, l learned) bool { return now.Sub(l.at) > leadsFor })
 	for _, host := range slices.Sorted(maps.Keys(s.leads)) {
-		want.Leads = append(want.Leads, s.leads[host].lead)
+		want.Leads = append(want.Leads, s.leads[host].Redirect)
 	}
 	for host, h := range s.hosts {
 		if h.NotBefore != nil && now.Before(*h.NotBefore) {
@@ -214,7 +215,7 @@ func domainOf(image string) string {
 }
 
 // take takes over what was seen, and tells what is new.
-func (s *sweeper) take(sightings []sighting, set Settings, now time.Time) report.Sweep {
+func (s *sweeper) take(sightings []examine.Observation, set Settings, now time.Time) report.Sweep {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.round++
@@ -293,7 +294,7 @@ func (h *hostState) limit(r *report.Registry, checks []report.Check) {
 	wait := time.Minute
 	for _, c := range checks {
 		if c.ID == r.Because {
-			wait = retryAfter(c.Evidence["retryAfter"], r.Checked)
+			wait = examine.RetryAfter(c.Evidence["retryAfter"], r.Checked)
 		}
 	}
 	if h.limits > 0 {
@@ -341,7 +342,7 @@ func (s *sweeper) tell(what news, r report.Registry, quiet bool) {
 }
 
 // learn keeps where a registry sends the runtime; s.mu is held.
-func (s *sweeper) learn(l lead, now time.Time) {
+func (s *sweeper) learn(l examine.Redirect, now time.Time) {
 	if _, known := s.leads[l.Host]; !known && len(s.leads) >= maxLeads {
 		return
 	}
@@ -355,7 +356,7 @@ func (s *sweeper) learnFrom(checks []report.Check) {
 	defer s.mu.Unlock()
 	for _, c := range checks {
 		if host := c.Evidence["blobHost"]; host != "" && c.Kind == report.KindBlob && host != c.Host {
-			s.learn(lead{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
+			s.learn(examine.Redirect{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
 		}
 	}
 }
@@ -373,7 +374,7 @@ func (s *sweeper) known(host string, after time.Time) (report.Check, time.Durati
 }
 
 // resolversIn sums up the checks of single resolvers.
-func resolversIn(sightings []sighting) []report.Resolver {
+func resolversIn(sightings []examine.Observation) []report.Resolver {
 	var out []report.Resolver
 	for _, s := range sightings {
 		for _, c := range s.Checks {
@@ -399,7 +400,7 @@ func resolversIn(sightings []sighting) []report.Resolver {
 }
 
 // clockIn is the check "clock" of the node: one host that agrees acquits it.
-func clockIn(sightings []sighting) report.Check {
+func clockIn(sightings []examine.Observation) report.Check {
 	clock := report.Check{ID: "clock", Kind: report.KindClock, Outcome: report.Skipped, Summary: "no host has told its time"}
 	told := 0
 	for _, s := range sightings {

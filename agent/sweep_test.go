@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -96,7 +98,7 @@ type rig struct {
 	*sweeper
 	bad   sync.Mutex
 	state map[string]report.Check // "registry/<host>" by host; absent: it is well
-	wants []surveyed
+	wants []examine.SurveyRequest
 	said  []nodeEvent
 	swept []report.Sweep
 	set   Settings
@@ -108,13 +110,13 @@ func newRig(images ...string) *rig {
 		images: func() []string { return images }, conditions: func(context.Context) []report.Condition { return nil },
 		settings: func() Settings { return r.set }, log: slog.New(slog.DiscardHandler),
 		swept: func(s report.Sweep) { r.swept = append(r.swept, s) }, say: func(e nodeEvent) { r.said = append(r.said, e) },
-		look: func(_ context.Context, want surveyed) ([]sighting, []report.Check) {
+		look: func(_ context.Context, want examine.SurveyRequest) ([]examine.Observation, []report.Check) {
 			r.bad.Lock()
 			defer r.bad.Unlock()
 			r.wants = append(r.wants, want)
-			var out []sighting
-			for _, host := range sortedKeys(want.Domains) {
-				s := sighting{Host: host, Roles: want.Domains[host]}
+			var out []examine.Observation
+			for _, host := range slices.Sorted(maps.Keys(want.Domains)) {
+				s := examine.Observation{Host: host, Roles: want.Domains[host]}
 				if !want.Leave[host] {
 					s.At, s.Checks = time.Now(), checksOf(host, r.state[host])
 				}
@@ -428,7 +430,7 @@ func TestResolversAndClockOfASweep(t *testing.T) {
 	clock := func(host string, outcome report.Outcome, cause report.Cause) report.Check {
 		return report.Check{ID: "clock/" + host, Kind: report.KindClock, Host: host, Outcome: outcome, Cause: cause, Summary: "by " + host, Evidence: map[string]string{"skewSeconds": "1"}}
 	}
-	sightings := []sighting{
+	sightings := []examine.Observation{
 		{Host: "a", Checks: []report.Check{dns("a", "1", report.Pass, ""), dns("a", "2", report.Fail, report.ResolverUnreachable), clock("a", report.Fail, report.ClockSkewed)}},
 		{Host: "b", Checks: []report.Check{dns("b", "1", report.Fail, report.HostNotFound), dns("b", "2", report.Fail, report.ResolverFailed), clock("b", report.Pass, "")}},
 	}

@@ -1,7 +1,8 @@
-package agent
+package examine
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +14,9 @@ import (
 )
 
 // surveyed is what is to be looked at in a sweep.
-type surveyed struct {
+type SurveyRequest struct {
 	Domains map[string][]report.Role // registries as images name them, and why each is looked at
-	Leads   []lead                   // where registries have sent the runtime before
+	Leads   []Redirect               // where registries have sent the runtime before
 	Leave   map[string]bool          // hosts that are left alone this time, by name
 	Width   int                      // hosts looked at side by side
 	Each    time.Duration            // what one host may take
@@ -25,25 +26,25 @@ type surveyed struct {
 }
 
 // lead is where the host Via sends the runtime.
-type lead struct {
+type Redirect struct {
 	probes.Lead
 	Via  string
 	Role report.Role
 }
 
 // sighting is what was seen of one host.
-type sighting struct {
+type Observation struct {
 	Host   string
 	Roles  []report.Role
 	Checks []report.Check // redacted
 	At     time.Time
-	Lead   *lead // a token service that it names, or nil
+	Lead   *Redirect // a token service that it names, or nil
 }
 
 // Survey looks at hosts as the runtime would reach them: no credentials, no
 // manifest, no pull. The sightings come in the order of domains, mirrors before
 // their registry. Of the node it tells what is amiss with the runtime's settings.
-func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, amiss []report.Check) {
+func (e *Examiner) Survey(ctx context.Context, want SurveyRequest) (seen []Observation, amiss []report.Check) {
 	node := e.look(ctx)
 	defer node.close()
 	node.Limits = limitedTo(node.Limits, want.Each)
@@ -57,7 +58,7 @@ func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, 
 			}
 		}
 	}
-	for _, domain := range sortedKeys(want.Domains) {
+	for _, domain := range slices.Sorted(maps.Keys(want.Domains)) {
 		s.domain(node, domain, want.Domains[domain], about)
 	}
 	for _, l := range want.Leads {
@@ -75,7 +76,7 @@ func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, 
 		found.At = look.At
 		found.Checks = append(found.Checks, look.Checks...)
 		if look.Lead != nil {
-			found.Lead = &lead{Lead: *look.Lead, Via: look.Place.Name(), Role: report.RoleToken}
+			found.Lead = &Redirect{Lead: *look.Lead, Via: look.Place.Name(), Role: report.RoleToken}
 		}
 	}
 	clean := report.NewRedactor()
@@ -127,10 +128,10 @@ func (e *Examiner) aboutNode(ctx context.Context, node vantage) func(domain stri
 
 // survey gathers places, each once, and what is seen of them.
 type survey struct {
-	want      surveyed
+	want      SurveyRequest
 	places    []probes.Place
 	at        map[string]int // index of the sighting, by the place's key
-	sightings []sighting
+	sightings []Observation
 }
 
 // domain adds the hosts that the runtime asks for images of a domain.
@@ -140,7 +141,7 @@ func (s *survey) domain(node vantage, domain string, roles []report.Role, about 
 	if config.Outcome == report.Fail && config.Evidence["ignored"] == "" && len(roles) > 0 {
 		// The runtime asks nobody: that is what stands in the way, whatever the hosts say.
 		i := len(s.sightings)
-		s.sightings = append(s.sightings, sighting{Host: domain, Roles: roles, At: time.Now(), Checks: append(checks, report.Check{
+		s.sightings = append(s.sightings, Observation{Host: domain, Roles: roles, At: time.Now(), Checks: append(checks, report.Check{
 			ID: "registry/" + domain, Kind: report.KindRegistry, Host: domain, Outcome: report.Skipped, BlockedBy: config.ID, Summary: "not asked: the runtime does not ask either",
 		})})
 		s.at[domain] = i
@@ -175,18 +176,9 @@ func (s *survey) place(p probes.Place, about []report.Check, roles ...report.Rol
 // seen adds a sighting of a place.
 func (s *survey) seen(p probes.Place, about []report.Check, roles ...report.Role) int {
 	name, i := p.Name(), len(s.sightings)
-	s.sightings = append(s.sightings, sighting{Host: name, Roles: roles, Checks: slices.Clone(about)})
+	s.sightings = append(s.sightings, Observation{Host: name, Roles: roles, Checks: slices.Clone(about)})
 	s.at[p.Key()] = i
 	return i
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // imagesFrom counts the images that the node pulled from a registry.

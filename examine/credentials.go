@@ -1,4 +1,4 @@
-package agent
+package examine
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // providersIn is how long the kubelet's credential providers may take here; it
 // gives them a minute itself.
-const providersIn = 2 * time.Second
+const ProvidersTimeout = 2 * time.Second
 
 // Credentials resolves, as the kubelet does, the credentials for a
 // repository (host/path without tag).
@@ -21,7 +21,7 @@ func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject
 	src := credentials.Sources{Now: time.Now()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		reading, stop := context.WithTimeout(ctx, secretsIn)
+		reading, stop := context.WithTimeout(ctx, SecretsTimeout)
 		defer stop()
 		src.Secrets = s.Secrets(reading)
 		if s.Account != nil && !credentials.Covered(repository, src.Secrets) {

@@ -1,4 +1,4 @@
-package agent
+package examine
 
 import (
 	"context"
@@ -155,9 +155,9 @@ func TestConfinedHelper(t *testing.T) {
 	}
 	defer c.Close()
 	e := &Examiner{Runtime: c, AllowLoopback: true}
-	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: func() int64 { return cri.DefaultPullMaxBytes }, Space: e.Space, Deadline: pullIn}
+	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: func() int64 { return cri.DefaultPullMaxBytes }, Space: e.Space, Deadline: PullTimeout}
 	none := func(context.Context) []credentials.Found { return nil }
-	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Examination) {})
+	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Result) {})
 	runtime, disk := e.NodeState(t.Context())
 	runtime.ID, disk.ID = "state/"+runtime.ID, "state/"+disk.ID
 	out, err := json.Marshal(seenFrom{append(x.Checks, runtime, disk)})

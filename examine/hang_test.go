@@ -1,4 +1,4 @@
-package agent
+package examine
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 )
 
 // limit is what an examination may take, whatever hangs, on a busy machine.
-const limit = verdictIn + 2*time.Second
+const limit = VerdictTimeout + 2*time.Second
 
 // mute is a runtime that takes every call and answers none but those served.
 func mute(t *testing.T, serve func(*grpc.Server)) *cri.Client {

@@ -1,4 +1,4 @@
-package agent
+package examine
 
 import (
 	"context"
@@ -18,7 +18,7 @@ func TestRetryAfter(t *testing.T) {
 		"": time.Minute, "30": 30 * time.Second, "-1": time.Minute, "junk": time.Minute,
 		"99999999999": 24 * time.Hour, "Sat, 21 Nov 2026 05:00:00 GMT": time.Hour, "Sat, 21 Nov 2020 05:00:00 GMT": time.Minute,
 	} {
-		if got := retryAfter(header, now); got != want {
+		if got := RetryAfter(header, now); got != want {
 			t.Errorf("%q: %v, want %v", header, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package agent
+package examine
 
 import (
 	"cmp"
@@ -66,14 +66,14 @@ type Examiner struct {
 // How long the parts of an examination may take.
 const (
 	// verdictIn is when a first answer must stand, whatever hangs.
-	verdictIn = 4500 * time.Millisecond
+	VerdictTimeout = 4500 * time.Millisecond
 	// secretsIn bounds the reading of all pull secrets: the checks need the rest.
-	secretsIn = time.Second
+	SecretsTimeout = time.Second
 	// headStart is what the checks get before the test pull starts beside
 	// them: normally they are done by then, and its size cap can be known.
 	headStart = time.Second
 	// pullIn bounds a test pull whose way is clear.
-	pullIn = 2 * time.Minute
+	PullTimeout = 2 * time.Minute
 	// runtimeIn bounds what is asked of the runtime before the checks begin: one
 	// that hangs must leave them time.
 	runtimeIn = 2 * time.Second
@@ -122,7 +122,7 @@ type Subject struct {
 }
 
 // Examination is what came of it. Its checks are redacted.
-type Examination struct {
+type Result struct {
 	Checks []report.Check
 	Final  bool // false: the test pull still runs
 	// Redactor knows the secrets that were used; whatever is added to the
@@ -132,14 +132,14 @@ type Examination struct {
 
 // Examine makes all checks of one image. If the test pull takes longer than a
 // first answer may, early gets an examination without it.
-func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examination)) Examination {
+func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) Result {
 	start := time.Now()
 	refCheck, ref := probes.Reference(s.Image)
 	if refCheck.Outcome == report.Fail {
-		return Examination{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Final: true}
+		return Result{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Final: true}
 	}
 
-	quick, cancel := context.WithDeadline(ctx, start.Add(verdictIn))
+	quick, cancel := context.WithDeadline(ctx, start.Add(VerdictTimeout))
 	defer cancel()
 	var (
 		wg      sync.WaitGroup
@@ -160,7 +160,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		disk = e.diskCheck(node, 0)
 	})
 	wg.Go(func() {
-		reading, stop := context.WithTimeout(quick, providersIn)
+		reading, stop := context.WithTimeout(quick, ProvidersTimeout)
 		defer stop()
 		creds = e.Credentials(reading, ref.Domain+"/"+ref.Path, s)
 	})
@@ -245,7 +245,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	case <-impatient:
 	}
 
-	pullCtx, cancelPull := context.WithTimeout(ctx, pullIn)
+	pullCtx, cancelPull := context.WithTimeout(ctx, PullTimeout)
 	defer cancelPull()
 	pulled := make(chan report.Check, 1)
 	go func() {
@@ -264,7 +264,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		stop := context.AfterFunc(quick, cancelPull)
 		defer stop()
 	}
-	stands := start.Add(verdictIn)
+	stands := start.Add(VerdictTimeout)
 	if !clear {
 		stands = stands.Add(afterStop)
 	}
@@ -275,7 +275,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	case pull = <-pulled:
 	case <-waited.C:
 		if early != nil {
-			early(Examination{Checks: build(ladder, e.rates.estimate(stillPulling(), ref.Domain, imageFact(ladder, "size"))), Redactor: redactor})
+			early(Result{Checks: build(ladder, e.rates.estimate(stillPulling(), ref.Domain, imageFact(ladder, "size"))), Redactor: redactor})
 		}
 		pull = <-pulled
 	}
@@ -284,7 +284,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	if !s.Failing {
 		pull = e.rates.estimate(pull, ref.Domain, imageFact(ladder, "size")) // of the kubelet's own
 	}
-	return Examination{Checks: build(ladder, pull), Final: true, Redactor: redactor}
+	return Result{Checks: build(ladder, pull), Final: true, Redactor: redactor}
 }
 
 func stillPulling() report.Check {
@@ -362,7 +362,7 @@ func (e *Examiner) remember(domain string, ladder []report.Check) {
 		if c.Cause != report.RateLimited {
 			continue
 		}
-		until := time.Now().Add(retryAfter(c.Evidence["retryAfter"], time.Now()))
+		until := time.Now().Add(RetryAfter(c.Evidence["retryAfter"], time.Now()))
 		if e.notBefore == nil {
 			e.notBefore = map[string]time.Time{}
 		}
@@ -376,7 +376,7 @@ func (e *Examiner) remember(domain string, ladder []report.Check) {
 
 // retryAfter reads a Retry-After header, seconds or a date (RFC 9110, 10.2.3):
 // a minute if there is none, a day at most.
-func retryAfter(header string, now time.Time) time.Duration {
+func RetryAfter(header string, now time.Time) time.Duration {
 	wait := time.Minute
 	if s, err := strconv.Atoi(header); err == nil && s > 0 {
 		wait = time.Duration(min(s, 86400)) * time.Second
