@@ -62,59 +62,116 @@ var notLookedAt = nodeState{
 	disk:    report.Check{ID: "disk", Kind: report.KindDisk, Summary: "not looked at yet"},
 }
 
-// New wires an agent. It does no I/O.
+// New builds an agent. It does no I/O.
 func New(opts Options, log *slog.Logger) (*Agent, error) {
 	runtime, err := cri.New(opts.RuntimeEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKube(opts.Kubeconfig, "pullprobe-agent/"+opts.Version)
+	asNode := ""
+	if opts.ReadAsNode {
+		asNode = opts.NodeName
+	}
+	api, err := newKube(opts.Kubeconfig, "pullprobe-agent/"+opts.Version, asNode)
 	if err != nil {
 		return nil, err
 	}
-	if opts.ReadAsNode {
-		k.asNode = opts.NodeName
-	}
 	a := &Agent{
-		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
-		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
-		first:      newFirstLooks(),
+		opts:       opts,
+		log:        log,
+		kube:       api,
+		runtime:    runtime,
 		live:       newLive(opts.Settings),
+		metrics:    newMetrics(opts.Version),
+		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
+		results:    newResults(),
+		first:      newFirstLooks(),
 		state:      notLookedAt,
 		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
-	coolDown := func() time.Duration { return a.live.get().CoolDown }
-	a.examiner = &examine.Examiner{
-		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: examine.ProvidersTimeout},
-		Policy: func() examine.Policy { return a.live.get().policy() },
-	}
-	a.puller = &cri.Puller{
-		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: func() int64 { return a.live.get().PullMaxBytes },
-		Space: a.examiner.Space, Deadline: examine.PullTimeout,
-	}
-	a.examiner.Puller = a.puller
 	a.reloader = newReloader(opts, a.live, log, a.metrics.reloaded)
-	again := func(uid types.UID) { a.queue.Add(uid) }
-	a.sweeper = newSweeper(&sweeper{
-		look: a.examiner.Survey, conditions: a.conditions, settings: a.live.get, log: log, swept: a.swept, say: a.sayOfNode,
-		images: func() []string { return a.pods.images() },
+	a.pods = newPodStore(storeConfig{Namespace: opts.Namespace, Changed: a.enqueue, Saw: a.metrics.podSeen})
+	a.publish = newPublisher(publisherConfig{
+		Kube:      api,
+		Log:       log,
+		Node:      opts.NodeName,
+		Namespace: opts.Namespace,
+		Settings:  a.live,
+		Snapshot:  a.snapshot,
+		Ready:     a.first.done,
+		Metrics:   a.metrics,
 	})
-	a.examiner.Control, a.examiner.Known = a.sweeper.elsewhere, a.sweeper.known
-	a.exams = newExams(coolDown, newTurns(opts.Workers, func() int { return a.live.get().RegistryRate }), a.examine, again)
-	a.pods = newPodStore(opts.Namespace, again)
-	a.pods.saw = a.metrics.pulls.saw
-	a.publish = &publisher{
-		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, settings: a.live,
-		snapshot: a.snapshot, metrics: a.metrics, dirty: make(chan struct{}, 1), ready: a.first.done,
-	}
+	a.newExaminer()
+	a.exams = newExams(examsConfig{
+		Examine: a.examine,
+		Requeue: a.enqueue,
+		MaxAge:  a.coolDown,
+		Limiter: newTurns(opts.Workers, func() int { return a.live.get().RegistryRate }),
+	})
 	return a, nil
+}
+
+// newExaminer builds the examiner, the sweeper and the puller. They need each
+// other: what one calls of another that is built later is a function here, and
+// nothing is called before Run.
+func (a *Agent) newExaminer() {
+	a.puller = &cri.Puller{
+		Client:   a.runtime,
+		Journal:  cri.NewJournal(a.opts.JournalDir),
+		MaxBytes: func() int64 { return a.live.get().PullMaxBytes },
+		Space:    func() (free, reserve uint64, err error) { return a.examiner.Space() },
+		Deadline: examine.PullTimeout,
+	}
+	a.examiner = &examine.Examiner{
+		Runtime:   a.runtime,
+		Puller:    a.puller,
+		Providers: &credentials.Runner{Timeout: examine.ProvidersTimeout},
+		Refusals:  &credentials.Refusals{For: a.coolDown},
+		Policy:    func() examine.Policy { return a.live.get().policy() },
+		Control:   func(ctx context.Context, domain string) report.Check { return a.sweeper.elsewhere(ctx, domain) },
+		Known: func(host string, after time.Time) (report.Check, time.Duration, bool) {
+			return a.sweeper.known(host, after)
+		},
+	}
+	a.sweeper = newSweeper(sweeperConfig{
+		Survey:     a.examiner.Survey,
+		Images:     a.pods.images,
+		Conditions: a.conditions,
+		Settings:   a.live.get,
+		Log:        a.log,
+		Swept:      a.swept,
+		Say:        a.sayOfNode,
+	})
+}
+
+// enqueue has a pod reconciled.
+func (a *Agent) enqueue(uid types.UID) { a.queue.Add(uid) }
+
+func (a *Agent) coolDown() time.Duration { return a.live.get().CoolDown }
+
+// listen opens the agent's ports.
+func (a *Agent) listen() ([]*server, error) {
+	a.pulse.beat()
+	return listen(serverConfig{
+		HealthAddr:  a.opts.HealthAddr,
+		Alive:       a.pulse.alive,
+		Ready:       a.readiness,
+		MetricsAddr: a.opts.MetricsAddr,
+		Gatherer:    a.metrics.registry,
+		Auth:        a.opts.MetricsAuth,
+		Authorize:   a.kube.visitor,
+		CertFile:    a.opts.MetricsCertFile,
+		KeyFile:     a.opts.MetricsKeyFile,
+		NodeName:    a.opts.NodeName,
+		Log:         a.log,
+	})
 }
 
 // Run works until ctx ends, then stops cleanly: what is under way is dropped,
 // what stands is published.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.runtime.Close()
-	ports, err := a.listen()
+	servers, err := a.listen()
 	if err != nil {
 		return err
 	}
@@ -125,13 +182,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.recover(work) })
 	workers.Go(func() {
 		a.recall(work)
-		a.pods.run(work, watched(a.kube.pods(a.opts.NodeName), a.metrics.watchErrors.Inc))
+		a.pods.run(work, a.kube.pods(a.opts.NodeName, a.metrics.watchFailed))
 	})
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
 	workers.Go(func() { a.sweeper.run(work, a.pods.synced) })
-	for _, p := range ports {
-		workers.Go(func() { p.serve(work, a.log) })
+	for _, s := range servers {
+		workers.Go(func() { s.serve(work, a.log) })
 	}
 	workers.Go(func() { a.reloader.run(work) })
 	workers.Go(func() { a.followSettings(work) })
@@ -318,7 +375,7 @@ func (a *Agent) snapshot() report.Node {
 	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
 		fault, cause = report.FaultNode, sweep.Control.Cause
 	}
-	a.metrics.stuck.Set(float64(len(pods)))
+	a.metrics.setStuck(len(pods))
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
 	return report.Node{

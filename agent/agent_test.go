@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
@@ -149,9 +148,9 @@ func TestWritesOnChangeOnly(t *testing.T) {
 	var looked atomic.Int32
 	w.agent(func(a *Agent) {
 		a.examiner.Puller = nil
-		run := a.exams.examine
-		a.exams.longest = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
-		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.exams.cfg.Examine
+		a.exams.cfg.MaxAge = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
+		a.exams.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			defer looked.Add(1)
 			return run(ctx, s, early)
 		}
@@ -209,8 +208,8 @@ func TestMendedSecret(t *testing.T) {
 	w.pod("stuck", registry.Absent(), backOff, "login")
 	var examined atomic.Int32
 	w.agent(func(a *Agent) {
-		run := a.exams.examine
-		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.exams.cfg.Examine
+		a.exams.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			defer examined.Add(1)
 			x := run(ctx, s, early)
 			for i := range x.Checks { // as if the runtime were there, so that it holds for a minute
@@ -327,7 +326,34 @@ func FuzzTakeOver(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		a := &Agent{opts: Options{NodeName: "n"}, results: newResults(), pods: newPodStore("n", func(types.UID) {}), sweeper: newSweeper(&sweeper{})}
+		a := &Agent{opts: Options{NodeName: "n"}, results: newResults(), pods: newPodStore(storeConfig{}), sweeper: newSweeper(sweeperConfig{})}
 		a.takeOver(data)
 	})
+}
+
+// An agent at work counts: what it sees of pods, what it finds, what it writes.
+func TestAgentCounts(t *testing.T) {
+	w := newWorld(t)
+	image := examinetest.StartImages(t).Absent()
+	w.pod("before", image, backOff)
+	var m *metrics
+	w.agent(func(a *Agent) { m = a.metrics })
+	w.diagnosed("before", whatever)
+	w.pod("stuck", image, backOff)
+	w.diagnosed("stuck", whatever)
+	registry, _, _ := strings.Cut(image, "/")
+	for name, want := range map[string]string{
+		"pullprobe_pod_images_total":         "pullprobe_pod_images_total{registry=" + registry + ",result=failed} 1\n",
+		"pullprobe_pod_image_failures_total": "pullprobe_pod_image_failures_total{cause=TagNotFound,reason=ImagePullBackOff,registry=" + registry + "} 1\n",
+		"pullprobe_diagnoses_total":          "cause=RuntimeUnavailable,",
+		"pullprobe_test_pulls_total":         "pullprobe_test_pulls_total{reason=runtimeUnavailable,result=skipped} 1\n",
+		runtimeReady:                         "pullprobe_runtime_ready{} 0\n",
+		nodeFault:                            "cause=RuntimeUnavailable,check=runtime,",
+		"pullprobe_stuck_pods":               "pullprobe_stuck_pods{} 2\n",
+	} {
+		if got := gathered(t, m, name); !strings.Contains(got, want) {
+			t.Errorf("%q is not in %q", want, got)
+		}
+	}
+	w.until("the time of a write", 5*time.Second, func() bool { return gathered(t, m, "pullprobe_report_written_timestamp_seconds") != "" })
 }

@@ -125,11 +125,10 @@ func (w *world) kubeAs(api *apiServer, token, node string) *kube {
 		r.Header.Set("Authorization", "Bearer "+token)
 		next.ServeHTTP(rw, r)
 	})
-	k, err := newKube(kubeconfig(w.t, way.URL), "test")
+	k, err := newKube(kubeconfig(w.t, way.URL), "test", node)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	k.asNode = node
 	return k
 }
 

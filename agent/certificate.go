@@ -15,6 +15,7 @@ import (
 const (
 	certificateLife = 365 * 24 * time.Hour
 	renewBefore     = 30 * 24 * time.Hour // its end
+	filesEvery      = 10 * time.Second    // how often certificate files are read
 )
 
 // certificate is what a port shows. It looks for another one in time, when
@@ -83,6 +84,6 @@ func selfSigned(node string) func(time.Time) (*tls.Certificate, time.Time, error
 func fromFiles(cert, key string) func(time.Time) (*tls.Certificate, time.Time, error) {
 	return func(now time.Time) (*tls.Certificate, time.Time, error) {
 		pair, err := tls.LoadX509KeyPair(cert, key)
-		return &pair, now.Add(reloadEvery), err
+		return &pair, now.Add(filesEvery), err
 	}
 }

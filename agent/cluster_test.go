@@ -358,7 +358,7 @@ var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: 
 func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	w.t.Helper()
 	opts, err := ParseOptions([]string{
-		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.way.URL), "--health-addr=",
+		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.way.URL), "--health-addr=", "--sweep-interval=0",
 		"--runtime-endpoint=" + cmp.Or(w.runtime, filepath.Join(w.t.TempDir(), "absent.sock")), "--journal-dir=" + w.t.TempDir(),
 	}, func(string) string { return "" }, new(strings.Builder))
 	if err != nil {
@@ -373,7 +373,6 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 		w.t.Fatal(err)
 	}
 	a.examiner.AllowLoopback = true
-	a.sweeper.settings = func() Settings { return Settings{} } // no sweeps by themselves
 	for _, f := range edit {
 		f(a)
 	}

@@ -72,12 +72,12 @@ func (s *sweeper) controlSet(ctx context.Context) ([]report.Vantage, bool) {
 	if time.Since(c.at) <= controlFor {
 		return c.hosts, true
 	}
-	set := s.settings()
+	set := s.cfg.Settings()
 	want := examine.SurveyRequest{Domains: map[string][]report.Role{}, Width: controlHosts + 1, Each: controlIn}
 	for _, host := range s.best(set) {
 		want.Domains[host] = []report.Role{report.RoleControl}
 	}
-	sightings, _ := s.look(ctx, want)
+	sightings, _ := s.cfg.Survey(ctx, want)
 	if ctx.Err() != nil {
 		return nil, false
 	}

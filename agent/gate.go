@@ -45,6 +45,10 @@ type gate struct {
 	strangers *rate.Limiter
 	told      rate.Sometimes
 
+	reviews sync.WaitGroup // under way
+	done    context.Context
+	end     context.CancelFunc // ends done, and so the reviews
+
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]*ruling // by the token's sum, so that no token is kept
 }
@@ -58,10 +62,25 @@ type ruling struct {
 }
 
 func newGate(visitor func(context.Context, string) (int, error), log *slog.Logger) *gate {
+	done, end := context.WithCancel(context.Background())
 	return &gate{
-		visitor: visitor, log: log, known: map[[sha256.Size]byte]*ruling{},
-		strangers: rate.NewLimiter(rate.Every(strangerEvery), strangerBurst), told: rate.Sometimes{Interval: time.Minute},
+		visitor:   visitor,
+		log:       log,
+		strangers: rate.NewLimiter(rate.Every(strangerEvery), strangerBurst),
+		told:      rate.Sometimes{Interval: time.Minute},
+		done:      done,
+		end:       end,
+		known:     map[[sha256.Size]byte]*ruling{},
 	}
+}
+
+// stop cancels the reviews that are under way and waits for them. It is called
+// when no request is served any more; a request that is left gets no review.
+func (g *gate) stop() {
+	g.mu.Lock()
+	g.end()
+	g.mu.Unlock()
+	g.reviews.Wait()
 }
 
 // before puts the gate before a handler.
@@ -104,7 +123,7 @@ func bearer(r *http.Request) (token string, ok bool) {
 
 // status is what a request with this token gets.
 func (g *gate) status(ctx context.Context, token string) int {
-	r := g.ruling(ctx, token)
+	r := g.ruling(token)
 	if r == nil {
 		return http.StatusTooManyRequests
 	}
@@ -117,7 +136,7 @@ func (g *gate) status(ctx context.Context, token string) int {
 }
 
 // ruling gives one that holds or is being made; nil if there are too many.
-func (g *gate) ruling(ctx context.Context, token string) *ruling {
+func (g *gate) ruling(token string) *ruling {
 	key := sha256.Sum256([]byte(token))
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -137,8 +156,11 @@ func (g *gate) ruling(ctx context.Context, token string) *ruling {
 			return nil
 		}
 	}
+	if g.done.Err() != nil {
+		return nil
+	}
 	g.known[key] = r
-	go g.review(context.WithoutCancel(ctx), token, r) // whoever asked first may go
+	g.reviews.Go(func() { g.review(g.done, token, r) }) // not the request's context: others wait for this review, too
 	return r
 }
 
@@ -175,16 +197,4 @@ func unreviewed(err error) string {
 		return "the API server says " + string(reason)
 	}
 	return err.Error()
-}
-
-// visitor is the status for whoever has this token.
-func (k *kube) visitor(ctx context.Context, token string) (int, error) {
-	who, ok, err := k.whose(ctx, token)
-	if err != nil || !ok {
-		return http.StatusUnauthorized, err
-	}
-	if ok, err = k.mayGet(ctx, who, "/metrics"); err != nil || !ok {
-		return http.StatusForbidden, err
-	}
-	return http.StatusOK, nil
 }

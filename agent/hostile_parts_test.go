@@ -250,13 +250,11 @@ func (s *stage) start(edit ...func(*Agent)) {
 			s.t.Error(err)
 		}
 		set.Allow = []probes.HostPattern{p}
+		set.SweepDeadline, set.SweepConcurrency, set.Targets = 2*time.Second, 8, []string{s.registry.host}
 		a.live.set(set)
 		s.sweep = a.sweeper.now
-		a.sweeper.settings = func() Settings {
-			return Settings{SweepDeadline: 2 * time.Second, SweepConcurrency: 8, Targets: []string{s.registry.host}}
-		}
-		run := a.exams.examine
-		a.exams.examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.exams.cfg.Examine
+		a.exams.cfg.Examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
 			x := run(ctx, sub, early)
 			withRuntime(x)
 			s.examined.Store(sub.Image, x)

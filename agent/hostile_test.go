@@ -673,14 +673,3 @@ func (s *stage) rebind(to func(name string) netip.Addr) {
 	<-started
 	s.t.Cleanup(func() { _ = server.Shutdown() })
 }
-
-// What a verdict quotes cannot pass for a part of the Event.
-func TestEventHasOneFix(t *testing.T) {
-	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
-		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "ask again: run-evil", WouldDecide: []string{"would decide: run-evil"},
-	}}
-	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: ask again - run-evil. Would decide: would decide - run-evil. Ask again: ` + report.Ask("shop/web")
-	if got := eventFor(pod{}, d).Message; got != want {
-		t.Errorf("\n got %q\nwant %q", got, want)
-	}
-}

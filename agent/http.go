@@ -2,89 +2,146 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
 
-// pulse is the time of the last look at a pod.
-type pulse struct{ at atomic.Pointer[time.Time] } // not a number: clocks are set
+// serverConfig is what the agent's two ports need.
+type serverConfig struct {
+	HealthAddr string       // empty: there is no such port
+	Alive      func() error // why /healthz fails; nil: it does not
+	Ready      func() error // why /readyz fails; nil: it does not
 
-func (p *pulse) beat()              { now := time.Now(); p.at.Store(&now) }
-func (p *pulse) age() time.Duration { return time.Since(*p.at.Load()) }
+	MetricsAddr string // empty: there is no such port
+	Gatherer    prometheus.Gatherer
+	Auth        bool // HTTPS, and a bearer token that Authorize accepts
+	Authorize   func(ctx context.Context, token string) (status int, err error)
+	CertFile    string // empty: a self-signed certificate for NodeName
+	KeyFile     string
+	NodeName    string
 
-// unwell is how long there may be none. A sign of life is queued with every
-// round of clean-up, of which the longest lies well within it.
-const unwell = 5 * time.Minute
-
-// port is one that the agent serves.
-type port struct {
-	flag   string
-	l      net.Listener
-	server *http.Server
+	Log *slog.Logger
 }
 
-// serve serves until ctx ends.
-func (p port) serve(ctx context.Context, log *slog.Logger) {
-	stop := context.AfterFunc(ctx, func() { _ = p.server.Close() })
-	defer stop()
-	if err := p.server.Serve(p.l); err != nil && ctx.Err() == nil {
-		log.Error("a port failed", "port", p.flag, "error", err)
-	}
+const (
+	// maxConnections bounds the memory of the agent that callers of the metrics
+	// port can use. A rejected caller is disconnected.
+	maxConnections = 64
+	// maxScrapes is how many scrapes are answered at a time.
+	maxScrapes = 4
+)
+
+// server is one port that the agent serves.
+type server struct {
+	flag string
+	l    net.Listener
+	http *http.Server
+	auth *gate // nil: no authentication
 }
 
-// listen opens the ports that are asked for.
-func (a *Agent) listen() (ports []port, err error) {
-	a.pulse.beat()
+// listen opens the ports that are configured.
+func listen(c serverConfig) (servers []*server, err error) {
 	for _, f := range []struct {
 		flag, addr string
-		open       func(net.Listener) (port, error)
-	}{{"health-addr", a.opts.HealthAddr, a.health}, {"metrics-addr", a.opts.MetricsAddr, a.scrapes}} {
+		open       func(net.Listener) (*server, error)
+	}{{"health-addr", c.HealthAddr, c.health}, {"metrics-addr", c.MetricsAddr, c.metrics}} {
 		if f.addr == "" {
 			continue
 		}
-		var p port
+		var s *server
 		l, err := net.Listen("tcp", f.addr) //nolint:noctx // of a literal address: it does not wait
 		if err == nil {
-			if p, err = f.open(l); err != nil {
+			if s, err = f.open(l); err != nil {
 				_ = l.Close()
 			}
 		}
 		if err != nil {
-			for _, p := range ports {
-				_ = p.l.Close()
+			for _, s := range servers {
+				_ = s.l.Close()
 			}
 			return nil, fmt.Errorf("--%s: %w", f.flag, err)
 		}
-		p.flag = f.flag
-		ports = append(ports, p)
+		s.flag = f.flag
+		servers = append(servers, s)
 	}
-	return ports, nil
+	return servers, nil
 }
 
-// health is the port that the kubelet asks.
-func (a *Agent) health(l net.Listener) (port, error) {
+// serve serves until ctx ends. It returns when no review of a token is under
+// way any more.
+func (s *server) serve(ctx context.Context, log *slog.Logger) {
+	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
+	defer stop()
+	if err := s.http.Serve(s.l); err != nil && ctx.Err() == nil {
+		log.Error("a port failed", "port", s.flag, "error", err)
+	}
+	if s.auth != nil {
+		s.auth.stop()
+	}
+}
+
+// addr returns the address that the server listens on.
+func (s *server) addr() net.Addr { return s.l.Addr() }
+
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// health is the port for the kubelet's probes.
+func (c serverConfig) health(l net.Listener) (*server, error) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if age := a.pulse.age(); age > unwell {
-			http.Error(w, fmt.Sprintf("no sign of life for %v", age.Round(time.Second)), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		switch {
-		case !a.pods.hasSynced():
-			http.Error(w, "the pods of this node have not been listed yet", http.StatusServiceUnavailable)
-		case a.publish.lastPublished().IsZero():
-			http.Error(w, "the report has not been published yet", http.StatusServiceUnavailable)
-		default:
+	for path, check := range map[string]func() error{"GET /healthz": c.Alive, "GET /readyz": c.Ready} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			if err := check(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
 			fmt.Fprintln(w, "ok")
+		})
+	}
+	return &server{l: l, http: newHTTPServer(mux)}, nil
+}
+
+// metrics is the port for scrapers. The metrics name the registries and
+// resolvers of the node: unless the cluster decides otherwise, they are for
+// authorized callers only.
+func (c serverConfig) metrics(l net.Listener) (*server, error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	s := &server{l: netutil.LimitListener(l, maxConnections), http: newHTTPServer(mux)}
+	s.http.ReadTimeout = 10 * time.Second
+	s.http.ErrorLog = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug) // strangers fill it
+	if !c.Auth {
+		if addr, ok := l.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
+			c.Log.Warn("everybody who reaches this port gets the metrics, which name registries and resolvers", "address", l.Addr().String(), "setting", "metrics-auth")
 		}
-	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	return port{l: l, server: server}, nil
+		return s, nil
+	}
+	load := selfSigned(c.NodeName)
+	if c.CertFile != "" {
+		load = fromFiles(c.CertFile, c.KeyFile)
+	}
+	cert, err := newCertificate(load, c.Log)
+	if err != nil {
+		return nil, err
+	}
+	s.auth = newGate(c.Authorize, c.Log)
+	s.http.Handler = s.auth.before(mux)
+	// No HTTP/2: one connection is one request at a time.
+	s.l = tls.NewListener(s.l, &tls.Config{GetCertificate: cert.get, NextProtos: []string{"http/1.1"}})
+	return s, nil
 }

@@ -3,7 +3,9 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
@@ -36,8 +39,9 @@ type kube struct {
 }
 
 // newKube connects with the pod's ServiceAccount, or with a kubeconfig if one
-// is named. It sends nothing yet.
-func newKube(kubeconfig, userAgent string) (*kube, error) {
+// is named. It sends nothing yet. With asNode it reads secrets and
+// ServiceAccounts as that node.
+func newKube(kubeconfig, userAgent, asNode string) (*kube, error) {
 	cfg, err := restConfig(kubeconfig)
 	if err != nil {
 		return nil, err
@@ -58,7 +62,12 @@ func newKube(kubeconfig, userAgent string) (*kube, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client for the API server: %w", err)
 	}
-	return &kube{client: client}, nil
+	return newKubeFor(client, asNode), nil
+}
+
+// newKubeFor returns a client that sends its requests by this one.
+func newKubeFor(client rest.Interface, asNode string) *kube {
+	return &kube{client: client, asNode: asNode}
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {
@@ -79,9 +88,10 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// pods is the list and watch of the pods on one node.
-func (k *kube) pods(node string) *cache.ListWatch {
-	return cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node))
+// pods is the list and watch of the pods on one node. failed is called whenever
+// the API server gives neither a list nor a watch.
+func (k *kube) pods(node string, failed func()) *cache.ListWatch {
+	return watched(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node)), failed)
 }
 
 // callTimeout bounds one call to the API server.
@@ -256,8 +266,6 @@ type event struct {
 	Reason         string
 	Message        string // at most 1 KiB
 	Time           time.Time
-
-	tries int // how often it was refused
 }
 
 // maxEvent is the longest Event message that the API takes in events.k8s.io
@@ -298,4 +306,62 @@ func (k *kube) createEvent(ctx context.Context, node string, e event) error {
 // Event.reportingInstance may have.
 func reportingInstance(node string) string {
 	return node[:min(len(node), 128)]
+}
+
+// accountSecrets are the names of the pull secrets that a ServiceAccount lists.
+func (k *kube) accountSecrets(ctx context.Context, namespace, name string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var sa corev1.ServiceAccount
+	if err := k.read(ctx, "serviceaccounts", namespace, name, &sa); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range sa.ImagePullSecrets {
+		names = append(names, s.Name)
+	}
+	return names, nil
+}
+
+// visitor is the status for whoever has this token.
+func (k *kube) visitor(ctx context.Context, token string) (int, error) {
+	who, ok, err := k.whose(ctx, token)
+	if err != nil || !ok {
+		return http.StatusUnauthorized, err
+	}
+	if ok, err = k.mayGet(ctx, who, "/metrics"); err != nil || !ok {
+		return http.StatusForbidden, err
+	}
+	return http.StatusOK, nil
+}
+
+// watched has failed called whenever the API server gives neither a list nor a
+// watch.
+func watched(lw *cache.ListWatch, failed func()) *cache.ListWatch {
+	list, begin := lw.ListWithContextFunc, lw.WatchFuncWithContext
+	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		got, err := list(ctx, o)
+		if err != nil && ctx.Err() == nil {
+			failed()
+		}
+		return got, err
+	}
+	lw.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		w, err := begin(ctx, o)
+		if err != nil && ctx.Err() == nil {
+			failed()
+		}
+		return w, err
+	}
+	return lw
+}
+
+// retriable reports whether the same call may succeed later.
+func retriable(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return true // the API server was not reached
+	}
+	return apierrors.IsConflict(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || status.Status().Code >= 500
 }

@@ -183,8 +183,8 @@ func load(t testing.TB) (out loaded) {
 	w.agent(func(started *Agent) {
 		a = started
 		a.examiner.Puller = nil
-		run := a.exams.examine
-		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.exams.cfg.Examine
+		a.exams.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			began.Add(1)
 			x := run(ctx, s, early)
 			withRuntime(x)

@@ -311,8 +311,7 @@ func (c *installed) allows(t *testing.T, a, b *holder) {
 	// What the agent itself sends.
 	for _, h := range []*holder{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
-		p := publisher{node: h.node, namespace: "pullprobe", settings: newLive(defaultSettings())}
-		cm, err := p.configMap(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, h.uid)
+		cm, err := render(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,17 +2,12 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"math"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
@@ -130,8 +125,20 @@ func figure(c report.Check, key string) (float64, bool) {
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
 
-// wrote notes that the report was written.
-func (m *metrics) wrote(at time.Time) { m.written.WithLabelValues().Set(epoch(at)) }
+// reportWritten notes that the report was written.
+func (m *metrics) reportWritten(at time.Time) { m.written.WithLabelValues().Set(epoch(at)) }
+
+// publishFailed counts a failed write of the report or of an Event.
+func (m *metrics) publishFailed() { m.publishErrors.Inc() }
+
+// watchFailed counts a failed list or watch of the pods.
+func (m *metrics) watchFailed() { m.watchErrors.Inc() }
+
+// setStuck sets how many pods wait for an image.
+func (m *metrics) setStuck(n int) { m.stuck.Set(float64(n)) }
+
+// podSeen counts what a new state of a pod tells of its images.
+func (m *metrics) podSeen(old, now pod, news bool) { m.pulls.saw(old, now, news) }
 
 // reloaded notes that a configuration was read anew, and whether it was taken
 // over.
@@ -147,24 +154,3 @@ func (m *metrics) reloaded(ok bool, at time.Time) {
 }
 
 func epoch(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
-
-// watched has failed called whenever the API server gives neither a list nor a
-// watch.
-func watched(lw *cache.ListWatch, failed func()) *cache.ListWatch {
-	list, begin := lw.ListWithContextFunc, lw.WatchFuncWithContext
-	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		got, err := list(ctx, o)
-		if err != nil && ctx.Err() == nil {
-			failed()
-		}
-		return got, err
-	}
-	lw.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-		w, err := begin(ctx, o)
-		if err != nil && ctx.Err() == nil {
-			failed()
-		}
-		return w, err
-	}
-	return lw
-}

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,14 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -95,7 +87,7 @@ func representative() *metrics {
 	m.examined(examine.Result{Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}}})
 	m.pulls.count(arrival{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: notFound}, born)
 	m.pulls.count(arrival{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, born)
-	m.wrote(born)
+	m.reportWritten(born)
 	m.reloaded(true, born)
 	return m
 }
@@ -268,58 +260,6 @@ func TestReloadMetrics(t *testing.T) {
 	if diff := cmp.Diff(want, state()); diff != "" {
 		t.Error(diff)
 	}
-}
-
-// Lists and watches that the API server refuses are counted, those that the
-// agent gives up itself are not.
-func TestWatchErrors(t *testing.T) {
-	var err error
-	failures := 0
-	lw := watched(&cache.ListWatch{
-		ListWithContextFunc:  func(context.Context, metav1.ListOptions) (runtime.Object, error) { return &corev1.PodList{}, err },
-		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), err },
-	}, func() { failures++ })
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	for _, tt := range []struct {
-		ctx  context.Context
-		err  error
-		want int
-	}{{t.Context(), nil, 0}, {t.Context(), errors.New("refused"), 2}, {gone, gone.Err(), 2}} {
-		err = tt.err
-		_, listErr := lw.ListWithContext(tt.ctx, metav1.ListOptions{})
-		_, watchErr := lw.WatchWithContext(tt.ctx, metav1.ListOptions{})
-		if !errors.Is(listErr, tt.err) || !errors.Is(watchErr, tt.err) || failures != tt.want {
-			t.Errorf("%v, %v, %d failures, want %d", listErr, watchErr, failures, tt.want)
-		}
-	}
-}
-
-// An agent at work counts: what it sees of pods, what it finds, what it writes.
-func TestAgentCounts(t *testing.T) {
-	w := newWorld(t)
-	image := examinetest.StartImages(t).Absent()
-	w.pod("before", image, backOff)
-	var m *metrics
-	w.agent(func(a *Agent) { m = a.metrics })
-	w.diagnosed("before", whatever)
-	w.pod("stuck", image, backOff)
-	w.diagnosed("stuck", whatever)
-	registry, _, _ := strings.Cut(image, "/")
-	for name, want := range map[string]string{
-		"pullprobe_pod_images_total":         "pullprobe_pod_images_total{registry=" + registry + ",result=failed} 1\n",
-		"pullprobe_pod_image_failures_total": "pullprobe_pod_image_failures_total{cause=TagNotFound,reason=ImagePullBackOff,registry=" + registry + "} 1\n",
-		"pullprobe_diagnoses_total":          "cause=RuntimeUnavailable,",
-		"pullprobe_test_pulls_total":         "pullprobe_test_pulls_total{reason=runtimeUnavailable,result=skipped} 1\n",
-		runtimeReady:                         "pullprobe_runtime_ready{} 0\n",
-		nodeFault:                            "cause=RuntimeUnavailable,check=runtime,",
-		"pullprobe_stuck_pods":               "pullprobe_stuck_pods{} 2\n",
-	} {
-		if got := gathered(t, m, name); !strings.Contains(got, want) {
-			t.Errorf("%q is not in %q", want, got)
-		}
-	}
-	w.until("the time of a write", 5*time.Second, func() bool { return gathered(t, m, "pullprobe_report_written_timestamp_seconds") != "" })
 }
 
 // Prometheus' own rules for names, units and types.

@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -163,7 +162,7 @@ func TestWaits(t *testing.T) {
 // Every new value of either annotation is a question, and so is the same value
 // after it was removed.
 func TestQuestions(t *testing.T) {
-	s := newPodStore("pullprobe", func(types.UID) {})
+	s := newPodStore(storeConfig{Namespace: "pullprobe", Changed: func(types.UID) {}})
 	ask := func(annotations map[string]string) string {
 		if err := s.Update(aPod(func(p *corev1.Pod) { p.Annotations = annotations })); err != nil {
 			t.Fatal(err)
@@ -188,22 +187,6 @@ func TestQuestions(t *testing.T) {
 	for i, step := range steps {
 		if got := ask(step.annotations); got != step.want {
 			t.Errorf("step %d: question %q, want %q", i, got, step.want)
-		}
-	}
-}
-
-func TestConfigMapName(t *testing.T) {
-	long := make([]byte, 250)
-	for i := range long {
-		long[i] = 'n'
-	}
-	for _, tt := range []struct{ node, uid, want string }{
-		{"node-a", "uid", "pullprobe-node-a"},
-		{string(long[:243]), "uid", "pullprobe-" + string(long[:243])},
-		{string(long[:244]), "uid", "pullprobe-uid"},
-	} {
-		if got := configMapName(tt.node, types.UID(tt.uid)); got != tt.want {
-			t.Errorf("node name of %d bytes: %q", len(tt.node), got)
 		}
 	}
 }
@@ -264,22 +247,6 @@ func TestVolumePolicy(t *testing.T) {
 	}
 }
 
-// The Event holds what a person needs and stays within what the API takes.
-func TestEventIsBounded(t *testing.T) {
-	long := strings.Repeat("ü", 2000)
-	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: long, Fix: long, WouldDecide: []string{long}}}
-	if e := eventFor(pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > maxEvent || !e.Warning {
-		t.Errorf("%d bytes", len(e.Message))
-	}
-	d.Verdict.Fix, d.Verdict.WouldDecide = "mend it", nil
-	e := eventFor(pod{Namespace: "shop", Name: "web"}, d)
-	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: mend it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
-		if !strings.Contains(e.Message, part) {
-			t.Errorf("%q is missing in %q", part, e.Message)
-		}
-	}
-}
-
 // A tenant's annotation cannot fill the report, and different ones stay
 // different questions.
 func TestLongQuestion(t *testing.T) {
@@ -290,22 +257,10 @@ func TestLongQuestion(t *testing.T) {
 	}
 }
 
-func FuzzRetryAfter(f *testing.F) {
-	for _, header := range []string{"60", "-1", "99999999999999999999", "Sat, 21 Nov 2026 09:00:00 GMT", "x"} {
-		f.Add(header)
-	}
-	f.Fuzz(func(t *testing.T, header string) {
-		now := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
-		if got := examine.RetryAfter(header, now); got <= 0 || got > 24*time.Hour {
-			t.Errorf("%q: %v", header, got)
-		}
-	})
-}
-
 // An ephemeral container comes late into a pod's life: patience counts from
 // when it was seen.
 func TestEphemeralContainer(t *testing.T) {
-	s := newPodStore("pullprobe", func(types.UID) {})
+	s := newPodStore(storeConfig{Namespace: "pullprobe", Changed: func(types.UID) {}})
 	p := aPod(func(p *corev1.Pod) {
 		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "registry.example/debug:1"}}}
 		p.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{waiting("debug", "ContainerCreating", "")}
@@ -322,40 +277,5 @@ func TestEphemeralContainer(t *testing.T) {
 	}
 	if got := kept.waits(time.Now().Add(patience)); len(got) != 1 || got[0].Container != "debug" {
 		t.Errorf("out of patience: %+v", got)
-	}
-}
-
-// Who may hold the only turn to pull, and who does not.
-func TestQueueCheck(t *testing.T) {
-	at := func(seconds int) time.Time { return born.Add(time.Duration(seconds) * time.Second) }
-	hung := []report.Check{{ID: "dial", Evidence: map[string]string{"deadline": "true"}}}
-	other := func(pod string, since time.Time, failing bool, checks []report.Check) result {
-		return result{Diagnosis: report.Diagnosis{Pod: pod, Checks: checks}, image: "registry.example/" + pod, since: since, failing: failing}
-	}
-	for _, tt := range []struct {
-		name   string
-		others []result
-		ahead  string
-		hangs  bool
-	}{
-		{"nobody", nil, "", false},
-		{"one that came later", []result{other("later", at(20), false, nil)}, "", false},
-		{"one that came in the same second", []result{other("same", at(10), false, nil)}, "", false},
-		{"one that hangs and came in the same second", []result{other("same", at(10), false, hung)}, "same", true},
-		{"one that hangs and came later", []result{other("later", at(11), false, hung)}, "", false},
-		{"one that came earlier", []result{other("earlier", at(5), false, nil)}, "earlier", false},
-		{"one that fails fast", []result{other("failing", at(0), true, nil)}, "", false},
-		{"one that hangs at every attempt", []result{other("failing", at(0), true, hung), other("earlier", at(5), false, nil)}, "failing", true},
-		{"the earliest of two", []result{other("second", at(5), false, nil), other("first", at(2), false, nil)}, "first", false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c := queueCheck(wait{Image: "registry.example/app:1", Since: at(10)}, tt.others)
-			if c.Outcome != report.Pass || c.Evidence["ahead"] != tt.ahead || (c.Evidence["aheadHangs"] == "true") != tt.hangs {
-				t.Errorf("%+v", c)
-			}
-			if tt.ahead != "" && (c.Evidence["aheadImage"] != "registry.example/"+tt.ahead || !strings.Contains(c.Summary, tt.ahead)) {
-				t.Errorf("%+v", c)
-			}
-		})
 	}
 }

@@ -2,14 +2,11 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +14,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -27,27 +23,47 @@ import (
 // While the API server is away it keeps what there is to say: the report is
 // made anew from what holds then, Events wait in order.
 type publisher struct {
-	kube      *kube
-	log       *slog.Logger
-	node      string
-	namespace string
-	settings  *live
-	snapshot  func() report.Node
-	metrics   *metrics
-
-	dirty chan struct{}   // holds one token
-	ready <-chan struct{} // closed when the first report may be written
+	cfg   publisherConfig
+	dirty chan struct{} // holds one token
 
 	written string // what the last report that was written comes to
 	version string // of the ConfigMap after that
 
 	mu        sync.Mutex
-	events    []event
+	events    []queuedEvent
 	dropped   int
 	uid       types.UID
 	published time.Time // last success
 	forced    bool      // the next report is written though it is the same
 	doubted   bool      // what stands is to be looked at before
+}
+
+// publisherConfig is what a publisher needs.
+type publisherConfig struct {
+	Kube      *kube
+	Log       *slog.Logger
+	Node      string
+	Namespace string // of the ConfigMap
+	Settings  *live
+	Snapshot  func() report.Node
+	Ready     <-chan struct{} // closed when the first report may be written
+	Metrics   publishMetrics
+}
+
+// publishMetrics counts what a publisher does.
+type publishMetrics interface {
+	reportWritten(at time.Time)
+	publishFailed()
+}
+
+// queuedEvent is an Event that waits, and how often it was refused.
+type queuedEvent struct {
+	event
+	tries int
+}
+
+func newPublisher(c publisherConfig) *publisher {
+	return &publisher{cfg: c, dirty: make(chan struct{}, 1)}
 }
 
 // maxEvents is how many Events wait for the API server at most; the oldest
@@ -72,7 +88,7 @@ func (p *publisher) force() {
 
 func (p *publisher) say(e event) {
 	p.mu.Lock()
-	p.events = append(p.events, e)
+	p.events = append(p.events, queuedEvent{event: e})
 	if over := len(p.events) - maxEvents; over > 0 {
 		p.events = p.events[over:]
 		p.dropped += over
@@ -94,13 +110,13 @@ const writeEvery = 500 * time.Millisecond
 // verdict that stood when the agent was told to stop is not lost.
 func (p *publisher) run(ctx context.Context) {
 	select {
-	case <-p.ready:
+	case <-p.cfg.Ready:
 		p.force()
 	case <-ctx.Done():
 		return // nothing is known, and what an earlier agent wrote stands
 	}
 	backoff := time.Duration(0)
-	settings, replaced := p.settings.watch()
+	settings, replaced := p.cfg.Settings.watch()
 	heartbeat := time.NewTimer(p.nextHeartbeat())
 	defer heartbeat.Stop()
 	for {
@@ -120,7 +136,7 @@ func (p *publisher) run(ctx context.Context) {
 			continue
 		case <-replaced:
 			before := settings.Heartbeat
-			if settings, replaced = p.settings.watch(); settings.Heartbeat != before {
+			if settings, replaced = p.cfg.Settings.watch(); settings.Heartbeat != before {
 				heartbeat.Reset(p.nextHeartbeat())
 			}
 			continue
@@ -135,8 +151,8 @@ func (p *publisher) run(ctx context.Context) {
 				continue
 			}
 			backoff = min(max(2*backoff, 500*time.Millisecond), 10*time.Second)
-			p.metrics.publishErrors.Inc()
-			p.log.Warn("publishing failed; will try again", "error", err, "in", backoff)
+			p.cfg.Metrics.publishFailed()
+			p.cfg.Log.Warn("publishing failed; will try again", "error", err, "in", backoff)
 			p.touch()
 			sleep(ctx, backoff/2+rand.N(backoff/2+1))
 			continue
@@ -150,7 +166,7 @@ func (p *publisher) run(ctx context.Context) {
 
 // nextHeartbeat spreads the nodes of a cluster over the interval.
 func (p *publisher) nextHeartbeat() time.Duration {
-	every := p.settings.get().Heartbeat
+	every := p.cfg.Settings.get().Heartbeat
 	return every*9/10 + rand.N(every/5+1)
 }
 
@@ -172,14 +188,14 @@ func (p *publisher) identify(ctx context.Context) (types.UID, error) {
 	if uid != "" {
 		return uid, nil
 	}
-	uid, err := p.kube.nodeUID(ctx, p.node)
+	uid, err := p.cfg.Kube.nodeUID(ctx, p.cfg.Node)
 	switch {
 	case err == nil:
 		p.mu.Lock()
 		p.uid = uid
 		p.mu.Unlock()
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
-		p.log.Warn("the Node object cannot be read, so the ConfigMap will have no owner", "node", p.node, "reason", apierrors.ReasonForError(err))
+		p.cfg.Log.Warn("the Node object cannot be read, so the ConfigMap will have no owner", "node", p.cfg.Node, "reason", apierrors.ReasonForError(err))
 	default:
 		return "", err
 	}
@@ -192,7 +208,7 @@ func (p *publisher) standing(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return p.kube.configMapData(ctx, p.namespace, configMapName(p.node, uid), reportKey)
+	return p.cfg.Kube.configMapData(ctx, p.cfg.Namespace, configMapName(p.cfg.Node, uid), reportKey)
 }
 
 // flush writes the report if it has changed, then the Events that wait.
@@ -205,11 +221,11 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 		return false, err
 	}
 	forced := p.take(&p.forced)
-	n := p.snapshot()
+	n := p.cfg.Snapshot()
 	if m := meaning(n); forced || m != p.written {
-		cm, err := p.configMap(n, uid)
+		cm, err := render(n, p.cfg.Namespace, uid, p.cfg.Settings.get().ASCII)
 		if err == nil {
-			p.version, err = p.kube.apply(ctx, cm)
+			p.version, err = p.cfg.Kube.apply(ctx, cm)
 			if apierrors.IsForbidden(err) {
 				p.forgetNode() // it has been replaced, perhaps: the policy takes its own only
 			}
@@ -227,7 +243,7 @@ func (p *publisher) flush(ctx context.Context) (wrote bool, err error) {
 		}
 		p.written, wrote = m, true
 		now := time.Now()
-		p.metrics.wrote(now)
+		p.cfg.Metrics.reportWritten(now)
 		p.mu.Lock()
 		p.published = now
 		p.mu.Unlock()
@@ -260,12 +276,12 @@ func (p *publisher) verify(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	now, err := p.kube.configMapVersion(ctx, p.namespace, configMapName(p.node, uid))
+	now, err := p.cfg.Kube.configMapVersion(ctx, p.cfg.Namespace, configMapName(p.cfg.Node, uid))
 	if err != nil || p.version == "" || now == p.version {
 		return
 	}
 	p.forgetNode() // a report is removed with its Node, which may be there anew
-	p.log.Info("somebody else has changed or removed the report; it is written again", "configmap", configMapName(p.node, uid))
+	p.cfg.Log.Info("somebody else has changed or removed the report; it is written again", "configmap", configMapName(p.cfg.Node, uid))
 	p.force()
 }
 
@@ -328,14 +344,14 @@ func (p *publisher) flushEvents(ctx context.Context) error {
 	for {
 		p.mu.Lock()
 		if p.dropped > 0 {
-			p.log.Warn("Events were dropped while the API server was away", "count", p.dropped)
+			p.cfg.Log.Warn("Events were dropped while the API server was away", "count", p.dropped)
 			p.dropped = 0
 		}
 		if len(p.events) == 0 {
 			p.mu.Unlock()
 			return nil
 		}
-		e := p.events[0]
+		e := p.events[0].event
 		if e.Node {
 			e.UID = p.uid
 		}
@@ -343,7 +359,7 @@ func (p *publisher) flushEvents(ctx context.Context) error {
 		if len(p.dirty) > 0 && time.Since(began) > eventsFirst {
 			return nil // the next round goes on
 		}
-		err := p.kube.createEvent(ctx, p.node, e)
+		err := p.cfg.Kube.createEvent(ctx, p.cfg.Node, e)
 		if apierrors.IsAlreadyExists(err) {
 			err = nil // an earlier attempt got through and its answer did not
 		}
@@ -351,7 +367,7 @@ func (p *publisher) flushEvents(ctx context.Context) error {
 			return err
 		}
 		if err != nil {
-			p.log.Warn("an Event was refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
+			p.cfg.Log.Warn("an Event was refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
 		}
 		p.mu.Lock()
 		if len(p.events) > 0 && p.events[0].Name == e.Name {
@@ -381,16 +397,6 @@ func (p *publisher) giveUp(err error) bool {
 	return p.events[0].tries >= eventTries
 }
 
-// retriable reports whether the same call may succeed later.
-func retriable(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return true // the API server was not reached
-	}
-	return apierrors.IsConflict(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
-		apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || status.Status().Code >= 500
-}
-
 // Label keys of the ConfigMap: what `kubectl get cm -L` shows.
 const (
 	labelReport  = "pullprobe.dev/report"
@@ -399,21 +405,24 @@ const (
 	labelStuck   = "pullprobe.dev/stuck"
 	labelBad     = "pullprobe.dev/unreachable"
 	labelChecked = "pullprobe.dev/checked"
+
+	appName = "pullprobe"
 )
 
 // The keys of the ConfigMap's data.
 const summaryKey, reportKey = "summary", "report.json"
 
-func (p *publisher) configMap(n report.Node, uid types.UID) (configMap, error) {
+// render returns the ConfigMap of a report.
+func render(n report.Node, namespace string, uid types.UID, ascii bool) (configMap, error) {
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
 		return configMap{}, err
 	}
-	if p.settings.get().ASCII {
+	if ascii {
 		summary = report.ASCII(summary)
 	}
 	return configMap{
-		Name: configMapName(p.node, uid), Namespace: p.namespace, Node: p.node, NodeUID: uid,
+		Name: configMapName(n.Node, uid), Namespace: namespace, Node: n.Node, NodeUID: uid,
 		Labels: map[string]string{
 			labelReport:                    "",
 			labelFault:                     string(n.Fault),
@@ -421,8 +430,8 @@ func (p *publisher) configMap(n report.Node, uid types.UID) (configMap, error) {
 			labelStuck:                     strconv.Itoa(n.Stuck),
 			labelBad:                       strconv.Itoa(n.Sweep.Bad()),
 			labelChecked:                   n.Time.UTC().Format(report.TimeLayout),
-			"app.kubernetes.io/name":       agentLabelValue,
-			"app.kubernetes.io/managed-by": agentLabelValue,
+			"app.kubernetes.io/name":       appName,
+			"app.kubernetes.io/managed-by": appName,
 		},
 		Data: map[string]string{summaryKey: summary, reportKey: string(body)},
 	}, nil
@@ -436,63 +445,4 @@ func configMapName(node string, uid types.UID) string {
 		return prefix + string(uid)
 	}
 	return prefix + node
-}
-
-// eventFor is what stands in `kubectl describe pod`.
-func eventFor(p pod, d report.Diagnosis) event {
-	v := d.Verdict
-	tail := ""
-	if v.Fix != "" {
-		tail += " Fix: " + noLabel(v.Fix) + "."
-	}
-	if len(v.WouldDecide) > 0 && v.Confidence != report.Confirmed {
-		tail += " Would decide: " + noLabel(v.WouldDecide[0]) + "."
-	}
-	tail += " Ask again: " + report.Ask(d.Pod)
-	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
-	text := report.NewRedactor()
-	message := head + text.Text(noLabel(v.Summary), max(maxEvent-len(head)-len(tail)-1, 200)) + "." + tail
-	return event{
-		Name: eventName(p.Name, d), Namespace: p.Namespace, Pod: p.Name, UID: p.UID, Container: d.Container,
-		Warning: v.Fault != report.FaultNone, Reason: "ImagePullDiagnosed", Message: text.Text(message, maxEvent), Time: d.Time,
-	}
-}
-
-var partLabel = regexp.MustCompile(`(?i)\b(fix|would decide|ask again)\s*:`)
-
-// noLabel takes the colon from what looks like a part of an Event's message: a
-// verdict may quote a registry, and that must not write a fix of its own.
-func noLabel(s string) string { return partLabel.ReplaceAllString(s, "$1 -") }
-
-// Events on the Node come at most this often beyond the first few: a node whose
-// network flickers must not flood the API server.
-const (
-	nodeEventEvery = time.Minute
-	nodeEventBurst = 10
-)
-
-// sayOfNode has an Event written on the Node object.
-func (a *Agent) sayOfNode(e nodeEvent) {
-	if !a.nodeEvents.Allow() {
-		a.log.Warn("an Event on the Node is left out: there were too many", "reason", e.Reason, "registry", e.Host)
-		return
-	}
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{a.opts.NodeName, e.Reason, e.Host, now.Format(time.RFC3339Nano)}))
-	a.publish.say(event{
-		Name: strings.TrimRight(a.opts.NodeName[:min(len(a.opts.NodeName), 200)], ".-") + "." + hex.EncodeToString(sum[:8]), Namespace: metav1.NamespaceDefault,
-		Node: true, Warning: e.Warning, Reason: e.Reason, Message: report.NewRedactor().Text(e.Message, maxEvent), Time: now,
-	})
-}
-
-// eventName is the same for the same diagnosis, so that an attempt that is made
-// again, because its answer got lost, makes no second Event.
-func eventName(pod string, d report.Diagnosis) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{d.UID, d.Container, d.Image, d.Time.UTC().Format(time.RFC3339Nano)}))
-	suffix := hex.EncodeToString(sum[:8])
-	const longest = 253
-	if room := longest - len(".") - len(suffix); len(pod) > room {
-		pod = strings.TrimRight(pod[:room], ".-")
-	}
-	return pod + "." + suffix
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,16 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/client-go/rest"
-
-	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/examine/examinetest"
-	"github.com/pullprobe/pullprobe/probes"
-	"github.com/pullprobe/pullprobe/report"
 )
 
 // mounted is a directory such as the kubelet mounts a ConfigMap at.
@@ -179,103 +167,3 @@ func TestReload(t *testing.T) {
 		}
 	})
 }
-
-// Whoever needs a setting asks for the one that holds.
-func TestSettingsAreLive(t *testing.T) {
-	s := defaultSettings()
-	a, err := New(Options{NodeName: "n", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///does/not/exist", Workers: 1, Settings: s}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pulls := func() bool { return a.examiner.Policy().TestPull }
-	guard := func() int { return len(a.examiner.Policy().Deny) }
-	largest := func(p *cri.Puller) int64 { return p.MaxBytes() }
-	holds := func() time.Duration {
-		return a.exams.holds(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})
-	}
-	if !pulls() || guard() != 0 || largest(a.puller) != cri.DefaultPullMaxBytes || holds() != 15*time.Minute || a.publish.nextHeartbeat() < 9*time.Minute {
-		t.Errorf("at the start: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
-	}
-	s.TestPull, s.PullMaxBytes, s.CoolDown, s.Heartbeat = false, 7, time.Minute, time.Minute
-	s.Deny = []probes.HostPattern{{}}
-	a.live.set(s)
-	if pulls() || guard() != 1 || largest(a.puller) != 7 || holds() != time.Minute || a.publish.nextHeartbeat() > 2*time.Minute {
-		t.Errorf("after a reload: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
-	}
-}
-
-// What was examined under other settings is examined anew, and a host that is
-// denied since is left alone.
-func TestReloadExaminesAnew(t *testing.T) {
-	w := newWorld(t)
-	registry := examinetest.StartImages(t)
-	w.pod("stuck", registry.Absent(), backOff)
-	var a *Agent
-	w.agent(func(started *Agent) { a = started })
-	w.diagnosed("stuck", func(d report.Diagnosis) bool {
-		_, denied := probes.Denied(d.Checks)
-		return !denied
-	})
-	asked := registry.Asked.Load()
-	deny, err := probes.ParseHostPattern("127.0.0.0/8")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := a.live.get()
-	s.Deny = []probes.HostPattern{deny}
-	a.live.set(s)
-	// By itself it would be after 10 s: the runtime is away.
-	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
-		n, _, _ := w.report()
-		_, denied := probes.Denied(n.Diagnoses[0].Checks)
-		return denied
-	})
-	if n := registry.Asked.Load(); asked == 0 || n != asked {
-		t.Errorf("asked %d times before and %d times after", asked, n)
-	}
-}
-
-// A shorter heartbeat does not wait for the end of the longer one before it.
-func TestHeartbeatIsLive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		writes := 0
-		answer := roundTrip(func(*http.Request) (*http.Response, error) {
-			writes++
-			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
-		})
-		client, err := rest.RESTClientForConfigAndClient(&rest.Config{Host: "http://api.example", APIPath: "/api", ContentConfig: rest.ContentConfig{
-			GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: serializer.NewCodecFactory(runtime.NewScheme()),
-		}}, &http.Client{Transport: answer})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := defaultSettings()
-		s.Heartbeat = time.Hour
-		ready := make(chan struct{})
-		close(ready)
-		p := &publisher{
-			metrics: newMetrics("test"),
-			kube:    &kube{client: client}, log: slog.New(slog.DiscardHandler), node: "n", namespace: "ns", settings: newLive(s), uid: "uid",
-			snapshot: func() report.Node { return report.Node{Time: time.Now()} }, dirty: make(chan struct{}, 1), ready: ready,
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		go p.run(ctx)
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		if writes != 1 {
-			t.Errorf("%d writes in a sixth of a heartbeat", writes)
-		}
-		s.Heartbeat = time.Minute
-		p.settings.set(s)
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		if writes < 9 {
-			t.Errorf("%d writes in ten heartbeats", writes)
-		}
-	})
-}
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -19,9 +19,9 @@ import (
 func sweeping(into **Agent, targets ...string) func(*Agent) {
 	return func(a *Agent) {
 		*into = a
-		a.sweeper.settings = func() Settings {
-			return Settings{SweepInterval: time.Hour, SweepDeadline: 2 * time.Second, SweepConcurrency: 8, Targets: targets}
-		}
+		set := a.live.get()
+		set.SweepInterval, set.SweepDeadline, set.SweepConcurrency, set.Targets = time.Hour, 2*time.Second, 8, targets
+		a.live.set(set)
 	}
 }
 

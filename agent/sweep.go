@@ -21,14 +21,7 @@ import (
 // pod is stuck, and keeps what it saw: a fault before it hurts, and the baseline
 // of every diagnosis.
 type sweeper struct {
-	look       func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
-	images     func() []string // that the pods of this node name, whatever their state
-	conditions func(context.Context) []report.Condition
-	settings   func() Settings
-	log        *slog.Logger
-	swept      func(report.Sweep) // told of every sweep that has ended
-	say        func(nodeEvent)    // told of what is worth an Event on the Node
-
+	cfg   sweeperConfig
 	asked chan struct{} // holds one token: somebody wants a sweep now
 
 	mu      sync.Mutex
@@ -41,6 +34,17 @@ type sweeper struct {
 	last    *report.Sweep
 	began   time.Time // of the last sweep that has ended
 	control controlLook
+}
+
+// sweeperConfig is what a sweeper needs.
+type sweeperConfig struct {
+	Survey     func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
+	Images     func() []string                          // that the pods of this node name, whatever their state
+	Conditions func(context.Context) []report.Condition // of the Node object
+	Settings   func() Settings
+	Log        *slog.Logger
+	Swept      func(report.Sweep) // told of every sweep that has ended
+	Say        func(nodeEvent)    // told of what is worth an Event on the Node
 }
 
 // answer is what a host said to GET /v2/, and when.
@@ -72,11 +76,15 @@ const (
 // maxSwept bounds the registries of one sweep that pods name: tenants do that.
 const maxSwept = 256
 
-func newSweeper(s *sweeper) *sweeper {
-	s.asked = make(chan struct{}, 1)
-	s.control.turn = make(chan struct{}, 1)
-	s.hosts, s.answers, s.leads = map[string]*hostState{}, map[string]answer{}, map[string]learned{}
-	return s
+func newSweeper(c sweeperConfig) *sweeper {
+	return &sweeper{
+		cfg:     c,
+		asked:   make(chan struct{}, 1),
+		hosts:   map[string]*hostState{},
+		answers: map[string]answer{},
+		leads:   map[string]learned{},
+		control: controlLook{turn: make(chan struct{}, 1)},
+	}
 }
 
 // run sweeps until ctx ends: when the pods are known, then at every interval,
@@ -90,7 +98,7 @@ func (s *sweeper) run(ctx context.Context, pods <-chan struct{}) {
 	wait := rand.N(firstSweepIn)
 	for {
 		timer := time.NewTimer(wait)
-		if s.settings().SweepInterval <= 0 {
+		if s.cfg.Settings().SweepInterval <= 0 {
 			timer.Stop()
 		}
 		select {
@@ -98,14 +106,14 @@ func (s *sweeper) run(ctx context.Context, pods <-chan struct{}) {
 			timer.Stop()
 			return
 		case <-timer.C:
-			if s.settings().SweepInterval <= 0 {
+			if s.cfg.Settings().SweepInterval <= 0 {
 				continue // switched off while it waited
 			}
 		case <-s.asked:
 			timer.Stop()
 		}
 		s.sweep(ctx)
-		interval := s.settings().SweepInterval
+		interval := s.cfg.Settings().SweepInterval
 		if s.unsettled() {
 			interval = min(interval, soonAgain)
 		}
@@ -153,10 +161,10 @@ func (s *sweeper) report() *report.Sweep {
 // sweep looks at every host once.
 func (s *sweeper) sweep(ctx context.Context) {
 	began := time.Now()
-	set := s.settings()
+	set := s.cfg.Settings()
 	want := s.plan(set, began)
-	sightings, amiss := s.look(ctx, want)
-	conditions := s.conditions(ctx)
+	sightings, amiss := s.cfg.Survey(ctx, want)
+	conditions := s.cfg.Conditions(ctx)
 	if ctx.Err() != nil {
 		return // what was cut short says nothing
 	}
@@ -167,8 +175,8 @@ func (s *sweeper) sweep(ctx context.Context) {
 	s.mu.Lock()
 	s.last, s.began = &sweep, began
 	s.mu.Unlock()
-	s.log.Debug("swept", "hosts", len(sweep.Registries), "took", ended.Sub(began).Round(time.Millisecond), "control", sweep.Control.Outcome)
-	s.swept(sweep)
+	s.cfg.Log.Debug("swept", "hosts", len(sweep.Registries), "took", ended.Sub(began).Round(time.Millisecond), "control", sweep.Control.Outcome)
+	s.cfg.Swept(sweep)
 }
 
 // plan says what is to be looked at.
@@ -180,7 +188,7 @@ func (s *sweeper) plan(set Settings, now time.Time) examine.SurveyRequest {
 		}
 	}
 	named := map[string]bool{}
-	for _, image := range s.images() {
+	for _, image := range s.cfg.Images() {
 		if domain := domainOf(image); domain != "" {
 			named[domain] = true
 		}
@@ -261,11 +269,11 @@ func (s *sweeper) take(sightings []examine.Observation, set Settings, now time.T
 	cut := control.Outcome == report.Fail
 	switch {
 	case cut && !s.cut:
-		s.log.Warn("nothing can be reached from this node", "hosts", control.Evidence["hosts"], "cause", control.Cause)
-		s.say(nodeEvent{Reason: "NothingReachable", Warning: true, Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary})
+		s.cfg.Log.Warn("nothing can be reached from this node", "hosts", control.Evidence["hosts"], "cause", control.Cause)
+		s.cfg.Say(nodeEvent{Reason: "NothingReachable", Warning: true, Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary})
 	case !cut && s.cut:
-		s.log.Info("this node reaches other hosts again", "hosts", control.Evidence["hosts"])
-		s.say(nodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
+		s.cfg.Log.Info("this node reaches other hosts again", "hosts", control.Evidence["hosts"])
+		s.cfg.Say(nodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
 	}
 	quiet := cut || s.cut // one fault, not one for each host
 	s.cut, s.news = cut, false
@@ -319,25 +327,25 @@ func (s *sweeper) tell(what news, r report.Registry, quiet bool) {
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
-		s.log.Warn("a registry can not be had", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
+		s.cfg.Log.Warn("a registry can not be had", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
 	case cameBack:
 		e.Reason = "RegistryReachable"
 		e.Message = r.Host + " can be reached again"
-		s.log.Info("a registry can be had again", fields...)
+		s.cfg.Log.Info("a registry can be had again", fields...)
 	case otherCause:
-		s.log.Info("a registry can not be had for another reason", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
+		s.cfg.Log.Info("a registry can not be had for another reason", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
 		return
 	case beganFlaps:
 		e.Reason, e.Warning = "RegistryFlapping", true
 		e.Message = r.Host + " comes and goes: " + strconv.Itoa(flapChanges) + " changes within an hour, the last to " + string(r.State) + ". No further Events until it has kept one state for " + flapCalm.String()
-		s.log.Warn("a registry is flapping", fields...)
+		s.cfg.Log.Warn("a registry is flapping", fields...)
 	case stoppedFlaps:
 		e.Reason, e.Warning = "RegistryStable", r.State.Bad()
 		e.Message = r.Host + " has been " + string(r.State) + " since " + r.Since.UTC().Format(time.RFC3339)
-		s.log.Info("a registry no longer flaps", fields...)
+		s.cfg.Log.Info("a registry no longer flaps", fields...)
 	}
 	if !quiet {
-		s.say(e)
+		s.cfg.Say(e)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -64,35 +63,6 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-func TestGrowth(t *testing.T) {
-	now := time.Now()
-	disk := func(available int64) report.Check {
-		return report.Check{Outcome: report.Pass, Summary: "a disk", Evidence: map[string]string{"total": "1000000000", "available": strconv.FormatInt(available, 10)}}
-	}
-	var g growth
-	if c := g.see(disk(500e6), now, 24*time.Hour); c.Evidence["growthPerSecond"] != "" {
-		t.Errorf("one look is no trend: %v", c.Evidence)
-	}
-	if c := g.see(disk(400e6), now.Add(time.Minute), 24*time.Hour); c.Evidence["growthPerSecond"] != "" {
-		t.Errorf("nor is a minute: %v", c.Evidence)
-	}
-	c := g.see(disk(400e6), now.Add(30*time.Minute), 24*time.Hour)
-	if c.Evidence["growthPerSecond"] != "55555" || c.Evidence["fullInSeconds"] != "7200" || c.Evidence["fullSoon"] != "true" || !strings.Contains(c.Summary, "full in about 2 h") {
-		t.Errorf("%v %q", c.Evidence, c.Summary)
-	}
-	c = g.see(disk(499e6), now.Add(40*time.Minute), time.Hour)
-	if c.Evidence["fullSoon"] != "" || strings.Contains(c.Summary, "full in") {
-		t.Errorf("slowly: %v %q", c.Evidence, c.Summary)
-	}
-	c = g.see(disk(600e6), now.Add(45*time.Minute), 24*time.Hour)
-	if !strings.HasPrefix(c.Evidence["growthPerSecond"], "-") || c.Evidence["fullInSeconds"] != "" {
-		t.Errorf("it shrinks: %v", c.Evidence)
-	}
-	if c := g.see(report.Check{}, now, 24*time.Hour); c.Evidence != nil {
-		t.Errorf("nothing was seen: %v", c.Evidence)
-	}
-}
-
 // rig is a sweeper whose looks are made up.
 type rig struct {
 	*sweeper
@@ -106,11 +76,14 @@ type rig struct {
 
 func newRig(images ...string) *rig {
 	r := &rig{state: map[string]report.Check{}, set: Settings{SweepInterval: 5 * time.Minute, SweepDeadline: time.Second, SweepConcurrency: 8}}
-	r.sweeper = newSweeper(&sweeper{
-		images: func() []string { return images }, conditions: func(context.Context) []report.Condition { return nil },
-		settings: func() Settings { return r.set }, log: slog.New(slog.DiscardHandler),
-		swept: func(s report.Sweep) { r.swept = append(r.swept, s) }, say: func(e nodeEvent) { r.said = append(r.said, e) },
-		look: func(_ context.Context, want examine.SurveyRequest) ([]examine.Observation, []report.Check) {
+	r.sweeper = newSweeper(sweeperConfig{
+		Images:     func() []string { return images },
+		Conditions: func(context.Context) []report.Condition { return nil },
+		Settings:   func() Settings { return r.set },
+		Log:        slog.New(slog.DiscardHandler),
+		Swept:      func(s report.Sweep) { r.swept = append(r.swept, s) },
+		Say:        func(e nodeEvent) { r.said = append(r.said, e) },
+		Survey: func(_ context.Context, want examine.SurveyRequest) ([]examine.Observation, []report.Check) {
 			r.bad.Lock()
 			defer r.bad.Unlock()
 			r.wants = append(r.wants, want)
@@ -444,4 +417,16 @@ func TestResolversAndClockOfASweep(t *testing.T) {
 	if c := clockIn(nil); c.Outcome != report.Skipped {
 		t.Errorf("%+v", c)
 	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, header := range []string{"60", "-1", "99999999999999999999", "Sat, 21 Nov 2026 09:00:00 GMT", "x"} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		now := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
+		if got := examine.RetryAfter(header, now); got <= 0 || got > 24*time.Hour {
+			t.Errorf("%q: %v", header, got)
+		}
+	})
 }

@@ -36,11 +36,11 @@ func TestRotatedToken(t *testing.T) {
 	})
 	secure := httptest.NewTLSServer(w.way.Config.Handler) // no token is sent without TLS
 	t.Cleanup(secure.Close)
-	k, err := newKube(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test")
+	k, err := newKube(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.agent(func(a *Agent) { a.kube, a.publish.kube = k, k })
+	w.agent(func(a *Agent) { *a.kube = *k })
 	w.pod("before", image, backOff)
 	w.diagnosed("before", whatever)
 	hosttest.Write(t, token, "second")

@@ -14,14 +14,9 @@ import (
 )
 
 // podStore holds this node's pods, reduced to what is used. The reflector
-// feeds it; changed is told of every pod that came, changed or went.
+// feeds it.
 type podStore struct {
-	namespace string // the agent's own
-	changed   func(types.UID)
-	// saw is told of every pod with what was known of it before, the zero pod if
-	// nothing was. What the first list brings is no news. It is called with the
-	// store locked.
-	saw func(old, now pod, news bool)
+	cfg storeConfig
 
 	mu       sync.Mutex
 	pods     map[types.UID]pod
@@ -30,10 +25,24 @@ type podStore struct {
 	synced   chan struct{}           // closed by the first list
 }
 
-func newPodStore(namespace string, changed func(types.UID)) *podStore {
+// storeConfig is what a store needs.
+type storeConfig struct {
+	Namespace string // the agent's own
+	// Changed is told of every pod that came, changed or went.
+	Changed func(types.UID)
+	// Saw is told of every pod that the API server sent, with what was known of it
+	// before: the zero pod if nothing was. What the first list brings is no news.
+	// It may be nil.
+	Saw func(old, now pod, news bool)
+}
+
+func newPodStore(c storeConfig) *podStore {
 	return &podStore{
-		namespace: namespace, changed: changed, saw: func(pod, pod, bool) {}, pods: map[types.UID]pod{}, askedAt: map[types.UID]time.Time{},
-		answered: map[types.UID]string{}, synced: make(chan struct{}),
+		cfg:      c,
+		pods:     map[types.UID]pod{},
+		askedAt:  map[types.UID]time.Time{},
+		answered: map[types.UID]string{},
+		synced:   make(chan struct{}),
 	}
 }
 
@@ -48,12 +57,29 @@ func (s *podStore) run(ctx context.Context, lw *cache.ListWatch) {
 	r.RunWithContext(ctx)
 }
 
-func (s *podStore) put(obj any) types.UID {
+// seen is what the API server sent of one pod, with what was known before.
+type seen struct {
+	old, now pod
+	news     bool
+}
+
+// tell reports what was put. It is called with the store unlocked.
+func (s *podStore) tell(list ...seen) {
+	if s.cfg.Saw == nil {
+		return
+	}
+	for _, p := range list {
+		s.cfg.Saw(p.old, p.now, p.news)
+	}
+}
+
+// put keeps one object; ok is false if it is no pod. s.mu is held.
+func (s *podStore) put(obj any) (change seen, ok bool) {
 	p, ok := obj.(*corev1.Pod)
 	if !ok {
-		return ""
+		return seen{}, false
 	}
-	kept, now := newPod(p, s.namespace), time.Now()
+	kept, now := newPod(p, s.cfg.Namespace), time.Now()
 	old := s.pods[kept.UID]
 	for i := range kept.Containers {
 		c := &kept.Containers[i]
@@ -67,7 +93,6 @@ func (s *podStore) put(obj any) types.UID {
 		c.HasImage = c.HasImage || before.HasImage
 	}
 	s.pods[kept.UID] = kept
-	s.saw(old, kept, s.hasSynced())
 	switch {
 	case kept.Asked == "":
 		delete(s.answered, kept.UID) // removed: adding it again asks again
@@ -75,7 +100,7 @@ func (s *podStore) put(obj any) types.UID {
 	case kept.Asked != old.Asked:
 		s.askedAt[kept.UID] = now
 	}
-	return kept.UID
+	return seen{old, kept, s.hasSynced()}, true
 }
 
 // Add, Update, Delete, Replace and Resync implement cache.ReflectorStore.
@@ -83,10 +108,11 @@ func (s *podStore) Add(obj any) error { return s.Update(obj) }
 
 func (s *podStore) Update(obj any) error {
 	s.mu.Lock()
-	uid := s.put(obj)
+	change, ok := s.put(obj)
 	s.mu.Unlock()
-	if uid != "" {
-		s.changed(uid)
+	if ok {
+		s.tell(change)
+		s.cfg.Changed(change.now.UID)
 	}
 	return nil
 }
@@ -101,7 +127,7 @@ func (s *podStore) Delete(obj any) error {
 	delete(s.answered, p.UID)
 	delete(s.askedAt, p.UID)
 	s.mu.Unlock()
-	s.changed(p.UID)
+	s.cfg.Changed(p.UID)
 	return nil
 }
 
@@ -112,9 +138,13 @@ func (s *podStore) Replace(list []any, _ string) error {
 		touched[uid] = true
 	}
 	listed := map[types.UID]bool{}
+	var changes []seen
 	for _, obj := range list {
-		uid := s.put(obj)
-		touched[uid], listed[uid] = true, true
+		if change, ok := s.put(obj); ok {
+			uid := change.now.UID
+			touched[uid], listed[uid] = true, true
+			changes = append(changes, change)
+		}
 	}
 	absent := func(uid types.UID) bool { return !listed[uid] }
 	maps.DeleteFunc(s.pods, func(uid types.UID, _ pod) bool { return absent(uid) })
@@ -124,9 +154,9 @@ func (s *podStore) Replace(list []any, _ string) error {
 		close(s.synced)
 	}
 	s.mu.Unlock()
-	delete(touched, "")
+	s.tell(changes...)
 	for uid := range touched {
-		s.changed(uid)
+		s.cfg.Changed(uid)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func hour() time.Duration { return time.Hour }
 func newBench(t *testing.T) *bench {
 	start := time.Now()
 	b := &bench{comes: func() examine.Result { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
-	b.exams = newExams(hour, newTurns(2, func() int { return 1000 }), func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+	b.exams = newExams(examsConfig{MaxAge: hour, Limiter: newTurns(2, func() int { return 1000 }), Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 		b.mu.Lock()
 		b.began = append(b.began, b.passed())
 		b.mu.Unlock()
@@ -47,7 +47,7 @@ func newBench(t *testing.T) *bench {
 		case <-ctx.Done():
 		}
 		return b.comes()
-	}, func(types.UID) { b.told.Add(1) })
+	}, Requeue: func(types.UID) { b.told.Add(1) }})
 	t.Cleanup(b.wait)
 	return b
 }
@@ -216,7 +216,7 @@ func TestHangingExaminations(t *testing.T) {
 func TestAskingAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.turns.slots = 16
+		b.cfg.Limiter.slots = 16
 		b.takes = 10 * time.Second
 		var asked time.Time
 		for range 100 {
@@ -264,7 +264,7 @@ func TestLaterExaminationWins(t *testing.T) {
 
 // Secrets are the same while their content is, and unreadable ones prove nothing.
 func TestSecretsPrint(t *testing.T) {
-	e := newExams(hour, newTurns(1, nil), nil, nil)
+	e := newExams(examsConfig{MaxAge: hour, Limiter: newTurns(1, nil)})
 	secret := func(password string) []credentials.Found {
 		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
 	}

@@ -23,21 +23,26 @@ import (
 // there. The longer an examination keeps coming to the same, the longer it
 // holds.
 type exams struct {
-	examine func(context.Context, examine.Subject, func(examine.Result)) examine.Result
-	again   func(types.UID)
-	longest func() time.Duration // an examination holds at most this long
+	cfg examsConfig
 
 	// lookEvery is how often the secrets of a pod that stays stuck are looked at
 	// before its examination is due.
 	lookEvery time.Duration
 
-	turns *turns
-	seed  maphash.Seed
-	work  sync.WaitGroup
+	seed maphash.Seed
+	work sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
 	byKey  map[string]*standing
+}
+
+// examsConfig is what exams need.
+type examsConfig struct {
+	Examine func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result
+	Requeue func(types.UID)      // called for every pod that needs what has come
+	MaxAge  func() time.Duration // an examination holds at most this long
+	Limiter *turns
 }
 
 // standing is what is known under one key.
@@ -79,11 +84,8 @@ type need struct {
 	said    report.Check    // what the kubelet says, for the verdict that back-off goes by
 }
 
-func newExams(longest func() time.Duration, turns *turns, examine func(context.Context, examine.Subject, func(examine.Result)) examine.Result, again func(types.UID)) *exams {
-	return &exams{
-		examine: examine, again: again, longest: longest, lookEvery: time.Minute, turns: turns, seed: maphash.MakeSeed(),
-		byKey: map[string]*standing{},
-	}
+func newExams(c examsConfig) *exams {
+	return &exams{cfg: c, lookEvery: time.Minute, seed: maphash.MakeSeed(), byKey: map[string]*standing{}}
 }
 
 // maxFlights is how many examinations with one key are under way at a time:
@@ -112,7 +114,7 @@ func (e *exams) get(ctx context.Context, n need) (x exam, due time.Time, ok bool
 	}
 	for _, f := range s.flights {
 		if f.began.IsZero() && n.asked {
-			e.turns.promote(f.ticket)
+			e.cfg.Limiter.promote(f.ticket)
 		}
 		if f.began.IsZero() || f.began.After(n.after) {
 			return exam{}, time.Time{}, false
@@ -143,9 +145,9 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 	s.flights = append(s.flights, f)
 	e.work.Go(func() {
 		defer cancel()
-		if e.turns.wait(ctx, f.ticket) {
+		if e.cfg.Limiter.wait(ctx, f.ticket) {
 			e.fly(ctx, s, f, n)
-			e.turns.done(f.ticket)
+			e.cfg.Limiter.done(f.ticket)
 		}
 		e.mu.Lock()
 		s.flights = slices.DeleteFunc(s.flights, func(o *flight) bool { return o == f })
@@ -155,7 +157,7 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 		}
 		e.mu.Unlock()
 		for _, uid := range waiting {
-			e.again(uid)
+			e.cfg.Requeue(uid)
 		}
 	})
 }
@@ -171,7 +173,7 @@ func (e *exams) fly(ctx context.Context, s *standing, f *flight, n need) {
 		secrets = e.print(found)
 		return found
 	}
-	x := e.examine(ctx, subject, func(early examine.Result) { e.land(s, exam{early, f.began, time.Now()}, n.said, 0) })
+	x := e.cfg.Examine(ctx, subject, func(early examine.Result) { e.land(s, exam{early, f.began, time.Now()}, n.said, 0) })
 	if ctx.Err() == nil {
 		e.land(s, exam{x, f.began, time.Now()}, n.said, secrets)
 	}
@@ -198,7 +200,7 @@ func (e *exams) land(s *standing, x exam, said report.Check, secrets uint64) {
 	users := slices.Collect(maps.Keys(s.users))
 	e.mu.Unlock()
 	for _, uid := range users {
-		e.again(uid)
+		e.cfg.Requeue(uid)
 	}
 }
 
@@ -216,7 +218,7 @@ const (
 // holds is how long an examination holds that came to this for the n-th time
 // more.
 func (e *exams) holds(v report.Verdict, n int, pull report.Check) time.Duration {
-	hold := min(steps[min(n, len(steps)-1)], e.longest())
+	hold := min(steps[min(n, len(steps)-1)], e.cfg.MaxAge())
 	if v.Cause == report.RuntimeUnavailable {
 		return min(10*time.Second, hold) // nothing was pulled, and much hangs on it
 	}

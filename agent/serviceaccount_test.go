@@ -35,7 +35,7 @@ func tableServer(t *testing.T, objects map[string]any) *kube {
 		}
 	}))
 	t.Cleanup(server.Close)
-	k, err := newKube(kubeconfig(t, server.URL), "test")
+	k, err := newKube(kubeconfig(t, server.URL), "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,9 +3,7 @@ package agent
 import (
 	"context"
 	"slices"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/pullprobe/pullprobe/credentials"
@@ -38,19 +36,4 @@ func (a *Agent) account(ctx context.Context, p pod) *credentials.Account {
 		}
 	}
 	return out
-}
-
-// accountSecrets are the names of the pull secrets that a ServiceAccount lists.
-func (k *kube) accountSecrets(ctx context.Context, namespace, name string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	var sa corev1.ServiceAccount
-	if err := k.read(ctx, "serviceaccounts", namespace, name, &sa); err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, s := range sa.ImagePullSecrets {
-		names = append(names, s.Name)
-	}
-	return names, nil
 }

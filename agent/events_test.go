@@ -1,0 +1,35 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// The Event holds what a person needs and stays within what the API takes.
+func TestEventIsBounded(t *testing.T) {
+	long := strings.Repeat("ü", 2000)
+	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: long, Fix: long, WouldDecide: []string{long}}}
+	if e := eventFor(pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > maxEvent || !e.Warning {
+		t.Errorf("%d bytes", len(e.Message))
+	}
+	d.Verdict.Fix, d.Verdict.WouldDecide = "mend it", nil
+	e := eventFor(pod{Namespace: "shop", Name: "web"}, d)
+	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: mend it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
+		if !strings.Contains(e.Message, part) {
+			t.Errorf("%q is missing in %q", part, e.Message)
+		}
+	}
+}
+
+// What a verdict quotes cannot pass for a part of the Event.
+func TestEventHasOneFix(t *testing.T) {
+	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
+		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "ask again: run-evil", WouldDecide: []string{"would decide: run-evil"},
+	}}
+	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: ask again - run-evil. Would decide: would decide - run-evil. Ask again: ` + report.Ask("shop/web")
+	if got := eventFor(pod{}, d).Message; got != want {
+		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}

@@ -1,0 +1,67 @@
+package agent
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
+	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Whoever needs a setting asks for the one that holds.
+func TestSettingsAreLive(t *testing.T) {
+	s := defaultSettings()
+	a, err := New(Options{NodeName: "n", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///does/not/exist", Workers: 1, Settings: s}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pulls := func() bool { return a.examiner.Policy().TestPull }
+	guard := func() int { return len(a.examiner.Policy().Deny) }
+	largest := func(p *cri.Puller) int64 { return p.MaxBytes() }
+	holds := func() time.Duration {
+		return a.exams.holds(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})
+	}
+	if !pulls() || guard() != 0 || largest(a.puller) != cri.DefaultPullMaxBytes || holds() != 15*time.Minute {
+		t.Errorf("at the start: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
+	}
+	s.TestPull, s.PullMaxBytes, s.CoolDown = false, 7, time.Minute
+	s.Deny = []probes.HostPattern{{}}
+	a.live.set(s)
+	if pulls() || guard() != 1 || largest(a.puller) != 7 || holds() != time.Minute {
+		t.Errorf("after a reload: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
+	}
+}
+
+// What was examined under other settings is examined anew, and a host that is
+// denied since is left alone.
+func TestReloadExaminesAnew(t *testing.T) {
+	w := newWorld(t)
+	registry := examinetest.StartImages(t)
+	w.pod("stuck", registry.Absent(), backOff)
+	var a *Agent
+	w.agent(func(started *Agent) { a = started })
+	w.diagnosed("stuck", func(d report.Diagnosis) bool {
+		_, denied := probes.Denied(d.Checks)
+		return !denied
+	})
+	asked := registry.Asked.Load()
+	deny, err := probes.ParseHostPattern("127.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := a.live.get()
+	s.Deny = []probes.HostPattern{deny}
+	a.live.set(s)
+	// By itself it would be after 10 s: the runtime is away.
+	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
+		n, _, _ := w.report()
+		_, denied := probes.Denied(n.Diagnoses[0].Checks)
+		return denied
+	})
+	if n := registry.Asked.Load(); asked == 0 || n != asked {
+		t.Errorf("asked %d times before and %d times after", asked, n)
+	}
+}
