@@ -186,7 +186,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
-	workers.Go(func() { a.sweeper.run(work, a.pods.synced) })
+	workers.Go(func() { a.sweeper.run(work, a.pods.syncedC()) })
 	for _, s := range servers {
 		workers.Go(func() { s.serve(work, a.log) })
 	}
@@ -349,11 +349,11 @@ func (a *Agent) conditions(ctx context.Context) []report.Condition {
 // snapshot is the report as of now.
 func (a *Agent) snapshot() report.Node {
 	all, stuck := a.results.list()
-	pods := map[string]bool{}
+	counted := map[string]bool{}
 	fault, cause := report.Worst(stuck)
 	answered := a.pods.answers()
 	for _, d := range stuck {
-		pods[d.UID] = true
+		counted[d.UID] = true
 	}
 	for _, d := range all {
 		if answered[types.UID(d.UID)] == d.Asked {
@@ -362,11 +362,11 @@ func (a *Agent) snapshot() report.Node {
 	}
 	for _, p := range a.pods.all() {
 		failing := slices.ContainsFunc(p.waits(time.Time{}), func(w wait) bool { return w.Failing })
-		if !failing || pods[string(p.UID)] {
+		if !failing || counted[string(p.UID)] {
 			continue
 		}
 		// Nobody has looked at it yet, and a stuck pod must not read as none.
-		pods[string(p.UID)] = true
+		counted[string(p.UID)] = true
 		if report.Worse(report.FaultUndetermined, fault) {
 			fault, cause = report.FaultUndetermined, report.Undetermined
 		}
@@ -375,12 +375,12 @@ func (a *Agent) snapshot() report.Node {
 	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
 		fault, cause = report.FaultNode, sweep.Control.Cause
 	}
-	a.metrics.setStuck(len(pods))
+	a.metrics.setStuck(len(counted))
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
 	return report.Node{
 		Schema: report.Schema, Node: a.opts.NodeName, Agent: a.opts.Version, Time: time.Now().UTC().Truncate(time.Second),
-		Fault: fault, Cause: cause, Stuck: len(pods), Runtime: a.state.runtime, Disk: a.state.disk, Sweep: sweep, Diagnoses: all,
+		Fault: fault, Cause: cause, Stuck: len(counted), Runtime: a.state.runtime, Disk: a.state.disk, Sweep: sweep, Diagnoses: all,
 		Answered: bounded(answered),
 	}
 }

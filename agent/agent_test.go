@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
@@ -342,18 +345,29 @@ func TestAgentCounts(t *testing.T) {
 	w.pod("stuck", image, backOff)
 	w.diagnosed("stuck", whatever)
 	registry, _, _ := strings.Cut(image, "/")
-	for name, want := range map[string]string{
-		"pullprobe_pod_images_total":         "pullprobe_pod_images_total{registry=" + registry + ",result=failed} 1\n",
-		"pullprobe_pod_image_failures_total": "pullprobe_pod_image_failures_total{cause=TagNotFound,reason=ImagePullBackOff,registry=" + registry + "} 1\n",
-		"pullprobe_diagnoses_total":          "cause=RuntimeUnavailable,",
-		"pullprobe_test_pulls_total":         "pullprobe_test_pulls_total{reason=runtimeUnavailable,result=skipped} 1\n",
-		runtimeReady:                         "pullprobe_runtime_ready{} 0\n",
-		nodeFault:                            "cause=RuntimeUnavailable,check=runtime,",
-		"pullprobe_stuck_pods":               "pullprobe_stuck_pods{} 2\n",
+	got := scrape(t, m)
+	for _, want := range []string{
+		`pullprobe_pod_images_total{registry="` + registry + `",result="failed"} 1`,
+		`pullprobe_pod_image_failures_total{cause="TagNotFound",reason="ImagePullBackOff",registry="` + registry + `"} 1`,
+		`pullprobe_diagnoses_total{cause="RuntimeUnavailable",`,
+		`pullprobe_test_pulls_total{reason="runtimeUnavailable",result="skipped"} 1`,
+		"pullprobe_runtime_ready 0",
+		`pullprobe_node_fault{cause="RuntimeUnavailable",check="runtime",`,
+		"pullprobe_stuck_pods 2",
 	} {
-		if got := gathered(t, m, name); !strings.Contains(got, want) {
-			t.Errorf("%q is not in %q", want, got)
+		if !strings.Contains(got, "\n"+want) {
+			t.Errorf("%q is not in %s", want, got)
 		}
 	}
-	w.until("the time of a write", 5*time.Second, func() bool { return gathered(t, m, "pullprobe_report_written_timestamp_seconds") != "" })
+	w.until("the time of a write", 5*time.Second, func() bool {
+		return strings.Contains(scrape(t, m), "\npullprobe_report_written_timestamp_seconds ")
+	})
+}
+
+// scrape returns the metrics as text.
+func scrape(t *testing.T, m *metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
 }

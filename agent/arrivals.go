@@ -74,12 +74,13 @@ func failedAnew(before, c container) bool {
 	return is != was && (is != "ImagePullBackOff" || was == "")
 }
 
-// reasonLabel is one of a closed set: a bare error is no word of the kubelet's.
+// reasonLabel is one of a closed set: "other" stands for a bare error, which is
+// no reason of the kubelet's.
 func reasonLabel(reason string) string {
 	if slices.Contains(pullFailures, reason) {
 		return reason
 	}
-	return other
+	return "other"
 }
 
 // startWait is how long container i of a pod took from when the kubelet came
@@ -109,11 +110,12 @@ func startWait(old, now pod, i int) (time.Duration, bool) {
 	return c.StartedAt.Sub(latest), !c.StartedAt.Before(latest)
 }
 
-// registryOf is the registry that an image name means.
-func registryOf(image string) string {
+// registryOf returns the registry that an image name means; ok is false if the
+// name is not valid.
+func registryOf(image string) (host string, ok bool) {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
-		return invalid
+		return "", false
 	}
-	return reference.Domain(named)
+	return reference.Domain(named), true
 }

@@ -115,9 +115,13 @@ func TestArrivals(t *testing.T) {
 					t.Error("it is news")
 				}
 				for _, a := range arrivals(old, now) {
-					line := "+" + registryOf(a.Image)
+					registry, ok := registryOf(a.Image)
+					if !ok {
+						registry = "invalid"
+					}
+					line := "+" + registry
 					if a.Failed {
-						line = "-" + registryOf(a.Image) + " " + reasonLabel(a.Reason)
+						line = "-" + registry + " " + reasonLabel(a.Reason)
 					}
 					if a.Timed {
 						line += " " + a.Waited.String()
@@ -150,3 +154,8 @@ func TestStartWaitOfEphemeral(t *testing.T) {
 		t.Errorf("%v, %v", got, ok)
 	}
 }
+
+const (
+	notFound    = `failed to pull and unpack image "registry.example/app:1": failed to resolve image: registry.example/app:1: not found`
+	withoutDots = `Back-off pulling image "registry.example/app:1"`
+)

@@ -137,10 +137,7 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	registry := registryOf(n.subject.Image)
-	if registry == invalid {
-		registry = "" // none will be asked
-	}
+	registry, _ := registryOf(n.subject.Image) // of an invalid name none will be asked
 	f := &flight{cancel: cancel, ticket: newTicket(n.ns, registry, n.asked)}
 	s.flights = append(s.flights, f)
 	e.work.Go(func() {

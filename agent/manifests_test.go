@@ -239,7 +239,7 @@ func (h *holder) event(name string, kind string, ns string) object {
 		"apiVersion": "v1", "kind": "Event", "metadata": object{"name": name + ".1", "namespace": ns}, "type": "Warning", "reason": "ImagePullDiagnosed", "message": "it is so",
 		"involvedObject": object{"apiVersion": "v1", "kind": kind, "namespace": ns, "name": name, "uid": "1"},
 		"source":         object{"component": "pullprobe", "host": h.node}, "action": "Diagnose",
-		"reportingComponent": "pullprobe.dev/agent", "reportingInstance": reportingInstance(h.node), "eventTime": "2026-11-21T10:00:00.000000Z",
+		"reportingComponent": "pullprobe.dev/agent", "reportingInstance": h.node[:min(len(h.node), 128)], "eventTime": "2026-11-21T10:00:00.000000Z",
 	}
 	if kind == "Node" {
 		o["reason"], o["involvedObject"] = "RegistryUnreachable", object{"apiVersion": "v1", "kind": "Node", "name": name, "uid": h.uid}
@@ -351,7 +351,7 @@ func nodeReasons(t *testing.T) (out []string) {
 		out = append(out, string(m[1]))
 	}
 	if !slices.Contains(out, "RegistryLimited") || len(out) < 7 {
-		t.Fatalf("the reasons in sweep.go are not found any more: %q", out)
+		t.Fatalf("the reasons in sweep/sweep.go are not found any more: %q", out)
 	}
 	return out
 }

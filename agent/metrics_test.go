@@ -46,23 +46,23 @@ func gathered(t *testing.T, m *metrics, name string) string {
 
 // aSweep has every kind of fact.
 func aSweep() report.Sweep {
-	ahead, limited := int64(-1500), born.Add(time.Minute)
+	ahead, limited := int64(-1500), began.Add(time.Minute)
 	return report.Sweep{
-		Time: born, Duration: report.Millis(1250 * time.Millisecond),
+		Time: began, Duration: report.Millis(1250 * time.Millisecond),
 		Control: report.Check{ID: "control", Outcome: report.Pass},
 		Clock:   report.Check{ID: "clock", Outcome: report.Fail, Cause: report.ClockSkewed},
 		Registries: []report.Registry{{
-			Host: "down.example:5000", Roles: []report.Role{report.RoleMirror}, State: report.Unreachable, Since: born.Add(-time.Hour), Checked: born,
+			Host: "down.example:5000", Roles: []report.Role{report.RoleMirror}, State: report.Unreachable, Since: began.Add(-time.Hour), Checked: began,
 			Flapping: true, Fault: report.FaultNode, Cause: report.ConnectionTimeout, Latency: report.Latency{DNS: report.Millis(2 * time.Millisecond)},
 		}, {
-			Host: "busy.example", Roles: []report.Role{report.RoleRegistry}, State: report.Limited, Since: born, Checked: born,
+			Host: "busy.example", Roles: []report.Role{report.RoleRegistry}, State: report.Limited, Since: began, Checked: began,
 			Fault: report.FaultRegistry, Cause: report.RateLimited, NotBefore: &limited,
 		}, {
-			Host: "good.example", Roles: []report.Role{report.RoleRegistry, report.RoleControl, report.RoleRegistry}, State: report.Reachable, Since: born, Checked: born,
+			Host: "good.example", Roles: []report.Role{report.RoleRegistry, report.RoleControl, report.RoleRegistry}, State: report.Reachable, Since: began, Checked: began,
 			Latency: report.Latency{
 				DNS: report.Millis(2500 * time.Microsecond), Dial: report.Millis(time.Millisecond), TLS: report.Millis(10 * time.Millisecond), HTTP: report.Millis(20 * time.Millisecond),
 			},
-			Certificate: &report.Certificate{NotAfter: born.Add(24 * time.Hour)}, ClockMs: &ahead,
+			Certificate: &report.Certificate{NotAfter: began.Add(24 * time.Hour)}, ClockMs: &ahead,
 		}, {Host: "new.example", Roles: []report.Role{report.RoleTarget}}},
 		Resolvers: []report.Resolver{
 			{Address: "10.0.0.2:53", Outcome: report.Pass, Latency: report.Millis(30 * time.Millisecond)},
@@ -85,10 +85,10 @@ func representative() *metrics {
 	m.looked(report.Check{ID: "runtime", Outcome: report.Pass}, aDisk())
 	m.diagnosed(report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely}, time.Second)
 	m.examined(examine.Result{Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}}})
-	m.pulls.count(arrival{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: notFound}, born)
-	m.pulls.count(arrival{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, born)
-	m.reportWritten(born)
-	m.reloaded(true, born)
+	m.pulls.count(arrival{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, began)
+	m.pulls.count(arrival{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, began)
+	m.reportWritten(began)
+	m.reloaded(true, began)
 	return m
 }
 
@@ -144,7 +144,7 @@ pullprobe_node_fault{cause=ClockSkewed,check=clock,fault=node-infrastructure} 1
 	}
 
 	// What is no longer swept is no longer shown, and what is not known neither.
-	m.swept(report.Sweep{Time: born, Registries: []report.Registry{{Host: "good.example", State: report.Reachable}}})
+	m.swept(report.Sweep{Time: began, Registries: []report.Registry{{Host: "good.example", State: report.Reachable}}})
 	const less = `pullprobe_sweep_duration_seconds{} 0
 pullprobe_sweep_timestamp_seconds{} 1.7952336e+09
 pullprobe_registries{state=limited} 0
@@ -254,8 +254,8 @@ func TestReloadMetrics(t *testing.T) {
 	if got := state(); got != "" {
 		t.Errorf("nothing was reloaded yet: %s", got)
 	}
-	m.reloaded(true, born)
-	m.reloaded(false, born.Add(time.Hour))
+	m.reloaded(true, began)
+	m.reloaded(false, began.Add(time.Hour))
 	const want = "pullprobe_config_last_reload_successful{} 0\npullprobe_config_last_reload_success_timestamp_seconds{} 1.7952336e+09\n"
 	if diff := cmp.Diff(want, state()); diff != "" {
 		t.Error(diff)

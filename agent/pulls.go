@@ -9,6 +9,14 @@ import (
 	"github.com/pullprobe/pullprobe/classify"
 )
 
+// registryLabel returns the registry that an image name means.
+func registryLabel(image string) string {
+	if host, ok := registryOf(image); ok {
+		return host
+	}
+	return invalid
+}
+
 // What stands for a registry in labels where its name does not; no registry
 // has such a name, for want of a dot or a port.
 const (
@@ -67,7 +75,7 @@ func (p *pulls) saw(old, now pod, news bool) {
 	if old.UID == "" {
 		for _, c := range now.Containers {
 			for _, image := range c.images() {
-				p.registry(registryOf(image), at)
+				p.registry(registryLabel(image), at)
 			}
 		}
 	}
@@ -80,7 +88,7 @@ func (p *pulls) saw(old, now pod, news bool) {
 }
 
 func (p *pulls) count(a arrival, at time.Time) {
-	registry := p.registry(registryOf(a.Image), at)
+	registry := p.registry(registryLabel(a.Image), at)
 	switch {
 	case !a.Failed:
 		p.images.WithLabelValues(registry, "ready").Inc()

@@ -8,25 +8,46 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-const (
-	notFound    = `failed to pull and unpack image "registry.example/app:1": failed to resolve image: registry.example/app:1: not found`
-	withoutDots = `Back-off pulling image "registry.example/app:1"`
-)
+var began = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+
+const errNotFound = `failed to pull and unpack image "registry.example/app:1": failed to resolve image: registry.example/app:1: not found`
+
+// inState is a pod of registry.example/app:1, begun at began, whose container is
+// in this state.
+func inState(name string, state corev1.ContainerState) *corev1.Pod {
+	start := metav1.NewTime(began)
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), CreationTimestamp: start},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "registry.example/app:1"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodPending, StartTime: &start, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "c", State: state,
+		}}},
+	}
+}
+
+func runs(after time.Duration) corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(began.Add(after))}}
+}
+
+func waits(reason, message string) corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+}
+
+// pullErrors are the kubelet's reasons.
+var pullErrors = []string{
+	"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
+	"RegistryUnavailable", "SignatureValidationFailed",
+}
 
 // What was so before the agent came is not counted, but what becomes of it is.
 func TestFirstListIsNoNews(t *testing.T) {
 	m := newMetrics("test")
 	s := newPodStore(storeConfig{Namespace: "pullprobe", Changed: func(types.UID) {}, Saw: m.podSeen})
-	named := func(name string, status corev1.ContainerStatus) any {
-		return aPod(func(p *corev1.Pod) {
-			p.Name, p.UID = name, types.UID(name)
-			p.Status.ContainerStatuses = []corev1.ContainerStatus{status}
-		})
-	}
-	list := []any{named("runs", running("c", time.Second)), named("stuck", waiting("c", "ErrImagePull", notFound)), named("creates", waiting("c", "ContainerCreating", ""))}
+	list := []any{inState("runs", runs(time.Second)), inState("stuck", waits("ErrImagePull", errNotFound)), inState("creates", waits("ContainerCreating", ""))}
 	if err := s.Replace(list, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +59,7 @@ func TestFirstListIsNoNews(t *testing.T) {
 		t.Error("after the first list:", diff)
 	}
 	// Another list, after the watch broke: one has come meanwhile, one is new.
-	list = []any{named("runs", running("c", time.Second)), named("stuck", waiting("c", "ImagePullBackOff", withoutDots)), named("creates", running("c", 3*time.Second)), named("new", waiting("c", "ErrImagePull", notFound))}
+	list = []any{inState("runs", runs(time.Second)), inState("stuck", waits("ImagePullBackOff", `Back-off pulling image "registry.example/app:1"`)), inState("creates", runs(3*time.Second)), inState("new", waits("ErrImagePull", errNotFound))}
 	if err := s.Replace(list, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +84,7 @@ pullprobe_container_start_wait_seconds{registry=registry.example} 1 in 3
 func TestFailureWithoutARegistry(t *testing.T) {
 	for _, reason := range []string{"ErrImageNeverPull", "InvalidImageName"} {
 		m := newMetrics("test")
-		m.pulls.count(arrival{Image: "registry.example/app:1", Failed: true, Reason: reason}, born)
+		m.pulls.count(arrival{Image: "registry.example/app:1", Failed: true, Reason: reason}, began)
 		if got := gathered(t, m, "pullprobe_pod_images_total"); !strings.Contains(got, "result=failed} 0") {
 			t.Errorf("%s: %s", reason, got)
 		}
@@ -77,12 +98,12 @@ func TestFailureWithoutARegistry(t *testing.T) {
 // nothing was seen for an hour gives its place to another.
 func TestRegistriesAreBounded(t *testing.T) {
 	m := newMetrics("test")
-	at := born
+	at := began
 	host := func(n int) string { return fmt.Sprintf("r%d.example", n) }
 	for n := range 3 * maxRegistries {
 		at = at.Add(time.Second)
 		m.pulls.count(arrival{Image: host(n) + "/app", Timed: true}, at)
-		m.pulls.count(arrival{Image: host(n) + "/app", Failed: true, Reason: "ErrImagePull", Message: notFound}, at)
+		m.pulls.count(arrival{Image: host(n) + "/app", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, at)
 	}
 	images := gathered(t, m, "pullprobe_pod_images_total")
 	for _, want := range []string{"registry=r0.example,result=ready} 1\n", "registry=r99.example,result=failed} 1\n", "registry=other,result=ready} 200\n", "registry=other,result=failed} 200\n"} {
@@ -94,7 +115,7 @@ func TestRegistriesAreBounded(t *testing.T) {
 		t.Errorf("%d series of images", n)
 	}
 
-	at = born.Add(idleRegistry + 2*time.Second) // the first is one hour and one second old, the second one hour
+	at = began.Add(idleRegistry + 2*time.Second) // the first is one hour and one second old, the second one hour
 	m.pulls.count(arrival{Image: "late.example/app"}, at)
 	m.pulls.count(arrival{Image: "later.example/app"}, at.Add(-time.Second))
 	all := gathered(t, m, "pullprobe_pod_images_total") + gathered(t, m, "pullprobe_pod_image_failures_total") + gathered(t, m, "pullprobe_container_start_wait_seconds")
@@ -115,13 +136,13 @@ func TestFailuresAreBounded(t *testing.T) {
 	words := []string{"not found", "unauthorized", "connection refused", "i/o timeout", "no such host", "no space left on device", "429 Too Many Requests", "x509: certificate signed by unknown authority"}
 	for n := range maxRegistries {
 		for _, w := range words {
-			for _, reason := range pullFailures {
-				m.pulls.count(arrival{Image: fmt.Sprintf("r%d.example/app", n), Failed: true, Reason: reason, Message: w}, born)
+			for _, reason := range pullErrors {
+				m.pulls.count(arrival{Image: fmt.Sprintf("r%d.example/app", n), Failed: true, Reason: reason, Message: w}, began)
 			}
 		}
 	}
 	got := gathered(t, m, "pullprobe_pod_image_failures_total")
-	if n := strings.Count(got, "\n"); n < maxFailures || n > maxFailures+len(words)*len(pullFailures) {
+	if n := strings.Count(got, "\n"); n < maxFailures || n > maxFailures+len(words)*len(pullErrors) {
 		t.Errorf("%d series of failures", n)
 	}
 	if !strings.Contains(got, "registry=other} ") {

@@ -10,6 +10,7 @@ import (
 
 // Who may hold the only turn to pull, and who does not.
 func TestQueueCheck(t *testing.T) {
+	born := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return born.Add(time.Duration(seconds) * time.Second) }
 	hung := []report.Check{{ID: "dial", Evidence: map[string]string{"deadline": "true"}}}
 	other := func(pod string, since time.Time, failing bool, checks []report.Check) result {

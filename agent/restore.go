@@ -51,7 +51,10 @@ func (a *Agent) recall(ctx context.Context) {
 			a.log.Warn("the earlier report cannot be read, so old questions may be answered again", "error", err)
 			return
 		}
-		sleep(ctx, wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
 	}
 }
 

@@ -33,15 +33,15 @@ func newFirstLooks() *firstLooks {
 }
 
 // run waits for the list of pods and then for the looks at them.
-func (f *firstLooks) run(ctx context.Context, pods *podStore) {
+func (f *firstLooks) run(ctx context.Context, store *podStore) {
 	select {
-	case <-pods.synced:
+	case <-store.syncedC():
 	case <-ctx.Done():
 		return
 	}
 	f.mu.Lock()
 	f.left = map[types.UID]bool{nodeItself: true}
-	for _, p := range pods.all() {
+	for _, p := range store.all() {
 		f.left[p.UID] = true
 	}
 	for uid := range f.seen {

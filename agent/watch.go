@@ -230,6 +230,10 @@ func (s *podStore) recall(answered map[types.UID]string) {
 	maps.Copy(s.answered, answered)
 }
 
+// syncedC returns a channel that is closed by the first list.
+func (s *podStore) syncedC() <-chan struct{} { return s.synced }
+
+// hasSynced reports whether the pods were listed.
 func (s *podStore) hasSynced() bool {
 	select {
 	case <-s.synced:
