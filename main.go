@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/pullprobe/pullprobe/agent"
+	"github.com/pullprobe/pullprobe/agent/config"
 )
 
 // version is set when a release is built.
@@ -73,7 +74,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 
 func runAgent(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	var help strings.Builder
-	opts, err := agent.ParseOptions(args, getenv, &help)
+	opts, err := config.Parse(args, getenv, &help)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, help.String())

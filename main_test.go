@@ -27,7 +27,17 @@ var imports = map[string][]string{
 
 	"examine/examinetest": {},
 
-	"agent": {"report", "classify", "cri", "probes", "credentials", "examine"},
+	"agent/config":  {"cri", "probes", "examine"},
+	"agent/kube":    {"report", "credentials"},
+	"agent/pods":    {"report", "classify"},
+	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
+	"agent/sweep":   {"report", "probes", "examine", "agent/config"},
+	"agent/publish": {"report", "agent/config", "agent/kube"},
+
+	"agent": {
+		"report", "cri", "credentials", "examine",
+		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
+	},
 }
 
 func TestImportDirection(t *testing.T) {

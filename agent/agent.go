@@ -14,6 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
@@ -22,23 +28,23 @@ import (
 
 // Agent is one node's agent. New wires it, Run runs it.
 type Agent struct {
-	opts     Options
+	opts     config.Options
 	log      *slog.Logger
-	kube     *kube
+	kube     *kube.Client
 	runtime  *cri.Client
 	puller   *cri.Puller
 	examiner *examine.Examiner
-	pods     *podStore
+	pods     *pods.Store
 	queue    workqueue.TypedDelayingInterface[types.UID]
 	results  *results
 	exams    *exams
 	first    *firstLooks
-	publish  *publisher
-	sweeper  *sweeper
-	metrics  *metrics
+	publish  *publish.Publisher
+	sweeper  *sweep.Sweeper
+	metrics  *metrics.Metrics
 	pulse    pulse
-	live     *live // what of the settings may change
-	reloader *reloader
+	live     *config.Live // what of the settings may change
+	reloader *config.Reloader
 
 	nodeMu sync.Mutex
 	state  nodeState
@@ -63,7 +69,7 @@ var notLookedAt = nodeState{
 }
 
 // New builds an agent. It does no I/O.
-func New(opts Options, log *slog.Logger) (*Agent, error) {
+func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 	runtime, err := cri.New(opts.RuntimeEndpoint)
 	if err != nil {
 		return nil, err
@@ -72,7 +78,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 	if opts.ReadAsNode {
 		asNode = opts.NodeName
 	}
-	api, err := newKube(opts.Kubeconfig, "pullprobe-agent/"+opts.Version, asNode)
+	api, err := kube.New(opts.Kubeconfig, "pullprobe-agent/"+opts.Version, asNode)
 	if err != nil {
 		return nil, err
 	}
@@ -81,17 +87,17 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		log:        log,
 		kube:       api,
 		runtime:    runtime,
-		live:       newLive(opts.Settings),
-		metrics:    newMetrics(opts.Version),
+		live:       config.NewLive(opts.Settings),
+		metrics:    metrics.New(opts.Version),
 		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
 		results:    newResults(),
 		first:      newFirstLooks(),
 		state:      notLookedAt,
 		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
-	a.reloader = newReloader(opts, a.live, log, a.metrics.reloaded)
-	a.pods = newPodStore(storeConfig{Namespace: opts.Namespace, Changed: a.enqueue, Saw: a.metrics.podSeen})
-	a.publish = newPublisher(publisherConfig{
+	a.reloader = config.NewReloader(opts, a.live, log, a.metrics.ObserveReload)
+	a.pods = pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: a.enqueue, OnTransition: a.metrics.ObservePod})
+	a.publish = publish.New(publish.Config{
 		Kube:      api,
 		Log:       log,
 		Node:      opts.NodeName,
@@ -106,7 +112,7 @@ func New(opts Options, log *slog.Logger) (*Agent, error) {
 		Examine: a.examine,
 		Requeue: a.enqueue,
 		MaxAge:  a.coolDown,
-		Limiter: newTurns(opts.Workers, func() int { return a.live.get().RegistryRate }),
+		Limiter: newTurns(opts.Workers, func() int { return a.live.Get().RegistryRate }),
 	})
 	return a, nil
 }
@@ -118,7 +124,7 @@ func (a *Agent) newExaminer() {
 	a.puller = &cri.Puller{
 		Client:   a.runtime,
 		Journal:  cri.NewJournal(a.opts.JournalDir),
-		MaxBytes: func() int64 { return a.live.get().PullMaxBytes },
+		MaxBytes: func() int64 { return a.live.Get().PullMaxBytes },
 		Space:    func() (free, reserve uint64, err error) { return a.examiner.Space() },
 		Deadline: examine.PullTimeout,
 	}
@@ -127,39 +133,39 @@ func (a *Agent) newExaminer() {
 		Puller:    a.puller,
 		Providers: &credentials.Runner{Timeout: examine.ProvidersTimeout},
 		Refusals:  &credentials.Refusals{For: a.coolDown},
-		Policy:    func() examine.Policy { return a.live.get().policy() },
-		Control:   func(ctx context.Context, domain string) report.Check { return a.sweeper.elsewhere(ctx, domain) },
+		Policy:    func() examine.Policy { return a.live.Get().Policy() },
+		Control:   func(ctx context.Context, domain string) report.Check { return a.sweeper.ControlCheck(ctx, domain) },
 		Known: func(host string, after time.Time) (report.Check, time.Duration, bool) {
-			return a.sweeper.known(host, after)
+			return a.sweeper.CachedAnswer(host, after)
 		},
 	}
-	a.sweeper = newSweeper(sweeperConfig{
+	a.sweeper = sweep.New(sweep.Config{
 		Survey:     a.examiner.Survey,
-		Images:     a.pods.images,
+		Images:     a.pods.Images,
 		Conditions: a.conditions,
-		Settings:   a.live.get,
+		Settings:   a.live.Get,
 		Log:        a.log,
-		Swept:      a.swept,
-		Say:        a.sayOfNode,
+		OnSweep:    a.swept,
+		Emit:       a.sayOfNode,
 	})
 }
 
 // enqueue has a pod reconciled.
 func (a *Agent) enqueue(uid types.UID) { a.queue.Add(uid) }
 
-func (a *Agent) coolDown() time.Duration { return a.live.get().CoolDown }
+func (a *Agent) coolDown() time.Duration { return a.live.Get().CoolDown }
 
 // listen opens the agent's ports.
-func (a *Agent) listen() ([]*server, error) {
+func (a *Agent) listen() ([]*metrics.Server, error) {
 	a.pulse.beat()
-	return listen(serverConfig{
+	return metrics.Listen(metrics.ServerConfig{
 		HealthAddr:  a.opts.HealthAddr,
 		Alive:       a.pulse.alive,
 		Ready:       a.readiness,
 		MetricsAddr: a.opts.MetricsAddr,
-		Gatherer:    a.metrics.registry,
+		Gatherer:    a.metrics.Registry,
 		Auth:        a.opts.MetricsAuth,
-		Authorize:   a.kube.visitor,
+		Authorize:   a.kube.Authorize,
 		CertFile:    a.opts.MetricsCertFile,
 		KeyFile:     a.opts.MetricsKeyFile,
 		NodeName:    a.opts.NodeName,
@@ -175,28 +181,28 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.live.get().TestPull, "config", a.opts.Config)
+	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.live.Get().TestPull, "config", a.opts.Config)
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers, publishing sync.WaitGroup
 	workers.Go(func() { a.recover(work) })
 	workers.Go(func() {
 		a.recall(work)
-		a.pods.run(work, a.kube.pods(a.opts.NodeName, a.metrics.watchFailed))
+		a.pods.Run(work, a.kube.Pods(a.opts.NodeName, a.metrics.WatchFailed))
 	})
 	workers.Go(func() { a.first.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
-	workers.Go(func() { a.sweeper.run(work, a.pods.syncedC()) })
+	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
 	for _, s := range servers {
-		workers.Go(func() { s.serve(work, a.log) })
+		workers.Go(func() { s.Serve(work, a.log) })
 	}
-	workers.Go(func() { a.reloader.run(work) })
+	workers.Go(func() { a.reloader.Run(work) })
 	workers.Go(func() { a.followSettings(work) })
 	for range lookers {
 		workers.Go(func() { a.work(work) })
 	}
 	publishCtx, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	publishing.Go(func() { a.publish.run(publishCtx) })
+	publishing.Go(func() { a.publish.Run(publishCtx) })
 
 	<-ctx.Done()
 	a.log.Info("agent stops")
@@ -212,7 +218,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // examine makes an examination that counts.
 func (a *Agent) examine(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 	x := a.examiner.Examine(ctx, s, early)
-	a.metrics.examined(x)
+	a.metrics.ObserveExamination(x)
 	return x
 }
 
@@ -256,22 +262,22 @@ func (a *Agent) watchNode(ctx context.Context) {
 // followSettings has everything examined anew when settings change that what
 // was examined hangs on.
 func (a *Agent) followSettings(ctx context.Context) {
-	old, replaced := a.live.watch()
+	old, replaced := a.live.Watch()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-replaced:
 		}
-		var now Settings
-		now, replaced = a.live.watch()
-		if slices.ContainsFunc(now.changed(old), func(name string) bool {
+		var now config.Settings
+		now, replaced = a.live.Watch()
+		if slices.ContainsFunc(now.Changed(old), func(name string) bool {
 			return slices.Contains([]string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}, name)
 		}) {
 			a.lookAnew(time.Now(), "")
 		}
 		if now.SweepInterval > 0 {
-			a.sweeper.now() // by what holds from now on, and not only when the old interval is over
+			a.sweeper.SweepNow() // by what holds from now on, and not only when the old interval is over
 		}
 		old = now
 	}
@@ -287,7 +293,7 @@ func (a *Agent) lookAnew(since time.Time, but types.UID) bool {
 	}
 	a.scheduleMu.Unlock()
 	if begins {
-		for _, p := range a.pods.all() {
+		for _, p := range a.pods.All() {
 			if p.UID != but {
 				a.queue.Add(p.UID)
 			}
@@ -301,9 +307,9 @@ func (a *Agent) lookAtNode(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
 	defer cancel()
 	runtime, disk := a.examiner.NodeState(looking)
-	disk = a.growth.see(disk, time.Now(), a.live.get().DiskFullWithin)
+	disk = a.growth.see(disk, time.Now(), a.live.Get().DiskFullWithin)
 	if ctx.Err() == nil && a.setState(runtime, disk) {
-		a.publish.touch()
+		a.publish.MarkDirty()
 	}
 	a.first.looked(nodeItself)
 }
@@ -314,7 +320,7 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 	defer a.nodeMu.Unlock()
 	old := a.state
 	a.state = nodeState{runtime, disk}
-	a.metrics.looked(runtime, disk)
+	a.metrics.ObserveNode(runtime, disk)
 	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
 		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause || old.disk.Evidence["fullSoon"] != disk.Evidence["fullSoon"]
 }
@@ -323,7 +329,7 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 // is not the node's fault.
 func (a *Agent) lastDisk(c report.Check) report.Check {
 	if c.Evidence["need"] == "" {
-		return a.growth.see(c, time.Now(), a.live.get().DiskFullWithin)
+		return a.growth.see(c, time.Now(), a.live.Get().DiskFullWithin)
 	}
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
@@ -332,14 +338,14 @@ func (a *Agent) lastDisk(c report.Check) report.Check {
 
 // swept publishes what a sweep came to.
 func (a *Agent) swept(s report.Sweep) {
-	a.metrics.swept(s)
-	a.publish.doubt()
+	a.metrics.ObserveSweep(s)
+	a.publish.Recheck()
 }
 
 // conditions are those of the Node object that a pull may depend on; none if it
 // cannot be read.
 func (a *Agent) conditions(ctx context.Context) []report.Condition {
-	all, err := a.kube.nodeConditions(ctx, a.opts.NodeName)
+	all, err := a.kube.NodeConditions(ctx, a.opts.NodeName)
 	if err != nil {
 		a.log.Debug("the Node's conditions cannot be read", "error", err)
 	}
@@ -351,7 +357,7 @@ func (a *Agent) snapshot() report.Node {
 	all, stuck := a.results.list()
 	counted := map[string]bool{}
 	fault, cause := report.Worst(stuck)
-	answered := a.pods.answers()
+	answered := a.pods.Handled()
 	for _, d := range stuck {
 		counted[d.UID] = true
 	}
@@ -360,8 +366,8 @@ func (a *Agent) snapshot() report.Node {
 			delete(answered, types.UID(d.UID))
 		}
 	}
-	for _, p := range a.pods.all() {
-		failing := slices.ContainsFunc(p.waits(time.Time{}), func(w wait) bool { return w.Failing })
+	for _, p := range a.pods.All() {
+		failing := slices.ContainsFunc(p.PendingImages(time.Time{}), func(w pods.PendingImage) bool { return w.Failing })
 		if !failing || counted[string(p.UID)] {
 			continue
 		}
@@ -371,11 +377,11 @@ func (a *Agent) snapshot() report.Node {
 			fault, cause = report.FaultUndetermined, report.Undetermined
 		}
 	}
-	sweep := a.sweeper.report()
+	sweep := a.sweeper.Last()
 	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
 		fault, cause = report.FaultNode, sweep.Control.Cause
 	}
-	a.metrics.setStuck(len(counted))
+	a.metrics.SetStuckPods(len(counted))
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
 	return report.Node{

@@ -15,6 +15,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
@@ -42,7 +47,7 @@ func TestRestart(t *testing.T) {
 		next.ServeHTTP(rw, r)
 		if r.Method == http.MethodPatch {
 			_, cm, _ := w.report()
-			labels := fmt.Sprint(cm.Labels[labelStuck], " ", cm.Labels[labelFault])
+			labels := fmt.Sprint(cm.Labels[publish.LabelStuck], " ", cm.Labels[publish.LabelFault])
 			first.CompareAndSwap(nil, &labels)
 		}
 	})
@@ -101,7 +106,7 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 			next.ServeHTTP(rw, r)
 		})
 	}
-	stop := w.agent(hold, func(a *Agent) { go func() { a.publish.touch() }() })
+	stop := w.agent(hold, func(a *Agent) { go func() { a.publish.MarkDirty() }() })
 	w.until("a request for the pods", 10*time.Second, func() bool { return w.way.count("GET pods") > 0 })
 	stop()
 	if n := w.way.count("PATCH configmaps"); n != 0 {
@@ -329,7 +334,7 @@ func FuzzTakeOver(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		a := &Agent{opts: Options{NodeName: "n"}, results: newResults(), pods: newPodStore(storeConfig{}), sweeper: newSweeper(sweeperConfig{})}
+		a := &Agent{opts: config.Options{NodeName: "n"}, results: newResults(), pods: pods.NewStore(pods.StoreConfig{}), sweeper: sweep.New(sweep.Config{})}
 		a.takeOver(data)
 	})
 }
@@ -339,7 +344,7 @@ func TestAgentCounts(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
 	w.pod("before", image, backOff)
-	var m *metrics
+	var m *metrics.Metrics
 	w.agent(func(a *Agent) { m = a.metrics })
 	w.diagnosed("before", whatever)
 	w.pod("stuck", image, backOff)
@@ -365,9 +370,9 @@ func TestAgentCounts(t *testing.T) {
 }
 
 // scrape returns the metrics as text.
-func scrape(t *testing.T, m *metrics) string {
+func scrape(t *testing.T, m *metrics.Metrics) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
 }

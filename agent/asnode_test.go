@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/transport"
 	"sigs.k8s.io/yaml"
 
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/host/hosttest"
@@ -117,7 +119,7 @@ func kubeconfigWith(t testing.TB, cluster, user string) string {
 }
 
 // kubeAs is the agent's way to an API server with this token, reading as a node.
-func (w *world) kubeAs(api *apiServer, token, node string) *kube {
+func (w *world) kubeAs(api *apiServer, token, node string) *kube.Client {
 	w.t.Helper()
 	way := api.front()
 	w.t.Cleanup(way.Close)
@@ -125,7 +127,7 @@ func (w *world) kubeAs(api *apiServer, token, node string) *kube {
 		r.Header.Set("Authorization", "Bearer "+token)
 		next.ServeHTTP(rw, r)
 	})
-	k, err := newKube(kubeconfig(w.t, way.URL), "test", node)
+	k, err := kube.New(kubeconfig(w.t, way.URL), "test", node)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -134,11 +136,11 @@ func (w *world) kubeAs(api *apiServer, token, node string) *kube {
 
 // reads waits until reading a secret comes to this: "read", "absent", or a part
 // of the error. What the API server grants reaches its authorizers a little later.
-func (w *world) reads(k *kube, name, want string) {
+func (w *world) reads(k *kube.Client, name, want string) {
 	w.t.Helper()
 	got := ""
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		f := k.secret(w.t.Context(), w.ns, name)
+		f := k.Secret(w.t.Context(), w.ns, name)
 		var forbidden *credentials.ForbiddenError
 		switch {
 		case f.Secret != nil:
@@ -203,19 +205,19 @@ func TestReadAsNode(t *testing.T) {
 	w.reads(k, "gone", "absent")
 	w.reads(k, "there", "lets a node read only what its pods refer to")
 	w.reads(k, "late", "lets a node read only what its pods refer to")
-	if listed, err := k.accountSecrets(t.Context(), w.ns, "web"); err != nil || len(listed) != 1 {
+	if listed, err := k.ServiceAccountSecrets(t.Context(), w.ns, "web"); err != nil || len(listed) != 1 {
 		t.Errorf("the ServiceAccount of a pod of the node: %v, %v", listed, err)
 	}
-	if _, err := k.accountSecrets(t.Context(), w.ns, "default"); err == nil || !strings.Contains(err.Error(), "get serviceaccounts") {
+	if _, err := k.ServiceAccountSecrets(t.Context(), w.ns, "default"); err == nil || !strings.Contains(err.Error(), "get serviceaccounts") {
 		t.Errorf("a ServiceAccount that no pod of the node has: %v", err)
 	}
 	// Nor can it be another node, whose pod refers to the secret.
-	if f := w.kubeAs(api, token, other).secret(t.Context(), w.ns, "there"); f.Err == nil || f.Secret != nil {
+	if f := w.kubeAs(api, token, other).Secret(t.Context(), w.ns, "there"); f.Err == nil || f.Secret != nil {
 		t.Errorf("read as another node: %+v", f)
 	}
 	// As the node it may get, and nothing else.
 	for _, verb := range []string{"list", "watch", "create", "update", "patch", "delete"} {
-		if ok, err := k.allowed(t.Context(), right{Verb: "impersonate-on:associated-node:" + verb, Resource: "secrets", Namespace: w.ns}); ok || err != nil {
+		if ok, err := k.Allowed(t.Context(), kube.Right{Verb: "impersonate-on:associated-node:" + verb, Resource: "secrets", Namespace: w.ns}); ok || err != nil {
 			t.Errorf("%s as the node: %v, %v", verb, ok, err)
 		}
 	}
@@ -266,7 +268,7 @@ func TestAgentReadsAsNode(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	w.agent(func(a *Agent) { a.kube.asNode = w.node })
+	w.agent(func(a *Agent) { a.kube.AsNode = w.node })
 	w.pod("stuck", images.Absent(), backOff, "regcred")
 	d := w.diagnosed("stuck", whatever)
 	if c := report.Find(d.Checks, "credentials"); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "impersonate-on:associated-node:get on secrets") {
@@ -300,16 +302,16 @@ func TestReadAsNodeComponent(t *testing.T) {
 	for _, v := range set.Spec.Template.Spec.Containers[0].Env {
 		env[v.Name] = v.Value
 	}
-	opts, err := ParseOptions(nil, func(name string) string { return env[name] }, new(strings.Builder))
+	opts, err := config.Parse(nil, func(name string) string { return env[name] }, new(strings.Builder))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(Options{NodeName: "node-a", ReadAsNode: opts.ReadAsNode, Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: opts.RuntimeEndpoint}, slog.New(slog.DiscardHandler))
+	a, err := New(config.Options{NodeName: "node-a", ReadAsNode: opts.ReadAsNode, Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: opts.RuntimeEndpoint}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.kube.asNode != "node-a" {
-		t.Errorf("reads as %q", a.kube.asNode)
+	if a.kube.AsNode != "node-a" {
+		t.Errorf("reads as %q", a.kube.AsNode)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
@@ -137,7 +138,7 @@ func (e *exams) start(ctx context.Context, s *standing, n need) {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	registry, _ := registryOf(n.subject.Image) // of an invalid name none will be asked
+	registry, _ := pods.RegistryOf(n.subject.Image) // of an invalid name none will be asked
 	f := &flight{cancel: cancel, ticket: newTicket(n.ns, registry, n.asked)}
 	s.flights = append(s.flights, f)
 	e.work.Go(func() {
@@ -327,7 +328,7 @@ func (e *exams) wait() {
 // the kubelet's words. Other words may speak of another state of the node.
 // Credentials are known by where they come from: the pull secrets, and for
 // credential providers of the node the ServiceAccount.
-func examKey(p pod, s examine.Subject, words report.Cause) string {
+func examKey(p pods.Pod, s examine.Subject, words report.Cause) string {
 	failing := "waits"
 	if s.Failing {
 		failing = "fails"

@@ -34,6 +34,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -357,7 +359,7 @@ var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: 
 // the test ends.
 func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	w.t.Helper()
-	opts, err := ParseOptions([]string{
+	opts, err := config.Parse([]string{
 		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.way.URL), "--health-addr=", "--sweep-interval=0",
 		"--runtime-endpoint=" + cmp.Or(w.runtime, filepath.Join(w.t.TempDir(), "absent.sock")), "--journal-dir=" + w.t.TempDir(),
 	}, func(string) string { return "" }, new(strings.Builder))
@@ -396,7 +398,7 @@ func (w *world) report() (n report.Node, cm corev1.ConfigMap, ok bool) {
 	if code == http.StatusNotFound {
 		return n, cm, false
 	}
-	if err := errors.Join(json.Unmarshal(body, &cm), json.Unmarshal([]byte(cm.Data[reportKey]), &n)); err != nil {
+	if err := errors.Join(json.Unmarshal(body, &cm), json.Unmarshal([]byte(cm.Data[publish.ReportKey]), &n)); err != nil {
 		w.t.Fatalf("%v: %s", err, body)
 	}
 	return n, cm, true

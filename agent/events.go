@@ -10,11 +10,14 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // eventFor is what stands in `kubectl describe pod`.
-func eventFor(p pod, d report.Diagnosis) event {
+func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
 	tail := ""
 	if v.Fix != "" {
@@ -26,10 +29,10 @@ func eventFor(p pod, d report.Diagnosis) event {
 	tail += " Ask again: " + report.Ask(d.Pod)
 	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
 	text := report.NewRedactor()
-	message := head + text.Text(noLabel(v.Summary), max(maxEvent-len(head)-len(tail)-1, 200)) + "." + tail
-	return event{
+	message := head + text.Text(noLabel(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
+	return kube.Event{
 		Name: eventName(p.Name, d), Namespace: p.Namespace, Pod: p.Name, UID: p.UID, Container: d.Container,
-		Warning: v.Fault != report.FaultNone, Reason: "ImagePullDiagnosed", Message: text.Text(message, maxEvent), Time: d.Time,
+		Warning: v.Fault != report.FaultNone, Reason: "ImagePullDiagnosed", Message: text.Text(message, kube.MaxMessage), Time: d.Time,
 	}
 }
 
@@ -47,16 +50,16 @@ const (
 )
 
 // sayOfNode has an Event written on the Node object.
-func (a *Agent) sayOfNode(e nodeEvent) {
+func (a *Agent) sayOfNode(e sweep.NodeEvent) {
 	if !a.nodeEvents.Allow() {
 		a.log.Warn("an Event on the Node is left out: there were too many", "reason", e.Reason, "registry", e.Host)
 		return
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{a.opts.NodeName, e.Reason, e.Host, now.Format(time.RFC3339Nano)}))
-	a.publish.say(event{
+	a.publish.EnqueueEvent(kube.Event{
 		Name: strings.TrimRight(a.opts.NodeName[:min(len(a.opts.NodeName), 200)], ".-") + "." + hex.EncodeToString(sum[:8]), Namespace: metav1.NamespaceDefault,
-		Node: true, Warning: e.Warning, Reason: e.Reason, Message: report.NewRedactor().Text(e.Message, maxEvent), Time: now,
+		Node: true, Warning: e.Warning, Reason: e.Reason, Message: report.NewRedactor().Text(e.Message, kube.MaxMessage), Time: now,
 	})
 }
 

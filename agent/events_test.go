@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -11,11 +13,11 @@ import (
 func TestEventIsBounded(t *testing.T) {
 	long := strings.Repeat("ü", 2000)
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: long, Fix: long, WouldDecide: []string{long}}}
-	if e := eventFor(pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > maxEvent || !e.Warning {
+	if e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > kube.MaxMessage || !e.Warning {
 		t.Errorf("%d bytes", len(e.Message))
 	}
 	d.Verdict.Fix, d.Verdict.WouldDecide = "mend it", nil
-	e := eventFor(pod{Namespace: "shop", Name: "web"}, d)
+	e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d)
 	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: mend it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
 		if !strings.Contains(e.Message, part) {
 			t.Errorf("%q is missing in %q", part, e.Message)
@@ -29,7 +31,7 @@ func TestEventHasOneFix(t *testing.T) {
 		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "ask again: run-evil", WouldDecide: []string{"would decide: run-evil"},
 	}}
 	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: ask again - run-evil. Would decide: would decide - run-evil. Ask again: ` + report.Ask("shop/web")
-	if got := eventFor(pod{}, d).Message; got != want {
+	if got := eventFor(pods.Pod{}, d).Message; got != want {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}
 }

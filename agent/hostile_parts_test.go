@@ -243,7 +243,7 @@ func (s *stage) start(edit ...func(*Agent)) {
 			ResolvConf: filepath.Join(s.dir, "resolv.conf"), Hosts: filepath.Join(s.dir, "hosts"), NSSwitch: filepath.Join(s.dir, "nsswitch.conf"),
 			HostsDir: filepath.Join(s.dir, "certs.d"), CAFile: filepath.Join(s.dir, "ca.pem"),
 		}
-		set := a.live.get()
+		set := a.live.Get()
 		set.RegistryRate = 1000
 		p, err := probes.ParseHostPattern("127.10.0.0/16")
 		if err != nil {
@@ -251,8 +251,8 @@ func (s *stage) start(edit ...func(*Agent)) {
 		}
 		set.Allow = []probes.HostPattern{p}
 		set.SweepDeadline, set.SweepConcurrency, set.Targets = 2*time.Second, 8, []string{s.registry.host}
-		a.live.set(set)
-		s.sweep = a.sweeper.now
+		a.live.Set(set)
+		s.sweep = a.sweeper.SweepNow
 		run := a.exams.cfg.Examine
 		a.exams.cfg.Examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
 			x := run(ctx, sub, early)

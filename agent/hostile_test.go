@@ -24,6 +24,7 @@ import (
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -472,9 +473,9 @@ var (
 func (s *stage) clean(t *testing.T, pod string) {
 	t.Helper()
 	_, cm, _ := s.report()
-	texts := map[string]string{"the summary": cm.Data[summaryKey], "the log": s.logged.String()}
+	texts := map[string]string{"the summary": cm.Data[publish.SummaryKey], "the log": s.logged.String()}
 	var decoded any
-	if err := json.Unmarshal([]byte(cm.Data[reportKey]), &decoded); err != nil {
+	if err := json.Unmarshal([]byte(cm.Data[publish.ReportKey]), &decoded); err != nil {
 		t.Fatal(err)
 	}
 	strings_(decoded, func(text string) {
@@ -502,7 +503,7 @@ func (s *stage) clean(t *testing.T, pod string) {
 			}
 		}
 	}
-	for line := range strings.Lines(cm.Data[summaryKey]) {
+	for line := range strings.Lines(cm.Data[publish.SummaryKey]) {
 		line = strings.TrimSuffix(line, "\n")
 		if !lineOf.MatchString(line) || strings.HasPrefix(strings.TrimSpace(line), "fix      run-evil") {
 			t.Errorf("a line that nobody of us began: %q", line)

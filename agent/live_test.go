@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/probes"
@@ -13,8 +14,8 @@ import (
 
 // Whoever needs a setting asks for the one that holds.
 func TestSettingsAreLive(t *testing.T) {
-	s := defaultSettings()
-	a, err := New(Options{NodeName: "n", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///does/not/exist", Workers: 1, Settings: s}, slog.New(slog.DiscardHandler))
+	s := config.Defaults()
+	a, err := New(config.Options{NodeName: "n", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///does/not/exist", Workers: 1, Settings: s}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func TestSettingsAreLive(t *testing.T) {
 	}
 	s.TestPull, s.PullMaxBytes, s.CoolDown = false, 7, time.Minute
 	s.Deny = []probes.HostPattern{{}}
-	a.live.set(s)
+	a.live.Set(s)
 	if pulls() || guard() != 1 || largest(a.puller) != 7 || holds() != time.Minute {
 		t.Errorf("after a reload: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
 	}
@@ -52,9 +53,9 @@ func TestReloadExaminesAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := a.live.get()
+	s := a.live.Get()
 	s.Deny = []probes.HostPattern{deny}
-	a.live.set(s)
+	a.live.Set(s)
 	// By itself it would be after 10 s: the runtime is away.
 	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
 		n, _, _ := w.report()

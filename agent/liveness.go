@@ -27,9 +27,9 @@ func (p *pulse) alive() error {
 // readiness returns why /readyz fails; nil if it does not.
 func (a *Agent) readiness() error {
 	switch {
-	case !a.pods.hasSynced():
+	case !a.pods.HasSynced():
 		return errors.New("the pods of this node have not been listed yet")
-	case a.publish.lastPublished().IsZero():
+	case a.publish.LastPublished().IsZero():
 		return errors.New("the report has not been published yet")
 	}
 	return nil

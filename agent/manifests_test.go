@@ -21,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -109,7 +111,7 @@ func (c *installed) on(node string) *holder {
 	w := *c.world
 	w.node = node
 	h := &holder{installed: c, node: node, token: w.agentToken()}
-	uid, err := w.kubeAs(c.server, h.token, "").nodeUID(c.t.Context(), node)
+	uid, err := w.kubeAs(c.server, h.token, "").NodeUID(c.t.Context(), node)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -222,10 +224,10 @@ func (h *holder) own() object {
 	return object{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": object{
-			"name": configMapName(h.node, h.uid), "namespace": "pullprobe", "labels": object{labelReport: "", labelFault: "none", "app.kubernetes.io/name": "pullprobe"},
+			"name": publish.ConfigMapName(h.node, h.uid), "namespace": "pullprobe", "labels": object{publish.LabelReport: "", publish.LabelFault: "none", "app.kubernetes.io/name": "pullprobe"},
 			"ownerReferences": []object{{"apiVersion": "v1", "kind": "Node", "name": h.node, "uid": h.uid}},
 		},
-		"data": object{summaryKey: "well", reportKey: "{}"},
+		"data": object{publish.SummaryKey: "well", publish.ReportKey: "{}"},
 	}
 }
 
@@ -311,25 +313,25 @@ func (c *installed) allows(t *testing.T, a, b *holder) {
 	// What the agent itself sends.
 	for _, h := range []*holder{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
-		cm, err := render(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
+		cm, err := publish.Render(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // create, then update
-			if _, err := k.apply(t.Context(), cm); err != nil {
+			if _, err := k.Apply(t.Context(), cm); err != nil {
 				t.Error(err)
 			}
 		}
-		if v, err := k.configMapVersion(t.Context(), "pullprobe", cm.Name); err != nil || v == "" {
+		if v, err := k.ConfigMapVersion(t.Context(), "pullprobe", cm.Name); err != nil || v == "" {
 			t.Errorf("its own report: %q, %v", v, err)
 		}
 		now := time.Now()
-		events := []event{{Name: "web." + h.node, Namespace: "shop", Pod: "web", UID: "1", Reason: "ImagePullDiagnosed", Message: "m", Warning: true, Time: now}}
+		events := []kube.Event{{Name: "web." + h.node, Namespace: "shop", Pod: "web", UID: "1", Reason: "ImagePullDiagnosed", Message: "m", Warning: true, Time: now}}
 		for i, reason := range nodeReasons(t) {
-			events = append(events, event{Name: fmt.Sprintf("%s.%d", h.node, i), Namespace: "default", Node: true, UID: h.uid, Reason: reason, Message: "m", Time: now})
+			events = append(events, kube.Event{Name: fmt.Sprintf("%s.%d", h.node, i), Namespace: "default", Node: true, UID: h.uid, Reason: reason, Message: "m", Time: now})
 		}
 		for _, e := range events {
-			if err := k.createEvent(t.Context(), h.node, e); err != nil {
+			if err := k.CreateEvent(t.Context(), h.node, e); err != nil {
 				t.Errorf("Event %s: %v", e.Reason, err)
 			}
 		}
@@ -343,7 +345,7 @@ func (c *installed) allows(t *testing.T, a, b *holder) {
 // nodeReasons are the reasons of Events on the Node, as they stand in the code.
 func nodeReasons(t *testing.T) (out []string) {
 	t.Helper()
-	text, err := os.ReadFile("sweep.go")
+	text, err := os.ReadFile("sweep/sweep.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -464,7 +466,7 @@ func (c *installed) refusesReports(t *testing.T, a, b *holder) {
 		{"with a foreign label", meta("x", "labels", "team2"), labels},
 		{"with a foreign key", with(a.own(), "x", "data", "script.sh"), keys},
 		{"with binary data", with(a.own(), object{"x": "AA=="}, "binaryData"), keys},
-		{"too large", with(a.own(), strings.Repeat("x", 65<<10), "data", reportKey), "at most 64 KiB"},
+		{"too large", with(a.own(), strings.Repeat("x", 65<<10), "data", publish.ReportKey), "at most 64 KiB"},
 		{"immutable", with(a.own(), true, "immutable"), "cannot be changed again"},
 		{"with an annotation", meta("x", "annotations", "a"), "no annotations"},
 		{"with a finalizer", meta([]string{"example.com/keep"}, "finalizers"), "no finalizers"},
@@ -481,7 +483,7 @@ func (c *installed) refusesReports(t *testing.T, a, b *holder) {
 	}
 	// With the token of the one, the names of the other.
 	b.byPolicy("another token", http.MethodPatch, b.applyPath("pullprobe-node-a"), a.own(), "writes the ConfigMap pullprobe-node-b")
-	a.byPolicy("a merge patch of another's", http.MethodPatch, reports+"/pullprobe-node-b", object{"data": object{reportKey: "{}"}}, theOther)
+	a.byPolicy("a merge patch of another's", http.MethodPatch, reports+"/pullprobe-node-b", object{"data": object{publish.ReportKey: "{}"}}, theOther)
 	a.byPolicy("a name that the API server makes", http.MethodPost, reports, with(meta(nil, "name"), "pullprobe-node-a", "metadata", "generateName"), theOther)
 	a.byPolicy("even on trial", http.MethodPost, reports+"?dryRun=All", meta("settings", "name"), theOther)
 
@@ -605,11 +607,11 @@ func (c *installed) scrapers(t *testing.T, a *holder, dir string) {
 		token := c.tokenFor("/api/v1/namespaces/shop/serviceaccounts/"+account, nil)
 		var status int
 		c.until(account+" is judged", 15*time.Second, func() bool {
-			status, err = k.visitor(t.Context(), token)
+			status, err = k.Authorize(t.Context(), token)
 			return err == nil && status == want
 		})
 	}
-	if status, err := k.visitor(t.Context(), a.token); err != nil || status != http.StatusForbidden {
+	if status, err := k.Authorize(t.Context(), a.token); err != nil || status != http.StatusForbidden {
 		t.Errorf("the agent itself: %d, %v", status, err)
 	}
 	a.byRBAC("a secret", http.MethodGet, "/api/v1/namespaces/shop/secrets/pull", nil)
@@ -628,7 +630,7 @@ func (c *installed) moreRights(t *testing.T, a, b *holder) {
 	a.byPolicy("all reports", http.MethodDelete, reports, nil, "deletes no ConfigMaps")
 	a.byPolicy("replace another's", http.MethodPut, reports+"/pullprobe-node-b", b.own(), "pullprobe-node-a in namespace pullprobe and no other")
 	a.byPolicy("in another namespace", http.MethodPost, "/api/v1/namespaces/shop/configmaps", with(a.own(), "shop", "metadata", "namespace"), "in namespace pullprobe and no other")
-	a.byPolicy("settings elsewhere", http.MethodPatch, "/api/v1/namespaces/shop/configmaps/settings", object{"data": object{reportKey: "x"}}, "in namespace pullprobe and no other")
+	a.byPolicy("settings elsewhere", http.MethodPatch, "/api/v1/namespaces/shop/configmaps/settings", object{"data": object{publish.ReportKey: "x"}}, "in namespace pullprobe and no other")
 	a.byPolicy("change an Event", http.MethodPatch, "/api/v1/namespaces/shop/events/web.node-a", object{"message": "m"}, "neither changes nor deletes")
 	a.byPolicy("delete an Event", http.MethodDelete, "/api/v1/namespaces/shop/events/web.node-a", nil, "neither changes nor deletes")
 	a.byPolicy("an Event of events.k8s.io", http.MethodPost, "/apis/events.k8s.io/v1/namespaces/shop/events", object{

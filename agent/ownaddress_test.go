@@ -78,12 +78,12 @@ func TestOwnAddressOfTheNode(t *testing.T) {
 	s.pod("literal", node.addr.String()+"/app:1", backOff)
 	s.until("a connection to what the image names", 10*time.Second, func() bool { return node.accepted.Load() > 0 })
 	before := node.requests()
-	set := a.live.get()
+	set := a.live.Get()
 	allowed, err := probes.ParseHostPattern("own.test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	set.Allow = append(slices.Clone(set.Allow), allowed)
-	a.live.set(set)
+	a.live.Set(set)
 	s.until("a request to what is allowed", 10*time.Second, func() bool { return node.requests() > before })
 }

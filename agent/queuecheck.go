@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -15,7 +16,7 @@ import (
 // first served. Ahead are pulls that may hold the only turn: of images that the
 // kubelet came to earlier and has said nothing of since, or that hang at every
 // attempt. One that fails fast holds nothing up.
-func queueCheck(w wait, others []result) report.Check {
+func queueCheck(w pods.PendingImage, others []result) report.Check {
 	c := report.Check{ID: "queue", Kind: report.KindPod, Target: w.Image, Outcome: report.Pass, Evidence: map[string]string{
 		"waiting": strconv.Itoa(len(others)),
 	}}

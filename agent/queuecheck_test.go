@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -33,7 +34,7 @@ func TestQueueCheck(t *testing.T) {
 		{"the earliest of two", []result{other("second", at(5), false, nil), other("first", at(2), false, nil)}, "first", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := queueCheck(wait{Image: "registry.example/app:1", Since: at(10)}, tt.others)
+			c := queueCheck(pods.PendingImage{Image: "registry.example/app:1", Since: at(10)}, tt.others)
 			if c.Outcome != report.Pass || c.Evidence["ahead"] != tt.ahead || (c.Evidence["aheadHangs"] == "true") != tt.hangs {
 				t.Errorf("%+v", c)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
@@ -31,7 +32,7 @@ func (a *Agent) work(ctx context.Context) {
 // look brings the standing diagnoses of one pod up to date. What takes long is
 // started, and the pod looked at again when it is there.
 func (a *Agent) look(ctx context.Context, uid types.UID) {
-	p, ok := a.pods.get(uid)
+	p, ok := a.pods.Get(uid)
 	if !ok {
 		a.exams.leave(uid)
 		if a.results.forget(uid) {
@@ -40,21 +41,21 @@ func (a *Agent) look(ctx context.Context, uid types.UID) {
 		a.first.looked(uid)
 		return
 	}
-	question, asked := a.pods.question(uid)
+	question, asked := a.pods.PendingRequest(uid)
 	if p.Agent && question != "" {
 		a.sweep(ctx, uid, question, asked)
 		return
 	}
 	now := time.Now()
-	agenda := agenda{next: p.outOfPatience(now)}
+	agenda := agenda{next: p.NextOverdue(now)}
 	waiting := a.waiting(ctx, p, &agenda, now)
 	list := waiting
 	if question != "" {
 		list = a.all(ctx, p, waiting, now)
 	}
 	if a.results.keep(uid, func(r result) (result, bool) {
-		stuck := slices.ContainsFunc(waiting, func(w wait) bool { return w.Container == r.container && w.Image == r.image })
-		keep := stuck || r.Asked != "" && !r.stuck && !p.Deleting && p.names(r.image)
+		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool { return w.Container == r.container && w.Image == r.image })
+		keep := stuck || r.Asked != "" && !r.stuck && !p.Deleting && p.UsesImage(r.image)
 		r.stuck = stuck
 		return r, keep
 	}) {
@@ -69,8 +70,8 @@ func (a *Agent) look(ctx context.Context, uid types.UID) {
 	a.exams.leave(uid, agenda.keys...)
 	if !agenda.pending {
 		if question != "" {
-			a.pods.answer(uid, question)
-			a.publish.force()
+			a.pods.MarkHandled(uid, question)
+			a.publish.ForceWrite()
 		}
 		a.first.looked(uid)
 	}
@@ -96,10 +97,10 @@ func (a *agenda) at(t time.Time) {
 // waiting is what the pod waits for, as far as the runtime bears it out. The
 // kubelet pulls the images of one pod one after the other, so of those that it
 // has said nothing of only the first can be in its hands.
-func (a *Agent) waiting(ctx context.Context, p pod, agenda *agenda, now time.Time) []wait {
-	var out []wait
+func (a *Agent) waiting(ctx context.Context, p pods.Pod, agenda *agenda, now time.Time) []pods.PendingImage {
+	var out []pods.PendingImage
 	found := false
-	for _, w := range p.waits(now) {
+	for _, w := range p.PendingImages(now) {
 		if w.Creating {
 			if found {
 				continue
@@ -118,14 +119,14 @@ func (a *Agent) waiting(ctx context.Context, p pod, agenda *agenda, now time.Tim
 }
 
 // all is every image of the pod, with what the runtime says of its sandbox.
-func (a *Agent) all(ctx context.Context, p pod, waiting []wait, now time.Time) []wait {
+func (a *Agent) all(ctx context.Context, p pods.Pod, waiting []pods.PendingImage, now time.Time) []pods.PendingImage {
 	out := slices.Clone(waiting)
-	for _, w := range p.all(now) {
-		if slices.ContainsFunc(out, func(o wait) bool { return o.Image == w.Image }) {
+	for _, w := range p.AllImages(now) {
+		if slices.ContainsFunc(out, func(o pods.PendingImage) bool { return o.Image == w.Image }) {
 			continue
 		}
 		w.Creating = false // or it would be among those waiting
-		if !w.Started && !w.Failing && !w.pastImage() {
+		if !w.Started && !w.Failing && !w.ImageReady() {
 			a.sandbox(ctx, p, &w)
 		}
 		out = append(out, w)
@@ -137,16 +138,16 @@ func (a *Agent) all(ctx context.Context, p pod, waiting []wait, now time.Time) [
 // nothing of: the pod's sandbox has stood for as long as patience lasts, and
 // the image is not here. If that may change by itself, again is when to look.
 // A runtime that does not answer is a reason to look on.
-func (a *Agent) wanted(ctx context.Context, p pod, w *wait, now time.Time) (wanted bool, again time.Time) {
+func (a *Agent) wanted(ctx context.Context, p pods.Pod, w *pods.PendingImage, now time.Time) (wanted bool, again time.Time) {
 	switch a.sandbox(ctx, p, w); {
-	case now.Before(w.Since.Add(patience)):
-		return false, w.Since.Add(patience)
-	case w.Sandbox == sandboxAbsent:
+	case now.Before(w.Since.Add(pods.GracePeriod)):
+		return false, w.Since.Add(pods.GracePeriod)
+	case w.Sandbox == pods.SandboxAbsent:
 		// What it waits for may be the sandbox's own image; a volume or the
 		// network is not ours to look at.
 		image := a.missingSandboxImage(ctx)
 		if image == "" {
-			return false, now.Add(patience / 2)
+			return false, now.Add(pods.GracePeriod / 2)
 		}
 		w.Image, w.ForSandbox = image, true
 		return true, time.Time{}
@@ -162,12 +163,12 @@ func (a *Agent) wanted(ctx context.Context, p pod, w *wait, now time.Time) (want
 }
 
 // sandbox finds out whether the pod has one, and since when.
-func (a *Agent) sandbox(ctx context.Context, p pod, w *wait) {
+func (a *Agent) sandbox(ctx context.Context, p pods.Pod, w *pods.PendingImage) {
 	if !p.SandboxReady.IsZero() {
-		w.Sandbox = sandboxReady
+		w.Sandbox = pods.SandboxReady
 		return
 	}
-	w.Sandbox = sandboxUnknown
+	w.Sandbox = pods.SandboxUnknown
 	var since time.Time
 	var ready bool
 	if !a.askRuntime(ctx, func(ctx context.Context) (err error) {
@@ -176,9 +177,9 @@ func (a *Agent) sandbox(ctx context.Context, p pod, w *wait) {
 	}) {
 		return
 	}
-	w.Sandbox = sandboxAbsent
+	w.Sandbox = pods.SandboxAbsent
 	if ready {
-		w.Sandbox = sandboxReady
+		w.Sandbox = pods.SandboxReady
 		if since.After(w.Since) {
 			w.Since = since
 		}
@@ -213,8 +214,8 @@ func (a *Agent) askRuntime(ctx context.Context, ask func(context.Context) error)
 
 // attend sees to it that one image of a pod has a diagnosis from an
 // examination that still holds.
-func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, asked time.Time, agenda *agenda) {
-	said := podCheck(p, w, a.opts.NodeName)
+func (a *Agent) attend(ctx context.Context, p pods.Pod, w pods.PendingImage, question string, asked time.Time, agenda *agenda) {
+	said := pods.Check(p, w, a.opts.NodeName)
 	old, exists := a.results.get(p.UID, w.Container, w.Image)
 	words := said.Cause
 	if words == report.Undetermined && exists && old.words != "" {
@@ -262,7 +263,7 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 
 // settle draws the verdict on one image of a pod and publishes it, if it is
 // drawn from anything that is new.
-func (a *Agent) settle(p pod, w wait, said report.Check, words report.Cause, question, key string, x exam) {
+func (a *Agent) settle(p pods.Pod, w pods.PendingImage, said report.Check, words report.Cause, question, key string, x exam) {
 	about := []report.Check{said}
 	var queue report.Check
 	if w.Creating || words == report.PullQueueLimited {
@@ -270,13 +271,13 @@ func (a *Agent) settle(p pod, w wait, said report.Check, words report.Cause, que
 		about = append(about, queue)
 	}
 	old, exists := a.results.get(p.UID, w.Container, w.Image)
-	if exists && old.key == key && old.began.Equal(x.began) && old.final == x.Final && old.Asked == p.Asked && old.queue.Summary == queue.Summary {
+	if exists && old.key == key && old.began.Equal(x.began) && old.final == x.Final && old.Asked == p.Request && old.queue.Summary == queue.Summary {
 		return
 	}
 	checks := withPod(x.Result, about...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
 		Image: w.Image, Node: a.opts.NodeName, Pod: p.String(), UID: string(p.UID), Container: w.Container,
-		Asked: p.Asked, Time: time.Now().UTC().Truncate(time.Millisecond), Verdict: report.Diagnose(checks), Checks: checks,
+		Asked: p.Request, Time: time.Now().UTC().Truncate(time.Millisecond), Verdict: report.Diagnose(checks), Checks: checks,
 	})
 	a.results.put(p.UID, result{
 		Diagnosis: d, container: w.Container, image: w.Image, stuck: w.Failing || w.Creating, failing: w.Failing, since: w.Since,
@@ -287,34 +288,34 @@ func (a *Agent) settle(p pod, w wait, said report.Check, words report.Cause, que
 	}
 	v := d.Verdict
 	if exists && v.Same(old.Verdict) {
-		a.publish.touch()
+		a.publish.MarkDirty()
 	} else {
 		a.changed()
 	}
 	if !x.Final {
 		return
 	}
-	a.sweeper.learnFrom(checks)
-	a.metrics.diagnosed(v, x.ended.Sub(x.began))
+	a.sweeper.LearnFrom(checks)
+	a.metrics.ObserveDiagnosis(v, x.ended.Sub(x.began))
 	a.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
 		"confidence", v.Confidence, "because", v.Because, "took", x.ended.Sub(x.began).Round(time.Millisecond))
 	if news := a.results.say(p.UID, w.Container, w.Image, v); news || question != "" {
-		a.publish.say(eventFor(p, d))
+		a.publish.EnqueueEvent(eventFor(p, d))
 	}
 }
 
 // changed publishes, and has the pods looked at that may wait behind another.
 func (a *Agent) changed() {
-	a.publish.touch()
+	a.publish.MarkDirty()
 	for _, uid := range a.results.behind() {
 		a.queue.Add(uid)
 	}
 }
 
-func (a *Agent) secrets(ctx context.Context, p pod) []credentials.Found {
+func (a *Agent) secrets(ctx context.Context, p pods.Pod) []credentials.Found {
 	var out []credentials.Found
 	for _, name := range p.PullSecrets {
-		out = append(out, a.kube.secret(ctx, p.Namespace, name))
+		out = append(out, a.kube.Secret(ctx, p.Namespace, name))
 	}
 	return out
 }
@@ -331,15 +332,15 @@ func (a *Agent) sweptSince() time.Time {
 func (a *Agent) sweep(ctx context.Context, self types.UID, question string, asked time.Time) {
 	a.first.looked(self)
 	if a.lookAnew(asked, self) {
-		a.sweeper.now()
+		a.sweeper.SweepNow()
 		a.lookAtNode(ctx)
 	}
-	if left := a.results.olderThan(asked); (left > 0 || !a.sweeper.endedAfter(asked)) && time.Since(asked) < sweepIn {
+	if left := a.results.olderThan(asked); (left > 0 || !a.sweeper.EndedAfter(asked)) && time.Since(asked) < sweepIn {
 		a.queue.AddAfter(self, sweepPoll)
 		return
 	}
-	a.pods.answer(self, question)
-	a.publish.force()
+	a.pods.MarkHandled(self, question)
+	a.publish.ForceWrite()
 	a.log.Info("swept on request", "asked", question)
 }
 

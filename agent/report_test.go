@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -19,9 +20,9 @@ import (
 func sweeping(into **Agent, targets ...string) func(*Agent) {
 	return func(a *Agent) {
 		*into = a
-		set := a.live.get()
+		set := a.live.Get()
 		set.SweepInterval, set.SweepDeadline, set.SweepConcurrency, set.Targets = time.Hour, 2*time.Second, 8, targets
-		a.live.set(set)
+		a.live.Set(set)
 	}
 }
 
@@ -50,22 +51,22 @@ func TestSweepIsPublished(t *testing.T) {
 	writes := w.way.count("PATCH configmaps")
 	registry.CloseClientConnections()
 	registry.Listener.Close()
-	a.sweeper.now()
+	a.sweeper.SweepNow()
 	n = w.swept("the registry's end", func(s *report.Sweep) bool { return s.Registries[0].State == report.Unreachable })
 	if r := n.Sweep.Registries[0]; r.Cause != report.ConnectionRefused {
 		t.Errorf("%+v", r)
 	}
 	_, cm, _ := w.report()
-	if cm.Labels[labelBad] != "1" || !strings.Contains(cm.Data[summaryKey], "1 of 1 registry hosts cannot be had") {
-		t.Errorf("%v\n%s", cm.Labels, cm.Data[summaryKey])
+	if cm.Labels[publish.LabelBad] != "1" || !strings.Contains(cm.Data[publish.SummaryKey], "1 of 1 registry hosts cannot be had") {
+		t.Errorf("%v\n%s", cm.Labels, cm.Data[publish.SummaryKey])
 	}
 	w.until("an Event on the Node", 10*time.Second, func() bool { return len(w.nodeEvents()) == 1 })
 	if e := w.nodeEvents()[0]; e.Reason != "RegistryUnreachable" || e.Type != corev1.EventTypeWarning || !strings.Contains(e.Message, string(report.ConnectionRefused)) {
 		t.Errorf("%+v", e)
 	}
 	began := time.Now()
-	a.sweeper.now()
-	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.endedAfter(began) })
+	a.sweeper.SweepNow()
+	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) })
 	if got := w.way.count("PATCH configmaps"); got != writes+1 {
 		t.Errorf("%d writes for one change", got-writes)
 	}
@@ -89,17 +90,17 @@ func TestReportIsMended(t *testing.T) {
 	w.swept("a sweep", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
 	path := "/api/v1/namespaces/" + w.ns + "/configmaps/pullprobe-" + w.node
 
-	w.patch(path, map[string]any{"data": map[string]string{summaryKey: "all is well, says somebody"}, "metadata": map[string]any{"labels": map[string]string{labelFault: "none-of-your-business"}}})
-	a.sweeper.now()
+	w.patch(path, map[string]any{"data": map[string]string{publish.SummaryKey: "all is well, says somebody"}, "metadata": map[string]any{"labels": map[string]string{publish.LabelFault: "none-of-your-business"}}})
+	a.sweeper.SweepNow()
 	w.until("the summary again", 10*time.Second, func() bool {
 		_, cm, _ := w.report()
-		return strings.HasPrefix(cm.Data[summaryKey], w.node) && cm.Labels[labelFault] == string(report.FaultNone)
+		return strings.HasPrefix(cm.Data[publish.SummaryKey], w.node) && cm.Labels[publish.LabelFault] == string(report.FaultNone)
 	})
 
 	if code, out := w.do(http.MethodDelete, path, "application/json", nil); code != http.StatusOK {
 		t.Fatalf("%d %s", code, out)
 	}
-	a.sweeper.now()
+	a.sweeper.SweepNow()
 	w.until("the report again", 10*time.Second, func() bool { _, _, ok := w.report(); return ok })
 }
 
@@ -143,10 +144,10 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 	registry.CloseClientConnections()
 	registry.Listener.Close()
 	began := time.Now()
-	a.sweeper.now()
+	a.sweeper.SweepNow()
 	w.swept("the registry's end", func(s *report.Sweep) bool { return s.Registries[0].State == report.Unreachable })
-	a.sweeper.now()
-	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.endedAfter(began) })
+	a.sweeper.SweepNow()
+	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) })
 	w.until("a look at the report", 10*time.Second, func() bool { return w.way.count("GET configmaps") > 1 })
 	if strings.Contains(log.String(), surprise) {
 		t.Errorf("the agent takes its own writing for another's:\n%s", log)
@@ -174,7 +175,7 @@ func TestNodeIsReplaced(t *testing.T) {
 		}
 	}
 	w.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": w.node}})
-	a.sweeper.now()
+	a.sweeper.SweepNow()
 	w.until("the report of the new Node", 10*time.Second, func() bool { return owner() != "" && owner() != old })
 }
 
@@ -191,17 +192,17 @@ func TestTwoAgents(t *testing.T) {
 	for range 3 {
 		before := w.way.count("PATCH configmaps")
 		began := time.Now()
-		a.sweeper.now()
-		b.sweeper.now()
-		w.until("both sweeps", 10*time.Second, func() bool { return a.sweeper.endedAfter(began) && b.sweeper.endedAfter(began) })
+		a.sweeper.SweepNow()
+		b.sweeper.SweepNow()
+		w.until("both sweeps", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) && b.sweeper.EndedAfter(began) })
 		if got := w.way.count("PATCH configmaps") - before; got > 4 {
 			t.Errorf("%d writes in one round", got)
 		}
 	}
 	stop()
 	began := time.Now()
-	a.sweeper.now()
-	w.until("a sweep of the one that is left", 10*time.Second, func() bool { return a.sweeper.endedAfter(began) })
+	a.sweeper.SweepNow()
+	w.until("a sweep of the one that is left", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) })
 	n := w.swept("its report", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
 	if n.Stuck != 1 || len(n.Diagnoses) != 1 {
 		t.Errorf("%d stuck, %d diagnoses", n.Stuck, len(n.Diagnoses))
@@ -226,13 +227,13 @@ func TestManyStuckPods(t *testing.T) {
 	w.pod("newest", strings.TrimPrefix(examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String(), "http://")+"/app:1", corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "i/o timeout"})
 	w.diagnosed("newest", whatever)
 	n, cm, _ := w.report()
-	if size := len(cm.Data[summaryKey]) + len(cm.Data[reportKey]); size > report.MaxReport {
+	if size := len(cm.Data[publish.SummaryKey]) + len(cm.Data[publish.ReportKey]); size > report.MaxReport {
 		t.Errorf("%d bytes", size)
 	}
-	if n.Stuck != pods || len(n.Diagnoses)+n.Omitted != pods || n.Omitted == 0 || cm.Labels[labelStuck] != fmt.Sprint(pods) {
+	if n.Stuck != pods || len(n.Diagnoses)+n.Omitted != pods || n.Omitted == 0 || cm.Labels[publish.LabelStuck] != fmt.Sprint(pods) {
 		t.Errorf("%d stuck, %d diagnoses, %d left out", n.Stuck, len(n.Diagnoses), n.Omitted)
 	}
-	if !strings.Contains(cm.Data[summaryKey], fmt.Sprintf("%d more diagnoses left out", n.Omitted)) {
+	if !strings.Contains(cm.Data[publish.SummaryKey], fmt.Sprintf("%d more diagnoses left out", n.Omitted)) {
 		t.Error("the summary does not say what is left out")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -40,14 +41,14 @@ func (a *Agent) recall(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, recallIn)
 	defer cancel()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		data, err := a.publish.standing(ctx)
+		data, err := a.publish.CurrentReport(ctx)
 		switch {
 		case err == nil:
 			a.takeOver([]byte(data))
 			return
 		case apierrors.IsNotFound(err):
 			return
-		case !retriable(err), ctx.Err() != nil:
+		case !kube.Retriable(err), ctx.Err() != nil:
 			a.log.Warn("the earlier report cannot be read, so old questions may be answered again", "error", err)
 			return
 		}
@@ -77,6 +78,6 @@ func (a *Agent) takeOver(data []byte) {
 			Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence,
 		})
 	}
-	a.pods.recall(answered)
-	a.sweeper.recall(old.Sweep)
+	a.pods.Restore(answered)
+	a.sweeper.Restore(old.Sweep)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -33,7 +34,7 @@ func TestSayingIsRemembered(t *testing.T) {
 // A report that is written before anything was looked at says so in checks that
 // scripts can read.
 func TestReportOfNothing(t *testing.T) {
-	a, err := New(Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"}, slog.New(slog.DiscardHandler))
+	a, err := New(config.Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
 )
 
 // scraper reads an agent's metrics port.
@@ -135,12 +137,12 @@ func TestMetricsPort(t *testing.T) {
 	grouped := of.account("scraper")
 	w.reader("system:serviceaccounts:"+of.ns, "scraper")
 	// RBAC takes a while, and the gate asks once in a while only.
-	k, err := newKube(kubeconfig(t, w.api.URL), "test", "")
+	k, err := kube.New(kubeconfig(t, w.api.URL), "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.until("the role is bound", 15*time.Second, func() bool {
-		status, err := k.visitor(t.Context(), good)
+		status, err := k.Authorize(t.Context(), good)
 		return err == nil && status == http.StatusOK
 	})
 	var log logged

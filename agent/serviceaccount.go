@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 )
 
@@ -15,12 +16,12 @@ const maxUnattached = 4
 
 // account is the pod's ServiceAccount with the secrets that it lists and the
 // pod does not carry; nil if it has none (static pods) or it is gone.
-func (a *Agent) account(ctx context.Context, p pod) *credentials.Account {
+func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.Account {
 	if p.ServiceAccount == "" {
 		return nil
 	}
 	out := &credentials.Account{Namespace: p.Namespace, Name: p.ServiceAccount}
-	listed, err := a.kube.accountSecrets(ctx, p.Namespace, p.ServiceAccount)
+	listed, err := a.kube.ServiceAccountSecrets(ctx, p.Namespace, p.ServiceAccount)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -32,7 +33,7 @@ func (a *Agent) account(ctx context.Context, p pod) *credentials.Account {
 	out.PodListsOwn = slices.ContainsFunc(p.PullSecrets, func(name string) bool { return !slices.Contains(listed, name) })
 	for _, name := range listed {
 		if name != "" && !slices.Contains(p.PullSecrets, name) && len(out.Unattached) < maxUnattached {
-			out.Unattached = append(out.Unattached, a.kube.secret(ctx, p.Namespace, name))
+			out.Unattached = append(out.Unattached, a.kube.Secret(ctx, p.Namespace, name))
 		}
 	}
 	return out

@@ -13,13 +13,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // tableServer answers GETs from a table: the object at a path, or a status code.
-func tableServer(t *testing.T, objects map[string]any) *kube {
+func tableServer(t *testing.T, objects map[string]any) *kube.Client {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -35,7 +37,7 @@ func tableServer(t *testing.T, objects map[string]any) *kube {
 		}
 	}))
 	t.Cleanup(server.Close)
-	k, err := newKube(kubeconfig(t, server.URL), "test", "")
+	k, err := kube.New(kubeconfig(t, server.URL), "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +91,7 @@ func TestUnattachedSecrets(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &Agent{kube: tableServer(t, tt.objects)}
-			p := pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
+			p := pods.Pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
 			w := (&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
 				Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 				Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) },
@@ -109,10 +111,10 @@ func TestUnattachedSecrets(t *testing.T) {
 // for a pod without one.
 func TestAccountIsNotRead(t *testing.T) {
 	a := &Agent{kube: tableServer(t, map[string]any{secretsPath + "own": pullSecret("own", "r.example")})}
-	if got := a.account(t.Context(), pod{Namespace: "shop"}); got != nil {
+	if got := a.account(t.Context(), pods.Pod{Namespace: "shop"}); got != nil {
 		t.Errorf("got %+v", got)
 	}
-	p := pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
+	p := pods.Pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
 	(&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
 		Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 		Account: func(context.Context) *credentials.Account {
@@ -125,13 +127,13 @@ func TestAccountIsNotRead(t *testing.T) {
 func TestReadErrors(t *testing.T) {
 	k := tableServer(t, map[string]any{secretsPath + "a": 403, secretsPath + "b": 500})
 	var forbidden *credentials.ForbiddenError
-	if f := k.secret(t.Context(), "shop", "a"); !errors.As(f.Err, &forbidden) || forbidden.Resource != "secrets" || forbidden.Name != "a" {
+	if f := k.Secret(t.Context(), "shop", "a"); !errors.As(f.Err, &forbidden) || forbidden.Resource != "secrets" || forbidden.Name != "a" {
 		t.Errorf("got %v", f.Err)
 	}
-	if f := k.secret(t.Context(), "shop", "b"); f.Err == nil || strings.Contains(f.Err.Error(), "canary") {
+	if f := k.Secret(t.Context(), "shop", "b"); f.Err == nil || strings.Contains(f.Err.Error(), "canary") {
 		t.Errorf("got %v", f.Err)
 	}
-	if f := k.secret(t.Context(), "shop", "c"); f.Err != nil || f.Secret != nil {
+	if f := k.Secret(t.Context(), "shop", "c"); f.Err != nil || f.Secret != nil {
 		t.Errorf("absent: %+v", f)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/examine"
 )
 
@@ -33,15 +34,15 @@ func newFirstLooks() *firstLooks {
 }
 
 // run waits for the list of pods and then for the looks at them.
-func (f *firstLooks) run(ctx context.Context, store *podStore) {
+func (f *firstLooks) run(ctx context.Context, store *pods.Store) {
 	select {
-	case <-store.syncedC():
+	case <-store.Synced():
 	case <-ctx.Done():
 		return
 	}
 	f.mu.Lock()
 	f.left = map[types.UID]bool{nodeItself: true}
-	for _, p := range store.all() {
+	for _, p := range store.All() {
 		f.left[p.UID] = true
 	}
 	for uid := range f.seen {

@@ -13,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
@@ -36,7 +37,7 @@ func TestRotatedToken(t *testing.T) {
 	})
 	secure := httptest.NewTLSServer(w.way.Config.Handler) // no token is sent without TLS
 	t.Cleanup(secure.Close)
-	k, err := newKube(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test", "")
+	k, err := kube.New(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}

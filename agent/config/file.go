@@ -1,0 +1,152 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// maxConfig is the longest configuration file, in bytes: no ConfigMap is longer.
+const maxConfig = 1 << 20
+
+// readConfig reads the configuration file.
+func readConfig(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: put the file there, an empty one will do, or name no file", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxConfig {
+		return nil, fmt.Errorf("%s: longer than 1 MiB, which no configuration is", file)
+	}
+	return text, nil
+}
+
+// entry is one key of the configuration file, with its value as a flag would
+// take it.
+type entry struct {
+	key    string
+	values []string
+	isList bool
+	wrong  string // what is the matter with its form; empty: nothing
+}
+
+func (e entry) String() string { return strings.Join(e.values, ",") }
+
+// readEntries reads the text of a configuration file, sorted by key: a mapping
+// of YAML, in which no key comes twice.
+func readEntries(text []byte) ([]entry, error) {
+	if second(text) {
+		return nil, errors.New("more than one YAML document: put all settings into the first and remove the line ---")
+	}
+	converted, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return nil, errors.New(strings.Join(strings.Fields(err.Error()), " ")) // it has several lines
+	}
+	if string(bytes.TrimSpace(converted)) == "null" {
+		return nil, nil // nothing but comments
+	}
+	var raw map[string]json.RawMessage
+	if json.Unmarshal(converted, &raw) != nil {
+		return nil, errors.New("no mapping: write one setting on a line, such as sweep-interval: 5m")
+	}
+	var out []entry
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		e := entry{key: key}
+		var list []json.RawMessage
+		if e.isList = json.Unmarshal(raw[key], &list) == nil && list != nil; !e.isList {
+			list = []json.RawMessage{raw[key]}
+		}
+		for _, v := range list {
+			value, ok := scalar(v)
+			switch {
+			case ok:
+				e.values = append(e.values, value)
+			case string(v) == "null":
+				e.wrong = "no value: give one, or remove the key for the default"
+			default:
+				e.wrong = "a single value or a list of such is wanted, nothing nested"
+			}
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// second reports whether there is a second document, which the parser would
+// pass over.
+func second(text []byte) bool {
+	begun := false
+	for line := range bytes.Lines(text) {
+		marker := bytes.HasPrefix(line, []byte("---"))
+		if marker && begun {
+			return true
+		}
+		line, _, _ = bytes.Cut(line, []byte("#"))
+		begun = begun || len(bytes.TrimSpace(line)) > 0
+	}
+	return false
+}
+
+// scalar is the text of a string, number or truth value.
+func scalar(v json.RawMessage) (string, bool) {
+	var text string
+	switch v[0] {
+	case '{', '[', 'n':
+		return "", false
+	case '"':
+		return text, json.Unmarshal(v, &text) == nil
+	}
+	return string(v), true
+}
+
+// fits says why the entry is none for the flag f; known are the settings that a
+// file may have.
+func (e entry) fits(f *flag.Flag, known map[string]string) error {
+	if f == nil {
+		plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
+		names := slices.Sorted(maps.Keys(known))
+		if i := slices.IndexFunc(names, func(n string) bool { return plain(n) == plain(e.key) }); i >= 0 {
+			return fmt.Errorf("no such setting: write %s", names[i])
+		}
+		return fmt.Errorf("no such setting; there are %s", strings.Join(names, ", "))
+	}
+	if _, ok := known[e.key]; !ok {
+		return fmt.Errorf("not from a file, as it is fixed when the agent starts: use --%s or %s", e.key, variable(e.key))
+	}
+	if e.wrong != "" {
+		return errors.New(e.wrong)
+	}
+	_, wantsList := f.Value.(lister)
+	switch {
+	case wantsList && !e.isList:
+		return errors.New("must be a list, such as [registry.example, 10.0.0.1]")
+	case e.isList && !wantsList:
+		return errors.New("must be a single value, not a list")
+	}
+	return nil
+}
+
+// lister is a flag that takes a list.
+type lister interface{ setAll([]string) error }
+
+// set gives a flag the entry's value.
+func (e entry) set(f *flag.Flag) error {
+	if l, ok := f.Value.(lister); ok {
+		return l.setAll(e.values)
+	}
+	return set(f, e.values[0])
+}
