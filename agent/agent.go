@@ -28,33 +28,33 @@ import (
 
 // Agent is one node's agent. New wires it, Run runs it.
 type Agent struct {
-	opts     config.Options
-	log      *slog.Logger
-	kube     *kube.Client
-	runtime  *cri.Client
-	puller   *cri.Puller
-	examiner *examine.Examiner
-	pods     *pods.Store
-	queue    workqueue.TypedDelayingInterface[types.UID]
-	results  *results
-	exams    *exams
-	first    *firstLooks
-	publish  *publish.Publisher
-	sweeper  *sweep.Sweeper
-	metrics  *metrics.Metrics
-	pulse    pulse
-	live     *config.Live // what of the settings may change
-	reloader *config.Reloader
+	opts      config.Options
+	log       *slog.Logger
+	kube      *kube.Client
+	runtime   *cri.Client
+	puller    *cri.Puller
+	examiner  *examine.Examiner
+	pods      *pods.Store
+	queue     workqueue.TypedDelayingInterface[types.UID]
+	results   *results
+	cache     *examCache
+	startup   *startupGate
+	publisher *publish.Publisher
+	sweeper   *sweep.Sweeper
+	metrics   *metrics.Metrics
+	liveness  liveness
+	live      *config.Live // what of the settings may change
+	reloader  *config.Reloader
 
-	nodeMu sync.Mutex
-	state  nodeState
-	growth growth
+	nodeMu    sync.Mutex
+	state     nodeState
+	diskTrend diskTrend
 
-	nodeEvents *rate.Limiter
+	nodeEventLimit *rate.Limiter
 
-	scheduleMu  sync.Mutex
-	sweptAt     time.Time // examinations that began before no longer hold
-	runtimeAway time.Time // until then the runtime is not asked about single pods
+	scheduleMu          sync.Mutex
+	validAfter          time.Time // examinations that began before no longer hold
+	runtimeBackoffUntil time.Time // until then the runtime is not asked about single pods
 }
 
 // nodeState is what the last examination saw of the node itself.
@@ -63,7 +63,7 @@ type nodeState struct {
 }
 
 // notLookedAt is the node's state before the first look at it.
-var notLookedAt = nodeState{
+var notChecked = nodeState{
 	runtime: report.Check{ID: "runtime", Kind: report.KindRuntime, Summary: "not looked at yet"},
 	disk:    report.Check{ID: "disk", Kind: report.KindDisk, Summary: "not looked at yet"},
 }
@@ -83,36 +83,36 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		opts:       opts,
-		log:        log,
-		kube:       api,
-		runtime:    runtime,
-		live:       config.NewLive(opts.Settings),
-		metrics:    metrics.New(opts.Version),
-		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
-		results:    newResults(),
-		first:      newFirstLooks(),
-		state:      notLookedAt,
-		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
+		opts:           opts,
+		log:            log,
+		kube:           api,
+		runtime:        runtime,
+		live:           config.NewLive(opts.Settings),
+		metrics:        metrics.New(opts.Version),
+		queue:          workqueue.NewTypedDelayingQueue[types.UID](),
+		results:        newResults(),
+		startup:        newStartupGate(),
+		state:          notChecked,
+		nodeEventLimit: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
 	}
 	a.reloader = config.NewReloader(opts, a.live, log, a.metrics.ObserveReload)
 	a.pods = pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: a.enqueue, OnTransition: a.metrics.ObservePod})
-	a.publish = publish.New(publish.Config{
+	a.publisher = publish.New(publish.Config{
 		Kube:      api,
 		Log:       log,
 		Node:      opts.NodeName,
 		Namespace: opts.Namespace,
 		Settings:  a.live,
 		Snapshot:  a.snapshot,
-		Ready:     a.first.done,
+		Ready:     a.startup.done,
 		Metrics:   a.metrics,
 	})
 	a.newExaminer()
-	a.exams = newExams(examsConfig{
+	a.cache = newExamCache(cacheConfig{
 		Examine: a.examine,
 		Requeue: a.enqueue,
 		MaxAge:  a.coolDown,
-		Limiter: newTurns(opts.Workers, func() int { return a.live.Get().RegistryRate }),
+		Limiter: newLimiter(opts.Workers, func() int { return a.live.Get().RegistryRate }),
 	})
 	return a, nil
 }
@@ -142,11 +142,11 @@ func (a *Agent) newExaminer() {
 	a.sweeper = sweep.New(sweep.Config{
 		Survey:     a.examiner.Survey,
 		Images:     a.pods.Images,
-		Conditions: a.conditions,
+		Conditions: a.nodeConditions,
 		Settings:   a.live.Get,
 		Log:        a.log,
-		OnSweep:    a.swept,
-		Emit:       a.sayOfNode,
+		OnSweep:    a.onSweep,
+		Emit:       a.emitNodeEvent,
 	})
 }
 
@@ -157,10 +157,10 @@ func (a *Agent) coolDown() time.Duration { return a.live.Get().CoolDown }
 
 // listen opens the agent's ports.
 func (a *Agent) listen() ([]*metrics.Server, error) {
-	a.pulse.beat()
+	a.liveness.mark()
 	return metrics.Listen(metrics.ServerConfig{
 		HealthAddr:  a.opts.HealthAddr,
-		Alive:       a.pulse.alive,
+		Alive:       a.liveness.alive,
 		Ready:       a.readiness,
 		MetricsAddr: a.opts.MetricsAddr,
 		Gatherer:    a.metrics.Registry,
@@ -185,12 +185,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers, publishing sync.WaitGroup
-	workers.Go(func() { a.recover(work) })
+	workers.Go(func() { a.cleanUpTestPulls(work) })
 	workers.Go(func() {
-		a.recall(work)
+		a.restore(work)
 		a.pods.Run(work, a.kube.Pods(a.opts.NodeName, a.metrics.WatchFailed))
 	})
-	workers.Go(func() { a.first.run(work, a.pods) })
+	workers.Go(func() { a.startup.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
 	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
 	for _, s := range servers {
@@ -198,18 +198,18 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	workers.Go(func() { a.reloader.Run(work) })
 	workers.Go(func() { a.followSettings(work) })
-	for range lookers {
-		workers.Go(func() { a.work(work) })
+	for range podWorkers {
+		workers.Go(func() { a.runPodWorker(work) })
 	}
 	publishCtx, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	publishing.Go(func() { a.publish.Run(publishCtx) })
+	publishing.Go(func() { a.publisher.Run(publishCtx) })
 
 	<-ctx.Done()
 	a.log.Info("agent stops")
 	a.queue.ShutDown()
 	stop()
 	workers.Wait()
-	a.exams.wait()
+	a.cache.close()
 	stopPublishing()
 	publishing.Wait()
 	return nil
@@ -223,11 +223,11 @@ func (a *Agent) examine(ctx context.Context, s examine.Subject, early func(exami
 }
 
 // signOfLife is no pod: that it is looked at shows that pods are.
-const signOfLife types.UID = "sign of life"
+const heartbeatItem types.UID = "sign of life"
 
 // recover cleans up after test pulls that a crash cut short, and after those
 // that containerd finished late.
-func (a *Agent) recover(ctx context.Context) {
+func (a *Agent) cleanUpTestPulls(ctx context.Context) {
 	for {
 		round, cancel := context.WithTimeout(ctx, time.Minute)
 		settled := a.puller.Recover(round)
@@ -238,7 +238,7 @@ func (a *Agent) recover(ctx context.Context) {
 			}
 			a.log.Info("test pull settled", "image", s.Image, "removed", s.Removed, "left", s.Left, "pending", s.Pending, "error", s.Err)
 		}
-		a.queue.Add(signOfLife)
+		a.queue.Add(heartbeatItem)
 		select {
 		case <-ctx.Done():
 			return
@@ -250,7 +250,7 @@ func (a *Agent) recover(ctx context.Context) {
 // watchNode keeps the node's own state fresh when no pod is stuck.
 func (a *Agent) watchNode(ctx context.Context) {
 	for {
-		a.lookAtNode(ctx)
+		a.checkNode(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -274,7 +274,7 @@ func (a *Agent) followSettings(ctx context.Context) {
 		if slices.ContainsFunc(now.Changed(old), func(name string) bool {
 			return slices.Contains([]string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}, name)
 		}) {
-			a.lookAnew(time.Now(), "")
+			a.reexamineAll(time.Now(), "")
 		}
 		if now.SweepInterval > 0 {
 			a.sweeper.SweepNow() // by what holds from now on, and not only when the old interval is over
@@ -285,11 +285,11 @@ func (a *Agent) followSettings(ctx context.Context) {
 
 // lookAnew has all pods but one examined by what holds since a time. It reports
 // whether that was not under way yet.
-func (a *Agent) lookAnew(since time.Time, but types.UID) bool {
+func (a *Agent) reexamineAll(since time.Time, but types.UID) bool {
 	a.scheduleMu.Lock()
-	begins := since.After(a.sweptAt)
+	begins := since.After(a.validAfter)
 	if begins {
-		a.sweptAt = since
+		a.validAfter = since
 	}
 	a.scheduleMu.Unlock()
 	if begins {
@@ -303,15 +303,15 @@ func (a *Agent) lookAnew(since time.Time, but types.UID) bool {
 }
 
 // lookAtNode checks runtime and disk, and publishes if their state changed.
-func (a *Agent) lookAtNode(ctx context.Context) {
+func (a *Agent) checkNode(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
 	defer cancel()
 	runtime, disk := a.examiner.NodeState(looking)
-	disk = a.growth.see(disk, time.Now(), a.live.Get().DiskFullWithin)
+	disk = a.diskTrend.add(disk, time.Now(), a.live.Get().DiskFullWithin)
 	if ctx.Err() == nil && a.setState(runtime, disk) {
-		a.publish.MarkDirty()
+		a.publisher.MarkDirty()
 	}
-	a.first.looked(nodeItself)
+	a.startup.markChecked(nodeKey)
 }
 
 // setState reports whether the state is another than before, figures aside.
@@ -327,9 +327,9 @@ func (a *Agent) setState(runtime, disk report.Check) bool {
 
 // lastDisk is a disk check as the node's own state: what one image would need
 // is not the node's fault.
-func (a *Agent) lastDisk(c report.Check) report.Check {
+func (a *Agent) nodeDisk(c report.Check) report.Check {
 	if c.Evidence["need"] == "" {
-		return a.growth.see(c, time.Now(), a.live.Get().DiskFullWithin)
+		return a.diskTrend.add(c, time.Now(), a.live.Get().DiskFullWithin)
 	}
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
@@ -337,14 +337,14 @@ func (a *Agent) lastDisk(c report.Check) report.Check {
 }
 
 // swept publishes what a sweep came to.
-func (a *Agent) swept(s report.Sweep) {
+func (a *Agent) onSweep(s report.Sweep) {
 	a.metrics.ObserveSweep(s)
-	a.publish.Recheck()
+	a.publisher.Recheck()
 }
 
 // conditions are those of the Node object that a pull may depend on; none if it
 // cannot be read.
-func (a *Agent) conditions(ctx context.Context) []report.Condition {
+func (a *Agent) nodeConditions(ctx context.Context) []report.Condition {
 	all, err := a.kube.NodeConditions(ctx, a.opts.NodeName)
 	if err != nil {
 		a.log.Debug("the Node's conditions cannot be read", "error", err)
@@ -387,17 +387,17 @@ func (a *Agent) snapshot() report.Node {
 	return report.Node{
 		Schema: report.Schema, Node: a.opts.NodeName, Agent: a.opts.Version, Time: time.Now().UTC().Truncate(time.Second),
 		Fault: fault, Cause: cause, Stuck: len(counted), Runtime: a.state.runtime, Disk: a.state.disk, Sweep: sweep, Diagnoses: all,
-		Answered: bounded(answered),
+		Answered: limitHandled(answered),
 	}
 }
 
 // maxAnswered bounds the answered questions that a report keeps: a tenant puts
 // them.
-const maxAnswered = 100
+const maxHandled = 100
 
-func bounded(answered map[types.UID]string) map[string]string {
+func limitHandled(answered map[types.UID]string) map[string]string {
 	out := map[string]string{}
-	for _, uid := range slices.Sorted(maps.Keys(answered))[:min(len(answered), maxAnswered)] {
+	for _, uid := range slices.Sorted(maps.Keys(answered))[:min(len(answered), maxHandled)] {
 		out[string(uid)] = answered[uid]
 	}
 	return out

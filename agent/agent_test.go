@@ -106,7 +106,7 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 			next.ServeHTTP(rw, r)
 		})
 	}
-	stop := w.agent(hold, func(a *Agent) { go func() { a.publish.MarkDirty() }() })
+	stop := w.agent(hold, func(a *Agent) { go func() { a.publisher.MarkDirty() }() })
 	w.until("a request for the pods", 10*time.Second, func() bool { return w.way.count("GET pods") > 0 })
 	stop()
 	if n := w.way.count("PATCH configmaps"); n != 0 {
@@ -156,9 +156,9 @@ func TestWritesOnChangeOnly(t *testing.T) {
 	var looked atomic.Int32
 	w.agent(func(a *Agent) {
 		a.examiner.Puller = nil
-		run := a.exams.cfg.Examine
-		a.exams.cfg.MaxAge = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
-		a.exams.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.cache.cfg.Examine
+		a.cache.cfg.MaxAge = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
+		a.cache.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			defer looked.Add(1)
 			return run(ctx, s, early)
 		}
@@ -216,8 +216,8 @@ func TestMendedSecret(t *testing.T) {
 	w.pod("stuck", registry.Absent(), backOff, "login")
 	var examined atomic.Int32
 	w.agent(func(a *Agent) {
-		run := a.exams.cfg.Examine
-		a.exams.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.cache.cfg.Examine
+		a.cache.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			defer examined.Add(1)
 			x := run(ctx, s, early)
 			for i := range x.Checks { // as if the runtime were there, so that it holds for a minute
@@ -227,7 +227,7 @@ func TestMendedSecret(t *testing.T) {
 			}
 			return x
 		}
-		a.exams.lookEvery = 100 * time.Millisecond
+		a.cache.secretsInterval = 100 * time.Millisecond
 	})
 	w.diagnosed("stuck", whatever)
 	gets := w.way.count("GET secrets")
@@ -273,14 +273,14 @@ var creating = corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 func TestHungRuntimeIsLeftAlone(t *testing.T) {
 	a := &Agent{}
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	if a.askRuntime(t.Context(), hangs) {
+	if a.callRuntime(t.Context(), hangs) {
 		t.Error("no answer is taken for one")
 	}
-	if a.askRuntime(t.Context(), func(context.Context) error { t.Error("asked again at once"); return nil }) {
+	if a.callRuntime(t.Context(), func(context.Context) error { t.Error("asked again at once"); return nil }) {
 		t.Error("an answer out of nothing")
 	}
-	a.runtimeAway = time.Now()
-	if !a.askRuntime(t.Context(), func(context.Context) error { return nil }) {
+	a.runtimeBackoffUntil = time.Now()
+	if !a.callRuntime(t.Context(), func(context.Context) error { return nil }) {
 		t.Error("it is back, and not asked")
 	}
 }
@@ -335,7 +335,7 @@ func FuzzTakeOver(f *testing.F) {
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		a := &Agent{opts: config.Options{NodeName: "n"}, results: newResults(), pods: pods.NewStore(pods.StoreConfig{}), sweeper: sweep.New(sweep.Config{})}
-		a.takeOver(data)
+		a.applyPrevious(data)
 	})
 }
 

@@ -19,7 +19,7 @@ import (
 
 // bench is exams over examinations that come to what the test says.
 type bench struct {
-	*exams
+	*examCache
 	mu     sync.Mutex
 	began  []time.Duration // when each examination began, from the start of the test
 	told   atomic.Int32
@@ -34,7 +34,7 @@ func hour() time.Duration { return time.Hour }
 func newBench(t *testing.T) *bench {
 	start := time.Now()
 	b := &bench{comes: func() examine.Result { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
-	b.exams = newExams(examsConfig{MaxAge: hour, Limiter: newTurns(2, func() int { return 1000 }), Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+	b.examCache = newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(2, func() int { return 1000 }), Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 		b.mu.Lock()
 		b.began = append(b.began, b.passed())
 		b.mu.Unlock()
@@ -48,7 +48,7 @@ func newBench(t *testing.T) *bench {
 		}
 		return b.comes()
 	}, Requeue: func(types.UID) { b.told.Add(1) }})
-	t.Cleanup(b.wait)
+	t.Cleanup(b.close)
 	return b
 }
 
@@ -59,8 +59,8 @@ func checked(c report.Cause, pull map[string]string) examine.Result {
 	}}
 }
 
-func (b *bench) ask(pod types.UID, key string, edit ...func(*need)) (exam, time.Time, bool) {
-	n := need{pod: pod, key: key, subject: examine.Subject{Secrets: func(context.Context) []credentials.Found { return nil }}}
+func (b *bench) ask(pod types.UID, key string, edit ...func(*examRequest)) (examination, time.Time, bool) {
+	n := examRequest{pod: pod, key: key, subject: examine.Subject{Secrets: func(context.Context) []credentials.Found { return nil }}}
 	for _, f := range edit {
 		f(&n)
 	}
@@ -114,11 +114,11 @@ func TestAskingResetsBackOff(t *testing.T) {
 		b.began = nil
 		asked := time.Now()
 		time.Sleep(time.Second)
-		if _, _, ok := b.ask("a", "key", func(n *need) { n.after = asked }); ok {
+		if _, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); ok {
 			t.Fatal("answered by an examination from before the question")
 		}
 		synctest.Wait()
-		if x, _, ok := b.ask("a", "key", func(n *need) { n.after = asked }); !ok || !x.began.After(asked) {
+		if x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); !ok || !x.began.After(asked) {
 			t.Fatal("not answered")
 		}
 		b.follow(t, "a", 5*time.Minute)
@@ -157,7 +157,7 @@ func TestSharing(t *testing.T) {
 			t.Errorf("%d pods were told, %d examinations", n, len(b.began))
 		}
 		// One that comes later gets what is fresh, and nothing that is not.
-		fresh := func(n *need) { n.fresh = time.Now().Add(-reuse) }
+		fresh := func(n *examRequest) { n.endedAfter = time.Now().Add(-reuseAge) }
 		if _, _, ok := b.ask("new", "key", fresh); !ok {
 			t.Error("an examination of just now is not shared")
 		}
@@ -202,12 +202,12 @@ func TestHangingExaminations(t *testing.T) {
 		if len(b.began) != 2 {
 			t.Fatalf("%d examinations at a time", len(b.began))
 		}
-		b.leave("a")
+		b.release("a")
 		synctest.Wait()
 		if _, _, ok := b.ask("c", "waits"); !ok {
 			t.Error("nobody needs the first any more, and it keeps its place")
 		}
-		b.leave("b")
+		b.release("b")
 	})
 }
 
@@ -222,15 +222,15 @@ func TestAskingAgainAndAgain(t *testing.T) {
 		for range 100 {
 			asked = time.Now()
 			time.Sleep(100 * time.Millisecond)
-			b.ask("a", "key", func(n *need) { n.after = asked })
+			b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked })
 		}
 		synctest.Wait()
-		if n := len(b.began); n > maxFlights {
+		if n := len(b.began); n > maxInFlight {
 			t.Errorf("%d examinations at a time", n)
 		}
 		for end := b.passed() + time.Minute; b.passed() < end; time.Sleep(time.Second) {
 			before := b.told.Load()
-			x, _, ok := b.ask("a", "key", func(n *need) { n.after = asked })
+			x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked })
 			if ok && x.began.After(asked) {
 				return
 			}
@@ -254,9 +254,9 @@ func TestLaterExaminationWins(t *testing.T) {
 		asked := time.Now()
 		time.Sleep(time.Second)
 		b.takes = time.Second
-		b.ask("a", "key", func(n *need) { n.after = asked })
+		b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked })
 		time.Sleep(20 * time.Second)
-		if x, _, ok := b.ask("a", "key", func(n *need) { n.after = asked }); !ok || !x.began.After(asked) {
+		if x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); !ok || !x.began.After(asked) {
 			t.Errorf("the answer is gone: %v %+v", ok, x)
 		}
 	})
@@ -264,17 +264,17 @@ func TestLaterExaminationWins(t *testing.T) {
 
 // Secrets are the same while their content is, and unreadable ones prove nothing.
 func TestSecretsPrint(t *testing.T) {
-	e := newExams(examsConfig{MaxAge: hour, Limiter: newTurns(1, nil)})
+	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(1, nil)})
 	secret := func(password string) []credentials.Found {
 		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
 	}
 	absent := []credentials.Found{{Namespace: "shop", Name: "login"}}
 	forbidden := []credentials.Found{{Namespace: "shop", Name: "login", Err: context.DeadlineExceeded}}
-	first, again := e.print(secret("a")), e.print(secret("a"))
-	if first != again || first == e.print(secret("b")) || first == e.print(absent) {
+	first, again := e.fingerprint(secret("a")), e.fingerprint(secret("a"))
+	if first != again || first == e.fingerprint(secret("b")) || first == e.fingerprint(absent) {
 		t.Error("the content does not decide")
 	}
-	if e.print(forbidden) != 0 || e.print(nil) != 0 || e.print(absent) == 0 {
+	if e.fingerprint(forbidden) != 0 || e.fingerprint(nil) != 0 || e.fingerprint(absent) == 0 {
 		t.Error("what is not known is taken for something")
 	}
 }

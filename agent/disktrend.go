@@ -11,7 +11,7 @@ import (
 
 // growth watches how the image file system fills, by what was seen of it from
 // minute to minute. The zero value has seen nothing.
-type growth struct {
+type diskTrend struct {
 	mu      sync.Mutex
 	samples []sample // oldest first
 }
@@ -24,14 +24,14 @@ type sample struct {
 // What a rate goes by: no less than growthLeast apart, or one pull would be a
 // trend, and no more than growthMost back.
 const (
-	growthLeast = 4 * time.Minute
-	growthMost  = time.Hour
+	minTrendSpan = 4 * time.Minute
+	maxTrendSpan = time.Hour
 )
 
 // see takes over a disk check and adds to it how fast the disk fills
 // (growthPerSecond, in bytes; it may be negative), and when it will be full if
 // that goes on (fullInSeconds). Within soon that is worth a remark.
-func (g *growth) see(disk report.Check, now time.Time, soon time.Duration) report.Check {
+func (g *diskTrend) add(disk report.Check, now time.Time, soon time.Duration) report.Check {
 	total, err := strconv.ParseInt(disk.Evidence["total"], 10, 64)
 	free, err2 := strconv.ParseInt(disk.Evidence["available"], 10, 64)
 	if err != nil || err2 != nil {
@@ -40,7 +40,7 @@ func (g *growth) see(disk report.Check, now time.Time, soon time.Duration) repor
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	used := total - free
-	for len(g.samples) > 0 && now.Sub(g.samples[0].at) > growthMost {
+	for len(g.samples) > 0 && now.Sub(g.samples[0].at) > maxTrendSpan {
 		g.samples = g.samples[1:]
 	}
 	if len(g.samples) == 0 || now.Sub(g.samples[len(g.samples)-1].at) >= time.Second {
@@ -48,7 +48,7 @@ func (g *growth) see(disk report.Check, now time.Time, soon time.Duration) repor
 	}
 	first := g.samples[0]
 	over := now.Sub(first.at)
-	if over < growthLeast {
+	if over < minTrendSpan {
 		return disk
 	}
 	perHour := float64(used-first.used) / over.Hours()

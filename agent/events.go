@@ -21,26 +21,26 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
 	tail := ""
 	if v.Fix != "" {
-		tail += " Fix: " + noLabel(v.Fix) + "."
+		tail += " Fix: " + neutralizeLabels(v.Fix) + "."
 	}
 	if len(v.WouldDecide) > 0 && v.Confidence != report.Confirmed {
-		tail += " Would decide: " + noLabel(v.WouldDecide[0]) + "."
+		tail += " Would decide: " + neutralizeLabels(v.WouldDecide[0]) + "."
 	}
 	tail += " Ask again: " + report.Ask(d.Pod)
 	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
 	text := report.NewRedactor()
-	message := head + text.Text(noLabel(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
+	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
 	return kube.Event{
 		Name: eventName(p.Name, d), Namespace: p.Namespace, Pod: p.Name, UID: p.UID, Container: d.Container,
 		Warning: v.Fault != report.FaultNone, Reason: "ImagePullDiagnosed", Message: text.Text(message, kube.MaxMessage), Time: d.Time,
 	}
 }
 
-var partLabel = regexp.MustCompile(`(?i)\b(fix|would decide|ask again)\s*:`)
+var eventLabel = regexp.MustCompile(`(?i)\b(fix|would decide|ask again)\s*:`)
 
 // noLabel takes the colon from what looks like a part of an Event's message: a
 // verdict may quote a registry, and that must not write a fix of its own.
-func noLabel(s string) string { return partLabel.ReplaceAllString(s, "$1 -") }
+func neutralizeLabels(s string) string { return eventLabel.ReplaceAllString(s, "$1 -") }
 
 // Events on the Node come at most this often beyond the first few: a node whose
 // network flickers must not flood the API server.
@@ -50,14 +50,14 @@ const (
 )
 
 // sayOfNode has an Event written on the Node object.
-func (a *Agent) sayOfNode(e sweep.NodeEvent) {
-	if !a.nodeEvents.Allow() {
+func (a *Agent) emitNodeEvent(e sweep.NodeEvent) {
+	if !a.nodeEventLimit.Allow() {
 		a.log.Warn("an Event on the Node is left out: there were too many", "reason", e.Reason, "registry", e.Host)
 		return
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{a.opts.NodeName, e.Reason, e.Host, now.Format(time.RFC3339Nano)}))
-	a.publish.EnqueueEvent(kube.Event{
+	a.publisher.EnqueueEvent(kube.Event{
 		Name: strings.TrimRight(a.opts.NodeName[:min(len(a.opts.NodeName), 200)], ".-") + "." + hex.EncodeToString(sum[:8]), Namespace: metav1.NamespaceDefault,
 		Node: true, Warning: e.Warning, Reason: e.Reason, Message: report.NewRedactor().Text(e.Message, kube.MaxMessage), Time: now,
 	})

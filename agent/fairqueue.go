@@ -11,19 +11,19 @@ import (
 // turns gives out the places for examinations, so that a namespace full of
 // stuck pods neither starves others nor hammers a registry. What it decides is
 // in [fair]; turns waits.
-type turns struct {
+type limiter struct {
 	mu sync.Mutex
-	fair
+	fairQueue
 	timer *time.Timer // for the next look at who may begin
 }
 
-func newTurns(slots int, rate func() int) *turns {
-	return &turns{fair: fair{slots: slots, rate: rate, running: map[string]int{}, waiting: map[string][]*ticket{}, buckets: map[string]*bucket{}}}
+func newLimiter(slots int, rate func() int) *limiter {
+	return &limiter{fairQueue: fairQueue{slots: slots, rate: rate, running: map[string]int{}, waiting: map[string][]*waiter{}, buckets: map[string]*bucket{}}}
 }
 
 // wait returns when it is the ticket's turn, or false when ctx has ended. After
 // the turn comes done.
-func (t *turns) wait(ctx context.Context, k *ticket) bool {
+func (t *limiter) acquire(ctx context.Context, k *waiter) bool {
 	t.mu.Lock()
 	t.add(k)
 	t.grant()
@@ -37,7 +37,7 @@ func (t *turns) wait(ctx context.Context, k *ticket) bool {
 	defer t.mu.Unlock()
 	select {
 	case <-k.granted:
-		t.leave(k)
+		t.finish(k)
 	default:
 		t.remove(k)
 	}
@@ -45,23 +45,23 @@ func (t *turns) wait(ctx context.Context, k *ticket) bool {
 	return false
 }
 
-func (t *turns) done(k *ticket) {
+func (t *limiter) release(k *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.leave(k)
+	t.finish(k)
 	t.grant()
 }
 
 // promote has a ticket that waits go first: somebody asks.
-func (t *turns) promote(k *ticket) {
+func (t *limiter) prioritize(k *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k.asked = true
+	k.urgent = true
 	t.grant()
 }
 
 // grant lets begin who may; t.mu is held.
-func (t *turns) grant() {
+func (t *limiter) grant() {
 	for {
 		k, again := t.next(time.Now())
 		if k != nil {
@@ -83,15 +83,15 @@ func (t *turns) grant() {
 }
 
 // ticket is one examination that waits for its turn, or has it.
-type ticket struct {
+type waiter struct {
 	namespace string
 	registry  string // empty: none is asked
-	asked     bool   // by somebody, who waits for the answer
+	urgent    bool   // by somebody, who waits for the answer
 	granted   chan struct{}
 }
 
-func newTicket(namespace, registry string, asked bool) *ticket {
-	return &ticket{namespace: namespace, registry: registry, asked: asked, granted: make(chan struct{})}
+func newWaiter(namespace, registry string, asked bool) *waiter {
+	return &waiter{namespace: namespace, registry: registry, urgent: asked, granted: make(chan struct{})}
 }
 
 // fair decides who begins next. It knows no clock.
@@ -100,26 +100,26 @@ func newTicket(namespace, registry string, asked bool) *ticket {
 // the slots, and never the last quarter: who comes then must not wait for
 // examinations that hang. Who is asked about goes first, within these bounds. A
 // registry, and a namespace, gets no more examinations in a time than its rate.
-type fair struct {
+type fairQueue struct {
 	slots int
 	rate  func() int // examinations of one registry in a second
 
 	running map[string]int // by namespace
 	total   int
-	waiting map[string][]*ticket // by namespace, first come first served
+	waiting map[string][]*waiter // by namespace, first come first served
 	order   []string             // namespaces that wait, in their turn
 	buckets map[string]*bucket
 }
 
 const (
 	// burst is how many seconds' worth of examinations may begin at once.
-	burst = 4
+	burstSeconds = 4
 	// perNamespace is how much more a namespace may than a registry: it has
 	// several.
-	perNamespace = 4
+	namespaceFactor = 4
 )
 
-func (f *fair) add(k *ticket) {
+func (f *fairQueue) add(k *waiter) {
 	if len(f.waiting[k.namespace]) == 0 {
 		f.order = append(f.order, k.namespace)
 	}
@@ -127,8 +127,8 @@ func (f *fair) add(k *ticket) {
 }
 
 // remove takes out a ticket that waits.
-func (f *fair) remove(k *ticket) {
-	left := slices.DeleteFunc(f.waiting[k.namespace], func(o *ticket) bool { return o == k })
+func (f *fairQueue) remove(k *waiter) {
+	left := slices.DeleteFunc(f.waiting[k.namespace], func(o *waiter) bool { return o == k })
 	f.waiting[k.namespace] = left
 	if len(left) == 0 {
 		delete(f.waiting, k.namespace)
@@ -137,7 +137,7 @@ func (f *fair) remove(k *ticket) {
 }
 
 // leave gives back the place of a ticket that was let in.
-func (f *fair) leave(k *ticket) {
+func (f *fairQueue) finish(k *waiter) {
 	f.total--
 	if f.running[k.namespace]--; f.running[k.namespace] == 0 {
 		delete(f.running, k.namespace)
@@ -146,7 +146,7 @@ func (f *fair) leave(k *ticket) {
 
 // next lets in the ticket whose turn it is. If there is none, again is when one
 // may begin though nothing else changes; zero: none will.
-func (f *fair) next(now time.Time) (k *ticket, again time.Time) {
+func (f *fairQueue) next(now time.Time) (k *waiter, again time.Time) {
 	if f.total >= f.slots {
 		return nil, again
 	}
@@ -157,9 +157,9 @@ func (f *fair) next(now time.Time) (k *ticket, again time.Time) {
 				if f.running[ns] >= share {
 					continue
 				}
-				k, at := f.first(ns, asked, now)
+				k, at := f.firstReady(ns, asked, now)
 				if k != nil {
-					f.begin(k, now)
+					f.admit(k, now)
 					return k, time.Time{}
 				}
 				if again.IsZero() || !at.IsZero() && at.Before(again) {
@@ -172,18 +172,18 @@ func (f *fair) next(now time.Time) (k *ticket, again time.Time) {
 }
 
 // first is the first ticket of a namespace that its rates let begin.
-func (f *fair) first(ns string, asked bool, now time.Time) (k *ticket, again time.Time) {
-	if at := f.ready(ofNamespace(ns), perNamespace, now); at.After(now) {
+func (f *fairQueue) firstReady(ns string, asked bool, now time.Time) (k *waiter, again time.Time) {
+	if at := f.ready(namespaceKey(ns), namespaceFactor, now); at.After(now) {
 		return nil, at
 	}
 	full := map[string]bool{}
 	for _, k := range f.waiting[ns] {
-		if asked && !k.asked || full[k.registry] {
+		if asked && !k.urgent || full[k.registry] {
 			continue
 		}
 		at := now
 		if k.registry != "" {
-			at = f.ready(ofRegistry(k.registry), 1, now)
+			at = f.ready(registryKey(k.registry), 1, now)
 		}
 		if !at.After(now) {
 			return k, time.Time{}
@@ -196,21 +196,21 @@ func (f *fair) first(ns string, asked bool, now time.Time) (k *ticket, again tim
 	return nil, again
 }
 
-func (f *fair) begin(k *ticket, now time.Time) {
+func (f *fairQueue) admit(k *waiter, now time.Time) {
 	f.remove(k)
 	if i := slices.Index(f.order, k.namespace); i >= 0 { // to the end of the row
 		f.order = append(slices.Delete(f.order, i, i+1), k.namespace)
 	}
 	f.total++
 	f.running[k.namespace]++
-	f.take(ofNamespace(k.namespace), perNamespace, now)
+	f.take(namespaceKey(k.namespace), namespaceFactor, now)
 	if k.registry != "" {
-		f.take(ofRegistry(k.registry), 1, now)
+		f.take(registryKey(k.registry), 1, now)
 	}
 }
 
-func ofNamespace(name string) string { return "namespace " + name }
-func ofRegistry(host string) string  { return "registry " + host }
+func namespaceKey(name string) string { return "namespace " + name }
+func registryKey(host string) string  { return "registry " + host }
 
 // bucket holds what may begin at once; a full one is as good as none.
 type bucket struct {
@@ -218,25 +218,25 @@ type bucket struct {
 	at     time.Time
 }
 
-func (f *fair) perSecond(times int) float64 { return float64(max(1, f.rate()) * times) }
+func (f *fairQueue) perSecond(times int) float64 { return float64(max(1, f.rate()) * times) }
 
 // maxBuckets is how many are kept before those that have filled up go: tenants
 // name the registries.
 const maxBuckets = 128
 
 // fill brings a bucket up to date.
-func (f *fair) fill(key string, times int, now time.Time) *bucket {
+func (f *fairQueue) fill(key string, times int, now time.Time) *bucket {
 	rate := f.perSecond(times)
 	b := f.buckets[key]
 	if b == nil {
-		return &bucket{tokens: rate * burst, at: now}
+		return &bucket{tokens: rate * burstSeconds, at: now}
 	}
-	b.tokens, b.at = min(rate*burst, b.tokens+rate*now.Sub(b.at).Seconds()), now
+	b.tokens, b.at = min(rate*burstSeconds, b.tokens+rate*now.Sub(b.at).Seconds()), now
 	return b
 }
 
 // ready is when the bucket lets the next one begin.
-func (f *fair) ready(key string, times int, now time.Time) time.Time {
+func (f *fairQueue) ready(key string, times int, now time.Time) time.Time {
 	b := f.fill(key, times, now)
 	if b.tokens >= 1 {
 		return now
@@ -245,11 +245,11 @@ func (f *fair) ready(key string, times int, now time.Time) time.Time {
 	return now.Add(time.Duration((1-b.tokens)/f.perSecond(times)*float64(time.Second)) + time.Microsecond)
 }
 
-func (f *fair) take(key string, times int, now time.Time) {
+func (f *fairQueue) take(key string, times int, now time.Time) {
 	b := f.fill(key, times, now)
 	b.tokens--
 	if len(f.buckets) >= maxBuckets {
-		oldest := now.Add(-burst * time.Second) // whatever it had then, it is full now
+		oldest := now.Add(-burstSeconds * time.Second) // whatever it had then, it is full now
 		maps.DeleteFunc(f.buckets, func(_ string, b *bucket) bool { return !b.at.After(oldest) })
 	}
 	f.buckets[key] = b

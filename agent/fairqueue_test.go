@@ -14,17 +14,17 @@ import (
 
 // row is fair with a clock of its own.
 type row struct {
-	fair
+	fairQueue
 	now time.Time
 }
 
 func newRow(slots, rate int) *row {
-	return &row{fair: newTurns(slots, func() int { return rate }).fair, now: time.Unix(0, 0)}
+	return &row{fairQueue: newLimiter(slots, func() int { return rate }).fairQueue, now: time.Unix(0, 0)}
 }
 
-func (r *row) queue(n int, namespace, registry string, asked bool) (out []*ticket) {
+func (r *row) queue(n int, namespace, registry string, asked bool) (out []*waiter) {
 	for range n {
-		k := newTicket(namespace, registry, asked)
+		k := newWaiter(namespace, registry, asked)
 		r.add(k)
 		out = append(out, k)
 	}
@@ -32,7 +32,7 @@ func (r *row) queue(n int, namespace, registry string, asked bool) (out []*ticke
 }
 
 // begins lets in whoever may, and gives their namespaces.
-func (r *row) begins() (out []*ticket) {
+func (r *row) begins() (out []*waiter) {
 	for {
 		k, _ := r.next(r.now)
 		if k == nil {
@@ -42,7 +42,7 @@ func (r *row) begins() (out []*ticket) {
 	}
 }
 
-func of(list []*ticket) string {
+func of(list []*waiter) string {
 	var out []string
 	for _, k := range list {
 		out = append(out, k.namespace)
@@ -61,14 +61,14 @@ func TestTurns(t *testing.T) {
 	if got := of(r.begins()); got != "b" {
 		t.Fatalf("a newcomer waits: %q", got)
 	}
-	r.leave(late)
+	r.finish(late)
 	r.queue(1000, "b", "r", false)
 	r.queue(1000, "c", "r", false)
 	if got := of(r.begins()); got != "bc" {
 		t.Errorf("when others wait: %s", got)
 	}
 	for range 6 {
-		r.leave(&ticket{namespace: "a"})
+		r.finish(&waiter{namespace: "a"})
 	}
 	if got := of(r.begins()); got != "abcabc" {
 		t.Errorf("in turn: %s", got)
@@ -138,7 +138,7 @@ func TestTurnsAtRandom(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		slots, rate := 1+rnd.IntN(20), 1+rnd.IntN(8)
 		r := newRow(slots, rate)
-		var running []*ticket
+		var running []*waiter
 		began := map[string][]time.Time{}
 		left := 300
 		for steps := 0; left > 0 || len(running) > 0 || len(r.waiting) > 0; steps++ {
@@ -155,7 +155,7 @@ func TestTurnsAtRandom(t *testing.T) {
 			case 1:
 				if len(running) > 0 {
 					i := rnd.IntN(len(running))
-					r.leave(running[i])
+					r.finish(running[i])
 					running = slices.Delete(running, i, i+1)
 				}
 			case 2:
@@ -178,7 +178,7 @@ func TestTurnsAtRandom(t *testing.T) {
 		}
 		for registry, times := range began {
 			for i := range times {
-				if j := i + burst*rate + rate; j < len(times) && times[j].Sub(times[i]) < time.Second-time.Millisecond {
+				if j := i + burstSeconds*rate + rate; j < len(times) && times[j].Sub(times[i]) < time.Second-time.Millisecond {
 					t.Fatalf("seed %d: %d of %s begin within %v", seed, j-i, registry, times[j].Sub(times[i]))
 				}
 			}
@@ -190,16 +190,16 @@ func TestTurnsAtRandom(t *testing.T) {
 // whoever gives up leaves no trace.
 func TestWaitingForATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(4, func() int { return 1 })
+		turns := newLimiter(4, func() int { return 1 })
 		var wg sync.WaitGroup
 		start := time.Now()
 		for range 12 { // 4 at once, then one a second
-			k := newTicket("a", "r", false)
+			k := newWaiter("a", "r", false)
 			wg.Go(func() {
-				if !turns.wait(t.Context(), k) {
+				if !turns.acquire(t.Context(), k) {
 					t.Error("not let in")
 				}
-				turns.done(k)
+				turns.release(k)
 			})
 		}
 		wg.Wait()
@@ -208,44 +208,44 @@ func TestWaitingForATurn(t *testing.T) {
 		}
 
 		time.Sleep(time.Minute)
-		var held []*ticket
+		var held []*waiter
 		for _, ns := range []string{"a", "a", "b", "b"} {
-			held = append(held, newTicket(ns, "", false))
-			turns.wait(t.Context(), held[len(held)-1])
+			held = append(held, newWaiter(ns, "", false))
+			turns.acquire(t.Context(), held[len(held)-1])
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan bool)
-		go func() { gone <- turns.wait(ctx, newTicket("c", "", false)) }()
+		go func() { gone <- turns.acquire(ctx, newWaiter("c", "", false)) }()
 		synctest.Wait()
 		cancel()
 		if <-gone {
 			t.Error("let in without a place")
 		}
-		asked, plain := newTicket("d", "", false), newTicket("d", "", false)
+		asked, plain := newWaiter("d", "", false), newWaiter("d", "", false)
 		var order []string
-		for _, k := range []*ticket{plain, asked} {
+		for _, k := range []*waiter{plain, asked} {
 			wg.Go(func() {
-				turns.wait(t.Context(), k)
+				turns.acquire(t.Context(), k)
 				if k == asked {
 					order = append(order, "asked")
 				} else {
 					order = append(order, "plain")
 				}
-				turns.done(k)
+				turns.release(k)
 			})
 			synctest.Wait()
 		}
-		turns.promote(asked)
-		turns.done(held[0])
+		turns.prioritize(asked)
+		turns.release(held[0])
 		wg.Wait()
 		if !slices.Equal(order, []string{"asked", "plain"}) {
 			t.Errorf("in the order %v", order)
 		}
 		for _, k := range held[1:] {
-			turns.done(k)
+			turns.release(k)
 		}
 		if turns.total != 0 || len(turns.waiting)+len(turns.running)+len(turns.order) != 0 {
-			t.Errorf("left over: %+v", turns.fair)
+			t.Errorf("left over: %+v", turns.fairQueue)
 		}
 	})
 }

@@ -253,8 +253,8 @@ func (s *stage) start(edit ...func(*Agent)) {
 		set.SweepDeadline, set.SweepConcurrency, set.Targets = 2*time.Second, 8, []string{s.registry.host}
 		a.live.Set(set)
 		s.sweep = a.sweeper.SweepNow
-		run := a.exams.cfg.Examine
-		a.exams.cfg.Examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.cache.cfg.Examine
+		a.cache.cfg.Examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
 			x := run(ctx, sub, early)
 			withRuntime(x)
 			s.examined.Store(sub.Image, x)

@@ -23,7 +23,7 @@ func TestSettingsAreLive(t *testing.T) {
 	guard := func() int { return len(a.examiner.Policy().Deny) }
 	largest := func(p *cri.Puller) int64 { return p.MaxBytes() }
 	holds := func() time.Duration {
-		return a.exams.holds(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})
+		return a.cache.validFor(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})
 	}
 	if !pulls() || guard() != 0 || largest(a.puller) != cri.DefaultPullMaxBytes || holds() != 15*time.Minute {
 		t.Errorf("at the start: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())

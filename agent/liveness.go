@@ -8,17 +8,17 @@ import (
 )
 
 // pulse is the time of the last look at a pod.
-type pulse struct{ at atomic.Pointer[time.Time] } // not a number: clocks are set
+type liveness struct{ at atomic.Pointer[time.Time] } // not a number: clocks are set
 
-func (p *pulse) beat() { now := time.Now(); p.at.Store(&now) }
+func (p *liveness) mark() { now := time.Now(); p.at.Store(&now) }
 
 // unwell is how long there may be none. A sign of life is queued with every
 // round of clean-up, of which the longest lies well within it.
-const unwell = 5 * time.Minute
+const livenessTimeout = 5 * time.Minute
 
 // alive returns why /healthz fails; nil if it does not.
-func (p *pulse) alive() error {
-	if age := time.Since(*p.at.Load()); age > unwell {
+func (p *liveness) alive() error {
+	if age := time.Since(*p.at.Load()); age > livenessTimeout {
 		return fmt.Errorf("no sign of life for %v", age.Round(time.Second))
 	}
 	return nil
@@ -29,7 +29,7 @@ func (a *Agent) readiness() error {
 	switch {
 	case !a.pods.HasSynced():
 		return errors.New("the pods of this node have not been listed yet")
-	case a.publish.LastPublished().IsZero():
+	case a.publisher.LastPublished().IsZero():
 		return errors.New("the report has not been published yet")
 	}
 	return nil

@@ -183,8 +183,8 @@ func load(t testing.TB) (out loaded) {
 	w.agent(func(started *Agent) {
 		a = started
 		a.examiner.Puller = nil
-		run := a.exams.cfg.Examine
-		a.exams.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.cache.cfg.Examine
+		a.cache.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			began.Add(1)
 			x := run(ctx, s, early)
 			withRuntime(x)
@@ -278,7 +278,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("the lone pod waits for %d examinations of others, %d are left", l.lone, l.left)
 	}
 	const perExamination = 10
-	if limit := (burst + 1) * 4 * perExamination; l.most > limit {
+	if limit := (burstSeconds + 1) * 4 * perExamination; l.most > limit {
 		t.Errorf("%d requests in a second to one registry, want at most %d", l.most, limit)
 	}
 	if l.each > perExamination {

@@ -32,7 +32,7 @@ func queueCheck(w pods.PendingImage, others []result) report.Check {
 		return c
 	}
 	slices.SortFunc(ahead, func(a, b result) int {
-		return cmp.Or(-compareBool(hangs(a.Checks), hangs(b.Checks)), compareBool(a.failing, b.failing), a.since.Compare(b.since),
+		return cmp.Or(-compareBools(hangs(a.Checks), hangs(b.Checks)), compareBools(a.failing, b.failing), a.since.Compare(b.since),
 			strings.Compare(a.Pod, b.Pod), strings.Compare(a.image, b.image))
 	})
 	r := ahead[0]
@@ -60,7 +60,7 @@ func hangs(checks []report.Check) bool {
 	})
 }
 
-func compareBool(a, b bool) int {
+func compareBools(a, b bool) int {
 	switch {
 	case a == b:
 		return 0

@@ -15,43 +15,43 @@ import (
 
 // lookers is how many pods are looked at side by side. A look is short: it
 // waits for no examination.
-const lookers = 4
+const podWorkers = 4
 
-func (a *Agent) work(ctx context.Context) {
+func (a *Agent) runPodWorker(ctx context.Context) {
 	for {
 		uid, down := a.queue.Get()
 		if down {
 			return
 		}
-		a.look(ctx, uid)
+		a.reconcile(ctx, uid)
 		a.queue.Done(uid)
-		a.pulse.beat()
+		a.liveness.mark()
 	}
 }
 
 // look brings the standing diagnoses of one pod up to date. What takes long is
 // started, and the pod looked at again when it is there.
-func (a *Agent) look(ctx context.Context, uid types.UID) {
+func (a *Agent) reconcile(ctx context.Context, uid types.UID) {
 	p, ok := a.pods.Get(uid)
 	if !ok {
-		a.exams.leave(uid)
+		a.cache.release(uid)
 		if a.results.forget(uid) {
-			a.changed()
+			a.publishAndRequeue()
 		}
-		a.first.looked(uid)
+		a.startup.markChecked(uid)
 		return
 	}
 	question, asked := a.pods.PendingRequest(uid)
 	if p.Agent && question != "" {
-		a.sweep(ctx, uid, question, asked)
+		a.answerSweepRequest(ctx, uid, question, asked)
 		return
 	}
 	now := time.Now()
-	agenda := agenda{next: p.NextOverdue(now)}
-	waiting := a.waiting(ctx, p, &agenda, now)
+	agenda := reconcileResult{requeueAt: p.NextOverdue(now)}
+	waiting := a.pendingImages(ctx, p, &agenda, now)
 	list := waiting
 	if question != "" {
-		list = a.all(ctx, p, waiting, now)
+		list = a.allImages(ctx, p, waiting, now)
 	}
 	if a.results.keep(uid, func(r result) (result, bool) {
 		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool { return w.Container == r.container && w.Image == r.image })
@@ -59,45 +59,45 @@ func (a *Agent) look(ctx context.Context, uid types.UID) {
 		r.stuck = stuck
 		return r, keep
 	}) {
-		a.changed()
+		a.publishAndRequeue()
 	}
 	for _, w := range list {
-		a.attend(ctx, p, w, question, asked, &agenda)
+		a.reconcileImage(ctx, p, w, question, asked, &agenda)
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	a.exams.leave(uid, agenda.keys...)
-	if !agenda.pending {
+	a.cache.release(uid, agenda.keys...)
+	if !agenda.inFlight {
 		if question != "" {
 			a.pods.MarkHandled(uid, question)
-			a.publish.ForceWrite()
+			a.publisher.ForceWrite()
 		}
-		a.first.looked(uid)
+		a.startup.markChecked(uid)
 	}
-	if !agenda.next.IsZero() {
-		a.queue.AddAfter(uid, time.Until(agenda.next)+10*time.Millisecond)
+	if !agenda.requeueAt.IsZero() {
+		a.queue.AddAfter(uid, time.Until(agenda.requeueAt)+10*time.Millisecond)
 	}
 }
 
 // agenda is what is left to do about a pod after a look.
-type agenda struct {
-	next    time.Time // when to look again; zero: when something changes
-	pending bool      // an examination is under way
-	keys    []string  // of the examinations that the pod needs
+type reconcileResult struct {
+	requeueAt time.Time // when to look again; zero: when something changes
+	inFlight  bool      // an examination is under way
+	keys      []string  // of the examinations that the pod needs
 }
 
 // at asks for another look.
-func (a *agenda) at(t time.Time) {
-	if a.next.IsZero() || t.Before(a.next) {
-		a.next = t
+func (a *reconcileResult) requeue(t time.Time) {
+	if a.requeueAt.IsZero() || t.Before(a.requeueAt) {
+		a.requeueAt = t
 	}
 }
 
 // waiting is what the pod waits for, as far as the runtime bears it out. The
 // kubelet pulls the images of one pod one after the other, so of those that it
 // has said nothing of only the first can be in its hands.
-func (a *Agent) waiting(ctx context.Context, p pods.Pod, agenda *agenda, now time.Time) []pods.PendingImage {
+func (a *Agent) pendingImages(ctx context.Context, p pods.Pod, agenda *reconcileResult, now time.Time) []pods.PendingImage {
 	var out []pods.PendingImage
 	found := false
 	for _, w := range p.PendingImages(now) {
@@ -106,8 +106,8 @@ func (a *Agent) waiting(ctx context.Context, p pods.Pod, agenda *agenda, now tim
 				continue
 			}
 			var again time.Time
-			if found, again = a.wanted(ctx, p, &w, now); !again.IsZero() {
-				agenda.at(again)
+			if found, again = a.needsExamination(ctx, p, &w, now); !again.IsZero() {
+				agenda.requeue(again)
 			}
 			if !found {
 				continue
@@ -119,7 +119,7 @@ func (a *Agent) waiting(ctx context.Context, p pods.Pod, agenda *agenda, now tim
 }
 
 // all is every image of the pod, with what the runtime says of its sandbox.
-func (a *Agent) all(ctx context.Context, p pods.Pod, waiting []pods.PendingImage, now time.Time) []pods.PendingImage {
+func (a *Agent) allImages(ctx context.Context, p pods.Pod, waiting []pods.PendingImage, now time.Time) []pods.PendingImage {
 	out := slices.Clone(waiting)
 	for _, w := range p.AllImages(now) {
 		if slices.ContainsFunc(out, func(o pods.PendingImage) bool { return o.Image == w.Image }) {
@@ -138,7 +138,7 @@ func (a *Agent) all(ctx context.Context, p pods.Pod, waiting []pods.PendingImage
 // nothing of: the pod's sandbox has stood for as long as patience lasts, and
 // the image is not here. If that may change by itself, again is when to look.
 // A runtime that does not answer is a reason to look on.
-func (a *Agent) wanted(ctx context.Context, p pods.Pod, w *pods.PendingImage, now time.Time) (wanted bool, again time.Time) {
+func (a *Agent) needsExamination(ctx context.Context, p pods.Pod, w *pods.PendingImage, now time.Time) (wanted bool, again time.Time) {
 	switch a.sandbox(ctx, p, w); {
 	case now.Before(w.Since.Add(pods.GracePeriod)):
 		return false, w.Since.Add(pods.GracePeriod)
@@ -153,7 +153,7 @@ func (a *Agent) wanted(ctx context.Context, p pods.Pod, w *pods.PendingImage, no
 		return true, time.Time{}
 	}
 	present := false
-	if a.askRuntime(ctx, func(ctx context.Context) (err error) {
+	if a.callRuntime(ctx, func(ctx context.Context) (err error) {
 		_, present, err = a.runtime.ImageStatus(ctx, w.Image)
 		return err
 	}) && present {
@@ -171,7 +171,7 @@ func (a *Agent) sandbox(ctx context.Context, p pods.Pod, w *pods.PendingImage) {
 	w.Sandbox = pods.SandboxUnknown
 	var since time.Time
 	var ready bool
-	if !a.askRuntime(ctx, func(ctx context.Context) (err error) {
+	if !a.callRuntime(ctx, func(ctx context.Context) (err error) {
 		since, ready, err = a.runtime.ReadySandbox(ctx, string(p.UID))
 		return err
 	}) {
@@ -189,37 +189,37 @@ func (a *Agent) sandbox(ctx context.Context, p pods.Pod, w *pods.PendingImage) {
 // How long the runtime may take for one answer, and how long it is left alone
 // after it gave none: a hung runtime must not hang the looks at all pods.
 const (
-	answerIn = time.Second
-	awayFor  = 5 * time.Second
+	runtimeCallTimeout = time.Second
+	runtimeBackoff     = 5 * time.Second
 )
 
 // askRuntime reports whether the runtime answered.
-func (a *Agent) askRuntime(ctx context.Context, ask func(context.Context) error) bool {
+func (a *Agent) callRuntime(ctx context.Context, ask func(context.Context) error) bool {
 	a.scheduleMu.Lock()
-	away := time.Now().Before(a.runtimeAway)
+	away := time.Now().Before(a.runtimeBackoffUntil)
 	a.scheduleMu.Unlock()
 	if away {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerIn)
+	ctx, cancel := context.WithTimeout(ctx, runtimeCallTimeout)
 	defer cancel()
 	if ask(ctx) == nil {
 		return true
 	}
 	a.scheduleMu.Lock()
 	defer a.scheduleMu.Unlock()
-	a.runtimeAway = time.Now().Add(awayFor)
+	a.runtimeBackoffUntil = time.Now().Add(runtimeBackoff)
 	return false
 }
 
 // attend sees to it that one image of a pod has a diagnosis from an
 // examination that still holds.
-func (a *Agent) attend(ctx context.Context, p pods.Pod, w pods.PendingImage, question string, asked time.Time, agenda *agenda) {
+func (a *Agent) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingImage, question string, asked time.Time, agenda *reconcileResult) {
 	said := pods.Check(p, w, a.opts.NodeName)
 	old, exists := a.results.get(p.UID, w.Container, w.Image)
 	words := said.Cause
-	if words == report.Undetermined && exists && old.words != "" {
-		words = old.words // between two attempts older kubelets say nothing of the cause: no news
+	if words == report.Undetermined && exists && old.kubeletCause != "" {
+		words = old.kubeletCause // between two attempts older kubelets say nothing of the cause: no news
 	}
 	s := examine.Subject{Image: w.Image, Failing: w.Failing && w.Policy != "Never", Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
 		Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) }}
@@ -231,39 +231,39 @@ func (a *Agent) attend(ctx context.Context, p pods.Pod, w pods.PendingImage, que
 	case w.Creating:
 		s.NoPull = "the kubelet's own pull is still under way, nothing has failed yet"
 	}
-	n := need{pod: p.UID, ns: p.Namespace, key: examKey(p, s, words), after: a.sweptSince(), subject: s, said: said}
-	if question != "" && asked.After(n.after) {
-		n.after, n.asked = asked, true
+	n := examRequest{pod: p.UID, namespace: p.Namespace, key: cacheKey(p, s, words), beganAfter: a.reexaminedSince(), subject: s, podCheck: said}
+	if question != "" && asked.After(n.beganAfter) {
+		n.beganAfter, n.urgent = asked, true
 	}
-	n.subject.After = n.after
+	n.subject.After = n.beganAfter
 	if !exists || old.key != n.key {
-		n.fresh = time.Now().Add(-reuse)
+		n.endedAfter = time.Now().Add(-reuseAge)
 	}
 	agenda.keys = append(agenda.keys, n.key)
-	if at := a.exams.secretsDue(n.key); !at.IsZero() && len(p.PullSecrets) > 0 {
+	if at := a.cache.secretsCheckDue(n.key); !at.IsZero() && len(p.PullSecrets) > 0 {
 		if !time.Now().Before(at) {
 			reading, cancel := context.WithTimeout(ctx, examine.SecretsTimeout)
-			a.exams.sawSecrets(n.key, a.secrets(reading, p))
+			a.cache.noteSecrets(n.key, a.secrets(reading, p))
 			cancel()
-			at = time.Now().Add(a.exams.lookEvery)
+			at = time.Now().Add(a.cache.secretsInterval)
 		}
-		agenda.at(at)
+		agenda.requeue(at)
 	}
-	x, due, ok := a.exams.get(ctx, n)
+	x, due, ok := a.cache.get(ctx, n)
 	if !ok {
-		agenda.pending = true
+		agenda.inFlight = true
 		return
 	}
-	agenda.pending = agenda.pending || !x.Final
+	agenda.inFlight = agenda.inFlight || !x.Final
 	if x.Final {
-		agenda.at(due)
+		agenda.requeue(due)
 	}
-	a.settle(p, w, said, words, question, n.key, x)
+	a.recordDiagnosis(p, w, said, words, question, n.key, x)
 }
 
 // settle draws the verdict on one image of a pod and publishes it, if it is
 // drawn from anything that is new.
-func (a *Agent) settle(p pods.Pod, w pods.PendingImage, said report.Check, words report.Cause, question, key string, x exam) {
+func (a *Agent) recordDiagnosis(p pods.Pod, w pods.PendingImage, said report.Check, words report.Cause, question, key string, x examination) {
 	about := []report.Check{said}
 	var queue report.Check
 	if w.Creating || words == report.PullQueueLimited {
@@ -274,23 +274,23 @@ func (a *Agent) settle(p pods.Pod, w pods.PendingImage, said report.Check, words
 	if exists && old.key == key && old.began.Equal(x.began) && old.final == x.Final && old.Asked == p.Request && old.queue.Summary == queue.Summary {
 		return
 	}
-	checks := withPod(x.Result, about...)
+	checks := withPodChecks(x.Result, about...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
 		Image: w.Image, Node: a.opts.NodeName, Pod: p.String(), UID: string(p.UID), Container: w.Container,
 		Asked: p.Request, Time: time.Now().UTC().Truncate(time.Millisecond), Verdict: report.Diagnose(checks), Checks: checks,
 	})
 	a.results.put(p.UID, result{
 		Diagnosis: d, container: w.Container, image: w.Image, stuck: w.Failing || w.Creating, failing: w.Failing, since: w.Since,
-		words: words, key: key, began: x.began, final: x.Final, queue: queue,
+		kubeletCause: words, key: key, began: x.began, final: x.Final, queue: queue,
 	})
 	if runtime := report.Find(checks, "runtime"); runtime.Outcome != report.Unknown && x.Final && (!exists || x.began.After(old.began)) {
-		a.setState(runtime, a.lastDisk(report.Find(checks, "disk")))
+		a.setState(runtime, a.nodeDisk(report.Find(checks, "disk")))
 	}
 	v := d.Verdict
 	if exists && v.Same(old.Verdict) {
-		a.publish.MarkDirty()
+		a.publisher.MarkDirty()
 	} else {
-		a.changed()
+		a.publishAndRequeue()
 	}
 	if !x.Final {
 		return
@@ -299,15 +299,15 @@ func (a *Agent) settle(p pods.Pod, w pods.PendingImage, said report.Check, words
 	a.metrics.ObserveDiagnosis(v, x.ended.Sub(x.began))
 	a.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
 		"confidence", v.Confidence, "because", v.Because, "took", x.ended.Sub(x.began).Round(time.Millisecond))
-	if news := a.results.say(p.UID, w.Container, w.Image, v); news || question != "" {
-		a.publish.EnqueueEvent(eventFor(p, d))
+	if news := a.results.noteEvent(p.UID, w.Container, w.Image, v); news || question != "" {
+		a.publisher.EnqueueEvent(eventFor(p, d))
 	}
 }
 
 // changed publishes, and has the pods looked at that may wait behind another.
-func (a *Agent) changed() {
-	a.publish.MarkDirty()
-	for _, uid := range a.results.behind() {
+func (a *Agent) publishAndRequeue() {
+	a.publisher.MarkDirty()
+	for _, uid := range a.results.queuedPods() {
 		a.queue.Add(uid)
 	}
 }
@@ -321,31 +321,31 @@ func (a *Agent) secrets(ctx context.Context, p pods.Pod) []credentials.Found {
 }
 
 // sweptSince is when everything was last to be looked at anew.
-func (a *Agent) sweptSince() time.Time {
+func (a *Agent) reexaminedSince() time.Time {
 	a.scheduleMu.Lock()
 	defer a.scheduleMu.Unlock()
-	return a.sweptAt
+	return a.validAfter
 }
 
 // sweep answers a question put to the agent's own pod: everything on this node
 // is looked at anew. The answer stands when all of it is there.
-func (a *Agent) sweep(ctx context.Context, self types.UID, question string, asked time.Time) {
-	a.first.looked(self)
-	if a.lookAnew(asked, self) {
+func (a *Agent) answerSweepRequest(ctx context.Context, self types.UID, question string, asked time.Time) {
+	a.startup.markChecked(self)
+	if a.reexamineAll(asked, self) {
 		a.sweeper.SweepNow()
-		a.lookAtNode(ctx)
+		a.checkNode(ctx)
 	}
-	if left := a.results.olderThan(asked); (left > 0 || !a.sweeper.EndedAfter(asked)) && time.Since(asked) < sweepIn {
-		a.queue.AddAfter(self, sweepPoll)
+	if left := a.results.countOlder(asked); (left > 0 || !a.sweeper.EndedAfter(asked)) && time.Since(asked) < sweepRequestTimeout {
+		a.queue.AddAfter(self, sweepRequestPoll)
 		return
 	}
 	a.pods.MarkHandled(self, question)
-	a.publish.ForceWrite()
+	a.publisher.ForceWrite()
 	a.log.Info("swept on request", "asked", question)
 }
 
 // A sweep's answer is waited for in this way.
 const (
-	sweepIn   = 30 * time.Second
-	sweepPoll = 100 * time.Millisecond
+	sweepRequestTimeout = 30 * time.Second
+	sweepRequestPoll    = 100 * time.Millisecond
 )

@@ -14,7 +14,7 @@ import (
 
 // earlier is what an agent takes over from the report that stands: what was
 // answered and said need not be said again after a restart.
-type earlier struct {
+type previousReport struct {
 	Schema    string            `json:"schema"`
 	Node      string            `json:"node"`
 	Answered  map[string]string `json:"answered"`
@@ -34,17 +34,17 @@ type earlier struct {
 
 // recallIn bounds the wait for the report that stands: without it an old
 // question may be answered once more, which is better than no answer.
-const recallIn = 30 * time.Second
+const restoreTimeout = 30 * time.Second
 
 // recall reads the report that stands and takes over what it remembers.
-func (a *Agent) recall(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, recallIn)
+func (a *Agent) restore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		data, err := a.publish.CurrentReport(ctx)
+		data, err := a.publisher.CurrentReport(ctx)
 		switch {
 		case err == nil:
-			a.takeOver([]byte(data))
+			a.applyPrevious([]byte(data))
 			return
 		case apierrors.IsNotFound(err):
 			return
@@ -61,8 +61,8 @@ func (a *Agent) recall(ctx context.Context) {
 
 // takeOver remembers what an earlier report says. Anybody may have edited that:
 // what is not understood is passed over.
-func (a *Agent) takeOver(data []byte) {
-	var old earlier
+func (a *Agent) applyPrevious(data []byte) {
+	var old previousReport
 	if err := json.Unmarshal(data, &old); err != nil || old.Schema != report.Schema || old.Node != a.opts.NodeName {
 		return
 	}
@@ -74,7 +74,7 @@ func (a *Agent) takeOver(data []byte) {
 		if d.Asked != "" {
 			answered[types.UID(d.UID)] = d.Asked
 		}
-		a.results.say(types.UID(d.UID), d.Container, d.Image, report.Verdict{
+		a.results.noteEvent(types.UID(d.UID), d.Container, d.Image, report.Verdict{
 			Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence,
 		})
 	}

@@ -17,7 +17,7 @@ type result struct {
 	stuck            bool   // the pod waits for this image right now
 	failing          bool   // and the kubelet says that the pull fails
 	since            time.Time
-	words            report.Cause // that the kubelet's words read as, when it was made
+	kubeletCause     report.Cause // that the kubelet's words read as, when it was made
 	key              string       // of the examination behind it
 	began            time.Time    // when that began
 	final            bool         // nothing of it is still under way
@@ -26,13 +26,13 @@ type result struct {
 
 // results holds the standing diagnoses of this node.
 type results struct {
-	mu    sync.Mutex
-	byPod map[types.UID]map[string]result         // then by container and image
-	said  map[types.UID]map[string]report.Verdict // the last that an Event said
+	mu         sync.Mutex
+	byPod      map[types.UID]map[string]result         // then by container and image
+	lastEvents map[types.UID]map[string]report.Verdict // the last that an Event said
 }
 
 func newResults() *results {
-	return &results{byPod: map[types.UID]map[string]result{}, said: map[types.UID]map[string]report.Verdict{}}
+	return &results{byPod: map[types.UID]map[string]result{}, lastEvents: map[types.UID]map[string]report.Verdict{}}
 }
 
 func resultKey(container, image string) string { return container + "\x00" + image }
@@ -83,30 +83,30 @@ func (r *results) forget(uid types.UID) bool {
 	defer r.mu.Unlock()
 	_, had := r.byPod[uid]
 	delete(r.byPod, uid)
-	delete(r.said, uid)
+	delete(r.lastEvents, uid)
 	return had
 }
 
 // maxSaid bounds what is remembered of one pod: its owner may name one image
 // after the other.
-const maxSaid = 64
+const maxEventsKept = 64
 
 // say notes what an Event says of an image, and reports whether that is news.
-func (r *results) say(uid types.UID, container, image string, v report.Verdict) bool {
+func (r *results) noteEvent(uid types.UID, container, image string, v report.Verdict) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := resultKey(container, image)
-	old, ok := r.said[uid][key]
-	if r.said[uid] == nil || len(r.said[uid]) >= maxSaid {
-		r.said[uid] = map[string]report.Verdict{}
+	old, ok := r.lastEvents[uid][key]
+	if r.lastEvents[uid] == nil || len(r.lastEvents[uid]) >= maxEventsKept {
+		r.lastEvents[uid] = map[string]report.Verdict{}
 	}
-	r.said[uid][key] = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}
+	r.lastEvents[uid][key] = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}
 	return !ok || !old.Same(v)
 }
 
 // olderThan counts the standing diagnoses of waiting pods from examinations that
 // had begun by then.
-func (r *results) olderThan(then time.Time) int {
+func (r *results) countOlder(then time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
@@ -137,7 +137,7 @@ func (r *results) others(uid types.UID, image string) []result {
 
 // behind are the pods that wait without a failure of their own: what becomes
 // of another pull may matter to them.
-func (r *results) behind() []types.UID {
+func (r *results) queuedPods() []types.UID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []types.UID

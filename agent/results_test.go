@@ -16,17 +16,17 @@ import (
 func TestSayingIsRemembered(t *testing.T) {
 	r := newResults()
 	v := report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: "long"}
-	if !r.say("uid", "web", "app:1", v) || r.say("uid", "web", "app:1", v) {
+	if !r.noteEvent("uid", "web", "app:1", v) || r.noteEvent("uid", "web", "app:1", v) {
 		t.Error("the first time is news, the second is not")
 	}
 	v.Confidence = report.Confirmed
-	if !r.say("uid", "web", "app:1", v) {
+	if !r.noteEvent("uid", "web", "app:1", v) {
 		t.Error("it is surer now, and that is no news")
 	}
-	for i := range 10 * maxSaid {
-		r.say("uid", "web", "app:"+strconv.Itoa(i), v)
+	for i := range 10 * maxEventsKept {
+		r.noteEvent("uid", "web", "app:"+strconv.Itoa(i), v)
 	}
-	if n := len(r.said["uid"]); n > maxSaid {
+	if n := len(r.lastEvents["uid"]); n > maxEventsKept {
 		t.Errorf("%d verdicts are remembered", n)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // matter until it is there. Empty means that it is here, or that nobody can
 // tell.
 func (a *Agent) missingSandboxImage(ctx context.Context) (image string) {
-	a.askRuntime(ctx, func(ctx context.Context) (err error) {
+	a.callRuntime(ctx, func(ctx context.Context) (err error) {
 		image, err = a.runtime.MissingSandboxImage(ctx)
 		return err
 	})

@@ -12,45 +12,45 @@ import (
 )
 
 // nodeItself stands for the node among the pods whose first look is waited for.
-const nodeItself types.UID = "node"
+const nodeKey types.UID = "node"
 
 // firstLooks holds the report back until every pod has been looked at once: an
 // agent that has just started knows nothing, and must not say that all is well.
-type firstLooks struct {
+type startupGate struct {
 	done chan struct{} // closed when they are made, or were waited for long enough
 
-	mu   sync.Mutex
-	seen map[types.UID]bool
-	left map[types.UID]bool // nil: the pods are not known yet
-	once sync.Once
+	mu      sync.Mutex
+	checked map[types.UID]bool
+	pending map[types.UID]bool // nil: the pods are not known yet
+	once    sync.Once
 }
 
 // firstLooksIn bounds the wait once the pods are known: what nobody has looked
 // at by then counts as stuck without a verdict.
-const firstLooksIn = examine.VerdictTimeout + 1500*time.Millisecond
+const startupTimeout = examine.VerdictTimeout + 1500*time.Millisecond
 
-func newFirstLooks() *firstLooks {
-	return &firstLooks{done: make(chan struct{}), seen: map[types.UID]bool{}}
+func newStartupGate() *startupGate {
+	return &startupGate{done: make(chan struct{}), checked: map[types.UID]bool{}}
 }
 
 // run waits for the list of pods and then for the looks at them.
-func (f *firstLooks) run(ctx context.Context, store *pods.Store) {
+func (f *startupGate) run(ctx context.Context, store *pods.Store) {
 	select {
 	case <-store.Synced():
 	case <-ctx.Done():
 		return
 	}
 	f.mu.Lock()
-	f.left = map[types.UID]bool{nodeItself: true}
+	f.pending = map[types.UID]bool{nodeKey: true}
 	for _, p := range store.All() {
-		f.left[p.UID] = true
+		f.pending[p.UID] = true
 	}
-	for uid := range f.seen {
-		delete(f.left, uid)
+	for uid := range f.checked {
+		delete(f.pending, uid)
 	}
-	f.check()
+	f.openIfDone()
 	f.mu.Unlock()
-	timer := time.NewTimer(firstLooksIn)
+	timer := time.NewTimer(startupTimeout)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -61,7 +61,7 @@ func (f *firstLooks) run(ctx context.Context, store *pods.Store) {
 }
 
 // looked notes that a pod has its diagnoses, or needs none.
-func (f *firstLooks) looked(uid types.UID) {
+func (f *startupGate) markChecked(uid types.UID) {
 	select {
 	case <-f.done:
 		return
@@ -69,13 +69,13 @@ func (f *firstLooks) looked(uid types.UID) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.seen[uid] = true
-	delete(f.left, uid)
-	f.check()
+	f.checked[uid] = true
+	delete(f.pending, uid)
+	f.openIfDone()
 }
 
-func (f *firstLooks) check() {
-	if f.left != nil && len(f.left) == 0 {
+func (f *startupGate) openIfDone() {
+	if f.pending != nil && len(f.pending) == 0 {
 		f.once.Do(func() { close(f.done) })
 	}
 }

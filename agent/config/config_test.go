@@ -36,7 +36,7 @@ func TestPrecedence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := o.Settings.texts()
+	got := o.Settings.strings()
 	for name, want := range map[string]string{
 		"heartbeat": "4m0s", "deny": "env.example,*.env.example", "targets": "env.example:5000", "control": "file.example",
 		"sweep-concurrency": "4", "cool-down": "15m0s", "allow": "",
@@ -75,11 +75,11 @@ func TestConfigForms(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		want := Defaults().texts()
+		want := Defaults().strings()
 		for k, v := range tt.want {
 			want[k] = v
 		}
-		for k, v := range o.Settings.texts() {
+		for k, v := range o.Settings.strings() {
 			if v != want[k] {
 				t.Errorf("%s: %s is %q, want %q", name, k, v, want[k])
 			}
@@ -121,7 +121,7 @@ func TestConfigErrors(t *testing.T) {
 		{"words", "heartbeat=5m\n", "FILE: no mapping"},
 		{"no YAML", "heartbeat: [5m\n", "FILE: yaml: line 1: did not find expected"},
 		{"two documents", "heartbeat: 5m\n---\nascii: true\n", "FILE: more than one YAML document"},
-		{"too long", strings.Repeat("#", maxConfig+1), "longer than 1 MiB"},
+		{"too long", strings.Repeat("#", maxFileSize+1), "longer than 1 MiB"},
 		{"all that is wrong", "ascii: maybe\nheartbeat: 1s\n", "FILE: ascii: must be true or false\nFILE: heartbeat: 1s: must be 1m or more"},
 	} {
 		if _, err := options(t, tt.file, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -182,7 +182,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 	}
 	o := Options{Settings: Defaults()}
 	fs := o.flags(io.Discard)
-	live := o.Settings.texts()
+	live := o.Settings.strings()
 	rows := map[string][]string{}
 	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| `([A-Z_]+)` \\| (.+?) \\| (.*?) \\| (.+) \\|$").FindAllStringSubmatch(string(b), -1) {
 		rows[m[1]] = m[2:]

@@ -16,20 +16,20 @@ import (
 )
 
 // maxConfig is the longest configuration file, in bytes: no ConfigMap is longer.
-const maxConfig = 1 << 20
+const maxFileSize = 1 << 20
 
 // readConfig reads the configuration file.
-func readConfig(file string) ([]byte, error) {
+func readFile(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: put the file there, an empty one will do, or name no file", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	text, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > maxConfig {
+	if len(text) > maxFileSize {
 		return nil, fmt.Errorf("%s: longer than 1 MiB, which no configuration is", file)
 	}
 	return text, nil
@@ -48,7 +48,7 @@ func (e entry) String() string { return strings.Join(e.values, ",") }
 
 // readEntries reads the text of a configuration file, sorted by key: a mapping
 // of YAML, in which no key comes twice.
-func readEntries(text []byte) ([]entry, error) {
+func parseFile(text []byte) ([]entry, error) {
 	if second(text) {
 		return nil, errors.New("more than one YAML document: put all settings into the first and remove the line ---")
 	}
@@ -115,7 +115,7 @@ func scalar(v json.RawMessage) (string, bool) {
 
 // fits says why the entry is none for the flag f; known are the settings that a
 // file may have.
-func (e entry) fits(f *flag.Flag, known map[string]string) error {
+func (e entry) validate(f *flag.Flag, known map[string]string) error {
 	if f == nil {
 		plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
 		names := slices.Sorted(maps.Keys(known))
@@ -130,7 +130,7 @@ func (e entry) fits(f *flag.Flag, known map[string]string) error {
 	if e.wrong != "" {
 		return errors.New(e.wrong)
 	}
-	_, wantsList := f.Value.(lister)
+	_, wantsList := f.Value.(listValue)
 	switch {
 	case wantsList && !e.isList:
 		return errors.New("must be a list, such as [registry.example, 10.0.0.1]")
@@ -141,11 +141,11 @@ func (e entry) fits(f *flag.Flag, known map[string]string) error {
 }
 
 // lister is a flag that takes a list.
-type lister interface{ setAll([]string) error }
+type listValue interface{ setAll([]string) error }
 
 // set gives a flag the entry's value.
 func (e entry) set(f *flag.Flag) error {
-	if l, ok := f.Value.(lister); ok {
+	if l, ok := f.Value.(listValue); ok {
 		return l.setAll(e.values)
 	}
 	return set(f, e.values[0])

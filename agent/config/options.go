@@ -62,12 +62,12 @@ func (o *Options) flags(usage io.Writer) *flag.FlagSet {
 	fs.StringVar(&o.Config, "config", "", "YAML `file` of settings, by the names of these flags; it is read again when it changes")
 	fs.IntVar(&o.Workers, "workers", 16, "images examined at the same time")
 	fs.BoolVar(&o.ReadAsNode, "read-as-node", false, "read pull secrets and ServiceAccounts as the node itself, by constrained impersonation (Kubernetes 1.36); where that is refused, with the agent's own rights")
-	o.Settings.bind(fs)
+	o.Settings.addFlags(fs)
 	return fs
 }
 
-func (o Options) problems() []problem {
-	out := o.Settings.problems()
+func (o Options) validate() []problem {
+	out := o.Settings.validate()
 	if o.Workers < 1 || o.Workers > 64 {
 		out = append(out, problem{"workers", "1 to 64"})
 	}
@@ -87,7 +87,7 @@ func Parse(args []string, getenv func(string) string, usage *strings.Builder) (O
 	if err != nil || o.Config == "" {
 		return o, err
 	}
-	text, err := readConfig(o.Config)
+	text, err := readFile(o.Config)
 	if err != nil {
 		return o, fmt.Errorf("--config: %w", err)
 	}
@@ -127,14 +127,14 @@ func parseOptions(args []string, getenv func(string) string, file []byte, usage 
 			errs = append(errs, fmt.Errorf("%s=%q: %w", variable(f.Name), v, err))
 		}
 	})
-	entries, err := readEntries(file)
+	entries, err := parseFile(file)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", o.Config, err))
 	}
-	known := o.Settings.texts()
+	known := o.Settings.strings()
 	for _, e := range entries {
 		f := fs.Lookup(e.key)
-		if err := e.fits(f, known); err != nil {
+		if err := e.validate(f, known); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %s: %w", o.Config, e.key, err))
 			continue
 		}
@@ -156,7 +156,7 @@ func parseOptions(args []string, getenv func(string) string, file []byte, usage 
 	if o.NodeName == "" {
 		errs = append(errs, errors.New("--node-name is missing: in a DaemonSet set NODE_NAME from spec.nodeName"))
 	}
-	for _, p := range o.problems() {
+	for _, p := range o.validate() {
 		if !wrong[p.name] {
 			errs = append(errs, fmt.Errorf("%s: must be %s", cmp.Or(given[p.name], "--"+p.name), p.want))
 		}

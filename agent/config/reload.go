@@ -11,7 +11,7 @@ import (
 // reloadEvery is how often the configuration file is read. Its content tells
 // whether it has changed: a mounted ConfigMap changes behind a symbolic link,
 // which no watch on the file itself sees.
-const reloadEvery = 10 * time.Second
+const reloadInterval = 10 * time.Second
 
 // reloader puts the settings in force that the configuration file has come to
 // have. One that is wrong, or gone, leaves those in force that hold.
@@ -21,8 +21,8 @@ type Reloader struct {
 	live  *Live
 	log   *slog.Logger
 
-	judged     string // the content that was last judged, or why there was none
-	overridden []string
+	lastContent string // the content that was last judged, or why there was none
+	overridden  []string
 
 	done func(ok bool, at time.Time) // told of every file that was judged, the one at the start included
 }
@@ -31,9 +31,9 @@ type Reloader struct {
 func NewReloader(opts Options, l *Live, log *slog.Logger, done func(bool, time.Time)) *Reloader {
 	r := &Reloader{file: opts.Config, parse: opts.reparse, live: l, log: log, done: done}
 	if r.parse != nil {
-		r.judged = "content:" + string(opts.file)
+		r.lastContent = "content:" + string(opts.file)
 		r.done(true, time.Now())
-		r.tellOverridden(opts.overridden)
+		r.logOverridden(opts.overridden)
 	}
 	return r
 }
@@ -43,29 +43,29 @@ func (r *Reloader) Run(ctx context.Context) {
 	if r.parse == nil {
 		return
 	}
-	tick := time.NewTicker(reloadEvery)
+	tick := time.NewTicker(reloadInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			r.look()
+			r.check()
 		}
 	}
 }
 
 // look reads the file once, and judges it if it is not what it was.
-func (r *Reloader) look() {
-	text, err := readConfig(r.file)
+func (r *Reloader) check() {
+	text, err := readFile(r.file)
 	content := "content:" + string(text)
 	if err != nil {
 		content = "error:" + err.Error()
 	}
-	if content == r.judged {
+	if content == r.lastContent {
 		return
 	}
-	r.judged = content
+	r.lastContent = content
 	var opts Options
 	if err == nil {
 		opts, err = r.parse(text)
@@ -79,7 +79,7 @@ func (r *Reloader) look() {
 	r.done(true, time.Now())
 	changed := opts.Settings.Changed(r.live.Get())
 	r.log.Info("the configuration file was read again", "file", r.file, "changed", strings.Join(changed, ", "))
-	r.tellOverridden(opts.overridden)
+	r.logOverridden(opts.overridden)
 	if len(changed) > 0 {
 		r.live.Set(opts.Settings)
 	}
@@ -87,7 +87,7 @@ func (r *Reloader) look() {
 
 // tellOverridden says which settings of the file do not count: nothing else
 // would show why a change of them changes nothing.
-func (r *Reloader) tellOverridden(names []string) {
+func (r *Reloader) logOverridden(names []string) {
 	if len(names) > 0 && !slices.Equal(names, r.overridden) {
 		r.log.Warn("settings of the configuration file do not count: flags or the environment set them", "file", r.file, "settings", strings.Join(names, ", "))
 	}

@@ -61,7 +61,7 @@ func Defaults() Settings {
 
 // bind gives each setting its flag, whose name is its name everywhere, with the
 // value that it has as the default.
-func (s *Settings) bind(fs *flag.FlagSet) {
+func (s *Settings) addFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.CoolDown, "cool-down", s.CoolDown, "longest time before an image that stays stuck is examined again unasked; it begins with 1m")
 	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "how often the report is refreshed when nothing changes")
 	fs.BoolVar(&s.TestPull, "test-pull", s.TestPull, "let the runtime pull images whose pull fails already")
@@ -71,10 +71,10 @@ func (s *Settings) bind(fs *flag.FlagSet) {
 	fs.DurationVar(&s.SweepInterval, "sweep-interval", s.SweepInterval, "how often the registries of this node are looked at though nothing is stuck; 0 switches these sweeps off")
 	fs.DurationVar(&s.SweepDeadline, "sweep-deadline", s.SweepDeadline, "how long a sweep waits for one host")
 	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts that a sweep looks at side by side")
-	fs.Var(list[string]{&s.Targets, parseHost}, "targets", "`hosts` that are swept though no pod names them, such as registry.example:5000")
-	fs.Var(list[string]{&s.Control, parseHost}, "control", "`hosts` that tell a registry that is away from a node that is cut off: those it must reach in any case")
-	fs.Var(list[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow", "`hosts` that are contacted although they are on a loopback, link-local, metadata or other address, or one of the node's own, that else is refused: names (*.corp.example), host:port, addresses or ranges")
-	fs.Var(list[probes.HostPattern]{&s.Deny, probes.ParseHostPattern}, "deny", "`hosts` that are never contacted as registry, mirror, token service or redirect target, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
+	fs.Var(listFlag[string]{&s.Targets, parseHost}, "targets", "`hosts` that are swept though no pod names them, such as registry.example:5000")
+	fs.Var(listFlag[string]{&s.Control, parseHost}, "control", "`hosts` that tell a registry that is away from a node that is cut off: those it must reach in any case")
+	fs.Var(listFlag[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow", "`hosts` that are contacted although they are on a loopback, link-local, metadata or other address, or one of the node's own, that else is refused: names (*.corp.example), host:port, addresses or ranges")
+	fs.Var(listFlag[probes.HostPattern]{&s.Deny, probes.ParseHostPattern}, "deny", "`hosts` that are never contacted as registry, mirror, token service or redirect target, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
 	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "remark on a certificate that has fewer days left; 0 is none")
 	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin, "remark on an image file system that will be full within this time at the present rate; 0 is none")
 	fs.BoolVar(&s.ASCII, "ascii", s.ASCII, "write only ASCII into the report's summary")
@@ -83,7 +83,7 @@ func (s *Settings) bind(fs *flag.FlagSet) {
 // problem is a value that is out of bounds, and what would be within.
 type problem struct{ name, want string }
 
-func (s Settings) problems() (out []problem) {
+func (s Settings) validate() (out []problem) {
 	check := func(ok bool, name, want string) {
 		if !ok {
 			out = append(out, problem{name, want})
@@ -102,10 +102,10 @@ func (s Settings) problems() (out []problem) {
 }
 
 // texts are the settings as they would be given, by name.
-func (s Settings) texts() map[string]string {
+func (s Settings) strings() map[string]string {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	s.bind(fs)
+	s.addFlags(fs)
 	out := map[string]string{}
 	fs.VisitAll(func(f *flag.Flag) { out[f.Name] = f.Value.String() })
 	return out
@@ -113,19 +113,19 @@ func (s Settings) texts() map[string]string {
 
 // changed are the names of the settings in which s and other differ, sorted.
 func (s Settings) Changed(other Settings) []string {
-	theirs := other.texts()
-	ours := s.texts()
+	theirs := other.strings()
+	ours := s.strings()
 	maps.DeleteFunc(ours, func(name, text string) bool { return theirs[name] == text })
 	return slices.Sorted(maps.Keys(ours))
 }
 
 // list is a flag with several values, separated by commas.
-type list[T comparable] struct {
+type listFlag[T comparable] struct {
 	to    *[]T
 	parse func(string) (T, error)
 }
 
-func (l list[T]) String() string {
+func (l listFlag[T]) String() string {
 	if l.to == nil {
 		return ""
 	}
@@ -136,7 +136,7 @@ func (l list[T]) String() string {
 	return strings.Join(out, ",")
 }
 
-func (l list[T]) Set(text string) error {
+func (l listFlag[T]) Set(text string) error {
 	if strings.TrimSpace(text) == "" {
 		return l.setAll(nil)
 	}
@@ -144,7 +144,7 @@ func (l list[T]) Set(text string) error {
 }
 
 // setAll takes the values of entries, each once and in their order.
-func (l list[T]) setAll(entries []string) error {
+func (l listFlag[T]) setAll(entries []string) error {
 	var out []T
 	for _, e := range entries {
 		v, err := l.parse(strings.TrimSpace(e))

@@ -93,7 +93,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 // pods is the list and watch of the pods on one node. failed is called whenever
 // the API server gives neither a list nor a watch.
 func (k *Client) Pods(node string, failed func()) *cache.ListWatch {
-	return watched(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node)), failed)
+	return onFailure(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node)), failed)
 }
 
 // callTimeout bounds one call to the API server.
@@ -218,7 +218,7 @@ func (k *Client) review(ctx context.Context, apiVersion, kind string, spec, stat
 }
 
 // person is who a token is for (authentication.k8s.io/v1, UserInfo).
-type person struct {
+type userInfo struct {
 	Name   string              `json:"username"`
 	UID    string              `json:"uid"`
 	Groups []string            `json:"groups"`
@@ -226,17 +226,17 @@ type person struct {
 }
 
 // whose tells who a token is for; ok is false if it is not good.
-func (k *Client) whose(ctx context.Context, token string) (who person, ok bool, err error) {
+func (k *Client) reviewToken(ctx context.Context, token string) (who userInfo, ok bool, err error) {
 	var answer struct {
-		Authenticated bool   `json:"authenticated"`
-		User          person `json:"user"`
+		Authenticated bool     `json:"authenticated"`
+		User          userInfo `json:"user"`
 	}
 	err = k.review(ctx, "authentication.k8s.io/v1", "TokenReview", map[string]any{"token": token}, &answer)
 	return answer.User, answer.Authenticated && answer.User.Name != "", err
 }
 
 // mayGet tells whether somebody may get a path that is no resource.
-func (k *Client) mayGet(ctx context.Context, who person, path string) (bool, error) {
+func (k *Client) allowedPath(ctx context.Context, who userInfo, path string) (bool, error) {
 	var answer struct {
 		Allowed bool `json:"allowed"`
 		Denied  bool `json:"denied"`
@@ -327,11 +327,11 @@ func (k *Client) ServiceAccountSecrets(ctx context.Context, namespace, name stri
 
 // visitor is the status for whoever has this token.
 func (k *Client) Authorize(ctx context.Context, token string) (int, error) {
-	who, ok, err := k.whose(ctx, token)
+	who, ok, err := k.reviewToken(ctx, token)
 	if err != nil || !ok {
 		return http.StatusUnauthorized, err
 	}
-	if ok, err = k.mayGet(ctx, who, "/metrics"); err != nil || !ok {
+	if ok, err = k.allowedPath(ctx, who, "/metrics"); err != nil || !ok {
 		return http.StatusForbidden, err
 	}
 	return http.StatusOK, nil
@@ -339,7 +339,7 @@ func (k *Client) Authorize(ctx context.Context, token string) (int, error) {
 
 // watched has failed called whenever the API server gives neither a list nor a
 // watch.
-func watched(lw *cache.ListWatch, failed func()) *cache.ListWatch {
+func onFailure(lw *cache.ListWatch, failed func()) *cache.ListWatch {
 	list, begin := lw.ListWithContextFunc, lw.WatchFuncWithContext
 	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		got, err := list(ctx, o)

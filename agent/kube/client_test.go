@@ -17,7 +17,7 @@ import (
 func TestWatchErrors(t *testing.T) {
 	var err error
 	failures := 0
-	lw := watched(&cache.ListWatch{
+	lw := onFailure(&cache.ListWatch{
 		ListWithContextFunc:  func(context.Context, metav1.ListOptions) (runtime.Object, error) { return &corev1.PodList{}, err },
 		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), err },
 	}, func() { failures++ })

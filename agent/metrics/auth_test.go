@@ -36,11 +36,13 @@ func (r *reviewer) visitor(ctx context.Context, token string) (status int, err e
 	return status, err
 }
 
-func (r *reviewer) gate() *gate { return newGate(r.visitor, slog.New(slog.DiscardHandler)) }
+func (r *reviewer) gate() *authenticator {
+	return newAuthenticator(r.visitor, slog.New(slog.DiscardHandler))
+}
 
 // expect makes a request and looks at its status, and how often the API server
 // was asked for it.
-func (r *reviewer) expect(t *testing.T, g *gate, what, token string, want, reviews int) {
+func (r *reviewer) expect(t *testing.T, g *authenticator, what, token string, want, reviews int) {
 	t.Helper()
 	before := r.asked.Load()
 	if got := g.status(t.Context(), token); got != want {
@@ -55,7 +57,7 @@ func TestRulingsHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
 		g := r.gate()
-		for token, holds := range map[string]time.Duration{"200 a": goodFor, "401 a": badFor, "403 a": badFor} {
+		for token, holds := range map[string]time.Duration{"200 a": allowedTTL, "401 a": deniedTTL, "403 a": deniedTTL} {
 			var want int
 			_, _ = fmt.Sscanf(token, "%d", &want)
 			r.expect(t, g, "first", token, want, 1)
@@ -77,17 +79,17 @@ func TestNoReview(t *testing.T) {
 		r.expect(t, g, "good", "200", http.StatusOK, 1)
 		r.away.Store(true)
 		r.expect(t, g, "held", "200", http.StatusOK, 0)
-		time.Sleep(goodFor)
+		time.Sleep(allowedTTL)
 		r.expect(t, g, "held no more", "200", http.StatusServiceUnavailable, 1)
 		r.expect(t, g, "at once again", "200", http.StatusServiceUnavailable, 0)
 		r.away.Store(false)
-		time.Sleep(brokenFor)
+		time.Sleep(errorTTL)
 		r.expect(t, g, "it is back", "200", http.StatusOK, 1)
 
 		r.takes = time.Hour
 		began := time.Now()
 		r.expect(t, g, "no answer ever", "200 other", http.StatusServiceUnavailable, 1)
-		if took := time.Since(began); took != reviewIn {
+		if took := time.Since(began); took != reviewTimeout {
 			t.Errorf("it took %v", took)
 		}
 	})
@@ -139,16 +141,16 @@ func TestStrangers(t *testing.T) {
 					t.Fatalf("the good one gets %d", got)
 				}
 			}
-			if n := len(g.known); n > maxTokens {
+			if n := len(g.decisions); n > maxTokens {
 				t.Fatalf("%d are remembered", n)
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		if n := r.asked.Load(); n > 15*60*2+strangerBurst+20 || limited == 0 {
+		if n := r.asked.Load(); n > 15*60*2+unknownBurst+20 || limited == 0 {
 			t.Errorf("%d reviews, %d refused", n, limited)
 		}
 		// No more once it is none.
-		time.Sleep(trustFor + goodFor)
+		time.Sleep(trustTTL + allowedTTL)
 		for i := range 20 {
 			g.status(t.Context(), fmt.Sprintf("401 late %d", i))
 		}
@@ -165,14 +167,14 @@ func TestManyTokens(t *testing.T) {
 		g := r.gate()
 		for i := range 2 * maxTokens {
 			g.status(t.Context(), fmt.Sprintf("200 %d", i))
-			time.Sleep(strangerEvery)
+			time.Sleep(unknownInterval)
 		}
-		if n := len(g.known); n != maxTokens {
+		if n := len(g.decisions); n != maxTokens {
 			t.Errorf("%d are remembered", n)
 		}
-		time.Sleep(trustFor + goodFor)
+		time.Sleep(trustTTL + allowedTTL)
 		r.expect(t, g, "later", "200 late", http.StatusOK, 1)
-		if n := len(g.known); n != 1 {
+		if n := len(g.decisions); n != 1 {
 			t.Errorf("%d are remembered still", n)
 		}
 	})
@@ -182,7 +184,7 @@ func TestManyTokens(t *testing.T) {
 func TestBearer(t *testing.T) {
 	var r reviewer
 	served := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "metrics") })
-	h := r.gate().before(served)
+	h := r.gate().wrap(served)
 	for _, tt := range []struct {
 		name  string
 		token []string

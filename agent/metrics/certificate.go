@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	certificateLife = 365 * 24 * time.Hour
-	renewBefore     = 30 * 24 * time.Hour // its end
-	filesEvery      = 10 * time.Second    // how often certificate files are read
+	certificateLife    = 365 * 24 * time.Hour
+	renewBefore        = 30 * 24 * time.Hour // its end
+	fileReloadInterval = 10 * time.Second    // how often certificate files are read
 )
 
 // certificate is what a port shows. It looks for another one in time, when
@@ -25,17 +25,17 @@ type certificate struct {
 	load func(now time.Time) (*tls.Certificate, time.Time, error)
 	log  *slog.Logger
 
-	mu     sync.Mutex
-	shown  *tls.Certificate
-	again  time.Time
-	failed string // why the last one could not be had; empty: it could
+	mu        sync.Mutex
+	current   *tls.Certificate
+	reloadAt  time.Time
+	lastError string // why the last one could not be had; empty: it could
 }
 
 // newCertificate loads the first one.
 func newCertificate(load func(time.Time) (*tls.Certificate, time.Time, error), log *slog.Logger) (*certificate, error) {
 	c := &certificate{load: load, log: log}
 	var err error
-	c.shown, c.again, err = load(wallClock())
+	c.current, c.reloadAt, err = load(wallClock())
 	return c, err
 }
 
@@ -46,19 +46,19 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := wallClock()
-	if now.Before(c.again) {
-		return c.shown, nil
+	if now.Before(c.reloadAt) {
+		return c.current, nil
 	}
 	cert, again, err := c.load(now)
-	c.again = again
+	c.reloadAt = again
 	if err != nil {
-		if err.Error() != c.failed {
+		if err.Error() != c.lastError {
 			c.log.Error("no new certificate for the metrics port: the last one stays", "error", err)
 		}
-		c.failed = err.Error()
-		return c.shown, nil
+		c.lastError = err.Error()
+		return c.current, nil
 	}
-	c.shown, c.failed = cert, ""
+	c.current, c.lastError = cert, ""
 	return cert, nil
 }
 
@@ -84,6 +84,6 @@ func selfSigned(node string) func(time.Time) (*tls.Certificate, time.Time, error
 func fromFiles(cert, key string) func(time.Time) (*tls.Certificate, time.Time, error) {
 	return func(now time.Time) (*tls.Certificate, time.Time, error) {
 		pair, err := tls.LoadX509KeyPair(cert, key)
-		return &pair, now.Add(filesEvery), err
+		return &pair, now.Add(fileReloadInterval), err
 	}
 }

@@ -95,7 +95,7 @@ func TestCertificateFromFiles(t *testing.T) {
 		cert, key = issue()
 		hosttest.Write(t, certFile, cert)
 		for range 3 {
-			time.Sleep(filesEvery)
+			time.Sleep(fileReloadInterval)
 			if !shownBy(t, c).Equal(first) {
 				t.Error("a certificate without its key")
 			}
@@ -104,7 +104,7 @@ func TestCertificateFromFiles(t *testing.T) {
 			t.Errorf("it says so %d times: %s", n, log.String())
 		}
 		hosttest.Write(t, keyFile, key)
-		time.Sleep(filesEvery)
+		time.Sleep(fileReloadInterval)
 		if shownBy(t, c).Equal(first) {
 			t.Error("the new one is not shown")
 		}

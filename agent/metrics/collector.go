@@ -14,14 +14,14 @@ import (
 // figures are gauges that are taken together: a scrape sees all of one sweep
 // or all of the next, and what has gone from the node goes from the figures.
 // What is not known is absent.
-type figures struct {
+type gauges struct {
 	desc  map[string]*prometheus.Desc
 	sweep atomic.Pointer[[]prometheus.Metric]
 	node  atomic.Pointer[[]prometheus.Metric]
 }
 
-func newFigures() *figures {
-	f := &figures{desc: map[string]*prometheus.Desc{}}
+func newGauges() *gauges {
+	f := &gauges{desc: map[string]*prometheus.Desc{}}
 	for _, d := range []struct {
 		name, help string
 		labels     []string
@@ -91,13 +91,13 @@ const (
 )
 
 // Describe and Collect implement prometheus.Collector.
-func (f *figures) Describe(ch chan<- *prometheus.Desc) {
+func (f *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range f.desc {
 		ch <- d
 	}
 }
 
-func (f *figures) Collect(ch chan<- prometheus.Metric) {
+func (f *gauges) Collect(ch chan<- prometheus.Metric) {
 	for _, taken := range []*[]prometheus.Metric{f.sweep.Load(), f.node.Load()} {
 		if taken == nil {
 			continue
@@ -109,16 +109,16 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 }
 
 // taking is one set of figures while it is taken.
-type taking struct {
+type snapshot struct {
 	desc map[string]*prometheus.Desc
 	list []prometheus.Metric
 }
 
-func (t *taking) set(name string, value float64, labels ...string) {
+func (t *snapshot) set(name string, value float64, labels ...string) {
 	t.list = append(t.list, prometheus.MustNewConstMetric(t.desc[name], prometheus.GaugeValue, value, labels...))
 }
 
-func (t *taking) flag(name string, holds bool, labels ...string) {
+func (t *snapshot) flag(name string, holds bool, labels ...string) {
 	value := 0.
 	if holds {
 		value = 1
@@ -126,20 +126,20 @@ func (t *taking) flag(name string, holds bool, labels ...string) {
 	t.set(name, value, labels...)
 }
 
-func (t *taking) time(name string, at time.Time, labels ...string) {
+func (t *snapshot) time(name string, at time.Time, labels ...string) {
 	if !at.IsZero() {
 		t.set(name, epoch(at), labels...)
 	}
 }
 
 // passed says how a check ended, if it did.
-func (t *taking) passed(name string, c report.Check) {
+func (t *snapshot) passed(name string, c report.Check) {
 	if c.Outcome == report.Pass || c.Outcome == report.Fail {
 		t.flag(name, c.Outcome == report.Pass)
 	}
 }
 
-func (t *taking) failed(check string, c report.Check) {
+func (t *snapshot) failed(check string, c report.Check) {
 	if c.Outcome == report.Fail {
 		t.set(nodeFault, 1, check, string(c.Cause), string(c.Cause.DefaultFault()))
 	}
@@ -154,7 +154,7 @@ const maxResolvers = 10
 // swept shows a sweep. The hosts beyond the bound are those in the best state,
 // and are counted among the registries by state all the same.
 func (m *Metrics) ObserveSweep(s report.Sweep) {
-	t := taking{desc: m.figures.desc}
+	t := snapshot{desc: m.gauges.desc}
 	t.set(sweepDuration, time.Duration(s.Duration).Seconds())
 	t.time(sweepTime, s.Time)
 	t.passed(networkReachable, s.Control)
@@ -192,10 +192,10 @@ func (m *Metrics) ObserveSweep(s report.Sweep) {
 			t.set(resolverLatency, time.Duration(r.Latency).Seconds(), r.Address)
 		}
 	}
-	m.figures.sweep.Store(&t.list)
+	m.gauges.sweep.Store(&t.list)
 }
 
-func (t *taking) host(r report.Registry) {
+func (t *snapshot) host(r report.Registry) {
 	if r.State != report.ReachUnknown {
 		t.flag(registryReachable, r.State != report.Unreachable, r.Host)
 	}
@@ -231,7 +231,7 @@ func (t *taking) host(r report.Registry) {
 
 // looked shows the node's own state.
 func (m *Metrics) ObserveNode(runtime, disk report.Check) {
-	t := taking{desc: m.figures.desc}
+	t := snapshot{desc: m.gauges.desc}
 	t.passed(runtimeReady, runtime)
 	t.failed("runtime", runtime)
 	t.failed("disk", disk)
@@ -239,12 +239,12 @@ func (m *Metrics) ObserveNode(runtime, disk report.Check) {
 		{diskFree, "free"}, {diskAvailable, "available"}, {diskSize, "total"}, {diskEviction, "evictionBytes"},
 		{diskInodes, "inodes"}, {diskInodesFree, "inodesFree"}, {diskGrowth, "growthPerSecond"},
 	} {
-		if n, ok := figure(disk, f.key); ok {
+		if n, ok := number(disk, f.key); ok {
 			t.set(f.name, n)
 		}
 	}
 	if ro := disk.Evidence["readOnly"]; ro == "true" || ro == "false" {
 		t.flag(diskReadOnly, ro == "true")
 	}
-	m.figures.node.Store(&t.list)
+	m.gauges.node.Store(&t.list)
 }

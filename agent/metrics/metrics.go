@@ -20,11 +20,11 @@ import (
 type Metrics struct {
 	Registry *prometheus.Registry
 
-	stuck    prometheus.Gauge
-	figures  *figures
-	pulls    *pulls
-	verdicts *prometheus.CounterVec
-	duration prometheus.Histogram
+	stuck     prometheus.Gauge
+	gauges    *gauges
+	podImages *podImages
+	verdicts  *prometheus.CounterVec
+	duration  prometheus.Histogram
 
 	testPulls        *prometheus.CounterVec
 	testPullDuration *prometheus.HistogramVec
@@ -51,7 +51,7 @@ func New(version string) *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		Registry: prometheus.NewRegistry(), figures: newFigures(), pulls: newPulls(),
+		Registry: prometheus.NewRegistry(), gauges: newGauges(), podImages: newPodImages(),
 		stuck: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pullprobe_stuck_pods", Help: "Pods of this node that wait for an image.",
 		}),
@@ -77,10 +77,10 @@ func New(version string) *Metrics {
 		Name: "pullprobe_build_info", Help: "Constant 1, with the agent's version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.Registry.MustRegister(m.stuck, m.figures, m.verdicts, m.duration, m.testPulls, m.testPullDuration, m.testPullBytes,
+	m.Registry.MustRegister(m.stuck, m.gauges, m.verdicts, m.duration, m.testPulls, m.testPullDuration, m.testPullBytes,
 		m.watchErrors, m.publishErrors, m.written, m.reloads, m.reloadedOK, m.reloadedAt, build,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
-	m.Registry.MustRegister(m.pulls.collectors()...)
+	m.Registry.MustRegister(m.podImages.collectors()...)
 	return m
 }
 
@@ -114,16 +114,16 @@ func (m *Metrics) ObserveExamination(x examine.Result) {
 		reason = cmp.Or(reason, "off")
 	}
 	m.testPulls.WithLabelValues(result, reason).Inc()
-	if seconds, ok := figure(pull, "seconds"); ok {
+	if seconds, ok := number(pull, "seconds"); ok {
 		m.testPullDuration.WithLabelValues(result).Observe(seconds)
 	}
-	if bytes, ok := figure(pull, "bytes"); ok && bytes > 0 {
+	if bytes, ok := number(pull, "bytes"); ok && bytes > 0 {
 		m.testPullBytes.Add(bytes)
 	}
 }
 
 // figure is a number from a check's evidence, if it has that.
-func figure(c report.Check, key string) (float64, bool) {
+func number(c report.Check, key string) (float64, bool) {
 	n, err := strconv.ParseFloat(c.Evidence[key], 64)
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
@@ -141,7 +141,7 @@ func (m *Metrics) WatchFailed() { m.watchErrors.Inc() }
 func (m *Metrics) SetStuckPods(n int) { m.stuck.Set(float64(n)) }
 
 // podSeen counts what a new state of a pod tells of its images.
-func (m *Metrics) ObservePod(old, now pods.Pod, news bool) { m.pulls.saw(old, now, news) }
+func (m *Metrics) ObservePod(old, now pods.Pod, news bool) { m.podImages.observe(old, now, news) }
 
 // reloaded notes that a configuration was read anew, and whether it was taken
 // over.

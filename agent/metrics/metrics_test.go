@@ -86,8 +86,8 @@ func representative() *Metrics {
 	m.ObserveNode(report.Check{ID: "runtime", Outcome: report.Pass}, aDisk())
 	m.ObserveDiagnosis(report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely}, time.Second)
 	m.ObserveExamination(examine.Result{Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}}})
-	m.pulls.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, began)
-	m.pulls.count(pods.Transition{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, began)
+	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, began)
+	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, began)
 	m.ReportWritten(began)
 	m.ObserveReload(true, began)
 	return m
@@ -312,7 +312,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if diff := cmp.Diff(is, documented); diff != "" {
 		t.Errorf("- is, + docs/metrics.md says:\n%s", diff)
 	}
-	for name := range newFigures().desc {
+	for name := range newGauges().desc {
 		if is[name] == "" {
 			t.Errorf("%s is nowhere set", name)
 		}

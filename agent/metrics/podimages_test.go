@@ -86,7 +86,7 @@ pullprobe_container_start_wait_seconds{registry=registry.example} 1 in 3
 func TestFailureWithoutARegistry(t *testing.T) {
 	for _, reason := range []string{"ErrImageNeverPull", "InvalidImageName"} {
 		m := New("test")
-		m.pulls.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: reason}, began)
+		m.podImages.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: reason}, began)
 		if got := gathered(t, m, "pullprobe_pod_images_total"); !strings.Contains(got, "result=failed} 0") {
 			t.Errorf("%s: %s", reason, got)
 		}
@@ -104,8 +104,8 @@ func TestRegistriesAreBounded(t *testing.T) {
 	host := func(n int) string { return fmt.Sprintf("r%d.example", n) }
 	for n := range 3 * maxRegistries {
 		at = at.Add(time.Second)
-		m.pulls.count(pods.Transition{Image: host(n) + "/app", Timed: true}, at)
-		m.pulls.count(pods.Transition{Image: host(n) + "/app", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, at)
+		m.podImages.count(pods.Transition{Image: host(n) + "/app", Timed: true}, at)
+		m.podImages.count(pods.Transition{Image: host(n) + "/app", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, at)
 	}
 	images := gathered(t, m, "pullprobe_pod_images_total")
 	for _, want := range []string{"registry=r0.example,result=ready} 1\n", "registry=r99.example,result=failed} 1\n", "registry=other,result=ready} 200\n", "registry=other,result=failed} 200\n"} {
@@ -117,9 +117,9 @@ func TestRegistriesAreBounded(t *testing.T) {
 		t.Errorf("%d series of images", n)
 	}
 
-	at = began.Add(idleRegistry + 2*time.Second) // the first is one hour and one second old, the second one hour
-	m.pulls.count(pods.Transition{Image: "late.example/app"}, at)
-	m.pulls.count(pods.Transition{Image: "later.example/app"}, at.Add(-time.Second))
+	at = began.Add(registryIdleTTL + 2*time.Second) // the first is one hour and one second old, the second one hour
+	m.podImages.count(pods.Transition{Image: "late.example/app"}, at)
+	m.podImages.count(pods.Transition{Image: "later.example/app"}, at.Add(-time.Second))
 	all := gathered(t, m, "pullprobe_pod_images_total") + gathered(t, m, "pullprobe_pod_image_failures_total") + gathered(t, m, "pullprobe_container_start_wait_seconds")
 	if strings.Contains(all, "registry=r0.example") || !strings.Contains(all, "registry=late.example,result=ready} 1\n") {
 		t.Error("the oldest has not given its place")
@@ -127,8 +127,8 @@ func TestRegistriesAreBounded(t *testing.T) {
 	if !strings.Contains(all, "registry=r1.example") || strings.Contains(all, "later.example") {
 		t.Error("one that is not old enough has given its place")
 	}
-	if len(m.pulls.used) != maxRegistries || len(m.pulls.seen) != maxRegistries { // of failures 99, and the others'
-		t.Errorf("%d registries and %d failures are kept", len(m.pulls.used), len(m.pulls.seen))
+	if len(m.podImages.registries) != maxRegistries || len(m.podImages.failureSeries) != maxRegistries { // of failures 99, and the others'
+		t.Errorf("%d registries and %d failures are kept", len(m.podImages.registries), len(m.podImages.failureSeries))
 	}
 }
 
@@ -139,7 +139,7 @@ func TestFailuresAreBounded(t *testing.T) {
 	for n := range maxRegistries {
 		for _, w := range words {
 			for _, reason := range pullErrors {
-				m.pulls.count(pods.Transition{Image: fmt.Sprintf("r%d.example/app", n), Failed: true, Reason: reason, Message: w}, began)
+				m.podImages.count(pods.Transition{Image: fmt.Sprintf("r%d.example/app", n), Failed: true, Reason: reason, Message: w}, began)
 			}
 		}
 	}

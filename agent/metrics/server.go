@@ -44,7 +44,7 @@ type Server struct {
 	flag string
 	l    net.Listener
 	http *http.Server
-	auth *gate // nil: no authentication
+	auth *authenticator // nil: no authentication
 }
 
 // listen opens the ports that are configured.
@@ -139,8 +139,8 @@ func (c ServerConfig) metrics(l net.Listener) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.auth = newGate(c.Authorize, c.Log)
-	s.http.Handler = s.auth.before(mux)
+	s.auth = newAuthenticator(c.Authorize, c.Log)
+	s.http.Handler = s.auth.wrap(mux)
 	// No HTTP/2: one connection is one request at a time.
 	s.l = tls.NewListener(s.l, &tls.Config{GetCertificate: cert.get, NextProtos: []string{"http/1.1"}})
 	return s, nil

@@ -24,11 +24,11 @@ type Pod struct {
 	SandboxReady    time.Time // when its sandbox stood, as the kubelet says; zero: it has not said so
 	Phase           corev1.PodPhase
 	Deleting        bool
-	Containers      []container
+	Containers      []Container
 }
 
 // container is one thing of the pod that names an image.
-type container struct {
+type Container struct {
 	Name    string
 	Image   string
 	Policy  corev1.PullPolicy
@@ -44,7 +44,7 @@ type container struct {
 	Init bool // an init container
 	// The kubelet comes to a container when the init containers before it are
 	// done, and that was at After; zero: there are none.
-	Turn      bool
+	Next      bool
 	After     time.Time
 	Ephemeral bool // added to a pod that runs: After is when it was first seen
 }
@@ -52,20 +52,20 @@ type container struct {
 func (p Pod) String() string { return p.Namespace + "/" + p.Name }
 
 // container is the pod's container of a name.
-func (p Pod) container(name string) (container, bool) {
+func (p Pod) containerNamed(name string) (Container, bool) {
 	for _, c := range p.Containers {
 		if c.Name == name {
 			return c, true
 		}
 	}
-	return container{}, false
+	return Container{}, false
 }
 
 // The annotations that ask for a probe; the second is for clusters where the
 // first is taken.
 const (
-	askAnnotation     = "probe"
-	askAnnotationLong = "pullprobe.dev/probe"
+	requestAnnotation     = "probe"
+	requestAnnotationLong = "pullprobe.dev/probe"
 )
 
 // agentLabel marks pullprobe's own pods; its value is the namespace's business.
@@ -75,7 +75,7 @@ const agentLabel, agentLabelValue = "app.kubernetes.io/name", "pullprobe"
 func newPod(p *corev1.Pod, ownNamespace string) Pod {
 	out := Pod{
 		UID: p.UID, Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.Spec.ServiceAccountName,
-		Request: asked(p.Annotations), Created: p.CreationTimestamp.Time, Phase: p.Status.Phase,
+		Request: requestValue(p.Annotations), Created: p.CreationTimestamp.Time, Phase: p.Status.Phase,
 		Deleting: p.DeletionTimestamp != nil,
 		Agent:    p.Namespace == ownNamespace && p.Labels[agentLabel] == agentLabelValue,
 	}
@@ -109,8 +109,8 @@ func newPod(p *corev1.Pod, ownNamespace string) Pod {
 			statuses[s.Name] = s
 		}
 	}
-	add := func(name, image string, policy corev1.PullPolicy, mounts []corev1.VolumeMount) *container {
-		c := container{Name: name, Image: image, Policy: policy}
+	add := func(name, image string, policy corev1.PullPolicy, mounts []corev1.VolumeMount) *Container {
+		c := Container{Name: name, Image: image, Policy: policy}
 		for _, m := range mounts {
 			if v := imageVolumes[m.Name]; v != nil {
 				c.Volumes = append(c.Volumes, v.Reference)
@@ -142,7 +142,7 @@ func newPod(p *corev1.Pod, ownNamespace string) Pod {
 	turn, after := true, time.Time{}
 	for _, c := range p.Spec.InitContainers {
 		added := add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
-		added.Init, added.Turn, added.After = true, turn, after
+		added.Init, added.Next, added.After = true, turn, after
 		sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		done, at := initDone(statuses[c.Name], sidecar)
 		turn = turn && done
@@ -152,11 +152,11 @@ func newPod(p *corev1.Pod, ownNamespace string) Pod {
 	}
 	for _, c := range p.Spec.Containers {
 		added := add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
-		added.Turn, added.After = turn || initialized, after
+		added.Next, added.After = turn || initialized, after
 	}
 	for _, c := range p.Spec.EphemeralContainers {
 		added := add(c.Name, c.Image, c.ImagePullPolicy, c.VolumeMounts)
-		added.Turn, added.Ephemeral = true, true
+		added.Next, added.Ephemeral = true, true
 	}
 	return out
 }
@@ -180,8 +180,8 @@ func initDone(s corev1.ContainerStatus, sidecar bool) (bool, time.Time) {
 // asked is the value that asks for a probe. Both annotations together are one
 // question. It is a tenant's text and goes into the report: a long one is cut,
 // with its hash, so that it stays another question than the next.
-func asked(annotations map[string]string) string {
-	short, long := annotations[askAnnotation], annotations[askAnnotationLong]
+func requestValue(annotations map[string]string) string {
+	short, long := annotations[requestAnnotation], annotations[requestAnnotationLong]
 	value := short + long
 	if short != "" && long != "" {
 		value = short + "," + long
@@ -236,7 +236,7 @@ var pullFailures = []string{
 // pullFails reports whether the waiting state is about an image. A reason that
 // is no single word is the kubelet's bare error: it uses that for pull secrets
 // that it cannot decode (image_manager.go, EnsureImageExists).
-func (c container) pullFails() bool {
+func (c Container) pullFails() bool {
 	return slices.Contains(pullFailures, c.Reason) || strings.Contains(c.Reason, " ") && !c.Started
 }
 
@@ -247,14 +247,14 @@ const GracePeriod = 10 * time.Second
 // begins reports whether the kubelet has said nothing of this container yet. In
 // a pod with init containers that reads "PodInitializing" for all of them, those
 // included (kubelet_pods.go, convertToAPIContainerStatuses).
-func (c container) begins() bool {
+func (c Container) isCreating() bool {
 	return c.Reason == "ContainerCreating" || c.Reason == "PodInitializing"
 }
 
 // since is the earliest time at which the kubelet can have wanted the images
 // of a container. The sandbox may have come later: older kubelets say so only
 // after the first pull, so that nothing follows from their silence.
-func (p Pod) since(c container) time.Time {
+func (p Pod) wantedSince(c Container) time.Time {
 	at := p.Created
 	for _, t := range []time.Time{p.SandboxReady, c.After} {
 		if t.After(at) {
@@ -274,7 +274,7 @@ func (p Pod) PendingImages(now time.Time) []PendingImage {
 		return nil
 	}
 	var out []PendingImage
-	add := func(c container, image string, w PendingImage) {
+	add := func(c Container, image string, w PendingImage) {
 		w.Container, w.Image, w.Policy, w.Reason, w.Message, w.Started = c.Name, image, c.policy(image), c.Reason, c.Message, c.Started
 		out = append(out, w)
 	}
@@ -282,17 +282,17 @@ func (p Pod) PendingImages(now time.Time) []PendingImage {
 	// The kubelet pulls the images of all volumes before it starts any container
 	// (kuberuntime_manager.go, SyncPod).
 	for _, c := range p.Containers {
-		if since := p.since(container{}); c.begins() && overdue(since) {
+		if since := p.wantedSince(Container{}); c.isCreating() && overdue(since) {
 			for _, image := range c.Volumes {
 				add(c, image, PendingImage{Creating: true, Since: since})
 			}
 		}
 	}
 	for _, c := range p.Containers {
-		switch since := p.since(c); {
+		switch since := p.wantedSince(c); {
 		case c.pullFails():
-			add(c, c.blamed(), PendingImage{Failing: true, Since: since})
-		case c.begins() && c.Turn && overdue(since):
+			add(c, c.failingImage(), PendingImage{Failing: true, Since: since})
+		case c.isCreating() && c.Next && overdue(since):
 			add(c, c.Image, PendingImage{Creating: true, Since: since})
 		}
 	}
@@ -302,7 +302,7 @@ func (p Pod) PendingImages(now time.Time) []PendingImage {
 // blamed is the image that the waiting message speaks of: one of an image
 // volume if it is quoted there, else the container's own. The kubelet reports
 // both in the same place (kuberuntime_manager.go, getImageVolumes).
-func (c container) blamed() string {
+func (c Container) failingImage() string {
 	for _, v := range c.Volumes {
 		if strings.Contains(c.Message, `"`+v+`"`) && !strings.Contains(c.Message, `"`+c.Image+`"`) {
 			return v
@@ -319,7 +319,7 @@ func (p Pod) AllImages(now time.Time) []PendingImage {
 		for _, image := range append([]string{c.Image}, c.Volumes...) {
 			if !slices.ContainsFunc(out, func(w PendingImage) bool { return w.Image == image }) {
 				out = append(out, PendingImage{
-					Container: c.Name, Image: image, Policy: c.policy(image), Reason: c.Reason, Message: c.Message, Started: c.Started, Since: p.since(c),
+					Container: c.Name, Image: image, Policy: c.policy(image), Reason: c.Reason, Message: c.Message, Started: c.Started, Since: p.wantedSince(c),
 				})
 			}
 		}
@@ -328,7 +328,7 @@ func (p Pod) AllImages(now time.Time) []PendingImage {
 }
 
 // policy is the pull policy for the container's image or one of its volumes'.
-func (c container) policy(image string) corev1.PullPolicy {
+func (c Container) policy(image string) corev1.PullPolicy {
 	if p, volume := c.VolumePolicies[image]; volume && image != c.Image {
 		return p
 	}
@@ -337,7 +337,7 @@ func (c container) policy(image string) corev1.PullPolicy {
 
 // names reports whether the pod has an image (still): its owner may change it.
 func (p Pod) UsesImage(image string) bool {
-	return slices.ContainsFunc(p.Containers, func(c container) bool { return c.Image == image || slices.Contains(c.Volumes, image) })
+	return slices.ContainsFunc(p.Containers, func(c Container) bool { return c.Image == image || slices.Contains(c.Volumes, image) })
 }
 
 // outOfPatience is when the next of the pod's creating containers runs out of
@@ -345,7 +345,7 @@ func (p Pod) UsesImage(image string) bool {
 func (p Pod) NextOverdue(now time.Time) time.Time {
 	var next time.Time
 	for _, c := range p.Containers {
-		if at := p.since(c).Add(GracePeriod); c.begins() && c.Turn && !p.Deleting && at.After(now) && (next.IsZero() || at.Before(next)) {
+		if at := p.wantedSince(c).Add(GracePeriod); c.isCreating() && c.Next && !p.Deleting && at.After(now) && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
 	}

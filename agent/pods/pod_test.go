@@ -250,8 +250,8 @@ func TestVolumePolicy(t *testing.T) {
 // A tenant's annotation cannot fill the report, and different ones stay
 // different questions.
 func TestLongQuestion(t *testing.T) {
-	a := asked(map[string]string{"probe": strings.Repeat("x", 200<<10)})
-	b := asked(map[string]string{"probe": strings.Repeat("x", 200<<10) + "y"})
+	a := requestValue(map[string]string{"probe": strings.Repeat("x", 200<<10)})
+	b := requestValue(map[string]string{"probe": strings.Repeat("x", 200<<10) + "y"})
 	if len(a) > 100 || a == b {
 		t.Errorf("%q and %q", a, b)
 	}

@@ -18,11 +18,11 @@ import (
 type Store struct {
 	cfg StoreConfig
 
-	mu       sync.Mutex
-	pods     map[types.UID]Pod
-	askedAt  map[types.UID]time.Time // when the probe annotation was first seen with the value it has
-	answered map[types.UID]string    // the last value of the probe annotation that was answered
-	synced   chan struct{}           // closed by the first list
+	mu          sync.Mutex
+	pods        map[types.UID]Pod
+	requestedAt map[types.UID]time.Time // when the probe annotation was first seen with the value it has
+	handled     map[types.UID]string    // the last value of the probe annotation that was answered
+	synced      chan struct{}           // closed by the first list
 }
 
 // storeConfig is what a store needs.
@@ -38,11 +38,11 @@ type StoreConfig struct {
 
 func NewStore(c StoreConfig) *Store {
 	return &Store{
-		cfg:      c,
-		pods:     map[types.UID]Pod{},
-		askedAt:  map[types.UID]time.Time{},
-		answered: map[types.UID]string{},
-		synced:   make(chan struct{}),
+		cfg:         c,
+		pods:        map[types.UID]Pod{},
+		requestedAt: map[types.UID]time.Time{},
+		handled:     map[types.UID]string{},
+		synced:      make(chan struct{}),
 	}
 }
 
@@ -58,13 +58,13 @@ func (s *Store) Run(ctx context.Context, lw *cache.ListWatch) {
 }
 
 // seen is what the API server sent of one pod, with what was known before.
-type seen struct {
+type podChange struct {
 	old, now Pod
 	news     bool
 }
 
 // tell reports what was put. It is called with the store unlocked.
-func (s *Store) tell(list ...seen) {
+func (s *Store) notify(list ...podChange) {
 	if s.cfg.OnTransition == nil {
 		return
 	}
@@ -74,16 +74,16 @@ func (s *Store) tell(list ...seen) {
 }
 
 // put keeps one object; ok is false if it is no pod. s.mu is held.
-func (s *Store) put(obj any) (change seen, ok bool) {
+func (s *Store) put(obj any) (c podChange, ok bool) {
 	p, ok := obj.(*corev1.Pod)
 	if !ok {
-		return seen{}, false
+		return podChange{}, false
 	}
 	kept, now := newPod(p, s.cfg.Namespace), time.Now()
 	old := s.pods[kept.UID]
 	for i := range kept.Containers {
 		c := &kept.Containers[i]
-		before, known := old.container(c.Name)
+		before, known := old.containerNamed(c.Name)
 		switch {
 		case c.Ephemeral && known:
 			c.After = before.After
@@ -95,12 +95,12 @@ func (s *Store) put(obj any) (change seen, ok bool) {
 	s.pods[kept.UID] = kept
 	switch {
 	case kept.Request == "":
-		delete(s.answered, kept.UID) // removed: adding it again asks again
-		delete(s.askedAt, kept.UID)
+		delete(s.handled, kept.UID) // removed: adding it again asks again
+		delete(s.requestedAt, kept.UID)
 	case kept.Request != old.Request:
-		s.askedAt[kept.UID] = now
+		s.requestedAt[kept.UID] = now
 	}
-	return seen{old, kept, s.HasSynced()}, true
+	return podChange{old, kept, s.HasSynced()}, true
 }
 
 // Add, Update, Delete, Replace and Resync implement cache.ReflectorStore.
@@ -111,7 +111,7 @@ func (s *Store) Update(obj any) error {
 	change, ok := s.put(obj)
 	s.mu.Unlock()
 	if ok {
-		s.tell(change)
+		s.notify(change)
 		s.cfg.Enqueue(change.now.UID)
 	}
 	return nil
@@ -124,8 +124,8 @@ func (s *Store) Delete(obj any) error {
 	}
 	s.mu.Lock()
 	delete(s.pods, p.UID)
-	delete(s.answered, p.UID)
-	delete(s.askedAt, p.UID)
+	delete(s.handled, p.UID)
+	delete(s.requestedAt, p.UID)
 	s.mu.Unlock()
 	s.cfg.Enqueue(p.UID)
 	return nil
@@ -138,7 +138,7 @@ func (s *Store) Replace(list []any, _ string) error {
 		touched[uid] = true
 	}
 	listed := map[types.UID]bool{}
-	var changes []seen
+	var changes []podChange
 	for _, obj := range list {
 		if change, ok := s.put(obj); ok {
 			uid := change.now.UID
@@ -148,13 +148,13 @@ func (s *Store) Replace(list []any, _ string) error {
 	}
 	absent := func(uid types.UID) bool { return !listed[uid] }
 	maps.DeleteFunc(s.pods, func(uid types.UID, _ Pod) bool { return absent(uid) })
-	maps.DeleteFunc(s.askedAt, func(uid types.UID, _ time.Time) bool { return absent(uid) })
-	maps.DeleteFunc(s.answered, func(uid types.UID, _ string) bool { return absent(uid) })
+	maps.DeleteFunc(s.requestedAt, func(uid types.UID, _ time.Time) bool { return absent(uid) })
+	maps.DeleteFunc(s.handled, func(uid types.UID, _ string) bool { return absent(uid) })
 	if !s.HasSynced() {
 		close(s.synced)
 	}
 	s.mu.Unlock()
-	s.tell(changes...)
+	s.notify(changes...)
 	for uid := range touched {
 		s.cfg.Enqueue(uid)
 	}
@@ -199,8 +199,8 @@ func (s *Store) All() []Pod {
 func (s *Store) PendingRequest(uid types.UID) (string, time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.pods[uid]; p.Request != s.answered[uid] {
-		return p.Request, s.askedAt[uid]
+	if p := s.pods[uid]; p.Request != s.handled[uid] {
+		return p.Request, s.requestedAt[uid]
 	}
 	return "", time.Time{}
 }
@@ -211,7 +211,7 @@ func (s *Store) MarkHandled(uid types.UID, question string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p, ok := s.pods[uid]; ok && p.Request == question {
-		s.answered[uid] = question
+		s.handled[uid] = question
 	}
 }
 
@@ -219,7 +219,7 @@ func (s *Store) MarkHandled(uid types.UID, question string) {
 func (s *Store) Handled() map[types.UID]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.answered)
+	return maps.Clone(s.handled)
 }
 
 // recall takes over what an earlier agent has answered. It is called before
@@ -227,7 +227,7 @@ func (s *Store) Handled() map[types.UID]string {
 func (s *Store) Restore(answered map[types.UID]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.Copy(s.answered, answered)
+	maps.Copy(s.handled, answered)
 }
 
 // syncedC returns a channel that is closed by the first list.

@@ -28,7 +28,7 @@ type Transition struct {
 func Transitions(old, now Pod) []Transition {
 	var out []Transition
 	for i, c := range now.Containers {
-		before, _ := old.container(c.Name)
+		before, _ := old.containerNamed(c.Name)
 		if c.HasImage && !before.HasImage {
 			for _, image := range c.Images() {
 				if c.policy(image) == corev1.PullNever {
@@ -41,15 +41,15 @@ func Transitions(old, now Pod) []Transition {
 				out = append(out, a)
 			}
 		}
-		if failedAnew(before, c) && !now.Deleting {
-			out = append(out, Transition{Image: c.blamed(), Failed: true, Reason: c.Reason, Message: c.Message})
+		if failedAgain(before, c) && !now.Deleting {
+			out = append(out, Transition{Image: c.failingImage(), Failed: true, Reason: c.Reason, Message: c.Message})
 		}
 	}
 	return out
 }
 
 // images are the container's own and those of its volumes, each once.
-func (c container) Images() []string {
+func (c Container) Images() []string {
 	out := []string{c.Image}
 	for _, v := range c.Volumes {
 		if !slices.Contains(out, v) {
@@ -62,7 +62,7 @@ func (c container) Images() []string {
 // failedAnew reports whether the kubelet has failed with an image since. It
 // says ErrImagePull after an attempt and ImagePullBackOff before the next one,
 // so that the latter is a failure of its own only where the former went unseen.
-func failedAnew(before, c container) bool {
+func failedAgain(before, c Container) bool {
 	if !c.pullFails() {
 		return false
 	}
@@ -87,7 +87,7 @@ func FailureReason(reason string) string {
 // to it until its first start, as far as the pod tells, in whole seconds.
 func startWait(old, now Pod, i int) (time.Duration, bool) {
 	c := now.Containers[i]
-	if c.StartedAt.IsZero() || slices.ContainsFunc(now.Containers, func(c container) bool { return len(c.Volumes) > 0 }) {
+	if c.StartedAt.IsZero() || slices.ContainsFunc(now.Containers, func(c Container) bool { return len(c.Volumes) > 0 }) {
 		return 0, false // the images of all volumes come before the first container
 	}
 	from := []time.Time{now.Created, c.After}

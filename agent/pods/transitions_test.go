@@ -147,7 +147,7 @@ func TestArrivals(t *testing.T) {
 
 // An ephemeral container waits behind no other.
 func TestStartWaitOfEphemeral(t *testing.T) {
-	p := Pod{Created: born.Add(-time.Hour), Containers: []container{
+	p := Pod{Created: born.Add(-time.Hour), Containers: []Container{
 		{Name: "restarted"}, {Name: "e", Ephemeral: true, After: born.Add(900 * time.Millisecond), StartedAt: born.Add(2 * time.Second)},
 	}}
 	if got, ok := startWait(p, p, 1); got != 2*time.Second || !ok {

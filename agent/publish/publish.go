@@ -30,8 +30,8 @@ type Publisher struct {
 	cfg   Config
 	dirty chan struct{} // holds one token
 
-	written string // what the last report that was written comes to
-	version string // of the ConfigMap after that
+	writtenKey string // what the last report that was written comes to
+	version    string // of the ConfigMap after that
 
 	mu        sync.Mutex
 	events    []queuedEvent
@@ -108,7 +108,7 @@ func (p *Publisher) LastPublished() time.Time {
 }
 
 // Writes come at most this often; the first one goes out at once.
-const writeEvery = 500 * time.Millisecond
+const minWriteInterval = 500 * time.Millisecond
 
 // run publishes from when it may until ctx ends, and once more then, so that a
 // verdict that stood when the agent was told to stop is not lost.
@@ -163,7 +163,7 @@ func (p *Publisher) Run(ctx context.Context) {
 		}
 		backoff = 0
 		if wrote {
-			sleep(ctx, writeEvery)
+			sleep(ctx, minWriteInterval)
 		}
 	}
 }
@@ -185,7 +185,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // identify learns the Node's UID, which the report's owner and perhaps its name
 // need; where it may not be read there is no owner.
-func (p *Publisher) identify(ctx context.Context) (types.UID, error) {
+func (p *Publisher) nodeUID(ctx context.Context) (types.UID, error) {
 	p.mu.Lock()
 	uid := p.uid
 	p.mu.Unlock()
@@ -208,7 +208,7 @@ func (p *Publisher) identify(ctx context.Context) (types.UID, error) {
 
 // standing is the report.json that stands in the ConfigMap.
 func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
-	uid, err := p.identify(ctx)
+	uid, err := p.nodeUID(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -217,16 +217,16 @@ func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
 
 // flush writes the report if it has changed, then the Events that wait.
 func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
-	if p.take(&p.doubted) {
-		p.verify(ctx)
+	if p.consume(&p.doubted) {
+		p.detectDrift(ctx)
 	}
-	uid, err := p.identify(ctx)
+	uid, err := p.nodeUID(ctx)
 	if err != nil {
 		return false, err
 	}
-	forced := p.take(&p.forced)
+	forced := p.consume(&p.forced)
 	n := p.cfg.Snapshot()
-	if m := meaning(n); forced || m != p.written {
+	if m := changeKey(n); forced || m != p.writtenKey {
 		cm, err := Render(n, p.cfg.Namespace, uid, p.cfg.Settings.Get().ASCII)
 		if err == nil {
 			p.version, err = p.cfg.Kube.Apply(ctx, cm)
@@ -245,7 +245,7 @@ func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
 			}
 			return false, err
 		}
-		p.written, wrote = m, true
+		p.writtenKey, wrote = m, true
 		now := time.Now()
 		p.cfg.Metrics.ReportWritten(now)
 		p.mu.Lock()
@@ -256,7 +256,7 @@ func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
 }
 
 // take gives a mark of the publisher, and takes it away.
-func (p *Publisher) take(mark *bool) bool {
+func (p *Publisher) consume(mark *bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := *mark
@@ -275,8 +275,8 @@ func (p *Publisher) Recheck() {
 // verify compares what stands with what was written. It is done between two
 // writes: in the middle of one its own change would look like somebody else's.
 // What cannot be looked at is left to the heartbeat.
-func (p *Publisher) verify(ctx context.Context) {
-	uid, err := p.identify(ctx)
+func (p *Publisher) detectDrift(ctx context.Context) {
+	uid, err := p.nodeUID(ctx)
 	if err != nil {
 		return
 	}
@@ -298,7 +298,7 @@ func (p *Publisher) forgetNode() {
 
 // meaning is equal for reports that differ in nothing but times and figures.
 // Those are brought up to date with the next change or heartbeat.
-func meaning(n report.Node) string {
+func changeKey(n report.Node) string {
 	var b strings.Builder
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
 	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause, n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence["fullSoon"])
@@ -341,7 +341,7 @@ func meaning(n report.Node) string {
 }
 
 // eventsFirst is how long the Events may hold up a report that has changed.
-const eventsFirst = time.Second
+const eventsTimeout = time.Second
 
 func (p *Publisher) flushEvents(ctx context.Context) error {
 	began := time.Now()
@@ -360,14 +360,14 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 			e.UID = p.uid
 		}
 		p.mu.Unlock()
-		if len(p.dirty) > 0 && time.Since(began) > eventsFirst {
+		if len(p.dirty) > 0 && time.Since(began) > eventsTimeout {
 			return nil // the next round goes on
 		}
 		err := p.cfg.Kube.CreateEvent(ctx, p.cfg.Node, e)
 		if apierrors.IsAlreadyExists(err) {
 			err = nil // an earlier attempt got through and its answer did not
 		}
-		if err != nil && kube.Retriable(err) && !p.giveUp(err) {
+		if err != nil && kube.Retriable(err) && !p.countRefusal(err) {
 			return err
 		}
 		if err != nil {
@@ -383,11 +383,11 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 
 // eventTries is how often an Event that the API server answers with an error is
 // tried: one that some webhook keeps refusing must not hold up the others.
-const eventTries = 5
+const maxEventTries = 5
 
 // giveUp counts the answers to the first Event that waits. An API server that
 // does not answer at all is waited for.
-func (p *Publisher) giveUp(err error) bool {
+func (p *Publisher) countRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false
@@ -398,7 +398,7 @@ func (p *Publisher) giveUp(err error) bool {
 		return true
 	}
 	p.events[0].tries++
-	return p.events[0].tries >= eventTries
+	return p.events[0].tries >= maxEventTries
 }
 
 // Label keys of the ConfigMap: what `kubectl get cm -L` shows.

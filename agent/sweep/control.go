@@ -13,21 +13,21 @@ import (
 
 // controlOf is the control check of a whole sweep: is there anything at all
 // that this node reaches? s.mu is held.
-func (s *Sweeper) controlOf(sightings []examine.Observation, set config.Settings, now time.Time) report.Check {
+func (s *Sweeper) sweepControl(sightings []examine.Observation, set config.Settings, now time.Time) report.Check {
 	var hosts []report.Vantage
 	for _, sight := range sightings {
 		if !sight.At.IsZero() {
-			hosts = append(hosts, s.vantage(sight, set))
+			hosts = append(hosts, s.controlHost(sight, set))
 		}
 	}
 	return report.Control(hosts, false, now)
 }
 
-func (s *Sweeper) vantage(sight examine.Observation, set config.Settings) report.Vantage {
+func (s *Sweeper) controlHost(sight examine.Observation, set config.Settings) report.Vantage {
 	h := s.hosts[sight.Host]
 	v := report.Vantage{
 		Registry: report.Reached(sight.Host, sight.Checks, sight.At),
-		Known:    h != nil && h.known || slices.Contains(set.Control, sight.Host),
+		Known:    h != nil && h.wasReached || slices.Contains(set.Control, sight.Host),
 	}
 	v.Roles = sight.Roles
 	return v
@@ -35,7 +35,7 @@ func (s *Sweeper) vantage(sight examine.Observation, set config.Settings) report
 
 // controlLook is a look at the control set for diagnoses, shared by those that
 // want one at the same time. Whoever has its turn may read and write the rest.
-type controlLook struct {
+type controlCache struct {
 	turn  chan struct{} // holds one token
 	hosts []report.Vantage
 	at    time.Time
@@ -43,16 +43,16 @@ type controlLook struct {
 
 // How a diagnosis looks at other hosts.
 const (
-	controlHosts = 4                       // at most
-	controlIn    = 1500 * time.Millisecond // each
-	controlFor   = 5 * time.Second         // the age up to which another diagnosis uses it too
+	maxControlHosts = 4                       // at most
+	controlTimeout  = 1500 * time.Millisecond // each
+	controlTTL      = 5 * time.Second         // the age up to which another diagnosis uses it too
 )
 
 // elsewhere is the control check for a diagnosis that finds the way to a
 // registry blocked: whether this node reaches any other host, now. The sweep's
 // own words may be minutes old, so a few hosts are asked again.
 func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check {
-	hosts, ok := s.controlSet(ctx)
+	hosts, ok := s.controlHosts(ctx)
 	if !ok {
 		return report.Check{ID: "control", Kind: report.KindControl, Outcome: report.Unknown, Summary: "the time was up before other hosts had been asked"}
 	}
@@ -62,7 +62,7 @@ func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check 
 
 // controlSet is the control set as it was seen a moment ago; false if ctx ended
 // before that was known.
-func (s *Sweeper) controlSet(ctx context.Context) ([]report.Vantage, bool) {
+func (s *Sweeper) controlHosts(ctx context.Context) ([]report.Vantage, bool) {
 	c := &s.control
 	select {
 	case c.turn <- struct{}{}:
@@ -70,12 +70,12 @@ func (s *Sweeper) controlSet(ctx context.Context) ([]report.Vantage, bool) {
 	case <-ctx.Done():
 		return nil, false
 	}
-	if time.Since(c.at) <= controlFor {
+	if time.Since(c.at) <= controlTTL {
 		return c.hosts, true
 	}
 	set := s.cfg.Settings()
-	want := examine.SurveyRequest{Domains: map[string][]report.Role{}, Width: controlHosts + 1, Each: controlIn}
-	for _, host := range s.best(set) {
+	want := examine.SurveyRequest{Domains: map[string][]report.Role{}, Width: maxControlHosts + 1, Each: controlTimeout}
+	for _, host := range s.controlCandidates(set) {
 		want.Domains[host] = []report.Role{report.RoleControl}
 	}
 	sightings, _ := s.cfg.Survey(ctx, want)
@@ -87,7 +87,7 @@ func (s *Sweeper) controlSet(ctx context.Context) ([]report.Vantage, bool) {
 	c.hosts, c.at = nil, time.Now()
 	for _, sight := range sightings {
 		if !sight.At.IsZero() {
-			c.hosts = append(c.hosts, s.vantage(sight, set))
+			c.hosts = append(c.hosts, s.controlHost(sight, set))
 		}
 	}
 	return c.hosts, true
@@ -104,7 +104,7 @@ func upstreamOf(domain string) string {
 // best are the hosts whose answer tells most: the configured control set, then
 // those that this node has reached before, one more than are needed since one
 // may be the host that the diagnosis is about.
-func (s *Sweeper) best(set config.Settings) []string {
+func (s *Sweeper) controlCandidates(set config.Settings) []string {
 	out := slices.Clone(set.Control)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,10 +112,10 @@ func (s *Sweeper) best(set config.Settings) []string {
 		for _, name := range slices.Sorted(maps.Keys(s.hosts)) {
 			h := s.hosts[name]
 			registry := slices.Contains(h.Roles, report.RoleRegistry) || slices.Contains(h.Roles, report.RoleTarget)
-			if h.known == known && registry && h.NotBefore == nil && !slices.Contains(out, name) {
+			if h.wasReached == known && registry && h.NotBefore == nil && !slices.Contains(out, name) {
 				out = append(out, name)
 			}
 		}
 	}
-	return out[:min(len(out), controlHosts+1)]
+	return out[:min(len(out), maxControlHosts+1)]
 }

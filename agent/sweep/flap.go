@@ -10,9 +10,9 @@ import (
 type hostState struct {
 	report.Registry             // as the last sweep left it
 	changes         []time.Time // when it went bad or came back, within flapWindow
-	known           bool        // it was reached once
-	sweep           int         // the last sweep that was to look at it
-	limits          int         // how often in a row it asked to be left alone
+	wasReached      bool        // it was reached once
+	round           int         // the last sweep that was to look at it
+	limitCount      int         // how often in a row it asked to be left alone
 }
 
 // A host whose state changes this often within the window is flapping, until
@@ -20,23 +20,23 @@ type hostState struct {
 const (
 	flapChanges = 4
 	flapWindow  = time.Hour
-	flapCalm    = 20 * time.Minute
+	flapQuiet   = 20 * time.Minute
 )
 
 // news is what a look changed.
-type news uint8
+type transition uint8
 
 const (
-	noNews       news = iota
-	wentBad           // it could be reached, or nobody knew, and now it cannot
-	cameBack          // it could not, and now it can
-	otherCause        // it cannot be reached still, for another reason
-	beganFlaps        // it went bad or came back once too often
-	stoppedFlaps      // it has kept one state for a while
+	unchanged         transition = iota
+	becameUnavailable            // it could be reached, or nobody knew, and now it cannot
+	recovered                    // it could not, and now it can
+	causeChanged                 // it cannot be reached still, for another reason
+	startedFlapping              // it went bad or came back once too often
+	stabilized                   // it has kept one state for a while
 )
 
 // observe takes over a new look at the host and says what is new.
-func (h *hostState) observe(now report.Registry) news {
+func (h *hostState) observe(now report.Registry) transition {
 	before, first := h.Registry, h.State == ""
 	at := now.Checked
 	if now.State == report.ReachUnknown && !first && before.State != report.ReachUnknown {
@@ -47,7 +47,7 @@ func (h *hostState) observe(now report.Registry) news {
 	if first || now.State != before.State {
 		now.Since = at
 	}
-	h.known = h.known || now.State == report.Reachable
+	h.wasReached = h.wasReached || now.State == report.Reachable
 	bad, wasBad := now.State.Bad(), before.State.Bad()
 	turned := !first && bad != wasBad
 	if turned {
@@ -60,7 +60,7 @@ func (h *hostState) observe(now report.Registry) news {
 	case len(h.changes) >= flapChanges && !before.Flapping:
 		now.Flapping = true
 	case before.Flapping:
-		now.Flapping = len(h.changes) > 0 && at.Sub(h.changes[len(h.changes)-1]) < flapCalm
+		now.Flapping = len(h.changes) > 0 && at.Sub(h.changes[len(h.changes)-1]) < flapQuiet
 	}
 	if !now.Flapping && before.Flapping {
 		h.changes = nil
@@ -68,17 +68,17 @@ func (h *hostState) observe(now report.Registry) news {
 	h.Registry = now
 	switch {
 	case now.Flapping && !before.Flapping:
-		return beganFlaps
+		return startedFlapping
 	case !now.Flapping && before.Flapping:
-		return stoppedFlaps
+		return stabilized
 	case now.Flapping:
-		return noNews
+		return unchanged
 	case bad && (first || !wasBad):
-		return wentBad
+		return becameUnavailable
 	case turned:
-		return cameBack
+		return recovered
 	case bad && now.Cause != before.Cause:
-		return otherCause
+		return causeChanged
 	}
-	return noNews
+	return unchanged
 }

@@ -24,19 +24,19 @@ import (
 // pod is stuck, and keeps what it saw: a fault before it hurts, and the baseline
 // of every diagnosis.
 type Sweeper struct {
-	cfg   Config
-	asked chan struct{} // holds one token: somebody wants a sweep now
+	cfg      Config
+	requests chan struct{} // holds one token: somebody wants a sweep now
 
-	mu      sync.Mutex
-	hosts   map[string]*hostState
-	answers map[string]answer // of the last look, by host: of those that answered
-	leads   map[string]learned
-	cut     bool // nothing was reachable
-	news    bool // the last sweep brought any
-	round   int
-	last    *report.Sweep
-	began   time.Time // of the last sweep that has ended
-	control controlLook
+	mu       sync.Mutex
+	hosts    map[string]*hostState
+	answers  map[string]answer // of the last look, by host: of those that answered
+	leads    map[string]knownLead
+	isolated bool // nothing was reachable
+	changed  bool // the last sweep brought any
+	round    int
+	last     *report.Sweep
+	began    time.Time // of the last sweep that has ended
+	control  controlCache
 }
 
 // sweeperConfig is what a sweeper needs.
@@ -57,7 +57,7 @@ type answer struct {
 }
 
 // learned is a lead and when it was last given.
-type learned struct {
+type knownLead struct {
 	examine.Redirect
 	at time.Time
 }
@@ -73,20 +73,20 @@ type NodeEvent struct {
 // What is kept of leads: registries, and so in the end tenants, give them.
 const (
 	maxLeads = 64
-	leadsFor = 24 * time.Hour
+	leadTTL  = 24 * time.Hour
 )
 
 // maxSwept bounds the registries of one sweep that pods name: tenants do that.
-const maxSwept = 256
+const maxRegistries = 256
 
 func New(c Config) *Sweeper {
 	return &Sweeper{
-		cfg:     c,
-		asked:   make(chan struct{}, 1),
-		hosts:   map[string]*hostState{},
-		answers: map[string]answer{},
-		leads:   map[string]learned{},
-		control: controlLook{turn: make(chan struct{}, 1)},
+		cfg:      c,
+		requests: make(chan struct{}, 1),
+		hosts:    map[string]*hostState{},
+		answers:  map[string]answer{},
+		leads:    map[string]knownLead{},
+		control:  controlCache{turn: make(chan struct{}, 1)},
 	}
 }
 
@@ -98,7 +98,7 @@ func (s *Sweeper) Run(ctx context.Context, pods <-chan struct{}) {
 	case <-ctx.Done():
 		return
 	}
-	wait := rand.N(firstSweepIn)
+	wait := rand.N(startupJitter)
 	for {
 		timer := time.NewTimer(wait)
 		if s.cfg.Settings().SweepInterval <= 0 {
@@ -112,13 +112,13 @@ func (s *Sweeper) Run(ctx context.Context, pods <-chan struct{}) {
 			if s.cfg.Settings().SweepInterval <= 0 {
 				continue // switched off while it waited
 			}
-		case <-s.asked:
+		case <-s.requests:
 			timer.Stop()
 		}
 		s.sweep(ctx)
 		interval := s.cfg.Settings().SweepInterval
-		if s.unsettled() {
-			interval = min(interval, soonAgain)
+		if s.needsFastSweep() {
+			interval = min(interval, retryInterval)
 		}
 		wait = interval*9/10 + rand.N(max(interval/5, 1))
 	}
@@ -127,15 +127,15 @@ func (s *Sweeper) Run(ctx context.Context, pods <-chan struct{}) {
 // soonAgain is when a sweep follows one that brought news, or that reached
 // nothing: what has just changed may have been a moment's, and a node that was
 // cut off must not read so for long when it is back.
-const soonAgain = 30 * time.Second
+const retryInterval = 30 * time.Second
 
 // firstSweepIn spreads the first sweeps of agents that were started together.
-const firstSweepIn = 3 * time.Second
+const startupJitter = 3 * time.Second
 
 // now asks for a sweep.
 func (s *Sweeper) SweepNow() {
 	select {
-	case s.asked <- struct{}{}:
+	case s.requests <- struct{}{}:
 	default: // one is asked for, and has not begun
 	}
 }
@@ -148,10 +148,10 @@ func (s *Sweeper) EndedAfter(t time.Time) bool {
 }
 
 // unsettled reports whether the next sweep should not wait for its time.
-func (s *Sweeper) unsettled() bool {
+func (s *Sweeper) needsFastSweep() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cut || s.news
+	return s.isolated || s.changed
 }
 
 // report is what the last sweep came to; nil before the first.
@@ -172,7 +172,7 @@ func (s *Sweeper) sweep(ctx context.Context) {
 		return // what was cut short says nothing
 	}
 	ended := time.Now()
-	sweep := s.take(sightings, set, ended)
+	sweep := s.merge(sightings, set, ended)
 	sweep.Time, sweep.Duration, sweep.Conditions = ended.UTC().Truncate(time.Millisecond), report.Millis(ended.Sub(began)), conditions
 	sweep.Runtime = amiss
 	s.mu.Lock()
@@ -196,7 +196,7 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 			named[domain] = true
 		}
 	}
-	for _, domain := range slices.Sorted(maps.Keys(named))[:min(len(named), maxSwept)] {
+	for _, domain := range slices.Sorted(maps.Keys(named))[:min(len(named), maxRegistries)] {
 		add(domain, report.RoleRegistry)
 	}
 	for _, domain := range set.Targets {
@@ -207,7 +207,7 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.leads, func(_ string, l learned) bool { return now.Sub(l.at) > leadsFor })
+	maps.DeleteFunc(s.leads, func(_ string, l knownLead) bool { return now.Sub(l.at) > leadTTL })
 	for _, host := range slices.Sorted(maps.Keys(s.leads)) {
 		want.Leads = append(want.Leads, s.leads[host].Redirect)
 	}
@@ -226,13 +226,13 @@ func domainOf(image string) string {
 }
 
 // take takes over what was seen, and tells what is new.
-func (s *Sweeper) take(sightings []examine.Observation, set config.Settings, now time.Time) report.Sweep {
+func (s *Sweeper) merge(sightings []examine.Observation, set config.Settings, now time.Time) report.Sweep {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.round++
-	control := s.controlOf(sightings, set, now)
+	control := s.sweepControl(sightings, set, now)
 	type told struct {
-		news
+		transition
 		report.Registry
 	}
 	var all []told
@@ -249,7 +249,7 @@ func (s *Sweeper) take(sightings []examine.Observation, set config.Settings, now
 			h = &hostState{}
 			s.hosts[name] = h
 		}
-		h.sweep = s.round
+		h.round = s.round
 		if sight.At.IsZero() { // left alone
 			h.Roles = sight.Roles
 			continue
@@ -257,34 +257,34 @@ func (s *Sweeper) take(sightings []examine.Observation, set config.Settings, now
 		at := sight.At.UTC().Truncate(time.Millisecond)
 		r := report.Reached(sight.Host, append(slices.Clone(sight.Checks), control), at)
 		r.Host, r.Roles = name, sight.Roles
-		h.limit(&r, sight.Checks)
+		h.noteLimit(&r, sight.Checks)
 		what := h.observe(r)
 		if c := report.Find(sight.Checks, "registry/"+sight.Host); c.Outcome == report.Pass {
 			s.answers[name] = answer{c, sight.At}
 		}
 		all = append(all, told{what, h.Registry})
 		if sight.Lead != nil {
-			s.learn(*sight.Lead, now)
+			s.addLead(*sight.Lead, now)
 		}
 	}
-	maps.DeleteFunc(s.hosts, func(_ string, h *hostState) bool { return h.sweep != s.round })
+	maps.DeleteFunc(s.hosts, func(_ string, h *hostState) bool { return h.round != s.round })
 
 	cut := control.Outcome == report.Fail
 	switch {
-	case cut && !s.cut:
+	case cut && !s.isolated:
 		s.cfg.Log.Warn("nothing can be reached from this node", "hosts", control.Evidence["hosts"], "cause", control.Cause)
 		s.cfg.Emit(NodeEvent{Reason: "NothingReachable", Warning: true, Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary})
-	case !cut && s.cut:
+	case !cut && s.isolated:
 		s.cfg.Log.Info("this node reaches other hosts again", "hosts", control.Evidence["hosts"])
 		s.cfg.Emit(NodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
 	}
-	quiet := cut || s.cut // one fault, not one for each host
-	s.cut, s.news = cut, false
+	quiet := cut || s.isolated // one fault, not one for each host
+	s.isolated, s.changed = cut, false
 	for _, t := range all {
-		s.tell(t.news, t.Registry, quiet)
-		s.news = s.news || t.news != noNews
+		s.announce(t.transition, t.Registry, quiet)
+		s.changed = s.changed || t.transition != unchanged
 	}
-	sweep := report.Sweep{Control: control, Registries: []report.Registry{}, Resolvers: resolversIn(sightings), Clock: clockIn(sightings)}
+	sweep := report.Sweep{Control: control, Registries: []report.Registry{}, Resolvers: summarizeResolvers(sightings), Clock: summarizeClock(sightings)}
 	for _, h := range s.hosts {
 		sweep.Registries = append(sweep.Registries, h.Registry)
 	}
@@ -293,13 +293,13 @@ func (s *Sweeper) take(sightings []examine.Observation, set config.Settings, now
 }
 
 // longestLimit bounds how long a host is left alone that keeps answering 429.
-const longestLimit = time.Hour
+const maxLimit = time.Hour
 
 // limit notes until when a host that answered 429 is left alone: as it asks,
 // and longer each time that it asks again.
-func (h *hostState) limit(r *report.Registry, checks []report.Check) {
+func (h *hostState) noteLimit(r *report.Registry, checks []report.Check) {
 	if r.State != report.Limited {
-		h.limits = 0
+		h.limitCount = 0
 		return
 	}
 	wait := time.Minute
@@ -308,41 +308,41 @@ func (h *hostState) limit(r *report.Registry, checks []report.Check) {
 			wait = examine.RetryAfter(c.Evidence["retryAfter"], r.Checked)
 		}
 	}
-	if h.limits > 0 {
-		wait = max(wait, min(time.Minute<<min(h.limits, 6), longestLimit))
+	if h.limitCount > 0 {
+		wait = max(wait, min(time.Minute<<min(h.limitCount, 6), maxLimit))
 	}
-	h.limits++
+	h.limitCount++
 	until := r.Checked.Add(wait).Truncate(time.Second)
 	r.NotBefore = &until
 }
 
 // tell says one thing that is new, in the log and, unless it is one of many
 // that have one reason, as an Event.
-func (s *Sweeper) tell(what news, r report.Registry, quiet bool) {
+func (s *Sweeper) announce(what transition, r report.Registry, quiet bool) {
 	e := NodeEvent{Host: r.Host}
 	fields := []any{"registry", r.Host, "state", r.State}
 	switch what {
-	case noNews:
+	case unchanged:
 		return
-	case wentBad:
+	case becameUnavailable:
 		e.Reason, e.Warning = "RegistryUnreachable", true
 		e.Message = r.Host + ": " + string(r.Fault) + " / " + string(r.Cause) + ": " + r.Summary
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
 		s.cfg.Log.Warn("a registry can not be had", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
-	case cameBack:
+	case recovered:
 		e.Reason = "RegistryReachable"
 		e.Message = r.Host + " can be reached again"
 		s.cfg.Log.Info("a registry can be had again", fields...)
-	case otherCause:
+	case causeChanged:
 		s.cfg.Log.Info("a registry can not be had for another reason", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
 		return
-	case beganFlaps:
+	case startedFlapping:
 		e.Reason, e.Warning = "RegistryFlapping", true
-		e.Message = r.Host + " comes and goes: " + strconv.Itoa(flapChanges) + " changes within an hour, the last to " + string(r.State) + ". No further Events until it has kept one state for " + flapCalm.String()
+		e.Message = r.Host + " comes and goes: " + strconv.Itoa(flapChanges) + " changes within an hour, the last to " + string(r.State) + ". No further Events until it has kept one state for " + flapQuiet.String()
 		s.cfg.Log.Warn("a registry is flapping", fields...)
-	case stoppedFlaps:
+	case stabilized:
 		e.Reason, e.Warning = "RegistryStable", r.State.Bad()
 		e.Message = r.Host + " has been " + string(r.State) + " since " + r.Since.UTC().Format(time.RFC3339)
 		s.cfg.Log.Info("a registry no longer flaps", fields...)
@@ -353,11 +353,11 @@ func (s *Sweeper) tell(what news, r report.Registry, quiet bool) {
 }
 
 // learn keeps where a registry sends the runtime; s.mu is held.
-func (s *Sweeper) learn(l examine.Redirect, now time.Time) {
+func (s *Sweeper) addLead(l examine.Redirect, now time.Time) {
 	if _, known := s.leads[l.Host]; !known && len(s.leads) >= maxLeads {
 		return
 	}
-	s.leads[l.Host] = learned{l, now}
+	s.leads[l.Host] = knownLead{l, now}
 }
 
 // learnFrom takes leads out of an examination: hosts that layers come from, and
@@ -367,13 +367,13 @@ func (s *Sweeper) LearnFrom(checks []report.Check) {
 	defer s.mu.Unlock()
 	for _, c := range checks {
 		if host := c.Evidence["blobHost"]; host != "" && c.Kind == report.KindBlob && host != c.Host {
-			s.learn(examine.Redirect{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
+			s.addLead(examine.Redirect{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
 		}
 	}
 }
 
 // freshFor is how old an answer may be that a diagnosis goes by.
-const freshFor = 15 * time.Second
+const answerTTL = 15 * time.Second
 
 // known is what a host answered to a sweep a moment ago, and how old that is.
 func (s *Sweeper) CachedAnswer(host string, after time.Time) (report.Check, time.Duration, bool) {
@@ -381,11 +381,11 @@ func (s *Sweeper) CachedAnswer(host string, after time.Time) (report.Check, time
 	defer s.mu.Unlock()
 	a, ok := s.answers[host]
 	age := time.Since(a.at)
-	return a.Check, age, ok && age <= freshFor && a.at.After(after)
+	return a.Check, age, ok && age <= answerTTL && a.at.After(after)
 }
 
 // resolversIn sums up the checks of single resolvers.
-func resolversIn(sightings []examine.Observation) []report.Resolver {
+func summarizeResolvers(sightings []examine.Observation) []report.Resolver {
 	var out []report.Resolver
 	for _, s := range sightings {
 		for _, c := range s.Checks {
@@ -411,7 +411,7 @@ func resolversIn(sightings []examine.Observation) []report.Resolver {
 }
 
 // clockIn is the check "clock" of the node: one host that agrees acquits it.
-func clockIn(sightings []examine.Observation) report.Check {
+func summarizeClock(sightings []examine.Observation) report.Check {
 	clock := report.Check{ID: "clock", Kind: report.KindClock, Outcome: report.Skipped, Summary: "no host has told its time"}
 	told := 0
 	for _, s := range sightings {
@@ -445,14 +445,14 @@ func (s *Sweeper) Restore(old *report.Sweep) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cut = old.Control.Outcome == report.Fail
+	s.isolated = old.Control.Outcome == report.Fail
 	for _, r := range old.Registries {
-		if len(s.hosts) >= maxSwept || s.hosts[r.Host] != nil || strings.TrimSpace(r.Host) == "" {
+		if len(s.hosts) >= maxRegistries || s.hosts[r.Host] != nil || strings.TrimSpace(r.Host) == "" {
 			continue
 		}
-		if !r.State.Known() || r.NotBefore != nil && time.Until(*r.NotBefore) > longestLimit {
+		if !r.State.Known() || r.NotBefore != nil && time.Until(*r.NotBefore) > maxLimit {
 			continue // somebody has edited it
 		}
-		s.hosts[r.Host] = &hostState{Registry: r, known: r.State == report.Reachable}
+		s.hosts[r.Host] = &hostState{Registry: r, wasReached: r.State == report.Reachable}
 	}
 }

@@ -23,25 +23,25 @@ func TestObserve(t *testing.T) {
 		after time.Duration
 		state report.Reach
 		cause report.Cause
-		want  news
+		want  transition
 	}
 	for _, tt := range []struct {
 		name  string
 		steps []step
 	}{
-		{"well from the first", []step{{0, good, "", noNews}, {5 * time.Minute, good, "", noNews}}},
-		{"bad from the first", []step{{0, bad, "X", wentBad}, {5 * time.Minute, bad, "X", noNews}}},
-		{"it goes and comes", []step{{0, good, "", noNews}, {time.Minute, bad, "X", wentBad}, {time.Minute, good, "", cameBack}}},
-		{"another cause", []step{{0, bad, "X", wentBad}, {time.Minute, bad, "Y", otherCause}}},
-		{"a limit is bad, too", []step{{0, good, "", noNews}, {time.Minute, limited, "X", wentBad}, {time.Minute, good, "", cameBack}}},
-		{"what was not seen is no news", []step{{0, good, "", noNews}, {time.Minute, unknown, "", noNews}, {time.Minute, good, "", noNews}, {time.Minute, bad, "X", wentBad}, {time.Minute, unknown, "", noNews}, {time.Minute, good, "", cameBack}}},
+		{"well from the first", []step{{0, good, "", unchanged}, {5 * time.Minute, good, "", unchanged}}},
+		{"bad from the first", []step{{0, bad, "X", becameUnavailable}, {5 * time.Minute, bad, "X", unchanged}}},
+		{"it goes and comes", []step{{0, good, "", unchanged}, {time.Minute, bad, "X", becameUnavailable}, {time.Minute, good, "", recovered}}},
+		{"another cause", []step{{0, bad, "X", becameUnavailable}, {time.Minute, bad, "Y", causeChanged}}},
+		{"a limit is bad, too", []step{{0, good, "", unchanged}, {time.Minute, limited, "X", becameUnavailable}, {time.Minute, good, "", recovered}}},
+		{"what was not seen is no news", []step{{0, good, "", unchanged}, {time.Minute, unknown, "", unchanged}, {time.Minute, good, "", unchanged}, {time.Minute, bad, "X", becameUnavailable}, {time.Minute, unknown, "", unchanged}, {time.Minute, good, "", recovered}}},
 		{"it flaps, and calms down", []step{
-			{0, good, "", noNews}, {5 * time.Minute, bad, "X", wentBad}, {5 * time.Minute, good, "", cameBack}, {5 * time.Minute, bad, "X", wentBad},
-			{5 * time.Minute, good, "", beganFlaps}, {5 * time.Minute, bad, "X", noNews}, {5 * time.Minute, bad, "X", noNews},
-			{flapCalm, bad, "X", stoppedFlaps}, {5 * time.Minute, good, "", cameBack},
+			{0, good, "", unchanged}, {5 * time.Minute, bad, "X", becameUnavailable}, {5 * time.Minute, good, "", recovered}, {5 * time.Minute, bad, "X", becameUnavailable},
+			{5 * time.Minute, good, "", startedFlapping}, {5 * time.Minute, bad, "X", unchanged}, {5 * time.Minute, bad, "X", unchanged},
+			{flapQuiet, bad, "X", stabilized}, {5 * time.Minute, good, "", recovered},
 		}},
 		{"slow changes are no flapping", []step{
-			{0, good, "", noNews}, {30 * time.Minute, bad, "X", wentBad}, {30 * time.Minute, good, "", cameBack}, {30 * time.Minute, bad, "X", wentBad}, {30 * time.Minute, good, "", cameBack},
+			{0, good, "", unchanged}, {30 * time.Minute, bad, "X", becameUnavailable}, {30 * time.Minute, good, "", recovered}, {30 * time.Minute, bad, "X", becameUnavailable}, {30 * time.Minute, good, "", recovered},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -303,7 +303,7 @@ func TestSweepOnRequest(t *testing.T) {
 		time.Sleep(6 * time.Minute)
 		synctest.Wait()
 		before := len(r.swept)
-		time.Sleep(soonAgain * 2)
+		time.Sleep(retryInterval * 2)
 		synctest.Wait()
 		if n := len(r.swept) - before; n > 1 {
 			t.Errorf("%d sweeps within a minute of old news", n)
@@ -321,7 +321,7 @@ func TestSweepsSoonAgain(t *testing.T) {
 		close(pods)
 		done := make(chan struct{})
 		go func() { r.Run(ctx, pods); close(done) }()
-		time.Sleep(firstSweepIn)
+		time.Sleep(startupJitter)
 		synctest.Wait()
 		r.breaks("silent", "a.example", "b.test")
 		time.Sleep(6 * time.Minute)
@@ -330,7 +330,7 @@ func TestSweepsSoonAgain(t *testing.T) {
 			t.Fatal("the node reads as if it reached something")
 		}
 		r.breaks("")
-		time.Sleep(soonAgain * 3 / 2)
+		time.Sleep(retryInterval * 3 / 2)
 		synctest.Wait()
 		if r.Last().Control.Outcome != report.Pass {
 			t.Error("the node is back, and still reads as cut off")
@@ -351,7 +351,7 @@ func TestSweepsAreSwitchedOff(t *testing.T) {
 		done := make(chan struct{})
 		go func() { r.Run(ctx, pods); close(done) }()
 		sweeps := func() int { synctest.Wait(); return len(r.swept) }
-		time.Sleep(firstSweepIn)
+		time.Sleep(startupJitter)
 		if n := sweeps(); n != 1 {
 			t.Fatalf("%d sweeps at first", n)
 		}
@@ -408,14 +408,14 @@ func TestResolversAndClockOfASweep(t *testing.T) {
 		{Host: "a", Checks: []report.Check{dns("a", "1", report.Pass, ""), dns("a", "2", report.Fail, report.ResolverUnreachable), clock("a", report.Fail, report.ClockSkewed)}},
 		{Host: "b", Checks: []report.Check{dns("b", "1", report.Fail, report.HostNotFound), dns("b", "2", report.Fail, report.ResolverFailed), clock("b", report.Pass, "")}},
 	}
-	got := resolversIn(sightings)
+	got := summarizeResolvers(sightings)
 	if len(got) != 2 || got[0].Outcome != report.Pass || got[1].Outcome != report.Fail || got[1].Cause != report.ResolverFailed {
 		t.Errorf("%+v", got)
 	}
-	if c := clockIn(sightings); c.Outcome != report.Pass || c.Summary != "by b" || c.Evidence["servers"] != "2" {
+	if c := summarizeClock(sightings); c.Outcome != report.Pass || c.Summary != "by b" || c.Evidence["servers"] != "2" {
 		t.Errorf("one host that agrees acquits the clock: %+v", c)
 	}
-	if c := clockIn(nil); c.Outcome != report.Skipped {
+	if c := summarizeClock(nil); c.Outcome != report.Skipped {
 		t.Errorf("%+v", c)
 	}
 }
