@@ -13,29 +13,29 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// podStore holds this node's pods, reduced to what is used. The reflector
-// feeds it.
+// Store holds this node's pods. A reflector feeds it.
 type Store struct {
 	cfg StoreConfig
 
 	mu          sync.Mutex
 	pods        map[types.UID]Pod
-	requestedAt map[types.UID]time.Time // when the probe annotation was first seen with the value it has
-	handled     map[types.UID]string    // the last value of the probe annotation that was answered
+	requestedAt map[types.UID]time.Time // when the probe annotation was first seen with its current value
+	handled     map[types.UID]string    // the last value of the probe annotation that was handled
 	synced      chan struct{}           // closed by the first list
 }
 
-// storeConfig is what a store needs.
+// StoreConfig is what a store needs.
 type StoreConfig struct {
 	Namespace string // the agent's own
-	// Changed is told of every pod that came, changed or went.
+	// Enqueue is called for every pod that was added, changed or removed.
 	Enqueue func(types.UID)
-	// Saw is told of every pod that the API server sent, with what was known of it
-	// before: the zero pod if nothing was. What the first list brings is no news.
-	// It may be nil.
+	// OnTransition is called for every pod that the API server sent, with what was
+	// known of it before: the zero pod if nothing was. news is false for what the
+	// first list contains. It may be nil.
 	OnTransition func(old, now Pod, news bool)
 }
 
+// NewStore returns an empty store.
 func NewStore(c StoreConfig) *Store {
 	return &Store{
 		cfg:         c,
@@ -46,8 +46,8 @@ func NewStore(c StoreConfig) *Store {
 	}
 }
 
-// run watches until ctx ends. The reflector retries by itself, with back-off,
-// while the API server is away.
+// Run watches until ctx ends. The reflector retries with back-off while the API
+// server is unavailable.
 func (s *Store) Run(ctx context.Context, lw *cache.ListWatch) {
 	r := cache.NewReflectorWithOptions(lw, &corev1.Pod{}, s, cache.ReflectorOptions{
 		Name: "pods of this node",
@@ -57,13 +57,13 @@ func (s *Store) Run(ctx context.Context, lw *cache.ListWatch) {
 	r.RunWithContext(ctx)
 }
 
-// seen is what the API server sent of one pod, with what was known before.
+// podChange is a pod as the API server sent it, with what was known before.
 type podChange struct {
 	old, now Pod
 	news     bool
 }
 
-// tell reports what was put. It is called with the store unlocked.
+// notify passes changes on. It is called with the store unlocked.
 func (s *Store) notify(list ...podChange) {
 	if s.cfg.OnTransition == nil {
 		return
@@ -73,7 +73,7 @@ func (s *Store) notify(list ...podChange) {
 	}
 }
 
-// put keeps one object; ok is false if it is no pod. s.mu is held.
+// put stores one object; ok is false if it is not a pod. s.mu is held.
 func (s *Store) put(obj any) (c podChange, ok bool) {
 	p, ok := obj.(*corev1.Pod)
 	if !ok {
@@ -95,7 +95,7 @@ func (s *Store) put(obj any) (c podChange, ok bool) {
 	s.pods[kept.UID] = kept
 	switch {
 	case kept.Request == "":
-		delete(s.handled, kept.UID) // removed: adding it again asks again
+		delete(s.handled, kept.UID) // removed: adding it again is a new request
 		delete(s.requestedAt, kept.UID)
 	case kept.Request != old.Request:
 		s.requestedAt[kept.UID] = now
@@ -163,7 +163,7 @@ func (s *Store) Replace(list []any, _ string) error {
 
 func (s *Store) Resync() error { return nil }
 
-// get is the pod as last seen.
+// Get returns the pod as last seen.
 func (s *Store) Get(uid types.UID) (Pod, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +171,7 @@ func (s *Store) Get(uid types.UID) (Pod, bool) {
 	return p, ok
 }
 
-// images are all that the pods name.
+// Images returns all images that the pods name.
 func (s *Store) Images() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,16 +187,16 @@ func (s *Store) Images() []string {
 	return slices.Collect(maps.Keys(named))
 }
 
-// all lists all pods.
+// All returns all pods.
 func (s *Store) All() []Pod {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.pods))
 }
 
-// question is the annotation's value if it has not been answered yet, and
-// since when it is asked.
-func (s *Store) PendingRequest(uid types.UID) (string, time.Time) {
+// PendingRequest returns the value of the probe annotation if it has not been
+// handled yet, and when it was first seen.
+func (s *Store) PendingRequest(uid types.UID) (value string, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pods[uid]; p.Request != s.handled[uid] {
@@ -205,35 +205,35 @@ func (s *Store) PendingRequest(uid types.UID) (string, time.Time) {
 	return "", time.Time{}
 }
 
-// answer notes that a question was answered, unless the pod has gone or asks
-// something else by now.
-func (s *Store) MarkHandled(uid types.UID, question string) {
+// MarkHandled notes that a request was handled, unless the pod has gone or has
+// another request by now.
+func (s *Store) MarkHandled(uid types.UID, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p, ok := s.pods[uid]; ok && p.Request == question {
-		s.handled[uid] = question
+	if p, ok := s.pods[uid]; ok && p.Request == value {
+		s.handled[uid] = value
 	}
 }
 
-// answers are the questions that stand on the pods and were answered.
+// Handled returns the requests that are on the pods and were handled, by UID.
 func (s *Store) Handled() map[types.UID]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.handled)
 }
 
-// recall takes over what an earlier agent has answered. It is called before
-// the first list.
-func (s *Store) Restore(answered map[types.UID]string) {
+// Restore takes over what an earlier agent has handled. It is called before the
+// first list.
+func (s *Store) Restore(handled map[types.UID]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.Copy(s.handled, answered)
+	maps.Copy(s.handled, handled)
 }
 
-// syncedC returns a channel that is closed by the first list.
+// Synced returns a channel that is closed by the first list.
 func (s *Store) Synced() <-chan struct{} { return s.synced }
 
-// hasSynced reports whether the pods were listed.
+// HasSynced reports whether the pods were listed.
 func (s *Store) HasSynced() bool {
 	select {
 	case <-s.synced:

@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// arrival is what a new state of a pod tells of an image that one of its
-// containers wants: it is there, or the kubelet has failed once more.
+// Transition is what a new state of a pod shows about an image that one of its
+// containers needs: the image is there, or the kubelet has failed again.
 type Transition struct {
 	Image  string
 	Failed bool
@@ -22,9 +22,9 @@ type Transition struct {
 	Timed  bool
 }
 
-// arrivals compares two states of a pod. An image is there once for every
-// container, when that first gets past it: whether anything was pulled for
-// that, the pod does not tell. Images that are never pulled are no arrivals.
+// Transitions compares two states of a pod. An image is there once for every
+// container, when that first gets past it: the pod does not show whether anything
+// was pulled for that. Images that are never pulled are left out.
 func Transitions(old, now Pod) []Transition {
 	var out []Transition
 	for i, c := range now.Containers {
@@ -48,7 +48,7 @@ func Transitions(old, now Pod) []Transition {
 	return out
 }
 
-// images are the container's own and those of its volumes, each once.
+// Images returns the container's own image and those of its volumes, each once.
 func (c Container) Images() []string {
 	out := []string{c.Image}
 	for _, v := range c.Volumes {
@@ -59,9 +59,9 @@ func (c Container) Images() []string {
 	return out
 }
 
-// failedAnew reports whether the kubelet has failed with an image since. It
-// says ErrImagePull after an attempt and ImagePullBackOff before the next one,
-// so that the latter is a failure of its own only where the former went unseen.
+// failedAgain reports whether the kubelet has failed with an image since. It
+// reports ErrImagePull after an attempt and ImagePullBackOff before the next one,
+// so the latter is a failure of its own only where the former was not seen.
 func failedAgain(before, c Container) bool {
 	if !c.pullFails() {
 		return false
@@ -74,8 +74,8 @@ func failedAgain(before, c Container) bool {
 	return is != was && (is != "ImagePullBackOff" || was == "")
 }
 
-// reasonLabel is one of a closed set: "other" stands for a bare error, which is
-// no reason of the kubelet's.
+// FailureReason returns the kubelet's reason for a failure, one of a closed set:
+// "other" stands for a bare error.
 func FailureReason(reason string) string {
 	if slices.Contains(pullFailures, reason) {
 		return reason
@@ -83,16 +83,16 @@ func FailureReason(reason string) string {
 	return "other"
 }
 
-// startWait is how long container i of a pod took from when the kubelet came
-// to it until its first start, as far as the pod tells, in whole seconds.
+// startWait returns how long container i of a pod took from when the kubelet began
+// with it until its first start, as far as the pod shows, in whole seconds.
 func startWait(old, now Pod, i int) (time.Duration, bool) {
 	c := now.Containers[i]
 	if c.StartedAt.IsZero() || slices.ContainsFunc(now.Containers, func(c Container) bool { return len(c.Volumes) > 0 }) {
 		return 0, false // the images of all volumes come before the first container
 	}
 	from := []time.Time{now.Created, c.After}
-	// Older kubelets say only after the first start that the sandbox stands, and
-	// then since when they know.
+	// Older kubelets report the sandbox only after the first start, with the time of
+	// that report.
 	if ready := now.SandboxReady; ready.Before(c.StartedAt) || ready.Equal(old.SandboxReady) {
 		from = append(from, ready)
 	}
@@ -110,8 +110,8 @@ func startWait(old, now Pod, i int) (time.Duration, bool) {
 	return c.StartedAt.Sub(latest), !c.StartedAt.Before(latest)
 }
 
-// registryOf returns the registry that an image name means; ok is false if the
-// name is not valid.
+// RegistryOf returns the registry of an image name; ok is false if the name is not
+// valid.
 func RegistryOf(image string) (host string, ok bool) {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
