@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,17 +31,17 @@ import (
 // fieldManager owns the fields that pullprobe writes (server-side apply).
 const fieldManager = "pullprobe"
 
-// kube is the Kubernetes API as far as the agent needs it: a REST client for
-// core/v1 with a scheme of the few kinds used, because the whole clientset
-// costs as much memory as the rest of the agent.
+// Client is a client of the Kubernetes API server for the few calls that the agent
+// makes: a REST client for core/v1 with a scheme of the few kinds used, because
+// the whole clientset costs as much memory as the rest of the agent.
 type Client struct {
 	client rest.Interface
 	AsNode string // the node that secrets and ServiceAccounts are read as; empty: the agent's own ServiceAccount
 }
 
-// newKube connects with the pod's ServiceAccount, or with a kubeconfig if one
-// is named. It sends nothing yet. With asNode it reads secrets and
-// ServiceAccounts as that node.
+// New returns a client for the API server of a kubeconfig; without one it connects
+// with the pod's ServiceAccount. It sends nothing yet. With asNode it reads secrets
+// and ServiceAccounts as that node.
 func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	cfg, err := restConfig(kubeconfig)
 	if err != nil {
@@ -50,7 +49,8 @@ func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	}
 	gv := corev1.SchemeGroupVersion
 	scheme := runtime.NewScheme()
-	scheme.AddKnownTypes(gv, &corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.Event{})
+	scheme.AddKnownTypes(gv,
+		&corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.Event{})
 	metav1.AddToGroupVersion(scheme, gv)
 	cfg.GroupVersion = &gv
 	cfg.APIPath = "/api"
@@ -67,7 +67,7 @@ func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	return ForREST(client, asNode), nil
 }
 
-// newKubeFor returns a client that sends its requests by this one.
+// ForREST returns a client that sends its requests through another one.
 func ForREST(client rest.Interface, asNode string) *Client {
 	return &Client{client: client, AsNode: asNode}
 }
@@ -90,16 +90,17 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// pods is the list and watch of the pods on one node. failed is called whenever
-// the API server gives neither a list nor a watch.
+// Pods returns the list and watch of the pods on one node. failed is called for
+// every list and watch that the API server refuses.
 func (k *Client) Pods(node string, failed func()) *cache.ListWatch {
-	return onFailure(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node)), failed)
+	selector := fields.OneTermEqualSelector("spec.nodeName", node)
+	return onFailure(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, selector), failed)
 }
 
 // callTimeout bounds one call to the API server.
 const callTimeout = 10 * time.Second
 
-// nodeUID is the UID of the Node object.
+// NodeUID returns the UID of the Node object.
 func (k *Client) NodeUID(ctx context.Context, name string) (types.UID, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -108,7 +109,7 @@ func (k *Client) NodeUID(ctx context.Context, name string) (types.UID, error) {
 	return n.UID, err
 }
 
-// nodeConditions are the conditions of the Node object that have to do with
+// NodeConditions returns the conditions of the Node object that matter for image
 // pulls.
 func (k *Client) NodeConditions(ctx context.Context, name string) ([]report.Condition, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -121,13 +122,19 @@ func (k *Client) NodeConditions(ctx context.Context, name string) ([]report.Cond
 	relevant := []corev1.NodeConditionType{corev1.NodeReady, corev1.NodeDiskPressure, corev1.NodeNetworkUnavailable}
 	for _, c := range n.Status.Conditions {
 		if slices.Contains(relevant, c.Type) {
-			out = append(out, report.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Since: c.LastTransitionTime.UTC()})
+			out = append(out, report.Condition{
+				Type:   string(c.Type),
+				Status: string(c.Status),
+				Reason: c.Reason,
+				Since:  c.LastTransitionTime.UTC(),
+			})
 		}
 	}
 	return out, nil
 }
 
-// secret reads one pull secret. Absent: neither secret nor error.
+// Secret reads one pull secret. If it does not exist, the result has neither a
+// secret nor an error.
 func (k *Client) Secret(ctx context.Context, namespace, name string) credentials.Found {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -144,18 +151,17 @@ func (k *Client) Secret(ctx context.Context, namespace, name string) credentials
 	return found
 }
 
-// configMap is what the agent writes of one.
+// ConfigMap is the part of a ConfigMap that the agent writes.
 type ConfigMap struct {
 	Name, Namespace string
 	Labels          map[string]string
 	Data            map[string]string
 	Node            string    // the owner
-	NodeUID         types.UID // empty: no owner is set
+	NodeUID         types.UID // empty: there is no owner
 }
 
-// apply writes the ConfigMap by server-side apply, so that what other writers
-// own in it stays theirs.
-// It returns the resource version that the ConfigMap has then.
+// Apply writes a ConfigMap by server-side apply, so that fields of other writers
+// stay. It returns the resource version after that.
 func (k *Client) Apply(ctx context.Context, cm ConfigMap) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -175,10 +181,11 @@ func (k *Client) Apply(ctx context.Context, cm ConfigMap) (version string, err e
 		Param("fieldManager", fieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx))
 }
 
-// metadataOnly asks for an object without all that it carries.
+// metadataOnly requests an object without its content.
 const metadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
-// configMapVersion is the resource version of a ConfigMap; empty if there is none.
+// ConfigMapVersion returns the resource version of a ConfigMap; empty if it does not
+// exist.
 func (k *Client) ConfigMapVersion(ctx context.Context, namespace, name string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -192,63 +199,14 @@ func (k *Client) ConfigMapVersion(ctx context.Context, namespace, name string) (
 func versionOf(r rest.Result) (string, error) {
 	body, err := r.Raw()
 	if err != nil {
-		return "", r.Error() // Raw's own says less
+		return "", r.Error() // more precise than Raw's error
 	}
 	var meta metav1.PartialObjectMetadata
 	err = json.Unmarshal(body, &meta)
 	return meta.ResourceVersion, err
 }
 
-// review puts a question to the API server, in the form of an object whose
-// status is the answer. These kinds are not in the client's scheme.
-func (k *Client) review(ctx context.Context, apiVersion, kind string, spec, status any) error {
-	body, err := json.Marshal(map[string]any{"kind": kind, "apiVersion": apiVersion, "spec": spec})
-	if err != nil {
-		return err
-	}
-	r := k.client.Post().AbsPath("/apis/"+apiVersion+"/"+strings.ToLower(kind)+"s").
-		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", runtime.ContentTypeJSON).Body(body).Do(ctx)
-	answer, err := r.Raw()
-	if err != nil {
-		return r.Error() // Raw's own says less
-	}
-	return json.Unmarshal(answer, &struct {
-		Status any `json:"status"`
-	}{status})
-}
-
-// person is who a token is for (authentication.k8s.io/v1, UserInfo).
-type userInfo struct {
-	Name   string              `json:"username"`
-	UID    string              `json:"uid"`
-	Groups []string            `json:"groups"`
-	Extra  map[string][]string `json:"extra"`
-}
-
-// whose tells who a token is for; ok is false if it is not good.
-func (k *Client) reviewToken(ctx context.Context, token string) (who userInfo, ok bool, err error) {
-	var answer struct {
-		Authenticated bool     `json:"authenticated"`
-		User          userInfo `json:"user"`
-	}
-	err = k.review(ctx, "authentication.k8s.io/v1", "TokenReview", map[string]any{"token": token}, &answer)
-	return answer.User, answer.Authenticated && answer.User.Name != "", err
-}
-
-// mayGet tells whether somebody may get a path that is no resource.
-func (k *Client) allowedPath(ctx context.Context, who userInfo, path string) (bool, error) {
-	var answer struct {
-		Allowed bool `json:"allowed"`
-		Denied  bool `json:"denied"`
-	}
-	err := k.review(ctx, "authorization.k8s.io/v1", "SubjectAccessReview", map[string]any{
-		"user": who.Name, "uid": who.UID, "groups": who.Groups, "extra": who.Extra,
-		"nonResourceAttributes": map[string]string{"path": path, "verb": "get"},
-	}, &answer)
-	return answer.Allowed && !answer.Denied, err
-}
-
-// configMapData reads one key of a ConfigMap.
+// ConfigMapData returns the value of one key of a ConfigMap.
 func (k *Client) ConfigMapData(ctx context.Context, namespace, name, key string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -257,11 +215,11 @@ func (k *Client) ConfigMapData(ctx context.Context, namespace, name, key string)
 	return cm.Data[key], err
 }
 
-// event is one Event on a pod, or on the Node.
+// Event is one Event on a pod or on the Node.
 type Event struct {
-	Name           string // the same for every attempt to write it
+	Name           string // the same in every attempt to write it
 	Namespace, Pod string
-	Node           bool // on the Node: Pod is empty, and the namespace is default, as for all that is in none
+	Node           bool // it is about the Node: Pod is empty, and the namespace is default
 	UID            types.UID
 	Container      string
 	Warning        bool
@@ -270,11 +228,11 @@ type Event struct {
 	Time           time.Time
 }
 
-// maxEvent is the longest Event message that the API takes in events.k8s.io
-// (validation of Event.note), in bytes.
+// MaxMessage is the longest message of an Event, in bytes (events.k8s.io, validation
+// of Event.note).
 const MaxMessage = 1024
 
-// createEvent writes one Event, signed with the node's name.
+// CreateEvent writes one Event. Its source is the agent of this node.
 func (k *Client) CreateEvent(ctx context.Context, node string, e Event) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -304,13 +262,14 @@ func (k *Client) CreateEvent(ctx context.Context, node string, e Event) error {
 	return k.client.Post().Namespace(e.Namespace).Resource("events").Body(&obj).Do(ctx).Error()
 }
 
-// reportingInstance is the node's name, cut to the 128 characters that
-// Event.reportingInstance may have.
+// reportingInstance returns the node's name, truncated to the 128 characters of
+// Event.reportingInstance.
 func reportingInstance(node string) string {
 	return node[:min(len(node), 128)]
 }
 
-// accountSecrets are the names of the pull secrets that a ServiceAccount lists.
+// ServiceAccountSecrets returns the names of the pull secrets that a ServiceAccount
+// lists.
 func (k *Client) ServiceAccountSecrets(ctx context.Context, namespace, name string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -325,20 +284,8 @@ func (k *Client) ServiceAccountSecrets(ctx context.Context, namespace, name stri
 	return names, nil
 }
 
-// visitor is the status for whoever has this token.
-func (k *Client) Authorize(ctx context.Context, token string) (int, error) {
-	who, ok, err := k.reviewToken(ctx, token)
-	if err != nil || !ok {
-		return http.StatusUnauthorized, err
-	}
-	if ok, err = k.allowedPath(ctx, who, "/metrics"); err != nil || !ok {
-		return http.StatusForbidden, err
-	}
-	return http.StatusOK, nil
-}
-
-// watched has failed called whenever the API server gives neither a list nor a
-// watch.
+// onFailure calls failed for every list and watch that the API server refuses. Those
+// that the agent cancels do not count.
 func onFailure(lw *cache.ListWatch, failed func()) *cache.ListWatch {
 	list, begin := lw.ListWithContextFunc, lw.WatchFuncWithContext
 	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
@@ -358,12 +305,11 @@ func onFailure(lw *cache.ListWatch, failed func()) *cache.ListWatch {
 	return lw
 }
 
-// retriable reports whether the same call may succeed later.
+// Retriable reports whether the same call may succeed later.
 func Retriable(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return true // the API server was not reached
 	}
-	return apierrors.IsConflict(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
-		apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || status.Status().Code >= 500
+	return apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) || status.Status().Code >= http.StatusInternalServerError
 }

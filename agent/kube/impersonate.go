@@ -13,33 +13,31 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 )
 
-// read gets one object that credentials come from. Where that is switched on it
-// asks as the node itself (constrained impersonation, KEP 5284, on since
-// Kubernetes 1.36), of which the API server's Node authorizer lets it see what
-// pods of the node refer to; if that is refused, and otherwise, it asks as the
-// agent's ServiceAccount.
+// read gets one object that contains or lists credentials. With AsNode it asks as
+// the node (constrained impersonation, KEP 5284, on since Kubernetes 1.36): the API
+// server's Node authorizer then shows only what pods of the node refer to. If that
+// is refused, and without AsNode, it asks as the agent's ServiceAccount.
 func (k *Client) read(ctx context.Context, resource, namespace, name string, into runtime.Object) error {
 	get := k.client.Get().Namespace(namespace).Resource(resource).Name(name)
 	if k.AsNode == "" {
 		return readError(get.Do(ctx).Into(into), resource, namespace, name)
 	}
-	// The user alone: the API server sets the groups, and refuses to be told.
+	// The user only: the API server sets the groups, and refuses a request that does.
 	refused := k.client.Get().Namespace(namespace).Resource(resource).Name(name).
 		SetHeader(transport.ImpersonateUserHeader, "system:node:"+k.AsNode).Do(ctx).Into(into)
 	if !apierrors.IsForbidden(refused) {
 		return readError(refused, resource, namespace, name)
 	}
 	err := readError(get.Do(ctx).Into(into), resource, namespace, name)
-	var forbidden *credentials.ForbiddenError
-	if errors.As(err, &forbidden) {
+	if forbidden, ok := errors.AsType[*credentials.ForbiddenError](err); ok {
 		forbidden.Node, forbidden.NodeReason = k.AsNode, k.whyNotAsNode(ctx, refused, resource, namespace, name)
 	}
 	return err
 }
 
-// readError says why something could not be read: which permission is missing,
-// or that nobody answered. The API server's own words stay out of it. That the
-// object does not exist stays as it is.
+// readError describes why an object could not be read: which permission is missing,
+// or that the API server did not answer. It leaves out the API server's message. An
+// error that the object does not exist stays as it is.
 func readError(err error, resource, namespace, name string) error {
 	switch {
 	case err == nil || apierrors.IsNotFound(err):
@@ -50,7 +48,7 @@ func readError(err error, resource, namespace, name string) error {
 	return fmt.Errorf("the API server did not answer: %s", apierrors.ReasonForError(err))
 }
 
-// right is something that RBAC grants or not (authorization.k8s.io/v1,
+// Right is an action that RBAC may grant (authorization.k8s.io/v1,
 // ResourceAttributes).
 type Right struct {
 	Verb      string `json:"verb"`
@@ -60,10 +58,10 @@ type Right struct {
 	Name      string `json:"name,omitempty"`
 }
 
-// whyNotAsNode says why reading as the node was refused (k8s.io/apiserver,
+// whyNotAsNode returns why reading as the node was refused (k8s.io/apiserver,
 // pkg/endpoints/filters/impersonation/mode.go, associatedNodeImpersonationMode).
 func (k *Client) whyNotAsNode(ctx context.Context, refused error, resource, namespace, name string) string {
-	// Without the feature the API server asks for the right to be that user.
+	// Without the feature the API server requires the right to impersonate that user.
 	var answer apierrors.APIStatus
 	if errors.As(refused, &answer) && answer.Status().Details != nil && answer.Status().Details.Kind == "users" {
 		return "this API server has no constrained impersonation (Kubernetes 1.36, or the feature gate ConstrainedImpersonation)"
@@ -73,12 +71,12 @@ func (k *Client) whyNotAsNode(ctx context.Context, refused error, resource, name
 	var lacks []string
 	for _, r := range []struct {
 		Right
-		words string
+		name string
 	}{{to, to.Verb + " on nodes." + to.Group}, {on, on.Verb + " on " + resource + " in this namespace"}} {
 		if allowed, err := k.Allowed(ctx, r.Right); err != nil {
 			return "which permission it lacks is not known"
 		} else if !allowed {
-			lacks = append(lacks, r.words)
+			lacks = append(lacks, r.name)
 		}
 	}
 	if len(lacks) > 0 {
@@ -87,8 +85,8 @@ func (k *Client) whyNotAsNode(ctx context.Context, refused error, resource, name
 	return "the API server lets a node read only what its pods refer to"
 }
 
-// allowed asks the API server whether the agent's ServiceAccount has a right,
-// which everybody may ask about themselves.
+// Allowed reports whether the agent's ServiceAccount has a right. Every user may ask
+// that about itself.
 func (k *Client) Allowed(ctx context.Context, r Right) (bool, error) {
 	var answer struct {
 		Allowed bool `json:"allowed"`
