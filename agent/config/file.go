@@ -15,14 +15,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// maxConfig is the longest configuration file, in bytes: no ConfigMap is longer.
+// maxFileSize is the longest configuration file, in bytes: no ConfigMap is longer.
 const maxFileSize = 1 << 20
 
-// readConfig reads the configuration file.
+// readFile reads the configuration file.
 func readFile(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("%w: put the file there, an empty one will do, or name no file", err)
+		return nil, fmt.Errorf("%w: create the file (it may be empty), or omit --config", err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
@@ -30,27 +30,27 @@ func readFile(file string) ([]byte, error) {
 		return nil, err
 	}
 	if len(text) > maxFileSize {
-		return nil, fmt.Errorf("%s: longer than 1 MiB, which no configuration is", file)
+		return nil, fmt.Errorf("%s: longer than 1 MiB", file)
 	}
 	return text, nil
 }
 
-// entry is one key of the configuration file, with its value as a flag would
-// take it.
+// entry is one key of the configuration file, with its value in the form that a flag
+// takes.
 type entry struct {
 	key    string
 	values []string
 	isList bool
-	wrong  string // what is the matter with its form; empty: nothing
+	wrong  string // why its form is not valid; empty: it is
 }
 
 func (e entry) String() string { return strings.Join(e.values, ",") }
 
-// readEntries reads the text of a configuration file, sorted by key: a mapping
-// of YAML, in which no key comes twice.
+// parseFile reads the content of a configuration file, a YAML mapping without
+// duplicate keys, and returns its entries sorted by key.
 func parseFile(text []byte) ([]entry, error) {
-	if second(text) {
-		return nil, errors.New("more than one YAML document: put all settings into the first and remove the line ---")
+	if hasSecondDocument(text) {
+		return nil, errors.New("more than one YAML document: put all settings into the first one and remove the line ---")
 	}
 	converted, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
@@ -61,7 +61,7 @@ func parseFile(text []byte) ([]entry, error) {
 	}
 	var raw map[string]json.RawMessage
 	if json.Unmarshal(converted, &raw) != nil {
-		return nil, errors.New("no mapping: write one setting on a line, such as sweep-interval: 5m")
+		return nil, errors.New("not a mapping: write one setting per line, such as sweep-interval: 5m")
 	}
 	var out []entry
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
@@ -76,9 +76,9 @@ func parseFile(text []byte) ([]entry, error) {
 			case ok:
 				e.values = append(e.values, value)
 			case string(v) == "null":
-				e.wrong = "no value: give one, or remove the key for the default"
+				e.wrong = "no value: set one, or remove the key to use the default"
 			default:
-				e.wrong = "a single value or a list of such is wanted, nothing nested"
+				e.wrong = "must be a single value or a list of single values, without nesting"
 			}
 		}
 		out = append(out, e)
@@ -86,9 +86,10 @@ func parseFile(text []byte) ([]entry, error) {
 	return out, nil
 }
 
-// second reports whether there is a second document, which the parser would
-// pass over.
-func second(text []byte) bool {
+// hasSecondDocument reports whether there is a second YAML document, which the
+// parser would ignore. k8s.io/apimachinery's YAMLReader does not serve here: it
+// counts comments before the first marker as a document.
+func hasSecondDocument(text []byte) bool {
 	begun := false
 	for line := range bytes.Lines(text) {
 		marker := bytes.HasPrefix(line, []byte("---"))
@@ -101,7 +102,7 @@ func second(text []byte) bool {
 	return false
 }
 
-// scalar is the text of a string, number or truth value.
+// scalar returns the text of a string, number or truth value.
 func scalar(v json.RawMessage) (string, bool) {
 	var text string
 	switch v[0] {
@@ -113,19 +114,19 @@ func scalar(v json.RawMessage) (string, bool) {
 	return string(v), true
 }
 
-// fits says why the entry is none for the flag f; known are the settings that a
-// file may have.
+// validate returns why the entry does not fit the flag f. known are the settings that
+// a file may have.
 func (e entry) validate(f *flag.Flag, known map[string]string) error {
 	if f == nil {
 		plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
 		names := slices.Sorted(maps.Keys(known))
 		if i := slices.IndexFunc(names, func(n string) bool { return plain(n) == plain(e.key) }); i >= 0 {
-			return fmt.Errorf("no such setting: write %s", names[i])
+			return fmt.Errorf("unknown setting, use %s", names[i])
 		}
-		return fmt.Errorf("no such setting; there are %s", strings.Join(names, ", "))
+		return fmt.Errorf("unknown setting; known are %s", strings.Join(names, ", "))
 	}
 	if _, ok := known[e.key]; !ok {
-		return fmt.Errorf("not from a file, as it is fixed when the agent starts: use --%s or %s", e.key, variable(e.key))
+		return fmt.Errorf("fixed at start, so it cannot be set in a file: use --%s or %s", e.key, variable(e.key))
 	}
 	if e.wrong != "" {
 		return errors.New(e.wrong)
@@ -140,10 +141,10 @@ func (e entry) validate(f *flag.Flag, known map[string]string) error {
 	return nil
 }
 
-// lister is a flag that takes a list.
+// listValue is a flag that takes a list.
 type listValue interface{ setAll([]string) error }
 
-// set gives a flag the entry's value.
+// set sets a flag to the entry's value.
 func (e entry) set(f *flag.Flag) error {
 	if l, ok := f.Value.(listValue); ok {
 		return l.setAll(e.values)

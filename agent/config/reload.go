@@ -8,26 +8,25 @@ import (
 	"time"
 )
 
-// reloadEvery is how often the configuration file is read. Its content tells
-// whether it has changed: a mounted ConfigMap changes behind a symbolic link,
-// which no watch on the file itself sees.
+// reloadInterval is how often the configuration file is read and compared. A watch
+// on the file would not do: a mounted ConfigMap changes behind a symbolic link.
 const reloadInterval = 10 * time.Second
 
-// reloader puts the settings in force that the configuration file has come to
-// have. One that is wrong, or gone, leaves those in force that hold.
+// Reloader follows the configuration file. A file that is invalid or missing leaves
+// the current settings as they are.
 type Reloader struct {
 	file  string
 	parse func(text []byte) (Options, error) // nil: there is no file
 	live  *Live
 	log   *slog.Logger
 
-	lastContent string // the content that was last judged, or why there was none
+	lastContent string // the content that was checked last, or why there was none
 	overridden  []string
 
-	done func(ok bool, at time.Time) // told of every file that was judged, the one at the start included
+	done func(ok bool, at time.Time) // called for every content that was checked, the first one included
 }
 
-// newReloader goes on from the options at the start.
+// NewReloader returns a reloader that continues from the options at the start.
 func NewReloader(opts Options, l *Live, log *slog.Logger, done func(bool, time.Time)) *Reloader {
 	r := &Reloader{file: opts.Config, parse: opts.reparse, live: l, log: log, done: done}
 	if r.parse != nil {
@@ -38,7 +37,7 @@ func NewReloader(opts Options, l *Live, log *slog.Logger, done func(bool, time.T
 	return r
 }
 
-// run reads the file again and again until ctx ends.
+// Run reads the file at an interval until ctx ends.
 func (r *Reloader) Run(ctx context.Context) {
 	if r.parse == nil {
 		return
@@ -55,7 +54,7 @@ func (r *Reloader) Run(ctx context.Context) {
 	}
 }
 
-// look reads the file once, and judges it if it is not what it was.
+// check reads the file, and applies it if its content has changed.
 func (r *Reloader) check() {
 	text, err := readFile(r.file)
 	content := "content:" + string(text)
@@ -72,24 +71,24 @@ func (r *Reloader) check() {
 	}
 	if err != nil {
 		r.done(false, time.Now())
-		r.log.Error("the configuration file is not taken, and the settings before it stay in force: mend it, it is read every 10 s",
+		r.log.Error("invalid configuration file, keeping the previous settings (re-read every 10 s)",
 			"file", r.file, "error", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}
 	r.done(true, time.Now())
 	changed := opts.Settings.Changed(r.live.Get())
-	r.log.Info("the configuration file was read again", "file", r.file, "changed", strings.Join(changed, ", "))
+	r.log.Info("configuration file reloaded", "file", r.file, "changed", strings.Join(changed, ", "))
 	r.logOverridden(opts.overridden)
 	if len(changed) > 0 {
 		r.live.Set(opts.Settings)
 	}
 }
 
-// tellOverridden says which settings of the file do not count: nothing else
-// would show why a change of them changes nothing.
+// logOverridden warns of settings of the file that have no effect: nothing else
+// shows why a change of them changes nothing.
 func (r *Reloader) logOverridden(names []string) {
 	if len(names) > 0 && !slices.Equal(names, r.overridden) {
-		r.log.Warn("settings of the configuration file do not count: flags or the environment set them", "file", r.file, "settings", strings.Join(names, ", "))
+		r.log.Warn("settings overridden by flags or environment", "file", r.file, "settings", strings.Join(names, ", "))
 	}
 	r.overridden = names
 }

@@ -137,7 +137,7 @@ func TestReload(t *testing.T) {
 
 		before := last
 		m.put("heartbeat: 4m\nsweep-interval: never\nascii: 7\n")
-		said("level=ERROR", m.file(), "stay in force", "config.yaml: ascii: must be true or false; ", "config.yaml: sweep-interval: must be a duration")
+		said("level=ERROR", m.file(), "keeping the previous settings", "config.yaml: ascii: must be true or false; ", "config.yaml: sweep-interval: must be a duration")
 		figures(1, 1, 3*time.Minute)
 		said("")
 		if !last.Equal(before) {
@@ -145,7 +145,7 @@ func TestReload(t *testing.T) {
 		}
 
 		m.do(os.Rename(m.file(), m.file()+".away"))
-		said("level=ERROR", "no such file", "put the file there")
+		said("level=ERROR", "no such file", "create the file")
 		figures(1, 2, 3*time.Minute)
 		said("")
 		m.do(os.Rename(m.file()+".away", m.file()))

@@ -15,8 +15,8 @@ import (
 	"github.com/pullprobe/pullprobe/probes"
 )
 
-// Settings are those that may change while the agent runs. They are not
-// changed in place: a reload puts others in their stead.
+// Settings may change while the agent runs. A reload replaces all of them; none is
+// changed in place.
 type Settings struct {
 	CoolDown  time.Duration
 	Heartbeat time.Duration
@@ -24,22 +24,22 @@ type Settings struct {
 	TestPull            bool
 	PullMaxBytes        int64
 	CredentialProviders bool
-	RegistryRate        int // examinations of images of one registry in a second
+	RegistryRate        int // image checks per second and registry
 
-	SweepInterval    time.Duration // 0: no sweeps
+	SweepInterval    time.Duration // 0: never
 	SweepDeadline    time.Duration // of one host
 	SweepConcurrency int
-	Targets          []string // hosts as images name them
+	Targets          []string // registry hosts, as images name them
 	Control          []string // likewise
 
 	Allow, Deny []probes.HostPattern
 
-	CertificateDays int           // 0: no remark
-	DiskFullWithin  time.Duration // 0: no remark
+	CertificateDays int           // 0: no warning
+	DiskFullWithin  time.Duration // 0: no warning
 	ASCII           bool
 }
 
-// policy returns what of the settings an examination goes by.
+// Policy returns the settings that an examination depends on.
 func (s Settings) Policy() examine.Policy {
 	return examine.Policy{
 		TestPull:            s.TestPull,
@@ -50,39 +50,56 @@ func (s Settings) Policy() examine.Policy {
 	}
 }
 
+// Defaults returns the settings that hold where nothing else is set.
 func Defaults() Settings {
 	return Settings{
-		CoolDown: 15 * time.Minute, Heartbeat: 10 * time.Minute,
-		TestPull: true, PullMaxBytes: cri.DefaultPullMaxBytes, RegistryRate: 4,
-		SweepInterval: 5 * time.Minute, SweepDeadline: 4 * time.Second, SweepConcurrency: 128,
-		CertificateDays: 14, DiskFullWithin: 24 * time.Hour,
+		CoolDown:  15 * time.Minute,
+		Heartbeat: 10 * time.Minute,
+
+		TestPull:     true,
+		PullMaxBytes: cri.DefaultPullMaxBytes,
+		RegistryRate: 4,
+
+		SweepInterval:    5 * time.Minute,
+		SweepDeadline:    4 * time.Second,
+		SweepConcurrency: 128,
+
+		CertificateDays: 14,
+		DiskFullWithin:  24 * time.Hour,
 	}
 }
 
-// bind gives each setting its flag, whose name is its name everywhere, with the
-// value that it has as the default.
+// addFlags adds a flag for each setting. The flag's name is the setting's name
+// everywhere, and its default is the value that the setting has now.
 func (s *Settings) addFlags(fs *flag.FlagSet) {
-	fs.DurationVar(&s.CoolDown, "cool-down", s.CoolDown, "longest time before an image that stays stuck is examined again unasked; it begins with 1m")
-	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "how often the report is refreshed when nothing changes")
-	fs.BoolVar(&s.TestPull, "test-pull", s.TestPull, "let the runtime pull images whose pull fails already")
-	fs.Int64Var(&s.PullMaxBytes, "test-pull-max-bytes", s.PullMaxBytes, "largest image that is test-pulled, compressed; 0 is no limit")
-	fs.BoolVar(&s.CredentialProviders, "credential-providers", s.CredentialProviders, "run the kubelet's credential provider plugins, as root on the node and as the kubelet does")
-	fs.IntVar(&s.RegistryRate, "registry-rate", s.RegistryRate, "examinations in a second of images of one registry; a namespace gets four times as many, and either may begin with those of 4s at once")
-	fs.DurationVar(&s.SweepInterval, "sweep-interval", s.SweepInterval, "how often the registries of this node are looked at though nothing is stuck; 0 switches these sweeps off")
-	fs.DurationVar(&s.SweepDeadline, "sweep-deadline", s.SweepDeadline, "how long a sweep waits for one host")
-	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts that a sweep looks at side by side")
-	fs.Var(listFlag[string]{&s.Targets, parseHost}, "targets", "`hosts` that are swept though no pod names them, such as registry.example:5000")
-	fs.Var(listFlag[string]{&s.Control, parseHost}, "control", "`hosts` that tell a registry that is away from a node that is cut off: those it must reach in any case")
-	fs.Var(listFlag[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow", "`hosts` that are contacted although they are on a loopback, link-local, metadata or other address, or one of the node's own, that else is refused: names (*.corp.example), host:port, addresses or ranges")
-	fs.Var(listFlag[probes.HostPattern]{&s.Deny, probes.ParseHostPattern}, "deny", "`hosts` that are never contacted as registry, mirror, token service or redirect target, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
-	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "remark on a certificate that has fewer days left; 0 is none")
-	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin, "remark on an image file system that will be full within this time at the present rate; 0 is none")
-	fs.BoolVar(&s.ASCII, "ascii", s.ASCII, "write only ASCII into the report's summary")
+	fs.DurationVar(&s.CoolDown, "cool-down", s.CoolDown, "maximum interval between automatic checks of a stuck image (starts at 1m)")
+	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "interval at which an unchanged report is written again")
+	fs.BoolVar(&s.TestPull, "test-pull", s.TestPull, "let the runtime pull images whose pull already fails")
+	fs.Int64Var(&s.PullMaxBytes, "test-pull-max-bytes", s.PullMaxBytes, "largest image for a test pull, compressed; 0: no limit")
+	fs.BoolVar(&s.CredentialProviders, "credential-providers", s.CredentialProviders,
+		"run the kubelet's credential provider plugins, as root on the node like the kubelet")
+	fs.IntVar(&s.RegistryRate, "registry-rate", s.RegistryRate, "image checks per second per registry (per namespace: 4×; burst: 4 s)")
+	fs.DurationVar(&s.SweepInterval, "sweep-interval", s.SweepInterval, "interval between checks of all registries; 0 disables")
+	fs.DurationVar(&s.SweepDeadline, "sweep-deadline", s.SweepDeadline, "timeout of these checks per host")
+	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts checked at the same time")
+	fs.Var(listFlag[string]{&s.Targets, parseHost}, "targets", "`hosts` to check although no pod names them, such as registry.example:5000")
+	fs.Var(listFlag[string]{&s.Control, parseHost}, "control",
+		"`hosts` that every node must reach; used to tell a registry outage from a node outage")
+	fs.Var(listFlag[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow",
+		"`hosts` to contact even on loopback, link-local, metadata or this node's own addresses: "+
+			"names (*.corp.example), host:port, addresses or ranges")
+	fs.Var(listFlag[probes.HostPattern]{&s.Deny, probes.ParseHostPattern}, "deny",
+		"`hosts` never to contact, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
+	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "warn when a certificate expires within this many days; 0 disables")
+	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin,
+		"warn when the image file system will be full within this time at the current rate; 0 disables")
+	fs.BoolVar(&s.ASCII, "ascii", s.ASCII, "write the report's summary in ASCII only")
 }
 
-// problem is a value that is out of bounds, and what would be within.
+// problem is a setting that is out of bounds, and the bounds.
 type problem struct{ name, want string }
 
+// validate returns the settings that are out of bounds.
 func (s Settings) validate() (out []problem) {
 	check := func(ok bool, name, want string) {
 		if !ok {
@@ -93,15 +110,16 @@ func (s Settings) validate() (out []problem) {
 	check(s.Heartbeat >= time.Minute, "heartbeat", "1m or more")
 	check(s.PullMaxBytes >= 0, "test-pull-max-bytes", "a number of bytes, or 0 for no limit")
 	check(s.RegistryRate >= 1 && s.RegistryRate <= 1000, "registry-rate", "1 to 1000")
-	check(s.SweepInterval == 0 || s.SweepInterval >= 30*time.Second, "sweep-interval", "30s or more, or 0 for no sweeps")
+	check(s.SweepInterval == 0 || s.SweepInterval >= 30*time.Second, "sweep-interval", "30s or more, or 0 to disable")
 	check(s.SweepDeadline >= 500*time.Millisecond && s.SweepDeadline <= 30*time.Second, "sweep-deadline", "500ms to 30s")
 	check(s.SweepConcurrency >= 1 && s.SweepConcurrency <= 256, "sweep-concurrency", "1 to 256")
-	check(s.CertificateDays >= 0 && s.CertificateDays <= 365, "certificate-days", "1 to 365, or 0 for no remark")
-	check(s.DiskFullWithin == 0 || s.DiskFullWithin >= time.Hour && s.DiskFullWithin <= 30*24*time.Hour, "disk-full-within", "1h to 720h, or 0 for no remark")
+	check(s.CertificateDays >= 0 && s.CertificateDays <= 365, "certificate-days", "1 to 365, or 0 to disable")
+	check(s.DiskFullWithin == 0 || s.DiskFullWithin >= time.Hour && s.DiskFullWithin <= 30*24*time.Hour,
+		"disk-full-within", "1h to 720h, or 0 to disable")
 	return out
 }
 
-// texts are the settings as they would be given, by name.
+// strings returns the values of the settings in the form that a flag takes, by name.
 func (s Settings) strings() map[string]string {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -111,7 +129,7 @@ func (s Settings) strings() map[string]string {
 	return out
 }
 
-// changed are the names of the settings in which s and other differ, sorted.
+// Changed returns the names of the settings in which s and other differ, sorted.
 func (s Settings) Changed(other Settings) []string {
 	theirs := other.strings()
 	ours := s.strings()
@@ -119,7 +137,7 @@ func (s Settings) Changed(other Settings) []string {
 	return slices.Sorted(maps.Keys(ours))
 }
 
-// list is a flag with several values, separated by commas.
+// listFlag is a flag with several values, separated by commas.
 type listFlag[T comparable] struct {
 	to    *[]T
 	parse func(string) (T, error)
@@ -143,7 +161,7 @@ func (l listFlag[T]) Set(text string) error {
 	return l.setAll(strings.Split(text, ","))
 }
 
-// setAll takes the values of entries, each once and in their order.
+// setAll sets the values of these entries, without duplicates and in their order.
 func (l listFlag[T]) setAll(entries []string) error {
 	var out []T
 	for _, e := range entries {
@@ -159,7 +177,7 @@ func (l listFlag[T]) setAll(entries []string) error {
 	return nil
 }
 
-// parseHost reads one host as images name it.
+// parseHost reads one registry host, as images name it.
 func parseHost(s string) (string, error) {
 	p, err := probes.ParseHostPattern(s)
 	if err != nil {
@@ -167,35 +185,38 @@ func parseHost(s string) (string, error) {
 	}
 	host, ok := p.Host()
 	if !ok {
-		return "", fmt.Errorf("%.80q stands for many hosts: name each, such as registry.example:5000", s)
+		return "", fmt.Errorf("%.80q matches many hosts: list each one, such as registry.example:5000", s)
 	}
 	return host, nil
 }
 
-// live are the settings that hold now. Whoever needs one asks for it then: a
-// copy that is kept outlives a reload.
+// Live holds the current settings. Its users call Get each time they need one: a
+// copy does not see a reload.
 type Live struct{ now atomic.Pointer[current] }
 
 type current struct {
 	Settings
-	replaced chan struct{} // closed when others hold
+	replaced chan struct{} // closed when these are no longer the current settings
 }
 
+// NewLive returns a Live with these settings.
 func NewLive(s Settings) *Live {
 	l := new(Live)
 	l.now.Store(&current{s, make(chan struct{})})
 	return l
 }
 
+// Get returns the current settings.
 func (l *Live) Get() Settings { return l.now.Load().Settings }
 
-// watch gives the settings, and a channel that is closed when they hold no
-// more.
+// Watch returns the current settings, and a channel that is closed when others
+// replace them.
 func (l *Live) Watch() (Settings, <-chan struct{}) {
 	f := l.now.Load()
 	return f.Settings, f.replaced
 }
 
+// Set replaces the settings.
 func (l *Live) Set(s Settings) {
 	close(l.now.Swap(&current{s, make(chan struct{})}).replaced)
 }
