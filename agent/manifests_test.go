@@ -349,7 +349,7 @@ func nodeReasons(t *testing.T) (out []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile(`Reason(?:, e\.Warning)?(?: =|:) "(\w+)"`).FindAllSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`Reason(?:, e\.Warning)?(?: =|:) +"(\w+)"`).FindAllSubmatch(text, -1) {
 		out = append(out, string(m[1]))
 	}
 	if !slices.Contains(out, "RegistryLimited") || len(out) < 7 {

@@ -11,57 +11,64 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// controlOf is the control check of a whole sweep: is there anything at all
-// that this node reaches? s.mu is held.
-func (s *Sweeper) sweepControl(sightings []examine.Observation, set config.Settings, now time.Time) report.Check {
+// sweepControl returns the control check of a whole sweep: whether this node reaches
+// anything at all. s.mu is held.
+func (s *Sweeper) sweepControl(observations []examine.Observation, set config.Settings, now time.Time) report.Check {
 	var hosts []report.Vantage
-	for _, sight := range sightings {
-		if !sight.At.IsZero() {
-			hosts = append(hosts, s.controlHost(sight, set))
+	for _, o := range observations {
+		if !o.At.IsZero() {
+			hosts = append(hosts, s.controlHost(o, set))
 		}
 	}
 	return report.Control(hosts, false, now)
 }
 
-func (s *Sweeper) controlHost(sight examine.Observation, set config.Settings) report.Vantage {
-	h := s.hosts[sight.Host]
+func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) report.Vantage {
+	h := s.hosts[o.Host]
 	v := report.Vantage{
-		Registry: report.Reached(sight.Host, sight.Checks, sight.At),
-		Known:    h != nil && h.wasReached || slices.Contains(set.Control, sight.Host),
+		Registry: report.Reached(o.Host, o.Checks, o.At),
+		Known:    h != nil && h.wasReached || slices.Contains(set.Control, o.Host),
 	}
-	v.Roles = sight.Roles
+	v.Roles = o.Roles
 	return v
 }
 
-// controlLook is a look at the control set for diagnoses, shared by those that
-// want one at the same time. Whoever has its turn may read and write the rest.
+// controlCache holds the control hosts as they were last checked for a diagnosis.
+// Diagnoses that need them at the same time share one check.
 type controlCache struct {
-	turn  chan struct{} // holds one token
+	turn  chan struct{} // holds one token; its holder may use the other fields
 	hosts []report.Vantage
 	at    time.Time
 }
 
-// How a diagnosis looks at other hosts.
+// How other hosts are checked for a diagnosis.
 const (
 	maxControlHosts = 4                       // at most
 	controlTimeout  = 1500 * time.Millisecond // each
 	controlTTL      = 5 * time.Second         // the age up to which another diagnosis uses it too
 )
 
-// elsewhere is the control check for a diagnosis that finds the way to a
-// registry blocked: whether this node reaches any other host, now. The sweep's
-// own words may be minutes old, so a few hosts are asked again.
+// ControlCheck returns the control check for a diagnosis that cannot reach the
+// registry of a domain: whether this node reaches any other host now. The last sweep
+// may be minutes old, so a few hosts are checked again.
 func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check {
 	hosts, ok := s.controlHosts(ctx)
 	if !ok {
-		return report.Check{ID: "control", Kind: report.KindControl, Outcome: report.Unknown, Summary: "the time was up before other hosts had been asked"}
+		return report.Check{
+			ID:      report.IDControl,
+			Kind:    report.KindControl,
+			Outcome: report.Unknown,
+			Summary: "timed out before other hosts were checked",
+		}
 	}
-	others := slices.DeleteFunc(slices.Clone(hosts), func(v report.Vantage) bool { return v.Host == domain || v.Host == upstreamOf(domain) })
+	others := slices.DeleteFunc(slices.Clone(hosts), func(v report.Vantage) bool {
+		return v.Host == domain || v.Host == upstreamOf(domain)
+	})
 	return report.Control(others, true, time.Now())
 }
 
-// controlSet is the control set as it was seen a moment ago; false if ctx ended
-// before that was known.
+// controlHosts returns the control hosts as they were checked within controlTTL; false
+// if ctx ended before.
 func (s *Sweeper) controlHosts(ctx context.Context) ([]report.Vantage, bool) {
 	c := &s.control
 	select {
@@ -78,22 +85,22 @@ func (s *Sweeper) controlHosts(ctx context.Context) ([]report.Vantage, bool) {
 	for _, host := range s.controlCandidates(set) {
 		want.Domains[host] = []report.Role{report.RoleControl}
 	}
-	sightings, _ := s.cfg.Survey(ctx, want)
+	observations, _ := s.cfg.Survey(ctx, want)
 	if ctx.Err() != nil {
 		return nil, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.hosts, c.at = nil, time.Now()
-	for _, sight := range sightings {
-		if !sight.At.IsZero() {
-			c.hosts = append(c.hosts, s.controlHost(sight, set))
+	for _, o := range observations {
+		if !o.At.IsZero() {
+			c.hosts = append(c.hosts, s.controlHost(o, set))
 		}
 	}
 	return c.hosts, true
 }
 
-// upstreamOf is the host that the images of a domain come from.
+// upstreamOf returns the host that serves the images of a domain.
 func upstreamOf(domain string) string {
 	if domain == "docker.io" {
 		return "registry-1.docker.io"
@@ -101,9 +108,9 @@ func upstreamOf(domain string) string {
 	return domain
 }
 
-// best are the hosts whose answer tells most: the configured control set, then
-// those that this node has reached before, one more than are needed since one
-// may be the host that the diagnosis is about.
+// controlCandidates returns the hosts whose answers prove most: the configured control
+// hosts, then those that this node has reached before. It is one more than needed,
+// because one may be the host that the diagnosis is about.
 func (s *Sweeper) controlCandidates(set config.Settings) []string {
 	out := slices.Clone(set.Control)
 	s.mu.Lock()

@@ -6,41 +6,41 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// hostState is what is remembered of a host from sweep to sweep.
+// hostState is what is remembered of a host between sweeps.
 type hostState struct {
-	report.Registry             // as the last sweep left it
-	changes         []time.Time // when it went bad or came back, within flapWindow
-	wasReached      bool        // it was reached once
-	round           int         // the last sweep that was to look at it
-	limitCount      int         // how often in a row it asked to be left alone
+	report.Registry             // after the last sweep
+	changes         []time.Time // when it became unavailable or recovered, within flapWindow
+	wasReached      bool        // at least once
+	round           int         // the last sweep that included it
+	limitCount      int         // how often in a row it answered 429
 }
 
-// A host whose state changes this often within the window is flapping, until
-// it has kept one state for calm.
+// A host whose state changes flapChanges times within flapWindow is flapping, until
+// it has kept one state for flapQuiet.
 const (
 	flapChanges = 4
 	flapWindow  = time.Hour
 	flapQuiet   = 20 * time.Minute
 )
 
-// news is what a look changed.
+// transition is what an observation changed.
 type transition uint8
 
 const (
 	unchanged         transition = iota
-	becameUnavailable            // it could be reached, or nobody knew, and now it cannot
-	recovered                    // it could not, and now it can
-	causeChanged                 // it cannot be reached still, for another reason
-	startedFlapping              // it went bad or came back once too often
-	stabilized                   // it has kept one state for a while
+	becameUnavailable            // it was reachable or not known
+	recovered                    // it was unavailable and is reachable
+	causeChanged                 // it is still unavailable, for another cause
+	startedFlapping              // its state has changed too often
+	stabilized                   // it has kept one state for flapQuiet
 )
 
-// observe takes over a new look at the host and says what is new.
+// observe takes over a new observation of the host and returns what it changed.
 func (h *hostState) observe(now report.Registry) transition {
 	before, first := h.Registry, h.State == ""
 	at := now.Checked
 	if now.State == report.ReachUnknown && !first && before.State != report.ReachUnknown {
-		// The look could not be made: what was known before is still all that is known.
+		// The check was not possible: the earlier result stays.
 		now.State, now.Fault, now.Cause = before.State, before.Fault, before.Cause
 	}
 	now.Since = before.Since

@@ -20,49 +20,50 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// sweeper looks at everything that this node may pull from, whether or not a
-// pod is stuck, and keeps what it saw: a fault before it hurts, and the baseline
-// of every diagnosis.
+// Sweeper checks every host that this node may pull from, whether or not a pod is
+// stuck, and keeps the results: a fault shows before it hurts, and every diagnosis
+// has something to compare with.
 type Sweeper struct {
 	cfg      Config
-	requests chan struct{} // holds one token: somebody wants a sweep now
+	requests chan struct{} // holds one token: a sweep is requested
 
 	mu       sync.Mutex
 	hosts    map[string]*hostState
-	answers  map[string]answer // of the last look, by host: of those that answered
+	answers  map[string]answer // of the last sweep, by host: of those that answered
 	leads    map[string]knownLead
 	isolated bool // nothing was reachable
-	changed  bool // the last sweep brought any
+	changed  bool // the last sweep found a change
 	round    int
 	last     *report.Sweep
 	began    time.Time // of the last sweep that has ended
-	control  controlCache
+
+	control controlCache
 }
 
-// sweeperConfig is what a sweeper needs.
+// Config is what a sweeper needs.
 type Config struct {
 	Survey     func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
 	Images     func() []string                          // that the pods of this node name, whatever their state
 	Conditions func(context.Context) []report.Condition // of the Node object
 	Settings   func() config.Settings
 	Log        *slog.Logger
-	OnSweep    func(report.Sweep) // told of every sweep that has ended
-	Emit       func(NodeEvent)    // told of what is worth an Event on the Node
+	OnSweep    func(report.Sweep) // called after every sweep
+	Emit       func(NodeEvent)
 }
 
-// answer is what a host said to GET /v2/, and when.
+// answer is a host's answer to GET /v2/.
 type answer struct {
 	report.Check
 	at time.Time
 }
 
-// learned is a lead and when it was last given.
+// knownLead is a lead and when it was last given.
 type knownLead struct {
 	examine.Redirect
 	at time.Time
 }
 
-// nodeEvent is an Event on the Node object.
+// NodeEvent is an Event on the Node object.
 type NodeEvent struct {
 	Reason  string
 	Message string
@@ -70,15 +71,18 @@ type NodeEvent struct {
 	Host    string
 }
 
-// What is kept of leads: registries, and so in the end tenants, give them.
+// Leads come from registries, and so in the end from tenants: their number and age
+// are limited.
 const (
 	maxLeads = 64
 	leadTTL  = 24 * time.Hour
 )
 
-// maxSwept bounds the registries of one sweep that pods name: tenants do that.
+// maxRegistries limits the registries of one sweep that pods name: tenants choose
+// them.
 const maxRegistries = 256
 
+// New returns a sweeper that has seen nothing yet.
 func New(c Config) *Sweeper {
 	return &Sweeper{
 		cfg:      c,
@@ -90,8 +94,8 @@ func New(c Config) *Sweeper {
 	}
 }
 
-// run sweeps until ctx ends: when the pods are known, then at every interval,
-// nodes of a cluster spread over it, and whenever it is asked for.
+// Run sweeps until ctx ends: when the pods are known, then at an interval, at which
+// the nodes of a cluster are spread, and on request.
 func (s *Sweeper) Run(ctx context.Context, pods <-chan struct{}) {
 	select {
 	case <-pods:
@@ -110,7 +114,7 @@ func (s *Sweeper) Run(ctx context.Context, pods <-chan struct{}) {
 			return
 		case <-timer.C:
 			if s.cfg.Settings().SweepInterval <= 0 {
-				continue // switched off while it waited
+				continue // disabled while it waited
 			}
 		case <-s.requests:
 			timer.Stop()
@@ -124,67 +128,74 @@ func (s *Sweeper) Run(ctx context.Context, pods <-chan struct{}) {
 	}
 }
 
-// soonAgain is when a sweep follows one that brought news, or that reached
-// nothing: what has just changed may have been a moment's, and a node that was
-// cut off must not read so for long when it is back.
+// retryInterval is the time to the next sweep after one that found a change, or that
+// reached nothing. The change may have been transient, and a node that was isolated
+// must not be reported so for long.
 const retryInterval = 30 * time.Second
 
-// firstSweepIn spreads the first sweeps of agents that were started together.
+// startupJitter spreads the first sweeps of agents that start together.
 const startupJitter = 3 * time.Second
 
-// now asks for a sweep.
+// SweepNow requests a sweep.
 func (s *Sweeper) SweepNow() {
 	select {
 	case s.requests <- struct{}{}:
-	default: // one is asked for, and has not begun
+	default: // one is requested already and has not begun
 	}
 }
 
-// endedAfter reports whether a sweep has ended that began after a time.
+// EndedAfter reports whether a sweep has ended that began after a time.
 func (s *Sweeper) EndedAfter(t time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.began.After(t)
 }
 
-// unsettled reports whether the next sweep should not wait for its time.
+// needsFastSweep reports whether the next sweep comes early.
 func (s *Sweeper) needsFastSweep() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.isolated || s.changed
 }
 
-// report is what the last sweep came to; nil before the first.
+// Last returns the last sweep; nil before the first.
 func (s *Sweeper) Last() *report.Sweep {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
 }
 
-// sweep looks at every host once.
+// sweep checks every host once.
 func (s *Sweeper) sweep(ctx context.Context) {
 	began := time.Now()
 	set := s.cfg.Settings()
 	want := s.plan(set, began)
-	sightings, amiss := s.cfg.Survey(ctx, want)
+	observations, runtime := s.cfg.Survey(ctx, want)
 	conditions := s.cfg.Conditions(ctx)
 	if ctx.Err() != nil {
-		return // what was cut short says nothing
+		return // incomplete
 	}
 	ended := time.Now()
-	sweep := s.merge(sightings, set, ended)
-	sweep.Time, sweep.Duration, sweep.Conditions = ended.UTC().Truncate(time.Millisecond), report.Millis(ended.Sub(began)), conditions
-	sweep.Runtime = amiss
+	sweep := s.merge(observations, set, ended)
+	sweep.Time, sweep.Duration = ended.UTC().Truncate(time.Millisecond), report.Millis(ended.Sub(began))
+	sweep.Conditions, sweep.Runtime = conditions, runtime
 	s.mu.Lock()
 	s.last, s.began = &sweep, began
 	s.mu.Unlock()
-	s.cfg.Log.Debug("swept", "hosts", len(sweep.Registries), "took", ended.Sub(began).Round(time.Millisecond), "control", sweep.Control.Outcome)
+	s.cfg.Log.Debug("registries checked", "hosts", len(sweep.Registries),
+		"took", ended.Sub(began).Round(time.Millisecond), "control", sweep.Control.Outcome)
 	s.cfg.OnSweep(sweep)
 }
 
-// plan says what is to be looked at.
+// plan returns what this sweep checks.
 func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest {
-	want := examine.SurveyRequest{Domains: map[string][]report.Role{}, Leave: map[string]bool{}, Width: set.SweepConcurrency, Each: set.SweepDeadline, Configured: true}
+	want := examine.SurveyRequest{
+		Domains:    map[string][]report.Role{},
+		Leave:      map[string]bool{},
+		Width:      set.SweepConcurrency,
+		Each:       set.SweepDeadline,
+		Configured: true,
+	}
 	add := func(domain string, role report.Role) {
 		if !slices.Contains(want.Domains[domain], role) {
 			want.Domains[domain] = append(want.Domains[domain], role)
@@ -219,72 +230,40 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 	return want
 }
 
-// domainOf is the registry that an image name means; empty if it is no name.
+// domainOf returns the registry of an image name; empty if the name is not valid.
 func domainOf(image string) string {
 	_, ref := probes.Reference(image)
 	return ref.Domain
 }
 
-// take takes over what was seen, and tells what is new.
-func (s *Sweeper) merge(sightings []examine.Observation, set config.Settings, now time.Time) report.Sweep {
+// hostChange is what a sweep changed for one host.
+type hostChange struct {
+	transition
+	report.Registry
+}
+
+// merge adds the results of a sweep to what is known, announces the changes, and
+// returns the new state.
+func (s *Sweeper) merge(observations []examine.Observation, set config.Settings, now time.Time) report.Sweep {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.round++
-	control := s.sweepControl(sightings, set, now)
-	type told struct {
-		transition
-		report.Registry
+	control := s.sweepControl(observations, set, now)
+	changes := s.mergeHosts(observations, control, now)
+	isolated := control.Outcome == report.Fail
+	quiet := isolated || s.isolated // one fault, not one for each host
+	s.announceIsolation(control)
+	s.isolated, s.changed = isolated, false
+	for _, c := range changes {
+		s.announce(c.transition, c.Registry, quiet)
+		s.changed = s.changed || c.transition != unchanged
 	}
-	var all []told
-	taken := map[string]bool{}
-	s.answers = map[string]answer{}
-	for _, sight := range sightings {
-		name := sight.Host
-		if taken[name] {
-			name += " (other settings)"
-		}
-		taken[name] = true
-		h := s.hosts[name]
-		if h == nil {
-			h = &hostState{}
-			s.hosts[name] = h
-		}
-		h.round = s.round
-		if sight.At.IsZero() { // left alone
-			h.Roles = sight.Roles
-			continue
-		}
-		at := sight.At.UTC().Truncate(time.Millisecond)
-		r := report.Reached(sight.Host, append(slices.Clone(sight.Checks), control), at)
-		r.Host, r.Roles = name, sight.Roles
-		h.noteLimit(&r, sight.Checks)
-		what := h.observe(r)
-		if c := report.Find(sight.Checks, "registry/"+sight.Host); c.Outcome == report.Pass {
-			s.answers[name] = answer{c, sight.At}
-		}
-		all = append(all, told{what, h.Registry})
-		if sight.Lead != nil {
-			s.addLead(*sight.Lead, now)
-		}
+	sweep := report.Sweep{
+		Control:    control,
+		Registries: []report.Registry{},
+		Resolvers:  summarizeResolvers(observations),
+		Clock:      summarizeClock(observations),
 	}
-	maps.DeleteFunc(s.hosts, func(_ string, h *hostState) bool { return h.round != s.round })
-
-	cut := control.Outcome == report.Fail
-	switch {
-	case cut && !s.isolated:
-		s.cfg.Log.Warn("nothing can be reached from this node", "hosts", control.Evidence["hosts"], "cause", control.Cause)
-		s.cfg.Emit(NodeEvent{Reason: "NothingReachable", Warning: true, Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary})
-	case !cut && s.isolated:
-		s.cfg.Log.Info("this node reaches other hosts again", "hosts", control.Evidence["hosts"])
-		s.cfg.Emit(NodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
-	}
-	quiet := cut || s.isolated // one fault, not one for each host
-	s.isolated, s.changed = cut, false
-	for _, t := range all {
-		s.announce(t.transition, t.Registry, quiet)
-		s.changed = s.changed || t.transition != unchanged
-	}
-	sweep := report.Sweep{Control: control, Registries: []report.Registry{}, Resolvers: summarizeResolvers(sightings), Clock: summarizeClock(sightings)}
 	for _, h := range s.hosts {
 		sweep.Registries = append(sweep.Registries, h.Registry)
 	}
@@ -292,11 +271,51 @@ func (s *Sweeper) merge(sightings []examine.Observation, set config.Settings, no
 	return sweep
 }
 
-// longestLimit bounds how long a host is left alone that keeps answering 429.
+// mergeHosts updates the state of every host and returns what changed. Hosts that
+// were not part of this sweep are removed. s.mu is held.
+func (s *Sweeper) mergeHosts(observations []examine.Observation, control report.Check, now time.Time) []hostChange {
+	var changes []hostChange
+	seen := map[string]bool{}
+	s.answers = map[string]answer{}
+	for _, o := range observations {
+		name := o.Host
+		if seen[name] {
+			name += " (other settings)"
+		}
+		seen[name] = true
+		h := s.hosts[name]
+		if h == nil {
+			h = &hostState{}
+			s.hosts[name] = h
+		}
+		h.round = s.round
+		if o.At.IsZero() { // not checked this time
+			h.Roles = o.Roles
+			continue
+		}
+		at := o.At.UTC().Truncate(time.Millisecond)
+		r := report.Reached(o.Host, append(slices.Clone(o.Checks), control), at)
+		r.Host, r.Roles = name, o.Roles
+		h.noteLimit(&r, o.Checks)
+		what := h.observe(r)
+		if c := report.Find(o.Checks, report.RegistryID(o.Host)); c.Outcome == report.Pass {
+			s.answers[name] = answer{c, o.At}
+		}
+		changes = append(changes, hostChange{what, h.Registry})
+		if o.Lead != nil {
+			s.addLead(*o.Lead, now)
+		}
+	}
+	maps.DeleteFunc(s.hosts, func(_ string, h *hostState) bool { return h.round != s.round })
+	return changes
+}
+
+// maxLimit is the longest time that a host is not checked because it keeps answering
+// 429.
 const maxLimit = time.Hour
 
-// limit notes until when a host that answered 429 is left alone: as it asks,
-// and longer each time that it asks again.
+// noteLimit sets until when a host that answered 429 is not checked: as long as it
+// asks, and longer each time in a row.
 func (h *hostState) noteLimit(r *report.Registry, checks []report.Check) {
 	if r.State != report.Limited {
 		h.limitCount = 0
@@ -316,11 +335,30 @@ func (h *hostState) noteLimit(r *report.Registry, checks []report.Check) {
 	r.NotBefore = &until
 }
 
-// tell says one thing that is new, in the log and, unless it is one of many
-// that have one reason, as an Event.
+// announceIsolation logs and emits that the node has become isolated, or is no longer
+// so. s.mu is held.
+func (s *Sweeper) announceIsolation(control report.Check) {
+	hosts := control.Evidence[report.KeyHosts]
+	switch isolated := control.Outcome == report.Fail; {
+	case isolated && !s.isolated:
+		s.cfg.Log.Warn("this node cannot reach any host", "hosts", hosts, "cause", control.Cause)
+		s.cfg.Emit(NodeEvent{
+			Reason:  "NothingReachable",
+			Warning: true,
+			Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary,
+		})
+	case !isolated && s.isolated:
+		s.cfg.Log.Info("this node reaches other hosts again", "hosts", hosts)
+		s.cfg.Emit(NodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
+	}
+}
+
+// announce logs one change and, unless quiet, emits an Event. Changes that have one
+// common reason are quiet.
 func (s *Sweeper) announce(what transition, r report.Registry, quiet bool) {
 	e := NodeEvent{Host: r.Host}
 	fields := []any{"registry", r.Host, "state", r.State}
+	why := append(slices.Clone(fields), "fault", r.Fault, "cause", r.Cause, "because", r.Because)
 	switch what {
 	case unchanged:
 		return
@@ -330,29 +368,30 @@ func (s *Sweeper) announce(what transition, r report.Registry, quiet bool) {
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
-		s.cfg.Log.Warn("a registry can not be had", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
+		s.cfg.Log.Warn("registry unreachable", why...)
 	case recovered:
 		e.Reason = "RegistryReachable"
-		e.Message = r.Host + " can be reached again"
-		s.cfg.Log.Info("a registry can be had again", fields...)
+		e.Message = r.Host + " is reachable again"
+		s.cfg.Log.Info("registry reachable again", fields...)
 	case causeChanged:
-		s.cfg.Log.Info("a registry can not be had for another reason", append(fields, "fault", r.Fault, "cause", r.Cause, "because", r.Because)...)
+		s.cfg.Log.Info("registry still unreachable, cause changed", why...)
 		return
 	case startedFlapping:
 		e.Reason, e.Warning = "RegistryFlapping", true
-		e.Message = r.Host + " comes and goes: " + strconv.Itoa(flapChanges) + " changes within an hour, the last to " + string(r.State) + ". No further Events until it has kept one state for " + flapQuiet.String()
-		s.cfg.Log.Warn("a registry is flapping", fields...)
+		e.Message = r.Host + " is flapping: " + strconv.Itoa(flapChanges) + " changes within an hour, now " + string(r.State) +
+			"; no Events until stable for " + report.Duration(flapQuiet)
+		s.cfg.Log.Warn("registry is flapping", fields...)
 	case stabilized:
 		e.Reason, e.Warning = "RegistryStable", r.State.Bad()
-		e.Message = r.Host + " has been " + string(r.State) + " since " + r.Since.UTC().Format(time.RFC3339)
-		s.cfg.Log.Info("a registry no longer flaps", fields...)
+		e.Message = r.Host + " has been " + string(r.State) + " since " + report.Time(r.Since)
+		s.cfg.Log.Info("registry is stable again", fields...)
 	}
 	if !quiet {
 		s.cfg.Emit(e)
 	}
 }
 
-// learn keeps where a registry sends the runtime; s.mu is held.
+// addLead keeps where a registry sends the runtime. s.mu is held.
 func (s *Sweeper) addLead(l examine.Redirect, now time.Time) {
 	if _, known := s.leads[l.Host]; !known && len(s.leads) >= maxLeads {
 		return
@@ -360,36 +399,38 @@ func (s *Sweeper) addLead(l examine.Redirect, now time.Time) {
 	s.leads[l.Host] = knownLead{l, now}
 }
 
-// learnFrom takes leads out of an examination: hosts that layers come from, and
-// token services.
+// LearnFrom takes leads from the checks of an examination: the hosts that serve
+// layers.
 func (s *Sweeper) LearnFrom(checks []report.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range checks {
-		if host := c.Evidence["blobHost"]; host != "" && c.Kind == report.KindBlob && host != c.Host {
+		if host := c.Evidence[report.KeyBlobHost]; host != "" && c.Kind == report.KindBlob && host != c.Host {
 			s.addLead(examine.Redirect{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
 		}
 	}
 }
 
-// freshFor is how old an answer may be that a diagnosis goes by.
+// answerTTL is how old an answer may be that a diagnosis uses.
 const answerTTL = 15 * time.Second
 
-// known is what a host answered to a sweep a moment ago, and how old that is.
-func (s *Sweeper) CachedAnswer(host string, after time.Time) (report.Check, time.Duration, bool) {
+// CachedAnswer returns a host's answer to the last sweep, and its age; ok is false if
+// it is older than a time or too old.
+func (s *Sweeper) CachedAnswer(host string, after time.Time) (c report.Check, age time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, ok := s.answers[host]
-	age := time.Since(a.at)
+	age = time.Since(a.at)
 	return a.Check, age, ok && age <= answerTTL && a.at.After(after)
 }
 
-// resolversIn sums up the checks of single resolvers.
-func summarizeResolvers(sightings []examine.Observation) []report.Resolver {
+// summarizeResolvers returns the state of each resolver. One that answered for any
+// name passes.
+func summarizeResolvers(observations []examine.Observation) []report.Resolver {
 	var out []report.Resolver
-	for _, s := range sightings {
-		for _, c := range s.Checks {
-			if c.Kind != report.KindDNS || c.Target == "" || c.ID != "dns/"+c.Host+"/"+c.Target {
+	for _, o := range observations {
+		for _, c := range o.Checks {
+			if c.Kind != report.KindDNS || c.Target == "" || c.ID != report.DNSID(c.Host, c.Target) {
 				continue
 			}
 			i := slices.IndexFunc(out, func(r report.Resolver) bool { return r.Address == c.Target })
@@ -410,35 +451,41 @@ func summarizeResolvers(sightings []examine.Observation) []report.Resolver {
 	return out
 }
 
-// clockIn is the check "clock" of the node: one host that agrees acquits it.
-func summarizeClock(sightings []examine.Observation) report.Check {
-	clock := report.Check{ID: "clock", Kind: report.KindClock, Outcome: report.Skipped, Summary: "no host has told its time"}
-	told := 0
-	for _, s := range sightings {
-		for _, c := range s.Checks {
-			if c.Kind != report.KindClock || c.ID != "clock/"+c.Host {
+// summarizeClock returns the check "clock" of the node. It passes if the clock of any
+// host agrees.
+func summarizeClock(observations []examine.Observation) report.Check {
+	clock := report.Check{
+		ID:      report.IDClock,
+		Kind:    report.KindClock,
+		Outcome: report.Skipped,
+		Summary: "no host returned a Date header",
+	}
+	servers := 0
+	for _, o := range observations {
+		for _, c := range o.Checks {
+			if c.Kind != report.KindClock || c.ID != report.ClockID(c.Host) {
 				continue
 			}
-			told++
-			if clock.Outcome == report.Skipped || c.Outcome == report.Pass && clock.Outcome == report.Fail {
-				skew := c.Evidence["skewSeconds"]
-				clock.Outcome, clock.Cause, clock.Summary = c.Outcome, c.Cause, c.Summary
-				clock.Evidence = map[string]string{"skewSeconds": skew}
-				if wrong := c.Evidence["wrongClock"]; wrong != "" {
-					clock.Evidence = map[string]string{"skewSeconds": "0"}
-					clock.Summary = "this node's clock agrees with " + cmp.Or(c.Evidence["agreesWith"], "another host")
-				}
+			servers++
+			if clock.Outcome != report.Skipped && (c.Outcome != report.Pass || clock.Outcome != report.Fail) {
+				continue
+			}
+			clock.Outcome, clock.Cause, clock.Summary = c.Outcome, c.Cause, c.Summary
+			clock.Evidence = map[string]string{report.KeySkewSeconds: c.Evidence[report.KeySkewSeconds]}
+			if c.Evidence[report.KeyWrongClock] != "" {
+				clock.Evidence[report.KeySkewSeconds] = "0"
+				clock.Summary = "this node's clock agrees with " + cmp.Or(c.Evidence[report.KeyAgreesWith], "another host")
 			}
 		}
 	}
-	if told > 0 {
-		clock.Evidence["servers"] = strconv.Itoa(told)
+	if servers > 0 {
+		clock.Evidence[report.KeyServers] = strconv.Itoa(servers)
 	}
 	return clock
 }
 
-// recall takes over what an earlier agent's sweep came to, so that what it said
-// is not said again, and what it reached counts as reached.
+// Restore takes over the last sweep of an earlier agent, so that its Events are not
+// repeated and the hosts that it reached count as reached.
 func (s *Sweeper) Restore(old *report.Sweep) {
 	if old == nil {
 		return
@@ -451,7 +498,7 @@ func (s *Sweeper) Restore(old *report.Sweep) {
 			continue
 		}
 		if !r.State.Known() || r.NotBefore != nil && time.Until(*r.NotBefore) > maxLimit {
-			continue // somebody has edited it
+			continue // the report was edited
 		}
 		s.hosts[r.Host] = &hostState{Registry: r, wasReached: r.State == report.Reachable}
 	}

@@ -64,7 +64,7 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// rig is a sweeper whose looks are made up.
+// rig is a sweeper with made-up surveys.
 type rig struct {
 	*Sweeper
 	bad   sync.Mutex
