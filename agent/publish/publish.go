@@ -23,26 +23,26 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// publisher brings the node's report into its ConfigMap and Events onto pods.
-// While the API server is away it keeps what there is to say: the report is
-// made anew from what holds then, Events wait in order.
+// Publisher writes the node's report into its ConfigMap, and Events. While the API
+// server is unavailable, Events are queued in order, and the report is rendered
+// when it can be written.
 type Publisher struct {
 	cfg   Config
 	dirty chan struct{} // holds one token
 
-	writtenKey string // what the last report that was written comes to
-	version    string // of the ConfigMap after that
+	writtenKey string // changeKey of the last report that was written
+	version    string // resource version of the ConfigMap after that
 
 	mu        sync.Mutex
 	events    []queuedEvent
 	dropped   int
-	uid       types.UID
+	uid       types.UID // of the Node; empty: not known
 	published time.Time // last success
-	forced    bool      // the next report is written though it is the same
-	doubted   bool      // what stands is to be looked at before
+	forced    bool      // the next report is written although nothing has changed
+	recheck   bool      // the ConfigMap is compared with what was written before the next write
 }
 
-// publisherConfig is what a publisher needs.
+// Config is what a publisher needs.
 type Config struct {
 	Kube      *kube.Client
 	Log       *slog.Logger
@@ -54,7 +54,7 @@ type Config struct {
 	Metrics   Metrics
 }
 
-// publishMetrics counts what a publisher does.
+// Metrics counts what a publisher does.
 type Metrics interface {
 	ReportWritten(at time.Time)
 	PublishFailed()
@@ -66,14 +66,16 @@ type queuedEvent struct {
 	tries int
 }
 
+// New returns a publisher that has written nothing yet.
 func New(c Config) *Publisher {
 	return &Publisher{cfg: c, dirty: make(chan struct{}, 1)}
 }
 
-// maxEvents is how many Events wait for the API server at most; the oldest
-// give way, and their verdicts still stand in the ConfigMap.
+// maxEvents is how many Events may be queued. The oldest are dropped first; their
+// verdicts are in the ConfigMap.
 const maxEvents = 512
 
+// MarkDirty has the report written if it has changed.
 func (p *Publisher) MarkDirty() {
 	select {
 	case p.dirty <- struct{}{}:
@@ -81,8 +83,7 @@ func (p *Publisher) MarkDirty() {
 	}
 }
 
-// force has the report written even if it comes to the same: somebody waits
-// for it.
+// ForceWrite has the report written even if it has not changed: a user waits for it.
 func (p *Publisher) ForceWrite() {
 	p.mu.Lock()
 	p.forced = true
@@ -90,6 +91,7 @@ func (p *Publisher) ForceWrite() {
 	p.MarkDirty()
 }
 
+// EnqueueEvent queues an Event.
 func (p *Publisher) EnqueueEvent(e kube.Event) {
 	p.mu.Lock()
 	p.events = append(p.events, queuedEvent{Event: e})
@@ -101,23 +103,24 @@ func (p *Publisher) EnqueueEvent(e kube.Event) {
 	p.MarkDirty()
 }
 
+// LastPublished returns when the report was last written; zero: never.
 func (p *Publisher) LastPublished() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.published
 }
 
-// Writes come at most this often; the first one goes out at once.
+// minWriteInterval is the least time between two writes. The first one is immediate.
 const minWriteInterval = 500 * time.Millisecond
 
-// run publishes from when it may until ctx ends, and once more then, so that a
-// verdict that stood when the agent was told to stop is not lost.
+// Run publishes from when it may until ctx ends. It then writes a last time, so that
+// no verdict is lost.
 func (p *Publisher) Run(ctx context.Context) {
 	select {
 	case <-p.cfg.Ready:
 		p.ForceWrite()
 	case <-ctx.Done():
-		return // nothing is known, and what an earlier agent wrote stands
+		return // nothing is known: the report of an earlier agent stays
 	}
 	backoff := time.Duration(0)
 	settings, replaced := p.cfg.Settings.Watch()
@@ -156,7 +159,7 @@ func (p *Publisher) Run(ctx context.Context) {
 			}
 			backoff = min(max(2*backoff, 500*time.Millisecond), 10*time.Second)
 			p.cfg.Metrics.PublishFailed()
-			p.cfg.Log.Warn("publishing failed; will try again", "error", err, "in", backoff)
+			p.cfg.Log.Warn("cannot publish, will retry", "error", err, "in", backoff)
 			p.MarkDirty()
 			sleep(ctx, backoff/2+rand.N(backoff/2+1))
 			continue
@@ -168,7 +171,8 @@ func (p *Publisher) Run(ctx context.Context) {
 	}
 }
 
-// nextHeartbeat spreads the nodes of a cluster over the interval.
+// nextHeartbeat returns the time to the next heartbeat. It spreads the nodes of a
+// cluster over the interval.
 func (p *Publisher) nextHeartbeat() time.Duration {
 	every := p.cfg.Settings.Get().Heartbeat
 	return every*9/10 + rand.N(every/5+1)
@@ -183,8 +187,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// identify learns the Node's UID, which the report's owner and perhaps its name
-// need; where it may not be read there is no owner.
+// nodeUID returns the Node's UID, which the ConfigMap's owner reference and perhaps
+// its name need. If the Node cannot be read, it returns none.
 func (p *Publisher) nodeUID(ctx context.Context) (types.UID, error) {
 	p.mu.Lock()
 	uid := p.uid
@@ -199,14 +203,15 @@ func (p *Publisher) nodeUID(ctx context.Context) (types.UID, error) {
 		p.uid = uid
 		p.mu.Unlock()
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
-		p.cfg.Log.Warn("the Node object cannot be read, so the ConfigMap will have no owner", "node", p.cfg.Node, "reason", apierrors.ReasonForError(err))
+		p.cfg.Log.Warn("cannot read the Node object, so the ConfigMap gets no owner",
+			"node", p.cfg.Node, "reason", apierrors.ReasonForError(err))
 	default:
 		return "", err
 	}
 	return uid, nil
 }
 
-// standing is the report.json that stands in the ConfigMap.
+// CurrentReport returns the report.json that is in the ConfigMap.
 func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
 	uid, err := p.nodeUID(ctx)
 	if err != nil {
@@ -215,23 +220,23 @@ func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
 	return p.cfg.Kube.ConfigMapData(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid), ReportKey)
 }
 
-// flush writes the report if it has changed, then the Events that wait.
+// flush writes the report if it has changed, then the queued Events.
 func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
-	if p.consume(&p.doubted) {
+	if p.consumeRecheck() {
 		p.detectDrift(ctx)
 	}
 	uid, err := p.nodeUID(ctx)
 	if err != nil {
 		return false, err
 	}
-	forced := p.consume(&p.forced)
+	forced := p.consumeForced()
 	n := p.cfg.Snapshot()
 	if m := changeKey(n); forced || m != p.writtenKey {
 		cm, err := Render(n, p.cfg.Namespace, uid, p.cfg.Settings.Get().ASCII)
 		if err == nil {
 			p.version, err = p.cfg.Kube.Apply(ctx, cm)
 			if apierrors.IsForbidden(err) {
-				p.forgetNode() // it has been replaced, perhaps: the policy takes its own only
+				p.forgetNode() // perhaps it was replaced: the admission policy accepts only the current UID
 			}
 		}
 		if err != nil {
@@ -239,8 +244,8 @@ func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
 				p.ForceWrite()
 			}
 			if !kube.Retriable(err) {
-				// Nobody takes the report: a namespace that is being deleted, a quota. The
-				// pods are elsewhere.
+				// The namespace of the report is being deleted, or has a quota. The Events
+				// go to other namespaces.
 				err = errors.Join(err, p.flushEvents(ctx))
 			}
 			return false, err
@@ -255,26 +260,35 @@ func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
 	return wrote, p.flushEvents(ctx)
 }
 
-// take gives a mark of the publisher, and takes it away.
-func (p *Publisher) consume(mark *bool) bool {
+// consumeForced returns whether the next write is forced, and clears that.
+func (p *Publisher) consumeForced() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was := *mark
-	*mark = false
-	return was
+	forced := p.forced
+	p.forced = false
+	return forced
 }
 
-// doubt has the report written again if somebody else has changed or removed it.
+// consumeRecheck returns whether a recheck is requested, and clears that.
+func (p *Publisher) consumeRecheck() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	recheck := p.recheck
+	p.recheck = false
+	return recheck
+}
+
+// Recheck has the report written again if it was changed or removed externally.
 func (p *Publisher) Recheck() {
 	p.mu.Lock()
-	p.doubted = true
+	p.recheck = true
 	p.mu.Unlock()
 	p.MarkDirty()
 }
 
-// verify compares what stands with what was written. It is done between two
-// writes: in the middle of one its own change would look like somebody else's.
-// What cannot be looked at is left to the heartbeat.
+// detectDrift compares the ConfigMap with what was written, and forces a write if it
+// differs. It runs between two writes: during one, its own change would look like an
+// external one. On an error the next heartbeat writes the report.
 func (p *Publisher) detectDrift(ctx context.Context) {
 	uid, err := p.nodeUID(ctx)
 	if err != nil {
@@ -284,24 +298,25 @@ func (p *Publisher) detectDrift(ctx context.Context) {
 	if err != nil || p.version == "" || now == p.version {
 		return
 	}
-	p.forgetNode() // a report is removed with its Node, which may be there anew
-	p.cfg.Log.Info("somebody else has changed or removed the report; it is written again", "configmap", ConfigMapName(p.cfg.Node, uid))
+	p.forgetNode() // a report is removed with its Node, which may have been replaced
+	p.cfg.Log.Info("report was changed or removed externally; rewriting it", "configmap", ConfigMapName(p.cfg.Node, uid))
 	p.ForceWrite()
 }
 
-// forgetNode has the Node's UID asked for again.
+// forgetNode has the Node's UID read again.
 func (p *Publisher) forgetNode() {
 	p.mu.Lock()
 	p.uid = ""
 	p.mu.Unlock()
 }
 
-// meaning is equal for reports that differ in nothing but times and figures.
-// Those are brought up to date with the next change or heartbeat.
+// changeKey returns a text that is equal for reports that differ only in times and
+// figures. Those are updated with the next change or heartbeat.
 func changeKey(n report.Node) string {
 	var b strings.Builder
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
-	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause, n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence["fullSoon"])
+	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
+		n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])
 	if s := n.Sweep; s != nil {
 		line(s.Control.Outcome, s.Control.Cause, s.Clock.Outcome, s.Clock.Cause)
 		for _, r := range s.Registries {
@@ -311,7 +326,7 @@ func changeKey(n report.Node) string {
 			line(r.Address, r.Outcome, r.Cause)
 		}
 		for _, c := range s.Runtime {
-			line(c.ID, c.Outcome, c.Cause, c.Evidence["files"])
+			line(c.ID, c.Outcome, c.Cause, c.Evidence[report.KeyFiles])
 		}
 		for _, c := range s.Conditions {
 			line(c.Type, c.Status)
@@ -324,14 +339,15 @@ func changeKey(n report.Node) string {
 	for _, d := range n.Diagnoses {
 		checks := []string{}
 		for _, c := range d.Checks {
-			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence["ahead"]
+			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence[report.KeyAhead]
 			if !slices.Contains(checks, what) {
 				checks = append(checks, what)
 			}
 		}
 		slices.Sort(checks)
 		v := d.Verdict
-		diagnoses = append(diagnoses, fmt.Sprintf("%q", []any{d.UID, d.Container, d.Image, d.Asked, v.Fault, v.Cause, v.Confidence, v.Also, checks}))
+		key := []any{d.UID, d.Container, d.Image, d.Asked, v.Fault, v.Cause, v.Confidence, v.Also, checks}
+		diagnoses = append(diagnoses, fmt.Sprintf("%q", key))
 	}
 	slices.Sort(diagnoses) // their order is that of their times
 	for _, d := range diagnoses {
@@ -340,15 +356,16 @@ func changeKey(n report.Node) string {
 	return b.String()
 }
 
-// eventsFirst is how long the Events may hold up a report that has changed.
+// eventsTimeout is how long the Events may delay a report that has changed.
 const eventsTimeout = time.Second
 
+// flushEvents writes the queued Events.
 func (p *Publisher) flushEvents(ctx context.Context) error {
 	began := time.Now()
 	for {
 		p.mu.Lock()
 		if p.dropped > 0 {
-			p.cfg.Log.Warn("Events were dropped while the API server was away", "count", p.dropped)
+			p.cfg.Log.Warn("Events dropped while the API server was unavailable", "count", p.dropped)
 			p.dropped = 0
 		}
 		if len(p.events) == 0 {
@@ -361,17 +378,17 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 		}
 		p.mu.Unlock()
 		if len(p.dirty) > 0 && time.Since(began) > eventsTimeout {
-			return nil // the next round goes on
+			return nil // the next round continues
 		}
 		err := p.cfg.Kube.CreateEvent(ctx, p.cfg.Node, e)
 		if apierrors.IsAlreadyExists(err) {
-			err = nil // an earlier attempt got through and its answer did not
+			err = nil // an earlier attempt succeeded, but its answer was lost
 		}
 		if err != nil && kube.Retriable(err) && !p.countRefusal(err) {
 			return err
 		}
 		if err != nil {
-			p.cfg.Log.Warn("an Event was refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
+			p.cfg.Log.Warn("Event refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
 		}
 		p.mu.Lock()
 		if len(p.events) > 0 && p.events[0].Name == e.Name {
@@ -381,12 +398,12 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 	}
 }
 
-// eventTries is how often an Event that the API server answers with an error is
-// tried: one that some webhook keeps refusing must not hold up the others.
+// maxEventTries is how often an Event that the API server refuses is tried: one that
+// a webhook keeps refusing must not delay the others.
 const maxEventTries = 5
 
-// giveUp counts the answers to the first Event that waits. An API server that
-// does not answer at all is waited for.
+// countRefusal counts that the API server refused the first queued Event, and reports
+// whether to give it up. An API server that does not answer does not count.
 func (p *Publisher) countRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -401,14 +418,14 @@ func (p *Publisher) countRefusal(err error) bool {
 	return p.events[0].tries >= maxEventTries
 }
 
-// Label keys of the ConfigMap: what `kubectl get cm -L` shows.
+// The labels of the ConfigMap, for `kubectl get cm -L`.
 const (
-	LabelReport  = "pullprobe.dev/report"
-	LabelFault   = "pullprobe.dev/fault"
-	LabelCause   = "pullprobe.dev/cause"
-	LabelStuck   = "pullprobe.dev/stuck"
-	LabelBad     = "pullprobe.dev/unreachable"
-	LabelChecked = "pullprobe.dev/checked"
+	LabelReport      = "pullprobe.dev/report"
+	LabelFault       = "pullprobe.dev/fault"
+	LabelCause       = "pullprobe.dev/cause"
+	LabelStuck       = "pullprobe.dev/stuck"
+	LabelUnreachable = "pullprobe.dev/unreachable"
+	LabelChecked     = "pullprobe.dev/checked"
 
 	appName = "pullprobe"
 )
@@ -416,7 +433,7 @@ const (
 // The keys of the ConfigMap's data.
 const SummaryKey, ReportKey = "summary", "report.json"
 
-// render returns the ConfigMap of a report.
+// Render returns the ConfigMap of a report.
 func Render(n report.Node, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
@@ -432,7 +449,7 @@ func Render(n report.Node, namespace string, uid types.UID, ascii bool) (kube.Co
 			LabelFault:                     string(n.Fault),
 			LabelCause:                     string(n.Cause),
 			LabelStuck:                     strconv.Itoa(n.Stuck),
-			LabelBad:                       strconv.Itoa(n.Sweep.Bad()),
+			LabelUnreachable:               strconv.Itoa(n.Sweep.Bad()),
 			LabelChecked:                   n.Time.UTC().Format(report.TimeLayout),
 			"app.kubernetes.io/name":       appName,
 			"app.kubernetes.io/managed-by": appName,
@@ -441,8 +458,8 @@ func Render(n report.Node, namespace string, uid types.UID, ascii bool) (kube.Co
 	}, nil
 }
 
-// configMapName is pullprobe-<node>, or pullprobe-<node UID> where that is
-// longer than a name may be.
+// ConfigMapName returns pullprobe-<node>, or pullprobe-<node UID> where that is longer
+// than a name may be.
 func ConfigMapName(node string, uid types.UID) string {
 	const prefix, longest = "pullprobe-", 253
 	if len(prefix)+len(node) > longest && uid != "" {
