@@ -15,37 +15,37 @@ import (
 )
 
 const (
-	// reviewIn is how long the API server has for all that is asked about a token.
+	// reviewTimeout limits all requests to the API server about one token.
 	reviewTimeout = 4 * time.Second
 
-	// How long an answer holds: a token that is good, one that is not, and none.
+	// How long a decision is valid.
 	allowedTTL = time.Minute
 	deniedTTL  = 10 * time.Second
-	errorTTL   = time.Second
+	errorTTL   = time.Second // the API server did not decide
 
-	// trustFor is how long a token that was good is reviewed however many others
-	// come along, which nobody may crowd out.
+	// trustTTL is how long a token that was allowed is reviewed again regardless of
+	// how many others there are: unknown tokens must not crowd it out.
 	trustTTL = 10 * time.Minute
 
-	// maxTokens bounds how many are remembered.
+	// maxTokens limits the decisions that are kept.
 	maxTokens = 256
 
-	// Reviews of other tokens, in which strangers spend the agent's calls to the
-	// API server.
+	// Limits of the reviews of unknown tokens: strangers must not use up the agent's
+	// requests to the API server.
 	unknownInterval = 500 * time.Millisecond
 	unknownBurst    = 10
 )
 
-// gate lets requests through whose bearer token the API server knows, if it
-// allows whom the token is for to get the path /metrics. All requests with one
-// token share a review.
+// authenticator serves requests whose bearer token the API server authenticates, if
+// the token's user may get the path /metrics. Requests with the same token share a
+// review.
 type authenticator struct {
 	authorize     func(ctx context.Context, token string) (status int, err error)
 	log           *slog.Logger
 	unknownTokens *rate.Limiter
 	logLimit      rate.Sometimes
 
-	reviews sync.WaitGroup // under way
+	reviews sync.WaitGroup // in progress
 	done    context.Context
 	end     context.CancelFunc // ends done, and so the reviews
 
@@ -53,18 +53,18 @@ type authenticator struct {
 	decisions map[[sha256.Size]byte]*decision // by the token's sum, so that no token is kept
 }
 
-// ruling is what the requests with one token get.
+// decision is the response to all requests with one token.
 type decision struct {
 	done    chan struct{} // closed when there is a status
-	status  int           // http.StatusOK: they are let through
-	until   time.Time     // it holds
-	trusted time.Time     // until then it is reviewed in any case
+	status  int           // http.StatusOK: they are served
+	until   time.Time     // end of its validity
+	trusted time.Time     // until then the token is reviewed regardless of the limits
 }
 
-func newAuthenticator(visitor func(context.Context, string) (int, error), log *slog.Logger) *authenticator {
+func newAuthenticator(authorize func(context.Context, string) (int, error), log *slog.Logger) *authenticator {
 	done, end := context.WithCancel(context.Background())
 	return &authenticator{
-		authorize:     visitor,
+		authorize:     authorize,
 		log:           log,
 		unknownTokens: rate.NewLimiter(rate.Every(unknownInterval), unknownBurst),
 		logLimit:      rate.Sometimes{Interval: time.Minute},
@@ -74,44 +74,44 @@ func newAuthenticator(visitor func(context.Context, string) (int, error), log *s
 	}
 }
 
-// stop cancels the reviews that are under way and waits for them. It is called
-// when no request is served any more; a request that is left gets no review.
-func (g *authenticator) stop() {
-	g.mu.Lock()
-	g.end()
-	g.mu.Unlock()
-	g.reviews.Wait()
+// stop cancels the reviews that are in progress and waits for them. It is called when
+// the port is closed; a request that is left gets no review.
+func (a *authenticator) stop() {
+	a.mu.Lock()
+	a.end()
+	a.mu.Unlock()
+	a.reviews.Wait()
 }
 
-// before puts the gate before a handler.
-func (g *authenticator) wrap(next http.Handler) http.Handler {
+// wrap returns a handler that serves authorized requests only.
+func (a *authenticator) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status := http.StatusUnauthorized
 		if token, ok := bearer(r); ok {
-			status = g.status(r.Context(), token)
+			status = a.status(r.Context(), token)
 		}
 		if status == http.StatusOK {
 			next.ServeHTTP(w, r)
 			return
 		}
-		// Who is not let in keeps no connection.
+		// A rejected caller keeps no connection.
 		w.Header().Set("Connection", "close")
-		says := "the API server does not answer for this token now"
+		message := "the API server did not review this token"
 		switch status {
 		case http.StatusUnauthorized:
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			says = "a bearer token of this cluster is needed"
+			message = "a bearer token of this cluster is required"
 		case http.StatusForbidden:
-			says = "this token's user may not get /metrics: bind the ClusterRole pullprobe-metrics-reader"
+			message = "this token's user may not get /metrics: bind the ClusterRole pullprobe-metrics-reader"
 		case http.StatusTooManyRequests:
 			w.Header().Set("Retry-After", "1")
-			says = "too many tokens are being reviewed"
+			message = "too many unknown tokens"
 		}
-		http.Error(w, says, status)
+		http.Error(w, message, status)
 	})
 }
 
-// bearer is the request's bearer token.
+// bearer returns the request's bearer token.
 func bearer(r *http.Request) (token string, ok bool) {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
@@ -121,9 +121,9 @@ func bearer(r *http.Request) (token string, ok bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != "" && !strings.ContainsAny(token, " \t")
 }
 
-// status is what a request with this token gets.
-func (g *authenticator) status(ctx context.Context, token string) int {
-	r := g.decide(token)
+// status returns the status for requests with this token.
+func (a *authenticator) status(ctx context.Context, token string) int {
+	r := a.decide(token)
 	if r == nil {
 		return http.StatusTooManyRequests
 	}
@@ -135,13 +135,14 @@ func (g *authenticator) status(ctx context.Context, token string) int {
 	}
 }
 
-// ruling gives one that holds or is being made; nil if there are too many.
-func (g *authenticator) decide(token string) *decision {
+// decide returns a decision that is valid or in progress; nil if there are too many
+// unknown tokens.
+func (a *authenticator) decide(token string) *decision {
 	key := sha256.Sum256([]byte(token))
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	now := time.Now()
-	old := g.decisions[key]
+	old := a.decisions[key]
 	if old != nil && (old.status == 0 || now.Before(old.until)) {
 		return old
 	}
@@ -149,32 +150,32 @@ func (g *authenticator) decide(token string) *decision {
 	if old != nil && now.Before(old.trusted) {
 		r.trusted = old.trusted
 	} else {
-		maps.DeleteFunc(g.decisions, func(_ [sha256.Size]byte, r *decision) bool {
+		maps.DeleteFunc(a.decisions, func(_ [sha256.Size]byte, r *decision) bool {
 			return r.status != 0 && now.After(r.until) && now.After(r.trusted)
 		})
-		if len(g.decisions) >= maxTokens || !g.unknownTokens.Allow() {
+		if len(a.decisions) >= maxTokens || !a.unknownTokens.Allow() {
 			return nil
 		}
 	}
-	if g.done.Err() != nil {
+	if a.done.Err() != nil {
 		return nil
 	}
-	g.decisions[key] = r
-	g.reviews.Go(func() { g.review(g.done, token, r) }) // not the request's context: others wait for this review, too
+	a.decisions[key] = r
+	a.reviews.Go(func() { a.review(a.done, token, r) }) // not the request's context: other requests share this review
 	return r
 }
 
-// review asks the API server. What it does not say is no yes.
-func (g *authenticator) review(ctx context.Context, token string, r *decision) {
+// review asks the API server. Without an answer the request is denied.
+func (a *authenticator) review(ctx context.Context, token string, r *decision) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	status, err := g.authorize(ctx, token)
+	status, err := a.authorize(ctx, token)
 	if err != nil {
 		status = http.StatusServiceUnavailable
-		g.logLimit.Do(func() { g.log.Warn("nobody gets the metrics whose token was not reviewed", "error", reviewError(err)) })
+		a.logLimit.Do(func() { a.log.Warn("metrics requests denied: token review failed", "error", reviewError(err)) })
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	now := time.Now()
 	switch status {
 	case http.StatusOK:
@@ -188,13 +189,14 @@ func (g *authenticator) review(ctx context.Context, token string, r *decision) {
 	close(r.done)
 }
 
-// unreviewed is why there was no review, in no words that could be of the token.
+// reviewError returns why there was no review, without the API server's message, which
+// may quote the token.
 func reviewError(err error) string {
 	if apierrors.IsForbidden(err) {
-		return "the agent has no right to ask for reviews: apply the component metrics"
+		return "the agent may not create reviews: apply manifests/components/metrics"
 	}
 	if reason := apierrors.ReasonForError(err); reason != "" {
-		return "the API server says " + string(reason)
+		return "the API server reported " + string(reason)
 	}
 	return err.Error()
 }

@@ -18,20 +18,20 @@ const (
 	fileReloadInterval = 10 * time.Second    // how often certificate files are read
 )
 
-// certificate is what a port shows. It looks for another one in time, when
-// somebody connects; if there is none, the last one stays.
+// certificate is the certificate of a port. It is loaded again in time, when a client
+// connects. If that fails, the last one stays.
 type certificate struct {
-	// load gives one, and when to load again.
+	// load returns a certificate, and when to load again.
 	load func(now time.Time) (*tls.Certificate, time.Time, error)
 	log  *slog.Logger
 
 	mu        sync.Mutex
 	current   *tls.Certificate
 	reloadAt  time.Time
-	lastError string // why the last one could not be had; empty: it could
+	lastError string // why the last load failed; empty: it did not
 }
 
-// newCertificate loads the first one.
+// newCertificate returns a certificate, and loads it.
 func newCertificate(load func(time.Time) (*tls.Certificate, time.Time, error), log *slog.Logger) (*certificate, error) {
 	c := &certificate{load: load, log: log}
 	var err error
@@ -39,9 +39,10 @@ func newCertificate(load func(time.Time) (*tls.Certificate, time.Time, error), l
 	return c, err
 }
 
-// wallClock is the time that certificates go by.
+// wallClock returns the time that the validity of certificates depends on.
 func wallClock() time.Time { return time.Now().Round(0) }
 
+// get implements tls.Config.GetCertificate.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,7 +54,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.reloadAt = again
 	if err != nil {
 		if err.Error() != c.lastError {
-			c.log.Error("no new certificate for the metrics port: the last one stays", "error", err)
+			c.log.Error("cannot load a certificate for the metrics port, keeping the last one", "error", err)
 		}
 		c.lastError = err.Error()
 		return c.current, nil
@@ -62,7 +63,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return cert, nil
 }
 
-// selfSigned makes certificates that nobody vouches for. They are in memory only.
+// selfSigned makes self-signed certificates for a node. They are in memory only.
 func selfSigned(node string) func(time.Time) (*tls.Certificate, time.Time, error) {
 	return func(now time.Time) (*tls.Certificate, time.Time, error) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -70,17 +71,21 @@ func selfSigned(node string) func(time.Time) (*tls.Certificate, time.Time, error
 			return nil, now, err
 		}
 		template := &x509.Certificate{
-			Subject: pkix.Name{CommonName: "pullprobe"}, DNSNames: []string{node},
-			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certificateLife), // clocks differ
-			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
+			Subject:               pkix.Name{CommonName: "pullprobe"},
+			DNSNames:              []string{node},
+			NotBefore:             now.Add(-time.Hour), // clocks differ
+			NotAfter:              now.Add(certificateLife),
+			KeyUsage:              x509.KeyUsageDigitalSignature,
+			ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+			BasicConstraintsValid: true,
 		}
 		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 		return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, now.Add(certificateLife - renewBefore), err
 	}
 }
 
-// fromFiles reads certificates that somebody else renews. While one of the two
-// files is written they do not fit.
+// fromFiles reads certificates that another process renews. While that writes one of
+// the two files they do not match, and load fails.
 func fromFiles(cert, key string) func(time.Time) (*tls.Certificate, time.Time, error) {
 	return func(now time.Time) (*tls.Certificate, time.Time, error) {
 		pair, err := tls.LoadX509KeyPair(cert, key)

@@ -100,7 +100,7 @@ func TestCertificateFromFiles(t *testing.T) {
 				t.Error("a certificate without its key")
 			}
 		}
-		if n := strings.Count(log.String(), "the last one stays"); n != 1 {
+		if n := strings.Count(log.String(), "keeping the last one"); n != 1 {
 			t.Errorf("it says so %d times: %s", n, log.String())
 		}
 		hosttest.Write(t, keyFile, key)

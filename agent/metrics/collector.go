@@ -11,9 +11,9 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// figures are gauges that are taken together: a scrape sees all of one sweep
-// or all of the next, and what has gone from the node goes from the figures.
-// What is not known is absent.
+// gauges are collected as snapshots: a scrape sees all of one sweep or all of the
+// next, and what is gone from the node is gone from the metrics. What is not known is
+// absent.
 type gauges struct {
 	desc  map[string]*prometheus.Desc
 	sweep atomic.Pointer[[]prometheus.Metric]
@@ -28,30 +28,30 @@ func newGauges() *gauges {
 	}{
 		{sweepDuration, "How long the last sweep took.", nil},
 		{sweepTime, "When the last sweep ended.", nil},
-		{networkReachable, "Whether this node reaches anything at all, by the control set.", nil},
-		{registries, "Hosts that were swept, by state.", []string{"state"}},
-		{registryReachable, "Whether the host answers, a 401 or 429 included.", []string{"registry"}},
-		{registrySince, "When the host came into its state.", []string{"registry"}},
-		{registryChecked, "When the host was last looked at.", []string{"registry"}},
-		{registryLimited, "Until when a host that answered 429 is left alone.", []string{"registry"}},
-		{registryFlapping, "Whether the host's state changes all the time.", []string{"registry"}},
-		{registryFault, "Constant 1: why the host cannot be had, and who must act.", []string{"registry", "cause", "fault"}},
-		{registryRole, "Constant 1: why the host is looked at.", []string{"registry", "role"}},
-		{registryLatency, "How long the phases of the last look took.", []string{"registry", "phase"}},
+		{networkReachable, "Whether this node reaches any host, by the control check.", nil},
+		{registries, "Hosts of the last sweep, by state.", []string{"state"}},
+		{registryReachable, "Whether the host answers; 401 and 429 are answers.", []string{"registry"}},
+		{registrySince, "When the host's state last changed.", []string{"registry"}},
+		{registryChecked, "When the host was last checked.", []string{"registry"}},
+		{registryLimited, "Until when a host that answered 429 is not checked.", []string{"registry"}},
+		{registryFlapping, "Whether the host's state keeps changing.", []string{"registry"}},
+		{registryFault, "Always 1; labels give the cause and who must act.", []string{"registry", "cause", "fault"}},
+		{registryRole, "Always 1; the label gives why the host is checked.", []string{"registry", "role"}},
+		{registryLatency, "Duration of each phase of the last check.", []string{"registry", "phase"}},
 		{registryExpiry, "When the host's certificate expires.", []string{"registry"}},
 		{registryClock, "How far this node's clock is ahead of the host's.", []string{"registry"}},
 		{resolverUp, "Whether the node's resolver answered for any name.", []string{"resolver"}},
 		{resolverLatency, "The slowest of the resolver's answers.", []string{"resolver"}},
-		{nodeFault, "Constant 1: a check of the node itself that failed, why, and who must act.", []string{"check", "cause", "fault"}},
-		{runtimeReady, "Whether the container runtime answers and says it is ready.", nil},
+		{nodeFault, "Always 1; a failed check of the node itself: labels give the cause and who must act.", []string{"check", "cause", "fault"}},
+		{runtimeReady, "Whether the container runtime answers and reports that it is ready.", nil},
 		{diskFree, "Bytes free on the runtime's image file system, for root.", nil},
-		{diskAvailable, "Bytes free on the runtime's image file system, for everybody else; the kubelet goes by these.", nil},
+		{diskAvailable, "Bytes free on the runtime's image file system, for other users; the kubelet uses these.", nil},
 		{diskSize, "Size of the runtime's image file system.", nil},
-		{diskEviction, "Bytes that the kubelet wants available: below, it removes images and evicts pods.", nil},
-		{diskGrowth, "How fast the runtime's image file system fills; negative: it empties.", nil},
+		{diskEviction, "Eviction threshold of the kubelet: below, it removes images and evicts pods.", nil},
+		{diskGrowth, "How fast the usage of the runtime's image file system grows; negative: it shrinks.", nil},
 		{diskInodes, "Inodes of the runtime's image file system.", nil},
 		{diskInodesFree, "Free inodes of the runtime's image file system.", nil},
-		{diskReadOnly, "Whether the runtime's image file system cannot be written.", nil},
+		{diskReadOnly, "Whether the runtime's image file system is read-only.", nil},
 	} {
 		f.desc[d.name] = prometheus.NewDesc(d.name, d.help, d.labels, nil)
 	}
@@ -108,58 +108,62 @@ func (f *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// taking is one set of figures while it is taken.
+// snapshot is one set of gauges while it is collected.
 type snapshot struct {
 	desc map[string]*prometheus.Desc
 	list []prometheus.Metric
 }
 
-func (t *snapshot) set(name string, value float64, labels ...string) {
-	t.list = append(t.list, prometheus.MustNewConstMetric(t.desc[name], prometheus.GaugeValue, value, labels...))
+// set adds a gauge.
+func (s *snapshot) set(name string, value float64, labels ...string) {
+	s.list = append(s.list, prometheus.MustNewConstMetric(s.desc[name], prometheus.GaugeValue, value, labels...))
 }
 
-func (t *snapshot) flag(name string, holds bool, labels ...string) {
+// flag adds a gauge that is 1 or 0.
+func (s *snapshot) flag(name string, holds bool, labels ...string) {
 	value := 0.
 	if holds {
 		value = 1
 	}
-	t.set(name, value, labels...)
+	s.set(name, value, labels...)
 }
 
-func (t *snapshot) time(name string, at time.Time, labels ...string) {
+// time adds a gauge with a Unix time, unless at is zero.
+func (s *snapshot) time(name string, at time.Time, labels ...string) {
 	if !at.IsZero() {
-		t.set(name, epoch(at), labels...)
+		s.set(name, epoch(at), labels...)
 	}
 }
 
-// passed says how a check ended, if it did.
-func (t *snapshot) passed(name string, c report.Check) {
+// passed adds whether a check passed, if it passed or failed.
+func (s *snapshot) passed(name string, c report.Check) {
 	if c.Outcome == report.Pass || c.Outcome == report.Fail {
-		t.flag(name, c.Outcome == report.Pass)
+		s.flag(name, c.Outcome == report.Pass)
 	}
 }
 
-func (t *snapshot) failed(check string, c report.Check) {
+// failed adds the fault of a check of the node, if it failed.
+func (s *snapshot) failed(check string, c report.Check) {
 	if c.Outcome == report.Fail {
-		t.set(nodeFault, 1, check, string(c.Cause), string(c.Cause.DefaultFault()))
+		s.set(nodeFault, 1, check, string(c.Cause), string(c.Cause.DefaultFault()))
 	}
 }
 
-// label makes a text fit for a label.
+// label returns a text that is valid as the value of a label.
 func label(text string) string { return strings.ToValidUTF8(text, "") }
 
-// maxResolvers bounds the resolvers shown; of a resolv.conf few are used.
+// maxResolvers limits the resolvers: only a few of a resolv.conf are used.
 const maxResolvers = 10
 
-// swept shows a sweep. The hosts beyond the bound are those in the best state,
-// and are counted among the registries by state all the same.
+// ObserveSweep replaces the metrics of the last sweep. The hosts beyond the limit are
+// those in the best state; the registries by state include them.
 func (m *Metrics) ObserveSweep(s report.Sweep) {
 	t := snapshot{desc: m.gauges.desc}
 	t.set(sweepDuration, time.Duration(s.Duration).Seconds())
 	t.time(sweepTime, s.Time)
 	t.passed(networkReachable, s.Control)
-	t.failed("control", s.Control)
-	t.failed("clock", s.Clock)
+	t.failed(report.IDControl, s.Control)
+	t.failed(report.IDClock, s.Clock)
 
 	count := map[report.Reach]int{}
 	shown := map[string]bool{}
@@ -195,22 +199,23 @@ func (m *Metrics) ObserveSweep(s report.Sweep) {
 	m.gauges.sweep.Store(&t.list)
 }
 
-func (t *snapshot) host(r report.Registry) {
+// host adds the metrics of one host.
+func (s *snapshot) host(r report.Registry) {
 	if r.State != report.ReachUnknown {
-		t.flag(registryReachable, r.State != report.Unreachable, r.Host)
+		s.flag(registryReachable, r.State != report.Unreachable, r.Host)
 	}
-	t.time(registrySince, r.Since, r.Host)
-	t.time(registryChecked, r.Checked, r.Host)
+	s.time(registrySince, r.Since, r.Host)
+	s.time(registryChecked, r.Checked, r.Host)
 	if r.NotBefore != nil {
-		t.time(registryLimited, *r.NotBefore, r.Host)
+		s.time(registryLimited, *r.NotBefore, r.Host)
 	}
-	t.flag(registryFlapping, r.Flapping, r.Host)
+	s.flag(registryFlapping, r.Flapping, r.Host)
 	if r.Cause != "" {
-		t.set(registryFault, 1, r.Host, string(r.Cause), string(r.Fault))
+		s.set(registryFault, 1, r.Host, string(r.Cause), string(r.Fault))
 	}
 	for i, role := range r.Roles {
 		if !slices.Contains(r.Roles[:i], role) {
-			t.set(registryRole, 1, r.Host, string(role))
+			s.set(registryRole, 1, r.Host, string(role))
 		}
 	}
 	for _, p := range []struct {
@@ -218,33 +223,33 @@ func (t *snapshot) host(r report.Registry) {
 		took  report.Millis
 	}{{"dns", r.Latency.DNS}, {"dial", r.Latency.Dial}, {"tls", r.Latency.TLS}, {"http", r.Latency.HTTP}} {
 		if p.took > 0 {
-			t.set(registryLatency, time.Duration(p.took).Seconds(), r.Host, p.phase)
+			s.set(registryLatency, time.Duration(p.took).Seconds(), r.Host, p.phase)
 		}
 	}
 	if r.Certificate != nil {
-		t.time(registryExpiry, r.Certificate.NotAfter, r.Host)
+		s.time(registryExpiry, r.Certificate.NotAfter, r.Host)
 	}
 	if r.ClockMs != nil {
-		t.set(registryClock, float64(*r.ClockMs)/1000, r.Host)
+		s.set(registryClock, float64(*r.ClockMs)/1000, r.Host)
 	}
 }
 
-// looked shows the node's own state.
+// ObserveNode replaces the metrics of the node's own state.
 func (m *Metrics) ObserveNode(runtime, disk report.Check) {
 	t := snapshot{desc: m.gauges.desc}
 	t.passed(runtimeReady, runtime)
-	t.failed("runtime", runtime)
-	t.failed("disk", disk)
+	t.failed(report.IDRuntime, runtime)
+	t.failed(report.IDDisk, disk)
 	for _, f := range []struct{ name, key string }{
-		{diskFree, "free"}, {diskAvailable, "available"}, {diskSize, "total"}, {diskEviction, "evictionBytes"},
-		{diskInodes, "inodes"}, {diskInodesFree, "inodesFree"}, {diskGrowth, "growthPerSecond"},
+		{diskFree, report.KeyFree}, {diskAvailable, report.KeyAvailable}, {diskSize, report.KeyTotal}, {diskEviction, report.KeyEvictionBytes},
+		{diskInodes, report.KeyInodes}, {diskInodesFree, report.KeyInodesFree}, {diskGrowth, report.KeyGrowthPerSecond},
 	} {
 		if n, ok := number(disk, f.key); ok {
 			t.set(f.name, n)
 		}
 	}
-	if ro := disk.Evidence["readOnly"]; ro == "true" || ro == "false" {
-		t.flag(diskReadOnly, ro == "true")
+	if ro := disk.Evidence[report.KeyReadOnly]; ro == report.True || ro == "false" {
+		t.flag(diskReadOnly, ro == report.True)
 	}
 	m.gauges.node.Store(&t.list)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/classify"
 )
 
-// registryLabel returns the registry that an image name means.
+// registryOf returns the registry of an image name, or invalidRegistry.
 func registryOf(image string) string {
 	if host, ok := pods.RegistryOf(image); ok {
 		return host
@@ -18,23 +18,23 @@ func registryOf(image string) string {
 	return invalidRegistry
 }
 
-// What stands for a registry in labels where its name does not; no registry
-// has such a name, for want of a dot or a port.
+// The values of the label registry that are not a registry. No registry has such a
+// name, which has neither a dot nor a port.
 const (
-	invalidRegistry = "invalid" // the image name cannot be read
-	otherRegistries = "other"   // there are too many
+	invalidRegistry = "invalid" // the image name is not valid
+	otherRegistries = "other"   // beyond the limit
 )
 
-// Tenants name the registries, and their servers the causes, so both are
-// bounded. The place of a registry is free again when no image of it has come
-// or failed for a while.
+// Tenants name the registries, and their servers determine the causes, so the number
+// of both is limited. A registry is removed when no image of it has arrived or failed
+// for a while and another one needs its place.
 const (
 	maxRegistries   = 100
 	maxFailures     = 500
 	registryIdleTTL = time.Hour
 )
 
-// pulls counts what becomes of the images that the pods of this node want, by
+// podImages counts what happens to the images that the pods of this node need, by
 // registry.
 type podImages struct {
 	images   *prometheus.CounterVec
@@ -42,7 +42,7 @@ type podImages struct {
 	wait     *prometheus.HistogramVec
 
 	mu            sync.Mutex
-	registries    map[string]time.Time   // the registries that have a place, and when each was last seen
+	registries    map[string]time.Time   // that have series, and when each was last seen
 	failureSeries map[failureLabels]bool // series of failures
 }
 
@@ -52,23 +52,23 @@ func newPodImages() *podImages {
 	return &podImages{
 		images: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pullprobe_pod_images_total",
-			Help: "Images that containers of this node wanted, by what came of it: ready (once a container; pulled or present already) or failed (every failed attempt that the pod's status shows).",
+			Help: "Images that containers of this node needed, by result: ready (once per container; pulled or already present) " +
+				"or failed (every failed attempt that the pod's status shows).",
 		}, []string{"registry", "result"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pullprobe_pod_image_failures_total",
-			Help: "Failures of the kubelet to have an image for a container, by its own reason and the cause that its words tell.",
+			Help: "Failures of the kubelet to pull an image for a container, by the kubelet's reason and the cause in its message.",
 		}, []string{"registry", "reason", "cause"}),
 		wait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "pullprobe_container_start_wait_seconds",
-			Help:    "Time from when the kubelet came to a container until its first start, by the registry of its image.",
+			Help:    "Time from when the kubelet began with a container to its first start, by the registry of its image.",
 			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800},
 		}, []string{"registry"}),
 		registries: map[string]time.Time{}, failureSeries: map[failureLabels]bool{},
 	}
 }
 
-// saw counts what a new state of a pod tells. Of what is no news only the
-// registries are taken up, so that their series begin at zero.
+// observe implements [Metrics.ObservePod].
 func (p *podImages) observe(old, now pods.Pod, news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,7 +97,7 @@ func (p *podImages) count(a pods.Transition, at time.Time) {
 			p.wait.WithLabelValues(registry).Observe(a.Waited.Seconds())
 		}
 		return
-	case a.Reason != "ErrImageNeverPull" && a.Reason != "InvalidImageName": // else no registry was asked
+	case a.Reason != "ErrImageNeverPull" && a.Reason != "InvalidImageName": // else the kubelet contacted no registry
 		p.images.WithLabelValues(registry, "failed").Inc()
 	}
 	l := failureLabels{registry, pods.FailureReason(a.Reason), string(classify.Message(a.Reason + ": " + a.Message).Cause)}
@@ -109,7 +109,8 @@ func (p *podImages) count(a pods.Transition, at time.Time) {
 	p.failures.WithLabelValues(l.registry, l.reason, l.cause).Inc()
 }
 
-// registry gives a registry its label, and makes room for it if it can.
+// registryLabel returns the label for a registry: otherRegistries if there are too
+// many. It adds the registry's series.
 func (p *podImages) registryLabel(host string, at time.Time) string {
 	if _, known := p.registries[host]; !known && len(p.registries) >= maxRegistries {
 		oldest := ""
@@ -130,7 +131,7 @@ func (p *podImages) registryLabel(host string, at time.Time) string {
 	return host
 }
 
-// forget takes a registry's series away.
+// forget removes a registry's series.
 func (p *podImages) forget(host string) {
 	delete(p.registries, host)
 	for l := range p.failureSeries {
@@ -144,7 +145,7 @@ func (p *podImages) forget(host string) {
 	p.wait.DeletePartialMatch(of)
 }
 
-// collectors are what p counts with.
+// collectors returns what p counts with.
 func (p *podImages) collectors() []prometheus.Collector {
 	return []prometheus.Collector{p.images, p.failures, p.wait}
 }

@@ -14,13 +14,13 @@ import (
 	"golang.org/x/net/netutil"
 )
 
-// serverConfig is what the agent's two ports need.
+// ServerConfig is what the agent's two ports need.
 type ServerConfig struct {
-	HealthAddr string       // empty: there is no such port
+	HealthAddr string       // empty: no such port
 	Alive      func() error // why /healthz fails; nil: it does not
 	Ready      func() error // why /readyz fails; nil: it does not
 
-	MetricsAddr string // empty: there is no such port
+	MetricsAddr string // empty: no such port
 	Gatherer    prometheus.Gatherer
 	Auth        bool // HTTPS, and a bearer token that Authorize accepts
 	Authorize   func(ctx context.Context, token string) (status int, err error)
@@ -39,7 +39,7 @@ const (
 	maxScrapes = 4
 )
 
-// server is one port that the agent serves.
+// Server is one port that the agent serves.
 type Server struct {
 	flag string
 	l    net.Listener
@@ -47,7 +47,7 @@ type Server struct {
 	auth *authenticator // nil: no authentication
 }
 
-// listen opens the ports that are configured.
+// Listen opens the ports that are configured.
 func Listen(c ServerConfig) (servers []*Server, err error) {
 	for _, f := range []struct {
 		flag, addr string
@@ -57,7 +57,7 @@ func Listen(c ServerConfig) (servers []*Server, err error) {
 			continue
 		}
 		var s *Server
-		l, err := net.Listen("tcp", f.addr) //nolint:noctx // of a literal address: it does not wait
+		l, err := net.Listen("tcp", f.addr) //nolint:noctx // a literal address: it does not wait
 		if err == nil {
 			if s, err = f.open(l); err != nil {
 				_ = l.Close()
@@ -75,20 +75,20 @@ func Listen(c ServerConfig) (servers []*Server, err error) {
 	return servers, nil
 }
 
-// serve serves until ctx ends. It returns when no review of a token is under
-// way any more.
+// Serve serves until ctx ends. It returns when no review of a token is in progress any
+// more.
 func (s *Server) Serve(ctx context.Context, log *slog.Logger) {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
 	if err := s.http.Serve(s.l); err != nil && ctx.Err() == nil {
-		log.Error("a port failed", "port", s.flag, "error", err)
+		log.Error("port failed", "port", s.flag, "error", err)
 	}
 	if s.auth != nil {
 		s.auth.stop()
 	}
 }
 
-// addr returns the address that the server listens on.
+// addr returns the address of the port.
 func (s *Server) addr() net.Addr { return s.l.Addr() }
 
 func newHTTPServer(h http.Handler) *http.Server {
@@ -101,7 +101,7 @@ func newHTTPServer(h http.Handler) *http.Server {
 	}
 }
 
-// health is the port for the kubelet's probes.
+// health returns the port for the kubelet's probes.
 func (c ServerConfig) health(l net.Listener) (*Server, error) {
 	mux := http.NewServeMux()
 	for path, check := range map[string]func() error{"GET /healthz": c.Alive, "GET /readyz": c.Ready} {
@@ -116,18 +116,19 @@ func (c ServerConfig) health(l net.Listener) (*Server, error) {
 	return &Server{l: l, http: newHTTPServer(mux)}, nil
 }
 
-// metrics is the port for scrapers. The metrics name the registries and
-// resolvers of the node: unless the cluster decides otherwise, they are for
-// authorized callers only.
+// metrics returns the port for scrapers. The metrics name the registries and resolvers
+// of the node, so they are for authorized callers only, unless the cluster decides
+// otherwise.
 func (c ServerConfig) metrics(l net.Listener) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	s := &Server{l: netutil.LimitListener(l, maxConnections), http: newHTTPServer(mux)}
 	s.http.ReadTimeout = 10 * time.Second
-	s.http.ErrorLog = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug) // strangers fill it
+	s.http.ErrorLog = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug) // callers can fill it
 	if !c.Auth {
 		if addr, ok := l.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
-			c.Log.Warn("everybody who reaches this port gets the metrics, which name registries and resolvers", "address", l.Addr().String(), "setting", "metrics-auth")
+			c.Log.Warn("metrics are served without authentication on a non-loopback address",
+				"address", l.Addr().String(), "setting", "metrics-auth")
 		}
 		return s, nil
 	}
