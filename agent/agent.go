@@ -1,11 +1,13 @@
-// Package agent watches the pods of one node, examines the images that they
-// wait for, and publishes the node's report.
+// Package agent is the controller of one node. It watches the node's pods, examines the
+// images that they wait for, and publishes the node's report.
+//
+// Pods are reconciled as in every controller: level-triggered, from a queue. What takes
+// long is started and not waited for; when it ends, the pod is queued again.
 package agent
 
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -26,7 +28,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Agent is one node's agent. New wires it, Run runs it.
+// Agent is one node's agent.
 type Agent struct {
 	opts      config.Options
 	log       *slog.Logger
@@ -43,7 +45,7 @@ type Agent struct {
 	sweeper   *sweep.Sweeper
 	metrics   *metrics.Metrics
 	liveness  liveness
-	live      *config.Live // what of the settings may change
+	live      *config.Live // the settings that may change
 	reloader  *config.Reloader
 
 	nodeMu    sync.Mutex
@@ -53,19 +55,8 @@ type Agent struct {
 	nodeEventLimit *rate.Limiter
 
 	scheduleMu          sync.Mutex
-	validAfter          time.Time // examinations that began before no longer hold
-	runtimeBackoffUntil time.Time // until then the runtime is not asked about single pods
-}
-
-// nodeState is what the last examination saw of the node itself.
-type nodeState struct {
-	runtime, disk report.Check
-}
-
-// notLookedAt is the node's state before the first look at it.
-var notChecked = nodeState{
-	runtime: report.Check{ID: "runtime", Kind: report.KindRuntime, Summary: "not looked at yet"},
-	disk:    report.Check{ID: "disk", Kind: report.KindDisk, Summary: "not looked at yet"},
+	validAfter          time.Time // examinations that began before are no longer valid
+	runtimeBackoffUntil time.Time // until then the runtime is not called for single pods
 }
 
 // New builds an agent. It does no I/O.
@@ -93,7 +84,7 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		results:        newResults(),
 		startup:        newStartupGate(),
 		state:          notChecked,
-		nodeEventLimit: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
+		nodeEventLimit: rate.NewLimiter(rate.Every(nodeEventInterval), nodeEventBurst),
 	}
 	a.reloader = config.NewReloader(opts, a.live, log, a.metrics.ObserveReload)
 	a.pods = pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: a.enqueue, OnTransition: a.metrics.ObservePod})
@@ -117,9 +108,9 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 	return a, nil
 }
 
-// newExaminer builds the examiner, the sweeper and the puller. They need each
-// other: what one calls of another that is built later is a function here, and
-// nothing is called before Run.
+// newExaminer builds the puller, the examiner and the sweeper. They need each other, so
+// what one calls of another that is built later is a function here. Nothing is called
+// before Run.
 func (a *Agent) newExaminer() {
 	a.puller = &cri.Puller{
 		Client:   a.runtime,
@@ -153,6 +144,7 @@ func (a *Agent) newExaminer() {
 // enqueue has a pod reconciled.
 func (a *Agent) enqueue(uid types.UID) { a.queue.Add(uid) }
 
+// coolDown returns the maximum interval between examinations of a stuck image.
 func (a *Agent) coolDown() time.Duration { return a.live.Get().CoolDown }
 
 // listen opens the agent's ports.
@@ -173,15 +165,16 @@ func (a *Agent) listen() ([]*metrics.Server, error) {
 	})
 }
 
-// Run works until ctx ends, then stops cleanly: what is under way is dropped,
-// what stands is published.
+// Run works until ctx ends, then stops cleanly: examinations in progress are canceled,
+// finished diagnoses are published.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.runtime.Close()
 	servers, err := a.listen()
 	if err != nil {
 		return err
 	}
-	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.live.Get().TestPull, "config", a.opts.Config)
+	a.log.Info("agent started", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace,
+		"runtime", a.opts.RuntimeEndpoint, "testPull", a.live.Get().TestPull, "config", a.opts.Config)
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers, publishing sync.WaitGroup
@@ -205,7 +198,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	publishing.Go(func() { a.publisher.Run(publishCtx) })
 
 	<-ctx.Done()
-	a.log.Info("agent stops")
+	a.log.Info("agent stopping")
 	a.queue.ShutDown()
 	stop()
 	workers.Wait()
@@ -215,17 +208,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	return nil
 }
 
-// examine makes an examination that counts.
+// examine makes an examination and counts it.
 func (a *Agent) examine(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 	x := a.examiner.Examine(ctx, s, early)
 	a.metrics.ObserveExamination(x)
 	return x
 }
 
-// signOfLife is no pod: that it is looked at shows that pods are.
-const heartbeatItem types.UID = "sign of life"
-
-// recover cleans up after test pulls that a crash cut short, and after those
+// cleanUpTestPulls cleans up after test pulls that a crash interrupted, and after those
 // that containerd finished late.
 func (a *Agent) cleanUpTestPulls(ctx context.Context) {
 	for {
@@ -247,21 +237,10 @@ func (a *Agent) cleanUpTestPulls(ctx context.Context) {
 	}
 }
 
-// watchNode keeps the node's own state fresh when no pod is stuck.
-func (a *Agent) watchNode(ctx context.Context) {
-	for {
-		a.checkNode(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Minute):
-		}
-	}
-}
-
-// followSettings has everything examined anew when settings change that what
-// was examined hangs on.
+// followSettings acts on changed settings.
 func (a *Agent) followSettings(ctx context.Context) {
+	// The results of examinations depend on these.
+	examined := []string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}
 	old, replaced := a.live.Watch()
 	for {
 		select {
@@ -271,21 +250,19 @@ func (a *Agent) followSettings(ctx context.Context) {
 		}
 		var now config.Settings
 		now, replaced = a.live.Watch()
-		if slices.ContainsFunc(now.Changed(old), func(name string) bool {
-			return slices.Contains([]string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}, name)
-		}) {
+		if slices.ContainsFunc(now.Changed(old), func(name string) bool { return slices.Contains(examined, name) }) {
 			a.reexamineAll(time.Now(), "")
 		}
 		if now.SweepInterval > 0 {
-			a.sweeper.SweepNow() // by what holds from now on, and not only when the old interval is over
+			a.sweeper.SweepNow() // with the new settings, and not only after the old interval
 		}
 		old = now
 	}
 }
 
-// lookAnew has all pods but one examined by what holds since a time. It reports
-// whether that was not under way yet.
-func (a *Agent) reexamineAll(since time.Time, but types.UID) bool {
+// reexamineAll makes examinations that began before a time invalid, and queues all pods
+// except one. It reports whether that was not done yet.
+func (a *Agent) reexamineAll(since time.Time, except types.UID) bool {
 	a.scheduleMu.Lock()
 	begins := since.After(a.validAfter)
 	if begins {
@@ -294,7 +271,7 @@ func (a *Agent) reexamineAll(since time.Time, but types.UID) bool {
 	a.scheduleMu.Unlock()
 	if begins {
 		for _, p := range a.pods.All() {
-			if p.UID != but {
+			if p.UID != except {
 				a.queue.Add(p.UID)
 			}
 		}
@@ -302,103 +279,15 @@ func (a *Agent) reexamineAll(since time.Time, but types.UID) bool {
 	return begins
 }
 
-// lookAtNode checks runtime and disk, and publishes if their state changed.
-func (a *Agent) checkNode(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
-	defer cancel()
-	runtime, disk := a.examiner.NodeState(looking)
-	disk = a.diskTrend.add(disk, time.Now(), a.live.Get().DiskFullWithin)
-	if ctx.Err() == nil && a.setState(runtime, disk) {
-		a.publisher.MarkDirty()
-	}
-	a.startup.markChecked(nodeKey)
+// reexaminedSince returns the time before which no examination is valid.
+func (a *Agent) reexaminedSince() time.Time {
+	a.scheduleMu.Lock()
+	defer a.scheduleMu.Unlock()
+	return a.validAfter
 }
 
-// setState reports whether the state is another than before, figures aside.
-func (a *Agent) setState(runtime, disk report.Check) bool {
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	old := a.state
-	a.state = nodeState{runtime, disk}
-	a.metrics.ObserveNode(runtime, disk)
-	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
-		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause || old.disk.Evidence["fullSoon"] != disk.Evidence["fullSoon"]
-}
-
-// lastDisk is a disk check as the node's own state: what one image would need
-// is not the node's fault.
-func (a *Agent) nodeDisk(c report.Check) report.Check {
-	if c.Evidence["need"] == "" {
-		return a.diskTrend.add(c, time.Now(), a.live.Get().DiskFullWithin)
-	}
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	return a.state.disk
-}
-
-// swept publishes what a sweep came to.
+// onSweep publishes the result of a sweep.
 func (a *Agent) onSweep(s report.Sweep) {
 	a.metrics.ObserveSweep(s)
 	a.publisher.Recheck()
-}
-
-// conditions are those of the Node object that a pull may depend on; none if it
-// cannot be read.
-func (a *Agent) nodeConditions(ctx context.Context) []report.Condition {
-	all, err := a.kube.NodeConditions(ctx, a.opts.NodeName)
-	if err != nil {
-		a.log.Debug("the Node's conditions cannot be read", "error", err)
-	}
-	return all
-}
-
-// snapshot is the report as of now.
-func (a *Agent) snapshot() report.Node {
-	all, stuck := a.results.list()
-	counted := map[string]bool{}
-	fault, cause := report.Worst(stuck)
-	answered := a.pods.Handled()
-	for _, d := range stuck {
-		counted[d.UID] = true
-	}
-	for _, d := range all {
-		if answered[types.UID(d.UID)] == d.Asked {
-			delete(answered, types.UID(d.UID))
-		}
-	}
-	for _, p := range a.pods.All() {
-		failing := slices.ContainsFunc(p.PendingImages(time.Time{}), func(w pods.PendingImage) bool { return w.Failing })
-		if !failing || counted[string(p.UID)] {
-			continue
-		}
-		// Nobody has looked at it yet, and a stuck pod must not read as none.
-		counted[string(p.UID)] = true
-		if report.Worse(report.FaultUndetermined, fault) {
-			fault, cause = report.FaultUndetermined, report.Undetermined
-		}
-	}
-	sweep := a.sweeper.Last()
-	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
-		fault, cause = report.FaultNode, sweep.Control.Cause
-	}
-	a.metrics.SetStuckPods(len(counted))
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	return report.Node{
-		Schema: report.Schema, Node: a.opts.NodeName, Agent: a.opts.Version, Time: time.Now().UTC().Truncate(time.Second),
-		Fault: fault, Cause: cause, Stuck: len(counted), Runtime: a.state.runtime, Disk: a.state.disk, Sweep: sweep, Diagnoses: all,
-		Answered: limitHandled(answered),
-	}
-}
-
-// maxAnswered bounds the answered questions that a report keeps: a tenant puts
-// them.
-const maxHandled = 100
-
-func limitHandled(answered map[types.UID]string) map[string]string {
-	out := map[string]string{}
-	for _, uid := range slices.Sorted(maps.Keys(answered))[:min(len(answered), maxHandled)] {
-		out[string(uid)] = answered[uid]
-	}
-	return out
 }

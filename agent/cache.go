@@ -18,16 +18,15 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// exams makes the examinations and keeps what came of them, so that all pods
-// that wait for the same image with the same credentials share one. Nobody
-// waits for an examination: whoever needs one is told by again when it is
-// there. The longer an examination keeps coming to the same, the longer it
-// holds.
+// examCache makes examinations and keeps their results, so that all pods that wait for
+// the same image with the same credentials share one. Callers never block: requeue is
+// called for every pod that needs a result. The longer the result of an image stays the
+// same, the longer it is valid.
 type examCache struct {
 	cfg cacheConfig
 
-	// lookEvery is how often the secrets of a pod that stays stuck are looked at
-	// before its examination is due.
+	// secretsInterval is how often the secrets of a stuck pod are compared with those
+	// that its examination used.
 	secretsInterval time.Duration
 
 	seed maphash.Seed
@@ -38,197 +37,201 @@ type examCache struct {
 	byKey  map[string]*entry
 }
 
-// examsConfig is what exams need.
+// cacheConfig is what a cache needs.
 type cacheConfig struct {
 	Examine func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result
-	Requeue func(types.UID)      // called for every pod that needs what has come
-	MaxAge  func() time.Duration // an examination holds at most this long
+	Requeue func(types.UID)
+	MaxAge  func() time.Duration // the longest time for which an examination is valid
 	Limiter *limiter
 }
 
-// standing is what is known under one key.
+// entry is what is known under one key.
 type entry struct {
 	latest       examination
 	inFlight     []*inFlight
-	startAnother bool // somebody needs a further one, which begins when one of them has ended
+	startAnother bool // a pod needs another examination when one of these has ended
 	users        map[types.UID]bool
 
-	verdict          report.Verdict // what the latest came to
-	repeats          int            // how often it came to the same before
-	due              time.Time      // when it is to be made anew
-	secretsPrint     uint64         // print of the secrets it was made with; 0: not known
-	secretsCheckedAt time.Time      // when they were last looked at
+	verdict          report.Verdict // of the latest examination, for the back-off only
+	repeats          int            // how often in a row it was the same before
+	due              time.Time      // end of its validity
+	secretsPrint     uint64         // fingerprint of the secrets that it used; 0: not known
+	secretsCheckedAt time.Time      // when they were last compared
 }
 
-// exam is an examination with its time.
+// resetBackoff has the next results valid for the shortest time again.
+func (e *entry) resetBackoff() { e.verdict, e.repeats = report.Verdict{}, 0 }
+
+// examination is the result of an examination, with its time.
 type examination struct {
 	examine.Result
 	began, ended time.Time
 }
 
-// flight is an examination that is under way.
+// inFlight is an examination in progress.
 type inFlight struct {
-	began  time.Time // zero: it waits for its turn
+	began  time.Time // zero: it waits to begin
 	cancel context.CancelFunc
 	waiter *waiter
 }
 
-// need is what a pod needs an examination of.
+// examRequest is what a pod needs an examination of.
 type examRequest struct {
 	pod        types.UID
-	namespace  string          // of the pod
-	urgent     bool            // somebody waits for the answer
-	key        string          // needs with equal keys are met by the same examination
-	beganAfter time.Time       // it must have begun later than this
-	endedAfter time.Time       // it must have ended later than this
-	subject    examine.Subject //
-	podCheck   report.Check    // what the kubelet says, for the verdict that back-off goes by
+	namespace  string    // of the pod
+	urgent     bool      // a user waits for it
+	key        string    // requests with the same key share examinations
+	beganAfter time.Time // it must have begun after this
+	endedAfter time.Time // it must have ended after this
+	subject    examine.Subject
+	podCheck   report.Check // what the kubelet reports, for the verdict that the back-off depends on
 }
 
 func newExamCache(c cacheConfig) *examCache {
 	return &examCache{cfg: c, secretsInterval: time.Minute, seed: maphash.MakeSeed(), byKey: map[string]*entry{}}
 }
 
-// maxFlights is how many examinations with one key are under way at a time:
-// who asks again and again takes no place from others.
+// maxInFlight is how many examinations of one key are in progress at a time: repeated
+// requests take no slots from others.
 const maxInFlight = 2
 
-// reuse is how old an examination may be that a pod gets which has had none:
-// that it is stuck is news.
+// reuseAge is how old an examination may be for a pod that has none yet: that it is stuck
+// is new.
 const reuseAge = time.Minute
 
-// get gives an examination that meets the need, and when it is due to be made
-// anew; ok is false if there is none. One is then under way, or it began just
-// now, and the pod is told.
-func (e *examCache) get(ctx context.Context, n examRequest) (x examination, due time.Time, ok bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.byKey[n.key]
-	if s == nil {
-		s = &entry{users: map[types.UID]bool{}}
-		e.byKey[n.key] = s
+// get returns an examination that satisfies the request, and when it is due again. ok is
+// false if there is none; then one is in progress, and the pod is queued when it ends.
+func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byKey[r.key]
+	if e == nil {
+		e = &entry{users: map[types.UID]bool{}}
+		c.byKey[r.key] = e
 	}
-	s.users[n.pod] = true
+	e.users[r.pod] = true
 	now := time.Now()
-	if x := s.latest; x.began.After(n.beganAfter) && x.ended.After(n.endedAfter) && (now.Before(s.due) || !x.Final) {
-		return x, s.due, true
+	if x := e.latest; x.began.After(r.beganAfter) && x.ended.After(r.endedAfter) && (now.Before(e.due) || !x.Final) {
+		return x, e.due, true
 	}
-	for _, f := range s.inFlight {
-		if f.began.IsZero() && n.urgent {
-			e.cfg.Limiter.prioritize(f.waiter)
+	for _, f := range e.inFlight {
+		if f.began.IsZero() && r.urgent {
+			c.cfg.Limiter.prioritize(f.waiter)
 		}
-		if f.began.IsZero() || f.began.After(n.beganAfter) {
+		if f.began.IsZero() || f.began.After(r.beganAfter) {
 			return examination{}, time.Time{}, false
 		}
 	}
-	if len(s.inFlight) >= maxInFlight {
-		s.startAnother = true
+	if len(e.inFlight) >= maxInFlight {
+		e.startAnother = true
 		return examination{}, time.Time{}, false
 	}
-	if !n.beganAfter.IsZero() && !s.latest.began.After(n.beganAfter) {
-		s.verdict = report.Verdict{} // somebody asks: back to short intervals
+	if !r.beganAfter.IsZero() && !e.latest.began.After(r.beganAfter) {
+		e.resetBackoff() // a user asked, or settings changed
 	}
-	e.start(ctx, s, n)
+	c.start(ctx, e, r)
 	return examination{}, time.Time{}, false
 }
 
-// start makes an examination in the background; e.mu is held.
-func (e *examCache) start(ctx context.Context, s *entry, n examRequest) {
-	if e.closed {
+// start begins an examination in the background. c.mu is held.
+func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
+	if c.closed {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	registry, _ := pods.RegistryOf(n.subject.Image) // of an invalid name none will be asked
-	f := &inFlight{cancel: cancel, waiter: newWaiter(n.namespace, registry, n.urgent)}
-	s.inFlight = append(s.inFlight, f)
-	e.work.Go(func() {
+	registry, _ := pods.RegistryOf(r.subject.Image) // none is contacted for an invalid name
+	f := &inFlight{cancel: cancel, waiter: newWaiter(r.namespace, registry, r.urgent)}
+	e.inFlight = append(e.inFlight, f)
+	c.work.Go(func() {
 		defer cancel()
-		if e.cfg.Limiter.acquire(ctx, f.waiter) {
-			e.run(ctx, s, f, n)
-			e.cfg.Limiter.release(f.waiter)
+		if c.cfg.Limiter.acquire(ctx, f.waiter) {
+			c.run(ctx, e, f, r)
+			c.cfg.Limiter.release(f.waiter)
 		}
-		e.mu.Lock()
-		s.inFlight = slices.DeleteFunc(s.inFlight, func(o *inFlight) bool { return o == f })
+		c.mu.Lock()
+		e.inFlight = slices.DeleteFunc(e.inFlight, func(o *inFlight) bool { return o == f })
 		var waiting []types.UID
-		if s.startAnother {
-			s.startAnother, waiting = false, slices.Collect(maps.Keys(s.users))
+		if e.startAnother {
+			e.startAnother, waiting = false, slices.Collect(maps.Keys(e.users))
 		}
-		e.mu.Unlock()
+		c.mu.Unlock()
 		for _, uid := range waiting {
-			e.cfg.Requeue(uid)
+			c.cfg.Requeue(uid)
 		}
 	})
 }
 
-func (e *examCache) run(ctx context.Context, s *entry, f *inFlight, n examRequest) {
-	e.mu.Lock()
+// run makes an examination and stores its results.
+func (c *examCache) run(ctx context.Context, e *entry, f *inFlight, r examRequest) {
+	c.mu.Lock()
 	f.began = time.Now()
-	e.mu.Unlock()
+	c.mu.Unlock()
 	var secrets uint64
-	subject := n.subject
+	subject := r.subject
 	subject.Secrets = func(ctx context.Context) []credentials.Found {
-		found := n.subject.Secrets(ctx)
-		secrets = e.fingerprint(found)
+		found := r.subject.Secrets(ctx)
+		secrets = c.fingerprint(found)
 		return found
 	}
-	x := e.cfg.Examine(ctx, subject, func(early examine.Result) { e.store(s, examination{early, f.began, time.Now()}, n.podCheck, 0) })
+	x := c.cfg.Examine(ctx, subject, func(early examine.Result) {
+		c.store(e, examination{early, f.began, time.Now()}, r.podCheck, 0)
+	})
 	if ctx.Err() == nil {
-		e.store(s, examination{x, f.began, time.Now()}, n.podCheck, secrets)
+		c.store(e, examination{x, f.began, time.Now()}, r.podCheck, secrets)
 	}
 }
 
-// land keeps an examination, unless one that began later is there, and tells
-// all who need it.
-func (e *examCache) store(s *entry, x examination, said report.Check, secrets uint64) {
-	e.mu.Lock()
-	if !x.began.Before(s.latest.began) {
-		s.latest = x
+// store keeps an examination, unless there is one that began later, and queues all pods
+// that need it.
+func (c *examCache) store(e *entry, x examination, podCheck report.Check, secrets uint64) {
+	c.mu.Lock()
+	if !x.began.Before(e.latest.began) {
+		e.latest = x
 		if x.Final {
-			v := report.Diagnose(withPodChecks(x.Result, said))
+			v := report.Diagnose(withPodChecks(x.Result, podCheck))
 			switch {
-			case !v.Same(s.verdict):
-				s.repeats = 0
-			case report.Find(x.Checks, report.IDPull).Evidence["skipped"] != "busy": // else it has yet to get its turn
-				s.repeats++
+			case !v.Same(e.verdict):
+				e.repeats = 0
+			case report.Find(x.Checks, report.IDPull).Evidence[report.KeySkipped] != "busy": // else its test pull is still to come
+				e.repeats++
 			}
-			s.verdict, s.secretsPrint, s.secretsCheckedAt = v, secrets, x.ended
-			s.due = x.ended.Add(e.validFor(v, s.repeats, report.Find(x.Checks, report.IDPull)))
+			e.verdict, e.secretsPrint, e.secretsCheckedAt = v, secrets, x.ended
+			e.due = x.ended.Add(c.validFor(v, e.repeats, report.Find(x.Checks, report.IDPull)))
 		}
 	}
-	users := slices.Collect(maps.Keys(s.users))
-	e.mu.Unlock()
+	users := slices.Collect(maps.Keys(e.users))
+	c.mu.Unlock()
 	for _, uid := range users {
-		e.cfg.Requeue(uid)
+		c.cfg.Requeue(uid)
 	}
 }
 
-// steps is how long an examination holds that came to the same as those before
-// it: the kubelet's own back-off ends at five minutes.
+// validSteps is how long an examination is valid whose result was the same n times in a
+// row. The kubelet's own back-off ends at five minutes.
 var validSteps = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute}
 
-// What repeated test pulls of one image may cost: a twentieth of the time, and
-// one is made every hour all the same.
+// Limits of repeated test pulls of one image: they take one pullCostFactor-th of the time,
+// but there is one every maxPullInterval.
 const (
 	pullCostFactor  = 20
 	maxPullInterval = time.Hour
 )
 
-// holds is how long an examination holds that came to this for the n-th time
-// more.
-func (e *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Duration {
-	hold := min(validSteps[min(n, len(validSteps)-1)], e.cfg.MaxAge())
+// validFor returns how long the nth identical result in a row stays valid.
+func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Duration {
+	valid := min(validSteps[min(n, len(validSteps)-1)], c.cfg.MaxAge())
 	if v.Cause == report.RuntimeUnavailable {
-		return min(10*time.Second, hold) // nothing was pulled, and much hangs on it
+		return min(10*time.Second, valid) // nothing was pulled, and every pod depends on it
 	}
-	seconds, err := strconv.ParseFloat(pull.Evidence["seconds"], 64)
+	seconds, err := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
 	if err == nil && seconds > 0 {
-		hold = max(hold, min(time.Duration(seconds*pullCostFactor*float64(time.Second)), maxPullInterval))
+		valid = max(valid, min(time.Duration(seconds*pullCostFactor*float64(time.Second)), maxPullInterval))
 	}
-	return hold
+	return valid
 }
 
-// withPod are the checks of an examination with those about the pod, in the
-// order of the ladder and redacted.
+// withPodChecks returns the checks of an examination with those about the pod, in the
+// order in which they depend on each other, and redacted.
 func withPodChecks(x examine.Result, pod ...report.Check) []report.Check {
 	clean := make([]report.Check, len(pod))
 	for i, c := range pod {
@@ -237,41 +240,42 @@ func withPodChecks(x examine.Result, pod ...report.Check) []report.Check {
 	return slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), clean...)
 }
 
-// secretsDue is when the secrets behind an examination are to be looked at;
-// zero: never, there are none or they cannot be read.
-func (e *examCache) secretsCheckDue(key string) time.Time {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.byKey[key]
-	if s == nil || s.secretsPrint == 0 {
+// secretsCheckDue returns when the secrets that an examination used are to be compared
+// with the current ones; zero: never, there are none or they cannot be read.
+func (c *examCache) secretsCheckDue(key string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byKey[key]
+	if e == nil || e.secretsPrint == 0 {
 		return time.Time{}
 	}
-	return s.secretsCheckedAt.Add(e.secretsInterval)
+	return e.secretsCheckedAt.Add(c.secretsInterval)
 }
 
-// sawSecrets makes an examination due if its secrets are no longer what they
-// were; what could not be read proves nothing.
-func (e *examCache) noteSecrets(key string, found []credentials.Found) (changed bool) {
-	now := e.fingerprint(found)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.byKey[key]
-	if s == nil {
+// noteSecrets makes an examination due if its secrets have changed. Secrets that could not
+// be read prove nothing.
+func (c *examCache) noteSecrets(key string, found []credentials.Found) (changed bool) {
+	now := c.fingerprint(found)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byKey[key]
+	if e == nil {
 		return false
 	}
-	s.secretsCheckedAt = time.Now()
-	if now == 0 || now == s.secretsPrint {
+	e.secretsCheckedAt = time.Now()
+	if now == 0 || now == e.secretsPrint {
 		return false
 	}
-	s.secretsPrint, s.repeats, s.verdict, s.due = now, 0, report.Verdict{}, time.Time{}
+	e.resetBackoff()
+	e.secretsPrint, e.due = now, time.Time{}
 	return true
 }
 
-// print is equal for secrets with the same content in this process, and 0 if
-// there are none or one could not be read. It tells nothing of the content.
-func (e *examCache) fingerprint(found []credentials.Found) uint64 {
+// fingerprint is equal for secrets with the same content in this process. It is 0 if there
+// are none or one could not be read. It reveals nothing of the content.
+func (c *examCache) fingerprint(found []credentials.Found) uint64 {
 	var h maphash.Hash
-	h.SetSeed(e.seed)
+	h.SetSeed(c.seed)
 	for _, f := range found {
 		if f.Err != nil {
 			return 0
@@ -293,45 +297,44 @@ func (e *examCache) fingerprint(found []credentials.Found) uint64 {
 	return max(h.Sum64(), 1)
 }
 
-// leave ends what a pod needed beside the given keys. An examination that
-// nobody needs any more is dropped, so that a long test pull for nobody holds
-// up no other.
-func (e *examCache) release(pod types.UID, but ...string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for key, s := range e.byKey {
-		if !s.users[pod] || slices.Contains(but, key) {
+// release ends a pod's need for all keys except the given ones. An examination that no pod
+// needs any more is canceled, so that a long test pull does not delay others.
+func (c *examCache) release(pod types.UID, except ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, e := range c.byKey {
+		if !e.users[pod] || slices.Contains(except, key) {
 			continue
 		}
-		delete(s.users, pod)
-		if len(s.users) > 0 {
+		delete(e.users, pod)
+		if len(e.users) > 0 {
 			continue
 		}
-		for _, f := range s.inFlight {
+		for _, f := range e.inFlight {
 			f.cancel()
 		}
-		delete(e.byKey, key)
+		delete(c.byKey, key)
 	}
 }
 
-// wait begins no more examinations and waits for those that are under way;
-// their contexts have ended.
-func (e *examCache) close() {
-	e.mu.Lock()
-	e.closed = true
-	e.mu.Unlock()
-	e.work.Wait()
+// close starts no more examinations and waits for those in progress, whose contexts have
+// ended.
+func (c *examCache) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.work.Wait()
 }
 
-// examKey is equal for pods whose examination must come to the same: the same
-// image, asked for with the same credentials, failing for the same reason by
-// the kubelet's words. Other words may speak of another state of the node.
-// Credentials are known by where they come from: the pull secrets, and for
-// credential providers of the node the ServiceAccount.
-func cacheKey(p pods.Pod, s examine.Subject, words report.Cause) string {
+// cacheKey is equal for pods whose examinations must have the same result: the same image,
+// requested with the same credentials, failing for the same reason by the kubelet's
+// message. Another message may be about another state of the node. Credentials are
+// identified by their sources: the pull secrets, and for the node's credential providers
+// the ServiceAccount.
+func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
 	failing := "waits"
 	if s.Failing {
 		failing = "fails"
 	}
-	return strings.Join(append([]string{s.Image, s.NoPull, failing, string(words), p.Namespace, p.ServiceAccount}, p.PullSecrets...), "\x00")
+	return strings.Join(append([]string{s.Image, s.NoPull, failing, string(cause), p.Namespace, p.ServiceAccount}, p.PullSecrets...), "\x00")
 }

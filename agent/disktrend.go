@@ -1,7 +1,7 @@
 package agent
 
 import (
-	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -9,72 +9,69 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// growth watches how the image file system fills, by what was seen of it from
-// minute to minute. The zero value has seen nothing.
+// diskTrend follows how the image file system fills, from one check to the next. The zero
+// value has seen nothing.
 type diskTrend struct {
 	mu      sync.Mutex
-	samples []sample // oldest first
+	samples []diskSample // oldest first
 }
 
-type sample struct {
+type diskSample struct {
 	at   time.Time
 	used int64
 }
 
-// What a rate goes by: no less than growthLeast apart, or one pull would be a
-// trend, and no more than growthMost back.
+// The time that a trend covers. Over less than minTrendSpan, one pull would be a trend.
 const (
 	minTrendSpan = 4 * time.Minute
 	maxTrendSpan = time.Hour
 )
 
-// see takes over a disk check and adds to it how fast the disk fills
-// (growthPerSecond, in bytes; it may be negative), and when it will be full if
-// that goes on (fullInSeconds). Within soon that is worth a remark.
-func (g *diskTrend) add(disk report.Check, now time.Time, soon time.Duration) report.Check {
-	total, err := strconv.ParseInt(disk.Evidence["total"], 10, 64)
-	free, err2 := strconv.ParseInt(disk.Evidence["available"], 10, 64)
+// maxForecast is how far ahead a trend is trusted.
+const maxForecast = 30 * 24 * time.Hour
+
+// add returns a disk check with the growth of the usage (growthPerSecond, in bytes; it may
+// be negative), and when the disk will be full at that rate (fullInSeconds). If that is
+// within warnWithin, it adds a warning.
+func (t *diskTrend) add(disk report.Check, now time.Time, warnWithin time.Duration) report.Check {
+	total, err := strconv.ParseInt(disk.Evidence[report.KeyTotal], 10, 64)
+	free, err2 := strconv.ParseInt(disk.Evidence[report.KeyAvailable], 10, 64)
 	if err != nil || err2 != nil {
 		return disk
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	used := total - free
-	for len(g.samples) > 0 && now.Sub(g.samples[0].at) > maxTrendSpan {
-		g.samples = g.samples[1:]
-	}
-	if len(g.samples) == 0 || now.Sub(g.samples[len(g.samples)-1].at) >= time.Second {
-		g.samples = append(g.samples, sample{now, used})
-	}
-	first := g.samples[0]
-	over := now.Sub(first.at)
-	if over < minTrendSpan {
+	grown, span := t.sample(total-free, now)
+	if span < minTrendSpan {
 		return disk
 	}
-	perHour := float64(used-first.used) / over.Hours()
-	disk.Evidence["growthPerSecond"] = strconv.FormatInt(int64(perHour/3600), 10)
+	disk.Evidence = maps.Clone(disk.Evidence)
+	perHour := float64(grown) / span.Hours()
+	disk.Evidence[report.KeyGrowthPerSecond] = strconv.FormatInt(int64(perHour/3600), 10)
 	if perHour < 1 || free <= 0 {
 		return disk
 	}
 	full := time.Duration(float64(free) / perHour * float64(time.Hour))
-	if full <= 0 || full > 30*24*time.Hour {
+	if full <= 0 || full > maxForecast {
 		return disk
 	}
-	disk.Evidence["fullInSeconds"] = strconv.FormatInt(int64(full.Seconds()), 10)
-	if full <= soon {
-		disk.Evidence["fullSoon"] = "true"
-		disk.Summary += "; full in about " + roughly(full) + " at the rate of the last " + roughly(over)
+	disk.Evidence[report.KeyFullInSeconds] = strconv.FormatInt(int64(full.Seconds()), 10)
+	if full <= warnWithin {
+		disk.Evidence[report.KeyFullSoon] = report.True
+		disk.Summary += "; full in about " + report.Roughly(full) + " at the rate of the last " + report.Roughly(span)
 	}
 	return disk
 }
 
-// roughly is a duration for people: "5 h", "40 min".
-func roughly(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%.0f days", d.Hours()/24)
-	case d >= 90*time.Minute:
-		return fmt.Sprintf("%.0f h", d.Hours())
+// sample adds a sample and returns by how many bytes the usage has grown since the oldest
+// one, and how long ago that was.
+func (t *diskTrend) sample(used int64, now time.Time) (grown int64, span time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.samples) > 0 && now.Sub(t.samples[0].at) > maxTrendSpan {
+		t.samples = t.samples[1:]
 	}
-	return fmt.Sprintf("%.0f min", max(d.Minutes(), 1))
+	if len(t.samples) == 0 || now.Sub(t.samples[len(t.samples)-1].at) >= time.Second {
+		t.samples = append(t.samples, diskSample{now, used})
+	}
+	first := t.samples[0]
+	return used - first.used, now.Sub(first.at)
 }

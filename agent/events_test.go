@@ -28,9 +28,9 @@ func TestEventIsBounded(t *testing.T) {
 // What a verdict quotes cannot pass for a part of the Event.
 func TestEventHasOneFix(t *testing.T) {
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
-		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "ask again: run-evil", WouldDecide: []string{"would decide: run-evil"},
+		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "retry: run-evil", WouldDecide: []string{"to confirm: run-evil"},
 	}}
-	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: ask again - run-evil. Would decide: would decide - run-evil. Ask again: ` + report.Ask("shop/web")
+	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: retry - run-evil. To confirm: to confirm - run-evil. Retry: ` + report.Ask("shop/web")
 	if got := eventFor(pods.Pod{}, d).Message; got != want {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}

@@ -6,251 +6,254 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// turns gives out the places for examinations, so that a namespace full of
-// stuck pods neither starves others nor hammers a registry. What it decides is
-// in [fair]; turns waits.
+// limiter limits how many examinations are in progress, so that a namespace full of stuck
+// pods neither starves others nor overloads a registry. [fairQueue] decides; limiter
+// waits.
 type limiter struct {
 	mu sync.Mutex
 	fairQueue
-	timer *time.Timer // for the next look at who may begin
+	timer *time.Timer // for the time at which the next one may begin
 }
 
-func newLimiter(slots int, rate func() int) *limiter {
-	return &limiter{fairQueue: fairQueue{slots: slots, rate: rate, running: map[string]int{}, waiting: map[string][]*waiter{}, buckets: map[string]*bucket{}}}
+func newLimiter(slots int, perSecond func() int) *limiter {
+	return &limiter{fairQueue: fairQueue{
+		slots:     slots,
+		perSecond: perSecond,
+		running:   map[string]int{},
+		waiting:   map[string][]*waiter{},
+		buckets:   map[string]*rate.Limiter{},
+	}}
 }
 
-// wait returns when it is the ticket's turn, or false when ctx has ended. After
-// the turn comes done.
-func (t *limiter) acquire(ctx context.Context, k *waiter) bool {
-	t.mu.Lock()
-	t.add(k)
-	t.grant()
-	t.mu.Unlock()
+// acquire waits until the waiter may begin. It returns false if ctx ended before. After
+// true, release must be called.
+func (l *limiter) acquire(ctx context.Context, w *waiter) bool {
+	l.mu.Lock()
+	l.add(w)
+	l.grant()
+	l.mu.Unlock()
 	select {
-	case <-k.granted:
+	case <-w.granted:
 		return true
 	case <-ctx.Done():
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	select {
-	case <-k.granted:
-		t.finish(k)
+	case <-w.granted:
+		l.finish(w)
 	default:
-		t.remove(k)
+		l.remove(w)
 	}
-	t.grant()
+	l.grant()
 	return false
 }
 
-func (t *limiter) release(k *waiter) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.finish(k)
-	t.grant()
+// release ends what a waiter began.
+func (l *limiter) release(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.finish(w)
+	l.grant()
 }
 
-// promote has a ticket that waits go first: somebody asks.
-func (t *limiter) prioritize(k *waiter) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	k.urgent = true
-	t.grant()
+// prioritize makes a waiter urgent because a user asked.
+func (l *limiter) prioritize(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.urgent = true
+	l.grant()
 }
 
-// grant lets begin who may; t.mu is held.
-func (t *limiter) grant() {
+// grant lets all begin that may. l.mu is held.
+func (l *limiter) grant() {
 	for {
-		k, again := t.next(time.Now())
-		if k != nil {
-			close(k.granted)
+		w, retryAt := l.next(time.Now())
+		if w != nil {
+			close(w.granted)
 			continue
 		}
-		if t.timer != nil {
-			t.timer.Stop()
+		if l.timer != nil {
+			l.timer.Stop()
 		}
-		if !again.IsZero() {
-			t.timer = time.AfterFunc(time.Until(again), func() {
-				t.mu.Lock()
-				defer t.mu.Unlock()
-				t.grant()
+		if !retryAt.IsZero() {
+			l.timer = time.AfterFunc(time.Until(retryAt), func() {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.grant()
 			})
 		}
 		return
 	}
 }
 
-// ticket is one examination that waits for its turn, or has it.
+// waiter is one examination that waits to begin, or has begun.
 type waiter struct {
 	namespace string
-	registry  string // empty: none is asked
-	urgent    bool   // by somebody, who waits for the answer
+	registry  string // empty: no registry is contacted
+	urgent    bool   // a user waits for it
 	granted   chan struct{}
 }
 
-func newWaiter(namespace, registry string, asked bool) *waiter {
-	return &waiter{namespace: namespace, registry: registry, urgent: asked, granted: make(chan struct{})}
+func newWaiter(namespace, registry string, urgent bool) *waiter {
+	return &waiter{namespace: namespace, registry: registry, urgent: urgent, granted: make(chan struct{})}
 }
 
-// fair decides who begins next. It knows no clock.
+// fairQueue decides which examination begins next. It takes the time as an argument.
 //
-// Namespaces take turns. While others could begin, one holds at most half of
-// the slots, and never the last quarter: who comes then must not wait for
-// examinations that hang. Who is asked about goes first, within these bounds. A
-// registry, and a namespace, gets no more examinations in a time than its rate.
+// Namespaces take turns. While others wait, one namespace holds at most half of the
+// slots. It never holds the last quarter: a newcomer must not wait for examinations that
+// hang. Within these limits urgent examinations go first. Each namespace and each
+// registry is rate-limited.
 type fairQueue struct {
-	slots int
-	rate  func() int // examinations of one registry in a second
+	slots     int
+	perSecond func() int // examinations per second and registry
 
 	running map[string]int // by namespace
 	total   int
-	waiting map[string][]*waiter // by namespace, first come first served
+	waiting map[string][]*waiter // by namespace, in order of arrival
 	order   []string             // namespaces that wait, in their turn
-	buckets map[string]*bucket
+	buckets map[string]*rate.Limiter
 }
 
 const (
-	// burst is how many seconds' worth of examinations may begin at once.
+	// burstSeconds is for how many seconds of the rate examinations may begin at once.
 	burstSeconds = 4
-	// perNamespace is how much more a namespace may than a registry: it has
-	// several.
+	// namespaceFactor is the rate of a namespace in rates of a registry: it has several.
 	namespaceFactor = 4
 )
 
-func (f *fairQueue) add(k *waiter) {
-	if len(f.waiting[k.namespace]) == 0 {
-		f.order = append(f.order, k.namespace)
+func (f *fairQueue) add(w *waiter) {
+	if len(f.waiting[w.namespace]) == 0 {
+		f.order = append(f.order, w.namespace)
 	}
-	f.waiting[k.namespace] = append(f.waiting[k.namespace], k)
+	f.waiting[w.namespace] = append(f.waiting[w.namespace], w)
 }
 
-// remove takes out a ticket that waits.
-func (f *fairQueue) remove(k *waiter) {
-	left := slices.DeleteFunc(f.waiting[k.namespace], func(o *waiter) bool { return o == k })
-	f.waiting[k.namespace] = left
+// remove removes a waiter that has not begun.
+func (f *fairQueue) remove(w *waiter) {
+	left := slices.DeleteFunc(f.waiting[w.namespace], func(o *waiter) bool { return o == w })
+	f.waiting[w.namespace] = left
 	if len(left) == 0 {
-		delete(f.waiting, k.namespace)
-		f.order = slices.DeleteFunc(f.order, func(ns string) bool { return ns == k.namespace })
+		delete(f.waiting, w.namespace)
+		f.order = slices.DeleteFunc(f.order, func(ns string) bool { return ns == w.namespace })
 	}
 }
 
-// leave gives back the place of a ticket that was let in.
-func (f *fairQueue) finish(k *waiter) {
+// finish frees the slot of a waiter that has begun.
+func (f *fairQueue) finish(w *waiter) {
 	f.total--
-	if f.running[k.namespace]--; f.running[k.namespace] == 0 {
-		delete(f.running, k.namespace)
+	if f.running[w.namespace]--; f.running[w.namespace] == 0 {
+		delete(f.running, w.namespace)
 	}
 }
 
-// next lets in the ticket whose turn it is. If there is none, again is when one
-// may begin though nothing else changes; zero: none will.
-func (f *fairQueue) next(now time.Time) (k *waiter, again time.Time) {
+// next takes the waiter that begins now. If there is none, retryAt is when one may begin
+// although nothing else changes; zero: none will.
+func (f *fairQueue) next(now time.Time) (w *waiter, retryAt time.Time) {
 	if f.total >= f.slots {
-		return nil, again
+		return nil, retryAt
 	}
 	half, most := max(1, f.slots/2), f.slots-f.slots/4
-	for _, share := range []int{half, most} {
-		for _, asked := range []bool{true, false} {
+	for _, quota := range []int{half, most} {
+		for _, urgent := range []bool{true, false} {
 			for _, ns := range f.order {
-				if f.running[ns] >= share {
+				if f.running[ns] >= quota {
 					continue
 				}
-				k, at := f.firstReady(ns, asked, now)
-				if k != nil {
-					f.admit(k, now)
-					return k, time.Time{}
+				w, at := f.firstReady(ns, urgent, now)
+				if w != nil {
+					f.admit(w, now)
+					return w, time.Time{}
 				}
-				if again.IsZero() || !at.IsZero() && at.Before(again) {
-					again = at
-				}
+				retryAt = earliest(retryAt, at)
 			}
 		}
 	}
-	return nil, again
+	return nil, retryAt
 }
 
-// first is the first ticket of a namespace that its rates let begin.
-func (f *fairQueue) firstReady(ns string, asked bool, now time.Time) (k *waiter, again time.Time) {
-	if at := f.ready(namespaceKey(ns), namespaceFactor, now); at.After(now) {
+// firstReady returns the first waiter of a namespace that the rates allow to begin, or
+// when they allow one.
+func (f *fairQueue) firstReady(ns string, urgent bool, now time.Time) (w *waiter, retryAt time.Time) {
+	if at := f.readyAt(namespaceKey(ns), namespaceFactor, now); at.After(now) {
 		return nil, at
 	}
 	full := map[string]bool{}
-	for _, k := range f.waiting[ns] {
-		if asked && !k.urgent || full[k.registry] {
+	for _, w := range f.waiting[ns] {
+		if urgent && !w.urgent || full[w.registry] {
 			continue
 		}
 		at := now
-		if k.registry != "" {
-			at = f.ready(registryKey(k.registry), 1, now)
+		if w.registry != "" {
+			at = f.readyAt(registryKey(w.registry), 1, now)
 		}
 		if !at.After(now) {
-			return k, time.Time{}
+			return w, time.Time{}
 		}
-		full[k.registry] = true
-		if again.IsZero() || at.Before(again) {
-			again = at
-		}
+		full[w.registry] = true
+		retryAt = earliest(retryAt, at)
 	}
-	return nil, again
+	return nil, retryAt
 }
 
-func (f *fairQueue) admit(k *waiter, now time.Time) {
-	f.remove(k)
-	if i := slices.Index(f.order, k.namespace); i >= 0 { // to the end of the row
-		f.order = append(slices.Delete(f.order, i, i+1), k.namespace)
+// admit lets a waiter begin.
+func (f *fairQueue) admit(w *waiter, now time.Time) {
+	f.remove(w)
+	if i := slices.Index(f.order, w.namespace); i >= 0 { // its namespace is the last one now
+		f.order = append(slices.Delete(f.order, i, i+1), w.namespace)
 	}
 	f.total++
-	f.running[k.namespace]++
-	f.take(namespaceKey(k.namespace), namespaceFactor, now)
-	if k.registry != "" {
-		f.take(registryKey(k.registry), 1, now)
+	f.running[w.namespace]++
+	f.consume(namespaceKey(w.namespace), namespaceFactor, now)
+	if w.registry != "" {
+		f.consume(registryKey(w.registry), 1, now)
 	}
 }
 
 func namespaceKey(name string) string { return "namespace " + name }
 func registryKey(host string) string  { return "registry " + host }
 
-// bucket holds what may begin at once; a full one is as good as none.
-type bucket struct {
-	tokens float64
-	at     time.Time
-}
-
-func (f *fairQueue) perSecond(times int) float64 { return float64(max(1, f.rate()) * times) }
-
-// maxBuckets is how many are kept before those that have filled up go: tenants
-// name the registries.
-const maxBuckets = 128
-
-// fill brings a bucket up to date.
-func (f *fairQueue) fill(key string, times int, now time.Time) *bucket {
-	rate := f.perSecond(times)
+// bucket returns a token bucket with the current rate, times factor. A missing one counts
+// as full.
+func (f *fairQueue) bucket(key string, factor int, now time.Time) *rate.Limiter {
+	perSecond := max(1, f.perSecond()) * factor
 	b := f.buckets[key]
-	if b == nil {
-		return &bucket{tokens: rate * burstSeconds, at: now}
+	switch {
+	case b == nil:
+		b = rate.NewLimiter(rate.Limit(perSecond), perSecond*burstSeconds)
+	case b.Burst() != perSecond*burstSeconds:
+		b.SetLimitAt(now, rate.Limit(perSecond))
+		b.SetBurstAt(now, perSecond*burstSeconds)
 	}
-	b.tokens, b.at = min(rate*burstSeconds, b.tokens+rate*now.Sub(b.at).Seconds()), now
 	return b
 }
 
-// ready is when the bucket lets the next one begin.
-func (f *fairQueue) ready(key string, times int, now time.Time) time.Time {
-	b := f.fill(key, times, now)
-	if b.tokens >= 1 {
+// readyAt returns when a bucket lets the next one begin.
+func (f *fairQueue) readyAt(key string, factor int, now time.Time) time.Time {
+	b := f.bucket(key, factor, now)
+	missing := 1 - b.TokensAt(now)
+	if missing <= 0 {
 		return now
 	}
-	// A moment later than the exact time, which is not one that can be told.
-	return now.Add(time.Duration((1-b.tokens)/f.perSecond(times)*float64(time.Second)) + time.Microsecond)
+	// Rounded up: at the exact time there may be a little less than one token.
+	return now.Add(time.Duration(missing/float64(b.Limit())*float64(time.Second)) + time.Microsecond)
 }
 
-func (f *fairQueue) take(key string, times int, now time.Time) {
-	b := f.fill(key, times, now)
-	b.tokens--
+// maxBuckets is how many buckets are kept before full ones are dropped: tenants name the
+// registries.
+const maxBuckets = 128
+
+// consume takes one token from a bucket.
+func (f *fairQueue) consume(key string, factor int, now time.Time) {
+	b := f.bucket(key, factor, now)
+	b.AllowN(now, 1)
 	if len(f.buckets) >= maxBuckets {
-		oldest := now.Add(-burstSeconds * time.Second) // whatever it had then, it is full now
-		maps.DeleteFunc(f.buckets, func(_ string, b *bucket) bool { return !b.at.After(oldest) })
+		maps.DeleteFunc(f.buckets, func(_ string, b *rate.Limiter) bool { return b.TokensAt(now) >= float64(b.Burst()) })
 	}
 	f.buckets[key] = b
 }

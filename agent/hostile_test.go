@@ -466,7 +466,7 @@ var (
 	lineOf = regexp.MustCompile(`^(|[a-z0-9-]+: .*\.|Last looked at .*|(cluster-config|node-infrastructure|registry|none|undetermined)  [A-Za-z]+  \([a-z]+\)|` +
 		`  (pod|image|why|fix|decides|because|also|skipped|at|again|disk|runtime|dns|clock|settings|kubelet) +\S.*| {11}\S.*|Node|Registries, swept .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {15}\S.*)$`)
 	inQuotes = regexp.MustCompile(`"(\\.|[^"\\])*"`)
-	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|would decide|ask again) ?: ?run-evil`)
+	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|to confirm|retry) ?: ?run-evil`)
 )
 
 // clean checks what was published of the pod, and logged.

@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// pulse is the time of the last look at a pod.
-type liveness struct{ at atomic.Pointer[time.Time] } // not a number: clocks are set
+// liveness is when a worker last processed an item of the queue.
+type liveness struct{ at atomic.Pointer[time.Time] } // not a number: the wall clock may jump
 
-func (p *liveness) mark() { now := time.Now(); p.at.Store(&now) }
+// mark notes that an item was processed.
+func (l *liveness) mark() { now := time.Now(); l.at.Store(&now) }
 
-// unwell is how long there may be none. A sign of life is queued with every
-// round of clean-up, of which the longest lies well within it.
+// livenessTimeout is the longest time without a processed item. heartbeatItem is queued
+// with every round of clean-up, which takes much less.
 const livenessTimeout = 5 * time.Minute
 
 // alive returns why /healthz fails; nil if it does not.
-func (p *liveness) alive() error {
-	if age := time.Since(*p.at.Load()); age > livenessTimeout {
-		return fmt.Errorf("no sign of life for %v", age.Round(time.Second))
+func (l *liveness) alive() error {
+	if age := time.Since(*l.at.Load()); age > livenessTimeout {
+		return fmt.Errorf("no work was done for %v", age.Round(time.Second))
 	}
 	return nil
 }

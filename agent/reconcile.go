@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/agent/pods"
@@ -13,138 +14,168 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// lookers is how many pods are looked at side by side. A look is short: it
-// waits for no examination.
+// podWorkers is how many pods are reconciled at the same time. That is short: it does
+// not wait for examinations.
 const podWorkers = 4
 
+// heartbeatItem is queued periodically. Processing it proves that the workers are
+// alive when there is nothing to reconcile.
+const heartbeatItem types.UID = "heartbeat"
+
+// runPodWorker reconciles queued pods until the queue is shut down.
 func (a *Agent) runPodWorker(ctx context.Context) {
 	for {
 		uid, down := a.queue.Get()
 		if down {
 			return
 		}
-		a.reconcile(ctx, uid)
+		if uid != heartbeatItem && a.reconcile(ctx, uid) {
+			a.startup.markChecked(uid)
+		}
 		a.queue.Done(uid)
 		a.liveness.mark()
 	}
 }
 
-// look brings the standing diagnoses of one pod up to date. What takes long is
-// started, and the pod looked at again when it is there.
-func (a *Agent) reconcile(ctx context.Context, uid types.UID) {
+// probeRequest is the value of a probe annotation that was not handled yet, and when
+// it was first seen. The zero value is none.
+type probeRequest struct {
+	value string
+	at    time.Time
+}
+
+func (r probeRequest) pending() bool { return r.value != "" }
+
+// reconcileResult is what is left to do for a pod.
+type reconcileResult struct {
+	requeueAt time.Time // when to reconcile again; zero: when something changes
+	inFlight  bool      // an examination is in progress
+	keys      []string  // of the examinations that the pod needs
+}
+
+// add merges what is left to do for one image.
+func (r *reconcileResult) add(image reconcileResult) {
+	r.requeueAt = earliest(r.requeueAt, image.requeueAt)
+	r.inFlight = r.inFlight || image.inFlight
+	r.keys = append(r.keys, image.keys...)
+}
+
+// earliest returns the earlier of two times; a zero time does not count.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// reconcile brings the diagnoses of one pod up to date. It starts the examinations
+// that are missing; when one ends, the pod is queued again. It reports whether the pod
+// has all its diagnoses, or needs none.
+func (a *Agent) reconcile(ctx context.Context, uid types.UID) (complete bool) {
 	p, ok := a.pods.Get(uid)
 	if !ok {
 		a.cache.release(uid)
 		if a.results.forget(uid) {
 			a.publishAndRequeue()
 		}
-		a.startup.markChecked(uid)
-		return
+		return true
 	}
-	question, asked := a.pods.PendingRequest(uid)
-	if p.Agent && question != "" {
-		a.answerSweepRequest(ctx, uid, question, asked)
-		return
+	var request probeRequest
+	request.value, request.at = a.pods.PendingRequest(uid)
+	if p.Agent && request.pending() {
+		a.answerSweepRequest(ctx, uid, request)
+		return true
 	}
 	now := time.Now()
-	agenda := reconcileResult{requeueAt: p.NextOverdue(now)}
-	waiting := a.pendingImages(ctx, p, &agenda, now)
-	list := waiting
-	if question != "" {
-		list = a.allImages(ctx, p, waiting, now)
+	var left reconcileResult
+	waiting, requeueAt := a.pendingImages(ctx, p, now)
+	left.requeueAt = earliest(p.NextOverdue(now), requeueAt)
+	images := waiting
+	if request.pending() {
+		images = a.allImages(ctx, p, waiting, now)
 	}
-	if a.results.keep(uid, func(r result) (result, bool) {
-		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool { return w.Container == r.container && w.Image == r.image })
-		keep := stuck || r.Asked != "" && !r.stuck && !p.Deleting && p.UsesImage(r.image)
-		r.stuck = stuck
-		return r, keep
-	}) {
+	if a.dropOldResults(p, waiting) {
 		a.publishAndRequeue()
 	}
-	for _, w := range list {
-		a.reconcileImage(ctx, p, w, question, asked, &agenda)
+	for _, image := range images {
+		left.add(a.reconcileImage(ctx, p, image, request))
 	}
 	if ctx.Err() != nil {
-		return
+		return false
 	}
-	a.cache.release(uid, agenda.keys...)
-	if !agenda.inFlight {
-		if question != "" {
-			a.pods.MarkHandled(uid, question)
-			a.publisher.ForceWrite()
-		}
-		a.startup.markChecked(uid)
+	a.cache.release(uid, left.keys...)
+	if !left.inFlight && request.pending() {
+		a.pods.MarkHandled(uid, request.value)
+		a.publisher.ForceWrite()
 	}
-	if !agenda.requeueAt.IsZero() {
-		a.queue.AddAfter(uid, time.Until(agenda.requeueAt)+10*time.Millisecond)
+	if !left.requeueAt.IsZero() {
+		a.queue.AddAfter(uid, time.Until(left.requeueAt)+10*time.Millisecond)
 	}
+	return !left.inFlight
 }
 
-// agenda is what is left to do about a pod after a look.
-type reconcileResult struct {
-	requeueAt time.Time // when to look again; zero: when something changes
-	inFlight  bool      // an examination is under way
-	keys      []string  // of the examinations that the pod needs
+// dropOldResults removes the diagnoses of images that the pod no longer waits for,
+// except those that a user requested. It reports whether any was removed or changed.
+func (a *Agent) dropOldResults(p pods.Pod, waiting []pods.PendingImage) bool {
+	return a.results.update(p.UID, func(r result) (result, bool) {
+		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool {
+			return w.Container == r.container && w.Image == r.image
+		})
+		requested := r.Asked != "" && !r.stuck && !p.Deleting && p.UsesImage(r.image)
+		r.stuck = stuck
+		return r, stuck || requested
+	})
 }
 
-// at asks for another look.
-func (a *reconcileResult) requeue(t time.Time) {
-	if a.requeueAt.IsZero() || t.Before(a.requeueAt) {
-		a.requeueAt = t
-	}
-}
-
-// waiting is what the pod waits for, as far as the runtime bears it out. The
-// kubelet pulls the images of one pod one after the other, so of those that it
-// has said nothing of only the first can be in its hands.
-func (a *Agent) pendingImages(ctx context.Context, p pods.Pod, agenda *reconcileResult, now time.Time) []pods.PendingImage {
-	var out []pods.PendingImage
+// pendingImages returns the images that the pod waits for, confirmed by the runtime as
+// far as possible, and when to ask it again. The kubelet pulls the images of a pod one
+// by one: of those that it has reported nothing about, it can only work on the first.
+func (a *Agent) pendingImages(ctx context.Context, p pods.Pod, now time.Time) (out []pods.PendingImage, requeueAt time.Time) {
 	found := false
 	for _, w := range p.PendingImages(now) {
 		if w.Creating {
 			if found {
 				continue
 			}
-			var again time.Time
-			if found, again = a.needsExamination(ctx, p, &w, now); !again.IsZero() {
-				agenda.requeue(again)
-			}
+			var retryAt time.Time
+			found, retryAt = a.needsExamination(ctx, p, &w, now)
+			requeueAt = earliest(requeueAt, retryAt)
 			if !found {
 				continue
 			}
 		}
 		out = append(out, w)
 	}
-	return out
+	return out, requeueAt
 }
 
-// all is every image of the pod, with what the runtime says of its sandbox.
+// allImages returns every image of the pod, with the state of its sandbox.
 func (a *Agent) allImages(ctx context.Context, p pods.Pod, waiting []pods.PendingImage, now time.Time) []pods.PendingImage {
 	out := slices.Clone(waiting)
 	for _, w := range p.AllImages(now) {
 		if slices.ContainsFunc(out, func(o pods.PendingImage) bool { return o.Image == w.Image }) {
 			continue
 		}
-		w.Creating = false // or it would be among those waiting
+		w.Creating = false // else it would be in waiting
 		if !w.Started && !w.Failing && !w.ImageReady() {
-			a.sandbox(ctx, p, &w)
+			a.addSandbox(ctx, p, &w)
 		}
 		out = append(out, w)
 	}
 	return out
 }
 
-// wanted reports whether the kubelet is really at an image that it has said
-// nothing of: the pod's sandbox has stood for as long as patience lasts, and
-// the image is not here. If that may change by itself, again is when to look.
-// A runtime that does not answer is a reason to look on.
-func (a *Agent) needsExamination(ctx context.Context, p pods.Pod, w *pods.PendingImage, now time.Time) (wanted bool, again time.Time) {
-	switch a.sandbox(ctx, p, w); {
+// needsExamination reports whether the kubelet really needs an image that it has
+// reported nothing about: the pod has had a sandbox for the grace period, and the image
+// is absent. It adds the sandbox's state to w, or replaces the image by the sandbox
+// image if that is what is missing. If the answer may change without an event, retryAt
+// is when to ask again. A runtime that does not answer is a reason to examine.
+func (a *Agent) needsExamination(ctx context.Context, p pods.Pod, w *pods.PendingImage, now time.Time) (needed bool, retryAt time.Time) {
+	switch a.addSandbox(ctx, p, w); {
 	case now.Before(w.Since.Add(pods.GracePeriod)):
 		return false, w.Since.Add(pods.GracePeriod)
 	case w.Sandbox == pods.SandboxAbsent:
-		// What it waits for may be the sandbox's own image; a volume or the
-		// network is not ours to look at.
+		// The pod may wait for the sandbox image. Volumes and network are out of scope.
 		image := a.missingSandboxImage(ctx)
 		if image == "" {
 			return false, now.Add(pods.GracePeriod / 2)
@@ -153,158 +184,177 @@ func (a *Agent) needsExamination(ctx context.Context, p pods.Pod, w *pods.Pendin
 		return true, time.Time{}
 	}
 	present := false
-	if a.callRuntime(ctx, func(ctx context.Context) (err error) {
+	answered := a.callRuntime(ctx, func(ctx context.Context) (err error) {
 		_, present, err = a.runtime.ImageStatus(ctx, w.Image)
 		return err
-	}) && present {
-		return false, time.Time{}
-	}
-	return true, time.Time{}
+	})
+	return !answered || !present, time.Time{}
 }
 
-// sandbox finds out whether the pod has one, and since when.
-func (a *Agent) sandbox(ctx context.Context, p pods.Pod, w *pods.PendingImage) {
-	if !p.SandboxReady.IsZero() {
-		w.Sandbox = pods.SandboxReady
-		return
-	}
-	w.Sandbox = pods.SandboxUnknown
-	var since time.Time
-	var ready bool
-	if !a.callRuntime(ctx, func(ctx context.Context) (err error) {
-		since, ready, err = a.runtime.ReadySandbox(ctx, string(p.UID))
-		return err
-	}) {
-		return
-	}
-	w.Sandbox = pods.SandboxAbsent
-	if ready {
-		w.Sandbox = pods.SandboxReady
-		if since.After(w.Since) {
-			w.Since = since
-		}
-	}
+// podImage is one image of a pod while it is reconciled.
+type podImage struct {
+	pod     pods.Pod
+	image   pods.PendingImage
+	request probeRequest
+
+	check report.Check // what the kubelet reports
+	cause report.Cause // of the kubelet's message
+	key   string       // of the examination
+
+	old    result // the current diagnosis
+	exists bool   // there is one
 }
 
-// How long the runtime may take for one answer, and how long it is left alone
-// after it gave none: a hung runtime must not hang the looks at all pods.
-const (
-	runtimeCallTimeout = time.Second
-	runtimeBackoff     = 5 * time.Second
-)
-
-// askRuntime reports whether the runtime answered.
-func (a *Agent) callRuntime(ctx context.Context, ask func(context.Context) error) bool {
-	a.scheduleMu.Lock()
-	away := time.Now().Before(a.runtimeBackoffUntil)
-	a.scheduleMu.Unlock()
-	if away {
-		return false
+// newPodImage collects what is known of one image of a pod before it is examined.
+func (a *Agent) newPodImage(p pods.Pod, w pods.PendingImage, request probeRequest) podImage {
+	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, a.opts.NodeName)}
+	i.old, i.exists = a.results.get(p.UID, w.Container, w.Image)
+	i.cause = i.check.Cause
+	if i.cause == report.Undetermined && i.exists && i.old.kubeletCause != "" {
+		// Older kubelets report no cause between two attempts. That changes nothing.
+		i.cause = i.old.kubeletCause
 	}
-	ctx, cancel := context.WithTimeout(ctx, runtimeCallTimeout)
-	defer cancel()
-	if ask(ctx) == nil {
-		return true
-	}
-	a.scheduleMu.Lock()
-	defer a.scheduleMu.Unlock()
-	a.runtimeBackoffUntil = time.Now().Add(runtimeBackoff)
-	return false
+	return i
 }
 
-// attend sees to it that one image of a pod has a diagnosis from an
-// examination that still holds.
-func (a *Agent) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingImage, question string, asked time.Time, agenda *reconcileResult) {
-	said := pods.Check(p, w, a.opts.NodeName)
-	old, exists := a.results.get(p.UID, w.Container, w.Image)
-	words := said.Cause
-	if words == report.Undetermined && exists && old.kubeletCause != "" {
-		words = old.kubeletCause // between two attempts older kubelets say nothing of the cause: no news
+// subject returns what is examined for one image of a pod.
+func (a *Agent) subject(p pods.Pod, w pods.PendingImage) examine.Subject {
+	if w.ForSandbox {
+		return sandboxSubject(w.Image)
 	}
-	s := examine.Subject{Image: w.Image, Failing: w.Failing && w.Policy != "Never", Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
-		Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) }}
+	s := examine.Subject{
+		Image:   w.Image,
+		Failing: w.Failing && w.Policy != corev1.PullNever,
+		Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
+		Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) },
+	}
 	switch {
-	case w.ForSandbox:
-		s = sandboxSubject(w.Image)
-	case w.Failing && w.Policy == "Never":
+	case w.Failing && w.Policy == corev1.PullNever:
 		s.NoPull = "the pull policy is Never"
 	case w.Creating:
-		s.NoPull = "the kubelet's own pull is still under way, nothing has failed yet"
+		s.NoPull = "the kubelet's own pull is in progress, nothing has failed yet"
 	}
-	n := examRequest{pod: p.UID, namespace: p.Namespace, key: cacheKey(p, s, words), beganAfter: a.reexaminedSince(), subject: s, podCheck: said}
-	if question != "" && asked.After(n.beganAfter) {
-		n.beganAfter, n.urgent = asked, true
-	}
-	n.subject.After = n.beganAfter
-	if !exists || old.key != n.key {
-		n.endedAfter = time.Now().Add(-reuseAge)
-	}
-	agenda.keys = append(agenda.keys, n.key)
-	if at := a.cache.secretsCheckDue(n.key); !at.IsZero() && len(p.PullSecrets) > 0 {
-		if !time.Now().Before(at) {
-			reading, cancel := context.WithTimeout(ctx, examine.SecretsTimeout)
-			a.cache.noteSecrets(n.key, a.secrets(reading, p))
-			cancel()
-			at = time.Now().Add(a.cache.secretsInterval)
-		}
-		agenda.requeue(at)
-	}
-	x, due, ok := a.cache.get(ctx, n)
-	if !ok {
-		agenda.inFlight = true
-		return
-	}
-	agenda.inFlight = agenda.inFlight || !x.Final
-	if x.Final {
-		agenda.requeue(due)
-	}
-	a.recordDiagnosis(p, w, said, words, question, n.key, x)
+	return s
 }
 
-// settle draws the verdict on one image of a pod and publishes it, if it is
-// drawn from anything that is new.
-func (a *Agent) recordDiagnosis(p pods.Pod, w pods.PendingImage, said report.Check, words report.Cause, question, key string, x examination) {
-	about := []report.Check{said}
-	var queue report.Check
-	if w.Creating || words == report.PullQueueLimited {
-		queue = queueCheck(w, a.results.others(p.UID, w.Image))
-		about = append(about, queue)
+// reconcileImage makes sure that one image of a pod has a diagnosis from an
+// examination that is valid, or that one is in progress.
+func (a *Agent) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingImage, request probeRequest) reconcileResult {
+	i := a.newPodImage(p, w, request)
+	s := a.subject(p, w)
+	i.key = cacheKey(p, s, i.cause)
+	need := examRequest{
+		pod:        p.UID,
+		namespace:  p.Namespace,
+		key:        i.key,
+		beganAfter: a.reexaminedSince(),
+		subject:    s,
+		podCheck:   i.check,
 	}
-	old, exists := a.results.get(p.UID, w.Container, w.Image)
-	if exists && old.key == key && old.began.Equal(x.began) && old.final == x.Final && old.Asked == p.Request && old.queue.Summary == queue.Summary {
+	if request.pending() && request.at.After(need.beganAfter) {
+		need.beganAfter, need.urgent = request.at, true
+	}
+	need.subject.After = need.beganAfter
+	if !i.exists || i.old.key != i.key {
+		need.endedAfter = time.Now().Add(-reuseAge)
+	}
+	left := reconcileResult{keys: []string{i.key}, requeueAt: a.checkSecrets(ctx, p, i.key)}
+	x, due, ok := a.cache.get(ctx, need)
+	if !ok {
+		left.inFlight = true
+		return left
+	}
+	left.inFlight = !x.Final
+	if x.Final {
+		left.requeueAt = earliest(left.requeueAt, due)
+	}
+	a.recordDiagnosis(i, x)
+	return left
+}
+
+// checkSecrets compares the pod's secrets with those that the examination used, if that
+// is due, and returns when it is due next; zero: never.
+func (a *Agent) checkSecrets(ctx context.Context, p pods.Pod, key string) time.Time {
+	due := a.cache.secretsCheckDue(key)
+	if due.IsZero() || len(p.PullSecrets) == 0 {
+		return time.Time{}
+	}
+	if time.Now().Before(due) {
+		return due
+	}
+	ctx, cancel := context.WithTimeout(ctx, examine.SecretsTimeout)
+	defer cancel()
+	a.cache.noteSecrets(key, a.secrets(ctx, p))
+	return time.Now().Add(a.cache.secretsInterval)
+}
+
+// recordDiagnosis makes the diagnosis of one image of a pod and publishes it, unless it
+// would be the current one.
+func (a *Agent) recordDiagnosis(i podImage, x examination) {
+	podChecks := []report.Check{i.check}
+	var queue report.Check
+	if i.image.Creating || i.cause == report.PullQueueLimited {
+		queue = queueCheck(i.image, a.results.others(i.pod.UID, i.image.Image))
+		podChecks = append(podChecks, queue)
+	}
+	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
 		return
 	}
-	checks := withPodChecks(x.Result, about...)
+	checks := withPodChecks(x.Result, podChecks...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
-		Image: w.Image, Node: a.opts.NodeName, Pod: p.String(), UID: string(p.UID), Container: w.Container,
-		Asked: p.Request, Time: time.Now().UTC().Truncate(time.Millisecond), Verdict: report.Diagnose(checks), Checks: checks,
+		Image:     i.image.Image,
+		Node:      a.opts.NodeName,
+		Pod:       i.pod.String(),
+		UID:       string(i.pod.UID),
+		Container: i.image.Container,
+		Asked:     i.pod.Request,
+		Time:      time.Now().UTC().Truncate(time.Millisecond),
+		Verdict:   report.Diagnose(checks),
+		Checks:    checks,
 	})
-	a.results.put(p.UID, result{
-		Diagnosis: d, container: w.Container, image: w.Image, stuck: w.Failing || w.Creating, failing: w.Failing, since: w.Since,
-		kubeletCause: words, key: key, began: x.began, final: x.Final, queue: queue,
+	a.results.put(i.pod.UID, result{
+		Diagnosis:    d,
+		container:    i.image.Container,
+		image:        i.image.Image,
+		stuck:        i.image.Failing || i.image.Creating,
+		failing:      i.image.Failing,
+		since:        i.image.Since,
+		kubeletCause: i.cause,
+		key:          i.key,
+		began:        x.began,
+		final:        x.Final,
+		queue:        queue,
 	})
-	if runtime := report.Find(checks, "runtime"); runtime.Outcome != report.Unknown && x.Final && (!exists || x.began.After(old.began)) {
-		a.setState(runtime, a.nodeDisk(report.Find(checks, "disk")))
+	runtime := report.Find(checks, report.IDRuntime)
+	if runtime.Outcome != report.Unknown && x.Final && (!i.exists || x.began.After(i.old.began)) {
+		a.setState(runtime, a.nodeDisk(report.Find(checks, report.IDDisk)))
 	}
-	v := d.Verdict
-	if exists && v.Same(old.Verdict) {
+	if i.exists && d.Verdict.Same(i.old.Verdict) {
 		a.publisher.MarkDirty()
 	} else {
 		a.publishAndRequeue()
 	}
-	if !x.Final {
-		return
-	}
-	a.sweeper.LearnFrom(checks)
-	a.metrics.ObserveDiagnosis(v, x.ended.Sub(x.began))
-	a.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
-		"confidence", v.Confidence, "because", v.Because, "took", x.ended.Sub(x.began).Round(time.Millisecond))
-	if news := a.results.noteEvent(p.UID, w.Container, w.Image, v); news || question != "" {
-		a.publisher.EnqueueEvent(eventFor(p, d))
+	if x.Final {
+		a.sweeper.LearnFrom(checks)
+		a.announce(i, x, d)
 	}
 }
 
-// changed publishes, and has the pods looked at that may wait behind another.
+// announce counts and logs a final diagnosis, and writes an Event if it is new or
+// requested.
+func (a *Agent) announce(i podImage, x examination, d report.Diagnosis) {
+	v, took := d.Verdict, x.ended.Sub(x.began)
+	a.metrics.ObserveDiagnosis(v, took)
+	a.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
+		"confidence", v.Confidence, "because", v.Because, "took", took.Round(time.Millisecond))
+	if isNew := a.results.noteEvent(i.pod.UID, i.image.Container, i.image.Image, v); isNew || i.request.pending() {
+		a.publisher.EnqueueEvent(eventFor(i.pod, d))
+	}
+}
+
+// publishAndRequeue publishes a change, and reconciles the pods that may wait behind
+// another pull.
 func (a *Agent) publishAndRequeue() {
 	a.publisher.MarkDirty()
 	for _, uid := range a.results.queuedPods() {
@@ -312,6 +362,7 @@ func (a *Agent) publishAndRequeue() {
 	}
 }
 
+// secrets reads the pod's pull secrets.
 func (a *Agent) secrets(ctx context.Context, p pods.Pod) []credentials.Found {
 	var out []credentials.Found
 	for _, name := range p.PullSecrets {
@@ -320,32 +371,25 @@ func (a *Agent) secrets(ctx context.Context, p pods.Pod) []credentials.Found {
 	return out
 }
 
-// sweptSince is when everything was last to be looked at anew.
-func (a *Agent) reexaminedSince() time.Time {
-	a.scheduleMu.Lock()
-	defer a.scheduleMu.Unlock()
-	return a.validAfter
-}
-
-// sweep answers a question put to the agent's own pod: everything on this node
-// is looked at anew. The answer stands when all of it is there.
-func (a *Agent) answerSweepRequest(ctx context.Context, self types.UID, question string, asked time.Time) {
-	a.startup.markChecked(self)
-	if a.reexamineAll(asked, self) {
-		a.sweeper.SweepNow()
-		a.checkNode(ctx)
-	}
-	if left := a.results.countOlder(asked); (left > 0 || !a.sweeper.EndedAfter(asked)) && time.Since(asked) < sweepRequestTimeout {
-		a.queue.AddAfter(self, sweepRequestPoll)
-		return
-	}
-	a.pods.MarkHandled(self, question)
-	a.publisher.ForceWrite()
-	a.log.Info("swept on request", "asked", question)
-}
-
-// A sweep's answer is waited for in this way.
+// How the result of a requested sweep is waited for.
 const (
 	sweepRequestTimeout = 30 * time.Second
 	sweepRequestPoll    = 100 * time.Millisecond
 )
+
+// answerSweepRequest handles the probe annotation of the agent's own pod: everything on
+// this node is checked again. The request is handled when all of it has ended.
+func (a *Agent) answerSweepRequest(ctx context.Context, self types.UID, request probeRequest) {
+	if a.reexamineAll(request.at, self) {
+		a.sweeper.SweepNow()
+		a.checkNode(ctx)
+	}
+	complete := a.results.countOlder(request.at) == 0 && a.sweeper.EndedAfter(request.at)
+	if !complete && time.Since(request.at) < sweepRequestTimeout {
+		a.queue.AddAfter(self, sweepRequestPoll)
+		return
+	}
+	a.pods.MarkHandled(self, request.value)
+	a.publisher.ForceWrite()
+	a.log.Info("requested sweep done", "asked", request.value)
+}

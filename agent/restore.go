@@ -12,8 +12,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// earlier is what an agent takes over from the report that stands: what was
-// answered and said need not be said again after a restart.
+// previousReport is the part of an existing report that an agent takes over when it
+// starts, so that it does not repeat Events and handles no request twice.
 type previousReport struct {
 	Schema    string            `json:"schema"`
 	Node      string            `json:"node"`
@@ -32,11 +32,11 @@ type previousReport struct {
 	} `json:"diagnoses"`
 }
 
-// recallIn bounds the wait for the report that stands: without it an old
-// question may be answered once more, which is better than no answer.
+// restoreTimeout limits the wait for the existing report. Without it an old request may be
+// handled again, which is better than not at all.
 const restoreTimeout = 30 * time.Second
 
-// recall reads the report that stands and takes over what it remembers.
+// restore reads the existing report and takes over what is needed of it.
 func (a *Agent) restore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
@@ -49,7 +49,7 @@ func (a *Agent) restore(ctx context.Context) {
 		case apierrors.IsNotFound(err):
 			return
 		case !kube.Retriable(err), ctx.Err() != nil:
-			a.log.Warn("the earlier report cannot be read, so old questions may be answered again", "error", err)
+			a.log.Warn("cannot read the previous report; earlier requests may be answered again", "error", err)
 			return
 		}
 		select {
@@ -59,25 +59,25 @@ func (a *Agent) restore(ctx context.Context) {
 	}
 }
 
-// takeOver remembers what an earlier report says. Anybody may have edited that:
-// what is not understood is passed over.
+// applyPrevious takes over an existing report. Other users may have edited it: what is not
+// valid is ignored.
 func (a *Agent) applyPrevious(data []byte) {
 	var old previousReport
 	if err := json.Unmarshal(data, &old); err != nil || old.Schema != report.Schema || old.Node != a.opts.NodeName {
 		return
 	}
-	answered := map[types.UID]string{}
-	for uid, question := range old.Answered {
-		answered[types.UID(uid)] = question
+	handled := map[types.UID]string{}
+	for uid, request := range old.Answered {
+		handled[types.UID(uid)] = request
 	}
 	for _, d := range old.Diagnoses {
 		if d.Asked != "" {
-			answered[types.UID(d.UID)] = d.Asked
+			handled[types.UID(d.UID)] = d.Asked
 		}
 		a.results.noteEvent(types.UID(d.UID), d.Container, d.Image, report.Verdict{
 			Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence,
 		})
 	}
-	a.pods.Restore(answered)
+	a.pods.Restore(handled)
 	a.sweeper.Restore(old.Sweep)
 }

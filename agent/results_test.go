@@ -46,6 +46,9 @@ func TestReportOfNothing(t *testing.T) {
 	if err := json.Unmarshal(body, &n); err != nil {
 		t.Fatal(err)
 	}
+	if n.Runtime.Outcome != report.Unknown || n.Disk.Outcome != report.Unknown {
+		t.Errorf("not checked, and not unknown: %s", body)
+	}
 	if n.Runtime.ID != "runtime" || n.Runtime.Kind != report.KindRuntime || n.Disk.ID != "disk" || n.Disk.Kind != report.KindDisk || n.Diagnoses == nil {
 		t.Errorf("%s", body)
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 )
 
-// maxUnattached bounds how many secrets of a ServiceAccount are read that the
-// pod does not carry.
+// maxUnattached limits how many secrets of a ServiceAccount are read that the pod does not
+// name.
 const maxUnattached = 4
 
-// account is the pod's ServiceAccount with the secrets that it lists and the
-// pod does not carry; nil if it has none (static pods) or it is gone.
+// account returns the pod's ServiceAccount with the secrets that it lists and the pod does
+// not name; nil if there is none (static pods).
 func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.Account {
 	if p.ServiceAccount == "" {
 		return nil
@@ -29,7 +29,7 @@ func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.Account {
 		out.Err = err
 		return out
 	}
-	// If the pod's secrets are all the ServiceAccount's, they came from there.
+	// If the ServiceAccount lists all of the pod's secrets, they come from it.
 	out.PodListsOwn = slices.ContainsFunc(p.PullSecrets, func(name string) bool { return !slices.Contains(listed, name) })
 	for _, name := range listed {
 		if name != "" && !slices.Contains(p.PullSecrets, name) && len(out.Unattached) < maxUnattached {

@@ -11,13 +11,13 @@ import (
 	"github.com/pullprobe/pullprobe/examine"
 )
 
-// nodeItself stands for the node among the pods whose first look is waited for.
+// nodeKey is the node's own entry among the pods that must be checked first.
 const nodeKey types.UID = "node"
 
-// firstLooks holds the report back until every pod has been looked at once: an
-// agent that has just started knows nothing, and must not say that all is well.
+// startupGate delays the first report until every pod was checked once: an agent that has
+// just started knows nothing, and must not report that all is well.
 type startupGate struct {
-	done chan struct{} // closed when they are made, or were waited for long enough
+	done chan struct{} // closed when all were checked, or after startupTimeout
 
 	mu      sync.Mutex
 	checked map[types.UID]bool
@@ -25,57 +25,58 @@ type startupGate struct {
 	once    sync.Once
 }
 
-// firstLooksIn bounds the wait once the pods are known: what nobody has looked
-// at by then counts as stuck without a verdict.
+// startupTimeout limits the wait once the pods are known. A pod that was not checked by
+// then counts as stuck without a verdict.
 const startupTimeout = examine.VerdictTimeout + 1500*time.Millisecond
 
 func newStartupGate() *startupGate {
 	return &startupGate{done: make(chan struct{}), checked: map[types.UID]bool{}}
 }
 
-// run waits for the list of pods and then for the looks at them.
-func (f *startupGate) run(ctx context.Context, store *pods.Store) {
+// run waits for the list of pods, and then until they are checked.
+func (g *startupGate) run(ctx context.Context, store *pods.Store) {
 	select {
 	case <-store.Synced():
 	case <-ctx.Done():
 		return
 	}
-	f.mu.Lock()
-	f.pending = map[types.UID]bool{nodeKey: true}
+	g.mu.Lock()
+	g.pending = map[types.UID]bool{nodeKey: true}
 	for _, p := range store.All() {
-		f.pending[p.UID] = true
+		g.pending[p.UID] = true
 	}
-	for uid := range f.checked {
-		delete(f.pending, uid)
+	for uid := range g.checked {
+		delete(g.pending, uid)
 	}
-	f.openIfDone()
-	f.mu.Unlock()
+	g.openIfDone()
+	g.mu.Unlock()
 	timer := time.NewTimer(startupTimeout)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		f.once.Do(func() { close(f.done) })
-	case <-f.done:
+		g.once.Do(func() { close(g.done) })
+	case <-g.done:
 	case <-ctx.Done():
 	}
 }
 
-// looked notes that a pod has its diagnoses, or needs none.
-func (f *startupGate) markChecked(uid types.UID) {
+// markChecked notes that a pod has its diagnoses, or needs none.
+func (g *startupGate) markChecked(uid types.UID) {
 	select {
-	case <-f.done:
+	case <-g.done:
 		return
 	default:
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.checked[uid] = true
-	delete(f.pending, uid)
-	f.openIfDone()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.checked[uid] = true
+	delete(g.pending, uid)
+	g.openIfDone()
 }
 
-func (f *startupGate) openIfDone() {
-	if f.pending != nil && len(f.pending) == 0 {
-		f.once.Do(func() { close(f.done) })
+// openIfDone opens the gate if nothing is pending. g.mu is held.
+func (g *startupGate) openIfDone() {
+	if g.pending != nil && len(g.pending) == 0 {
+		g.once.Do(func() { close(g.done) })
 	}
 }
