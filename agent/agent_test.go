@@ -33,9 +33,9 @@ func TestRestart(t *testing.T) {
 	w.pod("stuck", image, backOff)
 	w.pod("runs", image, corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"})
 	stop := w.agent()
-	w.diagnosed("stuck", whatever)
-	w.ask("stuck", "now")
-	w.ask("runs", "now")
+	w.diagnosed("stuck", anyDiagnosis)
+	w.annotate("stuck", "now")
+	w.annotate("runs", "now")
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
 	w.diagnosed("runs", func(d report.Diagnosis) bool { return d.Asked == "now" })
 	w.until("both Events of the stuck pod and the one of the other", 10*time.Second, func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 })
@@ -43,7 +43,7 @@ func TestRestart(t *testing.T) {
 
 	// While the agent is away, the first write of the next one is watched.
 	var first atomic.Pointer[string]
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(rw, r)
 		if r.Method == http.MethodPatch {
 			_, cm, _ := w.report()
@@ -70,11 +70,11 @@ func TestRestart(t *testing.T) {
 	}
 
 	// Asking by hand is answered, with the same word too.
-	writes := w.way.count("PATCH configmaps")
+	writes := w.agentProxy.count("PATCH configmaps")
 	w.agent()
-	w.until("a report of the new agent", 10*time.Second, func() bool { return w.way.count("PATCH configmaps") > writes })
-	w.ask("stuck", nil)
-	w.ask("stuck", "now")
+	w.until("a report of the new agent", 10*time.Second, func() bool { return w.agentProxy.count("PATCH configmaps") > writes })
+	w.annotate("stuck", nil)
+	w.annotate("stuck", "now")
 	w.until("a third Event", 10*time.Second, func() bool { return len(w.events("stuck")) == 3 })
 }
 
@@ -95,7 +95,7 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	held := make(chan struct{})
 	hold := func(*Agent) {
-		w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 			if strings.HasSuffix(r.URL.Path, "/pods") {
 				select {
 				case <-held:
@@ -107,9 +107,9 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 		})
 	}
 	stop := w.agent(hold, func(a *Agent) { go func() { a.publisher.MarkDirty() }() })
-	w.until("a request for the pods", 10*time.Second, func() bool { return w.way.count("GET pods") > 0 })
+	w.until("a request for the pods", 10*time.Second, func() bool { return w.agentProxy.count("GET pods") > 0 })
 	stop()
-	if n := w.way.count("PATCH configmaps"); n != 0 {
+	if n := w.agentProxy.count("PATCH configmaps"); n != 0 {
 		t.Errorf("%d reports of an agent that knows no pod", n)
 	}
 	close(held)
@@ -128,7 +128,7 @@ func TestOneExaminationForAll(t *testing.T) {
 	image := registry.Absent()
 	w.pod("alone", image, backOff)
 	w.agent()
-	w.diagnosed("alone", whatever)
+	w.diagnosed("alone", anyDiagnosis)
 	w.until("its Event", 10*time.Second, func() bool { return len(w.events("alone")) == 1 })
 	one := registry.Asked.Load()
 	if one == 0 {
@@ -163,15 +163,15 @@ func TestWritesOnChangeOnly(t *testing.T) {
 			return run(ctx, s, early)
 		}
 	})
-	w.diagnosed("stuck", whatever)
+	w.diagnosed("stuck", anyDiagnosis)
 	w.until("ten more examinations", 20*time.Second, func() bool { return looked.Load() > 10 })
-	if n, m := w.way.count("PATCH configmaps"), w.way.count("POST events"); n != 1 || m != 1 {
+	if n, m := w.agentProxy.count("PATCH configmaps"), w.agentProxy.count("POST events"); n != 1 || m != 1 {
 		t.Errorf("%d writes of the report and %d Events for one finding", n, m)
 	}
-	w.ask("stuck", "now")
+	w.annotate("stuck", "now")
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
-	w.until("the answer's Event", 10*time.Second, func() bool { return w.way.count("POST events") == 2 })
-	if n := w.way.count("PATCH configmaps"); n > 2 {
+	w.until("the answer's Event", 10*time.Second, func() bool { return w.agentProxy.count("POST events") == 2 })
+	if n := w.agentProxy.count("PATCH configmaps"); n > 2 {
 		t.Errorf("%d writes of the report for one finding and one question", n)
 	}
 }
@@ -181,7 +181,7 @@ func TestEventWithoutAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var posts atomic.Int32
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/events") && posts.Add(1) <= 2 {
 			next.ServeHTTP(discard{http.Header{}}, r)
 			panic(http.ErrAbortHandler) // accepted, and the connection breaks
@@ -229,9 +229,9 @@ func TestMendedSecret(t *testing.T) {
 		}
 		a.cache.secretsInterval = 100 * time.Millisecond
 	})
-	w.diagnosed("stuck", whatever)
-	gets := w.way.count("GET secrets")
-	w.until("looks at the secret", 20*time.Second, func() bool { return w.way.count("GET secrets") > gets+3 })
+	w.diagnosed("stuck", anyDiagnosis)
+	gets := w.agentProxy.count("GET secrets")
+	w.until("looks at the secret", 20*time.Second, func() bool { return w.agentProxy.count("GET secrets") > gets+3 })
 	if n := examined.Load(); n != 1 {
 		t.Errorf("%d examinations, and nothing has changed", n)
 	}
@@ -245,7 +245,7 @@ func TestSlowAPIServer(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
 	release := make(chan struct{})
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.Path, "/secrets/") || strings.HasSuffix(r.URL.Path, "/events") {
 			select {
 			case <-release:
@@ -262,8 +262,8 @@ func TestSlowAPIServer(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	began := time.Now()
 	w.pod("quick", image, backOff)
-	w.diagnosed("quick", whatever)
-	w.diagnosed("hangs-19", whatever)
+	w.diagnosed("quick", anyDiagnosis)
+	w.diagnosed("hangs-19", anyDiagnosis)
 	t.Logf("all verdicts after %v", time.Since(began).Round(time.Millisecond))
 }
 
@@ -314,7 +314,7 @@ func TestBehindAnotherPull(t *testing.T) {
 	if c.Evidence["ahead"] != w.ns+"/hog" || !strings.Contains(c.Summary, w.ns+"/hog") || !strings.HasSuffix(c.Evidence["aheadImage"], "/hog:1") {
 		t.Errorf("%+v", c)
 	}
-	hog := w.diagnosed("hog", whatever)
+	hog := w.diagnosed("hog", anyDiagnosis)
 	if c := report.Find(hog.Checks, "queue"); c.Evidence["ahead"] != "" {
 		t.Errorf("the first waits behind the second: %+v", c)
 	}
@@ -346,9 +346,9 @@ func TestAgentCounts(t *testing.T) {
 	w.pod("before", image, backOff)
 	var m *metrics.Metrics
 	w.agent(func(a *Agent) { m = a.metrics })
-	w.diagnosed("before", whatever)
+	w.diagnosed("before", anyDiagnosis)
 	w.pod("stuck", image, backOff)
-	w.diagnosed("stuck", whatever)
+	w.diagnosed("stuck", anyDiagnosis)
 	registry, _, _ := strings.Cut(image, "/")
 	got := scrape(t, m)
 	for _, want := range []string{

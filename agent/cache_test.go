@@ -20,13 +20,13 @@ import (
 // bench is exams over examinations that come to what the test says.
 type bench struct {
 	*examCache
-	mu     sync.Mutex
-	began  []time.Duration // when each examination began, from the start of the test
-	told   atomic.Int32
-	comes  func() examine.Result
-	takes  time.Duration
-	early  bool
-	passed func() time.Duration
+	mu       sync.Mutex
+	began    []time.Duration // when each examination began, from the start of the test
+	requeued atomic.Int32
+	comes    func() examine.Result
+	takes    time.Duration
+	early    bool
+	passed   func() time.Duration
 }
 
 func hour() time.Duration { return time.Hour }
@@ -47,7 +47,7 @@ func newBench(t *testing.T) *bench {
 		case <-ctx.Done():
 		}
 		return b.comes()
-	}, Requeue: func(types.UID) { b.told.Add(1) }})
+	}, Requeue: func(types.UID) { b.requeued.Add(1) }})
 	t.Cleanup(b.close)
 	return b
 }
@@ -153,7 +153,7 @@ func TestSharing(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(5 * time.Second)
-		if n := b.told.Load(); n != 50 || len(b.began) != 1 {
+		if n := b.requeued.Load(); n != 50 || len(b.began) != 1 {
 			t.Errorf("%d pods were told, %d examinations", n, len(b.began))
 		}
 		// One that comes later gets what is fresh, and nothing that is not.
@@ -229,12 +229,12 @@ func TestAskingAgainAndAgain(t *testing.T) {
 			t.Errorf("%d examinations at a time", n)
 		}
 		for end := b.passed() + time.Minute; b.passed() < end; time.Sleep(time.Second) {
-			before := b.told.Load()
+			before := b.requeued.Load()
 			x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked })
 			if ok && x.began.After(asked) {
 				return
 			}
-			for b.told.Load() == before && b.passed() < end {
+			for b.requeued.Load() == before && b.passed() < end {
 				time.Sleep(time.Second) // nobody looks who is not told
 			}
 		}

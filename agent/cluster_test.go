@@ -156,7 +156,7 @@ func startAPIServer() (api *apiServer, err error) {
 
 // ready waits until the API server answers.
 func (api *apiServer) ready() error {
-	front := api.front()
+	front := api.proxy()
 	defer front.Close()
 	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		resp, err := http.Get(front.URL + "/api/v1/namespaces/default")
@@ -186,19 +186,19 @@ func freePort() string {
 }
 
 // front is a way to the API server that a test counts and cuts.
-type front struct {
+type apiProxy struct {
 	*httptest.Server
 	mu     sync.Mutex
 	seen   []string // "METHOD resource"
 	tamper func(w http.ResponseWriter, r *http.Request, next http.Handler)
 }
 
-func (api *apiServer) front() *front {
+func (api *apiServer) proxy() *apiProxy {
 	proxy := httputil.NewSingleHostReverseProxy(api.url)
 	proxy.FlushInterval = -1
 	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 16}
 	proxy.ErrorLog = log.New(io.Discard, "", 0)
-	f := &front{}
+	f := &apiProxy{}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("X-Came-With", r.Header.Get("Authorization"))
 		// Read before it is passed on: a proxy that still reads a request when the
@@ -227,14 +227,14 @@ func (api *apiServer) front() *front {
 	return f
 }
 
-func (f *front) set(tamper func(http.ResponseWriter, *http.Request, http.Handler)) {
+func (f *apiProxy) set(tamper func(http.ResponseWriter, *http.Request, http.Handler)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tamper = tamper
 }
 
 // count is how often a request was made, as "METHOD resource".
-func (f *front) count(request string) int {
+func (f *apiProxy) count(request string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
@@ -248,11 +248,11 @@ func (f *front) count(request string) int {
 
 // world is a Node in a real API server, and agents for it.
 type world struct {
-	t    testing.TB
-	node string
-	ns   string
-	api  *front // the test's own way
-	way  *front // the agents'
+	t          testing.TB
+	node       string
+	ns         string
+	testProxy  *apiProxy // the test's own way
+	agentProxy *apiProxy // the agents'
 
 	runtime string    // socket; empty: one that is not there
 	logs    io.Writer // of the agents; nil: the test's own output
@@ -275,9 +275,9 @@ func newWorld(t testing.TB) *world {
 	if t, ok := t.(*testing.T); ok {
 		t.Parallel() // each has a Node and a namespace of its own
 	}
-	w := &world{t: t, api: api.front(), way: api.front()}
-	t.Cleanup(w.api.Close)
-	t.Cleanup(func() { w.way.CloseClientConnections(); w.way.Close() })
+	w := &world{t: t, testProxy: api.proxy(), agentProxy: api.proxy()}
+	t.Cleanup(w.testProxy.Close)
+	t.Cleanup(func() { w.agentProxy.CloseClientConnections(); w.agentProxy.Close() })
 	w.node = fmt.Sprintf("node-%d", nodes.Add(1))
 	w.ns = "ns-" + w.node
 	w.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": w.node}})
@@ -295,7 +295,7 @@ func (w *world) do(method, path, contentType string, body any) (int, []byte) {
 		}
 		sent = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), method, w.api.URL+path, sent)
+	req, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), method, w.testProxy.URL+path, sent)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -336,11 +336,11 @@ func (w *world) pod(name, image string, state corev1.ContainerStateWaiting, secr
 		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
 	}
 	w.post("/api/v1/namespaces/"+w.ns+"/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec})
-	w.says(name, state)
+	w.setWaiting(name, state)
 }
 
 // says sets what the kubelet says of the pod's container.
-func (w *world) says(name string, state corev1.ContainerStateWaiting) {
+func (w *world) setWaiting(name string, state corev1.ContainerStateWaiting) {
 	w.t.Helper()
 	w.patch(w.podPath(name)+"/status", map[string]any{"status": corev1.PodStatus{
 		Phase: corev1.PodPending, StartTime: &metav1.Time{Time: time.Now().Add(-time.Minute)},
@@ -348,7 +348,7 @@ func (w *world) says(name string, state corev1.ContainerStateWaiting) {
 	}})
 }
 
-func (w *world) ask(name string, value any) {
+func (w *world) annotate(name string, value any) {
 	w.t.Helper()
 	w.patch(w.podPath(name), map[string]any{"metadata": map[string]any{"annotations": map[string]any{"probe": value}}})
 }
@@ -360,7 +360,7 @@ var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: 
 func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	w.t.Helper()
 	opts, err := config.Parse([]string{
-		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.way.URL), "--health-addr=", "--sweep-interval=0",
+		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.agentProxy.URL), "--health-addr=", "--sweep-interval=0",
 		"--runtime-endpoint=" + cmp.Or(w.runtime, filepath.Join(w.t.TempDir(), "absent.sock")), "--journal-dir=" + w.t.TempDir(),
 	}, func(string) string { return "" }, new(strings.Builder))
 	if err != nil {
@@ -443,4 +443,4 @@ func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found rep
 	return found
 }
 
-func whatever(report.Diagnosis) bool { return true }
+func anyDiagnosis(report.Diagnosis) bool { return true }

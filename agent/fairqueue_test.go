@@ -13,16 +13,16 @@ import (
 )
 
 // row is fair with a clock of its own.
-type row struct {
+type testQueue struct {
 	fairQueue
 	now time.Time
 }
 
-func newRow(slots, rate int) *row {
-	return &row{fairQueue: newLimiter(slots, func() int { return rate }).fairQueue, now: time.Unix(0, 0)}
+func newTestQueue(slots, rate int) *testQueue {
+	return &testQueue{fairQueue: newLimiter(slots, func() int { return rate }).fairQueue, now: time.Unix(0, 0)}
 }
 
-func (r *row) queue(n int, namespace, registry string, asked bool) (out []*waiter) {
+func (r *testQueue) queue(n int, namespace, registry string, asked bool) (out []*waiter) {
 	for range n {
 		k := newWaiter(namespace, registry, asked)
 		r.add(k)
@@ -32,7 +32,7 @@ func (r *row) queue(n int, namespace, registry string, asked bool) (out []*waite
 }
 
 // begins lets in whoever may, and gives their namespaces.
-func (r *row) begins() (out []*waiter) {
+func (r *testQueue) admitAll() (out []*waiter) {
 	for {
 		k, _ := r.next(r.now)
 		if k == nil {
@@ -42,7 +42,7 @@ func (r *row) begins() (out []*waiter) {
 	}
 }
 
-func of(list []*waiter) string {
+func namespacesOf(list []*waiter) string {
 	var out []string
 	for _, k := range list {
 		out = append(out, k.namespace)
@@ -52,41 +52,41 @@ func of(list []*waiter) string {
 
 // Namespaces take turns, whatever each of them has waiting.
 func TestTurns(t *testing.T) {
-	r := newRow(8, 1000)
+	r := newTestQueue(8, 1000)
 	r.queue(1000, "a", "r", false)
-	if got := of(r.begins()); got != "aaaaaa" {
+	if got := namespacesOf(r.admitAll()); got != "aaaaaa" {
 		t.Fatalf("alone: %s, want all but the last quarter", got)
 	}
 	late := r.queue(1, "b", "r", false)[0]
-	if got := of(r.begins()); got != "b" {
+	if got := namespacesOf(r.admitAll()); got != "b" {
 		t.Fatalf("a newcomer waits: %q", got)
 	}
 	r.finish(late)
 	r.queue(1000, "b", "r", false)
 	r.queue(1000, "c", "r", false)
-	if got := of(r.begins()); got != "bc" {
+	if got := namespacesOf(r.admitAll()); got != "bc" {
 		t.Errorf("when others wait: %s", got)
 	}
 	for range 6 {
 		r.finish(&waiter{namespace: "a"})
 	}
-	if got := of(r.begins()); got != "abcabc" {
+	if got := namespacesOf(r.admitAll()); got != "abcabc" {
 		t.Errorf("in turn: %s", got)
 	}
 }
 
 // Who is asked about goes first, but not before all others for ever.
 func TestAskedFirst(t *testing.T) {
-	r := newRow(4, 1000)
+	r := newTestQueue(4, 1000)
 	r.queue(10, "a", "r", false)
 	last := r.queue(1, "a", "r", true)[0]
-	if got := r.begins(); got[0] != last {
+	if got := r.admitAll(); got[0] != last {
 		t.Error("what is asked about waits")
 	}
-	r = newRow(4, 1000)
+	r = newTestQueue(4, 1000)
 	r.queue(1000, "a", "r", true)
 	r.queue(1000, "b", "r", false)
-	if got := of(r.begins()); got != "aabb" {
+	if got := namespacesOf(r.admitAll()); got != "aabb" {
 		t.Errorf("a namespace that asks about all its pods: %s", got)
 	}
 }
@@ -94,10 +94,10 @@ func TestAskedFirst(t *testing.T) {
 // A registry gets no more than its rate, however many wait, and holds up
 // nobody who wants another one.
 func TestRegistryRate(t *testing.T) {
-	r := newRow(10000, 4)
+	r := newTestQueue(10000, 4)
 	r.queue(1000, "a", "slow", false)
 	others := r.queue(3, "a", "other", false)
-	got := r.begins()
+	got := r.admitAll()
 	if n := len(got); n != 16+3 || !slices.Contains(got, others[2]) {
 		t.Fatalf("%d begin at once", n)
 	}
@@ -108,17 +108,17 @@ func TestRegistryRate(t *testing.T) {
 			t.Fatalf("the next one at %v", again.Sub(r.now))
 		}
 		r.now = r.now.Add(time.Second)
-		total += len(r.begins())
+		total += len(r.admitAll())
 	}
 	if total < 39 || total > 40 {
 		t.Errorf("%d in 10 s", total)
 	}
 	// A namespace with many registries has a rate of its own.
-	r = newRow(10000, 4)
+	r = newTestQueue(10000, 4)
 	for i := range 500 {
 		r.queue(2, "a", fmt.Sprint(i), false)
 	}
-	if n := len(r.begins()); n != 64 {
+	if n := len(r.admitAll()); n != 64 {
 		t.Errorf("%d of one namespace begin at once", n)
 	}
 	if n := len(r.buckets); n > maxBuckets {
@@ -126,7 +126,7 @@ func TestRegistryRate(t *testing.T) {
 	}
 	r.now = r.now.Add(time.Hour)
 	r.queue(1, "b", "new", false)
-	if r.begins(); len(r.buckets) > maxBuckets {
+	if r.admitAll(); len(r.buckets) > maxBuckets {
 		t.Errorf("%d buckets", len(r.buckets))
 	}
 }
@@ -137,7 +137,7 @@ func TestTurnsAtRandom(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		slots, rate := 1+rnd.IntN(20), 1+rnd.IntN(8)
-		r := newRow(slots, rate)
+		r := newTestQueue(slots, rate)
 		var running []*waiter
 		began := map[string][]time.Time{}
 		left := 300
@@ -163,7 +163,7 @@ func TestTurnsAtRandom(t *testing.T) {
 					r.remove(r.waiting[r.order[0]][0])
 				}
 			}
-			for _, k := range r.begins() {
+			for _, k := range r.admitAll() {
 				running = append(running, k)
 				began[k.registry] = append(began[k.registry], r.now)
 			}

@@ -46,14 +46,14 @@ type hostileCase struct {
 	// basic and bearer are the hosts that may see the password and the token;
 	// the token service and the registry, if nothing is said.
 	basic, bearer func(s *stage) []*spy
-	says          string // stands in some check
+	text          string // stands in some check
 	healthy       bool   // the layer can be had
 	logIn         bool   // the password is sent: else there would be nothing to leak
 	most          int    // requests to the registry; 0: 24
 }
 
-func nobody(*stage) []*spy        { return nil }
-func theRegistry(s *stage) []*spy { return []*spy{s.registry} }
+func noServer(*stage) []*spy       { return nil }
+func registryOnly(s *stage) []*spy { return []*spy{s.registry} }
 
 func setHeaders(h http.HandlerFunc, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -105,23 +105,23 @@ var hostileCases = []hostileCase{
 	{name: "the manifest moves to another host", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(r *http.Request) string { return "https://" + s.other.host + r.URL.String() })
 		s.other.serve(answers(401, ""))
-	}, says: "where credentials are not sent", logIn: true},
+	}, text: "where credentials are not sent", logIn: true},
 	{name: "the manifest moves to another host with a user in its URL", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(r *http.Request) string { return "https://registry.test:1@" + s.other.host + r.URL.String() })
 	}, logIn: true},
 	{name: "the manifest moves to plain HTTP", set: func(s *stage, p *parts) {
 		p.head = redirects(302, func(r *http.Request) string { return "http://" + s.other.host + r.URL.String() })
-	}, says: "from https to http", logIn: true},
+	}, text: "from https to http", logIn: true},
 	{name: "the manifest moves to the victim", set: func(s *stage, p *parts) {
 		p.head = redirects(302, func(r *http.Request) string { return "https://" + s.victim.host + r.URL.String() })
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the manifest moves to the victim's address over several hosts", set: func(s *stage, p *parts) {
 		p.head = redirects(302, func(r *http.Request) string { return "https://" + s.other.host + "/1" })
 		s.other.serve(redirects(308, func(*http.Request) string { return "https://" + s.victim.addr.String() }))
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the layer moves to the victim", set: func(s *stage, p *parts) {
 		p.blob = redirects(307, func(r *http.Request) string { return "https://" + s.victim.host + r.URL.String() })
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the layer moves to another host", set: func(s *stage, p *parts) {
 		p.blob = redirects(307, func(r *http.Request) string { return "https://" + s.other.host + r.URL.String() })
 		s.other.serve(func(w http.ResponseWriter, r *http.Request) {
@@ -137,39 +137,39 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "the token service moves to the victim", set: func(s *stage, p *parts) {
 		p.token = redirects(307, func(r *http.Request) string { return "https://" + s.victim.host + r.URL.String() })
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the token service moves to plain HTTP", set: func(s *stage, p *parts) {
 		p.token = redirects(307, func(r *http.Request) string { return "http://" + s.other.host + r.URL.String() })
-	}, says: "from https to http", logIn: true},
+	}, text: "from https to http", logIn: true},
 	{name: "a loop", set: func(s *stage, p *parts) {
 		p.any = redirects(307, func(r *http.Request) string { return "https://" + s.registry.host + r.URL.String() })
-	}, says: "more than 10 redirects", most: 40, basic: nobody, bearer: nobody},
+	}, text: "more than 10 redirects", most: 40, basic: noServer, bearer: noServer},
 	{name: "1000 hops over two hosts", set: func(s *stage, p *parts) {
 		var n atomic.Int32
 		next := func(to string) string { return fmt.Sprintf("https://%s/v2/app/manifests/%d", to, n.Add(1)%1000) }
 		p.any = redirects(307, func(*http.Request) string { return next(s.other.host) })
 		s.other.serve(redirects(307, func(*http.Request) string { return next(s.registry.host) }))
-	}, says: "more than 10 redirects", most: 40, basic: nobody, bearer: nobody},
+	}, text: "more than 10 redirects", most: 40, basic: noServer, bearer: noServer},
 	{name: "a redirect to what is no host", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(*http.Request) string { return "https://run-evil;$(run-evil)`run-evil`/" })
 	}, logIn: true},
 	{name: "a redirect to something else", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(*http.Request) string { return "file:///etc/passwd" })
-	}, says: "other than HTTP", logIn: true},
+	}, text: "other than HTTP", logIn: true},
 
 	// Realms.
 	{name: "a realm by plain HTTP", set: func(s *stage, p *parts) {
 		p.challenge = strings.Replace(p.challenge, "https:", "http:", 1)
-	}, says: "not reached over TLS", basic: nobody, bearer: nobody},
+	}, text: "not reached over TLS", basic: noServer, bearer: noServer},
 	{name: "a realm with a user", set: func(s *stage, p *parts) {
 		p.challenge = strings.Replace(p.challenge, "https://", "https://registry.test:x@", 1)
 	}, healthy: true, logIn: true},
 	{name: "a realm that is no host", set: func(s *stage, p *parts) {
 		p.challenge = `Bearer realm="https://run-evil;$(run-evil)/token"`
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a realm that is no URL", set: func(s *stage, p *parts) {
 		p.challenge = `Bearer realm="` + strings.ReplaceAll(inHeader, `"`, "") + `"`
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "401 for ever, with realms that change", set: func(s *stage, p *parts) {
 		var n atomic.Int32
 		realms := []*spy{s.other, s.victim}
@@ -182,11 +182,11 @@ var hostileCases = []hostileCase{
 	{name: "basic authentication on plain HTTP", plain: true, set: func(s *stage, p *parts) {
 		s.hostsTOML(fmt.Sprintf("server = \"http://%s\"\n[header]\nX-Canary = %q\n", s.registry.host, canaryHeader))
 		p.challenge = `Basic realm="x"`
-	}, says: "not sent", basic: nobody, bearer: nobody},
+	}, text: "not sent", basic: noServer, bearer: noServer},
 	{name: "a token service on plain HTTP", plain: true, set: func(s *stage, p *parts) {
 		s.hostsTOML(fmt.Sprintf("server = \"http://%s\"\n", s.registry.host))
 		p.challenge = strings.Replace(p.challenge, "https:", "http:", 1)
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a mirror on plain HTTP that wants a password", set: func(s *stage, p *parts) {
 		s.hostsTOML(fmt.Sprintf("server = \"https://%s\"\n[host.\"http://%s\"]\n[host.\"http://%s\".header]\nX-Canary = %q\n", s.registry.host, s.other.host, s.other.host, canaryHeader))
 		s.other.serve(setHeaders(answers(401, ""), "WWW-Authenticate", `Basic realm="x"`))
@@ -225,14 +225,14 @@ var hostileCases = []hostileCase{
 	{name: "a drip of a token", set: func(s *stage, p *parts) {
 		p.token = raw(okHead+"\r\n{\"token\":\"", "a", 10*time.Millisecond)
 	}, logIn: true},
-	{name: "a drip of a header", set: func(s *stage, p *parts) { p.v2 = raw(okHead+"X-A: ", "a", 10*time.Millisecond) }, basic: nobody, bearer: nobody},
+	{name: "a drip of a header", set: func(s *stage, p *parts) { p.v2 = raw(okHead+"X-A: ", "a", 10*time.Millisecond) }, basic: noServer, bearer: noServer},
 	{name: "a drip of a manifest", set: func(s *stage, p *parts) { p.get = raw(okHead+"\r\n", "{", 10*time.Millisecond) }, logIn: true},
 	{name: "a header of a gigabyte", set: func(s *stage, p *parts) { p.head = raw(okHead+"X-A: ", strings.Repeat("a", 4096), 0) }, logIn: true},
 	{name: "a million headers", set: func(s *stage, p *parts) { p.head = raw(okHead, strings.Repeat("A: b\r\n", 600), 0) }, logIn: true},
 	{name: "thousands of challenges", set: func(s *stage, p *parts) {
 		p.v2 = raw("HTTP/1.1 401 Unauthorized\r\n"+strings.Repeat("WWW-Authenticate: Bearer realm=\"https://"+s.victim.host+"/\",\r\n", 3000)+"\r\n", "", 0)
 		p.challenge = strings.TrimSuffix(strings.Repeat(`Negotiate, Digest realm="x", `, 300), ", ")
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a challenge of control characters", set: func(s *stage, p *parts) {
 		p.challenge = `Bearer realm="https://` + s.tokens.host + `/token",service="` + strings.ReplaceAll(inHeader, `"`, "") + `",error="` + inHeader + `",scope="` + inHeader + `"`
 	}, logIn: true, healthy: true},
@@ -257,7 +257,7 @@ var hostileCases = []hostileCase{
 		for n := 0; n < 10<<20; n += len(s.cert.Certificate[0]) {
 			s.cert.Certificate = append(s.cert.Certificate, s.cert.Certificate[0])
 		}
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 
 	// What is in the answers.
 	{name: "Retry-After in the far future", set: func(s *stage, p *parts) {
@@ -269,7 +269,7 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "Retry-After that is a text", set: func(s *stage, p *parts) {
 		p.v2 = setHeaders(answers(429, ""), "Retry-After", "1; Fix: run-evil  fix run-evil")
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "error codes and messages with escapes", set: func(s *stage, p *parts) {
 		b, _ := json.Marshal(map[string]any{"errors": []any{map[string]any{"code": evil, "message": evil, "detail": evil}}})
 		p.head, p.get = answers(404, ""), setHeaders(answers(404, string(b)), "Content-Type", "application/json")
@@ -285,7 +285,7 @@ var hostileCases = []hostileCase{
 		tags, _ := json.Marshal(map[string]any{"tags": []string{"1;run-evil", "1$(run-evil)", "1-run-evil`run-evil`", "1 run-evil", "1\n", "1&"}, "repositories": []string{"app;run-evil", "apq$(run-evil)", "ap p"}})
 		p.lists, p.get = answers(200, string(tags)), answers(404, "")
 		p.challenge = `Basic realm="x"`
-	}, basic: theRegistry, bearer: nobody, logIn: true, most: 40},
+	}, basic: registryOnly, bearer: noServer, logIn: true, most: 40},
 	{name: "a huge list of tags", set: func(s *stage, p *parts) {
 		p.head, p.get = answers(404, ""), answers(404, "")
 		p.lists = raw(okHead+"\r\n{\"tags\":[\"1\"", strings.Repeat(`,"aaaaaaaaaaaaaaaa"`, 200), 0)
@@ -296,7 +296,7 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "control characters in headers", set: func(s *stage, p *parts) {
 		p.v2 = setHeaders(p.v2, "Server", "\x1b[2J\x7f\x01")
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a token that is a bomb", set: func(s *stage, p *parts) {
 		p.token = answers(200, `{"token":`+strings.Repeat("[", 15000))
 	}, logIn: true},
@@ -346,10 +346,10 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "names in a certificate", set: func(s *stage, p *parts) {
 		s.cert, _ = s.issue(&x509.Certificate{DNSNames: []string{"x.\x1b[2J. Fix: run-evil\n  fix      run-evil"}, Subject: pkix.Name{CommonName: evil}}, pkix.Name{CommonName: "hostile test"}, true)
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "the issuer of a certificate", set: func(s *stage, p *parts) {
 		s.cert, _ = s.issue(&x509.Certificate{DNSNames: []string{"registry.test"}, Subject: pkix.Name{CommonName: evil}}, pkix.Name{CommonName: evil, Organization: []string{evil}}, false)
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 }
 
 func gzipped(n int) []byte {
@@ -393,7 +393,7 @@ func TestHostileRegistry(t *testing.T) {
 				s.swept("a sweep of the registry", func(w *report.Sweep) bool { return len(w.Registries) > 0 })
 			}
 			checks := s.checks(image)
-			s.says(t, checks, c.says)
+			s.expectText(t, checks, c.text)
 			healthy := report.Find(checks, "blob/"+s.registry.host).Outcome == report.Pass
 			if c.healthy && !healthy {
 				t.Errorf("an image that can be had is not seen: %+v", checks)
@@ -411,9 +411,9 @@ func TestHostileRegistry(t *testing.T) {
 			if c.bearer != nil {
 				bearer = c.bearer(s)
 			}
-			s.kept(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
-			s.kept(t, "the token", bearer, canaryToken)
-			s.kept(t, "the header", []*spy{s.registry}, canaryHeader)
+			s.expectSecretsOnlyAt(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
+			s.expectSecretsOnlyAt(t, "the token", bearer, canaryToken)
+			s.expectSecretsOnlyAt(t, "the header", []*spy{s.registry}, canaryHeader)
 			if c.logIn && !strings.Contains(s.tokens.all()+s.registry.all(), canaryBasic()) {
 				t.Error("no password was sent, so that there was nothing to keep")
 			}
@@ -424,13 +424,13 @@ func TestHostileRegistry(t *testing.T) {
 			if n := s.registry.requests(); n > most {
 				t.Errorf("%d requests to the registry", n)
 			}
-			s.clean(t, "stuck")
+			s.expectClean(t, "stuck")
 		})
 	}
 }
 
 // says reports whether some check says so.
-func (s *stage) says(t *testing.T, checks []report.Check, text string) {
+func (s *stage) expectText(t *testing.T, checks []report.Check, text string) {
 	t.Helper()
 	b, err := json.Marshal(checks)
 	if err != nil || !strings.Contains(string(b), text) {
@@ -440,7 +440,7 @@ func (s *stage) says(t *testing.T, checks []report.Check, text string) {
 
 // kept checks that no server but those got the secret, the victim nothing at
 // all, and nobody too much.
-func (s *stage) kept(t *testing.T, what string, by []*spy, secrets ...string) {
+func (s *stage) expectSecretsOnlyAt(t *testing.T, what string, by []*spy, secrets ...string) {
 	t.Helper()
 	if n := s.victim.accepted.Load(); n > 0 {
 		t.Errorf("%d connections to the victim: %s", n, s.victim.all())
@@ -470,7 +470,7 @@ var (
 )
 
 // clean checks what was published of the pod, and logged.
-func (s *stage) clean(t *testing.T, pod string) {
+func (s *stage) expectClean(t *testing.T, pod string) {
 	t.Helper()
 	_, cm, _ := s.report()
 	texts := map[string]string{"the summary": cm.Data[publish.SummaryKey], "the log": s.logged.String()}
@@ -478,7 +478,7 @@ func (s *stage) clean(t *testing.T, pod string) {
 	if err := json.Unmarshal([]byte(cm.Data[publish.ReportKey]), &decoded); err != nil {
 		t.Fatal(err)
 	}
-	strings_(decoded, func(text string) {
+	eachString(decoded, func(text string) {
 		texts["report.json"] += text + "\n"
 		if strings.ContainsAny(text, "\n\t") {
 			t.Errorf("a text of report.json has several lines: %q", text)
@@ -518,18 +518,18 @@ func (s *stage) clean(t *testing.T, pod string) {
 }
 
 // strings_ gives all texts in a JSON value, keys too.
-func strings_(v any, each func(string)) {
+func eachString(v any, each func(string)) {
 	switch v := v.(type) {
 	case string:
 		each(v)
 	case []any:
 		for _, e := range v {
-			strings_(e, each)
+			eachString(e, each)
 		}
 	case map[string]any:
 		for k, e := range v {
 			each(k)
-			strings_(e, each)
+			eachString(e, each)
 		}
 	}
 }
@@ -585,7 +585,7 @@ func TestHostileAddresses(t *testing.T) {
 		}
 		return true
 	})
-	s.kept(t, "the password", nil, canaryUser, canaryPassword, canaryBasic())
+	s.expectSecretsOnlyAt(t, "the password", nil, canaryUser, canaryPassword, canaryBasic())
 	for i, image := range images {
 		b, err := json.Marshal(s.checks(image))
 		if err != nil || !strings.Contains(string(b), " address") && !strings.Contains(string(b), "not a URL") && !strings.Contains(string(b), "no usable token service") {
@@ -638,9 +638,9 @@ func TestRebinding(t *testing.T) {
 				if as == "realm" {
 					basic = []*spy{s.other}
 				}
-				s.kept(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
+				s.expectSecretsOnlyAt(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
 				if good == 0 {
-					s.says(t, s.checks(image), "a loopback address")
+					s.expectText(t, s.checks(image), "a loopback address")
 				}
 			})
 		}

@@ -50,8 +50,8 @@ func install(t *testing.T) *installed {
 		t.Fatal(err)
 	}
 	t.Cleanup(api.stop)
-	c := &installed{world: &world{t: t, api: api.front()}, server: api, kubectlBin: filepath.Join(api.bin, "kubectl")}
-	t.Cleanup(c.api.Close)
+	c := &installed{world: &world{t: t, testProxy: api.proxy()}, server: api, kubectlBin: filepath.Join(api.bin, "kubectl")}
+	t.Cleanup(c.testProxy.Close)
 	if _, err := os.Stat(c.kubectlBin); err != nil {
 		if c.kubectlBin, err = exec.LookPath("kubectl"); err != nil {
 			t.Skip("no kubectl")
@@ -97,7 +97,7 @@ func (c *installed) beside(dir, name, text string) string {
 }
 
 // holder is somebody with a token of the agents' ServiceAccount.
-type holder struct {
+type agentUser struct {
 	*installed
 	token string
 	node  string
@@ -105,12 +105,12 @@ type holder struct {
 }
 
 // on makes a Node, and an agent's pod on it whose token is taken.
-func (c *installed) on(node string) *holder {
+func (c *installed) on(node string) *agentUser {
 	c.t.Helper()
 	c.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": node}})
 	w := *c.world
 	w.node = node
-	h := &holder{installed: c, node: node, token: w.agentToken()}
+	h := &agentUser{installed: c, node: node, token: w.agentToken()}
 	uid, err := w.kubeAs(c.server, h.token, "").NodeUID(c.t.Context(), node)
 	if err != nil {
 		c.t.Fatal(err)
@@ -120,7 +120,7 @@ func (c *installed) on(node string) *holder {
 }
 
 // call makes a request with the token.
-func (h *holder) call(method, path string, body any) (code int, answer string) {
+func (h *agentUser) call(method, path string, body any) (code int, answer string) {
 	h.t.Helper()
 	b, err := json.Marshal(body)
 	if err != nil {
@@ -140,7 +140,7 @@ func (h *holder) call(method, path string, body any) (code int, answer string) {
 			req.Header.Set("Content-Type", "application/apply-patch+yaml")
 		}
 	}
-	way := h.server.front()
+	way := h.server.proxy()
 	defer way.Close()
 	way.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if h.token != "" {
@@ -167,7 +167,7 @@ func (h *holder) call(method, path string, body any) (code int, answer string) {
 	return resp.StatusCode, string(out)
 }
 
-func (h *holder) allowed(what, method, path string, body any) {
+func (h *agentUser) allowed(what, method, path string, body any) {
 	h.t.Helper()
 	if code, answer := h.call(method, path, body); code/100 != 2 {
 		h.t.Errorf("%s: %s %s: %d %s", what, method, path, code, answer)
@@ -175,7 +175,7 @@ func (h *holder) allowed(what, method, path string, body any) {
 }
 
 // byRBAC expects that the ServiceAccount has no such right.
-func (h *holder) byRBAC(what, method, path string, body any) {
+func (h *agentUser) byRBAC(what, method, path string, body any) {
 	h.t.Helper()
 	code, answer := h.call(method, path, body)
 	if code != http.StatusForbidden || !strings.Contains(answer, `User "system:serviceaccount:pullprobe:pullprobe" cannot `) {
@@ -184,7 +184,7 @@ func (h *holder) byRBAC(what, method, path string, body any) {
 }
 
 // byPolicy expects that the policy refuses, and says this.
-func (h *holder) byPolicy(what, method, path string, body any, says string) {
+func (h *agentUser) byPolicy(what, method, path string, body any, says string) {
 	h.t.Helper()
 	code, answer := h.call(method, path, body)
 	if code != http.StatusForbidden || !strings.Contains(answer, "ValidatingAdmissionPolicy 'pullprobe-") || !strings.Contains(answer, says) {
@@ -220,7 +220,7 @@ const (
 const reports = "/api/v1/namespaces/pullprobe/configmaps"
 
 // own is what the agent of the node writes.
-func (h *holder) own() object {
+func (h *agentUser) own() object {
 	return object{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": object{
@@ -231,12 +231,12 @@ func (h *holder) own() object {
 	}
 }
 
-func (h *holder) applyPath(name string) string {
+func (h *agentUser) applyPath(name string) string {
 	return reports + "/" + name + "?fieldManager=pullprobe&force=true"
 }
 
 // event is what the agent of the node writes about a pod, or its Node.
-func (h *holder) event(name string, kind string, ns string) object {
+func (h *agentUser) event(name string, kind string, ns string) object {
 	o := object{
 		"apiVersion": "v1", "kind": "Event", "metadata": object{"name": name + ".1", "namespace": ns}, "type": "Warning", "reason": "ImagePullDiagnosed", "message": "it is so",
 		"involvedObject": object{"apiVersion": "v1", "kind": kind, "namespace": ns, "name": name, "uid": "1"},
@@ -294,13 +294,13 @@ func (c *installed) in(t *testing.T) *installed {
 	return &out
 }
 
-func (h *holder) in(t *testing.T) *holder {
+func (h *agentUser) in(t *testing.T) *agentUser {
 	out := *h
 	out.installed = h.installed.in(t)
 	return &out
 }
 
-func (c *installed) allows(t *testing.T, a, b *holder) {
+func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	c = c.in(t)
 	a, b = a.in(t), b.in(t)
 	a.allowed("pods of the node", http.MethodGet, "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-a", nil)
@@ -311,7 +311,7 @@ func (c *installed) allows(t *testing.T, a, b *holder) {
 	})
 
 	// What the agent itself sends.
-	for _, h := range []*holder{a, b} {
+	for _, h := range []*agentUser{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
 		cm, err := publish.Render(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
 		if err != nil {
@@ -358,7 +358,7 @@ func nodeReasons(t *testing.T) (out []string) {
 	return out
 }
 
-func (c *installed) refusesReads(t *testing.T, a *holder) {
+func (c *installed) refusesReads(t *testing.T, a *agentUser) {
 	a = a.in(t)
 	for what, path := range map[string]string{
 		"a secret":                   "/api/v1/namespaces/shop/secrets/pull",
@@ -394,7 +394,7 @@ func (c *installed) refusesReads(t *testing.T, a *holder) {
 	}
 }
 
-func (c *installed) refusesWrites(t *testing.T, a *holder) {
+func (c *installed) refusesWrites(t *testing.T, a *agentUser) {
 	a = a.in(t)
 	const web = "/api/v1/namespaces/shop/pods/web"
 	pod := object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "evil", "namespace": "pullprobe"}, "spec": object{"containers": []object{{"name": "a", "image": "i"}}}}
@@ -434,7 +434,7 @@ func (c *installed) refusesWrites(t *testing.T, a *holder) {
 	}
 }
 
-func (c *installed) refusesReports(t *testing.T, a, b *holder) {
+func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 	c = c.in(t)
 	a, b = a.in(t), b.in(t)
 	const theOther, owner, labels, keys = "writes the ConfigMap pullprobe-node-a in namespace pullprobe", "belongs to this Node", "its own labels", "summary and report.json"
@@ -493,11 +493,11 @@ func (c *installed) refusesReports(t *testing.T, a, b *holder) {
 	a.byPolicy("another's label's value", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": "x"}}}, labels)
 }
 
-func (c *installed) refusesEvents(t *testing.T, a, b *holder) {
+func (c *installed) refusesEvents(t *testing.T, a, b *agentUser) {
 	a, b = a.in(t), b.in(t)
 	const signed, about = "signed by pullprobe.dev/agent, instance node-a", "no metadata but a name"
 	n := 0
-	refused := func(what string, h *holder, ns string, e object, says string) {
+	refused := func(what string, h *agentUser, ns string, e object, says string) {
 		t.Helper()
 		n++
 		e = with(e, fmt.Sprintf("refused.%d", n), "metadata", "name")
@@ -532,7 +532,7 @@ func (c *installed) refusesEvents(t *testing.T, a, b *holder) {
 
 // refusesNoNode: the policy refuses who does not say where they are, and says
 // what that takes.
-func (c *installed) refusesNoNode(t *testing.T, a *holder) {
+func (c *installed) refusesNoNode(t *testing.T, a *agentUser) {
 	a = a.in(t)
 	code, body := a.do(http.MethodPost, "/api/v1/namespaces/pullprobe/serviceaccounts/pullprobe/token", "application/json", object{
 		"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": object{},
@@ -557,7 +557,7 @@ func (c *installed) longName(t *testing.T) {
 	h.byPolicy("another's UID", http.MethodPatch, h.applyPath("pullprobe-0000"), with(h.own(), "pullprobe-0000", "metadata", "name"), "writes the ConfigMap pullprobe-"+string(h.uid))
 }
 
-func (c *installed) namedNamespaces(t *testing.T, a *holder, dir string) {
+func (c *installed) namedNamespaces(t *testing.T, a *agentUser, dir string) {
 	c = c.in(t)
 	a = a.in(t)
 	grant := c.beside(filepath.Dir(dir), "shop", "namespace: shop\ncomponents: [../manifests/components/secrets-per-namespace]\n")
@@ -577,7 +577,7 @@ func (c *installed) namedNamespaces(t *testing.T, a *holder, dir string) {
 	}
 }
 
-func (c *installed) allSecrets(t *testing.T, a *holder) {
+func (c *installed) allSecrets(t *testing.T, a *agentUser) {
 	c = c.in(t)
 	a = a.in(t)
 	c.must("apply", "-k", "../manifests")
@@ -591,7 +591,7 @@ func (c *installed) allSecrets(t *testing.T, a *holder) {
 
 // scrapers: with the component the agent can tell who may have its metrics, and
 // that is whom the role is bound to.
-func (c *installed) scrapers(t *testing.T, a *holder, dir string) {
+func (c *installed) scrapers(t *testing.T, a *agentUser, dir string) {
 	c = c.in(t)
 	a = a.in(t)
 	c.must("apply", "-k", c.beside(filepath.Dir(dir), "metrics", "resources: [../manifests/base]\ncomponents: [../manifests/components/admission-policy, ../manifests/components/metrics]\n"))
@@ -619,7 +619,7 @@ func (c *installed) scrapers(t *testing.T, a *holder, dir string) {
 
 // moreRights: what somebody grants the ServiceAccount beyond the manifests does
 // not reach other reports or Events.
-func (c *installed) moreRights(t *testing.T, a, b *holder) {
+func (c *installed) moreRights(t *testing.T, a, b *agentUser) {
 	c = c.in(t)
 	a, b = a.in(t), b.in(t)
 	c.must("create", "clusterrole", "far-too-much", "--verb=*", "--resource=configmaps,events,events.events.k8s.io")
@@ -645,9 +645,9 @@ func (c *installed) moreRights(t *testing.T, a, b *holder) {
 // atWork: a whole agent gets along with these rights.
 func (c *installed) atWork(t *testing.T) {
 	h := c.in(t).on("node-c")
-	h.world.node, h.ns, h.way = "node-c", "pullprobe", h.server.front()
-	t.Cleanup(func() { h.way.CloseClientConnections(); h.way.Close() })
-	h.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	h.world.node, h.ns, h.agentProxy = "node-c", "pullprobe", h.server.proxy()
+	t.Cleanup(func() { h.agentProxy.CloseClientConnections(); h.agentProxy.Close() })
+	h.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Set("Authorization", "Bearer "+h.token)
 		next.ServeHTTP(rw, r)
 	})
@@ -706,7 +706,7 @@ func (c *installed) everyComponent(t *testing.T, dir string) {
 }
 
 // eventually waits until RBAC has caught up.
-func (h *holder) eventually(t *testing.T, path string, want int) {
+func (h *agentUser) eventually(t *testing.T, path string, want int) {
 	t.Helper()
 	code := 0
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {

@@ -48,7 +48,7 @@ func TestSweepIsPublished(t *testing.T) {
 	if n.Fault != report.FaultNone || n.Stuck != 0 {
 		t.Errorf("%s, %d stuck", n.Fault, n.Stuck)
 	}
-	writes := w.way.count("PATCH configmaps")
+	writes := w.agentProxy.count("PATCH configmaps")
 	registry.CloseClientConnections()
 	registry.Listener.Close()
 	a.sweeper.SweepNow()
@@ -67,7 +67,7 @@ func TestSweepIsPublished(t *testing.T) {
 	began := time.Now()
 	a.sweeper.SweepNow()
 	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) })
-	if got := w.way.count("PATCH configmaps"); got != writes+1 {
+	if got := w.agentProxy.count("PATCH configmaps"); got != writes+1 {
 		t.Errorf("%d writes for one change", got-writes)
 	}
 }
@@ -114,11 +114,11 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 	var a *Agent
 	w.agent(sweeping(&a, host))
 	w.swept("a sweep", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
-	const surprise = "somebody else"
+	const surprise = "changed or removed externally"
 	// A look at the report is held until one is being written, and the answer to
 	// who writes until the agent wonders; either only for so long.
 	written := make(chan struct{}, 100)
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if !strings.Contains(r.URL.Path, "/configmaps/") {
 			next.ServeHTTP(rw, r)
 			return
@@ -148,7 +148,7 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 	w.swept("the registry's end", func(s *report.Sweep) bool { return s.Registries[0].State == report.Unreachable })
 	a.sweeper.SweepNow()
 	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) })
-	w.until("a look at the report", 10*time.Second, func() bool { return w.way.count("GET configmaps") > 1 })
+	w.until("a look at the report", 10*time.Second, func() bool { return w.agentProxy.count("GET configmaps") > 1 })
 	if strings.Contains(log.String(), surprise) {
 		t.Errorf("the agent takes its own writing for another's:\n%s", log)
 	}
@@ -188,14 +188,14 @@ func TestTwoAgents(t *testing.T) {
 	var a, b *Agent
 	w.agent(sweeping(&a, host))
 	stop := w.agent(sweeping(&b, host))
-	w.diagnosed("stuck", whatever)
+	w.diagnosed("stuck", anyDiagnosis)
 	for range 3 {
-		before := w.way.count("PATCH configmaps")
+		before := w.agentProxy.count("PATCH configmaps")
 		began := time.Now()
 		a.sweeper.SweepNow()
 		b.sweeper.SweepNow()
 		w.until("both sweeps", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) && b.sweeper.EndedAfter(began) })
-		if got := w.way.count("PATCH configmaps") - before; got > 4 {
+		if got := w.agentProxy.count("PATCH configmaps") - before; got > 4 {
 			t.Errorf("%d writes in one round", got)
 		}
 	}
@@ -225,7 +225,7 @@ func TestManyStuckPods(t *testing.T) {
 	})
 	// The newest is the worst, too: its pull runs into a hole.
 	w.pod("newest", strings.TrimPrefix(examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String(), "http://")+"/app:1", corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "i/o timeout"})
-	w.diagnosed("newest", whatever)
+	w.diagnosed("newest", anyDiagnosis)
 	n, cm, _ := w.report()
 	if size := len(cm.Data[publish.SummaryKey]) + len(cm.Data[publish.ReportKey]); size > report.MaxReport {
 		t.Errorf("%d bytes", size)

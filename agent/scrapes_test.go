@@ -137,7 +137,7 @@ func TestMetricsPort(t *testing.T) {
 	grouped := of.account("scraper")
 	w.reader("system:serviceaccounts:"+of.ns, "scraper")
 	// RBAC takes a while, and the gate asks once in a while only.
-	k, err := kube.New(kubeconfig(t, w.api.URL), "test", "")
+	k, err := kube.New(kubeconfig(t, w.testProxy.URL), "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestMetricsPort(t *testing.T) {
 	w.agent(open)
 	w.until("the first report", 20*time.Second, func() bool { _, _, ok := w.report(); return ok })
 	reviews := func() string {
-		return fmt.Sprintf("%d tokens, %d accesses", w.way.count("POST tokenreviews"), w.way.count("POST subjectaccessreviews"))
+		return fmt.Sprintf("%d tokens, %d accesses", w.agentProxy.count("POST tokenreviews"), w.agentProxy.count("POST subjectaccessreviews"))
 	}
 
 	s.expect("no token", "", http.StatusUnauthorized)
@@ -189,10 +189,10 @@ func TestMetricsPort(t *testing.T) {
 
 	// Without the API server nobody new is let in.
 	fresh := w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/scraper", nil)
-	w.way.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
+	w.agentProxy.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
 	s.expect("the API server is away", fresh+"x", http.StatusServiceUnavailable)
 	s.expect("its word holds for a while", good, http.StatusOK)
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.HasSuffix(r.URL.Path, "/subjectaccessreviews") {
 			rw.WriteHeader(http.StatusForbidden)
 			return
@@ -201,13 +201,13 @@ func TestMetricsPort(t *testing.T) {
 	})
 	s.expect("half a review", w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/stranger", nil), http.StatusServiceUnavailable)
 	const reviewTimeout = 4 * time.Second // package metrics
-	w.way.set(func(http.ResponseWriter, *http.Request, http.Handler) { time.Sleep(reviewTimeout + time.Second) })
+	w.agentProxy.set(func(http.ResponseWriter, *http.Request, http.Handler) { time.Sleep(reviewTimeout + time.Second) })
 	began := time.Now()
 	s.expect("it never answers", garbage+"y", http.StatusServiceUnavailable)
 	if took := time.Since(began); took > reviewTimeout+time.Second {
 		t.Errorf("it never answers: after %v", took)
 	}
-	w.way.set(nil)
+	w.agentProxy.set(nil)
 
 	for _, token := range []string{good, stranger, elsewhere, forged, grouped, fresh, garbage} {
 		if parts := strings.Split(token, "."); strings.Contains(log.String(), parts[len(parts)-1]) {
@@ -234,7 +234,7 @@ func TestMetricsPortWithoutAuthentication(t *testing.T) {
 			w.until("the first report", 20*time.Second, func() bool { _, _, ok := w.report(); return ok })
 			s.expect("no token", "", http.StatusOK)
 			s.expect("any token", "any-5bd1e995", http.StatusOK)
-			if n := w.way.count("POST tokenreviews"); n > 0 {
+			if n := w.agentProxy.count("POST tokenreviews"); n > 0 {
 				t.Errorf("%d reviews", n)
 			}
 			stop()

@@ -37,7 +37,7 @@ func TestAPIServerThatFails(t *testing.T) {
 	w.logs = &buffer{}
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var writes atomic.Int32
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodGet {
 			next.ServeHTTP(rw, r)
 			return
@@ -55,12 +55,12 @@ func TestAPIServerThatFails(t *testing.T) {
 		}
 	})
 	w.agent()
-	w.diagnosed("stuck", whatever)
+	w.diagnosed("stuck", anyDiagnosis)
 	w.until("its Event", 20*time.Second, func() bool { return len(w.events("stuck")) > 0 })
 	if n := len(w.events("stuck")); n != 1 {
 		t.Errorf("%d Events", n)
 	}
-	if !strings.Contains(fmt.Sprint(w.logs), "publishing failed; will try again") {
+	if !strings.Contains(fmt.Sprint(w.logs), "cannot publish, will retry") {
 		t.Errorf("it is not said: %s", w.logs)
 	}
 }
@@ -71,7 +71,7 @@ func TestWatchIsClosedAgainAndAgain(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
 	var watches atomic.Int32
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.URL.Query().Get("watch") == "" {
 			next.ServeHTTP(rw, r)
 			return
@@ -115,7 +115,7 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 		t.Fatalf("%d %s", code, out)
 	}
 	w.agent()
-	w.until("refusals of the report", 20*time.Second, func() bool { return w.way.count("PATCH configmaps") > 1 })
+	w.until("refusals of the report", 20*time.Second, func() bool { return w.agentProxy.count("PATCH configmaps") > 1 })
 	there := *w
 	there.ns = elsewhere
 	there.pod("there", image, backOff)
@@ -123,7 +123,7 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 	if n := len(w.events("here")); n != 0 {
 		t.Errorf("%d Events in the namespace that is being deleted", n)
 	}
-	for _, text := range []string{"an Event was refused", "publishing failed; will try again", "is being terminated"} {
+	for _, text := range []string{"Event refused", "cannot publish, will retry", "is being terminated"} {
 		if !strings.Contains(fmt.Sprint(w.logs), text) {
 			t.Errorf("%q is not said: %s", text, w.logs)
 		}

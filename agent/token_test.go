@@ -28,14 +28,14 @@ func TestRotatedToken(t *testing.T) {
 	var valid atomic.Pointer[string]
 	first, second := "Bearer first", "Bearer second"
 	valid.Store(&first)
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Header.Get("X-Came-With") != *valid.Load() {
 			refuse(rw, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")
 			return
 		}
 		next.ServeHTTP(rw, r)
 	})
-	secure := httptest.NewTLSServer(w.way.Config.Handler) // no token is sent without TLS
+	secure := httptest.NewTLSServer(w.agentProxy.Config.Handler) // no token is sent without TLS
 	t.Cleanup(secure.Close)
 	k, err := kube.New(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test", "")
 	if err != nil {
@@ -43,7 +43,7 @@ func TestRotatedToken(t *testing.T) {
 	}
 	w.agent(func(a *Agent) { *a.kube = *k })
 	w.pod("before", image, backOff)
-	w.diagnosed("before", whatever)
+	w.diagnosed("before", anyDiagnosis)
 	hosttest.Write(t, token, "second")
 	valid.Store(&second)
 	secure.CloseClientConnections()

@@ -22,7 +22,7 @@ type reviewer struct {
 	takes time.Duration
 }
 
-func (r *reviewer) visitor(ctx context.Context, token string) (status int, err error) {
+func (r *reviewer) authorize(ctx context.Context, token string) (status int, err error) {
 	r.asked.Add(1)
 	select {
 	case <-ctx.Done():
@@ -36,8 +36,8 @@ func (r *reviewer) visitor(ctx context.Context, token string) (status int, err e
 	return status, err
 }
 
-func (r *reviewer) gate() *authenticator {
-	return newAuthenticator(r.visitor, slog.New(slog.DiscardHandler))
+func (r *reviewer) authenticator() *authenticator {
+	return newAuthenticator(r.authorize, slog.New(slog.DiscardHandler))
 }
 
 // expect makes a request and looks at its status, and how often the API server
@@ -56,7 +56,7 @@ func (r *reviewer) expect(t *testing.T, g *authenticator, what, token string, wa
 func TestRulingsHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
-		g := r.gate()
+		g := r.authenticator()
 		for token, holds := range map[string]time.Duration{"200 a": allowedTTL, "401 a": deniedTTL, "403 a": deniedTTL} {
 			var want int
 			_, _ = fmt.Sscanf(token, "%d", &want)
@@ -75,7 +75,7 @@ func TestRulingsHold(t *testing.T) {
 func TestNoReview(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
-		g := r.gate()
+		g := r.authenticator()
 		r.expect(t, g, "good", "200", http.StatusOK, 1)
 		r.away.Store(true)
 		r.expect(t, g, "held", "200", http.StatusOK, 0)
@@ -100,7 +100,7 @@ func TestNoReview(t *testing.T) {
 func TestSharedReview(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := reviewer{takes: time.Second}
-		g := r.gate()
+		g := r.authenticator()
 		first, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -129,7 +129,7 @@ func TestSharedReview(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
-		g := r.gate()
+		g := r.authenticator()
 		r.expect(t, g, "good", "200", http.StatusOK, 1)
 		limited := 0
 		for i := range 20 * 60 * 15 { // a quarter of an hour
@@ -164,7 +164,7 @@ func TestStrangers(t *testing.T) {
 func TestManyTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
-		g := r.gate()
+		g := r.authenticator()
 		for i := range 2 * maxTokens {
 			g.status(t.Context(), fmt.Sprintf("200 %d", i))
 			time.Sleep(unknownInterval)
@@ -184,7 +184,7 @@ func TestManyTokens(t *testing.T) {
 func TestBearer(t *testing.T) {
 	var r reviewer
 	served := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "metrics") })
-	h := r.gate().wrap(served)
+	h := r.authenticator().wrap(served)
 	for _, tt := range []struct {
 		name  string
 		token []string

@@ -324,7 +324,7 @@ func (h *hostState) noteLimit(r *report.Registry, checks []report.Check) {
 	wait := time.Minute
 	for _, c := range checks {
 		if c.ID == r.Because {
-			wait = examine.RetryAfter(c.Evidence["retryAfter"], r.Checked)
+			wait = examine.RetryAfter(c.Evidence[report.KeyRetryAfter], r.Checked)
 		}
 	}
 	if h.limitCount > 0 {

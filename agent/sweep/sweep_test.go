@@ -67,12 +67,12 @@ func TestObserve(t *testing.T) {
 // rig is a sweeper with made-up surveys.
 type rig struct {
 	*Sweeper
-	bad   sync.Mutex
-	state map[string]report.Check // "registry/<host>" by host; absent: it is well
-	wants []examine.SurveyRequest
-	said  []NodeEvent
-	swept []report.Sweep
-	set   config.Settings
+	mu      sync.Mutex
+	state   map[string]report.Check // "registry/<host>" by host; absent: it is well
+	wants   []examine.SurveyRequest
+	emitted []NodeEvent
+	swept   []report.Sweep
+	set     config.Settings
 }
 
 func newRig(images ...string) *rig {
@@ -83,10 +83,10 @@ func newRig(images ...string) *rig {
 		Settings:   func() config.Settings { return r.set },
 		Log:        slog.New(slog.DiscardHandler),
 		OnSweep:    func(s report.Sweep) { r.swept = append(r.swept, s) },
-		Emit:       func(e NodeEvent) { r.said = append(r.said, e) },
+		Emit:       func(e NodeEvent) { r.emitted = append(r.emitted, e) },
 		Survey: func(_ context.Context, want examine.SurveyRequest) ([]examine.Observation, []report.Check) {
-			r.bad.Lock()
-			defer r.bad.Unlock()
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.wants = append(r.wants, want)
 			var out []examine.Observation
 			for _, host := range slices.Sorted(maps.Keys(want.Domains)) {
@@ -127,8 +127,8 @@ var faultOf = map[string]report.Check{
 
 // breaks spoils hosts, and mends all others.
 func (r *rig) breaks(fault string, hosts ...string) {
-	r.bad.Lock()
-	defer r.bad.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.state = map[string]report.Check{}
 	for _, h := range hosts {
 		r.state[h] = faultOf[fault]
@@ -136,10 +136,10 @@ func (r *rig) breaks(fault string, hosts ...string) {
 }
 
 func (r *rig) reasons() (out []string) {
-	for _, e := range r.said {
+	for _, e := range r.emitted {
 		out = append(out, e.Reason+" "+e.Host)
 	}
-	r.said = nil
+	r.emitted = nil
 	return out
 }
 

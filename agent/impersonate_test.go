@@ -121,7 +121,7 @@ func kubeconfigWith(t testing.TB, cluster, user string) string {
 // kubeAs is the agent's way to an API server with this token, reading as a node.
 func (w *world) kubeAs(api *apiServer, token, node string) *kube.Client {
 	w.t.Helper()
-	way := api.front()
+	way := api.proxy()
 	w.t.Cleanup(way.Close)
 	way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -257,7 +257,7 @@ func TestAgentReadsAsNode(t *testing.T) {
 	token := w.agentToken()
 	var mu sync.Mutex
 	as := map[string]bool{}
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if user := r.Header.Get(transport.ImpersonateUserHeader); user != "" {
 			mu.Lock()
 			as[r.Method+" "+strings.Split(r.URL.Path+"////", "/")[5]+" as "+user] = true
@@ -270,13 +270,13 @@ func TestAgentReadsAsNode(t *testing.T) {
 	})
 	w.agent(func(a *Agent) { a.kube.AsNode = w.node })
 	w.pod("stuck", images.Absent(), backOff, "regcred")
-	d := w.diagnosed("stuck", whatever)
+	d := w.diagnosed("stuck", anyDiagnosis)
 	if c := report.Find(d.Checks, "credentials"); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "impersonate-on:associated-node:get on secrets") {
 		t.Errorf("without the permission: %s %q", c.Outcome, c.Summary)
 	}
 	w.rbac("components/read-as-node/rbac.yaml")
 	w.reads(w.kubeAs(api, token, w.node), "regcred", "read")
-	w.ask("stuck", "again")
+	w.annotate("stuck", "again")
 	d = w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "again" })
 	if c := report.Find(d.Checks, "credentials"); c.Outcome != report.Pass || c.Evidence["source"] != "secret "+w.ns+"/regcred" {
 		t.Errorf("with the permission: %s %q %v", c.Outcome, c.Summary, c.Evidence)
