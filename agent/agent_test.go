@@ -25,8 +25,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// An agent that is started anew says nothing before it has looked, and then
-// neither answers old questions again nor says again what it has said.
+// TestRestart checks that a restarted agent publishes nothing before its first checks,
+// handles no request twice and repeats no Event.
 func TestRestart(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
@@ -89,7 +89,8 @@ func uidOf(w *world, pod string) string {
 	return ""
 }
 
-// An agent that cannot look yet leaves what an earlier one wrote.
+// TestNothingIsSaidBeforeTheFirstLook checks that an agent that has checked nothing
+// yet keeps the previous report.
 func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
@@ -120,8 +121,8 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 	}
 }
 
-// One finding is one write and one Event, and 50 replicas that are stuck on
-// the same image cost one examination.
+// TestOneExaminationForAll checks that one finding causes one write and one Event, and
+// that 50 replicas that wait for the same image cause one examination.
 func TestOneExaminationForAll(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)
@@ -148,8 +149,8 @@ func TestOneExaminationForAll(t *testing.T) {
 	w.until("an Event for each", 30*time.Second, func() bool { return len(w.events(fmt.Sprintf("replica-%d", replicas-1))) == 1 })
 }
 
-// A re-examination that finds the same is not written, nor is an Event a
-// reason to write the report again; asking is.
+// TestWritesOnChangeOnly checks that an examination with the same result causes no
+// write, that an Event causes none, and that a request does.
 func TestWritesOnChangeOnly(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
@@ -176,7 +177,8 @@ func TestWritesOnChangeOnly(t *testing.T) {
 	}
 }
 
-// An Event whose answer gets lost is written once.
+// TestEventWithoutAnswer checks that an Event is written once although the API
+// server's answer is lost.
 func TestEventWithoutAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
@@ -196,14 +198,15 @@ func TestEventWithoutAnswer(t *testing.T) {
 	}
 }
 
-// discard is where an answer gets lost.
+// discard is a response that is lost.
 type discard struct{ h http.Header }
 
 func (d discard) Header() http.Header         { return d.h }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// A secret that was mended is noticed before the examination is due.
+// TestMendedSecret checks that a fixed secret is noticed before the examination is due
+// again.
 func TestMendedSecret(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)
@@ -239,8 +242,8 @@ func TestMendedSecret(t *testing.T) {
 	w.until("another examination", 20*time.Second, func() bool { return examined.Load() == 2 })
 }
 
-// Neither a secret that nobody gives nor an API server that takes its time
-// with Events keeps the verdicts of others from the report.
+// TestSlowAPIServer checks that neither a secret that cannot be read nor an API server
+// that is slow with Events delays the verdicts on other pods.
 func TestSlowAPIServer(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
@@ -269,7 +272,8 @@ func TestSlowAPIServer(t *testing.T) {
 
 var creating = corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 
-// A runtime that gave no answer is not asked about one pod after the other.
+// TestHungRuntimeIsLeftAlone checks that a runtime that does not answer is not called
+// for every pod.
 func TestHungRuntimeIsLeftAlone(t *testing.T) {
 	a := &Agent{}
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
@@ -285,7 +289,7 @@ func TestHungRuntimeIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A runtime that hangs keeps no pod from its verdict.
+// TestHungRuntime checks that every pod gets a verdict while the runtime hangs.
 func TestHungRuntime(t *testing.T) {
 	w := newWorld(t)
 	w.runtime = examinetest.Silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String()
@@ -301,8 +305,8 @@ func TestHungRuntime(t *testing.T) {
 	t.Logf("all verdicts after %v", time.Since(began).Round(time.Millisecond))
 }
 
-// A pod that waits behind another's hanging pull is told which, also when that
-// is known only later.
+// TestBehindAnotherPull checks that a pod that waits behind a hanging pull of another
+// pod gets that pod's name, also when it is known only later.
 func TestBehindAnotherPull(t *testing.T) {
 	w := newWorld(t)
 	w.pod("hog", examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String()+"/hog:1", creating)
@@ -325,7 +329,7 @@ func TestBehindAnotherPull(t *testing.T) {
 	w.diagnosed("good", func(d report.Diagnosis) bool { return report.Find(d.Checks, "queue").Evidence["ahead"] == "" })
 }
 
-// Whatever somebody wrote into the report, the agent starts.
+// FuzzTakeOver checks that the agent starts whatever is in the existing report.
 func FuzzTakeOver(f *testing.F) {
 	for _, s := range []string{
 		"", "{", `{"schema":"pullprobe.dev/v1","node":"n","answered":{"u":"now"},"diagnoses":[{"uid":"u","asked":"now","verdict":{"cause":"TagNotFound"}}]}`,
@@ -339,7 +343,8 @@ func FuzzTakeOver(f *testing.F) {
 	})
 }
 
-// An agent at work counts: what it sees of pods, what it finds, what it writes.
+// TestAgentCounts checks the metrics of a working agent: what it sees of pods, what it
+// finds, what it writes.
 func TestAgentCounts(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()

@@ -17,7 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// bench is exams over examinations that come to what the test says.
+// bench is a cache over made-up examinations.
 type bench struct {
 	*examCache
 	mu       sync.Mutex
@@ -52,7 +52,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// checked is an examination that comes to a cause, with evidence of its pull.
+// checked returns an examination with this cause and evidence of its pull.
 func checked(c report.Cause, pull map[string]string) examine.Result {
 	return examine.Result{Final: true, Checks: []report.Check{
 		{ID: "reference", Outcome: report.Fail, Cause: c}, {ID: "pull", Evidence: pull},
@@ -67,7 +67,7 @@ func (b *bench) ask(pod types.UID, key string, edit ...func(*examRequest)) (exam
 	return b.get(context.Background(), n)
 }
 
-// follow looks at one pod for a while, as the agent does.
+// follow requests the examination of one pod for a while, as the agent does.
 func (b *bench) follow(t *testing.T, pod types.UID, for_ time.Duration) {
 	t.Helper()
 	for end := b.passed() + for_; b.passed() < end; {
@@ -89,7 +89,8 @@ func minutes(list []time.Duration) []int {
 	return out
 }
 
-// What comes to the same is looked at ever more seldom, until something changes.
+// TestBackOff checks that an examination with the same result is repeated at growing
+// intervals, until the result changes.
 func TestBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -106,7 +107,8 @@ func TestBackOff(t *testing.T) {
 	})
 }
 
-// Asking looks at once, and at short intervals from then on.
+// TestAskingResetsBackOff checks that a request causes an examination at once and
+// resets the intervals.
 func TestAskingResetsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -128,7 +130,7 @@ func TestAskingResetsBackOff(t *testing.T) {
 	})
 }
 
-// A test pull that takes long is not made again soon.
+// TestSlowPullsAreRare checks that a slow test pull is not repeated soon.
 func TestSlowPullsAreRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -140,8 +142,8 @@ func TestSlowPullsAreRare(t *testing.T) {
 	})
 }
 
-// All pods with the same need share one examination, also when they come while
-// it is under way, and none is told before it is there.
+// TestSharing checks that all pods with the same key share one examination, also those
+// that come while it is in progress, and that none is queued before it has ended.
 func TestSharing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -169,7 +171,8 @@ func TestSharing(t *testing.T) {
 	})
 }
 
-// A first answer is given while the rest is under way, and a later one after it.
+// TestEarlyAnswer checks that an early result is returned while the examination is in
+// progress, and the final one after it.
 func TestEarlyAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -188,7 +191,8 @@ func TestEarlyAnswer(t *testing.T) {
 	})
 }
 
-// What hangs holds its own place only, and none once nobody needs it.
+// TestHangingExaminations checks that an examination that hangs holds its own slot
+// only, and none when no pod needs it.
 func TestHangingExaminations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -211,8 +215,8 @@ func TestHangingExaminations(t *testing.T) {
 	})
 }
 
-// Who asks faster than examinations end gets the answer to the last question,
-// and leaves places to others.
+// TestAskingAgainAndAgain checks that requests that come faster than examinations end
+// get the result of the last request, and leave slots to others.
 func TestAskingAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -242,8 +246,8 @@ func TestAskingAgainAndAgain(t *testing.T) {
 	})
 }
 
-// What comes late is not dropped for what came first: an examination that
-// began later wins.
+// TestLaterExaminationWins checks that of two examinations the one that began later
+// counts, whichever ends first.
 func TestLaterExaminationWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -262,7 +266,8 @@ func TestLaterExaminationWins(t *testing.T) {
 	})
 }
 
-// Secrets are the same while their content is, and unreadable ones prove nothing.
+// TestSecretsPrint checks that the fingerprint of secrets depends on their content,
+// and that unreadable ones prove nothing.
 func TestSecretsPrint(t *testing.T) {
 	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(1, nil)})
 	secret := func(password string) []credentials.Found {

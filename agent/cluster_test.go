@@ -39,8 +39,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// apiServer is a real kube-apiserver with its etcd, shared by the tests of
-// this package; each test works on a Node of its own.
+// apiServer is a real kube-apiserver with its etcd, shared by the tests of this
+// package. Each test has a Node of its own.
 type apiServer struct {
 	url   *url.URL
 	token string
@@ -171,9 +171,8 @@ func (api *apiServer) ready() error {
 	return errors.New("kube-apiserver is not ready")
 }
 
-// freePort is an address that nobody listens on, below the ports that the kernel
-// gives to connections (ip_local_port_range): none of those takes it before it
-// is used.
+// freePort returns a free address, below the ports that the kernel gives to
+// connections (ip_local_port_range), so that no connection takes it before it is used.
 func freePort() string {
 	for {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.N(12000)))
@@ -185,7 +184,7 @@ func freePort() string {
 	}
 }
 
-// front is a way to the API server that a test counts and cuts.
+// apiProxy is a proxy to the API server that counts requests and can be made to fail.
 type apiProxy struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -233,7 +232,7 @@ func (f *apiProxy) set(tamper func(http.ResponseWriter, *http.Request, http.Hand
 	f.tamper = tamper
 }
 
-// count is how often a request was made, as "METHOD resource".
+// count returns how often a request was made, as "METHOD resource".
 func (f *apiProxy) count(request string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -246,7 +245,7 @@ func (f *apiProxy) count(request string) int {
 	return n
 }
 
-// world is a Node in a real API server, and agents for it.
+// world is a Node in a real API server, and its agents.
 type world struct {
 	t          testing.TB
 	node       string
@@ -328,7 +327,7 @@ func (w *world) patch(path string, body any) {
 
 func (w *world) podPath(name string) string { return "/api/v1/namespaces/" + w.ns + "/pods/" + name }
 
-// pod makes a pod on the node, in the state that a kubelet would report.
+// pod creates a pod on the node, in the state that a kubelet would report.
 func (w *world) pod(name, image string, state corev1.ContainerStateWaiting, secrets ...string) {
 	w.t.Helper()
 	spec := corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}}
@@ -339,7 +338,7 @@ func (w *world) pod(name, image string, state corev1.ContainerStateWaiting, secr
 	w.setWaiting(name, state)
 }
 
-// says sets what the kubelet says of the pod's container.
+// setWaiting sets the waiting state of the pod's container, as a kubelet does.
 func (w *world) setWaiting(name string, state corev1.ContainerStateWaiting) {
 	w.t.Helper()
 	w.patch(w.podPath(name)+"/status", map[string]any{"status": corev1.PodStatus{
@@ -355,8 +354,8 @@ func (w *world) annotate(name string, value any) {
 
 var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: `Back-off pulling image: ErrImagePull: failed to resolve image: not found`}
 
-// agent runs an agent on the node until the returned function is called, or
-// the test ends.
+// agent runs an agent on the node until the returned function is called, or the test
+// ends.
 func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	w.t.Helper()
 	opts, err := config.Parse([]string{
@@ -391,7 +390,7 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	return stop
 }
 
-// report is what stands in the node's ConfigMap; ok is false if there is none.
+// report returns the node's ConfigMap and its report; ok is false if there is none.
 func (w *world) report() (n report.Node, cm corev1.ConfigMap, ok bool) {
 	w.t.Helper()
 	code, body := w.do(http.MethodGet, "/api/v1/namespaces/"+w.ns+"/configmaps/pullprobe-"+w.node, "application/json", nil)
@@ -416,7 +415,7 @@ func (w *world) eventsIn(ns, name string) []corev1.Event {
 	return list.Items
 }
 
-// until waits for what no watch tells.
+// until polls for a condition that cannot be watched.
 func (w *world) until(what string, limit time.Duration, ok func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
@@ -427,7 +426,7 @@ func (w *world) until(what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// diagnosed waits until the report has a diagnosis of the pod that passes.
+// diagnosed waits until the report has a diagnosis of the pod that satisfies ok.
 func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found report.Diagnosis) {
 	w.t.Helper()
 	w.until("a diagnosis of "+pod, 20*time.Second, func() bool {

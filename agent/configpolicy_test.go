@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The policy of the component keeps the agents from their own configuration,
-// and from nothing else.
+// TestConfigurationPolicy checks that the component's policy keeps the agents from
+// writing their own configuration, and from nothing else.
 func TestConfigurationPolicy(t *testing.T) {
 	w := newWorld(t)
 	w.do(http.MethodPost, "/api/v1/namespaces", "application/json", map[string]any{"metadata": map[string]any{"name": "pullprobe"}})

@@ -9,7 +9,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// The Event holds what a person needs and stays within what the API takes.
+// TestEventIsBounded checks that an Event contains what a person needs, within the
+// API's limit.
 func TestEventIsBounded(t *testing.T) {
 	long := strings.Repeat("ü", 2000)
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: long, Fix: long, WouldDecide: []string{long}}}
@@ -25,7 +26,8 @@ func TestEventIsBounded(t *testing.T) {
 	}
 }
 
-// What a verdict quotes cannot pass for a part of the Event.
+// TestEventHasOneFix checks that a text that a verdict quotes is not taken for a part
+// of the Event.
 func TestEventHasOneFix(t *testing.T) {
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
 		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "retry: run-evil", WouldDecide: []string{"to confirm: run-evil"},

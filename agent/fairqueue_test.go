@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// row is fair with a clock of its own.
+// testQueue is a fairQueue with a clock of its own.
 type testQueue struct {
 	fairQueue
 	now time.Time
@@ -31,7 +31,7 @@ func (r *testQueue) queue(n int, namespace, registry string, asked bool) (out []
 	return out
 }
 
-// begins lets in whoever may, and gives their namespaces.
+// admitAll admits all waiters that may begin, and returns them.
 func (r *testQueue) admitAll() (out []*waiter) {
 	for {
 		k, _ := r.next(r.now)
@@ -50,7 +50,7 @@ func namespacesOf(list []*waiter) string {
 	return strings.Join(out, "")
 }
 
-// Namespaces take turns, whatever each of them has waiting.
+// TestTurns checks that namespaces take turns, however many waiters each has.
 func TestTurns(t *testing.T) {
 	r := newTestQueue(8, 1000)
 	r.queue(1000, "a", "r", false)
@@ -75,7 +75,8 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// Who is asked about goes first, but not before all others for ever.
+// TestAskedFirst checks that urgent waiters go first, but not at the cost of all
+// others.
 func TestAskedFirst(t *testing.T) {
 	r := newTestQueue(4, 1000)
 	r.queue(10, "a", "r", false)
@@ -91,8 +92,8 @@ func TestAskedFirst(t *testing.T) {
 	}
 }
 
-// A registry gets no more than its rate, however many wait, and holds up
-// nobody who wants another one.
+// TestRegistryRate checks that a registry gets no more than its rate, and does not
+// delay waiters for another one.
 func TestRegistryRate(t *testing.T) {
 	r := newTestQueue(10000, 4)
 	r.queue(1000, "a", "slow", false)
@@ -131,8 +132,8 @@ func TestRegistryRate(t *testing.T) {
 	}
 }
 
-// Whatever comes and goes: the bounds hold, nobody who could begin waits, and
-// all get their turn.
+// TestTurnsAtRandom checks with random input that the limits hold, that no waiter that
+// may begin waits, and that all get their turn.
 func TestTurnsAtRandom(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
@@ -186,8 +187,8 @@ func TestTurnsAtRandom(t *testing.T) {
 	}
 }
 
-// Those who wait are let in when there is a place, or time has passed, and
-// whoever gives up leaves no trace.
+// TestWaitingForATurn checks that waiters begin when there is a slot or time has
+// passed, and that a canceled one leaves no trace.
 func TestWaitingForATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newLimiter(4, func() int { return 1 })

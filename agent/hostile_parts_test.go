@@ -50,8 +50,8 @@ func canaryBasic() string {
 	return base64.StdEncoding.EncodeToString([]byte(canaryUser + ":" + canaryPassword))
 }
 
-// stage is a set of hosts around one agent. Three of them may be asked, the
-// victim may not: it is on a loopback address that no setting allows.
+// stage is a set of hosts around one agent. Three of them may be contacted. The victim
+// may not: it is on a loopback address that no setting allows.
 type stage struct {
 	*world
 	registry, tokens, other, victim *spy
@@ -65,7 +65,7 @@ type stage struct {
 	examined                        sync.Map // Examination by image
 }
 
-// spy is a server that keeps a record of what it is sent.
+// spy is a server that records what it receives.
 type spy struct {
 	host     string // name and port
 	addr     netip.AddrPort
@@ -83,7 +83,7 @@ func (s *spy) record(text string) {
 	s.seen = append(s.seen, text)
 }
 
-// all is everything that came.
+// all returns everything that was received.
 func (s *spy) all() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,8 +108,8 @@ func (s *spy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// spyListener counts connections and what is sent on them. The kernel takes
-// little of what nobody reads.
+// spyListener counts connections and the bytes sent on them. The kernel buffers little
+// of what is not read.
 type spyListener struct {
 	net.Listener
 	spy *spy
@@ -140,7 +140,7 @@ func (c spyConn) Write(b []byte) (int, error) {
 
 var stages atomic.Int32
 
-// newStage starts the servers: with TLS, unless plain.
+// newStage starts the servers, with TLS unless plain.
 func newStage(t *testing.T, plain bool) *stage {
 	s := &stage{world: newWorld(t), dir: t.TempDir(), logged: &buffer{}}
 	s.logs = s.logged
@@ -199,15 +199,15 @@ func (s *stage) hostsTOML(text string) {
 	s.file("certs.d/registry.test_"+strconv.Itoa(s.port)+"_/hosts.toml", text)
 }
 
-// certify mints an authority, which the node trusts from then on, and a server
-// certificate for names.
+// certify creates a CA, which the node trusts from then on, and a server certificate
+// for these names.
 func (s *stage) certify(names ...string) (tls.Certificate, *x509.CertPool) {
 	s.t.Helper()
 	return s.issue(&x509.Certificate{DNSNames: names}, pkix.Name{CommonName: "hostile test"}, true)
 }
 
-// issue mints a server certificate by an authority of its own; the node trusts
-// that if it is told to.
+// issue creates a server certificate with a CA of its own, which the node trusts if
+// trusted.
 func (s *stage) issue(leaf *x509.Certificate, issuer pkix.Name, trusted bool) (tls.Certificate, *x509.CertPool) {
 	s.t.Helper()
 	caKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -263,8 +263,8 @@ func (s *stage) start(edit ...func(*Agent)) {
 	}}, edit...)...)
 }
 
-// withRuntime has an examination look as if the runtime were there: the
-// registries are to speak.
+// withRuntime edits an examination as if the runtime were available, so that the
+// registries decide.
 func withRuntime(x examine.Result) {
 	for i := range x.Checks {
 		if x.Checks[i].ID == "runtime" {
@@ -273,8 +273,8 @@ func withRuntime(x examine.Result) {
 	}
 }
 
-// checks are those of the last examination of an image, as they are before
-// the report is bounded.
+// checks returns the checks of the last examination of an image, before the report is
+// bounded.
 func (s *stage) checks(image string) []report.Check {
 	x, ok := s.examined.Load(image)
 	if !ok {
@@ -283,7 +283,7 @@ func (s *stage) checks(image string) []report.Check {
 	return x.(examine.Result).Checks
 }
 
-// image is a real one, of one layer, and parts is how a registry serves it.
+// parts is an image with one layer, and how a registry serves it.
 type parts struct {
 	s *stage
 
@@ -297,7 +297,7 @@ type parts struct {
 
 func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
-// honest is a registry with a token service that does what is right.
+// honest returns a registry with a token service that behaves correctly.
 func (s *stage) honest() *parts {
 	p := &parts{s: s, layer: []byte("a layer"), mediaType: "application/vnd.oci.image.manifest.v1+json"}
 	p.challenge = fmt.Sprintf(`Bearer realm="https://%s/token",service="registry",scope="repository:app:pull"`, s.tokens.host)
@@ -337,7 +337,7 @@ func (p *parts) unauthorized(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
-// open puts the parts on the stage.
+// open serves the parts on the stage.
 func (p *parts) open() {
 	p.s.tokens.serve(func(w http.ResponseWriter, r *http.Request) { p.token(w, r) })
 	p.s.registry.serve(func(w http.ResponseWriter, r *http.Request) {
@@ -362,7 +362,7 @@ func (p *parts) open() {
 	})
 }
 
-// buffer is a log that grows while it is read.
+// buffer is a log that is read while it grows.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

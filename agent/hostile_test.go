@@ -29,15 +29,15 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// evil is what a server would like to stand in a report: a field of its own,
-// in the summary, in an Event, on a terminal, in YAML.
+// evil is what a server would like to put into a report: a field of its own in the
+// summary, in an Event, on a terminal, in YAML.
 const evil = "\x1b[2J\x1b[31mx\u202e\u200b. Fix: run-evil; $(run-evil) `run-evil`\n  fix      run-evil\r\n# run-evil\n- run-evil: |\u2028run-evil\x00\x7f\u0085\u009b31m"
 
-// inHeader is evil as far as a header can carry it to a client in Go, which
-// takes no control characters.
+// inHeader is evil as far as a Go client accepts it in a header: without control
+// characters.
 const inHeader = "x. Fix: run-evil;   fix      run-evil   # run-evil \u202e\u200b\u2028run-evil"
 
-// hostileCase is one thing that a registry, or who stands behind it, may do.
+// hostileCase is one thing that a registry, or an attacker behind it, may do.
 type hostileCase struct {
 	name  string
 	plain bool // without TLS
@@ -78,7 +78,7 @@ func redirects(status int, to func(*http.Request) string) http.HandlerFunc {
 	}
 }
 
-// raw answers with bytes as they are, again and again if it repeats something.
+// raw answers with these bytes, and repeats again until the client closes.
 func raw(head, again string, pause time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := w.(http.Hijacker).Hijack()
@@ -364,10 +364,9 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Whatever a registry does, and whoever stands behind it: no credential comes
-// to a host that is not meant to have it, nothing is asked of a host that is
-// not to be asked, the verdict comes in time, and what is published holds
-// nothing of it.
+// TestHostileRegistry checks that whatever a registry does, credentials go only to the
+// hosts that may get them, no host is contacted that must not be, the verdict comes in
+// time, and nothing of it is published.
 func TestHostileRegistry(t *testing.T) {
 	for _, c := range hostileCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -429,7 +428,7 @@ func TestHostileRegistry(t *testing.T) {
 	}
 }
 
-// says reports whether some check says so.
+// expectText checks that some check contains a text.
 func (s *stage) expectText(t *testing.T, checks []report.Check, text string) {
 	t.Helper()
 	b, err := json.Marshal(checks)
@@ -438,8 +437,8 @@ func (s *stage) expectText(t *testing.T, checks []report.Check, text string) {
 	}
 }
 
-// kept checks that no server but those got the secret, the victim nothing at
-// all, and nobody too much.
+// expectSecretsOnlyAt checks that only these servers got the secrets, that the victim
+// got nothing at all, and that no server got too many requests.
 func (s *stage) expectSecretsOnlyAt(t *testing.T, what string, by []*spy, secrets ...string) {
 	t.Helper()
 	if n := s.victim.accepted.Load(); n > 0 {
@@ -469,7 +468,7 @@ var (
 	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|to confirm|retry) ?: ?run-evil`)
 )
 
-// clean checks what was published of the pod, and logged.
+// expectClean checks what was published of the pod, and logged.
 func (s *stage) expectClean(t *testing.T, pod string) {
 	t.Helper()
 	_, cm, _ := s.report()
@@ -517,7 +516,7 @@ func (s *stage) expectClean(t *testing.T, pod string) {
 	}
 }
 
-// strings_ gives all texts in a JSON value, keys too.
+// eachString calls each for all strings in a JSON value, keys included.
 func eachString(v any, each func(string)) {
 	switch v := v.(type) {
 	case string:
@@ -534,8 +533,8 @@ func eachString(v any, each func(string)) {
 	}
 }
 
-// However the victim's address is written, as a realm or as the target of a
-// redirect, it is not asked.
+// TestHostileAddresses checks that the victim is not contacted, however its address is
+// written, as a realm or as the target of a redirect.
 func TestHostileAddresses(t *testing.T) {
 	s := newStage(t, false)
 	four := s.victim.addr.Addr().As4()
@@ -594,8 +593,8 @@ func TestHostileAddresses(t *testing.T) {
 	}
 }
 
-// A name that leads elsewhere when it is asked for again: the address that was
-// found good is the one that is dialled.
+// TestRebinding checks that of a name that resolves differently each time the address
+// that was allowed is dialed.
 func TestRebinding(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root for a DNS server on its port")
@@ -647,7 +646,7 @@ func TestRebinding(t *testing.T) {
 	}
 }
 
-// rebind answers every question for rebind.test with what to says.
+// rebind answers every DNS query for rebind.test with the result of to.
 func (s *stage) rebind(to func(name string) netip.Addr) {
 	s.t.Helper()
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {

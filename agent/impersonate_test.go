@@ -29,8 +29,8 @@ import (
 
 const rbacPath = "/apis/rbac.authorization.k8s.io/v1/"
 
-// rbac creates what a file of the manifests has for the whole cluster; take it
-// back with the returned function.
+// rbac creates the cluster-wide objects of a file of the manifests, and returns a
+// function that removes them.
 func (w *world) rbac(file string) (remove func()) {
 	w.t.Helper()
 	text, err := os.ReadFile(filepath.Join("../manifests", file))
@@ -60,18 +60,17 @@ func (w *world) rbac(file string) (remove func()) {
 	return remove
 }
 
-// agentRights are those of the agents' ServiceAccount, which there is one of for
-// all tests that run beside each other.
+// agentRights guards the rights of the agents' ServiceAccount: all tests share it.
 var agentRights sync.Mutex
 
-// ownsRights leaves it to this test alone, until it ends, what agents may do.
+// ownsRights reserves the agents' rights for this test until it ends.
 func (w *world) ownsRights() {
 	agentRights.Lock()
 	w.t.Cleanup(agentRights.Unlock)
 }
 
-// agentToken is a token such as the kubelet mounts into the agent's pod on the
-// node: of the ServiceAccount in the manifests, bound to the pod.
+// agentToken returns a token like the one that the kubelet mounts into the agent's pod
+// on the node: of the ServiceAccount in the manifests, bound to the pod.
 func (w *world) agentToken() string {
 	w.t.Helper()
 	const accounts = "/api/v1/namespaces/pullprobe/serviceaccounts"
@@ -105,12 +104,13 @@ func (w *world) agentToken() string {
 	return answer.Status.Token
 }
 
-// kubeconfig is a file that names a server and no user.
+// kubeconfig writes a file that names a server and no user.
 func kubeconfig(t testing.TB, server string) string {
 	return kubeconfigWith(t, fmt.Sprintf("server: %q", server), "")
 }
 
-// kubeconfigWith has a cluster and a user, as YAML writes them on a line.
+// kubeconfigWith writes a file with a cluster and a user, each a YAML mapping on one
+// line.
 func kubeconfigWith(t testing.TB, cluster, user string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
@@ -118,7 +118,7 @@ func kubeconfigWith(t testing.TB, cluster, user string) string {
 	return file
 }
 
-// kubeAs is the agent's way to an API server with this token, reading as a node.
+// kubeAs returns a client for an API server with this token, which reads as a node.
 func (w *world) kubeAs(api *apiServer, token, node string) *kube.Client {
 	w.t.Helper()
 	way := api.proxy()
@@ -134,8 +134,8 @@ func (w *world) kubeAs(api *apiServer, token, node string) *kube.Client {
 	return k
 }
 
-// reads waits until reading a secret comes to this: "read", "absent", or a part
-// of the error. What the API server grants reaches its authorizers a little later.
+// reads waits until reading a secret has this result: "read", "absent", or a part of
+// the error. What the API server grants reaches its authorizers a little later.
 func (w *world) reads(k *kube.Client, name, want string) {
 	w.t.Helper()
 	got := ""
@@ -159,7 +159,7 @@ func (w *world) reads(k *kube.Client, name, want string) {
 	w.t.Errorf("secret %s:\ngot  %s\nwant %s", name, got, want)
 }
 
-// hold makes a pull secret for a server.
+// hold creates a pull secret for a server.
 func (w *world) hold(name, server string) {
 	w.t.Helper()
 	s := pullSecret(name, server)
@@ -167,8 +167,9 @@ func (w *world) hold(name, server string) {
 	w.post("/api/v1/namespaces/"+w.ns+"/secrets", s)
 }
 
-// A real API server: what its Node authorizer and constrained impersonation let
-// the agent see, and what is said where they do not.
+// TestReadAsNode checks with a real API server what its Node authorizer and
+// constrained impersonation let the agent read, and what the error is where they do
+// not.
 func TestReadAsNode(t *testing.T) {
 	w := newWorld(t)
 	api, err := sharedAPI()
@@ -243,8 +244,8 @@ func TestReadAsNode(t *testing.T) {
 	w.reads(k, "there", "as node "+w.node+": it lacks "+toGet)
 }
 
-// The agent asks as the node for secrets and ServiceAccounts, and for nothing
-// else; where it may not, the check says what is missing.
+// TestAgentReadsAsNode checks that the agent reads secrets and ServiceAccounts as the
+// node, and nothing else, and that the check names what is missing where it may not.
 func TestAgentReadsAsNode(t *testing.T) {
 	w := newWorld(t)
 	api, err := sharedAPI()
@@ -288,7 +289,7 @@ func TestAgentReadsAsNode(t *testing.T) {
 	}
 }
 
-// The component switches on what the agent reads as the node with.
+// TestReadAsNodeComponent checks that the component sets the option read-as-node.
 func TestReadAsNodeComponent(t *testing.T) {
 	text, err := os.ReadFile("../manifests/components/read-as-node/daemonset.yaml")
 	if err != nil {
@@ -315,7 +316,7 @@ func TestReadAsNodeComponent(t *testing.T) {
 	}
 }
 
-// appsDaemonSet is what of a DaemonSet (apps/v1) counts here.
+// appsDaemonSet is the part of a DaemonSet (apps/v1) that matters here.
 type appsDaemonSet struct {
 	Spec struct{ Template corev1.PodTemplateSpec }
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Whoever needs a setting asks for the one that holds.
+// TestSettingsAreLive checks that the parts of the agent use the current settings.
 func TestSettingsAreLive(t *testing.T) {
 	s := config.Defaults()
 	a, err := New(config.Options{NodeName: "n", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///does/not/exist", Workers: 1, Settings: s}, slog.New(slog.DiscardHandler))
@@ -36,8 +36,8 @@ func TestSettingsAreLive(t *testing.T) {
 	}
 }
 
-// What was examined under other settings is examined anew, and a host that is
-// denied since is left alone.
+// TestReloadExaminesAnew checks that images are examined again under new settings, and
+// that a host that is denied by then is not contacted.
 func TestReloadExaminesAnew(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)

@@ -31,7 +31,7 @@ const (
 	loadRegistries = 50
 )
 
-// loaded is what a run came to.
+// loaded is the result of a load test.
 type loaded struct {
 	all       time.Duration // until the last verdict
 	lone      int           // examinations that ended between the lone pod and its verdict
@@ -44,7 +44,7 @@ type loaded struct {
 	live      uint64        // heap that is in use in the end, beyond that before the agent
 }
 
-// busy is a registry that fails in one way and keeps the times of requests.
+// busy is a registry that fails in one way and records the times of requests.
 type busy struct {
 	host  string
 	fails string
@@ -73,7 +73,7 @@ func (b *busy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// most is how many requests came within one second.
+// most returns the most requests within one second.
 func (b *busy) most() (most int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -248,7 +248,7 @@ func (a *Agent) verdictOf(pod string) (cause string, ok bool) {
 	return "", false
 }
 
-// peakRSS is the most memory that the process has had, in bytes.
+// peakRSS returns the peak memory use of the process, in bytes.
 func peakRSS() uint64 {
 	text, _ := os.ReadFile("/proc/self/status")
 	var kb uint64
@@ -258,8 +258,8 @@ func peakRSS() uint64 {
 	return kb << 10
 }
 
-// Under the load of 1,000 stuck pods all get their verdict, no registry gets
-// more than its share, and who comes last does not wait for those before.
+// TestLoad checks that each of 1,000 stuck pods gets its verdict, that no registry
+// gets more than its rate, and that the last pod does not wait for those before.
 func TestLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes its time")

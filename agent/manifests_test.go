@@ -27,8 +27,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// installed is a cluster with the manifests applied, as kubectl does it, and
-// agents' pods on its nodes.
+// installed is a cluster with the manifests applied by kubectl, and agents' pods on
+// its nodes.
 type installed struct {
 	*world
 	server     *apiServer
@@ -36,7 +36,7 @@ type installed struct {
 	config     string
 }
 
-// install starts an API server of its own: the manifests are for a whole cluster.
+// install starts an API server of its own: the manifests are cluster-wide.
 func install(t *testing.T) *installed {
 	t.Helper()
 	if testing.Short() {
@@ -96,7 +96,7 @@ func (c *installed) beside(dir, name, text string) string {
 	return filepath.Join(dir, name)
 }
 
-// holder is somebody with a token of the agents' ServiceAccount.
+// agentUser is a user with a token of the agents' ServiceAccount.
 type agentUser struct {
 	*installed
 	token string
@@ -104,7 +104,7 @@ type agentUser struct {
 	uid   types.UID
 }
 
-// on makes a Node, and an agent's pod on it whose token is taken.
+// on creates a Node and an agent's pod on it, and returns the user of the pod's token.
 func (c *installed) on(node string) *agentUser {
 	c.t.Helper()
 	c.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": node}})
@@ -174,7 +174,7 @@ func (h *agentUser) allowed(what, method, path string, body any) {
 	}
 }
 
-// byRBAC expects that the ServiceAccount has no such right.
+// byRBAC checks that RBAC refuses the request.
 func (h *agentUser) byRBAC(what, method, path string, body any) {
 	h.t.Helper()
 	code, answer := h.call(method, path, body)
@@ -183,7 +183,7 @@ func (h *agentUser) byRBAC(what, method, path string, body any) {
 	}
 }
 
-// byPolicy expects that the policy refuses, and says this.
+// byPolicy checks that the admission policy refuses the request with this message.
 func (h *agentUser) byPolicy(what, method, path string, body any, says string) {
 	h.t.Helper()
 	code, answer := h.call(method, path, body)
@@ -195,7 +195,7 @@ func (h *agentUser) byPolicy(what, method, path string, body any, says string) {
 // object is a JSON object whose fields a test changes.
 type object = map[string]any
 
-// with is the object with one field, named by its path, set; nil takes it away.
+// with returns the object with one field set, named by its path; nil removes it.
 func with(o object, value any, path ...string) object {
 	out := object{}
 	for k, v := range o {
@@ -219,7 +219,7 @@ const (
 
 const reports = "/api/v1/namespaces/pullprobe/configmaps"
 
-// own is what the agent of the node writes.
+// own returns the report that the agent of the node writes.
 func (h *agentUser) own() object {
 	return object{
 		"apiVersion": "v1", "kind": "ConfigMap",
@@ -235,7 +235,8 @@ func (h *agentUser) applyPath(name string) string {
 	return reports + "/" + name + "?fieldManager=pullprobe&force=true"
 }
 
-// event is what the agent of the node writes about a pod, or its Node.
+// event returns an Event that the agent of the node writes about a pod, or about its
+// Node.
 func (h *agentUser) event(name string, kind string, ns string) object {
 	o := object{
 		"apiVersion": "v1", "kind": "Event", "metadata": object{"name": name + ".1", "namespace": ns}, "type": "Warning", "reason": "ImagePullDiagnosed", "message": "it is so",
@@ -249,8 +250,8 @@ func (h *agentUser) event(name string, kind string, ns string) object {
 	return o
 }
 
-// The manifests on a real API server: what an agent's token may do, and what
-// refuses the rest.
+// TestManifests applies the manifests to a real API server and checks what an agent's
+// token may do and may not do.
 func TestManifests(t *testing.T) {
 	t.Parallel()
 	c := install(t)
@@ -342,7 +343,7 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	a.allowed("beside a foreign label", http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own())
 }
 
-// nodeReasons are the reasons of Events on the Node, as they stand in the code.
+// nodeReasons returns the reasons of Events on the Node, from the source code.
 func nodeReasons(t *testing.T) (out []string) {
 	t.Helper()
 	text, err := os.ReadFile("sweep/sweep.go")
@@ -530,8 +531,8 @@ func (c *installed) refusesEvents(t *testing.T, a, b *agentUser) {
 	a.allowed("on a pod that is not its own", http.MethodPost, "/api/v1/namespaces/shop/events", with(pod, "elsewhere.1", "metadata", "name"))
 }
 
-// refusesNoNode: the policy refuses who does not say where they are, and says
-// what that takes.
+// refusesNoNode checks that the policy refuses a token without a node, and explains
+// it.
 func (c *installed) refusesNoNode(t *testing.T, a *agentUser) {
 	a = a.in(t)
 	code, body := a.do(http.MethodPost, "/api/v1/namespaces/pullprobe/serviceaccounts/pullprobe/token", "application/json", object{
@@ -549,7 +550,8 @@ func (c *installed) refusesNoNode(t *testing.T, a *agentUser) {
 	}
 }
 
-// longName: the report is named by the UID, the instance cut.
+// longName checks that the report of a node with a long name is named by its UID, and
+// that the reporting instance is truncated.
 func (c *installed) longName(t *testing.T) {
 	h := c.in(t).on(strings.Repeat("n", 51) + strings.Repeat(".n", 99))
 	h.allowed("named by the UID", http.MethodPatch, h.applyPath("pullprobe-"+string(h.uid)), h.own())
@@ -589,8 +591,8 @@ func (c *installed) allSecrets(t *testing.T, a *agentUser) {
 	a.byRBAC("delete a secret", http.MethodDelete, "/api/v1/namespaces/shop/secrets/pull", nil)
 }
 
-// scrapers: with the component the agent can tell who may have its metrics, and
-// that is whom the role is bound to.
+// scrapers checks that with the component the agent can review tokens, and that the
+// role decides.
 func (c *installed) scrapers(t *testing.T, a *agentUser, dir string) {
 	c = c.in(t)
 	a = a.in(t)
@@ -617,8 +619,8 @@ func (c *installed) scrapers(t *testing.T, a *agentUser, dir string) {
 	a.byRBAC("a secret", http.MethodGet, "/api/v1/namespaces/shop/secrets/pull", nil)
 }
 
-// moreRights: what somebody grants the ServiceAccount beyond the manifests does
-// not reach other reports or Events.
+// moreRights checks that rights granted beyond the manifests do not reach other
+// reports or Events.
 func (c *installed) moreRights(t *testing.T, a, b *agentUser) {
 	c = c.in(t)
 	a, b = a.in(t), b.in(t)
@@ -642,7 +644,7 @@ func (c *installed) moreRights(t *testing.T, a, b *agentUser) {
 	c.must("delete", "clusterrolebinding/far-too-much", "clusterrole/far-too-much")
 }
 
-// atWork: a whole agent gets along with these rights.
+// atWork checks that a whole agent works with these rights.
 func (c *installed) atWork(t *testing.T) {
 	h := c.in(t).on("node-c")
 	h.world.node, h.ns, h.agentProxy = "node-c", "pullprobe", h.server.proxy()
@@ -665,7 +667,8 @@ func (c *installed) atWork(t *testing.T) {
 	}
 }
 
-// everyComponent: the API server takes each, alone and all together.
+// everyComponent checks that the API server accepts each component, alone and all
+// together.
 func (c *installed) everyComponent(t *testing.T, dir string) {
 	c = c.in(t)
 	list, err := filepath.Glob("../manifests/components/*")

@@ -17,7 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// ownAddress is one of this machine that is not loopback.
+// ownAddress returns an address of this machine that is not loopback.
 func ownAddress(t *testing.T) netip.Addr {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
@@ -33,8 +33,9 @@ func ownAddress(t *testing.T) netip.Addr {
 	return netip.Addr{}
 }
 
-// An image's name, a token service or a redirect does not lead to the node
-// itself, unless its configuration or the image names the address.
+// TestOwnAddressOfTheNode checks that an image name, a token service or a redirect
+// does not lead to the node itself, unless its configuration or the image names the
+// address.
 func TestOwnAddressOfTheNode(t *testing.T) {
 	own := ownAddress(t)
 	s := newStage(t, false)

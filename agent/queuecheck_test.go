@@ -9,7 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Who may hold the only turn to pull, and who does not.
+// TestQueueCheck checks which pulls may come first.
 func TestQueueCheck(t *testing.T) {
 	born := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return born.Add(time.Duration(seconds) * time.Second) }

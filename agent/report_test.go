@@ -16,7 +16,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// sweeping has an agent sweep these registries, and gives it to the test.
+// sweeping returns an edit that has the agent check these registries, and passes the
+// agent to the test.
 func sweeping(into **Agent, targets ...string) func(*Agent) {
 	return func(a *Agent) {
 		*into = a
@@ -36,8 +37,8 @@ func (w *world) swept(what string, ok func(*report.Sweep) bool) report.Node {
 	return n
 }
 
-// The registries of a node stand in its report, whether or not a pod is stuck;
-// what happens to one is told once.
+// TestSweepIsPublished checks that the report contains the node's registries although
+// no pod is stuck, and that a change of one causes one Event.
 func TestSweepIsPublished(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)
@@ -82,7 +83,8 @@ func (w *world) nodeEvents() (out []corev1.Event) {
 	return out
 }
 
-// What somebody else does to the report is mended with the next sweep.
+// TestReportIsMended checks that an external change of the report is reverted with the
+// next sweep.
 func TestReportIsMended(t *testing.T) {
 	w := newWorld(t)
 	var a *Agent
@@ -104,7 +106,8 @@ func TestReportIsMended(t *testing.T) {
 	w.until("the report again", 10*time.Second, func() bool { _, _, ok := w.report(); return ok })
 }
 
-// What the agent itself is just writing is not somebody else's change.
+// TestOwnWriteIsNoSurprise checks that the agent does not take its own write for an
+// external one.
 func TestOwnWriteIsNoSurprise(t *testing.T) {
 	w := newWorld(t)
 	log := &logged{}
@@ -154,8 +157,9 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 	}
 }
 
-// A Node that was removed and registered again has another UID: a report that
-// belonged to the old one would be removed again and again.
+// TestNodeIsReplaced checks that the report gets the UID of a Node that was removed
+// and registered again. A report that belongs to the old UID would be removed again
+// and again.
 func TestNodeIsReplaced(t *testing.T) {
 	w := newWorld(t)
 	var a *Agent
@@ -179,8 +183,8 @@ func TestNodeIsReplaced(t *testing.T) {
 	w.until("the report of the new Node", 10*time.Second, func() bool { return owner() != "" && owner() != old })
 }
 
-// Two agents of one node do not fight: each writes when it has news, and mends
-// once a sweep at most.
+// TestTwoAgents checks that two agents of one node do not fight: each writes when it
+// has a change, and reverts the other's report once a sweep at most.
 func TestTwoAgents(t *testing.T) {
 	w := newWorld(t)
 	host := strings.TrimPrefix(examinetest.StartImages(t).URL, "http://")
@@ -209,8 +213,8 @@ func TestTwoAgents(t *testing.T) {
 	}
 }
 
-// Of 500 stuck pods the report holds as many as fit, the worst and the newest
-// among them, and says how many do not.
+// TestManyStuckPods checks that the report of 500 stuck pods contains as many as fit,
+// the worst and the newest among them, and how many are left out.
 func TestManyStuckPods(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()

@@ -11,8 +11,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// What is said twice is no news, and a pod whose owner names one image after
-// the other takes no more memory for it.
+// TestSayingIsRemembered checks that a repeated Event is not new, and that a pod whose
+// owner names one image after the other takes no more memory.
 func TestSayingIsRemembered(t *testing.T) {
 	r := newResults()
 	v := report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: "long"}
@@ -31,8 +31,8 @@ func TestSayingIsRemembered(t *testing.T) {
 	}
 }
 
-// A report that is written before anything was looked at says so in checks that
-// scripts can read.
+// TestReportOfNothing checks that a report from before the first checks has these
+// checks as unknown.
 func TestReportOfNothing(t *testing.T) {
 	a, err := New(config.Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"}, slog.New(slog.DiscardHandler))
 	if err != nil {

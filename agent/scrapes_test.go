@@ -44,7 +44,7 @@ func (s scraper) get(token string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// expect looks at the status of a request; only a good one brings metrics.
+// expect checks the status of a request; only an authorized one returns metrics.
 func (s scraper) expect(what, token string, want int) {
 	s.t.Helper()
 	resp, body := s.get(token)
@@ -56,7 +56,7 @@ func (s scraper) expect(what, token string, want int) {
 	}
 }
 
-// logged is what agents log at all levels.
+// logged is a log of agents, with all levels.
 type logged struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -78,7 +78,8 @@ func (l *logged) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// scraped opens a metrics port for an agent.
+// scraped returns a scraper, and an edit that opens the metrics port of an agent for
+// it.
 func (w *world) scraped(log *logged, auth bool) (scraper, func(*Agent)) {
 	addr, scheme := freePort(), "https"
 	if !auth {
@@ -89,7 +90,7 @@ func (w *world) scraped(log *logged, auth bool) (scraper, func(*Agent)) {
 	}
 }
 
-// account makes a ServiceAccount and a token of it.
+// account creates a ServiceAccount and returns a token of it.
 func (w *world) account(name string) (token string) {
 	w.t.Helper()
 	path := "/api/v1/namespaces/" + w.ns + "/serviceaccounts"
@@ -109,7 +110,8 @@ func (w *world) tokenFor(account string, audiences []string) string {
 	return answer.Status.Token
 }
 
-// reader makes the role for scrapers, and binds it to ServiceAccounts and to a group.
+// reader creates the role for scrapers, and binds it to ServiceAccounts and to a
+// group.
 func (w *world) reader(group string, accounts ...string) {
 	w.t.Helper()
 	name := "reader-" + w.node
@@ -125,7 +127,7 @@ func (w *world) reader(group string, accounts ...string) {
 	})
 }
 
-// Who gets an agent's metrics, by a real API server's word.
+// TestMetricsPort checks with a real API server who gets an agent's metrics.
 func TestMetricsPort(t *testing.T) {
 	w := newWorld(t)
 	good, stranger := w.account("scraper"), w.account("stranger")
@@ -219,8 +221,8 @@ func TestMetricsPort(t *testing.T) {
 	}
 }
 
-// An agent that nobody asks to has no such port; one that shall not ask gives
-// metrics to everybody, and says so where others than the node reach it.
+// TestMetricsPortWithoutAuthentication checks that an agent without authentication
+// serves its metrics to every caller, and warns if other hosts reach the port.
 func TestMetricsPortWithoutAuthentication(t *testing.T) {
 	for name, tt := range map[string]struct {
 		addr  string

@@ -64,7 +64,8 @@ const (
 	secretsPath = "/api/v1/namespaces/shop/secrets/"
 )
 
-// What the ServiceAccount lists and the pod does not carry, and why it does not.
+// TestUnattachedSecrets checks what the ServiceAccount lists and the pod does not
+// name, and why it does not.
 func TestUnattachedSecrets(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -107,8 +108,8 @@ func TestUnattachedSecrets(t *testing.T) {
 	}
 }
 
-// The ServiceAccount is not read where the pod's secrets decide, and not at all
-// for a pod without one.
+// TestAccountIsNotRead checks that the ServiceAccount is not read where the pod's
+// secrets decide, nor for a pod without one.
 func TestAccountIsNotRead(t *testing.T) {
 	a := &Agent{kube: tableServer(t, map[string]any{secretsPath + "own": pullSecret("own", "r.example")})}
 	if got := a.account(t.Context(), pods.Pod{Namespace: "shop"}); got != nil {
@@ -124,6 +125,7 @@ func TestAccountIsNotRead(t *testing.T) {
 	})
 }
 
+// TestReadErrors checks the errors of a secret that may not or cannot be read.
 func TestReadErrors(t *testing.T) {
 	k := tableServer(t, map[string]any{secretsPath + "a": 403, secretsPath + "b": 500})
 	var forbidden *credentials.ForbiddenError

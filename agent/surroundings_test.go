@@ -21,7 +21,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// refuse answers as an API server does that refuses.
+// refuse answers like an API server that refuses a request.
 func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
@@ -30,8 +30,8 @@ func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message
 	})
 }
 
-// An API server that is overloaded, broken or sees conflicts gets what there is
-// to say as soon as it takes it, and once.
+// TestAPIServerThatFails checks that an API server that is overloaded, broken or
+// reports conflicts gets the report and each Event once, as soon as it accepts them.
 func TestAPIServerThatFails(t *testing.T) {
 	w := newWorld(t)
 	w.logs = &buffer{}
@@ -65,8 +65,8 @@ func TestAPIServerThatFails(t *testing.T) {
 	}
 }
 
-// A watch that is closed again and again, and one that has expired, loses no
-// pod.
+// TestWatchIsClosedAgainAndAgain checks that no pod is missed when the watch is closed
+// again and again, or has expired.
 func TestWatchIsClosedAgainAndAgain(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
@@ -100,9 +100,9 @@ func TestWatchIsClosedAgainAndAgain(t *testing.T) {
 	w.until("the end of one", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 2 && len(n.Diagnoses) == 2 })
 }
 
-// A namespace that is being deleted takes no more objects: neither the report,
-// if it is the agent's own, nor Events. Events in other namespaces are written
-// all the same, and the agent goes on.
+// TestNamespaceIsBeingDeleted checks that the agent goes on when a namespace is being
+// deleted and accepts neither the report nor Events. Events in other namespaces are
+// still written.
 func TestNamespaceIsBeingDeleted(t *testing.T) {
 	w := newWorld(t)
 	w.logs = &buffer{}
@@ -130,8 +130,8 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 	}
 }
 
-// Whatever is in the journal's directory, and whether or not it can be written:
-// the agent says so, and examines without test pulls.
+// TestBrokenJournal checks that the agent reports a journal directory with any
+// content, or one that is not writable, and examines without test pulls.
 func TestBrokenJournal(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T) string{
 		"files that are no entries": func(t *testing.T) string {
@@ -171,7 +171,7 @@ func TestBrokenJournal(t *testing.T) {
 	}
 }
 
-// fullDisk is a file system on which nothing can be written any more.
+// fullDisk returns a directory on a full file system.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -18,8 +18,8 @@ import (
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
-// The kubelet rotates the token of a pod, and the old one ends: the agent reads
-// the file again within a minute. (The kubelet leaves two for that.)
+// TestRotatedToken checks that the agent reads the file of its token again within a
+// minute. The kubelet rotates the token, and allows two minutes for that.
 func TestRotatedToken(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// options parses as the agent does at its start, with the text as its file.
+// options parses as the agent does at its start, with this content of the file.
 func options(t *testing.T, file string, env map[string]string, args ...string) (Options, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.yaml")
@@ -54,7 +54,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// What a file may say, in all of its forms.
+// TestConfigForms checks the forms of values that a file may have.
 func TestConfigForms(t *testing.T) {
 	for name, tt := range map[string]struct {
 		file string
@@ -173,8 +173,8 @@ func TestChangedSettings(t *testing.T) {
 	}
 }
 
-// docs/configuration.md has a row for every flag, with its default, and its
-// example is a configuration file.
+// TestSettingsAreDocumented checks that docs/configuration.md has a row for every
+// flag, with its default, and that its example is valid.
 func TestSettingsAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
@@ -211,7 +211,8 @@ func TestSettingsAreDocumented(t *testing.T) {
 	}
 }
 
-// The component mounts a file that the agent takes where the agent looks for it.
+// TestConfigurationComponent checks that the component mounts a valid file where the
+// agent reads it.
 func TestConfigurationComponent(t *testing.T) {
 	const dir = "../../manifests/components/configuration/"
 	var set struct {

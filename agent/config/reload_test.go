@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// mounted is a directory such as the kubelet mounts a ConfigMap at.
+// mounted is a directory like those at which the kubelet mounts a ConfigMap.
 type mounted struct {
 	t   *testing.T
 	dir string
@@ -37,8 +37,8 @@ func (m *mounted) do(err error) {
 	}
 }
 
-// put changes the content as the kubelet does: a new directory, and a symbolic
-// link that is renamed onto the old one (pkg/volume/util/atomic_writer.go).
+// put changes the content as the kubelet does: a new directory, and a symbolic link
+// that is renamed onto the old one (pkg/volume/util/atomic_writer.go).
 func (m *mounted) put(text string) {
 	m.t.Helper()
 	old := fmt.Sprintf("..%d", m.n)
@@ -63,7 +63,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// take gives what was written since the last time.
+// take returns what was written since the last call.
 func (l *lockedBuffer) take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

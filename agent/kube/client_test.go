@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Lists and watches that the API server refuses are counted, those that the
-// agent gives up itself are not.
+// TestWatchErrors checks that lists and watches that the API server refuses are
+// counted, and those that the agent cancels are not.
 func TestWatchErrors(t *testing.T) {
 	var err error
 	failures := 0

@@ -15,10 +15,9 @@ var (
 	labelName = regexp.MustCompile(`(\w+)(?:=~|!~|!=|=)"`)
 )
 
-// Rules and their tests speak of metrics and labels that there are, the label
-// node aside, which the scrape gives; every alert has a row in docs/metrics.md,
-// a case in which it fires and one in which it must not. What promtool thinks of
-// them is `make alerts`.
+// TestAlerts checks that rules and their tests use existing metrics and labels (the
+// scrape adds the label node), and that every alert has a row in docs/metrics.md, a
+// case in which it fires and one in which it must not. `make alerts` runs promtool.
 func TestAlerts(t *testing.T) {
 	var rules struct {
 		Groups []struct {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// reviewer answers for tokens as a test says: by the status that a token begins with.
+// reviewer reviews made-up tokens: a token begins with its status.
 type reviewer struct {
 	asked atomic.Int32
 	away  atomic.Bool
@@ -40,8 +40,7 @@ func (r *reviewer) authenticator() *authenticator {
 	return newAuthenticator(r.authorize, slog.New(slog.DiscardHandler))
 }
 
-// expect makes a request and looks at its status, and how often the API server
-// was asked for it.
+// expect checks the status of a request, and how many reviews it caused.
 func (r *reviewer) expect(t *testing.T, g *authenticator, what, token string, want, reviews int) {
 	t.Helper()
 	before := r.asked.Load()
@@ -71,7 +70,8 @@ func TestRulingsHold(t *testing.T) {
 	})
 }
 
-// Without an answer nobody is let in, but for whom an answer still holds.
+// TestNoReview checks that without a review no new token is allowed, and that valid
+// decisions still hold.
 func TestNoReview(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
@@ -95,8 +95,8 @@ func TestNoReview(t *testing.T) {
 	})
 }
 
-// Requests with one token share a review, which does not end with the request
-// that began it.
+// TestSharedReview checks that requests with one token share a review, which continues
+// when the first request ends.
 func TestSharedReview(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := reviewer{takes: time.Second}
@@ -124,8 +124,8 @@ func TestSharedReview(t *testing.T) {
 	})
 }
 
-// Strangers spend a bounded number of reviews and of memory, and do not keep out
-// who was let in before.
+// TestStrangers checks that unknown tokens use a limited number of reviews and of
+// memory, and do not lock out tokens that were allowed before.
 func TestStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
@@ -160,7 +160,8 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
-// Good tokens are many only if somebody makes many; then no more are taken for a while.
+// TestManyTokens checks that no more tokens are accepted when there are too many that
+// were allowed.
 func TestManyTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
@@ -180,7 +181,7 @@ func TestManyTokens(t *testing.T) {
 	})
 }
 
-// Only one bearer token is a bearer token.
+// TestBearer checks that exactly one bearer token is accepted.
 func TestBearer(t *testing.T) {
 	var r reviewer
 	served := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "metrics") })

@@ -17,7 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
-// shownBy is the certificate that somebody who connects now sees.
+// shownBy returns the certificate that a client gets now.
 func shownBy(t *testing.T, c *certificate) *x509.Certificate {
 	t.Helper()
 	near, far := net.Pipe()
@@ -34,8 +34,8 @@ func shownBy(t *testing.T, c *certificate) *x509.Certificate {
 	return cert
 }
 
-// The agent's own certificate names its node, stays while it is good for long,
-// and is another one before it ends.
+// TestSelfSignedCertificate checks that the self-signed certificate names its node,
+// and is replaced in time.
 func TestSelfSignedCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := newCertificate(selfSigned("node-a.example"), slog.New(slog.DiscardHandler))
@@ -60,7 +60,8 @@ func TestSelfSignedCertificate(t *testing.T) {
 	})
 }
 
-// A certificate from files follows them; while they do not fit, the last one stays.
+// TestCertificateFromFiles checks that a certificate from files follows them, and that
+// the last one stays while they do not match.
 func TestCertificateFromFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

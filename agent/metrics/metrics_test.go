@@ -16,8 +16,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// gathered is a metric's series, one a line, in order: what a scrape would
-// bring. Of a histogram it is how often and how much in all.
+// gathered returns the series of a metric, sorted, one a line, as a scrape returns
+// them. For a histogram it is the count and the sum.
 func gathered(t *testing.T, m *Metrics, name string) string {
 	t.Helper()
 	families, err := m.Registry.Gather()
@@ -45,7 +45,7 @@ func gathered(t *testing.T, m *Metrics, name string) string {
 	return strings.Join(lines, "")
 }
 
-// aSweep has every kind of fact.
+// aSweep returns a sweep with every kind of fact.
 func aSweep() report.Sweep {
 	ahead, limited := int64(-1500), began.Add(time.Minute)
 	return report.Sweep{
@@ -79,7 +79,7 @@ func aDisk() report.Check {
 	}}
 }
 
-// representative is a metrics that has seen everything once.
+// representative returns metrics that have observed everything once.
 func representative() *Metrics {
 	m := New("v1.2.3")
 	m.ObserveSweep(aSweep())
@@ -93,7 +93,7 @@ func representative() *Metrics {
 	return m
 }
 
-// What a sweep shows, and nothing more.
+// TestSweptMetrics checks the metrics of a sweep.
 func TestSweptMetrics(t *testing.T) {
 	m := New("test")
 	if got := gathered(t, m, networkReachable); got != "" {
@@ -160,7 +160,7 @@ pullprobe_registry_flapping{registry=good.example} 0
 	}
 }
 
-// allFigures is what the agent shows of sweeps and of the node.
+// allFigures returns all metrics of sweeps and of the node.
 func allFigures(t *testing.T, m *Metrics) string {
 	all := ""
 	for _, name := range []string{
@@ -173,8 +173,8 @@ func allFigures(t *testing.T, m *Metrics) string {
 	return all
 }
 
-// Hosts come from tenants: no name, no number of them and no name twice makes
-// a scrape fail, and the worst are shown.
+// TestSweepIsBounded checks that no name or number of hosts makes a scrape fail, and
+// that the worst hosts are shown. Tenants choose the hosts.
 func TestSweepIsBounded(t *testing.T) {
 	m := New("test")
 	s := report.Sweep{Registries: []report.Registry{{Host: "bad\xff.example", State: report.Unreachable}, {Host: "bad.example", State: report.Unreachable}}}
@@ -195,7 +195,8 @@ func TestSweepIsBounded(t *testing.T) {
 	}
 }
 
-// What the node's own checks show; a figure that is not known is absent.
+// TestNodeMetrics checks the metrics of the node's own checks; an unknown figure is
+// absent.
 func TestNodeMetrics(t *testing.T) {
 	m := New("test")
 	m.ObserveNode(report.Check{Outcome: report.Fail, Cause: report.RuntimeUnavailable}, aDisk())
@@ -220,7 +221,7 @@ pullprobe_image_filesystem_readonly{} 0
 	}
 }
 
-// How a test pull ended, by its check.
+// TestTestPullMetrics checks how test pulls are counted.
 func TestTestPullMetrics(t *testing.T) {
 	for _, tt := range []struct {
 		check report.Check
@@ -246,7 +247,8 @@ func TestTestPullMetrics(t *testing.T) {
 	}
 }
 
-// A reload that fails keeps the time of the last that did not.
+// TestReloadMetrics checks that a failed reload keeps the time of the last successful
+// one.
 func TestReloadMetrics(t *testing.T) {
 	m := New("test")
 	state := func() string {
@@ -263,7 +265,7 @@ func TestReloadMetrics(t *testing.T) {
 	}
 }
 
-// Prometheus' own rules for names, units and types.
+// TestMetricsKeepTheRules checks Prometheus' rules for names, units and types.
 func TestMetricsKeepTheRules(t *testing.T) {
 	families, err := representative().Registry.Gather()
 	if err != nil {
@@ -284,8 +286,8 @@ func TestMetricsKeepTheRules(t *testing.T) {
 	}
 }
 
-// docs/metrics.md has a row for every metric, with its type and labels, and for
-// no other.
+// TestMetricsAreDocumented checks that docs/metrics.md has a row for every metric,
+// with its type and labels, and no other row.
 func TestMetricsAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
@@ -319,7 +321,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// described is the type of every metric and its labels in order, by name.
+// described returns type and labels of every metric, by name.
 func described(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -345,7 +347,7 @@ func described(t *testing.T) map[string]string {
 	return out
 }
 
-// unitOf is the unit that a metric's name tells.
+// unitOf returns the unit in a metric's name.
 func unitOf(name string) string {
 	name = strings.TrimSuffix(name, "_total")
 	for _, u := range []struct{ suffix, unit string }{

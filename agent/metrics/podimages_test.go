@@ -18,8 +18,8 @@ var began = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
 
 const errNotFound = `failed to pull and unpack image "registry.example/app:1": failed to resolve image: registry.example/app:1: not found`
 
-// inState is a pod of registry.example/app:1, begun at began, whose container is
-// in this state.
+// inState returns a pod of registry.example/app:1, created at began, whose container
+// is in this state.
 func inState(name string, state corev1.ContainerState) *corev1.Pod {
 	start := metav1.NewTime(began)
 	return &corev1.Pod{
@@ -45,7 +45,8 @@ var pullErrors = []string{
 	"RegistryUnavailable", "SignatureValidationFailed",
 }
 
-// What was so before the agent came is not counted, but what becomes of it is.
+// TestFirstListIsNoNews checks that nothing from before the agent's start is counted,
+// and that what follows is.
 func TestFirstListIsNoNews(t *testing.T) {
 	m := New("test")
 	s := pods.NewStore(pods.StoreConfig{Namespace: "pullprobe", Enqueue: func(types.UID) {}, OnTransition: m.ObservePod})
@@ -82,7 +83,8 @@ pullprobe_container_start_wait_seconds{registry=registry.example} 1 in 3
 	}
 }
 
-// A failure in which no registry was asked is none of the registry's.
+// TestFailureWithoutARegistry checks that a failure without a request to the registry
+// does not count as the registry's.
 func TestFailureWithoutARegistry(t *testing.T) {
 	for _, reason := range []string{"ErrImageNeverPull", "InvalidImageName"} {
 		m := New("test")
@@ -96,8 +98,9 @@ func TestFailureWithoutARegistry(t *testing.T) {
 	}
 }
 
-// Tenants name registries, and cannot make the series many. A registry of which
-// nothing was seen for an hour gives its place to another.
+// TestRegistriesAreBounded checks that the number of series is limited although
+// tenants name the registries, and that a registry that was not seen for an hour is
+// replaced.
 func TestRegistriesAreBounded(t *testing.T) {
 	m := New("test")
 	at := began
@@ -132,7 +135,8 @@ func TestRegistriesAreBounded(t *testing.T) {
 	}
 }
 
-// Servers choose the words, and so the causes.
+// TestFailuresAreBounded checks that the number of series is limited although servers
+// determine the causes.
 func TestFailuresAreBounded(t *testing.T) {
 	m := New("test")
 	words := []string{"not found", "unauthorized", "connection refused", "i/o timeout", "no such host", "no space left on device", "429 Too Many Requests", "x509: certificate signed by unknown authority"}

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Who only holds connections takes a bounded number, and does not keep them.
+// TestHeldConnections checks that clients that only hold connections get a limited
+// number, and do not keep them.
 func TestHeldConnections(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
@@ -37,7 +38,8 @@ func TestHeldConnections(t *testing.T) {
 	}
 }
 
-// The health port has no metrics, and no port is opened that nobody asks for.
+// TestPorts checks that the health port has no metrics, and that only configured ports
+// are opened.
 func TestPorts(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	c := ServerConfig{
@@ -71,7 +73,7 @@ func TestPorts(t *testing.T) {
 	}
 }
 
-// status is the status of a GET without a token.
+// status returns the status of a GET without a token.
 func status(t *testing.T, url string) int {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 20 * time.Second}
@@ -83,7 +85,7 @@ func status(t *testing.T, url string) int {
 	return resp.StatusCode
 }
 
-// freeAddr is an address that is free now.
+// freeAddr returns an address that is free now.
 func freeAddr() string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -30,15 +30,15 @@ func aPod(edit func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-// ready says that the pod's sandbox stood so long after it was born.
+// ready sets that the pod's sandbox was ready so long after its creation.
 func ready(p *corev1.Pod, after time.Duration) {
 	p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{
 		Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(born.Add(after)),
 	})
 }
 
-// inits gives the pod init containers i and j in these states; its own
-// container is still to come.
+// inits gives the pod init containers i and j in these states; its own container is
+// still to come.
 func inits(p *corev1.Pod, i, j corev1.ContainerStatus) {
 	p.Spec.InitContainers = []corev1.Container{{Name: "i", Image: "registry.example/i:1"}, {Name: "j", Image: "registry.example/j:1"}}
 	p.Status.InitContainerStatuses = []corev1.ContainerStatus{i, j}
@@ -51,7 +51,7 @@ func ended(name string, after time.Duration, code int32) corev1.ContainerStatus 
 	}}}
 }
 
-// What a pod waits for, as container=image, with + for failing.
+// TestWaits checks what a pod waits for, as container=image, with + for failing.
 func TestWaits(t *testing.T) {
 	imageVolume := func(p *corev1.Pod) {
 		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.example/data:1"}}}}
@@ -159,8 +159,8 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// Every new value of either annotation is a question, and so is the same value
-// after it was removed.
+// TestQuestions checks that every new value of either annotation is a request, and so
+// is the same value after it was removed.
 func TestQuestions(t *testing.T) {
 	s := NewStore(StoreConfig{Namespace: "pullprobe", Enqueue: func(types.UID) {}})
 	ask := func(annotations map[string]string) string {
@@ -191,8 +191,8 @@ func TestQuestions(t *testing.T) {
 	}
 }
 
-// What the kubelet says of an image: a failure, that nothing is wrong with it,
-// or not yet anything.
+// TestPodCheck checks what the kubelet reports of an image: a failure, no problem, or
+// nothing yet.
 func TestPodCheck(t *testing.T) {
 	p := Pod{Namespace: "shop", Name: "web"}
 	tests := []struct {
@@ -222,8 +222,8 @@ func TestPodCheck(t *testing.T) {
 	}
 }
 
-// The words of the pull policy Never prove something only where the kubelet
-// gives that as its reason: a message may quote what a registry says.
+// TestNeverIsProvenByTheReason checks that the message of the pull policy Never proves
+// something only with the kubelet's own reason: a message may quote a registry.
 func TestNeverIsProvenByTheReason(t *testing.T) {
 	const message = `Container image "r.example/app:1" is not present with pull policy of Never`
 	for reason, proven := range map[string]string{"ErrImageNeverPull": "true", "ErrImagePull": ""} {
@@ -233,7 +233,7 @@ func TestNeverIsProvenByTheReason(t *testing.T) {
 	}
 }
 
-// An image volume has a pull policy of its own.
+// TestVolumePolicy checks that an image volume has a pull policy of its own.
 func TestVolumePolicy(t *testing.T) {
 	const data = "registry.example/data:1"
 	p := newPod(&corev1.Pod{Spec: corev1.PodSpec{
@@ -247,8 +247,8 @@ func TestVolumePolicy(t *testing.T) {
 	}
 }
 
-// A tenant's annotation cannot fill the report, and different ones stay
-// different questions.
+// TestLongQuestion checks that an annotation of a tenant cannot fill the report, and
+// that different ones stay different requests.
 func TestLongQuestion(t *testing.T) {
 	a := requestValue(map[string]string{"probe": strings.Repeat("x", 200<<10)})
 	b := requestValue(map[string]string{"probe": strings.Repeat("x", 200<<10) + "y"})
@@ -257,8 +257,8 @@ func TestLongQuestion(t *testing.T) {
 	}
 }
 
-// An ephemeral container comes late into a pod's life: patience counts from
-// when it was seen.
+// TestEphemeralContainer checks that the grace period of an ephemeral container begins
+// when it is first seen.
 func TestEphemeralContainer(t *testing.T) {
 	s := NewStore(StoreConfig{Namespace: "pullprobe", Enqueue: func(types.UID) {}})
 	p := aPod(func(p *corev1.Pod) {

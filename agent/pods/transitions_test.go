@@ -19,8 +19,8 @@ func restarted(s corev1.ContainerStatus) corev1.ContainerStatus {
 	return s
 }
 
-// What the states of a pod, one after the other, tell of its images: "+" is an
-// image that is there, with the wait for the start where that is known, "-" a
+// TestArrivals checks what a sequence of states of a pod shows of its images: "+" is
+// an image that is there, with the wait for the start where that is known, "-" a
 // failure with the kubelet's reason.
 func TestArrivals(t *testing.T) {
 	type state = func(*corev1.Pod)
@@ -145,7 +145,8 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
-// An ephemeral container waits behind no other.
+// TestStartWaitOfEphemeral checks that an ephemeral container does not wait behind
+// others.
 func TestStartWaitOfEphemeral(t *testing.T) {
 	p := Pod{Created: born.Add(-time.Hour), Containers: []Container{
 		{Name: "restarted"}, {Name: "e", Ephemeral: true, After: born.Add(900 * time.Millisecond), StartedAt: born.Add(2 * time.Second)},

@@ -21,7 +21,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// A shorter heartbeat does not wait for the end of the longer one before it.
+// TestHeartbeatIsLive checks that a shorter heartbeat does not wait for the end of the
+// longer one before it.
 func TestHeartbeatIsLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		writes := 0

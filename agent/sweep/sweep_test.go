@@ -102,7 +102,8 @@ func newRig(images ...string) *rig {
 	return r
 }
 
-// checksOf is a short ladder that ends with a check, or well.
+// checksOf returns the checks of a host that fails with this check, or of one that is
+// reachable.
 func checksOf(host string, bad report.Check) []report.Check {
 	goal := report.Check{ID: "registry/" + host, Kind: report.KindRegistry, Host: host, Outcome: report.Pass, Summary: "fine"}
 	if bad.Kind == "" {
@@ -118,14 +119,14 @@ func checksOf(host string, bad report.Check) []report.Check {
 	return []report.Check{bad, goal}
 }
 
-// What may be wrong with a host.
+// faultOf has faults of a host.
 var faultOf = map[string]report.Check{
 	"silent":  {Kind: report.KindDial, Cause: report.ConnectionTimeout},
 	"expired": {Kind: report.KindTLS, Cause: report.CertificateExpired},
 	"limited": {Kind: report.KindRegistry, Cause: report.RateLimited, Evidence: map[string]string{"retryAfter": "600"}},
 }
 
-// breaks spoils hosts, and mends all others.
+// breaks sets a fault for these hosts, and none for all others.
 func (r *rig) breaks(fault string, hosts ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -243,8 +244,8 @@ func TestSweepHeedsLimits(t *testing.T) {
 	})
 }
 
-// An agent that is started anew says nothing again that was said, and knows what
-// was reached before.
+// TestSweepRecall checks that a restarted agent repeats no Event, and knows which
+// hosts were reached before.
 func TestSweepRecall(t *testing.T) {
 	r := newRig("a.example/x", "b.example/x")
 	r.state["a.example"] = faultOf["expired"]
@@ -268,7 +269,8 @@ func TestSweepRecall(t *testing.T) {
 	}
 }
 
-// A sweep begins at once when somebody asks, and its end is known.
+// TestSweepOnRequest checks that a requested sweep begins at once, and that its end is
+// known.
 func TestSweepOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig("a.example/x")
@@ -340,8 +342,8 @@ func TestSweepsSoonAgain(t *testing.T) {
 	})
 }
 
-// Switched off while it waits for its time, no sweep is made any more but on
-// request; switched on again it does not wait out the old interval.
+// TestSweepsAreSwitchedOff checks that sweeps disabled during an interval happen on
+// request only, and that they do not wait for the old interval when enabled again.
 func TestSweepsAreSwitchedOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig("a.example/x")
