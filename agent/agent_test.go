@@ -41,7 +41,7 @@ func TestRestart(t *testing.T) {
 	w.until("both Events of the stuck pod and the one of the other", 10*time.Second, func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 })
 	stop()
 
-	// While the agent is away, the first write of the next one is watched.
+	// The first write of the next agent is recorded.
 	var first atomic.Pointer[string]
 	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(rw, r)
@@ -59,7 +59,7 @@ func TestRestart(t *testing.T) {
 	}
 	d := w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Time.After(before.Time) })
 	if d.Asked != "now" {
-		t.Errorf("the question is forgotten: %q", d.Asked)
+		t.Errorf("the request is lost: %q", d.Asked)
 	}
 	stop() // writes all that was to be written
 	if n, m := len(w.events("stuck")), len(w.events("runs")); n != 2 || m != 1 {
@@ -69,7 +69,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("what was answered is not remembered: %v", n.Answered)
 	}
 
-	// Asking by hand is answered, with the same word too.
+	// A new request with the same value is handled, too.
 	writes := w.agentProxy.count("PATCH configmaps")
 	w.agent()
 	w.until("a report of the new agent", 10*time.Second, func() bool { return w.agentProxy.count("PATCH configmaps") > writes })
@@ -89,9 +89,9 @@ func uidOf(w *world, pod string) string {
 	return ""
 }
 
-// TestNothingIsSaidBeforeTheFirstLook checks that an agent that has checked nothing
+// TestNothingIsPublishedBeforeTheFirstCheck checks that an agent that has checked nothing
 // yet keeps the previous report.
-func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
+func TestNothingIsPublishedBeforeTheFirstCheck(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	held := make(chan struct{})
@@ -154,18 +154,18 @@ func TestOneExaminationForAll(t *testing.T) {
 func TestWritesOnChangeOnly(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
-	var looked atomic.Int32
+	var ended atomic.Int32
 	w.agent(func(a *Agent) {
 		a.examiner.Puller = nil
 		run := a.cache.cfg.Examine
 		a.cache.cfg.MaxAge = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
 		a.cache.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
-			defer looked.Add(1)
+			defer ended.Add(1)
 			return run(ctx, s, early)
 		}
 	})
 	w.diagnosed("stuck", anyDiagnosis)
-	w.until("ten more examinations", 20*time.Second, func() bool { return looked.Load() > 10 })
+	w.until("ten more examinations", 20*time.Second, func() bool { return ended.Load() > 10 })
 	if n, m := w.agentProxy.count("PATCH configmaps"), w.agentProxy.count("POST events"); n != 1 || m != 1 {
 		t.Errorf("%d writes of the report and %d Events for one finding", n, m)
 	}
@@ -173,7 +173,7 @@ func TestWritesOnChangeOnly(t *testing.T) {
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
 	w.until("the answer's Event", 10*time.Second, func() bool { return w.agentProxy.count("POST events") == 2 })
 	if n := w.agentProxy.count("PATCH configmaps"); n > 2 {
-		t.Errorf("%d writes of the report for one finding and one question", n)
+		t.Errorf("%d writes of the report for one finding and one request", n)
 	}
 }
 
@@ -205,9 +205,9 @@ func (d discard) Header() http.Header         { return d.h }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// TestMendedSecret checks that a fixed secret is noticed before the examination is due
+// TestFixedSecret checks that a fixed secret is noticed before the examination is due
 // again.
-func TestMendedSecret(t *testing.T) {
+func TestFixedSecret(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)
 	host := strings.TrimPrefix(registry.URL, "http://")
@@ -234,7 +234,7 @@ func TestMendedSecret(t *testing.T) {
 	})
 	w.diagnosed("stuck", anyDiagnosis)
 	gets := w.agentProxy.count("GET secrets")
-	w.until("looks at the secret", 20*time.Second, func() bool { return w.agentProxy.count("GET secrets") > gets+3 })
+	w.until("reads of the secret", 20*time.Second, func() bool { return w.agentProxy.count("GET secrets") > gets+3 })
 	if n := examined.Load(); n != 1 {
 		t.Errorf("%d examinations, and nothing has changed", n)
 	}
@@ -272,9 +272,9 @@ func TestSlowAPIServer(t *testing.T) {
 
 var creating = corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 
-// TestHungRuntimeIsLeftAlone checks that a runtime that does not answer is not called
+// TestHungRuntimeIsNotCalledForEveryPod checks that a runtime that does not answer is not called
 // for every pod.
-func TestHungRuntimeIsLeftAlone(t *testing.T) {
+func TestHungRuntimeIsNotCalledForEveryPod(t *testing.T) {
 	a := &Agent{}
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	if a.callRuntime(t.Context(), hangs) {
@@ -322,15 +322,15 @@ func TestBehindAnotherPull(t *testing.T) {
 	if c := report.Find(hog.Checks, "queue"); c.Evidence["ahead"] != "" {
 		t.Errorf("the first waits behind the second: %+v", c)
 	}
-	// When the hog has gone, nothing is in the way.
+	// When the hanging pull is gone, nothing comes first.
 	if code, out := w.do(http.MethodDelete, w.podPath("hog")+"?gracePeriodSeconds=0", "application/json", nil); code/100 != 2 {
 		t.Fatalf("%d %s", code, out)
 	}
 	w.diagnosed("good", func(d report.Diagnosis) bool { return report.Find(d.Checks, "queue").Evidence["ahead"] == "" })
 }
 
-// FuzzTakeOver checks that the agent starts whatever is in the existing report.
-func FuzzTakeOver(f *testing.F) {
+// FuzzApplyPrevious checks that the agent starts whatever is in the existing report.
+func FuzzApplyPrevious(f *testing.F) {
 	for _, s := range []string{
 		"", "{", `{"schema":"pullprobe.dev/v1","node":"n","answered":{"u":"now"},"diagnoses":[{"uid":"u","asked":"now","verdict":{"cause":"TagNotFound"}}]}`,
 		`{"schema":"pullprobe.dev/v1","node":"n","answered":null,"diagnoses":[null,{}]}`, `{"schema":"pullprobe.dev/v2","node":"n","answered":{"u":"now"}}`,

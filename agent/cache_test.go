@@ -107,9 +107,9 @@ func TestBackOff(t *testing.T) {
 	})
 }
 
-// TestAskingResetsBackOff checks that a request causes an examination at once and
+// TestRequestResetsBackOff checks that a request causes an examination at once and
 // resets the intervals.
-func TestAskingResetsBackOff(t *testing.T) {
+func TestRequestResetsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.follow(t, "a", 20*time.Minute)
@@ -117,7 +117,7 @@ func TestAskingResetsBackOff(t *testing.T) {
 		asked := time.Now()
 		time.Sleep(time.Second)
 		if _, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); ok {
-			t.Fatal("answered by an examination from before the question")
+			t.Fatal("got an examination from before the request")
 		}
 		synctest.Wait()
 		if x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); !ok || !x.began.After(asked) {
@@ -158,7 +158,7 @@ func TestSharing(t *testing.T) {
 		if n := b.requeued.Load(); n != 50 || len(b.began) != 1 {
 			t.Errorf("%d pods were told, %d examinations", n, len(b.began))
 		}
-		// One that comes later gets what is fresh, and nothing that is not.
+		// A later pod gets a recent examination, and no old one.
 		fresh := func(n *examRequest) { n.endedAfter = time.Now().Add(-reuseAge) }
 		if _, _, ok := b.ask("new", "key", fresh); !ok {
 			t.Error("an examination of just now is not shared")
@@ -209,15 +209,15 @@ func TestHangingExaminations(t *testing.T) {
 		b.release("a")
 		synctest.Wait()
 		if _, _, ok := b.ask("c", "waits"); !ok {
-			t.Error("nobody needs the first any more, and it keeps its place")
+			t.Error("the first is not needed any more, and keeps its slot")
 		}
 		b.release("b")
 	})
 }
 
-// TestAskingAgainAndAgain checks that requests that come faster than examinations end
+// TestRepeatedRequests checks that requests that come faster than examinations end
 // get the result of the last request, and leave slots to others.
-func TestAskingAgainAndAgain(t *testing.T) {
+func TestRepeatedRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.cfg.Limiter.slots = 16
@@ -239,10 +239,10 @@ func TestAskingAgainAndAgain(t *testing.T) {
 				return
 			}
 			for b.requeued.Load() == before && b.passed() < end {
-				time.Sleep(time.Second) // nobody looks who is not told
+				time.Sleep(time.Second) // a pod that is not queued is not reconciled
 			}
 		}
-		t.Error("the last question is not answered")
+		t.Error("the last request got no result")
 	})
 }
 
@@ -266,9 +266,9 @@ func TestLaterExaminationWins(t *testing.T) {
 	})
 }
 
-// TestSecretsPrint checks that the fingerprint of secrets depends on their content,
+// TestFingerprint checks that the fingerprint of secrets depends on their content,
 // and that unreadable ones prove nothing.
-func TestSecretsPrint(t *testing.T) {
+func TestFingerprint(t *testing.T) {
 	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(1, nil)})
 	secret := func(password string) []credentials.Found {
 		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}

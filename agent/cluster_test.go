@@ -46,7 +46,7 @@ type apiServer struct {
 	token string
 	bin   string // directory of the program
 	stop  func()
-	// beside starts a second kube-apiserver for the same objects, with further flags.
+	// beside starts a second kube-apiserver for the same objects, with additional flags.
 	beside func(flags ...string) (*apiServer, error)
 }
 
@@ -200,8 +200,8 @@ func (api *apiServer) proxy() *apiProxy {
 	f := &apiProxy{}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("X-Came-With", r.Header.Get("Authorization"))
-		// Read before it is passed on: a proxy that still reads a request when the
-		// answer is there can lose both.
+		// Read it first: a proxy that still reads a request when the response is there
+		// can lose both.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -250,8 +250,8 @@ type world struct {
 	t          testing.TB
 	node       string
 	ns         string
-	testProxy  *apiProxy // the test's own way
-	agentProxy *apiProxy // the agents'
+	testProxy  *apiProxy // of the test
+	agentProxy *apiProxy // of the agents
 
 	runtime string    // socket; empty: one that is not there
 	logs    io.Writer // of the agents; nil: the test's own output

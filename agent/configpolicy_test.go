@@ -73,16 +73,16 @@ func TestConfigurationPolicy(t *testing.T) {
 		return write(user, http.MethodPost, configMaps, "application/json", name)
 	}
 	w.until("the policy holds", 30*time.Second, func() bool { return apply(agents, "pullprobe-config") != "" })
-	for what, said := range map[string]string{"apply": apply(agents, "pullprobe-config"), "create": create(agents, "pullprobe-config")} {
-		if !strings.Contains(said, "the agents do not write their own configuration") {
-			t.Errorf("%s: %s", what, said)
+	for what, answer := range map[string]string{"apply": apply(agents, "pullprobe-config"), "create": create(agents, "pullprobe-config")} {
+		if !strings.Contains(answer, "the agents do not write their own configuration") {
+			t.Errorf("%s: %s", what, answer)
 		}
 	}
-	for what, said := range map[string]string{
+	for what, answer := range map[string]string{
 		"a report": apply(agents, "pullprobe-node-a"), "a new report": create(agents, "pullprobe-node-a"), "an administrator": apply(admin, "pullprobe-config"),
 	} {
-		if said != "" {
-			t.Errorf("%s: %s", what, said)
+		if answer != "" {
+			t.Errorf("%s: %s", what, answer)
 		}
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-func TestGrowth(t *testing.T) {
+func TestDiskTrend(t *testing.T) {
 	now := time.Now()
 	disk := func(available int64) report.Check {
 		return report.Check{Outcome: report.Pass, Summary: "a disk", Evidence: map[string]string{"total": "1000000000", "available": strconv.FormatInt(available, 10)}}
 	}
 	var g diskTrend
 	if c := g.add(disk(500e6), now, 24*time.Hour); c.Evidence["growthPerSecond"] != "" {
-		t.Errorf("one look is no trend: %v", c.Evidence)
+		t.Errorf("one check is no trend: %v", c.Evidence)
 	}
 	if c := g.add(disk(400e6), now.Add(time.Minute), 24*time.Hour); c.Evidence["growthPerSecond"] != "" {
 		t.Errorf("nor is a minute: %v", c.Evidence)

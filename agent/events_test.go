@@ -17,9 +17,9 @@ func TestEventIsBounded(t *testing.T) {
 	if e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > kube.MaxMessage || !e.Warning {
 		t.Errorf("%d bytes", len(e.Message))
 	}
-	d.Verdict.Fix, d.Verdict.WouldDecide = "mend it", nil
+	d.Verdict.Fix, d.Verdict.WouldDecide = "replace it", nil
 	e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d)
-	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: mend it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
+	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: replace it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
 		if !strings.Contains(e.Message, part) {
 			t.Errorf("%q is missing in %q", part, e.Message)
 		}

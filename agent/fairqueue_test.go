@@ -50,8 +50,8 @@ func namespacesOf(list []*waiter) string {
 	return strings.Join(out, "")
 }
 
-// TestTurns checks that namespaces take turns, however many waiters each has.
-func TestTurns(t *testing.T) {
+// TestNamespacesTakeTurns checks that namespaces take turns, however many waiters each has.
+func TestNamespacesTakeTurns(t *testing.T) {
 	r := newTestQueue(8, 1000)
 	r.queue(1000, "a", "r", false)
 	if got := namespacesOf(r.admitAll()); got != "aaaaaa" {
@@ -75,9 +75,9 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// TestAskedFirst checks that urgent waiters go first, but not at the cost of all
+// TestUrgentFirst checks that urgent waiters go first, but not at the cost of all
 // others.
-func TestAskedFirst(t *testing.T) {
+func TestUrgentFirst(t *testing.T) {
 	r := newTestQueue(4, 1000)
 	r.queue(10, "a", "r", false)
 	last := r.queue(1, "a", "r", true)[0]
@@ -132,9 +132,9 @@ func TestRegistryRate(t *testing.T) {
 	}
 }
 
-// TestTurnsAtRandom checks with random input that the limits hold, that no waiter that
+// TestFairQueueAtRandom checks with random input that the limits hold, that no waiter that
 // may begin waits, and that all get their turn.
-func TestTurnsAtRandom(t *testing.T) {
+func TestFairQueueAtRandom(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		slots, rate := 1+rnd.IntN(20), 1+rnd.IntN(8)
@@ -187,9 +187,9 @@ func TestTurnsAtRandom(t *testing.T) {
 	}
 }
 
-// TestWaitingForATurn checks that waiters begin when there is a slot or time has
+// TestAcquire checks that waiters begin when there is a slot or time has
 // passed, and that a canceled one leaves no trace.
-func TestWaitingForATurn(t *testing.T) {
+func TestAcquire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newLimiter(4, func() int { return 1 })
 		var wg sync.WaitGroup

@@ -44,10 +44,10 @@ type hostileCase struct {
 	set   func(s *stage, p *parts)
 	state corev1.ContainerStateWaiting // that the kubelet reports; empty: back-off
 	// basic and bearer are the hosts that may see the password and the token;
-	// the token service and the registry, if nothing is said.
+	// nil: the token service and the registry.
 	basic, bearer func(s *stage) []*spy
-	text          string // stands in some check
-	healthy       bool   // the layer can be had
+	text          string // in some check
+	healthy       bool   // the layer is available
 	logIn         bool   // the password is sent: else there would be nothing to leak
 	most          int    // requests to the registry; 0: 24
 }
@@ -382,7 +382,7 @@ func TestHostileRegistry(t *testing.T) {
 			began := time.Now()
 			s.start()
 			s.diagnosed("stuck", func(d report.Diagnosis) bool { return len(s.checks(image)) > 0 })
-			// The agent's start and a busy machine come on top.
+			// The start of the agent and a busy machine take time, too.
 			if took := time.Since(began); took > examine.VerdictTimeout+6*time.Second {
 				t.Errorf("the verdict took %v", took)
 			}
@@ -395,7 +395,7 @@ func TestHostileRegistry(t *testing.T) {
 			s.expectText(t, checks, c.text)
 			healthy := report.Find(checks, "blob/"+s.registry.host).Outcome == report.Pass
 			if c.healthy && !healthy {
-				t.Errorf("an image that can be had is not seen: %+v", checks)
+				t.Errorf("an available image is not recognized: %+v", checks)
 			}
 			if t.Failed() {
 				for _, c := range checks {
@@ -433,7 +433,7 @@ func (s *stage) expectText(t *testing.T, checks []report.Check, text string) {
 	t.Helper()
 	b, err := json.Marshal(checks)
 	if err != nil || !strings.Contains(string(b), text) {
-		t.Errorf("%q is not said (%v): %s", text, err, b)
+		t.Errorf("%q is missing (%v): %s", text, err, b)
 	}
 }
 
@@ -505,7 +505,7 @@ func (s *stage) expectClean(t *testing.T, pod string) {
 	for line := range strings.Lines(cm.Data[publish.SummaryKey]) {
 		line = strings.TrimSuffix(line, "\n")
 		if !lineOf.MatchString(line) || strings.HasPrefix(strings.TrimSpace(line), "fix      run-evil") {
-			t.Errorf("a line that nobody of us began: %q", line)
+			t.Errorf("a line with an unknown beginning: %q", line)
 		}
 	}
 	n, _, _ := s.report()
@@ -549,7 +549,7 @@ func TestHostileAddresses(t *testing.T) {
 		"１２７.６６." + fmt.Sprint(four[2]) + ".1",
 		"169.254.169.254", "[::ffff:169.254.169.254]", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]", "100.100.100.200",
 	}
-	// Some of these are no addresses to a resolver, and none is asked here.
+	// Some of these are no addresses for a resolver, and there is none here.
 	p := s.honest()
 	p.open()
 	honest := *s.registry.handler.Load()
@@ -588,7 +588,7 @@ func TestHostileAddresses(t *testing.T) {
 	for i, image := range images {
 		b, err := json.Marshal(s.checks(image))
 		if err != nil || !strings.Contains(string(b), " address") && !strings.Contains(string(b), "not a URL") && !strings.Contains(string(b), "no usable token service") {
-			t.Errorf("%s: it is not said why nothing was asked: %s", forms[i/2], b)
+			t.Errorf("%s: the reason for no request is missing: %s", forms[i/2], b)
 		}
 	}
 }
@@ -625,7 +625,7 @@ func TestRebinding(t *testing.T) {
 					p.blob = redirects(307, to)
 				}
 				p.open()
-				// The host behind the name is an honest one, as long as it is asked.
+				// The host behind the name is honest as long as it is contacted.
 				s.other.serve(*s.registry.handler.Load())
 				if as == "realm" {
 					s.other.serve(p.token)

@@ -121,13 +121,13 @@ func kubeconfigWith(t testing.TB, cluster, user string) string {
 // kubeAs returns a client for an API server with this token, which reads as a node.
 func (w *world) kubeAs(api *apiServer, token, node string) *kube.Client {
 	w.t.Helper()
-	way := api.proxy()
-	w.t.Cleanup(way.Close)
-	way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	proxy := api.proxy()
+	w.t.Cleanup(proxy.Close)
+	proxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Set("Authorization", "Bearer "+token)
 		next.ServeHTTP(rw, r)
 	})
-	k, err := kube.New(kubeconfig(w.t, way.URL), "test", node)
+	k, err := kube.New(kubeconfig(w.t, proxy.URL), "test", node)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestAgentReadsAsNode(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	if want := "GET secrets as system:node:" + w.node; len(as) != 1 || !as[want] {
-		t.Errorf("asked as somebody else: %v, want %s alone", as, want)
+		t.Errorf("requests as another user: %v, want %s alone", as, want)
 	}
 }
 

@@ -36,9 +36,9 @@ func TestSettingsAreLive(t *testing.T) {
 	}
 }
 
-// TestReloadExaminesAnew checks that images are examined again under new settings, and
+// TestReloadExaminesAgain checks that images are examined again under new settings, and
 // that a host that is denied by then is not contacted.
-func TestReloadExaminesAnew(t *testing.T) {
+func TestReloadExaminesAgain(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)
 	w.pod("stuck", registry.Absent(), backOff)
@@ -56,7 +56,7 @@ func TestReloadExaminesAnew(t *testing.T) {
 	s := a.live.Get()
 	s.Deny = []probes.HostPattern{deny}
 	a.live.Set(s)
-	// By itself it would be after 10 s: the runtime is away.
+	// Without the reload it would be after 10 s: the runtime is unavailable.
 	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
 		n, _, _ := w.report()
 		_, denied := probes.Denied(n.Diagnoses[0].Checks)

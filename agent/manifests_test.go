@@ -140,17 +140,17 @@ func (h *agentUser) call(method, path string, body any) (code int, answer string
 			req.Header.Set("Content-Type", "application/apply-patch+yaml")
 		}
 	}
-	way := h.server.proxy()
-	defer way.Close()
-	way.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	proxy := h.server.proxy()
+	defer proxy.Close()
+	proxy.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if h.token != "" {
 			r.Header.Set("Authorization", "Bearer "+h.token)
-		} else { // as a token that says nothing but who it is for
+		} else { // like a token that contains nothing but its user
 			r.Header.Set("Impersonate-User", "system:serviceaccount:pullprobe:pullprobe")
 		}
 		next.ServeHTTP(w, r)
 	})
-	req.URL.Scheme, req.URL.Host = "http", strings.TrimPrefix(way.URL, "http://")
+	req.URL.Scheme, req.URL.Host = "http", strings.TrimPrefix(proxy.URL, "http://")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		h.t.Fatal(err)
@@ -184,11 +184,11 @@ func (h *agentUser) byRBAC(what, method, path string, body any) {
 }
 
 // byPolicy checks that the admission policy refuses the request with this message.
-func (h *agentUser) byPolicy(what, method, path string, body any, says string) {
+func (h *agentUser) byPolicy(what, method, path string, body any, message string) {
 	h.t.Helper()
 	code, answer := h.call(method, path, body)
-	if code != http.StatusForbidden || !strings.Contains(answer, "ValidatingAdmissionPolicy 'pullprobe-") || !strings.Contains(answer, says) {
-		h.t.Errorf("%s: %s %s is not refused by the policy with %q: %d %s", what, method, path, says, code, answer)
+	if code != http.StatusForbidden || !strings.Contains(answer, "ValidatingAdmissionPolicy 'pullprobe-") || !strings.Contains(answer, message) {
+		h.t.Errorf("%s: %s %s is not refused by the policy with %q: %d %s", what, method, path, message, code, answer)
 	}
 }
 
@@ -266,7 +266,7 @@ func TestManifests(t *testing.T) {
 	a, b := c.on("node-a"), c.on("node-b")
 	c.post("/api/v1/namespaces/shop/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{NodeName: "node-a", Containers: []corev1.Container{{Name: "app", Image: "r.example/app"}}}})
 
-	// The API server takes a new policy into account a little later.
+	// The API server applies a new policy a little later.
 	c.until("the policies hold", 30*time.Second, func() bool {
 		cm, _ := a.call(http.MethodPost, reports+"?dryRun=All", with(a.own(), "probe", "metadata", "name"))
 		event, _ := a.call(http.MethodPost, "/api/v1/namespaces/shop/events?dryRun=All", with(a.event("web", "Pod", "shop"), "x", "reportingInstance"))
@@ -288,7 +288,7 @@ func TestManifests(t *testing.T) {
 	t.Run("every component", func(t *testing.T) { c.everyComponent(t, dir) })
 }
 
-// in gives the same for a subtest, whose the failures then are.
+// in returns the same for a subtest, which its failures then belong to.
 func (c *installed) in(t *testing.T) *installed {
 	w, out := *c.world, *c
 	w.t, out.world = t, &w
@@ -337,7 +337,7 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 			}
 		}
 	}
-	// What somebody else has put into the report does not get into its way.
+	// Fields that other users set in the report do not prevent a write.
 	c.must("-n", "pullprobe", "label", "configmap", "pullprobe-node-a", "team=shop")
 	c.must("-n", "pullprobe", "annotate", "configmap", "pullprobe-node-a", "note=kept")
 	a.allowed("beside a foreign label", http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own())
@@ -450,9 +450,9 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 		return meta([]object{r}, "ownerReferences")
 	}
 	for _, f := range []struct {
-		what string
-		body object
-		says string
+		what    string
+		body    object
+		message string
 	}{
 		{"the ConfigMap of another node", meta("pullprobe-node-b", "name"), theOther},
 		{"one of any name", meta("settings", "name"), theOther},
@@ -473,22 +473,22 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 		{"with a finalizer", meta([]string{"example.com/keep"}, "finalizers"), "no finalizers"},
 	} {
 		name := f.body["metadata"].(object)["name"].(string)
-		a.byPolicy("apply "+f.what, http.MethodPatch, a.applyPath(name), f.body, f.says)
+		a.byPolicy("apply "+f.what, http.MethodPatch, a.applyPath(name), f.body, f.message)
 		if name != "pullprobe-node-b" && name != "kube-root-ca.crt" {
 			if name == "pullprobe-node-a" {
 				c.must("-n", "pullprobe", "delete", "configmap", name, "--ignore-not-found", "--timeout=10s")
 			}
-			a.byPolicy("create "+f.what, http.MethodPost, reports, f.body, f.says)
+			a.byPolicy("create "+f.what, http.MethodPost, reports, f.body, f.message)
 		}
 		a.allowed("its own again", http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own())
 	}
-	// With the token of the one, the names of the other.
+	// With the token of one node, the names of the other.
 	b.byPolicy("another token", http.MethodPatch, b.applyPath("pullprobe-node-a"), a.own(), "writes the ConfigMap pullprobe-node-b")
 	a.byPolicy("a merge patch of another's", http.MethodPatch, reports+"/pullprobe-node-b", object{"data": object{publish.ReportKey: "{}"}}, theOther)
 	a.byPolicy("a name that the API server makes", http.MethodPost, reports, with(meta(nil, "name"), "pullprobe-node-a", "metadata", "generateName"), theOther)
 	a.byPolicy("even on trial", http.MethodPost, reports+"?dryRun=All", meta("settings", "name"), theOther)
 
-	// What others have put there stays.
+	// Fields of other users stay.
 	c.must("-n", "pullprobe", "label", "configmap", "pullprobe-node-a", "team=shop")
 	a.byPolicy("another's label", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": nil}}}, labels)
 	a.byPolicy("another's label's value", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": "x"}}}, labels)
@@ -498,11 +498,11 @@ func (c *installed) refusesEvents(t *testing.T, a, b *agentUser) {
 	a, b = a.in(t), b.in(t)
 	const signed, about = "signed by pullprobe.dev/agent, instance node-a", "no metadata but a name"
 	n := 0
-	refused := func(what string, h *agentUser, ns string, e object, says string) {
+	refused := func(what string, h *agentUser, ns string, e object, message string) {
 		t.Helper()
 		n++
 		e = with(e, fmt.Sprintf("refused.%d", n), "metadata", "name")
-		h.byPolicy(what, http.MethodPost, "/api/v1/namespaces/"+ns+"/events", e, says)
+		h.byPolicy(what, http.MethodPost, "/api/v1/namespaces/"+ns+"/events", e, message)
 	}
 	pod := a.event("web", "Pod", "shop")
 	refused("another instance", a, "shop", with(pod, "node-b", "reportingInstance"), signed)
@@ -527,7 +527,7 @@ func (c *installed) refusesEvents(t *testing.T, a, b *agentUser) {
 	refused("on its Node with another UID", a, "default", with(node, b.uid, "involvedObject", "uid"), "about node node-a")
 	refused("on its Node, as a pod's", a, "default", with(node, "ImagePullDiagnosed", "reason"), "no such reason")
 	refused("on its Node, as the kubelet's", a, "default", with(node, "NodeNotReady", "reason"), "no such reason")
-	// A pod of another node cannot be told from one of its own: known, and not refused.
+	// A pod of another node cannot be distinguished from one of its own: a known limitation.
 	a.allowed("on a pod that is not its own", http.MethodPost, "/api/v1/namespaces/shop/events", with(pod, "elsewhere.1", "metadata", "name"))
 }
 
@@ -544,9 +544,9 @@ func (c *installed) refusesNoNode(t *testing.T, a *agentUser) {
 	}
 	for what, token := range map[string]string{"a token that no pod has": answer.Status.Token, "no extra at all": ""} {
 		a.token = token
-		const says = "the token names no node. It must be bound to the agent's pod, on Kubernetes 1.30 or later"
-		a.byPolicy(what, http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own(), says)
-		a.byPolicy(what, http.MethodPost, "/api/v1/namespaces/shop/events", with(a.event("web", "Pod", "shop"), "none.1", "metadata", "name"), says)
+		const message = "the token names no node. It must be bound to the agent's pod, on Kubernetes 1.30 or later"
+		a.byPolicy(what, http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own(), message)
+		a.byPolicy(what, http.MethodPost, "/api/v1/namespaces/shop/events", with(a.event("web", "Pod", "shop"), "none.1", "metadata", "name"), message)
 	}
 }
 
@@ -572,7 +572,7 @@ func (c *installed) namedNamespaces(t *testing.T, a *agentUser, dir string) {
 	a.byRBAC("change one", http.MethodPatch, "/api/v1/namespaces/shop/secrets/pull", object{})
 	c.must("delete", "-k", grant)
 	a.eventually(t, "/api/v1/namespaces/shop/secrets/pull", http.StatusForbidden)
-	// Without a namespace it goes nowhere.
+	// Without a namespace it is refused.
 	loose := c.beside(filepath.Dir(dir), "loose", "components: [../manifests/components/secrets-per-namespace]\n")
 	if out, err := c.kubectl("apply", "-k", loose); err == nil {
 		t.Errorf("a grant for no namespace was taken: %s", out)
@@ -602,10 +602,10 @@ func (c *installed) scrapers(t *testing.T, a *agentUser, dir string) {
 		t.Errorf("the port and the address: %q, %v", got, err)
 	}
 	c.must("-n", "shop", "create", "serviceaccount", "scraper")
-	c.must("-n", "shop", "create", "serviceaccount", "nobody")
+	c.must("-n", "shop", "create", "serviceaccount", "stranger")
 	c.must("create", "clusterrolebinding", "scraper", "--clusterrole=pullprobe-metrics-reader", "--serviceaccount=shop:scraper")
 	k := a.kubeAs(a.server, a.token, "")
-	for account, want := range map[string]int{"scraper": http.StatusOK, "nobody": http.StatusForbidden} {
+	for account, want := range map[string]int{"scraper": http.StatusOK, "stranger": http.StatusForbidden} {
 		token := c.tokenFor("/api/v1/namespaces/shop/serviceaccounts/"+account, nil)
 		var status int
 		c.until(account+" is judged", 15*time.Second, func() bool {
@@ -639,8 +639,8 @@ func (c *installed) moreRights(t *testing.T, a, b *agentUser) {
 		"metadata": object{"name": "new.1", "namespace": "shop"}, "regarding": object{"kind": "Pod", "namespace": "shop", "name": "web"}, "reason": "ImagePullDiagnosed", "action": "Diagnose", "type": "Normal",
 		"reportingController": "pullprobe.dev/agent", "reportingInstance": "node-a", "eventTime": "2026-11-21T10:00:00.000000Z",
 	}, "creates Events of core/v1")
-	// Nobody else is held to it.
-	c.must("-n", "pullprobe", "create", "configmap", "somebody-elses")
+	// It applies to no other user.
+	c.must("-n", "pullprobe", "create", "configmap", "another")
 	c.must("delete", "clusterrolebinding/far-too-much", "clusterrole/far-too-much")
 }
 
@@ -692,7 +692,7 @@ func (c *installed) everyComponent(t *testing.T, dir string) {
 	whole := c.beside(filepath.Dir(dir), "all", "resources: [../manifests/base]\ncomponents: ["+strings.Join(all, ", ")+"]\n")
 	c.must("apply", "--dry-run=server", "-k", whole)
 
-	// Nothing falls into the namespace that kubectl happens to be in.
+	// Nothing is created in the current namespace of kubectl.
 	text, err := c.kubectl("kustomize", whole)
 	if err != nil {
 		t.Fatal(err)

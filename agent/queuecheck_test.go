@@ -23,7 +23,7 @@ func TestQueueCheck(t *testing.T) {
 		ahead  string
 		hangs  bool
 	}{
-		{"nobody", nil, "", false},
+		{"no other pod", nil, "", false},
 		{"one that came later", []result{other("later", at(20), false, nil)}, "", false},
 		{"one that came in the same second", []result{other("same", at(10), false, nil)}, "", false},
 		{"one that hangs and came in the same second", []result{other("same", at(10), false, hung)}, "same", true},

@@ -83,16 +83,16 @@ func (w *world) nodeEvents() (out []corev1.Event) {
 	return out
 }
 
-// TestReportIsMended checks that an external change of the report is reverted with the
+// TestReportIsRestored checks that an external change of the report is reverted with the
 // next sweep.
-func TestReportIsMended(t *testing.T) {
+func TestReportIsRestored(t *testing.T) {
 	w := newWorld(t)
 	var a *Agent
 	w.agent(sweeping(&a, strings.TrimPrefix(examinetest.StartImages(t).URL, "http://")))
 	w.swept("a sweep", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
 	path := "/api/v1/namespaces/" + w.ns + "/configmaps/pullprobe-" + w.node
 
-	w.patch(path, map[string]any{"data": map[string]string{publish.SummaryKey: "all is well, says somebody"}, "metadata": map[string]any{"labels": map[string]string{publish.LabelFault: "none-of-your-business"}}})
+	w.patch(path, map[string]any{"data": map[string]string{publish.SummaryKey: "all is well"}, "metadata": map[string]any{"labels": map[string]string{publish.LabelFault: "none-of-your-business"}}})
 	a.sweeper.SweepNow()
 	w.until("the summary again", 10*time.Second, func() bool {
 		_, cm, _ := w.report()
@@ -106,9 +106,9 @@ func TestReportIsMended(t *testing.T) {
 	w.until("the report again", 10*time.Second, func() bool { _, _, ok := w.report(); return ok })
 }
 
-// TestOwnWriteIsNoSurprise checks that the agent does not take its own write for an
+// TestOwnWriteIsNoDrift checks that the agent does not take its own write for an
 // external one.
-func TestOwnWriteIsNoSurprise(t *testing.T) {
+func TestOwnWriteIsNoDrift(t *testing.T) {
 	w := newWorld(t)
 	log := &logged{}
 	w.logs = log
@@ -118,8 +118,8 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 	w.agent(sweeping(&a, host))
 	w.swept("a sweep", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
 	const surprise = "changed or removed externally"
-	// A look at the report is held until one is being written, and the answer to
-	// who writes until the agent wonders; either only for so long.
+	// A read of the report waits for a write, and the response to a write until the
+	// agent reports a change; both for a limited time only.
 	written := make(chan struct{}, 100)
 	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if !strings.Contains(r.URL.Path, "/configmaps/") {
@@ -151,9 +151,9 @@ func TestOwnWriteIsNoSurprise(t *testing.T) {
 	w.swept("the registry's end", func(s *report.Sweep) bool { return s.Registries[0].State == report.Unreachable })
 	a.sweeper.SweepNow()
 	w.until("another sweep", 10*time.Second, func() bool { return a.sweeper.EndedAfter(began) })
-	w.until("a look at the report", 10*time.Second, func() bool { return w.agentProxy.count("GET configmaps") > 1 })
+	w.until("a read of the report", 10*time.Second, func() bool { return w.agentProxy.count("GET configmaps") > 1 })
 	if strings.Contains(log.String(), surprise) {
-		t.Errorf("the agent takes its own writing for another's:\n%s", log)
+		t.Errorf("the agent takes its own write for an external one:\n%s", log)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestManyStuckPods(t *testing.T) {
 		n, _, _ := w.report()
 		return n.Stuck == pods-1 && len(n.Diagnoses)+n.Omitted == pods-1
 	})
-	// The newest is the worst, too: its pull runs into a hole.
+	// The newest is the worst, too: its pull gets no answer.
 	w.pod("newest", strings.TrimPrefix(examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String(), "http://")+"/app:1", corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "i/o timeout"})
 	w.diagnosed("newest", anyDiagnosis)
 	n, cm, _ := w.report()
@@ -238,6 +238,6 @@ func TestManyStuckPods(t *testing.T) {
 		t.Errorf("%d stuck, %d diagnoses, %d left out", n.Stuck, len(n.Diagnoses), n.Omitted)
 	}
 	if !strings.Contains(cm.Data[publish.SummaryKey], fmt.Sprintf("%d more diagnoses left out", n.Omitted)) {
-		t.Error("the summary does not say what is left out")
+		t.Error("the summary has no count of what is left out")
 	}
 }

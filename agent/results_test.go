@@ -11,9 +11,9 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// TestSayingIsRemembered checks that a repeated Event is not new, and that a pod whose
+// TestEventsAreRemembered checks that a repeated Event is not new, and that a pod whose
 // owner names one image after the other takes no more memory.
-func TestSayingIsRemembered(t *testing.T) {
+func TestEventsAreRemembered(t *testing.T) {
 	r := newResults()
 	v := report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: "long"}
 	if !r.noteEvent("uid", "web", "app:1", v) || r.noteEvent("uid", "web", "app:1", v) {
@@ -31,9 +31,9 @@ func TestSayingIsRemembered(t *testing.T) {
 	}
 }
 
-// TestReportOfNothing checks that a report from before the first checks has these
+// TestReportBeforeTheFirstCheck checks that a report from before the first checks has these
 // checks as unknown.
-func TestReportOfNothing(t *testing.T) {
+func TestReportBeforeTheFirstCheck(t *testing.T) {
 	a, err := New(config.Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

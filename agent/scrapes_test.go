@@ -132,13 +132,13 @@ func TestMetricsPort(t *testing.T) {
 	w := newWorld(t)
 	good, stranger := w.account("scraper"), w.account("stranger")
 	elsewhere := w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/scraper", []string{"https://elsewhere.example"})
-	// Somebody who has the role by a group.
+	// A user that has the role by a group.
 	of := *w
 	of.ns += "-of-a-group"
 	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": of.ns}})
 	grouped := of.account("scraper")
 	w.reader("system:serviceaccounts:"+of.ns, "scraper")
-	// RBAC takes a while, and the gate asks once in a while only.
+	// RBAC takes a while, and a decision is cached.
 	k, err := kube.New(kubeconfig(t, w.testProxy.URL), "test", "")
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestMetricsPort(t *testing.T) {
 		t.Errorf("six tokens, three times each: %s", got)
 	}
 
-	// Nothing else is there, and nothing at all for who is not let in.
+	// There is nothing else, and nothing at all for unauthorized callers.
 	other := scraper{t, strings.Replace(s.url, "/metrics", "/healthz", 1)}
 	if resp, _ := other.get(good); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("/healthz: %s", resp.Status)
@@ -189,11 +189,11 @@ func TestMetricsPort(t *testing.T) {
 		}
 	}
 
-	// Without the API server nobody new is let in.
+	// Without the API server no new token is accepted.
 	fresh := w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/scraper", nil)
 	w.agentProxy.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
 	s.expect("the API server is away", fresh+"x", http.StatusServiceUnavailable)
-	s.expect("its word holds for a while", good, http.StatusOK)
+	s.expect("its decision is cached", good, http.StatusOK)
 	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.HasSuffix(r.URL.Path, "/subjectaccessreviews") {
 			rw.WriteHeader(http.StatusForbidden)

@@ -61,13 +61,13 @@ func TestAPIServerThatFails(t *testing.T) {
 		t.Errorf("%d Events", n)
 	}
 	if !strings.Contains(fmt.Sprint(w.logs), "cannot publish, will retry") {
-		t.Errorf("it is not said: %s", w.logs)
+		t.Errorf("it is not logged: %s", w.logs)
 	}
 }
 
-// TestWatchIsClosedAgainAndAgain checks that no pod is missed when the watch is closed
+// TestWatchIsClosedRepeatedly checks that no pod is missed when the watch is closed
 // again and again, or has expired.
-func TestWatchIsClosedAgainAndAgain(t *testing.T) {
+func TestWatchIsClosedRepeatedly(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
 	var watches atomic.Int32
@@ -110,7 +110,7 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 	elsewhere := w.ns + "-other"
 	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": elsewhere}})
 	w.pod("here", image, backOff)
-	// Nobody is there to empty it, so it stays so.
+	// There is no controller that empties it, so it stays so.
 	if code, out := w.do(http.MethodDelete, "/api/v1/namespaces/"+w.ns, "application/json", nil); code/100 != 2 {
 		t.Fatalf("%d %s", code, out)
 	}
@@ -125,7 +125,7 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 	}
 	for _, text := range []string{"Event refused", "cannot publish, will retry", "is being terminated"} {
 		if !strings.Contains(fmt.Sprint(w.logs), text) {
-			t.Errorf("%q is not said: %s", text, w.logs)
+			t.Errorf("%q is not logged: %s", text, w.logs)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func TestBrokenJournal(t *testing.T) {
 			w.agent(func(a *Agent) { a.puller.Journal = cri.NewJournal(dir) })
 			w.diagnosed("stuck", func(d report.Diagnosis) bool { return report.Find(d.Checks, "pull").Summary != "" })
 			if name == "files that are no entries" {
-				w.until("a word on each entry", 10*time.Second, func() bool { return strings.Count(logs.String(), "test pull settled") >= 4 })
+				w.until("a log line for each entry", 10*time.Second, func() bool { return strings.Count(logs.String(), "test pull settled") >= 4 })
 			}
 		})
 	}

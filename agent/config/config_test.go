@@ -118,7 +118,7 @@ func TestConfigErrors(t *testing.T) {
 		{"size", "test-pull-max-bytes: -1\n", "FILE: test-pull-max-bytes: -1: must be a number of bytes, or 0 for no limit"},
 		{"disk", "disk-full-within: 5m\n", "FILE: disk-full-within: 5m: must be 1h to 720h, or 0 to disable"},
 		{"a list alone", "- heartbeat: 5m\n", "FILE: not a mapping: write one setting per line, such as sweep-interval: 5m"},
-		{"words", "heartbeat=5m\n", "FILE: not a mapping"},
+		{"no YAML mapping", "heartbeat=5m\n", "FILE: not a mapping"},
 		{"no YAML", "heartbeat: [5m\n", "FILE: yaml: line 1: did not find expected"},
 		{"two documents", "heartbeat: 5m\n---\nascii: true\n", "FILE: more than one YAML document"},
 		{"too long", strings.Repeat("#", maxFileSize+1), "longer than 1 MiB"},
@@ -128,7 +128,7 @@ func TestConfigErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 	}
-	// What a flag overrides must be right all the same: the flag may go.
+	// What a flag overrides must be valid, too: the flag may be removed.
 	if _, err := options(t, "heartbeat: soon\n", nil, "--heartbeat=5m"); err == nil || !strings.Contains(err.Error(), "heartbeat: must be a duration") {
 		t.Errorf("overridden: %v", err)
 	}
@@ -238,9 +238,9 @@ func TestConfigurationComponent(t *testing.T) {
 		t.Errorf("%+v of %s", volume, cm.Name)
 	}
 	if o, err := options(t, text, nil); err != nil || len(o.Settings.Changed(Defaults())) > 0 {
-		t.Errorf("as it stands it changes %v: %v", o.Settings.Changed(Defaults()), err)
+		t.Errorf("it changes %v: %v", o.Settings.Changed(Defaults()), err)
 	}
-	// What is commented out is right, too.
+	// What is commented out is valid, too.
 	if _, err := options(t, regexp.MustCompile(`(?m)^# ([a-z-]+:)`).ReplaceAllString(text, "$1"), nil); err != nil {
 		t.Error(err)
 	}

@@ -92,20 +92,20 @@ func TestReload(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		go r.Run(ctx)
-		// after gives what was logged over a minute, which is enough for six looks.
+		// after returns what was logged over a minute, in which the file is read six times.
 		after := func() []string {
 			t.Helper()
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			return strings.Split(strings.TrimSuffix(log.take(), "\n"), "\n")
 		}
-		said := func(words ...string) {
+		logs := func(parts ...string) {
 			t.Helper()
 			lines := after()
 			if len(lines) != 1 {
 				t.Errorf("%d lines: %q", len(lines), lines)
 			}
-			for _, w := range words {
+			for _, w := range parts {
 				if !strings.Contains(lines[0], w) {
 					t.Errorf("%q, want %q", lines[0], w)
 				}
@@ -119,41 +119,41 @@ func TestReload(t *testing.T) {
 		}
 
 		began := last
-		said("")
+		logs("")
 		figures(0, 0, 2*time.Minute)
 
 		_, replaced := l.Watch()
 		m.put("heartbeat: 3m\ndeny: [a.example]\n")
-		said("level=INFO", m.file(), `changed="deny, heartbeat"`)
+		logs("level=INFO", m.file(), `changed="deny, heartbeat"`)
 		figures(1, 0, 3*time.Minute)
 		select {
 		case <-replaced:
 		default:
-			t.Error("nobody is told")
+			t.Error("the channel is not closed")
 		}
 		if !last.After(began) {
-			t.Error("the time of the last success stands still")
+			t.Error("the time of the last success does not change")
 		}
 
 		before := last
 		m.put("heartbeat: 4m\nsweep-interval: never\nascii: 7\n")
-		said("level=ERROR", m.file(), "keeping the previous settings", "config.yaml: ascii: must be true or false; ", "config.yaml: sweep-interval: must be a duration")
+		logs("level=ERROR", m.file(), "keeping the previous settings", "config.yaml: ascii: must be true or false; ", "config.yaml: sweep-interval: must be a duration")
 		figures(1, 1, 3*time.Minute)
-		said("")
+		logs("")
 		if !last.Equal(before) {
 			t.Error("a failure counts as a success")
 		}
 
 		m.do(os.Rename(m.file(), m.file()+".away"))
-		said("level=ERROR", "no such file", "create the file")
+		logs("level=ERROR", "no such file", "create the file")
 		figures(1, 2, 3*time.Minute)
-		said("")
+		logs("")
 		m.do(os.Rename(m.file()+".away", m.file()))
-		said("level=ERROR", "sweep-interval")
+		logs("level=ERROR", "sweep-interval")
 		figures(1, 3, 3*time.Minute)
 
 		m.put("heartbeat: 3m\ndeny: [a.example]\n# good again\n")
-		said("level=INFO", `changed=""`)
+		logs("level=INFO", `changed=""`)
 		figures(2, 3, 3*time.Minute)
 
 		m.put("cool-down: 2m\n")

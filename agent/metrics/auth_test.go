@@ -30,7 +30,7 @@ func (r *reviewer) authorize(ctx context.Context, token string) (status int, err
 	case <-time.After(r.takes):
 	}
 	if r.away.Load() {
-		return 0, errors.New("nobody answers")
+		return 0, errors.New("no answer")
 	}
 	_, err = fmt.Sscanf(token, "%d", &status)
 	return status, err
@@ -52,7 +52,7 @@ func (r *reviewer) expect(t *testing.T, g *authenticator, what, token string, wa
 	}
 }
 
-func TestRulingsHold(t *testing.T) {
+func TestDecisionsAreCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
 		g := r.authenticator()
@@ -124,9 +124,9 @@ func TestSharedReview(t *testing.T) {
 	})
 }
 
-// TestStrangers checks that unknown tokens use a limited number of reviews and of
+// TestUnknownTokens checks that unknown tokens use a limited number of reviews and of
 // memory, and do not lock out tokens that were allowed before.
-func TestStrangers(t *testing.T) {
+func TestUnknownTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reviewer
 		g := r.authenticator()
@@ -149,7 +149,7 @@ func TestStrangers(t *testing.T) {
 		if n := r.asked.Load(); n > 15*60*2+unknownBurst+20 || limited == 0 {
 			t.Errorf("%d reviews, %d refused", n, limited)
 		}
-		// No more once it is none.
+		// No longer when the token is not valid any more.
 		time.Sleep(trustTTL + allowedTTL)
 		for i := range 20 {
 			g.status(t.Context(), fmt.Sprintf("401 late %d", i))

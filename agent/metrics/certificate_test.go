@@ -55,7 +55,7 @@ func TestSelfSignedCertificate(t *testing.T) {
 		if second.Equal(first) || second.NotAfter.Sub(first.NotAfter) < 300*24*time.Hour {
 			t.Errorf("the first ends %v, what follows %v", first.NotAfter, second.NotAfter)
 		}
-		time.Sleep(3 * certificateLife) // nobody asks for long
+		time.Sleep(3 * certificateLife) // no client connects for long
 		shownBy(t, c)
 	})
 }
@@ -102,7 +102,7 @@ func TestCertificateFromFiles(t *testing.T) {
 			}
 		}
 		if n := strings.Count(log.String(), "keeping the last one"); n != 1 {
-			t.Errorf("it says so %d times: %s", n, log.String())
+			t.Errorf("logged %d times: %s", n, log.String())
 		}
 		hosttest.Write(t, keyFile, key)
 		time.Sleep(fileReloadInterval)

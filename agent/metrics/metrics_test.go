@@ -93,8 +93,8 @@ func representative() *Metrics {
 	return m
 }
 
-// TestSweptMetrics checks the metrics of a sweep.
-func TestSweptMetrics(t *testing.T) {
+// TestSweepMetrics checks the metrics of a sweep.
+func TestSweepMetrics(t *testing.T) {
 	m := New("test")
 	if got := gathered(t, m, networkReachable); got != "" {
 		t.Errorf("before any sweep: %s", got)
@@ -140,11 +140,11 @@ pullprobe_resolver_up{resolver=10.0.0.3:53} 0
 pullprobe_resolver_latency_seconds{resolver=10.0.0.2:53} 0.03
 pullprobe_node_fault{cause=ClockSkewed,check=clock,fault=node-infrastructure} 1
 `
-	if diff := cmp.Diff(want, allFigures(t, m)); diff != "" {
+	if diff := cmp.Diff(want, allGauges(t, m)); diff != "" {
 		t.Error(diff)
 	}
 
-	// What is no longer swept is no longer shown, and what is not known neither.
+	// What is no longer checked is no longer shown, nor is what is not known.
 	m.ObserveSweep(report.Sweep{Time: began, Registries: []report.Registry{{Host: "good.example", State: report.Reachable}}})
 	const less = `pullprobe_sweep_duration_seconds{} 0
 pullprobe_sweep_timestamp_seconds{} 1.7952336e+09
@@ -155,13 +155,13 @@ pullprobe_registries{state=unreachable} 0
 pullprobe_registry_reachable{registry=good.example} 1
 pullprobe_registry_flapping{registry=good.example} 0
 `
-	if diff := cmp.Diff(less, allFigures(t, m)); diff != "" {
+	if diff := cmp.Diff(less, allGauges(t, m)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// allFigures returns all metrics of sweeps and of the node.
-func allFigures(t *testing.T, m *Metrics) string {
+// allGauges returns all metrics of sweeps and of the node.
+func allGauges(t *testing.T, m *Metrics) string {
 	all := ""
 	for _, name := range []string{
 		sweepDuration, sweepTime, networkReachable, registries, registryReachable, registrySince, registryChecked, registryLimited, registryFlapping,
@@ -212,11 +212,11 @@ pullprobe_image_filesystem_inodes{} 64
 pullprobe_image_filesystem_inodes_free{} 32
 pullprobe_image_filesystem_readonly{} 0
 `
-	if diff := cmp.Diff(want, allFigures(t, m)); diff != "" {
+	if diff := cmp.Diff(want, allGauges(t, m)); diff != "" {
 		t.Error(diff)
 	}
 	m.ObserveNode(report.Check{Outcome: report.Error}, report.Check{Outcome: report.Pass, Evidence: map[string]string{"free": "NaN", "inodes": "unlimited", "readOnly": "unknown"}})
-	if got := allFigures(t, m); got != "" {
+	if got := allGauges(t, m); got != "" {
 		t.Errorf("nothing is known: %s", got)
 	}
 }
@@ -307,12 +307,12 @@ func TestMetricsAreDocumented(t *testing.T) {
 		}
 		documented[name] = cells[1] + " " + strings.Join(labels, ",")
 		if unit := unitOf(name); unit != cells[3] {
-			t.Errorf("%s: the unit is said to be %q, its name says %q", name, cells[3], unit)
+			t.Errorf("%s: the documented unit is %q, the unit in its name is %q", name, cells[3], unit)
 		}
 	}
 	is := described(t)
 	if diff := cmp.Diff(is, documented); diff != "" {
-		t.Errorf("- is, + docs/metrics.md says:\n%s", diff)
+		t.Errorf("- is, + docs/metrics.md has:\n%s", diff)
 	}
 	for name := range newGauges().desc {
 		if is[name] == "" {

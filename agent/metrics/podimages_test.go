@@ -45,9 +45,9 @@ var pullErrors = []string{
 	"RegistryUnavailable", "SignatureValidationFailed",
 }
 
-// TestFirstListIsNoNews checks that nothing from before the agent's start is counted,
+// TestFirstListIsNotCounted checks that nothing from before the agent's start is counted,
 // and that what follows is.
-func TestFirstListIsNoNews(t *testing.T) {
+func TestFirstListIsNotCounted(t *testing.T) {
 	m := New("test")
 	s := pods.NewStore(pods.StoreConfig{Namespace: "pullprobe", Enqueue: func(types.UID) {}, OnTransition: m.ObservePod})
 	list := []any{inState("runs", runs(time.Second)), inState("stuck", waits("ErrImagePull", errNotFound)), inState("creates", waits("ContainerCreating", ""))}
@@ -61,7 +61,7 @@ func TestFirstListIsNoNews(t *testing.T) {
 	if diff := cmp.Diff(zero, count()); diff != "" {
 		t.Error("after the first list:", diff)
 	}
-	// Another list, after the watch broke: one has come meanwhile, one is new.
+	// Another list, after the watch was closed: one image has arrived, one pod is new.
 	list = []any{inState("runs", runs(time.Second)), inState("stuck", waits("ImagePullBackOff", `Back-off pulling image "registry.example/app:1"`)), inState("creates", runs(3*time.Second)), inState("new", waits("ErrImagePull", errNotFound))}
 	if err := s.Replace(list, ""); err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ pullprobe_container_start_wait_seconds{registry=registry.example} 1 in 3
 	if diff := cmp.Diff(want, count()); diff != "" {
 		t.Error("after the second list:", diff)
 	}
-	// Nothing is kept of pods that have gone.
+	// Pods that are gone are removed.
 	if err := s.Replace(nil, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -83,9 +83,9 @@ pullprobe_container_start_wait_seconds{registry=registry.example} 1 in 3
 	}
 }
 
-// TestFailureWithoutARegistry checks that a failure without a request to the registry
+// TestFailureWithoutRequest checks that a failure without a request to the registry
 // does not count as the registry's.
-func TestFailureWithoutARegistry(t *testing.T) {
+func TestFailureWithoutRequest(t *testing.T) {
 	for _, reason := range []string{"ErrImageNeverPull", "InvalidImageName"} {
 		m := New("test")
 		m.podImages.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: reason}, began)
@@ -139,16 +139,16 @@ func TestRegistriesAreBounded(t *testing.T) {
 // determine the causes.
 func TestFailuresAreBounded(t *testing.T) {
 	m := New("test")
-	words := []string{"not found", "unauthorized", "connection refused", "i/o timeout", "no such host", "no space left on device", "429 Too Many Requests", "x509: certificate signed by unknown authority"}
+	messages := []string{"not found", "unauthorized", "connection refused", "i/o timeout", "no such host", "no space left on device", "429 Too Many Requests", "x509: certificate signed by unknown authority"}
 	for n := range maxRegistries {
-		for _, w := range words {
+		for _, w := range messages {
 			for _, reason := range pullErrors {
 				m.podImages.count(pods.Transition{Image: fmt.Sprintf("r%d.example/app", n), Failed: true, Reason: reason, Message: w}, began)
 			}
 		}
 	}
 	got := gathered(t, m, "pullprobe_pod_image_failures_total")
-	if n := strings.Count(got, "\n"); n < maxFailures || n > maxFailures+len(words)*len(pullErrors) {
+	if n := strings.Count(got, "\n"); n < maxFailures || n > maxFailures+len(messages)*len(pullErrors) {
 		t.Errorf("%d series of failures", n)
 	}
 	if !strings.Contains(got, "registry=other} ") {

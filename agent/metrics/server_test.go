@@ -60,7 +60,7 @@ func TestPorts(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, got, want)
 		}
 	}
-	// One that cannot be opened closes the other.
+	// A port that cannot be opened closes the other one.
 	c.MetricsAddr, c.Gatherer = taken, New("test").Registry
 	if _, err := Listen(c); err == nil || !strings.Contains(err.Error(), "--metrics-addr: ") {
 		t.Errorf("a port that is taken: %v", err)

@@ -51,8 +51,8 @@ func ended(name string, after time.Duration, code int32) corev1.ContainerStatus 
 	}}}
 }
 
-// TestWaits checks what a pod waits for, as container=image, with + for failing.
-func TestWaits(t *testing.T) {
+// TestPendingImages checks what a pod waits for, as container=image, with + for failing.
+func TestPendingImages(t *testing.T) {
 	imageVolume := func(p *corev1.Pod) {
 		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.example/data:1"}}}}
 		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
@@ -78,10 +78,10 @@ func TestWaits(t *testing.T) {
 		{"crash loop is not ours", 0, func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "CrashLoopBackOff", "")}
 		}, nil},
-		{"creating, with patience", 9 * time.Second, func(p *corev1.Pod) {
+		{"creating, within the grace period", 9 * time.Second, func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
 		}, nil},
-		{"creating, out of patience", 10 * time.Second, func(p *corev1.Pod) {
+		{"creating, after the grace period", 10 * time.Second, func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
 		}, []string{"c=registry.example/app:1"}},
 		{"creating with an image volume", time.Minute, func(p *corev1.Pod) {
@@ -132,7 +132,7 @@ func TestWaits(t *testing.T) {
 			imageVolume(p)
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", `Back-off pulling image "registry.example/data:1"`)}
 		}, []string{"c=registry.example/data:1+"}},
-		{"on its way out", 0, func(p *corev1.Pod) {
+		{"being deleted", 0, func(p *corev1.Pod) {
 			now := metav1.NewTime(born)
 			p.DeletionTimestamp = &now
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", "")}
@@ -159,9 +159,9 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// TestQuestions checks that every new value of either annotation is a request, and so
+// TestRequests checks that every new value of either annotation is a request, and so
 // is the same value after it was removed.
-func TestQuestions(t *testing.T) {
+func TestRequests(t *testing.T) {
 	s := NewStore(StoreConfig{Namespace: "pullprobe", Enqueue: func(types.UID) {}})
 	ask := func(annotations map[string]string) string {
 		if err := s.Update(aPod(func(p *corev1.Pod) { p.Annotations = annotations })); err != nil {
@@ -186,14 +186,14 @@ func TestQuestions(t *testing.T) {
 	}
 	for i, step := range steps {
 		if got := ask(step.annotations); got != step.want {
-			t.Errorf("step %d: question %q, want %q", i, got, step.want)
+			t.Errorf("step %d: request %q, want %q", i, got, step.want)
 		}
 	}
 }
 
-// TestPodCheck checks what the kubelet reports of an image: a failure, no problem, or
+// TestCheck checks what the kubelet reports of an image: a failure, no problem, or
 // nothing yet.
-func TestPodCheck(t *testing.T) {
+func TestCheck(t *testing.T) {
 	p := Pod{Namespace: "shop", Name: "web"}
 	tests := []struct {
 		name     string
@@ -203,12 +203,12 @@ func TestPodCheck(t *testing.T) {
 		creating bool
 	}{
 		{"pull fails", PendingImage{Failing: true, Reason: "ErrImagePull", Message: `failed to pull and unpack image "r.example/app:1": failed to resolve image: r.example/app:1: not found`}, report.Fail, report.TagNotFound, false},
-		{"pull fails without words", PendingImage{Failing: true, Reason: "ImagePullBackOff", Message: `Back-off pulling image "r.example/app:1"`}, report.Fail, report.Undetermined, false},
+		{"pull fails without a cause", PendingImage{Failing: true, Reason: "ImagePullBackOff", Message: `Back-off pulling image "r.example/app:1"`}, report.Fail, report.Undetermined, false},
 		{"started", PendingImage{Started: true}, report.Pass, "", false},
 		{"crash loop after its start", PendingImage{Started: true, Reason: "CrashLoopBackOff"}, report.Pass, "", false},
 		{"has its image", PendingImage{Reason: "CreateContainerConfigError"}, report.Pass, report.NotAPullProblem, false},
 		{"just created", PendingImage{Reason: "ContainerCreating"}, report.Pass, "", true},
-		{"out of patience", PendingImage{Reason: "ContainerCreating", Creating: true}, report.Pass, "", true},
+		{"after the grace period", PendingImage{Reason: "ContainerCreating", Creating: true}, report.Pass, "", true},
 		{"init containers first", PendingImage{Reason: "PodInitializing"}, report.Pass, "", true},
 		{"not taken by the kubelet yet", PendingImage{}, report.Pass, "", true},
 	}
@@ -247,9 +247,9 @@ func TestVolumePolicy(t *testing.T) {
 	}
 }
 
-// TestLongQuestion checks that an annotation of a tenant cannot fill the report, and
+// TestLongRequest checks that an annotation of a tenant cannot fill the report, and
 // that different ones stay different requests.
-func TestLongQuestion(t *testing.T) {
+func TestLongRequest(t *testing.T) {
 	a := requestValue(map[string]string{"probe": strings.Repeat("x", 200<<10)})
 	b := requestValue(map[string]string{"probe": strings.Repeat("x", 200<<10) + "y"})
 	if len(a) > 100 || a == b {
@@ -266,16 +266,16 @@ func TestEphemeralContainer(t *testing.T) {
 		p.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{waiting("debug", "ContainerCreating", "")}
 	})
 	before := time.Now()
-	for range 2 { // another look does not begin anew
+	for range 2 { // an update does not restart the grace period
 		if err := s.Update(p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	kept, _ := s.Get("u1")
 	if got := kept.PendingImages(before.Add(GracePeriod - time.Millisecond)); len(got) != 0 {
-		t.Errorf("without patience: %+v", got)
+		t.Errorf("within the grace period: %+v", got)
 	}
 	if got := kept.PendingImages(time.Now().Add(GracePeriod)); len(got) != 1 || got[0].Container != "debug" {
-		t.Errorf("out of patience: %+v", got)
+		t.Errorf("after the grace period: %+v", got)
 	}
 }

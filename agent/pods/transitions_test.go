@@ -19,10 +19,10 @@ func restarted(s corev1.ContainerStatus) corev1.ContainerStatus {
 	return s
 }
 
-// TestArrivals checks what a sequence of states of a pod shows of its images: "+" is
+// TestTransitions checks what a sequence of states of a pod shows of its images: "+" is
 // an image that is there, with the wait for the start where that is known, "-" a
 // failure with the kubelet's reason.
-func TestArrivals(t *testing.T) {
+func TestTransitions(t *testing.T) {
 	type state = func(*corev1.Pod)
 	is := func(statuses ...corev1.ContainerStatus) state {
 		return func(p *corev1.Pod) { p.Status.ContainerStatuses = statuses }
@@ -37,7 +37,7 @@ func TestArrivals(t *testing.T) {
 			}
 		}
 	}
-	stands := func(after time.Duration) state { return func(p *corev1.Pod) { ready(p, after) } }
+	sandboxReady := func(after time.Duration) state { return func(p *corev1.Pod) { ready(p, after) } }
 	policy := func(policy corev1.PullPolicy) state {
 		return func(p *corev1.Pod) { p.Spec.Containers[0].ImagePullPolicy = policy }
 	}
@@ -66,7 +66,7 @@ func TestArrivals(t *testing.T) {
 		{"seen again", []state{creates, is(running("c", 7*time.Second)), is(running("c", 7*time.Second))}, []string{"+registry.example 7s"}},
 		{"restarts", []state{creates, is(running("c", time.Second)), is(waiting("c", "CrashLoopBackOff", "")), is(restarted(running("c", time.Minute)))}, []string{"+registry.example 1s"}},
 		{"was restarted unseen", []state{creates, is(restarted(running("c", time.Minute)))}, []string{"+registry.example"}},
-		{"is created anew after it ran, without a trace of that", []state{is(running("c", time.Second)), creates, is(running("c", 9*time.Second))}, []string{"+registry.example 1s"}},
+		{"is created again after it ran, without a trace of that", []state{is(running("c", time.Second)), creates, is(running("c", 9*time.Second))}, []string{"+registry.example 1s"}},
 		{"has its image and waits for a secret", []state{creates, is(waiting("c", "CreateContainerConfigError", "")), is(running("c", time.Minute))}, []string{"+registry.example"}},
 		{"has run already", []state{creates, is(ended("c", time.Minute, 0))}, []string{"+registry.example"}},
 		{"could not start", []state{creates, is(waiting("c", "RunContainerError", ""))}, []string{"+registry.example"}},
@@ -80,18 +80,18 @@ func TestArrivals(t *testing.T) {
 			p.Spec.Containers[0].Image = "UPPER:1"
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "InvalidImageName", "")}
 		}}, []string{"-invalid InvalidImageName"}},
-		{"fails on its way out", []state{creates, with(fails, deleted)}, nil},
+		{"fails while it is deleted", []state{creates, with(fails, deleted)}, nil},
 
 		{"never pulled", []state{with(policy("Never"), creates), with(policy("Never"), is(running("c", 1)))}, nil},
 		{"always pulled", []state{with(policy("Always"), creates), with(policy("Always"), is(running("c", 2*time.Second)))}, []string{"+registry.example 2s"}},
 		{"the image of a volume", []state{with(volume, creates), with(volume, is(running("c", time.Second)))}, []string{"+registry.example", "+data.example"}},
 		{"the image of a volume fails", []state{with(volume, creates), with(volume, is(waiting("c", "ErrImagePull", `image "data.example/v:1" not found`)))}, []string{"-data.example ErrImagePull"}},
 
-		{"the sandbox stood late", []state{with(creates, stands(25*time.Second)), with(is(running("c", 30*time.Second)), stands(25*time.Second))}, []string{"+registry.example 5s"}},
-		{"the sandbox stood before the start, all seen at once", []state{creates, with(is(running("c", 30*time.Second)), stands(25*time.Second))}, []string{"+registry.example 5s"}},
-		{"the sandbox stands with the start", []state{with(creates, stands(30*time.Second)), with(is(running("c", 30*time.Second)), stands(30*time.Second))}, []string{"+registry.example 0s"}},
-		{"the sandbox is said to stand only after the start", []state{creates, with(is(running("c", 30*time.Second)), stands(30*time.Second))}, []string{"+registry.example 30s"}},
-		{"the sandbox is said to stand long after the start", []state{creates, with(is(running("c", 30*time.Second)), stands(time.Minute))}, []string{"+registry.example 30s"}},
+		{"the sandbox is ready late", []state{with(creates, sandboxReady(25*time.Second)), with(is(running("c", 30*time.Second)), sandboxReady(25*time.Second))}, []string{"+registry.example 5s"}},
+		{"the sandbox is ready before the start, all seen at once", []state{creates, with(is(running("c", 30*time.Second)), sandboxReady(25*time.Second))}, []string{"+registry.example 5s"}},
+		{"the sandbox is ready with the start", []state{with(creates, sandboxReady(30*time.Second)), with(is(running("c", 30*time.Second)), sandboxReady(30*time.Second))}, []string{"+registry.example 0s"}},
+		{"the sandbox is reported only after the start", []state{creates, with(is(running("c", 30*time.Second)), sandboxReady(30*time.Second))}, []string{"+registry.example 30s"}},
+		{"the sandbox is reported long after the start", []state{creates, with(is(running("c", 30*time.Second)), sandboxReady(time.Minute))}, []string{"+registry.example 30s"}},
 		{"one after the other", []state{
 			with(second, is(waiting("c", "ContainerCreating", ""), waiting("d", "ContainerCreating", ""))),
 			with(second, is(running("c", 20*time.Second), running("d", 22*time.Second))),

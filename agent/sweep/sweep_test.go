@@ -170,7 +170,7 @@ func TestSweepTargets(t *testing.T) {
 			t.Errorf("%s: %v, want %v", host, got[host], roles)
 		}
 	}
-	// What an examination came upon is looked at the next time.
+	// What an examination found is checked by the next sweep.
 	r.LearnFrom([]report.Check{
 		{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": "cdn.example"}},
 		{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": "a.example"}},
@@ -218,7 +218,7 @@ func TestSweepTransitions(t *testing.T) {
 	}
 	check("and it stays cut")
 	r.state = map[string]report.Check{"b.example": faultOf["expired"]}
-	check("and is mended", "Reachable ")
+	check("and is fixed", "Reachable ")
 }
 
 func TestSweepHeedsLimits(t *testing.T) {
@@ -244,9 +244,9 @@ func TestSweepHeedsLimits(t *testing.T) {
 	})
 }
 
-// TestSweepRecall checks that a restarted agent repeats no Event, and knows which
+// TestRestore checks that a restarted agent repeats no Event, and knows which
 // hosts were reached before.
-func TestSweepRecall(t *testing.T) {
+func TestRestore(t *testing.T) {
 	r := newRig("a.example/x", "b.example/x")
 	r.state["a.example"] = faultOf["expired"]
 	r.sweep(t.Context())
@@ -258,7 +258,7 @@ func TestSweepRecall(t *testing.T) {
 	again.Restore(old)
 	again.sweep(t.Context())
 	if got := again.reasons(); len(got) != 0 {
-		t.Errorf("said again: %q", got)
+		t.Errorf("repeated: %q", got)
 	}
 	if a, b := old.Registries[0], again.Last().Registries[0]; !a.Since.Equal(b.Since) {
 		t.Errorf("since %v, before %v", b.Since, a.Since)
@@ -299,8 +299,7 @@ func TestSweepOnRequest(t *testing.T) {
 		if n := len(r.swept); n < 5 || n > 7 {
 			t.Errorf("%d sweeps in 22 minutes", n)
 		}
-		// News are looked at again soon, once, and so is a node that reaches nothing,
-		// until it does.
+		// After a change there is one early sweep; while the node is isolated, all are early.
 		r.breaks("expired", "a.example")
 		time.Sleep(6 * time.Minute)
 		synctest.Wait()
@@ -315,7 +314,7 @@ func TestSweepOnRequest(t *testing.T) {
 	})
 }
 
-func TestSweepsSoonAgain(t *testing.T) {
+func TestFastSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig("a.example/x", "b.test/x")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -342,9 +341,9 @@ func TestSweepsSoonAgain(t *testing.T) {
 	})
 }
 
-// TestSweepsAreSwitchedOff checks that sweeps disabled during an interval happen on
+// TestSweepsAreDisabled checks that sweeps disabled during an interval happen on
 // request only, and that they do not wait for the old interval when enabled again.
-func TestSweepsAreSwitchedOff(t *testing.T) {
+func TestSweepsAreDisabled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig("a.example/x")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -378,7 +377,7 @@ func TestSweepsAreSwitchedOff(t *testing.T) {
 	})
 }
 
-func TestElsewhere(t *testing.T) {
+func TestControlCheck(t *testing.T) {
 	r := newRig("a.example/x", "b.example/x", "docker.io/x")
 	r.sweep(t.Context())
 	r.state["a.example"] = faultOf["silent"]
@@ -387,11 +386,11 @@ func TestElsewhere(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	if n := len(r.wants); n != 2 || r.wants[1].Configured || len(r.wants[1].Leads) != 0 {
-		t.Errorf("looks: %+v", r.wants)
+		t.Errorf("surveys: %+v", r.wants)
 	}
-	// Another diagnosis of the same moment asks nobody again.
+	// Another diagnosis at the same time contacts no host again.
 	if r.ControlCheck(t.Context(), "b.example"); len(r.wants) != 2 {
-		t.Errorf("%d looks", len(r.wants))
+		t.Errorf("%d surveys", len(r.wants))
 	}
 	empty := newRig()
 	if c := empty.ControlCheck(t.Context(), "a.example"); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "control") {
