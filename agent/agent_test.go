@@ -38,7 +38,11 @@ func TestRestart(t *testing.T) {
 	w.annotate("runs", "now")
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
 	w.diagnosed("runs", func(d report.Diagnosis) bool { return d.Asked == "now" })
-	w.until("both Events of the stuck pod and the one of the other", 10*time.Second, func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 })
+	w.until(
+		"both Events of the stuck pod and the one of the other",
+		10*time.Second,
+		func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 },
+	)
 	stop()
 
 	// The first write of the next agent is recorded.
@@ -301,7 +305,11 @@ func TestHungRuntime(t *testing.T) {
 	began := time.Now()
 	w.agent()
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Verdict.Cause == report.RuntimeUnavailable })
-	w.until("all other verdicts", time.Minute, func() bool { n, _, _ := w.report(); return n.Stuck == 21 && len(n.Diagnoses)+n.Omitted == 21 })
+	w.until(
+		"all other verdicts",
+		time.Minute,
+		func() bool { n, _, _ := w.report(); return n.Stuck == 21 && len(n.Diagnoses)+n.Omitted == 21 },
+	)
 	t.Logf("all verdicts after %v", time.Since(began).Round(time.Millisecond))
 }
 
@@ -310,12 +318,16 @@ func TestHungRuntime(t *testing.T) {
 func TestBehindAnotherPull(t *testing.T) {
 	w := newWorld(t)
 	w.pod("hog", examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String()+"/hog:1", creating)
-	w.patch(w.podPath("hog")+"/status", map[string]any{"status": map[string]any{"startTime": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)}})
+	w.patch(
+		w.podPath("hog")+"/status",
+		map[string]any{"status": map[string]any{"startTime": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)}},
+	)
 	w.pod("good", examinetest.StartImages(t).Absent(), creating)
 	w.agent()
 	d := w.diagnosed("good", func(d report.Diagnosis) bool { return report.Find(d.Checks, "queue").Evidence["aheadHangs"] == "true" })
 	c := report.Find(d.Checks, "queue")
-	if c.Evidence["ahead"] != w.ns+"/hog" || !strings.Contains(c.Summary, w.ns+"/hog") || !strings.HasSuffix(c.Evidence["aheadImage"], "/hog:1") {
+	if c.Evidence["ahead"] != w.ns+"/hog" || !strings.Contains(c.Summary, w.ns+"/hog") ||
+		!strings.HasSuffix(c.Evidence["aheadImage"], "/hog:1") {
 		t.Errorf("%+v", c)
 	}
 	hog := w.diagnosed("hog", anyDiagnosis)
@@ -338,7 +350,12 @@ func FuzzApplyPrevious(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		a := &Agent{opts: config.Options{NodeName: "n"}, results: newResults(), pods: pods.NewStore(pods.StoreConfig{}), sweeper: sweep.New(sweep.Config{})}
+		a := &Agent{
+			opts:    config.Options{NodeName: "n"},
+			results: newResults(),
+			pods:    pods.NewStore(pods.StoreConfig{}),
+			sweeper: sweep.New(sweep.Config{}),
+		}
 		a.applyPrevious(data)
 	})
 }

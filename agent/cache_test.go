@@ -33,21 +33,29 @@ func hour() time.Duration { return time.Hour }
 
 func newBench(t *testing.T) *bench {
 	start := time.Now()
-	b := &bench{comes: func() examine.Result { return checked(report.TagNotFound, nil) }, passed: func() time.Duration { return time.Since(start) }}
-	b.examCache = newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(2, func() int { return 1000 }), Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
-		b.mu.Lock()
-		b.began = append(b.began, b.passed())
-		b.mu.Unlock()
-		s.Secrets(ctx)
-		if b.early {
-			early(examine.Result{})
-		}
-		select {
-		case <-time.After(b.takes):
-		case <-ctx.Done():
-		}
-		return b.comes()
-	}, Requeue: func(types.UID) { b.requeued.Add(1) }})
+	b := &bench{
+		comes:  func() examine.Result { return checked(report.TagNotFound, nil) },
+		passed: func() time.Duration { return time.Since(start) },
+	}
+	b.examCache = newExamCache(cacheConfig{
+		MaxAge:  hour,
+		Limiter: newLimiter(2, func() int { return 1000 }),
+		Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+			b.mu.Lock()
+			b.began = append(b.began, b.passed())
+			b.mu.Unlock()
+			s.Secrets(ctx)
+			if b.early {
+				early(examine.Result{})
+			}
+			select {
+			case <-time.After(b.takes):
+			case <-ctx.Done():
+			}
+			return b.comes()
+		},
+		Requeue: func(types.UID) { b.requeued.Add(1) },
+	})
 	t.Cleanup(b.close)
 	return b
 }
@@ -271,7 +279,9 @@ func TestLaterExaminationWins(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(1, nil)})
 	secret := func(password string) []credentials.Found {
-		return []credentials.Found{{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}}}
+		return []credentials.Found{
+			{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}},
+		}
 	}
 	absent := []credentials.Found{{Namespace: "shop", Name: "login"}}
 	forbidden := []credentials.Found{{Namespace: "shop", Name: "login", Err: context.DeadlineExceeded}}

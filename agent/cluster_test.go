@@ -352,7 +352,10 @@ func (w *world) annotate(name string, value any) {
 	w.patch(w.podPath(name), map[string]any{"metadata": map[string]any{"annotations": map[string]any{"probe": value}}})
 }
 
-var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: `Back-off pulling image: ErrImagePull: failed to resolve image: not found`}
+var backOff = corev1.ContainerStateWaiting{
+	Reason:  "ImagePullBackOff",
+	Message: `Back-off pulling image: ErrImagePull: failed to resolve image: not found`,
+}
 
 // agent runs an agent on the node until the returned function is called, or the test
 // ends.

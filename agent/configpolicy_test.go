@@ -41,7 +41,12 @@ func TestConfigurationPolicy(t *testing.T) {
 	write := func(user, method, path, contentType, name string) string {
 		t.Helper()
 		body := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"` + name + `"}}`
-		req, err := http.NewRequestWithContext(t.Context(), method, w.testProxy.URL+path+"?dryRun=All&fieldManager=pullprobe&force=true", strings.NewReader(body))
+		req, err := http.NewRequestWithContext(
+			t.Context(),
+			method,
+			w.testProxy.URL+path+"?dryRun=All&fieldManager=pullprobe&force=true",
+			strings.NewReader(body),
+		)
 		if method == http.MethodPost {
 			req.URL.RawQuery = "dryRun=All"
 		}

@@ -13,7 +13,17 @@ import (
 // API's limit.
 func TestEventIsBounded(t *testing.T) {
 	long := strings.Repeat("ü", 2000)
-	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: long, Fix: long, WouldDecide: []string{long}}}
+	d := report.Diagnosis{
+		Pod: "shop/web",
+		Verdict: report.Verdict{
+			Fault:       report.FaultConfig,
+			Cause:       report.TagNotFound,
+			Confidence:  report.Likely,
+			Summary:     long,
+			Fix:         long,
+			WouldDecide: []string{long},
+		},
+	}
 	if e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > kube.MaxMessage || !e.Warning {
 		t.Errorf("%d bytes", len(e.Message))
 	}
@@ -32,7 +42,9 @@ func TestEventHasOneFix(t *testing.T) {
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
 		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "retry: run-evil", WouldDecide: []string{"to confirm: run-evil"},
 	}}
-	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: retry - run-evil. To confirm: to confirm - run-evil. Retry: ` + report.Ask("shop/web")
+	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: retry - run-evil. To confirm: to confirm - run-evil. Retry: ` + report.Ask(
+		"shop/web",
+	)
 	if got := eventFor(pods.Pod{}, d).Message; got != want {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}

@@ -234,13 +234,18 @@ func (s *stage) start(edit ...func(*Agent)) {
 	s.t.Helper()
 	s.post("/api/v1/namespaces/"+s.ns+"/secrets", map[string]any{
 		"type": "kubernetes.io/dockerconfigjson", "metadata": map[string]any{"name": "login"},
-		"stringData": map[string]any{".dockerconfigjson": fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, s.registry.host, canaryUser, canaryPassword)},
+		"stringData": map[string]any{
+			".dockerconfigjson": fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, s.registry.host, canaryUser, canaryPassword),
+		},
 	})
 	s.agent(append([]func(*Agent){func(a *Agent) {
 		e := a.examiner
 		e.AllowLoopback, e.OwnFiles = false, true
 		e.Paths = probes.Paths{
-			ResolvConf: filepath.Join(s.dir, "resolv.conf"), Hosts: filepath.Join(s.dir, "hosts"), NSSwitch: filepath.Join(s.dir, "nsswitch.conf"),
+			ResolvConf: filepath.Join(
+				s.dir,
+				"resolv.conf",
+			), Hosts: filepath.Join(s.dir, "hosts"), NSSwitch: filepath.Join(s.dir, "nsswitch.conf"),
 			HostsDir: filepath.Join(s.dir, "certs.d"), CAFile: filepath.Join(s.dir, "ca.pem"),
 		}
 		set := a.live.Get()
@@ -302,7 +307,9 @@ func (s *stage) honest() *parts {
 	p := &parts{s: s, layer: []byte("a layer"), mediaType: "application/vnd.oci.image.manifest.v1+json"}
 	p.challenge = fmt.Sprintf(`Bearer realm="https://%s/token",service="registry",scope="repository:app:pull"`, s.tokens.host)
 	p.configBody = []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`)
-	p.manifest = p.manifestOf(fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}`, digestOf(p.layer), len(p.layer)))
+	p.manifest = p.manifestOf(
+		fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}`, digestOf(p.layer), len(p.layer)),
+	)
 	p.v2 = func(w http.ResponseWriter, _ *http.Request) { p.unauthorized(w) }
 	p.head = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", p.mediaType)
@@ -326,8 +333,13 @@ func (s *stage) honest() *parts {
 }
 
 func (p *parts) manifestOf(layers string) []byte {
-	return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[%s]}`,
-		digestOf(p.configBody), len(p.configBody), layers)
+	return fmt.Appendf(
+		nil,
+		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[%s]}`,
+		digestOf(p.configBody),
+		len(p.configBody),
+		layers,
+	)
 }
 
 func (p *parts) unauthorized(w http.ResponseWriter) {

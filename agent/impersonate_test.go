@@ -114,7 +114,15 @@ func kubeconfig(t testing.TB, server string) string {
 func kubeconfigWith(t testing.TB, cluster, user string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	hosttest.Write(t, file, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {%s}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\nusers: [{name: u, user: {%s}}]\n", cluster, user))
+	hosttest.Write(
+		t,
+		file,
+		fmt.Sprintf(
+			"apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {%s}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\nusers: [{name: u, user: {%s}}]\n",
+			cluster,
+			user,
+		),
+	)
 	return file
 }
 
@@ -179,11 +187,18 @@ func TestReadAsNode(t *testing.T) {
 	for _, name := range []string{"here", "there", "late"} {
 		w.hold(name, "r.example")
 	}
-	w.post("/api/v1/namespaces/"+w.ns+"/serviceaccounts", map[string]any{"metadata": map[string]any{"name": "web"}, "imagePullSecrets": []map[string]any{{"name": "late"}}})
+	w.post(
+		"/api/v1/namespaces/"+w.ns+"/serviceaccounts",
+		map[string]any{"metadata": map[string]any{"name": "web"}, "imagePullSecrets": []map[string]any{{"name": "late"}}},
+	)
 	other := w.node + "-other"
 	w.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": other}})
 	for node, secrets := range map[string][]string{w.node: {"here", "gone"}, other: {"there"}} {
-		spec := corev1.PodSpec{NodeName: node, ServiceAccountName: "web", Containers: []corev1.Container{{Name: "app", Image: "r.example/app"}}}
+		spec := corev1.PodSpec{
+			NodeName:           node,
+			ServiceAccountName: "web",
+			Containers:         []corev1.Container{{Name: "app", Image: "r.example/app"}},
+		}
 		for _, s := range secrets {
 			spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
 		}
@@ -209,7 +224,8 @@ func TestReadAsNode(t *testing.T) {
 	if listed, err := k.ServiceAccountSecrets(t.Context(), w.ns, "web"); err != nil || len(listed) != 1 {
 		t.Errorf("the ServiceAccount of a pod of the node: %v, %v", listed, err)
 	}
-	if _, err := k.ServiceAccountSecrets(t.Context(), w.ns, "default"); err == nil || !strings.Contains(err.Error(), "get serviceaccounts") {
+	if _, err := k.ServiceAccountSecrets(t.Context(), w.ns, "default"); err == nil ||
+		!strings.Contains(err.Error(), "get serviceaccounts") {
 		t.Errorf("a ServiceAccount that no pod of the node has: %v", err)
 	}
 	// Nor can it be another node, whose pod refers to the secret.
@@ -218,7 +234,8 @@ func TestReadAsNode(t *testing.T) {
 	}
 	// As the node it may get, and nothing else.
 	for _, verb := range []string{"list", "watch", "create", "update", "patch", "delete"} {
-		if ok, err := k.Allowed(t.Context(), kube.Right{Verb: "impersonate-on:associated-node:" + verb, Resource: "secrets", Namespace: w.ns}); ok || err != nil {
+		if ok, err := k.Allowed(t.Context(), kube.Right{Verb: "impersonate-on:associated-node:" + verb, Resource: "secrets", Namespace: w.ns}); ok ||
+			err != nil {
 			t.Errorf("%s as the node: %v, %v", verb, ok, err)
 		}
 	}
@@ -272,7 +289,8 @@ func TestAgentReadsAsNode(t *testing.T) {
 	w.agent(func(a *Agent) { a.kube.AsNode = w.node })
 	w.pod("stuck", images.Absent(), backOff, "regcred")
 	d := w.diagnosed("stuck", anyDiagnosis)
-	if c := report.Find(d.Checks, "credentials"); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "impersonate-on:associated-node:get on secrets") {
+	if c := report.Find(d.Checks, "credentials"); c.Outcome != report.Skipped ||
+		!strings.Contains(c.Summary, "impersonate-on:associated-node:get on secrets") {
 		t.Errorf("without the permission: %s %q", c.Outcome, c.Summary)
 	}
 	w.rbac("components/read-as-node/rbac.yaml")
@@ -307,7 +325,15 @@ func TestReadAsNodeComponent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(config.Options{NodeName: "node-a", ReadAsNode: opts.ReadAsNode, Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: opts.RuntimeEndpoint}, slog.New(slog.DiscardHandler))
+	a, err := New(
+		config.Options{
+			NodeName:        "node-a",
+			ReadAsNode:      opts.ReadAsNode,
+			Kubeconfig:      kubeconfig(t, "http://127.0.0.1:1"),
+			RuntimeEndpoint: opts.RuntimeEndpoint,
+		},
+		slog.New(slog.DiscardHandler),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

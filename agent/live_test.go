@@ -15,7 +15,16 @@ import (
 // TestSettingsAreLive checks that the parts of the agent use the current settings.
 func TestSettingsAreLive(t *testing.T) {
 	s := config.Defaults()
-	a, err := New(config.Options{NodeName: "n", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///does/not/exist", Workers: 1, Settings: s}, slog.New(slog.DiscardHandler))
+	a, err := New(
+		config.Options{
+			NodeName:        "n",
+			Kubeconfig:      kubeconfig(t, "http://127.0.0.1:1"),
+			RuntimeEndpoint: "unix:///does/not/exist",
+			Workers:         1,
+			Settings:        s,
+		},
+		slog.New(slog.DiscardHandler),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,10 @@ func load(t testing.TB) (out loaded) {
 		})
 	}
 	stuck := func(ns, name, image string, secrets ...string) {
-		made := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}}}
+		made := corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}},
+		}
 		for _, s := range secrets {
 			made.Spec.ImagePullSecrets = append(made.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
 		}
@@ -265,9 +268,23 @@ func TestLoad(t *testing.T) {
 		t.Skip("takes its time")
 	}
 	l := load(t)
-	t.Logf("%d pods on %d registries: all verdicts after %v; the lone pod's after %d other examinations, %d were left", loadPods, loadRegistries, l.all.Round(time.Millisecond), l.lone, l.left)
-	t.Logf("%d requests, %.1f an examination, at most %d in a second to one registry; heap %d MiB, RSS %d MiB at the peak, the test's own servers included; the agent keeps %d MiB",
-		l.requests, l.each, l.most, l.heap>>20, l.rss>>20, l.live>>20)
+	t.Logf(
+		"%d pods on %d registries: all verdicts after %v; the lone pod's after %d other examinations, %d were left",
+		loadPods,
+		loadRegistries,
+		l.all.Round(time.Millisecond),
+		l.lone,
+		l.left,
+	)
+	t.Logf(
+		"%d requests, %.1f an examination, at most %d in a second to one registry; heap %d MiB, RSS %d MiB at the peak, the test's own servers included; the agent keeps %d MiB",
+		l.requests,
+		l.each,
+		l.most,
+		l.heap>>20,
+		l.rss>>20,
+		l.live>>20,
+	)
 	if l.all > time.Minute {
 		t.Errorf("all verdicts after %v", l.all)
 	}

@@ -25,7 +25,8 @@ func ownAddress(t *testing.T) netip.Addr {
 		t.Fatal(err)
 	}
 	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() &&
+			!p.Addr().IsLinkLocalUnicast() {
 			return p.Addr()
 		}
 	}
@@ -62,7 +63,11 @@ func TestOwnAddressOfTheNode(t *testing.T) {
 			honest(w, r)
 		}
 	})
-	images := map[string]string{"named": node.host + "/app:1", "realm": s.registry.host + "/realm/app:1", "moved": s.registry.host + "/moved/app:1"}
+	images := map[string]string{
+		"named": node.host + "/app:1",
+		"realm": s.registry.host + "/realm/app:1",
+		"moved": s.registry.host + "/moved/app:1",
+	}
 	for name, image := range images {
 		s.pod(name, image, backOff, "login")
 	}

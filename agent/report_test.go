@@ -62,7 +62,8 @@ func TestSweepIsPublished(t *testing.T) {
 		t.Errorf("%v\n%s", cm.Labels, cm.Data[publish.SummaryKey])
 	}
 	w.until("an Event on the Node", 10*time.Second, func() bool { return len(w.nodeEvents()) == 1 })
-	if e := w.nodeEvents()[0]; e.Reason != "RegistryUnreachable" || e.Type != corev1.EventTypeWarning || !strings.Contains(e.Message, string(report.ConnectionRefused)) {
+	if e := w.nodeEvents()[0]; e.Reason != "RegistryUnreachable" || e.Type != corev1.EventTypeWarning ||
+		!strings.Contains(e.Message, string(report.ConnectionRefused)) {
 		t.Errorf("%+v", e)
 	}
 	began := time.Now()
@@ -92,7 +93,13 @@ func TestReportIsRestored(t *testing.T) {
 	w.swept("a sweep", func(s *report.Sweep) bool { return len(s.Registries) == 1 })
 	path := "/api/v1/namespaces/" + w.ns + "/configmaps/pullprobe-" + w.node
 
-	w.patch(path, map[string]any{"data": map[string]string{publish.SummaryKey: "all is well"}, "metadata": map[string]any{"labels": map[string]string{publish.LabelFault: "none-of-your-business"}}})
+	w.patch(
+		path,
+		map[string]any{
+			"data":     map[string]string{publish.SummaryKey: "all is well"},
+			"metadata": map[string]any{"labels": map[string]string{publish.LabelFault: "none-of-your-business"}},
+		},
+	)
 	a.sweeper.SweepNow()
 	w.until("the summary again", 10*time.Second, func() bool {
 		_, cm, _ := w.report()
@@ -228,7 +235,11 @@ func TestManyStuckPods(t *testing.T) {
 		return n.Stuck == pods-1 && len(n.Diagnoses)+n.Omitted == pods-1
 	})
 	// The newest is the worst, too: its pull gets no answer.
-	w.pod("newest", strings.TrimPrefix(examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String(), "http://")+"/app:1", corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "i/o timeout"})
+	w.pod(
+		"newest",
+		strings.TrimPrefix(examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String(), "http://")+"/app:1",
+		corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "i/o timeout"},
+	)
 	w.diagnosed("newest", anyDiagnosis)
 	n, cm, _ := w.report()
 	if size := len(cm.Data[publish.SummaryKey]) + len(cm.Data[publish.ReportKey]); size > report.MaxReport {

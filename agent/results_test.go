@@ -34,7 +34,10 @@ func TestEventsAreRemembered(t *testing.T) {
 // TestReportBeforeTheFirstCheck checks that a report from before the first checks has these
 // checks as unknown.
 func TestReportBeforeTheFirstCheck(t *testing.T) {
-	a, err := New(config.Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"}, slog.New(slog.DiscardHandler))
+	a, err := New(
+		config.Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"},
+		slog.New(slog.DiscardHandler),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +52,8 @@ func TestReportBeforeTheFirstCheck(t *testing.T) {
 	if n.Runtime.Outcome != report.Unknown || n.Disk.Outcome != report.Unknown {
 		t.Errorf("not checked, and not unknown: %s", body)
 	}
-	if n.Runtime.ID != "runtime" || n.Runtime.Kind != report.KindRuntime || n.Disk.ID != "disk" || n.Disk.Kind != report.KindDisk || n.Diagnoses == nil {
+	if n.Runtime.ID != "runtime" || n.Runtime.Kind != report.KindRuntime || n.Disk.ID != "disk" || n.Disk.Kind != report.KindDisk ||
+		n.Diagnoses == nil {
 		t.Errorf("%s", body)
 	}
 }

@@ -24,7 +24,10 @@ type scraper struct {
 
 func (s scraper) get(token string) (*http.Response, string) {
 	s.t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 20 * time.Second}
+	client := http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		Timeout:   20 * time.Second,
+	}
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url, nil)
 	if err != nil {
 		s.t.Fatal(err)
@@ -48,7 +51,8 @@ func (s scraper) get(token string) (*http.Response, string) {
 func (s scraper) expect(what, token string, want int) {
 	s.t.Helper()
 	resp, body := s.get(token)
-	if resp.StatusCode != want || strings.Contains(body, "pullprobe_build_info") != (want == http.StatusOK) || token != "" && strings.Contains(body, token) {
+	if resp.StatusCode != want || strings.Contains(body, "pullprobe_build_info") != (want == http.StatusOK) ||
+		token != "" && strings.Contains(body, token) {
 		s.t.Errorf("%s: %s, want %d: %.200s", what, resp.Status, want, body)
 	}
 	if got := resp.Header.Get("WWW-Authenticate"); (got == "Bearer") != (want == http.StatusUnauthorized) {
@@ -116,14 +120,18 @@ func (w *world) reader(group string, accounts ...string) {
 	w.t.Helper()
 	name := "reader-" + w.node
 	w.post(rbacPath+"clusterroles", map[string]any{
-		"metadata": map[string]any{"name": name}, "rules": []any{map[string]any{"nonResourceURLs": []string{"/metrics"}, "verbs": []string{"get"}}},
+		"metadata": map[string]any{
+			"name": name,
+		}, "rules": []any{map[string]any{"nonResourceURLs": []string{"/metrics"}, "verbs": []string{"get"}}},
 	})
 	subjects := []any{map[string]any{"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}}
 	for _, a := range accounts {
 		subjects = append(subjects, map[string]any{"kind": "ServiceAccount", "name": a, "namespace": w.ns})
 	}
 	w.post(rbacPath+"clusterrolebindings", map[string]any{
-		"metadata": map[string]any{"name": name}, "subjects": subjects, "roleRef": map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+		"metadata": map[string]any{
+			"name": name,
+		}, "subjects": subjects, "roleRef": map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
 	})
 }
 
@@ -152,7 +160,11 @@ func TestMetricsPort(t *testing.T) {
 	w.agent(open)
 	w.until("the first report", 20*time.Second, func() bool { _, _, ok := w.report(); return ok })
 	reviews := func() string {
-		return fmt.Sprintf("%d tokens, %d accesses", w.agentProxy.count("POST tokenreviews"), w.agentProxy.count("POST subjectaccessreviews"))
+		return fmt.Sprintf(
+			"%d tokens, %d accesses",
+			w.agentProxy.count("POST tokenreviews"),
+			w.agentProxy.count("POST subjectaccessreviews"),
+		)
 	}
 
 	s.expect("no token", "", http.StatusUnauthorized)

@@ -45,7 +45,10 @@ func tableServer(t *testing.T, objects map[string]any) *kube.Client {
 }
 
 func serviceAccount(secrets ...string) corev1.ServiceAccount {
-	sa := corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{Kind: "ServiceAccount", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}}
+	sa := corev1.ServiceAccount{
+		TypeMeta:   metav1.TypeMeta{Kind: "ServiceAccount", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"},
+	}
 	for _, s := range secrets {
 		sa.ImagePullSecrets = append(sa.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
 	}
@@ -76,18 +79,58 @@ func TestUnattachedSecrets(t *testing.T) {
 	}{
 		{"added later", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "r.example")}, nil,
 			report.PullSecretNotAttached, "it was added after the pod had been created"},
-		{"one of two added later", map[string]any{accountPath: serviceAccount("early", "late"), secretsPath + "early": pullSecret("early", "other.example"), secretsPath + "late": pullSecret("late", "r.example")}, []string{"early"},
-			report.PullSecretNotAttached, "it was added after the pod had been created"},
-		{"the pod lists its own", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "r.example"), secretsPath + "own": pullSecret("own", "other.example")}, []string{"own"},
-			report.PullSecretNotAttached, "the pod lists pull secrets of its own"},
-		{"attached", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")}, []string{"late"},
-			report.PullSecretOtherRegistry, "lists no pull secret for this registry that the pod lacks"},
-		{"for another registry", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")}, nil,
-			"", "lists no pull secret for this registry that the pod lacks"},
+		{
+			"one of two added later",
+			map[string]any{
+				accountPath:           serviceAccount("early", "late"),
+				secretsPath + "early": pullSecret("early", "other.example"),
+				secretsPath + "late":  pullSecret("late", "r.example"),
+			},
+			[]string{"early"},
+			report.PullSecretNotAttached,
+			"it was added after the pod had been created",
+		},
+		{
+			"the pod lists its own",
+			map[string]any{
+				accountPath:          serviceAccount("late"),
+				secretsPath + "late": pullSecret("late", "r.example"),
+				secretsPath + "own":  pullSecret("own", "other.example"),
+			},
+			[]string{"own"},
+			report.PullSecretNotAttached,
+			"the pod lists pull secrets of its own",
+		},
+		{
+			"attached",
+			map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")},
+			[]string{"late"},
+			report.PullSecretOtherRegistry,
+			"lists no pull secret for this registry that the pod lacks",
+		},
+		{
+			"for another registry",
+			map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")},
+			nil,
+			"",
+			"lists no pull secret for this registry that the pod lacks",
+		},
 		{"listed and absent", map[string]any{accountPath: serviceAccount("late")}, nil, "", "lists no pull secret for this registry"},
 		{"no ServiceAccount any more", nil, nil, "", "names no pull secrets"},
-		{"may not read the ServiceAccount", map[string]any{accountPath: 403}, nil, "", "may not get serviceaccounts in namespace shop (web)"},
-		{"may not read the secret", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": 403}, nil, "", "may not get secrets in namespace shop (late)"},
+		{
+			"may not read the ServiceAccount",
+			map[string]any{accountPath: 403},
+			nil,
+			"",
+			"may not get serviceaccounts in namespace shop (web)",
+		},
+		{
+			"may not read the secret",
+			map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": 403},
+			nil,
+			"",
+			"may not get secrets in namespace shop (late)",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

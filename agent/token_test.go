@@ -37,7 +37,11 @@ func TestRotatedToken(t *testing.T) {
 	})
 	secure := httptest.NewTLSServer(w.agentProxy.Config.Handler) // no token is sent without TLS
 	t.Cleanup(secure.Close)
-	k, err := kube.New(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test", "")
+	k, err := kube.New(
+		kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token),
+		"test",
+		"",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

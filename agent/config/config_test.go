@@ -22,7 +22,11 @@ func options(t *testing.T, file string, env map[string]string, args ...string) (
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o, err := Parse(append([]string{"--node-name=n", "--config=" + path}, args...), func(name string) string { return env[name] }, new(strings.Builder))
+	o, err := Parse(
+		append([]string{"--node-name=n", "--config=" + path}, args...),
+		func(name string) string { return env[name] },
+		new(strings.Builder),
+	)
 	if err != nil {
 		err = errors.New(strings.ReplaceAll(err.Error(), path, "FILE"))
 	}
@@ -31,7 +35,12 @@ func options(t *testing.T, file string, env map[string]string, args ...string) (
 
 func TestPrecedence(t *testing.T) {
 	const file = "heartbeat: 2m\ndeny: [file.example]\ncontrol: [file.example]\nsweep-concurrency: 4\n"
-	env := map[string]string{"PULLPROBE_HEARTBEAT": "3m", "PULLPROBE_DENY": "env.example, *.env.example", "PULLPROBE_TARGETS": "env.example:5000", "PULLPROBE_CONTROL": ""}
+	env := map[string]string{
+		"PULLPROBE_HEARTBEAT": "3m",
+		"PULLPROBE_DENY":      "env.example, *.env.example",
+		"PULLPROBE_TARGETS":   "env.example:5000",
+		"PULLPROBE_CONTROL":   "",
+	}
 	o, err := options(t, file, env, "--heartbeat=4m")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +138,8 @@ func TestConfigErrors(t *testing.T) {
 		}
 	}
 	// What a flag overrides must be valid, too: the flag may be removed.
-	if _, err := options(t, "heartbeat: soon\n", nil, "--heartbeat=5m"); err == nil || !strings.Contains(err.Error(), "heartbeat: must be a duration") {
+	if _, err := options(t, "heartbeat: soon\n", nil, "--heartbeat=5m"); err == nil ||
+		!strings.Contains(err.Error(), "heartbeat: must be a duration") {
 		t.Errorf("overridden: %v", err)
 	}
 }
@@ -198,7 +208,15 @@ func TestSettingsAreDocumented(t *testing.T) {
 			def = "`" + def + "`"
 		}
 		if !ok || row[0] != variable(f.Name) || row[1] != key || row[2] != def {
-			t.Errorf("docs/configuration.md: want the row\n| `--%s` | `%s` | %s | %s | %s |\nhave %q", f.Name, variable(f.Name), key, def, f.Usage, row)
+			t.Errorf(
+				"docs/configuration.md: want the row\n| `--%s` | `%s` | %s | %s | %s |\nhave %q",
+				f.Name,
+				variable(f.Name),
+				key,
+				def,
+				f.Usage,
+				row,
+			)
 		}
 	})
 	for name := range rows {
@@ -230,7 +248,8 @@ func TestConfigurationComponent(t *testing.T) {
 	}
 	spec := set.Spec.Template.Spec
 	mount, env, volume := spec.Containers[0].VolumeMounts[0], spec.Containers[0].Env[0], spec.Volumes[0]
-	if env.Name != variable("config") || filepath.Dir(env.Value) != mount.MountPath || mount.SubPath != "" || !mount.ReadOnly || mount.Name != volume.Name {
+	if env.Name != variable("config") || filepath.Dir(env.Value) != mount.MountPath || mount.SubPath != "" || !mount.ReadOnly ||
+		mount.Name != volume.Name {
 		t.Errorf("%+v %+v %+v", env, mount, volume)
 	}
 	text, ok := cm.Data[filepath.Base(env.Value)]

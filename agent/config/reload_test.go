@@ -73,7 +73,11 @@ func (l *lockedBuffer) take() string {
 
 func TestReload(t *testing.T) {
 	m := newMounted(t, "heartbeat: 2m\n")
-	opts, err := Parse([]string{"--node-name=n", "--config=" + m.file(), "--cool-down=1m"}, func(string) string { return "" }, new(strings.Builder))
+	opts, err := Parse(
+		[]string{"--node-name=n", "--config=" + m.file(), "--cool-down=1m"},
+		func(string) string { return "" },
+		new(strings.Builder),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +141,13 @@ func TestReload(t *testing.T) {
 
 		before := last
 		m.put("heartbeat: 4m\nsweep-interval: never\nascii: 7\n")
-		logs("level=ERROR", m.file(), "keeping the previous settings", "config.yaml: ascii: must be true or false; ", "config.yaml: sweep-interval: must be a duration")
+		logs(
+			"level=ERROR",
+			m.file(),
+			"keeping the previous settings",
+			"config.yaml: ascii: must be true or false; ",
+			"config.yaml: sweep-interval: must be a duration",
+		)
 		figures(1, 1, 3*time.Minute)
 		logs("")
 		if !last.Equal(before) {
@@ -158,7 +168,8 @@ func TestReload(t *testing.T) {
 
 		m.put("cool-down: 2m\n")
 		lines := after()
-		if len(lines) != 2 || !strings.Contains(lines[0], `changed="deny, heartbeat"`) || !strings.Contains(lines[1], "level=WARN") || !strings.Contains(lines[1], "settings=cool-down") {
+		if len(lines) != 2 || !strings.Contains(lines[0], `changed="deny, heartbeat"`) || !strings.Contains(lines[1], "level=WARN") ||
+			!strings.Contains(lines[1], "settings=cool-down") {
 			t.Errorf("a setting that a flag overrides: %q", lines)
 		}
 		figures(3, 3, 10*time.Minute)

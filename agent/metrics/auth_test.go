@@ -207,7 +207,8 @@ func TestBearer(t *testing.T) {
 		h.ServeHTTP(w, req)
 		in := tt.want == http.StatusOK
 		if w.Code != tt.want || (w.Header().Get("WWW-Authenticate") == "Bearer") != (tt.want == http.StatusUnauthorized) ||
-			strings.Contains(w.Body.String(), "metrics") && !in && tt.want != http.StatusForbidden || (w.Header().Get("Connection") == "close") == in {
+			strings.Contains(w.Body.String(), "metrics") && !in &&
+				tt.want != http.StatusForbidden || (w.Header().Get("Connection") == "close") == in {
 			t.Errorf("%s: %d %v %q", tt.name, w.Code, w.Header(), w.Body)
 		}
 	}

@@ -75,7 +75,11 @@ func TestCertificateFromFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+			return string(
+					pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
+				), string(
+					pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+				)
 		}
 		var log bytes.Buffer
 		load := func() (*certificate, error) {

@@ -61,7 +61,9 @@ func aSweep() report.Sweep {
 		}, {
 			Host: "good.example", Roles: []report.Role{report.RoleRegistry, report.RoleControl, report.RoleRegistry}, State: report.Reachable, Since: began, Checked: began,
 			Latency: report.Latency{
-				DNS: report.Millis(2500 * time.Microsecond), Dial: report.Millis(time.Millisecond), TLS: report.Millis(10 * time.Millisecond), HTTP: report.Millis(20 * time.Millisecond),
+				DNS: report.Millis(
+					2500 * time.Microsecond,
+				), Dial: report.Millis(time.Millisecond), TLS: report.Millis(10 * time.Millisecond), HTTP: report.Millis(20 * time.Millisecond),
 			},
 			Certificate: &report.Certificate{NotAfter: began.Add(24 * time.Hour)}, ClockMs: &ahead,
 		}, {Host: "new.example", Roles: []report.Role{report.RoleTarget}}},
@@ -85,7 +87,11 @@ func representative() *Metrics {
 	m.ObserveSweep(aSweep())
 	m.ObserveNode(report.Check{ID: "runtime", Outcome: report.Pass}, aDisk())
 	m.ObserveDiagnosis(report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely}, time.Second)
-	m.ObserveExamination(examine.Result{Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}}})
+	m.ObserveExamination(
+		examine.Result{
+			Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}},
+		},
+	)
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, began)
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, began)
 	m.ReportWritten(began)
@@ -177,7 +183,12 @@ func allGauges(t *testing.T, m *Metrics) string {
 // that the worst hosts are shown. Tenants choose the hosts.
 func TestSweepIsBounded(t *testing.T) {
 	m := New("test")
-	s := report.Sweep{Registries: []report.Registry{{Host: "bad\xff.example", State: report.Unreachable}, {Host: "bad.example", State: report.Unreachable}}}
+	s := report.Sweep{
+		Registries: []report.Registry{
+			{Host: "bad\xff.example", State: report.Unreachable},
+			{Host: "bad.example", State: report.Unreachable},
+		},
+	}
 	for n := range 3 * maxRegistries {
 		s.Registries = append(s.Registries, report.Registry{Host: fmt.Sprintf("r%d.example", n), State: report.Reachable})
 		s.Resolvers = append(s.Resolvers, report.Resolver{Address: fmt.Sprintf("10.0.%d.1:53", n%200), Outcome: report.Pass})
@@ -187,7 +198,8 @@ func TestSweepIsBounded(t *testing.T) {
 	if n := strings.Count(reachable, "\n"); n != maxRegistries || !strings.Contains(reachable, "{registry=bad.example} 0\n") {
 		t.Errorf("%d registries: %s", n, reachable)
 	}
-	if got := gathered(t, m, registries); !strings.Contains(got, "{state=reachable} 300\n") || !strings.Contains(got, "{state=unreachable} 2\n") {
+	if got := gathered(t, m, registries); !strings.Contains(got, "{state=reachable} 300\n") ||
+		!strings.Contains(got, "{state=unreachable} 2\n") {
 		t.Error(got)
 	}
 	if n := strings.Count(gathered(t, m, resolverUp), "\n"); n != maxResolvers {
@@ -215,7 +227,10 @@ pullprobe_image_filesystem_readonly{} 0
 	if diff := cmp.Diff(want, allGauges(t, m)); diff != "" {
 		t.Error(diff)
 	}
-	m.ObserveNode(report.Check{Outcome: report.Error}, report.Check{Outcome: report.Pass, Evidence: map[string]string{"free": "NaN", "inodes": "unlimited", "readOnly": "unknown"}})
+	m.ObserveNode(
+		report.Check{Outcome: report.Error},
+		report.Check{Outcome: report.Pass, Evidence: map[string]string{"free": "NaN", "inodes": "unlimited", "readOnly": "unknown"}},
+	)
 	if got := allGauges(t, m); got != "" {
 		t.Errorf("nothing is known: %s", got)
 	}
@@ -252,7 +267,15 @@ func TestTestPullMetrics(t *testing.T) {
 func TestReloadMetrics(t *testing.T) {
 	m := New("test")
 	state := func() string {
-		return gathered(t, m, "pullprobe_config_last_reload_successful") + gathered(t, m, "pullprobe_config_last_reload_success_timestamp_seconds")
+		return gathered(
+			t,
+			m,
+			"pullprobe_config_last_reload_successful",
+		) + gathered(
+			t,
+			m,
+			"pullprobe_config_last_reload_success_timestamp_seconds",
+		)
 	}
 	if got := state(); got != "" {
 		t.Errorf("nothing was reloaded yet: %s", got)

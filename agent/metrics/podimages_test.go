@@ -50,19 +50,40 @@ var pullErrors = []string{
 func TestFirstListIsNotCounted(t *testing.T) {
 	m := New("test")
 	s := pods.NewStore(pods.StoreConfig{Namespace: "pullprobe", Enqueue: func(types.UID) {}, OnTransition: m.ObservePod})
-	list := []any{inState("runs", runs(time.Second)), inState("stuck", waits("ErrImagePull", errNotFound)), inState("creates", waits("ContainerCreating", ""))}
+	list := []any{
+		inState("runs", runs(time.Second)),
+		inState("stuck", waits("ErrImagePull", errNotFound)),
+		inState("creates", waits("ContainerCreating", "")),
+	}
 	if err := s.Replace(list, ""); err != nil {
 		t.Fatal(err)
 	}
 	count := func() string {
-		return gathered(t, m, "pullprobe_pod_images_total") + gathered(t, m, "pullprobe_pod_image_failures_total") + gathered(t, m, "pullprobe_container_start_wait_seconds")
+		return gathered(
+			t,
+			m,
+			"pullprobe_pod_images_total",
+		) + gathered(
+			t,
+			m,
+			"pullprobe_pod_image_failures_total",
+		) + gathered(
+			t,
+			m,
+			"pullprobe_container_start_wait_seconds",
+		)
 	}
 	const zero = "pullprobe_pod_images_total{registry=registry.example,result=failed} 0\npullprobe_pod_images_total{registry=registry.example,result=ready} 0\n"
 	if diff := cmp.Diff(zero, count()); diff != "" {
 		t.Error("after the first list:", diff)
 	}
 	// Another list, after the watch was closed: one image has arrived, one pod is new.
-	list = []any{inState("runs", runs(time.Second)), inState("stuck", waits("ImagePullBackOff", `Back-off pulling image "registry.example/app:1"`)), inState("creates", runs(3*time.Second)), inState("new", waits("ErrImagePull", errNotFound))}
+	list = []any{
+		inState("runs", runs(time.Second)),
+		inState("stuck", waits("ImagePullBackOff", `Back-off pulling image "registry.example/app:1"`)),
+		inState("creates", runs(3*time.Second)),
+		inState("new", waits("ErrImagePull", errNotFound)),
+	}
 	if err := s.Replace(list, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +113,10 @@ func TestFailureWithoutRequest(t *testing.T) {
 		if got := gathered(t, m, "pullprobe_pod_images_total"); !strings.Contains(got, "result=failed} 0") {
 			t.Errorf("%s: %s", reason, got)
 		}
-		if got := gathered(t, m, "pullprobe_pod_image_failures_total"); !strings.Contains(got, "reason="+reason+",registry=registry.example} 1") {
+		if got := gathered(t, m, "pullprobe_pod_image_failures_total"); !strings.Contains(
+			got,
+			"reason="+reason+",registry=registry.example} 1",
+		) {
 			t.Errorf("%s: %s", reason, got)
 		}
 	}
@@ -123,7 +147,19 @@ func TestRegistriesAreBounded(t *testing.T) {
 	at = began.Add(registryIdleTTL + 2*time.Second) // the first is one hour and one second old, the second one hour
 	m.podImages.count(pods.Transition{Image: "late.example/app"}, at)
 	m.podImages.count(pods.Transition{Image: "later.example/app"}, at.Add(-time.Second))
-	all := gathered(t, m, "pullprobe_pod_images_total") + gathered(t, m, "pullprobe_pod_image_failures_total") + gathered(t, m, "pullprobe_container_start_wait_seconds")
+	all := gathered(
+		t,
+		m,
+		"pullprobe_pod_images_total",
+	) + gathered(
+		t,
+		m,
+		"pullprobe_pod_image_failures_total",
+	) + gathered(
+		t,
+		m,
+		"pullprobe_container_start_wait_seconds",
+	)
 	if strings.Contains(all, "registry=r0.example") || !strings.Contains(all, "registry=late.example,result=ready} 1\n") {
 		t.Error("the oldest has not given its place")
 	}
@@ -139,11 +175,23 @@ func TestRegistriesAreBounded(t *testing.T) {
 // determine the causes.
 func TestFailuresAreBounded(t *testing.T) {
 	m := New("test")
-	messages := []string{"not found", "unauthorized", "connection refused", "i/o timeout", "no such host", "no space left on device", "429 Too Many Requests", "x509: certificate signed by unknown authority"}
+	messages := []string{
+		"not found",
+		"unauthorized",
+		"connection refused",
+		"i/o timeout",
+		"no such host",
+		"no space left on device",
+		"429 Too Many Requests",
+		"x509: certificate signed by unknown authority",
+	}
 	for n := range maxRegistries {
 		for _, w := range messages {
 			for _, reason := range pullErrors {
-				m.podImages.count(pods.Transition{Image: fmt.Sprintf("r%d.example/app", n), Failed: true, Reason: reason, Message: w}, began)
+				m.podImages.count(
+					pods.Transition{Image: fmt.Sprintf("r%d.example/app", n), Failed: true, Reason: reason, Message: w},
+					began,
+				)
 			}
 		}
 	}

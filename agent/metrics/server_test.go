@@ -76,7 +76,10 @@ func TestPorts(t *testing.T) {
 // status returns the status of a GET without a token.
 func status(t *testing.T, url string) int {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 20 * time.Second}
+	client := http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		Timeout:   20 * time.Second,
+	}
 	resp, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,10 @@ import (
 var born = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
 
 func waiting(name, reason, message string) corev1.ContainerStatus {
-	return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
+	return corev1.ContainerStatus{
+		Name:  name,
+		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+	}
 }
 
 func aPod(edit func(*corev1.Pod)) *corev1.Pod {
@@ -54,7 +57,9 @@ func ended(name string, after time.Duration, code int32) corev1.ContainerStatus 
 // TestPendingImages checks what a pod waits for, as container=image, with + for failing.
 func TestPendingImages(t *testing.T) {
 	imageVolume := func(p *corev1.Pod) {
-		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.example/data:1"}}}}
+		p.Spec.Volumes = []corev1.Volume{
+			{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.example/data:1"}}},
+		}
 		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
 	}
 	tests := []struct {
@@ -64,7 +69,9 @@ func TestPendingImages(t *testing.T) {
 		want  []string
 	}{
 		{"running", 0, func(p *corev1.Pod) {
-			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "c", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{
+				{Name: "c", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
+			}
 		}, nil},
 		{"pull fails", 0, func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", "")}
@@ -73,7 +80,9 @@ func TestPendingImages(t *testing.T) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ErrImageNeverPull", "")}
 		}, []string{"c=registry.example/app:1+"}},
 		{"a bare error as the reason", 0, func(p *corev1.Pod) {
-			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "illegal base64 data at input byte 0", "illegal base64 data at input byte 0")}
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{
+				waiting("c", "illegal base64 data at input byte 0", "illegal base64 data at input byte 0"),
+			}
 		}, []string{"c=registry.example/app:1+"}},
 		{"crash loop is not ours", 0, func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "CrashLoopBackOff", "")}
@@ -90,7 +99,9 @@ func TestPendingImages(t *testing.T) {
 		}, []string{"c=registry.example/data:1", "c=registry.example/app:1"}},
 		{"init and ephemeral containers", 0, func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "i", Image: "registry.example/init:1"}}
-			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Image: "registry.example/debug:1"}}}
+			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{
+				{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Image: "registry.example/debug:1"}},
+			}
 			p.Status.InitContainerStatuses = []corev1.ContainerStatus{waiting("i", "ErrImagePull", "")}
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "PodInitializing", "")}
 			p.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{waiting("e", "ImagePullBackOff", "")}
@@ -107,7 +118,11 @@ func TestPendingImages(t *testing.T) {
 			inits(p, waiting("i", "PodInitializing", ""), waiting("j", "PodInitializing", ""))
 		}, []string{"i=registry.example/i:1"}},
 		{"an init container runs", time.Minute, func(p *corev1.Pod) {
-			inits(p, corev1.ContainerStatus{Name: "i", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}, waiting("j", "PodInitializing", ""))
+			inits(
+				p,
+				corev1.ContainerStatus{Name: "i", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}},
+				waiting("j", "PodInitializing", ""),
+			)
 		}, nil},
 		{"the second init container's turn", time.Minute, func(p *corev1.Pod) {
 			inits(p, ended("i", 50*time.Second, 0), waiting("j", "PodInitializing", ""))
@@ -130,7 +145,9 @@ func TestPendingImages(t *testing.T) {
 		}, []string{"c=registry.example/app:1"}},
 		{"the message blames the image volume", 0, func(p *corev1.Pod) {
 			imageVolume(p)
-			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ImagePullBackOff", `Back-off pulling image "registry.example/data:1"`)}
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{
+				waiting("c", "ImagePullBackOff", `Back-off pulling image "registry.example/data:1"`),
+			}
 		}, []string{"c=registry.example/data:1+"}},
 		{"being deleted", 0, func(p *corev1.Pod) {
 			now := metav1.NewTime(born)
@@ -202,8 +219,24 @@ func TestCheck(t *testing.T) {
 		cause    report.Cause
 		creating bool
 	}{
-		{"pull fails", PendingImage{Failing: true, Reason: "ErrImagePull", Message: `failed to pull and unpack image "r.example/app:1": failed to resolve image: r.example/app:1: not found`}, report.Fail, report.TagNotFound, false},
-		{"pull fails without a cause", PendingImage{Failing: true, Reason: "ImagePullBackOff", Message: `Back-off pulling image "r.example/app:1"`}, report.Fail, report.Undetermined, false},
+		{
+			"pull fails",
+			PendingImage{
+				Failing: true,
+				Reason:  "ErrImagePull",
+				Message: `failed to pull and unpack image "r.example/app:1": failed to resolve image: r.example/app:1: not found`,
+			},
+			report.Fail,
+			report.TagNotFound,
+			false,
+		},
+		{
+			"pull fails without a cause",
+			PendingImage{Failing: true, Reason: "ImagePullBackOff", Message: `Back-off pulling image "r.example/app:1"`},
+			report.Fail,
+			report.Undetermined,
+			false,
+		},
 		{"started", PendingImage{Started: true}, report.Pass, "", false},
 		{"crash loop after its start", PendingImage{Started: true, Reason: "CrashLoopBackOff"}, report.Pass, "", false},
 		{"has its image", PendingImage{Reason: "CreateContainerConfigError"}, report.Pass, report.NotAPullProblem, false},
@@ -237,8 +270,17 @@ func TestNeverIsProvenByTheReason(t *testing.T) {
 func TestVolumePolicy(t *testing.T) {
 	const data = "registry.example/data:1"
 	p := newPod(&corev1.Pod{Spec: corev1.PodSpec{
-		Volumes:    []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: data, PullPolicy: corev1.PullNever}}}},
-		Containers: []corev1.Container{{Name: "c", Image: "registry.example/app:1", ImagePullPolicy: corev1.PullAlways, VolumeMounts: []corev1.VolumeMount{{Name: "v"}}}},
+		Volumes: []corev1.Volume{
+			{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: data, PullPolicy: corev1.PullNever}}},
+		},
+		Containers: []corev1.Container{
+			{
+				Name:            "c",
+				Image:           "registry.example/app:1",
+				ImagePullPolicy: corev1.PullAlways,
+				VolumeMounts:    []corev1.VolumeMount{{Name: "v"}},
+			},
+		},
 	}}, "pullprobe")
 	for _, w := range p.AllImages(time.Time{}) {
 		if want := map[bool]corev1.PullPolicy{true: corev1.PullNever, false: corev1.PullAlways}[w.Image == data]; w.Policy != want {
@@ -262,7 +304,9 @@ func TestLongRequest(t *testing.T) {
 func TestEphemeralContainer(t *testing.T) {
 	s := NewStore(StoreConfig{Namespace: "pullprobe", Enqueue: func(types.UID) {}})
 	p := aPod(func(p *corev1.Pod) {
-		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "registry.example/debug:1"}}}
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{
+			{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "registry.example/debug:1"}},
+		}
 		p.Status.EphemeralContainerStatuses = []corev1.ContainerStatus{waiting("debug", "ContainerCreating", "")}
 	})
 	before := time.Now()

@@ -28,11 +28,18 @@ func TestHeartbeatIsLive(t *testing.T) {
 		writes := 0
 		answer := roundTrip(func(*http.Request) (*http.Response, error) {
 			writes++
-			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+			return &http.Response{
+				StatusCode: http.StatusOK,
+				Header:     http.Header{"Content-Type": {"application/json"}},
+				Body:       io.NopCloser(strings.NewReader("{}")),
+			}, nil
 		})
-		client, err := rest.RESTClientForConfigAndClient(&rest.Config{Host: "http://api.example", APIPath: "/api", ContentConfig: rest.ContentConfig{
-			GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: serializer.NewCodecFactory(runtime.NewScheme()),
-		}}, &http.Client{Transport: answer})
+		client, err := rest.RESTClientForConfigAndClient(
+			&rest.Config{Host: "http://api.example", APIPath: "/api", ContentConfig: rest.ContentConfig{
+				GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: serializer.NewCodecFactory(runtime.NewScheme()),
+			}},
+			&http.Client{Transport: answer},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

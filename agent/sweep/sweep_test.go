@@ -76,7 +76,10 @@ type rig struct {
 }
 
 func newRig(images ...string) *rig {
-	r := &rig{state: map[string]report.Check{}, set: config.Settings{SweepInterval: 5 * time.Minute, SweepDeadline: time.Second, SweepConcurrency: 8}}
+	r := &rig{
+		state: map[string]report.Check{},
+		set:   config.Settings{SweepInterval: 5 * time.Minute, SweepDeadline: time.Second, SweepConcurrency: 8},
+	}
 	r.Sweeper = New(Config{
 		Images:     func() []string { return images },
 		Conditions: func(context.Context) []report.Condition { return nil },
@@ -176,11 +179,16 @@ func TestSweepTargets(t *testing.T) {
 		{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": "a.example"}},
 	})
 	r.sweep(t.Context())
-	if leads := r.wants[1].Leads; len(leads) != 1 || leads[0].Host != "cdn.example" || leads[0].Via != "a.example" || leads[0].Role != report.RoleBlob {
+	if leads := r.wants[1].Leads; len(leads) != 1 || leads[0].Host != "cdn.example" || leads[0].Via != "a.example" ||
+		leads[0].Role != report.RoleBlob {
 		t.Errorf("leads %+v", leads)
 	}
 	for i := range 1000 {
-		r.LearnFrom([]report.Check{{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": fmt.Sprintf("cdn%d.example", i)}}})
+		r.LearnFrom(
+			[]report.Check{
+				{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": fmt.Sprintf("cdn%d.example", i)}},
+			},
+		)
 	}
 	if len(r.leads) > maxLeads {
 		t.Errorf("%d leads are kept", len(r.leads))
@@ -400,14 +408,44 @@ func TestControlCheck(t *testing.T) {
 
 func TestResolversAndClockOfASweep(t *testing.T) {
 	dns := func(host, resolver string, outcome report.Outcome, cause report.Cause) report.Check {
-		return report.Check{ID: "dns/" + host + "/" + resolver, Kind: report.KindDNS, Host: host, Target: resolver, Outcome: outcome, Cause: cause, Duration: report.Millis(time.Millisecond)}
+		return report.Check{
+			ID:       "dns/" + host + "/" + resolver,
+			Kind:     report.KindDNS,
+			Host:     host,
+			Target:   resolver,
+			Outcome:  outcome,
+			Cause:    cause,
+			Duration: report.Millis(time.Millisecond),
+		}
 	}
 	clock := func(host string, outcome report.Outcome, cause report.Cause) report.Check {
-		return report.Check{ID: "clock/" + host, Kind: report.KindClock, Host: host, Outcome: outcome, Cause: cause, Summary: "by " + host, Evidence: map[string]string{"skewSeconds": "1"}}
+		return report.Check{
+			ID:       "clock/" + host,
+			Kind:     report.KindClock,
+			Host:     host,
+			Outcome:  outcome,
+			Cause:    cause,
+			Summary:  "by " + host,
+			Evidence: map[string]string{"skewSeconds": "1"},
+		}
 	}
 	sightings := []examine.Observation{
-		{Host: "a", Checks: []report.Check{dns("a", "1", report.Pass, ""), dns("a", "2", report.Fail, report.ResolverUnreachable), clock("a", report.Fail, report.ClockSkewed)}},
-		{Host: "b", Checks: []report.Check{dns("b", "1", report.Fail, report.HostNotFound), dns("b", "2", report.Fail, report.ResolverFailed), clock("b", report.Pass, "")}},
+		{
+			Host: "a",
+			Checks: []report.Check{
+				dns("a", "1", report.Pass, ""),
+				dns("a", "2", report.Fail, report.ResolverUnreachable),
+				clock("a", report.Fail, report.ClockSkewed),
+			},
+		},
+		{
+			Host: "b",
+			Checks: []report.Check{
+				dns("b", "1", report.Fail, report.HostNotFound),
+				dns("b", "2", report.Fail, report.ResolverFailed),
+				clock("b", report.Pass, ""),
+			},
+		},
 	}
 	got := summarizeResolvers(sightings)
 	if len(got) != 2 || got[0].Outcome != report.Pass || got[1].Outcome != report.Fail || got[1].Cause != report.ResolverFailed {
