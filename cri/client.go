@@ -146,8 +146,20 @@ func (c *Client) Process() (*host.Process, error) {
 	return host.Peer(conn, c.path)
 }
 
+// WithRoot calls f with the runtime's process and its root directory, which is
+// closed afterwards. It returns the error of f, or why there is no root.
+func (c *Client) WithRoot(f func(p *host.Process, root *host.Root) error) error {
+	p, err := c.Process()
+	if err != nil {
+		return err
+	}
+	root, err := p.Root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f(p, root)
+}
+
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
-
-// Socket is the path of the runtime's socket.
-func (c *Client) Socket() string { return c.path }

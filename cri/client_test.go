@@ -35,8 +35,8 @@ func TestNew(t *testing.T) {
 		switch {
 		case err != nil && want != "":
 			t.Errorf("%q: %v", endpoint, err)
-		case err == nil && c.Socket() != want:
-			t.Errorf("%q: socket %q, want %q", endpoint, c.Socket(), want)
+		case err == nil && c.path != want:
+			t.Errorf("%q: socket %q, want %q", endpoint, c.path, want)
 		case err == nil:
 			c.Close()
 		}

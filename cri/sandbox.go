@@ -10,6 +10,7 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -94,12 +95,10 @@ func (c *Client) newestSandboxImage(ctx context.Context) (string, error) {
 // means that it is here, or unknown.
 func (c *Client) MissingSandboxImage(ctx context.Context) (string, error) {
 	var config *runtimeconfig.Config
-	if p, err := c.Process(); err == nil {
-		if root, err := p.Root(); err == nil {
-			config, _ = runtimeconfig.Read(p, root)
-			root.Close()
-		}
-	}
+	_ = c.WithRoot(func(p *host.Process, root *host.Root) (err error) { // without it, the runtime may know
+		config, err = runtimeconfig.Read(p, root)
+		return err
+	})
 	k := c.Sandbox(ctx, config)
 	if k.Outcome == report.Error {
 		return "", errors.New(k.Summary)

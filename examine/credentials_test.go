@@ -139,7 +139,7 @@ func TestWorthTrying(t *testing.T) {
 		hosts []string
 		want  int
 	}{{nil, 2}, {[]string{"r.example"}, 1}, {[]string{"m.example", "r.example"}, 2}} {
-		if got := e.worthTrying([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
+		if got := e.withoutRejected([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
 			t.Errorf("%v: %d credentials", tt.hosts, len(got))
 		}
 	}

@@ -48,9 +48,9 @@ type Examiner struct {
 
 	mu        sync.Mutex
 	notBefore map[string]time.Time // end of a registry's Retry-After, by its name
-	rates     rates
-	disks     chore
-	addresses addresses
+	speeds    pullSpeeds
+	disks     timeoutCaller
+	addresses ownAddresses
 	kubelet   *host.Process // the one that was found last
 }
 
@@ -68,12 +68,12 @@ const (
 	PullTimeout = 2 * time.Minute
 	// runtimeIn limits what is asked of the runtime before the probes begin: if it
 	// hangs, they still have time.
-	runtimeIn = 2 * time.Second
+	runtimeTimeout = 2 * time.Second
 	// afterStop is the time that a stopped test pull has to report that.
-	afterStop = 250 * time.Millisecond
+	stopGrace = 250 * time.Millisecond
 	// turn is how long a test pull waits for another one to end. A large image
 	// must not delay the verdicts on all others: they have the kubelet's message.
-	turn = 500 * time.Millisecond
+	turnTimeout = 500 * time.Millisecond
 )
 
 // Policy is what an examination may do, and what it warns about.
@@ -156,19 +156,19 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) R
 		// The checks had no more time than this, so the test pull gets no more. It
 		// may need a moment to report that it was stopped.
 		defer context.AfterFunc(quick, stopPull)()
-		deadline = deadline.Add(afterStop)
+		deadline = deadline.Add(stopGrace)
 	}
 	pull, ended := pulling.waitUntil(deadline)
 	if !ended {
 		if early != nil {
-			early(e.result(known, found, e.rates.estimate(stillPulling(), ref.Domain, found.size()), false))
+			early(e.result(known, found, e.speeds.addEstimate(stillPulling(), ref.Domain, found.size()), false))
 		}
 		pull = pulling.wait()
 	}
 	e.remember(ref.Domain, []report.Check{pull})
-	e.rates.learn(ref.Domain, pull)
+	e.speeds.record(ref.Domain, pull)
 	if !plan.justified { // how long the kubelet's own pull will take
-		pull = e.rates.estimate(pull, ref.Domain, found.size())
+		pull = e.speeds.addEstimate(pull, ref.Domain, found.size())
 	}
 	return e.result(known, found, pull, true)
 }

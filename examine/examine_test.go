@@ -26,12 +26,12 @@ func TestRetryAfter(t *testing.T) {
 
 // How long a pull will take is said where it was measured, and only there.
 func TestEstimate(t *testing.T) {
-	var r rates
+	var r pullSpeeds
 	pull := func(bytes, seconds, throughput string) report.Check {
 		return report.Check{ID: "pull", Evidence: map[string]string{"bytes": bytes, "seconds": seconds, "throughput": throughput}}
 	}
-	r.learn("slow.example", pull("10485760", "10.000", "1048576"))
-	r.learn("tiny.example", pull("1000", "0.100", ""))
+	r.record("slow.example", pull("10485760", "10.000", "1048576"))
+	r.record("tiny.example", pull("1000", "0.100", ""))
 	for _, tt := range []struct {
 		host string
 		size int64
@@ -42,15 +42,15 @@ func TestEstimate(t *testing.T) {
 		{"tiny.example", 100 << 20, ""},
 		{"other.example", 100 << 20, ""},
 	} {
-		c := r.estimate(stillPulling(), tt.host, tt.size)
+		c := r.addEstimate(stillPulling(), tt.host, tt.size)
 		if got := c.Evidence["estimateSeconds"]; got != tt.want || strings.Contains(c.Summary, "MiB/s") != (tt.want != "") {
 			t.Errorf("%s, %d bytes: %q, want %q: %s", tt.host, tt.size, got, tt.want, c.Summary)
 		}
 	}
-	for i := range 10 * maxRates {
-		r.learn(string(rune('a'+i%26))+strings.Repeat("x", i), pull("10485760", "1.000", "10485760"))
+	for i := range 10 * maxHosts {
+		r.record(string(rune('a'+i%26))+strings.Repeat("x", i), pull("10485760", "1.000", "10485760"))
 	}
-	if len(r.byHost) > maxRates {
+	if len(r.byHost) > maxHosts {
 		t.Errorf("%d hosts remembered", len(r.byHost))
 	}
 }

@@ -113,23 +113,23 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 func TestHangingDisk(t *testing.T) {
 	dir := hangingDisk(t)
 	e := &Examiner{}
-	v := vantage{diskName: dir}
+	v := nodeView{diskName: dir}
 	look := func() {
 		began := time.Now()
 		c := e.diskCheck(v, 0)
-		if c.ID != "disk" || c.Outcome != report.Error || !strings.Contains(c.Summary, "did not answer") || time.Since(began) > choreIn+time.Second {
+		if c.ID != "disk" || c.Outcome != report.Error || !strings.Contains(c.Summary, "did not answer") || time.Since(began) > callTimeout+time.Second {
 			t.Errorf("after %v: %+v", time.Since(began), c)
 		}
 	}
 	var first sync.WaitGroup
-	for range maxHung {
+	for range maxAbandoned {
 		first.Go(look)
 	}
 	first.Wait()
 	for range 10 {
 		look()
 	}
-	if n := e.disks.hung.Load(); n > maxHung {
+	if n := e.disks.abandoned.Load(); n > maxAbandoned {
 		t.Errorf("%d calls hang", n)
 	}
 }

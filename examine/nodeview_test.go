@@ -20,12 +20,12 @@ func TestServicesAreNotOwnAddresses(t *testing.T) {
 		}
 		return out
 	}
-	got := without(cidr("127.0.0.1/8", "192.0.2.7/24", "10.96.0.10/32", "fe80::1/64", "fd00::7/64", "fd96::a/128"), cidr("10.96.0.10/32", "fd96::a/128"))
+	got := exclude(cidr("127.0.0.1/8", "192.0.2.7/24", "10.96.0.10/32", "fe80::1/64", "fd00::7/64", "fd96::a/128"), cidr("10.96.0.10/32", "fd96::a/128"))
 	want := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("fd00::7")}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if servicesOf("no-such-interface") != nil {
+	if interfaceAddresses("no-such-interface") != nil {
 		t.Error("addresses of an interface that is not there")
 	}
 }

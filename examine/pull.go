@@ -35,7 +35,7 @@ func (e *Examiner) planPull(s Subject, known gathered, probing *task[probed]) pu
 	}
 	plan := pullPlan{request: cri.PullRequest{
 		Image:  known.ref.String(),
-		Wait:   turn,
+		Wait:   turnTimeout,
 		Yields: true, // probes that take so long may have met a host that does not answer
 	}}
 	usable := known.credentials.Matched
@@ -46,7 +46,7 @@ func (e *Examiner) planPull(s Subject, known gathered, probing *task[probed]) pu
 		found, ended = probing.waitUntil(time.Now().Add(headStart))
 	}
 	if ended {
-		usable = e.worthTrying(usable, found.hosts())
+		usable = e.withoutRejected(usable, found.hosts())
 		facts.found = found.checks
 		facts.rejected = facts.credentials.Evidence[report.KeyMatched] != "" && len(usable) == 0
 		plan.request.Yields, plan.request.Bytes = false, found.size()
