@@ -27,12 +27,13 @@ func TestWithoutSecrets(t *testing.T) {
 	if d.Verdict.Confidence == "confirmed" {
 		t.Errorf("confirmed: %s", d)
 	}
-	outcome, summary, _ := d.check("credentials")
-	if outcome != "skipped" || !strings.Contains(summary, "may not get secrets in namespace "+ns) {
-		t.Errorf("credentials: %s %q", outcome, summary)
+	secret := "secret " + ns + "/login"
+	outcome, summary, evidence := d.check("credentials")
+	if outcome != "skipped" || !strings.Contains(evidence["unknown"], secret) || !strings.Contains(summary, textForbidden+ns) {
+		t.Errorf("credentials: %s %q %v", outcome, summary, evidence)
 	}
-	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), "may not get secrets") {
-		t.Errorf("the verdict does not say what it could not know:\n%s", d.explain())
+	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), secret) {
+		t.Errorf("wouldDecide does not name %s:\n%s", secret, d.explain())
 	}
 }
 

@@ -97,8 +97,8 @@ func TestBehindAnotherPull(t *testing.T) {
 	it.waitEvent(t, ns, "ahead", "Pulling", time.Minute, func(corev1.Event) bool { return true })
 	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "behind", Image: "registry.lab/tiny:1"})
 	d := it.waitVerdict(t, nodeB, ns+"/behind", "node-infrastructure PullQueueLimited likely", time.Minute)
-	if !strings.Contains(d.Verdict.Summary, ns+"/ahead") {
-		t.Errorf("the summary does not say behind which: %s", d.Verdict.Summary)
+	if _, _, evidence := d.check("queue"); evidence["ahead"] != ns+"/ahead" || !strings.Contains(d.Verdict.Summary, ns+"/ahead") {
+		t.Errorf("the pull ahead is not named: queue has %q, the summary is %q", evidence["ahead"], d.Verdict.Summary)
 	}
 }
 

@@ -301,7 +301,7 @@ func testProviders(t *testing.T) {
 		image := it.imageAt(t, "auth.lab", "token-provider/app")
 		it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: image})
 		d := it.waitVerdict(t, nodeB, ns+"/waits", "* * *", time.Minute)
-		if outcome, summary, _ := d.check("credentials/provider/lab-token-provider"); outcome != "skipped" || !strings.Contains(summary, "ServiceAccount") {
+		if outcome, summary, _ := d.check("credentials/provider/lab-token-provider"); outcome != "skipped" || !strings.Contains(summary, textNeedsToken) {
 			t.Errorf("%s %q", outcome, summary)
 		}
 	})
@@ -316,8 +316,8 @@ func (c *cluster) withoutProviders(t *testing.T) {
 	ns := it.namespace(t)
 	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: it.imageAt(t, "auth.lab", "provider/off")})
 	d := it.waitVerdict(t, nodeB, ns+"/waits", "* * *", time.Minute)
-	outcome, summary, _ := d.check("credentials")
-	if outcome != "skipped" || !strings.Contains(summary, "lab-provider") || d.Verdict.Confidence == "confirmed" {
+	outcome, summary, evidence := d.check("credentials")
+	if outcome != "skipped" || evidence["providerNotRun"] != "lab-provider" || !strings.Contains(summary, "lab-provider") || d.Verdict.Confidence == "confirmed" {
 		t.Errorf("%s: credentials %s %q\n%s", d, outcome, summary, d.explain())
 	}
 }

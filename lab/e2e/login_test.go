@@ -185,7 +185,7 @@ func TestReadAsNode(t *testing.T) {
 	wrong := secretFor("login", entry{"auth.lab", "wrong", ""})
 	refused := login{name: "refused", image: it.imageAt(t, "auth.lab", "logins/refused"), secret: &wrong, listed: "pod", want: "* * *"}
 	d := it.stuckLogin(t, ns, refused)
-	if outcome, summary, _ := d.check("credentials"); outcome != "skipped" || !strings.Contains(summary, "impersonate:associated-node") || d.Verdict.Confidence == "confirmed" {
+	if outcome, summary, _ := d.check("credentials"); outcome != "skipped" || !strings.Contains(summary, textMissingVerb) || d.Verdict.Confidence == "confirmed" {
 		t.Errorf("without the permission: credentials %s %q\n%s", outcome, summary, d.explain())
 	}
 	it.kubectl(t, "apply", "-f", rbac)
@@ -210,7 +210,8 @@ func TestReadAsNode(t *testing.T) {
 
 	other := secretFor("unattached", entry{"auth.lab", good, ""})
 	d = it.stuckLogin(t, ns, login{name: "unattached", image: it.imageAt(t, "auth.lab", "logins/unattached"), secret: &other, listed: "later", want: "cluster-config CredentialsMissing *"})
-	if outcome, summary, _ := d.check("credentials/account"); outcome != "skipped" || !strings.Contains(summary, "only what its pods refer to") {
+	if outcome, summary, _ := d.check("credentials/account"); outcome != "skipped" ||
+		!strings.Contains(summary, "secret "+ns+"/unattached") || !strings.Contains(summary, textOnlyReferenced) {
 		t.Errorf("a secret that no pod refers to: %s %q\n%s", outcome, summary, d.explain())
 	}
 }

@@ -58,7 +58,7 @@ func TestVerdicts(t *testing.T) {
 			e := it.waitEvent(t, ns, f.name, diagnosed, 10*time.Second, func(e corev1.Event) bool {
 				return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ")
 			})
-			if len(e.Message) > 1024 || !strings.Contains(e.Message, "probe=$(date +%s)") || e.ReportingInstance != nodeA {
+			if len(e.Message) > 1024 || !strings.Contains(e.Message, retryCommand) || e.ReportingInstance != nodeA {
 				t.Errorf("Event of %d bytes by %s: %s", len(e.Message), e.ReportingInstance, e.Message)
 			}
 		})

@@ -67,7 +67,7 @@ func nodeRows() []row {
 			misleads: "exec format error: of the verifier, and not of the image",
 			setup:    verified("\x7fELF for another machine"),
 			runtime:  fails(`blocking pull of .* image verifier bindir returned error: .*exec format error`),
-			want:     want{"node-infrastructure", "SignatureRejected", "likely", []string{"pull"}, "mend the image verifier"},
+			want:     want{"node-infrastructure", "SignatureRejected", "likely", []string{"pull"}, "io.containerd.image-verifier.v1.bindir"},
 		},
 		{
 			name:     "snapshot-of-a-shared-layer-gone",
