@@ -38,7 +38,7 @@ func (l *Lab) LoadImage(ctx context.Context, archive, ref string) error {
 }
 
 func (l *Lab) importArchive(ctx context.Context, node string, archive []byte) error {
-	_, err := l.exec(ctx, node, bytes.NewReader(archive), "ctr", "--namespace", "k8s.io", "images", "import", "-")
+	_, err := l.execInput(ctx, node, bytes.NewReader(archive), "ctr", "--namespace", "k8s.io", "images", "import", "-")
 	return err
 }
 

@@ -15,7 +15,7 @@ import (
 
 // goFlags is the one setting all binaries are built with, here and in the
 // Makefile. Every change of it rebuilds everything.
-const goFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath -gcflags=all=-dwarf=false"
+const buildFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath -gcflags=all=-dwarf=false"
 
 // Versions of the foreign programs, as their modules below tools/ require them.
 const (
@@ -81,7 +81,7 @@ func targets() []target {
 // Build makes bin/ complete: Debian packages first, then each binary whose
 // stamp says that its sources or flags have changed.
 func Build(ctx context.Context, d Dir, p *Progress) error {
-	src, err := source(d)
+	src, err := findSource(d)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func Build(ctx context.Context, d Dir, p *Progress) error {
 	}
 	all := targets()
 	for i, t := range all {
-		stamp, err := t.stamp(src, string(goVersion))
+		stamp, err := t.computeStamp(src, string(goVersion))
 		if err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (t target) env() []string {
 	if t.cgo {
 		cgo = "CGO_ENABLED=1"
 	}
-	return append(os.Environ(), "GOFLAGS="+goFlags, cgo, "GOWORK=off")
+	return append(os.Environ(), "GOFLAGS="+buildFlags, cgo, "GOWORK=off")
 }
 
 // followBuild reads what `go build -v` prints, one package a line, and
@@ -201,7 +201,7 @@ func followBuild(r io.Reader, note func(string)) string {
 
 // source finds the lab's source: $PULLPROBE_LAB_SRC, else the working directory
 // or one above it, else where the last build found it.
-func source(d Dir) (string, error) {
+func findSource(d Dir) (string, error) {
 	const mark = "tools/k8s/go.mod"
 	is := func(dir string) bool {
 		_, err := os.Stat(filepath.Join(dir, mark))

@@ -20,7 +20,7 @@ type hierarchy struct {
 }
 
 // hierarchies reads where cgroups are mounted, proc_pid_mountinfo(5).
-func hierarchies() (v1, v2 []hierarchy, err error) {
+func cgroupHierarchies() (v1, v2 []hierarchy, err error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, nil, err
@@ -50,7 +50,7 @@ func hierarchies() (v1, v2 []hierarchy, err error) {
 func makeCgroups() error {
 	// Where both versions are mounted, the controllers are in v1. runc makes
 	// what it needs in an empty v2 by itself.
-	all, v2, err := hierarchies()
+	all, v2, err := cgroupHierarchies()
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func makeCgroup(h hierarchy, dir string) error {
 // removeCgroups removes the lab's directories; what lived in them is dead, but
 // the kernel may need a moment to notice.
 func removeCgroups() error {
-	v1, v2, err := hierarchies()
+	v1, v2, err := cgroupHierarchies()
 	if err != nil {
 		return err
 	}

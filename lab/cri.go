@@ -83,7 +83,7 @@ func (l *Lab) imageService(node string, f func(runtimeapi.ImageServiceClient) er
 
 // WaitContainerd returns when a node's containerd answers and says it is ready.
 func (l *Lab) WaitContainerd(ctx context.Context, node string) error {
-	return until(ctx, 30*time.Second, "containerd on "+node, func() error {
+	return waitUntil(ctx, 30*time.Second, "containerd on "+node, func() error {
 		conn, err := l.CRI(node)
 		if err != nil {
 			return err

@@ -38,13 +38,13 @@ type Query struct {
 // dnsTable is what the resolvers answer from: the zone, and what tests have
 // set per resolver and name.
 type dnsTable struct {
-	mu   sync.RWMutex
-	zone map[string]Answer            // by lower-case name without final dot
-	set  map[string]map[string]Answer // by resolver, then name
+	mu        sync.RWMutex
+	zone      map[string]Answer            // by lower-case name without final dot
+	overrides map[string]map[string]Answer // by resolver, then name
 }
 
 func newDNSTable() *dnsTable {
-	t := &dnsTable{zone: map[string]Answer{}, set: map[string]map[string]Answer{}}
+	t := &dnsTable{zone: map[string]Answer{}, overrides: map[string]map[string]Answer{}}
 	for _, h := range Hosts() {
 		a := Answer{Addrs: []netip.Addr{h.Addr}}
 		if h.V6.IsValid() {
@@ -57,10 +57,10 @@ func newDNSTable() *dnsTable {
 
 // lookup is what resolver says about name.
 func (t *dnsTable) lookup(resolver, name string) Answer {
-	name = canonical(name)
+	name = canonicalName(name)
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if a, ok := t.set[resolver][name]; ok {
+	if a, ok := t.overrides[resolver][name]; ok {
 		return a
 	}
 	switch resolver {
@@ -82,7 +82,7 @@ func (t *dnsTable) lookup(resolver, name string) Answer {
 
 // reply builds the response to a query from what lookup says about a name, or
 // nil for none, and says how long to keep it back.
-func reply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
+func dnsReply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
 	m := new(dns.Msg)
 	m.SetReply(q)
 	m.Authoritative, m.RecursionAvailable = true, true
@@ -140,7 +140,7 @@ func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (s
 	}
 	handle := func(proto string) dns.HandlerFunc {
 		return func(w dns.ResponseWriter, q *dns.Msg) {
-			m, delay := reply(lookup, proto, q)
+			m, delay := dnsReply(lookup, proto, q)
 			entry := Query{Time: time.Now(), Resolver: addr, Proto: proto, Client: w.RemoteAddr().String(), Rcode: "dropped"}
 			if len(q.Question) == 1 {
 				entry.Name = strings.TrimSuffix(q.Question[0].Name, ".")
@@ -191,28 +191,28 @@ func (t *dnsTable) handleControl(mux *http.ServeMux) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		if err := t.override(r.PathValue("resolver"), r.PathValue("name"), a); err != nil {
+		if err := t.setOverride(r.PathValue("resolver"), r.PathValue("name"), a); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 	})
 	mux.HandleFunc("DELETE /dns/{resolver}/{name}", func(w http.ResponseWriter, r *http.Request) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		delete(t.set[r.PathValue("resolver")], canonical(r.PathValue("name")))
+		delete(t.overrides[r.PathValue("resolver")], canonicalName(r.PathValue("name")))
 	})
 	mux.HandleFunc("DELETE /dns", func(w http.ResponseWriter, r *http.Request) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		clear(t.set)
+		clear(t.overrides)
 	})
 	mux.HandleFunc("GET /dns", func(w http.ResponseWriter, r *http.Request) {
 		t.mu.RLock()
 		defer t.mu.RUnlock()
-		json.NewEncoder(w).Encode(t.set)
+		json.NewEncoder(w).Encode(t.overrides)
 	})
 }
 
-func (t *dnsTable) override(resolver, name string, a Answer) error {
+func (t *dnsTable) setOverride(resolver, name string, a Answer) error {
 	if _, ok := dns.StringToRcode[a.Rcode]; a.Rcode != "" && !ok {
 		return fmt.Errorf("no rcode %q", a.Rcode)
 	}
@@ -223,11 +223,11 @@ func (t *dnsTable) override(resolver, name string, a Answer) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.set[resolver] == nil {
-		t.set[resolver] = map[string]Answer{}
+	if t.overrides[resolver] == nil {
+		t.overrides[resolver] = map[string]Answer{}
 	}
-	t.set[resolver][canonical(name)] = a
+	t.overrides[resolver][canonicalName(name)] = a
 	return nil
 }
 
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+func canonicalName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -19,23 +19,23 @@ func Down(d Dir) error {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root")
 	}
-	unlock, err := lock(d)
+	unlock, err := lockDir(d)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return down(d)
+	return removeLab(d)
 }
 
-func down(d Dir) error {
+func removeLab(d Dir) error {
 	// No longer running, whatever happens next.
 	if err := os.RemoveAll(d.Run("ready")); err != nil {
 		return err
 	}
 	var errs []error
 	madeRunNetns := exists(d.Run("made-run-netns"))
-	errs = append(errs, killAll(d))
-	for _, path := range ownNetns() {
+	errs = append(errs, killLabProcesses(d))
+	for _, path := range labNetns() {
 		// EINVAL: the name exists but nothing is mounted, as after a kill in
 		// the middle of `ip netns add`.
 		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
@@ -56,18 +56,18 @@ func down(d Dir) error {
 
 // killAll kills the inits, with all that they have started, and whatever else
 // is in a network namespace of the lab.
-func killAll(d Dir) error {
+func killLabProcesses(d Dir) error {
 	const patience = 20 * time.Second
 	var errs []error
-	for _, s := range spaces() {
+	for _, s := range spaceNames() {
 		p, err := readPIDFile(d.Run(s + ".pid"))
 		if err != nil {
 			continue // never started; or cut off while writing, then it is found below
 		}
 		errs = append(errs, p.kill(patience))
 	}
-	for _, path := range ownNetns() {
-		for _, p := range inNetns(path) {
+	for _, path := range labNetns() {
+		for _, p := range processesInNetns(path) {
 			errs = append(errs, p.kill(patience))
 		}
 	}
@@ -75,7 +75,7 @@ func killAll(d Dir) error {
 }
 
 // ownNetns are the network namespaces with the lab's prefix.
-func ownNetns() []string {
+func labNetns() []string {
 	found, _ := filepath.Glob("/run/netns/" + prefix + "*")
 	return found
 }

@@ -29,9 +29,9 @@ func Faults() []Fault {
 		resolverFault("resolver-nxdomain", "resolv.conf names a resolver that denies every name", ResolverNXDomain),
 		resolverFault("resolver-unreachable", "resolv.conf names an address that no machine has", ResolverNoHost),
 		resolverFault("resolver-first-dead", "a resolver that never answers, before the good one", ResolverDead, ResolverGood),
-		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", toHost("registry.lab", "DROP")),
-		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", toHost("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
-		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", toHost("blobs.lab", "DROP")),
+		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", hostRule("registry.lab", "DROP")),
+		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
+		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", hostRule("blobs.lab", "DROP")),
 		// What comes back is dropped: a process whose own UDP packet is would be told.
 		firewallFault("egress-dropped", "no answer of any registry or resolver comes through to the node; the API server is still there",
 			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--sport", "6443", "-j", "ACCEPT"},
@@ -40,9 +40,9 @@ func Faults() []Fault {
 		routeFault("registry-refused-route", "the node has an unreachable route to registry.lab", "registry.lab"),
 		{
 			Name: "ca-missing", Does: "the node's trust store lacks the registries' CA; restarts containerd",
-			inject: func(ctx context.Context, l *Lab, node string) error { return l.trust(ctx, node, "public-ca") },
+			inject: func(ctx context.Context, l *Lab, node string) error { return l.setTrust(ctx, node, "public-ca") },
 			lift: func(ctx context.Context, l *Lab, node string) error {
-				return l.trust(ctx, node, "public-ca", "registry-ca")
+				return l.setTrust(ctx, node, "public-ca", "registry-ca")
 			},
 		},
 		diskFault("disk-full", "less than 64 KiB left in /var/lib/containerd", 32<<10),
@@ -67,7 +67,7 @@ func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 	if err := os.WriteFile(l.dir.Run(node, "faults", fault), nil, 0o644); err != nil {
 		return err
 	}
-	return named(node, fault, f.inject(ctx, l, node))
+	return faultError(node, fault, f.inject(ctx, l, node))
 }
 
 // Lift takes a fault from a node; it is no error if the node hasn't got it.
@@ -77,7 +77,7 @@ func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 		return err
 	}
 	if err := f.lift(ctx, l, node); err != nil {
-		return named(node, fault, err)
+		return faultError(node, fault, err)
 	}
 	return os.RemoveAll(l.dir.Run(node, "faults", fault))
 }
@@ -86,7 +86,7 @@ func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 // every SetDNS: what a test does when it ends.
 func (l *Lab) Heal(ctx context.Context) error {
 	errs := []error{l.ResetDNS(ctx)}
-	for _, space := range spaces() {
+	for _, space := range spaceNames() {
 		services, err := l.Services(ctx, space)
 		errs = append(errs, err)
 		for _, s := range services {
@@ -154,7 +154,7 @@ func findFault(node, name string) (Fault, error) {
 	return Fault{}, fmt.Errorf("no fault %q: there are %s", name, strings.Join(names, ", "))
 }
 
-func named(node, fault string, err error) error {
+func faultError(node, fault string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -170,21 +170,21 @@ func resolverFault(name, does string, resolvers ...string) Fault {
 	return Fault{
 		Name: name, Does: does,
 		inject: func(_ context.Context, l *Lab, node string) error {
-			return l.rewrite(node, resolvConf, content)
+			return l.writeIfChanged(node, resolvConf, content)
 		},
 		lift: func(_ context.Context, l *Lab, node string) error {
 			now, err := l.ReadFile(node, resolvConf)
 			if err != nil || string(now) != content {
 				return err // another fault's by now, or healthy
 			}
-			return l.rewrite(node, resolvConf, "nameserver "+ResolverGood+"\n")
+			return l.writeIfChanged(node, resolvConf, "nameserver "+ResolverGood+"\n")
 		},
 	}
 }
 
 // rewrite replaces a file's content in place, and touches nothing if it is
 // that already: the file's time tells WaitResolverSeen how long to wait.
-func (l *Lab) rewrite(node, path, content string) error {
+func (l *Lab) writeIfChanged(node, path, content string) error {
 	now, err := l.ReadFile(node, path)
 	if err != nil || string(now) == content {
 		return err
@@ -193,14 +193,14 @@ func (l *Lab) rewrite(node, path, content string) error {
 }
 
 // toHost is what is done with packets to a host's port 443.
-func toHost(host string, target ...string) []string {
+func hostRule(host string, target ...string) []string {
 	return append([]string{"OUTPUT", "-d", hostAddr(host), "-p", "tcp", "--dport", "443", "-j"}, target...)
 }
 
 // firewallFault has rules for the node's firewall, each with its chain.
 func firewallFault(name, does string, rules ...[]string) Fault {
 	apply := func(ctx context.Context, node, action string, rule []string) error {
-		return runIn(ctx, node, "iptables", append([]string{"-w", action}, rule...)...)
+		return runInNetns(ctx, node, "iptables", append([]string{"-w", action}, rule...)...)
 	}
 	each := func(action string, wanted bool) func(context.Context, *Lab, string) error {
 		return func(ctx context.Context, _ *Lab, node string) error {
@@ -237,7 +237,7 @@ func routeFault(name, does, host string) Fault {
 
 // trust makes the node trust these authorities and no others. Go programs read
 // the trust store once, hence the restart.
-func (l *Lab) trust(ctx context.Context, node string, authorities ...string) error {
+func (l *Lab) setTrust(ctx context.Context, node string, authorities ...string) error {
 	content, err := trustStore(l.dir, authorities...)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 // privateEtc gives this mount namespace an /etc of its own: the host's, with
 // files written over it. Directories in opaque hide the host's of that name.
 // Everything written to /etc later lands below run/ too.
-func privateEtc(d Dir, space string, opaque []string, files map[string]string) error {
+func mountPrivateEtc(d Dir, space string, opaque []string, files map[string]string) error {
 	upper, work := d.Run(space, "etc"), d.Run(space, "etc-work")
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
@@ -43,7 +43,7 @@ func privateEtc(d Dir, space string, opaque []string, files map[string]string) e
 
 // privateMounts cuts the mount namespace off from the host's and gives it a
 // /proc of its own pids.
-func privateMounts() error {
+func isolateMounts() error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func privateMounts() error {
 }
 
 // bind puts a directory of run/ over a path of the host.
-func bind(from, to string) error {
+func bindMount(from, to string) error {
 	if err := os.MkdirAll(from, 0o755); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 	}
 	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(l.registryTransport())}
 	for _, r := range spec.Refs {
-		ref, err := name.ParseReference("127.0.0.1:"+registryPort+"/"+repository(r), name.Insecure)
+		ref, err := name.ParseReference("127.0.0.1:"+registryPort+"/"+repositoryOf(r), name.Insecure)
 		if err != nil {
 			return Pushed{}, err
 		}
@@ -92,7 +92,7 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 			continue
 		}
 		index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
-			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: platform(spec.Platform)}})
+			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: parsePlatform(spec.Platform)}})
 		if digest, err = index.Digest(); err != nil {
 			return Pushed{}, err
 		}
@@ -104,7 +104,7 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 }
 
 // repository strips the registry's host from a reference.
-func repository(ref string) string {
+func repositoryOf(ref string) string {
 	first, rest, ok := strings.Cut(ref, "/")
 	if ok && strings.ContainsAny(first, ".:") {
 		return rest
@@ -121,7 +121,7 @@ func (l *Lab) registryTransport() http.RoundTripper {
 	}
 }
 
-func platform(s string) *v1.Platform {
+func parsePlatform(s string) *v1.Platform {
 	if s == "" {
 		s = "linux/amd64"
 	}
@@ -140,14 +140,14 @@ func MakeImage(d Dir, spec Image) (v1.Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		if platform(spec.Platform).Architecture != "amd64" {
-			program = forAnotherMachine(program)
+		if parsePlatform(spec.Platform).Architecture != "amd64" {
+			program = asAarch64(program)
 		}
 		files = append(files, file{"sleeper", 0o755, program})
 	}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	for _, f := range files {
-		layer, err := layerOf(f)
+		layer, err := singleFileLayer(f)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func MakeImage(d Dir, spec Image) (v1.Image, error) {
 		return nil, err
 	}
 	config = config.DeepCopy()
-	p := platform(spec.Platform)
+	p := parsePlatform(spec.Platform)
 	config.OS, config.Architecture, config.Variant = p.OS, p.Architecture, p.Variant
 	config.Config.Entrypoint = []string{"/sleeper"}
 	config.Config.Env = []string{"PATH=/"}
@@ -175,7 +175,7 @@ type file struct {
 
 // layerOf is an uncompressed layer with one file: compressing what is random
 // costs seconds and saves nothing.
-func layerOf(f file) (v1.Layer, error) {
+func singleFileLayer(f file) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data)), Typeflag: tar.TypeReg}); err != nil {
@@ -201,7 +201,7 @@ func randomBytes(n int) []byte {
 // forAnotherMachine makes an executable that this kernel refuses with "exec
 // format error", as it would a real one of another architecture: the ELF
 // header's e_machine says aarch64.
-func forAnotherMachine(program []byte) []byte {
+func asAarch64(program []byte) []byte {
 	const eMachine, aarch64 = 18, 183
 	program = bytes.Clone(program)
 	binary.LittleEndian.PutUint16(program[eMachine:], aarch64)

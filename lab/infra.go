@@ -21,14 +21,14 @@ func infraInit(d Dir) error {
 	if err := unix.Sethostname([]byte(prefix + Infra)); err != nil {
 		return err
 	}
-	if err := privateMounts(); err != nil {
+	if err := isolateMounts(); err != nil {
 		return err
 	}
 	trust, err := trustStore(d, "public-ca", "registry-ca")
 	if err != nil {
 		return err
 	}
-	if err := privateEtc(d, Infra, []string{"ssl/certs"}, map[string]string{
+	if err := mountPrivateEtc(d, Infra, []string{"ssl/certs"}, map[string]string{
 		"resolv.conf":                   "nameserver " + ResolverGood + "\n",
 		"hosts":                         "127.0.0.1 localhost\n::1 localhost\n",
 		"nsswitch.conf":                 "passwd: files\ngroup: files\nhosts: files dns\n",
@@ -51,7 +51,7 @@ func infraInit(d Dir) error {
 	if err != nil {
 		return err
 	}
-	if err := listeners(d, &jsonLog{w: requests}, log.New(os.Stderr, "", log.LstdFlags)); err != nil {
+	if err := startListeners(d, &jsonLog{w: requests}, log.New(os.Stderr, "", log.LstdFlags)); err != nil {
 		return err
 	}
 
@@ -83,15 +83,15 @@ func infraServices(d Dir) ([]service, error) {
 			return nil, err
 		}
 		services = append(services, service{
-			name: "registry-" + kind, auto: true, args: []string{"registry", "serve", config}, env: []string{"OTEL_TRACES_EXPORTER=none"},
+			name: "registry-" + kind, autoStart: true, args: []string{"registry", "serve", config}, env: []string{"OTEL_TRACES_EXPORTER=none"},
 		})
 	}
 	return append(services,
-		service{name: "etcd", auto: true, args: []string{
+		service{name: "etcd", autoStart: true, args: []string{
 			"etcd", "--data-dir=" + d.Run("etcd"), "--unsafe-no-fsync", "--logger=zap", "--log-level=warn",
 			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
 		}},
-		service{name: "kube-apiserver", auto: true, args: []string{
+		service{name: "kube-apiserver", autoStart: true, args: []string{
 			"kube-apiserver", "--etcd-servers=http://127.0.0.1:2379",
 			"--bind-address=" + InfraAddr, "--advertise-address=" + InfraAddr, "--secure-port=6443",
 			"--tls-cert-file=" + d.PKI("apiserver.crt"), "--tls-private-key-file=" + d.PKI("apiserver.key"), "--client-ca-file=" + d.PKI("kube-ca.crt"),

@@ -42,7 +42,7 @@ func startInit(ctx context.Context, d Dir, space string) error {
 	if err != nil {
 		return err
 	}
-	if err := inNetworkOf(netns(space), cmd.Start); err != nil {
+	if err := inNetns(netns(space), cmd.Start); err != nil {
 		return fmt.Errorf("init of %s: %w", space, err)
 	}
 	p, err := processOf(cmd.Process.Pid)
@@ -59,10 +59,10 @@ func startInit(ctx context.Context, d Dir, space string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	return until(ctx, 10*time.Second, "the init of "+space, func() error {
+	return waitUntil(ctx, 10*time.Second, "the init of "+space, func() error {
 		select {
 		case err := <-ended:
-			return stop{fmt.Errorf("it ended (%v): %s", err, tail(d.Log("init-"+space)))}
+			return permanentError{fmt.Errorf("it ended (%v): %s", err, tail(d.Log("init-"+space)))}
 		default:
 			return control(ctx, d, space, http.MethodGet, "/services", nil, nil)
 		}
@@ -88,10 +88,10 @@ func Init(d Dir, space string) error {
 }
 
 // stop ends until early.
-type stop struct{ error }
+type permanentError struct{ error }
 
 // until calls f every 50 ms until it returns nil.
-func until(ctx context.Context, timeout time.Duration, what string, f func() error) error {
+func waitUntil(ctx context.Context, timeout time.Duration, what string, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
@@ -99,7 +99,7 @@ func until(ctx context.Context, timeout time.Duration, what string, f func() err
 		if err == nil {
 			return nil
 		}
-		if s, ok := errors.AsType[stop](err); ok {
+		if s, ok := errors.AsType[permanentError](err); ok {
 			return fmt.Errorf("%s: %w", what, s.error)
 		}
 		select {

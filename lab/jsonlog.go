@@ -27,7 +27,7 @@ func (l *jsonLog) write(entry any) {
 // Mark is a place in a log: what comes later is after it.
 type Mark int64
 
-func markOf(path string) (Mark, error) {
+func endMark(path string) (Mark, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return 0, err

@@ -31,7 +31,7 @@ func Open(d Dir) (*Lab, error) {
 		return nil, ErrNotRunning
 	}
 	l := &Lab{dir: d}
-	for _, s := range spaces() {
+	for _, s := range spaceNames() {
 		if _, err := l.initOf(s); err != nil {
 			return nil, err
 		}
@@ -44,8 +44,8 @@ func (l *Lab) Dir() Dir { return l.dir }
 
 // initOf is the first process of a node or of infra.
 func (l *Lab) initOf(space string) (process, error) {
-	if !slices.Contains(spaces(), space) {
-		return process{}, fmt.Errorf("no %q here: there are %s", space, strings.Join(spaces(), ", "))
+	if !slices.Contains(spaceNames(), space) {
+		return process{}, fmt.Errorf("no %q here: there are %s", space, strings.Join(spaceNames(), ", "))
 	}
 	p, err := readPIDFile(l.dir.Run(space + ".pid"))
 	if err != nil {
@@ -105,13 +105,13 @@ func (l *Lab) In(space string, f func() error) error {
 	if err != nil {
 		return err
 	}
-	return inAllOf(p.PID, f)
+	return inNamespacesOf(p.PID, f)
 }
 
 // Dial dials from inside a node's or infra's network: a DialContext for HTTP
 // transports and for client-go. addr must be an IP address and a port.
 func (l *Lab) Dial(ctx context.Context, space, network, addr string) (net.Conn, error) {
-	return dialIn(ctx, netns(space), network, addr)
+	return dialInNetns(ctx, netns(space), network, addr)
 }
 
 // Start starts cmd inside a node or infra; the caller waits for it with
@@ -136,10 +136,10 @@ func (l *Lab) Start(space string, cmd *exec.Cmd) error {
 // Exec runs a program inside a node or infra and returns what it prints. On
 // failure the error holds its standard error.
 func (l *Lab) Exec(ctx context.Context, space string, args ...string) ([]byte, error) {
-	return l.exec(ctx, space, nil, args...)
+	return l.execInput(ctx, space, nil, args...)
 }
 
-func (l *Lab) exec(ctx context.Context, space string, stdin io.Reader, args ...string) ([]byte, error) {
+func (l *Lab) execInput(ctx context.Context, space string, stdin io.Reader, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
@@ -172,7 +172,7 @@ func (l *Lab) Kubectl(ctx context.Context, stdin io.Reader, args ...string) ([]b
 	cmd := l.KubectlCommand(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
-	if err := inNetworkOf(netns(Infra), cmd.Start); err != nil {
+	if err := inNetns(netns(Infra), cmd.Start); err != nil {
 		return nil, err
 	}
 	err := cmd.Wait()
@@ -181,7 +181,7 @@ func (l *Lab) Kubectl(ctx context.Context, stdin io.Reader, args ...string) ([]b
 
 // RunInfraNetwork runs a command of the host, with its files, in infra's network.
 func (l *Lab) RunInfraNetwork(cmd *exec.Cmd) error {
-	if err := inNetworkOf(netns(Infra), cmd.Start); err != nil {
+	if err := inNetns(netns(Infra), cmd.Start); err != nil {
 		return err
 	}
 	return cmd.Wait()
@@ -215,7 +215,7 @@ func (l *Lab) Services(ctx context.Context, space string) ([]ServiceStatus, erro
 // kube-controller-manager, kube-scheduler, registry-open, registry-auth,
 // registry-token. Readiness is known of containerd and kube-apiserver.
 func (l *Lab) StartService(ctx context.Context, space, service string) error {
-	if err := l.service(ctx, space, service, "start"); err != nil {
+	if err := l.controlService(ctx, space, service, "start"); err != nil {
 		return err
 	}
 	return l.waitService(ctx, space, service)
@@ -223,13 +223,13 @@ func (l *Lab) StartService(ctx context.Context, space, service string) error {
 
 // StopService ends a service and waits until it is gone; it stays stopped.
 func (l *Lab) StopService(ctx context.Context, space, service string) error {
-	return l.service(ctx, space, service, "stop")
+	return l.controlService(ctx, space, service, "stop")
 }
 
 // KillService kills a service with SIGKILL and waits until it is gone; it
 // starts again by itself.
 func (l *Lab) KillService(ctx context.Context, space, service string) error {
-	return l.service(ctx, space, service, "kill")
+	return l.controlService(ctx, space, service, "kill")
 }
 
 // RestartService is StopService and StartService.
@@ -240,7 +240,7 @@ func (l *Lab) RestartService(ctx context.Context, space, service string) error {
 	return l.StartService(ctx, space, service)
 }
 
-func (l *Lab) service(ctx context.Context, space, service, verb string) error {
+func (l *Lab) controlService(ctx context.Context, space, service, verb string) error {
 	return control(ctx, l.dir, space, http.MethodPost, "/services/"+url.PathEscape(service)+"/"+verb, nil, nil)
 }
 
@@ -293,7 +293,7 @@ func (l *Lab) DNSOverrides(ctx context.Context) (map[string]map[string]Answer, e
 }
 
 // RegistryMark is the present end of the access log.
-func (l *Lab) RegistryMark() (Mark, error) { return markOf(l.dir.Log("access")) }
+func (l *Lab) RegistryMark() (Mark, error) { return endMark(l.dir.Log("access")) }
 
 // RegistryLog are the requests to a host of the zone that ended after a mark.
 // An empty host means all.
@@ -302,19 +302,19 @@ func (l *Lab) RegistryLog(host string, since Mark) ([]Request, error) {
 }
 
 // DNSMark is the present end of the DNS log.
-func (l *Lab) DNSMark() (Mark, error) { return markOf(l.dir.Log("dns")) }
+func (l *Lab) DNSMark() (Mark, error) { return endMark(l.dir.Log("dns")) }
 
 // DNSLog are the queries for a name that came after a mark. An empty name
 // means all.
 func (l *Lab) DNSLog(name string, since Mark) ([]Query, error) {
-	return readJSONLog(l.dir.Log("dns"), since, func(q Query) bool { return name == "" || q.Name == canonical(name) })
+	return readJSONLog(l.dir.Log("dns"), since, func(q Query) bool { return name == "" || q.Name == canonicalName(name) })
 }
 
 // waitAPIServer returns when the API server says it is ready.
 func (l *Lab) waitAPIServer(ctx context.Context) error {
-	return until(ctx, time.Minute, "kube-apiserver", func() error {
+	return waitUntil(ctx, time.Minute, "kube-apiserver", func() error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		return l.apiReady(ctx)
+		return l.checkAPIReady(ctx)
 	})
 }

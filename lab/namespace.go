@@ -26,7 +26,7 @@ func onThread(f func() error) error {
 
 // inNetworkOf runs f on a thread in the network namespace at path. Sockets
 // that f opens and processes that it starts stay there.
-func inNetworkOf(path string, f func() error) error {
+func inNetns(path string, f func() error) error {
 	return onThread(func() error {
 		if err := setns(path, unix.CLONE_NEWNET); err != nil {
 			return err
@@ -37,7 +37,7 @@ func inNetworkOf(path string, f func() error) error {
 
 // inAllOf runs f on a thread in all namespaces of the process pid: its files,
 // network, host name, IPC; processes that f starts are in its pid namespace.
-func inAllOf(pid int, f func() error) error {
+func inNamespacesOf(pid int, f func() error) error {
 	return onThread(func() error {
 		// Threads of a program share root and working directory, and a
 		// shared one can't change its mount namespace: setns(2).
@@ -72,7 +72,7 @@ func setns(path string, kind int) error {
 
 // dialIn dials from inside a network namespace. addr must be an IP address and
 // a port: a name would be looked up by another thread, elsewhere.
-func dialIn(ctx context.Context, path, network, addr string) (net.Conn, error) {
+func dialInNetns(ctx context.Context, path, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func dialIn(ctx context.Context, path, network, addr string) (net.Conn, error) {
 		return nil, fmt.Errorf("dial %s: not an IP address", addr)
 	}
 	var conn net.Conn
-	err = inNetworkOf(path, func() (err error) {
+	err = inNetns(path, func() (err error) {
 		conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 		return err
 	})
@@ -103,14 +103,14 @@ func searchPath(d Dir) []string {
 }
 
 // run runs a host program and puts its words into the error.
-func run(ctx context.Context, name string, args ...string) error {
+func runHostCommand(ctx context.Context, name string, args ...string) error {
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	return commandError(name, args, out, err)
 }
 
 // runIn is run in a network namespace.
-func runIn(ctx context.Context, space string, name string, args ...string) error {
-	return inNetworkOf(netns(space), func() error { return run(ctx, name, args...) })
+func runInNetns(ctx context.Context, space string, name string, args ...string) error {
+	return inNetns(netns(space), func() error { return runHostCommand(ctx, name, args...) })
 }
 
 func commandError(name string, args []string, output []byte, err error) error {

@@ -46,7 +46,7 @@ func providers() []string { return []string{"lab-provider", "lab-token-provider"
 
 // machineSysctls are settings of the whole machine that a kubelet insists on
 // writing. Each node gets files of its own in their place.
-func machineSysctls() []string {
+func hostSysctls() []string {
 	return []string{"kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
 }
 
@@ -56,14 +56,14 @@ func nodeInit(d Dir, n Node) error {
 	if err := unix.Sethostname([]byte(n.Name)); err != nil {
 		return err
 	}
-	if err := privateMounts(); err != nil {
+	if err := isolateMounts(); err != nil {
 		return err
 	}
-	if err := nodeEtc(d, n); err != nil {
+	if err := makeNodeEtc(d, n); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/var/lib", "/var/log"} {
-		if err := bind(d.Run(n.Name, strings.TrimPrefix(dir, "/")), dir); err != nil {
+		if err := bindMount(d.Run(n.Name, strings.TrimPrefix(dir, "/")), dir); err != nil {
 			return err
 		}
 	}
@@ -83,8 +83,8 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
-	for _, name := range machineSysctls() {
-		if err := privateSysctl(d, n, name); err != nil {
+	for _, name := range hostSysctls() {
+		if err := mountPrivateSysctl(d, n, name); err != nil {
 			return err
 		}
 	}
@@ -96,7 +96,7 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
-	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(fill(kubeletConfig, d, n)), 0o644); err != nil {
+	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(expandConfig(kubeletConfig, d, n)), 0o644); err != nil {
 		return err
 	}
 	// kubelet and containerd pass mounts on to each other and to containers.
@@ -104,8 +104,8 @@ func nodeInit(d Dir, n Node) error {
 		return err
 	}
 
-	s := newSupervisor(d, nodeLog(d, n), []service{
-		{name: "containerd", auto: true, args: []string{"containerd", "--config", "/etc/containerd/config.toml"}},
+	s := newSupervisor(d, nodeLogOpener(d, n), []service{
+		{name: "containerd", autoStart: true, args: []string{"containerd", "--config", "/etc/containerd/config.toml"}},
 		{name: "kubelet", args: []string{
 			"kubelet", "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 			"--hostname-override=" + n.Name, "--node-ip=" + n.Addr, "--v=2",
@@ -118,7 +118,7 @@ func nodeInit(d Dir, n Node) error {
 	return s.run(context.Background())
 }
 
-func nodeEtc(d Dir, n Node) error {
+func makeNodeEtc(d Dir, n Node) error {
 	trust, err := trustStore(d, "public-ca", "registry-ca")
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func nodeEtc(d Dir, n Node) error {
 		"nsswitch.conf":                      "passwd: files\ngroup: files\nhosts: files dns\n",
 		"ssl/certs/" + "ca-certificates.crt": trust,
 		"containerd/config.toml":             containerdConfig,
-		"cni/net.d/10-lab.conflist":          fill(cniConfig, d, n),
+		"cni/net.d/10-lab.conflist":          expandConfig(cniConfig, d, n),
 		strings.TrimPrefix(ProviderMode, "/etc/"):  "nothing\n",
 		strings.TrimPrefix(providersFile, "/etc/"): strings.NewReplacer("@USER@", User, "@PASSWORD@", Password).Replace(providersConfig),
 	}
@@ -147,15 +147,15 @@ func nodeEtc(d Dir, n Node) error {
 		files[name] = string(b)
 	}
 	opaque := []string{"ssl/certs", "containerd", "containerd/certs.d", "cni", "kubernetes"}
-	return privateEtc(d, n.Name, opaque, files)
+	return mountPrivateEtc(d, n.Name, opaque, files)
 }
 
 // fill puts a node's particulars into a configuration.
-func fill(config string, d Dir, n Node) string {
+func expandConfig(config string, d Dir, n Node) string {
 	return strings.NewReplacer("@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood).Replace(config)
 }
 
-func privateSysctl(d Dir, n Node, name string) error {
+func mountPrivateSysctl(d Dir, n Node, name string) error {
 	real := "/proc/sys/" + name
 	value, err := os.ReadFile(real)
 	if err != nil {
@@ -171,7 +171,7 @@ func privateSysctl(d Dir, n Node, name string) error {
 	return mount(own, real, "", unix.MS_BIND, "")
 }
 
-func nodeLog(d Dir, n Node) func(string) (*os.File, error) {
+func nodeLogOpener(d Dir, n Node) func(string) (*os.File, error) {
 	return func(service string) (*os.File, error) { return openLog(d, fmt.Sprintf("%s-%s", service, n.Name)) }
 }
 

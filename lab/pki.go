@@ -27,7 +27,7 @@ type Authority struct {
 }
 
 // leaf is what a certificate of an authority shall say.
-type leaf struct {
+type leafSpec struct {
 	name  string   // common name
 	org   string   // Kubernetes group
 	sans  []string // names and addresses
@@ -48,7 +48,7 @@ func newAuthority(name string, parent *Authority) (*Authority, error) {
 	}
 	now := time.Now()
 	t := &x509.Certificate{
-		SerialNumber: serial(),
+		SerialNumber: serialNumber(),
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    now.AddDate(0, 0, -60),
 		NotAfter:     now.AddDate(10, 0, 0),
@@ -80,13 +80,13 @@ func (a *Authority) Sign(t *x509.Certificate) (der []byte, key *ecdsa.PrivateKey
 	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, nil, err
 	}
-	t.SerialNumber = serial()
+	t.SerialNumber = serialNumber()
 	der, err = x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	return der, key, err
 }
 
 // issue makes a key pair and returns both in PEM.
-func (a *Authority) issue(l leaf) (cert, key []byte, err error) {
+func (a *Authority) issue(l leafSpec) (cert, key []byte, err error) {
 	if l.since == 0 && l.until == 0 {
 		l.since, l.until = -time.Hour, 365*24*time.Hour
 	}
@@ -125,7 +125,7 @@ func keyPEM(k *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-func serial() *big.Int {
+func serialNumber() *big.Int {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 62))
 	if err != nil {
 		panic(err) // crypto/rand never fails
@@ -156,26 +156,26 @@ func makePKI(d Dir) error {
 		}
 	}
 	day := 24 * time.Hour
-	w.leaf(registry, "registry", leaf{name: "registry.lab", sans: good})
-	w.leaf(registry, "expired", leaf{name: "expired.lab", sans: []string{"expired.lab"}, since: -30 * day, until: -day})
-	w.leaf(registry, "wrongname", leaf{name: "elsewhere.lab", sans: []string{"elsewhere.lab"}})
-	w.leaf(other, "badca", leaf{name: "badca.lab", sans: []string{"badca.lab"}})
+	w.leaf(registry, "registry", leafSpec{name: "registry.lab", sans: good})
+	w.leaf(registry, "expired", leafSpec{name: "expired.lab", sans: []string{"expired.lab"}, since: -30 * day, until: -day})
+	w.leaf(registry, "wrongname", leafSpec{name: "elsewhere.lab", sans: []string{"elsewhere.lab"}})
+	w.leaf(other, "badca", leafSpec{name: "badca.lab", sans: []string{"badca.lab"}})
 	w.htpasswd("htpasswd", User, Password)
 	w.tokenKey("token")
 
-	w.leaf(kube, "apiserver", leaf{name: "kube-apiserver", sans: []string{
+	w.leaf(kube, "apiserver", leafSpec{name: "kube-apiserver", sans: []string{
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", ServiceAddr, InfraAddr,
 	}})
-	w.leaf(kube, "apiserver-kubelet-client", leaf{name: "kube-apiserver-kubelet-client", org: "system:masters"})
-	w.leaf(kube, "admin", leaf{name: "admin", org: "system:masters"})
+	w.leaf(kube, "apiserver-kubelet-client", leafSpec{name: "kube-apiserver-kubelet-client", org: "system:masters"})
+	w.leaf(kube, "admin", leafSpec{name: "admin", org: "system:masters"})
 	// An administrator, so that its controllers need no accounts of their own:
 	// making and reading those costs the start five seconds.
-	w.leaf(kube, "controller-manager", leaf{name: "system:kube-controller-manager", org: "system:masters"})
-	w.leaf(kube, "scheduler", leaf{name: "system:kube-scheduler"})
+	w.leaf(kube, "controller-manager", leafSpec{name: "system:kube-controller-manager", org: "system:masters"})
+	w.leaf(kube, "scheduler", leafSpec{name: "system:kube-scheduler"})
 	w.serviceAccountKey("sa")
 	users := []string{"admin", "controller-manager", "scheduler"}
 	for _, n := range Nodes() {
-		w.leaf(kube, n.Name, leaf{name: "system:node:" + n.Name, org: "system:nodes", sans: []string{n.Name, n.Addr}})
+		w.leaf(kube, n.Name, leafSpec{name: "system:node:" + n.Name, org: "system:nodes", sans: []string{n.Name, n.Addr}})
 		users = append(users, n.Name)
 	}
 	for _, u := range users {
@@ -209,7 +209,7 @@ func (w *pkiWriter) authority(name string) *Authority {
 	return a
 }
 
-func (w *pkiWriter) leaf(a *Authority, name string, l leaf) {
+func (w *pkiWriter) leaf(a *Authority, name string, l leafSpec) {
 	cert, key, err := a.issue(l)
 	w.file(name+".crt", cert, 0o644, err)
 	w.file(name+".key", key, 0o600, err)

@@ -75,7 +75,7 @@ func startTime(pid int) (uint64, error) {
 }
 
 // pids are all processes visible in /proc.
-func pids() []int {
+func visiblePIDs() []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -90,13 +90,13 @@ func pids() []int {
 }
 
 // inNetns are the processes whose network namespace is the one at path.
-func inNetns(path string) []process {
+func processesInNetns(path string) []process {
 	var want unix.Stat_t
 	if unix.Stat(path, &want) != nil {
 		return nil
 	}
 	var found []process
-	for _, pid := range pids() {
+	for _, pid := range visiblePIDs() {
 		var st unix.Stat_t
 		if pid == os.Getpid() || unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) != nil {
 			continue
@@ -113,8 +113,8 @@ func inNetns(path string) []process {
 // descendants are the pids below root, itself left out.
 func descendants(root int) []int {
 	children := map[int][]int{}
-	for _, pid := range pids() {
-		children[parent(pid)] = append(children[parent(pid)], pid)
+	for _, pid := range visiblePIDs() {
+		children[parentPID(pid)] = append(children[parentPID(pid)], pid)
 	}
 	var all []int
 	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
@@ -124,7 +124,7 @@ func descendants(root int) []int {
 	return all
 }
 
-func parent(pid int) int {
+func parentPID(pid int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return -1

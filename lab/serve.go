@@ -56,7 +56,7 @@ type Request struct {
 }
 
 // listeners starts every listener of Hosts.
-func listeners(d Dir, access *jsonLog, errors *log.Logger) error {
+func startListeners(d Dir, access *jsonLog, errors *log.Logger) error {
 	tokens, err := newTokenService(d)
 	if err != nil {
 		return err
@@ -75,14 +75,14 @@ func listeners(d Dir, access *jsonLog, errors *log.Logger) error {
 		case serveNothing:
 			continue
 		case serveClose:
-			err = raw(where, func(c net.Conn) { c.Close() })
+			err = serveTCP(where, func(c net.Conn) { c.Close() })
 		case serveHang:
-			err = raw(where, func(c net.Conn) { io.Copy(io.Discard, c) })
+			err = serveTCP(where, func(c net.Conn) { io.Copy(io.Discard, c) })
 		default:
-			err = serveHTTP(d, where, h.cert, logged(access, handler(h)), errors)
+			err = serveHTTP(d, where, h.cert, withAccessLog(access, handlerFor(h)), errors)
 		}
 		if err == nil && h.serve == serveToken {
-			err = serveHTTP(d, netip.AddrPortFrom(addr, 5001).String(), h.cert, logged(access, tokens), errors)
+			err = serveHTTP(d, netip.AddrPortFrom(addr, 5001).String(), h.cert, withAccessLog(access, tokens), errors)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
@@ -91,14 +91,14 @@ func listeners(d Dir, access *jsonLog, errors *log.Logger) error {
 	return nil
 }
 
-func handler(h Host) http.Handler {
+func handlerFor(h Host) http.Handler {
 	switch h.serve {
 	case serveFault:
 		return faultHandler(backends()[serveOpen])
 	case serveAuth, serveToken:
 		return RegistryProxy(backends()[h.serve])
 	case serveSlow:
-		return slow(RegistryProxy(backends()[serveOpen]))
+		return paceBlobs(RegistryProxy(backends()[serveOpen]))
 	case serveRedirect:
 		return RedirectBlobs(RegistryProxy(backends()[serveOpen]), "blobs.lab")
 	default:
@@ -127,7 +127,7 @@ func serveHTTP(d Dir, addr, cert string, h http.Handler, errors *log.Logger) err
 	return nil
 }
 
-func raw(addr string, f func(net.Conn)) error {
+func serveTCP(addr string, f func(net.Conn)) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func IsBlob(r *http.Request) bool {
 }
 
 // slow paces blobs.
-func slow(next http.Handler) http.Handler {
+func paceBlobs(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if IsBlob(r) {
 			w = &pacedWriter{ResponseWriter: w, ctx: r.Context()}
@@ -219,13 +219,13 @@ func RedirectBlobs(next http.Handler, to string) http.Handler {
 }
 
 // logged writes one line per request when it is over.
-func logged(access *jsonLog, next http.Handler) http.Handler {
+func withAccessLog(access *jsonLog, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		rec := &recorder{ResponseWriter: w}
+		rec := &responseRecorder{ResponseWriter: w}
 		defer func() {
 			access.write(Request{
-				Time: began, Host: hostOnly(r.Host), Method: r.Method, Path: r.URL.Path, Query: query(r),
+				Time: began, Host: hostOnly(r.Host), Method: r.Method, Path: r.URL.Path, Query: loggedQuery(r),
 				Range: r.Header.Get("Range"), Auth: authKind(r), Status: rec.status, Bytes: rec.bytes,
 				Millis: time.Since(began).Milliseconds(), Remote: r.RemoteAddr, Proto: r.Proto, UserAgent: r.UserAgent(),
 			})
@@ -236,7 +236,7 @@ func logged(access *jsonLog, next http.Handler) http.Handler {
 
 // query is what was asked for: in the URL, or in the form that containerd asks
 // a token service with.
-func query(r *http.Request) string {
+func loggedQuery(r *http.Request) string {
 	if scope := r.PostForm["scope"]; scope != nil {
 		return url.Values{"scope": scope}.Encode()
 	}
@@ -262,20 +262,20 @@ func hostOnly(hostport string) string {
 	return hostport
 }
 
-type recorder struct {
+type responseRecorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
 }
 
-func (r *recorder) WriteHeader(status int) {
+func (r *responseRecorder) WriteHeader(status int) {
 	if status >= 200 && r.status == 0 {
 		r.status = status
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
-func (r *recorder) Write(b []byte) (int, error) {
+func (r *responseRecorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
@@ -284,4 +284,4 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+func (r *responseRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

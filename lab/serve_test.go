@@ -171,7 +171,7 @@ func TestRedirectSendsOnlyBlobsAway(t *testing.T) {
 
 func TestSlowGivesTheWholeBlob(t *testing.T) {
 	addr, blob := pushed(t)
-	fast, paced := httptest.NewServer(RegistryProxy(addr)), httptest.NewServer(slow(RegistryProxy(addr)))
+	fast, paced := httptest.NewServer(RegistryProxy(addr)), httptest.NewServer(paceBlobs(RegistryProxy(addr)))
 	defer fast.Close()
 	defer paced.Close()
 	_, want, err := get(t, fast, "registry.lab", blob)
@@ -185,7 +185,7 @@ func TestSlowGivesTheWholeBlob(t *testing.T) {
 
 func TestAccessLogTellsWhoAskedAndNoSecret(t *testing.T) {
 	var out bytes.Buffer
-	h := logged(&jsonLog{w: &out}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := withAccessLog(&jsonLog{w: &out}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/abort" {
 			panic(http.ErrAbortHandler)
 		}

@@ -13,7 +13,7 @@ import (
 
 // stamp identifies what a target is built from: compiler, flags, go.mod,
 // go.sum and sources. Modules need no reading, go.sum pins them.
-func (t target) stamp(src, goVersion string) (string, error) {
+func (t target) computeStamp(src, goVersion string) (string, error) {
 	files := []string{filepath.Join(src, t.dir, "go.mod"), filepath.Join(src, t.dir, "go.sum")}
 	for _, glob := range t.sources {
 		found, err := filepath.Glob(filepath.Join(src, glob))
@@ -26,7 +26,7 @@ func (t target) stamp(src, goVersion string) (string, error) {
 	slices.Sort(files)
 
 	h := sha256.New()
-	fmt.Fprintf(h, "%q\n", []any{goVersion, goFlags, t.packages, t.tags, t.ldflags, t.cgo, t.binaries, t.links})
+	fmt.Fprintf(h, "%q\n", []any{goVersion, buildFlags, t.packages, t.tags, t.ldflags, t.cgo, t.binaries, t.links})
 	for _, f := range files {
 		if err := hashFile(h, f); err != nil {
 			return "", fmt.Errorf("stamp of %s: %w", t.name, err)

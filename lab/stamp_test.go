@@ -24,7 +24,7 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 	base := target{name: "x", dir: ".", packages: []string{"./cmd/x"}, sources: []string{"cmd/x/*.go"}, binaries: []string{"x"}}
 	stampOf := func(tt target, goVersion string) string {
 		t.Helper()
-		s, err := tt.stamp(src, goVersion)
+		s, err := tt.computeStamp(src, goVersion)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 	write("cmd/x/main.go", "package main // changed\n")
 	same("another source", false, stampOf(base, "go1.26"))
 
-	if _, err := (target{name: "y", dir: "nowhere"}).stamp(src, "go1.26"); err == nil {
+	if _, err := (target{name: "y", dir: "nowhere"}).computeStamp(src, "go1.26"); err == nil {
 		t.Error("a module without go.mod has a stamp")
 	}
 }
@@ -60,7 +60,7 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 // The sources of every target exist: a stamp over nothing would never change.
 func TestTargetsHaveTheirSources(t *testing.T) {
 	for _, tt := range targets() {
-		if _, err := tt.stamp(".", "go"); err != nil {
+		if _, err := tt.computeStamp(".", "go"); err != nil {
 			t.Error(err)
 		}
 		for _, glob := range tt.sources {

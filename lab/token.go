@@ -81,7 +81,7 @@ func (t *tokenIssuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 		return
 	}
-	token, err := t.issue(user, grant(scopes, known))
+	token, err := t.issue(user, grantScopes(scopes, known))
 	if err != nil {
 		RegistryError(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
 		return
@@ -100,7 +100,7 @@ type access struct {
 }
 
 // grant is what of the asked scopes the caller may have: pull, nothing else.
-func grant(scopes []string, known bool) []access {
+func grantScopes(scopes []string, known bool) []access {
 	granted := []access{}
 	for _, list := range scopes {
 		for scope := range strings.FieldsSeq(list) {

@@ -29,7 +29,7 @@ func TestGrant(t *testing.T) {
 		{"nonsense", true, ""},
 		{"", true, ""},
 	} {
-		got := grant([]string{tt.scope}, tt.known)
+		got := grantScopes([]string{tt.scope}, tt.known)
 		name := ""
 		if len(got) > 0 {
 			name = got[0].Name

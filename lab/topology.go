@@ -65,7 +65,7 @@ func NodeNames() []string {
 }
 
 // spaces are the names of all namespaces: infra and the nodes.
-func spaces() []string { return append([]string{Infra}, NodeNames()...) }
+func spaceNames() []string { return append([]string{Infra}, NodeNames()...) }
 
 func findNode(name string) (Node, error) {
 	for _, n := range Nodes() {
@@ -145,7 +145,7 @@ func Hosts() []Host {
 }
 
 // listening are the addresses that infra's bridge must have for Hosts.
-func listening() []netip.Addr {
+func bridgeAddrs() []netip.Addr {
 	var addrs []netip.Addr
 	for _, h := range Hosts() {
 		if h.Name == "nohost.lab" {

@@ -24,7 +24,7 @@ func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("needs root: namespaces, mounts and cgroups")
 	}
-	unlock, err := lock(d)
+	unlock, err := lockDir(d)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 	}
 	if exists(d.Run()) {
 		p.Say("removing what a dead or unfinished lab has left")
-		if err := down(d); err != nil {
+		if err := removeLab(d); err != nil {
 			return nil, err
 		}
 	}
@@ -45,14 +45,14 @@ func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{dir: d}
-	if err := l.up(ctx, p); err != nil {
+	if err := l.startAll(ctx, p); err != nil {
 		return nil, fmt.Errorf("%w\n(logs are in %s; `lab down` cleans up)", err, d.Run("log"))
 	}
 	return l, nil
 }
 
 // up starts everything, as much as possible side by side.
-func (l *Lab) up(ctx context.Context, p *Progress) error {
+func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 	d := l.dir
 	if err := os.MkdirAll(d.Run("log"), 0o755); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (l *Lab) pushFirstImages(ctx context.Context, sandbox v1.Image) error {
 }
 
 func (l *Lab) waitRegistry(ctx context.Context) error {
-	return until(ctx, 20*time.Second, "the registry", func() error {
+	return waitUntil(ctx, 20*time.Second, "the registry", func() error {
 		conn, err := l.Dial(ctx, Infra, "tcp", "127.0.0.1:"+registryPort)
 		if err != nil {
 			return err
@@ -172,8 +172,8 @@ func (l *Lab) waitRegistry(ctx context.Context) error {
 
 // WaitNode returns when the API server says that a node is Ready.
 func (l *Lab) WaitNode(ctx context.Context, node string) error {
-	return until(ctx, time.Minute, node, func() error {
-		b, err := l.apiGet(ctx, "/api/v1/nodes/"+node)
+	return waitUntil(ctx, time.Minute, node, func() error {
+		b, err := l.getAPI(ctx, "/api/v1/nodes/"+node)
 		if err != nil {
 			return err
 		}
@@ -205,15 +205,15 @@ func nodeReady(object []byte) (ready bool, message string, err error) {
 
 // waitDefaultAccount returns when pods can be created in the default namespace.
 func (l *Lab) waitDefaultAccount(ctx context.Context) error {
-	return until(ctx, 30*time.Second, "the default service account", func() error {
-		_, err := l.apiGet(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
+	return waitUntil(ctx, 30*time.Second, "the default service account", func() error {
+		_, err := l.getAPI(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
 		return err
 	})
 }
 
 // lock keeps two programs from starting or ending a lab at once. The kernel
 // drops it with the process, however that ends.
-func lock(d Dir) (unlock func(), err error) {
+func lockDir(d Dir) (unlock func(), err error) {
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return nil, err
 	}

@@ -38,25 +38,25 @@ var samples = flag.Int("samples", 5, "pods for each fault that fails fast, in Be
 
 // What a verdict may take, and what it is measured from.
 const (
-	fastBudget = 100 * time.Millisecond // median over all faults that fail fast
-	holeBudget = 5 * time.Second        // each black hole
-	patience   = 10 * time.Second       // how long the agent lets a container be created
-	runtimeCap = 65 * time.Second       // how long the runtime's own failure is waited for
+	fastBudget      = 100 * time.Millisecond // median over all faults that fail fast
+	blackHoleBudget = 5 * time.Second        // each black hole
+	gracePeriod     = 10 * time.Second       // how long the agent lets a container be created
+	runtimeTimeout  = 65 * time.Second       // how long the runtime's own failure is waited for
 	// rest is a little more than the agent's shortest time between two writes.
 	// What is measured is a node on which one pod gets stuck, not a burst.
-	rest = 600 * time.Millisecond
+	podPause = 600 * time.Millisecond
 )
 
 // stuckPull is one way to be stuck that BenchmarkVerdict measures.
 type stuckPull struct {
-	name   string
-	image  string // its tag is replaced, so that no two pulls share anything
-	user   string // see faults
-	secret string
-	node   string     // what node-a is given meanwhile
-	anew   bool       // and is given again for each pod
-	push   *lab.Image // what to push for each pull; nil: the pull fails without
-	hole   bool       // nothing fails before the agent's patience ends
+	name      string
+	image     string // its tag is replaced, so that no two pulls share anything
+	user      string // see faults
+	secret    string
+	nodeFault string     // what node-a is given meanwhile
+	reinject  bool       // and is given again for each pod
+	push      *lab.Image // what to push for each pull; nil: the pull fails without
+	blackHole bool       // nothing fails before the agent's patience ends
 }
 
 // stuckPulls are in an order that lets the runtime come to its own end on the
@@ -65,15 +65,15 @@ type stuckPull struct {
 // sandbox: disk-full is made anew for each.
 func stuckPulls() []stuckPull {
 	holes := []stuckPull{
-		{name: "tls-hangs", image: "rawhang.lab/app:1", hole: true},
-		{name: "server-hangs", image: "hang.lab/app:1", hole: true},
+		{name: "tls-hangs", image: "rawhang.lab/app:1", blackHole: true},
+		{name: "server-hangs", image: "hang.lab/app:1", blackHole: true},
 	}
 	var fast []stuckPull
 	for _, f := range faults {
 		p := stuckPull{name: f.name, image: f.image, user: f.user, secret: f.secret}
 		switch f.name {
 		case "black-hole":
-			p.hole = true
+			p.blackHole = true
 			holes = append(holes, p)
 			continue
 		case "platform":
@@ -82,14 +82,14 @@ func stuckPulls() []stuckPull {
 		fast = append(fast, p)
 	}
 	return slices.Concat(holes, fast, []stuckPull{
-		{name: "disk-full", image: "registry.lab/app:1", node: "disk-full", anew: true, push: &lab.Image{Size: 4 << 20}},
-		{name: "resolver-servfail", image: "registry.lab/app:1", node: "resolver-servfail"},
-		{name: "resolver-dead", image: "registry.lab/app:1", node: "resolver-dead", hole: true},
+		{name: "disk-full", image: "registry.lab/app:1", nodeFault: "disk-full", reinject: true, push: &lab.Image{Size: 4 << 20}},
+		{name: "resolver-servfail", image: "registry.lab/app:1", nodeFault: "resolver-servfail"},
+		{name: "resolver-dead", image: "registry.lab/app:1", nodeFault: "resolver-dead", blackHole: true},
 	})
 }
 
 // measured is a line of the table.
-type measured struct {
+type tableRow struct {
 	stuckPull
 	samples []sample
 	runtime func() string // waits for the runtime's own failure
@@ -99,12 +99,12 @@ type measured struct {
 
 // sample is what one pod gave.
 type sample struct {
-	verdict diagnosis
-	took    time.Duration // from when there was reason for a verdict
-	failed  bool          // the reason was the kubelet's failure, not the end of patience
+	verdict       diagnosis
+	took          time.Duration // from when there was reason for a verdict
+	kubeletFailed bool          // the reason was the kubelet's failure, not the end of patience
 }
 
-func (m *measured) took() []time.Duration {
+func (m *tableRow) took() []time.Duration {
 	var all []time.Duration
 	for _, s := range m.samples {
 		all = append(all, s.took)
@@ -122,16 +122,16 @@ func (m *measured) took() []time.Duration {
 // It prints whether the budgets are kept and asserts nothing about time. Run
 // it with -benchtime 1x; the number of pods is -samples.
 func BenchmarkVerdict(b *testing.B) {
-	ns := it.namespace(b)
+	ns := suite.namespace(b)
 	run := "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	var table []*measured
+	var table []*tableRow
 	for _, p := range stuckPulls() {
 		b.Run(p.name, func(b *testing.B) {
-			m := &measured{stuckPull: p, runtime: func() string { return "-" }, chain: "-"}
+			m := &tableRow{stuckPull: p, runtime: func() string { return "-" }, chain: "-"}
 			table = append(table, m)
 			m.err = errors.New("ended early, see above") // unless measure returns
 			for b.Loop() {
-				m.err = it.measure(b, ns, run, m)
+				m.err = suite.measure(b, ns, run, m)
 			}
 			if m.err != nil {
 				b.Error(m.err)
@@ -141,14 +141,14 @@ func BenchmarkVerdict(b *testing.B) {
 		})
 	}
 	// Other stuck pods keep the agent busy too; that shows in the column SLOWEST.
-	_, r, _ := it.waitReport(b, nodeA, 5*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
-	print(os.Stdout, table, r.Stuck)
+	_, r, _ := suite.waitReport(b, nodeA, 5*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+	printTable(os.Stdout, table, r.Stuck)
 }
 
 // measure makes the pods of one line of the table.
-func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
+func (c *cluster) measure(b *testing.B, ns, run string, m *tableRow) error {
 	n := *samples
-	if m.hole {
+	if m.blackHole {
 		n = 1
 	}
 	var login *runtimeapi.AuthConfig
@@ -159,8 +159,8 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		login = &runtimeapi.AuthConfig{Username: user, Password: password}
 		c.loginSecret(b, ns, secret, server, user, password)
 	}
-	if m.node != "" {
-		c.inject(b, nodeA, m.node)
+	if m.nodeFault != "" {
+		c.inject(b, nodeA, m.nodeFault)
 	}
 	made := 0
 	image := func() (string, error) {
@@ -178,8 +178,8 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 	if err := c.measureRuntime(b, m, n, image, login); err != nil {
 		return err
 	}
-	if !m.hole {
-		took, step, err := c.bareChain(b, n, image)
+	if !m.blackHole {
+		took, step, err := c.measureBareChain(b, n, image)
 		if err != nil {
 			return err
 		}
@@ -197,13 +197,13 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		if err != nil {
 			return err
 		}
-		if m.anew {
-			if err := errors.Join(c.Lift(b.Context(), nodeA, m.node), c.Inject(b.Context(), nodeA, m.node)); err != nil {
+		if m.reinject {
+			if err := errors.Join(c.Lift(b.Context(), nodeA, m.nodeFault), c.Inject(b.Context(), nodeA, m.nodeFault)); err != nil {
 				return err
 			}
 		}
 		p := c.pod(b, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("%s-%d", m.name, i), Image: name, Secret: secret})
-		s, err := w.verdict(b.Context(), p)
+		s, err := w.waitVerdict(b.Context(), p)
 		now := int64(0)
 		if err := c.api.CoreV1().Pods(ns).Delete(b.Context(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 			return err
@@ -215,12 +215,12 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		if first := m.samples[0].verdict; testing.Verbose() && s.verdict.String() != first.String() {
 			b.Logf("another verdict than %s:\n%s", first, s.verdict.explain())
 		}
-		if err := w.gone(b.Context(), p); err != nil {
+		if err := w.waitGone(b.Context(), p); err != nil {
 			return err
 		}
-		time.Sleep(rest)
+		time.Sleep(podPause)
 	}
-	if m.hole && m.node != "" {
+	if m.blackHole && m.nodeFault != "" {
 		m.runtime() // the runtime must come to its end before the node is mended
 	}
 	return nil
@@ -228,16 +228,16 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 
 // measureRuntime has the node's runtime fail such pulls by itself. That of a
 // black hole goes on beside all that follows.
-func (c *cluster) measureRuntime(b *testing.B, m *measured, n int, image func() (string, error), login *runtimeapi.AuthConfig) error {
+func (c *cluster) measureRuntime(b *testing.B, m *tableRow, n int, image func() (string, error), login *runtimeapi.AuthConfig) error {
 	var took []time.Duration
 	for range n {
 		name, err := image()
 		if err != nil {
 			return err
 		}
-		if m.hole {
+		if m.blackHole {
 			done := make(chan lab.Pull, 1)
-			ctx, cancel := context.WithTimeout(context.Background(), runtimeCap)
+			ctx, cancel := context.WithTimeout(context.Background(), runtimeTimeout)
 			go func() {
 				defer cancel()
 				done <- c.Pull(ctx, nodeA, name, login)
@@ -248,7 +248,7 @@ func (c *cluster) measureRuntime(b *testing.B, m *measured, n int, image func() 
 					p := <-done
 					own = &p
 				}
-				if own.Code == codes.DeadlineExceeded && own.Took >= runtimeCap {
+				if own.Code == codes.DeadlineExceeded && own.Took >= runtimeTimeout {
 					return ">65 s"
 				}
 				return fmt.Sprintf("%8.1f", millis(own.Took))
@@ -261,7 +261,7 @@ func (c *cluster) measureRuntime(b *testing.B, m *measured, n int, image func() 
 		}
 		took = append(took, own.Took)
 	}
-	if !m.hole {
+	if !m.blackHole {
 		m.runtime = func() string { return fmt.Sprintf("%8.1f", millis(median(took))) }
 		b.ReportMetric(millis(median(took)), "runtime-ms")
 	}
@@ -297,13 +297,13 @@ func (w *stopwatch) stop() {
 var errWatchEnded = errors.New("a watch ended")
 
 // verdict waits until the report has a verdict on the pod.
-func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (s sample, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience+30*time.Second)
+func (w *stopwatch) waitVerdict(ctx context.Context, pod *corev1.Pod) (s sample, err error) {
+	ctx, cancel := context.WithTimeout(ctx, gracePeriod+30*time.Second)
 	defer cancel()
 	var reason time.Time
 	since := func(t time.Time, failed bool) {
 		if reason.IsZero() || t.Before(reason) {
-			reason, s.failed = t, failed
+			reason, s.kubeletFailed = t, failed
 		}
 	}
 	for {
@@ -316,11 +316,11 @@ func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (s sample, err
 				return s, errWatchEnded
 			case p.UID != pod.UID:
 				continue
-			case failing(p):
+			case pullFailed(p):
 				since(now, true)
 			}
 			if p.Status.StartTime != nil {
-				since(p.Status.StartTime.Add(patience), false)
+				since(p.Status.StartTime.Add(gracePeriod), false)
 			}
 		case e := <-w.reports.ResultChan():
 			now := time.Now()
@@ -349,7 +349,7 @@ func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (s sample, err
 }
 
 // gone waits until the report speaks of the pod no more.
-func (w *stopwatch) gone(ctx context.Context, pod *corev1.Pod) error {
+func (w *stopwatch) waitGone(ctx context.Context, pod *corev1.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -377,7 +377,7 @@ func (w *stopwatch) gone(ctx context.Context, pod *corev1.Pod) error {
 }
 
 // failing reports whether the kubelet says that it cannot get an image.
-func failing(p *corev1.Pod) bool {
+func pullFailed(p *corev1.Pod) bool {
 	return slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 		return s.State.Waiting != nil && s.State.Waiting.Reason != "ContainerCreating"
 	})
@@ -386,7 +386,7 @@ func failing(p *corev1.Pod) bool {
 // bareChain is what the round trips to a registry take by themselves, from the
 // node's network with the node's resolver and trust store: the median of n
 // chains, and the step that they come to.
-func (c *cluster) bareChain(b *testing.B, n int, image func() (string, error)) (time.Duration, string, error) {
+func (c *cluster) measureBareChain(b *testing.B, n int, image func() (string, error)) (time.Duration, string, error) {
 	conf, err := c.ReadFile(nodeA, "/etc/resolv.conf")
 	if err != nil {
 		return 0, "", err
@@ -474,7 +474,7 @@ func (c *cluster) roundTrips(ctx context.Context, resolver string, roots *x509.C
 }
 
 // print writes the table. Beside the pods measured, others were stuck.
-func print(out io.Writer, table []*measured, others int) {
+func printTable(out io.Writer, table []*tableRow, others int) {
 	fmt.Fprintf(out, "\nTime to verdict on %s: %d pods for each fault that fails fast, one for each black hole; milliseconds. Other stuck pods on the node: %d.\n\n", nodeA, *samples, others)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FAULT\tVERDICT\tEVENT TO CONFIGMAP\tSLOWEST\tRUNTIME ALONE\tBARE CHAIN\tNOTE")
@@ -486,7 +486,7 @@ func print(out io.Writer, table []*measured, others int) {
 			fmt.Fprintf(w, "%s\tno verdict\t-\t-\t%s\t%s\t%v\n", m.name, m.runtime(), m.chain, m.err)
 			continue
 		}
-		if m.hole {
+		if m.blackHole {
 			slowest = max(slowest, slices.Max(took))
 		} else {
 			fast = append(fast, took...)
@@ -496,20 +496,20 @@ func print(out io.Writer, table []*measured, others int) {
 	w.Flush()
 	if len(fast) > 0 {
 		fmt.Fprintf(out, "\nFaults that fail fast: median of %d pods %.1f ms, slowest %.1f ms. Budget of the median: %d ms%s.\n",
-			len(fast), millis(median(fast)), millis(slices.Max(fast)), fastBudget.Milliseconds(), over(median(fast), fastBudget))
+			len(fast), millis(median(fast)), millis(slices.Max(fast)), fastBudget.Milliseconds(), overBudget(median(fast), fastBudget))
 	}
 	if slowest > 0 {
-		fmt.Fprintf(out, "Black holes: slowest %.1f s after the %v of patience. Budget: %v%s.\n", slowest.Seconds(), patience, holeBudget, over(slowest, holeBudget))
+		fmt.Fprintf(out, "Black holes: slowest %.1f s after the %v of patience. Budget: %v%s.\n", slowest.Seconds(), gracePeriod, blackHoleBudget, overBudget(slowest, blackHoleBudget))
 	}
 }
 
 // note is what the figures of a line do not say.
-func (m *measured) note() string {
+func (m *tableRow) note() string {
 	n := len(m.samples)
 	var notes []string
-	if m.hole {
+	if m.blackHole {
 		slowest := slices.Max(m.took())
-		notes = append(notes, fmt.Sprintf("%.1f s after the end of patience%s", slowest.Seconds(), over(slowest, holeBudget)))
+		notes = append(notes, fmt.Sprintf("%.1f s after the end of patience%s", slowest.Seconds(), overBudget(slowest, blackHoleBudget)))
 	}
 	others := map[string]int{}
 	patient, pulled := 0, 0
@@ -517,7 +517,7 @@ func (m *measured) note() string {
 		if s.verdict.String() != m.samples[0].verdict.String() {
 			others[s.verdict.String()]++
 		}
-		if !s.failed && !m.hole {
+		if !s.kubeletFailed && !m.blackHole {
 			patient++
 		}
 		if outcome, _, _ := s.verdict.check("pull"); outcome == "fail" || outcome == "pass" {
@@ -530,7 +530,7 @@ func (m *measured) note() string {
 	if patient > 0 {
 		notes = append(notes, fmt.Sprintf("%d of %d: the kubelet had not failed when patience ended", patient, n))
 	}
-	if pulled < n && !m.hole {
+	if pulled < n && !m.blackHole {
 		notes = append(notes, fmt.Sprintf("%d of %d without a test pull", n-pulled, n))
 	}
 	if m.err != nil {
@@ -539,7 +539,7 @@ func (m *measured) note() string {
 	return strings.Join(notes, "; ")
 }
 
-func over(got, budget time.Duration) string {
+func overBudget(got, budget time.Duration) string {
 	if got > budget {
 		return " OVER BUDGET"
 	}

@@ -38,7 +38,7 @@ func testCanaries(t *testing.T, node string) {
 	}
 	canaries["credential provider"] = lab.Password
 
-	c := it
+	c := suite
 	ns := c.namespace(t)
 	// Each pod is stuck for what one place holds.
 	pair := func(user, secret string) string {
@@ -65,7 +65,7 @@ func testCanaries(t *testing.T, node string) {
 		if name == "token" {
 			host = "token.lab"
 		}
-		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.imageAt(t, host, "canary/"+name), Secret: name})
+		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.pushOwnImage(t, host, "canary/"+name), Secret: name})
 	}
 	// Places of the node: a docker configuration, providers, hosts.toml.
 	files := map[string]string{
@@ -92,21 +92,21 @@ func testCanaries(t *testing.T, node string) {
 	if err := c.RestartService(t.Context(), node, "kubelet"); err != nil {
 		t.Fatal(err)
 	}
-	c.pod(t, podOptions{Node: node, Namespace: ns, Name: "node", Image: c.imageAt(t, "auth.lab", "canary/node")})
+	c.pod(t, podOptions{Node: node, Namespace: ns, Name: "node", Image: c.pushOwnImage(t, "auth.lab", "canary/node")})
 	c.pod(t, podOptions{Node: node, Namespace: ns, Name: "hosts", Image: "refused.lab/canary/hosts:1"})
 	for _, mode := range []string{"garbage", "exit", "unknown", "huge"} {
 		if err := c.WriteFile(node, lab.ProviderMode, []byte(mode)); err != nil {
 			t.Fatal(err)
 		}
 		name := "provider-" + mode
-		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.imageAt(t, "auth.lab", "provider/canary-"+mode)})
+		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.pushOwnImage(t, "auth.lab", "provider/canary-"+mode)})
 		c.waitVerdict(t, node, ns+"/"+name, "* * *", time.Minute)
 	}
 	for _, name := range []string{"password", "auth", "token", "identity", "undecodable", "wrong-type", "userinfo", "elsewhere", "node", "hosts"} {
 		c.waitVerdict(t, node, ns+"/"+name, "* * *", time.Minute)
 	}
 
-	token, err := scraper()
+	token, err := scraperToken()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,12 +154,12 @@ func testCanaries(t *testing.T, node string) {
 }
 
 // scraper is a token that may read metrics, as a Prometheus would have it.
-var scraper = sync.OnceValues(func() (string, error) {
+var scraperToken = sync.OnceValues(func() (string, error) {
 	const name, namespace = "scraper", "default"
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := it.api.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	if _, err := suite.api.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err
 	}
 	binding := &rbacv1.ClusterRoleBinding{
@@ -167,12 +167,12 @@ var scraper = sync.OnceValues(func() (string, error) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "pullprobe-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: namespace}},
 	}
-	if _, err := it.api.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	if _, err := suite.api.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err
 	}
 	long := int64(4 * 60 * 60)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &long}}
-	request, err := it.api.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	request, err := suite.api.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}
@@ -183,7 +183,7 @@ var scraper = sync.OnceValues(func() (string, error) {
 // network stands in the way.
 func (c *cluster) metrics(t *testing.T, node string) string {
 	t.Helper()
-	token, err := scraper()
+	token, err := scraperToken()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,13 +30,13 @@ var (
 
 // fate is a pod whose end is known: the verdict that it must have when all else
 // works.
-type fate struct {
+type chaosKind struct {
 	kind  string
 	image func(n int) string
 	want  string // fault cause; empty: it runs
 }
 
-var fates = []fate{
+var chaosKinds = []chaosKind{
 	{"tag", func(n int) string { return fmt.Sprintf("registry.lab/app:chaos-%d", n) }, "cluster-config TagNotFound"},
 	{"repository", func(n int) string { return fmt.Sprintf("registry.lab/chaos-%d:1", n) }, "cluster-config RepositoryNotFound"},
 	{"login", func(n int) string { return fmt.Sprintf("auth.lab/chaos-%d:1", n) }, "cluster-config CredentialsMissing"},
@@ -49,15 +49,15 @@ var fates = []fate{
 // chaos is one run of the test.
 type chaos struct {
 	*cluster
-	t    *testing.T
-	lots *rand.Rand
-	ns   string
-	made int
-	pods map[string]podFate
+	t        *testing.T
+	random   *rand.Rand
+	ns       string
+	podsMade int
+	pods     map[string]chaosPod
 }
 
-type podFate struct {
-	fate
+type chaosPod struct {
+	chaosKind
 	node string
 }
 
@@ -70,22 +70,22 @@ func TestChaos(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("%d kills, -seed=%d", *kills, seed)
-	c := &chaos{cluster: it, t: t, lots: rand.New(rand.NewPCG(seed, 0)), ns: it.namespace(t), pods: map[string]podFate{}}
+	c := &chaos{cluster: suite, t: t, random: rand.New(rand.NewPCG(seed, 0)), ns: suite.namespace(t), pods: map[string]chaosPod{}}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		c.settle(ctx)
+		c.restoreCluster(ctx)
 	})
-	before := map[string]footprint{nodeA: c.footprint(nodeA), nodeB: c.footprint(nodeB)}
+	before := map[string]footprint{nodeA: c.measureFootprint(nodeA), nodeB: c.measureFootprint(nodeB)}
 	counts := map[string]int{}
 	for range *kills {
-		for range 1 + c.lots.IntN(3) {
+		for range 1 + c.random.IntN(3) {
 			c.changePods()
 		}
-		counts[c.strike()]++
+		counts[c.disrupt()]++
 	}
-	t.Logf("killed: %v; %d pods were made", counts, c.made)
-	c.settle(t.Context())
+	t.Logf("killed: %v; %d pods were made", counts, c.podsMade)
+	c.restoreCluster(t.Context())
 
 	for name, p := range c.pods {
 		if p.want == "" {
@@ -104,8 +104,8 @@ func TestChaos(t *testing.T) {
 		}
 		// The journal keeps a pull that was cut short for as long as containerd might
 		// still finish it, which is minutes: the short form does not wait for that.
-		if *kills >= 100 && !c.eventually(t, 5*time.Minute, func(context.Context) bool { return c.journal(t, node) == 0 }) {
-			t.Errorf("%d test pulls of %s are not settled", c.journal(t, node), node)
+		if *kills >= 100 && !c.eventually(t, 5*time.Minute, func(context.Context) bool { return c.countJournal(t, node) == 0 }) {
+			t.Errorf("%d test pulls of %s are not settled", c.countJournal(t, node), node)
 		}
 		images, err := c.Images(t.Context(), node)
 		if err != nil {
@@ -127,7 +127,7 @@ func TestChaos(t *testing.T) {
 	for node, was := range before {
 		var now footprint
 		if !c.eventually(t, time.Minute, func(context.Context) bool {
-			now = c.footprint(node)
+			now = c.measureFootprint(node)
 			return now.files <= was.files+10 && now.goroutines <= was.goroutines+20 && now.anon <= was.anon+12<<10
 		}) {
 			t.Errorf("the agent of %s: %+v before, %+v after", node, was, now)
@@ -140,33 +140,33 @@ func TestChaos(t *testing.T) {
 func (c *chaos) changePods() {
 	c.t.Helper()
 	const most = 12
-	switch lot := c.lots.IntN(10); {
+	switch lot := c.random.IntN(10); {
 	case lot < 6 && len(c.pods) < most || len(c.pods) == 0:
-		c.made++
-		f := fates[c.lots.IntN(len(fates))]
-		node := []string{nodeA, nodeB}[c.lots.IntN(2)]
-		name := fmt.Sprintf("%s-%d", f.kind, c.made)
-		c.must(func(ctx context.Context) error {
-			_, err := c.api.CoreV1().Pods(c.ns).Create(ctx, c.plainPod(podOptions{Node: node, Namespace: c.ns, Name: name, Image: f.image(c.made)}), metav1.CreateOptions{})
+		c.podsMade++
+		f := chaosKinds[c.random.IntN(len(chaosKinds))]
+		node := []string{nodeA, nodeB}[c.random.IntN(2)]
+		name := fmt.Sprintf("%s-%d", f.kind, c.podsMade)
+		c.retryAPI(func(ctx context.Context) error {
+			_, err := c.api.CoreV1().Pods(c.ns).Create(ctx, c.newPod(podOptions{Node: node, Namespace: c.ns, Name: name, Image: f.image(c.podsMade)}), metav1.CreateOptions{})
 			if apierrors.IsAlreadyExists(err) {
 				return nil // an earlier attempt came through
 			}
 			return err
 		})
-		c.pods[name] = podFate{f, node}
+		c.pods[name] = chaosPod{f, node}
 	case lot < 8:
-		name := c.anyPod()
+		name := c.randomPod()
 		p := c.pods[name]
 		patch := []byte(`{"spec":{"containers":[{"name":"app","image":"registry.lab/app:1"}]}}`)
-		c.must(func(ctx context.Context) error {
+		c.retryAPI(func(ctx context.Context) error {
 			_, err := c.api.CoreV1().Pods(c.ns).Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 			return err
 		})
 		p.want = ""
 		c.pods[name] = p
 	default:
-		name := c.anyPod()
-		c.must(func(ctx context.Context) error {
+		name := c.randomPod()
+		c.retryAPI(func(ctx context.Context) error {
 			err := c.api.CoreV1().Pods(c.ns).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
 			if apierrors.IsNotFound(err) {
 				return nil
@@ -178,20 +178,20 @@ func (c *chaos) changePods() {
 }
 
 // anyPod is one of the pods, drawn so that the same seed draws the same.
-func (c *chaos) anyPod() string {
+func (c *chaos) randomPod() string {
 	names := make([]string, 0, len(c.pods))
-	for n := 1; n <= c.made; n++ {
-		for _, f := range fates {
+	for n := 1; n <= c.podsMade; n++ {
+		for _, f := range chaosKinds {
 			if name := fmt.Sprintf("%s-%d", f.kind, n); c.pods[name].kind != "" {
 				names = append(names, name)
 			}
 		}
 	}
-	return names[c.lots.IntN(len(names))]
+	return names[c.random.IntN(len(names))]
 }
 
 // must does something with the API server, which may be down right now.
-func (c *chaos) must(do func(context.Context) error) {
+func (c *chaos) retryAPI(do func(context.Context) error) {
 	c.t.Helper()
 	var err error
 	if !c.eventually(c.t, 2*time.Minute, func(ctx context.Context) bool {
@@ -203,16 +203,16 @@ func (c *chaos) must(do func(context.Context) error) {
 }
 
 // strike kills one thing, or takes it away for a moment.
-func (c *chaos) strike() string {
+func (c *chaos) disrupt() string {
 	c.t.Helper()
 	ctx := c.t.Context()
-	node := []string{nodeA, nodeB}[c.lots.IntN(2)]
+	node := []string{nodeA, nodeB}[c.random.IntN(2)]
 	kill := func(space, service string) {
 		if err := c.KillService(ctx, space, service); err != nil && !strings.Contains(err.Error(), "not running") {
 			c.t.Errorf("kill %s of %s: %v", service, space, err)
 		}
 	}
-	switch what := c.lots.IntN(8); what {
+	switch what := c.random.IntN(8); what {
 	case 0, 1:
 		pids, err := c.PIDs(node, "pullprobe")
 		if err != nil {
@@ -232,10 +232,10 @@ func (c *chaos) strike() string {
 		kill(lab.Infra, "kube-apiserver")
 		return "kube-apiserver"
 	case 6:
-		kill(lab.Infra, []string{"registry-open", "registry-auth"}[c.lots.IntN(2)])
+		kill(lab.Infra, []string{"registry-open", "registry-auth"}[c.random.IntN(2)])
 		return "registry"
 	default:
-		answer := []lab.Answer{{Rcode: "SERVFAIL"}, {Rcode: "NXDOMAIN"}, {Drop: true}}[c.lots.IntN(3)]
+		answer := []lab.Answer{{Rcode: "SERVFAIL"}, {Rcode: "NXDOMAIN"}, {Drop: true}}[c.random.IntN(3)]
 		if err := c.SetDNS(ctx, lab.ResolverGood, "registry.lab", answer); err != nil {
 			c.t.Fatal(err)
 		}
@@ -248,7 +248,7 @@ func (c *chaos) strike() string {
 }
 
 // settle waits until everything is up again.
-func (c *chaos) settle(ctx context.Context) {
+func (c *chaos) restoreCluster(ctx context.Context) {
 	c.t.Helper()
 	if err := c.Heal(ctx); err != nil {
 		c.t.Error(err)
@@ -280,7 +280,7 @@ type footprint struct {
 	anon              int64 // KiB of anonymous memory
 }
 
-func (c *chaos) footprint(node string) (f footprint) {
+func (c *chaos) measureFootprint(node string) (f footprint) {
 	c.t.Helper()
 	pids, err := c.PIDs(node, "pullprobe")
 	if err != nil || len(pids) != 1 {

@@ -50,7 +50,7 @@ type cluster struct {
 	api kubernetes.Interface
 }
 
-var it *cluster
+var suite *cluster
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
-	it = c
+	suite = c
 	os.Exit(m.Run())
 }
 
@@ -101,16 +101,16 @@ func install(ctx context.Context) (*cluster, error) {
 }
 
 // busy is held by the test that works with a node.
-var busy = map[string]*sync.Mutex{nodeA: {}, nodeB: {}}
+var nodeLocks = map[string]*sync.Mutex{nodeA: {}, nodeB: {}}
 
 // on has a test run beside those that work with the other node. A test that
 // changes what all nodes share (the API server, the DaemonSet, names in the DNS)
 // does not call it, and has the lab to itself.
-func (c *cluster) on(t *testing.T, node string) {
+func (c *cluster) useNode(t *testing.T, node string) {
 	t.Helper()
 	t.Parallel()
-	busy[node].Lock()
-	t.Cleanup(busy[node].Unlock)
+	nodeLocks[node].Lock()
+	t.Cleanup(nodeLocks[node].Unlock)
 }
 
 // The parts of the report that the tests read, as a script would.
@@ -142,7 +142,7 @@ type sweep struct {
 
 // of is the state of a host and the cause if it cannot be had; empty if the
 // sweep did not look at it.
-func (s sweep) of(host string) string {
+func (s sweep) stateOf(host string) string {
 	for _, r := range s.Registries {
 		if r.Host == host {
 			return strings.TrimSpace(r.State + " " + r.Cause)
@@ -221,7 +221,7 @@ func (c *cluster) waitReport(t testing.TB, node string, limit time.Duration, don
 			if err != nil {
 				return false, fmt.Errorf("report.json of %s: %w", cm.Name, err)
 			}
-			valid = valid && validate(t, cm.Data["report.json"]) // one complaint is enough
+			valid = valid && validateReport(t, cm.Data["report.json"]) // one complaint is enough
 			last, report = cm, r
 			return done(cm, r), nil
 		})
@@ -266,7 +266,7 @@ func matches(want string, d diagnosis) bool {
 
 // needsSecrets passes over a test of what pull secrets say where the agents may
 // not read them.
-func needsSecrets(t testing.TB) {
+func skipWithoutSecrets(t testing.TB) {
 	t.Helper()
 	if !*secrets {
 		t.Skip("the agents may not read secrets: TestWithoutSecrets holds what they say then")
@@ -308,14 +308,14 @@ type podOptions struct {
 // pod creates a pod bound to a node.
 func (c *cluster) pod(t testing.TB, o podOptions) *corev1.Pod {
 	t.Helper()
-	p, err := c.api.CoreV1().Pods(o.Namespace).Create(t.Context(), c.plainPod(o), metav1.CreateOptions{})
+	p, err := c.api.CoreV1().Pods(o.Namespace).Create(t.Context(), c.newPod(o), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-func (c *cluster) plainPod(o podOptions) *corev1.Pod {
+func (c *cluster) newPod(o podOptions) *corev1.Pod {
 	no, now := false, int64(0)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name},
@@ -353,7 +353,7 @@ func (c *cluster) secret(t testing.TB, namespace, name string, typ corev1.Secret
 }
 
 // diagnosed is the reason of pullprobe's Events.
-const diagnosed = "ImagePullDiagnosed"
+const diagnosedReason = "ImagePullDiagnosed"
 
 // waitEvent waits for an Event on a pod.
 func (c *cluster) waitEvent(t testing.TB, namespace, pod, reason string, limit time.Duration, want func(corev1.Event) bool) corev1.Event {

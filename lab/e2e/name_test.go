@@ -31,11 +31,11 @@ func TestLongNodeName(t *testing.T) {
 	const image = "registry.lab/app:nope"
 	label := strings.Repeat("a", 62)
 	name := strings.Join([]string{label, label, label, label}, ".") // 251 of the 253 characters allowed
-	node := it.bareNode(t, name)
-	agent := it.startAgent(t, nodeA, "--node-name="+name)
+	node := suite.bareNode(t, name)
+	agent := suite.startAgent(t, nodeA, "--node-name="+name)
 
 	uid := string(node.UID)
-	cm, _, ok := it.waitReport(t, uid, 30*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+	cm, _, ok := suite.waitReport(t, uid, 30*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 	if !ok {
 		t.Fatalf("no ConfigMap pullprobe-%s\n%s", uid, agent.log())
 	}
@@ -44,33 +44,33 @@ func TestLongNodeName(t *testing.T) {
 	}
 	wantLabels(t, cm, "none", "Healthy", "0")
 
-	ns := it.namespace(t)
-	p := it.pod(t, podOptions{Node: name, Namespace: ns, Name: "stuck", Image: image})
-	it.sayStuck(t, p)
-	d := it.waitVerdict(t, uid, ns+"/stuck", "cluster-config TagNotFound confirmed", 30*time.Second)
-	cm, r, _ := it.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == 1 })
+	ns := suite.namespace(t)
+	p := suite.pod(t, podOptions{Node: name, Namespace: ns, Name: "stuck", Image: image})
+	suite.reportStuck(t, p)
+	d := suite.waitVerdict(t, uid, ns+"/stuck", "cluster-config TagNotFound confirmed", 30*time.Second)
+	cm, r, _ := suite.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == 1 })
 	wantLabels(t, cm, "cluster-config", "TagNotFound", "1")
 	if r.Node != name {
 		t.Errorf("the report is of node %q, want %q", r.Node, name)
 	}
 	// reportingInstance has room for the first 128 characters of the name only.
-	it.waitEvent(t, ns, "stuck", diagnosed, 10*time.Second, func(e corev1.Event) bool {
+	suite.waitEvent(t, ns, "stuck", diagnosedReason, 10*time.Second, func(e corev1.Event) bool {
 		return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ") && e.ReportingInstance == name[:128]
 	})
 
 	now := int64(0)
-	if err := it.api.CoreV1().Pods(ns).Delete(t.Context(), "stuck", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+	if err := suite.api.CoreV1().Pods(ns).Delete(t.Context(), "stuck", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		t.Fatal(err)
 	}
-	cm, _, _ = it.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == 0 && len(r.Diagnoses) == 0 })
+	cm, _, _ = suite.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == 0 && len(r.Diagnoses) == 0 })
 	wantLabels(t, cm, "none", "Healthy", "0")
 
 	agent.stop(t, 10*time.Second)
-	if err := it.api.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+	if err := suite.api.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if !it.eventually(t, time.Minute, func(ctx context.Context) bool {
-		_, err := it.api.CoreV1().ConfigMaps(agentNamespace).Get(ctx, cm.Name, metav1.GetOptions{})
+	if !suite.eventually(t, time.Minute, func(ctx context.Context) bool {
+		_, err := suite.api.CoreV1().ConfigMaps(agentNamespace).Get(ctx, cm.Name, metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	}) {
 		t.Errorf("the node has gone, and %s is still there", cm.Name)
@@ -117,7 +117,7 @@ func (c *cluster) bareNode(t testing.TB, name string) *corev1.Node {
 
 // sayStuck sets a pod's status to what a kubelet reports of a pull that fails,
 // in the words that node-a's runtime has for it.
-func (c *cluster) sayStuck(t testing.TB, p *corev1.Pod) {
+func (c *cluster) reportStuck(t testing.TB, p *corev1.Pod) {
 	t.Helper()
 	failed := c.Pull(t.Context(), nodeA, p.Spec.Containers[0].Image, nil)
 	if failed.Message == "" {

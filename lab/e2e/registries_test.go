@@ -41,22 +41,22 @@ func TestSweep(t *testing.T) {
 		targets = append(targets, host)
 	}
 	const name = "sweeps"
-	it.bareNode(t, name)
-	mark, err := it.RegistryMark()
+	suite.bareNode(t, name)
+	mark, err := suite.RegistryMark()
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent := it.startAgent(t, nodeB, "--node-name="+name, "--targets="+strings.Join(targets, ","))
-	cm, r, ok := it.waitReport(t, name, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool { return len(r.Sweep.Registries) > 0 })
+	agent := suite.startAgent(t, nodeB, "--node-name="+name, "--targets="+strings.Join(targets, ","))
+	cm, r, ok := suite.waitReport(t, name, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool { return len(r.Sweep.Registries) > 0 })
 	if !ok {
 		t.Fatalf("no sweep\n%s", agent.log())
 	}
 	for host, state := range want {
-		if got := r.Sweep.of(host); got != state {
+		if got := r.Sweep.stateOf(host); got != state {
 			t.Errorf("%s is %q, want %q", host, got, state)
 		}
 	}
-	if got := r.Sweep.of("token.lab:5001"); got != "reachable" {
+	if got := r.Sweep.stateOf("token.lab:5001"); got != "reachable" {
 		t.Errorf("the token service is %q", got)
 	}
 	if r.Sweep.Control.Outcome != "pass" || cm.Labels["pullprobe.dev/fault"] != "none" || cm.Labels["pullprobe.dev/unreachable"] != "7" {
@@ -69,7 +69,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 
-	requests, err := it.RegistryLog("", mark)
+	requests, err := suite.RegistryLog("", mark)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func (c *cluster) nodeEvents(t testing.TB, node string, since time.Time) (out []
 
 // usesRegistries has pods of a node run from several registries, so that they
 // are swept and known to be reachable.
-func (c *cluster) usesRegistries(t testing.TB, ns, node string, hosts ...string) {
+func (c *cluster) runFromRegistries(t testing.TB, ns, node string, hosts ...string) {
 	t.Helper()
 	for _, host := range hosts {
 		name := "on-" + strings.TrimSuffix(host, ".lab")
@@ -145,16 +145,16 @@ func (c *cluster) usesRegistries(t testing.TB, ns, node string, hosts ...string)
 // A registry that is broken and mended under a running agent: the report, an
 // Event on the Node, the metrics and the log tell, once each.
 func TestRegistryGoesAndComes(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	it.usesRegistries(t, ns, nodeA, "registry.lab", "mirror.lab")
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
-		return r.Sweep.of("registry.lab") == "reachable" && r.Sweep.of("mirror.lab") == "reachable"
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	suite.runFromRegistries(t, ns, nodeA, "registry.lab", "mirror.lab")
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		return r.Sweep.stateOf("registry.lab") == "reachable" && r.Sweep.stateOf("mirror.lab") == "reachable"
 	})
 	began := time.Now().Add(-time.Second)
-	it.inject(t, nodeA, "registry-dropped")
-	cm, _ := it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
-		return r.Sweep.of("registry.lab") == "unreachable ConnectionTimeout"
+	suite.inject(t, nodeA, "registry-dropped")
+	cm, _ := suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		return r.Sweep.stateOf("registry.lab") == "unreachable ConnectionTimeout"
 	})
 	if !slices.ContainsFunc(strings.Split(cm.Data["summary"], "\n"), func(line string) bool {
 		f := strings.Fields(line) // state, cause, days of the certificate, host
@@ -162,24 +162,24 @@ func TestRegistryGoesAndComes(t *testing.T) {
 	}) || cm.Labels["pullprobe.dev/fault"] != "none" {
 		t.Errorf("%v\n%s", cm.Labels, cm.Data["summary"])
 	}
-	if m := it.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 0`) ||
+	if m := suite.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 0`) ||
 		!strings.Contains(m, `pullprobe_registry_fault{cause="ConnectionTimeout",fault="node-infrastructure",registry="registry.lab"} 1`) ||
 		!strings.Contains(m, `pullprobe_registry_reachable{registry="mirror.lab"} 1`) {
 		t.Error("the metrics do not tell")
 	}
-	it.sweepNow(t, nodeA, anySweep) // no news
-	if err := it.Lift(t.Context(), nodeA, "registry-dropped"); err != nil {
+	suite.sweepNow(t, nodeA, anySweep) // no news
+	if err := suite.Lift(t.Context(), nodeA, "registry-dropped"); err != nil {
 		t.Fatal(err)
 	}
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.of("registry.lab") == "reachable" })
-	if m := it.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 1`) {
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.stateOf("registry.lab") == "reachable" })
+	if m := suite.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 1`) {
 		t.Error("the metrics do not tell that it is back")
 	}
-	if !it.eventually(t, 10*time.Second, func(context.Context) bool { return len(it.nodeEvents(t, nodeA, began)) >= 2 }) {
+	if !suite.eventually(t, 10*time.Second, func(context.Context) bool { return len(suite.nodeEvents(t, nodeA, began)) >= 2 }) {
 		t.Error("the Events do not tell")
 	}
 	var reasons []string
-	for _, e := range it.nodeEvents(t, nodeA, began) {
+	for _, e := range suite.nodeEvents(t, nodeA, began) {
 		if strings.Contains(e.Message, "registry.lab") {
 			reasons = append(reasons, e.Reason)
 		}
@@ -188,7 +188,7 @@ func TestRegistryGoesAndComes(t *testing.T) {
 	if !slices.Equal(reasons, []string{"RegistryReachable", "RegistryUnreachable"}) {
 		t.Errorf("Events: %q", reasons)
 	}
-	log := it.agentLog(t, it.agentPod(t, nodeA).Name, "--since=2m")
+	log := suite.agentLog(t, suite.agentPod(t, nodeA).Name, "--since=2m")
 	changes := loggedChanges(log, "registry.lab")
 	for _, want := range []string{"WARN unreachable ConnectionTimeout", "INFO reachable "} {
 		if n := strings.Count(strings.Join(changes, "\n")+"\n", want+"\n"); n != 1 {
@@ -213,16 +213,16 @@ func loggedChanges(log, host string) []string {
 // With all egress of a node cut there is one verdict, not one for each registry,
 // and the pods that wait share it.
 func TestEgressCut(t *testing.T) {
-	ns := it.namespace(t)
+	ns := suite.namespace(t)
 	hosts := []string{"registry.lab", "mirror.lab", "dual.lab", "slow.lab"}
-	it.usesRegistries(t, ns, nodeA, hosts...)
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.of("slow.lab") == "reachable" })
+	suite.runFromRegistries(t, ns, nodeA, hosts...)
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.stateOf("slow.lab") == "reachable" })
 	began := time.Now().Add(-time.Second)
-	it.inject(t, nodeA, "egress-dropped")
+	suite.inject(t, nodeA, "egress-dropped")
 	for i, host := range hosts {
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("waits-%d", i), Image: fmt.Sprintf("%s/cut:%d", host, time.Now().UnixNano())})
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("waits-%d", i), Image: fmt.Sprintf("%s/cut:%d", host, time.Now().UnixNano())})
 	}
-	cm, r := it.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "fail" })
+	cm, r := suite.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "fail" })
 	if cm.Labels["pullprobe.dev/fault"] != "node-infrastructure" {
 		t.Errorf("labels %v", cm.Labels)
 	}
@@ -233,31 +233,31 @@ func TestEgressCut(t *testing.T) {
 			}
 		}
 	}
-	it.waitVerdict(t, nodeA, ns+"/waits-0", "node-infrastructure ResolverUnreachable *", time.Minute)
-	cm, r = it.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(hosts) })
+	suite.waitVerdict(t, nodeA, ns+"/waits-0", "node-infrastructure ResolverUnreachable *", time.Minute)
+	cm, r = suite.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(hosts) })
 	t.Logf("the summary:\n%s", cm.Data["summary"])
 	// The summary is wrapped, the sentence in the report is not.
 	if control := r.Sweep.Control; control.Summary == "" || !strings.Contains(oneLine(cm.Data["summary"]), oneLine(control.Summary)) {
 		t.Errorf("the summary does not have the control check's sentence %q", control.Summary)
 	}
 	var reasons []string
-	for _, e := range it.nodeEvents(t, nodeA, began) {
+	for _, e := range suite.nodeEvents(t, nodeA, began) {
 		reasons = append(reasons, e.Reason)
 	}
 	if !slices.Equal(reasons, []string{"NothingReachable"}) {
 		t.Errorf("Events: %q", reasons)
 	}
-	other, _, _ := it.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+	other, _, _ := suite.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 	if other == nil || other.Labels["pullprobe.dev/fault"] != "none" {
 		t.Errorf("the healthy node is blamed: %v", other.Labels)
 	}
 
 	// When it is over, the next sweep says so.
-	if err := it.Lift(t.Context(), nodeA, "egress-dropped"); err != nil {
+	if err := suite.Lift(t.Context(), nodeA, "egress-dropped"); err != nil {
 		t.Fatal(err)
 	}
-	if err := it.RestartContainerd(t.Context(), nodeA); err != nil { // it forgets the lookups that hang
+	if err := suite.RestartContainerd(t.Context(), nodeA); err != nil { // it forgets the lookups that hang
 		t.Fatal(err)
 	}
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "pass" })
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "pass" })
 }

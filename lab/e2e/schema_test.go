@@ -18,7 +18,7 @@ var reportSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 })
 
 // validate fails the test if a report is not as the schema has it.
-func validate(t testing.TB, reportJSON string) bool {
+func validateReport(t testing.TB, reportJSON string) bool {
 	t.Helper()
 	schema, err := reportSchema()
 	if err != nil {

@@ -37,25 +37,25 @@ var faults = []struct {
 }
 
 func TestVerdicts(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	healthy := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "healthy", Image: "registry.lab/app:1"})
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	healthy := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "healthy", Image: "registry.lab/app:1"})
 	for _, f := range faults {
 		secret := f.secret
 		if user, password, ok := strings.Cut(f.user, ":"); ok {
 			secret = "login-" + f.name
 			server, _, _ := strings.Cut(f.image, "/")
-			it.loginSecret(t, ns, secret, server, user, password)
+			suite.loginSecret(t, ns, secret, server, user, password)
 		}
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: f.name, Image: f.image, Secret: secret})
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: f.name, Image: f.image, Secret: secret})
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			d := it.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, 3*time.Minute)
+			d := suite.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, 3*time.Minute)
 			if d.Verdict.Summary == "" || d.Verdict.Fix == "" || len(d.Verdict.Because) == 0 {
 				t.Errorf("a verdict needs a summary, a fix and its reasons:\n%s", d.explain())
 			}
-			e := it.waitEvent(t, ns, f.name, diagnosed, 10*time.Second, func(e corev1.Event) bool {
+			e := suite.waitEvent(t, ns, f.name, diagnosedReason, 10*time.Second, func(e corev1.Event) bool {
 				return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ")
 			})
 			if len(e.Message) > 1024 || !strings.Contains(e.Message, retryCommand) || e.ReportingInstance != nodeA {
@@ -64,7 +64,7 @@ func TestVerdicts(t *testing.T) {
 		})
 	}
 
-	cm, r, ok := it.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(faults) })
+	cm, r, ok := suite.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(faults) })
 	if !ok {
 		t.Errorf("stuck = %d, want %d", r.Stuck, len(faults))
 	}
@@ -85,15 +85,15 @@ func TestVerdicts(t *testing.T) {
 
 	// A healthy pod that is asked about stays healthy.
 	value := "now"
-	it.annotate(t, healthy, &value)
-	it.waitVerdict(t, nodeA, ns+"/healthy", "none Healthy *", 20*time.Second)
+	suite.annotate(t, healthy, &value)
+	suite.waitVerdict(t, nodeA, ns+"/healthy", "none Healthy *", 20*time.Second)
 
 	// When the stuck pods go, so do their verdicts, and the node is well again.
 	now := int64(0)
-	if err := it.api.CoreV1().Pods(ns).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}); err != nil {
+	if err := suite.api.CoreV1().Pods(ns).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	it.waitHealthy(t, nodeA)
+	suite.waitHealthy(t, nodeA)
 }
 
 func (c *cluster) waitHealthy(t testing.TB, node string) {
@@ -116,27 +116,27 @@ func TestOneNodeBroken(t *testing.T) {
 		{"disk-full", "registry.lab/big:1", "node-infrastructure DiskFull confirmed"},
 	} {
 		t.Run(tt.fault, func(t *testing.T) {
-			ns := it.namespace(t)
+			ns := suite.namespace(t)
 			// The node has pulled from this registry before.
 			for _, n := range []string{nodeA, nodeB} {
-				it.pod(t, podOptions{Node: n, Namespace: ns, Name: "before-" + n, Image: "registry.lab/app:1"})
-				it.waitRunning(t, ns, "before-"+n)
+				suite.pod(t, podOptions{Node: n, Namespace: ns, Name: "before-" + n, Image: "registry.lab/app:1"})
+				suite.waitRunning(t, ns, "before-"+n)
 			}
-			it.inject(t, nodeA, tt.fault)
+			suite.inject(t, nodeA, tt.fault)
 			for _, n := range []string{nodeA, nodeB} {
-				if err := it.RemoveImage(t.Context(), n, tt.image); err != nil {
+				if err := suite.RemoveImage(t.Context(), n, tt.image); err != nil {
 					t.Logf("remove %s from %s: %v", tt.image, n, err)
 				}
-				it.pod(t, podOptions{Node: n, Namespace: ns, Name: "pod-" + n, Image: tt.image, Policy: corev1.PullAlways})
+				suite.pod(t, podOptions{Node: n, Namespace: ns, Name: "pod-" + n, Image: tt.image, Policy: corev1.PullAlways})
 			}
-			it.waitVerdict(t, nodeA, ns+"/pod-"+nodeA, tt.want, 2*time.Minute)
-			cm, _, _ := it.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, _ nodeReport) bool {
+			suite.waitVerdict(t, nodeA, ns+"/pod-"+nodeA, tt.want, 2*time.Minute)
+			cm, _, _ := suite.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, _ nodeReport) bool {
 				return cm.Labels["pullprobe.dev/fault"] == "node-infrastructure"
 			})
 			if cm == nil || cm.Labels["pullprobe.dev/fault"] != "node-infrastructure" {
 				t.Errorf("label of %s: %v", nodeA, cm.Labels)
 			}
-			other, _, _ := it.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+			other, _, _ := suite.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 			if other == nil || other.Labels["pullprobe.dev/fault"] != "none" {
 				t.Errorf("the healthy node is blamed: %v", other.Labels)
 			}

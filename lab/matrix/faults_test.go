@@ -19,8 +19,8 @@ import (
 
 // refuses answers what which picks with a status and an error of the
 // distribution specification.
-func refuses(which func(*http.Request) bool, code int, registryCode string, headers ...string) func(http.Handler) http.Handler {
-	return instead(which, func(w http.ResponseWriter, _ *http.Request) {
+func respondError(which func(*http.Request) bool, code int, registryCode string, headers ...string) func(http.Handler) http.Handler {
+	return replaceResponse(which, func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])
 		}
@@ -29,7 +29,7 @@ func refuses(which func(*http.Request) bool, code int, registryCode string, head
 }
 
 // instead answers what which picks by f.
-func instead(which func(*http.Request) bool, f http.HandlerFunc) func(http.Handler) http.Handler {
+func replaceResponse(which func(*http.Request) bool, f http.HandlerFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if which(r) {
@@ -41,33 +41,33 @@ func instead(which func(*http.Request) bool, f http.HandlerFunc) func(http.Handl
 	}
 }
 
-func anything(*http.Request) bool { return true }
+func anyRequest(*http.Request) bool { return true }
 
 // isManifest says whether a manifest is asked for.
 func isManifest(r *http.Request) bool { return strings.Contains(r.URL.Path, "/manifests/") }
 
 // portal is a login page that answers everything.
-func portal(w http.ResponseWriter, _ *http.Request) {
+func servePortal(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	io.WriteString(w, "<html><title>Sign in to the guest network</title><form action=/login></form></html>")
 }
 
 // notARegistry is a web server that knows nothing of registries.
-func notARegistry(w http.ResponseWriter, _ *http.Request) {
+func serveWebServer(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(http.StatusNotFound)
 	io.WriteString(w, "<html><title>404 Not Found</title></html>")
 }
 
 // neverAnswers takes the request and keeps it.
-func neverAnswers(_ http.ResponseWriter, r *http.Request) {
+func serveNever(_ http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
 // endless is an answer without an end, slow enough that what the client has
 // read and what has been sent is much the same.
-func endless(w http.ResponseWriter, r *http.Request) {
+func serveEndless(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
 	for tick := time.NewTicker(time.Millisecond); r.Context().Err() == nil; <-tick.C {
 		if _, err := w.Write([]byte(strings.Repeat(`{"x":`, 200))); err != nil {
@@ -78,26 +78,26 @@ func endless(w http.ResponseWriter, r *http.Request) {
 
 // small is how many bytes of a blob pass unspoilt: a configuration, a range of
 // one byte.
-const small = 1 << 10
+const untouchedBytes = 1 << 10
 
 // cutOff sends half of every layer and breaks the connection.
-func cutOff(next http.Handler) http.Handler {
+func truncateLayers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
-			w = &halfWriter{w, r}
+			w = &truncateWriter{w, r}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-type halfWriter struct {
+type truncateWriter struct {
 	http.ResponseWriter
 	r *http.Request
 }
 
-func (h *halfWriter) Write(b []byte) (int, error) {
+func (h *truncateWriter) Write(b []byte) (int, error) {
 	// containerd asks for the rest again and again, with "bytes=N-".
-	if rest := strings.HasSuffix(h.r.Header.Get("Range"), "-"); len(b) < small && !rest {
+	if rest := strings.HasSuffix(h.r.Header.Get("Range"), "-"); len(b) < untouchedBytes && !rest {
 		return h.ResponseWriter.Write(b)
 	}
 	h.ResponseWriter.Write(b[:len(b)/2])
@@ -106,7 +106,7 @@ func (h *halfWriter) Write(b []byte) (int, error) {
 }
 
 // stalls sends half of every layer and then nothing.
-func stalls(next http.Handler) http.Handler {
+func stallLayers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
 			w = &stallWriter{w, r}
@@ -121,7 +121,7 @@ type stallWriter struct {
 }
 
 func (s *stallWriter) Write(b []byte) (int, error) {
-	if len(b) < small {
+	if len(b) < untouchedBytes {
 		return s.ResponseWriter.Write(b)
 	}
 	s.ResponseWriter.Write(b[:len(b)/2])
@@ -131,19 +131,19 @@ func (s *stallWriter) Write(b []byte) (int, error) {
 }
 
 // spoils changes a byte of every layer.
-func spoils(next http.Handler) http.Handler {
+func corruptLayers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
-			w = &spoilWriter{w}
+			w = &corruptWriter{w}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-type spoilWriter struct{ http.ResponseWriter }
+type corruptWriter struct{ http.ResponseWriter }
 
-func (s *spoilWriter) Write(b []byte) (int, error) {
-	if len(b) < small {
+func (s *corruptWriter) Write(b []byte) (int, error) {
+	if len(b) < untouchedBytes {
 		return s.ResponseWriter.Write(b)
 	}
 	b = slices.Clone(b)
@@ -152,28 +152,28 @@ func (s *spoilWriter) Write(b []byte) (int, error) {
 }
 
 // dated puts another time into the Date header.
-func dated(off time.Duration) func(http.Handler) http.Handler {
+func shiftDate(off time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
-			next.ServeHTTP(&datedWriter{w, off}, r)
+			next.ServeHTTP(&dateWriter{w, off}, r)
 		})
 	}
 }
 
 // datedWriter keeps what is behind it from setting the date.
-type datedWriter struct {
+type dateWriter struct {
 	http.ResponseWriter
 	off time.Duration
 }
 
-func (d *datedWriter) WriteHeader(status int) {
+func (d *dateWriter) WriteHeader(status int) {
 	d.Header().Set("Date", time.Now().Add(d.off).UTC().Format(http.TimeFormat))
 	d.ResponseWriter.WriteHeader(status)
 }
 
 // basicAuth lets only l through, after RFC 7617.
-func basicAuth(l *login) func(http.Handler) http.Handler {
+func requireBasicAuth(l *login) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if user, password, ok := r.BasicAuth(); !ok || (login{user, password}) != *l {
@@ -187,9 +187,9 @@ func basicAuth(l *login) func(http.Handler) http.Handler {
 }
 
 // forbidsLogin answers 403 to whoever is not l and 401 to nobody.
-func forbidsLogin(l *login) func(http.Handler) http.Handler {
+func forbidOtherLogins(l *login) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		inner := basicAuth(l)(next)
+		inner := requireBasicAuth(l)(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if user, password, ok := r.BasicAuth(); ok && (login{user, password}) != *l {
 				lab.RegistryError(w, http.StatusForbidden, "DENIED", "as the matrix wants it")
@@ -202,7 +202,7 @@ func forbidsLogin(l *login) func(http.Handler) http.Handler {
 
 // tokens is a token service after distribution's specification, and the
 // registry's side of it.
-type tokens struct {
+type tokenService struct {
 	// grant says with which status a login is answered, and whether the token
 	// that comes with 200 opens the registry. nil is nobody in particular.
 	grant func(*login) (status int, opens bool)
@@ -212,9 +212,9 @@ type tokens struct {
 }
 
 // anybody and known are who gets a token that opens.
-func anybody(*login) (int, bool) { return http.StatusOK, true }
+func grantAll(*login) (int, bool) { return http.StatusOK, true }
 
-func known(l *login) func(*login) (int, bool) {
+func grantOnly(l *login) func(*login) (int, bool) {
 	return func(have *login) (int, bool) {
 		switch {
 		case have == nil:
@@ -226,14 +226,14 @@ func known(l *login) func(*login) (int, bool) {
 	}
 }
 
-func (t *tokens) allow(grant func(*login) (int, bool)) {
+func (t *tokenService) setGrant(grant func(*login) (int, bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.grant = grant
 }
 
 // ServeHTTP gives tokens: GET with basic auth or none, POST with a password.
-func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (t *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var who *login
 	if user, password, ok := r.BasicAuth(); ok {
 		who = &login{user, password}
@@ -247,7 +247,7 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		lab.RegistryError(w, status, "DENIED", "as the matrix wants it")
 		return
 	}
-	token := word() + word()
+	token := randomWord() + randomWord()
 	if opens {
 		if t.valid == nil {
 			t.valid = map[string]bool{}
@@ -259,7 +259,7 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // guard lets through who has a token that opens, and sends others to realm.
-func (t *tokens) guard(realm string) func(http.Handler) http.Handler {
+func (t *tokenService) requireToken(realm string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/token" {
@@ -292,4 +292,4 @@ func (t *tokens) guard(realm string) func(http.Handler) http.Handler {
 }
 
 // realm is the token service of a host.
-func realm(h *host) string { return "https://" + h.String() + "/token" }
+func realmOf(h *host) string { return "https://" + h.String() + "/token" }

@@ -35,7 +35,7 @@ func (s *scene) index(platforms ...string) v1.ImageIndex {
 }
 
 // ofLayer is an image of one layer with this content, whatever it is.
-func (s *scene) ofLayer(content []byte, mediaType types.MediaType) v1.Image {
+func (s *scene) imageOfLayer(content []byte, mediaType types.MediaType) v1.Image {
 	s.t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	img, err := mutate.AppendLayers(img, static.NewLayer(content, mediaType))
@@ -50,7 +50,7 @@ func (s *scene) ofLayer(content []byte, mediaType types.MediaType) v1.Image {
 }
 
 // onTop is an image with one layer more.
-func (s *scene) onTop(base v1.Image, content []byte) v1.Image {
+func (s *scene) withLayer(base v1.Image, content []byte) v1.Image {
 	s.t.Helper()
 	img, err := mutate.AppendLayers(base, static.NewLayer(content, types.OCIUncompressedLayer))
 	must(s.t, err)
@@ -58,10 +58,10 @@ func (s *scene) onTop(base v1.Image, content []byte) v1.Image {
 }
 
 // tarred is a tar archive with one random file of so many bytes.
-func (s *scene) tarred(size int) []byte { return s.tarredFor(0, size) }
+func (s *scene) randomTar(size int) []byte { return s.randomTarOwnedBy(0, size) }
 
 // tarredFor is one whose file belongs to a certain user.
-func (s *scene) tarredFor(uid, size int) []byte {
+func (s *scene) randomTarOwnedBy(uid, size int) []byte {
 	s.t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -78,7 +78,7 @@ func (s *scene) tarredFor(uid, size int) []byte {
 // layer has.
 func (s *scene) wrongDiffID() v1.Image {
 	s.t.Helper()
-	img := s.ofLayer(s.tarred(1<<10), types.OCIUncompressedLayer)
+	img := s.imageOfLayer(s.randomTar(1<<10), types.OCIUncompressedLayer)
 	config, err := img.ConfigFile()
 	must(s.t, err)
 	config = config.DeepCopy()

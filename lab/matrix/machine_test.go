@@ -87,7 +87,7 @@ func (w *world) newMachine(t *testing.T, spec machineSpec) *machine {
 	}
 	trust := spec.trust
 	if trust == nil {
-		trust = w.trusted.PEM()
+		trust = w.trustedCA.PEM()
 	}
 	must(t, writeFiles(filepath.Join(m.dir, "etc"), map[string]string{
 		"resolv.conf":                   cmp.Or(spec.resolvConf, "nameserver "+resolver1+"\nnameserver "+resolver2+"\n"),

@@ -25,7 +25,7 @@ type row struct {
 	// not what is wrong.
 	misleads string
 	setup    func(*scene) *subject
-	runtime  conduct
+	runtime  runtimeResult
 	want     want
 	// todo says which rule the product lacks. The row still runs, and says so
 	// when the rule has come.
@@ -39,11 +39,11 @@ type want struct {
 	Cause      string   `json:"cause"`
 	Confidence string   `json:"confidence"`
 	Because    []string `json:"because"`
-	fix        string   // a part of the fix line, with {…}
+	fixText    string   // a part of the fix line, with {…}
 }
 
 // conduct is what containerd itself does with the image.
-type conduct struct {
+type runtimeResult struct {
 	code  codes.Code // OK: it pulls it
 	text  string     // a regular expression that its words match
 	hangs bool       // it has not finished after hangTime
@@ -51,10 +51,12 @@ type conduct struct {
 
 const hangTime = 7 * time.Second
 
-func fails(text string) conduct                      { return conduct{code: codes.Unknown, text: text} }
-func failsWith(code codes.Code, text string) conduct { return conduct{code: code, text: text} }
-func passes() conduct                                { return conduct{} }
-func hangs() conduct                                 { return conduct{hangs: true} }
+func fails(text string) runtimeResult { return runtimeResult{code: codes.Unknown, text: text} }
+func failsWith(code codes.Code, text string) runtimeResult {
+	return runtimeResult{code: code, text: text}
+}
+func passes() runtimeResult { return runtimeResult{} }
+func hangs() runtimeResult  { return runtimeResult{hangs: true} }
 
 // Bounds of what one diagnosis may ask of the registries, without test pull.
 const (
@@ -86,14 +88,14 @@ func TestMatrix(t *testing.T) {
 
 // tally is how the rows went.
 type tally struct {
-	mu                                    sync.Mutex
-	rows, misleading, failed, todo, again int
-	open                                  []string
-	slowest                               time.Duration // verdict
-	slowestRow                            string
+	mu                                      sync.Mutex
+	rows, misleading, failed, todo, retried int
+	notes                                   []string
+	slowest                                 time.Duration // verdict
+	slowestRow                              string
 }
 
-func (c *tally) took(row string, d time.Duration) {
+func (c *tally) addVerdictTime(row string, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d > c.slowest {
@@ -109,46 +111,46 @@ func (c *tally) add(r row, t *testing.T, again bool) {
 		c.misleading++
 	}
 	if again {
-		c.again++
-		c.open = append(c.open, fmt.Sprintf("  second try: %s\n", r.name))
+		c.retried++
+		c.notes = append(c.notes, fmt.Sprintf("  second try: %s\n", r.name))
 	}
 	switch {
 	case t.Failed():
 		c.failed++
 	case t.Skipped():
 		c.todo++
-		c.open = append(c.open, fmt.Sprintf("  to do: %s: %s\n", r.name, r.todo))
+		c.notes = append(c.notes, fmt.Sprintf("  to do: %s: %s\n", r.name, r.todo))
 	case r.todo != "":
-		c.open = append(c.open, fmt.Sprintf("  done: %s: take its todo away\n", r.name))
+		c.notes = append(c.notes, fmt.Sprintf("  done: %s: take its todo away\n", r.name))
 	}
 }
 
 func (c *tally) String() string {
-	slices.Sort(c.open)
+	slices.Sort(c.notes)
 	return fmt.Sprintf("%s%d rows, %d of them misleading by wording; %d failed, %d wait for a rule, %d needed a second try\nslowest verdict: %v (%s)\n",
-		strings.Join(c.open, ""), c.rows, c.misleading, c.failed, c.todo, c.again, c.slowest.Round(time.Millisecond), c.slowestRow)
+		strings.Join(c.notes, ""), c.rows, c.misleading, c.failed, c.todo, c.retried, c.slowest.Round(time.Millisecond), c.slowestRow)
 }
 
 // tries is how often a row may be played. On a machine that others keep busy a
 // handshake on loopback can take seconds, and then every deadline is a fault of
 // its own. What comes out right only the second time is counted and shown.
-const tries = 2
+const maxTries = 2
 
 // run plays the row, and reports whether it took more than one try.
 func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 	for try := 1; ; try++ {
 		s := &scene{t: t, w: w}
-		o := r.play(s)
-		count.took(r.name, s.slowest)
-		wrong := len(o.problems) > 0 || len(o.differs) > 0 && r.todo == ""
-		if wrong && try < tries {
+		o := r.runOnce(s)
+		count.addVerdictTime(r.name, s.slowest)
+		wrong := len(o.problems) > 0 || len(o.differences) > 0 && r.todo == ""
+		if wrong && try < maxTries {
 			t.Log("another try, after:\n" + o.String())
 			continue
 		}
 		switch {
 		case wrong:
 			t.Error(o)
-		case len(o.differs) > 0:
+		case len(o.differences) > 0:
 			s.save(r, o.diagnosis)
 			t.Skipf("to do: %s\n%s", r.todo, o)
 		default:
@@ -163,36 +165,36 @@ func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 
 // outcome is how a row went once.
 type outcome struct {
-	real      pulled
-	diagnosis diagnosis
-	problems  []string // something that the row takes for granted is not so
-	differs   []string // the product says something else than the row claims
+	pulled      pulled
+	diagnosis   diagnosis
+	problems    []string // something that the row takes for granted is not so
+	differences []string // the product says something else than the row claims
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%s\n%s\nruntime: %s after %v: %s\n%s", strings.Join(o.problems, "\n"), strings.Join(o.differs, "\n"),
-		o.real.code, o.real.took.Round(time.Millisecond), o.real.message, o.diagnosis)
+	return fmt.Sprintf("%s\n%s\nruntime: %s after %v: %s\n%s", strings.Join(o.problems, "\n"), strings.Join(o.differences, "\n"),
+		o.pulled.code, o.pulled.took.Round(time.Millisecond), o.pulled.message, o.diagnosis)
 }
 
-func (r row) play(s *scene) outcome {
+func (r row) runOnce(s *scene) outcome {
 	sub := r.setup(s)
 	if sub.machine == nil {
 		sub.machine = s.w.common
 	}
 	if len(s.hosts) > 0 {
-		s.id("host", s.hosts[0].String())
-		s.id("addr", s.hosts[0].at(0))
+		s.setPlaceholder("host", s.hosts[0].String())
+		s.setPlaceholder("addr", s.hosts[0].addrPort(0))
 	}
-	s.id("resolver1", resolver1+":53")
-	s.id("resolver2", resolver2+":53")
+	s.setPlaceholder("resolver1", resolver1+":53")
+	s.setPlaceholder("resolver2", resolver2+":53")
 
 	var o outcome
-	o.diagnosis, o.real = r.look(s, sub)
-	o.problems = r.runtime.differs(o.real)
-	o.differs = append(r.want.differs(s, o.diagnosis.Verdict), s.overspent()...)
+	o.diagnosis, o.pulled = r.diagnoseAndPull(s, sub)
+	o.problems = r.runtime.differences(o.pulled)
+	o.differences = append(r.want.differences(s, o.diagnosis.Verdict), s.costProblems()...)
 
-	sub.heal()
-	image := cmp.Or(sub.healed, sub.image)
+	sub.fix()
+	image := cmp.Or(sub.fixedImage, sub.image)
 	// containerd may be in the middle of something, a lookup that nobody
 	// answers: the row goes on when it has noticed.
 	eventually(s.t, "the mended image", func() error {
@@ -203,19 +205,19 @@ func (r row) play(s *scene) outcome {
 	})
 	sub.machine.remove(s.t, image)
 	for _, h := range s.hosts {
-		h.spent()
+		h.takeCost()
 	}
 	twin := s.check(sub, image)
 	if v := twin.Verdict; v.Cause != "Healthy" || v.Confidence != "confirmed" {
 		o.problems = append(o.problems, "mended, it is not Healthy: "+twin.String())
 	}
-	o.problems = append(o.problems, s.overspent()...)
+	o.problems = append(o.problems, s.costProblems()...)
 	return o
 }
 
 // look has the product and containerd itself try: side by side where
 // containerd hangs, else containerd first, as it would be.
-func (r row) look(s *scene, sub *subject) (diagnosis, pulled) {
+func (r row) diagnoseAndPull(s *scene, sub *subject) (diagnosis, pulled) {
 	if r.runtime.hangs {
 		done := make(chan pulled)
 		go func() { done <- sub.machine.pull(s.t.Context(), sub.image, sub.auth, hangTime) }()
@@ -236,7 +238,7 @@ func (r row) look(s *scene, sub *subject) (diagnosis, pulled) {
 	return d, real
 }
 
-func (c conduct) differs(p pulled) []string {
+func (c runtimeResult) differences(p pulled) []string {
 	switch {
 	case c.hangs && (p.code != codes.DeadlineExceeded || p.took < hangTime):
 		return []string{"containerd does not hang: " + p.message}
@@ -250,7 +252,7 @@ func (c conduct) differs(p pulled) []string {
 	return nil
 }
 
-func (w want) differs(s *scene, v verdict) []string {
+func (w want) differences(s *scene, v verdict) []string {
 	var out []string
 	if v.Fault != w.Fault || v.Cause != w.Cause || v.Confidence != w.Confidence {
 		out = append(out, "got "+v.Fault+" "+v.Cause+" "+v.Confidence+", want "+w.Fault+" "+w.Cause+" "+w.Confidence)
@@ -260,17 +262,17 @@ func (w want) differs(s *scene, v verdict) []string {
 			out = append(out, "because has no "+s.expand(id)+": "+strings.Join(v.Because, ", "))
 		}
 	}
-	if fix := s.expand(w.fix); !strings.Contains(v.Fix, fix) {
+	if fix := s.expand(w.fixText); !strings.Contains(v.Fix, fix) {
 		out = append(out, "fix does not say "+fix+": "+v.Fix)
 	}
 	return out
 }
 
 // overspent says where the product asked too much of the registries.
-func (s *scene) overspent() []string {
+func (s *scene) costProblems() []string {
 	var all cost
 	for _, h := range s.hosts {
-		c := h.spent()
+		c := h.takeCost()
 		all.bytes += c.bytes
 		all.manifests += c.manifests
 	}

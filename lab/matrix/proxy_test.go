@@ -25,7 +25,7 @@ func (s *scene) proxy() *proxy {
 	s.t.Helper()
 	dir, err := os.MkdirTemp(s.w.dir, "proxy")
 	must(s.t, err)
-	p := &proxy{s: s, dir: dir, addr: fmt.Sprintf("%s:%d", s.w.addr(private4), 1024+number(40000))}
+	p := &proxy{s: s, dir: dir, addr: fmt.Sprintf("%s:%d", s.w.addr(private4), 1024+randomNumber(40000))}
 	must(s.t, writeFiles(filepath.Join(dir, "etc"), map[string]string{
 		"resolv.conf": "nameserver " + resolver1 + "\n", "nsswitch.conf": "hosts: files dns\n", "hosts": "127.0.0.1 localhost\n",
 	}))

@@ -16,9 +16,9 @@ func resolverRows() []row {
 	says := func(a lab.Answer, resolvers ...string) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h := s.host(hostOptions{})
-			image, _, _ := s.app(h)
-			s.w.says(h.name, a, resolvers...)
-			return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+			image, _, _ := s.pushApp(h)
+			s.w.setDNS(h.name, a, resolvers...)
+			return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 		}
 	}
 	return []row{
@@ -33,9 +33,9 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				s.pulledBefore(h)
-				image, _, _ := s.app(h)
-				s.w.says(h.name, rcode("NXDOMAIN"))
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, rcode("NXDOMAIN"))
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`no such host`),
 			want:    want{"node-infrastructure", "HostNotFound", "likely", []string{"dns/{host}", "local/{host}", "pull"}, ""},
@@ -108,9 +108,9 @@ func resolverRows() []row {
 			name: "answer-by-tcp-only",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				s.w.says(h.name, lab.Answer{Addrs: h.addrs, TCP: true})
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs, TCP: true})
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -121,9 +121,9 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{port: 443})
 				other := s.host(hostOptions{port: 443})
-				image, _, _ := s.app(h)
-				s.w.says(h.name, lab.Answer{Addrs: other.addrs}, resolver1)
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, lab.Answer{Addrs: other.addrs}, resolver1)
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`certificate is valid for`),
 			want:    want{"node-infrastructure", "ResolverWrongAnswer", "confirmed", []string{"dns/{host}", "pull"}, ""},
@@ -133,9 +133,9 @@ func resolverRows() []row {
 			misleads: "connection refused: a filtering resolver answers 127.0.0.1",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{name: "quay.io", port: 443, addrs: []netip.Addr{s.w.addr(public4)}})
-				image, _, _ := s.app(h)
-				s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, resolver1)
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, resolver1)
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"node-infrastructure", "ResolverWrongAnswer", "confirmed", []string{"dns/{host}", "pull"}, ""},
@@ -144,12 +144,12 @@ func resolverRows() []row {
 			name:     "pinned-in-the-hosts-file",
 			misleads: "connection refused: the registry is up, /etc/hosts names an address of old",
 			setup: func(s *scene) *subject {
-				p := s.w.takePin(s.t)
+				p := s.w.takePinnedName(s.t)
 				h := s.host(hostOptions{name: p.name})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() {
 					h.addrs = append(h.addrs, p.addr)
-					h.open(p.addr)
+					h.listen(p.addr)
 				}}
 			},
 			runtime: fails(`connection refused`),
@@ -161,8 +161,8 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{nsswitch: "hosts: files\n"})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"nsswitch.conf": "hosts: files dns\n"}))
 					m.restart(s.t)
 				}}
@@ -173,12 +173,12 @@ func resolverRows() []row {
 		{
 			name: "search-domain-needed",
 			setup: func(s *scene) *subject {
-				domain := word() + ".net"
+				domain := randomWord() + ".net"
 				m := s.w.newMachine(s.t, machineSpec{resolvConf: "nameserver " + resolver1 + "\n"})
-				h := s.host(hostOptions{name: word(), port: 5000, quiet: true})
-				s.w.says(h.name+"."+domain, lab.Answer{Addrs: h.addrs})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				h := s.host(hostOptions{name: randomWord(), port: 5000, notInDNS: true})
+				s.w.setDNS(h.name+"."+domain, lab.Answer{Addrs: h.addrs})
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"resolv.conf": "search " + domain + "\nnameserver " + resolver1 + "\n"}))
 					m.restart(s.t)
 				}}
@@ -192,8 +192,8 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{resolvConf: "nameserver " + s.w.addr(private4).String() + "\n"})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"resolv.conf": "nameserver " + resolver1 + "\n"}))
 					m.restart(s.t)
 				}}
@@ -207,8 +207,8 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{resolvConf: "nameserver " + s.w.addr(dark4).String() + "\n"})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"resolv.conf": "nameserver " + resolver1 + "\n"}))
 					m.restart(s.t)
 				}}
@@ -225,9 +225,9 @@ func dialRows() []row {
 		{
 			name: "refused",
 			setup: func(s *scene) *subject {
-				h := s.host(hostOptions{deaf: true})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { h.open() }}
+				h := s.host(hostOptions{notListening: true})
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { h.listen() }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"undetermined", "ConnectionRefused", "confirmed", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -237,9 +237,9 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				s.pulledBefore(h)
-				image, _, _ := s.app(h)
-				h.shut()
-				return &subject{image: image, heal: func() { h.open() }}
+				image, _, _ := s.pushApp(h)
+				h.stopListening()
+				return &subject{image: image, fix: func() { h.listen() }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"node-infrastructure", "ConnectionRefused", "likely", []string{"dial/{host}/{addr}", "local/{host}", "pull"}, ""},
@@ -249,9 +249,9 @@ func dialRows() []row {
 			misleads: "connection refused: the registry listens, a firewall answers for it",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(), "-j", "REJECT", "--reject-with", "tcp-reset")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"undetermined", "ConnectionRefused", "confirmed", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -260,9 +260,9 @@ func dialRows() []row {
 			name: "black-hole",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				lift := s.firewall("-d", h.addrs[0].String(), "-j", "DROP")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: hangs(),
 			want:    want{"undetermined", "ConnectionTimeout", "likely", []string{"dial/{host}/{addr}"}, ""},
@@ -272,9 +272,9 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				s.pulledBefore(h)
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				lift := s.firewall("-d", h.addrs[0].String(), "-j", "DROP")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: hangs(),
 			want:    want{"node-infrastructure", "ConnectionTimeout", "likely", []string{"dial/{host}/{addr}", "local/{host}"}, ""},
@@ -283,8 +283,8 @@ func dialRows() []row {
 			name: "no-route",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: s.noRoute("unreachable", h.addrs[0])}
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: s.blockRoute("unreachable", h.addrs[0])}
 			},
 			runtime: fails(`no route to host`),
 			want:    want{"node-infrastructure", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -294,8 +294,8 @@ func dialRows() []row {
 			misleads: "permission denied: nobody asked for credentials, the node's routing table refuses",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: s.noRoute("prohibit", h.addrs[0])}
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: s.blockRoute("prohibit", h.addrs[0])}
 			},
 			runtime: fails(`connect: permission denied`),
 			want:    want{"node-infrastructure", "NetworkUnreachable", "confirmed", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -305,9 +305,9 @@ func dialRows() []row {
 			misleads: "no route to host: there is one, a firewall rejects",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(), "-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: fails(`no route to host`),
 			want:    want{"node-infrastructure", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -316,9 +316,9 @@ func dialRows() []row {
 			name: "reset-after-connect",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.behave(resets)
-				return &subject{image: image, heal: func() { h.behave(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setConnHandler(resetConn)
+				return &subject{image: image, fix: func() { h.setConnHandler(nil) }}
 			},
 			runtime: fails(`connection reset by peer`),
 			want:    want{"node-infrastructure", "ConnectionReset", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
@@ -328,10 +328,10 @@ func dialRows() []row {
 			misleads: "nothing: an address is dead, and the runtime gets by",
 			setup: func(s *scene) *subject {
 				v4, v6 := s.w.addr(private4), s.w.addr(dark6)
-				h := s.host(hostOptions{addrs: []netip.Addr{v4}, quiet: true})
-				s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{v4, v6}})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{v4}}) }}
+				h := s.host(hostOptions{addrs: []netip.Addr{v4}, notInDNS: true})
+				s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{v4, v6}})
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{v4}}) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -340,10 +340,10 @@ func dialRows() []row {
 			name: "v6-refused-beside-v4",
 			setup: func(s *scene) *subject {
 				v4, v6 := s.w.addr(private4), s.w.addr(public6)
-				h := s.host(hostOptions{addrs: []netip.Addr{v4, v6}, deaf: true})
-				h.open(v4)
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { h.open(v6) }}
+				h := s.host(hostOptions{addrs: []netip.Addr{v4, v6}, notListening: true})
+				h.listen(v4)
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { h.listen(v6) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -352,11 +352,11 @@ func dialRows() []row {
 			name: "v6-only-in-a-black-hole",
 			setup: func(s *scene) *subject {
 				v6 := s.w.addr(dark6)
-				h := s.host(hostOptions{quiet: true})
-				s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{v6}})
-				image, _, _ := s.app(h)
-				s.id("dark", netip.AddrPortFrom(v6, uint16(h.port)).String())
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				h := s.host(hostOptions{notInDNS: true})
+				s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{v6}})
+				image, _, _ := s.pushApp(h)
+				s.setPlaceholder("dark", netip.AddrPortFrom(v6, uint16(h.port)).String())
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: hangs(),
 			want:    want{"undetermined", "ConnectionTimeout", "likely", []string{"dial/{host}/{dark}"}, ""},
@@ -365,10 +365,10 @@ func dialRows() []row {
 			name: "one-address-of-two-refuses",
 			setup: func(s *scene) *subject {
 				a, b := s.w.addr(private4), s.w.addr(private4)
-				h := s.host(hostOptions{addrs: []netip.Addr{a, b}, deaf: true})
-				h.open(b)
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { h.open(a) }}
+				h := s.host(hostOptions{addrs: []netip.Addr{a, b}, notListening: true})
+				h.listen(b)
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { h.listen(a) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -379,12 +379,12 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				// The first address that answers is the one that counts.
 				h := s.host(hostOptions{port: 443})
-				old := s.host(hostOptions{name: h.name, port: 443, quiet: true})
-				old.present(s.certificate(s.w.trusted, leaf{name: h.name, since: -30 * day, until: -day}))
-				s.w.says(h.name, lab.Answer{Addrs: append(old.addrs, h.addrs...)})
-				image, _, _ := s.app(h)
-				s.id("old", old.at(0))
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				old := s.host(hostOptions{name: h.name, port: 443, notInDNS: true})
+				old.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name, since: -30 * day, until: -day}))
+				s.w.setDNS(h.name, lab.Answer{Addrs: append(old.addrs, h.addrs...)})
+				image, _, _ := s.pushApp(h)
+				s.setPlaceholder("old", old.addrPort(0))
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`certificate has expired`),
 			want:    want{"registry", "CertificateExpired", "confirmed", []string{"tls/{host}/{old}", "pull"}, ""},
@@ -395,7 +395,7 @@ func dialRows() []row {
 // pulledBefore leaves an image of the host on the common machine.
 func (s *scene) pulledBefore(h *host) {
 	s.t.Helper()
-	image, _, _ := s.app(h)
+	image, _, _ := s.pushApp(h)
 	if p := s.w.common.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
 		s.t.Fatal(p.message)
 	}
@@ -403,7 +403,7 @@ func (s *scene) pulledBefore(h *host) {
 }
 
 // noRoute makes an address unroutable, in one of the kernel's ways.
-func (s *scene) noRoute(kind string, a netip.Addr) (lift func()) {
+func (s *scene) blockRoute(kind string, a netip.Addr) (lift func()) {
 	s.t.Helper()
 	const table = "100"
 	must(s.t, s.w.run("", "ip", "route", "replace", kind, a.String(), "table", table))

@@ -23,11 +23,11 @@ func nodeRows() []row {
 		return func(s *scene) *subject {
 			s.productFirst = true // a pull that failed leaves something on the disk
 			m := s.w.newMachine(s.t, machineSpec{store: store})
-			s.warm(m) // containerd remembers for ever that it could not make a directory
+			s.warmUp(m) // containerd remembers for ever that it could not make a directory
 			h := s.host(hostOptions{})
-			repository, tag := word(), word()
-			s.push(repository, tag, lab.Image{Size: size})
-			return &subject{image: h.image(repository, tag), machine: m, heal: spoil(s, m)}
+			repository, tag := randomWord(), randomWord()
+			s.pushRandom(repository, tag, lab.Image{Size: size})
+			return &subject{image: h.image(repository, tag), machine: m, fix: spoil(s, m)}
 		}
 	}
 	script := func(text string) string { return "#!/bin/sh\ncat >/dev/null\n" + text + "\n" }
@@ -44,21 +44,21 @@ func nodeRows() []row {
 				must(s.t, os.Chmod(m.etc("containerd/verifiers/signed"), 0o755))
 			}
 			install(program)
-			image, _, _ := s.app(s.host(hostOptions{}))
-			return &subject{image: image, machine: m, heal: func() { install(script("echo signed by us")) }}
+			image, _, _ := s.pushApp(s.host(hostOptions{}))
+			return &subject{image: image, machine: m, fix: func() { install(script("echo signed by us")) }}
 		}
 	}
 	return []row{
 		{
 			name:    "verifier-rejects",
-			setup:   verified(script("echo no signature by release@" + word() + ".net; exit 1")),
+			setup:   verified(script("echo no signature by release@" + randomWord() + ".net; exit 1")),
 			runtime: fails(`image verifier bindir blocked pull of .* for reason: verifier signed rejected image \(exit code 1\): no signature`),
 			want:    want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
 		},
 		{
 			name:     "verifier-rejects-in-words-of-a-network",
 			misleads: "403 Forbidden: it is what the verifier says of its own doings, the registry gives the image to anybody",
-			setup:    verified(script("echo 'Error: no matching signatures: GET https://" + word() + ".net/v2/app/manifests/sha256-1.sig: 403 Forbidden'; exit 1")),
+			setup:    verified(script("echo 'Error: no matching signatures: GET https://" + randomWord() + ".net/v2/app/manifests/sha256-1.sig: 403 Forbidden'; exit 1")),
 			runtime:  fails(`403 Forbidden$`),
 			want:     want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
 		},
@@ -74,17 +74,17 @@ func nodeRows() []row {
 			misleads: "nothing that names it: somebody made room in the snapshotter's directory, and an image that builds on what was there can't be unpacked",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
-				repository, tag := word(), word()
-				base := s.ofLayer(s.tarred(1<<10), types.OCIUncompressedLayer)
-				s.put(repository, tag, base)
+				repository, tag := randomWord(), randomWord()
+				base := s.imageOfLayer(s.randomTar(1<<10), types.OCIUncompressedLayer)
+				s.pushObject(repository, tag, base)
 				if p := m.pull(s.t.Context(), h.image(repository, tag), nil, hangTime); p.message != "" {
 					s.t.Fatal(p.message)
 				}
-				s.put(repository, tag+"-app", s.onTop(base, s.tarred(1<<10)))
+				s.pushObject(repository, tag+"-app", s.withLayer(base, s.randomTar(1<<10)))
 				kept := filepath.Join(m.store(), "io.containerd.snapshotter.v1.overlayfs/snapshots")
 				must(s.t, os.Rename(kept, kept+".gone"))
 				must(s.t, os.Mkdir(kept, 0o700))
-				return &subject{image: h.image(repository, tag+"-app"), machine: m, heal: func() {
+				return &subject{image: h.image(repository, tag+"-app"), machine: m, fix: func() {
 					must(s.t, os.RemoveAll(kept))
 					must(s.t, os.Rename(kept+".gone", kept))
 				}}
@@ -97,9 +97,9 @@ func nodeRows() []row {
 			misleads: "invalid argument: the layer is as it should be, the containerd of this node runs in a user namespace of 65536 ids",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{ids: 1 << 16}), s.host(hostOptions{})
-				repository, tag := word(), word()
-				s.put(repository, tag, s.ofLayer(s.tarredFor(100_000, 1<<10), types.OCIUncompressedLayer))
-				return &subject{image: h.image(repository, tag), machine: m, heal: func() {
+				repository, tag := randomWord(), randomWord()
+				s.pushObject(repository, tag, s.imageOfLayer(s.randomTarOwnedBy(100_000, 1<<10), types.OCIUncompressedLayer))
+				return &subject{image: h.image(repository, tag), machine: m, fix: func() {
 					m.spec.ids = 1 << 20
 					m.restart(s.t)
 				}}
@@ -111,9 +111,9 @@ func nodeRows() []row {
 			name: "runtime-stopped",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				m.stop()
-				return &subject{image: image, machine: m, heal: func() { m.start(s.t) }}
+				return &subject{image: image, machine: m, fix: func() { m.start(s.t) }}
 			},
 			runtime: failsWith(codes.Unavailable, `connection refused|no such file`),
 			want:    want{"node-infrastructure", "RuntimeUnavailable", "likely", []string{"runtime"}, ""},
@@ -122,9 +122,9 @@ func nodeRows() []row {
 			name: "runtime-hangs",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				must(s.t, m.cmd.Process.Signal(syscall.SIGSTOP))
-				return &subject{image: image, machine: m, heal: func() { must(s.t, m.cmd.Process.Signal(syscall.SIGCONT)) }}
+				return &subject{image: image, machine: m, fix: func() { must(s.t, m.cmd.Process.Signal(syscall.SIGCONT)) }}
 			},
 			runtime: hangs(),
 			want:    want{"node-infrastructure", "RuntimeUnavailable", "likely", []string{"runtime"}, ""},
@@ -135,8 +135,8 @@ func nodeRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{config: "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + containerdAlone})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
 					m.restart(s.t)
 				}}

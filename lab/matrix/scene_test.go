@@ -31,20 +31,20 @@ type scene struct {
 	// productFirst lets the product look before containerd itself tries.
 	productFirst bool
 	// ids stand for what is random in the names of checks: {host}, {addr}, …
-	ids map[string]string
+	placeholders map[string]string
 	// slowest verdict of the row, from the command's start to its end.
 	slowest time.Duration
 }
 
 // subject is an image that a machine cannot pull, and how that is mended.
 type subject struct {
-	image   string
-	auth    *login   // credentials of the pull
-	secret  string   // a dockerconfigjson, if not auth's for the image's host
-	machine *machine // the common one
-	heal    func()   // mends the one thing that is wrong
-	healed  string   // the image after that, if another
-	args    []string // further arguments of `pullprobe check`
+	image      string
+	auth       *login   // credentials of the pull
+	secret     string   // a dockerconfigjson, if not auth's for the image's host
+	machine    *machine // the common one
+	fix        func()   // mends the one thing that is wrong
+	fixedImage string   // the image after that, if another
+	args       []string // further arguments of `pullprobe check`
 }
 
 // diagnosis is one element of what `pullprobe check -o json` prints: checks as
@@ -66,7 +66,7 @@ type verdict struct {
 }
 
 // guard is when a check is taken to hang. It is no measure of speed.
-const guard = 60 * time.Second
+const checkTimeout = 60 * time.Second
 
 // check runs the product on the subject's machine: outside its files, in its
 // network.
@@ -81,7 +81,7 @@ func (s *scene) check(sub *subject, image string) diagnosis {
 		must(s.t, os.WriteFile(file, []byte(text), 0o600))
 		args = append(args, "--auth-file", file)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), guard)
+	ctx, cancel := context.WithTimeout(s.t.Context(), checkTimeout)
 	defer cancel()
 	// The journal of test pulls is the machine's.
 	cmd, err := confined{
@@ -128,20 +128,20 @@ func dockerConfig(host string, l *login) string {
 }
 
 // push makes a random image and pushes it to the registry behind all hosts.
-func (s *scene) push(repository, tag string, spec lab.Image) v1.Image {
+func (s *scene) pushRandom(repository, tag string, spec lab.Image) v1.Image {
 	s.t.Helper()
 	img, err := lab.MakeImage(lab.DefaultDir(), spec)
 	must(s.t, err)
-	s.put(repository, tag, img)
+	s.pushObject(repository, tag, img)
 	return img
 }
 
 // put pushes what is given: an image or an index.
-func (s *scene) put(repository, tag string, what remote.Taggable) {
+func (s *scene) pushObject(repository, tag string, what remote.Taggable) {
 	s.t.Helper()
 	ref, err := name.ParseReference("registry.local/"+repository+":"+tag, name.Insecure)
 	must(s.t, err)
-	options := []remote.Option{remote.WithContext(s.t.Context()), remote.WithTransport(s.w.toRegistry())}
+	options := []remote.Option{remote.WithContext(s.t.Context()), remote.WithTransport(s.w.registryTransport())}
 	switch what := what.(type) {
 	case v1.Image:
 		err = remote.Write(ref, what, options...)
@@ -154,19 +154,19 @@ func (s *scene) put(repository, tag string, what remote.Taggable) {
 }
 
 // app pushes an image under random names and gives its full name at h.
-func (s *scene) app(h *host) (image, repository, tag string) {
+func (s *scene) pushApp(h *host) (image, repository, tag string) {
 	s.t.Helper()
-	repository, tag = word()+"/"+word(), word()
-	s.push(repository, tag, lab.Image{})
+	repository, tag = randomWord()+"/"+randomWord(), randomWord()
+	s.pushRandom(repository, tag, lab.Image{})
 	return h.image(repository, tag), repository, tag
 }
 
 // warm has the machine pull something, so that it is no longer as on its first
 // day.
-func (s *scene) warm(m *machine) {
+func (s *scene) warmUp(m *machine) {
 	s.t.Helper()
 	hosts := s.hosts
-	image, _, _ := s.app(s.host(hostOptions{}))
+	image, _, _ := s.pushApp(s.host(hostOptions{}))
 	s.hosts = hosts
 	if p := m.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
 		s.t.Fatal(p.message)
@@ -191,16 +191,16 @@ func (s *scene) firewall(rule ...string) (lift func()) {
 }
 
 // id makes text stand for {name} in a row's check ids.
-func (s *scene) id(name, text string) {
-	if s.ids == nil {
-		s.ids = map[string]string{}
+func (s *scene) setPlaceholder(name, text string) {
+	if s.placeholders == nil {
+		s.placeholders = map[string]string{}
 	}
-	s.ids["{"+name+"}"] = text
+	s.placeholders["{"+name+"}"] = text
 }
 
 // expand puts what is random into a check id.
 func (s *scene) expand(id string) string {
-	for k, v := range s.ids {
+	for k, v := range s.placeholders {
 		id = strings.ReplaceAll(id, k, v)
 	}
 	return id

@@ -31,14 +31,14 @@ type world struct {
 	registry string // the socket of a CNCF distribution registry
 	product  string // the binary under test
 
-	trusted *lab.Authority // in the machines' trust stores
-	private *lab.Authority // in none
-	common  *machine       // for all rows that need no machine of their own
+	trustedCA *lab.Authority // in the machines' trust stores
+	privateCA *lab.Authority // in none
+	common    *machine       // for all rows that need no machine of their own
 
-	mu      sync.Mutex
-	names   map[string]map[string]lab.Answer // by resolver, then name
-	next    map[netip.Prefix]netip.Addr
-	hostPin []*pin
+	mu          sync.Mutex
+	names       map[string]map[string]lab.Answer // by resolver, then name
+	next        map[netip.Prefix]netip.Addr
+	pinnedNames []*pinnedName
 }
 
 // Networks of the world. Every address is this machine's own: it refuses
@@ -85,12 +85,12 @@ func newWorld(t *testing.T) *world {
 		}))
 	}
 	var err error
-	w.trusted, err = lab.NewAuthority("Corporate Root " + word())
+	w.trustedCA, err = lab.NewAuthority("Corporate Root " + randomWord())
 	must(t, err)
-	w.private, err = lab.NewAuthority("Corporate Root " + word())
+	w.privateCA, err = lab.NewAuthority("Corporate Root " + randomWord())
 	must(t, err)
 	w.startRegistry(t)
-	w.common = w.newMachine(t, machineSpec{hosts: w.makePins(4)})
+	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(4)})
 	return w
 }
 
@@ -104,7 +104,7 @@ func (w *world) lookup(resolver, name string) lab.Answer {
 }
 
 // says sets what resolvers answer about name; all of them if none is named.
-func (w *world) says(name string, a lab.Answer, resolvers ...string) {
+func (w *world) setDNS(name string, a lab.Answer, resolvers ...string) {
 	if len(resolvers) == 0 {
 		resolvers = []string{resolver1, resolver2}
 	}
@@ -122,8 +122,8 @@ func (w *world) addr(p netip.Prefix) netip.Addr {
 	a, ok := w.next[p]
 	if !ok {
 		b := p.Addr().AsSlice()
-		b[len(b)-2] |= byte(number(4))
-		b[len(b)-1] = byte(1 + number(200))
+		b[len(b)-2] |= byte(randomNumber(4))
+		b[len(b)-1] = byte(1 + randomNumber(200))
 		a, _ = netip.AddrFromSlice(b)
 	}
 	a = a.Next()
@@ -134,30 +134,30 @@ func (w *world) addr(p netip.Prefix) netip.Addr {
 // pin is a name that stands in the common machine's hosts file, with the
 // address there. The file is written before containerd starts, because Go
 // looks at a changed one only every five seconds.
-type pin struct {
+type pinnedName struct {
 	name string
 	addr netip.Addr
 }
 
-func (w *world) makePins(n int) string {
+func (w *world) makePinnedNames(n int) string {
 	text := ""
 	for range n {
-		p := &pin{w.name(), w.addr(private4)}
-		w.hostPin = append(w.hostPin, p)
+		p := &pinnedName{w.name(), w.addr(private4)}
+		w.pinnedNames = append(w.pinnedNames, p)
 		text += p.addr.String() + " " + p.name + "\n"
 	}
 	return text
 }
 
-func (w *world) takePin(t *testing.T) *pin {
+func (w *world) takePinnedName(t *testing.T) *pinnedName {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.hostPin) == 0 {
+	if len(w.pinnedNames) == 0 {
 		t.Fatal("no pinned name left: make more")
 	}
-	p := w.hostPin[0]
-	w.hostPin = w.hostPin[1:]
+	p := w.pinnedNames[0]
+	w.pinnedNames = w.pinnedNames[1:]
 	return p
 }
 
@@ -199,24 +199,24 @@ func (w *world) launch(t *testing.T, cmd *exec.Cmd, log string) {
 }
 
 // toRegistry is an HTTP transport to the registry itself, to push by.
-func (w *world) toRegistry() http.RoundTripper {
+func (w *world) registryTransport() http.RoundTripper {
 	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", w.registry)
 	}}
 }
 
 // name is a host name that is like no other and tells nothing.
-func (w *world) name() string { return word() + "." + word() + ".net" }
+func (w *world) name() string { return randomWord() + "." + randomWord() + ".net" }
 
 // word is a random word of DNS, of a repository, of a tag.
-func word() string {
+func randomWord() string {
 	b := make([]byte, 4)
 	rand.Read(b)
-	return string(rune('a'+number(26))) + hex.EncodeToString(b)
+	return string(rune('a'+randomNumber(26))) + hex.EncodeToString(b)
 }
 
 // number is random, from 0 to below n.
-func number(n int64) int64 {
+func randomNumber(n int64) int64 {
 	i, err := rand.Int(rand.Reader, big.NewInt(n))
 	if err != nil {
 		panic(err) // crypto/rand never fails

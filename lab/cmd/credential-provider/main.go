@@ -44,7 +44,7 @@ func main() {
 	if file, ok := strings.CutPrefix(mode, "@"); ok {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			fail(err)
+			exitWithError(err)
 		}
 		mode = strings.TrimSpace(string(b))
 	}
@@ -53,11 +53,11 @@ func main() {
 	}
 	asked, err := io.ReadAll(os.Stdin)
 	if err != nil {
-		fail(err)
+		exitWithError(err)
 	}
 	var r request
 	if err := json.Unmarshal(asked, &r); err != nil || r.Kind != "CredentialProviderRequest" {
-		fail(fmt.Errorf("no request: %w", err))
+		exitWithError(fmt.Errorf("no request: %w", err))
 	}
 	user, password := os.Getenv("PROVIDER_USER"), os.Getenv("PROVIDER_PASSWORD")
 	key := os.Getenv("PROVIDER_KEY")
@@ -96,20 +96,20 @@ func main() {
 		cmd := exec.Command(os.Args[0], "hangs")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stdout
 		if err := cmd.Start(); err != nil {
-			fail(err)
+			exitWithError(err)
 		}
 	case "echo":
 		dir, _ := os.Getwd()
 		answer["auth"] = map[string]any{key: map[string]string{"username": string(asked), "password": dir + " " + os.Getenv("HOME")}}
 	default:
-		fail(fmt.Errorf("no mode %q", mode))
+		exitWithError(fmt.Errorf("no mode %q", mode))
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(answer); err != nil {
-		fail(err)
+		exitWithError(err)
 	}
 }
 
-func fail(err error) {
+func exitWithError(err error) {
 	fmt.Fprintln(os.Stderr, "credential-provider:", err)
 	os.Exit(1)
 }

@@ -92,13 +92,13 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 	case "down":
 		return lab.Down(dir)
 	case "faults":
-		return table(func(w io.Writer) {
+		return printTable(func(w io.Writer) {
 			for _, f := range lab.Faults() {
 				fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Does)
 			}
 		})
 	case "hosts":
-		return table(func(w io.Writer) {
+		return printTable(func(w io.Writer) {
 			for _, h := range lab.Hosts() {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Name, h.Addr, h.Does)
 			}
@@ -107,14 +107,20 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 
 	attached := map[string]func(context.Context, *lab.Lab, []string) error{
 		"status": status, "kubectl": kubectl, "node": node, "load": load, "pull": pull, "push": push, "dns": dns,
-		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return faults(ctx, args, l.Inject) },
+		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Inject) },
 		"heal":   func(ctx context.Context, l *lab.Lab, args []string) error { return l.Heal(ctx) },
-		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return faults(ctx, args, l.Lift) },
-		"start":  func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.StartService) },
-		"stop":   func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.StopService) },
-		"kill":   func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.KillService) },
+		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Lift) },
+		"start": func(ctx context.Context, l *lab.Lab, args []string) error {
+			return forService(ctx, args, l.StartService)
+		},
+		"stop": func(ctx context.Context, l *lab.Lab, args []string) error {
+			return forService(ctx, args, l.StopService)
+		},
+		"kill": func(ctx context.Context, l *lab.Lab, args []string) error {
+			return forService(ctx, args, l.KillService)
+		},
 		"restart": func(ctx context.Context, l *lab.Lab, args []string) error {
-			return service(ctx, args, l.RestartService)
+			return forService(ctx, args, l.RestartService)
 		},
 	}
 	f, ok := attached[command]
@@ -128,7 +134,7 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 	return f(ctx, l, args)
 }
 
-func table(f func(io.Writer)) error {
+func printTable(f func(io.Writer)) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	f(w)
 	return w.Flush()
@@ -136,7 +142,7 @@ func table(f func(io.Writer)) error {
 
 func status(ctx context.Context, l *lab.Lab, args []string) error {
 	fmt.Printf("lab in %s\n\n", l.Dir())
-	err := table(func(w io.Writer) {
+	err := printTable(func(w io.Writer) {
 		for _, space := range append([]string{lab.Infra}, lab.NodeNames()...) {
 			services, err := l.Services(ctx, space)
 			if err != nil {
@@ -185,7 +191,7 @@ func node(ctx context.Context, l *lab.Lab, args []string) error {
 }
 
 // faults does one thing to one node or to all.
-func faults(ctx context.Context, args []string, do func(ctx context.Context, node, fault string) error) error {
+func forNodes(ctx context.Context, args []string, do func(ctx context.Context, node, fault string) error) error {
 	if len(args) != 2 {
 		return fmt.Errorf("%w: NODE|all FAULT", errUsage)
 	}
@@ -201,7 +207,7 @@ func faults(ctx context.Context, args []string, do func(ctx context.Context, nod
 	return nil
 }
 
-func service(ctx context.Context, args []string, do func(ctx context.Context, space, service string) error) error {
+func forService(ctx context.Context, args []string, do func(ctx context.Context, space, service string) error) error {
 	if len(args) != 2 {
 		return fmt.Errorf("%w: NODE SERVICE", errUsage)
 	}
@@ -269,7 +275,7 @@ func dns(ctx context.Context, l *lab.Lab, args []string) error {
 	case verb == "unset" && len(args) == 1:
 		return l.UnsetDNS(ctx, lab.ResolverGood, args[0])
 	case verb == "set" && len(args) > 1:
-		a, err := answer(args[1:])
+		a, err := parseAnswer(args[1:])
 		if err != nil {
 			return err
 		}
@@ -279,7 +285,7 @@ func dns(ctx context.Context, l *lab.Lab, args []string) error {
 }
 
 // answer reads what `dns set NAME` is followed by.
-func answer(args []string) (lab.Answer, error) {
+func parseAnswer(args []string) (lab.Answer, error) {
 	var a lab.Answer
 	switch {
 	case args[0] == "drop" && len(args) == 1:
