@@ -12,13 +12,13 @@ import (
 	"os"
 )
 
-// apiReady asks the API server's /readyz.
+// checkAPIReady requests the API server's /readyz.
 func (l *Lab) checkAPIReady(ctx context.Context) error {
 	_, err := l.getAPI(ctx, "/readyz")
 	return err
 }
 
-// apiGet reads a path of the API as administrator.
+// getAPI reads a path of the API as administrator.
 func (l *Lab) getAPI(ctx context.Context, path string) ([]byte, error) {
 	ca, err := os.ReadFile(l.dir.PKI("kube-ca.crt"))
 	if err != nil {

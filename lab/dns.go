@@ -13,8 +13,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Answer is what a resolver of the lab says about one name, instead of what it
-// would say by itself. The zero value is NOERROR without records.
+// Answer is a resolver's answer for one name, instead of its usual one. The zero
+// value is NOERROR without records.
 type Answer struct {
 	Addrs []netip.Addr  `json:"addrs,omitempty"` // A and AAAA records
 	CNAME string        `json:"cname,omitempty"` // followed in the same table
@@ -27,7 +27,7 @@ type Answer struct {
 // Query is one line of the DNS log.
 type Query struct {
 	Time     time.Time `json:"time"`
-	Resolver string    `json:"resolver"` // the address asked
+	Resolver string    `json:"resolver"` // the address that received it
 	Proto    string    `json:"proto"`    // udp, tcp
 	Client   string    `json:"client"`
 	Name     string    `json:"name"` // without the final dot
@@ -35,8 +35,8 @@ type Query struct {
 	Rcode    string    `json:"rcode"` // "dropped" if there was no answer
 }
 
-// dnsTable is what the resolvers answer from: the zone, and what tests have
-// set per resolver and name.
+// dnsTable holds the resolvers' answers: the zone, and what tests have set per
+// resolver and name.
 type dnsTable struct {
 	mu        sync.RWMutex
 	zone      map[string]Answer            // by lower-case name without final dot
@@ -55,7 +55,7 @@ func newDNSTable() *dnsTable {
 	return t
 }
 
-// lookup is what resolver says about name.
+// lookup returns a resolver's answer for a name.
 func (t *dnsTable) lookup(resolver, name string) Answer {
 	name = canonicalName(name)
 	t.mu.RLock()
@@ -80,8 +80,8 @@ func (t *dnsTable) lookup(resolver, name string) Answer {
 	return Answer{Rcode: "REFUSED"}
 }
 
-// reply builds the response to a query from what lookup says about a name, or
-// nil for none, and says how long to keep it back.
+// dnsReply builds the response to a query from the answer that lookup returns, and how
+// long to delay it. The response is nil if there is none.
 func dnsReply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
 	m := new(dns.Msg)
 	m.SetReply(q)
@@ -100,7 +100,7 @@ func dnsReply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.M
 		return m, a.Delay
 	}
 	delay := a.Delay
-	const ttl = 1 // tests change their minds
+	const ttl = 1 // tests change the answers
 	for hops := 0; a.CNAME != "" && hops < 8; hops++ {
 		target := dns.Fqdn(a.CNAME)
 		m.Answer = append(m.Answer, &dns.CNAME{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}, Target: target})
@@ -131,8 +131,8 @@ func (t *dnsTable) serve(resolver, addr string, log *jsonLog) (shutdown func(), 
 	})
 }
 
-// ServeDNS is a DNS server on addr, UDP and TCP, that answers what lookup says
-// and tells seen of every query. It returns when both listen.
+// ServeDNS starts a DNS server on addr, UDP and TCP. It answers with what lookup
+// returns and calls seen for every query. ServeDNS returns when both listen.
 func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (shutdown func(), listening string, err error) {
 	packets, listener, err := listenBoth(addr)
 	if err != nil {
@@ -164,8 +164,8 @@ func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (s
 	return func() { udp.Shutdown(); tcp.Shutdown() }, packets.LocalAddr().String(), nil
 }
 
-// listenBoth listens on the same port of UDP and TCP. Where any port will do, one
-// that is free in UDP may be taken in TCP: then another is tried.
+// listenBoth listens on the same port of UDP and TCP. For port 0, a port that is free
+// in UDP may be in use in TCP: then it tries another.
 func listenBoth(addr string) (net.PacketConn, net.Listener, error) {
 	for try := 0; ; try++ {
 		packets, err := net.ListenPacket("udp", addr)
@@ -214,12 +214,12 @@ func (t *dnsTable) handleControl(mux *http.ServeMux) {
 
 func (t *dnsTable) setOverride(resolver, name string, a Answer) error {
 	if _, ok := dns.StringToRcode[a.Rcode]; a.Rcode != "" && !ok {
-		return fmt.Errorf("no rcode %q", a.Rcode)
+		return fmt.Errorf("unknown rcode %q", a.Rcode)
 	}
 	switch resolver {
 	case ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain:
 	default:
-		return fmt.Errorf("no resolver %q", resolver)
+		return fmt.Errorf("unknown resolver %q", resolver)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// faultHandler misbehaves as the Host header asks; see Hosts. What it doesn't
-// spoil it passes on to the registry at addr.
+// faultHandler returns a handler that has the fault of the Host header; see Hosts. It
+// forwards all other requests to the registry at addr.
 func faultHandler(addr string) http.Handler {
 	registry := RegistryProxy(addr)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +46,7 @@ func faultHandler(addr string) http.Handler {
 	})
 }
 
-// RegistryError answers in the format of the distribution specification.
+// RegistryError writes an error in the format of the distribution specification.
 func RegistryError(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -65,8 +65,8 @@ func serveBrokenTokenService(w http.ResponseWriter, r *http.Request, host string
 	}
 }
 
-// anonymousTokenOnly does what Docker Hub does for a repository that is
-// private or missing: it grants an anonymous token that is good for nothing.
+// serveUselessToken does what Docker Hub does for a repository that is private or
+// missing: it grants an anonymous token that gives no access.
 func serveUselessToken(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/token" {
 		writeUselessToken(w)
@@ -80,12 +80,12 @@ func serveUselessToken(w http.ResponseWriter, r *http.Request) {
 	RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 }
 
-// knownAndForbidden knows the lab's user and shows him nothing.
+// serveForbiddenUser gives the lab's user a token and answers 403 to all its requests.
 func serveForbiddenUser(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/token":
 		user, password, given := r.BasicAuth()
-		if !given { // OAuth 2, as containerd asks first
+		if !given { // OAuth 2, containerd's first request
 			user, password = r.PostFormValue("username"), r.PostFormValue("password")
 		}
 		if user != User || password != Password {
@@ -106,7 +106,7 @@ func writeUselessToken(w http.ResponseWriter) {
 	io.WriteString(w, `{"token":"good-for-nothing","access_token":"good-for-nothing","expires_in":300}`)
 }
 
-// spoiledBlob fetches the real blob and gives a broken one.
+// serveSpoiledBlob fetches the real blob and serves a broken one.
 func serveSpoiledBlob(w http.ResponseWriter, r *http.Request, host, addr string) {
 	if host == "noblob.lab" {
 		RegistryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")

@@ -13,7 +13,7 @@ import (
 )
 
 // Fault is something that can be broken on one node while the cluster runs.
-// Both directions are idempotent.
+// Injecting and lifting it are idempotent.
 type Fault struct {
 	Name string
 	Does string // one line for people
@@ -21,7 +21,7 @@ type Fault struct {
 	inject, lift func(ctx context.Context, l *Lab, node string) error
 }
 
-// Faults are the faults that a node can be given.
+// Faults returns the faults that can be injected into a node.
 func Faults() []Fault {
 	all := []Fault{
 		resolverFault("resolver-dead", "resolv.conf names a resolver that never answers", ResolverDead),
@@ -32,7 +32,8 @@ func Faults() []Fault {
 		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", hostRule("registry.lab", "DROP")),
 		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
 		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", hostRule("blobs.lab", "DROP")),
-		// What comes back is dropped: a process whose own UDP packet is would be told.
+		// The replies are dropped: a process would get an error for a UDP packet that is
+		// dropped on its way out.
 		firewallFault("egress-dropped", "no answer of any registry or resolver comes through to the node; the API server is still there",
 			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--sport", "6443", "-j", "ACCEPT"},
 			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--dport", "10250", "-j", "ACCEPT"},
@@ -51,10 +52,10 @@ func Faults() []Fault {
 	return all
 }
 
-// Inject gives a node a fault.
+// Inject injects a fault into a node.
 //
-// The resolver faults return at once, but a running containerd goes on with
-// the old resolv.conf for up to five seconds: call WaitResolverSeen.
+// The resolver faults return at once, but a running containerd uses the old
+// resolv.conf for up to five seconds: call WaitResolverSeen.
 func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 	f, err := findFault(node, fault)
 	if err != nil {
@@ -63,14 +64,14 @@ func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 	if err := os.MkdirAll(l.dir.Run(node, "faults"), 0o755); err != nil {
 		return err
 	}
-	// Noted before it is done: what may be broken is listed as broken.
+	// Record it first: what may be broken must be listed as broken.
 	if err := os.WriteFile(l.dir.Run(node, "faults", fault), nil, 0o644); err != nil {
 		return err
 	}
 	return faultError(node, fault, f.inject(ctx, l, node))
 }
 
-// Lift takes a fault from a node; it is no error if the node hasn't got it.
+// Lift removes a fault from a node. It is no error if the node does not have it.
 func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 	f, err := findFault(node, fault)
 	if err != nil {
@@ -82,8 +83,8 @@ func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 	return os.RemoveAll(l.dir.Run(node, "faults", fault))
 }
 
-// Heal lifts every fault from every node, starts what was stopped and undoes
-// every SetDNS: what a test does when it ends.
+// Heal lifts every fault from every node, starts every stopped service and undoes
+// every SetDNS. Tests call it when they end.
 func (l *Lab) Heal(ctx context.Context) error {
 	errs := []error{l.ResetDNS(ctx)}
 	for _, space := range spaceNames() {
@@ -103,7 +104,7 @@ func (l *Lab) Heal(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Injected are the faults that a node has now.
+// Injected returns the names of the faults that a node has now.
 func (l *Lab) Injected(node string) ([]string, error) {
 	entries, err := os.ReadDir(l.dir.Run(node, "faults"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -117,12 +118,12 @@ func (l *Lab) Injected(node string) ([]string, error) {
 }
 
 // WaitResolverSeen returns when every lookup that a node's containerd starts
-// from now on reads the present resolv.conf. Go's resolver looks at the file's
+// from now on reads the current resolv.conf. Go's resolver checks the file's
 // time at most every five seconds (net/dnsclient_unix.go, resolverConfig).
 //
-// It also shares one lookup among all who ask for a name at a time. So while
-// other pulls of the same host are stuck in a lookup from before, a new pull
-// waits with them: RestartContainerd forgets those, and needs no wait.
+// Go also shares one lookup among all concurrent callers for a name. So while
+// other pulls of the same host are stuck in an earlier lookup, a new pull waits
+// with them. RestartContainerd drops those lookups and needs no wait.
 func (l *Lab) WaitResolverSeen(ctx context.Context, node string) error {
 	path, err := l.Path(node, resolvConf)
 	if err != nil {
@@ -151,7 +152,7 @@ func findFault(node, name string) (Fault, error) {
 		}
 		names = append(names, f.Name)
 	}
-	return Fault{}, fmt.Errorf("no fault %q: there are %s", name, strings.Join(names, ", "))
+	return Fault{}, fmt.Errorf("unknown fault %q: the faults are %s", name, strings.Join(names, ", "))
 }
 
 func faultError(node, fault string, err error) error {
@@ -161,7 +162,8 @@ func faultError(node, fault string, err error) error {
 	return fmt.Errorf("%s on %s: %w", fault, node, err)
 }
 
-// resolverFault writes resolv.conf in place: pods have the file itself mounted.
+// resolverFault returns a fault that writes resolv.conf in place: pods have the file
+// itself mounted.
 func resolverFault(name, does string, resolvers ...string) Fault {
 	var content string
 	for _, r := range resolvers {
@@ -175,15 +177,15 @@ func resolverFault(name, does string, resolvers ...string) Fault {
 		lift: func(_ context.Context, l *Lab, node string) error {
 			now, err := l.ReadFile(node, resolvConf)
 			if err != nil || string(now) != content {
-				return err // another fault's by now, or healthy
+				return err // another fault has written it since, or it is healthy
 			}
 			return l.writeIfChanged(node, resolvConf, "nameserver "+ResolverGood+"\n")
 		},
 	}
 }
 
-// rewrite replaces a file's content in place, and touches nothing if it is
-// that already: the file's time tells WaitResolverSeen how long to wait.
+// writeIfChanged replaces a file's content in place, unless the file has it already:
+// WaitResolverSeen derives its wait from the file's time.
 func (l *Lab) writeIfChanged(node, path, content string) error {
 	now, err := l.ReadFile(node, path)
 	if err != nil || string(now) == content {
@@ -192,12 +194,13 @@ func (l *Lab) writeIfChanged(node, path, content string) error {
 	return l.WriteFile(node, path, []byte(content))
 }
 
-// toHost is what is done with packets to a host's port 443.
+// hostRule returns a firewall rule for packets to a host's port 443.
 func hostRule(host string, target ...string) []string {
 	return append([]string{"OUTPUT", "-d", hostAddr(host), "-p", "tcp", "--dport", "443", "-j"}, target...)
 }
 
-// firewallFault has rules for the node's firewall, each with its chain.
+// firewallFault returns a fault made of rules for the node's firewall. Each rule begins
+// with its chain.
 func firewallFault(name, does string, rules ...[]string) Fault {
 	apply := func(ctx context.Context, node, action string, rule []string) error {
 		return runInNetns(ctx, node, "iptables", append([]string{"-w", action}, rule...)...)
@@ -235,8 +238,8 @@ func routeFault(name, does, host string) Fault {
 	}
 }
 
-// trust makes the node trust these authorities and no others. Go programs read
-// the trust store once, hence the restart.
+// setTrust makes the node trust only these authorities. It restarts containerd, because
+// Go programs read the trust store once.
 func (l *Lab) setTrust(ctx context.Context, node string, authorities ...string) error {
 	content, err := trustStore(l.dir, authorities...)
 	if err != nil {
@@ -252,7 +255,8 @@ func (l *Lab) setTrust(ctx context.Context, node string, authorities ...string) 
 	return l.RestartContainerd(ctx, node)
 }
 
-// diskFault fills the node's image store with one file and leaves so much.
+// diskFault returns a fault that fills the node's image store with one file and leaves
+// that many bytes free.
 func diskFault(name, does string, leave int64) Fault {
 	filler := filepath.Join(imageStore, "lab-"+name)
 	return Fault{

@@ -23,24 +23,23 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image describes an image to make and push. Every image gets a random layer
-// of its own: containerd reuses blobs that it has, so an image that shares a
-// layer with an older one would not be pulled in full.
+// Image describes an image to make and push. Every image has its own random layer:
+// containerd reuses blobs that it has, so it would not pull a shared layer again.
 type Image struct {
-	Refs     []string // where it goes: "registry.lab/app:1"; the host doesn't matter, all hosts share one storage
+	Refs     []string // for example "registry.lab/app:1"; the host is ignored, all hosts share one storage
 	Size     int      // bytes of the random layer, incompressible; 0: 1 KiB
 	Platform string   // "linux/arm64"; empty: linux/amd64
 	Index    bool     // wrap the manifest in an index
-	Runs     bool     // contains a program that sleeps; otherwise the image can be pulled but not run
+	Runs     bool     // contains a program that sleeps; without it the image can be pulled but not run
 }
 
-// Pushed tells what was pushed.
+// Pushed is the result of a push.
 type Pushed struct {
 	Digest string // of the manifest, or of the index
 	ID     string // of the image: its configuration's digest
 }
 
-// firstImages are in the registry when the lab is up.
+// firstImages returns the images that the registry has when the lab is up.
 func firstImages() []Image {
 	return []Image{
 		{Refs: []string{"app:1", "private/app:1", "public/app:1"}, Runs: true},
@@ -61,7 +60,7 @@ func firstImages() []Image {
 // sandboxImage is preloaded into the nodes and pinned there.
 const sandboxImage = "registry.lab/pause:1"
 
-// PushImage makes an image and pushes it through infra's loopback.
+// PushImage makes an image and pushes it over infra's loopback.
 func (l *Lab) PushImage(ctx context.Context, spec Image) (Pushed, error) {
 	img, err := MakeImage(l.dir, spec)
 	if err != nil {
@@ -103,7 +102,7 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 	return Pushed{Digest: digest.String(), ID: id.String()}, nil
 }
 
-// repository strips the registry's host from a reference.
+// repositoryOf removes the registry's host from a reference.
 func repositoryOf(ref string) string {
 	first, rest, ok := strings.Cut(ref, "/")
 	if ok && strings.ContainsAny(first, ".:") {
@@ -114,7 +113,7 @@ func repositoryOf(ref string) string {
 
 func (l *Lab) registryTransport() http.RoundTripper {
 	return &http.Transport{
-		DisableKeepAlives: true, // no idle connections that hold a test's goroutines
+		DisableKeepAlives: true, // idle connections would leave goroutines in tests
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return l.Dial(ctx, Infra, network, addr)
 		},
@@ -127,7 +126,7 @@ func parsePlatform(s string) *v1.Platform {
 	}
 	p, err := v1.ParsePlatform(s)
 	if err != nil {
-		panic(err) // a constant of the caller's source
+		panic(err) // callers pass constants
 	}
 	return p
 }
@@ -173,8 +172,8 @@ type file struct {
 	data []byte
 }
 
-// layerOf is an uncompressed layer with one file: compressing what is random
-// costs seconds and saves nothing.
+// singleFileLayer returns an uncompressed layer with one file. Compressing random bytes
+// takes seconds and saves nothing.
 func singleFileLayer(f file) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -198,9 +197,8 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// forAnotherMachine makes an executable that this kernel refuses with "exec
-// format error", as it would a real one of another architecture: the ELF
-// header's e_machine says aarch64.
+// asAarch64 returns an executable whose ELF header has the e_machine of aarch64. This
+// kernel refuses it with "exec format error", like a real one of another architecture.
 func asAarch64(program []byte) []byte {
 	const eMachine, aarch64 = 18, 183
 	program = bytes.Clone(program)
@@ -208,8 +206,8 @@ func asAarch64(program []byte) []byte {
 	return program
 }
 
-// writeArchive writes an image as an OCI archive (a tar of an OCI layout) that
-// names it ref.
+// writeArchive writes an image as an OCI archive (a tar of an OCI layout) under the
+// name ref.
 func writeArchive(w io.Writer, ref string, img v1.Image) error {
 	manifest, err := img.RawManifest()
 	if err != nil {

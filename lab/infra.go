@@ -15,8 +15,8 @@ import (
 //go:embed config/registry.yaml
 var registryConfig string
 
-// infraInit runs what is not a node: resolvers and listeners in this process,
-// registries and control plane as services.
+// infraInit runs everything that is not a node: resolvers and listeners in this
+// process, registries and control plane as services.
 func infraInit(d Dir) error {
 	if err := unix.Sethostname([]byte(prefix + Infra)); err != nil {
 		return err
@@ -109,7 +109,7 @@ func infraServices(d Dir) ([]service, error) {
 	), nil
 }
 
-// kubeClient are the arguments that the two programs on top of the API share.
+// kubeClient returns the arguments that controller manager and scheduler share.
 func kubeClient(d Dir, program, user string) []string {
 	config := d.PKI(user + ".kubeconfig")
 	return []string{

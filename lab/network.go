@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// makeNetwork creates the namespaces, the bridge in infra, and one link from
-// it to each node. The host's own namespace gets nothing: both ends of a link
-// are created inside.
+// makeNetwork creates the namespaces, the bridge in infra, and one link from it to each
+// node. It creates both ends of a link inside, so the host's own namespace is not
+// touched.
 func makeNetwork(ctx context.Context, d Dir) error {
-	// `ip netns add` turns /run/netns into a mount point when it makes the
-	// first namespace; down takes that back if it was us.
+	// `ip netns add` turns /run/netns into a mount point when it creates the first
+	// namespace. Down undoes that if the lab caused it.
 	if _, err := os.Stat("/run/netns"); os.IsNotExist(err) {
 		if err := os.WriteFile(d.Run("made-run-netns"), nil, 0o644); err != nil {
 			return err
@@ -59,7 +59,7 @@ func makeNetwork(ctx context.Context, d Dir) error {
 			return err
 		}
 	}
-	// Pods reach the API server by its service address: no kube-proxy here.
+	// Pods use the API server's service address, and there is no kube-proxy.
 	for _, chain := range []string{"PREROUTING", "OUTPUT"} {
 		if err := runInNetns(ctx, Infra, "iptables", "-w", "-t", "nat", "-A", chain, "-d", ServiceAddr, "-p", "tcp", "--dport", "443",
 			"-j", "DNAT", "--to-destination", APIAddr); err != nil {
@@ -69,7 +69,7 @@ func makeNetwork(ctx context.Context, d Dir) error {
 	return runInNetns(ctx, Infra, "iptables", "-w", "-A", "INPUT", "-d", hostAddr("blackhole.lab"), "-j", "DROP")
 }
 
-// ipBatch runs many ip commands in one process.
+// ipBatch runs several ip commands in one process.
 func ipBatch(ctx context.Context, space string, commands []string) error {
 	return inNetns(netns(space), func() error {
 		cmd := exec.CommandContext(ctx, "ip", "-batch", "-")

@@ -26,32 +26,32 @@ var providersConfig string
 // imageStoreSize bounds /var/lib/containerd of each node.
 const imageStoreSize = "600m"
 
-// Paths inside a node that faults change.
+// Paths of a node that faults change.
 const (
 	resolvConf = "/etc/resolv.conf"
 	trustFile  = "/etc/ssl/certs/ca-certificates.crt"
 	imageStore = "/var/lib/containerd"
 )
 
-// Credential providers of the kubelets. Each does at every call what the file
-// ProviderMode says (see cmd/credential-provider); first it gives nothing.
+// Credential providers of the kubelets. At every call each reads its mode from the file
+// ProviderMode (see cmd/credential-provider). At first they return no credentials.
 const (
 	ProviderMode   = "/etc/kubernetes/credential-provider.mode"
 	providersFile  = "/etc/kubernetes/credential-providers.yaml"
 	providerBinDir = "/etc/kubernetes/credential-providers"
 )
 
-// providers are the names in providersConfig; all are one program.
+// providers returns the names in providersConfig. All are the same program.
 func providers() []string { return []string{"lab-provider", "lab-token-provider"} }
 
-// machineSysctls are settings of the whole machine that a kubelet insists on
-// writing. Each node gets files of its own in their place.
+// hostSysctls returns settings of the whole machine that a kubelet writes. Each node has
+// its own files mounted over them.
 func hostSysctls() []string {
 	return []string{"kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
 }
 
-// nodeInit makes the namespace look like a node, with the paths where a real
-// one has them, and runs containerd and, when told to, kubelet.
+// nodeInit makes the namespace look like a node, with the paths of a real one. It runs
+// containerd, and the kubelet on request.
 func nodeInit(d Dir, n Node) error {
 	if err := unix.Sethostname([]byte(n.Name)); err != nil {
 		return err
@@ -99,7 +99,7 @@ func nodeInit(d Dir, n Node) error {
 	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(expandConfig(kubeletConfig, d, n)), 0o644); err != nil {
 		return err
 	}
-	// kubelet and containerd pass mounts on to each other and to containers.
+	// Mounts propagate between kubelet, containerd and containers.
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func makeNodeEtc(d Dir, n Node) error {
 	return mountPrivateEtc(d, n.Name, opaque, files)
 }
 
-// fill puts a node's particulars into a configuration.
+// expandConfig replaces the placeholders of a configuration with a node's values.
 func expandConfig(config string, d Dir, n Node) string {
 	return strings.NewReplacer("@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood).Replace(config)
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// stamp identifies what a target is built from: compiler, flags, go.mod,
-// go.sum and sources. Modules need no reading, go.sum pins them.
+// computeStamp returns a hash of what a target is built from: compiler, flags, go.mod,
+// go.sum and sources. It does not read modules, which go.sum pins.
 func (t target) computeStamp(src, goVersion string) (string, error) {
 	files := []string{filepath.Join(src, t.dir, "go.mod"), filepath.Join(src, t.dir, "go.sum")}
 	for _, glob := range t.sources {
@@ -35,7 +35,7 @@ func (t target) computeStamp(src, goVersion string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// hashFile writes name, size and content, so that no two sets of files look alike.
+// hashFile writes name, size and content, so that no two sets of files hash alike.
 func hashFile(w io.Writer, path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -12,22 +12,22 @@ import (
 	"time"
 )
 
-// restartAfter is the pause before a service that ended is started again.
+// restartDelay is the pause before a service that ended is started again.
 const restartDelay = 300 * time.Millisecond
 
-// stopPatience is how long a service has after SIGTERM. The API server would
-// wait for its watchers for a minute; no test wants to.
+// stopGracePeriod is the time between SIGTERM and SIGKILL. The API server would wait a
+// minute for its watchers, which is too long for tests.
 const stopGracePeriod = 2 * time.Second
 
-// service is one program that an init runs and keeps running.
+// service is one program that an init runs and restarts.
 type service struct {
 	name      string
 	args      []string // args[0] is looked up in bin/
 	env       []string // beside environment
-	autoStart bool     // started at once; the others when told to
+	autoStart bool     // started at once; the others on request
 }
 
-// ServiceStatus is how a service is doing.
+// ServiceStatus is the state of a service.
 type ServiceStatus struct {
 	Name    string    `json:"name"`
 	Running bool      `json:"running"`
@@ -35,15 +35,15 @@ type ServiceStatus struct {
 	Starts  int       `json:"starts"`
 }
 
-// supervisor is the part of a namespace's first process that runs services
-// and reaps whatever else has lost its parent, as pid 1 must.
+// supervisor is the part of a namespace's first process that runs services and reaps
+// orphans, as pid 1 must.
 type supervisor struct {
 	dir Dir
 	log func(service string) (*os.File, error)
 
-	mu           sync.Mutex // also held while forking, so that no child ends unknown
+	mu           sync.Mutex // also held while forking, so that reap knows every child
 	services     []*serviceState
-	processEnded *sync.Cond // broadcast when a process ended
+	processEnded *sync.Cond // broadcast when a process has ended
 }
 
 type serviceState struct {
@@ -63,7 +63,7 @@ func newSupervisor(d Dir, log func(string) (*os.File, error), services []service
 	return s
 }
 
-// run starts what starts by itself and reaps until ctx ends.
+// run starts the services with autoStart and reaps until ctx ends.
 func (s *supervisor) run(ctx context.Context) error {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
@@ -105,7 +105,7 @@ func (s *supervisor) reap() {
 	}
 }
 
-// again starts a service that ended, unless it has been stopped meanwhile.
+// restart starts a service that has ended, unless it was stopped meanwhile.
 func (s *supervisor) restart(r *serviceState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +143,7 @@ func (s *supervisor) find(name string) (*serviceState, error) {
 			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("no service %q here", name)
+	return nil, fmt.Errorf("unknown service %q", name)
 }
 
 func (s *supervisor) start(name string) error {
@@ -160,8 +160,8 @@ func (s *supervisor) start(name string) error {
 	return s.fork(r)
 }
 
-// stop ends a service and waits for it: SIGTERM, and
-// SIGKILL when its patience is over.
+// stop stops a service and waits until it has ended. It sends SIGTERM, and SIGKILL
+// after stopGracePeriod.
 func (s *supervisor) stop(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +189,7 @@ func (s *supervisor) stop(name string) error {
 	return nil
 }
 
-// kill sends SIGKILL, as a crash would; the service comes back by itself.
+// kill kills a service with SIGKILL, like a crash. The service is restarted.
 func (s *supervisor) kill(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,15 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Up builds what is missing and starts a lab. It fails if one is running
-// already; what a crash, a reboot or a start that was cut off has left, it
-// removes first.
+// Up builds what is missing and starts a lab. It fails if one is running. It first
+// removes what a crash, a reboot or an interrupted start has left.
 func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() != 0 {
-		return nil, errors.New("needs root: namespaces, mounts and cgroups")
+		return nil, errors.New("must run as root: it makes namespaces, mounts and cgroups")
 	}
 	unlock, err := lockDir(d)
 	if err != nil {
@@ -30,28 +29,28 @@ func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 	}
 	defer unlock()
 	if _, err := Open(d); err == nil {
-		return nil, fmt.Errorf("a lab is running already in %s; `lab status` shows it, `lab down` ends it", d)
+		return nil, fmt.Errorf("a lab is already running in %s: `lab status` shows it, `lab down` ends it", d)
 	}
 	if exists(d.Run()) {
-		p.Say("removing what a dead or unfinished lab has left")
+		p.Say("removing the remains of a crashed or incomplete lab")
 		if err := removeLab(d); err != nil {
 			return nil, err
 		}
 	}
 	if exists(netns(Infra)) {
-		return nil, fmt.Errorf("another lab is running: %s exists, and a machine has room for one. `lab down` ends it, whatever its directory", netns(Infra))
+		return nil, fmt.Errorf("another lab is running: %s exists. Only one lab fits on a machine; `lab down` ends it, whatever its directory", netns(Infra))
 	}
 	if err := Build(ctx, d, p); err != nil {
 		return nil, err
 	}
 	l := &Lab{dir: d}
 	if err := l.startAll(ctx, p); err != nil {
-		return nil, fmt.Errorf("%w\n(logs are in %s; `lab down` cleans up)", err, d.Run("log"))
+		return nil, fmt.Errorf("%w\n(the logs are in %s; `lab down` cleans up)", err, d.Run("log"))
 	}
 	return l, nil
 }
 
-// up starts everything, as much as possible side by side.
+// startAll starts everything, as much as possible in parallel.
 func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 	d := l.dir
 	if err := os.MkdirAll(d.Run("log"), 0o755); err != nil {
@@ -66,7 +65,7 @@ func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 	if err := makeCgroups(); err != nil {
 		return err
 	}
-	p.Say("keys and networks are made")
+	p.Say("keys and networks are ready")
 
 	sandbox, err := MakeImage(d, Image{Runs: true})
 	if err != nil {
@@ -170,7 +169,7 @@ func (l *Lab) waitRegistry(ctx context.Context) error {
 	})
 }
 
-// WaitNode returns when the API server says that a node is Ready.
+// WaitNode returns when the API server reports that a node is Ready.
 func (l *Lab) WaitNode(ctx context.Context, node string) error {
 	return waitUntil(ctx, time.Minute, node, func() error {
 		b, err := l.getAPI(ctx, "/api/v1/nodes/"+node)
@@ -211,8 +210,8 @@ func (l *Lab) waitDefaultAccount(ctx context.Context) error {
 	})
 }
 
-// lock keeps two programs from starting or ending a lab at once. The kernel
-// drops it with the process, however that ends.
+// lockDir prevents two programs from starting or ending a lab at the same time. The
+// kernel releases the lock when the process ends.
 func lockDir(d Dir) (unlock func(), err error) {
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return nil, err
@@ -223,7 +222,7 @@ func lockDir(d Dir) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("another `lab up` or `lab down` is at work in %s", d)
+		return nil, fmt.Errorf("another `lab up` or `lab down` is running in %s", d)
 	}
 	return func() { f.Close() }, nil
 }
