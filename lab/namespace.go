@@ -108,7 +108,7 @@ func runHostCommand(ctx context.Context, name string, args ...string) error {
 	return commandError(name, args, out, err)
 }
 
-// runInNetns is runHostCommand in a network namespace.
+// runInNetns runs a program of the host in a network namespace.
 func runInNetns(ctx context.Context, space string, name string, args ...string) error {
 	return inNetns(netns(space), func() error { return runHostCommand(ctx, name, args...) })
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// reportSchema is the schema that the end-to-end tests hold every report against.
+// reportSchema returns the schema that every report of the end-to-end tests must match.
 func reportSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -33,7 +33,7 @@ func reportValue(t *testing.T, text string) map[string]any {
 	return v.(map[string]any)
 }
 
-// goodReport has every field that there is.
+// goodReport has every field of the schema.
 const goodReport = `{
 	"schema": "pullprobe.dev/v1", "node": "node-a", "agent": "v0.1.0", "time": "2026-11-28T12:00:05Z",
 	"fault": "registry", "cause": "RateLimited", "stuck": 1,
@@ -119,7 +119,7 @@ func TestReportSchemaRefusesBrokenReports(t *testing.T) {
 	}
 }
 
-// What the fault matrix recorded on real parts are checks as the schema has them.
+// The checks that the fault matrix recorded match the schema.
 func TestReportSchemaTakesRecordedChecks(t *testing.T) {
 	schema := reportSchema(t)
 	files, err := filepath.Glob("../report/testdata/matrix/*.json")

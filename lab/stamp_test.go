@@ -57,7 +57,7 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 	}
 }
 
-// The sources of every target exist: a stamp over nothing would never change.
+// The sources of every target exist: a stamp of no files would never change.
 func TestTargetsHaveTheirSources(t *testing.T) {
 	for _, tt := range targets() {
 		if _, err := tt.computeStamp(".", "go"); err != nil {

@@ -54,7 +54,7 @@ func TestSupervisor(t *testing.T) {
 	if err := s.kill("auto"); err != nil {
 		t.Fatal(err)
 	}
-	is("auto", true, 2) // came back by itself
+	is("auto", true, 2) // it was restarted
 
 	if err := s.stop("auto"); err != nil {
 		t.Fatal(err)
