@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Without the right to read secrets the credentials are skipped, said so, and
-// no verdict that hangs on them is confirmed.
+// Without permission to read secrets, the credentials are skipped, the report names the
+// permission, and no verdict that depends on credentials is confirmed.
 func TestWithoutSecrets(t *testing.T) {
 	ns := suite.namespace(t)
 	suite.kubectl(t, "delete", "--ignore-not-found", "clusterrolebinding", "pullprobe-secrets")
@@ -37,8 +37,8 @@ func TestWithoutSecrets(t *testing.T) {
 	}
 }
 
-// While containerd is down the answer is that, and what could not be looked at
-// is said; when it is back, so is the answer about the image.
+// While containerd is down, the verdict is RuntimeUnavailable and the skipped checks are
+// reported. When containerd is up again, the verdict is about the image again.
 func TestRuntimeAway(t *testing.T) {
 	suite.useNode(t, nodeB)
 	ns := suite.namespace(t)

@@ -27,8 +27,8 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// testCanaries holds that nothing secret leaves the agent's memory: canaries are
-// planted wherever it reads a secret, and all that it writes is searched for
+// testCanaries checks that no secret leaves the agent's memory. It plants canaries
+// everywhere the agent reads secrets, and searches everything that the agent writes for
 // them. The agents run providers and log at debug level.
 func testCanaries(t *testing.T, node string) {
 	canaries := map[string]string{}
@@ -40,7 +40,7 @@ func testCanaries(t *testing.T, node string) {
 
 	c := suite
 	ns := c.namespace(t)
-	// Each pod is stuck for what one place holds.
+	// Each pod is stuck because of one source of credentials.
 	pair := func(user, secret string) string {
 		return base64.StdEncoding.EncodeToString([]byte(user + ":" + secret))
 	}
@@ -52,9 +52,13 @@ func testCanaries(t *testing.T, node string) {
 		"undecodable": map[string]any{"auth.lab": map[string]string{"auth": plant("undecodable auth")}},
 		"wrong-type":  map[string]any{"auth.lab": plant("entry of the wrong type")},
 		"userinfo": map[string]any{
-			"https://u:" + plant("userinfo of the server") + "@auth.lab/v1/?x=" + plant("query of the server"): map[string]string{"username": "u", "password": plant("password beside userinfo")},
+			"https://u:" + plant("userinfo of the server") + "@auth.lab/v1/?x=" + plant("query of the server"): map[string]string{
+				"username": "u", "password": plant("password beside userinfo"),
+			},
 		},
-		"elsewhere": map[string]any{"https://u:" + plant("userinfo elsewhere") + "@other.lab": map[string]string{"username": "u", "password": plant("password for elsewhere")}},
+		"elsewhere": map[string]any{"https://u:" + plant("userinfo elsewhere") + "@other.lab": map[string]string{
+			"username": "u", "password": plant("password for elsewhere"),
+		}},
 	} {
 		data, err := json.Marshal(map[string]any{"auths": auths})
 		if err != nil {
@@ -67,11 +71,14 @@ func testCanaries(t *testing.T, node string) {
 		}
 		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.pushOwnImage(t, host, "canary/"+name), Secret: name})
 	}
-	// Places of the node: a docker configuration, providers, hosts.toml.
+	// Sources of the node: a docker configuration, providers, hosts.toml.
 	files := map[string]string{
-		"/var/lib/kubelet/config.json":                   fmt.Sprintf(`{"auths":{"auth.lab/canary/node":{"username":"u","password":%q}}}`, plant("docker configuration of the node")),
-		"/etc/containerd/certs.d/refused.lab/hosts.toml": fmt.Sprintf("server = \"https://u:%s@refused.lab\"\n[host.\"https://auth.lab\".header]\n  Authorization = \"Basic %s\"\n", plant("userinfo in hosts.toml"), plant("header in hosts.toml")),
-		lab.ProviderMode:                                 "garbage",
+		"/var/lib/kubelet/config.json": fmt.Sprintf(`{"auths":{"auth.lab/canary/node":{"username":"u","password":%q}}}`,
+			plant("docker configuration of the node")),
+		"/etc/containerd/certs.d/refused.lab/hosts.toml": fmt.Sprintf(
+			"server = \"https://u:%s@refused.lab\"\n[host.\"https://auth.lab\".header]\n  Authorization = \"Basic %s\"\n",
+			plant("userinfo in hosts.toml"), plant("header in hosts.toml")),
+		lab.ProviderMode: "garbage",
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -102,7 +109,9 @@ func testCanaries(t *testing.T, node string) {
 		c.pod(t, podOptions{Node: node, Namespace: ns, Name: name, Image: c.pushOwnImage(t, "auth.lab", "provider/canary-"+mode)})
 		c.waitVerdict(t, node, ns+"/"+name, "* * *", time.Minute)
 	}
-	for _, name := range []string{"password", "auth", "token", "identity", "undecodable", "wrong-type", "userinfo", "elsewhere", "node", "hosts"} {
+	for _, name := range []string{
+		"password", "auth", "token", "identity", "undecodable", "wrong-type", "userinfo", "elsewhere", "node", "hosts",
+	} {
 		c.waitVerdict(t, node, ns+"/"+name, "* * *", time.Minute)
 	}
 
@@ -118,10 +127,15 @@ func testCanaries(t *testing.T, node string) {
 		}
 		for what, secret := range canaries {
 			for _, form := range []string{
-				secret, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)), pair("u", secret), pair(lab.User, secret), url.QueryEscape(secret),
+				secret,
+				base64.StdEncoding.EncodeToString([]byte(secret)),
+				base64.RawURLEncoding.EncodeToString([]byte(secret)),
+				pair("u", secret),
+				pair(lab.User, secret),
+				url.QueryEscape(secret),
 			} {
 				if i := strings.Index(text, form); i >= 0 {
-					t.Errorf("%s: the %s shows: …%s…", where, what, text[max(0, i-120):min(len(text), i+len(form)+40)])
+					t.Errorf("%s has the %s: …%s…", where, what, text[max(0, i-120):min(len(text), i+len(form)+40)])
 				}
 			}
 		}
@@ -132,7 +146,7 @@ func testCanaries(t *testing.T, node string) {
 	agent := c.agentPod(t, node).Name
 	search("log at debug level", c.agentLog(t, agent))
 
-	// What a crash prints: all stacks.
+	// A crash prints all stacks.
 	pids, err := c.PIDs(node, "pullprobe")
 	if err != nil || len(pids) == 0 {
 		t.Fatalf("no agent's process on %s: %v", node, err)
@@ -153,13 +167,14 @@ func testCanaries(t *testing.T, node string) {
 	search("crash", crash)
 }
 
-// scraper is a token that may read metrics, as a Prometheus would have it.
+// scraperToken returns a token that may read metrics, like a Prometheus server's.
 var scraperToken = sync.OnceValues(func() (string, error) {
 	const name, namespace = "scraper", "default"
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := suite.api.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	_, err := suite.api.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err
 	}
 	binding := &rbacv1.ClusterRoleBinding{
@@ -167,20 +182,21 @@ var scraperToken = sync.OnceValues(func() (string, error) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "pullprobe-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: namespace}},
 	}
-	if _, err := suite.api.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	_, err = suite.api.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err
 	}
 	long := int64(4 * 60 * 60)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &long}}
-	request, err := suite.api.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	request, err = suite.api.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}
 	return request.Status.Token, nil
 })
 
-// metrics are the agent's of a node, scraped from inside it: no fault of the
-// network stands in the way.
+// metrics returns the metrics of a node's agent. It scrapes them from inside the node, so
+// that no network fault affects it.
 func (c *cluster) metrics(t *testing.T, node string) string {
 	t.Helper()
 	token, err := scraperToken()
@@ -189,7 +205,7 @@ func (c *cluster) metrics(t *testing.T, node string) string {
 	}
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // as docs/metrics.md has it
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // as in docs/metrics.md
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return c.Dial(ctx, node, network, addr)
 		},
@@ -211,7 +227,7 @@ func (c *cluster) metrics(t *testing.T, node string) string {
 		}
 		return string(text), err
 	}
-	// The API server may have been away, and not know the binding yet.
+	// The API server may have been down, or not know the binding yet.
 	var text string
 	if !c.eventually(t, 30*time.Second, func(ctx context.Context) bool {
 		text, err = scrape(ctx)

@@ -15,7 +15,7 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// What only a pod and its kubelet can bring about.
+// TestPodCauses has the causes that need a pod and its kubelet.
 func TestPodCauses(t *testing.T) {
 	suite.useNode(t, nodeA)
 	ns := suite.namespace(t)
@@ -32,13 +32,14 @@ func TestPodCauses(t *testing.T) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "registry.lab/app:no-such-init"}}
 		}}, "cluster-config TagNotFound confirmed"},
 		{"volume", podOptions{Image: "registry.lab/app:1", Edit: func(p *corev1.Pod) {
-			p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.lab/app:no-such-volume"}}}}
+			image := &corev1.ImageVolumeSource{Reference: "registry.lab/app:no-such-volume"}
+			p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{Image: image}}}
 			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
 		}}, "cluster-config TagNotFound confirmed"},
 		{"no-token", podOptions{Image: "token401.lab/app:1"}, "cluster-config CredentialsMissing confirmed"},
 		{"denied", podOptions{Image: "token403.lab/app:1"}, "cluster-config AccessDeniedOrMissing confirmed"},
 		{"scope", podOptions{Image: "tokendenied.lab/app:1"}, "cluster-config * *"},
-		{"forbidden", podOptions{Image: "forbidden.lab/app:1"}, "undetermined AccessDeniedOrMissing likely"}, // and so is /v2/
+		{"forbidden", podOptions{Image: "forbidden.lab/app:1"}, "undetermined AccessDeniedOrMissing likely"}, // 403 for /v2/ too
 		{"hang", podOptions{Image: "hang.lab/app:1"}, "registry RegistryUnavailable likely"},
 		{"hung-handshake", podOptions{Image: "rawhang.lab/app:1"}, "* TLSHandshakeFailed likely"},
 		{"closed", podOptions{Image: "rawclose.lab/app:1"}, "node-infrastructure * likely"},
@@ -57,7 +58,8 @@ func TestPodCauses(t *testing.T) {
 
 	t.Run("not a pull problem", func(t *testing.T) {
 		p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "no-config", Image: "registry.lab/app:1", Edit: func(p *corev1.Pod) {
-			p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "nowhere"}}}}
+			missing := &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "nowhere"}}
+			p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: missing}}
 		}})
 		value := "now"
 		suite.annotate(t, p, &value)
@@ -85,7 +87,7 @@ func TestPodCauses(t *testing.T) {
 	})
 }
 
-// A pull that hangs holds a good one back: kubelets pull one image at a time.
+// A pull that hangs delays a good one: by default the kubelet pulls one image at a time.
 func TestBehindAnotherPull(t *testing.T) {
 	suite.useNode(t, nodeB)
 	ns := suite.namespace(t)
@@ -102,8 +104,7 @@ func TestBehindAnotherPull(t *testing.T) {
 	}
 }
 
-// Without the runtime's own image no pod can start, and no image of the pod's
-// is to blame.
+// Without the runtime's sandbox image no pod can start, whatever the pod's images.
 func TestSandboxImageUnavailable(t *testing.T) {
 	suite.useNode(t, nodeB)
 	const pause = "registry.lab/pause:1"
@@ -116,7 +117,7 @@ func TestSandboxImageUnavailable(t *testing.T) {
 			t.Error(err)
 		}
 		if p := suite.Pull(context.Background(), nodeB, pause, nil); p.Code != codes.OK {
-			t.Errorf("the sandbox image does not come back: %s", p.Message)
+			t.Errorf("the sandbox image cannot be pulled again: %s", p.Message)
 		}
 	})
 	suite.inject(t, nodeB, "registry-dropped")
@@ -124,8 +125,8 @@ func TestSandboxImageUnavailable(t *testing.T) {
 	suite.waitVerdict(t, nodeB, ns+"/no-sandbox", "node-infrastructure SandboxImageUnavailable likely", time.Minute)
 }
 
-// oneAtATime gives a node's kubelet its default back, which the lab's do not
-// have: it pulls one image after the other.
+// serializePulls makes a node's kubelet pull one image at a time, until the test ends.
+// That is the kubelet's default, which the lab's kubelets do not use.
 func (c *cluster) serializePulls(t testing.TB, node string) {
 	t.Helper()
 	const config = "/var/lib/kubelet/config.yaml"

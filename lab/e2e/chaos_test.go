@@ -24,11 +24,11 @@ import (
 )
 
 var (
-	kills     = flag.Int("kills", 10, "things that TestChaos kills or takes away")
-	chaosSeed = flag.Uint64("seed", 0, "what TestChaos draws its lots from; 0: the time")
+	kills     = flag.Int("kills", 10, "number of disruptions in TestChaos")
+	chaosSeed = flag.Uint64("seed", 0, "random seed of TestChaos; 0: the time")
 )
 
-// fate is a pod whose end is known: the verdict that it must have when all else
+// chaosKind is a kind of pod, with the verdict that it must have when everything else
 // works.
 type chaosKind struct {
 	kind  string
@@ -61,9 +61,9 @@ type chaosPod struct {
 	node string
 }
 
-// Whatever is killed, and whenever: afterwards every stuck pod has its verdict,
-// none is wrong and confirmed, no test-pulled image is left, and the agents are
-// what they were.
+// Whatever is killed at any time: afterwards every stuck pod has its verdict, no confirmed
+// verdict is wrong, no test-pulled image is left, and the agents use no more resources
+// than before.
 func TestChaos(t *testing.T) {
 	seed := *chaosSeed
 	if seed == 0 {
@@ -84,7 +84,7 @@ func TestChaos(t *testing.T) {
 		}
 		counts[c.disrupt()]++
 	}
-	t.Logf("killed: %v; %d pods were made", counts, c.podsMade)
+	t.Logf("disrupted: %v; %d pods were created", counts, c.podsMade)
 	c.restoreCluster(t.Context())
 
 	for name, p := range c.pods {
@@ -102,10 +102,10 @@ func TestChaos(t *testing.T) {
 				t.Errorf("%s: confirmed and wrong: %s, want %s", d.Pod, d, p.want)
 			}
 		}
-		// The journal keeps a pull that was cut short for as long as containerd might
-		// still finish it, which is minutes: the short form does not wait for that.
+		// The journal keeps an interrupted pull as long as containerd might still finish
+		// it, which is minutes. A short run does not wait for that.
 		if *kills >= 100 && !c.eventually(t, 5*time.Minute, func(context.Context) bool { return c.countJournal(t, node) == 0 }) {
-			t.Errorf("%d test pulls of %s are not settled", c.countJournal(t, node), node)
+			t.Errorf("%d test pulls are still in the journal of %s", c.countJournal(t, node), node)
 		}
 		images, err := c.Images(t.Context(), node)
 		if err != nil {
@@ -120,8 +120,9 @@ func TestChaos(t *testing.T) {
 		}
 	}
 
-	// The pods go, and the agents are as large as they were.
-	if err := c.api.CoreV1().Pods(c.ns).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, metav1.ListOptions{}); err != nil {
+	// When the pods are deleted, the agents are as large as before.
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	if err := c.api.CoreV1().Pods(c.ns).DeleteCollection(t.Context(), now, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for node, was := range before {
@@ -136,25 +137,26 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// changePods makes a pod, gives a stuck one a good image, or removes one.
+// changePods creates a pod, gives one a good image, or deletes one.
 func (c *chaos) changePods() {
 	c.t.Helper()
 	const most = 12
-	switch lot := c.random.IntN(10); {
-	case lot < 6 && len(c.pods) < most || len(c.pods) == 0:
+	switch choice := c.random.IntN(10); {
+	case choice < 6 && len(c.pods) < most || len(c.pods) == 0:
 		c.podsMade++
 		f := chaosKinds[c.random.IntN(len(chaosKinds))]
 		node := []string{nodeA, nodeB}[c.random.IntN(2)]
 		name := fmt.Sprintf("%s-%d", f.kind, c.podsMade)
 		c.retryAPI(func(ctx context.Context) error {
-			_, err := c.api.CoreV1().Pods(c.ns).Create(ctx, c.newPod(podOptions{Node: node, Namespace: c.ns, Name: name, Image: f.image(c.podsMade)}), metav1.CreateOptions{})
+			pod := c.newPod(podOptions{Node: node, Namespace: c.ns, Name: name, Image: f.image(c.podsMade)})
+			_, err := c.api.CoreV1().Pods(c.ns).Create(ctx, pod, metav1.CreateOptions{})
 			if apierrors.IsAlreadyExists(err) {
-				return nil // an earlier attempt came through
+				return nil // an earlier attempt succeeded
 			}
 			return err
 		})
 		c.pods[name] = chaosPod{f, node}
-	case lot < 8:
+	case choice < 8:
 		name := c.randomPod()
 		p := c.pods[name]
 		patch := []byte(`{"spec":{"containers":[{"name":"app","image":"registry.lab/app:1"}]}}`)
@@ -177,7 +179,7 @@ func (c *chaos) changePods() {
 	}
 }
 
-// anyPod is one of the pods, drawn so that the same seed draws the same.
+// randomPod returns one of the pods. The same seed returns the same pods.
 func (c *chaos) randomPod() string {
 	names := make([]string, 0, len(c.pods))
 	for n := 1; n <= c.podsMade; n++ {
@@ -190,7 +192,7 @@ func (c *chaos) randomPod() string {
 	return names[c.random.IntN(len(names))]
 }
 
-// must does something with the API server, which may be down right now.
+// retryAPI calls do until it succeeds: the API server may be down.
 func (c *chaos) retryAPI(do func(context.Context) error) {
 	c.t.Helper()
 	var err error
@@ -202,7 +204,7 @@ func (c *chaos) retryAPI(do func(context.Context) error) {
 	}
 }
 
-// strike kills one thing, or takes it away for a moment.
+// disrupt kills one component or breaks a name in DNS, and returns what it did.
 func (c *chaos) disrupt() string {
 	c.t.Helper()
 	ctx := c.t.Context()
@@ -219,7 +221,7 @@ func (c *chaos) disrupt() string {
 			c.t.Fatal(err)
 		}
 		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone just now
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have just ended
 		}
 		return "agent"
 	case 2, 3:
@@ -247,13 +249,13 @@ func (c *chaos) disrupt() string {
 	}
 }
 
-// settle waits until everything is up again.
+// restoreCluster lifts all faults and waits until everything is up again.
 func (c *chaos) restoreCluster(ctx context.Context) {
 	c.t.Helper()
 	if err := c.Heal(ctx); err != nil {
 		c.t.Error(err)
 	}
-	// After an outage of the API server kubelets and controllers take up to a minute
+	// After an outage of the API server, kubelets and controllers take up to a minute
 	// to watch again.
 	if err := c.RestartService(ctx, lab.Infra, "kube-controller-manager"); err != nil {
 		c.t.Error(err)
@@ -274,7 +276,7 @@ func (c *chaos) restoreCluster(ctx context.Context) {
 	}
 }
 
-// footprint is what an agent takes of its node.
+// footprint is the resource usage of an agent.
 type footprint struct {
 	files, goroutines int
 	anon              int64 // KiB of anonymous memory

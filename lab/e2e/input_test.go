@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// What people get wrong gets a clear answer and crashes nothing.
+// Invalid image names and secrets get a clear verdict and do not crash the agent.
 func TestBadInput(t *testing.T) {
 	skipWithoutSecrets(t)
 	suite.useNode(t, nodeA)
@@ -45,7 +45,7 @@ func TestBadInput(t *testing.T) {
 		}
 	}
 
-	// A pod that goes while it is probed leaves no verdict behind.
+	// A pod that is deleted while it is checked leaves no verdict.
 	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "goes", Image: "blackhole.lab/gone:1"})
 	value := "now"
 	suite.annotate(t, p, &value)
@@ -68,7 +68,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// restarts is how often the agent of a node was started anew.
+// restarts returns how often the agent of a node was restarted.
 func (c *cluster) restarts(t testing.TB, node string) int {
 	n := 0
 	for _, s := range c.agentPod(t, node).Status.ContainerStatuses {
@@ -77,8 +77,8 @@ func (c *cluster) restarts(t testing.TB, node string) int {
 	return n
 }
 
-// Asking three times answers three times: by the printed line, which sets a
-// new value, and by removing and adding the same value again.
+// Three requests get three answers: with the printed command, which sets a new value, and
+// with the same value removed and added again.
 func TestAsking(t *testing.T) {
 	suite.useNode(t, nodeA)
 	ns := suite.namespace(t)
@@ -114,7 +114,7 @@ func TestAsking(t *testing.T) {
 		last = answer(now, last)
 	}
 	if n := suite.countEvents(t, ns, "asked"); n < 7 {
-		t.Errorf("%d Events for one finding and six questions", n)
+		t.Errorf("%d Events for one diagnosis and six requests", n)
 	}
 }
 
@@ -122,7 +122,9 @@ func (c *cluster) countEvents(t testing.TB, namespace, pod string) int {
 	t.Helper()
 	n := 0
 	c.eventually(t, 5*time.Second, func(ctx context.Context) bool {
-		list, err := c.api.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=ImagePullDiagnosed,involvedObject.name=" + pod})
+		list, err := c.api.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "reason=" + diagnosedReason + ",involvedObject.name=" + pod,
+		})
 		if err != nil {
 			return false
 		}

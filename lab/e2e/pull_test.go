@@ -12,7 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// imageID is the ID of an image on a node; empty if it is not there.
+// imageID returns the ID of an image on a node. It is empty if the node does not have it.
 func (c *cluster) imageID(t testing.TB, node, image string) string {
 	t.Helper()
 	images, err := c.Images(t.Context(), node)
@@ -29,7 +29,7 @@ func (c *cluster) imageID(t testing.TB, node, image string) string {
 	return ""
 }
 
-// A test-pulled image that was not there before is gone afterwards.
+// A test-pulled image that was not there before is removed afterwards.
 func TestPulledImageIsRemoved(t *testing.T) {
 	ns := suite.namespace(t)
 	const image = "registry.lab/tiny:1"
@@ -48,18 +48,18 @@ func TestPulledImageIsRemoved(t *testing.T) {
 	case outcome != "pass" || d.Verdict.Cause != "Recovered":
 		t.Fatalf("pull %s (%s), verdict %s\n%s", outcome, summary, d, d.explain())
 	case evidence["left"] != "":
-		t.Errorf("the image was left: %s", summary)
+		t.Errorf("the image was not removed: %s", summary)
 	}
-	t.Logf("other pods could have used it for %s ms", evidence["presentMs"])
+	t.Logf("other pods could use it for %s ms", evidence["presentMs"])
 }
 
-// waitAnswer waits for the answer to a question.
-func (c *cluster) waitHandled(t testing.TB, node, pod, question string) diagnosis {
+// waitHandled waits for the diagnosis that answers a request.
+func (c *cluster) waitHandled(t testing.TB, node, pod, request string) diagnosis {
 	t.Helper()
 	var last diagnosis
 	_, r, ok := c.waitReport(t, node, 30*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
 		for _, d := range r.Diagnoses {
-			if d.Pod == pod && d.Asked == question {
+			if d.Pod == pod && d.Asked == request {
 				last = d
 				outcome, _, _ := d.check("pull")
 				return outcome != "unknown"
@@ -68,13 +68,13 @@ func (c *cluster) waitHandled(t testing.TB, node, pod, question string) diagnosi
 		return false
 	})
 	if !ok {
-		t.Fatalf("no answer for %s: %v", pod, r.Diagnoses)
+		t.Fatalf("no answer to the request for %s: %v", pod, r.Diagnoses)
 	}
 	return last
 }
 
-// An image whose ID is on the node already, under another tag that is in use,
-// stays, and so does that tag.
+// An image whose ID the node already has, under another tag that is in use, is kept, and
+// so is that tag.
 func TestSharedImageStays(t *testing.T) {
 	ns := suite.namespace(t)
 	suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "first", Image: "registry.lab/same:1"})
@@ -92,15 +92,15 @@ func TestSharedImageStays(t *testing.T) {
 	d := suite.waitHandled(t, nodeA, ns+"/second", value)
 	_, summary, evidence := d.check("pull")
 	if evidence["skipped"] != "present" && evidence["left"] == "" {
-		t.Errorf("the report does not say that the image was left: %s", summary)
+		t.Errorf("the report does not show that the image was kept: %s", summary)
 	}
 	if after := suite.imageID(t, nodeA, "registry.lab/same:1"); after != before {
 		t.Errorf("registry.lab/same:1 was %s and is %q", before, after)
 	}
 }
 
-// A tag that exists locally is never moved, though the registry has a newer
-// image under it.
+// A tag that exists locally is never moved, even if the registry has a newer image under
+// it.
 func TestLocalTagIsNotMoved(t *testing.T) {
 	ns := suite.namespace(t)
 	const image = "registry.lab/moving:1"
@@ -115,8 +115,8 @@ func TestLocalTagIsNotMoved(t *testing.T) {
 	if _, err := suite.PushImage(t.Context(), lab.Image{Refs: []string{image}, Size: 4096}); err != nil {
 		t.Fatal(err)
 	}
-	// The pod's own pull fails as long as the name does not resolve; the kubelet
-	// must not be the one that moves the tag.
+	// The pod's own pull fails as long as the name does not resolve: the kubelet must
+	// not move the tag.
 	suite.hideHost(t, "registry.lab")
 	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "moves", Image: image, Policy: corev1.PullAlways})
 	suite.waitVerdict(t, nodeA, ns+"/moves", "* HostNotFound *", 30*time.Second)

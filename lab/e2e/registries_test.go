@@ -18,8 +18,8 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// One sweep over twenty registries finds each of those that are broken with its
-// cause, and asks none for more than it may.
+// One sweep over twenty registries finds each broken one with its cause, and sends no
+// other requests than a sweep may send.
 func TestSweep(t *testing.T) {
 	want := map[string]string{
 		"expired.lab":     "unreachable CertificateExpired",
@@ -86,23 +86,25 @@ func TestSweep(t *testing.T) {
 		}
 		asked++
 		if q.Auth != "" || q.Method != "GET" && q.Method != "HEAD" || q.Path != "/v2/" && q.Path != "/token" || strings.Contains(q.Query, "scope") {
-			t.Errorf("more than a sweep may ask: %+v", q)
+			t.Errorf("a sweep may not send this request: %+v", q)
 		}
 	}
 	if asked < len(want)-5 {
-		t.Errorf("%d requests are in the log", asked)
+		t.Errorf("the log has %d requests", asked)
 	}
 }
 
-// sweepNow asks the agent of a node for a sweep, as a user does, and waits for
-// one that passes.
+// sweepNow requests a sweep from the agent of a node, as a user does, and waits until one
+// is ok.
 func (c *cluster) sweepNow(t testing.TB, node string, ok func(*corev1.ConfigMap, nodeReport) bool) (*corev1.ConfigMap, nodeReport) {
 	t.Helper()
 	agent := c.agentPod(t, node)
 	value := fmt.Sprint(time.Now().UnixNano())
 	began := time.Now()
 	c.annotate(t, &agent, &value)
-	cm, r, found := c.waitReport(t, node, 30*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Time.After(began) && ok(cm, r) })
+	cm, r, found := c.waitReport(t, node, 30*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool {
+		return r.Sweep.Time.After(began) && ok(cm, r)
+	})
 	if !found {
 		t.Fatalf("no such sweep of %s; the last: %+v", node, r.Sweep)
 	}
@@ -114,7 +116,7 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 
 func anySweep(*corev1.ConfigMap, nodeReport) bool { return true }
 
-// nodeEvents are pullprobe's Events on a Node, since a time.
+// nodeEvents returns pullprobe's Events on a Node since a time.
 func (c *cluster) nodeEvents(t testing.TB, node string, since time.Time) (out []corev1.Event) {
 	t.Helper()
 	list, err := c.api.CoreV1().Events(metav1.NamespaceDefault).List(t.Context(), metav1.ListOptions{
@@ -131,8 +133,8 @@ func (c *cluster) nodeEvents(t testing.TB, node string, since time.Time) (out []
 	return out
 }
 
-// usesRegistries has pods of a node run from several registries, so that they
-// are swept and known to be reachable.
+// runFromRegistries runs pods from several registries on a node, so that its agent sweeps
+// these registries and knows that they are reachable.
 func (c *cluster) runFromRegistries(t testing.TB, ns, node string, hosts ...string) {
 	t.Helper()
 	for _, host := range hosts {
@@ -142,8 +144,8 @@ func (c *cluster) runFromRegistries(t testing.TB, ns, node string, hosts ...stri
 	}
 }
 
-// A registry that is broken and mended under a running agent: the report, an
-// Event on the Node, the metrics and the log tell, once each.
+// When a registry becomes unreachable and reachable again, the report and the metrics
+// show it, and the Events on the Node and the log have it once each.
 func TestRegistryGoesAndComes(t *testing.T) {
 	suite.useNode(t, nodeA)
 	ns := suite.namespace(t)
@@ -165,18 +167,18 @@ func TestRegistryGoesAndComes(t *testing.T) {
 	if m := suite.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 0`) ||
 		!strings.Contains(m, `pullprobe_registry_fault{cause="ConnectionTimeout",fault="node-infrastructure",registry="registry.lab"} 1`) ||
 		!strings.Contains(m, `pullprobe_registry_reachable{registry="mirror.lab"} 1`) {
-		t.Error("the metrics do not tell")
+		t.Error("the metrics do not show that registry.lab is unreachable")
 	}
-	suite.sweepNow(t, nodeA, anySweep) // no news
+	suite.sweepNow(t, nodeA, anySweep) // no change, so no Event
 	if err := suite.Lift(t.Context(), nodeA, "registry-dropped"); err != nil {
 		t.Fatal(err)
 	}
 	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.stateOf("registry.lab") == "reachable" })
 	if m := suite.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 1`) {
-		t.Error("the metrics do not tell that it is back")
+		t.Error("the metrics do not show that registry.lab is reachable again")
 	}
 	if !suite.eventually(t, 10*time.Second, func(context.Context) bool { return len(suite.nodeEvents(t, nodeA, began)) >= 2 }) {
-		t.Error("the Events do not tell")
+		t.Error("there are not two Events on the Node")
 	}
 	var reasons []string
 	for _, e := range suite.nodeEvents(t, nodeA, began) {
@@ -210,8 +212,8 @@ func loggedChanges(log, host string) []string {
 	return out
 }
 
-// With all egress of a node cut there is one verdict, not one for each registry,
-// and the pods that wait share it.
+// With all egress of a node cut, there is one verdict for all registries, and the waiting
+// pods share it.
 func TestEgressCut(t *testing.T) {
 	ns := suite.namespace(t)
 	hosts := []string{"registry.lab", "mirror.lab", "dual.lab", "slow.lab"}
@@ -249,14 +251,14 @@ func TestEgressCut(t *testing.T) {
 	}
 	other, _, _ := suite.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 	if other == nil || other.Labels["pullprobe.dev/fault"] != "none" {
-		t.Errorf("the healthy node is blamed: %v", other.Labels)
+		t.Errorf("the healthy node has a fault: %v", other.Labels)
 	}
 
-	// When it is over, the next sweep says so.
+	// When the fault is lifted, the next sweep shows it.
 	if err := suite.Lift(t.Context(), nodeA, "egress-dropped"); err != nil {
 		t.Fatal(err)
 	}
-	if err := suite.RestartContainerd(t.Context(), nodeA); err != nil { // it forgets the lookups that hang
+	if err := suite.RestartContainerd(t.Context(), nodeA); err != nil { // it drops the lookups that hang
 		t.Fatal(err)
 	}
 	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "pass" })

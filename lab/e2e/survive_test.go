@@ -14,8 +14,8 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// hide makes a host's name not exist until the test ends or show is called, so
-// that pods that need it fail fast.
+// hideHost makes a host's name not exist until show is called or the test ends, so that
+// pods that need it fail fast.
 func (c *cluster) hideHost(t testing.TB, host string) (show func()) {
 	t.Helper()
 	show = func() {
@@ -32,8 +32,7 @@ func (c *cluster) hideHost(t testing.TB, host string) (show func()) {
 	return show
 }
 
-// pulling waits until the agent of a node has a test pull under way, as its
-// journal tells.
+// waitTestPull waits until the journal of a node's agent has a running test pull.
 func (c *cluster) waitTestPull(t testing.TB, node string) {
 	t.Helper()
 	if !c.eventually(t, 20*time.Second, func(context.Context) bool { return c.countJournal(t, node) > 0 }) {
@@ -41,7 +40,7 @@ func (c *cluster) waitTestPull(t testing.TB, node string) {
 	}
 }
 
-// journal counts the entries of the agent's journal of test pulls.
+// countJournal counts the entries of the agent's journal of test pulls.
 func (c *cluster) countJournal(t testing.TB, node string) int {
 	t.Helper()
 	dir, err := c.Path(node, "/var/lib/pullprobe")
@@ -55,8 +54,8 @@ func (c *cluster) countJournal(t testing.TB, node string) int {
 	return len(entries)
 }
 
-// stuckOnSlow is a pod that failed on an image that takes long to pull, with
-// the way clear again.
+// makeSlowStuckPod creates a pod that has failed to pull an image that takes long. When it
+// returns, the image can be pulled.
 func (c *cluster) makeSlowStuckPod(t testing.TB, ns, name string) *corev1.Pod {
 	t.Helper()
 	const image = "slow.lab/big:1"
@@ -70,8 +69,8 @@ func (c *cluster) makeSlowStuckPod(t testing.TB, ns, name string) *corev1.Pod {
 	return p
 }
 
-// waitImageGone waits until a test-pulled image is gone. The journal's entry
-// outlives it, in case containerd finishes a pull whose client has died.
+// waitImageGone waits until a test-pulled image is removed. The journal's entry stays
+// longer, in case containerd finishes a pull whose client has died.
 func (c *cluster) waitImageGone(t testing.TB, node, image string) {
 	t.Helper()
 	if !c.eventually(t, time.Minute, func(context.Context) bool { return !c.hasImage(t, node, image) }) {
@@ -79,13 +78,13 @@ func (c *cluster) waitImageGone(t testing.TB, node, image string) {
 	}
 }
 
-// A kill -9 of the agent in the middle of a test pull loses no verdict and
-// leaves no image.
+// After a kill -9 of the agent during a test pull, all verdicts come back and no image is
+// left.
 func TestAgentKilled(t *testing.T) {
 	suite.useNode(t, nodeA)
 	ns := suite.namespace(t)
 	p := suite.makeSlowStuckPod(t, ns, "killed")
-	// A second pod whose verdict must survive.
+	// A second pod whose verdict must come back.
 	suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "other", Image: "registry.lab/app:nope"})
 	suite.waitVerdict(t, nodeA, ns+"/other", "cluster-config TagNotFound confirmed", 30*time.Second)
 	value := "now"
@@ -115,8 +114,7 @@ func TestAgentKilled(t *testing.T) {
 	suite.waitImageGone(t, nodeA, "slow.lab/big:1")
 }
 
-// A containerd that restarts in the middle of a test pull costs nothing but
-// that pull.
+// A restart of containerd during a test pull affects only that pull.
 func TestContainerdRestarts(t *testing.T) {
 	suite.useNode(t, nodeA)
 	ns := suite.namespace(t)
@@ -137,7 +135,7 @@ func TestContainerdRestarts(t *testing.T) {
 		return false
 	})
 	if !ok {
-		t.Errorf("the question was not answered: %v", r.Diagnoses)
+		t.Errorf("the request was not answered: %v", r.Diagnoses)
 	}
 	suite.kubectl(t, "delete", "pod", "-n", ns, "interrupted", "--now")
 	suite.waitImageGone(t, nodeA, "slow.lab/big:1")
@@ -146,14 +144,15 @@ func TestContainerdRestarts(t *testing.T) {
 	}
 }
 
-// A verdict reached while the API server is away is published when it is back.
+// A verdict that is reached while the API server is down is published when it is up.
 func TestAPIServerAway(t *testing.T) {
 	ns := suite.namespace(t)
 	suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "late", Image: "blackhole.lab/late:1"})
 	if !suite.eventually(t, 20*time.Second, func(ctx context.Context) bool {
-		return suite.kubectl(t, "get", "pod", "-n", ns, "late", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.reason}") == "ContainerCreating"
+		reason := suite.kubectl(t, "get", "pod", "-n", ns, "late", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.reason}")
+		return reason == "ContainerCreating"
 	}) {
-		t.Fatal("the kubelet does not take the pod")
+		t.Fatal("the kubelet does not start the pod")
 	}
 	start := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -164,8 +163,8 @@ func TestAPIServerAway(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		start()
-		// Kubelets and controllers take up to a minute to watch again; the next test
-		// need not wait.
+		// Kubelets and controllers take up to a minute to watch again. Restart them, so
+		// that the next test need not wait.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := suite.RestartService(ctx, lab.Infra, "kube-controller-manager"); err != nil {
@@ -184,7 +183,7 @@ func TestAPIServerAway(t *testing.T) {
 	if err := suite.StopAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// The outage itself is what is tested: the agent must reach its verdict in it.
+	// The agent must reach its verdict during the outage.
 	time.Sleep(time.Minute)
 	start()
 	back := time.Now()
@@ -192,6 +191,6 @@ func TestAPIServerAway(t *testing.T) {
 	if !d.Time.After(stopped) {
 		t.Errorf("verdict of %v is from before the outage at %v", d.Time, stopped)
 	}
-	t.Logf("the verdict was made %v after the API server went and stood %v after it came back",
+	t.Logf("the verdict was made %v after the API server stopped and published %v after it started",
 		d.Time.Sub(stopped).Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
 }
