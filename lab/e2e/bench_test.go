@@ -473,7 +473,8 @@ func (c *cluster) roundTrips(ctx context.Context, resolver string, roots *x509.C
 
 // printTable writes the table. others is the number of other stuck pods on the node.
 func printTable(out io.Writer, table []*tableRow, others int) {
-	fmt.Fprintf(out, "\nTime to verdict on %s, in milliseconds: %d pods for each fault that fails fast, one for each black hole.\n", nodeA, *samples)
+	fmt.Fprintf(out, "\nTime to verdict on %s, in milliseconds: %d pods for each fault that fails fast, one for each black hole.\n",
+		nodeA, *samples)
 	fmt.Fprintf(out, "Other stuck pods on the node: %d.\n\n", others)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FAULT\tVERDICT\tEVENT TO CONFIGMAP\tSLOWEST\tRUNTIME ALONE\tBARE CHAIN\tNOTE")

@@ -19,27 +19,29 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// The kubelet's way through credentials, seen three times: what its source says
-// (the table), what the registries' access log shows it did, and what pullprobe
-// says it does. All three must be the same.
+// These tests compare the credentials that the kubelet tries from three sources: its
+// source code (the table), the registries' access log, and pullprobe's report. All three
+// must agree.
 
-// way is one combination of places that may hold credentials.
+// credentialCase is one combination of sources of credentials.
 type credentialCase struct {
 	name         string
 	host         string       // empty: auth.lab
 	repo         string       // first part of the repository; empty: creds
 	secrets      []pullSecret // that exist in the namespace
-	listed       []string     // of the secrets that the pod lists; nil: those of secrets that account does not list
+	listed       []string     // secrets that the pod lists; nil: all of secrets
 	account      []string     // secrets that the ServiceAccount lists before the pod is made
-	laterAccount []string     // and that it lists when the pod is stuck already
+	laterAccount []string     // secrets that it lists after the pod is stuck
 	hostsTOML    string       // hosts.toml of the registry
 
-	wantTried  string // who is tried, in order: users, "nobody" without credentials, "nothing" if no registry is asked
+	// wantTried has the users in the order in which the kubelet tries them. It is
+	// "anonymous" without credentials, and "nothing" if no registry gets a request.
+	wantTried  string
 	wantPulled bool
-	wantCause  string // of pullprobe's verdict on what does not pull; empty: any
+	wantCause  string // cause of the verdict if the pull fails; empty: any
 }
 
-// held is a pull secret.
+// pullSecret is a pull secret to create.
 type pullSecret struct {
 	name  string
 	typ   corev1.SecretType
@@ -48,10 +50,11 @@ type pullSecret struct {
 	users map[string]string // by server as pullprobe shows it
 }
 
-// entry is one server of a docker configuration.
+// authEntry is one server of a docker configuration.
 type authEntry struct{ server, user, form string }
 
-// The users that are tried are told apart in the registries' log. One is good.
+// goodUser is the only user with a valid password. The registries' log distinguishes the
+// users.
 const goodUser = lab.User
 
 func passwordOf(user string) string {
@@ -61,7 +64,7 @@ func passwordOf(user string) string {
 	return "hunter2-canary"
 }
 
-// shown is a server as pullprobe shows it: its key in the kubelet's keyring.
+// keyringServer returns a server as pullprobe shows it: its key in the kubelet's keyring.
 func keyringServer(server string) string {
 	for _, scheme := range []string{"https://", "http://"} {
 		server = strings.TrimPrefix(server, scheme)
@@ -122,77 +125,212 @@ func opaqueSecret(server, user string) []pullSecret {
 	return []pullSecret{{name: "one", typ: corev1.SecretTypeOpaque, key: corev1.DockerConfigJsonKey, data: data}}
 }
 
-// podWays need nothing of the node.
+// podCases need no change of the node.
 var podCases = []credentialCase{
-	{name: "open-without", host: "registry.lab", wantTried: "nobody", wantPulled: true},
-	{name: "without", wantTried: "nobody", wantCause: "CredentialsMissing"},
+	{name: "open-without", host: "registry.lab", wantTried: "anonymous", wantPulled: true},
+	{name: "without", wantTried: "anonymous", wantCause: "CredentialsMissing"},
 	{name: "good", secrets: oneSecret("auth.lab", goodUser), wantTried: goodUser, wantPulled: true},
 	{name: "wrong", secrets: oneSecret("auth.lab", "wrong"), wantTried: "wrong", wantCause: "CredentialsRejected"},
-	{name: "wrong-then-good", secrets: []pullSecret{secretFor("a", authEntry{"auth.lab", "wrong", ""}), secretFor("b", authEntry{"auth.lab", goodUser, ""})}, wantTried: "wrong " + goodUser, wantPulled: true},
-	{name: "good-then-wrong", secrets: []pullSecret{secretFor("a", authEntry{"auth.lab", goodUser, ""}), secretFor("b", authEntry{"auth.lab", "wrong", ""})}, wantTried: goodUser, wantPulled: true},
-	{name: "pods-order-not-names", secrets: []pullSecret{secretFor("z", authEntry{"auth.lab", "first", ""}), secretFor("a", authEntry{"auth.lab", "second", ""})}, wantTried: "first second", wantCause: "CredentialsRejected"},
-	{name: "path-before-host", secrets: []pullSecret{secretFor("a", authEntry{"auth.lab", "wrong", ""}), secretFor("b", authEntry{"auth.lab/creds", goodUser, ""})}, wantTried: goodUser, wantPulled: true},
-	{name: "wrong-path-then-host", secrets: []pullSecret{secretFor("a", authEntry{"auth.lab", goodUser, ""}), secretFor("b", authEntry{"auth.lab/creds", "wrong", ""})}, wantTried: "wrong " + goodUser, wantPulled: true},
-	{name: "one-secret-two-servers", secrets: []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, ""}, authEntry{"auth.lab/creds", "wrong", ""})}, wantTried: "wrong " + goodUser, wantPulled: true},
+	{
+		name:       "wrong-then-good",
+		secrets:    []pullSecret{secretFor("a", authEntry{"auth.lab", "wrong", ""}), secretFor("b", authEntry{"auth.lab", goodUser, ""})},
+		wantTried:  "wrong " + goodUser,
+		wantPulled: true,
+	},
+	{
+		name:       "good-then-wrong",
+		secrets:    []pullSecret{secretFor("a", authEntry{"auth.lab", goodUser, ""}), secretFor("b", authEntry{"auth.lab", "wrong", ""})},
+		wantTried:  goodUser,
+		wantPulled: true,
+	},
+	{
+		name:      "pods-order-not-names",
+		secrets:   []pullSecret{secretFor("z", authEntry{"auth.lab", "first", ""}), secretFor("a", authEntry{"auth.lab", "second", ""})},
+		wantTried: "first second",
+		wantCause: "CredentialsRejected",
+	},
+	{
+		name:       "path-before-host",
+		secrets:    []pullSecret{secretFor("a", authEntry{"auth.lab", "wrong", ""}), secretFor("b", authEntry{"auth.lab/creds", goodUser, ""})},
+		wantTried:  goodUser,
+		wantPulled: true,
+	},
+	{
+		name:       "wrong-path-then-host",
+		secrets:    []pullSecret{secretFor("a", authEntry{"auth.lab", goodUser, ""}), secretFor("b", authEntry{"auth.lab/creds", "wrong", ""})},
+		wantTried:  "wrong " + goodUser,
+		wantPulled: true,
+	},
+	{
+		name:       "one-secret-two-servers",
+		secrets:    []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, ""}, authEntry{"auth.lab/creds", "wrong", ""})},
+		wantTried:  "wrong " + goodUser,
+		wantPulled: true,
+	},
 	{name: "path-is-text", secrets: oneSecret("auth.lab/cre", goodUser), wantTried: goodUser, wantPulled: true},
-	{name: "other-path", secrets: oneSecret("auth.lab/other", goodUser), wantTried: "nobody", wantCause: "PullSecretOtherRegistry"},
+	{name: "other-path", secrets: oneSecret("auth.lab/other", goodUser), wantTried: "anonymous", wantCause: "PullSecretOtherRegistry"},
 	{name: "https", secrets: oneSecret("https://auth.lab", goodUser), wantTried: goodUser, wantPulled: true},
 	{name: "http", secrets: oneSecret("http://auth.lab", goodUser), wantTried: goodUser, wantPulled: true},
 	{name: "https-v2-slash", secrets: oneSecret("https://auth.lab/v2/", goodUser), wantTried: goodUser, wantPulled: true},
 	{name: "https-v1-slash-path", secrets: oneSecret("https://auth.lab/v1/creds", goodUser), wantTried: goodUser, wantPulled: true},
-	{name: "v2-without-slash", secrets: oneSecret("https://auth.lab/v2", goodUser), wantTried: "nobody", wantCause: "PullSecretOtherRegistry"},
-	{name: "port-443", secrets: oneSecret("auth.lab:443", goodUser), wantTried: "nobody", wantCause: "PullSecretOtherRegistry"},
-	{name: "capitals", secrets: oneSecret("AUTH.lab", goodUser), wantTried: "nobody", wantCause: "PullSecretOtherRegistry"},
+	{
+		name:      "v2-without-slash",
+		secrets:   oneSecret("https://auth.lab/v2", goodUser),
+		wantTried: "anonymous",
+		wantCause: "PullSecretOtherRegistry",
+	},
+	{name: "port-443", secrets: oneSecret("auth.lab:443", goodUser), wantTried: "anonymous", wantCause: "PullSecretOtherRegistry"},
+	{name: "capitals", secrets: oneSecret("AUTH.lab", goodUser), wantTried: "anonymous", wantCause: "PullSecretOtherRegistry"},
 	{name: "glob", secrets: oneSecret("*.lab", goodUser), wantTried: goodUser, wantPulled: true},
 	{name: "glob-inside", secrets: oneSecret("au*h.lab", goodUser), wantTried: goodUser, wantPulled: true},
-	{name: "glob-too-long", secrets: oneSecret("*.*.lab", goodUser), wantTried: "nobody", wantCause: "PullSecretOtherRegistry"},
-	{name: "exact-before-glob", secrets: []pullSecret{secretFor("a", authEntry{"*.lab", goodUser, ""}), secretFor("b", authEntry{"auth.lab", "wrong", ""})}, wantTried: "wrong " + goodUser, wantPulled: true},
-	{name: "auth", secrets: []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "auth"})}, wantTried: goodUser, wantPulled: true},
-	{name: "auth-unpadded", secrets: []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "unpadded"})}, wantTried: goodUser, wantPulled: true},
-	{name: "auth-wins", secrets: []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "both"})}, wantTried: goodUser, wantPulled: true},
-	{name: "identity-token", secrets: []pullSecret{secretFor("one", authEntry{"auth.lab", "nobody", "identity"})}, wantTried: "nobody", wantCause: "CredentialsMissing"},
+	{name: "glob-too-long", secrets: oneSecret("*.*.lab", goodUser), wantTried: "anonymous", wantCause: "PullSecretOtherRegistry"},
+	{
+		name:       "exact-before-glob",
+		secrets:    []pullSecret{secretFor("a", authEntry{"*.lab", goodUser, ""}), secretFor("b", authEntry{"auth.lab", "wrong", ""})},
+		wantTried:  "wrong " + goodUser,
+		wantPulled: true,
+	},
+	{
+		name:       "auth",
+		secrets:    []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "auth"})},
+		wantTried:  goodUser,
+		wantPulled: true,
+	},
+	{
+		name:       "auth-unpadded",
+		secrets:    []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "unpadded"})},
+		wantTried:  goodUser,
+		wantPulled: true,
+	},
+	{
+		name:       "auth-wins",
+		secrets:    []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "both"})},
+		wantTried:  goodUser,
+		wantPulled: true,
+	},
+	{
+		name:      "identity-token",
+		secrets:   []pullSecret{secretFor("one", authEntry{"auth.lab", "anonymous", "identity"})},
+		wantTried: "anonymous",
+		wantCause: "CredentialsMissing",
+	},
 	{name: "legacy", secrets: legacySecret("https://auth.lab", goodUser), wantTried: goodUser, wantPulled: true},
-	{name: "opaque", secrets: opaqueSecret("auth.lab", goodUser), wantTried: "nobody", wantCause: "PullSecretMalformed"},
-	{name: "undecodable", secrets: []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "undecodable"})}, wantTried: "nothing", wantCause: "PullSecretMalformed"},
-	{name: "undecodable-elsewhere", secrets: []pullSecret{secretFor("a", authEntry{"auth.lab", goodUser, ""}), secretFor("b", authEntry{"other.lab", "x", "undecodable"})}, wantTried: "nothing", wantCause: "PullSecretMalformed"},
-	{name: "wrong-headers", secrets: []pullSecret{{name: "one", typ: corev1.SecretTypeDockerConfigJson, key: corev1.DockerConfigJsonKey, data: `{"auths":{},"HttpHeaders":{"X":["y"]}}`}}, wantTried: "nothing", wantCause: "PullSecretMalformed"},
-	{name: "absent", listed: []string{"absent"}, wantTried: "nobody", wantCause: "PullSecretMissing"},
-	{name: "absent-and-good", secrets: oneSecret("auth.lab", goodUser), listed: []string{"absent", "one"}, wantTried: goodUser, wantPulled: true},
-	{name: "other-registry", secrets: oneSecret("registry.lab", goodUser), wantTried: "nobody", wantCause: "PullSecretOtherRegistry"},
-	{name: "public-without", host: "token.lab", repo: "public", wantTried: "nobody", wantPulled: true},
-	{name: "public-with-stale", host: "token.lab", repo: "public", secrets: oneSecret("token.lab", "stale"), wantTried: "stale", wantCause: "CredentialsRejected"},
-	{name: "token-wrong-then-good", host: "token.lab", secrets: []pullSecret{secretFor("a", authEntry{"token.lab", "wrong", ""}), secretFor("b", authEntry{"token.lab", goodUser, ""})}, wantTried: "wrong " + goodUser, wantPulled: true},
-	{name: "token-port-is-the-services", host: "token.lab", secrets: oneSecret("token.lab:5001", goodUser), wantTried: "nobody", wantCause: "PullSecretOtherRegistry"},
-	{name: "account", secrets: oneSecret("auth.lab", goodUser), listed: []string{}, account: []string{"one"}, wantTried: goodUser, wantPulled: true},
-	{name: "account-and-own", secrets: []pullSecret{secretFor("own", authEntry{"other.lab", "x", ""}), secretFor("one", authEntry{"auth.lab", goodUser, ""})}, listed: []string{"own"}, account: []string{"one"}, wantTried: "nobody", wantCause: "PullSecretNotAttached"},
-	{name: "account-later", secrets: oneSecret("auth.lab", goodUser), listed: []string{}, laterAccount: []string{"one"}, wantTried: "nobody", wantCause: "PullSecretNotAttached"},
-	{name: "mirror", secrets: oneSecret("auth.lab", "wrong"), hostsTOML: "server = \"https://auth.lab\"\n[host.\"https://token.lab\"]\n  capabilities = [\"pull\", \"resolve\"]\n", wantTried: "wrong"},
+	{name: "opaque", secrets: opaqueSecret("auth.lab", goodUser), wantTried: "anonymous", wantCause: "PullSecretMalformed"},
+	{
+		name:      "undecodable",
+		secrets:   []pullSecret{secretFor("one", authEntry{"auth.lab", goodUser, "undecodable"})},
+		wantTried: "nothing",
+		wantCause: "PullSecretMalformed",
+	},
+	{
+		name:      "undecodable-elsewhere",
+		secrets:   []pullSecret{secretFor("a", authEntry{"auth.lab", goodUser, ""}), secretFor("b", authEntry{"other.lab", "x", "undecodable"})},
+		wantTried: "nothing",
+		wantCause: "PullSecretMalformed",
+	},
+	{
+		name: "wrong-headers",
+		secrets: []pullSecret{{
+			name: "one", typ: corev1.SecretTypeDockerConfigJson, key: corev1.DockerConfigJsonKey,
+			data: `{"auths":{},"HttpHeaders":{"X":["y"]}}`,
+		}},
+		wantTried: "nothing",
+		wantCause: "PullSecretMalformed",
+	},
+	{name: "absent", listed: []string{"absent"}, wantTried: "anonymous", wantCause: "PullSecretMissing"},
+	{
+		name:       "absent-and-good",
+		secrets:    oneSecret("auth.lab", goodUser),
+		listed:     []string{"absent", "one"},
+		wantTried:  goodUser,
+		wantPulled: true,
+	},
+	{name: "other-registry", secrets: oneSecret("registry.lab", goodUser), wantTried: "anonymous", wantCause: "PullSecretOtherRegistry"},
+	{name: "public-without", host: "token.lab", repo: "public", wantTried: "anonymous", wantPulled: true},
+	{
+		name:      "public-with-stale",
+		host:      "token.lab",
+		repo:      "public",
+		secrets:   oneSecret("token.lab", "stale"),
+		wantTried: "stale",
+		wantCause: "CredentialsRejected",
+	},
+	{
+		name:       "token-wrong-then-good",
+		host:       "token.lab",
+		secrets:    []pullSecret{secretFor("a", authEntry{"token.lab", "wrong", ""}), secretFor("b", authEntry{"token.lab", goodUser, ""})},
+		wantTried:  "wrong " + goodUser,
+		wantPulled: true,
+	},
+	{
+		name:      "token-port-is-the-services",
+		host:      "token.lab",
+		secrets:   oneSecret("token.lab:5001", goodUser),
+		wantTried: "anonymous",
+		wantCause: "PullSecretOtherRegistry",
+	},
+	{
+		name:       "account",
+		secrets:    oneSecret("auth.lab", goodUser),
+		listed:     []string{},
+		account:    []string{"one"},
+		wantTried:  goodUser,
+		wantPulled: true,
+	},
+	{
+		name:      "account-and-own",
+		secrets:   []pullSecret{secretFor("own", authEntry{"other.lab", "x", ""}), secretFor("one", authEntry{"auth.lab", goodUser, ""})},
+		listed:    []string{"own"},
+		account:   []string{"one"},
+		wantTried: "anonymous",
+		wantCause: "PullSecretNotAttached",
+	},
+	{
+		name:         "account-later",
+		secrets:      oneSecret("auth.lab", goodUser),
+		listed:       []string{},
+		laterAccount: []string{"one"},
+		wantTried:    "anonymous",
+		wantCause:    "PullSecretNotAttached",
+	},
+	{
+		name:      "mirror",
+		secrets:   oneSecret("auth.lab", "wrong"),
+		hostsTOML: "server = \"https://auth.lab\"\n[host.\"https://token.lab\"]\n  capabilities = [\"pull\", \"resolve\"]\n",
+		wantTried: "wrong",
+	},
 }
 
-// A docker configuration file of the node. The kubelet keeps what it read of it
-// for five minutes, so it is started anew.
+// Credentials in a docker configuration file of the node. The kubelet caches the file for
+// five minutes, so the test restarts it.
 func TestWaysOfNodeFiles(t *testing.T) {
 	skipWithoutSecrets(t)
 	suite.useNode(t, nodeB)
 	node, users := dockerConfig(authEntry{"auth.lab", goodUser, ""})
+	legacy := strings.TrimSuffix(strings.TrimPrefix(node, `{"auths":`), "}")
 	broken, _ := dockerConfig(authEntry{"auth.lab", "never", ""}, authEntry{"other.lab", "x", "undecodable"})
 	for _, tt := range []struct {
 		name  string
 		files map[string]string
-		ways  []credentialCase
+		cases []credentialCase
 	}{
 		{"good", map[string]string{"config.json": node}, []credentialCase{
 			{name: "node-alone", wantTried: goodUser, wantPulled: true},
 			{name: "node-after-pods", secrets: oneSecret("auth.lab", "wrong"), wantTried: "wrong " + goodUser, wantPulled: true},
 			{name: "pods-alone-is-enough", secrets: oneSecret("auth.lab/creds", goodUser), wantTried: goodUser, wantPulled: true},
 			{name: "node-beside-other-registry", secrets: oneSecret("other.lab", "x"), wantTried: goodUser, wantPulled: true},
-			{name: "node-cannot-help-undecodable", secrets: []pullSecret{secretFor("one", authEntry{"auth.lab", "x", "undecodable"})}, wantTried: "nothing", wantCause: "PullSecretMalformed"},
+			{
+				name:      "node-cannot-help-undecodable",
+				secrets:   []pullSecret{secretFor("one", authEntry{"auth.lab", "x", "undecodable"})},
+				wantTried: "nothing",
+				wantCause: "PullSecretMalformed",
+			},
 		}},
-		{"broken, then legacy", map[string]string{"config.json": broken, ".dockercfg": strings.TrimSuffix(strings.TrimPrefix(node, `{"auths":`), "}")}, []credentialCase{
+		{"broken, then legacy", map[string]string{"config.json": broken, ".dockercfg": legacy}, []credentialCase{
 			{name: "node-legacy", wantTried: goodUser, wantPulled: true},
 		}},
-		{"empty hides legacy", map[string]string{"config.json": "{}", ".dockercfg": strings.TrimSuffix(strings.TrimPrefix(node, `{"auths":`), "}")}, []credentialCase{
-			{name: "node-empty", wantTried: "nobody", wantCause: "CredentialsMissing"},
+		{"empty hides legacy", map[string]string{"config.json": "{}", ".dockercfg": legacy}, []credentialCase{
+			{name: "node-empty", wantTried: "anonymous", wantCause: "CredentialsMissing"},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -216,14 +354,14 @@ func TestWaysOfNodeFiles(t *testing.T) {
 			if err := suite.RestartService(t.Context(), nodeB, "kubelet"); err != nil {
 				t.Fatal(err)
 			}
-			suite.runCases(t, nodeB, tt.ways, users)
+			suite.runCases(t, nodeB, tt.cases, users)
 		})
 	}
 }
 
-// With the agents running credential providers: the ways of pods on one node, and
-// on the other what providers do and how they fail. A provider that hangs costs
-// the kubelet a minute, in which all else is looked at.
+// With agents that run credential providers: the cases of pods on one node, and working
+// and failing providers on the other. A provider that hangs takes the kubelet a minute;
+// the other cases run in that minute.
 func TestWithProviders(t *testing.T) {
 	suite.agentsWith(t, runProviders, "PULLPROBE_LOG_LEVEL=debug")
 	canaries := func(t *testing.T) { testCanaries(t, nodeA) }
@@ -239,7 +377,9 @@ func TestWithProviders(t *testing.T) {
 		return
 	}
 	setProviderMode(t, "hangs")
-	hangs := suite.createCase(t, nodeB, suite.namespace(t), credentialCase{name: "provider-hangs", repo: "provider", wantTried: "nobody", wantCause: providerFailedCause}, nil)
+	hangs := suite.createCase(t, nodeB, suite.namespace(t), credentialCase{
+		name: "provider-hangs", repo: "provider", wantTried: "anonymous", wantCause: providerFailedCause,
+	}, nil)
 	if !suite.eventually(t, 30*time.Second, func(context.Context) bool {
 		pids, err := suite.PIDs(nodeB, "lab-provider")
 		return err == nil && len(pids) > 0
@@ -267,7 +407,7 @@ func TestWithProviders(t *testing.T) {
 
 const providerFailedCause = "CredentialProviderFailed"
 
-// setMode says what node-b's credential providers do from now on.
+// setProviderMode sets the mode of node-b's credential providers.
 func setProviderMode(t testing.TB, mode string) {
 	t.Helper()
 	if err := suite.WriteFile(nodeB, lab.ProviderMode, []byte(mode)); err != nil {
@@ -275,27 +415,30 @@ func setProviderMode(t testing.TB, mode string) {
 	}
 }
 
-// testProviders has providers work and fail, each in turn.
+// testProviders tests working and failing providers, in turn.
 func testProviders(t *testing.T) {
 	wrong := oneSecret("auth.lab", "wrong")
-	for mode, ways := range map[string][]credentialCase{
+	for mode, cases := range map[string][]credentialCase{
 		"works": {
 			{name: "provider", repo: "provider", wantTried: goodUser, wantPulled: true},
 			{name: "provider-after-pods", repo: "provider", secrets: wrong, wantTried: "wrong " + goodUser, wantPulled: true},
-			{name: "provider-of-another-repository", wantTried: "nobody", wantCause: "CredentialsMissing"},
+			{name: "provider-of-another-repository", wantTried: "anonymous", wantCause: "CredentialsMissing"},
 			{name: "provider-by-token", host: "token.lab", repo: "provider", wantTried: goodUser, wantPulled: true},
 		},
-		"nothing":  {{name: "provider-nothing", repo: "provider", wantTried: "nobody", wantCause: "CredentialsMissing"}},
-		"exit":     {{name: "provider-exit", repo: "provider", wantTried: "nobody", wantCause: providerFailedCause}, {name: "provider-exit-after-pods", repo: "provider", secrets: oneSecret("auth.lab", goodUser), wantTried: goodUser, wantPulled: true}},
-		"garbage":  {{name: "provider-garbage", repo: "provider", wantTried: "nobody", wantCause: providerFailedCause}},
-		"version":  {{name: "provider-version", repo: "provider", wantTried: "nobody", wantCause: providerFailedCause}},
-		"cachekey": {{name: "provider-cachekey", repo: "provider", wantTried: "nobody", wantCause: providerFailedCause}},
-		"unknown":  {{name: "provider-unknown-field", repo: "provider", wantTried: "nobody", wantCause: providerFailedCause}},
+		"nothing": {{name: "provider-nothing", repo: "provider", wantTried: "anonymous", wantCause: "CredentialsMissing"}},
+		"exit": {
+			{name: "provider-exit", repo: "provider", wantTried: "anonymous", wantCause: providerFailedCause},
+			{name: "provider-exit-after-pods", repo: "provider", secrets: oneSecret("auth.lab", goodUser), wantTried: goodUser, wantPulled: true},
+		},
+		"garbage":  {{name: "provider-garbage", repo: "provider", wantTried: "anonymous", wantCause: providerFailedCause}},
+		"version":  {{name: "provider-version", repo: "provider", wantTried: "anonymous", wantCause: providerFailedCause}},
+		"cachekey": {{name: "provider-cachekey", repo: "provider", wantTried: "anonymous", wantCause: providerFailedCause}},
+		"unknown":  {{name: "provider-unknown-field", repo: "provider", wantTried: "anonymous", wantCause: providerFailedCause}},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			setProviderMode(t, mode)
 			t.Cleanup(func() { setProviderMode(t, "nothing") })
-			suite.runCases(t, nodeB, ways, nil)
+			suite.runCases(t, nodeB, cases, nil)
 		})
 	}
 	t.Run("needs a token", func(t *testing.T) {
@@ -303,28 +446,30 @@ func testProviders(t *testing.T) {
 		image := suite.pushOwnImage(t, "auth.lab", "token-provider/app")
 		suite.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: image})
 		d := suite.waitVerdict(t, nodeB, ns+"/waits", "* * *", time.Minute)
-		if outcome, summary, _ := d.check("credentials/provider/lab-token-provider"); outcome != "skipped" || !strings.Contains(summary, textNeedsToken) {
+		outcome, summary, _ := d.check("credentials/provider/lab-token-provider")
+		if outcome != "skipped" || !strings.Contains(summary, textNeedsToken) {
 			t.Errorf("%s %q", outcome, summary)
 		}
 	})
 }
 
-// Without the component no provider is run, and that is said.
+// Without the component, no provider is run, and the report shows that.
 func TestProvidersNotSwitchedOn(t *testing.T) { suite.checkProviderNotRun(t) }
 
-// withoutProviders holds what is said of a provider that is not run.
+// checkProviderNotRun checks the report of a pod whose provider is not run.
 func (c *cluster) checkProviderNotRun(t *testing.T) {
 	t.Helper()
 	ns := suite.namespace(t)
 	suite.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: suite.pushOwnImage(t, "auth.lab", "provider/off")})
 	d := suite.waitVerdict(t, nodeB, ns+"/waits", "* * *", time.Minute)
 	outcome, summary, evidence := d.check("credentials")
-	if outcome != "skipped" || evidence["providerNotRun"] != "lab-provider" || !strings.Contains(summary, "lab-provider") || d.Verdict.Confidence == "confirmed" {
+	if outcome != "skipped" || evidence["providerNotRun"] != "lab-provider" || !strings.Contains(summary, "lab-provider") ||
+		d.Verdict.Confidence == "confirmed" {
 		t.Errorf("%s: credentials %s %q\n%s", d, outcome, summary, d.explain())
 	}
 }
 
-// containerd's own credentials count only where the kubelet has none.
+// containerd's own credentials are used only if the kubelet has none.
 func TestWaysOfContainerd(t *testing.T) {
 	skipWithoutSecrets(t)
 	suite.useNode(t, nodeB)
@@ -346,17 +491,26 @@ func TestWaysOfContainerd(t *testing.T) {
 		defer cancel()
 		set(ctx, string(before))
 	})
-	set(t.Context(), string(before)+fmt.Sprintf("\n[plugins.\"io.containerd.cri.v1.images\".registry.configs.\"auth.lab\".auth]\n  username = %q\n  password = %q\n", goodUser, lab.Password))
+	set(t.Context(), string(before)+fmt.Sprintf(`
+[plugins."io.containerd.cri.v1.images".registry.configs."auth.lab".auth]
+  username = %q
+  password = %q
+`, goodUser, lab.Password))
 	suite.runCases(t, nodeB, []credentialCase{
 		{name: "containerds-own", wantTried: goodUser, wantPulled: true},
-		{name: "containerds-own-counts-for-nothing", secrets: oneSecret("auth.lab", "wrong"), wantTried: "wrong", wantCause: "CredentialsRejected"},
+		{
+			name:      "containerds-own-counts-for-nothing",
+			secrets:   oneSecret("auth.lab", "wrong"),
+			wantTried: "wrong",
+			wantCause: "CredentialsRejected",
+		},
 	}, nil)
 }
 
-// runProviders is the setting of agents that run credential providers.
+// runProviders is the setting that makes agents run credential providers.
 const runProviders = "PULLPROBE_CREDENTIAL_PROVIDERS=true"
 
-// agentsWith gives the agents settings, as NAME=VALUE, until the test ends.
+// agentsWith sets environment variables, as NAME=VALUE, of the agents until the test ends.
 func (c *cluster) agentsWith(t *testing.T, settings ...string) {
 	t.Helper()
 	set := func(values []string) [][]string {
@@ -379,7 +533,7 @@ func (c *cluster) agentsWith(t *testing.T, settings ...string) {
 	}
 }
 
-// imageAt pushes an image of its own, which no node has.
+// pushOwnImage pushes a new image, which no node has, and returns its name.
 func (c *cluster) pushOwnImage(t *testing.T, host, repository string) string {
 	t.Helper()
 	ref := host + "/" + repository + ":1"
@@ -389,40 +543,40 @@ func (c *cluster) pushOwnImage(t *testing.T, host, repository string) string {
 	return ref
 }
 
-// abreast is how many ways are gone at a time: the report of a node has room for
-// all checks of few pods.
+// maxParallelCases is how many cases run at the same time: a node's report has room for
+// all checks of a few pods only.
 const maxParallelCases = 3
 
-// walkAll goes each way; those that change the node's files one after the other.
+// runCases runs all cases. Those that change the node's files run one after the other.
 // nodeUsers are the users of the node's own file, by server.
-func (c *cluster) runCases(t *testing.T, node string, ways []credentialCase, nodeUsers map[string]string) {
+func (c *cluster) runCases(t *testing.T, node string, cases []credentialCase, nodeUsers map[string]string) {
 	t.Helper()
 	ns := c.namespace(t)
 	alone := func(w credentialCase) bool { return w.hostsTOML != "" }
-	places := make(chan struct{}, maxParallelCases)
+	slots := make(chan struct{}, maxParallelCases)
 	t.Run("ways", func(t *testing.T) {
-		for _, w := range ways {
+		for _, w := range cases {
 			if alone(w) {
 				continue
 			}
 			t.Run(w.name, func(t *testing.T) {
 				t.Parallel()
-				places <- struct{}{}
-				defer func() { <-places }()
+				slots <- struct{}{}
+				defer func() { <-slots }()
 				c.runCase(t, node, ns, w, nodeUsers)
 			})
 		}
 	})
-	for _, w := range ways {
+	for _, w := range cases {
 		if alone(w) {
 			t.Run(w.name, func(t *testing.T) { c.runCase(t, node, ns, w, nodeUsers) })
 		}
 	}
 }
 
-// walk goes a way, and goes it once more if it came out otherwise: a kubelet
-// that does not get a secret within a second goes on without it, and the next
-// time does not. What came out first is told.
+// runCase runs a case, and a second time if the result differs: a kubelet that does not
+// get a secret within a second continues without it, which does not happen the next time.
+// The first result is logged.
 func (c *cluster) runCase(t *testing.T, node, ns string, w credentialCase, nodeUsers map[string]string) {
 	t.Helper()
 	first := c.createCase(t, node, ns, w, nodeUsers)
@@ -437,7 +591,7 @@ func (c *cluster) runCase(t *testing.T, node, ns string, w credentialCase, nodeU
 	c.requireCase(t, c.createCase(t, node, ns, w, nodeUsers))
 }
 
-// mustArrive fails the test for all that is other than the way says.
+// requireCase fails the test if the result differs from the case.
 func (c *cluster) requireCase(t *testing.T, w startedCase) {
 	t.Helper()
 	for _, problem := range c.compareCase(t, w) {
@@ -445,10 +599,10 @@ func (c *cluster) requireCase(t *testing.T, w startedCase) {
 	}
 }
 
-// local is the name that something of a way has in its namespace.
+// objectName returns the name of an object of the case in its namespace.
 func (w credentialCase) objectName(name string) string { return w.name + "-" + name }
 
-// walker is a pod whose kubelet goes its way through the credentials.
+// startedCase is a case whose pod has been created.
 type startedCase struct {
 	credentialCase
 	pod        *corev1.Pod
@@ -458,7 +612,7 @@ type startedCase struct {
 	mark       lab.Mark
 }
 
-// setOut makes the pod.
+// createCase creates the image, the secrets, the ServiceAccount and the pod of a case.
 func (c *cluster) createCase(t *testing.T, node, ns string, w credentialCase, nodeUsers map[string]string) startedCase {
 	t.Helper()
 	host, repo := w.host, w.repo
@@ -488,7 +642,7 @@ func (c *cluster) createCase(t *testing.T, node, ns string, w credentialCase, no
 			t.Fatal(err)
 		}
 	}
-	_ = c.RemoveImage(t.Context(), node, image) // left by a run before
+	_ = c.RemoveImage(t.Context(), node, image) // left by an earlier run
 	mark, err := c.RegistryMark()
 	if err != nil {
 		t.Fatal(err)
@@ -509,15 +663,15 @@ func (c *cluster) createCase(t *testing.T, node, ns string, w credentialCase, no
 	return startedCase{w, p, node, repository, users, mark}
 }
 
-// arrive holds what pullprobe says of the pod against what its kubelet did, and
-// gives what is other than the way says.
+// compareCase compares the case, pullprobe's report on the pod and what its kubelet did,
+// and returns the differences.
 func (c *cluster) compareCase(t *testing.T, w startedCase) (wrong []string) {
 	t.Helper()
 	problem := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	ns, p := w.pod.Namespace, w.pod
 	pulled := c.waitPulled(t, ns, w.name)
 	if pulled != w.wantPulled {
-		problem("the kubelet's pull works: %v, want %v", pulled, w.wantPulled)
+		problem("the kubelet's pull succeeds: %v, want %v", pulled, w.wantPulled)
 	}
 	log, err := c.RegistryLog("", w.mark)
 	if err != nil {
@@ -531,20 +685,20 @@ func (c *cluster) compareCase(t *testing.T, w startedCase) (wrong []string) {
 	if w.laterAccount != nil {
 		c.account(t, ns, w.name, mapStrings(w.laterAccount, w.objectName))
 	}
-	question := w.name
-	c.annotate(t, p, &question)
-	d := c.waitHandled(t, w.node, ns+"/"+w.name, question)
+	request := w.name
+	c.annotate(t, p, &request)
+	d := c.waitHandled(t, w.node, ns+"/"+w.name, request)
 	if predicted := predictedUsers(d, ns, w.users); predicted != observed {
-		problem("pullprobe says %q, the kubelet tries %q\n%s", predicted, observed, d.explain())
+		problem("pullprobe reports the users %q, the kubelet tries %q\n%s", predicted, observed, d.explain())
 	}
 	if healthy := d.Verdict.Fault == "none"; healthy != pulled {
-		problem("pullprobe says %s, the pull works: %v\n%s", d, pulled, d.explain())
+		problem("pullprobe reports %s, the pull succeeds: %v\n%s", d, pulled, d.explain())
 	}
 	if w.wantCause != "" && d.Verdict.Cause != w.wantCause {
-		problem("pullprobe says %s, want %s\n%s", d, w.wantCause, d.explain())
+		problem("pullprobe reports %s, want %s\n%s", d, w.wantCause, d.explain())
 	}
 	if strings.Contains(d.explain(), "hunter2") {
-		problem("a password shows:\n%s", d.explain())
+		problem("the report has a password:\n%s", d.explain())
 	}
 	return wrong
 }
@@ -557,10 +711,14 @@ func mapStrings(list []string, f func(string) string) []string {
 	return out
 }
 
-// account makes a ServiceAccount list these pull secrets.
+// account makes a ServiceAccount list these pull secrets; it creates the account if
+// needed.
 func (c *cluster) account(t *testing.T, ns, name string, secrets []string) {
 	t.Helper()
-	sa := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
+	sa := &corev1.ServiceAccount{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+	}
 	for _, s := range secrets {
 		sa.ImagePullSecrets = append(sa.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
 	}
@@ -568,7 +726,8 @@ func (c *cluster) account(t *testing.T, ns, name string, secrets []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.api.CoreV1().ServiceAccounts(ns).Patch(t.Context(), name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: "e2e"}); err != nil {
+	options := metav1.PatchOptions{FieldManager: "e2e"}
+	if _, err := c.api.CoreV1().ServiceAccounts(ns).Patch(t.Context(), name, types.ApplyPatchType, body, options); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -586,43 +745,46 @@ func (c *cluster) waitPulled(t *testing.T, ns, name string) (pulled bool) {
 				pulled = true
 				return true
 			}
-			// The kubelet's bare error stands in the reason where a secret cannot be decoded.
+			// If a secret cannot be decoded, the reason is the kubelet's bare error, a sentence.
 			if r := s.State.Waiting; r != nil && (r.Reason == "ErrImagePull" || r.Reason == "ImagePullBackOff" || strings.Contains(r.Reason, " ")) {
 				return true
 			}
 		}
 		return false
 	}) {
-		t.Fatalf("the kubelet does not come to an end with %s/%s", ns, name)
+		t.Fatalf("the kubelet neither starts nor fails to pull %s/%s", ns, name)
 	}
 	return pulled
 }
 
-// triedIn is who containerd asked as, in the order of the first time.
+// triedUsers returns the users of containerd's requests, in the order of their first
+// request.
 func triedUsers(log []lab.Request, repository string) string {
 	slices.SortStableFunc(log, func(a, b lab.Request) int { return a.Time.Compare(b.Time) })
-	tried, asked := []string{}, false
+	tried, requested := []string{}, false
 	for _, r := range log {
-		if !strings.HasPrefix(r.UserAgent, "containerd/") || !strings.Contains(r.Path, "/"+repository+"/") && !strings.Contains(r.Query, strings.ReplaceAll(repository, "/", "%2F")+"%3A") {
+		scope := strings.ReplaceAll(repository, "/", "%2F") + "%3A"
+		ours := strings.Contains(r.Path, "/"+repository+"/") || strings.Contains(r.Query, scope)
+		if !strings.HasPrefix(r.UserAgent, "containerd/") || !ours {
 			continue
 		}
-		asked = true
+		requested = true
 		kind, user, _ := strings.Cut(r.Auth, " ")
 		if (kind == "Basic" || kind == "Form") && !slices.Contains(tried, user) {
 			tried = append(tried, user)
 		}
 	}
 	switch {
-	case !asked:
+	case !requested:
 		return "nothing"
 	case len(tried) == 0:
-		return "nobody"
+		return "anonymous"
 	}
 	return strings.Join(tried, " ")
 }
 
-// predictedBy is whom the checks "credentials/<n>" say the kubelet tries, up to
-// the first that is good.
+// predictedUsers returns the users that the kubelet tries according to the checks
+// "credentials/<n>", up to the first valid one.
 func predictedUsers(d diagnosis, ns string, users map[string]map[string]string) string {
 	if _, _, e := d.check("credentials"); e["fatal"] == "true" {
 		return "nothing"
@@ -634,14 +796,14 @@ func predictedUsers(d diagnosis, ns string, users map[string]map[string]string) 
 			break
 		}
 		source, _, _ := strings.Cut(e["source"], ", ")
-		user := goodUser // of a provider, or containerd's own
+		user := goodUser // from a provider, or containerd's own
 		if name, ok := strings.CutPrefix(source, "secret "+ns+"/"); ok {
 			user = users[name][e["server"]]
 		} else if strings.HasPrefix(source, "node file ") {
 			user = users["node"][e["server"]]
 		}
 		if e["empty"] == "true" {
-			user = "nobody"
+			user = "anonymous"
 		}
 		if !slices.Contains(tried, user) {
 			tried = append(tried, user)
@@ -651,7 +813,7 @@ func predictedUsers(d diagnosis, ns string, users map[string]map[string]string) 
 		}
 	}
 	if len(tried) == 0 {
-		return "nobody"
+		return "anonymous"
 	}
 	return strings.Join(tried, " ")
 }

@@ -85,7 +85,8 @@ func TestSweep(t *testing.T) {
 			continue
 		}
 		asked++
-		if q.Auth != "" || q.Method != "GET" && q.Method != "HEAD" || q.Path != "/v2/" && q.Path != "/token" || strings.Contains(q.Query, "scope") {
+		if q.Auth != "" || q.Method != "GET" && q.Method != "HEAD" ||
+			q.Path != "/v2/" && q.Path != "/token" || strings.Contains(q.Query, "scope") {
 			t.Errorf("a sweep may not send this request: %+v", q)
 		}
 	}
@@ -222,7 +223,8 @@ func TestEgressCut(t *testing.T) {
 	began := time.Now().Add(-time.Second)
 	suite.inject(t, nodeA, "egress-dropped")
 	for i, host := range hosts {
-		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("waits-%d", i), Image: fmt.Sprintf("%s/cut:%d", host, time.Now().UnixNano())})
+		image := fmt.Sprintf("%s/cut:%d", host, time.Now().UnixNano())
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("waits-%d", i), Image: image})
 	}
 	cm, r := suite.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "fail" })
 	if cm.Labels["pullprobe.dev/fault"] != "node-infrastructure" {

@@ -11,12 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// faults are pods that get stuck on a healthy node, each for a reason of its
-// own, with the verdict they must get.
+// faults are pods that get stuck on a healthy node, each for another reason, with the
+// verdict that they must get.
 var faults = []struct {
 	name, image string
 	user        string // "user:password" in a pull secret for the image's registry
-	secret      string // name of a pull secret that is named but does not exist
+	secret      string // name of a pull secret that does not exist
 	want        string // fault cause confidence
 }{
 	{"tag-missing", "registry.lab/app:nope", "", "", "cluster-config TagNotFound confirmed"},
@@ -53,7 +53,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			d := suite.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, 3*time.Minute)
 			if d.Verdict.Summary == "" || d.Verdict.Fix == "" || len(d.Verdict.Because) == 0 {
-				t.Errorf("a verdict needs a summary, a fix and its reasons:\n%s", d.explain())
+				t.Errorf("a verdict needs a summary, a fix and deciding checks:\n%s", d.explain())
 			}
 			e := suite.waitEvent(t, ns, f.name, diagnosedReason, 10*time.Second, func(e corev1.Event) bool {
 				return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ")
@@ -74,23 +74,24 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	if got := cm.Labels["pullprobe.dev/fault"]; got != "node-infrastructure" {
-		t.Errorf("the label says %q; the worst fault of the node is node-infrastructure", got)
+		t.Errorf("the label is %q; the worst fault of the node is node-infrastructure", got)
 	}
 	if strings.Contains(cm.Data["summary"]+cm.Data["report.json"], "hunter2-canary") {
-		t.Error("the report holds a password")
+		t.Error("the report has a password")
 	}
 	if len(cm.OwnerReferences) != 1 || cm.OwnerReferences[0].Kind != "Node" || cm.OwnerReferences[0].Name != nodeA {
 		t.Errorf("owner of the ConfigMap: %v", cm.OwnerReferences)
 	}
 
-	// A healthy pod that is asked about stays healthy.
+	// A request for a healthy pod gets the verdict Healthy.
 	value := "now"
 	suite.annotate(t, healthy, &value)
 	suite.waitVerdict(t, nodeA, ns+"/healthy", "none Healthy *", 20*time.Second)
 
-	// When the stuck pods go, so do their verdicts, and the node is well again.
+	// When the stuck pods are deleted, their verdicts go too, and the node is healthy again.
 	now := int64(0)
-	if err := suite.api.CoreV1().Pods(ns).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}); err != nil {
+	options := metav1.DeleteOptions{GracePeriodSeconds: &now}
+	if err := suite.api.CoreV1().Pods(ns).DeleteCollection(t.Context(), options, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	suite.waitHealthy(t, nodeA)
@@ -102,11 +103,11 @@ func (c *cluster) waitHealthy(t testing.TB, node string) {
 		return cm.Labels["pullprobe.dev/fault"] == "none" && cm.Labels["pullprobe.dev/stuck"] == "0"
 	})
 	if !ok {
-		t.Errorf("%s does not get well again: %d stuck, %v", node, r.Stuck, r.Diagnoses)
+		t.Errorf("%s does not become healthy again: %d stuck, %v", node, r.Stuck, r.Diagnoses)
 	}
 }
 
-// A fault of one node's own shows on that node only.
+// A fault of one node is reported on that node only.
 func TestOneNodeBroken(t *testing.T) {
 	for _, tt := range []struct{ fault, image, want string }{
 		{"resolver-dead", "registry.lab/app:2", "node-infrastructure ResolverUnreachable likely"},
@@ -138,7 +139,7 @@ func TestOneNodeBroken(t *testing.T) {
 			}
 			other, _, _ := suite.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 			if other == nil || other.Labels["pullprobe.dev/fault"] != "none" {
-				t.Errorf("the healthy node is blamed: %v", other.Labels)
+				t.Errorf("the healthy node has a fault: %v", other.Labels)
 			}
 		})
 	}
