@@ -104,24 +104,7 @@ func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 
 	for _, n := range NodeNames() {
 		g.Go(func() error {
-			if err := startInit(ctx, d, n); err != nil {
-				return err
-			}
-			if err := l.WaitContainerd(ctx, n); err != nil {
-				return err
-			}
-			if err := l.importArchive(ctx, n, archive.Bytes()); err != nil {
-				return err
-			}
-			select {
-			case <-apiReady:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if err := l.StartService(ctx, n, "kubelet"); err != nil {
-				return err
-			}
-			if err := l.WaitNode(ctx, n); err != nil {
+			if err := l.startNode(ctx, n, archive.Bytes(), apiReady); err != nil {
 				return err
 			}
 			p.Say("%s is Ready", n)
@@ -140,6 +123,29 @@ func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 		return err
 	}
 	return os.WriteFile(d.Run("ready"), nil, 0o644)
+}
+
+// startNode starts a node and waits until it is Ready. It starts the kubelet when apiReady
+// is closed. sandbox is the archive of the sandbox image.
+func (l *Lab) startNode(ctx context.Context, node string, sandbox []byte, apiReady <-chan struct{}) error {
+	if err := startInit(ctx, l.dir, node); err != nil {
+		return err
+	}
+	if err := l.WaitContainerd(ctx, node); err != nil {
+		return err
+	}
+	if err := l.importArchive(ctx, node, sandbox); err != nil {
+		return err
+	}
+	select {
+	case <-apiReady:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := l.StartService(ctx, node, "kubelet"); err != nil {
+		return err
+	}
+	return l.WaitNode(ctx, node)
 }
 
 func (l *Lab) pushFirstImages(ctx context.Context, sandbox v1.Image) error {
