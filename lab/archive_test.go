@@ -57,7 +57,8 @@ func TestRenamedArchiveIsTheSameImageUnderAnotherName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(index.Manifests) != 1 || index.Manifests[0].Digest != digest.String() || index.Manifests[0].Annotations[imageNameAnnotation] != "registry.lab/new:2" {
+	if len(index.Manifests) != 1 || index.Manifests[0].Digest != digest.String() ||
+		index.Manifests[0].Annotations[imageNameAnnotation] != "registry.lab/new:2" {
 		t.Errorf("index: %s", after["index.json"])
 	}
 	for name, b := range before {

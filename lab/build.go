@@ -52,8 +52,8 @@ func targets() []target {
 			sources: []string{"cmd/sleeper/*.go"},
 		},
 		{
-			name: "credential provider", dir: ".", packages: []string{"./cmd/credential-provider"}, ldflags: "-s -w", binaries: []string{"credential-provider"},
-			sources: []string{"cmd/credential-provider/*.go"},
+			name: "credential provider", dir: ".", packages: []string{"./cmd/credential-provider"}, ldflags: "-s -w",
+			binaries: []string{"credential-provider"}, sources: []string{"cmd/credential-provider/*.go"},
 		},
 		{
 			name: "containerd " + containerdVersion, dir: "tools/containerd", tags: "no_btrfs no_devmapper no_zfs",

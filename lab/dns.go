@@ -103,7 +103,8 @@ func dnsReply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.M
 	const ttl = 1 // tests change the answers
 	for hops := 0; a.CNAME != "" && hops < 8; hops++ {
 		target := dns.Fqdn(a.CNAME)
-		m.Answer = append(m.Answer, &dns.CNAME{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}, Target: target})
+		h := dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}
+		m.Answer = append(m.Answer, &dns.CNAME{Hdr: h, Target: target})
 		name, a = target, lookup(target)
 	}
 	if rcode, ok := dns.StringToRcode[a.Rcode]; ok {

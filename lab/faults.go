@@ -30,11 +30,13 @@ func Faults() []Fault {
 		resolverFault("resolver-unreachable", "resolv.conf names an address that no machine has", ResolverNoHost),
 		resolverFault("resolver-first-dead", "a resolver that never answers, before the good one", ResolverDead, ResolverGood),
 		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", hostRule("registry.lab", "DROP")),
-		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
-		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", hostRule("blobs.lab", "DROP")),
+		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset",
+			hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
+		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, the blob host of redirect.lab",
+			hostRule("blobs.lab", "DROP")),
 		// The replies are dropped: a process would get an error for a UDP packet that is
 		// dropped on its way out.
-		firewallFault("egress-dropped", "no answer of any registry or resolver comes through to the node; the API server is still there",
+		firewallFault("egress-dropped", "replies of all registries and resolvers to the node are dropped; the API server is still reachable",
 			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--sport", "6443", "-j", "ACCEPT"},
 			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--dport", "10250", "-j", "ACCEPT"},
 			[]string{"INPUT", "-s", Subnet, "-j", "DROP"}),
@@ -46,8 +48,8 @@ func Faults() []Fault {
 				return l.setTrust(ctx, node, "public-ca", "registry-ca")
 			},
 		},
-		diskFault("disk-full", "less than 64 KiB left in /var/lib/containerd", 32<<10),
-		diskFault("disk-low", "40 MiB left in /var/lib/containerd: enough for tiny:1, not for big:1", 40<<20),
+		diskFault("disk-full", "less than 64 KiB is free in /var/lib/containerd", 32<<10),
+		diskFault("disk-low", "40 MiB is free in /var/lib/containerd: enough for tiny:1, not for big:1", 40<<20),
 	}
 	return all
 }

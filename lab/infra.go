@@ -89,12 +89,14 @@ func infraServices(d Dir) ([]service, error) {
 	return append(services,
 		service{name: "etcd", autoStart: true, args: []string{
 			"etcd", "--data-dir=" + d.Run("etcd"), "--unsafe-no-fsync", "--logger=zap", "--log-level=warn",
-			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
+			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+			"--listen-peer-urls=http://127.0.0.1:2380",
 		}},
 		service{name: "kube-apiserver", autoStart: true, args: []string{
 			"kube-apiserver", "--etcd-servers=http://127.0.0.1:2379",
 			"--bind-address=" + InfraAddr, "--advertise-address=" + InfraAddr, "--secure-port=6443",
-			"--tls-cert-file=" + d.PKI("apiserver.crt"), "--tls-private-key-file=" + d.PKI("apiserver.key"), "--client-ca-file=" + d.PKI("kube-ca.crt"),
+			"--tls-cert-file=" + d.PKI("apiserver.crt"), "--tls-private-key-file=" + d.PKI("apiserver.key"),
+			"--client-ca-file=" + d.PKI("kube-ca.crt"),
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
 			"--service-cluster-ip-range=10.96.0.0/24", "--service-account-issuer=https://kubernetes.default.svc",
 			"--service-account-key-file=" + d.PKI("sa.pub"), "--service-account-signing-key-file=" + d.PKI("sa.key"),

@@ -48,7 +48,8 @@ func inNamespacesOf(pid int, f func() error) error {
 			name string
 			kind int
 		}{
-			{"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC}, {"pid", unix.CLONE_NEWPID}, {"mnt", unix.CLONE_NEWNS},
+			{"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC},
+			{"pid", unix.CLONE_NEWPID}, {"mnt", unix.CLONE_NEWNS},
 		} {
 			if err := setns(fmt.Sprintf("/proc/%d/ns/%s", pid, ns.name), ns.kind); err != nil {
 				return err

@@ -47,7 +47,10 @@ func providers() []string { return []string{"lab-provider", "lab-token-provider"
 // hostSysctls returns settings of the whole machine that a kubelet writes. Each node has
 // its own files mounted over them.
 func hostSysctls() []string {
-	return []string{"kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+	return []string{
+		"kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom",
+		"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+	}
 }
 
 // nodeInit makes the namespace look like a node, with the paths of a real one. It runs
@@ -67,7 +70,9 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
-	for _, dir := range []string{imageStore, "/var/lib/kubelet", "/var/lib/cni", "/var/lib/pullprobe", "/var/log/pods", "/var/log/containers"} {
+	for _, dir := range []string{
+		imageStore, "/var/lib/kubelet", "/var/lib/cni", "/var/lib/pullprobe", "/var/log/pods", "/var/log/containers",
+	} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -152,7 +157,9 @@ func makeNodeEtc(d Dir, n Node) error {
 
 // expandConfig replaces the placeholders of a configuration with a node's values.
 func expandConfig(config string, d Dir, n Node) string {
-	return strings.NewReplacer("@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood).Replace(config)
+	return strings.NewReplacer(
+		"@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood,
+	).Replace(config)
 }
 
 func mountPrivateSysctl(d Dir, n Node, name string) error {

@@ -37,30 +37,38 @@ func reportValue(t *testing.T, text string) map[string]any {
 const goodReport = `{
 	"schema": "pullprobe.dev/v1", "node": "node-a", "agent": "v0.1.0", "time": "2026-11-28T12:00:05Z",
 	"fault": "registry", "cause": "RateLimited", "stuck": 1,
-	"runtime": {"id": "runtime", "kind": "runtime", "target": "/run/containerd/containerd.sock", "outcome": "pass", "summary": "containerd v2.4.2 is ready", "evidence": {"ready": "true"}, "durationMs": 4},
-	"disk": {"id": "disk", "kind": "disk", "outcome": "unknown", "summary": "not looked at yet", "durationMs": 0},
+	"runtime": {"id": "runtime", "kind": "runtime", "target": "/run/containerd/containerd.sock", "outcome": "pass",
+		"summary": "containerd v2.4.2 is ready", "evidence": {"ready": "true"}, "durationMs": 4},
+	"disk": {"id": "disk", "kind": "disk", "outcome": "unknown", "summary": "not checked yet", "durationMs": 0},
 	"sweep": {
 		"time": "2026-11-28T12:00:00.123Z", "durationMs": 812,
-		"control": {"id": "control", "kind": "control", "outcome": "pass", "summary": "1 of 1 other hosts can be reached", "evidence": {"asked": "1", "reached": "1", "hosts": "registry.example", "ageMs": "3"}, "durationMs": 0},
+		"control": {"id": "control", "kind": "control", "outcome": "pass", "summary": "1 of 1 other hosts can be reached",
+			"evidence": {"asked": "1", "reached": "1", "hosts": "registry.example", "ageMs": "3"}, "durationMs": 0},
 		"registries": [{
-			"host": "busy.example:5000", "roles": ["registry", "target"], "state": "limited", "since": "2026-11-28T11:40:00Z", "checked": "2026-11-28T12:00:00Z", "flapping": true,
+			"host": "busy.example:5000", "roles": ["registry", "target"], "state": "limited",
+			"since": "2026-11-28T11:40:00Z", "checked": "2026-11-28T12:00:00Z", "flapping": true,
 			"fault": "registry", "cause": "RateLimited", "summary": "it answers 429", "because": "registry/busy.example:5000",
 			"latency": {"dnsMs": 1, "dialMs": 0, "tlsMs": 6, "httpMs": 14}, "status": 429, "addresses": ["192.0.2.7"],
-			"certificate": {"issuer": "Example CA", "notAfter": "2026-11-01T00:00:00Z", "daysLeft": -27}, "clockMs": -1000, "notBefore": "2026-11-28T12:10:00Z"
+			"certificate": {"issuer": "Example CA", "notAfter": "2026-11-01T00:00:00Z", "daysLeft": -27},
+			"clockMs": -1000, "notBefore": "2026-11-28T12:10:00Z"
 		}, {
 			"host": "new.example", "roles": ["mirror"], "state": "unknown", "since": "2026-11-28T12:00:00Z", "checked": "2026-11-28T12:00:00Z",
 			"latency": {"dnsMs": 0, "dialMs": 0, "tlsMs": 0, "httpMs": 0}
 		}],
 		"resolvers": [{"address": "10.0.0.2:53", "outcome": "fail", "cause": "ResolverUnreachable", "latencyMs": 1000}],
-		"clock": {"id": "clock", "kind": "clock", "outcome": "skipped", "summary": "no host has told its time", "durationMs": 0},
+		"clock": {"id": "clock", "kind": "clock", "outcome": "skipped", "summary": "no host returned a Date header", "durationMs": 0},
 		"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "since": "2026-11-28T10:00:00Z"}],
 		"omitted": 3
 	},
 	"diagnoses": [{
-		"image": "busy.example:5000/app:1", "node": "node-a", "pod": "shop/web", "uid": "3f1c", "container": "app", "asked": "now", "time": "2026-11-28T12:00:01Z",
-		"verdict": {"fault": "registry", "cause": "RateLimited", "confidence": "confirmed", "summary": "it answers 429", "fix": "wait", "because": ["manifest/busy.example:5000"], "wouldDecide": ["nothing"], "also": ["ClockSkewed"]},
-		"checks": [{"id": "manifest/busy.example:5000", "kind": "manifest", "host": "busy.example:5000", "outcome": "fail", "cause": "RateLimited", "summary": "it answers 429", "durationMs": 12},
-			{"id": "image/busy.example:5000", "kind": "image", "outcome": "skipped", "summary": "not looked at", "blockedBy": "manifest/busy.example:5000", "durationMs": 0}],
+		"image": "busy.example:5000/app:1", "node": "node-a", "pod": "shop/web", "uid": "3f1c",
+		"container": "app", "asked": "now", "time": "2026-11-28T12:00:01Z",
+		"verdict": {"fault": "registry", "cause": "RateLimited", "confidence": "confirmed", "summary": "it answers 429",
+			"fix": "wait", "because": ["manifest/busy.example:5000"], "wouldDecide": ["nothing"], "also": ["ClockSkewed"]},
+		"checks": [{"id": "manifest/busy.example:5000", "kind": "manifest", "host": "busy.example:5000", "outcome": "fail",
+			"cause": "RateLimited", "summary": "it answers 429", "durationMs": 12},
+			{"id": "image/busy.example:5000", "kind": "image", "outcome": "skipped",
+				"summary": "not checked", "blockedBy": "manifest/busy.example:5000", "durationMs": 0}],
 		"trimmed": true
 	}],
 	"omitted": 2, "answered": {"3f1d": "1795867200"}

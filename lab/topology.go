@@ -115,7 +115,10 @@ func Hosts() []Host {
 		{Name: "mirror.lab", Addr: a("10.77.0.26"), serve: serveOpen, cert: "registry", Does: "good, same content, for hosts.toml"},
 		{Name: "dual.lab", Addr: a("10.77.0.25"), V6: a("fd77::25"), serve: serveOpen, cert: "registry", Does: "good, with an IPv6 address too"},
 		{Name: "auth.lab", Addr: a("10.77.0.11"), serve: serveAuth, cert: "registry", Does: "good, basic auth, " + User + "/" + Password},
-		{Name: "token.lab", Addr: a("10.77.0.18"), serve: serveToken, cert: "registry", Does: "good, bearer tokens from https://token.lab:5001/token: public/* without login, the rest for " + User + "/" + Password},
+		{
+			Name: "token.lab", Addr: a("10.77.0.18"), serve: serveToken, cert: "registry",
+			Does: "good, bearer tokens from https://token.lab:5001/token: public/* without login, the rest for " + User + "/" + Password,
+		},
 		{Name: "slow.lab", Addr: a("10.77.0.19"), serve: serveSlow, cert: "registry", Does: "good, blobs at about 1 MB/s"},
 		{Name: "redirect.lab", Addr: a("10.77.0.24"), serve: serveRedirect, cert: "registry", Does: "good, blobs redirected to blobs.lab"},
 		{Name: "blobs.lab", Addr: a("10.77.0.23"), serve: serveOpen, cert: "registry", Does: "good, blobs of redirect.lab"},

@@ -38,7 +38,8 @@ func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 		}
 	}
 	if exists(netns(Infra)) {
-		return nil, fmt.Errorf("another lab is running: %s exists. Only one lab fits on a machine; `lab down` ends it, whatever its directory", netns(Infra))
+		return nil, fmt.Errorf("another lab is running: %s exists. Only one lab fits on a machine; `lab down` ends it, "+
+			"whatever its directory", netns(Infra))
 	}
 	if err := Build(ctx, d, p); err != nil {
 		return nil, err

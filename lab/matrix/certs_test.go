@@ -15,13 +15,13 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// leaf is what a server's certificate says.
+// leafSpec describes a server's certificate.
 type leafSpec struct {
 	name         string
-	since, until time.Duration // from now; zero: an hour ago, in a year
+	since, until time.Duration // relative to now; zero: from an hour ago, for a year
 	noNames      bool          // the name as common name only
-	aia          string        // where the issuer's certificate is to be had
-	chain        [][]byte      // certificates sent along
+	aia          string        // URL of the issuer's certificate
+	chain        [][]byte      // sent with the certificate
 }
 
 func (l leafSpec) template() *x509.Certificate {
@@ -55,7 +55,7 @@ func (s *scene) certificate(a *lab.Authority, l leafSpec) tls.Certificate {
 	return tls.Certificate{Certificate: append([][]byte{der}, l.chain...), PrivateKey: key}
 }
 
-// selfSigned makes a server's certificate that nobody else signed.
+// selfSigned makes a self-signed server certificate.
 func (s *scene) selfSigned(name string) tls.Certificate {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -16,32 +16,33 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// host is one registry as the network shows it: a random name and port,
-// addresses, a certificate, and behind them the real registry, until a row
-// says otherwise. Everything may be changed while it serves.
+// host is one registry as clients see it: a random name and port, addresses, a
+// certificate, and behind them the real registry, unless a row sets a fault. Rows may
+// change everything while it serves.
 type host struct {
 	s        *scene
 	name     string
 	port     int
 	addrs    []netip.Addr
-	registry http.Handler // the registry
+	registry http.Handler // forwards to the registry
 	connListener
 	mu         sync.Mutex
 	listeners  map[netip.Addr]net.Listener
-	handleConn func(net.Conn) // what is done with a connection
+	handleConn func(net.Conn) // handles a connection
 	handler    http.Handler
 	tls        *tls.Config
 	cost       cost
 }
 
-// cost is what the product asked of a host.
+// cost counts what the product requested from a host.
 type cost struct {
 	requests  int
 	manifests int   // GETs
 	bytes     int64 // of headers and bodies sent
 }
 
-// hostOptions are what can't be changed later; zero fields are as usual.
+// hostOptions are the properties that cannot be changed later. The comments give the
+// defaults.
 type hostOptions struct {
 	name         string
 	port         int          // 443 or another, at random
@@ -53,7 +54,11 @@ type hostOptions struct {
 // host makes a healthy registry host.
 func (s *scene) host(o hostOptions) *host {
 	s.t.Helper()
-	h := &host{s: s, name: o.name, port: o.port, addrs: o.addrs, listeners: map[netip.Addr]net.Listener{}, connListener: connListener{make(chan net.Conn), make(chan struct{})}}
+	h := &host{
+		s: s, name: o.name, port: o.port, addrs: o.addrs,
+		listeners:    map[netip.Addr]net.Listener{},
+		connListener: connListener{make(chan net.Conn), make(chan struct{})},
+	}
 	if h.name == "" {
 		h.name = s.w.name()
 	}
@@ -83,7 +88,7 @@ func (s *scene) host(o hostOptions) *host {
 	return h
 }
 
-// String is the host as an image name has it.
+// String returns the host as in an image name.
 func (h *host) String() string {
 	if h.port == 443 {
 		return h.name
@@ -93,12 +98,12 @@ func (h *host) String() string {
 
 func (h *host) portText() string { return strconv.Itoa(h.port) }
 
-// at is the i-th address with the port, as checks name it.
+// addrPort returns the i-th address with the port, as in check ids.
 func (h *host) addrPort(i int) string {
 	return netip.AddrPortFrom(h.addrs[i], uint16(h.port)).String()
 }
 
-// image is the name of an image there.
+// image returns the name of an image of this host.
 func (h *host) image(repository, tag string) string {
 	if strings.HasPrefix(tag, "sha256:") {
 		return h.String() + "/" + repository + "@" + tag
@@ -106,7 +111,7 @@ func (h *host) image(repository, tag string) string {
 	return h.String() + "/" + repository + ":" + tag
 }
 
-// open listens at the given addresses, or at all.
+// listen listens on the given addresses, or on all.
 func (h *host) listen(addrs ...netip.Addr) {
 	h.s.t.Helper()
 	if addrs == nil {
@@ -133,7 +138,7 @@ func (h *host) listen(addrs ...netip.Addr) {
 	}
 }
 
-// shut stops listening: connections are refused.
+// stopListening closes all listeners, so that connections are refused.
 func (h *host) stopListening() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -143,7 +148,7 @@ func (h *host) stopListening() {
 	}
 }
 
-// behave sets what is done with new connections; nil: HTTP over TLS.
+// setConnHandler sets the handler of new connections. nil means HTTP over TLS.
 func (h *host) setConnHandler(f func(*host, net.Conn)) {
 	if f == nil {
 		f = serveTLS
@@ -160,12 +165,12 @@ func serveTLS(h *host, c net.Conn) {
 	h.deliver(tls.Server(c, config))
 }
 
-// present sets the certificate.
+// setCertificate sets the certificate.
 func (h *host) setCertificate(cert tls.Certificate) {
 	h.setTLS(&tls.Config{Certificates: []tls.Certificate{cert}})
 }
 
-// configure sets all of TLS.
+// setTLS sets the whole TLS configuration.
 func (h *host) setTLS(c *tls.Config) {
 	c.NextProtos = []string{"http/1.1"}
 	h.mu.Lock()
@@ -173,7 +178,7 @@ func (h *host) setTLS(c *tls.Config) {
 	h.tls = c
 }
 
-// answer puts a fault between client and registry; nil takes it away.
+// setFault puts a fault between client and registry. nil removes it.
 func (h *host) setFault(fault func(next http.Handler) http.Handler) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -182,7 +187,7 @@ func (h *host) setFault(fault func(next http.Handler) http.Handler) {
 	}
 }
 
-// productAgent is how the product calls itself in requests.
+// productAgent is the product's user agent.
 const productAgent = "pullprobe"
 
 func (h *host) serve(w http.ResponseWriter, r *http.Request) {
@@ -206,7 +211,7 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(counted, r)
 }
 
-// counter counts what is sent.
+// counter counts the bytes that are sent.
 type counter struct {
 	http.ResponseWriter
 	bytes int64
@@ -229,7 +234,7 @@ func (c *counter) Write(b []byte) (int, error) {
 
 func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// spent is what the product has asked of this host since the last call.
+// takeCost returns what the product has requested from this host since the last call.
 func (h *host) takeCost() cost {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -238,7 +243,7 @@ func (h *host) takeCost() cost {
 	return c
 }
 
-// incoming is a listener that is given its connections.
+// connListener is a net.Listener that returns the connections passed to deliver.
 type connListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -264,24 +269,26 @@ func (i connListener) Accept() (net.Conn, error) {
 func (i connListener) Close() error   { close(i.closed); return nil }
 func (i connListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// What may be done with a connection instead of serving it.
+// Other handlers of connections.
 
 func servePlainHTTP(h *host, c net.Conn) { h.deliver(c) }
 
-// closes reads first: closing with something unread is a reset.
+// closeConn closes the connection. It reads first: with unread data the close would be a
+// reset.
 func closeConn(_ *host, c net.Conn) {
 	c.Read(make([]byte, 16<<10))
 	c.Close()
 }
 
-// resets reads first: else the reset may come before the client is connected.
+// resetConn resets the connection. It reads first, because an earlier reset may reach the
+// client before it is connected.
 func resetConn(_ *host, c net.Conn) {
 	c.Read(make([]byte, 16<<10))
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
 }
 
-// saysNothing takes the connection and waits until the client has gone.
+// holdConn sends nothing and waits until the client closes the connection.
 func holdConn(_ *host, c net.Conn) {
 	defer c.Close()
 	io.Copy(io.Discard, c)

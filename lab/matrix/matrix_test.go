@@ -21,31 +21,30 @@ import (
 // row is one fault.
 type row struct {
 	name string
-	// misleads says what the runtime's words make one believe, where that is
-	// not what is wrong.
+	// misleads is what the runtime's message suggests, if that is not the fault.
 	misleads string
 	setup    func(*scene) *subject
 	runtime  runtimeResult
 	want     want
-	// todo says which rule the product lacks. The row still runs, and says so
-	// when the rule has come.
+	// todo is the rule that the product lacks. The row still runs, and reports when
+	// the product has the rule.
 	todo string
 }
 
-// want is the verdict that the row claims. Because are checks that must be
-// among those that decided, with {host} and such for what is random.
+// want is the expected verdict. Because has checks that must be among the deciding
+// ones, with placeholders like {host} for random values.
 type want struct {
 	Fault      string   `json:"fault"`
 	Cause      string   `json:"cause"`
 	Confidence string   `json:"confidence"`
 	Because    []string `json:"because"`
-	fixText    string   // a part of the fix line, with {…}
+	fixText    string   // a part of the fix, with placeholders
 }
 
-// conduct is what containerd itself does with the image.
+// runtimeResult is the expected result of containerd's own pull.
 type runtimeResult struct {
-	code  codes.Code // OK: it pulls it
-	text  string     // a regular expression that its words match
+	code  codes.Code // OK: it pulls the image
+	text  string     // a regular expression that the message matches
 	hangs bool       // it has not finished after hangTime
 }
 
@@ -58,7 +57,7 @@ func failsWith(code codes.Code, text string) runtimeResult {
 func passes() runtimeResult { return runtimeResult{} }
 func hangs() runtimeResult  { return runtimeResult{hangs: true} }
 
-// Bounds of what one diagnosis may ask of the registries, without test pull.
+// Limits of what one diagnosis may request from the registries, without test pull.
 const (
 	maxBytes     = 64 << 10
 	maxManifests = 2
@@ -70,7 +69,7 @@ func TestMatrix(t *testing.T) {
 	w.product, err = filepath.Abs(*product)
 	must(t, err)
 	if _, err := os.Stat(w.product); err != nil {
-		t.Fatalf("%v: build it first, or name it with -pullprobe", err)
+		t.Fatalf("%v: build it first, or set -pullprobe", err)
 	}
 	var count tally
 	t.Run("rows", func(t *testing.T) {
@@ -86,12 +85,12 @@ func TestMatrix(t *testing.T) {
 	fmt.Print(&count)
 }
 
-// tally is how the rows went.
+// tally counts the results of the rows.
 type tally struct {
 	mu                                      sync.Mutex
 	rows, misleading, failed, todo, retried int
 	notes                                   []string
-	slowest                                 time.Duration // verdict
+	slowest                                 time.Duration // longest time of a verdict
 	slowestRow                              string
 }
 
@@ -121,22 +120,23 @@ func (c *tally) add(r row, t *testing.T, again bool) {
 		c.todo++
 		c.notes = append(c.notes, fmt.Sprintf("  to do: %s: %s\n", r.name, r.todo))
 	case r.todo != "":
-		c.notes = append(c.notes, fmt.Sprintf("  done: %s: take its todo away\n", r.name))
+		c.notes = append(c.notes, fmt.Sprintf("  done: %s: remove its todo\n", r.name))
 	}
 }
 
 func (c *tally) String() string {
 	slices.Sort(c.notes)
-	return fmt.Sprintf("%s%d rows, %d of them misleading by wording; %d failed, %d wait for a rule, %d needed a second try\nslowest verdict: %v (%s)\n",
+	return fmt.Sprintf("%s%d rows, %d with a misleading message; %d failed, %d wait for a rule, %d needed a second try\n"+
+		"slowest verdict: %v (%s)\n",
 		strings.Join(c.notes, ""), c.rows, c.misleading, c.failed, c.todo, c.retried, c.slowest.Round(time.Millisecond), c.slowestRow)
 }
 
-// tries is how often a row may be played. On a machine that others keep busy a
-// handshake on loopback can take seconds, and then every deadline is a fault of
-// its own. What comes out right only the second time is counted and shown.
+// maxTries is how often a row may run. On a busy machine a handshake on loopback can take
+// seconds and exceed any deadline. Rows that pass only the second time are counted and
+// shown.
 const maxTries = 2
 
-// run plays the row, and reports whether it took more than one try.
+// run runs the row, and reports whether it needed more than one try.
 func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 	for try := 1; ; try++ {
 		s := &scene{t: t, w: w}
@@ -144,7 +144,7 @@ func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 		count.addVerdictTime(r.name, s.slowest)
 		wrong := len(o.problems) > 0 || len(o.differences) > 0 && r.todo == ""
 		if wrong && try < maxTries {
-			t.Log("another try, after:\n" + o.String())
+			t.Log("trying again, after:\n" + o.String())
 			continue
 		}
 		switch {
@@ -163,12 +163,12 @@ func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 	}
 }
 
-// outcome is how a row went once.
+// outcome is the result of one run of a row.
 type outcome struct {
 	pulled      pulled
 	diagnosis   diagnosis
-	problems    []string // something that the row takes for granted is not so
-	differences []string // the product says something else than the row claims
+	problems    []string // a precondition of the row does not hold
+	differences []string // the product's verdict is not the expected one
 }
 
 func (o outcome) String() string {
@@ -195,9 +195,9 @@ func (r row) runOnce(s *scene) outcome {
 
 	sub.fix()
 	image := cmp.Or(sub.fixedImage, sub.image)
-	// containerd may be in the middle of something, a lookup that nobody
-	// answers: the row goes on when it has noticed.
-	eventually(s.t, "the mended image", func() error {
+	// containerd may still wait, for example for a lookup without an answer: the row
+	// continues when containerd has seen the fix.
+	eventually(s.t, "the fixed image", func() error {
 		if p := sub.machine.pull(s.t.Context(), image, sub.auth, 30*time.Second); p.code != codes.OK {
 			return fmt.Errorf("%v: %s", p.code, p.message)
 		}
@@ -209,14 +209,14 @@ func (r row) runOnce(s *scene) outcome {
 	}
 	twin := s.check(sub, image)
 	if v := twin.Verdict; v.Cause != "Healthy" || v.Confidence != "confirmed" {
-		o.problems = append(o.problems, "mended, it is not Healthy: "+twin.String())
+		o.problems = append(o.problems, "after the fix it is not Healthy: "+twin.String())
 	}
 	o.problems = append(o.problems, s.costProblems()...)
 	return o
 }
 
-// look has the product and containerd itself try: side by side where
-// containerd hangs, else containerd first, as it would be.
+// diagnoseAndPull runs the product and containerd's own pull. If containerd hangs, both
+// run in parallel; otherwise containerd is first, as in reality.
 func (r row) diagnoseAndPull(s *scene, sub *subject) (diagnosis, pulled) {
 	if r.runtime.hangs {
 		done := make(chan pulled)
@@ -247,7 +247,7 @@ func (c runtimeResult) differences(p pulled) []string {
 	case p.code != c.code:
 		return []string{"containerd's code is " + p.code.String() + ", want " + c.code.String() + ": " + p.message}
 	case !regexp.MustCompile(c.text).MatchString(p.message):
-		return []string{"containerd's words don't match " + c.text + ": " + p.message}
+		return []string{"containerd's message does not match " + c.text + ": " + p.message}
 	}
 	return nil
 }
@@ -259,16 +259,16 @@ func (w want) differences(s *scene, v verdict) []string {
 	}
 	for _, id := range w.Because {
 		if !slices.Contains(v.Because, s.expand(id)) {
-			out = append(out, "because has no "+s.expand(id)+": "+strings.Join(v.Because, ", "))
+			out = append(out, "because lacks "+s.expand(id)+": "+strings.Join(v.Because, ", "))
 		}
 	}
 	if fix := s.expand(w.fixText); !strings.Contains(v.Fix, fix) {
-		out = append(out, "fix does not say "+fix+": "+v.Fix)
+		out = append(out, "fix lacks "+fix+": "+v.Fix)
 	}
 	return out
 }
 
-// overspent says where the product asked too much of the registries.
+// costProblems returns the limits that the product exceeded, and resets the counts.
 func (s *scene) costProblems() []string {
 	var all cost
 	for _, h := range s.hosts {
@@ -278,16 +278,16 @@ func (s *scene) costProblems() []string {
 	}
 	var out []string
 	if all.bytes > maxBytes {
-		out = append(out, fmt.Sprintf("the product took %d bytes from the registries", all.bytes))
+		out = append(out, fmt.Sprintf("the product received %d bytes from the registries, more than %d", all.bytes, maxBytes))
 	}
 	if all.manifests > maxManifests {
-		out = append(out, fmt.Sprintf("the product got %d manifests", all.manifests))
+		out = append(out, fmt.Sprintf("the product received %d manifests, more than %d", all.manifests, maxManifests))
 	}
 	return out
 }
 
-// save records the checks for a replay of the verdict without any lab: one
-// check a line.
+// save records the checks, one a line, so that unit tests can replay the verdict without a
+// lab.
 func (s *scene) save(r row, d diagnosis) {
 	if *record == "" {
 		return
@@ -301,7 +301,7 @@ func (s *scene) save(r row, d diagnosis) {
 	text := func(v any) string {
 		b, err := json.Marshal(v)
 		must(s.t, err)
-		return ours.ReplaceAllString(string(b), "") // paths as the machine has them
+		return ours.ReplaceAllString(string(b), "") // paths as on the machine
 	}
 	var checks []string
 	for _, c := range d.Checks {

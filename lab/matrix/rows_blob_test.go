@@ -13,10 +13,9 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// blobRows are about what comes after the manifest: layers, and the hosts that
-// registries keep them on.
+// blobRows returns the rows about layers, and about the hosts that serve them.
 func blobRows() []row {
-	// redirected makes a registry that sends for blobs to another host.
+	// redirected makes a registry that redirects requests for blobs to another host.
 	redirected := func(s *scene, o hostOptions) (cdn *host, image string) {
 		h := s.host(hostOptions{})
 		cdn = s.host(o)
@@ -25,8 +24,8 @@ func blobRows() []row {
 		s.setPlaceholder("cdn", cdn.String())
 		return cdn, image
 	}
-	// spoilt makes a registry whose blobs are not what they should be.
-	spoilt := func(fault func(http.Handler) http.Handler, args ...string) func(*scene) *subject {
+	// faultyBlobs makes a registry with a fault of its blobs.
+	faultyBlobs := func(fault func(http.Handler) http.Handler, args ...string) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h := s.host(hostOptions{})
 			repository, tag := randomWord(), randomWord()
@@ -189,34 +188,34 @@ func blobRows() []row {
 		},
 		{
 			name:    "layer-cut-off",
-			setup:   spoilt(truncateLayers),
+			setup:   faultyBlobs(truncateLayers),
 			runtime: fails(`EOF|reset`),
 			want:    want{"node-infrastructure", "ConnectionReset", "likely", []string{"pull"}, ""},
 		},
 		{
 			name:     "layer-lost",
 			misleads: "not found: the tag is there, the registry has lost a layer",
-			setup:    spoilt(respondError(lab.IsBlob, http.StatusNotFound, "BLOB_UNKNOWN")),
+			setup:    faultyBlobs(respondError(lab.IsBlob, http.StatusNotFound, "BLOB_UNKNOWN")),
 			runtime:  failsWith(codes.NotFound, `could not fetch content descriptor .* not found`),
 			want:     want{"registry", "LayerCorrupt", "confirmed", []string{"blob/{host}", "pull"}, ""},
 		},
 		{
 			name:    "layer-spoilt",
-			setup:   spoilt(corruptLayers),
+			setup:   faultyBlobs(corruptLayers),
 			runtime: failsWith(codes.FailedPrecondition, `unexpected commit digest`),
 			want:    want{"registry", "LayerCorrupt", "likely", []string{"pull"}, ""},
 		},
 		{
 			name:     "layer-stalls",
 			misleads: "nothing: the pull goes on for ever",
-			setup:    spoilt(stallLayers),
+			setup:    faultyBlobs(stallLayers),
 			runtime:  hangs(),
 			want:     want{"node-infrastructure", "PullTimedOut", "likely", []string{"pull"}, ""},
 		},
 		{
 			name:     "layers-need-credentials",
 			misleads: "nothing until the layers: the manifest is given to anybody",
-			setup:    spoilt(respondError(lab.IsBlob, http.StatusForbidden, "DENIED")),
+			setup:    faultyBlobs(respondError(lab.IsBlob, http.StatusForbidden, "DENIED")),
 			runtime:  fails(`403 Forbidden`),
 			want:     want{"cluster-config", "AccessDeniedOrMissing", "confirmed", []string{"blob/{host}", "pull"}, ""},
 		},

@@ -15,15 +15,16 @@ import (
 
 func newLogin() *login { return &login{"robot" + randomWord(), randomWord() + randomWord()} }
 
-// loginRows are about credentials and token services.
+// loginRows returns the rows about credentials and token services.
 func loginRows() []row {
-	// expired is a password that says when it ended, as those of cloud
-	// registries do: a JSON web token.
+	// expired makes a password that has expired: a JSON web token, as cloud registries
+	// use them.
 	expired := func() string {
 		b64 := base64.RawURLEncoding.EncodeToString
-		return b64([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + b64(fmt.Appendf(nil, `{"sub":"robot","exp":%d}`, time.Now().Add(-time.Hour).Unix())) + "." + b64([]byte(randomWord()))
+		claims := fmt.Appendf(nil, `{"sub":"robot","exp":%d}`, time.Now().Add(-time.Hour).Unix())
+		return b64([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + b64(claims) + "." + b64([]byte(randomWord()))
 	}
-	// token makes a host behind a token service on another host.
+	// token makes a host with a token service on another host.
 	token := func(s *scene, o hostOptions) (h, service *host, t *tokenService, image string) {
 		h, service = s.host(hostOptions{}), s.host(o)
 		t = &tokenService{grant: grantAll}

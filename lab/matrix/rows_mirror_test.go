@@ -11,34 +11,35 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// mirrorRows are about several hosts for one image: containerd merges what
-// befalls it there into one error.
+// mirrorRows returns the rows about several hosts for one image: containerd merges their
+// failures into one error.
 func mirrorRows() []row {
-	// mirrored makes an upstream with a mirror before it; the ids {host} and
-	// {addr} are the upstream's.
+	// mirrored makes an upstream with a mirror. The placeholders {host} and {addr}
+	// are the upstream's.
 	mirrored := func(s *scene, up, mi hostOptions) (upstream, mirror *host, image string) {
 		upstream = s.host(up)
 		mirror = s.host(mi)
 		image, _, _ = s.pushApp(upstream)
 		s.setPlaceholder("mirror", mirror.String())
 		s.setPlaceholder("mirrorAddr", mirror.addrPort(0))
-		s.w.common.hostsTOML(s.t, upstream.String(), fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", upstream, mirror))
+		s.w.common.hostsTOML(s.t, upstream.String(), fmt.Sprintf(
+			"server = \"https://%s\"\n[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", upstream, mirror))
 		return upstream, mirror, image
 	}
 	lacks := respondError(func(r *http.Request) bool { return isManifest(r) || lab.IsBlob(r) }, http.StatusNotFound, "MANIFEST_UNKNOWN")
-	// harmless is a mirror's fault that the upstream makes up for.
-	harmless := func(name string, spoil func(s *scene, mirror *host) (heal func())) row {
+	// harmless makes a row with a fault of the mirror that the upstream compensates.
+	harmless := func(name string, inject func(s *scene, mirror *host) (fix func())) row {
 		return row{
 			name: name,
 			setup: func(s *scene) *subject {
 				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				return &subject{image: image, fix: spoil(s, mirror)}
+				return &subject{image: image, fix: inject(s, mirror)}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
 		}
 	}
-	likely := func(r row) row { // a registry that limits is not asked again by a test pull
+	likely := func(r row) row { // no test pull from a registry that limits the rate
 		r.want.Confidence, r.want.Because = "likely", []string{"blob/{host}"}
 		return r
 	}
@@ -52,7 +53,8 @@ func mirrorRows() []row {
 		harmless("mirror-lacks-the-image", answers(lacks)),
 		harmless("mirror-has-a-server-error", answers(respondError(anyRequest, http.StatusInternalServerError, "UNKNOWN"))),
 		harmless("mirror-wants-credentials", answers(requireBasicAuth(newLogin()))),
-		likely(harmless("mirror-limits-the-rate", answers(respondError(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")))),
+		likely(harmless("mirror-limits-the-rate",
+			answers(respondError(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")))),
 		harmless("mirror-refuses-connections", func(_ *scene, mirror *host) func() {
 			mirror.stopListening()
 			return func() { mirror.listen() }

@@ -8,12 +8,12 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// resolverRows are about names.
+// resolverRows returns the rows about names and resolvers.
 func resolverRows() []row {
 	rcode := func(r string) lab.Answer { return lab.Answer{Rcode: r} }
 	silent := lab.Answer{Drop: true}
-	// says makes a healthy host of which resolvers say something else.
-	says := func(a lab.Answer, resolvers ...string) func(*scene) *subject {
+	// dnsFault makes a healthy host for which resolvers return another answer.
+	dnsFault := func(a lab.Answer, resolvers ...string) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h := s.host(hostOptions{})
 			image, _, _ := s.pushApp(h)
@@ -24,7 +24,7 @@ func resolverRows() []row {
 	return []row{
 		{
 			name:    "name-unknown",
-			setup:   says(rcode("NXDOMAIN")),
+			setup:   dnsFault(rcode("NXDOMAIN")),
 			runtime: fails(`no such host`),
 			want:    want{"cluster-config", "HostNotFound", "likely", []string{"dns/{host}", "pull"}, ""},
 		},
@@ -43,54 +43,54 @@ func resolverRows() []row {
 		{
 			name:     "name-without-address",
 			misleads: "no such host: the name exists and has no address",
-			setup:    says(lab.Answer{}),
+			setup:    dnsFault(lab.Answer{}),
 			runtime:  fails(`no such host`),
 			want:     want{"cluster-config", "HostNotFound", "likely", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:    "resolvers-fail",
-			setup:   says(rcode("SERVFAIL")),
+			setup:   dnsFault(rcode("SERVFAIL")),
 			runtime: fails(`server misbehaving`),
 			want:    want{"node-infrastructure", "ResolverFailed", "confirmed", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:     "resolvers-refuse",
 			misleads: "server misbehaving: the resolver is well and not for this node",
-			setup:    says(rcode("REFUSED")),
+			setup:    dnsFault(rcode("REFUSED")),
 			runtime:  fails(`server misbehaving`),
 			want:     want{"node-infrastructure", "ResolverFailed", "confirmed", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:     "resolvers-silent",
 			misleads: "i/o timeout: not the registry's",
-			setup:    says(silent),
+			setup:    dnsFault(silent),
 			runtime:  hangs(),
 			want:     want{"node-infrastructure", "ResolverUnreachable", "likely", []string{"dns/{host}"}, ""},
 		},
 		{
 			name:     "first-resolver-denies",
 			misleads: "no such host: the second resolver knows it and is never asked",
-			setup:    says(rcode("NXDOMAIN"), resolver1),
+			setup:    dnsFault(rcode("NXDOMAIN"), resolver1),
 			runtime:  fails(`no such host`),
 			want:     want{"node-infrastructure", "HostNotFound", "confirmed", []string{"dns/{host}", "dns/{host}/{resolver2}", "pull"}, ""},
 		},
 		{
 			name:     "second-resolver-denies",
 			misleads: "nothing: a resolver denies the name, and it is not asked",
-			setup:    says(rcode("NXDOMAIN"), resolver2),
+			setup:    dnsFault(rcode("NXDOMAIN"), resolver2),
 			runtime:  passes(),
 			want:     want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
 		},
 		{
 			name:    "first-resolver-fails",
-			setup:   says(rcode("SERVFAIL"), resolver1),
+			setup:   dnsFault(rcode("SERVFAIL"), resolver1),
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
 		},
 		{
 			name: "first-resolver-silent",
 			setup: func(s *scene) *subject {
-				sub := says(silent, resolver1)(s)
+				sub := dnsFault(silent, resolver1)(s)
 				sub.args = []string{"--timeout", "50s"}
 				return sub
 			},
@@ -100,7 +100,7 @@ func resolverRows() []row {
 		{
 			name:     "first-resolver-silent-and-no-time-to-wait",
 			misleads: "nothing: the pull is slow, and that a resolver is passed over makes it so",
-			setup:    says(silent, resolver1),
+			setup:    dnsFault(silent, resolver1),
 			runtime:  passes(), // after ten seconds
 			want:     want{"none", "Healthy", "likely", []string{"dns/{host}"}, ""},
 		},
@@ -219,7 +219,7 @@ func resolverRows() []row {
 	}
 }
 
-// dialRows are about addresses.
+// dialRows returns the rows about addresses and connections.
 func dialRows() []row {
 	return []row{
 		{
@@ -306,7 +306,8 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
-				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(), "-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
+				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(),
+					"-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
 				return &subject{image: image, fix: lift}
 			},
 			runtime: fails(`no route to host`),
@@ -377,7 +378,7 @@ func dialRows() []row {
 			name:     "one-address-of-two-has-an-expired-certificate",
 			misleads: "certificate has expired: not all machines of the registry have the old one",
 			setup: func(s *scene) *subject {
-				// The first address that answers is the one that counts.
+				// The runtime uses the first address that answers.
 				h := s.host(hostOptions{port: 443})
 				old := s.host(hostOptions{name: h.name, port: 443, notInDNS: true})
 				old.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name, since: -30 * day, until: -day}))
@@ -402,7 +403,8 @@ func (s *scene) pulledBefore(h *host) {
 	s.t.Cleanup(func() { s.w.common.remove(s.t, image) })
 }
 
-// noRoute makes an address unroutable, in one of the kernel's ways.
+// blockRoute makes an address unroutable, with a kind of route like unreachable or
+// prohibit.
 func (s *scene) blockRoute(kind string, a netip.Addr) (lift func()) {
 	s.t.Helper()
 	const table = "100"

@@ -16,22 +16,22 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// nodeRows are about the runtime itself and its disk.
+// nodeRows returns the rows about the runtime itself and its disk.
 func nodeRows() []row {
-	// onDisk makes a machine with an image file system of its own kind.
-	onDisk := func(store mount, size int, spoil func(*scene, *machine) (heal func())) func(*scene) *subject {
+	// onDisk makes a machine with another image file system.
+	onDisk := func(store mount, size int, inject func(*scene, *machine) (fix func())) func(*scene) *subject {
 		return func(s *scene) *subject {
-			s.productFirst = true // a pull that failed leaves something on the disk
+			s.productFirst = true // a failed pull leaves data on the disk
 			m := s.w.newMachine(s.t, machineSpec{store: store})
-			s.warmUp(m) // containerd remembers for ever that it could not make a directory
+			s.warmUp(m) // containerd never retries a directory that it could not create
 			h := s.host(hostOptions{})
 			repository, tag := randomWord(), randomWord()
 			s.pushRandom(repository, tag, lab.Image{Size: size})
-			return &subject{image: h.image(repository, tag), machine: m, fix: spoil(s, m)}
+			return &subject{image: h.image(repository, tag), machine: m, fix: inject(s, m)}
 		}
 	}
 	script := func(text string) string { return "#!/bin/sh\ncat >/dev/null\n" + text + "\n" }
-	// verified makes a machine whose containerd asks a program about every image
+	// verified makes a machine whose containerd runs a program to verify every image
 	// (pkg/imageverifier/bindir).
 	verified := func(program string) func(*scene) *subject {
 		return func(s *scene) *subject {
@@ -58,9 +58,10 @@ func nodeRows() []row {
 		{
 			name:     "verifier-rejects-in-words-of-a-network",
 			misleads: "403 Forbidden: it is what the verifier says of its own doings, the registry gives the image to anybody",
-			setup:    verified(script("echo 'Error: no matching signatures: GET https://" + randomWord() + ".net/v2/app/manifests/sha256-1.sig: 403 Forbidden'; exit 1")),
-			runtime:  fails(`403 Forbidden$`),
-			want:     want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
+			setup: verified(script("echo 'Error: no matching signatures: GET https://" + randomWord() +
+				".net/v2/app/manifests/sha256-1.sig: 403 Forbidden'; exit 1")),
+			runtime: fails(`403 Forbidden$`),
+			want:    want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
 		},
 		{
 			name:     "verifier-does-not-run",
@@ -148,8 +149,8 @@ func nodeRows() []row {
 			name: "disk-full",
 			setup: onDisk(mount{Type: "tmpfs", Data: "size=256m"}, 1<<20, func(s *scene, m *machine) func() {
 				must(s.t, fill(m.store(), 64<<10))
-				// A write that failed leaves its blob locked in containerd; a
-				// restart brings a new, empty disk.
+				// A failed write leaves its blob locked in containerd. After a
+				// restart the disk is new and empty.
 				return func() { m.restart(s.t) }
 			}),
 			runtime: fails(`no space left on device`),
@@ -202,7 +203,7 @@ func nodeRows() []row {
 	}
 }
 
-// breakDisk has the kernel find an error on the machine's ext4.
+// breakDisk makes the kernel find an error on the machine's ext4.
 func (m *machine) breakDisk() error {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", m.cmd.Process.Pid))
 	if err != nil {
@@ -216,8 +217,8 @@ func (m *machine) breakDisk() error {
 	return fmt.Errorf("no /var/lib/containerd in %s", b)
 }
 
-// shutDown makes every operation on an ext4 fail with EIO, as the kernel does
-// when the disk has gone (EXT4_IOC_SHUTDOWN of linux/ext4.h).
+// shutDown makes every operation on an ext4 fail with EIO, as the kernel does when the
+// disk is removed (EXT4_IOC_SHUTDOWN of linux/ext4.h).
 func shutDown(store string) error {
 	f, err := os.Open(store)
 	if err != nil {
@@ -230,7 +231,7 @@ func shutDown(store string) error {
 
 func filler(store string) string { return filepath.Join(store, "filler") }
 
-// fill leaves so many bytes free on the file system.
+// fill fills the file system up to so many free bytes.
 func fill(store string, free uint64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(store, &st); err != nil {

@@ -10,11 +10,11 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// proxyRows are about nodes that go out through a proxy: then nothing that
-// fails on the direct way is in the way.
+// proxyRows returns the rows about nodes that use a proxy: failures of the direct path do
+// not matter then.
 func proxyRows() []row {
-	// proxied makes a host, a proxy that runs with these lines, and a machine
-	// that goes through it.
+	// proxied makes a host, a proxy with these lines of configuration, and a machine
+	// that uses the proxy.
 	proxied := func(s *scene, o hostOptions, spec machineSpec, lines ...string) (h *host, p *proxy, m *machine, image string) {
 		h, p = s.host(o), s.proxy()
 		p.start(lines...)

@@ -12,7 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// registryRows are about the image's name and what the registry answers to it.
+// registryRows returns the rows about the image's name and the registry's response.
 func registryRows() []row {
 	return []row{
 		{
@@ -121,8 +121,9 @@ func registryRows() []row {
 				}))
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
-			runtime: failsWith(codes.NotFound, `could not fetch content descriptor .*\(application/vnd.acme.bundle.v1\+json\) from remote: not found`),
-			want:    want{"registry", "UnsupportedManifest", "confirmed", []string{"image/{host}", "pull"}, ""},
+			runtime: failsWith(codes.NotFound,
+				`could not fetch content descriptor .*\(application/vnd.acme.bundle.v1\+json\) from remote: not found`),
+			want: want{"registry", "UnsupportedManifest", "confirmed", []string{"image/{host}", "pull"}, ""},
 		},
 		{
 			name:     "portal",
@@ -202,7 +203,7 @@ func registryRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: fails(`429 Too Many Requests`),
-			want:    want{"registry", "RateLimited", "likely", []string{"manifest/{host}"}, ""}, // it isn't asked again by a test pull
+			want:    want{"registry", "RateLimited", "likely", []string{"manifest/{host}"}, ""}, // no test pull from a registry that limits the rate
 		},
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// tlsRows are about certificates and what the runtime trusts.
+// tlsRows returns the rows about certificates and what the runtime trusts.
 func tlsRows() []row {
-	// presents makes a host with another certificate.
-	presents := func(a func(*world) *lab.Authority, l func(*host) leafSpec) func(*scene) *subject {
+	// withCertificate makes a host with another certificate.
+	withCertificate := func(a func(*world) *lab.Authority, l func(*host) leafSpec) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h := s.host(hostOptions{})
 			image, _, _ := s.pushApp(h)
@@ -24,10 +24,11 @@ func tlsRows() []row {
 	}
 	trusted := func(w *world) *lab.Authority { return w.trustedCA }
 	private := func(w *world) *lab.Authority { return w.privateCA }
-	// privately makes a host whose certificate is of an authority that only its
-	// hosts.toml names, with this text, of which heal makes the right one.
+	// withPrivateCA makes a host whose certificate is signed by an authority that only its
+	// hosts.toml may name. wrong returns a wrong hosts.toml; the fix writes the right
+	// one.
 	const right = "[host.\"https://%s\"]\n  ca = %q\n"
-	privately := func(wrong func(s *scene, m *machine, h *host) string) func(*scene) *subject {
+	withPrivateCA := func(wrong func(s *scene, m *machine, h *host) string) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h, m := s.host(hostOptions{}), s.w.common
 			image, _, _ := s.pushApp(h)
@@ -44,7 +45,7 @@ func tlsRows() []row {
 		{
 			name:     "private-authority",
 			misleads: "interception: an authority that nobody knows is what a private registry has",
-			setup:    presents(private, func(h *host) leafSpec { return leafSpec{name: h.name} }),
+			setup:    withCertificate(private, func(h *host) leafSpec { return leafSpec{name: h.name} }),
 			runtime:  fails(`certificate signed by unknown authority`),
 			want:     want{"node-infrastructure", "CertificateUntrusted", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
@@ -61,25 +62,25 @@ func tlsRows() []row {
 		},
 		{
 			name:    "certificate-expired",
-			setup:   presents(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, since: -30 * day, until: -day} }),
+			setup:   withCertificate(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, since: -30 * day, until: -day} }),
 			runtime: fails(`certificate has expired or is not yet valid: current time .* is after`),
 			want:    want{"registry", "CertificateExpired", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-not-yet-valid",
-			setup:   presents(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, since: day, until: 30 * day} }),
+			setup:   withCertificate(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, since: day, until: 30 * day} }),
 			runtime: fails(`certificate has expired or is not yet valid: current time .* is before`),
 			want:    want{"undetermined", "CertificateNotYetValid", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-for-another-name",
-			setup:   presents(trusted, func(*host) leafSpec { return leafSpec{name: randomWord() + ".net"} }),
+			setup:   withCertificate(trusted, func(*host) leafSpec { return leafSpec{name: randomWord() + ".net"} }),
 			runtime: fails(`certificate is valid for`),
 			want:    want{"registry", "CertificateNameMismatch", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-without-names",
-			setup:   presents(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, noNames: true} }),
+			setup:   withCertificate(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, noNames: true} }),
 			runtime: fails(`legacy Common Name|not valid for any names`),
 			want:    want{"registry", "CertificateInvalid", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
@@ -184,7 +185,11 @@ func tlsRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
-				h.setTLS(&tls.Config{Certificates: []tls.Certificate{s.certificate(s.w.trustedCA, leafSpec{name: h.name})}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+				h.setTLS(&tls.Config{
+					Certificates: []tls.Certificate{s.certificate(s.w.trustedCA, leafSpec{name: h.name})},
+					MinVersion:   tls.VersionTLS10,
+					MaxVersion:   tls.VersionTLS11,
+				})
 				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`protocol version`),
@@ -195,7 +200,10 @@ func tlsRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
-				h.setTLS(&tls.Config{Certificates: []tls.Certificate{s.certificate(s.w.trustedCA, leafSpec{name: h.name})}, ClientAuth: tls.RequireAnyClientCert})
+				h.setTLS(&tls.Config{
+					Certificates: []tls.Certificate{s.certificate(s.w.trustedCA, leafSpec{name: h.name})},
+					ClientAuth:   tls.RequireAnyClientCert,
+				})
 				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`certificate required`),
@@ -216,7 +224,7 @@ func tlsRows() []row {
 		{
 			name:     "hosts-toml-with-a-syntax-error",
 			misleads: "unknown authority: hosts.toml names it and is silently ignored",
-			setup: privately(func(s *scene, m *machine, h *host) string {
+			setup: withPrivateCA(func(s *scene, m *machine, h *host) string {
 				ca := "/etc/containerd/certs.d/" + h.String() + "/ca.pem"
 				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.privateCA.PEM())}))
 				return fmt.Sprintf("[host.\"https://%s\"\n  ca = %q\n", h, ca)
@@ -227,7 +235,7 @@ func tlsRows() []row {
 		{
 			name:     "hosts-toml-names-a-missing-ca-file",
 			misleads: "unknown authority or a missing file: the registry is well",
-			setup: privately(func(_ *scene, _ *machine, h *host) string {
+			setup: withPrivateCA(func(_ *scene, _ *machine, h *host) string {
 				return fmt.Sprintf(right, h, "/etc/containerd/certs.d/"+randomWord()+".pem")
 			}),
 			runtime: fails(`unable to (read|load) CA cert`),
@@ -236,7 +244,7 @@ func tlsRows() []row {
 		{
 			name:     "hosts-toml-names-an-empty-ca-file",
 			misleads: "unknown authority: hosts.toml names a file of it, and nothing is in it",
-			setup: privately(func(s *scene, m *machine, h *host) string {
+			setup: withPrivateCA(func(s *scene, m *machine, h *host) string {
 				ca := "/etc/containerd/certs.d/" + h.String() + "/empty.pem"
 				must(s.t, writeFiles(m.dir, map[string]string{ca: "\n"}))
 				return fmt.Sprintf(right, h, ca)
@@ -261,12 +269,13 @@ func tlsRows() []row {
 			misleads: "unknown authority: it stands in the node's store, and the runtime read that before",
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{})
-				// Go reads the store when it first needs it.
+				// Go reads the trust store at its first use.
 				s.warmUp(m)
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
 				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
-				must(s.t, writeFiles(m.etc(""), map[string]string{"ssl/certs/ca-certificates.crt": string(s.w.trustedCA.PEM()) + string(s.w.privateCA.PEM())}))
+				both := string(s.w.trustedCA.PEM()) + string(s.w.privateCA.PEM())
+				must(s.t, writeFiles(m.etc(""), map[string]string{"ssl/certs/ca-certificates.crt": both}))
 				return &subject{image: image, machine: m, fix: func() { m.restart(s.t) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
@@ -276,7 +285,8 @@ func tlsRows() []row {
 			name:     "config-toml-newer-than-the-runtime",
 			misleads: "unknown authority: hosts.toml names it, and the runtime does not know of that directory yet",
 			setup: func(s *scene) *subject {
-				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"})
+				elsewhere := "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"
+				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + elsewhere})
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
 				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))

@@ -23,32 +23,33 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// scene is what one row has made of the world.
+// scene is the environment of one row.
 type scene struct {
 	t     *testing.T
 	w     *world
 	hosts []*host
-	// productFirst lets the product look before containerd itself tries.
+	// productFirst runs the product before containerd's own pull.
 	productFirst bool
-	// ids stand for what is random in the names of checks: {host}, {addr}, …
+	// placeholders are the names of random values in check ids: {host}, {addr}, …
 	placeholders map[string]string
-	// slowest verdict of the row, from the command's start to its end.
+	// slowest is the longest time of a verdict of the row, from the command's start to
+	// its end.
 	slowest time.Duration
 }
 
-// subject is an image that a machine cannot pull, and how that is mended.
+// subject is an image that a machine cannot pull, with the fix.
 type subject struct {
 	image      string
 	auth       *login   // credentials of the pull
-	secret     string   // a dockerconfigjson, if not auth's for the image's host
-	machine    *machine // the common one
-	fix        func()   // mends the one thing that is wrong
-	fixedImage string   // the image after that, if another
-	args       []string // further arguments of `pullprobe check`
+	secret     string   // a dockerconfigjson; default: auth for the image's host
+	machine    *machine // default: the common one
+	fix        func()   // fixes the fault
+	fixedImage string   // the image after the fix, if it is another
+	args       []string // additional arguments of `pullprobe check`
 }
 
-// diagnosis is one element of what `pullprobe check -o json` prints: checks as
-// they are, and what is compared of the verdict.
+// diagnosis is one element of the output of `pullprobe check -o json`, with the checks as
+// they are and the compared fields of the verdict.
 type diagnosis struct {
 	Verdict verdict           `json:"verdict"`
 	Checks  []json.RawMessage `json:"checks"`
@@ -65,11 +66,11 @@ type verdict struct {
 	Also        []string `json:"also"`
 }
 
-// guard is when a check is taken to hang. It is no measure of speed.
+// checkTimeout is the time after which a check counts as hanging. It is not a measure of
+// speed.
 const checkTimeout = 60 * time.Second
 
-// check runs the product on the subject's machine: outside its files, in its
-// network.
+// check runs the product on the subject's machine: in its network, outside its files.
 func (s *scene) check(sub *subject, image string) diagnosis {
 	s.t.Helper()
 	dir, err := os.MkdirTemp(s.w.dir, "check")
@@ -94,7 +95,7 @@ func (s *scene) check(sub *subject, image string) diagnosis {
 	began := time.Now()
 	must(s.t, s.w.start(cmd))
 	err = cmd.Wait()
-	if len(sub.args) == 0 { // else it may have been given more time
+	if len(sub.args) == 0 { // otherwise it may have more time
 		s.slowest = max(s.slowest, time.Since(began))
 	}
 	var exit *exec.ExitError
@@ -116,18 +117,18 @@ func (sub *subject) dockerConfig(image string) string {
 	return dockerConfig(host, sub.auth)
 }
 
-// dockerConfig is a pull secret's content.
+// dockerConfig returns the content of a pull secret.
 func dockerConfig(host string, l *login) string {
 	b, err := json.Marshal(map[string]any{"auths": map[string]any{
 		host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(l.user + ":" + l.password))},
 	}})
 	if err != nil {
-		panic(err) // strings marshal
+		panic(err) // strings can be marshalled
 	}
 	return string(b)
 }
 
-// push makes a random image and pushes it to the registry behind all hosts.
+// pushRandom makes a random image and pushes it to the registry behind all hosts.
 func (s *scene) pushRandom(repository, tag string, spec lab.Image) v1.Image {
 	s.t.Helper()
 	img, err := lab.MakeImage(lab.DefaultDir(), spec)
@@ -136,7 +137,7 @@ func (s *scene) pushRandom(repository, tag string, spec lab.Image) v1.Image {
 	return img
 }
 
-// put pushes what is given: an image or an index.
+// pushObject pushes an image or an index.
 func (s *scene) pushObject(repository, tag string, what remote.Taggable) {
 	s.t.Helper()
 	ref, err := name.ParseReference("registry.local/"+repository+":"+tag, name.Insecure)
@@ -153,7 +154,7 @@ func (s *scene) pushObject(repository, tag string, what remote.Taggable) {
 	must(s.t, err)
 }
 
-// app pushes an image under random names and gives its full name at h.
+// pushApp pushes an image under random names and returns its full name at h.
 func (s *scene) pushApp(h *host) (image, repository, tag string) {
 	s.t.Helper()
 	repository, tag = randomWord()+"/"+randomWord(), randomWord()
@@ -161,8 +162,7 @@ func (s *scene) pushApp(h *host) (image, repository, tag string) {
 	return h.image(repository, tag), repository, tag
 }
 
-// warm has the machine pull something, so that it is no longer as on its first
-// day.
+// warmUp makes the machine pull an image, so that containerd has initialized everything.
 func (s *scene) warmUp(m *machine) {
 	s.t.Helper()
 	hosts := s.hosts
@@ -174,8 +174,7 @@ func (s *scene) warmUp(m *machine) {
 	m.remove(s.t, image)
 }
 
-// firewall adds a rule to what leaves the machines, and returns what takes it
-// away.
+// firewall adds a rule for outgoing packets of the machines. lift removes it.
 func (s *scene) firewall(rule ...string) (lift func()) {
 	s.t.Helper()
 	must(s.t, s.w.run("", "iptables", append([]string{"-w", "-A", "OUTPUT"}, rule...)...))
@@ -190,7 +189,7 @@ func (s *scene) firewall(rule ...string) (lift func()) {
 	return lift
 }
 
-// id makes text stand for {name} in a row's check ids.
+// setPlaceholder sets the value of the placeholder {name} in a row's check ids.
 func (s *scene) setPlaceholder(name, text string) {
 	if s.placeholders == nil {
 		s.placeholders = map[string]string{}
@@ -198,7 +197,7 @@ func (s *scene) setPlaceholder(name, text string) {
 	s.placeholders["{"+name+"}"] = text
 }
 
-// expand puts what is random into a check id.
+// expand replaces the placeholders in a check id.
 func (s *scene) expand(id string) string {
 	for k, v := range s.placeholders {
 		id = strings.ReplaceAll(id, k, v)
@@ -209,7 +208,8 @@ func (s *scene) expand(id string) string {
 func (d diagnosis) String() string {
 	var b strings.Builder
 	v := d.Verdict
-	fmt.Fprintf(&b, "%s %s (%s)\n  %s\n  because %v also %v\n  would decide %q\n", v.Fault, v.Cause, v.Confidence, v.Summary, v.Because, v.Also, v.WouldDecide)
+	fmt.Fprintf(&b, "%s %s (%s)\n  %s\n", v.Fault, v.Cause, v.Confidence, v.Summary)
+	fmt.Fprintf(&b, "  because %v also %v\n  would decide %q\n", v.Because, v.Also, v.WouldDecide)
 	for _, raw := range d.Checks {
 		var c struct {
 			ID, Outcome, Cause, Summary, BlockedBy string

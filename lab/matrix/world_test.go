@@ -22,9 +22,9 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// world is everything outside the machines: a network that leads nowhere,
-// resolvers, a registry, certificate authorities. What a row needs of it is
-// made with random names and addresses and goes with the row.
+// world is everything outside the machines: an isolated network, resolvers, a registry,
+// certificate authorities. Rows create what they need with random names and addresses, and
+// remove it when they end.
 type world struct {
 	*space
 	dir      string
@@ -33,7 +33,7 @@ type world struct {
 
 	trustedCA *lab.Authority // in the machines' trust stores
 	privateCA *lab.Authority // in none
-	common    *machine       // for all rows that need no machine of their own
+	common    *machine       // for all rows that do not need their own machine
 
 	mu          sync.Mutex
 	names       map[string]map[string]lab.Answer // by resolver, then name
@@ -41,8 +41,8 @@ type world struct {
 	pinnedNames []*pinnedName
 }
 
-// Networks of the world. Every address is this machine's own: it refuses
-// connections until something listens. Packets to the dark ones vanish.
+// Networks of the world. All addresses are local: they refuse connections until something
+// listens. Packets to the dark networks are dropped.
 var (
 	private4 = netip.MustParsePrefix("10.88.0.0/16")
 	public4  = netip.MustParsePrefix("140.82.112.0/20")
@@ -51,8 +51,8 @@ var (
 	dark6    = netip.MustParsePrefix("2001:db8:99::/64")
 )
 
-// Resolvers of the common machine, in its order. Each knows every name that a
-// row makes, unless the row says otherwise.
+// Resolvers of the common machine, in its order. Each knows every name of a row, unless
+// the row sets another answer.
 const (
 	resolver1 = "10.53.0.1"
 	resolver2 = "10.53.0.2"
@@ -70,7 +70,7 @@ func newWorld(t *testing.T) *world {
 		"route add local " + public6.String() + " dev lo",
 		"route add local " + dark4.String() + " dev lo",
 		"route add local " + dark6.String() + " dev lo",
-		// Rows put rules of their own before the one for local addresses.
+		// Rows add rules before the one for local addresses.
 		"rule add pref 1000 lookup local",
 		"rule del pref 0",
 	}, "\n"), "ip", "-batch", "-"))
@@ -103,7 +103,8 @@ func (w *world) lookup(resolver, name string) lab.Answer {
 	return lab.Answer{Rcode: "NXDOMAIN"}
 }
 
-// says sets what resolvers answer about name; all of them if none is named.
+// setDNS sets the answer of these resolvers for name. Without resolvers it sets it for
+// all.
 func (w *world) setDNS(name string, a lab.Answer, resolvers ...string) {
 	if len(resolvers) == 0 {
 		resolvers = []string{resolver1, resolver2}
@@ -115,7 +116,7 @@ func (w *world) setDNS(name string, a lab.Answer, resolvers ...string) {
 	}
 }
 
-// addr gives out an address of p that nobody has yet, from a random place on.
+// addr returns a new address of p. The first one is random.
 func (w *world) addr(p netip.Prefix) netip.Addr {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,9 +132,9 @@ func (w *world) addr(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// pin is a name that stands in the common machine's hosts file, with the
-// address there. The file is written before containerd starts, because Go
-// looks at a changed one only every five seconds.
+// pinnedName is a name and its address in the common machine's hosts file. The file is
+// written before containerd starts, because Go checks it for changes only every five
+// seconds.
 type pinnedName struct {
 	name string
 	addr netip.Addr
@@ -154,7 +155,7 @@ func (w *world) takePinnedName(t *testing.T) *pinnedName {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.pinnedNames) == 0 {
-		t.Fatal("no pinned name left: make more")
+		t.Fatal("no pinned name left: make more in newWorld")
 	}
 	p := w.pinnedNames[0]
 	w.pinnedNames = w.pinnedNames[1:]
@@ -184,7 +185,7 @@ http: {net: unix, addr: %s, relativeurls: true}
 	})
 }
 
-// launch starts a program, with its output in a log, and ends it with the test.
+// launch starts a program, with its output in a log, and kills it when the test ends.
 func (w *world) launch(t *testing.T, cmd *exec.Cmd, log string) {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(w.dir, log+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -198,24 +199,24 @@ func (w *world) launch(t *testing.T, cmd *exec.Cmd, log string) {
 	})
 }
 
-// toRegistry is an HTTP transport to the registry itself, to push by.
+// registryTransport returns an HTTP transport to the registry itself, for pushes.
 func (w *world) registryTransport() http.RoundTripper {
 	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", w.registry)
 	}}
 }
 
-// name is a host name that is like no other and tells nothing.
+// name returns a new random host name.
 func (w *world) name() string { return randomWord() + "." + randomWord() + ".net" }
 
-// word is a random word of DNS, of a repository, of a tag.
+// randomWord returns a random word that is valid in DNS names, repositories and tags.
 func randomWord() string {
 	b := make([]byte, 4)
 	rand.Read(b)
 	return string(rune('a'+randomNumber(26))) + hex.EncodeToString(b)
 }
 
-// number is random, from 0 to below n.
+// randomNumber returns a random number from 0 to n-1.
 func randomNumber(n int64) int64 {
 	i, err := rand.Int(rand.Reader, big.NewInt(n))
 	if err != nil {
@@ -231,7 +232,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// eventually waits for what has no event to wait for.
+// eventually calls f until it returns nil, for conditions without an event.
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
 	deadline := time.Now().Add(40 * time.Second)
