@@ -85,7 +85,7 @@ func TestReportSchemaTakesAGoodReport(t *testing.T) {
 	}
 	least["diagnoses"] = []any{}
 	if err := schema.Validate(least); err != nil {
-		t.Errorf("a report with the least: %v", err)
+		t.Errorf("a report with the required fields only: %v", err)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestReportSchemaRefusesBrokenReports(t *testing.T) {
 		{"a field that is not documented", `"stuck": 1`, `"stuck": 1, "extra": 1`},
 		{"the same in a check", `"ready": "true"}`, `"ready": "true"}, "extra": 1`},
 		{"the same in a registry", `"status": 429`, `"status": 429, "extra": 1`},
-		{"a field is lacking", `"agent": "v0.1.0", `, ``},
+		{"a missing field", `"agent": "v0.1.0", `, ``},
 		{"the same in a verdict", `"confidence": "confirmed", `, ``},
 		{"an unknown fault", `"fault": "registry", "cause": "RateLimited", "stuck"`, `"fault": "weather", "cause": "RateLimited", "stuck"`},
 		{"an unknown cause", `"also": ["ClockSkewed"]`, `"also": ["ClockBroken"]`},
@@ -106,24 +106,24 @@ func TestReportSchemaRefusesBrokenReports(t *testing.T) {
 		{"an empty kind", `"kind": "disk"`, `"kind": ""`},
 		{"an unknown outcome", `"outcome": "fail", "cause": "ResolverUnreachable"`, `"outcome": "failed", "cause": "ResolverUnreachable"`},
 		{"an unknown confidence", `"confirmed"`, `"certain"`},
-		{"a time that is none", `"2026-11-28T12:00:05Z"`, `"yesterday"`},
+		{"an invalid time", `"2026-11-28T12:00:05Z"`, `"yesterday"`},
 		{"a duration as text", `"durationMs": 812`, `"durationMs": "812ms"`},
 		{"a duration with a fraction", `"durationMs": 812`, `"durationMs": 812.5`},
-		{"evidence that is no text", `"ageMs": "3"`, `"ageMs": 3`},
+		{"evidence that is not text", `"ageMs": "3"`, `"ageMs": 3`},
 		{"null for an array", `"roles": ["mirror"]`, `"roles": null`},
 		{"null for an object", `"clockMs": -1000`, `"clockMs": null`},
 	} {
 		if strings.Count(goodReport, tt.old) != 1 {
-			t.Errorf("%s: %q stands %d times in the good report", tt.name, tt.old, strings.Count(goodReport, tt.old))
+			t.Errorf("%s: the good report has %q %d times", tt.name, tt.old, strings.Count(goodReport, tt.old))
 		}
 		if err := schema.Validate(reportValue(t, strings.Replace(goodReport, tt.old, tt.new, 1))); err == nil {
-			t.Errorf("%s: the schema takes it", tt.name)
+			t.Errorf("%s: the schema accepts it", tt.name)
 		}
 	}
 	null := maps.Clone(reportValue(t, goodReport))
 	null["diagnoses"] = nil
 	if schema.Validate(null) == nil {
-		t.Error("null for diagnoses: the schema takes it")
+		t.Error("null for diagnoses: the schema accepts it")
 	}
 }
 

@@ -44,8 +44,8 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 	flags.tags = "seccomp"
 	same("another flag", false, stampOf(flags, "go1.26"))
 	write("cmd/x/main_test.go", "package main\n")
-	write("README.md", "words")
-	same("a test and words", true, stampOf(base, "go1.26"))
+	write("README.md", "text")
+	same("a test and a text", true, stampOf(base, "go1.26"))
 	write("go.sum", "something\n")
 	same("another go.sum", false, stampOf(base, "go1.26"))
 	write("go.sum", "")

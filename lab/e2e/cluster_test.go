@@ -40,7 +40,7 @@ const (
 var (
 	imageTar  = flag.String("image", "../../bin/pullprobe-image.tar", "OCI archive of the agent")
 	secrets   = flag.Bool("secrets", true, "the manifests let the agents read pull secrets")
-	providers = flag.Bool("providers", true, "the agents are able to run credential providers, if told to")
+	providers = flag.Bool("providers", true, "the agents can run credential providers, if configured")
 	manifests = flag.String("manifests", "../manifests/default", "kustomization to install")
 )
 

@@ -554,7 +554,7 @@ func (c *cluster) runCases(t *testing.T, node string, cases []credentialCase, no
 	ns := c.namespace(t)
 	alone := func(w credentialCase) bool { return w.hostsTOML != "" }
 	slots := make(chan struct{}, maxParallelCases)
-	t.Run("ways", func(t *testing.T) {
+	t.Run("cases", func(t *testing.T) {
 		for _, w := range cases {
 			if alone(w) {
 				continue

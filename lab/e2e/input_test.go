@@ -46,16 +46,16 @@ func TestBadInput(t *testing.T) {
 	}
 
 	// A pod that is deleted while it is checked leaves no verdict.
-	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "goes", Image: "blackhole.lab/gone:1"})
+	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "deleted", Image: "blackhole.lab/deleted:1"})
 	value := "now"
 	suite.annotate(t, p, &value)
 	now := int64(0)
-	if err := suite.api.CoreV1().Pods(ns).Delete(t.Context(), "goes", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+	if err := suite.api.CoreV1().Pods(ns).Delete(t.Context(), "deleted", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		t.Fatal(err)
 	}
 	if _, r, ok := suite.waitReport(t, nodeA, 30*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
 		for _, d := range r.Diagnoses {
-			if d.Pod == ns+"/goes" {
+			if d.Pod == ns+"/deleted" {
 				return false
 			}
 		}
@@ -82,15 +82,15 @@ func (c *cluster) restarts(t testing.TB, node string) int {
 func TestAsking(t *testing.T) {
 	suite.useNode(t, nodeA)
 	ns := suite.namespace(t)
-	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "asked", Image: "registry.lab/app:missing"})
-	suite.waitVerdict(t, nodeA, ns+"/asked", "cluster-config TagNotFound confirmed", 30*time.Second)
+	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "requested", Image: "registry.lab/app:missing"})
+	suite.waitVerdict(t, nodeA, ns+"/requested", "cluster-config TagNotFound confirmed", 30*time.Second)
 
 	answer := func(value string, after time.Time) time.Time {
 		t.Helper()
 		var at time.Time
 		_, r, ok := suite.waitReport(t, nodeA, 15*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
 			for _, d := range r.Diagnoses {
-				if d.Pod == ns+"/asked" && d.Asked == value && d.Time.After(after) {
+				if d.Pod == ns+"/requested" && d.Asked == value && d.Time.After(after) {
 					at = d.Time
 					return true
 				}
@@ -104,7 +104,7 @@ func TestAsking(t *testing.T) {
 	}
 	var last time.Time
 	for _, value := range []string{"now", "1763697492", "1763697493"} {
-		suite.kubectl(t, "annotate", "pod", "-n", ns, "asked", "probe="+value, "--overwrite")
+		suite.kubectl(t, "annotate", "pod", "-n", ns, "requested", "probe="+value, "--overwrite")
 		last = answer(value, last)
 	}
 	now := "now"
@@ -113,7 +113,7 @@ func TestAsking(t *testing.T) {
 		suite.annotate(t, p, &now)
 		last = answer(now, last)
 	}
-	if n := suite.countEvents(t, ns, "asked"); n < 7 {
+	if n := suite.countEvents(t, ns, "requested"); n < 7 {
 		t.Errorf("%d Events for one diagnosis and six requests", n)
 	}
 }
