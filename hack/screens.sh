@@ -1,13 +1,13 @@
 #!/bin/bash
-# Puts what the demo showed (bin/screens) and what `pullprobe check` and `explain`
-# print into the documentation, between the lines
+# Copies the output of the demo (bin/screens), of `pullprobe check` and of `explain`
+# into the documentation, between the lines
 #   <!-- screen NAME -->  and  <!-- end -->
-# Run it with `make screens`, which runs the demo before.
+# Run it with `make screens`, which runs the demo first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lab=bin/lab
 screens=bin/screens
-run() { # run SCREEN SHOWN COMMAND…: the line that is shown, then what the command prints
+run() { # run SCREEN LINE COMMAND…: saves LINE as the command, with the output of COMMAND
   local screen=$screens/$1.txt
   { printf '$ %s\n' "$2"; "${@:3}"; } >"$screen" || [ $? -eq 1 ] # 1: a fault was found
 }
