@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the image that the Dockerfile describes, with buildah and without any
-# daemon, and writes it as an OCI archive. usage: image.sh REF GOARCH OUT
+# image.sh REF GOARCH OUT builds the image of the Dockerfile, with buildah and
+# without a daemon, and writes it as an OCI archive.
 set -eu
 ref=$1 arch=$2 out=$3
 store=$(mktemp -d)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# reproducible.sh BINARY NAME=VALUE... go build FLAGS...: builds a copy of this
-# directory in another one, with nothing in the build cache and another home, and
-# fails unless that gives the same bytes as BINARY. Downloaded modules are shared:
-# go.sum holds them.
+# reproducible.sh BINARY NAME=VALUE... go build FLAGS... copies this directory to
+# another one and builds it there, with an empty build cache and another home. It
+# fails if the result differs from BINARY. Downloaded modules are shared: go.sum
+# verifies them.
 set -eu
 binary=$1
 shift
