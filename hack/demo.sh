@@ -53,12 +53,12 @@ printf '\n$ kubectl annotate pod -n shop web probe=now\n'
 $lab kubectl annotate pod -n shop web probe=now --overwrite
 
 step "wait until every stuck pod has its verdict; node-b drops packets to registry.lab, where containerd would need 30 s or more"
-asked=$SECONDS
+start=$SECONDS
 want=6
 for _ in $(seq 120); do
   got=$($lab kubectl get events -n shop --field-selector reason=ImagePullDiagnosed -o 'jsonpath={range .items[*]}{.involvedObject.name}{"\n"}{end}' | sort -u | wc -l)
-  [ "$got" = "${said:-}" ] || echo "    $got of $want pods diagnosed after $((SECONDS - asked)) s"
-  said=$got
+  [ "$got" = "${last:-}" ] || echo "    $got of $want pods diagnosed after $((SECONDS - start)) s"
+  last=$got
   [ "$got" -ge "$want" ] && break
   sleep 0.5
 done
