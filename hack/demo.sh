@@ -1,6 +1,6 @@
 #!/bin/bash
-# The demo: real pods in ImagePullBackOff on the lab, and pullprobe's diagnosis of
-# each. Run it with `make demo`. It saves its output in bin/screens, from where
+# demo.sh shows real pods in ImagePullBackOff on the lab, and pullprobe's diagnosis
+# of each. Run it with `make demo`. It keeps the output in bin/screens, from where
 # `make screens` copies it into the documentation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ mkdir -p $screens
 t0=$SECONDS
 
 step() { printf '\n==> %s  (%d s)\n' "$*" $((SECONDS - t0)); }
-# show SCREEN COMMAND…: runs a command of the lab and saves it with its output.
+# show SCREEN COMMAND…: prints the command, then its output, and keeps both.
 show() {
   local screen=$screens/$1.txt
   shift
@@ -19,14 +19,14 @@ show() {
   { printf '$ %s\n' "$*"; eval "$lab $*"; } | tee "$screen"
 }
 
-step "load the agent's image into both nodes, apply the manifests"
+step "load the agent's image on both nodes, apply the manifests"
 $lab load bin/pullprobe-image.tar "$image"
 $lab kubectl apply -k "$PWD/lab/manifests/default" >/dev/null
 # The tag is always the same, so a running DaemonSet must be restarted.
 $lab kubectl -n pullprobe rollout restart daemonset/pullprobe >/dev/null
 $lab kubectl -n pullprobe rollout status daemonset/pullprobe --timeout=120s
 
-step "create pods: one healthy, six that get stuck; node-b drops packets to registry.lab"
+step "create pods: two healthy, six that will get stuck; node-b can no longer reach registry.lab"
 $lab kubectl create namespace shop --dry-run=client -o yaml | $lab kubectl apply -f - >/dev/null
 $lab kubectl -n shop delete pod --all --force --grace-period=0 >/dev/null 2>&1 || true
 $lab kubectl -n shop delete events --all >/dev/null 2>&1 || true
@@ -34,12 +34,12 @@ $lab kubectl apply -f hack/demo-healthy.yaml >/dev/null
 $lab kubectl -n shop wait --for=condition=Ready pod -l demo=healthy --timeout=60s >/dev/null
 $lab inject node-b registry-dropped
 trap '$lab lift node-b registry-dropped' EXIT
-# An image that the node does not have from an earlier demo.
+# An image that is not on the node from an earlier demo.
 fresh=registry.lab/checkout:$(date +%s)
 $lab push "$fresh" >/dev/null
 sed "s#registry.lab/checkout:FRESH#$fresh#" hack/demo-stuck.yaml | $lab kubectl apply -f - >/dev/null
 
-step "wait until the kubelet has failed to pull one of them"
+step "wait until the kubelet has failed on one of them"
 for _ in $(seq 60); do
   reason=$($lab kubectl get pod -n shop web -o 'jsonpath={.status.containerStatuses[0].state.waiting.reason}')
   case $reason in ErrImagePull | ImagePullBackOff) break ;; esac
@@ -48,22 +48,22 @@ done
 printf '\n$ kubectl get pod -n shop web\n'
 $lab kubectl get pod -n shop web
 
-step "request a diagnosis, as any user who may annotate the pod can"
+step "request a diagnosis, as every user who may annotate the pod can"
 printf '\n$ kubectl annotate pod -n shop web probe=now\n'
 $lab kubectl annotate pod -n shop web probe=now --overwrite
 
-step "wait until every stuck pod has a verdict; on node-b containerd itself would need 30 s or more"
-started=$SECONDS
+step "wait until every stuck pod has its verdict; node-b drops packets to registry.lab, where containerd would need 30 s or more"
+start=$SECONDS
 want=6
 for _ in $(seq 120); do
   got=$($lab kubectl get events -n shop --field-selector reason=ImagePullDiagnosed -o 'jsonpath={range .items[*]}{.involvedObject.name}{"\n"}{end}' | sort -u | wc -l)
-  [ "$got" = "${reported:-}" ] || echo "    $got of $want pods diagnosed after $((SECONDS - started)) s"
-  reported=$got
+  [ "$got" = "${last:-}" ] || echo "    $got of $want pods diagnosed after $((SECONDS - start)) s"
+  last=$got
   [ "$got" -ge "$want" ] && break
   sleep 0.5
 done
 
-step "request a check of all registries of node-b"
+step "request a sweep: the agent of node-b checks all registries of its node now"
 agent=$($lab kubectl get pod -n pullprobe -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=node-b -o name)
 checked() { $lab kubectl get cm -n pullprobe pullprobe-node-b -o 'jsonpath={.data.report\.json}' | sed -n 's/.*"sweep":{"time":"\([^"]*\)".*/\1/p'; }
 before=$(checked)
@@ -85,15 +85,15 @@ $lab kubectl get events -n default --field-selector involvedObject.kind=Node,inv
 
 cat <<END
 
-The demo took $((SECONDS - t0)) s. The lab is still up; the fault on node-b has been lifted. Next, try
+The demo took $((SECONDS - t0)) s. The lab stays up; the fault on node-b is removed now. To see more:
 
   $lab kubectl describe cm -n pullprobe pullprobe-node-a
   $lab kubectl get cm -n pullprobe pullprobe-node-a -o jsonpath='{.data.report\.json}'
   $lab kubectl logs -n pullprobe -l app.kubernetes.io/name=pullprobe
-  $lab faults                         # lists other faults
+  $lab faults                         # other faults to inject
   $lab inject node-a resolver-dead    # breaks a node; lab lift repairs it
 
-End the lab with
+To remove the lab:
 
   make lab-down
 END
