@@ -8,56 +8,68 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Bounds of what a tenant's secret can bring about: how many credentials that
-// apply are tried, and how many that do not have a check of their own.
+// A tenant's secret can have any number of entries, so these bound how many
+// credentials that apply are tried, and how many others have a check.
 const (
-	maxTried  = 8
-	maxOthers = 4
+	maxCandidates = 8
+	maxMismatched = 4
 )
 
-// soon is how long before its end a password is warned about.
-const soon = time.Hour
+// expiryWarning is how long before its expiry a password is reported.
+const expiryWarning = time.Hour
 
-// candidates makes a check for each credential: first those that apply, in the
-// kubelet's order, then what does not apply, and why.
-func (w *walk) candidates() {
-	number := 0
-	next := func() string {
-		number++
-		return "credentials/" + strconv.Itoa(number)
+// addCandidates adds a check for each credential: first those that apply, in
+// the kubelet's order, then those that do not.
+func (r *resolver) addCandidates() {
+	add := func(c report.Check) {
+		c.ID = "credentials/" + strconv.Itoa(len(r.candidates)+1)
+		r.candidates = append(r.candidates, c)
 	}
-	all := slices.Concat(w.matched, w.runtimeOwn())
-	for i, c := range all {
-		if number == 2*maxTried {
-			break
-		}
-		check := w.applies(c)
-		check.ID = next()
+	all := slices.Concat(r.matched, r.ownCredentials())
+	for i, c := range all[:min(len(all), 2*maxCandidates)] {
+		check := credentialCheck(c, r.now)
 		check.Evidence["order"] = strconv.Itoa(i + 1)
-		w.tried = append(w.tried, check)
-	}
-	for i, c := range w.others {
-		if i == maxOthers {
-			break
+		e := r.overall.Evidence
+		if c.Note == "" && e["expires"] == "" && check.Evidence["expires"] != "" {
+			e["expires"] = check.Evidence["expires"]
 		}
-		why := mismatch(c.Server, w.repository)
-		w.tried = append(w.tried, report.Check{
-			ID: next(), Kind: report.KindCredentials, Target: c.Source, Outcome: report.Pass, Summary: c.String() + " does not apply: " + why,
-			Evidence: map[string]string{"source": c.Source, "server": c.server(), "applies": "false", "why": why},
-		})
+		if check.Evidence["expired"] != "" {
+			e["expired"] = c.Source
+		}
+		add(check)
 	}
-	if more := len(all) + len(w.others) - len(w.tried); more > 0 {
-		w.check.Evidence["more"] = strconv.Itoa(more)
+	for _, c := range r.mismatched[:min(len(r.mismatched), maxMismatched)] {
+		why := mismatch(c.Server, r.repository)
+		if len(r.malformed) > 0 && len(newKeyring([]Credential{c}).Lookup(r.repository)) > 0 {
+			why = "another pull secret of the pod is not valid, so every pull fails"
+		}
+		add(mismatchCheck(c, why))
+	}
+	if more := len(all) + len(r.mismatched) - len(r.candidates); more > 0 {
+		r.overall.Evidence["more"] = strconv.Itoa(more)
 	}
 }
 
-// applies is the check of a credential that applies.
-func (w *walk) applies(c Credential) report.Check {
-	e := map[string]string{"source": c.Source, "server": c.server(), "applies": "true"}
-	check := report.Check{Kind: report.KindCredentials, Target: c.Source, Outcome: report.Pass, Evidence: e, Summary: c.Source + " applies as " + c.server()}
+// mismatchCheck returns the check of a credential that does not apply, and why.
+func mismatchCheck(c Credential, why string) report.Check {
+	check := newCheck("")
+	check.Target = c.Source
+	check.Summary = c.String() + " does not apply: " + why
+	check.Evidence["source"], check.Evidence["server"] = c.Source, c.server()
+	check.Evidence["applies"], check.Evidence["why"] = "false", why
+	return check
+}
+
+// credentialCheck returns the check of a credential that applies.
+func credentialCheck(c Credential, now time.Time) report.Check {
+	check := newCheck("")
+	check.Target = c.Source
+	check.Summary = c.String() + " applies"
+	e := check.Evidence
+	e["source"], e["server"], e["applies"] = c.Source, c.server(), "true"
 	if c.Host != "" {
 		check.Host = clean(c.Host)
-		check.Summary = "the kubelet has none, so containerd's own credentials for " + check.Host + " apply (" + c.Source + ")"
+		check.Summary = "containerd uses its own credentials for " + check.Host + " (" + c.Source + "), because the kubelet has none"
 	}
 	if c.Note != "" {
 		e["note"] = c.Note
@@ -65,38 +77,33 @@ func (w *walk) applies(c Credential) report.Check {
 	}
 	if c.anonymous() {
 		e["empty"] = "true"
-		check.Summary += "; it has no user name, so the runtime asks as nobody"
+		check.Summary += "; it has no user name, so the runtime pulls anonymously"
 	}
 	at, ok := Expiry(c.Password)
-	if !ok || w.now.IsZero() {
+	if !ok || now.IsZero() {
 		return check
 	}
 	e["expires"] = at.UTC().Format(time.RFC3339)
-	left := at.Sub(w.now)
+	left := at.Sub(now)
 	switch {
 	case left <= 0:
 		e["expired"] = "true"
 		check.Outcome, check.Cause = report.Fail, report.CredentialsExpired
-		check.Summary = c.Source + " expired at " + clock(at) + " (" + span(-left) + " ago); while it is there, the kubelet does not pull without it"
-	case left < soon:
+		check.Summary = c.Source + " expired at " + formatTime(at) + " (" + roughDuration(-left) +
+			" ago); while it exists, the kubelet does not pull anonymously"
+	case left < expiryWarning:
 		e["expiresSoon"] = "true"
-		check.Summary += "; it expires at " + clock(at) + ", in " + span(left)
+		check.Summary += "; it expires in " + roughDuration(left) + ", at " + formatTime(at)
 	default:
-		check.Summary += "; it expires at " + clock(at)
-	}
-	if c.Note == "" && w.check.Evidence["expires"] == "" {
-		w.check.Evidence["expires"] = e["expires"]
-	}
-	if e["expired"] != "" {
-		w.check.Evidence["expired"] = c.Source
+		check.Summary += "; it expires at " + formatTime(at)
 	}
 	return check
 }
 
-func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// span is a duration for people, with as much of it as matters.
-func span(d time.Duration) string {
+// roughDuration formats a duration in its largest useful unit.
+func roughDuration(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:
 		return strconv.Itoa(int(d.Hours()/24)) + " days"

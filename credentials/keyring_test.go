@@ -1,17 +1,13 @@
 package credentials
 
 import (
-	"encoding/base64"
-	"errors"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// Which keys apply to a repository, in which order; the rules are those of the
-// kubelet's keyring.
+// TestLookup tests which keys apply to a repository, and in which order. The
+// rules are those of the kubelet's keyring.
 func TestLookup(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -76,87 +72,4 @@ func TestLookup(t *testing.T) {
 			}
 		})
 	}
-}
-
-func secret(typ, key, data string) Secret {
-	return Secret{Namespace: "shop", Name: "regcred", Type: typ, Data: map[string][]byte{key: []byte(data)}}
-}
-
-func TestDecode(t *testing.T) {
-	auth := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	tests := []struct {
-		name     string
-		secret   Secret
-		user     string
-		password string
-		reason   string // part of the error
-		fatal    bool
-	}{
-		{"auth", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`"}}}`), "u", "p", "", false},
-		{"auth without padding", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+strings.TrimRight(auth("u:pw"), "=")+`"}}}`), "u", "pw", "", false},
-		{"password with a colon", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p:q")+`"}}}`), "u", "p:q", "", false},
-		{"user and password", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}}}`), "u", "p", "", false},
-		{"auth wins", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"x","password":"y","auth":"`+auth("u:p")+`"}}}`), "u", "p", "", false},
-		{"legacy", secret(typeLegacy, keyLegacy, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "u", "p", "", false},
-		{"identity token is ignored", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"identitytoken":"t"}}}`), "", "", "", false},
-
-		{"null", secret(typeJSON, keyJSON, `{"auths":{"r.example":null}}`), "", "", "", false},
-		{"user only", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:")+`"}}}`), "u", "", "", false},
-		{"password only", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth(":p")+`"}}}`), "", "p", "", false},
-		{"field in capitals", secret(typeJSON, keyJSON, `{"AUTHS":{"r.example":{"Auth":"`+auth("u:p")+`"}}}`), "u", "p", "", false},
-		{"other fields may be anything", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`","identitytoken":7}},"credsStore":[1]}`), "u", "p", "", false},
-		{"headers, unused", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":"y"}}`), "u", "p", "", false},
-		{"space around auth", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`\n"}}}`), "u", "p", "", false},
-
-		{"headers of the wrong type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":["y"]}}`), "", "", "array", true},
-		{"URL-safe base64", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+strings.NewReplacer("+", "-", "/", "_").Replace(auth("u:\xff\xfe\xfb\xff"))+`"}}}`), "", "", "not base64", true},
-		{"auth and space without padding", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":" `+strings.TrimRight(auth("u:pw"), "=")+`"}}}`), "", "", "not base64", true},
-		{"base64 twice", secret(typeJSON, keyJSON, base64.StdEncoding.EncodeToString([]byte(`{"auths":{}}`))), "", "", "not JSON", true},
-		{"email of the wrong type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","email":7}}}`), "", "", "number", true},
-		{"legacy text under the newer type", secret(typeJSON, keyJSON, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "", "", "no entry", false},
-		{"newer text under the legacy type", secret(typeLegacy, keyLegacy, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`"}}}`), "", "", "", false},
-		{"newer type, key of the legacy one", secret(typeJSON, keyLegacy, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "", "", "empty", false},
-		{"not JSON", secret(typeJSON, keyJSON, `hunter2`), "", "", "not JSON", true},
-		{"not base64", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"!hunter2!"}}}`), "", "", "not base64", true},
-		{"no colon", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("hunter2")+`"}}}`), "", "", "user:password", true},
-		{"wrong JSON type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":7}}}`), "", "", "number", true},
-		{"one bad entry spoils the rest", secret(typeJSON, keyJSON, `{"auths":{"good.example":{"auth":"`+auth("u:p")+`"},"r.example":{"auth":"!"}}}`), "", "", "not base64", true},
-		{"empty", secret(typeJSON, keyJSON, ``), "", "", "empty", false},
-		{"no entries", secret(typeJSON, keyJSON, `{}`), "", "", "no entry", false},
-		{"wrong type", secret("Opaque", keyJSON, `{"auths":{}}`), "", "", "Opaque", false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := Decode(tt.secret)
-			if tt.reason == "" {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(got) != 1 || got[0].Username != tt.user || got[0].Password != tt.password {
-					t.Errorf("got %q %q", got[0].Username, got[0].Password)
-				}
-				return
-			}
-			var bad *UnusableError
-			if !errors.As(err, &bad) {
-				t.Fatalf("error %v, want an UnusableError", err)
-			}
-			if bad.Fatal != tt.fatal || !strings.Contains(bad.Reason, tt.reason) {
-				t.Errorf("fatal=%v %q", bad.Fatal, bad.Reason)
-			}
-			if strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("the error quotes the secret: %v", err)
-			}
-		})
-	}
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add(typeJSON, []byte(`{"auths":{"r.example":{"auth":"dTpw"}}}`))
-	f.Add(typeLegacy, []byte(`{"r.example":{"username":"u"}}`))
-	f.Add(typeJSON, []byte(`{"auths":{"https://%zz":null}}`))
-	f.Fuzz(func(t *testing.T, typ string, data []byte) {
-		s := Secret{Namespace: "n", Name: "s", Type: typ, Data: map[string][]byte{keyJSON: data, keyLegacy: data}}
-		Walk("r.example/app", Sources{Secrets: []Found{{Namespace: "n", Name: "s", Secret: &s}}, Now: time.Unix(1, 0)})
-	})
 }

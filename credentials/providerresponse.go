@@ -4,30 +4,16 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"time"
 
+	credentialproviderv1 "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
 	kjson "sigs.k8s.io/json"
 )
 
-// response is what a provider says to the kubelet (k8s.io/kubelet
-// pkg/apis/credentialprovider/v1, CredentialProviderResponse).
-type response struct {
-	Kind          string                  `json:"kind"`
-	APIVersion    string                  `json:"apiVersion"`
-	CacheKeyType  string                  `json:"cacheKeyType"` // Image, Registry or Global
-	CacheDuration *string                 `json:"cacheDuration"`
-	Auth          map[string]providerAuth `json:"auth"`
+// response is what a provider writes to its standard output.
+type response = credentialproviderv1.CredentialProviderResponse
 
-	lifetime time.Duration // CacheDuration, if it is given
-}
-
-type providerAuth struct {
-	Username string `json:"username"`
-	Password string `json:"password"`
-}
-
-// decodeResponse reads what a provider wrote, as strictly as the kubelet does
-// (plugin.go, ExecPlugin and provide). It quotes nothing of it.
+// decodeResponse decodes the output of a provider as strictly as the kubelet
+// does (plugin.go, ExecPlugin and provide). Its errors quote nothing of it.
 func decodeResponse(data []byte, apiVersion string) (response, *ProviderError) {
 	var head struct {
 		APIVersion string `json:"apiVersion"`
@@ -36,30 +22,36 @@ func decodeResponse(data []byte, apiVersion string) (response, *ProviderError) {
 		return response{}, &ProviderError{Kind: "garbage", Reason: "its output is not JSON"}
 	}
 	if head.APIVersion != apiVersion {
-		said := "none"
+		got := "no apiVersion"
 		if slices.Contains(providerVersions, head.APIVersion) {
-			said = head.APIVersion
+			got = head.APIVersion
 		} else if head.APIVersion != "" {
-			said = "another"
+			got = "an unknown apiVersion"
 		}
-		return response{}, &ProviderError{Kind: "version", Reason: "it is configured for apiVersion " + apiVersion + " and answers in " + said}
+		return response{}, &ProviderError{
+			Kind:   "version",
+			Reason: "it is configured for apiVersion " + apiVersion + ", but its response has " + got,
+		}
 	}
 	var r response
 	strict, err := kjson.UnmarshalStrict(data, &r)
-	if err == nil {
-		r.lifetime, err = duration(r.CacheDuration)
-	}
 	switch {
-	case err != nil, len(strict) > 0, r.Kind != "CredentialProviderResponse":
-		return response{}, &ProviderError{Kind: "garbage", Reason: "its output is no valid CredentialProviderResponse"}
-	case r.CacheKeyType != "Image" && r.CacheKeyType != "Registry" && r.CacheKeyType != "Global":
-		return response{}, &ProviderError{Kind: "cacheKeyType", Reason: "its cacheKeyType is neither Image, Registry nor Global"}
+	case err != nil, len(strict) > 0, r.Kind != "CredentialProviderResponse", r.CacheDuration != nil && r.CacheDuration.Duration < 0:
+		return response{}, &ProviderError{Kind: "garbage", Reason: "its output is not a valid CredentialProviderResponse"}
+	case !slices.Contains(cacheKeyTypes, r.CacheKeyType):
+		return response{}, &ProviderError{Kind: "cacheKeyType", Reason: "its cacheKeyType is not Image, Registry or Global"}
 	}
 	return r, nil
 }
 
-// credentials are those of the answer, sorted by what they are for.
-func (r response) credentials(source string) []Credential {
+var cacheKeyTypes = []credentialproviderv1.PluginCacheKeyType{
+	credentialproviderv1.ImagePluginCacheKeyType,
+	credentialproviderv1.RegistryPluginCacheKeyType,
+	credentialproviderv1.GlobalPluginCacheKeyType,
+}
+
+// responseCredentials returns the credentials of a response, sorted by server.
+func responseCredentials(r response, source string) []Credential {
 	var out []Credential
 	for _, server := range slices.Sorted(maps.Keys(r.Auth)) {
 		a := r.Auth[server]

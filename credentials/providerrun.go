@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,124 +15,133 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	credentialproviderv1 "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
 )
 
 const (
-	// kubeletTimeout is how long the kubelet waits for a provider.
-	kubeletTimeout = time.Minute
-	// maxResponse bounds what is read of a provider's output, in bytes.
-	maxResponse = 1 << 20
-	// An answer is kept as long as the kubelet would keep it, but no longer
-	// than keepAnswer; a failure for keepFailure, so that many pods that wait
-	// for one registry do not run a broken provider each.
-	keepAnswer  = time.Minute
-	keepFailure = 10 * time.Second
-	maxKept     = 64
+	// kubeletProviderTimeout is how long the kubelet waits for a provider.
+	kubeletProviderTimeout = time.Minute
+	// maxResponseBytes bounds what is read of a provider's output.
+	maxResponseBytes = 1 << 20
+	// An answer is cached as long as the kubelet would cache it, but no longer
+	// than answerTTL. A failure is cached for failureTTL, so that many pods that
+	// wait for one registry do not each run a broken provider.
+	answerTTL        = time.Minute
+	failureTTL       = 10 * time.Second
+	maxCachedAnswers = 64
 )
 
-// Answer is what came of one provider that matches an image.
+// Answer is the result of one provider that matches an image.
 type Answer struct {
 	Provider    string
-	Credentials []Credential   // for whatever it likes, not only for this image
+	Credentials []Credential   // for any server, not only for this image's
 	Failed      *ProviderError // why the kubelet gets nothing from it
 	Skipped     string         // why it was not run here
 }
 
-// ProviderError says why a provider gave nothing, which the kubelet only logs.
+// ProviderError explains why a provider returned nothing. The kubelet only logs
+// it.
 type ProviderError struct {
 	Kind     string // missing, notExecutable, exit, signal, timeout, hangs, garbage, version, cacheKeyType
 	ExitCode int    // of kind exit
-	Reason   string // holds nothing that the provider wrote
+	Reason   string // contains nothing that the provider wrote
 }
 
 func (e *ProviderError) Error() string { return e.Reason }
 
 // Runner runs credential providers as the kubelet does: the same binary with
 // the same arguments, in the kubelet's root, working directory and
-// environment, with one request on its standard input. What a provider writes
+// environment, with one request on its standard input. The output of a provider
 // stays in memory, and its standard error is not read. It is safe for
 // concurrent use.
 type Runner struct {
-	// Timeout is how long a provider may take; the kubelet gives it a minute.
+	// Timeout is how long a provider may take. The kubelet waits a minute.
 	Timeout time.Duration
 
-	mu   sync.Mutex
-	kept map[string]kept
+	mu    sync.Mutex
+	cache map[string]cachedAnswer
 }
 
-type kept struct {
+type cachedAnswer struct {
 	answer Answer
 	until  time.Time
 }
 
-// Ask gets the credentials of one provider for a repository.
+// Ask returns the credentials of one provider for a repository, from the cache
+// or by running it. The cache keys are the kubelet's (plugin.go,
+// getCachedCredentials).
 func (r *Runner) Ask(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) Answer {
 	registry, _, _ := strings.Cut(repository, "/")
-	key := func(about string) string {
-		return strings.Join([]string{c.BinDir, p.Name, k.Started.String(), about}, "\x00")
+	key := func(scope string) string {
+		return strings.Join([]string{c.BinDir, p.Name, k.Started.String(), scope}, "\x00")
 	}
-	// As in the kubelet's own cache (plugin.go, getCachedCredentials).
-	if a, ok := r.lookup(key("image "+repository), key("registry "+registry), key("global")); ok {
+	byImage, byRegistry, global := key("image "+repository), key("registry "+registry), key("global")
+	if a, ok := r.cached(byImage, byRegistry, global); ok {
 		return a
 	}
 	a := Answer{Provider: p.Name}
 	resp, err := r.run(ctx, k, c, p, repository)
-	var failed *ProviderError
-	switch {
-	case err == nil:
-		a.Credentials = resp.credentials("provider " + clean(p.Name))
-		keep, _ := duration(p.DefaultCacheDuration)
-		if resp.CacheDuration != nil {
-			keep = resp.lifetime
+	if err != nil {
+		failed, ok := errors.AsType[*ProviderError](err)
+		if !ok {
+			a.Skipped = err.Error()
+			return a
 		}
-		about := map[string]string{"Image": "image " + repository, "Registry": "registry " + registry, "Global": "global"}[resp.CacheKeyType]
-		r.keep(key(about), a, min(keep, keepAnswer))
-	case errors.As(err, &failed):
 		a.Failed = failed
-		r.keep(key("image "+repository), a, keepFailure)
-	default:
-		a.Skipped = err.Error()
+		r.store(byImage, a, failureTTL)
+		return a
 	}
+	a.Credentials = responseCredentials(resp, "provider "+clean(p.Name))
+	ttl := cmp.Or(resp.CacheDuration, p.DefaultCacheDuration, &metav1.Duration{}).Duration
+	cacheKey := map[credentialproviderv1.PluginCacheKeyType]string{
+		credentialproviderv1.ImagePluginCacheKeyType:    byImage,
+		credentialproviderv1.RegistryPluginCacheKeyType: byRegistry,
+		credentialproviderv1.GlobalPluginCacheKeyType:   global,
+	}[resp.CacheKeyType]
+	r.store(cacheKey, a, min(ttl, answerTTL))
 	return a
 }
 
-func (r *Runner) lookup(keys ...string) (Answer, bool) {
+// cached returns the answer that is stored under the first key that has one.
+func (r *Runner) cached(keys ...string) (Answer, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, key := range keys {
-		if e, ok := r.kept[key]; ok && time.Now().Before(e.until) {
+		if e, ok := r.cache[key]; ok && time.Now().Before(e.until) {
 			return e.answer, true
 		}
 	}
 	return Answer{}, false
 }
 
-func (r *Runner) keep(key string, a Answer, d time.Duration) {
-	if d <= 0 {
+// store caches an answer for ttl. A full cache is emptied first.
+func (r *Runner) store(key string, a Answer, ttl time.Duration) {
+	if ttl <= 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	for k, e := range r.kept {
+	for k, e := range r.cache {
 		if !now.Before(e.until) {
-			delete(r.kept, k)
+			delete(r.cache, k)
 		}
 	}
-	if r.kept == nil || len(r.kept) >= maxKept {
-		r.kept = map[string]kept{}
+	if r.cache == nil || len(r.cache) >= maxCachedAnswers {
+		r.cache = map[string]cachedAnswer{}
 	}
-	r.kept[key] = kept{a, now.Add(d)}
+	r.cache[key] = cachedAnswer{a, now.Add(ttl)}
 }
 
 // run starts the provider once (plugin.go, ExecPlugin). The error is a
 // *ProviderError if the kubelet would fail as well.
 func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) (response, error) {
-	request, err := json.Marshal(struct {
-		Kind       string `json:"kind"`
-		APIVersion string `json:"apiVersion"`
-		Image      string `json:"image"`
-	}{"CredentialProviderRequest", p.APIVersion, repository})
+	request, err := json.Marshal(credentialproviderv1.CredentialProviderRequest{
+		TypeMeta: metav1.TypeMeta{Kind: "CredentialProviderRequest", APIVersion: p.APIVersion},
+		Image:    repository,
+	})
 	if err != nil {
 		return response{}, err
 	}
@@ -141,39 +151,29 @@ func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provide
 	program := path.Join(c.BinDir, p.Name)
 	cmd := exec.CommandContext(ctx, program, p.Args...)
 	cmd.Dir = k.Dir
-	cmd.Env = append([]string{}, k.Environ...) // never nil: that would be our own environment
+	cmd.Env = append([]string{}, k.Environ...) // never nil: that would be this process's own environment
 	for _, v := range p.Env {
 		cmd.Env = append(cmd.Env, v.Name+"="+v.Value)
 	}
-	out := &bounded{limit: maxResponse}
+	out := &boundedBuffer{limit: maxResponseBytes}
 	cmd.Stdin, cmd.Stdout = bytes.NewReader(append(request, '\n')), out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: k.Root}
-	// What the provider has started goes with it, and nothing that holds its
-	// output open holds us up.
+	// The whole process group is killed, and a process that keeps the output open
+	// does not block Wait.
 	killAll := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = killAll
 	cmd.WaitDelay = 200 * time.Millisecond
 
 	if err := cmd.Start(); err != nil {
-		return response{}, notStarted(k, program, err)
+		return response{}, startError(k, program, err)
 	}
 	err = cmd.Wait()
-	_ = killAll() // the group lives on while anything in it does
-	var exit *exec.ExitError
-	switch {
-	case out.full:
-		return response{}, fmt.Errorf("its output is longer than the %d KiB that are read here", maxResponse>>10)
-	case err == nil:
-	case errors.Is(context.Cause(ctx), context.Canceled):
-		return response{}, errors.New("given up: nobody waits for it any more")
-	case ctx.Err() != nil:
-		return response{}, &ProviderError{Kind: "timeout", Reason: fmt.Sprintf("it had not answered after %.1f s (the kubelet gives it %.0f s)", time.Since(began).Seconds(), kubeletTimeout.Seconds())}
-	case errors.Is(err, exec.ErrWaitDelay):
-		return response{}, &ProviderError{Kind: "hangs", Reason: "it has ended, but a process that it started holds its output open, so the kubelet waits for ever"}
-	case errors.As(err, &exit):
-		return response{}, notWell(exit)
-	default:
-		return response{}, errors.New("its output could not be read")
+	_ = killAll() // the group exists as long as any process in it
+	if out.full {
+		return response{}, fmt.Errorf("its output exceeds the %d KiB that pullprobe reads", maxResponseBytes>>10)
+	}
+	if err != nil {
+		return response{}, waitError(ctx, err, time.Since(began))
 	}
 	resp, failed := decodeResponse(out.buf.Bytes(), p.APIVersion)
 	if failed != nil {
@@ -182,48 +182,70 @@ func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provide
 	return resp, nil
 }
 
-func notStarted(k Kubelet, program string, err error) error {
-	info, missing := k.Files.Stat(program)
+// startError explains why a provider did not start. The error is a
+// *ProviderError if the kubelet cannot start it either.
+func startError(k Kubelet, program string, err error) error {
+	info, statErr := k.Files.Stat(program)
 	switch {
-	case errors.Is(missing, fs.ErrNotExist):
+	case errors.Is(statErr, fs.ErrNotExist):
 		return &ProviderError{Kind: "missing", Reason: program + " does not exist"}
 	case errors.Is(err, fs.ErrNotExist):
 		return &ProviderError{Kind: "notExecutable", Reason: program + " cannot be started: its interpreter or loader does not exist"}
-	case errors.Is(err, syscall.EACCES) && missing == nil && !closedToUs(info), errors.Is(err, syscall.ENOEXEC):
+	case errors.Is(err, syscall.EACCES) && statErr == nil && !onlyRootExecutes(info), errors.Is(err, syscall.ENOEXEC):
 		return &ProviderError{Kind: "notExecutable", Reason: program + " is not executable on this node"}
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return fmt.Errorf("it could not be started from here: %w", errno)
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return fmt.Errorf("pullprobe could not start it: %w", errno)
 	}
-	return errors.New("it could not be started from here")
+	return errors.New("pullprobe could not start it")
 }
 
-// closedToUs reports whether root could execute a file, and this process cannot
-// for want of a capability.
-func closedToUs(info fs.FileInfo) bool {
+// onlyRootExecutes reports whether root could execute a file that this process
+// cannot execute, because it lacks a capability.
+func onlyRootExecutes(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && info.Mode()&0o111 != 0 && info.Mode()&0o001 == 0 && int(st.Uid) != syscall.Geteuid()
 }
 
-func notWell(exit *exec.ExitError) *ProviderError {
+// waitError explains why a provider that was started did not succeed. The error
+// is a *ProviderError if the kubelet fails as well.
+func waitError(ctx context.Context, err error, took time.Duration) error {
+	switch {
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		return errors.New("canceled, because its result is no longer needed")
+	case ctx.Err() != nil:
+		return &ProviderError{
+			Kind:   "timeout",
+			Reason: fmt.Sprintf("no response within %.1f s (the kubelet waits %.0f s)", took.Seconds(), kubeletProviderTimeout.Seconds()),
+		}
+	case errors.Is(err, exec.ErrWaitDelay):
+		return &ProviderError{Kind: "hangs", Reason: "it exited, but a child process keeps its output open, so the kubelet waits forever"}
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exitError(exit)
+	}
+	return errors.New("its output could not be read")
+}
+
+// exitError describes the exit status or the signal of a provider.
+func exitError(exit *exec.ExitError) *ProviderError {
 	if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() {
-		return &ProviderError{Kind: "signal", Reason: "it was ended by signal " + s.Signal().String()}
+		return &ProviderError{Kind: "signal", Reason: fmt.Sprintf("it was terminated by signal %q", s.Signal())}
 	}
 	code := exit.ExitCode()
 	return &ProviderError{Kind: "exit", ExitCode: code, Reason: "it exited with status " + strconv.Itoa(code)}
 }
 
-// bounded is a buffer that takes so much and no more.
-type bounded struct {
-	buf   bytes.Buffer // not embedded: its ReadFrom knows no limit
+// boundedBuffer is a buffer that accepts at most limit bytes.
+type boundedBuffer struct {
+	buf   bytes.Buffer // not embedded: its ReadFrom has no limit
 	limit int
 	full  bool
 }
 
 var errFull = errors.New("output too long")
 
-func (b *bounded) Write(p []byte) (int, error) {
+func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if b.buf.Len()+len(p) > b.limit {
 		b.full = true
 		return 0, errFull

@@ -28,10 +28,10 @@ func TestWithoutSecrets(t *testing.T) {
 		t.Errorf("confirmed: %s", d)
 	}
 	outcome, summary, _ := d.check("credentials")
-	if outcome != "skipped" || !strings.Contains(summary, "may not get secrets in namespace "+ns) {
+	if outcome != "skipped" || !strings.Contains(summary, "cannot get secrets in namespace "+ns) {
 		t.Errorf("credentials: %s %q", outcome, summary)
 	}
-	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), "may not get secrets") {
+	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), "cannot get secrets") {
 		t.Errorf("the verdict does not say what it could not know:\n%s", d.explain())
 	}
 }
