@@ -41,7 +41,12 @@ func TestRuntimeCredentials(t *testing.T) {
 }
 
 func FuzzRuntimeCredentials(f *testing.F) {
-	f.Add([]byte("[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.lab\".auth]\nauth = \"dTpw\"\n[plugins.cri.registry.auths.\"https://a.lab\"]\nidentitytoken = \"x\""))
+	f.Add([]byte(`
+[plugins."io.containerd.grpc.v1.cri".registry.configs."r.lab".auth]
+auth = "dTpw"
+[plugins.cri.registry.auths."https://a.lab"]
+identitytoken = "x"
+`))
 	f.Add([]byte("[plugins.cri.registry]\nauths = 1"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, c := range RuntimeCredentials("/etc/containerd/config.toml", text) {

@@ -35,3 +35,15 @@ func TestExpectedProvider(t *testing.T) {
 		t.Errorf("expects %q although the node is unknown", got)
 	}
 }
+
+func FuzzMismatch(f *testing.F) {
+	f.Add("https://user:hunter2@r.example:5000/v2?token=hunter2", "r.example/app")
+	f.Add("*.example", "eu.r.example/app")
+	f.Add("index.docker.io", "docker.io/library/nginx")
+	f.Fuzz(func(t *testing.T, server, repository string) {
+		if why := mismatch(server, repository); why == "" || len(why) > 1000 {
+			t.Errorf("%q on %q: %q", server, repository, why)
+		}
+		expectedProvider(repository)
+	})
+}

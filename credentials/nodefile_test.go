@@ -85,22 +85,74 @@ func TestDockerConfig(t *testing.T) {
 		passed string // part of the reasons against earlier files
 	}{
 		{name: "none"},
-		{name: "root directory", files: map[string]string{"/var/lib/kubelet/config.json": a, "/.docker/config.json": b}, path: "/var/lib/kubelet/config.json", server: "a.example"},
-		{name: "root directory by flag", args: []string{"--root-dir=/data/kubelet"}, files: map[string]string{"/var/lib/kubelet/config.json": a, "/data/kubelet/config.json": b},
-			path: "/data/kubelet/config.json", server: "b.example"},
-		{name: "flag in two words, the last counts", args: []string{"--root-dir", "/one", "--root_dir", "/two"}, files: map[string]string{"/one/config.json": a, "/two/config.json": b},
-			path: "/two/config.json", server: "b.example"},
-		{name: "working directory before home", dir: "/run/kubelet", env: []string{"HOME=/root"}, files: map[string]string{"/run/kubelet/config.json": a, "/root/.docker/config.json": b},
-			path: "/run/kubelet/config.json", server: "a.example"},
-		{name: "home", env: []string{"HOME=/root"}, files: map[string]string{"/root/.docker/config.json": a, "/.docker/config.json": b}, path: "/root/.docker/config.json", server: "a.example"},
+		{
+			name:   "root directory",
+			files:  map[string]string{"/var/lib/kubelet/config.json": a, "/.docker/config.json": b},
+			path:   "/var/lib/kubelet/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "root directory by flag",
+			args:   []string{"--root-dir=/data/kubelet"},
+			files:  map[string]string{"/var/lib/kubelet/config.json": a, "/data/kubelet/config.json": b},
+			path:   "/data/kubelet/config.json",
+			server: "b.example",
+		},
+		{
+			name:   "flag in two words, the last counts",
+			args:   []string{"--root-dir", "/one", "--root_dir", "/two"},
+			files:  map[string]string{"/one/config.json": a, "/two/config.json": b},
+			path:   "/two/config.json",
+			server: "b.example",
+		},
+		{
+			name:   "working directory before home",
+			dir:    "/run/kubelet",
+			env:    []string{"HOME=/root"},
+			files:  map[string]string{"/run/kubelet/config.json": a, "/root/.docker/config.json": b},
+			path:   "/run/kubelet/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "home",
+			env:    []string{"HOME=/root"},
+			files:  map[string]string{"/root/.docker/config.json": a, "/.docker/config.json": b},
+			path:   "/root/.docker/config.json",
+			server: "a.example",
+		},
 		{name: "without HOME root's is not read", files: map[string]string{"/root/.docker/config.json": a}},
-		{name: "without HOME, below the working directory", dir: "/run/kubelet", files: map[string]string{"/run/kubelet/.docker/config.json": a, "/.docker/config.json": b},
-			path: "/run/kubelet/.docker/config.json", server: "a.example"},
-		{name: "JSON before legacy", files: map[string]string{"/var/lib/kubelet/.dockercfg": legacy, "/.docker/config.json": a}, path: "/.docker/config.json", server: "a.example"},
-		{name: "legacy", env: []string{"HOME=/root"}, files: map[string]string{"/root/.dockercfg": legacy}, path: "/root/.dockercfg", server: "l.example"},
-		{name: "an invalid one is skipped", files: map[string]string{"/var/lib/kubelet/config.json": `{"auths":{"a.example":{"auth":"!hunter2"}}}`, "/.docker/config.json": b},
-			path: "/.docker/config.json", server: "b.example", passed: "/var/lib/kubelet/config.json: an \"auth\" field is not base64"},
-		{name: "an empty one is used", files: map[string]string{"/var/lib/kubelet/config.json": `{}`, "/.docker/config.json": b}, path: "/var/lib/kubelet/config.json"},
+		{
+			name:   "without HOME, below the working directory",
+			dir:    "/run/kubelet",
+			files:  map[string]string{"/run/kubelet/.docker/config.json": a, "/.docker/config.json": b},
+			path:   "/run/kubelet/.docker/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "JSON before legacy",
+			files:  map[string]string{"/var/lib/kubelet/.dockercfg": legacy, "/.docker/config.json": a},
+			path:   "/.docker/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "legacy",
+			env:    []string{"HOME=/root"},
+			files:  map[string]string{"/root/.dockercfg": legacy},
+			path:   "/root/.dockercfg",
+			server: "l.example",
+		},
+		{
+			name:   "an invalid one is skipped",
+			files:  map[string]string{"/var/lib/kubelet/config.json": `{"auths":{"a.example":{"auth":"!hunter2"}}}`, "/.docker/config.json": b},
+			path:   "/.docker/config.json",
+			server: "b.example",
+			passed: "/var/lib/kubelet/config.json: an \"auth\" field is not base64",
+		},
+		{
+			name:  "an empty one is used",
+			files: map[string]string{"/var/lib/kubelet/config.json": `{}`, "/.docker/config.json": b},
+			path:  "/var/lib/kubelet/config.json",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,7 +192,8 @@ func FuzzDockerConfig(f *testing.F) {
 	f.Add(`{"auths":{"r.lab":{"auth":"dTpw"}},"credsStore":"x"}`, `{"r.lab":{"username":"u","password":"p"}}`)
 	f.Add(`{"auths":{"":{"auth":"="}}}`, `[]`)
 	f.Fuzz(func(t *testing.T, config, old string) {
-		file := Kubelet{Args: []string{"kubelet"}, Files: onNode(map[string]string{"/var/lib/kubelet/config.json": config, "/.dockercfg": old})}.DockerConfig()
+		files := onNode(map[string]string{"/var/lib/kubelet/config.json": config, "/.dockercfg": old})
+		file := Kubelet{Args: []string{"kubelet"}, Files: files}.DockerConfig()
 		if file.Path == "" && len(file.Credentials) > 0 {
 			t.Errorf("credentials of no file: %v", file.Credentials)
 		}

@@ -25,7 +25,8 @@ func provider(name string) string {
 }
 
 func providerEntry(name string) string {
-	return `{"name":"` + name + `","matchImages":["r.example"],"defaultCacheDuration":"1m","apiVersion":"credentialprovider.kubelet.k8s.io/v1"}`
+	return `{"name":"` + name + `","matchImages":["r.example"],"defaultCacheDuration":"1m",` +
+		`"apiVersion":"credentialprovider.kubelet.k8s.io/v1"}`
 }
 
 // TestProviderConfig tests how the kubelet reads its providers
@@ -34,6 +35,9 @@ func providerEntry(name string) string {
 func TestProviderConfig(t *testing.T) {
 	good := provider("a")
 	edit := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	withToken := func(attributes string) string {
+		return edit(`"matchImages"`, `"tokenAttributes":{"serviceAccountTokenAudience":"a",`+attributes+`},"matchImages"`)
+	}
 	tests := []struct {
 		name    string
 		flags   []string
@@ -45,29 +49,72 @@ func TestProviderConfig(t *testing.T) {
 		{name: "config without bin dir", flags: []string{"--image-credential-provider-config=/c.yaml"}},
 		{name: "YAML", files: map[string]string{"/c": providerYAML}, want: []string{"ecr-credential-provider"}},
 		{name: "JSON", files: map[string]string{"/c": good}, want: []string{"a"}},
-		{name: "directory, by name, others left out", want: []string{"z", "b"},
-			files: map[string]string{"/c/2.json": provider("b"), "/c/1.yaml": provider("z"), "/c/0.txt": "no", "/c/deeper/1.json": "no"}},
+		{
+			name:  "directory, by name, others left out",
+			want:  []string{"z", "b"},
+			files: map[string]string{"/c/2.json": provider("b"), "/c/1.yaml": provider("z"), "/c/0.txt": "no", "/c/deeper/1.json": "no"},
+		},
 		{name: "empty directory", files: map[string]string{"/c/readme.txt": ""}, problem: "has no *.json"},
 		{name: "absent", files: map[string]string{"/d": ""}, problem: "file does not exist"},
 		{name: "not YAML", files: map[string]string{"/c": "hunter2: [}"}, problem: "not valid JSON or YAML"},
 		{name: "JSON and more", files: map[string]string{"/c": good + "\n---\n" + good}, problem: "not valid JSON or YAML"},
-		{name: "token without cache type", files: map[string]string{"/c": edit(`"matchImages"`, `"tokenAttributes":{"serviceAccountTokenAudience":"a","requireServiceAccount":true},"matchImages"`)}, problem: "tokenAttributes"},
-		{name: "token", files: map[string]string{"/c": edit(`"matchImages"`, `"tokenAttributes":{"serviceAccountTokenAudience":"a","requireServiceAccount":true,"cacheType":"Token"},"matchImages"`)}, want: []string{"a"}},
-		{name: "other kind", files: map[string]string{"/c": edit("CredentialProviderConfig", "KubeletConfiguration")}, problem: "KubeletConfiguration"},
-		{name: "other version", files: map[string]string{"/c": edit("kubelet.config.k8s.io/v1", "kubelet.config.k8s.io/v9")}, problem: "v9"},
-		{name: "unknown field", files: map[string]string{"/c": edit(`"matchImages"`, `"token":"hunter2","matchImages"`)}, problem: "does not know"},
-		{name: "field in another case", files: map[string]string{"/c": edit(`"matchImages"`, `"MatchImages"`)}, problem: "does not know"},
-		{name: "doubled field", files: map[string]string{"/c": edit(`"matchImages"`, `"name":"hunter2","matchImages"`)}, problem: "duplicate field"},
+		{
+			name:    "token without cache type",
+			files:   map[string]string{"/c": withToken(`"requireServiceAccount":true`)},
+			problem: "tokenAttributes",
+		},
+		{
+			name:  "token",
+			files: map[string]string{"/c": withToken(`"requireServiceAccount":true,"cacheType":"Token"`)},
+			want:  []string{"a"},
+		},
+		{
+			name:    "other kind",
+			files:   map[string]string{"/c": edit("CredentialProviderConfig", "KubeletConfiguration")},
+			problem: "KubeletConfiguration",
+		},
+		{
+			name:    "other version",
+			files:   map[string]string{"/c": edit("kubelet.config.k8s.io/v1", "kubelet.config.k8s.io/v9")},
+			problem: "v9",
+		},
+		{
+			name:    "unknown field",
+			files:   map[string]string{"/c": edit(`"matchImages"`, `"token":"hunter2","matchImages"`)},
+			problem: "does not know",
+		},
+		{
+			name:    "field in another case",
+			files:   map[string]string{"/c": edit(`"matchImages"`, `"MatchImages"`)},
+			problem: "does not know",
+		},
+		{
+			name:    "doubled field",
+			files:   map[string]string{"/c": edit(`"matchImages"`, `"name":"hunter2","matchImages"`)},
+			problem: "duplicate field",
+		},
 		{name: "wrong type", files: map[string]string{"/c": edit(`["r.example"]`, `"hunter2"`)}, problem: "wrong type"},
 		{name: "no providers", files: map[string]string{"/c": edit(providerEntry("a"), "")}, problem: "no providers"},
 		{name: "same name twice", files: map[string]string{"/c/1.json": good, "/c/2.json": good}, problem: "twice"},
-		{name: "a path for a name", files: map[string]string{"/c": edit(`"a"`, `"../a"`)}, problem: `provider name "../a" is not valid`},
+		{
+			name:    "a path for a name",
+			files:   map[string]string{"/c": edit(`"a"`, `"../a"`)},
+			problem: `provider name "../a" is not valid`,
+		},
 		{name: "no matchImages", files: map[string]string{"/c": edit(`"r.example"`, "")}, problem: "no matchImages"},
-		{name: "no duration", files: map[string]string{"/c": edit(`"defaultCacheDuration":"1m",`, "")}, problem: "defaultCacheDuration"},
+		{
+			name:    "no duration",
+			files:   map[string]string{"/c": edit(`"defaultCacheDuration":"1m",`, "")},
+			problem: "defaultCacheDuration",
+		},
 		{name: "bad duration", files: map[string]string{"/c": edit(`"1m"`, `"-1m"`)}, problem: "defaultCacheDuration"},
 		{name: "no Go duration", files: map[string]string{"/c": edit(`"1m"`, `"hunter2"`)}, problem: "wrong type"},
 		{name: "duration in seconds", files: map[string]string{"/c": edit(`"1m"`, "60")}, problem: "wrong type"},
-		{name: "unknown protocol", files: map[string]string{"/c": edit("credentialprovider.kubelet.k8s.io/v1", "credentialprovider.kubelet.k8s.io/v3")}, problem: "does not support apiVersion"},
+		{
+			name:    "unknown protocol",
+			files:   map[string]string{"/c": edit("credentialprovider.kubelet.k8s.io/v1", "credentialprovider.kubelet.k8s.io/v3")},
+			problem: "does not support apiVersion",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

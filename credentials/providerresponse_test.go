@@ -5,7 +5,8 @@ import (
 )
 
 func FuzzResponse(f *testing.F) {
-	f.Add([]byte(`{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","cacheDuration":"1m","auth":{"r.example":{"username":"u","password":"hunter2"}}}`))
+	f.Add([]byte(`{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1",
+		"cacheKeyType":"Image","cacheDuration":"1m","auth":{"r.example":{"username":"u","password":"hunter2"}}}`))
 	f.Add([]byte(`{"apiVersion":7}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := decodeResponse(data, providerVersions[0])

@@ -128,7 +128,12 @@ func TestRunProvider(t *testing.T) {
 			}
 		})
 	}
-	for _, tt := range []struct{ name, kind string }{{"absent", "missing"}, {"text", "notExecutable"}, {"orphan", "notExecutable"}, {"locked", "notExecutable"}} {
+	for _, tt := range []struct{ name, kind string }{
+		{"absent", "missing"},
+		{"text", "notExecutable"},
+		{"orphan", "notExecutable"},
+		{"locked", "notExecutable"},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if a := ask(t, tt.name, "works"); a.Failed == nil || a.Failed.Kind != tt.kind {
 				t.Errorf("got %+v, want %s", a, tt.kind)
@@ -144,7 +149,8 @@ func TestRunProvider(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		r := &Runner{Timeout: time.Minute}
-		a := r.Ask(ctx, kubelet, config, Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"hangs"}}, "r.example/app")
+		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"hangs"}}
+		a := r.Ask(ctx, kubelet, config, p, "r.example/app")
 		if a.Skipped == "" || a.Failed != nil {
 			t.Errorf("got %+v", a)
 		}
@@ -158,7 +164,8 @@ func TestProviderLeavesNoProcess(t *testing.T) {
 	r := &Runner{Timeout: 200 * time.Millisecond}
 	k := Kubelet{Dir: "/", Files: dirFS{root: "/"}}
 	for _, mode := range []string{"hangs", "child"} {
-		r.Ask(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}, "r.example/"+mode)
+		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}
+		r.Ask(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, p, "r.example/"+mode)
 	}
 	running := func() (found []string) {
 		links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -240,7 +247,8 @@ func TestProviderWithoutChroot(t *testing.T) {
 		if err != nil || os.Geteuid() != 0 {
 			t.Skip("needs root and setpriv (package util-linux)")
 		}
-		cmd := exec.Command(setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+sys_ptrace", os.Args[0], "-test.run=^TestProviderWithoutChroot$")
+		cmd := exec.Command(setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+sys_ptrace",
+			os.Args[0], "-test.run=^TestProviderWithoutChroot$")
 		cmd.Env = append(os.Environ(), env+"="+t.TempDir())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -251,7 +259,8 @@ func TestProviderWithoutChroot(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := Kubelet{Args: []string{"kubelet"}, Dir: "/", Files: dirFS{root: root}, Root: root}
-	a := (&Runner{Timeout: time.Second}).Ask(t.Context(), k, ProviderConfig{BinDir: "/"}, Provider{Name: "provider", APIVersion: providerVersions[0]}, "r.example/app")
+	p := Provider{Name: "provider", APIVersion: providerVersions[0]}
+	a := (&Runner{Timeout: time.Second}).Ask(t.Context(), k, ProviderConfig{BinDir: "/"}, p, "r.example/app")
 	if a.Failed != nil || !strings.Contains(a.Skipped, "pullprobe could not start it: operation not permitted") {
 		t.Errorf("failed: %v, skipped: %q", a.Failed, a.Skipped)
 	}

@@ -17,7 +17,12 @@ func TestRejections(t *testing.T) {
 			t.Error("rejected before any request")
 		}
 		r.Refuse("r.example", "u", "p")
-		for _, other := range [][3]string{{"mirror.example", "u", "p"}, {"r.example", "v", "p"}, {"r.example", "u", "new"}, {"r.example", "up", ""}} {
+		for _, other := range [][3]string{
+			{"mirror.example", "u", "p"},
+			{"r.example", "v", "p"},
+			{"r.example", "u", "new"},
+			{"r.example", "up", ""},
+		} {
 			if rejected(other[0], other[1], other[2]) {
 				t.Errorf("%v counts as rejected because another is", other)
 			}

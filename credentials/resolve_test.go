@@ -24,7 +24,8 @@ func login(server, user string) string {
 
 // podSecret returns a pull secret that the pod lists.
 func podSecret(name, data string) Found {
-	return Found{Namespace: "shop", Name: name, Secret: &Secret{Namespace: "shop", Name: name, Type: typeJSON, Data: map[string][]byte{keyJSON: []byte(data)}}}
+	s := Secret{Namespace: "shop", Name: name, Type: typeJSON, Data: map[string][]byte{keyJSON: []byte(data)}}
+	return Found{Namespace: s.Namespace, Name: s.Name, Secret: &s}
 }
 
 // authFile returns a docker config.json as "pullprobe check" passes it.
@@ -51,6 +52,11 @@ func answer(user, server string) Answer {
 
 var providers = ProviderConfig{Path: "/etc/providers.yaml", BinDir: "/bin"}
 
+// ecrLogin returns a docker config.json whose password expires at that time.
+func ecrLogin(at time.Time) string {
+	return fmt.Sprintf(`{"auths":{"r.example":{"username":"AWS","password":%q}}}`, expiring(at))
+}
+
 // expiring returns a JSON web token that expires at that time.
 func expiring(at time.Time) string {
 	raw := base64.RawURLEncoding.EncodeToString
@@ -61,7 +67,13 @@ func expiring(at time.Time) string {
 // the kubelet resolves all sources (pkg/kubelet/images,
 // makeLookupPullCredentialsFunc).
 func TestWalk(t *testing.T) {
-	runtime := []Credential{{Server: "r.example", Host: "r.example", Username: "ctr", Password: canary, Source: "runtime /etc/containerd/config.toml"}}
+	runtime := []Credential{{
+		Server:   "r.example",
+		Host:     "r.example",
+		Username: "ctr",
+		Password: canary,
+		Source:   "runtime /etc/containerd/config.toml",
+	}}
 	tests := []struct {
 		name    string
 		sources Sources
@@ -72,82 +84,353 @@ func TestWalk(t *testing.T) {
 		summary string            // a part of it
 	}{
 		{name: "nothing anywhere", outcome: report.Pass, summary: "the pod has no pull secrets"},
-		{name: "secret", sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}},
-			outcome: report.Pass, users: "u", want: map[string]string{"secret": "a", "source": "secret shop/a", "matched": "secret shop/a for r.example"}, summary: "does not pull anonymously"},
-		{name: "most specific path first, across secrets", sources: Sources{Secrets: []Found{
-			podSecret("a", login("r.example", "host")), podSecret("b", login("r.example/team/app", "app")), podSecret("c", login("r.example/team", "team"))}},
-			outcome: report.Pass, users: "app team host", want: map[string]string{"secret": "b"}},
-		{name: "same server: in the pod's order", sources: Sources{Secrets: []Found{podSecret("b", login("r.example", "first")), podSecret("a", login("https://r.example/v1/", "second"))}},
-			outcome: report.Pass, users: "first second"},
-		{name: "two servers of one secret are disambiguated", sources: Sources{Secrets: []Found{podSecret("a", `{"auths":{"r.example":{"username":"host","password":"`+canary+`"},"r.example/team":{"username":"team","password":"`+canary+`"}}}`)}},
-			outcome: report.Pass, users: "team host", want: map[string]string{"source": "secret shop/a, r.example/team"}},
+		{
+			name:    "secret",
+			sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}},
+			outcome: report.Pass,
+			users:   "u",
+			want:    map[string]string{"secret": "a", "source": "secret shop/a", "matched": "secret shop/a for r.example"},
+			summary: "does not pull anonymously",
+		},
+		{
+			name: "most specific path first, across secrets",
+			sources: Sources{
+				Secrets: []Found{
+					podSecret("a", login("r.example", "host")),
+					podSecret("b", login("r.example/team/app", "app")),
+					podSecret("c", login("r.example/team", "team")),
+				},
+			},
+			outcome: report.Pass,
+			users:   "app team host",
+			want:    map[string]string{"secret": "b"},
+		},
+		{
+			name: "same server: in the pod's order",
+			sources: Sources{
+				Secrets: []Found{
+					podSecret("b", login("r.example", "first")),
+					podSecret("a", login("https://r.example/v1/", "second")),
+				},
+			},
+			outcome: report.Pass,
+			users:   "first second",
+		},
+		{
+			name: "two servers of one secret are disambiguated",
+			sources: Sources{
+				Secrets: []Found{
+					podSecret("a", `{"auths":{
+						"r.example":{"username":"host","password":"`+canary+`"},
+						"r.example/team":{"username":"team","password":"`+canary+`"}}}`),
+				},
+			},
+			outcome: report.Pass,
+			users:   "team host",
+			want:    map[string]string{"source": "secret shop/a, r.example/team"},
+		},
 
-		{name: "absent", sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}}},
-			outcome: report.Fail, cause: report.PullSecretMissing, want: map[string]string{"secret": "a", "absent": "secret shop/a"},
-			summary: "pull secret shop/a does not exist"},
-		{name: "two absent", sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}, {Namespace: "shop", Name: "b"}}},
-			outcome: report.Fail, cause: report.PullSecretMissing, want: map[string]string{"absent": "secret shop/a; secret shop/b"},
-			summary: "pull secret shop/a, pull secret shop/b do not exist"},
-		{name: "absent beside a good one", sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}, podSecret("b", login("r.example", "u"))}},
-			outcome: report.Pass, users: "u", want: map[string]string{"secret": "b", "absent": "secret shop/a"}},
-		{name: "other registry", sources: Sources{Secrets: []Found{podSecret("a", login("other.example", "u"))}},
-			outcome: report.Fail, cause: report.PullSecretOtherRegistry, want: map[string]string{"secret": "a", "servers": "other.example"},
-			summary: "none of the pod's pull secrets is for r.example, only for other.example"},
-		{name: "auth file for another registry", sources: Sources{Secrets: []Found{authFile("/auth.json", login("other.example", "u"))}},
-			outcome: report.Fail, cause: report.PullSecretOtherRegistry, want: map[string]string{"secret": "/auth.json"},
-			summary: "file /auth.json has no credentials for r.example, only for other.example"},
-		{name: "one that cannot be decoded spoils all", sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u")), podSecret("b", `{"auths":{"other.example":{"auth":"!"}}}`)}, Node: &Node{File: nodeFile(login("r.example", "node"))}, Runtime: runtime},
-			outcome: report.Fail, cause: report.PullSecretMalformed, want: map[string]string{"secret": "b", "fatal": "true", "matched": "", "runtime": ""},
-			summary: "pull secret shop/b is not valid, so every pull of this pod fails: an \"auth\" field is not base64"},
-		{name: "wrong type is ignored", sources: Sources{Secrets: []Found{opaqueSecret("a")}}, outcome: report.Fail, cause: report.PullSecretMalformed, want: map[string]string{"secret": "a", "fatal": ""},
-			summary: "the kubelet ignores pull secret shop/a: its type is \"Opaque\""},
-		{name: "wrong type beside a good one", sources: Sources{Secrets: []Found{opaqueSecret("a"), podSecret("b", login("r.example", "u"))}}, outcome: report.Pass, users: "u", want: map[string]string{"secret": "b"}},
-		{name: "may not be read", sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a", Err: &ForbiddenError{Verb: "get", Resource: "secrets", Namespace: "shop", Name: "a"}}}},
-			outcome: report.Skipped, summary: "cannot get secrets in namespace shop (a): apply manifests/components/secrets", want: map[string]string{"unknown": "secret shop/a"}},
+		{
+			name:    "absent",
+			sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}}},
+			outcome: report.Fail,
+			cause:   report.PullSecretMissing,
+			want:    map[string]string{"secret": "a", "absent": "secret shop/a"},
+			summary: "pull secret shop/a does not exist",
+		},
+		{
+			name:    "two absent",
+			sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}, {Namespace: "shop", Name: "b"}}},
+			outcome: report.Fail,
+			cause:   report.PullSecretMissing,
+			want:    map[string]string{"absent": "secret shop/a; secret shop/b"},
+			summary: "pull secret shop/a, pull secret shop/b do not exist",
+		},
+		{
+			name:    "absent beside a good one",
+			sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}, podSecret("b", login("r.example", "u"))}},
+			outcome: report.Pass,
+			users:   "u",
+			want:    map[string]string{"secret": "b", "absent": "secret shop/a"},
+		},
+		{
+			name:    "other registry",
+			sources: Sources{Secrets: []Found{podSecret("a", login("other.example", "u"))}},
+			outcome: report.Fail,
+			cause:   report.PullSecretOtherRegistry,
+			want:    map[string]string{"secret": "a", "servers": "other.example"},
+			summary: "none of the pod's pull secrets is for r.example, only for other.example",
+		},
+		{
+			name:    "auth file for another registry",
+			sources: Sources{Secrets: []Found{authFile("/auth.json", login("other.example", "u"))}},
+			outcome: report.Fail,
+			cause:   report.PullSecretOtherRegistry,
+			want:    map[string]string{"secret": "/auth.json"},
+			summary: "file /auth.json has no credentials for r.example, only for other.example",
+		},
+		{
+			name: "one that cannot be decoded spoils all",
+			sources: Sources{
+				Secrets: []Found{
+					podSecret("a", login("r.example", "u")),
+					podSecret("b", `{"auths":{"other.example":{"auth":"!"}}}`),
+				},
+				Node:    &Node{File: nodeFile(login("r.example", "node"))},
+				Runtime: runtime,
+			},
+			outcome: report.Fail,
+			cause:   report.PullSecretMalformed,
+			want:    map[string]string{"secret": "b", "fatal": "true", "matched": "", "runtime": ""},
+			summary: "pull secret shop/b is not valid, so every pull of this pod fails: an \"auth\" field is not base64",
+		},
+		{
+			name:    "wrong type is ignored",
+			sources: Sources{Secrets: []Found{opaqueSecret("a")}},
+			outcome: report.Fail,
+			cause:   report.PullSecretMalformed,
+			want:    map[string]string{"secret": "a", "fatal": ""},
+			summary: "the kubelet ignores pull secret shop/a: its type is \"Opaque\"",
+		},
+		{
+			name:    "wrong type beside a good one",
+			sources: Sources{Secrets: []Found{opaqueSecret("a"), podSecret("b", login("r.example", "u"))}},
+			outcome: report.Pass,
+			users:   "u",
+			want:    map[string]string{"secret": "b"},
+		},
+		{
+			name: "may not be read",
+			sources: Sources{
+				Secrets: []Found{
+					{
+						Namespace: "shop",
+						Name:      "a",
+						Err:       &ForbiddenError{Verb: "get", Resource: "secrets", Namespace: "shop", Name: "a"},
+					},
+				},
+			},
+			outcome: report.Skipped,
+			summary: "cannot get secrets in namespace shop (a): apply manifests/components/secrets",
+			want:    map[string]string{"unknown": "secret shop/a"},
+		},
 
-		{name: "node file after the secrets", sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}, Node: &Node{File: nodeFile(login("r.example/team/app", "node"))}},
-			outcome: report.Pass, users: "u node", want: map[string]string{"source": "secret shop/a"}},
-		{name: "node file alone", sources: Sources{Node: &Node{File: nodeFile(login("r.example", "node"))}},
-			outcome: report.Pass, users: "node", want: map[string]string{"source": "node file /var/lib/kubelet/config.json", "node": "read", "secret": ""}},
-		{name: "node file serves what the pod's secrets do not", sources: Sources{Secrets: []Found{podSecret("a", login("other.example", "u"))}, Node: &Node{File: nodeFile(login("r.example", "node"))}},
-			outcome: report.Pass, users: "node"},
-		{name: "the node has nothing", sources: Sources{Node: &Node{File: nodeFile(`{}`)}}, outcome: report.Pass, summary: "the node has no credentials for this image", want: map[string]string{"node": "read"}},
-		{name: "the kubelet is not visible", sources: Sources{Node: &Node{Unknown: "no hostPID"}}, outcome: report.Pass,
-			want: map[string]string{"node": "unknown", "unknown": "the node's docker config file and credential providers"}},
+		{
+			name: "node file after the secrets",
+			sources: Sources{
+				Secrets: []Found{podSecret("a", login("r.example", "u"))},
+				Node:    &Node{File: nodeFile(login("r.example/team/app", "node"))},
+			},
+			outcome: report.Pass,
+			users:   "u node",
+			want:    map[string]string{"source": "secret shop/a"},
+		},
+		{
+			name:    "node file alone",
+			sources: Sources{Node: &Node{File: nodeFile(login("r.example", "node"))}},
+			outcome: report.Pass,
+			users:   "node",
+			want:    map[string]string{"source": "node file /var/lib/kubelet/config.json", "node": "read", "secret": ""},
+		},
+		{
+			name: "node file serves what the pod's secrets do not",
+			sources: Sources{
+				Secrets: []Found{podSecret("a", login("other.example", "u"))},
+				Node:    &Node{File: nodeFile(login("r.example", "node"))},
+			},
+			outcome: report.Pass,
+			users:   "node",
+		},
+		{
+			name:    "the node has nothing",
+			sources: Sources{Node: &Node{File: nodeFile(`{}`)}},
+			outcome: report.Pass,
+			summary: "the node has no credentials for this image",
+			want:    map[string]string{"node": "read"},
+		},
+		{
+			name:    "the kubelet is not visible",
+			sources: Sources{Node: &Node{Unknown: "no hostPID"}},
+			outcome: report.Pass,
+			want:    map[string]string{"node": "unknown", "unknown": "the node's docker config file and credential providers"},
+		},
 
-		{name: "provider after the node's file", sources: Sources{Node: &Node{File: nodeFile(login("r.example", "node")), Providers: providers, Answers: []Answer{answer("prov", "r.example/team")}}},
-			outcome: report.Pass, users: "node prov", want: map[string]string{"provider": "prov"}},
-		{name: "providers together, the most specific first", sources: Sources{Node: &Node{Providers: providers, Answers: []Answer{answer("one", "r.example"), answer("two", "r.example/team")}}},
-			outcome: report.Pass, users: "two one"},
-		{name: "provider gives for something else", sources: Sources{Node: &Node{Providers: providers, Answers: []Answer{answer("prov", "other.example")}}},
-			outcome: report.Pass, want: map[string]string{"provider": "prov"}},
-		{name: "provider fails", sources: Sources{Node: &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Failed: &ProviderError{Kind: "exit", ExitCode: 3, Reason: "it exited with status 3"}}}}},
-			outcome: report.Fail, cause: report.CredentialProviderFailed, want: map[string]string{"providerFailed": "lab"}, summary: "credential provider lab failed: it exited with status 3"},
-		{name: "provider fails beside another registry's secret", sources: Sources{Secrets: []Found{podSecret("a", login("other.example", "u"))},
-			Node: &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}}}},
-			outcome: report.Fail, cause: report.CredentialProviderFailed},
-		{name: "provider fails and a secret applies", sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))},
-			Node: &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}}}},
-			outcome: report.Pass, users: "u", want: map[string]string{"providerFailed": "lab"}},
-		{name: "provider is not run", sources: Sources{Secrets: []Found{podSecret("a", login("other.example", "u"))}, Node: &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Skipped: "not switched on"}}}},
-			outcome: report.Skipped, summary: "credential provider lab was not run; the kubelet runs it for this image", want: map[string]string{"providerNotRun": "lab", "unknown": "credential provider lab"}},
-		{name: "provider is not run, a secret applies", sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}, Node: &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Skipped: "not switched on"}}}},
-			outcome: report.Pass, users: "u", want: map[string]string{"unknown": "credential provider lab"}},
+		{
+			name: "provider after the node's file",
+			sources: Sources{
+				Node: &Node{
+					File:      nodeFile(login("r.example", "node")),
+					Providers: providers,
+					Answers:   []Answer{answer("prov", "r.example/team")},
+				},
+			},
+			outcome: report.Pass,
+			users:   "node prov",
+			want:    map[string]string{"provider": "prov"},
+		},
+		{
+			name: "providers together, the most specific first",
+			sources: Sources{
+				Node: &Node{
+					Providers: providers,
+					Answers:   []Answer{answer("one", "r.example"), answer("two", "r.example/team")},
+				},
+			},
+			outcome: report.Pass,
+			users:   "two one",
+		},
+		{
+			name:    "provider gives for something else",
+			sources: Sources{Node: &Node{Providers: providers, Answers: []Answer{answer("prov", "other.example")}}},
+			outcome: report.Pass,
+			want:    map[string]string{"provider": "prov"},
+		},
+		{
+			name: "provider fails",
+			sources: Sources{
+				Node: &Node{
+					Providers: providers,
+					Answers: []Answer{
+						{
+							Provider: "lab",
+							Failed:   &ProviderError{Kind: "exit", ExitCode: 3, Reason: "it exited with status 3"},
+						},
+					},
+				},
+			},
+			outcome: report.Fail,
+			cause:   report.CredentialProviderFailed,
+			want:    map[string]string{"providerFailed": "lab"},
+			summary: "credential provider lab failed: it exited with status 3",
+		},
+		{
+			name: "provider fails beside another registry's secret",
+			sources: Sources{
+				Secrets: []Found{podSecret("a", login("other.example", "u"))},
+				Node: &Node{
+					Providers: providers,
+					Answers:   []Answer{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}},
+				},
+			},
+			outcome: report.Fail,
+			cause:   report.CredentialProviderFailed,
+		},
+		{
+			name: "provider fails and a secret applies",
+			sources: Sources{
+				Secrets: []Found{podSecret("a", login("r.example", "u"))},
+				Node: &Node{
+					Providers: providers,
+					Answers:   []Answer{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}},
+				},
+			},
+			outcome: report.Pass,
+			users:   "u",
+			want:    map[string]string{"providerFailed": "lab"},
+		},
+		{
+			name: "provider is not run",
+			sources: Sources{
+				Secrets: []Found{podSecret("a", login("other.example", "u"))},
+				Node:    &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Skipped: "not switched on"}}},
+			},
+			outcome: report.Skipped,
+			summary: "credential provider lab was not run; the kubelet runs it for this image",
+			want:    map[string]string{"providerNotRun": "lab", "unknown": "credential provider lab"},
+		},
+		{
+			name: "provider is not run, a secret applies",
+			sources: Sources{
+				Secrets: []Found{podSecret("a", login("r.example", "u"))},
+				Node:    &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Skipped: "not switched on"}}},
+			},
+			outcome: report.Pass,
+			users:   "u",
+			want:    map[string]string{"unknown": "credential provider lab"},
+		},
 
-		{name: "containerd's own, if the kubelet has none", sources: Sources{Runtime: runtime}, outcome: report.Pass, want: map[string]string{"runtime": "runtime /etc/containerd/config.toml for r.example"}, summary: "containerd has its own credentials for r.example"},
-		{name: "containerd's own counts for nothing beside the kubelet's", sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}, Runtime: runtime}, outcome: report.Pass, users: "u", want: map[string]string{"runtime": ""}},
+		{
+			name:    "containerd's own, if the kubelet has none",
+			sources: Sources{Runtime: runtime},
+			outcome: report.Pass,
+			want:    map[string]string{"runtime": "runtime /etc/containerd/config.toml for r.example"},
+			summary: "containerd has its own credentials for r.example",
+		},
+		{
+			name:    "containerd's own counts for nothing beside the kubelet's",
+			sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}, Runtime: runtime},
+			outcome: report.Pass,
+			users:   "u",
+			want:    map[string]string{"runtime": ""},
+		},
 
-		{name: "not attached, added later", sources: Sources{Account: &Account{Namespace: "shop", Name: "default", Unattached: []Found{podSecret("late", login("r.example", "u"))}}},
-			outcome: report.Fail, cause: report.PullSecretNotAttached, want: map[string]string{"secret": "late", "notAttached": "late"}, summary: "it was added after the pod was created"},
-		{name: "not attached, the pod lists its own", sources: Sources{Secrets: []Found{podSecret("own", login("other.example", "u"))}, Account: &Account{Namespace: "shop", Name: "default", PodListsOwn: true, Unattached: []Found{podSecret("late", login("r.example", "u"))}}},
-			outcome: report.Fail, cause: report.PullSecretNotAttached, want: map[string]string{"secret": "late"}, summary: "the pod lists its own pull secrets"},
-		{name: "what the ServiceAccount lists is for another registry", sources: Sources{Account: &Account{Namespace: "shop", Name: "default", Unattached: []Found{podSecret("late", login("other.example", "u"))}}},
-			outcome: report.Pass, want: map[string]string{"notAttached": ""}},
+		{
+			name: "not attached, added later",
+			sources: Sources{
+				Account: &Account{
+					Namespace:  "shop",
+					Name:       "default",
+					Unattached: []Found{podSecret("late", login("r.example", "u"))},
+				},
+			},
+			outcome: report.Fail,
+			cause:   report.PullSecretNotAttached,
+			want:    map[string]string{"secret": "late", "notAttached": "late"},
+			summary: "it was added after the pod was created",
+		},
+		{
+			name: "not attached, the pod lists its own",
+			sources: Sources{
+				Secrets: []Found{podSecret("own", login("other.example", "u"))},
+				Account: &Account{
+					Namespace:   "shop",
+					Name:        "default",
+					PodListsOwn: true,
+					Unattached:  []Found{podSecret("late", login("r.example", "u"))},
+				},
+			},
+			outcome: report.Fail,
+			cause:   report.PullSecretNotAttached,
+			want:    map[string]string{"secret": "late"},
+			summary: "the pod lists its own pull secrets",
+		},
+		{
+			name: "what the ServiceAccount lists is for another registry",
+			sources: Sources{
+				Account: &Account{
+					Namespace:  "shop",
+					Name:       "default",
+					Unattached: []Found{podSecret("late", login("other.example", "u"))},
+				},
+			},
+			outcome: report.Pass,
+			want:    map[string]string{"notAttached": ""},
+		},
 
-		{name: "expired", sources: Sources{Secrets: []Found{podSecret("a", fmt.Sprintf(`{"auths":{"r.example":{"username":"AWS","password":%q}}}`, expiring(noon.Add(-3*time.Hour))))}, Now: noon},
-			outcome: report.Pass, users: "AWS", want: map[string]string{"expired": "secret shop/a", "expires": "2026-11-21T09:00:00Z"}},
-		{name: "expires later", sources: Sources{Secrets: []Found{podSecret("a", fmt.Sprintf(`{"auths":{"r.example":{"username":"AWS","password":%q}}}`, expiring(noon.Add(3*time.Hour))))}, Now: noon},
-			outcome: report.Pass, users: "AWS", want: map[string]string{"expired": "", "expires": "2026-11-21T15:00:00Z"}},
+		{
+			name: "expired",
+			sources: Sources{
+				Secrets: []Found{
+					podSecret("a", ecrLogin(noon.Add(-3*time.Hour))),
+				},
+				Now: noon,
+			},
+			outcome: report.Pass,
+			users:   "AWS",
+			want:    map[string]string{"expired": "secret shop/a", "expires": "2026-11-21T09:00:00Z"},
+		},
+		{
+			name: "expires later",
+			sources: Sources{
+				Secrets: []Found{
+					podSecret("a", ecrLogin(noon.Add(3*time.Hour))),
+				},
+				Now: noon,
+			},
+			outcome: report.Pass,
+			users:   "AWS",
+			want:    map[string]string{"expired": "", "expires": "2026-11-21T15:00:00Z"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,12 +456,14 @@ func TestWalk(t *testing.T) {
 			}
 			ids := map[string]bool{}
 			for _, c := range w.Checks {
-				if ids[c.ID] || c.Kind != report.KindCredentials || c.Summary == "" || c.Outcome == report.Unknown || c.Outcome == report.Fail && c.Cause == "" {
+				if ids[c.ID] || c.Kind != report.KindCredentials || c.Summary == "" ||
+					c.Outcome == report.Unknown || c.Outcome == report.Fail && c.Cause == "" {
 					t.Errorf("check %+v", c)
 				}
 				ids[c.ID] = true
 			}
-			if text := fmt.Sprintf("%+v %#v", w, w.Checks); strings.Contains(text, canary) || strings.Contains(text, base64.RawURLEncoding.EncodeToString([]byte(canary))) {
+			encoded := base64.RawURLEncoding.EncodeToString([]byte(canary))
+			if text := fmt.Sprintf("%+v %#v", w, w.Checks); strings.Contains(text, canary) || strings.Contains(text, encoded) {
 				t.Errorf("a password is visible: %s", text)
 			}
 		})
@@ -199,7 +484,8 @@ func TestCandidates(t *testing.T) {
 	}
 	var got []row
 	for _, c := range w.Checks[1:] {
-		got = append(got, row{c.ID, c.Evidence["source"], c.Evidence["server"], c.Evidence["applies"], c.Outcome.String(), c.Evidence["why"] + c.Evidence["note"]})
+		e := c.Evidence
+		got = append(got, row{c.ID, e["source"], e["server"], e["applies"], c.Outcome.String(), e["why"] + e["note"]})
 	}
 	want := []row{
 		{"credentials/1", "secret shop/c", "r.example:5000/team", "true", "pass", "the kubelet ignores its identitytoken"},
@@ -218,6 +504,16 @@ func TestCandidates(t *testing.T) {
 	}
 	if text := fmt.Sprintf("%+v", w); strings.Contains(text, canary) {
 		t.Errorf("a password is visible: %s", text)
+	}
+}
+
+// TestMatchBesideMalformed tests that a credential that matches is not reported
+// as one for another registry if another secret makes every pull fail.
+func TestMatchBesideMalformed(t *testing.T) {
+	secrets := []Found{podSecret("a", login("r.example", "u")), podSecret("b", "{")}
+	w := Walk("r.example/app", Sources{Secrets: secrets, Now: noon})
+	if e := w.Checks[1].Evidence; e["applies"] != "false" || !strings.Contains(e["why"], "not valid, so every pull fails") {
+		t.Errorf("got %q: %q", w.Checks[1].Summary, e)
 	}
 }
 

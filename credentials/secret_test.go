@@ -14,6 +14,7 @@ func secret(typ, key, data string) Secret {
 
 func TestDecode(t *testing.T) {
 	auth := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	entryOf := func(entry string) Secret { return secret(typeJSON, keyJSON, `{"auths":{"r.example":`+entry+`}}`) }
 	tests := []struct {
 		name     string
 		secret   Secret
@@ -22,35 +23,41 @@ func TestDecode(t *testing.T) {
 		reason   string // part of the error
 		fatal    bool
 	}{
-		{"auth", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`"}}}`), "u", "p", "", false},
-		{"auth without padding", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+strings.TrimRight(auth("u:pw"), "=")+`"}}}`), "u", "pw", "", false},
-		{"password with a colon", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p:q")+`"}}}`), "u", "p:q", "", false},
-		{"user and password", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}}}`), "u", "p", "", false},
-		{"auth wins", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"x","password":"y","auth":"`+auth("u:p")+`"}}}`), "u", "p", "", false},
+		{"auth", entryOf(`{"auth":"` + auth("u:p") + `"}`), "u", "p", "", false},
+		{"auth without padding", entryOf(`{"auth":"` + strings.TrimRight(auth("u:pw"), "=") + `"}`), "u", "pw", "", false},
+		{"password with a colon", entryOf(`{"auth":"` + auth("u:p:q") + `"}`), "u", "p:q", "", false},
+		{"user and password", entryOf(`{"username":"u","password":"p"}`), "u", "p", "", false},
+		{"auth wins", entryOf(`{"username":"x","password":"y","auth":"` + auth("u:p") + `"}`), "u", "p", "", false},
 		{"legacy", secret(typeLegacy, keyLegacy, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "u", "p", "", false},
-		{"identity token is ignored", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"identitytoken":"t"}}}`), "", "", "", false},
+		{"identity token is ignored", entryOf(`{"identitytoken":"t"}`), "", "", "", false},
 
-		{"null", secret(typeJSON, keyJSON, `{"auths":{"r.example":null}}`), "", "", "", false},
-		{"user only", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:")+`"}}}`), "u", "", "", false},
-		{"password only", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth(":p")+`"}}}`), "", "p", "", false},
+		{"null", entryOf(`null`), "", "", "", false},
+		{"user only", entryOf(`{"auth":"` + auth("u:") + `"}`), "u", "", "", false},
+		{"password only", entryOf(`{"auth":"` + auth(":p") + `"}`), "", "p", "", false},
 		{"field in capitals", secret(typeJSON, keyJSON, `{"AUTHS":{"r.example":{"Auth":"`+auth("u:p")+`"}}}`), "u", "p", "", false},
-		{"other fields may be anything", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`","identitytoken":7}},"credsStore":[1]}`), "u", "p", "", false},
-		{"headers, unused", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":"y"}}`), "u", "p", "", false},
-		{"space around auth", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`\n"}}}`), "u", "p", "", false},
+		{"other fields may be anything",
+			secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`","identitytoken":7}},"credsStore":[1]}`), "u", "p", "", false},
+		{"headers, unused",
+			secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":"y"}}`), "u", "p", "", false},
+		{"space around auth", entryOf(`{"auth":"` + auth("u:p") + `\n"}`), "u", "p", "", false},
 
-		{"headers of the wrong type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":["y"]}}`), "", "", "array", true},
-		{"URL-safe base64", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+strings.NewReplacer("+", "-", "/", "_").Replace(auth("u:\xff\xfe\xfb\xff"))+`"}}}`), "", "", "not base64", true},
-		{"auth and space without padding", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":" `+strings.TrimRight(auth("u:pw"), "=")+`"}}}`), "", "", "not base64", true},
+		{"headers of the wrong type",
+			secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","password":"p"}},"HttpHeaders":{"X":["y"]}}`), "", "", "array", true},
+		{"URL-safe base64",
+			entryOf(`{"auth":"` + strings.NewReplacer("+", "-", "/", "_").Replace(auth("u:\xff\xfe\xfb\xff")) + `"}`), "", "", "not base64", true},
+		{"auth and space without padding", entryOf(`{"auth":" ` + strings.TrimRight(auth("u:pw"), "=") + `"}`), "", "", "not base64", true},
 		{"base64 twice", secret(typeJSON, keyJSON, base64.StdEncoding.EncodeToString([]byte(`{"auths":{}}`))), "", "", "not JSON", true},
-		{"email of the wrong type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"username":"u","email":7}}}`), "", "", "number", true},
+		{"email of the wrong type", entryOf(`{"username":"u","email":7}`), "", "", "number", true},
 		{"legacy text under the newer type", secret(typeJSON, keyJSON, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "", "", "no entry", false},
-		{"newer text under the legacy type", secret(typeLegacy, keyLegacy, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`"}}}`), "", "", "", false},
+		{"newer text under the legacy type",
+			secret(typeLegacy, keyLegacy, `{"auths":{"r.example":{"auth":"`+auth("u:p")+`"}}}`), "", "", "", false},
 		{"newer type, key of the legacy one", secret(typeJSON, keyLegacy, `{"r.example":{"auth":"`+auth("u:p")+`"}}`), "", "", "empty", false},
 		{"not JSON", secret(typeJSON, keyJSON, `hunter2`), "", "", "not JSON", true},
-		{"not base64", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"!hunter2!"}}}`), "", "", "not base64", true},
-		{"no colon", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":"`+auth("hunter2")+`"}}}`), "", "", "user:password", true},
-		{"wrong JSON type", secret(typeJSON, keyJSON, `{"auths":{"r.example":{"auth":7}}}`), "", "", "number", true},
-		{"one bad entry spoils the rest", secret(typeJSON, keyJSON, `{"auths":{"good.example":{"auth":"`+auth("u:p")+`"},"r.example":{"auth":"!"}}}`), "", "", "not base64", true},
+		{"not base64", entryOf(`{"auth":"!hunter2!"}`), "", "", "not base64", true},
+		{"no colon", entryOf(`{"auth":"` + auth("hunter2") + `"}`), "", "", "user:password", true},
+		{"wrong JSON type", entryOf(`{"auth":7}`), "", "", "number", true},
+		{"one bad entry spoils the rest",
+			secret(typeJSON, keyJSON, `{"auths":{"good.example":{"auth":"`+auth("u:p")+`"},"r.example":{"auth":"!"}}}`), "", "", "not base64", true},
 		{"empty", secret(typeJSON, keyJSON, ``), "", "", "empty", false},
 		{"no entries", secret(typeJSON, keyJSON, `{}`), "", "", "no entry", false},
 		{"wrong type", secret("Opaque", keyJSON, `{"auths":{}}`), "", "", "Opaque", false},
