@@ -19,7 +19,7 @@ func TestKubeletFlag(t *testing.T) {
 		{"equals sign in the value", "--root-dir=/a=b", "/a=b", true},
 		{"last one wins", "--root-dir=/a --root-dir /b", "/b", true},
 		{"underscore", "--root_dir=/a", "/a", true},
-		{"value that looks like a flag", "--root-dir --root-dir=/a", "--root-dir=/a", true},
+		{"value that begins with dashes", "--root-dir --root-dir=/a", "--root-dir=/a", true},
 		{"no value", "--root-dir=/a --root-dir", "/a", true},
 		{"after the end of flags", "--root-dir=/a -- --root-dir=/b", "/a", true},
 		{"one dash", "-root-dir=/a", "", false},

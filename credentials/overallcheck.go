@@ -92,7 +92,7 @@ func (r *resolver) decide(secrets []Found) {
 	}
 }
 
-// otherRegistrySummary says which registries the pod's secrets are for.
+// otherRegistrySummary names the servers that the pod's secrets are for.
 func (r *resolver) otherRegistrySummary(first Found) string {
 	registry, servers := clean(r.registry()), strings.Join(r.servers, ", ")
 	if first.Namespace == "" {

@@ -40,9 +40,9 @@ type ProviderConfig struct {
 	Path      string // file or directory; empty: none is configured
 	BinDir    string
 	Providers []Provider // in the kubelet's order
-	// Problem says why the providers are unknown: a file cannot be read or
-	// decoded. The kubelet reads the files when it starts, and would refuse to
-	// start with these.
+	// Problem is why the providers are unknown: a file cannot be read or decoded,
+	// or is not valid. The kubelet reads the files when it starts, and would refuse
+	// to start with these.
 	Problem string
 	// Unread: only this process may not read the files. The kubelet, being root,
 	// can.
@@ -139,7 +139,7 @@ func decodeProviders(data []byte) ([]Provider, error) {
 		Providers []Provider `json:"providers"`
 	}
 	asJSON, err := yaml.YAMLToJSONStrict(data)
-	if looksLikeJSON := bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")); err != nil || looksLikeJSON && !json.Valid(data) {
+	if isJSON := bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")); err != nil || isJSON && !json.Valid(data) {
 		return nil, errors.New("it is not valid JSON or YAML, or has a duplicate field")
 	}
 	strict, err := kjson.UnmarshalStrict(asJSON, &file)

@@ -18,8 +18,6 @@ type Walked struct {
 	Matched []Credential
 	// Runtime are containerd's own, which apply if the kubelet has none.
 	Runtime []Credential
-	// Unknown names what could not be read and may contain more credentials.
-	Unknown []string
 	// Checks are "credentials", one check for each source, and one for each
 	// credential in the order in which they are tried.
 	Checks []report.Check
@@ -56,7 +54,6 @@ func Walk(repository string, s Sources) Walked {
 	return Walked{
 		Matched: r.matched,
 		Runtime: r.runtime,
-		Unknown: r.unknown,
 		Used:    slices.Concat(r.matched, r.runtime),
 		Checks:  slices.Concat([]report.Check{r.overall}, r.sources, r.candidates),
 	}

@@ -21,7 +21,7 @@ type Found struct {
 	Err             error   // why it could not be read; nil with a nil Secret: it does not exist
 }
 
-// ForbiddenError says which permission the agent lacks.
+// ForbiddenError names the permission that the agent lacks.
 type ForbiddenError struct {
 	Verb, Resource, Namespace, Name string
 
