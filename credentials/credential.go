@@ -25,7 +25,13 @@ type Credential struct {
 }
 
 // String returns the source and the server. It hides user name and password.
-func (c Credential) String() string { return c.Source + " for " + c.server() }
+func (c Credential) String() string {
+	server := c.server()
+	if strings.HasSuffix(c.Source, ", "+server) { // see disambiguate
+		return c.Source
+	}
+	return c.Source + " for " + server
+}
 
 // Format prevents every verb of fmt from printing the fields.
 func (c Credential) Format(s fmt.State, _ rune) { fmt.Fprint(s, c.String()) }

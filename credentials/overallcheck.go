@@ -94,11 +94,14 @@ func (r *resolver) decide(secrets []Found) {
 
 // otherRegistrySummary names the servers that the pod's secrets are for.
 func (r *resolver) otherRegistrySummary(first Found) string {
-	registry, servers := clean(r.registry()), strings.Join(r.servers, ", ")
+	summary := "none of the pod's pull secrets is for " + clean(r.registry())
 	if first.Namespace == "" {
-		return describeSource("", first.Name) + " has no credentials for " + registry + ", only for " + servers
+		summary = describeSource("", first.Name) + " has no credentials for " + clean(r.registry())
 	}
-	return "none of the pod's pull secrets is for " + registry + ", only for " + servers
+	if len(r.servers) > 0 {
+		summary += ", only for " + strings.Join(r.servers, ", ")
+	}
+	return summary
 }
 
 // describeAll returns the text form of each credential.

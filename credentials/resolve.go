@@ -163,7 +163,11 @@ func (r *resolver) decodeSecret(f Found) []Credential {
 		name := describePullSecret(f.Namespace, f.Name)
 		if bad.Fatal {
 			r.malformed = append(r.malformed, bad.Error())
-			r.malformedSummary = cmp.Or(r.malformedSummary, name+" is not valid, so every pull of this pod fails: "+bad.Reason)
+			effect := " is not valid, so every pull of this pod fails: "
+			if f.Namespace == "" { // a file: there is no pod
+				effect = " is not valid: "
+			}
+			r.malformedSummary = cmp.Or(r.malformedSummary, name+effect+bad.Reason)
 			r.secret = f.Name
 		} else {
 			r.ignored = append(r.ignored, bad.Error())

@@ -127,7 +127,10 @@ func TestWalk(t *testing.T) {
 			},
 			outcome: report.Pass,
 			users:   "team host",
-			want:    map[string]string{"source": "secret shop/a, r.example/team"},
+			want: map[string]string{
+				"source":  "secret shop/a, r.example/team",
+				"matched": "secret shop/a, r.example/team; secret shop/a, r.example",
+			},
 		},
 
 		{
@@ -160,6 +163,22 @@ func TestWalk(t *testing.T) {
 			cause:   report.PullSecretOtherRegistry,
 			want:    map[string]string{"secret": "a", "servers": "other.example"},
 			summary: "none of the pod's pull secrets is for r.example, only for other.example",
+		},
+		{
+			name:    "invalid auth file",
+			sources: Sources{Secrets: []Found{authFile("/auth.json", "{")}},
+			outcome: report.Fail,
+			cause:   report.PullSecretMalformed,
+			want:    map[string]string{"secret": "/auth.json", "fatal": "true"},
+			summary: "file /auth.json is not valid: it is not JSON",
+		},
+		{
+			name:    "no server that is a URL",
+			sources: Sources{Secrets: []Found{podSecret("a", login("https://%zz", "u"))}},
+			outcome: report.Fail,
+			cause:   report.PullSecretOtherRegistry,
+			want:    map[string]string{"servers": ""},
+			summary: "none of the pod's pull secrets is for r.example",
 		},
 		{
 			name:    "auth file for another registry",

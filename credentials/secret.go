@@ -130,7 +130,11 @@ func describeJSONError(err error) string {
 		return fmt.Sprintf("it is not JSON (at byte %d)", syntax.Offset)
 	}
 	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Sprintf("its JSON has a %s, but a %s is expected (at byte %d)", typ.Value, typ.Type.Kind(), typ.Offset)
+		want := typ.Type.Kind().String()
+		if want == "struct" || want == "map" {
+			want = "object"
+		}
+		return fmt.Sprintf("its JSON has type %s where %s is expected (at byte %d)", typ.Value, want, typ.Offset)
 	}
 	return "it cannot be decoded"
 }

@@ -32,7 +32,7 @@ func (r *resolver) addNodeFile(f NodeFile) {
 	c.Evidence["lookedAt"] = strings.Join(f.Places, " ")
 	if f.Unread != "" {
 		c.Target, c.Outcome = f.Unread, report.Skipped
-		c.Summary = "the node's docker credentials are unknown: pullprobe may not read " + f.Unread + ", but the kubelet can"
+		c.Summary = "the node's docker credentials are unknown: pullprobe may not read " + f.Unread + " (the kubelet can)"
 		r.overall.Evidence["node"] = "unknown"
 		r.addUnknown("the node's docker config file")
 		r.sources = append(r.sources, c)
@@ -110,7 +110,7 @@ func providerConfigCheck(config ProviderConfig) report.Check {
 	c := report.Check{ID: "credentials/providers", Kind: report.KindCredentials, Target: config.Path}
 	if config.Unread {
 		c.Outcome = report.Skipped
-		c.Summary = "cannot read the kubelet's credential provider configuration, but the kubelet can: " + config.Problem
+		c.Summary = "cannot read the kubelet's credential provider configuration (the kubelet can): " + config.Problem
 		return c
 	}
 	c.Outcome = report.Error
