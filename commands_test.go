@@ -79,8 +79,8 @@ func TestCheckExitCodes(t *testing.T) {
 		code int
 		want string
 	}{
-		{"no image", []string{"check"}, exitUsage, "no IMAGE"},
-		{"help", []string{"check", "-h"}, exitOK, "Exit status"},
+		{"no image", []string{"check"}, exitUsage, "IMAGE"},
+		{"help", []string{"check", "-h"}, exitOK, "Usage: pullprobe check"},
 		{"unknown flag", []string{"check", "--nonsense", "app"}, exitUsage, "nonsense"},
 		{"output", []string{"check", "-o", "yaml", "app"}, exitUsage, "yaml"},
 		{"platform", []string{"check", "--platform", "a/b/c/d", "app"}, exitUsage, "--platform"},

@@ -97,6 +97,9 @@ const maxAlternatives = 3
 func explain(message string) explanation {
 	r := classify.Message(message)
 	x := explanation{Message: message, Cause: r.Cause, Fault: report.FaultAt(r.Cause, r.Step), Confidence: report.Likely, Alternatives: []report.Cause{}}
+	if r.Mirror && x.Fault == report.FaultConfig {
+		x.Fault = report.FaultNode // the runtime's configuration names this host, no image does
+	}
 	switch {
 	case r.Proven:
 		x.Confidence = report.Confirmed

@@ -72,19 +72,19 @@ func TestUnattachedSecrets(t *testing.T) {
 		summary string // part of one of the checks'
 	}{
 		{"added later", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "r.example")}, nil,
-			report.PullSecretNotAttached, "it was added after the pod had been created"},
+			report.PullSecretNotAttached, "it was added after the pod was created"},
 		{"one of two added later", map[string]any{accountPath: serviceAccount("early", "late"), secretsPath + "early": pullSecret("early", "other.example"), secretsPath + "late": pullSecret("late", "r.example")}, []string{"early"},
-			report.PullSecretNotAttached, "it was added after the pod had been created"},
+			report.PullSecretNotAttached, "it was added after the pod was created"},
 		{"the pod lists its own", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "r.example"), secretsPath + "own": pullSecret("own", "other.example")}, []string{"own"},
-			report.PullSecretNotAttached, "the pod lists pull secrets of its own"},
+			report.PullSecretNotAttached, "the pod lists its own pull secrets"},
 		{"attached", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")}, []string{"late"},
-			report.PullSecretOtherRegistry, "lists no pull secret for this registry that the pod lacks"},
+			report.PullSecretOtherRegistry, "has no additional pull secret for this registry"},
 		{"for another registry", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")}, nil,
-			"", "lists no pull secret for this registry that the pod lacks"},
-		{"listed and absent", map[string]any{accountPath: serviceAccount("late")}, nil, "", "lists no pull secret for this registry"},
-		{"no ServiceAccount any more", nil, nil, "", "names no pull secrets"},
-		{"may not read the ServiceAccount", map[string]any{accountPath: 403}, nil, "", "may not get serviceaccounts in namespace shop (web)"},
-		{"may not read the secret", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": 403}, nil, "", "may not get secrets in namespace shop (late)"},
+			"", "has no additional pull secret for this registry"},
+		{"listed and absent", map[string]any{accountPath: serviceAccount("late")}, nil, "", "has no additional pull secret for this registry"},
+		{"no ServiceAccount any more", nil, nil, "", "the pod has no pull secrets"},
+		{"may not read the ServiceAccount", map[string]any{accountPath: 403}, nil, "", "cannot get serviceaccounts in namespace shop (web)"},
+		{"may not read the secret", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": 403}, nil, "", "cannot get secrets in namespace shop (late)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

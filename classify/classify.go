@@ -30,6 +30,9 @@ type Result struct {
 	// image, "verifier" where that gave no judgement; nothing: no further than the manifest, or not said.
 	Step string
 
+	// Mirror says that Host is a mirror: its name comes from the runtime's
+	// configuration, not from the image.
+	Mirror   bool
 	Host     string // the host that was talked to or looked up, with its port if the text names one
 	Address  string // "ip:port" that was dialled
 	Resolver string // "ip:port" of the DNS server that was asked
@@ -83,16 +86,20 @@ func readOne(text string) Result {
 	clauses := strings.Split(text, ": ")
 	clauses = clauses[max(0, len(clauses)-maxClauses):]
 	s := sceneOf(text)
-	r := Result{Cause: report.Undetermined, Step: s.step(), Host: s.host, Address: s.address, Resolver: s.resolver}
+	r := Result{Cause: report.Undetermined, Step: s.step(), Host: s.host, Mirror: s.mirror, Address: s.address, Resolver: s.resolver}
 
 	words := make([]string, len(clauses))
+	foreign := len(clauses) // the first clause that a server wrote
 	for i, c := range clauses {
 		words[i] = quiet.ReplaceAllString(c, `$1 ""`)
+		if foreign == len(clauses) && serverMessage.MatchString(c) {
+			foreign = i + 1
+		}
 	}
 	for _, table := range [][]rule{strong, weak} {
 		for i := len(words) - 1; i >= 0; i-- {
 			for _, rule := range table {
-				if !rule.matches(words[i]) {
+				if i >= foreign && !rule.server || !rule.matches(words[i]) {
 					continue
 				}
 				could := s.adjust(rule.says(s, words[i]))
@@ -112,8 +119,15 @@ func readOne(text string) Result {
 			}
 		}
 	}
+	if s.starting {
+		r.Cause, r.Candidates = report.NotAPullProblem, []report.Cause{report.NotAPullProblem}
+	}
 	return r
 }
+
+// serverMessage ends the clause after which containerd repeats what a server
+// wrote (core/remotes/docker, core/remotes/errors).
+var serverMessage = regexp.MustCompile(`(?i)\bserver message$`)
 
 // readVerifier reads what containerd says where an image verifier stands in the
 // way (core/transfer/local/pull.go). All that follows is what the verifier says,
@@ -177,24 +191,31 @@ func errorsIn(text string) []string {
 			return bounded(append(strings.Split(mirrors, "] ["), head+origin))
 		}
 	}
-	for _, open := range []string{"[rpc error: ", "[failed to "} {
-		head, rest, ok := strings.Cut(text, open)
-		if !ok {
-			continue
-		}
-		rest = strings.TrimPrefix(open, "[") + strings.TrimSuffix(rest, "]")
+	if m := aggregateOpen.FindStringSubmatchIndex(text); m != nil {
+		head, rest := text[:m[2]], strings.TrimSuffix(text[m[3]:], "]")
 		var out []string
-		for _, sep := range aggregateBreak.Split(rest, maxErrors) {
-			out = append(out, head+sep)
+		for range maxErrors {
+			next := aggregateBreak.FindStringIndex(rest)
+			if next == nil {
+				break
+			}
+			out = append(out, head+rest[:next[0]])
+			rest = rest[next[0]+len(", "):]
 		}
-		return bounded(out)
+		return bounded(append(out, head+rest))
 	}
 	return []string{text}
 }
 
-// aggregateBreak is where the next error of an aggregate begins. What it
-// consumes is a prefix that carries nothing.
-var aggregateBreak = regexp.MustCompile(`, (?:rpc error: code = \w+ desc = |failed to pull and unpack |Error response from daemon: )`)
+// errorStart is how an error of a pull begins: those of the CRI, containerd,
+// containers/image and Docker.
+const errorStart = `(?:rpc error: |failed to |[Ee]rror |unable to |initializing source |reading |pinging |copying |writing |unexpected status |Get "|Head ")`
+
+// aggregateOpen is the bracket that opens an aggregate.
+var aggregateOpen = regexp.MustCompile(`(?:^|[\s:])(\[)` + errorStart)
+
+// aggregateBreak is where the next error of an aggregate begins.
+var aggregateBreak = regexp.MustCompile(`, ` + errorStart)
 
 func bounded(list []string) []string { return list[:min(len(list), maxErrors)] }
 
@@ -204,10 +225,16 @@ func fold(text string) string {
 	text = text[:min(len(text), maxMessageRead)]
 	text = strings.ToValidUTF8(text, "")
 	text = unescape.Replace(unescape.Replace(text)) // a log line may quote a quoted message
+	text = statusBody.ReplaceAllString(text, "$1 - Server message: ")
 	return strings.Join(strings.Fields(text), " ")
 }
 
-var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, " ", `\t`, " ")
+var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n", `\t`, " ")
+
+// statusBody is a status that containerd reports, with what it then repeats of
+// the body: on a line of its own, or where a line was folded, or after the colon
+// of older releases.
+var statusBody = regexp.MustCompile(`(unexpected status(?: code| from \w+ request to)? \S+: [345]\d\d (?:[^\n:]*?\n|(?:` + reasonPhrases() + `)(?::? )(?:- Server message: )?))[ \n]*`)
 
 // withoutSecrets takes out of text what may be secret in it: the user part
 // and query values of URLs, and bearer or basic tokens.
@@ -229,9 +256,13 @@ type scene struct {
 	lookup     bool // resolving a name
 	socket     bool // talking to the runtime itself, over its socket
 	elsewhere  bool // at work on something of the pod that is no image
+	starting   bool // the image is there, its container is being created or started
+	pulling    bool // the text speaks of a pull at all
 	proxy      bool // connecting to the proxy
 	token      bool // asking the token service
 	anonymous  bool // … without credentials
+	bearer     bool // … as CRI-O words it
+	limited    bool // a rate is told
 	copying    bool // fetching a manifest by digest, a configuration or a layer
 	redirected bool // … from another host than the registry
 	mirror     bool // from a mirror that hosts.toml names
@@ -245,6 +276,7 @@ type scene struct {
 	old        bool // … as containerd before 1.6.25 words it
 
 	url                     string // path of the last URL
+	plain                   bool   // … which is of plain HTTP
 	host, address, resolver string
 }
 
@@ -254,7 +286,13 @@ var (
 	addressIn  = regexp.MustCompile(`(?:dial|read|write) tcp (?:\S+->)?(\S+:\d+):`)
 	fromHostIn = regexp.MustCompile(`pulling from host (\S+) failed`)
 	imageIn    = regexp.MustCompile(`(?:image|reference) "([^"\s/]+[.:][^"\s/]*|localhost)/`)
-	localName  = regexp.MustCompile(`(?i)^(localhost|[^.]+|.*\.(localhost|local|internal|lan|test|home))$`)
+	// transportIn is the name of a source in containers/image (CRI-O).
+	transportIn = regexp.MustCompile(`docker://([^\s/]+[.:][^\s/]*|localhost)/`)
+	// execMissing is Go's os/exec on a program that is not there.
+	execMissing = regexp.MustCompile(`(?i)^(?:\S+: )?exec: \S+: executable file not found`)
+	// referenceMissing is a reference that containerd did not find.
+	referenceMissing = regexp.MustCompile(`\S+/\S+[:@]\S+: not found`)
+	localName        = regexp.MustCompile(`(?i)^(localhost|[^.]+|.*\.(localhost|local|internal|lan|test|home))$`)
 )
 
 func sceneOf(text string) scene {
@@ -266,9 +304,16 @@ func sceneOf(text string) scene {
 		socket: has("dial unix", "error reading from server", "transport is closing", "connect to the docker daemon"),
 		elsewhere: has("setup network for sandbox", "networkplugin cni failed", "mountvolume.", "attachvolume.", "unable to attach or mount volumes",
 			"liveness probe failed", "readiness probe failed", "startup probe failed"),
-		proxy:      has("proxyconnect"),
-		token:      has("failed to authorize", "fetch oauth token", "fetch anonymous token"),
+		proxy: has("proxyconnect"),
+		starting: has("failed to create containerd container", "failed to create container", "failed to generate container", "failed to start container",
+			"container create failed", "failed to reserve container name", "createcontainerconfigerror", "createcontainererror", "runcontainererror",
+			"runasnonroot", "couldn't find key ", "preparing subpath", "prepare subpath", "cdi device", "apparmor") || execMissing.MatchString(text),
+		pulling: has("pull", "resolve", "manifest", "docker://", "image", "copy", "fetch", "unpack", "layer", "response from daemon") || referenceMissing.MatchString(text),
+
+		token:      has("failed to authorize", "fetch oauth token", "fetch anonymous token", "requesting bearer token", "unable to retrieve auth token"),
 		anonymous:  has("fetch anonymous token"),
+		bearer:     has("requesting bearer token"),
+		limited:    has("retry-after: ") && has("allowed: "),
 		copying:    has("failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob", "fetching blob", "short read: expected", "read past expected size"),
 		sandbox:    has("failed to get sandbox image"),
 		inspect:    has("failed to inspect image"),
@@ -277,11 +322,12 @@ func sceneOf(text string) scene {
 		old:        has("status code [manifests"),
 		config:     has("get image diffids", "get image info from containerd"),
 		empty:      has("unexpected commit digest " + emptyDigest),
-		extracting: has("extract layer", "unpack image on snapshotter", "register layer", "applying layer", "apply layer"),
+		extracting: has("extract layer", "unpack image on snapshotter", "register layer", "applying layer", "apply layer", "adding layer with blob"),
 	}
 	if all := urlIn.FindAllStringSubmatch(text, -1); all != nil {
 		last := all[len(all)-1]
 		s.host, s.url = strings.TrimSuffix(last[1], ":"), last[2]
+		s.plain = strings.HasPrefix(strings.ToLower(last[0]), "http:")
 		s.mirror = strings.Contains(last[3], "ns=")
 		s.redirected = s.copying && len(s.url) > 1 && !strings.HasPrefix(s.url, "/v2/") && !strings.HasPrefix(s.url, "/v1/")
 	}
@@ -292,6 +338,9 @@ func sceneOf(text string) scene {
 		s.address = addrPort(m[1])
 	}
 	if m := fromHostIn.FindStringSubmatch(text); m != nil && s.host == "" {
+		s.host = m[1]
+	}
+	if m := transportIn.FindStringSubmatch(text); m != nil && s.host == "" {
 		s.host = m[1]
 	}
 	if m := imageIn.FindAllStringSubmatch(text, -1); m != nil && s.host == "" {
@@ -346,7 +395,7 @@ func (s scene) adjust(could []report.Cause) []report.Cause {
 	if s.socket { // gRPC's client: the runtime did not get to say anything
 		return []report.Cause{report.RuntimeUnavailable}
 	}
-	if s.elsewhere { // networks, volumes and probes time out and are refused, too
+	if s.elsewhere || s.starting && !ofTheStore(could[0]) { // networks, volumes and probes time out and are refused, too
 		return []report.Cause{report.NotAPullProblem}
 	}
 	if slices.Contains([]report.Cause{report.InvalidReference, report.NotAPullProblem}, could[0]) && !s.sandbox {
@@ -359,6 +408,17 @@ func (s scene) adjust(could []report.Cause) []report.Cause {
 		return slices.Concat([]report.Cause{report.RuntimeUnavailable}, could)
 	}
 	return could
+}
+
+// ofTheStore reports whether a cause lies in what the runtime keeps of images on
+// this node: a container that is created needs that once more.
+func ofTheStore(c report.Cause) bool {
+	switch c {
+	case report.UnpackFailed, report.LayerCorrupt, report.DiskFull, report.InodesExhausted, report.DiskReadOnly, report.DiskIOError,
+		report.RuntimeUnavailable, report.PlatformMismatch, report.InvalidReference:
+		return true
+	}
+	return false
 }
 
 // merge appends the causes of more that are new, without Undetermined.

@@ -22,6 +22,7 @@ type rule struct {
 	phrases []string       // lower case; the clause contains one of them
 	exact   *regexp.Regexp // or the clause, in its own case, matches this
 	proven  bool           // the clause alone proves the first cause
+	server  bool           // a registry or token service may write this; all else only the runtime may say
 
 	// says lists what the clause could mean, likeliest first. Undetermined in
 	// front: none of them can be picked. Nil: the clause says nothing here.
@@ -82,7 +83,7 @@ var strong = []rule{
 	// The kubelet itself; no registry was asked.
 	{phrases: []string{"invalid reference format", "couldn't parse image", "failed to parse image reference", "invalid image name", "repository name must be"},
 		proven: true, says: always(report.InvalidReference)},
-	{phrases: []string{"did not resolve to an alias", "short-name resolution"}, says: always(report.InvalidReference)},
+	{phrases: []string{"did not resolve to an alias", "short-name resolution", "short name mode is enforcing"}, says: always(report.InvalidReference)},
 	{phrases: []string{"present with pull policy of never"}, proven: true, says: always(report.NeverPullNotPresent, report.PresentNotAuthorized)},
 	{phrases: []string{"pull qps exceeded"}, says: always(report.PullQueueLimited)},
 	{phrases: []string{"unable to retrieve some image pull secrets", "failed to retrieve image pull secret"}, says: always(report.PullSecretMissing)},
@@ -106,6 +107,8 @@ var strong = []rule{
 	// The image is there: its process does not start.
 	{phrases: []string{"runc create failed", "oci runtime create failed", "failed to create shim task", "failed to create containerd task"}, says: always(report.NotAPullProblem)},
 
+	{phrases: []string{"is blocked in /", "cannot be set when \"\" is provided", "cannot be set when `config_path` is provided"}, says: always(report.RuntimeConfigInvalid)},
+
 	// The runtime's socket and process.
 	{phrases: []string{"dial unix", "error while dialing", "connect to the docker daemon", "unknown service runtime.v1", "server is not initialized yet",
 		"transport is closing", "error reading from server"}, says: always(report.RuntimeUnavailable)},
@@ -113,7 +116,7 @@ var strong = []rule{
 
 	// Policy.
 	{phrases: []string{"signature validation failed", "signaturevalidationfailed", "signature was required", "signatures were accepted", "source image rejected",
-		"signature verification", "no matching signatures"}, says: always(report.SignatureRejected)},
+		"signature verification", "no matching signatures"}, server: true, says: always(report.SignatureRejected)},
 
 	// This node's disk. These win over "extract" and "commit" to their left.
 	{phrases: []string{"no space left on device", "disk quota exceeded"}, says: always(report.DiskFull, report.InodesExhausted)},
@@ -249,8 +252,24 @@ var strong = []rule{
 	{exact: regexp.MustCompile(`^x509$`), says: answered(report.CertificateInvalid, report.CertificateUntrusted)},
 	{exact: regexp.MustCompile(`^tls$`), says: answered(report.TLSHandshakeFailed)},
 
-	// Rate limits and status numbers.
-	{phrases: []string{"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded"}, says: always(report.RateLimited)},
+	// What a server says of its reasons, whatever the status.
+	{phrases: []string{"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded", "quota metric"}, server: true, says: always(report.RateLimited)},
+	{exact: regexp.MustCompile(`retry-after: \S+, allowed: \d+/`), server: true, says: always(report.RateLimited)},
+	{exact: regexp.MustCompile(`^(retry-after|\S*s, allowed)$`), server: true, says: func(s scene, _ string) []report.Cause {
+		if !s.limited {
+			return nil
+		}
+		return causes{report.RateLimited}
+	}},
+	{exact: regexp.MustCompile(`(?i)\bquota\b.*\bexceeded|exceeded .*\bquota\b`), server: true, says: func(s scene, clause string) []report.Cause {
+		if strings.Contains(strings.ToLower(clause), "disk quota exceeded") {
+			return nil // EDQUOT of this node
+		}
+		return causes{report.RegistryUnavailable, report.AccessForbidden, report.RateLimited}
+	}},
+	{phrases: []string{"configured policy in", "projectpolicyviolation", "due to policy", "violates policy"}, server: true, says: always(report.AccessForbidden, report.SignatureRejected)},
+
+	// Status numbers.
 	{exact: statusNumber, says: statusSays},
 	{exact: regexp.MustCompile(`^[45]\d\d [A-Z]`), says: func(s scene, clause string) []report.Cause { // with a phrase of the server's own
 		if !s.unexpected {
@@ -264,30 +283,32 @@ var strong = []rule{
 	{phrases: []string{"unexpected media type text/html"}, says: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable)},
 	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
 		says: always(report.UnsupportedManifest)},
-	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), says: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest)},
+	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), server: true, says: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest)},
 	// Of a media type that containerd does not know it asks for a layer.
 	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(application/vnd\.(?:docker\.image\.rootfs|docker\.container\.image|oci\.image\.(?:layer|config))`),
 		says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
 	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(`), says: always(report.Undetermined, report.UnsupportedManifest, report.LayerCorrupt, report.MirrorFaulty)},
 	{exact: regexp.MustCompile(`content at \S*/blobs/\S+ not found|could not fetch content descriptor|(?i)unknown blob|blob unknown`),
-		says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
+		server: true, says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
 	{phrases: []string{"content at "}, says: always(report.Undetermined, report.TagNotFound, report.MirrorFaulty, report.LayerCorrupt, report.UnsupportedManifest)},
 	{phrases: []string{"no resolve hosts", "no pull hosts", "unable to read ca cert", "unable to load ca cert", "unable to read cert file", "unable to load x509 key pair"}, says: always(report.RuntimeConfigInvalid)},
-	{phrases: []string{"manifest unknown", "manifest_unknown"}, says: answered(report.TagNotFound, report.RepositoryNotFound)},
+	{phrases: []string{"manifest unknown", "manifest_unknown"}, server: true, says: answered(report.TagNotFound, report.RepositoryNotFound)},
 	{exact: regexp.MustCompile(`(?i)name unknown|name_unknown|repository name not known|repository .* (does not exist in|not found)|project .* not found`),
-		says: answered(report.RepositoryNotFound, report.AccessDeniedOrMissing, report.TagNotFound)},
+		server: true, says: answered(report.RepositoryNotFound, report.AccessDeniedOrMissing, report.TagNotFound)},
 
 	// Access.
-	{phrases: []string{"token has expired", "token is expired", "expired token", "credentials have expired", "password has expired"}, says: always(report.CredentialsExpired, report.CredentialsRejected)},
-	{phrases: []string{"no basic auth credentials"}, says: always(report.CredentialsMissing, report.CredentialProviderFailed, report.AccessForbidden, report.PullSecretNotAttached)},
+	{phrases: []string{"anonymous users are only allowed"}, server: true, says: always(report.CredentialsMissing, report.AccessDeniedOrMissing)},
+	{exact: regexp.MustCompile(`^HTTP Basic$`), server: true, says: always(report.CredentialsRejected, report.CredentialsExpired)},
+	{phrases: []string{"token has expired", "token is expired", "expired token", "credentials have expired", "password has expired"}, server: true, says: always(report.CredentialsExpired, report.CredentialsRejected)},
+	{phrases: []string{"no basic auth credentials"}, server: true, says: always(report.CredentialsMissing, report.CredentialProviderFailed, report.AccessForbidden, report.PullSecretNotAttached)},
 	{phrases: []string{"incorrect username or password", "invalid username/password", "invalid username or password", "bad credentials", "invalid credentials", "login failed", "authentication failed", "cannot be authenticated"},
-		says: always(report.CredentialsRejected, report.CredentialsExpired)},
-	{phrases: []string{"or it may not exist"}, says: always(report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.RepositoryNotFound)},
+		server: true, says: always(report.CredentialsRejected, report.CredentialsExpired)},
+	{phrases: []string{"or it may not exist"}, server: true, says: always(report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.RepositoryNotFound)},
 	{phrases: []string{"denied on resource", "is not authorized to perform", "does not have permission", "permission_denied"},
-		says: answered(report.AccessForbidden, report.CredentialsMissing, report.AccessDeniedOrMissing, report.TagNotFound)},
+		server: true, says: answered(report.AccessForbidden, report.CredentialsMissing, report.AccessDeniedOrMissing, report.TagNotFound)},
 	{phrases: []string{"insufficient_scope", "pull access denied", "requested access to the resource is denied", "requested resource is not authorized"},
-		says: answered(report.AccessDeniedOrMissing, report.CredentialsMissing, report.RepositoryNotFound, report.CredentialsRejected)},
-	{phrases: []string{"authentication required"}, says: answered(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
+		server: true, says: answered(report.AccessDeniedOrMissing, report.CredentialsMissing, report.RepositoryNotFound, report.CredentialsRejected)},
+	{phrases: []string{"authentication required"}, server: true, says: answered(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
 	{phrases: []string{"no realm specified", "challenge realm", "did not include a token", "unable to decode token response", "failed to parse token"},
 		says: always(report.TokenServiceFailed, report.MirrorFaulty, report.TLSIntercepted)},
 
@@ -297,10 +318,11 @@ var strong = []rule{
 	{phrases: []string{"invalid tar header", "invalid checksum", "magic number mismatch"}, says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
 	{exact: regexp.MustCompile(`^(gzip|flate|zlib|zstd)$`), says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
 	{phrases: []string{"lchown", "whiteout", "failed to unmount", "failed to mount", "mount callback failed", "processing tar file", "enough ids available", "method transfer not implemented",
-		"parent snapshot", "extraction snapshot", "snapshotter not loaded"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
+		"parent snapshot", "extraction snapshot", "snapshotter not loaded", "layer not known", "idmap mount"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
+	{phrases: []string{"no processor for media-type"}, says: always(report.UnsupportedManifest, report.UnpackFailed)},
 	// "not found" to the right of these is containerd's word for what its own
 	// stores lack (errdefs), not a registry's.
-	{exact: regexp.MustCompile(`^snapshot \S+ does not exist|^snapshotter \S+ was not found|^missing parent .*bucket|^content digest \S+$`),
+	{exact: regexp.MustCompile(`^snapshot \S+ (?:does not exist|is not ready)|^snapshotter \S+ was not found|^missing parent .*bucket|^content digest \S+$`),
 		says: always(report.UnpackFailed, report.LayerCorrupt, report.MirrorFaulty)},
 
 	// Somebody gave up waiting.
@@ -318,10 +340,10 @@ var strong = []rule{
 // weak rules are asked when no clause is strong: wrappers, and words that
 // containerd puts at the end of very different chains.
 var weak = []rule{
-	{phrases: []string{"extract layer", "on snapshotter", "register layer", "applying layer", "commit snapshot"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
-	{phrases: []string{"unauthorized"}, says: online(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
-	{exact: regexp.MustCompile(`(?i)\bdenied\b`), says: online(report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing)},
-	{exact: regexp.MustCompile(`(?i)\bforbidden\b`), says: online(report.AccessForbidden, report.AccessDeniedOrMissing, report.ProxyDenied)},
+	{phrases: []string{"extract layer", "on snapshotter", "register layer", "applying layer", "commit snapshot", "create snapshot", "prepare snapshot", "adding layer with blob"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
+	{phrases: []string{"unauthorized"}, server: true, says: online(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
+	{exact: regexp.MustCompile(`(?i)\bdenied\b`), server: true, says: online(report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing)},
+	{exact: regexp.MustCompile(`(?i)\bforbidden\b`), server: true, says: online(report.AccessForbidden, report.AccessDeniedOrMissing, report.ProxyDenied)},
 	{phrases: []string{"proxyconnect"}, says: always(report.ProxyUnreachable)},
 	{exact: regexp.MustCompile(`^dial (tcp|udp)\b`), says: func(s scene, _ string) []report.Cause { // an errno without a rule
 		if s.lookup {
@@ -335,6 +357,8 @@ var weak = []rule{
 			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
 		case s.extracting: // a program, a lease, a blob: the registry was done
 			return causes{report.UnpackFailed, report.LayerCorrupt}
+		case !s.pulling:
+			return nil
 		}
 		return causes{report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing, report.MirrorFaulty, report.UnsupportedManifest}
 	}},
@@ -356,7 +380,7 @@ func (s scene) resolverGone() []report.Cause {
 
 // statusNumber finds an HTTP status: before its reason phrase, or where the
 // words around it say that it is one.
-var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
+var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
 
 func reasonPhrases(without ...int) string {
 	var list []string
@@ -405,6 +429,12 @@ func statusSays(s scene, clause string) []report.Cause {
 			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
 		}
 		return s.answered(report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing)
+	case http.StatusPreconditionFailed, http.StatusUnavailableForLegalReasons: // a registry's policy: Harbor's scan, a country
+		return s.answered(report.AccessForbidden, report.SignatureRejected)
+	case http.StatusBadRequest:
+		if s.plain { // what Go's and nginx's TLS servers answer to plain HTTP
+			return causes{report.RuntimeConfigInvalid, report.MirrorFaulty, report.PlainHTTPRegistry}
+		}
 	case http.StatusRequestTimeout:
 		return s.answered(report.RegistryUnavailable, report.ConnectionTimeout)
 	}
@@ -421,6 +451,8 @@ func statusSays(s scene, clause string) []report.Cause {
 // repository from a missing one, and many services will not.
 func (s scene) tokenStatus(code int) []report.Cause {
 	switch {
+	case s.bearer && (code == http.StatusUnauthorized || code == http.StatusForbidden): // CRI-O does not say whether it had a login
+		return causes{report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.CredentialsRejected}
 	case code == http.StatusUnauthorized && s.anonymous:
 		return causes{report.CredentialsMissing, report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialProviderFailed, report.RepositoryNotFound}
 	case code == http.StatusForbidden && s.anonymous:

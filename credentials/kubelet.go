@@ -15,22 +15,21 @@ type Files interface {
 	Stat(name string) (fs.FileInfo, error)
 }
 
-// Kubelet is the running kubelet, as far as it decides about credentials.
+// Kubelet is what decides about credentials in the running kubelet process.
 type Kubelet struct {
 	Args    []string // command line, the program's name first
-	Environ []string // may hold secrets
+	Environ []string // may contain secrets
 	Dir     string   // working directory
 	Started time.Time
 	Files   Files
 
-	// Root is a path of the kubelet's root directory that is good for a system
-	// call of this process; empty: its root is ours.
+	// Root is a path of the kubelet's root directory that this process can pass
+	// to a system call. Empty: both have the same root.
 	Root string
 }
 
-// flag is the value of a flag on the command line, the last one if it is given
-// more than once. The kubelet takes _ for - (component-base
-// cli/flag.WordSepNormalizeFunc).
+// flag returns the value of a command-line flag. The last occurrence wins. The
+// kubelet accepts _ for - (component-base cli/flag.WordSepNormalizeFunc).
 func (k Kubelet) flag(name string) (value string, given bool) {
 	for i := 1; i < len(k.Args); i++ {
 		arg, ok := strings.CutPrefix(k.Args[i], "--")
@@ -55,8 +54,8 @@ func (k Kubelet) flag(name string) (value string, given bool) {
 	return value, given
 }
 
-// getenv is a variable of the kubelet's environment; the first one counts, as
-// in os.Getenv of a Go program.
+// getenv returns a variable of the kubelet's environment. The first occurrence
+// wins, as in os.Getenv of a Go program.
 func (k Kubelet) getenv(name string) string {
 	for _, e := range k.Environ {
 		if v, ok := strings.CutPrefix(e, name+"="); ok {
@@ -66,7 +65,7 @@ func (k Kubelet) getenv(name string) string {
 	return ""
 }
 
-// abs makes a path absolute as the kubelet would.
+// abs makes a path absolute, relative to the kubelet's working directory.
 func (k Kubelet) abs(name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)

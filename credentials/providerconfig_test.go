@@ -25,14 +25,19 @@ func provider(name string) string {
 }
 
 func providerEntry(name string) string {
-	return `{"name":"` + name + `","matchImages":["r.example"],"defaultCacheDuration":"1m","apiVersion":"credentialprovider.kubelet.k8s.io/v1"}`
+	return `{"name":"` + name + `","matchImages":["r.example"],"defaultCacheDuration":"1m",` +
+		`"apiVersion":"credentialprovider.kubelet.k8s.io/v1"}`
 }
 
-// How the kubelet reads its providers: plugin/config.go,
-// readCredentialProviderConfig and validateCredentialProviderConfig.
+// TestProviderConfig tests how the kubelet reads its providers
+// (plugin/config.go, readCredentialProviderConfig and
+// validateCredentialProviderConfig).
 func TestProviderConfig(t *testing.T) {
 	good := provider("a")
 	edit := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	withToken := func(attributes string) string {
+		return edit(`"matchImages"`, `"tokenAttributes":{"serviceAccountTokenAudience":"a",`+attributes+`},"matchImages"`)
+	}
 	tests := []struct {
 		name    string
 		flags   []string
@@ -44,27 +49,72 @@ func TestProviderConfig(t *testing.T) {
 		{name: "config without bin dir", flags: []string{"--image-credential-provider-config=/c.yaml"}},
 		{name: "YAML", files: map[string]string{"/c": providerYAML}, want: []string{"ecr-credential-provider"}},
 		{name: "JSON", files: map[string]string{"/c": good}, want: []string{"a"}},
-		{name: "directory, by name, others left out", want: []string{"z", "b"},
-			files: map[string]string{"/c/2.json": provider("b"), "/c/1.yaml": provider("z"), "/c/0.txt": "no", "/c/deeper/1.json": "no"}},
-		{name: "empty directory", files: map[string]string{"/c/readme.txt": ""}, problem: "holds no"},
+		{
+			name:  "directory, by name, others left out",
+			want:  []string{"z", "b"},
+			files: map[string]string{"/c/2.json": provider("b"), "/c/1.yaml": provider("z"), "/c/0.txt": "no", "/c/deeper/1.json": "no"},
+		},
+		{name: "empty directory", files: map[string]string{"/c/readme.txt": ""}, problem: "has no *.json"},
 		{name: "absent", files: map[string]string{"/d": ""}, problem: "file does not exist"},
-		{name: "not YAML", files: map[string]string{"/c": "hunter2: [}"}, problem: "neither JSON nor YAML"},
-		{name: "JSON and more", files: map[string]string{"/c": good + "\n---\n" + good}, problem: "neither JSON nor YAML"},
-		{name: "token without cache type", files: map[string]string{"/c": edit(`"matchImages"`, `"tokenAttributes":{"serviceAccountTokenAudience":"a","requireServiceAccount":true},"matchImages"`)}, problem: "tokenAttributes"},
-		{name: "token", files: map[string]string{"/c": edit(`"matchImages"`, `"tokenAttributes":{"serviceAccountTokenAudience":"a","requireServiceAccount":true,"cacheType":"Token"},"matchImages"`)}, want: []string{"a"}},
-		{name: "other kind", files: map[string]string{"/c": edit("CredentialProviderConfig", "KubeletConfiguration")}, problem: "KubeletConfiguration"},
-		{name: "other version", files: map[string]string{"/c": edit("kubelet.config.k8s.io/v1", "kubelet.config.k8s.io/v9")}, problem: "v9"},
-		{name: "unknown field", files: map[string]string{"/c": edit(`"matchImages"`, `"token":"hunter2","matchImages"`)}, problem: "does not know"},
-		{name: "field in another case", files: map[string]string{"/c": edit(`"matchImages"`, `"MatchImages"`)}, problem: "does not know"},
-		{name: "doubled field", files: map[string]string{"/c": edit(`"matchImages"`, `"name":"hunter2","matchImages"`)}, problem: "twice"},
+		{name: "not YAML", files: map[string]string{"/c": "hunter2: [}"}, problem: "not valid JSON or YAML"},
+		{name: "JSON and more", files: map[string]string{"/c": good + "\n---\n" + good}, problem: "not valid JSON or YAML"},
+		{
+			name:    "token without cache type",
+			files:   map[string]string{"/c": withToken(`"requireServiceAccount":true`)},
+			problem: "tokenAttributes",
+		},
+		{
+			name:  "token",
+			files: map[string]string{"/c": withToken(`"requireServiceAccount":true,"cacheType":"Token"`)},
+			want:  []string{"a"},
+		},
+		{
+			name:    "other kind",
+			files:   map[string]string{"/c": edit("CredentialProviderConfig", "KubeletConfiguration")},
+			problem: "KubeletConfiguration",
+		},
+		{
+			name:    "other version",
+			files:   map[string]string{"/c": edit("kubelet.config.k8s.io/v1", "kubelet.config.k8s.io/v9")},
+			problem: "v9",
+		},
+		{
+			name:    "unknown field",
+			files:   map[string]string{"/c": edit(`"matchImages"`, `"token":"hunter2","matchImages"`)},
+			problem: "does not know",
+		},
+		{
+			name:    "field in another case",
+			files:   map[string]string{"/c": edit(`"matchImages"`, `"MatchImages"`)},
+			problem: "does not know",
+		},
+		{
+			name:    "doubled field",
+			files:   map[string]string{"/c": edit(`"matchImages"`, `"name":"hunter2","matchImages"`)},
+			problem: "duplicate field",
+		},
 		{name: "wrong type", files: map[string]string{"/c": edit(`["r.example"]`, `"hunter2"`)}, problem: "wrong type"},
 		{name: "no providers", files: map[string]string{"/c": edit(providerEntry("a"), "")}, problem: "no providers"},
 		{name: "same name twice", files: map[string]string{"/c/1.json": good, "/c/2.json": good}, problem: "twice"},
-		{name: "a path for a name", files: map[string]string{"/c": edit(`"a"`, `"../a"`)}, problem: "cannot be the name"},
+		{
+			name:    "a path for a name",
+			files:   map[string]string{"/c": edit(`"a"`, `"../a"`)},
+			problem: `provider name "../a" is not valid`,
+		},
 		{name: "no matchImages", files: map[string]string{"/c": edit(`"r.example"`, "")}, problem: "no matchImages"},
-		{name: "no duration", files: map[string]string{"/c": edit(`"defaultCacheDuration":"1m",`, "")}, problem: "defaultCacheDuration"},
+		{
+			name:    "no duration",
+			files:   map[string]string{"/c": edit(`"defaultCacheDuration":"1m",`, "")},
+			problem: "defaultCacheDuration",
+		},
 		{name: "bad duration", files: map[string]string{"/c": edit(`"1m"`, `"-1m"`)}, problem: "defaultCacheDuration"},
-		{name: "unknown protocol", files: map[string]string{"/c": edit("credentialprovider.kubelet.k8s.io/v1", "credentialprovider.kubelet.k8s.io/v3")}, problem: "does not know apiVersion"},
+		{name: "no Go duration", files: map[string]string{"/c": edit(`"1m"`, `"hunter2"`)}, problem: "wrong type"},
+		{name: "duration in seconds", files: map[string]string{"/c": edit(`"1m"`, "60")}, problem: "wrong type"},
+		{
+			name:    "unknown protocol",
+			files:   map[string]string{"/c": edit("credentialprovider.kubelet.k8s.io/v1", "credentialprovider.kubelet.k8s.io/v3")},
+			problem: "does not support apiVersion",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,7 +141,8 @@ func TestProviderConfig(t *testing.T) {
 	}
 }
 
-// The kubelet reads the files once, when it starts.
+// TestProviderConfigChanged tests files that change after the kubelet has read
+// them at its start.
 func TestProviderConfigChanged(t *testing.T) {
 	files := onNode(map[string]string{"/c": provider("a")})
 	k := Kubelet{Args: []string{"kubelet", "--image-credential-provider-config=/c", "--image-credential-provider-bin-dir=/bin"}, Files: files}
@@ -107,8 +158,8 @@ func TestProviderConfigChanged(t *testing.T) {
 	}
 }
 
-// matchImages, with the examples of the kubelet's documentation (k8s.io/kubelet
-// config/v1, CredentialProvider.MatchImages).
+// TestProviderMatches tests matchImages with the examples of the kubelet's
+// documentation (k8s.io/kubelet config/v1, CredentialProvider.MatchImages).
 func TestProviderMatches(t *testing.T) {
 	tests := []struct {
 		glob, repository string
@@ -151,25 +202,13 @@ func FuzzMatchImages(f *testing.F) {
 	})
 }
 
-func FuzzResponse(f *testing.F) {
-	f.Add([]byte(`{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","cacheDuration":"1m","auth":{"r.example":{"username":"u","password":"hunter2"}}}`))
-	f.Add([]byte(`{"apiVersion":7}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := decodeResponse(data, providerVersions[0])
-		if err == nil && r.APIVersion != providerVersions[0] {
-			t.Errorf("takes version %q", r.APIVersion)
-		}
-		r.credentials("provider x")
-	})
-}
-
 func FuzzProviderConfig(f *testing.F) {
 	f.Add([]byte(providerYAML))
 	f.Add([]byte(provider("a")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, err := decodeProviders(data)
 		if err == nil {
-			_ = validProviders(list)
+			_ = validateProviders(list)
 		}
 	})
 }

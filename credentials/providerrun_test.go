@@ -3,16 +3,21 @@ package credentials
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kubeletv1 "k8s.io/kubelet/config/v1"
 )
 
-// buildProvider builds the lab's credential provider below a directory that can
-// be a node's root.
+// buildProvider builds the lab's credential provider as bin/lab-provider in a
+// directory that can be a node's root.
 func buildProvider(t *testing.T) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -25,7 +30,7 @@ func buildProvider(t *testing.T) (root string) {
 	return root
 }
 
-// dirFS is the file system below a directory.
+// dirFS is the file system in a directory. Only Stat works.
 type dirFS struct {
 	nodeFS
 	root string
@@ -68,7 +73,7 @@ func TestRunProvider(t *testing.T) {
 		}
 		p := Provider{
 			Name: name, APIVersion: providerVersions[0], Args: []string{mode},
-			Env: []EnvVar{{"PROVIDER_USER", "puller"}, {"PROVIDER_PASSWORD", "hunter2-canary"}},
+			Env: []kubeletv1.ExecEnvVar{{Name: "PROVIDER_USER", Value: "puller"}, {Name: "PROVIDER_PASSWORD", Value: "hunter2-canary"}},
 		}
 		return r.Ask(ctx, kubelet, config, p, "r.example/team/app")
 	}
@@ -88,14 +93,14 @@ func TestRunProvider(t *testing.T) {
 			t.Errorf("got %+v", a)
 		}
 	})
-	t.Run("is asked as the kubelet asks", func(t *testing.T) {
+	t.Run("gets the same request as from the kubelet", func(t *testing.T) {
 		a := ask(t, "lab-provider", "echo")
 		if len(a.Credentials) != 1 {
 			t.Fatalf("got %+v", a)
 		}
 		want := `{"kind":"CredentialProviderRequest","apiVersion":"credentialprovider.kubelet.k8s.io/v1","image":"r.example/team/app"}`
 		if got := strings.TrimSpace(a.Credentials[0].Username); got != want {
-			t.Errorf("asked %s", got)
+			t.Errorf("request %s", got)
 		}
 		if got := a.Credentials[0].Password; got != kubelet.Dir+" /root" {
 			t.Errorf("directory and HOME: %s", got)
@@ -103,12 +108,12 @@ func TestRunProvider(t *testing.T) {
 	})
 	for _, tt := range []struct{ mode, kind, reason string }{
 		{"exit", "exit", "status 3"},
-		{"hangs", "timeout", "the kubelet gives it 60 s"},
+		{"hangs", "timeout", "the kubelet waits 60 s"},
 		{"garbage", "garbage", "not JSON"},
-		{"version", "version", "answers in credentialprovider.kubelet.k8s.io/v1beta1"},
+		{"version", "version", "its response has credentialprovider.kubelet.k8s.io/v1beta1"},
 		{"cachekey", "cacheKeyType", "cacheKeyType"},
-		{"unknown", "garbage", "no valid"},
-		{"child", "hangs", "holds its output open"},
+		{"unknown", "garbage", "not a valid"},
+		{"child", "hangs", "keeps its output open"},
 	} {
 		t.Run(tt.mode, func(t *testing.T) {
 			a := ask(t, "lab-provider", tt.mode)
@@ -116,14 +121,19 @@ func TestRunProvider(t *testing.T) {
 				t.Fatalf("got %+v, want %s", a.Failed, tt.kind)
 			}
 			if text := fmt.Sprintf("%+v %v", a, a.Failed); strings.Contains(text, "hunter2") {
-				t.Errorf("its output shows: %s", text)
+				t.Errorf("its output is visible: %s", text)
 			}
 			if tt.kind == "exit" && a.Failed.ExitCode != 3 {
 				t.Errorf("exit code %d", a.Failed.ExitCode)
 			}
 		})
 	}
-	for _, tt := range []struct{ name, kind string }{{"absent", "missing"}, {"text", "notExecutable"}, {"orphan", "notExecutable"}, {"locked", "notExecutable"}} {
+	for _, tt := range []struct{ name, kind string }{
+		{"absent", "missing"},
+		{"text", "notExecutable"},
+		{"orphan", "notExecutable"},
+		{"locked", "notExecutable"},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if a := ask(t, tt.name, "works"); a.Failed == nil || a.Failed.Kind != tt.kind {
 				t.Errorf("got %+v, want %s", a, tt.kind)
@@ -132,27 +142,30 @@ func TestRunProvider(t *testing.T) {
 	}
 	t.Run("huge", func(t *testing.T) {
 		if a := ask(t, "lab-provider", "huge"); a.Skipped == "" || a.Failed != nil {
-			t.Errorf("got %+v: what is too long for us need not be for the kubelet", a)
+			t.Errorf("got %+v: the kubelet may accept what is too long for pullprobe", a)
 		}
 	})
-	t.Run("nobody waits", func(t *testing.T) {
+	t.Run("canceled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		r := &Runner{Timeout: time.Minute}
-		a := r.Ask(ctx, kubelet, config, Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"hangs"}}, "r.example/app")
+		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"hangs"}}
+		a := r.Ask(ctx, kubelet, config, p, "r.example/app")
 		if a.Skipped == "" || a.Failed != nil {
 			t.Errorf("got %+v", a)
 		}
 	})
 }
 
-// What a provider starts is gone when the answer is there.
-func TestProviderLeavesNothing(t *testing.T) {
+// TestProviderLeavesNoProcess tests that all processes of a provider are killed
+// when Ask returns.
+func TestProviderLeavesNoProcess(t *testing.T) {
 	root := buildProvider(t)
 	r := &Runner{Timeout: 200 * time.Millisecond}
 	k := Kubelet{Dir: "/", Files: dirFS{root: "/"}}
 	for _, mode := range []string{"hangs", "child"} {
-		r.Ask(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}, "r.example/"+mode)
+		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}
+		r.Ask(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, p, "r.example/"+mode)
 	}
 	running := func() (found []string) {
 		links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -166,7 +179,7 @@ func TestProviderLeavesNothing(t *testing.T) {
 		}
 		return found
 	}
-	// Killed they are, but the kernel takes a moment to bury an orphan.
+	// They are killed, but the kernel takes a moment to reap an orphan.
 	for deadline := time.Now().Add(5 * time.Second); len(running()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still running: %v", running())
@@ -174,15 +187,15 @@ func TestProviderLeavesNothing(t *testing.T) {
 	}
 }
 
-// A registry's credentials are asked for once, and a broken provider is not
-// run for every pod that waits.
-func TestProviderAnswersAreKept(t *testing.T) {
+// TestAnswersAreCached tests that a provider runs once for a registry, and that
+// a broken one is not run for every pod that waits.
+func TestAnswersAreCached(t *testing.T) {
 	root := buildProvider(t)
 	bin := filepath.Join(root, "bin")
 	r := &Runner{Timeout: 10 * time.Second}
 	k := Kubelet{Dir: "/", Environ: []string{"PROVIDER_USER=u"}, Files: dirFS{root: "/"}}
 	mode := filepath.Join(root, "mode")
-	duration := "1h"
+	duration := metav1.Duration{Duration: time.Hour}
 	p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"@" + mode}, DefaultCacheDuration: &duration}
 	ask := func(mode, image string) Answer {
 		if err := os.WriteFile(filepath.Join(root, "mode"), []byte(mode), 0o644); err != nil {
@@ -190,42 +203,42 @@ func TestProviderAnswersAreKept(t *testing.T) {
 		}
 		return r.Ask(t.Context(), k, ProviderConfig{BinDir: bin}, p, image)
 	}
-	// The provider says cacheDuration 0: the next one is asked anew.
+	// The response has cacheDuration 0, so that the provider runs again.
 	if a := ask("works", "r.example/a"); a.Failed != nil {
 		t.Fatal(a.Failed)
 	}
 	if a := ask("exit", "r.example/a"); a.Failed == nil {
-		t.Error("an answer that must not be kept was kept")
+		t.Error("an answer that must not be cached was cached")
 	}
 	if a := ask("works", "r.example/a"); a.Failed == nil {
-		t.Error("a failure was not kept")
+		t.Error("a failure was not cached")
 	}
 	if a := ask("works", "r.example/b"); a.Failed != nil {
-		t.Error("the failure is kept for another image, too")
+		t.Error("the failure is cached for another image, too")
 	}
 }
 
-// The kubelet's cache keys (plugin.go, getCachedCredentials) and bounds.
-func TestKeptBy(t *testing.T) {
+// TestAnswerCache tests the bounds of the cache.
+func TestAnswerCache(t *testing.T) {
 	r := &Runner{}
-	r.keep("a", Answer{Provider: "a"}, time.Hour)
-	if a, ok := r.lookup("x", "a"); !ok || a.Provider != "a" {
-		t.Error("not kept")
+	r.store("a", Answer{Provider: "a"}, time.Hour)
+	if a, ok := r.cached("x", "a"); !ok || a.Provider != "a" {
+		t.Error("not cached")
 	}
-	r.keep("b", Answer{}, 0)
-	if _, ok := r.lookup("b"); ok {
-		t.Error("kept although it may not be")
+	r.store("b", Answer{}, 0)
+	if _, ok := r.cached("b"); ok {
+		t.Error("cached although its TTL is 0")
 	}
-	for i := range 3 * maxKept {
-		r.keep(fmt.Sprint(i), Answer{}, time.Hour)
+	for i := range 3 * maxCachedAnswers {
+		r.store(fmt.Sprint(i), Answer{}, time.Hour)
 	}
-	if len(r.kept) > maxKept {
-		t.Errorf("%d are kept", len(r.kept))
+	if len(r.cache) > maxCachedAnswers {
+		t.Errorf("%d are cached", len(r.cache))
 	}
 }
 
-// Without the right to take the kubelet's root directory a provider is not run,
-// and nothing is said against it.
+// TestProviderWithoutChroot tests that without the capability SYS_CHROOT a
+// provider is not run, and does not count as failed.
 func TestProviderWithoutChroot(t *testing.T) {
 	const env = "PULLPROBE_TEST_WITHOUT_CHROOT"
 	root := os.Getenv(env)
@@ -234,7 +247,8 @@ func TestProviderWithoutChroot(t *testing.T) {
 		if err != nil || os.Geteuid() != 0 {
 			t.Skip("needs root and setpriv (package util-linux)")
 		}
-		cmd := exec.Command(setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+sys_ptrace", os.Args[0], "-test.run=^TestProviderWithoutChroot$")
+		cmd := exec.Command(setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+sys_ptrace",
+			os.Args[0], "-test.run=^TestProviderWithoutChroot$")
 		cmd.Env = append(os.Environ(), env+"="+t.TempDir())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -245,8 +259,39 @@ func TestProviderWithoutChroot(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := Kubelet{Args: []string{"kubelet"}, Dir: "/", Files: dirFS{root: root}, Root: root}
-	a := (&Runner{Timeout: time.Second}).Ask(t.Context(), k, ProviderConfig{BinDir: "/"}, Provider{Name: "provider", APIVersion: providerVersions[0]}, "r.example/app")
-	if a.Failed != nil || !strings.Contains(a.Skipped, "could not be started from here: operation not permitted") {
+	p := Provider{Name: "provider", APIVersion: providerVersions[0]}
+	a := (&Runner{Timeout: time.Second}).Ask(t.Context(), k, ProviderConfig{BinDir: "/"}, p, "r.example/app")
+	if a.Failed != nil || !strings.Contains(a.Skipped, "pullprobe could not start it: operation not permitted") {
 		t.Errorf("failed: %v, skipped: %q", a.Failed, a.Skipped)
 	}
 }
+
+// TestOnlyRootExecutes tests that a provider counts as executable if root can
+// start it and this process cannot.
+func TestOnlyRootExecutes(t *testing.T) {
+	me := uint32(os.Geteuid())
+	for _, tt := range []struct {
+		mode fs.FileMode
+		uid  uint32
+		want bool
+	}{
+		{0o700, me + 1, true}, {0o710, me + 1, true},
+		{0o700, me, false}, {0o600, me + 1, false}, {0o755, me + 1, false},
+	} {
+		if got := onlyRootExecutes(fileOf{tt.mode, tt.uid}); got != tt.want {
+			t.Errorf("%o of %d: %v", tt.mode, tt.uid, got)
+		}
+	}
+}
+
+type fileOf struct {
+	mode fs.FileMode
+	uid  uint32
+}
+
+func (f fileOf) Name() string       { return "provider" }
+func (f fileOf) Size() int64        { return 1 }
+func (f fileOf) Mode() fs.FileMode  { return f.mode }
+func (f fileOf) ModTime() time.Time { return time.Time{} }
+func (f fileOf) IsDir() bool        { return false }
+func (f fileOf) Sys() any           { return &syscall.Stat_t{Uid: f.uid} }

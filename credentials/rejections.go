@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// maxRefusals bounds what is remembered. Beyond it the oldest go first.
-const maxRefusals = 4096
+// maxRejections bounds the entries of a Refusals. Beyond it, the oldest are
+// removed first.
+const maxRejections = 4096
 
-// Refusals remembers which password a registry host has refused, so that it is
-// not tried there again and again until somebody's account is locked. Passwords
-// are not kept, only a keyed hash that means nothing to another process. It is
-// safe for concurrent use.
+// Refusals remembers which passwords a registry host has rejected, so that none
+// is sent there repeatedly until an account is locked. It stores no passwords,
+// only a keyed hash that means nothing to another process. It is safe for
+// concurrent use.
 type Refusals struct {
-	// For says how long one that comes now is remembered.
+	// For returns how long a new entry is kept.
 	For func() time.Duration
 
 	mu    sync.Mutex
@@ -24,7 +25,7 @@ type Refusals struct {
 	until map[[sha256.Size]byte]time.Time
 }
 
-// Refuse notes that the host refuses this user and password.
+// Refuse records that the host rejected this user name and password.
 func (r *Refusals) Refuse(host, username, password string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,7 +39,7 @@ func (r *Refusals) Refuse(host, username, password string) {
 			delete(r.until, k)
 		}
 	}
-	for len(r.until) >= maxRefusals {
+	for len(r.until) >= maxRejections {
 		oldest, first := [sha256.Size]byte{}, time.Time{}
 		for k, at := range r.until {
 			if first.IsZero() || at.Before(first) {
@@ -47,29 +48,30 @@ func (r *Refusals) Refuse(host, username, password string) {
 		}
 		delete(r.until, oldest)
 	}
-	r.until[r.key(host, username, password)] = now.Add(r.For())
+	r.until[r.hash(host, username, password)] = now.Add(r.For())
 }
 
-// Refused reports whether the host is known to refuse this user and password,
-// and until when that is not tried again.
+// Refused reports whether the host has rejected this user name and password,
+// and until when they are not sent again.
 func (r *Refusals) Refused(host, username, password string) (until time.Time, refused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.until == nil {
 		return time.Time{}, false
 	}
-	until = r.until[r.key(host, username, password)]
+	until = r.until[r.hash(host, username, password)]
 	return until, time.Now().Before(until)
 }
 
-// key is a hash of all three; a length before each keeps them apart.
-func (r *Refusals) key(parts ...string) (k [sha256.Size]byte) {
+// hash returns a keyed hash of the parts. The length before each part keeps
+// ("ab", "c") and ("a", "bc") different.
+func (r *Refusals) hash(parts ...string) (sum [sha256.Size]byte) {
 	h := hmac.New(sha256.New, r.salt[:])
 	for _, p := range parts {
 		n := len(p)
 		h.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 		h.Write([]byte(p))
 	}
-	copy(k[:], h.Sum(nil))
-	return k
+	copy(sum[:], h.Sum(nil))
+	return sum
 }
