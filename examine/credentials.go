@@ -102,7 +102,9 @@ func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, pr
 
 // runProviders runs all providers that match, side by side, if that is switched
 // on.
-func (e *Examiner) runProviders(ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string) []credentials.Answer {
+func (e *Examiner) runProviders(
+	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string,
+) []credentials.Answer {
 	matching := slices.DeleteFunc(slices.Clone(c.Providers), func(p credentials.Provider) bool { return !p.Matches(repository) })
 	out := make([]credentials.Answer, len(matching))
 	var wg sync.WaitGroup

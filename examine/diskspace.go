@@ -45,7 +45,13 @@ func (e *Examiner) diskCheck(v nodeView, need int64) report.Check {
 		return diskNotChecked(v.diskName, v.diskName+" is not accessible from here: "+err.Error())
 	}
 	c, ok := callWithTimeout(&e.disks, func() report.Check {
-		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(need), Eviction: v.eviction})
+		return probes.Disk(probes.DiskPath{
+			Name:      v.diskName,
+			Path:      path,
+			MountInfo: v.mountInfo,
+			Need:      uint64(need),
+			Eviction:  v.eviction,
+		})
 	})
 	if !ok {
 		return report.Check{

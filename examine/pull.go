@@ -83,28 +83,30 @@ func stillPulling() report.Check {
 	return report.Check{ID: report.IDPull, Kind: report.KindPull, Outcome: report.Unknown, Summary: "the test pull is still running"}
 }
 
-// remember keeps what a 429 asked for.
-func (e *Examiner) remember(domain string, ladder []report.Check) {
+// remember stores until when a registry that answered 429 wants no requests.
+func (e *Examiner) remember(domain string, checks []report.Check) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, c := range ladder {
+	for _, c := range checks {
 		if c.Cause != report.RateLimited {
 			continue
 		}
-		until := time.Now().Add(RetryAfter(c.Evidence["retryAfter"], time.Now()))
+		now := time.Now()
+		until := now.Add(RetryAfter(c.Evidence[report.KeyRetryAfter], now))
 		if e.notBefore == nil {
 			e.notBefore = map[string]time.Time{}
 		}
-		// Tenants name the registries, so what has passed does not stay.
-		maps.DeleteFunc(e.notBefore, func(_ string, at time.Time) bool { return time.Now().After(at) })
+		// Tenants name the registries, so entries that have passed are removed.
+		maps.DeleteFunc(e.notBefore, func(_ string, at time.Time) bool { return now.After(at) })
 		if until.After(e.notBefore[domain]) {
 			e.notBefore[domain] = until
 		}
 	}
 }
 
-// retryAfter reads a Retry-After header, seconds or a date (RFC 9110, 10.2.3):
-// a minute if there is none, a day at most.
+// RetryAfter returns the time that a Retry-After header asks to wait, in seconds
+// or as a date (RFC 9110, 10.2.3): a minute if it is absent or invalid, a day at
+// most.
 func RetryAfter(header string, now time.Time) time.Duration {
 	wait := time.Minute
 	if s, err := strconv.Atoi(header); err == nil && s > 0 {
