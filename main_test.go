@@ -21,7 +21,7 @@ var imports = map[string][]string{
 	"host/hosttest": {"report"},
 	"runtimeconfig": {"report", "host"},
 	"credentials":   {"report"},
-	"cri":           {"report", "classify", "host", "runtimeconfig"},
+	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
 	"probes":        {"report", "credentials"},
 	"examine":       {"report", "host", "runtimeconfig", "cri", "probes", "credentials"},
 

@@ -16,7 +16,7 @@ const (
 
 	// settleTime is how long after its deadline a pull that nobody saw the end
 	// of may still bring its image.
-	settleTime = 90 * time.Second
+	lateArrival = 90 * time.Second
 )
 
 // Why a pulled image stays on the node: evidence "left", and Settled.Left.
@@ -28,7 +28,7 @@ const (
 	LeftError          = "error"          // it could not be removed yet
 )
 
-var leftWords = map[string]string{
+var leftReasons = map[string]string{
 	LeftInUse:          "a container uses it",
 	LeftOtherReference: "it has another name too",
 	LeftWasPresent:     "it was there before, under another name",
@@ -37,7 +37,7 @@ var leftWords = map[string]string{
 }
 
 // Settled is what became of one journal entry.
-type Settled struct {
+type CleanupResult struct {
 	Image   string // as it was pulled; empty if the entry could not be read
 	Removed bool   // the image was removed
 	Left    string // why it stays, one of the Left constants
@@ -55,17 +55,17 @@ type Settled struct {
 // (containerd: internal/cri/server/images). An entry is done with when its
 // image was removed or left for one of these reasons, or has not come within
 // 90 seconds of the pull's deadline.
-func (p *Puller) Recover(ctx context.Context) []Settled {
+func (p *Puller) Recover(ctx context.Context) []CleanupResult {
 	if p.Journal == nil {
 		return nil
 	}
 	entries, errs := p.Journal.pending()
-	var out []Settled
+	var out []CleanupResult
 	for _, err := range errs {
-		out = append(out, Settled{Err: err})
+		out = append(out, CleanupResult{Err: err})
 	}
 	for _, h := range entries {
-		_, s := p.settle(ctx, h, false)
+		_, s := p.finish(ctx, h, false)
 		out = append(out, s)
 	}
 	return out
@@ -74,7 +74,7 @@ func (p *Puller) Recover(ctx context.Context) []Settled {
 // settle cleans up after the pull of h, and gives h up: off the disk if that
 // is done, else for the next Recover. ended says that the runtime has finished
 // with the pull.
-func (p *Puller) settle(ctx context.Context, h *heldEntry, ended bool) (Image, Settled) {
+func (p *Puller) finish(ctx context.Context, h *heldEntry, ended bool) (Image, CleanupResult) {
 	img, s := p.cleanUp(ctx, h, ended)
 	s.Image = h.Image
 	if s.Pending {
@@ -85,36 +85,36 @@ func (p *Puller) settle(ctx context.Context, h *heldEntry, ended bool) (Image, S
 	return img, s
 }
 
-func (p *Puller) cleanUp(ctx context.Context, h *heldEntry, ended bool) (Image, Settled) {
+func (p *Puller) cleanUp(ctx context.Context, h *heldEntry, ended bool) (Image, CleanupResult) {
 	img, found, err := p.Client.ImageStatus(ctx, h.Image)
 	switch {
 	case err != nil:
-		return img, Settled{Pending: true, Err: err}
+		return img, CleanupResult{Pending: true, Err: err}
 	case !found:
 		// A clock that was set back must not keep an entry for ever.
 		age := time.Since(h.Start).Abs()
-		return img, Settled{Pending: !ended && age < h.Timeout+settleTime}
+		return img, CleanupResult{Pending: !ended && age < h.Timeout+lateArrival}
 	case slices.Contains(h.Before, img.ID):
-		return img, Settled{Left: LeftWasPresent}
+		return img, CleanupResult{Left: LeftWasPresent}
 	case img.Pinned:
-		return img, Settled{Left: LeftPinned}
+		return img, CleanupResult{Left: LeftPinned}
 	case hasOtherNames(img, h.Image):
-		return img, Settled{Left: LeftOtherReference}
+		return img, CleanupResult{Left: LeftOtherReference}
 	}
 	// The image came after Start, so no older container mounts it; a minute of
 	// slack is for a clock that was set back meanwhile.
 	users, err := p.Client.ContainersUsing(ctx, img, h.Start.Add(-time.Minute))
 	switch {
 	case err != nil:
-		return img, Settled{Left: LeftError, Pending: true, Err: err}
+		return img, CleanupResult{Left: LeftError, Pending: true, Err: err}
 	case len(users) > 0:
-		return img, Settled{Left: LeftInUse}
+		return img, CleanupResult{Left: LeftInUse}
 	}
 	_, err = p.Client.image.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: img.ID}})
 	if err != nil && !isNotFound(err) {
-		return img, Settled{Left: LeftError, Pending: true, Err: err}
+		return img, CleanupResult{Left: LeftError, Pending: true, Err: err}
 	}
-	return img, Settled{Removed: true}
+	return img, CleanupResult{Removed: true}
 }
 
 // hasOtherNames reports whether img has a name that pulling ref did not give

@@ -18,6 +18,7 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -188,16 +189,16 @@ func TestPull(t *testing.T) {
 			return 0
 		})
 		defer reg.answer(nil)
-		wrong := Auth{Username: "a", Password: "wrong-canary", Source: "secret default/a"}
-		right := Auth{Username: "b", Password: "right-canary", Source: "secret default/b"}
+		wrong := credentials.Credential{Username: "a", Password: "wrong-canary", Source: "secret default/a"}
+		right := credentials.Credential{Username: "b", Password: "right-canary", Source: "secret default/b"}
 
-		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Auths: []Auth{wrong, right}})
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Credentials: []credentials.Credential{wrong, right}})
 		want(t, k, report.Pass, map[string]string{"auth": "secret default/b", "attempts": "2", "removed": "true"})
 		if order := strings.Join(seen, ""); strings.Contains(strings.TrimLeft(order, "a"), "a") {
 			t.Errorf("credentials were tried in the order %s", order)
 		}
 
-		k = newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Auths: []Auth{wrong}})
+		k = newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Credentials: []credentials.Credential{wrong}})
 		want(t, k, report.Fail, map[string]string{"auth": "secret default/a", "attempts": "1"})
 		if k.Cause != report.CredentialsRejected {
 			t.Errorf("got %+v", k)
@@ -225,7 +226,7 @@ func TestPull(t *testing.T) {
 		})
 		defer reg.answer(nil)
 		before := reg.manifests()
-		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Auths: []Auth{{Username: "a", Password: "x"}, {Username: "b", Password: "y"}}})
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Credentials: []credentials.Credential{{Username: "a", Password: "x"}, {Username: "b", Password: "y"}}})
 		want(t, k, report.Fail, map[string]string{"attempts": "1"})
 		if k.Cause != report.RateLimited {
 			t.Errorf("got %+v", k)
@@ -407,8 +408,8 @@ func TestPull(t *testing.T) {
 		if s := p.Recover(t.Context()); len(s) != 1 || !s[0].Pending || s[0].Err != nil {
 			t.Errorf("when it is back: %+v", s)
 		}
-		age(t, dir, 20*time.Second+settleTime)
-		if s := p.Recover(t.Context()); len(s) != 1 || s[0] != (Settled{Image: image}) || entries(t, dir) != nil {
+		age(t, dir, 20*time.Second+lateArrival)
+		if s := p.Recover(t.Context()); len(s) != 1 || s[0] != (CleanupResult{Image: image}) || entries(t, dir) != nil {
 			t.Errorf("when the image has not come for long: %+v", s)
 		}
 	})

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -54,7 +53,7 @@ func (e *Examiner) planPull(s Subject, known gathered, probing *task[probed]) pu
 	plan.reason, plan.refused = noTestPull(facts)
 	plan.justified = facts.objection() == ""
 	plan.request.Failing = plan.justified
-	plan.request.Auths = forRuntime(usable)
+	plan.request.Credentials = usable
 	plan.request.NotBefore = e.notBeforeFor(known.ref.Domain)
 	return plan
 }
@@ -121,12 +120,4 @@ func (e *Examiner) notBeforeFor(domain string) time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.notBefore[domain]
-}
-
-func forRuntime(in []credentials.Credential) []cri.Auth {
-	var out []cri.Auth
-	for _, c := range in {
-		out = append(out, cri.Auth{Username: c.Username, Password: c.Password, Source: c.Source})
-	}
-	return out
 }
