@@ -20,7 +20,7 @@ var imports = map[string][]string{
 	"host":          {"report"},
 	"host/hosttest": {"report"},
 	"runtimeconfig": {"report", "host"},
-	"credentials":   {"report"},
+	"credentials":   {"report", "host"},
 	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
 	"probes":        {"report", "credentials"},
 	"examine":       {"report", "host", "runtimeconfig", "cri", "probes", "credentials"},

@@ -37,7 +37,7 @@ type NodeFile struct {
 // legacy .dockercfg. Without HOME, as in most services, the kubelet searches
 // below its working directory instead.
 func (k Kubelet) DockerConfig() NodeFile {
-	root, given := k.flag("root-dir")
+	root, given := k.flag(flagRootDir)
 	if !given {
 		root = defaultRootDir
 	}

@@ -58,8 +58,8 @@ type ProviderConfig struct {
 // (plugin/config.go, readCredentialProviderConfig).
 func (k Kubelet) ProviderConfig() ProviderConfig {
 	var c ProviderConfig
-	config, _ := k.flag("image-credential-provider-config")
-	bin, _ := k.flag("image-credential-provider-bin-dir")
+	config, _ := k.flag(flagProviderConfig)
+	bin, _ := k.flag(flagProviderBinDir)
 	if config == "" || bin == "" {
 		return c // the kubelet needs both (kuberuntime_manager.go)
 	}

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pullprobe/pullprobe/host"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	credentialproviderv1 "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
 )
@@ -151,7 +152,7 @@ func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provide
 	program := path.Join(c.BinDir, p.Name)
 	cmd := exec.CommandContext(ctx, program, p.Args...)
 	cmd.Dir = k.Dir
-	cmd.Env = append([]string{}, k.Environ...) // never nil: that would be this process's own environment
+	cmd.Env = append([]string{}, host.Env(k.Environ).Unique()...) // never nil: that would be this process's own environment
 	for _, v := range p.Env {
 		cmd.Env = append(cmd.Env, v.Name+"="+v.Value)
 	}

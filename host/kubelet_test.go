@@ -44,10 +44,11 @@ func TestReadEviction(t *testing.T) {
 		{"flags win", map[string]string{"/k": "evictionHard: {imagefs.available: 20%}\nimageGCHighThresholdPercent: 70"}, "kubelet --config /k --eviction_hard=imagefs.available<7%,nodefs.inodesFree<2% --image-gc-high-threshold 90", "imagefs.available<7%", "nodefs.inodesFree<2%", 90, "/k, --eviction-hard"},
 		{"switched off", map[string]string{"/k": "evictionHard: {imagefs.available: 0%, nodefs.available: 0%, nodefs.inodesFree: '-1', imagefs.inodesFree: x}"}, "kubelet --config /k", "", "", 85, "/k"},
 		{"set to nothing", map[string]string{"/k": "evictionHard: {}"}, "kubelet --config /k", "", "", 85, "/k"},
+		{"flag given twice", nil, "kubelet --eviction-hard=imagefs.available<7% --eviction-hard imagefs.available<8%,nodefs.available<9%", "imagefs.available<8% nodefs.available<9%", "", 85, "--eviction-hard"},
 		{"no drop-ins", nil, "kubelet --config-dir=/absent", defaults, inodes, 85, "default"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e, _, err := readEviction(rootOf(t, tt.files), kubeletFlags(strings.Fields(tt.args), "/"))
+			e, _, err := readEviction(rootOf(t, tt.files), parseEvictionFlags(strings.Fields(tt.args), "/"))
 			if err != nil || show(e.Bytes) != tt.bytes || show(e.Inodes) != tt.inodes || e.GCHigh != tt.gc || e.From != tt.from {
 				t.Errorf("got %q %q %d from %q: %v", show(e.Bytes), show(e.Inodes), e.GCHigh, e.From, err)
 			}
@@ -59,11 +60,11 @@ func TestReadEviction(t *testing.T) {
 		})
 	}
 	for _, text := range []string{"\tx", "evictionHard: 7", "[]"} {
-		if _, _, err := readEviction(rootOf(t, map[string]string{"/k": text}), map[string]string{"config": "/k"}); err == nil && text != "[]" {
+		if _, _, err := readEviction(rootOf(t, map[string]string{"/k": text}), evictionFlags{config: "/k"}); err == nil && text != "[]" {
 			t.Errorf("%q is taken", text)
 		}
 	}
-	if _, _, err := readEviction(rootOf(t, nil), map[string]string{"config": "/k"}); err == nil {
+	if _, _, err := readEviction(rootOf(t, nil), evictionFlags{config: "/k"}); err == nil {
 		t.Error("a missing file is no limit known")
 	}
 }
@@ -126,9 +127,9 @@ func FuzzReadEviction(f *testing.F) {
 	f.Add("evictionHard: {imagefs.available: 20%, nodefs.available: 3Gi}\nimageGCHighThresholdPercent: 70", "evictionHard: {nodefs.available: null}", "imagefs.available<7%,a<b<c,,<")
 	f.Add("a: &a [*a]", "{}", "")
 	f.Fuzz(func(t *testing.T, file, dropIn, flag string) {
-		flags := map[string]string{"config": "/k", "config-dir": "/d"}
+		flags := parseEvictionFlags([]string{"kubelet", "--config=/k", "--config-dir=/d"}, "/")
 		if flag != "" {
-			flags["eviction-hard"] = flag
+			flags = parseEvictionFlags([]string{"kubelet", "--config=/k", "--config-dir=/d", "--eviction-hard", flag}, "/")
 		}
 		e, _, err := readEviction(hosttest.Memory{"/k": file, "/d/1.conf": dropIn}, flags)
 		if err != nil {
