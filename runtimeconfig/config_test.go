@@ -153,6 +153,9 @@ func TestConfigFlag(t *testing.T) {
 		{[]string{"containerd", "--config=/x.toml", "--log-level", "info"}, "/x.toml", true},
 		{[]string{"/snap/microk8s/7/bin/containerd", "--config", "/var/snap/microk8s/7/args/containerd.toml"}, "/var/snap/microk8s/7/args/containerd.toml", true},
 		{[]string{"containerd", "-c"}, defaultConfig, false},
+		{[]string{"containerd", "-c", "/a.toml", "--c=/b.toml"}, "/b.toml", true},
+		{[]string{"containerd", "-config", "/a.toml", "--", "-c", "/b.toml"}, "/a.toml", true},
+		{[]string{"containerd", "-c", "--config", "-config=/b.toml"}, "/b.toml", true},
 	} {
 		if got, explicit := configFlag(tt.args); got != tt.want || explicit != tt.explicit {
 			t.Errorf("%q: %q %v, want %q", tt.args, got, explicit, tt.want)
