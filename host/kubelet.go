@@ -112,7 +112,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		if err != nil {
 			return Eviction{}, err
 		}
-		args = append(args, unitWords(strings.Join(continued(string(text)), " "))...)
+		args = append(args, splitWords(strings.Join(joinLines(string(text)), " "))...)
 	}
 	dir, err := p.Dir()
 	if err != nil {

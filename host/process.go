@@ -99,7 +99,7 @@ func ProcessOf(pid int) (*Process, error) {
 func (p *Process) Root() (*Root, error) {
 	r, err := OpenRoot(p.proc("root"))
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, p.orGone(err)
 	}
 	if err := p.alive(); err != nil {
 		r.Close()
@@ -148,7 +148,7 @@ func (p *Process) Name() string { return report.Clean(p.comm(), 32) }
 func (p *Process) Dir() (string, error) {
 	dir, err := os.Readlink(p.proc("cwd"))
 	if err != nil {
-		return "", p.explain(err)
+		return "", p.orGone(err)
 	}
 	return dir, p.alive()
 }
@@ -184,7 +184,7 @@ func (p *Process) proc(name string) string {
 func (p *Process) strings(name string) ([]string, error) {
 	b, err := readProc(p.proc(name))
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, p.orGone(err)
 	}
 	if err := p.alive(); err != nil {
 		return nil, err
@@ -214,7 +214,7 @@ func (p *Process) alive() error {
 }
 
 // explain prefers "it has ended" to whatever a file of a dead process gave.
-func (p *Process) explain(err error) error {
+func (p *Process) orGone(err error) error {
 	if gone := p.alive(); errors.Is(gone, ErrProcessGone) {
 		return gone
 	}

@@ -76,7 +76,7 @@ func ReadUnit(root Files, name string) *Unit {
 			manager = append(manager, parseUnit(text)...)
 		}
 	}
-	u.apply(root, manager, set)
+	u.setEnv(root, manager, set)
 	u.addWrapper(root)
 	return u
 }
@@ -98,10 +98,10 @@ func (u *Unit) read(root Files, file string) (string, bool) {
 
 // apply sets Env: the manager's default, then Environment=, then the
 // environment files, which win wherever they stand, then UnsetEnvironment=.
-func (u *Unit) apply(root Files, manager, set []assignment) {
+func (u *Unit) setEnv(root Files, manager, set []assignment) {
 	for _, a := range manager {
 		if a.Key == "DefaultEnvironment" {
-			u.setAll(a.Value)
+			u.setWords(a.Value)
 		}
 	}
 	var envFiles, unset []string
@@ -117,7 +117,7 @@ func (u *Unit) apply(root Files, manager, set []assignment) {
 		}
 	}
 	for _, line := range env {
-		u.setAll(u.specifiers(line))
+		u.setWords(u.specifiers(line))
 	}
 	for _, file := range envFiles {
 		file = path.Clean(u.specifiers(strings.TrimPrefix(file, "-")))
@@ -140,7 +140,7 @@ func (u *Unit) apply(root Files, manager, set []assignment) {
 		}
 	}
 	for _, line := range unset {
-		for _, word := range unitWords(line) {
+		for _, word := range splitWords(line) {
 			name, value, pair := strings.Cut(word, "=")
 			if !pair || u.Env[name] == value {
 				delete(u.Env, name)
@@ -149,8 +149,8 @@ func (u *Unit) apply(root Files, manager, set []assignment) {
 	}
 }
 
-func (u *Unit) setAll(line string) {
-	for _, word := range unitWords(line) {
+func (u *Unit) setWords(line string) {
+	for _, word := range splitWords(line) {
 		if name, value, ok := strings.Cut(word, "="); ok && envName.MatchString(name) {
 			u.Env[name] = value
 		}
@@ -216,7 +216,7 @@ const maxAssignments = 4096
 func parseUnit(text string) []assignment {
 	var out []assignment
 	section := ""
-	for _, line := range continued(text) {
+	for _, line := range joinLines(text) {
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, "["); ok {
 			section, _, _ = strings.Cut(name, "]")
@@ -231,7 +231,7 @@ func parseUnit(text string) []assignment {
 }
 
 // continued joins lines that end in a backslash; comments among them vanish.
-func continued(text string) []string {
+func joinLines(text string) []string {
 	var out []string
 	var open strings.Builder
 	for line := range strings.Lines(text) {
@@ -254,7 +254,7 @@ func continued(text string) []string {
 
 // unitWords splits a value at white space; quotes hold words together, and a
 // backslash takes the next character as it is.
-func unitWords(s string) []string {
+func splitWords(s string) []string {
 	var out []string
 	var word strings.Builder
 	quote, begun := rune(0), false
@@ -297,14 +297,14 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // lines are passed over.
 func parseEnvFile(text string) []assignment {
 	var out []assignment
-	for _, line := range continued(text) {
+	for _, line := range joinLines(text) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		key = strings.TrimSpace(strings.TrimPrefix(key, "export "))
 		if !ok || !envName.MatchString(key) || len(out) >= maxAssignments {
 			continue
 		}
 		value = strings.TrimSpace(value)
-		if words := unitWords(value); strings.ContainsAny(value, `"'\`) {
+		if words := splitWords(value); strings.ContainsAny(value, `"'\`) {
 			value = strings.Join(words, " ")
 		}
 		out = append(out, assignment{key, value})
