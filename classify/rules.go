@@ -81,7 +81,7 @@ func (s messageContext) viaHost(c ...report.Cause) []report.Cause {
 // specificRules name a cause: the rightmost clause that one of them matches decides.
 // If two match the same clause, the first does.
 var specificRules = []rule{
-	// The kubelet itself; no registry was asked.
+	// The kubelet itself: no registry was contacted.
 	{phrases: []string{"invalid reference format", "couldn't parse image", "failed to parse image reference", "invalid image name", "repository name must be"},
 		proven: true, meaning: always(report.InvalidReference)},
 	{phrases: []string{"did not resolve to an alias", "short-name resolution", "short name mode is enforcing"}, meaning: always(report.InvalidReference)},
@@ -93,7 +93,7 @@ var specificRules = []rule{
 	{phrases: []string{"illegal base64 data", "unable to parse auth field"}, meaning: always(report.PullSecretMalformed)},
 	{exact: regexp.MustCompile(`^(json: )?cannot unmarshal \w+ into Go|^invalid character '.+' (looking for|after|in|at)|^unexpected end of JSON input`), meaning: func(s messageContext, _ string) []report.Cause {
 		if s.url != "" || s.token || s.status {
-			return nil // of an answer from the network
+			return nil // of a response from the network
 		}
 		if s.config {
 			return causes{report.UnsupportedManifest, report.LayerCorrupt}
@@ -105,7 +105,7 @@ var specificRules = []rule{
 	{phrases: []string{"back-off restarting failed container"}, meaning: always(report.NotAPullProblem)},
 	{exact: regexp.MustCompile(`(?i)^(secret|configmap|serviceaccount|persistentvolumeclaim) "[^"]*" not found`), meaning: always(report.NotAPullProblem)},
 	{phrases: []string{"exec format error"}, meaning: always(report.PlatformMismatch, report.NotAPullProblem)},
-	// The image is there: its process does not start.
+	// The image is present: its process does not start.
 	{phrases: []string{"runc create failed", "oci runtime create failed", "failed to create shim task", "failed to create containerd task"}, meaning: always(report.NotAPullProblem)},
 
 	{phrases: []string{"is blocked in /", "cannot be set when \"\" is provided", "cannot be set when `config_path` is provided"}, meaning: always(report.RuntimeConfigInvalid)},
@@ -124,8 +124,8 @@ var specificRules = []rule{
 	{phrases: []string{"read-only file system"}, meaning: always(report.DiskReadOnly, report.DiskIOError)},
 	{phrases: []string{"input/output error", "structure needs cleaning", "failed to perform sync"}, meaning: always(report.DiskIOError, report.DiskReadOnly, report.DiskFull)},
 
-	// The proxy's own answers: a refused CONNECT leaves only the words of its
-	// status line, without the number (net/http/transport.go); an answer of a
+	// The proxy's own responses: a rejected CONNECT leaves only the phrase of its
+	// status line, without the number (net/http/transport.go). A response of a
 	// registry always has the number.
 	{exact: regexp.MustCompile(`^(` + reasonPhrases(http.StatusUnauthorized, http.StatusNotFound) + `)\W*$`), meaning: func(s messageContext, _ string) []report.Cause {
 		if s.status || s.url == "" {
@@ -154,8 +154,8 @@ var specificRules = []rule{
 			}
 			out := causes{report.ResolverFailed, report.ResolverUnreachable, report.HostNotFound}
 			if s.host != "" && !strings.Contains(s.host, ".") {
-				// A name of one label is known to the resolver next door or to nobody,
-				// and those (Docker's, for one) ask on and fail where they do not know it.
+				// A name of one label is known to a local resolver or to none. Such a resolver
+				// (Docker's, for one) forwards a query for a name that it lacks, and fails.
 				out = causes{report.Undetermined, report.HostNotFound, report.ResolverFailed, report.ResolverUnreachable}
 			}
 			if s.proxy {
@@ -172,7 +172,7 @@ var specificRules = []rule{
 			switch {
 			case s.lookup:
 				return s.resolverGone()
-			case strings.Contains(clause, "awaiting headers"): // of the whole request: nobody knows how far it came
+			case strings.Contains(clause, "awaiting headers"): // of the whole request: how far it came is unknown
 				return s.viaHost(report.ConnectionTimeout, report.RegistryUnavailable, report.NetworkUnreachable, report.ProxyUnreachable)
 			}
 			return s.viaHost(report.ConnectionTimeout, report.NetworkUnreachable, report.ResolverWrongAnswer, report.ProxyUnreachable)
@@ -193,7 +193,7 @@ var specificRules = []rule{
 			}
 			return s.viaHost(report.NetworkUnreachable, report.ConnectionTimeout, report.ResolverWrongAnswer)
 		}},
-	// What a local route or firewall makes of connect(2).
+	// connect(2) with a local route or firewall in between.
 	{exact: regexp.MustCompile(`^(permission denied|invalid argument|operation not permitted)\b`), meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.lookup:
@@ -217,13 +217,13 @@ var specificRules = []rule{
 			return s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
 		}},
 	{exact: regexp.MustCompile(`^EOF\b`), meaning: func(s messageContext, _ string) []report.Cause {
-		if s.token && !s.proxy { // the service took the connection and hung up
+		if s.token && !s.proxy { // the service accepted the connection and closed it
 			return causes{report.TokenServiceFailed, report.ConnectionReset, report.TLSHandshakeFailed}
 		}
 		if s.copying {
 			return s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
 		}
-		// Somebody hung up: in the handshake or after it, the server or what stands before it.
+		// The connection was closed in the handshake or after it, by the server or something in between.
 		return append(causes{report.Undetermined}, s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)...)
 	}},
 
@@ -232,7 +232,7 @@ var specificRules = []rule{
 		if s.proxy {
 			return causes{report.ProxyUnreachable}
 		}
-		// A mirror that lacks the image makes containerd go on to the registry's own, unconfigured address.
+		// If a mirror lacks the image, containerd continues with the registry's own address, which is not configured.
 		return causes{report.PlainHTTPRegistry, report.RuntimeConfigInvalid, report.TagNotFound, report.MirrorFaulty}
 	}},
 	{phrases: []string{"http request to an https server"}, meaning: afterResponse(report.RuntimeConfigInvalid, report.PlainHTTPRegistry)},
@@ -240,8 +240,8 @@ var specificRules = []rule{
 	{phrases: []string{"unknown authority", "self-signed certificate", "self signed certificate", "unable to get local issuer"},
 		meaning: afterResponse(report.CertificateUntrusted, report.TLSIntercepted, report.RuntimeConfigInvalid, report.RepositoryNotFound)},
 	{phrases: []string{"certificate has expired or is not yet valid", "certificate has expired"}, meaning: func(s messageContext, _ string) []report.Cause {
-		// The times stand in the clause to its right. Without them (Go before
-		// 1.15) nobody can say which end of the window it was.
+		// The times are in the clause to its right. Without them (Go before 1.15) it is
+		// unknown which end of the period it was.
 		return s.afterResponse(report.Undetermined, report.CertificateExpired, report.ClockSkewed, report.CertificateNotYetValid)
 	}},
 	{exact: regexp.MustCompile(`current time \S+ is after `), meaning: afterResponse(report.CertificateExpired, report.ClockSkewed, report.TLSIntercepted)},
@@ -253,7 +253,7 @@ var specificRules = []rule{
 	{exact: regexp.MustCompile(`^x509$`), meaning: afterResponse(report.CertificateInvalid, report.CertificateUntrusted)},
 	{exact: regexp.MustCompile(`^tls$`), meaning: afterResponse(report.TLSHandshakeFailed)},
 
-	// What a server says of its reasons, whatever the status.
+	// The reasons that a server gives, whatever the status.
 	{phrases: []string{"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded", "quota metric"}, server: true, meaning: always(report.RateLimited)},
 	{exact: regexp.MustCompile(`retry-after: \S+, allowed: \d+/`), server: true, meaning: always(report.RateLimited)},
 	{exact: regexp.MustCompile(`^(retry-after|\S*s, allowed)$`), server: true, meaning: func(s messageContext, _ string) []report.Cause {
@@ -279,13 +279,13 @@ var specificRules = []rule{
 		return statusSays(s, "status "+clause)
 	}},
 
-	// What is in the registry, or is not.
+	// The content of the registry.
 	{phrases: []string{"no match for platform", "no matching manifest for", "no image found in manifest list", "no image found in image index"}, meaning: always(report.PlatformMismatch, report.UnsupportedManifest)},
 	{phrases: []string{"unexpected media type text/html"}, meaning: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable)},
 	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
 		meaning: always(report.UnsupportedManifest)},
 	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), server: true, meaning: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest)},
-	// Of a media type that containerd does not know it asks for a layer.
+	// containerd fetches an unknown media type as if it were a layer.
 	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(application/vnd\.(?:docker\.image\.rootfs|docker\.container\.image|oci\.image\.(?:layer|config))`),
 		meaning: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
 	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(`), meaning: always(report.Undetermined, report.UnsupportedManifest, report.LayerCorrupt, report.MirrorFaulty)},
@@ -321,12 +321,12 @@ var specificRules = []rule{
 	{phrases: []string{"lchown", "whiteout", "failed to unmount", "failed to mount", "mount callback failed", "processing tar file", "enough ids available", "method transfer not implemented",
 		"parent snapshot", "extraction snapshot", "snapshotter not loaded", "layer not known", "idmap mount"}, meaning: always(report.UnpackFailed, report.LayerCorrupt)},
 	{phrases: []string{"no processor for media-type"}, meaning: always(report.UnsupportedManifest, report.UnpackFailed)},
-	// "not found" to the right of these is containerd's word for what its own
-	// stores lack (errdefs), not a registry's.
+	// "not found" to the right of these means that containerd's own stores lack
+	// something (errdefs), not the registry.
 	{exact: regexp.MustCompile(`^snapshot \S+ (?:does not exist|is not ready)|^snapshotter \S+ was not found|^missing parent .*bucket|^content digest \S+$`),
 		meaning: always(report.UnpackFailed, report.LayerCorrupt, report.MirrorFaulty)},
 
-	// Somebody gave up waiting.
+	// A time-out or a cancellation.
 	{phrases: []string{"context deadline exceeded", "context canceled", "no progress in", "rst_stream", "operation timeout"}, meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.lookup:
@@ -356,7 +356,7 @@ var genericRules = []rule{
 		switch {
 		case s.copying:
 			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
-		case s.extracting: // a program, a lease, a blob: the registry was done
+		case s.extracting: // a program, a lease, a blob: the registry had delivered
 			return causes{report.UnpackFailed, report.LayerCorrupt}
 		case !s.pulling:
 			return nil
@@ -370,7 +370,7 @@ var genericRules = []rule{
 	{phrases: []string{"failed to create pod sandbox"}, meaning: always(report.NotAPullProblem)},
 }
 
-// resolverGone is for a transport error on the way to the DNS server.
+// resolverGone returns the meaning of a transport error to the DNS server.
 func (s messageContext) resolverGone() []report.Cause {
 	out := causes{report.ResolverUnreachable, report.ResolverFailed}
 	if s.proxy {
@@ -379,8 +379,8 @@ func (s messageContext) resolverGone() []report.Cause {
 	return out
 }
 
-// statusNumber finds an HTTP status: before its reason phrase, or where the
-// words around it say that it is one.
+// statusNumber matches an HTTP status: before its reason phrase, or where the text
+// around it marks it as one.
 var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
 
 func reasonPhrases(without ...int) string {
@@ -409,19 +409,19 @@ func statusSays(s messageContext, clause string) []report.Cause {
 	case s.token:
 		return s.tokenStatus(code)
 	case s.redirected && (code == http.StatusUnauthorized || code == http.StatusForbidden):
-		// The registry let the pull pass and signed the address: what refuses it
-		// is the store behind it, something in between, or a signature out of time.
+		// The registry permitted the pull and signed the address. The store behind it
+		// rejects it, or something in between does, or the signature is not valid now.
 		return causes{report.Undetermined, report.BlobHostUnreachable, report.ProxyDenied, report.RegistryUnavailable, report.ClockSkewed}
 	}
 	switch code {
 	case http.StatusUnauthorized:
 		if s.old {
-			// containerd before 1.6.25 says this with and without credentials.
+			// containerd before 1.6.25 reports this with and without credentials.
 			return causes{report.CredentialsMissing, report.CredentialsRejected, report.CredentialsExpired, report.AccessDeniedOrMissing}
 		}
 		return s.afterResponse(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)
 	case http.StatusForbidden:
-		if s.host == "ghcr.io" { // it says so of packages that do not exist, too
+		if s.host == "ghcr.io" { // its response for packages that do not exist, too
 			return causes{report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing, report.RepositoryNotFound}
 		}
 		return s.afterResponse(report.AccessForbidden, report.AccessDeniedOrMissing, report.CredentialsExpired, report.CredentialsRejected, report.CredentialsMissing, report.ProxyDenied)
@@ -433,7 +433,7 @@ func statusSays(s messageContext, clause string) []report.Cause {
 	case http.StatusPreconditionFailed, http.StatusUnavailableForLegalReasons: // a registry's policy: Harbor's scan, a country
 		return s.afterResponse(report.AccessForbidden, report.SignatureRejected)
 	case http.StatusBadRequest:
-		if s.plain { // what Go's and nginx's TLS servers answer to plain HTTP
+		if s.plain { // the response of Go's and nginx's TLS servers to plain HTTP
 			return causes{report.RuntimeConfigInvalid, report.MirrorFaulty, report.PlainHTTPRegistry}
 		}
 	case http.StatusRequestTimeout:
@@ -448,11 +448,11 @@ func statusSays(s messageContext, clause string) []report.Cause {
 	return causes{report.Undetermined, report.MirrorFaulty, report.UnsupportedManifest, report.RegistryUnavailable}
 }
 
-// tokenStatus reads an answer of the token service. It cannot tell a private
-// repository from a missing one, and many services will not.
+// tokenStatus returns the meaning of a token service's response. The service may not
+// know whether a repository is private or missing, and many do not tell.
 func (s messageContext) tokenStatus(code int) []report.Cause {
 	switch {
-	case s.bearer && (code == http.StatusUnauthorized || code == http.StatusForbidden): // CRI-O does not say whether it had a login
+	case s.bearer && (code == http.StatusUnauthorized || code == http.StatusForbidden): // CRI-O does not report whether it had a login
 		return causes{report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.CredentialsRejected}
 	case code == http.StatusUnauthorized && s.anonymous:
 		return causes{report.CredentialsMissing, report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialProviderFailed, report.RepositoryNotFound}
