@@ -7,88 +7,89 @@ import (
 	"time"
 )
 
-// Reached says of one host what the checks of a sweep come to: whether it can be
-// had, who must act if not, and what was measured on the way. Like [Diagnose]
-// it is a pure function. Roles, Since, Flapping and NotBefore are the caller's.
+// Reached draws the state of one host from the checks of a sweep: whether it is
+// reachable, who must act if not, and what was measured. Like [Diagnose] it is a
+// pure function. The caller sets Roles, Since, Flapping and NotBefore.
 func Reached(host string, checks []Check, at time.Time) Registry {
-	j := &judge{evidence: newEvidence(checks), rulebook: theRules()}
+	e := &evaluation{evidence: newEvidence(checks), ruleSet: allRules()}
 	r := Registry{Host: host, State: ReachUnknown, Checked: at}
-	r.measure(j.evidence)
-	goal := j.goalAt(host)
-	root := j.root(goal.ID)
+	r.measure(e.evidence)
+	goal := e.goalAt(host)
+	origin := e.origin(goal.ID)
 	switch {
 	case goal.Outcome == Pass:
 		r.State = Reachable
-		r.Summary = j.remark(host)
-	case root.Outcome == Fail && root.Cause == RateLimited:
+		r.Summary = e.remark(host)
+	case origin.Outcome == Fail && origin.Cause == RateLimited:
 		r.State = Limited
-	case root.Outcome == Fail:
+	case origin.Outcome == Fail:
 		r.State = Unreachable
-	case goal.Outcome == Unknown && r.Status != 0 && !strings.HasPrefix(goal.Evidence["contentType"], "text/html"):
-		// It does not like GET /v2/, which the runtime never asks.
+	case goal.Outcome == Unknown && r.Status != 0 && !strings.HasPrefix(goal.Evidence[KeyContentType], "text/html"):
+		// It refuses GET /v2/, which the runtime never sends.
 		r.State, r.Summary = Reachable, goal.Summary
 	default:
-		r.Summary, r.Because = cmp.Or(root.Summary, goal.Summary), cmp.Or(root.ID, goal.ID)
+		r.Summary, r.Because = cmp.Or(origin.Summary, goal.Summary), cmp.Or(origin.ID, goal.ID)
 	}
-	if root.Outcome == Fail {
-		f := j.rootCause(finding{check: root, because: []string{root.ID}})
-		v := Verdict{Cause: f.name()}
-		j.whoActs(&v, f)
-		r.Fault, r.Cause, r.Summary, r.Because = v.Fault, v.Cause, root.Summary, f.because[0]
+	if origin.Outcome == Fail {
+		o := e.traced(obstacle{check: origin, because: []string{origin.ID}})
+		v := Verdict{Cause: o.rootCause()}
+		e.assignFault(&v, o)
+		r.Fault, r.Cause, r.Summary, r.Because = v.Fault, v.Cause, origin.Summary, o.because[0]
 	}
 	return r
 }
 
-// goalAt is the check that is the end of the way to a host: of a registry what
-// it answers to GET /v2/, of a token service what it answers, of a host that is
-// only greeted the greeting.
-func (d *evidence) goalAt(host string) Check {
-	for _, id := range []string{"registry/" + host, "token/" + host} {
-		if c := d.get(id); c.ID != "" {
+// goalAt returns the check at the end of the path to a host: the answer of a
+// registry to GET /v2/, the answer of a token service, or, of a host that gets no
+// request, the handshake or the connection.
+func (e *evidence) goalAt(host string) Check {
+	for _, id := range []string{RegistryID(host), TokenID(host)} {
+		if c := e.get(id); c.ID != "" {
 			return c
 		}
 	}
-	if c := d.taken("tls/" + host + "/"); c.ID != "" {
+	if c := e.usedAddress(TLSID(host)); c.ID != "" {
 		return c
 	}
-	return d.taken("dial/" + host + "/")
+	return e.usedAddress(DialID(host))
 }
 
-// taken is the check of the address that the runtime's dialer ends up with.
-func (d *evidence) taken(prefix string) Check {
-	list := d.below(prefix)
+// usedAddress returns, of the checks below id, that of the address which the
+// runtime's dialer uses in the end.
+func (e *evidence) usedAddress(id string) Check {
+	list := e.below(id)
 	for _, c := range list {
-		if c.Evidence["taken"] == "true" || len(list) == 1 {
+		if c.Is(KeyTaken) || len(list) == 1 {
 			return c
 		}
 	}
 	return Check{}
 }
 
-// measure notes what was measured on the way to the host.
-func (r *Registry) measure(d *evidence) {
-	name, dial, greet := d.get("dns/"+r.Host), d.taken("dial/"+r.Host+"/"), d.taken("tls/"+r.Host+"/")
-	answer := d.goalAt(r.Host)
-	r.Latency = Latency{DNS: name.Duration, Dial: dial.Duration, TLS: greet.Duration}
+// measure sets what was measured on the path to the host.
+func (r *Registry) measure(e *evidence) {
+	name, dial, handshake := e.get(DNSID(r.Host)), e.usedAddress(DialID(r.Host)), e.usedAddress(TLSID(r.Host))
+	answer := e.goalAt(r.Host)
+	r.Latency = Latency{DNS: name.Duration, Dial: dial.Duration, TLS: handshake.Duration}
 	if answer.Kind == KindRegistry || answer.Kind == KindToken {
 		r.Latency.HTTP = answer.Duration
-		r.Status, _ = strconv.Atoi(answer.Evidence["status"])
+		r.Status, _ = strconv.Atoi(answer.Evidence[KeyStatus])
 	}
-	if a := name.Evidence["addresses"]; a != "" {
+	if a := name.Evidence[KeyAddresses]; a != "" {
 		r.Addresses = strings.Split(a, ", ")
 	}
-	if until, err := time.Parse(time.RFC3339, greet.Evidence["notAfter"]); err == nil {
-		r.Certificate = &Certificate{Issuer: commonName(greet.Evidence["issuer"]), NotAfter: until}
-		r.Certificate.DaysLeft, _ = strconv.Atoi(greet.Evidence["daysLeft"])
+	if until, err := time.Parse(time.RFC3339, handshake.Evidence[KeyNotAfter]); err == nil {
+		r.Certificate = &Certificate{Issuer: commonName(handshake.Evidence[KeyIssuer]), NotAfter: until}
+		r.Certificate.DaysLeft, _ = strconv.Atoi(handshake.Evidence[KeyDaysLeft])
 	}
-	if s, err := strconv.ParseInt(d.fact("clock/"+r.Host, "skewSeconds"), 10, 64); err == nil {
+	if s, err := strconv.ParseInt(e.fact(ClockID(r.Host), KeySkewSeconds), 10, 64); err == nil {
 		ms := s * 1000
 		r.ClockMs = &ms
 	}
 }
 
-// commonName is the CN of a distinguished name as RFC 2253 writes it, or all of
-// the name if it has none.
+// commonName returns the CN of a distinguished name in the form of RFC 2253, or
+// the whole name if it has none.
 func commonName(dn string) string {
 	for part := range strings.SplitSeq(dn, ",") {
 		if cn, ok := strings.CutPrefix(part, "CN="); ok {
@@ -98,23 +99,20 @@ func commonName(dn string) string {
 	return dn
 }
 
-// remark is what is worth a line about a host that is reachable: the first
-// thing beside the runtime's way that failed, or a certificate that ends soon.
-func (d *evidence) remark(host string) string {
-	for _, c := range d.checks {
+// remark returns a line about a host that is reachable: the first check off the
+// runtime's path that failed, or a certificate that expires soon; else nothing.
+func (e *evidence) remark(host string) string {
+	for _, c := range e.checks {
 		if c.Outcome == Fail && c.Host == host {
 			return c.Summary
 		}
 	}
-	if c := d.taken("tls/" + host + "/"); c.Evidence["expiresSoon"] != "" {
+	if c := e.usedAddress(TLSID(host)); c.Evidence[KeyExpiresSoon] != "" {
 		return c.Summary
 	}
 	return ""
 }
 
-// controlID is the check of [Control].
-const controlID = "control"
-
-// cutOff reports whether the control set says that nothing at all can be
-// reached from this node.
-func (d *evidence) cutOff() bool { return d.failed(controlID) }
+// isolated reports whether the control set shows that this node reaches nothing
+// at all.
+func (e *evidence) isolated() bool { return e.failed(IDControl) }

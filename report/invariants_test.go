@@ -168,8 +168,8 @@ func broken(checks []Check) (out []string) {
 func rank(c Confidence) int { return slices.Index([]Confidence{Uncertain, Likely, Confirmed}, c) }
 
 func meaningOf(c Cause) string {
-	meaning, _ := Explain(c)
-	return meaning
+	description, _ := Templates(c)
+	return description
 }
 
 func list(checks []Check) string {

@@ -5,114 +5,121 @@ import (
 	"strings"
 )
 
-// finding is the failed check that stands in the runtime's way to the image.
-type finding struct {
-	check    Check
-	cause    Cause    // the root cause, if it is another than the check's own
-	because  []string // ids of the checks that decided it
-	open     bool     // a host gave all that was asked of it: nothing is in the way
-	goals    []string // ids of the checks that would prove the image can be had
-	softened bool     // a rule, not agreement, picked this finding: likely at most
-	decides  []string // what would settle what the rule left open
-	others   []Check  // what stands in the way at the hosts before this one
+// obstacle is the failed check that keeps the runtime from the image.
+type obstacle struct {
+	check       Check
+	cause       Cause    // the root cause, if it differs from the check's
+	because     []string // ids of the checks that decided it
+	clear       bool     // a host answered every request: there is no obstacle
+	goals       []string // ids of the checks that would prove that the image can be pulled
+	ruleChosen  bool     // a rule chose this obstacle without agreement: likely at most
+	wouldDecide []string // what would settle what the rule left open
+	others      []Check  // the obstacles at the hosts before this one
 }
 
-func (f finding) found() bool { return f.check.Outcome == Fail }
+func (o obstacle) found() bool { return o.check.Outcome == Fail }
 
-// name is the root cause.
-func (f finding) name() Cause {
-	if f.cause != "" {
-		return f.cause
+// rootCause returns the root cause, which is the check's own unless a rule set
+// another.
+func (o obstacle) rootCause() Cause {
+	if o.cause != "" {
+		return o.cause
 	}
-	return f.check.Cause
+	return o.check.Cause
 }
 
-// rooted puts a root cause behind the failed check; the checks that showed it
-// come first.
-func (f finding) rooted(c Cause, ids ...string) finding {
-	f.cause = c
-	f.because = append(ids, f.because...)
-	return f
+// withRootCause sets the root cause behind the failed check. The checks that
+// showed it come first.
+func (o obstacle) withRootCause(c Cause, ids ...string) obstacle {
+	o.cause = c
+	o.because = append(ids, o.because...)
+	return o
 }
 
-// doubtful marks a finding that a rule picked, with what would decide.
-func (f finding) doubtful(decides ...string) finding {
-	f.softened = true
-	f.decides = append(slices.Clone(f.decides), decides...)
-	return f
+// likelyAtMost marks an obstacle that a rule chose, with what would decide.
+func (o obstacle) likelyAtMost(wouldDecide ...string) obstacle {
+	o.ruleChosen = true
+	o.wouldDecide = append(slices.Clone(o.wouldDecide), wouldDecide...)
+	return o
 }
 
-// way follows every host from the goal, an image that can be had, back to what
-// stands before it.
-func (d *evidence) way() finding {
-	var goals, open []string
-	var failed []finding
-	for _, h := range d.hosts() {
-		last, bad := d.climbed(h)
+// alsoBecause adds ids to those that decided.
+func (o obstacle) alsoBecause(ids ...string) obstacle {
+	o.because = append(slices.Clone(o.because), ids...)
+	return o
+}
+
+// path follows every host from the goal, an image that can be pulled, back to
+// the obstacle before it.
+func (e *evidence) path() obstacle {
+	var goals, unseen []string
+	var failed []obstacle
+	for _, h := range e.hosts() {
+		last, bad := e.lastStep(h)
 		goals = append(goals, last)
 		switch {
-		case bad == "" && d.get(last).Outcome == Pass:
-			return finding{open: true, goals: []string{last}, others: checksOf(failed)}
+		case bad == "" && e.get(last).Outcome == Pass:
+			return obstacle{clear: true, goals: []string{last}, others: checksOf(failed)}
 		case bad != "":
-			// The runtime takes the first manifest it gets, whatever is in it.
-			return finding{check: d.get(bad), because: []string{bad}, goals: goals, others: checksOf(failed)}
+			// The runtime takes the first manifest that it gets, whatever it describes.
+			return obstacle{check: e.get(bad), because: []string{bad}, goals: goals, others: checksOf(failed)}
 		}
-		if root := d.root(last); root.Outcome == Fail {
-			f := finding{check: root, because: []string{root.ID}}
-			if answersWithSomethingElse(root) {
-				// A success by its status: the runtime asks no further host.
-				f.goals, f.others = goals, checksOf(failed)
-				return f
+		if origin := e.origin(last); origin.Outcome == Fail {
+			o := obstacle{check: origin, because: []string{origin.ID}}
+			if answersWithSomethingElse(origin) {
+				// A success by its status: the runtime tries no further host.
+				o.goals, o.others = goals, checksOf(failed)
+				return o
 			}
-			failed = append(failed, f)
+			failed = append(failed, o)
 		} else {
-			open = append(open, "what "+h+" answers, which the checks did not get to see")
+			unseen = append(unseen, "the answer of "+h+", which the checks did not see")
 		}
 	}
 	if len(failed) == 0 {
-		return finding{goals: goals}
+		return obstacle{goals: goals}
 	}
-	// With mirrors before it, the upstream decides: a mirror that lacks the
-	// image is what mirrors do, an upstream that cannot be reached is a fault.
-	f := failed[len(failed)-1]
-	f.goals, f.others = goals, checksOf(failed[:len(failed)-1])
+	// With mirrors before it, the upstream decides: a mirror may lack the image,
+	// but an upstream that is unreachable is a fault.
+	o := failed[len(failed)-1]
+	o.goals, o.others = goals, checksOf(failed[:len(failed)-1])
 	same := true
-	for _, other := range f.others {
-		f.because = append(f.because, other.ID)
-		same = same && other.Cause == f.check.Cause
+	for _, other := range o.others {
+		o.because = append(o.because, other.ID)
+		same = same && other.Cause == o.check.Cause
 	}
-	f.softened = !same && d.spokesman(append(f.others, f.check)).ID != f.check.ID
-	if len(open) > 0 {
-		// The runtime's words may be another host's.
-		f = f.doubtful(open...)
+	o.ruleChosen = !same && e.errorShownByRuntime(append(o.others, o.check)).ID != o.check.ID
+	if len(unseen) > 0 {
+		// The runtime's message may be about another host.
+		o = o.likelyAtMost(unseen...)
 	}
-	return f
+	return o
 }
 
-// climbed is how far the checks came at a host whose manifest was there: the
+// lastStep returns how far the checks came at a host that has the manifest: the
 // last check that passed, and the failed one after it, empty if there is none.
-// Where the manifest was not there it is the manifest's check.
-func (d *evidence) climbed(host string) (last, bad string) {
-	last = "manifest/" + host
-	if d.get(last).Outcome != Pass {
+// Of a host without the manifest it returns the manifest's check.
+func (e *evidence) lastStep(host string) (last, bad string) {
+	last = ManifestID(host)
+	if e.get(last).Outcome != Pass {
 		return last, ""
 	}
-	if image := d.get("image/" + host); image.Outcome == Fail {
+	if image := e.get(ImageID(host)); image.Outcome == Fail {
 		return last, image.ID
 	} else if image.Outcome == Pass {
 		last = image.ID
 	}
-	// Layers come from any of the hosts, whichever had the manifest; if from
-	// none, the runtime shows the first one's error.
+	// The runtime fetches layers from any of the hosts, whichever had the manifest;
+	// if none serves them, it shows the first one's error.
 	unseen := ""
-	for _, c := range d.below("blob/") {
+	for _, c := range e.below(familyBlob) {
 		switch {
 		case c.Outcome == Pass:
 			return c.ID, ""
 		case c.Outcome == Fail && bad == "":
 			bad = c.ID
-		case c.Outcome == Skipped && c.Evidence["refused"] != "" && c.Evidence["blobHost"] != "":
-			unseen = c.ID // it leads where the probes do not go
+		case c.Outcome == Skipped && c.Evidence[KeyRefused] != "" && c.Evidence[KeyBlobHost] != "":
+			unseen = c.ID // a host that the probes may not contact
 		}
 	}
 	if bad == "" && unseen != "" {
@@ -121,27 +128,28 @@ func (d *evidence) climbed(host string) (last, bad string) {
 	return last, bad
 }
 
-func checksOf(list []finding) []Check {
+func checksOf(list []obstacle) []Check {
 	var out []Check
-	for _, f := range list {
-		out = append(out, f.check)
+	for _, o := range list {
+		out = append(out, o.check)
 	}
 	return out
 }
 
-// answersWithSomethingElse reports whether the manifest was asked for and
-// something that is no manifest came, under a status of success.
+// answersWithSomethingElse reports whether a request for the manifest returned
+// something else with a status of success.
 func answersWithSomethingElse(c Check) bool {
-	return c.Kind == KindManifest && c.Evidence["status"] == "200"
+	return c.Kind == KindManifest && c.Evidence[KeyStatus] == "200"
 }
 
-// spokesman is the host whose error the runtime shows when all fail. From 2.0
-// on containerd ranks them: nothing reached, 404, any other status; the first
-// of the highest rank speaks (core/remotes/docker/resolver.go). It is nobody's
-// word where the runtime's version is not known to be such.
-func (d *evidence) spokesman(failed []Check) Check {
-	version := strings.TrimPrefix(d.fact("runtime", "version"), "v")
-	if d.fact("runtime", "name") != "containerd" || version == "" || strings.HasPrefix(version, "1.") {
+// errorShownByRuntime returns the check of the host whose error the runtime shows
+// when all hosts fail. Since 2.0 containerd ranks them: not reached, 404, any
+// other status; it shows the first of the highest rank
+// (core/remotes/docker/resolver.go). If the runtime's version is older or not
+// known it returns the zero Check.
+func (e *evidence) errorShownByRuntime(failed []Check) Check {
+	version := strings.TrimPrefix(e.fact(IDRuntime, KeyVersion), "v")
+	if e.fact(IDRuntime, KeyName) != "containerd" || version == "" || strings.HasPrefix(version, "1.") {
 		return Check{}
 	}
 	var best Check
@@ -157,7 +165,7 @@ func errorRank(c Check) int {
 	switch {
 	case stage(c.Cause) < stageAnswer, c.Cause == TokenServiceFailed:
 		return 1
-	case c.Evidence["status"] == "404":
+	case c.Evidence[KeyStatus] == "404":
 		return 2
 	}
 	return 3

@@ -9,23 +9,66 @@ import (
 	"time"
 )
 
-// rows is how many hosts a summary lists.
-const rows = 40
+// maxRows is how many hosts a summary lists.
+const maxRows = 40
 
-// rowFormat puts the host last: it is the only column that may be of any length.
+// rowFormat puts the host last: it is the only column of any length.
 const rowFormat = "  %-11s  %-23s  %5s  %s\n"
 
-// table writes the registry hosts, those that cannot be had first, each of these
-// with the reason.
-func (s *Sweep) table(w io.Writer) {
+// headline returns how many registries are reachable; empty if there are none.
+func (s *Sweep) headline() string {
+	if s == nil {
+		return ""
+	}
+	all := len(s.Registries) + s.Omitted
+	unreachable, limited := s.count(Unreachable), s.count(Limited)
+	atLeast := ""
+	if s.Bad() == len(s.Registries) && s.Omitted > 0 { // there may be others among those left out
+		atLeast = "at least "
+	}
+	reached := s.count(Reachable) + s.Omitted
+	switch {
+	case s.Control.Outcome == Fail:
+		return "nothing is reachable from this node"
+	case unreachable > 0 && limited > 0:
+		return atLeast + ofAll(unreachable+limited, all, "unavailable")
+	case unreachable > 0:
+		return atLeast + ofAll(unreachable, all, "unreachable")
+	case limited > 0:
+		return atLeast + ofAll(limited, all, "rate-limited")
+	case reached < all:
+		return ofAll(reached, all, "reachable")
+	case all == 0:
+		return ""
+	case all == 1:
+		return "its only registry is reachable"
+	}
+	return fmt.Sprintf("all %d registries are reachable", all)
+}
+
+func ofAll(n, all int, state string) string {
+	verb := "are"
+	if n == 1 {
+		verb = "is"
+	}
+	registries := "registries"
+	if all == 1 {
+		registries = "registry"
+	}
+	return fmt.Sprintf("%d of %d %s %s %s", n, all, registries, verb, state)
+}
+
+// writeRegistries writes the table of hosts, the unreachable ones first, each of
+// these with the reason.
+func (s *Sweep) writeRegistries(w io.Writer) {
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nRegistries, swept %s in %d ms\n", s.Time.UTC().Format(time.RFC3339), time.Duration(s.Duration).Milliseconds())
+	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
 	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
-	list := s.Registries[:min(len(s.Registries), rows)]
+	list := s.Registries[:min(len(s.Registries), maxRows)]
 	for _, r := range list {
-		s.row(w, r)
+		s.writeRow(w, r)
 	}
 	if left := len(s.Registries) - len(list); left > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
@@ -35,8 +78,8 @@ func (s *Sweep) table(w io.Writer) {
 	}
 }
 
-// row is one host, and below it what is to be said of it.
-func (s *Sweep) row(w io.Writer, r Registry) {
+// writeRow writes one host, and below it what is worth saying about it.
+func (s *Sweep) writeRow(w io.Writer, r Registry) {
 	what := r.Latency.String()
 	if r.State.Bad() {
 		what = string(r.Cause)
@@ -51,8 +94,8 @@ func (s *Sweep) row(w io.Writer, r Registry) {
 	}
 }
 
-// reason is what stands below a host in the table. Where nothing can be reached
-// it stands above, once.
+// reason returns the text below a host in the table. If this node reaches nothing,
+// the reason is above the table, once.
 func (s *Sweep) reason(r Registry) string {
 	if s.Control.Outcome == Fail && r.silent() {
 		return ""
@@ -62,19 +105,20 @@ func (s *Sweep) reason(r Registry) string {
 		since = string(r.Fault) + ", "
 	}
 	if r.Flapping {
-		since += "comes and goes, now " + string(r.State) + " "
+		since += "flapping, now " + string(r.State) + " "
 	}
 	if since != "" {
-		since += "since " + r.Since.UTC().Format(time.RFC3339)
+		since += "since " + Time(r.Since)
 		text = strings.TrimSuffix(since+": "+r.Summary, ": ")
 	}
 	if r.State == Limited && r.NotBefore != nil {
-		text += "; not asked before " + r.NotBefore.UTC().Format(time.RFC3339)
+		text += "; next check not before " + Time(*r.NotBefore)
 	}
 	return text
 }
 
-// String is the phases in milliseconds, a dash for each that there was none of.
+// String returns the phases in milliseconds, with a dash for those that did not
+// take place.
 func (l Latency) String() string {
 	var out []string
 	for _, m := range []Millis{l.DNS, l.Dial, l.TLS, l.HTTP} {
@@ -94,8 +138,8 @@ func (c *Certificate) daysLeft() string {
 	return strconv.Itoa(c.DaysLeft) + "d"
 }
 
-// node writes what a sweep saw of the node itself.
-func (s *Sweep) node(w io.Writer) {
+// writeNode writes what a sweep found about the node itself.
+func (s *Sweep) writeNode(w io.Writer) {
 	if s == nil {
 		return
 	}
@@ -113,35 +157,36 @@ func (s *Sweep) node(w io.Writer) {
 		field(w, "dns", strings.Join(resolvers, ", "))
 	}
 	if s.Clock.Outcome == Pass || s.Clock.Outcome == Fail {
-		field(w, "clock", s.Clock.state())
+		field(w, "clock", s.Clock.line())
 	}
 	for _, c := range s.Runtime {
-		field(w, "settings", c.state())
+		field(w, "config", c.line())
 	}
 	for _, c := range s.Conditions {
-		if c.amiss() {
-			field(w, "kubelet", c.Type+" is "+c.Status+" since "+c.Since.UTC().Format(time.RFC3339)+reasonOf(c))
+		if c.abnormal() {
+			field(w, "kubelet", c.line())
 		}
 	}
 }
 
-func reasonOf(c Condition) string {
-	if c.Reason == "" {
-		return ""
+// line returns the condition as one line.
+func (c Condition) line() string {
+	s := c.Type + " is " + c.Status + " since " + Time(c.Since)
+	if c.Reason != "" {
+		s += " (" + c.Reason + ")"
 	}
-	return " (" + c.Reason + ")"
+	return s
 }
 
-// amiss reports whether the condition is worth a line: Ready should be True, the
-// others False.
-func (c Condition) amiss() bool {
+// abnormal reports whether the condition is worth a line: Ready should be True,
+// the others False.
+func (c Condition) abnormal() bool {
 	return (c.Status == "True") != (c.Type == "Ready")
 }
 
-// bounded makes every text plain and bounds it, and drops registries from the
-// end, which are those that are well, until what is said of them in JSON and in
-// the summary is no longer than a third of limit, in bytes. Those that cannot be
-// had get half of it.
+// bounded redacts every text. It drops registries from the end, which are the
+// reachable ones, until the rest takes no more than a third of limit, in bytes of
+// JSON and summary together. Unreachable ones get half of it.
 func (s *Sweep) bounded(limit int) *Sweep {
 	if s == nil {
 		return nil
@@ -153,9 +198,9 @@ func (s *Sweep) bounded(limit int) *Sweep {
 	for i, r := range s.Registries {
 		r = r.redacted(text)
 		size += r.size()
-		if i < rows {
+		if i < maxRows {
 			var row strings.Builder
-			out.row(&row, r)
+			out.writeRow(&row, r)
 			size += row.Len()
 		}
 		if size > limit/2 || size > limit/3 && !r.State.Bad() {
@@ -170,8 +215,8 @@ func (s *Sweep) bounded(limit int) *Sweep {
 // maxHost is the longest name of a host with its port, in bytes.
 const maxHost = 260
 
-// redacted makes the texts fit to be published. What the checks said has been
-// redacted, but hosts and what is taken from a certificate are others' words.
+// redacted prepares the texts for publication. Summaries of checks are redacted
+// already, but hosts and certificates are foreign text.
 func (r Registry) redacted(text Redactor) Registry {
 	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
 	if r.Roles == nil {

@@ -6,173 +6,198 @@ import (
 	"strings"
 )
 
-// rootRule traces a finding to what led to it, or returns it as it is.
-type rootRule struct {
-	name  string
-	trace func(*judge, finding) finding
+// causeRule traces an obstacle to its root cause, or returns it unchanged.
+type causeRule struct {
+	id    string
+	when  string // when it applies, in one sentence
+	trace func(*evaluation, obstacle) obstacle
 }
 
-func rootRules() []rootRule {
-	return []rootRule{
-		{"asked as nobody, while a secret that was meant to be there is not", func(j *judge, f finding) finding {
-			c := j.get("credentials")
-			if c.Outcome != Fail || !asNobody(f) {
-				return f
+// causesInAnswers trace what registries answer, mostly to anonymous requests.
+func causesInAnswers() []causeRule {
+	return []causeRule{
+		{"anonymous-for-lack-of-secret", "the request was anonymous because a pull secret is missing or wrong", missingSecret},
+		{"anonymous-for-unread-secrets", "the request was anonymous because the secrets may not be read", func(e *evaluation, o obstacle) obstacle {
+			relevant := inCredentials(o.rootCause()) || o.rootCause() == RepositoryNotFound
+			if e.get(IDCredentials).Outcome != Skipped || !anonymous(o) || !relevant {
+				return o
 			}
-			elsewhere := c.Cause == PullSecretOtherRegistry // which is no sign that one was meant here
-			switch name := f.name(); {
-			case name == CredentialsMissing && elsewhere && c.Evidence["expectedProvider"] != "":
-				return f
-			case name == CredentialsMissing && elsewhere && c.Evidence["possibleProvider"] != "":
-				return f.rooted(c.Cause, "credentials").doubtful("whether pods of this node are meant to get their credentials from " + c.Evidence["possibleProvider"] + ", which could not be looked for")
-			case name == CredentialsMissing:
-				return f.rooted(c.Cause, "credentials")
-			case name == AccessDeniedOrMissing && (f.check.Evidence["registryStatus"] == "403" || elsewhere && f.check.Evidence["suggestRepository"] != ""):
-				return f.doubtful()
-			case name == AccessDeniedOrMissing: // whether the repository exists at all is not known
-				return f.rooted(c.Cause, "credentials").doubtful()
-			case name == RepositoryNotFound, name == TagNotFound: // with credentials it might be seen
-				return f.doubtful()
+			if e.message.exists() && inCredentials(e.message.cause) {
+				o = o.withRootCause(e.message.cause, e.message.check.ID) // the kubelet had them
 			}
-			return f
+			return o.likelyAtMost()
 		}},
-		{"asked as nobody, because the secrets may not be read", func(j *judge, f finding) finding {
-			if j.get("credentials").Outcome != Skipped || !asNobody(f) || f.name() == TagNotFound || !inCredentials(f.name()) && f.name() != RepositoryNotFound {
-				return f
+		{"web-page-not-registry", "a web page answers instead of a registry", func(e *evaluation, o obstacle) obstacle {
+			html := strings.HasPrefix(o.check.Evidence[KeyContentType], "text/html")
+			if o.check.Kind != KindManifest || !html || e.get(RegistryID(o.check.Host)).Outcome == Pass {
+				return o
 			}
-			if j.words.check != nil && inCredentials(j.words.cause) {
-				f = f.rooted(j.words.cause, j.words.check.ID) // that had them
+			wouldDecide := "whether " + o.check.Host + " is a registry at all: it returns web pages"
+			if o.rootCause() == RegistryUnavailable {
+				return o.likelyAtMost(wouldDecide) // a load balancer before a registry reports that in HTML, too
 			}
-			return f.doubtful()
+			return o.withRootCause(Undetermined).likelyAtMost(wouldDecide)
 		}},
-		{"a web page in the place of a registry", func(j *judge, f finding) finding {
-			if f.check.Kind != KindManifest || !strings.HasPrefix(f.check.Evidence["contentType"], "text/html") || j.get("registry/"+f.check.Host).Outcome == Pass {
-				return f
+		{"server-not-registry", "a server has none of a registry's paths", func(e *evaluation, o obstacle) obstacle {
+			// A registry answers /v2/ with 200 or 401, and reports what it lacks in JSON.
+			base, manifest := e.get(RegistryID(o.check.Host)).Evidence, o.check.Evidence
+			registry := manifest[KeyCode] != "" || base[KeyAPIVersion] != "" || base[KeyCode] != ""
+			if o.check.Kind != KindManifest || manifest[KeyStatus] != "404" || base[KeyStatus] != "404" || registry {
+				return o
 			}
-			decides := "whether " + f.check.Host + " is a registry at all: it shows web pages"
-			if f.name() == RegistryUnavailable {
-				return f.doubtful(decides) // what stands before a registry says so in HTML, too
-			}
-			return f.rooted(Undetermined).doubtful(decides)
+			return o.withRootCause(Undetermined).likelyAtMost("whether " + o.check.Host + " is a registry at all: it answers 404 to every request")
 		}},
-		{"a server that knows no registry's paths", func(j *judge, f finding) finding {
-			// A registry answers /v2/ with 200 or 401, and says in JSON what it lacks.
-			v2, e := j.get("registry/"+f.check.Host).Evidence, f.check.Evidence
-			if f.check.Kind != KindManifest || e["status"] != "404" || e["code"] != "" || v2["status"] != "404" || v2["apiVersion"] != "" || v2["code"] != "" {
-				return f
+		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o obstacle) obstacle {
+			if o.rootCause() != AccessForbidden || !e.is(ManifestID(o.check.Host), KeyAnonymous) || e.causeFromKubelet(o) {
+				return o
 			}
-			return f.rooted(Undetermined).doubtful("whether " + f.check.Host + " is a registry at all: it answers 404 to everything")
+			return o.withRootCause(AccessDeniedOrMissing)
 		}},
-		{"forbidden to nobody in particular", func(j *judge, f finding) finding {
-			if f.name() != AccessForbidden || j.fact("manifest/"+f.check.Host, "anonymous") != "true" || j.saidOf(f) {
-				return f
+		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(e *evaluation, o obstacle) obstacle {
+			// Newer kubelets pull an image that is present again, with the credentials of
+			// each pod (KubeletEnsureSecretPulledImages); older ones would not have pulled.
+			if !anonymous(o) || !inCredentials(o.check.Cause) || !e.kubelet.exists() || !e.present() || e.alwaysPulls() {
+				return o
 			}
-			return f.rooted(AccessDeniedOrMissing)
-		}},
-		{"an image on the node that this pod may not use", func(j *judge, f finding) finding {
-			// Newer kubelets pull again what is there, with the credentials of each
-			// pod (KubeletEnsureSecretPulledImages); older ones would not have asked.
-			if !asNobody(f) || !inCredentials(f.check.Cause) || j.said.check == nil || j.local().Evidence["present"] != "true" || j.alwaysPulls() {
-				return f
-			}
-			return f.rooted(PresentNotAuthorized, j.local().ID).doubtful("the kubelet's next attempt, if the image came to the node only after its last one")
-		}},
-		{"a resolver that sends the runtime elsewhere", wrongAnswer},
-		{"a name that another resolver of this node knows", func(j *judge, f finding) finding {
-			if f.name() != HostNotFound || f.check.Evidence["redirectedTo"] != "" {
-				return f
-			}
-			return f.also(j.resolversThatKnow(f.check.Host)...)
-		}},
-		{"TLS broken into on the way to a public registry", func(j *judge, f finding) finding {
-			e := f.check.Evidence
-			if f.name() != CertificateUntrusted || e["publicRegistry"] != "true" || e["interceptor"] == "" && e["sct"] != "false" {
-				return f
-			}
-			return f.rooted(TLSIntercepted).doubtful("the certificate that " + f.check.Host + " shows from another network")
-		}},
-		{"a chain that the server sends without its middle", func(j *judge, f finding) finding {
-			if f.name() != CertificateUntrusted || f.check.Evidence["missingIntermediate"] != "true" {
-				return f
-			}
-			return f.rooted(CertificateInvalid)
-		}},
-		{"a hosts.toml that the runtime ignores", func(j *judge, f finding) finding {
-			c := j.get("hosts/" + j.fact("reference", "domain"))
-			if c.Outcome != Fail || c.Evidence["ignored"] != "true" {
-				return f
-			}
-			if stage(f.name()) >= stageAnswer {
-				return f.doubtful("a pull by " + cmp.Or(c.Evidence["file"], "the hosts.toml") + ", which the runtime ignores: " + c.Evidence["reason"])
-			}
-			return f.rooted(c.Cause, c.ID).doubtful("whether the file names a host or an authority that would have worked")
-		}},
-		{"a token that was never good by the registry's clock", func(j *judge, f finding) finding {
-			id := "token/" + f.check.Host
-			if b := j.fact(id, "byRegistryClock"); b == "" || b == "valid" || f.check.Kind != KindManifest || !inCredentials(f.name()) {
-				return f
-			}
-			return f.rooted(TokenServiceFailed, id)
-		}},
-		{"a proxy that the runtime was not started with", func(j *judge, f finding) finding {
-			c := j.get("runtime/environment")
-			if c.Evidence["newer"] != "true" || c.Evidence["proxyDiffers"] != "true" || stage(f.name()) > stageDial {
-				return f
-			}
-			return f.rooted(RuntimeConfigStale, c.ID).doubtful("whether the pull works after a restart of the runtime")
-		}},
-		{"a mirror that answers for the upstream, and wrongly", func(j *judge, f finding) finding {
-			hosts := j.hosts()
-			if len(hosts) < 2 || f.check.Host == "" || f.check.Host == hosts[len(hosts)-1] {
-				return f
-			}
-			upstream := hosts[len(hosts)-1]
-			theirs, ours := j.fact("manifest/"+upstream, "digest"), j.fact("manifest/"+f.check.Host, "digest")
-			if j.get("manifest/"+upstream).Outcome != Pass || theirs == ours && theirs != "" {
-				return f // it hands on what is upstream
-			}
-			f = f.rooted(MirrorFaulty).also("manifest/" + upstream)
-			if f.check.Kind == KindImage && (theirs == "" || ours == "") {
-				return f.doubtful("whether " + upstream + " has the same manifest: a digest that is not known cannot be compared")
-			}
-			return f
-		}},
-		{"a mirror that fails where the upstream is out of reach", func(j *judge, f finding) finding {
-			if len(f.others) == 0 || stage(f.check.Cause) >= stageAnswer {
-				return f
-			}
-			for _, c := range f.others {
-				if c.Cause != TagNotFound && c.Cause != RepositoryNotFound && c.Cause != TokenServiceFailed && stage(c.Cause) >= stageAnswer && !inCredentials(c.Cause) {
-					f.because = []string{c.ID, f.check.ID}
-					f.check = c
-					return f.rooted(MirrorFaulty).doubtful("whether this node is meant to reach the upstream at all: if so, that is the fault")
-				}
-			}
-			return f
+			o = o.withRootCause(PresentNotAuthorized, e.localImages().ID)
+			return o.likelyAtMost("the kubelet's next attempt, if the image was pulled to the node after its last one")
 		}},
 	}
 }
 
-func (f finding) also(ids ...string) finding {
-	f.because = append(slices.Clone(f.because), ids...)
-	return f
+// causesOnTheNetwork trace names, addresses, certificates, and settings that
+// change where the runtime connects to.
+func causesOnTheNetwork() []causeRule {
+	return []causeRule{
+		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
+		{"name-known-to-other-resolver", "another resolver of this node resolves the name", func(e *evaluation, o obstacle) obstacle {
+			if o.rootCause() != HostNotFound || o.check.Evidence[KeyRedirectedTo] != "" {
+				return o
+			}
+			return o.alsoBecause(e.resolversWith(o.check.Host)...)
+		}},
+		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o obstacle) obstacle {
+			intercepted := o.check.Evidence[KeyInterceptor] != "" || o.check.Evidence[KeySCT] == "false"
+			if o.rootCause() != CertificateUntrusted || !o.check.Is(KeyPublicRegistry) || !intercepted {
+				return o
+			}
+			return o.withRootCause(TLSIntercepted).likelyAtMost("the certificate that " + o.check.Host + " sends to another network")
+		}},
+		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o obstacle) obstacle {
+			if o.rootCause() != CertificateUntrusted || !o.check.Is(KeyMissingIntermediate) {
+				return o
+			}
+			return o.withRootCause(CertificateInvalid)
+		}},
+		{"hosts-toml-ignored", "the runtime ignores the registry's hosts.toml", func(e *evaluation, o obstacle) obstacle {
+			c := e.get(HostsID(e.fact(IDReference, KeyDomain)))
+			if c.Outcome != Fail || !c.Is(KeyIgnored) {
+				return o
+			}
+			if stage(o.rootCause()) >= stageAnswer {
+				file := cmp.Or(c.Evidence[KeyFile], "the hosts.toml")
+				return o.likelyAtMost("a pull with " + file + ", which the runtime ignores: " + c.Evidence[KeyReason])
+			}
+			return o.withRootCause(c.Cause, c.ID).likelyAtMost("whether the file names a host or a CA that would have worked")
+		}},
+		{"token-invalid-by-registry-clock", "the token is not valid by the registry's clock", func(e *evaluation, o obstacle) obstacle {
+			token := e.get(TokenID(o.check.Host))
+			state := token.Evidence[KeyByRegistryClock]
+			if state == "" || state == "valid" || o.check.Kind != KindManifest || !inCredentials(o.rootCause()) {
+				return o
+			}
+			return o.withRootCause(TokenServiceFailed, token.ID)
+		}},
+		{"proxy-not-in-process", "the runtime was started without its present proxy settings", func(e *evaluation, o obstacle) obstacle {
+			c := e.get(IDRuntimeEnvironment)
+			if !c.Is(KeyNewer) || !c.Is(KeyProxyDiffers) || stage(o.rootCause()) > stageDial {
+				return o
+			}
+			return o.withRootCause(RuntimeConfigStale, c.ID).likelyAtMost("whether the pull succeeds after a restart of the runtime")
+		}},
+	}
 }
 
-// saidOf reports whether the finding has its root cause from the words of the
-// kubelet, which had credentials that the checks had not.
-func (j *judge) saidOf(f finding) bool {
-	return f.cause != "" && inCredentials(f.cause) && j.words.check != nil && !j.words.fresh() && slices.Contains(f.because, j.words.check.ID)
+// causesInMirrors trace faults that a mirror has and its upstream has not.
+func causesInMirrors() []causeRule {
+	return []causeRule{
+		{"mirror-answers-wrongly", "a mirror answers for the upstream, with something else", func(e *evaluation, o obstacle) obstacle {
+			hosts := e.hosts()
+			if len(hosts) < 2 || o.check.Host == "" || o.check.Host == hosts[len(hosts)-1] {
+				return o
+			}
+			upstream := e.get(ManifestID(hosts[len(hosts)-1]))
+			theirs, ours := upstream.Evidence[KeyDigest], e.fact(ManifestID(o.check.Host), KeyDigest)
+			if upstream.Outcome != Pass || theirs == ours && theirs != "" {
+				return o // it returns what the upstream has
+			}
+			o = o.withRootCause(MirrorFaulty).alsoBecause(upstream.ID)
+			if o.check.Kind == KindImage && (theirs == "" || ours == "") {
+				return o.likelyAtMost("whether " + hosts[len(hosts)-1] + " has the same manifest: without its digest they cannot be compared")
+			}
+			return o
+		}},
+		{"mirror-fails-upstream-unreachable", "a mirror fails, and the upstream is unreachable", func(e *evaluation, o obstacle) obstacle {
+			if len(o.others) == 0 || stage(o.check.Cause) >= stageAnswer {
+				return o
+			}
+			for _, c := range o.others {
+				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || c.Cause == TokenServiceFailed || inCredentials(c.Cause)
+				if !lacksImage && stage(c.Cause) >= stageAnswer {
+					o.because = []string{c.ID, o.check.ID}
+					o.check = c
+					o = o.withRootCause(MirrorFaulty)
+					return o.likelyAtMost("whether this node should reach the upstream at all: if so, that is the fault")
+				}
+			}
+			return o
+		}},
+	}
 }
 
-func asNobody(f finding) bool {
-	return f.name() == CredentialsMissing || f.check.Evidence["anonymous"] == "true"
+// missingSecret traces an answer to an anonymous request to the pull secret that
+// should have been used.
+func missingSecret(e *evaluation, o obstacle) obstacle {
+	c := e.get(IDCredentials)
+	if c.Outcome != Fail || !anonymous(o) {
+		return o
+	}
+	otherRegistry := c.Cause == PullSecretOtherRegistry // it does not show that this registry needs a secret
+	switch cause := o.rootCause(); {
+	case cause == CredentialsMissing && otherRegistry && c.Evidence[KeyExpectedProvider] != "":
+		return o
+	case cause == CredentialsMissing && otherRegistry && c.Evidence[KeyPossibleProvider] != "":
+		return o.withRootCause(c.Cause, IDCredentials).likelyAtMost("whether pods of this node should get their credentials from " +
+			c.Evidence[KeyPossibleProvider] + ", which could not be checked")
+	case cause == CredentialsMissing:
+		return o.withRootCause(c.Cause, IDCredentials)
+	case cause == AccessDeniedOrMissing && (o.check.Evidence[KeyRegistryStatus] == "403" || otherRegistry && o.check.Evidence[KeySuggestRepository] != ""):
+		return o.likelyAtMost()
+	case cause == AccessDeniedOrMissing: // whether the repository exists at all is not known
+		return o.withRootCause(c.Cause, IDCredentials).likelyAtMost()
+	case cause == RepositoryNotFound, cause == TagNotFound: // with credentials it might be visible
+		return o.likelyAtMost()
+	}
+	return o
 }
 
-// resolversThatKnow are the ids of the checks of single resolvers that have an
+// causeFromKubelet reports whether the root cause is that of the kubelet's
+// message. The kubelet had credentials that the checks had not.
+func (e *evaluation) causeFromKubelet(o obstacle) bool {
+	return o.cause != "" && inCredentials(o.cause) && e.message.exists() && !e.message.fromTestPull() &&
+		slices.Contains(o.because, e.message.check.ID)
+}
+
+// anonymous reports whether the request that failed had no credentials.
+func anonymous(o obstacle) bool {
+	return o.rootCause() == CredentialsMissing || o.check.Is(KeyAnonymous)
+}
+
+// resolversWith returns the ids of the checks of single resolvers that have an
 // address for host.
-func (d *evidence) resolversThatKnow(host string) []string {
+func (e *evidence) resolversWith(host string) []string {
 	var out []string
-	for _, c := range d.below("dns/" + host + "/") {
+	for _, c := range e.below(DNSID(host)) {
 		if c.Outcome == Pass {
 			out = append(out, c.ID)
 		}
@@ -180,47 +205,54 @@ func (d *evidence) resolversThatKnow(host string) []string {
 	return out
 }
 
-// wrongAnswer finds that the address is not the registry's.
-func wrongAnswer(j *judge, f finding) finding {
-	if s := stage(f.check.Cause); s != stageDial && s != stageTLS || f.check.Host == "" {
-		return f
+// wrongAnswer traces a failed connection or handshake to an address that is not
+// the registry's.
+func wrongAnswer(e *evaluation, o obstacle) obstacle {
+	host := o.check.Host
+	if s := stage(o.check.Cause); s != stageDial && s != stageTLS || host == "" {
+		return o
 	}
-	name := "dns/" + f.check.Host
-	for _, c := range j.below("elsewhere/" + f.check.Host + "/") {
+	name := e.get(DNSID(host))
+	name.ID = DNSID(host)
+	for _, c := range e.below(ElsewhereID(host)) {
 		if c.Outcome != Pass || c.Kind != KindTLS {
 			continue
 		}
-		// Another resolver gave it, and there the registry is. The runtime's
-		// address may be the registry's as well, and out of order: only a
-		// certificate for somebody else says no.
-		f = f.rooted(ResolverWrongAnswer, name, c.ID)
-		if f.check.Cause == CertificateNameMismatch || j.nobodysAddress(f.check.Host) {
-			return f
+		// Another resolver returned this address, and the registry is there. The
+		// runtime's address may be the registry's as well, and out of order: only a
+		// certificate for another name disproves that.
+		o = o.withRootCause(ResolverWrongAnswer, name.ID, c.ID)
+		if o.check.Cause == CertificateNameMismatch || e.impossibleAddress(host) {
+			return o
 		}
-		return f.doubtful("whether " + cmp.Or(j.fact(name, "addresses"), f.check.Target, "the address found") + " is meant to be one of " + f.check.Host)
+		address := cmp.Or(name.Evidence[KeyAddresses], o.check.Target, "the address found")
+		return o.likelyAtMost("whether " + address + " should be an address of " + host)
 	}
-	if e := j.get(name).Evidence; e["via"] != "" && (e["wildcard"] == "true" || e["asIs"] != "") {
-		return f.rooted(ResolverWrongAnswer, name).doubtful("the name with a dot at its end: " + f.check.Host + " was found under the search domain " + e["via"])
+	if via := name.Evidence[KeyVia]; via != "" && (name.Is(KeyWildcard) || name.Evidence[KeyAsIs] != "") {
+		o = o.withRootCause(ResolverWrongAnswer, name.ID)
+		return o.likelyAtMost("the name with a dot at its end: " + host + " was found under the search domain " + via)
 	}
-	if j.nobodysAddress(f.check.Host) || stage(f.check.Cause) == stageTLS && j.odd(f.check.Host, "private", "shared") && j.fact(name, "disagree") == "true" {
-		return f.rooted(ResolverWrongAnswer, name).doubtful(fromOutside(f.check.Host))
+	internal := stage(o.check.Cause) == stageTLS && e.unexpectedClass(host, "private", "shared") && name.Is(KeyDisagree)
+	if e.impossibleAddress(host) || internal {
+		return o.withRootCause(ResolverWrongAnswer, name.ID).likelyAtMost(fromOutside(host))
 	}
-	return f
+	return o
 }
 
 func fromOutside(host string) string {
-	return "the address of " + host + " by a resolver outside this node"
+	return "the address of " + host + " from a resolver outside this node"
 }
 
-// nobodysAddress reports whether host resolves to an address that cannot be
+// impossibleAddress reports whether host resolves to an address that cannot be
 // its own: sinkholes answer with 0.0.0.0, and blocking entries of a hosts file
 // send a public name to this machine.
-func (d *evidence) nobodysAddress(host string) bool {
-	return d.fact("dns/"+host, "special") == "unspecified" || d.odd(host, "loopback", "link-local", "metadata", "documentation", "benchmarking", "multicast", "reserved")
+func (e *evidence) impossibleAddress(host string) bool {
+	return e.fact(DNSID(host), KeySpecial) == "unspecified" ||
+		e.unexpectedClass(host, "loopback", "link-local", "metadata", "documentation", "benchmarking", "multicast", "reserved")
 }
 
-// odd reports whether a public registry resolves to an address of one of these
-// kinds. A private registry may have any.
-func (d *evidence) odd(host string, kinds ...string) bool {
-	return d.fact("dns/"+host, "publicRegistry") == "true" && slices.Contains(kinds, d.fact("dns/"+host, "special"))
+// unexpectedClass reports whether a public registry resolves to an address of one
+// of these classes. A private registry may have any.
+func (e *evidence) unexpectedClass(host string, classes ...string) bool {
+	return e.is(DNSID(host), KeyPublicRegistry) && slices.Contains(classes, e.fact(DNSID(host), KeySpecial))
 }

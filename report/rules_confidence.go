@@ -1,72 +1,76 @@
 package report
 
-// doubtRule lowers a verdict to likely, and may say what would decide.
-type doubtRule struct {
-	name  string
-	holds func(j *judge, v Verdict, f finding) (decides string, doubtful bool)
+// confidenceRule lowers a verdict to likely, and may say what would decide.
+type confidenceRule struct {
+	id      string
+	when    string // when it applies, in one sentence
+	applies func(e *evaluation, v Verdict, o obstacle) (wouldDecide string, applies bool)
 }
 
-func doubtRules() []doubtRule {
-	return []doubtRule{
-		{"the check gave up before the runtime would", func(j *judge, _ Verdict, f finding) (string, bool) {
-			if f.check.Evidence["deadline"] != "true" {
-				return "", false
+func confidenceRules() []confidenceRule {
+	return []confidenceRule{
+		{"check-timed-out", "the check timed out before the runtime would", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			if e.message.exists() {
+				return "", o.check.Is(KeyDeadline)
 			}
-			if j.words.check == nil {
-				return "the runtime's own error, which comes when its longer deadline has passed", true
-			}
-			return "", true
+			return "the runtime's own error (after its longer timeout, usually 30 s or more)", o.check.Is(KeyDeadline)
 		}},
-		{"the kubelet has not come to the image yet", func(j *judge, _ Verdict, f finding) (string, bool) {
-			return "what the pod waits for first: it has no sandbox yet", j.creating() && j.fact("pod", "sandbox") == "absent" && f.name() != SandboxImageUnavailable
+		{"sandbox-not-ready", "the kubelet has not come to the image yet", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			return "what the pod is waiting for first: it has no sandbox yet",
+				e.creating() && e.noSandbox() && o.rootCause() != SandboxImageUnavailable
 		}},
-		{"whether the repository exists is not known", func(_ *judge, _ Verdict, f finding) (string, bool) {
-			return "", f.check.Evidence["repository"] == "unknown"
+		{"repository-unknown", "it is not known whether the repository exists", func(_ *evaluation, _ Verdict, o obstacle) (string, bool) {
+			return "", o.check.Evidence[KeyRepository] == "unknown"
 		}},
-		{"a 403 may be a password that has run out", func(_ *judge, _ Verdict, f finding) (string, bool) {
-			return "whether the credentials have expired: some registries answer 403 then", f.name() == AccessForbidden && f.check.Evidence["auth"] == "basic" && f.check.Evidence["credentialExpires"] == ""
+		{"forbidden-may-be-expired", "a 403 may mean an expired password", func(_ *evaluation, _ Verdict, o obstacle) (string, bool) {
+			return "whether the credentials have expired: some registries answer 403 then",
+				o.rootCause() == AccessForbidden && o.check.Evidence[KeyAuth] == "basic" && o.check.Evidence[KeyCredentialExpires] == ""
 		}},
-		{"a token service has one 403 for much", func(j *judge, _ Verdict, f finding) (string, bool) {
-			return "whether the credentials are still good and the repository exists: token services answer 403 then, too",
-				f.name() == AccessForbidden && j.get(f.check.BlockedBy).Kind == KindToken && f.check.Evidence["credentialExpires"] == ""
+		{"forbidden-by-token-service", "a token service answers 403 for many reasons", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			return "whether the credentials are still valid and the repository exists: token services answer 403 in these cases, too",
+				o.rootCause() == AccessForbidden && e.get(o.check.BlockedBy).Kind == KindToken && o.check.Evidence[KeyCredentialExpires] == ""
 		}},
-		{"a registry that hides what does not exist", func(_ *judge, _ Verdict, f finding) (string, bool) {
-			return "whether the repository exists: " + f.check.Host + " answers the same for one that does not", f.name() == AccessForbidden && f.check.Evidence["existence"] == "hidden"
+		{"existence-hidden", "the registry hides what does not exist", func(_ *evaluation, _ Verdict, o obstacle) (string, bool) {
+			return "whether the repository exists: " + o.check.Host + " answers the same for one that does not",
+				o.rootCause() == AccessForbidden && o.check.Evidence[KeyExistence] == "hidden"
 		}},
-		{"a need that is only estimated", func(_ *judge, _ Verdict, f finding) (string, bool) {
-			return "", f.check.Kind == KindDisk && f.check.Evidence["estimated"] == "true"
+		{"need-estimated", "the space that the image needs is an estimate", func(_ *evaluation, _ Verdict, o obstacle) (string, bool) {
+			return "", o.check.Kind == KindDisk && o.check.Is(KeyEstimated)
 		}},
-		{"the kubelet may have credentials that the test pull lacks", func(j *judge, _ Verdict, f finding) (string, bool) {
-			return "the kubelet's own words on this: it may have credentials from " + j.mayKnowMore(),
-				j.mayKnowMore() != "" && inCredentials(f.name()) && j.words.fresh() && j.anonymousPull() && j.said.check != nil && !j.said.means(f.name())
+		{"test-pull-lacks-credentials", "the kubelet may have credentials that the test pull lacks", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			anonymousTestPull := e.message.fromTestPull() && e.anonymousPull()
+			kubeletDisagrees := e.kubelet.exists() && !e.kubelet.mayMean(o.rootCause())
+			return "the kubelet's own message: it may have credentials from " + e.unreadSources(),
+				e.unreadSources() != "" && inCredentials(o.rootCause()) && anonymousTestPull && kubeletDisagrees
 		}},
-		{"a provider that had less time than the kubelet gives it", func(j *judge, _ Verdict, f finding) (string, bool) {
-			for _, c := range j.below("credentials/provider/") {
-				if f.name() == CredentialProviderFailed && c.Outcome == Fail && c.Evidence["deadline"] == "true" {
-					return "the same provider, given the kubelet's minute", true
+		{"provider-timed-out", "a credential provider had less time than the kubelet gives it", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			for _, c := range e.below(familyProvider) {
+				if o.rootCause() == CredentialProviderFailed && c.Outcome == Fail && c.Is(KeyDeadline) {
+					return "the same provider with the kubelet's timeout of one minute", true
 				}
 			}
 			return "", false
 		}},
-		{"the image came in the meantime", func(j *judge, _ Verdict, f finding) (string, bool) {
+		{"present-by-now", "the image was pulled to the node in the meantime", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			return "the kubelet's next attempt: the image is on the node by now",
-				j.local().Evidence["present"] == "true" && stage(f.name()) == stageAnswer && !j.alwaysPulls()
+				e.present() && stage(o.rootCause()) == stageAnswer && !e.alwaysPulls()
 		}},
-		{"the runtime may go through a proxy", func(j *judge, _ Verdict, f finding) (string, bool) {
+		{"proxy-unknown", "the runtime may use a proxy", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			return "the runtime's proxy setting, which could not be read",
-				(stage(f.name()) == stageDial || stage(f.name()) == stageDNS) && j.get("runtime/proxy").Outcome == Skipped
+				beforeTLS(o.rootCause()) && e.get(IDRuntimeProxy).Outcome == Skipped
 		}},
-		{"asked without the pod's secrets", func(j *judge, _ Verdict, f finding) (string, bool) {
-			c := j.get("credentials")
-			return "the same request with all that the kubelet has: " + c.Summary, c.Outcome == Skipped && stage(f.name()) == stageAnswer
+		{"secrets-not-read", "the pod's secrets were not read", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			c := e.get(IDCredentials)
+			return "the same request with the kubelet's credentials: " + c.Summary, c.Outcome == Skipped && stage(o.rootCause()) == stageAnswer
 		}},
-		{"the runtime may resolve names by other means", func(j *judge, _ Verdict, f finding) (string, bool) {
-			others := j.fact("dns/"+f.check.Host, "nsswitchOthers")
-			return "what nsswitch.conf's other sources (" + others + ") say of " + f.check.Host, others != "" && stage(f.name()) == stageDNS
+		{"other-name-sources", "the runtime may resolve names by other means", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			others := e.fact(DNSID(o.check.Host), KeyNsswitchOthers)
+			return "the answer of nsswitch.conf's other sources (" + others + ") for " + o.check.Host, others != "" && stage(o.rootCause()) == stageDNS
 		}},
-		{"one server's clock against this node's", func(j *judge, _ Verdict, f finding) (string, bool) {
-			n := j.fact("clock/"+f.check.Host, "servers")
-			return "the time by another clock: only " + f.check.Host + " says that this node's is wrong", f.name() == ClockSkewed && (n == "" || n == "1")
+		{"one-clock-against-one", "only one server's clock contradicts this node's", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+			n := e.fact(ClockID(o.check.Host), KeyServers)
+			return "the time by another clock: only the clock of " + o.check.Host + " contradicts this node's",
+				o.rootCause() == ClockSkewed && (n == "" || n == "1")
 		}},
 	}
 }

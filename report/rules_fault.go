@@ -5,213 +5,232 @@ import (
 	"strings"
 )
 
-// actingRule says who must act, and may lower the verdict's confidence where
-// that follows from a rule rather than from what was seen. f.name() is the
-// cause it is asked about.
-type actingRule struct {
-	name string
-	say  func(*judge, *Verdict, finding) (Fault, bool)
+// faultRule says who must act on an obstacle, where that is not its root cause's
+// default.
+type faultRule struct {
+	id     string
+	when   string // when it applies, in one sentence
+	assign func(*evaluation, obstacle) (responsibility, bool)
 }
 
-func actingRules() []actingRule {
-	return []actingRule{
-		{"a host that the registry redirects to", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			if s := stage(f.name()); f.check.Evidence["redirectedTo"] == "" || s < stageDNS || s > stageTLS {
-				return "", false
+// certainly returns a responsibility that does not lower the confidence.
+func certainly(f Fault) responsibility { return responsibility{fault: f} }
+
+// presumably returns a responsibility that makes the verdict likely at most, with
+// what would settle it.
+func presumably(f Fault, wouldDecide ...string) responsibility {
+	return responsibility{fault: f, likely: true, wouldDecide: wouldDecide}
+}
+
+// faultsOnTheNetwork decide about hosts that this node does not reach.
+func faultsOnTheNetwork() []faultRule {
+	no := responsibility{}
+	return []faultRule{
+		{"redirect-unreachable", "the host of a redirect is unreachable", func(e *evaluation, o obstacle) (responsibility, bool) {
+			if o.check.Evidence[KeyRedirectedTo] == "" || !onTheNetwork(o.rootCause()) {
+				return no, false
 			}
-			return j.otherHost(v, f), true
+			return e.faultOfReferredHost(o), true
 		}},
-		{"a name that another resolver of the node knows is the node's", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			return FaultNode, f.name() == HostNotFound && len(j.resolversThatKnow(f.check.Host)) > 0
+		{"name-known-to-other-resolver", "another resolver of the node resolves the name", func(e *evaluation, o obstacle) (responsibility, bool) {
+			return certainly(FaultNode), o.rootCause() == HostNotFound && len(e.resolversWith(o.check.Host)) > 0
 		}},
-		{"a node that asks no DNS at all", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
-			return FaultNode, f.name() == HostNotFound && j.fact("dns/"+f.check.Host, "nsswitch") == "files"
+		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o obstacle) (responsibility, bool) {
+			return certainly(FaultNode), o.rootCause() == HostNotFound && e.fact(DNSID(o.check.Host), KeyNsswitch) == "files"
 		}},
-		{"a host that one node does not reach", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			switch f.name() {
+		{"host-unreachable", "a host is unreachable, seen from one node", func(e *evaluation, o obstacle) (responsibility, bool) {
+			switch o.rootCause() {
 			case HostNotFound, ConnectionRefused, ConnectionTimeout:
-				return j.seenFromOneNode(v, f), true
+				return e.faultFromOneNode(o), true
 			}
-			return "", false
+			return no, false
 		}},
-		{"what may come from the other end as well as from the node's network", func(_ *judge, v *Verdict, f finding) (Fault, bool) {
-			switch c := f.name(); {
-			case c == ConnectionReset, c == TLSHandshakeFailed, c == NetworkUnreachable && f.check.Evidence["errno"] == "EHOSTUNREACH":
-				v.Confidence = Likely
-				v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(c, f.check.Host))
-				return FaultNode, true
+		{"either-end", "the fault may be at either end of the connection", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			switch c := o.rootCause(); {
+			case c == ConnectionReset, c == TLSHandshakeFailed, c == NetworkUnreachable && o.check.Evidence[KeyErrno] == "EHOSTUNREACH":
+				return presumably(FaultNode, fromAnotherNode(c, o.check.Host)), true
 			}
-			return "", false
+			return no, false
 		}},
-		{"a host that the registry sends the runtime to", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			if c := f.name(); c != BlobHostUnreachable && c != TokenServiceFailed {
-				return "", false
+		{"referred-host", "the token service or the layer host fails", func(e *evaluation, o obstacle) (responsibility, bool) {
+			if c := o.rootCause(); c != BlobHostUnreachable && c != TokenServiceFailed {
+				return no, false
 			}
-			return j.otherHost(v, f), true
+			return e.faultOfReferredHost(o), true
 		}},
-		{"an issuer whose certificate the server does not send", func(_ *judge, v *Verdict, f finding) (Fault, bool) {
-			// A certificate that says where its issuer's can be had is one that a
-			// server has to send the issuer's along with.
-			if f.name() != CertificateUntrusted || f.check.Evidence["missingIntermediate"] != "likely" {
-				return "", false
+	}
+}
+
+// faultsInTrust decide about certificates and about answers of resolvers.
+func faultsInTrust() []faultRule {
+	no := responsibility{}
+	return []faultRule{
+		{"intermediate-probably-missing", "the server should probably send an intermediate", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			// A certificate that names a URL of its issuer's certificate is one that a
+			// server has to send that along with.
+			if o.rootCause() != CertificateUntrusted || o.check.Evidence[KeyMissingIntermediate] != "likely" {
+				return no, false
 			}
-			v.Confidence = Likely
-			v.WouldDecide = append(v.WouldDecide, "whether "+f.check.Host+" should send the intermediate certificate of its issuer: openssl s_client -showcerts -connect "+f.check.Host+":443")
-			return FaultUndetermined, true
+			host := o.check.Host
+			return presumably(FaultUndetermined, "whether "+host+" should send the intermediate certificate of its issuer: "+
+				"openssl s_client -showcerts -connect "+host+":443"), true
 		}},
-		{"an authority of the node's own store that has expired", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
-			return FaultNode, f.name() == CertificateExpired && f.check.Evidence["expiredFrom"] == "node"
+		{"node-authority-expired", "a CA of the node's own trust store has expired", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			return certainly(FaultNode), o.rootCause() == CertificateExpired && o.check.Evidence[KeyExpiredFrom] == "node"
 		}},
-		{"a certificate that begins later, by two clocks", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			if f.name() != CertificateNotYetValid || f.check.Evidence["agreesWith"] == "" && j.get("clock/"+f.check.Host).Outcome != Pass {
-				return "", false
+		{"not-yet-valid-by-two-clocks", "a certificate is not valid yet by two clocks", func(e *evaluation, o obstacle) (responsibility, bool) {
+			agreed := o.check.Evidence[KeyAgreesWith] != "" || e.get(ClockID(o.check.Host)).Outcome == Pass
+			if o.rootCause() != CertificateNotYetValid || !agreed {
+				return no, false
 			}
-			// Both may go by the same wrong clock of their site.
-			v.Confidence = Likely
-			v.WouldDecide = append(v.WouldDecide, "the time by a clock elsewhere: if this node's is right, "+f.check.Host+" shows its certificate too early")
-			return FaultUndetermined, true
+			// Both may follow the same wrong clock of their site.
+			return presumably(FaultUndetermined, "the time by a clock elsewhere: if this node's is right, "+
+				o.check.Host+" uses its certificate too early"), true
 		}},
-		{"a resolver that has answers, but none for this name", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			if c := f.name(); c != ResolverFailed && c != ResolverUnreachable || f.check.Kind != KindDNS || j.get(controlID).Outcome != Pass {
-				return "", false
+		{"resolver-fails-for-one-name", "a resolver fails for this name only", func(e *evaluation, o obstacle) (responsibility, bool) {
+			failed := o.rootCause() == ResolverFailed || o.rootCause() == ResolverUnreachable
+			if !failed || o.check.Kind != KindDNS || e.get(IDControl).Outcome != Pass {
+				return no, false
 			}
-			v.Confidence = Likely
-			v.Because = append(v.Because, controlID)
-			v.WouldDecide = append(v.WouldDecide, "the address of "+f.check.Host+" by a resolver of another network: if that fails too, the name servers of its domain are at fault")
-			return FaultUndetermined, true
+			r := presumably(FaultUndetermined, "the address of "+o.check.Host+" from a resolver of another network: "+
+				"if that fails too, the name servers of its domain are at fault")
+			r.because = []string{IDControl}
+			return r, true
 		}},
-		{"a registry that refuses this node and not the repository", func(_ *judge, v *Verdict, f finding) (Fault, bool) {
-			if c := f.name(); c != AccessForbidden && c != AccessDeniedOrMissing || f.check.Evidence["registryStatus"] != "403" {
-				return "", false
+	}
+}
+
+// faultsInAnswers decide by what the registry answered, to which credential.
+func faultsInAnswers() []faultRule {
+	no := responsibility{}
+	return []faultRule{
+		{"forbidden-to-node", "the registry forbids every request of this node", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			if c := o.rootCause(); c != AccessForbidden && c != AccessDeniedOrMissing || o.check.Evidence[KeyRegistryStatus] != "403" {
+				return no, false
 			}
-			v.Confidence = Likely
-			v.WouldDecide = append(v.WouldDecide, "the same request from another network: "+f.check.Host+" answers 403 to everything from here")
-			return FaultUndetermined, true
+			return presumably(FaultUndetermined, "the same request from another network: "+o.check.Host+" answers 403 to every request from here"), true
 		}},
-		{"a policy of the registry, whoever asks", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
-			return FaultConfig, f.name() == AccessForbidden && f.check.Evidence["policy"] == "true"
+		{"forbidden-by-policy", "a policy of the registry forbids the image to everybody", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			return certainly(FaultConfig), o.rootCause() == AccessForbidden && o.check.Is(KeyPolicy)
 		}},
-		{"a registry for which a provider of the node is expected", func(j *judge, v *Verdict, f finding) (Fault, bool) {
-			provider := cmp.Or(j.fact("credentials", "expectedProvider"), j.fact("credentials", "providerNotRun"))
-			switch c := f.name(); {
+		{"provider-expected", "the registry's credentials should come from a provider of the node", func(e *evaluation, o obstacle) (responsibility, bool) {
+			provider := cmp.Or(e.fact(IDCredentials, KeyExpectedProvider), e.fact(IDCredentials, KeyProviderNotRun))
+			c := o.rootCause()
+			refused := c == CredentialsMissing || c == CredentialsRejected || c == CredentialsExpired || c == AccessForbidden
+			switch {
 			case provider == "":
-				return "", false
-			case c == CredentialsMissing && asNobody(f):
-			case j.saidOf(f) && (c == CredentialsMissing || c == CredentialsRejected || c == CredentialsExpired || c == AccessForbidden):
+				return no, false
+			case c == CredentialsMissing && anonymous(o), refused && e.causeFromKubelet(o):
 			default:
-				return "", false
+				return no, false
 			}
-			v.Confidence = Likely
-			if j.fact("credentials", "unreadable") != "" {
-				v.WouldDecide = append(v.WouldDecide, "whether the credentials that count are a pull secret's or those of "+provider)
-				return FaultUndetermined, true
+			if e.fact(IDCredentials, KeyUnreadable) != "" {
+				return presumably(FaultUndetermined, "whether the kubelet uses credentials of a pull secret or of "+provider), true
 			}
-			v.WouldDecide = append(v.WouldDecide, "whether pods of this node are meant to get their credentials from "+provider+" or from a pull secret")
-			return FaultNode, true
+			return presumably(FaultNode, "whether pods of this node should get their credentials from "+provider+" or from a pull secret"), true
 		}},
-		{"credentials of the node", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
-			switch f.name() {
+		{"node-credentials", "the registry refused credentials of the node", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			switch o.rootCause() {
 			case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden:
-				for _, whose := range []string{"node ", "provider ", "runtime "} {
-					if strings.HasPrefix(f.check.Evidence["usedCredential"], whose) {
-						return FaultNode, true
+				for _, source := range []string{"node ", "provider ", "runtime "} {
+					if strings.HasPrefix(o.check.Evidence[KeyUsedCredential], source) {
+						return certainly(FaultNode), true
 					}
 				}
 			}
-			return "", false
+			return no, false
 		}},
-		{"words that tell more of who must act than their cause", func(j *judge, _ *Verdict, f finding) (Fault, bool) {
-			if j.words.check == nil {
-				return "", false
-			}
-			who := FaultAt(f.name(), j.words.check.Evidence["step"])
-			return who, who != f.name().DefaultFault()
+		{"message-names-step", "the message tells more about who must act than its cause", func(e *evaluation, o obstacle) (responsibility, bool) {
+			fault := FaultAt(o.rootCause(), e.message.step())
+			return certainly(fault), e.message.exists() && fault != o.rootCause().DefaultFault()
 		}},
-		{"a platform that the publisher left out", func(_ *judge, _ *Verdict, f finding) (Fault, bool) {
-			return FaultRegistry, f.name() == PlatformMismatch && f.check.Evidence["publisher"] == "true"
+		{"platform-not-published", "the publisher left this platform out", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			return certainly(FaultRegistry), o.rootCause() == PlatformMismatch && o.check.Is(KeyPublisher)
 		}},
 	}
 }
 
-// otherHost decides about a host that the registry sends the runtime to: who
-// must act follows what was wrong there.
-func (j *judge) otherHost(v *Verdict, f finding) Fault {
-	inner := j.inner(f)
-	if f.check.Evidence["redirectedTo"] != "" {
-		inner = f.name()
-	}
-	if token := j.get(f.check.BlockedBy); inner == "" && token.Kind == KindToken && token.Evidence["status"] == "403" && strings.HasPrefix(token.Evidence["contentType"], "text/html") {
-		v.Confidence = Likely
-		v.WouldDecide = append(v.WouldDecide, "who answers at "+cmp.Or(token.Evidence["realmHost"], token.Target)+" with a web page: the same request from another network")
-		return FaultUndetermined // a filter on the way, or what stands before the service
+// faultOfReferredHost decides about a host that the registry refers the runtime
+// to, by what is wrong there.
+func (e *evaluation) faultOfReferredHost(o obstacle) responsibility {
+	inner := e.innerCause(o)
+	if o.check.Evidence[KeyRedirectedTo] != "" {
+		inner = o.rootCause()
 	}
 	if inner == "" {
-		return f.name().DefaultFault() // it answered, and wrongly
+		token := e.get(o.check.BlockedBy)
+		html := strings.HasPrefix(token.Evidence[KeyContentType], "text/html")
+		if token.Kind == KindToken && token.Evidence[KeyStatus] == "403" && html {
+			// A filter on the path, or a proxy in front of the service.
+			host := cmp.Or(token.Evidence[KeyRealmHost], token.Target)
+			return presumably(FaultUndetermined, "which server answers at "+host+" with a web page: send the same request from another network")
+		}
+		return certainly(o.rootCause().DefaultFault()) // it answered, and wrongly
 	}
-	v.Confidence = Likely
-	switch f.check.Evidence["code"] {
-	case "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken", "AuthenticationFailed": // what the registry signed is no good
-		return FaultRegistry
+	switch o.check.Evidence[KeyCode] {
+	case "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken", "AuthenticationFailed": // what the registry signed is not valid
+		return presumably(FaultRegistry)
 	}
 	switch inner {
 	case CertificateExpired, CertificateNameMismatch, CertificateInvalid, RegistryUnavailable:
-		return FaultRegistry
+		return presumably(FaultRegistry)
 	case CertificateUntrusted, ResolverFailed, ResolverUnreachable:
-		return FaultNode
+		return presumably(FaultNode)
 	}
-	if strings.HasPrefix(f.check.Evidence["contentType"], "text/html") {
-		return FaultNode // a login portal or a filter on the way
+	if strings.HasPrefix(o.check.Evidence[KeyContentType], "text/html") {
+		return presumably(FaultNode) // a login portal or a filter on the path
 	}
-	host := cmp.Or(f.check.Evidence["blobHost"], f.check.Evidence["redirectedTo"], j.fact(f.check.BlockedBy, "realmHost"), f.check.Host)
-	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
-	return FaultUndetermined
+	host := cmp.Or(
+		o.check.Evidence[KeyBlobHost],
+		o.check.Evidence[KeyRedirectedTo],
+		e.fact(o.check.BlockedBy, KeyRealmHost),
+		o.check.Host,
+	)
+	return presumably(FaultUndetermined, fromAnotherNode(o.rootCause(), host))
 }
 
-// seenFromOneNode decides what a single node can decide about a host that it
-// does not reach: little, unless something else speaks.
-func (j *judge) seenFromOneNode(v *Verdict, f finding) Fault {
-	host := f.check.Host
-	if j.cutOff() {
-		v.Because = append(v.Because, controlID)
-		if j.fact(controlID, "weak") == "true" {
-			v.Confidence = Likely
-			v.WouldDecide = append(v.WouldDecide, "the same check from another node: if "+host+" answers there, this node or its network is at fault")
+// faultFromOneNode decides what a single node can decide about a host that it
+// does not reach: little, without further evidence.
+func (e *evaluation) faultFromOneNode(o obstacle) responsibility {
+	host := o.check.Host
+	if e.isolated() {
+		r := certainly(FaultNode)
+		if e.is(IDControl, KeyWeak) {
+			r = presumably(FaultNode, "check from another node: if "+host+" answers there, this node or its network is at fault")
 		}
-		return FaultNode
+		r.because = []string{IDControl}
+		return r
 	}
-	if len(j.hosts()) > 1 {
-		// Which of several hosts images came from is not known.
-		v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
-		v.Confidence = Likely
-		return FaultUndetermined
+	if len(e.hosts()) > 1 {
+		// It is not known from which of several hosts earlier images came.
+		return presumably(FaultUndetermined, fromAnotherNode(o.rootCause(), host))
 	}
-	if local := j.local(); local.Outcome == Pass && local.Evidence["count"] != "" && local.Evidence["count"] != "0" {
-		v.Confidence = Likely
-		v.Because = append(v.Because, local.ID)
-		v.WouldDecide = append(v.WouldDecide, "the same check from another node: if it fails there too, "+host+" itself is down")
-		return FaultNode
+	if local := e.localImages(); local.Outcome == Pass && local.Evidence[KeyCount] != "" && local.Evidence[KeyCount] != "0" {
+		r := presumably(FaultNode, "check from another node: if it fails there too, "+host+" itself is down")
+		r.because = []string{local.ID}
+		return r
 	}
-	if f.name() == HostNotFound && j.nobodyResolves(host) && j.fact("dns/"+host, "publicRegistry") != "true" {
-		v.Confidence = Likely
-		v.WouldDecide = append(v.WouldDecide, "whether "+host+" is the name you meant, and whether it exists outside this node's resolvers")
-		return FaultConfig
+	if o.rootCause() == HostNotFound && e.unresolvable(host) && !e.is(DNSID(host), KeyPublicRegistry) {
+		return presumably(FaultConfig, "whether "+host+" is the intended name, and whether it exists outside this node's resolvers")
 	}
-	v.WouldDecide = append(v.WouldDecide, "the same check from another node: "+otherNode(f.name(), host))
-	return FaultUndetermined
+	r := certainly(FaultUndetermined)
+	r.wouldDecide = []string{fromAnotherNode(o.rootCause(), host)}
+	return r
 }
 
-func otherNode(c Cause, host string) string {
+// fromAnotherNode says what the same check from another node would show.
+func fromAnotherNode(c Cause, host string) string {
 	if c == HostNotFound {
-		return "if " + host + " resolves there, this node's resolvers are at fault"
+		return "check from another node: if " + host + " resolves there, this node's resolvers are at fault"
 	}
-	return "if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
+	return "check from another node: if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
 }
 
-// nobodyResolves reports whether every resolver of the node was asked and says
-// that there is no such name.
-func (d *evidence) nobodyResolves(host string) bool {
+// unresolvable reports whether every resolver of the node was queried and
+// answered that the name does not exist.
+func (e *evidence) unresolvable(host string) bool {
 	n := 0
-	for _, c := range d.below("dns/" + host + "/") {
+	for _, c := range e.below(DNSID(host)) {
 		if c.Cause != HostNotFound {
 			return false
 		}

@@ -15,7 +15,7 @@ import (
 
 var sweptAt = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-// reachable is a host that is well.
+// reachable returns a host without a fault.
 func reachable(host string) Registry {
 	ahead := int64(0)
 	return Registry{
@@ -25,7 +25,7 @@ func reachable(host string) Registry {
 	}
 }
 
-// unreachable is a host that cannot be had.
+// unreachable returns a host with a fault.
 func unreachable(host string, fault Fault, cause Cause, why string) Registry {
 	r := reachable(host)
 	r.State, r.Fault, r.Cause, r.Summary, r.Because = Unreachable, fault, cause, why, "dial/"+host+"/192.0.2.7:443"
@@ -35,7 +35,7 @@ func unreachable(host string, fault Fault, cause Cause, why string) Registry {
 
 func ms(n int) Millis { return Millis(time.Duration(n) * time.Millisecond) }
 
-// sweptNode is a node on which nothing is stuck, with the registries as given.
+// sweptNode returns a node without stuck pods and with these registries.
 func sweptNode(list ...Registry) Node {
 	SortRegistries(list)
 	var hosts []Vantage
@@ -58,7 +58,7 @@ func sweptNode(list ...Registry) Node {
 func TestSummaryOfSweep(t *testing.T) {
 	t.Run("all is well", func(t *testing.T) {
 		soon := reachable("mirror.example:5000")
-		soon.Certificate.DaysLeft, soon.Summary = 6, "certificate for mirror.example ends in 6 days, on 2026-12-04"
+		soon.Certificate.DaysLeft, soon.Summary = 6, "certificate for mirror.example expires in 6 days, on 2026-12-04"
 		greeted := reachable("cdn.example")
 		greeted.Latency.HTTP, greeted.Latency.DNS = 0, Millis(400*time.Microsecond)
 		n := sweptNode(reachable("registry.example"), soon, greeted, reachable("123456789012.dkr.ecr.eu-central-1.amazonaws.com"))
@@ -67,7 +67,7 @@ func TestSummaryOfSweep(t *testing.T) {
 	})
 	t.Run("some are bad", func(t *testing.T) {
 		until := sweptAt.Add(10 * time.Minute)
-		limited := unreachable("busy.example", FaultRegistry, RateLimited, "busy.example limits this node's requests (429, retry after 600)")
+		limited := unreachable("busy.example", FaultRegistry, RateLimited, "busy.example is rate-limiting this node (429; retry after 600 s)")
 		limited.State, limited.NotBefore, limited.Certificate = Limited, &until, reachable("").Certificate
 		flaps := unreachable("sometimes.example", FaultUndetermined, ConnectionRefused, "cannot connect to 192.0.2.7:443: connection refused")
 		flaps.Flapping = true
@@ -75,7 +75,7 @@ func TestSummaryOfSweep(t *testing.T) {
 		calm.Flapping = true
 		long := unreachable("registry.internal.corp.example:5000", FaultNode, CertificateUntrusted,
 			`certificate of registry.internal.corp.example is signed by "Corp Issuing CA 7", which this node does not trust: it knows an authority of that name, but with another key; the server sent no intermediate certificate`)
-		n := sweptNode(reachable("registry.example"), limited, flaps, calm, long, Registry{Host: "new.example", Roles: []Role{RoleTarget}, State: ReachUnknown, Since: sweptAt, Checked: sweptAt, Summary: "new.example was not resolved before the time was over"})
+		n := sweptNode(reachable("registry.example"), limited, flaps, calm, long, Registry{Host: "new.example", Roles: []Role{RoleTarget}, State: ReachUnknown, Since: sweptAt, Checked: sweptAt, Summary: "timed out before new.example was resolved"})
 		golden(t, "summary-bad", n.Summary())
 	})
 	t.Run("nothing is reachable", func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestSummaryOfSweep(t *testing.T) {
 		}
 		n := sweptNode(list...)
 		n.Fault, n.Cause, n.Stuck = FaultNode, ConnectionTimeout, 13
-		n.Sweep.Clock = Check{ID: "clock", Kind: KindClock, Outcome: Skipped, Summary: "no host has told its time"}
+		n.Sweep.Clock = Check{ID: "clock", Kind: KindClock, Outcome: Skipped, Summary: "no host returned a Date header"}
 		for i := range 12 {
 			checks := all(words(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
 			n.Diagnoses = append(n.Diagnoses, Diagnosis{Image: host + "/app:1", Node: "node-a", Pod: fmt.Sprintf("shop/web-%d", i), Container: "web", Time: sweptAt, Verdict: Diagnose(checks), Checks: checks})
@@ -98,8 +98,8 @@ func TestSummaryOfSweep(t *testing.T) {
 	})
 }
 
-// The table keeps within 80 columns whatever the state, the figures and the
-// reason are, as long as the host's name is no longer than most.
+// The table fits 80 columns with any state, figures and reason, as long as the
+// host's name is not unusually long.
 func TestTableWidth(t *testing.T) {
 	name := strings.Repeat("h", 30)
 	var list []Registry
@@ -119,8 +119,8 @@ func TestTableWidth(t *testing.T) {
 	}
 }
 
-// Hosts, and what they say, are foreign words: whatever they are, a summary
-// keeps its lines and the report its bound.
+// Hosts and their answers are foreign text: with any of it, a summary keeps its
+// lines and the report its limit.
 func FuzzHostileSweep(f *testing.F) {
 	f.Add("evil.example", "it is broken", "CN=Example CA", uint16(1))
 	f.Add("evil\x1b[2J.example\n\nNode\n  disk     all is well", "a\x00b\r\nc\u202ed\u2028e\xff", "\t\t", uint16(3))
@@ -153,8 +153,8 @@ func FuzzHostileSweep(f *testing.F) {
 		if strings.ContainsFunc(strings.ReplaceAll(summary, "\n", ""), unicode.IsControl) || !utf8.ValidString(summary) {
 			t.Errorf("control characters in %q", summary)
 		}
-		// Every line is one that the layout knows.
-		starts := []string{"node-a: ", "Last looked at ", "Registries, swept ", "Node", "  STATE ", "  unreachable ", "  reachable ", "  ... and ", strings.Repeat(" ", 11),
+		// Every line is one of the layout.
+		starts := []string{"node-a: ", "Updated ", "Registries (checked ", "Node", "  STATE ", "  unreachable ", "  reachable ", "  ... and ", strings.Repeat(" ", 15),
 			"  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet "}
 		blank, nodes := 0, 0
 		for line := range strings.Lines(summary) {
@@ -173,15 +173,15 @@ func FuzzHostileSweep(f *testing.F) {
 	})
 }
 
-// However much is wrong with a node, its report stays within its bound, keeps
-// the hosts that cannot be had and says what it left out.
+// A report stays within its limit with any number of faults, keeps the
+// unreachable hosts and says how much it left out.
 func TestBoundedSweep(t *testing.T) {
 	const bad = 20
 	var list []Registry
 	for i := range 256 {
 		r := reachable(fmt.Sprintf("%03d.%s.example:5000", i, strings.Repeat("a-long-name.", 6)))
 		if i%12 == 0 && i/12 < bad {
-			r = unreachable(r.Host, FaultNode, ConnectionTimeout, "cannot connect to 192.0.2.7:443: no answer within 2.5 s; a default gateway does not answer either, and nobody knows why")
+			r = unreachable(r.Host, FaultNode, ConnectionTimeout, "cannot connect to 192.0.2.7:443: no answer within 2.5 s; the default gateway does not answer either")
 		}
 		list = append(list, r)
 	}
@@ -210,14 +210,14 @@ func TestBoundedSweep(t *testing.T) {
 	if len(back.Diagnoses) < 10 || len(back.Diagnoses)+back.Omitted != 500 {
 		t.Errorf("%d diagnoses, %d omitted", len(back.Diagnoses), back.Omitted)
 	}
-	for _, want := range []string{"20 of 256 registry hosts", fmt.Sprintf("%d more left out", back.Sweep.Omitted)} {
+	for _, want := range []string{"20 of 256 registries are unreachable", fmt.Sprintf("%d more left out", back.Sweep.Omitted)} {
 		if !strings.Contains(summary, want) {
-			t.Errorf("the summary does not say %q", want)
+			t.Errorf("the summary lacks %q", want)
 		}
 	}
 }
 
-// What there is none of is an empty array, as scripts expect.
+// An empty list is an empty array, as scripts expect.
 func TestBoundedHasNoNull(t *testing.T) {
 	n := sweptNode()
 	n.Sweep.Registries = []Registry{{Host: "r.example", State: ReachUnknown}}
