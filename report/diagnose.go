@@ -28,7 +28,13 @@ type ruleSet struct {
 
 func allRules() ruleSet {
 	return ruleSet{
-		verdicts:    slices.Concat(verdictsBeforeThePull(), verdictsOfTheTestPull(), verdictsOnThePath(), verdictsOfAClearPath(), verdictsOfTheMessage()),
+		verdicts: slices.Concat(
+			verdictsBeforeThePull(),
+			verdictsOfTheTestPull(),
+			verdictsOnThePath(),
+			verdictsOfAClearPath(),
+			verdictsOfTheMessage(),
+		),
 		causes:      slices.Concat(causesInAnswers(), causesOnTheNetwork(), causesInMirrors()),
 		confidences: confidenceRules(),
 		faults:      slices.Concat(faultsOnTheNetwork(), faultsInTrust(), faultsInAnswers()),
@@ -119,7 +125,8 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 		// pull from succeeding now is not what the message is about, but the message
 		// is older.
 		v.Confidence = atMost(v.Confidence, Likely)
-		v.WouldDecide = append(v.WouldDecide, "the kubelet's next attempt: its last message ("+string(e.message.cause)+") does not match what the checks found now")
+		v.WouldDecide = append(v.WouldDecide, "the kubelet's next attempt: its last message ("+string(e.message.cause)+
+			") does not match what the checks found now")
 	default:
 		return e.contradiction(o)
 	}
@@ -208,7 +215,8 @@ func (e *evaluation) contradiction(o obstacle) Verdict {
 		Cause:      Undetermined,
 		Confidence: Uncertain,
 		Because:    append(slices.Clone(o.because), e.message.check.ID),
-		Summary:    "the runtime reports " + string(e.message.cause) + ", but this node's checks found " + string(o.rootCause()) + ": " + o.check.Summary,
+		Summary: "the runtime reports " + string(e.message.cause) + ", but this node's checks found " +
+			string(o.rootCause()) + ": " + o.check.sentence(),
 		WouldDecide: []string{
 			"retry: one of the two may have been transient",
 			"the runtime's log on this node at the time of the pull",

@@ -16,8 +16,8 @@ type causeRule struct {
 // causesInAnswers trace what registries answer, mostly to anonymous requests.
 func causesInAnswers() []causeRule {
 	return []causeRule{
-		{"anonymous-for-lack-of-secret", "the request was anonymous because a pull secret is missing or wrong", missingSecret},
-		{"anonymous-for-unread-secrets", "the request was anonymous because the secrets may not be read", func(e *evaluation, o obstacle) obstacle {
+		{"anonymous-for-lack-of-secret", "the request was anonymous: a pull secret is missing or wrong", missingSecret},
+		{"anonymous-for-unread-secrets", "the request was anonymous: the secrets may not be read", func(e *evaluation, o obstacle) obstacle {
 			relevant := inCredentials(o.rootCause()) || o.rootCause() == RepositoryNotFound
 			if e.get(IDCredentials).Outcome != Skipped || !anonymous(o) || !relevant {
 				return o
@@ -171,7 +171,9 @@ func missingSecret(e *evaluation, o obstacle) obstacle {
 			c.Evidence[KeyPossibleProvider] + ", which could not be checked")
 	case cause == CredentialsMissing:
 		return o.withRootCause(c.Cause, IDCredentials)
-	case cause == AccessDeniedOrMissing && (o.check.Evidence[KeyRegistryStatus] == "403" || otherRegistry && o.check.Evidence[KeySuggestRepository] != ""):
+	case cause == AccessDeniedOrMissing && o.check.Evidence[KeyRegistryStatus] == "403":
+		return o.likelyAtMost()
+	case cause == AccessDeniedOrMissing && otherRegistry && o.check.Evidence[KeySuggestRepository] != "":
 		return o.likelyAtMost()
 	case cause == AccessDeniedOrMissing: // whether the repository exists at all is not known
 		return o.withRootCause(c.Cause, IDCredentials).likelyAtMost()

@@ -37,13 +37,13 @@ func confidenceRules() []confidenceRule {
 		{"need-estimated", "the space that the image needs is an estimate", func(_ *evaluation, _ Verdict, o obstacle) (string, bool) {
 			return "", o.check.Kind == KindDisk && o.check.Is(KeyEstimated)
 		}},
-		{"test-pull-lacks-credentials", "the kubelet may have credentials that the test pull lacks", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+		{"test-pull-lacks-credentials", "the kubelet may have more credentials", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			anonymousTestPull := e.message.fromTestPull() && e.anonymousPull()
 			kubeletDisagrees := e.kubelet.exists() && !e.kubelet.mayMean(o.rootCause())
 			return "the kubelet's own message: it may have credentials from " + e.unreadSources(),
 				e.unreadSources() != "" && inCredentials(o.rootCause()) && anonymousTestPull && kubeletDisagrees
 		}},
-		{"provider-timed-out", "a credential provider had less time than the kubelet gives it", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+		{"provider-timed-out", "a credential provider timed out early", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			for _, c := range e.below(familyProvider) {
 				if o.rootCause() == CredentialProviderFailed && c.Outcome == Fail && c.Is(KeyDeadline) {
 					return "the same provider with the kubelet's timeout of one minute", true
@@ -65,7 +65,8 @@ func confidenceRules() []confidenceRule {
 		}},
 		{"other-name-sources", "the runtime may resolve names by other means", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			others := e.fact(DNSID(o.check.Host), KeyNsswitchOthers)
-			return "the answer of nsswitch.conf's other sources (" + others + ") for " + o.check.Host, others != "" && stage(o.rootCause()) == stageDNS
+			return "the answer of nsswitch.conf's other sources (" + others + ") for " + o.check.Host,
+				others != "" && stage(o.rootCause()) == stageDNS
 		}},
 		{"one-clock-against-one", "only one server's clock contradicts this node's", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			n := e.fact(ClockID(o.check.Host), KeyServers)

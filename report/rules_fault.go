@@ -32,7 +32,7 @@ func faultsOnTheNetwork() []faultRule {
 			}
 			return e.faultOfReferredHost(o), true
 		}},
-		{"name-known-to-other-resolver", "another resolver of the node resolves the name", func(e *evaluation, o obstacle) (responsibility, bool) {
+		{"name-known-to-other-resolver", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultNode), o.rootCause() == HostNotFound && len(e.resolversWith(o.check.Host)) > 0
 		}},
 		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o obstacle) (responsibility, bool) {
@@ -65,7 +65,7 @@ func faultsOnTheNetwork() []faultRule {
 func faultsInTrust() []faultRule {
 	no := responsibility{}
 	return []faultRule{
-		{"intermediate-probably-missing", "the server should probably send an intermediate", func(_ *evaluation, o obstacle) (responsibility, bool) {
+		{"intermediate-probably-missing", "the server may lack an intermediate", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			// A certificate that names a URL of its issuer's certificate is one that a
 			// server has to send that along with.
 			if o.rootCause() != CertificateUntrusted || o.check.Evidence[KeyMissingIntermediate] != "likely" {
@@ -108,12 +108,13 @@ func faultsInAnswers() []faultRule {
 			if c := o.rootCause(); c != AccessForbidden && c != AccessDeniedOrMissing || o.check.Evidence[KeyRegistryStatus] != "403" {
 				return no, false
 			}
-			return presumably(FaultUndetermined, "the same request from another network: "+o.check.Host+" answers 403 to every request from here"), true
+			return presumably(FaultUndetermined, "the same request from another network: "+
+				o.check.Host+" answers 403 to every request from here"), true
 		}},
-		{"forbidden-by-policy", "a policy of the registry forbids the image to everybody", func(_ *evaluation, o obstacle) (responsibility, bool) {
+		{"forbidden-by-policy", "a policy forbids the image to all users", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultConfig), o.rootCause() == AccessForbidden && o.check.Is(KeyPolicy)
 		}},
-		{"provider-expected", "the registry's credentials should come from a provider of the node", func(e *evaluation, o obstacle) (responsibility, bool) {
+		{"provider-expected", "a provider of the node should have credentials", func(e *evaluation, o obstacle) (responsibility, bool) {
 			provider := cmp.Or(e.fact(IDCredentials, KeyExpectedProvider), e.fact(IDCredentials, KeyProviderNotRun))
 			c := o.rootCause()
 			refused := c == CredentialsMissing || c == CredentialsRejected || c == CredentialsExpired || c == AccessForbidden
@@ -140,7 +141,7 @@ func faultsInAnswers() []faultRule {
 			}
 			return no, false
 		}},
-		{"message-names-step", "the message tells more about who must act than its cause", func(e *evaluation, o obstacle) (responsibility, bool) {
+		{"message-names-step", "the message names a step that decides", func(e *evaluation, o obstacle) (responsibility, bool) {
 			fault := FaultAt(o.rootCause(), e.message.step())
 			return certainly(fault), e.message.exists() && fault != o.rootCause().DefaultFault()
 		}},
