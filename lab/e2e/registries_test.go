@@ -217,8 +217,8 @@ func TestEgressCut(t *testing.T) {
 	it.waitVerdict(t, nodeA, ns+"/waits-0", "node-infrastructure ResolverUnreachable *", time.Minute)
 	cm, _ = it.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(hosts) })
 	t.Logf("the summary:\n%s", cm.Data["summary"])
-	if n := strings.Count(cm.Data["summary"], "nothing can be reached"); n < 1 {
-		t.Error("the summary does not say that nothing can be reached")
+	if n := strings.Count(cm.Data["summary"], "nothing is reachable"); n < 1 {
+		t.Error("the summary does not say that nothing is reachable")
 	}
 	var reasons []string
 	for _, e := range it.nodeEvents(t, nodeA, began) {
