@@ -293,7 +293,7 @@ var descriptions = map[Cause]string{
 // Parts of fixes.
 const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
-	login        = " --docker-server={registry} --docker-username=USER --docker-password=PASSWORD"
+	loginFlags   = " --docker-server={registry} --docker-username=USER --docker-password=PASSWORD"
 	inController = " (or in the controller that owns the pod)"
 
 	// A digest is not pushed, it results from what is pushed.
@@ -308,22 +308,23 @@ var fixes = map[Cause]string{
 	InvalidReference: "correct the image name: kubectl -n {ns} set image pod/{pod} {container}=REGISTRY/REPOSITORY:TAG" + inController,
 	TagNotFound: "push {registry}/{repository}:{tag}, or use an existing tag: " +
 		"kubectl -n {ns} set image pod/{pod} {container}={registry}/{repository}:TAG" + inController,
-	RepositoryNotFound:    "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
-	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret: " + createSecret + "NAME" + login,
-	PlatformMismatch:      "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
-	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent on container {container}, or load {image} onto the node",
-	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
-	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
-	PullSecretMissing: createSecret + "{secret}" + login +
+	RepositoryNotFound: "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
+	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret: " +
+		createSecret + "NAME" + loginFlags,
+	PlatformMismatch:     "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
+	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent on container {container}, or load {image} onto the node",
+	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
+	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
+	PullSecretMissing: createSecret + "{secret}" + loginFlags +
 		"   # it may exist in another namespace: kubectl get secrets -A --field-selector metadata.name={secret}",
 	PullSecretMalformed: "recreate it with every registry that it has (the old one: kubectl -n {ns} get secret {secret} -o yaml): " +
-		"kubectl -n {ns} delete secret {secret} && " + createSecret + "{secret}" + login,
-	PullSecretOtherRegistry: "add a pull secret for {registry}: " + createSecret + "NAME" + login + ", and list it in imagePullSecrets",
+		"kubectl -n {ns} delete secret {secret} && " + createSecret + "{secret}" + loginFlags,
+	PullSecretOtherRegistry: "add a pull secret for {registry}: " + createSecret + "NAME" + loginFlags + ", and list it in imagePullSecrets",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
-	CredentialsMissing: "add a pull secret: " + createSecret + "NAME" + login +
+	CredentialsMissing: "add a pull secret: " + createSecret + "NAME" + loginFlags +
 		", list it in the pod's imagePullSecrets (or ServiceAccount {sa}), and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source} of namespace {ns}; " +
-		"if it has no other registry (this removes their logins): " + createSecret + "SECRET" + login +
+		"if it has no other registry (this removes their logins): " + createSecret + "SECRET" + loginFlags +
 		" --dry-run=client -o yaml | kubectl apply -f -",
 	CredentialsExpired: "renew the credentials for {registry} in {source} of namespace {ns}",
 	AccessForbidden:    "grant the account in the pull secret pull access to {registry}/{repository}",

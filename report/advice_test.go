@@ -69,7 +69,7 @@ func TestSummarySaysItOnce(t *testing.T) {
 		case "symptom":
 			checks = all(check(IDPod, KindPod, Fail, PullSecretMalformed, ev(KeyProven, True), saying("symptom")))
 		case "message":
-			checks = all(with(words(LayerCorrupt), saying("unexpected EOF")), ladder("", ""))
+			checks = all(with(reported(LayerCorrupt), saying("unexpected EOF")), ladder("", ""))
 		}
 		if v := Diagnose(checks); v.Summary != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, v.Summary, tt.want)
@@ -95,7 +95,7 @@ func TestFixNamesWhatExists(t *testing.T) {
 		if tt.edit == nil {
 			edits = nil
 		}
-		if v := Diagnose(all(words(tt.cause), ladder(KindManifest, tt.cause, edits...))); v.Fix != tt.want {
+		if v := Diagnose(all(reported(tt.cause), ladder(KindManifest, tt.cause, edits...))); v.Fix != tt.want {
 			t.Errorf("%s: %q, want %q", tt.cause, v.Fix, tt.want)
 		}
 	}

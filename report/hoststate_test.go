@@ -154,7 +154,7 @@ func TestControlInVerdicts(t *testing.T) {
 		{"others are reached", check("control", KindControl, Pass, ""), FaultUndetermined, Likely},
 		{"nobody to compare with", check("control", KindControl, Skipped, ""), FaultUndetermined, Likely},
 	} {
-		v := Diagnose(all(words(ConnectionTimeout), silent, tt.control))
+		v := Diagnose(all(reported(ConnectionTimeout), silent, tt.control))
 		if v.Fault != tt.fault || v.Cause != ConnectionTimeout || v.Confidence != tt.confidence {
 			t.Errorf("%s: %s %s %s", tt.name, v.Fault, v.Cause, v.Confidence)
 		}
@@ -162,7 +162,7 @@ func TestControlInVerdicts(t *testing.T) {
 			t.Errorf("%s: because %v", tt.name, v.Because)
 		}
 	}
-	refused := all(words(ConnectionRefused), ladder(KindDial, ConnectionRefused))
+	refused := all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused))
 	if v := Diagnose(append(refused, check("control", KindControl, Fail, NetworkUnreachable))); v.Fault != FaultNode || v.Confidence != Confirmed {
 		t.Errorf("refused, and nothing else is reached: %s %s", v.Fault, v.Confidence)
 	}

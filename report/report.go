@@ -222,17 +222,17 @@ func (n *Node) dropChecks(over int) {
 	}
 }
 
-// dropDiagnoses drops the lightest diagnoses.
-func (n *Node) dropDiagnoses(count int) {
+// dropDiagnoses drops this many of the lightest diagnoses.
+func (n *Node) dropDiagnoses(many int) {
 	order := n.byWeight()
-	dropped := order[len(order)-count:]
+	dropped := order[len(order)-many:]
 	kept := n.Diagnoses[:0:0]
 	for i, d := range n.Diagnoses {
 		if !slices.Contains(dropped, i) {
 			kept = append(kept, d)
 		}
 	}
-	n.Diagnoses, n.Omitted = kept, n.Omitted+count
+	n.Diagnoses, n.Omitted = kept, n.Omitted+many
 }
 
 // byWeight returns the indices of the diagnoses, the most severe fault first and

@@ -89,7 +89,7 @@ func TestSummaryOfSweep(t *testing.T) {
 		n.Fault, n.Cause, n.Stuck = FaultNode, ConnectionTimeout, 13
 		n.Sweep.Clock = Check{ID: "clock", Kind: KindClock, Outcome: Skipped, Summary: "no host returned a Date header"}
 		for i := range 12 {
-			checks := all(words(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
+			checks := all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
 			n.Diagnoses = append(n.Diagnoses, Diagnosis{Image: host + "/app:1", Node: "node-a", Pod: fmt.Sprintf("shop/web-%d", i), Container: "web", Time: sweptAt, Verdict: Diagnose(checks), Checks: checks})
 		}
 		other := all(check("reference", KindReference, Fail, InvalidReference))
