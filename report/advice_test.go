@@ -107,7 +107,8 @@ func TestExplanation(t *testing.T) {
 		x.Text(&b)
 		return b.String()
 	}
-	x := NewExplanation("unexpected status 403", AccessForbidden, []Cause{AccessForbidden, AccessDeniedOrMissing, RateLimited, CredentialsExpired, TagNotFound}, "", false, host, "403 Forbidden")
+	candidates := []Cause{AccessForbidden, AccessDeniedOrMissing, RateLimited, CredentialsExpired, TagNotFound}
+	x := NewExplanation("unexpected status 403", AccessForbidden, candidates, "", false, host, "403 Forbidden")
 	if x.Fault != FaultConfig || x.Confidence != Likely || len(x.Alternatives) != 3 || x.Alternatives[0] != AccessDeniedOrMissing {
 		t.Errorf("%+v", x)
 	}

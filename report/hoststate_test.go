@@ -17,7 +17,7 @@ func swept(fails Kind, cause Cause, edits ...edit) []Check {
 func TestReached(t *testing.T) {
 	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	local := check("local/"+host, KindImage, Pass, "", ev("count", "3"))
-	cut := check("control", KindControl, Fail, ConnectionTimeout)
+	isolated := check("control", KindControl, Fail, ConnectionTimeout)
 	with := func(id string, outcome Outcome, edits ...edit) []Check {
 		out := swept("", "")
 		for i := range out {
@@ -37,22 +37,31 @@ func TestReached(t *testing.T) {
 		fault  Fault
 		cause  Cause
 	}{
-		{"all is well", swept("", ""), Reachable, "", ""},
-		{"its certificate is out of date", swept(KindTLS, CertificateExpired), Unreachable, FaultRegistry, CertificateExpired},
-		{"the node does not trust it", swept(KindTLS, CertificateUntrusted), Unreachable, FaultNode, CertificateUntrusted},
-		{"a resolver is dead", swept(KindDNS, ResolverUnreachable), Unreachable, FaultNode, ResolverUnreachable},
+		{"every check passes", swept("", ""), Reachable, "", ""},
+		{"an expired certificate", swept(KindTLS, CertificateExpired), Unreachable, FaultRegistry, CertificateExpired},
+		{"an untrusted certificate", swept(KindTLS, CertificateUntrusted), Unreachable, FaultNode, CertificateUntrusted},
+		{"a resolver that does not answer", swept(KindDNS, ResolverUnreachable), Unreachable, FaultNode, ResolverUnreachable},
 		{"refused, seen from one node", swept(KindDial, ConnectionRefused), Unreachable, FaultUndetermined, ConnectionRefused},
-		{"refused, and its images are here", append(swept(KindDial, ConnectionRefused), local), Unreachable, FaultNode, ConnectionRefused},
-		{"no answer, as from nobody else", append(swept(KindDial, ConnectionTimeout), cut), Unreachable, FaultNode, ConnectionTimeout},
-		{"it is overloaded", swept(KindRegistry, RegistryUnavailable), Unreachable, FaultRegistry, RegistryUnavailable},
-		{"it asks to be left alone", swept(KindRegistry, RateLimited), Limited, FaultRegistry, RateLimited},
-		{"it does not like GET /v2/", with("registry/"+host, Unknown, ev("status", "404", "contentType", "application/json")), Reachable, "", ""},
+		{"refused, images pulled before", append(swept(KindDial, ConnectionRefused), local), Unreachable, FaultNode, ConnectionRefused},
+		{"no answer, node isolated", append(swept(KindDial, ConnectionTimeout), isolated), Unreachable, FaultNode, ConnectionTimeout},
+		{"a server error", swept(KindRegistry, RegistryUnavailable), Unreachable, FaultRegistry, RegistryUnavailable},
+		{"it is rate-limiting", swept(KindRegistry, RateLimited), Limited, FaultRegistry, RateLimited},
+		{"it refuses GET /v2/", with("registry/"+host, Unknown, ev("status", "404", "contentType", "application/json")), Reachable, "", ""},
 		{"a web page answers", with("registry/"+host, Unknown, ev("status", "200", "contentType", "text/html")), ReachUnknown, "", ""},
-		{"the time was up", with("registry/"+host, Unknown, ev("unfinished", "true")), ReachUnknown, "", ""},
-		{"nothing was seen", nil, ReachUnknown, "", ""},
-		{"a token service that is down", all(check("tls/"+host+"/192.0.2.1:443", KindTLS, Pass, ""), check("token/"+host, KindToken, Fail, TokenServiceFailed)), Unreachable, FaultRegistry, TokenServiceFailed},
-		{"a host of layers that was greeted", all(check("dial/"+host+"/192.0.2.1:443", KindDial, Pass, ""), check("tls/"+host+"/192.0.2.1:443", KindTLS, Pass, "")), Reachable, "", ""},
-		{"the runtime's configuration stands in the way", all(check("hosts/"+host, "runtime", Fail, RuntimeConfigInvalid), blocked("registry/"+host, KindRegistry, "hosts/"+host)), Unreachable, FaultNode, RuntimeConfigInvalid},
+		{"the sweep timed out", with("registry/"+host, Unknown, ev("unfinished", "true")), ReachUnknown, "", ""},
+		{"no checks", nil, ReachUnknown, "", ""},
+		{"a token service that is down", all(
+			check("tls/"+host+"/192.0.2.1:443", KindTLS, Pass, ""),
+			check("token/"+host, KindToken, Fail, TokenServiceFailed),
+		), Unreachable, FaultRegistry, TokenServiceFailed},
+		{"a layer host with a handshake", all(
+			check("dial/"+host+"/192.0.2.1:443", KindDial, Pass, ""),
+			check("tls/"+host+"/192.0.2.1:443", KindTLS, Pass, ""),
+		), Reachable, "", ""},
+		{"an invalid configuration of the runtime", all(
+			check("hosts/"+host, "runtime", Fail, RuntimeConfigInvalid),
+			blocked("registry/"+host, KindRegistry, "hosts/"+host),
+		), Unreachable, FaultNode, RuntimeConfigInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := Reached(host, tt.checks, at)
@@ -71,13 +80,17 @@ func TestReachedMeasures(t *testing.T) {
 		check("dns/"+host, KindDNS, Pass, "", ev("addresses", "192.0.2.1, 2001:db8::1"), took(2)),
 		check("dial/"+host+"/192.0.2.1:443", KindDial, Pass, "", took(3), ev("taken", "true")),
 		check("dial/"+host+"/[2001:db8::1]:443", KindDial, Fail, ConnectionTimeout, took(2500)),
-		check("tls/"+host+"/192.0.2.1:443", KindTLS, Pass, "", took(4), ev("taken", "true", "notAfter", "2026-12-05T00:00:00Z", "daysLeft", "6", "issuer", "CN=Example CA,O=Example", "expiresSoon", "true")),
+		check("tls/"+host+"/192.0.2.1:443", KindTLS, Pass, "", took(4), ev("taken", "true", "notAfter", "2026-12-05T00:00:00Z",
+			"daysLeft", "6", "issuer", "CN=Example CA,O=Example", "expiresSoon", "true")),
 		check("registry/"+host, KindRegistry, Pass, "", took(5), ev("status", "401")),
 		check("clock/"+host, KindClock, Pass, "", ev("skewSeconds", "-1")),
 	)
 	r := Reached(host, checks, time.Now())
-	if r.State != Reachable || r.Status != 401 || !slices.Equal(r.Addresses, []string{"192.0.2.1", "2001:db8::1"}) || r.Latency.String() != "2/3/4/5" {
+	if r.State != Reachable || r.Status != 401 || r.Latency.String() != "2/3/4/5" {
 		t.Errorf("%+v", r)
+	}
+	if !slices.Equal(r.Addresses, []string{"192.0.2.1", "2001:db8::1"}) {
+		t.Errorf("addresses %q", r.Addresses)
 	}
 	if c := r.Certificate; c == nil || c.Issuer != "Example CA" || c.DaysLeft != 6 || c.NotAfter.Day() != 5 {
 		t.Errorf("certificate %+v", c)
@@ -103,45 +116,51 @@ func TestControl(t *testing.T) {
 	token := silent("t.example", true)
 	token.Roles = []Role{RoleToken}
 	one, other := silent("a.example", true), silent("b.test", true)
+	unknown := func(host string) Vantage { return silent(host, false) }
+	known := func(host string) Vantage { return silent(host, true) }
+	noName := func(host string) Vantage { return at(host, Unreachable, HostNotFound, false) }
 	for _, tt := range []struct {
 		name    string
 		hosts   []Vantage
-		beside  bool
+		exclude bool // the target
 		outcome Outcome
 		cause   Cause
 		weak    string
 	}{
-		{"nobody to ask", nil, true, Skipped, "", ""},
-		{"the only registry there is", []Vantage{one}, false, Skipped, "", ""},
-		{"another one beside it", []Vantage{one}, true, Fail, ConnectionTimeout, "true"},
-		{"its own token service beside it", []Vantage{token}, true, Skipped, "", ""},
-		{"one that was never reached beside it", []Vantage{silent("a.example", false)}, true, Skipped, "", ""},
-		{"three of these", []Vantage{silent("a", false), silent("b", false), silent("c", false)}, true, Fail, ConnectionTimeout, "true"},
-		{"three names of one address", []Vantage{placed(silent("a", false)), placed(silent("b", false)), placed(silent("c", false))}, true, Skipped, "", ""},
-		{"two of two owners", []Vantage{one, other}, false, Fail, ConnectionTimeout, ""},
-		{"two of one owner", []Vantage{one, silent("x.a.example", true)}, false, Skipped, "", ""},
-		{"two names of one owner", []Vantage{silent("x.corp.example", true), silent("y.corp.example", true)}, false, Skipped, "", ""},
-		{"three names of one owner", []Vantage{silent("x.corp.example", true), silent("y.corp.example", true), silent("z.corp.example:5000", true)}, false, Fail, ConnectionTimeout, "true"},
-		{"each for a reason of its own", []Vantage{one, at("b.test", Unreachable, ResolverUnreachable, true)}, true, Fail, NetworkUnreachable, ""},
+		{"no hosts", nil, true, Skipped, "", ""},
+		{"the only registry", []Vantage{one}, false, Skipped, "", ""},
+		{"a known host beside the target", []Vantage{one}, true, Fail, ConnectionTimeout, "true"},
+		{"the target's token service", []Vantage{token}, true, Skipped, "", ""},
+		{"an unknown host beside the target", []Vantage{unknown("a.example")}, true, Skipped, "", ""},
+		{"three unknown hosts", []Vantage{unknown("a"), unknown("b"), unknown("c")}, true, Fail, ConnectionTimeout, "true"},
+		{"three names of one address", []Vantage{sameAddress(unknown("a")), sameAddress(unknown("b")), sameAddress(unknown("c"))},
+			true, Skipped, "", ""},
+		{"two domains", []Vantage{one, other}, false, Fail, ConnectionTimeout, ""},
+		{"a host and its subdomain", []Vantage{one, known("x.a.example")}, false, Skipped, "", ""},
+		{"two hosts of one domain", []Vantage{known("x.corp.example"), known("y.corp.example")}, false, Skipped, "", ""},
+		{"three hosts of one domain", []Vantage{known("x.corp.example"), known("y.corp.example"), known("z.corp.example:5000")},
+			false, Fail, ConnectionTimeout, "true"},
+		{"different causes", []Vantage{one, at("b.test", Unreachable, ResolverUnreachable, true)}, true, Fail, NetworkUnreachable, ""},
 		{"one answers", []Vantage{one, other, at("c", Reachable, "", false)}, true, Pass, "", ""},
-		{"one answers, and wrongly", []Vantage{one, other, at("c", Unreachable, CertificateExpired, false)}, true, Pass, "", ""},
-		{"one asks to be left alone", []Vantage{one, at("c", Limited, RateLimited, false)}, true, Pass, "", ""},
-		{"names that are nobody's", []Vantage{at("a", Unreachable, HostNotFound, false), at("b", Unreachable, HostNotFound, false), at("c", Unreachable, HostNotFound, false)}, true, Skipped, "", ""},
-		{"what was not seen says nothing", []Vantage{at("c", ReachUnknown, "", true)}, true, Skipped, "", ""},
+		{"one answers wrongly", []Vantage{one, other, at("c", Unreachable, CertificateExpired, false)}, true, Pass, "", ""},
+		{"one is rate-limiting", []Vantage{one, at("c", Limited, RateLimited, false)}, true, Pass, "", ""},
+		{"names that do not exist", []Vantage{noName("a"), noName("b"), noName("c")}, true, Skipped, "", ""},
+		{"a state that is not known", []Vantage{at("c", ReachUnknown, "", true)}, true, Skipped, "", ""},
 	} {
-		c := Control(tt.hosts, tt.beside, now)
+		c := Control(tt.hosts, tt.exclude, now)
 		if c.Outcome != tt.outcome || c.Cause != tt.cause || c.Evidence["weak"] != tt.weak || c.Summary == "" {
 			t.Errorf("%s: %s %s %v", tt.name, c.Outcome, c.Cause, c.Evidence)
 		}
 	}
 }
 
-func placed(v Vantage) Vantage {
+// sameAddress returns the host with an address that is always the same.
+func sameAddress(v Vantage) Vantage {
 	v.Addresses = []string{"192.0.2.1"}
 	return v
 }
 
-// What the control set says moves the fault, never the cause.
+// The control set changes the fault, never the cause.
 func TestControlInVerdicts(t *testing.T) {
 	silent := ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))
 	for _, tt := range []struct {
@@ -150,9 +169,9 @@ func TestControlInVerdicts(t *testing.T) {
 		fault      Fault
 		confidence Confidence
 	}{
-		{"nothing else is reached either", check("control", KindControl, Fail, ConnectionTimeout), FaultNode, Likely},
-		{"others are reached", check("control", KindControl, Pass, ""), FaultUndetermined, Likely},
-		{"nobody to compare with", check("control", KindControl, Skipped, ""), FaultUndetermined, Likely},
+		{"nothing else is reachable", check("control", KindControl, Fail, ConnectionTimeout), FaultNode, Likely},
+		{"others are reachable", check("control", KindControl, Pass, ""), FaultUndetermined, Likely},
+		{"no hosts to compare with", check("control", KindControl, Skipped, ""), FaultUndetermined, Likely},
 	} {
 		v := Diagnose(all(reported(ConnectionTimeout), silent, tt.control))
 		if v.Fault != tt.fault || v.Cause != ConnectionTimeout || v.Confidence != tt.confidence {
@@ -163,10 +182,12 @@ func TestControlInVerdicts(t *testing.T) {
 		}
 	}
 	refused := all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused))
-	if v := Diagnose(append(refused, check("control", KindControl, Fail, NetworkUnreachable))); v.Fault != FaultNode || v.Confidence != Confirmed {
-		t.Errorf("refused, and nothing else is reached: %s %s", v.Fault, v.Confidence)
+	v := Diagnose(append(refused, check("control", KindControl, Fail, NetworkUnreachable)))
+	if v.Fault != FaultNode || v.Confidence != Confirmed {
+		t.Errorf("refused, and nothing else is reachable: %s %s", v.Fault, v.Confidence)
 	}
-	if v := Diagnose(append(refused, check("control", KindControl, Fail, NetworkUnreachable, ev("weak", "true")))); v.Fault != FaultNode || v.Confidence != Likely || len(v.WouldDecide) == 0 {
-		t.Errorf("refused, and one other host is not reached: %s %s", v.Fault, v.Confidence)
+	v = Diagnose(append(refused, check("control", KindControl, Fail, NetworkUnreachable, ev("weak", "true"))))
+	if v.Fault != FaultNode || v.Confidence != Likely || len(v.WouldDecide) == 0 {
+		t.Errorf("refused, and one other host is unreachable: %s %s", v.Fault, v.Confidence)
 	}
 }

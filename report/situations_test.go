@@ -1653,7 +1653,11 @@ func resolves(resolver string) Check {
 
 // notDialed returns the checks of a host that the guard forbids to contact.
 func notDialed() []Check {
-	return []Check{check("dns/"+host, KindDNS, Pass, ""), check("dial/"+host+"/127.0.0.1:443", KindDial, Skipped, ""), blocked("manifest/"+host, KindManifest, "dial/"+host+"/127.0.0.1:443")}
+	return []Check{
+		check("dns/"+host, KindDNS, Pass, ""),
+		check("dial/"+host+"/127.0.0.1:443", KindDial, Skipped, ""),
+		blocked("manifest/"+host, KindManifest, "dial/"+host+"/127.0.0.1:443"),
+	}
 }
 
 func elsewhere(o Outcome) Check {
@@ -1661,7 +1665,8 @@ func elsewhere(o Outcome) Check {
 }
 
 func ignored() Check {
-	return check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid, ev("ignored", "true", "file", "/etc/containerd/certs.d/"+host+"/hosts.toml", "reason", "toml: line 1"))
+	file := "/etc/containerd/certs.d/" + host + "/hosts.toml"
+	return check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid, ev("ignored", "true", "file", file, "reason", "toml: line 1"))
 }
 
 func newer(id string, edits ...edit) Check {

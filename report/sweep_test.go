@@ -45,12 +45,23 @@ func sweptNode(list ...Registry) Node {
 	return Node{
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: sweptAt.Add(5 * time.Second), Fault: FaultNone, Cause: Healthy,
 		Runtime: Check{ID: "runtime", Kind: KindRuntime, Outcome: Pass, Summary: "containerd v2.4.2 is ready"},
-		Disk:    Check{ID: "disk", Kind: KindDisk, Outcome: Pass, Summary: "/var/lib/containerd has 41 GiB free of 100 GiB; full in about 5 h at the rate of the last 60 min"},
+		Disk: Check{
+			ID:      "disk",
+			Kind:    KindDisk,
+			Outcome: Pass,
+			Summary: "/var/lib/containerd has 41 GiB free of 100 GiB; full in about 5 h at the rate of the last 60 min",
+		},
 		Sweep: &Sweep{
 			Time: sweptAt, Duration: ms(2512), Control: Control(hosts, false, sweptAt), Registries: list,
-			Resolvers:  []Resolver{{Address: "10.0.0.2:53", Outcome: Pass, Latency: ms(3)}, {Address: "10.0.0.3:53", Outcome: Fail, Cause: ResolverUnreachable, Latency: ms(1000)}},
-			Clock:      Check{ID: "clock", Kind: KindClock, Outcome: Pass, Summary: "this node's clock agrees with registry.example"},
-			Conditions: []Condition{{Type: "Ready", Status: "True", Reason: "KubeletReady", Since: sweptAt}, {Type: "DiskPressure", Status: "True", Reason: "KubeletHasDiskPressure", Since: sweptAt}},
+			Resolvers: []Resolver{
+				{Address: "10.0.0.2:53", Outcome: Pass, Latency: ms(3)},
+				{Address: "10.0.0.3:53", Outcome: Fail, Cause: ResolverUnreachable, Latency: ms(1000)},
+			},
+			Clock: Check{ID: "clock", Kind: KindClock, Outcome: Pass, Summary: "this node's clock agrees with registry.example"},
+			Conditions: []Condition{
+				{Type: "Ready", Status: "True", Reason: "KubeletReady", Since: sweptAt},
+				{Type: "DiskPressure", Status: "True", Reason: "KubeletHasDiskPressure", Since: sweptAt},
+			},
 		},
 	}
 }
@@ -74,11 +85,17 @@ func TestSummaryOfSweep(t *testing.T) {
 		calm := reachable("now-and-then.example")
 		calm.Flapping = true
 		long := unreachable("registry.internal.corp.example:5000", FaultNode, CertificateUntrusted,
-			`certificate of registry.internal.corp.example is signed by "Corp Issuing CA 7", which this node does not trust: it knows an authority of that name, but with another key; the server sent no intermediate certificate`)
-		n := sweptNode(reachable("registry.example"), limited, flaps, calm, long, Registry{Host: "new.example", Roles: []Role{RoleTarget}, State: ReachUnknown, Since: sweptAt, Checked: sweptAt, Summary: "timed out before new.example was resolved"})
+			`certificate of registry.internal.corp.example is signed by "Corp Issuing CA 7", which this node does not trust: `+
+				`it knows a CA of that name, but with another key; the server sent no intermediate certificate`)
+		unknown := Registry{Host: "new.example", Roles: []Role{RoleTarget}, State: ReachUnknown, Since: sweptAt, Checked: sweptAt}
+		unknown.Summary = "timed out before new.example was resolved"
+		n := sweptNode(reachable("registry.example"), limited, flaps, calm, long, unknown)
 		golden(t, "summary-bad", n.Summary())
 	})
 	t.Run("nothing is reachable", func(t *testing.T) {
+		diagnosis := func(pod, image string, checks []Check) Diagnosis {
+			return Diagnosis{Image: image, Node: "node-a", Pod: pod, Container: "web", Time: sweptAt, Verdict: Diagnose(checks), Checks: checks}
+		}
 		var list []Registry
 		for i := range 20 {
 			r := unreachable(fmt.Sprintf("registry-%02d.example", i), FaultNode, ConnectionTimeout, "no answer within 2.5 s")
@@ -90,10 +107,10 @@ func TestSummaryOfSweep(t *testing.T) {
 		n.Sweep.Clock = Check{ID: "clock", Kind: KindClock, Outcome: Skipped, Summary: "no host returned a Date header"}
 		for i := range 12 {
 			checks := all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
-			n.Diagnoses = append(n.Diagnoses, Diagnosis{Image: host + "/app:1", Node: "node-a", Pod: fmt.Sprintf("shop/web-%d", i), Container: "web", Time: sweptAt, Verdict: Diagnose(checks), Checks: checks})
+			n.Diagnoses = append(n.Diagnoses, diagnosis(fmt.Sprintf("shop/web-%d", i), host+"/app:1", checks))
 		}
 		other := all(check("reference", KindReference, Fail, InvalidReference))
-		n.Diagnoses = append(n.Diagnoses, Diagnosis{Image: "APP:1", Node: "node-a", Pod: "shop/other", Container: "web", Time: sweptAt, Verdict: Diagnose(other), Checks: other})
+		n.Diagnoses = append(n.Diagnoses, diagnosis("shop/other", "APP:1", other))
 		golden(t, "summary-cut-off", n.Summary())
 	})
 }
@@ -154,8 +171,10 @@ func FuzzHostileSweep(f *testing.F) {
 			t.Errorf("control characters in %q", summary)
 		}
 		// Every line is one of the layout.
-		starts := []string{"node-a: ", "Updated ", "Registries (checked ", "Node", "  STATE ", "  unreachable ", "  reachable ", "  ... and ", strings.Repeat(" ", 15),
-			"  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet "}
+		starts := []string{
+			"node-a: ", "Updated ", "Registries (checked ", "Node", strings.Repeat(" ", 15),
+			"  STATE ", "  unreachable ", "  reachable ", "  ... and ", "  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet ",
+		}
 		blank, nodes := 0, 0
 		for line := range strings.Lines(summary) {
 			switch line = strings.TrimSuffix(line, "\n"); {
@@ -164,7 +183,7 @@ func FuzzHostileSweep(f *testing.F) {
 			case line == "Node":
 				nodes++
 			case !slices.ContainsFunc(starts, func(s string) bool { return strings.HasPrefix(line, s) }):
-				t.Errorf("a line of its own: %q", line)
+				t.Errorf("a line that is not of the layout: %q", line)
 			}
 		}
 		if blank != 2 || nodes != 1 {
@@ -181,7 +200,8 @@ func TestBoundedSweep(t *testing.T) {
 	for i := range 256 {
 		r := reachable(fmt.Sprintf("%03d.%s.example:5000", i, strings.Repeat("a-long-name.", 6)))
 		if i%12 == 0 && i/12 < bad {
-			r = unreachable(r.Host, FaultNode, ConnectionTimeout, "cannot connect to 192.0.2.7:443: no answer within 2.5 s; the default gateway does not answer either")
+			r = unreachable(r.Host, FaultNode, ConnectionTimeout,
+				"cannot connect to 192.0.2.7:443: no answer within 2.5 s; the default gateway does not answer either")
 		}
 		list = append(list, r)
 	}
@@ -226,7 +246,10 @@ func TestBoundedHasNoNull(t *testing.T) {
 		t.Errorf("%s %v", body, err)
 	}
 	n.Sweep.Registries = nil
-	if _, body, _ := n.Bounded(MaxReport); !strings.Contains(string(body), `"registries":[]`) || !strings.Contains(string(body), `"diagnoses":[]`) {
-		t.Errorf("%s", body)
+	_, body, _ = n.Bounded(MaxReport)
+	for _, empty := range []string{`"registries":[]`, `"diagnoses":[]`} {
+		if !strings.Contains(string(body), empty) {
+			t.Errorf("no %s in %s", empty, body)
+		}
 	}
 }
