@@ -324,7 +324,7 @@ var fixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret: " + createSecret + "NAME" + loginFlags +
 		", list it in the pod's imagePullSecrets (or ServiceAccount {sa}), and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source} of namespace {ns}; " +
-		"if it has no other registry (this removes their logins): " + createSecret + "SECRET" + loginFlags +
+		"only if it has no other registry (this replaces the secret): " + createSecret + "SECRET" + loginFlags +
 		" --dry-run=client -o yaml | kubectl apply -f -",
 	CredentialsExpired: "renew the credentials for {registry} in {source} of namespace {ns}",
 	AccessForbidden:    "grant the account in the pull secret pull access to {registry}/{repository}",
@@ -349,7 +349,7 @@ var fixes = map[Cause]string{
 	CertificateNotYetValid: "check the clock of {node} and the certificate's start date",
 	ClockSkewed:            "on {node}: set the clock (systemctl restart chronyd or systemd-timesyncd)",
 	PlainHTTPRegistry:      "serve {host} with TLS, or on {node} configure it as http://{host} in {hostsDir}/{host}/hosts.toml",
-	BlobHostUnreachable:    "allow {node} to reach {layers}, which serves the layers (firewall, proxy, DNS)",
+	BlobHostUnreachable:    "allow {node} to reach {layers} (firewall, proxy, DNS)",
 	MirrorFaulty:           "fix mirror {host}, or remove it from {hostsFile} on {node}",
 	DiskFull:               "on {node}: free space on {disk} (crictl rmi --prune), or enlarge it",
 	InodesExhausted:        "on {node}: free inodes on {disk} (crictl rmi --prune)",

@@ -15,7 +15,7 @@ func confidenceRules() []confidenceRule {
 			}
 			return "the runtime's own error (after its longer timeout, usually 30 s or more)", o.check.Is(KeyDeadline)
 		}},
-		{"sandbox-not-ready", "the kubelet has not come to the image yet", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
+		{"kubelet-not-at-image-yet", "the kubelet has not come to the image yet", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			return "what the pod is waiting for first: it has no sandbox yet",
 				e.creating() && e.noSandbox() && o.rootCause() != SandboxImageUnavailable
 		}},

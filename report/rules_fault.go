@@ -32,7 +32,7 @@ func faultsOnTheNetwork() []faultRule {
 			}
 			return e.faultOfReferredHost(o), true
 		}},
-		{"name-known-to-other-resolver", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
+		{"resolver-lacks-name", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultNode), o.rootCause() == HostNotFound && len(e.resolversWith(o.check.Host)) > 0
 		}},
 		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o obstacle) (responsibility, bool) {

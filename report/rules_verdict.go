@@ -153,7 +153,7 @@ func verdictsOfTheTestPull() []verdictRule {
 				return no, false
 			}
 			v := e.messageOnly()
-			v.WouldDecide = append([]string{e.unreadSources() + ", which were not read"}, v.WouldDecide...)
+			v.WouldDecide = append([]string{e.unreadSources() + " (not read)"}, v.WouldDecide...)
 			return v, true
 		}},
 	}
