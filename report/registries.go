@@ -147,7 +147,7 @@ func (s *Sweep) writeNode(w io.Writer) {
 	for _, r := range s.Resolvers {
 		text := strings.TrimSuffix(r.Address, ":53")
 		if r.Outcome == Pass {
-			text += fmt.Sprintf(" answers (%d ms)", time.Duration(r.Latency).Milliseconds())
+			text += " answers (" + Duration(time.Duration(r.Latency)) + ")"
 		} else {
 			text += " " + cmp.Or(string(r.Cause), r.Outcome.String())
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // verdictRule gives a verdict if it applies.
@@ -300,8 +301,8 @@ func verdictsOfTheMessage() []verdictRule {
 			}
 			summary := "the kubelet is waiting for the image without reporting a failure, and every check from this node passes: " +
 				"the pull may be slow rather than broken"
-			if s := e.fact(IDPull, KeyEstimateSeconds); s != "" {
-				summary += "; at the rate of earlier test pulls it takes about " + s + " s"
+			if s, err := strconv.ParseFloat(e.fact(IDPull, KeyEstimateSeconds), 64); err == nil {
+				summary += "; at the rate of earlier test pulls it takes about " + Roughly(time.Duration(s*float64(time.Second)))
 			}
 			return Verdict{
 				Fault:       FaultUndetermined,
