@@ -30,9 +30,9 @@ type Result struct {
 	// image, "verifier" where that gave no judgement; nothing: no further than the manifest, or not said.
 	Step string
 
-	// Mirror says that Host is a mirror: its name comes from the runtime's
-	// configuration, not from the image.
-	Mirror   bool
+	// Foreign says that Host is not the image's registry: a mirror, which the
+	// runtime's configuration names, or where a redirect leads.
+	Foreign  bool
 	Host     string // the host that was talked to or looked up, with its port if the text names one
 	Address  string // "ip:port" that was dialled
 	Resolver string // "ip:port" of the DNS server that was asked
@@ -86,7 +86,7 @@ func readOne(text string) Result {
 	clauses := strings.Split(text, ": ")
 	clauses = clauses[max(0, len(clauses)-maxClauses):]
 	s := sceneOf(text)
-	r := Result{Cause: report.Undetermined, Step: s.step(), Host: s.host, Mirror: s.mirror, Address: s.address, Resolver: s.resolver}
+	r := Result{Cause: report.Undetermined, Step: s.step(), Host: s.host, Foreign: s.mirror || s.redirected, Address: s.address, Resolver: s.resolver}
 
 	words := make([]string, len(clauses))
 	foreign := len(clauses) // the first clause that a server wrote
@@ -253,27 +253,31 @@ var (
 // scene is what the text says around the deciding clause: the step that was
 // under way, and with whom.
 type scene struct {
-	lookup     bool // resolving a name
-	socket     bool // talking to the runtime itself, over its socket
-	elsewhere  bool // at work on something of the pod that is no image
-	starting   bool // the image is there, its container is being created or started
-	pulling    bool // the text speaks of a pull at all
-	proxy      bool // connecting to the proxy
-	token      bool // asking the token service
-	anonymous  bool // … without credentials
-	bearer     bool // … as CRI-O words it
-	limited    bool // a rate is told
-	copying    bool // fetching a manifest by digest, a configuration or a layer
-	redirected bool // … from another host than the registry
-	mirror     bool // from a mirror that hosts.toml names
-	sandbox    bool // pulling the pod sandbox's image
-	inspect    bool // looking for the image on the node
-	extracting bool // unpacking a layer
-	empty      bool // committing a layer of which nothing was written
-	config     bool // reading the image's configuration, which has come
-	status     bool // a server answered with a status number
-	unexpected bool // … that is said to be one
-	old        bool // … as containerd before 1.6.25 words it
+	lookup bool // resolving a name
+	socket bool // talking to the runtime itself, over its socket
+	// otherSocket: a unix socket that is not the runtime's
+	otherSocket bool
+	snapshot    bool // at work on a snapshot
+	provider    bool // running a credential provider
+	elsewhere   bool // at work on something of the pod that is no image
+	starting    bool // the image is there, its container is being created or started
+	pulling     bool // the text speaks of a pull at all
+	proxy       bool // connecting to the proxy
+	token       bool // asking the token service
+	anonymous   bool // … without credentials
+	bearer      bool // … as CRI-O words it
+	limited     bool // a rate is told
+	copying     bool // fetching a manifest by digest, a configuration or a layer
+	redirected  bool // … from another host than the registry
+	mirror      bool // from a mirror that hosts.toml names
+	sandbox     bool // pulling the pod sandbox's image
+	inspect     bool // looking for the image on the node
+	extracting  bool // unpacking a layer
+	empty       bool // committing a layer of which nothing was written
+	config      bool // reading the image's configuration, which has come
+	status      bool // a server answered with a status number
+	unexpected  bool // … that is said to be one
+	old         bool // … as containerd before 1.6.25 words it
 
 	url                     string // path of the last URL
 	plain                   bool   // … which is of plain HTTP
@@ -288,6 +292,9 @@ var (
 	imageIn    = regexp.MustCompile(`(?:image|reference) "([^"\s/]+[.:][^"\s/]*|localhost)/`)
 	// transportIn is the name of a source in containers/image (CRI-O).
 	transportIn = regexp.MustCompile(`docker://([^\s/]+[.:][^\s/]*|localhost)/`)
+	// runtimeSocket is the socket of a runtime; otherSocket any.
+	runtimeSocket = regexp.MustCompile(`(?i)dial unix:?/{0,2}\s*\S*(?:/containerd\.sock|/crio\.sock|/docker\.sock|/cri-dockerd\.sock|/dockershim\.sock)`)
+	otherSocket   = regexp.MustCompile(`(?i)dial unix:?/{0,2}\s*\S+`)
 	// execMissing is Go's os/exec on a program that is not there.
 	execMissing = regexp.MustCompile(`(?i)^(?:\S+: )?exec: \S+: executable file not found`)
 	// referenceMissing is a reference that containerd did not find.
@@ -301,21 +308,25 @@ func sceneOf(text string) scene {
 		return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(low, p) })
 	}
 	s := scene{
-		socket: has("dial unix", "error reading from server", "transport is closing", "connect to the docker daemon"),
+		socket:      runtimeSocket.MatchString(text) || has("error reading from server", "transport is closing", "connect to the docker daemon"),
+		otherSocket: otherSocket.MatchString(text) && !runtimeSocket.MatchString(text),
+		snapshot:    has("snapshot"),
+		provider:    has("credential provider"),
 		elsewhere: has("setup network for sandbox", "networkplugin cni failed", "mountvolume.", "attachvolume.", "unable to attach or mount volumes",
-			"liveness probe failed", "readiness probe failed", "startup probe failed"),
+			"liveness probe failed", "readiness probe failed", "startup probe failed", "unable to connect to the server", "failed to provision volume", "failedattachvolume"),
 		proxy: has("proxyconnect"),
 		starting: has("failed to create containerd container", "failed to create container", "failed to generate container", "failed to start container",
 			"container create failed", "failed to reserve container name", "createcontainerconfigerror", "createcontainererror", "runcontainererror",
 			"runasnonroot", "couldn't find key ", "preparing subpath", "prepare subpath", "cdi device", "apparmor") || execMissing.MatchString(text),
 		pulling: has("pull", "resolve", "manifest", "docker://", "image", "copy", "fetch", "unpack", "layer", "response from daemon") || referenceMissing.MatchString(text),
 
-		token:      has("failed to authorize", "fetch oauth token", "fetch anonymous token", "requesting bearer token", "unable to retrieve auth token"),
-		anonymous:  has("fetch anonymous token"),
-		bearer:     has("requesting bearer token"),
-		limited:    has("retry-after: ") && has("allowed: "),
-		copying:    has("failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob", "fetching blob", "short read: expected", "read past expected size"),
-		sandbox:    has("failed to get sandbox image"),
+		token:     has("failed to authorize", "fetch oauth token", "fetch anonymous token", "requesting bearer token", "unable to retrieve auth token"),
+		anonymous: has("fetch anonymous token"),
+		bearer:    has("requesting bearer token"),
+		limited:   has("retry-after: ") && has("allowed: "),
+		copying:   has("failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob", "fetching blob", "short read: expected", "read past expected size"),
+		sandbox: has("failed to get sandbox image") || has("failedcreatepodsandbox", "failed to create pod sandbox", "creating pod sandbox", "runpodsandbox") &&
+			has("failed to pull", "docker://", "resolve reference", "resolve image"),
 		inspect:    has("failed to inspect image"),
 		status:     statusNumber.MatchString(text),
 		unexpected: has("unexpected status"),
@@ -394,6 +405,9 @@ func (s scene) adjust(could []report.Cause) []report.Cause {
 	}
 	if s.socket { // gRPC's client: the runtime did not get to say anything
 		return []report.Cause{report.RuntimeUnavailable}
+	}
+	if s.provider && could[0] != report.PullSecretMalformed {
+		return Merge([]report.Cause{report.CredentialProviderFailed}, could)
 	}
 	if s.elsewhere || s.starting && !ofTheStore(could[0]) { // networks, volumes and probes time out and are refused, too
 		return []report.Cause{report.NotAPullProblem}

@@ -83,10 +83,10 @@ var strong = []rule{
 	// The kubelet itself; no registry was asked.
 	{phrases: []string{"invalid reference format", "couldn't parse image", "failed to parse image reference", "invalid image name", "repository name must be"},
 		proven: true, says: always(report.InvalidReference)},
-	{phrases: []string{"did not resolve to an alias", "short-name resolution", "short name mode is enforcing"}, says: always(report.InvalidReference)},
-	{phrases: []string{"present with pull policy of never"}, proven: true, says: always(report.NeverPullNotPresent, report.PresentNotAuthorized)},
+	{phrases: []string{"did not resolve to an alias", "short-name resolution", "short name mode is enforcing", "pull an unqualified image"}, says: always(report.InvalidReference)},
+	{phrases: []string{"present with pull policy of never", "errimageneverpull"}, proven: true, says: always(report.NeverPullNotPresent, report.PresentNotAuthorized)},
 	{phrases: []string{"pull qps exceeded"}, says: always(report.PullQueueLimited)},
-	{phrases: []string{"unable to retrieve some image pull secrets", "failed to retrieve image pull secret"}, says: always(report.PullSecretMissing)},
+	{phrases: []string{"unable to retrieve some image pull secrets", "failed to retrieve image pull secret", "unable to retrieve pull secret"}, says: always(report.PullSecretMissing)},
 	// A pull secret that the kubelet cannot decode (pkg/credentialprovider/config.go);
 	// it uses the bare error even as the waiting reason.
 	{phrases: []string{"illegal base64 data", "unable to parse auth field"}, says: always(report.PullSecretMalformed)},
@@ -101,7 +101,8 @@ var strong = []rule{
 	}},
 	{phrases: []string{"credential provider plugin", "exec plugin", "credentialprovider"}, says: always(report.CredentialProviderFailed, report.CredentialsMissing)},
 	{phrases: []string{"nodes are available"}, says: always(report.Unscheduled)},
-	{phrases: []string{"back-off restarting failed container"}, says: always(report.NotAPullProblem)},
+	{phrases: []string{"successfully pulled image", "already present on machine"}, says: always(report.NotAPullProblem)},
+	{exact: regexp.MustCompile(`(?i)\bback-off (?:\S+ )?restarting failed container|CrashLoopBackOff`), says: always(report.NotAPullProblem)},
 	{exact: regexp.MustCompile(`(?i)^(secret|configmap|serviceaccount|persistentvolumeclaim) "[^"]*" not found`), says: always(report.NotAPullProblem)},
 	{phrases: []string{"exec format error"}, says: always(report.PlatformMismatch, report.NotAPullProblem)},
 	// The image is there: its process does not start.
@@ -110,13 +111,22 @@ var strong = []rule{
 	{phrases: []string{"is blocked in /", "cannot be set when \"\" is provided", "cannot be set when `config_path` is provided"}, says: always(report.RuntimeConfigInvalid)},
 
 	// The runtime's socket and process.
-	{phrases: []string{"dial unix", "error while dialing", "connect to the docker daemon", "unknown service runtime.v1", "server is not initialized yet",
+	{phrases: []string{"dial unix", "error while dialing"}, says: func(s scene, _ string) []report.Cause {
+		switch {
+		case s.socket || !s.otherSocket:
+			return causes{report.RuntimeUnavailable}
+		case s.snapshot: // a snapshotter that is a process of its own
+			return causes{report.UnpackFailed, report.RuntimeUnavailable}
+		}
+		return nil
+	}},
+	{phrases: []string{"connect to the docker daemon", "unknown service runtime.v1", "server is not initialized yet",
 		"transport is closing", "error reading from server"}, says: always(report.RuntimeUnavailable)},
 	{exact: regexp.MustCompile(`^ref \S+ locked for `), says: always(report.Undetermined)}, // another pull is writing the same layer
 
 	// Policy.
 	{phrases: []string{"signature validation failed", "signaturevalidationfailed", "signature was required", "signatures were accepted", "source image rejected",
-		"signature verification", "no matching signatures"}, server: true, says: always(report.SignatureRejected)},
+		"signature verification", "no matching signatures", "parsing signature", "unrecognized signature format"}, server: true, says: always(report.SignatureRejected)},
 
 	// This node's disk. These win over "extract" and "commit" to their left.
 	{phrases: []string{"no space left on device", "disk quota exceeded"}, says: always(report.DiskFull, report.InodesExhausted)},
@@ -279,7 +289,7 @@ var strong = []rule{
 	}},
 
 	// What is in the registry, or is not.
-	{phrases: []string{"no match for platform", "no matching manifest for", "no image found in manifest list", "no image found in image index"}, says: always(report.PlatformMismatch, report.UnsupportedManifest)},
+	{phrases: []string{"no match for platform", "no matching manifest for", "no image found in manifest list", "no image found in image index", "does not match the specified platform"}, says: always(report.PlatformMismatch, report.UnsupportedManifest)},
 	{phrases: []string{"unexpected media type text/html"}, says: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable)},
 	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
 		says: always(report.UnsupportedManifest)},
@@ -292,6 +302,7 @@ var strong = []rule{
 		server: true, says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
 	{phrases: []string{"content at "}, says: always(report.Undetermined, report.TagNotFound, report.MirrorFaulty, report.LayerCorrupt, report.UnsupportedManifest)},
 	{phrases: []string{"no resolve hosts", "no pull hosts", "unable to read ca cert", "unable to load ca cert", "unable to read cert file", "unable to load x509 key pair"}, says: always(report.RuntimeConfigInvalid)},
+	{exact: regexp.MustCompile(`\bopen \S*/certs\.d/\S+`), says: always(report.RuntimeConfigInvalid, report.CertificateUntrusted)},
 	{phrases: []string{"manifest unknown", "manifest_unknown"}, server: true, says: answered(report.TagNotFound, report.RepositoryNotFound)},
 	{exact: regexp.MustCompile(`(?i)name unknown|name_unknown|repository name not known|repository .* (does not exist in|not found)|project .* not found`),
 		server: true, says: answered(report.RepositoryNotFound, report.AccessDeniedOrMissing, report.TagNotFound)},
@@ -317,8 +328,15 @@ var strong = []rule{
 		says: always(report.LayerCorrupt, report.ConnectionReset, report.MirrorFaulty)},
 	{phrases: []string{"invalid tar header", "invalid checksum", "magic number mismatch"}, says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
 	{exact: regexp.MustCompile(`^(gzip|flate|zlib|zstd)$`), says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
-	{phrases: []string{"lchown", "whiteout", "failed to unmount", "failed to mount", "mount callback failed", "processing tar file", "enough ids available", "method transfer not implemented",
-		"parent snapshot", "extraction snapshot", "snapshotter not loaded", "layer not known", "idmap mount"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
+	{phrases: []string{"lchown", "whiteout", "failed to unmount", "processing tar file", "enough ids available", "method transfer not implemented",
+		"parent snapshot", "extraction snapshot", "snapshotter not loaded", "layer not known", "creating overlay mount", "committing the finished image", "error reading layer"},
+		says: always(report.UnpackFailed, report.LayerCorrupt)},
+	{phrases: []string{"failed to mount", "mount callback failed", "idmap mount"}, says: func(s scene, clause string) []report.Cause {
+		if s.starting && !strings.Contains(clause, "snapshotter") {
+			return nil // a mount of the container, as its volumes'
+		}
+		return causes{report.UnpackFailed, report.LayerCorrupt}
+	}},
 	{phrases: []string{"no processor for media-type"}, says: always(report.UnsupportedManifest, report.UnpackFailed)},
 	// "not found" to the right of these is containerd's word for what its own
 	// stores lack (errdefs), not a registry's.
@@ -380,7 +398,7 @@ func (s scene) resolverGone() []report.Cause {
 
 // statusNumber finds an HTTP status: before its reason phrase, or where the
 // words around it say that it is one.
-var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
+var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: ?code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
 
 func reasonPhrases(without ...int) string {
 	var list []string

@@ -108,7 +108,7 @@ func TestExplanation(t *testing.T) {
 		return b.String()
 	}
 	candidates := []Cause{AccessForbidden, AccessDeniedOrMissing, RateLimited, CredentialsExpired, TagNotFound}
-	x := NewExplanation("unexpected status 403", AccessForbidden, candidates, "", false, host, "403 Forbidden")
+	x := NewExplanation("unexpected status 403", Reading{Cause: AccessForbidden, Candidates: candidates, Host: host, Clause: "403 Forbidden"})
 	if x.Fault != FaultConfig || x.Confidence != Likely || len(x.Alternatives) != 3 || x.Alternatives[0] != AccessDeniedOrMissing {
 		t.Errorf("%+v", x)
 	}
@@ -124,7 +124,7 @@ func TestExplanation(t *testing.T) {
 	}
 	fitsTerminal(t, text(x))
 
-	x = NewExplanation("something odd", Undetermined, nil, "", false, "", "")
+	x = NewExplanation("something odd", Reading{Cause: Undetermined})
 	if x.Fault != FaultUndetermined || x.Confidence != Uncertain || x.Fix == "" || x.Alternatives == nil {
 		t.Errorf("%+v", x)
 	}
@@ -133,7 +133,7 @@ func TestExplanation(t *testing.T) {
 	}
 	fitsTerminal(t, text(x))
 
-	if x := NewExplanation("", SignatureRejected, nil, "verifier", true, "", ""); x.Fault != FaultNode || x.Confidence != Confirmed {
+	if x := NewExplanation("", Reading{Cause: SignatureRejected, Step: "verifier", Proven: true}); x.Fault != FaultNode || x.Confidence != Confirmed {
 		t.Errorf("%+v", x)
 	}
 }

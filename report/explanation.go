@@ -19,14 +19,28 @@ type Explanation struct {
 // maxAlternatives is how many other causes an explanation names.
 const maxAlternatives = 3
 
-// NewExplanation explains a message by its classification: the likeliest cause,
-// all candidates, the step that the message names, and whether it alone proves the
-// cause. Host is the registry in the message, clause the part that decided; both
-// may be empty.
-func NewExplanation(message string, c Cause, candidates []Cause, step string, proven bool, host, clause string) Explanation {
-	x := Explanation{Message: message, Cause: c, Fault: FaultAt(c, step), Confidence: Likely, Alternatives: []Cause{}}
+// Reading is what an error message says, as package classify reads it.
+type Reading struct {
+	Cause      Cause
+	Candidates []Cause // every cause that such a message has had, likeliest first
+	Proven     bool    // the message alone proves the cause
+	Step       string  // the step of the pull that the message names
+	Host       string  // the host that it names; may be empty
+	// Foreign says that Host is not the image's registry: the runtime's
+	// configuration or a redirect leads there.
+	Foreign bool
+	Clause  string // the part of the message that decided; may be empty
+}
+
+// NewExplanation explains a message by its reading.
+func NewExplanation(message string, r Reading) Explanation {
+	c, candidates, clause := r.Cause, r.Candidates, r.Clause
+	x := Explanation{Message: message, Cause: c, Fault: FaultAt(c, r.Step), Confidence: Likely, Alternatives: []Cause{}}
+	if r.Foreign && c == HostNotFound {
+		x.Fault = FaultNode // no image names this host
+	}
 	switch {
-	case proven:
+	case r.Proven:
 		x.Confidence = Confirmed
 	case c == Undetermined:
 		x.Confidence = Uncertain
@@ -36,7 +50,7 @@ func NewExplanation(message string, c Cause, candidates []Cause, step string, pr
 			x.Alternatives = append(x.Alternatives, other)
 		}
 	}
-	x.Summary, x.Fix = Advice(c, x.Fault, host, "")
+	x.Summary, x.Fix = Advice(c, x.Fault, r.Host, "")
 	if c == Undetermined {
 		x.Summary = "this message matches no known pull failure"
 		if len(x.Alternatives) > 0 {
