@@ -119,7 +119,7 @@ func readOne(text string) Result {
 			}
 		}
 	}
-	if s.starting {
+	if s.starting || s.elsewhere {
 		r.Cause, r.Candidates = report.NotAPullProblem, []report.Cause{report.NotAPullProblem}
 	}
 	return r
@@ -225,11 +225,15 @@ func fold(text string) string {
 	text = text[:min(len(text), maxMessageRead)]
 	text = strings.ToValidUTF8(text, "")
 	text = unescape.Replace(unescape.Replace(text)) // a log line may quote a quoted message
+	text = statusCode.ReplaceAllString(text, "status code $1")
 	text = statusBody.ReplaceAllString(text, "$1 - Server message: ")
 	return strings.Join(strings.Fields(text), " ")
 }
 
 var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n", `\t`, " ")
+
+// statusCode is how containers/image names a status.
+var statusCode = regexp.MustCompile(`\bStatusCode: ([345]\d\d)\b`)
 
 // statusBody is a status that containerd reports, with what it then repeats of
 // the body: on a line of its own, or where a line was folded, or after the colon
@@ -259,6 +263,7 @@ type scene struct {
 	otherSocket bool
 	snapshot    bool // at work on a snapshot
 	provider    bool // running a credential provider
+	service     bool // the kubelet called the CRI
 	elsewhere   bool // at work on something of the pod that is no image
 	starting    bool // the image is there, its container is being created or started
 	pulling     bool // the text speaks of a pull at all
@@ -312,6 +317,7 @@ func sceneOf(text string) scene {
 		otherSocket: otherSocket.MatchString(text) && !runtimeSocket.MatchString(text),
 		snapshot:    has("snapshot"),
 		provider:    has("credential provider"),
+		service:     has("from image service", "from runtime service"),
 		elsewhere: has("setup network for sandbox", "networkplugin cni failed", "mountvolume.", "attachvolume.", "unable to attach or mount volumes",
 			"liveness probe failed", "readiness probe failed", "startup probe failed", "unable to connect to the server", "failed to provision volume", "failedattachvolume"),
 		proxy: has("proxyconnect"),

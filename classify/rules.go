@@ -117,6 +117,8 @@ var strong = []rule{
 			return causes{report.RuntimeUnavailable}
 		case s.snapshot: // a snapshotter that is a process of its own
 			return causes{report.UnpackFailed, report.RuntimeUnavailable}
+		case s.service: // the runtime passes on that one of its parts is away
+			return causes{report.RuntimeUnavailable, report.UnpackFailed}
 		}
 		return nil
 	}},
