@@ -56,7 +56,7 @@ func TestSweepIsPublished(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	_, cm, _ := w.report()
-	if cm.Labels[labelBad] != "1" || !strings.Contains(cm.Data[summaryKey], "1 of 1 registry hosts cannot be had") {
+	if cm.Labels[labelBad] != "1" || !strings.Contains(cm.Data[summaryKey], "1 of 1 registry is unreachable") {
 		t.Errorf("%v\n%s", cm.Labels, cm.Data[summaryKey])
 	}
 	w.until("an Event on the Node", 10*time.Second, func() bool { return len(w.nodeEvents()) == 1 })
