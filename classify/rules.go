@@ -10,22 +10,23 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// This file is the one place in pullprobe that reads English. Each rule says
-// what a clause of an error chain means, given the step around it; the phrases
+// This file is the one place in pullprobe that reads English. Each rule has what a
+// clause of an error chain means, given its context. The phrases
 // are those of Go's net, net/http, crypto/tls and crypto/x509, containerd's
 // core/remotes/docker, core/unpack, content store and CRI plugin,
 // containers/image (CRI-O), Docker's daemon, the kubelet's pkg/kubelet/images,
 // and the error codes of the OCI distribution specification.
 
-// rule reads one kind of clause.
+// rule is what one kind of clause means.
 type rule struct {
 	phrases []string       // lower case; the clause contains one of them
 	exact   *regexp.Regexp // or the clause, in its own case, matches this
 	proven  bool           // the clause alone proves the first cause
-	server  bool           // a registry or token service may write this; all else only the runtime may say
+	server  bool           // also for the text of a registry or token service; other rules are for the runtime's only
 
-	// says lists what the clause could mean, likeliest first. Undetermined in
-	// front: none of them can be picked. Nil: the clause says nothing here.
+	// meaning returns the causes that the clause may have, likeliest first.
+	// Undetermined comes first if none is likelier than the others. Nil: the rule
+	// does not apply in this context.
 	meaning func(s messageContext, clause string) []report.Cause
 }
 
@@ -39,18 +40,18 @@ func (r rule) matches(clause string) bool {
 
 type causes = []report.Cause
 
-// always is a rule whose meaning no step changes.
+// always returns the meaning of a rule that does not depend on the context.
 func always(c ...report.Cause) func(messageContext, string) []report.Cause {
 	return func(messageContext, string) []report.Cause { return c }
 }
 
-// online completes what a failed exchange with a host could mean by the
-// part that host plays.
+// viaHost returns the meaning of a failed exchange with a host, completed by the
+// host's role.
 func viaHost(c ...report.Cause) func(messageContext, string) []report.Cause {
 	return func(s messageContext, _ string) []report.Cause { return s.viaHost(c...) }
 }
 
-// answered is online for where the peer did speak: its host is reachable.
+// afterResponse is viaHost for a peer that responded: its host is reachable.
 func afterResponse(c ...report.Cause) func(messageContext, string) []report.Cause {
 	return func(s messageContext, _ string) []report.Cause { return s.afterResponse(c...) }
 }
@@ -77,10 +78,10 @@ func (s messageContext) viaHost(c ...report.Cause) []report.Cause {
 	}
 }
 
-// strong rules stand on their own: the rightmost clause that one of them
-// matches decides. Where two match the same clause, the first does.
+// specificRules name a cause: the rightmost clause that one of them matches decides.
+// If two match the same clause, the first does.
 var specificRules = []rule{
-	// The kubelet itself; no registry was asked.
+	// The kubelet itself: no registry was contacted.
 	{phrases: []string{"invalid reference format", "couldn't parse image", "failed to parse image reference", "invalid image name", "repository name must be"},
 		proven: true, meaning: always(report.InvalidReference)},
 	{phrases: []string{"did not resolve to an alias", "short-name resolution", "short name mode is enforcing", "pull an unqualified image"}, meaning: always(report.InvalidReference)},
@@ -92,7 +93,7 @@ var specificRules = []rule{
 	{phrases: []string{"illegal base64 data", "unable to parse auth field"}, meaning: always(report.PullSecretMalformed)},
 	{exact: regexp.MustCompile(`^(json: )?cannot unmarshal \w+ into Go|^invalid character '.+' (looking for|after|in|at)|^unexpected end of JSON input`), meaning: func(s messageContext, _ string) []report.Cause {
 		if s.url != "" || s.token || s.status {
-			return nil // of an answer from the network
+			return nil // of a response from the network
 		}
 		if s.config {
 			return causes{report.UnsupportedManifest, report.LayerCorrupt}
@@ -105,7 +106,7 @@ var specificRules = []rule{
 	{exact: regexp.MustCompile(`(?i)\bback-off (?:\S+ )?restarting failed container|CrashLoopBackOff`), meaning: always(report.NotAPullProblem)},
 	{exact: regexp.MustCompile(`(?i)^(secret|configmap|serviceaccount|persistentvolumeclaim) "[^"]*" not found`), meaning: always(report.NotAPullProblem)},
 	{phrases: []string{"exec format error"}, meaning: always(report.PlatformMismatch, report.NotAPullProblem)},
-	// The image is there: its process does not start.
+	// The image is present: its process does not start.
 	{phrases: []string{"runc create failed", "oci runtime create failed", "failed to create shim task", "failed to create containerd task"}, meaning: always(report.NotAPullProblem)},
 
 	{phrases: []string{"is blocked in /", "cannot be set when \"\" is provided", "cannot be set when `config_path` is provided"}, meaning: always(report.RuntimeConfigInvalid)},
@@ -117,7 +118,7 @@ var specificRules = []rule{
 			return causes{report.RuntimeUnavailable}
 		case s.snapshot: // a snapshotter that is a process of its own
 			return causes{report.UnpackFailed, report.RuntimeUnavailable}
-		case s.service: // the runtime passes on that one of its parts is away
+		case s.service: // the runtime reports that one of its parts is not running
 			return causes{report.RuntimeUnavailable, report.UnpackFailed}
 		}
 		return nil
@@ -135,8 +136,8 @@ var specificRules = []rule{
 	{phrases: []string{"read-only file system"}, meaning: always(report.DiskReadOnly, report.DiskIOError)},
 	{phrases: []string{"input/output error", "structure needs cleaning", "failed to perform sync"}, meaning: always(report.DiskIOError, report.DiskReadOnly, report.DiskFull)},
 
-	// The proxy's own answers: a refused CONNECT leaves only the words of its
-	// status line, without the number (net/http/transport.go); an answer of a
+	// The proxy's own responses: a rejected CONNECT leaves only the phrase of its
+	// status line, without the number (net/http/transport.go). A response of a
 	// registry always has the number.
 	{exact: regexp.MustCompile(`^(` + reasonPhrases(http.StatusUnauthorized, http.StatusNotFound) + `)\W*$`), meaning: func(s messageContext, _ string) []report.Cause {
 		if s.status || s.url == "" {
@@ -165,8 +166,8 @@ var specificRules = []rule{
 			}
 			out := causes{report.ResolverFailed, report.ResolverUnreachable, report.HostNotFound}
 			if s.host != "" && !strings.Contains(s.host, ".") {
-				// A name of one label is known to the resolver next door or to nobody,
-				// and those (Docker's, for one) ask on and fail where they do not know it.
+				// A name of one label is known to a local resolver or to none. Such a resolver
+				// (Docker's, for one) forwards a query for a name that it lacks, and fails.
 				out = causes{report.Undetermined, report.HostNotFound, report.ResolverFailed, report.ResolverUnreachable}
 			}
 			if s.proxy {
@@ -183,7 +184,7 @@ var specificRules = []rule{
 			switch {
 			case s.lookup:
 				return s.resolverGone()
-			case strings.Contains(clause, "awaiting headers"): // of the whole request: nobody knows how far it came
+			case strings.Contains(clause, "awaiting headers"): // of the whole request: how far it came is unknown
 				return s.viaHost(report.ConnectionTimeout, report.RegistryUnavailable, report.NetworkUnreachable, report.ProxyUnreachable)
 			}
 			return s.viaHost(report.ConnectionTimeout, report.NetworkUnreachable, report.ResolverWrongAnswer, report.ProxyUnreachable)
@@ -204,7 +205,7 @@ var specificRules = []rule{
 			}
 			return s.viaHost(report.NetworkUnreachable, report.ConnectionTimeout, report.ResolverWrongAnswer)
 		}},
-	// What a local route or firewall makes of connect(2).
+	// connect(2) with a local route or firewall in between.
 	{exact: regexp.MustCompile(`^(permission denied|invalid argument|operation not permitted)\b`), meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.lookup:
@@ -228,13 +229,13 @@ var specificRules = []rule{
 			return s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
 		}},
 	{exact: regexp.MustCompile(`^EOF\b`), meaning: func(s messageContext, _ string) []report.Cause {
-		if s.token && !s.proxy { // the service took the connection and hung up
+		if s.token && !s.proxy { // the service accepted the connection and closed it
 			return causes{report.TokenServiceFailed, report.ConnectionReset, report.TLSHandshakeFailed}
 		}
 		if s.copying {
 			return s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
 		}
-		// Somebody hung up: in the handshake or after it, the server or what stands before it.
+		// The connection was closed in the handshake or after it, by the server or something in between.
 		return append(causes{report.Undetermined}, s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)...)
 	}},
 
@@ -243,7 +244,7 @@ var specificRules = []rule{
 		if s.proxy {
 			return causes{report.ProxyUnreachable}
 		}
-		// A mirror that lacks the image makes containerd go on to the registry's own, unconfigured address.
+		// If a mirror lacks the image, containerd continues with the registry's own address, which is not configured.
 		return causes{report.PlainHTTPRegistry, report.RuntimeConfigInvalid, report.TagNotFound, report.MirrorFaulty}
 	}},
 	{phrases: []string{"http request to an https server"}, meaning: afterResponse(report.RuntimeConfigInvalid, report.PlainHTTPRegistry)},
@@ -251,8 +252,8 @@ var specificRules = []rule{
 	{phrases: []string{"unknown authority", "self-signed certificate", "self signed certificate", "unable to get local issuer"},
 		meaning: afterResponse(report.CertificateUntrusted, report.TLSIntercepted, report.RuntimeConfigInvalid, report.RepositoryNotFound)},
 	{phrases: []string{"certificate has expired or is not yet valid", "certificate has expired"}, meaning: func(s messageContext, _ string) []report.Cause {
-		// The times stand in the clause to its right. Without them (Go before
-		// 1.15) nobody can say which end of the window it was.
+		// The times are in the clause to its right. Without them (Go before 1.15) it is
+		// unknown which end of the period it was.
 		return s.afterResponse(report.Undetermined, report.CertificateExpired, report.ClockSkewed, report.CertificateNotYetValid)
 	}},
 	{exact: regexp.MustCompile(`current time \S+ is after `), meaning: afterResponse(report.CertificateExpired, report.ClockSkewed, report.TLSIntercepted)},
@@ -264,7 +265,7 @@ var specificRules = []rule{
 	{exact: regexp.MustCompile(`^x509$`), meaning: afterResponse(report.CertificateInvalid, report.CertificateUntrusted)},
 	{exact: regexp.MustCompile(`^tls$`), meaning: afterResponse(report.TLSHandshakeFailed)},
 
-	// What a server says of its reasons, whatever the status.
+	// The reasons that a server gives, whatever the status.
 	{phrases: []string{"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded", "quota metric"}, server: true, meaning: always(report.RateLimited)},
 	{exact: regexp.MustCompile(`retry-after: \S+, allowed: \d+/`), server: true, meaning: always(report.RateLimited)},
 	{exact: regexp.MustCompile(`^(retry-after|\S*s, allowed)$`), server: true, meaning: func(s messageContext, _ string) []report.Cause {
@@ -290,13 +291,13 @@ var specificRules = []rule{
 		return statusSays(s, "status "+clause)
 	}},
 
-	// What is in the registry, or is not.
+	// The content of the registry.
 	{phrases: []string{"no match for platform", "no matching manifest for", "no image found in manifest list", "no image found in image index", "does not match the specified platform"}, meaning: always(report.PlatformMismatch, report.UnsupportedManifest)},
 	{phrases: []string{"unexpected media type text/html"}, meaning: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable)},
 	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
 		meaning: always(report.UnsupportedManifest)},
 	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), server: true, meaning: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest)},
-	// Of a media type that containerd does not know it asks for a layer.
+	// containerd fetches an unknown media type as if it were a layer.
 	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(application/vnd\.(?:docker\.image\.rootfs|docker\.container\.image|oci\.image\.(?:layer|config))`),
 		meaning: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
 	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(`), meaning: always(report.Undetermined, report.UnsupportedManifest, report.LayerCorrupt, report.MirrorFaulty)},
@@ -340,12 +341,12 @@ var specificRules = []rule{
 		return causes{report.UnpackFailed, report.LayerCorrupt}
 	}},
 	{phrases: []string{"no processor for media-type"}, meaning: always(report.UnsupportedManifest, report.UnpackFailed)},
-	// "not found" to the right of these is containerd's word for what its own
-	// stores lack (errdefs), not a registry's.
+	// "not found" to the right of these means that containerd's own stores lack
+	// something (errdefs), not the registry.
 	{exact: regexp.MustCompile(`^snapshot \S+ (?:does not exist|is not ready)|^snapshotter \S+ was not found|^missing parent .*bucket|^content digest \S+$`),
 		meaning: always(report.UnpackFailed, report.LayerCorrupt, report.MirrorFaulty)},
 
-	// Somebody gave up waiting.
+	// A time-out or a cancellation.
 	{phrases: []string{"context deadline exceeded", "context canceled", "no progress in", "rst_stream", "operation timeout"}, meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.lookup:
@@ -357,7 +358,7 @@ var specificRules = []rule{
 	}},
 }
 
-// weak rules are asked when no clause is strong: wrappers, and words that
+// genericRules are tried if no specific rule matches: wrappers, and phrases that
 // containerd puts at the end of very different chains.
 var genericRules = []rule{
 	{phrases: []string{"extract layer", "on snapshotter", "register layer", "applying layer", "commit snapshot", "create snapshot", "prepare snapshot", "adding layer with blob"}, meaning: always(report.UnpackFailed, report.LayerCorrupt)},
@@ -375,7 +376,7 @@ var genericRules = []rule{
 		switch {
 		case s.copying:
 			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
-		case s.extracting: // a program, a lease, a blob: the registry was done
+		case s.extracting: // a program, a lease, a blob: the registry had delivered
 			return causes{report.UnpackFailed, report.LayerCorrupt}
 		case !s.pulling:
 			return nil
@@ -389,7 +390,7 @@ var genericRules = []rule{
 	{phrases: []string{"failed to create pod sandbox"}, meaning: always(report.NotAPullProblem)},
 }
 
-// resolverGone is for a transport error on the way to the DNS server.
+// resolverGone returns the meaning of a transport error to the DNS server.
 func (s messageContext) resolverGone() []report.Cause {
 	out := causes{report.ResolverUnreachable, report.ResolverFailed}
 	if s.proxy {
@@ -398,8 +399,8 @@ func (s messageContext) resolverGone() []report.Cause {
 	return out
 }
 
-// statusNumber finds an HTTP status: before its reason phrase, or where the
-// words around it say that it is one.
+// statusNumber matches an HTTP status: before its reason phrase, or where the text
+// around it marks it as one.
 var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: ?code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
 
 func reasonPhrases(without ...int) string {
@@ -428,19 +429,19 @@ func statusSays(s messageContext, clause string) []report.Cause {
 	case s.token:
 		return s.tokenStatus(code)
 	case s.redirected && (code == http.StatusUnauthorized || code == http.StatusForbidden):
-		// The registry let the pull pass and signed the address: what refuses it
-		// is the store behind it, something in between, or a signature out of time.
+		// The registry permitted the pull and signed the address. The store behind it
+		// rejects it, or something in between does, or the signature is not valid now.
 		return causes{report.Undetermined, report.BlobHostUnreachable, report.ProxyDenied, report.RegistryUnavailable, report.ClockSkewed}
 	}
 	switch code {
 	case http.StatusUnauthorized:
 		if s.old {
-			// containerd before 1.6.25 says this with and without credentials.
+			// containerd before 1.6.25 reports this with and without credentials.
 			return causes{report.CredentialsMissing, report.CredentialsRejected, report.CredentialsExpired, report.AccessDeniedOrMissing}
 		}
 		return s.afterResponse(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)
 	case http.StatusForbidden:
-		if s.host == "ghcr.io" { // it says so of packages that do not exist, too
+		if s.host == "ghcr.io" { // its response for packages that do not exist, too
 			return causes{report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing, report.RepositoryNotFound}
 		}
 		return s.afterResponse(report.AccessForbidden, report.AccessDeniedOrMissing, report.CredentialsExpired, report.CredentialsRejected, report.CredentialsMissing, report.ProxyDenied)
@@ -452,7 +453,7 @@ func statusSays(s messageContext, clause string) []report.Cause {
 	case http.StatusPreconditionFailed, http.StatusUnavailableForLegalReasons: // a registry's policy: Harbor's scan, a country
 		return s.afterResponse(report.AccessForbidden, report.SignatureRejected)
 	case http.StatusBadRequest:
-		if s.plain { // what Go's and nginx's TLS servers answer to plain HTTP
+		if s.plain { // the response of Go's and nginx's TLS servers to plain HTTP
 			return causes{report.RuntimeConfigInvalid, report.MirrorFaulty, report.PlainHTTPRegistry}
 		}
 	case http.StatusRequestTimeout:
@@ -467,11 +468,11 @@ func statusSays(s messageContext, clause string) []report.Cause {
 	return causes{report.Undetermined, report.MirrorFaulty, report.UnsupportedManifest, report.RegistryUnavailable}
 }
 
-// tokenStatus reads an answer of the token service. It cannot tell a private
-// repository from a missing one, and many services will not.
+// tokenStatus returns the meaning of a token service's response. The service may not
+// know whether a repository is private or missing, and many do not tell.
 func (s messageContext) tokenStatus(code int) []report.Cause {
 	switch {
-	case s.bearer && (code == http.StatusUnauthorized || code == http.StatusForbidden): // CRI-O does not say whether it had a login
+	case s.bearer && (code == http.StatusUnauthorized || code == http.StatusForbidden): // CRI-O does not report whether it had a login
 		return causes{report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.CredentialsRejected}
 	case code == http.StatusUnauthorized && s.anonymous:
 		return causes{report.CredentialsMissing, report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialProviderFailed, report.RepositoryNotFound}
