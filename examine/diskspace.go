@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/shirou/gopsutil/v3/disk"
+	diskusage "github.com/shirou/gopsutil/v3/disk"
 
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/probes"
@@ -103,11 +103,11 @@ func (e *Examiner) Space() (free, reserve uint64, err error) {
 // at path.
 func (e *Examiner) spaceAt(name, path string) (free, reserve uint64, err error) {
 	type answer struct {
-		use *disk.UsageStat
+		use *diskusage.UsageStat
 		err error
 	}
 	got, ok := callWithTimeout(&e.disks, func() (a answer) {
-		a.use, a.err = disk.Usage(path)
+		a.use, a.err = diskusage.Usage(path)
 		return a
 	})
 	if !ok {

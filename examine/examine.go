@@ -131,13 +131,13 @@ type Result struct {
 // hang in the kernel, see [callWithTimeout].
 func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) Result {
 	deadline := time.Now().Add(VerdictTimeout)
-	reference, ref := probes.Reference(s.Image)
-	if reference.Outcome == report.Fail {
-		return Result{Checks: report.NewRedactor().Checks([]report.Check{reference}), Final: true}
+	refCheck, ref := probes.Reference(s.Image)
+	if refCheck.Outcome == report.Fail {
+		return Result{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Final: true}
 	}
 	quick, cancel := context.WithDeadline(ctx, deadline) // for all but the test pull
 	defer cancel()
-	known := e.gather(quick, s, reference, ref)
+	known := e.gather(quick, s, refCheck, ref)
 	defer known.node.close()
 
 	probing := run(func() probed { return e.probe(quick, s, known) })

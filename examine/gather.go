@@ -26,8 +26,8 @@ type gathered struct {
 
 // gather asks the runtime, reads the node's files and resolves the credentials,
 // side by side. It takes no longer than ctx lasts. The caller closes the node.
-func (e *Examiner) gather(ctx context.Context, s Subject, reference report.Check, ref probes.Ref) gathered {
-	g := gathered{ref: ref, reference: reference}
+func (e *Examiner) gather(ctx context.Context, s Subject, refCheck report.Check, ref probes.Ref) gathered {
+	g := gathered{ref: ref, reference: refCheck}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		// One deadline for both: a runtime that hangs must leave time for the probes.

@@ -96,14 +96,14 @@ func (e *Examiner) domainChecks(ctx context.Context, node nodeView) func(domain 
 		images, _ = e.Runtime.Images(ctx) // nil: the check is skipped
 	}
 	return func(domain string) []report.Check {
-		reference := report.Check{
+		refCheck := report.Check{
 			ID:       report.IDReference,
 			Kind:     report.KindReference,
 			Outcome:  report.Pass,
 			Evidence: map[string]string{report.KeyDomain: domain},
 			Summary:  domain,
 		}
-		return append([]report.Check{reference, localCheck(domain, images)}, node.checks...)
+		return append([]report.Check{refCheck, localCheck(domain, images)}, node.checks...)
 	}
 }
 
