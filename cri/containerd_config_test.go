@@ -76,7 +76,9 @@ func strangerPEM(t *testing.T) string {
 }
 
 // checks looks at the running containerd as the agent does.
-func (n *node) checks(t *testing.T) (process *host.Process, root *host.Root, config *runtimeconfig.Config, check report.Check, dirs runtimeconfig.RegistryDirs) {
+func (n *node) checks(
+	t *testing.T,
+) (process *host.Process, root *host.Root, config *runtimeconfig.Config, check report.Check, dirs runtimeconfig.RegistryDirs) {
 	t.Helper()
 	process, err := n.Process()
 	if err != nil {
@@ -190,7 +192,8 @@ func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 		"transfer service":                   registrySection + path,
 		"client":                             "use_local_image_pull = true\n" + registrySection + path,
 		"client, because of another setting": "max_concurrent_downloads = 5\n" + registrySection + path,
-		"mirrors":                            registrySection + "[plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"127.0.0.1:1\"]\nendpoint = [\"" + m.url + "\"]\n",
+		"mirrors": registrySection +
+			"[plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"127.0.0.1:1\"]\nendpoint = [\"" + m.url + "\"]\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			n.configure(settings)
@@ -221,7 +224,9 @@ func TestContainerdRefusesBadHostFiles(t *testing.T) {
 	hosttest.Write(t, dir+"/empty", "")
 	for setting, fails := range map[string]bool{
 		`ca = "good.pem"`: false, `ca = "absent.pem"`: true, `ca = "empty"`: true, `ca = "/"`: true,
-		"ca = \"good.pem\"\nclient = \"absent.pem\"": true, "ca = \"good.pem\"\nclient = [[\"good.pem\", \"absent.key\"]]": true, "ca = \"good.pem\"\nclient = \"good.pem\"": true,
+		"ca = \"good.pem\"\nclient = \"absent.pem\"":                   true,
+		"ca = \"good.pem\"\nclient = [[\"good.pem\", \"absent.key\"]]": true,
+		"ca = \"good.pem\"\nclient = \"good.pem\"":                     true,
 	} {
 		m.asked.Store(0)
 		hosttest.Write(t, dir+"/hosts.toml", "[host.\""+m.url+"\"]\n"+setting+"\n")

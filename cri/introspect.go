@@ -38,7 +38,13 @@ func (c *Client) exportedPath(ctx context.Context) *string {
 	filter := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "type==io.containerd.cri.v1,id==images")
 	var answer []byte
 	// The service's own client would import containerd's whole API for one string.
-	err := c.conn.Invoke(ctx, "/containerd.services.introspection.v1.Introspection/Plugins", &filter, &answer, grpc.ForceCodecV2(rawCodec{}))
+	err := c.conn.Invoke(
+		ctx,
+		"/containerd.services.introspection.v1.Introspection/Plugins",
+		&filter,
+		&answer,
+		grpc.ForceCodecV2(rawCodec{}),
+	)
 	if err != nil {
 		return nil
 	}

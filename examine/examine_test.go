@@ -24,7 +24,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// How long a pull will take is said where it was measured, and only there.
+// There is an estimate of a pull only if the speed was measured.
 func TestEstimate(t *testing.T) {
 	var r pullSpeeds
 	pull := func(bytes, seconds, throughput string) report.Check {
@@ -55,15 +55,24 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// A test pull would have the runtime go where pullprobe may not.
+// There is no test pull if the runtime would contact a host that is denied.
 func TestNoTestPullOfWhatIsDenied(t *testing.T) {
 	deny, err := probes.ParseHostPattern("r.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Examiner{Puller: &cri.Puller{}, OwnFiles: true, Policy: func() Policy { return Policy{TestPull: true, Deny: []probes.HostPattern{deny}} }}
-	x := e.Examine(t.Context(), Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.Found { return nil }}, nil)
-	if c := report.Find(x.Checks, report.IDPull); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "refused by the setting deny: r.example") {
+	e := &Examiner{
+		Puller:   &cri.Puller{},
+		OwnFiles: true,
+		Policy:   func() Policy { return Policy{TestPull: true, Deny: []probes.HostPattern{deny}} },
+	}
+	x := e.Examine(
+		t.Context(),
+		Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.Found { return nil }},
+		nil,
+	)
+	if c := report.Find(x.Checks, report.IDPull); c.Outcome != report.Skipped ||
+		!strings.Contains(c.Summary, "refused by the setting deny: r.example") {
 		t.Errorf("%s %q", c.Outcome, c.Summary)
 	}
 	if v := report.Diagnose(x.Checks); v.Confidence == report.Confirmed || v.Fault != report.FaultUndetermined {

@@ -109,7 +109,10 @@ func (s *secretList) add(secret string) {
 func forProbes(in []credentials.Credential) []probes.Credential {
 	var out []probes.Credential
 	for _, c := range in {
-		out = append(out, probes.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, Source: c.Source, Host: c.Host})
+		out = append(
+			out,
+			probes.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, Source: c.Source, Host: c.Host},
+		)
 	}
 	return out
 }

@@ -25,17 +25,20 @@ var configTrees = map[string]struct {
 	read    string
 }{
 	"version 3": {map[string]string{
-		"/c/config.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/a:/b'\n[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'p:1'",
+		"/c/config.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/a:/b'\n" +
+			"[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'p:1'",
 	}, "/a:/b", "p:1", "/c/config.toml"},
 	"version 2": {map[string]string{
-		"/c/config.toml": "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:2'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/etc/certs'",
+		"/c/config.toml": "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:2'\n" +
+			"[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/etc/certs'",
 	}, "/etc/certs", "p:2", "/c/config.toml"},
 	"version 1": {map[string]string{
 		"/c/config.toml": "[plugins.cri]\nsandbox_image = 'p:3'\n[plugins.cri.registry]\nconfig_path = '/old'",
 	}, "/old", "p:3", "/c/config.toml"},
 	"nothing said": {map[string]string{"/c/config.toml": "version = 3\n[plugins.other]\nregistry = 7\n"}, "", "", "/c/config.toml"},
 	"imports override, relative, by glob and in turn": {map[string]string{
-		"/c/config.toml":   "version = 2\nimports = ['conf.d/*.toml', '../d/last.toml']\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:1'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/a'",
+		"/c/config.toml": "version = 2\nimports = ['conf.d/*.toml', '../d/last.toml']\n" +
+			"[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:1'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/a'",
 		"/c/conf.d/1.toml": "version = 3\nimports = ['/c/deep.toml']\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/b'",
 		"/c/conf.d/2.txt":  "not TOML [",
 		"/d/last.toml":     "version = 3\n[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'p:4'",
@@ -46,7 +49,8 @@ var configTrees = map[string]struct {
 		"/c/b.toml":      "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = ''",
 	}, "", "", "/c/config.toml /c/b.toml"},
 	"both sections in one file": {map[string]string{
-		"/c/config.toml": "version = 2\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/new'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/old'",
+		"/c/config.toml": "version = 2\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/new'\n" +
+			"[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/old'",
 	}, "/old", "", "/c/config.toml"},
 }
 
@@ -148,14 +152,46 @@ func TestConfigFlag(t *testing.T) {
 		want     string
 		explicit bool
 	}{
-		{[]string{"containerd"}, defaultConfig, false},
-		{[]string{"containerd", "-c", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "-a", "/run/k3s/containerd/containerd.sock"}, "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", true},
-		{[]string{"containerd", "--config=/x.toml", "--log-level", "info"}, "/x.toml", true},
-		{[]string{"/snap/microk8s/7/bin/containerd", "--config", "/var/snap/microk8s/7/args/containerd.toml"}, "/var/snap/microk8s/7/args/containerd.toml", true},
-		{[]string{"containerd", "-c"}, defaultConfig, false},
-		{[]string{"containerd", "-c", "/a.toml", "--c=/b.toml"}, "/b.toml", true},
-		{[]string{"containerd", "-config", "/a.toml", "--", "-c", "/b.toml"}, "/a.toml", true},
-		{[]string{"containerd", "-c", "--config", "-config=/b.toml"}, "/b.toml", true},
+		{
+			args: []string{"containerd"},
+			want: defaultConfig,
+		},
+		{
+			args: []string{
+				"containerd", "-c", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "-a", "/run/k3s/containerd/containerd.sock",
+			},
+			want:     "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"containerd", "--config=/x.toml", "--log-level", "info"},
+			want:     "/x.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"/snap/microk8s/7/bin/containerd", "--config", "/var/snap/microk8s/7/args/containerd.toml"},
+			want:     "/var/snap/microk8s/7/args/containerd.toml",
+			explicit: true,
+		},
+		{
+			args: []string{"containerd", "-c"},
+			want: defaultConfig,
+		},
+		{
+			args:     []string{"containerd", "-c", "/a.toml", "--c=/b.toml"},
+			want:     "/b.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"containerd", "-config", "/a.toml", "--", "-c", "/b.toml"},
+			want:     "/a.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"containerd", "-c", "--config", "-config=/b.toml"},
+			want:     "/b.toml",
+			explicit: true,
+		},
 	} {
 		if got, explicit := configFlag(tt.args); got != tt.want || explicit != tt.explicit {
 			t.Errorf("%q: %q %v, want %q", tt.args, got, explicit, tt.want)
@@ -208,7 +244,9 @@ func FuzzReadConfig(f *testing.F) {
 	for _, tree := range configTrees {
 		f.Add(tree.files["/c/config.toml"])
 	}
-	f.Add("imports = ['*/../*', '[a', '/*/*/*']\n[plugins.cri.registry.mirrors.a]\nendpoint = [1]\n[plugins.cri.registry.configs.a]\ntls = 1")
+	f.Add(
+		"imports = ['*/../*', '[a', '/*/*/*']\n[plugins.cri.registry.mirrors.a]\nendpoint = [1]\n[plugins.cri.registry.configs.a]\ntls = 1",
+	)
 	f.Fuzz(func(t *testing.T, text string) {
 		c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml")
 		c.RegistryDirs("v2.4.2", nil)
