@@ -194,7 +194,7 @@ func clauseText(clauses []string, i int) string {
 
 var operation = regexp.MustCompile(`(?i)^(dial|read|write|lookup|remote error|tls|x509|net/http|proxyconnect|http)\b`)
 
-// errorsIn splits an aggregate into its errors. The kubelet joins the errors
+// splitErrors splits an aggregate into its errors. The kubelet joins the errors
 // of several credentials as "[e1, e2]" (k8s.io/apimachinery, NewAggregate);
 // containers/image writes "(Mirrors also failed: [M1: e1] [M2: e2]): origin: e".
 func splitErrors(text string) []string {

@@ -99,12 +99,12 @@ func (n *node) checks(
 
 const registrySection = `[plugins."io.containerd.cri.v1.images".registry]` + "\n"
 
-// What containerd has read at its start it keeps: configuration, environment,
-// trust store. hosts.toml it reads at every pull.
+// containerd reads its configuration, its environment and its trust store once, and
+// hosts.toml at every pull.
 func TestContainerdKeepsWhatItRead(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	a, b := startMirror(t, false), startMirror(t, false)
-	image := "127.0.0.1:1/app:1" // nobody listens there: only a mirror can answer
+	image := "127.0.0.1:1/app:1" // nothing listens there: only a mirror can respond
 	hosts := func(dir string, m *mirrorServer) string {
 		hosttest.Write(t, dir+"/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
 		return dir
@@ -181,8 +181,8 @@ func TestContainerdReadsTheTrustStoreOnce(t *testing.T) {
 	}
 }
 
-// A list of directories is searched by the client, and taken for one name by
-// the transfer service.
+// The client searches a list of directories. The transfer service reads the list as
+// one name.
 func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	m := startMirror(t, false)
@@ -212,8 +212,8 @@ func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 	}
 }
 
-// A file that hosts.toml names and that does not serve fails every pull, in
-// words that name it or do not.
+// An unusable file that hosts.toml names fails every pull, with a message that may or
+// may not name it.
 func TestContainerdRefusesBadHostFiles(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	m := startMirror(t, true)

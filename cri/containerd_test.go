@@ -85,7 +85,7 @@ state = %q
 	}
 }
 
-// restart starts containerd anew, with this environment besides the test's.
+// restart restarts containerd with this environment in addition to the test's.
 func (n *node) restart(env ...string) {
 	n.t.Helper()
 	n.stop()

@@ -46,7 +46,7 @@ func TestJournalDamage(t *testing.T) {
 		"3.new.pull.json":  `{"image":"","start":"2026-11-21T00:00:00Z"}`,
 		"4.new.pull.json":  `[]`,
 		"5.new":            `{"image":"registry.lab/app:1"`, // crashed before it was whole
-		"notes.txt":        "somebody's",
+		"notes.txt":        "of another program",
 		"6.new.pull.json~": "an editor's",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {

@@ -130,7 +130,7 @@ func TestPull(t *testing.T) {
 		}
 	})
 
-	t.Run("keeps an image that got another name meanwhile", func(t *testing.T) {
+	t.Run("keeps an image that got another name in between", func(t *testing.T) {
 		for _, other := range []string{"named:2", "elsewhere:1"} { // another tag; another repository
 			dir, image := t.TempDir(), reg.push("named:1", file("named "+other))
 			p := newPuller(n, dir)
@@ -314,7 +314,7 @@ func TestPull(t *testing.T) {
 			}
 			resume()
 			if len(entries(t, dir)) != 1 {
-				t.Errorf("%s: containerd may yet finish it, and nobody would know", name)
+				t.Errorf("%s: containerd may still finish it, and the image would stay", name)
 			}
 		}
 	})
@@ -387,7 +387,7 @@ func TestPull(t *testing.T) {
 		<-reg.stalled
 		p := newPuller(n, dir)
 		if got := p.Recover(t.Context()); got != nil {
-			t.Errorf("somebody else's pull was taken over while under way: %+v", got)
+			t.Errorf("a running pull of another process was taken over: %+v", got)
 		}
 		cmd.Process.Kill()
 		cmd.Wait()
@@ -459,7 +459,7 @@ func shrinking(first, later uint64) func() (free, reserve uint64, err error) {
 	}
 }
 
-// begin writes the entry of a pull that somebody else then makes.
+// begin writes the entry of a pull that the test makes itself.
 func (p *Puller) begin(t *testing.T, image string) *heldEntry {
 	t.Helper()
 	before, err := p.Client.Images(t.Context())

@@ -33,7 +33,7 @@ type Examiner struct {
 	// Providers runs the kubelet's credential providers; nil: they are not run.
 	// The policy must allow it, too.
 	Providers *credentials.Runner
-	// Refusals remembers rejected passwords; nil: nothing is remembered.
+	// Refusals caches rejected passwords; nil: no cache.
 	Refusals *credentials.Refusals
 
 	// Control checks whether this node reaches any host other than that of a
@@ -66,19 +66,19 @@ const (
 	headStart = time.Second
 	// PullTimeout limits a test pull of an image that the probes can reach.
 	PullTimeout = 2 * time.Minute
-	// runtimeIn limits what is asked of the runtime before the probes begin: if it
+	// runtimeTimeout limits the calls to the runtime before the probes begin: if it
 	// hangs, they still have time.
 	runtimeTimeout = 2 * time.Second
-	// afterStop is the time that a stopped test pull has to report that.
+	// stopGrace is the time that a stopped test pull has to report that.
 	stopGrace = 250 * time.Millisecond
-	// turn is how long a test pull waits for another one to end. A large image
+	// turnTimeout is how long a test pull waits for another one to end. A large image
 	// must not delay the verdicts on all others: they have the kubelet's message.
 	turnTimeout = 500 * time.Millisecond
 )
 
 // Policy is what an examination may do, and what it warns about.
 type Policy struct {
-	TestPull            bool // the runtime may be asked to pull
+	TestPull            bool // test pulls are allowed
 	CredentialProviders bool // the kubelet's credential providers may be run
 	CertificateDays     int  // a certificate that ends within as many days is worth a warning; 0: none is
 	Allow, Deny         []probes.HostPattern

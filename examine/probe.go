@@ -62,7 +62,7 @@ func (p probed) imageBytes(key string) int64 {
 	return 0
 }
 
-// hosts returns the hosts that were asked for the manifest.
+// hosts returns the hosts whose manifest was checked.
 func (p probed) hosts() []string {
 	var out []string
 	for _, c := range p.checks {

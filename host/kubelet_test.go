@@ -146,7 +146,7 @@ func TestReadEviction(t *testing.T) {
 	}
 	for _, text := range []string{"\tx", "evictionHard: 7", "[]"} {
 		if _, _, err := readEviction(rootOf(t, map[string]string{"/k": text}), evictionFlags{config: "/k"}); err == nil && text != "[]" {
-			t.Errorf("%q is taken", text)
+			t.Errorf("%q is accepted", text)
 		}
 	}
 	if _, _, err := readEviction(rootOf(t, nil), evictionFlags{config: "/k"}); err == nil {
@@ -154,7 +154,7 @@ func TestReadEviction(t *testing.T) {
 	}
 }
 
-// A process by the kubelet's name is asked for its files and flags.
+// The thresholds come from the files and flags of the process named kubelet.
 func TestEvictionOfProcess(t *testing.T) {
 	dir := t.TempDir()
 	hosttest.Write(t, dir+"/k.yaml", "evictionHard: {imagefs.available: 20%, nodefs.available: 30%}\n")
@@ -196,7 +196,7 @@ func TestEvictionOfProcess(t *testing.T) {
 	}
 }
 
-// Where no kubelet runs there are no limits, and nothing else is taken for one.
+// If no kubelet runs, no other process is found in its place.
 func TestFindKubelet(t *testing.T) {
 	own, err := ProcessOf(os.Getpid())
 	if err != nil {

@@ -108,8 +108,8 @@ func FuzzReadUnit(f *testing.F) {
 	})
 }
 
-// Drop-ins and environment files that only this process cannot list are
-// not taken for none.
+// Drop-ins and environment files that only this process cannot list count as
+// unreadable, not as absent.
 func TestClosedDirectories(t *testing.T) {
 	const file = "/etc/systemd/system/c.service"
 	plain := hosttest.Memory{file: "[Service]\nEnvironmentFile=/etc/env.d/*\n"}

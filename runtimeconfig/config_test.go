@@ -222,7 +222,7 @@ func TestRegistryDirs(t *testing.T) {
 		{"a list, transfer service", set("/a:/b"), "2.1.4-k3s1", nil, []string{"/a:/b"}, []string{"/a", "/b"}, false},
 		{"a list, by the client", local, "v2.4.2", nil, both, nil, false},
 		{"a list, before the transfer service", set("/a:/b"), "1.7.0", nil, []string{"/a", "/b"}, nil, false},
-		{"a list, of a version nobody has looked at", set("/a:/b"), "v2.9.0", nil, []string{"/a", "/b"}, nil, false},
+		{"a list, of a version that is not known yet", set("/a:/b"), "v2.9.0", nil, []string{"/a", "/b"}, nil, false},
 		{"version unknown", &Config{}, "", nil, both, nil, false},
 		{"mirrors", mirrors, "v2.4.2", nil, nil, both, true},
 		{"what runs counts", set("/new"), "v2.4.2", &other, []string{"/other"}, []string{"/new"}, false},
@@ -256,7 +256,7 @@ func FuzzReadConfig(f *testing.F) {
 	})
 }
 
-// Imports that only this process cannot list are not taken for none.
+// Imports that only this process cannot list count as unreadable, not as absent.
 func TestClosedImports(t *testing.T) {
 	const dir = "/etc/containerd/conf.d"
 	main := hosttest.Memory{defaultConfig: "imports = [\"" + dir + "/*.toml\"]"}

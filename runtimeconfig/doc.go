@@ -1,4 +1,4 @@
-// Package runtimeconfig reads how the container runtime is told to reach
+// Package runtimeconfig reads how the container runtime is configured to reach
 // registries, and which of these settings are invalid, ignored, or newer than
 // the running process.
 //
