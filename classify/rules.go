@@ -283,12 +283,12 @@ var specificRules = []rule{
 	{phrases: []string{"configured policy in", "projectpolicyviolation", "due to policy", "violates policy"}, server: true, meaning: always(report.AccessForbidden, report.SignatureRejected)},
 
 	// Status numbers.
-	{exact: statusNumber, meaning: statusSays},
+	{exact: statusNumber, meaning: statusMeaning},
 	{exact: regexp.MustCompile(`^[45]\d\d [A-Z]`), meaning: func(s messageContext, clause string) []report.Cause { // with a phrase of the server's own
 		if !s.unexpected {
 			return nil
 		}
-		return statusSays(s, "status "+clause)
+		return statusMeaning(s, "status "+clause)
 	}},
 
 	// The content of the registry.
@@ -413,7 +413,7 @@ func reasonPhrases(without ...int) string {
 	return strings.Join(list, "|")
 }
 
-func statusSays(s messageContext, clause string) []report.Cause {
+func statusMeaning(s messageContext, clause string) []report.Cause {
 	m := statusNumber.FindStringSubmatch(clause)
 	code := 0
 	for _, group := range m[1:] {
