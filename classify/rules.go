@@ -403,6 +403,7 @@ func (s messageContext) resolverGone() []report.Cause {
 // around it marks it as one.
 var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: ?code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
 
+// reasonPhrases returns a pattern of the phrases of all error statuses except some.
 func reasonPhrases(without ...int) string {
 	var list []string
 	for code := 400; code < 600; code++ {
@@ -413,6 +414,7 @@ func reasonPhrases(without ...int) string {
 	return strings.Join(list, "|")
 }
 
+// statusMeaning returns the meaning of an HTTP status.
 func statusMeaning(s messageContext, clause string) []report.Cause {
 	m := statusNumber.FindStringSubmatch(clause)
 	code := 0
