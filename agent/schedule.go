@@ -226,9 +226,9 @@ func (a *Agent) attend(ctx context.Context, p pod, w wait, question string, aske
 	case w.ForSandbox:
 		s = sandboxSubject(w.Image)
 	case w.Failing && w.Policy == "Never":
-		s.NoPull = examine.NoPullPolicyNever
+		s.NoPull = "the pull policy is Never"
 	case w.Creating:
-		s.NoPull = examine.NoPullCreating
+		s.NoPull = "the kubelet's own pull is still under way, nothing has failed yet"
 	}
 	n := need{pod: p.UID, ns: p.Namespace, key: examKey(p, s, words), after: a.sweptSince(), subject: s, said: said}
 	if question != "" && asked.After(n.after) {
