@@ -198,7 +198,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		if e.Known != nil {
 			target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 		}
-		ladder = node.Registry(quick, ref, target)
+		ladder = probes.Probe(quick, node.Prober, ref, target)
 		redactor = redactor.With(told.secrets...)
 		e.remember(ref.Domain, ladder)
 	}()

@@ -51,7 +51,7 @@ func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, 
 
 	s := survey{want: want, at: map[string]int{}}
 	if want.Configured {
-		for _, domain := range node.ConfiguredDomains() {
+		for _, domain := range node.Config.ConfiguredDomains(node.Files) {
 			if _, ok := want.Domains[domain]; !ok {
 				s.domain(node, domain, nil, about)
 			}
@@ -66,7 +66,7 @@ func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, 
 		}
 	}
 
-	for _, look := range node.Survey(ctx, s.places, want.Width) {
+	for _, look := range probes.Survey(ctx, node.Prober, s.places, want.Width) {
 		i, known := s.at[look.Place.Key()]
 		if !known {
 			i = s.seen(look.Place, nil, report.RoleToken)
@@ -135,7 +135,7 @@ type survey struct {
 
 // domain adds the hosts that the runtime asks for images of a domain.
 func (s *survey) domain(node vantage, domain string, roles []report.Role, about func(string) []report.Check) {
-	config, places := node.Places(domain)
+	config, places := probes.Places(node.Prober, domain)
 	checks := append(about(domain), config)
 	if config.Outcome == report.Fail && config.Evidence["ignored"] == "" && len(roles) > 0 {
 		// The runtime asks nobody: that is what stands in the way, whatever the hosts say.

@@ -21,7 +21,7 @@ import (
 // vantage is the node through the runtime's eyes, and what of it could not be
 // seen.
 type vantage struct {
-	*probes.Node
+	*probes.Prober
 	checks    []report.Check
 	root      *cri.Root
 	mountInfo string
@@ -69,11 +69,12 @@ func (e *Examiner) look(ctx context.Context) vantage {
 		files = probes.Dir("/")
 	}
 	node, checks := probes.ReadNode(files, env, e.Paths)
-	node.Limits = e.Limits
+	prober := probes.NewProber(node)
+	prober.Limits = e.Limits
 	settings := e.settings()
-	node.Guard = probes.Guard{Deny: settings.Deny, Allow: settings.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
-	node.ExpirySoon = settings.CertificateDays
-	v.Node = node
+	prober.Guard = probes.Guard{Deny: settings.Deny, Allow: settings.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
+	prober.ExpirySoon = settings.CertificateDays
+	v.Prober = prober
 	v.checks = append(v.checks, checks...)
 	ctx, cancel := context.WithTimeout(ctx, runtimeIn)
 	defer cancel()

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -134,7 +135,7 @@ func (b *blob) noAnswer(err error, took time.Duration) {
 	}
 	switch {
 	case f.unfinished:
-		b.check.Summary = "no layer had come from " + clean(orDefault(b.facts["blobHost"], b.host.name()), 80) + " when the time was up"
+		b.check.Summary = "no layer had come from " + clean(cmp.Or(b.facts["blobHost"], b.host.name()), 80) + " when the time was up"
 		return
 	case elsewhere:
 		b.elsewhere(f.cause, redirect.host, f.words)

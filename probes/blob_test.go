@@ -79,7 +79,7 @@ func blobsBy(h http.Handler, digest string, answer http.HandlerFunc) http.Handle
 
 func TestBlob(t *testing.T) {
 	ca := newAuthority(t, nil)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	reg := newRegistry(t)
 	layer, config := blobImage(t, reg, "big")
 	cert, cdnCert := ca.good(t, "r.lab"), ca.good(t, "cdn.lab")
@@ -271,11 +271,11 @@ func TestBlobOfMirrors(t *testing.T) {
 	reg := newRegistry(t)
 	layer, _ := blobImage(t, reg, "big")
 	missing := func(w http.ResponseWriter, q *http.Request) { http.NotFound(w, q) }
-	setup := func(t *testing.T, mirror, upstream http.Handler, capabilities string) (n *Node, m, u string) {
+	setup := func(t *testing.T, mirror, upstream http.Handler, capabilities string) (n *Prober, m, u string) {
 		t.Helper()
 		u = fmt.Sprintf("registry.lab:%d", serve(t, ptr(ca.good(t, "registry.lab")), upstream))
 		m = fmt.Sprintf("mirror.lab:%d", serve(t, ptr(ca.good(t, "mirror.lab")), mirror))
-		return newNode(t, ca, map[string]string{"/etc/containerd/certs.d/" + u + "/hosts.toml": fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = %s\n", "https://"+u, "https://"+m, capabilities)}), m, u
+		return newProber(t, ca, map[string]string{"/etc/containerd/certs.d/" + u + "/hosts.toml": fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = %s\n", "https://"+u, "https://"+m, capabilities)}), m, u
 	}
 	both := `["pull", "resolve"]`
 
@@ -332,7 +332,7 @@ func TestBlobOfMirrors(t *testing.T) {
 	t.Run("a dead mirror for content only", func(t *testing.T) {
 		u := fmt.Sprintf("registry.lab:%d", serve(t, ptr(ca.good(t, "registry.lab")), reg))
 		m := fmt.Sprintf("mirror.lab:%d", closedPort(t))
-		n := newNode(t, ca, map[string]string{"/etc/containerd/certs.d/" + u + "/hosts.toml": fmt.Sprintf("[host.%q]\ncapabilities = [\"pull\"]\n", "https://"+m)})
+		n := newProber(t, ca, map[string]string{"/etc/containerd/certs.d/" + u + "/hosts.toml": fmt.Sprintf("[host.%q]\ncapabilities = [\"pull\"]\n", "https://"+m)})
 		c := probe(t, n, u+"/big:1")
 		if got := want(t, c, "blob/"+m, report.Skipped, "").BlockedBy; !strings.HasPrefix(got, "dial/"+m) {
 			t.Errorf("blocked by %q", got)
@@ -362,7 +362,7 @@ func TestBlobOfMirrors(t *testing.T) {
 
 // probeBlobs looks at a registry that keeps its blobs on store. The checks
 // have the ids "blob", "image" and "manifest" for short.
-func probeBlobs(t *testing.T, n *Node, cert *tls.Certificate, reg http.Handler, store string) map[string]report.Check {
+func probeBlobs(t *testing.T, n *Prober, cert *tls.Certificate, reg http.Handler, store string) map[string]report.Check {
 	t.Helper()
 	// The config is here, so that only the layers are in question.
 	layers := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

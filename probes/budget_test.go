@@ -112,7 +112,7 @@ func TestBudget(t *testing.T) {
 					}
 					tree["/etc/containerd/certs.d/"+host+"/hosts.toml"] = conf
 				}
-				probe(t, newNode(t, ca, tree), host+"/"+tt.image, tt.creds...)
+				probe(t, newProber(t, ca, tree), host+"/"+tt.image, tt.creds...)
 				if got := sent.Load(); got > 64<<10 {
 					t.Errorf("%d bytes: %q", got, rec.all())
 				}
@@ -147,7 +147,7 @@ func endless(w io.Writer, q *http.Request) {
 func TestHostileServers(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "registry.lab")
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	n.Limits = Limits{Overall: 2 * time.Second, HTTP: 500 * time.Millisecond}
 	good := newRegistry(t)
 	blobImage(t, good, "big")

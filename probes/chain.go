@@ -2,6 +2,7 @@ package probes
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -36,7 +37,7 @@ func verifyChains(state tls.ConnectionState, roots *x509.CertPool, name string, 
 
 // chainEvidence are facts on who vouches for a server's certificate, apart
 // from whether it is good.
-func (n *Node) chainEvidence(e evidence, h host, state tls.ConnectionState, chains [][]*x509.Certificate, err error) {
+func (p *Prober) chainEvidence(e evidence, h host, state tls.ConnectionState, chains [][]*x509.Certificate, err error) {
 	name, _ := h.split()
 	leaf := state.PeerCertificates[0]
 	if isPublicRegistry(name) {
@@ -48,29 +49,29 @@ func (n *Node) chainEvidence(e evidence, h host, state tls.ConnectionState, chai
 	if len(chains) > 0 {
 		e["root"] = chains[0][len(chains[0])-1].Subject.String()
 	}
-	if n.Roots != nil && len(h.extraRoots) > 0 {
-		e["trustedBy"] = n.trustedBy(h, state)
+	if p.Roots != nil && len(h.extraRoots) > 0 {
+		e["trustedBy"] = p.trustedBy(h, state)
 	}
-	if days := time.Until(leaf.NotAfter).Hours() / 24; days >= 0 && days < float64(n.ExpirySoon) {
+	if days := time.Until(leaf.NotAfter).Hours() / 24; days >= 0 && days < float64(p.ExpirySoon) {
 		e["expiresSoon"] = "true"
 	}
 	var window x509.CertificateInvalidError
 	if errors.As(err, &window) && window.Reason == x509.Expired && window.Cert != nil && !window.Cert.Equal(leaf) {
 		e["expired"] = window.Cert.Subject.String() // an authority, not the server
 		e["expiredFrom"] = "server"
-		if n.knows(h, window.Cert) {
+		if p.knows(h, window.Cert) {
 			e["expiredFrom"] = "node"
 		}
 	}
 	var unknown x509.UnknownAuthorityError
-	if n.Roots != nil && errors.As(err, &unknown) {
-		n.issuerEvidence(e, h, state.PeerCertificates)
+	if p.Roots != nil && errors.As(err, &unknown) {
+		p.issuerEvidence(e, h, state.PeerCertificates)
 	}
 }
 
 // trustedBy says which store vouches for the certificate, whatever its name
 // and window: the node's own, the host's ca of hosts.toml, both or none.
-func (n *Node) trustedBy(h host, state tls.ConnectionState) string {
+func (p *Prober) trustedBy(h host, state tls.ConnectionState) string {
 	extra := x509.NewCertPool()
 	extra.AppendCertsFromPEM(h.extraRoots)
 	within := state.PeerCertificates[0].NotBefore.Add(time.Second)
@@ -78,18 +79,18 @@ func (n *Node) trustedBy(h host, state tls.ConnectionState) string {
 		within = now
 	}
 	var by []string
-	if verify(state, n.Roots.Pool, "", within) == nil {
+	if verify(state, p.Roots.Pool, "", within) == nil {
 		by = append(by, "node")
 	}
 	if verify(state, extra, "", within) == nil {
 		by = append(by, "ca")
 	}
-	return orDefault(strings.Join(by, ", "), "none")
+	return cmp.Or(strings.Join(by, ", "), "none")
 }
 
 // issuerEvidence says what is known of the issuer that could not be found: the
 // one of the last certificate that the server's own ones lead up to.
-func (n *Node) issuerEvidence(e evidence, h host, peers []*x509.Certificate) {
+func (p *Prober) issuerEvidence(e evidence, h host, peers []*x509.Certificate) {
 	top := topOf(peers)
 	if selfSigned(top) {
 		return
@@ -97,7 +98,7 @@ func (n *Node) issuerEvidence(e evidence, h host, peers []*x509.Certificate) {
 	if !top.Equal(peers[0]) {
 		e["topIssuer"] = top.Issuer.String()
 	}
-	for _, ca := range n.authorities(h) {
+	for _, ca := range p.authorities(h) {
 		if bytes.Equal(ca.RawSubject, top.RawIssuer) && top.CheckSignatureFrom(ca) != nil {
 			// An authority of that name is trusted, with another key: it was made anew.
 			e["issuerKnownByName"] = "true"
@@ -136,8 +137,8 @@ func issuerOf(cert *x509.Certificate, among []*x509.Certificate) *x509.Certifica
 }
 
 // authorities are all that are trusted for h.
-func (n *Node) authorities(h host) []*x509.Certificate {
-	all := n.Roots.certs
+func (p *Prober) authorities(h host) []*x509.Certificate {
+	all := p.Roots.certificates()
 	for text := h.extraRoots; len(text) > 0; {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
@@ -150,11 +151,11 @@ func (n *Node) authorities(h host) []*x509.Certificate {
 	return all
 }
 
-func (n *Node) knows(h host, cert *x509.Certificate) bool {
-	if n.Roots == nil {
+func (p *Prober) knows(h host, cert *x509.Certificate) bool {
+	if p.Roots == nil {
 		return false
 	}
-	for _, ca := range n.authorities(h) {
+	for _, ca := range p.authorities(h) {
 		if ca.Equal(cert) {
 			return true
 		}
@@ -179,4 +180,25 @@ func compareChains(ends []endpoint) {
 			}
 		}
 	}
+}
+
+// rootsFor returns the trust store for connections to h: the node's, and the
+// authorities that hosts.toml adds for h. It is nil if the node's is unknown.
+func (p *Prober) rootsFor(h host) *x509.CertPool {
+	if p.Roots == nil {
+		return nil
+	}
+	if len(h.extraRoots) == 0 {
+		return p.Roots.Pool
+	}
+	pool := p.Roots.Pool.Clone()
+	pool.AppendCertsFromPEM(h.extraRoots)
+	return pool
+}
+
+// vouchesFor reports whether the authorities that hosts.toml adds for h would
+// do without the node's.
+func vouchesFor(h host, state tls.ConnectionState, name string) bool {
+	pool := x509.NewCertPool()
+	return pool.AppendCertsFromPEM(h.extraRoots) && verify(state, pool, name, time.Now()) == nil
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // mint issues a server certificate from a template.
-func (a *authority) mint(t *testing.T, change func(*x509.Certificate), chain ...*authority) tls.Certificate {
+func mint(t *testing.T, a *authority, change func(*x509.Certificate), chain ...*authority) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "r.lab"}, DNSNames: []string{"r.lab"},
@@ -56,7 +56,7 @@ func TestChain(t *testing.T) {
 	old := named(t, pkix.Name{CommonName: "old authority"}, time.Now().Add(-time.Hour), nil)
 	oldBetween := named(t, pkix.Name{CommonName: "old intermediate"}, time.Now().Add(-time.Hour), ca)
 	zscaler := named(t, pkix.Name{CommonName: "Zscaler Root CA", Organization: []string{"Zscaler Inc."}}, later, nil)
-	n := newNode(t, ca, map[string]string{"/etc/ssl/certs/old.pem": string(old.pem)})
+	n := newProber(t, ca, map[string]string{"/etc/ssl/certs/old.pem": string(old.pem)})
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
 	tests := []struct {
@@ -67,14 +67,14 @@ func TestChain(t *testing.T) {
 		facts   []string
 		not     []string
 	}{
-		{"ends soon", ca.mint(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(13 * 24 * time.Hour) }), report.Pass, "", []string{"expiresSoon=true", "daysLeft=12"}, nil},
-		{"with its intermediate", between.mint(t, aia, between), report.Pass, "", []string{"root", "intermediates=1"}, []string{"expiresSoon", "missingIntermediate"}},
-		{"without its intermediate", between.mint(t, aia), report.Fail, report.CertificateUntrusted, []string{"missingIntermediate=likely"}, []string{"issuerKnownByName"}},
-		{"private authority", private.mint(t, nil), report.Fail, report.CertificateUntrusted, nil, []string{"missingIntermediate", "issuerKnownByName"}},
-		{"an authority made anew", remade.mint(t, aia), report.Fail, report.CertificateUntrusted, []string{"issuerKnownByName=true", "knownIssuerFrom"}, []string{"missingIntermediate"}},
-		{"an expired authority on the node", old.mint(t, nil), report.Fail, report.CertificateExpired, []string{"expired=CN=old authority", "expiredFrom=node"}, nil},
-		{"an expired intermediate from the server", oldBetween.mint(t, nil, oldBetween), report.Fail, report.CertificateExpired, []string{"expired=CN=old intermediate", "expiredFrom=server"}, nil},
-		{"a product that opens TLS", zscaler.mint(t, nil, zscaler), report.Fail, report.CertificateUntrusted, []string{"interceptor=Zscaler", "issuerOrg=Zscaler Inc."}, []string{"publicRegistry"}},
+		{"ends soon", mint(t, ca, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(13 * 24 * time.Hour) }), report.Pass, "", []string{"expiresSoon=true", "daysLeft=12"}, nil},
+		{"with its intermediate", mint(t, between, aia, between), report.Pass, "", []string{"root", "intermediates=1"}, []string{"expiresSoon", "missingIntermediate"}},
+		{"without its intermediate", mint(t, between, aia), report.Fail, report.CertificateUntrusted, []string{"missingIntermediate=likely"}, []string{"issuerKnownByName"}},
+		{"private authority", mint(t, private, nil), report.Fail, report.CertificateUntrusted, nil, []string{"missingIntermediate", "issuerKnownByName"}},
+		{"an authority made anew", mint(t, remade, aia), report.Fail, report.CertificateUntrusted, []string{"issuerKnownByName=true", "knownIssuerFrom"}, []string{"missingIntermediate"}},
+		{"an expired authority on the node", mint(t, old, nil), report.Fail, report.CertificateExpired, []string{"expired=CN=old authority", "expiredFrom=node"}, nil},
+		{"an expired intermediate from the server", mint(t, oldBetween, nil, oldBetween), report.Fail, report.CertificateExpired, []string{"expired=CN=old intermediate", "expiredFrom=server"}, nil},
+		{"a product that opens TLS", mint(t, zscaler, nil, zscaler), report.Fail, report.CertificateUntrusted, []string{"interceptor=Zscaler", "issuerOrg=Zscaler Inc."}, []string{"publicRegistry"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestChain(t *testing.T) {
 	}
 
 	t.Run("another address sends the intermediate", func(t *testing.T) {
-		bare, whole := between.mint(t, nil), between.mint(t, nil, between)
+		bare, whole := mint(t, between, nil), mint(t, between, nil, between)
 		port := serveAt(t, "127.0.0.51", 0, &bare, ok)
 		serveAt(t, "127.0.0.52", port, &whole, ok)
 		m := *n
@@ -102,7 +102,7 @@ func TestChain(t *testing.T) {
 	})
 	t.Run("a public registry under a private authority", func(t *testing.T) {
 		leaf := func(scts bool) tls.Certificate {
-			return ca.mint(t, func(c *x509.Certificate) {
+			return mint(t, ca, func(c *x509.Certificate) {
 				c.DNSNames = []string{"ghcr.io"}
 				if scts {
 					c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}, Value: []byte{4, 2, 0, 0}}}
@@ -122,11 +122,11 @@ func TestChain(t *testing.T) {
 	})
 	t.Run("who of the two stores vouches", func(t *testing.T) {
 		for cert, by := range map[*authority]string{ca: "node", zscaler: "ca", old: "none"} {
-			leaf := cert.mint(t, nil)
+			leaf := mint(t, cert, nil)
 			port := serve(t, &leaf, ok)
 			host := fmt.Sprintf("r.lab:%d", port)
 			dir := "/etc/containerd/certs.d/" + strings.Replace(host, ":", "_", 1) + "_"
-			n := newNode(t, ca, map[string]string{dir + "/hosts.toml": "server = \"https://" + host + "\"\nca = \"ca.pem\"\n", dir + "/ca.pem": string(zscaler.pem)})
+			n := newProber(t, ca, map[string]string{dir + "/hosts.toml": "server = \"https://" + host + "\"\nca = \"ca.pem\"\n", dir + "/ca.pem": string(zscaler.pem)})
 			c := probe(t, n, host+"/app:1")
 			if got := c[fmt.Sprintf("tls/%s/127.0.0.1:%d", host, port)].Evidence["trustedBy"]; got != by {
 				t.Errorf("trusted by %q, want %q", got, by)

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -32,7 +31,7 @@ const (
 // to addresses of that name which pass the guard; through the node's proxy if
 // there is one for the host.
 type client struct {
-	node   *Node
+	node   *Prober
 	host   host
 	addr   netip.AddrPort // of host, checked; invalid behind a proxy
 	realm  *way           // to the token service, if that was looked at
@@ -47,9 +46,9 @@ type client struct {
 	proxies sync.Map // addresses of proxies that proxyFor gave out
 }
 
-func (n *Node) newClient(h host, addr netip.AddrPort, b *budget) *client {
-	c := &client{node: n, host: h, addr: addr, budget: b}
-	roots := h.rootsFor(n.Roots)
+func newClient(p *Prober, h host, addr netip.AddrPort, b *budget) *client {
+	c := &client{node: p, host: h, addr: addr, budget: b}
+	roots := p.rootsFor(h)
 	if roots == nil {
 		roots = x509.NewCertPool() // unknown: trust nobody, rather than whom this process trusts
 	}
@@ -154,69 +153,6 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 		return conn, nil
 	}
 	return c.node.dialName(ctx, target, &c.node.Guard)
-}
-
-// smallWindow dials connections that let the other side send no more than
-// little ahead of what is read: a server that answers with a whole layer where
-// one byte was asked for must not have sent megabytes by the time it is cut off.
-func smallWindow() *net.Dialer {
-	return &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) {
-			// An optimisation: what it returns does not matter.
-			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, receiveBuffer)
-		})
-	}}
-}
-
-// proxyAddress is host and port of a proxy, with the scheme's port if it names
-// none, as net/http takes it.
-func proxyAddress(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
-}
-
-// dialName resolves target as the runtime would and connects to the first of
-// its addresses that answers and that the guard lets through; it is nil for what
-// the node itself names.
-func (n *Node) dialName(ctx context.Context, target string, guard *Guard) (net.Conn, error) {
-	name, port, err := net.SplitHostPort(target)
-	if err != nil {
-		return nil, err
-	}
-	l := n.lookUp(ctx, name, name)
-	l.stop()
-	if len(l.addrs) == 0 {
-		return nil, &lookupError{l.check}
-	}
-	var firstErr error
-	for i, addr := range l.addrs {
-		reason := ""
-		if guard != nil {
-			reason = guard.address(name, port, addr, false)
-		}
-		if reason != "" {
-			err = &refusedError{reason: addr.String() + " is " + reason}
-		} else {
-			// Every address gets its share of the time that is left.
-			share := ctx
-			if deadline, ok := ctx.Deadline(); ok {
-				var cancel context.CancelFunc
-				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(l.addrs)-i))
-				defer cancel()
-			}
-			var conn net.Conn
-			if conn, err = smallWindow().DialContext(share, "tcp", net.JoinHostPort(addr.String(), port)); err == nil {
-				return conn, nil
-			}
-		}
-		if firstErr == nil {
-			firstErr = err
-		}
-	}
-	return nil, firstErr
 }
 
 // request is one HTTP request.

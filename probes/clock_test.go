@@ -23,7 +23,7 @@ func dated(off time.Duration, h http.Handler) http.Handler {
 func TestClock(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "r.lab", "auth.lab", "mirror.lab")
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	reg := newRegistry(t)
 	claims := func(nbf, exp time.Time) string {
 		text, _ := json.Marshal(map[string]int64{"nbf": nbf.Unix(), "exp": exp.Unix()})
@@ -86,7 +86,7 @@ func TestClock(t *testing.T) {
 		mirror := fmt.Sprintf("mirror.lab:%d", serve(t, &expired, dated(-2*time.Hour, reg)))
 		host := plain(0)
 		dir := "/etc/containerd/certs.d/" + strings.Replace(host, ":", "_", 1) + "_/hosts.toml"
-		n := newNode(t, ca, map[string]string{dir: fmt.Sprintf("[host.%q]\n", "https://"+mirror)})
+		n := newProber(t, ca, map[string]string{dir: fmt.Sprintf("[host.%q]\n", "https://"+mirror)})
 		c := probe(t, n, host+"/app:1")
 		id := "tls/" + mirror + "/" + strings.Replace(mirror, "mirror.lab", "127.0.0.1", 1)
 		want(t, c, id, report.Fail, report.CertificateExpired, "agreesWith="+host, "byNodeClock=CertificateExpired")

@@ -24,7 +24,7 @@ func webToken(until time.Time) string {
 func TestExpiredCredentials(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "r.lab")
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	past, future := time.Now().Add(-13*time.Hour), time.Now().Add(time.Hour)
 	refuse := func(code int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -92,7 +92,7 @@ func TestExpiredCredentials(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "r.lab")
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	start := func(t *testing.T, h http.Handler) string { return fmt.Sprintf("r.lab:%d", serve(t, &cert, h)) }
 
 	t.Run("a token that does not open it", func(t *testing.T) {

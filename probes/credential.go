@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 )
@@ -18,7 +19,7 @@ type Credential struct {
 
 // String names the source only.
 func (c Credential) String() string {
-	return "credential from " + orDefault(c.Source, "unknown source")
+	return "credential from " + cmp.Or(c.Source, "unknown source")
 }
 
 // Format names the source only, whatever the verb.

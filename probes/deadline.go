@@ -14,18 +14,32 @@ type timeUp struct{}
 
 func (timeUp) Error() string { return "the time of this diagnosis was over" }
 
-// begin bounds a whole call and gives it a node of its own. The call ends a
-// moment before the caller's own deadline, so that it is known what cut a step
-// short.
-func (n *Node) begin(ctx context.Context) (*Node, context.Context, context.CancelFunc) {
-	own := *n
+// Begin starts a call: it bounds ctx by [Limits].Overall and returns a prober
+// for this call alone. The call ends a moment before the caller's own deadline,
+// so that it is known what cut a step short.
+func (p *Prober) begin(ctx context.Context) (*Prober, context.Context, context.CancelFunc) {
+	own := *p
 	own.call = new(call)
-	end := time.Now().Add(n.Limits.withDefaults().Overall)
+	end := time.Now().Add(p.Limits.withDefaults().Overall)
 	if d, ok := ctx.Deadline(); ok && d.Add(-10*time.Millisecond).Before(end) {
 		end = d.Add(-10 * time.Millisecond)
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, end, timeUp{})
 	return &own, ctx, cancel
+}
+
+// BeginSweep returns a prober for a sweep over many hosts. It keeps the
+// connection of a handshake that passed for the request that follows. Each host
+// is bounded by [Prober.OneHost].
+func (p *Prober) beginSweep() *Prober {
+	own := *p
+	own.call = &call{keepConns: true}
+	return &own
+}
+
+// OneHost bounds the probes of one host of a sweep by [Limits].Overall.
+func (p *Prober) oneHost(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadlineCause(ctx, time.Now().Add(p.Limits.withDefaults().Overall), timeUp{})
 }
 
 // cutShort says whether ctx, that of one step, ended with the whole call

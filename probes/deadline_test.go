@@ -45,7 +45,7 @@ func TestBlackHoles(t *testing.T) {
 		case <-q.Context().Done():
 		}
 	})
-	base := newNode(t, ca, nil)
+	base := newProber(t, ca, nil)
 	silentDNS := *base
 	silentDNS.ResolverPort = dnsPort(t)
 	serveDNS(t, "127.0.0.1", silentDNS.ResolverPort, nil)
@@ -65,7 +65,7 @@ func TestBlackHoles(t *testing.T) {
 
 	tests := []struct {
 		name, host, id string
-		node           *Node
+		node           *Prober
 		cause          report.Cause
 		limit          func(*Limits) *time.Duration // of that rung
 	}{
@@ -98,7 +98,7 @@ func TestBlackHoles(t *testing.T) {
 		defer cancel()
 		_, ref := Reference(mute + "/app:1")
 		byID := map[string]report.Check{}
-		for _, c := range base.Registry(ctx, ref, Target{}) {
+		for _, c := range Probe(ctx, base, ref, Target{}) {
 			byID[c.ID] = c
 		}
 		want(t, byID, "tls/"+mute+"/127.0.0.1"+mute[len("r.lab"):], report.Unknown, "", "unfinished=true")

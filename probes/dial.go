@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -13,13 +15,13 @@ import (
 // dial connects to one address of a host and says how that went; the
 // connection is nil unless the check passed. The address is dialled as it is:
 // no name is resolved again between the guard and the connection.
-func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Check, net.Conn) {
+func (p *Prober) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Check, net.Conn) {
 	check := report.Check{
 		ID: "dial/" + h.name() + "/" + addr.String(), Kind: report.KindDial,
 		Host: h.name(), Target: addr.String(),
 	}
 	name, port := h.split()
-	if reason := n.Guard.address(name, port, addr.Addr(), n.loopbackFor(h)); reason != "" {
+	if reason := p.Guard.address(name, port, addr.Addr(), p.loopbackFor(h)); reason != "" {
 		check.Outcome = report.Skipped
 		check.Summary = "not dialled: " + addr.Addr().String() + " is " + reason
 		if !strings.HasPrefix(reason, denied) {
@@ -28,7 +30,7 @@ func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Ch
 		check.Evidence = evidence{"refused": reason, "runtimeWouldDial": "true"}.checked()
 		return check, nil
 	}
-	limit := n.Limits.withDefaults().Dial
+	limit := p.Limits.withDefaults().Dial
 	own := h.DialTimeout <= 0 || h.DialTimeout > limit
 	if !own {
 		limit = h.DialTimeout
@@ -55,18 +57,81 @@ func (n *Node) dial(ctx context.Context, h host, addr netip.AddrPort) (report.Ch
 // loopbackFor says whether a loopback address, or another one of the node
 // itself, is a fair target for h: the node's own configuration names it, or the
 // image asks for localhost or for that address.
-func (n *Node) loopbackFor(h host) bool {
+func (p *Prober) loopbackFor(h host) bool {
 	name, _ := h.split()
 	a, ok := literal(name)
-	return n.Guard.Loopback || h.configured || !h.foreign && (isLocalhost(h.Host) || ok && n.Guard.owns(a))
+	return p.Guard.Loopback || h.configured || !h.foreign && (isLocalhost(h.Host) || ok && p.Guard.owns(a))
 }
 
 // refusesName says why the configuration forbids h by its name, so that it is
 // not even resolved; empty if it does not.
-func (n *Node) refusesName(h host) string {
+func (p *Prober) refusesName(h host) string {
 	name, port := h.split()
 	if a, ok := literal(name); ok {
-		return n.Guard.denies(name, port, a, embedded(a))
+		return p.Guard.denies(name, port, a, embedded(a))
 	}
-	return n.Guard.denies(name, port)
+	return p.Guard.denies(name, port)
+}
+
+// smallWindow dials connections that let the other side send no more than
+// little ahead of what is read: a server that answers with a whole layer where
+// one byte was asked for must not have sent megabytes by the time it is cut off.
+func smallWindow() *net.Dialer {
+	return &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			// An optimisation: what it returns does not matter.
+			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, receiveBuffer)
+		})
+	}}
+}
+
+// proxyAddress is host and port of a proxy, with the scheme's port if it names
+// none, as net/http takes it.
+func proxyAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// dialName resolves target as the runtime would and connects to the first of
+// its addresses that answers and that the guard lets through; it is nil for what
+// the node itself names.
+func (p *Prober) dialName(ctx context.Context, target string, guard *Guard) (net.Conn, error) {
+	name, port, err := net.SplitHostPort(target)
+	if err != nil {
+		return nil, err
+	}
+	l := p.lookUp(ctx, name, name)
+	l.stop()
+	if len(l.addrs) == 0 {
+		return nil, &lookupError{l.check}
+	}
+	var firstErr error
+	for i, addr := range l.addrs {
+		reason := ""
+		if guard != nil {
+			reason = guard.address(name, port, addr, false)
+		}
+		if reason != "" {
+			err = &refusedError{reason: addr.String() + " is " + reason}
+		} else {
+			// Every address gets its share of the time that is left.
+			share := ctx
+			if deadline, ok := ctx.Deadline(); ok {
+				var cancel context.CancelFunc
+				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(l.addrs)-i))
+				defer cancel()
+			}
+			var conn net.Conn
+			if conn, err = smallWindow().DialContext(share, "tcp", net.JoinHostPort(addr.String(), port)); err == nil {
+				return conn, nil
+			}
+		}
+		if firstErr == nil {
+			firstErr = err
+		}
+	}
+	return nil, firstErr
 }

@@ -69,11 +69,11 @@ func TestDialOrderIsGos(t *testing.T) {
 	for i, records := range []string{"127.0.0.5 127.0.0.3 ::1", "192.0.2.1 127.0.0.1", "2001:db8::1 192.0.2.1 127.0.0.1 fe80::7", "fd00::1 2001:db8::1 10.0.0.1 169.254.1.1 ::1"} {
 		ip := "127.0.0." + strconv.Itoa(i+2)
 		serveDNS(t, ip, port, zone(map[string]string{"order.example.": records}))
-		n := &Node{Resolv: ParseResolvConf([]byte("nameserver " + ip)), ResolverPort: port}
+		n := &Prober{Node: Node{Resolv: ParseResolvConf([]byte("nameserver " + ip))}, ResolverPort: port}
 		l := n.lookUp(t.Context(), "order.example", "order.example")
 		l.stop()
 		resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, n.serverAt(0))
+			return new(net.Dialer).DialContext(ctx, network, serverAt(n, 0))
 		}}
 		want, err := resolver.LookupNetIP(t.Context(), "ip", "order.example.")
 		if err != nil {
@@ -88,7 +88,7 @@ func TestDialOrderIsGos(t *testing.T) {
 	}
 }
 
-func (n *Node) serverAt(i int) string {
+func serverAt(n *Prober, i int) string {
 	return netip.AddrPortFrom(n.Resolv.Servers[i], n.ResolverPort).String()
 }
 
@@ -133,7 +133,7 @@ func TestTakenAddress(t *testing.T) {
 	registry := newRegistry(t)
 	port := serve(t, &bad, registry)
 	serveAt(t, "127.0.0.2", port, &good, registry)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	host := "r.lab:" + strconv.Itoa(int(port))
 
 	t.Run("TLS that fails at the first address is final", func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestTakenIsTheRuntimes(t *testing.T) {
 		{"127.0.0.63 ::1", "", false},
 	} {
 		t.Run(tt.addrs, func(t *testing.T) {
-			n := newNode(t, ca, nil)
+			n := newProber(t, ca, nil)
 			n.ResolverPort = dnsPort(t)
 			serveDNS(t, "127.0.0.1", n.ResolverPort, zone(map[string]string{"r.example.": tt.addrs}))
 			c := probe(t, n, host+"/app:1")
@@ -198,7 +198,7 @@ func TestTakenIsTheRuntimes(t *testing.T) {
 			}
 
 			resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, n.serverAt(0))
+				return new(net.Dialer).DialContext(ctx, network, serverAt(n, 0))
 			}}
 			dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, FallbackDelay: 300 * time.Millisecond, Resolver: resolver}
 			transport := docker.DefaultHTTPTransport(&tls.Config{RootCAs: n.Roots.Pool})

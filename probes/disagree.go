@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"net/netip"
@@ -66,21 +67,21 @@ func (r row) addresses() (addrs []netip.Addr, known bool) {
 // list only: what it is by itself (asIs, if that was asked already), and
 // whether that search domain answers to any name at all. It is asked for names
 // with a dot only: those without one are meant to be searched.
-func (l *lookup) searched(ctx context.Context, n *Node, name string, asIs *inquiry) {
+func (l *lookup) searched(ctx context.Context, p *Prober, name string, asIs *inquiry) {
 	if !strings.Contains(strings.Trim(name, "."), ".") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, lessPatience)
 	defer cancel()
 	if asIs == nil {
-		asIs = n.inquire(ctx, rooted(name))
+		asIs = p.inquire(ctx, rooted(name))
 	}
 	suffix := strings.TrimPrefix(l.own.name, rooted(name))
-	any := n.inquire(ctx, strings.ToLower(rand.Text())[:12]+"."+suffix)
+	any := p.inquire(ctx, strings.ToLower(rand.Text())[:12]+"."+suffix)
 
 	i, a := asIs.first(0)
 	addrs, _ := asIs.settle()
-	l.check.Evidence = withFact(l.check.Evidence, "asIs", orDefault(joinAddrs(addrs), a.word()))
+	l.check.Evidence = withFact(l.check.Evidence, "asIs", cmp.Or(joinAddrs(addrs), a.word()))
 	var rest []hearsay
 	for _, addr := range addrs {
 		rest = append(rest, hearsay{addr, asIs.servers[i].String()})
@@ -96,18 +97,18 @@ func (l *lookup) searched(ctx context.Context, n *Node, name string, asIs *inqui
 }
 
 // secondOpinion asks the resolvers for a name that the hosts file answered.
-func (l *lookup) secondOpinion(ctx context.Context, n *Node, name string) {
-	if l.own != nil || l.check.Evidence["from"] != "hosts" || n.Resolv == nil || n.Lookup.NoDNS {
+func (l *lookup) secondOpinion(ctx context.Context, p *Prober, name string) {
+	if l.own != nil || l.check.Evidence["from"] != "hosts" || p.Resolv == nil || p.Lookup.NoDNS {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience+lessPatience)
 	l.stop()
 	l.cancel = cancel
-	other := n.lookUpDNS(ctx, name)
+	other := p.lookUpDNS(ctx, name)
 	if l.own = other.own; l.own == nil {
 		return
 	}
-	says := orDefault(other.check.Evidence["addresses"], other.check.Evidence["rcode"])
+	says := cmp.Or(other.check.Evidence["addresses"], other.check.Evidence["rcode"])
 	if says == "" {
 		return // nobody answered
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // withResolvers is n, asking real DNS servers that answer from these zones.
-func withResolvers(t *testing.T, n *Node, conf string, zones ...map[string]string) *Node {
+func withResolvers(t *testing.T, n *Prober, conf string, zones ...map[string]string) *Prober {
 	t.Helper()
 	m := *n
 	m.ResolverPort = dnsPort(t)
@@ -32,7 +32,7 @@ func TestElsewhere(t *testing.T) {
 	serveAt(t, "127.0.0.32", port, &foreign, http.NotFoundHandler())
 	at := func(ip string) string { return fmt.Sprintf("%s:%d", ip, port) }
 	host := at("r.lab")
-	base := newNode(t, ca, nil)
+	base := newProber(t, ca, nil)
 	answers := func(addrs string) map[string]string { return map[string]string{"r.lab.": addrs} }
 	const second = "127.0.0.21:" // its port follows
 
@@ -96,9 +96,9 @@ func TestElsewhere(t *testing.T) {
 
 func TestSearchList(t *testing.T) {
 	ca := newAuthority(t, nil)
-	base := newNode(t, ca, nil)
+	base := newProber(t, ca, nil)
 	wildcard := map[string]string{"r.example.corp.": "127.0.0.40", "r.corp.": "127.0.0.40"}
-	look := func(n *Node, name string) report.Check {
+	look := func(n *Prober, name string) report.Check {
 		n, ctx, cancel := n.begin(t.Context())
 		defer cancel()
 		l := n.lookUp(ctx, "r", name)
@@ -145,16 +145,16 @@ func TestMuteResolver(t *testing.T) {
 	port := dnsPort(t)
 	serveDNS(t, "127.0.0.20", port, nil)
 	serveDNS(t, "127.0.0.21", port, zone(map[string]string{"a.lab.": "127.0.0.1"}))
-	n := &Node{Resolv: ParseResolvConf([]byte("nameserver 127.0.0.20\nnameserver 127.0.0.21\n")), ResolverPort: port}
+	n := &Prober{Node: Node{Resolv: ParseResolvConf([]byte("nameserver 127.0.0.20\nnameserver 127.0.0.21\n"))}, ResolverPort: port}
 	n, ctx, cancel := n.begin(t.Context())
 	defer cancel()
 	l := n.lookUp(ctx, "r", "a.lab")
 	l.stop()
 	want(t, map[string]report.Check{"dns/r": l.check}, "dns/r", report.Pass, "", "passedOver=1")
-	if _, mute := n.call.mute.Load(netip.MustParseAddrPort(n.serverAt(0))); !mute {
+	if _, mute := n.call.slowResolvers.Load(netip.MustParseAddrPort(serverAt(n, 0))); !mute {
 		t.Error("not remembered")
 	}
-	if _, mute := n.call.mute.Load(netip.MustParseAddrPort(n.serverAt(1))); mute {
+	if _, mute := n.call.slowResolvers.Load(netip.MustParseAddrPort(serverAt(n, 1))); mute {
 		t.Error("the one that answered is held to be mute")
 	}
 }

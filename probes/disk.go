@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -100,9 +101,9 @@ const (
 func Disk(d DiskPath) report.Check {
 	check := report.Check{ID: "disk", Kind: report.KindDisk, Target: d.Name}
 	start := time.Now()
-	use, err := disk.Usage(orDefault(d.Path, d.Name))
+	use, err := disk.Usage(cmp.Or(d.Path, d.Name))
 	if err == nil {
-		err = readable(orDefault(d.Path, d.Name))
+		err = readable(cmp.Or(d.Path, d.Name))
 	}
 	check.Duration = report.Millis(time.Since(start))
 	if err != nil {

@@ -87,7 +87,7 @@ func TestDistribution(t *testing.T) {
 	pushImage(t, httputil.NewSingleHostReverseProxy(origin), "team/tagged", image4(t, "arm64"), tags...)
 
 	ca := newAuthority(t, nil)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	front := func(name string, to *url.URL) string {
 		return fmt.Sprintf("%s:%d", name, serve(t, ptr(ca.good(t, name)), httputil.NewSingleHostReverseProxy(to)))
 	}

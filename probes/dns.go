@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -56,10 +57,10 @@ func (l lookup) stop() {
 // the rules of Go's resolver: the first final answer decides, NXDOMAIN among
 // them, and a resolver that is silent or fails is passed over.
 // The call has the time of one step; stop ends it.
-func (n *Node) lookUp(ctx context.Context, hostName, name string) lookup {
+func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, n.Limits.withDefaults().DNS)
-	l := n.lookUpName(ctx, name)
+	ctx, cancel := context.WithTimeout(ctx, p.Limits.withDefaults().DNS)
+	l := p.lookUpName(ctx, name)
 	l.cancel = cancel
 	if l.check.Outcome == report.Fail && l.check.Evidence["deadline"] != "" && cutShort(ctx) {
 		l.check.Outcome, l.check.Cause = report.Unknown, ""
@@ -77,18 +78,18 @@ func (n *Node) lookUp(ctx context.Context, hostName, name string) lookup {
 	}
 	l.check.ID, l.check.Kind, l.check.Host = "dns/"+hostName, report.KindDNS, hostName
 	l.check.Target = name
-	if n.Hosts == nil && l.check.Outcome != report.Skipped {
+	if p.Hosts == nil && l.check.Outcome != report.Skipped {
 		l.check.Evidence = withFact(l.check.Evidence, "hostsFile", "unknown")
 	}
-	if len(n.Lookup.Others) > 0 {
+	if len(p.Lookup.Others) > 0 {
 		// The runtime may get its answer there; the probes do not ask them.
-		l.check.Evidence = withFact(l.check.Evidence, "nsswitchOthers", clean(strings.Join(n.Lookup.Others, ", "), maxValue))
+		l.check.Evidence = withFact(l.check.Evidence, "nsswitchOthers", clean(strings.Join(p.Lookup.Others, ", "), maxValue))
 	}
 	l.check.Duration = report.Millis(time.Since(start))
 	return l
 }
 
-func (n *Node) lookUpName(ctx context.Context, name string) lookup {
+func (p *Prober) lookUpName(ctx context.Context, name string) lookup {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return lookup{addrs: []netip.Addr{addr}, check: report.Check{
 			Outcome: report.Pass, Summary: name + " is an address: no name to resolve",
@@ -96,8 +97,8 @@ func (n *Node) lookUpName(ctx context.Context, name string) lookup {
 		}}
 	}
 	fromFile := func() (lookup, bool) {
-		addrs := n.Hosts.Addresses(name)
-		if n.Lookup.NoFiles || len(addrs) == 0 {
+		addrs := p.Hosts.Addresses(name)
+		if p.Lookup.NoFiles || len(addrs) == 0 {
 			return lookup{}, false
 		}
 		addrs = addrs[:min(len(addrs), 2*maxAddresses)]
@@ -106,13 +107,13 @@ func (n *Node) lookUpName(ctx context.Context, name string) lookup {
 			Evidence: evidence{"from": "hosts", "addresses": joinAddrs(addrs)}.checked(),
 		}}, true
 	}
-	if !n.Lookup.DNSFirst {
+	if !p.Lookup.DNSFirst {
 		if l, ok := fromFile(); ok {
 			return l
 		}
 	}
-	l := n.lookUpDNS(ctx, name)
-	if l.check.Outcome != report.Pass && n.Lookup.DNSFirst {
+	l := p.lookUpDNS(ctx, name)
+	if l.check.Outcome != report.Pass && p.Lookup.DNSFirst {
 		if file, ok := fromFile(); ok {
 			file.own = l.own
 			return file
@@ -121,21 +122,21 @@ func (n *Node) lookUpName(ctx context.Context, name string) lookup {
 	return l
 }
 
-func (n *Node) lookUpDNS(ctx context.Context, name string) lookup {
+func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 	switch {
-	case n.Lookup.NoDNS:
+	case p.Lookup.NoDNS:
 		return lookup{check: report.Check{
 			Outcome: report.Fail, Cause: report.HostNotFound,
 			Summary:  name + " is not in the hosts file, and nsswitch.conf names no DNS",
 			Evidence: evidence{"from": "hosts", "nsswitch": "files"}.checked(),
 		}}
-	case n.Resolv == nil:
+	case p.Resolv == nil:
 		return lookup{check: report.Check{
 			Outcome: report.Skipped, BlockedBy: "runtime/resolv.conf",
 			Summary: "not resolved: the runtime's resolv.conf is unknown",
 		}}
 	}
-	names := n.Resolv.names(name)
+	names := p.Resolv.names(name)
 	if _, ok := dns.IsDomainName(name); !ok || len(names) == 0 {
 		return lookup{check: report.Check{
 			Outcome: report.Fail, Cause: report.HostNotFound,
@@ -146,7 +147,7 @@ func (n *Node) lookUpDNS(ctx context.Context, name string) lookup {
 	var own, asIs *inquiry
 	tried := 0
 	for _, full := range names {
-		q := n.inquire(ctx, full)
+		q := p.inquire(ctx, full)
 		tried++
 		addrs, by := q.settle()
 		if full == rooted(name) {
@@ -155,7 +156,7 @@ func (n *Node) lookUpDNS(ctx context.Context, name string) lookup {
 		if len(addrs) > 0 {
 			l := lookup{addrs: addrs, own: q, check: q.pass(name, addrs, by)}
 			if full != rooted(name) {
-				l.searched(ctx, n, name, asIs)
+				l.searched(ctx, p, name, asIs)
 			}
 			own.stop()
 			return l
@@ -192,17 +193,17 @@ type cell struct {
 	*answer
 }
 
-func (n *Node) inquire(ctx context.Context, name string) *inquiry {
-	q := &inquiry{name: name, conf: n.Resolv, start: time.Now(), mute: new(sync.Map)}
-	if n.call != nil {
-		q.mute = &n.call.mute
+func (p *Prober) inquire(ctx context.Context, name string) *inquiry {
+	q := &inquiry{name: name, conf: p.Resolv, start: time.Now(), mute: new(sync.Map)}
+	if p.call != nil {
+		q.mute = &p.call.slowResolvers
 	}
-	port := n.ResolverPort
+	port := p.ResolverPort
 	if port == 0 {
 		port = 53
 	}
 	ctx, q.cancel = context.WithCancel(ctx)
-	for _, addr := range n.Resolv.Servers {
+	for _, addr := range p.Resolv.Servers {
 		server := netip.AddrPortFrom(addr, port)
 		var row row
 		for i, qtype := range questions {
@@ -210,7 +211,7 @@ func (n *Node) inquire(ctx context.Context, name string) *inquiry {
 			row[i] = c
 			go func() {
 				defer close(c.done)
-				*c.answer = askResolver(ctx, server, name, qtype, n.Resolv.TCP)
+				*c.answer = askResolver(ctx, server, name, qtype, p.Resolv.TCP)
 			}()
 		}
 		wait := patience
@@ -441,7 +442,7 @@ func (a answer) word() string {
 	case empty:
 		return "NODATA"
 	}
-	return orDefault(a.rcode, "malformed")
+	return cmp.Or(a.rcode, "malformed")
 }
 
 func (a answer) evidence(resolvers int) evidence {

@@ -98,7 +98,7 @@ func TestLookUp(t *testing.T) {
 					serveDNS(t, ip, port, s)
 				}
 			}
-			n := &Node{Resolv: ParseResolvConf([]byte(conf)), ResolverPort: port}
+			n := &Prober{Node: Node{Resolv: ParseResolvConf([]byte(conf))}, ResolverPort: port}
 			ctx, cancel := context.WithTimeout(context.Background(), 1200*time.Millisecond)
 			defer cancel()
 			l := n.lookUp(ctx, "r", tt.host)
@@ -114,14 +114,14 @@ func TestLookUp(t *testing.T) {
 		})
 	}
 	t.Run("resolv.conf unknown", func(t *testing.T) {
-		n := &Node{}
+		n := &Prober{}
 		l := n.lookUp(t.Context(), "r", "registry.lab")
 		if l.check.Outcome != report.Skipped || l.check.BlockedBy != "runtime/resolv.conf" {
 			t.Errorf("%+v", l.check)
 		}
 	})
 	t.Run("DNS switched off", func(t *testing.T) {
-		n := &Node{Resolv: ParseResolvConf(nil), Lookup: ParseNSSwitch([]byte("hosts: files\n"))}
+		n := &Prober{Node: Node{Resolv: ParseResolvConf(nil), Lookup: ParseNSSwitch([]byte("hosts: files\n"))}}
 		l := n.lookUp(t.Context(), "r", "registry.lab")
 		want(t, map[string]report.Check{"dns/r": l.check}, "dns/r", report.Fail, report.HostNotFound)
 	})

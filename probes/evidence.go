@@ -3,6 +3,7 @@ package probes
 import (
 	"errors"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
@@ -112,4 +113,23 @@ func errnoWord(err error) string {
 		return "EACCES"
 	}
 	return "unreadable"
+}
+
+func withFact(m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[key] = value
+	return m
+}
+
+// megabytes is a size for people.
+func megabytes(n int64) string {
+	switch {
+	case n < 1e6:
+		return strconv.FormatFloat(float64(n)/1e3, 'f', 1, 64) + " kB"
+	case n < 1e9:
+		return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB"
+	}
+	return strconv.FormatFloat(float64(n)/1e9, 'f', 2, 64) + " GB"
 }

@@ -40,7 +40,7 @@ func (o *once) Read(b []byte) (int, error) {
 
 // answered is a visit at a registry of which every answer is body.
 func answered(status int, mediaType string, body []byte) *visit {
-	n := &Node{}
+	n := &Prober{}
 	h := host{Scheme: "https", Host: "r.lab", Path: "/v2", Capabilities: canAll}
 	v := &visit{node: n, host: h, budget: newBudget(), ref: Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
 	do := &http.Client{Transport: canned{status, http.Header{"Content-Type": {mediaType}}, body}}

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -52,7 +53,7 @@ func TestLoopbackFor(t *testing.T) {
 		{host{Host: "mirror.lab:30020", configured: true}, true},
 	}
 	for _, tt := range tests {
-		if got := new(Node).loopbackFor(tt.host); got != tt.want {
+		if got := new(Prober).loopbackFor(tt.host); got != tt.want {
 			t.Errorf("%s: %v", tt.host.Host, got)
 		}
 	}
@@ -89,7 +90,7 @@ func TestOwnAddresses(t *testing.T) {
 		{host{Host: "192.0.2.7:5000", foreign: true}, false}, {host{Host: "r.lab", configured: true}, true}, {host{Host: "r.lab"}, false},
 	}
 	for _, tt := range tests {
-		m := Node{Guard: Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}}
+		m := Prober{Guard: Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}}
 		if got := m.loopbackFor(tt.host); got != tt.want {
 			t.Errorf("%+v: %v", tt.host, got)
 		}
@@ -136,7 +137,7 @@ func TestGuard(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			g := Guard{Deny: patterns(t, tt.deny...), Allow: patterns(t, tt.allow...)}
-			port := orDefault(tt.port, "443")
+			port := cmp.Or(tt.port, "443")
 			got := g.name(tt.host, port, false)
 			if tt.addr != "" {
 				got = g.address(tt.host, port, netip.MustParseAddr(tt.addr), false)
@@ -156,12 +157,12 @@ func TestDenied(t *testing.T) {
 	images := newRegistry(t)
 	port := serve(t, &cert, rec.wrap(images))
 	host := fmt.Sprintf("r.lab:%d", port)
-	deny := func(n *Node, list ...string) *Node {
+	deny := func(n *Prober, list ...string) *Prober {
 		m := *n
 		m.Guard.Deny = patterns(t, list...)
 		return &m
 	}
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	silent := func(t *testing.T) {
 		t.Helper()
 		if asked := rec.all(); len(asked) > 0 {
@@ -224,7 +225,7 @@ func TestDenied(t *testing.T) {
 			rec.wrap(http.NotFoundHandler()).ServeHTTP(w, q)
 		}))
 		t.Cleanup(proxy.Close)
-		n := newNode(t, ca, nil, "HTTPS_PROXY="+proxy.URL)
+		n := newProber(t, ca, nil, "HTTPS_PROXY="+proxy.URL)
 		c := probe(t, deny(n, "192.0.2.0/24"), "192.0.2.7:5000/app:1")
 		want(t, c, "dial/192.0.2.7:5000", report.Skipped, "", "refused="+denied+"192.0.2.0/24")
 		c = probe(t, deny(n, "*.outside"), "r.outside/app:1")
@@ -237,7 +238,7 @@ func TestDenied(t *testing.T) {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { tunnelTo(w, fmt.Sprintf("127.0.0.1:%d", port)) }))
 		t.Cleanup(proxy.Close)
 		host := fmt.Sprintf("r.outside:%d", port)
-		c := probe(t, deny(newNode(t, ca, nil, "HTTPS_PROXY="+proxy.URL), "127.0.0.0/8"), host+"/app:1")
+		c := probe(t, deny(newProber(t, ca, nil, "HTTPS_PROXY="+proxy.URL), "127.0.0.0/8"), host+"/app:1")
 		want(t, c, "dial/"+host+"/proxy", report.Pass, "")
 		want(t, c, "manifest/"+host, report.Pass, "")
 	})
@@ -249,7 +250,7 @@ func TestAllowed(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "r.lab")
 	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, newRegistry(t)))
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	n.Guard = Guard{Allow: patterns(t, "r.lab")}
 	want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Pass, "")
 	n.Guard.Deny = patterns(t, "127.0.0.1")

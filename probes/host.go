@@ -2,7 +2,6 @@ package probes
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
 	"strings"
@@ -43,6 +42,15 @@ const (
 	canAll = canPull | canResolve | canPush | canReferrers
 )
 
+// serves reports whether the runtime asks h for an image, by tag or by digest.
+func (h host) serves(byTag bool) bool {
+	need := canPull
+	if byTag {
+		need |= canResolve
+	}
+	return h.Capabilities&need == need
+}
+
 // name is the host as the checks call it: the port only where it is not the
 // scheme's own.
 func (h host) name() string {
@@ -82,27 +90,6 @@ func (h host) isMirrorOf(domain string) bool {
 	return h.Host != domain && (domain != "docker.io" || h.Host != "registry-1.docker.io")
 }
 
-// rootsFor is the trust store for connections to h: the node's, and the
-// authorities that hosts.toml adds for it.
-func (h host) rootsFor(roots *Roots) *x509.CertPool {
-	if roots == nil {
-		return nil
-	}
-	if len(h.extraRoots) == 0 {
-		return roots.Pool
-	}
-	pool := roots.Pool.Clone()
-	pool.AppendCertsFromPEM(h.extraRoots)
-	return pool
-}
-
-// vouchesFor reports whether the authorities that hosts.toml adds for h would
-// do without the node's.
-func (h host) vouchesFor(state tls.ConnectionState, name string) bool {
-	pool := x509.NewCertPool()
-	return pool.AppendCertsFromPEM(h.extraRoots) && verify(state, pool, name, time.Now()) == nil
-}
-
 // isLocalhost is containerd's docker.IsLocalhost.
 func isLocalhost(hostport string) bool {
 	name := hostport
@@ -110,4 +97,11 @@ func isLocalhost(hostport string) bool {
 		name = h
 	}
 	return name == "localhost" || net.ParseIP(name).IsLoopback()
+}
+
+// referral returns a host that h, not the node or the image, names.
+func (h host) referral(scheme, hostport string) host {
+	h.Scheme, h.Host, h.Path, h.Header = scheme, hostport, "", nil
+	h.configured, h.HTTPFallback, h.foreign, h.blobsOnly = false, false, true, false
+	return h
 }

@@ -133,7 +133,7 @@ func TestHostile(t *testing.T) {
 	if err := os.WriteFile(pair, []byte(pairPEM(t, cert)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	n.Limits = Limits{Overall: 20 * time.Second, TLS: 400 * time.Millisecond, HTTP: 400 * time.Millisecond}
 	for kind := range hostile(cert) {
 		t.Run(kind, func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestHostileDNS(t *testing.T) {
 
 func hostileLookUp(t *testing.T, port uint16, conf string) lookup {
 	t.Helper()
-	n := &Node{Resolv: ParseResolvConf([]byte(conf + "nameserver 127.0.0.1\n")), ResolverPort: port, Limits: Limits{DNS: 600 * time.Millisecond}}
+	n := &Prober{Node: Node{Resolv: ParseResolvConf([]byte(conf + "nameserver 127.0.0.1\n"))}, ResolverPort: port, Limits: Limits{DNS: 600 * time.Millisecond}}
 	n, ctx, cancel := n.begin(t.Context())
 	defer cancel()
 	var l lookup

@@ -11,107 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
-
-// hostsProblem is what is wrong with the registry configuration of a domain.
-type hostsProblem struct {
-	File    string
-	Reason  string // in plain words
-	Ignored bool   // the runtime ignores the file and says so in its log only
-	Stale   bool   // it would not, if it were started anew
-	Unread  bool   // this process could not read it: nothing is known of the runtime
-}
-
-func (p *hostsProblem) Error() string { return p.File + ": " + p.Reason }
-
-// unreadable tells a file that the runtime cannot read either from one that
-// only this process cannot.
-func unreadable(file, what string, err error) *hostsProblem {
-	p := &hostsProblem{File: file, Reason: what + " cannot be read (" + errnoWord(err) + ")", Unread: true}
-	for _, same := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.EIO} {
-		if errors.Is(err, same) {
-			p.Unread = false
-		}
-	}
-	return p
-}
-
-// hostsConfig is the registry configuration of one domain.
-type hostsConfig struct {
-	Hosts   []host
-	File    string   // the file or directory that it was read from; empty if there is none
-	Unknown []string // keys that mean nothing to the runtime, at most 8
-	Unused  []string // files that look meant for this domain and that the runtime does not read, at most 8
-}
-
-// loadHosts lists the hosts that containerd asks for images of domain, in its
-// order. It follows core/remotes/docker/config/hosts.go of containerd 2.4, but
-// reads under the runtime's root and keeps what containerd swallows: with a
-// *hostsProblem the list is what the runtime makes of it, or the registry alone
-// if that is nothing at all or unknown.
-func loadHosts(f Files, where RegistryConfig, domain string) (hostsConfig, *hostsProblem) {
-	if where.Mirrors != nil {
-		return loadMirrors(f, where, domain)
-	}
-	dir, err := hostsDirFor(f, where.Dirs, domain)
-	if err != nil {
-		return defaultHosts(domain), unreadable(dir, "it", err)
-	}
-	if dir == "" {
-		config := defaultHosts(domain)
-		config.Unused = misplaced(f, where.Dirs, domain)
-		return config, where.passedOver(f, domain)
-	}
-	config, problem := loadHostsDir(f, dir)
-	if problem != nil && config.Hosts == nil {
-		return defaultHosts(domain), problem
-	}
-	if path.Base(dir) == "_default" {
-		config.Unused = append(config.Unused, misplaced(f, where.Dirs, domain)...)
-	}
-	finishHosts(config.Hosts, domain)
-	for i := range config.Hosts {
-		if p := config.Hosts[i].loadFiles(f); p != nil {
-			// containerd gives up on the whole list here, so no pull from this
-			// domain can work; the other hosts are still worth a look.
-			return config, p
-		}
-	}
-	return config, problem
-}
-
-func defaultHosts(domain string) hostsConfig {
-	hosts := []host{{}}
-	finishHosts(hosts, domain)
-	return hostsConfig{Hosts: hosts}
-}
-
-// hostsDirFor finds the directory for domain under the first of the roots that
-// has one; empty if none has.
-func hostsDirFor(f Files, roots []string, domain string) (string, error) {
-	for _, root := range roots {
-		names := []string{domain, "_default"}
-		if i := strings.LastIndex(domain, ":"); i > 0 {
-			names = slices.Insert(names, 0, domain[:i]+"_"+domain[i+1:]+"_")
-		}
-		for _, name := range names {
-			dir := path.Join(root, name)
-			if _, err := f.Stat(dir); err == nil {
-				return dir, nil
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return dir, err
-			}
-		}
-	}
-	return "", nil
-}
 
 func loadHostsDir(f Files, dir string) (hostsConfig, *hostsProblem) {
 	file := path.Join(dir, "hosts.toml")

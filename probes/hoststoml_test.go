@@ -42,7 +42,7 @@ func theirs(t *testing.T, root, domain string) ([]configuredHost, error) {
 }
 
 func ours(root Dir, domain string) ([]configuredHost, *hostsProblem) {
-	loaded, problem := loadHosts(root, RegistryConfig{Dirs: []string{"/"}}, domain)
+	loaded, problem := RegistryConfig{Dirs: []string{"/"}}.hosts(root, domain)
 	var out []configuredHost
 	for _, h := range loaded.Hosts {
 		c := configuredHost{Scheme: h.Scheme, Host: h.Host, Path: h.Path, Capabilities: int(h.Capabilities), Header: h.Header, Fallback: h.HTTPFallback}

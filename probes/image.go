@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -96,7 +97,7 @@ func (i *image) look(ctx context.Context) {
 		chosen, offered := choose(index.Manifests, i.matcher)
 		i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
 		if chosen == nil {
-			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], orDefault(clean(strings.Join(offered, ", "), 160), "none at all")))
+			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], cmp.Or(clean(strings.Join(offered, ", "), 160), "none at all")))
 			return
 		}
 		kind = chosen.MediaType
@@ -398,15 +399,4 @@ func (i *image) unsupported(mediaType string) {
 	default:
 		i.fail(report.UnsupportedManifest, "not an image: its manifest is of the kind "+strconv.Quote(clean(mediaType, 80)))
 	}
-}
-
-// megabytes is a size for people.
-func megabytes(n int64) string {
-	switch {
-	case n < 1e6:
-		return strconv.FormatFloat(float64(n)/1e3, 'f', 1, 64) + " kB"
-	case n < 1e9:
-		return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB"
-	}
-	return strconv.FormatFloat(float64(n)/1e9, 'f', 2, 64) + " GB"
 }

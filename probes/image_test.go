@@ -72,7 +72,7 @@ func on(d ocispec.Descriptor, platform string) ocispec.Descriptor {
 func TestPlatform(t *testing.T) {
 	ca := newAuthority(t, nil)
 	reg := newRegistry(t)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	host := fmt.Sprintf("r.lab:%d", serve(t, ptr(ca.good(t, "r.lab")), reg))
 	child := func(platform string) ocispec.Descriptor { return pushFor(t, reg, "app", "", platform) }
 	amd64, arm64 := child("linux/amd64"), child("linux/arm64")
@@ -142,7 +142,7 @@ func TestPlatform(t *testing.T) {
 	} {
 		t.Run(tt.tag+" on "+tt.platform, func(t *testing.T) {
 			_, ref := Reference(host + "/app:" + tt.tag)
-			c := byID(n.Registry(context.Background(), ref, Target{Platform: tt.platform}))
+			c := byID(Probe(context.Background(), n, ref, Target{Platform: tt.platform}))
 			check := want(t, c, "image/"+host, tt.outcome, tt.cause, tt.facts...)
 			if v, ok := check.Evidence[tt.noFact]; ok && tt.noFact != "" {
 				t.Errorf("%s is %q", tt.noFact, v)
@@ -151,11 +151,11 @@ func TestPlatform(t *testing.T) {
 	}
 
 	t.Run("emulated", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{"/proc/sys/fs/binfmt_misc/qemu-aarch64": "enabled\ninterpreter /usr/bin/qemu-aarch64\n"})
+		n := newProber(t, ca, map[string]string{"/proc/sys/fs/binfmt_misc/qemu-aarch64": "enabled\ninterpreter /usr/bin/qemu-aarch64\n"})
 		want(t, probe(t, n, host+"/app:single-arm64"), "image/"+host, report.Pass, "", "emulated=true", "platform=linux/arm64")
 	})
 	t.Run("emulation switched off", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{"/proc/sys/fs/binfmt_misc/qemu-aarch64": "disabled\n"})
+		n := newProber(t, ca, map[string]string{"/proc/sys/fs/binfmt_misc/qemu-aarch64": "disabled\n"})
 		want(t, probe(t, n, host+"/app:single-arm64"), "image/"+host, report.Fail, report.PlatformMismatch)
 	})
 	t.Run("a child that is not there", func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestLadder(t *testing.T) {
 	cert := ca.good(t, "registry.lab")
 	host := fmt.Sprintf("registry.lab:%d", serve(t, &cert, newRegistry(t)))
 	addr := strings.Replace(host, "registry.lab", "127.0.0.1", 1)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 
 	t.Run("all is well", func(t *testing.T) {
 		c := probe(t, n, host+"/app:1")
@@ -91,7 +91,7 @@ func TestLadder(t *testing.T) {
 		want(t, c, "manifest/"+host, report.Pass, "")
 	})
 	t.Run("hosts file", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{"/etc/hosts": "127.0.0.1 registry.LAB # here\n", "/etc/resolv.conf": "nameserver 127.0.0.9\n"})
+		n := newProber(t, ca, map[string]string{"/etc/hosts": "127.0.0.1 registry.LAB # here\n", "/etc/resolv.conf": "nameserver 127.0.0.9\n"})
 		c := probe(t, n, host+"/app:1")
 		want(t, c, "dns/"+host, report.Pass, "", "from=hosts")
 		want(t, c, "manifest/"+host, report.Pass, "")
@@ -106,7 +106,7 @@ func TestLadder(t *testing.T) {
 
 func TestTLSFaults(t *testing.T) {
 	ca, other := newAuthority(t, nil), newAuthority(t, nil)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	now := time.Now()
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {})
 	past := now.Add(-30 * 24 * time.Hour)

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"mime"
@@ -129,7 +130,7 @@ func (v *visit) askManifest(ctx context.Context) {
 					v.read(*token.clock)
 				}
 			}
-			tries = append(tries, orDefault(a.source, "anonymous")+": "+a.word())
+			tries = append(tries, cmp.Or(a.source, "anonymous")+": "+a.word())
 			if i == 0 || a.rank > best.rank {
 				best = a
 			}
@@ -205,7 +206,7 @@ func (v *visit) try(ctx context.Context, ch challenge, cred Credential) (attempt
 	}
 	a.by = by
 	if !by.anonymous() {
-		a.source = orDefault(clean(cred.Source, 80), "a credential")
+		a.source = cmp.Or(clean(cred.Source, 80), "a credential")
 	}
 	if v.expired(&a) && token != nil && token.cause != "" {
 		token.cause = report.CredentialsExpired
@@ -330,7 +331,7 @@ func (v *visit) judge(rep *reply, by login) attempt {
 		fail(6, report.RateLimited, name+" limits this node's requests (429"+retryAfter(rep.header)+")")
 		a.final = true
 		for k, x := range limits(rep.header) {
-			e[k] = orDefault(x, e[k])
+			e[k] = cmp.Or(x, e[k])
 		}
 	case s >= 500:
 		fail(5, report.RegistryUnavailable, name+" answers "+statusText(s))

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 )
@@ -27,7 +28,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (hostsConfig, *ho
 		u, err := url.Parse(endpoint)
 		if err != nil {
 			problem := &hostsProblem{File: "registry.mirrors in config.toml", Reason: "the endpoint " + clean(endpoint, 80) + " is not a URL"}
-			return defaultHosts(domain), problem
+			return hostsConfig{Hosts: defaultHosts(domain)}, problem
 		}
 		complete = complete || u.Host == domain
 		config.Hosts = append(config.Hosts, mirrorHost(u, domain, true))
@@ -56,7 +57,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (hostsConfig, *ho
 
 func mirrorHost(u *url.URL, domain string, configured bool) host {
 	return host{
-		Scheme: u.Scheme, Host: u.Host, Path: orDefault(u.Path, "/v2"),
+		Scheme: u.Scheme, Host: u.Host, Path: cmp.Or(u.Path, "/v2"),
 		Capabilities: canPull | canResolve | canReferrers,
 		SkipVerify:   isLocalhost(domain) && u.Scheme == "http",
 		configured:   configured,

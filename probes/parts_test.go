@@ -365,9 +365,9 @@ func files(t testing.TB, tree map[string]string) Dir {
 	return Dir(root)
 }
 
-// newNode is a node that trusts ca and asks a DNS server where every name
+// newProber is a prober on a node that trusts ca and asks a DNS server where every name
 // below lab. is 127.0.0.1.
-func newNode(t testing.TB, ca *authority, tree map[string]string, env ...string) *Node {
+func newProber(t testing.TB, ca *authority, tree map[string]string, env ...string) *Prober {
 	t.Helper()
 	port := dnsPort(t)
 	serveDNS(t, "127.0.0.1", port, func(w dns.ResponseWriter, q *dns.Msg) {
@@ -384,22 +384,23 @@ func newNode(t testing.TB, ca *authority, tree map[string]string, env ...string)
 	for k, v := range tree {
 		all[k] = v
 	}
-	n, checks := ReadNode(files(t, all), append([]string{"PATH=/bin"}, env...), Paths{})
+	node, checks := ReadNode(files(t, all), append([]string{"PATH=/bin"}, env...), Paths{})
 	for _, c := range checks {
 		t.Fatalf("ReadNode: %+v", c)
 	}
-	n.ResolverPort, n.Guard.Loopback = port, true
-	return n
+	p := NewProber(node)
+	p.ResolverPort, p.Guard.Loopback = port, true
+	return p
 }
 
 // probe parses image and asks the registries for it.
-func probe(t *testing.T, n *Node, image string, creds ...Credential) map[string]report.Check {
+func probe(t *testing.T, n *Prober, image string, creds ...Credential) map[string]report.Check {
 	t.Helper()
 	check, ref := Reference(image)
 	if check.Outcome != report.Pass {
 		t.Fatalf("reference: %+v", check)
 	}
-	checks := n.Registry(context.Background(), ref, Target{Image: image, Credentials: creds, Platform: "linux/amd64"})
+	checks := Probe(context.Background(), n, ref, Target{Image: image, Credentials: creds, Platform: "linux/amd64"})
 	byID := map[string]report.Check{}
 	for _, c := range checks {
 		if _, twice := byID[c.ID]; twice {

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 
@@ -17,7 +18,7 @@ type Proxy struct {
 // ReadProxy reads HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) from an
 // environment.
 func ReadProxy(env []string) *Proxy {
-	get := func(upper, lower string) string { return orDefault(lookupEnv(env, upper), lookupEnv(env, lower)) }
+	get := func(upper, lower string) string { return cmp.Or(lookupEnv(env, upper), lookupEnv(env, lower)) }
 	config := httpproxy.Config{
 		HTTPProxy:  get("HTTP_PROXY", "http_proxy"),
 		HTTPSProxy: get("HTTPS_PROXY", "https_proxy"),

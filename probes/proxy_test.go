@@ -89,7 +89,7 @@ func answering(t *testing.T, status int, header ...string) string {
 }
 
 func TestProxyAnswers(t *testing.T) {
-	n := newNode(t, newAuthority(t, nil), nil)
+	n := newProber(t, newAuthority(t, nil), nil)
 	tests := []struct {
 		name, proxy string
 		cause       report.Cause
@@ -125,7 +125,7 @@ func TestProxyPaths(t *testing.T) {
 	port := serve(t, &cert, reg)
 	target := fmt.Sprintf("127.0.0.1:%d", port)
 	host := fmt.Sprintf("r.outside:%d", port)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 
 	t.Run("https proxy", func(t *testing.T) {
 		m := *n

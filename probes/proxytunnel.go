@@ -2,6 +2,7 @@ package probes
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,15 +20,12 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// tunnel opens a connection to the client's host through a proxy, by CONNECT or
+// tunnel opens a connection to h through a proxy, by CONNECT or
 // by SOCKS5. For a host by plain HTTP behind an HTTP proxy it only shows that the
 // proxy can be reached, and returns no connection.
-func (c *client) tunnel(ctx context.Context, proxy *url.URL) (net.Conn, error) {
-	name, port := c.host.split()
-	if err := c.refuses(c.host.Host, c.host.Scheme); err != nil {
-		return nil, err
-	}
-	conn, err := c.node.dialName(ctx, proxyAddress(proxy), nil)
+func (p *Prober) tunnel(ctx context.Context, h host, proxy *url.URL) (net.Conn, error) {
+	name, port := h.split()
+	conn, err := p.dialName(ctx, proxyAddress(proxy), nil)
 	if err != nil {
 		return nil, &proxyError{err: err}
 	}
@@ -35,8 +33,8 @@ func (c *client) tunnel(ctx context.Context, proxy *url.URL) (net.Conn, error) {
 	defer stop()
 	if proxy.Scheme == "https" {
 		roots := x509.NewCertPool()
-		if c.node.Roots != nil {
-			roots = c.node.Roots.Pool
+		if p.Roots != nil {
+			roots = p.Roots.Pool
 		}
 		secure := tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), RootCAs: roots})
 		if err := secure.HandshakeContext(ctx); err != nil {
@@ -48,7 +46,7 @@ func (c *client) tunnel(ctx context.Context, proxy *url.URL) (net.Conn, error) {
 	switch {
 	case proxy.Scheme == "socks5" || proxy.Scheme == "socks5h":
 		err = socksConnect(conn, name, port, proxy.User)
-	case c.host.Scheme != "https":
+	case h.Scheme != "https":
 		conn.Close()
 		return nil, nil
 	default:
@@ -92,7 +90,7 @@ func connect(conn net.Conn, target string, user *url.Userinfo) error {
 
 // proxyAnswer is a proxy's refusal, with what it says of the reason.
 func proxyAnswer(status int, h http.Header) *proxyError {
-	return &proxyError{status: status, says: orDefault(h.Get("X-Squid-Error"), h.Get("Proxy-Status"))}
+	return &proxyError{status: status, says: cmp.Or(h.Get("X-Squid-Error"), h.Get("Proxy-Status"))}
 }
 
 // proxyFault reads what a proxy says of the reason: Squid's X-Squid-Error, its

@@ -31,16 +31,16 @@ func (r *route) add(h host, c report.Check) {
 // reach resolves, dials and greets a host directly, at every address. The way
 // is open if TLS passes at the address that the runtime's dialer would take.
 // It settles h's scheme if the runtime falls back to plain HTTP.
-func (n *Node) reach(ctx context.Context, h *host) (r route) {
+func (p *Prober) reach(ctx context.Context, h *host) (r route) {
 	name, _ := h.split()
-	l := n.lookUp(ctx, h.name(), name)
+	l := p.lookUp(ctx, h.name(), name)
 	defer func() { l.stop() }()
-	ends, taken := n.connect(ctx, *h, l.addrs)
+	ends, taken := p.connect(ctx, *h, l.addrs)
 	if h.HTTPFallback && fallsBack(ends, taken, *h) {
 		// Another port, unless one is given; the same checks go by plain HTTP.
 		h.Scheme, h.HTTPFallback = "http", false
 		if _, _, err := net.SplitHostPort(h.Host); err != nil {
-			ends, taken = n.connect(ctx, *h, l.addrs)
+			ends, taken = p.connect(ctx, *h, l.addrs)
 		} else {
 			for i := range ends {
 				ends[i].good = ends[i].dial.Outcome == report.Pass
@@ -63,7 +63,7 @@ func (n *Node) reach(ctx context.Context, h *host) (r route) {
 		r.addr, r.greeted = ends[taken].addr, ends[taken].greeted
 	}
 	if r.blockedBy != "" {
-		l.secondOpinion(ctx, n, name)
+		l.secondOpinion(ctx, p, name)
 	}
 	resolvers := l.resolverChecks(ctx, h.name(), name)
 	r.add(*h, l.check)
@@ -87,7 +87,7 @@ func (n *Node) reach(ctx context.Context, h *host) (r route) {
 		}
 	}
 	if r.blockedBy != "" {
-		for _, c := range n.elsewhere(ctx, *h, l.others) {
+		for _, c := range p.elsewhere(ctx, *h, l.others) {
 			r.add(*h, c)
 		}
 	}
@@ -121,7 +121,7 @@ func (g *greeted) close() {
 
 // connect dials all addresses, which are in dial order, and greets those that
 // answer. It returns which of them the runtime's dialer takes; -1 for none.
-func (n *Node) connect(ctx context.Context, h host, addrs []netip.Addr) (ends []endpoint, taken int) {
+func (p *Prober) connect(ctx context.Context, h host, addrs []netip.Addr) (ends []endpoint, taken int) {
 	_, port := h.split()
 	number, _ := strconv.ParseUint(port, 10, 16) // validPort
 	ends = make([]endpoint, len(addrs))
@@ -129,7 +129,7 @@ func (n *Node) connect(ctx context.Context, h host, addrs []netip.Addr) (ends []
 	for i, addr := range addrs {
 		e := &ends[i]
 		e.addr = netip.AddrPortFrom(addr, uint16(number))
-		wg.Go(func() { e.greet(ctx, n, h) })
+		wg.Go(func() { e.greet(ctx, p, h) })
 	}
 	wg.Wait()
 	if len(ends) == 0 {
@@ -173,15 +173,15 @@ func (n *Node) connect(ctx context.Context, h host, addrs []netip.Addr) (ends []
 	return ends, taken
 }
 
-func (e *endpoint) greet(ctx context.Context, n *Node, h host) {
+func (e *endpoint) greet(ctx context.Context, p *Prober, h host) {
 	var conn net.Conn
-	e.dial, conn = n.dial(ctx, h, e.addr)
+	e.dial, conn = p.dial(ctx, h, e.addr)
 	e.good = e.dial.Outcome == report.Pass
 	switch {
 	case e.good && h.Scheme == "https":
-		g := n.handshake(ctx, h, conn, e.addr.String())
+		g := p.handshake(ctx, h, conn, e.addr.String())
 		e.tls, e.good, e.peers, e.clock = &g.check, g.check.Outcome == report.Pass, g.peers, g.clock
-		if e.good && n.call != nil && n.call.keep {
+		if e.good && p.call != nil && p.call.keepConns {
 			e.greeted = &greeted{g.conn, time.Now()}
 		} else {
 			conn.Close()
@@ -235,13 +235,13 @@ const maxElsewhere = 2
 
 // elsewhere is "elsewhere/<host>/<address>": what would have been at the
 // addresses that another resolver gives. It is off the runtime's path.
-func (n *Node) elsewhere(ctx context.Context, h host, others []hearsay) []report.Check {
+func (p *Prober) elsewhere(ctx context.Context, h host, others []hearsay) []report.Check {
 	others = others[:min(len(others), maxElsewhere)]
 	addrs := make([]netip.Addr, len(others))
 	for i, o := range others {
 		addrs[i] = o.addr
 	}
-	ends, _ := n.connect(ctx, h, addrs)
+	ends, _ := p.connect(ctx, h, addrs)
 	var checks []report.Check
 	for i, e := range ends {
 		e.greeted.close()

@@ -10,13 +10,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// call is what the visits of one call share beside their budget.
-type call struct {
-	mute   sync.Map // resolvers (netip.AddrPort) that kept their answer back: waited for only once
-	realms sync.Map // func() route by scheme and host: the ways to token services
-	keep   bool     // connections that were greeted are kept for the request that follows
-}
-
 // way is the way to a token service, as far as it was looked at.
 type way struct {
 	host  host
@@ -39,7 +32,7 @@ func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return // will not be asked
 	}
-	h := v.host.sendsTo(realm.Scheme, realm.Host)
+	h := v.host.referral(realm.Scheme, realm.Host)
 	if _, port := h.split(); !validPort(port) || v.node.refusesName(h) != "" {
 		return // will not be asked either
 	}
@@ -48,8 +41,8 @@ func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 	}
 	look := func() route { return v.node.reach(ctx, &h) }
 	mine := true
-	if !h.explicitTLS && v.node.call != nil {
-		once, known := v.node.call.realms.LoadOrStore(h.Scheme+"://"+h.Host, sync.OnceValue(look))
+	if !h.explicitTLS && v.realms != nil {
+		once, known := v.realms.LoadOrStore(h.Scheme+"://"+h.Host, sync.OnceValue(look))
 		look, mine = once.(func() route), !known
 	}
 	r := look()

@@ -15,7 +15,7 @@ func TestRealm(t *testing.T) {
 	cert := ca.good(t, "r.lab", "mirror.lab", "auth.lab")
 	foreign := newAuthority(t, nil).good(t, "auth.lab")
 	reg := newRegistry(t)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	good := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
 	var rec recorder
 	service := serve(t, &cert, tokenService(&rec))
@@ -70,7 +70,7 @@ func TestRealm(t *testing.T) {
 		mirror := fmt.Sprintf("mirror.lab:%d", serve(t, &cert, tokenAuth(realm(service), reg)))
 		own := fmt.Sprintf("mirror.lab:%d", serve(t, &cert, basicAuth("joe", "canary-secret", reg)))
 		dir := "/etc/containerd/certs.d/" + strings.Replace(upstream, ":", "_", 1) + "_/hosts.toml"
-		n := newNode(t, ca, map[string]string{dir: fmt.Sprintf("[host.%q]\n[host.%q]\n", "https://"+mirror, "https://"+own)})
+		n := newProber(t, ca, map[string]string{dir: fmt.Sprintf("[host.%q]\n[host.%q]\n", "https://"+mirror, "https://"+own)})
 		c := probe(t, n, upstream+"/app:1", good)
 		want(t, c, "token/"+mirror, report.Pass, "", "realmOf="+upstream)
 		if got := want(t, c, "token/"+upstream, report.Pass, "").Evidence["realmOf"]; got != "" {
@@ -86,7 +86,7 @@ func TestRealm(t *testing.T) {
 		upstream := fmt.Sprintf("lab:%d", closedPort(t))
 		mirror := fmt.Sprintf("mirror.example:%d", serve(t, ptr(ca.good(t, "mirror.example")), tokenAuth(realm(service), reg)))
 		dir := "/etc/containerd/certs.d/" + strings.Replace(upstream, ":", "_", 1) + "_/hosts.toml"
-		n := newNode(t, ca, map[string]string{dir: fmt.Sprintf("[host.%q]\n", "https://"+mirror), "/etc/hosts": "127.0.0.1 lab mirror.example\n"})
+		n := newProber(t, ca, map[string]string{dir: fmt.Sprintf("[host.%q]\n", "https://"+mirror), "/etc/hosts": "127.0.0.1 lab mirror.example\n"})
 		c := probe(t, n, upstream+"/app:1", good)
 		want(t, c, "token/"+mirror, report.Pass, "", "realmOf="+upstream)
 	})
@@ -106,7 +106,7 @@ func TestRealmBehindProxy(t *testing.T) {
 		tunnelTo(w, fmt.Sprintf("127.0.0.1:%d", port))
 	}))
 	t.Cleanup(proxy.Close)
-	c := probe(t, newNode(t, ca, nil, "HTTPS_PROXY="+proxy.URL), host+"/app:1")
+	c := probe(t, newProber(t, ca, nil, "HTTPS_PROXY="+proxy.URL), host+"/app:1")
 	want(t, c, "dial/"+host+"/proxy", report.Pass, "")
 	want(t, c, "token/"+host, report.Fail, report.TokenServiceFailed, "innerCause=ProxyDenied", "status=403", "step=connect")
 	want(t, c, "manifest/"+host, report.Fail, report.TokenServiceFailed)

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -34,7 +35,7 @@ func (r Ref) String() string {
 }
 
 // object is the last part of a manifest's URL.
-func (r Ref) object() string { return orDefault(r.Digest, r.Tag) }
+func (r Ref) object() string { return cmp.Or(r.Digest, r.Tag) }
 
 // Reference parses an image name as kubelet and containerd do
 // (distribution/reference: docker.io and library/ are implied, the tag latest

@@ -14,7 +14,7 @@ import (
 // next one is.
 func TestRefusalsAreRemembered(t *testing.T) {
 	ca := newAuthority(t, nil)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	wrong := Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
 	good := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
 	reg := newRegistry(t)
@@ -34,7 +34,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			manifest := func() report.Check {
 				t.Helper()
 				_, ref := Reference(target.Image)
-				for _, c := range n.Registry(t.Context(), ref, target) {
+				for _, c := range Probe(t.Context(), n, ref, target) {
 					if c.ID == "manifest/"+tt.host {
 						return c
 					}
@@ -70,7 +70,7 @@ func TestCredentialOfOneHost(t *testing.T) {
 	var mirrorLog, log recorder
 	mirror := fmt.Sprintf("m.lab:%d", serve(t, &cert, mirrorLog.wrap(basicAuth("joe", "canary-secret", newRegistry(t)))))
 	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, log.wrap(basicAuth("joe", "canary-secret", newRegistry(t)))))
-	n := newNode(t, ca, map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": "[host.\"https://" + mirror + "\"]\n  capabilities = [\"pull\", \"resolve\"]\n"})
+	n := newProber(t, ca, map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": "[host.\"https://" + mirror + "\"]\n  capabilities = [\"pull\", \"resolve\"]\n"})
 	for _, tt := range []struct {
 		only         string
 		mirror, host report.Outcome

@@ -4,16 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
 )
-
-// maxHosts bounds how many hosts of one image are visited.
-const maxHosts = 8
 
 // Target is what is asked of the registries.
 type Target struct {
@@ -36,15 +31,15 @@ type Target struct {
 // ref: configuration, name, dial, TLS, registry, token service, manifest,
 // image and a layer. Hosts go side by side, and so do resolvers and addresses;
 // the call ends within [Limits].Overall. Checks come in the order of the hosts.
-func (n *Node) Registry(ctx context.Context, ref Ref, t Target) []report.Check {
-	n, ctx, cancel := n.begin(ctx)
+func Probe(ctx context.Context, p *Prober, ref Ref, t Target) []report.Check {
+	p, ctx, cancel := p.begin(ctx)
 	defer cancel()
 
-	check, hosts := n.hostsCheck(ref)
+	check, hosts := hostsCheck(p, ref)
 	if check.Outcome == report.Fail && check.Evidence["ignored"] == "" {
 		return refusedByConfig(check, ref, hosts)
 	}
-	visits := n.visit(hosts, func(v *visit) {
+	visits := visitAll(p, hosts, func(v *visit) {
 		v.ref, v.target = ref, t
 		v.tellHeader()
 		v.climb(ctx)
@@ -110,7 +105,7 @@ func explain(ctx context.Context, visits []*visit) {
 func refusedByConfig(check report.Check, ref Ref, hosts []host) []report.Check {
 	hosts = slices.DeleteFunc(hosts, func(h host) bool { return h.blobsOnly })
 	if len(hosts) == 0 {
-		hosts = defaultHosts(ref.Domain).Hosts
+		hosts = defaultHosts(ref.Domain)
 	}
 	checks := []report.Check{check}
 	for _, h := range hosts {
@@ -122,13 +117,13 @@ func refusedByConfig(check report.Check, ref Ref, hosts []host) []report.Check {
 	return unique(checks)
 }
 
-// visit runs do for all hosts side by side, on one budget.
-func (n *Node) visit(hosts []host, do func(*visit)) []*visit {
-	b := newBudget()
+// visitAll runs do for all hosts side by side, on one budget.
+func visitAll(p *Prober, hosts []host, do func(*visit)) []*visit {
+	b, realms := newBudget(), new(sync.Map)
 	visits := make([]*visit, len(hosts))
 	var wg sync.WaitGroup
 	for i, h := range hosts {
-		visits[i] = &visit{node: n, host: h, budget: b}
+		visits[i] = &visit{node: p, host: h, budget: b, realms: realms}
 		wg.Go(func() { do(visits[i]) })
 	}
 	wg.Wait()
@@ -159,81 +154,4 @@ func unique(checks []report.Check) []report.Check {
 		}
 	}
 	return checks
-}
-
-// hostsCheck is "hosts/<domain>": which hosts the runtime would ask for ref.
-func (n *Node) hostsCheck(ref Ref) (report.Check, []host) {
-	check := report.Check{ID: "hosts/" + ref.Domain, Kind: report.KindRuntime, Host: ref.Domain}
-	var config hostsConfig
-	var problem *hostsProblem
-	if n.Files == nil {
-		config = defaultHosts(ref.Domain)
-	} else {
-		config, problem = loadHosts(n.Files, n.Config, ref.Domain)
-	}
-
-	need := canPull
-	if ref.Digest == "" {
-		need |= canResolve
-	}
-	var hosts []host
-	var order, bad, blobsOnly []string
-	for _, h := range config.Hosts {
-		// For content the runtime asks all of them, whatever they are said to be
-		// capable of (containerd's dockerFetcher.Fetch).
-		h.blobsOnly = h.Capabilities&need != need
-		if h.Scheme != "https" && h.Scheme != "http" || h.Host == "" {
-			bad = append(bad, clean(h.Scheme+"://"+h.Host, 80))
-			continue
-		}
-		if h.blobsOnly {
-			blobsOnly = append(blobsOnly, h.name())
-		} else {
-			order = append(order, h.name())
-		}
-		if len(hosts) < maxHosts {
-			hosts = append(hosts, h)
-		}
-	}
-	e := evidence{
-		"order": strings.Join(order, ","), "file": config.File,
-		"unknownKeys": strings.Join(config.Unknown, ", "), "unusable": strings.Join(bad, ", "),
-		"unused":    strings.Join(config.Unused, ", "),
-		"blobsOnly": strings.Join(blobsOnly, ","),
-	}
-	if len(order)+len(blobsOnly) > len(hosts) {
-		e["visited"] = strconv.Itoa(len(hosts))
-	}
-	check.Outcome = report.Pass
-	check.Summary = "the runtime asks " + strings.Join(order, ", then ")
-	switch {
-	case problem != nil && problem.Unread:
-		check.Outcome = report.Skipped
-		check.Summary = "the registry configuration " + problem.File + ": " + problem.Reason + "; taken as none"
-	case problem != nil && problem.Ignored:
-		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
-		check.Summary = "the runtime ignores " + problem.File + " without a word: " + problem.Reason
-		e["ignored"] = "true"
-		if problem.Stale {
-			check.Cause = report.RuntimeConfigStale
-			check.Summary = "the runtime does not read " + problem.File + " before it is restarted: " + problem.Reason
-		}
-	case problem != nil:
-		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
-		check.Summary = "the runtime refuses every pull from " + ref.Domain + ": " + problem.Error()
-	case len(order) == 0:
-		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
-		check.Summary = config.File + " leaves no host to ask for " + ref.Domain
-	case len(config.Unknown) > 0:
-		check.Summary += "; " + config.File + " has keys that mean nothing: " + strings.Join(config.Unknown, ", ")
-	case len(config.Unused) > 0:
-		check.Summary += "; it does not read " + strings.Join(config.Unused, ", ")
-	}
-	if problem != nil {
-		e["file"] = problem.File
-		e["reason"] = problem.Reason
-	}
-	check.Summary = clean(check.Summary, 500) // names in it are somebody's configuration
-	check.Evidence = e.checked()
-	return check, hosts
 }

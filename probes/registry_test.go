@@ -67,7 +67,7 @@ func status(code int, header map[string]string, body string) http.Handler {
 func TestRegistryAnswers(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "r.lab")
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	user := Credential{Username: "joe", Password: "canary-secret", Source: "secret shop/pull"}
 	denied := `{"errors":[{"code":"DENIED","message":"canary-message"}]}`
 	tests := []struct {
@@ -150,7 +150,7 @@ func TestRegistryAnswers(t *testing.T) {
 		var rec recorder
 		port := serve(t, nil, rec.wrap(basicAuth("joe", "canary-secret", newRegistry(t))))
 		host := fmt.Sprintf("r.lab:%d", port)
-		n := newNode(t, ca, map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": `server = "http://` + host + `"`})
+		n := newProber(t, ca, map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": `server = "http://` + host + `"`})
 		c := probe(t, n, host+"/app:1", user)
 		want(t, c, "manifest/"+host, report.Skipped, "", "runtimeWouldSend=true")
 		if rec.count("HEAD /v2/app/manifests/1 Basic") != 0 {
@@ -240,7 +240,7 @@ func tokenService(rec *recorder) http.Handler {
 
 func TestTokens(t *testing.T) {
 	ca := newAuthority(t, nil)
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	var rec recorder
 	service := serve(t, ptr(ca.good(t, "auth.lab")), tokenService(&rec))
 	reg := newRegistry(t)
@@ -342,7 +342,7 @@ func TestMirrors(t *testing.T) {
 	conf := fmt.Sprintf("server = %q\n[host.%q]\n  ca = \"ca.pem\"\n", "https://"+upstream, "https://"+mirror)
 
 	t.Run("both", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.pem)})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.pem)})
 		c := probe(t, n, upstream+"/app:1")
 		want(t, c, "hosts/"+upstream, report.Pass, "", "order="+mirror+","+upstream, "file="+dir+"/hosts.toml")
 		want(t, c, "manifest/"+mirror, report.Pass, "")
@@ -353,25 +353,25 @@ func TestMirrors(t *testing.T) {
 		}
 	})
 	t.Run("the authority is the mirror's alone", func(t *testing.T) {
-		n := newNode(t, mirrorCA, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.pem)})
+		n := newProber(t, mirrorCA, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.pem)})
 		c := probe(t, n, upstream+"/app:1")
 		want(t, c, "manifest/"+mirror, report.Pass, "")
 		want(t, c, "tls/"+upstream+"/"+strings.Replace(upstream, "registry.lab", "127.0.0.1", 1), report.Fail, report.CertificateUntrusted)
 	})
 	t.Run("ca file missing", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{dir + "/hosts.toml": conf})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": conf})
 		c := probe(t, n, upstream+"/app:1")
 		want(t, c, "hosts/"+upstream, report.Fail, report.RuntimeConfigInvalid, "file="+dir+"/ca.pem")
 		want(t, c, "manifest/"+upstream, report.Skipped, "")
 	})
 	t.Run("no host that resolves tags", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{dir + "/hosts.toml": "capabilities = [\"push\"]\nserver = \"https://" + upstream + "\"\n"})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": "capabilities = [\"push\"]\nserver = \"https://" + upstream + "\"\n"})
 		c := probe(t, n, upstream+"/app:1")
 		want(t, c, "hosts/"+upstream, report.Fail, report.RuntimeConfigInvalid)
 		want(t, c, "manifest/"+upstream, report.Skipped, "")
 	})
 	t.Run("syntax error", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{dir + "/hosts.toml": "server = \"https://" + upstream + "\n[host"})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": "server = \"https://" + upstream + "\n[host"})
 		c := probe(t, n, upstream+"/app:1")
 		check := want(t, c, "hosts/"+upstream, report.Fail, report.RuntimeConfigInvalid, "ignored=true", "order="+upstream)
 		if !strings.Contains(check.Summary, "line 1") {
@@ -380,20 +380,20 @@ func TestMirrors(t *testing.T) {
 		want(t, c, "manifest/"+upstream, report.Pass, "")
 	})
 	t.Run("misspelt key", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{dir + "/hosts.toml": conf + "capabilites = [\"pull\"]\n", dir + "/ca.pem": string(mirrorCA.pem)})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": conf + "capabilites = [\"pull\"]\n", dir + "/ca.pem": string(mirrorCA.pem)})
 		c := probe(t, n, upstream+"/app:1")
 		want(t, c, "hosts/"+upstream, report.Pass, "", "unknownKeys")
 	})
 	t.Run("mirror by plain HTTP behind skip_verify", func(t *testing.T) {
 		port := serve(t, nil, mirrorHandler)
 		host := fmt.Sprintf("mirror.lab:%d", port)
-		n := newNode(t, ca, map[string]string{dir + "/hosts.toml": fmt.Sprintf("[host.%q]\nskip_verify = true\n", "http://"+host)})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": fmt.Sprintf("[host.%q]\nskip_verify = true\n", "http://"+host)})
 		c := probe(t, n, upstream+"/app:1")
 		want(t, c, fmt.Sprintf("tls/%s/127.0.0.1:%d", host, port), report.Skipped, "")
 		want(t, c, "manifest/"+host, report.Pass, "")
 	})
 	t.Run("skip_verify", func(t *testing.T) {
-		n := newNode(t, ca, map[string]string{dir + "/hosts.toml": fmt.Sprintf("[host.%q]\nskip_verify = true\n", "https://"+mirror)})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": fmt.Sprintf("[host.%q]\nskip_verify = true\n", "https://"+mirror)})
 		c := probe(t, n, upstream+"/app:1")
 		want(t, c, "tls/"+mirror+"/"+strings.Replace(mirror, "mirror.lab", "127.0.0.1", 1), report.Pass, "", "skipVerify=true", "unverified=CertificateUntrusted")
 		want(t, c, "manifest/"+mirror, report.Pass, "")
@@ -410,7 +410,7 @@ func TestProxy(t *testing.T) {
 	t.Cleanup(proxy.Close)
 
 	t.Run("through", func(t *testing.T) {
-		n := newNode(t, ca, nil, "HTTPS_PROXY="+strings.Replace(proxy.URL, "http://", "http://u:canary-secret@", 1))
+		n := newProber(t, ca, nil, "HTTPS_PROXY="+strings.Replace(proxy.URL, "http://", "http://u:canary-secret@", 1))
 		c := probe(t, n, image, Credential{Username: "x", Password: "canary-secret"})
 		want(t, c, "dns/"+host, report.Skipped, "")
 		want(t, c, "dial/"+host+"/proxy", report.Pass, "")
@@ -421,23 +421,23 @@ func TestProxy(t *testing.T) {
 	t.Run("denied", func(t *testing.T) {
 		denying := httptest.NewServer(connectProxy(http.StatusForbidden, ""))
 		t.Cleanup(denying.Close)
-		n := newNode(t, ca, nil, "HTTPS_PROXY="+denying.URL)
+		n := newProber(t, ca, nil, "HTTPS_PROXY="+denying.URL)
 		c := probe(t, n, image)
 		want(t, c, "dial/"+host+"/proxy", report.Fail, report.ProxyDenied, "status=403")
 		want(t, c, "manifest/"+host, report.Skipped, "")
 	})
 	t.Run("unreachable", func(t *testing.T) {
-		n := newNode(t, ca, nil, fmt.Sprintf("HTTPS_PROXY=http://127.0.0.1:%d", closedPort(t)))
+		n := newProber(t, ca, nil, fmt.Sprintf("HTTPS_PROXY=http://127.0.0.1:%d", closedPort(t)))
 		c := probe(t, n, image)
 		want(t, c, "dial/"+host+"/proxy", report.Fail, report.ProxyUnreachable, "innerCause=ConnectionRefused")
 	})
 	t.Run("unresolvable", func(t *testing.T) {
-		n := newNode(t, ca, nil, "HTTPS_PROXY=http://proxy.example:3128")
+		n := newProber(t, ca, nil, "HTTPS_PROXY=http://proxy.example:3128")
 		c := probe(t, n, image)
 		want(t, c, "dial/"+host+"/proxy", report.Fail, report.ProxyUnreachable, "innerCause=HostNotFound")
 	})
 	t.Run("not for this host", func(t *testing.T) {
-		n := newNode(t, ca, nil, "HTTPS_PROXY=http://127.0.0.1:1", "NO_PROXY=.outside")
+		n := newProber(t, ca, nil, "HTTPS_PROXY=http://127.0.0.1:1", "NO_PROXY=.outside")
 		c := probe(t, n, image)
 		want(t, c, "dns/"+host, report.Fail, report.HostNotFound)
 	})

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -50,7 +51,7 @@ func ReadRoots(f Files, env []string, caFile string) (*Roots, error) {
 		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 		"/etc/ssl/cert.pem",
 	}
-	if caFile = orDefault(caFile, lookupEnv(env, "SSL_CERT_FILE")); caFile != "" {
+	if caFile = cmp.Or(caFile, lookupEnv(env, "SSL_CERT_FILE")); caFile != "" {
 		files = []string{caFile}
 	}
 	dirs := []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
@@ -216,6 +217,9 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	check.Evidence = e.checked()
 	return check
 }
+
+// certificates are those in Pool.
+func (r *Roots) certificates() []*x509.Certificate { return r.certs }
 
 // newerThanRuntime reports whether all chains end in a certificate that no
 // file held when the runtime was started, as far as can be told, and from

@@ -81,7 +81,7 @@ func TestTrustStoreNewerThanRuntime(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cert := tt.signer.good(t, "registry.lab")
 			port := serve(t, &cert, http.NotFoundHandler())
-			n := newNode(t, nil, tt.tree)
+			n := newProber(t, nil, tt.tree)
 			dated := datedFiles{n.Files.(Dir), map[string]time.Time{}}
 			for _, f := range tt.newer {
 				dated.changed[f] = started.Add(time.Minute)
@@ -108,8 +108,8 @@ func TestTrustStoreNewerThanRuntime(t *testing.T) {
 func TestPassedOverHostsToml(t *testing.T) {
 	hosts := "[host.\"https://m.lab\"]\n"
 	look := func(tree map[string]string, c RegistryConfig, domain string) report.Check {
-		n := &Node{Files: files(t, tree), Config: c}
-		check, _ := n.hostsCheck(Ref{Domain: domain})
+		n := &Prober{Node: Node{Files: files(t, tree), Config: c}}
+		check, _ := hostsCheck(n, Ref{Domain: domain})
 		return check
 	}
 	two := []string{"/etc/containerd/certs.d", "/etc/docker/certs.d"}
@@ -175,10 +175,10 @@ func TestUnreadableHostFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, key, _ := strings.Cut(pair, "-----BEGIN PRIVATE KEY")
-			n := &Node{Config: RegistryConfig{Dirs: []string{"/c"}}, Files: files(t, map[string]string{
+			n := &Prober{Node: Node{Config: RegistryConfig{Dirs: []string{"/c"}}, Files: files(t, map[string]string{
 				"/c/r.lab/hosts.toml": "[host.\"https://r.lab\"]\n" + tt.toml, "/c/r.lab/good.pem": string(ca.pem), "/c/r.lab/empty": "", "/c/r.lab/key.pem": "-----BEGIN PRIVATE KEY" + key,
-			})}
-			c, _ := n.hostsCheck(Ref{Domain: "r.lab"})
+			})}}
+			c, _ := hostsCheck(n, Ref{Domain: "r.lab"})
 			if c.Outcome != report.Fail || c.Cause != report.RuntimeConfigInvalid || c.Evidence["file"] != tt.file || !strings.Contains(c.Evidence["reason"], tt.reason) {
 				t.Errorf("%+v", c)
 			}
@@ -201,7 +201,7 @@ func TestMirrorsOfConfigTOML(t *testing.T) {
 		"docker.io": "https://m.lab/v2+ca https://n.lab:5000/v2/x https://registry-1.docker.io/v2", "own.lab": "https://own.lab/v2",
 		"x.lab": "http://all.lab/v2 https://x.lab/v2", "localhost:5000": "http://all.lab/v2+insecure http://localhost:5000/v2+insecure", "plain.lab": "http://all.lab/v2 https://plain.lab/v2+insecure",
 	} {
-		loaded, problem := loadHosts(tree, config, domain)
+		loaded, problem := config.hosts(tree, domain)
 		var got []string
 		for _, h := range loaded.Hosts {
 			s := h.Scheme + "://" + h.Host + h.Path
@@ -218,7 +218,7 @@ func TestMirrorsOfConfigTOML(t *testing.T) {
 		}
 	}
 	for domain, file := range map[string]string{"broken.lab": "/no.pem", "bad.lab": "registry.mirrors in config.toml", "a.lab": "/etc/containerd/certs.d/a.lab/hosts.toml"} {
-		if _, problem := loadHosts(tree, config, domain); problem == nil || problem.File != file {
+		if _, problem := config.hosts(tree, domain); problem == nil || problem.File != file {
 			t.Errorf("%s: %v", domain, problem)
 		}
 	}

@@ -83,7 +83,7 @@ func longList(h http.Handler, repo string, tags []string) http.Handler {
 func TestDidYouMean(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "r.lab")
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	reg := newRegistry(t)
 	for _, repo := range []string{"team/web-app", "library/redis-like"} {
 		pushImage(t, reg, repo, image4(t, "amd64"), "1")

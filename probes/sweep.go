@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,15 +39,11 @@ func (p Place) Key() string {
 	}, "\x00")
 }
 
-// anyDomain is the directory name that stands for every domain without one of
-// its own (containerd docs/hosts.md).
-const anyDomain = "_default"
-
 // Places lists the hosts that the runtime asks for images of a domain, in its
 // order, with the check "hosts/<domain>". What hosts.toml has the runtime send
 // along (header) is left out: it may be a credential.
-func (n *Node) Places(domain string) (report.Check, []Place) {
-	check, hosts := n.hostsCheck(Ref{Domain: domain})
+func Places(p *Prober, domain string) (report.Check, []Place) {
+	check, hosts := hostsCheck(p, Ref{Domain: domain})
 	var places []Place
 	for _, h := range hosts {
 		if h.Host == anyDomain {
@@ -67,57 +62,7 @@ func (p Place) Behind(l Lead) Place {
 	if u, err := url.Parse(l.Realm); err == nil && u.Scheme == "http" {
 		scheme = "http"
 	}
-	return Place{host: p.host.sendsTo(scheme, l.Host), lead: &l}
-}
-
-// sendsTo is a host that h, and not the node or the image, names.
-func (h host) sendsTo(scheme, hostport string) host {
-	h.Scheme, h.Host, h.Path, h.Header = scheme, hostport, "", nil
-	h.configured, h.HTTPFallback, h.foreign, h.blobsOnly = false, false, true, false
-	return h
-}
-
-// maxDomains bounds how many configured domains are listed.
-const maxDomains = 64
-
-// ConfiguredDomains lists the domains that the runtime's registry configuration
-// names, "_default" among them.
-func (n *Node) ConfiguredDomains() []string {
-	var out []string
-	add := func(domain string) {
-		if len(out) < maxDomains && !slices.Contains(out, domain) {
-			out = append(out, domain)
-		}
-	}
-	for domain := range n.Config.Mirrors {
-		if domain == "*" {
-			domain = anyDomain
-		}
-		add(domain)
-	}
-	if n.Config.Mirrors != nil || n.Files == nil {
-		slices.Sort(out)
-		return out
-	}
-	for _, dir := range n.Config.Dirs {
-		entries, err := n.Files.ReadDir(dir)
-		if err != nil {
-			continue // what is wrong with it the check of each domain says
-		}
-		for _, e := range entries {
-			if _, err := n.Files.Stat(path.Join(dir, e.Name(), "hosts.toml")); err != nil {
-				continue
-			}
-			domain := e.Name()
-			if name, ok := strings.CutSuffix(domain, "_"); ok { // host_port_
-				if i := strings.LastIndex(name, "_"); i > 0 {
-					domain = name[:i] + ":" + name[i+1:]
-				}
-			}
-			add(domain)
-		}
-	}
-	return out
+	return Place{host: p.host.referral(scheme, l.Host), lead: &l}
 }
 
 // Look is what was seen of one place.
@@ -135,10 +80,8 @@ type Look struct {
 // that was greeted: handshakes are what a sweep costs most. No credentials are
 // sent, no manifest is asked for. The looks come in the order of the places,
 // then token services by name.
-func (n *Node) Survey(ctx context.Context, places []Place, width int) []Look {
-	own := *n
-	own.call = &call{keep: true}
-	s := &survey{node: &own, slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
+func Survey(ctx context.Context, p *Prober, places []Place, width int) []Look {
+	s := &survey{node: p.beginSweep(), slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
 	for _, p := range places {
 		if seat := s.seat(p, ""); seat != nil {
 			s.given = append(s.given, seat)
@@ -166,7 +109,7 @@ func (n *Node) Survey(ctx context.Context, places []Place, width int) []Look {
 
 // survey is a Survey under way.
 type survey struct {
-	node  *Node
+	node  *Prober
 	slots chan struct{} // one token for each place that is looked at
 	wg    sync.WaitGroup
 	given []*seat
@@ -196,8 +139,7 @@ func (s *survey) seat(p Place, via string) *seat {
 func (s *survey) look(ctx context.Context, seat *seat) {
 	s.slots <- struct{}{}
 	defer func() { <-s.slots }()
-	end := time.Now().Add(s.node.Limits.withDefaults().Overall)
-	bounded, cancel := context.WithDeadlineCause(ctx, end, timeUp{})
+	bounded, cancel := s.node.oneHost(ctx)
 	defer cancel()
 	v := seat.visit
 	defer v.close()

@@ -44,13 +44,13 @@ func BenchmarkSurvey(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				start := time.Now()
-				n.Survey(b.Context(), places[:1], 1) // a bad one if there is any
+				Survey(b.Context(), n, places[:1], 1) // a bad one if there is any
 				alone += time.Since(start)
 				before := costs.now()
 				b.StartTimer()
 
 				start = time.Now()
-				looks := n.Survey(b.Context(), places, len(places))
+				looks := Survey(b.Context(), n, places, len(places))
 				together += time.Since(start)
 
 				b.StopTimer()
@@ -102,10 +102,10 @@ func (t *traffic) add(before [4]int64) {
 }
 
 // hosts runs the servers, the bad ones first, and a DNS server for their names.
-func (t *traffic) hosts(b testing.TB, count, bad int, answer http.HandlerFunc) (*Node, []Place) {
+func (t *traffic) hosts(b testing.TB, count, bad int, answer http.HandlerFunc) (*Prober, []Place) {
 	ca := newAuthority(b, nil)
 	cert := ca.good(b, "*.lab")
-	n := newNode(b, ca, nil)
+	n := newProber(b, ca, nil)
 	n.ResolverPort = dnsPort(b)
 	serveDNS(b, "127.0.0.1", n.ResolverPort, func(w dns.ResponseWriter, q *dns.Msg) {
 		t.queries.Add(1)
@@ -126,7 +126,7 @@ func (t *traffic) hosts(b testing.TB, count, bad int, answer http.HandlerFunc) (
 		s := &http.Server{Handler: http.HandlerFunc(h), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, ErrorLog: log.New(io.Discard, "", 0)}
 		go s.ServeTLS(countedListener{l, t}, "", "")
 		b.Cleanup(func() { s.Close() })
-		_, more := n.Places(fmt.Sprintf("h%d.lab:%d", i, netip.MustParseAddrPort(l.Addr().String()).Port()))
+		_, more := Places(n, fmt.Sprintf("h%d.lab:%d", i, netip.MustParseAddrPort(l.Addr().String()).Port()))
 		places = append(places, more...)
 	}
 	return n, places

@@ -13,15 +13,15 @@ import (
 )
 
 // survey looks at the hosts of domains, and gives what was seen by host.
-func surveyOf(t *testing.T, n *Node, domains ...string) map[string]Look {
+func surveyOf(t *testing.T, n *Prober, domains ...string) map[string]Look {
 	t.Helper()
 	var places []Place
 	for _, d := range domains {
-		_, more := n.Places(d)
+		_, more := Places(n, d)
 		places = append(places, more...)
 	}
 	looks := map[string]Look{}
-	for _, l := range n.Survey(t.Context(), places, 8) {
+	for _, l := range Survey(t.Context(), n, places, 8) {
 		if _, twice := looks[l.Place.Name()]; twice {
 			t.Errorf("%s is looked at twice", l.Place.Name())
 		}
@@ -51,7 +51,7 @@ func TestSurvey(t *testing.T) {
 		return "/etc/containerd/certs.d/" + strings.Replace(host, ":", "_", 1) + "_/hosts.toml"
 	}
 	hosts := fmt.Sprintf("[host.%q]\n[host.%q.header]\nAuthorization = \"Basic canary-secret\"\n", "https://"+m, "https://"+m)
-	n := newNode(t, ca, map[string]string{dir(a): hosts, dir(b): hosts, "/etc/containerd/certs.d/_default/hosts.toml": hosts})
+	n := newProber(t, ca, map[string]string{dir(a): hosts, dir(b): hosts, "/etc/containerd/certs.d/_default/hosts.toml": hosts})
 
 	looks := surveyOf(t, n, a, b, anyDomain)
 	for _, host := range []string{a, b, m} {
@@ -74,7 +74,7 @@ func TestSurvey(t *testing.T) {
 	if got := service.all(); len(got) != 1 || strings.Contains(got[0], "scope") || strings.Contains(got[0], "Basic") {
 		t.Errorf("the token service was asked %q", got)
 	}
-	if got := n.ConfiguredDomains(); !slices.Contains(got, a) || !slices.Contains(got, anyDomain) {
+	if got := n.Config.ConfiguredDomains(n.Files); !slices.Contains(got, a) || !slices.Contains(got, anyDomain) {
 		t.Errorf("configured: %q", got)
 	}
 
@@ -89,8 +89,8 @@ func TestSurvey(t *testing.T) {
 	t.Run("where layers lie is greeted only", func(t *testing.T) {
 		var rec recorder
 		host := fmt.Sprintf("blobs.lab:%d", serve(t, &cert, rec.wrap(reg)))
-		_, places := n.Places(a)
-		looks := n.Survey(t.Context(), []Place{places[1].Behind(Lead{Host: host})}, 1)
+		_, places := Places(n, a)
+		looks := Survey(t.Context(), n, []Place{places[1].Behind(Lead{Host: host})}, 1)
 		if len(looks) != 1 || looks[0].Place.Name() != host || len(rec.all()) != 0 {
 			t.Errorf("%+v, asked %q", looks, rec.all())
 		}
@@ -103,7 +103,7 @@ func TestSurvey(t *testing.T) {
 func TestSurveyIsFrugal(t *testing.T) {
 	var costs traffic
 	n, places := costs.hosts(t, 3, 0, nil)
-	for _, l := range n.Survey(t.Context(), places, 3) {
+	for _, l := range Survey(t.Context(), n, places, 3) {
 		want(t, checksByID(l.Checks), "registry/"+l.Place.Name(), report.Pass, "", "status=401")
 	}
 	if got := costs.now(); got[0] != 3 || got[3] != 6 || got[1] > 3*3000 {
@@ -124,7 +124,7 @@ func TestSurveySideBySide(t *testing.T) {
 	ca := newAuthority(t, nil)
 	cert := ca.good(t, "*.lab")
 	release := make(chan struct{})
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	n.Limits.Overall = 2 * time.Second
 	hang := fmt.Sprint(serve(t, &cert, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })))
 	t.Cleanup(func() { close(release) }) // before the server is closed
@@ -139,10 +139,10 @@ func TestSurveySideBySide(t *testing.T) {
 	}
 	var places []Place
 	for _, d := range domains {
-		_, p := n.Places(d)
+		_, p := Places(n, d)
 		places = append(places, p...)
 	}
-	looks := n.Survey(t.Context(), places, len(places))
+	looks := Survey(t.Context(), n, places, len(places))
 	if len(looks) != 40 {
 		t.Fatalf("%d looks", len(looks))
 	}
@@ -160,7 +160,7 @@ func TestKnown(t *testing.T) {
 	cert := ca.good(t, "r.lab")
 	var rec recorder
 	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, rec.wrap(newRegistry(t))))
-	n := newNode(t, ca, nil)
+	n := newProber(t, ca, nil)
 	target := func(checks []report.Check) Target {
 		return Target{Platform: "linux/amd64", Known: func(host string) (report.Check, time.Duration, bool) {
 			return checksByID(checks)["registry/"+host], 3 * time.Second, true
@@ -168,7 +168,7 @@ func TestKnown(t *testing.T) {
 	}
 	_, ref := Reference(host + "/app:1")
 	registry := func(checks []report.Check) map[string]report.Check {
-		return checksByID(n.Registry(t.Context(), ref, target(checks)))
+		return checksByID(Probe(t.Context(), n, ref, target(checks)))
 	}
 	seen := surveyOf(t, n, host)[host].Checks
 	if got := rec.count("GET /v2/"); got != 1 {

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -23,13 +24,13 @@ type greeting struct {
 
 // handshake speaks TLS over conn and judges the certificate by the runtime's
 // trust store, at where the address is for people. The connection stays open.
-func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) (g greeting) {
+func (p *Prober) handshake(ctx context.Context, h host, conn net.Conn, at string) (g greeting) {
 	name, _ := h.split()
 	check := &g.check
 	*check = report.Check{
 		ID: "tls/" + h.name() + "/" + at, Kind: report.KindTLS, Host: h.name(), Target: at,
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.Limits.withDefaults().TLS)
+	ctx, cancel := context.WithTimeout(ctx, p.Limits.withDefaults().TLS)
 	defer cancel()
 	start := time.Now()
 	// Verification is done below, by hand: a certificate that fails it is
@@ -56,11 +57,11 @@ func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) 
 	g.conn, g.peers = c, state.PeerCertificates
 	leaf := state.PeerCertificates[0]
 	e := certEvidence(state)
-	if n.Roots == nil {
+	if p.Roots == nil {
 		e["trust"] = "unknown"
 	} else {
-		e["roots"] = strconv.Itoa(n.Roots.Count)
-		if n.Roots.Assumed {
+		e["roots"] = strconv.Itoa(p.Roots.Count)
+		if p.Roots.Assumed {
 			e["rootsAssumed"] = "true"
 		}
 	}
@@ -68,7 +69,7 @@ func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) 
 		e["ca"] = strings.Join(h.caFiles, ", ")
 	}
 	check.Evidence = e
-	g.clock = n.judge(ctx, check, h, c, state)
+	g.clock = p.judge(ctx, check, h, c, state)
 	if check.Outcome == report.Pass {
 		check.Summary = fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), day(leaf.NotAfter))
 		if e["expiresSoon"] != "" {
@@ -85,12 +86,12 @@ func (n *Node) handshake(ctx context.Context, h host, conn net.Conn, at string) 
 // judge decides on the certificate in the order in which the runtime's own
 // verification would complain: window, name, trust. It returns the server's
 // time if that was asked for.
-func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Conn, state tls.ConnectionState) *reading {
+func (p *Prober) judge(ctx context.Context, check *report.Check, h host, c *tls.Conn, state tls.ConnectionState) *reading {
 	name, _ := h.split()
 	e := evidence(check.Evidence)
-	roots := h.rootsFor(n.Roots)
+	roots := p.rootsFor(h)
 	chains, err := verifyChains(state, roots, name, time.Now())
-	n.chainEvidence(e, h, state, chains, err)
+	p.chainEvidence(e, h, state, chains, err)
 	if h.SkipVerify {
 		check.Outcome = report.Pass
 		e["skipVerify"] = "true"
@@ -101,7 +102,7 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 	}
 	if err == nil && roots != nil {
 		check.Outcome = report.Pass
-		if file, newer := n.Roots.newerThanRuntime(chains); newer && !h.vouchesFor(state, name) {
+		if file, newer := p.Roots.newerThanRuntime(chains); newer && !vouchesFor(h, state, name) {
 			e["rootNewer"] = file
 		}
 		return nil
@@ -131,12 +132,12 @@ func (n *Node) judge(ctx context.Context, check *report.Check, h host, c *tls.Co
 			check.Summary += ": it knows an authority of that name, but with another key"
 		}
 	case report.CertificateNameMismatch:
-		check.Summary = fmt.Sprintf("certificate is for %s, not for %s", orDefault(e["names"], "no name at all"), name)
+		check.Summary = fmt.Sprintf("certificate is for %s, not for %s", cmp.Or(e["names"], "no name at all"), name)
 	case report.CertificateExpired, report.CertificateNotYetValid:
 		if e["expired"] != "" {
 			check.Summary = h.name() + ": the authority " + strconv.Quote(clean(e["expired"], 120)) + " behind its certificate has expired"
 		}
-		return n.compareClocks(ctx, check, h, c, state)
+		return p.compareClocks(ctx, check, h, c, state)
 	}
 	return nil
 }
@@ -187,5 +188,5 @@ func issuerName(cert *x509.Certificate) string {
 	if cn := cert.Issuer.CommonName; cn != "" {
 		return strconv.Quote(clean(cn, 80))
 	}
-	return strconv.Quote(orDefault(clean(cert.Issuer.String(), 80), "no name"))
+	return strconv.Quote(cmp.Or(clean(cert.Issuer.String(), 80), "no name"))
 }

@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -196,7 +197,7 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	}
 	token := ""
 	if json.Unmarshal(rep.body, &body) == nil {
-		token = orDefault(body.AccessToken, body.Token)
+		token = cmp.Or(body.AccessToken, body.Token)
 	}
 	if token == "" {
 		return fail(report.TokenServiceFailed, "it answered "+statusText(rep.status)+" without a token")
@@ -248,9 +249,9 @@ func errorCode(body []byte) string {
 func limits(h http.Header) evidence {
 	return evidence{
 		"retryAfter": waitOf(h),
-		"limit":      orDefault(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
-		"remaining":  orDefault(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
-		"reset":      orDefault(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
+		"limit":      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
+		"remaining":  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
+		"reset":      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
 	}
 }
 

@@ -1,15 +1,18 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -17,11 +20,12 @@ import (
 
 // visit is the climb up the ladder at one host.
 type visit struct {
-	node   *Node
+	node   *Prober
 	host   host
 	ref    Ref
 	target Target
 	budget *budget
+	realms *sync.Map // func() route by scheme and host: the ways to token services; nil: not shared
 
 	checks []report.Check
 	clocks []reading
@@ -140,7 +144,7 @@ func (v *visit) approach(ctx context.Context) bool {
 		}
 		v.read(r.clocks...)
 		if blocked = r.blockedBy; blocked == "" {
-			v.client = v.node.newClient(v.host, r.addr, v.budget)
+			v.client = newClient(v.node, v.host, r.addr, v.budget)
 			v.client.greeted.Store(r.greeted)
 		}
 	}
@@ -163,13 +167,17 @@ func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy str
 	v.add(report.Check{ID: "dns/" + name, Kind: report.KindDNS, Outcome: report.Skipped,
 		Summary: "not resolved here: goes through the proxy " + shown, Evidence: evidence{"proxy": shown}.checked()})
 
-	v.client = v.node.newClient(v.host, netip.AddrPort{}, v.budget)
+	v.client = newClient(v.node, v.host, netip.AddrPort{}, v.budget)
 	id := "dial/" + name + "/proxy"
 	check := report.Check{ID: id, Kind: report.KindDial, Target: shown}
 	start := time.Now()
 	dialCtx, cancel := context.WithTimeout(ctx, v.node.Limits.withDefaults().Dial)
 	defer cancel()
-	conn, err := v.client.tunnel(dialCtx, proxy)
+	var conn net.Conn
+	err := v.client.refuses(v.host.Host, v.host.Scheme)
+	if err == nil {
+		conn, err = v.node.tunnel(dialCtx, v.host, proxy)
+	}
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	var refused *refusedError
@@ -213,14 +221,6 @@ func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy str
 		return handshake.ID
 	}
 	return ""
-}
-
-func withFact(m map[string]string, key, value string) map[string]string {
-	if m == nil {
-		m = map[string]string{}
-	}
-	m[key] = value
-	return m
 }
 
 // askRegistry is "registry/<host>": GET /v2/, without credentials. The runtime
@@ -338,7 +338,7 @@ func limited(check *report.Check, e evidence, name string, rep *reply) {
 	check.Outcome, check.Cause = report.Fail, report.RateLimited
 	check.Summary = name + " limits this node's requests (429" + retryAfter(rep.header) + ")"
 	for k, x := range limits(rep.header) {
-		e[k] = orDefault(x, e[k])
+		e[k] = cmp.Or(x, e[k])
 	}
 }
 

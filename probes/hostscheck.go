@@ -1,0 +1,77 @@
+package probes
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// hostsCheck is "hosts/<domain>": which hosts the runtime would ask for ref.
+func hostsCheck(p *Prober, ref Ref) (report.Check, []host) {
+	check := report.Check{ID: "hosts/" + ref.Domain, Kind: report.KindRuntime, Host: ref.Domain}
+	config, problem := p.Config.hosts(p.Files, ref.Domain)
+	var hosts []host
+	var order, bad, blobsOnly []string
+	for _, h := range config.Hosts {
+		// For content the runtime asks all of them, whatever they are said to be
+		// capable of (containerd's dockerFetcher.Fetch).
+		h.blobsOnly = !h.serves(ref.Digest == "")
+		if h.Scheme != "https" && h.Scheme != "http" || h.Host == "" {
+			bad = append(bad, clean(h.Scheme+"://"+h.Host, 80))
+			continue
+		}
+		if h.blobsOnly {
+			blobsOnly = append(blobsOnly, h.name())
+		} else {
+			order = append(order, h.name())
+		}
+		if len(hosts) < maxHosts {
+			hosts = append(hosts, h)
+		}
+	}
+	e := evidence{
+		"order": strings.Join(order, ","), "file": config.File,
+		"unknownKeys": strings.Join(config.Unknown, ", "), "unusable": strings.Join(bad, ", "),
+		"unused":    strings.Join(config.Unused, ", "),
+		"blobsOnly": strings.Join(blobsOnly, ","),
+	}
+	if len(order)+len(blobsOnly) > len(hosts) {
+		e["visited"] = strconv.Itoa(len(hosts))
+	}
+	check.Outcome = report.Pass
+	check.Summary = "the runtime asks " + strings.Join(order, ", then ")
+	switch {
+	case problem != nil && problem.Unread:
+		check.Outcome = report.Skipped
+		check.Summary = "the registry configuration " + problem.File + ": " + problem.Reason + "; taken as none"
+	case problem != nil && problem.Ignored:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = "the runtime ignores " + problem.File + " without a word: " + problem.Reason
+		e["ignored"] = "true"
+		if problem.Stale {
+			check.Cause = report.RuntimeConfigStale
+			check.Summary = "the runtime does not read " + problem.File + " before it is restarted: " + problem.Reason
+		}
+	case problem != nil:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = "the runtime refuses every pull from " + ref.Domain + ": " + problem.Error()
+	case len(order) == 0:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = config.File + " leaves no host to ask for " + ref.Domain
+	case len(config.Unknown) > 0:
+		check.Summary += "; " + config.File + " has keys that mean nothing: " + strings.Join(config.Unknown, ", ")
+	case len(config.Unused) > 0:
+		check.Summary += "; it does not read " + strings.Join(config.Unused, ", ")
+	}
+	if problem != nil {
+		e["file"] = problem.File
+		e["reason"] = problem.Reason
+	}
+	check.Summary = clean(check.Summary, 500) // names in it are somebody's configuration
+	check.Evidence = e.checked()
+	return check, hosts
+}
+
+// maxHosts bounds how many hosts of one image are visited.
+const maxHosts = 8
