@@ -1,17 +1,25 @@
 package report_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	. "github.com/pullprobe/pullprobe/report"
 )
 
-// docs/report.md says of every check what its evidence means: a heading with
-// the check's id, capitals for what is particular, and under it a table with
-// the keys.
-func TestEvidenceIsDocumented(t *testing.T) {
+// documentedEvidence returns the keys that docs/report.md describes, by the
+// pattern of a check's id: a heading has the id, with capitals for the parts that
+// differ, and below it a table has the keys. Common are the keys of any check.
+func documentedEvidence(t *testing.T) (byID map[string][]string, common []string) {
+	t.Helper()
 	b, err := os.ReadFile("../docs/report.md")
 	if err != nil {
 		t.Fatal(err)
@@ -20,8 +28,7 @@ func TestEvidenceIsDocumented(t *testing.T) {
 	if !ok {
 		t.Fatal("docs/report.md has no section on evidence")
 	}
-	var common []string
-	byID := map[string][]string{} // keys by the pattern of an id
+	byID = map[string][]string{}
 	var keys *[]string
 	var patterns []string
 	for line := range strings.Lines(text) {
@@ -40,7 +47,74 @@ func TestEvidenceIsDocumented(t *testing.T) {
 			byID[p] = *keys
 		}
 	}
+	return byID, common
+}
 
+// Every key that docs/report.md describes has a constant, and every constant is
+// described there. So are the ids of checks.
+func TestKeysAreDocumented(t *testing.T) {
+	byID, documented := documentedEvidence(t)
+	for _, keys := range byID {
+		documented = append(documented, keys...)
+	}
+	keys, ids := constants(t, "keys.go", "Key"), constants(t, "checks.go", "ID")
+	for name, key := range keys {
+		if !slices.Contains(documented, key) {
+			t.Errorf("%s: %q is not in docs/report.md", name, key)
+		}
+		if !strings.EqualFold(strings.TrimPrefix(name, "Key"), key) {
+			t.Errorf("%s has the value %q", name, key)
+		}
+	}
+	known := slices.Collect(maps.Values(keys))
+	for _, key := range documented {
+		if !slices.Contains(known, key) {
+			t.Errorf("%q of docs/report.md has no constant", key)
+		}
+	}
+	known = slices.Collect(maps.Values(ids))
+	for name, id := range ids {
+		if _, ok := byID[id]; !ok && id != IDCredentialProviders {
+			t.Errorf("%s: the check %q is not in docs/report.md", name, id)
+		}
+	}
+	for pattern := range byID {
+		if pattern == strings.ToLower(pattern) && !slices.Contains(known, pattern) {
+			t.Errorf("the check %q of docs/report.md has no constant", pattern)
+		}
+	}
+}
+
+// constants returns the string constants of a file whose names begin so.
+func constants(t *testing.T, file, prefix string) map[string]string {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, decl := range parsed.Decls {
+		group, ok := decl.(*ast.GenDecl)
+		if !ok || group.Tok != token.CONST {
+			continue
+		}
+		for _, spec := range group.Specs {
+			spec := spec.(*ast.ValueSpec)
+			if name := spec.Names[0].Name; strings.HasPrefix(name, prefix) {
+				out[name], _ = strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			}
+		}
+	}
+	if len(out) == 0 {
+		t.Fatalf("%s has no constant %s…", file, prefix)
+	}
+	return out
+}
+
+// Every check of the recordings, with all of its evidence, is described in
+// docs/report.md.
+func TestEvidenceIsDocumented(t *testing.T) {
+	byID, common := documentedEvidence(t)
 	for _, r := range recordings(t) {
 		for _, c := range r.Checks {
 			pattern := ""
@@ -70,8 +144,8 @@ func quoted(text string) []string {
 	return out
 }
 
-// fits says how well an id is of a pattern, in which words in capitals stand
-// for anything; 0 is not at all. A check that was skipped may lack its last part.
+// fits returns how well an id fits a pattern, in which words in capitals are
+// placeholders; 0 is not at all. A check that was skipped may lack its last part.
 func fits(pattern, id string) int {
 	p, parts := strings.Split(pattern, "/"), strings.Split(id, "/")
 	score := 100

@@ -1,59 +1,89 @@
 package report
 
 import (
+	"encoding/base64"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
-// Bounds of what a published check may hold, in bytes.
+// Limits of the texts of a published check, in bytes.
 const (
 	maxEvidence = 512
 	maxSummary  = 400
 )
 
-// Redactor is the one place that everything passes before it is published or
-// logged. It takes out secrets it knows, whatever looks like a credential, and
-// control characters, and bounds the length of every text.
+// Redactor removes secrets from texts before they are published or logged:
+// the secrets that it knows and whatever looks like a credential. It also
+// sanitizes and truncates every text.
 type Redactor struct {
 	secrets []string
 }
 
-// shortest is the length in bytes from which a secret can be told from a word.
-const shortest = 4
+// minSecret is the length in bytes below which a secret is ignored: it would
+// match by accident in every text.
+const minSecret = 4
 
-// NewRedactor knows these secrets. Texts of fewer than four bytes are left out:
-// they would match by accident everywhere. So is a password that is a word of
-// every report, such as "registry": the gaps would tell it, and the checks could
-// not be read any more.
+// NewRedactor returns a redactor that knows these secrets, see
+// [Redactor.With].
 func NewRedactor(secrets ...string) Redactor { return Redactor{}.With(secrets...) }
 
-// With knows these secrets, too.
+// With returns a redactor that also knows these secrets, as they are and in the
+// forms in which they travel: escaped for a URL's query or path, and in base64.
+// It ignores secrets of fewer than four bytes, and passwords that are a word of
+// every report, such as "registry": the gaps would reveal the password, and the
+// checks could not be read any longer.
 func (r Redactor) With(secrets ...string) Redactor {
 	r.secrets = slices.Clone(r.secrets)
 	words := vocabulary()
-	for _, s := range secrets {
-		// Also as they read in a text of one line, and with its spaces folded.
-		for _, s := range []string{s, plain(s), strings.Join(strings.Fields(plain(s)), " ")} {
-			if len(s) >= shortest && !slices.Contains(r.secrets, s) && !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, s) }) {
-				r.secrets = append(r.secrets, s)
+	for _, secret := range secrets {
+		for _, form := range forms(secret) {
+			known := slices.Contains(r.secrets, form) || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, form) })
+			if len(form) >= minSecret && !known {
+				r.secrets = append(r.secrets, form)
 			}
 		}
 	}
 	// The longest first, so that a secret that contains another goes whole.
-	slices.SortFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
+	slices.SortStableFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
 	return r
 }
 
-// vocabulary are the words that checks are made of, beside what they are about:
-// their kinds and ids, the causes, and the facts that rules go by.
+// WithLogin returns a redactor that also knows a password, alone and together
+// with its user as HTTP basic authentication sends them.
+func (r Redactor) WithLogin(user, password string) Redactor {
+	if password == "" {
+		return r
+	}
+	return r.With(password, user+":"+password)
+}
+
+// forms returns the texts in which a secret may appear; none if it is too short.
+func forms(secret string) []string {
+	if len(secret) < minSecret {
+		return nil
+	}
+	raw := []byte(secret)
+	return []string{
+		Sanitize(secret), // texts are sanitized before they are searched
+		url.QueryEscape(secret),
+		url.PathEscape(secret),
+		base64.StdEncoding.EncodeToString(raw),
+		base64.RawStdEncoding.EncodeToString(raw),
+		base64.URLEncoding.EncodeToString(raw),
+		base64.RawURLEncoding.EncodeToString(raw),
+	}
+}
+
+// vocabulary lists the words that every check consists of, beside what it is
+// about: kinds, ids, causes, and the values that rules compare.
 func vocabulary() []string {
-	words := strings.Fields(`reference pod credentials credentials/account credentials/node credentials/provider runtime runtime/config.toml
-		runtime/environment runtime/ca runtime/proxy runtime/sandbox runtime/process local hosts queue disk clock dns dial tls registry token
-		manifest image blob pull elsewhere true false absent anonymous basic bearer containerd files hidden hung later likely noSpace
-		podListsOwn provider read sandbox unknown unspecified loopback private shared CreateContainerError Always`)
+	words := strings.Fields(`true false absent anonymous basic bearer containerd elsewhere files hidden hosts hung later likely local noSpace
+		podListsOwn provider read unknown unspecified loopback private shared CreateContainerError Always`)
+	words = append(words, IDReference, IDPod, IDQueue, IDCredentials, IDCredentialsNode, IDCredentialsAccount, IDCredentialProviders, IDRuntime,
+		IDRuntimeProcess, IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA, IDRuntimeProxy, IDRuntimeSandbox, IDDisk, IDClock, IDPull, IDControl,
+		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, familyBlob)
 	for _, c := range Catalogue() {
 		words = append(words, string(c.Cause))
 	}
@@ -69,27 +99,32 @@ var (
 
 const removed = "[redacted]"
 
-// Text redacts one text and bounds it to limit bytes (0: no bound).
+// Text sanitizes a text, removes secrets from it and truncates it to limit bytes
+// (0: no limit).
 func (r Redactor) Text(s string, limit int) string {
-	s = plain(s) // before anything else: what is invisible must not take a secret apart
+	s = Sanitize(s) // before anything else: what is invisible must not split a secret
 	for _, secret := range r.secrets {
 		s = strings.ReplaceAll(s, secret, removed)
 	}
-	s = r.cutOff(s)
+	s = r.withoutCutSecrets(s)
 	s = userinfo.ReplaceAllString(s, "${1}"+removed+"@")
 	s = bearer.ReplaceAllString(s, "$1 "+removed)
 	s = jwt.ReplaceAllString(s, removed)
 	s = keyed.ReplaceAllString(s, "$1="+removed)
-	return bound(s, limit)
+	if limit <= 0 {
+		return s
+	}
+	return Truncate(s, limit)
 }
 
-// cutOff takes out the beginnings of secrets in texts that were cut short
-// before they came here: whoever sends a secret back chooses where it is cut.
-func (r Redactor) cutOff(s string) string {
+// withoutCutSecrets removes the beginnings of secrets from a text that was cut
+// before: a server that returns a secret chooses where it is cut. Three dots are
+// the ellipsis of other programs.
+func (r Redactor) withoutCutSecrets(s string) string {
 	if len(r.secrets) == 0 {
 		return s
 	}
-	for _, dots := range []string{"…", ellipsis} {
+	for _, dots := range []string{ellipsis, "..."} {
 		pieces := strings.Split(s, dots)
 		for i := range pieces[:len(pieces)-1] {
 			pieces[i] = r.withoutBeginning(pieces[i])
@@ -99,46 +134,16 @@ func (r Redactor) cutOff(s string) string {
 	return s
 }
 
-// withoutBeginning takes the beginning of a secret from the end of s.
+// withoutBeginning removes the beginning of a secret from the end of s.
 func (r Redactor) withoutBeginning(s string) string {
 	for _, secret := range r.secrets {
-		for n := min(len(secret)-1, len(s)); n >= shortest; n-- {
+		for n := min(len(secret)-1, len(s)); n >= minSecret; n-- {
 			if strings.HasSuffix(s, secret[:n]) {
 				return s[:len(s)-n] + removed
 			}
 		}
 	}
 	return s
-}
-
-// ellipsis is what a text ends with that was cut short here.
-const ellipsis = "..."
-
-// plain makes s one line without control characters or invisible ones that
-// change how a line reads (bidirectional overrides, for one).
-func plain(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	return strings.Map(func(c rune) rune {
-		switch {
-		case c == '\n', c == '\t', c == '\r':
-			return ' '
-		case unicode.IsControl(c), unicode.Is(unicode.Cf, c), unicode.Is(unicode.Zl, c), unicode.Is(unicode.Zp, c):
-			return -1
-		}
-		return c
-	}, s)
-}
-
-// bound cuts s to limit bytes at a rune's edge and says that it did.
-func bound(s string, limit int) string {
-	if limit <= 0 || len(s) <= limit {
-		return s
-	}
-	cut := max(limit-len(ellipsis), 0)
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + ellipsis
 }
 
 // Check redacts every text of a check.
@@ -155,8 +160,8 @@ func (r Redactor) Check(c Check) Check {
 	return c
 }
 
-// Checks redacts a list of checks. Diagnose what comes out of it: then the
-// verdict can say nothing that the checks may not.
+// Checks redacts a list of checks. Call [Diagnose] with the result: then the
+// verdict contains nothing that the checks may not contain.
 func (r Redactor) Checks(in []Check) []Check {
 	out := make([]Check, len(in))
 	for i, c := range in {
@@ -165,13 +170,13 @@ func (r Redactor) Checks(in []Check) []Check {
 	return out
 }
 
-// Diagnosis redacts a diagnosis. What is in the pod's own specification is no
-// secret, even if it is spelt like one, but it is a tenant's text: it is bounded
-// and plain. The verdict is drawn from checks that have been through
-// [Redactor.Checks].
+// Diagnosis redacts a diagnosis. Text of the pod's specification is not secret,
+// even where it equals a secret, but it is a tenant's: it loses unprintable
+// characters and is truncated, and else stays as it is, to be compared with the
+// specification. The verdict comes from checks that were redacted before.
 func (r Redactor) Diagnosis(d Diagnosis) Diagnosis {
-	spec := NewRedactor()
-	d.Image, d.Asked = spec.Text(d.Image, maxEvidence), spec.Text(d.Asked, 128)
+	spec := func(s string, limit int) string { return Truncate(printable(s), limit) }
+	d.Image, d.Asked = spec(d.Image, maxEvidence), spec(d.Asked, 128)
 	d.Checks = r.Checks(d.Checks)
 	return d
 }

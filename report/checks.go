@@ -1,0 +1,134 @@
+package report
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The ids of checks that occur once in a diagnosis.
+const (
+	IDReference           = "reference"
+	IDPod                 = "pod"
+	IDQueue               = "queue"
+	IDCredentials         = "credentials"
+	IDCredentialsNode     = "credentials/node"
+	IDCredentialsAccount  = "credentials/account"
+	IDCredentialProviders = "credentials/providers"
+	IDRuntime             = "runtime"
+	IDRuntimeProcess      = "runtime/process"
+	IDRuntimeConfig       = "runtime/config.toml"
+	IDRuntimeEnvironment  = "runtime/environment"
+	IDRuntimeCA           = "runtime/ca"
+	IDRuntimeProxy        = "runtime/proxy"
+	IDRuntimeSandbox      = "runtime/sandbox"
+	IDRuntimeResolvConf   = "runtime/resolv.conf"
+	IDRuntimeHosts        = "runtime/hosts"
+	IDRuntimeNsswitch     = "runtime/nsswitch.conf"
+	IDDisk                = "disk"
+	IDClock               = "clock"
+	IDPull                = "pull"
+	IDControl             = "control"
+)
+
+// The families of checks that occur once for each host, address or resolver.
+const (
+	familyLocal     = "local"
+	familyHosts     = "hosts"
+	familyDNS       = "dns"
+	familyDial      = "dial"
+	familyTLS       = "tls"
+	familyElsewhere = "elsewhere"
+	familyClock     = "clock"
+	familyRegistry  = "registry"
+	familyToken     = "token"
+	familyManifest  = "manifest"
+	familyImage     = "image"
+	familyBlob      = "blob"
+	familyProvider  = "credentials/provider"
+)
+
+// id joins the parts of a check's id.
+func id(family, host string, more ...string) string {
+	return strings.Join(append([]string{family, host}, more...), "/")
+}
+
+// LocalID is the check of what the node has of a registry already.
+func LocalID(host string) string { return id(familyLocal, host) }
+
+// HostsID is the check of the runtime's configuration for a registry.
+func HostsID(host string) string { return id(familyHosts, host) }
+
+// DNSID is the check of a host's name, or of one resolver's answer for it.
+func DNSID(host string, resolver ...string) string { return id(familyDNS, host, resolver...) }
+
+// DialID is the check of a connection to one address of a host.
+func DialID(host string, address ...string) string { return id(familyDial, host, address...) }
+
+// TLSID is the check of the handshake with one address of a host.
+func TLSID(host string, address ...string) string { return id(familyTLS, host, address...) }
+
+// ElsewhereID is the check of an address that the runtime does not use: only
+// another resolver returns it.
+func ElsewhereID(host string, address ...string) string { return id(familyElsewhere, host, address...) }
+
+// ClockID is the check of the node's clock against a host's.
+func ClockID(host string) string { return id(familyClock, host) }
+
+// RegistryID is the check of a host's answer to GET /v2/.
+func RegistryID(host string) string { return id(familyRegistry, host) }
+
+// TokenID is the check of the token service of a host.
+func TokenID(host string) string { return id(familyToken, host) }
+
+// ManifestID is the check of the manifest on a host.
+func ManifestID(host string) string { return id(familyManifest, host) }
+
+// ImageID is the check of what the manifest on a host describes.
+func ImageID(host string) string { return id(familyImage, host) }
+
+// BlobID is the check of a layer that a host serves.
+func BlobID(host string) string { return id(familyBlob, host) }
+
+// CredentialID is the check of the nth credential, counted from 1.
+func CredentialID(n int) string { return id(IDCredentials, strconv.Itoa(n)) }
+
+// ProviderID is the check of one credential provider.
+func ProviderID(name string) string { return id(familyProvider, name) }
+
+// Elsewhere reports whether the check is about an address that the runtime does
+// not use.
+func (c Check) Elsewhere() bool { return strings.HasPrefix(c.ID, familyElsewhere+"/") }
+
+// Find returns the check with this id. A check that is missing is Unknown and
+// has only its id.
+func Find(checks []Check, id string) Check {
+	if i := slices.IndexFunc(checks, func(c Check) bool { return c.ID == id }); i >= 0 {
+		return checks[i]
+	}
+	return Check{ID: id}
+}
+
+// Below returns the checks whose ids continue this one: Below(checks,
+// DialID(host)) returns the checks of every address of a host.
+func Below(checks []Check, id string) []Check {
+	var out []Check
+	for _, c := range checks {
+		if strings.HasPrefix(c.ID, id+"/") {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Same reports whether two verdicts agree on who must act, on the cause and on
+// how certain both are.
+func (v Verdict) Same(other Verdict) bool {
+	return v.Fault == other.Fault && v.Cause == other.Cause && v.Confidence == other.Confidence
+}
+
+// True is the value of a fact that holds.
+const True = "true"
+
+// Is reports whether the evidence has this fact as true.
+func (c Check) Is(key string) bool { return c.Evidence[key] == True }

@@ -1,0 +1,142 @@
+package report
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// This file holds how text and figures become readable. Everything that people
+// read passes through here: one policy for foreign text, one ellipsis, one unit
+// system, one form for durations and for times.
+
+// ellipsis ends every text that was cut. [Redactor] depends on it: the end of
+// a text before an ellipsis may be the beginning of a secret.
+const ellipsis = "…"
+
+// Sanitize returns s as one line of printable text. Runs of white space become
+// one space, white space at both ends goes. Invalid UTF-8, U+FFFD, control and
+// format characters (terminal escapes, bidirectional overrides), private use,
+// unassigned and invisible characters go.
+func Sanitize(s string) string {
+	return strings.Join(strings.FieldsFunc(printable(s), isSpace), " ")
+}
+
+// printable does what [Sanitize] does, but keeps the number of spaces.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case r == utf8.RuneError, !unicode.IsPrint(r), unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector):
+			return -1
+		}
+		return r
+	}, s)
+}
+
+func isSpace(r rune) bool { return r == ' ' }
+
+// Truncate returns s if it has at most limit bytes. Else it returns the longest
+// beginning of s that fits with an ellipsis, cut between characters.
+func Truncate(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	cut := limit - len(ellipsis)
+	if cut < 0 {
+		return ""
+	}
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + ellipsis
+}
+
+// Clean returns the sanitized text of s, truncated to limit bytes. Of a very long
+// text it reads only the beginning.
+func Clean(s string, limit int) string {
+	if len(s) > 4*limit {
+		return Truncate(Sanitize(s[:4*limit])+ellipsis, limit)
+	}
+	return Truncate(Sanitize(s), limit)
+}
+
+// Bytes returns a size in binary units with one decimal: "512 B", "1.5 KiB",
+// "41.0 GiB".
+func Bytes[N int | int64 | uint64](n N) string {
+	const kibi = 1024
+	v := float64(n)
+	if math.Abs(v) < kibi {
+		return strconv.FormatInt(int64(n), 10) + " B"
+	}
+	for _, unit := range []string{"KiB", "MiB", "GiB"} {
+		v /= kibi
+		if math.Abs(v) < kibi-0.05 { // else it would read 1024.0
+			return strconv.FormatFloat(v, 'f', 1, 64) + " " + unit
+		}
+	}
+	return strconv.FormatFloat(v/kibi, 'f', 1, 64) + " TiB"
+}
+
+// Duration returns a duration for people, with the two largest units that
+// matter: "250 ms", "1.5 s", "12 s", "3 min", "2 h 5 min", "3 days 4 h". Use
+// [Roughly] for an estimate.
+func Duration(d time.Duration) string {
+	if d < 0 {
+		return "-" + Duration(d.Abs())
+	}
+	switch {
+	case d == 0:
+		return "0 s"
+	case d < time.Millisecond:
+		return "1 ms" // something, and no more
+	case d.Round(time.Millisecond) < time.Second:
+		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
+	case d.Round(100*time.Millisecond) < 10*time.Second:
+		return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
+	case d.Round(time.Second) < time.Minute:
+		return count(d.Round(time.Second), time.Second, "s")
+	case d.Round(time.Second) < time.Hour:
+		return twoUnits(d.Round(time.Second), time.Minute, "min", time.Second, "s")
+	case d.Round(time.Minute) < 48*time.Hour:
+		return twoUnits(d.Round(time.Minute), time.Hour, "h", time.Minute, "min")
+	}
+	return twoUnits(d.Round(time.Hour), 24*time.Hour, "days", time.Hour, "h")
+}
+
+// Roughly returns a duration for people in its largest unit only: "5 h",
+// "40 min", "3 days".
+func Roughly(d time.Duration) string {
+	if d < 0 {
+		return "-" + Roughly(d.Abs())
+	}
+	switch {
+	case d.Round(time.Second) < time.Minute:
+		return Duration(d.Round(time.Second))
+	case d.Round(time.Minute) < 90*time.Minute:
+		return count(d.Round(time.Minute), time.Minute, "min")
+	case d.Round(time.Hour) < 48*time.Hour:
+		return count(d.Round(time.Hour), time.Hour, "h")
+	}
+	return count(d.Round(24*time.Hour), 24*time.Hour, "days")
+}
+
+func count(d, unit time.Duration, name string) string {
+	return strconv.FormatInt(int64(d/unit), 10) + " " + name
+}
+
+func twoUnits(d, unit time.Duration, name string, part time.Duration, partName string) string {
+	s := count(d, unit, name)
+	if rest := d % unit; rest >= part {
+		s += " " + count(rest, part, partName)
+	}
+	return s
+}
+
+// Time returns a time for people, in UTC and in seconds:
+// "2026-11-28 20:33:50 UTC".
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
