@@ -220,7 +220,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	select {
 	case <-climbed:
 		ask = pullAsk{size: imageFact(ladder, "size")}
-		if c, denied := probes.Denied(ladder); denied {
+		if c, denied := probes.FirstDenied(ladder); denied {
 			s.Failing, s.NoPull = false, "a test pull would go where pullprobe may not: "+c.Summary
 		}
 		creds.Matched = e.worthTrying(creds.Matched, hostsOf(ladder))

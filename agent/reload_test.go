@@ -215,7 +215,7 @@ func TestReloadExaminesAnew(t *testing.T) {
 	var a *Agent
 	w.agent(func(started *Agent) { a = started })
 	w.diagnosed("stuck", func(d report.Diagnosis) bool {
-		_, denied := probes.Denied(d.Checks)
+		_, denied := probes.FirstDenied(d.Checks)
 		return !denied
 	})
 	asked := registry.asked.Load()
@@ -229,7 +229,7 @@ func TestReloadExaminesAnew(t *testing.T) {
 	// By itself it would be after 10 s: the runtime is away.
 	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
 		n, _, _ := w.report()
-		_, denied := probes.Denied(n.Diagnoses[0].Checks)
+		_, denied := probes.FirstDenied(n.Diagnoses[0].Checks)
 		return denied
 	})
 	if n := registry.asked.Load(); asked == 0 || n != asked {

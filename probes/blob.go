@@ -105,7 +105,7 @@ func (b *blob) fail(cause report.Cause, summary string) {
 // elsewhere fails for what lies at the host that the registry redirects to.
 func (b *blob) elsewhere(inner report.Cause, host, what string) {
 	b.facts["blobHost"], b.facts["innerCause"] = host, string(inner)
-	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s keeps its layers on %s: %s", b.host.name(), clean(host, 80), what))
+	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s keeps its layers on %s: %s", b.host.name(), report.Clean(host, 80), what))
 }
 
 func (b *blob) noAnswer(err error, took time.Duration) {
@@ -118,11 +118,11 @@ func (b *blob) noAnswer(err error, took time.Duration) {
 	if errors.As(err, &refused) {
 		b.facts["refused"] = refused.reason
 		if refused.cause != "" {
-			b.fail(refused.cause, b.host.name()+" does not give the layers: "+clean(refused.reason, 160))
+			b.fail(refused.cause, b.host.name()+" does not give the layers: "+report.Clean(refused.reason, 160))
 			return
 		}
 		b.check.Outcome = report.Skipped
-		b.check.Summary = "not asked: " + clean(refused.reason, 160)
+		b.check.Summary = "not asked: " + report.Clean(refused.reason, 160)
 		return
 	}
 	late := report.RegistryUnavailable
@@ -135,7 +135,7 @@ func (b *blob) noAnswer(err error, took time.Duration) {
 	}
 	switch {
 	case f.unfinished:
-		b.check.Summary = "no layer had come from " + clean(cmp.Or(b.facts["blobHost"], b.host.name()), 80) + " when the time was up"
+		b.check.Summary = "no layer had come from " + report.Clean(cmp.Or(b.facts["blobHost"], b.host.name()), 80) + " when the time was up"
 		return
 	case elsewhere:
 		b.elsewhere(f.cause, redirect.host, f.words)
@@ -147,7 +147,7 @@ func (b *blob) noAnswer(err error, took time.Duration) {
 // judge says what the answer means. The runtime asks for the whole layer: what
 // only our Range is answered with proves nothing.
 func (b *blob) judge(rep *reply) {
-	host := clean(rep.host, 80)
+	host := report.Clean(rep.host, 80)
 	where := b.host.name()
 	if rep.hops > 0 {
 		where = host + ", where " + where + " keeps its layers,"
@@ -218,7 +218,7 @@ func (b *blob) judgeSize(rep *reply, where string) {
 	b.check.Outcome = report.Pass
 	b.check.Summary = "layers can be had from " + b.host.name()
 	if rep.hops > 0 {
-		b.check.Summary = fmt.Sprintf("layers can be had: %s keeps them on %s", b.host.name(), clean(rep.host, 80))
+		b.check.Summary = fmt.Sprintf("layers can be had: %s keeps them on %s", b.host.name(), report.Clean(rep.host, 80))
 	}
 }
 

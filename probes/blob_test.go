@@ -36,15 +36,6 @@ func blobImage(t *testing.T, h http.Handler, repo string) (layer, config string)
 	return digestOf(t, big), configDigest(t, img)
 }
 
-func digestOf(t *testing.T, l v1.Layer) string {
-	t.Helper()
-	d, err := l.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d.String()
-}
-
 func configDigest(t *testing.T, img v1.Image) string {
 	t.Helper()
 	d, err := img.ConfigName()

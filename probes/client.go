@@ -15,16 +15,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/pullprobe/pullprobe/report"
 )
 
-const (
-	userAgent      = "pullprobe"
-	maxHeaderBytes = 16 << 10 // of one answer's header
-	maxRedirects   = 10       // as many as the runtime follows
-	receiveBuffer  = 16 << 10 // of a connection; the kernel takes twice that
-)
+// maxRedirects is how many redirects the runtime follows.
+const maxRedirects = 10
 
 // client sends the requests for one host. It goes only to the address that
 // the checks before found good, or, for a token service or a redirect target,
@@ -114,7 +111,7 @@ func (c *client) close() {
 func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
 	proxy, err := c.node.Proxy.For(req.URL.Scheme, req.URL.Host)
 	if err != nil {
-		return nil, &proxyError{err: err}
+		return nil, proxyUnreachable(err)
 	}
 	if proxy != nil {
 		c.proxies.Store(proxyAddress(proxy), true)
@@ -126,11 +123,11 @@ func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
 // behind a proxy nothing else does. It is nil if something may.
 func (c *client) refuses(hostport, scheme string) error {
 	name, port := splitHost(hostport, scheme)
-	reason := c.node.Guard.name(name, port, hostport == c.host.Host && c.node.loopbackFor(c.host))
+	reason := string(c.node.Guard.name(name, port, hostport == c.host.Host && c.node.loopbackFor(c.host)))
 	if reason == "" {
 		return nil
 	}
-	return &refusedError{reason: clean(name, 80) + " is " + reason}
+	return &refusedError{reason: report.Clean(name, 80) + " is " + reason}
 }
 
 // dialContext connects to where the transport wants to go: the host's checked
@@ -148,7 +145,7 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 	if _, ok := c.proxies.Load(target); ok {
 		conn, err := c.node.dialName(ctx, target, nil)
 		if err != nil {
-			return nil, &proxyError{err: err}
+			return nil, proxyUnreachable(err)
 		}
 		return conn, nil
 	}
@@ -315,4 +312,13 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	}
 	location.User = nil
 	return location, nil
+}
+
+// isHostName says whether a host, with or without a port, is one that a command
+// line or a sentence can hold: a URL may have more characters in its host than
+// any name or address.
+func isHostName(host string) bool {
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:[]%。．｡", r)
+	})
 }

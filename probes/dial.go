@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,11 +22,11 @@ func (p *Prober) dial(ctx context.Context, h host, addr netip.AddrPort) (report.
 	name, port := h.split()
 	if reason := p.Guard.address(name, port, addr.Addr(), p.loopbackFor(h)); reason != "" {
 		check.Outcome = report.Skipped
-		check.Summary = "not dialled: " + addr.Addr().String() + " is " + reason
-		if !strings.HasPrefix(reason, denied) {
+		check.Summary = "not dialled: " + addr.Addr().String() + " is " + string(reason)
+		if !reason.configured() {
 			check.Summary += ", which pullprobe does not ask for images"
 		}
-		check.Evidence = evidence{"refused": reason, "runtimeWouldDial": "true"}.checked()
+		check.Evidence = evidence{"refused": string(reason), "runtimeWouldDial": "true"}.checked()
 		return check, nil
 	}
 	limit := p.Limits.withDefaults().Dial
@@ -59,19 +58,17 @@ func (p *Prober) dial(ctx context.Context, h host, addr netip.AddrPort) (report.
 // image asks for localhost or for that address.
 func (p *Prober) loopbackFor(h host) bool {
 	name, _ := h.split()
-	a, ok := literal(name)
-	return p.Guard.Loopback || h.configured || !h.foreign && (isLocalhost(h.Host) || ok && p.Guard.owns(a))
+	return p.Guard.Loopback || h.configured || !h.foreign && (isLocalhost(h.Host) || p.Guard.owns(name))
 }
 
 // refusesName says why the configuration forbids h by its name, so that it is
 // not even resolved; empty if it does not.
-func (p *Prober) refusesName(h host) string {
-	name, port := h.split()
-	if a, ok := literal(name); ok {
-		return p.Guard.denies(name, port, a, embedded(a))
-	}
-	return p.Guard.denies(name, port)
+func (p *Prober) refusesName(h host) Reason {
+	return p.Guard.deniesName(h.split())
 }
+
+// receiveBuffer is that of a connection; the kernel takes twice as much.
+const receiveBuffer = 16 << 10
 
 // smallWindow dials connections that let the other side send no more than
 // little ahead of what is read: a server that answers with a whole layer where
@@ -110,12 +107,12 @@ func (p *Prober) dialName(ctx context.Context, target string, guard *Guard) (net
 	}
 	var firstErr error
 	for i, addr := range l.addrs {
-		reason := ""
+		var reason Reason
 		if guard != nil {
 			reason = guard.address(name, port, addr, false)
 		}
 		if reason != "" {
-			err = &refusedError{reason: addr.String() + " is " + reason}
+			err = &refusedError{reason: addr.String() + " is " + string(reason)}
 		} else {
 			// Every address gets its share of the time that is left.
 			share := ctx

@@ -2,20 +2,13 @@ package probes
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/containerd/containerd/v2/core/remotes/docker"
-
-	"github.com/pullprobe/pullprobe/report"
 )
 
 func addrs(list string) (out []netip.Addr) {
@@ -123,102 +116,5 @@ func TestRace(t *testing.T) {
 	}
 	if winner, _ := race([]attempted{hole(true), up(true, ms)}, 2*s); winner != -1 {
 		t.Errorf("with 2 s for both the first takes all of it (net.partialDeadline), not %d", winner)
-	}
-}
-
-// What the runtime's dialer does at real addresses, and what is told of it.
-func TestTakenAddress(t *testing.T) {
-	ca := newAuthority(t, nil)
-	good, bad := ca.good(t, "r.lab"), ca.good(t, "elsewhere.lab")
-	registry := newRegistry(t)
-	port := serve(t, &bad, registry)
-	serveAt(t, "127.0.0.2", port, &good, registry)
-	n := newProber(t, ca, nil)
-	host := "r.lab:" + strconv.Itoa(int(port))
-
-	t.Run("TLS that fails at the first address is final", func(t *testing.T) {
-		m := *n
-		m.Hosts = ParseHostsFile([]byte("127.0.0.1 r.lab\n127.0.0.2 r.lab\n"))
-		c := probe(t, &m, host+"/app:1")
-		want(t, c, "tls/"+host+"/127.0.0.1:"+strconv.Itoa(int(port)), report.Fail, report.CertificateNameMismatch, "taken=true", "goodAddresses=127.0.0.2:"+strconv.Itoa(int(port)))
-		if got := want(t, c, "registry/"+host, report.Skipped, "").BlockedBy; got != "tls/"+host+"/127.0.0.1:"+strconv.Itoa(int(port)) {
-			t.Errorf("blocked by %s", got)
-		}
-	})
-	t.Run("TLS that would fail at the second does not matter", func(t *testing.T) {
-		m := *n
-		m.Hosts = ParseHostsFile([]byte("127.0.0.2 r.lab\n127.0.0.1 r.lab\n"))
-		c := probe(t, &m, host+"/app:1")
-		want(t, c, "dial/"+host+"/127.0.0.2:"+strconv.Itoa(int(port)), report.Pass, "", "taken=true")
-		want(t, c, "registry/"+host, report.Pass, "")
-	})
-	t.Run("dead v6 beside a living v4", func(t *testing.T) {
-		m := *n
-		m.Hosts = ParseHostsFile([]byte("::1 r.lab\n127.0.0.2 r.lab\n"))
-		c := probe(t, &m, host+"/app:1")
-		want(t, c, "dial/"+host+"/[::1]:"+strconv.Itoa(int(port)), report.Fail, report.ConnectionRefused)
-		want(t, c, "dial/"+host+"/127.0.0.2:"+strconv.Itoa(int(port)), report.Pass, "", "taken=true")
-		want(t, c, "registry/"+host, report.Pass, "")
-	})
-}
-
-// The witness for what is said of the runtime above: its own transport, with a
-// dialer as in docker.DefaultHTTPTransport, goes to the address that we say it
-// takes, and does not leave it when TLS fails there.
-func TestTakenIsTheRuntimes(t *testing.T) {
-	ca := newAuthority(t, nil)
-	good, bad := ca.good(t, "r.example"), ca.good(t, "elsewhere.lab")
-	pass := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	port := serveAt(t, "127.0.0.61", 0, &bad, pass)
-	serveAt(t, "127.0.0.62", port, &good, pass)
-	host := fmt.Sprintf("r.example:%d", port)
-
-	for _, tt := range []struct {
-		addrs string
-		taken string // empty if none connects
-		open  bool
-	}{
-		{"127.0.0.61 127.0.0.62", "127.0.0.61", false},
-		{"127.0.0.62 127.0.0.61", "127.0.0.62", true},
-		{"127.0.0.63 127.0.0.62", "127.0.0.62", true}, // nothing listens at the first
-		{"127.0.0.62 ::1", "127.0.0.62", true},
-		{"127.0.0.61 ::1", "127.0.0.61", false},
-		{"127.0.0.63 ::1", "", false},
-	} {
-		t.Run(tt.addrs, func(t *testing.T) {
-			n := newProber(t, ca, nil)
-			n.ResolverPort = dnsPort(t)
-			serveDNS(t, "127.0.0.1", n.ResolverPort, zone(map[string]string{"r.example.": tt.addrs}))
-			c := probe(t, n, host+"/app:1")
-			if (c["registry/"+host].Outcome == report.Pass) != tt.open {
-				t.Errorf("we say %s %s", c["registry/"+host].Outcome, c["registry/"+host].Summary)
-			}
-			if tt.taken != "" {
-				want(t, c, fmt.Sprintf("dial/%s/%s:%d", host, tt.taken, port), report.Pass, "", "taken=true")
-			}
-
-			resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, serverAt(n, 0))
-			}}
-			dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, FallbackDelay: 300 * time.Millisecond, Resolver: resolver}
-			transport := docker.DefaultHTTPTransport(&tls.Config{RootCAs: n.Roots.Pool})
-			took := ""
-			transport.Proxy = nil
-			transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				conn, err := dialer.DialContext(ctx, network, addr)
-				if err == nil {
-					took = conn.RemoteAddr().(*net.TCPAddr).IP.String()
-				}
-				return conn, err
-			}
-			defer transport.CloseIdleConnections()
-			resp, err := (&http.Client{Transport: transport}).Get("https://" + host + "/v2/")
-			if err == nil {
-				resp.Body.Close()
-			}
-			if took != tt.taken || (err == nil) != tt.open {
-				t.Errorf("the runtime takes %q and ends with %v", took, err)
-			}
-		})
 	}
 }

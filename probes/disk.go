@@ -67,7 +67,7 @@ func (v *Eviction) facts(use *disk.UsageStat, e evidence) (reached string) {
 		e["evictionBytes"] = strconv.FormatUint(least, 10)
 		e["belowEviction"] = strconv.FormatBool(use.Free < least)
 		if use.Free < least {
-			reached = fmt.Sprintf("the kubelet's %s asks for %s: it removes images and evicts pods", signal, megabytes(int64(least)))
+			reached = fmt.Sprintf("the kubelet's %s asks for %s: it removes images and evicts pods", signal, report.Bytes(least))
 		}
 	}
 	least, signal = highest(v.Inodes, use.InodesTotal)
@@ -138,7 +138,7 @@ func Disk(d DiskPath) report.Check {
 	fail := func(c report.Cause, summary string) {
 		check.Outcome, check.Cause, check.Summary = report.Fail, c, summary
 	}
-	of := fmt.Sprintf("%s of %s free", megabytes(int64(free)), megabytes(int64(use.Total)))
+	of := fmt.Sprintf("%s of %s free", report.Bytes(free), report.Bytes(use.Total))
 	switch {
 	case known && mount.has("shutdown"):
 		fail(report.DiskIOError, fmt.Sprintf("the file system of %s has shut down after errors (%s at %s)", d.Name, mount.fstype, mount.point))
@@ -150,13 +150,13 @@ func Disk(d DiskPath) report.Check {
 		// A rule of thumb: some of the image may be there already.
 		check.Evidence = withFact(check.Evidence, "need", strconv.FormatUint(d.Need, 10))
 		check.Evidence["estimated"] = "true"
-		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, megabytes(int64(d.Need))))
+		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, report.Bytes(d.Need)))
 	case use.InodesTotal > 0 && use.InodesFree < min(floorInodes, use.InodesTotal/20):
 		fail(report.InodesExhausted, fmt.Sprintf("%s has no inodes left: %d of %d free", d.Name, use.InodesFree, use.InodesTotal))
 	default:
 		check.Outcome = report.Pass
 		// What df shows, so that people need not wonder.
-		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, megabytes(int64(use.Free)), megabytes(int64(use.Total)))
+		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, report.Bytes(use.Free), report.Bytes(use.Total))
 		if pressure != "" {
 			check.Summary += "; " + pressure
 		}

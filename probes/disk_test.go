@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -104,4 +105,29 @@ func FuzzMountOf(f *testing.F) {
 			t.Errorf("%q is not under %q", name, m.point)
 		}
 	})
+}
+
+func TestEvictionFacts(t *testing.T) {
+	all := func(percent float64) []Threshold { return []Threshold{{Signal: "imagefs.available", Percent: percent}} }
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		name  string
+		v     *Eviction
+		below string
+		words bool
+	}{
+		{"no kubelet", nil, "", false},
+		{"far away", &Eviction{Bytes: []Threshold{{Signal: "imagefs.available", Amount: 1}}, From: "default", GCHigh: 85}, "false", false},
+		{"below", &Eviction{Bytes: append(all(0.0001), Threshold{Signal: "nodefs.available", Percent: 99.9999}), Inodes: all(1), From: "/k.yaml", GCHigh: 100}, "true", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Disk(DiskPath{Name: dir, Eviction: tt.v})
+			if c.Outcome == report.Fail {
+				t.Skip("this machine's disk is full")
+			}
+			if c.Evidence["belowEviction"] != tt.below || (tt.v != nil) != (c.Evidence["evictionFrom"] != "") || strings.Contains(c.Summary, "nodefs.available") != tt.words {
+				t.Errorf("%s %v", c.Summary, c.Evidence)
+			}
+		})
+	}
 }

@@ -83,7 +83,7 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 	}
 	if len(p.Lookup.Others) > 0 {
 		// The runtime may get its answer there; the probes do not ask them.
-		l.check.Evidence = withFact(l.check.Evidence, "nsswitchOthers", clean(strings.Join(p.Lookup.Others, ", "), maxValue))
+		l.check.Evidence = withFact(l.check.Evidence, "nsswitchOthers", report.Clean(strings.Join(p.Lookup.Others, ", "), maxValue))
 	}
 	l.check.Duration = report.Millis(time.Since(start))
 	return l
@@ -140,7 +140,7 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 	if _, ok := dns.IsDomainName(name); !ok || len(names) == 0 {
 		return lookup{check: report.Check{
 			Outcome: report.Fail, Cause: report.HostNotFound,
-			Summary: strconv.Quote(clean(name, 80)) + " is not a name that DNS can hold",
+			Summary: strconv.Quote(report.Clean(name, 80)) + " is not a name that DNS can hold",
 		}}
 	}
 
@@ -426,7 +426,7 @@ func (a answer) complaint() string {
 	case a.finding == failed:
 		return "answered " + a.rcode
 	case a.deadline:
-		return "did not answer within " + seconds(a.took)
+		return "did not answer within " + report.Duration(a.took)
 	}
 	return "cannot be asked (" + errnoWord(a.err) + ")"
 }
@@ -469,9 +469,4 @@ func joinAddrs(addrs []netip.Addr) string {
 		text[i] = a.String()
 	}
 	return strings.Join(slices.Compact(text), ", ")
-}
-
-// seconds is d for people: "2.5 s".
-func seconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
 }

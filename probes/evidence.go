@@ -3,20 +3,20 @@ package probes
 import (
 	"errors"
 	"io/fs"
-	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // maxValue bounds one evidence value, in bytes.
 const maxValue = 300
 
-// evidence collects the facts of a check. Everything that was taken from a
-// server goes through clean before it is published.
+// evidence collects the facts of a check. Call [evidence.checked] before they
+// are published: some come from servers.
 type evidence map[string]string
 
 // checked returns e bounded and cleaned, without empty values, ready for a
@@ -24,7 +24,7 @@ type evidence map[string]string
 func (e evidence) checked() map[string]string {
 	out := make(map[string]string, len(e))
 	for k, v := range e {
-		if v = clean(v, maxValue); v != "" {
+		if v = report.Clean(v, maxValue); v != "" {
 			out[k] = v
 		}
 	}
@@ -34,65 +34,25 @@ func (e evidence) checked() map[string]string {
 	return out
 }
 
-// clean makes s fit to be shown: valid UTF-8, no control or direction-changing
-// characters, white space folded, at most limit bytes. Wherever it cuts it
-// leaves an ellipsis: the redaction looks there for the beginning of a secret.
-func clean(s string, limit int) string {
-	short := len(s) > 4*limit
-	if short {
-		s = s[:4*limit]
+// withFact sets a fact in the evidence of a check, which may be nil.
+func withFact(m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
 	}
-	var b strings.Builder
-	space := false
-	for _, r := range s {
-		switch {
-		case unicode.IsSpace(r):
-			space = b.Len() > 0
-			continue
-		case r == utf8.RuneError || !unicode.IsPrint(r):
-			continue
-		}
-		if space {
-			b.WriteByte(' ')
-			space = false
-		}
-		b.WriteRune(r)
-		if b.Len() > limit {
-			break
-		}
-	}
-	out := b.String()
-	if short {
-		out += "…"
-	}
-	if len(out) <= limit {
-		return out
-	}
-	cut := limit - len("…")
-	for cut > 0 && !utf8.RuneStart(out[cut]) {
-		cut--
-	}
-	return out[:cut] + "…"
+	m[key] = value
+	return m
 }
 
-// word makes a name that a server gave fit to stand between words of ours. What
-// is in no name becomes a question mark, so that none reads like a sentence.
+// word returns a name that a server sent, with a question mark for each
+// character that no name has: it stands between words of ours, and must not
+// read like a sentence. It has at most limit bytes.
 func word(s string, limit int) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-._/*…", r) {
 			return r
 		}
 		return '?'
-	}, clean(s, limit))
-}
-
-// isHostName says whether a host, with or without a port, is one that a command
-// line or a sentence can hold: a URL may have more characters in its host than
-// any name or address.
-func isHostName(host string) bool {
-	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:[]%。．｡", r)
-	})
+	}, report.Clean(s, limit))
 }
 
 // errnoWord names the system error in err, as "ENOENT", or else a plain word
@@ -113,23 +73,4 @@ func errnoWord(err error) string {
 		return "EACCES"
 	}
 	return "unreadable"
-}
-
-func withFact(m map[string]string, key, value string) map[string]string {
-	if m == nil {
-		m = map[string]string{}
-	}
-	m[key] = value
-	return m
-}
-
-// megabytes is a size for people.
-func megabytes(n int64) string {
-	switch {
-	case n < 1e6:
-		return strconv.FormatFloat(float64(n)/1e3, 'f', 1, 64) + " kB"
-	case n < 1e9:
-		return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB"
-	}
-	return strconv.FormatFloat(float64(n)/1e9, 'f', 2, 64) + " GB"
 }

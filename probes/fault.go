@@ -52,6 +52,12 @@ type proxyError struct {
 	err    error
 }
 
+// proxyUnreachable is the error of a proxy that could not be connected to.
+func proxyUnreachable(err error) error { return &proxyError{err: err} }
+
+// reason returns why the proxy refused, as it reports it; empty if it does not.
+func (e *proxyError) reason() string { return e.says }
+
 func (e *proxyError) Error() string { return "proxy: " + strconv.Itoa(e.status) }
 func (e *proxyError) Unwrap() error { return e.err }
 
@@ -87,7 +93,7 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 	)
 	var cut *unfinishedError
 	if errors.As(err, &cut) {
-		return fault{words: "not finished after " + seconds(took) + ": this diagnosis' own time was over",
+		return fault{words: "not finished after " + report.Duration(took) + ": this diagnosis' own time was over",
 			facts: evidence{"deadline": "true", "unfinished": "true", "timeoutMs": millis(took)}, unfinished: true}
 	}
 	// A URL may hold a signature, and is not told on.
@@ -116,7 +122,7 @@ func netFault(err error, took time.Duration, late report.Cause) fault {
 		// A TLS alert: its type is not exported, its text is a fixed table.
 		return fault{cause: report.TLSHandshakeFailed, words: "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)), facts: evidence{"alert": alertText(op.Err)}}
 	case isTimeout(err):
-		return fault{cause: late, words: "no answer within " + seconds(took), facts: evidence{"deadline": "true", "timeoutMs": millis(took)}}
+		return fault{cause: late, words: "no answer within " + report.Duration(took), facts: evidence{"deadline": "true", "timeoutMs": millis(took)}}
 	case errors.As(err, &call) && call.Syscall == "socket" && errors.Is(err, fs.ErrPermission):
 		// The network was not asked: a seccomp profile or a security module stands before it.
 		return fault{cause: report.Undetermined, words: "this process may not open sockets: what confines it forbids that, and the runtime is not confined by it", facts: evidence{"errno": errnoWord(err), "step": "socket"}}
@@ -188,9 +194,9 @@ func certFault(err error) (fault, bool) {
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		if c := invalid.Cert; c != nil && time.Now().Before(c.NotBefore) {
-			return fault{cause: report.CertificateNotYetValid, words: "certificate is not valid before " + day(c.NotBefore)}, true
+			return fault{cause: report.CertificateNotYetValid, words: "certificate is not valid before " + report.Time(c.NotBefore)}, true
 		} else if c != nil {
-			return fault{cause: report.CertificateExpired, words: "certificate expired on " + day(c.NotAfter)}, true
+			return fault{cause: report.CertificateExpired, words: "certificate expired on " + report.Time(c.NotAfter)}, true
 		}
 		return fault{cause: report.CertificateInvalid, words: "certificate is outside its time of validity"}, true
 	case errors.As(err, &name) && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
@@ -210,9 +216,7 @@ func alertText(err error) string {
 	if err == nil {
 		return "unknown"
 	}
-	return clean(err.Error(), 60)
+	return report.Clean(err.Error(), 60)
 }
-
-func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

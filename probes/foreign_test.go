@@ -41,7 +41,7 @@ func (o *once) Read(b []byte) (int, error) {
 // answered is a visit at a registry of which every answer is body.
 func answered(status int, mediaType string, body []byte) *visit {
 	n := &Prober{}
-	h := host{Scheme: "https", Host: "r.lab", Path: "/v2", Capabilities: canAll}
+	h := host{Scheme: "https", Host: "r.lab", Path: "/v2"}
 	v := &visit{node: n, host: h, budget: newBudget(), ref: Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
 	do := &http.Client{Transport: canned{status, http.Header{"Content-Type": {mediaType}}, body}}
 	v.client = &client{node: n, host: h, budget: v.budget, http: do, strict: do}
@@ -51,14 +51,14 @@ func answered(status int, mediaType string, body []byte) *visit {
 func sane(t *testing.T, checks ...report.Check) {
 	t.Helper()
 	for _, c := range checks {
-		if c.Summary == "" || len(c.Summary) > 1000 || clean(c.Summary, 1000) != c.Summary {
+		if c.Summary == "" || len(c.Summary) > 1000 || report.Clean(c.Summary, 1000) != c.Summary {
 			t.Errorf("summary %q", c.Summary)
 		}
 		if c.Outcome == report.Fail && !c.Cause.Known() || c.Outcome != report.Fail && c.Cause != "" {
 			t.Errorf("%s with the cause %q", c.Outcome, c.Cause)
 		}
 		for k, v := range c.Evidence {
-			if len(v) > maxValue || clean(v, maxValue) != v {
+			if len(v) > maxValue || report.Clean(v, maxValue) != v {
 				t.Errorf("%s is %q", k, v)
 			}
 		}

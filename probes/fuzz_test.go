@@ -1,16 +1,11 @@
 package probes
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"crypto/x509"
-	"errors"
-	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"testing"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // FuzzHeaders gives an answer's headers to everything that reads one.
@@ -30,11 +25,11 @@ func FuzzHeaders(f *testing.F) {
 			}
 		}
 		limits(h).checked()
-		if after := retryAfter(h); clean(after, maxValue) != after {
+		if after := retryAfter(h); report.Clean(after, maxValue) != after {
 			t.Errorf("retry after %q", after)
 		}
 		if ch, ok := readChallenge(h); ok {
-			if name := ch.serviceHost(); name == "" || len(name) > 80 || clean(name, 80) != name {
+			if name := ch.serviceHost(); name == "" || len(name) > 80 || report.Clean(name, 80) != name {
 				t.Errorf("service host %q", name)
 			}
 		}
@@ -47,48 +42,8 @@ func FuzzStoreCode(f *testing.F) {
 	f.Add([]byte(`<Error><Code>a</Code><Code>b`))
 	f.Add([]byte(`<!DOCTYPE a [<!ENTITY b "c">]><Error><Code>&b;</Code></Error>`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if code := storeCode(body); len(code) > 40 || clean(code, 40) != code {
+		if code := storeCode(body); len(code) > 40 || report.Clean(code, 40) != code {
 			t.Errorf("code %q", code)
 		}
 	})
 }
-
-// FuzzRoots gives a file of a trust store.
-func FuzzRoots(f *testing.F) {
-	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"))
-	f.Add([]byte("-----BEGIN CERTIFICATE-----\na: b\n\n-----END"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		r := &Roots{Pool: x509.NewCertPool(), dated: map[[sha256.Size]byte]int{}}
-		r.add(text, "a", rootFile{name: "a"})
-		r.add(text, "b", rootFile{name: "b"})
-		if r.Count != len(r.certs) || len(r.files) > 2 {
-			t.Errorf("%d certificates of %d in %d files", r.Count, len(r.certs), len(r.files))
-		}
-	})
-}
-
-// FuzzSOCKS gives what a SOCKS5 proxy answers.
-func FuzzSOCKS(f *testing.F) {
-	f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"), "r.lab", false)
-	f.Add([]byte("\x05\x02\x01\x00\x05\x05\x00\x03\x02ab\x00\x00"), "::1", true)
-	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n"), "10.0.0.1", true)
-	f.Fuzz(func(t *testing.T, answer []byte, name string, login bool) {
-		var user *url.Userinfo
-		if login {
-			user = url.UserPassword("joe", "secret")
-		}
-		var refused *proxyError
-		if err := socksConnect(&heard{rest: bytes.NewReader(answer)}, name, "443", user); errors.As(err, &refused) {
-			socksFault(refused.socks).facts.checked()
-		}
-	})
-}
-
-// heard is a connection at which everything has been said already.
-type heard struct {
-	net.Conn
-	rest io.Reader
-}
-
-func (h *heard) Read(b []byte) (int, error)  { return h.rest.Read(b) }
-func (h *heard) Write(b []byte) (int, error) { return len(b), nil }

@@ -26,6 +26,12 @@ type Guard struct {
 	Loopback bool
 }
 
+// Reason is why a host is not contacted; empty if it may be.
+type Reason string
+
+// configured reports whether the setting deny is the reason.
+func (r Reason) configured() bool { return strings.HasPrefix(string(r), denied) }
+
 // ownAddress is the reason of a refusal that is not rare: a registry, or the
 // ingress before it, may well run on the node that asks.
 const ownAddress = "an address of this node itself (the setting allow permits it)"
@@ -35,7 +41,7 @@ const denied = "refused by the setting deny: "
 
 // name says why a host must not be contacted, as far as its name tells that;
 // empty if it may be. A name that is an address is judged as that.
-func (g Guard) name(name, port string, loopback bool) string {
+func (g Guard) name(name, port string, loopback bool) Reason {
 	if a, ok := literal(name); ok {
 		return g.address(name, port, a, loopback)
 	}
@@ -45,7 +51,7 @@ func (g Guard) name(name, port string, loopback bool) string {
 // address says why a host must not be contacted at this address, empty if it
 // may be. A range is denied if it holds the address as it stands or the one
 // inside it, and allowed only by where the packets end up.
-func (g Guard) address(name, port string, a netip.Addr, loopback bool) string {
+func (g Guard) address(name, port string, a netip.Addr, loopback bool) Reason {
 	a = a.WithZone("").Unmap()
 	if reason := g.denies(name, port, a, embedded(a)); reason != "" {
 		return reason
@@ -56,26 +62,43 @@ func (g Guard) address(name, port string, a netip.Addr, loopback bool) string {
 	if reason := refusal(a, loopback || g.Loopback); reason != "" {
 		return reason
 	}
-	if !loopback && !g.Loopback && g.owns(a) {
+	if !loopback && !g.Loopback && g.ownsAddress(a) {
 		return ownAddress
 	}
 	return ""
 }
 
-func (g Guard) owns(a netip.Addr) bool { return slices.Contains(g.Own, embedded(a.WithZone(""))) }
+func (g Guard) ownsAddress(a netip.Addr) bool {
+	return slices.Contains(g.Own, embedded(a.WithZone("")))
+}
 
-func (g Guard) denies(name, port string, addrs ...netip.Addr) string {
+// owns reports whether a name is an address of the node.
+func (g Guard) owns(name string) bool {
+	a, ok := literal(name)
+	return ok && g.ownsAddress(a)
+}
+
+// deniesName returns the reason if the setting deny forbids a host by its name,
+// so that it is not even resolved.
+func (g Guard) deniesName(name, port string) Reason {
+	if a, ok := literal(name); ok {
+		return g.denies(name, port, a, embedded(a))
+	}
+	return g.denies(name, port)
+}
+
+func (g Guard) denies(name, port string, addrs ...netip.Addr) Reason {
 	for _, p := range g.Deny {
 		if p.matches(name, port, addrs...) {
-			return denied + p.String()
+			return Reason(denied + p.String())
 		}
 	}
 	return ""
 }
 
-// Denied is the first of the checks that did not go where the configuration
+// FirstDenied is the first of the checks that did not go where the configuration
 // forbids it; ok is false if there is none.
-func Denied(checks []report.Check) (c report.Check, ok bool) {
+func FirstDenied(checks []report.Check) (c report.Check, ok bool) {
 	i := slices.IndexFunc(checks, func(c report.Check) bool { return strings.Contains(c.Evidence["refused"], denied) })
 	if i < 0 {
 		return c, false
@@ -85,7 +108,7 @@ func Denied(checks []report.Check) (c report.Check, ok bool) {
 
 // refusal says why a must not be asked for an image, whatever is configured;
 // empty if it may be.
-func refusal(a netip.Addr, loopbackAllowed bool) string {
+func refusal(a netip.Addr, loopbackAllowed bool) Reason {
 	a = embedded(a.WithZone(""))
 	switch {
 	case !a.IsValid():

@@ -2,13 +2,8 @@ package probes
 
 import (
 	"cmp"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"testing"
-
-	"github.com/pullprobe/pullprobe/report"
 )
 
 func TestRefusal(t *testing.T) {
@@ -42,23 +37,6 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-func TestLoopbackFor(t *testing.T) {
-	tests := []struct {
-		host host
-		want bool
-	}{
-		{host{Host: "registry.lab"}, false},
-		{host{Host: "127.0.0.1:5000"}, true},
-		{host{Host: "localhost:5000"}, true},
-		{host{Host: "mirror.lab:30020", configured: true}, true},
-	}
-	for _, tt := range tests {
-		if got := new(Prober).loopbackFor(tt.host); got != tt.want {
-			t.Errorf("%s: %v", tt.host.Host, got)
-		}
-	}
-}
-
 // What leads to the node itself is refused, but what its configuration, or an
 // image itself, names.
 func TestOwnAddresses(t *testing.T) {
@@ -81,19 +59,6 @@ func TestOwnAddresses(t *testing.T) {
 	}
 	if got := (Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}).address("r.lab", "443", netip.MustParseAddr("192.0.2.8"), false); got != "" {
 		t.Errorf("the neighbour: %q", got)
-	}
-	tests := []struct {
-		host host
-		want bool
-	}{
-		{host{Host: "127.0.0.1:5000"}, true}, {host{Host: "192.0.2.7:5000"}, true}, {host{Host: "192.0.2.8:5000"}, false},
-		{host{Host: "192.0.2.7:5000", foreign: true}, false}, {host{Host: "r.lab", configured: true}, true}, {host{Host: "r.lab"}, false},
-	}
-	for _, tt := range tests {
-		m := Prober{Guard: Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}}
-		if got := m.loopbackFor(tt.host); got != tt.want {
-			t.Errorf("%+v: %v", tt.host, got)
-		}
 	}
 }
 
@@ -142,117 +107,9 @@ func TestGuard(t *testing.T) {
 			if tt.addr != "" {
 				got = g.address(tt.host, port, netip.MustParseAddr(tt.addr), false)
 			}
-			if got != tt.want {
+			if string(got) != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
 	}
-}
-
-// What is denied is not contacted, in whichever place it is named.
-func TestDenied(t *testing.T) {
-	ca := newAuthority(t, nil)
-	cert := ca.good(t, "r.lab", "auth.lab", "blobs.lab", "r.outside")
-	var rec recorder
-	images := newRegistry(t)
-	port := serve(t, &cert, rec.wrap(images))
-	host := fmt.Sprintf("r.lab:%d", port)
-	deny := func(n *Prober, list ...string) *Prober {
-		m := *n
-		m.Guard.Deny = patterns(t, list...)
-		return &m
-	}
-	n := newProber(t, ca, nil)
-	silent := func(t *testing.T) {
-		t.Helper()
-		if asked := rec.all(); len(asked) > 0 {
-			t.Errorf("asked all the same: %q", asked)
-		}
-	}
-
-	t.Run("by name", func(t *testing.T) {
-		c := probe(t, deny(n, "*.lab"), host+"/app:1")
-		want(t, c, "dial/"+host, report.Skipped, "", "refused="+denied+"*.lab", "runtimeWouldDial=true")
-		for _, id := range []string{"registry/" + host, "manifest/" + host} {
-			if got := want(t, c, id, report.Skipped, "").BlockedBy; got != "dial/"+host {
-				t.Errorf("%s is blocked by %q", id, got)
-			}
-		}
-		if _, asked := c["dns/"+host]; asked {
-			t.Error("its name is resolved")
-		}
-		silent(t)
-	})
-	t.Run("by address", func(t *testing.T) {
-		c := probe(t, deny(n, "127.0.0.0/8"), host+"/app:1")
-		want(t, c, fmt.Sprintf("dial/%s/127.0.0.1:%d", host, port), report.Skipped, "", "refused="+denied+"127.0.0.0/8")
-		want(t, c, "manifest/"+host, report.Skipped, "")
-		silent(t)
-	})
-	t.Run("a sweep", func(t *testing.T) {
-		checks := surveyOf(t, deny(n, "r.lab"), host)[host].Checks
-		if c, ok := Denied(checks); !ok || c.ID != "dial/"+host {
-			t.Errorf("%+v", checks)
-		}
-		silent(t)
-	})
-	t.Run("a token service", func(t *testing.T) {
-		service := serve(t, &cert, rec.wrap(tokenService(new(recorder))))
-		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), images)))
-		c := probe(t, deny(n, "auth.lab"), host+"/app:1")
-		want(t, c, "token/"+host, report.Skipped, "", "refused=auth.lab is "+denied+"auth.lab", "runtimeWouldSend=true")
-		want(t, c, "manifest/"+host, report.Skipped, "")
-		silent(t)
-	})
-	t.Run("a redirect", func(t *testing.T) {
-		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			http.Redirect(w, q, fmt.Sprintf("https://BLOBS.lab:%d%s", port, q.URL), http.StatusTemporaryRedirect)
-		})))
-		c := probe(t, deny(n, "blobs.lab"), host+"/app:1")
-		want(t, c, "manifest/"+host, report.Skipped, "", "refused=BLOBS.lab is "+denied+"blobs.lab")
-		silent(t)
-	})
-	t.Run("a redirect to an address", func(t *testing.T) {
-		host := fmt.Sprintf("r.lab:%d", serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			http.Redirect(w, q, fmt.Sprintf("https://blobs.lab:%d%s", port, q.URL), http.StatusTemporaryRedirect)
-		})))
-		c := probe(t, deny(n, fmt.Sprintf("127.0.0.1:%d", port)), host+"/app:1")
-		want(t, c, "manifest/"+host, report.Skipped, "", fmt.Sprintf("refused=127.0.0.1 is %s127.0.0.1:%d", denied, port))
-		silent(t)
-	})
-	t.Run("behind a proxy", func(t *testing.T) {
-		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			rec.wrap(http.NotFoundHandler()).ServeHTTP(w, q)
-		}))
-		t.Cleanup(proxy.Close)
-		n := newProber(t, ca, nil, "HTTPS_PROXY="+proxy.URL)
-		c := probe(t, deny(n, "192.0.2.0/24"), "192.0.2.7:5000/app:1")
-		want(t, c, "dial/192.0.2.7:5000", report.Skipped, "", "refused="+denied+"192.0.2.0/24")
-		c = probe(t, deny(n, "*.outside"), "r.outside/app:1")
-		want(t, c, "dial/r.outside", report.Skipped, "", "refused="+denied+"*.outside")
-		c = probe(t, n, "169.254.169.254/app:1")
-		want(t, c, "dial/169.254.169.254/proxy", report.Skipped, "", "refused=169.254.169.254 is a link-local address")
-		silent(t)
-	})
-	t.Run("a proxy is the node's own business", func(t *testing.T) {
-		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { tunnelTo(w, fmt.Sprintf("127.0.0.1:%d", port)) }))
-		t.Cleanup(proxy.Close)
-		host := fmt.Sprintf("r.outside:%d", port)
-		c := probe(t, deny(newProber(t, ca, nil, "HTTPS_PROXY="+proxy.URL), "127.0.0.0/8"), host+"/app:1")
-		want(t, c, "dial/"+host+"/proxy", report.Pass, "")
-		want(t, c, "manifest/"+host, report.Pass, "")
-	})
-}
-
-// The configuration lets a tenant's image lead to an address that is refused
-// else.
-func TestAllowed(t *testing.T) {
-	ca := newAuthority(t, nil)
-	cert := ca.good(t, "r.lab")
-	host := fmt.Sprintf("r.lab:%d", serve(t, &cert, newRegistry(t)))
-	n := newProber(t, ca, nil)
-	n.Guard = Guard{Allow: patterns(t, "r.lab")}
-	want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Pass, "")
-	n.Guard.Deny = patterns(t, "127.0.0.1")
-	want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Skipped, "")
 }

@@ -81,8 +81,8 @@ func splitHost(hostport, scheme string) (name, port string) {
 	return name, port
 }
 
-// joinHost is name and port to dial.
-func joinHost(h host) string { return net.JoinHostPort(h.split()) }
+// address returns name and port to dial.
+func (h host) address() string { return net.JoinHostPort(h.split()) }
 
 // isMirrorOf says whether h is asked on behalf of domain, by containerd's rule
 // (RegistryHost.isProxy); such requests carry the domain as ?ns=.

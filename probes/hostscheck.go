@@ -18,7 +18,7 @@ func hostsCheck(p *Prober, ref Ref) (report.Check, []host) {
 		// capable of (containerd's dockerFetcher.Fetch).
 		h.blobsOnly = !h.serves(ref.Digest == "")
 		if h.Scheme != "https" && h.Scheme != "http" || h.Host == "" {
-			bad = append(bad, clean(h.Scheme+"://"+h.Host, 80))
+			bad = append(bad, report.Clean(h.Scheme+"://"+h.Host, 80))
 			continue
 		}
 		if h.blobsOnly {
@@ -68,7 +68,7 @@ func hostsCheck(p *Prober, ref Ref) (report.Check, []host) {
 		e["file"] = problem.File
 		e["reason"] = problem.Reason
 	}
-	check.Summary = clean(check.Summary, 500) // names in it are somebody's configuration
+	check.Summary = report.Clean(check.Summary, 500) // names in it are somebody's configuration
 	check.Evidence = e.checked()
 	return check, hosts
 }

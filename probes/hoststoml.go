@@ -16,6 +16,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 func loadHostsDir(f Files, dir string) (hostsConfig, *hostsProblem) {
@@ -43,9 +45,9 @@ func tomlReason(err error) string {
 	var syntax *toml.DecodeError
 	if errors.As(err, &syntax) {
 		row, col := syntax.Position()
-		return fmt.Sprintf("line %d, column %d: %s", row, col, clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
+		return fmt.Sprintf("line %d, column %d: %s", row, col, report.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
 	}
-	return clean(err.Error(), 160)
+	return report.Clean(err.Error(), 160)
 }
 
 // hostTable is one host's table in hosts.toml, and the top level.
@@ -94,7 +96,7 @@ func unknownKeys(text []byte) []string {
 	var strict *toml.StrictMissingError
 	if errors.As(toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(new(hostsTOML)), &strict) {
 		for _, e := range strict.Errors[:min(len(strict.Errors), 8)] {
-			out = append(out, clean(strings.Join(e.Key(), "."), 60))
+			out = append(out, report.Clean(strings.Join(e.Key(), "."), 60))
 		}
 	}
 	return out
@@ -135,7 +137,7 @@ func (c hostTable) host(server, dir string) (host, error) {
 		}
 		u, err := url.Parse(server)
 		if err != nil {
-			return host{}, fmt.Errorf("the server %q is not a URL", clean(server, 80))
+			return host{}, fmt.Errorf("the server %q is not a URL", report.Clean(server, 80))
 		}
 		h.Scheme, h.Host = u.Scheme, u.Host
 		h.Path = u.Path
@@ -161,7 +163,7 @@ func (c hostTable) host(server, dir string) (host, error) {
 			case "referrers":
 				h.Capabilities |= canReferrers
 			default:
-				return host{}, fmt.Errorf("unknown capability %q", clean(name, 40))
+				return host{}, fmt.Errorf("unknown capability %q", report.Clean(name, 40))
 			}
 		}
 	}
@@ -185,13 +187,13 @@ func (c hostTable) host(server, dir string) (host, error) {
 		h.Header = http.Header{}
 		for key, value := range c.Header {
 			if h.Header[key], err = stringOrList(value, nil); err != nil {
-				return host{}, fmt.Errorf("header %q: %w", clean(key, 40), err)
+				return host{}, fmt.Errorf("header %q: %w", report.Clean(key, 40), err)
 			}
 		}
 	}
 	if c.DialTimeout != "" {
 		if h.DialTimeout, err = time.ParseDuration(c.DialTimeout); err != nil {
-			return host{}, fmt.Errorf("dial_timeout %q is not a duration", clean(c.DialTimeout, 40))
+			return host{}, fmt.Errorf("dial_timeout %q is not a duration", report.Clean(c.DialTimeout, 40))
 		}
 	}
 	h.explicitTLS = c.CA != nil || h.clients != nil || c.SkipVerify != nil

@@ -41,7 +41,7 @@ func theirs(t *testing.T, root, domain string) ([]configuredHost, error) {
 	return out, err
 }
 
-func ours(root Dir, domain string) ([]configuredHost, *hostsProblem) {
+func ours(root Tree, domain string) ([]configuredHost, *hostsProblem) {
 	loaded, problem := RegistryConfig{Dirs: []string{"/"}}.hosts(root, domain)
 	var out []configuredHost
 	for _, h := range loaded.Hosts {
@@ -58,7 +58,7 @@ func ours(root Dir, domain string) ([]configuredHost, *hostsProblem) {
 func compare(t *testing.T, root, domain string) {
 	t.Helper()
 	wanted, err := theirs(t, root, domain)
-	got, problem := ours(Dir(root), domain)
+	got, problem := ours(Tree(root), domain)
 	if err != nil {
 		if problem == nil {
 			t.Errorf("containerd fails (%v), the probes see nothing wrong", err)

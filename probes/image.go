@@ -69,7 +69,7 @@ func (i *image) look(ctx context.Context) {
 	wanted, err := wantedPlatform(i.target.Platform)
 	if err != nil {
 		i.check.Outcome = report.Error
-		i.check.Summary = "not a platform: " + clean(i.target.Platform, 60)
+		i.check.Summary = "not a platform: " + report.Clean(i.target.Platform, 60)
 		return
 	}
 	i.facts["wanted"] = platforms.Format(wanted)
@@ -97,13 +97,13 @@ func (i *image) look(ctx context.Context) {
 		chosen, offered := choose(index.Manifests, i.matcher)
 		i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
 		if chosen == nil {
-			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], cmp.Or(clean(strings.Join(offered, ", "), 160), "none at all")))
+			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
 			return
 		}
 		kind = chosen.MediaType
 		if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
 			i.check.Outcome = report.Unknown
-			i.check.Summary = "the image for this platform is of the kind " + strconv.Quote(clean(kind, 80)) + ", which is not looked into"
+			i.check.Summary = "the image for this platform is of the kind " + strconv.Quote(report.Clean(kind, 80)) + ", which is not looked into"
 			return
 		}
 		if chosen.Platform != nil && isManifest(kind) {
@@ -186,7 +186,7 @@ func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]
 		}
 		return nil, false
 	}
-	has := i.host.name() + " has " + i.ref.Path + " by HEAD, but GET of the manifest " + clean(object, 80)
+	has := i.host.name() + " has " + i.ref.Path + " by HEAD, but GET of the manifest " + report.Clean(object, 80)
 	switch {
 	case rep.status != http.StatusOK:
 		a := i.judge(rep, i.manifest.login)
@@ -209,7 +209,7 @@ func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
 		i.facts["manifest"], i.facts["manifestSize"] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
 		i.facts["publisher"] = "true"
-		i.fail(report.LayerCorrupt, i.host.name()+" gives another manifest than "+clean(object, 80)+", which the name leads to; the runtime refuses it")
+		i.fail(report.LayerCorrupt, i.host.name()+" gives another manifest than "+report.Clean(object, 80)+", which the name leads to; the runtime refuses it")
 	default:
 		return rep.body, true
 	}
@@ -245,7 +245,7 @@ func (i *image) readManifest(body []byte) {
 	i.facts["unpacked"], i.facts["need"] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
 	i.facts["config"] = m.Config.Digest.String()
 	i.check.Outcome = report.Pass
-	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.ref.Path, i.facts["wanted"], len(m.Layers), megabytes(size), megabytes(unpacked))
+	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.ref.Path, i.facts["wanted"], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
 	i.layer = largest(m)
 	if slices.ContainsFunc(append(m.Layers, m.Config), func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.ref.Path+" names its parts by what is no digest")
@@ -397,6 +397,6 @@ func (i *image) unsupported(mediaType string) {
 	case "":
 		i.check.Summary = "the registry does not say of what kind the manifest is"
 	default:
-		i.fail(report.UnsupportedManifest, "not an image: its manifest is of the kind "+strconv.Quote(clean(mediaType, 80)))
+		i.fail(report.UnsupportedManifest, "not an image: its manifest is of the kind "+strconv.Quote(report.Clean(mediaType, 80)))
 	}
 }

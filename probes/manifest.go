@@ -206,7 +206,7 @@ func (v *visit) try(ctx context.Context, ch challenge, cred Credential) (attempt
 	}
 	a.by = by
 	if !by.anonymous() {
-		a.source = cmp.Or(clean(cred.Source, 80), "a credential")
+		a.source = cmp.Or(report.Clean(cred.Source, 80), "a credential")
 	}
 	if v.expired(&a) && token != nil && token.cause != "" {
 		token.cause = report.CredentialsExpired
@@ -295,7 +295,7 @@ func (v *visit) expired(a *attempt) bool {
 		return false
 	}
 	a.check.Cause = report.CredentialsExpired
-	a.check.Summary = fmt.Sprintf("the credentials expired on %s; %s", day(until), a.check.Summary)
+	a.check.Summary = fmt.Sprintf("the credentials expired on %s; %s", report.Time(until), a.check.Summary)
 	return true
 }
 
@@ -318,10 +318,10 @@ func (v *visit) judge(rep *reply, by login) attempt {
 	switch s := rep.status; {
 	case rep.dropped && (s == 401 || s == 403 || s == 404):
 		a.check.Outcome = report.Skipped
-		a.check.Summary = name + " redirects to " + clean(rep.host, 80) + ", where credentials are not sent (the runtime would)"
+		a.check.Summary = name + " redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent (the runtime would)"
 		e["runtimeWouldSend"] = "true"
 	case s == http.StatusOK && isWebPage(rep.header):
-		fail(5, report.Undetermined, clean(rep.host, 80)+" answers with a web page in the place of the manifest: a login portal or a proxy in between?")
+		fail(5, report.Undetermined, report.Clean(rep.host, 80)+" answers with a web page in the place of the manifest: a login portal or a proxy in between?")
 		a.final = true
 	case s >= 200 && s < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
@@ -349,7 +349,7 @@ func (v *visit) judge(rep *reply, by login) attempt {
 	case s == http.StatusUnauthorized && by.token:
 		// The token service knew the login; the token does not open this.
 		ch, _ := readChallenge(rep.header)
-		e["error"] = clean(ch.problem, 64)
+		e["error"] = report.Clean(ch.problem, 64)
 		switch {
 		case ch.problem == "invalid_token":
 			fail(3, report.TokenServiceFailed, name+" does not accept the token that its own token service gave")

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/url"
 	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // loadMirrors lists the hosts for domain by registry.mirrors and
@@ -27,7 +29,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (hostsConfig, *ho
 		}
 		u, err := url.Parse(endpoint)
 		if err != nil {
-			problem := &hostsProblem{File: "registry.mirrors in config.toml", Reason: "the endpoint " + clean(endpoint, 80) + " is not a URL"}
+			problem := &hostsProblem{File: "registry.mirrors in config.toml", Reason: "the endpoint " + report.Clean(endpoint, 80) + " is not a URL"}
 			return hostsConfig{Hosts: defaultHosts(domain)}, problem
 		}
 		complete = complete || u.Host == domain

@@ -3,6 +3,8 @@ package probes
 import (
 	"path"
 	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // maxUnused bounds the files that are named as unused.
@@ -56,7 +58,7 @@ func misplaced(f Files, roots []string, domain string) []string {
 	var out []string
 	add := func(file string) {
 		if len(out) < maxUnused {
-			out = append(out, clean(file, 120))
+			out = append(out, report.Clean(file, 120))
 		}
 	}
 	for _, root := range roots {
@@ -106,7 +108,7 @@ func certFilesIn(f Files, dir string, hosts []host) []string {
 	for _, e := range entries {
 		file := path.Join(dir, e.Name())
 		if ext := path.Ext(file); (ext == ".crt" || ext == ".cert") && !named[file] && len(out) < maxUnused {
-			out = append(out, clean(file, 120))
+			out = append(out, report.Clean(file, 120))
 		}
 	}
 	return out

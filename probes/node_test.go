@@ -125,7 +125,7 @@ func TestReadRoots(t *testing.T) {
 }
 
 func TestDir(t *testing.T) {
-	d := files(t, map[string]string{"/etc/a": "text", "/big": strings.Repeat("x", maxFileBytes+1)})
+	d := Dir(files(t, map[string]string{"/etc/a": "text", "/big": strings.Repeat("x", maxFileBytes+1)}))
 	if b, err := d.ReadFile("/../etc/a"); err != nil || string(b) != "text" {
 		t.Errorf("%q %v", b, err)
 	}

@@ -2,7 +2,6 @@ package probes
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"math/big"
 	mathrand "math/rand/v2"
@@ -21,6 +21,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -349,8 +350,24 @@ func always(rcode int) dns.HandlerFunc {
 	}
 }
 
-// files writes a tree under a new root.
-func files(t testing.TB, tree map[string]string) Dir {
+// Tree is a directory that stands for a node's root.
+type Tree string
+
+// ReadFile reads a file beneath the root.
+func (d Tree) ReadFile(name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(string(d), name))
+}
+
+// ReadDir lists a directory beneath the root.
+func (d Tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	return os.ReadDir(filepath.Join(string(d), name))
+}
+
+// Stat describes a file beneath the root, following links.
+func (d Tree) Stat(name string) (fs.FileInfo, error) { return os.Stat(filepath.Join(string(d), name)) }
+
+// files writes files under a new root.
+func files(t testing.TB, tree map[string]string) Tree {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range tree {
@@ -362,83 +379,7 @@ func files(t testing.TB, tree map[string]string) Dir {
 			t.Fatal(err)
 		}
 	}
-	return Dir(root)
-}
-
-// newProber is a prober on a node that trusts ca and asks a DNS server where every name
-// below lab. is 127.0.0.1.
-func newProber(t testing.TB, ca *authority, tree map[string]string, env ...string) *Prober {
-	t.Helper()
-	port := dnsPort(t)
-	serveDNS(t, "127.0.0.1", port, func(w dns.ResponseWriter, q *dns.Msg) {
-		if n := q.Question[0].Name; strings.HasSuffix(n, ".lab.") {
-			zone(map[string]string{n: "127.0.0.1"})(w, q)
-		} else {
-			always(dns.RcodeNameError)(w, q)
-		}
-	})
-	all := map[string]string{"/etc/resolv.conf": "nameserver 127.0.0.1\n", "/etc/hosts": "127.0.0.1 localhost\n"}
-	if ca != nil {
-		all["/etc/ssl/certs/ca-certificates.crt"] = string(ca.pem)
-	}
-	for k, v := range tree {
-		all[k] = v
-	}
-	node, checks := ReadNode(files(t, all), append([]string{"PATH=/bin"}, env...), Paths{})
-	for _, c := range checks {
-		t.Fatalf("ReadNode: %+v", c)
-	}
-	p := NewProber(node)
-	p.ResolverPort, p.Guard.Loopback = port, true
-	return p
-}
-
-// probe parses image and asks the registries for it.
-func probe(t *testing.T, n *Prober, image string, creds ...Credential) map[string]report.Check {
-	t.Helper()
-	check, ref := Reference(image)
-	if check.Outcome != report.Pass {
-		t.Fatalf("reference: %+v", check)
-	}
-	checks := Probe(context.Background(), n, ref, Target{Image: image, Credentials: creds, Platform: "linux/amd64"})
-	byID := map[string]report.Check{}
-	for _, c := range checks {
-		if _, twice := byID[c.ID]; twice {
-			t.Errorf("two checks with the id %s", c.ID)
-		}
-		byID[c.ID] = c
-		t.Logf("%s %s: %s %v", c.Outcome, c.ID, c.Summary, c.Evidence)
-		if c.Summary == "" || c.Kind == "" {
-			t.Errorf("incomplete check: %+v", c)
-		}
-		if c.Outcome == report.Fail && !c.Cause.Known() {
-			t.Errorf("a failed check without a cause of the catalogue: %+v", c)
-		}
-		if c.Outcome != report.Fail && c.Cause != "" {
-			t.Errorf("a cause without a failure: %+v", c)
-		}
-		for k, v := range c.Evidence {
-			for _, cred := range creds {
-				for _, secret := range []string{cred.Password, cred.IdentityToken} {
-					if secret != "" && strings.Contains(v+c.Summary, secret) {
-						t.Errorf("%s: the secret is in %s", c.ID, k)
-					}
-				}
-			}
-		}
-		for _, blocker := range []string{c.BlockedBy} {
-			if blocker != "" && !strings.HasPrefix(blocker, "runtime/") {
-				found := false
-				for _, other := range checks {
-					found = found || other.ID == blocker
-				}
-				if !found {
-					t.Errorf("%s is blocked by %s, which is not there", c.ID, blocker)
-				}
-			}
-		}
-	}
-	return byID
+	return Tree(root)
 }
 
 // want checks the outcome, cause and facts ("key=value", or "key" for any) of
@@ -538,4 +479,38 @@ func anythingBelow(suffix, address string, records map[string]string) dns.Handle
 		}
 		zone(records)(w, q)
 	}
+}
+
+// maxHostile bounds what one probe of a hostile server may allocate in all, in
+// bytes, its DNS server and the test around it included.
+const maxHostile = 8 << 20
+
+// drip sends b slowly, without end.
+func drip(c net.Conn, b []byte) {
+	for {
+		for i := range b {
+			if _, err := c.Write(b[i : i+1]); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+}
+
+// allocated is how many bytes do allocates in all.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func digestOf(t *testing.T, l v1.Layer) string {
+	t.Helper()
+	d, err := l.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.String()
 }

@@ -23,6 +23,11 @@ type Prober struct {
 	call *call // what is shared within one call; nil outside of one
 }
 
+const (
+	userAgent      = "pullprobe"
+	maxHeaderBytes = 16 << 10 // of one answer's header
+)
+
 // NewProber returns a prober for what the runtime process sees.
 func NewProber(n *Node) *Prober { return &Prober{Node: *n, ExpirySoon: 14} }
 

@@ -62,14 +62,14 @@ func (v *visit) approachRealm(ctx context.Context, ch challenge) {
 
 // addrOf is the address that was found good for a token service at target.
 func (w *way) addrOf(target string) (netip.AddrPort, bool) {
-	if w == nil || w.route.blockedBy != "" || joinHost(w.host) != target {
+	if w == nil || w.route.blockedBy != "" || w.host.address() != target {
 		return netip.AddrPort{}, false
 	}
 	return w.route.addr, true
 }
 
 func realmAddress(realm *url.URL) string {
-	return joinHost(host{Scheme: realm.Scheme, Host: realm.Host})
+	return host{Scheme: realm.Scheme, Host: realm.Host}.address()
 }
 
 // blocked is the token that could not be asked for because the way to the

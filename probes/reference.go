@@ -42,10 +42,10 @@ func (r Ref) object() string { return cmp.Or(r.Digest, r.Tag) }
 // too, and a tag beside a digest does not count). The check has the id
 // "reference"; if it fails, the Ref is zero.
 func Reference(image string) (report.Check, Ref) {
-	check := report.Check{ID: "reference", Kind: report.KindReference, Target: clean(image, maxValue)}
+	check := report.Check{ID: "reference", Kind: report.KindReference, Target: report.Clean(image, maxValue)}
 	named, err := reference.ParseDockerRef(image)
 	if err != nil {
-		complaint := clean(complain(image, err), 200)
+		complaint := report.Clean(complain(image, err), 200)
 		check.Outcome, check.Cause = report.Fail, report.InvalidReference
 		check.Summary = "not a valid image reference: " + complaint
 		check.Evidence = evidence{"complaint": complaint, "parser": err.Error()}.checked()
@@ -92,7 +92,7 @@ func complain(image string, err error) string {
 		return "white space or a control character in it"
 	case strings.Contains(image, "://"):
 		scheme, _, _ := strings.Cut(image, "://")
-		return `"` + clean(scheme, 20) + `://" does not belong into an image name; remove it`
+		return `"` + report.Clean(scheme, 20) + `://" does not belong into an image name; remove it`
 	case strings.HasSuffix(image, "@"):
 		return `nothing after "@": the digest is missing`
 	case digest != "":
@@ -121,7 +121,7 @@ func complain(image string, err error) string {
 			return fmt.Sprintf("a character outside ASCII in it: %U", r)
 		}
 	}
-	return clean(err.Error(), 120)
+	return report.Clean(err.Error(), 120)
 }
 
 // onlyCase says whether lower case is all that name lacks.
@@ -139,7 +139,7 @@ func complainDigest(digest string) string {
 	want := map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}[algorithm]
 	switch {
 	case want == 0:
-		return "unknown digest algorithm " + strconv.Quote(clean(algorithm, 20))
+		return "unknown digest algorithm " + strconv.Quote(report.Clean(algorithm, 20))
 	case len(hex) != want:
 		return "the " + algorithm + " digest has " + strconv.Itoa(len(hex)) + " characters; it must have " + strconv.Itoa(want)
 	case strings.Trim(hex, "0123456789abcdef") != "":

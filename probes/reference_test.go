@@ -85,7 +85,7 @@ func FuzzReference(f *testing.F) {
 				t.Errorf("%q: %v does not read back: %v", image, ref, second)
 			}
 		}
-		if s := check.Summary; s == "" || clean(s, 1000) != s {
+		if s := check.Summary; s == "" || report.Clean(s, 1000) != s {
 			t.Errorf("%q: summary %q", image, s)
 		}
 	})

@@ -24,7 +24,7 @@ func (v *visit) tryOnce(ctx context.Context, ch challenge, cred Credential) (att
 	}
 	if until, refused := memory.Refused(host, username, secret); refused {
 		at := until.UTC().Format("15:04:05")
-		return attempt{by: login{cred: cred}, source: cmp.Or(clean(cred.Source, 80), "a credential"), rank: 1, check: report.Check{
+		return attempt{by: login{cred: cred}, source: cmp.Or(report.Clean(cred.Source, 80), "a credential"), rank: 1, check: report.Check{
 			Outcome: report.Fail, Cause: report.CredentialsRejected,
 			Summary:  host + " rejected these credentials a short while ago; so as to lock nobody out they are not tried again before " + at + " UTC",
 			Evidence: evidence{"remembered": "true", "notBefore": until.UTC().Format(time.RFC3339)},

@@ -198,7 +198,7 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	r.started = at
 	e := evidence{"started": at.UTC().Format(time.RFC3339), "count": strconv.Itoa(r.Count)}
 	check := report.Check{ID: "runtime/ca", Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
-	check.Summary = fmt.Sprintf("%s runs since %s; the trust store, %d certificates, is older", runtime, second(at), r.Count)
+	check.Summary = fmt.Sprintf("%s runs since %s; the trust store, %d certificates, is older", runtime, report.Time(at), r.Count)
 	var newer []string
 	var last rootFile
 	for _, f := range r.files {
@@ -212,7 +212,7 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	if len(newer) > 0 {
 		e["newer"], e["files"], e["modified"] = "true", strings.Join(newer, ","), last.changed.UTC().Format(time.RFC3339)
 		check.Summary = fmt.Sprintf("%s runs since %s, %s was changed at %s: it reads the trust store once, for its first TLS connection",
-			runtime, second(at), clean(last.name, 120), second(last.changed))
+			runtime, report.Time(at), report.Clean(last.name, 120), report.Time(last.changed))
 	}
 	check.Evidence = e.checked()
 	return check
@@ -237,6 +237,3 @@ func (r *Roots) newerThanRuntime(chains [][]*x509.Certificate) (file string, new
 	}
 	return file, file != ""
 }
-
-// second shows a time to people who compare it with another one.
-func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }

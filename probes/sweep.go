@@ -174,7 +174,7 @@ func (v *visit) lead() *Lead {
 	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
 		return nil
 	}
-	if clean(realm.Host, maxLead) != realm.Host {
+	if report.Clean(realm.Host, maxLead) != realm.Host {
 		return nil
 	}
 	realm.User = nil
@@ -186,7 +186,7 @@ func (v *visit) lead() *Lead {
 // matter.
 func (v *visit) askTokenService(ctx context.Context, l Lead) {
 	name := v.host.name()
-	check := report.Check{ID: "token/" + name, Kind: report.KindToken, Target: clean(l.Realm, maxValue)}
+	check := report.Check{ID: "token/" + name, Kind: report.KindToken, Target: report.Clean(l.Realm, maxValue)}
 	address := l.Realm
 	if u, err := url.Parse(l.Realm); err == nil && l.Service != "" {
 		q := u.Query()

@@ -48,7 +48,7 @@ func (p *Prober) handshake(ctx context.Context, h host, conn net.Conn, at string
 			f.cause, f.words = report.TLSHandshakeFailed, "the server closed the connection"
 		case f.cause == report.Undetermined:
 			// Nothing but the handshake has been said, so the text is crypto/tls's own.
-			f.cause, f.words = report.TLSHandshakeFailed, clean(err.Error(), 120)
+			f.cause, f.words = report.TLSHandshakeFailed, report.Clean(err.Error(), 120)
 		}
 		f.settle(check, "TLS handshake with "+at+" failed: ")
 		return g
@@ -71,9 +71,9 @@ func (p *Prober) handshake(ctx context.Context, h host, conn net.Conn, at string
 	check.Evidence = e
 	g.clock = p.judge(ctx, check, h, c, state)
 	if check.Outcome == report.Pass {
-		check.Summary = fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), day(leaf.NotAfter))
+		check.Summary = fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), report.Time(leaf.NotAfter))
 		if e["expiresSoon"] != "" {
-			check.Summary = fmt.Sprintf("certificate for %s ends in %s days, on %s", name, e["daysLeft"], day(leaf.NotAfter))
+			check.Summary = fmt.Sprintf("certificate for %s ends in %s days, on %s", name, e["daysLeft"], report.Time(leaf.NotAfter))
 		}
 		if h.SkipVerify {
 			check.Summary = "TLS with " + h.name() + " without verification, as the runtime does here"
@@ -135,7 +135,7 @@ func (p *Prober) judge(ctx context.Context, check *report.Check, h host, c *tls.
 		check.Summary = fmt.Sprintf("certificate is for %s, not for %s", cmp.Or(e["names"], "no name at all"), name)
 	case report.CertificateExpired, report.CertificateNotYetValid:
 		if e["expired"] != "" {
-			check.Summary = h.name() + ": the authority " + strconv.Quote(clean(e["expired"], 120)) + " behind its certificate has expired"
+			check.Summary = h.name() + ": the authority " + strconv.Quote(report.Clean(e["expired"], 120)) + " behind its certificate has expired"
 		}
 		return p.compareClocks(ctx, check, h, c, state)
 	}
@@ -177,7 +177,7 @@ func certNames(cert *x509.Certificate) string {
 		more = fmt.Sprintf(" and %d more", len(names)-6)
 		names = names[:6]
 	}
-	return clean(strings.Join(names, ", "), 200) + more
+	return report.Clean(strings.Join(names, ", "), 200) + more
 }
 
 func selfSigned(cert *x509.Certificate) bool {
@@ -186,7 +186,7 @@ func selfSigned(cert *x509.Certificate) bool {
 
 func issuerName(cert *x509.Certificate) string {
 	if cn := cert.Issuer.CommonName; cn != "" {
-		return strconv.Quote(clean(cn, 80))
+		return strconv.Quote(report.Clean(cn, 80))
 	}
-	return strconv.Quote(cmp.Or(clean(cert.Issuer.String(), 80), "no name"))
+	return strconv.Quote(cmp.Or(report.Clean(cert.Issuer.String(), 80), "no name"))
 }

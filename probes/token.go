@@ -51,7 +51,7 @@ func readChallenge(h http.Header) (challenge, bool) {
 // serviceHost is the host of the token service, for people.
 func (c challenge) serviceHost() string {
 	if u, err := url.Parse(c.realm); err == nil && isHostName(u.Host) {
-		return clean(u.Host, 80)
+		return report.Clean(u.Host, 80)
 	}
 	return "the token service"
 }
@@ -87,12 +87,12 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 	}
 	realm, err := url.Parse(ch.realm)
 	if err != nil || !isHostName(realm.Host) {
-		return fail(report.TokenServiceFailed, "the registry names no usable token service (realm "+strconv.Quote(clean(ch.realm, 60))+")", nil)
+		return fail(report.TokenServiceFailed, "the registry names no usable token service (realm "+strconv.Quote(report.Clean(ch.realm, 60))+")", nil)
 	}
 	realm.User = nil
 	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "") {
 		return tokenResult{
-			outcome: report.Skipped, words: "not asked: the token service " + clean(realm.Host, 80) + " is not reached over TLS, and credentials are not sent without it",
+			outcome: report.Skipped, words: "not asked: the token service " + report.Clean(realm.Host, 80) + " is not reached over TLS, and credentials are not sent without it",
 			facts: evidence{"runtimeWouldSend": "true"},
 		}
 	}
@@ -175,7 +175,7 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	}
 	switch {
 	case rep.dropped && (rep.status == http.StatusUnauthorized || rep.status == http.StatusForbidden):
-		return tokenResult{outcome: report.Skipped, words: "it redirects to " + clean(rep.host, 80) + ", where credentials are not sent", facts: evidence{"runtimeWouldSend": "true"}}
+		return tokenResult{outcome: report.Skipped, words: "it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent", facts: evidence{"runtimeWouldSend": "true"}}
 	case rep.status == http.StatusForbidden && isWebPage(rep.header): // a token service would say so in JSON
 		return fail(report.TokenServiceFailed, "it answered 403 with a web page: a filter in between, or in front of it?")
 	case rep.status == http.StatusTooManyRequests:

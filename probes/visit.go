@@ -124,11 +124,11 @@ func (v *visit) approach(ctx context.Context) bool {
 	if _, port := v.host.split(); !validPort(port) {
 		blocked = "dial/" + name
 		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.Undetermined,
-			Summary: clean(port, 20) + " is not a port: the runtime cannot connect to " + name})
+			Summary: report.Clean(port, 20) + " is not a port: the runtime cannot connect to " + name})
 	} else if reason := v.node.refusesName(v.host); reason != "" {
 		blocked = "dial/" + name
-		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Skipped, Summary: "not asked: " + clean(name, 80) + " is " + reason,
-			Evidence: evidence{"refused": reason, "runtimeWouldDial": "true"}.checked()})
+		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Skipped, Summary: "not asked: " + report.Clean(name, 80) + " is " + string(reason),
+			Evidence: evidence{"refused": string(reason), "runtimeWouldDial": "true"}.checked()})
 	} else if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil {
 		blocked = "dial/" + name + "/proxy"
 		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
@@ -163,7 +163,7 @@ func validPort(port string) bool {
 // addresses are then nobody's business but the proxy's.
 func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy string) {
 	name := v.host.name()
-	shown := clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
+	shown := report.Clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
 	v.add(report.Check{ID: "dns/" + name, Kind: report.KindDNS, Outcome: report.Skipped,
 		Summary: "not resolved here: goes through the proxy " + shown, Evidence: evidence{"proxy": shown}.checked()})
 
@@ -234,7 +234,7 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		base = "/v2"
 	}
 	address := v.host.Scheme + "://" + v.host.Host + strings.TrimSuffix(base, "/") + "/"
-	check.Target = clean(address, maxValue)
+	check.Target = report.Clean(address, maxValue)
 	start := time.Now()
 	rep, err := v.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10})
 	took := time.Since(start)
@@ -264,11 +264,11 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		v.challenge = ch
 		e["auth"] = ch.word()
 		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
-			e["realmHost"] = clean(u.Host, 80)
+			e["realmHost"] = report.Clean(u.Host, 80)
 		}
 	}
 	if answer := v.proxysOwn(rep); answer != nil {
-		f := answer.fault(took)
+		f := netFault(answer, took, "")
 		f.settle(&check, "the proxy for "+name+": ")
 		v.add(check)
 		return check.ID
@@ -281,7 +281,7 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		check.Summary = name + " answers " + statusText(rep.status)
 	case isWebPage(rep.header):
 		check.Outcome = report.Unknown
-		check.Summary = fmt.Sprintf("%s answers %s with a web page: a login portal, or not a registry", clean(rep.host, 80), statusText(rep.status))
+		check.Summary = fmt.Sprintf("%s answers %s with a web page: a login portal, or not a registry", report.Clean(rep.host, 80), statusText(rep.status))
 	case rep.status == http.StatusOK, rep.status == http.StatusUnauthorized:
 		check.Outcome = report.Pass
 		check.Summary = name + " answers " + statusText(rep.status)
@@ -304,7 +304,7 @@ func (v *visit) proxysOwn(rep *reply) *proxyError {
 		return nil
 	}
 	answer := proxyAnswer(rep.status, rep.header)
-	if rep.status == http.StatusProxyAuthRequired || rep.status >= 400 && answer.says != "" {
+	if rep.status == http.StatusProxyAuthRequired || rep.status >= 400 && answer.reason() != "" {
 		return answer
 	}
 	return nil
@@ -315,10 +315,10 @@ func (v *visit) requestFailed(check *report.Check, err error, took time.Duration
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		check.Outcome = report.Skipped
-		check.Summary = "not asked: " + clean(refused.reason, 160)
+		check.Summary = "not asked: " + report.Clean(refused.reason, 160)
 		if refused.cause != "" && check.Kind != report.KindRegistry { // the runtime does not ask for /v2/
 			check.Outcome, check.Cause = report.Fail, refused.cause
-			check.Summary = v.host.name() + ": " + clean(refused.reason, 160)
+			check.Summary = v.host.name() + ": " + report.Clean(refused.reason, 160)
 		}
 		check.Evidence = evidence{"refused": refused.reason}.checked()
 		return
@@ -327,7 +327,7 @@ func (v *visit) requestFailed(check *report.Check, err error, took time.Duration
 	words := v.host.name() + ": "
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
-		words = v.host.name() + " redirects to " + clean(redirect.host, 80) + ": "
+		words = v.host.name() + " redirects to " + report.Clean(redirect.host, 80) + ": "
 		f.facts = withFact(f.facts, "redirectedTo", redirect.host)
 	}
 	f.settle(check, words)
