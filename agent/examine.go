@@ -16,7 +16,11 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/registry"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -31,9 +35,9 @@ type Examiner struct {
 	// OwnFiles takes resolver files, trust store and hosts.toml from this
 	// process's file system, at Paths, instead of the runtime's.
 	OwnFiles bool
-	Paths    probes.Paths
+	Paths    view.Paths
 	DiskPath string // instead of the image file system that the runtime names
-	Limits   probes.Limits
+	Limits   connect.Limits
 	// AllowLoopback permits registries on loopback addresses, which a tenant
 	// of a cluster may not have probed.
 	AllowLoopback bool
@@ -119,7 +123,7 @@ type Examination struct {
 // first answer may, early gets an examination without it.
 func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examination)) Examination {
 	start := time.Now()
-	refCheck, ref := probes.Reference(s.Image)
+	refCheck, ref := reference.Parse(s.Image)
 	if refCheck.Outcome == report.Fail {
 		return Examination{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Final: true}
 	}
@@ -184,7 +188,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 			sync.Mutex
 			secrets []string
 		}
-		target := probes.Target{Image: s.Image, Credentials: forProbes(slices.Concat(creds.Matched, creds.Runtime)), Platform: e.Platform, Secret: func(secret string) {
+		target := registry.Target{Image: s.Image, Credentials: forProbes(slices.Concat(creds.Matched, creds.Runtime)), Platform: e.Platform, Secret: func(secret string) {
 			if strings.Contains(s.Image, secret) {
 				return // nor does it take the image's name out of the report
 			}
@@ -198,7 +202,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 		if e.Known != nil {
 			target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 		}
-		ladder = probes.Probe(quick, node.Prober, ref, target)
+		ladder = registry.Probe(quick, node.Prober, ref, target)
 		redactor = redactor.With(told.secrets...)
 		e.remember(ref.Domain, ladder)
 	}()
@@ -220,7 +224,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 	select {
 	case <-climbed:
 		ask = pullAsk{size: imageFact(ladder, "size")}
-		if c, denied := probes.FirstDenied(ladder); denied {
+		if c, denied := guard.FirstDenied(ladder); denied {
 			s.Failing, s.NoPull = false, "a test pull would go where pullprobe may not: "+c.Summary
 		}
 		creds.Matched = e.worthTrying(creds.Matched, hostsOf(ladder))
@@ -288,7 +292,7 @@ func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
 
 // localImages says which images of the same registry are already here: a node
 // that pulled from a registry before could reach it.
-func (e *Examiner) localImages(ctx context.Context, ref probes.Ref, runtime report.Check) report.Check {
+func (e *Examiner) localImages(ctx context.Context, ref reference.Ref, runtime report.Check) report.Check {
 	c := report.Check{ID: "local/" + ref.Domain, Kind: report.KindImage, Host: ref.Domain, Outcome: report.Skipped}
 	if runtime.Outcome != report.Pass {
 		c.Summary, c.BlockedBy = "the runtime could not be asked", "runtime"
@@ -319,7 +323,7 @@ type pullAsk struct {
 }
 
 // pull asks the runtime to pull, if the rules allow it.
-func (e *Examiner) pull(ctx context.Context, s Subject, ref probes.Ref, auths []cri.Auth, ask pullAsk, runtime report.Check) report.Check {
+func (e *Examiner) pull(ctx context.Context, s Subject, ref reference.Ref, auths []cri.Auth, ask pullAsk, runtime report.Check) report.Check {
 	c := report.Check{ID: "pull", Kind: report.KindPull, Target: ref.String(), Outcome: report.Skipped}
 	switch {
 	case e.Puller == nil || !e.settings().TestPull:
@@ -417,10 +421,10 @@ func blockedOnTheWay(ladder []report.Check) bool {
 	})
 }
 
-func forProbes(in []credentials.Credential) []probes.Credential {
-	var out []probes.Credential
+func forProbes(in []credentials.Credential) []registry.Credential {
+	var out []registry.Credential
 	for _, c := range in {
-		out = append(out, probes.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, Source: c.Source, Host: c.Host})
+		out = append(out, registry.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, Source: c.Source, Host: c.Host})
 	}
 	return out
 }

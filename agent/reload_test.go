@@ -22,7 +22,8 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -188,21 +189,21 @@ func TestSettingsAreLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	pull := func() string {
-		return a.examiner.pull(t.Context(), Subject{Failing: true}, probes.Ref{}, nil, pullAsk{}, report.Check{}).Summary
+		return a.examiner.pull(t.Context(), Subject{Failing: true}, reference.Ref{}, nil, pullAsk{}, report.Check{}).Summary
 	}
-	guard := func() int { return len(a.examiner.look(t.Context()).Guard.Deny) }
+	guarded := func() int { return len(a.examiner.look(t.Context()).Guard.Deny) }
 	largest := func(p *cri.Puller) int64 { return p.MaxBytes() }
 	holds := func() time.Duration {
 		return a.exams.holds(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})
 	}
-	if pull() == "test pulls are switched off" || guard() != 0 || largest(a.puller) != DefaultPullMaxBytes || holds() != 15*time.Minute || a.publish.nextHeartbeat() < 9*time.Minute {
-		t.Errorf("at the start: %q %d %d %v", pull(), guard(), largest(a.puller), holds())
+	if pull() == "test pulls are switched off" || guarded() != 0 || largest(a.puller) != DefaultPullMaxBytes || holds() != 15*time.Minute || a.publish.nextHeartbeat() < 9*time.Minute {
+		t.Errorf("at the start: %q %d %d %v", pull(), guarded(), largest(a.puller), holds())
 	}
 	s.TestPull, s.PullMaxBytes, s.CoolDown, s.Heartbeat = false, 7, time.Minute, time.Minute
-	s.Deny = []probes.HostPattern{{}}
+	s.Deny = []guard.Pattern{{}}
 	a.live.set(s)
-	if pull() != "test pulls are switched off" || guard() != 1 || largest(a.puller) != 7 || holds() != time.Minute || a.publish.nextHeartbeat() > 2*time.Minute {
-		t.Errorf("after a reload: %q %d %d %v", pull(), guard(), largest(a.puller), holds())
+	if pull() != "test pulls are switched off" || guarded() != 1 || largest(a.puller) != 7 || holds() != time.Minute || a.publish.nextHeartbeat() > 2*time.Minute {
+		t.Errorf("after a reload: %q %d %d %v", pull(), guarded(), largest(a.puller), holds())
 	}
 }
 
@@ -215,21 +216,21 @@ func TestReloadExaminesAnew(t *testing.T) {
 	var a *Agent
 	w.agent(func(started *Agent) { a = started })
 	w.diagnosed("stuck", func(d report.Diagnosis) bool {
-		_, denied := probes.FirstDenied(d.Checks)
+		_, denied := guard.FirstDenied(d.Checks)
 		return !denied
 	})
 	asked := registry.asked.Load()
-	deny, err := probes.ParseHostPattern("127.0.0.0/8")
+	deny, err := guard.ParsePattern("127.0.0.0/8")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := a.live.get()
-	s.Deny = []probes.HostPattern{deny}
+	s.Deny = []guard.Pattern{deny}
 	a.live.set(s)
 	// By itself it would be after 10 s: the runtime is away.
 	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
 		n, _, _ := w.report()
-		_, denied := probes.FirstDenied(n.Diagnoses[0].Checks)
+		_, denied := guard.FirstDenied(n.Diagnoses[0].Checks)
 		return denied
 	})
 	if n := registry.asked.Load(); asked == 0 || n != asked {
@@ -239,12 +240,12 @@ func TestReloadExaminesAnew(t *testing.T) {
 
 // A test pull would have the runtime go where pullprobe may not.
 func TestNoTestPullOfWhatIsDenied(t *testing.T) {
-	deny, err := probes.ParseHostPattern("r.example")
+	deny, err := guard.ParsePattern("r.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := defaultSettings()
-	s.Deny = []probes.HostPattern{deny}
+	s.Deny = []guard.Pattern{deny}
 	e := &Examiner{Puller: &cri.Puller{}, OwnFiles: true, live: newLive(s)}
 	x := e.Examine(t.Context(), Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.Found { return nil }}, nil)
 	if c := pullOf(x.Checks); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "refused by the setting deny: r.example") {

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -26,7 +27,7 @@ type surveyed struct {
 
 // lead is where the host Via sends the runtime.
 type lead struct {
-	probes.Lead
+	registry.Lead
 	Via  string
 	Role report.Role
 }
@@ -61,12 +62,12 @@ func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, 
 		s.domain(node, domain, want.Domains[domain], about)
 	}
 	for _, l := range want.Leads {
-		if via := slices.IndexFunc(s.places, func(p probes.Place) bool { return p.Name() == l.Via }); via >= 0 {
+		if via := slices.IndexFunc(s.places, func(p registry.Place) bool { return p.Name() == l.Via }); via >= 0 {
 			s.place(s.places[via].Behind(l.Lead), nil, l.Role)
 		}
 	}
 
-	for _, look := range probes.Survey(ctx, node.Prober, s.places, want.Width) {
+	for _, look := range registry.Survey(ctx, node.Prober, s.places, want.Width) {
 		i, known := s.at[look.Place.Key()]
 		if !known {
 			i = s.seen(look.Place, nil, report.RoleToken)
@@ -91,7 +92,7 @@ func (e *Examiner) Survey(ctx context.Context, want surveyed) (seen []sighting, 
 }
 
 // limitedTo bounds every step to what one host may take.
-func limitedTo(l probes.Limits, each time.Duration) probes.Limits {
+func limitedTo(l connect.Limits, each time.Duration) connect.Limits {
 	if each <= 0 {
 		return l
 	}
@@ -128,14 +129,14 @@ func (e *Examiner) aboutNode(ctx context.Context, node vantage) func(domain stri
 // survey gathers places, each once, and what is seen of them.
 type survey struct {
 	want      surveyed
-	places    []probes.Place
+	places    []registry.Place
 	at        map[string]int // index of the sighting, by the place's key
 	sightings []sighting
 }
 
 // domain adds the hosts that the runtime asks for images of a domain.
 func (s *survey) domain(node vantage, domain string, roles []report.Role, about func(string) []report.Check) {
-	config, places := probes.Places(node.Prober, domain)
+	config, places := registry.Places(node.Prober, domain)
 	checks := append(about(domain), config)
 	if config.Outcome == report.Fail && config.Evidence["ignored"] == "" && len(roles) > 0 {
 		// The runtime asks nobody: that is what stands in the way, whatever the hosts say.
@@ -157,7 +158,7 @@ func (s *survey) domain(node vantage, domain string, roles []report.Role, about 
 }
 
 // place has a place looked at, unless it is to be left alone.
-func (s *survey) place(p probes.Place, about []report.Check, roles ...report.Role) {
+func (s *survey) place(p registry.Place, about []report.Check, roles ...report.Role) {
 	if i, known := s.at[p.Key()]; known {
 		for _, r := range roles {
 			if !slices.Contains(s.sightings[i].Roles, r) {
@@ -173,7 +174,7 @@ func (s *survey) place(p probes.Place, about []report.Check, roles ...report.Rol
 }
 
 // seen adds a sighting of a place.
-func (s *survey) seen(p probes.Place, about []report.Check, roles ...report.Role) int {
+func (s *survey) seen(p registry.Place, about []report.Check, roles ...report.Role) int {
 	name, i := p.Name(), len(s.sightings)
 	s.sightings = append(s.sightings, sighting{Host: name, Roles: roles, Checks: slices.Clone(about)})
 	s.at[p.Key()] = i

@@ -12,7 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -209,7 +210,7 @@ func (s *sweeper) plan(set Settings, now time.Time) surveyed {
 
 // domainOf is the registry that an image name means; empty if it is no name.
 func domainOf(image string) string {
-	_, ref := probes.Reference(image)
+	_, ref := reference.Parse(image)
 	return ref.Domain
 }
 
@@ -355,7 +356,7 @@ func (s *sweeper) learnFrom(checks []report.Check) {
 	defer s.mu.Unlock()
 	for _, c := range checks {
 		if host := c.Evidence["blobHost"]; host != "" && c.Kind == report.KindBlob && host != c.Host {
-			s.learn(lead{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
+			s.learn(lead{Lead: registry.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
 		}
 	}
 }

@@ -14,19 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/disk"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // vantage is the node through the runtime's eyes, and what of it could not be
 // seen.
 type vantage struct {
-	*probes.Prober
+	*connect.Prober
 	checks    []report.Check
 	root      *cri.Root
 	mountInfo string
 	diskName  string // of the image file system, as the runtime names it
-	eviction  *probes.Eviction
+	eviction  *disk.Eviction
 }
 
 func (v vantage) close() {
@@ -39,11 +43,11 @@ func (v vantage) close() {
 // mounts.
 func (e *Examiner) look(ctx context.Context) vantage {
 	var v vantage
-	var files probes.Files = blind{}
+	var files runtimeconfig.Files = blind{}
 	var env []string
 	var process *cri.Process
 	if e.Runtime == nil {
-		files, env = probes.Dir("/"), os.Environ()
+		files, env = view.Dir("/"), os.Environ()
 		v.mountInfo = readMountInfo(os.Getpid())
 	} else if p, err := e.Runtime.Process(); err != nil {
 		v.checks = append(v.checks, report.Check{
@@ -66,13 +70,13 @@ func (e *Examiner) look(ctx context.Context) vantage {
 		process = p
 	}
 	if e.OwnFiles {
-		files = probes.Dir("/")
+		files = view.Dir("/")
 	}
-	node, checks := probes.ReadNode(files, env, e.Paths)
-	prober := probes.NewProber(node)
+	node, checks := view.Read(files, env, e.Paths)
+	prober := connect.NewProber(node)
 	prober.Limits = e.Limits
 	settings := e.settings()
-	prober.Guard = probes.Guard{Deny: settings.Deny, Allow: settings.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
+	prober.Guard = guard.Guard{Deny: settings.Deny, Allow: settings.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
 	prober.ExpirySoon = settings.CertificateDays
 	v.Prober = prober
 	v.checks = append(v.checks, checks...)
@@ -165,15 +169,15 @@ func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *cri.Process
 
 // registryConfig is where a containerd with this configuration looks for
 // mirrors and authorities.
-func registryConfig(config *cri.Config, version string, running *string) probes.RegistryConfig {
+func registryConfig(config *cri.Config, version string, running *string) runtimeconfig.RegistryConfig {
 	dirs := config.RegistryDirs(version, running)
-	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
+	out := runtimeconfig.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
 	if dirs.Mirrors {
 		out.Mirrors = config.Mirrors
 		if cri.HonoursTLS(version) {
-			out.TLS = map[string]probes.TLSFiles{}
+			out.TLS = map[string]runtimeconfig.TLSFiles{}
 			for host, t := range config.TLS {
-				out.TLS[host] = probes.TLSFiles(t)
+				out.TLS[host] = runtimeconfig.TLSFiles(t)
 			}
 		}
 	}
@@ -198,7 +202,7 @@ func (e *Examiner) findKubelet(runtime *cri.Process) (*cri.Process, error) {
 
 // evictionOf asks the kubelet beside the runtime when it minds a full disk; nil
 // where there is none, or none that can be asked.
-func (e *Examiner) evictionOf(runtime *cri.Process, imageFS string) *probes.Eviction {
+func (e *Examiner) evictionOf(runtime *cri.Process, imageFS string) *disk.Eviction {
 	kubelet, err := e.findKubelet(runtime)
 	if err != nil {
 		return nil
@@ -207,12 +211,12 @@ func (e *Examiner) evictionOf(runtime *cri.Process, imageFS string) *probes.Evic
 	if err != nil {
 		return nil
 	}
-	out := &probes.Eviction{GCHigh: limits.GCHigh, From: limits.From}
+	out := &disk.Eviction{GCHigh: limits.GCHigh, From: limits.From}
 	for _, t := range limits.Bytes {
-		out.Bytes = append(out.Bytes, probes.Threshold(t))
+		out.Bytes = append(out.Bytes, disk.Threshold(t))
 	}
 	for _, t := range limits.Inodes {
-		out.Inodes = append(out.Inodes, probes.Threshold(t))
+		out.Inodes = append(out.Inodes, disk.Threshold(t))
 	}
 	return out
 }
@@ -244,7 +248,7 @@ func (e *Examiner) diskCheck(v vantage, need int64) report.Check {
 		}
 	}
 	c, ok := within(&e.disks, func() report.Check {
-		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(need), Eviction: v.eviction})
+		return disk.Probe(disk.FileSystem{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(need), Eviction: v.eviction})
 	})
 	if !ok {
 		return report.Check{

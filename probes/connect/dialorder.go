@@ -1,0 +1,210 @@
+package connect
+
+import (
+	"cmp"
+	"math/bits"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// How the runtime's dialer goes about several addresses of a name: they are
+// sorted by RFC 6724; those of the first one's family are tried one after the
+// other, and those of the other family beside them, as soon as the first
+// family has failed or 300 ms have passed (net/addrselect.go and net/dial.go of
+// the Go distribution; containerd sets the delays in core/remotes/docker). The
+// first that connects is taken: if TLS fails there, no other is tried.
+const (
+	runtimeDialTimeout = 30 * time.Second // over all addresses
+	fallbackDelay      = 300 * time.Millisecond
+	leastShare         = 2 * time.Second // of one address, while there is that much
+)
+
+// dialOrder sorts addrs as Go's resolver hands them to the dialer, and keeps
+// at most limit of them, some of either family. source is where packets to an
+// address would come from; invalid if there is no route.
+func dialOrder(addrs []netip.Addr, source func(netip.Addr) netip.Addr, limit int) []netip.Addr {
+	if len(addrs) < 2 {
+		return addrs
+	}
+	type candidate struct{ addr, src netip.Addr }
+	sorted := make([]candidate, len(addrs))
+	for i, a := range addrs {
+		a = a.Unmap()
+		sorted[i] = candidate{a, source(a)}
+	}
+	slices.SortStableFunc(sorted, func(a, b candidate) int { return compareRFC6724(a.addr, a.src, b.addr, b.src) })
+	// What is too much of the first one's family gives way to the other's.
+	first := func(c candidate) bool { return c.addr.Is4() == sorted[0].addr.Is4() }
+	others := 0
+	for _, c := range sorted {
+		if !first(c) {
+			others++
+		}
+	}
+	room := map[bool]int{true: limit - min(others, limit/4)}
+	room[false] = limit - min(len(sorted)-others, room[true])
+	var out []netip.Addr
+	for _, c := range sorted {
+		if room[first(c)]--; room[first(c)] >= 0 {
+			out = append(out, c.addr)
+		}
+	}
+	return out
+}
+
+// sourceOf is the local address that packets to a would leave from. It sends
+// nothing.
+func sourceOf(a netip.Addr) netip.Addr {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 53)))
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+}
+
+// compareRFC6724 is section 6 of RFC 6724 with the rules that Go follows:
+// negative if a goes before b.
+func compareRFC6724(a, srcA, b, srcB netip.Addr) int {
+	switch {
+	case !srcA.IsValid() && !srcB.IsValid():
+		return 0
+	case !srcB.IsValid(): // rule 1: avoid unusable destinations
+		return -1
+	case !srcA.IsValid():
+		return 1
+	}
+	precedenceA, labelA := policy(a)
+	precedenceB, labelB := policy(b)
+	_, srcLabelA := policy(srcA)
+	_, srcLabelB := policy(srcB)
+	common := 0
+	if a.Is6() && b.Is6() {
+		common = commonPrefix(srcB, b) - commonPrefix(srcA, a)
+	}
+	return cmp.Or(
+		falseLast(scope(a) == scope(srcA), scope(b) == scope(srcB)), // rule 2: matching scope
+		falseLast(labelA == srcLabelA, labelB == srcLabelB),         // rule 5: matching label
+		precedenceB-precedenceA,                                     // rule 6: higher precedence
+		scope(a)-scope(b),                                           // rule 8: smaller scope
+		common,                                                      // rule 9: longest matching prefix, IPv6 only
+	)
+}
+
+func falseLast(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// policy is the table of RFC 6724 section 2.1, with what Go leaves in it.
+func policy(a netip.Addr) (precedence, label int) {
+	if a.Is4() {
+		return 35, 4
+	}
+	b := a.As16()
+	switch {
+	case a.IsLoopback():
+		return 50, 0
+	case netip.AddrFrom16(b).Is4In6():
+		return 35, 4
+	case [12]byte(b[:12]) == [12]byte{}:
+		return 1, 3 // IPv4-compatible
+	case [4]byte(b[:4]) == [4]byte{0x20, 0x01}:
+		return 5, 5 // Teredo
+	case b[0] == 0x20 && b[1] == 0x02:
+		return 30, 2 // 6to4
+	case b[0] == 0x3f && b[1] == 0xfe:
+		return 1, 12 // 6bone
+	case b[0] == 0xfe && b[1]&0xc0 == 0xc0:
+		return 1, 11 // site-local
+	case b[0]&0xfe == 0xfc:
+		return 3, 13 // unique local
+	}
+	return 40, 1
+}
+
+// scope is that of RFC 6724 section 3.1.
+func scope(a netip.Addr) int {
+	b := a.As16()
+	switch {
+	case a.IsLoopback(), a.IsLinkLocalUnicast():
+		return 0x2
+	case a.Is6() && a.IsMulticast():
+		return int(b[1] & 0xf)
+	case a.Is6() && b[0] == 0xfe && b[1]&0xc0 == 0xc0:
+		return 0x5
+	}
+	return 0xe
+}
+
+// commonPrefix counts the leading bits that two IPv6 addresses share, up to
+// 64: the rest is the interface's.
+func commonPrefix(a, b netip.Addr) int {
+	if !a.Is6() || !b.Is6() {
+		return 0
+	}
+	x, y := a.As16(), b.As16()
+	for i := range 8 {
+		if d := x[i] ^ y[i]; d != 0 {
+			return 8*i + bits.LeadingZeros8(d)
+		}
+	}
+	return 64
+}
+
+// attempted is how dialling one address went.
+type attempted struct {
+	v4        bool
+	connected bool
+	silent    bool          // no answer: the runtime waits for its share of the time
+	took      time.Duration // until it was known
+}
+
+// race says which of the addresses, in dial order, the runtime's dialer ends up
+// with, and after how long; -1 if none connects.
+func race(tries []attempted, timeout time.Duration) (winner int, after time.Duration) {
+	var first, other []int
+	for i, t := range tries {
+		if t.v4 == tries[0].v4 {
+			first = append(first, i)
+		} else {
+			other = append(other, i)
+		}
+	}
+	winner, after = serial(tries, first, timeout)
+	start := min(after, fallbackDelay)
+	if winner >= 0 && after <= fallbackDelay {
+		return winner, after
+	}
+	if second, more := serial(tries, other, timeout-start); second >= 0 && (winner < 0 || start+more < after) {
+		return second, start + more
+	}
+	return winner, after
+}
+
+// serial tries the addresses at the indices one after the other (dialSerial).
+func serial(tries []attempted, at []int, timeout time.Duration) (winner int, after time.Duration) {
+	for n, i := range at {
+		left := timeout - after
+		if left <= 0 {
+			break
+		}
+		share := max(left/time.Duration(len(at)-n), min(left, leastShare))
+		switch t := tries[i]; {
+		case t.connected && t.took <= share:
+			return i, after + t.took
+		case t.connected || t.silent:
+			after += share
+		default:
+			after += min(t.took, share)
+		}
+	}
+	return -1, after
+}

@@ -1,0 +1,26 @@
+package connect
+
+import (
+	"testing"
+	"time"
+)
+
+// One black hole at any rung, behind a silent first resolver, ends as that
+// rung's own failure before the whole call is over.
+func TestLimitsLeaveRoom(t *testing.T) {
+	l := Limits{}.WithDefaults()
+	const tokenName = lessPatience // the token service's name is looked up too
+	for name, d := range map[string]time.Duration{
+		"no resolver answers":     l.DNS,
+		"dial":                    patience + l.Dial,
+		"TLS":                     patience + l.TLS,
+		"HTTP":                    patience + l.HTTP,
+		"dial of a token service": patience + tokenName + l.Dial,
+		"a token service":         patience + tokenName + l.HTTP,
+		"proxy, then TLS":         l.Dial + l.TLS - time.Second,
+	} {
+		if d > l.Overall-100*time.Millisecond {
+			t.Errorf("%s: %v of %v", name, d, l.Overall)
+		}
+	}
+}

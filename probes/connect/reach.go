@@ -1,0 +1,261 @@
+package connect
+
+import (
+	"context"
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// route is what was found on the direct way to a host.
+type Route struct {
+	Checks    []report.Check
+	BlockedBy string         // id of the check that blocks the way; empty if it is open
+	Addr      netip.AddrPort // that the runtime's dialer takes, if the way is open
+	Conn      *IdleConn      // the connection to it, where it is kept
+	Clocks    []ClockReading
+}
+
+func (r *Route) add(h runtimeconfig.Host, c report.Check) {
+	c.Host = h.Name()
+	r.Checks = append(r.Checks, c)
+}
+
+// reach resolves, dials and greets a host directly, at every address. The way
+// is open if TLS passes at the address that the runtime's dialer would take.
+// It settles h's scheme if the runtime falls back to plain HTTP.
+func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
+	name, _ := h.Split()
+	l := p.lookUp(ctx, h.Name(), name)
+	defer func() { l.stop() }()
+	ends, taken := p.connect(ctx, *h, l.addrs)
+	if h.HTTPFallback && fallsBack(ends, taken, *h) {
+		// Another port, unless one is given; the same checks go by plain HTTP.
+		h.Scheme, h.HTTPFallback = "http", false
+		if _, _, err := net.SplitHostPort(h.Host); err != nil {
+			ends, taken = p.connect(ctx, *h, l.addrs)
+		} else {
+			for i := range ends {
+				ends[i].good = ends[i].dial.Outcome == report.Pass
+				if t := ends[i].tls; t != nil {
+					t.Outcome, t.Cause = report.Skipped, ""
+					t.Summary = "does not speak TLS; the runtime falls back to plain HTTP here"
+				}
+			}
+		}
+	}
+
+	switch {
+	case len(ends) == 0:
+		r.BlockedBy = l.check.ID
+	case taken < 0:
+		r.BlockedBy = ends[told(ends)].dial.ID
+	case !ends[taken].good:
+		r.BlockedBy = ends[taken].tls.ID
+	default:
+		r.Addr, r.Conn = ends[taken].addr, ends[taken].greeted
+	}
+	if r.BlockedBy != "" {
+		l.secondOpinion(ctx, p, name)
+	}
+	resolvers := l.resolverChecks(ctx, h.Name(), name)
+	r.add(*h, l.check)
+	for _, c := range resolvers {
+		r.add(*h, c)
+	}
+	if len(ends) == 0 {
+		r.add(*h, report.Check{ID: "dial/" + h.Name(), Kind: report.KindDial, Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "not dialled: there is no address"})
+		if h.Scheme == "https" {
+			r.add(*h, report.Check{ID: "tls/" + h.Name(), Kind: report.KindTLS, Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "not tried: there is no address"})
+		}
+	}
+	compareChains(ends)
+	for _, e := range ends {
+		r.add(*h, e.dial)
+		if e.tls != nil {
+			r.add(*h, *e.tls)
+		}
+		if e.clock != nil {
+			r.Clocks = append(r.Clocks, *e.clock)
+		}
+	}
+	if r.BlockedBy != "" {
+		for _, c := range p.elsewhere(ctx, *h, l.others) {
+			r.add(*h, c)
+		}
+	}
+	return r
+}
+
+// endpoint is one address of a host.
+type endpoint struct {
+	addr  netip.AddrPort
+	dial  report.Check
+	tls   *report.Check
+	good  bool // everything that is asked of it passed
+	peers []*x509.Certificate
+	clock *ClockReading
+
+	greeted *IdleConn // kept if it is good
+}
+
+// greeted is a connection past a handshake that was judged and found good.
+type IdleConn struct {
+	Conn  net.Conn
+	Since time.Time
+}
+
+// close ends it; a nil one is none.
+func (g *IdleConn) Close() {
+	if g != nil {
+		g.Conn.Close()
+	}
+}
+
+// connect dials all addresses, which are in dial order, and greets those that
+// answer. It returns which of them the runtime's dialer takes; -1 for none.
+func (p *Prober) connect(ctx context.Context, h runtimeconfig.Host, addrs []netip.Addr) (ends []endpoint, taken int) {
+	_, port := h.Split()
+	number, _ := strconv.ParseUint(port, 10, 16) // validPort
+	ends = make([]endpoint, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		e := &ends[i]
+		e.addr = netip.AddrPortFrom(addr, uint16(number))
+		wg.Go(func() { e.greet(ctx, p, h) })
+	}
+	wg.Wait()
+	if len(ends) == 0 {
+		return ends, -1
+	}
+
+	timeout := runtimeDialTimeout
+	if h.DialTimeout > 0 {
+		timeout = h.DialTimeout
+	}
+	tries := make([]attempted, len(ends))
+	for i, e := range ends {
+		tries[i] = attempted{
+			v4: e.addr.Addr().Unmap().Is4(), connected: e.dial.Outcome == report.Pass,
+			silent: e.dial.Evidence["deadline"] != "", took: time.Duration(e.dial.Duration),
+		}
+	}
+	taken, after := race(tries, timeout)
+	for i := range ends {
+		if i != taken {
+			ends[i].greeted.Close()
+		}
+	}
+	if taken < 0 || len(ends) == 1 {
+		return ends, taken
+	}
+	t := &ends[taken]
+	t.dial.Evidence = evidence.With(t.dial.Evidence, "taken", "true")
+	if after > time.Duration(t.dial.Duration) {
+		// Slow, not broken: others stand before it and do not answer.
+		t.dial.Evidence["afterMs"] = millis(after)
+	}
+	if t.tls != nil {
+		t.tls.Evidence = evidence.With(t.tls.Evidence, "taken", "true")
+		if !t.good {
+			// It depends on the order of the addresses, which may change.
+			t.tls.Evidence["goodAddresses"] = strings.Join(goodAddresses(ends), ", ")
+			t.tls.Evidence = evidence.Facts(t.tls.Evidence).Checked()
+		}
+	}
+	return ends, taken
+}
+
+func (e *endpoint) greet(ctx context.Context, p *Prober, h runtimeconfig.Host) {
+	var conn net.Conn
+	e.dial, conn = p.dial(ctx, h, e.addr)
+	e.good = e.dial.Outcome == report.Pass
+	switch {
+	case e.good && h.Scheme == "https":
+		g := p.Handshake(ctx, h, conn, e.addr.String())
+		e.tls, e.good, e.peers, e.clock = &g.Check, g.Check.Outcome == report.Pass, g.peers, g.Clock
+		if e.good && p.call != nil && p.call.keepConns {
+			e.greeted = &IdleConn{g.conn, time.Now()}
+		} else {
+			conn.Close()
+		}
+	case e.good:
+		conn.Close()
+	case h.Scheme == "https":
+		e.tls = &report.Check{
+			ID: "tls/" + h.Name() + "/" + e.addr.String(), Kind: report.KindTLS, Target: e.addr.String(),
+			Outcome: report.Skipped, Summary: "not tried: no connection", BlockedBy: e.dial.ID,
+		}
+	}
+}
+
+func goodAddresses(ends []endpoint) (out []string) {
+	for _, e := range ends {
+		if e.good {
+			out = append(out, e.addr.String())
+		}
+	}
+	return out
+}
+
+// told is the address whose failure the runtime reports if none connects: the
+// first one. One that was not dialled here tells nothing.
+func told(ends []endpoint) int {
+	return max(0, slices.IndexFunc(ends, func(e endpoint) bool { return e.dial.Outcome != report.Skipped }))
+}
+
+// fallsBack says whether containerd would turn to plain HTTP (its
+// docker.NewHTTPFallback): the server answers TLS with HTTP or not at all, or
+// the host has no port of its own and nothing listens.
+func fallsBack(ends []endpoint, taken int, h runtimeconfig.Host) bool {
+	_, _, err := net.SplitHostPort(h.Host)
+	switch {
+	case len(ends) == 0:
+		return false
+	case taken < 0:
+		cause := ends[told(ends)].dial.Cause
+		return err != nil && (cause == report.ConnectionRefused || cause == report.ConnectionTimeout)
+	case ends[taken].good:
+		return false
+	}
+	t := ends[taken].tls
+	return t.Cause == report.PlainHTTPRegistry || t.Cause == report.TLSHandshakeFailed && t.Evidence["deadline"] != ""
+}
+
+// maxElsewhere bounds how many addresses that the runtime does not come to are
+// tried.
+const maxElsewhere = 2
+
+// elsewhere is "elsewhere/<host>/<address>": what would have been at the
+// addresses that another resolver gives. It is off the runtime's path.
+func (p *Prober) elsewhere(ctx context.Context, h runtimeconfig.Host, others []hearsay) []report.Check {
+	others = others[:min(len(others), maxElsewhere)]
+	addrs := make([]netip.Addr, len(others))
+	for i, o := range others {
+		addrs[i] = o.addr
+	}
+	ends, _ := p.connect(ctx, h, addrs)
+	var checks []report.Check
+	for i, e := range ends {
+		e.greeted.Close()
+		c := e.dial
+		if e.tls != nil && c.Outcome == report.Pass {
+			c = *e.tls
+		}
+		c.ID = "elsewhere/" + h.Name() + "/" + e.addr.String()
+		c.Evidence = evidence.With(c.Evidence, "resolver", others[i].resolver)
+		delete(c.Evidence, "taken")
+		c.Summary = "at an address that only " + others[i].resolver + " gives: " + c.Summary
+		checks = append(checks, c)
+	}
+	return checks
+}

@@ -1,0 +1,239 @@
+package disk
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/disk"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// DiskPath says where to look at a disk.
+type FileSystem struct {
+	Name      string // as the runtime names it, e.g. /var/lib/containerd
+	Path      string // where it is reachable from here, e.g. /proc/812/root/var/lib/containerd; empty is Name
+	MountInfo string // text of the runtime's /proc/PID/mountinfo; empty is unknown
+	Need      uint64 // bytes that the image needs, as sent and unpacked; 0 is unknown
+	Eviction  *Eviction
+}
+
+// Eviction is when the kubelet removes images and evicts pods for want of room
+// on this file system.
+type Eviction struct {
+	Bytes, Inodes []Threshold // whichever is reached first counts
+	GCHigh        int         // percent in use from which unused images are removed; 100: never
+	From          string      // where the kubelet has that from
+}
+
+// Threshold is a least amount that must be free, or a share of all there is.
+type Threshold struct {
+	Signal  string  // the kubelet's name for it, as "imagefs.available"
+	Percent float64 // of the capacity; 0 if Amount is given
+	Amount  uint64
+}
+
+// highest is the threshold that is reached first.
+func highest(all []Threshold, capacity uint64) (amount uint64, signal string) {
+	for _, t := range all {
+		least := t.Amount
+		if t.Percent > 0 {
+			least = uint64(float64(capacity) * t.Percent / 100)
+		}
+		if least > amount {
+			amount, signal = least, t.Signal
+		}
+	}
+	return amount, signal
+}
+
+// facts adds the kubelet's limits to e, and tells in words which are reached.
+// The kubelet goes by what is available to everybody, not to root alone.
+func (v *Eviction) facts(use *disk.UsageStat, e evidence.Facts) (reached string) {
+	if v == nil {
+		return ""
+	}
+	e["evictionFrom"] = v.From
+	least, signal := highest(v.Bytes, use.Total)
+	if least > 0 {
+		e["evictionBytes"] = strconv.FormatUint(least, 10)
+		e["belowEviction"] = strconv.FormatBool(use.Free < least)
+		if use.Free < least {
+			reached = fmt.Sprintf("the kubelet's %s asks for %s: it removes images and evicts pods", signal, report.Bytes(least))
+		}
+	}
+	least, signal = highest(v.Inodes, use.InodesTotal)
+	if least > 0 && use.InodesTotal > 0 {
+		e["evictionInodes"] = strconv.FormatUint(least, 10)
+		e["belowEvictionInodes"] = strconv.FormatBool(use.InodesFree < least)
+		if use.InodesFree < least && reached == "" {
+			reached = fmt.Sprintf("%d inodes are free, the kubelet's %s asks for %d: it removes images and evicts pods", use.InodesFree, signal, least)
+		}
+	}
+	if v.GCHigh > 0 && v.GCHigh < 100 {
+		e["imageGCPercent"] = strconv.Itoa(v.GCHigh)
+		if use.Total > 0 {
+			e["usedPercent"] = strconv.FormatUint(100-use.Free*100/use.Total, 10) // as the kubelet rounds it
+		}
+	}
+	return reached
+}
+
+// Below these a file system counts as full, whatever the image needs. Small
+// file systems are full at a twentieth.
+const (
+	floorBytes  = 32 << 20
+	floorInodes = 128
+)
+
+// Disk is the check "disk" of the runtime's image file system: space and
+// inodes left for root, and whether it can be written. The last is read from
+// the superblock options in mountinfo: statfs speaks of the mount it is asked
+// through, and the probes' own is read-only.
+func Probe(d FileSystem) report.Check {
+	check := report.Check{ID: "disk", Kind: report.KindDisk, Target: d.Name}
+	start := time.Now()
+	use, err := disk.Usage(cmp.Or(d.Path, d.Name))
+	if err == nil {
+		err = readable(cmp.Or(d.Path, d.Name))
+	}
+	check.Duration = report.Millis(time.Since(start))
+	if err != nil {
+		check.Evidence = evidence.Facts{"error": evidence.Errno(err)}.Checked()
+		if errors.Is(err, syscall.EIO) {
+			check.Outcome, check.Cause = report.Fail, report.DiskIOError
+			check.Summary = d.Name + ": the disk gives I/O errors"
+			return check
+		}
+		check.Outcome = report.Error
+		check.Summary = "cannot look at " + d.Name + " (" + evidence.Errno(err) + ")"
+		return check
+	}
+
+	mount, known := mountOf(d.MountInfo, d.Name)
+	free := use.Total - use.Used // for root; use.Free is for everybody else
+	e := evidence.Facts{
+		"free": strconv.FormatUint(free, 10), "total": strconv.FormatUint(use.Total, 10),
+		"available": strconv.FormatUint(use.Free, 10),
+		"inodes":    "unlimited",
+		"fstype":    mount.fstype, "mount": mount.point, "readOnly": "unknown",
+	}
+	if use.InodesTotal > 0 {
+		e["inodes"] = strconv.FormatUint(use.InodesTotal, 10)
+		e["inodesFree"] = strconv.FormatUint(use.InodesFree, 10)
+	}
+	pressure := d.Eviction.facts(use, e)
+	if known {
+		e["readOnly"] = strconv.FormatBool(mount.readOnly())
+	}
+	check.Evidence = e.Checked()
+	fail := func(c report.Cause, summary string) {
+		check.Outcome, check.Cause, check.Summary = report.Fail, c, summary
+	}
+	of := fmt.Sprintf("%s of %s free", report.Bytes(free), report.Bytes(use.Total))
+	switch {
+	case known && mount.has("shutdown"):
+		fail(report.DiskIOError, fmt.Sprintf("the file system of %s has shut down after errors (%s at %s)", d.Name, mount.fstype, mount.point))
+	case known && mount.readOnly():
+		fail(report.DiskReadOnly, fmt.Sprintf("%s is on a read-only file system (%s at %s)", d.Name, mount.fstype, mount.point))
+	case use.Total > 0 && free < min(floorBytes, use.Total/20):
+		fail(report.DiskFull, d.Name+" is full: "+of)
+	case use.Total > 0 && free < d.Need:
+		// A rule of thumb: some of the image may be there already.
+		check.Evidence = evidence.With(check.Evidence, "need", strconv.FormatUint(d.Need, 10))
+		check.Evidence["estimated"] = "true"
+		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, report.Bytes(d.Need)))
+	case use.InodesTotal > 0 && use.InodesFree < min(floorInodes, use.InodesTotal/20):
+		fail(report.InodesExhausted, fmt.Sprintf("%s has no inodes left: %d of %d free", d.Name, use.InodesFree, use.InodesTotal))
+	default:
+		check.Outcome = report.Pass
+		// What df shows, so that people need not wonder.
+		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, report.Bytes(use.Free), report.Bytes(use.Total))
+		if pressure != "" {
+			check.Summary += "; " + pressure
+		}
+	}
+	return check
+}
+
+type mount struct {
+	point  string
+	fstype string
+	source string
+	super  string // options of the superblock
+}
+
+// readOnly includes ext4 that stopped writing after an error: since Linux 6.14
+// it says emergency_ro beside rw.
+func (m mount) readOnly() bool { return m.has("ro") || m.has("emergency_ro") }
+
+func (m mount) has(option string) bool {
+	return slices.Contains(strings.Split(m.super, ","), option)
+}
+
+// readable looks into a directory: statfs answers from memory when the disk is
+// gone. Only an I/O error counts.
+func readable(dir string) error {
+	f, err := os.Open(dir)
+	if err == nil {
+		_, err = f.Readdirnames(1)
+		_ = f.Close() // opened for reading
+	}
+	if errors.Is(err, syscall.EIO) {
+		return err
+	}
+	return nil
+}
+
+// mountOf finds the mount that holds name in the text of a mountinfo file
+// (proc_pid_mountinfo(5)): the one with the longest path, and of those the
+// last, which lies on top.
+func mountOf(text, name string) (mount, bool) {
+	var best mount
+	found := false
+	for line := range strings.Lines(text) {
+		left, right, ok := strings.Cut(line, " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if !ok || len(l) < 6 || len(r) < 2 {
+			continue
+		}
+		m := mount{point: unescape(l[4]), fstype: r[0], source: r[1]}
+		if len(r) > 2 {
+			m.super = r[2]
+		}
+		if under(name, m.point) && len(m.point) >= len(best.point) {
+			best, found = m, true
+		}
+	}
+	return best, found
+}
+
+func under(name, dir string) bool {
+	name, dir = path.Clean(name), path.Clean(dir)
+	return dir == "/" || name == dir || strings.HasPrefix(name, dir+"/")
+}
+
+// unescape undoes the octal escapes of mountinfo, as \040 for a blank.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}

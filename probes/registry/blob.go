@@ -1,0 +1,280 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// askBlobs is "blob/<host>" for the hosts in the order in which the runtime
+// asks them for a layer, up to the first that has it: containerd goes to the
+// next host on any error (dockerFetcher.Fetch), and starts again at the first
+// one, whichever had the manifest. The checks are in the order of visits.
+func askBlobs(ctx context.Context, visits []*visit, found *visit, layer ocispec.Descriptor) []report.Check {
+	var checks []report.Check
+	for i, v := range visits {
+		b := &blob{visit: v, layer: layer, facts: evidence.Facts{}}
+		b.check = report.Check{ID: "blob/" + v.host.Name(), Kind: report.KindBlob, Target: layer.Digest.String()}
+		if v.client == nil {
+			last := v.checks[len(v.checks)-1]
+			b.check.Outcome, b.check.BlockedBy = report.Skipped, last.BlockedBy
+			b.check.Summary = "not asked: " + v.host.Name() + " is not reached"
+			checks = append(checks, b.check)
+			continue
+		}
+		if !v.manifest.asked {
+			v.manifest.cred = found.manifest.cred // the runtime has one login for all hosts
+		}
+		checks = append(checks, b.ask(share(ctx, len(visits)-i)))
+		if b.check.Outcome == report.Pass {
+			break
+		}
+	}
+	return checks
+}
+
+// share is how long the first of n hosts may take, so that one that hangs
+// leaves time for the others.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && n > 1 {
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
+	}
+	return context.WithCancel(ctx)
+}
+
+// blob is a look at one layer at one host.
+type blob struct {
+	*visit
+	layer ocispec.Descriptor
+	check report.Check
+	facts evidence.Facts
+}
+
+// ask gets one byte of the layer.
+func (b *blob) ask(ctx context.Context, cancel context.CancelFunc) report.Check {
+	defer cancel()
+	start := time.Now()
+	rep, err := b.get(ctx, b.manifest.authorization)
+	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.manifest.authorization == "" {
+		if ch, ok := readChallenge(rep.header); ok {
+			by, _ := b.logIn(ctx, ch, b.manifest.cred, b.ref.Path)
+			if by.authorization != "" {
+				rep, err = b.get(ctx, by.authorization)
+			}
+		}
+	}
+	took := time.Since(start)
+	b.check.Duration = report.Millis(took)
+	b.facts["blobSize"] = strconv.FormatInt(b.layer.Size, 10)
+	b.facts["usedCredential"] = b.manifest.cred.Source
+	if err != nil {
+		b.noAnswer(err, took)
+	} else {
+		if rep.hops > 0 {
+			b.facts["blobHost"] = rep.host
+		}
+		b.facts["status"] = strconv.Itoa(rep.status)
+		b.judge(rep)
+	}
+	b.check.Evidence = b.facts.Checked()
+	return b.check
+}
+
+func (b *blob) get(ctx context.Context, authorization string) (*reply, error) {
+	return b.client.send(ctx, request{
+		method: http.MethodGet, url: b.apiURL(nil, "blobs", b.layer.Digest.String()),
+		header:        http.Header{"Range": {"bytes=0-0"}},
+		authorization: authorization, limit: 1 << 10, firstByte: true,
+	})
+}
+
+func (b *blob) fail(cause report.Cause, summary string) {
+	b.check.Outcome, b.check.Cause, b.check.Summary = report.Fail, cause, summary
+}
+
+// elsewhere fails for what lies at the host that the registry redirects to.
+func (b *blob) elsewhere(inner report.Cause, host, what string) {
+	b.facts["blobHost"], b.facts["innerCause"] = host, string(inner)
+	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s keeps its layers on %s: %s", b.host.Name(), report.Clean(host, 80), what))
+}
+
+func (b *blob) noAnswer(err error, took time.Duration) {
+	var redirect *redirectError
+	var refused *connect.BlockedError
+	elsewhere := errors.As(err, &redirect)
+	if elsewhere {
+		b.facts["blobHost"] = redirect.host
+	}
+	if errors.As(err, &refused) {
+		b.facts["refused"] = refused.Reason
+		if refused.Cause != "" {
+			b.fail(refused.Cause, b.host.Name()+" does not give the layers: "+report.Clean(refused.Reason, 160))
+			return
+		}
+		b.check.Outcome = report.Skipped
+		b.check.Summary = "not asked: " + report.Clean(refused.Reason, 160)
+		return
+	}
+	late := report.RegistryUnavailable
+	if elsewhere {
+		late = report.ConnectionTimeout
+	}
+	f := connect.Classify(err, took, late)
+	for k, x := range f.Facts {
+		b.facts[k] = x
+	}
+	switch {
+	case f.Unfinished:
+		b.check.Summary = "no layer had come from " + report.Clean(cmp.Or(b.facts["blobHost"], b.host.Name()), 80) + " when the time was up"
+		return
+	case elsewhere:
+		b.elsewhere(f.Cause, redirect.host, f.Message)
+		return
+	}
+	b.fail(f.Cause, b.host.Name()+" does not give the layers: "+f.Message)
+}
+
+// judge says what the answer means. The runtime asks for the whole layer: what
+// only our Range is answered with proves nothing.
+func (b *blob) judge(rep *reply) {
+	host := report.Clean(rep.host, 80)
+	where := b.host.Name()
+	if rep.hops > 0 {
+		where = host + ", where " + where + " keeps its layers,"
+	}
+	switch s := rep.status; {
+	case rep.dropped && (s == 401 || s == 403 || s == 404) && (s == 401 || sameSite(rep.host, b.host.Host)):
+		b.check.Outcome = report.Skipped
+		b.check.Summary = b.host.Name() + " redirects to " + host + ", where credentials are not sent (the runtime would)"
+		b.facts["runtimeWouldSend"] = "true"
+	case s < 300 && isWebPage(rep.header), s == http.StatusForbidden && isWebPage(rep.header):
+		b.facts["contentType"] = rep.header.Get("Content-Type")
+		what := "a web page comes in the place of a layer: a login portal or a filter in between?"
+		if rep.hops > 0 {
+			b.elsewhere(report.Undetermined, rep.host, what)
+			return
+		}
+		b.fail(report.Undetermined, b.host.Name()+": "+what)
+	case s == http.StatusOK, s == http.StatusPartialContent:
+		b.judgeSize(rep, where)
+	case s == http.StatusRequestedRangeNotSatisfiable:
+		if n, ok := totalSize(rep); ok && n != b.layer.Size {
+			b.wrongSize(n, where)
+			return
+		}
+		b.check.Summary = where + " does not give a part of a layer (416); the runtime asks for all of it"
+	case s == http.StatusTooManyRequests:
+		b.fail(report.RateLimited, where+" limits this node's requests (429"+retryAfter(rep.header)+")")
+		for k, x := range limits(rep.header) {
+			b.facts[k] = x
+		}
+	case s >= 500:
+		b.fail(report.RegistryUnavailable, where+" answers "+statusText(s)+" for a layer")
+	case s == http.StatusNotFound && !b.found():
+		b.check.Outcome = report.Skipped
+		b.check.Summary = where + " does not have this layer; the runtime goes on to the next host"
+		if b.manifest.asked {
+			b.check.BlockedBy = "manifest/" + b.host.Name()
+		}
+	case s == http.StatusNotFound:
+		b.facts["code"] = storeCode(rep.body)
+		b.fail(report.LayerCorrupt, where+" does not have a blob that the manifest names (404)")
+	case (s == http.StatusForbidden || s == http.StatusUnauthorized) && rep.hops > 0:
+		// Whether its signature is no good, or this node's way to the store is
+		// closed, only the store's code tells.
+		b.facts["code"] = storeCode(rep.body)
+		b.elsewhere(report.AccessForbidden, rep.host, "it answers "+statusText(s)+inBrackets(b.facts["code"]))
+	case s == http.StatusForbidden, s == http.StatusUnauthorized:
+		b.facts["code"] = storeCode(rep.body)
+		b.fail(report.AccessForbidden, fmt.Sprintf("%s gives the manifest but not the layers (%d)", where, s))
+	default:
+		b.fail(report.Undetermined, where+" answers "+statusText(s)+" for a layer")
+	}
+}
+
+func (b *blob) judgeSize(rep *reply, where string) {
+	size, known := totalSize(rep)
+	switch {
+	case known && b.layer.Size > 0 && size != b.layer.Size:
+		b.wrongSize(size, where)
+		return
+	case len(rep.body) == 0 && b.layer.Size != 0:
+		b.wrongSize(0, where)
+		return
+	}
+	if rep.status == http.StatusOK {
+		b.facts["rangeIgnored"] = "true"
+	}
+	b.check.Outcome = report.Pass
+	b.check.Summary = "layers can be had from " + b.host.Name()
+	if rep.hops > 0 {
+		b.check.Summary = fmt.Sprintf("layers can be had: %s keeps them on %s", b.host.Name(), report.Clean(rep.host, 80))
+	}
+}
+
+func (b *blob) wrongSize(size int64, where string) {
+	b.facts["size"] = strconv.FormatInt(size, 10)
+	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d", where, size, b.layer.Size))
+}
+
+// totalSize is the size of the whole blob, as the answer tells it. In a
+// Content-Encoding it is another one.
+func totalSize(rep *reply) (int64, bool) {
+	if rep.encoded != "" || rep.header.Get("Content-Encoding") != "" {
+		return 0, false
+	}
+	text := rep.header.Get("Content-Length")
+	if rep.status != http.StatusOK {
+		_, text, _ = strings.Cut(rep.header.Get("Content-Range"), "/") // bytes 0-0/1234 (RFC 9110, 14.4)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return n, err == nil && n >= 0
+}
+
+// sameSite says whether net/http, and so the runtime, sends the Authorization
+// meant for one host along a redirect to another: to the same host, or one
+// below it.
+func sameSite(to, from string) bool {
+	a, _ := runtimeconfig.SplitHost(to, "https")
+	b, _ := runtimeconfig.SplitHost(from, "https")
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	return a == b || strings.HasSuffix(a, "."+b)
+}
+
+// storeCode is the error code of a registry, or of an object store (the
+// element Code of S3's, Azure's and Google's answers).
+func storeCode(body []byte) string {
+	if code := errorCode(body); code != "" {
+		return code
+	}
+	var answer struct {
+		XMLName xml.Name `xml:"Error"`
+		Code    string   `xml:"Code"`
+	}
+	// The end may be cut off; what was read until then counts.
+	_ = xml.Unmarshal(body, &answer)
+	if len(answer.Code) > 40 || strings.Trim(strings.ToLower(answer.Code), "abcdefghijklmnopqrstuvwxyz") != "" {
+		return ""
+	}
+	return answer.Code
+}
+
+func inBrackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}

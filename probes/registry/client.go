@@ -1,0 +1,326 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// maxRedirects is how many redirects the runtime follows.
+const maxRedirects = 10
+
+// client sends the requests for one host. It goes only to the address that
+// the checks before found good, or, for a token service or a redirect target,
+// to addresses of that name which pass the guard; through the node's proxy if
+// there is one for the host.
+type client struct {
+	node   *connect.Prober
+	host   runtimeconfig.Host
+	addr   netip.AddrPort // of host, checked; invalid behind a proxy
+	realm  *way           // to the token service, if that was looked at
+	budget *budget
+	http   *http.Client
+
+	greeted atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it is used
+
+	// strict verifies certificates even if the host has skip_verify: for
+	// credentials to anybody but that host.
+	strict  *http.Client
+	proxies sync.Map // addresses of proxies that proxyFor gave out
+}
+
+func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *budget) *client {
+	c := &client{node: p, host: h, addr: addr, budget: b}
+	roots := p.RootsFor(h)
+	if roots == nil {
+		roots = x509.NewCertPool() // unknown: trust nobody, rather than whom this process trusts
+	}
+	config := &tls.Config{RootCAs: roots, Certificates: h.Certificates, InsecureSkipVerify: h.SkipVerify}
+	c.http = c.newHTTP(config)
+	c.strict = c.http
+	if h.SkipVerify {
+		strict := config.Clone()
+		strict.InsecureSkipVerify = false
+		c.strict = c.newHTTP(strict)
+	}
+	return c
+}
+
+func (c *client) newHTTP(config *tls.Config) *http.Client {
+	limits := c.node.Limits.WithDefaults()
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  c.proxyFor,
+			DialContext:            c.dialContext,
+			TLSClientConfig:        config,
+			TLSHandshakeTimeout:    limits.TLS,
+			ResponseHeaderTimeout:  limits.HTTP,
+			MaxResponseHeaderBytes: connect.MaxHeaderBytes,
+			DisableCompression:     true,
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+				if resp.StatusCode != http.StatusOK {
+					return connect.ProxyAnswer(resp.StatusCode, resp.Header)
+				}
+				return nil
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// greetedFor is how long a connection may lie idle between the handshake and the
+// request: a server that has waited too long hangs up, which would read as a fault.
+const greetedFor = time.Second
+
+// overGreeted is a client for one request over the connection that the handshake
+// was judged on; nil if there is none that is fresh.
+func (c *client) overGreeted() *http.Client {
+	g := c.greeted.Swap(nil)
+	if g == nil || time.Since(g.Since) > greetedFor {
+		g.Close()
+		return nil
+	}
+	once := c.newHTTP(nil)
+	t := once.Transport.(*http.Transport)
+	t.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return g.Conn, nil }
+	t.DisableKeepAlives = true // nothing else is asked over it
+	return once
+}
+
+// close ends idle connections.
+func (c *client) close() {
+	c.greeted.Swap(nil).Close()
+	c.http.CloseIdleConnections()
+	c.strict.CloseIdleConnections()
+}
+
+func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
+	proxy, err := c.node.Proxy.For(req.URL.Scheme, req.URL.Host)
+	if err != nil {
+		return nil, connect.ProxyUnreachable(err)
+	}
+	if proxy != nil {
+		c.proxies.Store(connect.ProxyAddress(proxy), true)
+	}
+	return proxy, nil
+}
+
+// refuses says why nothing may be sent to a host, as far as its name tells that:
+// behind a proxy nothing else does. It is nil if something may.
+func (c *client) refuses(hostport, scheme string) error {
+	name, port := runtimeconfig.SplitHost(hostport, scheme)
+	reason := string(c.node.Guard.Name(name, port, hostport == c.host.Host && c.node.LoopbackAllowed(c.host)))
+	if reason == "" {
+		return nil
+	}
+	return &connect.BlockedError{Reason: report.Clean(name, 80) + " is " + reason}
+}
+
+// dialContext connects to where the transport wants to go: the host's checked
+// address, the proxy, or another host after the guard.
+func (c *client) dialContext(ctx context.Context, network, target string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.node.Limits.WithDefaults().Dial)
+	defer cancel()
+	name, port := c.host.Split()
+	if c.addr.IsValid() && target == net.JoinHostPort(name, port) {
+		return connect.NewDialer().DialContext(ctx, network, c.addr.String())
+	}
+	if addr, ok := c.realm.addrOf(target); ok {
+		return new(net.Dialer).DialContext(ctx, network, addr.String())
+	}
+	if _, ok := c.proxies.Load(target); ok {
+		conn, err := c.node.DialName(ctx, target, nil)
+		if err != nil {
+			return nil, connect.ProxyUnreachable(err)
+		}
+		return conn, nil
+	}
+	return c.node.DialName(ctx, target, &c.node.Guard)
+}
+
+// request is one HTTP request.
+type request struct {
+	method        string
+	url           string
+	header        http.Header // without secrets
+	authorization string      // sent over TLS, and not along a redirect
+	form          url.Values  // body; holds secrets
+	limit         int64       // bytes of the body that are read
+	firstByte     bool        // of a good answer no more than one
+}
+
+// reply is what came back.
+type reply struct {
+	status  int
+	header  http.Header
+	body    []byte
+	cut     bool   // the body is as long as what was read, or longer
+	encoded string // the Content-Encoding that the body is still in; empty if it is readable
+	host    string // that answered in the end
+	hops    int    // redirects followed
+	dropped bool   // a redirect took the request where the credentials may not go
+	took    time.Duration
+	sent    time.Time // when the last request went out
+	at      time.Time // when the header of its answer had come
+}
+
+// send sends r and follows redirects. Over plain HTTP and after a redirect
+// neither credentials nor the headers of hosts.toml go along: the probes are
+// stricter here than the runtime.
+func (c *client) send(ctx context.Context, r request) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.node.Limits.WithDefaults().HTTP)
+	defer cancel()
+	start := time.Now()
+	target, err := url.Parse(r.url)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{}
+	for {
+		if refused := c.budget.refuses(target.Host); refused != nil {
+			return nil, rep.failed(target, refused)
+		}
+		if err := c.refuses(target.Host, target.Scheme); err != nil {
+			return nil, rep.failed(target, err)
+		}
+		secure := target.Scheme == "https"
+		var body io.Reader
+		if r.form != nil {
+			body = strings.NewReader(r.form.Encode())
+		}
+		req, err := http.NewRequestWithContext(ctx, r.method, target.String(), body)
+		if err != nil {
+			return nil, err
+		}
+		if secure && rep.hops == 0 && target.Host == c.host.Host {
+			for k, v := range c.host.Header {
+				req.Header[k] = append(req.Header[k], v...)
+			}
+		}
+		for k, v := range r.header {
+			req.Header[k] = v
+		}
+		if req.Header.Get("User-Agent") == "" {
+			req.Header.Set("User-Agent", connect.UserAgent)
+		}
+		switch {
+		case (r.authorization != "" || r.form != nil) && !secure:
+			return nil, &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
+		case rep.hops > 0 && r.form != nil:
+			return nil, &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
+		case rep.hops > 0:
+			rep.dropped = rep.dropped || r.authorization != "" || len(c.host.Header) > 0
+		case r.authorization != "":
+			req.Header.Set("Authorization", r.authorization)
+		}
+		if r.form != nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+
+		do := c.http
+		if target.Host != c.host.Host && (req.Header.Get("Authorization") != "" || r.form != nil) {
+			do = c.strict
+		} else if rep.hops == 0 && target.Host == c.host.Host && secure {
+			do = cmp.Or(c.overGreeted(), do)
+		}
+		asked := time.Now()
+		resp, err := do.Do(req)
+		if err != nil {
+			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
+		}
+		rep.sent, rep.at = asked, time.Now()
+		c.budget.spend(resp, target.Host)
+		next, err := redirectTarget(resp, target)
+		if err != nil || next != nil {
+			resp.Body.Close()
+			if err != nil {
+				return nil, err
+			}
+			if rep.hops++; rep.hops > maxRedirects {
+				return nil, &connect.BlockedError{Reason: "more than 10 redirects, where the runtime gives up", Cause: report.RegistryUnavailable}
+			}
+			target = next
+			continue
+		}
+		rep.status, rep.header, rep.host = resp.StatusCode, resp.Header, target.Host
+		limit := r.limit
+		if r.firstByte && resp.StatusCode < 300 {
+			limit = 1
+		}
+		rep.body, rep.cut, err = c.budget.read(resp.Body, limit)
+		resp.Body.Close()
+		rep.decode(limit)
+		rep.took = time.Since(start)
+		if err != nil {
+			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
+		}
+		return rep, nil
+	}
+}
+
+// redirectError is a failure at a host that another one redirected to.
+type redirectError struct {
+	host string
+	err  error
+}
+
+func (e *redirectError) Error() string { return "redirect to " + e.host + ": " + e.err.Error() }
+func (e *redirectError) Unwrap() error { return e.err }
+
+func (r *reply) failed(at *url.URL, err error) error {
+	if r.hops == 0 {
+		return err
+	}
+	return &redirectError{host: at.Host, err: err}
+}
+
+// redirectTarget is where resp sends the request on; nil if it does not.
+func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	location, err := resp.Location()
+	if errors.Is(err, http.ErrNoLocation) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &connect.BlockedError{Reason: "a redirect to something that is not a URL"}
+	}
+	switch {
+	case location.Scheme != "https" && location.Scheme != "http":
+		return nil, &connect.BlockedError{Reason: "a redirect to something other than HTTP"}
+	case !isHostName(location.Host):
+		return nil, &connect.BlockedError{Reason: "a redirect to something that is not a host"}
+	case from.Scheme == "https" && location.Scheme == "http":
+		return nil, &connect.BlockedError{Reason: "a redirect from https to http"}
+	}
+	location.User = nil
+	return location, nil
+}
+
+// isHostName says whether a host, with or without a port, is one that a command
+// line or a sentence can hold: a URL may have more characters in its host than
+// any name or address.
+func isHostName(host string) bool {
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:[]%。．｡", r)
+	})
+}

@@ -1,0 +1,118 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// judgeClocks adds "clock/<host>" to every visit whose host or token service
+// told its time. One server whose clock differs may itself be wrong: where
+// another server of this call agrees with the node, the node's clock is right.
+// A TLS check that was put down to the node's clock is put right with it.
+func judgeClocks(visits []*visit) {
+	skews := map[string]time.Duration{} // by server
+	agree := ""
+	for _, v := range visits {
+		for _, r := range v.clocks {
+			skews[r.Server] = r.Skew()
+			if !r.Off() && agree == "" {
+				agree = r.Server
+			}
+		}
+	}
+	for _, v := range visits {
+		if len(v.clocks) == 0 {
+			continue
+		}
+		v.add(v.clockCheck(len(skews), agree))
+		v.judgeTokenTimes()
+		if agree != "" {
+			for i := range v.checks {
+				acquitClock(&v.checks[i], agree)
+			}
+		}
+	}
+}
+
+// clockCheck is "clock/<host>": the clocks of a host and its token service
+// against this node's.
+func (v *visit) clockCheck(servers int, agree string) report.Check {
+	worst := v.clocks[0]
+	var told []string
+	for _, r := range v.clocks {
+		if r.Skew().Abs() > worst.Skew().Abs() {
+			worst = r
+		}
+		told = append(told, fmt.Sprintf("%s %+d s", r.Server, int(r.Skew().Seconds())))
+	}
+	name := v.host.Name()
+	check := report.Check{ID: "clock/" + name, Kind: report.KindClock, Target: worst.Server, Evidence: evidence.Facts{
+		"skewSeconds": strconv.Itoa(int(worst.Skew().Seconds())), "serverDate": worst.Date.UTC().Format(time.RFC3339),
+		"sources": strings.Join(told, "; "), "servers": strconv.Itoa(servers), "agreesWith": agree,
+	}.Checked()}
+	switch {
+	case !worst.Off():
+		check.Outcome = report.Pass
+		check.Summary = "this node's clock agrees with " + worst.Server
+	case agree != "":
+		check.Outcome = report.Pass
+		check.Evidence["wrongClock"] = worst.Server
+		check.Summary = fmt.Sprintf("the clock of %s is off: this node's is %s it, but agrees with %s", worst.Server, worst.Difference(), agree)
+	default:
+		check.Outcome, check.Cause = report.Fail, report.ClockSkewed
+		check.Summary = fmt.Sprintf("this node's clock is %s that of %s", worst.Difference(), worst.Server)
+	}
+	return check
+}
+
+// tokenLeeway is what registries let a token's times be off (distribution's
+// registry/auth/token has it as Leeway).
+const tokenLeeway = time.Minute
+
+// judgeTokenTimes notes on "token/<host>" what the token is by the registry's
+// own clock, the only one that counts for it: byRegistryClock is "expired",
+// "not yet valid", or "valid". That clock was read before the token was made.
+func (v *visit) judgeTokenTimes() {
+	i := slices.IndexFunc(v.clocks, func(r connect.ClockReading) bool { return r.Server == v.host.Host })
+	at := slices.IndexFunc(v.checks, func(c report.Check) bool { return c.ID == "token/"+v.host.Name() })
+	if i < 0 || at < 0 || v.checks[at].Evidence["tokenExpires"] == "" {
+		return
+	}
+	e, registry, last := v.checks[at].Evidence, v.clocks[i].Date, v.clocks[i].At
+	for _, r := range v.clocks {
+		if r.At.After(last) {
+			last = r.At
+		}
+	}
+	registry = registry.Add(last.Sub(v.clocks[i].At))
+	e["byRegistryClock"] = "valid"
+	if t, err := time.Parse(time.RFC3339, e["tokenNotBefore"]); err == nil && registry.Before(t.Add(-tokenLeeway)) {
+		e["byRegistryClock"] = "not yet valid"
+	}
+	if t, err := time.Parse(time.RFC3339, e["tokenExpires"]); err == nil && registry.After(t.Add(tokenLeeway)) {
+		e["byRegistryClock"] = "expired"
+	}
+}
+
+// acquitClock gives a TLS check back the cause that it has by this node's
+// clock, which another server agrees with.
+func acquitClock(check *report.Check, agree string) {
+	byNode := report.Cause(check.Evidence["byNodeClock"])
+	if check.Cause != report.ClockSkewed || byNode == "" {
+		return
+	}
+	check.Cause = byNode
+	check.Evidence["agreesWith"] = agree
+	window := "expired on " + check.Evidence["notAfter"]
+	if byNode == report.CertificateNotYetValid {
+		window = "is not valid before " + check.Evidence["notBefore"]
+	}
+	check.Summary = fmt.Sprintf("the certificate %s; the server's own clock is wrong, this node's agrees with %s", window, agree)
+}

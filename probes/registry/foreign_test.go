@@ -1,0 +1,136 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// canned is a transport that answers every request in one way.
+type canned struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (c canned) RoundTrip(q *http.Request) (*http.Response, error) {
+	header := c.header.Clone()
+	return &http.Response{StatusCode: c.status, Header: header, Body: &once{c.body}, Request: q}, nil
+}
+
+// once is a body that can be read once.
+type once struct{ rest []byte }
+
+func (o *once) Close() error { return nil }
+func (o *once) Read(b []byte) (int, error) {
+	if len(o.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, o.rest)
+	o.rest = o.rest[n:]
+	return n, nil
+}
+
+// answered is a visit at a registry of which every answer is body.
+func answered(status int, mediaType string, body []byte) *visit {
+	n := &connect.Prober{}
+	h := runtimeconfig.Host{Scheme: "https", Host: "r.lab", Path: "/v2"}
+	v := &visit{node: n, host: h, budget: newBudget(), ref: reference.Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
+	do := &http.Client{Transport: canned{status, http.Header{"Content-Type": {mediaType}}, body}}
+	v.client = &client{node: n, host: h, budget: v.budget, http: do, strict: do}
+	return v
+}
+
+func sane(t *testing.T, checks ...report.Check) {
+	t.Helper()
+	for _, c := range checks {
+		if c.Summary == "" || len(c.Summary) > 1000 || report.Clean(c.Summary, 1000) != c.Summary {
+			t.Errorf("summary %q", c.Summary)
+		}
+		if c.Outcome == report.Fail && !c.Cause.Known() || c.Outcome != report.Fail && c.Cause != "" {
+			t.Errorf("%s with the cause %q", c.Outcome, c.Cause)
+		}
+		for k, v := range c.Evidence {
+			if len(v) > evidence.MaxValue || report.Clean(v, evidence.MaxValue) != v {
+				t.Errorf("%s is %q", k, v)
+			}
+		}
+	}
+}
+
+// FuzzImage gives an index, a manifest or a config to the look at the image.
+func FuzzImage(f *testing.F) {
+	f.Add(ocispec.MediaTypeImageIndex, []byte(`{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:0","size":3,"platform":{"os":"linux","architecture":"amd64"}}]}`))
+	f.Add(ocispec.MediaTypeImageManifest, []byte(`{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:0"},"layers":[{"size":7,"digest":"sha256:1"}]}`))
+	f.Add(ocispec.MediaTypeImageManifest, []byte(`{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"x"},"os":"linux","architecture":"arm64","layers":[{"size":-7,"digest":"\u0000"}]}`))
+	f.Add("text/html", []byte(`<html>`))
+	f.Fuzz(func(t *testing.T, mediaType string, body []byte) {
+		v := answered(http.StatusOK, mediaType, body)
+		v.manifest = manifestState{asked: true, mediaType: mediaType}
+		v.checks = []report.Check{{ID: "manifest/r.lab", Kind: report.KindManifest, Outcome: report.Pass, Summary: "x"}}
+		lookInto(context.Background(), []*visit{v}, v)
+		sane(t, v.checks...)
+
+		var config ocispec.Image
+		if json.Unmarshal(body, &config) == nil && config.OS != "" && config.Architecture != "" {
+			i := &image{visit: v, facts: evidence.Facts{"wanted": "linux/amd64"}, matcher: platforms.Only(platforms.MustParse("linux/amd64"))}
+			i.check.Summary = "x"
+			i.comparePlatform(config.Platform)
+			sane(t, i.done())
+		}
+	})
+}
+
+// FuzzRefusal gives an error body, a list of tags or of repositories to the
+// look for what is missing.
+func FuzzRefusal(f *testing.F) {
+	f.Add(404, []byte(`{"errors":[{"code":"NAME_UNKNOWN"}]}`))
+	f.Add(404, []byte(`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`))
+	f.Add(403, []byte(`{"errors":[{"code":"DENIED"}]}`))
+	f.Add(200, []byte(`{"tags":["1.0","v1","\u202e"]}`))
+	f.Add(200, []byte(`{"repositories":["app1","apps"]`))
+	f.Add(403, []byte(`<?xml version="1.0"?><Error><Code>AccessDenied</Code>`))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 200 || status > 599 {
+			return
+		}
+		for _, refused := range []int{http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized} {
+			v := answered(status, "application/json", body)
+			a := v.judge(&reply{status: refused, header: http.Header{}}, login{})
+			a.check.Kind = report.KindManifest
+			v.checks = []report.Check{a.check}
+			v.manifest = manifestState{asked: true, status: refused}
+			v.explain(context.Background(), true)
+			sane(t, v.checks...)
+			layer := ocispec.Descriptor{Digest: "sha256:0", Size: 7}
+			sane(t, askBlobs(context.Background(), []*visit{v}, v, layer)...)
+		}
+	})
+}
+
+// FuzzToken gives an answer to the request for a token.
+func FuzzToken(f *testing.F) {
+	f.Add(200, []byte(`{"token":"e30.eyJleHAiOjE3MDAwMDAwMDB9.x"}`))
+	f.Add(200, []byte(`{"access_token":"\u0000"}`))
+	f.Add(401, []byte(`{"errors":[{"code":"UNAUTHORIZED"}]}`))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status < 200 || status > 599 {
+			return
+		}
+		v := answered(status, "application/json", body)
+		ch := challenge{bearer: true, realm: "https://auth.lab/token", service: "lab"}
+		got := v.client.fetchToken(context.Background(), ch, "app", "joe", "secret")
+		sane(t, tokenCheck("r.lab", ch, []tokenResult{got}))
+	})
+}

@@ -1,0 +1,403 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// image is the look at "image/<host>": whether the image has something for
+// this platform, and how large it is. It costs one GET of a manifest, one more
+// for an index, and one of the config blob.
+type image struct {
+	*visit
+	check report.Check
+	facts evidence.Facts
+	start time.Time
+
+	matcher  platforms.MatchComparer
+	platform *ocispec.Platform   // as the index says; nil if it does not, or there is none
+	config   *ocispec.Descriptor // nil if the manifest is not that of a container image
+	layer    *ocispec.Descriptor // the largest; nil if there is nothing to pull
+	noConfig bool                // it was asked for and did not come
+}
+
+// openImage looks at the image as far as its manifests tell.
+func (v *visit) openImage(ctx context.Context) *image {
+	i := &image{visit: v, facts: evidence.Facts{"mediaType": v.manifest.mediaType, "digest": v.manifest.digest}, start: time.Now()}
+	i.check = report.Check{ID: "image/" + v.host.Name(), Kind: report.KindImage, Target: v.ref.String()}
+	i.look(ctx)
+	return i
+}
+
+// done is the finished check.
+func (i *image) done() report.Check {
+	i.check.Evidence = i.facts.Checked()
+	i.check.Duration = report.Millis(time.Since(i.start))
+	return i.check
+}
+
+func (i *image) fail(cause report.Cause, summary string) {
+	i.check.Outcome, i.check.Cause, i.check.Summary = report.Fail, cause, summary
+}
+
+func isIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerIndex
+}
+
+func isManifest(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
+}
+
+// look follows the image from its name to the manifest for this platform.
+func (i *image) look(ctx context.Context) {
+	wanted, err := wantedPlatform(i.target.Platform)
+	if err != nil {
+		i.check.Outcome = report.Error
+		i.check.Summary = "not a platform: " + report.Clean(i.target.Platform, 60)
+		return
+	}
+	i.facts["wanted"] = platforms.Format(wanted)
+	// As containerd's platforms.Default: what this machine runs, older variants
+	// and on amd64 also 386.
+	i.matcher = platforms.Only(wanted)
+
+	kind := i.manifest.mediaType
+	if !isIndex(kind) && !isManifest(kind) {
+		i.unsupported(kind)
+		return
+	}
+	// Like the runtime, by the digest that the name was resolved to.
+	object := i.ref.TagOrDigest()
+	if isSHA256(i.manifest.digest) {
+		object = i.manifest.digest
+	}
+	body, ok := i.manifestBody(ctx, object, 0)
+	for depth := 0; ok && isIndex(kind); depth++ {
+		var index ocispec.Index
+		if err := json.Unmarshal(body, &index); err != nil {
+			i.fail(report.UnsupportedManifest, "the image index of "+i.ref.Path+" is not JSON that can be read")
+			return
+		}
+		chosen, offered := choose(index.Manifests, i.matcher)
+		i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
+		if chosen == nil {
+			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
+			return
+		}
+		kind = chosen.MediaType
+		if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
+			i.check.Outcome = report.Unknown
+			i.check.Summary = "the image for this platform is of the kind " + strconv.Quote(report.Clean(kind, 80)) + ", which is not looked into"
+			return
+		}
+		if chosen.Platform != nil && isManifest(kind) {
+			i.platform = chosen.Platform
+			i.facts["platform"] = evidence.Word(platforms.Format(*chosen.Platform), 60)
+		}
+		if !isDigest(chosen.Digest) {
+			i.fail(report.UnsupportedManifest, "the image index of "+i.ref.Path+" names a manifest by what is no digest")
+			return
+		}
+		body, ok = i.manifestBody(ctx, chosen.Digest.String(), chosen.Size)
+	}
+	if ok {
+		i.readManifest(body)
+	}
+}
+
+func wantedPlatform(specifier string) (ocispec.Platform, error) {
+	if specifier == "" {
+		return platforms.DefaultSpec(), nil
+	}
+	return platforms.Parse(specifier)
+}
+
+// choose picks the manifest of an index as containerd does (images.Manifest):
+// the best match, or one that does not say what it is for. It also lists the
+// platforms that the index names.
+func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
+	var fit []ocispec.Descriptor
+	for _, d := range all {
+		if d.Platform == nil || matcher.Match(*d.Platform) {
+			fit = append(fit, d)
+		}
+		if p := d.Platform; p != nil && p.OS != "unknown" && p.Architecture != "unknown" && len(offered) < 16 {
+			offered = append(offered, evidence.Word(platforms.Format(*p), 40))
+		}
+	}
+	slices.Sort(offered)
+	offered = slices.Compact(offered)
+	if len(fit) == 0 {
+		return nil, offered
+	}
+	sort.SliceStable(fit, func(a, b int) bool {
+		switch {
+		case fit[a].Platform == nil:
+			return false
+		case fit[b].Platform == nil:
+			return true
+		}
+		return matcher.Less(*fit[a].Platform, *fit[b].Platform)
+	})
+	return &fit[0], offered
+}
+
+// manifestBody gets a manifest within the budget; if it cannot, the check says
+// why and false comes back. A size of 0 is not known.
+func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]byte, bool) {
+	if size > maxBytes || object == i.manifest.digest && i.manifest.size > maxBytes {
+		i.tooLarge()
+		return nil, false
+	}
+	if !i.budget.takeManifest() {
+		i.check.Outcome = report.Skipped
+		i.check.Summary = "not looked at: the two manifest requests of this diagnosis are spent"
+		if i.platform != nil {
+			i.check.Outcome = report.Pass
+			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is not known", i.ref, i.facts["wanted"])
+		}
+		return nil, false
+	}
+	start := time.Now()
+	rep, err := i.client.send(ctx, request{
+		method: http.MethodGet, url: i.apiURL(nil, "manifests", object),
+		header: http.Header{"Accept": {accept}}, authorization: i.manifest.authorization, limit: maxBytes,
+	})
+	if err != nil {
+		i.requestFailed(&i.check, err, time.Since(start))
+		for k, x := range i.check.Evidence {
+			i.facts[k] = x
+		}
+		return nil, false
+	}
+	has := i.host.Name() + " has " + i.ref.Path + " by HEAD, but GET of the manifest " + report.Clean(object, 80)
+	switch {
+	case rep.status != http.StatusOK:
+		a := i.judge(rep, i.manifest.login)
+		i.facts["status"], i.facts["code"] = strconv.Itoa(rep.status), errorCode(rep.body)
+		i.facts["policy"], i.facts["retryAfter"] = a.check.Evidence["policy"], a.check.Evidence["retryAfter"]
+		i.fail(a.check.Cause, has+" is answered "+statusText(rep.status))
+		if rep.status == http.StatusNotFound {
+			// The index, or the name, is there and what it leads to is not.
+			i.check.Cause = report.LayerCorrupt
+			i.facts["publisher"] = "true"
+		}
+	case isWebPage(rep.header):
+		i.facts["contentType"] = rep.header.Get("Content-Type")
+		i.fail(report.Undetermined, has+" is answered with a web page: a login portal or a proxy in between?")
+	case rep.encoded != "":
+		i.check.Outcome = report.Unknown
+		i.check.Summary = "the manifest comes compressed (" + evidence.Word(rep.encoded, 20) + "), which is not looked into: platform and size are not known"
+	case rep.cut:
+		i.tooLarge()
+	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
+		i.facts["manifest"], i.facts["manifestSize"] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
+		i.facts["publisher"] = "true"
+		i.fail(report.LayerCorrupt, i.host.Name()+" gives another manifest than "+report.Clean(object, 80)+", which the name leads to; the runtime refuses it")
+	default:
+		return rep.body, true
+	}
+	return nil, false
+}
+
+// tooLarge leaves a manifest unread that is beyond the budget.
+func (i *image) tooLarge() {
+	i.check.Outcome = report.Unknown
+	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size are not known"
+}
+
+func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
+
+// isDigest says whether d can be asked for: anything else would lead to another
+// place of the registry, and the login along with it.
+func isDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
+
+func isSHA256(digest string) bool {
+	hex, ok := strings.CutPrefix(digest, "sha256:")
+	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
+}
+
+// readManifest judges a single manifest.
+func (i *image) readManifest(body []byte) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(body, &m); err != nil {
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.ref.Path+" is not JSON that can be read")
+		return
+	}
+	size, unpacked := sizes(m)
+	i.facts["size"], i.facts["layers"] = strconv.FormatInt(size, 10), strconv.Itoa(len(m.Layers))
+	i.facts["unpacked"], i.facts["need"] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
+	i.facts["config"] = m.Config.Digest.String()
+	i.check.Outcome = report.Pass
+	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.ref.Path, i.facts["wanted"], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
+	i.layer = largest(m)
+	if slices.ContainsFunc(append(m.Layers, m.Config), func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }) {
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.ref.Path+" names its parts by what is no digest")
+		return
+	}
+
+	switch m.Config.MediaType {
+	case ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json":
+		i.config = &m.Config
+	default:
+		i.facts["configType"] = m.Config.MediaType
+		i.facts["note"] = "not a container image by its config; the runtime pulls it all the same"
+	}
+}
+
+// unpackFactor is how much larger a compressed layer is when it is unpacked: a
+// rule of thumb from the usual distributions' images (2.5 to 3).
+const unpackFactor = 2.7
+
+// uncompressedSize is an annotation of eStargz layers (containerd/stargz-snapshotter).
+const uncompressedSize = "io.containers.estargz.uncompressed-size"
+
+// sizes are the bytes of the image as it is sent, and about what its layers
+// take unpacked: exactly where the manifest tells, else by the rule of thumb.
+// How many files there are, nothing tells.
+func sizes(m ocispec.Manifest) (sent, unpacked int64) {
+	sent = max(m.Config.Size, 0)
+	for _, l := range m.Layers {
+		if l.Size <= 0 || l.Size > math.MaxInt64/1024-sent {
+			continue
+		}
+		sent += l.Size
+		size, err := strconv.ParseInt(l.Annotations[uncompressedSize], 10, 64)
+		switch {
+		case err == nil && size > 0 && size < math.MaxInt64/1024-unpacked:
+			unpacked += size
+		case strings.HasSuffix(l.MediaType, ".tar"):
+			unpacked += l.Size
+		default:
+			unpacked += int64(unpackFactor * float64(l.Size))
+		}
+	}
+	return sent, unpacked
+}
+
+// largest is the largest layer that the registry itself keeps, or else the
+// config.
+func largest(m ocispec.Manifest) *ocispec.Descriptor {
+	best := m.Config
+	chosen := false
+	for _, l := range m.Layers {
+		if len(l.URLs) == 0 && isDigest(l.Digest) && (!chosen || l.Size > best.Size) {
+			best, chosen = l, true
+		}
+	}
+	if !isDigest(best.Digest) {
+		return nil
+	}
+	return &best
+}
+
+// readConfig gets the config blob, which says what the image runs on. The
+// runtime does not compare that with an image of a single platform: it pulls
+// whatever it is.
+func (i *image) readConfig(ctx context.Context) {
+	if i.config == nil {
+		return
+	}
+	rep, err := i.client.send(ctx, request{
+		method: http.MethodGet, url: i.apiURL(nil, "blobs", i.config.Digest.String()),
+		authorization: i.manifest.authorization, limit: maxBytes,
+	})
+	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
+	if i.noConfig || rep.cut || rep.encoded != "" {
+		if i.platform == nil {
+			// Why it cannot be had is asked apart.
+			i.check.Outcome, i.check.BlockedBy = report.Skipped, "blob/"+i.host.Name()
+			i.check.Summary = i.ref.Path + ": the config, which says for what platform it is, cannot be had"
+		}
+		return
+	}
+	if d := i.config.Digest.String(); i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(d) && d != sha256Of(rep.body) {
+		i.facts["publisher"] = "true"
+		i.fail(report.LayerCorrupt, i.host.Name()+" gives another config than the manifest names; the runtime refuses it")
+		return
+	}
+	var config ocispec.Image
+	if json.Unmarshal(rep.body, &config) != nil || config.Architecture == "" || config.OS == "" {
+		return
+	}
+	i.comparePlatform(config.Platform)
+}
+
+// comparePlatform judges what the config says of the platform.
+func (i *image) comparePlatform(has ocispec.Platform) {
+	has = platforms.Normalize(has)
+	i.facts["platform"] = evidence.Word(platforms.Format(has), 60)
+	wanted := i.facts["wanted"]
+	inIndex := i.facts["index"] == "true"
+	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.ref, i.facts["platform"], wanted)
+	switch {
+	case inIndex && i.platform == nil && !i.matcher.Match(has):
+		i.fail(report.PlatformMismatch, mismatch)
+		i.facts["publisher"] = "true"
+		i.facts["note"] = "the index does not say its platform: the runtime finds no match and does not pull it"
+	case i.matcher.Match(has):
+	case i.matchesBut(has):
+		// The runtime compares variants in an index only; whether this CPU can
+		// do more than its bare name says, is not known.
+		i.facts["note"] = "the variant " + evidence.Word(has.Variant, 20) + " may ask for more than this CPU can do"
+	case has.Architecture == "wasm":
+		i.facts["note"] = "WebAssembly: runs under a runtime class for it only"
+	case i.emulates(has.Architecture):
+		i.facts["emulated"] = "true"
+		i.facts["note"] = "for another architecture, which this node emulates"
+	default:
+		i.fail(report.PlatformMismatch, mismatch)
+		i.facts["note"] = "the runtime pulls it, the container dies with exec format error"
+		if inIndex {
+			i.facts["publisher"] = "true" // the index says otherwise
+		}
+	}
+}
+
+// matchesBut says whether only the variant keeps has from running here.
+func (i *image) matchesBut(has ocispec.Platform) bool {
+	wanted, err := wantedPlatform(i.target.Platform)
+	return err == nil && has.OS == wanted.OS && has.Architecture == wanted.Architecture
+}
+
+// emulates says whether the kernel hands programs for an architecture to an
+// emulator (binfmt_misc), under the names that QEMU's packages give them.
+func (i *image) emulates(arch string) bool {
+	name := map[string]string{
+		"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "arm": "arm", "ppc64le": "ppc64le",
+		"s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el", "loong64": "loongarch64",
+	}[arch]
+	if name == "" || i.node.Files == nil {
+		return false
+	}
+	text, err := i.node.Files.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + name)
+	return err == nil && strings.HasPrefix(string(text), "enabled")
+}
+
+func (i *image) unsupported(mediaType string) {
+	switch mediaType {
+	case "application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws", "text/plain":
+		i.fail(report.UnsupportedManifest, "the image is in Docker's schema 1, which containerd does not pull since 2.0: push it again")
+	case "":
+		i.check.Summary = "the registry does not say of what kind the manifest is"
+	default:
+		i.fail(report.UnsupportedManifest, "not an image: its manifest is of the kind "+strconv.Quote(report.Clean(mediaType, 80)))
+	}
+}

@@ -1,0 +1,39 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Refusals remembers which host refused which login, so that a wrong password
+// is not tried again and again until somebody's account is locked.
+type Refusals interface {
+	Refuse(host, username, secret string)
+	Refused(host, username, secret string) (until time.Time, refused bool)
+}
+
+// tryOnce is try, unless the host is known to refuse this login.
+func (v *visit) tryOnce(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
+	username, secret := cred.login()
+	memory, host := v.target.Refusals, v.host.Name()
+	if memory == nil || secret == "" {
+		return v.try(ctx, ch, cred)
+	}
+	if until, refused := memory.Refused(host, username, secret); refused {
+		at := until.UTC().Format("15:04:05")
+		return attempt{by: login{cred: cred}, source: cmp.Or(report.Clean(cred.Source, 80), "a credential"), rank: 1, check: report.Check{
+			Outcome: report.Fail, Cause: report.CredentialsRejected,
+			Summary:  host + " rejected these credentials a short while ago; so as to lock nobody out they are not tried again before " + at + " UTC",
+			Evidence: evidence.Facts{"remembered": "true", "notBefore": until.UTC().Format(time.RFC3339)},
+		}}, nil
+	}
+	a, token := v.try(ctx, ch, cred)
+	if a.check.Cause == report.CredentialsRejected || a.check.Cause == report.CredentialsExpired {
+		memory.Refuse(host, username, secret)
+	}
+	return a, token
+}

@@ -1,0 +1,241 @@
+package view
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// Roots is the trust store of the runtime process.
+type Roots struct {
+	Pool    *x509.CertPool
+	Count   int      // certificates in Pool
+	From    []string // files and directories that they were read from
+	Assumed bool     // the runtime's SSL_CERT_FILE and SSL_CERT_DIR are unknown; the standard places were read
+
+	certs   []*x509.Certificate       // those in Pool
+	started time.Time                 // of the runtime's process; zero if unknown
+	files   []rootFile                // that certificates were found in
+	dated   map[[sha256.Size]byte]int // by certificate: the least recently changed of files that holds it
+}
+
+// rootFile is one file of the trust store.
+type rootFile struct {
+	name    string
+	changed time.Time // zero if unknown
+}
+
+// ReadRoots reads the system's certificate authorities in the places where a Go
+// program such as containerd does (crypto/x509/root_linux.go and root_unix.go
+// of the Go distribution), honouring SSL_CERT_FILE and SSL_CERT_DIR of env. A
+// caFile stands for SSL_CERT_FILE. An error means that what the runtime trusts
+// is unknown.
+func ReadRoots(f runtimeconfig.Files, env []string, caFile string) (*Roots, error) {
+	files := []string{
+		"/etc/ssl/certs/ca-certificates.crt",
+		"/etc/pki/tls/certs/ca-bundle.crt",
+		"/etc/ssl/ca-bundle.pem",
+		"/etc/pki/tls/cacert.pem",
+		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+		"/etc/ssl/cert.pem",
+	}
+	if caFile = cmp.Or(caFile, lookupEnv(env, "SSL_CERT_FILE")); caFile != "" {
+		files = []string{caFile}
+	}
+	dirs := []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
+	if d := lookupEnv(env, "SSL_CERT_DIR"); d != "" {
+		dirs = strings.Split(d, ":")
+	}
+
+	// The directories repeat what the bundle holds; each is parsed once.
+	roots := &Roots{Pool: x509.NewCertPool(), Assumed: env == nil, dated: map[[sha256.Size]byte]int{}}
+	type inode struct{ dev, ino uint64 }
+	read := map[inode][][sha256.Size]byte{} // and most files have two names there
+	take := func(name, from string, link time.Time) error {
+		info, err := f.Stat(name)
+		if err != nil {
+			return err
+		}
+		file := rootFile{name, later(ctime(info), link)}
+		var id inode
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			id = inode{uint64(st.Dev), st.Ino}
+			if certs, again := read[id]; again {
+				roots.date(certs, file)
+				return nil
+			}
+		}
+		b, err := f.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if certs := roots.add(b, from, file); id != (inode{}) {
+			read[id] = certs
+		}
+		return nil
+	}
+	var firstErr error
+	note := func(err error) {
+		if firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
+			firstErr = err
+		}
+	}
+	for _, name := range files {
+		err := take(name, name, time.Time{})
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, err // it is the one that the runtime, being root, takes
+		}
+		if err != nil {
+			note(err)
+			continue
+		}
+		break // as Go does: the first one that can be read
+	}
+	for _, dir := range dirs {
+		entries, err := f.ReadDir(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+		if err != nil {
+			note(err)
+			continue
+		}
+		for _, e := range entries {
+			var link time.Time
+			if info, err := e.Info(); err == nil {
+				link = ctime(info)
+			}
+			// As Go does: what cannot be read is passed over. What is closed to this
+			// process alone is not, because the runtime reads it.
+			if err := take(path.Join(dir, e.Name()), dir, link); errors.Is(err, fs.ErrPermission) {
+				return nil, err
+			}
+		}
+	}
+	if roots.Count == 0 && firstErr != nil {
+		return nil, firstErr
+	}
+	return roots, nil
+}
+
+// add takes the certificates of a PEM file into the pool; others blocks and
+// what does not parse are passed over, as in [x509.CertPool.AppendCertsFromPEM].
+func (r *Roots) add(text []byte, from string, file rootFile) (certs [][sha256.Size]byte) {
+	added := 0
+	for len(text) > 0 {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
+			continue
+		}
+		sum := sha256.Sum256(block.Bytes)
+		if _, seen := r.dated[sum]; !seen {
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				continue
+			}
+			r.Pool.AddCert(cert)
+			r.certs = append(r.certs, cert)
+			added++
+		}
+		certs = append(certs, sum)
+	}
+	r.date(certs, file)
+	if added > 0 {
+		r.Count += added
+		if len(r.From) == 0 || r.From[len(r.From)-1] != from {
+			r.From = append(r.From, from)
+		}
+	}
+	return certs
+}
+
+// date notes that file holds these certificates.
+func (r *Roots) date(certs [][sha256.Size]byte, file rootFile) {
+	for _, sum := range certs {
+		if i, seen := r.dated[sum]; !seen || file.changed.Before(r.files[i].changed) {
+			r.dated[sum] = len(r.files)
+		}
+	}
+	if len(certs) > 0 {
+		r.files = append(r.files, file)
+	}
+}
+
+// ctime is when the kernel last saw a file changed, content or attributes.
+func ctime(info fs.FileInfo) time.Time {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return time.Unix(st.Ctim.Unix())
+	}
+	return time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// Started tells r when the runtime's process was started, and makes the check
+// "runtime/ca": whether the trust store has changed since. The process reads
+// it once, for its first TLS connection.
+func (r *Roots) Started(runtime string, at time.Time) report.Check {
+	r.started = at
+	e := evidence.Facts{"started": at.UTC().Format(time.RFC3339), "count": strconv.Itoa(r.Count)}
+	check := report.Check{ID: "runtime/ca", Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
+	check.Summary = fmt.Sprintf("%s runs since %s; the trust store, %d certificates, is older", runtime, report.Time(at), r.Count)
+	var newer []string
+	var last rootFile
+	for _, f := range r.files {
+		if f.changed.After(at) && !slices.Contains(newer, f.name) {
+			newer = append(newer, f.name)
+			if f.changed.After(last.changed) {
+				last = f
+			}
+		}
+	}
+	if len(newer) > 0 {
+		e["newer"], e["files"], e["modified"] = "true", strings.Join(newer, ","), last.changed.UTC().Format(time.RFC3339)
+		check.Summary = fmt.Sprintf("%s runs since %s, %s was changed at %s: it reads the trust store once, for its first TLS connection",
+			runtime, report.Time(at), report.Clean(last.name, 120), report.Time(last.changed))
+	}
+	check.Evidence = e.Checked()
+	return check
+}
+
+// certificates are those in Pool.
+func (r *Roots) Certificates() []*x509.Certificate { return r.certs }
+
+// newerThanRuntime reports whether all chains end in a certificate that no
+// file held when the runtime was started, as far as can be told, and from
+// which file it comes today.
+func (r *Roots) NewerThanRuntime(chains [][]*x509.Certificate) (file string, newer bool) {
+	if r == nil || r.started.IsZero() {
+		return "", false
+	}
+	for _, chain := range chains {
+		i, own := r.dated[sha256.Sum256(chain[len(chain)-1].Raw)]
+		if !own || !r.files[i].changed.After(r.started) {
+			return "", false // of hosts.toml, which is read at every pull; or older
+		}
+		file = r.files[i].name
+	}
+	return file, file != ""
+}
