@@ -147,7 +147,7 @@ bench-verdict: image lab-build ## time to verdict beside the runtime's own time 
 
 .PHONY: bench-sweep
 bench-sweep: ## a sweep of 100 hosts beside the slowest of them, and what it costs; no lab
-	go test ./probes -count=1 -run '^$$' -bench Survey -benchtime 10x
+	go test ./probes/registry -count=1 -run '^$$' -bench Survey -benchtime 10x
 
 .PHONY: chaos
 KILLS ?= 200

@@ -12,15 +12,27 @@ import (
 
 const module = "github.com/pullprobe/pullprobe/"
 
-// Imports point one way: report (standard library only) <- cri, probes,
-// credentials <- agent <- main.
+// Imports point one way: report (standard library only) <- evidence <-
+// runtimeconfig <- probes/view <- probes/connect <- probes/registry <- agent <-
+// main; the others beside. No package of the product imports probes/probetest.
 func TestImportDirection(t *testing.T) {
 	allowed := map[string][]string{
-		"report":      {},
-		"cri":         {"report"},
-		"probes":      {"report", "credentials"},
-		"credentials": {"report"},
-		"agent":       {"report", "cri", "probes", "credentials"},
+		"report":           {},
+		"evidence":         {"report"},
+		"cri":              {"report"},
+		"credentials":      {"report"},
+		"runtimeconfig":    {"report", "evidence"},
+		"probes/guard":     {"report"},
+		"probes/view":      {"report", "evidence", "runtimeconfig"},
+		"probes/connect":   {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
+		"probes/registry":  {"report", "evidence", "credentials", "runtimeconfig", "probes/connect", "probes/reference"},
+		"probes/disk":      {"report", "evidence"},
+		"probes/reference": {"report", "evidence"},
+		"probes/probetest": {"report"},
+		"agent": {
+			"report", "cri", "credentials", "runtimeconfig",
+			"probes/guard", "probes/view", "probes/connect", "probes/registry", "probes/disk", "probes/reference",
+		},
 	}
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
 	if err != nil {
@@ -39,6 +51,9 @@ func TestImportDirection(t *testing.T) {
 		}
 		name, ok := strings.CutPrefix(p.ImportPath, module)
 		if !ok {
+			if slices.Contains(p.Imports, module+"probes/probetest") {
+				t.Errorf("%s imports probes/probetest, which is for tests", p.ImportPath)
+			}
 			continue // main imports what it likes
 		}
 		may, known := allowed[name]

@@ -1,3 +1,5 @@
+// Package disk checks the file system that holds the runtime's images: check
+// "disk".
 package disk
 
 import (

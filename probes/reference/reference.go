@@ -1,3 +1,5 @@
+// Package reference parses an image name as the kubelet and containerd do: check
+// "reference".
 package reference
 
 import (
