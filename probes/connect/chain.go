@@ -61,7 +61,7 @@ func (p *Prober) chainEvidence(e evidence.Facts, h runtimeconfig.Host, state tls
 	if errors.As(err, &window) && window.Reason == x509.Expired && window.Cert != nil && !window.Cert.Equal(leaf) {
 		e["expired"] = window.Cert.Subject.String() // an authority, not the server
 		e["expiredFrom"] = "server"
-		if p.knows(h, window.Cert) {
+		if p.trusts(h, window.Cert) {
 			e["expiredFrom"] = "node"
 		}
 	}
@@ -153,7 +153,7 @@ func (p *Prober) authorities(h runtimeconfig.Host) []*x509.Certificate {
 	return all
 }
 
-func (p *Prober) knows(h runtimeconfig.Host, cert *x509.Certificate) bool {
+func (p *Prober) trusts(h runtimeconfig.Host, cert *x509.Certificate) bool {
 	if p.Roots == nil {
 		return false
 	}

@@ -76,20 +76,20 @@ func compareRFC6724(a, srcA, b, srcB netip.Addr) int {
 	case !srcA.IsValid():
 		return 1
 	}
-	precedenceA, labelA := policy(a)
-	precedenceB, labelB := policy(b)
-	_, srcLabelA := policy(srcA)
-	_, srcLabelB := policy(srcB)
+	precedenceA, labelA := rfc6724Policy(a)
+	precedenceB, labelB := rfc6724Policy(b)
+	_, srcLabelA := rfc6724Policy(srcA)
+	_, srcLabelB := rfc6724Policy(srcB)
 	common := 0
 	if a.Is6() && b.Is6() {
 		common = commonPrefix(srcB, b) - commonPrefix(srcA, a)
 	}
 	return cmp.Or(
-		falseLast(scope(a) == scope(srcA), scope(b) == scope(srcB)), // rule 2: matching scope
-		falseLast(labelA == srcLabelA, labelB == srcLabelB),         // rule 5: matching label
-		precedenceB-precedenceA,                                     // rule 6: higher precedence
-		scope(a)-scope(b),                                           // rule 8: smaller scope
-		common,                                                      // rule 9: longest matching prefix, IPv6 only
+		falseLast(rfc6724Scope(a) == rfc6724Scope(srcA), rfc6724Scope(b) == rfc6724Scope(srcB)), // rule 2: matching scope
+		falseLast(labelA == srcLabelA, labelB == srcLabelB),                                     // rule 5: matching label
+		precedenceB-precedenceA,         // rule 6: higher precedence
+		rfc6724Scope(a)-rfc6724Scope(b), // rule 8: smaller scope
+		common,                          // rule 9: longest matching prefix, IPv6 only
 	)
 }
 
@@ -104,7 +104,7 @@ func falseLast(a, b bool) int {
 }
 
 // policy is the table of RFC 6724 section 2.1, with what Go leaves in it.
-func policy(a netip.Addr) (precedence, label int) {
+func rfc6724Policy(a netip.Addr) (precedence, label int) {
 	if a.Is4() {
 		return 35, 4
 	}
@@ -131,7 +131,7 @@ func policy(a netip.Addr) (precedence, label int) {
 }
 
 // scope is that of RFC 6724 section 3.1.
-func scope(a netip.Addr) int {
+func rfc6724Scope(a netip.Addr) int {
 	b := a.As16()
 	switch {
 	case a.IsLoopback(), a.IsLinkLocalUnicast():
@@ -178,19 +178,19 @@ func race(tries []attempted, timeout time.Duration) (winner int, after time.Dura
 			other = append(other, i)
 		}
 	}
-	winner, after = serial(tries, first, timeout)
+	winner, after = dialSerial(tries, first, timeout)
 	start := min(after, fallbackDelay)
 	if winner >= 0 && after <= fallbackDelay {
 		return winner, after
 	}
-	if second, more := serial(tries, other, timeout-start); second >= 0 && (winner < 0 || start+more < after) {
+	if second, more := dialSerial(tries, other, timeout-start); second >= 0 && (winner < 0 || start+more < after) {
 		return second, start + more
 	}
 	return winner, after
 }
 
 // serial tries the addresses at the indices one after the other (dialSerial).
-func serial(tries []attempted, at []int, timeout time.Duration) (winner int, after time.Duration) {
+func dialSerial(tries []attempted, at []int, timeout time.Duration) (winner int, after time.Duration) {
 	for n, i := range at {
 		left := timeout - after
 		if left <= 0 {

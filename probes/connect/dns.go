@@ -26,8 +26,8 @@ const maxAddresses = 8
 // resolver has given already; less for one that did so before in this call.
 // The runtime would wait 5 s, every time.
 const (
-	patience     = time.Second
-	lessPatience = 300 * time.Millisecond
+	resolverGrace = time.Second
+	shortGrace    = 300 * time.Millisecond
 )
 
 // questions are the record types asked for every name, in Go's order.
@@ -38,20 +38,20 @@ type lookup struct {
 	addrs []netip.Addr // in the order in which the runtime dials them
 	check report.Check // "dns/<host>"
 
-	own    *inquiry // the question that decided; nil if no resolver was asked
-	others []hearsay
-	cancel context.CancelFunc
+	decisive     *query // the question that decided; nil if no resolver was asked
+	alternatives []alternative
+	cancel       context.CancelFunc
 }
 
 // hearsay is an address that the runtime would not come to, and who gives it.
-type hearsay struct {
+type alternative struct {
 	addr     netip.Addr
 	resolver string
 }
 
 // stop ends what is still asked.
 func (l lookup) stop() {
-	l.own.stop()
+	l.decisive.stop()
 	l.cancel()
 }
 
@@ -118,7 +118,7 @@ func (p *Prober) lookUpName(ctx context.Context, name string) lookup {
 	l := p.lookUpDNS(ctx, name)
 	if l.check.Outcome != report.Pass && p.Lookup.DNSFirst {
 		if file, ok := fromFile(); ok {
-			file.own = l.own
+			file.decisive = l.decisive
 			return file
 		}
 	}
@@ -147,19 +147,19 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 		}}
 	}
 
-	var own, asIs *inquiry
+	var own, asIs *query
 	tried := 0
 	for _, full := range names {
-		q := p.inquire(ctx, full)
+		q := p.query(ctx, full)
 		tried++
-		addrs, by := q.settle()
+		addrs, by := q.result()
 		if full == view.Rooted(name) {
 			asIs = q
 		}
 		if len(addrs) > 0 {
-			l := lookup{addrs: addrs, own: q, check: q.pass(name, addrs, by)}
+			l := lookup{addrs: addrs, decisive: q, check: q.pass(name, addrs, by)}
 			if full != view.Rooted(name) {
-				l.searched(ctx, p, name, asIs)
+				l.checkSearchList(ctx, p, name, asIs)
 			}
 			own.stop()
 			return l
@@ -175,31 +175,31 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 			break
 		}
 	}
-	return lookup{own: own, check: own.fail(name, tried)}
+	return lookup{decisive: own, check: own.fail(name, tried)}
 }
 
 // inquiry is one name asked of all resolvers at once, for all record types.
-type inquiry struct {
+type query struct {
 	name     string
 	conf     *view.ResolvConf
 	servers  []netip.AddrPort
-	cells    []row
+	answers  []answers
 	start    time.Time
 	patience []<-chan struct{} // with each of the servers
-	mute     *sync.Map
+	slow     *sync.Map
 	cancel   context.CancelFunc
 }
 
 // cell is a pending answer; it is complete when done is closed.
-type cell struct {
+type pendingAnswer struct {
 	done chan struct{}
 	*answer
 }
 
-func (p *Prober) inquire(ctx context.Context, name string) *inquiry {
-	q := &inquiry{name: name, conf: p.Resolv, start: time.Now(), mute: new(sync.Map)}
+func (p *Prober) query(ctx context.Context, name string) *query {
+	q := &query{name: name, conf: p.Resolv, start: time.Now(), slow: new(sync.Map)}
 	if p.call != nil {
-		q.mute = &p.call.slowResolvers
+		q.slow = &p.call.slowResolvers
 	}
 	port := p.ResolverPort
 	if port == 0 {
@@ -208,30 +208,30 @@ func (p *Prober) inquire(ctx context.Context, name string) *inquiry {
 	ctx, q.cancel = context.WithCancel(ctx)
 	for _, addr := range p.Resolv.Servers {
 		server := netip.AddrPortFrom(addr, port)
-		var row row
+		var row answers
 		for i, qtype := range questions {
-			c := cell{done: make(chan struct{}), answer: new(answer)}
+			c := pendingAnswer{done: make(chan struct{}), answer: new(answer)}
 			row[i] = c
 			go func() {
 				defer close(c.done)
 				*c.answer = askResolver(ctx, server, name, qtype, p.Resolv.TCP)
 			}()
 		}
-		wait := patience
-		if _, before := q.mute.Load(server); before {
-			wait = lessPatience
+		wait := resolverGrace
+		if _, before := q.slow.Load(server); before {
+			wait = shortGrace
 		}
 		patient, cancel := context.WithTimeout(ctx, wait)
 		context.AfterFunc(patient, cancel)
 		q.patience = append(q.patience, patient.Done())
 		q.servers = append(q.servers, server)
-		q.cells = append(q.cells, row)
+		q.answers = append(q.answers, row)
 	}
 	return q
 }
 
 // stop ends what is still asked.
-func (q *inquiry) stop() {
+func (q *query) stop() {
 	if q != nil {
 		q.cancel()
 	}
@@ -239,7 +239,7 @@ func (q *inquiry) stop() {
 
 // settle waits until the answer is known that the runtime would come to: the
 // addresses, and the resolver that gave them.
-func (q *inquiry) settle() (addrs []netip.Addr, by int) {
+func (q *query) result() (addrs []netip.Addr, by int) {
 	by = -1
 	for t := range questions {
 		i, a := q.first(t)
@@ -255,7 +255,7 @@ func (q *inquiry) settle() (addrs []netip.Addr, by int) {
 
 // first is the answer that counts for record type t: the first final one, or
 // else that of the last resolver.
-func (q *inquiry) first(t int) (int, answer) {
+func (q *query) first(t int) (int, answer) {
 	var a answer
 	for i := range q.servers {
 		if a = q.wait(i, t); a.finding.final() {
@@ -265,18 +265,18 @@ func (q *inquiry) first(t int) (int, answer) {
 	return len(q.servers) - 1, a
 }
 
-func (q *inquiry) wait(i, t int) answer {
-	c := q.cells[i][t]
+func (q *query) wait(i, t int) answer {
+	c := q.answers[i][t]
 	select {
 	case <-c.done:
 		return *c.answer
 	case <-q.patience[i]:
 	}
-	for _, later := range q.cells[i+1:] {
+	for _, later := range q.answers[i+1:] {
 		select {
 		case <-later[t].done:
 			if later[t].finding.final() {
-				q.mute.Store(q.servers[i], true)
+				q.slow.Store(q.servers[i], true)
 				return answer{deadline: true, took: time.Since(q.start)}
 			}
 		default:
@@ -286,7 +286,7 @@ func (q *inquiry) wait(i, t int) answer {
 	return *c.answer
 }
 
-func (q *inquiry) pass(name string, addrs []netip.Addr, by int) report.Check {
+func (q *query) pass(name string, addrs []netip.Addr, by int) report.Check {
 	e := evidence.Facts{"from": "dns", "addresses": joinAddrs(addrs), "resolver": q.servers[by].String(), "rcode": "NOERROR"}
 	q.describe(e, name)
 	summary := fmt.Sprintf("%s is %s (resolver %s)", name, joinAddrs(addrs), q.servers[by])
@@ -299,7 +299,7 @@ func (q *inquiry) pass(name string, addrs []netip.Addr, by int) report.Check {
 }
 
 // fail reports the error that Go would: that of the A question.
-func (q *inquiry) fail(name string, tried int) report.Check {
+func (q *query) fail(name string, tried int) report.Check {
 	i, a := q.first(0)
 	server := q.servers[i].String()
 	e := a.evidence(len(q.servers))
@@ -312,7 +312,7 @@ func (q *inquiry) fail(name string, tried int) report.Check {
 	case empty:
 		check.Summary = fmt.Sprintf("%s exists but has no address (resolver %s)", name, server)
 	default:
-		check.Summary = fmt.Sprintf("cannot resolve %s: resolver %s %s", name, server, a.complaint())
+		check.Summary = fmt.Sprintf("cannot resolve %s: resolver %s %s", name, server, a.problem())
 		if len(q.servers) > 1 {
 			check.Summary += fmt.Sprintf(", as the last of %d", len(q.servers))
 		}
@@ -323,7 +323,7 @@ func (q *inquiry) fail(name string, tried int) report.Check {
 	return check
 }
 
-func (q *inquiry) describe(e evidence.Facts, name string) {
+func (q *query) describe(e evidence.Facts, name string) {
 	if q.name != view.Rooted(name) {
 		e["name"] = q.name
 		e["via"] = strings.TrimPrefix(q.name, view.Rooted(name))
@@ -342,12 +342,12 @@ func (q *inquiry) describe(e evidence.Facts, name string) {
 // resolverChecks are "dns/<host>/<resolver>", one per resolver. Resolvers that
 // no decision waits for are given up after a moment.
 func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []report.Check {
-	q := l.own
+	q := l.decisive
 	if q == nil {
 		return nil
 	}
 	defer q.stop()
-	for i, row := range q.cells {
+	for i, row := range q.answers {
 		for _, c := range row {
 			select {
 			case <-c.done:
@@ -359,7 +359,7 @@ func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []re
 		}
 	}
 	var checks []report.Check
-	for i, row := range q.cells {
+	for i, row := range q.answers {
 		check := q.resolverCheck(name, q.servers[i].String(), row)
 		check.ID, check.Kind, check.Host = "dns/"+hostName+"/"+q.servers[i].String(), report.KindDNS, hostName
 		check.Target = q.servers[i].String()
@@ -369,11 +369,11 @@ func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []re
 		}
 		checks = append(checks, check)
 	}
-	l.compare()
+	l.compareResolvers()
 	return checks
 }
 
-func (q *inquiry) resolverCheck(name, server string, row row) report.Check {
+func (q *query) resolverCheck(name, server string, row answers) report.Check {
 	// The A answer speaks for the resolver unless only AAAA found something.
 	a := row[0].answer
 	var addrs []netip.Addr
@@ -388,7 +388,7 @@ func (q *inquiry) resolverCheck(name, server string, row row) report.Check {
 	e := a.evidence(len(q.servers))
 	e["addresses"], e["ms"] = joinAddrs(addrs), strconv.FormatInt(took.Milliseconds(), 10)
 	if row[0].finding != row[1].finding && (row[0].finding <= failed || row[1].finding <= failed) {
-		e["A"], e["AAAA"] = row[0].word(), row[1].word()
+		e["A"], e["AAAA"] = row[0].label(), row[1].label()
 	}
 	q.describe(e, name)
 	check := report.Check{Evidence: e.Checked(), Duration: report.Millis(took)}
@@ -404,7 +404,7 @@ func (q *inquiry) resolverCheck(name, server string, row row) report.Check {
 		check.Summary = fmt.Sprintf("resolver %s: %s has no address", server, name)
 	default:
 		check.Outcome, check.Cause = report.Fail, a.cause()
-		check.Summary = fmt.Sprintf("resolver %s %s", server, a.complaint())
+		check.Summary = fmt.Sprintf("resolver %s %s", server, a.problem())
 	}
 	return check
 }
@@ -422,7 +422,7 @@ func (a answer) cause() report.Cause {
 }
 
 // complaint is what is wrong with a resolver, as the end of a sentence.
-func (a answer) complaint() string {
+func (a answer) problem() string {
 	switch {
 	case a.finding == failed && a.note != "":
 		return "gave " + a.note
@@ -435,7 +435,7 @@ func (a answer) complaint() string {
 }
 
 // word is the answer in one word.
-func (a answer) word() string {
+func (a answer) label() string {
 	switch a.finding {
 	case silent:
 		if a.deadline {

@@ -17,12 +17,12 @@ import (
 
 // compare notes whether the resolvers' final answers have nothing in common,
 // and which addresses the others give. All of them must have been waited for.
-func (l *lookup) compare() {
-	q := l.own
+func (l *lookup) compareResolvers() {
+	q := l.decisive
 	var said []netip.Addr // of the resolver that the comparison starts from
 	final, disjoint := 0, false
-	var rest []hearsay
-	for i, row := range q.cells {
+	var rest []alternative
+	for i, row := range q.answers {
 		addrs, known := row.addresses()
 		if !known {
 			continue
@@ -35,30 +35,30 @@ func (l *lookup) compare() {
 		disjoint = disjoint || !same
 		if !same {
 			for _, a := range addrs {
-				rest = append(rest, hearsay{a, q.servers[i].String()})
+				rest = append(rest, alternative{a, q.servers[i].String()})
 			}
 		}
 	}
 	if disjoint {
 		l.check.Evidence = evidence.With(l.check.Evidence, "disagree", "true")
 	}
-	l.hear(rest)
+	l.addAlternatives(rest)
 }
 
 // hear keeps the addresses that the runtime would not come to.
-func (l *lookup) hear(said []hearsay) {
+func (l *lookup) addAlternatives(said []alternative) {
 	for _, h := range said {
-		if !slices.Contains(l.addrs, h.addr) && !slices.ContainsFunc(l.others, func(o hearsay) bool { return o.addr == h.addr }) {
-			l.others = append(l.others, h)
+		if !slices.Contains(l.addrs, h.addr) && !slices.ContainsFunc(l.alternatives, func(o alternative) bool { return o.addr == h.addr }) {
+			l.alternatives = append(l.alternatives, h)
 		}
 	}
 }
 
 // row is what one resolver says to all questions.
-type row [len(questions)]cell
+type answers [len(questions)]pendingAnswer
 
 // addresses are those that a resolver gives; known if it gave any final answer.
-func (r row) addresses() (addrs []netip.Addr, known bool) {
+func (r answers) addresses() (addrs []netip.Addr, known bool) {
 	for _, c := range r {
 		known = known || c.finding.final()
 		addrs = append(addrs, c.addrs...)
@@ -70,28 +70,28 @@ func (r row) addresses() (addrs []netip.Addr, known bool) {
 // list only: what it is by itself (asIs, if that was asked already), and
 // whether that search domain answers to any name at all. It is asked for names
 // with a dot only: those without one are meant to be searched.
-func (l *lookup) searched(ctx context.Context, p *Prober, name string, asIs *inquiry) {
+func (l *lookup) checkSearchList(ctx context.Context, p *Prober, name string, asIs *query) {
 	if !strings.Contains(strings.Trim(name, "."), ".") {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, lessPatience)
+	ctx, cancel := context.WithTimeout(ctx, shortGrace)
 	defer cancel()
 	if asIs == nil {
-		asIs = p.inquire(ctx, view.Rooted(name))
+		asIs = p.query(ctx, view.Rooted(name))
 	}
-	suffix := strings.TrimPrefix(l.own.name, view.Rooted(name))
-	any := p.inquire(ctx, strings.ToLower(rand.Text())[:12]+"."+suffix)
+	suffix := strings.TrimPrefix(l.decisive.name, view.Rooted(name))
+	any := p.query(ctx, strings.ToLower(rand.Text())[:12]+"."+suffix)
 
 	i, a := asIs.first(0)
-	addrs, _ := asIs.settle()
-	l.check.Evidence = evidence.With(l.check.Evidence, "asIs", cmp.Or(joinAddrs(addrs), a.word()))
-	var rest []hearsay
+	addrs, _ := asIs.result()
+	l.check.Evidence = evidence.With(l.check.Evidence, "asIs", cmp.Or(joinAddrs(addrs), a.label()))
+	var rest []alternative
 	for _, addr := range addrs {
-		rest = append(rest, hearsay{addr, asIs.servers[i].String()})
+		rest = append(rest, alternative{addr, asIs.servers[i].String()})
 	}
-	l.hear(rest)
+	l.addAlternatives(rest)
 
-	if addrs, _ = any.settle(); len(addrs) > 0 {
+	if addrs, _ = any.result(); len(addrs) > 0 {
 		l.check.Evidence["wildcard"] = "true"
 	} else if _, a = any.first(0); a.finding.final() {
 		l.check.Evidence["wildcard"] = "false"
@@ -100,15 +100,15 @@ func (l *lookup) searched(ctx context.Context, p *Prober, name string, asIs *inq
 }
 
 // secondOpinion asks the resolvers for a name that the hosts file answered.
-func (l *lookup) secondOpinion(ctx context.Context, p *Prober, name string) {
-	if l.own != nil || l.check.Evidence["from"] != "hosts" || p.Resolv == nil || p.Lookup.NoDNS {
+func (l *lookup) compareWithDNS(ctx context.Context, p *Prober, name string) {
+	if l.decisive != nil || l.check.Evidence["from"] != "hosts" || p.Resolv == nil || p.Lookup.NoDNS {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience+lessPatience)
+	ctx, cancel := context.WithTimeout(ctx, resolverGrace+shortGrace)
 	l.stop()
 	l.cancel = cancel
 	other := p.lookUpDNS(ctx, name)
-	if l.own = other.own; l.own == nil {
+	if l.decisive = other.decisive; l.decisive == nil {
 		return
 	}
 	says := cmp.Or(other.check.Evidence["addresses"], other.check.Evidence["rcode"])
@@ -116,12 +116,12 @@ func (l *lookup) secondOpinion(ctx context.Context, p *Prober, name string) {
 		return // nobody answered
 	}
 	l.check.Evidence["dnsSays"] = says
-	var rest []hearsay
+	var rest []alternative
 	for _, a := range other.addrs {
-		rest = append(rest, hearsay{a, other.check.Evidence["resolver"]})
+		rest = append(rest, alternative{a, other.check.Evidence["resolver"]})
 	}
 	if !slices.ContainsFunc(other.addrs, func(a netip.Addr) bool { return slices.Contains(l.addrs, a) }) {
 		l.check.Evidence["disagree"] = "true"
-		l.hear(rest)
+		l.addAlternatives(rest)
 	}
 }

@@ -9,14 +9,14 @@ import (
 // rung's own failure before the whole call is over.
 func TestLimitsLeaveRoom(t *testing.T) {
 	l := Limits{}.WithDefaults()
-	const tokenName = lessPatience // the token service's name is looked up too
+	const tokenName = shortGrace // the token service's name is looked up too
 	for name, d := range map[string]time.Duration{
 		"no resolver answers":     l.DNS,
-		"dial":                    patience + l.Dial,
-		"TLS":                     patience + l.TLS,
-		"HTTP":                    patience + l.HTTP,
-		"dial of a token service": patience + tokenName + l.Dial,
-		"a token service":         patience + tokenName + l.HTTP,
+		"dial":                    resolverGrace + l.Dial,
+		"TLS":                     resolverGrace + l.TLS,
+		"HTTP":                    resolverGrace + l.HTTP,
+		"dial of a token service": resolverGrace + tokenName + l.Dial,
+		"a token service":         resolverGrace + tokenName + l.HTTP,
 		"proxy, then TLS":         l.Dial + l.TLS - time.Second,
 	} {
 		if d > l.Overall-100*time.Millisecond {

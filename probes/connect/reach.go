@@ -37,12 +37,12 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	name, _ := h.Split()
 	l := p.lookUp(ctx, h.Name(), name)
 	defer func() { l.stop() }()
-	ends, taken := p.connect(ctx, *h, l.addrs)
+	ends, taken := p.dialAll(ctx, *h, l.addrs)
 	if h.HTTPFallback && fallsBack(ends, taken, *h) {
 		// Another port, unless one is given; the same checks go by plain HTTP.
 		h.Scheme, h.HTTPFallback = "http", false
 		if _, _, err := net.SplitHostPort(h.Host); err != nil {
-			ends, taken = p.connect(ctx, *h, l.addrs)
+			ends, taken = p.dialAll(ctx, *h, l.addrs)
 		} else {
 			for i := range ends {
 				ends[i].good = ends[i].dial.Outcome == report.Pass
@@ -58,14 +58,14 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	case len(ends) == 0:
 		r.BlockedBy = l.check.ID
 	case taken < 0:
-		r.BlockedBy = ends[told(ends)].dial.ID
+		r.BlockedBy = ends[reportedEnd(ends)].dial.ID
 	case !ends[taken].good:
 		r.BlockedBy = ends[taken].tls.ID
 	default:
-		r.Addr, r.Conn = ends[taken].addr, ends[taken].greeted
+		r.Addr, r.Conn = ends[taken].addr, ends[taken].idle
 	}
 	if r.BlockedBy != "" {
-		l.secondOpinion(ctx, p, name)
+		l.compareWithDNS(ctx, p, name)
 	}
 	resolvers := l.resolverChecks(ctx, h.Name(), name)
 	r.add(*h, l.check)
@@ -89,7 +89,7 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 		}
 	}
 	if r.BlockedBy != "" {
-		for _, c := range p.elsewhere(ctx, *h, l.others) {
+		for _, c := range p.elsewhere(ctx, *h, l.alternatives) {
 			r.add(*h, c)
 		}
 	}
@@ -105,7 +105,7 @@ type endpoint struct {
 	peers []*x509.Certificate
 	clock *ClockReading
 
-	greeted *IdleConn // kept if it is good
+	idle *IdleConn // kept if it is good
 }
 
 // greeted is a connection past a handshake that was judged and found good.
@@ -123,7 +123,7 @@ func (g *IdleConn) Close() {
 
 // connect dials all addresses, which are in dial order, and greets those that
 // answer. It returns which of them the runtime's dialer takes; -1 for none.
-func (p *Prober) connect(ctx context.Context, h runtimeconfig.Host, addrs []netip.Addr) (ends []endpoint, taken int) {
+func (p *Prober) dialAll(ctx context.Context, h runtimeconfig.Host, addrs []netip.Addr) (ends []endpoint, taken int) {
 	_, port := h.Split()
 	number, _ := strconv.ParseUint(port, 10, 16) // validPort
 	ends = make([]endpoint, len(addrs))
@@ -131,7 +131,7 @@ func (p *Prober) connect(ctx context.Context, h runtimeconfig.Host, addrs []neti
 	for i, addr := range addrs {
 		e := &ends[i]
 		e.addr = netip.AddrPortFrom(addr, uint16(number))
-		wg.Go(func() { e.greet(ctx, p, h) })
+		wg.Go(func() { e.run(ctx, p, h) })
 	}
 	wg.Wait()
 	if len(ends) == 0 {
@@ -152,7 +152,7 @@ func (p *Prober) connect(ctx context.Context, h runtimeconfig.Host, addrs []neti
 	taken, after := race(tries, timeout)
 	for i := range ends {
 		if i != taken {
-			ends[i].greeted.Close()
+			ends[i].idle.Close()
 		}
 	}
 	if taken < 0 || len(ends) == 1 {
@@ -175,7 +175,7 @@ func (p *Prober) connect(ctx context.Context, h runtimeconfig.Host, addrs []neti
 	return ends, taken
 }
 
-func (e *endpoint) greet(ctx context.Context, p *Prober, h runtimeconfig.Host) {
+func (e *endpoint) run(ctx context.Context, p *Prober, h runtimeconfig.Host) {
 	var conn net.Conn
 	e.dial, conn = p.dial(ctx, h, e.addr)
 	e.good = e.dial.Outcome == report.Pass
@@ -184,7 +184,7 @@ func (e *endpoint) greet(ctx context.Context, p *Prober, h runtimeconfig.Host) {
 		g := p.Handshake(ctx, h, conn, e.addr.String())
 		e.tls, e.good, e.peers, e.clock = &g.Check, g.Check.Outcome == report.Pass, g.peers, g.Clock
 		if e.good && p.call != nil && p.call.keepConns {
-			e.greeted = &IdleConn{g.conn, time.Now()}
+			e.idle = &IdleConn{g.conn, time.Now()}
 		} else {
 			conn.Close()
 		}
@@ -209,7 +209,7 @@ func goodAddresses(ends []endpoint) (out []string) {
 
 // told is the address whose failure the runtime reports if none connects: the
 // first one. One that was not dialled here tells nothing.
-func told(ends []endpoint) int {
+func reportedEnd(ends []endpoint) int {
 	return max(0, slices.IndexFunc(ends, func(e endpoint) bool { return e.dial.Outcome != report.Skipped }))
 }
 
@@ -222,7 +222,7 @@ func fallsBack(ends []endpoint, taken int, h runtimeconfig.Host) bool {
 	case len(ends) == 0:
 		return false
 	case taken < 0:
-		cause := ends[told(ends)].dial.Cause
+		cause := ends[reportedEnd(ends)].dial.Cause
 		return err != nil && (cause == report.ConnectionRefused || cause == report.ConnectionTimeout)
 	case ends[taken].good:
 		return false
@@ -237,16 +237,16 @@ const maxElsewhere = 2
 
 // elsewhere is "elsewhere/<host>/<address>": what would have been at the
 // addresses that another resolver gives. It is off the runtime's path.
-func (p *Prober) elsewhere(ctx context.Context, h runtimeconfig.Host, others []hearsay) []report.Check {
+func (p *Prober) elsewhere(ctx context.Context, h runtimeconfig.Host, others []alternative) []report.Check {
 	others = others[:min(len(others), maxElsewhere)]
 	addrs := make([]netip.Addr, len(others))
 	for i, o := range others {
 		addrs[i] = o.addr
 	}
-	ends, _ := p.connect(ctx, h, addrs)
+	ends, _ := p.dialAll(ctx, h, addrs)
 	var checks []report.Check
 	for i, e := range ends {
-		e.greeted.Close()
+		e.idle.Close()
 		c := e.dial
 		if e.tls != nil && c.Outcome == report.Pass {
 			c = *e.tls

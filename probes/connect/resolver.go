@@ -54,10 +54,10 @@ func askResolver(ctx context.Context, server netip.AddrPort, name string, qtype 
 	if tcp {
 		network = "tcp"
 	}
-	r, err := exchange(ctx, network, server, m)
+	r, err := exchangeDNS(ctx, network, server, m)
 	if err == nil && r.Truncated && !tcp {
 		network = "tcp"
-		r, err = exchange(ctx, network, server, m)
+		r, err = exchangeDNS(ctx, network, server, m)
 	}
 	a := answer{err: err, took: time.Since(start), tcp: network == "tcp" && !tcp}
 	if err != nil {
@@ -114,7 +114,7 @@ func (a *answer) read(r *dns.Msg, name string, qtype uint16) {
 }
 
 // exchange sends m and waits for the matching response until ctx ends.
-func exchange(ctx context.Context, network string, server netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
+func exchangeDNS(ctx context.Context, network string, server netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, network, server.String())
 	if err != nil {
@@ -133,7 +133,7 @@ func exchange(ctx context.Context, network string, server netip.AddrPort, m *dns
 		defer again.Stop()
 	}
 	for range maxStray {
-		r, err := read(conn)
+		r, err := readDNS(conn)
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +154,7 @@ const maxStray = 64
 
 // read reads one message. Unlike miekg/dns, and like Go, it does not put up
 // with fewer answers than the header promises.
-func read(conn *dns.Conn) (*dns.Msg, error) {
+func readDNS(conn *dns.Conn) (*dns.Msg, error) {
 	var header dns.Header
 	raw, err := conn.ReadMsgHeader(&header)
 	if err != nil {

@@ -23,22 +23,22 @@ import (
 // asks them for a layer, up to the first that has it: containerd goes to the
 // next host on any error (dockerFetcher.Fetch), and starts again at the first
 // one, whichever had the manifest. The checks are in the order of visits.
-func askBlobs(ctx context.Context, visits []*visit, found *visit, layer ocispec.Descriptor) []report.Check {
+func checkBlobs(ctx context.Context, sessions []*session, found *session, layer ocispec.Descriptor) []report.Check {
 	var checks []report.Check
-	for i, v := range visits {
-		b := &blob{visit: v, layer: layer, facts: evidence.Facts{}}
-		b.check = report.Check{ID: "blob/" + v.host.Name(), Kind: report.KindBlob, Target: layer.Digest.String()}
-		if v.client == nil {
-			last := v.checks[len(v.checks)-1]
+	for i, s := range sessions {
+		b := &layerCheck{session: s, layer: layer, facts: evidence.Facts{}}
+		b.check = report.Check{ID: "blob/" + s.host.Name(), Kind: report.KindBlob, Target: layer.Digest.String()}
+		if s.client == nil {
+			last := s.checks[len(s.checks)-1]
 			b.check.Outcome, b.check.BlockedBy = report.Skipped, last.BlockedBy
-			b.check.Summary = "not asked: " + v.host.Name() + " is not reached"
+			b.check.Summary = "not asked: " + s.host.Name() + " is not reached"
 			checks = append(checks, b.check)
 			continue
 		}
-		if !v.manifest.asked {
-			v.manifest.cred = found.manifest.cred // the runtime has one login for all hosts
+		if !s.manifest.asked {
+			s.manifest.cred = found.manifest.cred // the runtime has one login for all hosts
 		}
-		checks = append(checks, b.ask(share(ctx, len(visits)-i)))
+		checks = append(checks, b.run(share(ctx, len(sessions)-i)))
 		if b.check.Outcome == report.Pass {
 			break
 		}
@@ -56,21 +56,21 @@ func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 }
 
 // blob is a look at one layer at one host.
-type blob struct {
-	*visit
-	layer ocispec.Descriptor
-	check report.Check
-	facts evidence.Facts
+type layerCheck struct {
+	session *session
+	layer   ocispec.Descriptor
+	check   report.Check
+	facts   evidence.Facts
 }
 
 // ask gets one byte of the layer.
-func (b *blob) ask(ctx context.Context, cancel context.CancelFunc) report.Check {
+func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.Check {
 	defer cancel()
 	start := time.Now()
-	rep, err := b.get(ctx, b.manifest.authorization)
-	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.manifest.authorization == "" {
+	rep, err := b.get(ctx, b.session.manifest.authorization)
+	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.session.manifest.authorization == "" {
 		if ch, ok := readChallenge(rep.header); ok {
-			by, _ := b.logIn(ctx, ch, b.manifest.cred, b.ref.Path)
+			by, _ := b.session.logIn(ctx, ch, b.session.manifest.cred, b.session.ref.Path)
 			if by.authorization != "" {
 				rep, err = b.get(ctx, by.authorization)
 			}
@@ -79,7 +79,7 @@ func (b *blob) ask(ctx context.Context, cancel context.CancelFunc) report.Check 
 	took := time.Since(start)
 	b.check.Duration = report.Millis(took)
 	b.facts["blobSize"] = strconv.FormatInt(b.layer.Size, 10)
-	b.facts["usedCredential"] = b.manifest.cred.Source
+	b.facts["usedCredential"] = b.session.manifest.cred.Source
 	if err != nil {
 		b.noAnswer(err, took)
 	} else {
@@ -93,25 +93,25 @@ func (b *blob) ask(ctx context.Context, cancel context.CancelFunc) report.Check 
 	return b.check
 }
 
-func (b *blob) get(ctx context.Context, authorization string) (*reply, error) {
-	return b.client.send(ctx, request{
-		method: http.MethodGet, url: b.apiURL(nil, "blobs", b.layer.Digest.String()),
+func (b *layerCheck) get(ctx context.Context, authorization string) (*reply, error) {
+	return b.session.client.send(ctx, request{
+		method: http.MethodGet, url: b.session.apiURL(nil, "blobs", b.layer.Digest.String()),
 		header:        http.Header{"Range": {"bytes=0-0"}},
 		authorization: authorization, limit: 1 << 10, firstByte: true,
 	})
 }
 
-func (b *blob) fail(cause report.Cause, summary string) {
+func (b *layerCheck) fail(cause report.Cause, summary string) {
 	b.check.Outcome, b.check.Cause, b.check.Summary = report.Fail, cause, summary
 }
 
 // elsewhere fails for what lies at the host that the registry redirects to.
-func (b *blob) elsewhere(inner report.Cause, host, what string) {
+func (b *layerCheck) elsewhere(inner report.Cause, host, what string) {
 	b.facts["blobHost"], b.facts["innerCause"] = host, string(inner)
-	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s keeps its layers on %s: %s", b.host.Name(), report.Clean(host, 80), what))
+	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s keeps its layers on %s: %s", b.session.host.Name(), report.Clean(host, 80), what))
 }
 
-func (b *blob) noAnswer(err error, took time.Duration) {
+func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	var redirect *redirectError
 	var refused *connect.BlockedError
 	elsewhere := errors.As(err, &redirect)
@@ -121,7 +121,7 @@ func (b *blob) noAnswer(err error, took time.Duration) {
 	if errors.As(err, &refused) {
 		b.facts["refused"] = refused.Reason
 		if refused.Cause != "" {
-			b.fail(refused.Cause, b.host.Name()+" does not give the layers: "+report.Clean(refused.Reason, 160))
+			b.fail(refused.Cause, b.session.host.Name()+" does not give the layers: "+report.Clean(refused.Reason, 160))
 			return
 		}
 		b.check.Outcome = report.Skipped
@@ -138,27 +138,27 @@ func (b *blob) noAnswer(err error, took time.Duration) {
 	}
 	switch {
 	case f.Unfinished:
-		b.check.Summary = "no layer had come from " + report.Clean(cmp.Or(b.facts["blobHost"], b.host.Name()), 80) + " when the time was up"
+		b.check.Summary = "no layer had come from " + report.Clean(cmp.Or(b.facts["blobHost"], b.session.host.Name()), 80) + " when the time was up"
 		return
 	case elsewhere:
 		b.elsewhere(f.Cause, redirect.host, f.Message)
 		return
 	}
-	b.fail(f.Cause, b.host.Name()+" does not give the layers: "+f.Message)
+	b.fail(f.Cause, b.session.host.Name()+" does not give the layers: "+f.Message)
 }
 
 // judge says what the answer means. The runtime asks for the whole layer: what
 // only our Range is answered with proves nothing.
-func (b *blob) judge(rep *reply) {
+func (b *layerCheck) judge(rep *reply) {
 	host := report.Clean(rep.host, 80)
-	where := b.host.Name()
+	where := b.session.host.Name()
 	if rep.hops > 0 {
 		where = host + ", where " + where + " keeps its layers,"
 	}
 	switch s := rep.status; {
-	case rep.dropped && (s == 401 || s == 403 || s == 404) && (s == 401 || sameSite(rep.host, b.host.Host)):
+	case rep.dropped && (s == 401 || s == 403 || s == 404) && (s == 401 || sameSite(rep.host, b.session.host.Host)):
 		b.check.Outcome = report.Skipped
-		b.check.Summary = b.host.Name() + " redirects to " + host + ", where credentials are not sent (the runtime would)"
+		b.check.Summary = b.session.host.Name() + " redirects to " + host + ", where credentials are not sent (the runtime would)"
 		b.facts["runtimeWouldSend"] = "true"
 	case s < 300 && isWebPage(rep.header), s == http.StatusForbidden && isWebPage(rep.header):
 		b.facts["contentType"] = rep.header.Get("Content-Type")
@@ -167,7 +167,7 @@ func (b *blob) judge(rep *reply) {
 			b.elsewhere(report.Undetermined, rep.host, what)
 			return
 		}
-		b.fail(report.Undetermined, b.host.Name()+": "+what)
+		b.fail(report.Undetermined, b.session.host.Name()+": "+what)
 	case s == http.StatusOK, s == http.StatusPartialContent:
 		b.judgeSize(rep, where)
 	case s == http.StatusRequestedRangeNotSatisfiable:
@@ -178,16 +178,16 @@ func (b *blob) judge(rep *reply) {
 		b.check.Summary = where + " does not give a part of a layer (416); the runtime asks for all of it"
 	case s == http.StatusTooManyRequests:
 		b.fail(report.RateLimited, where+" limits this node's requests (429"+retryAfter(rep.header)+")")
-		for k, x := range limits(rep.header) {
+		for k, x := range quotaHeaders(rep.header) {
 			b.facts[k] = x
 		}
 	case s >= 500:
 		b.fail(report.RegistryUnavailable, where+" answers "+statusText(s)+" for a layer")
-	case s == http.StatusNotFound && !b.found():
+	case s == http.StatusNotFound && !b.session.found():
 		b.check.Outcome = report.Skipped
 		b.check.Summary = where + " does not have this layer; the runtime goes on to the next host"
-		if b.manifest.asked {
-			b.check.BlockedBy = "manifest/" + b.host.Name()
+		if b.session.manifest.asked {
+			b.check.BlockedBy = "manifest/" + b.session.host.Name()
 		}
 	case s == http.StatusNotFound:
 		b.facts["code"] = storeCode(rep.body)
@@ -205,7 +205,7 @@ func (b *blob) judge(rep *reply) {
 	}
 }
 
-func (b *blob) judgeSize(rep *reply, where string) {
+func (b *layerCheck) judgeSize(rep *reply, where string) {
 	size, known := totalSize(rep)
 	switch {
 	case known && b.layer.Size > 0 && size != b.layer.Size:
@@ -219,13 +219,13 @@ func (b *blob) judgeSize(rep *reply, where string) {
 		b.facts["rangeIgnored"] = "true"
 	}
 	b.check.Outcome = report.Pass
-	b.check.Summary = "layers can be had from " + b.host.Name()
+	b.check.Summary = "layers can be had from " + b.session.host.Name()
 	if rep.hops > 0 {
-		b.check.Summary = fmt.Sprintf("layers can be had: %s keeps them on %s", b.host.Name(), report.Clean(rep.host, 80))
+		b.check.Summary = fmt.Sprintf("layers can be had: %s keeps them on %s", b.session.host.Name(), report.Clean(rep.host, 80))
 	}
 }
 
-func (b *blob) wrongSize(size int64, where string) {
+func (b *layerCheck) wrongSize(size int64, where string) {
 	b.facts["size"] = strconv.FormatInt(size, 10)
 	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d", where, size, b.layer.Size))
 }

@@ -45,7 +45,7 @@ func (b *budget) takeManifest() bool { return b.manifests.Add(-1) >= 0 }
 func (b *budget) takeGuess() bool { return b.guesses.Add(-1) >= 0 }
 
 // refuses says why host is asked nothing more, nil if it may be asked.
-func (b *budget) refuses(host string) *connect.BlockedError {
+func (b *budget) exhausted(host string) *connect.BlockedError {
 	if _, ok := b.limited.Load(host); ok {
 		return &connect.BlockedError{Reason: host + " limits this node's requests (429) and is not asked again", Cause: report.RateLimited}
 	}

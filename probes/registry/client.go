@@ -30,14 +30,14 @@ const maxRedirects = 10
 // to addresses of that name which pass the guard; through the node's proxy if
 // there is one for the host.
 type client struct {
-	node   *connect.Prober
-	host   runtimeconfig.Host
-	addr   netip.AddrPort // of host, checked; invalid behind a proxy
-	realm  *way           // to the token service, if that was looked at
-	budget *budget
-	http   *http.Client
+	prober     *connect.Prober
+	host       runtimeconfig.Host
+	addr       netip.AddrPort // of host, checked; invalid behind a proxy
+	tokenRoute *tokenRoute    // to the token service, if that was looked at
+	budget     *budget
+	http       *http.Client
 
-	greeted atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it is used
+	idle atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it is used
 
 	// strict verifies certificates even if the host has skip_verify: for
 	// credentials to anybody but that host.
@@ -46,7 +46,7 @@ type client struct {
 }
 
 func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *budget) *client {
-	c := &client{node: p, host: h, addr: addr, budget: b}
+	c := &client{prober: p, host: h, addr: addr, budget: b}
 	roots := p.RootsFor(h)
 	if roots == nil {
 		roots = x509.NewCertPool() // unknown: trust nobody, rather than whom this process trusts
@@ -63,7 +63,7 @@ func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *
 }
 
 func (c *client) newHTTP(config *tls.Config) *http.Client {
-	limits := c.node.Limits.WithDefaults()
+	limits := c.prober.Limits.WithDefaults()
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  c.proxyFor,
@@ -86,13 +86,13 @@ func (c *client) newHTTP(config *tls.Config) *http.Client {
 
 // greetedFor is how long a connection may lie idle between the handshake and the
 // request: a server that has waited too long hangs up, which would read as a fault.
-const greetedFor = time.Second
+const idleTTL = time.Second
 
 // overGreeted is a client for one request over the connection that the handshake
 // was judged on; nil if there is none that is fresh.
-func (c *client) overGreeted() *http.Client {
-	g := c.greeted.Swap(nil)
-	if g == nil || time.Since(g.Since) > greetedFor {
+func (c *client) reuseIdle() *http.Client {
+	g := c.idle.Swap(nil)
+	if g == nil || time.Since(g.Since) > idleTTL {
 		g.Close()
 		return nil
 	}
@@ -105,13 +105,13 @@ func (c *client) overGreeted() *http.Client {
 
 // close ends idle connections.
 func (c *client) close() {
-	c.greeted.Swap(nil).Close()
+	c.idle.Swap(nil).Close()
 	c.http.CloseIdleConnections()
 	c.strict.CloseIdleConnections()
 }
 
 func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
-	proxy, err := c.node.Proxy.For(req.URL.Scheme, req.URL.Host)
+	proxy, err := c.prober.Proxy.For(req.URL.Scheme, req.URL.Host)
 	if err != nil {
 		return nil, connect.ProxyUnreachable(err)
 	}
@@ -123,9 +123,9 @@ func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
 
 // refuses says why nothing may be sent to a host, as far as its name tells that:
 // behind a proxy nothing else does. It is nil if something may.
-func (c *client) refuses(hostport, scheme string) error {
+func (c *client) blocked(hostport, scheme string) error {
 	name, port := runtimeconfig.SplitHost(hostport, scheme)
-	reason := string(c.node.Guard.Name(name, port, hostport == c.host.Host && c.node.LoopbackAllowed(c.host)))
+	reason := string(c.prober.Guard.Name(name, port, hostport == c.host.Host && c.prober.LoopbackAllowed(c.host)))
 	if reason == "" {
 		return nil
 	}
@@ -135,23 +135,23 @@ func (c *client) refuses(hostport, scheme string) error {
 // dialContext connects to where the transport wants to go: the host's checked
 // address, the proxy, or another host after the guard.
 func (c *client) dialContext(ctx context.Context, network, target string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.node.Limits.WithDefaults().Dial)
+	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().Dial)
 	defer cancel()
 	name, port := c.host.Split()
 	if c.addr.IsValid() && target == net.JoinHostPort(name, port) {
 		return connect.NewDialer().DialContext(ctx, network, c.addr.String())
 	}
-	if addr, ok := c.realm.addrOf(target); ok {
+	if addr, ok := c.tokenRoute.addrOf(target); ok {
 		return new(net.Dialer).DialContext(ctx, network, addr.String())
 	}
 	if _, ok := c.proxies.Load(target); ok {
-		conn, err := c.node.DialName(ctx, target, nil)
+		conn, err := c.prober.DialName(ctx, target, nil)
 		if err != nil {
 			return nil, connect.ProxyUnreachable(err)
 		}
 		return conn, nil
 	}
-	return c.node.DialName(ctx, target, &c.node.Guard)
+	return c.prober.DialName(ctx, target, &c.prober.Guard)
 }
 
 // request is one HTTP request.
@@ -184,7 +184,7 @@ type reply struct {
 // neither credentials nor the headers of hosts.toml go along: the probes are
 // stricter here than the runtime.
 func (c *client) send(ctx context.Context, r request) (*reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.node.Limits.WithDefaults().HTTP)
+	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().HTTP)
 	defer cancel()
 	start := time.Now()
 	target, err := url.Parse(r.url)
@@ -193,10 +193,10 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	}
 	rep := &reply{}
 	for {
-		if refused := c.budget.refuses(target.Host); refused != nil {
+		if refused := c.budget.exhausted(target.Host); refused != nil {
 			return nil, rep.failed(target, refused)
 		}
-		if err := c.refuses(target.Host, target.Scheme); err != nil {
+		if err := c.blocked(target.Host, target.Scheme); err != nil {
 			return nil, rep.failed(target, err)
 		}
 		secure := target.Scheme == "https"
@@ -237,7 +237,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 		if target.Host != c.host.Host && (req.Header.Get("Authorization") != "" || r.form != nil) {
 			do = c.strict
 		} else if rep.hops == 0 && target.Host == c.host.Host && secure {
-			do = cmp.Or(c.overGreeted(), do)
+			do = cmp.Or(c.reuseIdle(), do)
 		}
 		asked := time.Now()
 		resp, err := do.Do(req)

@@ -16,26 +16,26 @@ import (
 // told its time. One server whose clock differs may itself be wrong: where
 // another server of this call agrees with the node, the node's clock is right.
 // A TLS check that was put down to the node's clock is put right with it.
-func judgeClocks(visits []*visit) {
+func checkClocks(sessions []*session) {
 	skews := map[string]time.Duration{} // by server
 	agree := ""
-	for _, v := range visits {
-		for _, r := range v.clocks {
+	for _, s := range sessions {
+		for _, r := range s.clocks {
 			skews[r.Server] = r.Skew()
 			if !r.Off() && agree == "" {
 				agree = r.Server
 			}
 		}
 	}
-	for _, v := range visits {
-		if len(v.clocks) == 0 {
+	for _, s := range sessions {
+		if len(s.clocks) == 0 {
 			continue
 		}
-		v.add(v.clockCheck(len(skews), agree))
-		v.judgeTokenTimes()
+		s.add(s.clockCheck(len(skews), agree))
+		s.judgeTokenTimes()
 		if agree != "" {
-			for i := range v.checks {
-				acquitClock(&v.checks[i], agree)
+			for i := range s.checks {
+				restoreCause(&s.checks[i], agree)
 			}
 		}
 	}
@@ -43,16 +43,16 @@ func judgeClocks(visits []*visit) {
 
 // clockCheck is "clock/<host>": the clocks of a host and its token service
 // against this node's.
-func (v *visit) clockCheck(servers int, agree string) report.Check {
-	worst := v.clocks[0]
+func (s *session) clockCheck(servers int, agree string) report.Check {
+	worst := s.clocks[0]
 	var told []string
-	for _, r := range v.clocks {
+	for _, r := range s.clocks {
 		if r.Skew().Abs() > worst.Skew().Abs() {
 			worst = r
 		}
 		told = append(told, fmt.Sprintf("%s %+d s", r.Server, int(r.Skew().Seconds())))
 	}
-	name := v.host.Name()
+	name := s.host.Name()
 	check := report.Check{ID: "clock/" + name, Kind: report.KindClock, Target: worst.Server, Evidence: evidence.Facts{
 		"skewSeconds": strconv.Itoa(int(worst.Skew().Seconds())), "serverDate": worst.Date.UTC().Format(time.RFC3339),
 		"sources": strings.Join(told, "; "), "servers": strconv.Itoa(servers), "agreesWith": agree,
@@ -79,19 +79,19 @@ const tokenLeeway = time.Minute
 // judgeTokenTimes notes on "token/<host>" what the token is by the registry's
 // own clock, the only one that counts for it: byRegistryClock is "expired",
 // "not yet valid", or "valid". That clock was read before the token was made.
-func (v *visit) judgeTokenTimes() {
-	i := slices.IndexFunc(v.clocks, func(r connect.ClockReading) bool { return r.Server == v.host.Host })
-	at := slices.IndexFunc(v.checks, func(c report.Check) bool { return c.ID == "token/"+v.host.Name() })
-	if i < 0 || at < 0 || v.checks[at].Evidence["tokenExpires"] == "" {
+func (s *session) judgeTokenTimes() {
+	i := slices.IndexFunc(s.clocks, func(r connect.ClockReading) bool { return r.Server == s.host.Host })
+	at := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == "token/"+s.host.Name() })
+	if i < 0 || at < 0 || s.checks[at].Evidence["tokenExpires"] == "" {
 		return
 	}
-	e, registry, last := v.checks[at].Evidence, v.clocks[i].Date, v.clocks[i].At
-	for _, r := range v.clocks {
+	e, registry, last := s.checks[at].Evidence, s.clocks[i].Date, s.clocks[i].At
+	for _, r := range s.clocks {
 		if r.At.After(last) {
 			last = r.At
 		}
 	}
-	registry = registry.Add(last.Sub(v.clocks[i].At))
+	registry = registry.Add(last.Sub(s.clocks[i].At))
 	e["byRegistryClock"] = "valid"
 	if t, err := time.Parse(time.RFC3339, e["tokenNotBefore"]); err == nil && registry.Before(t.Add(-tokenLeeway)) {
 		e["byRegistryClock"] = "not yet valid"
@@ -103,7 +103,7 @@ func (v *visit) judgeTokenTimes() {
 
 // acquitClock gives a TLS check back the cause that it has by this node's
 // clock, which another server agrees with.
-func acquitClock(check *report.Check, agree string) {
+func restoreCause(check *report.Check, agree string) {
 	byNode := report.Cause(check.Evidence["byNodeClock"])
 	if check.Cause != report.ClockSkewed || byNode == "" {
 		return

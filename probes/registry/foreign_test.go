@@ -43,13 +43,13 @@ func (o *once) Read(b []byte) (int, error) {
 }
 
 // answered is a visit at a registry of which every answer is body.
-func answered(status int, mediaType string, body []byte) *visit {
+func answered(status int, mediaType string, body []byte) *session {
 	n := &connect.Prober{}
 	h := runtimeconfig.Host{Scheme: "https", Host: "r.lab", Path: "/v2"}
-	v := &visit{node: n, host: h, budget: newBudget(), ref: reference.Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
+	s := &session{prober: n, host: h, budget: newBudget(), ref: reference.Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
 	do := &http.Client{Transport: canned{status, http.Header{"Content-Type": {mediaType}}, body}}
-	v.client = &client{node: n, host: h, budget: v.budget, http: do, strict: do}
-	return v
+	s.client = &client{prober: n, host: h, budget: s.budget, http: do, strict: do}
+	return s
 }
 
 func sane(t *testing.T, checks ...report.Check) {
@@ -76,15 +76,15 @@ func FuzzImage(f *testing.F) {
 	f.Add(ocispec.MediaTypeImageManifest, []byte(`{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"x"},"os":"linux","architecture":"arm64","layers":[{"size":-7,"digest":"\u0000"}]}`))
 	f.Add("text/html", []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, mediaType string, body []byte) {
-		v := answered(http.StatusOK, mediaType, body)
-		v.manifest = manifestState{asked: true, mediaType: mediaType}
-		v.checks = []report.Check{{ID: "manifest/r.lab", Kind: report.KindManifest, Outcome: report.Pass, Summary: "x"}}
-		lookInto(context.Background(), []*visit{v}, v)
-		sane(t, v.checks...)
+		s := answered(http.StatusOK, mediaType, body)
+		s.manifest = manifestState{asked: true, mediaType: mediaType}
+		s.checks = []report.Check{{ID: "manifest/r.lab", Kind: report.KindManifest, Outcome: report.Pass, Summary: "x"}}
+		inspectImage(context.Background(), []*session{s}, s)
+		sane(t, s.checks...)
 
 		var config ocispec.Image
 		if json.Unmarshal(body, &config) == nil && config.OS != "" && config.Architecture != "" {
-			i := &image{visit: v, facts: evidence.Facts{"wanted": "linux/amd64"}, matcher: platforms.Only(platforms.MustParse("linux/amd64"))}
+			i := &imageCheck{session: s, facts: evidence.Facts{"wanted": "linux/amd64"}, matcher: platforms.Only(platforms.MustParse("linux/amd64"))}
 			i.check.Summary = "x"
 			i.comparePlatform(config.Platform)
 			sane(t, i.done())
@@ -106,15 +106,15 @@ func FuzzRefusal(f *testing.F) {
 			return
 		}
 		for _, refused := range []int{http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized} {
-			v := answered(status, "application/json", body)
-			a := v.judge(&reply{status: refused, header: http.Header{}}, login{})
+			s := answered(status, "application/json", body)
+			a := s.judge(&reply{status: refused, header: http.Header{}}, login{})
 			a.check.Kind = report.KindManifest
-			v.checks = []report.Check{a.check}
-			v.manifest = manifestState{asked: true, status: refused}
-			v.explain(context.Background(), true)
-			sane(t, v.checks...)
+			s.checks = []report.Check{a.check}
+			s.manifest = manifestState{asked: true, status: refused}
+			s.explainRefusal(context.Background(), true)
+			sane(t, s.checks...)
 			layer := ocispec.Descriptor{Digest: "sha256:0", Size: 7}
-			sane(t, askBlobs(context.Background(), []*visit{v}, v, layer)...)
+			sane(t, checkBlobs(context.Background(), []*session{s}, s, layer)...)
 		}
 	})
 }
@@ -128,9 +128,9 @@ func FuzzToken(f *testing.F) {
 		if status < 200 || status > 599 {
 			return
 		}
-		v := answered(status, "application/json", body)
+		s := answered(status, "application/json", body)
 		ch := challenge{bearer: true, realm: "https://auth.lab/token", service: "lab"}
-		got := v.client.fetchToken(context.Background(), ch, "app", "joe", "secret")
+		got := s.client.fetchToken(context.Background(), ch, "app", "joe", "secret")
 		sane(t, tokenCheck("r.lab", ch, []tokenResult{got}))
 	})
 }

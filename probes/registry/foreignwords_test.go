@@ -95,7 +95,7 @@ func TestWait(t *testing.T) {
 		"120": "120", " 007 ": "7", "Fri, 31 Dec 9999 23:59:59 GMT": "Fri, 31 Dec 9999 23:59:59 GMT", "Friday, 01-Jan-27 00:00:00 GMT": "Fri, 01 Jan 2027 00:00:00 GMT",
 		"-1": "", "": "", "soon": "", "1; Fix: rm": "", "99999999999999999999": "", "1e9": "",
 	} {
-		if got := waitOf(http.Header{"Retry-After": {in}}); got != want {
+		if got := retryAfterOf(http.Header{"Retry-After": {in}}); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}

@@ -26,7 +26,7 @@ func FuzzHeaders(f *testing.F) {
 				t.Errorf("a blob of %d bytes", n)
 			}
 		}
-		limits(h).Checked()
+		quotaHeaders(h).Checked()
 		if after := retryAfter(h); report.Clean(after, evidence.MaxValue) != after {
 			t.Errorf("retry after %q", after)
 		}

@@ -25,11 +25,11 @@ import (
 // image is the look at "image/<host>": whether the image has something for
 // this platform, and how large it is. It costs one GET of a manifest, one more
 // for an index, and one of the config blob.
-type image struct {
-	*visit
-	check report.Check
-	facts evidence.Facts
-	start time.Time
+type imageCheck struct {
+	session *session
+	check   report.Check
+	facts   evidence.Facts
+	start   time.Time
 
 	matcher  platforms.MatchComparer
 	platform *ocispec.Platform   // as the index says; nil if it does not, or there is none
@@ -39,21 +39,21 @@ type image struct {
 }
 
 // openImage looks at the image as far as its manifests tell.
-func (v *visit) openImage(ctx context.Context) *image {
-	i := &image{visit: v, facts: evidence.Facts{"mediaType": v.manifest.mediaType, "digest": v.manifest.digest}, start: time.Now()}
-	i.check = report.Check{ID: "image/" + v.host.Name(), Kind: report.KindImage, Target: v.ref.String()}
-	i.look(ctx)
+func (s *session) openImage(ctx context.Context) *imageCheck {
+	i := &imageCheck{session: s, facts: evidence.Facts{"mediaType": s.manifest.mediaType, "digest": s.manifest.digest}, start: time.Now()}
+	i.check = report.Check{ID: "image/" + s.host.Name(), Kind: report.KindImage, Target: s.ref.String()}
+	i.findManifest(ctx)
 	return i
 }
 
 // done is the finished check.
-func (i *image) done() report.Check {
+func (i *imageCheck) done() report.Check {
 	i.check.Evidence = i.facts.Checked()
 	i.check.Duration = report.Millis(time.Since(i.start))
 	return i.check
 }
 
-func (i *image) fail(cause report.Cause, summary string) {
+func (i *imageCheck) fail(cause report.Cause, summary string) {
 	i.check.Outcome, i.check.Cause, i.check.Summary = report.Fail, cause, summary
 }
 
@@ -66,11 +66,11 @@ func isManifest(mediaType string) bool {
 }
 
 // look follows the image from its name to the manifest for this platform.
-func (i *image) look(ctx context.Context) {
-	wanted, err := wantedPlatform(i.target.Platform)
+func (i *imageCheck) findManifest(ctx context.Context) {
+	wanted, err := wantedPlatform(i.session.target.Platform)
 	if err != nil {
 		i.check.Outcome = report.Error
-		i.check.Summary = "not a platform: " + report.Clean(i.target.Platform, 60)
+		i.check.Summary = "not a platform: " + report.Clean(i.session.target.Platform, 60)
 		return
 	}
 	i.facts["wanted"] = platforms.Format(wanted)
@@ -78,27 +78,27 @@ func (i *image) look(ctx context.Context) {
 	// and on amd64 also 386.
 	i.matcher = platforms.Only(wanted)
 
-	kind := i.manifest.mediaType
+	kind := i.session.manifest.mediaType
 	if !isIndex(kind) && !isManifest(kind) {
 		i.unsupported(kind)
 		return
 	}
 	// Like the runtime, by the digest that the name was resolved to.
-	object := i.ref.TagOrDigest()
-	if isSHA256(i.manifest.digest) {
-		object = i.manifest.digest
+	object := i.session.ref.TagOrDigest()
+	if isSHA256(i.session.manifest.digest) {
+		object = i.session.manifest.digest
 	}
 	body, ok := i.manifestBody(ctx, object, 0)
 	for depth := 0; ok && isIndex(kind); depth++ {
 		var index ocispec.Index
 		if err := json.Unmarshal(body, &index); err != nil {
-			i.fail(report.UnsupportedManifest, "the image index of "+i.ref.Path+" is not JSON that can be read")
+			i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" is not JSON that can be read")
 			return
 		}
 		chosen, offered := choose(index.Manifests, i.matcher)
 		i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
 		if chosen == nil {
-			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.ref, i.facts["wanted"], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
+			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.session.ref, i.facts["wanted"], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
 			return
 		}
 		kind = chosen.MediaType
@@ -112,7 +112,7 @@ func (i *image) look(ctx context.Context) {
 			i.facts["platform"] = evidence.Word(platforms.Format(*chosen.Platform), 60)
 		}
 		if !isDigest(chosen.Digest) {
-			i.fail(report.UnsupportedManifest, "the image index of "+i.ref.Path+" names a manifest by what is no digest")
+			i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" names a manifest by what is no digest")
 			return
 		}
 		body, ok = i.manifestBody(ctx, chosen.Digest.String(), chosen.Size)
@@ -161,36 +161,36 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 
 // manifestBody gets a manifest within the budget; if it cannot, the check says
 // why and false comes back. A size of 0 is not known.
-func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]byte, bool) {
-	if size > maxBytes || object == i.manifest.digest && i.manifest.size > maxBytes {
+func (i *imageCheck) manifestBody(ctx context.Context, object string, size int64) ([]byte, bool) {
+	if size > maxBytes || object == i.session.manifest.digest && i.session.manifest.size > maxBytes {
 		i.tooLarge()
 		return nil, false
 	}
-	if !i.budget.takeManifest() {
+	if !i.session.budget.takeManifest() {
 		i.check.Outcome = report.Skipped
 		i.check.Summary = "not looked at: the two manifest requests of this diagnosis are spent"
 		if i.platform != nil {
 			i.check.Outcome = report.Pass
-			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is not known", i.ref, i.facts["wanted"])
+			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is not known", i.session.ref, i.facts["wanted"])
 		}
 		return nil, false
 	}
 	start := time.Now()
-	rep, err := i.client.send(ctx, request{
-		method: http.MethodGet, url: i.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {accept}}, authorization: i.manifest.authorization, limit: maxBytes,
+	rep, err := i.session.client.send(ctx, request{
+		method: http.MethodGet, url: i.session.apiURL(nil, "manifests", object),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: i.session.manifest.authorization, limit: maxBytes,
 	})
 	if err != nil {
-		i.requestFailed(&i.check, err, time.Since(start))
+		i.session.requestFailed(&i.check, err, time.Since(start))
 		for k, x := range i.check.Evidence {
 			i.facts[k] = x
 		}
 		return nil, false
 	}
-	has := i.host.Name() + " has " + i.ref.Path + " by HEAD, but GET of the manifest " + report.Clean(object, 80)
+	has := i.session.host.Name() + " has " + i.session.ref.Path + " by HEAD, but GET of the manifest " + report.Clean(object, 80)
 	switch {
 	case rep.status != http.StatusOK:
-		a := i.judge(rep, i.manifest.login)
+		a := i.session.judge(rep, i.session.manifest.login)
 		i.facts["status"], i.facts["code"] = strconv.Itoa(rep.status), errorCode(rep.body)
 		i.facts["policy"], i.facts["retryAfter"] = a.check.Evidence["policy"], a.check.Evidence["retryAfter"]
 		i.fail(a.check.Cause, has+" is answered "+statusText(rep.status))
@@ -210,7 +210,7 @@ func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
 		i.facts["manifest"], i.facts["manifestSize"] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
 		i.facts["publisher"] = "true"
-		i.fail(report.LayerCorrupt, i.host.Name()+" gives another manifest than "+report.Clean(object, 80)+", which the name leads to; the runtime refuses it")
+		i.fail(report.LayerCorrupt, i.session.host.Name()+" gives another manifest than "+report.Clean(object, 80)+", which the name leads to; the runtime refuses it")
 	default:
 		return rep.body, true
 	}
@@ -218,7 +218,7 @@ func (i *image) manifestBody(ctx context.Context, object string, size int64) ([]
 }
 
 // tooLarge leaves a manifest unread that is beyond the budget.
-func (i *image) tooLarge() {
+func (i *imageCheck) tooLarge() {
 	i.check.Outcome = report.Unknown
 	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size are not known"
 }
@@ -235,10 +235,10 @@ func isSHA256(digest string) bool {
 }
 
 // readManifest judges a single manifest.
-func (i *image) readManifest(body []byte) {
+func (i *imageCheck) readManifest(body []byte) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(body, &m); err != nil {
-		i.fail(report.UnsupportedManifest, "the manifest of "+i.ref.Path+" is not JSON that can be read")
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" is not JSON that can be read")
 		return
 	}
 	size, unpacked := sizes(m)
@@ -246,10 +246,10 @@ func (i *image) readManifest(body []byte) {
 	i.facts["unpacked"], i.facts["need"] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
 	i.facts["config"] = m.Config.Digest.String()
 	i.check.Outcome = report.Pass
-	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.ref.Path, i.facts["wanted"], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
+	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.session.ref.Path, i.facts["wanted"], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
 	i.layer = largest(m)
 	if slices.ContainsFunc(append(m.Layers, m.Config), func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }) {
-		i.fail(report.UnsupportedManifest, "the manifest of "+i.ref.Path+" names its parts by what is no digest")
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" names its parts by what is no digest")
 		return
 	}
 
@@ -311,26 +311,26 @@ func largest(m ocispec.Manifest) *ocispec.Descriptor {
 // readConfig gets the config blob, which says what the image runs on. The
 // runtime does not compare that with an image of a single platform: it pulls
 // whatever it is.
-func (i *image) readConfig(ctx context.Context) {
+func (i *imageCheck) readConfig(ctx context.Context) {
 	if i.config == nil {
 		return
 	}
-	rep, err := i.client.send(ctx, request{
-		method: http.MethodGet, url: i.apiURL(nil, "blobs", i.config.Digest.String()),
-		authorization: i.manifest.authorization, limit: maxBytes,
+	rep, err := i.session.client.send(ctx, request{
+		method: http.MethodGet, url: i.session.apiURL(nil, "blobs", i.config.Digest.String()),
+		authorization: i.session.manifest.authorization, limit: maxBytes,
 	})
 	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
 	if i.noConfig || rep.cut || rep.encoded != "" {
 		if i.platform == nil {
 			// Why it cannot be had is asked apart.
-			i.check.Outcome, i.check.BlockedBy = report.Skipped, "blob/"+i.host.Name()
-			i.check.Summary = i.ref.Path + ": the config, which says for what platform it is, cannot be had"
+			i.check.Outcome, i.check.BlockedBy = report.Skipped, "blob/"+i.session.host.Name()
+			i.check.Summary = i.session.ref.Path + ": the config, which says for what platform it is, cannot be had"
 		}
 		return
 	}
 	if d := i.config.Digest.String(); i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(d) && d != sha256Of(rep.body) {
 		i.facts["publisher"] = "true"
-		i.fail(report.LayerCorrupt, i.host.Name()+" gives another config than the manifest names; the runtime refuses it")
+		i.fail(report.LayerCorrupt, i.session.host.Name()+" gives another config than the manifest names; the runtime refuses it")
 		return
 	}
 	var config ocispec.Image
@@ -341,12 +341,12 @@ func (i *image) readConfig(ctx context.Context) {
 }
 
 // comparePlatform judges what the config says of the platform.
-func (i *image) comparePlatform(has ocispec.Platform) {
+func (i *imageCheck) comparePlatform(has ocispec.Platform) {
 	has = platforms.Normalize(has)
 	i.facts["platform"] = evidence.Word(platforms.Format(has), 60)
 	wanted := i.facts["wanted"]
 	inIndex := i.facts["index"] == "true"
-	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.ref, i.facts["platform"], wanted)
+	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.session.ref, i.facts["platform"], wanted)
 	switch {
 	case inIndex && i.platform == nil && !i.matcher.Match(has):
 		i.fail(report.PlatformMismatch, mismatch)
@@ -372,26 +372,26 @@ func (i *image) comparePlatform(has ocispec.Platform) {
 }
 
 // matchesBut says whether only the variant keeps has from running here.
-func (i *image) matchesBut(has ocispec.Platform) bool {
-	wanted, err := wantedPlatform(i.target.Platform)
+func (i *imageCheck) matchesBut(has ocispec.Platform) bool {
+	wanted, err := wantedPlatform(i.session.target.Platform)
 	return err == nil && has.OS == wanted.OS && has.Architecture == wanted.Architecture
 }
 
 // emulates says whether the kernel hands programs for an architecture to an
 // emulator (binfmt_misc), under the names that QEMU's packages give them.
-func (i *image) emulates(arch string) bool {
+func (i *imageCheck) emulates(arch string) bool {
 	name := map[string]string{
 		"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "arm": "arm", "ppc64le": "ppc64le",
 		"s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el", "loong64": "loongarch64",
 	}[arch]
-	if name == "" || i.node.Files == nil {
+	if name == "" || i.session.prober.Files == nil {
 		return false
 	}
-	text, err := i.node.Files.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + name)
+	text, err := i.session.prober.Files.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + name)
 	return err == nil && strings.HasPrefix(string(text), "enabled")
 }
 
-func (i *image) unsupported(mediaType string) {
+func (i *imageCheck) unsupported(mediaType string) {
 	switch mediaType {
 	case "application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws", "text/plain":
 		i.fail(report.UnsupportedManifest, "the image is in Docker's schema 1, which containerd does not pull since 2.0: push it again")

@@ -26,7 +26,7 @@ const (
 )
 
 // accept is what containerd accepts when it resolves a name.
-var accept = strings.Join([]string{dockerManifest, dockerIndex, ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, "*/*"}, ", ")
+var acceptManifests = strings.Join([]string{dockerManifest, dockerIndex, ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, "*/*"}, ", ")
 
 // manifestState is what is known after the HEAD of the manifest.
 type manifestState struct {
@@ -44,7 +44,7 @@ type manifestState struct {
 type login struct {
 	cred          Credential // the zero value is nobody in particular
 	authorization string     // what is sent for it
-	token         bool       // that is a token of the host's token service
+	isToken       bool       // that is a token of the host's token service
 }
 
 func (l login) anonymous() bool {
@@ -52,36 +52,36 @@ func (l login) anonymous() bool {
 	return secret == ""
 }
 
-func (v *visit) found() bool {
-	return v.manifest.asked && v.checks[v.manifest.at].Outcome == report.Pass
+func (s *session) found() bool {
+	return s.manifest.asked && s.checks[s.manifest.at].Outcome == report.Pass
 }
 
 // apiURL builds a URL of the registry API as containerd does: mirrors get the
 // domain that they stand for as ?ns=.
-func (v *visit) apiURL(query url.Values, parts ...string) string {
+func (s *session) apiURL(query url.Values, parts ...string) string {
 	if query == nil {
 		query = url.Values{}
 	}
-	if v.host.IsMirrorOf(v.ref.Domain) {
-		query.Set("ns", v.ref.Domain)
+	if s.host.IsMirrorOf(s.ref.Domain) {
+		query.Set("ns", s.ref.Domain)
 	}
-	p := path.Join(append([]string{"/", v.host.Path, v.ref.Path}, parts...)...)
-	u := v.host.Scheme + "://" + v.host.Host + p
+	p := path.Join(append([]string{"/", s.host.Path, s.ref.Path}, parts...)...)
+	u := s.host.Scheme + "://" + s.host.Host + p
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
 	return u
 }
 
-func (v *visit) head(ctx context.Context, authorization string) (*reply, error) {
+func (s *session) head(ctx context.Context, authorization string) (*reply, error) {
 	r := request{
-		method: http.MethodHead, url: v.apiURL(nil, "manifests", v.ref.TagOrDigest()),
-		header: http.Header{"Accept": {accept}}, authorization: authorization,
+		method: http.MethodHead, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: authorization,
 	}
-	rep, err := v.client.send(ctx, r)
-	if err == nil && rep.status == http.StatusMethodNotAllowed && v.budget.takeManifest() {
+	rep, err := s.client.send(ctx, r)
+	if err == nil && rep.status == http.StatusMethodNotAllowed && s.budget.takeManifest() {
 		r.method, r.limit = http.MethodGet, 1
-		return v.client.send(ctx, r)
+		return s.client.send(ctx, r)
 	}
 	return rep, err
 }
@@ -100,38 +100,38 @@ type attempt struct {
 // askManifest is "manifest/<host>", and "token/<host>" if the registry asks
 // for a token. Like the runtime it asks without credentials first, and then
 // with each of them once.
-func (v *visit) askManifest(ctx context.Context) {
-	name := v.host.Name()
+func (s *session) checkManifest(ctx context.Context) {
+	name := s.host.Name()
 	start := time.Now()
-	rep, err := v.head(ctx, "")
+	rep, err := s.head(ctx, "")
 	var best attempt
 	var tries []string
 	var tokens []tokenResult
 	ch, challenged := challenge{}, false
 	switch {
 	case err != nil:
-		v.requestFailed(&best.check, err, time.Since(start))
+		s.requestFailed(&best.check, err, time.Since(start))
 	case rep.status != http.StatusUnauthorized:
-		best = v.judge(rep, login{})
+		best = s.judge(rep, login{})
 	default:
 		ch, challenged = readChallenge(rep.header)
 		if !challenged {
-			best = v.judge(rep, login{})
+			best = s.judge(rep, login{})
 			best.check.Cause = report.Undetermined
 			best.check.Summary = name + " answers 401 and does not say which credentials it wants, so the runtime sends none"
 		}
 	}
 	if challenged {
-		v.approachRealm(ctx, ch)
-		for i, cred := range v.logins() {
-			a, token := v.tryOnce(ctx, ch, cred)
+		s.routeToTokenService(ctx, ch)
+		for i, cred := range s.loginsToTry() {
+			a, token := s.tryUnlessRejected(ctx, ch, cred)
 			if token != nil {
 				tokens = append(tokens, *token)
 				if token.clock != nil {
-					v.read(*token.clock)
+					s.addClocks(*token.clock)
 				}
 			}
-			tries = append(tries, cmp.Or(a.source, "anonymous")+": "+a.word())
+			tries = append(tries, cmp.Or(a.source, "anonymous")+": "+a.end())
 			if i == 0 || a.rank > best.rank {
 				best = a
 			}
@@ -142,12 +142,12 @@ func (v *visit) askManifest(ctx context.Context) {
 	}
 
 	if len(tokens) > 0 {
-		v.add(tokenCheck(name, ch, tokens))
+		s.add(tokenCheck(name, ch, tokens))
 	}
 	check := best.check
-	check.ID, check.Kind, check.Target = "manifest/"+name, report.KindManifest, v.ref.Path+":"+v.ref.Tag
-	if v.ref.Digest != "" {
-		check.Target = v.ref.Path + "@" + v.ref.Digest
+	check.ID, check.Kind, check.Target = "manifest/"+name, report.KindManifest, s.ref.Path+":"+s.ref.Tag
+	if s.ref.Digest != "" {
+		check.Target = s.ref.Path + "@" + s.ref.Digest
 	}
 	check.Duration = report.Millis(time.Since(start))
 	e := evidence.Facts(evidence.With(check.Evidence, "credentials", strings.Join(tries, "; ")))
@@ -156,16 +156,16 @@ func (v *visit) askManifest(ctx context.Context) {
 		e["anonymous"] = "true"
 	}
 	if challenged {
-		e["auth"] = ch.word()
+		e["auth"] = ch.scheme()
 	}
 	check.Evidence = e.Checked()
-	v.manifest = manifestState{at: len(v.checks), asked: true, status: best.status, login: best.by, challenge: ch}
+	s.manifest = manifestState{at: len(s.checks), asked: true, status: best.status, login: best.by, challenge: ch}
 	if best.rep != nil {
-		v.manifest.mediaType = mediaType(best.rep.header)
-		v.manifest.digest = best.rep.header.Get("Docker-Content-Digest")
-		v.manifest.size = manifestSize(best.rep)
+		s.manifest.mediaType = mediaType(best.rep.header)
+		s.manifest.digest = best.rep.header.Get("Docker-Content-Digest")
+		s.manifest.size = manifestSize(best.rep)
 	}
-	v.add(check)
+	s.add(check)
 }
 
 // manifestSize is what an answer to HEAD says of the manifest's size; -1 if it
@@ -179,10 +179,10 @@ func manifestSize(rep *reply) int64 {
 }
 
 // logins are the credentials to try: those with a secret, or else nobody's.
-func (v *visit) logins() []Credential {
+func (s *session) loginsToTry() []Credential {
 	var out []Credential
-	for _, c := range v.target.Credentials {
-		if _, secret := c.login(); secret != "" && (c.Host == "" || c.Host == v.host.Host) {
+	for _, c := range s.target.Credentials {
+		if _, secret := c.login(); secret != "" && (c.Host == "" || c.Host == s.host.Host) {
 			out = append(out, c)
 		}
 	}
@@ -193,23 +193,23 @@ func (v *visit) logins() []Credential {
 }
 
 // try asks for the manifest with one login.
-func (v *visit) try(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
-	by, token := v.logIn(ctx, ch, cred, v.ref.Path)
-	a := v.refusedBefore(ch, by, token)
+func (s *session) tryLogin(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
+	by, token := s.logIn(ctx, ch, cred, s.ref.Path)
+	a := s.endedBefore(ch, by, token)
 	if a.check.Outcome == report.Unknown {
 		start := time.Now()
-		if rep, err := v.head(ctx, by.authorization); err == nil {
-			a = v.judge(rep, by)
+		if rep, err := s.head(ctx, by.authorization); err == nil {
+			a = s.judge(rep, by)
 		} else {
 			a = attempt{rank: 4, final: true}
-			v.requestFailed(&a.check, err, time.Since(start))
+			s.requestFailed(&a.check, err, time.Since(start))
 		}
 	}
 	a.by = by
 	if !by.anonymous() {
 		a.source = cmp.Or(report.Clean(cred.Source, 80), "a credential")
 	}
-	if v.expired(&a) && token != nil && token.cause != "" {
+	if s.markExpired(&a) && token != nil && token.cause != "" {
 		token.cause = report.CredentialsExpired
 	}
 	return a, token
@@ -217,16 +217,16 @@ func (v *visit) try(ctx context.Context, ch challenge, cred Credential) (attempt
 
 // logIn gets what the host wants to see in Authorization for a repository. The
 // login has none if there is none, or if it may not be sent.
-func (v *visit) logIn(ctx context.Context, ch challenge, cred Credential, repository string) (login, *tokenResult) {
-	by := login{cred: cred, token: ch.bearer}
+func (s *session) logIn(ctx context.Context, ch challenge, cred Credential, repository string) (login, *tokenResult) {
+	by := login{cred: cred, isToken: ch.bearer}
 	username, secret := cred.login()
 	switch {
-	case secret != "" && v.host.Scheme != "https":
+	case secret != "" && s.host.Scheme != "https":
 	case ch.bearer:
-		t := v.client.fetchToken(ctx, ch, repository, username, secret)
+		t := s.client.fetchToken(ctx, ch, repository, username, secret)
 		if t.outcome == report.Pass {
 			if len(t.token) >= minToken {
-				v.tell(t.token)
+				s.addSecret(t.token)
 			}
 			by.authorization = "Bearer " + t.token
 		}
@@ -239,7 +239,7 @@ func (v *visit) logIn(ctx context.Context, ch challenge, cred Credential, reposi
 
 // refusedBefore is the attempt that ended before the manifest was asked for;
 // its outcome is unknown if nothing stands in the way.
-func (v *visit) refusedBefore(ch challenge, by login, token *tokenResult) attempt {
+func (s *session) endedBefore(ch challenge, by login, token *tokenResult) attempt {
 	a := attempt{}
 	switch {
 	case by.authorization != "":
@@ -251,21 +251,21 @@ func (v *visit) refusedBefore(ch challenge, by login, token *tokenResult) attemp
 		}
 		a.status, a.final = token.status, token.cause == report.RateLimited
 		a.check.Outcome, a.check.Cause = report.Skipped, token.cause
-		a.check.Summary = "not asked: no token from " + ch.serviceHost() + ": " + token.words
+		a.check.Summary = "not asked: no token from " + ch.serviceHost() + ": " + token.message
 		if token.outcome == report.Fail {
 			a.check.Outcome = report.Fail
-			a.check.Summary = "no token for " + v.ref.Path + " from " + ch.serviceHost() + ": " + token.words
+			a.check.Summary = "no token for " + s.ref.Path + " from " + ch.serviceHost() + ": " + token.message
 		}
-		a.check.BlockedBy = "token/" + v.host.Name()
-	case !by.anonymous() && v.host.Scheme != "https":
+		a.check.BlockedBy = "token/" + s.host.Name()
+	case !by.anonymous() && s.host.Scheme != "https":
 		a.rank = 4
 		a.check.Outcome = report.Skipped
-		a.check.Summary = "credentials are not sent to " + v.host.Name() + " over plain HTTP (the runtime would)"
+		a.check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"
 		a.check.Evidence = evidence.Facts{"runtimeWouldSend": "true"}
 	default:
 		a.rank = 1
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing
-		a.check.Summary = v.host.Name() + " wants a user name and password, and there are none"
+		a.check.Summary = s.host.Name() + " wants a user name and password, and there are none"
 		a.check.Evidence = evidence.Facts{"status": "401"}
 	}
 	return a
@@ -274,7 +274,7 @@ func (v *visit) refusedBefore(ch challenge, by login, token *tokenResult) attemp
 // expired finds the reason of a refusal in the credentials themselves, where
 // they say until when they are good: ECR answers 403 to an expired token,
 // others 401.
-func (v *visit) expired(a *attempt) bool {
+func (s *session) markExpired(a *attempt) bool {
 	switch a.check.Cause {
 	case report.CredentialsRejected, report.AccessForbidden, report.AccessDeniedOrMissing:
 	default:
@@ -301,7 +301,7 @@ func (v *visit) expired(a *attempt) bool {
 }
 
 // judge says what the answer to HEAD means.
-func (v *visit) judge(rep *reply, by login) attempt {
+func (v *session) judge(rep *reply, by login) attempt {
 	name := v.host.Name()
 	what := v.ref.Path + ":" + v.ref.Tag
 	if v.ref.Digest != "" {
@@ -331,7 +331,7 @@ func (v *visit) judge(rep *reply, by login) attempt {
 	case s == http.StatusTooManyRequests:
 		fail(6, report.RateLimited, name+" limits this node's requests (429"+retryAfter(rep.header)+")")
 		a.final = true
-		for k, x := range limits(rep.header) {
+		for k, x := range quotaHeaders(rep.header) {
 			e[k] = cmp.Or(x, e[k])
 		}
 	case s >= 500:
@@ -347,7 +347,7 @@ func (v *visit) judge(rep *reply, by login) attempt {
 		if hidesMissing(v.ref.Domain) {
 			e["existence"] = "hidden"
 		}
-	case s == http.StatusUnauthorized && by.token:
+	case s == http.StatusUnauthorized && by.isToken:
 		// The token service knew the login; the token does not open this.
 		ch, _ := readChallenge(rep.header)
 		e["error"] = report.Clean(ch.problem, 64)
@@ -376,7 +376,7 @@ func (v *visit) judge(rep *reply, by login) attempt {
 }
 
 // word is the attempt's end in a word or a number.
-func (a attempt) word() string {
+func (a attempt) end() string {
 	switch {
 	case a.check.Outcome == report.Skipped:
 		return "not sent"
@@ -406,7 +406,7 @@ func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
 	e["realmHost"], e["service"] = service, ch.service
 	check := report.Check{
 		ID: "token/" + name, Kind: report.KindToken, Target: service,
-		Outcome: best.outcome, Cause: best.cause, Summary: service + ": " + best.words, Evidence: e.Checked(), BlockedBy: best.blockedBy,
+		Outcome: best.outcome, Cause: best.cause, Summary: service + ": " + best.message, Evidence: e.Checked(), BlockedBy: best.blockedBy,
 	}
 	for _, t := range tokens {
 		check.Duration += report.Millis(t.took)

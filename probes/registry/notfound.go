@@ -16,41 +16,41 @@ import (
 // repository that is missing, what was meant, and the registry's error code.
 // HEAD has no body to say so. Only the last host, the registry itself, is
 // asked at length: mirrors lack images as a rule.
-func (v *visit) explain(ctx context.Context, last bool) {
-	if !v.manifest.asked {
+func (s *session) explainRefusal(ctx context.Context, last bool) {
+	if !s.manifest.asked {
 		return
 	}
-	check := &v.checks[v.manifest.at]
+	check := &s.checks[s.manifest.at]
 	e := evidence.Facts(check.Evidence)
 	if check.Outcome != report.Fail {
 		return
 	}
-	switch status := v.manifest.status; {
+	switch status := s.manifest.status; {
 	case status == http.StatusNotFound && last:
-		v.explainNotFound(ctx, check, e)
+		s.explainNotFound(ctx, check, e)
 	case status == http.StatusNotFound:
-		if rep := v.getError(ctx); rep != nil && rep.status == http.StatusNotFound {
+		if rep := s.getManifestError(ctx); rep != nil && rep.status == http.StatusNotFound {
 			e["code"] = errorCode(rep.body)
 		}
 	case status == http.StatusForbidden && check.BlockedBy == "":
-		v.explainForbidden(ctx, check, e)
+		s.explainForbidden(ctx, check, e)
 	}
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
-		e["suggestRepository"] = v.suggestRepository(ctx)
+		e["suggestRepository"] = s.suggestRepository(ctx)
 	}
 	check.Evidence = e.Checked()
 }
 
-func (v *visit) explainForbidden(ctx context.Context, check *report.Check, e evidence.Facts) {
-	for _, c := range v.checks {
-		if c.ID == "registry/"+v.host.Name() && c.Evidence["status"] == "403" {
+func (s *session) explainForbidden(ctx context.Context, check *report.Check, e evidence.Facts) {
+	for _, c := range s.checks {
+		if c.ID == "registry/"+s.host.Name() && c.Evidence["status"] == "403" {
 			// Not this repository: the registry opens its door to nobody from here,
 			// as those with a list of allowed addresses do.
 			e["registryStatus"] = "403"
 			check.Summary += ", and GET /v2/ too: it may refuse this node's address"
 		}
 	}
-	if rep := v.getError(ctx); rep != nil {
+	if rep := s.getManifestError(ctx); rep != nil {
 		e["code"] = errorCode(rep.body)
 		if isWebPage(rep.header) {
 			e["contentType"] = rep.header.Get("Content-Type")
@@ -59,43 +59,43 @@ func (v *visit) explainForbidden(ctx context.Context, check *report.Check, e evi
 	}
 }
 
-func (v *visit) explainNotFound(ctx context.Context, check *report.Check, e evidence.Facts) {
-	tags, list := v.listTags(ctx)
+func (s *session) explainNotFound(ctx context.Context, check *report.Check, e evidence.Facts) {
+	tags, list := s.listTags(ctx)
 	exists := list != nil && list.status == http.StatusOK && len(tags) > 0
 	gone := list != nil && noRepository(list)
 	if list != nil {
 		e["code"] = errorCode(list.body)
 	}
 	if !exists && !gone {
-		if rep := v.getError(ctx); rep != nil && rep.status == http.StatusNotFound {
+		if rep := s.getManifestError(ctx); rep != nil && rep.status == http.StatusNotFound {
 			e["code"] = errorCode(rep.body)
 			gone = e["code"] == "NAME_UNKNOWN"
 		}
 	}
-	what := "tag " + v.ref.Tag
-	if v.ref.Digest != "" {
-		what = "manifest " + v.ref.Digest
+	what := "tag " + s.ref.Tag
+	if s.ref.Digest != "" {
+		what = "manifest " + s.ref.Digest
 	}
 	switch {
 	case gone:
 		check.Cause = report.RepositoryNotFound
-		check.Summary = fmt.Sprintf("%s has no repository %s", v.host.Name(), v.ref.Path)
+		check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
 		e["repository"] = "missing"
-		if v.manifest.anonymous() {
+		if s.manifest.anonymous() {
 			check.Summary += " that anyone may see without credentials"
 		}
 	case exists:
 		e["repository"] = "exists"
-		check.Summary = fmt.Sprintf("%s has the repository %s, but no %s in it", v.host.Name(), v.ref.Path, what)
+		check.Summary = fmt.Sprintf("%s has the repository %s, but no %s in it", s.host.Name(), s.ref.Path, what)
 	case list != nil && list.status == http.StatusOK && !list.cut:
 		// Some say so of any name that is asked for.
-		check.Summary = fmt.Sprintf("%s knows no tag at all of %s; whether the repository exists is not known", v.host.Name(), v.ref.Path)
+		check.Summary = fmt.Sprintf("%s knows no tag at all of %s; whether the repository exists is not known", s.host.Name(), s.ref.Path)
 		e["tags"] = "none"
 	default:
 		check.Summary += "; whether the repository exists is not known"
 	}
-	if v.ref.Digest == "" && !gone {
-		v.suggestTag(ctx, check, e, tags, list)
+	if s.ref.Digest == "" && !gone {
+		s.suggestTag(ctx, check, e, tags, list)
 	}
 }
 
@@ -108,12 +108,12 @@ const (
 // listTags gets a page of the repository's tags, and if there are more, the
 // page of those that sort near the one that was asked for. The reply is the
 // first page's, nil if there was no answer.
-func (v *visit) listTags(ctx context.Context) ([]string, *reply) {
+func (s *session) listTags(ctx context.Context) ([]string, *reply) {
 	page := func(query url.Values) *reply {
 		query.Set("n", tagsPerPage)
-		rep, err := v.client.send(ctx, request{
-			method: http.MethodGet, url: v.apiURL(query, "tags", "list"),
-			authorization: v.manifest.authorization, limit: tagPageBytes,
+		rep, err := s.client.send(ctx, request{
+			method: http.MethodGet, url: s.apiURL(query, "tags", "list"),
+			authorization: s.manifest.authorization, limit: tagPageBytes,
 		})
 		if err != nil {
 			return nil
@@ -125,9 +125,9 @@ func (v *visit) listTags(ctx context.Context) ([]string, *reply) {
 		return nil, first
 	}
 	tags := tagsIn(first.body)
-	if v.ref.Tag != "" && more(first) {
+	if s.ref.Tag != "" && hasMore(first) {
 		// Those after last come in lexical order, by the specification.
-		if next := page(url.Values{"last": {stem(v.ref.Tag)}}); next != nil && next.status == http.StatusOK {
+		if next := page(url.Values{"last": {stem(s.ref.Tag)}}); next != nil && next.status == http.StatusOK {
 			tags = append(tags, tagsIn(next.body)...)
 		}
 	}
@@ -135,7 +135,7 @@ func (v *visit) listTags(ctx context.Context) ([]string, *reply) {
 }
 
 // more reports whether a list goes on after this page.
-func more(list *reply) bool { return list.cut || list.header.Get("Link") != "" }
+func hasMore(list *reply) bool { return list.cut || list.header.Get("Link") != "" }
 
 // stem is a beginning of tag that its neighbours share: up to the last
 // separator, or else its first half.
@@ -147,13 +147,13 @@ func stem(tag string) string {
 }
 
 // getError gets the manifest for the error in its body, if the budget allows.
-func (v *visit) getError(ctx context.Context) *reply {
-	if !v.budget.takeManifest() {
+func (s *session) getManifestError(ctx context.Context) *reply {
+	if !s.budget.takeManifest() {
 		return nil
 	}
-	rep, err := v.client.send(ctx, request{
-		method: http.MethodGet, url: v.apiURL(nil, "manifests", v.ref.TagOrDigest()),
-		header: http.Header{"Accept": {accept}}, authorization: v.manifest.authorization, limit: 4 << 10,
+	rep, err := s.client.send(ctx, request{
+		method: http.MethodGet, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: 4 << 10,
 	})
 	if err != nil {
 		return nil

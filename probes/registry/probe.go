@@ -40,30 +40,30 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 
 	check, hosts := hostsCheck(p, ref)
 	if check.Outcome == report.Fail && check.Evidence["ignored"] == "" {
-		return refusedByConfig(check, ref, hosts)
+		return blockedByConfig(check, ref, hosts)
 	}
-	visits := visitAll(p, hosts, func(v *visit) {
-		v.ref, v.target = ref, t
-		v.tellHeader()
-		v.climb(ctx)
+	sessions := runAll(p, hosts, func(s *session) {
+		s.ref, s.target = ref, t
+		s.addHeaderSecrets()
+		s.run(ctx)
 	})
-	defer closeAll(visits)
+	defer closeAll(sessions)
 
 	// What is left of the budget goes to the first host that has the image;
 	// if none has, to why the hosts say so.
-	if i := slices.IndexFunc(visits, (*visit).found); i >= 0 {
-		lookInto(ctx, visits, visits[i])
+	if i := slices.IndexFunc(sessions, (*session).found); i >= 0 {
+		inspectImage(ctx, sessions, sessions[i])
 	} else {
-		explain(ctx, visits)
+		explainMissing(ctx, sessions)
 	}
-	judgeClocks(visits)
-	nameRealms(visits)
-	return collect(check, visits)
+	checkClocks(sessions)
+	markSharedTokenServices(sessions)
+	return collect(check, sessions)
 }
 
 // lookInto looks at the image at the host that has its manifest, and at one of
 // its layers at the hosts that the runtime asks for them.
-func lookInto(ctx context.Context, visits []*visit, at *visit) {
+func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	image := at.openImage(ctx)
 	if image.layer == nil || image.check.Outcome != report.Pass {
 		at.add(image.done())
@@ -73,27 +73,27 @@ func lookInto(ctx context.Context, visits []*visit, at *visit) {
 	var wg sync.WaitGroup
 	wg.Go(func() { image.readConfig(ctx) })
 	var blobs []report.Check
-	wg.Go(func() { blobs = askBlobs(ctx, visits, at, *image.layer) })
+	wg.Go(func() { blobs = checkBlobs(ctx, sessions, at, *image.layer) })
 	wg.Wait()
 	if image.noConfig && slices.ContainsFunc(blobs, func(c report.Check) bool { return c.Outcome == report.Pass }) {
-		blobs = askBlobs(ctx, visits, at, *image.config) // it is a blob that the runtime needs like any other
+		blobs = checkBlobs(ctx, sessions, at, *image.config) // it is a blob that the runtime needs like any other
 	}
 	at.add(image.done())
 	for i, check := range blobs {
-		visits[i].add(check)
+		sessions[i].add(check)
 	}
 }
 
 // explain asks the hosts why none has the image, the registry itself first.
-func explain(ctx context.Context, visits []*visit) {
-	var last *visit
-	for _, v := range slices.Backward(visits) {
-		if v.host.BlobsOnly {
+func explainMissing(ctx context.Context, sessions []*session) {
+	var last *session
+	for _, s := range slices.Backward(sessions) {
+		if s.host.BlobsOnly {
 			continue
 		}
-		v.explain(ctx, last == nil)
+		s.explainRefusal(ctx, last == nil)
 		if last == nil {
-			last = v
+			last = s
 		}
 	}
 	if last != nil {
@@ -105,7 +105,7 @@ func explain(ctx context.Context, visits []*visit) {
 
 // refusedByConfig is what is left to say if the runtime asks no host at all:
 // every manifest is blocked by its configuration.
-func refusedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfig.Host) []report.Check {
+func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfig.Host) []report.Check {
 	hosts = slices.DeleteFunc(hosts, func(h runtimeconfig.Host) bool { return h.BlobsOnly })
 	if len(hosts) == 0 {
 		hosts = runtimeconfig.DefaultHosts(ref.Domain)
@@ -121,28 +121,28 @@ func refusedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfi
 }
 
 // visitAll runs do for all hosts side by side, on one budget.
-func visitAll(p *connect.Prober, hosts []runtimeconfig.Host, do func(*visit)) []*visit {
+func runAll(p *connect.Prober, hosts []runtimeconfig.Host, do func(*session)) []*session {
 	b, realms := newBudget(), new(sync.Map)
-	visits := make([]*visit, len(hosts))
+	sessions := make([]*session, len(hosts))
 	var wg sync.WaitGroup
 	for i, h := range hosts {
-		visits[i] = &visit{node: p, host: h, budget: b, realms: realms}
-		wg.Go(func() { do(visits[i]) })
+		sessions[i] = &session{prober: p, host: h, budget: b, tokenRoutes: realms}
+		wg.Go(func() { do(sessions[i]) })
 	}
 	wg.Wait()
-	return visits
+	return sessions
 }
 
-func closeAll(visits []*visit) {
-	for _, v := range visits {
-		v.close()
+func closeAll(sessions []*session) {
+	for _, s := range sessions {
+		s.close()
 	}
 }
 
-func collect(first report.Check, visits []*visit) []report.Check {
+func collect(first report.Check, sessions []*session) []report.Check {
 	checks := []report.Check{first}
-	for _, v := range visits {
-		checks = append(checks, v.checks...)
+	for _, s := range sessions {
+		checks = append(checks, s.checks...)
 	}
 	return unique(checks)
 }

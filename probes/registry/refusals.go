@@ -17,11 +17,11 @@ type Refusals interface {
 }
 
 // tryOnce is try, unless the host is known to refuse this login.
-func (v *visit) tryOnce(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
+func (s *session) tryUnlessRejected(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
 	username, secret := cred.login()
-	memory, host := v.target.Refusals, v.host.Name()
+	memory, host := s.target.Refusals, s.host.Name()
 	if memory == nil || secret == "" {
-		return v.try(ctx, ch, cred)
+		return s.tryLogin(ctx, ch, cred)
 	}
 	if until, refused := memory.Refused(host, username, secret); refused {
 		at := until.UTC().Format("15:04:05")
@@ -31,7 +31,7 @@ func (v *visit) tryOnce(ctx context.Context, ch challenge, cred Credential) (att
 			Evidence: evidence.Facts{"remembered": "true", "notBefore": until.UTC().Format(time.RFC3339)},
 		}}, nil
 	}
-	a, token := v.try(ctx, ch, cred)
+	a, token := s.tryLogin(ctx, ch, cred)
 	if a.check.Cause == report.CredentialsRejected || a.check.Cause == report.CredentialsExpired {
 		memory.Refuse(host, username, secret)
 	}

@@ -23,37 +23,37 @@ import (
 )
 
 // visit is the climb up the ladder at one host.
-type visit struct {
-	node   *connect.Prober
-	host   runtimeconfig.Host
-	ref    reference.Ref
-	target Target
-	budget *budget
-	realms *sync.Map // func() route by scheme and host: the ways to token services; nil: not shared
+type session struct {
+	prober      *connect.Prober
+	host        runtimeconfig.Host
+	ref         reference.Ref
+	target      Target
+	budget      *budget
+	tokenRoutes *sync.Map // func() route by scheme and host: the ways to token services; nil: not shared
 
 	checks []report.Check
 	clocks []connect.ClockReading
 
 	challenge challenge // what the host asked for at GET /v2/
-	realmHost string    // of the token service
+	tokenHost string    // of the token service
 	client    *client
 	manifest  manifestState
 }
 
-func (v *visit) add(c report.Check) {
-	c.Host = v.host.Name()
-	v.checks = append(v.checks, c)
+func (s *session) add(c report.Check) {
+	c.Host = s.host.Name()
+	s.checks = append(s.checks, c)
 }
 
 // skip adds a check that another one keeps from running.
-func (v *visit) skip(kind report.Kind, id, why, blockedBy string) {
-	v.add(report.Check{ID: id, Kind: kind, Outcome: report.Skipped, Summary: why, BlockedBy: blockedBy})
+func (s *session) skip(kind report.Kind, id, why, blockedBy string) {
+	s.add(report.Check{ID: id, Kind: kind, Outcome: report.Skipped, Summary: why, BlockedBy: blockedBy})
 }
 
 // tell hands on what must not be published.
-func (v *visit) tell(secret string) {
-	if v.target.Secret != nil {
-		v.target.Secret(secret)
+func (s *session) addSecret(secret string) {
+	if s.target.Secret != nil {
+		s.target.Secret(secret)
 	}
 }
 
@@ -64,13 +64,13 @@ const minHeader, minToken = 8, 16
 
 // tellHeader hands on the headers that hosts.toml sets, with and without the
 // scheme that an Authorization begins with.
-func (v *visit) tellHeader() {
+func (v *session) addHeaderSecrets() {
 	for _, values := range v.host.Header {
 		for _, value := range values {
 			_, bare, _ := strings.Cut(value, " ")
 			for _, s := range []string{value, bare} {
 				if len(s) >= minHeader {
-					v.tell(s)
+					v.addSecret(s)
 				}
 			}
 		}
@@ -78,82 +78,82 @@ func (v *visit) tellHeader() {
 }
 
 // read notes servers' clocks, each server once.
-func (v *visit) read(clocks ...connect.ClockReading) {
+func (s *session) addClocks(clocks ...connect.ClockReading) {
 	for _, r := range clocks {
-		if !slices.ContainsFunc(v.clocks, func(have connect.ClockReading) bool { return have.Server == r.Server }) {
-			v.clocks = append(v.clocks, r)
+		if !slices.ContainsFunc(s.clocks, func(have connect.ClockReading) bool { return have.Server == r.Server }) {
+			s.clocks = append(s.clocks, r)
 		}
 	}
 }
 
-func (v *visit) readClock(rep *reply) {
+func (s *session) addClockOf(rep *reply) {
 	if r, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
-		v.read(r)
+		s.addClocks(r)
 	}
 }
 
-func (v *visit) close() {
-	if v.client != nil {
-		v.client.close()
+func (s *session) close() {
+	if s.client != nil {
+		s.client.close()
 	}
 }
 
 // climb goes from the name to the manifest, or, at a host that is asked for
 // blobs only, to a connection.
-func (v *visit) climb(ctx context.Context) {
-	name := v.host.Name()
-	if near := v.approach(ctx); v.host.BlobsOnly {
+func (s *session) run(ctx context.Context) {
+	name := s.host.Name()
+	if near := s.connect(ctx); s.host.BlobsOnly {
 		return
 	} else if !near {
-		last := v.checks[len(v.checks)-1]
-		v.skip(report.KindManifest, "manifest/"+name, last.Summary, last.BlockedBy)
+		last := s.checks[len(s.checks)-1]
+		s.skip(report.KindManifest, "manifest/"+name, last.Summary, last.BlockedBy)
 		return
 	}
-	if v.answeredBefore() {
-		v.askManifest(ctx)
+	if s.useSweepResult() {
+		s.checkManifest(ctx)
 		return
 	}
-	if id := v.askRegistry(ctx); id != "" {
-		v.skip(report.KindManifest, "manifest/"+name, "not asked: "+id+" failed", id)
+	if id := s.ping(ctx); id != "" {
+		s.skip(report.KindManifest, "manifest/"+name, "not asked: "+id+" failed", id)
 		return
 	}
-	v.askManifest(ctx)
+	s.checkManifest(ctx)
 }
 
 // approach goes from the name to a connection that HTTP may use. If there is
 // none, the last check is the registry's, skipped.
-func (v *visit) approach(ctx context.Context) bool {
-	name := v.host.Name()
+func (s *session) connect(ctx context.Context) bool {
+	name := s.host.Name()
 	blocked := ""
-	if _, port := v.host.Split(); !validPort(port) {
+	if _, port := s.host.Split(); !validPort(port) {
 		blocked = "dial/" + name
-		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.Undetermined,
+		s.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.Undetermined,
 			Summary: report.Clean(port, 20) + " is not a port: the runtime cannot connect to " + name})
-	} else if reason := v.node.Denies(v.host); reason != "" {
+	} else if reason := s.prober.Denies(s.host); reason != "" {
 		blocked = "dial/" + name
-		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Skipped, Summary: "not asked: " + report.Clean(name, 80) + " is " + string(reason),
+		s.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Skipped, Summary: "not asked: " + report.Clean(name, 80) + " is " + string(reason),
 			Evidence: evidence.Facts{"refused": string(reason), "runtimeWouldDial": "true"}.Checked()})
-	} else if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil {
+	} else if proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host); err != nil {
 		blocked = "dial/" + name + "/proxy"
-		v.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
+		s.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
 			Summary: "the runtime refuses the proxy that its environment names: HTTP_PROXY beside REQUEST_METHOD"})
 	} else if proxy != nil {
-		blocked = v.reachThrough(ctx, proxy)
+		blocked = s.connectByProxy(ctx, proxy)
 	} else {
-		r := v.node.Reach(ctx, &v.host)
-		v.checks = append(v.checks, r.Checks...)
-		if variable := v.node.Proxy.Ignored(v.host.Scheme); variable != "" {
-			v.checks[0].Evidence = evidence.With(v.checks[0].Evidence, "proxyIgnored", variable)
-			v.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
+		r := s.prober.Reach(ctx, &s.host)
+		s.checks = append(s.checks, r.Checks...)
+		if variable := s.prober.Proxy.Ignored(s.host.Scheme); variable != "" {
+			s.checks[0].Evidence = evidence.With(s.checks[0].Evidence, "proxyIgnored", variable)
+			s.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
 		}
-		v.read(r.Clocks...)
+		s.addClocks(r.Clocks...)
 		if blocked = r.BlockedBy; blocked == "" {
-			v.client = newClient(v.node, v.host, r.Addr, v.budget)
-			v.client.greeted.Store(r.Conn)
+			s.client = newClient(s.prober, s.host, r.Addr, s.budget)
+			s.client.idle.Store(r.Conn)
 		}
 	}
 	if blocked != "" {
-		v.skip(report.KindRegistry, "registry/"+name, "not reached: "+blocked+" did not pass", blocked)
+		s.skip(report.KindRegistry, "registry/"+name, "not reached: "+blocked+" did not pass", blocked)
 	}
 	return blocked == ""
 }
@@ -165,22 +165,22 @@ func validPort(port string) bool {
 
 // reachThrough goes through the node's proxy. The host's own name and
 // addresses are then nobody's business but the proxy's.
-func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy string) {
-	name := v.host.Name()
+func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy string) {
+	name := s.host.Name()
 	shown := report.Clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
-	v.add(report.Check{ID: "dns/" + name, Kind: report.KindDNS, Outcome: report.Skipped,
+	s.add(report.Check{ID: "dns/" + name, Kind: report.KindDNS, Outcome: report.Skipped,
 		Summary: "not resolved here: goes through the proxy " + shown, Evidence: evidence.Facts{"proxy": shown}.Checked()})
 
-	v.client = newClient(v.node, v.host, netip.AddrPort{}, v.budget)
+	s.client = newClient(s.prober, s.host, netip.AddrPort{}, s.budget)
 	id := "dial/" + name + "/proxy"
 	check := report.Check{ID: id, Kind: report.KindDial, Target: shown}
 	start := time.Now()
-	dialCtx, cancel := context.WithTimeout(ctx, v.node.Limits.WithDefaults().Dial)
+	dialCtx, cancel := context.WithTimeout(ctx, s.prober.Limits.WithDefaults().Dial)
 	defer cancel()
 	var conn net.Conn
-	err := v.client.refuses(v.host.Host, v.host.Scheme)
+	err := s.client.blocked(s.host.Host, s.host.Scheme)
 	if err == nil {
-		conn, err = v.node.Tunnel(dialCtx, v.host, proxy)
+		conn, err = s.prober.Tunnel(dialCtx, s.host, proxy)
 	}
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
@@ -190,37 +190,37 @@ func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy str
 		check.Outcome = report.Skipped
 		check.Summary = "not asked: " + refused.Reason
 		check.Evidence = evidence.Facts{"refused": refused.Reason, "proxy": shown}.Checked()
-		v.add(check)
-		v.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
+		s.add(check)
+		s.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
 		return id
 	case err != nil:
 		f := connect.Classify(connect.MarkUnfinished(dialCtx, err), took, report.ConnectionTimeout)
 		f.Facts = evidence.With(f.Facts, "proxy", shown)
 		f.Apply(&check, "proxy "+shown+" for "+name+": ")
-		v.add(check)
-		if v.host.Scheme == "https" {
-			v.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
+		s.add(check)
+		if s.host.Scheme == "https" {
+			s.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
 		}
 		return id
 	}
 	check.Outcome = report.Pass
 	check.Summary = "connected through the proxy " + shown
 	check.Evidence = evidence.Facts{"proxy": shown}.Checked()
-	v.add(check)
+	s.add(check)
 	if conn == nil {
 		return "" // no tunnel to look into: what happens is seen with the first request
 	}
 	defer conn.Close()
-	if v.host.Scheme != "https" {
+	if s.host.Scheme != "https" {
 		return ""
 	}
-	g := v.node.Handshake(ctx, v.host, conn, "proxy")
+	g := s.prober.Handshake(ctx, s.host, conn, "proxy")
 	if g.Clock != nil {
-		v.read(*g.Clock)
+		s.addClocks(*g.Clock)
 	}
 	handshake := g.Check
 	handshake.Evidence = evidence.With(handshake.Evidence, "proxy", shown)
-	v.add(handshake)
+	s.add(handshake)
 	if handshake.Outcome != report.Pass {
 		return handshake.ID
 	}
@@ -230,22 +230,22 @@ func (v *visit) reachThrough(ctx context.Context, proxy *url.URL) (blockedBy str
 // askRegistry is "registry/<host>": GET /v2/, without credentials. The runtime
 // itself never asks this, so that only what would hit any other request too
 // is a fault. It returns the check's id if it blocks what follows.
-func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
-	name := v.host.Name()
+func (s *session) ping(ctx context.Context) (blockedBy string) {
+	name := s.host.Name()
 	check := report.Check{ID: "registry/" + name, Kind: report.KindRegistry}
-	base := v.host.Path
+	base := s.host.Path
 	if strings.HasPrefix(base, "/v2/") {
 		base = "/v2"
 	}
-	address := v.host.Scheme + "://" + v.host.Host + strings.TrimSuffix(base, "/") + "/"
+	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(base, "/") + "/"
 	check.Target = report.Clean(address, evidence.MaxValue)
 	start := time.Now()
-	rep, err := v.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10})
+	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		v.requestFailed(&check, err, took)
-		v.add(check)
+		s.requestFailed(&check, err, took)
+		s.add(check)
 		if errors.As(err, new(*connect.BlockedError)) {
 			return "" // the runtime does not ask for /v2/, so it may come further
 		}
@@ -259,22 +259,22 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		"code":        errorCode(rep.body),
 	}
 	if rep.hops == 0 {
-		v.readClock(rep)
+		s.addClockOf(rep)
 	}
 	if rep.hops > 0 {
 		e["redirectedTo"] = rep.host
 	}
 	if ch, ok := readChallenge(rep.header); ok {
-		v.challenge = ch
-		e["auth"] = ch.word()
+		s.challenge = ch
+		e["auth"] = ch.scheme()
 		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
 			e["realmHost"] = report.Clean(u.Host, 80)
 		}
 	}
-	if answer := v.proxysOwn(rep); answer != nil {
+	if answer := s.answerOfProxy(rep); answer != nil {
 		f := connect.Classify(answer, took, "")
 		f.Apply(&check, "the proxy for "+name+": ")
-		v.add(check)
+		s.add(check)
 		return check.ID
 	}
 	switch {
@@ -294,7 +294,7 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 		check.Summary = name + " answers " + statusText(rep.status) + " to GET /v2/, which the runtime does not ask"
 	}
 	check.Evidence = e.Checked()
-	v.add(check)
+	s.add(check)
 	if check.Cause == report.RateLimited {
 		return check.ID
 	}
@@ -303,8 +303,8 @@ func (v *visit) askRegistry(ctx context.Context) (blockedBy string) {
 
 // proxysOwn is an answer to a request by plain HTTP that the proxy gave in the
 // place of the host; nil if it is not known to be one.
-func (v *visit) proxysOwn(rep *reply) *connect.ProxyError {
-	if proxy, err := v.node.Proxy.For(v.host.Scheme, v.host.Host); err != nil || proxy == nil || v.host.Scheme != "http" || rep.hops > 0 {
+func (s *session) answerOfProxy(rep *reply) *connect.ProxyError {
+	if proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host); err != nil || proxy == nil || s.host.Scheme != "http" || rep.hops > 0 {
 		return nil
 	}
 	answer := connect.ProxyAnswer(rep.status, rep.header)
@@ -315,23 +315,23 @@ func (v *visit) proxysOwn(rep *reply) *connect.ProxyError {
 }
 
 // requestFailed fills in a check whose request got no answer.
-func (v *visit) requestFailed(check *report.Check, err error, took time.Duration) {
+func (s *session) requestFailed(check *report.Check, err error, took time.Duration) {
 	var refused *connect.BlockedError
 	if errors.As(err, &refused) {
 		check.Outcome = report.Skipped
 		check.Summary = "not asked: " + report.Clean(refused.Reason, 160)
 		if refused.Cause != "" && check.Kind != report.KindRegistry { // the runtime does not ask for /v2/
 			check.Outcome, check.Cause = report.Fail, refused.Cause
-			check.Summary = v.host.Name() + ": " + report.Clean(refused.Reason, 160)
+			check.Summary = s.host.Name() + ": " + report.Clean(refused.Reason, 160)
 		}
 		check.Evidence = evidence.Facts{"refused": refused.Reason}.Checked()
 		return
 	}
 	f := connect.Classify(err, took, report.RegistryUnavailable)
-	words := v.host.Name() + ": "
+	words := s.host.Name() + ": "
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
-		words = v.host.Name() + " redirects to " + report.Clean(redirect.host, 80) + ": "
+		words = s.host.Name() + " redirects to " + report.Clean(redirect.host, 80) + ": "
 		f.Facts = evidence.With(f.Facts, "redirectedTo", redirect.host)
 	}
 	f.Apply(check, words)
@@ -341,7 +341,7 @@ func (v *visit) requestFailed(check *report.Check, err error, took time.Duration
 func limited(check *report.Check, e evidence.Facts, name string, rep *reply) {
 	check.Outcome, check.Cause = report.Fail, report.RateLimited
 	check.Summary = name + " limits this node's requests (429" + retryAfter(rep.header) + ")"
-	for k, x := range limits(rep.header) {
+	for k, x := range quotaHeaders(rep.header) {
 		e[k] = cmp.Or(x, e[k])
 	}
 }
@@ -351,7 +351,7 @@ func isWebPage(h http.Header) bool {
 }
 
 func retryAfter(h http.Header) string {
-	if after := waitOf(h); after != "" {
+	if after := retryAfterOf(h); after != "" {
 		return ", retry after " + after
 	}
 	return ""
@@ -359,7 +359,7 @@ func retryAfter(h http.Header) string {
 
 // waitOf is the Retry-After header, seconds or a date (RFC 9110, 10.2.3), in the
 // one way to write it; empty if it is anything else. It becomes part of the fix.
-func waitOf(h http.Header) string {
+func retryAfterOf(h http.Header) string {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
 		return strconv.FormatUint(n, 10)

@@ -13,15 +13,15 @@ import (
 
 // suggestTag offers, as suggestTag, a tag that may have been meant, once it was
 // seen to exist with the same login; and as similarTags what is listed nearby.
-func (v *visit) suggestTag(ctx context.Context, check *report.Check, e evidence.Facts, tags []string, list *reply) {
-	meant, near := similar(v.ref.Tag, tags)
+func (s *session) suggestTag(ctx context.Context, check *report.Check, e evidence.Facts, tags []string, list *reply) {
+	meant, near := similar(s.ref.Tag, tags)
 	listed := slices.Concat(meant, near)
 	e["similarTags"] = strings.Join(listed[:min(len(listed), 3)], ", ")
-	if len(tags) == 0 || more(list) {
-		meant = append(meant, guessTags(v.ref.Tag)...)
+	if len(tags) == 0 || hasMore(list) {
+		meant = append(meant, guessTags(s.ref.Tag)...)
 	}
-	for _, tag := range unequal(meant, v.ref.Tag) {
-		if v.exists(ctx, v.ref.Path, tag) {
+	for _, tag := range unequal(meant, s.ref.Tag) {
+		if s.exists(ctx, s.ref.Path, tag) {
 			e["suggestTag"] = tag
 			check.Summary += "; it has " + tag
 			return
@@ -32,14 +32,14 @@ func (v *visit) suggestTag(ctx context.Context, check *report.Check, e evidence.
 // suggestRepository looks for the repository that may have been meant: one
 // that exists, has the tag, and opens to the same login. What the login may
 // not read is never named: a private sibling is no typo.
-func (v *visit) suggestRepository(ctx context.Context) string {
-	candidates := guessRepositories(v.ref.Domain, v.ref.Path)
-	if !v.manifest.token {
+func (s *session) suggestRepository(ctx context.Context) string {
+	candidates := guessRepositories(s.ref.Domain, s.ref.Path)
+	if !s.manifest.isToken {
 		// A token for one repository does not open the catalog.
-		candidates = append(similarRepositories(v.ref.Path, v.catalog(ctx)), candidates...)
+		candidates = append(similarRepositories(s.ref.Path, s.catalog(ctx)), candidates...)
 	}
-	for _, path := range unequal(candidates, v.ref.Path) {
-		if v.exists(ctx, path, v.ref.TagOrDigest()) {
+	for _, path := range unequal(candidates, s.ref.Path) {
+		if s.exists(ctx, path, s.ref.TagOrDigest()) {
 			return path
 		}
 	}
@@ -48,9 +48,9 @@ func (v *visit) suggestRepository(ctx context.Context) string {
 
 // catalog is the beginning of the registry's list of repositories, if it
 // shows one.
-func (v *visit) catalog(ctx context.Context) []string {
-	at := v.host.Scheme + "://" + v.host.Host + strings.TrimSuffix(v.host.Path, "/") + "/_catalog?" + url.Values{"n": {"100"}}.Encode()
-	rep, err := v.client.send(ctx, request{method: http.MethodGet, url: at, authorization: v.manifest.authorization, limit: tagPageBytes})
+func (s *session) catalog(ctx context.Context) []string {
+	at := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(s.host.Path, "/") + "/_catalog?" + url.Values{"n": {"100"}}.Encode()
+	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: at, authorization: s.manifest.authorization, limit: tagPageBytes})
 	if err != nil || rep.status != http.StatusOK {
 		return nil
 	}
@@ -63,21 +63,21 @@ func (v *visit) catalog(ctx context.Context) []string {
 
 // exists asks by HEAD, within the budget, whether another tag or repository is
 // there for the same login.
-func (v *visit) exists(ctx context.Context, path, object string) bool {
-	if !v.budget.takeGuess() {
+func (s *session) exists(ctx context.Context, path, object string) bool {
+	if !s.budget.takeGuess() {
 		return false
 	}
-	other := *v
+	other := *s
 	other.ref.Path = path
-	by := v.manifest.login
-	if by.token && path != v.ref.Path {
-		if by, _ = v.logIn(ctx, v.manifest.challenge, by.cred, path); by.authorization == "" {
+	by := s.manifest.login
+	if by.isToken && path != s.ref.Path {
+		if by, _ = s.logIn(ctx, s.manifest.challenge, by.cred, path); by.authorization == "" {
 			return false
 		}
 	}
-	rep, err := v.client.send(ctx, request{
+	rep, err := s.client.send(ctx, request{
 		method: http.MethodHead, url: other.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {accept}}, authorization: by.authorization,
+		header: http.Header{"Accept": {acceptManifests}}, authorization: by.authorization,
 	})
 	return err == nil && rep.status == http.StatusOK && !isWebPage(rep.header)
 }

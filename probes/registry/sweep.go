@@ -85,27 +85,27 @@ type Result struct {
 // sent, no manifest is asked for. The looks come in the order of the places,
 // then token services by name.
 func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) []Result {
-	s := &survey{node: p.BeginSweep(), slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
+	s := &survey{prober: p.BeginSweep(), slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
 	for _, p := range places {
-		if seat := s.seat(p, ""); seat != nil {
+		if seat := s.slot(p, ""); seat != nil {
 			s.given = append(s.given, seat)
 		}
 	}
 	for _, seat := range s.given {
-		s.wg.Go(func() { s.look(ctx, seat) })
+		s.wg.Go(func() { s.inspect(ctx, seat) })
 	}
 	s.wg.Wait()
 
-	slices.SortFunc(s.found, func(a, b *seat) int { return strings.Compare(a.Place.Name(), b.Place.Name()) })
+	slices.SortFunc(s.found, func(a, b *slot) int { return strings.Compare(a.Place.Name(), b.Place.Name()) })
 	seats := slices.Concat(s.given, s.found)
-	visits := make([]*visit, len(seats))
+	sessions := make([]*session, len(seats))
 	for i, seat := range seats {
-		visits[i] = seat.visit
+		sessions[i] = seat.session
 	}
-	judgeClocks(visits)
+	checkClocks(sessions)
 	looks := make([]Result, len(seats))
 	for i, seat := range seats {
-		seat.Checks = unique(seat.visit.checks)
+		seat.Checks = unique(seat.session.checks)
 		looks[i] = seat.Result
 	}
 	return looks
@@ -113,57 +113,57 @@ func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) [
 
 // survey is a Survey under way.
 type survey struct {
-	node  *connect.Prober
-	slots chan struct{} // one token for each place that is looked at
-	wg    sync.WaitGroup
-	given []*seat
+	prober *connect.Prober
+	slots  chan struct{} // one token for each place that is looked at
+	wg     sync.WaitGroup
+	given  []*slot
 
 	mu    sync.Mutex
 	seen  map[string]bool // by key
-	found []*seat         // token services
+	found []*slot         // token services
 }
 
 // seat is what a place gets of a survey.
-type seat struct {
+type slot struct {
 	Result
-	visit *visit
+	session *session
 }
 
 // seat is nil for a place that has one.
-func (s *survey) seat(p Place, via string) *seat {
+func (s *survey) slot(p Place, via string) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen[p.Key()] {
 		return nil
 	}
 	s.seen[p.Key()] = true
-	return &seat{Result: Result{Place: p, Via: via}, visit: &visit{node: s.node, host: p.host, budget: newBudget()}}
+	return &slot{Result: Result{Place: p, Via: via}, session: &session{prober: s.prober, host: p.host, budget: newBudget()}}
 }
 
-func (s *survey) look(ctx context.Context, seat *seat) {
+func (s *survey) inspect(ctx context.Context, seat *slot) {
 	s.slots <- struct{}{}
 	defer func() { <-s.slots }()
-	bounded, cancel := s.node.HostContext(ctx)
+	bounded, cancel := s.prober.HostContext(ctx)
 	defer cancel()
-	v := seat.visit
+	v := seat.session
 	defer v.close()
-	if v.approach(bounded) {
+	if v.connect(bounded) {
 		switch lead := seat.Place.lead; {
 		case lead == nil:
-			v.askRegistry(bounded)
+			v.ping(bounded)
 		case lead.Realm != "":
-			v.askTokenService(bounded, *lead)
+			v.checkTokenService(bounded, *lead)
 		}
 	}
 	seat.At = time.Now()
 	if seat.Lead = v.lead(); seat.Lead == nil {
 		return
 	}
-	if next := s.seat(seat.Place.Behind(*seat.Lead), v.host.Name()); next != nil {
+	if next := s.slot(seat.Place.Behind(*seat.Lead), v.host.Name()); next != nil {
 		s.mu.Lock()
 		s.found = append(s.found, next)
 		s.mu.Unlock()
-		s.wg.Go(func() { s.look(ctx, next) })
+		s.wg.Go(func() { s.inspect(ctx, next) })
 	}
 }
 
@@ -172,10 +172,10 @@ const maxLead = 260
 
 // lead is where the host sends the runtime for tokens, as it said when it was
 // asked for /v2/; nil if that is nowhere else, or no name that a host can have.
-func (v *visit) lead() *Lead {
-	ch := v.challenge
+func (s *session) lead() *Lead {
+	ch := s.challenge
 	realm, err := url.Parse(ch.realm)
-	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == v.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
+	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == s.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
 		return nil
 	}
 	if report.Clean(realm.Host, maxLead) != realm.Host {
@@ -188,8 +188,8 @@ func (v *visit) lead() *Lead {
 // askTokenService is "token/<host>" without a registry before it: whether the
 // service answers at all. What it says to nobody who asks for nothing does not
 // matter.
-func (v *visit) askTokenService(ctx context.Context, l Lead) {
-	name := v.host.Name()
+func (s *session) checkTokenService(ctx context.Context, l Lead) {
+	name := s.host.Name()
 	check := report.Check{ID: "token/" + name, Kind: report.KindToken, Target: report.Clean(l.Realm, evidence.MaxValue)}
 	address := l.Realm
 	if u, err := url.Parse(l.Realm); err == nil && l.Service != "" {
@@ -199,19 +199,19 @@ func (v *visit) askTokenService(ctx context.Context, l Lead) {
 		address = u.String()
 	}
 	start := time.Now()
-	rep, err := v.client.send(ctx, request{method: http.MethodGet, url: address, limit: 1 << 10})
+	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 1 << 10})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		v.requestFailed(&check, err, took)
+		s.requestFailed(&check, err, took)
 		if check.Outcome == report.Fail && check.Cause != report.RateLimited {
 			check.Evidence = evidence.With(check.Evidence, "innerCause", string(check.Cause))
 			check.Cause = report.TokenServiceFailed
 		}
-		v.add(check)
+		s.add(check)
 		return
 	}
-	v.readClock(rep)
+	s.addClockOf(rep)
 	e := evidence.Facts{"status": strconv.Itoa(rep.status), "contentType": rep.header.Get("Content-Type")}
 	switch {
 	case rep.status == http.StatusTooManyRequests:
@@ -224,5 +224,5 @@ func (v *visit) askTokenService(ctx context.Context, l Lead) {
 		check.Summary = name + " answers " + statusText(rep.status)
 	}
 	check.Evidence = e.Checked()
-	v.add(check)
+	s.add(check)
 }

@@ -84,8 +84,8 @@ func TestSurvey(t *testing.T) {
 
 	t.Run("what is no host is not gone to", func(t *testing.T) {
 		for _, host := range []string{strings.Repeat("a.", 200) + "lab", "auth%e2%80%ae.lab", "auth%ff.lab"} {
-			v := &visit{challenge: challenge{bearer: true, realm: "https://" + host + "/token"}}
-			if l := v.lead(); l != nil {
+			s := &session{challenge: challenge{bearer: true, realm: "https://" + host + "/token"}}
+			if l := s.lead(); l != nil {
 				t.Errorf("%q", l.Host)
 			}
 		}
@@ -117,8 +117,8 @@ func TestSurveyIsFrugal(t *testing.T) {
 	idle, far := net.Pipe()
 	defer far.Close()
 	var c client
-	c.greeted.Store(&connect.IdleConn{Conn: idle, Since: time.Now().Add(-2 * greetedFor)})
-	if c.overGreeted() != nil || c.greeted.Load() != nil {
+	c.idle.Store(&connect.IdleConn{Conn: idle, Since: time.Now().Add(-2 * idleTTL)})
+	if c.reuseIdle() != nil || c.idle.Load() != nil {
 		t.Error("an old connection is used")
 	}
 }

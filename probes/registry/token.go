@@ -58,7 +58,7 @@ func (c challenge) serviceHost() string {
 	return "the token service"
 }
 
-func (c challenge) word() string {
+func (c challenge) scheme() string {
 	if c.bearer {
 		return "bearer"
 	}
@@ -71,7 +71,7 @@ type tokenResult struct {
 	status  int // 0 if there was no answer
 	outcome report.Outcome
 	cause   report.Cause
-	words   string
+	message string
 	facts   evidence.Facts
 	took    time.Duration
 
@@ -85,7 +85,7 @@ type tokenResult struct {
 // anonymous.
 func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, secret string) tokenResult {
 	fail := func(cause report.Cause, words string, facts evidence.Facts) tokenResult {
-		return tokenResult{outcome: report.Fail, cause: cause, words: words, facts: facts}
+		return tokenResult{outcome: report.Fail, cause: cause, message: words, facts: facts}
 	}
 	realm, err := url.Parse(ch.realm)
 	if err != nil || !isHostName(realm.Host) {
@@ -94,7 +94,7 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 	realm.User = nil
 	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "") {
 		return tokenResult{
-			outcome: report.Skipped, words: "not asked: the token service " + report.Clean(realm.Host, 80) + " is not reached over TLS, and credentials are not sent without it",
+			outcome: report.Skipped, message: "not asked: the token service " + report.Clean(realm.Host, 80) + " is not reached over TLS, and credentials are not sent without it",
 			facts: evidence.Facts{"runtimeWouldSend": "true"},
 		}
 	}
@@ -102,7 +102,7 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 	slices.Sort(scopes)
 	scopes = slices.Compact(scopes)
 
-	if t, blocked := c.realm.blocked(realm); blocked {
+	if t, blocked := c.tokenRoute.blocked(realm); blocked {
 		return t
 	}
 
@@ -148,40 +148,40 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
 	var refused *connect.BlockedError
 	if errors.As(err, &refused) {
-		return tokenResult{outcome: report.Skipped, words: "not asked: " + refused.Reason, facts: evidence.Facts{"refused": refused.Reason, "runtimeWouldSend": "true"}}
+		return tokenResult{outcome: report.Skipped, message: "not asked: " + refused.Reason, facts: evidence.Facts{"refused": refused.Reason, "runtimeWouldSend": "true"}}
 	}
 	late := report.ConnectionTimeout
-	if _, reached := c.realm.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
+	if _, reached := c.tokenRoute.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
 		late = report.RegistryUnavailable // connected, and greeted by TLS, a moment ago
 	}
 	f := connect.Classify(err, took, late)
 	if c.host.SkipVerify && realm.Host != c.host.Host {
 		if _, ok := connect.ClassifyCertificate(err); ok {
 			// skip_verify holds for the token service too, in the runtime.
-			return tokenResult{outcome: report.Skipped, words: "not asked: " + f.Message + ", and credentials are not sent unverified", facts: evidence.Facts{"runtimeWouldSend": "true"}}
+			return tokenResult{outcome: report.Skipped, message: "not asked: " + f.Message + ", and credentials are not sent unverified", facts: evidence.Facts{"runtimeWouldSend": "true"}}
 		}
 	}
 	if f.Facts == nil {
 		f.Facts = evidence.Facts{}
 	}
 	if f.Unfinished {
-		return tokenResult{outcome: report.Unknown, words: f.Message, facts: f.Facts, took: took}
+		return tokenResult{outcome: report.Unknown, message: f.Message, facts: f.Facts, took: took}
 	}
 	f.Facts["innerCause"] = string(f.Cause)
-	return tokenResult{outcome: report.Fail, cause: report.TokenServiceFailed, words: f.Message, facts: f.Facts, took: took}
+	return tokenResult{outcome: report.Fail, cause: report.TokenServiceFailed, message: f.Message, facts: f.Facts, took: took}
 }
 
 func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	fail := func(cause report.Cause, words string) tokenResult {
-		return tokenResult{outcome: report.Fail, cause: cause, words: words, facts: evidence.Facts{"contentType": rep.header.Get("Content-Type"), "code": errorCode(rep.body)}}
+		return tokenResult{outcome: report.Fail, cause: cause, message: words, facts: evidence.Facts{"contentType": rep.header.Get("Content-Type"), "code": errorCode(rep.body)}}
 	}
 	switch {
 	case rep.dropped && (rep.status == http.StatusUnauthorized || rep.status == http.StatusForbidden):
-		return tokenResult{outcome: report.Skipped, words: "it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent", facts: evidence.Facts{"runtimeWouldSend": "true"}}
+		return tokenResult{outcome: report.Skipped, message: "it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent", facts: evidence.Facts{"runtimeWouldSend": "true"}}
 	case rep.status == http.StatusForbidden && isWebPage(rep.header): // a token service would say so in JSON
 		return fail(report.TokenServiceFailed, "it answered 403 with a web page: a filter in between, or in front of it?")
 	case rep.status == http.StatusTooManyRequests:
-		return tokenResult{outcome: report.Fail, cause: report.RateLimited, words: "too many requests (429)", facts: limits(rep.header)}
+		return tokenResult{outcome: report.Fail, cause: report.RateLimited, message: "too many requests (429)", facts: quotaHeaders(rep.header)}
 	case rep.status == http.StatusUnauthorized && anonymous:
 		return fail(report.CredentialsMissing, "it gives no token without credentials (401)")
 	case rep.status == http.StatusUnauthorized:
@@ -207,7 +207,7 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	if strings.ContainsFunc(token, unicode.IsControl) {
 		return fail(report.TokenServiceFailed, "it gave a token that no header can carry: there are control characters in it")
 	}
-	return tokenResult{token: token, outcome: report.Pass, words: "it gave a token", facts: tokenTimes(token)}
+	return tokenResult{token: token, outcome: report.Pass, message: "it gave a token", facts: tokenTimes(token)}
 }
 
 // tokenTimes are the times in the claims of a JSON web token, if it is one. They
@@ -248,9 +248,9 @@ func errorCode(body []byte) string {
 }
 
 // limits are the quota headers of an answer.
-func limits(h http.Header) evidence.Facts {
+func quotaHeaders(h http.Header) evidence.Facts {
 	return evidence.Facts{
-		"retryAfter": waitOf(h),
+		"retryAfter": retryAfterOf(h),
 		"limit":      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
 		"remaining":  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
 		"reset":      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),

@@ -14,7 +14,7 @@ import (
 )
 
 // way is the way to a token service, as far as it was looked at.
-type way struct {
+type tokenRoute struct {
 	host  runtimeconfig.Host
 	route connect.Route
 }
@@ -24,47 +24,47 @@ type way struct {
 // "dial/<service>/…" and "tls/<service>/…", as for a registry. If the way is
 // open, of those only what the runtime comes past is kept, and what failed
 // beside it.
-func (v *visit) approachRealm(ctx context.Context, ch challenge) {
+func (s *session) routeToTokenService(ctx context.Context, ch challenge) {
 	realm, err := url.Parse(ch.realm)
 	if err != nil || !ch.bearer || !isHostName(realm.Host) {
 		return
 	}
-	if v.realmHost = realm.Host; realm.Host == v.host.Host {
+	if s.tokenHost = realm.Host; realm.Host == s.host.Host {
 		return
 	}
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return // will not be asked
 	}
-	h := v.host.Referral(realm.Scheme, realm.Host)
-	if _, port := h.Split(); !validPort(port) || v.node.Denies(h) != "" {
+	h := s.host.Referral(realm.Scheme, realm.Host)
+	if _, port := h.Split(); !validPort(port) || s.prober.Denies(h) != "" {
 		return // will not be asked either
 	}
-	if proxy, err := v.node.Proxy.For(h.Scheme, h.Host); err != nil || proxy != nil {
+	if proxy, err := s.prober.Proxy.For(h.Scheme, h.Host); err != nil || proxy != nil {
 		return
 	}
-	look := func() connect.Route { return v.node.Reach(ctx, &h) }
+	look := func() connect.Route { return s.prober.Reach(ctx, &h) }
 	mine := true
-	if !h.ExplicitTLS && v.realms != nil {
-		once, known := v.realms.LoadOrStore(h.Scheme+"://"+h.Host, sync.OnceValue(look))
+	if !h.ExplicitTLS && s.tokenRoutes != nil {
+		once, known := s.tokenRoutes.LoadOrStore(h.Scheme+"://"+h.Host, sync.OnceValue(look))
 		look, mine = once.(func() connect.Route), !known
 	}
 	r := look()
-	v.client.realm = &way{h, r}
+	s.client.tokenRoute = &tokenRoute{h, r}
 	if !mine {
 		return // another host of the image names the same service
 	}
-	v.read(r.Clocks...)
+	s.addClocks(r.Clocks...)
 	for _, c := range r.Checks {
 		onPath := c.ID == "dns/"+h.Name() || strings.HasSuffix(c.ID, "/"+r.Addr.String())
 		aside := c.Outcome == report.Fail && c.Kind != report.KindDNS
 		if r.BlockedBy != "" || onPath || aside {
-			v.checks = append(v.checks, c)
+			s.checks = append(s.checks, c)
 		}
 	}
 }
 
 // addrOf is the address that was found good for a token service at target.
-func (w *way) addrOf(target string) (netip.AddrPort, bool) {
+func (w *tokenRoute) addrOf(target string) (netip.AddrPort, bool) {
 	if w == nil || w.route.BlockedBy != "" || w.host.Address() != target {
 		return netip.AddrPort{}, false
 	}
@@ -77,7 +77,7 @@ func realmAddress(realm *url.URL) string {
 
 // blocked is the token that could not be asked for because the way to the
 // service at realm is blocked; false if it is not.
-func (w *way) blocked(realm *url.URL) (tokenResult, bool) {
+func (w *tokenRoute) blocked(realm *url.URL) (tokenResult, bool) {
 	if w == nil || w.route.BlockedBy == "" || w.host.Host != realm.Host {
 		return tokenResult{}, false
 	}
@@ -91,7 +91,7 @@ func (w *way) blocked(realm *url.URL) (tokenResult, bool) {
 	for _, k := range []string{"deadline", "timeoutMs", "errno", "unfinished", "refused", "rcode", "error", "eof", "alert"} {
 		facts[k] = by.Evidence[k]
 	}
-	t := tokenResult{outcome: by.Outcome, words: by.Summary, facts: facts, blockedBy: by.ID}
+	t := tokenResult{outcome: by.Outcome, message: by.Summary, facts: facts, blockedBy: by.ID}
 	if by.Outcome == report.Fail {
 		t.cause = report.TokenServiceFailed
 		facts["innerCause"] = string(by.Cause)
@@ -104,22 +104,22 @@ func (w *way) blocked(realm *url.URL) (tokenResult, bool) {
 // nameRealms notes on "token/<host>" of a mirror that it sends the runtime on
 // to the token service of the registry that it mirrors: realmOf is that
 // registry.
-func nameRealms(visits []*visit) {
-	if len(visits) < 2 {
+func markSharedTokenServices(sessions []*session) {
+	if len(sessions) < 2 {
 		return
 	}
-	upstream := visits[len(visits)-1]
+	upstream := sessions[len(sessions)-1]
 	domain, _ := upstream.host.Split()
 	domain = strings.TrimPrefix(domain, "registry-1.")
-	for _, v := range visits[:len(visits)-1] {
-		realm := v.realmHost
-		if realm == "" || realm == v.host.Host {
+	for _, s := range sessions[:len(sessions)-1] {
+		realm := s.tokenHost
+		if realm == "" || realm == s.host.Host {
 			continue
 		}
 		name, _ := runtimeconfig.SplitHost(realm, "https")
-		if realm == upstream.realmHost || realm == upstream.host.Host || name == domain || strings.HasSuffix(name, "."+domain) {
-			for i := range v.checks {
-				if c := &v.checks[i]; c.ID == "token/"+v.host.Name() {
+		if realm == upstream.tokenHost || realm == upstream.host.Host || name == domain || strings.HasSuffix(name, "."+domain) {
+			for i := range s.checks {
+				if c := &s.checks[i]; c.ID == "token/"+s.host.Name() {
 					c.Evidence = evidence.With(c.Evidence, "realmOf", upstream.host.Name())
 				}
 			}
