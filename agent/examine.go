@@ -188,7 +188,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 			sync.Mutex
 			secrets []string
 		}
-		target := registry.Target{Image: s.Image, Credentials: forProbes(slices.Concat(creds.Matched, creds.Runtime)), Platform: e.Platform, Secret: func(secret string) {
+		target := registry.Target{Image: s.Image, Credentials: slices.Concat(creds.Matched, creds.Runtime), Platform: e.Platform, Refusals: e.Refusals, Secret: func(secret string) {
 			if strings.Contains(s.Image, secret) {
 				return // nor does it take the image's name out of the report
 			}
@@ -196,9 +196,6 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 			defer told.Unlock()
 			told.secrets = append(told.secrets, secret)
 		}}
-		if e.Refusals != nil {
-			target.Refusals = e.Refusals
-		}
 		if e.Known != nil {
 			target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 		}
@@ -419,14 +416,6 @@ func blockedOnTheWay(ladder []report.Check) bool {
 	return !reachable(ladder) && slices.ContainsFunc(ladder, func(c report.Check) bool {
 		return c.Outcome == report.Fail && (c.Kind == report.KindDNS || c.Kind == report.KindDial)
 	})
-}
-
-func forProbes(in []credentials.Credential) []registry.Credential {
-	var out []registry.Credential
-	for _, c := range in {
-		out = append(out, registry.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, Source: c.Source, Host: c.Host})
-	}
-	return out
 }
 
 func forRuntime(in []credentials.Credential) []cri.Auth {

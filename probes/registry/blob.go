@@ -177,10 +177,7 @@ func (b *layerCheck) judge(rep *reply) {
 		}
 		b.check.Summary = where + " does not give a part of a layer (416); the runtime asks for all of it"
 	case s == http.StatusTooManyRequests:
-		b.fail(report.RateLimited, where+" limits this node's requests (429"+retryAfter(rep.header)+")")
-		for k, x := range quotaHeaders(rep.header) {
-			b.facts[k] = x
-		}
+		limited(&b.check, b.facts, where, rep)
 	case s >= 500:
 		b.fail(report.RegistryUnavailable, where+" answers "+statusText(s)+" for a layer")
 	case s == http.StatusNotFound && !b.session.found():

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
@@ -232,7 +233,7 @@ func TestBlob(t *testing.T) {
 		var rec recorder
 		store := fmt.Sprintf("cdn.lab:%d", probetest.Serve(t, &cdnCert, rec.wrap(reg)))
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, basicAuth("joe", "canary-secret", blobsElsewhere(reg, store))))
-		c := probe(t, n, host+"/big:1", Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
+		c := probe(t, n, host+"/big:1", credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
 		probetest.Want(t, c, "blob/"+host, report.Pass, "", "blobHost="+store)
 		for _, s := range rec.all() {
 			if strings.HasSuffix(s, "Basic") {
@@ -243,7 +244,7 @@ func TestBlob(t *testing.T) {
 	t.Run("another host that wants credentials, as the runtime would send", func(t *testing.T) {
 		store := fmt.Sprintf("cdn.lab:%d", probetest.Serve(t, &cdnCert, basicAuth("joe", "canary-secret", reg)))
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, basicAuth("joe", "canary-secret", blobsElsewhere(reg, store))))
-		c := probe(t, n, host+"/big:1", Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
+		c := probe(t, n, host+"/big:1", credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
 		probetest.Want(t, c, "blob/"+host, report.Skipped, "", "runtimeWouldSend=true")
 	})
 	t.Run("no manifest, no question", func(t *testing.T) {
@@ -319,7 +320,7 @@ func TestBlobOfMirrors(t *testing.T) {
 	})
 	t.Run("a mirror for content only, with a login", func(t *testing.T) {
 		n, m, u := setup(t, basicAuth("joe", "canary-secret", reg), basicAuth("joe", "canary-secret", reg), `["pull"]`)
-		c := probe(t, n, u+"/big:1", Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
+		c := probe(t, n, u+"/big:1", credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
 		probetest.Want(t, c, "blob/"+m, report.Pass, "", "usedCredential=secret a/b")
 	})
 	t.Run("a dead mirror for content only", func(t *testing.T) {

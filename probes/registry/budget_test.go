@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
@@ -70,8 +71,8 @@ func TestBudget(t *testing.T) {
 	for i := range 3000 {
 		tags = append(tags, fmt.Sprintf("2024.%04d-%s", i, strings.Repeat("x", 60)))
 	}
-	joe := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"}
-	wrong := Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
+	joe := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"}
+	wrong := credentials.Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
 	answer := func(code int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
 	}
@@ -79,7 +80,7 @@ func TestBudget(t *testing.T) {
 	for _, tt := range []struct {
 		name, image string
 		h           http.Handler
-		creds       []Credential
+		creds       []credentials.Credential
 		requests    int // at most, all hosts together
 	}{
 		{"healthy", "big:1", reg, nil, 5},
@@ -90,8 +91,8 @@ func TestBudget(t *testing.T) {
 		{"missing tag in a long list", "app:2024.1500", longList(reg, "app", tags), nil, 9},
 		{"missing repository", "no_thing:1", reg, nil, 9},
 		{"credentials missing", "app:1", basicAuth("joe", "canary-secret", reg), nil, 3},
-		{"credentials wrong", "app:1", basicAuth("joe", "canary-secret", reg), []Credential{wrong, wrong}, 4},
-		{"credentials right", "big:1", basicAuth("joe", "canary-secret", reg), []Credential{wrong, joe}, 8},
+		{"credentials wrong", "app:1", basicAuth("joe", "canary-secret", reg), []credentials.Credential{wrong, wrong}, 4},
+		{"credentials right", "big:1", basicAuth("joe", "canary-secret", reg), []credentials.Credential{wrong, joe}, 8},
 		{"403", "app:1", status(403, nil, ""), nil, 9},
 		{"412", "app:1", status(412, nil, ""), nil, 2},
 		{"429", "app:1", status(429, nil, ""), nil, 2},

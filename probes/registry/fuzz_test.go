@@ -26,9 +26,8 @@ func FuzzHeaders(f *testing.F) {
 				t.Errorf("a blob of %d bytes", n)
 			}
 		}
-		quotaHeaders(h).Checked()
-		if after := retryAfter(h); report.Clean(after, evidence.MaxValue) != after {
-			t.Errorf("retry after %q", after)
+		if message, quota := rateLimit(&reply{header: h}); report.Clean(message, evidence.MaxValue) != message {
+			t.Errorf("message %q, quota %v", message, quota.Checked())
 		}
 		if ch, ok := readChallenge(h); ok {
 			if name := ch.serviceHost(); name == "" || len(name) > 80 || report.Clean(name, 80) != name {

@@ -42,13 +42,23 @@ type manifestState struct {
 
 // login is with what a request is made.
 type login struct {
-	cred          Credential // the zero value is nobody in particular
-	authorization string     // what is sent for it
-	isToken       bool       // that is a token of the host's token service
+	cred          credentials.Credential // the zero value is nobody in particular
+	authorization string                 // what is sent for it
+	isToken       bool                   // that is a token of the host's token service
+}
+
+// loginOf is what containerd makes of a credential (ParseAuth in its CRI
+// plugin): a user name wins over an identity token, and no secret at all is
+// anonymous.
+func loginOf(c credentials.Credential) (username, secret string) {
+	if c.Username != "" {
+		return c.Username, c.Password
+	}
+	return "", c.IdentityToken
 }
 
 func (l login) anonymous() bool {
-	_, secret := l.cred.login()
+	_, secret := loginOf(l.cred)
 	return secret == ""
 }
 
@@ -179,21 +189,21 @@ func manifestSize(rep *reply) int64 {
 }
 
 // logins are the credentials to try: those with a secret, or else nobody's.
-func (s *session) loginsToTry() []Credential {
-	var out []Credential
+func (s *session) loginsToTry() []credentials.Credential {
+	var out []credentials.Credential
 	for _, c := range s.target.Credentials {
-		if _, secret := c.login(); secret != "" && (c.Host == "" || c.Host == s.host.Host) {
+		if _, secret := loginOf(c); secret != "" && (c.Host == "" || c.Host == s.host.Host) {
 			out = append(out, c)
 		}
 	}
 	if len(out) == 0 {
-		return []Credential{{}}
+		return []credentials.Credential{{}}
 	}
 	return out
 }
 
 // try asks for the manifest with one login.
-func (s *session) tryLogin(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
+func (s *session) tryLogin(ctx context.Context, ch challenge, cred credentials.Credential) (attempt, *tokenResult) {
 	by, token := s.logIn(ctx, ch, cred, s.ref.Path)
 	a := s.endedBefore(ch, by, token)
 	if a.check.Outcome == report.Unknown {
@@ -217,9 +227,9 @@ func (s *session) tryLogin(ctx context.Context, ch challenge, cred Credential) (
 
 // logIn gets what the host wants to see in Authorization for a repository. The
 // login has none if there is none, or if it may not be sent.
-func (s *session) logIn(ctx context.Context, ch challenge, cred Credential, repository string) (login, *tokenResult) {
+func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Credential, repository string) (login, *tokenResult) {
 	by := login{cred: cred, isToken: ch.bearer}
-	username, secret := cred.login()
+	username, secret := loginOf(cred)
 	switch {
 	case secret != "" && s.host.Scheme != "https":
 	case ch.bearer:
@@ -280,7 +290,7 @@ func (s *session) markExpired(a *attempt) bool {
 	default:
 		return false
 	}
-	_, secret := a.by.cred.login()
+	_, secret := loginOf(a.by.cred)
 	until, ok := credentials.Expiry(secret)
 	if !ok {
 		return false
@@ -329,11 +339,8 @@ func (v *session) judge(rep *reply, by login) attempt {
 		a.check.Summary = name + " has " + what
 		e["mediaType"], e["digest"] = mediaType(rep.header), rep.header.Get("Docker-Content-Digest")
 	case s == http.StatusTooManyRequests:
-		fail(6, report.RateLimited, name+" limits this node's requests (429"+retryAfter(rep.header)+")")
-		a.final = true
-		for k, x := range quotaHeaders(rep.header) {
-			e[k] = cmp.Or(x, e[k])
-		}
+		limited(&a.check, e, name, rep)
+		a.rank, a.final = 6, true
 	case s >= 500:
 		fail(5, report.RegistryUnavailable, name+" answers "+statusText(s))
 		a.final = true

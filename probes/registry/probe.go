@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -15,10 +16,10 @@ import (
 
 // Target is what is asked of the registries.
 type Target struct {
-	Image       string       // as the pod names it
-	Credentials []Credential // already matched to this image, in the kubelet's order; empty is anonymous
-	Platform    string       // os/arch[/variant]; empty is this machine's
-	Refusals    Refusals     // nil: nothing is remembered
+	Image       string                   // as the pod names it
+	Credentials []credentials.Credential // already matched to this image, in the kubelet's order; empty is anonymous
+	Platform    string                   // os/arch[/variant]; empty is this machine's
+	Refusals    *credentials.Refusals    // logins that a host rejected; nil: nothing is remembered
 
 	// Secret is told what else is secret of what is sent, before it is: tokens,
 	// and what hosts.toml adds to requests. Several hosts tell at a time. nil:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
@@ -70,12 +71,12 @@ func TestRegistryAnswers(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
 	n := newProber(t, ca, nil)
-	user := Credential{Username: "joe", Password: "canary-secret", Source: "secret shop/pull"}
+	user := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret shop/pull"}
 	denied := `{"errors":[{"code":"DENIED","message":"canary-message"}]}`
 	tests := []struct {
 		name  string
 		h     http.Handler
-		creds []Credential
+		creds []credentials.Credential
 		cause report.Cause
 		facts []string
 	}{
@@ -87,8 +88,8 @@ func TestRegistryAnswers(t *testing.T) {
 		{"404 unknown manifest", status(404, nil, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`), nil, report.TagNotFound, []string{"code=MANIFEST_UNKNOWN"}},
 		{"401 without a challenge", status(401, nil, ""), nil, report.Undetermined, nil},
 		{"basic, no credentials", basicAuth("joe", "x", status(200, nil, "")), nil, report.CredentialsMissing, []string{"auth=basic"}},
-		{"basic, wrong", basicAuth("joe", "x", status(200, nil, "")), []Credential{user}, report.CredentialsRejected, []string{"credentials=secret shop/pull: 401"}},
-		{"basic, right but forbidden", basicAuth("joe", "canary-secret", status(403, nil, denied)), []Credential{user}, report.AccessForbidden, []string{"code=DENIED"}},
+		{"basic, wrong", basicAuth("joe", "x", status(200, nil, "")), []credentials.Credential{user}, report.CredentialsRejected, []string{"credentials=secret shop/pull: 401"}},
+		{"basic, right but forbidden", basicAuth("joe", "canary-secret", status(403, nil, denied)), []credentials.Credential{user}, report.AccessForbidden, []string{"code=DENIED"}},
 		{"web page", status(200, map[string]string{"Content-Type": "text/html; charset=utf-8"}, "<html>"), nil, report.Undetermined, []string{"contentType=text/html; charset=utf-8"}},
 		{"hang up", http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.URL.Path != "/v2/" {
@@ -139,8 +140,8 @@ func TestRegistryAnswers(t *testing.T) {
 	t.Run("several credentials, each once", func(t *testing.T) {
 		var rec recorder
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, rec.wrap(basicAuth("right", "canary-r", probetest.NewRegistry(t)))))
-		wrong := Credential{Username: "w", Password: "canary-w", Source: "secret a/wrong"}
-		right := Credential{Username: "right", Password: "canary-r", Source: "secret a/right"}
+		wrong := credentials.Credential{Username: "w", Password: "canary-w", Source: "secret a/wrong"}
+		right := credentials.Credential{Username: "right", Password: "canary-r", Source: "secret a/right"}
 		c := probe(t, n, host+"/app:1", wrong, right, wrong)
 		probetest.Want(t, c, "manifest/"+host, report.Pass, "", "usedCredential=secret a/right", "credentials=secret a/wrong: 401; secret a/right: 200")
 		probetest.Want(t, c, "image/"+host, report.Pass, "")
@@ -250,29 +251,29 @@ func TestTokens(t *testing.T) {
 	realm := fmt.Sprintf("https://auth.lab:%d/token", service)
 	cert := ca.Good(t, "r.lab")
 	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(realm, reg)))
-	good := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
-	identity := Credential{IdentityToken: "canary-identity", Source: "secret a/identity"}
-	wrong := Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
-	forbidden := Credential{Username: "forbidden", Password: "canary-f", Source: "secret a/forbidden"}
-	ignored := Credential{RegistryToken: "canary-registry", Source: "secret a/ignored"}
+	good := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
+	identity := credentials.Credential{IdentityToken: "canary-identity", Source: "secret a/identity"}
+	wrong := credentials.Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
+	forbidden := credentials.Credential{Username: "forbidden", Password: "canary-f", Source: "secret a/forbidden"}
+	ignored := credentials.Credential{Source: "secret a/ignored"}
 
 	tests := []struct {
 		name, image string
-		creds       []Credential
+		creds       []credentials.Credential
 		token       report.Cause
 		manifest    report.Cause
 		facts       []string
 	}{
 		{"public", "public:1", nil, "", "", []string{"anonymous=true"}},
-		{"good", "app:1", []Credential{good}, "", "", []string{"usedCredential=secret a/good"}},
-		{"identity token", "app:1", []Credential{identity}, "", "", []string{"usedCredential=secret a/identity"}},
-		{"missing tag", "app:2", []Credential{good}, "", report.TagNotFound, []string{"repository=exists"}},
+		{"good", "app:1", []credentials.Credential{good}, "", "", []string{"usedCredential=secret a/good"}},
+		{"identity token", "app:1", []credentials.Credential{identity}, "", "", []string{"usedCredential=secret a/identity"}},
+		{"missing tag", "app:2", []credentials.Credential{good}, "", report.TagNotFound, []string{"repository=exists"}},
 		{"nobody", "app:1", nil, "", report.AccessDeniedOrMissing, []string{"error=insufficient_scope", "anonymous=true"}},
-		{"ignored kind", "app:1", []Credential{ignored}, "", report.AccessDeniedOrMissing, []string{"anonymous=true"}},
-		{"wrong", "app:1", []Credential{wrong}, report.CredentialsRejected, report.CredentialsRejected, []string{"credentials=secret a/wrong: 401"}},
-		{"forbidden", "app:1", []Credential{forbidden}, report.AccessForbidden, report.AccessForbidden, nil},
-		{"wrong, then good", "app:1", []Credential{wrong, good}, "", "", []string{"usedCredential=secret a/good"}},
-		{"wrong identity", "app:1", []Credential{{IdentityToken: "canary-other", Source: "s"}}, report.CredentialsRejected, report.CredentialsRejected, nil},
+		{"ignored kind", "app:1", []credentials.Credential{ignored}, "", report.AccessDeniedOrMissing, []string{"anonymous=true"}},
+		{"wrong", "app:1", []credentials.Credential{wrong}, report.CredentialsRejected, report.CredentialsRejected, []string{"credentials=secret a/wrong: 401"}},
+		{"forbidden", "app:1", []credentials.Credential{forbidden}, report.AccessForbidden, report.AccessForbidden, nil},
+		{"wrong, then good", "app:1", []credentials.Credential{wrong, good}, "", "", []string{"usedCredential=secret a/good"}},
+		{"wrong identity", "app:1", []credentials.Credential{{IdentityToken: "canary-other", Source: "s"}}, report.CredentialsRejected, report.CredentialsRejected, nil},
 	}
 	outcome := func(c report.Cause) report.Outcome {
 		if c == "" {
@@ -413,7 +414,7 @@ func TestProxy(t *testing.T) {
 
 	t.Run("through", func(t *testing.T) {
 		n := newProber(t, ca, nil, "HTTPS_PROXY="+strings.Replace(proxy.URL, "http://", "http://u:canary-secret@", 1))
-		c := probe(t, n, image, Credential{Username: "x", Password: "canary-secret"})
+		c := probe(t, n, image, credentials.Credential{Username: "x", Password: "canary-secret"})
 		probetest.Want(t, c, "dns/"+host, report.Skipped, "")
 		probetest.Want(t, c, "dial/"+host+"/proxy", report.Pass, "")
 		probetest.Want(t, c, "tls/"+host+"/proxy", report.Pass, "", "names=registry.outside")
@@ -454,19 +455,6 @@ func connectProxy(code int, target string) http.Handler {
 		}
 		probetest.TunnelTo(w, target)
 	})
-}
-
-func TestCredentialIsSilent(t *testing.T) {
-	c := Credential{Username: "canary-user", Password: "canary-pw", IdentityToken: "canary-id", RegistryToken: "canary-reg", Source: "secret a/b"}
-	text, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range []string{string(text), fmt.Sprint(c), fmt.Sprintf("%+v %#v %s %q %x", c, c, c, &c, c), fmt.Sprintf("%v", []Credential{c}), c.LogValue().String()} {
-		if strings.Contains(s, "canary") {
-			t.Errorf("shows a secret: %s", s)
-		}
-	}
 }
 
 func TestTokenTimes(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/reference"
@@ -44,7 +45,7 @@ func newProber(t testing.TB, ca *probetest.Authority, tree map[string]string, en
 }
 
 // probe parses image and asks the registries for it.
-func probe(t *testing.T, n *connect.Prober, image string, creds ...Credential) map[string]report.Check {
+func probe(t *testing.T, n *connect.Prober, image string, creds ...credentials.Credential) map[string]report.Check {
 	t.Helper()
 	check, ref := reference.Parse(image)
 	if check.Outcome != report.Pass {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
@@ -103,7 +104,7 @@ func TestProxyPaths(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := *n
 			m.Proxy = view.ReadProxy([]string{"HTTPS_PROXY=" + socks(tt.user, tt.reply)})
-			c := probe(t, &m, host+"/app:1", Credential{Password: "canary-secret", Username: "x"}, Credential{Password: "canary-wrong", Username: "y"})
+			c := probe(t, &m, host+"/app:1", credentials.Credential{Password: "canary-secret", Username: "x"}, credentials.Credential{Password: "canary-wrong", Username: "y"})
 			probetest.Want(t, c, "dial/"+host+"/proxy", tt.outcome, tt.cause, tt.facts...)
 			if tt.outcome == report.Pass {
 				probetest.Want(t, c, "tls/"+host+"/proxy", report.Pass, "", "names=r.outside")

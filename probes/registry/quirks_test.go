@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -63,7 +64,7 @@ func TestExpiredCredentials(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tt.h))
-			cred := Credential{Username: "AWS", Password: tt.password, Source: "node /var/lib/kubelet/config.json"}
+			cred := credentials.Credential{Username: "AWS", Password: tt.password, Source: "node /var/lib/kubelet/config.json"}
 			c := probetest.Want(t, probe(t, n, host+"/app:1", cred), "manifest/"+host, report.Fail, tt.cause, append(tt.facts, "usedCredential="+cred.Source)...)
 			if strings.Contains(fmt.Sprint(c), "canary") {
 				t.Errorf("a secret in %+v", c)
@@ -73,13 +74,13 @@ func TestExpiredCredentials(t *testing.T) {
 	t.Run("accepted all the same", func(t *testing.T) {
 		password := webToken(past)
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, basicAuth("AWS", password, probetest.NewRegistry(t))))
-		probetest.Want(t, probe(t, n, host+"/app:1", Credential{Username: "AWS", Password: password}), "manifest/"+host, report.Pass, "")
+		probetest.Want(t, probe(t, n, host+"/app:1", credentials.Credential{Username: "AWS", Password: password}), "manifest/"+host, report.Pass, "")
 	})
 	t.Run("at the token service", func(t *testing.T) {
 		var rec recorder
 		realm := fmt.Sprintf("https://auth.lab:%d/token", probetest.Serve(t, ptr(ca.Good(t, "auth.lab")), tokenService(&rec)))
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(realm, probetest.NewRegistry(t))))
-		for _, cred := range []Credential{
+		for _, cred := range []credentials.Credential{
 			{Username: "00000000-0000-0000-0000-000000000000", Password: webToken(past), Source: "provider acr"},
 			{IdentityToken: webToken(past), Source: "provider acr"},
 		} {
@@ -107,7 +108,7 @@ func TestRefusals(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s",service="lab",error="insufficient_scope"`, realm))
 			w.WriteHeader(http.StatusUnauthorized)
 		}))
-		c := probe(t, n, host+"/app:1", Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
+		c := probe(t, n, host+"/app:1", credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"})
 		probetest.Want(t, c, "token/"+host, report.Pass, "")
 		probetest.Want(t, c, "manifest/"+host, report.Fail, report.AccessDeniedOrMissing, "existence=hidden", "usedCredential=secret a/b")
 	})

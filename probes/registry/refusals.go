@@ -5,20 +5,14 @@ import (
 	"context"
 	"time"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Refusals remembers which host refused which login, so that a wrong password
-// is not tried again and again until somebody's account is locked.
-type Refusals interface {
-	Refuse(host, username, secret string)
-	Refused(host, username, secret string) (until time.Time, refused bool)
-}
-
 // tryOnce is try, unless the host is known to refuse this login.
-func (s *session) tryUnlessRejected(ctx context.Context, ch challenge, cred Credential) (attempt, *tokenResult) {
-	username, secret := cred.login()
+func (s *session) tryUnlessRejected(ctx context.Context, ch challenge, cred credentials.Credential) (attempt, *tokenResult) {
+	username, secret := loginOf(cred)
 	memory, host := s.target.Refusals, s.host.Name()
 	if memory == nil || secret == "" {
 		return s.tryLogin(ctx, ch, cred)

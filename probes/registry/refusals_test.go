@@ -17,8 +17,8 @@ import (
 func TestRefusalsAreRemembered(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	n := newProber(t, ca, nil)
-	wrong := Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
-	good := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
+	wrong := credentials.Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
+	good := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
 	reg := probetest.NewRegistry(t)
 	cert := ca.Good(t, "r.lab")
 	var basicLog, tokenLog recorder
@@ -32,7 +32,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 		{"token", fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), reg))), &tokenLog, "GET /token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			target := Target{Image: tt.host + "/app:1", Credentials: []Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
+			target := Target{Image: tt.host + "/app:1", Credentials: []credentials.Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
 			manifest := func() report.Check {
 				t.Helper()
 				_, ref := reference.Parse(target.Image)
@@ -54,7 +54,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			if got := tt.log.count(tt.request); got != 1 {
 				t.Errorf("the password was sent %d times: %q", got, tt.log.all())
 			}
-			target.Credentials = []Credential{wrong, good}
+			target.Credentials = []credentials.Credential{wrong, good}
 			if c := manifest(); c.Outcome != report.Pass || c.Evidence["usedCredential"] != "secret a/good" {
 				t.Errorf("with a good one: %+v", c)
 			}
@@ -77,7 +77,7 @@ func TestCredentialOfOneHost(t *testing.T) {
 		only         string
 		mirror, host report.Outcome
 	}{{"", report.Pass, report.Pass}, {host, report.Fail, report.Pass}, {mirror, report.Pass, report.Fail}} {
-		c := probe(t, n, host+"/app:1", Credential{Username: "joe", Password: "canary-secret", Source: "runtime config", Host: tt.only})
+		c := probe(t, n, host+"/app:1", credentials.Credential{Username: "joe", Password: "canary-secret", Source: "runtime config", Host: tt.only})
 		if c["manifest/"+mirror].Outcome != tt.mirror || c["manifest/"+host].Outcome != tt.host {
 			t.Errorf("for %q: mirror %s, registry %s", tt.only, c["manifest/"+mirror].Outcome, c["manifest/"+host].Outcome)
 		}

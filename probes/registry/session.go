@@ -339,22 +339,29 @@ func (s *session) requestFailed(check *report.Check, err error, took time.Durati
 
 // limited fills in the check of a host that answered 429.
 func limited(check *report.Check, e evidence.Facts, name string, rep *reply) {
+	message, quota := rateLimit(rep)
 	check.Outcome, check.Cause = report.Fail, report.RateLimited
-	check.Summary = name + " limits this node's requests (429" + retryAfter(rep.header) + ")"
-	for k, x := range quotaHeaders(rep.header) {
+	check.Summary = name + " " + message
+	for k, x := range quota {
 		e[k] = cmp.Or(x, e[k])
 	}
 }
 
-func isWebPage(h http.Header) bool {
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "text/html")
+// rateLimit reads an answer 429: what to say after the name of the host, and
+// the quota.
+func rateLimit(rep *reply) (message string, quota evidence.Facts) {
+	quota = quotaHeaders(rep.header)
+	message = "is rate-limiting this node (429"
+	if after := quota["retryAfter"]; strings.HasSuffix(after, "GMT") {
+		message += "; retry after " + after
+	} else if after != "" {
+		message += "; retry after " + after + " s"
+	}
+	return message + ")", quota
 }
 
-func retryAfter(h http.Header) string {
-	if after := retryAfterOf(h); after != "" {
-		return ", retry after " + after
-	}
-	return ""
+func isWebPage(h http.Header) bool {
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "text/html")
 }
 
 // waitOf is the Retry-After header, seconds or a date (RFC 9110, 10.2.3), in the

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -172,7 +173,7 @@ func TestDidYouMean(t *testing.T) {
 		var rec recorder
 		realm := fmt.Sprintf("https://auth.lab:%d/token", probetest.Serve(t, ptr(ca.Good(t, "auth.lab")), tokenService(&rec)))
 		host, _ := start(t, tokenAuth(realm, reg))
-		user := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"}
+		user := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"}
 		probetest.Want(t, probe(t, n, host+"/redis-like:1", user), "manifest/"+host, report.Fail, report.RepositoryNotFound, "suggestRepository=library/redis-like")
 		if !slices.ContainsFunc(rec.all(), func(s string) bool { return strings.Contains(s, "scope=repository%3Alibrary%2Fredis-like%3Apull") }) {
 			t.Errorf("no token was asked for it: %q", rec.all())

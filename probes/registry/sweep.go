@@ -75,7 +75,6 @@ type Result struct {
 	Checks []report.Check
 	At     time.Time // when it ended
 	Lead   *Lead     // to the token service that it names; nil: none, or itself
-	Via    string    // of a token service that this survey came upon: the name of the place that names it
 }
 
 // Survey looks at all places, and at the token services that they name, side by
@@ -87,7 +86,7 @@ type Result struct {
 func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) []Result {
 	s := &survey{prober: p.BeginSweep(), slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
 	for _, p := range places {
-		if seat := s.slot(p, ""); seat != nil {
+		if seat := s.slot(p); seat != nil {
 			s.given = append(s.given, seat)
 		}
 	}
@@ -130,14 +129,14 @@ type slot struct {
 }
 
 // seat is nil for a place that has one.
-func (s *survey) slot(p Place, via string) *slot {
+func (s *survey) slot(p Place) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen[p.Key()] {
 		return nil
 	}
 	s.seen[p.Key()] = true
-	return &slot{Result: Result{Place: p, Via: via}, session: &session{prober: s.prober, host: p.host, budget: newBudget()}}
+	return &slot{Result: Result{Place: p}, session: &session{prober: s.prober, host: p.host, budget: newBudget()}}
 }
 
 func (s *survey) inspect(ctx context.Context, seat *slot) {
@@ -159,7 +158,7 @@ func (s *survey) inspect(ctx context.Context, seat *slot) {
 	if seat.Lead = v.lead(); seat.Lead == nil {
 		return
 	}
-	if next := s.slot(seat.Place.Behind(*seat.Lead), v.host.Name()); next != nil {
+	if next := s.slot(seat.Place.Behind(*seat.Lead)); next != nil {
 		s.mu.Lock()
 		s.found = append(s.found, next)
 		s.mu.Unlock()

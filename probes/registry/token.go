@@ -181,7 +181,8 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	case rep.status == http.StatusForbidden && isWebPage(rep.header): // a token service would say so in JSON
 		return fail(report.TokenServiceFailed, "it answered 403 with a web page: a filter in between, or in front of it?")
 	case rep.status == http.StatusTooManyRequests:
-		return tokenResult{outcome: report.Fail, cause: report.RateLimited, message: "too many requests (429)", facts: quotaHeaders(rep.header)}
+		message, quota := rateLimit(rep)
+		return tokenResult{outcome: report.Fail, cause: report.RateLimited, message: "it " + message, facts: quota}
 	case rep.status == http.StatusUnauthorized && anonymous:
 		return fail(report.CredentialsMissing, "it gives no token without credentials (401)")
 	case rep.status == http.StatusUnauthorized:

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
@@ -18,7 +19,7 @@ func TestRealm(t *testing.T) {
 	foreign := probetest.NewAuthority(t, nil).Good(t, "auth.lab")
 	reg := probetest.NewRegistry(t)
 	n := newProber(t, ca, nil)
-	good := Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
+	good := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
 	var rec recorder
 	service := probetest.Serve(t, &cert, tokenService(&rec))
 	realm := func(port uint16) string { return fmt.Sprintf("https://auth.lab:%d/token", port) }
