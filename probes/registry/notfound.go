@@ -12,91 +12,114 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// explain finds out more about a refusal: whether it is the tag or the
-// repository that is missing, what was meant, and the registry's error code.
-// HEAD has no body to say so. Only the last host, the registry itself, is
-// asked at length: mirrors lack images as a rule.
+// explainer finds out more about a refused manifest: whether the tag or the
+// repository is missing, which name was meant, and the registry's error code. An
+// answer to HEAD has no body to say so.
+type explainer struct {
+	session *session
+	check   *report.Check // "manifest/<host>"
+	facts   evidence.Facts
+}
+
+// explainRefusal adds to "manifest/<host>" why the manifest was refused. Only the
+// last host, the registry itself, gets many requests: mirrors often lack images.
 func (s *session) explainRefusal(ctx context.Context, last bool) {
 	if !s.manifest.asked {
 		return
 	}
 	check := &s.checks[s.manifest.at]
-	e := evidence.Facts(check.Evidence)
 	if check.Outcome != report.Fail {
 		return
 	}
+	x := explainer{session: s, check: check, facts: check.Evidence}
 	switch status := s.manifest.status; {
 	case status == http.StatusNotFound && last:
-		s.explainNotFound(ctx, check, e)
+		x.explainNotFound(ctx)
 	case status == http.StatusNotFound:
-		if rep := s.getManifestError(ctx); rep != nil && rep.status == http.StatusNotFound {
-			e["code"] = errorCode(rep.body)
+		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
+			x.facts["code"] = errorCode(rep.body)
 		}
 	case status == http.StatusForbidden && check.BlockedBy == "":
-		s.explainForbidden(ctx, check, e)
+		x.explainForbidden(ctx)
 	}
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
-		e["suggestRepository"] = s.suggestRepository(ctx)
+		x.facts["suggestRepository"] = x.suggestRepository(ctx)
 	}
-	check.Evidence = e.Checked()
+	check.Evidence = x.facts.Checked()
 }
 
-func (s *session) explainForbidden(ctx context.Context, check *report.Check, e evidence.Facts) {
-	for _, c := range s.checks {
-		if c.ID == "registry/"+s.host.Name() && c.Evidence["status"] == "403" {
-			// Not this repository: the registry opens its door to nobody from here,
-			// as those with a list of allowed addresses do.
-			e["registryStatus"] = "403"
-			check.Summary += ", and GET /v2/ too: it may refuse this node's address"
-		}
+func (x *explainer) explainForbidden(ctx context.Context) {
+	if c := report.Find(x.session.checks, "registry/"+x.session.host.Name()); c.Evidence["status"] == "403" {
+		// Not this repository alone: the registry refuses every request from here, as
+		// those with a list of allowed addresses do.
+		x.facts["registryStatus"] = "403"
+		x.check.Summary += ", and GET /v2/ too: it may refuse this node's address"
 	}
-	if rep := s.getManifestError(ctx); rep != nil {
-		e["code"] = errorCode(rep.body)
+	if rep := x.getManifest(ctx); rep != nil {
+		x.facts["code"] = errorCode(rep.body)
 		if isWebPage(rep.header) {
-			e["contentType"] = rep.header.Get("Content-Type")
-			check.Summary += ", with a web page: something in front of the registry may be refusing this node"
+			x.facts["contentType"] = rep.header.Get("Content-Type")
+			x.check.Summary += ", with a web page: something in front of the registry may be refusing this node"
 		}
 	}
 }
 
-func (s *session) explainNotFound(ctx context.Context, check *report.Check, e evidence.Facts) {
-	tags, list := s.listTags(ctx)
+func (x *explainer) explainNotFound(ctx context.Context) {
+	s := x.session
+	tags, list := x.listTags(ctx)
 	exists := list != nil && list.status == http.StatusOK && len(tags) > 0
 	gone := list != nil && noRepository(list)
 	if list != nil {
-		e["code"] = errorCode(list.body)
+		x.facts["code"] = errorCode(list.body)
 	}
 	if !exists && !gone {
-		if rep := s.getManifestError(ctx); rep != nil && rep.status == http.StatusNotFound {
-			e["code"] = errorCode(rep.body)
-			gone = e["code"] == "NAME_UNKNOWN"
+		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
+			x.facts["code"] = errorCode(rep.body)
+			gone = x.facts["code"] == "NAME_UNKNOWN"
 		}
 	}
-	what := "tag " + s.ref.Tag
+	what := fmt.Sprintf("tag %q", s.ref.Tag)
 	if s.ref.Digest != "" {
 		what = "manifest " + s.ref.Digest
 	}
 	switch {
 	case gone:
-		check.Cause = report.RepositoryNotFound
-		check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
-		e["repository"] = "missing"
+		x.check.Cause = report.RepositoryNotFound
+		x.check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
+		x.facts["repository"] = "missing"
 		if s.manifest.anonymous() {
-			check.Summary += " that anyone may see without credentials"
+			x.check.Summary += " that is visible without credentials"
 		}
 	case exists:
-		e["repository"] = "exists"
-		check.Summary = fmt.Sprintf("%s has the repository %s, but no %s in it", s.host.Name(), s.ref.Path, what)
+		x.facts["repository"] = "exists"
+		x.check.Summary = fmt.Sprintf("%s does not exist in %s/%s", what, s.host.Name(), s.ref.Path)
 	case list != nil && list.status == http.StatusOK && !list.cut:
-		// Some say so of any name that is asked for.
-		check.Summary = fmt.Sprintf("%s knows no tag at all of %s; whether the repository exists is not known", s.host.Name(), s.ref.Path)
-		e["tags"] = "none"
+		// Some registries answer this for any name.
+		x.check.Summary = fmt.Sprintf("%s has no tags of %s; whether the repository exists is unknown", s.host.Name(), s.ref.Path)
+		x.facts["tags"] = "none"
 	default:
-		check.Summary += "; whether the repository exists is not known"
+		x.check.Summary += "; whether the repository exists is unknown"
 	}
 	if s.ref.Digest == "" && !gone {
-		s.suggestTag(ctx, check, e, tags, list)
+		x.suggestTag(ctx, tags, list)
 	}
+}
+
+// getManifest gets the manifest for the error in the body of the answer, if the
+// budget allows; nil if it does not, or if there is no answer.
+func (x *explainer) getManifest(ctx context.Context) *reply {
+	s := x.session
+	if !s.budget.takeManifest() {
+		return nil
+	}
+	rep, err := s.client.send(ctx, request{
+		method: http.MethodGet, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: 4 << 10,
+	})
+	if err != nil {
+		return nil
+	}
+	return rep
 }
 
 // Bounds of a page of tags.
@@ -105,10 +128,11 @@ const (
 	tagPageBytes = 8 << 10
 )
 
-// listTags gets a page of the repository's tags, and if there are more, the
-// page of those that sort near the one that was asked for. The reply is the
-// first page's, nil if there was no answer.
-func (s *session) listTags(ctx context.Context) ([]string, *reply) {
+// listTags gets a page of the repository's tags and, if there are more, the page
+// of those that sort near the wanted one. The reply is that of the first page;
+// nil if there was no answer.
+func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
+	s := x.session
 	page := func(query url.Values) *reply {
 		query.Set("n", tagsPerPage)
 		rep, err := s.client.send(ctx, request{
@@ -126,7 +150,7 @@ func (s *session) listTags(ctx context.Context) ([]string, *reply) {
 	}
 	tags := tagsIn(first.body)
 	if s.ref.Tag != "" && hasMore(first) {
-		// Those after last come in lexical order, by the specification.
+		// The tags after last follow in lexical order, by the specification.
 		if next := page(url.Values{"last": {stem(s.ref.Tag)}}); next != nil && next.status == http.StatusOK {
 			tags = append(tags, tagsIn(next.body)...)
 		}
@@ -134,10 +158,10 @@ func (s *session) listTags(ctx context.Context) ([]string, *reply) {
 	return tags, first
 }
 
-// more reports whether a list goes on after this page.
+// hasMore reports whether a list continues after this page.
 func hasMore(list *reply) bool { return list.cut || list.header.Get("Link") != "" }
 
-// stem is a beginning of tag that its neighbours share: up to the last
+// stem returns a beginning of tag that its neighbours share: up to the last
 // separator, or else its first half.
 func stem(tag string) string {
 	if i := strings.LastIndexAny(tag, ".-_"); i > 0 {
@@ -146,22 +170,7 @@ func stem(tag string) string {
 	return tag[:(len(tag)+1)/2]
 }
 
-// getError gets the manifest for the error in its body, if the budget allows.
-func (s *session) getManifestError(ctx context.Context) *reply {
-	if !s.budget.takeManifest() {
-		return nil
-	}
-	rep, err := s.client.send(ctx, request{
-		method: http.MethodGet, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: 4 << 10,
-	})
-	if err != nil {
-		return nil
-	}
-	return rep
-}
-
-// tagsIn reads the tags of a tag list, of which the end may be cut off.
+// tagsIn returns the tags of a tag list, of which the end may be cut off.
 func tagsIn(body []byte) []string {
 	var list struct {
 		Tags []string `json:"tags"`

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -22,21 +21,24 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// visit is the climb up the ladder at one host.
+// session is the conversation with one host about one image.
 type session struct {
-	prober      *connect.Prober
-	host        runtimeconfig.Host
-	ref         reference.Ref
-	target      Target
-	budget      *budget
-	tokenRoutes *sync.Map // func() route by scheme and host: the ways to token services; nil: not shared
+	prober *connect.Prober
+	host   runtimeconfig.Host
+	ref    reference.Ref
+	target Target
+	budget *budget
+
+	// tokenRoutes holds the route to each token service, a func() connect.Route by
+	// scheme and host; nil: not shared with other sessions.
+	tokenRoutes *sync.Map
 
 	checks []report.Check
 	clocks []connect.ClockReading
 
-	challenge challenge // what the host asked for at GET /v2/
+	challenge challenge // of the answer to GET /v2/
 	tokenHost string    // of the token service
-	client    *client
+	client    *client   // nil: the host was not reached
 	manifest  manifestState
 }
 
@@ -50,34 +52,34 @@ func (s *session) skip(kind report.Kind, id, why, blockedBy string) {
 	s.add(report.Check{ID: id, Kind: kind, Outcome: report.Skipped, Summary: why, BlockedBy: blockedBy})
 }
 
-// tell hands on what must not be published.
+// addSecret tells the caller what must not be published.
 func (s *session) addSecret(secret string) {
 	if s.target.Secret != nil {
 		s.target.Secret(secret)
 	}
 }
 
-// How long a header of hosts.toml, and a token, must be to be taken for a
-// secret. Shorter headers, such as "true", stand in many texts; a token is what
-// its service says, and that must not take words out of a report.
+// A header of hosts.toml, and a token, is taken for a secret from this length on.
+// Shorter headers, such as "true", are part of many texts. The token service
+// chooses the token, and must not be able to remove words from a report.
 const minHeader, minToken = 8, 16
 
-// tellHeader hands on the headers that hosts.toml sets, with and without the
-// scheme that an Authorization begins with.
-func (v *session) addHeaderSecrets() {
-	for _, values := range v.host.Header {
+// addHeaderSecrets passes on the headers that hosts.toml sets, with and without
+// the scheme that an Authorization begins with.
+func (s *session) addHeaderSecrets() {
+	for _, values := range s.host.Header {
 		for _, value := range values {
 			_, bare, _ := strings.Cut(value, " ")
-			for _, s := range []string{value, bare} {
-				if len(s) >= minHeader {
-					v.addSecret(s)
+			for _, secret := range []string{value, bare} {
+				if len(secret) >= minHeader {
+					s.addSecret(secret)
 				}
 			}
 		}
 	}
 }
 
-// read notes servers' clocks, each server once.
+// addClocks adds readings of servers' clocks, the first one of each server.
 func (s *session) addClocks(clocks ...connect.ClockReading) {
 	for _, r := range clocks {
 		if !slices.ContainsFunc(s.clocks, func(have connect.ClockReading) bool { return have.Server == r.Server }) {
@@ -98,13 +100,13 @@ func (s *session) close() {
 	}
 }
 
-// climb goes from the name to the manifest, or, at a host that is asked for
-// blobs only, to a connection.
+// run goes from the name of the host to the manifest, or, at a host that the
+// runtime asks for blobs only, to a connection.
 func (s *session) run(ctx context.Context) {
 	name := s.host.Name()
-	if near := s.connect(ctx); s.host.BlobsOnly {
+	if connected := s.connect(ctx); s.host.BlobsOnly {
 		return
-	} else if !near {
+	} else if !connected {
 		last := s.checks[len(s.checks)-1]
 		s.skip(report.KindManifest, "manifest/"+name, last.Summary, last.BlockedBy)
 		return
@@ -114,48 +116,75 @@ func (s *session) run(ctx context.Context) {
 		return
 	}
 	if id := s.ping(ctx); id != "" {
-		s.skip(report.KindManifest, "manifest/"+name, "not asked: "+id+" failed", id)
+		s.skip(report.KindManifest, "manifest/"+name, "skipped: "+id+" failed", id)
 		return
 	}
 	s.checkManifest(ctx)
 }
 
-// approach goes from the name to a connection that HTTP may use. If there is
-// none, the last check is the registry's, skipped.
+// connect goes from the name of the host to a connection that HTTP may use, and
+// reports whether there is one. If not, the last check is the registry's, skipped.
 func (s *session) connect(ctx context.Context) bool {
 	name := s.host.Name()
-	blocked := ""
-	if _, port := s.host.Split(); !validPort(port) {
-		blocked = "dial/" + name
-		s.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.Undetermined,
-			Summary: report.Clean(port, 20) + " is not a port: the runtime cannot connect to " + name})
-	} else if reason := s.prober.Denies(s.host); reason != "" {
-		blocked = "dial/" + name
-		s.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Skipped, Summary: "not asked: " + report.Clean(name, 80) + " is " + string(reason),
-			Evidence: evidence.Facts{"refused": string(reason), "runtimeWouldDial": "true"}.Checked()})
-	} else if proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host); err != nil {
-		blocked = "dial/" + name + "/proxy"
-		s.add(report.Check{ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
-			Summary: "the runtime refuses the proxy that its environment names: HTTP_PROXY beside REQUEST_METHOD"})
-	} else if proxy != nil {
-		blocked = s.connectByProxy(ctx, proxy)
-	} else {
-		r := s.prober.Reach(ctx, &s.host)
-		s.checks = append(s.checks, r.Checks...)
-		if variable := s.prober.Proxy.Ignored(s.host.Scheme); variable != "" {
-			s.checks[0].Evidence = evidence.With(s.checks[0].Evidence, "proxyIgnored", variable)
-			s.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
-		}
-		s.addClocks(r.Clocks...)
-		if blocked = r.BlockedBy; blocked == "" {
-			s.client = newClient(s.prober, s.host, r.Addr, s.budget)
-			s.client.idle.Store(r.Conn)
+	blocked := s.blockedBeforeDial()
+	if blocked == "" {
+		proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host)
+		switch {
+		case err != nil:
+			blocked = "dial/" + name + "/proxy"
+			s.add(report.Check{
+				ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
+				Summary: "the runtime refuses to use the proxy of its environment: HTTP_PROXY is set together with REQUEST_METHOD",
+			})
+		case proxy != nil:
+			blocked = s.connectByProxy(ctx, proxy)
+		default:
+			blocked = s.connectDirectly(ctx)
 		}
 	}
 	if blocked != "" {
-		s.skip(report.KindRegistry, "registry/"+name, "not reached: "+blocked+" did not pass", blocked)
+		s.skip(report.KindRegistry, "registry/"+name, "skipped: "+blocked+" did not pass", blocked)
 	}
 	return blocked == ""
+}
+
+// blockedBeforeDial returns the id of the check that says why the host is not
+// even resolved; empty if it is.
+func (s *session) blockedBeforeDial() string {
+	name := s.host.Name()
+	check := report.Check{ID: "dial/" + name, Kind: report.KindDial}
+	_, port := s.host.Split()
+	reason := s.prober.Denies(s.host)
+	switch {
+	case !validPort(port):
+		check.Outcome, check.Cause = report.Fail, report.Undetermined
+		check.Summary = strconv.Quote(report.Clean(port, 20)) + " is not a port: the runtime cannot connect to " + name
+	case reason != "":
+		check.Outcome = report.Skipped
+		check.Summary = "skipped: " + report.Clean(name, 80) + " is " + string(reason)
+		check.Evidence = evidence.Facts{"refused": string(reason), "runtimeWouldDial": "true"}.Checked()
+	default:
+		return ""
+	}
+	s.add(check)
+	return check.ID
+}
+
+// connectDirectly connects without a proxy. It returns the id of the check that
+// blocks the path; empty if it is open.
+func (s *session) connectDirectly(ctx context.Context) (blockedBy string) {
+	r := s.prober.Reach(ctx, &s.host)
+	s.checks = append(s.checks, r.Checks...)
+	if variable := s.prober.Proxy.Ignored(s.host.Scheme); variable != "" {
+		s.checks[0].Evidence = evidence.With(s.checks[0].Evidence, "proxyIgnored", variable)
+		s.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
+	}
+	s.addClocks(r.Clocks...)
+	if r.BlockedBy == "" {
+		s.client = newClient(s.prober, s.host, r.Addr, s.budget)
+		s.client.idle.Store(r.Conn)
+	}
+	return r.BlockedBy
 }
 
 func validPort(port string) bool {
@@ -163,178 +192,96 @@ func validPort(port string) bool {
 	return err == nil && n > 0
 }
 
-// reachThrough goes through the node's proxy. The host's own name and
-// addresses are then nobody's business but the proxy's.
+// connectByProxy connects through the node's proxy, which resolves and dials the
+// host. It returns the id of the check that blocks the path; empty if it is open.
 func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy string) {
 	name := s.host.Name()
 	shown := report.Clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
-	s.add(report.Check{ID: "dns/" + name, Kind: report.KindDNS, Outcome: report.Skipped,
-		Summary: "not resolved here: goes through the proxy " + shown, Evidence: evidence.Facts{"proxy": shown}.Checked()})
+	s.add(report.Check{
+		ID: "dns/" + name, Kind: report.KindDNS, Outcome: report.Skipped,
+		Summary:  "not resolved on this node: the runtime uses the proxy " + shown,
+		Evidence: evidence.Facts{"proxy": shown}.Checked(),
+	})
 
 	s.client = newClient(s.prober, s.host, netip.AddrPort{}, s.budget)
-	id := "dial/" + name + "/proxy"
-	check := report.Check{ID: id, Kind: report.KindDial, Target: shown}
-	start := time.Now()
-	dialCtx, cancel := context.WithTimeout(ctx, s.prober.Limits.WithDefaults().Dial)
-	defer cancel()
-	var conn net.Conn
-	err := s.client.blocked(s.host.Host, s.host.Scheme)
-	if err == nil {
-		conn, err = s.prober.Tunnel(dialCtx, s.host, proxy)
-	}
-	took := time.Since(start)
-	check.Duration = report.Millis(took)
-	var refused *connect.BlockedError
-	switch {
-	case errors.As(err, &refused):
-		check.Outcome = report.Skipped
-		check.Summary = "not asked: " + refused.Reason
-		check.Evidence = evidence.Facts{"refused": refused.Reason, "proxy": shown}.Checked()
-		s.add(check)
-		s.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
-		return id
-	case err != nil:
-		f := connect.Classify(connect.MarkUnfinished(dialCtx, err), took, report.ConnectionTimeout)
-		f.Facts = evidence.With(f.Facts, "proxy", shown)
-		f.Apply(&check, "proxy "+shown+" for "+name+": ")
-		s.add(check)
-		if s.host.Scheme == "https" {
-			s.skip(report.KindTLS, "tls/"+name, "not tried: no connection", id)
-		}
-		return id
-	}
-	check.Outcome = report.Pass
-	check.Summary = "connected through the proxy " + shown
-	check.Evidence = evidence.Facts{"proxy": shown}.Checked()
+	check, conn := s.dialByProxy(ctx, proxy, shown)
 	s.add(check)
-	if conn == nil {
-		return "" // no tunnel to look into: what happens is seen with the first request
+	switch {
+	case check.Outcome != report.Pass:
+		if check.Outcome == report.Skipped || s.host.Scheme == "https" {
+			s.skip(report.KindTLS, "tls/"+name, "skipped: no connection", check.ID)
+		}
+		return check.ID
+	case conn == nil:
+		return "" // no tunnel to inspect: the first request shows what happens
 	}
 	defer conn.Close()
 	if s.host.Scheme != "https" {
 		return ""
 	}
-	g := s.prober.Handshake(ctx, s.host, conn, "proxy")
-	if g.Clock != nil {
-		s.addClocks(*g.Clock)
+	h := s.prober.Handshake(ctx, s.host, conn, "proxy")
+	if h.Clock != nil {
+		s.addClocks(*h.Clock)
 	}
-	handshake := g.Check
-	handshake.Evidence = evidence.With(handshake.Evidence, "proxy", shown)
-	s.add(handshake)
-	if handshake.Outcome != report.Pass {
-		return handshake.ID
+	h.Check.Evidence = evidence.With(h.Check.Evidence, "proxy", shown)
+	s.add(h.Check)
+	if h.Check.Outcome != report.Pass {
+		return h.Check.ID
 	}
 	return ""
 }
 
-// askRegistry is "registry/<host>": GET /v2/, without credentials. The runtime
-// itself never asks this, so that only what would hit any other request too
-// is a fault. It returns the check's id if it blocks what follows.
-func (s *session) ping(ctx context.Context) (blockedBy string) {
+// dialByProxy is "dial/<host>/proxy". shown is the proxy for people.
+func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string) (report.Check, net.Conn) {
 	name := s.host.Name()
-	check := report.Check{ID: "registry/" + name, Kind: report.KindRegistry}
-	base := s.host.Path
-	if strings.HasPrefix(base, "/v2/") {
-		base = "/v2"
-	}
-	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(base, "/") + "/"
-	check.Target = report.Clean(address, evidence.MaxValue)
+	check := report.Check{ID: "dial/" + name + "/proxy", Kind: report.KindDial, Target: shown}
+	ctx, cancel := context.WithTimeout(ctx, s.prober.Limits.WithDefaults().Dial)
+	defer cancel()
 	start := time.Now()
-	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10})
+	var conn net.Conn
+	err := s.client.blocked(s.host.Host, s.host.Scheme)
+	if err == nil {
+		conn, err = s.prober.Tunnel(ctx, s.host, proxy)
+	}
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
+	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
+		check.Outcome = report.Skipped
+		check.Summary = "skipped: " + blocked.Reason
+		check.Evidence = evidence.Facts{"refused": blocked.Reason, "proxy": shown}.Checked()
+		return check, nil
+	}
 	if err != nil {
-		s.requestFailed(&check, err, took)
-		s.add(check)
-		if errors.As(err, new(*connect.BlockedError)) {
-			return "" // the runtime does not ask for /v2/, so it may come further
-		}
-		return check.ID
+		f := connect.Classify(connect.MarkUnfinished(ctx, err), took, report.ConnectionTimeout)
+		f.Facts = evidence.With(f.Facts, "proxy", shown)
+		f.Apply(&check, "proxy "+shown+" for "+name+": ")
+		return check, nil
 	}
-	e := evidence.Facts{
-		"status":      strconv.Itoa(rep.status),
-		"contentType": rep.header.Get("Content-Type"),
-		"apiVersion":  rep.header.Get("Docker-Distribution-Api-Version"),
-		"server":      rep.header.Get("Server"),
-		"code":        errorCode(rep.body),
-	}
-	if rep.hops == 0 {
-		s.addClockOf(rep)
-	}
-	if rep.hops > 0 {
-		e["redirectedTo"] = rep.host
-	}
-	if ch, ok := readChallenge(rep.header); ok {
-		s.challenge = ch
-		e["auth"] = ch.scheme()
-		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
-			e["realmHost"] = report.Clean(u.Host, 80)
-		}
-	}
-	if answer := s.answerOfProxy(rep); answer != nil {
-		f := connect.Classify(answer, took, "")
-		f.Apply(&check, "the proxy for "+name+": ")
-		s.add(check)
-		return check.ID
-	}
-	switch {
-	case rep.status == http.StatusTooManyRequests:
-		limited(&check, e, name, rep)
-	case rep.status >= 500:
-		check.Outcome, check.Cause = report.Fail, report.RegistryUnavailable
-		check.Summary = name + " answers " + statusText(rep.status)
-	case isWebPage(rep.header):
-		check.Outcome = report.Unknown
-		check.Summary = fmt.Sprintf("%s answers %s with a web page: a login portal, or not a registry", report.Clean(rep.host, 80), statusText(rep.status))
-	case rep.status == http.StatusOK, rep.status == http.StatusUnauthorized:
-		check.Outcome = report.Pass
-		check.Summary = name + " answers " + statusText(rep.status)
-	default:
-		check.Outcome = report.Unknown
-		check.Summary = name + " answers " + statusText(rep.status) + " to GET /v2/, which the runtime does not ask"
-	}
-	check.Evidence = e.Checked()
-	s.add(check)
-	if check.Cause == report.RateLimited {
-		return check.ID
-	}
-	return ""
-}
-
-// proxysOwn is an answer to a request by plain HTTP that the proxy gave in the
-// place of the host; nil if it is not known to be one.
-func (s *session) answerOfProxy(rep *reply) *connect.ProxyError {
-	if proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host); err != nil || proxy == nil || s.host.Scheme != "http" || rep.hops > 0 {
-		return nil
-	}
-	answer := connect.ProxyAnswer(rep.status, rep.header)
-	if rep.status == http.StatusProxyAuthRequired || rep.status >= 400 && answer.Reason() != "" {
-		return answer
-	}
-	return nil
+	check.Outcome = report.Pass
+	check.Summary = "connected through the proxy " + shown
+	check.Evidence = evidence.Facts{"proxy": shown}.Checked()
+	return check, conn
 }
 
 // requestFailed fills in a check whose request got no answer.
 func (s *session) requestFailed(check *report.Check, err error, took time.Duration) {
-	var refused *connect.BlockedError
-	if errors.As(err, &refused) {
+	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		check.Outcome = report.Skipped
-		check.Summary = "not asked: " + report.Clean(refused.Reason, 160)
-		if refused.Cause != "" && check.Kind != report.KindRegistry { // the runtime does not ask for /v2/
-			check.Outcome, check.Cause = report.Fail, refused.Cause
-			check.Summary = s.host.Name() + ": " + report.Clean(refused.Reason, 160)
+		check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
+		if blocked.Cause != "" && check.Kind != report.KindRegistry { // the runtime does not request /v2/
+			check.Outcome, check.Cause = report.Fail, blocked.Cause
+			check.Summary = s.host.Name() + ": " + report.Clean(blocked.Reason, 160)
 		}
-		check.Evidence = evidence.Facts{"refused": refused.Reason}.Checked()
+		check.Evidence = evidence.Facts{"refused": blocked.Reason}.Checked()
 		return
 	}
 	f := connect.Classify(err, took, report.RegistryUnavailable)
-	words := s.host.Name() + ": "
-	var redirect *redirectError
-	if errors.As(err, &redirect) {
-		words = s.host.Name() + " redirects to " + report.Clean(redirect.host, 80) + ": "
+	prefix := s.host.Name() + ": "
+	if redirect, ok := errors.AsType[*redirectError](err); ok {
+		prefix = s.host.Name() + " redirects to " + report.Clean(redirect.host, 80) + ": "
 		f.Facts = evidence.With(f.Facts, "redirectedTo", redirect.host)
 	}
-	f.Apply(check, words)
+	f.Apply(check, prefix)
 }
 
 // limited fills in the check of a host that answered 429.
@@ -347,8 +294,8 @@ func limited(check *report.Check, e evidence.Facts, name string, rep *reply) {
 	}
 }
 
-// rateLimit reads an answer 429: what to say after the name of the host, and
-// the quota.
+// rateLimit reads an answer 429. It returns a message, which follows the name of
+// the host, and the quota.
 func rateLimit(rep *reply) (message string, quota evidence.Facts) {
 	quota = quotaHeaders(rep.header)
 	message = "is rate-limiting this node (429"
@@ -360,12 +307,9 @@ func rateLimit(rep *reply) (message string, quota evidence.Facts) {
 	return message + ")", quota
 }
 
-func isWebPage(h http.Header) bool {
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "text/html")
-}
-
-// waitOf is the Retry-After header, seconds or a date (RFC 9110, 10.2.3), in the
-// one way to write it; empty if it is anything else. It becomes part of the fix.
+// retryAfterOf returns the header Retry-After, seconds or a date (RFC 9110,
+// 10.2.3), in one notation; empty if it is anything else. It becomes part of the
+// fix.
 func retryAfterOf(h http.Header) string {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
@@ -375,4 +319,8 @@ func retryAfterOf(h http.Header) string {
 		return at.UTC().Format(http.TimeFormat)
 	}
 	return ""
+}
+
+func isWebPage(h http.Header) bool {
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "text/html")
 }

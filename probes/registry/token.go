@@ -23,22 +23,27 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// challenge is what a registry asks for in WWW-Authenticate.
+// challenge is what a registry requires in WWW-Authenticate.
 type challenge struct {
-	bearer  bool // a token; otherwise basic authentication
+	bearer  bool // a token; false: basic authentication
 	realm   string
 	service string
 	scopes  []string
 	problem string // error= of a refused token, such as insufficient_scope
 }
 
-// readChallenge picks the challenge that containerd would answer: bearer
-// before basic, nothing else.
+// readChallenge returns the challenge that containerd would answer: bearer
+// before basic, no other scheme.
 func readChallenge(h http.Header) (challenge, bool) {
 	for _, c := range auth.ParseAuthHeader(h) {
 		switch c.Scheme {
 		case auth.BearerAuth:
-			ch := challenge{bearer: true, realm: c.Parameters["realm"], service: c.Parameters["service"], problem: c.Parameters["error"]}
+			ch := challenge{
+				bearer:  true,
+				realm:   c.Parameters["realm"],
+				service: c.Parameters["service"],
+				problem: c.Parameters["error"],
+			}
 			if scope := c.Parameters["scope"]; scope != "" {
 				ch.scopes = strings.Split(scope, " ")
 			}
@@ -50,7 +55,7 @@ func readChallenge(h http.Header) (challenge, bool) {
 	return challenge{}, false
 }
 
-// serviceHost is the host of the token service, for people.
+// serviceHost returns the host of the token service, for people.
 func (c challenge) serviceHost() string {
 	if u, err := url.Parse(c.realm); err == nil && isHostName(u.Host) {
 		return report.Clean(u.Host, 80)
@@ -65,134 +70,141 @@ func (c challenge) scheme() string {
 	return "basic"
 }
 
-// tokenResult is how one visit to the token service went.
+// tokenResult is the outcome of one request to the token service.
 type tokenResult struct {
 	token   string
-	status  int // 0 if there was no answer
+	status  int // 0: no answer
 	outcome report.Outcome
 	cause   report.Cause
 	message string
 	facts   evidence.Facts
 	took    time.Duration
 
-	blockedBy string // id of the check that kept the service from being asked
+	blockedBy string // id of the check that blocked the request
 	clock     *connect.ClockReading
 }
 
-// fetchToken asks the token service for a token to pull repo: by GET with
-// basic authentication, or for an identity token by the OAuth2 POST (the two
-// ways of the distribution specification). A login without a secret is
-// anonymous.
+// notSent returns the result of a request that the runtime would send and the
+// probes must not.
+func notSent(why string) tokenResult {
+	return tokenResult{outcome: report.Skipped, message: why, facts: evidence.Facts{"runtimeWouldSend": "true"}}
+}
+
+func tokenFailed(cause report.Cause, message string, facts evidence.Facts) tokenResult {
+	return tokenResult{outcome: report.Fail, cause: cause, message: message, facts: facts}
+}
+
+// fetchToken requests a token to pull repo: by GET with basic authentication, or
+// for an identity token by the OAuth2 POST (the two ways of the distribution
+// specification). A login without a secret is anonymous.
 func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, secret string) tokenResult {
-	fail := func(cause report.Cause, words string, facts evidence.Facts) tokenResult {
-		return tokenResult{outcome: report.Fail, cause: cause, message: words, facts: facts}
-	}
 	realm, err := url.Parse(ch.realm)
 	if err != nil || !isHostName(realm.Host) {
-		return fail(report.TokenServiceFailed, "the registry names no usable token service (realm "+strconv.Quote(report.Clean(ch.realm, 60))+")", nil)
+		return tokenFailed(report.TokenServiceFailed, "the registry names no usable token service (realm "+strconv.Quote(report.Clean(ch.realm, 60))+")", nil)
 	}
 	realm.User = nil
 	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "") {
-		return tokenResult{
-			outcome: report.Skipped, message: "not asked: the token service " + report.Clean(realm.Host, 80) + " is not reached over TLS, and credentials are not sent without it",
-			facts: evidence.Facts{"runtimeWouldSend": "true"},
-		}
+		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
-	scopes := append(slices.Clone(ch.scopes), "repository:"+repo+":pull")
-	slices.Sort(scopes)
-	scopes = slices.Compact(scopes)
-
 	if t, blocked := c.tokenRoute.blocked(realm); blocked {
 		return t
 	}
-
-	r := request{method: http.MethodGet, limit: 16 << 10}
-	if secret != "" && username == "" {
-		r.method = http.MethodPost
-		r.form = url.Values{
-			"grant_type": {"refresh_token"}, "refresh_token": {secret}, "client_id": {"containerd-client"},
-			"service": {ch.service}, "scope": {strings.Join(scopes, " ")},
-		}
-	} else {
-		q := realm.Query()
-		if ch.service != "" {
-			q.Set("service", ch.service)
-		}
-		for _, s := range scopes {
-			q.Add("scope", s)
-		}
-		realm.RawQuery = q.Encode()
-		if secret != "" {
-			r.authorization = basic(username, secret)
-		}
-	}
-	r.url = realm.String()
-
 	start := time.Now()
-	rep, err := c.send(ctx, r)
+	rep, err := c.send(ctx, tokenRequest(realm, ch, repo, username, secret))
 	if err != nil {
 		return c.tokenFault(err, realm, time.Since(start))
 	}
-	res := c.readToken(rep, secret == "")
-	res.status, res.took = rep.status, rep.took
+	t := c.readToken(rep, secret == "")
+	t.status, t.took = rep.status, rep.took
 	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
-		res.clock = &clock
+		t.clock = &clock
 	}
-	if res.facts == nil {
-		res.facts = evidence.Facts{}
-	}
-	res.facts["status"] = strconv.Itoa(rep.status)
-	return res
+	t.facts = evidence.With(t.facts, "status", strconv.Itoa(rep.status))
+	return t
 }
 
+func tokenRequest(realm *url.URL, ch challenge, repo, username, secret string) request {
+	scopes := append(slices.Clone(ch.scopes), "repository:"+repo+":pull")
+	slices.Sort(scopes)
+	scopes = slices.Compact(scopes)
+	r := request{method: http.MethodGet, limit: 16 << 10}
+	if secret != "" && username == "" {
+		r.method, r.url = http.MethodPost, realm.String()
+		r.form = url.Values{
+			"grant_type":    {"refresh_token"},
+			"refresh_token": {secret},
+			"client_id":     {"containerd-client"},
+			"service":       {ch.service},
+			"scope":         {strings.Join(scopes, " ")},
+		}
+		return r
+	}
+	q := realm.Query()
+	if ch.service != "" {
+		q.Set("service", ch.service)
+	}
+	for _, scope := range scopes {
+		q.Add("scope", scope)
+	}
+	withQuery := *realm
+	withQuery.RawQuery = q.Encode()
+	r.url = withQuery.String()
+	if secret != "" {
+		r.authorization = basic(username, secret)
+	}
+	return r
+}
+
+// tokenFault returns what a request without an answer means.
 func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
-	var refused *connect.BlockedError
-	if errors.As(err, &refused) {
-		return tokenResult{outcome: report.Skipped, message: "not asked: " + refused.Reason, facts: evidence.Facts{"refused": refused.Reason, "runtimeWouldSend": "true"}}
+	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
+		t := notSent("skipped: " + blocked.Reason)
+		t.facts["refused"] = blocked.Reason
+		return t
 	}
 	late := report.ConnectionTimeout
 	if _, reached := c.tokenRoute.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
-		late = report.RegistryUnavailable // connected, and greeted by TLS, a moment ago
+		late = report.RegistryUnavailable // connected, and TLS passed, a moment ago
 	}
 	f := connect.Classify(err, took, late)
 	if c.host.SkipVerify && realm.Host != c.host.Host {
 		if _, ok := connect.ClassifyCertificate(err); ok {
-			// skip_verify holds for the token service too, in the runtime.
-			return tokenResult{outcome: report.Skipped, message: "not asked: " + f.Message + ", and credentials are not sent unverified", facts: evidence.Facts{"runtimeWouldSend": "true"}}
+			// For the runtime, skip_verify applies to the token service too.
+			return notSent("skipped: " + f.Message + ", and credentials are not sent unverified")
 		}
-	}
-	if f.Facts == nil {
-		f.Facts = evidence.Facts{}
 	}
 	if f.Unfinished {
 		return tokenResult{outcome: report.Unknown, message: f.Message, facts: f.Facts, took: took}
 	}
-	f.Facts["innerCause"] = string(f.Cause)
-	return tokenResult{outcome: report.Fail, cause: report.TokenServiceFailed, message: f.Message, facts: f.Facts, took: took}
+	t := tokenFailed(report.TokenServiceFailed, f.Message, evidence.With(f.Facts, "innerCause", string(f.Cause)))
+	t.took = took
+	return t
 }
 
+// readToken returns what an answer of the token service means.
 func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
-	fail := func(cause report.Cause, words string) tokenResult {
-		return tokenResult{outcome: report.Fail, cause: cause, message: words, facts: evidence.Facts{"contentType": rep.header.Get("Content-Type"), "code": errorCode(rep.body)}}
+	fail := func(cause report.Cause, message string) tokenResult {
+		return tokenFailed(cause, message, evidence.Facts{"contentType": rep.header.Get("Content-Type"), "code": errorCode(rep.body)})
 	}
+	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
 	switch {
-	case rep.dropped && (rep.status == http.StatusUnauthorized || rep.status == http.StatusForbidden):
-		return tokenResult{outcome: report.Skipped, message: "it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent", facts: evidence.Facts{"runtimeWouldSend": "true"}}
-	case rep.status == http.StatusForbidden && isWebPage(rep.header): // a token service would say so in JSON
-		return fail(report.TokenServiceFailed, "it answered 403 with a web page: a filter in between, or in front of it?")
+	case rep.dropped && (unauthorized || forbidden):
+		return notSent("it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent")
+	case forbidden && isWebPage(rep.header): // a token service would answer in JSON
+		return fail(report.TokenServiceFailed, "it answers 403 with a web page: a filter in between, or in front of it?")
 	case rep.status == http.StatusTooManyRequests:
 		message, quota := rateLimit(rep)
-		return tokenResult{outcome: report.Fail, cause: report.RateLimited, message: "it " + message, facts: quota}
-	case rep.status == http.StatusUnauthorized && anonymous:
+		return tokenFailed(report.RateLimited, "it "+message, quota)
+	case unauthorized && anonymous:
 		return fail(report.CredentialsMissing, "it gives no token without credentials (401)")
-	case rep.status == http.StatusUnauthorized:
+	case unauthorized:
 		return fail(report.CredentialsRejected, "it rejects the credentials (401)")
-	case rep.status == http.StatusForbidden && anonymous:
+	case forbidden && anonymous:
 		return fail(report.AccessDeniedOrMissing, "it gives no token without credentials (403)")
-	case rep.status == http.StatusForbidden:
-		return fail(report.AccessForbidden, "it forbids these credentials this repository (403)")
+	case forbidden:
+		return fail(report.AccessForbidden, "it gives these credentials no access to this repository (403)")
 	case rep.status < 200 || rep.status >= 400:
-		return fail(report.TokenServiceFailed, "it answered "+statusText(rep.status))
+		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status))
 	}
 	var body struct {
 		Token       string `json:"token"`
@@ -203,17 +215,42 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 		token = cmp.Or(body.AccessToken, body.Token)
 	}
 	if token == "" {
-		return fail(report.TokenServiceFailed, "it answered "+statusText(rep.status)+" without a token")
+		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status)+" without a token")
 	}
 	if strings.ContainsFunc(token, unicode.IsControl) {
-		return fail(report.TokenServiceFailed, "it gave a token that no header can carry: there are control characters in it")
+		return fail(report.TokenServiceFailed, "its token has control characters, which no header can have")
 	}
 	return tokenResult{token: token, outcome: report.Pass, message: "it gave a token", facts: tokenTimes(token)}
 }
 
-// tokenTimes are the times in the claims of a JSON web token, if it is one. They
-// are for the registry to judge, by its own clock: the runtime passes the token
-// on unread.
+// tokenCheck is "token/<host>": how the token service answered, the first token
+// before all failures.
+func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
+	best := tokens[0]
+	if i := slices.IndexFunc(tokens, func(t tokenResult) bool { return t.outcome == report.Pass }); i >= 0 {
+		best = tokens[i]
+	}
+	service := ch.serviceHost()
+	e := evidence.Facts(evidence.With(best.facts, "realmHost", service))
+	e["service"] = ch.service
+	check := report.Check{
+		ID:        "token/" + name,
+		Kind:      report.KindToken,
+		Target:    service,
+		Outcome:   best.outcome,
+		Cause:     best.cause,
+		Summary:   service + ": " + best.message,
+		Evidence:  e.Checked(),
+		BlockedBy: best.blockedBy,
+	}
+	for _, t := range tokens {
+		check.Duration += report.Millis(t.took)
+	}
+	return check
+}
+
+// tokenTimes returns the times in the claims of a JSON web token, if it is one.
+// The registry judges them, by its own clock: the runtime does not read them.
 func tokenTimes(token string) evidence.Facts {
 	e := evidence.Facts{}
 	times := credentials.TokenTimes(token)
@@ -229,8 +266,8 @@ func basic(username, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+secret))
 }
 
-// errorCode is the first error code in a registry's JSON answer, such as
-// MANIFEST_UNKNOWN; empty if there is none. Its message stays where it is.
+// errorCode returns the first error code in a registry's JSON answer, such as
+// MANIFEST_UNKNOWN; empty if there is none. The error's message is not read.
 func errorCode(body []byte) string {
 	var answer struct {
 		Errors []struct {
@@ -248,7 +285,7 @@ func errorCode(body []byte) string {
 	return code
 }
 
-// limits are the quota headers of an answer.
+// quotaHeaders returns the quota headers of an answer.
 func quotaHeaders(h http.Header) evidence.Facts {
 	return evidence.Facts{
 		"retryAfter": retryAfterOf(h),
@@ -258,7 +295,7 @@ func quotaHeaders(h http.Header) evidence.Facts {
 	}
 }
 
-// statusText is "503 Service Unavailable".
+// statusText returns "503 Service Unavailable".
 func statusText(status int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }
