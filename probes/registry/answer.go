@@ -20,10 +20,11 @@ func (s *session) judge(rep *reply, by login) attempt {
 	switch status := rep.status; {
 	case rep.dropped && (status == 401 || status == 403 || status == 404):
 		a.check.Outcome = report.Skipped
-		a.check.Summary = name + " redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent (the runtime would send them)"
+		a.check.Summary = redirectsAway(name, rep)
 		e["runtimeWouldSend"] = "true"
 	case status == http.StatusOK && isWebPage(rep.header):
-		a.fail(5, report.Undetermined, report.Clean(rep.host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
+		a.fail(5, report.Undetermined,
+			report.Clean(rep.host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
 		a.final = true
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
@@ -49,6 +50,11 @@ func (s *session) judge(rep *reply, by login) attempt {
 		a.fail(5, report.Undetermined, name+" answers "+statusText(status)+" to HEAD of the manifest")
 	}
 	return a
+}
+
+// redirectsAway is the summary of a check that ended at a redirect.
+func redirectsAway(name string, rep *reply) string {
+	return name + " redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent (the runtime would send them)"
 }
 
 func (a *attempt) fail(rank int, cause report.Cause, summary string) {

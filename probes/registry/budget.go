@@ -16,17 +16,17 @@ import (
 
 // What one diagnosis may cost the registries, over all hosts.
 const (
-	maxBytes     = 48 << 10 // of answers, headers and bodies; handshakes and what is under way come on top
+	maxBytes     = 48 << 10 // of answers, headers and bodies; without handshakes and bytes in flight
 	maxManifests = 2        // manifest GETs: an index and its child
-	maxGuesses   = 4        // HEADs for names that nobody has asked for
+	maxGuesses   = 4        // HEADs for guessed names
 )
 
-// budget is what is left of that.
+// budget is what remains of that.
 type budget struct {
 	bytes     atomic.Int64
 	manifests atomic.Int64
 	guesses   atomic.Int64
-	limited   sync.Map // hosts that answered 429: they are not asked again
+	limited   sync.Map // hosts that answered 429: they get no other request
 }
 
 func newBudget() *budget {
@@ -40,22 +40,22 @@ func newBudget() *budget {
 // takeManifest takes one manifest GET out of the budget, if there is one left.
 func (b *budget) takeManifest() bool { return b.manifests.Add(-1) >= 0 }
 
-// takeGuess takes one HEAD for a guessed name out of the budget, if there is
-// one left.
+// takeGuess takes one HEAD for a guessed name out of the budget, if there is one
+// left.
 func (b *budget) takeGuess() bool { return b.guesses.Add(-1) >= 0 }
 
-// refuses says why host is asked nothing more, nil if it may be asked.
+// exhausted returns why host gets no other request; nil if it may get one.
 func (b *budget) exhausted(host string) *connect.BlockedError {
 	if _, ok := b.limited.Load(host); ok {
-		return &connect.BlockedError{Reason: host + " limits this node's requests (429) and is not asked again", Cause: report.RateLimited}
+		return &connect.BlockedError{Reason: host + " is rate-limiting this node (429) and gets no other request", Cause: report.RateLimited}
 	}
 	if b.bytes.Load() <= 0 {
-		return &connect.BlockedError{Reason: "what one diagnosis may read of registries (48 KiB) is spent"}
+		return &connect.BlockedError{Reason: "this diagnosis has read the 48 KiB that it may read from registries"}
 	}
 	return nil
 }
 
-// spend takes an answer's header out of the budget and heeds a 429.
+// spend takes an answer's header out of the budget and remembers a 429.
 func (b *budget) spend(resp *http.Response, host string) {
 	n := 0
 	for k, values := range resp.Header {
@@ -69,13 +69,13 @@ func (b *budget) spend(resp *http.Response, host string) {
 	}
 }
 
-// read reads at most limit bytes, and no more than the budget has left. It
-// does not wait for a byte beyond them, so that cut may also mean that the
-// body ends just there.
+// read reads at most limit bytes, and no more than the budget has left. It does
+// not wait for another byte, so that cut may also mean that the body ends just
+// there.
 func (b *budget) read(body io.Reader, limit int64) (data []byte, cut bool, err error) {
 	chunk := make([]byte, min(limit, 4<<10))
 	for int64(len(data)) < limit {
-		// In small steps, so that several readers share what is left.
+		// In small steps, so that several readers share the rest.
 		room := b.reserve(min(limit-int64(len(data)), int64(len(chunk))))
 		if room == 0 {
 			return data, true, nil
@@ -93,7 +93,7 @@ func (b *budget) read(body io.Reader, limit int64) (data []byte, cut bool, err e
 	return data, true, nil
 }
 
-// reserve takes up to n bytes out of the budget: several hosts read at a time.
+// reserve takes up to n bytes out of the budget: several hosts read at once.
 func (b *budget) reserve(n int64) int64 {
 	for {
 		left := b.bytes.Load()
@@ -104,9 +104,9 @@ func (b *budget) reserve(n int64) int64 {
 	}
 }
 
-// decode undoes the Content-Encoding gzip, up to limit bytes. containerd says
-// that it takes zstd, gzip and deflate for manifests; the probes ask for
-// neither, but not all servers listen.
+// decode undoes the Content-Encoding gzip, up to limit bytes. containerd accepts
+// zstd, gzip and deflate for manifests; the probes accept none, but some servers
+// ignore that.
 func (r *reply) decode(limit int64) {
 	switch encoding := strings.ToLower(strings.TrimSpace(r.header.Get("Content-Encoding"))); {
 	case encoding == "", encoding == "identity", len(r.body) == 0:

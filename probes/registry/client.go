@@ -33,23 +33,23 @@ type client struct {
 	prober     *connect.Prober
 	host       runtimeconfig.Host
 	addr       netip.AddrPort // of host, checked; invalid behind a proxy
-	tokenRoute *tokenRoute    // to the token service, if that was looked at
+	tokenRoute *tokenRoute    // nil: the token service was not checked
 	budget     *budget
 	http       *http.Client
 
-	idle atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it is used
+	idle atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it was used
 
 	// strict verifies certificates even if the host has skip_verify: for
-	// credentials to anybody but that host.
+	// credentials to any other host.
 	strict  *http.Client
-	proxies sync.Map // addresses of proxies that proxyFor gave out
+	proxies sync.Map // addresses of the proxies that proxyFor returned
 }
 
 func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *budget) *client {
 	c := &client{prober: p, host: h, addr: addr, budget: b}
 	roots := p.RootsFor(h)
 	if roots == nil {
-		roots = x509.NewCertPool() // unknown: trust nobody, rather than whom this process trusts
+		roots = x509.NewCertPool() // unknown: trust no certificate; not those that this process trusts
 	}
 	config := &tls.Config{RootCAs: roots, Certificates: h.Certificates, InsecureSkipVerify: h.SkipVerify}
 	c.http = c.newHTTP(config)
@@ -84,12 +84,12 @@ func (c *client) newHTTP(config *tls.Config) *http.Client {
 	}
 }
 
-// greetedFor is how long a connection may lie idle between the handshake and the
-// request: a server that has waited too long hangs up, which would read as a fault.
+// idleTTL is how long a connection may be idle between the handshake and the
+// request: a server closes it after a while, which would look like a fault.
 const idleTTL = time.Second
 
-// overGreeted is a client for one request over the connection that the handshake
-// was judged on; nil if there is none that is fresh.
+// reuseIdle returns a client for one request over the connection of the TLS check;
+// nil if there is none that is fresh.
 func (c *client) reuseIdle() *http.Client {
 	g := c.idle.Swap(nil)
 	if g == nil || time.Since(g.Since) > idleTTL {
@@ -99,7 +99,7 @@ func (c *client) reuseIdle() *http.Client {
 	once := c.newHTTP(nil)
 	t := once.Transport.(*http.Transport)
 	t.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return g.Conn, nil }
-	t.DisableKeepAlives = true // nothing else is asked over it
+	t.DisableKeepAlives = true // no other request uses it
 	return once
 }
 
@@ -121,24 +121,24 @@ func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
 	return proxy, nil
 }
 
-// refuses says why nothing may be sent to a host, as far as its name tells that:
-// behind a proxy nothing else does. It is nil if something may.
+// blocked returns why nothing may be sent to a host, as far as its name tells: a
+// proxy hides its address. It is nil if something may be sent.
 func (c *client) blocked(hostport, scheme string) error {
 	name, port := runtimeconfig.SplitHost(hostport, scheme)
-	reason := string(c.prober.Guard.Name(name, port, hostport == c.host.Host && c.prober.LoopbackAllowed(c.host)))
+	loopback := hostport == c.host.Host && c.prober.LoopbackAllowed(c.host)
+	reason := c.prober.Guard.Name(name, port, loopback)
 	if reason == "" {
 		return nil
 	}
-	return &connect.BlockedError{Reason: report.Clean(name, 80) + " is " + reason}
+	return &connect.BlockedError{Reason: report.Clean(name, 80) + " is " + string(reason)}
 }
 
-// dialContext connects to where the transport wants to go: the host's checked
-// address, the proxy, or another host after the guard.
+// dialContext connects to the transport's target: the host's checked address, the
+// token service's, the proxy, or another host if the guard permits.
 func (c *client) dialContext(ctx context.Context, network, target string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().Dial)
 	defer cancel()
-	name, port := c.host.Split()
-	if c.addr.IsValid() && target == net.JoinHostPort(name, port) {
+	if c.addr.IsValid() && target == c.host.Address() {
 		return connect.NewDialer().DialContext(ctx, network, c.addr.String())
 	}
 	if addr, ok := c.tokenRoute.addrOf(target); ok {
@@ -160,28 +160,28 @@ type request struct {
 	url           string
 	header        http.Header // without secrets
 	authorization string      // sent over TLS, and not along a redirect
-	form          url.Values  // body; holds secrets
+	form          url.Values  // body; has secrets
 	limit         int64       // bytes of the body that are read
-	firstByte     bool        // of a good answer no more than one
+	firstByte     bool        // of a successful answer, read one byte only
 }
 
-// reply is what came back.
+// reply is the answer to a request.
 type reply struct {
 	status  int
 	header  http.Header
 	body    []byte
-	cut     bool   // the body is as long as what was read, or longer
-	encoded string // the Content-Encoding that the body is still in; empty if it is readable
+	cut     bool   // the body may be longer than what was read
+	encoded string // the Content-Encoding that the body still has; empty: it is readable
 	host    string // that answered in the end
 	hops    int    // redirects followed
-	dropped bool   // a redirect took the request where the credentials may not go
+	dropped bool   // a redirect led where credentials may not be sent
 	took    time.Duration
-	sent    time.Time // when the last request went out
-	at      time.Time // when the header of its answer had come
+	sent    time.Time // when the last request was sent
+	at      time.Time // when the header of its answer arrived
 }
 
-// send sends r and follows redirects. Over plain HTTP and after a redirect
-// neither credentials nor the headers of hosts.toml go along: the probes are
+// send sends r and follows redirects. Over plain HTTP and after a redirect it
+// sends neither credentials nor the headers of hosts.toml: the probes are
 // stricter here than the runtime.
 func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().HTTP)
@@ -193,85 +193,105 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	}
 	rep := &reply{}
 	for {
-		if refused := c.budget.exhausted(target.Host); refused != nil {
-			return nil, rep.failed(target, refused)
+		if blocked := c.budget.exhausted(target.Host); blocked != nil {
+			return nil, rep.failed(target, blocked)
 		}
 		if err := c.blocked(target.Host, target.Scheme); err != nil {
 			return nil, rep.failed(target, err)
 		}
-		secure := target.Scheme == "https"
-		var body io.Reader
-		if r.form != nil {
-			body = strings.NewReader(r.form.Encode())
-		}
-		req, err := http.NewRequestWithContext(ctx, r.method, target.String(), body)
+		req, err := c.newRequest(ctx, r, target, rep.hops)
 		if err != nil {
 			return nil, err
 		}
-		if secure && rep.hops == 0 && target.Host == c.host.Host {
-			for k, v := range c.host.Header {
-				req.Header[k] = append(req.Header[k], v...)
-			}
-		}
-		for k, v := range r.header {
-			req.Header[k] = v
-		}
-		if req.Header.Get("User-Agent") == "" {
-			req.Header.Set("User-Agent", connect.UserAgent)
-		}
-		switch {
-		case (r.authorization != "" || r.form != nil) && !secure:
-			return nil, &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
-		case rep.hops > 0 && r.form != nil:
-			return nil, &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
-		case rep.hops > 0:
+		if rep.hops > 0 {
 			rep.dropped = rep.dropped || r.authorization != "" || len(c.host.Header) > 0
-		case r.authorization != "":
-			req.Header.Set("Authorization", r.authorization)
 		}
-		if r.form != nil {
-			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		}
-
-		do := c.http
-		if target.Host != c.host.Host && (req.Header.Get("Authorization") != "" || r.form != nil) {
-			do = c.strict
-		} else if rep.hops == 0 && target.Host == c.host.Host && secure {
-			do = cmp.Or(c.reuseIdle(), do)
-		}
-		asked := time.Now()
-		resp, err := do.Do(req)
+		rep.sent = time.Now()
+		resp, err := c.clientFor(req, target, rep.hops).Do(req)
 		if err != nil {
 			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
 		}
-		rep.sent, rep.at = asked, time.Now()
+		rep.at = time.Now()
 		c.budget.spend(resp, target.Host)
 		next, err := redirectTarget(resp, target)
-		if err != nil || next != nil {
-			resp.Body.Close()
+		if err == nil && next == nil {
+			err = c.read(rep, resp, r)
+			rep.host, rep.took = target.Host, time.Since(start)
 			if err != nil {
-				return nil, err
+				return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
 			}
-			if rep.hops++; rep.hops > maxRedirects {
-				return nil, &connect.BlockedError{Reason: "more than 10 redirects, where the runtime gives up", Cause: report.RegistryUnavailable}
-			}
-			target = next
-			continue
+			return rep, nil
 		}
-		rep.status, rep.header, rep.host = resp.StatusCode, resp.Header, target.Host
-		limit := r.limit
-		if r.firstByte && resp.StatusCode < 300 {
-			limit = 1
-		}
-		rep.body, rep.cut, err = c.budget.read(resp.Body, limit)
 		resp.Body.Close()
-		rep.decode(limit)
-		rep.took = time.Since(start)
 		if err != nil {
-			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
+			return nil, err
 		}
-		return rep, nil
+		if rep.hops++; rep.hops > maxRedirects {
+			return nil, &connect.BlockedError{Reason: "more than 10 redirects, where the runtime gives up", Cause: report.RegistryUnavailable}
+		}
+		target = next
 	}
+}
+
+// newRequest returns the request for target, after so many redirects.
+func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hops int) (*http.Request, error) {
+	secure := target.Scheme == "https"
+	var body io.Reader
+	if r.form != nil {
+		body = strings.NewReader(r.form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	if secure && hops == 0 && target.Host == c.host.Host {
+		for k, v := range c.host.Header {
+			req.Header[k] = append(req.Header[k], v...)
+		}
+	}
+	for k, v := range r.header {
+		req.Header[k] = v
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", connect.UserAgent)
+	}
+	switch {
+	case (r.authorization != "" || r.form != nil) && !secure:
+		return nil, &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
+	case hops > 0 && r.form != nil:
+		return nil, &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
+	case hops == 0 && r.authorization != "":
+		req.Header.Set("Authorization", r.authorization)
+	}
+	if r.form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return req, nil
+}
+
+// clientFor returns the HTTP client for the request to target, after so many
+// redirects.
+func (c *client) clientFor(req *http.Request, target *url.URL, hops int) *http.Client {
+	switch own := target.Host == c.host.Host; {
+	case !own && (req.Header.Get("Authorization") != "" || req.Body != nil):
+		return c.strict
+	case own && hops == 0 && target.Scheme == "https":
+		return cmp.Or(c.reuseIdle(), c.http)
+	}
+	return c.http
+}
+
+// read reads the answer within the budget.
+func (c *client) read(rep *reply, resp *http.Response, r request) (err error) {
+	defer resp.Body.Close()
+	rep.status, rep.header = resp.StatusCode, resp.Header
+	limit := r.limit
+	if r.firstByte && resp.StatusCode < 300 {
+		limit = 1
+	}
+	rep.body, rep.cut, err = c.budget.read(resp.Body, limit)
+	rep.decode(limit)
+	return err
 }
 
 // redirectError is a failure at a host that another one redirected to.
@@ -290,7 +310,7 @@ func (r *reply) failed(at *url.URL, err error) error {
 	return &redirectError{host: at.Host, err: err}
 }
 
-// redirectTarget is where resp sends the request on; nil if it does not.
+// redirectTarget returns where resp redirects to; nil if it does not.
 func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -316,9 +336,9 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	return location, nil
 }
 
-// isHostName says whether a host, with or without a port, is one that a command
-// line or a sentence can hold: a URL may have more characters in its host than
-// any name or address.
+// isHostName reports whether a host, with or without a port, may be part of a
+// command line or a sentence: the host of a URL may have characters that no name
+// and no address has.
 func isHostName(host string) bool {
 	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:[]%。．｡", r)

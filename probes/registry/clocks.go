@@ -12,10 +12,10 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// judgeClocks adds "clock/<host>" to every visit whose host or token service
-// told its time. One server whose clock differs may itself be wrong: where
-// another server of this call agrees with the node, the node's clock is right.
-// A TLS check that was put down to the node's clock is put right with it.
+// checkClocks adds "clock/<host>" to every session whose host or token service
+// sent its time. One server whose clock differs may itself be wrong: where another
+// server of this call agrees with the node, the node's clock is right. A TLS check
+// that blamed the node's clock is corrected.
 func checkClocks(sessions []*session) {
 	skews := map[string]time.Duration{} // by server
 	agree := ""
@@ -31,7 +31,7 @@ func checkClocks(sessions []*session) {
 		if len(s.clocks) == 0 {
 			continue
 		}
-		s.add(s.clockCheck(len(skews), agree))
+		s.add(clockCheck(s.host.Name(), s.clocks, len(skews), agree))
 		s.judgeTokenTimes()
 		if agree != "" {
 			for i := range s.checks {
@@ -41,21 +41,24 @@ func checkClocks(sessions []*session) {
 	}
 }
 
-// clockCheck is "clock/<host>": the clocks of a host and its token service
-// against this node's.
-func (s *session) clockCheck(servers int, agree string) report.Check {
-	worst := s.clocks[0]
-	var told []string
-	for _, r := range s.clocks {
+// clockCheck is "clock/<host>": the clocks of a host and its token service against
+// this node's. servers is the number of servers of the call that sent their time,
+// agree one of them that agrees with this node; empty if none does.
+func clockCheck(name string, clocks []connect.ClockReading, servers int, agree string) report.Check {
+	worst := clocks[0]
+	var sources []string
+	for _, r := range clocks {
 		if r.Skew().Abs() > worst.Skew().Abs() {
 			worst = r
 		}
-		told = append(told, fmt.Sprintf("%s %+d s", r.Server, int(r.Skew().Seconds())))
+		sources = append(sources, fmt.Sprintf("%s %+d s", r.Server, int(r.Skew().Seconds())))
 	}
-	name := s.host.Name()
 	check := report.Check{ID: "clock/" + name, Kind: report.KindClock, Target: worst.Server, Evidence: evidence.Facts{
-		"skewSeconds": strconv.Itoa(int(worst.Skew().Seconds())), "serverDate": worst.Date.UTC().Format(time.RFC3339),
-		"sources": strings.Join(told, "; "), "servers": strconv.Itoa(servers), "agreesWith": agree,
+		"skewSeconds": strconv.Itoa(int(worst.Skew().Seconds())),
+		"serverDate":  worst.Date.UTC().Format(time.RFC3339),
+		"sources":     strings.Join(sources, "; "),
+		"servers":     strconv.Itoa(servers),
+		"agreesWith":  agree,
 	}.Checked()}
 	switch {
 	case !worst.Off():
@@ -64,7 +67,7 @@ func (s *session) clockCheck(servers int, agree string) report.Check {
 	case agree != "":
 		check.Outcome = report.Pass
 		check.Evidence["wrongClock"] = worst.Server
-		check.Summary = fmt.Sprintf("the clock of %s is off: this node's is %s it, but agrees with %s", worst.Server, worst.Difference(), agree)
+		check.Summary = fmt.Sprintf("the clock of %s is wrong: this node's is %s it, and agrees with %s", worst.Server, worst.Difference(), agree)
 	default:
 		check.Outcome, check.Cause = report.Fail, report.ClockSkewed
 		check.Summary = fmt.Sprintf("this node's clock is %s that of %s", worst.Difference(), worst.Server)
@@ -72,13 +75,13 @@ func (s *session) clockCheck(servers int, agree string) report.Check {
 	return check
 }
 
-// tokenLeeway is what registries let a token's times be off (distribution's
+// tokenLeeway is how far a token's times may be off for a registry (distribution's
 // registry/auth/token has it as Leeway).
 const tokenLeeway = time.Minute
 
-// judgeTokenTimes notes on "token/<host>" what the token is by the registry's
-// own clock, the only one that counts for it: byRegistryClock is "expired",
-// "not yet valid", or "valid". That clock was read before the token was made.
+// judgeTokenTimes notes on "token/<host>" what the token is by the registry's own
+// clock, the only one that counts for it: byRegistryClock is "expired", "not yet
+// valid", or "valid". That clock was read before the token was made.
 func (s *session) judgeTokenTimes() {
 	i := slices.IndexFunc(s.clocks, func(r connect.ClockReading) bool { return r.Server == s.host.Host })
 	at := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == "token/"+s.host.Name() })
@@ -101,8 +104,8 @@ func (s *session) judgeTokenTimes() {
 	}
 }
 
-// acquitClock gives a TLS check back the cause that it has by this node's
-// clock, which another server agrees with.
+// restoreCause gives a TLS check the cause that it has by this node's clock, which
+// another server agrees with.
 func restoreCause(check *report.Check, agree string) {
 	byNode := report.Cause(check.Evidence["byNodeClock"])
 	if check.Cause != report.ClockSkewed || byNode == "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// hostsCheck is "hosts/<domain>": which hosts the runtime would ask for ref.
+// hostsCheck is "hosts/<domain>": which hosts the runtime contacts for ref.
 func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeconfig.Host) {
 	check := report.Check{ID: "hosts/" + ref.Domain, Kind: report.KindRuntime, Host: ref.Domain}
 	config, problem := p.Config.Hosts(p.Files, ref.Domain)
@@ -77,5 +77,5 @@ func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeco
 	return check, hosts
 }
 
-// maxHosts bounds how many hosts of one image are visited.
+// maxHosts bounds the hosts of one image that are contacted.
 const maxHosts = 8

@@ -22,8 +22,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// image is the look at "image/<host>": whether the image has something for
-// this platform, and how large it is. It costs one GET of a manifest, one more
+// imageCheck is "image/<host>" while it runs: whether the image has a manifest for
+// this platform, and how large it is. It costs one GET of a manifest, another one
 // for an index, and one of the config blob.
 type imageCheck struct {
 	session *session
@@ -32,21 +32,22 @@ type imageCheck struct {
 	start   time.Time
 
 	matcher  platforms.MatchComparer
-	platform *ocispec.Platform   // as the index says; nil if it does not, or there is none
-	config   *ocispec.Descriptor // nil if the manifest is not that of a container image
-	layer    *ocispec.Descriptor // the largest; nil if there is nothing to pull
-	noConfig bool                // it was asked for and did not come
+	platform *ocispec.Platform   // by the index; nil: there is no index, or it has none
+	config   *ocispec.Descriptor // nil: the manifest is not that of a container image
+	layer    *ocispec.Descriptor // the largest; nil: there is nothing to pull
+	noConfig bool                // the request for the config failed
 }
 
-// openImage looks at the image as far as its manifests tell.
+// openImage checks the image as far as its manifests tell.
 func (s *session) openImage(ctx context.Context) *imageCheck {
-	i := &imageCheck{session: s, facts: evidence.Facts{"mediaType": s.manifest.mediaType, "digest": s.manifest.digest}, start: time.Now()}
+	i := &imageCheck{session: s, start: time.Now()}
+	i.facts = evidence.Facts{"mediaType": s.manifest.mediaType, "digest": s.manifest.digest}
 	i.check = report.Check{ID: "image/" + s.host.Name(), Kind: report.KindImage, Target: s.ref.String()}
 	i.findManifest(ctx)
 	return i
 }
 
-// done is the finished check.
+// done returns the finished check.
 func (i *imageCheck) done() report.Check {
 	i.check.Evidence = i.facts.Checked()
 	i.check.Duration = report.Millis(time.Since(i.start))
@@ -65,7 +66,7 @@ func isManifest(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
 }
 
-// look follows the image from its name to the manifest for this platform.
+// findManifest follows the image from its name to the manifest for this platform.
 func (i *imageCheck) findManifest(ctx context.Context) {
 	wanted, err := wantedPlatform(i.session.target.Platform)
 	if err != nil {
@@ -88,38 +89,49 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	if isSHA256(i.session.manifest.digest) {
 		object = i.session.manifest.digest
 	}
-	body, ok := i.manifestBody(ctx, object, 0)
+	body, ok := i.getManifest(ctx, object, 0)
 	for depth := 0; ok && isIndex(kind); depth++ {
-		var index ocispec.Index
-		if err := json.Unmarshal(body, &index); err != nil {
-			i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" is not JSON that can be read")
-			return
+		var chosen *ocispec.Descriptor
+		if chosen, ok = i.choose(body, depth); ok {
+			kind = chosen.MediaType
+			body, ok = i.getManifest(ctx, chosen.Digest.String(), chosen.Size)
 		}
-		chosen, offered := choose(index.Manifests, i.matcher)
-		i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
-		if chosen == nil {
-			i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s", i.session.ref, i.facts["wanted"], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
-			return
-		}
-		kind = chosen.MediaType
-		if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
-			i.check.Outcome = report.Unknown
-			i.check.Summary = "the image for this platform is of the kind " + strconv.Quote(report.Clean(kind, 80)) + ", which is not looked into"
-			return
-		}
-		if chosen.Platform != nil && isManifest(kind) {
-			i.platform = chosen.Platform
-			i.facts["platform"] = evidence.Word(platforms.Format(*chosen.Platform), 60)
-		}
-		if !isDigest(chosen.Digest) {
-			i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" names a manifest by what is no digest")
-			return
-		}
-		body, ok = i.manifestBody(ctx, chosen.Digest.String(), chosen.Size)
 	}
 	if ok {
 		i.readManifest(body)
 	}
+}
+
+// choose returns the manifest for this platform from an index; depth is 0 for the
+// index of the name. If there is none, the check says why and false is returned.
+func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) {
+	var index ocispec.Index
+	if err := json.Unmarshal(body, &index); err != nil {
+		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" is not valid JSON")
+		return nil, false
+	}
+	chosen, offered := choose(index.Manifests, i.matcher)
+	i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
+	if chosen == nil {
+		i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s",
+			i.session.ref, i.facts["wanted"], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
+		return nil, false
+	}
+	kind := chosen.MediaType
+	if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
+		i.check.Outcome = report.Unknown
+		i.check.Summary = "unsupported media type " + strconv.Quote(report.Clean(kind, 80)) + " for this platform; not inspected"
+		return nil, false
+	}
+	if chosen.Platform != nil && isManifest(kind) {
+		i.platform = chosen.Platform
+		i.facts["platform"] = evidence.Word(platforms.Format(*chosen.Platform), 60)
+	}
+	if !isDigest(chosen.Digest) {
+		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" has an invalid digest for this platform")
+		return nil, false
+	}
+	return chosen, true
 }
 
 func wantedPlatform(specifier string) (ocispec.Platform, error) {
@@ -129,9 +141,9 @@ func wantedPlatform(specifier string) (ocispec.Platform, error) {
 	return platforms.Parse(specifier)
 }
 
-// choose picks the manifest of an index as containerd does (images.Manifest):
-// the best match, or one that does not say what it is for. It also lists the
-// platforms that the index names.
+// choose returns the manifest of an index that containerd would take
+// (images.Manifest): the best match, or one without a platform. offered lists the
+// platforms of the index.
 func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
 	var fit []ocispec.Descriptor
 	for _, d := range all {
@@ -159,74 +171,82 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 	return &fit[0], offered
 }
 
-// manifestBody gets a manifest within the budget; if it cannot, the check says
-// why and false comes back. A size of 0 is not known.
-func (i *imageCheck) manifestBody(ctx context.Context, object string, size int64) ([]byte, bool) {
-	if size > maxBytes || object == i.session.manifest.digest && i.session.manifest.size > maxBytes {
+// getManifest gets a manifest within the budget. If there is none, the check says
+// why and false is returned. A size of 0 is unknown.
+func (i *imageCheck) getManifest(ctx context.Context, object string, size int64) ([]byte, bool) {
+	s := i.session
+	if size > maxBytes || object == s.manifest.digest && s.manifest.size > maxBytes {
 		i.tooLarge()
 		return nil, false
 	}
-	if !i.session.budget.takeManifest() {
+	if !s.budget.takeManifest() {
 		i.check.Outcome = report.Skipped
-		i.check.Summary = "not looked at: the two manifest requests of this diagnosis are spent"
+		i.check.Summary = "skipped: this diagnosis has sent its two manifest requests"
 		if i.platform != nil {
 			i.check.Outcome = report.Pass
-			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is not known", i.session.ref, i.facts["wanted"])
+			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is unknown", s.ref, i.facts["wanted"])
 		}
 		return nil, false
 	}
 	start := time.Now()
-	rep, err := i.session.client.send(ctx, request{
-		method: http.MethodGet, url: i.session.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: i.session.manifest.authorization, limit: maxBytes,
+	rep, err := s.client.send(ctx, request{
+		method: http.MethodGet, url: s.apiURL(nil, "manifests", object),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: maxBytes,
 	})
 	if err != nil {
-		i.session.requestFailed(&i.check, err, time.Since(start))
+		s.requestFailed(&i.check, err, time.Since(start))
 		for k, x := range i.check.Evidence {
 			i.facts[k] = x
 		}
 		return nil, false
 	}
-	has := i.session.host.Name() + " has " + i.session.ref.Path + " by HEAD, but GET of the manifest " + report.Clean(object, 80)
+	return rep.body, i.acceptManifest(rep, object, size)
+}
+
+// acceptManifest reports whether the answer is the manifest; if not, the check
+// says why.
+func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool {
+	s := i.session
+	answered := s.host.Name() + " has " + s.ref.Path + " by HEAD, but answers GET of the manifest " + report.Clean(object, 80) + " with "
 	switch {
 	case rep.status != http.StatusOK:
-		a := i.session.judge(rep, i.session.manifest.login)
+		a := s.judge(rep, s.manifest.login)
 		i.facts["status"], i.facts["code"] = strconv.Itoa(rep.status), errorCode(rep.body)
 		i.facts["policy"], i.facts["retryAfter"] = a.check.Evidence["policy"], a.check.Evidence["retryAfter"]
-		i.fail(a.check.Cause, has+" is answered "+statusText(rep.status))
+		i.fail(a.check.Cause, answered+statusText(rep.status))
 		if rep.status == http.StatusNotFound {
-			// The index, or the name, is there and what it leads to is not.
+			// The index, or the name, exists, and the manifest that it leads to does not.
 			i.check.Cause = report.LayerCorrupt
 			i.facts["publisher"] = "true"
 		}
 	case isWebPage(rep.header):
 		i.facts["contentType"] = rep.header.Get("Content-Type")
-		i.fail(report.Undetermined, has+" is answered with a web page: a login portal or a proxy in between?")
+		i.fail(report.Undetermined, answered+"a web page: a login portal or a proxy in between?")
 	case rep.encoded != "":
 		i.check.Outcome = report.Unknown
-		i.check.Summary = "the manifest comes compressed (" + evidence.Word(rep.encoded, 20) + "), which is not looked into: platform and size are not known"
+		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.encoded, 20) + "): platform and size unknown"
 	case rep.cut:
 		i.tooLarge()
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
 		i.facts["manifest"], i.facts["manifestSize"] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
 		i.facts["publisher"] = "true"
-		i.fail(report.LayerCorrupt, i.session.host.Name()+" gives another manifest than "+report.Clean(object, 80)+", which the name leads to; the runtime refuses it")
+		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
 	default:
-		return rep.body, true
+		return true
 	}
-	return nil, false
+	return false
 }
 
-// tooLarge leaves a manifest unread that is beyond the budget.
+// tooLarge ends the check at a manifest beyond the budget.
 func (i *imageCheck) tooLarge() {
 	i.check.Outcome = report.Unknown
-	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size are not known"
+	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size unknown"
 }
 
 func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
 
-// isDigest says whether d can be asked for: anything else would lead to another
-// place of the registry, and the login along with it.
+// isDigest reports whether d can be part of a URL: anything else would send the
+// request, and the login with it, to another path of the registry.
 func isDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
 
 func isSHA256(digest string) bool {
@@ -234,11 +254,11 @@ func isSHA256(digest string) bool {
 	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
-// readManifest judges a single manifest.
+// readManifest reads the manifest of one platform.
 func (i *imageCheck) readManifest(body []byte) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(body, &m); err != nil {
-		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" is not JSON that can be read")
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" is not valid JSON")
 		return
 	}
 	size, unpacked := sizes(m)
@@ -246,10 +266,12 @@ func (i *imageCheck) readManifest(body []byte) {
 	i.facts["unpacked"], i.facts["need"] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
 	i.facts["config"] = m.Config.Digest.String()
 	i.check.Outcome = report.Pass
-	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked", i.session.ref.Path, i.facts["wanted"], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
+	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
+		i.session.ref.Path, i.facts["wanted"], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
 	i.layer = largest(m)
-	if slices.ContainsFunc(append(m.Layers, m.Config), func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }) {
-		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" names its parts by what is no digest")
+	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }
+	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")
 		return
 	}
 
@@ -262,16 +284,16 @@ func (i *imageCheck) readManifest(body []byte) {
 	}
 }
 
-// unpackFactor is how much larger a compressed layer is when it is unpacked: a
+// unpackFactor is the size of an unpacked layer by that of the compressed one: a
 // rule of thumb from the usual distributions' images (2.5 to 3).
 const unpackFactor = 2.7
 
 // uncompressedSize is an annotation of eStargz layers (containerd/stargz-snapshotter).
 const uncompressedSize = "io.containers.estargz.uncompressed-size"
 
-// sizes are the bytes of the image as it is sent, and about what its layers
-// take unpacked: exactly where the manifest tells, else by the rule of thumb.
-// How many files there are, nothing tells.
+// sizes returns the bytes of the image as it is sent, and about how many its
+// layers take unpacked: exact where the manifest has the size, else by the rule of
+// thumb. The number of files is unknown.
 func sizes(m ocispec.Manifest) (sent, unpacked int64) {
 	sent = max(m.Config.Size, 0)
 	for _, l := range m.Layers {
@@ -292,8 +314,8 @@ func sizes(m ocispec.Manifest) (sent, unpacked int64) {
 	return sent, unpacked
 }
 
-// largest is the largest layer that the registry itself keeps, or else the
-// config.
+// largest returns the largest layer that the registry itself stores, or else the
+// config; nil if that has no digest.
 func largest(m ocispec.Manifest) *ocispec.Descriptor {
 	best := m.Config
 	chosen := false
@@ -308,9 +330,8 @@ func largest(m ocispec.Manifest) *ocispec.Descriptor {
 	return &best
 }
 
-// readConfig gets the config blob, which says what the image runs on. The
-// runtime does not compare that with an image of a single platform: it pulls
-// whatever it is.
+// readConfig gets the config blob, which names the image's platform. The runtime
+// does not compare the platform if there is no index: it pulls any.
 func (i *imageCheck) readConfig(ctx context.Context) {
 	if i.config == nil {
 		return
@@ -322,15 +343,16 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
 	if i.noConfig || rep.cut || rep.encoded != "" {
 		if i.platform == nil {
-			// Why it cannot be had is asked apart.
+			// The check of the blob finds out why.
 			i.check.Outcome, i.check.BlockedBy = report.Skipped, "blob/"+i.session.host.Name()
-			i.check.Summary = i.session.ref.Path + ": the config, which says for what platform it is, cannot be had"
+			i.check.Summary = i.session.ref.Path + ": the image config, which names the platform, is not available"
 		}
 		return
 	}
-	if d := i.config.Digest.String(); i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(d) && d != sha256Of(rep.body) {
+	wanted := i.config.Digest.String()
+	if i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(wanted) && wanted != sha256Of(rep.body) {
 		i.facts["publisher"] = "true"
-		i.fail(report.LayerCorrupt, i.session.host.Name()+" gives another config than the manifest names; the runtime refuses it")
+		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
 		return
 	}
 	var config ocispec.Image
@@ -340,7 +362,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	i.comparePlatform(config.Platform)
 }
 
-// comparePlatform judges what the config says of the platform.
+// comparePlatform judges the platform of the config.
 func (i *imageCheck) comparePlatform(has ocispec.Platform) {
 	has = platforms.Normalize(has)
 	i.facts["platform"] = evidence.Word(platforms.Format(has), 60)
@@ -351,14 +373,14 @@ func (i *imageCheck) comparePlatform(has ocispec.Platform) {
 	case inIndex && i.platform == nil && !i.matcher.Match(has):
 		i.fail(report.PlatformMismatch, mismatch)
 		i.facts["publisher"] = "true"
-		i.facts["note"] = "the index does not say its platform: the runtime finds no match and does not pull it"
+		i.facts["note"] = "the index does not name its platform: the runtime finds no match and does not pull it"
 	case i.matcher.Match(has):
 	case i.matchesBut(has):
-		// The runtime compares variants in an index only; whether this CPU can
-		// do more than its bare name says, is not known.
-		i.facts["note"] = "the variant " + evidence.Word(has.Variant, 20) + " may ask for more than this CPU can do"
+		// The runtime compares variants in an index only. Whether this CPU has more
+		// than the features of its architecture's name is unknown.
+		i.facts["note"] = "the variant " + evidence.Word(has.Variant, 20) + " may need more than this CPU has"
 	case has.Architecture == "wasm":
-		i.facts["note"] = "WebAssembly: runs under a runtime class for it only"
+		i.facts["note"] = "WebAssembly: needs a runtime class for it"
 	case i.emulates(has.Architecture):
 		i.facts["emulated"] = "true"
 		i.facts["note"] = "for another architecture, which this node emulates"
@@ -366,18 +388,18 @@ func (i *imageCheck) comparePlatform(has ocispec.Platform) {
 		i.fail(report.PlatformMismatch, mismatch)
 		i.facts["note"] = "the runtime pulls it, the container dies with exec format error"
 		if inIndex {
-			i.facts["publisher"] = "true" // the index says otherwise
+			i.facts["publisher"] = "true" // the index names this platform
 		}
 	}
 }
 
-// matchesBut says whether only the variant keeps has from running here.
+// matchesBut reports whether has differs from this platform in its variant only.
 func (i *imageCheck) matchesBut(has ocispec.Platform) bool {
 	wanted, err := wantedPlatform(i.session.target.Platform)
 	return err == nil && has.OS == wanted.OS && has.Architecture == wanted.Architecture
 }
 
-// emulates says whether the kernel hands programs for an architecture to an
+// emulates reports whether the kernel runs programs for an architecture in an
 // emulator (binfmt_misc), under the names that QEMU's packages give them.
 func (i *imageCheck) emulates(arch string) bool {
 	name := map[string]string{
@@ -394,10 +416,10 @@ func (i *imageCheck) emulates(arch string) bool {
 func (i *imageCheck) unsupported(mediaType string) {
 	switch mediaType {
 	case "application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws", "text/plain":
-		i.fail(report.UnsupportedManifest, "the image is in Docker's schema 1, which containerd does not pull since 2.0: push it again")
+		i.fail(report.UnsupportedManifest, "the image has Docker's manifest schema 1, which containerd does not pull since 2.0: push it again")
 	case "":
-		i.check.Summary = "the registry does not say of what kind the manifest is"
+		i.check.Summary = "the registry does not send the manifest's media type"
 	default:
-		i.fail(report.UnsupportedManifest, "not an image: its manifest is of the kind "+strconv.Quote(report.Clean(mediaType, 80)))
+		i.fail(report.UnsupportedManifest, "not an image: its manifest has the media type "+strconv.Quote(report.Clean(mediaType, 80)))
 	}
 }

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -52,7 +51,7 @@ func (s *session) ping(ctx context.Context) (blockedBy string) {
 		check.Summary = name + " answers " + statusText(rep.status)
 	case isWebPage(rep.header):
 		check.Outcome = report.Unknown
-		check.Summary = fmt.Sprintf("%s answers %s with a web page: a login portal, or not a registry", report.Clean(rep.host, 80), statusText(rep.status))
+		check.Summary = report.Clean(rep.host, 80) + " answers " + statusText(rep.status) + " with a web page: a login portal, or not a registry"
 	case rep.status == http.StatusOK, rep.status == http.StatusUnauthorized:
 		check.Outcome = report.Pass
 		check.Summary = name + " answers " + statusText(rep.status)

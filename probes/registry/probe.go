@@ -14,27 +14,26 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// Target is what is asked of the registries.
+// Target is the image to ask for, and with what.
 type Target struct {
 	Image       string                   // as the pod names it
-	Credentials []credentials.Credential // already matched to this image, in the kubelet's order; empty is anonymous
-	Platform    string                   // os/arch[/variant]; empty is this machine's
-	Refusals    *credentials.Refusals    // logins that a host rejected; nil: nothing is remembered
+	Credentials []credentials.Credential // those that match the image, in the kubelet's order; empty: anonymous
+	Platform    string                   // os/arch[/variant]; empty: this machine's
+	Refusals    *credentials.Refusals    // logins that a host rejected; nil: none are remembered
 
-	// Secret is told what else is secret of what is sent, before it is: tokens,
-	// and what hosts.toml adds to requests. Several hosts tell at a time. nil:
-	// nobody wants to know.
+	// Secret is called with each secret before it is sent: tokens, and the headers
+	// that hosts.toml adds. Calls may be concurrent. It may be nil.
 	Secret func(string)
 
-	// Known gives what a host answered to GET /v2/ a moment ago, and how old that is; nil:
-	// nothing is known.
+	// Known returns the recent answer of a host to GET /v2/, and its age. It may be
+	// nil.
 	Known func(host string) (answer report.Check, age time.Duration, ok bool)
 }
 
-// Registry climbs the ladder at every host that the runtime would try for
-// ref: configuration, name, dial, TLS, registry, token service, manifest,
-// image and a layer. Hosts go side by side, and so do resolvers and addresses;
-// the call ends within [Limits].Overall. Checks come in the order of the hosts.
+// Probe runs all checks at every host that the runtime would try for ref:
+// configuration, name, dial, TLS, registry, token service, manifest, image and a
+// layer. Hosts are checked concurrently, and so are resolvers and addresses; the
+// call ends within [connect.Limits].Overall. Checks are in the order of the hosts.
 func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) []report.Check {
 	p, ctx, cancel := p.Begin(ctx)
 	defer cancel()
@@ -50,8 +49,8 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	})
 	defer closeAll(sessions)
 
-	// What is left of the budget goes to the first host that has the image;
-	// if none has, to why the hosts say so.
+	// The rest of the budget is for the first host that has the image; if none has it,
+	// for the reasons.
 	if i := slices.IndexFunc(sessions, (*session).found); i >= 0 {
 		inspectImage(ctx, sessions, sessions[i])
 	} else {
@@ -62,13 +61,13 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	return collect(check, sessions)
 }
 
-// lookInto looks at the image at the host that has its manifest, and at one of
-// its layers at the hosts that the runtime asks for them.
+// inspectImage checks the image at the host that has its manifest, and one of its
+// layers at the hosts that the runtime asks for it.
 func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	image := at.openImage(ctx)
 	if image.layer == nil || image.check.Outcome != report.Pass {
 		at.add(image.done())
-		at.skip(report.KindBlob, "blob/"+at.host.Name(), "not asked: which layers there are is not known", "image/"+at.host.Name())
+		at.skip(report.KindBlob, "blob/"+at.host.Name(), "skipped: the layers are unknown", "image/"+at.host.Name())
 		return
 	}
 	var wg sync.WaitGroup
@@ -77,7 +76,7 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	wg.Go(func() { blobs = checkBlobs(ctx, sessions, at, *image.layer) })
 	wg.Wait()
 	if image.noConfig && slices.ContainsFunc(blobs, func(c report.Check) bool { return c.Outcome == report.Pass }) {
-		blobs = checkBlobs(ctx, sessions, at, *image.config) // it is a blob that the runtime needs like any other
+		blobs = checkBlobs(ctx, sessions, at, *image.config) // the runtime needs it like any other blob
 	}
 	at.add(image.done())
 	for i, check := range blobs {
@@ -85,7 +84,8 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	}
 }
 
-// explain asks the hosts why none has the image, the registry itself first.
+// explainMissing finds out why no host has the image, at the registry itself
+// first.
 func explainMissing(ctx context.Context, sessions []*session) {
 	var last *session
 	for _, s := range slices.Backward(sessions) {
@@ -99,13 +99,13 @@ func explainMissing(ctx context.Context, sessions []*session) {
 	}
 	if last != nil {
 		name := last.host.Name()
-		last.skip(report.KindImage, "image/"+name, "not looked at: the manifest was not found", "manifest/"+name)
-		last.skip(report.KindBlob, "blob/"+name, "not asked: the manifest was not found", "manifest/"+name)
+		last.skip(report.KindImage, "image/"+name, "skipped: the manifest was not found", "manifest/"+name)
+		last.skip(report.KindBlob, "blob/"+name, "skipped: the manifest was not found", "manifest/"+name)
 	}
 }
 
-// refusedByConfig is what is left to say if the runtime asks no host at all:
-// every manifest is blocked by its configuration.
+// blockedByConfig returns the checks for a configuration with which the runtime
+// contacts no host: it blocks every manifest.
 func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfig.Host) []report.Check {
 	hosts = slices.DeleteFunc(hosts, func(h runtimeconfig.Host) bool { return h.BlobsOnly })
 	if len(hosts) == 0 {
@@ -114,14 +114,18 @@ func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfi
 	checks := []report.Check{check}
 	for _, h := range hosts {
 		checks = append(checks, report.Check{
-			ID: "manifest/" + h.Name(), Kind: report.KindManifest, Host: h.Name(), Outcome: report.Skipped,
-			Summary: "not asked: the runtime does not ask either", BlockedBy: check.ID,
+			ID:        "manifest/" + h.Name(),
+			Kind:      report.KindManifest,
+			Host:      h.Name(),
+			Outcome:   report.Skipped,
+			Summary:   "skipped: the runtime does not contact this host",
+			BlockedBy: check.ID,
 		})
 	}
 	return unique(checks)
 }
 
-// visitAll runs do for all hosts side by side, on one budget.
+// runAll runs do for all hosts concurrently, with one budget.
 func runAll(p *connect.Prober, hosts []runtimeconfig.Host, do func(*session)) []*session {
 	b, realms := newBudget(), new(sync.Map)
 	sessions := make([]*session, len(hosts))
@@ -148,7 +152,7 @@ func collect(first report.Check, sessions []*session) []report.Check {
 	return unique(checks)
 }
 
-// unique gives checks of hosts that are listed twice ids of their own.
+// unique gives the checks of a host that is listed twice different ids.
 func unique(checks []report.Check) []report.Check {
 	seen := map[string]int{}
 	for i := range checks {

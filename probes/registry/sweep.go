@@ -17,41 +17,46 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// Place is a host that the runtime asks for images, or that a registry sends it
-// to. [Node.Places] and [Place.Behind] make them.
+// Place is a host of the runtime: one that it contacts for images, or one that a
+// registry refers it to. [Places] and [Place.Behind] return them.
 type Place struct {
 	host runtimeconfig.Host
-	lead *Lead // that leads here; nil: the runtime's own configuration, or an image's name
+	lead *Lead // to this host; nil: it is in the runtime's configuration or an image's name
 }
 
-// Lead is where a registry sends the runtime: a token service, or a host that
-// has its layers.
+// Lead is a host that a registry refers the runtime to: a token service, or one
+// that stores its layers.
 type Lead struct {
 	Host    string // name and port
-	Realm   string // of a token service: the URL that is to be asked; else empty
+	Realm   string // of a token service: its URL; else empty
 	Service string // of a token service
 }
 
-// Name is the host as the checks call it.
+// Name returns the host as the checks name it.
 func (p Place) Name() string { return p.host.Name() }
 
-// Key is equal for places at which a look must come to the same.
+// Key returns a text that is the same for places whose checks must be the same.
 func (p Place) Key() string {
 	h := p.host
 	return strings.Join([]string{
-		h.Scheme, h.Host, strconv.FormatBool(h.SkipVerify), strings.Join(h.CAFiles, ","), strconv.Itoa(len(h.Certificates)), h.DialTimeout.String(),
+		h.Scheme,
+		h.Host,
+		strconv.FormatBool(h.SkipVerify),
+		strings.Join(h.CAFiles, ","),
+		strconv.Itoa(len(h.Certificates)),
+		h.DialTimeout.String(),
 	}, "\x00")
 }
 
-// Places lists the hosts that the runtime asks for images of a domain, in its
-// order, with the check "hosts/<domain>". What hosts.toml has the runtime send
-// along (header) is left out: it may be a credential.
+// Places returns the hosts that the runtime contacts for images of a domain, in
+// its order, with the check "hosts/<domain>". The headers of hosts.toml are left
+// out: they may be credentials.
 func Places(p *connect.Prober, domain string) (report.Check, []Place) {
 	check, hosts := hostsCheck(p, reference.Ref{Domain: domain})
 	var places []Place
 	for _, h := range hosts {
 		if h.Host == runtimeconfig.DefaultDomain {
-			continue // no registry: what stands there is the domain that is asked for
+			continue // no registry: it stands for the domain of the image
 		}
 		h.Header = nil
 		places = append(places, Place{host: h})
@@ -59,8 +64,8 @@ func Places(p *connect.Prober, domain string) (report.Check, []Place) {
 	return check, places
 }
 
-// Behind is the host that the place sends the runtime to, with the TLS settings
-// that the runtime uses for it then.
+// Behind returns the host that the place refers the runtime to, with the TLS
+// settings that the runtime uses for it.
 func (p Place) Behind(l Lead) Place {
 	scheme := "https"
 	if u, err := url.Parse(l.Realm); err == nil && u.Scheme == "http" {
@@ -69,22 +74,22 @@ func (p Place) Behind(l Lead) Place {
 	return Place{host: p.host.Referral(scheme, l.Host), lead: &l}
 }
 
-// Look is what was seen of one place.
+// Result is what a survey found at one place.
 type Result struct {
 	Place  Place
 	Checks []report.Check
-	At     time.Time // when it ended
-	Lead   *Lead     // to the token service that it names; nil: none, or itself
+	At     time.Time // when its checks ended
+	Lead   *Lead     // to its token service; nil: none, or the place itself
 }
 
-// Survey looks at all places, and at the token services that they name, side by
-// side, at most width at a time, each within [Limits].Overall: name, dial, TLS
-// and GET /v2/, of token services a request without scope, over the connection
-// that was greeted: handshakes are what a sweep costs most. No credentials are
-// sent, no manifest is asked for. The looks come in the order of the places,
-// then token services by name.
+// Survey checks all places and the token services that they name, at most width at
+// a time, each within [connect.Limits].Overall: name, dial, TLS and GET /v2/, of
+// token services a request without scope. The request uses the connection of the
+// TLS check: handshakes are most of a sweep's cost. No credentials are sent and no
+// manifest is requested. The results are in the order of the places, then token
+// services by name.
 func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) []Result {
-	s := &survey{prober: p.BeginSweep(), slots: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
+	s := &survey{prober: p.BeginSweep(), width: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
 	for _, p := range places {
 		if seat := s.slot(p); seat != nil {
 			s.given = append(s.given, seat)
@@ -110,10 +115,10 @@ func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) [
 	return looks
 }
 
-// survey is a Survey under way.
+// survey is a Survey while it runs.
 type survey struct {
 	prober *connect.Prober
-	slots  chan struct{} // one token for each place that is looked at
+	width  chan struct{} // one token for each place that is being checked
 	wg     sync.WaitGroup
 	given  []*slot
 
@@ -122,13 +127,13 @@ type survey struct {
 	found []*slot         // token services
 }
 
-// seat is what a place gets of a survey.
+// slot is one place of a survey.
 type slot struct {
 	Result
 	session *session
 }
 
-// seat is nil for a place that has one.
+// slot returns a new slot for a place; nil if the place has one.
 func (s *survey) slot(p Place) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,8 +145,8 @@ func (s *survey) slot(p Place) *slot {
 }
 
 func (s *survey) inspect(ctx context.Context, seat *slot) {
-	s.slots <- struct{}{}
-	defer func() { <-s.slots }()
+	s.width <- struct{}{}
+	defer func() { <-s.width }()
 	bounded, cancel := s.prober.HostContext(ctx)
 	defer cancel()
 	v := seat.session
@@ -169,8 +174,8 @@ func (s *survey) inspect(ctx context.Context, seat *slot) {
 // maxLead is the longest name of a host with its port, in bytes.
 const maxLead = 260
 
-// lead is where the host sends the runtime for tokens, as it said when it was
-// asked for /v2/; nil if that is nowhere else, or no name that a host can have.
+// lead returns the token service that the host named in its answer to GET /v2/;
+// nil if that is the host itself, or not a valid host.
 func (s *session) lead() *Lead {
 	ch := s.challenge
 	realm, err := url.Parse(ch.realm)
@@ -184,9 +189,9 @@ func (s *session) lead() *Lead {
 	return &Lead{Host: realm.Host, Realm: realm.String(), Service: ch.service}
 }
 
-// askTokenService is "token/<host>" without a registry before it: whether the
-// service answers at all. What it says to nobody who asks for nothing does not
-// matter.
+// checkTokenService is "token/<host>" without a registry before it: whether the
+// service answers at all. Its answer to an anonymous request without a scope does
+// not matter.
 func (s *session) checkTokenService(ctx context.Context, l Lead) {
 	name := s.host.Name()
 	check := report.Check{ID: "token/" + name, Kind: report.KindToken, Target: report.Clean(l.Realm, evidence.MaxValue)}

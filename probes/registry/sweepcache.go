@@ -10,9 +10,9 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// answeredBefore takes over that the host answered GET /v2/ a moment ago, which
-// saves it a request. Nothing else is taken over: what was out of reach may be
-// back, and a verdict must not go by what was.
+// useSweepResult adds the recent answer of the host to GET /v2/, and reports
+// whether there is one: it saves a request. Failures are not used: a host that was
+// unreachable may be reachable again.
 func (s *session) useSweepResult() bool {
 	if s.target.Known == nil {
 		return false
@@ -25,9 +25,9 @@ func (s *session) useSweepResult() bool {
 	return true
 }
 
-// aged says in a check how old it is.
+// withAge adds its age to a check.
 func withAge(c report.Check, age time.Duration) report.Check {
 	c.Evidence = evidence.With(maps.Clone(c.Evidence), "ageMs", strconv.FormatInt(age.Milliseconds(), 10))
-	c.Summary += fmt.Sprintf(" (seen %.1f s ago)", age.Seconds())
+	c.Summary += fmt.Sprintf(" (checked %s ago)", report.Duration(age))
 	return c
 }

@@ -100,7 +100,8 @@ func tokenFailed(cause report.Cause, message string, facts evidence.Facts) token
 func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, secret string) tokenResult {
 	realm, err := url.Parse(ch.realm)
 	if err != nil || !isHostName(realm.Host) {
-		return tokenFailed(report.TokenServiceFailed, "the registry names no usable token service (realm "+strconv.Quote(report.Clean(ch.realm, 60))+")", nil)
+		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(ch.realm, 60)) + ")"
+		return tokenFailed(report.TokenServiceFailed, message, nil)
 	}
 	realm.User = nil
 	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "") {

@@ -19,10 +19,10 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// askBlobs is "blob/<host>" for the hosts in the order in which the runtime
-// asks them for a layer, up to the first that has it: containerd goes to the
-// next host on any error (dockerFetcher.Fetch), and starts again at the first
-// one, whichever had the manifest. The checks are in the order of visits.
+// checkBlobs is "blob/<host>" for the hosts in the order in which the runtime asks
+// them for a layer, up to the first that has it: containerd goes to the next host
+// on any error (dockerFetcher.Fetch), and starts again at the first one, whichever
+// had the manifest. The checks are in the order of the sessions.
 func checkBlobs(ctx context.Context, sessions []*session, found *session, layer ocispec.Descriptor) []report.Check {
 	var checks []report.Check
 	for i, s := range sessions {
@@ -31,7 +31,7 @@ func checkBlobs(ctx context.Context, sessions []*session, found *session, layer 
 		if s.client == nil {
 			last := s.checks[len(s.checks)-1]
 			b.check.Outcome, b.check.BlockedBy = report.Skipped, last.BlockedBy
-			b.check.Summary = "not asked: " + s.host.Name() + " is not reached"
+			b.check.Summary = "skipped: " + s.host.Name() + " is not reachable"
 			checks = append(checks, b.check)
 			continue
 		}
@@ -46,8 +46,8 @@ func checkBlobs(ctx context.Context, sessions []*session, found *session, layer 
 	return checks
 }
 
-// share is how long the first of n hosts may take, so that one that hangs
-// leaves time for the others.
+// share bounds the first of n hosts, so that one that hangs leaves time for the
+// others.
 func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok && n > 1 {
 		return context.WithTimeout(ctx, time.Until(deadline)/2)
@@ -55,7 +55,7 @@ func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }
 
-// blob is a look at one layer at one host.
+// layerCheck is "blob/<host>" while it runs: one layer at one host.
 type layerCheck struct {
 	session *session
 	layer   ocispec.Descriptor
@@ -63,7 +63,7 @@ type layerCheck struct {
 	facts   evidence.Facts
 }
 
-// ask gets one byte of the layer.
+// run gets one byte of the layer.
 func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.Check {
 	defer cancel()
 	start := time.Now()
@@ -105,27 +105,26 @@ func (b *layerCheck) fail(cause report.Cause, summary string) {
 	b.check.Outcome, b.check.Cause, b.check.Summary = report.Fail, cause, summary
 }
 
-// elsewhere fails for what lies at the host that the registry redirects to.
+// elsewhere fails for a fault of the host that the registry redirects to.
 func (b *layerCheck) elsewhere(inner report.Cause, host, what string) {
 	b.facts["blobHost"], b.facts["innerCause"] = host, string(inner)
-	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s keeps its layers on %s: %s", b.session.host.Name(), report.Clean(host, 80), what))
+	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s redirects layers to %s: %s", b.session.host.Name(), report.Clean(host, 80), what))
 }
 
 func (b *layerCheck) noAnswer(err error, took time.Duration) {
-	var redirect *redirectError
-	var refused *connect.BlockedError
-	elsewhere := errors.As(err, &redirect)
+	name := b.session.host.Name()
+	redirect, elsewhere := errors.AsType[*redirectError](err)
 	if elsewhere {
 		b.facts["blobHost"] = redirect.host
 	}
-	if errors.As(err, &refused) {
-		b.facts["refused"] = refused.Reason
-		if refused.Cause != "" {
-			b.fail(refused.Cause, b.session.host.Name()+" does not give the layers: "+report.Clean(refused.Reason, 160))
+	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
+		b.facts["refused"] = blocked.Reason
+		if blocked.Cause != "" {
+			b.fail(blocked.Cause, name+" does not give the layers: "+report.Clean(blocked.Reason, 160))
 			return
 		}
 		b.check.Outcome = report.Skipped
-		b.check.Summary = "not asked: " + report.Clean(refused.Reason, 160)
+		b.check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
 		return
 	}
 	late := report.RegistryUnavailable
@@ -138,67 +137,68 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	}
 	switch {
 	case f.Unfinished:
-		b.check.Summary = "no layer had come from " + report.Clean(cmp.Or(b.facts["blobHost"], b.session.host.Name()), 80) + " when the time was up"
-		return
+		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts["blobHost"], name), 80)
 	case elsewhere:
 		b.elsewhere(f.Cause, redirect.host, f.Message)
-		return
+	default:
+		b.fail(f.Cause, name+" does not give the layers: "+f.Message)
 	}
-	b.fail(f.Cause, b.session.host.Name()+" does not give the layers: "+f.Message)
 }
 
-// judge says what the answer means. The runtime asks for the whole layer: what
-// only our Range is answered with proves nothing.
+// judge fills in what the answer means. The runtime requests the whole layer: an
+// answer that is due to our Range alone proves nothing.
 func (b *layerCheck) judge(rep *reply) {
-	host := report.Clean(rep.host, 80)
-	where := b.session.host.Name()
+	name, host := b.session.host.Name(), report.Clean(rep.host, 80)
+	where := name
 	if rep.hops > 0 {
-		where = host + ", where " + where + " keeps its layers,"
+		where = host + ", to which " + name + " redirects layers,"
 	}
-	switch s := rep.status; {
-	case rep.dropped && (s == 401 || s == 403 || s == 404) && (s == 401 || sameSite(rep.host, b.session.host.Host)):
+	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
+	missing := rep.status == http.StatusNotFound
+	switch status := rep.status; {
+	case rep.dropped && (unauthorized || (forbidden || missing) && sameSite(rep.host, b.session.host.Host)):
 		b.check.Outcome = report.Skipped
-		b.check.Summary = b.session.host.Name() + " redirects to " + host + ", where credentials are not sent (the runtime would)"
+		b.check.Summary = redirectsAway(name, rep)
 		b.facts["runtimeWouldSend"] = "true"
-	case s < 300 && isWebPage(rep.header), s == http.StatusForbidden && isWebPage(rep.header):
+	case (status < 300 || forbidden) && isWebPage(rep.header):
 		b.facts["contentType"] = rep.header.Get("Content-Type")
-		what := "a web page comes in the place of a layer: a login portal or a filter in between?"
+		what := "answers with a web page instead of a layer: a login portal or a filter in between?"
 		if rep.hops > 0 {
-			b.elsewhere(report.Undetermined, rep.host, what)
+			b.elsewhere(report.Undetermined, rep.host, "it "+what)
 			return
 		}
-		b.fail(report.Undetermined, b.session.host.Name()+": "+what)
-	case s == http.StatusOK, s == http.StatusPartialContent:
+		b.fail(report.Undetermined, name+" "+what)
+	case status == http.StatusOK, status == http.StatusPartialContent:
 		b.judgeSize(rep, where)
-	case s == http.StatusRequestedRangeNotSatisfiable:
+	case status == http.StatusRequestedRangeNotSatisfiable:
 		if n, ok := totalSize(rep); ok && n != b.layer.Size {
 			b.wrongSize(n, where)
 			return
 		}
-		b.check.Summary = where + " does not give a part of a layer (416); the runtime asks for all of it"
-	case s == http.StatusTooManyRequests:
+		b.check.Summary = where + " does not give a part of a layer (416); the runtime requests all of it"
+	case status == http.StatusTooManyRequests:
 		limited(&b.check, b.facts, where, rep)
-	case s >= 500:
-		b.fail(report.RegistryUnavailable, where+" answers "+statusText(s)+" for a layer")
-	case s == http.StatusNotFound && !b.session.found():
+	case status >= 500:
+		b.fail(report.RegistryUnavailable, where+" answers "+statusText(status)+" for a layer")
+	case missing && !b.session.found():
 		b.check.Outcome = report.Skipped
-		b.check.Summary = where + " does not have this layer; the runtime goes on to the next host"
+		b.check.Summary = where + " does not have this layer; the runtime continues with the next host"
 		if b.session.manifest.asked {
-			b.check.BlockedBy = "manifest/" + b.session.host.Name()
+			b.check.BlockedBy = "manifest/" + name
 		}
-	case s == http.StatusNotFound:
+	case missing:
 		b.facts["code"] = storeCode(rep.body)
 		b.fail(report.LayerCorrupt, where+" does not have a blob that the manifest names (404)")
-	case (s == http.StatusForbidden || s == http.StatusUnauthorized) && rep.hops > 0:
-		// Whether its signature is no good, or this node's way to the store is
-		// closed, only the store's code tells.
+	case (forbidden || unauthorized) && rep.hops > 0:
+		// The signature of the URL may be invalid, or the store closed to this node's
+		// network: only the store's code tells which.
 		b.facts["code"] = storeCode(rep.body)
-		b.elsewhere(report.AccessForbidden, rep.host, "it answers "+statusText(s)+inBrackets(b.facts["code"]))
-	case s == http.StatusForbidden, s == http.StatusUnauthorized:
+		b.elsewhere(report.AccessForbidden, rep.host, "it answers "+statusText(status)+inBrackets(b.facts["code"]))
+	case forbidden, unauthorized:
 		b.facts["code"] = storeCode(rep.body)
-		b.fail(report.AccessForbidden, fmt.Sprintf("%s gives the manifest but not the layers (%d)", where, s))
+		b.fail(report.AccessForbidden, fmt.Sprintf("%s gives the manifest but not the layers (%d)", where, status))
 	default:
-		b.fail(report.Undetermined, where+" answers "+statusText(s)+" for a layer")
+		b.fail(report.Undetermined, where+" answers "+statusText(status)+" for a layer")
 	}
 }
 
@@ -216,19 +216,19 @@ func (b *layerCheck) judgeSize(rep *reply, where string) {
 		b.facts["rangeIgnored"] = "true"
 	}
 	b.check.Outcome = report.Pass
-	b.check.Summary = "layers can be had from " + b.session.host.Name()
+	b.check.Summary = "layers are available from " + b.session.host.Name()
 	if rep.hops > 0 {
-		b.check.Summary = fmt.Sprintf("layers can be had: %s keeps them on %s", b.session.host.Name(), report.Clean(rep.host, 80))
+		b.check.Summary = fmt.Sprintf("layers are available: %s redirects them to %s", b.session.host.Name(), report.Clean(rep.host, 80))
 	}
 }
 
 func (b *layerCheck) wrongSize(size int64, where string) {
 	b.facts["size"] = strconv.FormatInt(size, 10)
-	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d", where, size, b.layer.Size))
+	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d bytes", where, size, b.layer.Size))
 }
 
-// totalSize is the size of the whole blob, as the answer tells it. In a
-// Content-Encoding it is another one.
+// totalSize returns the size of the whole blob by the answer; false if the answer
+// does not give it. In a Content-Encoding the size is another one.
 func totalSize(rep *reply) (int64, bool) {
 	if rep.encoded != "" || rep.header.Get("Content-Encoding") != "" {
 		return 0, false
@@ -241,9 +241,9 @@ func totalSize(rep *reply) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// sameSite says whether net/http, and so the runtime, sends the Authorization
-// meant for one host along a redirect to another: to the same host, or one
-// below it.
+// sameSite reports whether net/http, and so the runtime, sends the Authorization
+// for one host along a redirect to another: it does to the same host, or one below
+// it.
 func sameSite(to, from string) bool {
 	a, _ := runtimeconfig.SplitHost(to, "https")
 	b, _ := runtimeconfig.SplitHost(from, "https")
@@ -251,7 +251,7 @@ func sameSite(to, from string) bool {
 	return a == b || strings.HasSuffix(a, "."+b)
 }
 
-// storeCode is the error code of a registry, or of an object store (the
+// storeCode returns the error code of a registry, or of an object store (the
 // element Code of S3's, Azure's and Google's answers).
 func storeCode(body []byte) string {
 	if code := errorCode(body); code != "" {
@@ -261,7 +261,7 @@ func storeCode(body []byte) string {
 		XMLName xml.Name `xml:"Error"`
 		Code    string   `xml:"Code"`
 	}
-	// The end may be cut off; what was read until then counts.
+	// The end may be cut off: what was read before it counts.
 	_ = xml.Unmarshal(body, &answer)
 	if len(answer.Code) > 40 || strings.Trim(strings.ToLower(answer.Code), "abcdefghijklmnopqrstuvwxyz") != "" {
 		return ""
