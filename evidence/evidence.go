@@ -12,18 +12,18 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// maxValue bounds one evidence value, in bytes.
+// MaxValue bounds one evidence value, in bytes.
 const MaxValue = 300
 
-// evidence collects the facts of a check. Call [evidence.checked] before they
-// are published: some come from servers.
+// Facts are the evidence of a check. Call [Facts.Checked] before they are published:
+// some come from servers.
 type Facts map[string]string
 
-// checked returns e bounded and cleaned, without empty values, ready for a
-// report; nil if nothing is left.
-func (e Facts) Checked() map[string]string {
-	out := make(map[string]string, len(e))
-	for k, v := range e {
+// Checked returns f cleaned and bounded, without empty values, ready for a report;
+// nil if no value remains.
+func (f Facts) Checked() map[string]string {
+	out := make(map[string]string, len(f))
+	for k, v := range f {
 		if v = report.Clean(v, MaxValue); v != "" {
 			out[k] = v
 		}
@@ -34,7 +34,8 @@ func (e Facts) Checked() map[string]string {
 	return out
 }
 
-// withFact sets a fact in the evidence of a check, which may be nil.
+// With sets a fact in the evidence of a check, which may be nil, and returns the
+// evidence.
 func With(m map[string]string, key, value string) map[string]string {
 	if m == nil {
 		m = map[string]string{}
@@ -43,9 +44,9 @@ func With(m map[string]string, key, value string) map[string]string {
 	return m
 }
 
-// word returns a name that a server sent, with a question mark for each
-// character that no name has: it stands between words of ours, and must not
-// read like a sentence. It has at most limit bytes.
+// Word returns a name that a server sent, in at most limit bytes. A question mark
+// replaces each character that no name has, so that text from a server cannot read
+// as a sentence.
 func Word(s string, limit int) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-._/*…", r) {
@@ -55,8 +56,8 @@ func Word(s string, limit int) string {
 	}, report.Clean(s, limit))
 }
 
-// errnoWord names the system error in err, as "ENOENT", or else a plain word
-// for it. It never shows text that err may have taken from elsewhere.
+// Errno returns the name of the system error in err, such as "ENOENT", or else a
+// plain word for it. It never repeats text that err may have from elsewhere.
 func Errno(err error) string {
 	var errno syscall.Errno
 	switch {

@@ -17,8 +17,8 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// verify is what crypto/tls does with a server's certificates. A nil pool
-// trusts nothing.
+// verify verifies a server's certificates as crypto/tls does. A nil pool trusts
+// nothing.
 func verify(state tls.ConnectionState, roots *x509.CertPool, name string, now time.Time) error {
 	_, err := verifyChains(state, roots, name, now)
 	return err
@@ -37,8 +37,8 @@ func verifyChains(state tls.ConnectionState, roots *x509.CertPool, name string, 
 	})
 }
 
-// chainEvidence are facts on who vouches for a server's certificate, apart
-// from whether it is good.
+// chainEvidence adds facts on the authorities of a server's certificate, whether it
+// is valid or not.
 func (p *Prober) chainEvidence(e evidence.Facts, h runtimeconfig.Host, state tls.ConnectionState, chains [][]*x509.Certificate, err error) {
 	name, _ := h.Split()
 	leaf := state.PeerCertificates[0]
@@ -57,22 +57,21 @@ func (p *Prober) chainEvidence(e evidence.Facts, h runtimeconfig.Host, state tls
 	if days := time.Until(leaf.NotAfter).Hours() / 24; days >= 0 && days < float64(p.ExpirySoon) {
 		e["expiresSoon"] = "true"
 	}
-	var window x509.CertificateInvalidError
-	if errors.As(err, &window) && window.Reason == x509.Expired && window.Cert != nil && !window.Cert.Equal(leaf) {
-		e["expired"] = window.Cert.Subject.String() // an authority, not the server
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	if ok && invalid.Reason == x509.Expired && invalid.Cert != nil && !invalid.Cert.Equal(leaf) {
+		e["expired"] = invalid.Cert.Subject.String() // an authority, not the server
 		e["expiredFrom"] = "server"
-		if p.trusts(h, window.Cert) {
+		if p.trusts(h, invalid.Cert) {
 			e["expiredFrom"] = "node"
 		}
 	}
-	var unknown x509.UnknownAuthorityError
-	if p.Roots != nil && errors.As(err, &unknown) {
+	if p.Roots != nil && errors.As(err, new(x509.UnknownAuthorityError)) {
 		p.issuerEvidence(e, h, state.PeerCertificates)
 	}
 }
 
-// trustedBy says which store vouches for the certificate, whatever its name
-// and window: the node's own, the host's ca of hosts.toml, both or none.
+// trustedBy returns which store trusts the certificate, whatever its name and
+// validity: the node's own, the host's ca of hosts.toml, both or none.
 func (p *Prober) trustedBy(h runtimeconfig.Host, state tls.ConnectionState) string {
 	extra := x509.NewCertPool()
 	extra.AppendCertsFromPEM(h.ExtraCAs)
@@ -90,8 +89,8 @@ func (p *Prober) trustedBy(h runtimeconfig.Host, state tls.ConnectionState) stri
 	return cmp.Or(strings.Join(by, ", "), "none")
 }
 
-// issuerEvidence says what is known of the issuer that could not be found: the
-// one of the last certificate that the server's own ones lead up to.
+// issuerEvidence adds what is known of the issuer that was not found: that of the
+// last certificate of the server's chain.
 func (p *Prober) issuerEvidence(e evidence.Facts, h runtimeconfig.Host, peers []*x509.Certificate) {
 	top := topOf(peers)
 	if selfSigned(top) {
@@ -102,20 +101,20 @@ func (p *Prober) issuerEvidence(e evidence.Facts, h runtimeconfig.Host, peers []
 	}
 	for _, ca := range p.authorities(h) {
 		if bytes.Equal(ca.RawSubject, top.RawIssuer) && top.CheckSignatureFrom(ca) != nil {
-			// An authority of that name is trusted, with another key: it was made anew.
+			// An authority of that name is trusted, with another key: it was issued again.
 			e["issuerKnownByName"] = "true"
 			e["knownIssuerFrom"] = ca.NotBefore.UTC().Format(time.RFC3339)
 			return
 		}
 	}
 	if top.Equal(peers[0]) && len(top.IssuingCertificateURL) > 0 {
-		// A certificate that says where its issuer's is to be had is seldom
-		// signed by a root.
+		// A certificate with the URL of its issuer's certificate is rarely signed by a
+		// root.
 		e["missingIntermediate"] = "likely"
 	}
 }
 
-// topOf follows the issuers among a server's certificates, from its own one on.
+// topOf returns the last certificate of a server's chain, from its own one on.
 func topOf(peers []*x509.Certificate) *x509.Certificate {
 	top := peers[0]
 	for range peers {
@@ -128,7 +127,7 @@ func topOf(peers []*x509.Certificate) *x509.Certificate {
 	return top
 }
 
-// issuerOf finds the certificate that signed cert, nil if it is not there.
+// issuerOf returns the certificate that signed cert; nil if it is not there.
 func issuerOf(cert *x509.Certificate, among []*x509.Certificate) *x509.Certificate {
 	for _, ca := range among[:min(len(among), 16)] {
 		if !ca.Equal(cert) && bytes.Equal(ca.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(ca) == nil {
@@ -138,7 +137,7 @@ func issuerOf(cert *x509.Certificate, among []*x509.Certificate) *x509.Certifica
 	return nil
 }
 
-// authorities are all that are trusted for h.
+// authorities returns all that are trusted for h.
 func (p *Prober) authorities(h runtimeconfig.Host) []*x509.Certificate {
 	all := p.Roots.Certificates()
 	for text := h.ExtraCAs; len(text) > 0; {
@@ -165,8 +164,8 @@ func (p *Prober) trusts(h runtimeconfig.Host, cert *x509.Certificate) bool {
 	return false
 }
 
-// compareChains looks for the issuer that one address of a host does not send
-// among what its other addresses send.
+// compareChains searches the certificates of a host's other addresses for the issuer
+// that one address does not send.
 func compareChains(ends []endpoint) {
 	for i := range ends {
 		e := &ends[i]
@@ -177,14 +176,15 @@ func compareChains(ends []endpoint) {
 			if len(other.peers) > 1 && issuerOf(topOf(e.peers), other.peers[1:]) != nil {
 				e.tls.Evidence["missingIntermediate"] = "true"
 				e.tls.Evidence["sentBy"] = other.addr.String()
-				e.tls.Summary = fmt.Sprintf("%s does not send the intermediate certificate %s, which %s does", e.addr, issuerName(topOf(e.peers)), other.addr)
+				e.tls.Summary = fmt.Sprintf("%s does not send the intermediate certificate %s, which %s sends",
+					e.addr, issuerName(topOf(e.peers)), other.addr)
 				break
 			}
 		}
 	}
 }
 
-// rootsFor returns the trust store for connections to h: the node's, and the
+// RootsFor returns the trust store for connections to h: the node's, and the
 // authorities that hosts.toml adds for h. It is nil if the node's is unknown.
 func (p *Prober) RootsFor(h runtimeconfig.Host) *x509.CertPool {
 	if p.Roots == nil {
@@ -198,8 +198,8 @@ func (p *Prober) RootsFor(h runtimeconfig.Host) *x509.CertPool {
 	return pool
 }
 
-// vouchesFor reports whether the authorities that hosts.toml adds for h would
-// do without the node's.
+// vouchesFor reports whether the authorities that hosts.toml adds for h are enough,
+// without the node's.
 func vouchesFor(h runtimeconfig.Host, state tls.ConnectionState, name string) bool {
 	pool := x509.NewCertPool()
 	return pool.AppendCertsFromPEM(h.ExtraCAs) && verify(state, pool, name, time.Now()) == nil

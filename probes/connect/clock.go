@@ -17,26 +17,25 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// skewTolerance is how far a server's clock may be off before it says anything
-// about clocks.
+// skewTolerance is how far two clocks may differ and still agree.
 const skewTolerance = 2 * time.Minute
 
-// reading is one server's clock as it was read here.
+// ClockReading is one server's clock, compared with this node's.
 type ClockReading struct {
 	Server string    // host and port
 	Date   time.Time // by the server
 	At     time.Time // by this node's clock
 }
 
-// skew is how far this node's clock is ahead of the server's; negative is behind.
+// Skew returns how far this node's clock is ahead of the server's; negative:
+// behind.
 func (r ClockReading) Skew() time.Duration { return r.At.Sub(r.Date).Round(time.Second) }
 
-// off says whether the two clocks disagree.
+// Off reports whether the two clocks disagree.
 func (r ClockReading) Off() bool { return r.Skew().Abs() > skewTolerance }
 
-// readClock reads the Date of an answer to a request that went out at sent. An
-// answer out of a cache keeps the Date at which it was made, and its Age since
-// (RFC 9111 section 5.1).
+// ReadClock reads the Date of the answer to a request. An answer from a cache has
+// the Date when it was made, and its Age since then (RFC 9111 section 5.1).
 func ReadClock(server string, h http.Header, sent, received time.Time) (ClockReading, bool) {
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
@@ -48,11 +47,13 @@ func ReadClock(server string, h http.Header, sent, received time.Time) (ClockRea
 	return ClockReading{Server: server, Date: date, At: sent.Add(received.Sub(sent) / 2)}, true
 }
 
-// compareClocks asks the server for its time, without credentials and over the
-// connection whose certificate is out of its window. A certificate that is
-// good by the server's clock means that the clocks differ; [judgeClocks] says
-// which of them is wrong, as far as it can be told.
-func (p *Prober) compareClocks(ctx context.Context, check *report.Check, h runtimeconfig.Host, c *tls.Conn, state tls.ConnectionState) *ClockReading {
+// compareClocks requests the server's time, without credentials and over the
+// connection whose certificate is outside its validity. A certificate that is valid
+// by the server's clock means that the clocks differ. Which of them is wrong is
+// decided later, by the clocks of all servers.
+func (p *Prober) compareClocks(
+	ctx context.Context, check *report.Check, h runtimeconfig.Host, c *tls.Conn, state tls.ConnectionState,
+) *ClockReading {
 	name, _ := h.Split()
 	r, ok := serverDate(ctx, c, h.Host)
 	if !ok {
@@ -63,8 +64,9 @@ func (p *Prober) compareClocks(ctx context.Context, check *report.Check, h runti
 	if !r.Off() {
 		return &r
 	}
-	var window x509.CertificateInvalidError
-	if err := verify(state, p.RootsFor(h), name, r.Date); errors.As(err, &window) && window.Reason == x509.Expired {
+	err := verify(state, p.RootsFor(h), name, r.Date)
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	if ok && invalid.Reason == x509.Expired {
 		return &r
 	}
 	check.Evidence["byNodeClock"] = string(check.Cause)
@@ -73,13 +75,13 @@ func (p *Prober) compareClocks(ctx context.Context, check *report.Check, h runti
 	return &r
 }
 
-// difference is the skew for people: "2h0m0s ahead of".
+// Difference returns the skew for people: "2 h ahead of".
 func (r ClockReading) Difference() string {
 	skew := r.Skew()
 	if skew < 0 {
-		return skew.Abs().String() + " behind"
+		return report.Duration(skew.Abs()) + " behind"
 	}
-	return skew.String() + " ahead of"
+	return report.Duration(skew) + " ahead of"
 }
 
 // serverDate reads the clock of the server at the other end of c.

@@ -14,20 +14,22 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// dial connects to one address of a host and says how that went; the
-// connection is nil unless the check passed. The address is dialled as it is:
-// no name is resolved again between the guard and the connection.
+// dial connects to one address of a host and returns the check; the connection is
+// nil unless the check passed. No name is resolved again between the guard and the
+// connection.
 func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.AddrPort) (report.Check, net.Conn) {
 	check := report.Check{
-		ID: "dial/" + h.Name() + "/" + addr.String(), Kind: report.KindDial,
-		Host: h.Name(), Target: addr.String(),
+		ID:     "dial/" + h.Name() + "/" + addr.String(),
+		Kind:   report.KindDial,
+		Host:   h.Name(),
+		Target: addr.String(),
 	}
 	name, port := h.Split()
 	if reason := p.Guard.Address(name, port, addr.Addr(), p.LoopbackAllowed(h)); reason != "" {
 		check.Outcome = report.Skipped
 		check.Summary = "not dialled: " + addr.Addr().String() + " is " + string(reason)
 		if !reason.Configured() {
-			check.Summary += ", which pullprobe does not ask for images"
+			check.Summary += ", which pullprobe does not contact for images"
 		}
 		check.Evidence = evidence.Facts{"refused": string(reason), "runtimeWouldDial": "true"}.Checked()
 		return check, nil
@@ -56,37 +58,37 @@ func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.Addr
 	return check, conn
 }
 
-// loopbackFor says whether a loopback address, or another one of the node
-// itself, is a fair target for h: the node's own configuration names it, or the
-// image asks for localhost or for that address.
+// LoopbackAllowed reports whether a loopback address, or another address of the
+// node itself, is a valid target for h: the node's own configuration names it, or
+// the image names localhost or that address.
 func (p *Prober) LoopbackAllowed(h runtimeconfig.Host) bool {
 	name, _ := h.Split()
 	return p.Guard.Loopback || h.Configured || !h.Foreign && (runtimeconfig.IsLocalhost(h.Host) || p.Guard.Owns(name))
 }
 
-// refusesName says why the configuration forbids h by its name, so that it is
-// not even resolved; empty if it does not.
+// Denies returns the reason if the setting deny forbids h by its name, so that it
+// is not even resolved; empty if it does not.
 func (p *Prober) Denies(h runtimeconfig.Host) guard.Reason {
 	return p.Guard.DeniesName(h.Split())
 }
 
-// receiveBuffer is that of a connection; the kernel takes twice as much.
+// receiveBuffer is the receive buffer of a connection; the kernel doubles it.
 const receiveBuffer = 16 << 10
 
-// smallWindow dials connections that let the other side send no more than
-// little ahead of what is read: a server that answers with a whole layer where
-// one byte was asked for must not have sent megabytes by the time it is cut off.
+// NewDialer returns a dialer for connections with a small receive window. A server
+// that answers a request for one byte with a whole layer must not have sent
+// megabytes before the connection is closed.
 func NewDialer() *net.Dialer {
 	return &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
-			// An optimisation: what it returns does not matter.
+			// An optimisation: an error does not matter.
 			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, receiveBuffer)
 		})
 	}}
 }
 
-// proxyAddress is host and port of a proxy, with the scheme's port if it names
-// none, as net/http takes it.
+// ProxyAddress returns host and port of a proxy, with the scheme's port if it has
+// none, as net/http does.
 func ProxyAddress(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -95,9 +97,9 @@ func ProxyAddress(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// dialName resolves target as the runtime would and connects to the first of
-// its addresses that answers and that the guard lets through; it is nil for what
-// the node itself names.
+// DialName resolves target as the runtime would and connects to the first of its
+// addresses that answers and that the guard permits. The guard is nil for what the
+// node itself names.
 func (p *Prober) DialName(ctx context.Context, target string, g *guard.Guard) (net.Conn, error) {
 	name, port, err := net.SplitHostPort(target)
 	if err != nil {
@@ -110,28 +112,29 @@ func (p *Prober) DialName(ctx context.Context, target string, g *guard.Guard) (n
 	}
 	var firstErr error
 	for i, addr := range l.addrs {
-		var reason guard.Reason
-		if g != nil {
-			reason = g.Address(name, port, addr, false)
-		}
-		if reason != "" {
-			err = &BlockedError{Reason: addr.String() + " is " + string(reason)}
-		} else {
-			// Every address gets its share of the time that is left.
-			share := ctx
-			if deadline, ok := ctx.Deadline(); ok {
-				var cancel context.CancelFunc
-				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(l.addrs)-i))
-				defer cancel()
-			}
-			var conn net.Conn
-			if conn, err = NewDialer().DialContext(share, "tcp", net.JoinHostPort(addr.String(), port)); err == nil {
-				return conn, nil
-			}
+		conn, err := dialShare(ctx, g, name, port, addr, len(l.addrs)-i)
+		if err == nil {
+			return conn, nil
 		}
 		if firstErr == nil {
 			firstErr = err
 		}
 	}
 	return nil, firstErr
+}
+
+// dialShare connects to the first of n addresses that are left, within its share
+// of the time.
+func dialShare(ctx context.Context, g *guard.Guard, name, port string, addr netip.Addr, n int) (net.Conn, error) {
+	if g != nil {
+		if reason := g.Address(name, port, addr, false); reason != "" {
+			return nil, &BlockedError{Reason: addr.String() + " is " + string(reason)}
+		}
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
+		defer cancel()
+	}
+	return NewDialer().DialContext(ctx, "tcp", net.JoinHostPort(addr.String(), port))
 }

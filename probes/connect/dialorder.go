@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// How the runtime's dialer goes about several addresses of a name: they are
-// sorted by RFC 6724; those of the first one's family are tried one after the
-// other, and those of the other family beside them, as soon as the first
-// family has failed or 300 ms have passed (net/addrselect.go and net/dial.go of
-// the Go distribution; containerd sets the delays in core/remotes/docker). The
-// first that connects is taken: if TLS fails there, no other is tried.
+// How the runtime's dialer uses several addresses of a name: it sorts them by RFC
+// 6724, tries those of the first one's family one after the other, and those of the
+// other family concurrently as soon as the first family has failed or 300 ms have
+// passed (net/addrselect.go and net/dial.go of the Go distribution; containerd sets
+// the delays in core/remotes/docker). It uses the first that connects: if TLS fails
+// there, it tries no other.
 const (
 	runtimeDialTimeout = 30 * time.Second // over all addresses
 	fallbackDelay      = 300 * time.Millisecond
 	leastShare         = 2 * time.Second // of one address, while there is that much
 )
 
-// dialOrder sorts addrs as Go's resolver hands them to the dialer, and keeps
-// at most limit of them, some of either family. source is where packets to an
-// address would come from; invalid if there is no route.
+// dialOrder returns addrs in the order in which Go's resolver passes them to the
+// dialer, at most limit of them, some of either family. source returns the source
+// address of packets to an address; invalid: there is no route.
 func dialOrder(addrs []netip.Addr, source func(netip.Addr) netip.Addr, limit int) []netip.Addr {
 	if len(addrs) < 2 {
 		return addrs
@@ -35,7 +35,7 @@ func dialOrder(addrs []netip.Addr, source func(netip.Addr) netip.Addr, limit int
 		sorted[i] = candidate{a, source(a)}
 	}
 	slices.SortStableFunc(sorted, func(a, b candidate) int { return compareRFC6724(a.addr, a.src, b.addr, b.src) })
-	// What is too much of the first one's family gives way to the other's.
+	// Addresses of the first one's family beyond the limit make room for the other's.
 	first := func(c candidate) bool { return c.addr.Is4() == sorted[0].addr.Is4() }
 	others := 0
 	for _, c := range sorted {
@@ -54,8 +54,7 @@ func dialOrder(addrs []netip.Addr, source func(netip.Addr) netip.Addr, limit int
 	return out
 }
 
-// sourceOf is the local address that packets to a would leave from. It sends
-// nothing.
+// sourceOf returns the source address of packets to a. It sends nothing.
 func sourceOf(a netip.Addr) netip.Addr {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 53)))
 	if err != nil {
@@ -103,7 +102,8 @@ func falseLast(a, b bool) int {
 	return 1
 }
 
-// policy is the table of RFC 6724 section 2.1, with what Go leaves in it.
+// rfc6724Policy returns the entry of the table of RFC 6724 section 2.1, as far as Go
+// has it.
 func rfc6724Policy(a netip.Addr) (precedence, label int) {
 	if a.Is4() {
 		return 35, 4
@@ -130,7 +130,7 @@ func rfc6724Policy(a netip.Addr) (precedence, label int) {
 	return 40, 1
 }
 
-// scope is that of RFC 6724 section 3.1.
+// rfc6724Scope returns the scope of RFC 6724 section 3.1.
 func rfc6724Scope(a netip.Addr) int {
 	b := a.As16()
 	switch {
@@ -144,8 +144,8 @@ func rfc6724Scope(a netip.Addr) int {
 	return 0xe
 }
 
-// commonPrefix counts the leading bits that two IPv6 addresses share, up to
-// 64: the rest is the interface's.
+// commonPrefix returns the number of leading bits that two IPv6 addresses share, up
+// to 64: the rest is the interface's.
 func commonPrefix(a, b netip.Addr) int {
 	if !a.Is6() || !b.Is6() {
 		return 0
@@ -159,7 +159,7 @@ func commonPrefix(a, b netip.Addr) int {
 	return 64
 }
 
-// attempted is how dialling one address went.
+// attempted is the result of dialling one address.
 type attempted struct {
 	v4        bool
 	connected bool
@@ -167,8 +167,8 @@ type attempted struct {
 	took      time.Duration // until it was known
 }
 
-// race says which of the addresses, in dial order, the runtime's dialer ends up
-// with, and after how long; -1 if none connects.
+// race returns which of the addresses, in dial order, the runtime's dialer would
+// use, and after how long; -1: none connects.
 func race(tries []attempted, timeout time.Duration) (winner int, after time.Duration) {
 	var first, other []int
 	for i, t := range tries {
@@ -189,7 +189,8 @@ func race(tries []attempted, timeout time.Duration) (winner int, after time.Dura
 	return winner, after
 }
 
-// serial tries the addresses at the indices one after the other (dialSerial).
+// dialSerial tries the addresses at the indices one after the other (dialSerial of
+// net/dial.go).
 func dialSerial(tries []attempted, at []int, timeout time.Duration) (winner int, after time.Duration) {
 	for n, i := range at {
 		left := timeout - after

@@ -19,47 +19,48 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// maxAddresses bounds how many addresses of a host are looked at.
+// maxAddresses bounds the addresses of a host that are dialled.
 const maxAddresses = 8
 
-// patience is how long a resolver may keep an answer back that a later
-// resolver has given already; less for one that did so before in this call.
-// The runtime would wait 5 s, every time.
+// resolverGrace is how long the probes wait for a resolver after a later one has
+// answered; shortGrace is for one that was late before in this call. The runtime
+// would wait 5 s, every time.
 const (
 	resolverGrace = time.Second
 	shortGrace    = 300 * time.Millisecond
 )
 
-// questions are the record types asked for every name, in Go's order.
+// questions are the record types of the queries for a name, in Go's order.
 var questions = [...]uint16{dns.TypeA, dns.TypeAAAA}
 
-// lookup is a host's addresses as the runtime's resolver would find them.
+// lookup is the addresses of a host as the runtime's resolver would find them.
 type lookup struct {
 	addrs []netip.Addr // in the order in which the runtime dials them
 	check report.Check // "dns/<host>"
 
-	decisive     *query // the question that decided; nil if no resolver was asked
-	alternatives []alternative
+	decisive     *query        // whose result decided; nil: no resolver was asked
+	alternatives []alternative // addresses that the runtime would not use
 	cancel       context.CancelFunc
 }
 
-// hearsay is an address that the runtime would not come to, and who gives it.
+// alternative is an address that the runtime would not use, and the resolver that
+// gives it.
 type alternative struct {
 	addr     netip.Addr
 	resolver string
 }
 
-// stop ends what is still asked.
+// stop cancels the pending queries.
 func (l lookup) stop() {
 	l.decisive.stop()
 	l.cancel()
 }
 
-// lookUp finds the addresses of name for the host of the checks. Resolvers are
-// all asked at once, but their answers count in the order of resolv.conf, by
-// the rules of Go's resolver: the first final answer decides, NXDOMAIN among
-// them, and a resolver that is silent or fails is passed over.
-// The call has the time of one step; stop ends it.
+// lookUp finds the addresses of name for the checks of a host. All resolvers are
+// queried at once, but their answers count in the order of resolv.conf, by the
+// rules of Go's resolver: the first final answer decides, also NXDOMAIN, and a
+// resolver that is silent or fails is skipped. lookUp takes at most the time of one
+// step; call stop afterwards.
 func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, p.Limits.WithDefaults().DNS)
@@ -68,7 +69,7 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 	if l.check.Outcome == report.Fail && l.check.Evidence["deadline"] != "" && cutShort(ctx) {
 		l.check.Outcome, l.check.Cause = report.Unknown, ""
 		l.check.Evidence["unfinished"] = "true"
-		l.check.Summary = name + " was not resolved before this diagnosis' own time was over"
+		l.check.Summary = name + " was not resolved before this diagnosis timed out"
 	}
 	l.addrs = dialOrder(l.addrs, sourceOf, maxAddresses)
 	if len(l.addrs) > 0 && l.check.Evidence["from"] != "literal" {
@@ -85,7 +86,7 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 		l.check.Evidence = evidence.With(l.check.Evidence, "hostsFile", "unknown")
 	}
 	if len(p.Lookup.Others) > 0 {
-		// The runtime may get its answer there; the probes do not ask them.
+		// The runtime may get its answer there; the probes do not query them.
 		l.check.Evidence = evidence.With(l.check.Evidence, "nsswitchOthers", report.Clean(strings.Join(p.Lookup.Others, ", "), evidence.MaxValue))
 	}
 	l.check.Duration = report.Millis(time.Since(start))
@@ -130,44 +131,44 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 	case p.Lookup.NoDNS:
 		return lookup{check: report.Check{
 			Outcome: report.Fail, Cause: report.HostNotFound,
-			Summary:  name + " is not in the hosts file, and nsswitch.conf names no DNS",
+			Summary:  name + " is not in the hosts file, and nsswitch.conf has no dns",
 			Evidence: evidence.Facts{"from": "hosts", "nsswitch": "files"}.Checked(),
 		}}
 	case p.Resolv == nil:
 		return lookup{check: report.Check{
 			Outcome: report.Skipped, BlockedBy: "runtime/resolv.conf",
-			Summary: "not resolved: the runtime's resolv.conf is unknown",
+			Summary: "skipped: the runtime's resolv.conf is unknown",
 		}}
 	}
 	names := p.Resolv.Names(name)
 	if _, ok := dns.IsDomainName(name); !ok || len(names) == 0 {
 		return lookup{check: report.Check{
 			Outcome: report.Fail, Cause: report.HostNotFound,
-			Summary: strconv.Quote(report.Clean(name, 80)) + " is not a name that DNS can hold",
+			Summary: strconv.Quote(report.Clean(name, 80)) + " is not a valid DNS name",
 		}}
 	}
 
-	var own, asIs *query
+	var decisive, absolute *query
 	tried := 0
 	for _, full := range names {
 		q := p.query(ctx, full)
 		tried++
 		addrs, by := q.result()
 		if full == view.Rooted(name) {
-			asIs = q
+			absolute = q
 		}
 		if len(addrs) > 0 {
 			l := lookup{addrs: addrs, decisive: q, check: q.pass(name, addrs, by)}
 			if full != view.Rooted(name) {
-				l.checkSearchList(ctx, p, name, asIs)
+				l.checkSearchList(ctx, p, name, absolute)
 			}
-			own.stop()
+			decisive.stop()
 			return l
 		}
-		// Go reports what became of the name as it stands.
-		if full == view.Rooted(name) || own == nil {
-			own.stop()
-			own = q
+		// Go reports the error of the name without the search list.
+		if full == view.Rooted(name) || decisive == nil {
+			decisive.stop()
+			decisive = q
 		} else {
 			q.stop()
 		}
@@ -175,70 +176,67 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 			break
 		}
 	}
-	return lookup{decisive: own, check: own.fail(name, tried)}
+	return lookup{decisive: decisive, check: decisive.fail(name, tried)}
 }
 
-// inquiry is one name asked of all resolvers at once, for all record types.
+// query is the queries to all resolvers for one name, for all record types.
 type query struct {
-	name     string
-	conf     *view.ResolvConf
-	servers  []netip.AddrPort
-	answers  []answers
-	start    time.Time
-	patience []<-chan struct{} // with each of the servers
-	slow     *sync.Map
-	cancel   context.CancelFunc
+	name    string
+	conf    *view.ResolvConf
+	servers []netip.AddrPort
+	answers []answers
+	start   time.Time
+	grace   []<-chan struct{} // closed when the grace period of the server has passed
+	slow    *sync.Map
+	cancel  context.CancelFunc
 }
 
-// cell is a pending answer; it is complete when done is closed.
+// pendingAnswer is an answer; it is complete when done is closed.
 type pendingAnswer struct {
 	done chan struct{}
 	*answer
 }
 
+// query starts the queries for one absolute name.
 func (p *Prober) query(ctx context.Context, name string) *query {
 	q := &query{name: name, conf: p.Resolv, start: time.Now(), slow: new(sync.Map)}
 	if p.call != nil {
 		q.slow = &p.call.slowResolvers
 	}
-	port := p.ResolverPort
-	if port == 0 {
-		port = 53
-	}
 	ctx, q.cancel = context.WithCancel(ctx)
 	for _, addr := range p.Resolv.Servers {
-		server := netip.AddrPortFrom(addr, port)
-		var row answers
+		server := netip.AddrPortFrom(addr, cmp.Or(p.ResolverPort, 53))
+		var pending answers
 		for i, qtype := range questions {
 			c := pendingAnswer{done: make(chan struct{}), answer: new(answer)}
-			row[i] = c
+			pending[i] = c
 			go func() {
 				defer close(c.done)
 				*c.answer = askResolver(ctx, server, name, qtype, p.Resolv.TCP)
 			}()
 		}
-		wait := resolverGrace
+		grace := resolverGrace
 		if _, before := q.slow.Load(server); before {
-			wait = shortGrace
+			grace = shortGrace
 		}
-		patient, cancel := context.WithTimeout(ctx, wait)
-		context.AfterFunc(patient, cancel)
-		q.patience = append(q.patience, patient.Done())
+		timer, cancel := context.WithTimeout(ctx, grace)
+		context.AfterFunc(timer, cancel)
+		q.grace = append(q.grace, timer.Done())
 		q.servers = append(q.servers, server)
-		q.answers = append(q.answers, row)
+		q.answers = append(q.answers, pending)
 	}
 	return q
 }
 
-// stop ends what is still asked.
+// stop cancels the pending queries; q may be nil.
 func (q *query) stop() {
 	if q != nil {
 		q.cancel()
 	}
 }
 
-// settle waits until the answer is known that the runtime would come to: the
-// addresses, and the resolver that gave them.
+// result waits for the result that the runtime would get: the addresses, and the
+// index of the resolver that gave them; -1: none.
 func (q *query) result() (addrs []netip.Addr, by int) {
 	by = -1
 	for t := range questions {
@@ -253,8 +251,8 @@ func (q *query) result() (addrs []netip.Addr, by int) {
 	return addrs, by
 }
 
-// first is the answer that counts for record type t: the first final one, or
-// else that of the last resolver.
+// first returns the answer that counts for record type t, and the index of its
+// resolver: the first final answer, or else that of the last resolver.
 func (q *query) first(t int) (int, answer) {
 	var a answer
 	for i := range q.servers {
@@ -265,12 +263,14 @@ func (q *query) first(t int) (int, answer) {
 	return len(q.servers) - 1, a
 }
 
+// wait waits for an answer of resolver i, but no longer than its grace period if a
+// later resolver has given a final one.
 func (q *query) wait(i, t int) answer {
 	c := q.answers[i][t]
 	select {
 	case <-c.done:
 		return *c.answer
-	case <-q.patience[i]:
+	case <-q.grace[i]:
 	}
 	for _, later := range q.answers[i+1:] {
 		select {
@@ -291,14 +291,14 @@ func (q *query) pass(name string, addrs []netip.Addr, by int) report.Check {
 	q.describe(e, name)
 	summary := fmt.Sprintf("%s is %s (resolver %s)", name, joinAddrs(addrs), q.servers[by])
 	if by > 0 {
-		// The runtime waits for every resolver before this one, every time.
-		summary += fmt.Sprintf(", after %d that gave no answer", by)
+		// The runtime waits for each resolver before this one, every time.
+		summary += fmt.Sprintf(", after %d without an answer", by)
 		e["passedOver"] = strconv.Itoa(by)
 	}
 	return report.Check{Outcome: report.Pass, Summary: summary, Evidence: e.Checked()}
 }
 
-// fail reports the error that Go would: that of the A question.
+// fail returns the check with the error that Go reports: that of the A query.
 func (q *query) fail(name string, tried int) report.Check {
 	i, a := q.first(0)
 	server := q.servers[i].String()
@@ -308,7 +308,7 @@ func (q *query) fail(name string, tried int) report.Check {
 	check := report.Check{Outcome: report.Fail, Cause: a.cause(), Evidence: e.Checked()}
 	switch a.finding {
 	case absent:
-		check.Summary = fmt.Sprintf("resolver %s says that %s does not exist (NXDOMAIN)", server, name)
+		check.Summary = fmt.Sprintf("%s does not exist (NXDOMAIN from resolver %s)", name, server)
 	case empty:
 		check.Summary = fmt.Sprintf("%s exists but has no address (resolver %s)", name, server)
 	default:
@@ -317,7 +317,7 @@ func (q *query) fail(name string, tried int) report.Check {
 			check.Summary += fmt.Sprintf(", as the last of %d", len(q.servers))
 		}
 		if q.conf.Default {
-			check.Summary += "; resolv.conf names no resolver, so the runtime asks this machine itself"
+			check.Summary += "; resolv.conf has no nameserver, so the runtime queries this machine itself"
 		}
 	}
 	return check
@@ -339,28 +339,28 @@ func (q *query) describe(e evidence.Facts, name string) {
 	}
 }
 
-// resolverChecks are "dns/<host>/<resolver>", one per resolver. Resolvers that
-// no decision waits for are given up after a moment.
+// resolverChecks returns "dns/<host>/<resolver>", one per resolver. It waits for a
+// resolver no longer than its grace period.
 func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []report.Check {
 	q := l.decisive
 	if q == nil {
 		return nil
 	}
 	defer q.stop()
-	for i, row := range q.answers {
-		for _, c := range row {
+	for i, pending := range q.answers {
+		for _, c := range pending {
 			select {
 			case <-c.done:
 				continue
-			case <-q.patience[i]:
+			case <-q.grace[i]:
 			}
 			q.stop()
 			<-c.done
 		}
 	}
 	var checks []report.Check
-	for i, row := range q.answers {
-		check := q.resolverCheck(name, q.servers[i].String(), row)
+	for i, pending := range q.answers {
+		check := q.resolverCheck(name, q.servers[i].String(), pending)
 		check.ID, check.Kind, check.Host = "dns/"+hostName+"/"+q.servers[i].String(), report.KindDNS, hostName
 		check.Target = q.servers[i].String()
 		if check.Outcome == report.Fail && check.Evidence["deadline"] != "" && cutShort(ctx) {
@@ -373,12 +373,12 @@ func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []re
 	return checks
 }
 
-func (q *query) resolverCheck(name, server string, row answers) report.Check {
-	// The A answer speaks for the resolver unless only AAAA found something.
-	a := row[0].answer
+func (q *query) resolverCheck(name, server string, all answers) report.Check {
+	// The A answer represents the resolver unless only AAAA has addresses.
+	a := all[0].answer
 	var addrs []netip.Addr
 	took := time.Duration(0)
-	for _, c := range row {
+	for _, c := range all {
 		addrs = append(addrs, c.addrs...)
 		took = max(took, c.took)
 		if c.finding == present && a.finding != present {
@@ -387,8 +387,8 @@ func (q *query) resolverCheck(name, server string, row answers) report.Check {
 	}
 	e := a.evidence(len(q.servers))
 	e["addresses"], e["ms"] = joinAddrs(addrs), strconv.FormatInt(took.Milliseconds(), 10)
-	if row[0].finding != row[1].finding && (row[0].finding <= failed || row[1].finding <= failed) {
-		e["A"], e["AAAA"] = row[0].label(), row[1].label()
+	if all[0].finding != all[1].finding && (all[0].finding <= failed || all[1].finding <= failed) {
+		e["A"], e["AAAA"] = all[0].label(), all[1].label()
 	}
 	q.describe(e, name)
 	check := report.Check{Evidence: e.Checked(), Duration: report.Millis(took)}
@@ -421,7 +421,7 @@ func (a answer) cause() report.Cause {
 	return ""
 }
 
-// complaint is what is wrong with a resolver, as the end of a sentence.
+// problem returns what is wrong with a resolver, as the end of a sentence.
 func (a answer) problem() string {
 	switch {
 	case a.finding == failed && a.note != "":
@@ -431,10 +431,10 @@ func (a answer) problem() string {
 	case a.deadline:
 		return "did not answer within " + report.Duration(a.took)
 	}
-	return "cannot be asked (" + evidence.Errno(a.err) + ")"
+	return "cannot be queried (" + evidence.Errno(a.err) + ")"
 }
 
-// word is the answer in one word.
+// label returns the answer in one word.
 func (a answer) label() string {
 	switch a.finding {
 	case silent:

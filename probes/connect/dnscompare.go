@@ -12,26 +12,26 @@ import (
 	"github.com/pullprobe/pullprobe/probes/view"
 )
 
-// What there is to say against the answer that the runtime comes to: another
-// resolver's answer, and what the name means without the search list.
+// This file finds what contradicts the result of the runtime's resolver: the answer
+// of another resolver, and the name without the search list.
 
-// compare notes whether the resolvers' final answers have nothing in common,
-// and which addresses the others give. All of them must have been waited for.
+// compareResolvers notes whether the final answers of the resolvers have no address
+// in common, and which addresses the others give. All answers must be complete.
 func (l *lookup) compareResolvers() {
 	q := l.decisive
-	var said []netip.Addr // of the resolver that the comparison starts from
+	var first []netip.Addr // of the resolver that the others are compared with
 	final, disjoint := 0, false
 	var rest []alternative
-	for i, row := range q.answers {
-		addrs, known := row.addresses()
+	for i, a := range q.answers {
+		addrs, known := a.addresses()
 		if !known {
 			continue
 		}
 		if final++; final == 1 {
-			said = addrs
+			first = addrs
 		}
-		same := len(addrs) == 0 && len(said) == 0 ||
-			slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(said, a) })
+		same := len(addrs) == 0 && len(first) == 0 ||
+			slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(first, a) })
 		disjoint = disjoint || !same
 		if !same {
 			for _, a := range addrs {
@@ -45,19 +45,20 @@ func (l *lookup) compareResolvers() {
 	l.addAlternatives(rest)
 }
 
-// hear keeps the addresses that the runtime would not come to.
-func (l *lookup) addAlternatives(said []alternative) {
-	for _, h := range said {
-		if !slices.Contains(l.addrs, h.addr) && !slices.ContainsFunc(l.alternatives, func(o alternative) bool { return o.addr == h.addr }) {
-			l.alternatives = append(l.alternatives, h)
+// addAlternatives keeps the addresses that the runtime would not use.
+func (l *lookup) addAlternatives(others []alternative) {
+	for _, o := range others {
+		known := slices.ContainsFunc(l.alternatives, func(have alternative) bool { return have.addr == o.addr })
+		if !slices.Contains(l.addrs, o.addr) && !known {
+			l.alternatives = append(l.alternatives, o)
 		}
 	}
 }
 
-// row is what one resolver says to all questions.
+// answers are those of one resolver, for all record types.
 type answers [len(questions)]pendingAnswer
 
-// addresses are those that a resolver gives; known if it gave any final answer.
+// addresses returns those of a resolver; known is false if no answer is final.
 func (r answers) addresses() (addrs []netip.Addr, known bool) {
 	for _, c := range r {
 		known = known || c.finding.final()
@@ -66,40 +67,40 @@ func (r answers) addresses() (addrs []netip.Addr, known bool) {
 	return addrs, known
 }
 
-// searched notes what stands against a name that was found through the search
-// list only: what it is by itself (asIs, if that was asked already), and
-// whether that search domain answers to any name at all. It is asked for names
-// with a dot only: those without one are meant to be searched.
-func (l *lookup) checkSearchList(ctx context.Context, p *Prober, name string, asIs *query) {
+// checkSearchList notes what contradicts a name that was found only through the
+// search list: the result for the absolute name (absolute, if it was queried
+// already), and whether that search domain has an answer for any name. It queries
+// only names with a dot: others are meant to be searched.
+func (l *lookup) checkSearchList(ctx context.Context, p *Prober, name string, absolute *query) {
 	if !strings.Contains(strings.Trim(name, "."), ".") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, shortGrace)
 	defer cancel()
-	if asIs == nil {
-		asIs = p.query(ctx, view.Rooted(name))
+	if absolute == nil {
+		absolute = p.query(ctx, view.Rooted(name))
 	}
 	suffix := strings.TrimPrefix(l.decisive.name, view.Rooted(name))
-	any := p.query(ctx, strings.ToLower(rand.Text())[:12]+"."+suffix)
+	random := p.query(ctx, strings.ToLower(rand.Text())[:12]+"."+suffix)
+	defer random.stop()
 
-	i, a := asIs.first(0)
-	addrs, _ := asIs.result()
+	i, a := absolute.first(0)
+	addrs, _ := absolute.result()
 	l.check.Evidence = evidence.With(l.check.Evidence, "asIs", cmp.Or(joinAddrs(addrs), a.label()))
 	var rest []alternative
 	for _, addr := range addrs {
-		rest = append(rest, alternative{addr, asIs.servers[i].String()})
+		rest = append(rest, alternative{addr, absolute.servers[i].String()})
 	}
 	l.addAlternatives(rest)
 
-	if addrs, _ = any.result(); len(addrs) > 0 {
+	if addrs, _ = random.result(); len(addrs) > 0 {
 		l.check.Evidence["wildcard"] = "true"
-	} else if _, a = any.first(0); a.finding.final() {
+	} else if _, a = random.first(0); a.finding.final() {
 		l.check.Evidence["wildcard"] = "false"
 	}
-	any.stop()
 }
 
-// secondOpinion asks the resolvers for a name that the hosts file answered.
+// compareWithDNS queries the resolvers for a name that is in the hosts file.
 func (l *lookup) compareWithDNS(ctx context.Context, p *Prober, name string) {
 	if l.decisive != nil || l.check.Evidence["from"] != "hosts" || p.Resolv == nil || p.Lookup.NoDNS {
 		return
@@ -111,11 +112,11 @@ func (l *lookup) compareWithDNS(ctx context.Context, p *Prober, name string) {
 	if l.decisive = other.decisive; l.decisive == nil {
 		return
 	}
-	says := cmp.Or(other.check.Evidence["addresses"], other.check.Evidence["rcode"])
-	if says == "" {
-		return // nobody answered
+	found := cmp.Or(other.check.Evidence["addresses"], other.check.Evidence["rcode"])
+	if found == "" {
+		return // no resolver answered
 	}
-	l.check.Evidence["dnsSays"] = says
+	l.check.Evidence["dnsSays"] = found
 	var rest []alternative
 	for _, a := range other.addrs {
 		rest = append(rest, alternative{a, other.check.Evidence["resolver"]})

@@ -20,59 +20,58 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// fault is what a network error comes to: its cause from the catalogue, what
-// happened in words that follow "cannot … :", and facts.
+// Failure is what a network error means.
 type Failure struct {
 	Cause   report.Cause
-	Message string
+	Message string // what happened; it follows "cannot … :"
 	Facts   evidence.Facts
 
-	Unfinished bool // the step was cut short by the end of the whole call
+	Unfinished bool // the end of the whole call cut the step short
 }
 
-// refusedError is an address or a step that the probes do not take although
-// the runtime would: it is never a fault.
+// BlockedError is a host or a step that the probes refuse although the runtime
+// would not. It is never a fault.
 type BlockedError struct {
 	Reason string
-	Cause  report.Cause // what stops the runtime there too; empty if it goes on
+	Cause  report.Cause // what stops the runtime there too; empty: it continues
 }
 
-func (e *BlockedError) Error() string { return "refused: " + e.Reason }
+func (e *BlockedError) Error() string { return "blocked: " + e.Reason }
 
-// lookupError is a name that did not resolve on the way to somewhere else.
+// lookupError is a name that did not resolve.
 type lookupError struct{ check report.Check }
 
 func (e *lookupError) Error() string { return e.check.Summary }
 
-// proxyError is a proxy that could not be reached, or that refused.
+// ProxyError is a proxy that is not reachable or that refused the connection.
 type ProxyError struct {
-	status int    // what it answered to CONNECT; 0 if it did not
-	says   string // the reason that it gives with it
-	socks  int    // what a SOCKS5 proxy answered; 0 if it did not
-	step   string // where it ended if it did not answer; empty is on the way to it
+	status int    // of its answer; 0: no answer
+	reason string // that it reports with it
+	socks  int    // reply of a SOCKS5 proxy; 0: no reply
+	step   string // where it ended without an answer; empty: before the proxy
 	err    error
 }
 
-// proxyUnreachable is the error of a proxy that could not be connected to.
+// ProxyUnreachable returns the error of a proxy that could not be connected to.
 func ProxyUnreachable(err error) error { return &ProxyError{err: err} }
 
-// reason returns why the proxy refused, as it reports it; empty if it does not.
-func (e *ProxyError) Reason() string { return e.says }
+// Reason returns the reason that the proxy reports; empty if it reports none.
+func (e *ProxyError) Reason() string { return e.reason }
 
 func (e *ProxyError) Error() string { return "proxy: " + strconv.Itoa(e.status) }
 func (e *ProxyError) Unwrap() error { return e.err }
 
-// errnoFaults says what the system errors of connect, read and write mean.
-var errnoFaults = map[syscall.Errno]struct {
-	cause report.Cause
-	words string
+// errnoFailures are the meanings of the system errors of connect, read and write.
+var errnoFailures = map[syscall.Errno]struct {
+	cause   report.Cause
+	message string
 }{
 	syscall.ECONNREFUSED:  {report.ConnectionRefused, "connection refused"},
 	syscall.ETIMEDOUT:     {report.ConnectionTimeout, "connection timed out"},
 	syscall.EHOSTUNREACH:  {report.NetworkUnreachable, "no route to host"},
 	syscall.ENETUNREACH:   {report.NetworkUnreachable, "network is unreachable"},
 	syscall.ENETDOWN:      {report.NetworkUnreachable, "network is down"},
-	syscall.EADDRNOTAVAIL: {report.NetworkUnreachable, "no local address to go out from"},
+	syscall.EADDRNOTAVAIL: {report.NetworkUnreachable, "no local address to send from"},
 	syscall.EACCES:        {report.NetworkUnreachable, "not permitted by a route or firewall on this node"},
 	syscall.EPERM:         {report.NetworkUnreachable, "not permitted by a firewall on this node"},
 	syscall.EINVAL:        {report.NetworkUnreachable, "a blackhole route on this node"},
@@ -81,134 +80,155 @@ var errnoFaults = map[syscall.Errno]struct {
 	syscall.EPIPE:         {report.ConnectionReset, "connection closed by the other side"},
 }
 
-// netFault reads a network error by its type. late is the cause of a deadline
-// that passed at this step.
+// Classify returns what a network error means, by its type. late is the cause of a
+// deadline that passed at this step.
 func Classify(err error, took time.Duration, late report.Cause) Failure {
-	var (
-		lookup *lookupError
-		proxy  *ProxyError
-		record tls.RecordHeaderError
-		op     *net.OpError
-		errno  syscall.Errno
-		call   *os.SyscallError
-	)
-	var cut *unfinishedError
-	if errors.As(err, &cut) {
-		return Failure{Message: "not finished after " + report.Duration(took) + ": this diagnosis' own time was over",
-			Facts: evidence.Facts{"deadline": "true", "unfinished": "true", "timeoutMs": millis(took)}, Unfinished: true}
+	if _, ok := errors.AsType[*unfinishedError](err); ok {
+		return Failure{
+			Message:    "not finished after " + report.Duration(took) + ": this diagnosis timed out",
+			Facts:      evidence.Facts{"deadline": "true", "unfinished": "true", "timeoutMs": millis(took)},
+			Unfinished: true,
+		}
 	}
-	// A URL may hold a signature, and is not told on.
-	var at *url.Error
-	if errors.As(err, &at) {
+	// A URL may hold a signature, and is not repeated.
+	if at, ok := errors.AsType[*url.Error](err); ok {
 		err = at.Err
 	}
-	switch {
-	case errors.As(err, &proxy):
-		return proxy.fault(took)
-	case errors.As(err, &lookup):
-		return Failure{Cause: lookup.check.Cause, Message: lookup.check.Summary, Facts: evidence.Facts{"step": "dns"}, Unfinished: lookup.check.Outcome == report.Unknown}
+	if proxy, ok := errors.AsType[*ProxyError](err); ok {
+		return proxy.failure(took)
+	}
+	if l, ok := errors.AsType[*lookupError](err); ok {
+		return Failure{
+			Cause:      l.check.Cause,
+			Message:    l.check.Summary,
+			Facts:      evidence.Facts{"step": "dns"},
+			Unfinished: l.check.Outcome == report.Unknown,
+		}
 	}
 	if f, ok := ClassifyCertificate(err); ok {
 		return f
 	}
-	switch {
-	case errors.Is(err, http.ErrSchemeMismatch):
-		return Failure{Cause: report.PlainHTTPRegistry, Message: "it speaks plain HTTP, not HTTPS"}
-	case errors.As(err, &record):
-		if string(record.RecordHeader[:]) == "HTTP/" {
-			return Failure{Cause: report.PlainHTTPRegistry, Message: "it speaks plain HTTP, not HTTPS"}
-		}
-		return Failure{Cause: report.TLSHandshakeFailed, Message: "it does not speak TLS", Facts: evidence.Facts{"firstBytes": fmt.Sprintf("%x", record.RecordHeader)}}
-	case errors.As(err, &op) && op.Op == "remote error":
-		// A TLS alert: its type is not exported, its text is a fixed table.
-		return Failure{Cause: report.TLSHandshakeFailed, Message: "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)), Facts: evidence.Facts{"alert": alertText(op.Err)}}
-	case isTimeout(err):
-		return Failure{Cause: late, Message: "no answer within " + report.Duration(took), Facts: evidence.Facts{"deadline": "true", "timeoutMs": millis(took)}}
-	case errors.As(err, &call) && call.Syscall == "socket" && errors.Is(err, fs.ErrPermission):
-		// The network was not asked: a seccomp profile or a security module stands before it.
-		return Failure{Cause: report.Undetermined, Message: "this process may not open sockets: what confines it forbids that, and the runtime is not confined by it", Facts: evidence.Facts{"errno": evidence.Errno(err), "step": "socket"}}
-	case errors.As(err, &errno):
-		if f, ok := errnoFaults[errno]; ok {
-			return Failure{Cause: f.cause, Message: f.words, Facts: evidence.Facts{"errno": evidence.Errno(errno)}}
-		}
-		return Failure{Cause: report.Undetermined, Message: errno.Error(), Facts: evidence.Facts{"errno": evidence.Errno(errno)}}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return Failure{Cause: report.ConnectionReset, Message: "the connection was closed without an answer", Facts: evidence.Facts{"eof": "true"}}
+	if f, ok := classifyTLS(err); ok {
+		return f
 	}
-	// Its text may repeat what the server sent.
-	return Failure{Cause: report.Undetermined, Message: "an answer that is not HTTP, or an error of no known kind", Facts: evidence.Facts{"error": fmt.Sprintf("%T", err)}}
+	if isTimeout(err) {
+		return Failure{
+			Cause:   late,
+			Message: "no answer within " + report.Duration(took),
+			Facts:   evidence.Facts{"deadline": "true", "timeoutMs": millis(took)},
+		}
+	}
+	if f, ok := classifyErrno(err); ok {
+		return f
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return Failure{
+			Cause:   report.ConnectionReset,
+			Message: "the connection was closed without an answer",
+			Facts:   evidence.Facts{"eof": "true"},
+		}
+	}
+	return Failure{
+		Cause:   report.Undetermined,
+		Message: "an answer that is not HTTP, or an unknown error",
+		Facts:   evidence.Facts{"error": fmt.Sprintf("%T", err)}, // its text may repeat what the server sent
+	}
+}
+
+// classifyTLS returns what an error of the TLS protocol means.
+func classifyTLS(err error) (Failure, bool) {
+	record, isRecord := errors.AsType[tls.RecordHeaderError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch), isRecord && string(record.RecordHeader[:]) == "HTTP/":
+		return Failure{Cause: report.PlainHTTPRegistry, Message: "it speaks plain HTTP, not HTTPS"}, true
+	case isRecord:
+		return Failure{
+			Cause:   report.TLSHandshakeFailed,
+			Message: "it does not speak TLS",
+			Facts:   evidence.Facts{"firstBytes": fmt.Sprintf("%x", record.RecordHeader)},
+		}, true
+	case isOp && op.Op == "remote error":
+		// A TLS alert: its type is not exported, its text is a fixed table.
+		return Failure{
+			Cause:   report.TLSHandshakeFailed,
+			Message: "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)),
+			Facts:   evidence.Facts{"alert": alertText(op.Err)},
+		}, true
+	}
+	return Failure{}, false
+}
+
+// classifyErrno returns what a system error means.
+func classifyErrno(err error) (Failure, bool) {
+	if call, ok := errors.AsType[*os.SyscallError](err); ok && call.Syscall == "socket" && errors.Is(err, fs.ErrPermission) {
+		// Nothing was sent: a seccomp profile or a security module forbids the socket.
+		return Failure{
+			Cause:   report.Undetermined,
+			Message: "pullprobe may not open sockets here (seccomp or LSM); the runtime is not affected",
+			Facts:   evidence.Facts{"errno": evidence.Errno(err), "step": "socket"},
+		}, true
+	}
+	errno, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
+		return Failure{}, false
+	}
+	facts := evidence.Facts{"errno": evidence.Errno(errno)}
+	if f, ok := errnoFailures[errno]; ok {
+		return Failure{Cause: f.cause, Message: f.message, Facts: facts}, true
+	}
+	return Failure{Cause: report.Undetermined, Message: errno.Error(), Facts: facts}, true
 }
 
 func isTimeout(err error) bool {
-	var timeout net.Error
-	if errors.Is(err, timeUp{}) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
-		return true
-	}
-	var errno syscall.Errno
-	return !errors.As(err, &errno) && errors.As(err, &timeout) && timeout.Timeout()
-}
-
-func (e *ProxyError) fault(took time.Duration) Failure {
-	if e.socks != 0 {
-		return socksFault(e.socks)
-	}
-	if e.status != 0 {
-		f := Failure{Cause: report.ProxyDenied, Message: "the proxy refused the connection with status " + strconv.Itoa(e.status), Facts: evidence.Facts{
-			"status": strconv.Itoa(e.status), "proxyError": e.says, "step": "connect",
-		}}
-		switch {
-		case e.status == http.StatusProxyAuthRequired:
-			f.Message = "the proxy wants credentials (407)"
-		case e.status >= 500:
-			// The proxy is there and willing. What lies behind it is at fault,
-			// and it does not say how.
-			f.Cause = report.Undetermined
-			f.Message = "the proxy could not connect: status " + strconv.Itoa(e.status)
-			proxyFault(&f, e.says)
+	for _, ended := range []error{timeUp{}, context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded} {
+		if errors.Is(err, ended) {
+			return true
 		}
-		return f
 	}
-	inner := Classify(e.err, took, report.ConnectionTimeout)
-	f := Failure{Cause: report.ProxyUnreachable, Message: "the proxy cannot be reached: " + inner.Message, Facts: inner.Facts, Unfinished: inner.Unfinished}
-	if f.Facts == nil {
-		f.Facts = evidence.Facts{}
+	if errors.As(err, new(syscall.Errno)) {
+		return false
 	}
-	f.Facts["innerCause"] = string(inner.Cause)
-	if e.step != "" {
-		f.Facts["step"] = e.step
-		f.Message = "the proxy took the connection, then: " + inner.Message
-	}
-	return f
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
 }
 
-// certFault reads what is wrong with a certificate.
+// ClassifyCertificate returns what is wrong with a certificate; false if err is
+// not about one.
 func ClassifyCertificate(err error) (Failure, bool) {
-	var (
-		unknown   x509.UnknownAuthorityError
-		invalid   x509.CertificateInvalidError
-		name      x509.HostnameError
-		wrapped   *tls.CertificateVerificationError
-		algorithm x509.InsecureAlgorithmError
-		critical  x509.UnhandledCriticalExtension
-		violation x509.ConstraintViolationError
-	)
+	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
+	name, isName := errors.AsType[x509.HostnameError](err)
 	switch {
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+	case isInvalid && invalid.Reason == x509.Expired:
 		if c := invalid.Cert; c != nil && time.Now().Before(c.NotBefore) {
 			return Failure{Cause: report.CertificateNotYetValid, Message: "certificate is not valid before " + report.Time(c.NotBefore)}, true
 		} else if c != nil {
 			return Failure{Cause: report.CertificateExpired, Message: "certificate expired on " + report.Time(c.NotAfter)}, true
 		}
-		return Failure{Cause: report.CertificateInvalid, Message: "certificate is outside its time of validity"}, true
-	case errors.As(err, &name) && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
-		// Go looks at no common name.
-		return Failure{Cause: report.CertificateInvalid, Message: "certificate has no subject alternative name, only the old common name"}, true
-	case errors.As(err, &name):
+		return Failure{Cause: report.CertificateInvalid, Message: "certificate is outside its period of validity"}, true
+	case isName && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
+		// Go ignores the common name.
+		return Failure{
+			Cause:   report.CertificateInvalid,
+			Message: "certificate has no subject alternative name, only the old common name",
+		}, true
+	case isName:
 		return Failure{Cause: report.CertificateNameMismatch, Message: "certificate is for another name"}, true
-	case errors.As(err, &unknown):
-		return Failure{Cause: report.CertificateUntrusted, Message: "certificate is signed by an authority that this node does not trust"}, true
-	case errors.As(err, &invalid), errors.As(err, &wrapped), errors.As(err, &algorithm), errors.As(err, &critical), errors.As(err, &violation):
-		return Failure{Cause: report.CertificateInvalid, Message: "certificate is not acceptable", Facts: evidence.Facts{"detail": err.Error()}}, true
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return Failure{
+			Cause:   report.CertificateUntrusted,
+			Message: "certificate is signed by an authority that this node does not trust",
+		}, true
+	case isInvalid,
+		errors.As(err, new(*tls.CertificateVerificationError)),
+		errors.As(err, new(x509.InsecureAlgorithmError)),
+		errors.As(err, new(x509.UnhandledCriticalExtension)),
+		errors.As(err, new(x509.ConstraintViolationError)):
+		return Failure{
+			Cause:   report.CertificateInvalid,
+			Message: "certificate is not acceptable",
+			Facts:   evidence.Facts{"detail": err.Error()},
+		}, true
 	}
 	return Failure{}, false
 }

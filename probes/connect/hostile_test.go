@@ -167,7 +167,7 @@ func FuzzProxy(f *testing.F) {
 			}
 			p.Ignored(scheme)
 		}
-		fault := (&ProxyError{status: 503, says: says}).fault(0)
+		fault := (&ProxyError{status: 503, reason: says}).failure(0)
 		for k, v := range fault.Facts.Checked() {
 			if len(v) > evidence.MaxValue || report.Clean(v, evidence.MaxValue) != v {
 				t.Errorf("%s=%q", k, v)

@@ -34,20 +34,21 @@ const (
 // NewProber returns a prober for what the runtime process sees.
 func NewProber(n *view.Node) *Prober { return &Prober{Node: *n, ExpirySoon: 14} }
 
-// Limits are the deadlines of one call of a [Prober]. A deadline shorter
-// than the runtime's own is marked in the evidence (deadline=true), so that a
-// black hole costs seconds here and is still told from a refusal. They leave
-// room for one black hole at any rung behind a silent first resolver (which
-// costs one second, see patience); a step that the end of the whole call cuts
-// short is unknown, not failed.
+// Limits are the deadlines of one call of a [Prober]. A deadline shorter than the
+// runtime's own is marked in the evidence (deadline=true), so that a black hole
+// costs seconds here and is still distinguished from a refusal. They leave room for
+// one black hole at any step after a silent first resolver (which costs one second,
+// see resolverGrace). A step that the end of the whole call cuts short is unknown,
+// not failed.
 type Limits struct {
-	Overall time.Duration // all of it; 4 s
+	Overall time.Duration // the whole call; 4 s
 	DNS     time.Duration // one host's name, all resolvers and search domains; 2.5 s
-	Dial    time.Duration // one TCP connection, or the way through a proxy; 2.5 s
+	Dial    time.Duration // one TCP connection, or the tunnel through a proxy; 2.5 s
 	TLS     time.Duration // one handshake; 2 s
-	HTTP    time.Duration // one request up to the end of its answer; 2.5 s
+	HTTP    time.Duration // one request to the end of its answer; 2.5 s
 }
 
+// WithDefaults returns l with the default for each deadline that is not set.
 func (l Limits) WithDefaults() Limits {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {

@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// isPublicRegistry says whether a host is one of the registries, or of their
-// token services, that everybody reaches at public addresses under
-// certificates of public authorities.
+// isPublicRegistry reports whether a host is a public registry or its token service:
+// it has public addresses and a certificate of a public authority.
 func isPublicRegistry(name string) bool {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for _, public := range []string{
@@ -27,18 +26,20 @@ func isPublicRegistry(name string) bool {
 	return false
 }
 
-// interceptors are makers of products that open TLS on the way, as they stand
-// in the certificates that these products make up.
+// interceptors are makers of products that intercept TLS, as they are named in the
+// certificates that these products issue.
 func interceptors() []string {
 	return []string{
-		"Zscaler", "Fortinet", "FortiGate", "Palo Alto Networks", "Blue Coat", "Bluecoat", "Symantec Web", "Netskope", "Cisco Umbrella", "Cisco Secure Web",
-		"IronPort", "Sophos", "Kaspersky", "McAfee Web", "Skyhigh", "Forcepoint", "Websense", "Check Point", "Barracuda", "WatchGuard", "SonicWall",
-		"Untangle", "Smoothwall", "iboss", "Menlo Security", "Cloudflare Gateway", "Gateway CA - Cloudflare", "Cato Networks", "Avast", "ESET SSL Filter",
+		"Zscaler", "Fortinet", "FortiGate", "Palo Alto Networks", "Blue Coat", "Bluecoat", "Symantec Web", "Netskope",
+		"Cisco Umbrella", "Cisco Secure Web", "IronPort", "Sophos", "Kaspersky", "McAfee Web", "Skyhigh", "Forcepoint",
+		"Websense", "Check Point", "Barracuda", "WatchGuard", "SonicWall", "Untangle", "Smoothwall", "iboss",
+		"Menlo Security", "Cloudflare Gateway", "Gateway CA - Cloudflare", "Cato Networks", "Avast", "ESET SSL Filter",
 		"Bitdefender", "mitmproxy", "Squid", "PortSwigger", "Charles Proxy", "Fiddler", "DO_NOT_TRUST",
 	}
 }
 
-// interceptor is the name of such a product in the issuers of a chain.
+// interceptor returns the maker of such a product among the issuers of a chain;
+// empty: none.
 func interceptor(chain []*x509.Certificate) string {
 	for _, cert := range chain {
 		issuer := strings.ToLower(cert.Issuer.String())
@@ -49,10 +50,10 @@ func interceptor(chain []*x509.Certificate) string {
 	return ""
 }
 
-// hasTimestamps says whether a certificate comes with the timestamps of
-// Certificate Transparency logs (RFC 6962 section 3.3), by itself or in the
-// handshake. Certificates of public authorities do; those of a private
-// authority, and those made up on the way, do not.
+// hasTimestamps reports whether a certificate comes with timestamps of Certificate
+// Transparency logs (RFC 6962 section 3.3), in itself or in the handshake.
+// Certificates of public authorities do; those of a private authority or of a
+// product that intercepts TLS do not.
 func hasTimestamps(state tls.ConnectionState) bool {
 	if len(state.SignedCertificateTimestamps) > 0 {
 		return true

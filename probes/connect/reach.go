@@ -16,12 +16,12 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// route is what was found on the direct way to a host.
+// Route is the direct path to a host.
 type Route struct {
 	Checks    []report.Check
-	BlockedBy string         // id of the check that blocks the way; empty if it is open
-	Addr      netip.AddrPort // that the runtime's dialer takes, if the way is open
-	Conn      *IdleConn      // the connection to it, where it is kept
+	BlockedBy string         // id of the check that blocks the path; empty: it is open
+	Addr      netip.AddrPort // that the runtime's dialer would use, if the path is open
+	Conn      *IdleConn      // the connection to it, if it is kept
 	Clocks    []ClockReading
 }
 
@@ -30,16 +30,16 @@ func (r *Route) add(h runtimeconfig.Host, c report.Check) {
 	r.Checks = append(r.Checks, c)
 }
 
-// reach resolves, dials and greets a host directly, at every address. The way
-// is open if TLS passes at the address that the runtime's dialer would take.
-// It settles h's scheme if the runtime falls back to plain HTTP.
+// Reach resolves a host, dials every address and checks TLS there, without a
+// proxy. The path is open if TLS passes at the address that the runtime's dialer
+// would use. Reach changes h's scheme if the runtime falls back to plain HTTP.
 func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	name, _ := h.Split()
 	l := p.lookUp(ctx, h.Name(), name)
 	defer func() { l.stop() }()
 	ends, taken := p.dialAll(ctx, *h, l.addrs)
 	if h.HTTPFallback && fallsBack(ends, taken, *h) {
-		// Another port, unless one is given; the same checks go by plain HTTP.
+		// Another port, unless one is given; the same checks by plain HTTP.
 		h.Scheme, h.HTTPFallback = "http", false
 		if _, _, err := net.SplitHostPort(h.Host); err != nil {
 			ends, taken = p.dialAll(ctx, *h, l.addrs)
@@ -73,9 +73,12 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 		r.add(*h, c)
 	}
 	if len(ends) == 0 {
-		r.add(*h, report.Check{ID: "dial/" + h.Name(), Kind: report.KindDial, Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "not dialled: there is no address"})
+		skipped := report.Check{Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "skipped: no address"}
+		skipped.ID, skipped.Kind = "dial/"+h.Name(), report.KindDial
+		r.add(*h, skipped)
 		if h.Scheme == "https" {
-			r.add(*h, report.Check{ID: "tls/" + h.Name(), Kind: report.KindTLS, Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "not tried: there is no address"})
+			skipped.ID, skipped.Kind = "tls/"+h.Name(), report.KindTLS
+			r.add(*h, skipped)
 		}
 	}
 	compareChains(ends)
@@ -101,28 +104,28 @@ type endpoint struct {
 	addr  netip.AddrPort
 	dial  report.Check
 	tls   *report.Check
-	good  bool // everything that is asked of it passed
+	good  bool // all its checks passed
 	peers []*x509.Certificate
 	clock *ClockReading
 
 	idle *IdleConn // kept if it is good
 }
 
-// greeted is a connection past a handshake that was judged and found good.
+// IdleConn is a connection whose TLS check passed.
 type IdleConn struct {
 	Conn  net.Conn
 	Since time.Time
 }
 
-// close ends it; a nil one is none.
+// Close closes the connection; g may be nil.
 func (g *IdleConn) Close() {
 	if g != nil {
 		g.Conn.Close()
 	}
 }
 
-// connect dials all addresses, which are in dial order, and greets those that
-// answer. It returns which of them the runtime's dialer takes; -1 for none.
+// dialAll dials all addresses, which are in dial order, and checks TLS at those
+// that answer. It returns which of them the runtime's dialer would use; -1: none.
 func (p *Prober) dialAll(ctx context.Context, h runtimeconfig.Host, addrs []netip.Addr) (ends []endpoint, taken int) {
 	_, port := h.Split()
 	number, _ := strconv.ParseUint(port, 10, 16) // validPort
@@ -161,13 +164,13 @@ func (p *Prober) dialAll(ctx context.Context, h runtimeconfig.Host, addrs []neti
 	t := &ends[taken]
 	t.dial.Evidence = evidence.With(t.dial.Evidence, "taken", "true")
 	if after > time.Duration(t.dial.Duration) {
-		// Slow, not broken: others stand before it and do not answer.
+		// Slow, not broken: addresses before it do not answer.
 		t.dial.Evidence["afterMs"] = millis(after)
 	}
 	if t.tls != nil {
 		t.tls.Evidence = evidence.With(t.tls.Evidence, "taken", "true")
 		if !t.good {
-			// It depends on the order of the addresses, which may change.
+			// The result depends on the order of the addresses, which may change.
 			t.tls.Evidence["goodAddresses"] = strings.Join(goodAddresses(ends), ", ")
 			t.tls.Evidence = evidence.Facts(t.tls.Evidence).Checked()
 		}
@@ -192,8 +195,12 @@ func (e *endpoint) run(ctx context.Context, p *Prober, h runtimeconfig.Host) {
 		conn.Close()
 	case h.Scheme == "https":
 		e.tls = &report.Check{
-			ID: "tls/" + h.Name() + "/" + e.addr.String(), Kind: report.KindTLS, Target: e.addr.String(),
-			Outcome: report.Skipped, Summary: "not tried: no connection", BlockedBy: e.dial.ID,
+			ID:        "tls/" + h.Name() + "/" + e.addr.String(),
+			Kind:      report.KindTLS,
+			Target:    e.addr.String(),
+			Outcome:   report.Skipped,
+			Summary:   "skipped: no connection",
+			BlockedBy: e.dial.ID,
 		}
 	}
 }
@@ -207,15 +214,15 @@ func goodAddresses(ends []endpoint) (out []string) {
 	return out
 }
 
-// told is the address whose failure the runtime reports if none connects: the
-// first one. One that was not dialled here tells nothing.
+// reportedEnd returns the index of the address whose error the runtime reports if
+// none connects: the first one that was dialled here.
 func reportedEnd(ends []endpoint) int {
 	return max(0, slices.IndexFunc(ends, func(e endpoint) bool { return e.dial.Outcome != report.Skipped }))
 }
 
-// fallsBack says whether containerd would turn to plain HTTP (its
-// docker.NewHTTPFallback): the server answers TLS with HTTP or not at all, or
-// the host has no port of its own and nothing listens.
+// fallsBack reports whether containerd would fall back to plain HTTP (its
+// docker.NewHTTPFallback): the server answers TLS with HTTP or not at all, or the
+// host has no port of its own and nothing listens.
 func fallsBack(ends []endpoint, taken int, h runtimeconfig.Host) bool {
 	_, _, err := net.SplitHostPort(h.Host)
 	switch {
@@ -231,12 +238,11 @@ func fallsBack(ends []endpoint, taken int, h runtimeconfig.Host) bool {
 	return t.Cause == report.PlainHTTPRegistry || t.Cause == report.TLSHandshakeFailed && t.Evidence["deadline"] != ""
 }
 
-// maxElsewhere bounds how many addresses that the runtime does not come to are
-// tried.
+// maxElsewhere bounds the addresses off the runtime's path that are tried.
 const maxElsewhere = 2
 
-// elsewhere is "elsewhere/<host>/<address>": what would have been at the
-// addresses that another resolver gives. It is off the runtime's path.
+// elsewhere is "elsewhere/<host>/<address>": what is at the addresses that another
+// resolver gives. It is off the runtime's path.
 func (p *Prober) elsewhere(ctx context.Context, h runtimeconfig.Host, others []alternative) []report.Check {
 	others = others[:min(len(others), maxElsewhere)]
 	addrs := make([]netip.Addr, len(others))

@@ -12,14 +12,13 @@ import (
 	"github.com/miekg/dns"
 )
 
-// finding is what one resolver's answer to one question comes to, in the
-// classes that Go's resolver tells apart (net/dnsclient_unix.go: checkHeader
-// and skipToAnswer).
+// finding is the class of one resolver's answer to one query, as Go's resolver
+// distinguishes them (net/dnsclient_unix.go: checkHeader and skipToAnswer).
 type finding uint8
 
 const (
-	silent  finding = iota // no answer: the next resolver is asked
-	failed                 // an answer of no use, such as SERVFAIL or REFUSED: the next resolver is asked
+	silent  finding = iota // no answer: Go queries the next resolver
+	failed                 // an unusable answer, such as SERVFAIL or REFUSED: Go queries the next resolver
 	absent                 // NXDOMAIN: final
 	empty                  // the name has no record of this type: final
 	present                // addresses: final
@@ -27,28 +26,28 @@ const (
 
 func (f finding) final() bool { return f >= absent }
 
-// answer is what one resolver says to one question.
+// answer is that of one resolver to one query.
 type answer struct {
 	finding  finding
 	addrs    []netip.Addr
 	rcode    string // "NXDOMAIN"; empty when silent
-	note     string // what is odd about the answer
+	note     string // what is unusual about the answer
 	err      error  // why it is silent
 	deadline bool   // silent because the probe did not wait longer
-	tcp      bool   // asked again over TCP because the answer was truncated
+	tcp      bool   // queried again over TCP because the answer was truncated
 	took     time.Duration
 }
 
-// resend says when an unanswered UDP question is sent again.
+// resend is when an unanswered UDP query is sent again.
 const resend = 400 * time.Millisecond
 
-// askResolver asks one resolver one question, over UDP first unless tcp.
+// askResolver sends one query to one resolver, over UDP first unless tcp.
 func askResolver(ctx context.Context, server netip.AddrPort, name string, qtype uint16, tcp bool) answer {
 	start := time.Now()
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)
 	m.AuthenticatedData = true
-	m.SetEdns0(1232, false) // as Go asks
+	m.SetEdns0(1232, false) // as Go does
 
 	network := "udp"
 	if tcp {
@@ -62,12 +61,10 @@ func askResolver(ctx context.Context, server netip.AddrPort, name string, qtype 
 	a := answer{err: err, took: time.Since(start), tcp: network == "tcp" && !tcp}
 	if err != nil {
 		a.deadline = ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)
-		var malformed *malformedError
-		var other *dns.Error
-		if errors.As(err, &malformed) || errors.As(err, &other) {
+		if errors.As(err, new(*malformedError)) || errors.As(err, new(*dns.Error)) {
 			a.finding, a.note = failed, "an answer that is not DNS"
 			if errors.Is(err, dns.ErrId) {
-				a.note = "answers to something else only"
+				a.note = "only answers to other queries"
 			}
 		}
 		return a
@@ -107,13 +104,13 @@ func (a *answer) read(r *dns.Msg, name string, qtype uint16) {
 	case len(a.addrs) > 0:
 		a.finding = present
 	case !r.Authoritative && !r.RecursionAvailable && len(r.Answer) == 0 && additional == 0:
-		a.finding, a.note = failed, "a referral: this server does not resolve for others"
+		a.finding, a.note = failed, "a referral: this server does not resolve for clients"
 	default:
 		a.finding = empty
 	}
 }
 
-// exchange sends m and waits for the matching response until ctx ends.
+// exchangeDNS sends m and waits for the matching response until ctx ends.
 func exchangeDNS(ctx context.Context, network string, server netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, network, server.String())
@@ -141,7 +138,7 @@ func exchangeDNS(ctx context.Context, network string, server netip.AddrPort, m *
 			strings.EqualFold(r.Question[0].Name, m.Question[0].Name) && r.Question[0].Qtype == m.Question[0].Qtype {
 			return r, nil
 		}
-		// An answer to something else: late, or forged. TCP has no such excuse.
+		// An answer to another query: late, or forged. Over TCP there is none.
 		if network != "udp" {
 			break
 		}
@@ -149,11 +146,11 @@ func exchangeDNS(ctx context.Context, network string, server netip.AddrPort, m *
 	return nil, dns.ErrId
 }
 
-// maxStray bounds how many answers to something else are read.
+// maxStray bounds the answers to other queries that are read.
 const maxStray = 64
 
-// read reads one message. Unlike miekg/dns, and like Go, it does not put up
-// with fewer answers than the header promises.
+// readDNS reads one message. Unlike miekg/dns, and like Go, it does not accept fewer
+// answers than the header announces.
 func readDNS(conn *dns.Conn) (*dns.Msg, error) {
 	var header dns.Header
 	raw, err := conn.ReadMsgHeader(&header)

@@ -13,19 +13,20 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// errNotSOCKS is a proxy that answers in another protocol.
+// errNotSOCKS is the error of a proxy that answers in another protocol.
 var errNotSOCKS = errors.New("not a SOCKS5 answer")
 
 // Replies of a SOCKS5 proxy (RFC 1928 section 6) and two of our own.
 const (
 	socksNotAllowed = 2
-	socksNoMethod   = 0xff // no way of authentication that we offer (section 3)
+	socksNoMethod   = 0xff // none of the authentication methods that we offer (section 3)
 	socksBadLogin   = 0xfe // user name or password refused (RFC 1929)
 )
 
-// socksConnect asks the SOCKS5 proxy at the other end of conn for a connection
-// to name and port. Like Go's net/http it lets the proxy resolve the name, for
-// socks5 as for socks5h.
+// socksConnect requests a connection to name and port from the SOCKS5 proxy at the
+// other end of conn. Like Go's net/http it lets the proxy resolve the name, for
+// socks5 as for socks5h. (golang.org/x/net/proxy would turn the reply code into
+// text.)
 func socksConnect(conn net.Conn, name, port string, user *url.Userinfo) error {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || len(name) > 255 {
@@ -94,30 +95,29 @@ func socksConnect(conn net.Conn, name, port string, user *url.Userinfo) error {
 	return err
 }
 
-// socksFault says what a SOCKS5 proxy's refusal means.
-func socksFault(reply int) Failure {
-	f := Failure{Cause: report.Undetermined, Message: "the proxy could not connect (SOCKS reply " + strconv.Itoa(reply) + ")", Facts: evidence.Facts{"socksReply": strconv.Itoa(reply), "step": "connect"}}
+// socksFailure returns what the reply of a SOCKS5 proxy means.
+func socksFailure(reply int) Failure {
+	number := strconv.Itoa(reply)
+	f := Failure{
+		Cause:   report.Undetermined,
+		Message: "the proxy could not connect (SOCKS reply " + number + ")",
+		Facts:   evidence.Facts{"socksReply": number, "step": "connect"},
+	}
 	switch reply {
 	case socksNotAllowed:
 		f.Cause, f.Message = report.ProxyDenied, "the proxy does not allow the connection (SOCKS reply 2)"
 	case socksNoMethod:
-		f.Cause, f.Message = report.ProxyDenied, "the proxy wants another kind of login than the runtime has"
+		f.Cause, f.Message = report.ProxyDenied, "the proxy requires another kind of login than the runtime has"
 	case socksBadLogin:
-		f.Cause, f.Message = report.ProxyDenied, "the proxy refuses the login in its URL"
+		f.Cause, f.Message = report.ProxyDenied, "the proxy rejects the login in its URL"
 	case 3:
-		f.inner(report.NetworkUnreachable, "network unreachable")
+		f.addInner(report.NetworkUnreachable, "network unreachable")
 	case 4:
-		f.inner(report.NetworkUnreachable, "host unreachable")
+		f.addInner(report.NetworkUnreachable, "host unreachable")
 	case 5:
-		f.inner(report.ConnectionRefused, "connection refused")
+		f.addInner(report.ConnectionRefused, "connection refused")
 	case 6:
-		f.inner(report.ConnectionTimeout, "timed out")
+		f.addInner(report.ConnectionTimeout, "timed out")
 	}
 	return f
-}
-
-// inner notes what went wrong behind a proxy, by its own account.
-func (f *Failure) inner(cause report.Cause, words string) {
-	f.Facts["innerCause"] = string(cause)
-	f.Message += ", which says: " + words
 }

@@ -21,7 +21,7 @@ func FuzzSOCKS(f *testing.F) {
 		}
 		var refused *ProxyError
 		if err := socksConnect(&heard{rest: bytes.NewReader(answer)}, name, "443", user); errors.As(err, &refused) {
-			socksFault(refused.socks).Facts.Checked()
+			socksFailure(refused.socks).Facts.Checked()
 		}
 	})
 }

@@ -16,48 +16,62 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// greeting is how a TLS handshake went.
+// HandshakeResult is the result of a TLS handshake.
 type HandshakeResult struct {
 	Check report.Check
-	peers []*x509.Certificate // what the server sent
-	Clock *ClockReading       // the server's time, where it was asked for
-	conn  *tls.Conn           // the same connection, past the handshake
+	Clock *ClockReading // the server's time; nil: it was not requested
+
+	peers []*x509.Certificate // that the server sent
+	conn  *tls.Conn           // the same connection, after the handshake
 }
 
-// handshake speaks TLS over conn and judges the certificate by the runtime's
-// trust store, at where the address is for people. The connection stays open.
-func (p *Prober) Handshake(ctx context.Context, h runtimeconfig.Host, conn net.Conn, at string) (g HandshakeResult) {
+// Handshake does a TLS handshake over conn and judges the certificate by the
+// runtime's trust store; at is the address for people. The connection stays open.
+func (p *Prober) Handshake(ctx context.Context, h runtimeconfig.Host, conn net.Conn, at string) (result HandshakeResult) {
 	name, _ := h.Split()
-	check := &g.Check
-	*check = report.Check{
-		ID: "tls/" + h.Name() + "/" + at, Kind: report.KindTLS, Host: h.Name(), Target: at,
-	}
+	check := &result.Check
+	*check = report.Check{ID: "tls/" + h.Name() + "/" + at, Kind: report.KindTLS, Host: h.Name(), Target: at}
 	ctx, cancel := context.WithTimeout(ctx, p.Limits.WithDefaults().TLS)
 	defer cancel()
 	start := time.Now()
-	// Verification is done below, by hand: a certificate that fails it is
-	// evidence to be read, and nothing but one HEAD for the date is ever sent
-	// over this connection; one that passes may carry a sweep's only request.
+	// The certificate is verified below: one that fails is evidence to be read, and
+	// only one HEAD for the date is ever sent over its connection. A connection whose
+	// certificate passes may carry a sweep's only request.
 	c := tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true, Certificates: h.Certificates})
 	err := c.HandshakeContext(ctx)
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		f := Classify(MarkUnfinished(ctx, err), took, report.TLSHandshakeFailed)
-		switch {
-		case f.Unfinished:
-		case f.Facts["eof"] != "":
-			f.Cause, f.Message = report.TLSHandshakeFailed, "the server closed the connection"
-		case f.Cause == report.Undetermined:
-			// Nothing but the handshake has been said, so the text is crypto/tls's own.
-			f.Cause, f.Message = report.TLSHandshakeFailed, report.Clean(err.Error(), 120)
-		}
-		f.Apply(check, "TLS handshake with "+at+" failed: ")
-		return g
+		handshakeFailure(ctx, err, took).Apply(check, "TLS handshake with "+at+" failed: ")
+		return result
 	}
 	state := c.ConnectionState()
-	g.conn, g.peers = c, state.PeerCertificates
-	leaf := state.PeerCertificates[0]
+	result.conn, result.peers = c, state.PeerCertificates
+	check.Evidence = p.tlsEvidence(h, state)
+	result.Clock = p.judge(ctx, check, h, c, state)
+	if check.Outcome == report.Pass {
+		check.Summary = p.validSummary(check, h, state.PeerCertificates[0])
+	}
+	check.Evidence = evidence.Facts(check.Evidence).Checked()
+	return result
+}
+
+// handshakeFailure returns what the error of a handshake means.
+func handshakeFailure(ctx context.Context, err error, took time.Duration) Failure {
+	f := Classify(MarkUnfinished(ctx, err), took, report.TLSHandshakeFailed)
+	switch {
+	case f.Unfinished:
+	case f.Facts["eof"] != "":
+		f.Cause, f.Message = report.TLSHandshakeFailed, "the server closed the connection"
+	case f.Cause == report.Undetermined:
+		// Only the handshake was sent, so the text is crypto/tls's own.
+		f.Cause, f.Message = report.TLSHandshakeFailed, report.Clean(err.Error(), 120)
+	}
+	return f
+}
+
+// tlsEvidence returns the facts of the server's certificate and of the trust store.
+func (p *Prober) tlsEvidence(h runtimeconfig.Host, state tls.ConnectionState) evidence.Facts {
 	e := certEvidence(state)
 	if p.Roots == nil {
 		e["trust"] = "unknown"
@@ -70,78 +84,89 @@ func (p *Prober) Handshake(ctx context.Context, h runtimeconfig.Host, conn net.C
 	if len(h.CAFiles) > 0 {
 		e["ca"] = strings.Join(h.CAFiles, ", ")
 	}
-	check.Evidence = e
-	g.Clock = p.judge(ctx, check, h, c, state)
-	if check.Outcome == report.Pass {
-		check.Summary = fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), report.Time(leaf.NotAfter))
-		if e["expiresSoon"] != "" {
-			check.Summary = fmt.Sprintf("certificate for %s ends in %s days, on %s", name, e["daysLeft"], report.Time(leaf.NotAfter))
-		}
-		if h.SkipVerify {
-			check.Summary = "TLS with " + h.Name() + " without verification, as the runtime does here"
-		}
-	}
-	check.Evidence = evidence.Facts(check.Evidence).Checked()
-	return g
+	return e
 }
 
-// judge decides on the certificate in the order in which the runtime's own
-// verification would complain: window, name, trust. It returns the server's
-// time if that was asked for.
-func (p *Prober) judge(ctx context.Context, check *report.Check, h runtimeconfig.Host, c *tls.Conn, state tls.ConnectionState) *ClockReading {
+// validSummary is the summary of a certificate that passed.
+func (p *Prober) validSummary(check *report.Check, h runtimeconfig.Host, leaf *x509.Certificate) string {
+	name, _ := h.Split()
+	switch {
+	case h.SkipVerify:
+		return "TLS with " + h.Name() + " without verification, as the runtime does here"
+	case check.Evidence["expiresSoon"] != "":
+		return fmt.Sprintf("certificate for %s expires in %s days, on %s", name, check.Evidence["daysLeft"], report.Time(leaf.NotAfter))
+	}
+	return fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), report.Time(leaf.NotAfter))
+}
+
+// judge fills in the check in the order in which the runtime's own verification
+// would fail: validity, name, trust. It returns the server's time if it was
+// requested.
+func (p *Prober) judge(
+	ctx context.Context, check *report.Check, h runtimeconfig.Host, c *tls.Conn, state tls.ConnectionState,
+) *ClockReading {
 	name, _ := h.Split()
 	e := evidence.Facts(check.Evidence)
 	roots := p.RootsFor(h)
 	chains, err := verifyChains(state, roots, name, time.Now())
 	p.chainEvidence(e, h, state, chains, err)
-	if h.SkipVerify {
+	f, known := ClassifyCertificate(err)
+	switch {
+	case h.SkipVerify:
 		check.Outcome = report.Pass
 		e["skipVerify"] = "true"
-		if f, ok := ClassifyCertificate(err); ok {
+		if known {
 			e["unverified"] = string(f.Cause)
 		}
 		return nil
-	}
-	if err == nil && roots != nil {
+	case err == nil && roots != nil:
 		check.Outcome = report.Pass
 		if file, newer := p.Roots.NewerThanRuntime(chains); newer && !vouchesFor(h, state, name) {
 			e["rootNewer"] = file
 		}
 		return nil
-	}
-	f, known := ClassifyCertificate(err)
-	if err == nil || roots == nil && f.Cause == report.CertificateUntrusted {
+	case err == nil, roots == nil && f.Cause == report.CertificateUntrusted:
 		check.Outcome, check.BlockedBy = report.Skipped, "runtime/ca"
-		check.Summary = "name and dates of the certificate are right; whether the node trusts it is unknown"
+		check.Summary = "name and dates of the certificate are valid; whether the node trusts it is unknown"
 		return nil
-	}
-	if !known {
-		f = Failure{Cause: report.CertificateInvalid, Message: "certificate is not acceptable", Facts: evidence.Facts{"detail": err.Error()}}
+	case !known:
+		f = Failure{
+			Cause:   report.CertificateInvalid,
+			Message: "certificate is not acceptable",
+			Facts:   evidence.Facts{"detail": err.Error()},
+		}
 	}
 	check.Outcome, check.Cause = report.Fail, f.Cause
-	check.Summary = h.Name() + ": " + f.Message
 	for k, v := range f.Facts {
 		e[k] = v
 	}
-	switch f.Cause {
-	case report.CertificateUntrusted:
-		check.Summary = fmt.Sprintf("certificate of %s is signed by %s, which this node does not trust", h.Name(), issuerName(state.PeerCertificates[0]))
-		if selfSigned(state.PeerCertificates[0]) {
-			check.Summary = fmt.Sprintf("certificate of %s is self-signed, and this node does not trust it", h.Name())
-		} else if e["missingIntermediate"] != "" {
-			check.Summary += "; the server sent no intermediate certificate"
-		} else if e["issuerKnownByName"] != "" {
-			check.Summary += ": it knows an authority of that name, but with another key"
-		}
-	case report.CertificateNameMismatch:
-		check.Summary = fmt.Sprintf("certificate is for %s, not for %s", cmp.Or(e["names"], "no name at all"), name)
-	case report.CertificateExpired, report.CertificateNotYetValid:
-		if e["expired"] != "" {
-			check.Summary = h.Name() + ": the authority " + strconv.Quote(report.Clean(e["expired"], 120)) + " behind its certificate has expired"
-		}
+	check.Summary = invalidSummary(f, e, h, state.PeerCertificates[0])
+	if f.Cause == report.CertificateExpired || f.Cause == report.CertificateNotYetValid {
 		return p.compareClocks(ctx, check, h, c, state)
 	}
 	return nil
+}
+
+// invalidSummary is the summary of a certificate that failed.
+func invalidSummary(f Failure, e evidence.Facts, h runtimeconfig.Host, leaf *x509.Certificate) string {
+	name, _ := h.Split()
+	switch {
+	case f.Cause == report.CertificateUntrusted && selfSigned(leaf):
+		return fmt.Sprintf("%s's certificate is self-signed, and this node does not trust it", h.Name())
+	case f.Cause == report.CertificateUntrusted:
+		summary := fmt.Sprintf("%s's certificate is signed by %s, which this node does not trust", h.Name(), issuerName(leaf))
+		if e["missingIntermediate"] != "" {
+			summary += "; the server sent no intermediate certificate"
+		} else if e["issuerKnownByName"] != "" {
+			summary += ": it trusts an authority of that name, but with another key"
+		}
+		return summary
+	case f.Cause == report.CertificateNameMismatch:
+		return fmt.Sprintf("certificate is for %s, not for %s", cmp.Or(e["names"], "no name at all"), name)
+	case e["expired"] != "" && (f.Cause == report.CertificateExpired || f.Cause == report.CertificateNotYetValid):
+		return h.Name() + ": the authority " + strconv.Quote(report.Clean(e["expired"], 120)) + " of its certificate has expired"
+	}
+	return h.Name() + ": " + f.Message
 }
 
 func certEvidence(state tls.ConnectionState) evidence.Facts {
@@ -165,7 +190,7 @@ func certEvidence(state tls.ConnectionState) evidence.Facts {
 	return e
 }
 
-// certNames lists the names that a certificate is good for, at most six.
+// certNames returns the names of a certificate, at most six.
 func certNames(cert *x509.Certificate) string {
 	var names []string
 	for _, name := range cert.DNSNames {
@@ -183,7 +208,8 @@ func certNames(cert *x509.Certificate) string {
 }
 
 func selfSigned(cert *x509.Certificate) bool {
-	return cert.Subject.String() == cert.Issuer.String() && cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
+	return cert.Subject.String() == cert.Issuer.String() &&
+		cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
 }
 
 func issuerName(cert *x509.Certificate) string {

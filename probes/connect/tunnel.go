@@ -2,7 +2,6 @@ package connect
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,18 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
-	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// tunnel opens a connection to h through a proxy, by CONNECT or
-// by SOCKS5. For a host by plain HTTP behind an HTTP proxy it only shows that the
-// proxy can be reached, and returns no connection.
+// Tunnel opens a connection to h through a proxy, by CONNECT or by SOCKS5. For a
+// host by plain HTTP behind an HTTP proxy it only checks that the proxy is
+// reachable, and returns no connection.
 func (p *Prober) Tunnel(ctx context.Context, h runtimeconfig.Host, proxy *url.URL) (net.Conn, error) {
 	name, port := h.Split()
 	conn, err := p.DialName(ctx, ProxyAddress(proxy), nil)
@@ -51,12 +46,11 @@ func (p *Prober) Tunnel(ctx context.Context, h runtimeconfig.Host, proxy *url.UR
 		conn.Close()
 		return nil, nil
 	default:
-		err = connect(conn, net.JoinHostPort(name, port), proxy.User)
+		err = requestTunnel(conn, net.JoinHostPort(name, port), proxy.User)
 	}
 	if err != nil {
 		conn.Close()
-		var answered *ProxyError
-		if !errors.As(err, &answered) {
+		if !errors.As(err, new(*ProxyError)) {
 			err = &ProxyError{err: err, step: "connect"}
 		}
 		return nil, err
@@ -64,8 +58,9 @@ func (p *Prober) Tunnel(ctx context.Context, h runtimeconfig.Host, proxy *url.UR
 	return conn, nil
 }
 
-// connect asks the proxy at the other end of conn for a tunnel to target.
-func connect(conn net.Conn, target string, user *url.Userinfo) error {
+// requestTunnel requests a tunnel to target from the proxy at the other end of
+// conn.
+func requestTunnel(conn net.Conn, target string, user *url.Userinfo) error {
 	req := &http.Request{
 		Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target,
 		Header: http.Header{"User-Agent": {UserAgent}},
@@ -77,9 +72,10 @@ func connect(conn net.Conn, target string, user *url.Userinfo) error {
 	if err := req.Write(conn); err != nil {
 		return err
 	}
-	// The server behind a tunnel does not speak before the client does, so that
-	// the buffer cannot swallow any of its words.
-	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, MaxHeaderBytes)), req) //nolint:bodyclose // of CONNECT: the connection is the body
+	// The server behind a tunnel sends nothing before the client does, so that the
+	// buffer cannot swallow any of its bytes.
+	header := bufio.NewReader(io.LimitReader(conn, MaxHeaderBytes))
+	resp, err := http.ReadResponse(header, req) //nolint:bodyclose // of CONNECT: the connection is the body
 	if err != nil {
 		return err
 	}
@@ -87,39 +83,4 @@ func connect(conn net.Conn, target string, user *url.Userinfo) error {
 		return ProxyAnswer(resp.StatusCode, resp.Header)
 	}
 	return nil
-}
-
-// proxyAnswer is a proxy's refusal, with what it says of the reason.
-func ProxyAnswer(status int, h http.Header) *ProxyError {
-	return &ProxyError{status: status, says: cmp.Or(h.Get("X-Squid-Error"), h.Get("Proxy-Status"))}
-}
-
-// proxyFault reads what a proxy says of the reason: Squid's X-Squid-Error, its
-// page and the system's error number, or the error of a Proxy-Status (RFC 9209
-// section 2.3).
-func proxyFault(f *Failure, says string) {
-	word, number, _ := strings.Cut(says, " ")
-	errno, err := strconv.Atoi(number)
-	known, ok := errnoFaults[syscall.Errno(errno)]
-	switch {
-	case word == "ERR_CONNECT_FAIL" && err == nil && ok:
-		f.inner(known.cause, known.words)
-		return
-	case word == "ERR_DNS_FAIL":
-		f.inner(report.HostNotFound, "name not resolved")
-		return
-	}
-	for _, part := range strings.Split(says, ";") {
-		switch key, value, _ := strings.Cut(strings.TrimSpace(part), "="); {
-		case key != "error":
-		case value == "dns_error" || value == "dns_timeout":
-			f.inner(report.HostNotFound, "name not resolved")
-		case value == "connection_refused":
-			f.inner(report.ConnectionRefused, "connection refused")
-		case value == "connection_timeout":
-			f.inner(report.ConnectionTimeout, "connection timed out")
-		case value == "destination_ip_unroutable":
-			f.inner(report.NetworkUnreachable, "no route")
-		}
-	}
 }

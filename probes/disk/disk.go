@@ -20,31 +20,31 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// DiskPath says where to look at a disk.
+// FileSystem is the one to check.
 type FileSystem struct {
-	Name      string // as the runtime names it, e.g. /var/lib/containerd
-	Path      string // where it is reachable from here, e.g. /proc/812/root/var/lib/containerd; empty is Name
-	MountInfo string // text of the runtime's /proc/PID/mountinfo; empty is unknown
-	Need      uint64 // bytes that the image needs, as sent and unpacked; 0 is unknown
+	Name      string // as the runtime names it, for example /var/lib/containerd
+	Path      string // from this process, for example /proc/812/root/var/lib/containerd; empty: Name
+	MountInfo string // text of the runtime's /proc/PID/mountinfo; empty: unknown
+	Need      uint64 // bytes that the image needs, as sent and unpacked; 0: unknown
 	Eviction  *Eviction
 }
 
-// Eviction is when the kubelet removes images and evicts pods for want of room
-// on this file system.
+// Eviction is when the kubelet removes images and evicts pods because this file
+// system is too full.
 type Eviction struct {
 	Bytes, Inodes []Threshold // whichever is reached first counts
 	GCHigh        int         // percent in use from which unused images are removed; 100: never
-	From          string      // where the kubelet has that from
+	From          string      // where the kubelet is configured so
 }
 
-// Threshold is a least amount that must be free, or a share of all there is.
+// Threshold is the least that must be free: an amount, or a share of the capacity.
 type Threshold struct {
 	Signal  string  // the kubelet's name for it, as "imagefs.available"
 	Percent float64 // of the capacity; 0 if Amount is given
 	Amount  uint64
 }
 
-// highest is the threshold that is reached first.
+// highest returns the threshold that is reached first.
 func highest(all []Threshold, capacity uint64) (amount uint64, signal string) {
 	for _, t := range all {
 		least := t.Amount
@@ -58,19 +58,20 @@ func highest(all []Threshold, capacity uint64) (amount uint64, signal string) {
 	return amount, signal
 }
 
-// facts adds the kubelet's limits to e, and tells in words which are reached.
-// The kubelet goes by what is available to everybody, not to root alone.
+// facts adds the kubelet's limits to e, and returns a sentence on those that are
+// reached. The kubelet compares with what is available to all users, not to root.
 func (v *Eviction) facts(use *disk.UsageStat, e evidence.Facts) (reached string) {
 	if v == nil {
 		return ""
 	}
+	const consequence = "it removes images and evicts pods"
 	e["evictionFrom"] = v.From
 	least, signal := highest(v.Bytes, use.Total)
 	if least > 0 {
 		e["evictionBytes"] = strconv.FormatUint(least, 10)
 		e["belowEviction"] = strconv.FormatBool(use.Free < least)
 		if use.Free < least {
-			reached = fmt.Sprintf("the kubelet's %s asks for %s: it removes images and evicts pods", signal, report.Bytes(least))
+			reached = fmt.Sprintf("below the kubelet's %s of %s: %s", signal, report.Bytes(least), consequence)
 		}
 	}
 	least, signal = highest(v.Inodes, use.InodesTotal)
@@ -78,7 +79,7 @@ func (v *Eviction) facts(use *disk.UsageStat, e evidence.Facts) (reached string)
 		e["evictionInodes"] = strconv.FormatUint(least, 10)
 		e["belowEvictionInodes"] = strconv.FormatBool(use.InodesFree < least)
 		if use.InodesFree < least && reached == "" {
-			reached = fmt.Sprintf("%d inodes are free, the kubelet's %s asks for %d: it removes images and evicts pods", use.InodesFree, signal, least)
+			reached = fmt.Sprintf("%d inodes free, below the kubelet's %s of %d: %s", use.InodesFree, signal, least, consequence)
 		}
 	}
 	if v.GCHigh > 0 && v.GCHigh < 100 {
@@ -90,17 +91,17 @@ func (v *Eviction) facts(use *disk.UsageStat, e evidence.Facts) (reached string)
 	return reached
 }
 
-// Below these a file system counts as full, whatever the image needs. Small
-// file systems are full at a twentieth.
+// Below these a file system counts as full, whatever the image needs. A small one is
+// full below a twentieth of its size.
 const (
 	floorBytes  = 32 << 20
 	floorInodes = 128
 )
 
-// Disk is the check "disk" of the runtime's image file system: space and
-// inodes left for root, and whether it can be written. The last is read from
-// the superblock options in mountinfo: statfs speaks of the mount it is asked
-// through, and the probes' own is read-only.
+// Probe is the check "disk" of the runtime's image file system: space and inodes
+// left for root, and whether it is writable. The latter is read from the superblock
+// options in mountinfo: statfs reports the mount of its path, and the probes' own is
+// read-only.
 func Probe(d FileSystem) report.Check {
 	check := report.Check{ID: "disk", Kind: report.KindDisk, Target: d.Name}
 	start := time.Now()
@@ -113,16 +114,16 @@ func Probe(d FileSystem) report.Check {
 		check.Evidence = evidence.Facts{"error": evidence.Errno(err)}.Checked()
 		if errors.Is(err, syscall.EIO) {
 			check.Outcome, check.Cause = report.Fail, report.DiskIOError
-			check.Summary = d.Name + ": the disk gives I/O errors"
+			check.Summary = d.Name + ": the disk returns I/O errors"
 			return check
 		}
 		check.Outcome = report.Error
-		check.Summary = "cannot look at " + d.Name + " (" + evidence.Errno(err) + ")"
+		check.Summary = "cannot check " + d.Name + " (" + evidence.Errno(err) + ")"
 		return check
 	}
 
 	mount, known := mountOf(d.MountInfo, d.Name)
-	free := use.Total - use.Used // for root; use.Free is for everybody else
+	free := use.Total - use.Used // for root; use.Free is for other users
 	e := evidence.Facts{
 		"free": strconv.FormatUint(free, 10), "total": strconv.FormatUint(use.Total, 10),
 		"available": strconv.FormatUint(use.Free, 10),
@@ -150,7 +151,7 @@ func Probe(d FileSystem) report.Check {
 	case use.Total > 0 && free < min(floorBytes, use.Total/20):
 		fail(report.DiskFull, d.Name+" is full: "+of)
 	case use.Total > 0 && free < d.Need:
-		// A rule of thumb: some of the image may be there already.
+		// A rule of thumb: parts of the image may exist already.
 		check.Evidence = evidence.With(check.Evidence, "need", strconv.FormatUint(d.Need, 10))
 		check.Evidence["estimated"] = "true"
 		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, report.Bytes(d.Need)))
@@ -158,7 +159,7 @@ func Probe(d FileSystem) report.Check {
 		fail(report.InodesExhausted, fmt.Sprintf("%s has no inodes left: %d of %d free", d.Name, use.InodesFree, use.InodesTotal))
 	default:
 		check.Outcome = report.Pass
-		// What df shows, so that people need not wonder.
+		// As df shows it.
 		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, report.Bytes(use.Free), report.Bytes(use.Total))
 		if pressure != "" {
 			check.Summary += "; " + pressure
@@ -174,16 +175,16 @@ type mount struct {
 	super  string // options of the superblock
 }
 
-// readOnly includes ext4 that stopped writing after an error: since Linux 6.14
-// it says emergency_ro beside rw.
+// readOnly reports whether the file system is read-only, also ext4 that stopped
+// writing after an error: since Linux 6.14 its options are rw and emergency_ro.
 func (m mount) readOnly() bool { return m.has("ro") || m.has("emergency_ro") }
 
 func (m mount) has(option string) bool {
 	return slices.Contains(strings.Split(m.super, ","), option)
 }
 
-// readable looks into a directory: statfs answers from memory when the disk is
-// gone. Only an I/O error counts.
+// readable reads a directory: statfs answers from memory when the disk is gone. It
+// returns an error only if that is an I/O error.
 func readable(dir string) error {
 	f, err := os.Open(dir)
 	if err == nil {
@@ -196,9 +197,9 @@ func readable(dir string) error {
 	return nil
 }
 
-// mountOf finds the mount that holds name in the text of a mountinfo file
-// (proc_pid_mountinfo(5)): the one with the longest path, and of those the
-// last, which lies on top.
+// mountOf returns the mount of name by the text of a mountinfo file
+// (proc_pid_mountinfo(5)): the one with the longest path, and of those the last,
+// which covers the others.
 func mountOf(text, name string) (mount, bool) {
 	var best mount
 	found := false
@@ -224,7 +225,7 @@ func under(name, dir string) bool {
 	return dir == "/" || name == dir || strings.HasPrefix(name, dir+"/")
 }
 
-// unescape undoes the octal escapes of mountinfo, as \040 for a blank.
+// unescape undoes the octal escapes of mountinfo, such as \040 for a blank.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// special names the class of an address that no public registry has: what
-// sinkholes, blocks in the hosts file, fake-IP proxies and internal views of a
-// name answer (IANA's special-purpose address registries, RFC 6890). It is
-// empty for an ordinary address.
+// AddressClass returns the class of an address that no public registry has; empty
+// for an ordinary address. Sinkholes, entries of the hosts file, fake-IP proxies and
+// internal DNS views give such addresses (IANA's special-purpose address registries,
+// RFC 6890).
 func AddressClass(a netip.Addr) string {
 	a = embedded(a.WithZone(""))
 	in := func(prefixes ...string) bool {
@@ -32,7 +32,7 @@ func AddressClass(a netip.Addr) string {
 	case in("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"):
 		return "documentation"
 	case in("198.18.0.0/15", "2001:2::/48"):
-		return "benchmarking" // fake-IP proxies answer with it
+		return "benchmarking" // fake-IP proxies give it
 	case a.IsMulticast():
 		return "multicast"
 	case in("240.0.0.0/4", "100::/64"):

@@ -8,39 +8,40 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Guard says whom the probes contact as registry, mirror, token service and
-// redirect target; the node's own resolvers and proxies are exempt. Image names
-// come from tenants, and so do token realms and redirects in the end: they must
-// not turn the probes against the node itself or the cloud's metadata service.
-// The zero value is right where a tenant names the images.
+// Guard decides which hosts the probes contact as registry, mirror, token service
+// and redirect target; the node's own resolvers and proxies are exempt. Image names
+// come from tenants, and token realms and redirects from servers that tenants
+// choose: they must not direct the probes at the node itself or at the cloud's
+// metadata service. The zero value is right where tenants name the images.
 type Guard struct {
-	Deny  []Pattern // are not contacted, whatever else allows them
-	Allow []Pattern // are contacted although they are on a kind of address that else is refused
+	Deny  []Pattern // never contacted, even if allowed
+	Allow []Pattern // contacted even at an address of a class that is refused
 
-	// Own are the node's own addresses: nobody but the node's configuration and
-	// an image that names one itself leads there.
+	// Own are the node's own addresses. They are contacted only if the node's
+	// configuration or the image itself names one.
 	Own []netip.Addr
 
-	// Loopback permits loopback addresses, and the node's own. Tests and
-	// `pullprobe check` on a developer's machine want that.
+	// Loopback permits loopback addresses, and the node's own: for tests and for
+	// `pullprobe check` on a developer's machine.
 	Loopback bool
 }
 
 // Reason is why a host is not contacted; empty if it may be.
 type Reason string
 
-// configured reports whether the setting deny is the reason.
+// Configured reports whether the setting deny is the reason.
 func (r Reason) Configured() bool { return strings.HasPrefix(string(r), deniedPrefix) }
 
-// ownAddress is the reason of a refusal that is not rare: a registry, or the
-// ingress before it, may well run on the node that asks.
+// ownAddress is the reason of a refusal that is not rare: a registry, or the ingress
+// before it, may run on this node.
 const ownAddress = "an address of this node itself (the setting allow permits it)"
 
-// denied begins the reason of a refusal that the configuration asks for.
+// deniedPrefix is the beginning of a reason that is the setting deny.
 const deniedPrefix = "refused by the setting deny: "
 
-// name says why a host must not be contacted, as far as its name tells that;
-// empty if it may be. A name that is an address is judged as that.
+// Name returns why a host must not be contacted, as far as its name tells; empty if
+// it may be. A name that is an address is judged as an address. loopback permits
+// loopback addresses and the node's own for this host.
 func (g Guard) Name(name, port string, loopback bool) Reason {
 	if a, ok := literal(name); ok {
 		return g.Address(name, port, a, loopback)
@@ -48,9 +49,9 @@ func (g Guard) Name(name, port string, loopback bool) Reason {
 	return g.denies(name, port)
 }
 
-// address says why a host must not be contacted at this address, empty if it
-// may be. A range is denied if it holds the address as it stands or the one
-// inside it, and allowed only by where the packets end up.
+// Address returns why a host must not be contacted at this address; empty if it may
+// be. A denied range applies to the address and to the IPv4 address inside it, an
+// allowed range only to where the packets end up.
 func (g Guard) Address(name, port string, a netip.Addr, loopback bool) Reason {
 	a = a.WithZone("").Unmap()
 	if reason := g.denies(name, port, a, embedded(a)); reason != "" {
@@ -72,14 +73,14 @@ func (g Guard) ownsAddress(a netip.Addr) bool {
 	return slices.Contains(g.Own, embedded(a.WithZone("")))
 }
 
-// owns reports whether a name is an address of the node.
+// Owns reports whether a name is an address of the node.
 func (g Guard) Owns(name string) bool {
 	a, ok := literal(name)
 	return ok && g.ownsAddress(a)
 }
 
-// deniesName returns the reason if the setting deny forbids a host by its name,
-// so that it is not even resolved.
+// DeniesName returns the reason if the setting deny forbids a host by its name, so
+// that it is not even resolved; empty if it does not.
 func (g Guard) DeniesName(name, port string) Reason {
 	if a, ok := literal(name); ok {
 		return g.denies(name, port, a, embedded(a))
@@ -96,17 +97,18 @@ func (g Guard) denies(name, port string, addrs ...netip.Addr) Reason {
 	return ""
 }
 
-// FirstDenied is the first of the checks that did not go where the configuration
-// forbids it; ok is false if there is none.
+// FirstDenied returns the first of the checks that the setting deny kept from a host;
+// ok is false if there is none.
 func FirstDenied(checks []report.Check) (c report.Check, ok bool) {
-	i := slices.IndexFunc(checks, func(c report.Check) bool { return strings.Contains(c.Evidence["refused"], deniedPrefix) })
+	denied := func(c report.Check) bool { return strings.Contains(c.Evidence["refused"], deniedPrefix) }
+	i := slices.IndexFunc(checks, denied)
 	if i < 0 {
 		return c, false
 	}
 	return checks[i], true
 }
 
-// refusal says why a must not be asked for an image, whatever is configured;
+// refusal returns why a must not be contacted for an image, whatever is configured;
 // empty if it may be.
 func refusal(a netip.Addr, loopbackAllowed bool) Reason {
 	a = embedded(a.WithZone(""))
@@ -139,8 +141,9 @@ func metadataAddresses() []netip.Addr {
 	}
 }
 
-// embedded returns the IPv4 address inside an IPv4-mapped (RFC 4291), NAT64
-// (RFC 6052) or 6to4 (RFC 3056) address: that is where its packets end up.
+// embedded returns the IPv4 address inside an IPv4-mapped (RFC 4291), NAT64 (RFC
+// 6052) or 6to4 (RFC 3056) address, which is where its packets end up; a itself for
+// other addresses.
 func embedded(a netip.Addr) netip.Addr {
 	a = a.Unmap()
 	if !a.Is6() {

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// HostPattern is one entry of a list of hosts: a name, in which * stands for any
-// characters, dots too; an address or a range of them; each but a range with a
-// port, or for all ports.
+// Pattern is one entry of a list of hosts: a name, in which * matches any
+// characters, also dots; an address; or a range of addresses. A name and an address
+// may have a port; without one they match all ports.
 type Pattern struct {
-	name   string       // lower case, without a dot at its end; empty: prefix counts
-	prefix netip.Prefix // of a single address: all of its bits
+	name   string       // lower case, without a dot at its end; empty: prefix applies
+	prefix netip.Prefix // of a single address: all its bits
 	port   uint16       // 0: all ports
 }
 
-// ParseHostPattern reads an entry. The error quotes it and says what would do.
+// ParsePattern reads an entry. The error quotes it and gives a valid form.
 func ParsePattern(s string) (Pattern, error) {
 	bad := func(why string, args ...any) (Pattern, error) {
 		return Pattern{}, fmt.Errorf("%.80q %s", s, fmt.Sprintf(why, args...))
@@ -28,7 +28,7 @@ func ParsePattern(s string) (Pattern, error) {
 	case s == "":
 		return Pattern{}, fmt.Errorf("an empty entry")
 	case strings.Contains(s, "://"):
-		return bad("has a scheme: name the host alone, such as registry.example:5000")
+		return bad("has a scheme: write the host alone, such as registry.example:5000")
 	case strings.Contains(s, "/"):
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -51,7 +51,7 @@ func ParsePattern(s string) (Pattern, error) {
 	}
 	port, err := strconv.ParseUint(number, 10, 16)
 	if hasPort && (err != nil || port == 0) {
-		return bad("ends in no port: 1 to 65535 stands behind the colon")
+		return bad("ends in no port: write 1 to 65535 after the colon")
 	}
 	if addr, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && addr.Zone() == "" && (addr.Is4() || name[0] == '[') {
 		return single(addr, uint16(port)), nil
@@ -59,7 +59,7 @@ func ParsePattern(s string) (Pattern, error) {
 	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	switch {
 	case name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "..") || len(name) > 253:
-		return bad("is no host: name one such as registry.example, or *.example for all below example")
+		return bad("is no host: write one such as registry.example, or *.example for all below example")
 	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.*") != "":
 		return bad("is no host: a name has letters, digits, - _ and dots, and * for any characters")
 	case strings.Contains(name, "*") && strings.ContainsAny(name, "0123456789") && strings.Trim(name, "0123456789.*") == "":
@@ -73,7 +73,7 @@ func single(a netip.Addr, port uint16) Pattern {
 	return Pattern{prefix: netip.PrefixFrom(a, a.BitLen()), port: port}
 }
 
-// String is the entry as it would be written.
+// String returns the entry as it is written.
 func (p Pattern) String() string {
 	out := p.name
 	if out == "" && p.prefix.IsSingleIP() {
@@ -90,8 +90,8 @@ func (p Pattern) String() string {
 	return out
 }
 
-// Host is the one host that p stands for, as images name it; ok is false if it
-// stands for several.
+// Host returns the one host that p matches, as images name it; ok is false if p
+// matches several.
 func (p Pattern) Host() (host string, ok bool) {
 	switch {
 	case strings.Contains(p.name, "*"), p.name == "" && !p.prefix.IsSingleIP():
@@ -102,8 +102,7 @@ func (p Pattern) Host() (host string, ok bool) {
 	return p.String(), true
 }
 
-// matches reports whether p stands for a host of this name, or at one of these
-// addresses.
+// matches reports whether p matches a host of this name, or one of these addresses.
 func (p Pattern) matches(name, port string, addrs ...netip.Addr) bool {
 	if number, err := strconv.ParseUint(port, 10, 16); p.port != 0 && (err != nil || uint16(number) != p.port) {
 		return false
@@ -117,15 +116,15 @@ func (p Pattern) matches(name, port string, addrs ...netip.Addr) bool {
 		return false
 	}
 	name = plainName(name)
-	ok, _ := path.Match(p.name, name) // of a pattern that was parsed it gives no error
+	ok, _ := path.Match(p.name, name) // a parsed pattern gives no error
 	if !ok && name == "registry-1.docker.io" {
 		ok, _ = path.Match(p.name, "docker.io") // as images name it
 	}
 	return ok
 }
 
-// plainName is a name in the form in which it is asked for: what a server sends
-// may be written in many ways.
+// plainName returns a name in the form in which it is resolved: a server may write
+// it in many ways.
 func plainName(name string) string {
 	for _, b := range []byte(name) {
 		if b >= 0x80 {
@@ -138,8 +137,8 @@ func plainName(name string) string {
 	return strings.TrimRight(strings.ToLower(name), ".")
 }
 
-// literal is the address that a name is, if it is one: as it is written, or in
-// the notations of inet_aton(3) (127.1, 0x7f000001), which a proxy may read.
+// literal returns the address that a name is, if it is one: in the usual notation,
+// or in those of inet_aton(3) (127.1, 0x7f000001), which a proxy may accept.
 func literal(name string) (netip.Addr, bool) {
 	name = plainName(name)
 	if a, err := netip.ParseAddr(name); err == nil {
@@ -153,7 +152,7 @@ func literal(name string) (netip.Addr, bool) {
 	for i, part := range parts {
 		bits := 8
 		if i == len(parts)-1 {
-			bits = 8 * (5 - len(parts)) // the last one fills what is left
+			bits = 8 * (5 - len(parts)) // the last part has the remaining bits
 		}
 		n, err := strconv.ParseUint(part, 0, bits)
 		if err != nil || strings.Contains(part, "_") || strings.HasPrefix(part, "0b") || strings.HasPrefix(part, "0o") {

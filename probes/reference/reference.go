@@ -26,7 +26,7 @@ type Ref struct {
 	Digest string // "sha256:…"; empty if the reference has a tag
 }
 
-// String is the reference in full, as the runtime stores it.
+// String returns the reference in full, as the runtime stores it.
 func (r Ref) String() string {
 	switch {
 	case r.Domain == "":
@@ -37,13 +37,13 @@ func (r Ref) String() string {
 	return r.Domain + "/" + r.Path + ":" + r.Tag
 }
 
-// object is the last part of a manifest's URL.
+// TagOrDigest returns the last part of the manifest's URL.
 func (r Ref) TagOrDigest() string { return cmp.Or(r.Digest, r.Tag) }
 
-// Reference parses an image name as kubelet and containerd do
-// (distribution/reference: docker.io and library/ are implied, the tag latest
-// too, and a tag beside a digest does not count). The check has the id
-// "reference"; if it fails, the Ref is zero.
+// Parse parses an image name as the kubelet and containerd do
+// (distribution/reference: docker.io, library/ and the tag latest are implied, and a
+// tag beside a digest has no effect). The check has the id "reference"; if it fails,
+// the Ref is zero.
 func Parse(image string) (report.Check, Ref) {
 	check := report.Check{ID: "reference", Kind: report.KindReference, Target: report.Clean(image, evidence.MaxValue)}
 	named, err := reference.ParseDockerRef(image)
@@ -75,8 +75,8 @@ func Parse(image string) (report.Check, Ref) {
 	return check, ref
 }
 
-// complain says what is wrong with image in words that point at the place.
-// The parser only says that the whole does not match its grammar.
+// complain returns what is wrong with image, and where. The parser only reports that
+// the whole does not match its grammar.
 func complain(image string, err error) string {
 	name, tag := image, ""
 	var digest string
