@@ -19,19 +19,19 @@ type Files interface {
 	Stat(name string) (fs.FileInfo, error)
 }
 
-// RegistryConfig is where the runtime's registry configuration lies: in
-// directories with a hosts.toml for each registry, or in the deprecated
-// sections of its own configuration.
+// RegistryConfig is where the runtime's registry configuration is: in directories
+// with a hosts.toml for each registry, or in the deprecated sections of its own
+// configuration.
 type RegistryConfig struct {
 	Dirs []string // searched in this order (config_path)
-	// Passed are directories that people use and the runtime does not search,
-	// for the reason Why.
+	// Passed are directories that are commonly used and that the runtime does not
+	// search, for the reason Why.
 	Passed []string
 	Why    string
-	Stale  bool // it would, if it were started anew
+	Stale  bool // it would search them after a restart
 
 	// Mirrors is registry.mirrors of containerd's config.toml: URLs by domain,
-	// "*" for all others. If it is not nil it counts, and Dirs does not.
+	// "*" for all others. If it is not nil, Dirs has no effect.
 	Mirrors map[string][]string
 	// TLS is registry.configs."host".tls, by host.
 	TLS map[string]TLSFiles
@@ -43,19 +43,20 @@ type TLSFiles struct {
 	SkipVerify    bool
 }
 
-// hostsProblem is what is wrong with the registry configuration of a domain.
+// Problem is what is wrong with the registry configuration of a domain.
 type Problem struct {
 	File    string
 	Reason  string // in plain words
-	Ignored bool   // the runtime ignores the file and says so in its log only
-	Stale   bool   // it would not, if it were started anew
-	Unread  bool   // this process could not read it: nothing is known of the runtime
+	Ignored bool   // the runtime ignores the file and reports that in its log only
+	Stale   bool   // it would not ignore it after a restart
+	Unread  bool   // this process could not read it: the runtime's configuration is unknown
 }
 
 func (p *Problem) Error() string { return p.File + ": " + p.Reason }
 
-// unreadable tells a file that the runtime cannot read either from one that
-// only this process cannot.
+// unreadable returns the problem of a file that cannot be read. It distinguishes
+// files that the runtime cannot read either from those that only this process cannot
+// read.
 func unreadable(file, what string, err error) *Problem {
 	p := &Problem{File: file, Reason: what + " cannot be read (" + evidence.Errno(err) + ")", Unread: true}
 	for _, same := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.EIO} {
@@ -66,19 +67,19 @@ func unreadable(file, what string, err error) *Problem {
 	return p
 }
 
-// hostsConfig is the registry configuration of one domain.
+// Hosts is the registry configuration of one domain.
 type Hosts struct {
 	List    []Host
-	File    string   // the file or directory that it was read from; empty if there is none
-	Unknown []string // keys that mean nothing to the runtime, at most 8
+	File    string   // the file or directory that it was read from; empty: none
+	Unknown []string // keys that the runtime does not know, at most 8
 	Unused  []string // files that look meant for this domain and that the runtime does not read, at most 8
 }
 
-// hosts lists the hosts that containerd asks for images of domain, in its
-// order. It follows core/remotes/docker/config/hosts.go of containerd 2.4, but
-// reads under the runtime's root and keeps what containerd swallows: with a
-// *hostsProblem the list is what the runtime makes of it, or the registry alone
-// if that is nothing at all or unknown. Without files it is the registry alone.
+// Hosts returns the hosts that containerd contacts for images of domain, in its
+// order. It follows core/remotes/docker/config/hosts.go of containerd 2.4, but reads
+// under the runtime's root and keeps the errors that containerd ignores: with a
+// *[Problem] the list is what the runtime makes of it, or the registry alone if that
+// is nothing at all or unknown. Without files it is the registry alone.
 func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 	if f == nil {
 		return Hosts{List: DefaultHosts(domain)}, nil
@@ -92,7 +93,7 @@ func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 	}
 	if dir == "" {
 		config := Hosts{List: DefaultHosts(domain), Unused: misplaced(f, c.Dirs, domain)}
-		return config, c.passedOver(f, domain)
+		return config, c.ignoredDir(f, domain)
 	}
 	config, problem := loadHostsDir(f, dir)
 	if problem != nil && config.List == nil {
@@ -104,15 +105,15 @@ func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 	finishHosts(config.List, domain)
 	for i := range config.List {
 		if p := config.List[i].loadFiles(f); p != nil {
-			// containerd gives up on the whole list here, so no pull from this
-			// domain can work; the other hosts are still worth a look.
+			// containerd rejects the whole list here, so no pull from this domain can
+			// work; the other hosts are still worth a check.
 			return config, p
 		}
 	}
 	return config, problem
 }
 
-// defaultHosts is the list for a domain without any configuration: the registry
+// DefaultHosts returns the list for a domain without any configuration: the registry
 // alone.
 func DefaultHosts(domain string) []Host {
 	hosts := []Host{{}}
@@ -120,8 +121,8 @@ func DefaultHosts(domain string) []Host {
 	return hosts
 }
 
-// hostsDirFor finds the directory for domain under the first of the roots that
-// has one; empty if none has.
+// hostsDirFor returns the directory for domain under the first of the roots that has
+// one; empty if none has.
 func hostsDirFor(f Files, roots []string, domain string) (string, error) {
 	for _, root := range roots {
 		names := []string{domain, DefaultDomain}
@@ -140,15 +141,15 @@ func hostsDirFor(f Files, roots []string, domain string) (string, error) {
 	return "", nil
 }
 
-// anyDomain is the directory name that stands for every domain without one of
+// DefaultDomain is the directory name that stands for every domain without one of
 // its own (containerd docs/hosts.md).
 const DefaultDomain = "_default"
 
-// maxDomains bounds how many configured domains are listed.
+// maxDomains bounds the configured domains that are listed.
 const maxDomains = 64
 
-// ConfiguredDomains lists the domains that the registry configuration names, "_default"
-// among them.
+// ConfiguredDomains returns the domains that the registry configuration names,
+// "_default" among them.
 func (c RegistryConfig) ConfiguredDomains(f Files) []string {
 	var out []string
 	add := func(domain string) {
@@ -169,7 +170,7 @@ func (c RegistryConfig) ConfiguredDomains(f Files) []string {
 	for _, dir := range c.Dirs {
 		entries, err := f.ReadDir(dir)
 		if err != nil {
-			continue // what is wrong with it the check of each domain says
+			continue // the check of each domain reports what is wrong with it
 		}
 		for _, e := range entries {
 			if _, err := f.Stat(path.Join(dir, e.Name(), "hosts.toml")); err != nil {

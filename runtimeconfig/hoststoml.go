@@ -40,7 +40,7 @@ func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
 	return Hosts{List: hosts, File: file, Unknown: unknown, Unused: certFilesIn(f, dir, hosts)}, nil
 }
 
-// tomlReason says where a file does not parse.
+// tomlReason returns where a file does not parse, and why.
 func tomlReason(err error) string {
 	var syntax *toml.DecodeError
 	if errors.As(err, &syntax) {
@@ -88,13 +88,12 @@ func parseHosts(dir string, text []byte) (hosts []Host, unknown []string, err er
 	return append(hosts, h), unknownKeys(text), nil
 }
 
-// unknownKeys lists keys that containerd passes over without a word, such as a
-// misspelt one, or a "server" that stands below a [host] table and so belongs
-// to that host.
+// unknownKeys returns keys that containerd silently ignores, such as a misspelt one,
+// or a "server" below a [host] table, which belongs to that host.
 func unknownKeys(text []byte) []string {
 	var out []string
-	var strict *toml.StrictMissingError
-	if errors.As(toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(new(hostsTOML)), &strict) {
+	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(new(hostsTOML))
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		for _, e := range strict.Errors[:min(len(strict.Errors), 8)] {
 			out = append(out, report.Clean(strings.Join(e.Key(), "."), 60))
 		}
@@ -102,9 +101,9 @@ func unknownKeys(text []byte) []string {
 	return out
 }
 
-// hostOrder lists the names of the [host."…"] tables as they stand in the
-// file. A host whose tables are not together is listed again, and one that is
-// written inline is not listed at all, both as in containerd.
+// hostOrder returns the names of the [host."…"] tables in the order of the file. A
+// host whose tables are not together is listed again, and one that is written inline
+// is not listed at all, both as in containerd.
 func hostOrder(text []byte) []string {
 	var order []string
 	var last string
@@ -128,7 +127,7 @@ func hostOrder(text []byte) []string {
 	return order
 }
 
-// host reads one table; an empty server leaves the host to finishHosts.
+// host reads one table; if server is empty, finishHosts sets the host.
 func (c hostTable) host(server, dir string) (Host, error) {
 	var h Host
 	if server != "" {
@@ -149,32 +148,16 @@ func (c hostTable) host(server, dir string) (Host, error) {
 		}
 	}
 
-	h.Capabilities = canAll
-	if len(c.Capabilities) > 0 {
-		h.Capabilities = 0
-		for _, name := range c.Capabilities {
-			switch strings.ToLower(name) {
-			case "pull":
-				h.Capabilities |= canPull
-			case "resolve":
-				h.Capabilities |= canResolve
-			case "push":
-				h.Capabilities |= canPush
-			case "referrers":
-				h.Capabilities |= canReferrers
-			default:
-				return Host{}, fmt.Errorf("unknown capability %q", report.Clean(name, 40))
-			}
-		}
+	var err error
+	if h.Capabilities, err = capabilitiesOf(c.Capabilities); err != nil {
+		return Host{}, err
 	}
-
 	absolute := func(name string) string {
 		if path.IsAbs(name) {
 			return name
 		}
 		return path.Join(dir, name)
 	}
-	var err error
 	if c.CA != nil {
 		if h.CAFiles, err = stringOrList(c.CA, absolute); err != nil {
 			return Host{}, fmt.Errorf("ca: %w", err)
@@ -201,10 +184,33 @@ func (c hostTable) host(server, dir string) (Host, error) {
 	return h, nil
 }
 
+// capabilitiesOf reads a list of capabilities; an empty one is all of them.
+func capabilitiesOf(names []string) (capability, error) {
+	if len(names) == 0 {
+		return canAll, nil
+	}
+	var all capability
+	for _, name := range names {
+		switch strings.ToLower(name) {
+		case "pull":
+			all |= canPull
+		case "resolve":
+			all |= canResolve
+		case "push":
+			all |= canPush
+		case "referrers":
+			all |= canReferrers
+		default:
+			return 0, fmt.Errorf("unknown capability %q", report.Clean(name, 40))
+		}
+	}
+	return all, nil
+}
+
 var errNotText = errors.New("neither a text nor a list of texts")
 
-// stringOrList takes a TOML string or list of strings; each goes through
-// change, if there is one.
+// stringOrList reads a TOML string or list of strings; change is applied to each,
+// unless it is nil.
 func stringOrList(v any, change func(string) string) ([]string, error) {
 	list, ok := v.([]any)
 	if !ok {
@@ -224,8 +230,8 @@ func stringOrList(v any, change func(string) string) ([]string, error) {
 	return out, nil
 }
 
-// clientPairs takes one file with certificate and key, a list of such files,
-// or a list of [certificate, key].
+// clientPairs reads one file with certificate and key, a list of such files, or a
+// list of [certificate, key].
 func clientPairs(v any, absolute func(string) string) ([][2]string, error) {
 	var pairs [][2]string
 	switch v := v.(type) {
@@ -284,8 +290,8 @@ func loadCertFiles(f Files, dir string) (Hosts, *Problem) {
 	return config, nil
 }
 
-// finishHosts fills in the last host if the file leaves it open, and settles
-// the scheme of those that ask for both http and TLS.
+// finishHosts fills in the last host if the file does not name it, and decides on the
+// scheme of hosts with http and TLS settings.
 func finishHosts(hosts []Host, domain string) {
 	if len(hosts) > 0 && hosts[len(hosts)-1].Host == "" {
 		last := &hosts[len(hosts)-1]
@@ -312,8 +318,8 @@ func finishHosts(hosts []Host, domain string) {
 	}
 }
 
-// loadFiles reads the authorities and client certificates of h. A file that
-// does not serve makes containerd refuse every pull from the domain.
+// loadFiles reads the authorities and client certificates of h. With an invalid file
+// containerd refuses every pull from the domain.
 func (h *Host) loadFiles(f Files) *Problem {
 	for _, file := range h.CAFiles {
 		text, err := f.ReadFile(file)
@@ -321,7 +327,7 @@ func (h *Host) loadFiles(f Files) *Problem {
 			return unreadable(file, "the ca file", err)
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(text) {
-			return &Problem{File: file, Reason: "the ca file holds no certificate in PEM form"}
+			return &Problem{File: file, Reason: "the ca file has no certificate in PEM form"}
 		}
 		h.ExtraCAs = append(append(h.ExtraCAs, text...), '\n')
 	}

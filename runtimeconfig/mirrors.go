@@ -8,7 +8,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// loadMirrors lists the hosts for domain by registry.mirrors and
+// loadMirrors returns the hosts for domain by registry.mirrors and
 // registry.configs of containerd's config.toml. It follows registryEndpoints
 // and registryHosts of internal/cri/server/images/image_pull.go.
 func loadMirrors(f Files, where RegistryConfig, domain string) (Hosts, *Problem) {
@@ -24,8 +24,8 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (Hosts, *Problem)
 	complete := false
 	for _, endpoint := range endpoints {
 		if !strings.Contains(endpoint, "://") {
-			host, _, _ := strings.Cut(endpoint, "/")
-			endpoint = defaultScheme(host) + "://" + endpoint
+			hostport, _, _ := strings.Cut(endpoint, "/")
+			endpoint = defaultScheme(hostport) + "://" + endpoint
 		}
 		u, err := url.Parse(endpoint)
 		if err != nil {
@@ -54,7 +54,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (Hosts, *Problem)
 			}
 		}
 	}
-	return config, where.passedOver(f, domain)
+	return config, where.ignoredDir(f, domain)
 }
 
 func mirrorHost(u *url.URL, domain string, configured bool) Host {

@@ -7,13 +7,13 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// maxUnused bounds the files that are named as unused.
+// maxUnused bounds the files that are reported as unused.
 const maxUnused = 8
 
-// passedOver tells of a directory for domain where people usually put it, when
-// the runtime does not look there: it then goes straight to the registry and
-// says nothing.
-func (c RegistryConfig) passedOver(f Files, domain string) *Problem {
+// ignoredDir returns the problem of a directory for domain at a common path that the
+// runtime does not search; nil if there is none. The runtime then silently contacts
+// the registry directly.
+func (c RegistryConfig) ignoredDir(f Files, domain string) *Problem {
 	dir, err := hostsDirFor(f, c.Passed, domain)
 	if err != nil || dir == "" {
 		return nil
@@ -28,10 +28,10 @@ func (c RegistryConfig) passedOver(f Files, domain string) *Problem {
 	return &Problem{File: file, Reason: c.Why, Ignored: true, Stale: c.Stale}
 }
 
-// misplaced lists what looks like a configuration of domain under a name that
-// containerd does not look for: the port left out or set off in another way,
-// another name of Docker Hub, a file where a directory is wanted, a hosts.toml
-// one level too high.
+// misplaced returns files that look like a configuration of domain but have a name
+// that containerd does not read: the port is missing or separated in another form, it
+// is another name of Docker Hub, a file instead of a directory, or a hosts.toml one
+// level too high.
 func misplaced(f Files, roots []string, domain string) []string {
 	name, port := domain, ""
 	if i := strings.LastIndex(domain, ":"); i > strings.LastIndex(domain, "]") {
@@ -87,9 +87,8 @@ func isFile(f Files, name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// certFilesIn lists the certificates in Docker's layout that lie beside a
-// hosts.toml: containerd reads them only where there is none, unless the file
-// names them.
+// certFilesIn returns the certificates in Docker's layout beside a hosts.toml:
+// containerd reads them only where there is no hosts.toml, unless that names them.
 func certFilesIn(f Files, dir string, hosts []Host) []string {
 	named := map[string]bool{}
 	for _, h := range hosts {

@@ -90,12 +90,12 @@ func complain(image string, err error) string {
 	case image == "":
 		return "it is empty"
 	case strings.TrimSpace(image) != image:
-		return "white space before or after it"
+		return "white space before or after the name"
 	case strings.ContainsFunc(image, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return "white space or a control character in it"
+		return "white space or a control character in the name"
 	case strings.Contains(image, "://"):
 		scheme, _, _ := strings.Cut(image, "://")
-		return `"` + report.Clean(scheme, 20) + `://" does not belong into an image name; remove it`
+		return `"` + report.Clean(scheme, 20) + `://" is not part of an image name; remove it`
 	case strings.HasSuffix(image, "@"):
 		return `nothing after "@": the digest is missing`
 	case digest != "":
@@ -113,7 +113,7 @@ func complain(image string, err error) string {
 	case errors.Is(err, reference.ErrNameTooLong):
 		return "the repository name is longer than 255 characters"
 	case strings.ContainsAny(image, "{}$<>"):
-		return "an unfilled template placeholder or variable in it"
+		return "an unfilled template placeholder or variable in the name"
 	case len(tag) > 128:
 		return "the tag is longer than 128 characters"
 	case strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Contains(name, "//"):
@@ -121,13 +121,13 @@ func complain(image string, err error) string {
 	}
 	for _, r := range image {
 		if r > 0x7e {
-			return fmt.Sprintf("a character outside ASCII in it: %U", r)
+			return fmt.Sprintf("a character outside ASCII in the name: %U", r)
 		}
 	}
 	return report.Clean(err.Error(), 120)
 }
 
-// onlyCase says whether lower case is all that name lacks.
+// onlyCase reports whether name is valid in lower case.
 func onlyCase(name string) bool {
 	_, before := reference.ParseNormalizedNamed(name)
 	_, after := reference.ParseNormalizedNamed(strings.ToLower(name))

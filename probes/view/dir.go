@@ -11,9 +11,9 @@ import (
 // maxFileBytes bounds a file that [Dir] reads.
 const maxFileBytes = 4 << 20
 
-// Dir is a directory taken as the root of a file system; "/" is this
-// machine's own. Links in it resolve as anywhere, so that it must be one that
-// is trusted: a container's root wants a reader that stays beneath it.
+// Dir is a directory as the root of a file system; "/" is this machine's own. Links
+// may lead out of it, so that it must be trusted: a container's root needs a reader
+// that stays beneath it.
 type Dir string
 
 func (d Dir) path(name string) string { return filepath.Join(string(d), filepath.Clean("/"+name)) }

@@ -11,8 +11,7 @@ type HostsFile struct {
 	byName map[string][]netip.Addr // lower case, rooted
 }
 
-// ParseHostsFile reads the text of a hosts file; lines that are not understood
-// are passed over.
+// ParseHostsFile reads the text of a hosts file; it ignores invalid lines.
 func ParseHostsFile(text []byte) *HostsFile {
 	h := &HostsFile{byName: map[string][]netip.Addr{}}
 	for line := range strings.Lines(string(text)) {
@@ -33,7 +32,7 @@ func ParseHostsFile(text []byte) *HostsFile {
 	return h
 }
 
-// Addresses are those that the file gives for name, in its order.
+// Addresses returns the addresses of name, in the order of the file. h may be nil.
 func (h *HostsFile) Addresses(name string) []netip.Addr {
 	if h == nil {
 		return nil
@@ -43,13 +42,16 @@ func (h *HostsFile) Addresses(name string) []netip.Addr {
 
 func hostKey(name string) string { return Rooted(strings.ToLower(name)) }
 
-// Lookup says where names are looked up. The zero value is the usual: the
-// hosts file, then DNS.
+// Lookup is where names are looked up. The zero value is the usual: the hosts file,
+// then DNS.
 type Lookup struct {
-	DNSFirst bool     // DNS is asked before the hosts file
-	NoDNS    bool     // DNS is never asked
-	NoFiles  bool     // the hosts file is never read
-	Others   []string // sources that only libc knows (resolve, mdns4_minimal, …); Go passes them over or hands the lookup to libc
+	DNSFirst bool // DNS is queried before the hosts file
+	NoDNS    bool // DNS is never queried
+	NoFiles  bool // the hosts file is never read
+
+	// Others are sources that only libc knows (resolve, mdns4_minimal, …). Go ignores
+	// them or leaves the lookup to libc.
+	Others []string
 }
 
 // ParseNSSwitch reads the "hosts" line of an nsswitch.conf. Without one, names
@@ -78,8 +80,8 @@ func ParseNSSwitch(text []byte) Lookup {
 		if !files && !dns && len(l.Others) == 0 {
 			return Lookup{}
 		}
-		// A libc-only source such as resolve or myhostname may answer in the
-		// place of dns or files: only a plain list proves that one is off.
+		// A libc-only source such as resolve or myhostname may answer instead of dns or
+		// files: only a plain list proves that one is off.
 		if len(l.Others) == 0 {
 			l.NoDNS, l.NoFiles = !dns, !files
 		}

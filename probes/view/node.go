@@ -12,39 +12,38 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// Node is what the runtime process sees: how it resolves names, whom it
-// trusts and which way it goes out. Build it with [ReadNode] for every
-// diagnosis: the runtime reads most of this afresh at every pull. What could
-// not be read is nil, which means unknown; it is never replaced by what the
-// probing process would see.
+// Node is what the runtime process sees: how it resolves names, which authorities it
+// trusts and which proxy it uses. Build it with [Read] for every diagnosis: the
+// runtime reads most of this again at every pull. A nil field could not be read and
+// is unknown; it is never replaced by what the probing process sees.
 type Node struct {
 	Resolv *ResolvConf // name servers and search list
 	Hosts  *HostsFile  // static names
-	Lookup Lookup      // which of the two is asked, in which order (nsswitch.conf)
+	Lookup Lookup      // which of the two are used, in which order (nsswitch.conf)
 	Roots  *Roots      // trusted certificate authorities
 	Proxy  *Proxy      // proxy of the runtime's environment
 
-	// Config is where the runtime's registry configuration lies.
+	// Config is where the runtime's registry configuration is.
 	Config runtimeconfig.RegistryConfig
-	// Files is where that and the files named in it are read.
+	// Files reads that, and the files that it names; nil: there is no configuration.
 	Files runtimeconfig.Files
 }
 
-// Paths names the files that [ReadNode] reads; an empty field is the standard
-// place.
+// Paths are the files that [Read] reads; an empty field is the standard path.
 type Paths struct {
 	ResolvConf string // /etc/resolv.conf
 	Hosts      string // /etc/hosts
 	NSSwitch   string // /etc/nsswitch.conf
 	HostsDir   string // a certs.d, or several separated by colons: /etc/containerd/certs.d:/etc/docker/certs.d
-	CAFile     string // as if SSL_CERT_FILE named it: takes the place of the distribution's bundle
+	CAFile     string // as SSL_CERT_FILE: replaces the distribution's bundle
 }
 
-// ReadNode reads what the runtime process sees through its root directory and
-// environment. A nil env means that the environment could not be read. The
-// checks tell what is unknown, and why; there is none for what was read.
+// Read reads what the runtime process sees through its root directory and
+// environment. A nil env means that the environment could not be read. The checks
+// are for what is unknown, and say why; there is none for what was read.
 func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) {
-	n := &Node{Files: f, Config: runtimeconfig.RegistryConfig{Dirs: filepath.SplitList(cmp.Or(p.HostsDir, "/etc/containerd/certs.d:/etc/docker/certs.d"))}}
+	dirs := cmp.Or(p.HostsDir, "/etc/containerd/certs.d:/etc/docker/certs.d")
+	n := &Node{Files: f, Config: runtimeconfig.RegistryConfig{Dirs: filepath.SplitList(dirs)}}
 	var checks []report.Check
 	unread := func(id string, kind report.Kind, target, without string, err error) {
 		checks = append(checks, report.Check{
@@ -62,7 +61,7 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 		n.Resolv = ParseResolvConf(nil)
 		n.Resolv.Missing = true
 	default:
-		unread("runtime/resolv.conf", report.KindDNS, name, "which resolvers the runtime asks is unknown", err)
+		unread("runtime/resolv.conf", report.KindDNS, name, "the runtime's resolvers are unknown", err)
 	}
 
 	name = cmp.Or(p.Hosts, "/etc/hosts")
@@ -72,7 +71,7 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 	case errors.Is(err, fs.ErrNotExist):
 		n.Hosts = ParseHostsFile(nil)
 	default:
-		unread("runtime/hosts", report.KindDNS, name, "names that the runtime resolves from it are unknown", err)
+		unread("runtime/hosts", report.KindDNS, name, "its names are unknown", err)
 	}
 
 	name = cmp.Or(p.NSSwitch, "/etc/nsswitch.conf")
@@ -82,18 +81,18 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 	case errors.Is(err, fs.ErrNotExist):
 		n.Lookup = ParseNSSwitch(nil)
 	default:
-		unread("runtime/nsswitch.conf", report.KindDNS, name, "taken as hosts file first, then DNS", err)
+		unread("runtime/nsswitch.conf", report.KindDNS, name, "assuming hosts file first, then DNS", err)
 	}
 
 	var err error
 	if n.Roots, err = ReadRoots(f, env, p.CAFile); err != nil {
-		unread("runtime/ca", report.KindTLS, "the trust store", "which certificate authorities the runtime trusts is unknown", err)
+		unread("runtime/ca", report.KindTLS, "the trust store", "the certificate authorities that the runtime trusts are unknown", err)
 	}
 
 	if env == nil {
 		checks = append(checks, report.Check{
 			ID: "runtime/proxy", Kind: report.KindRuntime, Outcome: report.Skipped,
-			Summary: "the runtime's environment cannot be read: whether it goes through a proxy is unknown",
+			Summary: "cannot read the runtime's environment: whether it uses a proxy is unknown",
 		})
 	} else {
 		n.Proxy = ReadProxy(env)
@@ -101,8 +100,8 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 	return n, checks
 }
 
-// lookupEnv returns the value of name in env, a list of NAME=value as
-// /proc/PID/environ holds it. As in getenv(3), the first one counts.
+// lookupEnv returns the value of name in env, a list of NAME=value as in
+// /proc/PID/environ. As in getenv(3), the first one counts.
 func lookupEnv(env []string, name string) string {
 	for _, kv := range env {
 		if k, v, ok := strings.Cut(kv, "="); ok && k == name {

@@ -12,7 +12,7 @@ import (
 // Go's net/http.
 type Proxy struct {
 	choose  func(*url.URL) (*url.URL, error)
-	ignored map[string]string // by scheme: the variable that names a proxy that is not a URL
+	ignored map[string]string // by scheme: the variable whose value is not a URL
 }
 
 // ReadProxy reads HTTP_PROXY, HTTPS_PROXY and NO_PROXY (either case) from an
@@ -35,8 +35,8 @@ func ReadProxy(env []string) *Proxy {
 	return p
 }
 
-// Ignored names the variable whose proxy does not parse and which the runtime
-// therefore ignores without a word; empty if there is none for this scheme.
+// Ignored returns the variable that the runtime silently ignores because its proxy
+// is not a URL; empty if there is none for this scheme. p may be nil.
 func (p *Proxy) Ignored(scheme string) string {
 	if p == nil {
 		return ""
@@ -44,8 +44,8 @@ func (p *Proxy) Ignored(scheme string) string {
 	return p.ignored[scheme]
 }
 
-// For returns the proxy for a request to scheme://host, nil for none. An error
-// means that the runtime refuses to use the setting (HTTP_PROXY under CGI).
+// For returns the proxy for a request to scheme://host; nil: none. An error means
+// that the runtime refuses to use the setting (HTTP_PROXY under CGI). p may be nil.
 func (p *Proxy) For(scheme, host string) (*url.URL, error) {
 	if p == nil {
 		return nil, nil

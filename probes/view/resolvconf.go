@@ -10,19 +10,19 @@ import (
 // containerd uses (net/dnsconfig_unix.go of the Go distribution): at most three
 // name servers, options it knows, everything else ignored.
 type ResolvConf struct {
-	Servers  []netip.Addr  // in order; 127.0.0.1 and ::1 if the file names none
-	Default  bool          // Servers are the built-in ones: the file names none
-	Missing  bool          // there is no such file
+	Servers  []netip.Addr  // in order; 127.0.0.1 and ::1 if the file has none
+	Default  bool          // Servers are the built-in ones: the file has none
+	Missing  bool          // the file does not exist
 	Search   []string      // rooted ("lab.") domains
 	NDots    int           // names with fewer dots go through Search first; 1
 	Timeout  time.Duration // one try at one server; 5 s
 	Attempts int           // rounds over all servers; 2
 	Rotate   bool          // servers are used in turn
-	TCP      bool          // asks over TCP only
+	TCP      bool          // queries over TCP only
 }
 
-// ParseResolvConf reads the text of a resolv.conf. It always returns a value:
-// what is not understood is passed over, as the runtime does.
+// ParseResolvConf reads the text of a resolv.conf. It always returns a value: like
+// the runtime, it ignores what it does not know.
 func ParseResolvConf(text []byte) *ResolvConf {
 	c := &ResolvConf{NDots: 1, Timeout: 5 * time.Second, Attempts: 2}
 	for line := range strings.Lines(string(text)) {
@@ -81,15 +81,14 @@ func (c *ResolvConf) option(o string) {
 	}
 }
 
-// names lists the absolute names that are asked for host, in order, by the
-// rule of ndots and the search list. It is empty for a name that DNS cannot
-// hold.
+// Names returns the absolute names that are queried for host, in order, by ndots and
+// the search list. It is empty for a name that is not valid in DNS.
 func (c *ResolvConf) Names(host string) []string {
 	if len(host) > 254 || len(host) == 254 && !strings.HasSuffix(host, ".") {
 		return nil
 	}
 	if strings.HasSuffix(host, ".") {
-		return keepAskable(host)
+		return withoutOnion(host)
 	}
 	direct := host + "."
 	var searched []string
@@ -99,13 +98,13 @@ func (c *ResolvConf) Names(host string) []string {
 		}
 	}
 	if strings.Count(host, ".") >= c.NDots {
-		return keepAskable(append([]string{direct}, searched...)...)
+		return withoutOnion(append([]string{direct}, searched...)...)
 	}
-	return keepAskable(append(searched, direct)...)
+	return withoutOnion(append(searched, direct)...)
 }
 
-// keepAskable drops names that Go never sends to a DNS server (RFC 7686).
-func keepAskable(names ...string) []string {
+// withoutOnion removes names that Go never sends to a DNS server (RFC 7686).
+func withoutOnion(names ...string) []string {
 	var out []string
 	for _, n := range names {
 		if n != "" && !strings.HasSuffix(strings.ToLower(n), ".onion.") {
@@ -115,6 +114,7 @@ func keepAskable(names ...string) []string {
 	return out
 }
 
+// Rooted returns s with a dot at its end: an absolute name.
 func Rooted(s string) string {
 	if strings.HasSuffix(s, ".") {
 		return s
@@ -127,7 +127,7 @@ func fields(line string) []string {
 	return strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' })
 }
 
-// leadingNumber reads the decimal number s starts with, up to a bound that no
+// leadingNumber returns the decimal number that s begins with, up to a bound that no
 // option needs; 0 if there is none.
 func leadingNumber(s string) int {
 	n := 0

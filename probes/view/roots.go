@@ -25,12 +25,12 @@ type Roots struct {
 	Pool    *x509.CertPool
 	Count   int      // certificates in Pool
 	From    []string // files and directories that they were read from
-	Assumed bool     // the runtime's SSL_CERT_FILE and SSL_CERT_DIR are unknown; the standard places were read
+	Assumed bool     // the runtime's SSL_CERT_FILE and SSL_CERT_DIR are unknown; the standard paths were read
 
 	certs   []*x509.Certificate       // those in Pool
 	started time.Time                 // of the runtime's process; zero if unknown
 	files   []rootFile                // that certificates were found in
-	dated   map[[sha256.Size]byte]int // by certificate: the least recently changed of files that holds it
+	dated   map[[sha256.Size]byte]int // by certificate: the least recently changed of files that has it
 }
 
 // rootFile is one file of the trust store.
@@ -39,13 +39,42 @@ type rootFile struct {
 	changed time.Time // zero if unknown
 }
 
-// ReadRoots reads the system's certificate authorities in the places where a Go
-// program such as containerd does (crypto/x509/root_linux.go and root_unix.go
-// of the Go distribution), honouring SSL_CERT_FILE and SSL_CERT_DIR of env. A
-// caFile stands for SSL_CERT_FILE. An error means that what the runtime trusts
-// is unknown.
+// ReadRoots reads the system's certificate authorities from the paths that a Go
+// program such as containerd reads (crypto/x509/root_linux.go and root_unix.go of the
+// Go distribution), with SSL_CERT_FILE and SSL_CERT_DIR of env. caFile replaces
+// SSL_CERT_FILE. An error means that the authorities of the runtime are unknown.
 func ReadRoots(f runtimeconfig.Files, env []string, caFile string) (*Roots, error) {
-	files := []string{
+	r := rootsReader{
+		files: f,
+		roots: &Roots{Pool: x509.NewCertPool(), Assumed: env == nil, dated: map[[sha256.Size]byte]int{}},
+		read:  map[inode][][sha256.Size]byte{},
+	}
+	files, dirs := rootPaths(env, caFile)
+	for _, name := range files {
+		err := r.readFile(name, name, time.Time{})
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, err // the runtime, being root, reads this one
+		}
+		if err == nil {
+			break // as Go does: the first one that can be read
+		}
+		r.note(err)
+	}
+	for _, dir := range dirs {
+		if err := r.readDir(dir); errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+	}
+	if r.roots.Count == 0 && r.firstErr != nil {
+		return nil, r.firstErr
+	}
+	return r.roots, nil
+}
+
+// rootPaths returns the files, of which the first that exists is read, and the
+// directories, which are all read.
+func rootPaths(env []string, caFile string) (files, dirs []string) {
+	files = []string{
 		"/etc/ssl/certs/ca-certificates.crt",
 		"/etc/pki/tls/certs/ca-bundle.crt",
 		"/etc/ssl/ca-bundle.pem",
@@ -56,84 +85,80 @@ func ReadRoots(f runtimeconfig.Files, env []string, caFile string) (*Roots, erro
 	if caFile = cmp.Or(caFile, lookupEnv(env, "SSL_CERT_FILE")); caFile != "" {
 		files = []string{caFile}
 	}
-	dirs := []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
+	dirs = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
 	if d := lookupEnv(env, "SSL_CERT_DIR"); d != "" {
 		dirs = strings.Split(d, ":")
 	}
-
-	// The directories repeat what the bundle holds; each is parsed once.
-	roots := &Roots{Pool: x509.NewCertPool(), Assumed: env == nil, dated: map[[sha256.Size]byte]int{}}
-	type inode struct{ dev, ino uint64 }
-	read := map[inode][][sha256.Size]byte{} // and most files have two names there
-	take := func(name, from string, link time.Time) error {
-		info, err := f.Stat(name)
-		if err != nil {
-			return err
-		}
-		file := rootFile{name, later(ctime(info), link)}
-		var id inode
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			id = inode{uint64(st.Dev), st.Ino}
-			if certs, again := read[id]; again {
-				roots.date(certs, file)
-				return nil
-			}
-		}
-		b, err := f.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if certs := roots.add(b, from, file); id != (inode{}) {
-			read[id] = certs
-		}
-		return nil
-	}
-	var firstErr error
-	note := func(err error) {
-		if firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
-			firstErr = err
-		}
-	}
-	for _, name := range files {
-		err := take(name, name, time.Time{})
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, err // it is the one that the runtime, being root, takes
-		}
-		if err != nil {
-			note(err)
-			continue
-		}
-		break // as Go does: the first one that can be read
-	}
-	for _, dir := range dirs {
-		entries, err := f.ReadDir(dir)
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, err
-		}
-		if err != nil {
-			note(err)
-			continue
-		}
-		for _, e := range entries {
-			var link time.Time
-			if info, err := e.Info(); err == nil {
-				link = ctime(info)
-			}
-			// As Go does: what cannot be read is passed over. What is closed to this
-			// process alone is not, because the runtime reads it.
-			if err := take(path.Join(dir, e.Name()), dir, link); errors.Is(err, fs.ErrPermission) {
-				return nil, err
-			}
-		}
-	}
-	if roots.Count == 0 && firstErr != nil {
-		return nil, firstErr
-	}
-	return roots, nil
+	return files, dirs
 }
 
-// add takes the certificates of a PEM file into the pool; others blocks and
-// what does not parse are passed over, as in [x509.CertPool.AppendCertsFromPEM].
+// rootsReader reads files into roots.
+type rootsReader struct {
+	files    runtimeconfig.Files
+	roots    *Roots
+	read     map[inode][][sha256.Size]byte // certificates by file: most files have two names in a directory
+	firstErr error                         // other than a file that does not exist
+}
+
+type inode struct{ dev, ino uint64 }
+
+func (r *rootsReader) note(err error) {
+	if r.firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
+		r.firstErr = err
+	}
+}
+
+// readFile reads a file; from is the file or directory that is reported, link when
+// the directory entry changed. The directories repeat what the bundle has: each
+// certificate is parsed once.
+func (r *rootsReader) readFile(name, from string, link time.Time) error {
+	info, err := r.files.Stat(name)
+	if err != nil {
+		return err
+	}
+	file := rootFile{name, later(ctime(info), link)}
+	var id inode
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		id = inode{uint64(st.Dev), st.Ino}
+		if certs, again := r.read[id]; again {
+			r.roots.date(certs, file)
+			return nil
+		}
+	}
+	b, err := r.files.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if certs := r.roots.add(b, from, file); id != (inode{}) {
+		r.read[id] = certs
+	}
+	return nil
+}
+
+// readDir reads the files of a directory. It returns an error only if this process
+// may not read one.
+func (r *rootsReader) readDir(dir string) error {
+	entries, err := r.files.ReadDir(dir)
+	if err != nil {
+		r.note(err)
+		return err
+	}
+	for _, e := range entries {
+		var link time.Time
+		if info, err := e.Info(); err == nil {
+			link = ctime(info)
+		}
+		// As Go does: files that cannot be read are ignored. A file that only this
+		// process cannot read is not, because the runtime reads it.
+		if err := r.readFile(path.Join(dir, e.Name()), dir, link); errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds the certificates of a PEM file to the pool. It ignores other blocks and
+// invalid certificates, as [x509.CertPool.AppendCertsFromPEM] does.
 func (r *Roots) add(text []byte, from string, file rootFile) (certs [][sha256.Size]byte) {
 	added := 0
 	for len(text) > 0 {
@@ -166,7 +191,7 @@ func (r *Roots) add(text []byte, from string, file rootFile) (certs [][sha256.Si
 	return certs
 }
 
-// date notes that file holds these certificates.
+// date notes that file has these certificates.
 func (r *Roots) date(certs [][sha256.Size]byte, file rootFile) {
 	for _, sum := range certs {
 		if i, seen := r.dated[sum]; !seen || file.changed.Before(r.files[i].changed) {
@@ -178,7 +203,7 @@ func (r *Roots) date(certs [][sha256.Size]byte, file rootFile) {
 	}
 }
 
-// ctime is when the kernel last saw a file changed, content or attributes.
+// ctime returns when a file last changed, content or attributes.
 func ctime(info fs.FileInfo) time.Time {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return time.Unix(st.Ctim.Unix())
@@ -193,14 +218,15 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// Started tells r when the runtime's process was started, and makes the check
-// "runtime/ca": whether the trust store has changed since. The process reads
-// it once, for its first TLS connection.
+// Started sets when the runtime's process was started, and returns the check
+// "runtime/ca": whether the trust store has changed since. The process reads it once,
+// for its first TLS connection.
 func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	r.started = at
 	e := evidence.Facts{"started": at.UTC().Format(time.RFC3339), "count": strconv.Itoa(r.Count)}
 	check := report.Check{ID: "runtime/ca", Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
-	check.Summary = fmt.Sprintf("%s runs since %s; the trust store, %d certificates, is older", runtime, report.Time(at), r.Count)
+	check.Summary = fmt.Sprintf("the trust store (%d certificates) is older than %s, which started at %s",
+		r.Count, runtime, report.Time(at))
 	var newer []string
 	var last rootFile
 	for _, f := range r.files {
@@ -213,19 +239,19 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	}
 	if len(newer) > 0 {
 		e["newer"], e["files"], e["modified"] = "true", strings.Join(newer, ","), last.changed.UTC().Format(time.RFC3339)
-		check.Summary = fmt.Sprintf("%s runs since %s, %s was changed at %s: it reads the trust store once, for its first TLS connection",
-			runtime, report.Time(at), report.Clean(last.name, 120), report.Time(last.changed))
+		check.Summary = fmt.Sprintf("%s was changed at %s, after %s started (%s): %s reads the trust store once, at its first TLS connection",
+			report.Clean(last.name, 120), report.Time(last.changed), runtime, report.Time(at), runtime)
 	}
 	check.Evidence = e.Checked()
 	return check
 }
 
-// certificates are those in Pool.
+// Certificates returns those in Pool.
 func (r *Roots) Certificates() []*x509.Certificate { return r.certs }
 
-// newerThanRuntime reports whether all chains end in a certificate that no
-// file held when the runtime was started, as far as can be told, and from
-// which file it comes today.
+// NewerThanRuntime reports whether all chains end in a certificate that no file had
+// when the runtime was started, as far as is known, and returns the file that has it
+// now. r may be nil.
 func (r *Roots) NewerThanRuntime(chains [][]*x509.Certificate) (file string, newer bool) {
 	if r == nil || r.started.IsZero() {
 		return "", false
