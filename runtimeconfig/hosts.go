@@ -141,8 +141,8 @@ func hostsDirFor(f Files, roots []string, domain string) (string, error) {
 	return "", nil
 }
 
-// DefaultDomain is the directory name that stands for every domain without one of
-// its own (containerd docs/hosts.md).
+// DefaultDomain is the name of the directory for every domain without one of its own
+// (containerd docs/hosts.md).
 const DefaultDomain = "_default"
 
 // maxDomains bounds the configured domains that are listed.

@@ -133,7 +133,7 @@ func TestHostsLikeContainerd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, domain := range domains {
 				for _, dir := range []string{domain, strings.Replace(domain, ":5000", "_5000_", 1), "_default", "other.lab"} {
-					root := probetest.Files(t, map[string]string{dir + "/hosts.toml": text, dir + "/ca.pem": string(ca.Pem), dir + "/pair.pem": pair})
+					root := probetest.Files(t, map[string]string{dir + "/hosts.toml": text, dir + "/ca.pem": string(ca.PEM), dir + "/pair.pem": pair})
 					compare(t, string(root), domain)
 				}
 			}
@@ -141,21 +141,21 @@ func TestHostsLikeContainerd(t *testing.T) {
 	}
 	t.Run("certificate files", func(t *testing.T) {
 		for _, tree := range []map[string]string{
-			{"registry.lab/ca.crt": string(ca.Pem)},
+			{"registry.lab/ca.crt": string(ca.PEM)},
 			{"registry.lab/c.cert": pair},
 			{"registry.lab/c.cert": pair, "registry.lab/c.key": pair, "registry.lab/d.cert": pair},
 			{"registry.lab/c.cert": "nothing"},
 			{"registry.lab/ca.crt": "nothing"},
 			{"registry.lab/dir.crt/x": ""},
-			{"registry.lab/hosts.toml": "[host", "registry.lab/ca.crt": string(ca.Pem)},
+			{"registry.lab/hosts.toml": "[host", "registry.lab/ca.crt": string(ca.PEM)},
 			{"registry.lab/hosts.toml": "[host", "registry.lab/c.cert": pair},
-			{"registry.lab/hosts.toml": "server = \"https://registry.lab\"\n", "registry.lab/ca.crt": string(ca.Pem)},
-			{"registry.lab/hosts.toml": "", "registry.lab/ca.crt": string(ca.Pem)},
+			{"registry.lab/hosts.toml": "server = \"https://registry.lab\"\n", "registry.lab/ca.crt": string(ca.PEM)},
+			{"registry.lab/hosts.toml": "", "registry.lab/ca.crt": string(ca.PEM)},
 			{"registry.lab/hosts.toml": "", "registry.lab/ca.crt": ""},
-			{"registry.lab/ca.pem": string(ca.Pem)},
+			{"registry.lab/ca.pem": string(ca.PEM)},
 			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = \"/\"\n"},
-			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = \"../ca.pem\"\nclient = [[\"c.pem\", \"no.key\"]]\n", "ca.pem": string(ca.Pem), "registry.lab/c.pem": pair},
-			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = [\"a\", \"b\"]\n", "registry.lab/a": string(ca.Pem), "registry.lab/b": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
+			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = \"../ca.pem\"\nclient = [[\"c.pem\", \"no.key\"]]\n", "ca.pem": string(ca.PEM), "registry.lab/c.pem": pair},
+			{"registry.lab/hosts.toml": "[host.\"https://m.lab\"]\nca = [\"a\", \"b\"]\n", "registry.lab/a": string(ca.PEM), "registry.lab/b": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
 			{"registry.lab": "a file"},
 			{"registry.lab/hosts.toml/x": "a directory"},
 		} {

@@ -9,7 +9,7 @@ import (
 
 func TestMirrorsOfConfigTOML(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
-	tree := probetest.Files(t, map[string]string{"/ca.pem": string(ca.Pem), "/etc/containerd/certs.d/a.lab/hosts.toml": "x"})
+	tree := probetest.Files(t, map[string]string{"/ca.pem": string(ca.PEM), "/etc/containerd/certs.d/a.lab/hosts.toml": "x"})
 	config := RegistryConfig{
 		Mirrors: map[string][]string{"docker.io": {"https://m.lab", "n.lab:5000/v2/x"}, "own.lab": {"https://own.lab"}, "*": {"http://all.lab"}, "bad.lab": {"https://%zz"}},
 		TLS:     map[string]TLSFiles{"m.lab": {CA: "/ca.pem"}, "plain.lab": {SkipVerify: true}, "broken.lab": {CA: "/no.pem"}},

@@ -61,7 +61,7 @@ func TestDialOrder(t *testing.T) {
 // Go's own resolver is the witness: it gets the same answers from a real DNS
 // server and sorts them for a dialer on this machine.
 func TestDialOrderIsGos(t *testing.T) {
-	port := probetest.DnsPort(t)
+	port := probetest.DNSPort(t)
 	for i, records := range []string{"127.0.0.5 127.0.0.3 ::1", "192.0.2.1 127.0.0.1", "2001:db8::1 192.0.2.1 127.0.0.1 fe80::7", "fd00::1 2001:db8::1 10.0.0.1 169.254.1.1 ::1"} {
 		ip := "127.0.0." + strconv.Itoa(i+2)
 		probetest.ServeDNS(t, ip, port, probetest.Zone(map[string]string{"order.example.": records}))

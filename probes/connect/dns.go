@@ -38,7 +38,7 @@ type lookup struct {
 	addrs []netip.Addr // in the order in which the runtime dials them
 	check report.Check // "dns/<host>"
 
-	decisive     *query        // whose result decided; nil: no resolver was asked
+	decisive     *query        // whose result decided; nil: no resolver was queried
 	alternatives []alternative // addresses that the runtime would not use
 	cancel       context.CancelFunc
 }

@@ -84,7 +84,7 @@ func TestLookUp(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			port := probetest.DnsPort(t)
+			port := probetest.DNSPort(t)
 			conf := tt.conf
 			for i, s := range tt.servers {
 				ip := fmt.Sprintf("127.0.0.%d", i+2)

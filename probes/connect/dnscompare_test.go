@@ -42,7 +42,7 @@ func TestSearchList(t *testing.T) {
 
 // A silent first resolver is waited for once in a call, not at every name.
 func TestMuteResolver(t *testing.T) {
-	port := probetest.DnsPort(t)
+	port := probetest.DNSPort(t)
 	probetest.ServeDNS(t, "127.0.0.20", port, nil)
 	probetest.ServeDNS(t, "127.0.0.21", port, probetest.Zone(map[string]string{"a.lab.": "127.0.0.1"}))
 	n := &Prober{Node: view.Node{Resolv: view.ParseResolvConf([]byte("nameserver 127.0.0.20\nnameserver 127.0.0.21\n"))}, ResolverPort: port}
@@ -63,7 +63,7 @@ func TestMuteResolver(t *testing.T) {
 // zones.
 func resolvers(t *testing.T, conf string, zones ...map[string]string) *Prober {
 	t.Helper()
-	port := probetest.DnsPort(t)
+	port := probetest.DNSPort(t)
 	for i, z := range zones {
 		ip := fmt.Sprintf("127.0.0.%d", i+20)
 		probetest.ServeDNS(t, ip, port, probetest.Zone(z))

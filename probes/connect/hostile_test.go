@@ -41,7 +41,7 @@ func TestHostileDNS(t *testing.T) {
 	}
 	for name, answer := range udp {
 		t.Run(name, func(t *testing.T) {
-			port := probetest.DnsPort(t)
+			port := probetest.DNSPort(t)
 			p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
 			if err != nil {
 				t.Fatal(err)
@@ -61,7 +61,7 @@ func TestHostileDNS(t *testing.T) {
 		})
 	}
 	t.Run("a flood of answers to something else", func(t *testing.T) {
-		port := probetest.DnsPort(t)
+		port := probetest.DNSPort(t)
 		probetest.ServeDNS(t, "127.0.0.1", port, func(w dns.ResponseWriter, q *dns.Msg) {
 			for range 5000 {
 				m := new(dns.Msg)
@@ -75,7 +75,7 @@ func TestHostileDNS(t *testing.T) {
 		hostileLookUp(t, port, "")
 	})
 	t.Run("huge over TCP", func(t *testing.T) {
-		port := probetest.DnsPort(t)
+		port := probetest.DNSPort(t)
 		probetest.ServeDNS(t, "127.0.0.1", port, func(w dns.ResponseWriter, q *dns.Msg) {
 			m := new(dns.Msg)
 			m.SetReply(q)

@@ -41,16 +41,14 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// The real parts that the tests put around the probes: a certificate
-// authority, TLS servers, a registry, DNS servers, a node's file system.
-
-// authority is a certificate authority of a test.
+// Authority is a certificate authority of a test.
 type Authority struct {
 	Cert *x509.Certificate
 	Key  *ecdsa.PrivateKey
-	Pem  []byte
+	PEM  []byte
 }
 
+// NewAuthority returns an authority: a root, or an intermediate of parent.
 func NewAuthority(t testing.TB, parent *Authority) *Authority {
 	t.Helper()
 	a := &Authority{}
@@ -63,10 +61,11 @@ func NewAuthority(t testing.TB, parent *Authority) *Authority {
 		template.Subject.CommonName = "intermediate " + t.Name()
 	}
 	a.Cert, a.Key = Sign(t, template, parent)
-	a.Pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Cert.Raw})
+	a.PEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Cert.Raw})
 	return a
 }
 
+// Sign issues a certificate from a template; a nil authority means self-signed.
 func Sign(t testing.TB, template *x509.Certificate, by *Authority) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -88,7 +87,7 @@ func Sign(t testing.TB, template *x509.Certificate, by *Authority) (*x509.Certif
 	return cert, key
 }
 
-// issue mints a server certificate; a nil authority means self-signed.
+// Issue issues a server certificate; a nil authority means self-signed.
 func (a *Authority) Issue(t testing.TB, from, until time.Time, names ...string) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
@@ -107,18 +106,19 @@ func (a *Authority) Issue(t testing.TB, from, until time.Time, names ...string) 
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
+// Good issues a valid server certificate.
 func (a *Authority) Good(t testing.TB, names ...string) tls.Certificate {
 	return a.Issue(t, time.Now().Add(-time.Hour), time.Now().Add(100*24*time.Hour), names...)
 }
 
-// serve runs an HTTPS server with cert, or an HTTP server without one, on the
+// Serve runs an HTTPS server with cert, or an HTTP server without one, on the
 // loopback address and returns its port.
 func Serve(t testing.TB, cert *tls.Certificate, h http.Handler) uint16 {
 	t.Helper()
 	return ServeAt(t, "127.0.0.1", 0, cert, h)
 }
 
-// serveAt is serve at another address; port 0 is any.
+// ServeAt is [Serve] at another address; port 0 is any.
 func ServeAt(t testing.TB, ip string, port uint16, cert *tls.Certificate, h http.Handler) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
@@ -139,7 +139,7 @@ func ServeAt(t testing.TB, ip string, port uint16, cert *tls.Certificate, h http
 	return netip.MustParseAddrPort(l.Addr().String()).Port()
 }
 
-// closedPort is a port that nothing listens on.
+// ClosedPort returns a port that nothing listens on.
 func ClosedPort(t *testing.T) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -150,7 +150,7 @@ func ClosedPort(t *testing.T) uint16 {
 	return netip.MustParseAddrPort(l.Addr().String()).Port()
 }
 
-// listenRaw accepts connections and hands each to talk.
+// ListenRaw accepts connections, calls talk with each and returns the port.
 func ListenRaw(t *testing.T, talk func(net.Conn)) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -173,8 +173,8 @@ func ListenRaw(t *testing.T, talk func(net.Conn)) uint16 {
 	return netip.MustParseAddrPort(l.Addr().String()).Port()
 }
 
-// newRegistry is a registry with an image "app:1" (and "app:stable") for amd64, an index "multi:1"
-// for arm64 and s390x, and a single-manifest image "arm:1".
+// NewRegistry returns a registry with an image "app:1" (and "app:stable") for amd64,
+// an index "multi:1" for arm64 and s390x, and a single-manifest image "arm:1".
 func NewRegistry(t *testing.T) http.Handler {
 	t.Helper()
 	h := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
@@ -189,7 +189,8 @@ func NewRegistry(t *testing.T) http.Handler {
 			t.Fatal(err)
 		}
 		PushImage(t, h, "multi", img, digest.String())
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		platform := &v1.Platform{OS: "linux", Architecture: arch}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: platform}})
 	}
 	text, err := index.RawManifest()
 	if err != nil {
@@ -199,7 +200,7 @@ func NewRegistry(t *testing.T) http.Handler {
 	return h
 }
 
-// pushImage puts an image into a registry by its API, under each of the tags.
+// PushImage pushes an image to a registry by its API, with each of the tags.
 func PushImage(t *testing.T, h http.Handler, repo string, img v1.Image, tags ...string) {
 	t.Helper()
 	layers, err := img.Layers()
@@ -243,6 +244,7 @@ func PushImage(t *testing.T, h http.Handler, repo string, img v1.Image, tags ...
 	}
 }
 
+// Put pushes a manifest to a registry.
 func Put(t *testing.T, h http.Handler, path, mediaType string, text []byte) {
 	t.Helper()
 	req := httptest.NewRequest("PUT", path, bytes.NewReader(text))
@@ -253,6 +255,7 @@ func Put(t *testing.T, h http.Handler, path, mediaType string, text []byte) {
 	}
 }
 
+// ImageFor returns a random image for an architecture of linux.
 func ImageFor(t *testing.T, arch string) v1.Image {
 	t.Helper()
 	img, err := random.Image(2000, 2)
@@ -270,10 +273,10 @@ func ImageFor(t *testing.T, arch string) v1.Image {
 	return img
 }
 
-// dnsPort picks a port that is free for UDP and TCP on the loopback addresses. It
+// DNSPort returns a port that is free for UDP and TCP on the loopback addresses. It
 // is below those that the kernel gives to connections (ip_local_port_range), so
 // that none of them takes it before it is used.
-func DnsPort(t testing.TB) uint16 {
+func DNSPort(t testing.TB) uint16 {
 	t.Helper()
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.N(12000))
@@ -292,7 +295,7 @@ func DnsPort(t testing.TB) uint16 {
 	return 0
 }
 
-// serveDNS runs a DNS server at ip; a nil handler listens and never answers.
+// ServeDNS runs a DNS server at ip; with a nil handler it listens and never answers.
 func ServeDNS(t testing.TB, ip string, port uint16, h dns.HandlerFunc) {
 	t.Helper()
 	addr := net.JoinHostPort(ip, strconv.Itoa(int(port)))
@@ -317,7 +320,7 @@ func ServeDNS(t testing.TB, ip string, port uint16, h dns.HandlerFunc) {
 	}
 }
 
-// zone answers from a table of rooted names; others do not exist.
+// Zone answers from a table of rooted names; others do not exist.
 func Zone(records map[string]string) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg)
@@ -341,6 +344,7 @@ func Zone(records map[string]string) dns.HandlerFunc {
 	}
 }
 
+// Always answers every query with this code.
 func Always(rcode int) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg)
@@ -350,7 +354,7 @@ func Always(rcode int) dns.HandlerFunc {
 	}
 }
 
-// Tree is a directory that stands for a node's root.
+// Tree is a directory that is the root of a node.
 type Tree string
 
 // ReadFile reads a file beneath the root.
@@ -366,7 +370,7 @@ func (d Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 // Stat describes a file beneath the root, following links.
 func (d Tree) Stat(name string) (fs.FileInfo, error) { return os.Stat(filepath.Join(string(d), name)) }
 
-// files writes files under a new root.
+// Files writes files under a new root.
 func Files(t testing.TB, tree map[string]string) Tree {
 	t.Helper()
 	root := t.TempDir()
@@ -382,9 +386,11 @@ func Files(t testing.TB, tree map[string]string) Tree {
 	return Tree(root)
 }
 
-// want checks the outcome, cause and facts ("key=value", or "key" for any) of
+// Want checks the outcome, cause and facts ("key=value", or "key" for any) of
 // the check with this id.
-func Want(t *testing.T, checks map[string]report.Check, id string, outcome report.Outcome, cause report.Cause, facts ...string) report.Check {
+func Want(
+	t *testing.T, checks map[string]report.Check, id string, outcome report.Outcome, cause report.Cause, facts ...string,
+) report.Check {
 	t.Helper()
 	c, ok := checks[id]
 	if !ok {
@@ -407,7 +413,7 @@ func Want(t *testing.T, checks map[string]report.Check, id string, outcome repor
 	return c
 }
 
-// tunnelTo makes of w a tunnel to target.
+// TunnelTo makes a tunnel to target of w.
 func TunnelTo(w http.ResponseWriter, target string) {
 	far, err := net.Dial("tcp", target)
 	if err != nil {
@@ -427,7 +433,7 @@ func TunnelTo(w http.ResponseWriter, target string) {
 	<-done
 }
 
-// pairPEM is a certificate and its key in one PEM file.
+// PairPEM returns a certificate and its key in one PEM file.
 func PairPEM(t *testing.T, c tls.Certificate) string {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
@@ -438,7 +444,7 @@ func PairPEM(t *testing.T, c tls.Certificate) string {
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 }
 
-// droppingPort is a port whose backlog is full, so that the kernel drops what
+// DroppingPort returns a port whose backlog is full, so that the kernel drops what
 // else wants to connect, as a firewall would.
 func DroppingPort(t *testing.T) uint16 {
 	t.Helper()
@@ -469,7 +475,7 @@ func DroppingPort(t *testing.T) uint16 {
 	return 0
 }
 
-// anythingBelow answers every A question below suffix with address, and others
+// AnythingBelow answers every A query below suffix with address, and others
 // from a table.
 func AnythingBelow(suffix, address string, records map[string]string) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
@@ -481,11 +487,11 @@ func AnythingBelow(suffix, address string, records map[string]string) dns.Handle
 	}
 }
 
-// maxHostile bounds what one probe of a hostile server may allocate in all, in
+// MaxHostile bounds what one probe of a hostile server may allocate in all, in
 // bytes, its DNS server and the test around it included.
 const MaxHostile = 8 << 20
 
-// drip sends b slowly, without end.
+// Drip sends b slowly, without end.
 func Drip(c net.Conn, b []byte) {
 	for {
 		for i := range b {
@@ -497,7 +503,7 @@ func Drip(c net.Conn, b []byte) {
 	}
 }
 
-// allocated is how many bytes do allocates in all.
+// Allocated returns how many bytes do allocates in all.
 func Allocated(do func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -506,6 +512,7 @@ func Allocated(do func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
+// DigestOf returns the digest of a layer.
 func DigestOf(t *testing.T, l v1.Layer) string {
 	t.Helper()
 	d, err := l.Digest()

@@ -44,7 +44,7 @@ func named(t *testing.T, subject pkix.Name, until time.Time, parent *probetest.A
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: subject, NotBefore: time.Now().Add(-1000 * time.Hour), NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}, parent)
-	a.Pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Cert.Raw})
+	a.PEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Cert.Raw})
 	return a
 }
 
@@ -58,7 +58,7 @@ func TestChain(t *testing.T) {
 	old := named(t, pkix.Name{CommonName: "old authority"}, time.Now().Add(-time.Hour), nil)
 	oldBetween := named(t, pkix.Name{CommonName: "old intermediate"}, time.Now().Add(-time.Hour), ca)
 	zscaler := named(t, pkix.Name{CommonName: "Zscaler Root CA", Organization: []string{"Zscaler Inc."}}, later, nil)
-	n := newProber(t, ca, map[string]string{"/etc/ssl/certs/old.pem": string(old.Pem)})
+	n := newProber(t, ca, map[string]string{"/etc/ssl/certs/old.pem": string(old.PEM)})
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
 	tests := []struct {
@@ -128,7 +128,7 @@ func TestChain(t *testing.T) {
 			port := probetest.Serve(t, &leaf, ok)
 			host := fmt.Sprintf("r.lab:%d", port)
 			dir := "/etc/containerd/certs.d/" + strings.Replace(host, ":", "_", 1) + "_"
-			n := newProber(t, ca, map[string]string{dir + "/hosts.toml": "server = \"https://" + host + "\"\nca = \"ca.pem\"\n", dir + "/ca.pem": string(zscaler.Pem)})
+			n := newProber(t, ca, map[string]string{dir + "/hosts.toml": "server = \"https://" + host + "\"\nca = \"ca.pem\"\n", dir + "/ca.pem": string(zscaler.PEM)})
 			c := probe(t, n, host+"/app:1")
 			if got := c[fmt.Sprintf("tls/%s/127.0.0.1:%d", host, port)].Evidence["trustedBy"]; got != by {
 				t.Errorf("trusted by %q, want %q", got, by)

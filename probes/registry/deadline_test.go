@@ -31,7 +31,7 @@ func TestBlackHoles(t *testing.T) {
 	})
 	base := newProber(t, ca, nil)
 	silentDNS := *base
-	silentDNS.ResolverPort = probetest.DnsPort(t)
+	silentDNS.ResolverPort = probetest.DNSPort(t)
 	probetest.ServeDNS(t, "127.0.0.1", silentDNS.ResolverPort, nil)
 
 	hole := fmt.Sprintf("r.lab:%d", probetest.DroppingPort(t))

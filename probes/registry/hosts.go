@@ -15,14 +15,43 @@ import (
 func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeconfig.Host) {
 	check := report.Check{ID: "hosts/" + ref.Domain, Kind: report.KindRuntime, Host: ref.Domain}
 	config, problem := p.Config.Hosts(p.Files, ref.Domain)
-	var hosts []runtimeconfig.Host
-	var order, bad, blobsOnly []string
+	hosts, order, e := usableHosts(config, ref)
+	check.Outcome = report.Pass
+	check.Summary = "the runtime contacts " + strings.Join(order, ", then ")
+	switch {
+	case problem != nil:
+		describeProblem(&check, problem)
+		if problem.Ignored && !problem.Unread {
+			e["ignored"] = "true"
+		}
+		e["file"] = problem.File
+		e["reason"] = problem.Reason
+	case len(order) == 0:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = config.File + " leaves no host to contact for " + ref.Domain
+	case len(config.Unknown) > 0:
+		check.Summary += "; " + config.File + " has unknown keys: " + strings.Join(config.Unknown, ", ")
+	case len(config.Unused) > 0:
+		check.Summary += "; not read: " + strings.Join(config.Unused, ", ")
+	}
+	check.Summary = report.Clean(check.Summary, 500) // it has names from the configuration
+	check.Evidence = e.Checked()
+	return check, hosts
+}
+
+// maxHosts bounds the hosts of one image that are contacted.
+const maxHosts = 8
+
+// usableHosts returns the hosts that the probes can contact, and the names of those
+// that resolve ref, in order.
+func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtimeconfig.Host, order []string, e evidence.Facts) {
+	var unusable, blobsOnly []string
 	for _, h := range config.List {
-		// For content the runtime asks all of them, whatever they are said to be
-		// capable of (containerd's dockerFetcher.Fetch).
+		// For blobs the runtime contacts all hosts, whatever their capabilities
+		// (containerd's dockerFetcher.Fetch).
 		h.BlobsOnly = !h.Serves(ref.Digest == "")
 		if h.Scheme != "https" && h.Scheme != "http" || h.Host == "" {
-			bad = append(bad, report.Clean(h.Scheme+"://"+h.Host, 80))
+			unusable = append(unusable, report.Clean(h.Scheme+"://"+h.Host, 80))
 			continue
 		}
 		if h.BlobsOnly {
@@ -34,48 +63,34 @@ func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeco
 			hosts = append(hosts, h)
 		}
 	}
-	e := evidence.Facts{
-		"order": strings.Join(order, ","), "file": config.File,
-		"unknownKeys": strings.Join(config.Unknown, ", "), "unusable": strings.Join(bad, ", "),
-		"unused":    strings.Join(config.Unused, ", "),
-		"blobsOnly": strings.Join(blobsOnly, ","),
+	e = evidence.Facts{
+		"order":       strings.Join(order, ","),
+		"file":        config.File,
+		"unknownKeys": strings.Join(config.Unknown, ", "),
+		"unusable":    strings.Join(unusable, ", "),
+		"unused":      strings.Join(config.Unused, ", "),
+		"blobsOnly":   strings.Join(blobsOnly, ","),
 	}
 	if len(order)+len(blobsOnly) > len(hosts) {
 		e["visited"] = strconv.Itoa(len(hosts))
 	}
-	check.Outcome = report.Pass
-	check.Summary = "the runtime asks " + strings.Join(order, ", then ")
-	switch {
-	case problem != nil && problem.Unread:
-		check.Outcome = report.Skipped
-		check.Summary = "the registry configuration " + problem.File + ": " + problem.Reason + "; taken as none"
-	case problem != nil && problem.Ignored:
-		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
-		check.Summary = "the runtime ignores " + problem.File + " without a word: " + problem.Reason
-		e["ignored"] = "true"
-		if problem.Stale {
-			check.Cause = report.RuntimeConfigStale
-			check.Summary = "the runtime does not read " + problem.File + " before it is restarted: " + problem.Reason
-		}
-	case problem != nil:
-		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
-		check.Summary = "the runtime refuses every pull from " + ref.Domain + ": " + problem.Error()
-	case len(order) == 0:
-		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
-		check.Summary = config.File + " leaves no host to ask for " + ref.Domain
-	case len(config.Unknown) > 0:
-		check.Summary += "; " + config.File + " has keys that mean nothing: " + strings.Join(config.Unknown, ", ")
-	case len(config.Unused) > 0:
-		check.Summary += "; it does not read " + strings.Join(config.Unused, ", ")
-	}
-	if problem != nil {
-		e["file"] = problem.File
-		e["reason"] = problem.Reason
-	}
-	check.Summary = report.Clean(check.Summary, 500) // names in it are somebody's configuration
-	check.Evidence = e.Checked()
-	return check, hosts
+	return hosts, order, e
 }
 
-// maxHosts bounds the hosts of one image that are contacted.
-const maxHosts = 8
+// describeProblem fills in the check of an invalid or unknown configuration.
+func describeProblem(check *report.Check, problem *runtimeconfig.Problem) {
+	switch {
+	case problem.Unread:
+		check.Outcome = report.Skipped
+		check.Summary = "the registry configuration " + problem.File + ": " + problem.Reason + "; assuming none"
+	case problem.Ignored && problem.Stale:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigStale
+		check.Summary = "the runtime does not read " + problem.File + " before a restart: " + problem.Reason
+	case problem.Ignored:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = "the runtime silently ignores " + problem.File + ": " + problem.Reason
+	default:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = "the runtime refuses every pull from " + check.Host + ": " + problem.Error()
+	}
+}

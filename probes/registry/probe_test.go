@@ -345,7 +345,7 @@ func TestMirrors(t *testing.T) {
 	conf := fmt.Sprintf("server = %q\n[host.%q]\n  ca = \"ca.pem\"\n", "https://"+upstream, "https://"+mirror)
 
 	t.Run("both", func(t *testing.T) {
-		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.Pem)})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.PEM)})
 		c := probe(t, n, upstream+"/app:1")
 		probetest.Want(t, c, "hosts/"+upstream, report.Pass, "", "order="+mirror+","+upstream, "file="+dir+"/hosts.toml")
 		probetest.Want(t, c, "manifest/"+mirror, report.Pass, "")
@@ -356,7 +356,7 @@ func TestMirrors(t *testing.T) {
 		}
 	})
 	t.Run("the authority is the mirror's alone", func(t *testing.T) {
-		n := newProber(t, mirrorCA, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.Pem)})
+		n := newProber(t, mirrorCA, map[string]string{dir + "/hosts.toml": conf, dir + "/ca.pem": string(mirrorCA.PEM)})
 		c := probe(t, n, upstream+"/app:1")
 		probetest.Want(t, c, "manifest/"+mirror, report.Pass, "")
 		probetest.Want(t, c, "tls/"+upstream+"/"+strings.Replace(upstream, "registry.lab", "127.0.0.1", 1), report.Fail, report.CertificateUntrusted)
@@ -383,7 +383,7 @@ func TestMirrors(t *testing.T) {
 		probetest.Want(t, c, "manifest/"+upstream, report.Pass, "")
 	})
 	t.Run("misspelt key", func(t *testing.T) {
-		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": conf + "capabilites = [\"pull\"]\n", dir + "/ca.pem": string(mirrorCA.Pem)})
+		n := newProber(t, ca, map[string]string{dir + "/hosts.toml": conf + "capabilites = [\"pull\"]\n", dir + "/ca.pem": string(mirrorCA.PEM)})
 		c := probe(t, n, upstream+"/app:1")
 		probetest.Want(t, c, "hosts/"+upstream, report.Pass, "", "unknownKeys")
 	})

@@ -20,7 +20,7 @@ import (
 // below lab. is 127.0.0.1.
 func newProber(t testing.TB, ca *probetest.Authority, tree map[string]string, env ...string) *connect.Prober {
 	t.Helper()
-	port := probetest.DnsPort(t)
+	port := probetest.DNSPort(t)
 	probetest.ServeDNS(t, "127.0.0.1", port, func(w dns.ResponseWriter, q *dns.Msg) {
 		if n := q.Question[0].Name; strings.HasSuffix(n, ".lab.") {
 			probetest.Zone(map[string]string{n: "127.0.0.1"})(w, q)
@@ -30,7 +30,7 @@ func newProber(t testing.TB, ca *probetest.Authority, tree map[string]string, en
 	})
 	all := map[string]string{"/etc/resolv.conf": "nameserver 127.0.0.1\n", "/etc/hosts": "127.0.0.1 localhost\n"}
 	if ca != nil {
-		all["/etc/ssl/certs/ca-certificates.crt"] = string(ca.Pem)
+		all["/etc/ssl/certs/ca-certificates.crt"] = string(ca.PEM)
 	}
 	for k, v := range tree {
 		all[k] = v
@@ -96,7 +96,7 @@ func probe(t *testing.T, n *connect.Prober, image string, creds ...credentials.C
 func withResolvers(t *testing.T, n *connect.Prober, conf string, zones ...map[string]string) *connect.Prober {
 	t.Helper()
 	m := *n
-	m.ResolverPort = probetest.DnsPort(t)
+	m.ResolverPort = probetest.DNSPort(t)
 	for i, z := range zones {
 		ip := fmt.Sprintf("127.0.0.%d", i+20)
 		probetest.ServeDNS(t, ip, m.ResolverPort, probetest.Zone(z))

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// What registries answer, and what it tells. The codes are those of the
-// distribution specification ("Error Codes"); the statuses differ by vendor.
-// HEAD, which is all that the runtime asks, has no body and so no code.
+// What registries answer, and what it means. The codes are those of the distribution
+// specification ("Error Codes"); the statuses differ by vendor. The runtime sends
+// HEAD only, and its answer has no body and so no code.
 //
 //	registry                 repository missing            no right to it             bad or expired login
 //	distribution (CNCF)      401, 404 MANIFEST_UNKNOWN;    401 insufficient_scope     401
@@ -23,14 +23,14 @@ import (
 //	GitLab                   404 NAME_UNKNOWN, 403 DENIED  403 DENIED                 403 DENIED of the token service
 //
 // Sources: distribution spec and registry/api/errcode; Docker's "Token
-// authentication specification" (a token narrower than asked for is no error);
+// authentication specification" (a token narrower than requested is no error);
 // goharbor/harbor src/lib/errors/const.go; the vendors' error references.
-// Hence the rules here: a 401 to a granted token, and a 403 of the vendors
-// below, do not tell a missing repository from a closed one, and of an expired
-// login only the login itself can tell.
+// Hence the rules here: a 401 to a granted token, and a 403 of the vendors below, do
+// not distinguish a missing repository from a private one; and only the login itself
+// shows that it has expired.
 
-// hidesMissing says whether the registry is known to answer 403 for a
-// repository that is not there as for one that the login may not see.
+// hidesMissing reports whether the registry answers 403 both for missing and for
+// forbidden repositories.
 func hidesMissing(domain string) bool {
 	switch domain {
 	case "docker.io", "ghcr.io", "gcr.io", "registry.gitlab.com":
@@ -39,9 +39,9 @@ func hidesMissing(domain string) bool {
 	return strings.HasSuffix(domain, ".gcr.io") || strings.HasSuffix(domain, "-docker.pkg.dev")
 }
 
-// noRepository says whether the answer to a list of tags means that there is
-// no such repository. NOT_FOUND is Harbor's; of a manifest, unlike of a list
-// of tags, it would say nothing of the repository.
+// noRepository reports whether the answer to a list of tags means that the repository
+// does not exist. NOT_FOUND is Harbor's; in the answer to a manifest, unlike to a list
+// of tags, it would tell nothing about the repository.
 func noRepository(rep *reply) bool {
 	if rep.status != http.StatusNotFound {
 		return false

@@ -73,14 +73,14 @@ func TestTrustStoreNewerThanRuntime(t *testing.T) {
 		ca     string   // evidence of runtime/ca: files
 		root   string   // evidence of tls: rootNewer
 	}{
-		{"nothing changed", known, map[string]string{bundle: string(known.Pem)}, nil, "", ""},
-		{"an authority was added", added, map[string]string{bundle: string(known.Pem) + string(added.Pem)}, []string{bundle}, bundle, bundle},
+		{"nothing changed", known, map[string]string{bundle: string(known.PEM)}, nil, "", ""},
+		{"an authority was added", added, map[string]string{bundle: string(known.PEM) + string(added.PEM)}, []string{bundle}, bundle, bundle},
 		{"the bundle was written anew, the authority was there before", known, map[string]string{
-			bundle: string(known.Pem) + string(added.Pem), "/etc/ssl/certs/known.pem": string(known.Pem), "/etc/ssl/certs/added.pem": string(added.Pem),
+			bundle: string(known.PEM) + string(added.PEM), "/etc/ssl/certs/known.pem": string(known.PEM), "/etc/ssl/certs/added.pem": string(added.PEM),
 		}, []string{bundle, "/etc/ssl/certs/added.pem"}, bundle + ",/etc/ssl/certs/added.pem", ""},
-		{"a file of its own was added", added, map[string]string{bundle: string(known.Pem), "/etc/ssl/certs/added.pem": string(added.Pem)}, []string{"/etc/ssl/certs/added.pem"}, "/etc/ssl/certs/added.pem", "/etc/ssl/certs/added.pem"},
+		{"a file of its own was added", added, map[string]string{bundle: string(known.PEM), "/etc/ssl/certs/added.pem": string(added.PEM)}, []string{"/etc/ssl/certs/added.pem"}, "/etc/ssl/certs/added.pem", "/etc/ssl/certs/added.pem"},
 		{"hosts.toml vouches as well, and is read at every pull", own, map[string]string{
-			bundle: string(known.Pem) + string(own.Pem), "/etc/containerd/certs.d/_default/hosts.toml": "ca = \"/ca.pem\"\n", "/ca.pem": string(own.Pem),
+			bundle: string(known.PEM) + string(own.PEM), "/etc/containerd/certs.d/_default/hosts.toml": "ca = \"/ca.pem\"\n", "/ca.pem": string(own.PEM),
 		}, []string{bundle}, bundle, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,12 +154,12 @@ func TestPassedOverHostsToml(t *testing.T) {
 			t.Errorf("%v", c.Evidence)
 		}
 		ca := probetest.NewAuthority(t, nil)
-		tree["/c/r.lab/hosts.toml"], tree["/c/r.lab/used.crt"] = "ca = \"used.crt\"\n", string(ca.Pem)
+		tree["/c/r.lab/hosts.toml"], tree["/c/r.lab/used.crt"] = "ca = \"used.crt\"\n", string(ca.PEM)
 		if c := look(tree, runtimeconfig.RegistryConfig{Dirs: []string{"/c"}}, "r.lab"); c.Evidence["unused"] != "/c/r.lab/ca.crt" {
 			t.Errorf("%v", c.Evidence)
 		}
 		delete(tree, "/c/r.lab/hosts.toml")
-		tree["/c/r.lab/ca.crt"] = string(ca.Pem)
+		tree["/c/r.lab/ca.crt"] = string(ca.PEM)
 		if c := look(tree, runtimeconfig.RegistryConfig{Dirs: []string{"/c"}}, "r.lab"); c.Outcome != report.Pass || c.Evidence["unused"] != "" || c.Evidence["file"] != "/c/r.lab" {
 			t.Errorf("%+v", c)
 		}
@@ -181,7 +181,7 @@ func TestUnreadableHostFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, key, _ := strings.Cut(pair, "-----BEGIN PRIVATE KEY")
 			n := &connect.Prober{Node: view.Node{Config: runtimeconfig.RegistryConfig{Dirs: []string{"/c"}}, Files: probetest.Files(t, map[string]string{
-				"/c/r.lab/hosts.toml": "[host.\"https://r.lab\"]\n" + tt.toml, "/c/r.lab/good.pem": string(ca.Pem), "/c/r.lab/empty": "", "/c/r.lab/key.pem": "-----BEGIN PRIVATE KEY" + key,
+				"/c/r.lab/hosts.toml": "[host.\"https://r.lab\"]\n" + tt.toml, "/c/r.lab/good.pem": string(ca.PEM), "/c/r.lab/empty": "", "/c/r.lab/key.pem": "-----BEGIN PRIVATE KEY" + key,
 			})}}
 			c, _ := hostsCheck(n, reference.Ref{Domain: "r.lab"})
 			if c.Outcome != report.Fail || c.Cause != report.RuntimeConfigInvalid || c.Evidence["file"] != tt.file || !strings.Contains(c.Evidence["reason"], tt.reason) {

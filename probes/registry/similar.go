@@ -9,14 +9,13 @@ import (
 	"github.com/distribution/reference"
 )
 
-// maxName bounds a tag; a repository's name may be longer, but not a typo's.
+// maxName bounds a tag, and a repository that is compared with others.
 const maxName = 128
 
-// similar picks from tags those that may have been meant by tag, the likeliest
-// first: the same but for case, a leading v or the kind of separator; a slip of
-// the keyboard among its letters; the same with a patch level or variant that
-// tag lacks, the newest first; the same without one that tag has. Near are
-// other versions, which are no slip.
+// similar returns those of tags that may have been meant by tag, the likeliest first:
+// with another case, leading v or separator only; with a typo among its letters; with
+// an additional patch level or variant, the newest first; without one that tag has.
+// near are other versions, which are no typo.
 func similar(tag string, tags []string) (meant, near []string) {
 	type candidate struct {
 		tag   string
@@ -58,7 +57,7 @@ func similar(tag string, tags []string) (meant, near []string) {
 	return meant, near
 }
 
-// spelling is what is left of a name where people differ in how they write it.
+// spelling returns a name without what people often write differently.
 func spelling(s string) string {
 	s = strings.NewReplacer("_", "-", ".", "-", "/", "-").Replace(strings.ToLower(s))
 	if len(s) > 1 && s[0] == 'v' && '0' <= s[1] && s[1] <= '9' {
@@ -67,7 +66,7 @@ func spelling(s string) string {
 	return s
 }
 
-// digits are the digits of s.
+// digits returns the digits of s.
 func digits(s string) string {
 	return strings.Map(func(r rune) rune {
 		if '0' <= r && r <= '9' {
@@ -77,13 +76,13 @@ func digits(s string) string {
 	}, s)
 }
 
-// extends says whether long is short with a further part.
+// extends reports whether long is short with an additional part.
 func extends(long, short string) bool {
 	rest, ok := strings.CutPrefix(spelling(long), spelling(short))
 	return ok && strings.HasPrefix(rest, "-")
 }
 
-// variantsIn is how many parts of a tag are words, not numbers.
+// variantsIn returns how many parts of a tag are words, not numbers.
 func variantsIn(tag string) int {
 	n := 0
 	for part := range strings.SplitSeq(spelling(tag), "-") {
@@ -112,8 +111,8 @@ func compareVersions(a, b string) int {
 	return len(x) - len(y)
 }
 
-// guessTags are tags that may have been meant, for where the registry's list
-// is not at hand or goes on.
+// guessTags returns tags that may have been meant, for a registry whose list is not
+// available or not complete.
 func guessTags(tag string) []string {
 	var out []string
 	if distance(strings.ToLower(tag), "latest") <= 2 {
@@ -135,10 +134,11 @@ func guessTags(tag string) []string {
 	return out
 }
 
-// isTag and isPath say whether a name that a registry lists is one at all: what
-// is suggested stands in a command to be copied.
+// isTag reports whether s, from a registry's list, is a valid tag: a suggestion is
+// part of a command that people copy.
 func isTag(s string) bool { return anchoredTag.MatchString(s) }
 
+// isPath reports whether s, from a registry's list, is a valid repository.
 func isPath(s string) bool {
 	named, err := reference.WithName("registry.example/" + s)
 	return err == nil && reference.Path(named) == s
@@ -146,7 +146,7 @@ func isPath(s string) bool {
 
 var anchoredTag = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
 
-// similarRepositories picks from paths those that may have been meant by path.
+// similarRepositories returns those of paths that may have been meant by path.
 func similarRepositories(path string, paths []string) []string {
 	rank := func(p string) int {
 		if len(p) > maxName || len(path) > maxName || !isPath(p) {
@@ -175,8 +175,8 @@ func similarRepositories(path string, paths []string) []string {
 	return out
 }
 
-// guessRepositories are repositories that may have been meant, for where the
-// registry shows no list of them.
+// guessRepositories returns repositories that may have been meant, for a registry
+// that shows no list of them.
 func guessRepositories(domain, path string) []string {
 	project, name := cutLast(path)
 	in := func(name string) string { return strings.TrimPrefix(project+"/"+name, "/") }
@@ -216,7 +216,7 @@ func cutLast(path string) (project, name string) {
 	return "", path
 }
 
-// officialImages are Docker Hub's that are misspelt most.
+// officialImages returns the images of Docker Hub that are misspelt most.
 func officialImages() []string {
 	return []string{
 		"alpine", "busybox", "centos", "debian", "elasticsearch", "fedora", "golang", "grafana", "haproxy", "hello-world",
@@ -226,8 +226,8 @@ func officialImages() []string {
 	}
 }
 
-// distance counts the bytes that were inserted, left out, mistaken or swapped
-// with their neighbour between a and b (optimal string alignment).
+// distance returns how many bytes were inserted, left out, replaced or swapped with
+// their neighbour between a and b (optimal string alignment).
 func distance(a, b string) int {
 	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {

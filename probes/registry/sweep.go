@@ -56,7 +56,7 @@ func Places(p *connect.Prober, domain string) (report.Check, []Place) {
 	var places []Place
 	for _, h := range hosts {
 		if h.Host == runtimeconfig.DefaultDomain {
-			continue // no registry: it stands for the domain of the image
+			continue // no registry: it means the domain of the image
 		}
 		h.Header = nil
 		places = append(places, Place{host: h})

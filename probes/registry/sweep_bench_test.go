@@ -108,7 +108,7 @@ func (t *traffic) hosts(b testing.TB, count, bad int, answer http.HandlerFunc) (
 	ca := probetest.NewAuthority(b, nil)
 	cert := ca.Good(b, "*.lab")
 	n := newProber(b, ca, nil)
-	n.ResolverPort = probetest.DnsPort(b)
+	n.ResolverPort = probetest.DNSPort(b)
 	probetest.ServeDNS(b, "127.0.0.1", n.ResolverPort, func(w dns.ResponseWriter, q *dns.Msg) {
 		t.queries.Add(1)
 		probetest.Zone(map[string]string{q.Question[0].Name: "127.0.0.1"})(w, q)

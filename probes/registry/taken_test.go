@@ -78,7 +78,7 @@ func TestTakenIsTheRuntimes(t *testing.T) {
 	} {
 		t.Run(tt.addrs, func(t *testing.T) {
 			n := newProber(t, ca, nil)
-			n.ResolverPort = probetest.DnsPort(t)
+			n.ResolverPort = probetest.DNSPort(t)
 			probetest.ServeDNS(t, "127.0.0.1", n.ResolverPort, probetest.Zone(map[string]string{"r.example.": tt.addrs}))
 			c := probe(t, n, host+"/app:1")
 			if (c["registry/"+host].Outcome == report.Pass) != tt.open {

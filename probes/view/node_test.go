@@ -82,12 +82,12 @@ func TestReadNode(t *testing.T) {
 func TestReadRoots(t *testing.T) {
 	bundle, dir, other := probetest.NewAuthority(t, nil), probetest.NewAuthority(t, nil), probetest.NewAuthority(t, nil)
 	tree := probetest.Files(t, map[string]string{
-		"/etc/ssl/certs/ca-certificates.crt": "# comment\n" + string(bundle.Pem),
-		"/etc/ssl/certs/again.pem":           string(bundle.Pem),
-		"/etc/pki/tls/certs/dir.pem":         string(dir.Pem) + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-		"/etc/ssl/cert.pem":                  string(other.Pem),
-		"/opt/ca.pem":                        string(other.Pem),
-		"/opt/more/x":                        string(dir.Pem),
+		"/etc/ssl/certs/ca-certificates.crt": "# comment\n" + string(bundle.PEM),
+		"/etc/ssl/certs/again.pem":           string(bundle.PEM),
+		"/etc/pki/tls/certs/dir.pem":         string(dir.PEM) + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+		"/etc/ssl/cert.pem":                  string(other.PEM),
+		"/opt/ca.pem":                        string(other.PEM),
+		"/opt/more/x":                        string(dir.PEM),
 	})
 	trusts := func(env []string, caFile string) (s string) {
 		r, err := ReadRoots(tree, env, caFile)
