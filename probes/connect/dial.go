@@ -19,7 +19,7 @@ import (
 // connection.
 func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.AddrPort) (report.Check, net.Conn) {
 	check := report.Check{
-		ID:     "dial/" + h.Name() + "/" + addr.String(),
+		ID:     report.DialID(h.Name(), addr.String()),
 		Kind:   report.KindDial,
 		Host:   h.Name(),
 		Target: addr.String(),

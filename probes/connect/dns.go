@@ -80,7 +80,7 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 	if isPublicRegistry(name) {
 		l.check.Evidence = evidence.With(l.check.Evidence, "publicRegistry", "true")
 	}
-	l.check.ID, l.check.Kind, l.check.Host = "dns/"+hostName, report.KindDNS, hostName
+	l.check.ID, l.check.Kind, l.check.Host = report.DNSID(hostName), report.KindDNS, hostName
 	l.check.Target = name
 	if p.Hosts == nil && l.check.Outcome != report.Skipped {
 		l.check.Evidence = evidence.With(l.check.Evidence, "hostsFile", "unknown")
@@ -136,7 +136,7 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 		}}
 	case p.Resolv == nil:
 		return lookup{check: report.Check{
-			Outcome: report.Skipped, BlockedBy: "runtime/resolv.conf",
+			Outcome: report.Skipped, BlockedBy: report.IDRuntimeResolvConf,
 			Summary: "skipped: the runtime's resolv.conf is unknown",
 		}}
 	}
@@ -361,7 +361,7 @@ func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []re
 	var checks []report.Check
 	for i, pending := range q.answers {
 		check := q.resolverCheck(name, q.servers[i].String(), pending)
-		check.ID, check.Kind, check.Host = "dns/"+hostName+"/"+q.servers[i].String(), report.KindDNS, hostName
+		check.ID, check.Kind, check.Host = report.DNSID(hostName, q.servers[i].String()), report.KindDNS, hostName
 		check.Target = q.servers[i].String()
 		if check.Outcome == report.Fail && check.Evidence["deadline"] != "" && cutShort(ctx) {
 			check.Outcome, check.Cause = report.Unknown, ""

@@ -74,10 +74,10 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	}
 	if len(ends) == 0 {
 		skipped := report.Check{Outcome: report.Skipped, BlockedBy: l.check.ID, Summary: "skipped: no address"}
-		skipped.ID, skipped.Kind = "dial/"+h.Name(), report.KindDial
+		skipped.ID, skipped.Kind = report.DialID(h.Name()), report.KindDial
 		r.add(*h, skipped)
 		if h.Scheme == "https" {
-			skipped.ID, skipped.Kind = "tls/"+h.Name(), report.KindTLS
+			skipped.ID, skipped.Kind = report.TLSID(h.Name()), report.KindTLS
 			r.add(*h, skipped)
 		}
 	}
@@ -195,7 +195,7 @@ func (e *endpoint) run(ctx context.Context, p *Prober, h runtimeconfig.Host) {
 		conn.Close()
 	case h.Scheme == "https":
 		e.tls = &report.Check{
-			ID:        "tls/" + h.Name() + "/" + e.addr.String(),
+			ID:        report.TLSID(h.Name(), e.addr.String()),
 			Kind:      report.KindTLS,
 			Target:    e.addr.String(),
 			Outcome:   report.Skipped,
@@ -257,7 +257,7 @@ func (p *Prober) elsewhere(ctx context.Context, h runtimeconfig.Host, others []a
 		if e.tls != nil && c.Outcome == report.Pass {
 			c = *e.tls
 		}
-		c.ID = "elsewhere/" + h.Name() + "/" + e.addr.String()
+		c.ID = report.ElsewhereID(h.Name(), e.addr.String())
 		c.Evidence = evidence.With(c.Evidence, "resolver", others[i].resolver)
 		delete(c.Evidence, "taken")
 		c.Summary = "at an address that only " + others[i].resolver + " gives: " + c.Summary

@@ -30,7 +30,7 @@ type HandshakeResult struct {
 func (p *Prober) Handshake(ctx context.Context, h runtimeconfig.Host, conn net.Conn, at string) (result HandshakeResult) {
 	name, _ := h.Split()
 	check := &result.Check
-	*check = report.Check{ID: "tls/" + h.Name() + "/" + at, Kind: report.KindTLS, Host: h.Name(), Target: at}
+	*check = report.Check{ID: report.TLSID(h.Name(), at), Kind: report.KindTLS, Host: h.Name(), Target: at}
 	ctx, cancel := context.WithTimeout(ctx, p.Limits.WithDefaults().TLS)
 	defer cancel()
 	start := time.Now()
@@ -126,7 +126,7 @@ func (p *Prober) judge(
 		}
 		return nil
 	case err == nil, roots == nil && f.Cause == report.CertificateUntrusted:
-		check.Outcome, check.BlockedBy = report.Skipped, "runtime/ca"
+		check.Outcome, check.BlockedBy = report.Skipped, report.IDRuntimeCA
 		check.Summary = "name and dates of the certificate are valid; whether the node trusts it is unknown"
 		return nil
 	case !known:

@@ -103,7 +103,7 @@ const (
 // options in mountinfo: statfs reports the mount of its path, and the probes' own is
 // read-only.
 func Probe(d FileSystem) report.Check {
-	check := report.Check{ID: "disk", Kind: report.KindDisk, Target: d.Name}
+	check := report.Check{ID: report.IDDisk, Kind: report.KindDisk, Target: d.Name}
 	start := time.Now()
 	use, err := disk.Usage(cmp.Or(d.Path, d.Name))
 	if err == nil {

@@ -45,7 +45,7 @@ func (r Ref) TagOrDigest() string { return cmp.Or(r.Digest, r.Tag) }
 // tag beside a digest has no effect). The check has the id "reference"; if it fails,
 // the Ref is zero.
 func Parse(image string) (report.Check, Ref) {
-	check := report.Check{ID: "reference", Kind: report.KindReference, Target: report.Clean(image, evidence.MaxValue)}
+	check := report.Check{ID: report.IDReference, Kind: report.KindReference, Target: report.Clean(image, evidence.MaxValue)}
 	named, err := reference.ParseDockerRef(image)
 	if err != nil {
 		complaint := report.Clean(complain(image, err), 200)

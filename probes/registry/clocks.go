@@ -53,7 +53,7 @@ func clockCheck(name string, clocks []connect.ClockReading, servers int, agree s
 		}
 		sources = append(sources, fmt.Sprintf("%s %+d s", r.Server, int(r.Skew().Seconds())))
 	}
-	check := report.Check{ID: "clock/" + name, Kind: report.KindClock, Target: worst.Server, Evidence: evidence.Facts{
+	check := report.Check{ID: report.ClockID(name), Kind: report.KindClock, Target: worst.Server, Evidence: evidence.Facts{
 		"skewSeconds": strconv.Itoa(int(worst.Skew().Seconds())),
 		"serverDate":  worst.Date.UTC().Format(time.RFC3339),
 		"sources":     strings.Join(sources, "; "),
@@ -84,7 +84,7 @@ const tokenLeeway = time.Minute
 // valid", or "valid". That clock was read before the token was made.
 func (s *session) judgeTokenTimes() {
 	i := slices.IndexFunc(s.clocks, func(r connect.ClockReading) bool { return r.Server == s.host.Host })
-	at := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == "token/"+s.host.Name() })
+	at := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == report.TokenID(s.host.Name()) })
 	if i < 0 || at < 0 || s.checks[at].Evidence["tokenExpires"] == "" {
 		return
 	}

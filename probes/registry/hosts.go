@@ -13,7 +13,7 @@ import (
 
 // hostsCheck is "hosts/<domain>": which hosts the runtime contacts for ref.
 func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeconfig.Host) {
-	check := report.Check{ID: "hosts/" + ref.Domain, Kind: report.KindRuntime, Host: ref.Domain}
+	check := report.Check{ID: report.HostsID(ref.Domain), Kind: report.KindRuntime, Host: ref.Domain}
 	config, problem := p.Config.Hosts(p.Files, ref.Domain)
 	hosts, order, e := usableHosts(config, ref)
 	check.Outcome = report.Pass

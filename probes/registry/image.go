@@ -42,7 +42,7 @@ type imageCheck struct {
 func (s *session) openImage(ctx context.Context) *imageCheck {
 	i := &imageCheck{session: s, start: time.Now()}
 	i.facts = evidence.Facts{"mediaType": s.manifest.mediaType, "digest": s.manifest.digest}
-	i.check = report.Check{ID: "image/" + s.host.Name(), Kind: report.KindImage, Target: s.ref.String()}
+	i.check = report.Check{ID: report.ImageID(s.host.Name()), Kind: report.KindImage, Target: s.ref.String()}
 	i.findManifest(ctx)
 	return i
 }
@@ -344,7 +344,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	if i.noConfig || rep.cut || rep.encoded != "" {
 		if i.platform == nil {
 			// The check of the blob finds out why.
-			i.check.Outcome, i.check.BlockedBy = report.Skipped, "blob/"+i.session.host.Name()
+			i.check.Outcome, i.check.BlockedBy = report.Skipped, report.BlobID(i.session.host.Name())
 			i.check.Summary = i.session.ref.Path + ": the image config, which names the platform, is not available"
 		}
 		return

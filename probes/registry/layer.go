@@ -27,7 +27,7 @@ func checkBlobs(ctx context.Context, sessions []*session, found *session, layer 
 	var checks []report.Check
 	for i, s := range sessions {
 		b := &layerCheck{session: s, layer: layer, facts: evidence.Facts{}}
-		b.check = report.Check{ID: "blob/" + s.host.Name(), Kind: report.KindBlob, Target: layer.Digest.String()}
+		b.check = report.Check{ID: report.BlobID(s.host.Name()), Kind: report.KindBlob, Target: layer.Digest.String()}
 		if s.client == nil {
 			last := s.checks[len(s.checks)-1]
 			b.check.Outcome, b.check.BlockedBy = report.Skipped, last.BlockedBy
@@ -184,7 +184,7 @@ func (b *layerCheck) judge(rep *reply) {
 		b.check.Outcome = report.Skipped
 		b.check.Summary = where + " does not have this layer; the runtime continues with the next host"
 		if b.session.manifest.asked {
-			b.check.BlockedBy = "manifest/" + name
+			b.check.BlockedBy = report.ManifestID(name)
 		}
 	case missing:
 		b.facts["code"] = storeCode(rep.body)

@@ -171,7 +171,7 @@ func (s *session) endedBefore(ch challenge, by login, token *tokenResult) (a att
 			a.check.Outcome = report.Fail
 			a.check.Summary = "no token for " + s.ref.Path + " from " + ch.serviceHost() + ": " + token.message
 		}
-		a.check.BlockedBy = "token/" + s.host.Name()
+		a.check.BlockedBy = report.TokenID(s.host.Name())
 	case !by.anonymous() && s.host.Scheme != "https":
 		a.rank = 4
 		a.check.Outcome = report.Skipped

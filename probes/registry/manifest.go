@@ -155,7 +155,7 @@ func (c *manifestCheck) tryLogins(ctx context.Context) {
 // check returns the check of the best attempt.
 func (c *manifestCheck) check() report.Check {
 	s, check := c.session, c.best.check
-	check.ID, check.Kind, check.Target = "manifest/"+s.host.Name(), report.KindManifest, s.image()
+	check.ID, check.Kind, check.Target = report.ManifestID(s.host.Name()), report.KindManifest, s.image()
 	e := evidence.Facts(evidence.With(check.Evidence, "credentials", strings.Join(c.tries, "; ")))
 	e["usedCredential"] = c.best.source
 	if c.best.source == "" {

@@ -49,7 +49,7 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 }
 
 func (x *explainer) explainForbidden(ctx context.Context) {
-	if c := report.Find(x.session.checks, "registry/"+x.session.host.Name()); c.Evidence["status"] == "403" {
+	if c := report.Find(x.session.checks, report.RegistryID(x.session.host.Name())); c.Evidence["status"] == "403" {
 		// Not this repository alone: the registry refuses every request from here, as
 		// those with a list of allowed addresses do.
 		x.facts["registryStatus"] = "403"

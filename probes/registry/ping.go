@@ -20,7 +20,7 @@ import (
 func (s *session) ping(ctx context.Context) (blockedBy string) {
 	name := s.host.Name()
 	address := s.pingURL()
-	check := report.Check{ID: "registry/" + name, Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
+	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
 	start := time.Now()
 	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10})
 	took := time.Since(start)

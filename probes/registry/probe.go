@@ -67,7 +67,7 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	image := at.openImage(ctx)
 	if image.layer == nil || image.check.Outcome != report.Pass {
 		at.add(image.done())
-		at.skip(report.KindBlob, "blob/"+at.host.Name(), "skipped: the layers are unknown", "image/"+at.host.Name())
+		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
 		return
 	}
 	var wg sync.WaitGroup
@@ -99,8 +99,8 @@ func explainMissing(ctx context.Context, sessions []*session) {
 	}
 	if last != nil {
 		name := last.host.Name()
-		last.skip(report.KindImage, "image/"+name, "skipped: the manifest was not found", "manifest/"+name)
-		last.skip(report.KindBlob, "blob/"+name, "skipped: the manifest was not found", "manifest/"+name)
+		last.skip(report.KindImage, report.ImageID(name), "skipped: the manifest was not found", report.ManifestID(name))
+		last.skip(report.KindBlob, report.BlobID(name), "skipped: the manifest was not found", report.ManifestID(name))
 	}
 }
 
@@ -114,7 +114,7 @@ func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfi
 	checks := []report.Check{check}
 	for _, h := range hosts {
 		checks = append(checks, report.Check{
-			ID:        "manifest/" + h.Name(),
+			ID:        report.ManifestID(h.Name()),
 			Kind:      report.KindManifest,
 			Host:      h.Name(),
 			Outcome:   report.Skipped,

@@ -108,7 +108,7 @@ func (s *session) run(ctx context.Context) {
 		return
 	} else if !connected {
 		last := s.checks[len(s.checks)-1]
-		s.skip(report.KindManifest, "manifest/"+name, last.Summary, last.BlockedBy)
+		s.skip(report.KindManifest, report.ManifestID(name), last.Summary, last.BlockedBy)
 		return
 	}
 	if s.useSweepResult() {
@@ -116,7 +116,7 @@ func (s *session) run(ctx context.Context) {
 		return
 	}
 	if id := s.ping(ctx); id != "" {
-		s.skip(report.KindManifest, "manifest/"+name, "skipped: "+id+" failed", id)
+		s.skip(report.KindManifest, report.ManifestID(name), "skipped: "+id+" failed", id)
 		return
 	}
 	s.checkManifest(ctx)
@@ -131,7 +131,7 @@ func (s *session) connect(ctx context.Context) bool {
 		proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host)
 		switch {
 		case err != nil:
-			blocked = "dial/" + name + "/proxy"
+			blocked = report.DialID(name, "proxy")
 			s.add(report.Check{
 				ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
 				Summary: "the runtime refuses to use the proxy of its environment: HTTP_PROXY is set together with REQUEST_METHOD",
@@ -143,7 +143,7 @@ func (s *session) connect(ctx context.Context) bool {
 		}
 	}
 	if blocked != "" {
-		s.skip(report.KindRegistry, "registry/"+name, "skipped: "+blocked+" did not pass", blocked)
+		s.skip(report.KindRegistry, report.RegistryID(name), "skipped: "+blocked+" did not pass", blocked)
 	}
 	return blocked == ""
 }
@@ -152,7 +152,7 @@ func (s *session) connect(ctx context.Context) bool {
 // even resolved; empty if it is.
 func (s *session) blockedBeforeDial() string {
 	name := s.host.Name()
-	check := report.Check{ID: "dial/" + name, Kind: report.KindDial}
+	check := report.Check{ID: report.DialID(name), Kind: report.KindDial}
 	_, port := s.host.Split()
 	reason := s.prober.Denies(s.host)
 	switch {
@@ -198,7 +198,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 	name := s.host.Name()
 	shown := report.Clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
 	s.add(report.Check{
-		ID: "dns/" + name, Kind: report.KindDNS, Outcome: report.Skipped,
+		ID: report.DNSID(name), Kind: report.KindDNS, Outcome: report.Skipped,
 		Summary:  "not resolved on this node: the runtime uses the proxy " + shown,
 		Evidence: evidence.Facts{"proxy": shown}.Checked(),
 	})
@@ -209,7 +209,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 	switch {
 	case check.Outcome != report.Pass:
 		if check.Outcome == report.Skipped || s.host.Scheme == "https" {
-			s.skip(report.KindTLS, "tls/"+name, "skipped: no connection", check.ID)
+			s.skip(report.KindTLS, report.TLSID(name), "skipped: no connection", check.ID)
 		}
 		return check.ID
 	case conn == nil:
@@ -234,7 +234,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 // dialByProxy is "dial/<host>/proxy". shown is the proxy for people.
 func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string) (report.Check, net.Conn) {
 	name := s.host.Name()
-	check := report.Check{ID: "dial/" + name + "/proxy", Kind: report.KindDial, Target: shown}
+	check := report.Check{ID: report.DialID(name, "proxy"), Kind: report.KindDial, Target: shown}
 	ctx, cancel := context.WithTimeout(ctx, s.prober.Limits.WithDefaults().Dial)
 	defer cancel()
 	start := time.Now()

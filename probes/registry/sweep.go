@@ -194,7 +194,7 @@ func (s *session) lead() *Lead {
 // not matter.
 func (s *session) checkTokenService(ctx context.Context, l Lead) {
 	name := s.host.Name()
-	check := report.Check{ID: "token/" + name, Kind: report.KindToken, Target: report.Clean(l.Realm, evidence.MaxValue)}
+	check := report.Check{ID: report.TokenID(name), Kind: report.KindToken, Target: report.Clean(l.Realm, evidence.MaxValue)}
 	address := l.Realm
 	if u, err := url.Parse(l.Realm); err == nil && l.Service != "" {
 		q := u.Query()

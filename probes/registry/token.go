@@ -235,7 +235,7 @@ func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
 	e := evidence.Facts(evidence.With(best.facts, "realmHost", service))
 	e["service"] = ch.service
 	check := report.Check{
-		ID:        "token/" + name,
+		ID:        report.TokenID(name),
 		Kind:      report.KindToken,
 		Target:    service,
 		Outcome:   best.outcome,

@@ -55,7 +55,7 @@ func (s *session) routeToTokenService(ctx context.Context, ch challenge) {
 	}
 	s.addClocks(r.Clocks...)
 	for _, c := range r.Checks {
-		onPath := c.ID == "dns/"+h.Name() || strings.HasSuffix(c.ID, "/"+r.Addr.String())
+		onPath := c.ID == report.DNSID(h.Name()) || strings.HasSuffix(c.ID, "/"+r.Addr.String())
 		failedBeside := c.Outcome == report.Fail && c.Kind != report.KindDNS
 		if r.BlockedBy != "" || onPath || failedBeside {
 			s.checks = append(s.checks, c)
@@ -117,7 +117,7 @@ func markSharedTokenServices(sessions []*session) {
 			continue
 		}
 		for i := range s.checks {
-			if c := &s.checks[i]; c.ID == "token/"+s.host.Name() {
+			if c := &s.checks[i]; c.ID == report.TokenID(s.host.Name()) {
 				c.Evidence = evidence.With(c.Evidence, "realmOf", upstream.host.Name())
 			}
 		}

@@ -61,7 +61,7 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 		n.Resolv = ParseResolvConf(nil)
 		n.Resolv.Missing = true
 	default:
-		unread("runtime/resolv.conf", report.KindDNS, name, "the runtime's resolvers are unknown", err)
+		unread(report.IDRuntimeResolvConf, report.KindDNS, name, "the runtime's resolvers are unknown", err)
 	}
 
 	name = cmp.Or(p.Hosts, "/etc/hosts")
@@ -71,7 +71,7 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 	case errors.Is(err, fs.ErrNotExist):
 		n.Hosts = ParseHostsFile(nil)
 	default:
-		unread("runtime/hosts", report.KindDNS, name, "its names are unknown", err)
+		unread(report.IDRuntimeHosts, report.KindDNS, name, "its names are unknown", err)
 	}
 
 	name = cmp.Or(p.NSSwitch, "/etc/nsswitch.conf")
@@ -81,17 +81,17 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 	case errors.Is(err, fs.ErrNotExist):
 		n.Lookup = ParseNSSwitch(nil)
 	default:
-		unread("runtime/nsswitch.conf", report.KindDNS, name, "assuming hosts file first, then DNS", err)
+		unread(report.IDRuntimeNsswitch, report.KindDNS, name, "assuming hosts file first, then DNS", err)
 	}
 
 	var err error
 	if n.Roots, err = ReadRoots(f, env, p.CAFile); err != nil {
-		unread("runtime/ca", report.KindTLS, "the trust store", "the certificate authorities that the runtime trusts are unknown", err)
+		unread(report.IDRuntimeCA, report.KindTLS, "the trust store", "the certificate authorities that the runtime trusts are unknown", err)
 	}
 
 	if env == nil {
 		checks = append(checks, report.Check{
-			ID: "runtime/proxy", Kind: report.KindRuntime, Outcome: report.Skipped,
+			ID: report.IDRuntimeProxy, Kind: report.KindRuntime, Outcome: report.Skipped,
 			Summary: "cannot read the runtime's environment: whether it uses a proxy is unknown",
 		})
 	} else {

@@ -224,7 +224,7 @@ func later(a, b time.Time) time.Time {
 func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	r.started = at
 	e := evidence.Facts{"started": at.UTC().Format(time.RFC3339), "count": strconv.Itoa(r.Count)}
-	check := report.Check{ID: "runtime/ca", Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
+	check := report.Check{ID: report.IDRuntimeCA, Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
 	check.Summary = fmt.Sprintf("the trust store (%d certificates) is older than %s, which started at %s",
 		r.Count, runtime, report.Time(at))
 	var newer []string
