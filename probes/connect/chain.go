@@ -43,26 +43,26 @@ func (p *Prober) chainEvidence(e evidence.Facts, h runtimeconfig.Host, state tls
 	name, _ := h.Split()
 	leaf := state.PeerCertificates[0]
 	if isPublicRegistry(name) {
-		e["publicRegistry"] = "true"
-		e["sct"] = strconv.FormatBool(hasTimestamps(state))
+		e[report.KeyPublicRegistry] = report.True
+		e[report.KeySCT] = strconv.FormatBool(hasTimestamps(state))
 	}
-	e["issuerOrg"] = strings.Join(leaf.Issuer.Organization, ", ")
-	e["interceptor"] = interceptor(state.PeerCertificates)
+	e[report.KeyIssuerOrg] = strings.Join(leaf.Issuer.Organization, ", ")
+	e[report.KeyInterceptor] = interceptor(state.PeerCertificates)
 	if len(chains) > 0 {
-		e["root"] = chains[0][len(chains[0])-1].Subject.String()
+		e[report.KeyRoot] = chains[0][len(chains[0])-1].Subject.String()
 	}
 	if p.Roots != nil && len(h.ExtraCAs) > 0 {
-		e["trustedBy"] = p.trustedBy(h, state)
+		e[report.KeyTrustedBy] = p.trustedBy(h, state)
 	}
 	if days := time.Until(leaf.NotAfter).Hours() / 24; days >= 0 && days < float64(p.ExpirySoon) {
-		e["expiresSoon"] = "true"
+		e[report.KeyExpiresSoon] = report.True
 	}
 	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
 	if ok && invalid.Reason == x509.Expired && invalid.Cert != nil && !invalid.Cert.Equal(leaf) {
-		e["expired"] = invalid.Cert.Subject.String() // an authority, not the server
-		e["expiredFrom"] = "server"
+		e[report.KeyExpired] = invalid.Cert.Subject.String() // an authority, not the server
+		e[report.KeyExpiredFrom] = "server"
 		if p.trusts(h, invalid.Cert) {
-			e["expiredFrom"] = "node"
+			e[report.KeyExpiredFrom] = "node"
 		}
 	}
 	if p.Roots != nil && errors.As(err, new(x509.UnknownAuthorityError)) {
@@ -97,20 +97,20 @@ func (p *Prober) issuerEvidence(e evidence.Facts, h runtimeconfig.Host, peers []
 		return
 	}
 	if !top.Equal(peers[0]) {
-		e["topIssuer"] = top.Issuer.String()
+		e[report.KeyTopIssuer] = top.Issuer.String()
 	}
 	for _, ca := range p.authorities(h) {
 		if bytes.Equal(ca.RawSubject, top.RawIssuer) && top.CheckSignatureFrom(ca) != nil {
 			// An authority of that name is trusted, with another key: it was issued again.
-			e["issuerKnownByName"] = "true"
-			e["knownIssuerFrom"] = ca.NotBefore.UTC().Format(time.RFC3339)
+			e[report.KeyIssuerKnownByName] = report.True
+			e[report.KeyKnownIssuerFrom] = ca.NotBefore.UTC().Format(time.RFC3339)
 			return
 		}
 	}
 	if top.Equal(peers[0]) && len(top.IssuingCertificateURL) > 0 {
 		// A certificate with the URL of its issuer's certificate is rarely signed by a
 		// root.
-		e["missingIntermediate"] = "likely"
+		e[report.KeyMissingIntermediate] = "likely"
 	}
 }
 
@@ -174,8 +174,8 @@ func compareChains(ends []endpoint) {
 		}
 		for _, other := range ends {
 			if len(other.peers) > 1 && issuerOf(topOf(e.peers), other.peers[1:]) != nil {
-				e.tls.Evidence["missingIntermediate"] = "true"
-				e.tls.Evidence["sentBy"] = other.addr.String()
+				e.tls.Evidence[report.KeyMissingIntermediate] = report.True
+				e.tls.Evidence[report.KeySentBy] = other.addr.String()
 				e.tls.Summary = fmt.Sprintf("%s does not send the intermediate certificate %s, which %s sends",
 					e.addr, issuerName(topOf(e.peers)), other.addr)
 				break

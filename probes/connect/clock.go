@@ -59,8 +59,8 @@ func (p *Prober) compareClocks(
 	if !ok {
 		return nil
 	}
-	check.Evidence["serverDate"] = r.Date.UTC().Format(time.RFC3339)
-	check.Evidence["skewSeconds"] = strconv.Itoa(int(r.Skew().Seconds()))
+	check.Evidence[report.KeyServerDate] = r.Date.UTC().Format(time.RFC3339)
+	check.Evidence[report.KeySkewSeconds] = strconv.Itoa(int(r.Skew().Seconds()))
 	if !r.Off() {
 		return &r
 	}
@@ -69,7 +69,7 @@ func (p *Prober) compareClocks(
 	if ok && invalid.Reason == x509.Expired {
 		return &r
 	}
-	check.Evidence["byNodeClock"] = string(check.Cause)
+	check.Evidence[report.KeyByNodeClock] = string(check.Cause)
 	check.Cause = report.ClockSkewed
 	check.Summary = "this node's clock is " + r.Difference() + " the server's; by the server's clock its certificate is valid"
 	return &r

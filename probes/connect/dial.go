@@ -31,7 +31,7 @@ func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.Addr
 		if !reason.Configured() {
 			check.Summary += ", which pullprobe does not contact for images"
 		}
-		check.Evidence = evidence.Facts{"refused": string(reason), "runtimeWouldDial": "true"}.Checked()
+		check.Evidence = evidence.Facts{report.KeyRefused: string(reason), report.KeyRuntimeWouldDial: report.True}.Checked()
 		return check, nil
 	}
 	limit := p.Limits.WithDefaults().Dial
@@ -48,7 +48,7 @@ func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.Addr
 	if err != nil {
 		f := Classify(MarkUnfinished(ctx, err), took, report.ConnectionTimeout)
 		if !own && !f.Unfinished {
-			delete(f.Facts, "deadline") // hosts.toml sets it: the runtime waits no longer
+			delete(f.Facts, report.KeyDeadline) // hosts.toml sets it: the runtime waits no longer
 		}
 		f.Apply(&check, "cannot connect to "+addr.String()+": ")
 		return check, nil

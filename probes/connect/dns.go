@@ -66,28 +66,29 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 	ctx, cancel := context.WithTimeout(ctx, p.Limits.WithDefaults().DNS)
 	l := p.lookUpName(ctx, name)
 	l.cancel = cancel
-	if l.check.Outcome == report.Fail && l.check.Evidence["deadline"] != "" && cutShort(ctx) {
+	if l.check.Outcome == report.Fail && l.check.Evidence[report.KeyDeadline] != "" && cutShort(ctx) {
 		l.check.Outcome, l.check.Cause = report.Unknown, ""
-		l.check.Evidence["unfinished"] = "true"
+		l.check.Evidence[report.KeyUnfinished] = report.True
 		l.check.Summary = name + " was not resolved before this diagnosis timed out"
 	}
 	l.addrs = dialOrder(l.addrs, sourceOf, maxAddresses)
-	if len(l.addrs) > 0 && l.check.Evidence["from"] != "literal" {
+	if len(l.addrs) > 0 && l.check.Evidence[report.KeyFrom] != "literal" {
 		if class := guard.AddressClass(l.addrs[0]); class != "" {
-			l.check.Evidence["special"] = class
+			l.check.Evidence[report.KeySpecial] = class
 		}
 	}
 	if isPublicRegistry(name) {
-		l.check.Evidence = evidence.With(l.check.Evidence, "publicRegistry", "true")
+		l.check.Evidence = evidence.With(l.check.Evidence, report.KeyPublicRegistry, report.True)
 	}
 	l.check.ID, l.check.Kind, l.check.Host = report.DNSID(hostName), report.KindDNS, hostName
 	l.check.Target = name
 	if p.Hosts == nil && l.check.Outcome != report.Skipped {
-		l.check.Evidence = evidence.With(l.check.Evidence, "hostsFile", "unknown")
+		l.check.Evidence = evidence.With(l.check.Evidence, report.KeyHostsFile, "unknown")
 	}
 	if len(p.Lookup.Others) > 0 {
 		// The runtime may get its answer there; the probes do not query them.
-		l.check.Evidence = evidence.With(l.check.Evidence, "nsswitchOthers", report.Clean(strings.Join(p.Lookup.Others, ", "), evidence.MaxValue))
+		others := report.Clean(strings.Join(p.Lookup.Others, ", "), evidence.MaxValue)
+		l.check.Evidence = evidence.With(l.check.Evidence, report.KeyNsswitchOthers, others)
 	}
 	l.check.Duration = report.Millis(time.Since(start))
 	return l
@@ -97,7 +98,7 @@ func (p *Prober) lookUpName(ctx context.Context, name string) lookup {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return lookup{addrs: []netip.Addr{addr}, check: report.Check{
 			Outcome: report.Pass, Summary: name + " is an address: no name to resolve",
-			Evidence: evidence.Facts{"from": "literal", "addresses": addr.String()}.Checked(),
+			Evidence: evidence.Facts{report.KeyFrom: "literal", report.KeyAddresses: addr.String()}.Checked(),
 		}}
 	}
 	fromFile := func() (lookup, bool) {
@@ -108,7 +109,7 @@ func (p *Prober) lookUpName(ctx context.Context, name string) lookup {
 		addrs = addrs[:min(len(addrs), 2*maxAddresses)]
 		return lookup{addrs: addrs, check: report.Check{
 			Outcome: report.Pass, Summary: name + " is " + joinAddrs(addrs) + " by the node's hosts file",
-			Evidence: evidence.Facts{"from": "hosts", "addresses": joinAddrs(addrs)}.Checked(),
+			Evidence: evidence.Facts{report.KeyFrom: "hosts", report.KeyAddresses: joinAddrs(addrs)}.Checked(),
 		}}, true
 	}
 	if !p.Lookup.DNSFirst {
@@ -132,7 +133,7 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 		return lookup{check: report.Check{
 			Outcome: report.Fail, Cause: report.HostNotFound,
 			Summary:  name + " is not in the hosts file, and nsswitch.conf has no dns",
-			Evidence: evidence.Facts{"from": "hosts", "nsswitch": "files"}.Checked(),
+			Evidence: evidence.Facts{report.KeyFrom: "hosts", report.KeyNsswitch: "files"}.Checked(),
 		}}
 	case p.Resolv == nil:
 		return lookup{check: report.Check{
@@ -287,13 +288,18 @@ func (q *query) wait(i, t int) answer {
 }
 
 func (q *query) pass(name string, addrs []netip.Addr, by int) report.Check {
-	e := evidence.Facts{"from": "dns", "addresses": joinAddrs(addrs), "resolver": q.servers[by].String(), "rcode": "NOERROR"}
+	e := evidence.Facts{
+		report.KeyFrom:      "dns",
+		report.KeyAddresses: joinAddrs(addrs),
+		report.KeyResolver:  q.servers[by].String(),
+		report.KeyRcode:     "NOERROR",
+	}
 	q.describe(e, name)
 	summary := fmt.Sprintf("%s is %s (resolver %s)", name, joinAddrs(addrs), q.servers[by])
 	if by > 0 {
 		// The runtime waits for each resolver before this one, every time.
 		summary += fmt.Sprintf(", after %d without an answer", by)
-		e["passedOver"] = strconv.Itoa(by)
+		e[report.KeyPassedOver] = strconv.Itoa(by)
 	}
 	return report.Check{Outcome: report.Pass, Summary: summary, Evidence: e.Checked()}
 }
@@ -303,7 +309,7 @@ func (q *query) fail(name string, tried int) report.Check {
 	i, a := q.first(0)
 	server := q.servers[i].String()
 	e := a.evidence(len(q.servers))
-	e["from"], e["resolver"], e["namesTried"] = "dns", server, strconv.Itoa(tried)
+	e[report.KeyFrom], e[report.KeyResolver], e[report.KeyNamesTried] = "dns", server, strconv.Itoa(tried)
 	q.describe(e, name)
 	check := report.Check{Outcome: report.Fail, Cause: a.cause(), Evidence: e.Checked()}
 	switch a.finding {
@@ -325,17 +331,17 @@ func (q *query) fail(name string, tried int) report.Check {
 
 func (q *query) describe(e evidence.Facts, name string) {
 	if q.name != view.Rooted(name) {
-		e["name"] = q.name
-		e["via"] = strings.TrimPrefix(q.name, view.Rooted(name))
+		e[report.KeyName] = q.name
+		e[report.KeyVia] = strings.TrimPrefix(q.name, view.Rooted(name))
 	}
 	if q.conf.Rotate {
-		e["rotate"] = "true"
+		e[report.KeyRotate] = report.True
 	}
 	switch {
 	case q.conf.Missing:
-		e["resolvConf"] = "missing"
+		e[report.KeyResolvConf] = "missing"
 	case q.conf.Default:
-		e["resolvConf"] = "names no resolver"
+		e[report.KeyResolvConf] = "names no resolver"
 	}
 }
 
@@ -363,9 +369,9 @@ func (l *lookup) resolverChecks(ctx context.Context, hostName, name string) []re
 		check := q.resolverCheck(name, q.servers[i].String(), pending)
 		check.ID, check.Kind, check.Host = report.DNSID(hostName, q.servers[i].String()), report.KindDNS, hostName
 		check.Target = q.servers[i].String()
-		if check.Outcome == report.Fail && check.Evidence["deadline"] != "" && cutShort(ctx) {
+		if check.Outcome == report.Fail && check.Evidence[report.KeyDeadline] != "" && cutShort(ctx) {
 			check.Outcome, check.Cause = report.Unknown, ""
-			check.Evidence["unfinished"] = "true"
+			check.Evidence[report.KeyUnfinished] = report.True
 		}
 		checks = append(checks, check)
 	}
@@ -386,9 +392,9 @@ func (q *query) resolverCheck(name, server string, all answers) report.Check {
 		}
 	}
 	e := a.evidence(len(q.servers))
-	e["addresses"], e["ms"] = joinAddrs(addrs), strconv.FormatInt(took.Milliseconds(), 10)
+	e[report.KeyAddresses], e[report.KeyMs] = joinAddrs(addrs), strconv.FormatInt(took.Milliseconds(), 10)
 	if all[0].finding != all[1].finding && (all[0].finding <= failed || all[1].finding <= failed) {
-		e["A"], e["AAAA"] = all[0].label(), all[1].label()
+		e[report.KeyA], e[report.KeyAAAA] = all[0].label(), all[1].label()
 	}
 	q.describe(e, name)
 	check := report.Check{Evidence: e.Checked(), Duration: report.Millis(took)}
@@ -449,18 +455,18 @@ func (a answer) label() string {
 }
 
 func (a answer) evidence(resolvers int) evidence.Facts {
-	e := evidence.Facts{"rcode": a.rcode, "resolvers": strconv.Itoa(resolvers), "note": a.note}
+	e := evidence.Facts{report.KeyRcode: a.rcode, report.KeyResolvers: strconv.Itoa(resolvers), report.KeyNote: a.note}
 	if a.finding == empty {
-		e["rcode"] = "NODATA"
+		e[report.KeyRcode] = "NODATA"
 	}
 	if a.tcp {
-		e["tcp"] = "true"
+		e[report.KeyTCP] = report.True
 	}
 	if a.finding == silent {
 		if a.deadline {
-			e["deadline"], e["timeoutMs"] = "true", strconv.FormatInt(a.took.Milliseconds(), 10)
+			e[report.KeyDeadline], e[report.KeyTimeoutMs] = report.True, strconv.FormatInt(a.took.Milliseconds(), 10)
 		} else {
-			e["error"] = evidence.Errno(a.err)
+			e[report.KeyError] = evidence.Errno(a.err)
 		}
 	}
 	return e

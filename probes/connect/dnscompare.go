@@ -10,6 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/view"
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // This file finds what contradicts the result of the runtime's resolver: the answer
@@ -40,7 +41,7 @@ func (l *lookup) compareResolvers() {
 		}
 	}
 	if disjoint {
-		l.check.Evidence = evidence.With(l.check.Evidence, "disagree", "true")
+		l.check.Evidence = evidence.With(l.check.Evidence, report.KeyDisagree, report.True)
 	}
 	l.addAlternatives(rest)
 }
@@ -86,7 +87,7 @@ func (l *lookup) checkSearchList(ctx context.Context, p *Prober, name string, ab
 
 	i, a := absolute.first(0)
 	addrs, _ := absolute.result()
-	l.check.Evidence = evidence.With(l.check.Evidence, "asIs", cmp.Or(joinAddrs(addrs), a.label()))
+	l.check.Evidence = evidence.With(l.check.Evidence, report.KeyAsIs, cmp.Or(joinAddrs(addrs), a.label()))
 	var rest []alternative
 	for _, addr := range addrs {
 		rest = append(rest, alternative{addr, absolute.servers[i].String()})
@@ -94,15 +95,15 @@ func (l *lookup) checkSearchList(ctx context.Context, p *Prober, name string, ab
 	l.addAlternatives(rest)
 
 	if addrs, _ = random.result(); len(addrs) > 0 {
-		l.check.Evidence["wildcard"] = "true"
+		l.check.Evidence[report.KeyWildcard] = report.True
 	} else if _, a = random.first(0); a.finding.final() {
-		l.check.Evidence["wildcard"] = "false"
+		l.check.Evidence[report.KeyWildcard] = "false"
 	}
 }
 
 // compareWithDNS queries the resolvers for a name that is in the hosts file.
 func (l *lookup) compareWithDNS(ctx context.Context, p *Prober, name string) {
-	if l.decisive != nil || l.check.Evidence["from"] != "hosts" || p.Resolv == nil || p.Lookup.NoDNS {
+	if l.decisive != nil || l.check.Evidence[report.KeyFrom] != "hosts" || p.Resolv == nil || p.Lookup.NoDNS {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolverGrace+shortGrace)
@@ -112,17 +113,17 @@ func (l *lookup) compareWithDNS(ctx context.Context, p *Prober, name string) {
 	if l.decisive = other.decisive; l.decisive == nil {
 		return
 	}
-	found := cmp.Or(other.check.Evidence["addresses"], other.check.Evidence["rcode"])
+	found := cmp.Or(other.check.Evidence[report.KeyAddresses], other.check.Evidence[report.KeyRcode])
 	if found == "" {
 		return // no resolver answered
 	}
-	l.check.Evidence["dnsSays"] = found
+	l.check.Evidence[report.KeyDNSSays] = found
 	var rest []alternative
 	for _, a := range other.addrs {
-		rest = append(rest, alternative{a, other.check.Evidence["resolver"]})
+		rest = append(rest, alternative{a, other.check.Evidence[report.KeyResolver]})
 	}
 	if !slices.ContainsFunc(other.addrs, func(a netip.Addr) bool { return slices.Contains(l.addrs, a) }) {
-		l.check.Evidence["disagree"] = "true"
+		l.check.Evidence[report.KeyDisagree] = report.True
 		l.addAlternatives(rest)
 	}
 }

@@ -86,7 +86,7 @@ func Classify(err error, took time.Duration, late report.Cause) Failure {
 	if _, ok := errors.AsType[*unfinishedError](err); ok {
 		return Failure{
 			Message:    "not finished after " + report.Duration(took) + ": this diagnosis timed out",
-			Facts:      evidence.Facts{"deadline": "true", "unfinished": "true", "timeoutMs": millis(took)},
+			Facts:      evidence.Facts{report.KeyDeadline: report.True, report.KeyUnfinished: report.True, report.KeyTimeoutMs: millis(took)},
 			Unfinished: true,
 		}
 	}
@@ -101,7 +101,7 @@ func Classify(err error, took time.Duration, late report.Cause) Failure {
 		return Failure{
 			Cause:      l.check.Cause,
 			Message:    l.check.Summary,
-			Facts:      evidence.Facts{"step": "dns"},
+			Facts:      evidence.Facts{report.KeyStep: "dns"},
 			Unfinished: l.check.Outcome == report.Unknown,
 		}
 	}
@@ -115,7 +115,7 @@ func Classify(err error, took time.Duration, late report.Cause) Failure {
 		return Failure{
 			Cause:   late,
 			Message: "no answer within " + report.Duration(took),
-			Facts:   evidence.Facts{"deadline": "true", "timeoutMs": millis(took)},
+			Facts:   evidence.Facts{report.KeyDeadline: report.True, report.KeyTimeoutMs: millis(took)},
 		}
 	}
 	if f, ok := classifyErrno(err); ok {
@@ -125,13 +125,13 @@ func Classify(err error, took time.Duration, late report.Cause) Failure {
 		return Failure{
 			Cause:   report.ConnectionReset,
 			Message: "the connection was closed without an answer",
-			Facts:   evidence.Facts{"eof": "true"},
+			Facts:   evidence.Facts{report.KeyEOF: report.True},
 		}
 	}
 	return Failure{
 		Cause:   report.Undetermined,
 		Message: "an answer that is not HTTP, or an unknown error",
-		Facts:   evidence.Facts{"error": fmt.Sprintf("%T", err)}, // its text may repeat what the server sent
+		Facts:   evidence.Facts{report.KeyError: fmt.Sprintf("%T", err)}, // its text may repeat what the server sent
 	}
 }
 
@@ -146,14 +146,14 @@ func classifyTLS(err error) (Failure, bool) {
 		return Failure{
 			Cause:   report.TLSHandshakeFailed,
 			Message: "it does not speak TLS",
-			Facts:   evidence.Facts{"firstBytes": fmt.Sprintf("%x", record.RecordHeader)},
+			Facts:   evidence.Facts{report.KeyFirstBytes: fmt.Sprintf("%x", record.RecordHeader)},
 		}, true
 	case isOp && op.Op == "remote error":
 		// A TLS alert: its type is not exported, its text is a fixed table.
 		return Failure{
 			Cause:   report.TLSHandshakeFailed,
 			Message: "the server ended TLS with the alert " + strconv.Quote(alertText(op.Err)),
-			Facts:   evidence.Facts{"alert": alertText(op.Err)},
+			Facts:   evidence.Facts{report.KeyAlert: alertText(op.Err)},
 		}, true
 	}
 	return Failure{}, false
@@ -166,14 +166,14 @@ func classifyErrno(err error) (Failure, bool) {
 		return Failure{
 			Cause:   report.Undetermined,
 			Message: "pullprobe may not open sockets here (seccomp or LSM); the runtime is not affected",
-			Facts:   evidence.Facts{"errno": evidence.Errno(err), "step": "socket"},
+			Facts:   evidence.Facts{report.KeyErrno: evidence.Errno(err), report.KeyStep: "socket"},
 		}, true
 	}
 	errno, ok := errors.AsType[syscall.Errno](err)
 	if !ok {
 		return Failure{}, false
 	}
-	facts := evidence.Facts{"errno": evidence.Errno(errno)}
+	facts := evidence.Facts{report.KeyErrno: evidence.Errno(errno)}
 	if f, ok := errnoFailures[errno]; ok {
 		return Failure{Cause: f.cause, Message: f.message, Facts: facts}, true
 	}
@@ -227,7 +227,7 @@ func ClassifyCertificate(err error) (Failure, bool) {
 		return Failure{
 			Cause:   report.CertificateInvalid,
 			Message: "certificate is not acceptable",
-			Facts:   evidence.Facts{"detail": err.Error()},
+			Facts:   evidence.Facts{report.KeyDetail: err.Error()},
 		}, true
 	}
 	return Failure{}, false

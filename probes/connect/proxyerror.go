@@ -29,11 +29,11 @@ func (e *ProxyError) failure(took time.Duration) Failure {
 	f := Failure{
 		Cause:      report.ProxyUnreachable,
 		Message:    "the proxy is not reachable: " + inner.Message,
-		Facts:      evidence.With(inner.Facts, "innerCause", string(inner.Cause)),
+		Facts:      evidence.With(inner.Facts, report.KeyInnerCause, string(inner.Cause)),
 		Unfinished: inner.Unfinished,
 	}
 	if e.step != "" {
-		f.Facts["step"] = e.step
+		f.Facts[report.KeyStep] = e.step
 		f.Message = "the proxy accepted the connection, then: " + inner.Message
 	}
 	return f
@@ -45,7 +45,7 @@ func (e *ProxyError) refusal() Failure {
 	f := Failure{
 		Cause:   report.ProxyDenied,
 		Message: "the proxy refused the connection with status " + status,
-		Facts:   evidence.Facts{"status": status, "proxyError": e.reason, "step": "connect"},
+		Facts:   evidence.Facts{report.KeyStatus: status, report.KeyProxyError: e.reason, report.KeyStep: "connect"},
 	}
 	switch {
 	case e.status == http.StatusProxyAuthRequired:
@@ -91,6 +91,6 @@ func (f *Failure) addReason(reason string) {
 
 // addInner adds what went wrong behind a proxy, as the proxy reports it.
 func (f *Failure) addInner(cause report.Cause, message string) {
-	f.Facts["innerCause"] = string(cause)
+	f.Facts[report.KeyInnerCause] = string(cause)
 	f.Message += ", which reports: " + message
 }

@@ -149,7 +149,7 @@ func (p *Prober) dialAll(ctx context.Context, h runtimeconfig.Host, addrs []neti
 	for i, e := range ends {
 		tries[i] = attempted{
 			v4: e.addr.Addr().Unmap().Is4(), connected: e.dial.Outcome == report.Pass,
-			silent: e.dial.Evidence["deadline"] != "", took: time.Duration(e.dial.Duration),
+			silent: e.dial.Evidence[report.KeyDeadline] != "", took: time.Duration(e.dial.Duration),
 		}
 	}
 	taken, after := race(tries, timeout)
@@ -162,16 +162,16 @@ func (p *Prober) dialAll(ctx context.Context, h runtimeconfig.Host, addrs []neti
 		return ends, taken
 	}
 	t := &ends[taken]
-	t.dial.Evidence = evidence.With(t.dial.Evidence, "taken", "true")
+	t.dial.Evidence = evidence.With(t.dial.Evidence, report.KeyTaken, report.True)
 	if after > time.Duration(t.dial.Duration) {
 		// Slow, not broken: addresses before it do not answer.
-		t.dial.Evidence["afterMs"] = millis(after)
+		t.dial.Evidence[report.KeyAfterMs] = millis(after)
 	}
 	if t.tls != nil {
-		t.tls.Evidence = evidence.With(t.tls.Evidence, "taken", "true")
+		t.tls.Evidence = evidence.With(t.tls.Evidence, report.KeyTaken, report.True)
 		if !t.good {
 			// The result depends on the order of the addresses, which may change.
-			t.tls.Evidence["goodAddresses"] = strings.Join(goodAddresses(ends), ", ")
+			t.tls.Evidence[report.KeyGoodAddresses] = strings.Join(goodAddresses(ends), ", ")
 			t.tls.Evidence = evidence.Facts(t.tls.Evidence).Checked()
 		}
 	}
@@ -235,7 +235,7 @@ func fallsBack(ends []endpoint, taken int, h runtimeconfig.Host) bool {
 		return false
 	}
 	t := ends[taken].tls
-	return t.Cause == report.PlainHTTPRegistry || t.Cause == report.TLSHandshakeFailed && t.Evidence["deadline"] != ""
+	return t.Cause == report.PlainHTTPRegistry || t.Cause == report.TLSHandshakeFailed && t.Evidence[report.KeyDeadline] != ""
 }
 
 // maxElsewhere bounds the addresses off the runtime's path that are tried.
@@ -258,8 +258,8 @@ func (p *Prober) elsewhere(ctx context.Context, h runtimeconfig.Host, others []a
 			c = *e.tls
 		}
 		c.ID = report.ElsewhereID(h.Name(), e.addr.String())
-		c.Evidence = evidence.With(c.Evidence, "resolver", others[i].resolver)
-		delete(c.Evidence, "taken")
+		c.Evidence = evidence.With(c.Evidence, report.KeyResolver, others[i].resolver)
+		delete(c.Evidence, report.KeyTaken)
 		c.Summary = "at an address that only " + others[i].resolver + " gives: " + c.Summary
 		checks = append(checks, c)
 	}

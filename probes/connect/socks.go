@@ -101,7 +101,7 @@ func socksFailure(reply int) Failure {
 	f := Failure{
 		Cause:   report.Undetermined,
 		Message: "the proxy could not connect (SOCKS reply " + number + ")",
-		Facts:   evidence.Facts{"socksReply": number, "step": "connect"},
+		Facts:   evidence.Facts{report.KeySOCKSReply: number, report.KeyStep: "connect"},
 	}
 	switch reply {
 	case socksNotAllowed:

@@ -61,7 +61,7 @@ func handshakeFailure(ctx context.Context, err error, took time.Duration) Failur
 	f := Classify(MarkUnfinished(ctx, err), took, report.TLSHandshakeFailed)
 	switch {
 	case f.Unfinished:
-	case f.Facts["eof"] != "":
+	case f.Facts[report.KeyEOF] != "":
 		f.Cause, f.Message = report.TLSHandshakeFailed, "the server closed the connection"
 	case f.Cause == report.Undetermined:
 		// Only the handshake was sent, so the text is crypto/tls's own.
@@ -74,15 +74,15 @@ func handshakeFailure(ctx context.Context, err error, took time.Duration) Failur
 func (p *Prober) tlsEvidence(h runtimeconfig.Host, state tls.ConnectionState) evidence.Facts {
 	e := certEvidence(state)
 	if p.Roots == nil {
-		e["trust"] = "unknown"
+		e[report.KeyTrust] = "unknown"
 	} else {
-		e["roots"] = strconv.Itoa(p.Roots.Count)
+		e[report.KeyRoots] = strconv.Itoa(p.Roots.Count)
 		if p.Roots.Assumed {
-			e["rootsAssumed"] = "true"
+			e[report.KeyRootsAssumed] = report.True
 		}
 	}
 	if len(h.CAFiles) > 0 {
-		e["ca"] = strings.Join(h.CAFiles, ", ")
+		e[report.KeyCA] = strings.Join(h.CAFiles, ", ")
 	}
 	return e
 }
@@ -93,8 +93,8 @@ func (p *Prober) validSummary(check *report.Check, h runtimeconfig.Host, leaf *x
 	switch {
 	case h.SkipVerify:
 		return "TLS with " + h.Name() + " without verification, as the runtime does here"
-	case check.Evidence["expiresSoon"] != "":
-		return fmt.Sprintf("certificate for %s expires in %s days, on %s", name, check.Evidence["daysLeft"], report.Time(leaf.NotAfter))
+	case check.Evidence[report.KeyExpiresSoon] != "":
+		return fmt.Sprintf("certificate for %s expires in %s days, on %s", name, check.Evidence[report.KeyDaysLeft], report.Time(leaf.NotAfter))
 	}
 	return fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), report.Time(leaf.NotAfter))
 }
@@ -114,15 +114,15 @@ func (p *Prober) judge(
 	switch {
 	case h.SkipVerify:
 		check.Outcome = report.Pass
-		e["skipVerify"] = "true"
+		e[report.KeySkipVerify] = report.True
 		if known {
-			e["unverified"] = string(f.Cause)
+			e[report.KeyUnverified] = string(f.Cause)
 		}
 		return nil
 	case err == nil && roots != nil:
 		check.Outcome = report.Pass
 		if file, newer := p.Roots.NewerThanRuntime(chains); newer && !vouchesFor(h, state, name) {
-			e["rootNewer"] = file
+			e[report.KeyRootNewer] = file
 		}
 		return nil
 	case err == nil, roots == nil && f.Cause == report.CertificateUntrusted:
@@ -133,7 +133,7 @@ func (p *Prober) judge(
 		f = Failure{
 			Cause:   report.CertificateInvalid,
 			Message: "certificate is not acceptable",
-			Facts:   evidence.Facts{"detail": err.Error()},
+			Facts:   evidence.Facts{report.KeyDetail: err.Error()},
 		}
 	}
 	check.Outcome, check.Cause = report.Fail, f.Cause
@@ -155,16 +155,16 @@ func invalidSummary(f Failure, e evidence.Facts, h runtimeconfig.Host, leaf *x50
 		return fmt.Sprintf("%s's certificate is self-signed, and this node does not trust it", h.Name())
 	case f.Cause == report.CertificateUntrusted:
 		summary := fmt.Sprintf("%s's certificate is signed by %s, which this node does not trust", h.Name(), issuerName(leaf))
-		if e["missingIntermediate"] != "" {
+		if e[report.KeyMissingIntermediate] != "" {
 			summary += "; the server sent no intermediate certificate"
-		} else if e["issuerKnownByName"] != "" {
+		} else if e[report.KeyIssuerKnownByName] != "" {
 			summary += ": it trusts an authority of that name, but with another key"
 		}
 		return summary
 	case f.Cause == report.CertificateNameMismatch:
-		return fmt.Sprintf("certificate is for %s, not for %s", cmp.Or(e["names"], "no name at all"), name)
-	case e["expired"] != "" && (f.Cause == report.CertificateExpired || f.Cause == report.CertificateNotYetValid):
-		return h.Name() + ": the authority " + strconv.Quote(report.Clean(e["expired"], 120)) + " of its certificate has expired"
+		return fmt.Sprintf("certificate is for %s, not for %s", cmp.Or(e[report.KeyNames], "no name at all"), name)
+	case e[report.KeyExpired] != "" && (f.Cause == report.CertificateExpired || f.Cause == report.CertificateNotYetValid):
+		return h.Name() + ": the authority " + strconv.Quote(report.Clean(e[report.KeyExpired], 120)) + " of its certificate has expired"
 	}
 	return h.Name() + ": " + f.Message
 }
@@ -172,20 +172,20 @@ func invalidSummary(f Failure, e evidence.Facts, h runtimeconfig.Host, leaf *x50
 func certEvidence(state tls.ConnectionState) evidence.Facts {
 	leaf := state.PeerCertificates[0]
 	e := evidence.Facts{
-		"version":       tls.VersionName(state.Version),
-		"subject":       leaf.Subject.String(),
-		"issuer":        leaf.Issuer.String(),
-		"notBefore":     leaf.NotBefore.UTC().Format(time.RFC3339),
-		"notAfter":      leaf.NotAfter.UTC().Format(time.RFC3339),
-		"daysLeft":      strconv.Itoa(int(time.Until(leaf.NotAfter).Hours() / 24)),
-		"names":         certNames(leaf),
-		"intermediates": strconv.Itoa(len(state.PeerCertificates) - 1),
+		report.KeyVersion:       tls.VersionName(state.Version),
+		report.KeySubject:       leaf.Subject.String(),
+		report.KeyIssuer:        leaf.Issuer.String(),
+		report.KeyNotBefore:     leaf.NotBefore.UTC().Format(time.RFC3339),
+		report.KeyNotAfter:      leaf.NotAfter.UTC().Format(time.RFC3339),
+		report.KeyDaysLeft:      strconv.Itoa(int(time.Until(leaf.NotAfter).Hours() / 24)),
+		report.KeyNames:         certNames(leaf),
+		report.KeyIntermediates: strconv.Itoa(len(state.PeerCertificates) - 1),
 	}
 	if selfSigned(leaf) {
-		e["selfSigned"] = "true"
+		e[report.KeySelfSigned] = report.True
 	}
 	if len(leaf.IssuingCertificateURL) > 0 {
-		e["issuerURL"] = leaf.IssuingCertificateURL[0]
+		e[report.KeyIssuerURL] = leaf.IssuingCertificateURL[0]
 	}
 	return e
 }

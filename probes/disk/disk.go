@@ -65,27 +65,27 @@ func (v *Eviction) facts(use *disk.UsageStat, e evidence.Facts) (reached string)
 		return ""
 	}
 	const consequence = "it removes images and evicts pods"
-	e["evictionFrom"] = v.From
+	e[report.KeyEvictionFrom] = v.From
 	least, signal := highest(v.Bytes, use.Total)
 	if least > 0 {
-		e["evictionBytes"] = strconv.FormatUint(least, 10)
-		e["belowEviction"] = strconv.FormatBool(use.Free < least)
+		e[report.KeyEvictionBytes] = strconv.FormatUint(least, 10)
+		e[report.KeyBelowEviction] = strconv.FormatBool(use.Free < least)
 		if use.Free < least {
 			reached = fmt.Sprintf("below the kubelet's %s of %s: %s", signal, report.Bytes(least), consequence)
 		}
 	}
 	least, signal = highest(v.Inodes, use.InodesTotal)
 	if least > 0 && use.InodesTotal > 0 {
-		e["evictionInodes"] = strconv.FormatUint(least, 10)
-		e["belowEvictionInodes"] = strconv.FormatBool(use.InodesFree < least)
+		e[report.KeyEvictionInodes] = strconv.FormatUint(least, 10)
+		e[report.KeyBelowEvictionInodes] = strconv.FormatBool(use.InodesFree < least)
 		if use.InodesFree < least && reached == "" {
 			reached = fmt.Sprintf("%d inodes free, below the kubelet's %s of %d: %s", use.InodesFree, signal, least, consequence)
 		}
 	}
 	if v.GCHigh > 0 && v.GCHigh < 100 {
-		e["imageGCPercent"] = strconv.Itoa(v.GCHigh)
+		e[report.KeyImageGCPercent] = strconv.Itoa(v.GCHigh)
 		if use.Total > 0 {
-			e["usedPercent"] = strconv.FormatUint(100-use.Free*100/use.Total, 10) // as the kubelet rounds it
+			e[report.KeyUsedPercent] = strconv.FormatUint(100-use.Free*100/use.Total, 10) // as the kubelet rounds it
 		}
 	}
 	return reached
@@ -111,7 +111,7 @@ func Probe(d FileSystem) report.Check {
 	}
 	check.Duration = report.Millis(time.Since(start))
 	if err != nil {
-		check.Evidence = evidence.Facts{"error": evidence.Errno(err)}.Checked()
+		check.Evidence = evidence.Facts{report.KeyError: evidence.Errno(err)}.Checked()
 		if errors.Is(err, syscall.EIO) {
 			check.Outcome, check.Cause = report.Fail, report.DiskIOError
 			check.Summary = d.Name + ": the disk returns I/O errors"
@@ -125,18 +125,18 @@ func Probe(d FileSystem) report.Check {
 	mount, known := mountOf(d.MountInfo, d.Name)
 	free := use.Total - use.Used // for root; use.Free is for other users
 	e := evidence.Facts{
-		"free": strconv.FormatUint(free, 10), "total": strconv.FormatUint(use.Total, 10),
-		"available": strconv.FormatUint(use.Free, 10),
-		"inodes":    "unlimited",
-		"fstype":    mount.fstype, "mount": mount.point, "readOnly": "unknown",
+		report.KeyFree: strconv.FormatUint(free, 10), report.KeyTotal: strconv.FormatUint(use.Total, 10),
+		report.KeyAvailable: strconv.FormatUint(use.Free, 10),
+		report.KeyInodes:    "unlimited",
+		report.KeyFstype:    mount.fstype, report.KeyMount: mount.point, report.KeyReadOnly: "unknown",
 	}
 	if use.InodesTotal > 0 {
-		e["inodes"] = strconv.FormatUint(use.InodesTotal, 10)
-		e["inodesFree"] = strconv.FormatUint(use.InodesFree, 10)
+		e[report.KeyInodes] = strconv.FormatUint(use.InodesTotal, 10)
+		e[report.KeyInodesFree] = strconv.FormatUint(use.InodesFree, 10)
 	}
 	pressure := d.Eviction.facts(use, e)
 	if known {
-		e["readOnly"] = strconv.FormatBool(mount.readOnly())
+		e[report.KeyReadOnly] = strconv.FormatBool(mount.readOnly())
 	}
 	check.Evidence = e.Checked()
 	fail := func(c report.Cause, summary string) {
@@ -152,8 +152,8 @@ func Probe(d FileSystem) report.Check {
 		fail(report.DiskFull, d.Name+" is full: "+of)
 	case use.Total > 0 && free < d.Need:
 		// A rule of thumb: parts of the image may exist already.
-		check.Evidence = evidence.With(check.Evidence, "need", strconv.FormatUint(d.Need, 10))
-		check.Evidence["estimated"] = "true"
+		check.Evidence = evidence.With(check.Evidence, report.KeyNeed, strconv.FormatUint(d.Need, 10))
+		check.Evidence[report.KeyEstimated] = report.True
 		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, report.Bytes(d.Need)))
 	case use.InodesTotal > 0 && use.InodesFree < min(floorInodes, use.InodesTotal/20):
 		fail(report.InodesExhausted, fmt.Sprintf("%s has no inodes left: %d of %d free", d.Name, use.InodesFree, use.InodesTotal))

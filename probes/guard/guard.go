@@ -100,7 +100,7 @@ func (g Guard) denies(name, port string, addrs ...netip.Addr) Reason {
 // FirstDenied returns the first of the checks that the setting deny kept from a host;
 // ok is false if there is none.
 func FirstDenied(checks []report.Check) (c report.Check, ok bool) {
-	denied := func(c report.Check) bool { return strings.Contains(c.Evidence["refused"], deniedPrefix) }
+	denied := func(c report.Check) bool { return strings.Contains(c.Evidence[report.KeyRefused], deniedPrefix) }
 	i := slices.IndexFunc(checks, denied)
 	if i < 0 {
 		return c, false

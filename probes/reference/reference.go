@@ -51,7 +51,7 @@ func Parse(image string) (report.Check, Ref) {
 		complaint := report.Clean(complain(image, err), 200)
 		check.Outcome, check.Cause = report.Fail, report.InvalidReference
 		check.Summary = "not a valid image reference: " + complaint
-		check.Evidence = evidence.Facts{"complaint": complaint, "parser": err.Error()}.Checked()
+		check.Evidence = evidence.Facts{report.KeyComplaint: complaint, report.KeyParser: err.Error()}.Checked()
 		return check, Ref{}
 	}
 	ref := Ref{Domain: reference.Domain(named), Path: reference.Path(named)}
@@ -60,13 +60,13 @@ func Parse(image string) (report.Check, Ref) {
 	} else if t, ok := named.(reference.Tagged); ok {
 		ref.Tag = t.Tag()
 	}
-	e := evidence.Facts{"domain": ref.Domain, "path": ref.Path, "tag": ref.Tag, "digest": ref.Digest}
+	e := evidence.Facts{report.KeyDomain: ref.Domain, report.KeyPath: ref.Path, report.KeyTag: ref.Tag, report.KeyDigest: ref.Digest}
 	if plain, err := reference.ParseNormalizedNamed(image); err == nil {
 		if reference.IsNameOnly(plain) {
-			e["note"] = "no tag given: latest is meant"
+			e[report.KeyNote] = "no tag given: latest is meant"
 		}
 		if t, ok := plain.(reference.Tagged); ok && ref.Digest != "" {
-			e["ignoredTag"] = t.Tag()
+			e[report.KeyIgnoredTag] = t.Tag()
 		}
 	}
 	check.Outcome = report.Pass

@@ -11,9 +11,9 @@ import (
 // judge returns what the answer to a request for the manifest means.
 func (s *session) judge(rep *reply, by login) attempt {
 	name, what := s.host.Name(), s.image()
-	e := evidence.Facts{"status": strconv.Itoa(rep.status), "contentType": rep.header.Get("Content-Type")}
+	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.status), report.KeyContentType: rep.header.Get("Content-Type")}
 	if rep.hops > 0 {
-		e["redirectedTo"] = rep.host
+		e[report.KeyRedirectedTo] = rep.host
 	}
 	a := attempt{rank: 5, status: rep.status, rep: rep}
 	a.check.Evidence = e
@@ -21,7 +21,7 @@ func (s *session) judge(rep *reply, by login) attempt {
 	case rep.dropped && (status == 401 || status == 403 || status == 404):
 		a.check.Outcome = report.Skipped
 		a.check.Summary = redirectsAway(name, rep)
-		e["runtimeWouldSend"] = "true"
+		e[report.KeyRuntimeWouldSend] = report.True
 	case status == http.StatusOK && isWebPage(rep.header):
 		a.fail(5, report.Undetermined,
 			report.Clean(rep.host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
@@ -29,7 +29,7 @@ func (s *session) judge(rep *reply, by login) attempt {
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
 		a.check.Summary = name + " has " + what
-		e["mediaType"], e["digest"] = mediaType(rep.header), rep.header.Get("Docker-Content-Digest")
+		e[report.KeyMediaType], e[report.KeyDigest] = mediaType(rep.header), rep.header.Get("Docker-Content-Digest")
 	case status == http.StatusTooManyRequests:
 		limited(&a.check, e, name, rep)
 		a.rank, a.final = 6, true
@@ -38,14 +38,14 @@ func (s *session) judge(rep *reply, by login) attempt {
 		a.final = true
 	case status == http.StatusNotFound:
 		a.fail(5, report.TagNotFound, name+" does not have "+what)
-		e["repository"] = "unknown"
+		e[report.KeyRepository] = "unknown"
 	case status == http.StatusForbidden:
 		a.judgeForbidden(name, what, by, hidesMissing(s.ref.Domain))
 	case status == http.StatusUnauthorized:
 		a.judgeUnauthorized(name, what, s.ref.Path, by)
 	case status == http.StatusPreconditionFailed:
 		a.fail(5, report.AccessForbidden, name+" has "+what+", but a policy of the registry forbids to pull it (412)")
-		e["policy"] = "true"
+		e[report.KeyPolicy] = report.True
 	default:
 		a.fail(5, report.Undetermined, name+" answers "+statusText(status)+" to HEAD of the manifest")
 	}
@@ -69,7 +69,7 @@ func (a *attempt) judgeForbidden(name, what string, by login, hidden bool) {
 	}
 	a.fail(4, report.AccessForbidden, name+" does not let these credentials pull "+what+" (403)")
 	if hidden {
-		a.check.Evidence["existence"] = "hidden"
+		a.check.Evidence[report.KeyExistence] = "hidden"
 	}
 }
 
@@ -89,7 +89,7 @@ func (a *attempt) judgeUnauthorized(name, what, repository string, by login) {
 // same as what does not exist.
 func (a *attempt) judgeInsufficientToken(name, what, repository string, by login) {
 	ch, _ := readChallenge(a.rep.header)
-	a.check.Evidence["error"] = report.Clean(ch.problem, 64)
+	a.check.Evidence[report.KeyError] = report.Clean(ch.problem, 64)
 	switch {
 	case ch.problem == "invalid_token":
 		a.fail(3, report.TokenServiceFailed, name+" rejects the token of its own token service")
@@ -97,6 +97,6 @@ func (a *attempt) judgeInsufficientToken(name, what, repository string, by login
 		a.fail(3, report.AccessDeniedOrMissing, name+" requires credentials for "+what+", or does not have it (401)")
 	default:
 		a.fail(3, report.AccessDeniedOrMissing, "these credentials cannot pull "+repository+" from "+name+", or it does not exist")
-		a.check.Evidence["existence"] = "hidden"
+		a.check.Evidence[report.KeyExistence] = "hidden"
 	}
 }

@@ -54,11 +54,11 @@ func clockCheck(name string, clocks []connect.ClockReading, servers int, agree s
 		sources = append(sources, fmt.Sprintf("%s %+d s", r.Server, int(r.Skew().Seconds())))
 	}
 	check := report.Check{ID: report.ClockID(name), Kind: report.KindClock, Target: worst.Server, Evidence: evidence.Facts{
-		"skewSeconds": strconv.Itoa(int(worst.Skew().Seconds())),
-		"serverDate":  worst.Date.UTC().Format(time.RFC3339),
-		"sources":     strings.Join(sources, "; "),
-		"servers":     strconv.Itoa(servers),
-		"agreesWith":  agree,
+		report.KeySkewSeconds: strconv.Itoa(int(worst.Skew().Seconds())),
+		report.KeyServerDate:  worst.Date.UTC().Format(time.RFC3339),
+		report.KeySources:     strings.Join(sources, "; "),
+		report.KeyServers:     strconv.Itoa(servers),
+		report.KeyAgreesWith:  agree,
 	}.Checked()}
 	switch {
 	case !worst.Off():
@@ -66,7 +66,7 @@ func clockCheck(name string, clocks []connect.ClockReading, servers int, agree s
 		check.Summary = "this node's clock agrees with " + worst.Server
 	case agree != "":
 		check.Outcome = report.Pass
-		check.Evidence["wrongClock"] = worst.Server
+		check.Evidence[report.KeyWrongClock] = worst.Server
 		check.Summary = fmt.Sprintf("the clock of %s is wrong: this node's is %s it, and agrees with %s", worst.Server, worst.Difference(), agree)
 	default:
 		check.Outcome, check.Cause = report.Fail, report.ClockSkewed
@@ -85,7 +85,7 @@ const tokenLeeway = time.Minute
 func (s *session) judgeTokenTimes() {
 	i := slices.IndexFunc(s.clocks, func(r connect.ClockReading) bool { return r.Server == s.host.Host })
 	at := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == report.TokenID(s.host.Name()) })
-	if i < 0 || at < 0 || s.checks[at].Evidence["tokenExpires"] == "" {
+	if i < 0 || at < 0 || s.checks[at].Evidence[report.KeyTokenExpires] == "" {
 		return
 	}
 	e, registry, last := s.checks[at].Evidence, s.clocks[i].Date, s.clocks[i].At
@@ -95,27 +95,27 @@ func (s *session) judgeTokenTimes() {
 		}
 	}
 	registry = registry.Add(last.Sub(s.clocks[i].At))
-	e["byRegistryClock"] = "valid"
-	if t, err := time.Parse(time.RFC3339, e["tokenNotBefore"]); err == nil && registry.Before(t.Add(-tokenLeeway)) {
-		e["byRegistryClock"] = "not yet valid"
+	e[report.KeyByRegistryClock] = "valid"
+	if t, err := time.Parse(time.RFC3339, e[report.KeyTokenNotBefore]); err == nil && registry.Before(t.Add(-tokenLeeway)) {
+		e[report.KeyByRegistryClock] = "not yet valid"
 	}
-	if t, err := time.Parse(time.RFC3339, e["tokenExpires"]); err == nil && registry.After(t.Add(tokenLeeway)) {
-		e["byRegistryClock"] = "expired"
+	if t, err := time.Parse(time.RFC3339, e[report.KeyTokenExpires]); err == nil && registry.After(t.Add(tokenLeeway)) {
+		e[report.KeyByRegistryClock] = "expired"
 	}
 }
 
 // restoreCause gives a TLS check the cause that it has by this node's clock, which
 // another server agrees with.
 func restoreCause(check *report.Check, agree string) {
-	byNode := report.Cause(check.Evidence["byNodeClock"])
+	byNode := report.Cause(check.Evidence[report.KeyByNodeClock])
 	if check.Cause != report.ClockSkewed || byNode == "" {
 		return
 	}
 	check.Cause = byNode
-	check.Evidence["agreesWith"] = agree
-	window := "expired on " + check.Evidence["notAfter"]
+	check.Evidence[report.KeyAgreesWith] = agree
+	window := "expired on " + check.Evidence[report.KeyNotAfter]
 	if byNode == report.CertificateNotYetValid {
-		window = "is not valid before " + check.Evidence["notBefore"]
+		window = "is not valid before " + check.Evidence[report.KeyNotBefore]
 	}
 	check.Summary = fmt.Sprintf("the certificate %s; the server's own clock is wrong, this node's agrees with %s", window, agree)
 }

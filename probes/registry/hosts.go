@@ -22,10 +22,10 @@ func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeco
 	case problem != nil:
 		describeProblem(&check, problem)
 		if problem.Ignored && !problem.Unread {
-			e["ignored"] = "true"
+			e[report.KeyIgnored] = report.True
 		}
-		e["file"] = problem.File
-		e["reason"] = problem.Reason
+		e[report.KeyFile] = problem.File
+		e[report.KeyReason] = problem.Reason
 	case len(order) == 0:
 		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
 		check.Summary = config.File + " leaves no host to contact for " + ref.Domain
@@ -64,15 +64,15 @@ func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtime
 		}
 	}
 	e = evidence.Facts{
-		"order":       strings.Join(order, ","),
-		"file":        config.File,
-		"unknownKeys": strings.Join(config.Unknown, ", "),
-		"unusable":    strings.Join(unusable, ", "),
-		"unused":      strings.Join(config.Unused, ", "),
-		"blobsOnly":   strings.Join(blobsOnly, ","),
+		report.KeyOrder:       strings.Join(order, ","),
+		report.KeyFile:        config.File,
+		report.KeyUnknownKeys: strings.Join(config.Unknown, ", "),
+		report.KeyUnusable:    strings.Join(unusable, ", "),
+		report.KeyUnused:      strings.Join(config.Unused, ", "),
+		report.KeyBlobsOnly:   strings.Join(blobsOnly, ","),
 	}
 	if len(order)+len(blobsOnly) > len(hosts) {
-		e["visited"] = strconv.Itoa(len(hosts))
+		e[report.KeyVisited] = strconv.Itoa(len(hosts))
 	}
 	return hosts, order, e
 }

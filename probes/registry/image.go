@@ -41,7 +41,7 @@ type imageCheck struct {
 // openImage checks the image as far as its manifests tell.
 func (s *session) openImage(ctx context.Context) *imageCheck {
 	i := &imageCheck{session: s, start: time.Now()}
-	i.facts = evidence.Facts{"mediaType": s.manifest.mediaType, "digest": s.manifest.digest}
+	i.facts = evidence.Facts{report.KeyMediaType: s.manifest.mediaType, report.KeyDigest: s.manifest.digest}
 	i.check = report.Check{ID: report.ImageID(s.host.Name()), Kind: report.KindImage, Target: s.ref.String()}
 	i.findManifest(ctx)
 	return i
@@ -74,7 +74,7 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 		i.check.Summary = "not a platform: " + report.Clean(i.session.target.Platform, 60)
 		return
 	}
-	i.facts["wanted"] = platforms.Format(wanted)
+	i.facts[report.KeyWanted] = platforms.Format(wanted)
 	// As containerd's platforms.Default: what this machine runs, older variants
 	// and on amd64 also 386.
 	i.matcher = platforms.Only(wanted)
@@ -111,10 +111,10 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 		return nil, false
 	}
 	chosen, offered := choose(index.Manifests, i.matcher)
-	i.facts["platforms"], i.facts["index"] = strings.Join(offered, ", "), "true"
+	i.facts[report.KeyPlatforms], i.facts[report.KeyIndex] = strings.Join(offered, ", "), report.True
 	if chosen == nil {
 		i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s",
-			i.session.ref, i.facts["wanted"], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
+			i.session.ref, i.facts[report.KeyWanted], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
 		return nil, false
 	}
 	kind := chosen.MediaType
@@ -125,7 +125,7 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 	}
 	if chosen.Platform != nil && isManifest(kind) {
 		i.platform = chosen.Platform
-		i.facts["platform"] = evidence.Word(platforms.Format(*chosen.Platform), 60)
+		i.facts[report.KeyPlatform] = evidence.Word(platforms.Format(*chosen.Platform), 60)
 	}
 	if !isDigest(chosen.Digest) {
 		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" has an invalid digest for this platform")
@@ -184,7 +184,7 @@ func (i *imageCheck) getManifest(ctx context.Context, object string, size int64)
 		i.check.Summary = "skipped: this diagnosis has sent its two manifest requests"
 		if i.platform != nil {
 			i.check.Outcome = report.Pass
-			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is unknown", s.ref, i.facts["wanted"])
+			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is unknown", s.ref, i.facts[report.KeyWanted])
 		}
 		return nil, false
 	}
@@ -211,16 +211,16 @@ func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool 
 	switch {
 	case rep.status != http.StatusOK:
 		a := s.judge(rep, s.manifest.login)
-		i.facts["status"], i.facts["code"] = strconv.Itoa(rep.status), errorCode(rep.body)
-		i.facts["policy"], i.facts["retryAfter"] = a.check.Evidence["policy"], a.check.Evidence["retryAfter"]
+		i.facts[report.KeyStatus], i.facts[report.KeyCode] = strconv.Itoa(rep.status), errorCode(rep.body)
+		i.facts[report.KeyPolicy], i.facts[report.KeyRetryAfter] = a.check.Evidence[report.KeyPolicy], a.check.Evidence[report.KeyRetryAfter]
 		i.fail(a.check.Cause, answered+statusText(rep.status))
 		if rep.status == http.StatusNotFound {
 			// The index, or the name, exists, and the manifest that it leads to does not.
 			i.check.Cause = report.LayerCorrupt
-			i.facts["publisher"] = "true"
+			i.facts[report.KeyPublisher] = report.True
 		}
 	case isWebPage(rep.header):
-		i.facts["contentType"] = rep.header.Get("Content-Type")
+		i.facts[report.KeyContentType] = rep.header.Get("Content-Type")
 		i.fail(report.Undetermined, answered+"a web page: a login portal or a proxy in between?")
 	case rep.encoded != "":
 		i.check.Outcome = report.Unknown
@@ -228,8 +228,8 @@ func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool 
 	case rep.cut:
 		i.tooLarge()
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
-		i.facts["manifest"], i.facts["manifestSize"] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
-		i.facts["publisher"] = "true"
+		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
+		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
 	default:
 		return true
@@ -262,12 +262,12 @@ func (i *imageCheck) readManifest(body []byte) {
 		return
 	}
 	size, unpacked := sizes(m)
-	i.facts["size"], i.facts["layers"] = strconv.FormatInt(size, 10), strconv.Itoa(len(m.Layers))
-	i.facts["unpacked"], i.facts["need"] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
-	i.facts["config"] = m.Config.Digest.String()
+	i.facts[report.KeySize], i.facts[report.KeyLayers] = strconv.FormatInt(size, 10), strconv.Itoa(len(m.Layers))
+	i.facts[report.KeyUnpacked], i.facts[report.KeyNeed] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
+	i.facts[report.KeyConfig] = m.Config.Digest.String()
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
-		i.session.ref.Path, i.facts["wanted"], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
+		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
 	i.layer = largest(m)
 	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }
 	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
@@ -279,8 +279,8 @@ func (i *imageCheck) readManifest(body []byte) {
 	case ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json":
 		i.config = &m.Config
 	default:
-		i.facts["configType"] = m.Config.MediaType
-		i.facts["note"] = "not a container image by its config; the runtime pulls it all the same"
+		i.facts[report.KeyConfigType] = m.Config.MediaType
+		i.facts[report.KeyNote] = "not a container image by its config; the runtime pulls it all the same"
 	}
 }
 
@@ -351,7 +351,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	}
 	wanted := i.config.Digest.String()
 	if i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(wanted) && wanted != sha256Of(rep.body) {
-		i.facts["publisher"] = "true"
+		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
 		return
 	}
@@ -365,30 +365,30 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 // comparePlatform judges the platform of the config.
 func (i *imageCheck) comparePlatform(has ocispec.Platform) {
 	has = platforms.Normalize(has)
-	i.facts["platform"] = evidence.Word(platforms.Format(has), 60)
-	wanted := i.facts["wanted"]
-	inIndex := i.facts["index"] == "true"
-	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.session.ref, i.facts["platform"], wanted)
+	i.facts[report.KeyPlatform] = evidence.Word(platforms.Format(has), 60)
+	wanted := i.facts[report.KeyWanted]
+	inIndex := i.facts[report.KeyIndex] == report.True
+	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.session.ref, i.facts[report.KeyPlatform], wanted)
 	switch {
 	case inIndex && i.platform == nil && !i.matcher.Match(has):
 		i.fail(report.PlatformMismatch, mismatch)
-		i.facts["publisher"] = "true"
-		i.facts["note"] = "the index does not name its platform: the runtime finds no match and does not pull it"
+		i.facts[report.KeyPublisher] = report.True
+		i.facts[report.KeyNote] = "the index does not name its platform: the runtime finds no match and does not pull it"
 	case i.matcher.Match(has):
 	case i.matchesBut(has):
 		// The runtime compares variants in an index only. Whether this CPU has more
 		// than the features of its architecture's name is unknown.
-		i.facts["note"] = "the variant " + evidence.Word(has.Variant, 20) + " may need more than this CPU has"
+		i.facts[report.KeyNote] = "the variant " + evidence.Word(has.Variant, 20) + " may need more than this CPU has"
 	case has.Architecture == "wasm":
-		i.facts["note"] = "WebAssembly: needs a runtime class for it"
+		i.facts[report.KeyNote] = "WebAssembly: needs a runtime class for it"
 	case i.emulates(has.Architecture):
-		i.facts["emulated"] = "true"
-		i.facts["note"] = "for another architecture, which this node emulates"
+		i.facts[report.KeyEmulated] = report.True
+		i.facts[report.KeyNote] = "for another architecture, which this node emulates"
 	default:
 		i.fail(report.PlatformMismatch, mismatch)
-		i.facts["note"] = "the runtime pulls it, the container dies with exec format error"
+		i.facts[report.KeyNote] = "the runtime pulls it, the container dies with exec format error"
 		if inIndex {
-			i.facts["publisher"] = "true" // the index names this platform
+			i.facts[report.KeyPublisher] = report.True // the index names this platform
 		}
 	}
 }

@@ -78,15 +78,15 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	}
 	took := time.Since(start)
 	b.check.Duration = report.Millis(took)
-	b.facts["blobSize"] = strconv.FormatInt(b.layer.Size, 10)
-	b.facts["usedCredential"] = b.session.manifest.cred.Source
+	b.facts[report.KeyBlobSize] = strconv.FormatInt(b.layer.Size, 10)
+	b.facts[report.KeyUsedCredential] = b.session.manifest.cred.Source
 	if err != nil {
 		b.noAnswer(err, took)
 	} else {
 		if rep.hops > 0 {
-			b.facts["blobHost"] = rep.host
+			b.facts[report.KeyBlobHost] = rep.host
 		}
-		b.facts["status"] = strconv.Itoa(rep.status)
+		b.facts[report.KeyStatus] = strconv.Itoa(rep.status)
 		b.judge(rep)
 	}
 	b.check.Evidence = b.facts.Checked()
@@ -107,7 +107,7 @@ func (b *layerCheck) fail(cause report.Cause, summary string) {
 
 // elsewhere fails for a fault of the host that the registry redirects to.
 func (b *layerCheck) elsewhere(inner report.Cause, host, what string) {
-	b.facts["blobHost"], b.facts["innerCause"] = host, string(inner)
+	b.facts[report.KeyBlobHost], b.facts[report.KeyInnerCause] = host, string(inner)
 	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s redirects layers to %s: %s", b.session.host.Name(), report.Clean(host, 80), what))
 }
 
@@ -115,10 +115,10 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	name := b.session.host.Name()
 	redirect, elsewhere := errors.AsType[*redirectError](err)
 	if elsewhere {
-		b.facts["blobHost"] = redirect.host
+		b.facts[report.KeyBlobHost] = redirect.host
 	}
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
-		b.facts["refused"] = blocked.Reason
+		b.facts[report.KeyRefused] = blocked.Reason
 		if blocked.Cause != "" {
 			b.fail(blocked.Cause, name+" does not give the layers: "+report.Clean(blocked.Reason, 160))
 			return
@@ -137,7 +137,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	}
 	switch {
 	case f.Unfinished:
-		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts["blobHost"], name), 80)
+		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
 	case elsewhere:
 		b.elsewhere(f.Cause, redirect.host, f.Message)
 	default:
@@ -159,9 +159,9 @@ func (b *layerCheck) judge(rep *reply) {
 	case rep.dropped && (unauthorized || (forbidden || missing) && sameSite(rep.host, b.session.host.Host)):
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
-		b.facts["runtimeWouldSend"] = "true"
+		b.facts[report.KeyRuntimeWouldSend] = report.True
 	case (status < 300 || forbidden) && isWebPage(rep.header):
-		b.facts["contentType"] = rep.header.Get("Content-Type")
+		b.facts[report.KeyContentType] = rep.header.Get("Content-Type")
 		what := "answers with a web page instead of a layer: a login portal or a filter in between?"
 		if rep.hops > 0 {
 			b.elsewhere(report.Undetermined, rep.host, "it "+what)
@@ -187,15 +187,15 @@ func (b *layerCheck) judge(rep *reply) {
 			b.check.BlockedBy = report.ManifestID(name)
 		}
 	case missing:
-		b.facts["code"] = storeCode(rep.body)
+		b.facts[report.KeyCode] = storeCode(rep.body)
 		b.fail(report.LayerCorrupt, where+" does not have a blob that the manifest names (404)")
 	case (forbidden || unauthorized) && rep.hops > 0:
 		// The signature of the URL may be invalid, or the store closed to this node's
 		// network: only the store's code tells which.
-		b.facts["code"] = storeCode(rep.body)
-		b.elsewhere(report.AccessForbidden, rep.host, "it answers "+statusText(status)+inBrackets(b.facts["code"]))
+		b.facts[report.KeyCode] = storeCode(rep.body)
+		b.elsewhere(report.AccessForbidden, rep.host, "it answers "+statusText(status)+inBrackets(b.facts[report.KeyCode]))
 	case forbidden, unauthorized:
-		b.facts["code"] = storeCode(rep.body)
+		b.facts[report.KeyCode] = storeCode(rep.body)
 		b.fail(report.AccessForbidden, fmt.Sprintf("%s gives the manifest but not the layers (%d)", where, status))
 	default:
 		b.fail(report.Undetermined, where+" answers "+statusText(status)+" for a layer")
@@ -213,7 +213,7 @@ func (b *layerCheck) judgeSize(rep *reply, where string) {
 		return
 	}
 	if rep.status == http.StatusOK {
-		b.facts["rangeIgnored"] = "true"
+		b.facts[report.KeyRangeIgnored] = report.True
 	}
 	b.check.Outcome = report.Pass
 	b.check.Summary = "layers are available from " + b.session.host.Name()
@@ -223,7 +223,7 @@ func (b *layerCheck) judgeSize(rep *reply, where string) {
 }
 
 func (b *layerCheck) wrongSize(size int64, where string) {
-	b.facts["size"] = strconv.FormatInt(size, 10)
+	b.facts[report.KeySize] = strconv.FormatInt(size, 10)
 	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d bytes", where, size, b.layer.Size))
 }
 

@@ -108,7 +108,7 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 			Outcome: report.Fail, Cause: report.CredentialsRejected,
 			Summary: host + " rejected these credentials a short while ago; to avoid a locked account they are not sent again before " +
 				report.Time(until),
-			Evidence: evidence.Facts{"remembered": "true", "notBefore": until.UTC().Format(time.RFC3339)},
+			Evidence: evidence.Facts{report.KeyRemembered: report.True, report.KeyNotBefore: until.UTC().Format(time.RFC3339)},
 		}}, nil
 	}
 	a, token := c.tryLogin(ctx, cred)
@@ -176,12 +176,12 @@ func (s *session) endedBefore(ch challenge, by login, token *tokenResult) (a att
 		a.rank = 4
 		a.check.Outcome = report.Skipped
 		a.check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"
-		a.check.Evidence = evidence.Facts{"runtimeWouldSend": "true"}
+		a.check.Evidence = evidence.Facts{report.KeyRuntimeWouldSend: report.True}
 	default:
 		a.rank = 1
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing
 		a.check.Summary = s.host.Name() + " requires basic auth, and there are no credentials"
-		a.check.Evidence = evidence.Facts{"status": "401"}
+		a.check.Evidence = evidence.Facts{report.KeyStatus: "401"}
 	}
 	return a, true
 }
@@ -199,7 +199,7 @@ func (a *attempt) markExpired() bool {
 	if !ok {
 		return false
 	}
-	a.check.Evidence = evidence.With(a.check.Evidence, "credentialExpires", until.UTC().Format(time.RFC3339))
+	a.check.Evidence = evidence.With(a.check.Evidence, report.KeyCredentialExpires, until.UTC().Format(time.RFC3339))
 	now := time.Now()
 	if a.rep != nil {
 		if date, err := http.ParseTime(a.rep.header.Get("Date")); err == nil {

@@ -156,13 +156,13 @@ func (c *manifestCheck) tryLogins(ctx context.Context) {
 func (c *manifestCheck) check() report.Check {
 	s, check := c.session, c.best.check
 	check.ID, check.Kind, check.Target = report.ManifestID(s.host.Name()), report.KindManifest, s.image()
-	e := evidence.Facts(evidence.With(check.Evidence, "credentials", strings.Join(c.tries, "; ")))
-	e["usedCredential"] = c.best.source
+	e := evidence.Facts(evidence.With(check.Evidence, report.KeyCredentials, strings.Join(c.tries, "; ")))
+	e[report.KeyUsedCredential] = c.best.source
 	if c.best.source == "" {
-		e["anonymous"] = "true"
+		e[report.KeyAnonymous] = report.True
 	}
 	if c.challenged {
-		e["auth"] = c.challenge.scheme()
+		e[report.KeyAuth] = c.challenge.scheme()
 	}
 	check.Evidence = e.Checked()
 	return check

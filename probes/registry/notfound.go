@@ -37,28 +37,28 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 		x.explainNotFound(ctx)
 	case status == http.StatusNotFound:
 		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
-			x.facts["code"] = errorCode(rep.body)
+			x.facts[report.KeyCode] = errorCode(rep.body)
 		}
 	case status == http.StatusForbidden && check.BlockedBy == "":
 		x.explainForbidden(ctx)
 	}
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
-		x.facts["suggestRepository"] = x.suggestRepository(ctx)
+		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
 	}
 	check.Evidence = x.facts.Checked()
 }
 
 func (x *explainer) explainForbidden(ctx context.Context) {
-	if c := report.Find(x.session.checks, report.RegistryID(x.session.host.Name())); c.Evidence["status"] == "403" {
+	if c := report.Find(x.session.checks, report.RegistryID(x.session.host.Name())); c.Evidence[report.KeyStatus] == "403" {
 		// Not this repository alone: the registry refuses every request from here, as
 		// those with a list of allowed addresses do.
-		x.facts["registryStatus"] = "403"
+		x.facts[report.KeyRegistryStatus] = "403"
 		x.check.Summary += ", and GET /v2/ too: it may refuse this node's address"
 	}
 	if rep := x.getManifest(ctx); rep != nil {
-		x.facts["code"] = errorCode(rep.body)
+		x.facts[report.KeyCode] = errorCode(rep.body)
 		if isWebPage(rep.header) {
-			x.facts["contentType"] = rep.header.Get("Content-Type")
+			x.facts[report.KeyContentType] = rep.header.Get("Content-Type")
 			x.check.Summary += ", with a web page: something in front of the registry may be refusing this node"
 		}
 	}
@@ -70,12 +70,12 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 	exists := list != nil && list.status == http.StatusOK && len(tags) > 0
 	gone := list != nil && noRepository(list)
 	if list != nil {
-		x.facts["code"] = errorCode(list.body)
+		x.facts[report.KeyCode] = errorCode(list.body)
 	}
 	if !exists && !gone {
 		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
-			x.facts["code"] = errorCode(rep.body)
-			gone = x.facts["code"] == "NAME_UNKNOWN"
+			x.facts[report.KeyCode] = errorCode(rep.body)
+			gone = x.facts[report.KeyCode] == "NAME_UNKNOWN"
 		}
 	}
 	what := fmt.Sprintf("tag %q", s.ref.Tag)
@@ -86,17 +86,17 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 	case gone:
 		x.check.Cause = report.RepositoryNotFound
 		x.check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
-		x.facts["repository"] = "missing"
+		x.facts[report.KeyRepository] = "missing"
 		if s.manifest.anonymous() {
 			x.check.Summary += " that is visible without credentials"
 		}
 	case exists:
-		x.facts["repository"] = "exists"
+		x.facts[report.KeyRepository] = "exists"
 		x.check.Summary = fmt.Sprintf("%s does not exist in %s/%s", what, s.host.Name(), s.ref.Path)
 	case list != nil && list.status == http.StatusOK && !list.cut:
 		// Some registries answer this for any name.
 		x.check.Summary = fmt.Sprintf("%s has no tags of %s; whether the repository exists is unknown", s.host.Name(), s.ref.Path)
-		x.facts["tags"] = "none"
+		x.facts[report.KeyTags] = "none"
 	default:
 		x.check.Summary += "; whether the repository exists is unknown"
 	}

@@ -75,20 +75,20 @@ func (s *session) pingURL() string {
 // pingEvidence returns the facts of the answer, and keeps its challenge.
 func (s *session) pingEvidence(rep *reply) evidence.Facts {
 	e := evidence.Facts{
-		"status":      strconv.Itoa(rep.status),
-		"contentType": rep.header.Get("Content-Type"),
-		"apiVersion":  rep.header.Get("Docker-Distribution-Api-Version"),
-		"server":      rep.header.Get("Server"),
-		"code":        errorCode(rep.body),
+		report.KeyStatus:      strconv.Itoa(rep.status),
+		report.KeyContentType: rep.header.Get("Content-Type"),
+		report.KeyAPIVersion:  rep.header.Get("Docker-Distribution-Api-Version"),
+		report.KeyServer:      rep.header.Get("Server"),
+		report.KeyCode:        errorCode(rep.body),
 	}
 	if rep.hops > 0 {
-		e["redirectedTo"] = rep.host
+		e[report.KeyRedirectedTo] = rep.host
 	}
 	if ch, ok := readChallenge(rep.header); ok {
 		s.challenge = ch
-		e["auth"] = ch.scheme()
+		e[report.KeyAuth] = ch.scheme()
 		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
-			e["realmHost"] = report.Clean(u.Host, 80)
+			e[report.KeyRealmHost] = report.Clean(u.Host, 80)
 		}
 	}
 	return e

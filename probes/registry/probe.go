@@ -39,7 +39,7 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	defer cancel()
 
 	check, hosts := hostsCheck(p, ref)
-	if check.Outcome == report.Fail && check.Evidence["ignored"] == "" {
+	if check.Outcome == report.Fail && check.Evidence[report.KeyIgnored] == "" {
 		return blockedByConfig(check, ref, hosts)
 	}
 	sessions := runAll(p, hosts, func(s *session) {

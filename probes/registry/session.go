@@ -162,7 +162,7 @@ func (s *session) blockedBeforeDial() string {
 	case reason != "":
 		check.Outcome = report.Skipped
 		check.Summary = "skipped: " + report.Clean(name, 80) + " is " + string(reason)
-		check.Evidence = evidence.Facts{"refused": string(reason), "runtimeWouldDial": "true"}.Checked()
+		check.Evidence = evidence.Facts{report.KeyRefused: string(reason), report.KeyRuntimeWouldDial: report.True}.Checked()
 	default:
 		return ""
 	}
@@ -176,7 +176,7 @@ func (s *session) connectDirectly(ctx context.Context) (blockedBy string) {
 	r := s.prober.Reach(ctx, &s.host)
 	s.checks = append(s.checks, r.Checks...)
 	if variable := s.prober.Proxy.Ignored(s.host.Scheme); variable != "" {
-		s.checks[0].Evidence = evidence.With(s.checks[0].Evidence, "proxyIgnored", variable)
+		s.checks[0].Evidence = evidence.With(s.checks[0].Evidence, report.KeyProxyIgnored, variable)
 		s.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
 	}
 	s.addClocks(r.Clocks...)
@@ -200,7 +200,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 	s.add(report.Check{
 		ID: report.DNSID(name), Kind: report.KindDNS, Outcome: report.Skipped,
 		Summary:  "not resolved on this node: the runtime uses the proxy " + shown,
-		Evidence: evidence.Facts{"proxy": shown}.Checked(),
+		Evidence: evidence.Facts{report.KeyProxy: shown}.Checked(),
 	})
 
 	s.client = newClient(s.prober, s.host, netip.AddrPort{}, s.budget)
@@ -223,7 +223,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 	if h.Clock != nil {
 		s.addClocks(*h.Clock)
 	}
-	h.Check.Evidence = evidence.With(h.Check.Evidence, "proxy", shown)
+	h.Check.Evidence = evidence.With(h.Check.Evidence, report.KeyProxy, shown)
 	s.add(h.Check)
 	if h.Check.Outcome != report.Pass {
 		return h.Check.ID
@@ -248,18 +248,18 @@ func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string)
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		check.Outcome = report.Skipped
 		check.Summary = "skipped: " + blocked.Reason
-		check.Evidence = evidence.Facts{"refused": blocked.Reason, "proxy": shown}.Checked()
+		check.Evidence = evidence.Facts{report.KeyRefused: blocked.Reason, report.KeyProxy: shown}.Checked()
 		return check, nil
 	}
 	if err != nil {
 		f := connect.Classify(connect.MarkUnfinished(ctx, err), took, report.ConnectionTimeout)
-		f.Facts = evidence.With(f.Facts, "proxy", shown)
+		f.Facts = evidence.With(f.Facts, report.KeyProxy, shown)
 		f.Apply(&check, "proxy "+shown+" for "+name+": ")
 		return check, nil
 	}
 	check.Outcome = report.Pass
 	check.Summary = "connected through the proxy " + shown
-	check.Evidence = evidence.Facts{"proxy": shown}.Checked()
+	check.Evidence = evidence.Facts{report.KeyProxy: shown}.Checked()
 	return check, conn
 }
 
@@ -272,14 +272,14 @@ func (s *session) requestFailed(check *report.Check, err error, took time.Durati
 			check.Outcome, check.Cause = report.Fail, blocked.Cause
 			check.Summary = s.host.Name() + ": " + report.Clean(blocked.Reason, 160)
 		}
-		check.Evidence = evidence.Facts{"refused": blocked.Reason}.Checked()
+		check.Evidence = evidence.Facts{report.KeyRefused: blocked.Reason}.Checked()
 		return
 	}
 	f := connect.Classify(err, took, report.RegistryUnavailable)
 	prefix := s.host.Name() + ": "
 	if redirect, ok := errors.AsType[*redirectError](err); ok {
 		prefix = s.host.Name() + " redirects to " + report.Clean(redirect.host, 80) + ": "
-		f.Facts = evidence.With(f.Facts, "redirectedTo", redirect.host)
+		f.Facts = evidence.With(f.Facts, report.KeyRedirectedTo, redirect.host)
 	}
 	f.Apply(check, prefix)
 }
@@ -299,7 +299,7 @@ func limited(check *report.Check, e evidence.Facts, name string, rep *reply) {
 func rateLimit(rep *reply) (message string, quota evidence.Facts) {
 	quota = quotaHeaders(rep.header)
 	message = "is rate-limiting this node (429"
-	if after := quota["retryAfter"]; strings.HasSuffix(after, "GMT") {
+	if after := quota[report.KeyRetryAfter]; strings.HasSuffix(after, "GMT") {
 		message += "; retry after " + after
 	} else if after != "" {
 		message += "; retry after " + after + " s"

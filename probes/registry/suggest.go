@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // suggestTag sets the fact suggestTag to a tag that may have been meant, once the
@@ -15,13 +17,13 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *reply) 
 	ref := x.session.ref
 	meant, near := similar(ref.Tag, tags)
 	listed := slices.Concat(meant, near)
-	x.facts["similarTags"] = strings.Join(listed[:min(len(listed), 3)], ", ")
+	x.facts[report.KeySimilarTags] = strings.Join(listed[:min(len(listed), 3)], ", ")
 	if len(tags) == 0 || hasMore(list) {
 		meant = append(meant, guessTags(ref.Tag)...)
 	}
 	for _, tag := range without(meant, ref.Tag) {
 		if x.exists(ctx, ref.Path, tag) {
-			x.facts["suggestTag"] = tag
+			x.facts[report.KeySuggestTag] = tag
 			x.check.Summary += `; closest existing tag: "` + tag + `"`
 			return
 		}

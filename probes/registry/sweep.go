@@ -209,14 +209,14 @@ func (s *session) checkTokenService(ctx context.Context, l Lead) {
 	if err != nil {
 		s.requestFailed(&check, err, took)
 		if check.Outcome == report.Fail && check.Cause != report.RateLimited {
-			check.Evidence = evidence.With(check.Evidence, "innerCause", string(check.Cause))
+			check.Evidence = evidence.With(check.Evidence, report.KeyInnerCause, string(check.Cause))
 			check.Cause = report.TokenServiceFailed
 		}
 		s.add(check)
 		return
 	}
 	s.addClockOf(rep)
-	e := evidence.Facts{"status": strconv.Itoa(rep.status), "contentType": rep.header.Get("Content-Type")}
+	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.status), report.KeyContentType: rep.header.Get("Content-Type")}
 	switch {
 	case rep.status == http.StatusTooManyRequests:
 		limited(&check, e, name, rep)

@@ -27,7 +27,7 @@ func (s *session) useSweepResult() bool {
 
 // withAge adds its age to a check.
 func withAge(c report.Check, age time.Duration) report.Check {
-	c.Evidence = evidence.With(maps.Clone(c.Evidence), "ageMs", strconv.FormatInt(age.Milliseconds(), 10))
+	c.Evidence = evidence.With(maps.Clone(c.Evidence), report.KeyAgeMs, strconv.FormatInt(age.Milliseconds(), 10))
 	c.Summary += fmt.Sprintf(" (checked %s ago)", report.Duration(age))
 	return c
 }

@@ -87,7 +87,7 @@ type tokenResult struct {
 // notSent returns the result of a request that the runtime would send and the
 // probes must not.
 func notSent(why string) tokenResult {
-	return tokenResult{outcome: report.Skipped, message: why, facts: evidence.Facts{"runtimeWouldSend": "true"}}
+	return tokenResult{outcome: report.Skipped, message: why, facts: evidence.Facts{report.KeyRuntimeWouldSend: report.True}}
 }
 
 func tokenFailed(cause report.Cause, message string, facts evidence.Facts) tokenResult {
@@ -120,7 +120,7 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, s
 	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
 		t.clock = &clock
 	}
-	t.facts = evidence.With(t.facts, "status", strconv.Itoa(rep.status))
+	t.facts = evidence.With(t.facts, report.KeyStatus, strconv.Itoa(rep.status))
 	return t
 }
 
@@ -160,7 +160,7 @@ func tokenRequest(realm *url.URL, ch challenge, repo, username, secret string) r
 func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		t := notSent("skipped: " + blocked.Reason)
-		t.facts["refused"] = blocked.Reason
+		t.facts[report.KeyRefused] = blocked.Reason
 		return t
 	}
 	late := report.ConnectionTimeout
@@ -177,7 +177,7 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	if f.Unfinished {
 		return tokenResult{outcome: report.Unknown, message: f.Message, facts: f.Facts, took: took}
 	}
-	t := tokenFailed(report.TokenServiceFailed, f.Message, evidence.With(f.Facts, "innerCause", string(f.Cause)))
+	t := tokenFailed(report.TokenServiceFailed, f.Message, evidence.With(f.Facts, report.KeyInnerCause, string(f.Cause)))
 	t.took = took
 	return t
 }
@@ -185,7 +185,10 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 // readToken returns what an answer of the token service means.
 func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	fail := func(cause report.Cause, message string) tokenResult {
-		return tokenFailed(cause, message, evidence.Facts{"contentType": rep.header.Get("Content-Type"), "code": errorCode(rep.body)})
+		return tokenFailed(cause, message, evidence.Facts{
+			report.KeyContentType: rep.header.Get("Content-Type"),
+			report.KeyCode:        errorCode(rep.body),
+		})
 	}
 	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
 	switch {
@@ -232,8 +235,8 @@ func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
 		best = tokens[i]
 	}
 	service := ch.serviceHost()
-	e := evidence.Facts(evidence.With(best.facts, "realmHost", service))
-	e["service"] = ch.service
+	e := evidence.Facts(evidence.With(best.facts, report.KeyRealmHost, service))
+	e[report.KeyService] = ch.service
 	check := report.Check{
 		ID:        report.TokenID(name),
 		Kind:      report.KindToken,
@@ -289,10 +292,10 @@ func errorCode(body []byte) string {
 // quotaHeaders returns the quota headers of an answer.
 func quotaHeaders(h http.Header) evidence.Facts {
 	return evidence.Facts{
-		"retryAfter": retryAfterOf(h),
-		"limit":      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
-		"remaining":  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
-		"reset":      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
+		report.KeyRetryAfter: retryAfterOf(h),
+		report.KeyLimit:      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
+		report.KeyRemaining:  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
+		report.KeyReset:      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
 	}
 }
 

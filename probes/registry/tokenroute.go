@@ -82,7 +82,7 @@ func (t *tokenRoute) blocked(realm *url.URL) (tokenResult, bool) {
 		return tokenResult{}, false
 	}
 	by := report.Find(t.route.Checks, t.route.BlockedBy)
-	facts := evidence.Facts{"step": string(by.Kind)}
+	facts := evidence.Facts{report.KeyStep: string(by.Kind)}
 	for _, k := range []string{"deadline", "timeoutMs", "errno", "unfinished", "refused", "rcode", "error", "eof", "alert"} {
 		facts[k] = by.Evidence[k]
 	}
@@ -90,9 +90,9 @@ func (t *tokenRoute) blocked(realm *url.URL) (tokenResult, bool) {
 	switch by.Outcome {
 	case report.Fail:
 		result.cause = report.TokenServiceFailed
-		facts["innerCause"] = string(by.Cause)
+		facts[report.KeyInnerCause] = string(by.Cause)
 	case report.Skipped:
-		facts["runtimeWouldSend"] = "true"
+		facts[report.KeyRuntimeWouldSend] = report.True
 	}
 	return result, true
 }
@@ -118,7 +118,7 @@ func markSharedTokenServices(sessions []*session) {
 		}
 		for i := range s.checks {
 			if c := &s.checks[i]; c.ID == report.TokenID(s.host.Name()) {
-				c.Evidence = evidence.With(c.Evidence, "realmOf", upstream.host.Name())
+				c.Evidence = evidence.With(c.Evidence, report.KeyRealmOf, upstream.host.Name())
 			}
 		}
 	}

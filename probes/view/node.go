@@ -49,7 +49,7 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 		checks = append(checks, report.Check{
 			ID: id, Kind: kind, Target: target, Outcome: report.Skipped,
 			Summary:  "cannot read " + target + " as the runtime sees it (" + evidence.Errno(err) + "): " + without,
-			Evidence: evidence.Facts{"error": evidence.Errno(err)}.Checked(),
+			Evidence: evidence.Facts{report.KeyError: evidence.Errno(err)}.Checked(),
 		})
 	}
 

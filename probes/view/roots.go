@@ -223,7 +223,7 @@ func later(a, b time.Time) time.Time {
 // for its first TLS connection.
 func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	r.started = at
-	e := evidence.Facts{"started": at.UTC().Format(time.RFC3339), "count": strconv.Itoa(r.Count)}
+	e := evidence.Facts{report.KeyStarted: at.UTC().Format(time.RFC3339), report.KeyCount: strconv.Itoa(r.Count)}
 	check := report.Check{ID: report.IDRuntimeCA, Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
 	check.Summary = fmt.Sprintf("the trust store (%d certificates) is older than %s, which started at %s",
 		r.Count, runtime, report.Time(at))
@@ -238,7 +238,9 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 		}
 	}
 	if len(newer) > 0 {
-		e["newer"], e["files"], e["modified"] = "true", strings.Join(newer, ","), last.changed.UTC().Format(time.RFC3339)
+		e[report.KeyNewer] = report.True
+		e[report.KeyFiles] = strings.Join(newer, ",")
+		e[report.KeyModified] = last.changed.UTC().Format(time.RFC3339)
 		check.Summary = fmt.Sprintf("%s was changed at %s, after %s started (%s): %s reads the trust store once, at its first TLS connection",
 			report.Clean(last.name, 120), report.Time(last.changed), runtime, report.Time(at), runtime)
 	}
