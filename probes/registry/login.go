@@ -34,12 +34,12 @@ func loginOf(c credentials.Credential) (username, secret string) {
 	return "", c.IdentityToken
 }
 
-// loginsToTry returns the credentials for this host that have a secret, or else
-// the anonymous one.
-func (s *session) loginsToTry() []credentials.Credential {
+// loginsFor returns the credentials for a host that have a secret, or else the
+// anonymous one.
+func loginsFor(host string, all []credentials.Credential) []credentials.Credential {
 	var out []credentials.Credential
-	for _, c := range s.target.Credentials {
-		if _, secret := loginOf(c); secret != "" && (c.Host == "" || c.Host == s.host.Host) {
+	for _, c := range all {
+		if _, secret := loginOf(c); secret != "" && (c.Host == "" || c.Host == host) {
 			out = append(out, c)
 		}
 	}
@@ -126,7 +126,7 @@ func sourceOf(cred credentials.Credential) string {
 func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credential) (attempt, *tokenResult) {
 	s := c.session
 	by, token := s.logIn(ctx, c.challenge, cred, s.ref.Path)
-	a, ended := s.endedBefore(c.challenge, by, token)
+	a, ended := c.endedBefore(by, token)
 	if !ended {
 		start := time.Now()
 		if rep, err := s.head(ctx, by.authorization); err == nil {
@@ -148,7 +148,8 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 
 // endedBefore returns the attempt that ended before the manifest was requested;
 // ended is false if nothing blocks the request.
-func (s *session) endedBefore(ch challenge, by login, token *tokenResult) (a attempt, ended bool) {
+func (c *manifestCheck) endedBefore(by login, token *tokenResult) (a attempt, ended bool) {
+	s, service := c.session, c.challenge.serviceHost()
 	switch {
 	case by.authorization != "":
 		return a, false
@@ -166,10 +167,10 @@ func (s *session) endedBefore(ch challenge, by login, token *tokenResult) (a att
 		}
 		a.status, a.final = token.status, token.cause == report.RateLimited
 		a.check.Outcome, a.check.Cause = report.Skipped, token.cause
-		a.check.Summary = "skipped: no token from " + ch.serviceHost() + ": " + token.message
+		a.check.Summary = "skipped: no token from " + service + ": " + token.message
 		if token.outcome == report.Fail {
 			a.check.Outcome = report.Fail
-			a.check.Summary = "no token for " + s.ref.Path + " from " + ch.serviceHost() + ": " + token.message
+			a.check.Summary = "no token for " + s.ref.Path + " from " + service + ": " + token.message
 		}
 		a.check.BlockedBy = report.TokenID(s.host.Name())
 	case !by.anonymous() && s.host.Scheme != "https":

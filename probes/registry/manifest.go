@@ -134,7 +134,7 @@ func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 
 // tryLogins sends the request with each login until an answer is final.
 func (c *manifestCheck) tryLogins(ctx context.Context) {
-	for i, cred := range c.session.loginsToTry() {
+	for i, cred := range loginsFor(c.session.host.Host, c.session.target.Credentials) {
 		a, token := c.tryUnlessRejected(ctx, cred)
 		if token != nil {
 			c.tokens = append(c.tokens, *token)

@@ -12,6 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // ping is "registry/<host>": GET /v2/, without credentials. The runtime itself
@@ -19,7 +20,7 @@ import (
 // fault. It returns the check's id if that blocks what follows.
 func (s *session) ping(ctx context.Context) (blockedBy string) {
 	name := s.host.Name()
-	address := s.pingURL()
+	address := pingURL(s.host)
 	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
 	start := time.Now()
 	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10})
@@ -64,12 +65,12 @@ func (s *session) ping(ctx context.Context) (blockedBy string) {
 	return blockedBy
 }
 
-func (s *session) pingURL() string {
-	base := s.host.Path
+func pingURL(h runtimeconfig.Host) string {
+	base := h.Path
 	if strings.HasPrefix(base, "/v2/") {
 		base = "/v2"
 	}
-	return s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(base, "/") + "/"
+	return h.Scheme + "://" + h.Host + strings.TrimSuffix(base, "/") + "/"
 }
 
 // pingEvidence returns the facts of the answer, and keeps its challenge.

@@ -90,29 +90,29 @@ type Result struct {
 // services by name.
 func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) []Result {
 	s := &survey{prober: p.BeginSweep(), width: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
-	for _, p := range places {
-		if seat := s.slot(p); seat != nil {
-			s.given = append(s.given, seat)
+	for _, place := range places {
+		if own := s.slot(place); own != nil {
+			s.given = append(s.given, own)
 		}
 	}
-	for _, seat := range s.given {
-		s.wg.Go(func() { s.inspect(ctx, seat) })
+	for _, own := range s.given {
+		s.wg.Go(func() { s.inspect(ctx, own) })
 	}
 	s.wg.Wait()
 
 	slices.SortFunc(s.found, func(a, b *slot) int { return strings.Compare(a.Place.Name(), b.Place.Name()) })
-	seats := slices.Concat(s.given, s.found)
-	sessions := make([]*session, len(seats))
-	for i, seat := range seats {
-		sessions[i] = seat.session
+	all := slices.Concat(s.given, s.found)
+	sessions := make([]*session, len(all))
+	for i, own := range all {
+		sessions[i] = own.session
 	}
 	checkClocks(sessions)
-	looks := make([]Result, len(seats))
-	for i, seat := range seats {
-		seat.Checks = unique(seat.session.checks)
-		looks[i] = seat.Result
+	results := make([]Result, len(all))
+	for i, own := range all {
+		own.Checks = unique(own.session.checks)
+		results[i] = own.Result
 	}
-	return looks
+	return results
 }
 
 // survey is a Survey while it runs.
@@ -144,26 +144,26 @@ func (s *survey) slot(p Place) *slot {
 	return &slot{Result: Result{Place: p}, session: &session{prober: s.prober, host: p.host, budget: newBudget()}}
 }
 
-func (s *survey) inspect(ctx context.Context, seat *slot) {
+// inspect checks the place of a slot, and then the token service that it names.
+func (s *survey) inspect(ctx context.Context, p *slot) {
 	s.width <- struct{}{}
 	defer func() { <-s.width }()
 	bounded, cancel := s.prober.HostContext(ctx)
 	defer cancel()
-	v := seat.session
-	defer v.close()
-	if v.connect(bounded) {
-		switch lead := seat.Place.lead; {
+	defer p.session.close()
+	if p.session.connect(bounded) {
+		switch lead := p.Place.lead; {
 		case lead == nil:
-			v.ping(bounded)
+			p.session.ping(bounded)
 		case lead.Realm != "":
-			v.checkTokenService(bounded, *lead)
+			p.session.checkTokenService(bounded, *lead)
 		}
 	}
-	seat.At = time.Now()
-	if seat.Lead = v.lead(); seat.Lead == nil {
+	p.At = time.Now()
+	if p.Lead = leadTo(p.session.challenge, p.session.host.Host); p.Lead == nil {
 		return
 	}
-	if next := s.slot(seat.Place.Behind(*seat.Lead)); next != nil {
+	if next := s.slot(p.Place.Behind(*p.Lead)); next != nil {
 		s.mu.Lock()
 		s.found = append(s.found, next)
 		s.mu.Unlock()
@@ -174,15 +174,14 @@ func (s *survey) inspect(ctx context.Context, seat *slot) {
 // maxLead is the longest name of a host with its port, in bytes.
 const maxLead = 260
 
-// lead returns the token service that the host named in its answer to GET /v2/;
-// nil if that is the host itself, or not a valid host.
-func (s *session) lead() *Lead {
-	ch := s.challenge
+// leadTo returns the token service that a host named in its answer to GET /v2/; nil
+// if that is the host itself, or not a valid host.
+func leadTo(ch challenge, host string) *Lead {
 	realm, err := url.Parse(ch.realm)
-	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == s.host.Host || realm.Scheme != "https" && realm.Scheme != "http" {
+	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == host {
 		return nil
 	}
-	if report.Clean(realm.Host, maxLead) != realm.Host {
+	if realm.Scheme != "https" && realm.Scheme != "http" || report.Clean(realm.Host, maxLead) != realm.Host {
 		return nil
 	}
 	realm.User = nil
