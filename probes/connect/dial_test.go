@@ -8,7 +8,7 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-func TestLoopbackFor(t *testing.T) {
+func TestLoopbackAllowed(t *testing.T) {
 	tests := []struct {
 		host runtimeconfig.Host
 		want bool
@@ -25,7 +25,7 @@ func TestLoopbackFor(t *testing.T) {
 	}
 }
 
-func TestOwnAddressFor(t *testing.T) {
+func TestOwnAddressAllowed(t *testing.T) {
 	tests := []struct {
 		host runtimeconfig.Host
 		want bool

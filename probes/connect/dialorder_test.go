@@ -58,7 +58,7 @@ func TestDialOrder(t *testing.T) {
 	}
 }
 
-// Go's own resolver is the witness: it gets the same answers from a real DNS
+// Go's own resolver is the reference: it gets the same answers from a real DNS
 // server and sorts them for a dialer on this machine.
 func TestDialOrderIsGos(t *testing.T) {
 	port := probetest.DNSPort(t)

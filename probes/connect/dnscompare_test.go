@@ -40,8 +40,8 @@ func TestSearchList(t *testing.T) {
 	})
 }
 
-// A silent first resolver is waited for once in a call, not at every name.
-func TestMuteResolver(t *testing.T) {
+// The probes wait for a silent first resolver once in a call, not at every name.
+func TestSlowResolver(t *testing.T) {
 	port := probetest.DNSPort(t)
 	probetest.ServeDNS(t, "127.0.0.20", port, nil)
 	probetest.ServeDNS(t, "127.0.0.21", port, probetest.Zone(map[string]string{"a.lab.": "127.0.0.1"}))

@@ -11,7 +11,7 @@ import (
 )
 
 // A firewall that refuses is the node's; a profile that keeps this process from
-// opening a socket is its own, and says nothing about the runtime.
+// opening a socket is its own, and tells nothing about the runtime.
 func TestConfinedSocket(t *testing.T) {
 	for _, tt := range []struct {
 		call  string

@@ -19,7 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Resolvers that answer with what is no answer.
+// Resolvers that send invalid answers.
 func TestHostileDNS(t *testing.T) {
 	question := func(q []byte) (id, rest []byte) { return q[:2], q[12:] }
 	udp := map[string]func(q []byte) []byte{
@@ -117,7 +117,7 @@ func hostileLookUp(t *testing.T, port uint16, conf string) lookup {
 	return l
 }
 
-// What a resolver sends must not break the reader, nor grow in it.
+// An answer of a resolver must not break the reader, nor grow in it.
 func FuzzAnswer(f *testing.F) {
 	m := new(dns.Msg)
 	m.SetQuestion("r.lab.", dns.TypeA)
@@ -154,7 +154,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// The proxy setting is the node's own text, and a proxy's reply is anybody's.
+// The proxy setting is the node's own text; a proxy's answer may be anything.
 func FuzzProxy(f *testing.F) {
 	f.Add("HTTPS_PROXY=http://u:p@proxy.lab:3128", "NO_PROXY=.lab,10.0.0.0/8,*.x,r:5000", "r.lab:443", "ERR_CONNECT_FAIL 111")
 	f.Add("https_proxy=socks5://[::1]:1080", "no_proxy=[::1]", "[::1]:5000", "p; error=dns_error; details=\"x\"")

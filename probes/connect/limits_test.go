@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// One black hole at any rung, behind a silent first resolver, ends as that
-// rung's own failure before the whole call is over.
+// One black hole at any step, after a silent first resolver, ends as that step's own
+// failure before the whole call times out.
 func TestLimitsLeaveRoom(t *testing.T) {
 	l := Limits{}.WithDefaults()
 	const tokenName = shortGrace // the token service's name is looked up too

@@ -108,7 +108,7 @@ func FuzzMountOf(f *testing.F) {
 	})
 }
 
-func TestEvictionFacts(t *testing.T) {
+func TestEviction(t *testing.T) {
 	all := func(percent float64) []Threshold { return []Threshold{{Signal: "imagefs.available", Percent: percent}} }
 	dir := t.TempDir()
 	for _, tt := range []struct {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestSpecial(t *testing.T) {
+func TestAddressClass(t *testing.T) {
 	for addr, want := range map[string]string{
 		"0.0.0.0": "unspecified", "::": "unspecified", "0.1.2.3": "unspecified", "127.0.0.1": "loopback", "::1": "loopback", "::ffff:127.0.0.1": "loopback",
 		"10.1.2.3": "private", "172.16.0.1": "private", "192.168.0.1": "private", "fd00::1": "private", "169.254.0.1": "link-local", "fe80::1%eth0": "link-local",

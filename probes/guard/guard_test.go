@@ -37,8 +37,8 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-// What leads to the node itself is refused, but what its configuration, or an
-// image itself, names.
+// Addresses of the node itself are refused, unless its configuration or the image
+// names them.
 func TestOwnAddresses(t *testing.T) {
 	for _, a := range []string{"192.0.2.7", "::ffff:192.0.2.7", "64:ff9b::c000:207", "fd00::7", "fd00::7%eth0"} {
 		g := Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("fd00::7")}}
@@ -83,7 +83,7 @@ func TestGuard(t *testing.T) {
 		{name: "everything", deny: []string{"*"}, host: "r.example", want: deniedPrefix + "*"},
 		{name: "Docker Hub as images name it", deny: []string{"docker.io"}, host: "registry-1.docker.io", want: deniedPrefix + "docker.io"},
 		{name: "on this port", deny: []string{"r.example:5000"}, host: "r.example", port: "5000", want: deniedPrefix + "r.example:5000"},
-		{name: "written in another way", deny: []string{"r.example:443"}, host: "r.example", port: "0443", want: deniedPrefix + "r.example:443"},
+		{name: "port in another notation", deny: []string{"r.example:443"}, host: "r.example", port: "0443", want: deniedPrefix + "r.example:443"},
 		{name: "on no other", deny: []string{"r.example:5000"}, host: "r.example"},
 		{name: "by the address it resolves to", deny: []string{"10.0.0.0/8"}, host: "r.example", addr: "10.1.2.3", want: deniedPrefix + "10.0.0.0/8"},
 		{name: "mapped", deny: []string{"10.0.0.0/8"}, host: "r.example", addr: "::ffff:10.1.2.3", want: deniedPrefix + "10.0.0.0/8"},
@@ -95,7 +95,7 @@ func TestGuard(t *testing.T) {
 		{name: "allowed by name", allow: []string{"*.example"}, host: "r.example", addr: "169.254.20.10"},
 		{name: "allowed as a name that is an address", allow: []string{"169.254.0.0/16"}, host: "169.254.20.10"},
 		{name: "allowed on one port", allow: []string{"127.0.0.1:5000"}, host: "r.example", addr: "127.0.0.1", want: "a loopback address"},
-		{name: "somebody else is allowed", allow: []string{"s.example"}, host: "r.example", addr: "127.0.0.1", want: "a loopback address"},
+		{name: "another host is allowed", allow: []string{"s.example"}, host: "r.example", addr: "127.0.0.1", want: "a loopback address"},
 		{name: "allowed is where packets end up", allow: []string{"64:ff9b::/96"}, host: "r.example", addr: "64:ff9b::a9fe:a9fe", want: "a link-local address"},
 		{name: "deny wins", deny: []string{"127.0.0.0/8"}, allow: []string{"r.example", "127.0.0.1"}, host: "r.example", addr: "127.0.0.1", want: deniedPrefix + "127.0.0.0/8"},
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestParseHostPattern(t *testing.T) {
+func TestParsePattern(t *testing.T) {
 	for in, want := range map[string]string{
 		"registry.example":      "registry.example",
 		"Registry.Example.":     "registry.example",
@@ -102,9 +102,9 @@ func TestLiteral(t *testing.T) {
 	}
 }
 
-// FuzzHostPattern reads an entry of a list of hosts, and a name that it is
+// FuzzPattern reads an entry of a list of hosts, and a name that it is
 // held against.
-func FuzzHostPattern(f *testing.F) {
+func FuzzPattern(f *testing.F) {
 	f.Add("*.corp.example", "registry.corp.example", "443")
 	f.Add("10.0.0.0/8", "10.1.2.3", "5000")
 	f.Add("[fd00::1]:5000", "fd00::1", "5000")

@@ -11,7 +11,7 @@ import (
 
 const someDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-func TestReference(t *testing.T) {
+func TestParse(t *testing.T) {
 	good := []struct{ image, want string }{
 		{"nginx", "docker.io/library/nginx:latest"},
 		{"nginx:1.25", "docker.io/library/nginx:1.25"},

@@ -59,7 +59,7 @@ func serveMetered(t *testing.T, cert tls.Certificate, sent *atomic.Int64, h http
 	return netip.MustParseAddrPort(s.Listener.Addr().String()).Port()
 }
 
-// What a diagnosis costs is counted at the registry, in every branch.
+// The cost of a diagnosis, counted at the registry, in every branch.
 func TestBudget(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "registry.lab", "mirror.lab", "cdn.lab")
@@ -136,7 +136,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// endless talks until nobody listens.
+// endless writes until the client closes the connection.
 func endless(w io.Writer, q *http.Request) {
 	chunk := []byte(strings.Repeat(`{"errors":[{"code":"X"}],`, 1000))
 	for q.Context().Err() == nil && q.Method != http.MethodHead {
@@ -146,7 +146,7 @@ func endless(w io.Writer, q *http.Request) {
 	}
 }
 
-// A hostile server costs bounded bytes and time, whichever question it uses.
+// A hostile server costs bounded bytes and time, at every request.
 func TestHostileServers(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "registry.lab")

@@ -73,7 +73,7 @@ func TestChain(t *testing.T) {
 		{"with its intermediate", mint(t, between, aia, between), report.Pass, "", []string{"root", "intermediates=1"}, []string{"expiresSoon", "missingIntermediate"}},
 		{"without its intermediate", mint(t, between, aia), report.Fail, report.CertificateUntrusted, []string{"missingIntermediate=likely"}, []string{"issuerKnownByName"}},
 		{"private authority", mint(t, private, nil), report.Fail, report.CertificateUntrusted, nil, []string{"missingIntermediate", "issuerKnownByName"}},
-		{"an authority made anew", mint(t, remade, aia), report.Fail, report.CertificateUntrusted, []string{"issuerKnownByName=true", "knownIssuerFrom"}, []string{"missingIntermediate"}},
+		{"an authority issued again", mint(t, remade, aia), report.Fail, report.CertificateUntrusted, []string{"issuerKnownByName=true", "knownIssuerFrom"}, []string{"missingIntermediate"}},
 		{"an expired authority on the node", mint(t, old, nil), report.Fail, report.CertificateExpired, []string{"expired=CN=old authority", "expiredFrom=node"}, nil},
 		{"an expired intermediate from the server", mint(t, oldBetween, nil, oldBetween), report.Fail, report.CertificateExpired, []string{"expired=CN=old intermediate", "expiredFrom=server"}, nil},
 		{"a product that opens TLS", mint(t, zscaler, nil, zscaler), report.Fail, report.CertificateUntrusted, []string{"interceptor=Zscaler", "issuerOrg=Zscaler Inc."}, []string{"publicRegistry"}},
@@ -122,7 +122,7 @@ func TestChain(t *testing.T) {
 			probetest.Want(t, c, fmt.Sprintf("tls/%s/127.0.0.1:%d", host, port), report.Pass, "", "publicRegistry=true", "sct="+text)
 		}
 	})
-	t.Run("who of the two stores vouches", func(t *testing.T) {
+	t.Run("which of the two stores trusts it", func(t *testing.T) {
 		for cert, by := range map[*probetest.Authority]string{ca: "node", zscaler: "ca", old: "none"} {
 			leaf := mint(t, cert, nil)
 			port := probetest.Serve(t, &leaf, ok)

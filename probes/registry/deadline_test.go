@@ -16,8 +16,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Every rung with a black hole in it: by its own deadline it has failed; cut
-// short by the end of the call it is unknown.
+// A step with a black hole has failed by its own deadline; cut short by the end of
+// the call it is unknown.
 func TestBlackHoles(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab", "auth.lab", "r.outside")

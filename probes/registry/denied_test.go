@@ -12,7 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// What is denied is not contacted, in whichever place it is named.
+// A denied host is not contacted, wherever it is named.
 func TestDenied(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab", "auth.lab", "blobs.lab", "r.outside")
@@ -107,8 +107,7 @@ func TestDenied(t *testing.T) {
 	})
 }
 
-// The configuration lets a tenant's image lead to an address that is refused
-// else.
+// The setting allow permits an address that is otherwise refused.
 func TestAllowed(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")

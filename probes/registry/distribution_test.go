@@ -104,7 +104,7 @@ func TestDistribution(t *testing.T) {
 	probetest.Want(t, probe(t, n, host+"/team/tagged:v1.2.3"), "image/"+host, report.Fail, report.PlatformMismatch, "platform=linux/arm64")
 
 	t.Run("pull-through cache", func(t *testing.T) {
-		// For what it has not got yet it gives all, whatever Range was asked for.
+		// For a blob that it does not have yet it ignores the Range.
 		host := front("cache.lab", cache)
 		c := probe(t, n, host+"/team/web-app:v1.2.3")
 		probetest.Want(t, c, "image/"+host, report.Pass, "", "platform=linux/amd64")

@@ -11,7 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-func TestElsewhere(t *testing.T) {
+func TestResolversDisagree(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	good, foreign := ca.Good(t, "r.lab"), probetest.NewAuthority(t, nil).Good(t, "portal.lab")
 	registry := probetest.NewRegistry(t)
@@ -23,7 +23,7 @@ func TestElsewhere(t *testing.T) {
 	answers := func(addrs string) map[string]string { return map[string]string{"r.lab.": addrs} }
 	const second = "127.0.0.21:" // its port follows
 
-	t.Run("somebody else's certificate at the first resolver's address", func(t *testing.T) {
+	t.Run("another certificate at the first resolver's address", func(t *testing.T) {
 		n := withResolvers(t, base, "", answers("127.0.0.32"), answers("127.0.0.31"))
 		c := probe(t, n, host+"/app:1")
 		probetest.Want(t, c, "dns/"+host, report.Pass, "", "disagree=true", "special=loopback", "addresses=127.0.0.32")
@@ -34,7 +34,7 @@ func TestElsewhere(t *testing.T) {
 		}
 		probetest.Want(t, c, "manifest/"+host, report.Skipped, "") // off the path
 	})
-	t.Run("nothing at the first resolver's address, somebody else at the second's", func(t *testing.T) {
+	t.Run("nothing at the first resolver's address, another server at the second's", func(t *testing.T) {
 		n := withResolvers(t, base, "", answers("127.0.0.33"), answers("127.0.0.32"))
 		c := probe(t, n, host+"/app:1")
 		probetest.Want(t, c, "dial/"+host+"/"+at("127.0.0.33"), report.Fail, report.ConnectionRefused)
@@ -46,7 +46,7 @@ func TestElsewhere(t *testing.T) {
 		probetest.Want(t, c, "dns/"+host, report.Fail, report.HostNotFound, "disagree=true")
 		probetest.Want(t, c, "elsewhere/"+host+"/"+at("127.0.0.31"), report.Pass, "")
 	})
-	t.Run("the way is open: nobody else is asked", func(t *testing.T) {
+	t.Run("the path is open: no other address is tried", func(t *testing.T) {
 		n := withResolvers(t, base, "", answers("127.0.0.31"), answers("127.0.0.32"))
 		c := probe(t, n, host+"/app:1")
 		probetest.Want(t, c, "dns/"+host, report.Pass, "", "disagree=true")

@@ -42,7 +42,7 @@ func (o *once) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// answered is a visit at a registry of which every answer is body.
+// answered is a session with a registry whose every answer is body.
 func answered(status int, mediaType string, body []byte) *session {
 	n := &connect.Prober{}
 	h := runtimeconfig.Host{Scheme: "https", Host: "r.lab", Path: "/v2"}
@@ -69,7 +69,7 @@ func sane(t *testing.T, checks ...report.Check) {
 	}
 }
 
-// FuzzImage gives an index, a manifest or a config to the look at the image.
+// FuzzImage checks an image with any index, manifest or config.
 func FuzzImage(f *testing.F) {
 	f.Add(ocispec.MediaTypeImageIndex, []byte(`{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:0","size":3,"platform":{"os":"linux","architecture":"amd64"}}]}`))
 	f.Add(ocispec.MediaTypeImageManifest, []byte(`{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:0"},"layers":[{"size":7,"digest":"sha256:1"}]}`))
@@ -92,8 +92,8 @@ func FuzzImage(f *testing.F) {
 	})
 }
 
-// FuzzRefusal gives an error body, a list of tags or of repositories to the
-// look for what is missing.
+// FuzzRefusal explains a refusal with any error body, list of tags or list of
+// repositories.
 func FuzzRefusal(f *testing.F) {
 	f.Add(404, []byte(`{"errors":[{"code":"NAME_UNKNOWN"}]}`))
 	f.Add(404, []byte(`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`))
@@ -119,7 +119,7 @@ func FuzzRefusal(f *testing.F) {
 	})
 }
 
-// FuzzToken gives an answer to the request for a token.
+// FuzzToken reads any answer to the request for a token.
 func FuzzToken(f *testing.F) {
 	f.Add(200, []byte(`{"token":"e30.eyJleHAiOjE3MDAwMDAwMDB9.x"}`))
 	f.Add(200, []byte(`{"access_token":"\u0000"}`))

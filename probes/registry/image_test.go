@@ -64,7 +64,7 @@ func pushIndex(t *testing.T, h http.Handler, repo, tag string, manifests ...ocis
 	return d
 }
 
-// on says in an index what d is for.
+// on adds a platform to a descriptor of an index.
 func on(d ocispec.Descriptor, platform string) ocispec.Descriptor {
 	p := strings.Split(platform+"//", "/")
 	d.Platform = &ocispec.Platform{OS: p[0], Architecture: p[1], Variant: p[2]}
@@ -173,7 +173,7 @@ func TestPlatform(t *testing.T) {
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, ptr(ca.Good(t, "r.lab")), h))
 		probetest.Want(t, probe(t, n, host+"/app:both"), "image/"+host, report.Fail, report.LayerCorrupt, "manifest")
 	})
-	t.Run("compressed on the way", func(t *testing.T) {
+	t.Run("compressed in transit", func(t *testing.T) {
 		h := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/manifests/") {
 				w.Header().Set("Content-Encoding", "gzip")
@@ -199,10 +199,10 @@ func TestPlatform(t *testing.T) {
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, ptr(ca.Good(t, "r.lab")), h))
 		probetest.Want(t, probe(t, n, host+"/app:both"), "image/"+host, report.Fail, report.AccessForbidden, "policy=true", "code=PROJECTPOLICYVIOLATION")
 	})
-	t.Run("the config cannot be had", func(t *testing.T) {
+	t.Run("the config is not available", func(t *testing.T) {
 		store := fmt.Sprintf("cdn.lab:%d", probetest.ClosedPort(t))
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, ptr(ca.Good(t, "r.lab")), blobsElsewhere(reg, store)))
-		// The index says the platform; a single manifest does not.
+		// The index names the platform; a single manifest does not.
 		probetest.Want(t, probe(t, n, host+"/app:both"), "image/"+host, report.Pass, "", "platform=linux/amd64")
 		c := probe(t, n, host+"/app:single-386")
 		if got := probetest.Want(t, c, "image/"+host, report.Skipped, "", "size").BlockedBy; got != "blob/"+host {
@@ -223,7 +223,7 @@ func (w writer) WriteHeader(code int) {
 	w.ResponseWriter.WriteHeader(code)
 }
 
-// manifestBy answers GETs of one manifest in another way.
+// manifestBy has another handler for GETs of one manifest.
 func manifestBy(h http.Handler, digest string, answer http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if strings.HasSuffix(q.URL.Path, "/manifests/"+digest) {

@@ -14,7 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-func TestLadder(t *testing.T) {
+func TestProbe(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "registry.lab")
 	host := fmt.Sprintf("registry.lab:%d", probetest.Serve(t, &cert, probetest.NewRegistry(t)))

@@ -60,7 +60,7 @@ func blobsElsewhere(h http.Handler, host string) http.Handler {
 	})
 }
 
-// blobsBy answers requests for one blob in another way.
+// blobsBy has another handler for requests of one blob.
 func blobsBy(h http.Handler, digest string, answer http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if strings.HasSuffix(q.URL.Path, "/blobs/"+digest) {
@@ -71,7 +71,7 @@ func blobsBy(h http.Handler, digest string, answer http.HandlerFunc) http.Handle
 	})
 }
 
-func TestBlob(t *testing.T) {
+func TestLayer(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	n := newProber(t, ca, nil)
 	reg := probetest.NewRegistry(t)
@@ -140,7 +140,7 @@ func TestBlob(t *testing.T) {
 		{"503", cdnCert, answer(503, "", ""), report.Fail, report.RegistryUnavailable, []string{"status=503"}},
 		{"401", cdnCert, answer(401, "", ""), report.Fail, report.BlobHostUnreachable, []string{"innerCause=AccessForbidden", "status=401"}},
 		{"another size", cdnCert, answer(206, "Content-Range: bytes 0-0/12582912", "x"), report.Fail, report.LayerCorrupt, []string{"size=12582912"}},
-		{"size not told", cdnCert, answer(206, "Content-Range: bytes 0-0/*", "x"), report.Pass, "", nil},
+		{"size unknown", cdnCert, answer(206, "Content-Range: bytes 0-0/*", "x"), report.Pass, "", nil},
 		{"empty", cdnCert, answer(200, "Content-Length: 0", ""), report.Fail, report.LayerCorrupt, []string{"size=0"}},
 		{"no ranges at all", cdnCert, answer(416, "", ""), report.Unknown, "", []string{"status=416"}},
 		{"418", cdnCert, answer(418, "", ""), report.Fail, report.Undetermined, []string{"status=418"}},
@@ -260,7 +260,7 @@ func TestBlob(t *testing.T) {
 
 // TestBlobOfMirrors holds what containerd does: for content it asks the hosts
 // in order again, whichever of them had the manifest.
-func TestBlobOfMirrors(t *testing.T) {
+func TestLayerOfMirrors(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	reg := probetest.NewRegistry(t)
 	layer, _ := blobImage(t, reg, "big")
@@ -342,7 +342,7 @@ func TestBlobOfMirrors(t *testing.T) {
 		probetest.Want(t, c, "blob/"+m, report.Fail, report.RegistryUnavailable, "deadline=true")
 		probetest.Want(t, c, "blob/"+u, report.Pass, "")
 	})
-	t.Run("after a 429 nobody is asked twice", func(t *testing.T) {
+	t.Run("no second request after a 429", func(t *testing.T) {
 		var rec recorder
 		n, m, u := setup(t, rec.wrap(blobsBy(reg, layer, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) })), reg, both)
 		c := probe(t, n, u+"/big:1")
@@ -376,7 +376,7 @@ func probeBlobs(t *testing.T, n *connect.Prober, cert *tls.Certificate, reg http
 	return checks
 }
 
-// ignoreRange serves blobs as if no Range had been asked for.
+// ignoreRange serves blobs without regard to the Range.
 func ignoreRange(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		q.Header.Del("Range")

@@ -19,7 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// recorder keeps what a server was asked.
+// recorder keeps the requests to a server.
 type recorder struct {
 	mu   sync.Mutex
 	seen []string // "HEAD /v2/app/manifests/1 basic"
@@ -53,7 +53,7 @@ func (r *recorder) all() []string {
 	return append([]string(nil), r.seen...)
 }
 
-// status answers everything below /v2/ but /v2/ itself in one way.
+// status gives the same answer to every request below /v2/, but not to /v2/ itself.
 func status(code int, header map[string]string, body string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.URL.Path == "/v2/" {
@@ -202,7 +202,8 @@ func basicAuth(user, password string, h http.Handler) http.Handler {
 }
 
 // tokenAuth is a registry with a token service of its own at /token, which
-// gives tokens to the user, and to nobody a token that opens only "public".
+// gives a token for all repositories to the user, and for "public" to anonymous
+// clients.
 func tokenAuth(realm string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		repo := strings.Split(strings.TrimPrefix(q.URL.Path, "/v2/"), "/")[0]
@@ -268,7 +269,7 @@ func TestTokens(t *testing.T) {
 		{"good", "app:1", []credentials.Credential{good}, "", "", []string{"usedCredential=secret a/good"}},
 		{"identity token", "app:1", []credentials.Credential{identity}, "", "", []string{"usedCredential=secret a/identity"}},
 		{"missing tag", "app:2", []credentials.Credential{good}, "", report.TagNotFound, []string{"repository=exists"}},
-		{"nobody", "app:1", nil, "", report.AccessDeniedOrMissing, []string{"error=insufficient_scope", "anonymous=true"}},
+		{"anonymous", "app:1", nil, "", report.AccessDeniedOrMissing, []string{"error=insufficient_scope", "anonymous=true"}},
 		{"ignored kind", "app:1", []credentials.Credential{ignored}, "", report.AccessDeniedOrMissing, []string{"anonymous=true"}},
 		{"wrong", "app:1", []credentials.Credential{wrong}, report.CredentialsRejected, report.CredentialsRejected, []string{"credentials=secret a/wrong: 401"}},
 		{"forbidden", "app:1", []credentials.Credential{forbidden}, report.AccessForbidden, report.AccessForbidden, nil},

@@ -44,7 +44,7 @@ func newProber(t testing.TB, ca *probetest.Authority, tree map[string]string, en
 	return p
 }
 
-// probe parses image and asks the registries for it.
+// probe parses image and probes the registries for it.
 func probe(t *testing.T, n *connect.Prober, image string, creds ...credentials.Credential) map[string]report.Check {
 	t.Helper()
 	check, ref := reference.Parse(image)

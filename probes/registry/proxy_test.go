@@ -78,7 +78,7 @@ func TestProxyPaths(t *testing.T) {
 		probetest.Want(t, c, "tls/"+host+"/proxy", report.Pass, "", "names=r.outside")
 		probetest.Want(t, c, "manifest/"+host, report.Pass, "")
 	})
-	t.Run("https proxy that nobody vouches for", func(t *testing.T) {
+	t.Run("https proxy with an untrusted certificate", func(t *testing.T) {
 		m := *n
 		foreign := probetest.NewAuthority(t, nil).Good(t, "proxy.lab")
 		m.Proxy = view.ReadProxy([]string{fmt.Sprintf("HTTPS_PROXY=https://proxy.lab:%d", probetest.Serve(t, &foreign, connectProxy(200, target)))})

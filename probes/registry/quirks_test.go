@@ -21,8 +21,8 @@ func webToken(until time.Time) string {
 	return "e30." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, until.Unix())) + ".canary-secret"
 }
 
-// An expired login is told by the login itself: the registry's answer is the
-// same as to one without rights.
+// Only the login itself shows that it has expired: the registry's answer is the same
+// as to a login without access.
 func TestExpiredCredentials(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
@@ -91,7 +91,7 @@ func TestExpiredCredentials(t *testing.T) {
 	})
 }
 
-func TestRefusals(t *testing.T) {
+func TestRefusedManifests(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
 	n := newProber(t, ca, nil)
@@ -100,8 +100,8 @@ func TestRefusals(t *testing.T) {
 	}
 
 	t.Run("a token that does not open it", func(t *testing.T) {
-		// The login is good; whether it lacks the right or there is no such
-		// repository, nobody says.
+		// The login is valid; whether it has no access or the repository does not exist
+		// is unknown.
 		var rec recorder
 		realm := fmt.Sprintf("https://auth.lab:%d/token", probetest.Serve(t, ptr(ca.Good(t, "auth.lab")), tokenService(&rec)))
 		host := start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -126,7 +126,7 @@ func TestRefusals(t *testing.T) {
 		probetest.Want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Fail, report.AccessForbidden, "policy=true")
 	})
 	t.Run("a list of no tags", func(t *testing.T) {
-		// Some registries list no tags of whatever they are asked for.
+		// Some registries answer with an empty list for any name.
 		host := start(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			switch {
 			case q.URL.Path == "/v2/":

@@ -12,9 +12,9 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// A rejected password is not tried again, by whatever way it was rejected; the
-// next one is.
-func TestRefusalsAreRemembered(t *testing.T) {
+// A rejected password is not sent again, whether the registry or the token service
+// rejected it; the next one is sent.
+func TestRejectedLoginIsNotRepeated(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	n := newProber(t, ca, nil)
 	wrong := credentials.Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}

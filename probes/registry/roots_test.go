@@ -18,7 +18,7 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// datedFiles tells when some files changed; the others are old.
+// datedFiles are files of which some have changed recently; the others are old.
 type datedFiles struct {
 	view.Dir
 	changed map[string]time.Time
@@ -75,11 +75,11 @@ func TestTrustStoreNewerThanRuntime(t *testing.T) {
 	}{
 		{"nothing changed", known, map[string]string{bundle: string(known.PEM)}, nil, "", ""},
 		{"an authority was added", added, map[string]string{bundle: string(known.PEM) + string(added.PEM)}, []string{bundle}, bundle, bundle},
-		{"the bundle was written anew, the authority was there before", known, map[string]string{
+		{"the bundle was written again, the authority existed before", known, map[string]string{
 			bundle: string(known.PEM) + string(added.PEM), "/etc/ssl/certs/known.pem": string(known.PEM), "/etc/ssl/certs/added.pem": string(added.PEM),
 		}, []string{bundle, "/etc/ssl/certs/added.pem"}, bundle + ",/etc/ssl/certs/added.pem", ""},
 		{"a file of its own was added", added, map[string]string{bundle: string(known.PEM), "/etc/ssl/certs/added.pem": string(added.PEM)}, []string{"/etc/ssl/certs/added.pem"}, "/etc/ssl/certs/added.pem", "/etc/ssl/certs/added.pem"},
-		{"hosts.toml vouches as well, and is read at every pull", own, map[string]string{
+		{"hosts.toml has the authority too, and is read at every pull", own, map[string]string{
 			bundle: string(known.PEM) + string(own.PEM), "/etc/containerd/certs.d/_default/hosts.toml": "ca = \"/ca.pem\"\n", "/ca.pem": string(own.PEM),
 		}, []string{bundle}, bundle, ""},
 	} {
@@ -110,7 +110,7 @@ func TestTrustStoreNewerThanRuntime(t *testing.T) {
 	}
 }
 
-func TestPassedOverHostsToml(t *testing.T) {
+func TestIgnoredHostsToml(t *testing.T) {
 	hosts := "[host.\"https://m.lab\"]\n"
 	look := func(tree map[string]string, c runtimeconfig.RegistryConfig, domain string) report.Check {
 		n := &connect.Prober{Node: view.Node{Files: probetest.Files(t, tree), Config: c}}

@@ -16,7 +16,7 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// survey looks at the hosts of domains, and gives what was seen by host.
+// surveyOf checks the hosts of domains, and returns the results by host.
 func surveyOf(t *testing.T, n *connect.Prober, domains ...string) map[string]Result {
 	t.Helper()
 	var places []Place
@@ -82,14 +82,14 @@ func TestSurvey(t *testing.T) {
 		t.Errorf("configured: %q", got)
 	}
 
-	t.Run("what is no host is not gone to", func(t *testing.T) {
+	t.Run("an invalid host is not contacted", func(t *testing.T) {
 		for _, host := range []string{strings.Repeat("a.", 200) + "lab", "auth%e2%80%ae.lab", "auth%ff.lab"} {
 			if l := leadTo(challenge{bearer: true, realm: "https://" + host + "/token"}, "r.lab"); l != nil {
 				t.Errorf("%q", l.Host)
 			}
 		}
 	})
-	t.Run("where layers lie is greeted only", func(t *testing.T) {
+	t.Run("a host of layers gets no request", func(t *testing.T) {
 		var rec recorder
 		host := fmt.Sprintf("blobs.lab:%d", probetest.Serve(t, &cert, rec.wrap(reg)))
 		_, places := Places(n, a)
@@ -112,7 +112,7 @@ func TestSurveyIsFrugal(t *testing.T) {
 	if got := costs.now(); got[0] != 3 || got[3] != 6 || got[1] > 3*3000 {
 		t.Errorf("connections, bytes sent and received, queries: %d", got)
 	}
-	// A connection that was greeted too long ago is not trusted to be there still.
+	// A connection that was idle for too long may be closed.
 	idle, far := net.Pipe()
 	defer far.Close()
 	var c client
@@ -122,7 +122,7 @@ func TestSurveyIsFrugal(t *testing.T) {
 	}
 }
 
-// Hosts that hang keep nobody else from being looked at.
+// Hosts that hang do not delay the others.
 func TestSurveySideBySide(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "*.lab")
@@ -157,8 +157,8 @@ func TestSurveySideBySide(t *testing.T) {
 	}
 }
 
-// What a sweep saw a moment ago saves a request, and nothing more.
-func TestKnown(t *testing.T) {
+// A recent result of a sweep saves a request, and nothing else.
+func TestRecentSweepResult(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
 	var rec recorder
@@ -186,7 +186,7 @@ func TestKnown(t *testing.T) {
 		}
 	}
 
-	// What could not be reached may be back.
+	// A host that was unreachable may be reachable again.
 	shut := fmt.Sprintf("shut.lab:%d", probetest.ClosedPort(t))
 	seen = surveyOf(t, n, shut)[shut].Checks
 	_, ref = reference.Parse(shut + "/app:1")

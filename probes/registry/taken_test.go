@@ -17,7 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// What the runtime's dialer does at real addresses, and what is told of it.
+// What the runtime's dialer does at real addresses, and what is reported.
 func TestTakenAddress(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	good, bad := ca.Good(t, "r.lab"), ca.Good(t, "elsewhere.lab")
@@ -53,9 +53,8 @@ func TestTakenAddress(t *testing.T) {
 	})
 }
 
-// The witness for what is said of the runtime above: its own transport, with a
-// dialer as in docker.DefaultHTTPTransport, goes to the address that we say it
-// takes, and does not leave it when TLS fails there.
+// The runtime's own transport, with a dialer as in docker.DefaultHTTPTransport, uses
+// the address that is reported as taken, and tries no other when TLS fails there.
 func TestTakenIsTheRuntimes(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	good, bad := ca.Good(t, "r.example"), ca.Good(t, "elsewhere.lab")

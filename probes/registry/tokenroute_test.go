@@ -13,7 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-func TestRealm(t *testing.T) {
+func TestTokenRoute(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab", "mirror.lab", "auth.lab")
 	foreign := probetest.NewAuthority(t, nil).Good(t, "auth.lab")
@@ -27,7 +27,7 @@ func TestRealm(t *testing.T) {
 		return fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(realm, reg)))
 	}
 
-	t.Run("the way is open", func(t *testing.T) {
+	t.Run("the path is open", func(t *testing.T) {
 		host := registryWith(realm(service))
 		c := probe(t, n, host+"/app:1", good)
 		auth := fmt.Sprintf("auth.lab:%d", service)
@@ -39,7 +39,7 @@ func TestRealm(t *testing.T) {
 		probetest.Want(t, c, "token/"+host, report.Pass, "")
 		probetest.Want(t, c, "manifest/"+host, report.Pass, "")
 	})
-	t.Run("the way is blocked at TLS", func(t *testing.T) {
+	t.Run("the path is blocked at TLS", func(t *testing.T) {
 		port := probetest.Serve(t, &foreign, tokenService(&rec))
 		host := registryWith(realm(port))
 		before := len(rec.all())
@@ -96,7 +96,7 @@ func TestRealm(t *testing.T) {
 }
 
 // A proxy that lets the registry through and not its token service.
-func TestRealmBehindProxy(t *testing.T) {
+func TestTokenServiceBehindProxy(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.outside")
 	port := probetest.Serve(t, &cert, tokenAuth("https://auth.outside/token", probetest.NewRegistry(t)))

@@ -34,7 +34,7 @@ func (c closedFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 	return c.Dir.ReadDir(name)
 }
 
-func TestReadNode(t *testing.T) {
+func TestRead(t *testing.T) {
 	t.Run("an empty root is known to be empty", func(t *testing.T) {
 		n, checks := Read(Dir(t.TempDir()), []string{}, Paths{})
 		if len(checks) != 0 {

@@ -32,7 +32,7 @@ func TestReadChallenge(t *testing.T) {
 	}
 }
 
-// What comes from a registry must not break a probe, nor grow in it.
+// Text from a registry must not break a probe, nor grow in it.
 func FuzzForeign(f *testing.F) {
 	f.Add(`Bearer realm="https://a.lab/token",service="s",scope="x"`, `{"errors":[{"code":"DENIED"}]}`)
 	f.Add(`Basic`, `{"tags":["a","b`)
@@ -89,7 +89,7 @@ func TestIsHostName(t *testing.T) {
 	}
 }
 
-// Retry-After is a number or a date, or nothing: it becomes a part of the fix.
+// Retry-After is a number, a date or nothing: it becomes part of the fix.
 func TestWait(t *testing.T) {
 	for in, want := range map[string]string{
 		"120": "120", " 007 ": "7", "Fri, 31 Dec 9999 23:59:59 GMT": "Fri, 31 Dec 9999 23:59:59 GMT", "Friday, 01-Jan-27 00:00:00 GMT": "Fri, 01 Jan 2027 00:00:00 GMT",
@@ -101,7 +101,7 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// What is suggested stands in a command that somebody copies.
+// A suggestion is part of a command that people copy.
 func TestOnlyNamesAreSuggested(t *testing.T) {
 	meant, near := similar("v1.0", []string{"v1.0;reboot", "v1.0$(x)", "v1.0`x`", "v1.0 x", "v1.0\n", "v1.0-&", "-v1.0", "1.0"})
 	if got := append(meant, near...); len(got) != 1 || got[0] != "1.0" {
