@@ -16,18 +16,30 @@ const module = "github.com/pullprobe/pullprobe/"
 // Data flows one way; so do imports.
 var imports = map[string][]string{
 	"report":        {},
+	"evidence":      {"report"},
 	"classify":      {"report"},
 	"host":          {"report"},
-	"host/hosttest": {"report"},
-	"runtimeconfig": {"report", "host"},
+	"runtimeconfig": {"report", "evidence", "host"},
 	"credentials":   {"report", "host"},
 	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
-	"probes":        {"report", "credentials"},
-	"examine":       {"report", "host", "runtimeconfig", "cri", "probes", "credentials"},
 
+	"probes/guard":     {"report"},
+	"probes/view":      {"report", "evidence", "runtimeconfig"},
+	"probes/connect":   {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
+	"probes/registry":  {"report", "evidence", "runtimeconfig", "credentials", "probes/connect", "probes/reference"},
+	"probes/disk":      {"report", "evidence"},
+	"probes/reference": {"report", "evidence"},
+
+	"examine": {
+		"report", "host", "runtimeconfig", "credentials", "cri",
+		"probes/guard", "probes/view", "probes/connect", "probes/registry", "probes/disk", "probes/reference",
+	},
+	"agent": {"report", "classify", "credentials", "cri", "probes/guard", "probes/reference", "probes/registry", "examine"},
+
+	// For tests only.
+	"host/hosttest":       {"report"},
+	"probes/probetest":    {"report"},
 	"examine/examinetest": {},
-
-	"agent": {"report", "classify", "cri", "probes", "credentials", "examine"},
 }
 
 func TestImportDirection(t *testing.T) {

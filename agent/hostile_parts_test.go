@@ -31,7 +31,8 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -239,17 +240,17 @@ func (s *stage) start(edit ...func(*Agent)) {
 	s.agent(append([]func(*Agent){func(a *Agent) {
 		e := a.examiner
 		e.AllowLoopback, e.OwnFiles = false, true
-		e.Paths = probes.Paths{
+		e.Paths = view.Paths{
 			ResolvConf: filepath.Join(s.dir, "resolv.conf"), Hosts: filepath.Join(s.dir, "hosts"), NSSwitch: filepath.Join(s.dir, "nsswitch.conf"),
 			HostsDir: filepath.Join(s.dir, "certs.d"), CAFile: filepath.Join(s.dir, "ca.pem"),
 		}
 		set := a.live.get()
 		set.RegistryRate = 1000
-		p, err := probes.ParseHostPattern("127.10.0.0/16")
+		p, err := guard.ParsePattern("127.10.0.0/16")
 		if err != nil {
 			s.t.Error(err)
 		}
-		set.Allow = []probes.HostPattern{p}
+		set.Allow = []guard.Pattern{p}
 		a.live.set(set)
 		s.sweep = a.sweeper.now
 		a.sweeper.settings = func() Settings {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 )
 
 // Settings are those that may change while the agent runs. They are not
@@ -32,7 +32,7 @@ type Settings struct {
 	Targets          []string // hosts as images name them
 	Control          []string // likewise
 
-	Allow, Deny []probes.HostPattern
+	Allow, Deny []guard.Pattern
 
 	CertificateDays int           // 0: no remark
 	DiskFullWithin  time.Duration // 0: no remark
@@ -73,8 +73,8 @@ func (s *Settings) bind(fs *flag.FlagSet) {
 	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts that a sweep looks at side by side")
 	fs.Var(list[string]{&s.Targets, parseHost}, "targets", "`hosts` that are swept though no pod names them, such as registry.example:5000")
 	fs.Var(list[string]{&s.Control, parseHost}, "control", "`hosts` that tell a registry that is away from a node that is cut off: those it must reach in any case")
-	fs.Var(list[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow", "`hosts` that are contacted although they are on a loopback, link-local, metadata or other address, or one of the node's own, that else is refused: names (*.corp.example), host:port, addresses or ranges")
-	fs.Var(list[probes.HostPattern]{&s.Deny, probes.ParseHostPattern}, "deny", "`hosts` that are never contacted as registry, mirror, token service or redirect target, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
+	fs.Var(list[guard.Pattern]{&s.Allow, guard.ParsePattern}, "allow", "`hosts` that are contacted although they are on a loopback, link-local, metadata or other address, or one of the node's own, that else is refused: names (*.corp.example), host:port, addresses or ranges")
+	fs.Var(list[guard.Pattern]{&s.Deny, guard.ParsePattern}, "deny", "`hosts` that are never contacted as registry, mirror, token service or redirect target, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
 	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "remark on a certificate that has fewer days left; 0 is none")
 	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin, "remark on an image file system that will be full within this time at the present rate; 0 is none")
 	fs.BoolVar(&s.ASCII, "ascii", s.ASCII, "write only ASCII into the report's summary")
@@ -161,7 +161,7 @@ func (l list[T]) setAll(entries []string) error {
 
 // parseHost reads one host as images name it.
 func parseHost(s string) (string, error) {
-	p, err := probes.ParseHostPattern(s)
+	p, err := guard.ParsePattern(s)
 	if err != nil {
 		return "", err
 	}

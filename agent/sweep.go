@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -210,7 +211,7 @@ func (s *sweeper) plan(set Settings, now time.Time) examine.SurveyRequest {
 
 // domainOf is the registry that an image name means; empty if it is no name.
 func domainOf(image string) string {
-	_, ref := probes.Reference(image)
+	_, ref := reference.Parse(image)
 	return ref.Domain
 }
 
@@ -356,7 +357,7 @@ func (s *sweeper) learnFrom(checks []report.Check) {
 	defer s.mu.Unlock()
 	for _, c := range checks {
 		if host := c.Evidence["blobHost"]; host != "" && c.Kind == report.KindBlob && host != c.Host {
-			s.learn(examine.Redirect{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
+			s.learn(examine.Redirect{Lead: registry.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	diskusage "github.com/shirou/gopsutil/v3/disk"
 
 	"github.com/pullprobe/pullprobe/host"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/disk"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -45,7 +45,7 @@ func (e *Examiner) diskCheck(v nodeView, need int64) report.Check {
 		return diskNotChecked(v.diskName, v.diskName+" is not accessible from here: "+err.Error())
 	}
 	c, ok := callWithTimeout(&e.disks, func() report.Check {
-		return probes.Disk(probes.DiskPath{
+		return disk.Probe(disk.FileSystem{
 			Name:      v.diskName,
 			Path:      path,
 			MountInfo: v.mountInfo,

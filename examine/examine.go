@@ -10,7 +10,10 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/host"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -23,9 +26,9 @@ type Examiner struct {
 	// OwnFiles reads resolver files, trust store and hosts.toml from the file
 	// system of this process, at Paths, instead of the runtime's.
 	OwnFiles bool
-	Paths    probes.Paths
+	Paths    view.Paths
 	DiskPath string // instead of the image file system that the runtime names
-	Limits   probes.Limits
+	Limits   connect.Limits
 	// AllowLoopback permits registries on loopback addresses. In a cluster the
 	// tenants choose the addresses, so they must not be probed.
 	AllowLoopback bool
@@ -81,7 +84,7 @@ type Policy struct {
 	TestPull            bool // test pulls are allowed
 	CredentialProviders bool // the kubelet's credential providers may be run
 	CertificateDays     int  // a certificate that ends within as many days is worth a warning; 0: none is
-	Allow, Deny         []probes.HostPattern
+	Allow, Deny         []guard.Pattern
 }
 
 // DefaultPolicy returns the policy without an agent: all that the other fields
@@ -131,7 +134,7 @@ type Result struct {
 // hang in the kernel, see [callWithTimeout].
 func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) Result {
 	deadline := time.Now().Add(VerdictTimeout)
-	refCheck, ref := probes.Reference(s.Image)
+	refCheck, ref := reference.Parse(s.Image)
 	if refCheck.Outcome == report.Fail {
 		return Result{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Final: true}
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -57,14 +57,14 @@ func TestEstimate(t *testing.T) {
 
 // There is no test pull if the runtime would contact a host that is denied.
 func TestNoTestPullOfWhatIsDenied(t *testing.T) {
-	deny, err := probes.ParseHostPattern("r.example")
+	deny, err := guard.ParsePattern("r.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := &Examiner{
 		Puller:   &cri.Puller{},
 		OwnFiles: true,
-		Policy:   func() Policy { return Policy{TestPull: true, Deny: []probes.HostPattern{deny}} },
+		Policy:   func() Policy { return Policy{TestPull: true, Deny: []guard.Pattern{deny}} },
 	}
 	x := e.Examine(
 		t.Context(),

@@ -9,13 +9,13 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // gathered is what this node knows before a registry is contacted.
 type gathered struct {
-	ref         probes.Ref
+	ref         reference.Ref
 	reference   report.Check
 	runtime     report.Check
 	local       report.Check // images of the same registry that are on the node
@@ -26,7 +26,7 @@ type gathered struct {
 
 // gather asks the runtime, reads the node's files and resolves the credentials,
 // side by side. It takes no longer than ctx lasts. The caller closes the node.
-func (e *Examiner) gather(ctx context.Context, s Subject, refCheck report.Check, ref probes.Ref) gathered {
+func (e *Examiner) gather(ctx context.Context, s Subject, refCheck report.Check, ref reference.Ref) gathered {
 	g := gathered{ref: ref, reference: refCheck}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -67,7 +67,7 @@ func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
 // localImages returns the check "local/HOST": which images of the same registry
 // are on the node. A node that has pulled from a registry before could reach it
 // then.
-func (e *Examiner) localImages(ctx context.Context, ref probes.Ref, runtime report.Check) report.Check {
+func (e *Examiner) localImages(ctx context.Context, ref reference.Ref, runtime report.Check) report.Check {
 	if runtime.Outcome != report.Pass {
 		c := localCheck(ref.Domain, nil)
 		c.Summary, c.BlockedBy = "the runtime is not available", report.IDRuntime

@@ -7,7 +7,10 @@ import (
 	"os"
 
 	"github.com/pullprobe/pullprobe/host"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/disk"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -15,12 +18,12 @@ import (
 // nodeView is the node as the runtime sees it, and the checks of what could not
 // be read.
 type nodeView struct {
-	*probes.Node
+	*connect.Prober
 	checks    []report.Check
 	root      *host.Root // of the runtime's process; nil: its files cannot be read
 	mountInfo string
 	diskName  string // of the image file system, as the runtime names it
-	eviction  *probes.Eviction
+	eviction  *disk.Eviction
 }
 
 func (v nodeView) close() {
@@ -35,14 +38,15 @@ func (e *Examiner) readNode(ctx context.Context) nodeView {
 	var v nodeView
 	process, files, env := e.openRuntime(&v)
 	if e.OwnFiles {
-		files = probes.Dir("/")
+		files = view.Dir("/")
 	}
-	node, checks := probes.ReadNode(files, env, e.Paths)
-	node.Limits = e.Limits
+	node, checks := view.Read(files, env, e.Paths)
+	prober := connect.NewProber(node)
+	prober.Limits = e.Limits
 	policy := e.policy()
-	node.Guard = probes.Guard{Deny: policy.Deny, Allow: policy.Allow, Own: e.addresses.get(), Loopback: e.AllowLoopback}
-	node.ExpirySoon = policy.CertificateDays
-	v.Node = node
+	prober.Guard = guard.Guard{Deny: policy.Deny, Allow: policy.Allow, Own: e.addresses.get(), Loopback: e.AllowLoopback}
+	prober.ExpirySoon = policy.CertificateDays
+	v.Prober = prober
 	v.checks = append(v.checks, checks...)
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
@@ -55,11 +59,11 @@ func (e *Examiner) readNode(ctx context.Context) nodeView {
 
 // openRuntime returns the runtime's process, its files and its environment.
 // Without a runtime the files and the environment are this process's own. What
-// cannot be read stays empty; [probes.ReadNode] reports what is unknown then.
-func (e *Examiner) openRuntime(v *nodeView) (p *host.Process, files probes.Files, env []string) {
+// cannot be read stays empty; [view.Read] reports what is unknown then.
+func (e *Examiner) openRuntime(v *nodeView) (p *host.Process, files runtimeconfig.Files, env []string) {
 	if e.Runtime == nil {
 		v.mountInfo = readMountInfo(os.Getpid())
-		return nil, probes.Dir("/"), os.Environ()
+		return nil, view.Dir("/"), os.Environ()
 	}
 	p, err := e.Runtime.Process()
 	if err != nil {
@@ -114,15 +118,15 @@ func (e *Examiner) addProcessChecks(ctx context.Context, v *nodeView, p *host.Pr
 
 // registryConfig returns where a containerd with this configuration reads mirrors
 // and authorities.
-func registryConfig(config *runtimeconfig.Config, version string, running *string) probes.RegistryConfig {
+func registryConfig(config *runtimeconfig.Config, version string, running *string) runtimeconfig.RegistryConfig {
 	dirs := config.RegistryDirs(version, running)
-	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
+	out := runtimeconfig.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
 	if dirs.Mirrors {
 		out.Mirrors = config.Mirrors
 		if runtimeconfig.HonoursTLS(version) {
-			out.TLS = map[string]probes.TLSFiles{}
+			out.TLS = map[string]runtimeconfig.TLSFiles{}
 			for host, t := range config.TLS {
-				out.TLS[host] = probes.TLSFiles(t)
+				out.TLS[host] = runtimeconfig.TLSFiles(t)
 			}
 		}
 	}
@@ -147,7 +151,7 @@ func (e *Examiner) findKubelet(runtime *host.Process) (*host.Process, error) {
 
 // eviction returns the kubelet's thresholds for the image file system; nil if
 // there is no kubelet or it cannot be read.
-func (e *Examiner) eviction(runtime *host.Process, imageFS string) *probes.Eviction {
+func (e *Examiner) eviction(runtime *host.Process, imageFS string) *disk.Eviction {
 	kubelet, err := e.findKubelet(runtime)
 	if err != nil {
 		return nil
@@ -156,12 +160,12 @@ func (e *Examiner) eviction(runtime *host.Process, imageFS string) *probes.Evict
 	if err != nil {
 		return nil
 	}
-	out := &probes.Eviction{GCHigh: limits.GCHigh, From: limits.From}
+	out := &disk.Eviction{GCHigh: limits.GCHigh, From: limits.From}
 	for _, t := range limits.Bytes {
-		out.Bytes = append(out.Bytes, probes.Threshold(t))
+		out.Bytes = append(out.Bytes, disk.Threshold(t))
 	}
 	for _, t := range limits.Inodes {
-		out.Inodes = append(out.Inodes, probes.Threshold(t))
+		out.Inodes = append(out.Inodes, disk.Threshold(t))
 	}
 	return out
 }

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -56,7 +56,7 @@ func noTestPull(f pullFacts) (r refusal, ok bool) {
 // pull, or would do what pullprobe must not do; empty if there is no objection.
 // What is known last comes first.
 func (f pullFacts) objection() string {
-	denied, isDenied := probes.Denied(f.found)
+	denied, isDenied := guard.FirstDenied(f.found)
 	switch {
 	case f.rejected:
 		return "the registry has just rejected every credential that applies, and a wrong password is not tried again"

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 func TestNoTestPull(t *testing.T) {
-	deny, err := probes.ParseHostPattern("*")
+	deny, err := guard.ParsePattern("*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +106,12 @@ func TestNoTestPull(t *testing.T) {
 }
 
 // deniedChecks returns what the probes find of a registry that the policy denies.
-func deniedChecks(t *testing.T, deny probes.HostPattern) []report.Check {
+func deniedChecks(t *testing.T, deny guard.Pattern) []report.Check {
 	t.Helper()
-	e := &Examiner{OwnFiles: true, Policy: func() Policy { return Policy{Deny: []probes.HostPattern{deny}} }}
+	e := &Examiner{OwnFiles: true, Policy: func() Policy { return Policy{Deny: []guard.Pattern{deny}} }}
 	s := Subject{Image: "r.example/app:1", Secrets: func(context.Context) []credentials.Found { return nil }}
 	checks := e.Examine(t.Context(), s, nil).Checks
-	if _, ok := probes.Denied(checks); !ok {
+	if _, ok := guard.FirstDenied(checks); !ok {
 		t.Fatalf("nothing is denied: %+v", checks)
 	}
 	return checks

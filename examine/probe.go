@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -22,19 +22,17 @@ type probed struct {
 // probe checks every registry host that the runtime would contact for the image.
 func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed {
 	secrets := secretList{image: s.Image}
-	target := probes.Target{
+	target := registry.Target{
 		Image:       s.Image,
-		Credentials: forProbes(slices.Concat(known.credentials.Matched, known.credentials.Runtime)),
+		Credentials: slices.Concat(known.credentials.Matched, known.credentials.Runtime),
 		Platform:    e.Platform,
+		Refusals:    e.Refusals,
 		Secret:      secrets.add,
-	}
-	if e.Refusals != nil {
-		target.Refusals = e.Refusals
 	}
 	if e.Known != nil {
 		target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 	}
-	checks := known.node.Registry(ctx, known.ref, target)
+	checks := registry.Probe(ctx, known.node.Prober, known.ref, target)
 	e.remember(known.ref.Domain, checks)
 	return probed{checks: checks, redactor: redactorFor(known.credentials.Used).With(secrets.list...)}
 }
@@ -104,17 +102,6 @@ func (s *secretList) add(secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = append(s.list, secret)
-}
-
-func forProbes(in []credentials.Credential) []probes.Credential {
-	var out []probes.Credential
-	for _, c := range in {
-		out = append(
-			out,
-			probes.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, Source: c.Source, Host: c.Host},
-		)
-	}
-	return out
 }
 
 // redactorFor returns a redactor that knows these credentials.

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -25,7 +26,7 @@ type SurveyRequest struct {
 
 // Redirect is where the host Via sends the runtime.
 type Redirect struct {
-	probes.Lead
+	registry.Lead
 	Via  string
 	Role report.Role
 }
@@ -50,7 +51,7 @@ func (e *Examiner) Survey(ctx context.Context, want SurveyRequest) (found []Obse
 
 	s := survey{want: want, index: map[string]int{}}
 	s.addDomains(node, e.domainChecks(ctx, node))
-	for _, look := range node.Survey(ctx, s.places, want.Width) {
+	for _, look := range registry.Survey(ctx, node.Prober, s.places, want.Width) {
 		i, known := s.index[look.Place.Key()]
 		if !known {
 			i = s.addObservation(look.Place, nil, report.RoleToken)
@@ -75,7 +76,7 @@ func (e *Examiner) Survey(ctx context.Context, want SurveyRequest) (found []Obse
 }
 
 // capLimits limits every step to what one host may take.
-func capLimits(l probes.Limits, each time.Duration) probes.Limits {
+func capLimits(l connect.Limits, each time.Duration) connect.Limits {
 	if each <= 0 {
 		return l
 	}
@@ -111,7 +112,7 @@ func (e *Examiner) domainChecks(ctx context.Context, node nodeView) func(domain 
 // them.
 type survey struct {
 	want         SurveyRequest
-	places       []probes.Place
+	places       []registry.Place
 	index        map[string]int // of the observation, by the place's key
 	observations []Observation
 }
@@ -120,7 +121,7 @@ type survey struct {
 // to a domain.
 func (s *survey) addDomains(node nodeView, about func(domain string) []report.Check) {
 	if s.want.Configured {
-		for _, domain := range node.ConfiguredDomains() {
+		for _, domain := range node.Config.ConfiguredDomains(node.Files) {
 			if _, ok := s.want.Domains[domain]; !ok {
 				s.addDomain(node, domain, nil, about)
 			}
@@ -130,7 +131,7 @@ func (s *survey) addDomains(node nodeView, about func(domain string) []report.Ch
 		s.addDomain(node, domain, s.want.Domains[domain], about)
 	}
 	for _, l := range s.want.Leads {
-		if via := slices.IndexFunc(s.places, func(p probes.Place) bool { return p.Name() == l.Via }); via >= 0 {
+		if via := slices.IndexFunc(s.places, func(p registry.Place) bool { return p.Name() == l.Via }); via >= 0 {
 			s.addPlace(s.places[via].Behind(l.Lead), nil, l.Role)
 		}
 	}
@@ -138,7 +139,7 @@ func (s *survey) addDomains(node nodeView, about func(domain string) []report.Ch
 
 // addDomain adds the hosts that the runtime contacts for images of a domain.
 func (s *survey) addDomain(node nodeView, domain string, roles []report.Role, about func(string) []report.Check) {
-	config, places := node.Places(domain)
+	config, places := registry.Places(node.Prober, domain)
 	checks := append(about(domain), config)
 	if config.Outcome == report.Fail && config.Evidence[report.KeyIgnored] == "" && len(roles) > 0 {
 		s.addBlocked(domain, roles, config.ID, checks)
@@ -174,7 +175,7 @@ func (s *survey) addBlocked(domain string, roles []report.Role, config string, c
 
 // addPlace adds a place, or these roles if it is known already. A host that is
 // left out this time gets an observation without result.
-func (s *survey) addPlace(p probes.Place, about []report.Check, roles ...report.Role) {
+func (s *survey) addPlace(p registry.Place, about []report.Check, roles ...report.Role) {
 	if i, known := s.index[p.Key()]; known {
 		for _, r := range roles {
 			if !slices.Contains(s.observations[i].Roles, r) {
@@ -190,7 +191,7 @@ func (s *survey) addPlace(p probes.Place, about []report.Check, roles ...report.
 }
 
 // addObservation adds an observation of a place and returns its index.
-func (s *survey) addObservation(p probes.Place, about []report.Check, roles ...report.Role) int {
+func (s *survey) addObservation(p registry.Place, about []report.Check, roles ...report.Role) int {
 	i := len(s.observations)
 	s.observations = append(s.observations, Observation{Host: p.Name(), Roles: roles, Checks: slices.Clone(about)})
 	s.index[p.Key()] = i

@@ -51,14 +51,6 @@ type Config struct {
 	local map[string]bool // settings that make containerd pull by its client
 }
 
-// RegistryTLS is registry.configs."host".tls, which containerd 1 has.
-type TLSFiles struct {
-	CA         string `toml:"ca_file"`
-	Cert       string `toml:"cert_file"`
-	Key        string `toml:"key_file"`
-	SkipVerify bool   `toml:"insecure_skip_verify"`
-}
-
 // ConfigError is a configuration file that cannot be read or parsed.
 type ConfigError struct {
 	File string

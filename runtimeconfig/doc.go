@@ -2,6 +2,10 @@
 // registries, and which of these settings are invalid, ignored, or newer than
 // the running process.
 //
+// [Read] reads containerd's own files. [RegistryConfig.Hosts] lists the hosts that
+// containerd contacts for a domain, from hosts.toml, Docker's certificate
+// directories or registry.mirrors, by containerd's own rules.
+//
 // Its checks:
 //
 //	runtime/config.toml   the configuration files, and whether they are newer than the process
