@@ -1,7 +1,7 @@
-# A copy of the static binary that `make build` left in bin/, and nothing else:
-# no shell, no CA bundle (the node's own is used), no resolver configuration.
+# The static binary that `make build` wrote to bin/, and nothing else: no shell, no
+# CA bundle (the node's own is used), no resolver configuration.
 # For several architectures: make build GOARCH=amd64, make build GOARCH=arm64, then
-# build with --platform linux/amd64,linux/arm64; the builder gives TARGETARCH.
+# build with --platform linux/amd64,linux/arm64; the builder sets TARGETARCH.
 FROM scratch
 ARG TARGETARCH
 COPY bin/pullprobe-linux-${TARGETARCH} /pullprobe

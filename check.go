@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -97,32 +98,19 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	return code
 }
 
-// complete validates the flags and puts the examiner together.
+// complete validates the flags and completes the examiner.
 func (o *checkOptions) complete(images int) error {
 	x := &o.examiner
 	switch {
 	case images == 0:
-		return fmt.Errorf("no IMAGE is named; see pullprobe check -h")
+		return errors.New("missing IMAGE; see pullprobe check -h")
 	case o.format != "text" && o.format != "json":
 		return fmt.Errorf("-o %q: must be text or json", o.format)
 	case o.timeout <= 0:
-		return fmt.Errorf("--timeout %v: must be longer than nothing", o.timeout)
+		return fmt.Errorf("--timeout %v: must be greater than 0", o.timeout)
 	}
-	for flag, path := range map[string]*string{
-		"--resolv-conf": &x.Paths.ResolvConf, "--etc-hosts": &x.Paths.Hosts, "--hosts-dir": &x.Paths.HostsDir,
-		"--ca-file": &x.Paths.CAFile, "--disk-path": &x.DiskPath,
-	} {
-		if *path == "" {
-			continue
-		}
-		if _, err := os.Stat(*path); err != nil {
-			return fmt.Errorf("%s: %w", flag, err)
-		}
-		var err error
-		if *path, err = filepath.Abs(*path); err != nil { // the probes know no working directory
-			return fmt.Errorf("%s: %w", flag, err)
-		}
-		x.OwnFiles = x.OwnFiles || flag != "--disk-path"
+	if err := o.completePaths(); err != nil {
+		return err
 	}
 	if err := examine.ValidPlatform(x.Platform); err != nil {
 		return fmt.Errorf("--platform: %w", err)
@@ -132,11 +120,46 @@ func (o *checkOptions) complete(images int) error {
 		if err != nil {
 			return fmt.Errorf("--auth-file: %w", err)
 		}
-		// One that cannot be decoded is a finding, as it is in a pull secret.
+		// A file that cannot be decoded is a result of the check, as with a pull secret.
 		secret := credentials.File(o.authFile, data)
 		o.auth = []credentials.Found{{Name: o.authFile, Secret: &secret}}
 	}
-	x.AllowLoopback = true // whoever asks is on this machine already
+	x.AllowLoopback = true // the user has access to this machine already
+	return o.completeRuntime()
+}
+
+// completePaths makes the paths absolute: the probes know no working directory.
+func (o *checkOptions) completePaths() error {
+	x := &o.examiner
+	for _, p := range []struct {
+		flag string
+		path *string
+		own  bool // in place of the runtime's view of the node
+	}{
+		{"--resolv-conf", &x.Paths.ResolvConf, true},
+		{"--etc-hosts", &x.Paths.Hosts, true},
+		{"--hosts-dir", &x.Paths.HostsDir, true},
+		{"--ca-file", &x.Paths.CAFile, true},
+		{"--disk-path", &x.DiskPath, false},
+	} {
+		if *p.path == "" {
+			continue
+		}
+		if _, err := os.Stat(*p.path); err != nil {
+			return fmt.Errorf("%s: %w", p.flag, err)
+		}
+		absolute, err := filepath.Abs(*p.path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.flag, err)
+		}
+		*p.path = absolute
+		x.OwnFiles = x.OwnFiles || p.own
+	}
+	return nil
+}
+
+// completeRuntime adds the runtime, if its endpoint is given, and test pulls.
+func (o *checkOptions) completeRuntime() error {
 	if o.endpoint == "" {
 		return nil
 	}
@@ -144,15 +167,21 @@ func (o *checkOptions) complete(images int) error {
 	if err != nil {
 		return fmt.Errorf("--runtime-endpoint: %w", err)
 	}
-	x.Runtime = runtime
+	o.examiner.Runtime = runtime
 	if !o.noPull {
-		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: o.timeout, MaxBytes: func() int64 { return cri.DefaultPullMaxBytes }}
+		o.examiner.Puller = &cri.Puller{
+			Client:   runtime,
+			Journal:  cri.NewJournal(cri.DefaultJournalDir),
+			Space:    o.examiner.Space,
+			Deadline: o.timeout,
+			MaxBytes: func() int64 { return cri.DefaultPullMaxBytes },
+		}
 	}
 	return nil
 }
 
-// wrapUp is what is left of the deadline for what comes after looking: to
-// remove what was pulled, to print.
+// wrapUp is the part of the deadline that is kept for what follows the checks:
+// to remove the pulled image, and to print.
 const wrapUp = 700 * time.Millisecond
 
 func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {

@@ -31,21 +31,21 @@ func TestExplain(t *testing.T) {
 	if code != exitOK || len(lines) != len(messages) {
 		t.Fatalf("exit %d, %d lines", code, len(lines))
 	}
-	want := []explanation{
+	want := []report.Explanation{
 		{Cause: report.HostNotFound, Fault: report.FaultConfig, Confidence: report.Likely},
 		{Cause: report.Undetermined, Fault: report.FaultUndetermined, Confidence: report.Uncertain},
 		{Cause: report.InvalidReference, Fault: report.FaultConfig, Confidence: report.Confirmed},
 		{Cause: report.Undetermined, Fault: report.FaultUndetermined, Confidence: report.Uncertain},
 	}
 	for i, line := range lines {
-		var got explanation
+		var got report.Explanation
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.Cause != want[i].Cause || got.Fault != want[i].Fault || got.Confidence != want[i].Confidence || got.Summary == "" {
 			t.Errorf("line %d: %s %s %s %q", i, got.Fault, got.Cause, got.Confidence, got.Summary)
 		}
-		if got.Alternatives == nil || len(got.Alternatives) > maxAlternatives {
+		if got.Alternatives == nil || len(got.Alternatives) > 3 {
 			t.Errorf("line %d: alternatives %v", i, got.Alternatives)
 		}
 	}
@@ -79,8 +79,8 @@ func TestCheckExitCodes(t *testing.T) {
 		code int
 		want string
 	}{
-		{"no image", []string{"check"}, exitUsage, "no IMAGE"},
-		{"help", []string{"check", "-h"}, exitOK, "Exit status"},
+		{"no image", []string{"check"}, exitUsage, "IMAGE"},
+		{"help", []string{"check", "-h"}, exitOK, "Usage: pullprobe check"},
 		{"unknown flag", []string{"check", "--nonsense", "app"}, exitUsage, "nonsense"},
 		{"output", []string{"check", "-o", "yaml", "app"}, exitUsage, "yaml"},
 		{"platform", []string{"check", "--platform", "a/b/c/d", "app"}, exitUsage, "--platform"},

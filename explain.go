@@ -14,27 +14,16 @@ import (
 
 const explainUsage = `Usage: pullprobe explain [-o text|json] [MESSAGE]
 
-Classifies error messages of failed pulls, without asking anybody: MESSAGE, or
-one message a line on standard input. JSON comes as one line a message.
+Classifies error messages of failed pulls, offline: MESSAGE, or one message per
+line on standard input. JSON is one line per message.
 
-Text alone can hardly prove a cause, so the confidence is "likely" at most but
-for an invalid image name or a pull policy.
+A message alone proves little, so the confidence is at most "likely", except for
+an invalid image name and the pull policy Never.
 
 `
 
 // maxLine bounds one message on standard input, in bytes; what is longer is cut.
 const maxLine = 1 << 20
-
-// explanation is what the words of one message come to.
-type explanation struct {
-	Message      string            `json:"message"`
-	Fault        report.Fault      `json:"fault"`
-	Cause        report.Cause      `json:"cause"`
-	Confidence   report.Confidence `json:"confidence"`
-	Alternatives []report.Cause    `json:"alternatives"`
-	Summary      string            `json:"summary"`
-	Fix          string            `json:"fix"`
-}
 
 func runExplain(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("explain", flag.ContinueOnError)
@@ -50,7 +39,7 @@ func runExplain(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	out := bufio.NewWriter(stdout)
 	defer out.Flush()
-	say := func(message string) {
+	write := func(message string) {
 		x := explain(message)
 		if *format == "json" {
 			enc := json.NewEncoder(out)
@@ -58,10 +47,11 @@ func runExplain(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			_ = enc.Encode(x) // strings only
 			return
 		}
-		x.text(out)
+		x.Text(out)
+		fmt.Fprintln(out)
 	}
 	if fs.NArg() > 0 {
-		say(strings.Join(fs.Args(), " "))
+		write(strings.Join(fs.Args(), " "))
 		return exitOK
 	}
 	in := bufio.NewReaderSize(stdin, 64<<10)
@@ -71,13 +61,13 @@ func runExplain(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return exitOK
 		}
 		if strings.TrimSpace(line) != "" {
-			say(line)
+			write(line)
 			out.Flush()
 		}
 	}
 }
 
-// readLine reads a line of any length and keeps its first maxLine bytes.
+// readLine returns the next line without its end, cut to maxLine bytes.
 func readLine(in *bufio.Reader) (string, error) {
 	var b strings.Builder
 	for {
@@ -91,44 +81,16 @@ func readLine(in *bufio.Reader) (string, error) {
 	}
 }
 
-// maxAlternatives is how many other causes an explanation names.
-const maxAlternatives = 3
-
-func explain(message string) explanation {
+// explain returns what a message means.
+func explain(message string) report.Explanation {
 	r := classify.Message(message)
-	x := explanation{Message: message, Cause: r.Cause, Fault: report.FaultAt(r.Cause, r.Step), Confidence: report.Likely, Alternatives: []report.Cause{}}
-	switch {
-	case r.Proven:
-		x.Confidence = report.Confirmed
-	case r.Cause == report.Undetermined:
-		x.Confidence = report.Uncertain
-	}
-	for _, c := range r.Candidates {
-		if c != r.Cause && len(x.Alternatives) < maxAlternatives {
-			x.Alternatives = append(x.Alternatives, c)
-		}
-	}
-	x.Summary, x.Fix = report.Advice(x.Cause, x.Fault, r.Host, "")
-	if r.Clause != "" {
-		x.Summary += ": " + r.Clause
-	}
-	if r.Cause == report.Undetermined && len(x.Alternatives) > 0 {
-		x.Fix = "look at the node where it fails: pullprobe check IMAGE, or annotate the pod with probe=now"
-	}
-	return x
-}
-
-func (x explanation) text(w io.Writer) {
-	fmt.Fprintf(w, "%s  %s  (%s)\n  why  %s\n", x.Fault, x.Cause, x.Confidence, x.Summary)
-	if x.Fix != "" {
-		fmt.Fprintf(w, "  fix  %s\n", x.Fix)
-	}
-	if len(x.Alternatives) > 0 {
-		names := make([]string, len(x.Alternatives))
-		for i, c := range x.Alternatives {
-			names[i] = string(c)
-		}
-		fmt.Fprintf(w, "  or   %s\n", strings.Join(names, ", "))
-	}
-	fmt.Fprintln(w)
+	return report.NewExplanation(message, report.Reading{
+		Cause:      r.Cause,
+		Candidates: r.Candidates,
+		Proven:     r.Proven,
+		Step:       r.Step,
+		Host:       r.Host,
+		Foreign:    r.Foreign,
+		Clause:     r.Clause,
+	})
 }

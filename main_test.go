@@ -16,28 +16,40 @@ const module = "github.com/pullprobe/pullprobe/"
 // Data flows one way; so do imports.
 var imports = map[string][]string{
 	"report":        {},
+	"evidence":      {"report"},
 	"classify":      {"report"},
 	"host":          {"report"},
-	"host/hosttest": {"report"},
-	"runtimeconfig": {"report", "host"},
-	"credentials":   {"report"},
-	"cri":           {"report", "classify", "host", "runtimeconfig"},
-	"probes":        {"report", "credentials"},
-	"examine":       {"report", "host", "runtimeconfig", "cri", "probes", "credentials"},
+	"runtimeconfig": {"report", "evidence", "host"},
+	"credentials":   {"report", "host"},
+	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
 
-	"examine/examinetest": {},
+	"probes/guard":     {"report"},
+	"probes/view":      {"report", "evidence", "runtimeconfig"},
+	"probes/connect":   {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
+	"probes/registry":  {"report", "evidence", "runtimeconfig", "credentials", "probes/connect", "probes/reference"},
+	"probes/disk":      {"report", "evidence", "host"},
+	"probes/reference": {"report", "evidence"},
 
-	"agent/config":  {"cri", "probes", "examine"},
+	"examine": {
+		"report", "host", "runtimeconfig", "credentials", "cri",
+		"probes/guard", "probes/view", "probes/connect", "probes/registry", "probes/disk", "probes/reference",
+	},
+
+	"agent/config":  {"cri", "probes/guard", "examine"},
 	"agent/kube":    {"report", "credentials"},
 	"agent/pods":    {"report", "classify"},
 	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
-	"agent/sweep":   {"report", "probes", "examine", "agent/config"},
+	"agent/sweep":   {"report", "probes/reference", "probes/registry", "examine", "agent/config"},
 	"agent/publish": {"report", "agent/config", "agent/kube"},
-
 	"agent": {
-		"report", "cri", "credentials", "examine",
+		"report", "credentials", "cri", "examine",
 		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
 	},
+
+	// For tests only.
+	"host/hosttest":       {"report"},
+	"probes/probetest":    {"report"},
+	"examine/examinetest": {},
 }
 
 func TestImportDirection(t *testing.T) {
@@ -93,8 +105,8 @@ func TestUsage(t *testing.T) {
 		{nil, exitUsage, "Usage:"},
 		{[]string{"help"}, exitOK, "Usage:"},
 		{[]string{"version"}, exitOK, "pullprobe dev"},
-		{[]string{"nonsense"}, exitUsage, `unknown command "nonsense"`},
-		{[]string{"agent"}, exitUsage, "--node-name is missing"},
+		{[]string{"nonsense"}, exitUsage, `"nonsense"`},
+		{[]string{"agent"}, exitUsage, "--node-name"},
 		{[]string{"agent", "-h"}, exitOK, "-cool-down"},
 		{[]string{"agent", "--node-name=n", "--workers=0"}, exitUsage, "--workers=0"},
 		{[]string{"agent", "--node-name=n", "--log-level=loud"}, exitUsage, "loud"},

@@ -31,7 +31,8 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -241,7 +242,7 @@ func (s *stage) start(edit ...func(*Agent)) {
 	s.agent(append([]func(*Agent){func(a *Agent) {
 		e := a.examiner
 		e.AllowLoopback, e.OwnFiles = false, true
-		e.Paths = probes.Paths{
+		e.Paths = view.Paths{
 			ResolvConf: filepath.Join(
 				s.dir,
 				"resolv.conf",
@@ -250,11 +251,11 @@ func (s *stage) start(edit ...func(*Agent)) {
 		}
 		set := a.live.Get()
 		set.RegistryRate = 1000
-		p, err := probes.ParseHostPattern("127.10.0.0/16")
+		p, err := guard.ParsePattern("127.10.0.0/16")
 		if err != nil {
 			s.t.Error(err)
 		}
-		set.Allow = []probes.HostPattern{p}
+		set.Allow = []guard.Pattern{p}
 		set.SweepDeadline, set.SweepConcurrency, set.Targets = 2*time.Second, 8, []string{s.registry.host}
 		a.live.Set(set)
 		s.sweep = a.sweeper.SweepNow

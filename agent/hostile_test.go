@@ -462,8 +462,8 @@ func (s *stage) expectSecretsOnlyAt(t *testing.T, what string, by []*spy, secret
 
 var (
 	// What a line of the summary may begin with.
-	lineOf = regexp.MustCompile(`^(|[a-z0-9-]+: .*\.|Last looked at .*|(cluster-config|node-infrastructure|registry|none|undetermined)  [A-Za-z]+  \([a-z]+\)|` +
-		`  (pod|image|why|fix|decides|because|also|skipped|at|again|disk|runtime|dns|clock|settings|kubelet) +\S.*| {11}\S.*|Node|Registries, swept .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {15}\S.*)$`)
+	lineOf = regexp.MustCompile(`^(|[a-z0-9-]+: .*\.|Updated .*|(cluster-config|node-infrastructure|registry|none|undetermined)  [A-Za-z]+  \([a-z]+\)|` +
+		`  (pods?|image|why|fix|to confirm|evidence|also|not checked|checked|retry|disk|runtime|dns|clock|config|kubelet) +\S.*| {15}\S.*|Node|Registries \(checked .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {15}\S.*)$`)
 	inQuotes = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|to confirm|retry) ?: ?run-evil`)
 )
@@ -504,7 +504,7 @@ func (s *stage) expectClean(t *testing.T, pod string) {
 	}
 	for line := range strings.Lines(cm.Data[publish.SummaryKey]) {
 		line = strings.TrimSuffix(line, "\n")
-		if !lineOf.MatchString(line) || strings.HasPrefix(strings.TrimSpace(line), "fix      run-evil") {
+		if !lineOf.MatchString(line) || strings.HasPrefix(strings.TrimSpace(line), "fix          run-evil") {
 			t.Errorf("a line with an unknown beginning: %q", line)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -29,19 +29,19 @@ func TestSettingsAreLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	pulls := func() bool { return a.examiner.Policy().TestPull }
-	guard := func() int { return len(a.examiner.Policy().Deny) }
+	denied := func() int { return len(a.examiner.Policy().Deny) }
 	largest := func(p *cri.Puller) int64 { return p.MaxBytes() }
 	holds := func() time.Duration {
 		return a.cache.validFor(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})
 	}
-	if !pulls() || guard() != 0 || largest(a.puller) != cri.DefaultPullMaxBytes || holds() != 15*time.Minute {
-		t.Errorf("at the start: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
+	if !pulls() || denied() != 0 || largest(a.puller) != cri.DefaultPullMaxBytes || holds() != 15*time.Minute {
+		t.Errorf("at the start: %t %d %d %v", pulls(), denied(), largest(a.puller), holds())
 	}
 	s.TestPull, s.PullMaxBytes, s.CoolDown = false, 7, time.Minute
-	s.Deny = []probes.HostPattern{{}}
+	s.Deny = []guard.Pattern{{}}
 	a.live.Set(s)
-	if pulls() || guard() != 1 || largest(a.puller) != 7 || holds() != time.Minute {
-		t.Errorf("after a reload: %t %d %d %v", pulls(), guard(), largest(a.puller), holds())
+	if pulls() || denied() != 1 || largest(a.puller) != 7 || holds() != time.Minute {
+		t.Errorf("after a reload: %t %d %d %v", pulls(), denied(), largest(a.puller), holds())
 	}
 }
 
@@ -54,21 +54,21 @@ func TestReloadExaminesAgain(t *testing.T) {
 	var a *Agent
 	w.agent(func(started *Agent) { a = started })
 	w.diagnosed("stuck", func(d report.Diagnosis) bool {
-		_, denied := probes.Denied(d.Checks)
+		_, denied := guard.FirstDenied(d.Checks)
 		return !denied
 	})
 	asked := registry.Asked.Load()
-	deny, err := probes.ParseHostPattern("127.0.0.0/8")
+	deny, err := guard.ParsePattern("127.0.0.0/8")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := a.live.Get()
-	s.Deny = []probes.HostPattern{deny}
+	s.Deny = []guard.Pattern{deny}
 	a.live.Set(s)
 	// Without the reload it would be after 10 s: the runtime is unavailable.
 	w.until("a diagnosis under the new settings", 5*time.Second, func() bool {
 		n, _, _ := w.report()
-		_, denied := probes.Denied(n.Diagnoses[0].Checks)
+		_, denied := guard.FirstDenied(n.Diagnoses[0].Checks)
 		return denied
 	})
 	if n := registry.Asked.Load(); asked == 0 || n != asked {

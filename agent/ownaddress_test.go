@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -85,7 +85,7 @@ func TestOwnAddressOfTheNode(t *testing.T) {
 	s.until("a connection to what the image names", 10*time.Second, func() bool { return node.accepted.Load() > 0 })
 	before := node.requests()
 	set := a.live.Get()
-	allowed, err := probes.ParseHostPattern("own.test")
+	allowed, err := guard.ParsePattern("own.test")
 	if err != nil {
 		t.Fatal(err)
 	}

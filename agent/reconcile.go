@@ -230,9 +230,9 @@ func (a *Agent) subject(p pods.Pod, w pods.PendingImage) examine.Subject {
 	}
 	switch {
 	case w.Failing && w.Policy == corev1.PullNever:
-		s.NoPull = "the pull policy is Never"
+		s.NoPull = examine.NoPullPolicyNever
 	case w.Creating:
-		s.NoPull = "the kubelet's own pull is in progress, nothing has failed yet"
+		s.NoPull = examine.NoPullCreating
 	}
 	return s
 }

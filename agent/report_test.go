@@ -58,7 +58,7 @@ func TestSweepIsPublished(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	_, cm, _ := w.report()
-	if cm.Labels[publish.LabelUnreachable] != "1" || !strings.Contains(cm.Data[publish.SummaryKey], "1 of 1 registry hosts cannot be had") {
+	if cm.Labels[publish.LabelUnreachable] != "1" || !strings.Contains(cm.Data[publish.SummaryKey], "1 of 1 registry is unreachable") {
 		t.Errorf("%v\n%s", cm.Labels, cm.Data[publish.SummaryKey])
 	}
 	w.until("an Event on the Node", 10*time.Second, func() bool { return len(w.nodeEvents()) == 1 })

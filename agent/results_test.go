@@ -42,7 +42,7 @@ func TestReportBeforeTheFirstCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	summary, body, err := a.snapshot().Bounded(report.MaxReport)
-	if err != nil || strings.Contains(string(body), "null") || strings.Count(summary, "not looked at yet") != 2 {
+	if err != nil || strings.Contains(string(body), "null") || strings.Count(summary, "not checked yet") != 2 {
 		t.Errorf("%s\n%s%v", body, summary, err)
 	}
 	var n report.Node

@@ -77,6 +77,6 @@ func sandboxSubject(image string) examine.Subject {
 	return examine.Subject{
 		Image:   image,
 		Secrets: func(context.Context) []credentials.Found { return nil },
-		NoPull:  "the runtime pulls its sandbox image itself, with each attempt to start the pod",
+		NoPull:  examine.NoPullSandbox,
 	}
 }

@@ -78,7 +78,7 @@ func TestUnattachedSecrets(t *testing.T) {
 		summary string // part of one of the checks'
 	}{
 		{"added later", map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "r.example")}, nil,
-			report.PullSecretNotAttached, "it was added after the pod had been created"},
+			report.PullSecretNotAttached, "it was added after the pod was created"},
 		{
 			"one of two added later",
 			map[string]any{
@@ -88,7 +88,7 @@ func TestUnattachedSecrets(t *testing.T) {
 			},
 			[]string{"early"},
 			report.PullSecretNotAttached,
-			"it was added after the pod had been created",
+			"it was added after the pod was created",
 		},
 		{
 			"the pod lists its own",
@@ -99,37 +99,37 @@ func TestUnattachedSecrets(t *testing.T) {
 			},
 			[]string{"own"},
 			report.PullSecretNotAttached,
-			"the pod lists pull secrets of its own",
+			"the pod lists its own pull secrets",
 		},
 		{
 			"attached",
 			map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")},
 			[]string{"late"},
 			report.PullSecretOtherRegistry,
-			"lists no pull secret for this registry that the pod lacks",
+			"has no additional pull secret for this registry",
 		},
 		{
 			"for another registry",
 			map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": pullSecret("late", "other.example")},
 			nil,
 			"",
-			"lists no pull secret for this registry that the pod lacks",
+			"has no additional pull secret for this registry",
 		},
-		{"listed and absent", map[string]any{accountPath: serviceAccount("late")}, nil, "", "lists no pull secret for this registry"},
-		{"no ServiceAccount any more", nil, nil, "", "names no pull secrets"},
+		{"listed and absent", map[string]any{accountPath: serviceAccount("late")}, nil, "", "has no additional pull secret for this registry"},
+		{"no ServiceAccount any more", nil, nil, "", "the pod has no pull secrets"},
 		{
 			"may not read the ServiceAccount",
 			map[string]any{accountPath: 403},
 			nil,
 			"",
-			"may not get serviceaccounts in namespace shop (web)",
+			"cannot get serviceaccounts in namespace shop (web)",
 		},
 		{
 			"may not read the secret",
 			map[string]any{accountPath: serviceAccount("late"), secretsPath + "late": 403},
 			nil,
 			"",
-			"may not get secrets in namespace shop (late)",
+			"cannot get secrets in namespace shop (late)",
 		},
 	}
 	for _, tt := range tests {

@@ -8,16 +8,15 @@ import (
 	"time"
 )
 
-// maxSecret bounds what Expiry looks into, in bytes.
-const maxSecret = 64 << 10
+// maxTokenBytes bounds the passwords and tokens that are parsed.
+const maxTokenBytes = 64 << 10
 
-// Expiry reads from a password or token until when it is good, if it is of a
-// kind that says so: a JSON web token (RFC 7519, exp), as ACR's refresh tokens
-// and GitLab's job tokens are, or an ECR password, which is base64 of a JSON
-// object with the key expiration. Nothing is verified: whoever issued it may
-// end it earlier.
+// Expiry returns when a password or token expires, if its format contains that:
+// a JSON web token (RFC 7519, exp), such as ACR's refresh tokens and GitLab's
+// job tokens, or an ECR password, which is base64 of a JSON object with the key
+// "expiration". Nothing is verified, and the issuer may revoke it earlier.
 func Expiry(secret string) (time.Time, bool) {
-	if len(secret) > maxSecret {
+	if len(secret) > maxTokenBytes {
 		return time.Time{}, false
 	}
 	if strings.Count(secret, ".") == 2 {
@@ -35,12 +34,12 @@ func Expiry(secret string) (time.Time, bool) {
 	return at, !at.IsZero()
 }
 
-// Times are the registered claims of a JSON web token that are times (RFC 7519,
-// 4.1); zero where it does not say.
+// Times are the time claims of a JSON web token (RFC 7519, 4.1). A claim that
+// the token lacks is zero.
 type Times struct{ Issued, NotBefore, Expires time.Time }
 
-// TokenTimes reads the times of a JSON web token; of anything else there are
-// none. Nothing is verified.
+// TokenTimes returns the time claims of a JSON web token, and none for any
+// other text. Nothing is verified.
 func TokenTimes(token string) Times {
 	var claims struct {
 		Issued    float64 `json:"iat"`
@@ -48,18 +47,22 @@ func TokenTimes(token string) Times {
 		Expires   float64 `json:"exp"`
 	}
 	parts := strings.Split(token, ".")
-	if len(parts) != 3 || len(token) > maxSecret {
+	if len(parts) != 3 || len(token) > maxTokenBytes {
 		return Times{}
 	}
 	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	if err != nil || json.Unmarshal(text, &claims) != nil {
 		return Times{}
 	}
-	return Times{Issued: unixTime(claims.Issued), NotBefore: unixTime(claims.NotBefore), Expires: unixTime(claims.Expires)}
+	return Times{
+		Issued:    unixTime(claims.Issued),
+		NotBefore: unixTime(claims.NotBefore),
+		Expires:   unixTime(claims.Expires),
+	}
 }
 
-// unixTime is the time of so many seconds if it fits into a certificate or a
-// token, else zero.
+// unixTime converts seconds since 1970 into a time. It returns the zero time if
+// they are out of any plausible range.
 func unixTime(seconds float64) time.Time {
 	if !(seconds > 0 && seconds < 1<<40) {
 		return time.Time{}

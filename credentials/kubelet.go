@@ -3,8 +3,9 @@ package credentials
 import (
 	"io/fs"
 	"path"
-	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/host"
 )
 
 // Files is the file system of the node as the kubelet sees it. Names are
@@ -15,58 +16,38 @@ type Files interface {
 	Stat(name string) (fs.FileInfo, error)
 }
 
-// Kubelet is the running kubelet, as far as it decides about credentials.
+// Kubelet is what decides about credentials in the running kubelet process.
 type Kubelet struct {
 	Args    []string // command line, the program's name first
-	Environ []string // may hold secrets
+	Environ []string // may contain secrets
 	Dir     string   // working directory
 	Started time.Time
 	Files   Files
 
-	// Root is a path of the kubelet's root directory that is good for a system
-	// call of this process; empty: its root is ours.
+	// Root is a path of the kubelet's root directory that this process can pass
+	// to a system call. Empty: both have the same root.
 	Root string
 }
 
-// flag is the value of a flag on the command line, the last one if it is given
-// more than once. The kubelet takes _ for - (component-base
-// cli/flag.WordSepNormalizeFunc).
+// The kubelet's flags that decide about credentials.
+const (
+	flagRootDir        = "root-dir"
+	flagProviderConfig = "image-credential-provider-config"
+	flagProviderBinDir = "image-credential-provider-bin-dir"
+)
+
+// flag returns the value of a command-line flag.
 func (k Kubelet) flag(name string) (value string, given bool) {
-	for i := 1; i < len(k.Args); i++ {
-		arg, ok := strings.CutPrefix(k.Args[i], "--")
-		if !ok {
-			continue
-		}
-		if arg == "" {
-			break // "--" ends the flags
-		}
-		key, v, inline := strings.Cut(arg, "=")
-		if strings.ReplaceAll(key, "_", "-") != name {
-			continue
-		}
-		if !inline {
-			if i++; i == len(k.Args) {
-				break
-			}
-			v = k.Args[i]
-		}
-		value, given = v, true
-	}
-	return value, given
+	return host.ParseFlags(k.Args, flagRootDir, flagProviderConfig, flagProviderBinDir).Last(name)
 }
 
-// getenv is a variable of the kubelet's environment; the first one counts, as
-// in os.Getenv of a Go program.
+// getenv returns a variable of the kubelet's environment; empty if it is not set.
 func (k Kubelet) getenv(name string) string {
-	for _, e := range k.Environ {
-		if v, ok := strings.CutPrefix(e, name+"="); ok {
-			return v
-		}
-	}
-	return ""
+	value, _ := host.Env(k.Environ).Lookup(name)
+	return value
 }
 
-// abs makes a path absolute as the kubelet would.
+// abs makes a path absolute, relative to the kubelet's working directory.
 func (k Kubelet) abs(name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)

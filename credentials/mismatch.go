@@ -1,53 +1,60 @@
 package credentials
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 )
 
-// mismatch says why a server's credentials do not apply to a repository.
+// mismatch explains why the credentials of a server do not apply to a
+// repository.
 func mismatch(server, repository string) string {
-	key, ok := key(server)
+	const (
+		invalidURL    = "its server is not a valid URL, so the kubelet ignores it"
+		otherRegistry = "it is for another registry"
+	)
+	key, ok := keyOf(server)
 	if !ok {
-		return "its server is not a URL, so the kubelet leaves it out"
+		return invalidURL
 	}
 	k, err := url.Parse("https://" + key)
 	if err != nil {
-		return "its server is not a URL, so the kubelet leaves it out"
+		return invalidURL
 	}
 	r, err := url.Parse("https://" + repository)
 	if err != nil {
-		return "it is for another registry"
+		return otherRegistry
 	}
-	keyParts, keyPort := hostParts(k.Host)
-	parts, port := hostParts(r.Host)
+	keyParts, keyPort := splitHost(k.Host)
+	parts, port := splitHost(r.Host)
 	host, keyHost := strings.Join(parts, "."), strings.Join(keyParts, ".")
 	switch {
-	case host == "docker.io" && keyHost == hubKey && k.Path == "":
-		return "Docker Hub's old name counts only where nothing else matches"
+	case host == "docker.io" && keyHost == dockerHubKey && k.Path == "":
+		return "the kubelet uses Docker Hub's old name only if no other entry matches"
 	case host == "docker.io" && strings.HasSuffix(keyHost, ".docker.io"):
-		return "Docker Hub is docker.io or https://index.docker.io/v1/ to the kubelet"
+		return "for Docker Hub the kubelet accepts only docker.io and https://index.docker.io/v1/"
 	case host == keyHost && port != keyPort:
-		return "it is for " + portName(keyPort) + ", the image names " + portName(port)
+		return "it is for " + describePort(keyPort) + ", but the image has " + describePort(port)
 	case host == keyHost && (k.Path == "/v1" || k.Path == "/v2"):
-		return "it is for the path " + k.Path + "; to mean the host that needs a slash at its end"
+		return fmt.Sprintf("it is for the path %q; for the whole host it needs a slash at the end (%q)", k.Path, k.Path+"/")
 	case host == keyHost:
-		return "it is for the path " + clean(k.Path)
+		return fmt.Sprintf("it is for the path %q", clean(k.Path))
 	case strings.Contains(keyHost, "*") && len(keyParts) != len(parts):
-		return "a * stands for one part of a name, and the names differ in length"
+		return `"*" matches exactly one part of a host name, and the names differ in their number of parts`
 	}
-	return "it is for another registry"
+	return otherRegistry
 }
 
-func portName(port string) string {
+func describePort(port string) string {
 	if port == "" {
 		return "no port"
 	}
 	return "port " + clean(port)
 }
 
-// expectedProvider is the credential provider that a cloud has for its
-// registry; empty if this is none of theirs. Pods there rarely bring secrets.
+// expectedProvider returns the name of the credential provider that a cloud
+// offers for its registry, or an empty string. Pods that use such a registry
+// rarely have pull secrets.
 func expectedProvider(repository string) string {
 	for _, cloud := range []struct{ provider, globs string }{
 		{"ecr-credential-provider", "*.dkr.ecr.*.amazonaws.com *.dkr.ecr.*.amazonaws.com.cn *.dkr-ecr.*.on.aws"},

@@ -9,67 +9,40 @@ import (
 	"time"
 )
 
-// nodeFileCache is how long the kubelet goes on with what it read of a docker
-// configuration file, also when it found none (provider.go,
+// nodeFileTTL is how long the kubelet reuses what it read of a docker config
+// file. It also reuses for so long that there was none (provider.go,
 // NewDefaultDockerKeyring).
-const nodeFileCache = 5 * time.Minute
+const nodeFileTTL = 5 * time.Minute
 
-// defaultRootDir is where the kubelet keeps its files (cmd/kubelet/app/options).
+// defaultRootDir is the default of --root-dir (cmd/kubelet/app/options).
 const defaultRootDir = "/var/lib/kubelet"
 
-// NodeFile is the docker configuration file of the node that the kubelet
-// takes. Its credentials are tried after those of the pod's secrets.
+// NodeFile is the docker config file of the node that the kubelet uses. Its
+// credentials are tried after those of the pod's secrets.
 type NodeFile struct {
 	Path        string // empty: there is none
-	Unread      string // a file that this process may not read, so that which one the kubelet takes is not known
+	Unread      string // a file that only the kubelet may read, so that the file it uses is unknown
 	Modified    time.Time
 	Credentials []Credential
-	Note        string   // what of it the kubelet leaves out
-	Passed      []string // files before it that cannot be used, with the reason
-	Places      []string // where the kubelet looks, in its order
+	Note        string   // fields that the kubelet ignores, as a sentence
+	Passed      []string // earlier files that are not valid, with the reason
+	Places      []string // the paths that the kubelet tries, in its order
 }
 
-// DockerConfig finds the docker configuration file as the kubelet does
+// DockerConfig finds the node's docker config file as the kubelet does
 // (config.go, ReadDockerConfigFile): the first one that can be decoded, and
-// that alone, even if it has nothing for the image. It looks into --root-dir,
-// its working directory, $HOME/.docker and /.docker for config.json, then into
-// the same places (home and root themselves) for the legacy .dockercfg.
-// A service without HOME looks for $HOME's below its working directory.
+// only that one, even if it has nothing for the image. The kubelet searches
+// --root-dir, its working directory, $HOME/.docker and /.docker for
+// config.json, then --root-dir, its working directory, $HOME and / for the
+// legacy .dockercfg. Without HOME, as in most services, the kubelet searches
+// below its working directory instead.
 func (k Kubelet) DockerConfig() NodeFile {
-	root, given := k.flag("root-dir")
+	root, given := k.flag(flagRootDir)
 	if !given {
 		root = defaultRootDir
 	}
 	home := k.getenv("HOME")
 	var f NodeFile
-	look := func(dir, name string, decode func([]byte) error) bool {
-		file := k.abs(path.Join(dir, name))
-		if slices.Contains(f.Places, file) {
-			return false
-		}
-		f.Places = append(f.Places, file)
-		data, err := k.Files.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			return false
-		}
-		if errors.Is(err, fs.ErrPermission) { // the kubelet, being root, reads it
-			f.Unread = file
-			return true
-		}
-		if err == nil {
-			err = decode(data)
-		}
-		if err != nil {
-			f.Passed = append(f.Passed, file+": "+fileProblem(err))
-			return false
-		}
-		f.Path = file
-		if info, err := k.Files.Stat(file); err == nil {
-			f.Modified = info.ModTime()
-		}
-		return true
-	}
-
 	var auths map[string]entry
 	for _, dir := range []string{root, "", path.Join(home, ".docker"), "/.docker"} {
 		var file struct {
@@ -77,8 +50,9 @@ func (k Kubelet) DockerConfig() NodeFile {
 			CredsStore  json.RawMessage `json:"credsStore"`
 			CredHelpers json.RawMessage `json:"credHelpers"`
 		}
-		if look(dir, "config.json", func(b []byte) error { return json.Unmarshal(b, &file) }) {
-			auths = file.Auths // none of one that cannot be read
+		decode := func(b []byte) error { return json.Unmarshal(b, &file) }
+		if f.try(k, path.Join(dir, "config.json"), decode) {
+			auths = file.Auths // none of a file that cannot be read
 			if len(file.CredsStore) > 0 || len(file.CredHelpers) > 0 {
 				f.Note = "the kubelet ignores its credsStore and credHelpers"
 			}
@@ -89,19 +63,51 @@ func (k Kubelet) DockerConfig() NodeFile {
 		if f.Path != "" || f.Unread != "" {
 			break
 		}
-		look(dir, ".dockercfg", func(b []byte) error { auths = nil; return json.Unmarshal(b, &auths) })
+		f.try(k, path.Join(dir, ".dockercfg"), func(b []byte) error {
+			auths = nil
+			return json.Unmarshal(b, &auths)
+		})
 	}
 	if f.Path != "" {
-		f.Credentials = listed(auths, "node file "+f.Path)
+		f.Credentials = credentialsOf(auths, "node file "+f.Path)
 	}
 	return f
 }
 
-// fileProblem says why a file cannot be used, quoting nothing of it.
-func fileProblem(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
+// try reads and decodes one file. It reports whether the search ends with it:
+// the kubelet uses it, or this process may not read it.
+func (f *NodeFile) try(k Kubelet, name string, decode func([]byte) error) (found bool) {
+	name = k.abs(name)
+	if slices.Contains(f.Places, name) {
+		return false
 	}
-	return describeJSON(err)
+	f.Places = append(f.Places, name)
+	data, err := k.Files.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if errors.Is(err, fs.ErrPermission) { // the kubelet, being root, reads it
+		f.Unread = name
+		return true
+	}
+	if err == nil {
+		err = decode(data)
+	}
+	if err != nil {
+		f.Passed = append(f.Passed, name+": "+describeFileError(err))
+		return false
+	}
+	f.Path = name
+	if info, err := k.Files.Stat(name); err == nil {
+		f.Modified = info.ModTime()
+	}
+	return true
+}
+
+// describeFileError explains why a file cannot be used, without quoting it.
+func describeFileError(err error) string {
+	if bad, ok := errors.AsType[*fs.PathError](err); ok {
+		return bad.Err.Error()
+	}
+	return describeJSONError(err)
 }

@@ -2,20 +2,18 @@ package credentials
 
 import (
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// nodeFS is the file system of a node, with absolute names.
+// nodeFS is the file system of a node. Its names are absolute.
 type nodeFS struct{ fstest.MapFS }
 
 func (n nodeFS) ReadFile(name string) ([]byte, error)       { return n.MapFS.ReadFile(name[1:]) }
@@ -30,75 +28,47 @@ func onNode(files map[string]string) nodeFS {
 	return nodeFS{m}
 }
 
-// closedFS is one with files that are closed to this process.
-type closedFS struct {
+// deniedFS is a file system with files that this process may not read.
+type deniedFS struct {
 	nodeFS
-	closed string
+	denied string // prefix of their names
 }
 
-func (c closedFS) ReadFile(name string) ([]byte, error) {
-	if strings.HasPrefix(name, c.closed) {
+func (d deniedFS) ReadFile(name string) ([]byte, error) {
+	if strings.HasPrefix(name, d.denied) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
 	}
-	return c.nodeFS.ReadFile(name)
+	return d.nodeFS.ReadFile(name)
 }
 
-// What this process may not read the kubelet may: it is unknown, and nothing
-// behind it is taken in its place.
-func TestClosedToThisProcess(t *testing.T) {
+// TestOnlyKubeletReads tests a file that the kubelet may read and this process
+// may not: its content is unknown, and no later file is used instead.
+func TestOnlyKubeletReads(t *testing.T) {
 	const (
 		config = "/var/lib/kubelet/config.json"
 		other  = `{"auths":{"r.example":{"username":"b","password":"hunter2"}}}`
 	)
 	files := onNode(map[string]string{config: other, "/.docker/config.json": other, "/etc/providers.yaml": "kind: CredentialProviderConfig"})
 	args := []string{"kubelet", "--image-credential-provider-config=/etc/providers.yaml", "--image-credential-provider-bin-dir=/bin"}
-	for closed, id := range map[string]string{config: "credentials/node", "/etc/": "credentials/providers"} {
-		k := Kubelet{Args: args, Files: closedFS{files, closed}}
+	for denied, id := range map[string]string{config: "credentials/node", "/etc/": "credentials/providers"} {
+		k := Kubelet{Args: args, Files: deniedFS{files, denied}}
 		w := Walk("r.example/app", Sources{Node: &Node{File: k.DockerConfig(), Providers: k.ProviderConfig()}})
 		i := slices.IndexFunc(w.Checks, func(c report.Check) bool { return c.ID == id })
 		if i < 0 {
 			t.Fatalf("no check %s: %+v", id, w.Checks)
 		}
-		if c := w.Checks[i]; c.Outcome != report.Skipped || !strings.Contains(c.Summary, "closed to this process") || len(w.Unknown) == 0 {
-			t.Errorf("%s: %s %q, unknown %q", id, c.Outcome, c.Summary, w.Unknown)
+		unknown := w.Checks[0].Evidence["unknown"]
+		if c := w.Checks[i]; c.Outcome != report.Skipped || !strings.Contains(c.Summary, "(the kubelet can)") || unknown == "" {
+			t.Errorf("%s: %s %q, unknown %q", id, c.Outcome, c.Summary, unknown)
 		}
 		if id == "credentials/node" && len(w.Matched) > 0 {
-			t.Errorf("credentials of a file that the kubelet does not get to: %+v", w.Matched)
+			t.Errorf("credentials of a file that the kubelet does not read: %+v", w.Matched)
 		}
 	}
 }
 
-// A provider that root can start, and this process cannot, is not broken.
-func TestProviderClosedToThisProcess(t *testing.T) {
-	me := uint32(os.Geteuid())
-	for _, tt := range []struct {
-		mode fs.FileMode
-		uid  uint32
-		want bool
-	}{
-		{0o700, me + 1, true}, {0o710, me + 1, true},
-		{0o700, me, false}, {0o600, me + 1, false}, {0o755, me + 1, false},
-	} {
-		if got := closedToUs(fileOf{tt.mode, tt.uid}); got != tt.want {
-			t.Errorf("%o of %d: %v", tt.mode, tt.uid, got)
-		}
-	}
-}
-
-type fileOf struct {
-	mode fs.FileMode
-	uid  uint32
-}
-
-func (f fileOf) Name() string       { return "provider" }
-func (f fileOf) Size() int64        { return 1 }
-func (f fileOf) Mode() fs.FileMode  { return f.mode }
-func (f fileOf) ModTime() time.Time { return time.Time{} }
-func (f fileOf) IsDir() bool        { return false }
-func (f fileOf) Sys() any           { return &syscall.Stat_t{Uid: f.uid} }
-
-// Which docker configuration file the kubelet takes: config.go,
-// ReadDockerConfigFile and the paths before it.
+// TestDockerConfig tests which docker config file the kubelet uses (config.go,
+// ReadDockerConfigFile and the paths before it).
 func TestDockerConfig(t *testing.T) {
 	const (
 		a      = `{"auths":{"a.example":{"username":"a","password":"hunter2"}}}`
@@ -111,27 +81,79 @@ func TestDockerConfig(t *testing.T) {
 		env    []string
 		dir    string
 		files  map[string]string
-		path   string // of the file taken
+		path   string // of the file that is used
 		server string // of its credential
-		passed string // part of what is said of files before it
+		passed string // part of the reasons against earlier files
 	}{
 		{name: "none"},
-		{name: "root directory", files: map[string]string{"/var/lib/kubelet/config.json": a, "/.docker/config.json": b}, path: "/var/lib/kubelet/config.json", server: "a.example"},
-		{name: "root directory by flag", args: []string{"--root-dir=/data/kubelet"}, files: map[string]string{"/var/lib/kubelet/config.json": a, "/data/kubelet/config.json": b},
-			path: "/data/kubelet/config.json", server: "b.example"},
-		{name: "flag in two words, the last counts", args: []string{"--root-dir", "/one", "--root_dir", "/two"}, files: map[string]string{"/one/config.json": a, "/two/config.json": b},
-			path: "/two/config.json", server: "b.example"},
-		{name: "working directory before home", dir: "/run/kubelet", env: []string{"HOME=/root"}, files: map[string]string{"/run/kubelet/config.json": a, "/root/.docker/config.json": b},
-			path: "/run/kubelet/config.json", server: "a.example"},
-		{name: "home", env: []string{"HOME=/root"}, files: map[string]string{"/root/.docker/config.json": a, "/.docker/config.json": b}, path: "/root/.docker/config.json", server: "a.example"},
-		{name: "without HOME root's is not looked at", files: map[string]string{"/root/.docker/config.json": a}},
-		{name: "without HOME, below the working directory", dir: "/run/kubelet", files: map[string]string{"/run/kubelet/.docker/config.json": a, "/.docker/config.json": b},
-			path: "/run/kubelet/.docker/config.json", server: "a.example"},
-		{name: "JSON before legacy", files: map[string]string{"/var/lib/kubelet/.dockercfg": legacy, "/.docker/config.json": a}, path: "/.docker/config.json", server: "a.example"},
-		{name: "legacy", env: []string{"HOME=/root"}, files: map[string]string{"/root/.dockercfg": legacy}, path: "/root/.dockercfg", server: "l.example"},
-		{name: "a broken one is passed over", files: map[string]string{"/var/lib/kubelet/config.json": `{"auths":{"a.example":{"auth":"!hunter2"}}}`, "/.docker/config.json": b},
-			path: "/.docker/config.json", server: "b.example", passed: "/var/lib/kubelet/config.json: an \"auth\" field is not base64"},
-		{name: "an empty one is taken", files: map[string]string{"/var/lib/kubelet/config.json": `{}`, "/.docker/config.json": b}, path: "/var/lib/kubelet/config.json"},
+		{
+			name:   "root directory",
+			files:  map[string]string{"/var/lib/kubelet/config.json": a, "/.docker/config.json": b},
+			path:   "/var/lib/kubelet/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "root directory by flag",
+			args:   []string{"--root-dir=/data/kubelet"},
+			files:  map[string]string{"/var/lib/kubelet/config.json": a, "/data/kubelet/config.json": b},
+			path:   "/data/kubelet/config.json",
+			server: "b.example",
+		},
+		{
+			name:   "flag in two arguments, the last one wins",
+			args:   []string{"--root-dir", "/one", "--root_dir", "/two"},
+			files:  map[string]string{"/one/config.json": a, "/two/config.json": b},
+			path:   "/two/config.json",
+			server: "b.example",
+		},
+		{
+			name:   "working directory before home",
+			dir:    "/run/kubelet",
+			env:    []string{"HOME=/root"},
+			files:  map[string]string{"/run/kubelet/config.json": a, "/root/.docker/config.json": b},
+			path:   "/run/kubelet/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "home",
+			env:    []string{"HOME=/root"},
+			files:  map[string]string{"/root/.docker/config.json": a, "/.docker/config.json": b},
+			path:   "/root/.docker/config.json",
+			server: "a.example",
+		},
+		{name: "without HOME root's is not read", files: map[string]string{"/root/.docker/config.json": a}},
+		{
+			name:   "without HOME, below the working directory",
+			dir:    "/run/kubelet",
+			files:  map[string]string{"/run/kubelet/.docker/config.json": a, "/.docker/config.json": b},
+			path:   "/run/kubelet/.docker/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "JSON before legacy",
+			files:  map[string]string{"/var/lib/kubelet/.dockercfg": legacy, "/.docker/config.json": a},
+			path:   "/.docker/config.json",
+			server: "a.example",
+		},
+		{
+			name:   "legacy",
+			env:    []string{"HOME=/root"},
+			files:  map[string]string{"/root/.dockercfg": legacy},
+			path:   "/root/.dockercfg",
+			server: "l.example",
+		},
+		{
+			name:   "an invalid one is skipped",
+			files:  map[string]string{"/var/lib/kubelet/config.json": `{"auths":{"a.example":{"auth":"!hunter2"}}}`, "/.docker/config.json": b},
+			path:   "/.docker/config.json",
+			server: "b.example",
+			passed: "/var/lib/kubelet/config.json: an \"auth\" field is not base64",
+		},
+		{
+			name:  "an empty one is used",
+			files: map[string]string{"/var/lib/kubelet/config.json": `{}`, "/.docker/config.json": b},
+			path:  "/var/lib/kubelet/config.json",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -146,11 +168,11 @@ func TestDockerConfig(t *testing.T) {
 				server += c.Server
 			}
 			if got.Path != tt.path || server != tt.server {
-				t.Errorf("takes %q for %q, want %q for %q", got.Path, server, tt.path, tt.server)
+				t.Errorf("uses %q for %q, want %q for %q", got.Path, server, tt.path, tt.server)
 			}
-			said := strings.Join(got.Passed, "; ")
-			if !strings.Contains(said, tt.passed) || strings.Contains(said, "hunter2") {
-				t.Errorf("passed over: %q", said)
+			reasons := strings.Join(got.Passed, "; ")
+			if !strings.Contains(reasons, tt.passed) || strings.Contains(reasons, "hunter2") {
+				t.Errorf("skipped: %q", reasons)
 			}
 		})
 	}
@@ -171,25 +193,14 @@ func FuzzDockerConfig(f *testing.F) {
 	f.Add(`{"auths":{"r.lab":{"auth":"dTpw"}},"credsStore":"x"}`, `{"r.lab":{"username":"u","password":"p"}}`)
 	f.Add(`{"auths":{"":{"auth":"="}}}`, `[]`)
 	f.Fuzz(func(t *testing.T, config, old string) {
-		file := Kubelet{Args: []string{"kubelet"}, Files: onNode(map[string]string{"/var/lib/kubelet/config.json": config, "/.dockercfg": old})}.DockerConfig()
+		files := onNode(map[string]string{"/var/lib/kubelet/config.json": config, "/.dockercfg": old})
+		file := Kubelet{Args: []string{"kubelet"}, Files: files}.DockerConfig()
 		if file.Path == "" && len(file.Credentials) > 0 {
 			t.Errorf("credentials of no file: %v", file.Credentials)
 		}
 		for _, why := range file.Passed {
 			if len(why) > 500 {
-				t.Errorf("passed over: %q", why)
-			}
-		}
-	})
-}
-
-func FuzzRuntimeCredentials(f *testing.F) {
-	f.Add([]byte("[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.lab\".auth]\nauth = \"dTpw\"\n[plugins.cri.registry.auths.\"https://a.lab\"]\nidentitytoken = \"x\""))
-	f.Add([]byte("[plugins.cri.registry]\nauths = 1"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, c := range RuntimeCredentials("/etc/containerd/config.toml", text) {
-			if c.Username == "" && c.IdentityToken == "" {
-				t.Errorf("empty: %q", c.Server)
+				t.Errorf("skipped: %q", why)
 			}
 		}
 	})

@@ -18,53 +18,62 @@ const (
 	keyLegacy  = ".dockercfg"
 )
 
-// Secret is what a pull secret consists of. Without a namespace it is a file,
-// and Name its path.
+// Secret is the content of a pull secret. Without a namespace it is a file, and
+// Name is its path.
 type Secret struct {
 	Namespace, Name, Type string
 	Data                  map[string][]byte
 }
 
-// File is a docker config.json, taken as a secret of that form.
+// File returns a docker config.json as a secret of type dockerconfigjson.
 func File(path string, data []byte) Secret {
 	return Secret{Name: path, Type: typeJSON, Data: map[string][]byte{keyJSON: data}}
 }
 
-func (s Secret) source() string { return label(s.Namespace, s.Name) }
-
-// label is how people know a secret or a file.
-func label(namespace, name string) string {
+// describeSource names a secret or a file, as in Credential.Source:
+// "secret NAMESPACE/NAME" or "file PATH".
+func describeSource(namespace, name string) string {
 	if namespace == "" {
 		return "file " + name
 	}
 	return "secret " + namespace + "/" + name
 }
 
-// UnusableError says why the kubelet takes nothing from a secret.
+// describePullSecret names a pull secret or a file in a sentence:
+// "pull secret NAMESPACE/NAME" or "file PATH".
+func describePullSecret(namespace, name string) string {
+	if namespace == "" {
+		return describeSource(namespace, name)
+	}
+	return "pull " + describeSource(namespace, name)
+}
+
+// UnusableError explains why the kubelet uses nothing of a secret.
 type UnusableError struct {
-	Secret string // "secret namespace/name" or "file path"
-	Reason string // never holds anything out of the secret but names of servers
-	// Fatal: the kubelet fails every pull of a pod that names this secret,
-	// before it asks a registry. Otherwise it passes the secret over in silence.
+	Secret string // "secret NAMESPACE/NAME" or "file PATH"
+	Reason string // contains nothing of the secret's data
+	// Fatal: the kubelet fails every pull of a pod that lists this secret, before
+	// it contacts a registry. Otherwise it ignores the secret silently.
 	Fatal bool
 }
 
 func (e *UnusableError) Error() string { return e.Secret + ": " + e.Reason }
 
-// configJSON is a docker config.json as the kubelet reads it (config.go,
-// DockerConfigJSON): whatever else is in it counts for nothing.
+// configJSON is a docker config.json as the kubelet decodes it (config.go,
+// DockerConfigJSON). The kubelet ignores all other fields.
 type configJSON struct {
 	Auths map[string]entry `json:"auths"`
-	// Not used, but decoded: something else in its place fails all.
+	// Not used, but decoded: a value of another type makes the whole file invalid.
 	HTTPHeaders map[string]string `json:"HttpHeaders"`
 }
 
-// Decode reads the credentials in a secret, sorted by server, as the kubelet
-// does (secrets.go, secretsToTrackedDockerConfigs). The error is an
+// Decode returns the credentials of a secret, sorted by server, as the kubelet
+// decodes them (secrets.go, secretsToTrackedDockerConfigs). The error is an
 // *UnusableError.
 func Decode(s Secret) ([]Credential, error) {
+	source := describeSource(s.Namespace, s.Name)
 	unusable := func(fatal bool, format string, a ...any) error {
-		return &UnusableError{Secret: s.source(), Reason: fmt.Sprintf(format, a...), Fatal: fatal}
+		return &UnusableError{Secret: source, Reason: fmt.Sprintf(format, a...), Fatal: fatal}
 	}
 	var auths map[string]entry
 	var err error
@@ -82,24 +91,24 @@ func Decode(s Secret) ([]Credential, error) {
 		}
 		err = json.Unmarshal(s.Data[keyLegacy], &auths)
 	default:
-		return nil, unusable(false, "its type is %q; the kubelet reads only %s and %s", s.Type, typeJSON, typeLegacy)
+		return nil, unusable(false, "its type is %q, and the kubelet reads only %s and %s", s.Type, typeJSON, typeLegacy)
 	}
 	switch {
 	case err != nil:
-		return nil, unusable(true, "%s", describeJSON(err))
+		return nil, unusable(true, "%s", describeJSONError(err))
 	case len(auths) == 0:
-		return nil, unusable(false, "it has no entry under \"auths\"")
+		return nil, unusable(false, `it has no entry under "auths"`)
 	}
-	out := listed(auths, s.source())
+	out := credentialsOf(auths, source)
 	for i := range out {
 		out[i].secret = s.Name
 	}
 	return out, nil
 }
 
-// listed are the entries of a file, sorted by server: where two servers are the
-// same but for their spelling, the kubelet's own order is a matter of chance.
-func listed(auths map[string]entry, source string) []Credential {
+// credentialsOf returns the entries of a file, sorted by server. Where two
+// servers differ only in their spelling, the kubelet's own order is random.
+func credentialsOf(auths map[string]entry, source string) []Credential {
 	var out []Credential
 	for _, server := range slices.Sorted(maps.Keys(auths)) {
 		e := auths[server]
@@ -112,44 +121,46 @@ func listed(auths map[string]entry, source string) []Credential {
 	return out
 }
 
-// describeJSON says what is wrong without quoting what is in the secret.
-func describeJSON(err error) string {
-	var bad *authError
-	if errors.As(err, &bad) {
+// describeJSONError explains a decoding error without quoting the secret.
+func describeJSONError(err error) string {
+	if bad, ok := errors.AsType[*authError](err); ok {
 		return bad.reason
 	}
-	var syntax *json.SyntaxError
-	var typ *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Sprintf("it is not JSON (at byte %d)", syntax.Offset)
-	case errors.As(err, &typ):
-		return fmt.Sprintf("its JSON has a %s where a %s belongs (at byte %d)", typ.Value, typ.Type.Kind(), typ.Offset)
+	}
+	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		want := typ.Type.Kind().String()
+		if want == "struct" || want == "map" {
+			want = "object"
+		}
+		return fmt.Sprintf("its JSON has type %s where %s is expected (at byte %d)", typ.Value, want, typ.Offset)
 	}
 	return "it cannot be decoded"
 }
 
-// entry is one server's credential. Only user and password count for the
-// kubelet (config.go, DockerConfigEntry).
+// entry is the credential of one server. The kubelet uses only user name and
+// password (config.go, DockerConfigEntry).
 type entry struct {
 	Username, Password string
-	ignored            []string // tokens that docker would use
+	ignored            []string // names of the tokens that docker would use
 }
 
-// authError says what is wrong with an "auth" field.
+// authError explains why an "auth" field is not valid.
 type authError struct{ reason string }
 
 func (e *authError) Error() string { return e.reason }
 
-// UnmarshalJSON prefers "auth", which is base64 of user:password, padded or
-// not (config.go, decodeDockerConfigFieldAuth). Quotes nothing of it in errors.
+// UnmarshalJSON prefers "auth", which is base64 of user:password, with or
+// without padding (config.go, decodeDockerConfigFieldAuth). Its errors quote
+// nothing of it.
 func (e *entry) UnmarshalJSON(b []byte) error {
 	var raw struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
 		Email    string `json:"email"`
 		Auth     string `json:"auth"`
-		// As they are: the kubelet does not know them, so nothing in them can fail.
+		// Not decoded: the kubelet does not know them, so no value of them is an error.
 		IdentityToken json.RawMessage `json:"identitytoken"`
 		RegistryToken json.RawMessage `json:"registrytoken"`
 	}
@@ -174,11 +185,11 @@ func (e *entry) UnmarshalJSON(b []byte) error {
 	}
 	decoded, err := encoding.DecodeString(raw.Auth)
 	if err != nil {
-		return &authError{"an \"auth\" field is not base64"}
+		return &authError{`an "auth" field is not base64`}
 	}
 	user, password, ok := strings.Cut(string(decoded), ":")
 	if !ok {
-		return &authError{"an \"auth\" field is not base64 of user:password"}
+		return &authError{`an "auth" field is not base64 of user:password`}
 	}
 	e.Username, e.Password = user, password
 	return nil

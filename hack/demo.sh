@@ -1,7 +1,7 @@
 #!/bin/bash
-# The demo: real pods in ImagePullBackOff on the lab, and what pullprobe says
-# of each. Run it with `make demo`. What it shows is kept below bin/screens, from
-# where `make screens` takes it into the documentation.
+# demo.sh shows real pods in ImagePullBackOff on the lab, and pullprobe's diagnosis
+# of each. Run it with `make demo`. It keeps the output in bin/screens, from where
+# `make screens` copies it into the documentation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lab=bin/lab
@@ -11,7 +11,7 @@ mkdir -p $screens
 t0=$SECONDS
 
 step() { printf '\n==> %s  (%d s)\n' "$*" $((SECONDS - t0)); }
-# show SCREEN LINE…: a line that a person would type, then what they would see.
+# show SCREEN COMMAND…: prints the command, then its output, and keeps both.
 show() {
   local screen=$screens/$1.txt
   shift
@@ -19,14 +19,14 @@ show() {
   { printf '$ %s\n' "$*"; eval "$lab $*"; } | tee "$screen"
 }
 
-step "put the agent's image onto both nodes, apply the manifests"
+step "load the agent's image on both nodes, apply the manifests"
 $lab load bin/pullprobe-image.tar "$image"
 $lab kubectl apply -k "$PWD/lab/manifests/default" >/dev/null
-# The tag is the same each time, so a DaemonSet that runs already must be told.
+# The tag is always the same, so a running DaemonSet must be restarted.
 $lab kubectl -n pullprobe rollout restart daemonset/pullprobe >/dev/null
 $lab kubectl -n pullprobe rollout status daemonset/pullprobe --timeout=120s
 
-step "create pods: one healthy, six that will get stuck; node-b loses its way to registry.lab"
+step "create pods: two healthy, six that will get stuck; node-b can no longer reach registry.lab"
 $lab kubectl create namespace shop --dry-run=client -o yaml | $lab kubectl apply -f - >/dev/null
 $lab kubectl -n shop delete pod --all --force --grace-period=0 >/dev/null 2>&1 || true
 $lab kubectl -n shop delete events --all >/dev/null 2>&1 || true
@@ -34,7 +34,7 @@ $lab kubectl apply -f hack/demo-healthy.yaml >/dev/null
 $lab kubectl -n shop wait --for=condition=Ready pod -l demo=healthy --timeout=60s >/dev/null
 $lab inject node-b registry-dropped
 trap '$lab lift node-b registry-dropped' EXIT
-# An image that no earlier demo left on the node.
+# An image that is not on the node from an earlier demo.
 fresh=registry.lab/checkout:$(date +%s)
 $lab push "$fresh" >/dev/null
 sed "s#registry.lab/checkout:FRESH#$fresh#" hack/demo-stuck.yaml | $lab kubectl apply -f - >/dev/null
@@ -48,22 +48,22 @@ done
 printf '\n$ kubectl get pod -n shop web\n'
 $lab kubectl get pod -n shop web
 
-step "ask about it, as anybody who may annotate the pod can"
+step "request a diagnosis, as every user who may annotate the pod can"
 printf '\n$ kubectl annotate pod -n shop web probe=now\n'
 $lab kubectl annotate pod -n shop web probe=now --overwrite
 
-step "wait until every stuck pod has its verdict; packets to registry.lab are dropped on node-b, where containerd would need 30 s and more"
-asked=$SECONDS
+step "wait until every stuck pod has its verdict; node-b drops packets to registry.lab, where containerd would need 30 s or more"
+start=$SECONDS
 want=6
 for _ in $(seq 120); do
   got=$($lab kubectl get events -n shop --field-selector reason=ImagePullDiagnosed -o 'jsonpath={range .items[*]}{.involvedObject.name}{"\n"}{end}' | sort -u | wc -l)
-  [ "$got" = "${said:-}" ] || echo "    $got of $want pods explained after $((SECONDS - asked)) s"
-  said=$got
+  [ "$got" = "${last:-}" ] || echo "    $got of $want pods diagnosed after $((SECONDS - start)) s"
+  last=$got
   [ "$got" -ge "$want" ] && break
   sleep 0.5
 done
 
-step "ask the agent of node-b to look at all registries of its node now"
+step "request a sweep: the agent of node-b checks all registries of its node now"
 agent=$($lab kubectl get pod -n pullprobe -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=node-b -o name)
 checked() { $lab kubectl get cm -n pullprobe pullprobe-node-b -o 'jsonpath={.data.report\.json}' | sed -n 's/.*"sweep":{"time":"\([^"]*\)".*/\1/p'; }
 before=$(checked)
@@ -85,15 +85,15 @@ $lab kubectl get events -n default --field-selector involvedObject.kind=Node,inv
 
 cat <<END
 
-The demo took $((SECONDS - t0)) s. The lab stays up; the fault on node-b is lifted now. Look further with
+The demo took $((SECONDS - t0)) s. The lab stays up; the fault on node-b is removed now. To see more:
 
   $lab kubectl describe cm -n pullprobe pullprobe-node-a
   $lab kubectl get cm -n pullprobe pullprobe-node-a -o jsonpath='{.data.report\.json}'
   $lab kubectl logs -n pullprobe -l app.kubernetes.io/name=pullprobe
-  $lab faults                         # what else can be broken
-  $lab inject node-a resolver-dead    # breaks a node; lab lift mends it
+  $lab faults                         # other faults to inject
+  $lab inject node-a resolver-dead    # breaks a node; lab lift repairs it
 
-and take it down with
+To remove the lab:
 
   make lab-down
 END

@@ -1,7 +1,13 @@
 #!/bin/sh
-# fuzz.sh TIME [REGEXP]: runs the fuzz targets of both modules one after the
-# other, each for TIME, or only those whose "package Target" matches REGEXP.
-# What crashes one is kept by go test in the package's testdata/fuzz.
+<<<<<<< HEAD
+# fuzz.sh TIME [REGEXP]: runs the fuzz targets of both modules in turn, each for
+# TIME, or only those whose "package Target" matches REGEXP. go test keeps
+# crashing inputs in the package's testdata/fuzz.
+=======
+# fuzz.sh TIME [REGEXP] runs the fuzz targets of both modules one after the other,
+# each for TIME, or only those whose "package Target" matches REGEXP. go test keeps
+# the input of a crash in the package's testdata/fuzz.
+>>>>>>> wt-docs
 set -eu
 time=$1 want=${2:-.}
 log=$(mktemp)
@@ -10,7 +16,7 @@ failed=0
 for module in . lab; do
 	cd "$module"
 	for package in $(go list ./...); do
-		list=$(go test -list '^Fuzz' "$package") # fails where the tests don't build
+		list=$(go test -list '^Fuzz' "$package") # fails if the tests do not build
 		for target in $(echo "$list" | grep '^Fuzz'); do
 			name="${package#github.com/pullprobe/pullprobe/} $target"
 			echo "$name" | grep -Eq "$want" || continue

@@ -1,18 +1,27 @@
 #!/bin/bash
-# Puts what the demo showed (bin/screens) and what `pullprobe check` and `explain`
-# print into the documentation, between the lines
+# screens.sh updates the screens in README.md and docs/*.md, between the lines
 #   <!-- screen NAME -->  and  <!-- end -->
-# Run it with `make screens`, which runs the demo before.
+# It takes the output of the demo from bin/screens and adds that of `pullprobe
+# check`, `pullprobe explain` and others. `make screens` runs the demo first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lab=bin/lab
 screens=bin/screens
-run() { # run SCREEN SHOWN COMMAND…: the line that is shown, then what the command prints
+run() { # run SCREEN SHOWN COMMAND…: writes the line SHOWN, then the output of COMMAND
   local screen=$screens/$1.txt
-  { printf '$ %s\n' "$2"; "${@:3}"; } >"$screen" || [ $? -eq 1 ] # 1: a fault was found
+  { printf '$ %s\n' "$2"; "${@:3}"; } >"$screen" || [ $? -eq 1 ] # exit code 1: a fault was found
+}
+# events prints two Events of the pod web for the README, at most 100 columns
+# wide: the kubelet's error and pullprobe's answer.
+events() {
+  $lab kubectl describe pod -n shop web | sed -E 's/\(x[0-9]+ over [0-9a-z]+\)//; s/([^ ])  +/\1  /g' >$screens/web.events
+  for event in 'Failed to pull image' ImagePullDiagnosed; do
+    grep -m 1 "$event" $screens/web.events | fold -s -w 92 | sed -E '2,$s/^/      /; s/ +$//'
+  done
 }
 $lab inject node-b registry-dropped
 trap '$lab lift node-b registry-dropped' EXIT
+run event 'kubectl describe pod -n shop web   # two of its Events' events
 run check 'pullprobe check registry.lab/app:v1.2.3' $lab node node-a "$PWD/bin/pullprobe" check registry.lab/app:v1.2.3
 run check-healthy 'pullprobe check mirror.lab/app:1' $lab node node-a "$PWD/bin/pullprobe" check mirror.lab/app:1
 run explain "pullprobe explain 'failed to do request: Head \"https://registry.example/v2/shop/web/manifests/1\":

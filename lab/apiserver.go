@@ -12,14 +12,14 @@ import (
 	"os"
 )
 
-// apiReady asks the API server's /readyz.
-func (l *Lab) apiReady(ctx context.Context) error {
-	_, err := l.apiGet(ctx, "/readyz")
+// checkAPIReady requests the API server's /readyz.
+func (l *Lab) checkAPIReady(ctx context.Context) error {
+	_, err := l.getAPI(ctx, "/readyz")
 	return err
 }
 
-// apiGet reads a path of the API as administrator.
-func (l *Lab) apiGet(ctx context.Context, path string) ([]byte, error) {
+// getAPI reads a path of the API as administrator.
+func (l *Lab) getAPI(ctx context.Context, path string) ([]byte, error) {
 	ca, err := os.ReadFile(l.dir.PKI("kube-ca.crt"))
 	if err != nil {
 		return nil, err

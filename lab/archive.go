@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// imageNameAnnotation is where containerd's importer looks for an image's
+// imageNameAnnotation is the annotation from which containerd's importer reads an image's
 // full name (containerd, core/images/annotations.go).
 const imageNameAnnotation = "io.containerd.image.name"
 
-// LoadImage imports an OCI archive into containerd of every node, where the
-// kubelet sees it under the name ref.
+// LoadImage imports an OCI archive into containerd of every node. The kubelet
+// sees the image under the name ref.
 func (l *Lab) LoadImage(ctx context.Context, archive, ref string) error {
 	f, err := os.Open(archive)
 	if err != nil {
@@ -38,11 +38,11 @@ func (l *Lab) LoadImage(ctx context.Context, archive, ref string) error {
 }
 
 func (l *Lab) importArchive(ctx context.Context, node string, archive []byte) error {
-	_, err := l.exec(ctx, node, bytes.NewReader(archive), "ctr", "--namespace", "k8s.io", "images", "import", "-")
+	_, err := l.execInput(ctx, node, bytes.NewReader(archive), "ctr", "--namespace", "k8s.io", "images", "import", "-")
 	return err
 }
 
-// renameArchive copies an OCI archive and names its one image ref.
+// renameArchive copies an OCI archive and gives its only image the name ref.
 func renameArchive(w io.Writer, r io.Reader, ref string) error {
 	in, out := tar.NewReader(r), tar.NewWriter(w)
 	seen := false
@@ -56,7 +56,7 @@ func renameArchive(w io.Writer, r io.Reader, ref string) error {
 		}
 		switch path.Clean(h.Name) {
 		case "manifest.json", "repositories":
-			continue // of a Docker archive that is an OCI archive as well; they hold the old name
+			continue // an archive may be in Docker's format too; these files hold the old name
 		case "index.json":
 			b, err := io.ReadAll(in)
 			if err != nil {
@@ -83,7 +83,7 @@ func renameArchive(w io.Writer, r io.Reader, ref string) error {
 		}
 	}
 	if !seen {
-		return errors.New("not an OCI archive: no index.json in it")
+		return errors.New("not an OCI archive: it has no index.json")
 	}
 	return out.Close()
 }
@@ -95,11 +95,11 @@ func renameIndex(b []byte, ref string) ([]byte, error) {
 	}
 	manifests, _ := index["manifests"].([]any)
 	if len(manifests) != 1 {
-		return nil, fmt.Errorf("index.json: %d images, want one", len(manifests))
+		return nil, fmt.Errorf("index.json has %d images, want one", len(manifests))
 	}
 	manifest, ok := manifests[0].(map[string]any)
 	if !ok {
-		return nil, errors.New("index.json: the manifest is no object")
+		return nil, errors.New("index.json: the manifest is not an object")
 	}
 	manifest["annotations"] = map[string]string{imageNameAnnotation: ref}
 	return json.Marshal(index)

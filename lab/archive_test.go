@@ -57,7 +57,8 @@ func TestRenamedArchiveIsTheSameImageUnderAnotherName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(index.Manifests) != 1 || index.Manifests[0].Digest != digest.String() || index.Manifests[0].Annotations[imageNameAnnotation] != "registry.lab/new:2" {
+	if len(index.Manifests) != 1 || index.Manifests[0].Digest != digest.String() ||
+		index.Manifests[0].Annotations[imageNameAnnotation] != "registry.lab/new:2" {
 		t.Errorf("index: %s", after["index.json"])
 	}
 	for name, b := range before {
@@ -126,7 +127,7 @@ func TestRepositoryStripsTheHost(t *testing.T) {
 		"private/app:1":               "private/app:1",
 		"app:1":                       "app:1",
 	} {
-		if got := repository(ref); got != want {
+		if got := repositoryOf(ref); got != want {
 			t.Errorf("repository(%q) = %q, want %q", ref, got, want)
 		}
 	}

@@ -13,11 +13,11 @@ import (
 	"strings"
 )
 
-// goFlags is the one setting all binaries are built with, here and in the
-// Makefile. Every change of it rebuilds everything.
-const goFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath -gcflags=all=-dwarf=false"
+// buildFlags are the flags of all builds, here and in the Makefile. Any change
+// rebuilds everything.
+const buildFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath -gcflags=all=-dwarf=false"
 
-// Versions of the foreign programs, as their modules below tools/ require them.
+// Versions of the third-party programs, as their modules below tools/ require them.
 const (
 	containerdVersion = "v2.4.2"
 	kubernetesVersion = "v1.36.3"
@@ -31,8 +31,8 @@ type target struct {
 	tags     string
 	ldflags  string
 	cgo      bool
-	binaries []string // what comes out, in bin/
-	links    []string // names that point to binaries[0]
+	binaries []string // results, in bin/
+	links    []string // symbolic links to binaries[0]
 	sources  []string // globs relative to the lab's source that make up the stamp; go.mod and go.sum of dir always do
 }
 
@@ -52,8 +52,8 @@ func targets() []target {
 			sources: []string{"cmd/sleeper/*.go"},
 		},
 		{
-			name: "credential provider", dir: ".", packages: []string{"./cmd/credential-provider"}, ldflags: "-s -w", binaries: []string{"credential-provider"},
-			sources: []string{"cmd/credential-provider/*.go"},
+			name: "credential provider", dir: ".", packages: []string{"./cmd/credential-provider"}, ldflags: "-s -w",
+			binaries: []string{"credential-provider"}, sources: []string{"cmd/credential-provider/*.go"},
 		},
 		{
 			name: "containerd " + containerdVersion, dir: "tools/containerd", tags: "no_btrfs no_devmapper no_zfs",
@@ -78,10 +78,10 @@ func targets() []target {
 	}
 }
 
-// Build makes bin/ complete: Debian packages first, then each binary whose
-// stamp says that its sources or flags have changed.
+// Build completes bin/: it installs the missing Debian packages, then builds each
+// binary whose stamp shows that its sources or flags have changed.
 func Build(ctx context.Context, d Dir, p *Progress) error {
-	src, err := source(d)
+	src, err := findSource(d)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func Build(ctx context.Context, d Dir, p *Progress) error {
 	}
 	all := targets()
 	for i, t := range all {
-		stamp, err := t.stamp(src, string(goVersion))
+		stamp, err := t.computeStamp(src, string(goVersion))
 		if err != nil {
 			return err
 		}
@@ -128,8 +128,8 @@ func (t target) built(d Dir) bool {
 	return true
 }
 
-// build runs go build into a directory beside bin/ and moves the results, so
-// that a running binary is replaced rather than written to.
+// build runs go build into a directory beside bin/ and moves the results. So a
+// running binary is replaced, not written to.
 func (t target) build(ctx context.Context, d Dir, src string, note func(string)) error {
 	tmp := d.Bin(".new")
 	if err := os.RemoveAll(tmp); err != nil {
@@ -175,11 +175,11 @@ func (t target) env() []string {
 	if t.cgo {
 		cgo = "CGO_ENABLED=1"
 	}
-	return append(os.Environ(), "GOFLAGS="+goFlags, cgo, "GOWORK=off")
+	return append(os.Environ(), "GOFLAGS="+buildFlags, cgo, "GOWORK=off")
 }
 
-// followBuild reads what `go build -v` prints, one package a line, and
-// returns the end of it for the error message.
+// followBuild reads the output of `go build -v`, one package a line, and
+// returns its end for the error message.
 func followBuild(r io.Reader, note func(string)) string {
 	var last []string
 	packages := 0
@@ -199,9 +199,9 @@ func followBuild(r io.Reader, note func(string)) string {
 	return strings.Join(last, "\n")
 }
 
-// source finds the lab's source: $PULLPROBE_LAB_SRC, else the working directory
-// or one above it, else where the last build found it.
-func source(d Dir) (string, error) {
+// findSource returns the directory of the lab's source: $PULLPROBE_LAB_SRC, else the
+// working directory or one above it, else where the last build found it.
+func findSource(d Dir) (string, error) {
 	const mark = "tools/k8s/go.mod"
 	is := func(dir string) bool {
 		_, err := os.Stat(filepath.Join(dir, mark))
@@ -209,7 +209,7 @@ func source(d Dir) (string, error) {
 	}
 	if s := os.Getenv("PULLPROBE_LAB_SRC"); s != "" {
 		if !is(s) {
-			return "", fmt.Errorf("PULLPROBE_LAB_SRC=%s: no %s there", s, mark)
+			return "", fmt.Errorf("PULLPROBE_LAB_SRC=%s: it has no %s", s, mark)
 		}
 		return s, nil
 	}
@@ -230,5 +230,5 @@ func source(d Dir) (string, error) {
 	if b, err := os.ReadFile(d.Bin(".source")); err == nil && is(string(bytes.TrimSpace(b))) {
 		return string(bytes.TrimSpace(b)), nil
 	}
-	return "", errors.New("can't find the lab's source: run this inside the repository, or set PULLPROBE_LAB_SRC to its lab/")
+	return "", errors.New("cannot find the lab's source: run this inside the repository, or set PULLPROBE_LAB_SRC to its lab/")
 }

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// hierarchy is one mounted cgroup hierarchy: with cgroup v1 one per
-// controller, with v2 the one.
+// hierarchy is one mounted cgroup hierarchy. cgroup v1 has one per controller,
+// v2 has one in all.
 type hierarchy struct {
 	path string
 	v2   bool
 }
 
-// hierarchies reads where cgroups are mounted, proc_pid_mountinfo(5).
-func hierarchies() (v1, v2 []hierarchy, err error) {
+// cgroupHierarchies reads where cgroups are mounted, proc_pid_mountinfo(5).
+func cgroupHierarchies() (v1, v2 []hierarchy, err error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, nil, err
@@ -45,12 +45,12 @@ func hierarchies() (v1, v2 []hierarchy, err error) {
 	return v1, v2, nil
 }
 
-// makeCgroups creates each node's directory in every hierarchy: the kubelets'
-// cgroupRoot.
+// makeCgroups creates each node's directory, the kubelet's cgroupRoot, in every
+// hierarchy.
 func makeCgroups() error {
-	// Where both versions are mounted, the controllers are in v1. runc makes
-	// what it needs in an empty v2 by itself.
-	all, v2, err := hierarchies()
+	// Where both versions are mounted, the controllers are in v1. In an empty v2
+	// runc makes what it needs.
+	all, v2, err := cgroupHierarchies()
 	if err != nil {
 		return err
 	}
@@ -77,19 +77,19 @@ func makeCgroup(h hierarchy, dir string) error {
 	}
 	parent := filepath.Dir(dir)
 	if h.v2 {
-		// A child has only the controllers that its parent hands down.
+		// A child has only the controllers that its parent enables.
 		b, err := os.ReadFile(filepath.Join(parent, "cgroup.controllers"))
 		if err != nil {
 			return err
 		}
 		for _, c := range strings.Fields(string(b)) {
 			if err := os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+"+c), 0); err != nil {
-				return fmt.Errorf("hand down %s: %w", c, err)
+				return fmt.Errorf("enable controller %s: %w", c, err)
 			}
 		}
 		return nil
 	}
-	// A new cpuset is empty, and an empty one takes no process.
+	// A new cpuset is empty, and no process can join an empty one.
 	for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
 		b, err := os.ReadFile(filepath.Join(parent, f))
 		if errors.Is(err, os.ErrNotExist) {
@@ -105,10 +105,10 @@ func makeCgroup(h hierarchy, dir string) error {
 	return nil
 }
 
-// removeCgroups removes the lab's directories; what lived in them is dead, but
-// the kernel may need a moment to notice.
+// removeCgroups removes the lab's directories. Their processes are dead, but the
+// kernel may need a moment to notice.
 func removeCgroups() error {
-	v1, v2, err := hierarchies()
+	v1, v2, err := cgroupHierarchies()
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func removeCgroups() error {
 	return last
 }
 
-// removeTree removes directories only: the files of cgroupfs go with them.
+// removeTree removes a tree of directories. The files of cgroupfs go with them.
 func removeTree(top string) error {
 	var dirs []string
 	filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// Each init listens on a Unix socket, run/<space>.sock, and speaks a little
-// HTTP there: the services of its namespace, and in infra the DNS table. A
-// socket with a path is reachable from every network namespace.
+// Each init serves HTTP on a Unix socket, run/<space>.sock: the services of its
+// namespace, and in infra the DNS table. A socket with a path is reachable from
+// every network namespace.
 
 func controlSocket(d Dir, space string) string { return d.Run(space + ".sock") }
 
-// controlHandler serves a supervisor.
+// controlHandler returns the HTTP API of a supervisor.
 func controlHandler(s *supervisor) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /services", func(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +53,7 @@ func serveControl(d Dir, space string, h http.Handler) error {
 	return nil
 }
 
-// control asks an init. in and out are JSON and may be nil.
+// control sends a request to an init. in and out are JSON and may be nil.
 func control(ctx context.Context, d Dir, space, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -75,7 +75,7 @@ func control(ctx context.Context, d Dir, space, method, path string, in, out any
 	}
 	resp, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Do(req)
 	if err != nil {
-		return fmt.Errorf("the init of %s doesn't answer: %w", space, err)
+		return fmt.Errorf("the init of %s does not answer: %w", space, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -12,8 +12,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// CRISocket is the path of a node's containerd socket as this process, outside
-// the node, can dial it.
+// CRISocket returns the path of a node's containerd socket. Processes outside
+// the node can dial it.
 func (l *Lab) CRISocket(node string) (string, error) {
 	return l.Path(node, "/run/containerd/containerd.sock")
 }
@@ -29,13 +29,13 @@ func (l *Lab) CRI(node string) (*grpc.ClientConn, error) {
 
 // Pull is the outcome of one CRI PullImage call.
 type Pull struct {
-	ImageRef string     // on success: the image's ID, as containerd answers
+	ImageRef string     // on success: the image's ID, as containerd returns it
 	Code     codes.Code // codes.OK on success
-	Message  string     // containerd's own words
+	Message  string     // containerd's message
 	Took     time.Duration
 }
 
-// Pull asks a node's containerd for an image, as its kubelet would. auth may be nil.
+// Pull makes a node's containerd pull an image, as its kubelet would. auth may be nil.
 func (l *Lab) Pull(ctx context.Context, node, image string, auth *runtimeapi.AuthConfig) Pull {
 	began := time.Now()
 	var ref string
@@ -48,7 +48,7 @@ func (l *Lab) Pull(ctx context.Context, node, image string, auth *runtimeapi.Aut
 	return Pull{ImageRef: ref, Code: s.Code(), Message: s.Message(), Took: time.Since(began)}
 }
 
-// Login is the lab's one user, for Pull.
+// Login returns the credentials of the lab's only user, for Pull.
 func Login() *runtimeapi.AuthConfig {
 	return &runtimeapi.AuthConfig{Username: User, Password: Password}
 }
@@ -81,9 +81,9 @@ func (l *Lab) imageService(node string, f func(runtimeapi.ImageServiceClient) er
 	return f(runtimeapi.NewImageServiceClient(conn))
 }
 
-// WaitContainerd returns when a node's containerd answers and says it is ready.
+// WaitContainerd returns when a node's containerd reports that it is ready.
 func (l *Lab) WaitContainerd(ctx context.Context, node string) error {
-	return until(ctx, 30*time.Second, "containerd on "+node, func() error {
+	return waitUntil(ctx, 30*time.Second, "containerd on "+node, func() error {
 		conn, err := l.CRI(node)
 		if err != nil {
 			return err

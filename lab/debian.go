@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// installPackages installs the Debian packages whose proof is missing.
+// installPackages installs the missing Debian packages. A package is missing if the
+// file that proves it is.
 func installPackages(ctx context.Context, p *Progress) error {
 	var missing []string
 	for _, pkg := range []struct{ name, proof string }{
@@ -30,7 +31,7 @@ func installPackages(ctx context.Context, p *Progress) error {
 		return nil
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("needed and not here: %s (Debian's names; install what your system calls them)", strings.Join(missing, " "))
+		return fmt.Errorf("missing packages (Debian's names; install your system's equivalents): %s", strings.Join(missing, " "))
 	}
 	return p.Do("installing "+strings.Join(missing, " "), func(note func(string)) error {
 		for _, args := range [][]string{

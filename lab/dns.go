@@ -13,8 +13,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Answer is what a resolver of the lab says about one name, instead of what it
-// would say by itself. The zero value is NOERROR without records.
+// Answer is a resolver's answer for one name, instead of its usual one. The zero
+// value is NOERROR without records.
 type Answer struct {
 	Addrs []netip.Addr  `json:"addrs,omitempty"` // A and AAAA records
 	CNAME string        `json:"cname,omitempty"` // followed in the same table
@@ -27,7 +27,7 @@ type Answer struct {
 // Query is one line of the DNS log.
 type Query struct {
 	Time     time.Time `json:"time"`
-	Resolver string    `json:"resolver"` // the address asked
+	Resolver string    `json:"resolver"` // the address that received it
 	Proto    string    `json:"proto"`    // udp, tcp
 	Client   string    `json:"client"`
 	Name     string    `json:"name"` // without the final dot
@@ -35,16 +35,16 @@ type Query struct {
 	Rcode    string    `json:"rcode"` // "dropped" if there was no answer
 }
 
-// dnsTable is what the resolvers answer from: the zone, and what tests have
-// set per resolver and name.
+// dnsTable holds the resolvers' answers: the zone, and what tests have set per
+// resolver and name.
 type dnsTable struct {
-	mu   sync.RWMutex
-	zone map[string]Answer            // by lower-case name without final dot
-	set  map[string]map[string]Answer // by resolver, then name
+	mu        sync.RWMutex
+	zone      map[string]Answer            // by lower-case name without final dot
+	overrides map[string]map[string]Answer // by resolver, then name
 }
 
 func newDNSTable() *dnsTable {
-	t := &dnsTable{zone: map[string]Answer{}, set: map[string]map[string]Answer{}}
+	t := &dnsTable{zone: map[string]Answer{}, overrides: map[string]map[string]Answer{}}
 	for _, h := range Hosts() {
 		a := Answer{Addrs: []netip.Addr{h.Addr}}
 		if h.V6.IsValid() {
@@ -55,12 +55,12 @@ func newDNSTable() *dnsTable {
 	return t
 }
 
-// lookup is what resolver says about name.
+// lookup returns a resolver's answer for a name.
 func (t *dnsTable) lookup(resolver, name string) Answer {
-	name = canonical(name)
+	name = canonicalName(name)
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if a, ok := t.set[resolver][name]; ok {
+	if a, ok := t.overrides[resolver][name]; ok {
 		return a
 	}
 	switch resolver {
@@ -80,9 +80,9 @@ func (t *dnsTable) lookup(resolver, name string) Answer {
 	return Answer{Rcode: "REFUSED"}
 }
 
-// reply builds the response to a query from what lookup says about a name, or
-// nil for none, and says how long to keep it back.
-func reply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
+// dnsReply builds the response to a query from the answer that lookup returns, and how
+// long to delay it. The response is nil if there is none.
+func dnsReply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.Msg, time.Duration) {
 	m := new(dns.Msg)
 	m.SetReply(q)
 	m.Authoritative, m.RecursionAvailable = true, true
@@ -100,10 +100,11 @@ func reply(lookup func(name string) Answer, proto string, q *dns.Msg) (*dns.Msg,
 		return m, a.Delay
 	}
 	delay := a.Delay
-	const ttl = 1 // tests change their minds
+	const ttl = 1 // tests change the answers
 	for hops := 0; a.CNAME != "" && hops < 8; hops++ {
 		target := dns.Fqdn(a.CNAME)
-		m.Answer = append(m.Answer, &dns.CNAME{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}, Target: target})
+		h := dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}
+		m.Answer = append(m.Answer, &dns.CNAME{Hdr: h, Target: target})
 		name, a = target, lookup(target)
 	}
 	if rcode, ok := dns.StringToRcode[a.Rcode]; ok {
@@ -131,8 +132,8 @@ func (t *dnsTable) serve(resolver, addr string, log *jsonLog) (shutdown func(), 
 	})
 }
 
-// ServeDNS is a DNS server on addr, UDP and TCP, that answers what lookup says
-// and tells seen of every query. It returns when both listen.
+// ServeDNS starts a DNS server on addr, UDP and TCP. It answers with what lookup
+// returns and calls seen for every query. ServeDNS returns when both listen.
 func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (shutdown func(), listening string, err error) {
 	packets, listener, err := listenBoth(addr)
 	if err != nil {
@@ -140,7 +141,7 @@ func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (s
 	}
 	handle := func(proto string) dns.HandlerFunc {
 		return func(w dns.ResponseWriter, q *dns.Msg) {
-			m, delay := reply(lookup, proto, q)
+			m, delay := dnsReply(lookup, proto, q)
 			entry := Query{Time: time.Now(), Resolver: addr, Proto: proto, Client: w.RemoteAddr().String(), Rcode: "dropped"}
 			if len(q.Question) == 1 {
 				entry.Name = strings.TrimSuffix(q.Question[0].Name, ".")
@@ -164,8 +165,8 @@ func ServeDNS(addr string, lookup func(name string) Answer, seen func(Query)) (s
 	return func() { udp.Shutdown(); tcp.Shutdown() }, packets.LocalAddr().String(), nil
 }
 
-// listenBoth listens on the same port of UDP and TCP. Where any port will do, one
-// that is free in UDP may be taken in TCP: then another is tried.
+// listenBoth listens on the same port of UDP and TCP. For port 0, a port that is free
+// in UDP may be in use in TCP: then it tries another.
 func listenBoth(addr string) (net.PacketConn, net.Listener, error) {
 	for try := 0; ; try++ {
 		packets, err := net.ListenPacket("udp", addr)
@@ -191,43 +192,43 @@ func (t *dnsTable) handleControl(mux *http.ServeMux) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		if err := t.override(r.PathValue("resolver"), r.PathValue("name"), a); err != nil {
+		if err := t.setOverride(r.PathValue("resolver"), r.PathValue("name"), a); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 	})
 	mux.HandleFunc("DELETE /dns/{resolver}/{name}", func(w http.ResponseWriter, r *http.Request) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		delete(t.set[r.PathValue("resolver")], canonical(r.PathValue("name")))
+		delete(t.overrides[r.PathValue("resolver")], canonicalName(r.PathValue("name")))
 	})
 	mux.HandleFunc("DELETE /dns", func(w http.ResponseWriter, r *http.Request) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		clear(t.set)
+		clear(t.overrides)
 	})
 	mux.HandleFunc("GET /dns", func(w http.ResponseWriter, r *http.Request) {
 		t.mu.RLock()
 		defer t.mu.RUnlock()
-		json.NewEncoder(w).Encode(t.set)
+		json.NewEncoder(w).Encode(t.overrides)
 	})
 }
 
-func (t *dnsTable) override(resolver, name string, a Answer) error {
+func (t *dnsTable) setOverride(resolver, name string, a Answer) error {
 	if _, ok := dns.StringToRcode[a.Rcode]; a.Rcode != "" && !ok {
-		return fmt.Errorf("no rcode %q", a.Rcode)
+		return fmt.Errorf("unknown rcode %q", a.Rcode)
 	}
 	switch resolver {
 	case ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain:
 	default:
-		return fmt.Errorf("no resolver %q", resolver)
+		return fmt.Errorf("unknown resolver %q", resolver)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.set[resolver] == nil {
-		t.set[resolver] = map[string]Answer{}
+	if t.overrides[resolver] == nil {
+		t.overrides[resolver] = map[string]Answer{}
 	}
-	t.set[resolver][canonical(name)] = a
+	t.overrides[resolver][canonicalName(name)] = a
 	return nil
 }
 
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+func canonicalName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -131,7 +131,8 @@ func TestOverridesApplyToOneResolverAndName(t *testing.T) {
 	if a := table.lookup(ResolverNXDomain, "new.lab."); a.Rcode != "NXDOMAIN" {
 		t.Errorf("override of another resolver seen: %+v", a)
 	}
-	m, _ := reply(func(name string) Answer { return table.lookup(ResolverGood, name) }, "udp", new(dns.Msg).SetQuestion("alias.lab.", dns.TypeA))
+	lookup := func(name string) Answer { return table.lookup(ResolverGood, name) }
+	m, _ := dnsReply(lookup, "udp", new(dns.Msg).SetQuestion("alias.lab.", dns.TypeA))
 	if len(m.Answer) != 2 || m.Answer[0].Header().Rrtype != dns.TypeCNAME || m.Answer[1].Header().Name != "new.lab." {
 		t.Errorf("CNAME: %v", m.Answer)
 	}
@@ -148,7 +149,8 @@ func TestOverridesApplyToOneResolverAndName(t *testing.T) {
 
 func TestTruncatedAnswerSendsToTCP(t *testing.T) {
 	table := newDNSTable()
-	if err := table.override(ResolverGood, "big.lab", Answer{TCP: true, Addrs: []netip.Addr{netip.MustParseAddr("10.77.0.10")}}); err != nil {
+	overTCP := Answer{TCP: true, Addrs: []netip.Addr{netip.MustParseAddr("10.77.0.10")}}
+	if err := table.setOverride(ResolverGood, "big.lab", overTCP); err != nil {
 		t.Fatal(err)
 	}
 	addr, _ := resolver(t, table, ResolverGood)

@@ -13,31 +13,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Down ends the lab and removes everything that Up made, except bin/. It goes
-// by what it finds, so it also cleans up after a crash and after half a start.
+// Down ends the lab and removes everything that Up made, except bin/. It removes
+// what it finds, so it also cleans up after a crash or an incomplete start.
 func Down(d Dir) error {
 	if os.Geteuid() != 0 {
-		return errors.New("needs root")
+		return errors.New("must run as root")
 	}
-	unlock, err := lock(d)
+	unlock, err := lockDir(d)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return down(d)
+	return removeLab(d)
 }
 
-func down(d Dir) error {
-	// No longer running, whatever happens next.
+func removeLab(d Dir) error {
+	// From here on the lab does not count as running.
 	if err := os.RemoveAll(d.Run("ready")); err != nil {
 		return err
 	}
 	var errs []error
 	madeRunNetns := exists(d.Run("made-run-netns"))
-	errs = append(errs, killAll(d))
-	for _, path := range ownNetns() {
-		// EINVAL: the name exists but nothing is mounted, as after a kill in
-		// the middle of `ip netns add`.
+	errs = append(errs, killLabProcesses(d))
+	for _, path := range labNetns() {
+		// EINVAL: the name exists but nothing is mounted, as after `ip netns add`
+		// was killed half-way.
 		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 			errs = append(errs, fmt.Errorf("unmount %s: %w", path, err))
 		}
@@ -49,46 +49,46 @@ func down(d Dir) error {
 	errs = append(errs, removeCgroups())
 	errs = append(errs, unmountBelow(d.Run()))
 	if err := errors.Join(errs...); err != nil {
-		return err // run/ stays: it holds what the next try needs
+		return err // keep run/: the next attempt needs it
 	}
 	return os.RemoveAll(d.Run())
 }
 
-// killAll kills the inits, with all that they have started, and whatever else
-// is in a network namespace of the lab.
-func killAll(d Dir) error {
-	const patience = 20 * time.Second
+// killLabProcesses kills the inits, with everything that they have started, and all
+// other processes in a network namespace of the lab.
+func killLabProcesses(d Dir) error {
+	const timeout = 20 * time.Second
 	var errs []error
-	for _, s := range spaces() {
+	for _, s := range spaceNames() {
 		p, err := readPIDFile(d.Run(s + ".pid"))
 		if err != nil {
-			continue // never started; or cut off while writing, then it is found below
+			continue // never started, or killed while writing: then the loop below finds it
 		}
-		errs = append(errs, p.kill(patience))
+		errs = append(errs, p.kill(timeout))
 	}
-	for _, path := range ownNetns() {
-		for _, p := range inNetns(path) {
-			errs = append(errs, p.kill(patience))
+	for _, path := range labNetns() {
+		for _, p := range processesInNetns(path) {
+			errs = append(errs, p.kill(timeout))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// ownNetns are the network namespaces with the lab's prefix.
-func ownNetns() []string {
+// labNetns returns the paths of the network namespaces with the lab's prefix.
+func labNetns() []string {
 	found, _ := filepath.Glob("/run/netns/" + prefix + "*")
 	return found
 }
 
-// removeRunNetns undoes what the first `ip netns add` of a machine does: it
-// makes the directory /run/netns and mounts it on itself.
+// removeRunNetns undoes what the first `ip netns add` of a machine does: creating
+// the directory /run/netns and mounting it on itself.
 func removeRunNetns() error {
 	entries, err := os.ReadDir("/run/netns")
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil || len(entries) > 0 {
-		return err // somebody else's namespaces are in it by now
+		return err // it has namespaces of another program by now
 	}
 	for unix.Unmount("/run/netns", 0) == nil {
 	}
@@ -96,8 +96,8 @@ func removeRunNetns() error {
 }
 
 // unmountBelow unmounts what is mounted below dir in the host's namespace.
-// The lab mounts in namespaces of its own only; but run/ is about to be
-// removed, and no file system of somebody else's may hang in it.
+// The lab mounts in its own namespaces only, but another program may have mounted
+// something in run/, which is about to be removed.
 func unmountBelow(dir string) error {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// faultHandler misbehaves as the Host header asks; see Hosts. What it doesn't
-// spoil it passes on to the registry at addr.
+// faultHandler returns a handler that has the fault of the Host header; see Hosts. It
+// forwards all other requests to the registry at addr.
 func faultHandler(addr string) http.Handler {
 	registry := RegistryProxy(addr)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -26,11 +26,11 @@ func faultHandler(addr string) http.Handler {
 		case "forbidden.lab":
 			RegistryError(w, http.StatusForbidden, "DENIED", "requested access to the resource is denied")
 		case "token401.lab", "token403.lab":
-			brokenTokenService(w, r, host)
+			serveBrokenTokenService(w, r, host)
 		case "tokendenied.lab":
-			anonymousTokenOnly(w, r)
+			serveUselessToken(w, r)
 		case "noaccess.lab":
-			knownAndForbidden(w, r)
+			serveForbiddenUser(w, r)
 		case "hang.lab":
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
@@ -39,21 +39,21 @@ func faultHandler(addr string) http.Handler {
 				registry.ServeHTTP(w, r)
 				return
 			}
-			spoiledBlob(w, r, host, addr)
+			serveSpoiledBlob(w, r, host, addr)
 		default:
 			RegistryError(w, http.StatusNotFound, "NAME_UNKNOWN", "no fault of this name")
 		}
 	})
 }
 
-// RegistryError answers in the format of the distribution specification.
+// RegistryError writes an error in the format of the distribution specification.
 func RegistryError(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"errors":[{"code":%q,"message":%q}]}`, code, message)
 }
 
-func brokenTokenService(w http.ResponseWriter, r *http.Request, host string) {
+func serveBrokenTokenService(w http.ResponseWriter, r *http.Request, host string) {
 	switch {
 	case r.URL.Path != "/token":
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%[1]s/token",service="%[1]s"`, host))
@@ -65,11 +65,11 @@ func brokenTokenService(w http.ResponseWriter, r *http.Request, host string) {
 	}
 }
 
-// anonymousTokenOnly does what Docker Hub does for a repository that is
-// private or missing: it grants an anonymous token that is good for nothing.
-func anonymousTokenOnly(w http.ResponseWriter, r *http.Request) {
+// serveUselessToken does what Docker Hub does for a repository that is private or
+// missing: it grants an anonymous token that gives no access.
+func serveUselessToken(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/token" {
-		giveToken(w)
+		writeUselessToken(w)
 		return
 	}
 	challenge := `Bearer realm="https://tokendenied.lab/token",service="tokendenied.lab",scope="repository:app:pull"`
@@ -80,19 +80,19 @@ func anonymousTokenOnly(w http.ResponseWriter, r *http.Request) {
 	RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 }
 
-// knownAndForbidden knows the lab's user and shows him nothing.
-func knownAndForbidden(w http.ResponseWriter, r *http.Request) {
+// serveForbiddenUser gives the lab's user a token and answers 403 to all its requests.
+func serveForbiddenUser(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/token":
 		user, password, given := r.BasicAuth()
-		if !given { // OAuth 2, as containerd asks first
+		if !given { // OAuth 2, containerd's first request
 			user, password = r.PostFormValue("username"), r.PostFormValue("password")
 		}
 		if user != User || password != Password {
 			RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 			return
 		}
-		giveToken(w)
+		writeUselessToken(w)
 	case r.Header.Get("Authorization") == "":
 		w.Header().Set("WWW-Authenticate", `Bearer realm="https://noaccess.lab/token",service="noaccess.lab"`)
 		RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
@@ -101,13 +101,13 @@ func knownAndForbidden(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func giveToken(w http.ResponseWriter) {
+func writeUselessToken(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	io.WriteString(w, `{"token":"good-for-nothing","access_token":"good-for-nothing","expires_in":300}`)
 }
 
-// spoiledBlob fetches the real blob and gives a broken one.
-func spoiledBlob(w http.ResponseWriter, r *http.Request, host, addr string) {
+// serveSpoiledBlob fetches the real blob and serves a broken one.
+func serveSpoiledBlob(w http.ResponseWriter, r *http.Request, host, addr string) {
 	if host == "noblob.lab" {
 		RegistryError(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
 		return

@@ -13,7 +13,7 @@ import (
 )
 
 // Fault is something that can be broken on one node while the cluster runs.
-// Both directions are idempotent.
+// Injecting and lifting it are idempotent.
 type Fault struct {
 	Name string
 	Does string // one line for people
@@ -21,7 +21,7 @@ type Fault struct {
 	inject, lift func(ctx context.Context, l *Lab, node string) error
 }
 
-// Faults are the faults that a node can be given.
+// Faults returns the faults that can be injected into a node.
 func Faults() []Fault {
 	all := []Fault{
 		resolverFault("resolver-dead", "resolv.conf names a resolver that never answers", ResolverDead),
@@ -29,32 +29,35 @@ func Faults() []Fault {
 		resolverFault("resolver-nxdomain", "resolv.conf names a resolver that denies every name", ResolverNXDomain),
 		resolverFault("resolver-unreachable", "resolv.conf names an address that no machine has", ResolverNoHost),
 		resolverFault("resolver-first-dead", "a resolver that never answers, before the good one", ResolverDead, ResolverGood),
-		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", toHost("registry.lab", "DROP")),
-		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset", toHost("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
-		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, where redirect.lab sends for blobs", toHost("blobs.lab", "DROP")),
-		// What comes back is dropped: a process whose own UDP packet is would be told.
-		firewallFault("egress-dropped", "no answer of any registry or resolver comes through to the node; the API server is still there",
+		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", hostRule("registry.lab", "DROP")),
+		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset",
+			hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
+		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, the blob host of redirect.lab",
+			hostRule("blobs.lab", "DROP")),
+		// The replies are dropped: a process would get an error for a UDP packet that is
+		// dropped on its way out.
+		firewallFault("egress-dropped", "replies of all registries and resolvers to the node are dropped; the API server is still reachable",
 			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--sport", "6443", "-j", "ACCEPT"},
 			[]string{"INPUT", "-s", Subnet, "-p", "tcp", "--dport", "10250", "-j", "ACCEPT"},
 			[]string{"INPUT", "-s", Subnet, "-j", "DROP"}),
 		routeFault("registry-refused-route", "the node has an unreachable route to registry.lab", "registry.lab"),
 		{
 			Name: "ca-missing", Does: "the node's trust store lacks the registries' CA; restarts containerd",
-			inject: func(ctx context.Context, l *Lab, node string) error { return l.trust(ctx, node, "public-ca") },
+			inject: func(ctx context.Context, l *Lab, node string) error { return l.setTrust(ctx, node, "public-ca") },
 			lift: func(ctx context.Context, l *Lab, node string) error {
-				return l.trust(ctx, node, "public-ca", "registry-ca")
+				return l.setTrust(ctx, node, "public-ca", "registry-ca")
 			},
 		},
-		diskFault("disk-full", "less than 64 KiB left in /var/lib/containerd", 32<<10),
-		diskFault("disk-low", "40 MiB left in /var/lib/containerd: enough for tiny:1, not for big:1", 40<<20),
+		diskFault("disk-full", "less than 64 KiB is free in /var/lib/containerd", 32<<10),
+		diskFault("disk-low", "40 MiB is free in /var/lib/containerd: enough for tiny:1, not for big:1", 40<<20),
 	}
 	return all
 }
 
-// Inject gives a node a fault.
+// Inject injects a fault into a node.
 //
-// The resolver faults return at once, but a running containerd goes on with
-// the old resolv.conf for up to five seconds: call WaitResolverSeen.
+// The resolver faults return at once, but a running containerd uses the old
+// resolv.conf for up to five seconds: call WaitResolverSeen.
 func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 	f, err := findFault(node, fault)
 	if err != nil {
@@ -63,30 +66,30 @@ func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 	if err := os.MkdirAll(l.dir.Run(node, "faults"), 0o755); err != nil {
 		return err
 	}
-	// Noted before it is done: what may be broken is listed as broken.
+	// Record it first: what may be broken must be listed as broken.
 	if err := os.WriteFile(l.dir.Run(node, "faults", fault), nil, 0o644); err != nil {
 		return err
 	}
-	return named(node, fault, f.inject(ctx, l, node))
+	return faultError(node, fault, f.inject(ctx, l, node))
 }
 
-// Lift takes a fault from a node; it is no error if the node hasn't got it.
+// Lift removes a fault from a node. It is no error if the node does not have it.
 func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 	f, err := findFault(node, fault)
 	if err != nil {
 		return err
 	}
 	if err := f.lift(ctx, l, node); err != nil {
-		return named(node, fault, err)
+		return faultError(node, fault, err)
 	}
 	return os.RemoveAll(l.dir.Run(node, "faults", fault))
 }
 
-// Heal lifts every fault from every node, starts what was stopped and undoes
-// every SetDNS: what a test does when it ends.
+// Heal lifts every fault from every node, starts every stopped service and undoes
+// every SetDNS. Tests call it when they end.
 func (l *Lab) Heal(ctx context.Context) error {
 	errs := []error{l.ResetDNS(ctx)}
-	for _, space := range spaces() {
+	for _, space := range spaceNames() {
 		services, err := l.Services(ctx, space)
 		errs = append(errs, err)
 		for _, s := range services {
@@ -103,7 +106,7 @@ func (l *Lab) Heal(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Injected are the faults that a node has now.
+// Injected returns the names of the faults that a node has now.
 func (l *Lab) Injected(node string) ([]string, error) {
 	entries, err := os.ReadDir(l.dir.Run(node, "faults"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -117,12 +120,12 @@ func (l *Lab) Injected(node string) ([]string, error) {
 }
 
 // WaitResolverSeen returns when every lookup that a node's containerd starts
-// from now on reads the present resolv.conf. Go's resolver looks at the file's
+// from now on reads the current resolv.conf. Go's resolver checks the file's
 // time at most every five seconds (net/dnsclient_unix.go, resolverConfig).
 //
-// It also shares one lookup among all who ask for a name at a time. So while
-// other pulls of the same host are stuck in a lookup from before, a new pull
-// waits with them: RestartContainerd forgets those, and needs no wait.
+// Go also shares one lookup among all concurrent callers for a name. So while
+// other pulls of the same host are stuck in an earlier lookup, a new pull waits
+// with them. RestartContainerd drops those lookups and needs no wait.
 func (l *Lab) WaitResolverSeen(ctx context.Context, node string) error {
 	path, err := l.Path(node, resolvConf)
 	if err != nil {
@@ -151,17 +154,18 @@ func findFault(node, name string) (Fault, error) {
 		}
 		names = append(names, f.Name)
 	}
-	return Fault{}, fmt.Errorf("no fault %q: there are %s", name, strings.Join(names, ", "))
+	return Fault{}, fmt.Errorf("unknown fault %q: the faults are %s", name, strings.Join(names, ", "))
 }
 
-func named(node, fault string, err error) error {
+func faultError(node, fault string, err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("%s on %s: %w", fault, node, err)
 }
 
-// resolverFault writes resolv.conf in place: pods have the file itself mounted.
+// resolverFault returns a fault that writes resolv.conf in place: pods have the file
+// itself mounted.
 func resolverFault(name, does string, resolvers ...string) Fault {
 	var content string
 	for _, r := range resolvers {
@@ -170,21 +174,21 @@ func resolverFault(name, does string, resolvers ...string) Fault {
 	return Fault{
 		Name: name, Does: does,
 		inject: func(_ context.Context, l *Lab, node string) error {
-			return l.rewrite(node, resolvConf, content)
+			return l.writeIfChanged(node, resolvConf, content)
 		},
 		lift: func(_ context.Context, l *Lab, node string) error {
 			now, err := l.ReadFile(node, resolvConf)
 			if err != nil || string(now) != content {
-				return err // another fault's by now, or healthy
+				return err // another fault has written it since, or it is healthy
 			}
-			return l.rewrite(node, resolvConf, "nameserver "+ResolverGood+"\n")
+			return l.writeIfChanged(node, resolvConf, "nameserver "+ResolverGood+"\n")
 		},
 	}
 }
 
-// rewrite replaces a file's content in place, and touches nothing if it is
-// that already: the file's time tells WaitResolverSeen how long to wait.
-func (l *Lab) rewrite(node, path, content string) error {
+// writeIfChanged replaces a file's content in place, unless the file has it already:
+// WaitResolverSeen derives its wait from the file's time.
+func (l *Lab) writeIfChanged(node, path, content string) error {
 	now, err := l.ReadFile(node, path)
 	if err != nil || string(now) == content {
 		return err
@@ -192,15 +196,16 @@ func (l *Lab) rewrite(node, path, content string) error {
 	return l.WriteFile(node, path, []byte(content))
 }
 
-// toHost is what is done with packets to a host's port 443.
-func toHost(host string, target ...string) []string {
+// hostRule returns a firewall rule for packets to a host's port 443.
+func hostRule(host string, target ...string) []string {
 	return append([]string{"OUTPUT", "-d", hostAddr(host), "-p", "tcp", "--dport", "443", "-j"}, target...)
 }
 
-// firewallFault has rules for the node's firewall, each with its chain.
+// firewallFault returns a fault made of rules for the node's firewall. Each rule begins
+// with its chain.
 func firewallFault(name, does string, rules ...[]string) Fault {
 	apply := func(ctx context.Context, node, action string, rule []string) error {
-		return runIn(ctx, node, "iptables", append([]string{"-w", action}, rule...)...)
+		return runInNetns(ctx, node, "iptables", append([]string{"-w", action}, rule...)...)
 	}
 	each := func(action string, wanted bool) func(context.Context, *Lab, string) error {
 		return func(ctx context.Context, _ *Lab, node string) error {
@@ -235,9 +240,9 @@ func routeFault(name, does, host string) Fault {
 	}
 }
 
-// trust makes the node trust these authorities and no others. Go programs read
-// the trust store once, hence the restart.
-func (l *Lab) trust(ctx context.Context, node string, authorities ...string) error {
+// setTrust makes the node trust only these authorities. It restarts containerd, because
+// Go programs read the trust store once.
+func (l *Lab) setTrust(ctx context.Context, node string, authorities ...string) error {
 	content, err := trustStore(l.dir, authorities...)
 	if err != nil {
 		return err
@@ -252,7 +257,8 @@ func (l *Lab) trust(ctx context.Context, node string, authorities ...string) err
 	return l.RestartContainerd(ctx, node)
 }
 
-// diskFault fills the node's image store with one file and leaves so much.
+// diskFault returns a fault that fills the node's image store with one file and leaves
+// that many bytes free.
 func diskFault(name, does string, leave int64) Fault {
 	filler := filepath.Join(imageStore, "lab-"+name)
 	return Fault{

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// privateEtc gives this mount namespace an /etc of its own: the host's, with
-// files written over it. Directories in opaque hide the host's of that name.
-// Everything written to /etc later lands below run/ too.
-func privateEtc(d Dir, space string, opaque []string, files map[string]string) error {
+// mountPrivateEtc gives this mount namespace its own /etc: the host's, overlaid with
+// files. Directories in opaque hide the host's directories of that name. Later writes
+// to /etc end up below run/ too.
+func mountPrivateEtc(d Dir, space string, opaque []string, files map[string]string) error {
 	upper, work := d.Run(space, "etc"), d.Run(space, "etc-work")
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
@@ -41,17 +41,17 @@ func privateEtc(d Dir, space string, opaque []string, files map[string]string) e
 	return mount("overlay", "/etc", "overlay", 0, fmt.Sprintf("lowerdir=/etc,upperdir=%s,workdir=%s", upper, work))
 }
 
-// privateMounts cuts the mount namespace off from the host's and gives it a
-// /proc of its own pids.
-func privateMounts() error {
+// isolateMounts separates the mount namespace from the host's and mounts a /proc of
+// its own pid namespace.
+func isolateMounts() error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
 	return mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 
-// bind puts a directory of run/ over a path of the host.
-func bind(from, to string) error {
+// bindMount mounts a directory of run/ over a path of the host.
+func bindMount(from, to string) error {
 	if err := os.MkdirAll(from, 0o755); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func mount(source, target, kind string, flags uintptr, data string) error {
 	return nil
 }
 
-// trustStore is what ca-certificates.crt holds.
+// trustStore returns the content of ca-certificates.crt.
 func trustStore(d Dir, authorities ...string) (string, error) {
 	var all string
 	for _, a := range authorities {

@@ -23,24 +23,23 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image describes an image to make and push. Every image gets a random layer
-// of its own: containerd reuses blobs that it has, so an image that shares a
-// layer with an older one would not be pulled in full.
+// Image describes an image to make and push. Every image has its own random layer:
+// containerd reuses blobs that it has, so it would not pull a shared layer again.
 type Image struct {
-	Refs     []string // where it goes: "registry.lab/app:1"; the host doesn't matter, all hosts share one storage
+	Refs     []string // for example "registry.lab/app:1"; the host is ignored, all hosts share one storage
 	Size     int      // bytes of the random layer, incompressible; 0: 1 KiB
 	Platform string   // "linux/arm64"; empty: linux/amd64
 	Index    bool     // wrap the manifest in an index
-	Runs     bool     // contains a program that sleeps; otherwise the image can be pulled but not run
+	Runs     bool     // contains a program that sleeps; without it the image can be pulled but not run
 }
 
-// Pushed tells what was pushed.
+// Pushed is the result of a push.
 type Pushed struct {
 	Digest string // of the manifest, or of the index
 	ID     string // of the image: its configuration's digest
 }
 
-// firstImages are in the registry when the lab is up.
+// firstImages returns the images that the registry has when the lab is up.
 func firstImages() []Image {
 	return []Image{
 		{Refs: []string{"app:1", "private/app:1", "public/app:1"}, Runs: true},
@@ -61,7 +60,7 @@ func firstImages() []Image {
 // sandboxImage is preloaded into the nodes and pinned there.
 const sandboxImage = "registry.lab/pause:1"
 
-// PushImage makes an image and pushes it through infra's loopback.
+// PushImage makes an image and pushes it over infra's loopback.
 func (l *Lab) PushImage(ctx context.Context, spec Image) (Pushed, error) {
 	img, err := MakeImage(l.dir, spec)
 	if err != nil {
@@ -81,7 +80,7 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 	}
 	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(l.registryTransport())}
 	for _, r := range spec.Refs {
-		ref, err := name.ParseReference("127.0.0.1:"+registryPort+"/"+repository(r), name.Insecure)
+		ref, err := name.ParseReference("127.0.0.1:"+registryPort+"/"+repositoryOf(r), name.Insecure)
 		if err != nil {
 			return Pushed{}, err
 		}
@@ -92,7 +91,7 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 			continue
 		}
 		index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
-			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: platform(spec.Platform)}})
+			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: parsePlatform(spec.Platform)}})
 		if digest, err = index.Digest(); err != nil {
 			return Pushed{}, err
 		}
@@ -103,8 +102,8 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 	return Pushed{Digest: digest.String(), ID: id.String()}, nil
 }
 
-// repository strips the registry's host from a reference.
-func repository(ref string) string {
+// repositoryOf removes the registry's host from a reference.
+func repositoryOf(ref string) string {
 	first, rest, ok := strings.Cut(ref, "/")
 	if ok && strings.ContainsAny(first, ".:") {
 		return rest
@@ -114,20 +113,20 @@ func repository(ref string) string {
 
 func (l *Lab) registryTransport() http.RoundTripper {
 	return &http.Transport{
-		DisableKeepAlives: true, // no idle connections that hold a test's goroutines
+		DisableKeepAlives: true, // idle connections would leave goroutines in tests
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return l.Dial(ctx, Infra, network, addr)
 		},
 	}
 }
 
-func platform(s string) *v1.Platform {
+func parsePlatform(s string) *v1.Platform {
 	if s == "" {
 		s = "linux/amd64"
 	}
 	p, err := v1.ParsePlatform(s)
 	if err != nil {
-		panic(err) // a constant of the caller's source
+		panic(err) // callers pass constants
 	}
 	return p
 }
@@ -140,14 +139,14 @@ func MakeImage(d Dir, spec Image) (v1.Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		if platform(spec.Platform).Architecture != "amd64" {
-			program = forAnotherMachine(program)
+		if parsePlatform(spec.Platform).Architecture != "amd64" {
+			program = asAarch64(program)
 		}
 		files = append(files, file{"sleeper", 0o755, program})
 	}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	for _, f := range files {
-		layer, err := layerOf(f)
+		layer, err := singleFileLayer(f)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +159,7 @@ func MakeImage(d Dir, spec Image) (v1.Image, error) {
 		return nil, err
 	}
 	config = config.DeepCopy()
-	p := platform(spec.Platform)
+	p := parsePlatform(spec.Platform)
 	config.OS, config.Architecture, config.Variant = p.OS, p.Architecture, p.Variant
 	config.Config.Entrypoint = []string{"/sleeper"}
 	config.Config.Env = []string{"PATH=/"}
@@ -173,9 +172,9 @@ type file struct {
 	data []byte
 }
 
-// layerOf is an uncompressed layer with one file: compressing what is random
-// costs seconds and saves nothing.
-func layerOf(f file) (v1.Layer, error) {
+// singleFileLayer returns an uncompressed layer with one file. Compressing random bytes
+// takes seconds and saves nothing.
+func singleFileLayer(f file) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data)), Typeflag: tar.TypeReg}); err != nil {
@@ -198,18 +197,17 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// forAnotherMachine makes an executable that this kernel refuses with "exec
-// format error", as it would a real one of another architecture: the ELF
-// header's e_machine says aarch64.
-func forAnotherMachine(program []byte) []byte {
+// asAarch64 returns an executable whose ELF header has the e_machine of aarch64. This
+// kernel refuses it with "exec format error", like a real one of another architecture.
+func asAarch64(program []byte) []byte {
 	const eMachine, aarch64 = 18, 183
 	program = bytes.Clone(program)
 	binary.LittleEndian.PutUint16(program[eMachine:], aarch64)
 	return program
 }
 
-// writeArchive writes an image as an OCI archive (a tar of an OCI layout) that
-// names it ref.
+// writeArchive writes an image as an OCI archive (a tar of an OCI layout) under the
+// name ref.
 func writeArchive(w io.Writer, ref string, img v1.Image) error {
 	manifest, err := img.RawManifest()
 	if err != nil {

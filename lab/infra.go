@@ -15,20 +15,20 @@ import (
 //go:embed config/registry.yaml
 var registryConfig string
 
-// infraInit runs what is not a node: resolvers and listeners in this process,
-// registries and control plane as services.
+// infraInit runs everything that is not a node: resolvers and listeners in this
+// process, registries and control plane as services.
 func infraInit(d Dir) error {
 	if err := unix.Sethostname([]byte(prefix + Infra)); err != nil {
 		return err
 	}
-	if err := privateMounts(); err != nil {
+	if err := isolateMounts(); err != nil {
 		return err
 	}
 	trust, err := trustStore(d, "public-ca", "registry-ca")
 	if err != nil {
 		return err
 	}
-	if err := privateEtc(d, Infra, []string{"ssl/certs"}, map[string]string{
+	if err := mountPrivateEtc(d, Infra, []string{"ssl/certs"}, map[string]string{
 		"resolv.conf":                   "nameserver " + ResolverGood + "\n",
 		"hosts":                         "127.0.0.1 localhost\n::1 localhost\n",
 		"nsswitch.conf":                 "passwd: files\ngroup: files\nhosts: files dns\n",
@@ -51,7 +51,7 @@ func infraInit(d Dir) error {
 	if err != nil {
 		return err
 	}
-	if err := listeners(d, &jsonLog{w: requests}, log.New(os.Stderr, "", log.LstdFlags)); err != nil {
+	if err := startListeners(d, &jsonLog{w: requests}, log.New(os.Stderr, "", log.LstdFlags)); err != nil {
 		return err
 	}
 
@@ -83,18 +83,20 @@ func infraServices(d Dir) ([]service, error) {
 			return nil, err
 		}
 		services = append(services, service{
-			name: "registry-" + kind, auto: true, args: []string{"registry", "serve", config}, env: []string{"OTEL_TRACES_EXPORTER=none"},
+			name: "registry-" + kind, autoStart: true, args: []string{"registry", "serve", config}, env: []string{"OTEL_TRACES_EXPORTER=none"},
 		})
 	}
 	return append(services,
-		service{name: "etcd", auto: true, args: []string{
+		service{name: "etcd", autoStart: true, args: []string{
 			"etcd", "--data-dir=" + d.Run("etcd"), "--unsafe-no-fsync", "--logger=zap", "--log-level=warn",
-			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379", "--listen-peer-urls=http://127.0.0.1:2380",
+			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+			"--listen-peer-urls=http://127.0.0.1:2380",
 		}},
-		service{name: "kube-apiserver", auto: true, args: []string{
+		service{name: "kube-apiserver", autoStart: true, args: []string{
 			"kube-apiserver", "--etcd-servers=http://127.0.0.1:2379",
 			"--bind-address=" + InfraAddr, "--advertise-address=" + InfraAddr, "--secure-port=6443",
-			"--tls-cert-file=" + d.PKI("apiserver.crt"), "--tls-private-key-file=" + d.PKI("apiserver.key"), "--client-ca-file=" + d.PKI("kube-ca.crt"),
+			"--tls-cert-file=" + d.PKI("apiserver.crt"), "--tls-private-key-file=" + d.PKI("apiserver.key"),
+			"--client-ca-file=" + d.PKI("kube-ca.crt"),
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
 			"--service-cluster-ip-range=10.96.0.0/24", "--service-account-issuer=https://kubernetes.default.svc",
 			"--service-account-key-file=" + d.PKI("sa.pub"), "--service-account-signing-key-file=" + d.PKI("sa.key"),
@@ -109,7 +111,7 @@ func infraServices(d Dir) ([]service, error) {
 	), nil
 }
 
-// kubeClient are the arguments that the two programs on top of the API share.
+// kubeClient returns the arguments that controller manager and scheduler share.
 func kubeClient(d Dir, program, user string) []string {
 	config := d.PKI(user + ".kubeconfig")
 	return []string{

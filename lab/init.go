@@ -14,16 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The first process of each namespace is the lab's own binary, called as
-// `lab _init SPACE`. It dies with everything it started: the kernel kills a pid
-// namespace whose first process is gone, and mounts and processes go with it.
+// The first process of each namespace is the lab's own binary, run as
+// `lab _init SPACE`. Everything that it started dies with it: the kernel kills a pid
+// namespace whose first process has ended, with its mounts and processes.
 
-// startInit forks the init of a space into its network namespace and fresh
-// mount, pid, IPC and host name namespaces, and waits until it answers.
+// startInit starts the init of a space in its network namespace and in new mount, pid,
+// IPC and host name namespaces, and waits until it answers.
 //
-// The child waits for a word on its standard input before it does anything, and
-// gets it when its pid file is written: no init lives that `lab down` can't
-// find, whenever `lab up` is killed.
+// The child does nothing until it reads a line from its standard input. It gets that
+// line when its pid file is written. So `lab down` finds every init, whenever `lab up`
+// is killed.
 func startInit(ctx context.Context, d Dir, space string) error {
 	log, err := os.OpenFile(d.Log("init-"+space), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -38,11 +38,11 @@ func startInit(ctx context.Context, d Dir, space string) error {
 		Setsid:     true,
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
 	}
-	word, err := cmd.StdinPipe()
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	if err := inNetworkOf(netns(space), cmd.Start); err != nil {
+	if err := inNetns(netns(space), cmd.Start); err != nil {
 		return fmt.Errorf("init of %s: %w", space, err)
 	}
 	p, err := processOf(cmd.Process.Pid)
@@ -50,7 +50,7 @@ func startInit(ctx context.Context, d Dir, space string) error {
 		err = writePIDFile(d.Run(space+".pid"), p)
 	}
 	if err == nil {
-		_, err = word.Write([]byte("go\n"))
+		_, err = stdin.Write([]byte("go\n"))
 	}
 	if err != nil {
 		cmd.Process.Kill()
@@ -59,20 +59,20 @@ func startInit(ctx context.Context, d Dir, space string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	return until(ctx, 10*time.Second, "the init of "+space, func() error {
+	return waitUntil(ctx, 10*time.Second, "the init of "+space, func() error {
 		select {
 		case err := <-ended:
-			return stop{fmt.Errorf("it ended (%v): %s", err, tail(d.Log("init-"+space)))}
+			return permanentError{fmt.Errorf("it exited (%v): %s", err, tail(d.Log("init-"+space)))}
 		default:
 			return control(ctx, d, space, http.MethodGet, "/services", nil, nil)
 		}
 	})
 }
 
-// Init is `lab _init SPACE`. It returns only when something is wrong.
+// Init runs `lab _init SPACE`. It returns only on an error.
 func Init(d Dir, space string) error {
-	if word, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil || word != "go\n" {
-		return errors.New("started by nobody: this command is the lab's own")
+	if line, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil || line != "go\n" {
+		return errors.New("_init is internal: only `lab up` runs it")
 	}
 	if os.Getpid() != 1 {
 		return errors.New("not the first process of a pid namespace")
@@ -87,11 +87,11 @@ func Init(d Dir, space string) error {
 	return nodeInit(d, n)
 }
 
-// stop ends until early.
-type stop struct{ error }
+// permanentError makes waitUntil return at once.
+type permanentError struct{ error }
 
-// until calls f every 50 ms until it returns nil.
-func until(ctx context.Context, timeout time.Duration, what string, f func() error) error {
+// waitUntil calls f every 50 ms until it returns nil.
+func waitUntil(ctx context.Context, timeout time.Duration, what string, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
@@ -99,7 +99,7 @@ func until(ctx context.Context, timeout time.Duration, what string, f func() err
 		if err == nil {
 			return nil
 		}
-		if s, ok := errors.AsType[stop](err); ok {
+		if s, ok := errors.AsType[permanentError](err); ok {
 			return fmt.Errorf("%s: %w", what, s.error)
 		}
 		select {
@@ -110,7 +110,7 @@ func until(ctx context.Context, timeout time.Duration, what string, f func() err
 	}
 }
 
-// tail is the end of a log, for an error message.
+// tail returns the end of a log, for an error message.
 func tail(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {

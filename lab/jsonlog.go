@@ -24,10 +24,10 @@ func (l *jsonLog) write(entry any) {
 	l.w.Write(append(b, '\n'))
 }
 
-// Mark is a place in a log: what comes later is after it.
+// Mark is a position in a log.
 type Mark int64
 
-func markOf(path string) (Mark, error) {
+func endMark(path string) (Mark, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return 0, err
@@ -35,7 +35,7 @@ func markOf(path string) (Mark, error) {
 	return Mark(st.Size()), nil
 }
 
-// readJSONLog reads the whole lines after a mark that keep wants.
+// readJSONLog returns the complete entries after a mark for which keep returns true.
 func readJSONLog[T any](path string, since Mark, keep func(T) bool) ([]T, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -22,16 +22,16 @@ type Lab struct {
 	dir Dir
 }
 
-// ErrNotRunning is Open's error when there is no lab, or only half of one.
+// ErrNotRunning is Open's error when there is no lab or only part of one.
 var ErrNotRunning = errors.New("the lab is not running: start it with `lab up`")
 
-// Open attaches to a lab that Up has started.
+// Open returns the lab that Up has started.
 func Open(d Dir) (*Lab, error) {
 	if _, err := os.Stat(d.Run("ready")); err != nil {
 		return nil, ErrNotRunning
 	}
 	l := &Lab{dir: d}
-	for _, s := range spaces() {
+	for _, s := range spaceNames() {
 		if _, err := l.initOf(s); err != nil {
 			return nil, err
 		}
@@ -39,13 +39,13 @@ func Open(d Dir) (*Lab, error) {
 	return l, nil
 }
 
-// Dir is where the lab lives.
+// Dir returns the lab's state directory.
 func (l *Lab) Dir() Dir { return l.dir }
 
-// initOf is the first process of a node or of infra.
+// initOf returns the first process of a node or of infra.
 func (l *Lab) initOf(space string) (process, error) {
-	if !slices.Contains(spaces(), space) {
-		return process{}, fmt.Errorf("no %q here: there are %s", space, strings.Join(spaces(), ", "))
+	if !slices.Contains(spaceNames(), space) {
+		return process{}, fmt.Errorf("unknown namespace %q: the namespaces are %s", space, strings.Join(spaceNames(), ", "))
 	}
 	p, err := readPIDFile(l.dir.Run(space + ".pid"))
 	if err != nil {
@@ -57,7 +57,7 @@ func (l *Lab) initOf(space string) (process, error) {
 	return p, nil
 }
 
-// Path is the path, usable outside, of a file inside a node or infra.
+// Path returns the path by which processes outside can use a file of a node or infra.
 func (l *Lab) Path(space, path string) (string, error) {
 	p, err := l.initOf(space)
 	if err != nil {
@@ -87,7 +87,7 @@ func (l *Lab) WriteFile(node, path string, data []byte) error {
 	return os.WriteFile(p, data, 0o644)
 }
 
-// RemoveFile removes a file or directory of a node; a missing one is no error.
+// RemoveFile removes a file or directory of a node. It is no error if it does not exist.
 func (l *Lab) RemoveFile(node, path string) error {
 	p, err := l.Path(node, path)
 	if err != nil {
@@ -96,32 +96,31 @@ func (l *Lab) RemoveFile(node, path string) error {
 	return os.RemoveAll(p)
 }
 
-// In runs f on a thread inside all namespaces of a node or of infra: sockets,
-// files and processes of f are the node's. Goroutines that f starts are not,
-// and neither is what the standard library does in goroutines of its own (name
-// resolution, dials to names).
+// In runs f on a thread inside all namespaces of a node or of infra: f uses the node's
+// sockets, files and processes. Goroutines that f starts do not, and neither do those of
+// the standard library (name resolution, dials to names).
 func (l *Lab) In(space string, f func() error) error {
 	p, err := l.initOf(space)
 	if err != nil {
 		return err
 	}
-	return inAllOf(p.PID, f)
+	return inNamespacesOf(p.PID, f)
 }
 
-// Dial dials from inside a node's or infra's network: a DialContext for HTTP
-// transports and for client-go. addr must be an IP address and a port.
+// Dial connects from inside a node's or infra's network. It can serve as DialContext of
+// HTTP transports and of client-go. addr must be an IP address and a port.
 func (l *Lab) Dial(ctx context.Context, space, network, addr string) (net.Conn, error) {
-	return dialIn(ctx, netns(space), network, addr)
+	return dialInNetns(ctx, netns(space), network, addr)
 }
 
-// Start starts cmd inside a node or infra; the caller waits for it with
-// cmd.Wait. Without cmd.Env it gets the lab's environment: bin/ in PATH,
-// nothing of the caller's.
+// Start starts cmd inside a node or infra. The caller waits for it with cmd.Wait. If
+// cmd.Env is empty, cmd gets the lab's environment: bin/ in PATH, nothing of the
+// caller's.
 func (l *Lab) Start(space string, cmd *exec.Cmd) error {
 	if len(cmd.Env) == 0 {
 		cmd.Env = environment(l.dir)
 	}
-	// A name without slash was looked up in the caller's PATH; the lab's is another.
+	// A name without slash was looked up in the caller's PATH, not in the lab's.
 	if !strings.Contains(cmd.Args[0], "/") {
 		for _, dir := range searchPath(l.dir) {
 			if path := filepath.Join(dir, cmd.Args[0]); exists(path) {
@@ -136,10 +135,10 @@ func (l *Lab) Start(space string, cmd *exec.Cmd) error {
 // Exec runs a program inside a node or infra and returns what it prints. On
 // failure the error holds its standard error.
 func (l *Lab) Exec(ctx context.Context, space string, args ...string) ([]byte, error) {
-	return l.exec(ctx, space, nil, args...)
+	return l.execInput(ctx, space, nil, args...)
 }
 
-func (l *Lab) exec(ctx context.Context, space string, stdin io.Reader, args ...string) ([]byte, error) {
+func (l *Lab) execInput(ctx context.Context, space string, stdin io.Reader, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
@@ -155,12 +154,12 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// KubeconfigPath is an administrator's kubeconfig. Its server is reachable
-// from inside the lab only: run programs there, or dial with Dial.
+// KubeconfigPath returns the path of an administrator's kubeconfig. Its server is
+// reachable from inside the lab only: run programs there, or connect with Dial.
 func (l *Lab) KubeconfigPath() string { return l.dir.PKI("admin.kubeconfig") }
 
-// KubectlCommand is kubectl, ready to run: it stays in the caller's
-// files and working directory and enters only the lab's network, at Start.
+// KubectlCommand returns kubectl, ready to run. It keeps the caller's files and working
+// directory, and enters only the lab's network, at Start.
 func (l *Lab) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, l.dir.Bin("kubectl"), args...)
 	cmd.Env = append(environment(l.dir), "KUBECONFIG="+l.KubeconfigPath(), "KUBECACHEDIR="+l.dir.Run("kubectl-cache"))
@@ -172,23 +171,23 @@ func (l *Lab) Kubectl(ctx context.Context, stdin io.Reader, args ...string) ([]b
 	cmd := l.KubectlCommand(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
-	if err := inNetworkOf(netns(Infra), cmd.Start); err != nil {
+	if err := inNetns(netns(Infra), cmd.Start); err != nil {
 		return nil, err
 	}
 	err := cmd.Wait()
 	return stdout.Bytes(), commandError("kubectl", args, stderr.Bytes(), err)
 }
 
-// RunInfraNetwork runs a command of the host, with its files, in infra's network.
+// RunInfraNetwork runs a command in infra's network, with the host's files.
 func (l *Lab) RunInfraNetwork(cmd *exec.Cmd) error {
-	if err := inNetworkOf(netns(Infra), cmd.Start); err != nil {
+	if err := inNetns(netns(Infra), cmd.Start); err != nil {
 		return err
 	}
 	return cmd.Wait()
 }
 
-// PIDs are the processes of a node with this name (the base name of their
-// first argument), those of its containers included, as the host numbers them.
+// PIDs returns the processes of a node with this name (the base name of their first
+// argument), those of its containers included. The pids are the host's.
 func (l *Lab) PIDs(space, name string) ([]int, error) {
 	p, err := l.initOf(space)
 	if err != nil {
@@ -203,7 +202,7 @@ func (l *Lab) PIDs(space, name string) ([]int, error) {
 	return found, nil
 }
 
-// Services tells how the services of a node or of infra are doing.
+// Services returns the status of the services of a node or of infra.
 func (l *Lab) Services(ctx context.Context, space string) ([]ServiceStatus, error) {
 	var s []ServiceStatus
 	err := control(ctx, l.dir, space, http.MethodGet, "/services", nil, &s)
@@ -215,24 +214,24 @@ func (l *Lab) Services(ctx context.Context, space string) ([]ServiceStatus, erro
 // kube-controller-manager, kube-scheduler, registry-open, registry-auth,
 // registry-token. Readiness is known of containerd and kube-apiserver.
 func (l *Lab) StartService(ctx context.Context, space, service string) error {
-	if err := l.service(ctx, space, service, "start"); err != nil {
+	if err := l.controlService(ctx, space, service, "start"); err != nil {
 		return err
 	}
 	return l.waitService(ctx, space, service)
 }
 
-// StopService ends a service and waits until it is gone; it stays stopped.
+// StopService stops a service and waits until it has ended. It stays stopped.
 func (l *Lab) StopService(ctx context.Context, space, service string) error {
-	return l.service(ctx, space, service, "stop")
+	return l.controlService(ctx, space, service, "stop")
 }
 
-// KillService kills a service with SIGKILL and waits until it is gone; it
-// starts again by itself.
+// KillService kills a service with SIGKILL and waits until it has ended. The init
+// starts it again.
 func (l *Lab) KillService(ctx context.Context, space, service string) error {
-	return l.service(ctx, space, service, "kill")
+	return l.controlService(ctx, space, service, "kill")
 }
 
-// RestartService is StopService and StartService.
+// RestartService calls StopService and StartService.
 func (l *Lab) RestartService(ctx context.Context, space, service string) error {
 	if err := l.StopService(ctx, space, service); err != nil {
 		return err
@@ -240,7 +239,7 @@ func (l *Lab) RestartService(ctx context.Context, space, service string) error {
 	return l.StartService(ctx, space, service)
 }
 
-func (l *Lab) service(ctx context.Context, space, service, verb string) error {
+func (l *Lab) controlService(ctx context.Context, space, service, verb string) error {
 	return control(ctx, l.dir, space, http.MethodPost, "/services/"+url.PathEscape(service)+"/"+verb, nil, nil)
 }
 
@@ -269,8 +268,8 @@ func (l *Lab) StartAPIServer(ctx context.Context) error {
 	return l.StartService(ctx, Infra, "kube-apiserver")
 }
 
-// SetDNS makes a resolver (one of the Resolver constants) answer so for name,
-// from the next query on.
+// SetDNS sets the answer of a resolver (one of the Resolver constants) for name, from
+// the next query on.
 func (l *Lab) SetDNS(ctx context.Context, resolver, name string, a Answer) error {
 	return control(ctx, l.dir, Infra, http.MethodPut, "/dns/"+resolver+"/"+url.PathEscape(name), a, nil)
 }
@@ -285,36 +284,36 @@ func (l *Lab) ResetDNS(ctx context.Context) error {
 	return control(ctx, l.dir, Infra, http.MethodDelete, "/dns", nil, nil)
 }
 
-// DNSOverrides are the answers set by SetDNS, by resolver and name.
+// DNSOverrides returns the answers set by SetDNS, by resolver and name.
 func (l *Lab) DNSOverrides(ctx context.Context) (map[string]map[string]Answer, error) {
 	var set map[string]map[string]Answer
 	err := control(ctx, l.dir, Infra, http.MethodGet, "/dns", nil, &set)
 	return set, err
 }
 
-// RegistryMark is the present end of the access log.
-func (l *Lab) RegistryMark() (Mark, error) { return markOf(l.dir.Log("access")) }
+// RegistryMark returns the current end of the access log.
+func (l *Lab) RegistryMark() (Mark, error) { return endMark(l.dir.Log("access")) }
 
-// RegistryLog are the requests to a host of the zone that ended after a mark.
-// An empty host means all.
+// RegistryLog returns the requests to a host of the zone that ended after a mark. An
+// empty host means all.
 func (l *Lab) RegistryLog(host string, since Mark) ([]Request, error) {
 	return readJSONLog(l.dir.Log("access"), since, func(r Request) bool { return host == "" || r.Host == host })
 }
 
-// DNSMark is the present end of the DNS log.
-func (l *Lab) DNSMark() (Mark, error) { return markOf(l.dir.Log("dns")) }
+// DNSMark returns the current end of the DNS log.
+func (l *Lab) DNSMark() (Mark, error) { return endMark(l.dir.Log("dns")) }
 
-// DNSLog are the queries for a name that came after a mark. An empty name
-// means all.
+// DNSLog returns the queries for a name that came after a mark. An empty name means
+// all.
 func (l *Lab) DNSLog(name string, since Mark) ([]Query, error) {
-	return readJSONLog(l.dir.Log("dns"), since, func(q Query) bool { return name == "" || q.Name == canonical(name) })
+	return readJSONLog(l.dir.Log("dns"), since, func(q Query) bool { return name == "" || q.Name == canonicalName(name) })
 }
 
-// waitAPIServer returns when the API server says it is ready.
+// waitAPIServer returns when the API server reports that it is ready.
 func (l *Lab) waitAPIServer(ctx context.Context) error {
-	return until(ctx, time.Minute, "kube-apiserver", func() error {
+	return waitUntil(ctx, time.Minute, "kube-apiserver", func() error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		return l.apiReady(ctx)
+		return l.checkAPIReady(ctx)
 	})
 }

@@ -13,20 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onThread runs f on an operating-system thread of its own that ends with it:
-// whatever f does to the thread's namespaces stays there.
+// onThread runs f on its own operating-system thread, which ends with f. So what f does
+// to the thread's namespaces affects nothing else.
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is thrown away
+		runtime.LockOSThread() // never unlocked: the runtime then ends the thread
 		done <- f()
 	}()
 	return <-done
 }
 
-// inNetworkOf runs f on a thread in the network namespace at path. Sockets
-// that f opens and processes that it starts stay there.
-func inNetworkOf(path string, f func() error) error {
+// inNetns runs f on a thread in the network namespace at path. Sockets that f opens and
+// processes that it starts stay there.
+func inNetns(path string, f func() error) error {
 	return onThread(func() error {
 		if err := setns(path, unix.CLONE_NEWNET); err != nil {
 			return err
@@ -35,12 +35,12 @@ func inNetworkOf(path string, f func() error) error {
 	})
 }
 
-// inAllOf runs f on a thread in all namespaces of the process pid: its files,
-// network, host name, IPC; processes that f starts are in its pid namespace.
-func inAllOf(pid int, f func() error) error {
+// inNamespacesOf runs f on a thread in all namespaces of a process: its files, network,
+// host name and IPC. Processes that f starts are in its pid namespace.
+func inNamespacesOf(pid int, f func() error) error {
 	return onThread(func() error {
-		// Threads of a program share root and working directory, and a
-		// shared one can't change its mount namespace: setns(2).
+		// Threads of a program share root and working directory. A thread that
+		// shares them cannot change its mount namespace: setns(2).
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return fmt.Errorf("unshare: %w", err)
 		}
@@ -48,7 +48,8 @@ func inAllOf(pid int, f func() error) error {
 			name string
 			kind int
 		}{
-			{"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC}, {"pid", unix.CLONE_NEWPID}, {"mnt", unix.CLONE_NEWNS},
+			{"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC},
+			{"pid", unix.CLONE_NEWPID}, {"mnt", unix.CLONE_NEWNS},
 		} {
 			if err := setns(fmt.Sprintf("/proc/%d/ns/%s", pid, ns.name), ns.kind); err != nil {
 				return err
@@ -70,9 +71,9 @@ func setns(path string, kind int) error {
 	return nil
 }
 
-// dialIn dials from inside a network namespace. addr must be an IP address and
-// a port: a name would be looked up by another thread, elsewhere.
-func dialIn(ctx context.Context, path, network, addr string) (net.Conn, error) {
+// dialInNetns connects from inside a network namespace. addr must be an IP address and a
+// port: another thread, in another namespace, would resolve a name.
+func dialInNetns(ctx context.Context, path, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -81,15 +82,15 @@ func dialIn(ctx context.Context, path, network, addr string) (net.Conn, error) {
 		return nil, fmt.Errorf("dial %s: not an IP address", addr)
 	}
 	var conn net.Conn
-	err = inNetworkOf(path, func() (err error) {
+	err = inNetns(path, func() (err error) {
 		conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 		return err
 	})
 	return conn, err
 }
 
-// environment is what every program of the lab runs with. The caller's own is
-// not passed on: proxies and certificate settings in it would reach the nodes.
+// environment returns the environment of every program of the lab. It has nothing of
+// the caller's, whose proxies and certificate settings would affect the nodes.
 func environment(d Dir) []string {
 	return []string{
 		"PATH=" + strings.Join(searchPath(d), ":"),
@@ -102,15 +103,15 @@ func searchPath(d Dir) []string {
 	return []string{d.Bin(""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 }
 
-// run runs a host program and puts its words into the error.
-func run(ctx context.Context, name string, args ...string) error {
+// runHostCommand runs a program of the host. The error has the program's output.
+func runHostCommand(ctx context.Context, name string, args ...string) error {
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	return commandError(name, args, out, err)
 }
 
-// runIn is run in a network namespace.
-func runIn(ctx context.Context, space string, name string, args ...string) error {
-	return inNetworkOf(netns(space), func() error { return run(ctx, name, args...) })
+// runInNetns runs a program of the host in a network namespace.
+func runInNetns(ctx context.Context, space string, name string, args ...string) error {
+	return inNetns(netns(space), func() error { return runHostCommand(ctx, name, args...) })
 }
 
 func commandError(name string, args []string, output []byte, err error) error {

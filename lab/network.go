@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// makeNetwork creates the namespaces, the bridge in infra, and one link from
-// it to each node. The host's own namespace gets nothing: both ends of a link
-// are created inside.
+// makeNetwork creates the namespaces, the bridge in infra, and one link from it to each
+// node. It creates both ends of a link inside, so the host's own namespace is not
+// touched.
 func makeNetwork(ctx context.Context, d Dir) error {
-	// `ip netns add` turns /run/netns into a mount point when it makes the
-	// first namespace; down takes that back if it was us.
+	// `ip netns add` turns /run/netns into a mount point when it creates the first
+	// namespace. Down undoes that if the lab caused it.
 	if _, err := os.Stat("/run/netns"); os.IsNotExist(err) {
 		if err := os.WriteFile(d.Run("made-run-netns"), nil, 0o644); err != nil {
 			return err
 		}
 	}
-	for _, s := range spaces() {
-		if err := run(ctx, "ip", "netns", "add", prefix+s); err != nil {
+	for _, s := range spaceNames() {
+		if err := runHostCommand(ctx, "ip", "netns", "add", prefix+s); err != nil {
 			return err
 		}
 	}
@@ -33,7 +33,7 @@ func makeNetwork(ctx context.Context, d Dir) error {
 	for _, a := range []string{ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain} {
 		infra = append(infra, "addr add "+a+"/24 dev lab0")
 	}
-	for _, a := range listening() {
+	for _, a := range bridgeAddrs() {
 		if a.Is6() {
 			infra = append(infra, "addr add "+a.String()+"/64 dev lab0 nodad")
 		} else {
@@ -59,19 +59,19 @@ func makeNetwork(ctx context.Context, d Dir) error {
 			return err
 		}
 	}
-	// Pods reach the API server by its service address: no kube-proxy here.
+	// Pods use the API server's service address, and there is no kube-proxy.
 	for _, chain := range []string{"PREROUTING", "OUTPUT"} {
-		if err := runIn(ctx, Infra, "iptables", "-w", "-t", "nat", "-A", chain, "-d", ServiceAddr, "-p", "tcp", "--dport", "443",
+		if err := runInNetns(ctx, Infra, "iptables", "-w", "-t", "nat", "-A", chain, "-d", ServiceAddr, "-p", "tcp", "--dport", "443",
 			"-j", "DNAT", "--to-destination", APIAddr); err != nil {
 			return err
 		}
 	}
-	return runIn(ctx, Infra, "iptables", "-w", "-A", "INPUT", "-d", hostAddr("blackhole.lab"), "-j", "DROP")
+	return runInNetns(ctx, Infra, "iptables", "-w", "-A", "INPUT", "-d", hostAddr("blackhole.lab"), "-j", "DROP")
 }
 
-// ipBatch runs many ip commands in one process.
+// ipBatch runs several ip commands in one process.
 func ipBatch(ctx context.Context, space string, commands []string) error {
-	return inNetworkOf(netns(space), func() error {
+	return inNetns(netns(space), func() error {
 		cmd := exec.CommandContext(ctx, "ip", "-batch", "-")
 		cmd.Stdin = strings.NewReader(strings.Join(commands, "\n"))
 		out, err := cmd.CombinedOutput()

@@ -26,48 +26,53 @@ var providersConfig string
 // imageStoreSize bounds /var/lib/containerd of each node.
 const imageStoreSize = "600m"
 
-// Paths inside a node that faults change.
+// Paths of a node that faults change.
 const (
 	resolvConf = "/etc/resolv.conf"
 	trustFile  = "/etc/ssl/certs/ca-certificates.crt"
 	imageStore = "/var/lib/containerd"
 )
 
-// Credential providers of the kubelets. Each does at every call what the file
-// ProviderMode says (see cmd/credential-provider); first it gives nothing.
+// Credential providers of the kubelets. At every call each reads its mode from the file
+// ProviderMode (see cmd/credential-provider). At first they return no credentials.
 const (
 	ProviderMode   = "/etc/kubernetes/credential-provider.mode"
 	providersFile  = "/etc/kubernetes/credential-providers.yaml"
 	providerBinDir = "/etc/kubernetes/credential-providers"
 )
 
-// providers are the names in providersConfig; all are one program.
+// providers returns the names in providersConfig. All are the same program.
 func providers() []string { return []string{"lab-provider", "lab-token-provider"} }
 
-// machineSysctls are settings of the whole machine that a kubelet insists on
-// writing. Each node gets files of its own in their place.
-func machineSysctls() []string {
-	return []string{"kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"}
+// hostSysctls returns settings of the whole machine that a kubelet writes. Each node has
+// its own files mounted over them.
+func hostSysctls() []string {
+	return []string{
+		"kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "vm/panic_on_oom",
+		"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+	}
 }
 
-// nodeInit makes the namespace look like a node, with the paths where a real
-// one has them, and runs containerd and, when told to, kubelet.
+// nodeInit makes the namespace look like a node, with the paths of a real one. It runs
+// containerd, and the kubelet on request.
 func nodeInit(d Dir, n Node) error {
 	if err := unix.Sethostname([]byte(n.Name)); err != nil {
 		return err
 	}
-	if err := privateMounts(); err != nil {
+	if err := isolateMounts(); err != nil {
 		return err
 	}
-	if err := nodeEtc(d, n); err != nil {
+	if err := makeNodeEtc(d, n); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/var/lib", "/var/log"} {
-		if err := bind(d.Run(n.Name, strings.TrimPrefix(dir, "/")), dir); err != nil {
+		if err := bindMount(d.Run(n.Name, strings.TrimPrefix(dir, "/")), dir); err != nil {
 			return err
 		}
 	}
-	for _, dir := range []string{imageStore, "/var/lib/kubelet", "/var/lib/cni", "/var/lib/pullprobe", "/var/log/pods", "/var/log/containers"} {
+	for _, dir := range []string{
+		imageStore, "/var/lib/kubelet", "/var/lib/cni", "/var/lib/pullprobe", "/var/log/pods", "/var/log/containers",
+	} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -83,8 +88,8 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
-	for _, name := range machineSysctls() {
-		if err := privateSysctl(d, n, name); err != nil {
+	for _, name := range hostSysctls() {
+		if err := mountPrivateSysctl(d, n, name); err != nil {
 			return err
 		}
 	}
@@ -96,16 +101,16 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
-	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(fill(kubeletConfig, d, n)), 0o644); err != nil {
+	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(expandConfig(kubeletConfig, d, n)), 0o644); err != nil {
 		return err
 	}
-	// kubelet and containerd pass mounts on to each other and to containers.
+	// Mounts propagate between kubelet, containerd and containers.
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return err
 	}
 
-	s := newSupervisor(d, nodeLog(d, n), []service{
-		{name: "containerd", auto: true, args: []string{"containerd", "--config", "/etc/containerd/config.toml"}},
+	s := newSupervisor(d, nodeLogOpener(d, n), []service{
+		{name: "containerd", autoStart: true, args: []string{"containerd", "--config", "/etc/containerd/config.toml"}},
 		{name: "kubelet", args: []string{
 			"kubelet", "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 			"--hostname-override=" + n.Name, "--node-ip=" + n.Addr, "--v=2",
@@ -118,7 +123,7 @@ func nodeInit(d Dir, n Node) error {
 	return s.run(context.Background())
 }
 
-func nodeEtc(d Dir, n Node) error {
+func makeNodeEtc(d Dir, n Node) error {
 	trust, err := trustStore(d, "public-ca", "registry-ca")
 	if err != nil {
 		return err
@@ -130,7 +135,7 @@ func nodeEtc(d Dir, n Node) error {
 		"nsswitch.conf":                      "passwd: files\ngroup: files\nhosts: files dns\n",
 		"ssl/certs/" + "ca-certificates.crt": trust,
 		"containerd/config.toml":             containerdConfig,
-		"cni/net.d/10-lab.conflist":          fill(cniConfig, d, n),
+		"cni/net.d/10-lab.conflist":          expandConfig(cniConfig, d, n),
 		strings.TrimPrefix(ProviderMode, "/etc/"):  "nothing\n",
 		strings.TrimPrefix(providersFile, "/etc/"): strings.NewReplacer("@USER@", User, "@PASSWORD@", Password).Replace(providersConfig),
 	}
@@ -147,15 +152,17 @@ func nodeEtc(d Dir, n Node) error {
 		files[name] = string(b)
 	}
 	opaque := []string{"ssl/certs", "containerd", "containerd/certs.d", "cni", "kubernetes"}
-	return privateEtc(d, n.Name, opaque, files)
+	return mountPrivateEtc(d, n.Name, opaque, files)
 }
 
-// fill puts a node's particulars into a configuration.
-func fill(config string, d Dir, n Node) string {
-	return strings.NewReplacer("@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood).Replace(config)
+// expandConfig replaces the placeholders of a configuration with a node's values.
+func expandConfig(config string, d Dir, n Node) string {
+	return strings.NewReplacer(
+		"@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood,
+	).Replace(config)
 }
 
-func privateSysctl(d Dir, n Node, name string) error {
+func mountPrivateSysctl(d Dir, n Node, name string) error {
 	real := "/proc/sys/" + name
 	value, err := os.ReadFile(real)
 	if err != nil {
@@ -171,7 +178,7 @@ func privateSysctl(d Dir, n Node, name string) error {
 	return mount(own, real, "", unix.MS_BIND, "")
 }
 
-func nodeLog(d Dir, n Node) func(string) (*os.File, error) {
+func nodeLogOpener(d Dir, n Node) func(string) (*os.File, error) {
 	return func(service string) (*os.File, error) { return openLog(d, fmt.Sprintf("%s-%s", service, n.Name)) }
 }
 

@@ -19,26 +19,26 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Authority is a CA: its certificate, and the key to sign with.
+// Authority is a CA: its certificate and its signing key.
 type Authority struct {
 	cert *x509.Certificate
 	pem  []byte
 	key  *ecdsa.PrivateKey
 }
 
-// leaf is what a certificate of an authority shall say.
-type leaf struct {
+// leafSpec describes a certificate to issue.
+type leafSpec struct {
 	name  string   // common name
 	org   string   // Kubernetes group
 	sans  []string // names and addresses
 	since time.Duration
-	until time.Duration // both relative to now; zero: an hour ago, in a year
+	until time.Duration // both relative to now; zero: from an hour ago, for a year
 }
 
-// NewAuthority makes a root, valid for the last 60 days and ten years to come.
+// NewAuthority makes a root that is valid from 60 days ago, for ten years from now.
 func NewAuthority(name string) (*Authority, error) { return newAuthority(name, nil) }
 
-// Intermediate makes an authority whose certificate a has signed.
+// Intermediate makes an authority with a certificate signed by a.
 func (a *Authority) Intermediate(name string) (*Authority, error) { return newAuthority(name, a) }
 
 func newAuthority(name string, parent *Authority) (*Authority, error) {
@@ -48,7 +48,7 @@ func newAuthority(name string, parent *Authority) (*Authority, error) {
 	}
 	now := time.Now()
 	t := &x509.Certificate{
-		SerialNumber: serial(),
+		SerialNumber: serialNumber(),
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    now.AddDate(0, 0, -60),
 		NotAfter:     now.AddDate(10, 0, 0),
@@ -69,24 +69,24 @@ func newAuthority(name string, parent *Authority) (*Authority, error) {
 	return &Authority{cert: cert, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key: key}, nil
 }
 
-// PEM is the authority's certificate.
+// PEM returns the authority's certificate.
 func (a *Authority) PEM() []byte { return a.pem }
 
-// DER is the authority's certificate.
+// DER returns the authority's certificate.
 func (a *Authority) DER() []byte { return a.cert.Raw }
 
-// Sign makes a certificate after t, with a serial number and a key of its own.
+// Sign makes a certificate from the template t, with a new serial number and key.
 func (a *Authority) Sign(t *x509.Certificate) (der []byte, key *ecdsa.PrivateKey, err error) {
 	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, nil, err
 	}
-	t.SerialNumber = serial()
+	t.SerialNumber = serialNumber()
 	der, err = x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	return der, key, err
 }
 
-// issue makes a key pair and returns both in PEM.
-func (a *Authority) issue(l leaf) (cert, key []byte, err error) {
+// issue makes a certificate and its key, both in PEM.
+func (a *Authority) issue(l leafSpec) (cert, key []byte, err error) {
 	if l.since == 0 && l.until == 0 {
 		l.since, l.until = -time.Hour, 365*24*time.Hour
 	}
@@ -125,7 +125,7 @@ func keyPEM(k *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-func serial() *big.Int {
+func serialNumber() *big.Int {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 62))
 	if err != nil {
 		panic(err) // crypto/rand never fails
@@ -135,9 +135,9 @@ func serial() *big.Int {
 
 // makePKI writes every key and certificate of the lab below run/pki.
 //
-// Three authorities: registry-ca (in the nodes' trust store), other-ca
-// (nowhere trusted) and kube-ca; and public-ca, which signs nothing but stands
-// in the nodes' trust store so that it isn't empty when registry-ca is missing.
+// The authorities are registry-ca (in the nodes' trust store), other-ca (trusted
+// nowhere), kube-ca, and public-ca. The last signs nothing. It is in the nodes' trust
+// store so that the store is not empty when registry-ca is missing.
 func makePKI(d Dir) error {
 	if err := os.MkdirAll(d.Run("pki"), 0o755); err != nil {
 		return err
@@ -156,26 +156,26 @@ func makePKI(d Dir) error {
 		}
 	}
 	day := 24 * time.Hour
-	w.leaf(registry, "registry", leaf{name: "registry.lab", sans: good})
-	w.leaf(registry, "expired", leaf{name: "expired.lab", sans: []string{"expired.lab"}, since: -30 * day, until: -day})
-	w.leaf(registry, "wrongname", leaf{name: "elsewhere.lab", sans: []string{"elsewhere.lab"}})
-	w.leaf(other, "badca", leaf{name: "badca.lab", sans: []string{"badca.lab"}})
+	w.leaf(registry, "registry", leafSpec{name: "registry.lab", sans: good})
+	w.leaf(registry, "expired", leafSpec{name: "expired.lab", sans: []string{"expired.lab"}, since: -30 * day, until: -day})
+	w.leaf(registry, "wrongname", leafSpec{name: "elsewhere.lab", sans: []string{"elsewhere.lab"}})
+	w.leaf(other, "badca", leafSpec{name: "badca.lab", sans: []string{"badca.lab"}})
 	w.htpasswd("htpasswd", User, Password)
 	w.tokenKey("token")
 
-	w.leaf(kube, "apiserver", leaf{name: "kube-apiserver", sans: []string{
+	w.leaf(kube, "apiserver", leafSpec{name: "kube-apiserver", sans: []string{
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", ServiceAddr, InfraAddr,
 	}})
-	w.leaf(kube, "apiserver-kubelet-client", leaf{name: "kube-apiserver-kubelet-client", org: "system:masters"})
-	w.leaf(kube, "admin", leaf{name: "admin", org: "system:masters"})
-	// An administrator, so that its controllers need no accounts of their own:
-	// making and reading those costs the start five seconds.
-	w.leaf(kube, "controller-manager", leaf{name: "system:kube-controller-manager", org: "system:masters"})
-	w.leaf(kube, "scheduler", leaf{name: "system:kube-scheduler"})
+	w.leaf(kube, "apiserver-kubelet-client", leafSpec{name: "kube-apiserver-kubelet-client", org: "system:masters"})
+	w.leaf(kube, "admin", leafSpec{name: "admin", org: "system:masters"})
+	// An administrator, so that its controllers need no ServiceAccounts: creating
+	// and reading those would delay the start by five seconds.
+	w.leaf(kube, "controller-manager", leafSpec{name: "system:kube-controller-manager", org: "system:masters"})
+	w.leaf(kube, "scheduler", leafSpec{name: "system:kube-scheduler"})
 	w.serviceAccountKey("sa")
 	users := []string{"admin", "controller-manager", "scheduler"}
 	for _, n := range Nodes() {
-		w.leaf(kube, n.Name, leaf{name: "system:node:" + n.Name, org: "system:nodes", sans: []string{n.Name, n.Addr}})
+		w.leaf(kube, n.Name, leafSpec{name: "system:node:" + n.Name, org: "system:nodes", sans: []string{n.Name, n.Addr}})
 		users = append(users, n.Name)
 	}
 	for _, u := range users {
@@ -209,7 +209,7 @@ func (w *pkiWriter) authority(name string) *Authority {
 	return a
 }
 
-func (w *pkiWriter) leaf(a *Authority, name string, l leaf) {
+func (w *pkiWriter) leaf(a *Authority, name string, l leafSpec) {
 	cert, key, err := a.issue(l)
 	w.file(name+".crt", cert, 0o644, err)
 	w.file(name+".key", key, 0o600, err)
@@ -227,8 +227,8 @@ func (w *pkiWriter) serviceAccountKey(name string) {
 	w.file(name+".pub", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o644, err)
 }
 
-// tokenKey writes the key that signs registry tokens, and the key set by which
-// the registry trusts it (RFC 7517).
+// tokenKey writes the key that signs registry tokens, and the key set (RFC 7517) that
+// the registry trusts.
 func (w *pkiWriter) tokenKey(name string) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -255,8 +255,8 @@ func (w *pkiWriter) htpasswd(name, user, password string) {
 	w.file(name, fmt.Appendf(nil, "%s:%s\n", user, hash), 0o644, err)
 }
 
-// kubeconfig writes a configuration with everything inside, so that it works
-// wherever the API server is reachable.
+// kubeconfig writes a kubeconfig with embedded keys and certificates. It works wherever
+// the API server is reachable.
 func (w *pkiWriter) kubeconfig(user string) {
 	if w.err != nil {
 		return

@@ -34,8 +34,8 @@ func certificate(t *testing.T, d Dir, name string) *x509.Certificate {
 	return c
 }
 
-// Each host's certificate is good or bad in exactly the way the host is for,
-// seen with the nodes' trust store.
+// Each host's certificate has exactly the fault of its host, judged by the nodes'
+// trust store.
 func TestCertificatesAreGoodAndBadAsMeant(t *testing.T) {
 	d := testPKI(t)
 	store, err := trustStore(d, "public-ca", "registry-ca")

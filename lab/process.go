@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process names a process beyond doubt: a pid alone is given to somebody else
-// once its process is gone.
+// process identifies a process. A pid alone is not enough: the kernel reuses it once
+// the process has ended.
 type process struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"` // clock ticks after boot
@@ -30,8 +30,8 @@ func (p process) alive() bool {
 	return err == nil && start == p.Start
 }
 
-// kill kills the process and waits until it is gone. For the init of a pid
-// namespace that means: until everything in it is gone.
+// kill kills the process and waits until it has ended. The init of a pid namespace ends
+// when everything in the namespace has.
 func (p process) kill(timeout time.Duration) error {
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -41,8 +41,8 @@ func (p process) kill(timeout time.Duration) error {
 		return fmt.Errorf("pid %d: %w", p.PID, err)
 	}
 	defer unix.Close(fd)
-	// The descriptor holds whoever has the pid now; with the start time
-	// checked after opening it, that is ours.
+	// The descriptor refers to the process that has the pid now. The check of the
+	// start time, after opening it, proves that it is the same one.
 	if !p.alive() {
 		return nil
 	}
@@ -51,18 +51,19 @@ func (p process) kill(timeout time.Duration) error {
 	}
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
 	if err == nil && n == 0 {
-		return fmt.Errorf("pid %d: still there %v after kill -9", p.PID, timeout)
+		return fmt.Errorf("pid %d: still running %v after SIGKILL", p.PID, timeout)
 	}
 	return nil
 }
 
-// startTime is field 22 of /proc/PID/stat, proc(5). A zombie counts as gone.
+// startTime returns field 22 of /proc/PID/stat, proc(5). A zombie counts as ended.
 func startTime(pid int) (uint64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The second field is the command in parentheses and may contain both.
+	// The second field is the command in parentheses. It may contain spaces and
+	// parentheses.
 	_, after, ok := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
 	fields := strings.Fields(after)
 	if !ok || len(fields) < 20 {
@@ -74,8 +75,8 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
-// pids are all processes visible in /proc.
-func pids() []int {
+// visiblePIDs returns all processes in /proc.
+func visiblePIDs() []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -89,14 +90,14 @@ func pids() []int {
 	return all
 }
 
-// inNetns are the processes whose network namespace is the one at path.
-func inNetns(path string) []process {
+// processesInNetns returns the processes in the network namespace at path.
+func processesInNetns(path string) []process {
 	var want unix.Stat_t
 	if unix.Stat(path, &want) != nil {
 		return nil
 	}
 	var found []process
-	for _, pid := range pids() {
+	for _, pid := range visiblePIDs() {
 		var st unix.Stat_t
 		if pid == os.Getpid() || unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &st) != nil {
 			continue
@@ -110,11 +111,11 @@ func inNetns(path string) []process {
 	return found
 }
 
-// descendants are the pids below root, itself left out.
+// descendants returns the pids below root, without root.
 func descendants(root int) []int {
 	children := map[int][]int{}
-	for _, pid := range pids() {
-		children[parent(pid)] = append(children[parent(pid)], pid)
+	for _, pid := range visiblePIDs() {
+		children[parentPID(pid)] = append(children[parentPID(pid)], pid)
 	}
 	var all []int
 	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
@@ -124,7 +125,7 @@ func descendants(root int) []int {
 	return all
 }
 
-func parent(pid int) int {
+func parentPID(pid int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return -1
@@ -140,8 +141,8 @@ func parent(pid int) int {
 	return ppid
 }
 
-// processName is the base name of a process's first argument: the name a
-// multi-call binary was called by.
+// processName returns the base name of a process's first argument: the name by which a
+// multi-call binary was run.
 func processName(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || len(b) == 0 {

@@ -43,7 +43,7 @@ func TestARecycledPIDIsNotKilled(t *testing.T) {
 		t.Error("still alive")
 	}
 	if err := p.kill(time.Second); err != nil {
-		t.Errorf("killing what is gone: %v", err)
+		t.Errorf("kill of a process that has ended: %v", err)
 	}
 }
 

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Progress tells a waiting person what is being done and for how long
-// already. On a terminal it keeps one line current; into a file or a pipe it
-// writes a line at the start, one every 20 seconds and one at the end.
+// Progress shows what is being done and for how long. On a terminal it updates one line.
+// To a file or a pipe it writes a line at the start, one every 20 seconds and one at the
+// end.
 type Progress struct {
 	w        io.Writer
 	terminal bool
 	began    time.Time
 }
 
-// NewProgress writes to w.
+// NewProgress returns a Progress that writes to w.
 func NewProgress(w io.Writer) *Progress {
 	p := &Progress{w: w, began: time.Now()}
 	if f, ok := w.(*os.File); ok {
@@ -29,12 +29,12 @@ func NewProgress(w io.Writer) *Progress {
 	return p
 }
 
-// Say writes one line with the time since the beginning.
+// Say writes one line with the time since the start.
 func (p *Progress) Say(format string, args ...any) {
 	fmt.Fprintf(p.w, "%6.1fs  %s\n", time.Since(p.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// Do runs f under a progress line. f may call note to say how far it is.
+// Do runs f and shows its progress. f may call note to report how far it is.
 func (p *Progress) Do(what string, f func(note func(string)) error) error {
 	var (
 		mu     sync.Mutex

@@ -12,7 +12,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// reportSchema is the schema that the end-to-end tests hold every report against.
+// reportSchema returns the schema that every report of the end-to-end tests must match.
 func reportSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -33,34 +33,42 @@ func reportValue(t *testing.T, text string) map[string]any {
 	return v.(map[string]any)
 }
 
-// goodReport has every field that there is.
+// goodReport has every field of the schema.
 const goodReport = `{
 	"schema": "pullprobe.dev/v1", "node": "node-a", "agent": "v0.1.0", "time": "2026-11-28T12:00:05Z",
 	"fault": "registry", "cause": "RateLimited", "stuck": 1,
-	"runtime": {"id": "runtime", "kind": "runtime", "target": "/run/containerd/containerd.sock", "outcome": "pass", "summary": "containerd v2.4.2 is ready", "evidence": {"ready": "true"}, "durationMs": 4},
-	"disk": {"id": "disk", "kind": "disk", "outcome": "unknown", "summary": "not looked at yet", "durationMs": 0},
+	"runtime": {"id": "runtime", "kind": "runtime", "target": "/run/containerd/containerd.sock", "outcome": "pass",
+		"summary": "containerd v2.4.2 is ready", "evidence": {"ready": "true"}, "durationMs": 4},
+	"disk": {"id": "disk", "kind": "disk", "outcome": "unknown", "summary": "not checked yet", "durationMs": 0},
 	"sweep": {
 		"time": "2026-11-28T12:00:00.123Z", "durationMs": 812,
-		"control": {"id": "control", "kind": "control", "outcome": "pass", "summary": "1 of 1 other hosts can be reached", "evidence": {"asked": "1", "reached": "1", "hosts": "registry.example", "ageMs": "3"}, "durationMs": 0},
+		"control": {"id": "control", "kind": "control", "outcome": "pass", "summary": "1 of 1 other hosts can be reached",
+			"evidence": {"asked": "1", "reached": "1", "hosts": "registry.example", "ageMs": "3"}, "durationMs": 0},
 		"registries": [{
-			"host": "busy.example:5000", "roles": ["registry", "target"], "state": "limited", "since": "2026-11-28T11:40:00Z", "checked": "2026-11-28T12:00:00Z", "flapping": true,
+			"host": "busy.example:5000", "roles": ["registry", "target"], "state": "limited",
+			"since": "2026-11-28T11:40:00Z", "checked": "2026-11-28T12:00:00Z", "flapping": true,
 			"fault": "registry", "cause": "RateLimited", "summary": "it answers 429", "because": "registry/busy.example:5000",
 			"latency": {"dnsMs": 1, "dialMs": 0, "tlsMs": 6, "httpMs": 14}, "status": 429, "addresses": ["192.0.2.7"],
-			"certificate": {"issuer": "Example CA", "notAfter": "2026-11-01T00:00:00Z", "daysLeft": -27}, "clockMs": -1000, "notBefore": "2026-11-28T12:10:00Z"
+			"certificate": {"issuer": "Example CA", "notAfter": "2026-11-01T00:00:00Z", "daysLeft": -27},
+			"clockMs": -1000, "notBefore": "2026-11-28T12:10:00Z"
 		}, {
 			"host": "new.example", "roles": ["mirror"], "state": "unknown", "since": "2026-11-28T12:00:00Z", "checked": "2026-11-28T12:00:00Z",
 			"latency": {"dnsMs": 0, "dialMs": 0, "tlsMs": 0, "httpMs": 0}
 		}],
 		"resolvers": [{"address": "10.0.0.2:53", "outcome": "fail", "cause": "ResolverUnreachable", "latencyMs": 1000}],
-		"clock": {"id": "clock", "kind": "clock", "outcome": "skipped", "summary": "no host has told its time", "durationMs": 0},
+		"clock": {"id": "clock", "kind": "clock", "outcome": "skipped", "summary": "no host returned a Date header", "durationMs": 0},
 		"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "since": "2026-11-28T10:00:00Z"}],
 		"omitted": 3
 	},
 	"diagnoses": [{
-		"image": "busy.example:5000/app:1", "node": "node-a", "pod": "shop/web", "uid": "3f1c", "container": "app", "asked": "now", "time": "2026-11-28T12:00:01Z",
-		"verdict": {"fault": "registry", "cause": "RateLimited", "confidence": "confirmed", "summary": "it answers 429", "fix": "wait", "because": ["manifest/busy.example:5000"], "wouldDecide": ["nothing"], "also": ["ClockSkewed"]},
-		"checks": [{"id": "manifest/busy.example:5000", "kind": "manifest", "host": "busy.example:5000", "outcome": "fail", "cause": "RateLimited", "summary": "it answers 429", "durationMs": 12},
-			{"id": "image/busy.example:5000", "kind": "image", "outcome": "skipped", "summary": "not looked at", "blockedBy": "manifest/busy.example:5000", "durationMs": 0}],
+		"image": "busy.example:5000/app:1", "node": "node-a", "pod": "shop/web", "uid": "3f1c",
+		"container": "app", "asked": "now", "time": "2026-11-28T12:00:01Z",
+		"verdict": {"fault": "registry", "cause": "RateLimited", "confidence": "confirmed", "summary": "it answers 429",
+			"fix": "wait", "because": ["manifest/busy.example:5000"], "wouldDecide": ["nothing"], "also": ["ClockSkewed"]},
+		"checks": [{"id": "manifest/busy.example:5000", "kind": "manifest", "host": "busy.example:5000", "outcome": "fail",
+			"cause": "RateLimited", "summary": "it answers 429", "durationMs": 12},
+			{"id": "image/busy.example:5000", "kind": "image", "outcome": "skipped",
+				"summary": "not checked", "blockedBy": "manifest/busy.example:5000", "durationMs": 0}],
 		"trimmed": true
 	}],
 	"omitted": 2, "answered": {"3f1d": "1795867200"}
@@ -77,7 +85,7 @@ func TestReportSchemaTakesAGoodReport(t *testing.T) {
 	}
 	least["diagnoses"] = []any{}
 	if err := schema.Validate(least); err != nil {
-		t.Errorf("a report with the least: %v", err)
+		t.Errorf("a report with the required fields only: %v", err)
 	}
 }
 
@@ -88,7 +96,7 @@ func TestReportSchemaRefusesBrokenReports(t *testing.T) {
 		{"a field that is not documented", `"stuck": 1`, `"stuck": 1, "extra": 1`},
 		{"the same in a check", `"ready": "true"}`, `"ready": "true"}, "extra": 1`},
 		{"the same in a registry", `"status": 429`, `"status": 429, "extra": 1`},
-		{"a field is lacking", `"agent": "v0.1.0", `, ``},
+		{"a missing field", `"agent": "v0.1.0", `, ``},
 		{"the same in a verdict", `"confidence": "confirmed", `, ``},
 		{"an unknown fault", `"fault": "registry", "cause": "RateLimited", "stuck"`, `"fault": "weather", "cause": "RateLimited", "stuck"`},
 		{"an unknown cause", `"also": ["ClockSkewed"]`, `"also": ["ClockBroken"]`},
@@ -98,28 +106,28 @@ func TestReportSchemaRefusesBrokenReports(t *testing.T) {
 		{"an empty kind", `"kind": "disk"`, `"kind": ""`},
 		{"an unknown outcome", `"outcome": "fail", "cause": "ResolverUnreachable"`, `"outcome": "failed", "cause": "ResolverUnreachable"`},
 		{"an unknown confidence", `"confirmed"`, `"certain"`},
-		{"a time that is none", `"2026-11-28T12:00:05Z"`, `"yesterday"`},
+		{"an invalid time", `"2026-11-28T12:00:05Z"`, `"yesterday"`},
 		{"a duration as text", `"durationMs": 812`, `"durationMs": "812ms"`},
 		{"a duration with a fraction", `"durationMs": 812`, `"durationMs": 812.5`},
-		{"evidence that is no text", `"ageMs": "3"`, `"ageMs": 3`},
+		{"evidence that is not text", `"ageMs": "3"`, `"ageMs": 3`},
 		{"null for an array", `"roles": ["mirror"]`, `"roles": null`},
 		{"null for an object", `"clockMs": -1000`, `"clockMs": null`},
 	} {
 		if strings.Count(goodReport, tt.old) != 1 {
-			t.Errorf("%s: %q stands %d times in the good report", tt.name, tt.old, strings.Count(goodReport, tt.old))
+			t.Errorf("%s: the good report has %q %d times", tt.name, tt.old, strings.Count(goodReport, tt.old))
 		}
 		if err := schema.Validate(reportValue(t, strings.Replace(goodReport, tt.old, tt.new, 1))); err == nil {
-			t.Errorf("%s: the schema takes it", tt.name)
+			t.Errorf("%s: the schema accepts it", tt.name)
 		}
 	}
 	null := maps.Clone(reportValue(t, goodReport))
 	null["diagnoses"] = nil
 	if schema.Validate(null) == nil {
-		t.Error("null for diagnoses: the schema takes it")
+		t.Error("null for diagnoses: the schema accepts it")
 	}
 }
 
-// What the fault matrix recorded on real parts are checks as the schema has them.
+// The checks that the fault matrix recorded match the schema.
 func TestReportSchemaTakesRecordedChecks(t *testing.T) {
 	schema := reportSchema(t)
 	files, err := filepath.Glob("../report/testdata/matrix/*.json")

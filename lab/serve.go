@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// Behind the names of the zone stand three CNCF distribution registries with
-// one storage, on infra's loopback: open, htpasswd, token. Before them stand
-// listeners that bring certificate, speed, faults and access log. So every
-// name and fault shares one log and one behaviour of a real registry.
+// Behind the names of the zone are three CNCF distribution registries with one storage,
+// on infra's loopback: open, htpasswd, token. In front of them are listeners that add
+// certificate, speed, faults and access log. So all names and faults share one log and
+// the behavior of a real registry.
 
-// backends are the loopback addresses of the registries, by how a host serves.
+// backends returns the loopback addresses of the registries, by how a host serves.
 func backends() map[string]string {
 	return map[string]string{
 		serveOpen:  "127.0.0.1:" + registryPort,
@@ -29,25 +29,26 @@ func backends() map[string]string {
 	}
 }
 
-// tokenRealm is where the token registry sends for tokens; tokenService its name.
+// tokenRealm is the token service to which the token registry refers; tokenService is
+// its name.
 const (
 	tokenRealm   = "https://token.lab:5001/token"
 	tokenService = "token.lab"
 )
 
-// slowRate is how many bytes a second slow.lab gives of a blob.
+// slowRate is the speed of blobs from slow.lab, in bytes per second.
 const slowRate = 1 << 20
 
 // Request is one line of the access log.
 type Request struct {
-	Time      time.Time `json:"time"` // when it came
+	Time      time.Time `json:"time"` // when it arrived
 	Host      string    `json:"host"` // the Host header, without port
 	Method    string    `json:"method"`
 	Path      string    `json:"path"`
 	Query     string    `json:"query,omitempty"`
 	Range     string    `json:"range,omitempty"`
 	Auth      string    `json:"auth,omitempty"` // "Basic <user>", "Form <user>", "Bearer", or empty
-	Status    int       `json:"status"`         // 0: the client left without an answer
+	Status    int       `json:"status"`         // 0: the client closed the connection before the response
 	Bytes     int64     `json:"bytes"`          // of the body sent
 	Millis    int64     `json:"millis"`
 	Remote    string    `json:"remote"`
@@ -55,8 +56,8 @@ type Request struct {
 	UserAgent string    `json:"userAgent"`
 }
 
-// listeners starts every listener of Hosts.
-func listeners(d Dir, access *jsonLog, errors *log.Logger) error {
+// startListeners starts the listeners of all Hosts.
+func startListeners(d Dir, access *jsonLog, errors *log.Logger) error {
 	tokens, err := newTokenService(d)
 	if err != nil {
 		return err
@@ -75,14 +76,14 @@ func listeners(d Dir, access *jsonLog, errors *log.Logger) error {
 		case serveNothing:
 			continue
 		case serveClose:
-			err = raw(where, func(c net.Conn) { c.Close() })
+			err = serveTCP(where, func(c net.Conn) { c.Close() })
 		case serveHang:
-			err = raw(where, func(c net.Conn) { io.Copy(io.Discard, c) })
+			err = serveTCP(where, func(c net.Conn) { io.Copy(io.Discard, c) })
 		default:
-			err = serveHTTP(d, where, h.cert, logged(access, handler(h)), errors)
+			err = serveHTTP(d, where, h.cert, withAccessLog(access, handlerFor(h)), errors)
 		}
 		if err == nil && h.serve == serveToken {
-			err = serveHTTP(d, netip.AddrPortFrom(addr, 5001).String(), h.cert, logged(access, tokens), errors)
+			err = serveHTTP(d, netip.AddrPortFrom(addr, 5001).String(), h.cert, withAccessLog(access, tokens), errors)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
@@ -91,14 +92,14 @@ func listeners(d Dir, access *jsonLog, errors *log.Logger) error {
 	return nil
 }
 
-func handler(h Host) http.Handler {
+func handlerFor(h Host) http.Handler {
 	switch h.serve {
 	case serveFault:
 		return faultHandler(backends()[serveOpen])
 	case serveAuth, serveToken:
 		return RegistryProxy(backends()[h.serve])
 	case serveSlow:
-		return slow(RegistryProxy(backends()[serveOpen]))
+		return paceBlobs(RegistryProxy(backends()[serveOpen]))
 	case serveRedirect:
 		return RedirectBlobs(RegistryProxy(backends()[serveOpen]), "blobs.lab")
 	default:
@@ -106,8 +107,8 @@ func handler(h Host) http.Handler {
 	}
 }
 
-// serveHTTP listens and serves in the background: TLS with the key pair cert,
-// or plain HTTP without.
+// serveHTTP listens and serves in the background: TLS with the key pair cert, or plain
+// HTTP if cert is empty.
 func serveHTTP(d Dir, addr, cert string, h http.Handler, errors *log.Logger) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -127,7 +128,7 @@ func serveHTTP(d Dir, addr, cert string, h http.Handler, errors *log.Logger) err
 	return nil
 }
 
-func raw(addr string, f func(net.Conn)) error {
+func serveTCP(addr string, f func(net.Conn)) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
@@ -144,8 +145,8 @@ func raw(addr string, f func(net.Conn)) error {
 	return nil
 }
 
-// RegistryProxy passes requests on to the registry at addr: host:port, or the
-// path of a Unix socket.
+// RegistryProxy returns a handler that forwards requests to the registry at addr:
+// host:port, or the path of a Unix socket.
 func RegistryProxy(addr string) http.Handler {
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}
 	backend := &url.URL{Scheme: "http", Host: addr}
@@ -162,17 +163,17 @@ func RegistryProxy(addr string) http.Handler {
 			r.SetXForwarded()
 		},
 		Transport: transport,
-		ErrorLog:  log.New(io.Discard, "", 0), // clients that leave early
+		ErrorLog:  log.New(io.Discard, "", 0), // clients that close the connection early
 	}
 }
 
-// IsBlob says whether a request fetches the content of a blob.
+// IsBlob reports whether a request fetches the content of a blob.
 func IsBlob(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:")
 }
 
-// slow paces blobs.
-func slow(next http.Handler) http.Handler {
+// paceBlobs limits the speed of blobs to slowRate.
+func paceBlobs(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if IsBlob(r) {
 			w = &pacedWriter{ResponseWriter: w, ctx: r.Context()}
@@ -206,8 +207,8 @@ func (p *pacedWriter) Write(b []byte) (int, error) {
 
 func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-// RedirectBlobs sends clients elsewhere for blobs, as registries with an
-// object store behind them do.
+// RedirectBlobs redirects requests for blobs to another host, as registries with an
+// object store do.
 func RedirectBlobs(next http.Handler, to string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if IsBlob(r) {
@@ -218,14 +219,14 @@ func RedirectBlobs(next http.Handler, to string) http.Handler {
 	})
 }
 
-// logged writes one line per request when it is over.
-func logged(access *jsonLog, next http.Handler) http.Handler {
+// withAccessLog logs each request when it has ended.
+func withAccessLog(access *jsonLog, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		rec := &recorder{ResponseWriter: w}
+		rec := &responseRecorder{ResponseWriter: w}
 		defer func() {
 			access.write(Request{
-				Time: began, Host: hostOnly(r.Host), Method: r.Method, Path: r.URL.Path, Query: query(r),
+				Time: began, Host: hostOnly(r.Host), Method: r.Method, Path: r.URL.Path, Query: loggedQuery(r),
 				Range: r.Header.Get("Range"), Auth: authKind(r), Status: rec.status, Bytes: rec.bytes,
 				Millis: time.Since(began).Milliseconds(), Remote: r.RemoteAddr, Proto: r.Proto, UserAgent: r.UserAgent(),
 			})
@@ -234,16 +235,16 @@ func logged(access *jsonLog, next http.Handler) http.Handler {
 	})
 }
 
-// query is what was asked for: in the URL, or in the form that containerd asks
-// a token service with.
-func query(r *http.Request) string {
+// loggedQuery returns the query of the URL, or the scope in the form that containerd
+// sends to a token service.
+func loggedQuery(r *http.Request) string {
 	if scope := r.PostForm["scope"]; scope != nil {
 		return url.Values{"scope": scope}.Encode()
 	}
 	return r.URL.RawQuery
 }
 
-// authKind says what credentials came along, without any secret.
+// authKind returns the kind of credentials and the user, without any secret.
 func authKind(r *http.Request) string {
 	if user, _, ok := r.BasicAuth(); ok {
 		return "Basic " + user
@@ -262,20 +263,20 @@ func hostOnly(hostport string) string {
 	return hostport
 }
 
-type recorder struct {
+type responseRecorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
 }
 
-func (r *recorder) WriteHeader(status int) {
+func (r *responseRecorder) WriteHeader(status int) {
 	if status >= 200 && r.status == 0 {
 		r.status = status
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
-func (r *recorder) Write(b []byte) (int, error) {
+func (r *responseRecorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
@@ -284,4 +285,4 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+func (r *responseRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

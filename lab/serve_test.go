@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// pushed starts a registry with one image and returns its address and the path
-// of the image's layer.
+// pushed starts a registry with one image. It returns the registry's address and the
+// path of the image's layer.
 func pushed(t *testing.T) (addr, blob string) {
 	t.Helper()
 	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -44,7 +44,7 @@ func pushed(t *testing.T) (addr, blob string) {
 	return addr, "/v2/app/blobs/" + digest.String()
 }
 
-// get asks a handler over a real connection, as the given host.
+// get sends a request for the given host to a handler, over a real connection.
 func get(t *testing.T, s *httptest.Server, host, path string) (*http.Response, []byte, error) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, s.URL+path, nil)
@@ -105,7 +105,7 @@ func TestFaultHosts(t *testing.T) {
 	}
 }
 
-// The host that knows its user gives him a token, and no image for it.
+// noaccess.lab gives its user a token, and no image.
 func TestNoAccess(t *testing.T) {
 	s := httptest.NewServer(faultHandler("unused"))
 	defer s.Close()
@@ -171,7 +171,7 @@ func TestRedirectSendsOnlyBlobsAway(t *testing.T) {
 
 func TestSlowGivesTheWholeBlob(t *testing.T) {
 	addr, blob := pushed(t)
-	fast, paced := httptest.NewServer(RegistryProxy(addr)), httptest.NewServer(slow(RegistryProxy(addr)))
+	fast, paced := httptest.NewServer(RegistryProxy(addr)), httptest.NewServer(paceBlobs(RegistryProxy(addr)))
 	defer fast.Close()
 	defer paced.Close()
 	_, want, err := get(t, fast, "registry.lab", blob)
@@ -185,7 +185,7 @@ func TestSlowGivesTheWholeBlob(t *testing.T) {
 
 func TestAccessLogTellsWhoAskedAndNoSecret(t *testing.T) {
 	var out bytes.Buffer
-	h := logged(&jsonLog{w: &out}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := withAccessLog(&jsonLog{w: &out}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/abort" {
 			panic(http.ErrAbortHandler)
 		}

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// stamp identifies what a target is built from: compiler, flags, go.mod,
-// go.sum and sources. Modules need no reading, go.sum pins them.
-func (t target) stamp(src, goVersion string) (string, error) {
+// computeStamp returns a hash of what a target is built from: compiler, flags, go.mod,
+// go.sum and sources. It does not read modules, which go.sum pins.
+func (t target) computeStamp(src, goVersion string) (string, error) {
 	files := []string{filepath.Join(src, t.dir, "go.mod"), filepath.Join(src, t.dir, "go.sum")}
 	for _, glob := range t.sources {
 		found, err := filepath.Glob(filepath.Join(src, glob))
@@ -26,7 +26,7 @@ func (t target) stamp(src, goVersion string) (string, error) {
 	slices.Sort(files)
 
 	h := sha256.New()
-	fmt.Fprintf(h, "%q\n", []any{goVersion, goFlags, t.packages, t.tags, t.ldflags, t.cgo, t.binaries, t.links})
+	fmt.Fprintf(h, "%q\n", []any{goVersion, buildFlags, t.packages, t.tags, t.ldflags, t.cgo, t.binaries, t.links})
 	for _, f := range files {
 		if err := hashFile(h, f); err != nil {
 			return "", fmt.Errorf("stamp of %s: %w", t.name, err)
@@ -35,7 +35,7 @@ func (t target) stamp(src, goVersion string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// hashFile writes name, size and content, so that no two sets of files look alike.
+// hashFile writes name, size and content, so that no two sets of files hash alike.
 func hashFile(w io.Writer, path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -24,7 +24,7 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 	base := target{name: "x", dir: ".", packages: []string{"./cmd/x"}, sources: []string{"cmd/x/*.go"}, binaries: []string{"x"}}
 	stampOf := func(tt target, goVersion string) string {
 		t.Helper()
-		s, err := tt.stamp(src, goVersion)
+		s, err := tt.computeStamp(src, goVersion)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,23 +44,23 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 	flags.tags = "seccomp"
 	same("another flag", false, stampOf(flags, "go1.26"))
 	write("cmd/x/main_test.go", "package main\n")
-	write("README.md", "words")
-	same("a test and words", true, stampOf(base, "go1.26"))
+	write("README.md", "text")
+	same("a test and a text", true, stampOf(base, "go1.26"))
 	write("go.sum", "something\n")
 	same("another go.sum", false, stampOf(base, "go1.26"))
 	write("go.sum", "")
 	write("cmd/x/main.go", "package main // changed\n")
 	same("another source", false, stampOf(base, "go1.26"))
 
-	if _, err := (target{name: "y", dir: "nowhere"}).stamp(src, "go1.26"); err == nil {
+	if _, err := (target{name: "y", dir: "nowhere"}).computeStamp(src, "go1.26"); err == nil {
 		t.Error("a module without go.mod has a stamp")
 	}
 }
 
-// The sources of every target exist: a stamp over nothing would never change.
+// The sources of every target exist: a stamp of no files would never change.
 func TestTargetsHaveTheirSources(t *testing.T) {
 	for _, tt := range targets() {
-		if _, err := tt.stamp(".", "go"); err != nil {
+		if _, err := tt.computeStamp(".", "go"); err != nil {
 			t.Error(err)
 		}
 		for _, glob := range tt.sources {

@@ -12,22 +12,22 @@ import (
 	"time"
 )
 
-// restartAfter is the pause before a service that ended is started again.
-const restartAfter = 300 * time.Millisecond
+// restartDelay is the pause before a service that ended is started again.
+const restartDelay = 300 * time.Millisecond
 
-// stopPatience is how long a service has after SIGTERM. The API server would
-// wait for its watchers for a minute; no test wants to.
-const stopPatience = 2 * time.Second
+// stopGracePeriod is the time between SIGTERM and SIGKILL. The API server would wait a
+// minute for its watchers, which is too long for tests.
+const stopGracePeriod = 2 * time.Second
 
-// service is one program that an init runs and keeps running.
+// service is one program that an init runs and restarts.
 type service struct {
-	name string
-	args []string // args[0] is looked up in bin/
-	env  []string // beside environment
-	auto bool     // started at once; the others when told to
+	name      string
+	args      []string // args[0] is looked up in bin/
+	env       []string // beside environment
+	autoStart bool     // started at once; the others on request
 }
 
-// ServiceStatus is how a service is doing.
+// ServiceStatus is the state of a service.
 type ServiceStatus struct {
 	Name    string    `json:"name"`
 	Running bool      `json:"running"`
@@ -35,18 +35,18 @@ type ServiceStatus struct {
 	Starts  int       `json:"starts"`
 }
 
-// supervisor is the part of a namespace's first process that runs services
-// and reaps whatever else has lost its parent, as pid 1 must.
+// supervisor is the part of a namespace's first process that runs services and reaps
+// orphans, as pid 1 must.
 type supervisor struct {
 	dir Dir
 	log func(service string) (*os.File, error)
 
-	mu       sync.Mutex // also held while forking, so that no child ends unknown
-	services []*running
-	gone     *sync.Cond // broadcast when a process ended
+	mu           sync.Mutex // also held while forking, so that reap knows every child
+	services     []*serviceState
+	processEnded *sync.Cond // broadcast when a process has ended
 }
 
-type running struct {
+type serviceState struct {
 	service
 	wanted bool
 	pid    int // 0: not running
@@ -56,19 +56,19 @@ type running struct {
 
 func newSupervisor(d Dir, log func(string) (*os.File, error), services []service) *supervisor {
 	s := &supervisor{dir: d, log: log}
-	s.gone = sync.NewCond(&s.mu)
+	s.processEnded = sync.NewCond(&s.mu)
 	for _, svc := range services {
-		s.services = append(s.services, &running{service: svc})
+		s.services = append(s.services, &serviceState{service: svc})
 	}
 	return s
 }
 
-// run starts what starts by itself and reaps until ctx ends.
+// run starts the services with autoStart and reaps until ctx ends.
 func (s *supervisor) run(ctx context.Context) error {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
 	for _, r := range s.services {
-		if r.auto {
+		if r.autoStart {
 			if err := s.start(r.name); err != nil {
 				return err
 			}
@@ -97,28 +97,28 @@ func (s *supervisor) reap() {
 				continue
 			}
 			r.pid = 0
-			s.gone.Broadcast()
+			s.processEnded.Broadcast()
 			if r.wanted {
-				time.AfterFunc(restartAfter, func() { s.again(r) })
+				time.AfterFunc(restartDelay, func() { s.restart(r) })
 			}
 		}
 	}
 }
 
-// again starts a service that ended, unless it has been stopped meanwhile.
-func (s *supervisor) again(r *running) {
+// restart starts a service that has ended, unless it was stopped meanwhile.
+func (s *supervisor) restart(r *serviceState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !r.wanted || r.pid != 0 {
 		return
 	}
 	if err := s.fork(r); err != nil {
-		time.AfterFunc(restartAfter, func() { s.again(r) })
+		time.AfterFunc(restartDelay, func() { s.restart(r) })
 	}
 }
 
 // fork starts the process. The caller holds mu.
-func (s *supervisor) fork(r *running) error {
+func (s *supervisor) fork(r *serviceState) error {
 	log, err := s.log(r.name)
 	if err != nil {
 		return err
@@ -137,13 +137,13 @@ func (s *supervisor) fork(r *running) error {
 	return cmd.Process.Release() // reap waits for it
 }
 
-func (s *supervisor) find(name string) (*running, error) {
+func (s *supervisor) find(name string) (*serviceState, error) {
 	for _, r := range s.services {
 		if r.name == name {
 			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("no service %q here", name)
+	return nil, fmt.Errorf("unknown service %q", name)
 }
 
 func (s *supervisor) start(name string) error {
@@ -160,8 +160,8 @@ func (s *supervisor) start(name string) error {
 	return s.fork(r)
 }
 
-// stop ends a service and waits for it: SIGTERM, and
-// SIGKILL when its patience is over.
+// stop stops a service and waits until it has ended. It sends SIGTERM, and SIGKILL
+// after stopGracePeriod.
 func (s *supervisor) stop(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +175,7 @@ func (s *supervisor) stop(name string) error {
 	}
 	pid := r.pid
 	syscall.Kill(pid, syscall.SIGTERM)
-	timer := time.AfterFunc(stopPatience, func() {
+	timer := time.AfterFunc(stopGracePeriod, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if r.pid == pid {
@@ -184,12 +184,12 @@ func (s *supervisor) stop(name string) error {
 	})
 	defer timer.Stop()
 	for r.pid == pid {
-		s.gone.Wait()
+		s.processEnded.Wait()
 	}
 	return nil
 }
 
-// kill sends SIGKILL, as a crash would; the service comes back by itself.
+// kill kills a service with SIGKILL, like a crash. The service is restarted.
 func (s *supervisor) kill(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +203,7 @@ func (s *supervisor) kill(name string) error {
 	}
 	syscall.Kill(pid, syscall.SIGKILL)
 	for r.pid == pid {
-		s.gone.Wait()
+		s.processEnded.Wait()
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func TestSupervisor(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newSupervisor(d, func(string) (*os.File, error) { return os.OpenFile(os.DevNull, os.O_WRONLY, 0) }, []service{
-		{name: "auto", auto: true, args: []string{"sleep", "1000"}},
+		{name: "auto", autoStart: true, args: []string{"sleep", "1000"}},
 		{name: "manual", args: []string{"sleep", "1000"}},
 	})
 	ctx, cancel := context.WithCancel(context.Background()) // outlives the test: the clean-up needs it
@@ -31,7 +31,7 @@ func TestSupervisor(t *testing.T) {
 	})
 	is := func(name string, running bool, starts int) {
 		t.Helper()
-		err := until(ctx, 10*time.Second, name, func() error {
+		err := waitUntil(ctx, 10*time.Second, name, func() error {
 			for _, st := range s.status() {
 				if st.Name == name && st.Running == running && st.Starts == starts {
 					return nil
@@ -54,7 +54,7 @@ func TestSupervisor(t *testing.T) {
 	if err := s.kill("auto"); err != nil {
 		t.Fatal(err)
 	}
-	is("auto", true, 2) // came back by itself
+	is("auto", true, 2) // it was restarted
 
 	if err := s.stop("auto"); err != nil {
 		t.Fatal(err)

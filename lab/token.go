@@ -21,13 +21,13 @@ import (
 // tokenKeyID names the signing key in tokens and in the registry's key set.
 const tokenKeyID = "lab"
 
-// tokenLifetime is what the issued tokens and their expires_in say.
+// tokenLifetime is the lifetime of issued tokens.
 const tokenLifetime = 5 * time.Minute
 
-// tokenIssuer is a token service after distribution's token specification
+// tokenIssuer is a token service that follows distribution's token specification
 // (https://distribution.github.io/distribution/spec/auth/token/ and …/oauth/):
-// GET with basic auth or none, POST with an OAuth 2 password grant. Anybody
-// may pull public/*, the lab's user may pull everything.
+// GET with basic auth or none, POST with an OAuth 2 password grant. Anonymous users may
+// pull public/*, the lab's user may pull everything.
 type tokenIssuer struct {
 	key *ecdsa.PrivateKey
 	now func() time.Time
@@ -81,7 +81,7 @@ func (t *tokenIssuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		RegistryError(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 		return
 	}
-	token, err := t.issue(user, grant(scopes, known))
+	token, err := t.issue(user, grantScopes(scopes, known))
 	if err != nil {
 		RegistryError(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
 		return
@@ -99,8 +99,8 @@ type access struct {
 	Actions []string `json:"actions"`
 }
 
-// grant is what of the asked scopes the caller may have: pull, nothing else.
-func grant(scopes []string, known bool) []access {
+// grantScopes returns the requested scopes that the caller may have: only pull.
+func grantScopes(scopes []string, known bool) []access {
 	granted := []access{}
 	for _, list := range scopes {
 		for scope := range strings.FieldsSeq(list) {

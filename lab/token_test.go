@@ -29,7 +29,7 @@ func TestGrant(t *testing.T) {
 		{"nonsense", true, ""},
 		{"", true, ""},
 	} {
-		got := grant([]string{tt.scope}, tt.known)
+		got := grantScopes([]string{tt.scope}, tt.known)
 		name := ""
 		if len(got) > 0 {
 			name = got[0].Name
@@ -80,7 +80,8 @@ func TestTokenService(t *testing.T) {
 		return resp
 	}
 
-	if got := claims(t, &issuer.key.PublicKey, token(do(User, Password))); len(got.Access) != 1 || got.Access[0].Name != "private/app" || got.Sub != User {
+	got := claims(t, &issuer.key.PublicKey, token(do(User, Password)))
+	if len(got.Access) != 1 || got.Access[0].Name != "private/app" || got.Sub != User {
 		t.Errorf("GET as user: %+v", got)
 	}
 	if got := claims(t, &issuer.key.PublicKey, token(do("", ""))); len(got.Access) != 0 || got.Aud != tokenService {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Addresses of the lab's one network, a bridge in the infra namespace.
+// Addresses of the lab's only network, a bridge in the infra namespace.
 const (
 	Subnet       = "10.77.0.0/24"
 	InfraAddr    = "10.77.0.1" // API server, gateway, good resolver
@@ -16,13 +16,13 @@ const (
 	registryPort = "5000" // loopback of infra: plain HTTP, no auth; the lab pushes here
 )
 
-// Resolvers, one address each, all on port 53, UDP and TCP.
+// Resolvers, each with its own address, all on port 53, UDP and TCP.
 const (
 	ResolverGood     = "10.77.0.1"   // answers .lab from its table, NXDOMAIN for the rest of .lab, REFUSED outside
 	ResolverServfail = "10.77.0.2"   // SERVFAIL to everything
-	ResolverDead     = "10.77.0.3"   // reads and never answers
+	ResolverDead     = "10.77.0.3"   // receives and never answers
 	ResolverNXDomain = "10.77.0.4"   // NXDOMAIN to everything
-	ResolverNoHost   = "10.77.0.250" // nobody has this address
+	ResolverNoHost   = "10.77.0.250" // no machine has this address
 )
 
 // Credentials that auth.lab and token.lab accept.
@@ -31,7 +31,7 @@ const (
 	Password = "s3cret"
 )
 
-// Infra names the namespace of everything that is not a node.
+// Infra is the name of the namespace of everything that is not a node.
 const Infra = "infra"
 
 // prefix marks what the lab owns on the machine: network namespaces, cgroups.
@@ -47,7 +47,7 @@ type Node struct {
 	pods string // subnet of its pods
 }
 
-// Nodes are the machines of the lab.
+// Nodes returns the nodes of the lab.
 func Nodes() []Node {
 	return []Node{
 		{Name: "node-a", Addr: "10.77.0.101", pods: "10.88.1.0/24"},
@@ -55,7 +55,7 @@ func Nodes() []Node {
 	}
 }
 
-// NodeNames are the names of Nodes.
+// NodeNames returns the names of Nodes.
 func NodeNames() []string {
 	var names []string
 	for _, n := range Nodes() {
@@ -64,8 +64,8 @@ func NodeNames() []string {
 	return names
 }
 
-// spaces are the names of all namespaces: infra and the nodes.
-func spaces() []string { return append([]string{Infra}, NodeNames()...) }
+// spaceNames returns the names of all namespaces: infra and the nodes.
+func spaceNames() []string { return append([]string{Infra}, NodeNames()...) }
 
 func findNode(name string) (Node, error) {
 	for _, n := range Nodes() {
@@ -73,15 +73,15 @@ func findNode(name string) (Node, error) {
 			return n, nil
 		}
 	}
-	return Node{}, fmt.Errorf("no node %q: the nodes are %s", name, strings.Join(NodeNames(), ", "))
+	return Node{}, fmt.Errorf("unknown node %q: the nodes are %s", name, strings.Join(NodeNames(), ", "))
 }
 
-// netns is the path of a namespace, as `ip netns` names it.
+// netns returns the path of a network namespace, as `ip netns` names it.
 func netns(space string) string { return "/run/netns/" + prefix + space }
 
 // How a host serves; see serve.go and faulthosts.go.
 const (
-	serveOpen     = "open"     // the registry, no credentials asked
+	serveOpen     = "open"     // the registry, no credentials required
 	serveAuth     = "auth"     // the registry behind htpasswd
 	serveToken    = "token"    // the registry behind bearer tokens, and the token service on :5001
 	serveSlow     = "slow"     // the registry, blobs at about 1 MB/s
@@ -89,7 +89,7 @@ const (
 	servePlain    = "plain"    // the registry, HTTP on port 443
 	serveFault    = "fault"    // chosen by the Host header: faulthosts.go
 	serveClose    = "close"    // accepts and closes
-	serveHang     = "hang"     // accepts and says nothing
+	serveHang     = "hang"     // accepts and sends nothing
 	serveNothing  = ""         // nothing listens
 )
 
@@ -104,7 +104,7 @@ type Host struct {
 	cert  string // name of the key pair in the PKI directory
 }
 
-// Hosts is the zone .lab: every registry with what is wrong with it.
+// Hosts returns the zone .lab: every registry with its fault.
 func Hosts() []Host {
 	a := netip.MustParseAddr
 	fault := func(name, does string) Host {
@@ -115,10 +115,13 @@ func Hosts() []Host {
 		{Name: "mirror.lab", Addr: a("10.77.0.26"), serve: serveOpen, cert: "registry", Does: "good, same content, for hosts.toml"},
 		{Name: "dual.lab", Addr: a("10.77.0.25"), V6: a("fd77::25"), serve: serveOpen, cert: "registry", Does: "good, with an IPv6 address too"},
 		{Name: "auth.lab", Addr: a("10.77.0.11"), serve: serveAuth, cert: "registry", Does: "good, basic auth, " + User + "/" + Password},
-		{Name: "token.lab", Addr: a("10.77.0.18"), serve: serveToken, cert: "registry", Does: "good, bearer tokens from https://token.lab:5001/token: public/* for anybody, the rest for " + User + "/" + Password},
+		{
+			Name: "token.lab", Addr: a("10.77.0.18"), serve: serveToken, cert: "registry",
+			Does: "good, bearer tokens from https://token.lab:5001/token: public/* without login, the rest for " + User + "/" + Password,
+		},
 		{Name: "slow.lab", Addr: a("10.77.0.19"), serve: serveSlow, cert: "registry", Does: "good, blobs at about 1 MB/s"},
 		{Name: "redirect.lab", Addr: a("10.77.0.24"), serve: serveRedirect, cert: "registry", Does: "good, blobs redirected to blobs.lab"},
-		{Name: "blobs.lab", Addr: a("10.77.0.23"), serve: serveOpen, cert: "registry", Does: "where redirect.lab sends for blobs"},
+		{Name: "blobs.lab", Addr: a("10.77.0.23"), serve: serveOpen, cert: "registry", Does: "good, blobs of redirect.lab"},
 		{Name: "expired.lab", Addr: a("10.77.0.12"), serve: serveOpen, cert: "expired", Does: "certificate expired yesterday"},
 		{Name: "badca.lab", Addr: a("10.77.0.13"), serve: serveOpen, cert: "badca", Does: "certificate of a CA that no node trusts"},
 		{Name: "wrongname.lab", Addr: a("10.77.0.14"), serve: serveOpen, cert: "wrongname", Does: "certificate for elsewhere.lab"},
@@ -139,13 +142,13 @@ func Hosts() []Host {
 		fault("hang.lab", "takes the request and never answers"),
 		fault("badblob.lab", "one byte of every blob is wrong"),
 		fault("truncblob.lab", "every blob ends half-way with a reset"),
-		fault("slowblob.lab", "every blob stalls half-way for ever"),
+		fault("slowblob.lab", "every blob stalls half-way and never ends"),
 		fault("noblob.lab", "404 BLOB_UNKNOWN for every blob"),
 	}
 }
 
-// listening are the addresses that infra's bridge must have for Hosts.
-func listening() []netip.Addr {
+// bridgeAddrs returns the addresses that infra's bridge must have for Hosts.
+func bridgeAddrs() []netip.Addr {
 	var addrs []netip.Addr
 	for _, h := range Hosts() {
 		if h.Name == "nohost.lab" {
@@ -160,12 +163,12 @@ func listening() []netip.Addr {
 	return addrs
 }
 
-// hostAddr is the IPv4 address of a host of the zone.
+// hostAddr returns the IPv4 address of a host of the zone.
 func hostAddr(name string) string {
 	for _, h := range Hosts() {
 		if h.Name == name {
 			return h.Addr.String()
 		}
 	}
-	panic("lab: no host " + name)
+	panic("lab: unknown host " + name)
 }

@@ -40,7 +40,7 @@ func TestTopologyHoldsTogether(t *testing.T) {
 	}
 }
 
-// People find faults and hosts in the README: it names every one of them.
+// The README names every fault and every host.
 func TestREADMENamesHostsAndFaults(t *testing.T) {
 	b, err := os.ReadFile("README.md")
 	if err != nil {

@@ -14,45 +14,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Up builds what is missing and starts a lab. It fails if one is running
-// already; what a crash, a reboot or a start that was cut off has left, it
-// removes first.
+// Up builds what is missing and starts a lab. It fails if one is running. It first
+// removes what a crash, a reboot or an interrupted start has left.
 func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() != 0 {
-		return nil, errors.New("needs root: namespaces, mounts and cgroups")
+		return nil, errors.New("must run as root: it makes namespaces, mounts and cgroups")
 	}
-	unlock, err := lock(d)
+	unlock, err := lockDir(d)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	if _, err := Open(d); err == nil {
-		return nil, fmt.Errorf("a lab is running already in %s; `lab status` shows it, `lab down` ends it", d)
+		return nil, fmt.Errorf("a lab is already running in %s: `lab status` shows it, `lab down` ends it", d)
 	}
 	if exists(d.Run()) {
-		p.Say("removing what a dead or unfinished lab has left")
-		if err := down(d); err != nil {
+		p.Say("removing the remains of a crashed or incomplete lab")
+		if err := removeLab(d); err != nil {
 			return nil, err
 		}
 	}
 	if exists(netns(Infra)) {
-		return nil, fmt.Errorf("another lab is running: %s exists, and a machine has room for one. `lab down` ends it, whatever its directory", netns(Infra))
+		return nil, fmt.Errorf("another lab is running: %s exists. Only one lab fits on a machine; `lab down` ends it, "+
+			"whatever its directory", netns(Infra))
 	}
 	if err := Build(ctx, d, p); err != nil {
 		return nil, err
 	}
 	l := &Lab{dir: d}
-	if err := l.up(ctx, p); err != nil {
-		return nil, fmt.Errorf("%w\n(logs are in %s; `lab down` cleans up)", err, d.Run("log"))
+	if err := l.startAll(ctx, p); err != nil {
+		return nil, fmt.Errorf("%w\n(the logs are in %s; `lab down` cleans up)", err, d.Run("log"))
 	}
 	return l, nil
 }
 
-// up starts everything, as much as possible side by side.
-func (l *Lab) up(ctx context.Context, p *Progress) error {
+// startAll starts everything, as much as possible in parallel.
+func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 	d := l.dir
 	if err := os.MkdirAll(d.Run("log"), 0o755); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (l *Lab) up(ctx context.Context, p *Progress) error {
 	if err := makeCgroups(); err != nil {
 		return err
 	}
-	p.Say("keys and networks are made")
+	p.Say("keys and networks are ready")
 
 	sandbox, err := MakeImage(d, Image{Runs: true})
 	if err != nil {
@@ -105,24 +105,7 @@ func (l *Lab) up(ctx context.Context, p *Progress) error {
 
 	for _, n := range NodeNames() {
 		g.Go(func() error {
-			if err := startInit(ctx, d, n); err != nil {
-				return err
-			}
-			if err := l.WaitContainerd(ctx, n); err != nil {
-				return err
-			}
-			if err := l.importArchive(ctx, n, archive.Bytes()); err != nil {
-				return err
-			}
-			select {
-			case <-apiReady:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if err := l.StartService(ctx, n, "kubelet"); err != nil {
-				return err
-			}
-			if err := l.WaitNode(ctx, n); err != nil {
+			if err := l.startNode(ctx, n, archive.Bytes(), apiReady); err != nil {
 				return err
 			}
 			p.Say("%s is Ready", n)
@@ -143,6 +126,29 @@ func (l *Lab) up(ctx context.Context, p *Progress) error {
 	return os.WriteFile(d.Run("ready"), nil, 0o644)
 }
 
+// startNode starts a node and waits until it is Ready. It starts the kubelet when apiReady
+// is closed. sandbox is the archive of the sandbox image.
+func (l *Lab) startNode(ctx context.Context, node string, sandbox []byte, apiReady <-chan struct{}) error {
+	if err := startInit(ctx, l.dir, node); err != nil {
+		return err
+	}
+	if err := l.WaitContainerd(ctx, node); err != nil {
+		return err
+	}
+	if err := l.importArchive(ctx, node, sandbox); err != nil {
+		return err
+	}
+	select {
+	case <-apiReady:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := l.StartService(ctx, node, "kubelet"); err != nil {
+		return err
+	}
+	return l.WaitNode(ctx, node)
+}
+
 func (l *Lab) pushFirstImages(ctx context.Context, sandbox v1.Image) error {
 	if err := l.waitRegistry(ctx); err != nil {
 		return err
@@ -161,7 +167,7 @@ func (l *Lab) pushFirstImages(ctx context.Context, sandbox v1.Image) error {
 }
 
 func (l *Lab) waitRegistry(ctx context.Context) error {
-	return until(ctx, 20*time.Second, "the registry", func() error {
+	return waitUntil(ctx, 20*time.Second, "the registry", func() error {
 		conn, err := l.Dial(ctx, Infra, "tcp", "127.0.0.1:"+registryPort)
 		if err != nil {
 			return err
@@ -170,10 +176,10 @@ func (l *Lab) waitRegistry(ctx context.Context) error {
 	})
 }
 
-// WaitNode returns when the API server says that a node is Ready.
+// WaitNode returns when the API server reports that a node is Ready.
 func (l *Lab) WaitNode(ctx context.Context, node string) error {
-	return until(ctx, time.Minute, node, func() error {
-		b, err := l.apiGet(ctx, "/api/v1/nodes/"+node)
+	return waitUntil(ctx, time.Minute, node, func() error {
+		b, err := l.getAPI(ctx, "/api/v1/nodes/"+node)
 		if err != nil {
 			return err
 		}
@@ -205,15 +211,15 @@ func nodeReady(object []byte) (ready bool, message string, err error) {
 
 // waitDefaultAccount returns when pods can be created in the default namespace.
 func (l *Lab) waitDefaultAccount(ctx context.Context) error {
-	return until(ctx, 30*time.Second, "the default service account", func() error {
-		_, err := l.apiGet(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
+	return waitUntil(ctx, 30*time.Second, "the default service account", func() error {
+		_, err := l.getAPI(ctx, "/api/v1/namespaces/default/serviceaccounts/default")
 		return err
 	})
 }
 
-// lock keeps two programs from starting or ending a lab at once. The kernel
-// drops it with the process, however that ends.
-func lock(d Dir) (unlock func(), err error) {
+// lockDir prevents two programs from starting or ending a lab at the same time. The
+// kernel releases the lock when the process ends.
+func lockDir(d Dir) (unlock func(), err error) {
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return nil, err
 	}
@@ -223,7 +229,7 @@ func lock(d Dir) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("another `lab up` or `lab down` is at work in %s", d)
+		return nil, fmt.Errorf("another `lab up` or `lab down` is running in %s", d)
 	}
 	return func() { f.Close() }, nil
 }

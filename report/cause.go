@@ -1,22 +1,22 @@
 package report
 
-// Fault says who must act.
+// Fault is who must act.
 type Fault string
 
 const (
-	FaultNone         Fault = "none"                // nobody
-	FaultUndetermined Fault = "undetermined"        // the evidence does not say
-	FaultConfig       Fault = "cluster-config"      // whoever owns the manifest or the namespace
-	FaultRegistry     Fault = "registry"            // whoever runs the registry, or published what is in it
-	FaultNode         Fault = "node-infrastructure" // whoever runs the nodes and their network
+	FaultNone         Fault = "none"                // no one: there is no fault
+	FaultUndetermined Fault = "undetermined"        // the evidence does not show it
+	FaultConfig       Fault = "cluster-config"      // the owner of the manifest or the namespace
+	FaultRegistry     Fault = "registry"            // the operator of the registry, or the publisher of the image
+	FaultNode         Fault = "node-infrastructure" // the operator of the nodes and their network
 )
 
-// severity orders faults where one label must speak for several.
+// severity orders faults where one label represents several.
 var severity = map[Fault]int{
 	FaultNone: 0, FaultUndetermined: 1, FaultConfig: 2, FaultRegistry: 3, FaultNode: 4,
 }
 
-// Worse reports whether a must be named before b where only one can be.
+// Worse reports whether a is more severe than b.
 func Worse(a, b Fault) bool { return severity[a] > severity[b] }
 
 // Cause is one name from the closed catalogue in docs/causes.md. Names are
@@ -93,9 +93,8 @@ const (
 	LayerCorrupt            Cause = "LayerCorrupt"
 )
 
-// Catalogue lists every cause with its default fault, grouped by fault in the
-// order of docs/causes.md. What moves a cause to another fault is in
-// [Diagnose].
+// Catalogue returns every cause with its default fault, grouped by fault in the
+// order of docs/causes.md. [Diagnose] has the rules that assign another fault.
 func Catalogue() []CauseInfo {
 	var out []CauseInfo
 	for _, g := range catalogue {
@@ -109,14 +108,14 @@ func Catalogue() []CauseInfo {
 // CauseInfo is one row of the catalogue.
 type CauseInfo struct {
 	Cause Cause
-	Fault Fault // who acts, unless the evidence moves it
+	Fault Fault // who must act, unless a rule assigns another fault
 }
 
 // Known reports whether c is in the catalogue.
 func (c Cause) Known() bool { _, ok := defaultFault[c]; return ok }
 
-// DefaultFault is the fault of c unless the evidence moves it; an unknown
-// cause is undetermined.
+// DefaultFault returns the fault of c unless a rule assigns another one. An
+// unknown cause is undetermined.
 func (c Cause) DefaultFault() Fault {
 	if f, ok := defaultFault[c]; ok {
 		return f

@@ -3,6 +3,7 @@ package report_test
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -11,9 +12,12 @@ import (
 	. "github.com/pullprobe/pullprobe/report"
 )
 
-// docs/causes.md has a section for every cause of the catalogue. What it means
-// and how it is fixed come from the code: -update writes them; how it is known
-// and what it is mistaken for are written there by hand.
+// generated matches the lines of docs/causes.md that come from the code.
+var generated = regexp.MustCompile(`^- \*\*(Means|Who acts|Fix)\*\*`)
+
+// docs/causes.md has a section for every cause of the catalogue. Its meaning and
+// its fix come from the code: -update writes them. How it is known and what it is
+// mistaken for are written there by hand.
 func TestCausesAreDocumented(t *testing.T) {
 	const path, begin, end = "../docs/causes.md", "<!-- catalogue -->\n", "<!-- /catalogue -->"
 	b, err := os.ReadFile(path)
@@ -30,7 +34,7 @@ func TestCausesAreDocumented(t *testing.T) {
 	for line := range strings.Lines(text) {
 		if name, ok := strings.CutPrefix(line, "#### `"); ok {
 			cause = strings.TrimSuffix(strings.TrimSpace(name), "`")
-		} else if strings.HasPrefix(line, "- **") && !strings.HasPrefix(line, "- **Means**") && !strings.HasPrefix(line, "- **Who acts**") && !strings.HasPrefix(line, "- **Fix**") {
+		} else if strings.HasPrefix(line, "- **") && !generated.MatchString(line) {
 			byHand[cause] = append(byHand[cause], line)
 		}
 	}
@@ -42,14 +46,14 @@ func TestCausesAreDocumented(t *testing.T) {
 			fault = info.Fault
 			fmt.Fprintf(&want, "\n### %s\n", fault)
 		}
-		meaning, fix := Explain(info.Cause)
+		meaning, fix := Templates(info.Cause)
 		fmt.Fprintf(&want, "\n#### `%s`\n\n- **Means**: %s\n- **Who acts**: %s\n", info.Cause, meaning, info.Fault)
 		if fix != "" {
 			fmt.Fprintf(&want, "- **Fix**: %s\n", fix)
 		}
 		lines := strings.Join(byHand[string(info.Cause)], "")
 		if !strings.Contains(lines, "- **Known by**: ") || !strings.Contains(lines, "- **Mistaken for**: ") && info.Cause != Healthy {
-			t.Errorf("%s: %s says not how it is known, or what it is mistaken for", path, info.Cause)
+			t.Errorf("%s: %s does not say how it is known, or what it is mistaken for", path, info.Cause)
 		}
 		want.WriteString(lines)
 	}

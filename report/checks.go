@@ -48,53 +48,55 @@ const (
 	familyProvider  = "credentials/provider"
 )
 
-// id joins the parts of a check's id.
-func id(family, host string, more ...string) string {
+// joinID joins the parts of a check's id.
+func joinID(family, host string, more ...string) string {
 	return strings.Join(append([]string{family, host}, more...), "/")
 }
 
 // LocalID is the check of what the node has of a registry already.
-func LocalID(host string) string { return id(familyLocal, host) }
+func LocalID(host string) string { return joinID(familyLocal, host) }
 
 // HostsID is the check of the runtime's configuration for a registry.
-func HostsID(host string) string { return id(familyHosts, host) }
+func HostsID(host string) string { return joinID(familyHosts, host) }
 
 // DNSID is the check of a host's name, or of one resolver's answer for it.
-func DNSID(host string, resolver ...string) string { return id(familyDNS, host, resolver...) }
+func DNSID(host string, resolver ...string) string { return joinID(familyDNS, host, resolver...) }
 
 // DialID is the check of a connection to one address of a host.
-func DialID(host string, address ...string) string { return id(familyDial, host, address...) }
+func DialID(host string, address ...string) string { return joinID(familyDial, host, address...) }
 
 // TLSID is the check of the handshake with one address of a host.
-func TLSID(host string, address ...string) string { return id(familyTLS, host, address...) }
+func TLSID(host string, address ...string) string { return joinID(familyTLS, host, address...) }
 
 // ElsewhereID is the check of an address that the runtime does not use: only
 // another resolver returns it.
-func ElsewhereID(host string, address ...string) string { return id(familyElsewhere, host, address...) }
+func ElsewhereID(host string, address ...string) string {
+	return joinID(familyElsewhere, host, address...)
+}
 
 // ClockID is the check of the node's clock against a host's.
-func ClockID(host string) string { return id(familyClock, host) }
+func ClockID(host string) string { return joinID(familyClock, host) }
 
 // RegistryID is the check of a host's answer to GET /v2/.
-func RegistryID(host string) string { return id(familyRegistry, host) }
+func RegistryID(host string) string { return joinID(familyRegistry, host) }
 
 // TokenID is the check of the token service of a host.
-func TokenID(host string) string { return id(familyToken, host) }
+func TokenID(host string) string { return joinID(familyToken, host) }
 
 // ManifestID is the check of the manifest on a host.
-func ManifestID(host string) string { return id(familyManifest, host) }
+func ManifestID(host string) string { return joinID(familyManifest, host) }
 
 // ImageID is the check of what the manifest on a host describes.
-func ImageID(host string) string { return id(familyImage, host) }
+func ImageID(host string) string { return joinID(familyImage, host) }
 
 // BlobID is the check of a layer that a host serves.
-func BlobID(host string) string { return id(familyBlob, host) }
+func BlobID(host string) string { return joinID(familyBlob, host) }
 
 // CredentialID is the check of the nth credential, counted from 1.
-func CredentialID(n int) string { return id(IDCredentials, strconv.Itoa(n)) }
+func CredentialID(n int) string { return joinID(IDCredentials, strconv.Itoa(n)) }
 
 // ProviderID is the check of one credential provider.
-func ProviderID(name string) string { return id(familyProvider, name) }
+func ProviderID(name string) string { return joinID(familyProvider, name) }
 
 // Elsewhere reports whether the check is about an address that the runtime does
 // not use.

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Vantage is one host of the control set, as it was last looked at.
+// Vantage is one host of the control set, as it was last checked.
 type Vantage struct {
 	Registry
-	// Known says that this node has reached the host before, or that the
-	// configuration names it as one that can be reached.
+	// Known means that this node has reached the host before, or that the
+	// configuration names it as a host that every node reaches.
 	Known bool
 }
 
@@ -23,93 +23,106 @@ func (r Registry) answered() bool {
 	return r.State == Reachable || r.State == Limited || r.State == Unreachable && stage(r.Cause) >= stageTLS
 }
 
-// silent reports whether the look ended before anything came back.
-func (r Registry) silent() bool {
-	s := stage(r.Cause)
-	return r.State == Unreachable && (s == stageDNS || s == stageDial)
-}
+// silent reports whether nothing came back from the host.
+func (r Registry) silent() bool { return r.State == Unreachable && beforeTLS(r.Cause) }
 
-// enough is how many places must be out of reach where they may all have one
-// reason of their own: one owner, or no proof that they ever could be reached.
-const enough = 3
+// minUnreachable is how many hosts must be unreachable where all of them may have
+// one cause of their own: the same owner, or no proof that they were ever
+// reachable.
+const minUnreachable = 3
 
 // Control is the check "control": whether a node reaches anything at all. It
-// fails only if no host answers, neither its name nor its address, and they are
-// so many, or so little akin, that the node is what they have in common; weak=true
-// marks that it takes a guess to say so. Otherwise it passes, or is skipped for
-// want of hosts to go by. beside says that these are all others than one that is
-// out of reach already.
-func Control(hosts []Vantage, beside bool, now time.Time) Check {
-	c := Check{ID: controlID, Kind: KindControl, Outcome: Skipped}
-	var answered, silent []string
-	seen, known, owners := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	causes := map[Cause]int{}
-	var oldest time.Time
-	for _, h := range hosts {
-		switch {
-		case h.answered():
-			answered = append(answered, h.Host)
-		case h.Cause == HostNotFound && !h.Known:
-			continue // a resolver answered, and the name may be nobody's
-		case h.silent() && h.inItsOwnRight():
-			silent = append(silent, h.Host)
-			causes[h.Cause]++
-			seen[h.place()] = true
-			if h.Known {
-				known[h.place()], owners[h.owner()] = true, true
-			}
-		default:
-			continue
-		}
-		if oldest.IsZero() || h.Checked.Before(oldest) {
-			oldest = h.Checked
-		}
-	}
-	if asked := len(answered) + len(silent); asked > 0 {
+// fails only if no host answers, neither by name nor by address, and if they are
+// so many, or so unrelated, that the node is what they have in common; weak=true
+// marks a guess. Otherwise it passes, or is skipped if there are too few hosts to
+// compare with. excludingTarget means that these are hosts beside one that is
+// unreachable already.
+func Control(hosts []Vantage, excludingTarget bool, now time.Time) Check {
+	c := Check{ID: IDControl, Kind: KindControl, Outcome: Skipped}
+	s := surveyOf(hosts)
+	all := len(s.answered) + len(s.silent)
+	if all > 0 {
 		c.Evidence = map[string]string{
-			"asked": strconv.Itoa(asked), "reached": strconv.Itoa(len(answered)), "ageMs": strconv.FormatInt(max(now.Sub(oldest), 0).Milliseconds(), 10),
+			KeyAsked:   strconv.Itoa(all),
+			KeyReached: strconv.Itoa(len(s.answered)),
+			KeyAgeMs:   strconv.FormatInt(max(now.Sub(s.oldest), 0).Milliseconds(), 10),
 		}
 	}
-	strong := len(known) >= 2 && len(owners) >= 2
-	weak := len(seen) >= enough || beside && len(known) > 0
+	strong := len(s.known) >= 2 && len(s.domains) >= 2
+	weak := len(s.addresses) >= minUnreachable || excludingTarget && len(s.known) > 0
 	switch {
-	case len(answered) > 0:
+	case len(s.answered) > 0:
 		c.Outcome = Pass
-		c.Evidence["hosts"] = few(answered)
-		c.Summary = fmt.Sprintf("%d of %d other hosts can be reached from this node: %s", len(answered), len(answered)+len(silent), few(answered))
-		if !beside {
-			c.Summary = fmt.Sprintf("%d of %d hosts can be reached from this node: %s", len(answered), len(answered)+len(silent), few(answered))
+		c.Evidence[KeyHosts] = abbreviate(s.answered)
+		which := "hosts"
+		if excludingTarget {
+			which = "other hosts"
 		}
+		c.Summary = fmt.Sprintf("this node reaches %d of %d %s: %s", len(s.answered), all, which, abbreviate(s.answered))
 	case !strong && !weak:
-		c.Summary = "too few hosts are known to tell one that is out of reach from a node that reaches nothing: name some with the setting control"
+		c.Summary = "too few known hosts to tell a registry outage from a node outage; add some with --control"
 	default:
-		c.Outcome, c.Cause = Fail, shared(causes)
-		c.Evidence["hosts"] = few(silent)
+		c.Outcome, c.Cause = Fail, shared(s.causes)
+		c.Evidence[KeyHosts] = abbreviate(s.silent)
 		if !strong {
-			c.Evidence["weak"] = "true"
+			c.Evidence[KeyWeak] = True
 		}
-		c.Summary = fmt.Sprintf("nothing can be reached from this node: none of %d hosts (%s)", len(silent), few(silent))
+		c.Summary = fmt.Sprintf("this node cannot reach any of %d hosts (%s)", len(s.silent), abbreviate(s.silent))
 	}
 	return c
 }
 
-// inItsOwnRight reports whether the host is looked at for itself: token services
-// and hosts of layers share the fate of the registry that they belong to.
-func (r Registry) inItsOwnRight() bool {
+// survey counts the hosts of the control set that are evidence.
+type survey struct {
+	answered, silent []string
+	addresses        map[string]bool // of the silent ones
+	known, domains   map[string]bool // of the silent ones that are known: addresses, base domains
+	causes           map[Cause]int
+	oldest           time.Time // when the first of them was checked
+}
+
+func surveyOf(hosts []Vantage) survey {
+	s := survey{addresses: map[string]bool{}, known: map[string]bool{}, domains: map[string]bool{}, causes: map[Cause]int{}}
+	for _, h := range hosts {
+		switch {
+		case h.answered():
+			s.answered = append(s.answered, h.Host)
+		case h.Cause == HostNotFound && !h.Known:
+			continue // a resolver answered, and the name may not exist
+		case h.silent() && h.independent():
+			s.silent = append(s.silent, h.Host)
+			s.causes[h.Cause]++
+			s.addresses[h.addressKey()] = true
+			if h.Known {
+				s.known[h.addressKey()], s.domains[h.baseDomain()] = true, true
+			}
+		default:
+			continue
+		}
+		if s.oldest.IsZero() || h.Checked.Before(s.oldest) {
+			s.oldest = h.Checked
+		}
+	}
+	return s
+}
+
+// independent reports whether the host is checked for itself. Token services and
+// layer hosts fail together with the registry that they belong to.
+func (r Registry) independent() bool {
 	return len(r.Roles) == 0 || slices.ContainsFunc(r.Roles, func(role Role) bool { return role != RoleToken && role != RoleBlob })
 }
 
-// place is equal for hosts at the same address.
-func (r Registry) place() string {
+// addressKey is equal for hosts at the same address.
+func (r Registry) addressKey() string {
 	if len(r.Addresses) > 0 {
 		return r.Addresses[0]
 	}
 	return r.Host
 }
 
-// owner is the last two labels of the host's name, or its address: a rough guess
-// at whose it is.
-func (r Registry) owner() string {
+// baseDomain returns the last two labels of the host's name, or its address: a
+// rough guess at its owner.
+func (r Registry) baseDomain() string {
 	name := r.Host
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
@@ -121,7 +134,7 @@ func (r Registry) owner() string {
 	return strings.Join(labels[max(0, len(labels)-2):], ".")
 }
 
-// shared is the cause that all of them have, or else that packets get nowhere.
+// shared returns the cause that all hosts have, or else NetworkUnreachable.
 func shared(causes map[Cause]int) Cause {
 	if len(causes) == 1 {
 		for c := range causes {
@@ -131,8 +144,8 @@ func shared(causes map[Cause]int) Cause {
 	return NetworkUnreachable
 }
 
-// few names the first of many.
-func few(names []string) string {
+// abbreviate joins the first of many names.
+func abbreviate(names []string) string {
 	const most = 3
 	names = slices.Sorted(slices.Values(names))
 	if len(names) <= most {

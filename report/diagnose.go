@@ -9,68 +9,81 @@ import (
 // function: the same checks give the same verdict, so saved evidence can be
 // replayed.
 //
-// It weighs two witnesses against each other. The one is the runtime, by its
-// own words: the test pull's if there was one, else what the kubelet wrote
-// into the pod's status. The other are the checks made beside it, followed
-// from the goal (the image) back along BlockedBy to the first one that failed.
-// Both agree: confirmed. One alone: likely. They contradict each other and no
-// rule settles it: undetermined.
-func Diagnose(checks []Check) Verdict { return theRules().diagnose(checks) }
+// It compares two sources. One is the runtime's error message: the test pull's
+// if there was one, else the one that the kubelet wrote into the pod's status.
+// The other are pullprobe's own checks, followed from the goal (the image) back
+// along BlockedBy to the first one that failed. Both agree: confirmed. One
+// alone: likely. They contradict each other and no rule settles it:
+// undetermined.
+func Diagnose(checks []Check) Verdict { return allRules().diagnose(checks) }
 
-// rulebook is everything that Diagnose decides by, in tables, so that every
-// rule has a name, and a test can take one away to see what depends on it.
-type rulebook struct {
-	verdicts []verdictRule // in the order in which kubelet and runtime come past these things; the first that speaks decides
-	roots    []rootRule    // root cause before symptom; all are asked, in order
-	doubts   []doubtRule   // each lowers a verdict to likely
-	acting   []actingRule  // who must act, where it is not the cause's default; the first that speaks decides
+// ruleSet holds everything that Diagnose decides by, in tables. Every rule has
+// an id, and a test removes each of them to see what depends on it.
+type ruleSet struct {
+	verdicts    []verdictRule    // in the order in which kubelet and runtime get to these points; the first that applies decides
+	causes      []causeRule      // from the symptom to the root cause; all apply, in order
+	confidences []confidenceRule // each lowers a verdict to likely
+	faults      []faultRule      // who must act, where it is not the cause's default; the first that applies decides
 }
 
-func theRules() rulebook {
-	return rulebook{verdicts: verdictRules(), roots: rootRules(), doubts: doubtRules(), acting: actingRules()}
+func allRules() ruleSet {
+	return ruleSet{
+		verdicts: slices.Concat(
+			verdictsBeforeThePull(),
+			verdictsOfTheTestPull(),
+			verdictsOnThePath(),
+			verdictsOfAClearPath(),
+			verdictsOfTheMessage(),
+		),
+		causes:      slices.Concat(causesInAnswers(), causesOnTheNetwork(), causesInMirrors()),
+		confidences: confidenceRules(),
+		faults:      slices.Concat(faultsOnTheNetwork(), faultsInTrust(), faultsInAnswers()),
+	}
 }
 
-func (r rulebook) diagnose(checks []Check) Verdict {
-	c := &judge{evidence: newEvidence(checks), rulebook: r}
-	c.blocked = c.rootCause(c.way())
-	v := c.verdict()
-	v.Also = c.also(v)
+func (r ruleSet) diagnose(checks []Check) Verdict {
+	e := &evaluation{evidence: newEvidence(checks), ruleSet: r}
+	e.obstacle = e.traced(e.path())
+	v := e.verdict()
+	v.Also = e.otherCauses(v)
 	if v.Fix == "" {
-		v.Fix = c.fix(v)
+		v.Fix = e.fix(v)
 	}
 	if v.Summary == "" {
-		v.Summary = c.summary(v)
+		v.Summary = e.summary(v)
 	}
 	return v
 }
 
-// judge has the evidence and the rules before it.
-type judge struct {
+// evaluation is the evidence and the rules that apply to it.
+type evaluation struct {
 	*evidence
-	rulebook
+	ruleSet
 
-	blocked finding // what stands in the runtime's way, by the checks
+	obstacle obstacle // on the runtime's path to the image, as the checks found it
 }
 
-func (j *judge) verdict() Verdict {
-	for _, rule := range j.verdicts {
-		if v, ok := rule.say(j); ok {
+func (e *evaluation) verdict() Verdict {
+	for _, rule := range e.verdicts {
+		if v, ok := rule.evaluate(e); ok {
 			return v
 		}
 	}
 	return Verdict{
-		Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
-		Summary:     "nothing failed, but the image was not seen to be available either",
-		Because:     j.stoppedAt(),
-		WouldDecide: j.unchecked(),
+		Fault:       FaultUndetermined,
+		Cause:       Undetermined,
+		Confidence:  Uncertain,
+		Summary:     "no check failed, but none confirmed that the image can be pulled",
+		Because:     e.stoppedAt(),
+		WouldDecide: e.unchecked(),
 	}
 }
 
-// stoppedAt names the checks at which the hosts' ways end.
-func (j *judge) stoppedAt() []string {
+// stoppedAt returns the ids of the checks at which the paths of all hosts end.
+func (e *evaluation) stoppedAt() []string {
 	var out []string
-	for _, goal := range j.blocked.goals {
-		for _, id := range j.because(j.root(goal).ID, goal) {
+	for _, goal := range e.obstacle.goals {
+		for _, id := range e.existing(e.origin(goal).ID, goal) {
 			if !slices.Contains(out, id) {
 				out = append(out, id)
 			}
@@ -79,92 +92,113 @@ func (j *judge) stoppedAt() []string {
 	return out
 }
 
-// rootCause replaces a finding by what led to it.
-func (j *judge) rootCause(f finding) finding {
-	for _, rule := range j.roots {
-		if !f.found() {
+// traced returns an obstacle with its root cause, as far as the rules know it.
+func (e *evaluation) traced(o obstacle) obstacle {
+	for _, rule := range e.causes {
+		if !o.found() {
 			break
 		}
-		f = rule.trace(j, f)
+		o = rule.trace(e, o)
 	}
-	return f
+	return o
 }
 
-// weigh puts a finding beside the runtime's words.
-func (j *judge) weigh(f finding) Verdict {
-	v := Verdict{Cause: f.name(), Because: f.because, WouldDecide: slices.Clone(f.decides)}
-	j.whoActs(&v, f)
+// weigh compares an obstacle with the runtime's message.
+func (e *evaluation) weigh(o obstacle) Verdict {
+	cause := o.rootCause()
+	v := Verdict{Cause: cause, Because: o.because, WouldDecide: slices.Clone(o.wouldDecide)}
+	e.assignFault(&v, o)
 	switch {
-	case j.words.check == nil:
+	case !e.message.exists():
 		v.Confidence = atMost(v.Confidence, Likely)
-	case j.agree(f.name()), j.agree(f.check.Cause), j.agreeOnTheWayTo(f):
-		if !slices.Contains(v.Because, j.words.check.ID) {
-			v.Because = append(v.Because, j.words.check.ID)
+	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o):
+		if !slices.Contains(v.Because, e.message.check.ID) {
+			v.Because = append(v.Because, e.message.check.ID)
 		}
 		v.Confidence = atMost(v.Confidence, Confirmed)
-	case !j.words.tells(), len(j.hosts()) > 1:
-		// Words that say nothing of the way to the image, or that merge several
-		// hosts into one error, do not contradict what was seen.
+	case !e.message.informative(), len(e.hosts()) > 1:
+		// A message that does not tell where the path fails, or that merges several
+		// hosts into one error, does not contradict the checks.
 		v.Confidence = atMost(v.Confidence, Likely)
-	case stage(f.name()) < j.words.stage() && !j.words.fresh():
-		// The checks are stopped earlier than the runtime was when it spoke:
-		// what holds the pull up now is not what it spoke of, but its words are
-		// the older ones.
+	case stage(cause) < e.message.stage() && !e.message.fromTestPull():
+		// The checks fail at an earlier stage than the runtime did. What keeps the
+		// pull from succeeding now is not what the message is about, but the message
+		// is older.
 		v.Confidence = atMost(v.Confidence, Likely)
-		v.WouldDecide = append(v.WouldDecide, "the kubelet's next attempt: its last message ("+string(j.words.cause)+") does not fit what the node sees now")
+		v.WouldDecide = append(v.WouldDecide, "the kubelet's next attempt: its last message ("+string(e.message.cause)+
+			") does not match what the checks found now")
 	default:
-		return j.contradicted(f)
+		return e.contradiction(o)
 	}
-	if f.softened {
+	if o.ruleChosen {
 		v.Confidence = atMost(v.Confidence, Likely)
 	}
-	for _, rule := range j.doubts {
-		if decides, doubtful := rule.holds(j, v, f); doubtful {
+	for _, rule := range e.confidences {
+		if wouldDecide, applies := rule.applies(e, v, o); applies {
 			v.Confidence = atMost(v.Confidence, Likely)
-			if decides != "" {
-				v.WouldDecide = append(v.WouldDecide, decides)
+			if wouldDecide != "" {
+				v.WouldDecide = append(v.WouldDecide, wouldDecide)
 			}
 		}
 	}
-	if f.name() == Undetermined {
+	if cause == Undetermined {
 		v.Confidence = Uncertain
-		v.WouldDecide = append(v.WouldDecide, "what stands behind this answer: "+f.check.Summary)
+		v.WouldDecide = append(v.WouldDecide, "the reason for this answer: "+o.check.Summary)
 	}
 	return v
 }
 
-// whoActs sets the verdict's fault, by the first rule that speaks or else its
+// responsibility is who must act, and what follows from that for the verdict.
+type responsibility struct {
+	fault       Fault
+	likely      bool     // the verdict is likely at most
+	because     []string // further checks that decided
+	wouldDecide []string // what would settle who must act
+}
+
+// assignFault sets the verdict's fault: by the first rule that applies, else the
 // cause's default.
-func (j *judge) whoActs(v *Verdict, f finding) {
-	v.Fault = v.Cause.DefaultFault()
-	for _, rule := range j.acting {
-		if fault, ok := rule.say(j, v, f); ok {
-			v.Fault = fault
-			return
+func (e *evaluation) assignFault(v *Verdict, o obstacle) {
+	r := responsibility{fault: v.Cause.DefaultFault()}
+	for _, rule := range e.faults {
+		if decided, ok := rule.assign(e, o); ok {
+			r = decided
+			break
 		}
 	}
+	v.Fault = r.fault
+	if r.likely {
+		v.Confidence = Likely
+	}
+	v.Because = append(v.Because, r.because...)
+	v.WouldDecide = append(v.WouldDecide, r.wouldDecide...)
 }
 
-// agreeOnTheWayTo reports whether the words speak of the same host that the
-// registry sent the runtime to, and of the same fault there.
-func (j *judge) agreeOnTheWayTo(f finding) bool {
-	inner := j.inner(f)
-	if inner == "" || j.words.check == nil {
+// sameInnerFault reports whether the message is about the same host that the
+// registry refers the runtime to, and about the same fault there.
+func (e *evaluation) sameInnerFault(o obstacle) bool {
+	inner := e.innerCause(o)
+	if inner == "" || !e.message.exists() {
 		return false
 	}
-	// What the runtime makes of a web page in the place of a layer is anybody's guess.
-	agree := j.agree(inner) || inner == Undetermined
-	step := j.words.check.Evidence["step"]
-	return agree && (f.name() == TokenServiceFailed && step == "token" || f.name() == BlobHostUnreachable && step == "blob")
+	// What the runtime makes of a web page instead of a layer cannot be predicted.
+	agree := e.message.mayMean(inner) || inner == Undetermined
+	switch o.rootCause() {
+	case TokenServiceFailed:
+		return agree && e.message.step() == "token"
+	case BlobHostUnreachable:
+		return agree && e.message.step() == "blob"
+	}
+	return false
 }
 
-// inner is what was wrong at a host that the registry sends the runtime to;
-// empty if it answered.
-func (j *judge) inner(f finding) Cause {
-	return Cause(cmp.Or(f.check.Evidence["innerCause"], j.fact(f.check.BlockedBy, "innerCause")))
+// innerCause returns the cause at a host that the registry refers the runtime to;
+// empty if that host answered.
+func (e *evaluation) innerCause(o obstacle) Cause {
+	return Cause(cmp.Or(o.check.Evidence[KeyInnerCause], e.fact(o.check.BlockedBy, KeyInnerCause)))
 }
 
-// atMost lowers have to limit; the empty word is the highest.
+// atMost lowers a confidence to a limit. The empty confidence is the highest.
 func atMost(have, limit Confidence) Confidence {
 	rank := map[Confidence]int{Uncertain: 1, Likely: 2, Confirmed: 3, "": 4}
 	if rank[have] < rank[limit] {
@@ -173,15 +207,19 @@ func atMost(have, limit Confidence) Confidence {
 	return limit
 }
 
-// contradicted is the verdict where checks and words cannot both be right.
-func (j *judge) contradicted(f finding) Verdict {
+// contradiction returns the verdict where checks and message cannot both be
+// right.
+func (e *evaluation) contradiction(o obstacle) Verdict {
 	return Verdict{
-		Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
-		Because: append(slices.Clone(f.because), j.words.check.ID),
-		Summary: "the runtime says " + string(j.words.cause) + ", but the checks from this node say " + string(f.name()) + ": " + f.check.Summary,
+		Fault:      FaultUndetermined,
+		Cause:      Undetermined,
+		Confidence: Uncertain,
+		Because:    append(slices.Clone(o.because), e.message.check.ID),
+		Summary: "the runtime reports " + string(e.message.cause) + ", but this node's checks found " +
+			string(o.rootCause()) + ": " + o.check.sentence(),
 		WouldDecide: []string{
-			"asking again: one of the two may have been a passing state",
-			"the runtime's own log on this node at the time of the pull",
+			"retry: one of the two may have been transient",
+			"the runtime's log on this node at the time of the pull",
 		},
 	}
 }

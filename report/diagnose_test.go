@@ -37,16 +37,17 @@ func TestDiagnose(t *testing.T) {
 // Of several hosts the upstream decides, because a mirror may lack an image.
 func TestDiagnoseMirrors(t *testing.T) {
 	order := check("hosts/"+host, KindRuntime, Pass, "", ev("order", "mirror.example,"+host))
-	mirror404 := at("mirror.example", ladder(KindManifest, TagNotFound))
+	mirror404 := onHost("mirror.example", ladder(KindManifest, TagNotFound))
 
-	v := Diagnose(all(words(TagNotFound, RepositoryNotFound), order, mirror404, at(host, ladder(KindDial, ConnectionTimeout, ev("deadline", "true")))))
+	timedOut := onHost(host, ladder(KindDial, ConnectionTimeout, ev("deadline", "true")))
+	v := Diagnose(all(reported(TagNotFound, RepositoryNotFound), order, mirror404, timedOut))
 	if v.Cause != ConnectionTimeout || v.Confidence == Confirmed {
 		t.Errorf("mirror's 404 before an unreachable upstream: got %s %s", v.Cause, v.Confidence)
 	}
 	if !slices.Contains(v.Also, TagNotFound) {
 		t.Errorf("also = %v, want the mirror's answer in it", v.Also)
 	}
-	v = Diagnose(all(order, mirror404, at(host, ladder("", "")), check("pull", KindPull, Pass, "")))
+	v = Diagnose(all(order, mirror404, onHost(host, ladder("", "")), check("pull", KindPull, Pass, "")))
 	if v.Cause != Healthy {
 		t.Errorf("upstream has what the mirror lacks: got %s", v.Cause)
 	}
@@ -54,7 +55,11 @@ func TestDiagnoseMirrors(t *testing.T) {
 
 // Saved evidence replays to the same verdict.
 func TestDiagnoseReplay(t *testing.T) {
-	checks := all(words(CredentialsMissing), check("credentials", KindCredentials, Fail, PullSecretMissing, ev("secret", "regcred")), ladder(KindManifest, CredentialsMissing))
+	checks := all(
+		reported(CredentialsMissing),
+		check("credentials", KindCredentials, Fail, PullSecretMissing, ev("secret", "regcred")),
+		ladder(KindManifest, CredentialsMissing),
+	)
 	saved, err := json.Marshal(checks)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +81,7 @@ func TestDiagnoseCircle(t *testing.T) {
 	}
 }
 
-// Every cause has words for people, and a fix unless nothing is wrong.
+// Every cause has a description, and a fix unless nothing is wrong.
 func TestCatalogueIsComplete(t *testing.T) {
 	for _, info := range Catalogue() {
 		v := Diagnose(all(check("pod", KindPod, Fail, info.Cause, ev("proven", "true"))))
@@ -84,7 +89,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 			t.Errorf("%s does not come through: %s", info.Cause, v.Cause)
 		}
 		if v.Summary == "" {
-			t.Errorf("%s has no meaning", info.Cause)
+			t.Errorf("%s has no description", info.Cause)
 		}
 		if v.Fix == "" && info.Fault != FaultNone && info.Cause != Undetermined {
 			t.Errorf("%s has no fix", info.Cause)

@@ -5,48 +5,48 @@ import (
 	"strings"
 )
 
-// evidence is the list of checks with what is asked of it again and again.
+// evidence is the list of checks, with what rules often need of it.
 type evidence struct {
-	checks []Check
-	byID   map[string]*Check
-	words  words // the ones that count
-	said   words // the kubelet's
+	checks  []Check
+	byID    map[string]*Check
+	message message // the one that counts: the test pull's if there is one, else the kubelet's
+	kubelet message // the kubelet's, from the pod's status
 }
 
-// words are what the runtime or the kubelet said.
-type words struct {
-	check  *Check  // nil: they said nothing
-	cause  Cause   // their best single reading
-	could  []Cause // everything these words are known to have meant
-	proven bool    // the text alone proves the cause
+// message is an error message of the runtime, classified.
+type message struct {
+	check      *Check  // the failed check that has it; nil: there is no message
+	cause      Cause   // the likeliest cause
+	candidates []Cause // every cause that such a message is known to have had
+	proven     bool    // the message alone proves the cause
 }
 
 func newEvidence(checks []Check) *evidence {
-	d := &evidence{checks: checks, byID: make(map[string]*Check, len(checks))}
+	e := &evidence{checks: checks, byID: make(map[string]*Check, len(checks))}
 	for i := range checks {
-		d.byID[checks[i].ID] = &checks[i]
+		e.byID[checks[i].ID] = &checks[i]
 	}
-	d.said = wordsOf(d.byID["pod"])
-	// The test pull is fresher than the pod's status and was made under our eyes.
-	// But as nobody in particular it says nothing against a kubelet that may have
-	// had credentials that are not known here.
-	d.words = wordsOf(d.byID["pull"])
-	if d.words.check == nil || d.anonymousPull() && d.mayKnowMore() != "" && inCredentials(d.words.cause) && d.said.tells() && !d.said.means(d.words.cause) {
-		d.words = d.said
+	e.kubelet = messageOf(e.byID[IDPod])
+	// The test pull is newer than the pod's status. But an anonymous one proves
+	// nothing against a kubelet that may have credentials that are not known here.
+	e.message = messageOf(e.byID[IDPull])
+	if !e.message.exists() || e.anonymousPull() && e.unreadSources() != "" && inCredentials(e.message.cause) &&
+		e.kubelet.informative() && !e.kubelet.mayMean(e.message.cause) {
+		e.message = e.kubelet
 	}
-	return d
+	return e
 }
 
-// wordsOf are the words that a failed check carries.
-func wordsOf(c *Check) words {
+// messageOf returns the message that a failed check carries.
+func messageOf(c *Check) message {
 	if c == nil || c.Outcome != Fail {
-		return words{}
+		return message{}
 	}
-	w := words{check: c, cause: c.Cause, could: splitCauses(c.Evidence["could"]), proven: c.Evidence["proven"] == "true"}
-	if w.cause == "" {
-		w.cause = Undetermined
+	m := message{check: c, cause: c.Cause, candidates: splitCauses(c.Evidence[KeyCould]), proven: c.Is(KeyProven)}
+	if m.cause == "" {
+		m.cause = Undetermined
 	}
-	return w
+	return m
 }
 
 func splitCauses(s string) []Cause {
@@ -59,76 +59,95 @@ func splitCauses(s string) []Cause {
 	return out
 }
 
-// tells reports whether the words say anything of the way to the image.
-func (w words) tells() bool {
-	return w.check != nil && w.cause != Undetermined && w.cause != PullTimedOut && w.cause != PullQueueLimited
+func (m message) exists() bool { return m.check != nil }
+
+// informative reports whether the message tells where the path to the image
+// fails.
+func (m message) informative() bool {
+	return m.exists() && m.cause != Undetermined && m.cause != PullTimedOut && m.cause != PullQueueLimited
 }
 
-// means reports whether the words can mean this cause.
-func (w words) means(c Cause) bool {
-	return w.check != nil && (w.cause == c || slices.Contains(w.could, c) || slices.Contains(saidAs[c], w.cause))
+// mayMean reports whether the message can mean this cause.
+func (m message) mayMean(c Cause) bool {
+	return m.exists() && (m.cause == c || slices.Contains(m.candidates, c) || slices.Contains(alsoReportedAs[c], m.cause))
 }
 
-// fresh reports whether the words were said under our eyes, by the test pull,
-// and not by the kubelet some time ago.
-func (w words) fresh() bool { return w.check != nil && w.check.Kind == KindPull }
+// fromTestPull reports whether the message is the test pull's, and not one that
+// the kubelet reported some time ago.
+func (m message) fromTestPull() bool { return m.exists() && m.check.Kind == KindPull }
 
-// stage is how far the runtime had come when it said this. A broken connection
-// while it fetched a layer is no word about the way to the manifest.
-func (w words) stage() int {
-	if step := w.check.Evidence["step"]; step == "blob" || step == "unpack" || step == "empty" {
-		return max(stage(w.cause), stageBlob)
+// step returns how far the runtime came, as the message has it.
+func (m message) step() string {
+	if !m.exists() {
+		return ""
 	}
-	return stage(w.cause)
+	return m.check.Evidence[KeyStep]
 }
 
-// get is the check with this id; a check that is not there is unknown.
-func (d *evidence) get(id string) Check {
-	if c := d.byID[id]; c != nil {
+// stage returns the stage of the pull that failed. A connection that broke while
+// the runtime fetched a layer says nothing about the path to the manifest.
+func (m message) stage() int {
+	if step := m.step(); step == "blob" || step == "unpack" || step == "empty" {
+		return max(stage(m.cause), stageBlob)
+	}
+	return stage(m.cause)
+}
+
+// get returns the check with this id; a missing one is the zero Check.
+func (e *evidence) get(id string) Check {
+	if c := e.byID[id]; c != nil {
 		return *c
 	}
 	return Check{}
 }
 
-func (d *evidence) failed(id string) bool { return d.get(id).Outcome == Fail }
+func (e *evidence) failed(id string) bool { return e.get(id).Outcome == Fail }
 
-// fact is a piece of a check's evidence; empty if there is no such check.
-func (d *evidence) fact(id, key string) string { return d.get(id).Evidence[key] }
+// fact returns one piece of a check's evidence; empty if there is no such check.
+func (e *evidence) fact(id, key string) string { return e.get(id).Evidence[key] }
 
-// local says what of this registry is on the node already.
-func (d *evidence) local() Check { return d.get("local/" + d.fact("reference", "domain")) }
+func (e *evidence) is(id, key string) bool { return e.get(id).Is(key) }
 
-// creating reports whether the kubelet is at work on the pod and has reported
-// no failure.
-func (d *evidence) creating() bool { return d.fact("pod", "creating") == "true" }
+// localImages returns the check of what the node has of the image's registry.
+func (e *evidence) localImages() Check { return e.get(LocalID(e.fact(IDReference, KeyDomain))) }
 
-// alwaysPulls reports whether what is on the node already does not matter.
-func (d *evidence) alwaysPulls() bool { return d.fact("pod", "policy") == "Always" }
+// present reports whether the image is on the node.
+func (e *evidence) present() bool { return e.localImages().Is(KeyPresent) }
+
+// creating reports whether the kubelet is creating the container and has
+// reported no failure.
+func (e *evidence) creating() bool { return e.is(IDPod, KeyCreating) }
+
+// noSandbox reports whether the pod has no sandbox yet.
+func (e *evidence) noSandbox() bool { return e.fact(IDPod, KeySandbox) == "absent" }
+
+// alwaysPulls reports whether the kubelet pulls even if the image is present.
+func (e *evidence) alwaysPulls() bool { return e.fact(IDPod, KeyPolicy) == "Always" }
 
 // anonymousPull reports whether the test pull was made without credentials,
-// ours or the runtime's own.
-func (d *evidence) anonymousPull() bool {
-	return d.fact("pull", "auth") == "anonymous" && d.fact("credentials", "runtime") == ""
+// pullprobe's or the runtime's own.
+func (e *evidence) anonymousPull() bool {
+	return e.fact(IDPull, KeyAuth) == "anonymous" && e.fact(IDCredentials, KeyRuntime) == ""
 }
 
-// mayKnowMore says of what the kubelet may have credentials that were not
-// looked at; empty if all of its sources are known.
-func (d *evidence) mayKnowMore() string {
-	c := d.get("credentials")
+// unreadSources names credential sources of the kubelet that could not be read;
+// empty if all were.
+func (e *evidence) unreadSources() string {
+	c := e.get(IDCredentials)
 	switch {
-	case c.Evidence["unknown"] != "":
-		return c.Evidence["unknown"]
-	case c.Evidence["node"] != "read":
+	case c.Evidence[KeyUnknown] != "":
+		return c.Evidence[KeyUnknown]
+	case c.Evidence[KeyNode] != "read":
 		return "the node's own credentials (kubelet credential providers, docker config files)"
 	}
 	return ""
 }
 
-// hosts lists the registry hosts in the order in which the runtime asks them,
+// hosts lists the registry hosts in the order in which the runtime tries them,
 // which is that of the checks.
-func (d *evidence) hosts() []string {
+func (e *evidence) hosts() []string {
 	var out []string
-	for _, c := range d.checks {
+	for _, c := range e.checks {
 		if c.Kind == KindManifest && !slices.Contains(out, c.Host) {
 			out = append(out, c.Host)
 		}
@@ -136,12 +155,12 @@ func (d *evidence) hosts() []string {
 	return out
 }
 
-// root follows BlockedBy from a check that could not run to the one that
-// failed. A chain that ends elsewhere, or in a circle, gives the check where
-// it ends.
-func (d *evidence) root(id string) Check {
-	for range d.checks {
-		c := d.get(id)
+// origin follows BlockedBy from a check that could not run to the one that
+// failed. A chain that ends elsewhere, or in a circle, gives the check where it
+// ends.
+func (e *evidence) origin(id string) Check {
+	for range e.checks {
+		c := e.get(id)
 		if c.Outcome == Fail || c.BlockedBy == "" {
 			return c
 		}
@@ -150,55 +169,49 @@ func (d *evidence) root(id string) Check {
 	return Check{}
 }
 
-// below returns the checks whose ids begin with prefix.
-func (d *evidence) below(prefix string) []Check {
-	var out []Check
-	for _, c := range d.checks {
-		if strings.HasPrefix(c.ID, prefix) {
-			out = append(out, c)
-		}
-	}
-	return out
-}
+// below returns the checks whose ids continue this one.
+func (e *evidence) below(id string) []Check { return Below(e.checks, id) }
 
-// agree reports whether the words can mean this cause.
-func (d *evidence) agree(c Cause) bool { return d.words.means(c) }
-
-func (d *evidence) wordsID() string {
-	if d.words.check == nil {
+// messageID returns the id of the check that has the message; empty if none has.
+func (e *evidence) messageID() string {
+	if !e.message.exists() {
 		return ""
 	}
-	return d.words.check.ID
+	return e.message.check.ID
 }
 
-// because keeps the ids that name a check.
-func (d *evidence) because(ids ...string) []string {
-	return slices.DeleteFunc(ids, func(id string) bool { return d.byID[id] == nil })
+// existing returns those ids that belong to a check.
+func (e *evidence) existing(ids ...string) []string {
+	return slices.DeleteFunc(ids, func(id string) bool { return e.byID[id] == nil })
 }
 
-// unchecked names what was not looked at, as what would decide.
-func (d *evidence) unchecked() []string {
+// unchecked names the first checks that were not made, for WouldDecide.
+func (e *evidence) unchecked() []string {
+	const most = 4
 	var out []string
-	for _, c := range d.checks {
+	for _, c := range e.checks {
 		if (c.Outcome == Skipped && c.BlockedBy == "") || c.Outcome == Error || c.Outcome == Unknown {
 			out = append(out, c.ID+": "+c.Summary)
 		}
-		if len(out) == 4 {
+		if len(out) == most {
 			break
 		}
 	}
 	return out
 }
 
-// also lists further causes that were seen, in the order of the checks.
-func (d *evidence) also(v Verdict) []Cause {
+// otherCauses lists the causes beside the verdict's, in the order of the checks.
+// It leaves out those at addresses that the runtime does not use, and those that
+// are another name for the verdict's.
+func (e *evidence) otherCauses(v Verdict) []Cause {
 	var out []Cause
-	for _, c := range d.checks {
-		if strings.HasPrefix(c.ID, "elsewhere/") || strings.HasPrefix(c.ID, "clock/") && v.Fault == FaultNone {
-			continue // where the runtime does not go
-		}
-		if c.Outcome == Fail && c.Cause != "" && c.Cause != Undetermined && c.Cause != v.Cause && !slices.Contains(out, c.Cause) &&
-			!slices.Contains(saidAs[v.Cause], c.Cause) && !(c.ID == d.wordsID() && d.agree(v.Cause)) {
+	for _, c := range e.checks {
+		switch {
+		case c.Outcome != Fail, c.Cause == "", c.Cause == Undetermined, c.Cause == v.Cause, slices.Contains(out, c.Cause):
+		case c.Elsewhere(), strings.HasPrefix(c.ID, familyClock+"/") && v.Fault == FaultNone:
+		case slices.Contains(alsoReportedAs[v.Cause], c.Cause):
+		case c.ID == e.messageID() && e.message.mayMean(v.Cause):
+		default:
 			out = append(out, c.Cause)
 		}
 	}

@@ -1,31 +1,37 @@
 package report
 
-// RuleNames lists the rules of the rulebook, each with the table it stands in.
-func RuleNames() []string {
-	var out []string
-	r := theRules()
+// Rule names one rule of a table of [ruleSet].
+type Rule struct{ Table, ID, When string }
+
+func (r Rule) String() string { return r.Table + "/" + r.ID }
+
+// Rules returns every rule that Diagnose decides by.
+func Rules() []Rule {
+	var out []Rule
+	r := allRules()
 	for _, x := range r.verdicts {
-		out = append(out, "verdict: "+x.name)
+		out = append(out, Rule{"verdict", x.id, x.when})
 	}
-	for _, x := range r.roots {
-		out = append(out, "root: "+x.name)
+	for _, x := range r.causes {
+		out = append(out, Rule{"cause", x.id, x.when})
 	}
-	for _, x := range r.doubts {
-		out = append(out, "doubt: "+x.name)
+	for _, x := range r.confidences {
+		out = append(out, Rule{"confidence", x.id, x.when})
 	}
-	for _, x := range r.acting {
-		out = append(out, "acting: "+x.name)
+	for _, x := range r.faults {
+		out = append(out, Rule{"fault", x.id, x.when})
 	}
 	return out
 }
 
-// DiagnoseWithout is Diagnose with one rule, by its name, taken away.
-func DiagnoseWithout(name string, checks []Check) Verdict {
-	r := theRules()
-	r.verdicts = without(r.verdicts, func(x verdictRule) bool { return "verdict: "+x.name == name })
-	r.roots = without(r.roots, func(x rootRule) bool { return "root: "+x.name == name })
-	r.doubts = without(r.doubts, func(x doubtRule) bool { return "doubt: "+x.name == name })
-	r.acting = without(r.acting, func(x actingRule) bool { return "acting: "+x.name == name })
+// DiagnoseWithout is Diagnose with one rule removed.
+func DiagnoseWithout(rule Rule, checks []Check) Verdict {
+	r := allRules()
+	is := func(table, id string) bool { return rule.Table == table && rule.ID == id }
+	r.verdicts = without(r.verdicts, func(x verdictRule) bool { return is("verdict", x.id) })
+	r.causes = without(r.causes, func(x causeRule) bool { return is("cause", x.id) })
+	r.confidences = without(r.confidences, func(x confidenceRule) bool { return is("confidence", x.id) })
+	r.faults = without(r.faults, func(x faultRule) bool { return is("fault", x.id) })
 	return r.diagnose(checks)
 }
 
@@ -38,3 +44,6 @@ func without[T any](list []T, drop func(T) bool) []T {
 	}
 	return out
 }
+
+// Templates returns a cause's description and fix, with {placeholders}.
+func Templates(c Cause) (description, fix string) { return descriptions[c], fixes[c] }

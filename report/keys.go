@@ -267,9 +267,9 @@ const (
 
 	KeyService         = "service"         // service of the challenge
 	KeyRealmOf         = "realmOf"         // the host whose token service a mirror uses
-	KeyTokenIssued     = "tokenIssued"     // times that the token contains
-	KeyTokenNotBefore  = "tokenNotBefore"  //
-	KeyTokenExpires    = "tokenExpires"    //
+	KeyTokenIssued     = "tokenIssued"     // when the token was issued, as it says
+	KeyTokenNotBefore  = "tokenNotBefore"  // when it becomes valid
+	KeyTokenExpires    = "tokenExpires"    // when it expires
 	KeyByRegistryClock = "byRegistryClock" // the token by the registry's clock: valid, expired, not yet valid
 
 	// manifest/HOST

@@ -81,9 +81,12 @@ func forms(secret string) []string {
 func vocabulary() []string {
 	words := strings.Fields(`true false absent anonymous basic bearer containerd elsewhere files hidden hosts hung later likely local noSpace
 		podListsOwn provider read unknown unspecified loopback private shared CreateContainerError Always`)
-	words = append(words, IDReference, IDPod, IDQueue, IDCredentials, IDCredentialsNode, IDCredentialsAccount, IDCredentialProviders, IDRuntime,
-		IDRuntimeProcess, IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA, IDRuntimeProxy, IDRuntimeSandbox, IDDisk, IDClock, IDPull, IDControl,
-		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, familyBlob)
+	words = append(words,
+		IDReference, IDPod, IDQueue, IDDisk, IDClock, IDPull, IDControl,
+		IDCredentials, IDCredentialsNode, IDCredentialsAccount, IDCredentialProviders,
+		IDRuntime, IDRuntimeProcess, IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA, IDRuntimeProxy, IDRuntimeSandbox,
+		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, familyBlob,
+	)
 	for _, c := range Catalogue() {
 		words = append(words, string(c.Cause))
 	}

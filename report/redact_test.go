@@ -33,8 +33,8 @@ func TestRedactor(t *testing.T) {
 	}
 }
 
-// Whoever sends a secret back may take it apart with what is invisible, or
-// choose where it is cut.
+// A server that returns a secret may split it with invisible characters, or choose
+// where it is cut.
 func TestRedactorOfSecretsInPieces(t *testing.T) {
 	r := NewRedactor("canary-7f3a", "two  words\there").With("later-9c1e")
 	for in, want := range map[string]string{
@@ -99,22 +99,27 @@ func TestRedactorCoversEveryField(t *testing.T) {
 	}
 }
 
-// A password that is a common word does not change what is found.
+// A password that is a common word does not change the verdict.
 func TestRedactorKeepsTheVerdict(t *testing.T) {
 	for _, secret := range []string{"registry", "manifest", "pull", "true", "password", "token", "anonymous", "Timeout"} {
 		for _, row := range recordings(t) {
 			want, got := Diagnose(row.Checks), Diagnose(NewRedactor(secret).Checks(row.Checks))
-			if got.Cause != want.Cause || got.Fault != want.Fault || got.Confidence != want.Confidence {
-				t.Errorf("%s with the password %q: %s %s %s, want %s %s %s", row.Row, secret, got.Fault, got.Cause, got.Confidence, want.Fault, want.Cause, want.Confidence)
+			if !got.Same(want) {
+				t.Errorf("%s with the password %q: %s %s %s, want %s %s %s", row.Row, secret,
+					got.Fault, got.Cause, got.Confidence, want.Fault, want.Cause, want.Confidence)
 			}
 		}
 	}
 }
 
-// A pod that is called like its password keeps its name; an image's name cannot
-// bring control characters into what people read.
+// A pod whose name equals a password keeps its name. An image's name cannot add
+// control characters to a report.
 func TestRedactorKeepsTheSpecification(t *testing.T) {
-	d := NewRedactor("web-password").Diagnosis(Diagnosis{Pod: "shop/web-password", Image: "r.example/app:\x1b[31m1", Checks: []Check{{Summary: "web-password"}}})
+	d := NewRedactor("web-password").Diagnosis(Diagnosis{
+		Pod:    "shop/web-password",
+		Image:  "r.example/app:\x1b[31m1",
+		Checks: []Check{{Summary: "web-password"}},
+	})
 	if d.Pod != "shop/web-password" || d.Image != "r.example/app:[31m1" || d.Checks[0].Summary != "[redacted]" {
 		t.Errorf("%+v", d)
 	}

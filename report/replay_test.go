@@ -10,12 +10,12 @@ import (
 	. "github.com/pullprobe/pullprobe/report"
 )
 
-// recording is the evidence of one row of the lab's fault matrix, seen on real
-// parts, and the verdict that the row claims. `make matrix RECORD=1` writes
-// them anew.
+// recording is the evidence of one row of the lab's fault matrix, recorded with
+// real components, and the verdict that the row expects. `make matrix RECORD=1`
+// writes the recordings.
 type recording struct {
 	Row    string
-	Todo   string // which rule is lacking: the verdict may differ until it comes
+	Todo   string // which rule is missing: the verdict may differ until it exists
 	Want   Verdict
 	Checks []Check
 }
@@ -59,25 +59,25 @@ func TestReplayMatrix(t *testing.T) {
 	}
 }
 
-// A confirmed verdict rests on two witnesses: without the runtime's words, or
-// without the checks beside them that it names, it is no longer confirmed.
-// (What the input alone proves, and a pull that works, need one.)
-func TestReplayWithOneWitness(t *testing.T) {
-	isWords := func(c Check) bool { return c.Kind == KindPull || c.Kind == KindPod }
+// A confirmed verdict rests on two sources: without the runtime's message, or
+// without the checks that it names beside it, it is no longer confirmed. (What the
+// input alone proves, and a pull that succeeds, need one.)
+func TestReplayWithOneSource(t *testing.T) {
+	isMessage := func(c Check) bool { return c.Kind == KindPull || c.Kind == KindPod }
 	for _, r := range recordings(t) {
 		v := Diagnose(r.Checks)
 		if v.Confidence != Confirmed || v.Cause == Healthy || v.Cause == InvalidReference {
 			continue
 		}
-		for _, words := range []bool{true, false} {
+		for _, message := range []bool{true, false} {
 			less := slices.Clone(r.Checks)
 			for i, c := range less {
-				if slices.Contains(v.Because, c.ID) && isWords(c) == words {
-					less[i] = Check{ID: c.ID, Kind: c.Kind, Host: c.Host, Summary: "never made"}
+				if slices.Contains(v.Because, c.ID) && isMessage(c) == message {
+					less[i] = Check{ID: c.ID, Kind: c.Kind, Host: c.Host, Summary: "not made"}
 				}
 			}
 			if got := Diagnose(less); got.Cause == v.Cause && got.Confidence == Confirmed {
-				t.Errorf("%s: %s %s stands without %q (words: %v)", r.Row, v.Cause, v.Confidence, v.Because, words)
+				t.Errorf("%s: %s is still %s without %q (message: %v)", r.Row, v.Cause, v.Confidence, v.Because, message)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-// Package report holds what pullprobe says: the checks that probes bring, the
+// Package report is the model of pullprobe: the checks that probes make, the
 // verdict drawn from them, and the node report that carries both to people and
 // scripts. It imports nothing but the standard library, so that saved evidence
 // can be read, replayed and rendered anywhere.
@@ -9,22 +9,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
 // Schema is the version of the JSON that [Node] marshals to.
 const Schema = "pullprobe.dev/v1"
 
-// Outcome says how a check ended. The zero value is [Unknown]: a check that
-// nobody filled in counts neither as passed nor as failed.
+// Outcome is how a check ended. The zero value is [Unknown]: a check without a
+// result counts neither as passed nor as failed.
 type Outcome uint8
 
 const (
 	Unknown Outcome = iota // nothing is known
-	Pass                   // looked, and found no fault
-	Fail                   // looked, and found a fault
-	Skipped                // did not look; Summary or BlockedBy says why
-	Error                  // looked, but the check itself could not be carried out
+	Pass                   // made, and found no fault
+	Fail                   // made, and found a fault
+	Skipped                // not made; Summary or BlockedBy has the reason
+	Error                  // the check itself failed, so it found nothing
 )
 
 var outcomeNames = [...]string{"unknown", "pass", "fail", "skipped", "error"}
@@ -36,10 +37,10 @@ func (o Outcome) String() string {
 	return outcomeNames[Unknown]
 }
 
-// MarshalText writes the outcome's lower-case name.
+// MarshalText returns the outcome's lower-case name.
 func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
-// UnmarshalText reads what MarshalText wrote; an unknown name is an error.
+// UnmarshalText reads the name that MarshalText wrote; another is an error.
 func (o *Outcome) UnmarshalText(b []byte) error {
 	for i, n := range outcomeNames {
 		if n == string(b) {
@@ -50,12 +51,12 @@ func (o *Outcome) UnmarshalText(b []byte) error {
 	return fmt.Errorf("unknown outcome %q", b)
 }
 
-// Kind is the rung of the ladder that a check belongs to.
+// Kind is the step of a pull that a check belongs to.
 type Kind string
 
 const (
 	KindReference   Kind = "reference"   // the image name
-	KindPod         Kind = "pod"         // what the kubelet says of this pod
+	KindPod         Kind = "pod"         // what the kubelet reports about this pod
 	KindCredentials Kind = "credentials" // which pull credentials apply, and from where
 	KindRuntime     Kind = "runtime"     // socket, version, registry configuration
 	KindDisk        Kind = "disk"        // the runtime's image file system
@@ -72,17 +73,17 @@ const (
 	KindControl     Kind = "control"     // whether this node reaches other hosts
 )
 
-// Check is one thing that was looked at: facts, never opinions. The verdict is
-// drawn from the list of checks by [Diagnose].
+// Check is the result of one check: facts, never opinions. [Diagnose] draws the
+// verdict from a list of checks.
 type Check struct {
 	ID        string            `json:"id"`                  // unique in its diagnosis, e.g. "dial/registry.example/192.0.2.7:443"
 	Kind      Kind              `json:"kind"`                //
 	Host      string            `json:"host,omitempty"`      // the registry host (with port, if not 443) that the check is about
-	Target    string            `json:"target,omitempty"`    // what exactly was asked: an address, a resolver, a path
+	Target    string            `json:"target,omitempty"`    // what exactly was checked: an address, a resolver, a path
 	Outcome   Outcome           `json:"outcome"`             //
 	Cause     Cause             `json:"cause,omitempty"`     // why it failed, from the closed catalogue
 	Summary   string            `json:"summary"`             // one line for people
-	Evidence  map[string]string `json:"evidence,omitempty"`  // bounded facts for machines; keys are documented in docs/report.md
+	Evidence  map[string]string `json:"evidence,omitempty"`  // bounded facts for machines, by the Key constants
 	BlockedBy string            `json:"blockedBy,omitempty"` // id of the failed check that kept this one from running
 	Duration  Millis            `json:"durationMs"`          // how long it took
 }
@@ -90,49 +91,49 @@ type Check struct {
 // Millis is a duration that marshals as whole milliseconds.
 type Millis time.Duration
 
-// MarshalJSON writes whole milliseconds.
+// MarshalJSON returns whole milliseconds.
 func (m Millis) MarshalJSON() ([]byte, error) {
-	return fmt.Appendf(nil, "%d", time.Duration(m).Milliseconds()), nil
+	return strconv.AppendInt(nil, time.Duration(m).Milliseconds(), 10), nil
 }
 
 // UnmarshalJSON reads whole milliseconds.
 func (m *Millis) UnmarshalJSON(b []byte) error {
-	var n int64
-	if _, err := fmt.Sscanf(string(b), "%d", &n); err != nil {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
 		return fmt.Errorf("duration in milliseconds: %w", err)
 	}
 	*m = Millis(time.Duration(n) * time.Millisecond)
 	return nil
 }
 
-// Confidence is how sure a verdict is; each word has a definition.
+// Confidence is how certain a verdict is.
 type Confidence string
 
 const (
-	// Confirmed: the runtime's own words and an independent check on its path
-	// agree, or the input alone proves it.
+	// Confirmed: the runtime's message and an independent check on its path agree,
+	// or the input alone proves the verdict.
 	Confirmed Confidence = "confirmed"
-	// Likely: one of them alone, or a check that gave up earlier than the
+	// Likely: only one of them supports it, or a check timed out earlier than the
 	// runtime would have.
 	Likely Confidence = "likely"
-	// Uncertain: neither, or they disagree and no rule settles it.
+	// Uncertain: neither supports a cause, or they disagree and no rule settles it.
 	Uncertain Confidence = "undetermined"
 )
 
-// Verdict is what the checks come to.
+// Verdict is the conclusion from a list of checks.
 type Verdict struct {
 	Fault       Fault      `json:"fault"`                 // who must act
 	Cause       Cause      `json:"cause"`                 // the root cause, not its symptom
 	Confidence  Confidence `json:"confidence"`            //
 	Summary     string     `json:"summary"`               // one line: what is wrong, with the decisive evidence
-	Fix         string     `json:"fix,omitempty"`         // one line: the command, field or host that mends it
+	Fix         string     `json:"fix,omitempty"`         // one line: the command, field or host that fixes it
 	Because     []string   `json:"because,omitempty"`     // ids of the checks that decided it
 	WouldDecide []string   `json:"wouldDecide,omitempty"` // what would settle what is still open
-	Also        []Cause    `json:"also,omitempty"`        // further causes seen, off the path or hidden behind this one
+	Also        []Cause    `json:"also,omitempty"`        // other causes found, off the path or behind this one
 }
 
-// Diagnosis is the answer for one image, for the pod that waits for it if
-// there is one. It is one element of what `pullprobe check -o json` prints and
+// Diagnosis is the result for one image, and for the pod that waits for it if
+// there is one. It is one element of the output of `pullprobe check -o json` and
 // of the diagnoses in a node's report.
 type Diagnosis struct {
 	Image     string    `json:"image"`
@@ -140,11 +141,11 @@ type Diagnosis struct {
 	Pod       string    `json:"pod,omitempty"`       // namespace/name
 	UID       string    `json:"uid,omitempty"`       // the pod's UID
 	Container string    `json:"container,omitempty"` // container or image volume that names the image
-	Asked     string    `json:"asked,omitempty"`     // the value of the annotation that this answers; empty when nobody asked
+	Asked     string    `json:"asked,omitempty"`     // the value of the annotation that requested it; empty if there was none
 	Time      time.Time `json:"time"`
 	Verdict   Verdict   `json:"verdict"`
 	Checks    []Check   `json:"checks"`
-	Trimmed   bool      `json:"trimmed,omitempty"` // some checks were left out to keep the node's report within its bound
+	Trimmed   bool      `json:"trimmed,omitempty"` // some checks were left out to keep the report within its limit
 }
 
 // Node is the report of one node: the value of `report.json` in its ConfigMap.
@@ -160,68 +161,82 @@ type Node struct {
 	Disk      Check       `json:"disk"`              //
 	Sweep     *Sweep      `json:"sweep,omitempty"`   // absent until the first sweep has ended, and where sweeps are switched off
 	Diagnoses []Diagnosis `json:"diagnoses"`         // newest first
-	Omitted   int         `json:"omitted,omitempty"` // diagnoses left out to keep the report within its bound
+	Omitted   int         `json:"omitted,omitempty"` // diagnoses left out to keep the report within its limit
 
-	// Answered are questions that were answered and that no diagnosis here
-	// shows as such, by the pod's UID: an agent that is started anew does not
-	// answer them again.
+	// Answered has requests that were answered and are not in Asked of a diagnosis
+	// here, by the pod's UID: a restarted agent does not answer them again.
 	Answered map[string]string `json:"answered,omitempty"`
 }
 
-// MaxReport bounds what a ConfigMap carries of a report, in bytes: summary and
+// MaxReport is the largest size of a report in a ConfigMap, in bytes: summary and
 // JSON together.
 const MaxReport = 64 << 10
 
-// Bounded renders the report within a bound, in bytes. What does not fit gives
-// way from the end of [Node.byWeight]: first the checks that did not decide,
-// then all checks, at last whole diagnoses; Omitted says how many of those.
+// Bounded renders the report within a limit, in bytes. If it is too large, it
+// shrinks from the end of [Node.byWeight]: first it loses the checks that did not
+// decide, then all checks, at last whole diagnoses; Omitted counts those.
 func (n Node) Bounded(limit int) (summary string, body []byte, err error) {
-	size := func() (over int) {
-		if body, err = json.Marshal(n); err != nil {
-			return 0
-		}
-		summary = n.Summary()
-		return len(summary) + len(body) - limit
-	}
 	if n.Diagnoses == nil {
 		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
 	}
 	n.Sweep = n.Sweep.bounded(limit)
-	over := size()
-	if over <= 0 {
-		return summary, body, err
+	summary, body, err = n.render()
+	if over := len(summary) + len(body) - limit; over > 0 && err == nil {
+		n.Diagnoses = slices.Clone(n.Diagnoses)
+		n.dropChecks(over)
+		summary, body, err = n.render()
 	}
-	n.Diagnoses = slices.Clone(n.Diagnoses)
+	for err == nil && len(n.Diagnoses) > 0 {
+		size := len(summary) + len(body)
+		if size <= limit {
+			break
+		}
+		// Drop about as large a part as is over, so that a huge report takes few rounds.
+		n.dropDiagnoses(max(1, len(n.Diagnoses)*(size-limit)/size))
+		summary, body, err = n.render()
+	}
+	return summary, body, err
+}
+
+func (n Node) render() (summary string, body []byte, err error) {
+	if body, err = json.Marshal(n); err != nil {
+		return "", nil, err
+	}
+	return n.Summary(), body, nil
+}
+
+// dropChecks drops checks of the lightest diagnoses until about so many bytes are
+// saved.
+func (n *Node) dropChecks(over int) {
 	light := n.byWeight()
 	slices.Reverse(light)
 	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepVerdict} {
 		for _, i := range light {
 			if over <= 0 {
-				break
+				return
 			}
 			before := n.Diagnoses[i].size()
 			shrink(&n.Diagnoses[i])
 			over -= before - n.Diagnoses[i].size()
 		}
 	}
-	for over = size(); over > 0 && err == nil && len(n.Diagnoses) > 0; over = size() {
-		light := n.byWeight()
-		// Drop about as many as are over, so that a huge report takes few rounds.
-		drop := max(1, len(light)*over/(len(summary)+len(body)))
-		gone := light[len(light)-drop:]
-		kept := n.Diagnoses[:0:0]
-		for i, d := range n.Diagnoses {
-			if !slices.Contains(gone, i) {
-				kept = append(kept, d)
-			}
-		}
-		n.Diagnoses, n.Omitted = kept, n.Omitted+drop
-	}
-	return summary, body, err
 }
 
-// byWeight lists the diagnoses' indices, the most severe fault first and of
-// those the newest.
+// dropDiagnoses drops this many of the lightest diagnoses.
+func (n *Node) dropDiagnoses(many int) {
+	order := n.byWeight()
+	dropped := order[len(order)-many:]
+	kept := n.Diagnoses[:0:0]
+	for i, d := range n.Diagnoses {
+		if !slices.Contains(dropped, i) {
+			kept = append(kept, d)
+		}
+	}
+	n.Diagnoses, n.Omitted = kept, n.Omitted+many
+}
+
+// byWeight returns the indices of the diagnoses, the most severe fault first and
+// of those the newest.
 func (n Node) byWeight() []int {
 	order := make([]int, len(n.Diagnoses))
 	for i := range order {

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -8,24 +9,39 @@ import (
 	. "github.com/pullprobe/pullprobe/report"
 )
 
-// Every rule decides something: without it some verdict turns another. A rule
-// that nothing depends on is one that nobody has seen at work.
+// Every rule decides something: without it some verdict changes. Nothing shows
+// that a rule works on which no verdict depends.
 func TestEveryRuleDecides(t *testing.T) {
 	all := situations()
 	for _, r := range recordings(t) {
 		all = append(all, situation{name: r.Row, checks: r.Checks})
 	}
-	for _, name := range RuleNames() {
-		var turned []string
+	for _, rule := range Rules() {
+		var changed []string
 		for _, s := range all {
-			if diff := cmp.Diff(Diagnose(s.checks), DiagnoseWithout(name, s.checks)); diff != "" {
-				turned = append(turned, s.name)
+			if diff := cmp.Diff(Diagnose(s.checks), DiagnoseWithout(rule, s.checks)); diff != "" {
+				changed = append(changed, s.name)
 			}
 		}
-		if len(turned) == 0 {
-			t.Errorf("nothing depends on the rule %q", name)
+		if len(changed) == 0 {
+			t.Errorf("nothing depends on the rule %s (%s)", rule, rule.When)
 			continue
 		}
-		t.Logf("%-70s %d of %d verdicts, e.g. %s", name, len(turned), len(all), turned[0])
+		t.Logf("%-45s %3d of %d verdicts, e.g. %s\n\t\t%s", rule, len(changed), len(all), changed[0], rule.When)
+	}
+}
+
+// Every rule has a unique id and a sentence.
+func TestRulesHaveIDs(t *testing.T) {
+	kebab := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	ids, sentences := map[string]bool{}, map[string]bool{}
+	for _, rule := range Rules() {
+		if !kebab.MatchString(rule.ID) || ids[rule.ID] {
+			t.Errorf("%s is no id, or not unique", rule)
+		}
+		if rule.When == "" || sentences[rule.Table+rule.When] {
+			t.Errorf("%s has the sentence %q, or another rule has it too", rule, rule.When)
+		}
+		ids[rule.ID], sentences[rule.Table+rule.When] = true, true
 	}
 }

@@ -4,82 +4,102 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // verdictRule gives a verdict if it applies.
 type verdictRule struct {
-	name string
-	say  func(*judge) (Verdict, bool)
+	id       string
+	when     string // when it applies, in one sentence
+	evaluate func(*evaluation) (Verdict, bool)
 }
 
-// sure is a verdict that the evidence proves, with its cause's default fault.
-func sure(c Cause, because ...string) Verdict {
+// confirmed returns a verdict that the evidence proves, with its cause's default
+// fault.
+func confirmed(c Cause, because ...string) Verdict {
 	return Verdict{Cause: c, Fault: c.DefaultFault(), Confidence: Confirmed, Because: because}
 }
 
-func verdictRules() []verdictRule {
+// likely returns a verdict that one source supports, with its cause's default
+// fault.
+func likely(c Cause, because ...string) Verdict {
+	return Verdict{Cause: c, Fault: c.DefaultFault(), Confidence: Likely, Because: because}
+}
+
+// verdictsBeforeThePull decide without the path to the image: by the image's
+// name, the pod, the kubelet's message, the runtime and the sandbox.
+func verdictsBeforeThePull() []verdictRule {
 	no := Verdict{}
 	return []verdictRule{
-		{"the image name cannot be read", func(j *judge) (Verdict, bool) {
-			c := j.get("reference")
-			return sure(c.Cause, j.because("reference", j.wordsID())...), c.Outcome == Fail
+		{"invalid-reference", "the image name is not valid", func(e *evaluation) (Verdict, bool) {
+			c := e.get(IDReference)
+			return confirmed(c.Cause, e.existing(IDReference, e.messageID())...), c.Outcome == Fail
 		}},
-		{"the pod waits for no image", func(j *judge) (Verdict, bool) {
-			p := j.get("pod")
-			if p.Outcome != Pass || p.Cause == "" {
+		{"pod-not-waiting", "the pod is not waiting for an image", func(e *evaluation) (Verdict, bool) {
+			c := e.get(IDPod)
+			if c.Outcome != Pass || c.Cause == "" {
 				return no, false
 			}
-			v := sure(p.Cause, "pod")
-			if p.Evidence["reason"] == "CreateContainerError" {
+			v := confirmed(c.Cause, IDPod)
+			if c.Evidence[KeyReason] == "CreateContainerError" {
 				v.Confidence = Likely // unpacking is a part of that
 			}
 			return v, true
 		}},
-		{"Never, in the words that also mean present but not for this pod", func(j *judge) (Verdict, bool) {
-			if !j.words.proven || j.words.cause != NeverPullNotPresent || j.local().Evidence["present"] != "true" {
+		{"never-but-present", "the message of policy Never, while the image is present", func(e *evaluation) (Verdict, bool) {
+			if !e.message.proven || e.message.cause != NeverPullNotPresent || !e.present() {
 				return no, false
 			}
-			// Newer kubelets say the same of an image that was pulled with
+			// Newer kubelets report the same for an image that was pulled with
 			// credentials that this pod does not have.
-			v := sure(PresentNotAuthorized, j.words.check.ID, j.local().ID)
-			v.Confidence = Likely
-			return v, true
+			return likely(PresentNotAuthorized, e.message.check.ID, e.localImages().ID), true
 		}},
-		{"the text alone proves it", func(j *judge) (Verdict, bool) {
-			if !j.words.proven {
+		{"message-proves-cause", "the message alone proves the cause", func(e *evaluation) (Verdict, bool) {
+			if !e.message.proven {
 				return no, false
 			}
-			return sure(j.words.cause, j.words.check.ID), true
+			return confirmed(e.message.cause, e.message.check.ID), true
 		}},
-		{"the runtime is away", func(j *judge) (Verdict, bool) {
-			// One that is only slow to say how it is does not outrank what stands in
-			// the way of everybody else, too.
-			c := j.get("runtime")
-			slow := c.Evidence["why"] == "hung" && c.Evidence["version"] != "" && j.blocked.found()
-			return j.verdictIf(finding{check: c, because: []string{"runtime"}}, c.Outcome == Fail && !slow)
+		{"runtime-unavailable", "the container runtime does not answer", func(e *evaluation) (Verdict, bool) {
+			// A runtime that is only slow to report its status does not outrank an
+			// obstacle that every client meets.
+			c := e.get(IDRuntime)
+			slow := c.Evidence[KeyWhy] == "hung" && c.Evidence[KeyVersion] != "" && e.obstacle.found()
+			return e.verdictIf(obstacle{check: c, because: []string{IDRuntime}}, c.Outcome == Fail && !slow)
 		}},
-		{"the sandbox image is not to be had", func(j *judge) (Verdict, bool) {
-			// What is examined is then that image, not one of the pod's own.
-			e := j.get("runtime/sandbox").Evidence
-			if e["present"] != "false" || e["image"] != j.get("reference").Target || j.fact("pod", "sandbox") != "absent" {
+		{"sandbox-image-unavailable", "the sandbox image is missing, and its path is blocked", func(e *evaluation) (Verdict, bool) {
+			// The image that was examined is then the sandbox image, not one of the pod's.
+			sandbox := e.get(IDRuntimeSandbox).Evidence
+			if sandbox[KeyPresent] != "false" || sandbox[KeyImage] != e.get(IDReference).Target || !e.noSandbox() {
 				return no, false
 			}
-			return j.verdictIf(j.blocked.rooted(SandboxImageUnavailable, "runtime/sandbox").doubtful("the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox"), j.blocked.found())
+			o := e.obstacle.withRootCause(SandboxImageUnavailable, IDRuntimeSandbox)
+			o = o.likelyAtMost("the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox")
+			return e.verdictIf(o, e.obstacle.found())
 		}},
-		{"the pod has no sandbox yet", func(j *judge) (Verdict, bool) {
-			return Verdict{Cause: NotAPullProblem, Fault: FaultNone, Confidence: Likely, Because: []string{"pod"},
-				WouldDecide: []string{"what the pod waits for: a volume, its network; kubectl describe pod shows it"}}, j.creating() && j.fact("pod", "sandbox") == "absent" && !j.blocked.found()
+		{"sandbox-not-ready", "the pod has no sandbox yet, and the path is not blocked", func(e *evaluation) (Verdict, bool) {
+			v := likely(NotAPullProblem, IDPod)
+			v.WouldDecide = []string{"what the pod is waiting for: a volume, its network; kubectl describe pod shows it"}
+			return v, e.creating() && e.noSandbox() && !e.obstacle.found()
 		}},
-		{"pulls, but for another machine", func(j *judge) (Verdict, bool) {
-			if j.get("pull").Outcome != Pass {
+	}
+}
+
+// verdictsOfTheTestPull decide by the runtime's test pull, by what is on the
+// node, and by credentials that stop either.
+func verdictsOfTheTestPull() []verdictRule {
+	no := Verdict{}
+	return []verdictRule{
+		{"pulls-other-platform", "the image can be pulled, but is for another platform", func(e *evaluation) (Verdict, bool) {
+			if e.get(IDPull).Outcome != Pass {
 				return no, false
 			}
-			for _, c := range j.checks {
+			for _, c := range e.checks {
 				if c.Kind == KindImage && c.Outcome == Fail && c.Cause == PlatformMismatch {
-					// The runtime pulls a single manifest of another architecture
-					// without a word; the container then dies with "exec format error".
-					v := Verdict{Cause: c.Cause, Fault: c.Cause.DefaultFault(), Confidence: Likely, Because: []string{c.ID, "pull"}}
-					if c.Evidence["publisher"] == "true" {
+					// The runtime pulls a single manifest of another architecture without an
+					// error; the container then fails with "exec format error".
+					v := likely(c.Cause, c.ID, IDPull)
+					if c.Is(KeyPublisher) {
 						v.Fault = FaultRegistry
 					}
 					return v, true
@@ -87,297 +107,342 @@ func verdictRules() []verdictRule {
 			}
 			return no, false
 		}},
-		{"pulls without the credentials that the node sends", func(j *judge) (Verdict, bool) {
-			w := j.said
-			if j.get("pull").Outcome != Pass || !j.anonymousPull() || !slices.Contains([]Cause{CredentialsRejected, AccessForbidden, CredentialsExpired}, w.cause) {
+		{"pulls-without-node-credentials", "the image can be pulled only without the node's credentials", func(e *evaluation) (Verdict, bool) {
+			refused := []Cause{CredentialsRejected, AccessForbidden, CredentialsExpired}
+			if e.get(IDPull).Outcome != Pass || !e.anonymousPull() || !slices.Contains(refused, e.kubelet.cause) {
 				return no, false
 			}
-			return Verdict{Fault: FaultNode, Cause: w.cause, Confidence: Likely, Because: j.because("pod", "pull"),
-				WouldDecide: []string{"which credentials of the node the kubelet sends (credential providers, docker config files): without any the image can be pulled"}}, true
+			v := likely(e.kubelet.cause, e.existing(IDPod, IDPull)...)
+			v.Fault = FaultNode
+			v.WouldDecide = []string{"which of the node's credentials the kubelet sends (credential providers, docker config files): " +
+				"without credentials the image can be pulled"}
+			return v, true
 		}},
-		{"pulls", func(j *judge) (Verdict, bool) {
-			if j.get("pull").Outcome != Pass {
+		{"pulls", "the test pull succeeded", func(e *evaluation) (Verdict, bool) {
+			if e.get(IDPull).Outcome != Pass {
 				return no, false
 			}
 			cause := Healthy
-			if j.failed("pod") {
+			if e.failed(IDPod) {
 				cause = Recovered
 			}
-			return sure(cause, "pull"), true
+			return confirmed(cause, IDPull), true
 		}},
-		{"the kubelet gives up on a pull secret before it asks anybody", func(j *judge) (Verdict, bool) {
+		{"malformed-secret-stops-kubelet", "a malformed pull secret stops the kubelet before any request", func(e *evaluation) (Verdict, bool) {
 			// pkg/credentialprovider/secrets
-			c := j.get("credentials")
-			return j.verdictIf(finding{check: c, because: []string{"credentials"}}, c.Outcome == Fail && c.Evidence["fatal"] == "true")
+			c := e.get(IDCredentials)
+			return e.verdictIf(obstacle{check: c, because: []string{IDCredentials}}, c.Outcome == Fail && c.Is(KeyFatal))
 		}},
-		{"the image is here already", func(j *judge) (Verdict, bool) {
-			local := j.local()
-			return Verdict{Cause: NotAPullProblem, Fault: FaultNone, Confidence: Likely, Because: j.because(local.ID, "pod"),
-				WouldDecide: []string{"the kubelet's next word on this container: the image is on the node"}}, j.creating() && local.Evidence["present"] == "true" && !j.alwaysPulls()
+		{"image-present", "the image is on the node already", func(e *evaluation) (Verdict, bool) {
+			v := likely(NotAPullProblem, e.existing(e.localImages().ID, IDPod)...)
+			v.WouldDecide = []string{"the kubelet's next status of this container: the image is on the node"}
+			return v, e.creating() && e.present() && !e.alwaysPulls()
 		}},
-		{"disk, as the runtime says", func(j *judge) (Verdict, bool) {
-			c := j.get("disk")
-			return j.verdictIf(finding{check: c, because: []string{"disk"}}, c.Outcome == Fail && j.words.check != nil && j.agree(c.Cause))
+		{"disk-confirmed-by-message", "the disk has the fault that the message names", func(e *evaluation) (Verdict, bool) {
+			c := e.get(IDDisk)
+			return e.verdictIf(obstacle{check: c, because: []string{IDDisk}}, c.Outcome == Fail && e.message.mayMean(c.Cause))
 		}},
-		{"the kubelet got past the login that stops the checks", func(j *judge) (Verdict, bool) {
-			f := j.blocked
-			if !f.found() || !inCredentials(f.name()) && f.name() != CredentialProviderFailed || f.check.Evidence["anonymous"] != "true" || j.mayKnowMore() == "" || j.words.check == nil || j.words.fresh() ||
-				!j.words.tells() || j.agree(f.name()) || j.words.stage() < stageAnswer {
+		{"kubelet-passed-login", "the kubelet got past the login that stops the checks", func(e *evaluation) (Verdict, bool) {
+			o := e.obstacle
+			login := inCredentials(o.rootCause()) || o.rootCause() == CredentialProviderFailed
+			if !o.found() || !login || !o.check.Is(KeyAnonymous) || e.unreadSources() == "" || e.message.fromTestPull() ||
+				!e.message.informative() || e.message.mayMean(o.rootCause()) || e.message.stage() < stageAnswer {
 				return no, false
 			}
 			// A provider that fails now may have answered the kubelet before.
-			if c := j.get("credentials"); c.Outcome == Fail && c.Cause != CredentialProviderFailed {
+			if c := e.get(IDCredentials); c.Outcome == Fail && c.Cause != CredentialProviderFailed {
 				return no, false
 			}
-			v := j.wordsAlone()
-			v.WouldDecide = append([]string{j.mayKnowMore() + ", not looked at"}, v.WouldDecide...)
+			v := e.messageOnly()
+			v.WouldDecide = append([]string{e.unreadSources() + " (not read)"}, v.WouldDecide...)
 			return v, true
-		}},
-		{"the way is blocked", func(j *judge) (Verdict, bool) {
-			return j.verdictIf(j.blocked, j.blocked.found())
-		}},
-		{"an address that is nobody's, which the checks do not go to", func(j *judge) (Verdict, bool) {
-			hosts := j.hosts()
-			if j.blocked.open || len(hosts) != 1 || !j.nobodysAddress(hosts[0]) {
-				return no, false
-			}
-			return Verdict{Cause: ResolverWrongAnswer, Fault: FaultNode, Confidence: Likely,
-				Because: j.because("dns/"+hosts[0], j.wordsID()), WouldDecide: []string{fromOutside(hosts[0])}}, !j.words.tells() || j.words.stage() <= stageTLS
-		}},
-		{"the disk, before anything is said", func(j *judge) (Verdict, bool) {
-			// Whatever was resolved still has to be written.
-			c := j.get("disk")
-			return j.verdictIf(finding{check: c, because: []string{"disk"}}, c.Outcome == Fail && j.words.check == nil && c.Evidence["need"] == "")
-		}},
-		{"a part off the way that the words speak of", func(j *judge) (Verdict, bool) {
-			// One address of several, say, at which the runtime may have knocked.
-			if !j.blocked.open || j.words.check == nil {
-				return no, false
-			}
-			for _, c := range j.checks {
-				if c.Outcome == Fail && (c.Kind == KindDial || c.Kind == KindTLS) && j.agree(c.Cause) && !strings.HasPrefix(c.ID, "elsewhere/") {
-					return j.weigh(finding{check: c, because: []string{c.ID}, softened: true}), true
-				}
-			}
-			return no, false
-		}},
-		{"the runtime runs with older settings", staleSettings},
-		{"a mirror that swallows the pull", func(j *judge) (Verdict, bool) {
-			// The runtime waits far longer for each of its requests to a mirror
-			// than these checks do, before it turns to the next host.
-			if !j.blocked.open || !(j.creating() || j.words.cause == PullTimedOut || j.words.cause == ConnectionTimeout || j.pullDidNotEnd()) {
-				return no, false
-			}
-			for _, c := range j.blocked.others {
-				if c.Evidence["deadline"] == "true" {
-					f := finding{check: c, because: append([]string{c.ID}, j.blocked.goals...)}.rooted(MirrorFaulty)
-					return j.weigh(f.doubtful("a pull without this mirror: every other host has the image")), true
-				}
-			}
-			return no, false
-		}},
-		{"held back behind another pull", func(j *judge) (Verdict, bool) {
-			q := j.get("queue")
-			if q.Evidence["ahead"] == "" || !j.blocked.open || !(j.creating() || j.words.cause == PullQueueLimited) {
-				return no, false
-			}
-			f := finding{check: q, because: append([]string{"queue"}, j.blocked.goals...)}.rooted(PullQueueLimited)
-			return j.weigh(f.doubtful("whether the kubelet pulls one image at a time: serializeImagePulls and maxParallelImagePulls of its configuration")), true
-		}},
-		{"no room for the test pull", func(j *judge) (Verdict, bool) {
-			c := j.get("disk")
-			if c.Outcome != Fail || j.fact("pull", "skipped") != "noSpace" || j.words.tells() {
-				return no, false
-			}
-			return j.weigh(finding{check: c, because: []string{"disk", "pull"}}.doubtful("the runtime's own pull")), true
-		}},
-		{"spoilt on the way through a mirror", func(j *judge) (Verdict, bool) {
-			hosts := j.hosts()
-			if !j.blocked.open || len(hosts) < 2 || j.words.check == nil || j.words.stage() != stageBlob || j.words.cause == PullTimedOut || j.words.cause == BlobHostUnreachable {
-				return no, false
-			}
-			used, upstream := j.get("manifest/"+j.used()), j.get("manifest/"+hosts[len(hosts)-1])
-			if used.Host == upstream.Host || upstream.Outcome != Pass {
-				return no, false
-			}
-			return Verdict{Cause: MirrorFaulty, Fault: MirrorFaulty.DefaultFault(), Confidence: Likely, Because: []string{used.ID, j.words.check.ID, upstream.ID},
-				WouldDecide: []string{"a pull without this mirror: " + upstream.Host + " has the image too"}}, true
-		}},
-		{"a pull that does not end", func(j *judge) (Verdict, bool) {
-			if !j.blocked.open || !j.pullDidNotEnd() || j.words.tells() {
-				return no, false
-			}
-			if c, slow := j.waitsBefore(); slow {
-				return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: append([]string{c.ID}, j.blocked.goals...),
-					Summary: "the image can be pulled on this node, slowly: " + c.Summary}, true
-			}
-			v := Verdict{Cause: PullTimedOut, Fault: PullTimedOut.DefaultFault(), Confidence: Likely, Because: append([]string{"pull"}, j.blocked.goals...),
-				WouldDecide: []string{"how fast the layers come from there to another node", "whether other downloads of this node hang: the runtime has few places for them"}}
-			if !j.slowPull() {
-				v.Cause, v.Fault, v.Confidence = Undetermined, FaultUndetermined, Uncertain
-				v.Summary = "every check from this node passes, and " + j.get("pull").Summary + ": slow perhaps, or stalled"
-				v.WouldDecide = []string{"a test pull that is given more time"}
-			}
-			return v, true
-		}},
-		{"words that every check contradicts", func(j *judge) (Verdict, bool) {
-			w := j.words
-			if w.check == nil || w.cause == Undetermined || !j.blocked.open || w.cause == PullQueueLimited || !j.disproves(w) {
-				return no, false
-			}
-			return Verdict{
-				Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain,
-				Because:     append([]string{w.check.ID}, j.blocked.goals...),
-				Summary:     "the runtime said " + string(w.cause) + ", but every check from this node passes now; it may have been a passing state",
-				WouldDecide: append([]string{"the kubelet's next attempt"}, j.unchecked()...),
-			}, true
-		}},
-		{"words alone", func(j *judge) (Verdict, bool) {
-			if j.words.check == nil {
-				return no, false
-			}
-			return j.wordsAlone(), true
-		}},
-		{"being created, and nothing is in the way", func(j *judge) (Verdict, bool) {
-			if !j.blocked.open || !j.creating() {
-				return no, false
-			}
-			summary := "the kubelet has been waiting for the image and has reported no failure; every check from this node passes, so the pull may be slow rather than broken"
-			if s := j.fact("pull", "estimateSeconds"); s != "" {
-				summary += ": at the rate that test pulls had here it takes about " + s + " s"
-			}
-			return Verdict{
-				Fault: FaultUndetermined, Cause: Undetermined, Confidence: Uncertain, Because: append(slices.Clone(j.blocked.goals), "pod"),
-				Summary:     summary,
-				WouldDecide: []string{"the end of the kubelet's own pull", "how fast the layers come, which was not measured"},
-			}, true
-		}},
-		{"everything passes", func(j *judge) (Verdict, bool) {
-			r := j.get("runtime")
-			return Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely, Because: j.blocked.goals}, j.blocked.open && r.Outcome != Error
 		}},
 	}
 }
 
-// pullDidNotEnd reports whether the test pull was stopped by its own deadline.
-func (d *evidence) pullDidNotEnd() bool { return d.fact("pull", "timedOut") == "true" }
+// verdictsOnThePath decide by what blocks the path to the image, or part of it.
+func verdictsOnThePath() []verdictRule {
+	no := Verdict{}
+	return []verdictRule{
+		{"path-blocked", "a check on the runtime's path failed", func(e *evaluation) (Verdict, bool) {
+			return e.verdictIf(e.obstacle, e.obstacle.found())
+		}},
+		{"impossible-address", "the registry has an impossible address, which the checks do not contact", func(e *evaluation) (Verdict, bool) {
+			hosts := e.hosts()
+			if e.obstacle.clear || len(hosts) != 1 || !e.impossibleAddress(hosts[0]) {
+				return no, false
+			}
+			v := likely(ResolverWrongAnswer, e.existing(DNSID(hosts[0]), e.messageID())...)
+			v.WouldDecide = []string{fromOutside(hosts[0])}
+			return v, !e.message.informative() || e.message.stage() <= stageTLS
+		}},
+		{"disk-without-message", "the disk has a fault, and there is no message yet", func(e *evaluation) (Verdict, bool) {
+			// The image still has to be written, whatever was resolved.
+			c := e.get(IDDisk)
+			counts := c.Outcome == Fail && !e.message.exists() && c.Evidence[KeyNeed] == ""
+			return e.verdictIf(obstacle{check: c, because: []string{IDDisk}}, counts)
+		}},
+		{"message-names-off-path-address", "the message names a fault that was found off the path", func(e *evaluation) (Verdict, bool) {
+			// One address of several, for example, which the runtime may have tried.
+			if !e.obstacle.clear || !e.message.exists() {
+				return no, false
+			}
+			for _, c := range e.checks {
+				if c.Outcome == Fail && (c.Kind == KindDial || c.Kind == KindTLS) && e.message.mayMean(c.Cause) && !c.Elsewhere() {
+					return e.weigh(obstacle{check: c, because: []string{c.ID}, ruleChosen: true}), true
+				}
+			}
+			return no, false
+		}},
+	}
+}
 
-// waitsBefore is what the runtime waits for longer than the test pull had,
-// before it comes to what works.
-func (j *judge) waitsBefore() (Check, bool) {
-	host := j.used()
-	if name := j.get("dns/" + host); name.Evidence["passedOver"] != "" {
+// verdictsOfAClearPath decide where every check passes and the pull still fails.
+func verdictsOfAClearPath() []verdictRule {
+	no := Verdict{}
+	return []verdictRule{
+		{"runtime-config-stale", "the runtime runs with older settings than those on disk", staleSettings},
+		{"mirror-times-out", "a mirror times out before a host that has the image", func(e *evaluation) (Verdict, bool) {
+			// The runtime waits far longer for each of its requests to a mirror than these
+			// checks do, before it tries the next host.
+			timedOut := e.creating() || e.message.cause == PullTimedOut || e.message.cause == ConnectionTimeout || e.pullTimedOut()
+			if !e.obstacle.clear || !timedOut {
+				return no, false
+			}
+			for _, c := range e.obstacle.others {
+				if c.Is(KeyDeadline) {
+					o := obstacle{check: c, because: append([]string{c.ID}, e.obstacle.goals...)}.withRootCause(MirrorFaulty)
+					return e.weigh(o.likelyAtMost("a pull without this mirror: every other host has the image")), true
+				}
+			}
+			return no, false
+		}},
+		{"queued-behind-pull", "the pull waits behind another one", func(e *evaluation) (Verdict, bool) {
+			c := e.get(IDQueue)
+			if c.Evidence[KeyAhead] == "" || !e.obstacle.clear || !(e.creating() || e.message.cause == PullQueueLimited) {
+				return no, false
+			}
+			o := obstacle{check: c, because: append([]string{IDQueue}, e.obstacle.goals...)}.withRootCause(PullQueueLimited)
+			return e.weigh(o.likelyAtMost("whether the kubelet pulls one image at a time: " +
+				"serializeImagePulls and maxParallelImagePulls in its configuration")), true
+		}},
+		{"no-space-for-test-pull", "the disk has no space for the test pull", func(e *evaluation) (Verdict, bool) {
+			c := e.get(IDDisk)
+			if c.Outcome != Fail || e.fact(IDPull, KeySkipped) != "noSpace" || e.message.informative() {
+				return no, false
+			}
+			return e.weigh(obstacle{check: c, because: []string{IDDisk, IDPull}}.likelyAtMost("the runtime's own pull")), true
+		}},
+		{"mirror-corrupts-layers", "the layers of a mirror are bad, and the upstream has the image too", func(e *evaluation) (Verdict, bool) {
+			hosts := e.hosts()
+			if !e.obstacle.clear || len(hosts) < 2 || !e.message.exists() || e.message.stage() != stageBlob ||
+				e.message.cause == PullTimedOut || e.message.cause == BlobHostUnreachable {
+				return no, false
+			}
+			used, upstream := e.get(ManifestID(e.usedHost())), e.get(ManifestID(hosts[len(hosts)-1]))
+			if used.Host == upstream.Host || upstream.Outcome != Pass {
+				return no, false
+			}
+			v := likely(MirrorFaulty, used.ID, e.message.check.ID, upstream.ID)
+			v.WouldDecide = []string{"a pull without this mirror: " + upstream.Host + " has the image too"}
+			return v, true
+		}},
+		{"test-pull-timed-out", "the test pull timed out", func(e *evaluation) (Verdict, bool) {
+			if !e.obstacle.clear || !e.pullTimedOut() || e.message.informative() {
+				return no, false
+			}
+			if c, slow := e.slowBefore(); slow {
+				v := likely(Healthy, append([]string{c.ID}, e.obstacle.goals...)...)
+				v.Summary = "the image can be pulled on this node, slowly: " + c.Summary
+				return v, true
+			}
+			v := likely(PullTimedOut, append([]string{IDPull}, e.obstacle.goals...)...)
+			v.WouldDecide = []string{
+				"how fast another node downloads these layers",
+				"whether other downloads on this node hang: the runtime limits parallel downloads",
+			}
+			if !e.tooSlow() {
+				v.Cause, v.Fault, v.Confidence = Undetermined, FaultUndetermined, Uncertain
+				v.Summary = "every check from this node passes, but " + e.get(IDPull).Summary + ": slow or stalled"
+				v.WouldDecide = []string{"a test pull with more time"}
+			}
+			return v, true
+		}},
+	}
+}
+
+// verdictsOfTheMessage decide by the runtime's message, or by its absence.
+func verdictsOfTheMessage() []verdictRule {
+	no := Verdict{}
+	return []verdictRule{
+		{"message-disproved", "every check contradicts the message", func(e *evaluation) (Verdict, bool) {
+			m := e.message
+			if !m.exists() || m.cause == Undetermined || !e.obstacle.clear || m.cause == PullQueueLimited || !e.disproves(m) {
+				return no, false
+			}
+			return Verdict{
+				Fault:       FaultUndetermined,
+				Cause:       Undetermined,
+				Confidence:  Uncertain,
+				Because:     append([]string{m.check.ID}, e.obstacle.goals...),
+				Summary:     "the runtime reported " + string(m.cause) + ", but every check passes now: possibly transient",
+				WouldDecide: append([]string{"the kubelet's next attempt"}, e.unchecked()...),
+			}, true
+		}},
+		{"message-only", "only the message shows a fault", func(e *evaluation) (Verdict, bool) {
+			if !e.message.exists() {
+				return no, false
+			}
+			return e.messageOnly(), true
+		}},
+		{"creating-on-clear-path", "the container is being created, and the path is clear", func(e *evaluation) (Verdict, bool) {
+			if !e.obstacle.clear || !e.creating() {
+				return no, false
+			}
+			summary := "the kubelet is waiting for the image without reporting a failure, and every check from this node passes: " +
+				"the pull may be slow rather than broken"
+			if s, err := strconv.ParseFloat(e.fact(IDPull, KeyEstimateSeconds), 64); err == nil {
+				summary += "; at the rate of earlier test pulls it takes about " + Roughly(time.Duration(s*float64(time.Second)))
+			}
+			return Verdict{
+				Fault:       FaultUndetermined,
+				Cause:       Undetermined,
+				Confidence:  Uncertain,
+				Because:     append(slices.Clone(e.obstacle.goals), IDPod),
+				Summary:     summary,
+				WouldDecide: []string{"the end of the kubelet's own pull", "the download rate, which was not measured"},
+			}, true
+		}},
+		{"all-checks-pass", "every check passes", func(e *evaluation) (Verdict, bool) {
+			return likely(Healthy, e.obstacle.goals...), e.obstacle.clear && e.get(IDRuntime).Outcome != Error
+		}},
+	}
+}
+
+// pullTimedOut reports whether the test pull was stopped by its own deadline.
+func (e *evidence) pullTimedOut() bool { return e.is(IDPull, KeyTimedOut) }
+
+// slowBefore returns the check of what the runtime waits for, longer than the
+// test pull could, before it uses what works.
+func (e *evaluation) slowBefore() (Check, bool) {
+	host := e.usedHost()
+	if name := e.get(DNSID(host)); name.Evidence[KeyPassedOver] != "" {
 		return name, true // every lookup waits for the silent resolver first
 	}
-	for _, c := range j.below("dns/" + host + "/") {
-		if c.Outcome == Pass && (c.Evidence["A"] == "timeout" || c.Evidence["AAAA"] == "timeout") {
-			return c, true // and for the answer of the other family
+	for _, c := range e.below(DNSID(host)) {
+		if c.Outcome == Pass && (c.Evidence[KeyA] == "timeout" || c.Evidence[KeyAAAA] == "timeout") {
+			return c, true // and for the answer of the other address family
 		}
 	}
-	had, err := strconv.ParseFloat(j.fact("pull", "seconds"), 64)
-	for _, c := range j.below("dial/" + host + "/") {
-		after, bad := strconv.ParseFloat(c.Evidence["afterMs"], 64)
-		if c.Evidence["taken"] == "true" && err == nil && bad == nil && after >= 1000*had {
-			for _, dead := range j.below("dial/" + host + "/") {
-				if dead.Outcome == Fail {
-					return dead, true
-				}
+	seconds, err := strconv.ParseFloat(e.fact(IDPull, KeySeconds), 64)
+	if err != nil {
+		return Check{}, false
+	}
+	for _, c := range e.below(DialID(host)) {
+		after, err := strconv.ParseFloat(c.Evidence[KeyAfterMs], 64)
+		if !c.Is(KeyTaken) || err != nil || after < 1000*seconds {
+			continue
+		}
+		for _, dead := range e.below(DialID(host)) {
+			if dead.Outcome == Fail {
+				return dead, true
 			}
 		}
 	}
 	return Check{}, false
 }
 
-// slowPull reports whether an image that small should have come in the time
-// that the test pull had, on any line that is of use to a cluster.
-func (j *judge) slowPull() bool {
+// tooSlow reports whether an image of this size should have been pulled in the
+// test pull's time, over any line that is of use to a cluster.
+func (e *evaluation) tooSlow() bool {
 	const slowest = 128 << 10 // bytes a second
-	seconds, err := strconv.ParseFloat(j.fact("pull", "seconds"), 64)
-	size, bad := strconv.ParseFloat(j.fact("image/"+j.used(), "size"), 64)
-	return err == nil && bad == nil && size < slowest*seconds
+	seconds, err := strconv.ParseFloat(e.fact(IDPull, KeySeconds), 64)
+	size, sizeErr := strconv.ParseFloat(e.fact(ImageID(e.usedHost()), KeySize), 64)
+	return err == nil && sizeErr == nil && size < slowest*seconds
 }
 
-// used is the host whose manifest the runtime would take; empty if none has it.
-func (j *judge) used() string {
-	for _, h := range j.hosts() {
-		if j.get("manifest/"+h).Outcome == Pass {
+// usedHost returns the host whose manifest the runtime would use; empty if none
+// has it.
+func (e *evaluation) usedHost() string {
+	for _, h := range e.hosts() {
+		if e.get(ManifestID(h)).Outcome == Pass {
 			return h
 		}
 	}
 	return ""
 }
 
-// verdictIf weighs a finding if it counts.
-func (j *judge) verdictIf(f finding, counts bool) (Verdict, bool) {
+// verdictIf weighs an obstacle if it counts.
+func (e *evaluation) verdictIf(o obstacle, counts bool) (Verdict, bool) {
 	if !counts {
 		return Verdict{}, false
 	}
-	return j.weigh(f), true
+	return e.weigh(o), true
 }
 
-// disproves reports whether the checks came past the place of which the words
-// speak. That one byte of a layer comes proves the way to it, not its content,
-// and no check asks the node's image verifiers.
-func (j *judge) disproves(w words) bool {
-	if w.cause == SignatureRejected {
+// disproves reports whether the checks got past the point that the message is
+// about. One byte of a layer proves that its host is reachable, not that its
+// content is good, and no check runs the node's image verifiers.
+func (e *evaluation) disproves(m message) bool {
+	if m.cause == SignatureRejected {
 		return false
 	}
-	blob := slices.ContainsFunc(j.blocked.goals, func(id string) bool { return strings.HasPrefix(id, "blob/") })
-	return w.stage() <= stageImage || blob && w.cause == BlobHostUnreachable
+	blob := slices.ContainsFunc(e.obstacle.goals, func(id string) bool { return strings.HasPrefix(id, familyBlob+"/") })
+	return m.stage() <= stageImage || blob && m.cause == BlobHostUnreachable
 }
 
-// wordsAlone is the verdict where no check found what the runtime complains of.
-func (j *judge) wordsAlone() Verdict {
-	w := j.words
-	if w.cause == AccessForbidden && w.fresh() && j.anonymousPull() {
-		w.cause = AccessDeniedOrMissing // forbidden to nobody in particular
+// messageOnly returns the verdict where no check found what the message reports.
+func (e *evaluation) messageOnly() Verdict {
+	m := e.message
+	if m.cause == AccessForbidden && m.fromTestPull() && e.anonymousPull() {
+		m.cause = AccessDeniedOrMissing // forbidden to anonymous clients
 	}
-	domain := j.fact("reference", "domain")
-	f := finding{check: Check{Host: domain}, cause: w.cause}
-	if s := stage(w.cause); w.check.Evidence["step"] == "token" && s >= stageDNS && s <= stageTLS {
-		// Said of the way to the token service, not of that to the registry.
-		f.check.Evidence, f.check.BlockedBy = map[string]string{"innerCause": string(w.cause)}, "token/"+domain
-		w.cause, f.cause = TokenServiceFailed, TokenServiceFailed
+	domain := e.fact(IDReference, KeyDomain)
+	o := obstacle{check: Check{Host: domain}, cause: m.cause}
+	if m.step() == "token" && onTheNetwork(m.cause) {
+		// It is about the path to the token service, not to the registry.
+		o.check.Evidence, o.check.BlockedBy = map[string]string{KeyInnerCause: string(m.cause)}, TokenID(domain)
+		m.cause, o.cause = TokenServiceFailed, TokenServiceFailed
 	}
-	v := Verdict{Cause: w.cause, Because: []string{w.check.ID}, Confidence: Likely}
-	j.whoActs(&v, f)
-	if b := j.get("blob/" + j.used()); w.stage() == stageBlob && b.Evidence["blobHost"] != "" {
-		v.Because = append(v.Because, b.ID) // the layers come from there
+	v := Verdict{Cause: m.cause, Because: []string{m.check.ID}, Confidence: Likely}
+	e.assignFault(&v, o)
+	if b := e.get(BlobID(e.usedHost())); m.stage() == stageBlob && b.Evidence[KeyBlobHost] != "" {
+		v.Because = append(v.Because, b.ID) // the host that serves the layers
 	}
-	if w.cause == Undetermined {
+	if m.cause == Undetermined {
 		v.Confidence = Uncertain
-		v.Summary = "the runtime's words do not say why, and no check from this node found a fault: " + w.check.Summary
+		v.Summary = "the runtime's error does not name a cause, and no check from this node found a fault: " + m.check.Summary
 	}
-	v.WouldDecide = append(v.WouldDecide, j.unchecked()...)
+	v.WouldDecide = append(v.WouldDecide, e.unchecked()...)
 	return v
 }
 
-// staleSettings speaks where the runtime fails at what passes by the files
+// staleSettings applies where the runtime fails at what passes with the files
 // that it would read if it were started now.
-func staleSettings(j *judge) (Verdict, bool) {
-	if !j.blocked.open || !j.words.tells() {
+func staleSettings(e *evaluation) (Verdict, bool) {
+	if !e.obstacle.clear || !e.message.informative() {
 		return Verdict{}, false
 	}
 	stale := func(ids ...string) (Verdict, bool) {
-		v := Verdict{Cause: RuntimeConfigStale, Fault: RuntimeConfigStale.DefaultFault(), Confidence: Likely, Because: append(ids, j.words.check.ID)}
-		if j.words.fresh() {
-			// Said just now by the process that holds the older settings in
-			// memory, of what passes by those on disk.
-			v.Confidence = Confirmed
-		} else {
-			v.WouldDecide = []string{"whether the pull works after a restart of the runtime"}
+		v := confirmed(RuntimeConfigStale, append(ids, e.message.check.ID)...)
+		if !e.message.fromTestPull() {
+			v.Confidence = Likely
+			v.WouldDecide = []string{"whether the pull succeeds after a restart of the runtime"}
 		}
+		// A test pull was made just now, by the process that has the older settings in
+		// memory, while the same passes with those on disk.
 		return v, true
 	}
-	if c := j.words.cause; c == CertificateUntrusted || c == TLSIntercepted {
-		for _, t := range j.below("tls/" + j.used() + "/") {
-			if t.Outcome == Pass && t.Evidence["rootNewer"] != "" {
-				return stale("runtime/ca", t.ID)
+	if c := e.message.cause; c == CertificateUntrusted || c == TLSIntercepted {
+		for _, t := range e.below(TLSID(e.usedHost())) {
+			if t.Outcome == Pass && t.Evidence[KeyRootNewer] != "" {
+				return stale(IDRuntimeCA, t.ID)
 			}
 		}
 	}
-	if s := j.words.stage(); j.fact("runtime/config.toml", "newer") == "true" && j.fact("runtime/config.toml", "differs") != "" && s > stageLocal && s <= stageAnswer {
-		return stale(append([]string{"runtime/config.toml"}, j.blocked.goals...)...)
+	config, s := e.get(IDRuntimeConfig), e.message.stage()
+	if config.Is(KeyNewer) && config.Evidence[KeyDiffers] != "" && s > stageLocal && s <= stageAnswer {
+		return stale(append([]string{IDRuntimeConfig}, e.obstacle.goals...)...)
 	}
 	return Verdict{}, false
 }

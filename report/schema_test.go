@@ -55,8 +55,8 @@ func bare(schema object) {
 	}
 }
 
-// describe is the schema of a Go type as encoding/json writes it. It adds the
-// types that it comes by to defs.
+// describe returns the schema of a Go type as encoding/json writes it. It adds the
+// types inside it to defs.
 func describe(t *testing.T, of reflect.Type, defs object) object {
 	ref := func(name string, is func() object) object {
 		if _, ok := defs[name]; !ok {
@@ -72,7 +72,8 @@ func describe(t *testing.T, of reflect.Type, defs object) object {
 		return ref("millis", func() object { return object{"type": "integer"} })
 	case reflect.TypeFor[Reach]():
 		return ref("state", func() object { return object{"enum": values(t, "Reach")} })
-	case reflect.TypeFor[Outcome](), reflect.TypeFor[Kind](), reflect.TypeFor[Fault](), reflect.TypeFor[Cause](), reflect.TypeFor[Confidence](), reflect.TypeFor[Role]():
+	case reflect.TypeFor[Outcome](), reflect.TypeFor[Kind](), reflect.TypeFor[Fault](), reflect.TypeFor[Cause](),
+		reflect.TypeFor[Confidence](), reflect.TypeFor[Role]():
 		return ref(defName(of), func() object { return object{"enum": values(t, of.Name())} })
 	}
 	switch of.Kind() {
@@ -122,7 +123,7 @@ func defName(of reflect.Type) string {
 	return string(unicode.ToLower(rune(of.Name()[0]))) + of.Name()[1:]
 }
 
-// values are those that the package's constants of a type have.
+// values returns the values of the package's constants of a type.
 func values(t *testing.T, of string) []any {
 	t.Helper()
 	var out []any

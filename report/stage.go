@@ -1,16 +1,16 @@
 package report
 
-// The stages of a pull in order; a later one is reached only through the
-// earlier ones.
+// The stages of a pull in order. A later one is reached only through the earlier
+// ones.
 const (
 	stageLocal  = iota + 1 // before anything is sent
 	stageDNS               // the name
 	stageDial              // the address
 	stageTLS               // the handshake
-	stageAnswer            // what the registry or its token service answers
-	stageImage             // what the manifest says
+	stageAnswer            // the answer of the registry or its token service
+	stageImage             // the content of the manifest
 	stageBlob              // the layers
-	stageWrite             // the disk, the unpacking
+	stageWrite             // the disk, unpacking
 )
 
 func stage(c Cause) int {
@@ -36,6 +36,19 @@ func stage(c Cause) int {
 	return stageLocal
 }
 
+// onTheNetwork reports whether the cause is one of reaching a host: its name,
+// its address or the handshake.
+func onTheNetwork(c Cause) bool {
+	s := stage(c)
+	return s >= stageDNS && s <= stageTLS
+}
+
+// beforeTLS reports whether the cause is one of a host's name or address.
+func beforeTLS(c Cause) bool {
+	s := stage(c)
+	return s == stageDNS || s == stageDial
+}
+
 func inCredentials(c Cause) bool {
 	switch c {
 	case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessDeniedOrMissing, AccessForbidden:
@@ -44,18 +57,19 @@ func inCredentials(c Cause) bool {
 	return false
 }
 
-// withoutCredentials is what a registry's answer to nobody in particular may
-// read as.
+// withoutCredentials lists how a registry's answer to an anonymous request may be
+// classified.
 var withoutCredentials = []Cause{CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected}
 
-// saidAs lists the words in which the runtime speaks of a cause that it cannot
-// itself see, beyond those that the reader of its messages already allows for.
-var saidAs = map[Cause][]Cause{
+// alsoReportedAs lists, for causes that the runtime itself cannot see, the causes
+// that its message is then classified as. It adds to what the classifier of
+// messages already allows for.
+var alsoReportedAs = map[Cause][]Cause{
 	PullSecretMissing:       withoutCredentials,
 	PullSecretMalformed:     withoutCredentials,
 	PullSecretOtherRegistry: withoutCredentials,
 	PullSecretNotAttached:   withoutCredentials,
-	// The kubelet only logs it, and pulls without.
+	// The kubelet only logs it, and pulls without credentials.
 	CredentialProviderFailed: withoutCredentials,
 	CredentialsMissing:       {AccessDeniedOrMissing},
 	AccessForbidden:          {AccessDeniedOrMissing},
@@ -68,9 +82,9 @@ var saidAs = map[Cause][]Cause{
 	ResolverFailed:           {ResolverUnreachable},
 }
 
-// FaultAt is who must act on a cause that the runtime's words give, by the step
-// that they speak of: an image verifier that gives no judgement, and a layer of
-// which nothing was written, are the node's.
+// FaultAt returns who must act on a cause that the runtime's message names, by the
+// step in that message. An image verifier that fails, and a layer of which nothing
+// was written, are the node's fault.
 func FaultAt(c Cause, step string) Fault {
 	if c == SignatureRejected && step == "verifier" || c == LayerCorrupt && step == "empty" {
 		return FaultNode

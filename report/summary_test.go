@@ -27,18 +27,24 @@ func node() Node {
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
 		Diagnoses: []Diagnosis{
-			diagnosis("shop/web-1", all(words(TagNotFound), ladder(KindManifest, TagNotFound))),
-			diagnosis("shop/web-2", all(check("credentials", KindCredentials, Skipped, ""), check("local/"+host, KindImage, Pass, "", ev("count", "3")),
-				ladder(KindDial, ConnectionTimeout, ev("deadline", "true")))),
+			diagnosis("shop/web-1", all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
+				saying(`tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`)))),
+			diagnosis("shop/web-2", all(
+				check(IDCredentials, KindCredentials, Skipped, "", saying("cannot read secret shop/regcred")),
+				check(LocalID(host), KindImage, Pass, "", ev(KeyCount, "3")),
+				ladder(KindDial, ConnectionTimeout, ev(KeyDeadline, True), saying("cannot connect to 192.0.2.1:443: no answer within 2.5 s"),
+					func(c *Check) { c.Target = "192.0.2.1:443" }))),
 		},
 	}
 }
+
+func saying(summary string) edit { return func(c *Check) { c.Summary = summary } }
 
 func TestSummary(t *testing.T) {
 	golden(t, "summary", node().Summary())
 }
 
-// golden compares a summary with the file that a person has looked at.
+// golden compares a summary with a file that was reviewed.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := "testdata/" + name + ".txt"
@@ -57,8 +63,8 @@ func golden(t *testing.T, name, got string) {
 	fitsTerminal(t, got)
 }
 
-// fitsTerminal holds a summary to 80 columns. Only what is to be copied whole
-// may be longer: a command, or a long name at the end of its line.
+// fitsTerminal checks that a summary fits 80 columns. Only text to be copied may be
+// longer: a command, or a long name at the end of its line.
 func fitsTerminal(t *testing.T, summary string) {
 	t.Helper()
 	for line := range strings.Lines(summary) {
@@ -73,8 +79,8 @@ func fitsTerminal(t *testing.T, summary string) {
 	}
 }
 
-// A report of 500 stuck pods stays within its bound, keeps the newest and says
-// how many it left out.
+// A report of 500 stuck pods stays within its limit, keeps the newest and says how
+// many it left out.
 func TestBounded(t *testing.T) {
 	n := node()
 	d := n.Diagnoses[0]

@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// Sweep is what the last look at everything this node may pull from came to,
-// made whether or not a pod is stuck.
+// Sweep is the result of the last check of every registry that this node may pull
+// from, made whether or not a pod is stuck.
 type Sweep struct {
 	Time       time.Time   `json:"time"`       // when it ended
-	Duration   Millis      `json:"durationMs"` // from its beginning to its end
+	Duration   Millis      `json:"durationMs"` // how long it took
 	Control    Check       `json:"control"`    // id "control": whether this node reaches anything at all
 	Registries []Registry  `json:"registries"` // the worst state first, then by name
 	Resolvers  []Resolver  `json:"resolvers,omitempty"`
-	Clock      Check       `json:"clock"` // id "clock": this node's clock against those of all hosts that told theirs
+	Clock      Check       `json:"clock"` // id "clock": this node's clock against those of all hosts that returned a date
 	Conditions []Condition `json:"conditions,omitempty"`
-	Runtime    []Check     `json:"runtime,omitempty"` // what is amiss with the runtime's settings: newer than its process, invalid, or not to be seen
-	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its bound
+	Runtime    []Check     `json:"runtime,omitempty"` // problems of the runtime's configuration: newer than its process, invalid or unreadable
+	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its limit
 }
 
-// Reach says whether a host can be had for pulls.
+// Reach is whether a host is reachable for pulls.
 type Reach string
 
 const (
-	ReachUnknown Reach = "unknown"     // not looked at yet, or the look itself could not be made
-	Reachable    Reach = "reachable"   // it answered, a 401 included: that is what registries say to nobody in particular
-	Limited      Reach = "limited"     // it answered 429 and is not asked before NotBefore
-	Unreachable  Reach = "unreachable" // something on the way, or the host itself, keeps the runtime from it
+	ReachUnknown Reach = "unknown"     // not checked yet, or the check itself failed
+	Reachable    Reach = "reachable"   // it answered, a 401 included: that is the answer of registries to anonymous requests
+	Limited      Reach = "limited"     // it answered 429 and is not checked again before NotBefore
+	Unreachable  Reach = "unreachable" // the path to it, or the host itself, fails
 )
 
 // Known reports whether r is one of these states.
@@ -39,7 +39,7 @@ func (r Reach) Known() bool {
 // Bad reports whether pulls from a host in this state fail.
 func (r Reach) Bad() bool { return r == Limited || r == Unreachable }
 
-// Role is why a host is looked at.
+// Role is why a host is checked.
 type Role string
 
 const (
@@ -47,8 +47,8 @@ const (
 	RoleMirror   Role = "mirror"   // the runtime's hosts.toml names it
 	RoleTarget   Role = "target"   // the configuration names it
 	RoleControl  Role = "control"  // the control set names it
-	RoleToken    Role = "token"    // a registry sends the runtime there for tokens
-	RoleBlob     Role = "blob"     // a registry sends the runtime there for layers
+	RoleToken    Role = "token"    // a registry refers the runtime to it for tokens
+	RoleBlob     Role = "blob"     // a registry refers the runtime to it for layers
 )
 
 // Registry is one host as the last sweep saw it.
@@ -56,24 +56,24 @@ type Registry struct {
 	Host     string    `json:"host"`               // with its port, if that is not 443
 	Roles    []Role    `json:"roles"`              //
 	State    Reach     `json:"state"`              //
-	Since    time.Time `json:"since"`              // when it came into this state
-	Checked  time.Time `json:"checked"`            // when it was last looked at
-	Flapping bool      `json:"flapping,omitempty"` // its state has changed so often that single changes are no news
+	Since    time.Time `json:"since"`              // when it entered this state
+	Checked  time.Time `json:"checked"`            // when it was last checked
+	Flapping bool      `json:"flapping,omitempty"` // its state changes so often that single changes are not reported
 
 	Fault   Fault  `json:"fault,omitempty"`   // who must act; of a host that is not reachable
 	Cause   Cause  `json:"cause,omitempty"`   //
-	Summary string `json:"summary,omitempty"` // one line: what is wrong, or a remark on a host that is reachable
+	Summary string `json:"summary,omitempty"` // one line: what is wrong, or a remark about a host that is reachable
 	Because string `json:"because,omitempty"` // id of the check that failed
 
 	Latency     Latency      `json:"latency"`
 	Status      int          `json:"status,omitempty"`      // HTTP status of GET /v2/
-	Addresses   []string     `json:"addresses,omitempty"`   // that the runtime would dial, in its order
-	Certificate *Certificate `json:"certificate,omitempty"` // of the address that the runtime would take
+	Addresses   []string     `json:"addresses,omitempty"`   // that the runtime would connect to, in its order
+	Certificate *Certificate `json:"certificate,omitempty"` // of the address that the runtime would use
 	ClockMs     *int64       `json:"clockMs,omitempty"`     // how far this node's clock is ahead of the host's, in milliseconds
-	NotBefore   *time.Time   `json:"notBefore,omitempty"`   // of a host that asked to be left alone
+	NotBefore   *time.Time   `json:"notBefore,omitempty"`   // of a host that is rate-limiting this node
 }
 
-// Latency is how long the phases of one look took; zero: the look did not come
+// Latency is how long the phases of one check took; zero: the check did not come
 // that far.
 type Latency struct {
 	DNS  Millis `json:"dnsMs"`
@@ -82,17 +82,17 @@ type Latency struct {
 	HTTP Millis `json:"httpMs"`
 }
 
-// Certificate is what a host shows.
+// Certificate is the certificate that a host sends.
 type Certificate struct {
 	Issuer   string    `json:"issuer"`
 	NotAfter time.Time `json:"notAfter"`
-	DaysLeft int       `json:"daysLeft"` // when it was looked at; negative: it has expired
+	DaysLeft int       `json:"daysLeft"` // when it was checked; negative: it has expired
 }
 
 // Resolver is one of the node's resolvers, over all names of the sweep.
 type Resolver struct {
 	Address string  `json:"address"`
-	Outcome Outcome `json:"outcome"` // fail: it answered for no name
+	Outcome Outcome `json:"outcome"` // fail: it answered no query
 	Cause   Cause   `json:"cause,omitempty"`
 	Latency Millis  `json:"latencyMs"` // the slowest of its answers
 }
@@ -122,8 +122,8 @@ func (s *Sweep) count(state Reach) int {
 	return n
 }
 
-// SortRegistries puts the worst state first, among those that are reachable the
-// ones that come and go, then goes by name.
+// SortRegistries sorts by state, the worst first, flapping before other reachable
+// hosts, then by name.
 func SortRegistries(list []Registry) {
 	rank := func(r Registry) int {
 		at := slices.Index([]Reach{Unreachable, Limited, ReachUnknown, Reachable}, r.State)

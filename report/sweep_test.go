@@ -15,7 +15,7 @@ import (
 
 var sweptAt = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-// reachable is a host that is well.
+// reachable returns a host without a fault.
 func reachable(host string) Registry {
 	ahead := int64(0)
 	return Registry{
@@ -25,7 +25,7 @@ func reachable(host string) Registry {
 	}
 }
 
-// unreachable is a host that cannot be had.
+// unreachable returns a host with a fault.
 func unreachable(host string, fault Fault, cause Cause, why string) Registry {
 	r := reachable(host)
 	r.State, r.Fault, r.Cause, r.Summary, r.Because = Unreachable, fault, cause, why, "dial/"+host+"/192.0.2.7:443"
@@ -35,7 +35,7 @@ func unreachable(host string, fault Fault, cause Cause, why string) Registry {
 
 func ms(n int) Millis { return Millis(time.Duration(n) * time.Millisecond) }
 
-// sweptNode is a node on which nothing is stuck, with the registries as given.
+// sweptNode returns a node without stuck pods and with these registries.
 func sweptNode(list ...Registry) Node {
 	SortRegistries(list)
 	var hosts []Vantage
@@ -45,12 +45,23 @@ func sweptNode(list ...Registry) Node {
 	return Node{
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: sweptAt.Add(5 * time.Second), Fault: FaultNone, Cause: Healthy,
 		Runtime: Check{ID: "runtime", Kind: KindRuntime, Outcome: Pass, Summary: "containerd v2.4.2 is ready"},
-		Disk:    Check{ID: "disk", Kind: KindDisk, Outcome: Pass, Summary: "/var/lib/containerd has 41 GiB free of 100 GiB; full in about 5 h at the rate of the last 60 min"},
+		Disk: Check{
+			ID:      "disk",
+			Kind:    KindDisk,
+			Outcome: Pass,
+			Summary: "/var/lib/containerd has 41 GiB free of 100 GiB; full in about 5 h at the rate of the last 60 min",
+		},
 		Sweep: &Sweep{
 			Time: sweptAt, Duration: ms(2512), Control: Control(hosts, false, sweptAt), Registries: list,
-			Resolvers:  []Resolver{{Address: "10.0.0.2:53", Outcome: Pass, Latency: ms(3)}, {Address: "10.0.0.3:53", Outcome: Fail, Cause: ResolverUnreachable, Latency: ms(1000)}},
-			Clock:      Check{ID: "clock", Kind: KindClock, Outcome: Pass, Summary: "this node's clock agrees with registry.example"},
-			Conditions: []Condition{{Type: "Ready", Status: "True", Reason: "KubeletReady", Since: sweptAt}, {Type: "DiskPressure", Status: "True", Reason: "KubeletHasDiskPressure", Since: sweptAt}},
+			Resolvers: []Resolver{
+				{Address: "10.0.0.2:53", Outcome: Pass, Latency: ms(3)},
+				{Address: "10.0.0.3:53", Outcome: Fail, Cause: ResolverUnreachable, Latency: ms(1000)},
+			},
+			Clock: Check{ID: "clock", Kind: KindClock, Outcome: Pass, Summary: "this node's clock agrees with registry.example"},
+			Conditions: []Condition{
+				{Type: "Ready", Status: "True", Reason: "KubeletReady", Since: sweptAt},
+				{Type: "DiskPressure", Status: "True", Reason: "KubeletHasDiskPressure", Since: sweptAt},
+			},
 		},
 	}
 }
@@ -58,7 +69,7 @@ func sweptNode(list ...Registry) Node {
 func TestSummaryOfSweep(t *testing.T) {
 	t.Run("all is well", func(t *testing.T) {
 		soon := reachable("mirror.example:5000")
-		soon.Certificate.DaysLeft, soon.Summary = 6, "certificate for mirror.example ends in 6 days, on 2026-12-04"
+		soon.Certificate.DaysLeft, soon.Summary = 6, "certificate for mirror.example expires in 6 days, on 2026-12-04"
 		greeted := reachable("cdn.example")
 		greeted.Latency.HTTP, greeted.Latency.DNS = 0, Millis(400*time.Microsecond)
 		n := sweptNode(reachable("registry.example"), soon, greeted, reachable("123456789012.dkr.ecr.eu-central-1.amazonaws.com"))
@@ -67,18 +78,24 @@ func TestSummaryOfSweep(t *testing.T) {
 	})
 	t.Run("some are bad", func(t *testing.T) {
 		until := sweptAt.Add(10 * time.Minute)
-		limited := unreachable("busy.example", FaultRegistry, RateLimited, "busy.example limits this node's requests (429, retry after 600)")
+		limited := unreachable("busy.example", FaultRegistry, RateLimited, "busy.example is rate-limiting this node (429; retry after 600 s)")
 		limited.State, limited.NotBefore, limited.Certificate = Limited, &until, reachable("").Certificate
 		flaps := unreachable("sometimes.example", FaultUndetermined, ConnectionRefused, "cannot connect to 192.0.2.7:443: connection refused")
 		flaps.Flapping = true
 		calm := reachable("now-and-then.example")
 		calm.Flapping = true
 		long := unreachable("registry.internal.corp.example:5000", FaultNode, CertificateUntrusted,
-			`certificate of registry.internal.corp.example is signed by "Corp Issuing CA 7", which this node does not trust: it knows an authority of that name, but with another key; the server sent no intermediate certificate`)
-		n := sweptNode(reachable("registry.example"), limited, flaps, calm, long, Registry{Host: "new.example", Roles: []Role{RoleTarget}, State: ReachUnknown, Since: sweptAt, Checked: sweptAt, Summary: "new.example was not resolved before the time was over"})
+			`certificate of registry.internal.corp.example is signed by "Corp Issuing CA 7", which this node does not trust: `+
+				`it knows a CA of that name, but with another key; the server sent no intermediate certificate`)
+		unknown := Registry{Host: "new.example", Roles: []Role{RoleTarget}, State: ReachUnknown, Since: sweptAt, Checked: sweptAt}
+		unknown.Summary = "timed out before new.example was resolved"
+		n := sweptNode(reachable("registry.example"), limited, flaps, calm, long, unknown)
 		golden(t, "summary-bad", n.Summary())
 	})
 	t.Run("nothing is reachable", func(t *testing.T) {
+		diagnosis := func(pod, image string, checks []Check) Diagnosis {
+			return Diagnosis{Image: image, Node: "node-a", Pod: pod, Container: "web", Time: sweptAt, Verdict: Diagnose(checks), Checks: checks}
+		}
 		var list []Registry
 		for i := range 20 {
 			r := unreachable(fmt.Sprintf("registry-%02d.example", i), FaultNode, ConnectionTimeout, "no answer within 2.5 s")
@@ -87,19 +104,19 @@ func TestSummaryOfSweep(t *testing.T) {
 		}
 		n := sweptNode(list...)
 		n.Fault, n.Cause, n.Stuck = FaultNode, ConnectionTimeout, 13
-		n.Sweep.Clock = Check{ID: "clock", Kind: KindClock, Outcome: Skipped, Summary: "no host has told its time"}
+		n.Sweep.Clock = Check{ID: "clock", Kind: KindClock, Outcome: Skipped, Summary: "no host returned a Date header"}
 		for i := range 12 {
-			checks := all(words(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
-			n.Diagnoses = append(n.Diagnoses, Diagnosis{Image: host + "/app:1", Node: "node-a", Pod: fmt.Sprintf("shop/web-%d", i), Container: "web", Time: sweptAt, Verdict: Diagnose(checks), Checks: checks})
+			checks := all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
+			n.Diagnoses = append(n.Diagnoses, diagnosis(fmt.Sprintf("shop/web-%d", i), host+"/app:1", checks))
 		}
 		other := all(check("reference", KindReference, Fail, InvalidReference))
-		n.Diagnoses = append(n.Diagnoses, Diagnosis{Image: "APP:1", Node: "node-a", Pod: "shop/other", Container: "web", Time: sweptAt, Verdict: Diagnose(other), Checks: other})
+		n.Diagnoses = append(n.Diagnoses, diagnosis("shop/other", "APP:1", other))
 		golden(t, "summary-cut-off", n.Summary())
 	})
 }
 
-// The table keeps within 80 columns whatever the state, the figures and the
-// reason are, as long as the host's name is no longer than most.
+// The table fits 80 columns with any state, figures and reason, as long as the
+// host's name is not unusually long.
 func TestTableWidth(t *testing.T) {
 	name := strings.Repeat("h", 30)
 	var list []Registry
@@ -119,8 +136,8 @@ func TestTableWidth(t *testing.T) {
 	}
 }
 
-// Hosts, and what they say, are foreign words: whatever they are, a summary
-// keeps its lines and the report its bound.
+// Hosts and their answers are foreign text: with any of it, a summary keeps its
+// lines and the report its limit.
 func FuzzHostileSweep(f *testing.F) {
 	f.Add("evil.example", "it is broken", "CN=Example CA", uint16(1))
 	f.Add("evil\x1b[2J.example\n\nNode\n  disk     all is well", "a\x00b\r\nc\u202ed\u2028e\xff", "\t\t", uint16(3))
@@ -153,9 +170,11 @@ func FuzzHostileSweep(f *testing.F) {
 		if strings.ContainsFunc(strings.ReplaceAll(summary, "\n", ""), unicode.IsControl) || !utf8.ValidString(summary) {
 			t.Errorf("control characters in %q", summary)
 		}
-		// Every line is one that the layout knows.
-		starts := []string{"node-a: ", "Last looked at ", "Registries, swept ", "Node", "  STATE ", "  unreachable ", "  reachable ", "  ... and ", strings.Repeat(" ", 11),
-			"  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet "}
+		// Every line is one of the layout.
+		starts := []string{
+			"node-a: ", "Updated ", "Registries (checked ", "Node", strings.Repeat(" ", 15),
+			"  STATE ", "  unreachable ", "  reachable ", "  ... and ", "  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet ",
+		}
 		blank, nodes := 0, 0
 		for line := range strings.Lines(summary) {
 			switch line = strings.TrimSuffix(line, "\n"); {
@@ -164,7 +183,7 @@ func FuzzHostileSweep(f *testing.F) {
 			case line == "Node":
 				nodes++
 			case !slices.ContainsFunc(starts, func(s string) bool { return strings.HasPrefix(line, s) }):
-				t.Errorf("a line of its own: %q", line)
+				t.Errorf("a line that is not of the layout: %q", line)
 			}
 		}
 		if blank != 2 || nodes != 1 {
@@ -173,15 +192,16 @@ func FuzzHostileSweep(f *testing.F) {
 	})
 }
 
-// However much is wrong with a node, its report stays within its bound, keeps
-// the hosts that cannot be had and says what it left out.
+// A report stays within its limit with any number of faults, keeps the
+// unreachable hosts and says how much it left out.
 func TestBoundedSweep(t *testing.T) {
 	const bad = 20
 	var list []Registry
 	for i := range 256 {
 		r := reachable(fmt.Sprintf("%03d.%s.example:5000", i, strings.Repeat("a-long-name.", 6)))
 		if i%12 == 0 && i/12 < bad {
-			r = unreachable(r.Host, FaultNode, ConnectionTimeout, "cannot connect to 192.0.2.7:443: no answer within 2.5 s; a default gateway does not answer either, and nobody knows why")
+			r = unreachable(r.Host, FaultNode, ConnectionTimeout,
+				"cannot connect to 192.0.2.7:443: no answer within 2.5 s; the default gateway does not answer either")
 		}
 		list = append(list, r)
 	}
@@ -210,14 +230,14 @@ func TestBoundedSweep(t *testing.T) {
 	if len(back.Diagnoses) < 10 || len(back.Diagnoses)+back.Omitted != 500 {
 		t.Errorf("%d diagnoses, %d omitted", len(back.Diagnoses), back.Omitted)
 	}
-	for _, want := range []string{"20 of 256 registry hosts", fmt.Sprintf("%d more left out", back.Sweep.Omitted)} {
+	for _, want := range []string{"20 of 256 registries are unreachable", fmt.Sprintf("%d more left out", back.Sweep.Omitted)} {
 		if !strings.Contains(summary, want) {
-			t.Errorf("the summary does not say %q", want)
+			t.Errorf("the summary lacks %q", want)
 		}
 	}
 }
 
-// What there is none of is an empty array, as scripts expect.
+// An empty list is an empty array, as scripts expect.
 func TestBoundedHasNoNull(t *testing.T) {
 	n := sweptNode()
 	n.Sweep.Registries = []Registry{{Host: "r.example", State: ReachUnknown}}
@@ -226,7 +246,10 @@ func TestBoundedHasNoNull(t *testing.T) {
 		t.Errorf("%s %v", body, err)
 	}
 	n.Sweep.Registries = nil
-	if _, body, _ := n.Bounded(MaxReport); !strings.Contains(string(body), `"registries":[]`) || !strings.Contains(string(body), `"diagnoses":[]`) {
-		t.Errorf("%s", body)
+	_, body, _ = n.Bounded(MaxReport)
+	for _, empty := range []string{`"registries":[]`, `"diagnoses":[]`} {
+		if !strings.Contains(string(body), empty) {
+			t.Errorf("no %s in %s", empty, body)
+		}
 	}
 }

@@ -30,9 +30,9 @@ func TestSanitize(t *testing.T) {
 
 func TestTruncate(t *testing.T) {
 	for _, tt := range []struct {
-		in   string
-		max  int
-		want string
+		in    string
+		limit int
+		want  string
 	}{
 		{"short", 5, "short"},
 		{"longer", 5, "lo…"},
@@ -43,8 +43,8 @@ func TestTruncate(t *testing.T) {
 		{"abcd", 3, "…"},
 		{"", 0, ""},
 	} {
-		if got := Truncate(tt.in, tt.max); got != tt.want {
-			t.Errorf("Truncate(%q, %d) = %q, want %q", tt.in, tt.max, got, tt.want)
+		if got := Truncate(tt.in, tt.limit); got != tt.want {
+			t.Errorf("Truncate(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
 		}
 	}
 }
@@ -67,10 +67,10 @@ func FuzzText(f *testing.F) {
 	f.Add("a  b\xff\u202e\u2028c…", 7)
 	f.Add(strings.Repeat("ü ", 100), 33)
 	f.Add("can\ufe0fary\x00", 1)
-	f.Fuzz(func(t *testing.T, s string, max int) {
-		max = min(max, 1<<20)
-		if max < 0 {
-			max = -(max + 1)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		limit = min(limit, 1<<20)
+		if limit < 0 {
+			limit = -(limit + 1)
 		}
 		line := Sanitize(s)
 		if !utf8.ValidString(line) || strings.ContainsAny(line, "\n\t\r") || strings.Contains(line, "  ") || strings.TrimSpace(line) != line {
@@ -80,12 +80,12 @@ func FuzzText(f *testing.F) {
 			t.Errorf("Sanitize is not idempotent: %q", line)
 		}
 		for name, of := range map[string]func(string) string{
-			"Truncate(Sanitize)": func(s string) string { return Truncate(Sanitize(s), max) },
-			"Clean":              func(s string) string { return Clean(s, max) },
+			"Truncate(Sanitize)": func(s string) string { return Truncate(Sanitize(s), limit) },
+			"Clean":              func(s string) string { return Clean(s, limit) },
 		} {
 			got := of(s)
-			if !utf8.ValidString(got) || len(got) > max {
-				t.Errorf("%s(%q, %d) = %q", name, s, max, got)
+			if !utf8.ValidString(got) || len(got) > limit {
+				t.Errorf("%s(%q, %d) = %q", name, s, limit, got)
 			}
 			if again := of(got); again != got {
 				t.Errorf("%s is not idempotent: %q, then %q", name, got, again)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 )
 
 // Settings may change while the agent runs. A reload replaces all of them; none is
@@ -32,7 +32,7 @@ type Settings struct {
 	Targets          []string // registry hosts, as images name them
 	Control          []string // likewise
 
-	Allow, Deny []probes.HostPattern
+	Allow, Deny []guard.Pattern
 
 	CertificateDays int           // 0: no warning
 	DiskFullWithin  time.Duration // 0: no warning
@@ -85,10 +85,10 @@ func (s *Settings) addFlags(fs *flag.FlagSet) {
 	fs.Var(listFlag[string]{&s.Targets, parseHost}, "targets", "`hosts` to check although no pod names them, such as registry.example:5000")
 	fs.Var(listFlag[string]{&s.Control, parseHost}, "control",
 		"`hosts` that every node must reach; used to tell a registry outage from a node outage")
-	fs.Var(listFlag[probes.HostPattern]{&s.Allow, probes.ParseHostPattern}, "allow",
+	fs.Var(listFlag[guard.Pattern]{&s.Allow, guard.ParsePattern}, "allow",
 		"`hosts` to contact even on loopback, link-local, metadata or this node's own addresses: "+
 			"names (*.corp.example), host:port, addresses or ranges")
-	fs.Var(listFlag[probes.HostPattern]{&s.Deny, probes.ParseHostPattern}, "deny",
+	fs.Var(listFlag[guard.Pattern]{&s.Deny, guard.ParsePattern}, "deny",
 		"`hosts` never to contact, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
 	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "warn when a certificate expires within this many days; 0 disables")
 	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin,
@@ -179,7 +179,7 @@ func (l listFlag[T]) setAll(entries []string) error {
 
 // parseHost reads one registry host, as images name it.
 func parseHost(s string) (string, error) {
-	p, err := probes.ParseHostPattern(s)
+	p, err := guard.ParsePattern(s)
 	if err != nil {
 		return "", err
 	}

@@ -16,7 +16,8 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -232,7 +233,7 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 
 // domainOf returns the registry of an image name; empty if the name is not valid.
 func domainOf(image string) string {
-	_, ref := probes.Reference(image)
+	_, ref := reference.Parse(image)
 	return ref.Domain
 }
 
@@ -406,7 +407,7 @@ func (s *Sweeper) LearnFrom(checks []report.Check) {
 	defer s.mu.Unlock()
 	for _, c := range checks {
 		if host := c.Evidence[report.KeyBlobHost]; host != "" && c.Kind == report.KindBlob && host != c.Host {
-			s.addLead(examine.Redirect{Lead: probes.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
+			s.addLead(examine.Redirect{Lead: registry.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
 		}
 	}
 }

@@ -36,60 +36,60 @@ import (
 
 var samples = flag.Int("samples", 5, "pods for each fault that fails fast, in BenchmarkVerdict")
 
-// What a verdict may take, and what it is measured from.
+// Time budgets of a verdict, and the times from which they count.
 const (
-	fastBudget = 100 * time.Millisecond // median over all faults that fail fast
-	holeBudget = 5 * time.Second        // each black hole
-	patience   = 10 * time.Second       // how long the agent lets a container be created
-	runtimeCap = 65 * time.Second       // how long the runtime's own failure is waited for
-	// rest is a little more than the agent's shortest time between two writes.
-	// What is measured is a node on which one pod gets stuck, not a burst.
-	rest = 600 * time.Millisecond
+	fastBudget      = 100 * time.Millisecond // median over all faults that fail fast
+	blackHoleBudget = 5 * time.Second        // each black hole
+	gracePeriod     = 10 * time.Second       // how long the agent allows for creating a container
+	runtimeTimeout  = 65 * time.Second       // how long the benchmark waits for the runtime's own failure
+	// podPause is slightly more than the agent's minimum time between two writes. The
+	// benchmark measures single stuck pods, not a burst.
+	podPause = 600 * time.Millisecond
 )
 
-// stuckPull is one way to be stuck that BenchmarkVerdict measures.
+// stuckPull is a kind of stuck pod that BenchmarkVerdict measures.
 type stuckPull struct {
-	name   string
-	image  string // its tag is replaced, so that no two pulls share anything
-	user   string // see faults
-	secret string
-	node   string     // what node-a is given meanwhile
-	anew   bool       // and is given again for each pod
-	push   *lab.Image // what to push for each pull; nil: the pull fails without
-	hole   bool       // nothing fails before the agent's patience ends
+	name      string
+	image     string // every pull has its own tag, so that pulls share nothing
+	user      string // see faults
+	secret    string
+	nodeFault string     // injected into node-a meanwhile
+	reinject  bool       // inject it again for each pod
+	push      *lab.Image // pushed for each pull; nil: nothing is pushed
+	blackHole bool       // nothing fails before the agent's grace period ends
 }
 
-// stuckPulls are in an order that lets the runtime come to its own end on the
-// hosts that are black holes while the others are measured. What a failed pull
-// leaves behind takes the rest of a full disk, and then the next pod gets no
-// sandbox: disk-full is made anew for each.
+// stuckPulls returns the kinds of stuck pods. Black-hole hosts come first, so that the
+// runtime's own timeout runs while the others are measured. disk-full is injected again
+// for each pod: a failed pull leaves data that fills the disk, and then the next pod gets
+// no sandbox.
 func stuckPulls() []stuckPull {
-	holes := []stuckPull{
-		{name: "tls-hangs", image: "rawhang.lab/app:1", hole: true},
-		{name: "server-hangs", image: "hang.lab/app:1", hole: true},
+	blackHoles := []stuckPull{
+		{name: "tls-hangs", image: "rawhang.lab/app:1", blackHole: true},
+		{name: "server-hangs", image: "hang.lab/app:1", blackHole: true},
 	}
 	var fast []stuckPull
 	for _, f := range faults {
 		p := stuckPull{name: f.name, image: f.image, user: f.user, secret: f.secret}
 		switch f.name {
 		case "black-hole":
-			p.hole = true
-			holes = append(holes, p)
+			p.blackHole = true
+			blackHoles = append(blackHoles, p)
 			continue
 		case "platform":
 			p.push = &lab.Image{Platform: "linux/arm64", Index: true}
 		}
 		fast = append(fast, p)
 	}
-	return slices.Concat(holes, fast, []stuckPull{
-		{name: "disk-full", image: "registry.lab/app:1", node: "disk-full", anew: true, push: &lab.Image{Size: 4 << 20}},
-		{name: "resolver-servfail", image: "registry.lab/app:1", node: "resolver-servfail"},
-		{name: "resolver-dead", image: "registry.lab/app:1", node: "resolver-dead", hole: true},
+	return slices.Concat(blackHoles, fast, []stuckPull{
+		{name: "disk-full", image: "registry.lab/app:1", nodeFault: "disk-full", reinject: true, push: &lab.Image{Size: 4 << 20}},
+		{name: "resolver-servfail", image: "registry.lab/app:1", nodeFault: "resolver-servfail"},
+		{name: "resolver-dead", image: "registry.lab/app:1", nodeFault: "resolver-dead", blackHole: true},
 	})
 }
 
-// measured is a line of the table.
-type measured struct {
+// tableRow is one row of the table.
+type tableRow struct {
 	stuckPull
 	samples []sample
 	runtime func() string // waits for the runtime's own failure
@@ -97,14 +97,14 @@ type measured struct {
 	err     error
 }
 
-// sample is what one pod gave.
+// sample is the measurement of one pod.
 type sample struct {
-	verdict diagnosis
-	took    time.Duration // from when there was reason for a verdict
-	failed  bool          // the reason was the kubelet's failure, not the end of patience
+	verdict       diagnosis
+	took          time.Duration // since a verdict was due
+	kubeletFailed bool          // due because the kubelet failed, not because the grace period ended
 }
 
-func (m *measured) took() []time.Duration {
+func (m *tableRow) took() []time.Duration {
 	var all []time.Duration
 	for _, s := range m.samples {
 		all = append(all, s.took)
@@ -112,43 +112,43 @@ func (m *measured) took() []time.Duration {
 	return all
 }
 
-// BenchmarkVerdict measures real stuck pods, one at a time, and prints one
-// table: how long the agent takes from the watch event to the ConfigMap, as
-// both arrive here, beside what the runtime takes to fail the same pull and
-// beside the round trips that nobody can do without. The watch event is the
-// one that brings the kubelet's failure, or, where the kubelet has not failed
-// by then, the end of the agent's patience.
+// BenchmarkVerdict measures real stuck pods, one at a time, and prints one table. It
+// shows how long the agent takes from the watch event to the ConfigMap, as both arrive
+// here. For comparison it shows how long the runtime takes to fail the same pull, and
+// how long the necessary round trips take. The watch event is the one with the kubelet's
+// failure. If the kubelet has not failed by the end of the agent's grace period, the time
+// counts from that end.
 //
-// It prints whether the budgets are kept and asserts nothing about time. Run
-// it with -benchtime 1x; the number of pods is -samples.
+// It prints whether the budgets are kept and asserts nothing about time. Run it with
+// -benchtime 1x; -samples sets the number of pods.
 func BenchmarkVerdict(b *testing.B) {
-	ns := it.namespace(b)
+	ns := suite.namespace(b)
 	run := "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	var table []*measured
+	var table []*tableRow
 	for _, p := range stuckPulls() {
 		b.Run(p.name, func(b *testing.B) {
-			m := &measured{stuckPull: p, runtime: func() string { return "-" }, chain: "-"}
+			m := &tableRow{stuckPull: p, runtime: func() string { return "-" }, chain: "-"}
 			table = append(table, m)
 			m.err = errors.New("ended early, see above") // unless measure returns
 			for b.Loop() {
-				m.err = it.measure(b, ns, run, m)
+				m.err = suite.measure(b, ns, run, m)
 			}
 			if m.err != nil {
 				b.Error(m.err)
 			}
-			b.ReportMetric(0, "ns/op") // says nothing here
+			b.ReportMetric(0, "ns/op") // meaningless here
 			b.ReportMetric(millis(median(m.took())), "verdict-ms")
 		})
 	}
-	// Other stuck pods keep the agent busy too; that shows in the column SLOWEST.
-	_, r, _ := it.waitReport(b, nodeA, 5*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
-	print(os.Stdout, table, r.Stuck)
+	// Other stuck pods keep the agent busy too, which affects the column SLOWEST.
+	_, r, _ := suite.waitReport(b, nodeA, 5*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+	printTable(os.Stdout, table, r.Stuck)
 }
 
-// measure makes the pods of one line of the table.
-func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
+// measure makes the pods of one table row and measures them.
+func (c *cluster) measure(b *testing.B, ns, run string, m *tableRow) error {
 	n := *samples
-	if m.hole {
+	if m.blackHole {
 		n = 1
 	}
 	var login *runtimeapi.AuthConfig
@@ -159,8 +159,8 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		login = &runtimeapi.AuthConfig{Username: user, Password: password}
 		c.loginSecret(b, ns, secret, server, user, password)
 	}
-	if m.node != "" {
-		c.inject(b, nodeA, m.node)
+	if m.nodeFault != "" {
+		c.inject(b, nodeA, m.nodeFault)
 	}
 	made := 0
 	image := func() (string, error) {
@@ -178,8 +178,8 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 	if err := c.measureRuntime(b, m, n, image, login); err != nil {
 		return err
 	}
-	if !m.hole {
-		took, step, err := c.bareChain(b, n, image)
+	if !m.blackHole {
+		took, step, err := c.measureBareChain(b, n, image)
 		if err != nil {
 			return err
 		}
@@ -197,13 +197,13 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		if err != nil {
 			return err
 		}
-		if m.anew {
-			if err := errors.Join(c.Lift(b.Context(), nodeA, m.node), c.Inject(b.Context(), nodeA, m.node)); err != nil {
+		if m.reinject {
+			if err := errors.Join(c.Lift(b.Context(), nodeA, m.nodeFault), c.Inject(b.Context(), nodeA, m.nodeFault)); err != nil {
 				return err
 			}
 		}
 		p := c.pod(b, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("%s-%d", m.name, i), Image: name, Secret: secret})
-		s, err := w.verdict(b.Context(), p)
+		s, err := w.waitVerdict(b.Context(), p)
 		now := int64(0)
 		if err := c.api.CoreV1().Pods(ns).Delete(b.Context(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 			return err
@@ -213,31 +213,31 @@ func (c *cluster) measure(b *testing.B, ns, run string, m *measured) error {
 		}
 		m.samples = append(m.samples, s)
 		if first := m.samples[0].verdict; testing.Verbose() && s.verdict.String() != first.String() {
-			b.Logf("another verdict than %s:\n%s", first, s.verdict.explain())
+			b.Logf("verdict differs from %s:\n%s", first, s.verdict.explain())
 		}
-		if err := w.gone(b.Context(), p); err != nil {
+		if err := w.waitGone(b.Context(), p); err != nil {
 			return err
 		}
-		time.Sleep(rest)
+		time.Sleep(podPause)
 	}
-	if m.hole && m.node != "" {
-		m.runtime() // the runtime must come to its end before the node is mended
+	if m.blackHole && m.nodeFault != "" {
+		m.runtime() // the runtime must fail before the fault is lifted
 	}
 	return nil
 }
 
-// measureRuntime has the node's runtime fail such pulls by itself. That of a
-// black hole goes on beside all that follows.
-func (c *cluster) measureRuntime(b *testing.B, m *measured, n int, image func() (string, error), login *runtimeapi.AuthConfig) error {
+// measureRuntime measures how long the node's runtime takes to fail such pulls. The pull
+// from a black hole continues in the background.
+func (c *cluster) measureRuntime(b *testing.B, m *tableRow, n int, image func() (string, error), login *runtimeapi.AuthConfig) error {
 	var took []time.Duration
 	for range n {
 		name, err := image()
 		if err != nil {
 			return err
 		}
-		if m.hole {
+		if m.blackHole {
 			done := make(chan lab.Pull, 1)
-			ctx, cancel := context.WithTimeout(context.Background(), runtimeCap)
+			ctx, cancel := context.WithTimeout(context.Background(), runtimeTimeout)
 			go func() {
 				defer cancel()
 				done <- c.Pull(ctx, nodeA, name, login)
@@ -248,7 +248,7 @@ func (c *cluster) measureRuntime(b *testing.B, m *measured, n int, image func() 
 					p := <-done
 					own = &p
 				}
-				if own.Code == codes.DeadlineExceeded && own.Took >= runtimeCap {
+				if own.Code == codes.DeadlineExceeded && own.Took >= runtimeTimeout {
 					return ">65 s"
 				}
 				return fmt.Sprintf("%8.1f", millis(own.Took))
@@ -261,15 +261,14 @@ func (c *cluster) measureRuntime(b *testing.B, m *measured, n int, image func() 
 		}
 		took = append(took, own.Took)
 	}
-	if !m.hole {
+	if !m.blackHole {
 		m.runtime = func() string { return fmt.Sprintf("%8.1f", millis(median(took))) }
 		b.ReportMetric(millis(median(took)), "runtime-ms")
 	}
 	return nil
 }
 
-// stopwatch sees the pods of one namespace and the report of one node, when
-// they arrive.
+// stopwatch watches the pods of one namespace and the report of one node.
 type stopwatch struct {
 	pods, reports watch.Interface
 }
@@ -296,14 +295,14 @@ func (w *stopwatch) stop() {
 
 var errWatchEnded = errors.New("a watch ended")
 
-// verdict waits until the report has a verdict on the pod.
-func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (s sample, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience+30*time.Second)
+// waitVerdict waits until the report has a verdict on the pod.
+func (w *stopwatch) waitVerdict(ctx context.Context, pod *corev1.Pod) (s sample, err error) {
+	ctx, cancel := context.WithTimeout(ctx, gracePeriod+30*time.Second)
 	defer cancel()
-	var reason time.Time
-	since := func(t time.Time, failed bool) {
-		if reason.IsZero() || t.Before(reason) {
-			reason, s.failed = t, failed
+	var due time.Time
+	setDue := func(t time.Time, failed bool) {
+		if due.IsZero() || t.Before(due) {
+			due, s.kubeletFailed = t, failed
 		}
 	}
 	for {
@@ -316,11 +315,11 @@ func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (s sample, err
 				return s, errWatchEnded
 			case p.UID != pod.UID:
 				continue
-			case failing(p):
-				since(now, true)
+			case pullFailed(p):
+				setDue(now, true)
 			}
 			if p.Status.StartTime != nil {
-				since(p.Status.StartTime.Add(patience), false)
+				setDue(p.Status.StartTime.Add(gracePeriod), false)
 			}
 		case e := <-w.reports.ResultChan():
 			now := time.Now()
@@ -336,20 +335,20 @@ func (w *stopwatch) verdict(ctx context.Context, pod *corev1.Pod) (s sample, err
 				if d.Pod != pod.Namespace+"/"+pod.Name {
 					continue
 				}
-				if reason.IsZero() || now.Before(reason) {
-					return s, fmt.Errorf("%s: a verdict (%s) without a reason for one", pod.Name, d)
+				if due.IsZero() || now.Before(due) {
+					return s, fmt.Errorf("%s: a verdict (%s) before it was due", pod.Name, d)
 				}
-				s.verdict, s.took = d, now.Sub(reason)
+				s.verdict, s.took = d, now.Sub(due)
 				return s, nil
 			}
 		case <-ctx.Done():
-			return s, fmt.Errorf("%s: no verdict, and %v since there was reason for one", pod.Name, time.Since(reason).Round(time.Second))
+			return s, fmt.Errorf("%s: no verdict %v after it was due", pod.Name, time.Since(due).Round(time.Second))
 		}
 	}
 }
 
-// gone waits until the report speaks of the pod no more.
-func (w *stopwatch) gone(ctx context.Context, pod *corev1.Pod) error {
+// waitGone waits until the report no longer has the pod.
+func (w *stopwatch) waitGone(ctx context.Context, pod *corev1.Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -371,22 +370,22 @@ func (w *stopwatch) gone(ctx context.Context, pod *corev1.Pod) error {
 				return nil
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("%s has gone and is still in the report", pod.Name)
+			return fmt.Errorf("%s was deleted and is still in the report", pod.Name)
 		}
 	}
 }
 
-// failing reports whether the kubelet says that it cannot get an image.
-func failing(p *corev1.Pod) bool {
+// pullFailed reports whether the kubelet reports that it cannot pull an image.
+func pullFailed(p *corev1.Pod) bool {
 	return slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 		return s.State.Waiting != nil && s.State.Waiting.Reason != "ContainerCreating"
 	})
 }
 
-// bareChain is what the round trips to a registry take by themselves, from the
-// node's network with the node's resolver and trust store: the median of n
-// chains, and the step that they come to.
-func (c *cluster) bareChain(b *testing.B, n int, image func() (string, error)) (time.Duration, string, error) {
+// measureBareChain measures the round trips to a registry alone, from the node's network
+// with the node's resolver and trust store. It returns the median of n chains and the last
+// step that they reach.
+func (c *cluster) measureBareChain(b *testing.B, n int, image func() (string, error)) (time.Duration, string, error) {
 	conf, err := c.ReadFile(nodeA, "/etc/resolv.conf")
 	if err != nil {
 		return 0, "", err
@@ -420,9 +419,8 @@ func (c *cluster) bareChain(b *testing.B, n int, image func() (string, error)) (
 	return median(took), step, nil
 }
 
-// roundTrips goes from the name of an image's host to its manifest as far as
-// the way is open, and tells which step was the last. An error is one of the
-// test's own.
+// roundTrips goes from the name of an image's host to its manifest, as far as it can, and
+// returns the last step. An error is a failure of the test itself.
 func (c *cluster) roundTrips(ctx context.Context, resolver string, roots *x509.CertPool, image string) (step string, err error) {
 	host, rest, _ := strings.Cut(image, "/")
 	colon := strings.LastIndexByte(rest, ':')
@@ -473,9 +471,11 @@ func (c *cluster) roundTrips(ctx context.Context, resolver string, roots *x509.C
 	return "HEAD", nil
 }
 
-// print writes the table. Beside the pods measured, others were stuck.
-func print(out io.Writer, table []*measured, others int) {
-	fmt.Fprintf(out, "\nTime to verdict on %s: %d pods for each fault that fails fast, one for each black hole; milliseconds. Other stuck pods on the node: %d.\n\n", nodeA, *samples, others)
+// printTable writes the table. others is the number of other stuck pods on the node.
+func printTable(out io.Writer, table []*tableRow, others int) {
+	fmt.Fprintf(out, "\nTime to verdict on %s, in milliseconds: %d pods for each fault that fails fast, one for each black hole.\n",
+		nodeA, *samples)
+	fmt.Fprintf(out, "Other stuck pods on the node: %d.\n\n", others)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FAULT\tVERDICT\tEVENT TO CONFIGMAP\tSLOWEST\tRUNTIME ALONE\tBARE CHAIN\tNOTE")
 	var fast []time.Duration
@@ -486,39 +486,41 @@ func print(out io.Writer, table []*measured, others int) {
 			fmt.Fprintf(w, "%s\tno verdict\t-\t-\t%s\t%s\t%v\n", m.name, m.runtime(), m.chain, m.err)
 			continue
 		}
-		if m.hole {
+		if m.blackHole {
 			slowest = max(slowest, slices.Max(took))
 		} else {
 			fast = append(fast, took...)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%8.1f\t%8.1f\t%s\t%s\t%s\n", m.name, m.samples[0].verdict, millis(median(took)), millis(slices.Max(took)), m.runtime(), m.chain, m.note())
+		fmt.Fprintf(w, "%s\t%s\t%8.1f\t%8.1f\t%s\t%s\t%s\n",
+			m.name, m.samples[0].verdict, millis(median(took)), millis(slices.Max(took)), m.runtime(), m.chain, m.note())
 	}
 	w.Flush()
 	if len(fast) > 0 {
 		fmt.Fprintf(out, "\nFaults that fail fast: median of %d pods %.1f ms, slowest %.1f ms. Budget of the median: %d ms%s.\n",
-			len(fast), millis(median(fast)), millis(slices.Max(fast)), fastBudget.Milliseconds(), over(median(fast), fastBudget))
+			len(fast), millis(median(fast)), millis(slices.Max(fast)), fastBudget.Milliseconds(), overBudget(median(fast), fastBudget))
 	}
 	if slowest > 0 {
-		fmt.Fprintf(out, "Black holes: slowest %.1f s after the %v of patience. Budget: %v%s.\n", slowest.Seconds(), patience, holeBudget, over(slowest, holeBudget))
+		fmt.Fprintf(out, "Black holes: slowest %.1f s after the grace period of %v. Budget: %v%s.\n",
+			slowest.Seconds(), gracePeriod, blackHoleBudget, overBudget(slowest, blackHoleBudget))
 	}
 }
 
-// note is what the figures of a line do not say.
-func (m *measured) note() string {
+// note returns the remarks on a row.
+func (m *tableRow) note() string {
 	n := len(m.samples)
 	var notes []string
-	if m.hole {
+	if m.blackHole {
 		slowest := slices.Max(m.took())
-		notes = append(notes, fmt.Sprintf("%.1f s after the end of patience%s", slowest.Seconds(), over(slowest, holeBudget)))
+		notes = append(notes, fmt.Sprintf("%.1f s after the grace period%s", slowest.Seconds(), overBudget(slowest, blackHoleBudget)))
 	}
 	others := map[string]int{}
-	patient, pulled := 0, 0
+	unfinished, pulled := 0, 0
 	for _, s := range m.samples {
 		if s.verdict.String() != m.samples[0].verdict.String() {
 			others[s.verdict.String()]++
 		}
-		if !s.failed && !m.hole {
-			patient++
+		if !s.kubeletFailed && !m.blackHole {
+			unfinished++
 		}
 		if outcome, _, _ := s.verdict.check("pull"); outcome == "fail" || outcome == "pass" {
 			pulled++
@@ -527,10 +529,10 @@ func (m *measured) note() string {
 	for _, v := range slices.Sorted(maps.Keys(others)) {
 		notes = append(notes, fmt.Sprintf("%d of %d: %s", others[v], n, v))
 	}
-	if patient > 0 {
-		notes = append(notes, fmt.Sprintf("%d of %d: the kubelet had not failed when patience ended", patient, n))
+	if unfinished > 0 {
+		notes = append(notes, fmt.Sprintf("%d of %d: the kubelet had not failed when the grace period ended", unfinished, n))
 	}
-	if pulled < n && !m.hole {
+	if pulled < n && !m.blackHole {
 		notes = append(notes, fmt.Sprintf("%d of %d without a test pull", n-pulled, n))
 	}
 	if m.err != nil {
@@ -539,7 +541,7 @@ func (m *measured) note() string {
 	return strings.Join(notes, "; ")
 }
 
-func over(got, budget time.Duration) string {
+func overBudget(got, budget time.Duration) string {
 	if got > budget {
 		return " OVER BUDGET"
 	}

@@ -9,60 +9,61 @@ import (
 	"time"
 )
 
-// Without the right to read secrets the credentials are skipped, said so, and
-// no verdict that hangs on them is confirmed.
+// Without permission to read secrets, the credentials are skipped, the report names the
+// permission, and no verdict that depends on credentials is confirmed.
 func TestWithoutSecrets(t *testing.T) {
-	ns := it.namespace(t)
-	it.kubectl(t, "delete", "--ignore-not-found", "clusterrolebinding", "pullprobe-secrets")
+	ns := suite.namespace(t)
+	suite.kubectl(t, "delete", "--ignore-not-found", "clusterrolebinding", "pullprobe-secrets")
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if _, err := it.Kubectl(ctx, nil, "apply", "-k", *manifests); err != nil {
+		if _, err := suite.Kubectl(ctx, nil, "apply", "-k", *manifests); err != nil {
 			t.Error(err)
 		}
 	})
-	it.loginSecret(t, ns, "login", "auth.lab", "puller", "wrong-password")
-	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "unread", Image: "auth.lab/unread:1", Secret: "login"})
-	d := it.waitVerdict(t, nodeA, ns+"/unread", "cluster-config CredentialsRejected likely", 30*time.Second)
+	suite.loginSecret(t, ns, "login", "auth.lab", "puller", "wrong-password")
+	suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "unread", Image: "auth.lab/unread:1", Secret: "login"})
+	d := suite.waitVerdict(t, nodeA, ns+"/unread", "cluster-config CredentialsRejected likely", 30*time.Second)
 	if d.Verdict.Confidence == "confirmed" {
 		t.Errorf("confirmed: %s", d)
 	}
-	outcome, summary, _ := d.check("credentials")
-	if outcome != "skipped" || !strings.Contains(summary, "may not get secrets in namespace "+ns) {
-		t.Errorf("credentials: %s %q", outcome, summary)
+	secret := "secret " + ns + "/login"
+	outcome, summary, evidence := d.check("credentials")
+	if outcome != "skipped" || !strings.Contains(evidence["unknown"], secret) || !strings.Contains(summary, textForbidden+ns) {
+		t.Errorf("credentials: %s %q %v", outcome, summary, evidence)
 	}
-	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), "may not get secrets") {
-		t.Errorf("the verdict does not say what it could not know:\n%s", d.explain())
+	if !strings.Contains(strings.Join(d.Verdict.WouldDecide, " "), secret) {
+		t.Errorf("wouldDecide does not name %s:\n%s", secret, d.explain())
 	}
 }
 
-// While containerd is down the answer is that, and what could not be looked at
-// is said; when it is back, so is the answer about the image.
+// While containerd is down, the verdict is RuntimeUnavailable and the skipped checks are
+// reported. When containerd is up again, the verdict is about the image again.
 func TestRuntimeAway(t *testing.T) {
-	it.on(t, nodeB)
-	ns := it.namespace(t)
-	p := it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: "registry.lab/app:nowhere"})
-	it.waitVerdict(t, nodeB, ns+"/waits", "cluster-config TagNotFound confirmed", 30*time.Second)
+	suite.useNode(t, nodeB)
+	ns := suite.namespace(t)
+	p := suite.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "waits", Image: "registry.lab/app:nowhere"})
+	suite.waitVerdict(t, nodeB, ns+"/waits", "cluster-config TagNotFound confirmed", 30*time.Second)
 	start := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := it.StartService(ctx, nodeB, "containerd"); err != nil {
+		if err := suite.StartService(ctx, nodeB, "containerd"); err != nil {
 			t.Error(err)
 		}
-		if err := it.WaitContainerd(ctx, nodeB); err != nil {
+		if err := suite.WaitContainerd(ctx, nodeB); err != nil {
 			t.Error(err)
 		}
 	}
 	t.Cleanup(start)
-	if err := it.StopService(t.Context(), nodeB, "containerd"); err != nil {
+	if err := suite.StopService(t.Context(), nodeB, "containerd"); err != nil {
 		t.Fatal(err)
 	}
 	value := "now"
-	it.annotate(t, p, &value)
-	d := it.waitVerdict(t, nodeB, ns+"/waits", "node-infrastructure RuntimeUnavailable *", 30*time.Second)
+	suite.annotate(t, p, &value)
+	d := suite.waitVerdict(t, nodeB, ns+"/waits", "node-infrastructure RuntimeUnavailable *", 30*time.Second)
 	if outcome, summary, _ := d.check("pull"); outcome != "skipped" || summary == "" {
 		t.Errorf("pull: %s %q", outcome, summary)
 	}
 	start()
-	it.waitVerdict(t, nodeB, ns+"/waits", "cluster-config TagNotFound confirmed", time.Minute)
+	suite.waitVerdict(t, nodeB, ns+"/waits", "cluster-config TagNotFound confirmed", time.Minute)
 }

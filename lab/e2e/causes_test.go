@@ -15,12 +15,12 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// What only a pod and its kubelet can bring about.
+// TestPodCauses has the causes that need a pod and its kubelet.
 func TestPodCauses(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	it.loginSecret(t, ns, "elsewhere", "other.lab", "puller", "hunter2-canary")
-	it.loginSecret(t, ns, "good", "auth.lab", "puller", "s3cret")
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	suite.loginSecret(t, ns, "elsewhere", "other.lab", "puller", "hunter2-canary")
+	suite.loginSecret(t, ns, "good", "auth.lab", "puller", "s3cret")
 	pods := []struct {
 		name string
 		o    podOptions
@@ -32,13 +32,14 @@ func TestPodCauses(t *testing.T) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "registry.lab/app:no-such-init"}}
 		}}, "cluster-config TagNotFound confirmed"},
 		{"volume", podOptions{Image: "registry.lab/app:1", Edit: func(p *corev1.Pod) {
-			p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.lab/app:no-such-volume"}}}}
+			image := &corev1.ImageVolumeSource{Reference: "registry.lab/app:no-such-volume"}
+			p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{Image: image}}}
 			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
 		}}, "cluster-config TagNotFound confirmed"},
 		{"no-token", podOptions{Image: "token401.lab/app:1"}, "cluster-config CredentialsMissing confirmed"},
 		{"denied", podOptions{Image: "token403.lab/app:1"}, "cluster-config AccessDeniedOrMissing confirmed"},
 		{"scope", podOptions{Image: "tokendenied.lab/app:1"}, "cluster-config * *"},
-		{"forbidden", podOptions{Image: "forbidden.lab/app:1"}, "undetermined AccessDeniedOrMissing likely"}, // and so is /v2/
+		{"forbidden", podOptions{Image: "forbidden.lab/app:1"}, "undetermined AccessDeniedOrMissing likely"}, // 403 for /v2/ too
 		{"hang", podOptions{Image: "hang.lab/app:1"}, "registry RegistryUnavailable likely"},
 		{"hung-handshake", podOptions{Image: "rawhang.lab/app:1"}, "* TLSHandshakeFailed likely"},
 		{"closed", podOptions{Image: "rawclose.lab/app:1"}, "node-infrastructure * likely"},
@@ -47,86 +48,86 @@ func TestPodCauses(t *testing.T) {
 	}
 	for _, p := range pods {
 		p.o.Node, p.o.Namespace, p.o.Name = nodeA, ns, p.name
-		it.pod(t, p.o)
+		suite.pod(t, p.o)
 	}
 	for _, p := range pods {
 		t.Run(p.name, func(t *testing.T) {
-			it.waitVerdict(t, nodeA, ns+"/"+p.name, p.want, 3*time.Minute)
+			suite.waitVerdict(t, nodeA, ns+"/"+p.name, p.want, 3*time.Minute)
 		})
 	}
 
 	t.Run("not a pull problem", func(t *testing.T) {
-		p := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "no-config", Image: "registry.lab/app:1", Edit: func(p *corev1.Pod) {
-			p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "nowhere"}}}}
+		p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "no-config", Image: "registry.lab/app:1", Edit: func(p *corev1.Pod) {
+			missing := &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "nowhere"}}
+			p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: missing}}
 		}})
 		value := "now"
-		it.annotate(t, p, &value)
-		it.waitVerdict(t, nodeA, ns+"/no-config", "none NotAPullProblem *", time.Minute)
+		suite.annotate(t, p, &value)
+		suite.waitVerdict(t, nodeA, ns+"/no-config", "none NotAPullProblem *", time.Minute)
 	})
 
 	t.Run("present, and not for this pod", func(t *testing.T) {
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "owner", Image: "auth.lab/app:2", Secret: "good"})
-		it.waitRunning(t, ns, "owner")
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "guest-never", Image: "auth.lab/app:2", Policy: corev1.PullNever})
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "guest", Image: "auth.lab/app:2", Policy: corev1.PullIfNotPresent})
-		it.waitVerdict(t, nodeA, ns+"/guest-never", "cluster-config PresentNotAuthorized likely", time.Minute)
-		it.waitVerdict(t, nodeA, ns+"/guest", "cluster-config PresentNotAuthorized likely", time.Minute)
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "owner", Image: "auth.lab/app:2", Secret: "good"})
+		suite.waitRunning(t, ns, "owner")
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "guest-never", Image: "auth.lab/app:2", Policy: corev1.PullNever})
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "guest", Image: "auth.lab/app:2", Policy: corev1.PullIfNotPresent})
+		suite.waitVerdict(t, nodeA, ns+"/guest-never", "cluster-config PresentNotAuthorized likely", time.Minute)
+		suite.waitVerdict(t, nodeA, ns+"/guest", "cluster-config PresentNotAuthorized likely", time.Minute)
 	})
 
 	t.Run("recovered", func(t *testing.T) {
-		p := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "recovers", Image: "registry.lab/late:1", Policy: corev1.PullAlways})
-		it.waitVerdict(t, nodeA, ns+"/recovers", "cluster-config RepositoryNotFound confirmed", time.Minute)
-		if _, err := it.PushImage(t.Context(), lab.Image{Refs: []string{"late:1"}, Size: 1 << 10}); err != nil {
+		p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "recovers", Image: "registry.lab/late:1", Policy: corev1.PullAlways})
+		suite.waitVerdict(t, nodeA, ns+"/recovers", "cluster-config RepositoryNotFound confirmed", time.Minute)
+		if _, err := suite.PushImage(t.Context(), lab.Image{Refs: []string{"late:1"}, Size: 1 << 10}); err != nil {
 			t.Fatal(err)
 		}
 		value := "now"
-		it.annotate(t, p, &value)
-		it.waitVerdict(t, nodeA, ns+"/recovers", "none Recovered confirmed", 20*time.Second)
+		suite.annotate(t, p, &value)
+		suite.waitVerdict(t, nodeA, ns+"/recovers", "none Recovered confirmed", 20*time.Second)
 	})
 }
 
-// A pull that hangs holds a good one back: kubelets pull one image at a time.
+// A pull that hangs delays a good one: by default the kubelet pulls one image at a time.
 func TestBehindAnotherPull(t *testing.T) {
-	it.on(t, nodeB)
-	ns := it.namespace(t)
-	it.oneAtATime(t, nodeB)
-	if err := it.RemoveImage(t.Context(), nodeB, "registry.lab/tiny:1"); err != nil {
+	suite.useNode(t, nodeB)
+	ns := suite.namespace(t)
+	suite.serializePulls(t, nodeB)
+	if err := suite.RemoveImage(t.Context(), nodeB, "registry.lab/tiny:1"); err != nil {
 		t.Logf("remove tiny: %v", err)
 	}
-	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "ahead", Image: "blackhole.lab/ahead:1"})
-	it.waitEvent(t, ns, "ahead", "Pulling", time.Minute, func(corev1.Event) bool { return true })
-	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "behind", Image: "registry.lab/tiny:1"})
-	d := it.waitVerdict(t, nodeB, ns+"/behind", "node-infrastructure PullQueueLimited likely", time.Minute)
-	if !strings.Contains(d.Verdict.Summary, ns+"/ahead") {
-		t.Errorf("the summary does not say behind which: %s", d.Verdict.Summary)
+	suite.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "ahead", Image: "blackhole.lab/ahead:1"})
+	suite.waitEvent(t, ns, "ahead", "Pulling", time.Minute, func(corev1.Event) bool { return true })
+	suite.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "behind", Image: "registry.lab/tiny:1"})
+	d := suite.waitVerdict(t, nodeB, ns+"/behind", "node-infrastructure PullQueueLimited likely", time.Minute)
+	if _, _, evidence := d.check("queue"); evidence["ahead"] != ns+"/ahead" || !strings.Contains(d.Verdict.Summary, ns+"/ahead") {
+		t.Errorf("the pull ahead is not named: queue has %q, the summary is %q", evidence["ahead"], d.Verdict.Summary)
 	}
 }
 
-// Without the runtime's own image no pod can start, and no image of the pod's
-// is to blame.
+// Without the runtime's sandbox image no pod can start, whatever the pod's images.
 func TestSandboxImageUnavailable(t *testing.T) {
-	it.on(t, nodeB)
+	suite.useNode(t, nodeB)
 	const pause = "registry.lab/pause:1"
-	ns := it.namespace(t)
-	if err := it.RemoveImage(t.Context(), nodeB, pause); err != nil {
+	ns := suite.namespace(t)
+	if err := suite.RemoveImage(t.Context(), nodeB, pause); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := it.Lift(context.Background(), nodeB, "registry-dropped"); err != nil {
+		if err := suite.Lift(context.Background(), nodeB, "registry-dropped"); err != nil {
 			t.Error(err)
 		}
-		if p := it.Pull(context.Background(), nodeB, pause, nil); p.Code != codes.OK {
-			t.Errorf("the sandbox image does not come back: %s", p.Message)
+		if p := suite.Pull(context.Background(), nodeB, pause, nil); p.Code != codes.OK {
+			t.Errorf("the sandbox image cannot be pulled again: %s", p.Message)
 		}
 	})
-	it.inject(t, nodeB, "registry-dropped")
-	it.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "no-sandbox", Image: "mirror.lab/app:1"})
-	it.waitVerdict(t, nodeB, ns+"/no-sandbox", "node-infrastructure SandboxImageUnavailable likely", time.Minute)
+	suite.inject(t, nodeB, "registry-dropped")
+	suite.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: "no-sandbox", Image: "mirror.lab/app:1"})
+	suite.waitVerdict(t, nodeB, ns+"/no-sandbox", "node-infrastructure SandboxImageUnavailable likely", time.Minute)
 }
 
-// oneAtATime gives a node's kubelet its default back, which the lab's do not
-// have: it pulls one image after the other.
-func (c *cluster) oneAtATime(t testing.TB, node string) {
+// serializePulls makes a node's kubelet pull one image at a time, until the test ends.
+// That is the kubelet's default, which the lab's kubelets do not use.
+func (c *cluster) serializePulls(t testing.TB, node string) {
 	t.Helper()
 	const config = "/var/lib/kubelet/config.yaml"
 	before, err := c.ReadFile(node, config)

@@ -24,19 +24,19 @@ import (
 )
 
 var (
-	kills     = flag.Int("kills", 10, "things that TestChaos kills or takes away")
-	chaosSeed = flag.Uint64("seed", 0, "what TestChaos draws its lots from; 0: the time")
+	kills     = flag.Int("kills", 10, "number of disruptions in TestChaos")
+	chaosSeed = flag.Uint64("seed", 0, "random seed of TestChaos; 0: the time")
 )
 
-// fate is a pod whose end is known: the verdict that it must have when all else
+// chaosKind is a kind of pod, with the verdict that it must have when everything else
 // works.
-type fate struct {
+type chaosKind struct {
 	kind  string
 	image func(n int) string
 	want  string // fault cause; empty: it runs
 }
 
-var fates = []fate{
+var chaosKinds = []chaosKind{
 	{"tag", func(n int) string { return fmt.Sprintf("registry.lab/app:chaos-%d", n) }, "cluster-config TagNotFound"},
 	{"repository", func(n int) string { return fmt.Sprintf("registry.lab/chaos-%d:1", n) }, "cluster-config RepositoryNotFound"},
 	{"login", func(n int) string { return fmt.Sprintf("auth.lab/chaos-%d:1", n) }, "cluster-config CredentialsMissing"},
@@ -49,43 +49,43 @@ var fates = []fate{
 // chaos is one run of the test.
 type chaos struct {
 	*cluster
-	t    *testing.T
-	lots *rand.Rand
-	ns   string
-	made int
-	pods map[string]podFate
+	t        *testing.T
+	random   *rand.Rand
+	ns       string
+	podsMade int
+	pods     map[string]chaosPod
 }
 
-type podFate struct {
-	fate
+type chaosPod struct {
+	chaosKind
 	node string
 }
 
-// Whatever is killed, and whenever: afterwards every stuck pod has its verdict,
-// none is wrong and confirmed, no test-pulled image is left, and the agents are
-// what they were.
+// Whatever is killed at any time: afterwards every stuck pod has its verdict, no confirmed
+// verdict is wrong, no test-pulled image is left, and the agents use no more resources
+// than before.
 func TestChaos(t *testing.T) {
 	seed := *chaosSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("%d kills, -seed=%d", *kills, seed)
-	c := &chaos{cluster: it, t: t, lots: rand.New(rand.NewPCG(seed, 0)), ns: it.namespace(t), pods: map[string]podFate{}}
+	c := &chaos{cluster: suite, t: t, random: rand.New(rand.NewPCG(seed, 0)), ns: suite.namespace(t), pods: map[string]chaosPod{}}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		c.settle(ctx)
+		c.restoreCluster(ctx)
 	})
-	before := map[string]footprint{nodeA: c.footprint(nodeA), nodeB: c.footprint(nodeB)}
+	before := map[string]footprint{nodeA: c.measureFootprint(nodeA), nodeB: c.measureFootprint(nodeB)}
 	counts := map[string]int{}
 	for range *kills {
-		for range 1 + c.lots.IntN(3) {
+		for range 1 + c.random.IntN(3) {
 			c.changePods()
 		}
-		counts[c.strike()]++
+		counts[c.disrupt()]++
 	}
-	t.Logf("killed: %v; %d pods were made", counts, c.made)
-	c.settle(t.Context())
+	t.Logf("disrupted: %v; %d pods were created", counts, c.podsMade)
+	c.restoreCluster(t.Context())
 
 	for name, p := range c.pods {
 		if p.want == "" {
@@ -102,10 +102,10 @@ func TestChaos(t *testing.T) {
 				t.Errorf("%s: confirmed and wrong: %s, want %s", d.Pod, d, p.want)
 			}
 		}
-		// The journal keeps a pull that was cut short for as long as containerd might
-		// still finish it, which is minutes: the short form does not wait for that.
-		if *kills >= 100 && !c.eventually(t, 5*time.Minute, func(context.Context) bool { return c.journal(t, node) == 0 }) {
-			t.Errorf("%d test pulls of %s are not settled", c.journal(t, node), node)
+		// The journal keeps an interrupted pull as long as containerd might still finish
+		// it, which is minutes. A short run does not wait for that.
+		if *kills >= 100 && !c.eventually(t, 5*time.Minute, func(context.Context) bool { return c.countJournal(t, node) == 0 }) {
+			t.Errorf("%d test pulls are still in the journal of %s", c.countJournal(t, node), node)
 		}
 		images, err := c.Images(t.Context(), node)
 		if err != nil {
@@ -120,14 +120,15 @@ func TestChaos(t *testing.T) {
 		}
 	}
 
-	// The pods go, and the agents are as large as they were.
-	if err := c.api.CoreV1().Pods(c.ns).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, metav1.ListOptions{}); err != nil {
+	// When the pods are deleted, the agents are as large as before.
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	if err := c.api.CoreV1().Pods(c.ns).DeleteCollection(t.Context(), now, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for node, was := range before {
 		var now footprint
 		if !c.eventually(t, time.Minute, func(context.Context) bool {
-			now = c.footprint(node)
+			now = c.measureFootprint(node)
 			return now.files <= was.files+10 && now.goroutines <= was.goroutines+20 && now.anon <= was.anon+12<<10
 		}) {
 			t.Errorf("the agent of %s: %+v before, %+v after", node, was, now)
@@ -136,37 +137,38 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// changePods makes a pod, gives a stuck one a good image, or removes one.
+// changePods creates a pod, gives one a good image, or deletes one.
 func (c *chaos) changePods() {
 	c.t.Helper()
 	const most = 12
-	switch lot := c.lots.IntN(10); {
-	case lot < 6 && len(c.pods) < most || len(c.pods) == 0:
-		c.made++
-		f := fates[c.lots.IntN(len(fates))]
-		node := []string{nodeA, nodeB}[c.lots.IntN(2)]
-		name := fmt.Sprintf("%s-%d", f.kind, c.made)
-		c.must(func(ctx context.Context) error {
-			_, err := c.api.CoreV1().Pods(c.ns).Create(ctx, c.plainPod(podOptions{Node: node, Namespace: c.ns, Name: name, Image: f.image(c.made)}), metav1.CreateOptions{})
+	switch choice := c.random.IntN(10); {
+	case choice < 6 && len(c.pods) < most || len(c.pods) == 0:
+		c.podsMade++
+		f := chaosKinds[c.random.IntN(len(chaosKinds))]
+		node := []string{nodeA, nodeB}[c.random.IntN(2)]
+		name := fmt.Sprintf("%s-%d", f.kind, c.podsMade)
+		c.retryAPI(func(ctx context.Context) error {
+			pod := c.newPod(podOptions{Node: node, Namespace: c.ns, Name: name, Image: f.image(c.podsMade)})
+			_, err := c.api.CoreV1().Pods(c.ns).Create(ctx, pod, metav1.CreateOptions{})
 			if apierrors.IsAlreadyExists(err) {
-				return nil // an earlier attempt came through
+				return nil // an earlier attempt succeeded
 			}
 			return err
 		})
-		c.pods[name] = podFate{f, node}
-	case lot < 8:
-		name := c.anyPod()
+		c.pods[name] = chaosPod{f, node}
+	case choice < 8:
+		name := c.randomPod()
 		p := c.pods[name]
 		patch := []byte(`{"spec":{"containers":[{"name":"app","image":"registry.lab/app:1"}]}}`)
-		c.must(func(ctx context.Context) error {
+		c.retryAPI(func(ctx context.Context) error {
 			_, err := c.api.CoreV1().Pods(c.ns).Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 			return err
 		})
 		p.want = ""
 		c.pods[name] = p
 	default:
-		name := c.anyPod()
-		c.must(func(ctx context.Context) error {
+		name := c.randomPod()
+		c.retryAPI(func(ctx context.Context) error {
 			err := c.api.CoreV1().Pods(c.ns).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
 			if apierrors.IsNotFound(err) {
 				return nil
@@ -177,21 +179,21 @@ func (c *chaos) changePods() {
 	}
 }
 
-// anyPod is one of the pods, drawn so that the same seed draws the same.
-func (c *chaos) anyPod() string {
+// randomPod returns one of the pods. The same seed returns the same pods.
+func (c *chaos) randomPod() string {
 	names := make([]string, 0, len(c.pods))
-	for n := 1; n <= c.made; n++ {
-		for _, f := range fates {
+	for n := 1; n <= c.podsMade; n++ {
+		for _, f := range chaosKinds {
 			if name := fmt.Sprintf("%s-%d", f.kind, n); c.pods[name].kind != "" {
 				names = append(names, name)
 			}
 		}
 	}
-	return names[c.lots.IntN(len(names))]
+	return names[c.random.IntN(len(names))]
 }
 
-// must does something with the API server, which may be down right now.
-func (c *chaos) must(do func(context.Context) error) {
+// retryAPI calls do until it succeeds: the API server may be down.
+func (c *chaos) retryAPI(do func(context.Context) error) {
 	c.t.Helper()
 	var err error
 	if !c.eventually(c.t, 2*time.Minute, func(ctx context.Context) bool {
@@ -202,24 +204,24 @@ func (c *chaos) must(do func(context.Context) error) {
 	}
 }
 
-// strike kills one thing, or takes it away for a moment.
-func (c *chaos) strike() string {
+// disrupt kills one component or breaks a name in DNS, and returns what it did.
+func (c *chaos) disrupt() string {
 	c.t.Helper()
 	ctx := c.t.Context()
-	node := []string{nodeA, nodeB}[c.lots.IntN(2)]
+	node := []string{nodeA, nodeB}[c.random.IntN(2)]
 	kill := func(space, service string) {
 		if err := c.KillService(ctx, space, service); err != nil && !strings.Contains(err.Error(), "not running") {
 			c.t.Errorf("kill %s of %s: %v", service, space, err)
 		}
 	}
-	switch what := c.lots.IntN(8); what {
+	switch what := c.random.IntN(8); what {
 	case 0, 1:
 		pids, err := c.PIDs(node, "pullprobe")
 		if err != nil {
 			c.t.Fatal(err)
 		}
 		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone just now
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have just ended
 		}
 		return "agent"
 	case 2, 3:
@@ -232,10 +234,10 @@ func (c *chaos) strike() string {
 		kill(lab.Infra, "kube-apiserver")
 		return "kube-apiserver"
 	case 6:
-		kill(lab.Infra, []string{"registry-open", "registry-auth"}[c.lots.IntN(2)])
+		kill(lab.Infra, []string{"registry-open", "registry-auth"}[c.random.IntN(2)])
 		return "registry"
 	default:
-		answer := []lab.Answer{{Rcode: "SERVFAIL"}, {Rcode: "NXDOMAIN"}, {Drop: true}}[c.lots.IntN(3)]
+		answer := []lab.Answer{{Rcode: "SERVFAIL"}, {Rcode: "NXDOMAIN"}, {Drop: true}}[c.random.IntN(3)]
 		if err := c.SetDNS(ctx, lab.ResolverGood, "registry.lab", answer); err != nil {
 			c.t.Fatal(err)
 		}
@@ -247,13 +249,13 @@ func (c *chaos) strike() string {
 	}
 }
 
-// settle waits until everything is up again.
-func (c *chaos) settle(ctx context.Context) {
+// restoreCluster lifts all faults and waits until everything is up again.
+func (c *chaos) restoreCluster(ctx context.Context) {
 	c.t.Helper()
 	if err := c.Heal(ctx); err != nil {
 		c.t.Error(err)
 	}
-	// After an outage of the API server kubelets and controllers take up to a minute
+	// After an outage of the API server, kubelets and controllers take up to a minute
 	// to watch again.
 	if err := c.RestartService(ctx, lab.Infra, "kube-controller-manager"); err != nil {
 		c.t.Error(err)
@@ -274,13 +276,13 @@ func (c *chaos) settle(ctx context.Context) {
 	}
 }
 
-// footprint is what an agent takes of its node.
+// footprint is the resource usage of an agent.
 type footprint struct {
 	files, goroutines int
 	anon              int64 // KiB of anonymous memory
 }
 
-func (c *chaos) footprint(node string) (f footprint) {
+func (c *chaos) measureFootprint(node string) (f footprint) {
 	c.t.Helper()
 	pids, err := c.PIDs(node, "pullprobe")
 	if err != nil || len(pids) != 1 {

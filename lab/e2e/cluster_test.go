@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package e2e runs pullprobe's DaemonSet, from the image that the Dockerfile
-// describes, on the lab, and looks at what a user would look at.
+// Package e2e runs pullprobe's DaemonSet on the lab, from the image of the Dockerfile,
+// and checks what a user would see.
 package e2e
 
 import (
@@ -40,7 +40,7 @@ const (
 var (
 	imageTar  = flag.String("image", "../../bin/pullprobe-image.tar", "OCI archive of the agent")
 	secrets   = flag.Bool("secrets", true, "the manifests let the agents read pull secrets")
-	providers = flag.Bool("providers", true, "the agents are able to run credential providers, if told to")
+	providers = flag.Bool("providers", true, "the agents can run credential providers, if configured")
 	manifests = flag.String("manifests", "../manifests/default", "kustomization to install")
 )
 
@@ -50,7 +50,7 @@ type cluster struct {
 	api kubernetes.Interface
 }
 
-var it *cluster
+var suite *cluster
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -59,11 +59,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
-	it = c
+	suite = c
 	os.Exit(m.Run())
 }
 
-// install puts the agent's image onto the nodes and applies the manifests.
+// install loads the agent's image into the nodes and applies the manifests.
 func install(ctx context.Context) (*cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -90,7 +90,7 @@ func install(ctx context.Context) (*cluster, error) {
 	if _, err := l.Kubectl(ctx, nil, "apply", "-k", *manifests); err != nil {
 		return nil, err
 	}
-	// Whatever ran before is replaced by the image just loaded.
+	// Replace running agents by the image just loaded.
 	if _, err := l.Kubectl(ctx, nil, "-n", agentNamespace, "rollout", "restart", "daemonset/pullprobe"); err != nil {
 		return nil, err
 	}
@@ -100,20 +100,20 @@ func install(ctx context.Context) (*cluster, error) {
 	return c, nil
 }
 
-// busy is held by the test that works with a node.
-var busy = map[string]*sync.Mutex{nodeA: {}, nodeB: {}}
+// nodeLocks has a lock for each node. The test that works with the node holds it.
+var nodeLocks = map[string]*sync.Mutex{nodeA: {}, nodeB: {}}
 
-// on has a test run beside those that work with the other node. A test that
-// changes what all nodes share (the API server, the DaemonSet, names in the DNS)
-// does not call it, and has the lab to itself.
-func (c *cluster) on(t *testing.T, node string) {
+// useNode locks a node and lets the test run in parallel with those of the other node. A
+// test that changes what all nodes share (the API server, the DaemonSet, names in DNS)
+// does not call it, and so runs alone.
+func (c *cluster) useNode(t *testing.T, node string) {
 	t.Helper()
 	t.Parallel()
-	busy[node].Lock()
-	t.Cleanup(busy[node].Unlock)
+	nodeLocks[node].Lock()
+	t.Cleanup(nodeLocks[node].Unlock)
 }
 
-// The parts of the report that the tests read, as a script would.
+// nodeReport has the fields of report.json that the tests use, as a script would.
 type nodeReport struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
@@ -140,9 +140,9 @@ type sweep struct {
 	} `json:"registries"`
 }
 
-// of is the state of a host and the cause if it cannot be had; empty if the
-// sweep did not look at it.
-func (s sweep) of(host string) string {
+// stateOf returns the state of a host, and the cause if it is not reachable. It is empty
+// if the sweep did not check the host.
+func (s sweep) stateOf(host string) string {
 	for _, r := range s.Registries {
 		if r.Host == host {
 			return strings.TrimSpace(r.State + " " + r.Cause)
@@ -189,7 +189,7 @@ func (d diagnosis) check(id string) (outcome, summary string, evidence map[strin
 	return "", "", nil
 }
 
-// explain is the diagnosis in full, for a test that fails.
+// explain returns the whole diagnosis, for the message of a failed test.
 func (d diagnosis) explain() string {
 	b, _ := json.MarshalIndent(d, "", "  ")
 	return string(b)
@@ -201,9 +201,11 @@ func reportOf(cm *corev1.ConfigMap) (nodeReport, error) {
 	return r, err
 }
 
-// waitReport watches a node's ConfigMap until done says so, and gives the last
-// one seen either way. Every report that goes by must fit the schema.
-func (c *cluster) waitReport(t testing.TB, node string, limit time.Duration, done func(*corev1.ConfigMap, nodeReport) bool) (*corev1.ConfigMap, nodeReport, bool) {
+// waitReport watches a node's ConfigMap until done returns true, and returns the last one
+// either way. Every report that it receives must match the schema.
+func (c *cluster) waitReport(
+	t testing.TB, node string, limit time.Duration, done func(*corev1.ConfigMap, nodeReport) bool,
+) (*corev1.ConfigMap, nodeReport, bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -221,7 +223,7 @@ func (c *cluster) waitReport(t testing.TB, node string, limit time.Duration, don
 			if err != nil {
 				return false, fmt.Errorf("report.json of %s: %w", cm.Name, err)
 			}
-			valid = valid && validate(t, cm.Data["report.json"]) // one complaint is enough
+			valid = valid && validateReport(t, cm.Data["report.json"]) // one error is enough
 			last, report = cm, r
 			return done(cm, r), nil
 		})
@@ -236,7 +238,7 @@ func (c *cluster) waitReport(t testing.TB, node string, limit time.Duration, don
 }
 
 // waitVerdict waits until the pod's diagnosis is the wanted one, given as
-// "fault cause confidence", where a * stands for anything.
+// "fault cause confidence", where * matches anything.
 func (c *cluster) waitVerdict(t testing.TB, node, pod, want string, limit time.Duration) diagnosis {
 	t.Helper()
 	var last diagnosis
@@ -257,26 +259,27 @@ func (c *cluster) waitVerdict(t testing.TB, node, pod, want string, limit time.D
 
 func matches(want string, d diagnosis) bool {
 	if outcome, _, _ := d.check("credentials"); !*secrets && (outcome == "skipped" || d.Trimmed) && d.Verdict.Confidence != "confirmed" {
-		return true // what hangs on credentials is nobody's to confirm
+		return true // without secrets, verdicts that depend on credentials are not confirmed
 	}
 	w := strings.Fields(want)
 	got := []string{d.Verdict.Fault, d.Verdict.Cause, d.Verdict.Confidence}
 	return slices.EqualFunc(w, got, func(w, g string) bool { return w == "*" || w == g })
 }
 
-// needsSecrets passes over a test of what pull secrets say where the agents may
-// not read them.
-func needsSecrets(t testing.TB) {
+// skipWithoutSecrets skips a test of pull secrets if the agents may not read them.
+func skipWithoutSecrets(t testing.TB) {
 	t.Helper()
 	if !*secrets {
-		t.Skip("the agents may not read secrets: TestWithoutSecrets holds what they say then")
+		t.Skip("the agents may not read secrets: TestWithoutSecrets tests that")
 	}
 }
 
-// namespace makes a namespace for one test and removes it with all pods.
+// namespace creates a namespace for one test and deletes it, with all pods, when the test
+// ends.
 func (c *cluster) namespace(t testing.TB) string {
 	t.Helper()
-	ns, err := c.api.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
+	ns, err := c.api.CoreV1().Namespaces().Create(t.Context(), object, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +290,8 @@ func (c *cluster) namespace(t testing.TB) string {
 		_ = c.api.CoreV1().Pods(ns.Name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
 		_ = c.api.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{})
 	})
-	// Pods are refused until the controller manager has made their ServiceAccount.
+	// The API server rejects pods until the controller manager has made their
+	// ServiceAccount.
 	if !c.eventually(t, 3*time.Minute, func(ctx context.Context) bool {
 		_, err := c.api.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
 		return err == nil
@@ -297,7 +301,7 @@ func (c *cluster) namespace(t testing.TB) string {
 	return ns.Name
 }
 
-// podOptions are what the tests vary about a pod.
+// podOptions are the fields of a pod that tests vary.
 type podOptions struct {
 	Node, Namespace, Name, Image string
 	Secret                       string // imagePullSecret
@@ -308,14 +312,14 @@ type podOptions struct {
 // pod creates a pod bound to a node.
 func (c *cluster) pod(t testing.TB, o podOptions) *corev1.Pod {
 	t.Helper()
-	p, err := c.api.CoreV1().Pods(o.Namespace).Create(t.Context(), c.plainPod(o), metav1.CreateOptions{})
+	p, err := c.api.CoreV1().Pods(o.Namespace).Create(t.Context(), c.newPod(o), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-func (c *cluster) plainPod(o podOptions) *corev1.Pod {
+func (c *cluster) newPod(o podOptions) *corev1.Pod {
 	no, now := false, int64(0)
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name},
@@ -334,7 +338,7 @@ func (c *cluster) plainPod(o podOptions) *corev1.Pod {
 	return p
 }
 
-// loginSecret is a dockerconfigjson secret for one server.
+// loginSecret creates a dockerconfigjson secret for one server.
 func (c *cluster) loginSecret(t testing.TB, namespace, name, server, user, password string) {
 	t.Helper()
 	data, err := json.Marshal(map[string]any{"auths": map[string]any{server: map[string]string{"username": user, "password": password}}})
@@ -352,8 +356,8 @@ func (c *cluster) secret(t testing.TB, namespace, name string, typ corev1.Secret
 	}
 }
 
-// diagnosed is the reason of pullprobe's Events.
-const diagnosed = "ImagePullDiagnosed"
+// diagnosedReason is the reason of pullprobe's Events on pods.
+const diagnosedReason = "ImagePullDiagnosed"
 
 // waitEvent waits for an Event on a pod.
 func (c *cluster) waitEvent(t testing.TB, namespace, pod, reason string, limit time.Duration, want func(corev1.Event) bool) corev1.Event {
@@ -380,7 +384,7 @@ func (c *cluster) waitEvent(t testing.TB, namespace, pod, reason string, limit t
 	return last
 }
 
-// eventually asks again until the answer is yes or the time is up.
+// eventually calls f until it returns true or the time limit has passed.
 func (c *cluster) eventually(t testing.TB, limit time.Duration, f func(context.Context) bool) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -399,7 +403,7 @@ func (c *cluster) eventually(t testing.TB, limit time.Duration, f func(context.C
 	}
 }
 
-// inject breaks a node and mends it when the test ends.
+// inject injects a fault into a node and lifts it when the test ends.
 func (c *cluster) inject(t testing.TB, node, fault string) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -418,7 +422,7 @@ func (c *cluster) inject(t testing.TB, node, fault string) {
 		t.Fatalf("inject %s into %s: %v", fault, node, err)
 	}
 	if strings.HasPrefix(fault, "resolver-") {
-		// The runtime looks at resolv.conf every five seconds only.
+		// The runtime reads resolv.conf only every five seconds.
 		if err := c.WaitResolverSeen(t.Context(), node); err != nil {
 			t.Fatal(err)
 		}
@@ -440,7 +444,7 @@ func (c *cluster) hasImage(t testing.TB, node, image string) bool {
 	return false
 }
 
-// agentPod is the agent's pod on a node.
+// agentPod returns the agent's pod on a node.
 func (c *cluster) agentPod(t testing.TB, node string) corev1.Pod {
 	t.Helper()
 	list, err := c.api.CoreV1().Pods(agentNamespace).List(t.Context(), metav1.ListOptions{
@@ -464,13 +468,14 @@ func (c *cluster) annotate(t testing.TB, p *corev1.Pod, value *string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.api.CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, mergePatch, patch, metav1.PatchOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	_, err = c.api.CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, mergePatch, patch, metav1.PatchOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
 		t.Fatal(err)
 	}
 }
 
-// agentLog is what an agent has logged. On its way through the kubelet, which a
-// test may have started anew, it takes several attempts at times.
+// agentLog returns the log of an agent. It retries, because a test may have just restarted
+// the kubelet, which serves the log.
 func (c *cluster) agentLog(t testing.TB, pod string, args ...string) string {
 	t.Helper()
 	var out []byte
@@ -484,7 +489,7 @@ func (c *cluster) agentLog(t testing.TB, pod string, args ...string) string {
 	return string(out)
 }
 
-// kubectl is what a user types.
+// kubectl runs kubectl and returns its output.
 func (c *cluster) kubectl(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := c.Kubectl(t.Context(), nil, args...)

@@ -12,12 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// What people get wrong gets a clear answer and crashes nothing.
+// Invalid image names and secrets get a clear verdict and do not crash the agent.
 func TestBadInput(t *testing.T) {
-	needsSecrets(t)
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	restarts := it.restarts(t, nodeA)
+	skipWithoutSecrets(t)
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	restarts := suite.restarts(t, nodeA)
 	for name, image := range map[string]string{
 		"upper-case": "registry.lab/APP:1",
 		"scheme":     "https://registry.lab/app:1",
@@ -25,37 +25,37 @@ func TestBadInput(t *testing.T) {
 		"bad-digest": "registry.lab/app@sha256:abc",
 		"spaces":     "registry.lab/a pp",
 	} {
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: name, Image: image})
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: name, Image: image})
 	}
 	json, typ, key := corev1.DockerConfigJsonKey, corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey
-	it.secret(t, ns, "empty", typ, json, []byte(`{}`))
-	it.secret(t, ns, "garbage-auth", typ, json, []byte(`{"auths":{"auth.lab":{"auth":"!not-base64-hunter2!"}}}`))
-	it.secret(t, ns, "wrong-type", corev1.SecretTypeOpaque, key, []byte(`not json at all: hunter2`))
+	suite.secret(t, ns, "empty", typ, json, []byte(`{}`))
+	suite.secret(t, ns, "garbage-auth", typ, json, []byte(`{"auths":{"auth.lab":{"auth":"!not-base64-hunter2!"}}}`))
+	suite.secret(t, ns, "wrong-type", corev1.SecretTypeOpaque, key, []byte(`not json at all: hunter2`))
 	for _, s := range []string{"empty", "garbage-auth", "wrong-type"} {
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "secret-" + s, Image: "auth.lab/app:1", Secret: s})
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "secret-" + s, Image: "auth.lab/app:1", Secret: s})
 	}
 
 	for _, name := range []string{"upper-case", "scheme", "bad-tag", "bad-digest", "spaces"} {
-		it.waitVerdict(t, nodeA, ns+"/"+name, "cluster-config InvalidReference confirmed", 30*time.Second)
+		suite.waitVerdict(t, nodeA, ns+"/"+name, "cluster-config InvalidReference confirmed", 30*time.Second)
 	}
 	for _, s := range []string{"empty", "wrong-type", "garbage-auth"} {
-		d := it.waitVerdict(t, nodeA, ns+"/secret-"+s, "cluster-config PullSecretMalformed *", 30*time.Second)
+		d := suite.waitVerdict(t, nodeA, ns+"/secret-"+s, "cluster-config PullSecretMalformed *", 30*time.Second)
 		if !strings.Contains(d.Verdict.Summary, s) || strings.Contains(d.explain(), "hunter2") {
 			t.Errorf("the summary must name the secret and not quote it:\n%s", d.explain())
 		}
 	}
 
-	// A pod that goes while it is probed leaves no verdict behind.
-	p := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "goes", Image: "blackhole.lab/gone:1"})
+	// A pod that is deleted while it is checked leaves no verdict.
+	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "deleted", Image: "blackhole.lab/deleted:1"})
 	value := "now"
-	it.annotate(t, p, &value)
+	suite.annotate(t, p, &value)
 	now := int64(0)
-	if err := it.api.CoreV1().Pods(ns).Delete(t.Context(), "goes", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+	if err := suite.api.CoreV1().Pods(ns).Delete(t.Context(), "deleted", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		t.Fatal(err)
 	}
-	if _, r, ok := it.waitReport(t, nodeA, 30*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
+	if _, r, ok := suite.waitReport(t, nodeA, 30*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
 		for _, d := range r.Diagnoses {
-			if d.Pod == ns+"/goes" {
+			if d.Pod == ns+"/deleted" {
 				return false
 			}
 		}
@@ -63,12 +63,12 @@ func TestBadInput(t *testing.T) {
 	}); !ok {
 		t.Errorf("the deleted pod still has a verdict: %v", r.Diagnoses)
 	}
-	if after := it.restarts(t, nodeA); after != restarts {
+	if after := suite.restarts(t, nodeA); after != restarts {
 		t.Errorf("the agent restarted: %d restarts before, %d after", restarts, after)
 	}
 }
 
-// restarts is how often the agent of a node was started anew.
+// restarts returns how often the agent of a node was restarted.
 func (c *cluster) restarts(t testing.TB, node string) int {
 	n := 0
 	for _, s := range c.agentPod(t, node).Status.ContainerStatuses {
@@ -77,20 +77,20 @@ func (c *cluster) restarts(t testing.TB, node string) int {
 	return n
 }
 
-// Asking three times answers three times: by the printed line, which sets a
-// new value, and by removing and adding the same value again.
+// Three requests get three answers: with the printed command, which sets a new value, and
+// with the same value removed and added again.
 func TestAsking(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	p := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "asked", Image: "registry.lab/app:missing"})
-	it.waitVerdict(t, nodeA, ns+"/asked", "cluster-config TagNotFound confirmed", 30*time.Second)
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "requested", Image: "registry.lab/app:missing"})
+	suite.waitVerdict(t, nodeA, ns+"/requested", "cluster-config TagNotFound confirmed", 30*time.Second)
 
 	answer := func(value string, after time.Time) time.Time {
 		t.Helper()
 		var at time.Time
-		_, r, ok := it.waitReport(t, nodeA, 15*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		_, r, ok := suite.waitReport(t, nodeA, 15*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
 			for _, d := range r.Diagnoses {
-				if d.Pod == ns+"/asked" && d.Asked == value && d.Time.After(after) {
+				if d.Pod == ns+"/requested" && d.Asked == value && d.Time.After(after) {
 					at = d.Time
 					return true
 				}
@@ -104,17 +104,17 @@ func TestAsking(t *testing.T) {
 	}
 	var last time.Time
 	for _, value := range []string{"now", "1763697492", "1763697493"} {
-		it.kubectl(t, "annotate", "pod", "-n", ns, "asked", "probe="+value, "--overwrite")
+		suite.kubectl(t, "annotate", "pod", "-n", ns, "requested", "probe="+value, "--overwrite")
 		last = answer(value, last)
 	}
 	now := "now"
 	for range 3 {
-		it.annotate(t, p, nil)
-		it.annotate(t, p, &now)
+		suite.annotate(t, p, nil)
+		suite.annotate(t, p, &now)
 		last = answer(now, last)
 	}
-	if n := it.countEvents(t, ns, "asked"); n < 7 {
-		t.Errorf("%d Events for one finding and six questions", n)
+	if n := suite.countEvents(t, ns, "requested"); n < 7 {
+		t.Errorf("%d Events for one diagnosis and six requests", n)
 	}
 }
 
@@ -122,7 +122,9 @@ func (c *cluster) countEvents(t testing.TB, namespace, pod string) int {
 	t.Helper()
 	n := 0
 	c.eventually(t, 5*time.Second, func(ctx context.Context) bool {
-		list, err := c.api.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=ImagePullDiagnosed,involvedObject.name=" + pod})
+		list, err := c.api.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "reason=" + diagnosedReason + ",involvedObject.name=" + pod,
+		})
 		if err != nil {
 			return false
 		}

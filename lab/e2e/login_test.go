@@ -18,32 +18,33 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// login is a pod that is stuck for its credentials.
-type login struct {
-	name, image string
-	secret      *held  // for the image
-	listed      string // who lists it: "pod", or the ServiceAccount "later" or "beside" another that the pod lists
-	provider    string // mode of the node's credential provider
+// loginCase is a pod that is stuck because of its credentials.
+type loginCase struct {
+	name, image  string
+	secret       *pullSecret // for the image
+	listedBy     string      // who lists it: "pod", or the ServiceAccount "later" or "beside" another that the pod lists
+	providerMode string      // mode of the node's credential provider
 
 	want     string                       // fault cause confidence
-	because  string                       // a check that decided
-	evidence map[string]map[string]string // that says where the decisive credential is from, by check; NS is the namespace
+	because  string                       // a deciding check
+	evidence map[string]map[string]string // of the decisive credential's source, by check; NS is the namespace
 }
 
-// ranOut is a password that says that it was good until an hour ago: a JSON web
-// token (RFC 7519), signed by nobody.
-func ranOut() string {
+// expiredToken returns a password that expired an hour ago: an unsigned JSON web token
+// (RFC 7519).
+func expiredToken() string {
 	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
-	return part(`{"alg":"ES256","typ":"JWT"}`) + "." + part(fmt.Sprintf(`{"sub":"puller","exp":%d}`, time.Now().Add(-time.Hour).Unix())) + "." + part("hunter2-canary-signature")
+	claims := fmt.Sprintf(`{"sub":"puller","exp":%d}`, time.Now().Add(-time.Hour).Unix())
+	return part(`{"alg":"ES256","typ":"JWT"}`) + "." + part(claims) + "." + part("hunter2-canary-signature")
 }
 
-// testLogins holds that the verdict on a real stuck pod names the place that the
-// decisive credential is from, and never the credential. The agents run providers.
+// testLogins checks that the verdict on a real stuck pod names the source of the decisive
+// credential, and never the credential. The agents run providers.
 func testLogins(t *testing.T) {
-	expired := ranOut()
-	goodFor := func(server string) *held { s := secretFor("login", entry{server, good, ""}); return &s }
-	stale := held{name: "login", typ: corev1.SecretTypeDockerConfigJson, key: corev1.DockerConfigJsonKey,
-		data: fmt.Sprintf(`{"auths":{"auth.lab":{"username":%q,"password":%q}}}`, good, expired)}
+	expired := expiredToken()
+	goodFor := func(server string) *pullSecret { s := secretFor("login", authEntry{server, goodUser, ""}); return &s }
+	stale := pullSecret{name: "login", typ: corev1.SecretTypeDockerConfigJson, key: corev1.DockerConfigJsonKey,
+		data: fmt.Sprintf(`{"auths":{"auth.lab":{"username":%q,"password":%q}}}`, goodUser, expired)}
 	used := func(host string) map[string]map[string]string {
 		return map[string]map[string]string{
 			"manifest/" + host: {"usedCredential": "secret NS/login"},
@@ -56,46 +57,48 @@ func testLogins(t *testing.T) {
 		return e
 	}
 	const nosuch = "logins/never-pushed:1"
-	for _, l := range []login{
-		{name: "expired", image: it.imageAt(t, "auth.lab", "logins/expired"), secret: &stale, listed: "pod",
-			want: "cluster-config CredentialsExpired confirmed", because: "manifest/auth.lab", evidence: with(used("auth.lab"), "credentials/1", "expired", "true")},
-		{name: "registry-forbids", image: "noaccess.lab/app:1", secret: goodFor("noaccess.lab"), listed: "pod",
-			want: "cluster-config AccessForbidden confirmed", because: "manifest/noaccess.lab", evidence: with(used("noaccess.lab"), "manifest/noaccess.lab", "status", "403")},
-		{name: "token-service-forbids", image: "token403.lab/app:1", secret: goodFor("token403.lab"), listed: "pod",
+	for _, l := range []loginCase{
+		{name: "expired", image: suite.pushOwnImage(t, "auth.lab", "logins/expired"), secret: &stale, listedBy: "pod",
+			want: "cluster-config CredentialsExpired confirmed", because: "manifest/auth.lab",
+			evidence: with(used("auth.lab"), "credentials/1", "expired", "true")},
+		{name: "registry-forbids", image: "noaccess.lab/app:1", secret: goodFor("noaccess.lab"), listedBy: "pod",
+			want: "cluster-config AccessForbidden confirmed", because: "manifest/noaccess.lab",
+			evidence: with(used("noaccess.lab"), "manifest/noaccess.lab", "status", "403")},
+		{name: "token-service-forbids", image: "token403.lab/app:1", secret: goodFor("token403.lab"), listedBy: "pod",
 			want: "cluster-config AccessForbidden likely", evidence: used("token403.lab")},
-		{name: "no-repository-basic", image: "auth.lab/" + nosuch, secret: goodFor("auth.lab"), listed: "pod",
+		{name: "no-repository-basic", image: "auth.lab/" + nosuch, secret: goodFor("auth.lab"), listedBy: "pod",
 			want: "cluster-config RepositoryNotFound confirmed", because: "manifest/auth.lab", evidence: used("auth.lab")},
-		{name: "no-repository-bearer", image: "token.lab/" + nosuch, secret: goodFor("token.lab"), listed: "pod",
+		{name: "no-repository-bearer", image: "token.lab/" + nosuch, secret: goodFor("token.lab"), listedBy: "pod",
 			want: "cluster-config RepositoryNotFound confirmed", because: "manifest/token.lab", evidence: used("token.lab")},
-		{name: "attached-later", image: it.imageAt(t, "auth.lab", "logins/later"), secret: goodFor("auth.lab"), listed: "later",
+		{name: "attached-later", image: suite.pushOwnImage(t, "auth.lab", "logins/later"), secret: goodFor("auth.lab"), listedBy: "later",
 			want: "cluster-config PullSecretNotAttached confirmed", because: "credentials", evidence: map[string]map[string]string{
 				"credentials":         {"notAttached": "login", "secret": "login"},
 				"credentials/account": {"secret": "login", "why": "later"},
 			}},
-		{name: "pod-lists-its-own", image: it.imageAt(t, "auth.lab", "logins/beside"), secret: goodFor("auth.lab"), listed: "beside",
+		{name: "pod-lists-its-own", image: suite.pushOwnImage(t, "auth.lab", "logins/beside"), secret: goodFor("auth.lab"), listedBy: "beside",
 			want: "cluster-config PullSecretNotAttached confirmed", because: "credentials", evidence: map[string]map[string]string{
 				"credentials":         {"notAttached": "login", "secret": "login"},
 				"credentials/account": {"secret": "login", "why": "podListsOwn"},
 			}},
-		{name: "provider-exits", image: it.imageAt(t, "auth.lab", "provider/logins"), provider: "exit",
+		{name: "provider-exits", image: suite.pushOwnImage(t, "auth.lab", "provider/logins"), providerMode: "exit",
 			want: "node-infrastructure CredentialProviderFailed confirmed", because: "credentials", evidence: map[string]map[string]string{
 				"credentials":                       {"provider": "lab-provider", "providerFailed": "lab-provider"},
 				"credentials/provider/lab-provider": {"failure": "exit", "exitCode": "3"},
 			}},
-		{name: "provider-prints-garbage", image: it.imageAt(t, "auth.lab", "provider/logins-garbage"), provider: "garbage",
+		{name: "provider-prints-garbage", image: suite.pushOwnImage(t, "auth.lab", "provider/logins-garbage"), providerMode: "garbage",
 			want: "node-infrastructure CredentialProviderFailed confirmed", because: "credentials", evidence: map[string]map[string]string{
 				"credentials":                       {"providerFailed": "lab-provider"},
 				"credentials/provider/lab-provider": {"failure": "garbage"},
 			}},
 	} {
-		if l.provider != "" && !*providers {
+		if l.providerMode != "" && !*providers {
 			continue
 		}
 		t.Run(l.name, func(t *testing.T) {
-			ns := it.namespace(t)
-			d := it.stuckLogin(t, ns, l)
+			ns := suite.namespace(t)
+			d := suite.makeStuckPod(t, ns, l)
 			if l.because != "" && !slices.Contains(d.Verdict.Because, l.because) {
-				t.Errorf("because of %v, not of %s", d.Verdict.Because, l.because)
+				t.Errorf("because is %v, want %s in it", d.Verdict.Because, l.because)
 			}
 			for check, want := range l.evidence {
 				_, _, got := d.check(check)
@@ -105,24 +108,29 @@ func testLogins(t *testing.T) {
 					}
 				}
 			}
-			said := d.explain() + it.kubectl(t, "-n", ns, "get", "events", "-o", "yaml") + it.kubectl(t, "-n", agentNamespace, "get", "configmaps", "-o", "yaml")
+			output := d.explain() +
+				suite.kubectl(t, "-n", ns, "get", "events", "-o", "yaml") +
+				suite.kubectl(t, "-n", agentNamespace, "get", "configmaps", "-o", "yaml")
 			for what, secret := range map[string]string{
-				"password": lab.Password, "pair": base64.StdEncoding.EncodeToString([]byte(good + ":" + lab.Password)), "token": expired, "signature": expired[strings.LastIndex(expired, ".")+1:],
+				"password":  lab.Password,
+				"pair":      base64.StdEncoding.EncodeToString([]byte(goodUser + ":" + lab.Password)),
+				"token":     expired,
+				"signature": expired[strings.LastIndex(expired, ".")+1:],
 			} {
-				if strings.Contains(said, secret) {
-					t.Errorf("the %s shows", what)
+				if strings.Contains(output, secret) {
+					t.Errorf("diagnosis, Events or ConfigMaps have the %s", what)
 				}
 			}
 		})
 	}
 }
 
-// stuckLogin makes the pod, and gives the wanted verdict on it.
-func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
+// makeStuckPod creates the pod of a case and returns the wanted verdict on it.
+func (c *cluster) makeStuckPod(t *testing.T, ns string, l loginCase) diagnosis {
 	t.Helper()
-	if l.provider != "" {
+	if l.providerMode != "" {
 		t.Cleanup(func() { _ = c.WriteFile(nodeB, lab.ProviderMode, []byte("nothing\n")) })
-		if err := c.WriteFile(nodeB, lab.ProviderMode, []byte(l.provider)); err != nil {
+		if err := c.WriteFile(nodeB, lab.ProviderMode, []byte(l.providerMode)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,7 +138,7 @@ func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
 	if l.secret != nil {
 		c.secret(t, ns, l.secret.name, l.secret.typ, l.secret.key, []byte(l.secret.data))
 	}
-	switch l.listed {
+	switch l.listedBy {
 	case "pod":
 		listed = []string{l.secret.name}
 	case "beside":
@@ -138,7 +146,7 @@ func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
 		listed = []string{"own"}
 		c.account(t, ns, l.name, []string{l.secret.name})
 	}
-	if l.listed != "beside" {
+	if l.listedBy != "beside" {
 		c.account(t, ns, l.name, nil)
 	}
 	p := c.pod(t, podOptions{Node: nodeB, Namespace: ns, Name: l.name, Image: l.image, Edit: func(p *corev1.Pod) {
@@ -154,52 +162,58 @@ func (c *cluster) stuckLogin(t *testing.T, ns string, l login) diagnosis {
 		_ = c.api.CoreV1().Pods(ns).Delete(ctx, l.name, metav1.DeleteOptions{GracePeriodSeconds: &now})
 	})
 	if c.waitPulled(t, ns, l.name) {
-		t.Fatalf("the kubelet pulls %s", l.image)
+		t.Fatalf("the kubelet can pull %s", l.image)
 	}
-	if l.listed == "later" {
+	if l.listedBy == "later" {
 		c.account(t, ns, l.name, []string{l.secret.name})
-		question := "later"
-		c.annotate(t, p, &question)
-		c.waitAnswer(t, nodeB, ns+"/"+l.name, question) // not what was said before
+		request := "later"
+		c.annotate(t, p, &request)
+		c.waitHandled(t, nodeB, ns+"/"+l.name, request) // skip the earlier verdict
 	}
 	return c.waitVerdict(t, nodeB, ns+"/"+l.name, l.want, time.Minute)
 }
 
-// The agents read as their nodes, with the tokens that the kubelets gave them:
-// what pods of the node refer to, and nothing else.
+// Agents that read as their nodes can read what the node's pods refer to, and nothing
+// else.
 func TestReadAsNode(t *testing.T) {
-	needsSecrets(t)
+	skipWithoutSecrets(t)
 	rbac := filepath.Join(components, "read-as-node/rbac.yaml")
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		for _, args := range [][]string{{"apply", "-f", filepath.Join(components, "secrets/rbac.yaml")}, {"delete", "--ignore-not-found", "-f", rbac}} {
-			if out, err := it.Kubectl(ctx, nil, args...); err != nil {
+		for _, args := range [][]string{
+			{"apply", "-f", filepath.Join(components, "secrets/rbac.yaml")},
+			{"delete", "--ignore-not-found", "-f", rbac},
+		} {
+			if out, err := suite.Kubectl(ctx, nil, args...); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
 		}
 	})
-	it.kubectl(t, "delete", "clusterrolebinding", "pullprobe-secrets")
-	it.agentsWith(t, "PULLPROBE_READ_AS_NODE=true")
-	ns := it.namespace(t)
-	wrong := secretFor("login", entry{"auth.lab", "wrong", ""})
-	refused := login{name: "refused", image: it.imageAt(t, "auth.lab", "logins/refused"), secret: &wrong, listed: "pod", want: "* * *"}
-	d := it.stuckLogin(t, ns, refused)
-	if outcome, summary, _ := d.check("credentials"); outcome != "skipped" || !strings.Contains(summary, "impersonate:associated-node") || d.Verdict.Confidence == "confirmed" {
+	suite.kubectl(t, "delete", "clusterrolebinding", "pullprobe-secrets")
+	suite.agentsWith(t, "PULLPROBE_READ_AS_NODE=true")
+	ns := suite.namespace(t)
+	wrong := secretFor("login", authEntry{"auth.lab", "wrong", ""})
+	refused := loginCase{
+		name: "refused", image: suite.pushOwnImage(t, "auth.lab", "logins/refused"), secret: &wrong, listedBy: "pod", want: "* * *",
+	}
+	d := suite.makeStuckPod(t, ns, refused)
+	outcome, summary, _ := d.check("credentials")
+	if outcome != "skipped" || !strings.Contains(summary, textMissingVerb) || d.Verdict.Confidence == "confirmed" {
 		t.Errorf("without the permission: credentials %s %q\n%s", outcome, summary, d.explain())
 	}
-	it.kubectl(t, "apply", "-f", rbac)
-	// A permission reaches the API server's authorizer a little later than its answer.
-	asked := 0
-	if !it.eventually(t, time.Minute, func(context.Context) bool {
-		asked++
-		question := fmt.Sprint("asked ", asked)
-		p, err := it.api.CoreV1().Pods(ns).Get(t.Context(), refused.name, metav1.GetOptions{})
+	suite.kubectl(t, "apply", "-f", rbac)
+	// The API server's authorizer sees a new permission slightly later.
+	requests := 0
+	if !suite.eventually(t, time.Minute, func(context.Context) bool {
+		requests++
+		request := fmt.Sprint("request ", requests)
+		p, err := suite.api.CoreV1().Pods(ns).Get(t.Context(), refused.name, metav1.GetOptions{})
 		if err != nil {
 			return false
 		}
-		it.annotate(t, p, &question)
-		d = it.waitAnswer(t, nodeB, ns+"/"+refused.name, question)
+		suite.annotate(t, p, &request)
+		d = suite.waitHandled(t, nodeB, ns+"/"+refused.name, request)
 		return matches("cluster-config CredentialsRejected confirmed", d)
 	}) {
 		t.Errorf("with the permission: %s\n%s", d, d.explain())
@@ -208,9 +222,13 @@ func TestReadAsNode(t *testing.T) {
 		t.Errorf("used %q\n%s", e["usedCredential"], d.explain())
 	}
 
-	other := secretFor("unattached", entry{"auth.lab", good, ""})
-	d = it.stuckLogin(t, ns, login{name: "unattached", image: it.imageAt(t, "auth.lab", "logins/unattached"), secret: &other, listed: "later", want: "cluster-config CredentialsMissing *"})
-	if outcome, summary, _ := d.check("credentials/account"); outcome != "skipped" || !strings.Contains(summary, "only what its pods refer to") {
+	other := secretFor("unattached", authEntry{"auth.lab", goodUser, ""})
+	d = suite.makeStuckPod(t, ns, loginCase{
+		name: "unattached", image: suite.pushOwnImage(t, "auth.lab", "logins/unattached"), secret: &other, listedBy: "later",
+		want: "cluster-config CredentialsMissing *",
+	})
+	outcome, summary, _ = d.check("credentials/account")
+	if outcome != "skipped" || !strings.Contains(summary, "secret "+ns+"/unattached") || !strings.Contains(summary, textOnlyReferenced) {
 		t.Errorf("a secret that no pod refers to: %s %q\n%s", outcome, summary, d.explain())
 	}
 }

@@ -21,63 +21,66 @@ import (
 
 var agentBinary = flag.String("agent", "../../bin/pullprobe", "the agent's binary, for tests that run it outside a pod")
 
-// On a node whose name leaves no room for the prefix the report is named after
-// the Node's UID.
+// On a node whose name is too long for the prefix, the report is named after the Node's
+// UID.
 //
-// No kubelet could register under such a name on the lab, so the Node is an
-// object only: the agent runs as a process on node-a, under the long name, and
-// the test says what a kubelet would say of the pod.
+// No kubelet can register under such a name on the lab, so the Node is only an object:
+// the agent runs as a process on node-a, under the long name, and the test sets the
+// status that a kubelet would report for the pod.
 func TestLongNodeName(t *testing.T) {
 	const image = "registry.lab/app:nope"
 	label := strings.Repeat("a", 62)
 	name := strings.Join([]string{label, label, label, label}, ".") // 251 of the 253 characters allowed
-	node := it.bareNode(t, name)
-	agent := it.startAgent(t, nodeA, "--node-name="+name)
+	node := suite.bareNode(t, name)
+	agent := suite.startAgent(t, nodeA, "--node-name="+name)
 
 	uid := string(node.UID)
-	cm, _, ok := it.waitReport(t, uid, 30*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+	cm, _, ok := suite.waitReport(t, uid, 30*time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 	if !ok {
 		t.Fatalf("no ConfigMap pullprobe-%s\n%s", uid, agent.log())
 	}
-	if len(cm.OwnerReferences) != 1 || cm.OwnerReferences[0].Kind != "Node" || cm.OwnerReferences[0].Name != name || cm.OwnerReferences[0].UID != node.UID {
+	if len(cm.OwnerReferences) != 1 || cm.OwnerReferences[0].Kind != "Node" ||
+		cm.OwnerReferences[0].Name != name || cm.OwnerReferences[0].UID != node.UID {
 		t.Errorf("owner of the ConfigMap: %v", cm.OwnerReferences)
 	}
 	wantLabels(t, cm, "none", "Healthy", "0")
 
-	ns := it.namespace(t)
-	p := it.pod(t, podOptions{Node: name, Namespace: ns, Name: "stuck", Image: image})
-	it.sayStuck(t, p)
-	d := it.waitVerdict(t, uid, ns+"/stuck", "cluster-config TagNotFound confirmed", 30*time.Second)
-	cm, r, _ := it.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == 1 })
+	ns := suite.namespace(t)
+	p := suite.pod(t, podOptions{Node: name, Namespace: ns, Name: "stuck", Image: image})
+	suite.reportStuck(t, p)
+	d := suite.waitVerdict(t, uid, ns+"/stuck", "cluster-config TagNotFound confirmed", 30*time.Second)
+	cm, r, _ := suite.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == 1 })
 	wantLabels(t, cm, "cluster-config", "TagNotFound", "1")
 	if r.Node != name {
 		t.Errorf("the report is of node %q, want %q", r.Node, name)
 	}
 	// reportingInstance has room for the first 128 characters of the name only.
-	it.waitEvent(t, ns, "stuck", diagnosed, 10*time.Second, func(e corev1.Event) bool {
+	suite.waitEvent(t, ns, "stuck", diagnosedReason, 10*time.Second, func(e corev1.Event) bool {
 		return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ") && e.ReportingInstance == name[:128]
 	})
 
 	now := int64(0)
-	if err := it.api.CoreV1().Pods(ns).Delete(t.Context(), "stuck", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+	if err := suite.api.CoreV1().Pods(ns).Delete(t.Context(), "stuck", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		t.Fatal(err)
 	}
-	cm, _, _ = it.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == 0 && len(r.Diagnoses) == 0 })
+	cm, _, _ = suite.waitReport(t, uid, 10*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		return r.Stuck == 0 && len(r.Diagnoses) == 0
+	})
 	wantLabels(t, cm, "none", "Healthy", "0")
 
 	agent.stop(t, 10*time.Second)
-	if err := it.api.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+	if err := suite.api.CoreV1().Nodes().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if !it.eventually(t, time.Minute, func(ctx context.Context) bool {
-		_, err := it.api.CoreV1().ConfigMaps(agentNamespace).Get(ctx, cm.Name, metav1.GetOptions{})
+	if !suite.eventually(t, time.Minute, func(ctx context.Context) bool {
+		_, err := suite.api.CoreV1().ConfigMaps(agentNamespace).Get(ctx, cm.Name, metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	}) {
-		t.Errorf("the node has gone, and %s is still there", cm.Name)
+		t.Errorf("the Node was deleted, and %s still exists", cm.Name)
 	}
 }
 
-// wantLabels checks what `kubectl get cm -l pullprobe.dev/report -L …` shows.
+// wantLabels checks the labels that `kubectl get cm -l pullprobe.dev/report -L …` shows.
 func wantLabels(t testing.TB, cm *corev1.ConfigMap, fault, cause, stuck string) {
 	t.Helper()
 	if cm == nil {
@@ -93,9 +96,9 @@ func wantLabels(t testing.TB, cm *corev1.ConfigMap, fault, cause, stuck string) 
 	}
 }
 
-// bareNode creates a Node object that no machine stands behind, and removes it
-// when the test ends. It has no capacity, so nothing is scheduled to it, but
-// the DaemonSet makes it a pod, which nobody takes away with the Node.
+// bareNode creates a Node object without a machine, and deletes it when the test ends. It
+// has no capacity, so nothing is scheduled to it. But the DaemonSet creates a pod for it,
+// which no controller deletes with the Node.
 func (c *cluster) bareNode(t testing.TB, name string) *corev1.Node {
 	t.Helper()
 	n, err := c.api.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
@@ -108,16 +111,17 @@ func (c *cluster) bareNode(t testing.TB, name string) *corev1.Node {
 		if err := c.api.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
-		if err := c.api.CoreV1().Pods(agentNamespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{FieldSelector: "spec.nodeName="}); err != nil {
+		unbound := metav1.ListOptions{FieldSelector: "spec.nodeName="}
+		if err := c.api.CoreV1().Pods(agentNamespace).DeleteCollection(ctx, metav1.DeleteOptions{}, unbound); err != nil {
 			t.Error(err)
 		}
 	})
 	return n
 }
 
-// sayStuck sets a pod's status to what a kubelet reports of a pull that fails,
-// in the words that node-a's runtime has for it.
-func (c *cluster) sayStuck(t testing.TB, p *corev1.Pod) {
+// reportStuck sets a pod's status to what a kubelet reports for a failed pull, with the
+// message of node-a's runtime.
+func (c *cluster) reportStuck(t testing.TB, p *corev1.Pod) {
 	t.Helper()
 	failed := c.Pull(t.Context(), nodeA, p.Spec.Containers[0].Image, nil)
 	if failed.Message == "" {
@@ -146,8 +150,8 @@ type agentProcess struct {
 	err    error // of cmd.Wait, once it has ended
 }
 
-// startAgent runs the agent's binary as a process of a node, with the rights
-// of an administrator, and kills it when the test ends if it still runs.
+// startAgent runs the agent's binary as a process of a node, with an administrator's
+// permissions. It kills the agent when the test ends, if it is still running.
 func (c *cluster) startAgent(t testing.TB, node string, args ...string) *agentProcess {
 	t.Helper()
 	binary, err := filepath.Abs(*agentBinary)
@@ -174,7 +178,8 @@ func (c *cluster) startAgent(t testing.TB, node string, args ...string) *agentPr
 	return a
 }
 
-// stop asks the agent to end, as the kubelet does, and checks that it ends well.
+// stop sends SIGTERM to the agent, as the kubelet does, and checks that it exits without
+// an error.
 func (a *agentProcess) stop(t testing.TB, limit time.Duration) {
 	t.Helper()
 	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -186,11 +191,11 @@ func (a *agentProcess) stop(t testing.TB, limit time.Duration) {
 			t.Errorf("the agent ended with %v\n%s", a.err, a.log())
 		}
 	case <-time.After(limit):
-		t.Fatalf("the agent still runs %v after SIGTERM\n%s", limit, a.log())
+		t.Fatalf("the agent is still running %v after SIGTERM\n%s", limit, a.log())
 	}
 }
 
-// log ends the agent and gives all that it has said.
+// log kills the agent and returns its log.
 func (a *agentProcess) log() string {
 	_ = a.cmd.Process.Kill()
 	<-a.ended

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +18,8 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// One sweep over twenty registries finds each of those that are broken with its
-// cause, and asks none for more than it may.
+// One sweep over twenty registries finds each broken one with its cause, and sends no
+// other requests than a sweep may send.
 func TestSweep(t *testing.T) {
 	want := map[string]string{
 		"expired.lab":     "unreachable CertificateExpired",
@@ -40,22 +41,22 @@ func TestSweep(t *testing.T) {
 		targets = append(targets, host)
 	}
 	const name = "sweeps"
-	it.bareNode(t, name)
-	mark, err := it.RegistryMark()
+	suite.bareNode(t, name)
+	mark, err := suite.RegistryMark()
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent := it.startAgent(t, nodeB, "--node-name="+name, "--targets="+strings.Join(targets, ","))
-	cm, r, ok := it.waitReport(t, name, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool { return len(r.Sweep.Registries) > 0 })
+	agent := suite.startAgent(t, nodeB, "--node-name="+name, "--targets="+strings.Join(targets, ","))
+	cm, r, ok := suite.waitReport(t, name, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool { return len(r.Sweep.Registries) > 0 })
 	if !ok {
 		t.Fatalf("no sweep\n%s", agent.log())
 	}
 	for host, state := range want {
-		if got := r.Sweep.of(host); got != state {
+		if got := r.Sweep.stateOf(host); got != state {
 			t.Errorf("%s is %q, want %q", host, got, state)
 		}
 	}
-	if got := r.Sweep.of("token.lab:5001"); got != "reachable" {
+	if got := r.Sweep.stateOf("token.lab:5001"); got != "reachable" {
 		t.Errorf("the token service is %q", got)
 	}
 	if r.Sweep.Control.Outcome != "pass" || cm.Labels["pullprobe.dev/fault"] != "none" || cm.Labels["pullprobe.dev/unreachable"] != "7" {
@@ -68,7 +69,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 
-	requests, err := it.RegistryLog("", mark)
+	requests, err := suite.RegistryLog("", mark)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,33 +85,39 @@ func TestSweep(t *testing.T) {
 			continue
 		}
 		asked++
-		if q.Auth != "" || q.Method != "GET" && q.Method != "HEAD" || q.Path != "/v2/" && q.Path != "/token" || strings.Contains(q.Query, "scope") {
-			t.Errorf("more than a sweep may ask: %+v", q)
+		if q.Auth != "" || q.Method != "GET" && q.Method != "HEAD" ||
+			q.Path != "/v2/" && q.Path != "/token" || strings.Contains(q.Query, "scope") {
+			t.Errorf("a sweep may not send this request: %+v", q)
 		}
 	}
 	if asked < len(want)-5 {
-		t.Errorf("%d requests are in the log", asked)
+		t.Errorf("the log has %d requests", asked)
 	}
 }
 
-// sweepNow asks the agent of a node for a sweep, as a user does, and waits for
-// one that passes.
+// sweepNow requests a sweep from the agent of a node, as a user does, and waits until one
+// is ok.
 func (c *cluster) sweepNow(t testing.TB, node string, ok func(*corev1.ConfigMap, nodeReport) bool) (*corev1.ConfigMap, nodeReport) {
 	t.Helper()
 	agent := c.agentPod(t, node)
 	value := fmt.Sprint(time.Now().UnixNano())
 	began := time.Now()
 	c.annotate(t, &agent, &value)
-	cm, r, found := c.waitReport(t, node, 30*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Time.After(began) && ok(cm, r) })
+	cm, r, found := c.waitReport(t, node, 30*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool {
+		return r.Sweep.Time.After(began) && ok(cm, r)
+	})
 	if !found {
 		t.Fatalf("no such sweep of %s; the last: %+v", node, r.Sweep)
 	}
 	return cm, r
 }
 
+// oneLine returns the text with all white space as single spaces.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 func anySweep(*corev1.ConfigMap, nodeReport) bool { return true }
 
-// nodeEvents are pullprobe's Events on a Node, since a time.
+// nodeEvents returns pullprobe's Events on a Node since a time.
 func (c *cluster) nodeEvents(t testing.TB, node string, since time.Time) (out []corev1.Event) {
 	t.Helper()
 	list, err := c.api.CoreV1().Events(metav1.NamespaceDefault).List(t.Context(), metav1.ListOptions{
@@ -127,9 +134,9 @@ func (c *cluster) nodeEvents(t testing.TB, node string, since time.Time) (out []
 	return out
 }
 
-// usesRegistries has pods of a node run from several registries, so that they
-// are swept and known to be reachable.
-func (c *cluster) usesRegistries(t testing.TB, ns, node string, hosts ...string) {
+// runFromRegistries runs pods from several registries on a node, so that its agent sweeps
+// these registries and knows that they are reachable.
+func (c *cluster) runFromRegistries(t testing.TB, ns, node string, hosts ...string) {
 	t.Helper()
 	for _, host := range hosts {
 		name := "on-" + strings.TrimSuffix(host, ".lab")
@@ -138,43 +145,44 @@ func (c *cluster) usesRegistries(t testing.TB, ns, node string, hosts ...string)
 	}
 }
 
-// A registry that is broken and mended under a running agent: the report, an
-// Event on the Node, the metrics and the log tell, once each.
+// When a registry becomes unreachable and reachable again, the report and the metrics
+// show it, and the Events on the Node and the log have it once each.
 func TestRegistryGoesAndComes(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	it.usesRegistries(t, ns, nodeA, "registry.lab", "mirror.lab")
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
-		return r.Sweep.of("registry.lab") == "reachable" && r.Sweep.of("mirror.lab") == "reachable"
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	suite.runFromRegistries(t, ns, nodeA, "registry.lab", "mirror.lab")
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		return r.Sweep.stateOf("registry.lab") == "reachable" && r.Sweep.stateOf("mirror.lab") == "reachable"
 	})
 	began := time.Now().Add(-time.Second)
-	it.inject(t, nodeA, "registry-dropped")
-	cm, _ := it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
-		return r.Sweep.of("registry.lab") == "unreachable ConnectionTimeout"
+	suite.inject(t, nodeA, "registry-dropped")
+	cm, _ := suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		return r.Sweep.stateOf("registry.lab") == "unreachable ConnectionTimeout"
 	})
 	if !slices.ContainsFunc(strings.Split(cm.Data["summary"], "\n"), func(line string) bool {
-		return strings.Contains(line, "unreachable  ConnectionTimeout") && strings.HasSuffix(line, "registry.lab")
+		f := strings.Fields(line) // state, cause, days of the certificate, host
+		return len(f) == 4 && f[0] == "unreachable" && f[1] == "ConnectionTimeout" && f[3] == "registry.lab"
 	}) || cm.Labels["pullprobe.dev/fault"] != "none" {
 		t.Errorf("%v\n%s", cm.Labels, cm.Data["summary"])
 	}
-	if m := it.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 0`) ||
+	if m := suite.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 0`) ||
 		!strings.Contains(m, `pullprobe_registry_fault{cause="ConnectionTimeout",fault="node-infrastructure",registry="registry.lab"} 1`) ||
 		!strings.Contains(m, `pullprobe_registry_reachable{registry="mirror.lab"} 1`) {
-		t.Error("the metrics do not tell")
+		t.Error("the metrics do not show that registry.lab is unreachable")
 	}
-	it.sweepNow(t, nodeA, anySweep) // no news
-	if err := it.Lift(t.Context(), nodeA, "registry-dropped"); err != nil {
+	suite.sweepNow(t, nodeA, anySweep) // no change, so no Event
+	if err := suite.Lift(t.Context(), nodeA, "registry-dropped"); err != nil {
 		t.Fatal(err)
 	}
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.of("registry.lab") == "reachable" })
-	if m := it.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 1`) {
-		t.Error("the metrics do not tell that it is back")
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.stateOf("registry.lab") == "reachable" })
+	if m := suite.metrics(t, nodeA); !strings.Contains(m, `pullprobe_registry_reachable{registry="registry.lab"} 1`) {
+		t.Error("the metrics do not show that registry.lab is reachable again")
 	}
-	if !it.eventually(t, 10*time.Second, func(context.Context) bool { return len(it.nodeEvents(t, nodeA, began)) >= 2 }) {
-		t.Error("the Events do not tell")
+	if !suite.eventually(t, 10*time.Second, func(context.Context) bool { return len(suite.nodeEvents(t, nodeA, began)) >= 2 }) {
+		t.Error("there are not two Events on the Node")
 	}
 	var reasons []string
-	for _, e := range it.nodeEvents(t, nodeA, began) {
+	for _, e := range suite.nodeEvents(t, nodeA, began) {
 		if strings.Contains(e.Message, "registry.lab") {
 			reasons = append(reasons, e.Reason)
 		}
@@ -183,27 +191,42 @@ func TestRegistryGoesAndComes(t *testing.T) {
 	if !slices.Equal(reasons, []string{"RegistryReachable", "RegistryUnreachable"}) {
 		t.Errorf("Events: %q", reasons)
 	}
-	log := it.agentLog(t, it.agentPod(t, nodeA).Name, "--since=2m")
-	for _, line := range []string{`"a registry can not be had","registry":"registry.lab"`, `"a registry can be had again","registry":"registry.lab"`} {
-		if n := strings.Count(log, line); n != 1 {
-			t.Errorf("%d lines of the log have %s", n, line)
+	log := suite.agentLog(t, suite.agentPod(t, nodeA).Name, "--since=2m")
+	changes := loggedChanges(log, "registry.lab")
+	for _, want := range []string{"WARN unreachable ConnectionTimeout", "INFO reachable "} {
+		if n := strings.Count(strings.Join(changes, "\n")+"\n", want+"\n"); n != 1 {
+			t.Errorf("%q is logged %d times, want once: %q", want, n, changes)
 		}
 	}
 }
 
-// With all egress of a node cut there is one verdict, not one for each registry,
-// and the pods that wait share it.
-func TestEgressCut(t *testing.T) {
-	ns := it.namespace(t)
-	hosts := []string{"registry.lab", "mirror.lab", "dual.lab", "slow.lab"}
-	it.usesRegistries(t, ns, nodeA, hosts...)
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.of("slow.lab") == "reachable" })
-	began := time.Now().Add(-time.Second)
-	it.inject(t, nodeA, "egress-dropped")
-	for i, host := range hosts {
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("waits-%d", i), Image: fmt.Sprintf("%s/cut:%d", host, time.Now().UnixNano())})
+// loggedChanges returns the changes of a host's state that an agent has logged, each as
+// "level state cause". The cause is empty for a host that is reachable again.
+func loggedChanges(log, host string) []string {
+	var out []string
+	for line := range strings.Lines(log) {
+		var entry struct{ Level, Registry, State, Cause string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Registry == host && entry.State != "" {
+			out = append(out, entry.Level+" "+entry.State+" "+entry.Cause)
+		}
 	}
-	cm, r := it.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "fail" })
+	return out
+}
+
+// With all egress of a node cut, there is one verdict for all registries, and the waiting
+// pods share it.
+func TestEgressCut(t *testing.T) {
+	ns := suite.namespace(t)
+	hosts := []string{"registry.lab", "mirror.lab", "dual.lab", "slow.lab"}
+	suite.runFromRegistries(t, ns, nodeA, hosts...)
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.stateOf("slow.lab") == "reachable" })
+	began := time.Now().Add(-time.Second)
+	suite.inject(t, nodeA, "egress-dropped")
+	for i, host := range hosts {
+		image := fmt.Sprintf("%s/cut:%d", host, time.Now().UnixNano())
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: fmt.Sprintf("waits-%d", i), Image: image})
+	}
+	cm, r := suite.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "fail" })
 	if cm.Labels["pullprobe.dev/fault"] != "node-infrastructure" {
 		t.Errorf("labels %v", cm.Labels)
 	}
@@ -214,30 +237,31 @@ func TestEgressCut(t *testing.T) {
 			}
 		}
 	}
-	it.waitVerdict(t, nodeA, ns+"/waits-0", "node-infrastructure ResolverUnreachable *", time.Minute)
-	cm, _ = it.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(hosts) })
+	suite.waitVerdict(t, nodeA, ns+"/waits-0", "node-infrastructure ResolverUnreachable *", time.Minute)
+	cm, r = suite.sweepNow(t, nodeA, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(hosts) })
 	t.Logf("the summary:\n%s", cm.Data["summary"])
-	if n := strings.Count(cm.Data["summary"], "nothing can be reached"); n < 1 {
-		t.Error("the summary does not say that nothing can be reached")
+	// The summary is wrapped, the sentence in the report is not.
+	if control := r.Sweep.Control; control.Summary == "" || !strings.Contains(oneLine(cm.Data["summary"]), oneLine(control.Summary)) {
+		t.Errorf("the summary does not have the control check's sentence %q", control.Summary)
 	}
 	var reasons []string
-	for _, e := range it.nodeEvents(t, nodeA, began) {
+	for _, e := range suite.nodeEvents(t, nodeA, began) {
 		reasons = append(reasons, e.Reason)
 	}
 	if !slices.Equal(reasons, []string{"NothingReachable"}) {
 		t.Errorf("Events: %q", reasons)
 	}
-	other, _, _ := it.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+	other, _, _ := suite.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 	if other == nil || other.Labels["pullprobe.dev/fault"] != "none" {
-		t.Errorf("the healthy node is blamed: %v", other.Labels)
+		t.Errorf("the healthy node has a fault: %v", other.Labels)
 	}
 
-	// When it is over, the next sweep says so.
-	if err := it.Lift(t.Context(), nodeA, "egress-dropped"); err != nil {
+	// When the fault is lifted, the next sweep shows it.
+	if err := suite.Lift(t.Context(), nodeA, "egress-dropped"); err != nil {
 		t.Fatal(err)
 	}
-	if err := it.RestartContainerd(t.Context(), nodeA); err != nil { // it forgets the lookups that hang
+	if err := suite.RestartContainerd(t.Context(), nodeA); err != nil { // it drops the lookups that hang
 		t.Fatal(err)
 	}
-	it.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "pass" })
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.Control.Outcome == "pass" })
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// reportSchema is what docs/report.schema.json promises of every report.
+// reportSchema returns the schema that every report must match.
 var reportSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
 	return c.Compile("../../docs/report.schema.json")
 })
 
-// validate fails the test if a report is not as the schema has it.
-func validate(t testing.TB, reportJSON string) bool {
+// validateReport fails the test if a report does not match the schema.
+func validateReport(t testing.TB, reportJSON string) bool {
 	t.Helper()
 	schema, err := reportSchema()
 	if err != nil {
@@ -29,7 +29,7 @@ func validate(t testing.TB, reportJSON string) bool {
 		err = schema.Validate(report)
 	}
 	if err != nil {
-		t.Errorf("report.json is not as docs/report.schema.json has it: %v\n%s", err, reportJSON)
+		t.Errorf("report.json does not match docs/report.schema.json: %v\n%s", err, reportJSON)
 	}
 	return err == nil
 }

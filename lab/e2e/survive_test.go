@@ -14,9 +14,9 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// hide makes a host's name not exist until the test ends or show is called, so
-// that pods that need it fail fast.
-func (c *cluster) hide(t testing.TB, host string) (show func()) {
+// hideHost makes a host's name not exist until show is called or the test ends, so that
+// pods that need it fail fast.
+func (c *cluster) hideHost(t testing.TB, host string) (show func()) {
 	t.Helper()
 	show = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -32,17 +32,16 @@ func (c *cluster) hide(t testing.TB, host string) (show func()) {
 	return show
 }
 
-// pulling waits until the agent of a node has a test pull under way, as its
-// journal tells.
-func (c *cluster) pulling(t testing.TB, node string) {
+// waitTestPull waits until the journal of a node's agent has a running test pull.
+func (c *cluster) waitTestPull(t testing.TB, node string) {
 	t.Helper()
-	if !c.eventually(t, 20*time.Second, func(context.Context) bool { return c.journal(t, node) > 0 }) {
+	if !c.eventually(t, 20*time.Second, func(context.Context) bool { return c.countJournal(t, node) > 0 }) {
 		t.Fatal("no test pull began")
 	}
 }
 
-// journal counts the entries of the agent's journal of test pulls.
-func (c *cluster) journal(t testing.TB, node string) int {
+// countJournal counts the entries of the agent's journal of test pulls.
+func (c *cluster) countJournal(t testing.TB, node string) int {
 	t.Helper()
 	dir, err := c.Path(node, "/var/lib/pullprobe")
 	if err != nil {
@@ -55,43 +54,43 @@ func (c *cluster) journal(t testing.TB, node string) int {
 	return len(entries)
 }
 
-// stuckOnSlow is a pod that failed on an image that takes long to pull, with
-// the way clear again.
-func (c *cluster) stuckOnSlow(t testing.TB, ns, name string) *corev1.Pod {
+// makeSlowStuckPod creates a pod that has failed to pull an image that takes long. When it
+// returns, the image can be pulled.
+func (c *cluster) makeSlowStuckPod(t testing.TB, ns, name string) *corev1.Pod {
 	t.Helper()
 	const image = "slow.lab/big:1"
 	if err := c.RemoveImage(t.Context(), nodeA, image); err != nil {
 		t.Log(err)
 	}
-	show := c.hide(t, "slow.lab")
+	show := c.hideHost(t, "slow.lab")
 	p := c.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: name, Image: image})
 	c.waitVerdict(t, nodeA, ns+"/"+name, "* HostNotFound *", 30*time.Second)
 	show()
 	return p
 }
 
-// waitImageGone waits until a test-pulled image is gone. The journal's entry
-// outlives it, in case containerd finishes a pull whose client has died.
+// waitImageGone waits until a test-pulled image is removed. The journal's entry stays
+// longer, in case containerd finishes a pull whose client has died.
 func (c *cluster) waitImageGone(t testing.TB, node, image string) {
 	t.Helper()
 	if !c.eventually(t, time.Minute, func(context.Context) bool { return !c.hasImage(t, node, image) }) {
-		t.Errorf("%s is still on %s; journal entries: %d", image, node, c.journal(t, node))
+		t.Errorf("%s is still on %s; journal entries: %d", image, node, c.countJournal(t, node))
 	}
 }
 
-// A kill -9 of the agent in the middle of a test pull loses no verdict and
-// leaves no image.
+// After a kill -9 of the agent during a test pull, all verdicts come back and no image is
+// left.
 func TestAgentKilled(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	p := it.stuckOnSlow(t, ns, "killed")
-	// A second pod whose verdict must survive.
-	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "other", Image: "registry.lab/app:nope"})
-	it.waitVerdict(t, nodeA, ns+"/other", "cluster-config TagNotFound confirmed", 30*time.Second)
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	p := suite.makeSlowStuckPod(t, ns, "killed")
+	// A second pod whose verdict must come back.
+	suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "other", Image: "registry.lab/app:nope"})
+	suite.waitVerdict(t, nodeA, ns+"/other", "cluster-config TagNotFound confirmed", 30*time.Second)
 	value := "now"
-	it.annotate(t, p, &value)
-	it.pulling(t, nodeA)
-	pids, err := it.PIDs(nodeA, "pullprobe")
+	suite.annotate(t, p, &value)
+	suite.waitTestPull(t, nodeA)
+	pids, err := suite.PIDs(nodeA, "pullprobe")
 	if err != nil || len(pids) == 0 {
 		t.Fatalf("no agent process on %s: %v", nodeA, err)
 	}
@@ -101,7 +100,7 @@ func TestAgentKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, r, ok := it.waitReport(t, nodeA, 2*time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool {
+	_, r, ok := suite.waitReport(t, nodeA, 2*time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool {
 		again := map[string]bool{}
 		for _, d := range r.Diagnoses {
 			again[d.Pod] = d.Time.After(killed)
@@ -111,24 +110,23 @@ func TestAgentKilled(t *testing.T) {
 	if !ok {
 		t.Errorf("not all verdicts are back: %v", r.Diagnoses)
 	}
-	it.kubectl(t, "delete", "pod", "-n", ns, "killed", "--now")
-	it.waitImageGone(t, nodeA, "slow.lab/big:1")
+	suite.kubectl(t, "delete", "pod", "-n", ns, "killed", "--now")
+	suite.waitImageGone(t, nodeA, "slow.lab/big:1")
 }
 
-// A containerd that restarts in the middle of a test pull costs nothing but
-// that pull.
+// A restart of containerd during a test pull affects only that pull.
 func TestContainerdRestarts(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	p := it.stuckOnSlow(t, ns, "interrupted")
-	restarts := it.restarts(t, nodeA)
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	p := suite.makeSlowStuckPod(t, ns, "interrupted")
+	restarts := suite.restarts(t, nodeA)
 	value := "now"
-	it.annotate(t, p, &value)
-	it.pulling(t, nodeA)
-	if err := it.KillService(t.Context(), nodeA, "containerd"); err != nil {
+	suite.annotate(t, p, &value)
+	suite.waitTestPull(t, nodeA)
+	if err := suite.KillService(t.Context(), nodeA, "containerd"); err != nil {
 		t.Fatal(err)
 	}
-	_, r, ok := it.waitReport(t, nodeA, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool {
+	_, r, ok := suite.waitReport(t, nodeA, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool {
 		for _, d := range r.Diagnoses {
 			if d.Pod == ns+"/interrupted" && d.Asked == value {
 				return true
@@ -137,61 +135,62 @@ func TestContainerdRestarts(t *testing.T) {
 		return false
 	})
 	if !ok {
-		t.Errorf("the question was not answered: %v", r.Diagnoses)
+		t.Errorf("the request was not answered: %v", r.Diagnoses)
 	}
-	it.kubectl(t, "delete", "pod", "-n", ns, "interrupted", "--now")
-	it.waitImageGone(t, nodeA, "slow.lab/big:1")
-	if after := it.restarts(t, nodeA); after != restarts {
+	suite.kubectl(t, "delete", "pod", "-n", ns, "interrupted", "--now")
+	suite.waitImageGone(t, nodeA, "slow.lab/big:1")
+	if after := suite.restarts(t, nodeA); after != restarts {
 		t.Errorf("the agent restarted: %d before, %d after", restarts, after)
 	}
 }
 
-// A verdict reached while the API server is away is published when it is back.
+// A verdict that is reached while the API server is down is published when it is up.
 func TestAPIServerAway(t *testing.T) {
-	ns := it.namespace(t)
-	it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "late", Image: "blackhole.lab/late:1"})
-	if !it.eventually(t, 20*time.Second, func(ctx context.Context) bool {
-		return it.kubectl(t, "get", "pod", "-n", ns, "late", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.reason}") == "ContainerCreating"
+	ns := suite.namespace(t)
+	suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "late", Image: "blackhole.lab/late:1"})
+	if !suite.eventually(t, 20*time.Second, func(ctx context.Context) bool {
+		reason := suite.kubectl(t, "get", "pod", "-n", ns, "late", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.reason}")
+		return reason == "ContainerCreating"
 	}) {
-		t.Fatal("the kubelet does not take the pod")
+		t.Fatal("the kubelet does not start the pod")
 	}
 	start := func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := it.StartAPIServer(ctx); err != nil {
+		if err := suite.StartAPIServer(ctx); err != nil {
 			t.Error(err)
 		}
 	}
 	t.Cleanup(func() {
 		start()
-		// Kubelets and controllers take up to a minute to watch again; the next test
-		// need not wait.
+		// Kubelets and controllers take up to a minute to watch again. Restart them, so
+		// that the next test need not wait.
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := it.RestartService(ctx, lab.Infra, "kube-controller-manager"); err != nil {
+		if err := suite.RestartService(ctx, lab.Infra, "kube-controller-manager"); err != nil {
 			t.Error(err)
 		}
 		for _, node := range []string{nodeA, nodeB} {
-			if err := it.RestartService(ctx, node, "kubelet"); err != nil {
+			if err := suite.RestartService(ctx, node, "kubelet"); err != nil {
 				t.Error(err)
 			}
-			if err := it.WaitNode(ctx, node); err != nil {
+			if err := suite.WaitNode(ctx, node); err != nil {
 				t.Error(err)
 			}
 		}
 	})
 	stopped := time.Now()
-	if err := it.StopAPIServer(t.Context()); err != nil {
+	if err := suite.StopAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// The outage itself is what is tested: the agent must reach its verdict in it.
+	// The agent must reach its verdict during the outage.
 	time.Sleep(time.Minute)
 	start()
 	back := time.Now()
-	d := it.waitVerdict(t, nodeA, ns+"/late", "* ConnectionTimeout *", time.Minute)
+	d := suite.waitVerdict(t, nodeA, ns+"/late", "* ConnectionTimeout *", time.Minute)
 	if !d.Time.After(stopped) {
 		t.Errorf("verdict of %v is from before the outage at %v", d.Time, stopped)
 	}
-	t.Logf("the verdict was made %v after the API server went and stood %v after it came back",
+	t.Logf("the verdict was made %v after the API server stopped and published %v after it started",
 		d.Time.Sub(stopped).Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
 }

@@ -11,12 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// faults are pods that get stuck on a healthy node, each for a reason of its
-// own, with the verdict they must get.
+// faults are pods that get stuck on a healthy node, each for another reason, with the
+// verdict that they must get.
 var faults = []struct {
 	name, image string
 	user        string // "user:password" in a pull secret for the image's registry
-	secret      string // name of a pull secret that is named but does not exist
+	secret      string // name of a pull secret that does not exist
 	want        string // fault cause confidence
 }{
 	{"tag-missing", "registry.lab/app:nope", "", "", "cluster-config TagNotFound confirmed"},
@@ -37,34 +37,34 @@ var faults = []struct {
 }
 
 func TestVerdicts(t *testing.T) {
-	it.on(t, nodeA)
-	ns := it.namespace(t)
-	healthy := it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "healthy", Image: "registry.lab/app:1"})
+	suite.useNode(t, nodeA)
+	ns := suite.namespace(t)
+	healthy := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "healthy", Image: "registry.lab/app:1"})
 	for _, f := range faults {
 		secret := f.secret
 		if user, password, ok := strings.Cut(f.user, ":"); ok {
 			secret = "login-" + f.name
 			server, _, _ := strings.Cut(f.image, "/")
-			it.loginSecret(t, ns, secret, server, user, password)
+			suite.loginSecret(t, ns, secret, server, user, password)
 		}
-		it.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: f.name, Image: f.image, Secret: secret})
+		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: f.name, Image: f.image, Secret: secret})
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			d := it.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, 3*time.Minute)
+			d := suite.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, 3*time.Minute)
 			if d.Verdict.Summary == "" || d.Verdict.Fix == "" || len(d.Verdict.Because) == 0 {
-				t.Errorf("a verdict needs a summary, a fix and its reasons:\n%s", d.explain())
+				t.Errorf("a verdict needs a summary, a fix and deciding checks:\n%s", d.explain())
 			}
-			e := it.waitEvent(t, ns, f.name, diagnosed, 10*time.Second, func(e corev1.Event) bool {
+			e := suite.waitEvent(t, ns, f.name, diagnosedReason, 10*time.Second, func(e corev1.Event) bool {
 				return strings.HasPrefix(e.Message, d.Verdict.Fault+" / "+d.Verdict.Cause+" ")
 			})
-			if len(e.Message) > 1024 || !strings.Contains(e.Message, "probe=$(date +%s)") || e.ReportingInstance != nodeA {
+			if len(e.Message) > 1024 || !strings.Contains(e.Message, retryCommand) || e.ReportingInstance != nodeA {
 				t.Errorf("Event of %d bytes by %s: %s", len(e.Message), e.ReportingInstance, e.Message)
 			}
 		})
 	}
 
-	cm, r, ok := it.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(faults) })
+	cm, r, ok := suite.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, r nodeReport) bool { return r.Stuck == len(faults) })
 	if !ok {
 		t.Errorf("stuck = %d, want %d", r.Stuck, len(faults))
 	}
@@ -74,26 +74,27 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	if got := cm.Labels["pullprobe.dev/fault"]; got != "node-infrastructure" {
-		t.Errorf("the label says %q; the worst fault of the node is node-infrastructure", got)
+		t.Errorf("the label is %q; the worst fault of the node is node-infrastructure", got)
 	}
 	if strings.Contains(cm.Data["summary"]+cm.Data["report.json"], "hunter2-canary") {
-		t.Error("the report holds a password")
+		t.Error("the report has a password")
 	}
 	if len(cm.OwnerReferences) != 1 || cm.OwnerReferences[0].Kind != "Node" || cm.OwnerReferences[0].Name != nodeA {
 		t.Errorf("owner of the ConfigMap: %v", cm.OwnerReferences)
 	}
 
-	// A healthy pod that is asked about stays healthy.
+	// A request for a healthy pod gets the verdict Healthy.
 	value := "now"
-	it.annotate(t, healthy, &value)
-	it.waitVerdict(t, nodeA, ns+"/healthy", "none Healthy *", 20*time.Second)
+	suite.annotate(t, healthy, &value)
+	suite.waitVerdict(t, nodeA, ns+"/healthy", "none Healthy *", 20*time.Second)
 
-	// When the stuck pods go, so do their verdicts, and the node is well again.
+	// When the stuck pods are deleted, their verdicts go too, and the node is healthy again.
 	now := int64(0)
-	if err := it.api.CoreV1().Pods(ns).DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}); err != nil {
+	options := metav1.DeleteOptions{GracePeriodSeconds: &now}
+	if err := suite.api.CoreV1().Pods(ns).DeleteCollection(t.Context(), options, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	it.waitHealthy(t, nodeA)
+	suite.waitHealthy(t, nodeA)
 }
 
 func (c *cluster) waitHealthy(t testing.TB, node string) {
@@ -102,11 +103,11 @@ func (c *cluster) waitHealthy(t testing.TB, node string) {
 		return cm.Labels["pullprobe.dev/fault"] == "none" && cm.Labels["pullprobe.dev/stuck"] == "0"
 	})
 	if !ok {
-		t.Errorf("%s does not get well again: %d stuck, %v", node, r.Stuck, r.Diagnoses)
+		t.Errorf("%s does not become healthy again: %d stuck, %v", node, r.Stuck, r.Diagnoses)
 	}
 }
 
-// A fault of one node's own shows on that node only.
+// A fault of one node is reported on that node only.
 func TestOneNodeBroken(t *testing.T) {
 	for _, tt := range []struct{ fault, image, want string }{
 		{"resolver-dead", "registry.lab/app:2", "node-infrastructure ResolverUnreachable likely"},
@@ -116,29 +117,29 @@ func TestOneNodeBroken(t *testing.T) {
 		{"disk-full", "registry.lab/big:1", "node-infrastructure DiskFull confirmed"},
 	} {
 		t.Run(tt.fault, func(t *testing.T) {
-			ns := it.namespace(t)
+			ns := suite.namespace(t)
 			// The node has pulled from this registry before.
 			for _, n := range []string{nodeA, nodeB} {
-				it.pod(t, podOptions{Node: n, Namespace: ns, Name: "before-" + n, Image: "registry.lab/app:1"})
-				it.waitRunning(t, ns, "before-"+n)
+				suite.pod(t, podOptions{Node: n, Namespace: ns, Name: "before-" + n, Image: "registry.lab/app:1"})
+				suite.waitRunning(t, ns, "before-"+n)
 			}
-			it.inject(t, nodeA, tt.fault)
+			suite.inject(t, nodeA, tt.fault)
 			for _, n := range []string{nodeA, nodeB} {
-				if err := it.RemoveImage(t.Context(), n, tt.image); err != nil {
+				if err := suite.RemoveImage(t.Context(), n, tt.image); err != nil {
 					t.Logf("remove %s from %s: %v", tt.image, n, err)
 				}
-				it.pod(t, podOptions{Node: n, Namespace: ns, Name: "pod-" + n, Image: tt.image, Policy: corev1.PullAlways})
+				suite.pod(t, podOptions{Node: n, Namespace: ns, Name: "pod-" + n, Image: tt.image, Policy: corev1.PullAlways})
 			}
-			it.waitVerdict(t, nodeA, ns+"/pod-"+nodeA, tt.want, 2*time.Minute)
-			cm, _, _ := it.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, _ nodeReport) bool {
+			suite.waitVerdict(t, nodeA, ns+"/pod-"+nodeA, tt.want, 2*time.Minute)
+			cm, _, _ := suite.waitReport(t, nodeA, 10*time.Second, func(cm *corev1.ConfigMap, _ nodeReport) bool {
 				return cm.Labels["pullprobe.dev/fault"] == "node-infrastructure"
 			})
 			if cm == nil || cm.Labels["pullprobe.dev/fault"] != "node-infrastructure" {
 				t.Errorf("label of %s: %v", nodeA, cm.Labels)
 			}
-			other, _, _ := it.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
+			other, _, _ := suite.waitReport(t, nodeB, time.Second, func(*corev1.ConfigMap, nodeReport) bool { return true })
 			if other == nil || other.Labels["pullprobe.dev/fault"] != "none" {
-				t.Errorf("the healthy node is blamed: %v", other.Labels)
+				t.Errorf("the healthy node has a fault: %v", other.Labels)
 			}
 		})
 	}

@@ -15,22 +15,22 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// leaf is what a server's certificate says.
-type leaf struct {
+// leafSpec describes a server's certificate.
+type leafSpec struct {
 	name         string
-	since, until time.Duration // from now; zero: an hour ago, in a year
+	since, until time.Duration // relative to now; zero: from an hour ago, for a year
 	noNames      bool          // the name as common name only
-	aia          string        // where the issuer's certificate is to be had
-	send         [][]byte      // certificates sent along
+	aia          string        // URL of the issuer's certificate
+	chain        [][]byte      // sent with the certificate
 }
 
-func (l leaf) template() *x509.Certificate {
+func (l leafSpec) template() *x509.Certificate {
 	if l.since == 0 && l.until == 0 {
 		l.since, l.until = -time.Hour, 365*day
 	}
 	now := time.Now()
 	t := &x509.Certificate{
-		SerialNumber: big.NewInt(number(1 << 40)),
+		SerialNumber: big.NewInt(randomNumber(1 << 40)),
 		Subject:      pkix.Name{CommonName: l.name},
 		NotBefore:    now.Add(l.since), NotAfter: now.Add(l.until),
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
@@ -48,19 +48,19 @@ func (l leaf) template() *x509.Certificate {
 const day = 24 * time.Hour
 
 // certificate makes a server's certificate, signed by a.
-func (s *scene) certificate(a *lab.Authority, l leaf) tls.Certificate {
+func (s *scene) certificate(a *lab.Authority, l leafSpec) tls.Certificate {
 	s.t.Helper()
 	der, key, err := a.Sign(l.template())
 	must(s.t, err)
-	return tls.Certificate{Certificate: append([][]byte{der}, l.send...), PrivateKey: key}
+	return tls.Certificate{Certificate: append([][]byte{der}, l.chain...), PrivateKey: key}
 }
 
-// selfSigned makes a server's certificate that nobody else signed.
+// selfSigned makes a self-signed server certificate.
 func (s *scene) selfSigned(name string) tls.Certificate {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(s.t, err)
-	t := leaf{name: name}.template()
+	t := leafSpec{name: name}.template()
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	must(s.t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}

@@ -15,12 +15,12 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// What a host does instead of passing a request on to the registry.
+// Faults of a host: what it does instead of forwarding a request to the registry.
 
-// refuses answers what which picks with a status and an error of the
+// respondError answers the requests that which selects with a status and an error of the
 // distribution specification.
-func refuses(which func(*http.Request) bool, code int, registryCode string, headers ...string) func(http.Handler) http.Handler {
-	return instead(which, func(w http.ResponseWriter, _ *http.Request) {
+func respondError(which func(*http.Request) bool, code int, registryCode string, headers ...string) func(http.Handler) http.Handler {
+	return replaceResponse(which, func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])
 		}
@@ -28,8 +28,8 @@ func refuses(which func(*http.Request) bool, code int, registryCode string, head
 	})
 }
 
-// instead answers what which picks by f.
-func instead(which func(*http.Request) bool, f http.HandlerFunc) func(http.Handler) http.Handler {
+// replaceResponse answers the requests that which selects with f.
+func replaceResponse(which func(*http.Request) bool, f http.HandlerFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if which(r) {
@@ -41,33 +41,33 @@ func instead(which func(*http.Request) bool, f http.HandlerFunc) func(http.Handl
 	}
 }
 
-func anything(*http.Request) bool { return true }
+func anyRequest(*http.Request) bool { return true }
 
-// isManifest says whether a manifest is asked for.
+// isManifest reports whether the request is for a manifest.
 func isManifest(r *http.Request) bool { return strings.Contains(r.URL.Path, "/manifests/") }
 
-// portal is a login page that answers everything.
-func portal(w http.ResponseWriter, _ *http.Request) {
+// servePortal answers every request with a login page.
+func servePortal(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	io.WriteString(w, "<html><title>Sign in to the guest network</title><form action=/login></form></html>")
 }
 
-// notARegistry is a web server that knows nothing of registries.
-func notARegistry(w http.ResponseWriter, _ *http.Request) {
+// serveWebServer answers like a web server that is not a registry.
+func serveWebServer(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(http.StatusNotFound)
 	io.WriteString(w, "<html><title>404 Not Found</title></html>")
 }
 
-// neverAnswers takes the request and keeps it.
-func neverAnswers(_ http.ResponseWriter, r *http.Request) {
+// serveNever accepts the request and never answers.
+func serveNever(_ http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
-// endless is an answer without an end, slow enough that what the client has
-// read and what has been sent is much the same.
-func endless(w http.ResponseWriter, r *http.Request) {
+// serveEndless sends a response that does not end. It is slow, so that the client has read
+// about as much as was sent.
+func serveEndless(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
 	for tick := time.NewTicker(time.Millisecond); r.Context().Err() == nil; <-tick.C {
 		if _, err := w.Write([]byte(strings.Repeat(`{"x":`, 200))); err != nil {
@@ -76,28 +76,28 @@ func endless(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// small is how many bytes of a blob pass unspoilt: a configuration, a range of
-// one byte.
-const small = 1 << 10
+// untouchedBytes is the size up to which blobs are not changed: a configuration, a range
+// of one byte.
+const untouchedBytes = 1 << 10
 
-// cutOff sends half of every layer and breaks the connection.
-func cutOff(next http.Handler) http.Handler {
+// truncateLayers sends half of every layer and resets the connection.
+func truncateLayers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
-			w = &halfWriter{w, r}
+			w = &truncateWriter{w, r}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-type halfWriter struct {
+type truncateWriter struct {
 	http.ResponseWriter
 	r *http.Request
 }
 
-func (h *halfWriter) Write(b []byte) (int, error) {
-	// containerd asks for the rest again and again, with "bytes=N-".
-	if rest := strings.HasSuffix(h.r.Header.Get("Range"), "-"); len(b) < small && !rest {
+func (h *truncateWriter) Write(b []byte) (int, error) {
+	// containerd requests the rest repeatedly, with "bytes=N-".
+	if rest := strings.HasSuffix(h.r.Header.Get("Range"), "-"); len(b) < untouchedBytes && !rest {
 		return h.ResponseWriter.Write(b)
 	}
 	h.ResponseWriter.Write(b[:len(b)/2])
@@ -105,8 +105,8 @@ func (h *halfWriter) Write(b []byte) (int, error) {
 	panic(http.ErrAbortHandler)
 }
 
-// stalls sends half of every layer and then nothing.
-func stalls(next http.Handler) http.Handler {
+// stallLayers sends half of every layer and then nothing.
+func stallLayers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
 			w = &stallWriter{w, r}
@@ -121,7 +121,7 @@ type stallWriter struct {
 }
 
 func (s *stallWriter) Write(b []byte) (int, error) {
-	if len(b) < small {
+	if len(b) < untouchedBytes {
 		return s.ResponseWriter.Write(b)
 	}
 	s.ResponseWriter.Write(b[:len(b)/2])
@@ -130,20 +130,20 @@ func (s *stallWriter) Write(b []byte) (int, error) {
 	panic(http.ErrAbortHandler)
 }
 
-// spoils changes a byte of every layer.
-func spoils(next http.Handler) http.Handler {
+// corruptLayers changes one byte of every layer.
+func corruptLayers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if lab.IsBlob(r) {
-			w = &spoilWriter{w}
+			w = &corruptWriter{w}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-type spoilWriter struct{ http.ResponseWriter }
+type corruptWriter struct{ http.ResponseWriter }
 
-func (s *spoilWriter) Write(b []byte) (int, error) {
-	if len(b) < small {
+func (s *corruptWriter) Write(b []byte) (int, error) {
+	if len(b) < untouchedBytes {
 		return s.ResponseWriter.Write(b)
 	}
 	b = slices.Clone(b)
@@ -151,29 +151,29 @@ func (s *spoilWriter) Write(b []byte) (int, error) {
 	return s.ResponseWriter.Write(b)
 }
 
-// dated puts another time into the Date header.
-func dated(off time.Duration) func(http.Handler) http.Handler {
+// shiftDate shifts the Date header by off.
+func shiftDate(off time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
-			next.ServeHTTP(&datedWriter{w, off}, r)
+			next.ServeHTTP(&dateWriter{w, off}, r)
 		})
 	}
 }
 
-// datedWriter keeps what is behind it from setting the date.
-type datedWriter struct {
+// dateWriter overwrites the date that the handler sets.
+type dateWriter struct {
 	http.ResponseWriter
 	off time.Duration
 }
 
-func (d *datedWriter) WriteHeader(status int) {
+func (d *dateWriter) WriteHeader(status int) {
 	d.Header().Set("Date", time.Now().Add(d.off).UTC().Format(http.TimeFormat))
 	d.ResponseWriter.WriteHeader(status)
 }
 
-// basicAuth lets only l through, after RFC 7617.
-func basicAuth(l *login) func(http.Handler) http.Handler {
+// requireBasicAuth accepts only l, as in RFC 7617.
+func requireBasicAuth(l *login) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if user, password, ok := r.BasicAuth(); !ok || (login{user, password}) != *l {
@@ -186,10 +186,11 @@ func basicAuth(l *login) func(http.Handler) http.Handler {
 	}
 }
 
-// forbidsLogin answers 403 to whoever is not l and 401 to nobody.
-func forbidsLogin(l *login) func(http.Handler) http.Handler {
+// forbidOtherLogins accepts only l. It answers 403 to other users, and 401 to anonymous
+// requests.
+func forbidOtherLogins(l *login) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		inner := basicAuth(l)(next)
+		inner := requireBasicAuth(l)(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if user, password, ok := r.BasicAuth(); ok && (login{user, password}) != *l {
 				lab.RegistryError(w, http.StatusForbidden, "DENIED", "as the matrix wants it")
@@ -200,21 +201,22 @@ func forbidsLogin(l *login) func(http.Handler) http.Handler {
 	}
 }
 
-// tokens is a token service after distribution's specification, and the
-// registry's side of it.
-type tokens struct {
-	// grant says with which status a login is answered, and whether the token
-	// that comes with 200 opens the registry. nil is nobody in particular.
-	grant func(*login) (status int, opens bool)
+// tokenService is a token service that follows distribution's specification, with the
+// registry's part of it.
+type tokenService struct {
+	// grant returns the status for a login and whether the token of a 200 gives
+	// access. A nil login is anonymous.
+	grant func(*login) (status int, access bool)
 
 	mu    sync.Mutex
 	valid map[string]bool
 }
 
-// anybody and known are who gets a token that opens.
-func anybody(*login) (int, bool) { return http.StatusOK, true }
+// grantAll gives every user, and anonymous requests, a token with access.
+func grantAll(*login) (int, bool) { return http.StatusOK, true }
 
-func known(l *login) func(*login) (int, bool) {
+// grantOnly gives only l a token with access, and anonymous requests one without.
+func grantOnly(l *login) func(*login) (int, bool) {
 	return func(have *login) (int, bool) {
 		switch {
 		case have == nil:
@@ -226,29 +228,29 @@ func known(l *login) func(*login) (int, bool) {
 	}
 }
 
-func (t *tokens) allow(grant func(*login) (int, bool)) {
+func (t *tokenService) setGrant(grant func(*login) (int, bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.grant = grant
 }
 
-// ServeHTTP gives tokens: GET with basic auth or none, POST with a password.
-func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var who *login
-	if user, password, ok := r.BasicAuth(); ok {
-		who = &login{user, password}
+// ServeHTTP issues tokens: GET with basic auth or none, POST with a password.
+func (t *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var user *login
+	if name, password, ok := r.BasicAuth(); ok {
+		user = &login{name, password}
 	} else if r.Method == http.MethodPost {
-		who = &login{r.PostFormValue("username"), r.PostFormValue("password")}
+		user = &login{r.PostFormValue("username"), r.PostFormValue("password")}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	status, opens := t.grant(who)
+	status, access := t.grant(user)
 	if status != http.StatusOK {
 		lab.RegistryError(w, status, "DENIED", "as the matrix wants it")
 		return
 	}
-	token := word() + word()
-	if opens {
+	token := randomWord() + randomWord()
+	if access {
 		if t.valid == nil {
 			t.valid = map[string]bool{}
 		}
@@ -258,8 +260,9 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(map[string]any{"token": token, "access_token": token, "expires_in": 300})
 }
 
-// guard lets through who has a token that opens, and sends others to realm.
-func (t *tokens) guard(realm string) func(http.Handler) http.Handler {
+// requireToken accepts requests with a token that gives access, and refers others to
+// realm.
+func (t *tokenService) requireToken(realm string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/token" {
@@ -291,5 +294,5 @@ func (t *tokens) guard(realm string) func(http.Handler) http.Handler {
 	}
 }
 
-// realm is the token service of a host.
-func realm(h *host) string { return "https://" + h.String() + "/token" }
+// realmOf returns the URL of a host's token service.
+func realmOf(h *host) string { return "https://" + h.String() + "/token" }

@@ -16,74 +16,79 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// host is one registry as the network shows it: a random name and port,
-// addresses, a certificate, and behind them the real registry, until a row
-// says otherwise. Everything may be changed while it serves.
+// host is one registry as clients see it: a random name and port, addresses, a
+// certificate, and behind them the real registry, unless a row sets a fault. Rows may
+// change everything while it serves.
 type host struct {
-	s     *scene
-	name  string
-	port  int
-	addrs []netip.Addr
-	usual http.Handler // the registry
-	incoming
-	mu        sync.Mutex
-	listeners map[netip.Addr]net.Listener
-	conduct   func(net.Conn) // what is done with a connection
-	handler   http.Handler
-	tls       *tls.Config
-	cost      cost
+	s        *scene
+	name     string
+	port     int
+	addrs    []netip.Addr
+	registry http.Handler // forwards to the registry
+	connListener
+	mu         sync.Mutex
+	listeners  map[netip.Addr]net.Listener
+	handleConn func(net.Conn) // handles a connection
+	handler    http.Handler
+	tls        *tls.Config
+	cost       cost
 }
 
-// cost is what the product asked of a host.
+// cost counts what the product requested from a host.
 type cost struct {
 	requests  int
 	manifests int   // GETs
 	bytes     int64 // of headers and bodies sent
 }
 
-// hostOptions are what can't be changed later; zero fields are as usual.
+// hostOptions are the properties that cannot be changed later. The comments give the
+// defaults.
 type hostOptions struct {
-	name  string
-	port  int          // 443 or another, at random
-	addrs []netip.Addr // one of private4
-	deaf  bool         // nothing listens
-	quiet bool         // no resolver knows the name
+	name         string
+	port         int          // 443 or another, at random
+	addrs        []netip.Addr // one of private4
+	notListening bool         // nothing listens
+	notInDNS     bool         // no resolver knows the name
 }
 
 // host makes a healthy registry host.
 func (s *scene) host(o hostOptions) *host {
 	s.t.Helper()
-	h := &host{s: s, name: o.name, port: o.port, addrs: o.addrs, listeners: map[netip.Addr]net.Listener{}, incoming: incoming{make(chan net.Conn), make(chan struct{})}}
+	h := &host{
+		s: s, name: o.name, port: o.port, addrs: o.addrs,
+		listeners:    map[netip.Addr]net.Listener{},
+		connListener: connListener{make(chan net.Conn), make(chan struct{})},
+	}
 	if h.name == "" {
 		h.name = s.w.name()
 	}
 	if h.port == 0 {
-		if h.port = 443; number(2) == 0 {
-			h.port = int(1024 + number(40000))
+		if h.port = 443; randomNumber(2) == 0 {
+			h.port = int(1024 + randomNumber(40000))
 		}
 	}
 	if h.addrs == nil {
 		h.addrs = []netip.Addr{s.w.addr(private4)}
 	}
-	h.usual = lab.RegistryProxy(s.w.registry)
-	h.handler = h.usual
-	h.present(s.certificate(s.w.trusted, leaf{name: h.name}))
-	h.behave(nil)
+	h.registry = lab.RegistryProxy(s.w.registry)
+	h.handler = h.registry
+	h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name}))
+	h.setConnHandler(nil)
 	server := &http.Server{Handler: http.HandlerFunc(h.serve), ErrorLog: log.New(io.Discard, "", 0)}
-	go server.Serve(h.incoming)
+	go server.Serve(h.connListener)
 	s.t.Cleanup(func() { server.Close() })
-	if !o.quiet {
-		s.w.says(h.name, lab.Answer{Addrs: h.addrs})
+	if !o.notInDNS {
+		s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs})
 	}
-	if !o.deaf {
-		h.open()
+	if !o.notListening {
+		h.listen()
 	}
-	s.t.Cleanup(h.shut)
+	s.t.Cleanup(h.stopListening)
 	s.hosts = append(s.hosts, h)
 	return h
 }
 
-// String is the host as an image name has it.
+// String returns the host as in an image name.
 func (h *host) String() string {
 	if h.port == 443 {
 		return h.name
@@ -93,12 +98,12 @@ func (h *host) String() string {
 
 func (h *host) portText() string { return strconv.Itoa(h.port) }
 
-// at is the i-th address with the port, as checks name it.
-func (h *host) at(i int) string {
+// addrPort returns the i-th address with the port, as in check ids.
+func (h *host) addrPort(i int) string {
 	return netip.AddrPortFrom(h.addrs[i], uint16(h.port)).String()
 }
 
-// image is the name of an image there.
+// image returns the name of an image of this host.
 func (h *host) image(repository, tag string) string {
 	if strings.HasPrefix(tag, "sha256:") {
 		return h.String() + "/" + repository + "@" + tag
@@ -106,8 +111,8 @@ func (h *host) image(repository, tag string) string {
 	return h.String() + "/" + repository + ":" + tag
 }
 
-// open listens at the given addresses, or at all.
-func (h *host) open(addrs ...netip.Addr) {
+// listen listens on the given addresses, or on all.
+func (h *host) listen(addrs ...netip.Addr) {
 	h.s.t.Helper()
 	if addrs == nil {
 		addrs = h.addrs
@@ -125,7 +130,7 @@ func (h *host) open(addrs ...netip.Addr) {
 					return
 				}
 				h.mu.Lock()
-				conduct := h.conduct
+				conduct := h.handleConn
 				h.mu.Unlock()
 				go conduct(c)
 			}
@@ -133,8 +138,8 @@ func (h *host) open(addrs ...netip.Addr) {
 	}
 }
 
-// shut stops listening: connections are refused.
-func (h *host) shut() {
+// stopListening closes all listeners, so that connections are refused.
+func (h *host) stopListening() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for a, l := range h.listeners {
@@ -143,46 +148,46 @@ func (h *host) shut() {
 	}
 }
 
-// behave sets what is done with new connections; nil: HTTP over TLS.
-func (h *host) behave(f func(*host, net.Conn)) {
+// setConnHandler sets the handler of new connections. nil means HTTP over TLS.
+func (h *host) setConnHandler(f func(*host, net.Conn)) {
 	if f == nil {
-		f = overTLS
+		f = serveTLS
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.conduct = func(c net.Conn) { f(h, c) }
+	h.handleConn = func(c net.Conn) { f(h, c) }
 }
 
-func overTLS(h *host, c net.Conn) {
+func serveTLS(h *host, c net.Conn) {
 	h.mu.Lock()
 	config := h.tls
 	h.mu.Unlock()
-	h.hand(tls.Server(c, config))
+	h.deliver(tls.Server(c, config))
 }
 
-// present sets the certificate.
-func (h *host) present(cert tls.Certificate) {
-	h.configure(&tls.Config{Certificates: []tls.Certificate{cert}})
+// setCertificate sets the certificate.
+func (h *host) setCertificate(cert tls.Certificate) {
+	h.setTLS(&tls.Config{Certificates: []tls.Certificate{cert}})
 }
 
-// configure sets all of TLS.
-func (h *host) configure(c *tls.Config) {
+// setTLS sets the whole TLS configuration.
+func (h *host) setTLS(c *tls.Config) {
 	c.NextProtos = []string{"http/1.1"}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.tls = c
 }
 
-// answer puts a fault between client and registry; nil takes it away.
-func (h *host) answer(fault func(next http.Handler) http.Handler) {
+// setFault puts a fault between client and registry. nil removes it.
+func (h *host) setFault(fault func(next http.Handler) http.Handler) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.handler = h.usual; fault != nil {
-		h.handler = fault(h.usual)
+	if h.handler = h.registry; fault != nil {
+		h.handler = fault(h.registry)
 	}
 }
 
-// productAgent is how the product calls itself in requests.
+// productAgent is the product's user agent.
 const productAgent = "pullprobe"
 
 func (h *host) serve(w http.ResponseWriter, r *http.Request) {
@@ -206,7 +211,7 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(counted, r)
 }
 
-// counter counts what is sent.
+// counter counts the bytes that are sent.
 type counter struct {
 	http.ResponseWriter
 	bytes int64
@@ -229,8 +234,8 @@ func (c *counter) Write(b []byte) (int, error) {
 
 func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// spent is what the product has asked of this host since the last call.
-func (h *host) spent() cost {
+// takeCost returns what the product has requested from this host since the last call.
+func (h *host) takeCost() cost {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := h.cost
@@ -238,13 +243,13 @@ func (h *host) spent() cost {
 	return c
 }
 
-// incoming is a listener that is given its connections.
-type incoming struct {
+// connListener is a net.Listener that returns the connections passed to deliver.
+type connListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 }
 
-func (i incoming) hand(c net.Conn) {
+func (i connListener) deliver(c net.Conn) {
 	select {
 	case i.conns <- c:
 	case <-i.closed:
@@ -252,7 +257,7 @@ func (i incoming) hand(c net.Conn) {
 	}
 }
 
-func (i incoming) Accept() (net.Conn, error) {
+func (i connListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-i.conns:
 		return c, nil
@@ -261,28 +266,30 @@ func (i incoming) Accept() (net.Conn, error) {
 	}
 }
 
-func (i incoming) Close() error   { close(i.closed); return nil }
-func (i incoming) Addr() net.Addr { return &net.TCPAddr{} }
+func (i connListener) Close() error   { close(i.closed); return nil }
+func (i connListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// What may be done with a connection instead of serving it.
+// Other handlers of connections.
 
-func plainHTTP(h *host, c net.Conn) { h.hand(c) }
+func servePlainHTTP(h *host, c net.Conn) { h.deliver(c) }
 
-// closes reads first: closing with something unread is a reset.
-func closes(_ *host, c net.Conn) {
+// closeConn closes the connection. It reads first: with unread data the close would be a
+// reset.
+func closeConn(_ *host, c net.Conn) {
 	c.Read(make([]byte, 16<<10))
 	c.Close()
 }
 
-// resets reads first: else the reset may come before the client is connected.
-func resets(_ *host, c net.Conn) {
+// resetConn resets the connection. It reads first, because an earlier reset may reach the
+// client before it is connected.
+func resetConn(_ *host, c net.Conn) {
 	c.Read(make([]byte, 16<<10))
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
 }
 
-// saysNothing takes the connection and waits until the client has gone.
-func saysNothing(_ *host, c net.Conn) {
+// holdConn sends nothing and waits until the client closes the connection.
+func holdConn(_ *host, c net.Conn) {
 	defer c.Close()
 	io.Copy(io.Discard, c)
 }

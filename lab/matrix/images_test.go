@@ -17,8 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// Images that are not as they should be. All are random: containerd keeps the
-// blobs that it has.
+// Invalid images. All are random, because containerd does not pull blobs that it has.
 
 // index makes an index of one random image for each platform.
 func (s *scene) index(platforms ...string) v1.ImageIndex {
@@ -34,8 +33,8 @@ func (s *scene) index(platforms ...string) v1.ImageIndex {
 	return index
 }
 
-// ofLayer is an image of one layer with this content, whatever it is.
-func (s *scene) ofLayer(content []byte, mediaType types.MediaType) v1.Image {
+// imageOfLayer makes an image of one layer with this content, valid or not.
+func (s *scene) imageOfLayer(content []byte, mediaType types.MediaType) v1.Image {
 	s.t.Helper()
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	img, err := mutate.AppendLayers(img, static.NewLayer(content, mediaType))
@@ -49,19 +48,19 @@ func (s *scene) ofLayer(content []byte, mediaType types.MediaType) v1.Image {
 	return img
 }
 
-// onTop is an image with one layer more.
-func (s *scene) onTop(base v1.Image, content []byte) v1.Image {
+// withLayer returns an image with an additional layer.
+func (s *scene) withLayer(base v1.Image, content []byte) v1.Image {
 	s.t.Helper()
 	img, err := mutate.AppendLayers(base, static.NewLayer(content, types.OCIUncompressedLayer))
 	must(s.t, err)
 	return img
 }
 
-// tarred is a tar archive with one random file of so many bytes.
-func (s *scene) tarred(size int) []byte { return s.tarredFor(0, size) }
+// randomTar makes a tar archive with one random file of size bytes.
+func (s *scene) randomTar(size int) []byte { return s.randomTarOwnedBy(0, size) }
 
-// tarredFor is one whose file belongs to a certain user.
-func (s *scene) tarredFor(uid, size int) []byte {
+// randomTarOwnedBy makes a tar archive with one random file that belongs to a user.
+func (s *scene) randomTarOwnedBy(uid, size int) []byte {
 	s.t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -74,11 +73,10 @@ func (s *scene) tarredFor(uid, size int) []byte {
 	return b.Bytes()
 }
 
-// wrongDiffID is an image whose configuration names another content than its
-// layer has.
+// wrongDiffID makes an image whose configuration has another diff ID than its layer.
 func (s *scene) wrongDiffID() v1.Image {
 	s.t.Helper()
-	img := s.ofLayer(s.tarred(1<<10), types.OCIUncompressedLayer)
+	img := s.imageOfLayer(s.randomTar(1<<10), types.OCIUncompressedLayer)
 	config, err := img.ConfigFile()
 	must(s.t, err)
 	config = config.DeepCopy()

@@ -19,7 +19,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// machine is a containerd with files of its own: /etc, /run, /var/lib, /tmp.
+// machine is a containerd with its own files: /etc, /run, /var/lib, /tmp.
 type machine struct {
 	w    *world
 	spec machineSpec
@@ -28,16 +28,16 @@ type machine struct {
 	conn *grpc.ClientConn
 }
 
-// machineSpec is what is particular about a machine; zero fields are as usual.
+// machineSpec describes a machine. The comments give the defaults.
 type machineSpec struct {
 	resolvConf string   // "nameserver …" for both resolvers
 	nsswitch   string   // "hosts: files dns"
-	hosts      string   // further lines of /etc/hosts
+	hosts      string   // additional lines of /etc/hosts
 	trust      []byte   // the world's trusted authority
 	env        []string // none
 	store      mount    // on /var/lib/containerd: a tmpfs of 512 MiB
 	config     string   // config.toml: containerdConfig
-	ids        int      // users that there are: all; else containerd is in a user namespace of its own
+	ids        int      // all users; otherwise containerd is in a user namespace with so many
 }
 
 // containerdConfig is a config.toml that names the registry configuration
@@ -47,7 +47,7 @@ const containerdConfig = containerdBasics + `
   config_path = "/etc/containerd/certs.d"
 `
 
-// containerdAlone is a config.toml of a containerd that nobody configured for
+// containerdAlone is a config.toml of a containerd that is not configured for
 // Kubernetes.
 const containerdAlone = `version = 3
 root = "/var/lib/containerd"
@@ -57,13 +57,16 @@ state = "/run/containerd"
   address = "/run/containerd/containerd.sock"
 `
 
-// containerdBasics leaves out what the machine need not do: run containers. The
-// transfer service's downloads are limited to three for the whole process
-// (core/transfer/local, limiterD): a row whose layers stall would hold up others.
+// containerdBasics disables what machines do not need: running containers. By default the
+// transfer service allows three downloads for the whole process (core/transfer/local,
+// limiterD): a row whose layers stall would block others.
 const containerdBasics = `version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
-disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs"]
+disabled_plugins = [
+  "io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri",
+  "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs",
+]
 
 [grpc]
   address = "/run/containerd/containerd.sock"
@@ -87,7 +90,7 @@ func (w *world) newMachine(t *testing.T, spec machineSpec) *machine {
 	}
 	trust := spec.trust
 	if trust == nil {
-		trust = w.trusted.PEM()
+		trust = w.trustedCA.PEM()
 	}
 	must(t, writeFiles(filepath.Join(m.dir, "etc"), map[string]string{
 		"resolv.conf":                   cmp.Or(spec.resolvConf, "nameserver "+resolver1+"\nnameserver "+resolver2+"\n"),
@@ -106,15 +109,15 @@ func (w *world) newMachine(t *testing.T, spec machineSpec) *machine {
 	return m
 }
 
-// socket is containerd's, as anybody outside can dial it.
+// socket returns the path of containerd's socket, for processes outside.
 func (m *machine) socket() string {
 	return filepath.Join(m.dir, "run/containerd/containerd.sock")
 }
 
-// etc is the path outside of a file in the machine's /etc.
+// etc returns the path, for processes outside, of a file in the machine's /etc.
 func (m *machine) etc(name string) string { return filepath.Join(m.dir, "etc", name) }
 
-// store is the path outside of the image file system.
+// store returns the path, for processes outside, of the image file system.
 func (m *machine) store() string {
 	return fmt.Sprintf("/proc/%d/root/var/lib/containerd", m.cmd.Process.Pid)
 }
@@ -133,7 +136,7 @@ func (m *machine) start(t *testing.T) {
 			{From: filepath.Join(m.dir, "lib"), To: "/var/lib"},
 			{Type: "tmpfs", To: "/tmp"},
 			store,
-			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 wants the host's /etc/mke2fs.conf
+			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 reads the host's /etc/mke2fs.conf
 		},
 		Args: []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
 		IDs:  m.spec.ids,
@@ -154,7 +157,7 @@ func (m *machine) ready() error {
 	defer cancel()
 	r, err := runtimeapi.NewRuntimeServiceClient(m.conn).Status(ctx, &runtimeapi.StatusRequest{}, grpc.WaitForReady(true))
 	if status.Code(err) == codes.Unimplemented && m.spec.config != "" {
-		return nil // up, and without the plugin
+		return nil // up, without the CRI plugin
 	}
 	if err != nil {
 		return err
@@ -167,7 +170,7 @@ func (m *machine) ready() error {
 	return fmt.Errorf("not ready: %v", r.GetStatus())
 }
 
-// stop kills containerd; its images go with the mount.
+// stop kills containerd. Its images are lost with the mount.
 func (m *machine) stop() {
 	if m.cmd == nil || m.cmd.Process == nil {
 		return
@@ -177,7 +180,7 @@ func (m *machine) stop() {
 	m.cmd = nil
 }
 
-// restart starts it anew, with another environment.
+// restart starts containerd again, with another environment.
 func (m *machine) restart(t *testing.T, env ...string) {
 	t.Helper()
 	m.stop()
@@ -185,14 +188,14 @@ func (m *machine) restart(t *testing.T, env ...string) {
 	m.start(t)
 }
 
-// pulled is the outcome of one CRI PullImage.
+// pulled is the result of one CRI PullImage call.
 type pulled struct {
 	code    codes.Code
 	message string
 	took    time.Duration
 }
 
-// pull asks containerd as the kubelet would, and gives up after limit.
+// pull makes containerd pull an image, as the kubelet would, and cancels after limit.
 func (m *machine) pull(ctx context.Context, image string, auth *login, limit time.Duration) pulled {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -203,17 +206,18 @@ func (m *machine) pull(ctx context.Context, image string, auth *login, limit tim
 	s := status.Convert(err)
 	p := pulled{code: s.Code(), message: s.Message(), took: time.Since(began)}
 	if ctx.Err() != nil {
-		p.code, p.message = codes.DeadlineExceeded, fmt.Sprintf("had not finished after %v", limit)
+		p.code, p.message = codes.DeadlineExceeded, fmt.Sprintf("did not finish within %v", limit)
 	}
 	return p
 }
 
-// remove removes an image, if it is there.
+// remove removes an image, if the machine has it.
 func (m *machine) remove(t *testing.T, image string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := runtimeapi.NewImageServiceClient(m.conn).RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image}})
+	request := &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image}}
+	_, err := runtimeapi.NewImageServiceClient(m.conn).RemoveImage(ctx, request)
 	must(t, err)
 }
 
@@ -223,7 +227,7 @@ func (m *machine) hostsTOML(t *testing.T, host, text string) {
 	must(t, writeFiles(m.etc("containerd/certs.d/"+host), map[string]string{"hosts.toml": text}))
 }
 
-// login is a user and password, nil for nobody.
+// login is a user and password. nil means anonymous.
 type login struct{ user, password string }
 
 func (l *login) config() *runtimeapi.AuthConfig {

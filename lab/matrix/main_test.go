@@ -19,7 +19,7 @@ var (
 	record  = flag.String("record", "", "directory to write each row's checks to, for report's replay test")
 )
 
-// tempPrefix is how every directory of a run begins.
+// tempPrefix is the prefix of the directories of all runs.
 const tempPrefix = "/var/tmp/pullprobe-matrix-"
 
 func TestMain(m *testing.M) {
@@ -31,10 +31,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tempDir makes the directory of this run and removes those of runs that did
-// not come to their end. All else that a run makes is the kernel's to remove:
-// network and mount namespaces that no process is in are gone, and every
-// process of a run dies with it (PR_SET_PDEATHSIG).
+// tempDir makes the directory of this run and removes those of interrupted runs. The
+// kernel removes everything else of a run: every process of a run dies with it
+// (PR_SET_PDEATHSIG), and a namespace ends with its last process.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	old, err := filepath.Glob(tempPrefix + "*")
@@ -64,8 +63,8 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-// lockDir says that a live process uses dir; the kernel takes the lock back
-// when that process ends.
+// lockDir marks dir as used by a live process. The kernel releases the lock when that
+// process ends.
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -78,5 +77,5 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// bin is a program that `lab build` made.
+// bin returns the path of a program that `lab build` made.
 func bin(name string) string { return lab.DefaultDir().Bin(name) }

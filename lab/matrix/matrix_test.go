@@ -21,42 +21,43 @@ import (
 // row is one fault.
 type row struct {
 	name string
-	// misleads says what the runtime's words make one believe, where that is
-	// not what is wrong.
+	// misleads is what the runtime's message suggests, if that is not the fault.
 	misleads string
 	setup    func(*scene) *subject
-	runtime  conduct
+	runtime  runtimeResult
 	want     want
-	// todo says which rule the product lacks. The row still runs, and says so
-	// when the rule has come.
+	// todo is the rule that the product lacks. The row still runs, and reports when
+	// the product has the rule.
 	todo string
 }
 
-// want is the verdict that the row claims. Because are checks that must be
-// among those that decided, with {host} and such for what is random.
+// want is the expected verdict. Because has checks that must be among the deciding
+// ones, with placeholders like {host} for random values.
 type want struct {
 	Fault      string   `json:"fault"`
 	Cause      string   `json:"cause"`
 	Confidence string   `json:"confidence"`
 	Because    []string `json:"because"`
-	fix        string   // a part of the fix line, with {…}
+	fixText    string   // a part of the fix, with placeholders
 }
 
-// conduct is what containerd itself does with the image.
-type conduct struct {
-	code  codes.Code // OK: it pulls it
-	text  string     // a regular expression that its words match
+// runtimeResult is the expected result of containerd's own pull.
+type runtimeResult struct {
+	code  codes.Code // OK: it pulls the image
+	text  string     // a regular expression that the message matches
 	hangs bool       // it has not finished after hangTime
 }
 
 const hangTime = 7 * time.Second
 
-func fails(text string) conduct                      { return conduct{code: codes.Unknown, text: text} }
-func failsWith(code codes.Code, text string) conduct { return conduct{code: code, text: text} }
-func passes() conduct                                { return conduct{} }
-func hangs() conduct                                 { return conduct{hangs: true} }
+func fails(text string) runtimeResult { return runtimeResult{code: codes.Unknown, text: text} }
+func failsWith(code codes.Code, text string) runtimeResult {
+	return runtimeResult{code: code, text: text}
+}
+func passes() runtimeResult { return runtimeResult{} }
+func hangs() runtimeResult  { return runtimeResult{hangs: true} }
 
-// Bounds of what one diagnosis may ask of the registries, without test pull.
+// Limits of what one diagnosis may request from the registries, without test pull.
 const (
 	maxBytes     = 64 << 10
 	maxManifests = 2
@@ -68,7 +69,7 @@ func TestMatrix(t *testing.T) {
 	w.product, err = filepath.Abs(*product)
 	must(t, err)
 	if _, err := os.Stat(w.product); err != nil {
-		t.Fatalf("%v: build it first, or name it with -pullprobe", err)
+		t.Fatalf("%v: build it first, or set -pullprobe", err)
 	}
 	var count tally
 	t.Run("rows", func(t *testing.T) {
@@ -84,16 +85,16 @@ func TestMatrix(t *testing.T) {
 	fmt.Print(&count)
 }
 
-// tally is how the rows went.
+// tally counts the results of the rows.
 type tally struct {
-	mu                                    sync.Mutex
-	rows, misleading, failed, todo, again int
-	open                                  []string
-	slowest                               time.Duration // verdict
-	slowestRow                            string
+	mu                                      sync.Mutex
+	rows, misleading, failed, todo, retried int
+	notes                                   []string
+	slowest                                 time.Duration // longest time of a verdict
+	slowestRow                              string
 }
 
-func (c *tally) took(row string, d time.Duration) {
+func (c *tally) addVerdictTime(row string, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d > c.slowest {
@@ -109,46 +110,47 @@ func (c *tally) add(r row, t *testing.T, again bool) {
 		c.misleading++
 	}
 	if again {
-		c.again++
-		c.open = append(c.open, fmt.Sprintf("  second try: %s\n", r.name))
+		c.retried++
+		c.notes = append(c.notes, fmt.Sprintf("  second try: %s\n", r.name))
 	}
 	switch {
 	case t.Failed():
 		c.failed++
 	case t.Skipped():
 		c.todo++
-		c.open = append(c.open, fmt.Sprintf("  to do: %s: %s\n", r.name, r.todo))
+		c.notes = append(c.notes, fmt.Sprintf("  to do: %s: %s\n", r.name, r.todo))
 	case r.todo != "":
-		c.open = append(c.open, fmt.Sprintf("  done: %s: take its todo away\n", r.name))
+		c.notes = append(c.notes, fmt.Sprintf("  done: %s: remove its todo\n", r.name))
 	}
 }
 
 func (c *tally) String() string {
-	slices.Sort(c.open)
-	return fmt.Sprintf("%s%d rows, %d of them misleading by wording; %d failed, %d wait for a rule, %d needed a second try\nslowest verdict: %v (%s)\n",
-		strings.Join(c.open, ""), c.rows, c.misleading, c.failed, c.todo, c.again, c.slowest.Round(time.Millisecond), c.slowestRow)
+	slices.Sort(c.notes)
+	return fmt.Sprintf("%s%d rows, %d with a misleading message; %d failed, %d wait for a rule, %d needed a second try\n"+
+		"slowest verdict: %v (%s)\n",
+		strings.Join(c.notes, ""), c.rows, c.misleading, c.failed, c.todo, c.retried, c.slowest.Round(time.Millisecond), c.slowestRow)
 }
 
-// tries is how often a row may be played. On a machine that others keep busy a
-// handshake on loopback can take seconds, and then every deadline is a fault of
-// its own. What comes out right only the second time is counted and shown.
-const tries = 2
+// maxTries is how often a row may run. On a busy machine a handshake on loopback can take
+// seconds and exceed any deadline. Rows that pass only the second time are counted and
+// shown.
+const maxTries = 2
 
-// run plays the row, and reports whether it took more than one try.
+// run runs the row, and reports whether it needed more than one try.
 func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 	for try := 1; ; try++ {
 		s := &scene{t: t, w: w}
-		o := r.play(s)
-		count.took(r.name, s.slowest)
-		wrong := len(o.problems) > 0 || len(o.differs) > 0 && r.todo == ""
-		if wrong && try < tries {
-			t.Log("another try, after:\n" + o.String())
+		o := r.runOnce(s)
+		count.addVerdictTime(r.name, s.slowest)
+		wrong := len(o.problems) > 0 || len(o.differences) > 0 && r.todo == ""
+		if wrong && try < maxTries {
+			t.Log("trying again, after:\n" + o.String())
 			continue
 		}
 		switch {
 		case wrong:
 			t.Error(o)
-		case len(o.differs) > 0:
+		case len(o.differences) > 0:
 			s.save(r, o.diagnosis)
 			t.Skipf("to do: %s\n%s", r.todo, o)
 		default:
@@ -161,41 +163,41 @@ func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 	}
 }
 
-// outcome is how a row went once.
+// outcome is the result of one run of a row.
 type outcome struct {
-	real      pulled
-	diagnosis diagnosis
-	problems  []string // something that the row takes for granted is not so
-	differs   []string // the product says something else than the row claims
+	pulled      pulled
+	diagnosis   diagnosis
+	problems    []string // a precondition of the row does not hold
+	differences []string // the product's verdict is not the expected one
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%s\n%s\nruntime: %s after %v: %s\n%s", strings.Join(o.problems, "\n"), strings.Join(o.differs, "\n"),
-		o.real.code, o.real.took.Round(time.Millisecond), o.real.message, o.diagnosis)
+	return fmt.Sprintf("%s\n%s\nruntime: %s after %v: %s\n%s", strings.Join(o.problems, "\n"), strings.Join(o.differences, "\n"),
+		o.pulled.code, o.pulled.took.Round(time.Millisecond), o.pulled.message, o.diagnosis)
 }
 
-func (r row) play(s *scene) outcome {
+func (r row) runOnce(s *scene) outcome {
 	sub := r.setup(s)
 	if sub.machine == nil {
 		sub.machine = s.w.common
 	}
 	if len(s.hosts) > 0 {
-		s.id("host", s.hosts[0].String())
-		s.id("addr", s.hosts[0].at(0))
+		s.setPlaceholder("host", s.hosts[0].String())
+		s.setPlaceholder("addr", s.hosts[0].addrPort(0))
 	}
-	s.id("resolver1", resolver1+":53")
-	s.id("resolver2", resolver2+":53")
+	s.setPlaceholder("resolver1", resolver1+":53")
+	s.setPlaceholder("resolver2", resolver2+":53")
 
 	var o outcome
-	o.diagnosis, o.real = r.look(s, sub)
-	o.problems = r.runtime.differs(o.real)
-	o.differs = append(r.want.differs(s, o.diagnosis.Verdict), s.overspent()...)
+	o.diagnosis, o.pulled = r.diagnoseAndPull(s, sub)
+	o.problems = r.runtime.differences(o.pulled)
+	o.differences = append(r.want.differences(s, o.diagnosis.Verdict), s.costProblems()...)
 
-	sub.heal()
-	image := cmp.Or(sub.healed, sub.image)
-	// containerd may be in the middle of something, a lookup that nobody
-	// answers: the row goes on when it has noticed.
-	eventually(s.t, "the mended image", func() error {
+	sub.fix()
+	image := cmp.Or(sub.fixedImage, sub.image)
+	// containerd may still wait, for example for a lookup without an answer: the row
+	// continues when containerd has seen the fix.
+	eventually(s.t, "the fixed image", func() error {
 		if p := sub.machine.pull(s.t.Context(), image, sub.auth, 30*time.Second); p.code != codes.OK {
 			return fmt.Errorf("%v: %s", p.code, p.message)
 		}
@@ -203,19 +205,19 @@ func (r row) play(s *scene) outcome {
 	})
 	sub.machine.remove(s.t, image)
 	for _, h := range s.hosts {
-		h.spent()
+		h.takeCost()
 	}
 	twin := s.check(sub, image)
 	if v := twin.Verdict; v.Cause != "Healthy" || v.Confidence != "confirmed" {
-		o.problems = append(o.problems, "mended, it is not Healthy: "+twin.String())
+		o.problems = append(o.problems, "after the fix it is not Healthy: "+twin.String())
 	}
-	o.problems = append(o.problems, s.overspent()...)
+	o.problems = append(o.problems, s.costProblems()...)
 	return o
 }
 
-// look has the product and containerd itself try: side by side where
-// containerd hangs, else containerd first, as it would be.
-func (r row) look(s *scene, sub *subject) (diagnosis, pulled) {
+// diagnoseAndPull runs the product and containerd's own pull. If containerd hangs, both
+// run in parallel; otherwise containerd is first, as in reality.
+func (r row) diagnoseAndPull(s *scene, sub *subject) (diagnosis, pulled) {
 	if r.runtime.hangs {
 		done := make(chan pulled)
 		go func() { done <- sub.machine.pull(s.t.Context(), sub.image, sub.auth, hangTime) }()
@@ -236,7 +238,7 @@ func (r row) look(s *scene, sub *subject) (diagnosis, pulled) {
 	return d, real
 }
 
-func (c conduct) differs(p pulled) []string {
+func (c runtimeResult) differences(p pulled) []string {
 	switch {
 	case c.hangs && (p.code != codes.DeadlineExceeded || p.took < hangTime):
 		return []string{"containerd does not hang: " + p.message}
@@ -245,47 +247,47 @@ func (c conduct) differs(p pulled) []string {
 	case p.code != c.code:
 		return []string{"containerd's code is " + p.code.String() + ", want " + c.code.String() + ": " + p.message}
 	case !regexp.MustCompile(c.text).MatchString(p.message):
-		return []string{"containerd's words don't match " + c.text + ": " + p.message}
+		return []string{"containerd's message does not match " + c.text + ": " + p.message}
 	}
 	return nil
 }
 
-func (w want) differs(s *scene, v verdict) []string {
+func (w want) differences(s *scene, v verdict) []string {
 	var out []string
 	if v.Fault != w.Fault || v.Cause != w.Cause || v.Confidence != w.Confidence {
 		out = append(out, "got "+v.Fault+" "+v.Cause+" "+v.Confidence+", want "+w.Fault+" "+w.Cause+" "+w.Confidence)
 	}
 	for _, id := range w.Because {
 		if !slices.Contains(v.Because, s.expand(id)) {
-			out = append(out, "because has no "+s.expand(id)+": "+strings.Join(v.Because, ", "))
+			out = append(out, "because lacks "+s.expand(id)+": "+strings.Join(v.Because, ", "))
 		}
 	}
-	if fix := s.expand(w.fix); !strings.Contains(v.Fix, fix) {
-		out = append(out, "fix does not say "+fix+": "+v.Fix)
+	if fix := s.expand(w.fixText); !strings.Contains(v.Fix, fix) {
+		out = append(out, "fix lacks "+fix+": "+v.Fix)
 	}
 	return out
 }
 
-// overspent says where the product asked too much of the registries.
-func (s *scene) overspent() []string {
+// costProblems returns the limits that the product exceeded, and resets the counts.
+func (s *scene) costProblems() []string {
 	var all cost
 	for _, h := range s.hosts {
-		c := h.spent()
+		c := h.takeCost()
 		all.bytes += c.bytes
 		all.manifests += c.manifests
 	}
 	var out []string
 	if all.bytes > maxBytes {
-		out = append(out, fmt.Sprintf("the product took %d bytes from the registries", all.bytes))
+		out = append(out, fmt.Sprintf("the product received %d bytes from the registries, more than %d", all.bytes, maxBytes))
 	}
 	if all.manifests > maxManifests {
-		out = append(out, fmt.Sprintf("the product got %d manifests", all.manifests))
+		out = append(out, fmt.Sprintf("the product received %d manifests, more than %d", all.manifests, maxManifests))
 	}
 	return out
 }
 
-// save records the checks for a replay of the verdict without any lab: one
-// check a line.
+// save records the checks, one a line, so that unit tests can replay the verdict without a
+// lab.
 func (s *scene) save(r row, d diagnosis) {
 	if *record == "" {
 		return
@@ -299,7 +301,7 @@ func (s *scene) save(r row, d diagnosis) {
 	text := func(v any) string {
 		b, err := json.Marshal(v)
 		must(s.t, err)
-		return ours.ReplaceAllString(string(b), "") // paths as the machine has them
+		return ours.ReplaceAllString(string(b), "") // paths as on the machine
 	}
 	var checks []string
 	for _, c := range d.Checks {

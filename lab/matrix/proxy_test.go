@@ -12,7 +12,7 @@ import (
 	"os"
 )
 
-// proxy is a real tinyproxy, with a resolv.conf of its own.
+// proxy is a real tinyproxy, with its own resolv.conf.
 type proxy struct {
 	s    *scene
 	addr string // host:port
@@ -20,12 +20,12 @@ type proxy struct {
 	cmd  *exec.Cmd
 }
 
-// proxy makes one that does not run yet.
+// proxy makes a proxy that does not run yet.
 func (s *scene) proxy() *proxy {
 	s.t.Helper()
 	dir, err := os.MkdirTemp(s.w.dir, "proxy")
 	must(s.t, err)
-	p := &proxy{s: s, dir: dir, addr: fmt.Sprintf("%s:%d", s.w.addr(private4), 1024+number(40000))}
+	p := &proxy{s: s, dir: dir, addr: fmt.Sprintf("%s:%d", s.w.addr(private4), 1024+randomNumber(40000))}
 	must(s.t, writeFiles(filepath.Join(dir, "etc"), map[string]string{
 		"resolv.conf": "nameserver " + resolver1 + "\n", "nsswitch.conf": "hosts: files dns\n", "hosts": "127.0.0.1 localhost\n",
 	}))
@@ -33,13 +33,14 @@ func (s *scene) proxy() *proxy {
 	return p
 }
 
-// start runs it with these lines of configuration beside the usual.
+// start runs the proxy with additional lines of configuration.
 func (p *proxy) start(lines ...string) {
 	p.s.t.Helper()
 	p.stop()
 	host, port, err := net.SplitHostPort(p.addr)
 	must(p.s.t, err)
-	config := fmt.Sprintf("Listen %s\nPort %s\nTimeout 60\nMaxClients 40\nLogFile %q\nLogLevel Info\n", host, port, filepath.Join(p.dir, "log"))
+	config := fmt.Sprintf("Listen %s\nPort %s\nTimeout 60\nMaxClients 40\nLogFile %q\nLogLevel Info\n",
+		host, port, filepath.Join(p.dir, "log"))
 	for _, l := range lines {
 		config += l + "\n"
 	}
@@ -69,7 +70,7 @@ func (p *proxy) stop() {
 	}
 }
 
-// env is the environment of a containerd that goes through it.
+// env returns the environment of a containerd that uses the proxy.
 func (p *proxy) env(more ...string) []string {
 	return append([]string{"HTTPS_PROXY=http://" + p.addr}, more...)
 }

@@ -13,24 +13,25 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-func newLogin() *login { return &login{"robot" + word(), word() + word()} }
+func newLogin() *login { return &login{"robot" + randomWord(), randomWord() + randomWord()} }
 
-// loginRows are about credentials and token services.
+// loginRows returns the rows about credentials and token services.
 func loginRows() []row {
-	// expired is a password that says when it ended, as those of cloud
-	// registries do: a JSON web token.
+	// expired makes a password that has expired: a JSON web token, as cloud registries
+	// use them.
 	expired := func() string {
 		b64 := base64.RawURLEncoding.EncodeToString
-		return b64([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + b64(fmt.Appendf(nil, `{"sub":"robot","exp":%d}`, time.Now().Add(-time.Hour).Unix())) + "." + b64([]byte(word()))
+		claims := fmt.Appendf(nil, `{"sub":"robot","exp":%d}`, time.Now().Add(-time.Hour).Unix())
+		return b64([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + b64(claims) + "." + b64([]byte(randomWord()))
 	}
-	// token makes a host behind a token service on another host.
-	token := func(s *scene, o hostOptions) (h, service *host, t *tokens, image string) {
+	// token makes a host with a token service on another host.
+	token := func(s *scene, o hostOptions) (h, service *host, t *tokenService, image string) {
 		h, service = s.host(hostOptions{}), s.host(o)
-		t = &tokens{grant: anybody}
-		image, _, _ = s.app(h)
-		h.answer(t.guard(realm(service)))
-		service.answer(func(http.Handler) http.Handler { return t })
-		s.id("realm", service.String())
+		t = &tokenService{grant: grantAll}
+		image, _, _ = s.pushApp(h)
+		h.setFault(t.requireToken(realmOf(service)))
+		service.setFault(func(http.Handler) http.Handler { return t })
+		s.setPlaceholder("realm", service.String())
 		return h, service, t, image
 	}
 	return []row{
@@ -38,9 +39,9 @@ func loginRows() []row {
 			name: "credentials-missing",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.answer(basicAuth(newLogin()))
-				return &subject{image: image, heal: func() { h.answer(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setFault(requireBasicAuth(newLogin()))
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: fails(`no basic auth credentials`),
 			want:    want{"cluster-config", "CredentialsMissing", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -49,10 +50,10 @@ func loginRows() []row {
 			name: "credentials-rejected",
 			setup: func(s *scene) *subject {
 				h, right := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				h.answer(basicAuth(right))
-				sub := &subject{image: image, auth: &login{right.user, word()}}
-				sub.heal = func() { sub.auth = right }
+				image, _, _ := s.pushApp(h)
+				h.setFault(requireBasicAuth(right))
+				sub := &subject{image: image, auth: &login{right.user, randomWord()}}
+				sub.fix = func() { sub.auth = right }
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
@@ -62,10 +63,10 @@ func loginRows() []row {
 			name: "secret-for-another-registry",
 			setup: func(s *scene) *subject {
 				h, l := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				h.answer(basicAuth(l))
+				image, _, _ := s.pushApp(h)
+				h.setFault(requireBasicAuth(l))
 				sub := &subject{image: image, secret: dockerConfig(s.w.name(), l)}
-				sub.heal = func() { sub.secret, sub.auth = "", l }
+				sub.fix = func() { sub.secret, sub.auth = "", l }
 				return sub
 			},
 			runtime: fails(`no basic auth credentials`),
@@ -75,10 +76,10 @@ func loginRows() []row {
 			name: "forbidden-with-credentials",
 			setup: func(s *scene) *subject {
 				h, right := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				h.answer(forbidsLogin(right))
+				image, _, _ := s.pushApp(h)
+				h.setFault(forbidOtherLogins(right))
 				sub := &subject{image: image, auth: newLogin()}
-				sub.heal = func() { sub.auth = right }
+				sub.fix = func() { sub.auth = right }
 				return sub
 			},
 			runtime: fails(`403 Forbidden`),
@@ -89,10 +90,10 @@ func loginRows() []row {
 			misleads: "403 Forbidden: the account may, but its token has expired",
 			setup: func(s *scene) *subject {
 				h, right := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				h.answer(forbidsLogin(right))
+				image, _, _ := s.pushApp(h)
+				h.setFault(forbidOtherLogins(right))
 				sub := &subject{image: image, auth: &login{"AWS", expired()}}
-				sub.heal = func() { sub.auth = right }
+				sub.fix = func() { sub.auth = right }
 				return sub
 			},
 			runtime: fails(`403 Forbidden`),
@@ -103,10 +104,10 @@ func loginRows() []row {
 			misleads: "401 Unauthorized: the password was right once",
 			setup: func(s *scene) *subject {
 				h, right := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				h.answer(basicAuth(right))
+				image, _, _ := s.pushApp(h)
+				h.setFault(requireBasicAuth(right))
 				sub := &subject{image: image, auth: &login{"oauth2accesstoken", expired()}}
-				sub.heal = func() { sub.auth = right }
+				sub.fix = func() { sub.auth = right }
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
@@ -116,9 +117,9 @@ func loginRows() []row {
 			name: "forbidden-to-anybody",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.answer(refuses(isManifest, http.StatusForbidden, "DENIED"))
-				return &subject{image: image, heal: func() { h.answer(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setFault(respondError(isManifest, http.StatusForbidden, "DENIED"))
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: fails(`403 Forbidden`),
 			want:    want{"cluster-config", "AccessDeniedOrMissing", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -127,10 +128,10 @@ func loginRows() []row {
 			name: "hidden-repository",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				t := &tokens{grant: known(newLogin())}
-				h.answer(t.guard(realm(h)))
-				return &subject{image: image, heal: func() { t.allow(anybody) }}
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: grantOnly(newLogin())}
+				h.setFault(t.requireToken(realmOf(h)))
+				return &subject{image: image, fix: func() { t.setGrant(grantAll) }}
 			},
 			runtime: fails(`insufficient_scope: authorization failed`),
 			want:    want{"cluster-config", "AccessDeniedOrMissing", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -140,12 +141,12 @@ func loginRows() []row {
 			misleads: "a typo: a public repository has almost this name, and this one exists too",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				group, app, tag := word(), word(), word()
-				s.push(group+"/"+app, tag, lab.Image{})
-				s.push(group+"/"+app+"s", tag, lab.Image{})
-				t, public := &tokens{grant: known(newLogin())}, &tokens{grant: anybody}
-				h.answer(func(next http.Handler) http.Handler {
-					private, open := t.guard(realm(h))(next), public.guard(realm(h))(next)
+				group, app, tag := randomWord(), randomWord(), randomWord()
+				s.pushRandom(group+"/"+app, tag, lab.Image{})
+				s.pushRandom(group+"/"+app+"s", tag, lab.Image{})
+				t, public := &tokenService{grant: grantOnly(newLogin())}, &tokenService{grant: grantAll}
+				h.setFault(func(next http.Handler) http.Handler {
+					private, open := t.requireToken(realmOf(h))(next), public.requireToken(realmOf(h))(next)
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if r.URL.Path == "/v2/"+group+"/"+app+"/manifests/"+tag || r.URL.Path == "/token" {
 							private.ServeHTTP(w, r)
@@ -154,7 +155,7 @@ func loginRows() []row {
 						open.ServeHTTP(w, r)
 					})
 				})
-				return &subject{image: h.image(group+"/"+app, tag), heal: func() { h.answer(nil) }}
+				return &subject{image: h.image(group+"/"+app, tag), fix: func() { h.setFault(nil) }}
 			},
 			runtime: fails(`pull access denied, repository does not exist or may require authorization`),
 			want:    want{"cluster-config", "AccessDeniedOrMissing", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -163,11 +164,11 @@ func loginRows() []row {
 			name: "token-service-rejects-credentials",
 			setup: func(s *scene) *subject {
 				h, right := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				t := &tokens{grant: known(right)}
-				h.answer(t.guard(realm(h)))
-				sub := &subject{image: image, auth: &login{right.user, word()}}
-				sub.heal = func() { sub.auth = right }
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: grantOnly(right)}
+				h.setFault(t.requireToken(realmOf(h)))
+				sub := &subject{image: image, auth: &login{right.user, randomWord()}}
+				sub.fix = func() { sub.auth = right }
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
@@ -178,16 +179,16 @@ func loginRows() []row {
 			misleads: "the image seems private: anybody may pull it, but not with a password that is no more",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				t := &tokens{grant: func(l *login) (int, bool) {
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: func(l *login) (int, bool) {
 					if l == nil {
 						return http.StatusOK, true
 					}
 					return http.StatusUnauthorized, false
 				}}
-				h.answer(t.guard(realm(h)))
+				h.setFault(t.requireToken(realmOf(h)))
 				sub := &subject{image: image, auth: newLogin()}
-				sub.heal = func() { sub.auth = nil }
+				sub.fix = func() { sub.auth = nil }
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
@@ -197,16 +198,16 @@ func loginRows() []row {
 			name: "token-service-forbids",
 			setup: func(s *scene) *subject {
 				h, right := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				t := &tokens{grant: func(l *login) (int, bool) {
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: func(l *login) (int, bool) {
 					if l != nil && *l == *right {
 						return http.StatusOK, true
 					}
 					return http.StatusForbidden, false
 				}}
-				h.answer(t.guard(realm(h)))
+				h.setFault(t.requireToken(realmOf(h)))
 				sub := &subject{image: image, auth: newLogin()}
-				sub.heal = func() { sub.auth = right }
+				sub.fix = func() { sub.auth = right }
 				return sub
 			},
 			runtime: fails(`403 Forbidden`),
@@ -216,10 +217,10 @@ func loginRows() []row {
 			name: "token-opens-nothing",
 			setup: func(s *scene) *subject {
 				h, l := s.host(hostOptions{}), newLogin()
-				image, _, _ := s.app(h)
-				t := &tokens{grant: func(*login) (int, bool) { return http.StatusOK, false }}
-				h.answer(t.guard(realm(h)))
-				return &subject{image: image, auth: l, heal: func() { t.allow(known(l)) }}
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: func(*login) (int, bool) { return http.StatusOK, false }}
+				h.setFault(t.requireToken(realmOf(h)))
+				return &subject{image: image, auth: l, fix: func() { t.setGrant(grantOnly(l)) }}
 			},
 			runtime: fails(`insufficient_scope`),
 			want:    want{"cluster-config", "AccessDeniedOrMissing", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -228,8 +229,8 @@ func loginRows() []row {
 			name: "token-service-error",
 			setup: func(s *scene) *subject {
 				_, _, t, image := token(s, hostOptions{})
-				t.allow(func(*login) (int, bool) { return http.StatusBadGateway, false })
-				return &subject{image: image, heal: func() { t.allow(anybody) }}
+				t.setGrant(func(*login) (int, bool) { return http.StatusBadGateway, false })
+				return &subject{image: image, fix: func() { t.setGrant(grantAll) }}
 			},
 			runtime: fails(`502 Bad Gateway`),
 			want:    want{"registry", "TokenServiceFailed", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -238,8 +239,8 @@ func loginRows() []row {
 			name: "token-service-rate-limited",
 			setup: func(s *scene) *subject {
 				_, _, t, image := token(s, hostOptions{})
-				t.allow(func(*login) (int, bool) { return http.StatusTooManyRequests, false })
-				return &subject{image: image, heal: func() { t.allow(anybody) }}
+				t.setGrant(func(*login) (int, bool) { return http.StatusTooManyRequests, false })
+				return &subject{image: image, fix: func() { t.setGrant(grantAll) }}
 			},
 			runtime: fails(`429 Too Many Requests`),
 			want:    want{"registry", "RateLimited", "likely", []string{"manifest/{host}"}, ""},
@@ -249,8 +250,8 @@ func loginRows() []row {
 			misleads: "invalid character '<': a web page instead of a token",
 			setup: func(s *scene) *subject {
 				_, service, t, image := token(s, hostOptions{})
-				service.answer(instead(anything, portal))
-				return &subject{image: image, heal: func() { service.answer(func(http.Handler) http.Handler { return t }) }}
+				service.setFault(replaceResponse(anyRequest, servePortal))
+				return &subject{image: image, fix: func() { service.setFault(func(http.Handler) http.Handler { return t }) }}
 			},
 			runtime: fails(`invalid character|unable to decode token`),
 			want:    want{"registry", "TokenServiceFailed", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -259,8 +260,8 @@ func loginRows() []row {
 			name:     "token-service-without-a-name",
 			misleads: "no such host: the registry's name is right, its token service's is not",
 			setup: func(s *scene) *subject {
-				_, service, _, image := token(s, hostOptions{quiet: true})
-				return &subject{image: image, heal: func() { s.w.says(service.name, lab.Answer{Addrs: service.addrs}) }}
+				_, service, _, image := token(s, hostOptions{notInDNS: true})
+				return &subject{image: image, fix: func() { s.w.setDNS(service.name, lab.Answer{Addrs: service.addrs}) }}
 			},
 			runtime: fails(`no such host`),
 			want:    want{"undetermined", "TokenServiceFailed", "likely", []string{"manifest/{host}", "pull"}, ""},
@@ -269,8 +270,8 @@ func loginRows() []row {
 			name:     "token-service-refuses",
 			misleads: "connection refused: the registry answers, its token service does not",
 			setup: func(s *scene) *subject {
-				_, service, _, image := token(s, hostOptions{deaf: true})
-				return &subject{image: image, heal: func() { service.open() }}
+				_, service, _, image := token(s, hostOptions{notListening: true})
+				return &subject{image: image, fix: func() { service.listen() }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"undetermined", "TokenServiceFailed", "likely", []string{"manifest/{host}", "pull"}, ""},
@@ -281,7 +282,7 @@ func loginRows() []row {
 			setup: func(s *scene) *subject {
 				_, service, _, image := token(s, hostOptions{})
 				lift := s.firewall("-d", service.addrs[0].String(), "-j", "DROP")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: hangs(),
 			want:    want{"undetermined", "TokenServiceFailed", "likely", []string{"manifest/{host}"}, ""},
@@ -291,8 +292,8 @@ func loginRows() []row {
 			misleads: "certificate has expired: not the registry's",
 			setup: func(s *scene) *subject {
 				_, service, _, image := token(s, hostOptions{})
-				service.present(s.certificate(s.w.trusted, leaf{name: service.name, since: -30 * day, until: -day}))
-				return &subject{image: image, heal: func() { service.present(s.certificate(s.w.trusted, leaf{name: service.name})) }}
+				service.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: service.name, since: -30 * day, until: -day}))
+				return &subject{image: image, fix: func() { service.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: service.name})) }}
 			},
 			runtime: fails(`certificate has expired`),
 			want:    want{"registry", "TokenServiceFailed", "likely", []string{"manifest/{host}", "pull"}, ""},
@@ -302,11 +303,11 @@ func loginRows() []row {
 			misleads: "401 Unauthorized: no credentials would help, the registry does not say which it wants",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.answer(refuses(anything, http.StatusUnauthorized, "UNAUTHORIZED"))
-				return &subject{image: image, heal: func() { h.answer(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setFault(respondError(anyRequest, http.StatusUnauthorized, "UNAUTHORIZED"))
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
-			runtime: conduct{code: codes.Unknown, text: `401 Unauthorized`},
+			runtime: runtimeResult{code: codes.Unknown, text: `401 Unauthorized`},
 			want:    want{"undetermined", "Undetermined", "undetermined", []string{"manifest/{host}"}, ""},
 		},
 	}

@@ -11,70 +11,72 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// mirrorRows are about several hosts for one image: containerd merges what
-// befalls it there into one error.
+// mirrorRows returns the rows about several hosts for one image: containerd merges their
+// failures into one error.
 func mirrorRows() []row {
-	// mirrored makes an upstream with a mirror before it; the ids {host} and
-	// {addr} are the upstream's.
+	// mirrored makes an upstream with a mirror. The placeholders {host} and {addr}
+	// are the upstream's.
 	mirrored := func(s *scene, up, mi hostOptions) (upstream, mirror *host, image string) {
 		upstream = s.host(up)
 		mirror = s.host(mi)
-		image, _, _ = s.app(upstream)
-		s.id("mirror", mirror.String())
-		s.id("mirrorAddr", mirror.at(0))
-		s.w.common.hostsTOML(s.t, upstream.String(), fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", upstream, mirror))
+		image, _, _ = s.pushApp(upstream)
+		s.setPlaceholder("mirror", mirror.String())
+		s.setPlaceholder("mirrorAddr", mirror.addrPort(0))
+		s.w.common.hostsTOML(s.t, upstream.String(), fmt.Sprintf(
+			"server = \"https://%s\"\n[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", upstream, mirror))
 		return upstream, mirror, image
 	}
-	lacks := refuses(func(r *http.Request) bool { return isManifest(r) || lab.IsBlob(r) }, http.StatusNotFound, "MANIFEST_UNKNOWN")
-	// harmless is a mirror's fault that the upstream makes up for.
-	harmless := func(name string, spoil func(s *scene, mirror *host) (heal func())) row {
+	lacks := respondError(func(r *http.Request) bool { return isManifest(r) || lab.IsBlob(r) }, http.StatusNotFound, "MANIFEST_UNKNOWN")
+	// harmless makes a row with a fault of the mirror that the upstream compensates.
+	harmless := func(name string, inject func(s *scene, mirror *host) (fix func())) row {
 		return row{
 			name: name,
 			setup: func(s *scene) *subject {
 				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				return &subject{image: image, heal: spoil(s, mirror)}
+				return &subject{image: image, fix: inject(s, mirror)}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
 		}
 	}
-	likely := func(r row) row { // a registry that limits is not asked again by a test pull
+	likely := func(r row) row { // no test pull from a registry that limits the rate
 		r.want.Confidence, r.want.Because = "likely", []string{"blob/{host}"}
 		return r
 	}
 	answers := func(fault func(http.Handler) http.Handler) func(*scene, *host) func() {
 		return func(_ *scene, mirror *host) func() {
-			mirror.answer(fault)
-			return func() { mirror.answer(nil) }
+			mirror.setFault(fault)
+			return func() { mirror.setFault(nil) }
 		}
 	}
 	return []row{
 		harmless("mirror-lacks-the-image", answers(lacks)),
-		harmless("mirror-has-a-server-error", answers(refuses(anything, http.StatusInternalServerError, "UNKNOWN"))),
-		harmless("mirror-wants-credentials", answers(basicAuth(newLogin()))),
-		likely(harmless("mirror-limits-the-rate", answers(refuses(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")))),
+		harmless("mirror-has-a-server-error", answers(respondError(anyRequest, http.StatusInternalServerError, "UNKNOWN"))),
+		harmless("mirror-wants-credentials", answers(requireBasicAuth(newLogin()))),
+		likely(harmless("mirror-limits-the-rate",
+			answers(respondError(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")))),
 		harmless("mirror-refuses-connections", func(_ *scene, mirror *host) func() {
-			mirror.shut()
-			return func() { mirror.open() }
+			mirror.stopListening()
+			return func() { mirror.listen() }
 		}),
 		harmless("mirror-has-an-unknown-certificate", func(s *scene, mirror *host) func() {
-			mirror.present(s.certificate(s.w.private, leaf{name: mirror.name}))
-			return func() { mirror.present(s.certificate(s.w.trusted, leaf{name: mirror.name})) }
+			mirror.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: mirror.name}))
+			return func() { mirror.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: mirror.name})) }
 		}),
 		harmless("mirror-hands-back-the-upstreams-realm", func(s *scene, mirror *host) func() {
-			t := &tokens{grant: anybody}
-			s.hosts[0].answer(t.guard(realm(s.hosts[0])))
-			other := &tokens{grant: anybody}
-			mirror.answer(other.guard(realm(s.hosts[0])))
-			return func() { mirror.answer(nil) }
+			t := &tokenService{grant: grantAll}
+			s.hosts[0].setFault(t.requireToken(realmOf(s.hosts[0])))
+			other := &tokenService{grant: grantAll}
+			mirror.setFault(other.requireToken(realmOf(s.hosts[0])))
+			return func() { mirror.setFault(nil) }
 		}),
 		{
 			name:     "mirror-lacks-it-and-upstream-refuses",
 			misleads: "not found: the mirror never had it, and the upstream is not reached",
 			setup: func(s *scene) *subject {
-				up, mirror, image := mirrored(s, hostOptions{deaf: true}, hostOptions{})
-				mirror.answer(lacks)
-				return &subject{image: image, heal: func() { up.open() }}
+				up, mirror, image := mirrored(s, hostOptions{notListening: true}, hostOptions{})
+				mirror.setFault(lacks)
+				return &subject{image: image, fix: func() { up.listen() }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
 			want:    want{"undetermined", "ConnectionRefused", "likely", []string{"dial/{host}/{addr}", "manifest/{mirror}"}, ""},
@@ -84,8 +86,8 @@ func mirrorRows() []row {
 			misleads: "not found, while the upstream times out",
 			setup: func(s *scene) *subject {
 				up, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				mirror.answer(lacks)
-				return &subject{image: image, heal: s.firewall("-d", up.addrs[0].String(), "-j", "DROP")}
+				mirror.setFault(lacks)
+				return &subject{image: image, fix: s.firewall("-d", up.addrs[0].String(), "-j", "DROP")}
 			},
 			runtime: hangs(),
 			want:    want{"undetermined", "ConnectionTimeout", "likely", []string{"dial/{host}/{addr}", "manifest/{mirror}"}, ""},
@@ -93,10 +95,10 @@ func mirrorRows() []row {
 		{
 			name: "mirror-refuses-and-upstream-lacks-it",
 			setup: func(s *scene) *subject {
-				up, _, _ := mirrored(s, hostOptions{}, hostOptions{deaf: true})
-				_, repository, _ := s.app(up)
-				tag := word()
-				return &subject{image: up.image(repository, tag), heal: func() { s.push(repository, tag, lab.Image{}) }}
+				up, _, _ := mirrored(s, hostOptions{}, hostOptions{notListening: true})
+				_, repository, _ := s.pushApp(up)
+				tag := randomWord()
+				return &subject{image: up.image(repository, tag), fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
 			want:    want{"cluster-config", "TagNotFound", "confirmed", []string{"manifest/{host}"}, ""},
@@ -106,10 +108,10 @@ func mirrorRows() []row {
 			misleads: "403 Forbidden: that is the mirror; the upstream has no such tag",
 			setup: func(s *scene) *subject {
 				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
-				mirror.answer(refuses(anything, http.StatusForbidden, "DENIED"))
-				_, repository, _ := s.app(up)
-				tag := word()
-				return &subject{image: up.image(repository, tag), heal: func() { s.push(repository, tag, lab.Image{}) }}
+				mirror.setFault(respondError(anyRequest, http.StatusForbidden, "DENIED"))
+				_, repository, _ := s.pushApp(up)
+				tag := randomWord()
+				return &subject{image: up.image(repository, tag), fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
 			},
 			runtime: fails(`403 Forbidden`),
 			want:    want{"cluster-config", "TagNotFound", "likely", []string{"manifest/{host}"}, ""},
@@ -119,9 +121,9 @@ func mirrorRows() []row {
 			misleads: "unknown authority: that is the mirror; the upstream wants credentials",
 			setup: func(s *scene) *subject {
 				up, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				mirror.present(s.certificate(s.w.private, leaf{name: mirror.name}))
-				up.answer(basicAuth(newLogin()))
-				return &subject{image: image, heal: func() { up.answer(nil) }}
+				mirror.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: mirror.name}))
+				up.setFault(requireBasicAuth(newLogin()))
+				return &subject{image: image, fix: func() { up.setFault(nil) }}
 			},
 			runtime: fails(`.`),
 			want:    want{"cluster-config", "CredentialsMissing", "likely", []string{"manifest/{host}"}, ""},
@@ -131,11 +133,11 @@ func mirrorRows() []row {
 			misleads: "connection refused: the mirror's token service; the upstream answers 429",
 			setup: func(s *scene) *subject {
 				up, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				service := s.host(hostOptions{deaf: true})
-				t := &tokens{grant: anybody}
-				mirror.answer(t.guard(realm(service)))
-				up.answer(refuses(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60"))
-				return &subject{image: image, heal: func() { up.answer(nil) }}
+				service := s.host(hostOptions{notListening: true})
+				t := &tokenService{grant: grantAll}
+				mirror.setFault(t.requireToken(realmOf(service)))
+				up.setFault(respondError(isManifest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60"))
+				return &subject{image: image, fix: func() { up.setFault(nil) }}
 			},
 			runtime: fails(`.`),
 			want:    want{"registry", "RateLimited", "likely", []string{"manifest/{host}"}, ""},
@@ -145,11 +147,11 @@ func mirrorRows() []row {
 			misleads: "nothing: the upstream makes up for it",
 			setup: func(s *scene) *subject {
 				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				service := s.host(hostOptions{deaf: true})
-				t := &tokens{grant: anybody}
-				mirror.answer(t.guard(realm(service)))
-				service.answer(func(http.Handler) http.Handler { return t })
-				return &subject{image: image, heal: func() { service.open() }}
+				service := s.host(hostOptions{notListening: true})
+				t := &tokenService{grant: grantAll}
+				mirror.setFault(t.requireToken(realmOf(service)))
+				service.setFault(func(http.Handler) http.Handler { return t })
+				return &subject{image: image, fix: func() { service.listen() }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -159,7 +161,7 @@ func mirrorRows() []row {
 			misleads: "nothing for minutes: the upstream is well and is not asked yet",
 			setup: func(s *scene) *subject {
 				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				return &subject{image: image, heal: s.firewall("-d", mirror.addrs[0].String(), "-j", "DROP")}
+				return &subject{image: image, fix: s.firewall("-d", mirror.addrs[0].String(), "-j", "DROP")}
 			},
 			runtime: hangs(),
 			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"dial/{mirror}/{mirrorAddr}", "blob/{host}"}, ""},
@@ -169,8 +171,8 @@ func mirrorRows() []row {
 			misleads: "not found: the upstream has it, and a login page in the mirror's place is taken for the answer",
 			setup: func(s *scene) *subject {
 				_, mirror, image := mirrored(s, hostOptions{}, hostOptions{})
-				mirror.answer(instead(anything, portal))
-				return &subject{image: image, heal: func() { mirror.answer(nil) }}
+				mirror.setFault(replaceResponse(anyRequest, servePortal))
+				return &subject{image: image, fix: func() { mirror.setFault(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `text/html`),
 			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"manifest/{mirror}", "pull"}, ""},
@@ -180,10 +182,10 @@ func mirrorRows() []row {
 			misleads: "unexpected EOF: the upstream would give them whole",
 			setup: func(s *scene) *subject {
 				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
-				repository, tag := word(), word()
-				s.push(repository, tag, lab.Image{Size: 256 << 10})
-				mirror.answer(cutOff)
-				return &subject{image: up.image(repository, tag), heal: func() { mirror.answer(nil) }}
+				repository, tag := randomWord(), randomWord()
+				s.pushRandom(repository, tag, lab.Image{Size: 256 << 10})
+				mirror.setFault(truncateLayers)
+				return &subject{image: up.image(repository, tag), fix: func() { mirror.setFault(nil) }}
 			},
 			runtime: fails(`EOF|reset`),
 			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"pull"}, ""},
@@ -193,10 +195,10 @@ func mirrorRows() []row {
 			misleads: "failed precondition, wrong digest: the image is well at its upstream",
 			setup: func(s *scene) *subject {
 				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
-				repository, tag := word(), word()
-				s.push(repository, tag, lab.Image{Size: 256 << 10})
-				mirror.answer(spoils)
-				return &subject{image: up.image(repository, tag), heal: func() { mirror.answer(nil) }}
+				repository, tag := randomWord(), randomWord()
+				s.pushRandom(repository, tag, lab.Image{Size: 256 << 10})
+				mirror.setFault(corruptLayers)
+				return &subject{image: up.image(repository, tag), fix: func() { mirror.setFault(nil) }}
 			},
 			runtime: failsWith(codes.FailedPrecondition, `unexpected commit digest`),
 			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"pull"}, ""},
@@ -206,10 +208,10 @@ func mirrorRows() []row {
 			misleads: "no match for platform: the upstream has this platform, the mirror's copy of the tag is old",
 			setup: func(s *scene) *subject {
 				up, mirror, _ := mirrored(s, hostOptions{}, hostOptions{})
-				repository, tag, old := word(), word(), word()
-				s.put(repository, tag, s.index("linux/amd64", "linux/arm64"))
-				s.put(repository, old, s.index("linux/arm64"))
-				mirror.answer(func(next http.Handler) http.Handler {
+				repository, tag, old := randomWord(), randomWord(), randomWord()
+				s.pushObject(repository, tag, s.index("linux/amd64", "linux/arm64"))
+				s.pushObject(repository, old, s.index("linux/arm64"))
+				mirror.setFault(func(next http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if r.URL.Path == "/v2/"+repository+"/manifests/"+tag {
 							r.URL.Path = "/v2/" + repository + "/manifests/" + old
@@ -217,7 +219,7 @@ func mirrorRows() []row {
 						next.ServeHTTP(w, r)
 					})
 				})
-				return &subject{image: up.image(repository, tag), heal: func() { mirror.answer(nil) }}
+				return &subject{image: up.image(repository, tag), fix: func() { mirror.setFault(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `no match for platform`),
 			want:    want{"node-infrastructure", "MirrorFaulty", "confirmed", []string{"image/{mirror}", "pull"}, ""},

@@ -8,23 +8,23 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// resolverRows are about names.
+// resolverRows returns the rows about names and resolvers.
 func resolverRows() []row {
 	rcode := func(r string) lab.Answer { return lab.Answer{Rcode: r} }
 	silent := lab.Answer{Drop: true}
-	// says makes a healthy host of which resolvers say something else.
-	says := func(a lab.Answer, resolvers ...string) func(*scene) *subject {
+	// dnsFault makes a healthy host for which resolvers return another answer.
+	dnsFault := func(a lab.Answer, resolvers ...string) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h := s.host(hostOptions{})
-			image, _, _ := s.app(h)
-			s.w.says(h.name, a, resolvers...)
-			return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+			image, _, _ := s.pushApp(h)
+			s.w.setDNS(h.name, a, resolvers...)
+			return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 		}
 	}
 	return []row{
 		{
 			name:    "name-unknown",
-			setup:   says(rcode("NXDOMAIN")),
+			setup:   dnsFault(rcode("NXDOMAIN")),
 			runtime: fails(`no such host`),
 			want:    want{"cluster-config", "HostNotFound", "likely", []string{"dns/{host}", "pull"}, ""},
 		},
@@ -33,9 +33,9 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				s.pulledBefore(h)
-				image, _, _ := s.app(h)
-				s.w.says(h.name, rcode("NXDOMAIN"))
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, rcode("NXDOMAIN"))
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`no such host`),
 			want:    want{"node-infrastructure", "HostNotFound", "likely", []string{"dns/{host}", "local/{host}", "pull"}, ""},
@@ -43,54 +43,54 @@ func resolverRows() []row {
 		{
 			name:     "name-without-address",
 			misleads: "no such host: the name exists and has no address",
-			setup:    says(lab.Answer{}),
+			setup:    dnsFault(lab.Answer{}),
 			runtime:  fails(`no such host`),
 			want:     want{"cluster-config", "HostNotFound", "likely", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:    "resolvers-fail",
-			setup:   says(rcode("SERVFAIL")),
+			setup:   dnsFault(rcode("SERVFAIL")),
 			runtime: fails(`server misbehaving`),
 			want:    want{"node-infrastructure", "ResolverFailed", "confirmed", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:     "resolvers-refuse",
 			misleads: "server misbehaving: the resolver is well and not for this node",
-			setup:    says(rcode("REFUSED")),
+			setup:    dnsFault(rcode("REFUSED")),
 			runtime:  fails(`server misbehaving`),
 			want:     want{"node-infrastructure", "ResolverFailed", "confirmed", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:     "resolvers-silent",
 			misleads: "i/o timeout: not the registry's",
-			setup:    says(silent),
+			setup:    dnsFault(silent),
 			runtime:  hangs(),
 			want:     want{"node-infrastructure", "ResolverUnreachable", "likely", []string{"dns/{host}"}, ""},
 		},
 		{
 			name:     "first-resolver-denies",
 			misleads: "no such host: the second resolver knows it and is never asked",
-			setup:    says(rcode("NXDOMAIN"), resolver1),
+			setup:    dnsFault(rcode("NXDOMAIN"), resolver1),
 			runtime:  fails(`no such host`),
 			want:     want{"node-infrastructure", "HostNotFound", "confirmed", []string{"dns/{host}", "dns/{host}/{resolver2}", "pull"}, ""},
 		},
 		{
 			name:     "second-resolver-denies",
 			misleads: "nothing: a resolver denies the name, and it is not asked",
-			setup:    says(rcode("NXDOMAIN"), resolver2),
+			setup:    dnsFault(rcode("NXDOMAIN"), resolver2),
 			runtime:  passes(),
 			want:     want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
 		},
 		{
 			name:    "first-resolver-fails",
-			setup:   says(rcode("SERVFAIL"), resolver1),
+			setup:   dnsFault(rcode("SERVFAIL"), resolver1),
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
 		},
 		{
 			name: "first-resolver-silent",
 			setup: func(s *scene) *subject {
-				sub := says(silent, resolver1)(s)
+				sub := dnsFault(silent, resolver1)(s)
 				sub.args = []string{"--timeout", "50s"}
 				return sub
 			},
@@ -100,7 +100,7 @@ func resolverRows() []row {
 		{
 			name:     "first-resolver-silent-and-no-time-to-wait",
 			misleads: "nothing: the pull is slow, and that a resolver is passed over makes it so",
-			setup:    says(silent, resolver1),
+			setup:    dnsFault(silent, resolver1),
 			runtime:  passes(), // after ten seconds
 			want:     want{"none", "Healthy", "likely", []string{"dns/{host}"}, ""},
 		},
@@ -108,9 +108,9 @@ func resolverRows() []row {
 			name: "answer-by-tcp-only",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				s.w.says(h.name, lab.Answer{Addrs: h.addrs, TCP: true})
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs, TCP: true})
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -121,9 +121,9 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{port: 443})
 				other := s.host(hostOptions{port: 443})
-				image, _, _ := s.app(h)
-				s.w.says(h.name, lab.Answer{Addrs: other.addrs}, resolver1)
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, lab.Answer{Addrs: other.addrs}, resolver1)
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`certificate is valid for`),
 			want:    want{"node-infrastructure", "ResolverWrongAnswer", "confirmed", []string{"dns/{host}", "pull"}, ""},
@@ -133,9 +133,9 @@ func resolverRows() []row {
 			misleads: "connection refused: a filtering resolver answers 127.0.0.1",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{name: "quay.io", port: 443, addrs: []netip.Addr{s.w.addr(public4)}})
-				image, _, _ := s.app(h)
-				s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, resolver1)
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				image, _, _ := s.pushApp(h)
+				s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, resolver1)
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"node-infrastructure", "ResolverWrongAnswer", "confirmed", []string{"dns/{host}", "pull"}, ""},
@@ -144,12 +144,12 @@ func resolverRows() []row {
 			name:     "pinned-in-the-hosts-file",
 			misleads: "connection refused: the registry is up, /etc/hosts names an address of old",
 			setup: func(s *scene) *subject {
-				p := s.w.takePin(s.t)
+				p := s.w.takePinnedName(s.t)
 				h := s.host(hostOptions{name: p.name})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() {
 					h.addrs = append(h.addrs, p.addr)
-					h.open(p.addr)
+					h.listen(p.addr)
 				}}
 			},
 			runtime: fails(`connection refused`),
@@ -161,8 +161,8 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{nsswitch: "hosts: files\n"})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"nsswitch.conf": "hosts: files dns\n"}))
 					m.restart(s.t)
 				}}
@@ -173,12 +173,12 @@ func resolverRows() []row {
 		{
 			name: "search-domain-needed",
 			setup: func(s *scene) *subject {
-				domain := word() + ".net"
+				domain := randomWord() + ".net"
 				m := s.w.newMachine(s.t, machineSpec{resolvConf: "nameserver " + resolver1 + "\n"})
-				h := s.host(hostOptions{name: word(), port: 5000, quiet: true})
-				s.w.says(h.name+"."+domain, lab.Answer{Addrs: h.addrs})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				h := s.host(hostOptions{name: randomWord(), port: 5000, notInDNS: true})
+				s.w.setDNS(h.name+"."+domain, lab.Answer{Addrs: h.addrs})
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"resolv.conf": "search " + domain + "\nnameserver " + resolver1 + "\n"}))
 					m.restart(s.t)
 				}}
@@ -192,8 +192,8 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{resolvConf: "nameserver " + s.w.addr(private4).String() + "\n"})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"resolv.conf": "nameserver " + resolver1 + "\n"}))
 					m.restart(s.t)
 				}}
@@ -207,8 +207,8 @@ func resolverRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{resolvConf: "nameserver " + s.w.addr(dark4).String() + "\n"})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"resolv.conf": "nameserver " + resolver1 + "\n"}))
 					m.restart(s.t)
 				}}
@@ -219,15 +219,15 @@ func resolverRows() []row {
 	}
 }
 
-// dialRows are about addresses.
+// dialRows returns the rows about addresses and connections.
 func dialRows() []row {
 	return []row{
 		{
 			name: "refused",
 			setup: func(s *scene) *subject {
-				h := s.host(hostOptions{deaf: true})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { h.open() }}
+				h := s.host(hostOptions{notListening: true})
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { h.listen() }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"undetermined", "ConnectionRefused", "confirmed", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -237,9 +237,9 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				s.pulledBefore(h)
-				image, _, _ := s.app(h)
-				h.shut()
-				return &subject{image: image, heal: func() { h.open() }}
+				image, _, _ := s.pushApp(h)
+				h.stopListening()
+				return &subject{image: image, fix: func() { h.listen() }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"node-infrastructure", "ConnectionRefused", "likely", []string{"dial/{host}/{addr}", "local/{host}", "pull"}, ""},
@@ -249,9 +249,9 @@ func dialRows() []row {
 			misleads: "connection refused: the registry listens, a firewall answers for it",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(), "-j", "REJECT", "--reject-with", "tcp-reset")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"undetermined", "ConnectionRefused", "confirmed", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -260,9 +260,9 @@ func dialRows() []row {
 			name: "black-hole",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				lift := s.firewall("-d", h.addrs[0].String(), "-j", "DROP")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: hangs(),
 			want:    want{"undetermined", "ConnectionTimeout", "likely", []string{"dial/{host}/{addr}"}, ""},
@@ -272,9 +272,9 @@ func dialRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				s.pulledBefore(h)
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				lift := s.firewall("-d", h.addrs[0].String(), "-j", "DROP")
-				return &subject{image: image, heal: lift}
+				return &subject{image: image, fix: lift}
 			},
 			runtime: hangs(),
 			want:    want{"node-infrastructure", "ConnectionTimeout", "likely", []string{"dial/{host}/{addr}", "local/{host}"}, ""},
@@ -283,8 +283,8 @@ func dialRows() []row {
 			name: "no-route",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: s.noRoute("unreachable", h.addrs[0])}
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: s.blockRoute("unreachable", h.addrs[0])}
 			},
 			runtime: fails(`no route to host`),
 			want:    want{"node-infrastructure", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -294,8 +294,8 @@ func dialRows() []row {
 			misleads: "permission denied: nobody asked for credentials, the node's routing table refuses",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: s.noRoute("prohibit", h.addrs[0])}
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: s.blockRoute("prohibit", h.addrs[0])}
 			},
 			runtime: fails(`connect: permission denied`),
 			want:    want{"node-infrastructure", "NetworkUnreachable", "confirmed", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -305,9 +305,10 @@ func dialRows() []row {
 			misleads: "no route to host: there is one, a firewall rejects",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(), "-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
-				return &subject{image: image, heal: lift}
+				image, _, _ := s.pushApp(h)
+				lift := s.firewall("-d", h.addrs[0].String(), "-p", "tcp", "--dport", h.portText(),
+					"-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
+				return &subject{image: image, fix: lift}
 			},
 			runtime: fails(`no route to host`),
 			want:    want{"node-infrastructure", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -316,9 +317,9 @@ func dialRows() []row {
 			name: "reset-after-connect",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.behave(resets)
-				return &subject{image: image, heal: func() { h.behave(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setConnHandler(resetConn)
+				return &subject{image: image, fix: func() { h.setConnHandler(nil) }}
 			},
 			runtime: fails(`connection reset by peer`),
 			want:    want{"node-infrastructure", "ConnectionReset", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
@@ -328,10 +329,10 @@ func dialRows() []row {
 			misleads: "nothing: an address is dead, and the runtime gets by",
 			setup: func(s *scene) *subject {
 				v4, v6 := s.w.addr(private4), s.w.addr(dark6)
-				h := s.host(hostOptions{addrs: []netip.Addr{v4}, quiet: true})
-				s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{v4, v6}})
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{v4}}) }}
+				h := s.host(hostOptions{addrs: []netip.Addr{v4}, notInDNS: true})
+				s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{v4, v6}})
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{v4}}) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -340,10 +341,10 @@ func dialRows() []row {
 			name: "v6-refused-beside-v4",
 			setup: func(s *scene) *subject {
 				v4, v6 := s.w.addr(private4), s.w.addr(public6)
-				h := s.host(hostOptions{addrs: []netip.Addr{v4, v6}, deaf: true})
-				h.open(v4)
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { h.open(v6) }}
+				h := s.host(hostOptions{addrs: []netip.Addr{v4, v6}, notListening: true})
+				h.listen(v4)
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { h.listen(v6) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -352,11 +353,11 @@ func dialRows() []row {
 			name: "v6-only-in-a-black-hole",
 			setup: func(s *scene) *subject {
 				v6 := s.w.addr(dark6)
-				h := s.host(hostOptions{quiet: true})
-				s.w.says(h.name, lab.Answer{Addrs: []netip.Addr{v6}})
-				image, _, _ := s.app(h)
-				s.id("dark", netip.AddrPortFrom(v6, uint16(h.port)).String())
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				h := s.host(hostOptions{notInDNS: true})
+				s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{v6}})
+				image, _, _ := s.pushApp(h)
+				s.setPlaceholder("dark", netip.AddrPortFrom(v6, uint16(h.port)).String())
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: hangs(),
 			want:    want{"undetermined", "ConnectionTimeout", "likely", []string{"dial/{host}/{dark}"}, ""},
@@ -365,10 +366,10 @@ func dialRows() []row {
 			name: "one-address-of-two-refuses",
 			setup: func(s *scene) *subject {
 				a, b := s.w.addr(private4), s.w.addr(private4)
-				h := s.host(hostOptions{addrs: []netip.Addr{a, b}, deaf: true})
-				h.open(b)
-				image, _, _ := s.app(h)
-				return &subject{image: image, heal: func() { h.open(a) }}
+				h := s.host(hostOptions{addrs: []netip.Addr{a, b}, notListening: true})
+				h.listen(b)
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { h.listen(a) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -377,14 +378,14 @@ func dialRows() []row {
 			name:     "one-address-of-two-has-an-expired-certificate",
 			misleads: "certificate has expired: not all machines of the registry have the old one",
 			setup: func(s *scene) *subject {
-				// The first address that answers is the one that counts.
+				// The runtime uses the first address that answers.
 				h := s.host(hostOptions{port: 443})
-				old := s.host(hostOptions{name: h.name, port: 443, quiet: true})
-				old.present(s.certificate(s.w.trusted, leaf{name: h.name, since: -30 * day, until: -day}))
-				s.w.says(h.name, lab.Answer{Addrs: append(old.addrs, h.addrs...)})
-				image, _, _ := s.app(h)
-				s.id("old", old.at(0))
-				return &subject{image: image, heal: func() { s.w.says(h.name, lab.Answer{Addrs: h.addrs}) }}
+				old := s.host(hostOptions{name: h.name, port: 443, notInDNS: true})
+				old.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name, since: -30 * day, until: -day}))
+				s.w.setDNS(h.name, lab.Answer{Addrs: append(old.addrs, h.addrs...)})
+				image, _, _ := s.pushApp(h)
+				s.setPlaceholder("old", old.addrPort(0))
+				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`certificate has expired`),
 			want:    want{"registry", "CertificateExpired", "confirmed", []string{"tls/{host}/{old}", "pull"}, ""},
@@ -395,15 +396,16 @@ func dialRows() []row {
 // pulledBefore leaves an image of the host on the common machine.
 func (s *scene) pulledBefore(h *host) {
 	s.t.Helper()
-	image, _, _ := s.app(h)
+	image, _, _ := s.pushApp(h)
 	if p := s.w.common.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
 		s.t.Fatal(p.message)
 	}
 	s.t.Cleanup(func() { s.w.common.remove(s.t, image) })
 }
 
-// noRoute makes an address unroutable, in one of the kernel's ways.
-func (s *scene) noRoute(kind string, a netip.Addr) (lift func()) {
+// blockRoute makes an address unroutable, with a kind of route like unreachable or
+// prohibit.
+func (s *scene) blockRoute(kind string, a netip.Addr) (lift func()) {
 	s.t.Helper()
 	const table = "100"
 	must(s.t, s.w.run("", "ip", "route", "replace", kind, a.String(), "table", table))

@@ -16,22 +16,22 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// nodeRows are about the runtime itself and its disk.
+// nodeRows returns the rows about the runtime itself and its disk.
 func nodeRows() []row {
-	// onDisk makes a machine with an image file system of its own kind.
-	onDisk := func(store mount, size int, spoil func(*scene, *machine) (heal func())) func(*scene) *subject {
+	// onDisk makes a machine with another image file system.
+	onDisk := func(store mount, size int, inject func(*scene, *machine) (fix func())) func(*scene) *subject {
 		return func(s *scene) *subject {
-			s.productFirst = true // a pull that failed leaves something on the disk
+			s.productFirst = true // a failed pull leaves data on the disk
 			m := s.w.newMachine(s.t, machineSpec{store: store})
-			s.warm(m) // containerd remembers for ever that it could not make a directory
+			s.warmUp(m) // containerd never retries a directory that it could not create
 			h := s.host(hostOptions{})
-			repository, tag := word(), word()
-			s.push(repository, tag, lab.Image{Size: size})
-			return &subject{image: h.image(repository, tag), machine: m, heal: spoil(s, m)}
+			repository, tag := randomWord(), randomWord()
+			s.pushRandom(repository, tag, lab.Image{Size: size})
+			return &subject{image: h.image(repository, tag), machine: m, fix: inject(s, m)}
 		}
 	}
 	script := func(text string) string { return "#!/bin/sh\ncat >/dev/null\n" + text + "\n" }
-	// verified makes a machine whose containerd asks a program about every image
+	// verified makes a machine whose containerd runs a program to verify every image
 	// (pkg/imageverifier/bindir).
 	verified := func(program string) func(*scene) *subject {
 		return func(s *scene) *subject {
@@ -44,47 +44,48 @@ func nodeRows() []row {
 				must(s.t, os.Chmod(m.etc("containerd/verifiers/signed"), 0o755))
 			}
 			install(program)
-			image, _, _ := s.app(s.host(hostOptions{}))
-			return &subject{image: image, machine: m, heal: func() { install(script("echo signed by us")) }}
+			image, _, _ := s.pushApp(s.host(hostOptions{}))
+			return &subject{image: image, machine: m, fix: func() { install(script("echo signed by us")) }}
 		}
 	}
 	return []row{
 		{
 			name:    "verifier-rejects",
-			setup:   verified(script("echo no signature by release@" + word() + ".net; exit 1")),
+			setup:   verified(script("echo no signature by release@" + randomWord() + ".net; exit 1")),
 			runtime: fails(`image verifier bindir blocked pull of .* for reason: verifier signed rejected image \(exit code 1\): no signature`),
 			want:    want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
 		},
 		{
 			name:     "verifier-rejects-in-words-of-a-network",
 			misleads: "403 Forbidden: it is what the verifier says of its own doings, the registry gives the image to anybody",
-			setup:    verified(script("echo 'Error: no matching signatures: GET https://" + word() + ".net/v2/app/manifests/sha256-1.sig: 403 Forbidden'; exit 1")),
-			runtime:  fails(`403 Forbidden$`),
-			want:     want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
+			setup: verified(script("echo 'Error: no matching signatures: GET https://" + randomWord() +
+				".net/v2/app/manifests/sha256-1.sig: 403 Forbidden'; exit 1")),
+			runtime: fails(`403 Forbidden$`),
+			want:    want{"cluster-config", "SignatureRejected", "likely", []string{"pull"}, ""},
 		},
 		{
 			name:     "verifier-does-not-run",
 			misleads: "exec format error: of the verifier, and not of the image",
 			setup:    verified("\x7fELF for another machine"),
 			runtime:  fails(`blocking pull of .* image verifier bindir returned error: .*exec format error`),
-			want:     want{"node-infrastructure", "SignatureRejected", "likely", []string{"pull"}, "mend the image verifier"},
+			want:     want{"node-infrastructure", "SignatureRejected", "likely", []string{"pull"}, "io.containerd.image-verifier.v1.bindir"},
 		},
 		{
 			name:     "snapshot-of-a-shared-layer-gone",
 			misleads: "nothing that names it: somebody made room in the snapshotter's directory, and an image that builds on what was there can't be unpacked",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
-				repository, tag := word(), word()
-				base := s.ofLayer(s.tarred(1<<10), types.OCIUncompressedLayer)
-				s.put(repository, tag, base)
+				repository, tag := randomWord(), randomWord()
+				base := s.imageOfLayer(s.randomTar(1<<10), types.OCIUncompressedLayer)
+				s.pushObject(repository, tag, base)
 				if p := m.pull(s.t.Context(), h.image(repository, tag), nil, hangTime); p.message != "" {
 					s.t.Fatal(p.message)
 				}
-				s.put(repository, tag+"-app", s.onTop(base, s.tarred(1<<10)))
+				s.pushObject(repository, tag+"-app", s.withLayer(base, s.randomTar(1<<10)))
 				kept := filepath.Join(m.store(), "io.containerd.snapshotter.v1.overlayfs/snapshots")
 				must(s.t, os.Rename(kept, kept+".gone"))
 				must(s.t, os.Mkdir(kept, 0o700))
-				return &subject{image: h.image(repository, tag+"-app"), machine: m, heal: func() {
+				return &subject{image: h.image(repository, tag+"-app"), machine: m, fix: func() {
 					must(s.t, os.RemoveAll(kept))
 					must(s.t, os.Rename(kept+".gone", kept))
 				}}
@@ -97,9 +98,9 @@ func nodeRows() []row {
 			misleads: "invalid argument: the layer is as it should be, the containerd of this node runs in a user namespace of 65536 ids",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{ids: 1 << 16}), s.host(hostOptions{})
-				repository, tag := word(), word()
-				s.put(repository, tag, s.ofLayer(s.tarredFor(100_000, 1<<10), types.OCIUncompressedLayer))
-				return &subject{image: h.image(repository, tag), machine: m, heal: func() {
+				repository, tag := randomWord(), randomWord()
+				s.pushObject(repository, tag, s.imageOfLayer(s.randomTarOwnedBy(100_000, 1<<10), types.OCIUncompressedLayer))
+				return &subject{image: h.image(repository, tag), machine: m, fix: func() {
 					m.spec.ids = 1 << 20
 					m.restart(s.t)
 				}}
@@ -111,9 +112,9 @@ func nodeRows() []row {
 			name: "runtime-stopped",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				m.stop()
-				return &subject{image: image, machine: m, heal: func() { m.start(s.t) }}
+				return &subject{image: image, machine: m, fix: func() { m.start(s.t) }}
 			},
 			runtime: failsWith(codes.Unavailable, `connection refused|no such file`),
 			want:    want{"node-infrastructure", "RuntimeUnavailable", "likely", []string{"runtime"}, ""},
@@ -122,9 +123,9 @@ func nodeRows() []row {
 			name: "runtime-hangs",
 			setup: func(s *scene) *subject {
 				m, h := s.w.newMachine(s.t, machineSpec{}), s.host(hostOptions{})
-				image, _, _ := s.app(h)
+				image, _, _ := s.pushApp(h)
 				must(s.t, m.cmd.Process.Signal(syscall.SIGSTOP))
-				return &subject{image: image, machine: m, heal: func() { must(s.t, m.cmd.Process.Signal(syscall.SIGCONT)) }}
+				return &subject{image: image, machine: m, fix: func() { must(s.t, m.cmd.Process.Signal(syscall.SIGCONT)) }}
 			},
 			runtime: hangs(),
 			want:    want{"node-infrastructure", "RuntimeUnavailable", "likely", []string{"runtime"}, ""},
@@ -135,8 +136,8 @@ func nodeRows() []row {
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{config: "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + containerdAlone})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() {
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
 					m.restart(s.t)
 				}}
@@ -148,8 +149,8 @@ func nodeRows() []row {
 			name: "disk-full",
 			setup: onDisk(mount{Type: "tmpfs", Data: "size=256m"}, 1<<20, func(s *scene, m *machine) func() {
 				must(s.t, fill(m.store(), 64<<10))
-				// A write that failed leaves its blob locked in containerd; a
-				// restart brings a new, empty disk.
+				// A failed write leaves its blob locked in containerd. After a
+				// restart the disk is new and empty.
 				return func() { m.restart(s.t) }
 			}),
 			runtime: fails(`no space left on device`),
@@ -202,7 +203,7 @@ func nodeRows() []row {
 	}
 }
 
-// breakDisk has the kernel find an error on the machine's ext4.
+// breakDisk makes the kernel find an error on the machine's ext4.
 func (m *machine) breakDisk() error {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", m.cmd.Process.Pid))
 	if err != nil {
@@ -216,8 +217,8 @@ func (m *machine) breakDisk() error {
 	return fmt.Errorf("no /var/lib/containerd in %s", b)
 }
 
-// shutDown makes every operation on an ext4 fail with EIO, as the kernel does
-// when the disk has gone (EXT4_IOC_SHUTDOWN of linux/ext4.h).
+// shutDown makes every operation on an ext4 fail with EIO, as the kernel does when the
+// disk is removed (EXT4_IOC_SHUTDOWN of linux/ext4.h).
 func shutDown(store string) error {
 	f, err := os.Open(store)
 	if err != nil {
@@ -230,7 +231,7 @@ func shutDown(store string) error {
 
 func filler(store string) string { return filepath.Join(store, "filler") }
 
-// fill leaves so many bytes free on the file system.
+// fill fills the file system up to so many free bytes.
 func fill(store string, free uint64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(store, &st); err != nil {

@@ -10,18 +10,18 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// proxyRows are about nodes that go out through a proxy: then nothing that
-// fails on the direct way is in the way.
+// proxyRows returns the rows about nodes that use a proxy: failures of the direct path do
+// not matter then.
 func proxyRows() []row {
-	// proxied makes a host, a proxy that runs with these lines, and a machine
-	// that goes through it.
+	// proxied makes a host, a proxy with these lines of configuration, and a machine
+	// that uses the proxy.
 	proxied := func(s *scene, o hostOptions, spec machineSpec, lines ...string) (h *host, p *proxy, m *machine, image string) {
 		h, p = s.host(o), s.proxy()
 		p.start(lines...)
 		spec.env = append(p.env(), spec.env...)
 		m = s.w.newMachine(s.t, spec)
-		image, _, _ = s.app(h)
-		s.id("proxy", p.addr)
+		image, _, _ = s.pushApp(h)
+		s.setPlaceholder("proxy", p.addr)
 		return h, p, m, image
 	}
 	return []row{
@@ -31,7 +31,7 @@ func proxyRows() []row {
 			setup: func(s *scene) *subject {
 				_, p, m, image := proxied(s, hostOptions{}, machineSpec{})
 				p.stop()
-				return &subject{image: image, machine: m, heal: func() { p.start() }}
+				return &subject{image: image, machine: m, fix: func() { p.start() }}
 			},
 			runtime: fails(`proxyconnect tcp: dial tcp .*connection refused`),
 			want:    want{"node-infrastructure", "ProxyUnreachable", "confirmed", []string{"dial/{host}/proxy", "pull"}, ""},
@@ -43,8 +43,8 @@ func proxyRows() []row {
 				h, p := s.host(hostOptions{}), s.proxy()
 				p.start()
 				m := s.w.newMachine(s.t, machineSpec{env: []string{"HTTPS_PROXY=http://" + s.w.addr(dark4).String() + ":3128"}})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() { m.restart(s.t, p.env()...) }}
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() { m.restart(s.t, p.env()...) }}
 			},
 			runtime: hangs(),
 			want:    want{"node-infrastructure", "ProxyUnreachable", "likely", []string{"dial/{host}/proxy"}, ""},
@@ -58,8 +58,8 @@ func proxyRows() []row {
 				addr := netip.MustParseAddrPort(p.addr)
 				name := s.w.name()
 				m := s.w.newMachine(s.t, machineSpec{env: []string{"HTTPS_PROXY=http://" + name + p.addr[len(addr.Addr().String()):]}})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() { s.w.says(name, lab.Answer{Addrs: []netip.Addr{addr.Addr()}}) }}
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() { s.w.setDNS(name, lab.Answer{Addrs: []netip.Addr{addr.Addr()}}) }}
 			},
 			runtime: fails(`proxyconnect tcp: .*no such host`),
 			want:    want{"node-infrastructure", "ProxyUnreachable", "confirmed", []string{"dial/{host}/proxy", "pull"}, ""},
@@ -67,9 +67,9 @@ func proxyRows() []row {
 		{
 			name: "proxy-wants-credentials",
 			setup: func(s *scene) *subject {
-				user, password := word(), word()
+				user, password := randomWord(), randomWord()
 				_, p, m, image := proxied(s, hostOptions{}, machineSpec{}, "BasicAuth "+user+" "+password)
-				return &subject{image: image, machine: m, heal: func() { m.restart(s.t, "HTTPS_PROXY=http://"+user+":"+password+"@"+p.addr) }}
+				return &subject{image: image, machine: m, fix: func() { m.restart(s.t, "HTTPS_PROXY=http://"+user+":"+password+"@"+p.addr) }}
 			},
 			runtime: fails(`Proxy Authentication Required`),
 			want:    want{"node-infrastructure", "ProxyDenied", "confirmed", []string{"dial/{host}/proxy", "pull"}, ""},
@@ -79,7 +79,7 @@ func proxyRows() []row {
 			misleads: "access violation: not the registry's word",
 			setup: func(s *scene) *subject {
 				_, p, m, image := proxied(s, hostOptions{port: 8443}, machineSpec{}, "ConnectPort 443")
-				return &subject{image: image, machine: m, heal: func() { p.start("ConnectPort 443", "ConnectPort 8443") }}
+				return &subject{image: image, machine: m, fix: func() { p.start("ConnectPort 443", "ConnectPort 8443") }}
 			},
 			runtime: fails(`: Access violation$`),
 			want:    want{"node-infrastructure", "ProxyDenied", "likely", []string{"dial/{host}/proxy"}, ""},
@@ -92,8 +92,8 @@ func proxyRows() []row {
 				must(s.t, writeFiles(p.dir, map[string]string{"filter": h.name + "\n"}))
 				p.start("Filter \"" + p.dir + "/filter\"")
 				m := s.w.newMachine(s.t, machineSpec{env: p.env()})
-				image, _, _ := s.app(h)
-				return &subject{image: image, machine: m, heal: func() { p.start() }}
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, machine: m, fix: func() { p.start() }}
 			},
 			runtime: fails(`: Filtered$`),
 			want:    want{"node-infrastructure", "ProxyDenied", "likely", []string{"dial/{host}/proxy"}, ""},
@@ -102,8 +102,8 @@ func proxyRows() []row {
 			name:     "proxy-cannot-reach-the-registry",
 			misleads: "unable to connect, and no word of a proxy",
 			setup: func(s *scene) *subject {
-				h, _, m, image := proxied(s, hostOptions{deaf: true}, machineSpec{})
-				return &subject{image: image, machine: m, heal: func() { h.open() }}
+				h, _, m, image := proxied(s, hostOptions{notListening: true}, machineSpec{})
+				return &subject{image: image, machine: m, fix: func() { h.listen() }}
 			},
 			runtime: fails(`: Unable to connect$`),
 			want:    want{"undetermined", "Undetermined", "undetermined", []string{"dial/{host}/proxy", "pull"}, ""},
@@ -113,7 +113,7 @@ func proxyRows() []row {
 			misleads: "nothing: direct DNS is dead and nobody needs it",
 			setup: func(s *scene) *subject {
 				_, p, m, image := proxied(s, hostOptions{}, machineSpec{resolvConf: "nameserver " + s.w.addr(dark4).String() + "\n"})
-				return &subject{image: image, machine: m, heal: func() {
+				return &subject{image: image, machine: m, fix: func() {
 					must(s.t, writeFiles(m.etc(""), map[string]string{"resolv.conf": "nameserver " + resolver1 + "\n"}))
 					m.restart(s.t, p.env()...)
 				}}
@@ -126,9 +126,9 @@ func proxyRows() []row {
 			misleads: "DNS: it is dead, harmless, and the tag is missing",
 			setup: func(s *scene) *subject {
 				h, _, m, _ := proxied(s, hostOptions{}, machineSpec{resolvConf: "nameserver " + s.w.addr(dark4).String() + "\n"})
-				_, repository, _ := s.app(h)
-				tag := word()
-				return &subject{image: h.image(repository, tag), machine: m, heal: func() { s.push(repository, tag, lab.Image{}) }}
+				_, repository, _ := s.pushApp(h)
+				tag := randomWord()
+				return &subject{image: h.image(repository, tag), machine: m, fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
 			want:    want{"cluster-config", "TagNotFound", "confirmed", []string{"manifest/{host}", "pull"}, ""},
@@ -140,9 +140,9 @@ func proxyRows() []row {
 				h, p := s.host(hostOptions{}), s.proxy()
 				p.start()
 				m := s.w.newMachine(s.t, machineSpec{env: p.env("NO_PROXY=.net")})
-				image, _, _ := s.app(h)
-				h.shut()
-				return &subject{image: image, machine: m, heal: func() { h.open() }}
+				image, _, _ := s.pushApp(h)
+				h.stopListening()
+				return &subject{image: image, machine: m, fix: func() { h.listen() }}
 			},
 			runtime: fails(`connection refused`),
 			want:    want{"undetermined", "ConnectionRefused", "confirmed", []string{"dial/{host}/{addr}", "pull"}, ""},
@@ -152,8 +152,8 @@ func proxyRows() []row {
 			misleads: "interception by the proxy: the registry's own certificate is private",
 			setup: func(s *scene) *subject {
 				h, _, m, image := proxied(s, hostOptions{}, machineSpec{})
-				h.present(s.certificate(s.w.private, leaf{name: h.name}))
-				return &subject{image: image, machine: m, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
+				return &subject{image: image, machine: m, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "CertificateUntrusted", "confirmed", []string{"tls/{host}/proxy", "pull"}, ""},

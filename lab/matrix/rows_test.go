@@ -4,7 +4,7 @@ package matrix
 
 import "slices"
 
-// rows are all rows of the matrix.
+// rows returns all rows of the matrix.
 func rows() []row {
 	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows())
 }

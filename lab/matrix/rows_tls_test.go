@@ -11,31 +11,32 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// tlsRows are about certificates and what the runtime trusts.
+// tlsRows returns the rows about certificates and what the runtime trusts.
 func tlsRows() []row {
-	// presents makes a host with another certificate.
-	presents := func(a func(*world) *lab.Authority, l func(*host) leaf) func(*scene) *subject {
+	// withCertificate makes a host with another certificate.
+	withCertificate := func(a func(*world) *lab.Authority, l func(*host) leafSpec) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h := s.host(hostOptions{})
-			image, _, _ := s.app(h)
-			h.present(s.certificate(a(s.w), l(h)))
-			return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+			image, _, _ := s.pushApp(h)
+			h.setCertificate(s.certificate(a(s.w), l(h)))
+			return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 		}
 	}
-	trusted := func(w *world) *lab.Authority { return w.trusted }
-	private := func(w *world) *lab.Authority { return w.private }
-	// privately makes a host whose certificate is of an authority that only its
-	// hosts.toml names, with this text, of which heal makes the right one.
+	trusted := func(w *world) *lab.Authority { return w.trustedCA }
+	private := func(w *world) *lab.Authority { return w.privateCA }
+	// withPrivateCA makes a host whose certificate is signed by an authority that only its
+	// hosts.toml may name. wrong returns a wrong hosts.toml; the fix writes the right
+	// one.
 	const right = "[host.\"https://%s\"]\n  ca = %q\n"
-	privately := func(wrong func(s *scene, m *machine, h *host) string) func(*scene) *subject {
+	withPrivateCA := func(wrong func(s *scene, m *machine, h *host) string) func(*scene) *subject {
 		return func(s *scene) *subject {
 			h, m := s.host(hostOptions{}), s.w.common
-			image, _, _ := s.app(h)
-			h.present(s.certificate(s.w.private, leaf{name: h.name}))
+			image, _, _ := s.pushApp(h)
+			h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
 			ca := "/etc/containerd/certs.d/" + h.String() + "/ca.pem"
 			m.hostsTOML(s.t, h.String(), wrong(s, m, h))
-			return &subject{image: image, heal: func() {
-				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.private.PEM())}))
+			return &subject{image: image, fix: func() {
+				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.privateCA.PEM())}))
 				m.hostsTOML(s.t, h.String(), fmt.Sprintf(right, h, ca))
 			}}
 		}
@@ -44,7 +45,7 @@ func tlsRows() []row {
 		{
 			name:     "private-authority",
 			misleads: "interception: an authority that nobody knows is what a private registry has",
-			setup:    presents(private, func(h *host) leaf { return leaf{name: h.name} }),
+			setup:    withCertificate(private, func(h *host) leafSpec { return leafSpec{name: h.name} }),
 			runtime:  fails(`certificate signed by unknown authority`),
 			want:     want{"node-infrastructure", "CertificateUntrusted", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
@@ -52,34 +53,34 @@ func tlsRows() []row {
 			name: "self-signed",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.present(s.selfSigned(h.name))
-				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.selfSigned(h.name))
+				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "CertificateUntrusted", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-expired",
-			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, since: -30 * day, until: -day} }),
+			setup:   withCertificate(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, since: -30 * day, until: -day} }),
 			runtime: fails(`certificate has expired or is not yet valid: current time .* is after`),
 			want:    want{"registry", "CertificateExpired", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-not-yet-valid",
-			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, since: day, until: 30 * day} }),
+			setup:   withCertificate(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, since: day, until: 30 * day} }),
 			runtime: fails(`certificate has expired or is not yet valid: current time .* is before`),
 			want:    want{"undetermined", "CertificateNotYetValid", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-for-another-name",
-			setup:   presents(trusted, func(*host) leaf { return leaf{name: word() + ".net"} }),
+			setup:   withCertificate(trusted, func(*host) leafSpec { return leafSpec{name: randomWord() + ".net"} }),
 			runtime: fails(`certificate is valid for`),
 			want:    want{"registry", "CertificateNameMismatch", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:    "certificate-without-names",
-			setup:   presents(trusted, func(h *host) leaf { return leaf{name: h.name, noNames: true} }),
+			setup:   withCertificate(trusted, func(h *host) leafSpec { return leafSpec{name: h.name, noNames: true} }),
 			runtime: fails(`legacy Common Name|not valid for any names`),
 			want:    want{"registry", "CertificateInvalid", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
 		},
@@ -88,14 +89,14 @@ func tlsRows() []row {
 			misleads: "unknown authority: the node trusts the root, the server keeps the intermediate to itself",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				between, err := s.w.trusted.Intermediate("Issuing " + word())
+				image, _, _ := s.pushApp(h)
+				between, err := s.w.trustedCA.Intermediate("Issuing " + randomWord())
 				must(s.t, err)
-				l := leaf{name: h.name, aia: "http://" + s.w.name() + "/issuing.crt"}
-				h.present(s.certificate(between, l))
-				return &subject{image: image, heal: func() {
-					l.send = [][]byte{between.DER()}
-					h.present(s.certificate(between, l))
+				l := leafSpec{name: h.name, aia: "http://" + s.w.name() + "/issuing.crt"}
+				h.setCertificate(s.certificate(between, l))
+				return &subject{image: image, fix: func() {
+					l.chain = [][]byte{between.DER()}
+					h.setCertificate(s.certificate(between, l))
 				}}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
@@ -106,12 +107,12 @@ func tlsRows() []row {
 			misleads: "certificate has expired: not by the server's clock",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.present(s.certificate(s.w.trusted, leaf{name: h.name, since: -30 * day, until: -2 * day}))
-				h.answer(dated(-5 * day))
-				return &subject{image: image, heal: func() {
-					h.present(s.certificate(s.w.trusted, leaf{name: h.name}))
-					h.answer(nil)
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name, since: -30 * day, until: -2 * day}))
+				h.setFault(shiftDate(-5 * day))
+				return &subject{image: image, fix: func() {
+					h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name}))
+					h.setFault(nil)
 				}}
 			},
 			runtime: fails(`certificate has expired or is not yet valid`),
@@ -122,12 +123,12 @@ func tlsRows() []row {
 			misleads: "certificate is not yet valid: it is, by the server's clock",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.present(s.certificate(s.w.trusted, leaf{name: h.name, since: 3 * day, until: 30 * day}))
-				h.answer(dated(5 * day))
-				return &subject{image: image, heal: func() {
-					h.present(s.certificate(s.w.trusted, leaf{name: h.name}))
-					h.answer(nil)
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name, since: 3 * day, until: 30 * day}))
+				h.setFault(shiftDate(5 * day))
+				return &subject{image: image, fix: func() {
+					h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name}))
+					h.setFault(nil)
 				}}
 			},
 			runtime: fails(`certificate has expired or is not yet valid`),
@@ -138,9 +139,9 @@ func tlsRows() []row {
 			misleads: "a wrong clock: the server's date is off, and its certificate is good all the same",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.answer(dated(-5 * time.Hour))
-				return &subject{image: image, heal: func() { h.answer(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setFault(shiftDate(-5 * time.Hour))
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -149,9 +150,9 @@ func tlsRows() []row {
 			name: "plain-http",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.behave(plainHTTP)
-				return &subject{image: image, heal: func() { h.behave(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setConnHandler(servePlainHTTP)
+				return &subject{image: image, fix: func() { h.setConnHandler(nil) }}
 			},
 			runtime: fails(`server gave HTTP response to HTTPS client`),
 			want:    want{"node-infrastructure", "PlainHTTPRegistry", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
@@ -160,9 +161,9 @@ func tlsRows() []row {
 			name: "closed-before-tls",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.behave(closes)
-				return &subject{image: image, heal: func() { h.behave(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setConnHandler(closeConn)
+				return &subject{image: image, fix: func() { h.setConnHandler(nil) }}
 			},
 			runtime: fails(`EOF|reset by peer`),
 			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
@@ -172,9 +173,9 @@ func tlsRows() []row {
 			misleads: "handshake timeout: something takes connections and is no registry",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.behave(saysNothing)
-				return &subject{image: image, heal: func() { h.behave(nil) }}
+				image, _, _ := s.pushApp(h)
+				h.setConnHandler(holdConn)
+				return &subject{image: image, fix: func() { h.setConnHandler(nil) }}
 			},
 			runtime: hangs(),
 			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"tls/{host}/{addr}"}, ""},
@@ -183,9 +184,13 @@ func tlsRows() []row {
 			name: "tls-too-old",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.configure(&tls.Config{Certificates: []tls.Certificate{s.certificate(s.w.trusted, leaf{name: h.name})}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
-				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+				image, _, _ := s.pushApp(h)
+				h.setTLS(&tls.Config{
+					Certificates: []tls.Certificate{s.certificate(s.w.trustedCA, leafSpec{name: h.name})},
+					MinVersion:   tls.VersionTLS10,
+					MaxVersion:   tls.VersionTLS11,
+				})
+				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`protocol version`),
 			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
@@ -194,9 +199,12 @@ func tlsRows() []row {
 			name: "client-certificate-wanted",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.configure(&tls.Config{Certificates: []tls.Certificate{s.certificate(s.w.trusted, leaf{name: h.name})}, ClientAuth: tls.RequireAnyClientCert})
-				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+				image, _, _ := s.pushApp(h)
+				h.setTLS(&tls.Config{
+					Certificates: []tls.Certificate{s.certificate(s.w.trustedCA, leafSpec{name: h.name})},
+					ClientAuth:   tls.RequireAnyClientCert,
+				})
+				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`certificate required`),
 			want:    want{"node-infrastructure", "TLSHandshakeFailed", "likely", []string{"pull"}, ""},
@@ -206,9 +214,9 @@ func tlsRows() []row {
 			misleads: "unknown authority: a private registry would have one, this is a public one",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{name: "ghcr.io", port: 443, addrs: []netip.Addr{s.w.addr(public4)}})
-				image, _, _ := s.app(h)
-				h.present(s.certificate(s.w.private, leaf{name: h.name}))
-				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
+				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "TLSIntercepted", "likely", []string{"tls/{host}/{addr}", "pull"}, ""},
@@ -216,9 +224,9 @@ func tlsRows() []row {
 		{
 			name:     "hosts-toml-with-a-syntax-error",
 			misleads: "unknown authority: hosts.toml names it and is silently ignored",
-			setup: privately(func(s *scene, m *machine, h *host) string {
+			setup: withPrivateCA(func(s *scene, m *machine, h *host) string {
 				ca := "/etc/containerd/certs.d/" + h.String() + "/ca.pem"
-				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.private.PEM())}))
+				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.privateCA.PEM())}))
 				return fmt.Sprintf("[host.\"https://%s\"\n  ca = %q\n", h, ca)
 			}),
 			runtime: fails(`certificate signed by unknown authority`),
@@ -227,8 +235,8 @@ func tlsRows() []row {
 		{
 			name:     "hosts-toml-names-a-missing-ca-file",
 			misleads: "unknown authority or a missing file: the registry is well",
-			setup: privately(func(_ *scene, _ *machine, h *host) string {
-				return fmt.Sprintf(right, h, "/etc/containerd/certs.d/"+word()+".pem")
+			setup: withPrivateCA(func(_ *scene, _ *machine, h *host) string {
+				return fmt.Sprintf(right, h, "/etc/containerd/certs.d/"+randomWord()+".pem")
 			}),
 			runtime: fails(`unable to (read|load) CA cert`),
 			want:    want{"node-infrastructure", "RuntimeConfigInvalid", "confirmed", []string{"hosts/{host}", "pull"}, ""},
@@ -236,7 +244,7 @@ func tlsRows() []row {
 		{
 			name:     "hosts-toml-names-an-empty-ca-file",
 			misleads: "unknown authority: hosts.toml names a file of it, and nothing is in it",
-			setup: privately(func(s *scene, m *machine, h *host) string {
+			setup: withPrivateCA(func(s *scene, m *machine, h *host) string {
 				ca := "/etc/containerd/certs.d/" + h.String() + "/empty.pem"
 				must(s.t, writeFiles(m.dir, map[string]string{ca: "\n"}))
 				return fmt.Sprintf(right, h, ca)
@@ -248,10 +256,10 @@ func tlsRows() []row {
 			name: "hosts-toml-skips-verification",
 			setup: func(s *scene) *subject {
 				h, m := s.host(hostOptions{}), s.w.common
-				image, _, _ := s.app(h)
-				h.present(s.certificate(s.w.private, leaf{name: word() + ".net"}))
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: randomWord() + ".net"}))
 				m.hostsTOML(s.t, h.String(), fmt.Sprintf("[host.\"https://%s\"]\n  skip_verify = true\n", h))
-				return &subject{image: image, heal: func() { h.present(s.certificate(s.w.trusted, leaf{name: h.name})) }}
+				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: passes(),
 			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
@@ -261,13 +269,14 @@ func tlsRows() []row {
 			misleads: "unknown authority: it stands in the node's store, and the runtime read that before",
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{})
-				// Go reads the store when it first needs it.
-				s.warm(m)
+				// Go reads the trust store at its first use.
+				s.warmUp(m)
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.present(s.certificate(s.w.private, leaf{name: h.name}))
-				must(s.t, writeFiles(m.etc(""), map[string]string{"ssl/certs/ca-certificates.crt": string(s.w.trusted.PEM()) + string(s.w.private.PEM())}))
-				return &subject{image: image, machine: m, heal: func() { m.restart(s.t) }}
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
+				both := string(s.w.trustedCA.PEM()) + string(s.w.privateCA.PEM())
+				must(s.t, writeFiles(m.etc(""), map[string]string{"ssl/certs/ca-certificates.crt": both}))
+				return &subject{image: image, machine: m, fix: func() { m.restart(s.t) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "RuntimeConfigStale", "confirmed", []string{"pull"}, ""},
@@ -276,15 +285,16 @@ func tlsRows() []row {
 			name:     "config-toml-newer-than-the-runtime",
 			misleads: "unknown authority: hosts.toml names it, and the runtime does not know of that directory yet",
 			setup: func(s *scene) *subject {
-				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"})
+				elsewhere := "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"
+				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + elsewhere})
 				h := s.host(hostOptions{})
-				image, _, _ := s.app(h)
-				h.present(s.certificate(s.w.private, leaf{name: h.name}))
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
 				ca := "/etc/containerd/certs.d/" + h.String() + "/ca.pem"
-				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.private.PEM())}))
+				must(s.t, writeFiles(m.dir, map[string]string{ca: string(s.w.privateCA.PEM())}))
 				m.hostsTOML(s.t, h.String(), fmt.Sprintf(right, h, ca))
 				must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
-				return &subject{image: image, machine: m, heal: func() { m.restart(s.t) }}
+				return &subject{image: image, machine: m, fix: func() { m.restart(s.t) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "RuntimeConfigStale", "likely", []string{"pull"}, ""},

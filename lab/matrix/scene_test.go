@@ -23,32 +23,33 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// scene is what one row has made of the world.
+// scene is the environment of one row.
 type scene struct {
 	t     *testing.T
 	w     *world
 	hosts []*host
-	// productFirst lets the product look before containerd itself tries.
+	// productFirst runs the product before containerd's own pull.
 	productFirst bool
-	// ids stand for what is random in the names of checks: {host}, {addr}, …
-	ids map[string]string
-	// slowest verdict of the row, from the command's start to its end.
+	// placeholders are the names of random values in check ids: {host}, {addr}, …
+	placeholders map[string]string
+	// slowest is the longest time of a verdict of the row, from the command's start to
+	// its end.
 	slowest time.Duration
 }
 
-// subject is an image that a machine cannot pull, and how that is mended.
+// subject is an image that a machine cannot pull, with the fix.
 type subject struct {
-	image   string
-	auth    *login   // credentials of the pull
-	secret  string   // a dockerconfigjson, if not auth's for the image's host
-	machine *machine // the common one
-	heal    func()   // mends the one thing that is wrong
-	healed  string   // the image after that, if another
-	args    []string // further arguments of `pullprobe check`
+	image      string
+	auth       *login   // credentials of the pull
+	secret     string   // a dockerconfigjson; default: auth for the image's host
+	machine    *machine // default: the common one
+	fix        func()   // fixes the fault
+	fixedImage string   // the image after the fix, if it is another
+	args       []string // additional arguments of `pullprobe check`
 }
 
-// diagnosis is one element of what `pullprobe check -o json` prints: checks as
-// they are, and what is compared of the verdict.
+// diagnosis is one element of the output of `pullprobe check -o json`, with the checks as
+// they are and the compared fields of the verdict.
 type diagnosis struct {
 	Verdict verdict           `json:"verdict"`
 	Checks  []json.RawMessage `json:"checks"`
@@ -65,11 +66,11 @@ type verdict struct {
 	Also        []string `json:"also"`
 }
 
-// guard is when a check is taken to hang. It is no measure of speed.
-const guard = 60 * time.Second
+// checkTimeout is the time after which a check counts as hanging. It is not a measure of
+// speed.
+const checkTimeout = 60 * time.Second
 
-// check runs the product on the subject's machine: outside its files, in its
-// network.
+// check runs the product on the subject's machine: in its network, outside its files.
 func (s *scene) check(sub *subject, image string) diagnosis {
 	s.t.Helper()
 	dir, err := os.MkdirTemp(s.w.dir, "check")
@@ -81,7 +82,7 @@ func (s *scene) check(sub *subject, image string) diagnosis {
 		must(s.t, os.WriteFile(file, []byte(text), 0o600))
 		args = append(args, "--auth-file", file)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), guard)
+	ctx, cancel := context.WithTimeout(s.t.Context(), checkTimeout)
 	defer cancel()
 	// The journal of test pulls is the machine's.
 	cmd, err := confined{
@@ -94,7 +95,7 @@ func (s *scene) check(sub *subject, image string) diagnosis {
 	began := time.Now()
 	must(s.t, s.w.start(cmd))
 	err = cmd.Wait()
-	if len(sub.args) == 0 { // else it may have been given more time
+	if len(sub.args) == 0 { // otherwise it may have more time
 		s.slowest = max(s.slowest, time.Since(began))
 	}
 	var exit *exec.ExitError
@@ -116,32 +117,32 @@ func (sub *subject) dockerConfig(image string) string {
 	return dockerConfig(host, sub.auth)
 }
 
-// dockerConfig is a pull secret's content.
+// dockerConfig returns the content of a pull secret.
 func dockerConfig(host string, l *login) string {
 	b, err := json.Marshal(map[string]any{"auths": map[string]any{
 		host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(l.user + ":" + l.password))},
 	}})
 	if err != nil {
-		panic(err) // strings marshal
+		panic(err) // strings can be marshalled
 	}
 	return string(b)
 }
 
-// push makes a random image and pushes it to the registry behind all hosts.
-func (s *scene) push(repository, tag string, spec lab.Image) v1.Image {
+// pushRandom makes a random image and pushes it to the registry behind all hosts.
+func (s *scene) pushRandom(repository, tag string, spec lab.Image) v1.Image {
 	s.t.Helper()
 	img, err := lab.MakeImage(lab.DefaultDir(), spec)
 	must(s.t, err)
-	s.put(repository, tag, img)
+	s.pushObject(repository, tag, img)
 	return img
 }
 
-// put pushes what is given: an image or an index.
-func (s *scene) put(repository, tag string, what remote.Taggable) {
+// pushObject pushes an image or an index.
+func (s *scene) pushObject(repository, tag string, what remote.Taggable) {
 	s.t.Helper()
 	ref, err := name.ParseReference("registry.local/"+repository+":"+tag, name.Insecure)
 	must(s.t, err)
-	options := []remote.Option{remote.WithContext(s.t.Context()), remote.WithTransport(s.w.toRegistry())}
+	options := []remote.Option{remote.WithContext(s.t.Context()), remote.WithTransport(s.w.registryTransport())}
 	switch what := what.(type) {
 	case v1.Image:
 		err = remote.Write(ref, what, options...)
@@ -153,20 +154,19 @@ func (s *scene) put(repository, tag string, what remote.Taggable) {
 	must(s.t, err)
 }
 
-// app pushes an image under random names and gives its full name at h.
-func (s *scene) app(h *host) (image, repository, tag string) {
+// pushApp pushes an image under random names and returns its full name at h.
+func (s *scene) pushApp(h *host) (image, repository, tag string) {
 	s.t.Helper()
-	repository, tag = word()+"/"+word(), word()
-	s.push(repository, tag, lab.Image{})
+	repository, tag = randomWord()+"/"+randomWord(), randomWord()
+	s.pushRandom(repository, tag, lab.Image{})
 	return h.image(repository, tag), repository, tag
 }
 
-// warm has the machine pull something, so that it is no longer as on its first
-// day.
-func (s *scene) warm(m *machine) {
+// warmUp makes the machine pull an image, so that containerd has initialized everything.
+func (s *scene) warmUp(m *machine) {
 	s.t.Helper()
 	hosts := s.hosts
-	image, _, _ := s.app(s.host(hostOptions{}))
+	image, _, _ := s.pushApp(s.host(hostOptions{}))
 	s.hosts = hosts
 	if p := m.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
 		s.t.Fatal(p.message)
@@ -174,8 +174,7 @@ func (s *scene) warm(m *machine) {
 	m.remove(s.t, image)
 }
 
-// firewall adds a rule to what leaves the machines, and returns what takes it
-// away.
+// firewall adds a rule for outgoing packets of the machines. lift removes it.
 func (s *scene) firewall(rule ...string) (lift func()) {
 	s.t.Helper()
 	must(s.t, s.w.run("", "iptables", append([]string{"-w", "-A", "OUTPUT"}, rule...)...))
@@ -190,17 +189,17 @@ func (s *scene) firewall(rule ...string) (lift func()) {
 	return lift
 }
 
-// id makes text stand for {name} in a row's check ids.
-func (s *scene) id(name, text string) {
-	if s.ids == nil {
-		s.ids = map[string]string{}
+// setPlaceholder sets the value of the placeholder {name} in a row's check ids.
+func (s *scene) setPlaceholder(name, text string) {
+	if s.placeholders == nil {
+		s.placeholders = map[string]string{}
 	}
-	s.ids["{"+name+"}"] = text
+	s.placeholders["{"+name+"}"] = text
 }
 
-// expand puts what is random into a check id.
+// expand replaces the placeholders in a check id.
 func (s *scene) expand(id string) string {
-	for k, v := range s.ids {
+	for k, v := range s.placeholders {
 		id = strings.ReplaceAll(id, k, v)
 	}
 	return id
@@ -209,7 +208,8 @@ func (s *scene) expand(id string) string {
 func (d diagnosis) String() string {
 	var b strings.Builder
 	v := d.Verdict
-	fmt.Fprintf(&b, "%s %s (%s)\n  %s\n  because %v also %v\n  would decide %q\n", v.Fault, v.Cause, v.Confidence, v.Summary, v.Because, v.Also, v.WouldDecide)
+	fmt.Fprintf(&b, "%s %s (%s)\n  %s\n", v.Fault, v.Cause, v.Confidence, v.Summary)
+	fmt.Fprintf(&b, "  because %v also %v\n  would decide %q\n", v.Because, v.Also, v.WouldDecide)
 	for _, raw := range d.Checks {
 		var c struct {
 			ID, Outcome, Cause, Summary, BlockedBy string

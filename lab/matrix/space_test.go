@@ -18,21 +18,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// space is a network namespace without a name, held by one thread: sockets
-// opened and programs started on it belong there. It ends with this process.
+// space is an unnamed network namespace, held by one thread. Sockets that are opened and
+// programs that are started on that thread belong to it. It ends with this process.
 type space struct {
 	work chan func()
 }
 
-// newSpace makes the namespace that the whole matrix lives in. Nothing leads
-// out of it.
+// newSpace makes the namespace of the whole matrix. It has no connection to the outside.
 func newSpace(t *testing.T) *space {
 	t.Helper()
 	s := &space{work: make(chan func())}
 	ready := make(chan error)
 	go func() {
-		// Never unlocked: the thread must not do anything else, and must not
-		// end, because its children are to die when it does.
+		// Never unlocked: the thread must not do anything else, and must not end,
+		// because its children die with it.
 		runtime.LockOSThread()
 		ready <- unix.Unshare(unix.CLONE_NEWNET)
 		for f := range s.work {
@@ -45,7 +44,7 @@ func newSpace(t *testing.T) *space {
 	return s
 }
 
-// do runs f on the namespace's thread. It must not take long: all others wait.
+// do runs f on the namespace's thread. f must be short, because all other callers wait.
 func (s *space) do(f func() error) error {
 	done := make(chan error)
 	s.work <- func() { done <- f() }
@@ -54,7 +53,7 @@ func (s *space) do(f func() error) error {
 
 func (s *space) listen(addr string) (l net.Listener, err error) {
 	err = s.do(func() error {
-		// Addresses of version 6 are bound to without being any interface's.
+		// IPv6 addresses can be bound without being assigned to an interface.
 		config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 			var sockErr error
 			if err := c.Control(func(fd uintptr) {
@@ -70,7 +69,7 @@ func (s *space) listen(addr string) (l net.Listener, err error) {
 	return l, err
 }
 
-// run runs a program of the host to its end.
+// run runs a program of the host and waits until it has ended.
 func (s *space) run(stdin string, name string, args ...string) error {
 	return s.do(func() error {
 		cmd := exec.Command(name, args...)
@@ -91,28 +90,27 @@ func (s *space) start(cmd *exec.Cmd) error {
 	return s.do(cmd.Start)
 }
 
-// confined is a program with a mount namespace of its own.
+// confined is a program with its own mount namespace.
 type confined struct {
 	Mounts []mount
 	Args   []string // Args[0] is a path
-	IDs    int      // if not 0, it has a user namespace of its own with that many of the first users and groups
+	IDs    int      // if not 0: the number of users and groups in its own user namespace
 }
 
-// mount is a bind mount of a file or directory, or, with Type, a new file
-// system: a tmpfs, or an ext4 in the sparse file From. What it is mounted on is
-// made if need be.
+// mount is a bind mount of a file or directory, or, with Type, a new file system: a tmpfs,
+// or an ext4 in the sparse file From. Its mount point is created if needed.
 type mount struct {
 	From, To   string
 	Type, Data string
 }
 
-// diskSize is that of the file systems in files.
+// diskSize is the size of file systems in files.
 const diskSize = 300 << 20
 
-// confinedEnv carries a [confined] to this binary called anew.
+// confinedEnv passes a [confined] to a new process of this binary.
 const confinedEnv = "PULLPROBE_MATRIX_CONFINED"
 
-// command is the program, not yet started.
+// command returns the program, not yet started.
 func (c confined) command(ctx context.Context, env ...string) (*exec.Cmd, error) {
 	b, err := json.Marshal(c)
 	if err != nil {
@@ -124,8 +122,8 @@ func (c confined) command(ctx context.Context, env ...string) (*exec.Cmd, error)
 	}
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Dir = "/"
-	// Nothing of the caller's environment: proxies and certificates in it
-	// would reach the machines.
+	// Nothing of the caller's environment: its proxies and certificates would affect
+	// the machines.
 	cmd.Env = append([]string{"PATH=" + bin("") + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", confinedEnv + "=" + string(b)}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 	if c.IDs != 0 {
@@ -136,7 +134,7 @@ func (c confined) command(ctx context.Context, env ...string) (*exec.Cmd, error)
 	return cmd, nil
 }
 
-// execConfined is what the child does: it mounts and becomes the program.
+// execConfined runs in the child: it mounts and replaces itself by the program.
 func execConfined(config string) error {
 	var c confined
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
@@ -172,7 +170,7 @@ func (m mount) mount() error {
 	}
 	for _, args := range [][]string{
 		{"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1", m.From},
-		{"mount", "-t", m.Type, "-o", "loop,noinit_itable," + m.Data, m.From, m.To}, // the loop device goes with the mount
+		{"mount", "-t", m.Type, "-o", "loop,noinit_itable," + m.Data, m.From, m.To}, // unmounting removes the loop device
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", args[0], err, out)
@@ -181,7 +179,7 @@ func (m mount) mount() error {
 	return nil
 }
 
-// writeFiles writes files below dir, by name.
+// writeFiles writes files below dir. files has their content by name.
 func writeFiles(dir string, files map[string]string) error {
 	for name, content := range files {
 		path := filepath.Join(dir, name)

@@ -22,27 +22,27 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// world is everything outside the machines: a network that leads nowhere,
-// resolvers, a registry, certificate authorities. What a row needs of it is
-// made with random names and addresses and goes with the row.
+// world is everything outside the machines: an isolated network, resolvers, a registry,
+// certificate authorities. Rows create what they need with random names and addresses, and
+// remove it when they end.
 type world struct {
 	*space
 	dir      string
 	registry string // the socket of a CNCF distribution registry
 	product  string // the binary under test
 
-	trusted *lab.Authority // in the machines' trust stores
-	private *lab.Authority // in none
-	common  *machine       // for all rows that need no machine of their own
+	trustedCA *lab.Authority // in the machines' trust stores
+	privateCA *lab.Authority // in none
+	common    *machine       // for all rows that do not need their own machine
 
-	mu      sync.Mutex
-	names   map[string]map[string]lab.Answer // by resolver, then name
-	next    map[netip.Prefix]netip.Addr
-	hostPin []*pin
+	mu          sync.Mutex
+	names       map[string]map[string]lab.Answer // by resolver, then name
+	next        map[netip.Prefix]netip.Addr
+	pinnedNames []*pinnedName
 }
 
-// Networks of the world. Every address is this machine's own: it refuses
-// connections until something listens. Packets to the dark ones vanish.
+// Networks of the world. All addresses are local: they refuse connections until something
+// listens. Packets to the dark networks are dropped.
 var (
 	private4 = netip.MustParsePrefix("10.88.0.0/16")
 	public4  = netip.MustParsePrefix("140.82.112.0/20")
@@ -51,8 +51,8 @@ var (
 	dark6    = netip.MustParsePrefix("2001:db8:99::/64")
 )
 
-// Resolvers of the common machine, in its order. Each knows every name that a
-// row makes, unless the row says otherwise.
+// Resolvers of the common machine, in its order. Each knows every name of a row, unless
+// the row sets another answer.
 const (
 	resolver1 = "10.53.0.1"
 	resolver2 = "10.53.0.2"
@@ -70,7 +70,7 @@ func newWorld(t *testing.T) *world {
 		"route add local " + public6.String() + " dev lo",
 		"route add local " + dark4.String() + " dev lo",
 		"route add local " + dark6.String() + " dev lo",
-		// Rows put rules of their own before the one for local addresses.
+		// Rows add rules before the one for local addresses.
 		"rule add pref 1000 lookup local",
 		"rule del pref 0",
 	}, "\n"), "ip", "-batch", "-"))
@@ -85,12 +85,12 @@ func newWorld(t *testing.T) *world {
 		}))
 	}
 	var err error
-	w.trusted, err = lab.NewAuthority("Corporate Root " + word())
+	w.trustedCA, err = lab.NewAuthority("Corporate Root " + randomWord())
 	must(t, err)
-	w.private, err = lab.NewAuthority("Corporate Root " + word())
+	w.privateCA, err = lab.NewAuthority("Corporate Root " + randomWord())
 	must(t, err)
 	w.startRegistry(t)
-	w.common = w.newMachine(t, machineSpec{hosts: w.makePins(4)})
+	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(4)})
 	return w
 }
 
@@ -103,8 +103,9 @@ func (w *world) lookup(resolver, name string) lab.Answer {
 	return lab.Answer{Rcode: "NXDOMAIN"}
 }
 
-// says sets what resolvers answer about name; all of them if none is named.
-func (w *world) says(name string, a lab.Answer, resolvers ...string) {
+// setDNS sets the answer of these resolvers for name. Without resolvers it sets it for
+// all.
+func (w *world) setDNS(name string, a lab.Answer, resolvers ...string) {
 	if len(resolvers) == 0 {
 		resolvers = []string{resolver1, resolver2}
 	}
@@ -115,15 +116,15 @@ func (w *world) says(name string, a lab.Answer, resolvers ...string) {
 	}
 }
 
-// addr gives out an address of p that nobody has yet, from a random place on.
+// addr returns a new address of p. The first one is random.
 func (w *world) addr(p netip.Prefix) netip.Addr {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a, ok := w.next[p]
 	if !ok {
 		b := p.Addr().AsSlice()
-		b[len(b)-2] |= byte(number(4))
-		b[len(b)-1] = byte(1 + number(200))
+		b[len(b)-2] |= byte(randomNumber(4))
+		b[len(b)-1] = byte(1 + randomNumber(200))
 		a, _ = netip.AddrFromSlice(b)
 	}
 	a = a.Next()
@@ -131,33 +132,33 @@ func (w *world) addr(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// pin is a name that stands in the common machine's hosts file, with the
-// address there. The file is written before containerd starts, because Go
-// looks at a changed one only every five seconds.
-type pin struct {
+// pinnedName is a name and its address in the common machine's hosts file. The file is
+// written before containerd starts, because Go checks it for changes only every five
+// seconds.
+type pinnedName struct {
 	name string
 	addr netip.Addr
 }
 
-func (w *world) makePins(n int) string {
+func (w *world) makePinnedNames(n int) string {
 	text := ""
 	for range n {
-		p := &pin{w.name(), w.addr(private4)}
-		w.hostPin = append(w.hostPin, p)
+		p := &pinnedName{w.name(), w.addr(private4)}
+		w.pinnedNames = append(w.pinnedNames, p)
 		text += p.addr.String() + " " + p.name + "\n"
 	}
 	return text
 }
 
-func (w *world) takePin(t *testing.T) *pin {
+func (w *world) takePinnedName(t *testing.T) *pinnedName {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.hostPin) == 0 {
-		t.Fatal("no pinned name left: make more")
+	if len(w.pinnedNames) == 0 {
+		t.Fatal("no pinned name left: make more in newWorld")
 	}
-	p := w.hostPin[0]
-	w.hostPin = w.hostPin[1:]
+	p := w.pinnedNames[0]
+	w.pinnedNames = w.pinnedNames[1:]
 	return p
 }
 
@@ -184,7 +185,7 @@ http: {net: unix, addr: %s, relativeurls: true}
 	})
 }
 
-// launch starts a program, with its output in a log, and ends it with the test.
+// launch starts a program, with its output in a log, and kills it when the test ends.
 func (w *world) launch(t *testing.T, cmd *exec.Cmd, log string) {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(w.dir, log+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -198,25 +199,25 @@ func (w *world) launch(t *testing.T, cmd *exec.Cmd, log string) {
 	})
 }
 
-// toRegistry is an HTTP transport to the registry itself, to push by.
-func (w *world) toRegistry() http.RoundTripper {
+// registryTransport returns an HTTP transport to the registry itself, for pushes.
+func (w *world) registryTransport() http.RoundTripper {
 	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", w.registry)
 	}}
 }
 
-// name is a host name that is like no other and tells nothing.
-func (w *world) name() string { return word() + "." + word() + ".net" }
+// name returns a new random host name.
+func (w *world) name() string { return randomWord() + "." + randomWord() + ".net" }
 
-// word is a random word of DNS, of a repository, of a tag.
-func word() string {
+// randomWord returns a random word that is valid in DNS names, repositories and tags.
+func randomWord() string {
 	b := make([]byte, 4)
 	rand.Read(b)
-	return string(rune('a'+number(26))) + hex.EncodeToString(b)
+	return string(rune('a'+randomNumber(26))) + hex.EncodeToString(b)
 }
 
-// number is random, from 0 to below n.
-func number(n int64) int64 {
+// randomNumber returns a random number from 0 to n-1.
+func randomNumber(n int64) int64 {
 	i, err := rand.Int(rand.Reader, big.NewInt(n))
 	if err != nil {
 		panic(err) // crypto/rand never fails
@@ -231,7 +232,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// eventually waits for what has no event to wait for.
+// eventually calls f until it returns nil, for conditions without an event.
 func eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
 	deadline := time.Now().Add(40 * time.Second)

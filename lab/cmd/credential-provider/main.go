@@ -1,23 +1,23 @@
-// Credential-provider is a kubelet credential provider plugin that does what
-// it is told, well or badly.
+// Credential-provider is a kubelet credential provider plugin that works or fails
+// in a chosen mode.
 //
 //	credential-provider MODE|@FILE
 //
 // MODE, or the content of FILE, is one of:
 //
-//	works      gives the user and password in $PROVIDER_USER and $PROVIDER_PASSWORD
+//	works      returns the user and password in $PROVIDER_USER and $PROVIDER_PASSWORD
 //	           for $PROVIDER_KEY, or for the image's registry
-//	nothing    answers that it has no credentials
+//	nothing    returns no credentials
 //	hangs      never answers
 //	exit       writes to standard error and exits with status 3
-//	garbage    writes something that is no answer
-//	version    answers in another version than it was asked in
+//	garbage    writes something that is not a response
+//	version    answers in another version than the request's
 //	cachekey   answers with an unknown cacheKeyType
 //	unknown    answers with a field that does not exist
 //	huge       writes over 32 MiB
-//	child      answers, and leaves a process behind that holds its output open
-//	echo       gives what it was asked as the user name, and its working directory
-//	           and the variable $HOME as the password
+//	child      answers, and a child process keeps its output open
+//	echo       returns the request as the user name, and its working directory and
+//	           the variable $HOME as the password
 package main
 
 import (
@@ -44,20 +44,20 @@ func main() {
 	if file, ok := strings.CutPrefix(mode, "@"); ok {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			fail(err)
+			exitWithError(err)
 		}
 		mode = strings.TrimSpace(string(b))
 	}
 	if mode == "hangs" {
 		time.Sleep(time.Hour)
 	}
-	asked, err := io.ReadAll(os.Stdin)
+	input, err := io.ReadAll(os.Stdin)
 	if err != nil {
-		fail(err)
+		exitWithError(err)
 	}
 	var r request
-	if err := json.Unmarshal(asked, &r); err != nil || r.Kind != "CredentialProviderRequest" {
-		fail(fmt.Errorf("no request: %w", err))
+	if err := json.Unmarshal(input, &r); err != nil || r.Kind != "CredentialProviderRequest" {
+		exitWithError(fmt.Errorf("standard input has no request: %w", err))
 	}
 	user, password := os.Getenv("PROVIDER_USER"), os.Getenv("PROVIDER_PASSWORD")
 	key := os.Getenv("PROVIDER_KEY")
@@ -86,7 +86,7 @@ func main() {
 		answer["token"] = password
 	case "huge":
 		line := strings.Repeat(password+" ", 1000)
-		for n := 0; n < 32<<20; n += len(line) { // without end the kubelet would keep it all, too
+		for n := 0; n < 32<<20; n += len(line) { // bounded, because the kubelet keeps all of it in memory
 			if _, err := fmt.Println(line); err != nil {
 				os.Exit(1)
 			}
@@ -96,20 +96,20 @@ func main() {
 		cmd := exec.Command(os.Args[0], "hangs")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stdout
 		if err := cmd.Start(); err != nil {
-			fail(err)
+			exitWithError(err)
 		}
 	case "echo":
 		dir, _ := os.Getwd()
-		answer["auth"] = map[string]any{key: map[string]string{"username": string(asked), "password": dir + " " + os.Getenv("HOME")}}
+		answer["auth"] = map[string]any{key: map[string]string{"username": string(input), "password": dir + " " + os.Getenv("HOME")}}
 	default:
-		fail(fmt.Errorf("no mode %q", mode))
+		exitWithError(fmt.Errorf("unknown mode %q", mode))
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(answer); err != nil {
-		fail(err)
+		exitWithError(err)
 	}
 }
 
-func fail(err error) {
+func exitWithError(err error) {
 	fmt.Fprintln(os.Stderr, "credential-provider:", err)
 	os.Exit(1)
 }

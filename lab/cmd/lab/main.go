@@ -1,7 +1,7 @@
 //go:build linux
 
 // Lab starts, breaks and ends a Kubernetes cluster of real parts on one
-// machine. `lab help` lists its commands; README.md has the whole story.
+// machine. `lab help` lists its commands; README.md describes it.
 package main
 
 import (
@@ -26,27 +26,27 @@ const usage = `usage: lab COMMAND
   build                      build all binaries that have changed
   up                         build, and start the lab
   down                       end the lab and remove everything but the binaries
-  status                     what runs, and which faults are injected
-  kubectl ARGS…              kubectl, as administrator
+  status                     show services and injected faults
+  kubectl ARGS…              run kubectl as administrator
   node NODE CMD…             run a program inside node-a, node-b or infra
   hosts                      list the registries
   faults                     list the faults
   inject NODE|all FAULT      break a node
-  lift NODE|all FAULT        mend it
-  heal                       lift all faults, start what was stopped, undo all dns set
+  lift NODE|all FAULT        repair it
+  heal                       lift all faults, start all stopped services, undo all dns set
   restart NODE SERVICE       restart containerd or kubelet (or a service of infra);
                              also kill, stop, start
-  pull NODE IMAGE [USER:PW]  CRI PullImage: code, time and containerd's words
+  pull NODE IMAGE [USER:PW]  CRI PullImage: code, time and containerd's message
   push REF [SIZE]            push a new random image of SIZE bytes
   load TAR REF               import an OCI archive into every node
   dns set NAME ADDR… | NAME rcode RCODE | NAME drop | NAME delay DURATION ADDR…
   dns unset NAME | reset | show
 
-The lab lives in $PULLPROBE_LAB_DIR (default /var/tmp/pullprobe-lab).
+The lab is in $PULLPROBE_LAB_DIR (default /var/tmp/pullprobe-lab).
 `
 
-// errUsage is wrong use: exit 2.
-var errUsage = errors.New("wrong use")
+// errUsage is a usage error: exit code 2.
+var errUsage = errors.New("usage error")
 
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,7 +59,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "lab: %v\n\n%s", err, usage)
 		os.Exit(2)
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		os.Exit(exit.ExitCode()) // the program has said why
+		os.Exit(exit.ExitCode()) // the program has printed its error
 	default:
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
@@ -68,7 +68,7 @@ func main() {
 
 func run(ctx context.Context, dir lab.Dir, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("%w: no command", errUsage)
+		return fmt.Errorf("%w: missing command", errUsage)
 	}
 	command, args := args[0], args[1:]
 	switch command {
@@ -87,18 +87,18 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 		if _, err := lab.Up(ctx, dir, p); err != nil {
 			return err
 		}
-		p.Say("the lab is up: lab status, lab kubectl get nodes, lab help")
+		p.Say("the lab is up; see lab status, lab kubectl get nodes, lab help")
 		return nil
 	case "down":
 		return lab.Down(dir)
 	case "faults":
-		return table(func(w io.Writer) {
+		return printTable(func(w io.Writer) {
 			for _, f := range lab.Faults() {
 				fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Does)
 			}
 		})
 	case "hosts":
-		return table(func(w io.Writer) {
+		return printTable(func(w io.Writer) {
 			for _, h := range lab.Hosts() {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Name, h.Addr, h.Does)
 			}
@@ -107,19 +107,25 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 
 	attached := map[string]func(context.Context, *lab.Lab, []string) error{
 		"status": status, "kubectl": kubectl, "node": node, "load": load, "pull": pull, "push": push, "dns": dns,
-		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return faults(ctx, args, l.Inject) },
+		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Inject) },
 		"heal":   func(ctx context.Context, l *lab.Lab, args []string) error { return l.Heal(ctx) },
-		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return faults(ctx, args, l.Lift) },
-		"start":  func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.StartService) },
-		"stop":   func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.StopService) },
-		"kill":   func(ctx context.Context, l *lab.Lab, args []string) error { return service(ctx, args, l.KillService) },
+		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Lift) },
+		"start": func(ctx context.Context, l *lab.Lab, args []string) error {
+			return forService(ctx, args, l.StartService)
+		},
+		"stop": func(ctx context.Context, l *lab.Lab, args []string) error {
+			return forService(ctx, args, l.StopService)
+		},
+		"kill": func(ctx context.Context, l *lab.Lab, args []string) error {
+			return forService(ctx, args, l.KillService)
+		},
 		"restart": func(ctx context.Context, l *lab.Lab, args []string) error {
-			return service(ctx, args, l.RestartService)
+			return forService(ctx, args, l.RestartService)
 		},
 	}
 	f, ok := attached[command]
 	if !ok {
-		return fmt.Errorf("%w: no command %q", errUsage, command)
+		return fmt.Errorf("%w: unknown command %q", errUsage, command)
 	}
 	l, err := lab.Open(dir)
 	if err != nil {
@@ -128,7 +134,7 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 	return f(ctx, l, args)
 }
 
-func table(f func(io.Writer)) error {
+func printTable(f func(io.Writer)) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	f(w)
 	return w.Flush()
@@ -136,7 +142,7 @@ func table(f func(io.Writer)) error {
 
 func status(ctx context.Context, l *lab.Lab, args []string) error {
 	fmt.Printf("lab in %s\n\n", l.Dir())
-	err := table(func(w io.Writer) {
+	err := printTable(func(w io.Writer) {
 		for _, space := range append([]string{lab.Infra}, lab.NodeNames()...) {
 			services, err := l.Services(ctx, space)
 			if err != nil {
@@ -184,8 +190,8 @@ func node(ctx context.Context, l *lab.Lab, args []string) error {
 	return cmd.Wait()
 }
 
-// faults does one thing to one node or to all.
-func faults(ctx context.Context, args []string, do func(ctx context.Context, node, fault string) error) error {
+// forNodes calls do for one node or for all.
+func forNodes(ctx context.Context, args []string, do func(ctx context.Context, node, fault string) error) error {
 	if len(args) != 2 {
 		return fmt.Errorf("%w: NODE|all FAULT", errUsage)
 	}
@@ -201,7 +207,7 @@ func faults(ctx context.Context, args []string, do func(ctx context.Context, nod
 	return nil
 }
 
-func service(ctx context.Context, args []string, do func(ctx context.Context, space, service string) error) error {
+func forService(ctx context.Context, args []string, do func(ctx context.Context, space, service string) error) error {
 	if len(args) != 2 {
 		return fmt.Errorf("%w: NODE SERVICE", errUsage)
 	}
@@ -230,7 +236,7 @@ func push(ctx context.Context, l *lab.Lab, args []string) error {
 	spec := lab.Image{Refs: args[:1], Runs: true}
 	if len(args) == 2 {
 		if _, err := fmt.Sscan(args[1], &spec.Size); err != nil {
-			return fmt.Errorf("%w: size %q", errUsage, args[1])
+			return fmt.Errorf("%w: invalid size %q", errUsage, args[1])
 		}
 	}
 	p, err := l.PushImage(ctx, spec)
@@ -269,7 +275,7 @@ func dns(ctx context.Context, l *lab.Lab, args []string) error {
 	case verb == "unset" && len(args) == 1:
 		return l.UnsetDNS(ctx, lab.ResolverGood, args[0])
 	case verb == "set" && len(args) > 1:
-		a, err := answer(args[1:])
+		a, err := parseAnswer(args[1:])
 		if err != nil {
 			return err
 		}
@@ -278,8 +284,8 @@ func dns(ctx context.Context, l *lab.Lab, args []string) error {
 	return fmt.Errorf("%w: dns set|unset|reset|show", errUsage)
 }
 
-// answer reads what `dns set NAME` is followed by.
-func answer(args []string) (lab.Answer, error) {
+// parseAnswer reads the arguments after `dns set NAME`.
+func parseAnswer(args []string) (lab.Answer, error) {
 	var a lab.Answer
 	switch {
 	case args[0] == "drop" && len(args) == 1:

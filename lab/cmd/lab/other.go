@@ -8,6 +8,6 @@ import (
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "lab: needs Linux: it is made of network, mount and pid namespaces")
+	fmt.Fprintln(os.Stderr, "lab: only Linux is supported (network, mount and pid namespaces)")
 	os.Exit(1)
 }

@@ -1,6 +1,6 @@
-// Sleeper is what runs in the lab's healthy pods and in their sandboxes: it
-// does nothing, reaps orphans as a pod's first process must, and leaves when
-// it is told to.
+// Sleeper is the program of the lab's healthy pods and of their sandboxes. It
+// does nothing but reap orphans, as a pod's first process must, and exits on
+// SIGINT or SIGTERM.
 package main
 
 import (

@@ -1,0 +1,60 @@
+package credentials
+
+import (
+	"fmt"
+	"time"
+)
+
+// Sources are all sources of credentials for one image.
+type Sources struct {
+	Secrets []Found      // the pod's pull secrets, in its order
+	Account *Account     // nil: not read
+	Node    *Node        // nil: not read
+	Runtime []Credential // containerd's own
+	Now     time.Time
+}
+
+// Found is one pull secret of a pod, if it could be read.
+type Found struct {
+	Namespace, Name string
+	Secret          *Secret // nil: it does not exist or could not be read
+	Err             error   // why it could not be read; nil with a nil Secret: it does not exist
+}
+
+// ForbiddenError names the permission that the agent lacks.
+type ForbiddenError struct {
+	Verb, Resource, Namespace, Name string
+
+	Node       string // the node as which the agent tried to read, too; empty: it did not
+	NodeReason string // why that was denied
+}
+
+func (e *ForbiddenError) Error() string {
+	const grant = "manifests/components/secrets"
+	what := fmt.Sprintf("cannot %s %s in namespace %s (%s)", e.Verb, e.Resource, e.Namespace, e.Name)
+	if e.Node == "" {
+		return "the agent's ServiceAccount " + what + ": apply " + grant
+	}
+	return fmt.Sprintf("the agent %s as node %s: %s; its ServiceAccount cannot either (%s is not applied)", what, e.Node, e.NodeReason, grant)
+}
+
+// Account is the pod's ServiceAccount. The API server copies its pull secrets
+// into a pod at creation, and only if the pod lists none itself
+// (kube-apiserver, plugin/pkg/admission/serviceaccount, Admit). The kubelet
+// never reads it.
+type Account struct {
+	Namespace, Name string
+	Err             error   // why it could not be read
+	Unattached      []Found // secrets that it lists and the pod does not
+	// PodListsOwn: the pod lists secrets that the ServiceAccount does not list.
+	// Otherwise the unattached ones were added after the pod was created.
+	PodListsOwn bool
+}
+
+// Node is what the kubelet adds to the pod's secrets.
+type Node struct {
+	Unknown   string // why the kubelet could not be inspected; all else is empty then
+	File      NodeFile
+	Providers ProviderConfig
+	Answers   []Answer // of the providers that match, in the kubelet's order
+}

@@ -1,0 +1,66 @@
+package report_test
+
+import (
+	"fmt"
+	"os"
+
+	. "github.com/pullprobe/pullprobe/report"
+)
+
+// Checks become a verdict, and a verdict becomes text.
+func ExampleDiagnose() {
+	checks := []Check{
+		{
+			ID: IDReference, Kind: KindReference, Target: "registry.example/app:1", Outcome: Pass,
+			Evidence: map[string]string{KeyDomain: "registry.example", KeyPath: "app", KeyTag: "1"},
+		},
+		{
+			ID: IDPod, Kind: KindPod, Outcome: Fail, Cause: TagNotFound, Summary: "registry.example/app:1: not found",
+			Evidence: map[string]string{KeyNamespace: "shop", KeyName: "web", KeyContainer: "app"},
+		},
+		{
+			ID: ManifestID("registry.example"), Kind: KindManifest, Host: "registry.example", Outcome: Fail, Cause: TagNotFound,
+			Summary:  `tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`,
+			Evidence: map[string]string{KeySuggestTag: "1.0"},
+		},
+	}
+	d := Diagnosis{Image: "registry.example/app:1", Pod: "shop/web", Checks: checks, Verdict: Diagnose(checks)}
+	d.Text(os.Stdout)
+	// Output:
+	// cluster-config  TagNotFound  (confirmed)
+	//   pod          shop/web
+	//   image        registry.example/app:1
+	//   why          tag "1" does not exist in registry.example/app; closest existing
+	//                tag: "1.0"
+	//   fix          use the existing tag: kubectl -n shop set image pod/web
+	//                app=registry.example/app:1.0 (or in the controller that owns the
+	//                pod), or push registry.example/app:1
+	//   evidence     manifest/registry.example, pod
+	//   retry        kubectl annotate pod -n shop web probe=$(date +%s) --overwrite
+}
+
+// A redactor removes secrets in every form in which they travel.
+func ExampleRedactor() {
+	r := NewRedactor().WithLogin("robot", "s3cr+t/x")
+	fmt.Println(r.Text("token for robot:s3cr+t/x refused", 0))
+	fmt.Println(r.Text("GET /token?password=s3cr%2Bt%2Fx", 0))
+	fmt.Println(r.Text("header cm9ib3Q6czNjcit0L3g= refused", 0))
+	// Output:
+	// token for [redacted] refused
+	// GET /token?password=[redacted]
+	// header [redacted] refused
+}
+
+func ExampleBelow() {
+	checks := []Check{
+		{ID: DialID("registry.example", "192.0.2.1:443"), Outcome: Fail},
+		{ID: DialID("registry.example", "192.0.2.2:443"), Outcome: Pass, Evidence: map[string]string{KeyTaken: True}},
+		{ID: DialID("mirror.example", "192.0.2.3:443"), Outcome: Pass},
+	}
+	for _, c := range Below(checks, DialID("registry.example")) {
+		fmt.Println(c.ID, c.Outcome, c.Is(KeyTaken))
+	}
+	// Output:
+	// dial/registry.example/192.0.2.1:443 fail false
+	// dial/registry.example/192.0.2.2:443 pass true
+}

@@ -1,0 +1,231 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxRows is how many hosts a summary lists.
+const maxRows = 40
+
+// rowFormat puts the host last: it is the only column of any length.
+const rowFormat = "  %-11s  %-23s  %5s  %s\n"
+
+// headline returns how many registries are reachable; empty if there are none.
+func (s *Sweep) headline() string {
+	if s == nil {
+		return ""
+	}
+	all := len(s.Registries) + s.Omitted
+	unreachable, limited := s.count(Unreachable), s.count(Limited)
+	atLeast := ""
+	if s.Bad() == len(s.Registries) && s.Omitted > 0 { // there may be others among those left out
+		atLeast = "at least "
+	}
+	reached := s.count(Reachable) + s.Omitted
+	switch {
+	case s.Control.Outcome == Fail:
+		return "nothing is reachable from this node"
+	case unreachable > 0 && limited > 0:
+		return atLeast + ofAll(unreachable+limited, all, "unavailable")
+	case unreachable > 0:
+		return atLeast + ofAll(unreachable, all, "unreachable")
+	case limited > 0:
+		return atLeast + ofAll(limited, all, "rate-limited")
+	case reached < all:
+		return ofAll(reached, all, "reachable")
+	case all == 0:
+		return ""
+	case all == 1:
+		return "its only registry is reachable"
+	}
+	return fmt.Sprintf("all %d registries are reachable", all)
+}
+
+func ofAll(n, all int, state string) string {
+	verb := "are"
+	if n == 1 {
+		verb = "is"
+	}
+	registries := "registries"
+	if all == 1 {
+		registries = "registry"
+	}
+	return fmt.Sprintf("%d of %d %s %s %s", n, all, registries, verb, state)
+}
+
+// writeRegistries writes the table of hosts, the unreachable ones first, each of
+// these with the reason.
+func (s *Sweep) writeRegistries(w io.Writer) {
+	if s == nil || len(s.Registries) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
+	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
+	list := s.Registries[:min(len(s.Registries), maxRows)]
+	for _, r := range list {
+		s.writeRow(w, r)
+	}
+	if left := len(s.Registries) - len(list); left > 0 {
+		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
+	}
+	if s.Omitted > 0 {
+		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
+	}
+}
+
+// writeRow writes one host, and below it what is worth saying about it.
+func (s *Sweep) writeRow(w io.Writer, r Registry) {
+	what := r.Latency.String()
+	if r.State.Bad() {
+		what = string(r.Cause)
+	}
+	state := string(r.State)
+	if r.Flapping {
+		state = "flapping"
+	}
+	fmt.Fprintf(w, rowFormat, state, what, r.Certificate.daysLeft(), r.Host)
+	if text := s.reason(r); text != "" {
+		wrap(w, strings.Repeat(" ", 15), text)
+	}
+}
+
+// reason returns the text below a host in the table. If this node reaches nothing,
+// the reason is above the table, once.
+func (s *Sweep) reason(r Registry) string {
+	if s.Control.Outcome == Fail && r.silent() {
+		return ""
+	}
+	text, since := r.Summary, ""
+	if r.State.Bad() {
+		since = string(r.Fault) + ", "
+	}
+	if r.Flapping {
+		since += "flapping, now " + string(r.State) + " "
+	}
+	if since != "" {
+		since += "since " + Time(r.Since)
+		text = strings.TrimSuffix(since+": "+r.Summary, ": ")
+	}
+	if r.State == Limited && r.NotBefore != nil {
+		text += "; next check not before " + Time(*r.NotBefore)
+	}
+	return text
+}
+
+// String returns the phases in milliseconds, with a dash for those that did not
+// take place.
+func (l Latency) String() string {
+	var out []string
+	for _, m := range []Millis{l.DNS, l.Dial, l.TLS, l.HTTP} {
+		if m == 0 {
+			out = append(out, "-")
+			continue
+		}
+		out = append(out, strconv.FormatInt(time.Duration(m).Round(time.Millisecond).Milliseconds(), 10))
+	}
+	return strings.Join(out, "/")
+}
+
+func (c *Certificate) daysLeft() string {
+	if c == nil {
+		return "-"
+	}
+	return strconv.Itoa(c.DaysLeft) + "d"
+}
+
+// writeNode writes what a sweep found about the node itself.
+func (s *Sweep) writeNode(w io.Writer) {
+	if s == nil {
+		return
+	}
+	var resolvers []string
+	for _, r := range s.Resolvers {
+		text := strings.TrimSuffix(r.Address, ":53")
+		if r.Outcome == Pass {
+			text += " answers (" + Duration(time.Duration(r.Latency)) + ")"
+		} else {
+			text += " " + cmp.Or(string(r.Cause), r.Outcome.String())
+		}
+		resolvers = append(resolvers, text)
+	}
+	if len(resolvers) > 0 {
+		field(w, "dns", strings.Join(resolvers, ", "))
+	}
+	if s.Clock.Outcome == Pass || s.Clock.Outcome == Fail {
+		field(w, "clock", s.Clock.line())
+	}
+	for _, c := range s.Runtime {
+		field(w, "config", c.line())
+	}
+	for _, c := range s.Conditions {
+		if c.abnormal() {
+			field(w, "kubelet", c.line())
+		}
+	}
+}
+
+// line returns the condition as one line.
+func (c Condition) line() string {
+	s := c.Type + " is " + c.Status + " since " + Time(c.Since)
+	if c.Reason != "" {
+		s += " (" + c.Reason + ")"
+	}
+	return s
+}
+
+// abnormal reports whether the condition is worth a line: Ready should be True,
+// the others False.
+func (c Condition) abnormal() bool {
+	return (c.Status == "True") != (c.Type == "Ready")
+}
+
+// bounded redacts every text. It drops registries from the end, which are the
+// reachable ones, until the rest takes no more than a third of limit, in bytes of
+// JSON and summary together. Unreachable ones get half of it.
+func (s *Sweep) bounded(limit int) *Sweep {
+	if s == nil {
+		return nil
+	}
+	text, out := NewRedactor(), *s
+	out.Control, out.Clock = text.Check(s.Control), text.Check(s.Clock)
+	out.Registries = make([]Registry, 0, len(s.Registries))
+	size := 0
+	for i, r := range s.Registries {
+		r = r.redacted(text)
+		size += r.size()
+		if i < maxRows {
+			var row strings.Builder
+			out.writeRow(&row, r)
+			size += row.Len()
+		}
+		if size > limit/2 || size > limit/3 && !r.State.Bad() {
+			out.Omitted += len(s.Registries) - i
+			break
+		}
+		out.Registries = append(out.Registries, r)
+	}
+	return &out
+}
+
+// maxHost is the longest name of a host with its port, in bytes.
+const maxHost = 260
+
+// redacted prepares the texts for publication. Summaries of checks are redacted
+// already, but hosts and certificates are foreign text.
+func (r Registry) redacted(text Redactor) Registry {
+	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
+	if r.Roles == nil {
+		r.Roles = []Role{}
+	}
+	if r.Certificate != nil {
+		c := *r.Certificate
+		c.Issuer = text.Text(c.Issuer, maxEvidence)
+		r.Certificate = &c
+	}
+	return r
+}

@@ -1,0 +1,260 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// causeRule traces an obstacle to its root cause, or returns it unchanged.
+type causeRule struct {
+	id    string
+	when  string // when it applies, in one sentence
+	trace func(*evaluation, obstacle) obstacle
+}
+
+// causesInAnswers trace what registries answer, mostly to anonymous requests.
+func causesInAnswers() []causeRule {
+	return []causeRule{
+		{"anonymous-for-lack-of-secret", "the request was anonymous: a pull secret is missing or wrong", missingSecret},
+		{"anonymous-for-unread-secrets", "the request was anonymous: the secrets may not be read", func(e *evaluation, o obstacle) obstacle {
+			relevant := inCredentials(o.rootCause()) || o.rootCause() == RepositoryNotFound
+			if e.get(IDCredentials).Outcome != Skipped || !anonymous(o) || !relevant {
+				return o
+			}
+			if e.message.exists() && inCredentials(e.message.cause) {
+				o = o.withRootCause(e.message.cause, e.message.check.ID) // the kubelet had them
+			}
+			return o.likelyAtMost()
+		}},
+		{"web-page-not-registry", "a web page answers instead of a registry", func(e *evaluation, o obstacle) obstacle {
+			html := strings.HasPrefix(o.check.Evidence[KeyContentType], "text/html")
+			if o.check.Kind != KindManifest || !html || e.get(RegistryID(o.check.Host)).Outcome == Pass {
+				return o
+			}
+			wouldDecide := "whether " + o.check.Host + " is a registry at all: it returns web pages"
+			if o.rootCause() == RegistryUnavailable {
+				return o.likelyAtMost(wouldDecide) // a load balancer before a registry reports that in HTML, too
+			}
+			return o.withRootCause(Undetermined).likelyAtMost(wouldDecide)
+		}},
+		{"server-not-registry", "a server has none of a registry's paths", func(e *evaluation, o obstacle) obstacle {
+			// A registry answers /v2/ with 200 or 401, and reports what it lacks in JSON.
+			base, manifest := e.get(RegistryID(o.check.Host)).Evidence, o.check.Evidence
+			registry := manifest[KeyCode] != "" || base[KeyAPIVersion] != "" || base[KeyCode] != ""
+			if o.check.Kind != KindManifest || manifest[KeyStatus] != "404" || base[KeyStatus] != "404" || registry {
+				return o
+			}
+			return o.withRootCause(Undetermined).likelyAtMost("whether " + o.check.Host + " is a registry at all: it answers 404 to every request")
+		}},
+		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o obstacle) obstacle {
+			if o.rootCause() != AccessForbidden || !e.is(ManifestID(o.check.Host), KeyAnonymous) || e.causeFromKubelet(o) {
+				return o
+			}
+			return o.withRootCause(AccessDeniedOrMissing)
+		}},
+		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(e *evaluation, o obstacle) obstacle {
+			// Newer kubelets pull an image that is present again, with the credentials of
+			// each pod (KubeletEnsureSecretPulledImages); older ones would not have pulled.
+			if !anonymous(o) || !inCredentials(o.check.Cause) || !e.kubelet.exists() || !e.present() || e.alwaysPulls() {
+				return o
+			}
+			o = o.withRootCause(PresentNotAuthorized, e.localImages().ID)
+			return o.likelyAtMost("the kubelet's next attempt, if the image was pulled to the node after its last one")
+		}},
+	}
+}
+
+// causesOnTheNetwork trace names, addresses, certificates, and settings that
+// change where the runtime connects to.
+func causesOnTheNetwork() []causeRule {
+	return []causeRule{
+		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
+		{"name-known-to-other-resolver", "another resolver of this node resolves the name", func(e *evaluation, o obstacle) obstacle {
+			if o.rootCause() != HostNotFound || o.check.Evidence[KeyRedirectedTo] != "" {
+				return o
+			}
+			return o.alsoBecause(e.resolversWith(o.check.Host)...)
+		}},
+		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o obstacle) obstacle {
+			intercepted := o.check.Evidence[KeyInterceptor] != "" || o.check.Evidence[KeySCT] == "false"
+			if o.rootCause() != CertificateUntrusted || !o.check.Is(KeyPublicRegistry) || !intercepted {
+				return o
+			}
+			return o.withRootCause(TLSIntercepted).likelyAtMost("the certificate that " + o.check.Host + " sends to another network")
+		}},
+		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o obstacle) obstacle {
+			if o.rootCause() != CertificateUntrusted || !o.check.Is(KeyMissingIntermediate) {
+				return o
+			}
+			return o.withRootCause(CertificateInvalid)
+		}},
+		{"hosts-toml-ignored", "the runtime ignores the registry's hosts.toml", func(e *evaluation, o obstacle) obstacle {
+			c := e.get(HostsID(e.fact(IDReference, KeyDomain)))
+			if c.Outcome != Fail || !c.Is(KeyIgnored) {
+				return o
+			}
+			if stage(o.rootCause()) >= stageAnswer {
+				file := cmp.Or(c.Evidence[KeyFile], "the hosts.toml")
+				return o.likelyAtMost("a pull with " + file + ", which the runtime ignores: " + c.Evidence[KeyReason])
+			}
+			return o.withRootCause(c.Cause, c.ID).likelyAtMost("whether the file names a host or a CA that would have worked")
+		}},
+		{"token-invalid-by-registry-clock", "the token is not valid by the registry's clock", func(e *evaluation, o obstacle) obstacle {
+			token := e.get(TokenID(o.check.Host))
+			state := token.Evidence[KeyByRegistryClock]
+			if state == "" || state == "valid" || o.check.Kind != KindManifest || !inCredentials(o.rootCause()) {
+				return o
+			}
+			return o.withRootCause(TokenServiceFailed, token.ID)
+		}},
+		{"proxy-not-in-process", "the runtime was started without its present proxy settings", func(e *evaluation, o obstacle) obstacle {
+			c := e.get(IDRuntimeEnvironment)
+			if !c.Is(KeyNewer) || !c.Is(KeyProxyDiffers) || stage(o.rootCause()) > stageDial {
+				return o
+			}
+			return o.withRootCause(RuntimeConfigStale, c.ID).likelyAtMost("whether the pull succeeds after a restart of the runtime")
+		}},
+	}
+}
+
+// causesInMirrors trace faults that a mirror has and its upstream has not.
+func causesInMirrors() []causeRule {
+	return []causeRule{
+		{"mirror-answers-wrongly", "a mirror answers for the upstream, with something else", func(e *evaluation, o obstacle) obstacle {
+			hosts := e.hosts()
+			if len(hosts) < 2 || o.check.Host == "" || o.check.Host == hosts[len(hosts)-1] {
+				return o
+			}
+			upstream := e.get(ManifestID(hosts[len(hosts)-1]))
+			theirs, ours := upstream.Evidence[KeyDigest], e.fact(ManifestID(o.check.Host), KeyDigest)
+			if upstream.Outcome != Pass || theirs == ours && theirs != "" {
+				return o // it returns what the upstream has
+			}
+			o = o.withRootCause(MirrorFaulty).alsoBecause(upstream.ID)
+			if o.check.Kind == KindImage && (theirs == "" || ours == "") {
+				return o.likelyAtMost("whether " + hosts[len(hosts)-1] + " has the same manifest: without its digest they cannot be compared")
+			}
+			return o
+		}},
+		{"mirror-fails-upstream-unreachable", "a mirror fails, and the upstream is unreachable", func(e *evaluation, o obstacle) obstacle {
+			if len(o.others) == 0 || stage(o.check.Cause) >= stageAnswer {
+				return o
+			}
+			for _, c := range o.others {
+				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || c.Cause == TokenServiceFailed || inCredentials(c.Cause)
+				if !lacksImage && stage(c.Cause) >= stageAnswer {
+					o.because = []string{c.ID, o.check.ID}
+					o.check = c
+					o = o.withRootCause(MirrorFaulty)
+					return o.likelyAtMost("whether this node should reach the upstream at all: if so, that is the fault")
+				}
+			}
+			return o
+		}},
+	}
+}
+
+// missingSecret traces an answer to an anonymous request to the pull secret that
+// should have been used.
+func missingSecret(e *evaluation, o obstacle) obstacle {
+	c := e.get(IDCredentials)
+	if c.Outcome != Fail || !anonymous(o) {
+		return o
+	}
+	otherRegistry := c.Cause == PullSecretOtherRegistry // it does not show that this registry needs a secret
+	switch cause := o.rootCause(); {
+	case cause == CredentialsMissing && otherRegistry && c.Evidence[KeyExpectedProvider] != "":
+		return o
+	case cause == CredentialsMissing && otherRegistry && c.Evidence[KeyPossibleProvider] != "":
+		return o.withRootCause(c.Cause, IDCredentials).likelyAtMost("whether pods of this node should get their credentials from " +
+			c.Evidence[KeyPossibleProvider] + ", which could not be checked")
+	case cause == CredentialsMissing:
+		return o.withRootCause(c.Cause, IDCredentials)
+	case cause == AccessDeniedOrMissing && o.check.Evidence[KeyRegistryStatus] == "403":
+		return o.likelyAtMost()
+	case cause == AccessDeniedOrMissing && otherRegistry && o.check.Evidence[KeySuggestRepository] != "":
+		return o.likelyAtMost()
+	case cause == AccessDeniedOrMissing: // whether the repository exists at all is not known
+		return o.withRootCause(c.Cause, IDCredentials).likelyAtMost()
+	case cause == RepositoryNotFound, cause == TagNotFound: // with credentials it might be visible
+		return o.likelyAtMost()
+	}
+	return o
+}
+
+// causeFromKubelet reports whether the root cause is that of the kubelet's
+// message. The kubelet had credentials that the checks had not.
+func (e *evaluation) causeFromKubelet(o obstacle) bool {
+	return o.cause != "" && inCredentials(o.cause) && e.message.exists() && !e.message.fromTestPull() &&
+		slices.Contains(o.because, e.message.check.ID)
+}
+
+// anonymous reports whether the request that failed had no credentials.
+func anonymous(o obstacle) bool {
+	return o.rootCause() == CredentialsMissing || o.check.Is(KeyAnonymous)
+}
+
+// resolversWith returns the ids of the checks of single resolvers that have an
+// address for host.
+func (e *evidence) resolversWith(host string) []string {
+	var out []string
+	for _, c := range e.below(DNSID(host)) {
+		if c.Outcome == Pass {
+			out = append(out, c.ID)
+		}
+	}
+	return out
+}
+
+// wrongAnswer traces a failed connection or handshake to an address that is not
+// the registry's.
+func wrongAnswer(e *evaluation, o obstacle) obstacle {
+	host := o.check.Host
+	if s := stage(o.check.Cause); s != stageDial && s != stageTLS || host == "" {
+		return o
+	}
+	name := e.get(DNSID(host))
+	name.ID = DNSID(host)
+	for _, c := range e.below(ElsewhereID(host)) {
+		if c.Outcome != Pass || c.Kind != KindTLS {
+			continue
+		}
+		// Another resolver returned this address, and the registry is there. The
+		// runtime's address may be the registry's as well, and out of order: only a
+		// certificate for another name disproves that.
+		o = o.withRootCause(ResolverWrongAnswer, name.ID, c.ID)
+		if o.check.Cause == CertificateNameMismatch || e.impossibleAddress(host) {
+			return o
+		}
+		address := cmp.Or(name.Evidence[KeyAddresses], o.check.Target, "the address found")
+		return o.likelyAtMost("whether " + address + " should be an address of " + host)
+	}
+	if via := name.Evidence[KeyVia]; via != "" && (name.Is(KeyWildcard) || name.Evidence[KeyAsIs] != "") {
+		o = o.withRootCause(ResolverWrongAnswer, name.ID)
+		return o.likelyAtMost("the name with a dot at its end: " + host + " was found under the search domain " + via)
+	}
+	internal := stage(o.check.Cause) == stageTLS && e.unexpectedClass(host, "private", "shared") && name.Is(KeyDisagree)
+	if e.impossibleAddress(host) || internal {
+		return o.withRootCause(ResolverWrongAnswer, name.ID).likelyAtMost(fromOutside(host))
+	}
+	return o
+}
+
+func fromOutside(host string) string {
+	return "the address of " + host + " from a resolver outside this node"
+}
+
+// impossibleAddress reports whether host resolves to an address that cannot be
+// its own: sinkholes answer with 0.0.0.0, and blocking entries of a hosts file
+// send a public name to this machine.
+func (e *evidence) impossibleAddress(host string) bool {
+	return e.fact(DNSID(host), KeySpecial) == "unspecified" ||
+		e.unexpectedClass(host, "loopback", "link-local", "metadata", "documentation", "benchmarking", "multicast", "reserved")
+}
+
+// unexpectedClass reports whether a public registry resolves to an address of one
+// of these classes. A private registry may have any.
+func (e *evidence) unexpectedClass(host string, classes ...string) bool {
+	return e.is(DNSID(host), KeyPublicRegistry) && slices.Contains(classes, e.fact(DNSID(host), KeySpecial))
+}
