@@ -27,7 +27,7 @@ var imports = map[string][]string{
 	"probes/view":      {"report", "evidence", "runtimeconfig"},
 	"probes/connect":   {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
 	"probes/registry":  {"report", "evidence", "runtimeconfig", "credentials", "probes/connect", "probes/reference"},
-	"probes/disk":      {"report", "evidence"},
+	"probes/disk":      {"report", "evidence", "host"},
 	"probes/reference": {"report", "evidence"},
 
 	"examine": {
