@@ -78,7 +78,7 @@ func strangerPEM(t *testing.T) string {
 // checks looks at the running containerd as the agent does.
 func (n *node) checks(
 	t *testing.T,
-) (process *host.Process, root *host.Root, config *runtimeconfig.Config, check report.Check, dirs runtimeconfig.RegistryDirs) {
+) (process *host.Process, root *host.Root, config *runtimeconfig.Config, check report.Check, dirs runtimeconfig.RegistryConfig) {
 	t.Helper()
 	process, err := n.Process()
 	if err != nil {
@@ -94,7 +94,7 @@ func (n *node) checks(
 	if config == nil {
 		t.Fatal(check.Summary)
 	}
-	return process, root, config, check, config.RegistryDirs(n.Version(t.Context()), running)
+	return process, root, config, check, config.Registries(n.Version(t.Context()), running)
 }
 
 const registrySection = `[plugins."io.containerd.cri.v1.images".registry]` + "\n"
@@ -183,7 +183,7 @@ func TestContainerdReadsTheTrustStoreOnce(t *testing.T) {
 
 // The client searches a list of directories. The transfer service reads the list as
 // one name.
-func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
+func TestContainerdSearchesAsRegistriesSays(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	m := startMirror(t, false)
 	hosttest.Write(t, n.dir+"/b/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
@@ -201,7 +201,7 @@ func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 			m.asked.Store(0)
 			n.tryPull("127.0.0.1:1/app:1")
 			_, _, _, _, dirs := n.checks(t)
-			read := dirs.Mirrors
+			read := dirs.Mirrors != nil
 			for _, dir := range dirs.Dirs {
 				read = read || dir == n.dir+"/b"
 			}

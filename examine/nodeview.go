@@ -8,7 +8,6 @@ import (
 
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/probes/connect"
-	"github.com/pullprobe/pullprobe/probes/disk"
 	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
@@ -23,7 +22,7 @@ type nodeView struct {
 	root      *host.Root // of the runtime's process; nil: its files cannot be read
 	mountInfo string
 	diskName  string // of the image file system, as the runtime names it
-	eviction  *disk.Eviction
+	eviction  *host.Eviction
 }
 
 func (v nodeView) close() {
@@ -110,27 +109,10 @@ func (e *Examiner) addProcessChecks(ctx context.Context, v *nodeView, p *host.Pr
 		}
 		known := config != nil && (config.Err == nil || running != nil)
 		if known && e.Paths.HostsDir == "" {
-			v.Config = registryConfig(config, e.Runtime.Version(ctx), running)
+			v.Config = config.Registries(e.Runtime.Version(ctx), running)
 		}
 	}
 	v.checks = append(v.checks, e.Runtime.Sandbox(ctx, config))
-}
-
-// registryConfig returns where a containerd with this configuration reads mirrors
-// and authorities.
-func registryConfig(config *runtimeconfig.Config, version string, running *string) runtimeconfig.RegistryConfig {
-	dirs := config.RegistryDirs(version, running)
-	out := runtimeconfig.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
-	if dirs.Mirrors {
-		out.Mirrors = config.Mirrors
-		if runtimeconfig.HonoursTLS(version) {
-			out.TLS = map[string]runtimeconfig.TLSFiles{}
-			for host, t := range config.TLS {
-				out.TLS[host] = runtimeconfig.TLSFiles(t)
-			}
-		}
-	}
-	return out
 }
 
 // findKubelet returns the process of the kubelet that the runtime serves. It
@@ -151,7 +133,7 @@ func (e *Examiner) findKubelet(runtime *host.Process) (*host.Process, error) {
 
 // eviction returns the kubelet's thresholds for the image file system; nil if
 // there is no kubelet or it cannot be read.
-func (e *Examiner) eviction(runtime *host.Process, imageFS string) *disk.Eviction {
+func (e *Examiner) eviction(runtime *host.Process, imageFS string) *host.Eviction {
 	kubelet, err := e.findKubelet(runtime)
 	if err != nil {
 		return nil
@@ -160,14 +142,7 @@ func (e *Examiner) eviction(runtime *host.Process, imageFS string) *disk.Evictio
 	if err != nil {
 		return nil
 	}
-	out := &disk.Eviction{GCHigh: limits.GCHigh, From: limits.From}
-	for _, t := range limits.Bytes {
-		out.Bytes = append(out.Bytes, disk.Threshold(t))
-	}
-	for _, t := range limits.Inodes {
-		out.Inodes = append(out.Inodes, disk.Threshold(t))
-	}
-	return out
+	return &limits
 }
 
 // unreadableFS is a file system that this process may not read.

@@ -31,7 +31,7 @@ type Config struct {
 	Sources []string
 
 	// RegistryPath is config_path of the registry section; HasPath reports whether
-	// it is set, even to nothing. See [Config.RegistryDirs].
+	// it is set, even to nothing. See [Config.Registries].
 	RegistryPath string
 	HasPath      bool
 	// Mirrors and TLS are the deprecated registry.mirrors and

@@ -199,7 +199,7 @@ func TestConfigFlag(t *testing.T) {
 	}
 }
 
-func TestRegistryDirs(t *testing.T) {
+func TestRegistries(t *testing.T) {
 	list := "/etc/containerd/certs.d:/etc/docker/certs.d"
 	both := strings.Split(list, ":")
 	set := func(path string) *Config { return &Config{RegistryPath: path, HasPath: true} }
@@ -229,11 +229,11 @@ func TestRegistryDirs(t *testing.T) {
 		{"what runs, of built-in defaults", &Config{}, "v2.4.2", &other, []string{"/other"}, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := tt.config.RegistryDirs(tt.version, tt.running)
+			d := tt.config.Registries(tt.version, tt.running)
 			if diff := cmp.Diff(tt.dirs, d.Dirs); diff != "" {
 				t.Errorf("dirs: %s", diff)
 			}
-			if diff := cmp.Diff(tt.passed, d.Passed); diff != "" || d.Mirrors != tt.mirrors || (d.Passed != nil) != (d.Why != "") {
+			if diff := cmp.Diff(tt.passed, d.Passed); diff != "" || (d.Mirrors != nil) != tt.mirrors || (d.Passed != nil) != (d.Why != "") {
 				t.Errorf("passed: %s %+v", diff, d)
 			}
 		})
@@ -249,7 +249,7 @@ func FuzzReadConfig(f *testing.F) {
 	)
 	f.Fuzz(func(t *testing.T, text string) {
 		c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml")
-		c.RegistryDirs("v2.4.2", nil)
+		c.Registries("v2.4.2", nil)
 		if c.Err != nil && (c.Err.Error() == "" || len(c.Err.reason()) > 400) {
 			t.Errorf("%q", c.Err.Error())
 		}

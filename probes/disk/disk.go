@@ -17,35 +17,21 @@ import (
 	"github.com/shirou/gopsutil/v3/disk"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // FileSystem is the one to check.
 type FileSystem struct {
-	Name      string // as the runtime names it, for example /var/lib/containerd
-	Path      string // from this process, for example /proc/812/root/var/lib/containerd; empty: Name
-	MountInfo string // text of the runtime's /proc/PID/mountinfo; empty: unknown
-	Need      uint64 // bytes that the image needs, as sent and unpacked; 0: unknown
-	Eviction  *Eviction
-}
-
-// Eviction is when the kubelet removes images and evicts pods because this file
-// system is too full.
-type Eviction struct {
-	Bytes, Inodes []Threshold // whichever is reached first counts
-	GCHigh        int         // percent in use from which unused images are removed; 100: never
-	From          string      // where the kubelet is configured so
-}
-
-// Threshold is the least that must be free: an amount, or a share of the capacity.
-type Threshold struct {
-	Signal  string  // the kubelet's name for it, as "imagefs.available"
-	Percent float64 // of the capacity; 0 if Amount is given
-	Amount  uint64
+	Name      string         // as the runtime names it, for example /var/lib/containerd
+	Path      string         // from this process, for example /proc/812/root/var/lib/containerd; empty: Name
+	MountInfo string         // text of the runtime's /proc/PID/mountinfo; empty: unknown
+	Need      uint64         // bytes that the image needs, as sent and unpacked; 0: unknown
+	Eviction  *host.Eviction // when the kubelet acts; nil: unknown
 }
 
 // highest returns the threshold that is reached first.
-func highest(all []Threshold, capacity uint64) (amount uint64, signal string) {
+func highest(all []host.Threshold, capacity uint64) (amount uint64, signal string) {
 	for _, t := range all {
 		least := t.Amount
 		if t.Percent > 0 {
@@ -60,7 +46,7 @@ func highest(all []Threshold, capacity uint64) (amount uint64, signal string) {
 
 // facts adds the kubelet's limits to e, and returns a sentence on those that are
 // reached. The kubelet compares with what is available to all users, not to root.
-func (v *Eviction) facts(use *disk.UsageStat, e evidence.Facts) (reached string) {
+func evictionFacts(v *host.Eviction, use *disk.UsageStat, e evidence.Facts) (reached string) {
 	if v == nil {
 		return ""
 	}
@@ -134,7 +120,7 @@ func Probe(d FileSystem) report.Check {
 		e[report.KeyInodes] = strconv.FormatUint(use.InodesTotal, 10)
 		e[report.KeyInodesFree] = strconv.FormatUint(use.InodesFree, 10)
 	}
-	pressure := d.Eviction.facts(use, e)
+	pressure := evictionFacts(d.Eviction, use, e)
 	if known {
 		e[report.KeyReadOnly] = strconv.FormatBool(mount.readOnly())
 	}

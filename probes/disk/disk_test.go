@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -109,17 +110,19 @@ func FuzzMountOf(f *testing.F) {
 }
 
 func TestEviction(t *testing.T) {
-	all := func(percent float64) []Threshold { return []Threshold{{Signal: "imagefs.available", Percent: percent}} }
+	all := func(percent float64) []host.Threshold {
+		return []host.Threshold{{Signal: "imagefs.available", Percent: percent}}
+	}
 	dir := t.TempDir()
 	for _, tt := range []struct {
 		name  string
-		v     *Eviction
+		v     *host.Eviction
 		below string
 		words bool
 	}{
 		{"no kubelet", nil, "", false},
-		{"far away", &Eviction{Bytes: []Threshold{{Signal: "imagefs.available", Amount: 1}}, From: "default", GCHigh: 85}, "false", false},
-		{"below", &Eviction{Bytes: append(all(0.0001), Threshold{Signal: "nodefs.available", Percent: 99.9999}), Inodes: all(1), From: "/k.yaml", GCHigh: 100}, "true", true},
+		{"far away", &host.Eviction{Bytes: []host.Threshold{{Signal: "imagefs.available", Amount: 1}}, From: "default", GCHigh: 85}, "false", false},
+		{"below", &host.Eviction{Bytes: append(all(0.0001), host.Threshold{Signal: "nodefs.available", Percent: 99.9999}), Inodes: all(1), From: "/k.yaml", GCHigh: 100}, "true", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := Probe(FileSystem{Name: dir, Eviction: tt.v})
