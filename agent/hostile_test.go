@@ -160,7 +160,7 @@ var hostileCases = []hostileCase{
 	// Realms.
 	{name: "a realm by plain HTTP", set: func(s *stage, p *parts) {
 		p.challenge = strings.Replace(p.challenge, "https:", "http:", 1)
-	}, text: "not reached over TLS", basic: noServer, bearer: noServer},
+	}, text: "has no TLS, and credentials are not sent", basic: noServer, bearer: noServer},
 	{name: "a realm with a user", set: func(s *stage, p *parts) {
 		p.challenge = strings.Replace(p.challenge, "https://", "https://registry.test:x@", 1)
 	}, healthy: true, logIn: true},
