@@ -271,8 +271,9 @@ func (c *examCache) noteSecrets(key string, found []credentials.Found) (changed 
 	return true
 }
 
-// fingerprint is equal for secrets with the same content in this process. It is 0 if there
-// are none or one could not be read. It reveals nothing of the content.
+// fingerprint returns a number that is equal for secrets with the same content in this
+// process. It is 0 if there are none or one could not be read. It reveals nothing of the
+// content.
 func (c *examCache) fingerprint(found []credentials.Found) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
@@ -326,11 +327,11 @@ func (c *examCache) close() {
 	c.work.Wait()
 }
 
-// cacheKey is equal for pods whose examinations must have the same result: the same image,
-// requested with the same credentials, failing for the same reason by the kubelet's
-// message. Another message may be about another state of the node. Credentials are
-// identified by their sources: the pull secrets, and for the node's credential providers
-// the ServiceAccount.
+// cacheKey returns a key that is equal for pods whose examinations must have the same
+// result: the same image, requested with the same credentials, failing for the same reason
+// by the kubelet's message. Another message may be about another state of the node.
+// Credentials are identified by their sources: the pull secrets, and for the node's
+// credential providers the ServiceAccount.
 func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
 	failing := "waits"
 	if s.Failing {

@@ -3,11 +3,14 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 )
@@ -33,6 +36,31 @@ func TestWatchErrors(t *testing.T) {
 		_, watchErr := lw.WatchWithContext(tt.ctx, metav1.ListOptions{})
 		if !errors.Is(listErr, tt.err) || !errors.Is(watchErr, tt.err) || failures != tt.want {
 			t.Errorf("%v, %v, %d failures, want %d", listErr, watchErr, failures, tt.want)
+		}
+	}
+}
+
+// TestRetriable checks which errors a later call may not have.
+func TestRetriable(t *testing.T) {
+	configMaps := schema.GroupResource{Resource: "configmaps"}
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{errors.New("connection refused"), true},
+		{apierrors.NewConflict(configMaps, "c", errors.New("changed")), true},
+		{apierrors.NewTooManyRequestsError("later"), true},
+		{apierrors.NewServerTimeout(configMaps, "patch", 1), true},
+		{apierrors.NewTimeoutError("slow", 1), true},
+		{apierrors.NewInternalError(errors.New("broken")), true},
+		{apierrors.NewServiceUnavailable("starting"), true},
+		{fmt.Errorf("wrapped: %w", apierrors.NewInternalError(errors.New("broken"))), true},
+		{apierrors.NewForbidden(configMaps, "c", errors.New("quota")), false},
+		{apierrors.NewNotFound(configMaps, "c"), false},
+		{apierrors.NewBadRequest("invalid"), false},
+	} {
+		if got := Retriable(tt.err); got != tt.want {
+			t.Errorf("%v: %v", tt.err, got)
 		}
 	}
 }

@@ -216,3 +216,27 @@ func TestBearer(t *testing.T) {
 		t.Errorf("%d reviews of 2 tokens", n)
 	}
 }
+
+// TestStop checks that stop cancels a review in progress and waits for it, and that there
+// is none after it.
+func TestStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := reviewer{takes: time.Hour}
+		a := r.authenticator()
+		got := make(chan int, 1)
+		go func() { got <- a.status(t.Context(), "200 a") }()
+		synctest.Wait()
+		began := time.Now()
+		a.stop()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("stopped after %v", took)
+		}
+		if status := <-got; status != http.StatusServiceUnavailable {
+			t.Errorf("in progress: %d", status)
+		}
+		before := r.asked.Load()
+		if status := a.status(t.Context(), "200 b"); status != http.StatusTooManyRequests || r.asked.Load() != before {
+			t.Errorf("after the stop: %d, %d reviews", status, r.asked.Load()-before)
+		}
+	})
+}
