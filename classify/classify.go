@@ -312,8 +312,9 @@ var (
 	// transportIn matches the name of a source in containers/image (CRI-O).
 	transportIn = regexp.MustCompile(`docker://([^\s/]+[.:][^\s/]*|localhost)/`)
 	// runtimeSocket matches the socket of a runtime, otherSocket any socket.
-	runtimeSocket = regexp.MustCompile(`(?i)dial unix:?/{0,2}\s*\S*(?:/containerd\.sock|/crio\.sock|/docker\.sock|/cri-dockerd\.sock|/dockershim\.sock)`)
-	otherSocket   = regexp.MustCompile(`(?i)dial unix:?/{0,2}\s*\S+`)
+	runtimeSocket = regexp.MustCompile(`(?i)dial unix:?/{0,2}\s*\S*(?:/containerd\.sock|/crio\.sock|` +
+		`/docker\.sock|/cri-dockerd\.sock|/dockershim\.sock)`)
+	otherSocket = regexp.MustCompile(`(?i)dial unix:?/{0,2}\s*\S+`)
 	// execMissing matches the error of Go's os/exec for a program that does not exist.
 	execMissing = regexp.MustCompile(`(?i)^(?:\S+: )?exec: \S+: executable file not found`)
 	// referenceMissing matches a reference that containerd did not find.
