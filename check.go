@@ -39,7 +39,7 @@ type checkOptions struct {
 	noPull                     bool
 	timeout                    time.Duration
 	examiner                   examine.Examiner
-	auth                       []credentials.Found
+	auth                       []credentials.SecretLookup
 }
 
 func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -121,8 +121,8 @@ func (o *checkOptions) complete(images int) error {
 			return fmt.Errorf("--auth-file: %w", err)
 		}
 		// A file that cannot be decoded is a result of the check, as with a pull secret.
-		secret := credentials.File(o.authFile, data)
-		o.auth = []credentials.Found{{Name: o.authFile, Secret: &secret}}
+		secret := credentials.SecretFromFile(o.authFile, data)
+		o.auth = []credentials.SecretLookup{{Name: o.authFile, Secret: &secret}}
 	}
 	x.AllowLoopback = true // the user has access to this machine already
 	return o.completeRuntime()
@@ -194,7 +194,7 @@ func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []repor
 			defer func() { <-slots }()
 			found := o.examiner.Examine(ctx, examine.Subject{
 				Image: image, Failing: true,
-				Secrets: func(context.Context) []credentials.Found { return o.auth },
+				Secrets: func(context.Context) []credentials.SecretLookup { return o.auth },
 			}, nil)
 			out[i] = report.Diagnosis{
 				Image: image, Time: time.Now().UTC().Truncate(time.Millisecond),

@@ -122,8 +122,8 @@ func (a *Agent) newExaminer() {
 	a.examiner = &examine.Examiner{
 		Runtime:   a.runtime,
 		Puller:    a.puller,
-		Providers: &credentials.Runner{Timeout: examine.ProvidersTimeout},
-		Refusals:  &credentials.Refusals{For: a.coolDown},
+		Providers: &credentials.ProviderRunner{Timeout: examine.ProvidersTimeout},
+		Refusals:  &credentials.RejectionCache{TTL: a.coolDown},
 		Policy:    func() examine.Policy { return a.live.Get().Policy() },
 		Control:   func(ctx context.Context, domain string) report.Check { return a.sweeper.ControlCheck(ctx, domain) },
 		Known: func(host string, after time.Time) (report.Check, time.Duration, bool) {

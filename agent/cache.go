@@ -168,7 +168,7 @@ func (c *examCache) run(ctx context.Context, e *entry, f *inFlight, r examReques
 	c.mu.Unlock()
 	var secrets uint64
 	subject := r.subject
-	subject.Secrets = func(ctx context.Context) []credentials.Found {
+	subject.Secrets = func(ctx context.Context) []credentials.SecretLookup {
 		found := r.subject.Secrets(ctx)
 		secrets = c.fingerprint(found)
 		return found
@@ -254,7 +254,7 @@ func (c *examCache) secretsCheckDue(key string) time.Time {
 
 // noteSecrets makes an examination due if its secrets have changed. Secrets that could not
 // be read prove nothing.
-func (c *examCache) noteSecrets(key string, found []credentials.Found) (changed bool) {
+func (c *examCache) noteSecrets(key string, found []credentials.SecretLookup) (changed bool) {
 	now := c.fingerprint(found)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -274,7 +274,7 @@ func (c *examCache) noteSecrets(key string, found []credentials.Found) (changed 
 // fingerprint returns a number that is equal for secrets with the same content in this
 // process. It is 0 if there are none or one could not be read. It reveals nothing of the
 // content.
-func (c *examCache) fingerprint(found []credentials.Found) uint64 {
+func (c *examCache) fingerprint(found []credentials.SecretLookup) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
 	for _, f := range found {

@@ -68,7 +68,7 @@ func checked(c report.Cause, pull map[string]string) examine.Result {
 }
 
 func (b *bench) ask(pod types.UID, key string, edit ...func(*examRequest)) (examination, time.Time, bool) {
-	n := examRequest{pod: pod, key: key, subject: examine.Subject{Secrets: func(context.Context) []credentials.Found { return nil }}}
+	n := examRequest{pod: pod, key: key, subject: examine.Subject{Secrets: func(context.Context) []credentials.SecretLookup { return nil }}}
 	for _, f := range edit {
 		f(&n)
 	}
@@ -278,13 +278,13 @@ func TestLaterExaminationWins(t *testing.T) {
 // and that unreadable ones prove nothing.
 func TestFingerprint(t *testing.T) {
 	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(1, nil)})
-	secret := func(password string) []credentials.Found {
-		return []credentials.Found{
+	secret := func(password string) []credentials.SecretLookup {
+		return []credentials.SecretLookup{
 			{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}},
 		}
 	}
-	absent := []credentials.Found{{Namespace: "shop", Name: "login"}}
-	forbidden := []credentials.Found{{Namespace: "shop", Name: "login", Err: context.DeadlineExceeded}}
+	absent := []credentials.SecretLookup{{Namespace: "shop", Name: "login"}}
+	forbidden := []credentials.SecretLookup{{Namespace: "shop", Name: "login", Err: context.DeadlineExceeded}}
 	first, again := e.fingerprint(secret("a")), e.fingerprint(secret("a"))
 	if first != again || first == e.fingerprint(secret("b")) || first == e.fingerprint(absent) {
 		t.Error("the content does not decide")

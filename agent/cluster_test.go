@@ -394,7 +394,7 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 }
 
 // report returns the node's ConfigMap and its report; ok is false if there is none.
-func (w *world) report() (n report.Node, cm corev1.ConfigMap, ok bool) {
+func (w *world) report() (n report.NodeReport, cm corev1.ConfigMap, ok bool) {
 	w.t.Helper()
 	code, body := w.do(http.MethodGet, "/api/v1/namespaces/"+w.ns+"/configmaps/pullprobe-"+w.node, "application/json", nil)
 	if code == http.StatusNotFound {

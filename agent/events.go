@@ -26,7 +26,7 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	if len(v.WouldDecide) > 0 && v.Confidence != report.Confirmed {
 		tail += " To confirm: " + neutralizeLabels(v.WouldDecide[0]) + "."
 	}
-	tail += " Retry: " + report.Ask(d.Pod)
+	tail += " Retry: " + report.RetryCommand(d.Pod)
 	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
 	text := report.NewRedactor()
 	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail

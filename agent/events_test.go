@@ -42,7 +42,7 @@ func TestEventHasOneFix(t *testing.T) {
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
 		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "retry: run-evil", WouldDecide: []string{"to confirm: run-evil"},
 	}}
-	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: retry - run-evil. To confirm: to confirm - run-evil. Retry: ` + report.Ask(
+	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: retry - run-evil. To confirm: to confirm - run-evil. Retry: ` + report.RetryCommand(
 		"shop/web",
 	)
 	if got := eventFor(pods.Pod{}, d).Message; got != want {

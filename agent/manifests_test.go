@@ -314,7 +314,7 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	// What the agent itself sends.
 	for _, h := range []*agentUser{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
-		cm, err := publish.Render(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
+		cm, err := publish.Render(report.NodeReport{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -225,8 +225,8 @@ func (a *Agent) subject(p pods.Pod, w pods.PendingImage) examine.Subject {
 	s := examine.Subject{
 		Image:   w.Image,
 		Failing: w.Failing && w.Policy != corev1.PullNever,
-		Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
-		Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) },
+		Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
+		Account: func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
 	}
 	switch {
 	case w.Failing && w.Policy == corev1.PullNever:
@@ -363,8 +363,8 @@ func (a *Agent) publishAndRequeue() {
 }
 
 // secrets reads the pod's pull secrets.
-func (a *Agent) secrets(ctx context.Context, p pods.Pod) []credentials.Found {
-	var out []credentials.Found
+func (a *Agent) secrets(ctx context.Context, p pods.Pod) []credentials.SecretLookup {
+	var out []credentials.SecretLookup
 	for _, name := range p.PullSecrets {
 		out = append(out, a.kube.Secret(ctx, p.Namespace, name))
 	}

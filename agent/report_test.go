@@ -27,9 +27,9 @@ func sweeping(into **Agent, targets ...string) func(*Agent) {
 	}
 }
 
-func (w *world) swept(what string, ok func(*report.Sweep) bool) report.Node {
+func (w *world) swept(what string, ok func(*report.Sweep) bool) report.NodeReport {
 	w.t.Helper()
-	var n report.Node
+	var n report.NodeReport
 	w.until(what, 20*time.Second, func() bool {
 		n, _, _ = w.report()
 		return n.Sweep != nil && ok(n.Sweep)

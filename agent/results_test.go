@@ -45,7 +45,7 @@ func TestReportBeforeTheFirstCheck(t *testing.T) {
 	if err != nil || strings.Contains(string(body), "null") || strings.Count(summary, "not checked yet") != 2 {
 		t.Errorf("%s\n%s%v", body, summary, err)
 	}
-	var n report.Node
+	var n report.NodeReport
 	if err := json.Unmarshal(body, &n); err != nil {
 		t.Fatal(err)
 	}

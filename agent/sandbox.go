@@ -76,7 +76,7 @@ func (a *Agent) missingSandboxImage(ctx context.Context) (image string) {
 func sandboxSubject(image string) examine.Subject {
 	return examine.Subject{
 		Image:   image,
-		Secrets: func(context.Context) []credentials.Found { return nil },
+		Secrets: func(context.Context) []credentials.SecretLookup { return nil },
 		NoPull:  examine.NoPullSandbox,
 	}
 }

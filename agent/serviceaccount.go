@@ -16,11 +16,11 @@ const maxUnattached = 4
 
 // account returns the pod's ServiceAccount with the secrets that it lists and the pod does
 // not name; nil if there is none (static pods).
-func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.Account {
+func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.ServiceAccount {
 	if p.ServiceAccount == "" {
 		return nil
 	}
-	out := &credentials.Account{Namespace: p.Namespace, Name: p.ServiceAccount}
+	out := &credentials.ServiceAccount{Namespace: p.Namespace, Name: p.ServiceAccount}
 	listed, err := a.kube.ServiceAccountSecrets(ctx, p.Namespace, p.ServiceAccount)
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -32,8 +32,8 @@ func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.Account {
 	// If the ServiceAccount lists all of the pod's secrets, they come from it.
 	out.PodListsOwn = slices.ContainsFunc(p.PullSecrets, func(name string) bool { return !slices.Contains(listed, name) })
 	for _, name := range listed {
-		if name != "" && !slices.Contains(p.PullSecrets, name) && len(out.Unattached) < maxUnattached {
-			out.Unattached = append(out.Unattached, a.kube.Secret(ctx, p.Namespace, name))
+		if name != "" && !slices.Contains(p.PullSecrets, name) && len(out.NotAttached) < maxUnattached {
+			out.NotAttached = append(out.NotAttached, a.kube.Secret(ctx, p.Namespace, name))
 		}
 	}
 	return out

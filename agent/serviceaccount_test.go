@@ -137,8 +137,8 @@ func TestUnattachedSecrets(t *testing.T) {
 			a := &Agent{kube: tableServer(t, tt.objects)}
 			p := pods.Pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
 			w := (&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
-				Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
-				Account: func(ctx context.Context) *credentials.Account { return a.account(ctx, p) },
+				Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
+				Account: func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
 			})
 			if w.Checks[0].Cause != tt.cause || len(w.Matched) != 0 {
 				t.Errorf("got %s with %d credentials", w.Checks[0].Cause, len(w.Matched))
@@ -160,8 +160,8 @@ func TestAccountIsNotRead(t *testing.T) {
 	}
 	p := pods.Pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
 	(&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
-		Secrets: func(ctx context.Context) []credentials.Found { return a.secrets(ctx, p) },
-		Account: func(context.Context) *credentials.Account {
+		Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
+		Account: func(context.Context) *credentials.ServiceAccount {
 			t.Error("read although a secret applies")
 			return nil
 		},

@@ -12,7 +12,7 @@ import (
 )
 
 // snapshot returns the current report.
-func (a *Agent) snapshot() report.Node {
+func (a *Agent) snapshot() report.NodeReport {
 	all, waiting := a.results.list()
 	handled := handledWithoutDiagnosis(a.pods.Handled(), all)
 	stuck, fault, cause := a.worst(waiting)
@@ -23,7 +23,7 @@ func (a *Agent) snapshot() report.Node {
 	a.metrics.SetStuckPods(stuck)
 	a.nodeMu.Lock()
 	defer a.nodeMu.Unlock()
-	return report.Node{
+	return report.NodeReport{
 		Schema:    report.Schema,
 		Node:      a.opts.NodeName,
 		Agent:     a.opts.Version,

@@ -20,7 +20,7 @@ type Files interface {
 type Kubelet struct {
 	Args    []string // command line, the program's name first
 	Environ []string // may contain secrets
-	Dir     string   // working directory
+	WorkDir string   // working directory
 	Started time.Time
 	Files   Files
 
@@ -52,5 +52,5 @@ func (k Kubelet) abs(name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)
 	}
-	return path.Join("/", k.Dir, name)
+	return path.Join("/", k.WorkDir, name)
 }

@@ -163,7 +163,7 @@ func TestConfinedHelper(t *testing.T) {
 		Space:    e.Space,
 		Deadline: PullTimeout,
 	}
-	none := func(context.Context) []credentials.Found { return nil }
+	none := func(context.Context) []credentials.SecretLookup { return nil }
 	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Result) {})
 	runtime, disk := e.NodeState(t.Context())
 	runtime.ID, disk.ID = "state/"+runtime.ID, "state/"+disk.ID

@@ -17,31 +17,31 @@ const ProvidersTimeout = 2 * time.Second
 
 // Credentials resolves the credentials for a repository (host/path without tag)
 // as the kubelet does.
-func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Walked {
+func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Resolution {
 	src := credentials.Sources{Now: time.Now()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(ctx, SecretsTimeout)
 		defer stop()
 		src.Secrets = s.Secrets(reading)
-		if s.Account != nil && !credentials.Covered(repository, src.Secrets) {
+		if s.Account != nil && !credentials.Sufficient(repository, src.Secrets) {
 			src.Account = s.Account(reading)
 		}
 	})
 	wg.Go(func() { src.Node, src.Runtime = e.nodeCredentials(ctx, repository) })
 	wg.Wait()
-	return credentials.Walk(repository, src)
+	return credentials.Resolve(repository, src)
 }
 
 // nodeCredentials returns the sources of the kubelet on this node, and the
 // runtime's own credentials; nil if the runtime's endpoint is unknown.
-func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*credentials.Node, []credentials.Credential) {
+func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*credentials.NodeSources, []credentials.Credential) {
 	if e.Runtime == nil {
 		return nil, nil
 	}
 	runtime, err := e.Runtime.Process()
 	if err != nil {
-		return &credentials.Node{Unknown: "the runtime's process is not visible: " + err.Error()}, nil
+		return &credentials.NodeSources{Problem: "the runtime's process is not visible: " + err.Error()}, nil
 	}
 	var own []credentials.Credential
 	if root, err := runtime.Root(); err == nil {
@@ -50,25 +50,25 @@ func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*cre
 	}
 	process, err := e.findKubelet(runtime)
 	if err != nil {
-		return &credentials.Node{Unknown: err.Error()}, own
+		return &credentials.NodeSources{Problem: err.Error()}, own
 	}
 	return e.kubeletCredentials(ctx, process, repository), own
 }
 
 // kubeletCredentials reads the kubelet's sources and runs its providers.
-func (e *Examiner) kubeletCredentials(ctx context.Context, process *host.Process, repository string) *credentials.Node {
+func (e *Examiner) kubeletCredentials(ctx context.Context, process *host.Process, repository string) *credentials.NodeSources {
 	root, err := process.Root()
 	if err != nil {
-		return &credentials.Node{Unknown: "the kubelet's root directory cannot be opened: " + err.Error()}
+		return &credentials.NodeSources{Problem: "the kubelet's root directory cannot be opened: " + err.Error()}
 	}
 	defer root.Close()
 	kubelet, problem := kubeletSources(process, root)
 	if problem != "" {
-		return &credentials.Node{Unknown: problem}
+		return &credentials.NodeSources{Problem: problem}
 	}
-	node := &credentials.Node{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
+	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
 	if node.Providers.Problem == "" {
-		node.Answers = e.runProviders(ctx, kubelet, node.Providers, repository)
+		node.Results = e.runProviders(ctx, kubelet, node.Providers, repository)
 	}
 	return node
 }
@@ -86,7 +86,7 @@ func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, pr
 	if k.Environ, err = p.Environ(); err != nil {
 		return k, "the kubelet's environment cannot be read: " + err.Error()
 	}
-	if k.Dir, err = p.Dir(); err != nil {
+	if k.WorkDir, err = p.Dir(); err != nil {
 		return k, "the kubelet's working directory cannot be read: " + err.Error()
 	}
 	if k.Started, err = p.StartTime(); err != nil {
@@ -104,9 +104,9 @@ func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, pr
 // on.
 func (e *Examiner) runProviders(
 	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string,
-) []credentials.Answer {
+) []credentials.ProviderResult {
 	matching := slices.DeleteFunc(slices.Clone(c.Providers), func(p credentials.Provider) bool { return !p.Matches(repository) })
-	out := make([]credentials.Answer, len(matching))
+	out := make([]credentials.ProviderResult, len(matching))
 	var wg sync.WaitGroup
 	for i, p := range matching {
 		out[i].Provider = p.Name
@@ -116,7 +116,7 @@ func (e *Examiner) runProviders(
 		case e.Providers == nil || !e.policy().CredentialProviders:
 			out[i].Skipped = "the kubelet's providers are not run: the component credential-providers of the manifests is not installed"
 		default:
-			wg.Go(func() { out[i] = e.Providers.Ask(ctx, k, c, p, repository) })
+			wg.Go(func() { out[i] = e.Providers.Run(ctx, k, c, p, repository) })
 		}
 	}
 	wg.Wait()
@@ -152,7 +152,7 @@ func (e *Examiner) withoutRejected(list []credentials.Credential, hosts []string
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c credentials.Credential) bool {
 		return !slices.ContainsFunc(hosts, func(host string) bool {
-			_, rejected := e.Refusals.Refused(host, c.Username, c.Password)
+			_, rejected := e.Refusals.Contains(host, c.Username, c.Password)
 			return !rejected
 		})
 	})

@@ -35,9 +35,9 @@ type Examiner struct {
 
 	// Providers runs the kubelet's credential providers; nil: they are not run.
 	// The policy must allow it, too.
-	Providers *credentials.Runner
+	Providers *credentials.ProviderRunner
 	// Refusals caches rejected passwords; nil: no cache.
-	Refusals *credentials.Refusals
+	Refusals *credentials.RejectionCache
 
 	// Control checks whether this node reaches any host other than that of a
 	// domain; nil: no other host is known.
@@ -105,10 +105,10 @@ func (e *Examiner) policy() Policy {
 type Subject struct {
 	Image string
 	// Secrets fetches the pull secrets of the pod.
-	Secrets func(context.Context) []credentials.Found
+	Secrets func(context.Context) []credentials.SecretLookup
 	// Account fetches the pull secrets that the pod's ServiceAccount lists and the
 	// pod does not; nil: there is no ServiceAccount.
-	Account func(context.Context) *credentials.Account
+	Account func(context.Context) *credentials.ServiceAccount
 	// Failing reports that the pod's own pull fails on this node. If not, there is
 	// no test pull, and NoPull may hold the reason.
 	Failing bool

@@ -68,7 +68,7 @@ func TestNoTestPullOfWhatIsDenied(t *testing.T) {
 	}
 	x := e.Examine(
 		t.Context(),
-		Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.Found { return nil }},
+		Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.SecretLookup { return nil }},
 		nil,
 	)
 	if c := report.Find(x.Checks, report.IDPull); c.Outcome != report.Skipped ||

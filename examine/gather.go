@@ -21,7 +21,7 @@ type gathered struct {
 	local       report.Check // images of the same registry that are on the node
 	node        nodeView
 	disk        report.Check // without regard to the size of the image
-	credentials credentials.Walked
+	credentials credentials.Resolution
 }
 
 // gather asks the runtime, reads the node's files and resolves the credentials,

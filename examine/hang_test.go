@@ -63,7 +63,7 @@ func (readyRuntime) Status(context.Context, *runtimeapi.StatusRequest) (*runtime
 	}, nil
 }
 
-func noSecrets(context.Context) []credentials.Found { return nil }
+func noSecrets(context.Context) []credentials.SecretLookup { return nil }
 
 // If the runtime, the registry or the API server hangs, an examination ends in time
 // and its checks name what hangs.
@@ -119,9 +119,9 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 		{
 			name:    "secrets",
 			runtime: absent,
-			subject: Subject{Image: working, Failing: true, Secrets: func(ctx context.Context) []credentials.Found {
+			subject: Subject{Image: working, Failing: true, Secrets: func(ctx context.Context) []credentials.SecretLookup {
 				<-ctx.Done()
-				return []credentials.Found{{Namespace: "shop", Name: "login", Err: ctx.Err()}}
+				return []credentials.SecretLookup{{Namespace: "shop", Name: "login", Err: ctx.Err()}}
 			}},
 			check:   "credentials",
 			outcome: report.Skipped,

@@ -109,7 +109,7 @@ func TestNoTestPull(t *testing.T) {
 func deniedChecks(t *testing.T, deny guard.Pattern) []report.Check {
 	t.Helper()
 	e := &Examiner{OwnFiles: true, Policy: func() Policy { return Policy{Deny: []guard.Pattern{deny}} }}
-	s := Subject{Image: "r.example/app:1", Secrets: func(context.Context) []credentials.Found { return nil }}
+	s := Subject{Image: "r.example/app:1", Secrets: func(context.Context) []credentials.SecretLookup { return nil }}
 	checks := e.Examine(t.Context(), s, nil).Checks
 	if _, ok := guard.FirstDenied(checks); !ok {
 		t.Fatalf("nothing is denied: %+v", checks)
@@ -123,7 +123,7 @@ func TestAssemble(t *testing.T) {
 		reference:   check("reference"),
 		runtime:     check("runtime"),
 		local:       check("local/r.example"),
-		credentials: credentials.Walked{Checks: []report.Check{check("credentials"), check("credentials/1")}},
+		credentials: credentials.Resolution{Checks: []report.Check{check("credentials"), check("credentials/1")}},
 	}
 	known.node.checks = []report.Check{check("runtime/ca"), check("runtime/proxy")}
 	var got []string

@@ -151,12 +151,12 @@ func situationsOfAgreement() []situation {
 		{
 			"a message that every check contradicts",
 			all(reported(ConnectionReset), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
 			"an unknown message, checks pass",
 			all(reported(Undetermined), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
 			"an unknown message, a check fails",
@@ -166,7 +166,7 @@ func situationsOfAgreement() []situation {
 		{
 			"a later failure than the message names",
 			all(reported(ConnectionRefused), ladder(KindManifest, TagNotFound)),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 	}
 }
@@ -218,7 +218,7 @@ func situationsOfBeforeThePull() []situation {
 		{
 			"being created, path clear",
 			all(check("pod", KindPod, Pass, "", ev("creating", "true")), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "image/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "image/" + host,
 		},
 		{
 			"runtime unavailable",
@@ -594,7 +594,7 @@ func situationsOfProviders() []situation {
 		{
 			"an answer without a cause",
 			all(reported(Undetermined), ladder(KindManifest, Undetermined)),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 		{
 			"one of two addresses is bad, and the message names it",
@@ -670,7 +670,7 @@ func situationsOfPulls() []situation {
 		{
 			"the test pull fails, every check passes",
 			all(reported(ConnectionReset), ladder("", ""), check("pull", KindPull, Fail, ConnectionReset)),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"every check passes, no message",
@@ -680,7 +680,7 @@ func situationsOfPulls() []situation {
 		{
 			"no checks at all",
 			nil,
-			FaultUndetermined, Undetermined, Uncertain, "",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "",
 		},
 	}
 }
@@ -1205,7 +1205,7 @@ func situationsOfConfig() []situation {
 		{
 			"a newer trust store that is not the cause",
 			all(reported(CertificateUntrusted), newer("runtime/ca"), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
 			"a config.toml newer than the runtime",
@@ -1219,7 +1219,7 @@ func situationsOfConfig() []situation {
 		{
 			"a newer config.toml without a difference",
 			all(newer("runtime/config.toml"), ladder("", ""), check("pull", KindPull, Fail, TagNotFound)),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"a proxy setting newer than the runtime",
@@ -1411,7 +1411,7 @@ func situationsOfLayers() []situation {
 				editedAt(ladder("", ""), 5, ev("size", "400000000")),
 				check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5")),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"a mirror that delays the test pull",
@@ -1444,7 +1444,7 @@ func situationsOfLayers() []situation {
 					ev("contentType", "text/html"),
 				),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 		{
 			"a node without DNS",
@@ -1487,7 +1487,7 @@ func situationsOfLayers() []situation {
 		{
 			"a runtime without a status",
 			all(ladder("", ""), check("runtime", KindRuntime, Error, "")),
-			FaultUndetermined, Undetermined, Uncertain, "image/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "image/" + host,
 		},
 		{
 			"a server without a registry's paths",
@@ -1502,7 +1502,7 @@ func situationsOfLayers() []situation {
 					ev("status", "404", "contentType", "text/plain"),
 				),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 		{
 			"message about a token service that the probes do not contact",
@@ -1531,7 +1531,7 @@ func situationsOfLayers() []situation {
 					ev("refused", "a link-local address", "blobHost", "169.254.169.254"),
 				),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "blob/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
 		},
 		{
 			"a redirect to a name that does not resolve",
@@ -1606,7 +1606,7 @@ func situationsOfLayers() []situation {
 		{
 			"the layers' host answers now",
 			all(reported(BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Pass, "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 	}
 }

@@ -135,10 +135,10 @@ func (k *Client) NodeConditions(ctx context.Context, name string) ([]report.Cond
 
 // Secret reads one pull secret. If it does not exist, the result has neither a
 // secret nor an error.
-func (k *Client) Secret(ctx context.Context, namespace, name string) credentials.Found {
+func (k *Client) Secret(ctx context.Context, namespace, name string) credentials.SecretLookup {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	found := credentials.Found{Namespace: namespace, Name: name}
+	found := credentials.SecretLookup{Namespace: namespace, Name: name}
 	var s corev1.Secret
 	err := k.read(ctx, "secrets", namespace, name, &s)
 	switch {

@@ -165,7 +165,7 @@ func (m *Metrics) ObserveSweep(s report.Sweep) {
 	t.failed(report.IDControl, s.Control)
 	t.failed(report.IDClock, s.Clock)
 
-	count := map[report.Reach]int{}
+	count := map[report.HostState]int{}
 	shown := map[string]bool{}
 	for _, r := range s.Registries {
 		r.Host = label(r.Host)
@@ -178,7 +178,7 @@ func (m *Metrics) ObserveSweep(s report.Sweep) {
 			t.host(r)
 		}
 	}
-	for _, state := range []report.Reach{report.ReachUnknown, report.Reachable, report.Limited, report.Unreachable} {
+	for _, state := range []report.HostState{report.ReachUnknown, report.Reachable, report.Limited, report.Unreachable} {
 		t.set(registries, float64(count[state]), string(state))
 	}
 

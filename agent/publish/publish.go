@@ -49,7 +49,7 @@ type Config struct {
 	Node      string
 	Namespace string // of the ConfigMap
 	Settings  *config.Live
-	Snapshot  func() report.Node
+	Snapshot  func() report.NodeReport
 	Ready     <-chan struct{} // closed when the first report may be written
 	Metrics   Metrics
 }
@@ -312,7 +312,7 @@ func (p *Publisher) forgetNode() {
 
 // changeKey returns a text that is equal for reports that differ only in times and
 // figures. Those are updated with the next change or heartbeat.
-func changeKey(n report.Node) string {
+func changeKey(n report.NodeReport) string {
 	var b strings.Builder
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
 	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
@@ -434,7 +434,7 @@ const (
 const SummaryKey, ReportKey = "summary", "report.json"
 
 // Render returns the ConfigMap of a report.
-func Render(n report.Node, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
+func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
 		return kube.ConfigMap{}, err

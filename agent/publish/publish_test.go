@@ -54,7 +54,7 @@ func TestHeartbeatIsLive(t *testing.T) {
 			Node:      "n",
 			Namespace: "ns",
 			Settings:  settings,
-			Snapshot:  func() report.Node { return report.Node{Node: "n", Time: time.Now()} },
+			Snapshot:  func() report.NodeReport { return report.NodeReport{Node: "n", Time: time.Now()} },
 			Ready:     ready,
 			Metrics:   uncounted{},
 		})

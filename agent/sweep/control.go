@@ -14,7 +14,7 @@ import (
 // sweepControl returns the control check of a whole sweep: whether this node reaches
 // anything at all. s.mu is held.
 func (s *Sweeper) sweepControl(observations []examine.Observation, set config.Settings, now time.Time) report.Check {
-	var hosts []report.Vantage
+	var hosts []report.ControlHost
 	for _, o := range observations {
 		if !o.At.IsZero() {
 			hosts = append(hosts, s.controlHost(o, set))
@@ -23,10 +23,10 @@ func (s *Sweeper) sweepControl(observations []examine.Observation, set config.Se
 	return report.Control(hosts, false, now)
 }
 
-func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) report.Vantage {
+func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) report.ControlHost {
 	h := s.hosts[o.Host]
-	v := report.Vantage{
-		Registry: report.Reached(o.Host, o.Checks, o.At),
+	v := report.ControlHost{
+		Registry: report.StateOf(o.Host, o.Checks, o.At),
 		Known:    h != nil && h.wasReached || slices.Contains(set.Control, o.Host),
 	}
 	v.Roles = o.Roles
@@ -37,7 +37,7 @@ func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) report
 // Diagnoses that need them at the same time share one check.
 type controlCache struct {
 	turn  chan struct{} // holds one token; its holder may use the other fields
-	hosts []report.Vantage
+	hosts []report.ControlHost
 	at    time.Time
 }
 
@@ -61,7 +61,7 @@ func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check 
 			Summary: "timed out before other hosts were checked",
 		}
 	}
-	others := slices.DeleteFunc(slices.Clone(hosts), func(v report.Vantage) bool {
+	others := slices.DeleteFunc(slices.Clone(hosts), func(v report.ControlHost) bool {
 		return v.Host == domain || v.Host == upstreamOf(domain)
 	})
 	return report.Control(others, true, time.Now())
@@ -69,7 +69,7 @@ func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check 
 
 // controlHosts returns the control hosts as they were checked within controlTTL; false
 // if ctx ended before.
-func (s *Sweeper) controlHosts(ctx context.Context) ([]report.Vantage, bool) {
+func (s *Sweeper) controlHosts(ctx context.Context) ([]report.ControlHost, bool) {
 	c := &s.control
 	select {
 	case c.turn <- struct{}{}:

@@ -295,7 +295,7 @@ func (s *Sweeper) mergeHosts(observations []examine.Observation, control report.
 			continue
 		}
 		at := o.At.UTC().Truncate(time.Millisecond)
-		r := report.Reached(o.Host, append(slices.Clone(o.Checks), control), at)
+		r := report.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
 		r.Host, r.Roles = name, o.Roles
 		h.noteLimit(&r, o.Checks)
 		what := h.observe(r)

@@ -21,7 +21,7 @@ func TestObserve(t *testing.T) {
 	const good, bad, limited, unknown = report.Reachable, report.Unreachable, report.Limited, report.ReachUnknown
 	type step struct {
 		after time.Duration
-		state report.Reach
+		state report.HostState
 		cause report.Cause
 		want  transition
 	}
@@ -147,7 +147,7 @@ func (r *rig) reasons() (out []string) {
 	return out
 }
 
-func (r *rig) stateOf(host string) report.Reach {
+func (r *rig) stateOf(host string) report.HostState {
 	for _, reg := range r.Last().Registries {
 		if reg.Host == host {
 			return reg.State

@@ -103,7 +103,7 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 	if rejections == nil || secret == "" {
 		return c.tryLogin(ctx, cred)
 	}
-	if until, rejected := rejections.Refused(host, username, secret); rejected {
+	if until, rejected := rejections.Contains(host, username, secret); rejected {
 		return attempt{by: login{cred: cred}, source: sourceOf(cred), rank: 1, check: report.Check{
 			Outcome: report.Fail, Cause: report.CredentialsRejected,
 			Summary: host + " rejected these credentials a short while ago; to avoid a locked account they are not sent again before " +
@@ -113,7 +113,7 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 	}
 	a, token := c.tryLogin(ctx, cred)
 	if a.check.Cause == report.CredentialsRejected || a.check.Cause == report.CredentialsExpired {
-		rejections.Refuse(host, username, secret)
+		rejections.Add(host, username, secret)
 	}
 	return a, token
 }

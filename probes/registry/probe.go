@@ -16,10 +16,10 @@ import (
 
 // Target is the image to ask for, and with what.
 type Target struct {
-	Image       string                   // as the pod names it
-	Credentials []credentials.Credential // those that match the image, in the kubelet's order; empty: anonymous
-	Platform    string                   // os/arch[/variant]; empty: this machine's
-	Refusals    *credentials.Refusals    // logins that a host rejected; nil: none are remembered
+	Image       string                      // as the pod names it
+	Credentials []credentials.Credential    // those that match the image, in the kubelet's order; empty: anonymous
+	Platform    string                      // os/arch[/variant]; empty: this machine's
+	Refusals    *credentials.RejectionCache // logins that a host rejected; nil: none are remembered
 
 	// Secret is called with each secret before it is sent: tokens, and the headers
 	// that hosts.toml adds. Calls may be concurrent. It may be nil.

@@ -32,7 +32,7 @@ func TestRejectedLoginIsNotRepeated(t *testing.T) {
 		{"token", fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), reg))), &tokenLog, "GET /token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			target := Target{Image: tt.host + "/app:1", Credentials: []credentials.Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
+			target := Target{Image: tt.host + "/app:1", Credentials: []credentials.Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }}}
 			manifest := func() report.Check {
 				t.Helper()
 				_, ref := reference.Parse(target.Image)

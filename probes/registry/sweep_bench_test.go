@@ -60,7 +60,7 @@ func BenchmarkSurvey(b *testing.B) {
 				sweeps++
 				good := 0
 				for _, l := range looks {
-					if report.Reached(l.Place.Name(), l.Checks, l.At).State == report.Reachable {
+					if report.StateOf(l.Place.Name(), l.Checks, l.At).State == report.Reachable {
 						good++
 					}
 				}
