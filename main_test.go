@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -92,6 +93,20 @@ func TestImportDirection(t *testing.T) {
 	}
 	if seen != len(imports) {
 		t.Errorf("%d of %d packages seen", seen, len(imports))
+	}
+}
+
+// What a workstation needs of pullprobe compiles for systems that run no agent.
+func TestCompilesForWorkstations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the standard library for two systems")
+	}
+	for _, system := range []string{"darwin", "windows"} {
+		cmd := exec.Command("go", "build", "./report", "./classify")
+		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", system, err, out)
+		}
 	}
 }
 
