@@ -20,17 +20,17 @@ import (
 
 const checkUsage = `Usage: pullprobe check [flags] IMAGE...
 
-Makes the agent's checks once, from this machine, for each image, and prints
-what they come to. No cluster is needed. With --runtime-endpoint it looks
-through the runtime's eyes and lets the runtime pull the image (not with
---no-pull, and never one that is there already).
+Runs the agent's checks once, on this machine, for each image, and prints the
+verdicts. No cluster is needed. With --runtime-endpoint it sees the node as the
+runtime does, and has the runtime pull the image, unless --no-pull is given or the
+image is present.
 
-Exit status: 0 healthy, 1 a fault was found or nothing could be determined,
-2 wrong use.
+Exit codes: 0 healthy, 1 fault or undetermined, 2 usage error. Put flags before
+images.
 
 `
 
-// checksAtOnce is how many images are examined side by side.
+// checksAtOnce is how many images are checked at the same time.
 const checksAtOnce = 4
 
 // checkOptions are the flags of `pullprobe check`.
@@ -49,16 +49,16 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	fs.Usage = func() { fmt.Fprint(fs.Output(), checkUsage); fs.PrintDefaults() }
 	x := &o.examiner
 	fs.StringVar(&o.format, "o", "text", "output: text or json")
-	fs.StringVar(&o.endpoint, "runtime-endpoint", "", "CRI socket of the container runtime, e.g. unix:///run/containerd/containerd.sock")
-	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for facts")
-	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, as in a pull secret")
-	fs.StringVar(&x.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default the runtime's, else /etc/resolv.conf)")
-	fs.StringVar(&x.Paths.Hosts, "etc-hosts", "", "hosts file (default the runtime's, else /etc/hosts)")
-	fs.StringVar(&x.Paths.HostsDir, "hosts-dir", "", "registry configuration directory, a certs.d (default the runtime's)")
-	fs.StringVar(&x.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default the runtime's trust store)")
-	fs.StringVar(&x.Platform, "platform", "", "os/arch[/variant] that the image must have (default this machine's)")
-	fs.StringVar(&x.DiskPath, "disk-path", "", "directory on the image file system (default what the runtime names)")
-	fs.DurationVar(&o.timeout, "timeout", 5*time.Second, "deadline for all of it; the test pull of a large image needs longer")
+	fs.StringVar(&o.endpoint, "runtime-endpoint", "", "CRI socket of the container runtime, for example unix:///run/containerd/containerd.sock")
+	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for its status and images")
+	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, in the format of a pull secret")
+	fs.StringVar(&x.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default: the runtime's, else /etc/resolv.conf)")
+	fs.StringVar(&x.Paths.Hosts, "etc-hosts", "", "hosts file (default: the runtime's, else /etc/hosts)")
+	fs.StringVar(&x.Paths.HostsDir, "hosts-dir", "", "registry configuration directory (certs.d) (default: the runtime's)")
+	fs.StringVar(&x.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default: the runtime's CA bundle)")
+	fs.StringVar(&x.Platform, "platform", "", "required platform, os/arch[/variant] (default: this machine's)")
+	fs.StringVar(&x.DiskPath, "disk-path", "", "directory on the image file system (default: the one that the runtime reports)")
+	fs.DurationVar(&o.timeout, "timeout", 5*time.Second, "deadline for everything; the test pull of a large image needs more")
 	if code, ok := parse(fs, args, stdout); !ok {
 		return code
 	}
@@ -134,7 +134,7 @@ func (o *checkOptions) completePaths() error {
 	for _, p := range []struct {
 		flag string
 		path *string
-		own  bool // in place of the runtime's view of the node
+		own  bool // it replaces what the runtime sees
 	}{
 		{"--resolv-conf", &x.Paths.ResolvConf, true},
 		{"--etc-hosts", &x.Paths.Hosts, true},
@@ -180,10 +180,11 @@ func (o *checkOptions) completeRuntime() error {
 	return nil
 }
 
-// wrapUp is the part of the deadline that is kept for what follows the checks:
-// to remove the pulled image, and to print.
+// wrapUp is the part of the deadline that is kept for the end: to remove the pulled
+// image, and to print.
 const wrapUp = 700 * time.Millisecond
 
+// diagnoseAll returns one diagnosis per image, in their order.
 func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {
 	out := make([]report.Diagnosis, len(images))
 	slots := make(chan struct{}, checksAtOnce)
