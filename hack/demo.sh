@@ -37,6 +37,7 @@ trap '$lab lift node-b registry-dropped' EXIT
 # An image that is not on the node from an earlier demo.
 fresh=registry.lab/checkout:$(date +%s)
 $lab push "$fresh" >/dev/null
+$lab push registry.lab/web:1.4.2 >/dev/null # the tag that the pod web misses by a letter
 sed "s#registry.lab/checkout:FRESH#$fresh#" hack/demo-stuck.yaml | $lab kubectl apply -f - >/dev/null
 
 step "wait until the kubelet has failed on one of them"

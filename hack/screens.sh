@@ -14,7 +14,7 @@ run() { # run SCREEN SHOWN COMMAND…: writes the line SHOWN, then the output of
 # events prints two Events of the pod web for the README, at most 100 columns
 # wide: the kubelet's error and pullprobe's answer.
 events() {
-  $lab kubectl describe pod -n shop web | sed -E 's/\(x[0-9]+ over [0-9a-z]+\)//; s/([^ ])  +/\1  /g' >$screens/web.events
+  $lab kubectl describe pod -n shop web | sed -E 's/([^ ])  +/\1  /g' >$screens/web.events
   for event in 'Failed to pull image' ImagePullDiagnosed; do
     grep -m 1 "$event" $screens/web.events | fold -s -w 92 | sed -E '2,$s/^/      /; s/ +$//'
   done
@@ -22,7 +22,7 @@ events() {
 $lab inject node-b registry-dropped
 trap '$lab lift node-b registry-dropped' EXIT
 run event 'kubectl describe pod -n shop web   # two of its Events' events
-run check 'pullprobe check registry.lab/app:v1.2.3' $lab node node-a "$PWD/bin/pullprobe" check registry.lab/app:v1.2.3
+run check 'pullprobe check registry.lab/web:v1.4.2' $lab node node-a "$PWD/bin/pullprobe" check registry.lab/web:v1.4.2
 run check-healthy 'pullprobe check mirror.lab/app:1' $lab node node-a "$PWD/bin/pullprobe" check mirror.lab/app:1
 run explain "pullprobe explain 'failed to do request: Head \"https://registry.example/v2/shop/web/manifests/1\":
     dial tcp: lookup registry.example on 10.0.0.2:53: read udp 10.0.0.7:51234->10.0.0.2:53: i/o timeout'" \
