@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"time"
 
@@ -64,4 +65,9 @@ func (s *scene) selfSigned(name string) tls.Certificate {
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	must(s.t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// pemOf returns the first certificate of a chain in PEM.
+func pemOf(c tls.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
 }

@@ -1,0 +1,111 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// The commands that a fix may print.
+var (
+	setImage     = regexp.MustCompile(`kubectl (?:-n \S+ )?set image \S+ [^=\s]+=([^\s;,)]+)`)
+	createSecret = regexp.MustCompile(`kubectl (?:-n \S+ )?create secret docker-registry \S+.* --docker-server=(\S+)`)
+	restart      = regexp.MustCompile(`systemctl restart (\S+)`)
+	hostsFile    = regexp.MustCompile(`/\S+/hosts\.toml`)
+	plainURL     = regexp.MustCompile(`http://[^\s"]+`)
+
+	// aCommand is the text from a program's name to the next word of prose.
+	aCommand = regexp.MustCompile(`(?:kubectl|crictl|ctr|docker|systemctl|journalctl|openssl|ip) [^,;#(]*`)
+	// blanks are words that stand for something that the verdict does not know. The
+	// login that a registry wants is known to nobody here, and a new secret may have
+	// any name.
+	blanks = regexp.MustCompile(`\b(NAMESPACE|POD|CONTAINER|SECRET|IMAGE|REGISTRY|REPOSITORY|TAG|OWNER|DEPLOYMENT|NODE|HOST|PORT)\b`)
+)
+
+// applyFix does what the verdict's fix says, as far as it prints commands that can be run
+// here, and examines the image again. It takes back what it did.
+func (s *scene) applyFix(sub *subject, v verdict) []string {
+	if v.Fault == "none" {
+		return nil
+	}
+	if strings.TrimSpace(v.Fix) == "" {
+		return []string{"no fix, and no text that says what is missing"}
+	}
+	var out []string
+	for _, command := range aCommand.FindAllString(v.Fix, -1) {
+		if b := blanks.FindAllString(command, -1); b != nil {
+			out = append(out, fmt.Sprintf("the command has blanks %v: %s", b, command))
+		}
+	}
+	if strings.Contains(v.Fix, "--prune") {
+		out = append(out, "it removes every image that no container uses, on a node that cannot pull them again: "+v.Fix)
+	}
+	if m := setImage.FindStringSubmatch(v.Fix); m != nil && !blanks.MatchString(m[1]) {
+		out = append(out, s.examineAgain("set image", sub, m[1])...)
+	}
+	if m := restart.FindStringSubmatch(v.Fix); m != nil && m[1] == "containerd" && sub.machine != s.w.common {
+		sub.machine.restart(s.t, sub.machine.spec.env...)
+		out = append(out, s.examineAgain("systemctl restart containerd", sub, sub.image)...)
+	}
+	if m := hostsFile.FindString(v.Fix); m != "" {
+		out = append(out, s.applyHostsFile(sub, v, m)...)
+	}
+	return out
+}
+
+// applyHostsFile writes the file of a fix that names a host as http:// or an authority.
+func (s *scene) applyHostsFile(sub *subject, v verdict, file string) []string {
+	domain, _, _ := strings.Cut(sub.image, "/")
+	if dir := filepath.Base(filepath.Dir(file)); dir != domain && dir != "_default" {
+		return []string{fmt.Sprintf("containerd does not read %s for an image of %s", file, domain)}
+	}
+	text := ""
+	switch u := plainURL.FindString(v.Fix); {
+	case u != "":
+		text = fmt.Sprintf("server = %q\n", u)
+	case sub.ca != nil && strings.Contains(v.Fix, "ca ="):
+		must(s.t, os.WriteFile(sub.machine.etc("containerd/certs.d/"+domain+".pem"), sub.ca, 0o644))
+		text = fmt.Sprintf("server = \"https://%s\"\nca = %q\n", domain, "/etc/containerd/certs.d/"+domain+".pem")
+	default:
+		return nil // it names the file only
+	}
+	path := filepath.Join(sub.machine.dir, file)
+	if old, err := os.ReadFile(path); err == nil {
+		defer os.WriteFile(path, old, 0o644)
+	} else {
+		defer os.RemoveAll(filepath.Dir(path))
+	}
+	must(s.t, writeFiles(filepath.Dir(path), map[string]string{"hosts.toml": text}))
+	return s.examineAgain(file, sub, sub.image)
+}
+
+// applySecret makes the secret that the fix prints, with the login that the row's own fix
+// found to be right.
+func (s *scene) applySecret(sub *subject, v verdict, image string) []string {
+	m := createSecret.FindStringSubmatch(v.Fix)
+	if m == nil || sub.auth == nil || v.Fault == "none" {
+		return nil
+	}
+	if blanks.MatchString(m[1]) {
+		return []string{"a secret for no registry: " + m[0]}
+	}
+	with := *sub
+	with.secret = dockerConfig(m[1], sub.auth)
+	return s.examineAgain(m[0], &with, image)
+}
+
+// examineAgain returns a problem unless the image is Healthy now.
+func (s *scene) examineAgain(what string, sub *subject, image string) []string {
+	d := s.check(sub, image)
+	for _, h := range s.hosts {
+		h.takeCost()
+	}
+	if d.Verdict.Fault == "none" && d.Verdict.Cause == "Healthy" {
+		return nil
+	}
+	return []string{"after " + what + " it is not Healthy: " + d.String()}
+}
