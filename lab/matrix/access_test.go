@@ -11,12 +11,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"google.golang.org/grpc/codes"
 )
 
 // access is one request to a host of a row, with what it was answered.
 type access struct {
 	by           client
-	exam         int // the number of the examination, for requests of pullprobe
+	exam         int  // the number of the examination, for requests of pullprobe
+	fixed        bool // the row's fault is fixed
 	host         string
 	method, path string
 	user         string // of the login that the request carried
@@ -40,6 +43,8 @@ type accessLog struct {
 	entries []access
 	exams   int
 	pulling int                        // pulls of the row itself that run now
+	fixed   bool                       // the row's fault is fixed
+	down    map[string]bool            // hosts that do not serve containerd, see wouldGive
 	refers  map[string]map[string]bool // by host: the hosts of the realms that it named in challenges
 }
 
@@ -95,7 +100,7 @@ func (l *accessLog) add(host string, by client, r *http.Request, status int, ans
 			l.refers[host][realm.Host] = true
 		}
 	}
-	a := access{by: by, exam: l.exams, host: host, method: r.Method, path: r.URL.Path, status: status}
+	a := access{by: by, exam: l.exams, fixed: l.fixed, host: host, method: r.Method, path: r.URL.Path, status: status}
 	a.user, a.secret, a.realm = l.loginOf(host, r)
 	l.entries = append(l.entries, a)
 }
@@ -136,30 +141,52 @@ func readForm(r *http.Request) {
 	}
 }
 
-// loginProblems returns the logins that pullprobe, or a test pull for it, gave a host and
-// realm that containerd gives none in the row's own pulls: those before and after the fix,
-// with the credentials that the kubelet would pass. It also returns each password that one
-// examination gave a realm again after the realm had refused it.
-func (l *accessLog) loginProblems() []string {
+// gift is a login that a client gave to a host for a realm.
+type gift struct {
+	host, realm, user, secret string
+	fixed                     bool
+}
+
+func (a access) gift() gift { return gift{a.host, a.realm, a.user, a.secret, a.fixed} }
+
+// foreignGifts returns the logins that pullprobe, or a test pull for it, gave, and that
+// containerd gave to no such host and realm in the row's own pulls: those before the fix
+// for examinations before it, those after it for the others.
+func (l *accessLog) foreignGifts() (out []access) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	given := map[string]bool{}
+	given, asked := map[gift]bool{}, map[bool]bool{}
 	for _, a := range l.entries {
-		if a.by == byRuntime && a.realm != "" {
-			given[a.host+" "+a.realm] = true
+		if a.by == byRuntime {
+			given[a.gift()], asked[a.fixed] = true, true
 		}
 	}
+	for _, a := range l.entries {
+		g := a.gift()
+		if !asked[g.fixed] { // containerd did not run
+			g.fixed = true
+		}
+		if a.by != byRuntime && a.realm != "" && !given[g] {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// loginProblems returns the logins that were given to a host and realm to which containerd
+// never gives them, and each password that one examination gave a realm again that had
+// refused it.
+func (l *accessLog) loginProblems() []string {
 	var out []string
+	for _, a := range l.foreignGifts() {
+		out = append(out, fmt.Sprintf("%s gave the login of %q to %s (%s), containerd never does", a.by, a.user, a.host, a.realm))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	refused := map[string]int{}
 	for _, a := range l.entries {
-		if a.realm == "" || a.by == byRuntime {
-			continue
-		}
-		if !given[a.host+" "+a.realm] {
-			out = append(out, fmt.Sprintf("%s gave the login of %q to %s (%s), containerd never does", a.by, a.user, a.host, a.realm))
-		}
 		basic := a.realm == "Basic"
-		if a.by == byProduct && (a.status == http.StatusUnauthorized || a.status == http.StatusForbidden && !basic) {
+		if a.by == byProduct && a.realm != "" && (a.status == http.StatusUnauthorized || a.status == http.StatusForbidden && !basic) {
 			realm := a.realm
 			if basic {
 				realm = a.host
@@ -174,6 +201,39 @@ func (l *accessLog) loginProblems() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// isDown reports whether a host does not serve containerd now.
+func (l *accessLog) isDown(host string, by client) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down[host] && by == byRuntime
+}
+
+// tryHosts makes containerd pull again for each login that it did not give so far, while
+// all hosts fail that the login has nothing to do with. So it comes to the hosts that it
+// would ask after them.
+func (s *scene) tryHosts(sub *subject, image string) {
+	tried := map[string]bool{}
+	for _, a := range s.log.foreignGifts() {
+		if a.fixed != s.log.fixed || tried[a.host] {
+			continue
+		}
+		tried[a.host] = true
+		s.log.mu.Lock()
+		s.log.down = map[string]bool{}
+		for _, h := range s.hosts {
+			name := h.String()
+			s.log.down[name] = name != a.host && !s.log.refers[name][a.host] && !s.log.refers[a.host][name]
+		}
+		s.log.mu.Unlock()
+		if p := s.pull(sub, image, hangTime); p.code == codes.OK {
+			sub.machine.remove(s.t, image)
+		}
+		s.log.mu.Lock()
+		s.log.down = nil
+		s.log.mu.Unlock()
+	}
 }
 
 // requested returns how many requests of one client which selects.

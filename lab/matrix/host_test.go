@@ -196,6 +196,10 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 	handler := h.handler
 	h.mu.Unlock()
 	by := h.s.log.client(r)
+	if h.s.log.isDown(h.String(), by) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	readForm(r)
 	original := r.Clone(r.Context()) // handlers may change the path
 	counted := &counter{ResponseWriter: w}

@@ -38,9 +38,6 @@ type row struct {
 	also func(*scene, diagnosis) []string
 	// kind is the kind of wrong answer that the row is about, see kinds.
 	kind kind
-	// todo says why the verdict is not the expected one yet. The row still runs. It
-	// fails when the verdict is right, so that the mark is removed.
-	todo string
 }
 
 // kind is a kind of wrong answer.
@@ -224,10 +221,11 @@ func (r row) run(t *testing.T, w *world, count *tally) (again bool) {
 	}
 }
 
-// todos returns what is to do for the row, by what it is about.
+// todos returns the row's marks, by what they are about. A marked row still runs. It fails
+// when it is as it should be, so that the mark is removed.
 func (r row) todos() map[string]string {
 	out := map[string]string{}
-	for what, todo := range map[string]string{"verdict": r.todo, "fix": fixTodos[r.name], "logins": loginTodos[r.name]} {
+	for what, todo := range map[string]string{"verdict": verdictTodos[r.name], "fix": fixTodos[r.name], "logins": loginTodos[r.name]} {
 		if todo != "" {
 			out[what] = todo
 		}
@@ -237,6 +235,7 @@ func (r row) todos() map[string]string {
 
 // outcome is the result of one run of a row.
 type outcome struct {
+	wanted      string
 	pulled      pulled
 	diagnosis   diagnosis
 	problems    []string // a precondition of the row does not hold
@@ -263,8 +262,8 @@ func (o outcome) wrong(r row) []string {
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%s\nruntime: %s after %v: %s\n%s  fix: %s\n",
-		strings.Join(slices.Concat(o.problems, o.differences, o.fixes, o.logins), "\n"),
+	return fmt.Sprintf("want: %s\n%s\nruntime: %s after %v: %s\n%s  fix: %s\n",
+		o.wanted, strings.Join(slices.Concat(o.problems, o.differences, o.fixes, o.logins), "\n"),
 		o.pulled.code, o.pulled.took.Round(time.Millisecond), o.pulled.message, o.diagnosis, o.diagnosis.Verdict.Fix)
 }
 
@@ -288,9 +287,13 @@ func (r row) runOnce(s *scene) outcome {
 	if r.also != nil {
 		o.differences = append(o.differences, r.also(s, o.diagnosis)...)
 	}
+	o.wanted = strings.Join([]string{r.want.Fault, r.want.Cause, r.want.Confidence}, " ") + "; never: " +
+		strings.Join(append(slices.Clone(r.never), r.neverFix...), "; ")
+	s.tryHosts(sub, sub.image)
 	o.fixes = s.applyFix(sub, o.diagnosis.Verdict)
 
 	sub.fix()
+	s.log.fixed = true
 	image := cmp.Or(sub.fixedImage, sub.image)
 	// containerd may still wait, for example for a lookup without an answer: the row
 	// continues when containerd has seen the fix.
@@ -310,6 +313,7 @@ func (r row) runOnce(s *scene) outcome {
 	}
 	o.problems = append(o.problems, s.costProblems()...)
 	o.fixes = append(o.fixes, s.applySecret(sub, o.diagnosis.Verdict, image)...)
+	s.tryHosts(sub, image)
 	o.logins = s.log.loginProblems()
 	return o
 }
@@ -437,7 +441,7 @@ func (s *scene) save(r row, o outcome) {
 		never = "\"never\":" + text(r.never) + ",\n"
 	}
 	out := fmt.Sprintf("{\"row\":%s,\n\"misleads\":%s,\n\"todo\":%s,\n\"want\":%s,\n%s\"checks\":[\n%s\n]}\n",
-		text(r.name), text(r.misleads), text(r.todo), text(w), never, strings.Join(checks, ",\n"))
+		text(r.name), text(r.misleads), text(verdictTodos[r.name]), text(w), never, strings.Join(checks, ",\n"))
 	must(s.t, os.MkdirAll(*record, 0o755))
 	must(s.t, os.WriteFile(filepath.Join(*record, r.name+".json"), []byte(out), 0o644))
 }

@@ -6,5 +6,6 @@ import "slices"
 
 // rows returns all rows of the matrix.
 func rows() []row {
-	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows())
+	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows(),
+		rivalRows(), requestRows(), foreignRows(), sendRows())
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -200,6 +201,20 @@ func (s *scene) firewall(rule ...string) (lift func()) {
 	}
 	s.t.Cleanup(lift)
 	return lift
+}
+
+// serveDNS starts a resolver and returns its address.
+func (s *scene) serveDNS(answer func(name string) lab.Answer) string {
+	s.t.Helper()
+	s.w.mu.Lock()
+	s.w.resolvers++
+	addr := fmt.Sprintf("10.53.0.%d", 10+s.w.resolvers)
+	s.w.mu.Unlock()
+	must(s.t, s.w.do(func() error {
+		_, _, err := lab.ServeDNS(net.JoinHostPort(addr, "53"), answer, func(lab.Query) {})
+		return err
+	}))
+	return addr
 }
 
 // setPlaceholder sets the value of the placeholder {name} in a row's check ids.
