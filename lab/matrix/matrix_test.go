@@ -287,7 +287,7 @@ func (r row) runOnce(s *scene) outcome {
 	if r.also != nil {
 		o.differences = append(o.differences, r.also(s, o.diagnosis)...)
 	}
-	o.wanted = strings.Join([]string{r.want.Fault, r.want.Cause, r.want.Confidence}, " ") + "; never: " +
+	o.wanted = kinds[r.kind] + ": " + strings.Join([]string{r.want.Fault, r.want.Cause, r.want.Confidence}, " ") + "; never: " +
 		strings.Join(append(slices.Clone(r.never), r.neverFix...), "; ")
 	s.tryHosts(sub, sub.image)
 	o.fixes = s.applyFix(sub, o.diagnosis.Verdict)

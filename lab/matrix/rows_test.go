@@ -7,5 +7,5 @@ import "slices"
 // rows returns all rows of the matrix.
 func rows() []row {
 	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows(),
-		rivalRows(), requestRows(), foreignRows(), sendRows())
+		rivalRows(), requestRows(), foreignRows(), sendRows(), unseenRows(), cloudRows(), detourRows())
 }

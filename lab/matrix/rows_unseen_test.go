@@ -1,0 +1,91 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"google.golang.org/grpc/codes"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// unseenRows returns the rows in which pullprobe cannot see a step, and the step fails.
+// There is no test pull, so that the checks alone must not say Healthy.
+func unseenRows() []row {
+	const notHealthy = "none * *"
+	unknown := want{"*", "*", "likely|undetermined", nil, ""}
+	// layersAt makes a registry that redirects layers.
+	layersAt := func(name string, runtime string, to func(s *scene) (url string)) row {
+		return row{
+			name: name, kind: unseen,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				s.warmUp(s.w.common)
+				url := to(s)
+				h.setFault(replaceResponse(lab.IsBlob, func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, url+r.URL.Path, http.StatusTemporaryRedirect)
+				}))
+				return &subject{image: image, args: []string{"--no-pull"}, fix: func() { h.setFault(nil) }}
+			},
+			runtime: fails(runtime), want: unknown, never: []string{notHealthy}, asks: true,
+		}
+	}
+	padding := map[string]string{"padding": strings.Repeat("x", 300<<10)}
+	// large makes an image or index that pullprobe does not read, because it is large.
+	large := func(name string, runtime runtimeResult, push func(s *scene, repository, tag string), fault func(http.Handler) http.Handler, pull bool, w want, never ...string) row {
+		return row{
+			name: name, kind: unseen,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				repository, tag := randomWord(), randomWord()
+				push(s, repository, tag)
+				h.setFault(fault)
+				sub := &subject{image: h.image(repository, tag), fix: func() {
+					s.pushRandom(repository, tag, lab.Image{})
+					h.setFault(nil)
+				}}
+				if !pull {
+					sub.args = []string{"--no-pull"}
+				}
+				return sub
+			},
+			runtime: runtime, want: w, never: never,
+		}
+	}
+	image := func(s *scene, repository, tag string) {
+		img, err := lab.MakeImage(lab.DefaultDir(), lab.Image{})
+		must(s.t, err)
+		s.pushObject(repository, tag, mutate.Annotations(img, padding).(v1.Image))
+	}
+	index := func(platforms ...string) func(s *scene, repository, tag string) {
+		return func(s *scene, repository, tag string) {
+			s.pushObject(repository, tag, mutate.Annotations(s.index(platforms...), padding).(v1.ImageIndex))
+		}
+	}
+	blobLost := respondError(lab.IsBlob, http.StatusNotFound, "BLOB_UNKNOWN")
+	return []row{
+		layersAt("layers-host-wants-a-login", `401 Unauthorized|authorization failed`, func(s *scene) string {
+			cdn := s.host(hostOptions{})
+			cdn.setFault(requireBasicAuth(newLogin()))
+			return "https://" + cdn.String()
+		}),
+		layersAt("layers-redirected-to-loopback", `connection refused`, func(*scene) string { return "https://127.0.0.1:9" }),
+		layersAt("layers-redirected-to-a-metadata-address", `.`, func(*scene) string { return "http://169.254.169.254:9" }),
+		layersAt("layers-redirected-in-a-circle", `stopped after|redirects`, func(s *scene) string {
+			cdn := s.host(hostOptions{})
+			cdn.setFault(replaceResponse(anyRequest, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "https://"+cdn.String()+r.URL.Path, http.StatusTemporaryRedirect)
+			}))
+			return "https://" + cdn.String()
+		}),
+		large("large-manifest-and-its-layers-lost", failsWith(codes.NotFound, `not found`), image, blobLost, false, unknown, notHealthy),
+		large("large-index-without-platform", failsWith(codes.NotFound, `no match for platform`), index("linux/arm64", "linux/s390x"), nil, false, unknown, notHealthy),
+		large("large-manifest", passes(), image, nil, true, want{"none", "Healthy", "confirmed", []string{"pull"}, ""}),
+		large("large-index", passes(), index("linux/arm64", "linux/amd64"), nil, true, want{"none", "Healthy", "confirmed", []string{"pull"}, ""}),
+	}
+}
