@@ -97,7 +97,7 @@ func (l *accessLog) add(host string, by client, r *http.Request, status int, ans
 			if l.refers[host] == nil {
 				l.refers[host] = map[string]bool{}
 			}
-			l.refers[host][realm.Host] = true
+			l.refers[host][strings.TrimSuffix(realm.Host, ":443")] = true
 		}
 	}
 	a := access{by: by, exam: l.exams, fixed: l.fixed, host: host, method: r.Method, path: r.URL.Path, status: status}

@@ -3,6 +3,7 @@
 package matrix
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ var (
 	restart      = regexp.MustCompile(`systemctl restart (\S+)`)
 	hostsFile    = regexp.MustCompile(`/\S+/hosts\.toml`)
 	plainURL     = regexp.MustCompile(`http://[^\s"]+`)
+
+	configPath = regexp.MustCompile(`config_path = "([^"]*)"`)
 
 	// aCommand is the text from a program's name to the next word of prose.
 	aCommand = regexp.MustCompile(`(?:kubectl|crictl|ctr|docker|systemctl|journalctl|openssl|ip) [^,;#(]*`)
@@ -60,24 +63,39 @@ func (s *scene) applyFix(sub *subject, v verdict) []string {
 // applyHostsFile writes the file of a fix that names a host as http:// or an authority.
 func (s *scene) applyHostsFile(sub *subject, v verdict, file string) []string {
 	domain, _, _ := strings.Cut(sub.image, "/")
+	root, named := "", configPath.FindStringSubmatch(cmp.Or(sub.machine.spec.config, containerdConfig))
+	if named != nil {
+		root = named[1]
+	}
+	if filepath.Dir(filepath.Dir(file)) != root {
+		return []string{fmt.Sprintf("containerd does not read %s: its config_path is %q", file, root)}
+	}
 	if dir := filepath.Base(filepath.Dir(file)); dir != domain && dir != "_default" {
 		return []string{fmt.Sprintf("containerd does not read %s for an image of %s", file, domain)}
 	}
-	text := ""
-	switch u := plainURL.FindString(v.Fix); {
-	case u != "":
-		text = fmt.Sprintf("server = %q\n", u)
-	case sub.ca != nil && strings.Contains(v.Fix, "ca ="):
-		must(s.t, os.WriteFile(sub.machine.etc("containerd/certs.d/"+domain+".pem"), sub.ca, 0o644))
-		text = fmt.Sprintf("server = \"https://%s\"\nca = %q\n", domain, "/etc/containerd/certs.d/"+domain+".pem")
-	default:
-		return nil // it names the file only
-	}
 	path := filepath.Join(sub.machine.dir, file)
-	if old, err := os.ReadFile(path); err == nil {
+	old, err := os.ReadFile(path)
+	if err == nil {
 		defer os.WriteFile(path, old, 0o644)
 	} else {
 		defer os.RemoveAll(filepath.Dir(path))
+	}
+	text := ""
+	switch u := plainURL.FindString(v.Fix); {
+	case u != "" && old != nil:
+		text = strings.ReplaceAll(string(old), strings.Replace(u, "http", "https", 1), u)
+	case u != "":
+		text = fmt.Sprintf("server = %q\n", u)
+	case sub.ca != nil && strings.Contains(v.Fix, "ca ="):
+		pem := filepath.Dir(file) + ".pem"
+		must(s.t, writeFiles(sub.machine.dir, map[string]string{pem: string(sub.ca)}))
+		if old != nil {
+			text = strings.ReplaceAll(string(old), "capabilities", fmt.Sprintf("ca = %q\n  capabilities", pem))
+		} else {
+			text = fmt.Sprintf("server = \"https://%s\"\nca = %q\n", domain, pem)
+		}
+	default:
+		return nil // it names the file only
 	}
 	must(s.t, writeFiles(filepath.Dir(path), map[string]string{"hosts.toml": text}))
 	return s.examineAgain(file, sub, sub.image)

@@ -37,6 +37,7 @@ type machineSpec struct {
 	env        []string // none
 	store      mount    // on /var/lib/containerd: a tmpfs of 512 MiB
 	config     string   // config.toml: containerdConfig
+	program    string   // the containerd of `lab build`
 	ids        int      // all users; otherwise containerd is in a user namespace with so many
 }
 
@@ -138,7 +139,7 @@ func (m *machine) start(t *testing.T) {
 			store,
 			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 reads the host's /etc/mke2fs.conf
 		},
-		Args: []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
+		Args: []string{cmp.Or(m.spec.program, bin("containerd")), "--config", "/etc/containerd/config.toml"},
 		IDs:  m.spec.ids,
 	}.command(context.Background(), m.spec.env...)
 	must(t, err)

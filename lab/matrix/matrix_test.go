@@ -83,6 +83,9 @@ type runtimeResult struct {
 	code  codes.Code // OK: it pulls the image
 	text  string     // a regular expression that the message matches
 	hangs bool       // it has not finished after hangTime
+
+	anyCode bool // of a failure
+	any     bool // whether it fails does not matter
 }
 
 const hangTime = 7 * time.Second
@@ -109,6 +112,20 @@ func TestMatrix(t *testing.T) {
 		t.Fatalf("%v: build it first, or set -pullprobe", err)
 	}
 	var count tally
+	known := map[string]bool{}
+	for _, r := range rows() {
+		if known[r.name] {
+			t.Fatalf("two rows are called %s", r.name)
+		}
+		known[r.name] = true
+	}
+	for _, marks := range []map[string]string{verdictTodos, fixTodos, loginTodos} {
+		for name := range marks {
+			if !known[name] {
+				t.Errorf("todo_test.go has a mark for %s, which is no row", name)
+			}
+		}
+	}
 	t.Run("rows", func(t *testing.T) {
 		for _, r := range rows() {
 			t.Run(r.name, func(t *testing.T) {
@@ -345,9 +362,9 @@ func (c runtimeResult) differences(p pulled) []string {
 	switch {
 	case c.hangs && (p.code != codes.DeadlineExceeded || p.took < hangTime):
 		return []string{"containerd does not hang: " + p.message}
-	case c.hangs:
+	case c.hangs || c.any:
 		return nil
-	case p.code != c.code:
+	case p.code != c.code && (!c.anyCode || p.code == codes.OK):
 		return []string{"containerd's code is " + p.code.String() + ", want " + c.code.String() + ": " + p.message}
 	case !regexp.MustCompile(c.text).MatchString(p.message):
 		return []string{"containerd's message does not match " + c.text + ": " + p.message}

@@ -333,7 +333,7 @@ func rivalRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"*", anyCause, "*", nil, ""},
+			want:    want{"*", anyCause, "likely|undetermined", nil, ""},
 			never:   []string{"* TagNotFound|RepositoryNotFound confirmed", "none Healthy confirmed"},
 		},
 		{
@@ -403,6 +403,41 @@ func rivalRows() []row {
 			runtime: fails(`502 Bad Gateway`),
 			want:    want{"registry", "TokenServiceFailed", "confirmed|likely", []string{"manifest/{host}"}, ""},
 			never:   []string{"* RuntimeConfigStale *"}, neverFix: []string{"restart"},
+		},
+		{
+			name: "config-path-edited-for-another-registry", kind: rivals,
+			misleads: "an edited config_path: the new directory says nothing of this registry, whose token service fails",
+			setup: func(s *scene) *subject {
+				elsewhere := "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"
+				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + elsewhere})
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: func(*login) (int, bool) { return http.StatusBadGateway, false }}
+				h.setFault(t.requireToken(realmOf(h)))
+				must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
+				other := s.w.name()
+				m.hostsTOML(s.t, other, "server = \"https://"+other+"\"\n")
+				return &subject{image: image, machine: m, fix: func() { t.setGrant(grantAll) }}
+			},
+			runtime: fails(`502 Bad Gateway`),
+			want:    want{"registry", "TokenServiceFailed", "confirmed|likely", []string{"manifest/{host}"}, ""},
+			never:   []string{"* RuntimeConfigStale *"}, neverFix: []string{"restart"},
+		},
+		{
+			name: "config-path-edited-and-the-registry-untrusted", kind: rivals,
+			misleads: "an edited config_path: the new directory says nothing of this registry either",
+			setup: func(s *scene) *subject {
+				elsewhere := "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"
+				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + elsewhere})
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
+				must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
+				return &subject{image: image, machine: m, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
+			},
+			runtime: fails(`certificate signed by unknown authority`),
+			want:    want{"node-infrastructure|undetermined", "CertificateUntrusted", "confirmed|likely", []string{"tls/{host}/{addr}"}, ""},
+			never:   []string{"* RuntimeConfigStale *"},
 		},
 		{
 			name: "config-edited-and-the-tag-missing", kind: rivals,

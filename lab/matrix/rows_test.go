@@ -6,6 +6,7 @@ import "slices"
 
 // rows returns all rows of the matrix.
 func rows() []row {
-	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows(),
-		rivalRows(), requestRows(), foreignRows(), sendRows(), unseenRows(), cloudRows(), detourRows())
+	all := slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows(),
+		rivalRows(), requestRows(), foreignRows(), sendRows(), unseenRows(), cloudRows(), detourRows(), fixRows())
+	return append(all, oldRows(all)...)
 }

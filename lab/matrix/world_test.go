@@ -34,6 +34,7 @@ type world struct {
 	trustedCA *lab.Authority // in the machines' trust stores
 	privateCA *lab.Authority // in none
 	common    *machine       // for all rows that do not need their own machine
+	old       *machine       // as common, with containerd 1.6
 
 	mu          sync.Mutex
 	names       map[string]map[string]lab.Answer // by resolver, then name
@@ -97,6 +98,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.startRegistry(t)
 	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(4)})
+	w.old = w.newMachine(t, machineSpec{program: oldContainerd(t), config: oldConfig(oldConfigPath)})
 	return w
 }
 
