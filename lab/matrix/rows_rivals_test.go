@@ -372,17 +372,17 @@ func rivalRows() []row {
 		},
 		untrusted("certificate-of-a-staging-authority", "(STAGING) Artificial Apricot R3"),
 		untrusted("certificate-of-an-old-staging-authority", "Fake LE Intermediate X1"),
-		untrusted("certificate-of-a-test-authority", "mkcert root@builder"),
+		untrusted("certificate-of-a-test-servers-authority", "Pebble Intermediate CA 28e7a5"),
 		{
 			name: "certificate-of-the-operating-systems-placeholder", kind: rivals,
 			misleads: "unknown authority: it is the one that the package ssl-cert makes on every machine",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
-				h.setCertificate(s.selfSignedAs(leafSpec{name: "localhost", organization: "Internet Widgits Pty Ltd", more: []string{h.name}}))
+				h.setCertificate(s.selfSignedAs(leafSpec{name: "debian", organization: "Internet Widgits Pty Ltd", more: []string{"debian.localdomain"}}))
 				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
-			runtime: fails(`certificate signed by unknown authority`),
+			runtime: fails(`certificate is valid for|certificate signed by unknown authority`),
 			want:    want{"registry|undetermined", anyCause, "*", []string{"tls/{host}/{addr}"}, ""},
 			never:   []string{"node-infrastructure * *"}, neverFix: []string{"into the trust store"},
 		},
