@@ -155,15 +155,15 @@ func (a access) gift() gift { return gift{a.host, a.realm, a.user, a.secret, a.f
 func (l *accessLog) foreignGifts() (out []access) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	given, asked := map[gift]bool{}, map[bool]bool{}
+	given, ran := map[gift]bool{}, map[bool]bool{}
 	for _, a := range l.entries {
 		if a.by == byRuntime {
-			given[a.gift()], asked[a.fixed] = true, true
+			given[a.gift()], ran[a.fixed] = true, true
 		}
 	}
 	for _, a := range l.entries {
 		g := a.gift()
-		if !asked[g.fixed] { // containerd did not run
+		if !ran[g.fixed] { // containerd did not run
 			g.fixed = true
 		}
 		if a.by != byRuntime && a.realm != "" && !given[g] {
@@ -212,7 +212,7 @@ func (l *accessLog) isDown(host string, by client) bool {
 
 // tryHosts makes containerd pull again for each login that it did not give so far, while
 // all hosts fail that the login has nothing to do with. So it comes to the hosts that it
-// would ask after them.
+// would request after them.
 func (s *scene) tryHosts(sub *subject, image string) {
 	tried := map[string]bool{}
 	for _, a := range s.log.foreignGifts() {

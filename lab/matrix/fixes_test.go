@@ -23,20 +23,19 @@ var (
 
 	// aCommand is the text from a program's name to the next word of prose.
 	aCommand = regexp.MustCompile(`(?:kubectl|crictl|ctr|docker|systemctl|journalctl|openssl|ip) [^,;#(]*`)
-	// blanks are words that stand for something that the verdict does not know. The
-	// login that a registry wants is known to nobody here, and a new secret may have
+	// blanks are placeholders of what the verdict does not know. The
+	// login that a registry accepts is not known here, and a new secret may have
 	// any name.
 	blanks = regexp.MustCompile(`\b(NAMESPACE|POD|CONTAINER|SECRET|IMAGE|REGISTRY|REPOSITORY|TAG|OWNER|DEPLOYMENT|NODE|HOST|PORT)\b`)
 )
 
-// applyFix does what the verdict's fix says, as far as it prints commands that can be run
-// here, and examines the image again. It takes back what it did.
+// applyFix runs the commands of the verdict's fix that can be run here, and examines the image again. It takes back what it did.
 func (s *scene) applyFix(sub *subject, v verdict) []string {
 	if v.Fault == "none" {
 		return nil
 	}
 	if strings.TrimSpace(v.Fix) == "" {
-		return []string{"no fix, and no text that says what is missing"}
+		return []string{"no fix, and no text about what is missing"}
 	}
 	var out []string
 	for _, command := range aCommand.FindAllString(v.Fix, -1) {

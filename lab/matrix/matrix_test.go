@@ -32,8 +32,8 @@ type row struct {
 	never []string
 	// neverFix has texts that must not be in the fix.
 	neverFix []string
-	// asks: the verdict must say what would decide it.
-	asks bool
+	// wouldDecide: a verdict that is not confirmed must have wouldDecide.
+	wouldDecide bool
 	// also returns further problems of the verdict.
 	also func(*scene, diagnosis) []string
 	// kind is the kind of wrong answer that the row is about, see kinds.
@@ -59,11 +59,11 @@ var kinds = map[kind]string{
 	other:       "one fault, one answer",
 	rivals:      "another fault looks the same",
 	unseen:      "a step was not seen",
-	requests:    "the runtime asks otherwise",
+	requests:    "the runtime sends other requests",
 	foreignText: "a server's text is not the runtime's",
 	logins:      "a login goes where the runtime does not send it",
 	fixLines:    "a fix is a command that works",
-	clouds:      "each registry refuses in its own way",
+	clouds:      "each registry refuses differently",
 	detours:     "proxy and mirror",
 }
 
@@ -76,6 +76,11 @@ type want struct {
 	Confidence string   `json:"confidence"`
 	Because    []string `json:"because"`
 	fixText    string   // a part of the fix, with placeholders
+}
+
+// bounds returns a want. Its fix may have any text.
+func bounds(fault, cause, confidence string, because ...string) want {
+	return want{fault, cause, confidence, because, ""}
 }
 
 // runtimeResult is the expected result of containerd's own pull.
@@ -407,8 +412,8 @@ func (r row) forbidden(v verdict) []string {
 			out = append(out, "the fix must not say "+text+": "+v.Fix)
 		}
 	}
-	if r.asks && v.Confidence != "confirmed" && len(v.WouldDecide) == 0 {
-		out = append(out, "the verdict does not say what would decide it")
+	if r.wouldDecide && v.Confidence != "confirmed" && len(v.WouldDecide) == 0 {
+		out = append(out, "the verdict has no wouldDecide")
 	}
 	return out
 }

@@ -38,13 +38,15 @@ func cloudRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: fails(`no basic auth credentials`),
-			want:    want{"node-infrastructure|undetermined", "CredentialsMissing|CredentialProviderFailed|Undetermined", "likely|undetermined", []string{"manifest/{host}"}, ""},
-			never:   []string{"* * confirmed"}, neverFix: []string{"create secret"}, asks: true,
+			want: bounds("node-infrastructure|undetermined", "CredentialsMissing|CredentialProviderFailed|Undetermined",
+				"likely|undetermined", "manifest/{host}"),
+			never: []string{"* * confirmed"}, neverFix: []string{"create secret"}, wouldDecide: true,
 		}
 	}
 	// refusal makes a registry with a token service that refuses a login, or the anonymous,
 	// with a status and a text.
-	refusal := func(name string, host func(*scene) *host, l *login, code int, registryCode, text string, w want, never ...string) row {
+	refusal := func(name string, host func(*scene) *host, l *login, code int, registryCode, text string, w want,
+		never ...string) row {
 		return row{
 			name: name, kind: clouds,
 			setup: func(s *scene) *subject {
@@ -52,9 +54,10 @@ func cloudRows() []row {
 				image, _, _ := s.pushApp(h)
 				t := &tokenService{grant: grantAll}
 				good := t.requireToken(realmOf(h))
-				bad := replaceResponse(func(r *http.Request) bool { return r.URL.Path == "/token" }, func(w http.ResponseWriter, _ *http.Request) {
-					lab.RegistryError(w, code, registryCode, text)
-				})
+				bad := replaceResponse(func(r *http.Request) bool { return r.URL.Path == "/token" },
+					func(w http.ResponseWriter, _ *http.Request) {
+						lab.RegistryError(w, code, registryCode, text)
+					})
 				h.setFault(func(next http.Handler) http.Handler { return bad(good(next)) })
 				return &subject{image: image, auth: l, fix: func() { h.setFault(good) }}
 			},
@@ -63,22 +66,28 @@ func cloudRows() []row {
 	}
 	private := func(s *scene) *host { return s.host(hostOptions{}) }
 	azure := func(s *scene) *host { return public(s, randomWord()+".azurecr.io") }
-	rejected := want{"cluster-config", "CredentialsRejected", "confirmed|likely", nil, ""}
-	forbidden := want{"cluster-config|undetermined", "AccessForbidden|AccessDeniedOrMissing|CredentialsRejected", "likely", nil, ""}
-	hiddenOrMissing := want{"cluster-config|undetermined|node-infrastructure", "AccessDeniedOrMissing|CredentialsMissing", "*", nil, ""}
+	rejected := bounds("cluster-config", "CredentialsRejected", "confirmed|likely")
+	forbidden := bounds("cluster-config|undetermined", "AccessForbidden|AccessDeniedOrMissing|CredentialsRejected", "likely")
+	hiddenOrMissing := bounds("cluster-config|undetermined|node-infrastructure", "AccessDeniedOrMissing|CredentialsMissing",
+		"*")
 	// answer makes a registry behind Basic authentication that answers the right login with
 	// a status and a text.
-	answer := func(name string, host func(*scene) *host, user string, code int, registryCode, text string, w want, never ...string) row {
+	answer := func(name string, host func(*scene) *host, user string, code int, registryCode, text string, w want,
+		never ...string) row {
 		return row{
 			name: name, kind: clouds,
 			setup: func(s *scene) *subject {
 				h, l := host(s), &login{user, randomWord()}
 				image, _, _ := s.pushApp(h)
-				refuse := replaceResponse(isManifest, func(w http.ResponseWriter, _ *http.Request) { lab.RegistryError(w, code, registryCode, text) })
+				refuse := replaceResponse(isManifest, func(w http.ResponseWriter, _ *http.Request) {
+					lab.RegistryError(w,
+						code, registryCode, text)
+				})
 				h.setFault(func(next http.Handler) http.Handler { return requireBasicAuth(l)(refuse(next)) })
 				return &subject{image: image, auth: l, fix: func() { h.setFault(requireBasicAuth(l)) }}
 			},
-			runtime: runtimeResult{text: `.`, code: map[int]codes.Code{404: codes.NotFound}[code]}, want: w, never: append(never, "none * *"),
+			runtime: runtimeResult{text: `.`, code: map[int]codes.Code{404: codes.NotFound}[code]}, want: w,
+			never: append(never, "none * *"),
 		}
 	}
 	other := func(r row) row {
@@ -93,38 +102,60 @@ func cloudRows() []row {
 		ecr("ecr-china-without-a-login", ".dkr.ecr.cn-north-1.amazonaws.com.cn"),
 		ecr("ecr-iso-without-a-login", ".dkr.ecr.us-iso-east-1.c2s.ic.gov"),
 		ecr("ecr-dual-stack-without-a-login", ".dkr-ecr.eu-west-1.on.aws"),
-		other(answer("ecr-policy-forbids", func(s *scene) *host { return public(s, digits(12)+".dkr.ecr.eu-west-1.amazonaws.com") }, "AWS", 403, "DENIED",
+		other(answer("ecr-policy-forbids", func(s *scene) *host {
+			return public(s,
+				digits(12)+".dkr.ecr.eu-west-1.amazonaws.com")
+		}, "AWS", 403, "DENIED",
 			"User: arn:aws:sts::123456789012:assumed-role/node/i-0 is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:eu-west-1:123456789012:repository/app because no resource-based policy allows the ecr:BatchGetImage action",
-			want{"cluster-config|node-infrastructure|undetermined", "AccessForbidden", "likely|confirmed", nil, ""}, "* CredentialsRejected|CredentialsExpired *")),
+			bounds("cluster-config|node-infrastructure|undetermined", "AccessForbidden", "likely|confirmed"),
+			"* CredentialsRejected|CredentialsExpired *")),
 		refusal("acr-role-missing", azure, &login{"00000000-0000-0000-0000-000000000000", "refresh"}, 401, "UNAUTHORIZED",
 			"authentication required, visit https://aka.ms/acr/authorization for more information.",
-			want{"cluster-config|node-infrastructure|undetermined", "CredentialsRejected|AccessForbidden|AccessDeniedOrMissing", "likely", nil, ""}, "* CredentialsRejected confirmed"),
+			bounds("cluster-config|node-infrastructure|undetermined",
+				"CredentialsRejected|AccessForbidden|AccessDeniedOrMissing", "likely"), "* CredentialsRejected confirmed"),
 		refusal("acr-without-a-login", azure, nil, 401, "UNAUTHORIZED",
 			"authentication required, visit https://aka.ms/acr/authorization for more information.",
-			want{"node-infrastructure|undetermined", "CredentialsMissing|AccessDeniedOrMissing|CredentialProviderFailed", "likely|undetermined", nil, ""}, "* * confirmed"),
-		refusal("acr-network-rule", azure, nil, 403, "DENIED", "client with IP '10.0.0.4' is not allowed access, refer https://aka.ms/acr/firewall to grant access",
-			want{"node-infrastructure|undetermined|cluster-config", "AccessForbidden|AccessDeniedOrMissing", "likely|undetermined", nil, ""}, "* * confirmed"),
-		refusal("gar-without-a-login", func(s *scene) *host { return public(s, "europe-west4-docker.pkg.dev") }, nil, 403, "DENIED",
+			bounds("node-infrastructure|undetermined", "CredentialsMissing|AccessDeniedOrMissing|CredentialProviderFailed",
+				"likely|undetermined"), "* * confirmed"),
+		refusal("acr-network-rule", azure, nil, 403, "DENIED",
+			"client with IP '10.0.0.4' is not allowed access, refer https://aka.ms/acr/firewall to grant access",
+			bounds("node-infrastructure|undetermined|cluster-config", "AccessForbidden|AccessDeniedOrMissing",
+				"likely|undetermined"), "* * confirmed"),
+		refusal("gar-without-a-login", func(s *scene) *host { return public(s, "europe-west4-docker.pkg.dev") }, nil, 403,
+			"DENIED",
 			`Unauthenticated request. Unauthenticated requests do not have permission "artifactregistry.repositories.downloadArtifacts" on resource "projects/p/locations/l/repositories/r" (or it may not exist)`,
-			want{"node-infrastructure|undetermined", "AccessDeniedOrMissing|CredentialsMissing|CredentialProviderFailed", "likely|undetermined", nil, ""}, "* * confirmed"),
-		refusal("ghcr-private-or-missing", private, nil, 403, "DENIED", "requested access to the resource is denied", hiddenOrMissing),
-		refusal("gitlab-wrong-password", private, newLogin(), 401, "UNAUTHORIZED", "HTTP Basic: Access denied. The provided password or token is incorrect", rejected),
-		refusal("gitlab-token-without-scope", private, newLogin(), 403, "DENIED", "access forbidden", forbidden, "* * confirmed"),
-		refusal("harbor-robot-disabled", private, &login{"robot$team+puller", "x" + randomWord()}, 401, "UNAUTHORIZED", "unauthorized: authentication required", rejected),
-		refusal("quay-unknown-robot", private, &login{"team+robot", "x" + randomWord()}, 401, "UNAUTHORIZED", "Could not find robot with username: team+robot", rejected),
-		refusal("docker-hub-account-limited", private, newLogin(), 429, "TOOMANYREQUESTS", "too many failed login attempts for username or IP address",
-			want{"registry", "RateLimited", "likely|confirmed", nil, ""}),
-		other(answer("nexus-no-permission", private, "puller", 403, "DENIED", "access to the requested resource is not authorized", want{"cluster-config", "AccessForbidden", "likely|confirmed", nil, ""})),
-		other(answer("artifactory-xray-blocks", private, "puller", 403, "DENIED", "Artifact download request rejected: app/manifest.json was not downloaded due to the download blocking policy configured in Xray for docker-local.",
-			want{"cluster-config|registry", "AccessForbidden", "likely|confirmed", nil, ""})),
-		other(answer("harbor-policy", private, "robot$team+puller", 412, "PROJECTPOLICYVIOLATION", "The image is not signed in Notary.",
-			want{"cluster-config|registry", "AccessForbidden", "likely|confirmed", nil, ""})),
+			bounds("node-infrastructure|undetermined", "AccessDeniedOrMissing|CredentialsMissing|CredentialProviderFailed",
+				"likely|undetermined"), "* * confirmed"),
+		refusal("ghcr-private-or-missing", private, nil, 403, "DENIED", "requested access to the resource is denied",
+			hiddenOrMissing),
+		refusal("gitlab-wrong-password", private, newLogin(), 401, "UNAUTHORIZED",
+			"HTTP Basic: Access denied. The provided password or token is incorrect", rejected),
+		refusal("gitlab-token-without-scope", private, newLogin(), 403, "DENIED", "access forbidden", forbidden,
+			"* * confirmed"),
+		refusal("harbor-robot-disabled", private, &login{"robot$team+puller", "x" + randomWord()}, 401, "UNAUTHORIZED",
+			"unauthorized: authentication required", rejected),
+		refusal("quay-unknown-robot", private, &login{"team+robot", "x" + randomWord()}, 401, "UNAUTHORIZED",
+			"Could not find robot with username: team+robot", rejected),
+		refusal("docker-hub-account-limited", private, newLogin(), 429, "TOOMANYREQUESTS",
+			"too many failed login attempts for username or IP address",
+			bounds("registry", "RateLimited", "likely|confirmed")),
+		other(answer("nexus-no-permission", private, "puller", 403, "DENIED",
+			"access to the requested resource is not authorized", bounds("cluster-config", "AccessForbidden",
+				"likely|confirmed"))),
+		other(answer("artifactory-xray-blocks", private, "puller", 403, "DENIED",
+			"Artifact download request rejected: app/manifest.json was not downloaded due to the download blocking policy configured in Xray for docker-local.",
+			bounds("cluster-config|registry", "AccessForbidden", "likely|confirmed"))),
+		other(answer("harbor-policy", private, "robot$team+puller", 412, "PROJECTPOLICYVIOLATION",
+			"The image is not signed in Notary.",
+			bounds("cluster-config|registry", "AccessForbidden", "likely|confirmed"))),
 		answer("harbor-project-missing", private, "robot$team+puller", 404, "NOT_FOUND", "project team not found",
-			want{"cluster-config", "RepositoryNotFound|TagNotFound", "likely|confirmed", nil, ""}),
-		answer("artifactory-repository-missing", private, "puller", 404, "MANIFEST_UNKNOWN", "The named manifest is not known to the registry.",
-			want{"cluster-config", "RepositoryNotFound|TagNotFound", "likely|confirmed", nil, ""}),
-		other(answer("registry-token-for-another-audience", private, "puller", 400, "UNSUPPORTED", "The operation is unsupported.",
-			want{"undetermined|registry", "Undetermined|RegistryUnavailable", "likely|undetermined", nil, ""})),
+			bounds("cluster-config", "RepositoryNotFound|TagNotFound", "likely|confirmed")),
+		answer("artifactory-repository-missing", private, "puller", 404, "MANIFEST_UNKNOWN",
+			"The named manifest is not known to the registry.",
+			bounds("cluster-config", "RepositoryNotFound|TagNotFound", "likely|confirmed")),
+		other(answer("registry-token-for-another-audience", private, "puller", 400, "UNSUPPORTED",
+			"The operation is unsupported.",
+			bounds("undetermined|registry", "Undetermined|RegistryUnavailable", "likely|undetermined"))),
 		{
 			name: "docker-hub-private-or-missing", kind: clouds,
 			setup: func(s *scene) *subject {
@@ -136,7 +167,7 @@ func cloudRows() []row {
 				return &subject{image: "docker.io/" + repository + ":" + tag, fix: func() { t.setGrant(grantAll) }}
 			},
 			runtime: fails(`insufficient_scope`),
-			want:    want{"cluster-config", "AccessDeniedOrMissing", "confirmed|likely", []string{"pull"}, ""},
+			want:    bounds("cluster-config", "AccessDeniedOrMissing", "confirmed|likely", "pull"),
 		},
 	}
 }

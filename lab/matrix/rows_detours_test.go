@@ -15,7 +15,7 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// connectProxy is an HTTP proxy that refuses CONNECT to some hosts in its own way.
+// connectProxy is an HTTP proxy that refuses CONNECT to some hosts differently.
 type connectProxy struct {
 	s      *scene
 	addr   string
@@ -72,7 +72,7 @@ func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // detourRows returns the rows about a proxy that fails for one host, and about mirrors of
-// networks without a way out.
+// networks without a route to the upstream.
 func detourRows() []row {
 	// tunnel makes a registry with a token service and a host for layers, and a proxy that
 	// refuses one of these three.
@@ -107,13 +107,16 @@ func detourRows() []row {
 	registry := func(t three) *host { return t.registry }
 	tokens := func(t three) *host { return t.tokens }
 	layers := func(t three) *host { return t.layers }
-	denied := want{"node-infrastructure", "ProxyDenied", "likely|confirmed", nil, ""}
-	notNamed := want{"undetermined|node-infrastructure|registry", "ProxyUnreachable|ProxyDenied|ConnectionRefused|ConnectionTimeout|TokenServiceFailed|BlobHostUnreachable|RegistryUnavailable|HostNotFound", "likely", nil, ""}
+	denied := bounds("node-infrastructure", "ProxyDenied", "likely|confirmed")
+	notNamed := bounds("undetermined|node-infrastructure|registry",
+		"ProxyUnreachable|ProxyDenied|ConnectionRefused|ConnectionTimeout|TokenServiceFailed|BlobHostUnreachable|RegistryUnavailable|HostNotFound",
+		"likely")
 
 	// airGap makes a mirror that is meant to have everything, and an upstream that the node
 	// cannot reach by design.
 	const noRoute, noName, blocked = "no route", "no name", "blocked by name"
-	airGap := func(name, upstream string, w want, inject func(s *scene, up, mirror *host, repository string) (image string, fix func()), never ...string) row {
+	airGap := func(name, upstream string, w want, inject func(s *scene, up, mirror *host, repository string) (image string,
+		fix func()), never ...string) row {
 		return row{
 			name: name, kind: detours,
 			misleads: "the upstream: no node of this network can reach it, and none needs to",
@@ -134,16 +137,19 @@ func detourRows() []row {
 				s.w.common.hostsTOML(s.t, up.String(), mirrorTOML(up, `"pull", "resolve"`, mirror))
 				return &subject{image: image, fix: fix}
 			},
-			runtime: runtimeResult{text: `.`, code: codes.Unknown}, want: w, never: append(never, "none * *", "* HostNotFound|NetworkUnreachable|ConnectionRefused|ResolverFailed|ResolverWrongAnswer *"),
+			runtime: runtimeResult{text: `.`, code: codes.Unknown}, want: w, never: append(never, "none * *",
+				"* HostNotFound|NetworkUnreachable|ConnectionRefused|ResolverFailed|ResolverWrongAnswer *"),
 		}
 	}
 	missing := func(s *scene, up, _ *host, repository string) (string, func()) {
 		tag := randomWord()
 		return up.image(repository, tag), func() { s.pushRandom(repository, tag, lab.Image{}) }
 	}
-	tagMissing := want{"cluster-config|node-infrastructure", "TagNotFound|MirrorFaulty", "likely|confirmed", []string{"manifest/{mirror}"}, ""}
+	tagMissing := bounds("cluster-config|node-infrastructure", "TagNotFound|MirrorFaulty", "likely|confirmed",
+		"manifest/{mirror}")
 	// faulty is a mirror that fails.
-	faulty := func(fault func(s *scene, mirror *host) func(http.Handler) http.Handler) func(*scene, *host, *host, string) (string, func()) {
+	faulty := func(fault func(s *scene, mirror *host) func(http.Handler) http.Handler) func(*scene, *host, *host,
+		string) (string, func()) {
 		return func(s *scene, up, mirror *host, _ string) (string, func()) {
 			image, _, _ := s.pushApp(up)
 			mirror.setFault(fault(s, mirror))
@@ -156,7 +162,7 @@ func detourRows() []row {
 		}
 	}
 	ofTheMirror := func(causes string, because string) want {
-		return want{"node-infrastructure|registry|cluster-config|undetermined", causes, "likely|confirmed", []string{because}, ""}
+		return bounds("node-infrastructure|registry|cluster-config|undetermined", causes, "likely|confirmed", because)
 	}
 	notFound := func(r row) row {
 		r.runtime = failsWith(codes.NotFound, `not found$`)
@@ -176,7 +182,8 @@ func detourRows() []row {
 		notFound(airGap("air-gap-tag-missing-and-no-route", noRoute, tagMissing, missing)),
 		notFound(airGap("air-gap-tag-missing-and-no-name", noName, tagMissing, missing)),
 		notFound(airGap("air-gap-tag-missing-and-blocked-by-name", blocked, tagMissing, missing)),
-		airGap("air-gap-token-service-dead", noName, ofTheMirror("TokenServiceFailed|MirrorFaulty|RegistryUnavailable", "manifest/{mirror}"),
+		airGap("air-gap-token-service-dead", noName, ofTheMirror("TokenServiceFailed|MirrorFaulty|RegistryUnavailable",
+			"manifest/{mirror}"),
 			faulty(func(s *scene, mirror *host) func(http.Handler) http.Handler {
 				service := s.host(hostOptions{notListening: true})
 				return (&tokenService{grant: grantAll}).requireToken(realmOf(service))
@@ -185,12 +192,17 @@ func detourRows() []row {
 			faulty(func(s *scene, mirror *host) func(http.Handler) http.Handler {
 				return (&tokenService{grant: func(*login) (int, bool) { return 500, false }}).requireToken(realmOf(mirror))
 			})),
-		airGap("air-gap-mirror-forbids", noName, ofTheMirror("AccessForbidden|AccessDeniedOrMissing|MirrorFaulty", "manifest/{mirror}"), faulty(answers(403, "DENIED"))),
-		airGap("air-gap-mirror-fails", noName, ofTheMirror("RegistryUnavailable|MirrorFaulty", "manifest/{mirror}"), faulty(answers(500, "UNKNOWN"))),
-		airGap("air-gap-mirror-wants-a-login", noRoute, ofTheMirror("CredentialsMissing|AccessDeniedOrMissing|MirrorFaulty", "manifest/{mirror}"),
+		airGap("air-gap-mirror-forbids", noName, ofTheMirror("AccessForbidden|AccessDeniedOrMissing|MirrorFaulty",
+			"manifest/{mirror}"), faulty(answers(403, "DENIED"))),
+		airGap("air-gap-mirror-fails", noName, ofTheMirror("RegistryUnavailable|MirrorFaulty", "manifest/{mirror}"),
+			faulty(answers(500, "UNKNOWN"))),
+		airGap("air-gap-mirror-wants-a-login", noRoute, ofTheMirror("CredentialsMissing|AccessDeniedOrMissing|MirrorFaulty",
+			"manifest/{mirror}"),
 			faulty(func(*scene, *host) func(http.Handler) http.Handler { return requireBasicAuth(newLogin()) })),
-		airGap("air-gap-mirror-limits-the-rate", noName, ofTheMirror("RateLimited|MirrorFaulty", "manifest/{mirror}"), faulty(answers(429, "TOOMANYREQUESTS"))),
-		airGap("air-gap-mirrors-certificate-expired", noName, ofTheMirror("CertificateExpired|MirrorFaulty", "tls/{mirror}/{mirrorAddr}"),
+		airGap("air-gap-mirror-limits-the-rate", noName, ofTheMirror("RateLimited|MirrorFaulty", "manifest/{mirror}"),
+			faulty(answers(429, "TOOMANYREQUESTS"))),
+		airGap("air-gap-mirrors-certificate-expired", noName, ofTheMirror("CertificateExpired|MirrorFaulty",
+			"tls/{mirror}/{mirrorAddr}"),
 			func(s *scene, up, mirror *host, _ string) (string, func()) {
 				image, _, _ := s.pushApp(up)
 				mirror.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: mirror.name, since: -30 * day, until: -day}))
@@ -198,7 +210,7 @@ func detourRows() []row {
 			}),
 		{
 			name: "air-gap-and-everything-there", kind: detours,
-			misleads: "the upstream: it does not resolve, and nobody needs it",
+			misleads: "the upstream: it does not resolve, and no one needs it",
 			setup: func(s *scene) *subject {
 				up, mirror := s.host(hostOptions{}), s.host(hostOptions{})
 				image, _, _ := s.pushApp(up)
@@ -207,7 +219,7 @@ func detourRows() []row {
 				return &subject{image: image, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+			want:    bounds("none", "Healthy", "confirmed", "pull"),
 		},
 	}
 }

@@ -35,8 +35,8 @@ func fixRows() []row {
 		sub.ca = s.w.privateCA.PEM()
 		sub.fix = func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }
 	}
-	plainHTTP := want{"node-infrastructure", "PlainHTTPRegistry", "confirmed|likely", []string{"tls/{host}/{addr}"}, ""}
-	untrustedCA := want{"node-infrastructure", "CertificateUntrusted", "confirmed|likely", []string{"tls/{host}/{addr}"}, ""}
+	plainHTTP := bounds("node-infrastructure", "PlainHTTPRegistry", "confirmed|likely", "tls/{host}/{addr}")
+	untrustedCA := bounds("node-infrastructure", "CertificateUntrusted", "confirmed|likely", "tls/{host}/{addr}")
 	gaveHTTP, unknown := fails(`HTTP response to HTTPS client`), fails(`certificate signed by unknown authority`)
 	// mirror makes a mirror with a fault, whose upstream has no name.
 	mirror := func(name string, runtime runtimeResult, causes string, fault func(*scene, *host, *subject)) row {
@@ -54,7 +54,8 @@ func fixRows() []row {
 				return sub
 			},
 			runtime: runtime,
-			want:    want{"node-infrastructure|registry|undetermined", causes, "confirmed|likely", []string{"tls/{mirror}/{mirrorAddr}"}, ""},
+			want: bounds("node-infrastructure|registry|undetermined", causes, "confirmed|likely",
+				"tls/{mirror}/{mirrorAddr}"),
 		}
 	}
 	return []row{
@@ -73,7 +74,8 @@ func fixRows() []row {
 				return &subject{image: h.image(group+"/"+app+"s", tag), fixedImage: h.image(group+"/"+app, tag), fix: func() {}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config", "RepositoryNotFound|AccessDeniedOrMissing", "likely|confirmed", []string{"manifest/{host}"}, ""},
+			want: bounds("cluster-config", "RepositoryNotFound|AccessDeniedOrMissing", "likely|confirmed",
+				"manifest/{host}"),
 		},
 		{
 			name: "secret-for-the-registry-without-its-port", kind: fixLines,
@@ -86,7 +88,7 @@ func fixRows() []row {
 				return sub
 			},
 			runtime: fails(`no basic auth credentials`),
-			want:    want{"cluster-config", "PullSecretOtherRegistry", "confirmed|likely", []string{"manifest/{host}"}, ""},
+			want:    bounds("cluster-config", "PullSecretOtherRegistry", "confirmed|likely", "manifest/{host}"),
 		},
 	}
 }

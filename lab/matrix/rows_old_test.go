@@ -8,12 +8,12 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// oldRows returns rows on a node with containerd 1.6, which asks in another way than
-// later ones.
+// oldRows returns rows on a node with containerd 1.6, which sends other requests
+// than later ones.
 func oldRows(others []row) []row {
-	// onOld runs a row of another kind on the common machine with containerd 1.6. A nil
-	// verdict is the same as on the current one.
-	onOld := func(name string, runtime runtimeResult, w *want) row {
+	// onOld runs a row of another kind on the common machine with containerd 1.6. Without a
+	// verdict, it is the same as on the current one.
+	onOld := func(name string, runtime runtimeResult, w ...want) row {
 		for _, r := range others {
 			if r.name != name {
 				continue
@@ -26,8 +26,8 @@ func oldRows(others []row) []row {
 				return sub
 			}
 			r.runtime = runtime
-			if w != nil {
-				r.want = *w
+			if len(w) > 0 {
+				r.want = w[0]
 			}
 			if r.kind == other {
 				r.kind = requests
@@ -55,37 +55,41 @@ func oldRows(others []row) []row {
 				return &subject{image: image, machine: m, auth: l, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed|likely", nil, ""},
+			want:    bounds("none", "Healthy", "confirmed|likely"),
 		}
 	}
-	tokenFails := want{"registry", "TokenServiceFailed", "confirmed|likely", []string{"pull"}, ""}
+	tokenFails := bounds("registry", "TokenServiceFailed", "confirmed|likely", "pull")
 	rows := []row{
-		onOld("tag-missing", failsWithAny(`not found$`), nil),
-		onOld("credentials-missing", failsWithAny(`401 Unauthorized`), nil),
-		onOld("credentials-rejected", failsWithAny(`401 Unauthorized|authorization`), nil),
-		onOld("certificate-expired", failsWithAny(`certificate has expired`), nil),
-		onOld("server-error", failsWithAny(`503 Service Unavailable`), nil),
-		onOld("layer-lost", failsWithAny(`not found|404`), &want{"registry", "LayerCorrupt", "confirmed|likely", nil, ""}),
-		onOld("index-without-platform", failsWithAny(`no match for platform`), nil),
-		onOld("hidden-without-a-challenge-to-a-login-never-used", failsWithAny(`not found$`), nil),
-		onOld("head-404-get-200", failsWithAny(`not found$`), nil),
-		onOld("head-405-get-200", passes(), nil),
-		onOld("head-without-a-content-type", failsWithAny(`.`), nil),
-		onOld("token-post-500-get-200", failsWithAny(`500`), &tokenFails),
-		onOld("token-post-400-get-200", passes(), nil),
-		onOld("unavailable-once", failsWithAny(`503`), &want{"*", "*", "*", nil, ""}),
-		onOld("text-of-a-quota", failsWithAny(`403 Forbidden`), nil),
-		onOld("name-servers-of-one-domain-fail", failsWithAny(`server misbehaving`), nil),
+		onOld("tag-missing", failsWithAny(`not found$`)),
+		onOld("credentials-missing", failsWithAny(`401 Unauthorized`)),
+		onOld("credentials-rejected", failsWithAny(`401 Unauthorized|authorization`)),
+		onOld("certificate-expired", failsWithAny(`certificate has expired`)),
+		onOld("server-error", failsWithAny(`503 Service Unavailable`)),
+		onOld("layer-lost", failsWithAny(`not found|404`), bounds("registry", "LayerCorrupt", "confirmed|likely")),
+		onOld("index-without-platform", failsWithAny(`no match for platform`)),
+		onOld("hidden-without-a-challenge-to-a-login-never-used", failsWithAny(`not found$`)),
+		onOld("head-404-get-200", failsWithAny(`not found$`)),
+		onOld("head-405-get-200", passes()),
+		onOld("head-without-a-content-type", failsWithAny(`.`)),
+		onOld("token-post-500-get-200", failsWithAny(`500`), tokenFails),
+		onOld("token-post-400-get-200", passes()),
+		onOld("unavailable-once", failsWithAny(`503`), bounds("*", "*", "*")),
+		onOld("text-of-a-quota", failsWithAny(`403 Forbidden`)),
+		onOld("name-servers-of-one-domain-fail", failsWithAny(`server misbehaving`)),
 		configured("containerd-1.6-certs-d-that-nothing-names", ""),
-		configured("containerd-1.6-certs-d-that-a-later-containerd-would-read", "\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n"),
-		configured("containerd-1.6-certs-d-beside-another-directory", "\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/registries\"\n"),
+		configured("containerd-1.6-certs-d-that-a-later-containerd-would-read",
+			"\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n"),
+		configured("containerd-1.6-certs-d-beside-another-directory",
+			"\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/registries\"\n"),
 		configured("containerd-1.6-certs-d-that-is-read", oldConfigPath),
 		{
 			name: "containerd-1.6-login-of-the-runtime-and-a-mirror-for-layers", kind: logins,
 			setup: func(s *scene) *subject {
 				up, mirror, l := s.host(hostOptions{}), s.host(hostOptions{}), newLogin()
-				m := s.w.newMachine(s.t, machineSpec{program: s.w.old.spec.program, config: oldConfig(oldConfigPath + fmt.Sprintf(
-					"[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.%q.auth]\n  username = %q\n  password = %q\n", up, l.user, l.password))})
+				m := s.w.newMachine(s.t, machineSpec{program: s.w.old.spec.program,
+					config: oldConfig(oldConfigPath + fmt.Sprintf(
+						"[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.%q.auth]\n  username = %q\n  password = %q\n",
+						up, l.user, l.password))})
 				image, _, _ := s.pushApp(up)
 				up.setFault(requireBasicAuth(l))
 				mirror.setFault(requireBasicAuth(l))
@@ -93,14 +97,15 @@ func oldRows(others []row) []row {
 				return &subject{image: image, machine: m, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed|likely", nil, ""},
+			want:    bounds("none", "Healthy", "confirmed|likely"),
 		},
 		{
 			name: "containerd-1.6-mirrors-in-config-toml", kind: logins,
 			setup: func(s *scene) *subject {
 				up, mirror, l := s.host(hostOptions{}), s.host(hostOptions{}), newLogin()
 				m := s.w.newMachine(s.t, machineSpec{program: s.w.old.spec.program, config: oldConfig(fmt.Sprintf(
-					"\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.%q]\n  endpoint = [\"https://%s\"]\n", up, mirror))})
+					"\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.%q]\n  endpoint = [\"https://%s\"]\n", up,
+					mirror))})
 				repository := randomWord()
 				s.pushRandom(repository, "1", lab.Image{})
 				up.setFault(requireBasicAuth(l))
@@ -108,17 +113,18 @@ func oldRows(others []row) []row {
 				return &subject{image: up.image(repository, "1"), auth: l, machine: m, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed|likely", nil, ""},
+			want:    bounds("none", "Healthy", "confirmed|likely"),
 		},
 	}
 	for _, t := range oddHostsTOML {
-		rows = append(rows, t.row("", func(w *world) *machine { return w.common }), t.row("containerd-1.6-", func(w *world) *machine { return w.old }))
+		rows = append(rows, t.row("", func(w *world) *machine { return w.common }), t.row("containerd-1.6-",
+			func(w *world) *machine { return w.old }))
 	}
 	return rows
 }
 
-// oddText is a hosts.toml that containerds read in different ways. Whether they ask the
-// mirror in it, the access log tells.
+// oddText is a hosts.toml that containerds read in different ways. The access log shows
+// whether they request the mirror.
 type oddText struct{ name, text string } // %[1]s: the upstream, %[2]s: the mirror
 
 var oddHostsTOML = []oddText{
@@ -126,16 +132,23 @@ var oddHostsTOML = []oddText{
 	{"hosts-toml-with-an-inline-table", "server = \"https://%[1]s\"\nhost = {\"https://%[2]s\" = {capabilities = [\"pull\", \"resolve\"]}}\n"},
 	{"hosts-toml-with-dotted-keys", "server = \"https://%[1]s\"\nhost.\"https://%[2]s\".capabilities = [\"pull\", \"resolve\"]\n"},
 	{"hosts-toml-without-a-scheme", "server = \"https://%[1]s\"\n[host.\"%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n"},
-	{"hosts-toml-with-an-unknown-capability", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\", \"referrers\"]\n"},
-	{"hosts-toml-with-capabilities-in-a-string", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = \"pull\"\n"},
-	{"hosts-toml-with-skip-verify-in-a-string", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  skip_verify = \"true\"\n"},
+	{"hosts-toml-with-an-unknown-capability",
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\", \"referrers\"]\n"},
+	{"hosts-toml-with-capabilities-in-a-string",
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = \"pull\"\n"},
+	{"hosts-toml-with-skip-verify-in-a-string",
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  skip_verify = \"true\"\n"},
 	{"hosts-toml-with-no-capabilities", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = []\n"},
-	{"hosts-toml-with-the-same-key-twice", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  capabilities = [\"pull\", \"resolve\"]\n"},
-	{"hosts-toml-with-the-same-table-twice", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n[host.\"https://%[2]s\"]\n"},
+	{"hosts-toml-with-the-same-key-twice",
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  capabilities = [\"pull\", \"resolve\"]\n"},
+	{"hosts-toml-with-the-same-table-twice",
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n[host.\"https://%[2]s\"]\n"},
 	{"hosts-toml-with-a-later-key", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  dial_timeout = \"2s\"\n"},
-	{"hosts-toml-with-numbers-in-an-array-of-words", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", 1]\n"},
+	{"hosts-toml-with-numbers-in-an-array-of-words",
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", 1]\n"},
 	{"hosts-toml-with-a-host-without-a-table", "server = \"https://%[1]s\"\n[host]\n\"https://%[2]s\" = \"pull\"\n"},
-	{"hosts-toml-with-a-missing-authority", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  ca = \"/etc/containerd/missing.pem\"\n"},
+	{"hosts-toml-with-a-missing-authority",
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  ca = \"/etc/containerd/missing.pem\"\n"},
 }
 
 func (o oddText) row(prefix string, machine func(*world) *machine) row {
@@ -148,10 +161,13 @@ func (o oddText) row(prefix string, machine func(*world) *machine) row {
 			mirror.setFault(requireBasicAuth(l))
 			m := machine(s.w)
 			m.hostsTOML(s.t, up.String(), fmt.Sprintf(o.text, up, mirror))
-			return &subject{image: image, auth: l, machine: m, fix: func() { m.hostsTOML(s.t, up.String(), mirrorTOML(up, `"pull", "resolve"`, mirror)) }}
+			return &subject{image: image, auth: l, machine: m, fix: func() {
+				m.hostsTOML(s.t, up.String(), mirrorTOML(up,
+					`"pull", "resolve"`, mirror))
+			}}
 		},
 		runtime: runtimeResult{any: true},
-		want:    want{"*", "*", "*", nil, ""},
+		want:    bounds("*", "*", "*"),
 	}
 }
 

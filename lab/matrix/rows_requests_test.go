@@ -16,7 +16,7 @@ import (
 	"github.com/pullprobe/pullprobe/lab"
 )
 
-// isBase reports whether the request is for the API's root, which containerd never asks.
+// isBase reports whether the request is for the API's root, which containerd never requests.
 func isBase(r *http.Request) bool { return r.URL.Path == "/v2/" }
 
 // isManifestGET reports whether the request reads a manifest.
@@ -79,10 +79,11 @@ func (s *scene) after(n int64, which func(*http.Request) bool, f http.HandlerFun
 	}, f)
 }
 
-// requestRows returns the rows in which what containerd asks, and in which order, decides.
+// requestRows returns the rows in which the requests of containerd, and their order, decide.
 func requestRows() []row {
 	// quirk makes a registry with a fault; the fix removes it.
-	quirk := func(name string, runtime runtimeResult, w want, fault func(*scene) func(http.Handler) http.Handler, never ...string) row {
+	quirk := func(name string, runtime runtimeResult, w want, fault func(*scene) func(http.Handler) http.Handler,
+		never ...string) row {
 		return row{
 			name: name, kind: requests,
 			setup: func(s *scene) *subject {
@@ -94,8 +95,8 @@ func requestRows() []row {
 			runtime: runtime, want: w, never: never,
 		}
 	}
-	healthy := want{"none", "Healthy", "confirmed", []string{"pull"}, ""}
-	mayBeHealthy := want{"none|registry", "Healthy|Recovered|RateLimited|RegistryUnavailable", "*", nil, ""}
+	healthy := bounds("none", "Healthy", "confirmed", "pull")
+	mayBeHealthy := bounds("none|registry", "Healthy|Recovered|RateLimited|RegistryUnavailable", "*")
 	const notHealthy = "none * *"
 	always := func(f func(http.Handler) http.Handler) func(*scene) func(http.Handler) http.Handler {
 		return func(*scene) func(http.Handler) http.Handler { return f }
@@ -103,8 +104,8 @@ func requestRows() []row {
 	answer := func(which func(*http.Request) bool, code int) func(*scene) func(http.Handler) http.Handler {
 		return always(respondError(which, code, "UNKNOWN"))
 	}
-	// posts makes a token service that answers POST in its own way. GET is well. So is
-	// the login.
+	// posts makes a token service that answers POST differently. GET works, and
+	// the login is right.
 	posts := func(name string, code int, runtime runtimeResult, w want, never ...string) row {
 		return row{
 			name: name, kind: requests,
@@ -113,24 +114,25 @@ func requestRows() []row {
 				image, _, _ := s.pushApp(h)
 				t := &tokenService{grant: grantOnly(l)}
 				good := t.requireToken(realmOf(h))
-				bad := replaceResponse(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == http.MethodPost }, respondStatus(code))
+				bad := replaceResponse(func(r *http.Request) bool { return r.URL.Path == "/token" && r.Method == http.MethodPost },
+					respondStatus(code))
 				h.setFault(func(next http.Handler) http.Handler { return bad(good(next)) })
 				return &subject{image: image, auth: l, fix: func() { h.setFault(good) }}
 			},
 			runtime: runtime, want: w, never: never,
 		}
 	}
-	tokenFails := want{"registry", "TokenServiceFailed", "confirmed|likely", []string{"pull"}, ""}
+	tokenFails := bounds("registry", "TokenServiceFailed", "confirmed|likely", "pull")
 	// unpulled is the row without a test pull: the checks alone must not say Healthy.
 	// If containerd pulls the image, they must not say that a server fails.
 	unpulled := func(r row) row {
 		made := r.setup
 		r.name += "-without-a-test-pull"
 		if r.want.Fault == "none" {
-			r.want = want{"none|undetermined", "Healthy|Undetermined", "likely|undetermined", nil, ""}
+			r.want = bounds("none|undetermined", "Healthy|Undetermined", "likely|undetermined")
 		} else {
 			r.kind = unseen
-			r.want = want{"registry|undetermined", "*", "likely|undetermined", nil, ""}
+			r.want = bounds("registry|undetermined", "*", "likely|undetermined")
 			r.never = append(r.never, notHealthy)
 		}
 		r.setup = func(s *scene) *subject {
@@ -158,12 +160,14 @@ func requestRows() []row {
 				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config|undetermined", "TagNotFound|RepositoryNotFound|AccessDeniedOrMissing", "likely|confirmed", []string{"manifest/{host}"}, ""},
-			never:   []string{"* RegistryUnavailable *"},
+			want: bounds("cluster-config|undetermined", "TagNotFound|RepositoryNotFound|AccessDeniedOrMissing",
+				"likely|confirmed", "manifest/{host}"),
+			never: []string{"* RegistryUnavailable *"},
 		},
 		posts("token-post-500-get-200", 500, fails(`500 Internal Server Error`), tokenFails, notHealthy),
 		posts("token-post-502-get-200", 502, fails(`502 Bad Gateway`), tokenFails, notHealthy),
-		posts("token-post-403-get-200", 403, fails(`403 Forbidden`), want{"*", "*", "likely|undetermined", []string{"pull"}, ""}, notHealthy),
+		posts("token-post-403-get-200", 403, fails(`403 Forbidden`), bounds("*", "*", "likely|undetermined", "pull"),
+			notHealthy),
 		posts("token-post-405-get-200", 405, passes(), healthy),
 		posts("token-post-404-get-200", 404, passes(), healthy),
 		posts("token-post-401-get-200", 401, passes(), healthy),
@@ -177,15 +181,17 @@ func requestRows() []row {
 		quirk("connection-broken-twice", passes(), healthy, func(s *scene) func(http.Handler) http.Handler {
 			return s.firstOf(2, isManifest, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		}, "* ConnectionReset *", "* RegistryUnavailable confirmed"),
-		quirk("bad-gateway-once", fails(`502 Bad Gateway`), want{"*", "*", "*", nil, ""}, func(s *scene) func(http.Handler) http.Handler {
-			return s.firstOf(1, isManifest, respondStatus(http.StatusBadGateway))
-		}, "registry RegistryUnavailable confirmed"),
+		quirk("bad-gateway-once", fails(`502 Bad Gateway`), bounds("*", "*", "*"),
+			func(s *scene) func(http.Handler) http.Handler {
+				return s.firstOf(1, isManifest, respondStatus(http.StatusBadGateway))
+			}, "registry RegistryUnavailable confirmed"),
 		{
 			name: "tag-missing-and-three-requests-allowed", kind: requests,
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				_, repository, _ := s.pushApp(h)
-				limit := respondError(anyRequest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")(nil).ServeHTTP
+				limit := respondError(anyRequest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After",
+					"60")(nil).ServeHTTP
 				h.setFault(s.after(3, anyRequest, limit))
 				tag := randomWord()
 				return &subject{image: h.image(repository, tag), fix: func() {
@@ -194,7 +200,7 @@ func requestRows() []row {
 				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config", "TagNotFound", "likely|confirmed", []string{"manifest/{host}"}, ""},
+			want:    bounds("cluster-config", "TagNotFound", "likely|confirmed", "manifest/{host}"),
 		},
 		{
 			name: "layer-missing-and-six-requests-allowed", kind: requests,
@@ -202,32 +208,41 @@ func requestRows() []row {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
 				lost := respondError(lab.IsBlob, http.StatusNotFound, "BLOB_UNKNOWN")
-				limit := respondError(anyRequest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "60")(nil).ServeHTTP
+				limit := respondError(anyRequest, http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After",
+					"60")(nil).ServeHTTP
 				limited := s.after(6, anyRequest, limit)
 				h.setFault(func(next http.Handler) http.Handler { return limited(lost(next)) })
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"registry", "LayerCorrupt", "likely|confirmed", nil, ""},
+			want:    bounds("registry", "LayerCorrupt", "likely|confirmed"),
 			never:   []string{notHealthy, "* RateLimited *"},
 		},
-		quirk("head-without-a-content-type", failsWith(codes.NotFound, `could not fetch content descriptor`), want{"registry|undetermined", "*", "*", []string{"pull"}, ""}, always(withoutHeader("Content-Type", false)), notHealthy, "cluster-config * *"),
-		quirk("manifest-without-a-content-type", failsWith(codes.NotFound, `could not fetch content descriptor`), want{"registry|undetermined", "*", "*", []string{"pull"}, ""}, always(withoutHeader("Content-Type", true)), notHealthy, "cluster-config * *"),
+		quirk("head-without-a-content-type", failsWith(codes.NotFound, `could not fetch content descriptor`),
+			bounds("registry|undetermined", "*", "*", "pull"), always(withoutHeader("Content-Type", false)), notHealthy,
+			"cluster-config * *"),
+		quirk("manifest-without-a-content-type", failsWith(codes.NotFound, `could not fetch content descriptor`),
+			bounds("registry|undetermined", "*", "*", "pull"), always(withoutHeader("Content-Type", true)), notHealthy,
+			"cluster-config * *"),
 		quirk("head-without-a-digest", passes(), healthy, always(withoutHeader("Docker-Content-Digest", false))),
 		quirk("manifest-without-a-digest", passes(), healthy, always(withoutHeader("Docker-Content-Digest", true))),
-		quirk("manifest-as-plain-json", failsWith(codes.NotFound, `could not fetch content descriptor`), want{"registry|undetermined", "*", "*", []string{"pull"}, ""}, always(rewrite(isManifest, func(h http.Header, b []byte) []byte {
-			h.Set("Content-Type", "application/json")
-			return b
-		})), notHealthy, "cluster-config * *"),
-		quirk("manifest-reformatted-by-a-gateway", failsWith(codes.FailedPrecondition, `read past expected size`), want{"registry|undetermined|node-infrastructure", "*", "likely|undetermined|confirmed", []string{"pull"}, ""}, always(rewrite(isManifestGET, func(h http.Header, b []byte) []byte {
-			var out bytes.Buffer
-			if json.Indent(&out, b, "", "\t") != nil {
+		quirk("manifest-as-plain-json", failsWith(codes.NotFound, `could not fetch content descriptor`),
+			bounds("registry|undetermined", "*", "*", "pull"), always(rewrite(isManifest, func(h http.Header, b []byte) []byte {
+				h.Set("Content-Type", "application/json")
 				return b
-			}
-			h.Del("Content-Length")
-			return out.Bytes()
-		})), notHealthy, "cluster-config * *"),
-		quirk("manifest-by-digest-not-found", failsWith(codes.NotFound, `not found`), want{"registry|undetermined", "*", "*", []string{"pull"}, ""}, always(respondError(func(r *http.Request) bool {
+			})), notHealthy, "cluster-config * *"),
+		quirk("manifest-reformatted-by-a-gateway", failsWith(codes.FailedPrecondition, `read past expected size`),
+			bounds("registry|undetermined|node-infrastructure", "*", "likely|undetermined|confirmed", "pull"),
+			always(rewrite(isManifestGET, func(h http.Header, b []byte) []byte {
+				var out bytes.Buffer
+				if json.Indent(&out, b, "", "\t") != nil {
+					return b
+				}
+				h.Del("Content-Length")
+				return out.Bytes()
+			})), notHealthy, "cluster-config * *"),
+		quirk("manifest-by-digest-not-found", failsWith(codes.NotFound, `not found`), bounds("registry|undetermined", "*",
+			"*", "pull"), always(respondError(func(r *http.Request) bool {
 			return isManifestGET(r) && strings.Contains(r.URL.Path, "sha256:")
 		}, http.StatusNotFound, "MANIFEST_UNKNOWN")), notHealthy, "cluster-config * *", "* TagNotFound *"),
 		quirk("manifest-head-without-a-length", passes(), healthy, always(func(next http.Handler) http.Handler {
@@ -250,9 +265,11 @@ func requestRows() []row {
 	}
 	for _, r := range rows {
 		switch r.name {
-		case "token-post-500-get-200", "token-post-403-get-200", "head-without-a-content-type", "manifest-reformatted-by-a-gateway",
+		case "token-post-500-get-200", "token-post-403-get-200", "head-without-a-content-type",
+			"manifest-reformatted-by-a-gateway",
 			"manifest-by-digest-not-found", "layer-missing-and-six-requests-allowed", "manifest-as-plain-json",
-			"base-hangs-and-manifests-are-fine", "base-forbidden-and-manifests-are-fine", "unavailable-once", "connection-broken-twice":
+			"base-hangs-and-manifests-are-fine", "base-forbidden-and-manifests-are-fine", "unavailable-once",
+			"connection-broken-twice":
 			rows = append(rows, unpulled(r))
 		}
 	}

@@ -80,8 +80,9 @@ func rivalRows() []row {
 				})
 			},
 			runtime: fails(`x509: `),
-			want:    want{"undetermined|cluster-config", anyCause, "likely|undetermined", nil, ""},
-			never:   []string{"registry * *", "node-infrastructure * *"}, neverFix: []string{"trust store", "create secret"}, asks: true,
+			want:    bounds("undetermined|cluster-config", anyCause, "likely|undetermined"),
+			never:   []string{"registry * *", "node-infrastructure * *"}, neverFix: []string{"trust store",
+				"create secret"}, wouldDecide: true,
 		}
 	}
 	// untrusted makes a registry with a certificate of an authority that no node should
@@ -96,18 +97,21 @@ func rivalRows() []row {
 				ca, err := lab.NewAuthority(authority)
 				must(s.t, err)
 				h.setCertificate(s.certificate(ca, leafSpec{name: h.name}))
-				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
+				return &subject{image: image, fix: func() {
+					h.setCertificate(s.certificate(s.w.trustedCA,
+						leafSpec{name: h.name}))
+				}}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
-			want:    want{"registry|undetermined", anyCause, "confirmed|likely", []string{"tls/{host}/{addr}"}, ""},
+			want:    bounds("registry|undetermined", anyCause, "confirmed|likely", "tls/{host}/{addr}"),
 			never:   []string{"node-infrastructure * *", "none * *"}, neverFix: []string{"into the trust store", "ca ="},
 		}
 	}
-	// gateway makes a registry behind something that answers HEAD in its own way.
+	// gateway makes a registry behind something that answers HEAD differently.
 	gateway := func(name string, runtime runtimeResult, f http.HandlerFunc, never ...string) row {
 		return row{
 			name: name, kind: rivals,
-			misleads: "the registry's word: GET of the same manifest is answered well",
+			misleads: "the registry's answer: GET of the same manifest is answered well",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
@@ -115,7 +119,7 @@ func rivalRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: runtime,
-			want:    want{"registry|undetermined", anyCause, "*", []string{"manifest/{host}"}, ""},
+			want:    bounds("registry|undetermined", anyCause, "*", "manifest/{host}"),
 			never:   append(never, "none * *", "cluster-config * *"), neverFix: []string{"push ", "create secret"},
 		}
 	}
@@ -123,7 +127,7 @@ func rivalRows() []row {
 	rejects := func(name, with string) row {
 		return row{
 			name: name, kind: rivals,
-			misleads: "no route to host: a router says so, because the registry's machine is off",
+			misleads: "no route to host: a router reports it, because the registry's machine is off",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
@@ -134,14 +138,15 @@ func rivalRows() []row {
 				}}
 			},
 			runtime: fails(`no route to host|network is unreachable|connection refused`),
-			want:    want{"undetermined", "NetworkUnreachable|ConnectionTimeout|ConnectionRefused", "likely|undetermined", []string{"dial/{host}/{addr}"}, ""},
-			asks:    true,
+			want: bounds("undetermined", "NetworkUnreachable|ConnectionTimeout|ConnectionRefused", "likely|undetermined",
+				"dial/{host}/{addr}"),
+			wouldDecide: true,
 		}
 	}
 	hidden := func(name, code string, withLogin bool) row {
 		return row{
 			name: name, kind: rivals,
-			misleads: "not found: it is there, for those who log in, and no challenge asks for it",
+			misleads: "not found: it exists for users with a login, and no challenge requires one",
 			setup: func(s *scene) *subject {
 				h, l := s.host(hostOptions{}), newLogin()
 				image, _, _ := s.pushApp(h)
@@ -157,36 +162,42 @@ func rivalRows() []row {
 				return sub
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config|undetermined|registry", "RepositoryNotFound|TagNotFound|AccessDeniedOrMissing|Undetermined", "likely|undetermined", []string{"manifest/{host}"}, ""},
-			asks:    true,
+			want: bounds("cluster-config|undetermined|registry",
+				"RepositoryNotFound|TagNotFound|AccessDeniedOrMissing|Undetermined", "likely|undetermined", "manifest/{host}"),
+			wouldDecide: true,
 		}
 	}
 	return []row{
 		hidden("hidden-without-a-challenge", "NAME_UNKNOWN", false),
 		hidden("hidden-without-a-challenge-to-a-login-never-used", "NAME_UNKNOWN", true),
 		hidden("hidden-manifest-without-a-challenge", "MANIFEST_UNKNOWN", true),
-		placeholder("mistyped-host-at-an-ingress", leafSpec{name: "Kubernetes Ingress Controller Fake Certificate", organization: "Acme Co", noNames: false, more: []string{"ingress.local"}}),
+		placeholder("mistyped-host-at-an-ingress", leafSpec{name: "Kubernetes Ingress Controller Fake Certificate",
+			organization: "Acme Co", noNames: false, more: []string{"ingress.local"}}),
 		placeholder("mistyped-host-at-traefik", leafSpec{name: "TRAEFIK DEFAULT CERT", more: []string{"2f3a.traefik.default"}}),
 		placeholder("mistyped-host-at-a-control-panel", leafSpec{name: "Plesk", organization: "Plesk"}),
 		{
 			name: "mistyped-host-at-a-site-of-another-name", kind: rivals,
 			misleads: "certificate is valid for another name: every name of the domain leads there",
 			setup: func(s *scene) *subject {
-				return mistyped(s, func(h *host) { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: "www." + h.name})) })
+				return mistyped(s, func(h *host) {
+					h.setCertificate(s.certificate(s.w.trustedCA,
+						leafSpec{name: "www." + h.name}))
+				})
 			},
 			runtime: fails(`certificate is valid for`),
-			want:    want{"undetermined|cluster-config", "CertificateNameMismatch|HostNotFound|Undetermined", "likely|undetermined", nil, ""},
-			asks:    true,
+			want: bounds("undetermined|cluster-config", "CertificateNameMismatch|HostNotFound|Undetermined",
+				"likely|undetermined"),
+			wouldDecide: true,
 		},
 		{
 			name: "mistyped-host-at-a-site-with-a-login", kind: rivals,
-			misleads: "no basic auth credentials: a site asks for a login, and is no registry",
+			misleads: "no basic auth credentials: a web site requires a login, and is no registry",
 			setup: func(s *scene) *subject {
 				return mistyped(s, func(h *host) { h.setFault(replaceResponse(anyRequest, serveSite)) })
 			},
 			runtime: fails(`no basic auth credentials`),
-			want:    want{"undetermined|cluster-config", anyCause, "likely|undetermined", []string{"manifest/{host}"}, ""},
-			never:   notAPrivateSite, neverFix: []string{"create secret"}, asks: true,
+			want:    bounds("undetermined|cluster-config", anyCause, "likely|undetermined", "manifest/{host}"),
+			never:   notAPrivateSite, neverFix: []string{"create secret"}, wouldDecide: true,
 		},
 		{
 			name: "mistyped-host-at-a-site-with-a-login-that-is-given-one", kind: rivals,
@@ -199,8 +210,8 @@ func rivalRows() []row {
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
-			want:    want{"undetermined|cluster-config", anyCause, "likely|undetermined", []string{"manifest/{host}"}, ""},
-			never:   notAPrivateSite, neverFix: []string{"create secret"}, asks: true,
+			want:    bounds("undetermined|cluster-config", anyCause, "likely|undetermined", "manifest/{host}"),
+			never:   notAPrivateSite, neverFix: []string{"create secret"}, wouldDecide: true,
 		},
 		{
 			name: "mistyped-host-at-a-default-backend", kind: rivals,
@@ -215,8 +226,8 @@ func rivalRows() []row {
 				})
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"undetermined|cluster-config", anyCause, "likely|undetermined", []string{"manifest/{host}"}, ""},
-			never:   []string{"* TagNotFound|RepositoryNotFound confirmed"}, neverFix: []string{"push "}, asks: true,
+			want:    bounds("undetermined|cluster-config", anyCause, "likely|undetermined", "manifest/{host}"),
+			never:   []string{"* TagNotFound|RepositoryNotFound confirmed"}, neverFix: []string{"push "}, wouldDecide: true,
 		},
 		{
 			name: "single-sign-on-before-a-registry", kind: rivals,
@@ -231,11 +242,13 @@ func rivalRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `text/html`),
-			want:    want{"undetermined|registry", anyCause, "likely|undetermined", []string{"manifest/{host}"}, ""},
+			want:    bounds("undetermined|registry", anyCause, "likely|undetermined", "manifest/{host}"),
 			never:   []string{"none * *", "* TagNotFound|RepositoryNotFound *"}, neverFix: []string{"create secret"},
 		},
-		gateway("head-404-get-200", failsWith(codes.NotFound, `not found$`), respondStatus(http.StatusNotFound), "* TagNotFound|RepositoryNotFound *"),
-		gateway("head-403-get-200", fails(`403 Forbidden`), respondStatus(http.StatusForbidden), "* AccessDeniedOrMissing|AccessForbidden confirmed"),
+		gateway("head-404-get-200", failsWith(codes.NotFound, `not found$`), respondStatus(http.StatusNotFound),
+			"* TagNotFound|RepositoryNotFound *"),
+		gateway("head-403-get-200", fails(`403 Forbidden`), respondStatus(http.StatusForbidden),
+			"* AccessDeniedOrMissing|AccessForbidden confirmed"),
 		gateway("head-400-get-200", fails(`400 Bad Request`), respondStatus(http.StatusBadRequest), "* InvalidReference *"),
 		{
 			name: "head-405-get-200", kind: requests,
@@ -246,7 +259,7 @@ func rivalRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+			want:    bounds("none", "Healthy", "confirmed", "pull"),
 		},
 		{
 			name: "web-firewall-forbids-the-runtimes-user-agent", kind: rivals,
@@ -254,11 +267,14 @@ func rivalRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
-				h.setFault(replaceResponse(func(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "containerd") }, respondStatus(http.StatusForbidden)))
+				h.setFault(replaceResponse(func(r *http.Request) bool {
+					return strings.HasPrefix(r.UserAgent(),
+						"containerd")
+				}, respondStatus(http.StatusForbidden)))
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: fails(`403 Forbidden`),
-			want:    want{"*", anyCause, "likely|undetermined", []string{"pull"}, ""},
+			want:    bounds("*", anyCause, "likely|undetermined", "pull"),
 			never:   []string{"none * *", "cluster-config * confirmed"}, neverFix: []string{"create secret"},
 		},
 		{
@@ -271,8 +287,8 @@ func rivalRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"registry|undetermined", anyCause, "likely|undetermined", []string{"manifest/{host}"}, ""},
-			never:   []string{"* * confirmed", "cluster-config * *"}, asks: true,
+			want:    bounds("registry|undetermined", anyCause, "likely|undetermined", "manifest/{host}"),
+			never:   []string{"* * confirmed", "cluster-config * *"}, wouldDecide: true,
 		},
 		{
 			name: "tag-missing-from-a-list-of-many-pages", kind: rivals,
@@ -295,7 +311,7 @@ func rivalRows() []row {
 				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config", "TagNotFound", "confirmed|likely", []string{"manifest/{host}", "pull"}, ""},
+			want:    bounds("cluster-config", "TagNotFound", "confirmed|likely", "manifest/{host}", "pull"),
 		},
 		{
 			name: "tag-missing-behind-a-login", kind: rivals,
@@ -304,10 +320,13 @@ func rivalRows() []row {
 				_, repository, _ := s.pushApp(h)
 				h.setFault((&tokenService{grant: grantOnly(l)}).requireToken(realmOf(h)))
 				tag := randomWord()
-				return &subject{image: h.image(repository, tag), auth: l, fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
+				return &subject{image: h.image(repository, tag), auth: l, fix: func() {
+					s.pushRandom(repository, tag,
+						lab.Image{})
+				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config", "TagNotFound", "confirmed", []string{"manifest/{host}", "pull"}, ""},
+			want:    bounds("cluster-config", "TagNotFound", "confirmed", "manifest/{host}", "pull"),
 		},
 		{
 			name: "repository-missing-behind-a-login-that-works", kind: rivals,
@@ -315,10 +334,13 @@ func rivalRows() []row {
 				h, l := s.host(hostOptions{}), newLogin()
 				h.setFault(requireBasicAuth(l))
 				repository, tag := randomWord()+"/"+randomWord(), randomWord()
-				return &subject{image: h.image(repository, tag), auth: l, fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
+				return &subject{image: h.image(repository, tag), auth: l, fix: func() {
+					s.pushRandom(repository, tag,
+						lab.Image{})
+				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config", "RepositoryNotFound", "confirmed|likely", []string{"manifest/{host}", "pull"}, ""},
+			want:    bounds("cluster-config", "RepositoryNotFound", "confirmed|likely", "manifest/{host}", "pull"),
 		},
 		{
 			name: "one-replica-lacks-the-tag", kind: rivals,
@@ -327,13 +349,14 @@ func rivalRows() []row {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
 				var n atomic.Int64
-				h.setFault(replaceResponse(func(r *http.Request) bool { return isManifest(r) && n.Add(1)%2 == 1 }, func(w http.ResponseWriter, _ *http.Request) {
-					lab.RegistryError(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
-				}))
+				h.setFault(replaceResponse(func(r *http.Request) bool { return isManifest(r) && n.Add(1)%2 == 1 },
+					func(w http.ResponseWriter, _ *http.Request) {
+						lab.RegistryError(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
+					}))
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"*", anyCause, "likely|undetermined", nil, ""},
+			want:    bounds("*", anyCause, "likely|undetermined"),
 			never:   []string{"* TagNotFound|RepositoryNotFound confirmed", "none Healthy confirmed"},
 		},
 		{
@@ -349,8 +372,9 @@ func rivalRows() []row {
 				return &subject{image: image, fix: func() { s.w.setDNS(h.name, lab.Answer{Addrs: h.addrs}) }}
 			},
 			runtime: fails(`server misbehaving`),
-			want:    want{"undetermined|registry", "ResolverFailed|HostNotFound|Undetermined", "likely|undetermined", []string{"dns/{host}"}, ""},
-			asks:    true,
+			want: bounds("undetermined|registry", "ResolverFailed|HostNotFound|Undetermined", "likely|undetermined",
+				"dns/{host}"),
+			wouldDecide: true,
 		},
 		{
 			name: "resolver-fails-for-every-name", kind: rivals,
@@ -368,7 +392,7 @@ func rivalRows() []row {
 				return &subject{image: image, machine: m, fix: func() { healed.Store(true) }}
 			},
 			runtime: fails(`server misbehaving`),
-			want:    want{"node-infrastructure", "ResolverFailed", "confirmed", []string{"dns/{host}", "pull"}, ""},
+			want:    bounds("node-infrastructure", "ResolverFailed", "confirmed", "dns/{host}", "pull"),
 		},
 		untrusted("certificate-of-a-staging-authority", "(STAGING) Artificial Apricot R3"),
 		untrusted("certificate-of-an-old-staging-authority", "Fake LE Intermediate X1"),
@@ -379,16 +403,20 @@ func rivalRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
-				h.setCertificate(s.selfSignedAs(leafSpec{name: "debian", organization: "Internet Widgits Pty Ltd", more: []string{"debian.localdomain"}}))
-				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
+				h.setCertificate(s.selfSignedAs(leafSpec{name: "debian", organization: "Internet Widgits Pty Ltd",
+					more: []string{"debian.localdomain"}}))
+				return &subject{image: image, fix: func() {
+					h.setCertificate(s.certificate(s.w.trustedCA,
+						leafSpec{name: h.name}))
+				}}
 			},
 			runtime: fails(`certificate is valid for|certificate signed by unknown authority`),
-			want:    want{"registry|undetermined", anyCause, "*", []string{"tls/{host}/{addr}"}, ""},
+			want:    bounds("registry|undetermined", anyCause, "*", "tls/{host}/{addr}"),
 			never:   []string{"node-infrastructure * *"}, neverFix: []string{"into the trust store"},
 		},
 		{
 			name: "config-edited-for-another-registry", kind: rivals,
-			misleads: "an edited configuration: it says nothing of this registry, whose token service fails",
+			misleads: "an edited configuration: it does not name this registry, whose token service fails",
 			setup: func(s *scene) *subject {
 				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics})
 				h := s.host(hostOptions{})
@@ -401,12 +429,12 @@ func rivalRows() []row {
 				return &subject{image: image, machine: m, fix: func() { t.setGrant(grantAll) }}
 			},
 			runtime: fails(`502 Bad Gateway`),
-			want:    want{"registry", "TokenServiceFailed", "confirmed|likely", []string{"manifest/{host}"}, ""},
+			want:    bounds("registry", "TokenServiceFailed", "confirmed|likely", "manifest/{host}"),
 			never:   []string{"* RuntimeConfigStale *"}, neverFix: []string{"restart"},
 		},
 		{
 			name: "config-path-edited-for-another-registry", kind: rivals,
-			misleads: "an edited config_path: the new directory says nothing of this registry, whose token service fails",
+			misleads: "an edited config_path: the new directory does not name this registry, whose token service fails",
 			setup: func(s *scene) *subject {
 				elsewhere := "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"
 				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + elsewhere})
@@ -420,12 +448,12 @@ func rivalRows() []row {
 				return &subject{image: image, machine: m, fix: func() { t.setGrant(grantAll) }}
 			},
 			runtime: fails(`502 Bad Gateway`),
-			want:    want{"registry", "TokenServiceFailed", "confirmed|likely", []string{"manifest/{host}"}, ""},
+			want:    bounds("registry", "TokenServiceFailed", "confirmed|likely", "manifest/{host}"),
 			never:   []string{"* RuntimeConfigStale *"}, neverFix: []string{"restart"},
 		},
 		{
 			name: "config-path-edited-and-the-registry-untrusted", kind: rivals,
-			misleads: "an edited config_path: the new directory says nothing of this registry either",
+			misleads: "an edited config_path: the new directory does not name this registry either",
 			setup: func(s *scene) *subject {
 				elsewhere := "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/elsewhere\"\n"
 				m := s.w.newMachine(s.t, machineSpec{config: containerdBasics + elsewhere})
@@ -433,11 +461,15 @@ func rivalRows() []row {
 				image, _, _ := s.pushApp(h)
 				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
 				must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
-				return &subject{image: image, machine: m, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
+				return &subject{image: image, machine: m, fix: func() {
+					h.setCertificate(s.certificate(s.w.trustedCA,
+						leafSpec{name: h.name}))
+				}}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
-			want:    want{"node-infrastructure|undetermined", "CertificateUntrusted", "confirmed|likely", []string{"tls/{host}/{addr}"}, ""},
-			never:   []string{"* RuntimeConfigStale *"},
+			want: bounds("node-infrastructure|undetermined", "CertificateUntrusted", "confirmed|likely",
+				"tls/{host}/{addr}"),
+			never: []string{"* RuntimeConfigStale *"},
 		},
 		{
 			name: "config-edited-and-the-tag-missing", kind: rivals,
@@ -448,10 +480,13 @@ func rivalRows() []row {
 				_, repository, _ := s.pushApp(h)
 				tag := randomWord()
 				must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": containerdConfig}))
-				return &subject{image: h.image(repository, tag), machine: m, fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
+				return &subject{image: h.image(repository, tag), machine: m, fix: func() {
+					s.pushRandom(repository, tag,
+						lab.Image{})
+				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config", "TagNotFound", "confirmed|likely", []string{"manifest/{host}"}, ""},
+			want:    bounds("cluster-config", "TagNotFound", "confirmed|likely", "manifest/{host}"),
 			never:   []string{"* RuntimeConfigStale *"}, neverFix: []string{"restart"},
 		},
 		rejects("router-reports-the-host-unreachable", "icmp-host-unreachable"),
@@ -459,7 +494,7 @@ func rivalRows() []row {
 		rejects("router-prohibits", "icmp-host-prohibited"),
 		{
 			name: "digest-missing-in-a-repository-that-hides-tags", kind: rivals,
-			misleads: "not found: the registry shows nobody its tags",
+			misleads: "not found: the registry shows no one its tags",
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				_, repository, _ := s.pushApp(h)
@@ -467,11 +502,15 @@ func rivalRows() []row {
 				img := s.imageOfLayer(s.randomTar(1<<10), types.OCIUncompressedLayer)
 				digest, err := img.Digest()
 				must(s.t, err)
-				return &subject{image: h.image(repository, digest.String()), fix: func() { s.pushObject(repository, randomWord(), img) }}
+				return &subject{image: h.image(repository, digest.String()), fix: func() {
+					s.pushObject(repository,
+						randomWord(), img)
+				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config|undetermined", "TagNotFound|RepositoryNotFound|AccessDeniedOrMissing", "likely|undetermined", []string{"manifest/{host}"}, ""},
-			asks:    true,
+			want: bounds("cluster-config|undetermined", "TagNotFound|RepositoryNotFound|AccessDeniedOrMissing",
+				"likely|undetermined", "manifest/{host}"),
+			wouldDecide: true,
 		},
 	}
 }

@@ -26,7 +26,7 @@ func mirrorTOML(upstream *host, capabilities string, mirrors ...*host) string {
 // row are compared; these rows make the cases in which a guess would be wrong.
 func sendRows() []row {
 	const everything = `"pull", "resolve"`
-	anyVerdict := want{"*", "*", "*", nil, ""}
+	anyVerdict := bounds("*", "*", "*")
 	// mirrored makes an upstream and a mirror that both want the login, with a certs.d.
 	mirrored := func(s *scene, m *machine, l *login, text func(up, mirror *host) string) (up, mirror *host, image string) {
 		up, mirror = s.host(hostOptions{}), s.host(hostOptions{})
@@ -45,7 +45,8 @@ func sendRows() []row {
 				up := s.host(hostOptions{})
 				l := newLogin()
 				m := s.w.newMachine(s.t, machineSpec{config: containerdConfig + fmt.Sprintf(
-					"[plugins.\"io.containerd.cri.v1.images\".registry.configs.%q.auth]\n  username = %q\n  password = %q\n", up, l.user, l.password)})
+					"[plugins.\"io.containerd.cri.v1.images\".registry.configs.%q.auth]\n  username = %q\n  password = %q\n",
+					up, l.user, l.password)})
 				mirror := s.host(hostOptions{})
 				image, _, _ := s.pushApp(up)
 				up.setFault(requireBasicAuth(l))
@@ -54,7 +55,7 @@ func sendRows() []row {
 				return &subject{image: image, machine: m, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed|likely", nil, ""},
+			want:    bounds("none", "Healthy", "confirmed|likely"),
 		}
 	}
 	// unread makes a certs.d that containerd does not read, with a mirror in it.
@@ -68,7 +69,7 @@ func sendRows() []row {
 				return &subject{image: image, machine: m, auth: l, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed|likely", nil, ""},
+			want:    bounds("none", "Healthy", "confirmed|likely"),
 		}
 	}
 	// metadata makes a registry whose challenge names a realm at a metadata service.
@@ -78,7 +79,8 @@ func sendRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				addr := s.w.addr(network)
-				service := s.host(hostOptions{name: "[" + addr.String() + "]", port: 80, addrs: []netip.Addr{addr}, notInDNS: true})
+				service := s.host(hostOptions{name: "[" + addr.String() + "]", port: 80, addrs: []netip.Addr{addr},
+					notInDNS: true})
 				service.setConnHandler(servePlainHTTP)
 				image, _, _ := s.pushApp(h)
 				t := &tokenService{grant: grantAll}
@@ -99,17 +101,22 @@ func sendRows() []row {
 		ownLogin("login-of-the-runtime-and-a-mirror-for-layers", `"pull"`),
 		ownLogin("login-of-the-runtime-and-a-mirror", everything),
 		unread("certs-d-that-no-configuration-names", containerdBasics),
-		unread("certs-d-that-the-configuration-of-an-older-containerd-names", containerdBasics+"\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n"),
-		unread("certs-d-beside-another-directory", containerdBasics+"\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/registries\"\n"),
+		unread("certs-d-that-the-configuration-of-an-older-containerd-names",
+			containerdBasics+"\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n"),
+		unread("certs-d-beside-another-directory",
+			containerdBasics+"\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/registries\"\n"),
 		{
 			name: "mirror-for-pushes-only", kind: logins,
 			setup: func(s *scene) *subject {
 				l := newLogin()
-				_, _, image := mirrored(s, s.w.common, l, func(up, mirror *host) string { return mirrorTOML(up, `"push"`, mirror) })
+				_, _, image := mirrored(s, s.w.common, l, func(up, mirror *host) string {
+					return mirrorTOML(up, `"push"`,
+						mirror)
+				})
 				return &subject{image: image, auth: l, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+			want:    bounds("none", "Healthy", "confirmed", "pull"),
 		},
 		{
 			name: "mirror-of-another-port", kind: logins,
@@ -123,7 +130,7 @@ func sendRows() []row {
 				return &subject{image: image, auth: l, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+			want:    bounds("none", "Healthy", "confirmed", "pull"),
 		},
 		{
 			name: "wrong-password-and-a-realm-of-three-mirrors", kind: logins,
@@ -143,7 +150,7 @@ func sendRows() []row {
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
-			want:    want{"cluster-config", "CredentialsRejected", "confirmed|likely", nil, ""},
+			want:    bounds("cluster-config", "CredentialsRejected", "confirmed|likely"),
 		},
 		{
 			name: "wrong-password-and-a-realm-of-a-mirror-and-its-upstream", kind: logins,
@@ -160,20 +167,23 @@ func sendRows() []row {
 				return sub
 			},
 			runtime: fails(`401 Unauthorized`),
-			want:    want{"cluster-config", "CredentialsRejected", "confirmed|likely", nil, ""},
+			want:    bounds("cluster-config", "CredentialsRejected", "confirmed|likely"),
 		},
 		{
 			name: "secret-for-the-mirror", kind: logins,
 			misleads: "the secret names the mirror: the kubelet looks for the registry of the image's name",
 			setup: func(s *scene) *subject {
 				l := newLogin()
-				_, mirror, image := mirrored(s, s.w.common, l, func(up, mirror *host) string { return mirrorTOML(up, everything, mirror) })
+				_, mirror, image := mirrored(s, s.w.common, l, func(up, mirror *host) string {
+					return mirrorTOML(up,
+						everything, mirror)
+				})
 				sub := &subject{image: image, secret: dockerConfig(mirror.String(), l)}
 				sub.fix = func() { sub.secret, sub.auth = "", l }
 				return sub
 			},
 			runtime: fails(`no basic auth credentials`),
-			want:    want{"cluster-config", "PullSecretOtherRegistry", "confirmed|likely", nil, ""},
+			want:    bounds("cluster-config", "PullSecretOtherRegistry", "confirmed|likely"),
 		},
 		{
 			name: "secret-for-another-path", kind: logins,
@@ -187,7 +197,7 @@ func sendRows() []row {
 				return sub
 			},
 			runtime: fails(`no basic auth credentials`),
-			want:    want{"cluster-config", "PullSecretOtherRegistry", "confirmed|likely", nil, ""},
+			want:    bounds("cluster-config", "PullSecretOtherRegistry", "confirmed|likely"),
 		},
 		{
 			name: "manifest-redirected-to-a-host-that-wants-a-login", kind: logins,
@@ -202,7 +212,7 @@ func sendRows() []row {
 				return &subject{image: image, auth: l, fix: func() { h.setFault(requireBasicAuth(l)) }}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed|likely", nil, ""},
+			want:    bounds("none", "Healthy", "confirmed|likely"),
 		},
 		{
 			name: "token-sent-along-to-the-layers-host", kind: logins,
@@ -216,7 +226,7 @@ func sendRows() []row {
 				return &subject{image: image, auth: l, fix: func() {}}
 			},
 			runtime: passes(),
-			want:    want{"none", "Healthy", "confirmed", []string{"pull"}, ""},
+			want:    bounds("none", "Healthy", "confirmed", "pull"),
 		},
 		{
 			name: "token-service-over-plain-http", kind: logins,
@@ -232,7 +242,10 @@ func sendRows() []row {
 			runtime: passes(), want: anyVerdict,
 			also: func(s *scene, d diagnosis) []string {
 				var out []string
-				said := slices.ContainsFunc(d.Checks, func(c json.RawMessage) bool { return strings.Contains(string(c), `"runtimeWouldSend"`) })
+				said := slices.ContainsFunc(d.Checks, func(c json.RawMessage) bool {
+					return strings.Contains(string(c),
+						`"runtimeWouldSend"`)
+				})
 				for _, by := range []client{byProduct, byTestPull} {
 					n := s.log.requested(by, func(a access) bool { return a.path == "/token" && a.realm != "" })
 					if n > 0 && (by == byProduct || !said) {

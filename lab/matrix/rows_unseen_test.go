@@ -17,7 +17,7 @@ import (
 // There is no test pull, so that the checks alone must not say Healthy.
 func unseenRows() []row {
 	const notHealthy = "none * *"
-	unknown := want{"*", "*", "likely|undetermined", nil, ""}
+	unknown := bounds("*", "*", "likely|undetermined")
 	// layersAt makes a registry that redirects layers.
 	layersAt := func(name string, runtime string, to func(s *scene) (url string)) row {
 		return row{
@@ -32,12 +32,13 @@ func unseenRows() []row {
 				}))
 				return &subject{image: image, args: []string{"--no-pull"}, fix: func() { h.setFault(nil) }}
 			},
-			runtime: fails(runtime), want: unknown, never: []string{notHealthy}, asks: true,
+			runtime: fails(runtime), want: unknown, never: []string{notHealthy}, wouldDecide: true,
 		}
 	}
 	padding := map[string]string{"padding": strings.Repeat("x", 300<<10)}
 	// large makes an image or index that pullprobe does not read, because it is large.
-	large := func(name string, runtime runtimeResult, push func(s *scene, repository, tag string), fault func(http.Handler) http.Handler, pull bool, w want, never ...string) row {
+	large := func(name string, runtime runtimeResult, push func(s *scene, repository, tag string),
+		fault func(http.Handler) http.Handler, pull bool, w want, never ...string) row {
 		return row{
 			name: name, kind: unseen,
 			setup: func(s *scene) *subject {
@@ -83,9 +84,12 @@ func unseenRows() []row {
 			}))
 			return "https://" + cdn.String()
 		}),
-		large("large-manifest-and-its-layers-lost", failsWith(codes.NotFound, `not found`), image, blobLost, false, unknown, notHealthy),
-		large("large-index-without-platform", failsWith(codes.NotFound, `no match for platform`), index("linux/arm64", "linux/s390x"), nil, false, unknown, notHealthy),
-		large("large-manifest", passes(), image, nil, true, want{"none", "Healthy", "confirmed", []string{"pull"}, ""}),
-		large("large-index", passes(), index("linux/arm64", "linux/amd64"), nil, true, want{"none", "Healthy", "confirmed", []string{"pull"}, ""}),
+		large("large-manifest-and-its-layers-lost", failsWith(codes.NotFound, `not found`), image, blobLost, false, unknown,
+			notHealthy),
+		large("large-index-without-platform", failsWith(codes.NotFound, `no match for platform`), index("linux/arm64",
+			"linux/s390x"), nil, false, unknown, notHealthy),
+		large("large-manifest", passes(), image, nil, true, bounds("none", "Healthy", "confirmed", "pull")),
+		large("large-index", passes(), index("linux/arm64", "linux/amd64"), nil, true, bounds("none", "Healthy",
+			"confirmed", "pull")),
 	}
 }

@@ -2,8 +2,8 @@
 
 package matrix
 
-// verdictTodos says, by row, what the product says today where the row wants another
-// verdict.
+// verdictTodos has, by row, today's verdict where the row wants another one. A row fails
+// when its mark is no longer needed.
 var verdictTodos = map[string]string{
 	"acr-network-rule":                                                "says cluster-config AccessDeniedOrMissing confirmed",
 	"acr-role-missing":                                                "says cluster-config CredentialsRejected confirmed",
@@ -25,7 +25,7 @@ var verdictTodos = map[string]string{
 	"containerd-1.6-name-servers-of-one-domain-fail":                  "says node-infrastructure ResolverFailed confirmed",
 	"containerd-1.6-text-of-a-quota":                                  "says cluster-config AccessDeniedOrMissing confirmed; the fix says create secret",
 	"containerd-1.6-token-post-500-get-200":                           "says undetermined Undetermined undetermined",
-	"digest-missing-in-a-repository-that-hides-tags":                  "the verdict does not say what would decide it",
+	"digest-missing-in-a-repository-that-hides-tags":                  "no wouldDecide",
 	"ecr-china-without-a-login":                                       "says cluster-config CredentialsMissing confirmed; the fix says create secret",
 	"ecr-dual-stack-without-a-login":                                  "says cluster-config CredentialsMissing confirmed; the fix says create secret",
 	"ecr-fips-without-a-login":                                        "says cluster-config CredentialsMissing confirmed; the fix says create secret",
@@ -35,14 +35,14 @@ var verdictTodos = map[string]string{
 	"head-403-get-200":                                                "says cluster-config AccessDeniedOrMissing confirmed; the fix says create secret",
 	"head-404-get-200":                                                "says cluster-config TagNotFound confirmed; the fix says push",
 	"head-without-a-content-type-without-a-test-pull":                 "says none Healthy likely",
-	"hidden-manifest-without-a-challenge":                             "the verdict does not say what would decide it",
+	"hidden-manifest-without-a-challenge":                             "no wouldDecide",
 	"hidden-without-a-challenge":                                      "says cluster-config RepositoryNotFound confirmed",
 	"hidden-without-a-challenge-to-a-login-never-used":                "says cluster-config RepositoryNotFound confirmed",
 	"large-index-without-platform":                                    "says none Healthy likely",
 	"large-manifest-and-its-layers-lost":                              "says none Healthy likely",
 	"layer-missing-and-six-requests-allowed":                          "says undetermined Undetermined undetermined",
-	"layers-redirected-in-a-circle":                                   "the verdict does not say what would decide it",
-	"layers-redirected-to-a-metadata-address":                         "says none Healthy likely; the verdict does not say what would decide it",
+	"layers-redirected-in-a-circle":                                   "no wouldDecide",
+	"layers-redirected-to-a-metadata-address":                         "says none Healthy likely; no wouldDecide",
 	"mirror-speaks-plain-http":                                        "says undetermined HostNotFound likely",
 	"mirror-with-a-private-authority":                                 "says undetermined HostNotFound likely",
 	"mistyped-host-at-a-control-panel":                                "says registry CertificateNameMismatch confirmed",
@@ -82,8 +82,7 @@ var verdictTodos = map[string]string{
 	"unavailable-once-without-a-test-pull":                            "says registry RegistryUnavailable likely",
 }
 
-// fixTodos says, by row, why the fix is not a command that works yet. loginTodos says
-// which login the product gives away. A row fails when its mark is no longer needed.
+// fixTodos has, by row, why the fix is not a command that works yet.
 var fixTodos = map[string]string{
 	"acr-network-rule":                                        "blanks: NAMESPACE",
 	"acr-role-missing":                                        "blanks: NAMESPACE, SECRET",
@@ -182,6 +181,7 @@ var fixTodos = map[string]string{
 	"wrong-password-and-a-realm-of-three-mirrors":             "blanks: NAMESPACE, SECRET",
 }
 
+// loginTodos has, by row, which login the product gives away.
 var loginTodos = map[string]string{
 	"containerd-1.6-hosts-toml-with-an-unknown-capability":        "pullprobe gave the login of a login to HOST (Basic), containerd never does",
 	"containerd-1.6-login-of-the-runtime-and-a-mirror-for-layers": "pullprobe gave the login of a login to HOST (Basic), containerd never does",
