@@ -89,16 +89,22 @@ var realmInChallenge = regexp.MustCompile(`(?i)bearer .*realm="([^"]*)"`)
 func (l *accessLog) add(host string, by client, r *http.Request, status int, answered http.Header) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if m := realmInChallenge.FindStringSubmatch(answered.Get("WWW-Authenticate")); m != nil {
-		if realm, err := url.Parse(m[1]); err == nil {
-			if l.refers == nil {
-				l.refers = map[string]map[string]bool{}
-			}
-			if l.refers[host] == nil {
-				l.refers[host] = map[string]bool{}
-			}
-			l.refers[host][strings.TrimSuffix(realm.Host, ":443")] = true
+	for _, c := range answered.Values("WWW-Authenticate") {
+		m := realmInChallenge.FindStringSubmatch(c)
+		if m == nil {
+			continue
 		}
+		realm, err := url.Parse(m[1])
+		if err != nil {
+			continue
+		}
+		if l.refers == nil {
+			l.refers = map[string]map[string]bool{}
+		}
+		if l.refers[host] == nil {
+			l.refers[host] = map[string]bool{}
+		}
+		l.refers[host][strings.TrimSuffix(realm.Host, ":443")] = true
 	}
 	a := access{by: by, exam: l.exams, fixed: l.fixed, host: host, method: r.Method, path: r.URL.Path, status: status}
 	a.user, a.secret, a.realm = l.loginOf(host, r)

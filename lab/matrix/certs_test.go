@@ -11,6 +11,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/pullprobe/pullprobe/lab"
@@ -64,6 +66,16 @@ func (s *scene) certificate(a *lab.Authority, l leafSpec) tls.Certificate {
 	der, key, err := a.Sign(l.template())
 	must(s.t, err)
 	return tls.Certificate{Certificate: append([][]byte{der}, l.chain...), PrivateKey: key}
+}
+
+// certificateForAddress makes a certificate of the trusted authority for an address.
+func (s *scene) certificateForAddress(addr netip.Addr) tls.Certificate {
+	s.t.Helper()
+	t := leafSpec{name: addr.String(), noNames: true}.template()
+	t.IPAddresses = []net.IP{addr.AsSlice()}
+	der, key, err := s.w.trustedCA.Sign(t)
+	must(s.t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // selfSigned makes a self-signed server certificate.
