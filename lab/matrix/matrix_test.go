@@ -179,9 +179,12 @@ func (c *tally) add(r row, t *testing.T, again bool) {
 		c.retried++
 		c.notes = append(c.notes, fmt.Sprintf("  second try: %s\n", r.name))
 	}
-	if t.Failed() {
+	switch {
+	case t.Failed():
 		c.failed++
 		return
+	case t.Skipped() && len(r.todos()) == 0:
+		c.notes = append(c.notes, fmt.Sprintf("  skipped: %s\n", r.name))
 	}
 	for what, todo := range r.todos() {
 		c.notes = append(c.notes, fmt.Sprintf("  to do: %s: %s: %s\n", r.name, what, todo))

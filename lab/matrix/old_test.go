@@ -3,6 +3,7 @@
 package matrix
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,28 +12,47 @@ import (
 
 // oldContainerd returns the path of containerd 1.6, which Debian 12 has. The package is
 // downloaded once.
-func oldContainerd(t *testing.T) string {
+func oldContainerd(t *testing.T) (string, error) {
 	t.Helper()
 	program := bin("containerd-1.6")
 	if _, err := os.Stat(program); err == nil {
-		return program
+		return program, nil
 	}
 	dir := t.TempDir()
-	for _, args := range [][]string{
-		{"sh", "-c", "apt-get -qq download containerd"},
-		{"sh", "-c", "dpkg -x containerd_*.deb ."},
-	} {
-		cmd := exec.Command(args[0], args[1:]...)
+	for _, command := range []string{"apt-get -qq download containerd=1.6.*", "dpkg -x containerd_*.deb ."} {
+		cmd := exec.Command("sh", "-c", command)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v: %s: put a containerd 1.6 at %s", args, err, out, program)
+			return "", fmt.Errorf("%s: %w: %s", command, err, out)
 		}
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "usr/bin/containerd"))
 	must(t, err)
 	must(t, os.WriteFile(program+".new", b, 0o755))
 	must(t, os.Rename(program+".new", program))
-	return program
+	return program, nil
+}
+
+// old returns the common machine with containerd 1.6. Without that program the row is
+// skipped.
+func (s *scene) old() *machine {
+	s.t.Helper()
+	s.needOld()
+	return s.w.old
+}
+
+// newOldMachine makes a machine with containerd 1.6.
+func (s *scene) newOldMachine(config string) *machine {
+	s.t.Helper()
+	s.needOld()
+	return s.w.newMachine(s.t, machineSpec{program: s.w.old.spec.program, config: config})
+}
+
+func (s *scene) needOld() {
+	s.t.Helper()
+	if s.w.old == nil {
+		s.t.Skipf("needs containerd 1.6 as %s", bin("containerd-1.6"))
+	}
 }
 
 // oldConfig returns a config.toml for containerd 1.6.

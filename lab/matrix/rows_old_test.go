@@ -22,7 +22,7 @@ func oldRows(others []row) []row {
 			r.name = "containerd-1.6-" + r.name
 			r.setup = func(s *scene) *subject {
 				sub := made(s)
-				sub.machine = s.w.old
+				sub.machine = s.old()
 				return sub
 			}
 			r.runtime = runtime
@@ -50,7 +50,7 @@ func oldRows(others []row) []row {
 			name: name, kind: logins,
 			setup: func(s *scene) *subject {
 				l := newLogin()
-				m := s.w.newMachine(s.t, machineSpec{program: s.w.old.spec.program, config: oldConfig(registry)})
+				m := s.newOldMachine(oldConfig(registry))
 				_, _, image := mirrored(s, m, l)
 				return &subject{image: image, machine: m, auth: l, fix: func() {}}
 			},
@@ -86,10 +86,9 @@ func oldRows(others []row) []row {
 			name: "containerd-1.6-login-of-the-runtime-and-a-mirror-for-layers", kind: logins,
 			setup: func(s *scene) *subject {
 				up, mirror, l := s.host(hostOptions{}), s.host(hostOptions{}), newLogin()
-				m := s.w.newMachine(s.t, machineSpec{program: s.w.old.spec.program,
-					config: oldConfig(oldConfigPath + fmt.Sprintf(
-						"[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.%q.auth]\n  username = %q\n  password = %q\n",
-						up, l.user, l.password))})
+				m := s.newOldMachine(oldConfig(oldConfigPath + fmt.Sprintf(
+					"[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.%q.auth]\n  username = %q\n  password = %q\n",
+					up, l.user, l.password)))
 				image, _, _ := s.pushApp(up)
 				up.setFault(requireBasicAuth(l))
 				mirror.setFault(requireBasicAuth(l))
@@ -103,9 +102,9 @@ func oldRows(others []row) []row {
 			name: "containerd-1.6-mirrors-in-config-toml", kind: logins,
 			setup: func(s *scene) *subject {
 				up, mirror, l := s.host(hostOptions{}), s.host(hostOptions{}), newLogin()
-				m := s.w.newMachine(s.t, machineSpec{program: s.w.old.spec.program, config: oldConfig(fmt.Sprintf(
+				m := s.newOldMachine(oldConfig(fmt.Sprintf(
 					"\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.%q]\n  endpoint = [\"https://%s\"]\n", up,
-					mirror))})
+					mirror)))
 				repository := randomWord()
 				s.pushRandom(repository, "1", lab.Image{})
 				up.setFault(requireBasicAuth(l))
@@ -117,8 +116,8 @@ func oldRows(others []row) []row {
 		},
 	}
 	for _, t := range oddHostsTOML {
-		rows = append(rows, t.row("", func(w *world) *machine { return w.common }), t.row("containerd-1.6-",
-			func(w *world) *machine { return w.old }))
+		rows = append(rows, t.row("", func(s *scene) *machine { return s.w.common }),
+			t.row("containerd-1.6-", (*scene).old))
 	}
 	return rows
 }
@@ -151,7 +150,7 @@ var oddHostsTOML = []oddText{
 		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  ca = \"/etc/containerd/missing.pem\"\n"},
 }
 
-func (o oddText) row(prefix string, machine func(*world) *machine) row {
+func (o oddText) row(prefix string, machine func(*scene) *machine) row {
 	return row{
 		name: prefix + o.name, kind: logins,
 		setup: func(s *scene) *subject {
@@ -159,7 +158,7 @@ func (o oddText) row(prefix string, machine func(*world) *machine) row {
 			image, _, _ := s.pushApp(up)
 			up.setFault(requireBasicAuth(l))
 			mirror.setFault(requireBasicAuth(l))
-			m := machine(s.w)
+			m := machine(s)
 			m.hostsTOML(s.t, up.String(), fmt.Sprintf(o.text, up, mirror))
 			return &subject{image: image, auth: l, machine: m, fix: func() {
 				m.hostsTOML(s.t, up.String(), mirrorTOML(up,

@@ -34,7 +34,7 @@ type world struct {
 	trustedCA *lab.Authority // in the machines' trust stores
 	privateCA *lab.Authority // in none
 	common    *machine       // for all rows that do not need their own machine
-	old       *machine       // as common, with containerd 1.6
+	old       *machine       // as common, with containerd 1.6; nil if that is missing
 
 	mu          sync.Mutex
 	names       map[string]map[string]lab.Answer // by resolver, then name
@@ -98,7 +98,11 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.startRegistry(t)
 	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(4)})
-	w.old = w.newMachine(t, machineSpec{program: oldContainerd(t), config: oldConfig(oldConfigPath)})
+	if program, err := oldContainerd(t); err == nil {
+		w.old = w.newMachine(t, machineSpec{program: program, config: oldConfig(oldConfigPath)})
+	} else {
+		t.Log("rows beside containerd 1.6 are skipped: ", err)
+	}
 	return w
 }
 
