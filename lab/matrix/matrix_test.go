@@ -314,6 +314,9 @@ func (r row) runOnce(s *scene) outcome {
 	}
 	o.wanted = kinds[r.kind] + ": " + strings.Join([]string{r.want.Fault, r.want.Cause, r.want.Confidence}, " ") + "; never: " +
 		strings.Join(append(slices.Clone(r.never), r.neverFix...), "; ")
+	if r.misleads != "" {
+		o.wanted += "; misleads: " + r.misleads
+	}
 	s.tryHosts(sub, sub.image)
 	o.fixes = s.applyFix(sub, o.diagnosis.Verdict)
 

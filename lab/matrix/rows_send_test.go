@@ -97,6 +97,47 @@ func sendRows() []row {
 			},
 		}
 	}
+	images := func(configPath string) string {
+		return fmt.Sprintf("\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = %q\n", configPath)
+	}
+	// directories makes a machine with two directories, each with its own mirror: which of
+	// them containerd reads is up to its configuration. All want the login.
+	directories := func(name, config string, files map[string]string, dirs ...string) row {
+		return row{
+			name: name, kind: logins,
+			setup: func(s *scene) *subject {
+				up, l := s.host(hostOptions{port: 5443}), newLogin()
+				m := s.w.newMachine(s.t, machineSpec{config: config, files: files})
+				image, _, _ := s.pushApp(up)
+				up.setFault(requireBasicAuth(l))
+				for _, dir := range dirs {
+					mirror := s.host(hostOptions{})
+					mirror.setFault(requireBasicAuth(l))
+					dir = strings.NewReplacer("HOST", up.String(), "NAME", up.name).Replace(dir)
+					must(s.t, writeFiles(m.etc("containerd/"+dir), map[string]string{"hosts.toml": mirrorTOML(up, everything, mirror)}))
+				}
+				return &subject{image: image, machine: m, auth: l, fix: func() {}}
+			},
+			runtime: passes(),
+			want:    bounds("none", "Healthy", "confirmed|likely"),
+		}
+	}
+	// edited makes a machine whose configuration names the certs.d only since containerd
+	// was started. The mirror in it is not requested before a restart.
+	edited := func(name, before, after string) row {
+		return row{
+			name: name, kind: logins,
+			setup: func(s *scene) *subject {
+				l := newLogin()
+				m := s.w.newMachine(s.t, machineSpec{config: before})
+				_, _, image := mirrored(s, m, l, func(up, mirror *host) string { return mirrorTOML(up, everything, mirror) })
+				must(s.t, writeFiles(m.etc(""), map[string]string{"containerd/config.toml": after}))
+				return &subject{image: image, machine: m, auth: l, fix: func() {}}
+			},
+			runtime: passes(),
+			want:    bounds("none", "Healthy", "confirmed|likely"),
+		}
+	}
 	return []row{
 		ownLogin("login-of-the-runtime-and-a-mirror-for-layers", `"pull"`),
 		ownLogin("login-of-the-runtime-and-a-mirror", everything),
@@ -255,6 +296,22 @@ func sendRows() []row {
 				return out
 			},
 		},
+		directories("two-directories-of-one-registry", containerdConfig, nil, "certs.d/HOST", "certs.d/NAME_5443_"),
+		directories("directory-of-one-registry-and-of-all", containerdConfig, nil, "certs.d/HOST", "certs.d/_default"),
+		directories("two-config-paths", containerdBasics+images("/etc/containerd/one:/etc/containerd/two"), nil,
+			"one/HOST", "two/HOST"),
+		directories("config-path-in-an-imported-file", "imports = [\"/etc/containerd/conf.d/*.toml\"]\n"+containerdConfig,
+			map[string]string{"containerd/conf.d/registry.toml": "version = 3\n" + images("/etc/containerd/two")},
+			"certs.d/HOST", "two/HOST"),
+		directories("config-path-in-two-imported-files", "imports = [\"/etc/containerd/conf.d/*.toml\"]\n"+containerdBasics,
+			map[string]string{
+				"containerd/conf.d/10-one.toml": "version = 3\n" + images("/etc/containerd/one"),
+				"containerd/conf.d/20-two.toml": "version = 3\n" + images("/etc/containerd/two"),
+			}, "one/HOST", "two/HOST"),
+		directories("config-path-of-an-older-and-of-this-containerd", containerdBasics+images("/etc/containerd/one")+
+			"\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/two\"\n", nil, "one/HOST", "two/HOST"),
+		edited("config-path-edited-after-the-start", containerdBasics, containerdConfig),
+		edited("config-path-moved-after-the-start", containerdBasics+images("/etc/containerd/elsewhere"), containerdConfig),
 		metadata("realm-at-the-metadata-service-of-aws", metadata6),
 		metadata("realm-at-a-translated-metadata-service", nat64),
 	}
