@@ -277,6 +277,117 @@ func hardRows() []row {
 			want:    bounds("registry|undetermined", "CertificateNameMismatch|CertificateInvalid", "confirmed|likely", "tls/{host}/{addr}"),
 		},
 		{
+			name: "portal-over-plain-http", kind: rivals,
+			misleads: "HTTP response to HTTPS client: not a registry without TLS, but a login page on its port",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{port: 443})
+				image, _, _ := s.pushApp(h)
+				h.setConnHandler(servePlainHTTP)
+				h.setFault(replaceResponse(anyRequest, func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, "http://portal.guest.net/login", http.StatusFound)
+				}))
+				return &subject{image: image, fix: func() {
+					h.setFault(nil)
+					h.setConnHandler(nil)
+				}}
+			},
+			runtime: fails(`server gave HTTP response to HTTPS client`),
+			want:    bounds("*", "*", "likely|undetermined", "tls/{host}/{addr}"),
+			never:   []string{notHealthy, "* PlainHTTPRegistry confirmed"}, neverFix: []string{"http://"},
+		},
+		{
+			name: "second-resolver-invents-answers", kind: rivals,
+			misleads: "a resolver that knows the name: it answers for every name of the domain",
+			setup: func(s *scene) *subject {
+				right := s.host(hostOptions{port: 443})
+				_, domain, _ := strings.Cut(right.name, ".")
+				ads := s.host(hostOptions{port: 443})
+				s.w.setDNS("*."+domain, lab.Answer{Addrs: ads.addrs}, resolver2)
+				_, repository, tag := s.pushApp(right)
+				return &subject{image: randomWord() + "." + domain + "/" + repository + ":" + tag,
+					fixedImage: right.image(repository, tag), fix: func() {}}
+			},
+			runtime: fails(`no such host`),
+			want:    bounds("cluster-config|undetermined", "HostNotFound", "likely|undetermined"),
+			never:   []string{"node-infrastructure * *"},
+		},
+		{
+			name: "private-endpoint-refuses", kind: clouds,
+			misleads: "a wrong address: it is that of the registry's private endpoint",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{name: randomWord() + ".azurecr.io", port: 443, notListening: true})
+				image, _, _ := s.pushApp(h)
+				return &subject{image: image, fix: func() { h.listen() }}
+			},
+			runtime: fails(`connection refused`),
+			want:    bounds("undetermined|node-infrastructure", "ConnectionRefused", "likely|confirmed|undetermined", "dial/{host}/{addr}"),
+			never:   []string{"* ResolverWrongAnswer *", "node-infrastructure * confirmed"},
+		},
+		{
+			name: "private-endpoint-and-a-missing-tag", kind: clouds,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{name: randomWord() + ".azurecr.io", port: 443})
+				_, repository, _ := s.pushApp(h)
+				tag := randomWord()
+				return &subject{image: h.image(repository, tag), fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
+			},
+			runtime: failsWith(codes.NotFound, `not found$`),
+			want:    bounds("cluster-config", "TagNotFound", "confirmed|likely", "manifest/{host}", "pull"),
+		},
+		{
+			name: "realm-at-a-web-site", kind: rivals,
+			misleads: "401 Unauthorized: by a web site that the challenge names, the password is right",
+			setup: func(s *scene) *subject {
+				h, site, l := s.host(hostOptions{}), s.host(hostOptions{}), newLogin()
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: grantOnly(l)}
+				h.setFault(t.requireToken(realmOf(site)))
+				site.setFault(replaceResponse(anyRequest, serveSite))
+				return &subject{image: image, auth: l, fix: func() { h.setFault(requireBasicAuth(l)) }}
+			},
+			runtime: fails(`401 Unauthorized`),
+			want:    bounds("registry|undetermined", "*", "likely|undetermined"),
+			never:   []string{notHealthy, "* CredentialsRejected *"}, neverFix: []string{"create secret"},
+		},
+		{
+			name: "rejected-by-one-of-two-registries-behind-a-name", kind: rivals,
+			misleads: "401 Unauthorized: the password is right for the other machine of this name",
+			setup: func(s *scene) *subject {
+				h, l := s.host(hostOptions{}), newLogin()
+				image, _, _ := s.pushApp(h)
+				h.setFault(replaceResponse(func(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "containerd") },
+					func(w http.ResponseWriter, r *http.Request) {
+						requireBasicAuth(newLogin())(nil).ServeHTTP(w, r)
+					}))
+				return &subject{image: image, auth: l, fix: func() { h.setFault(requireBasicAuth(l)) }}
+			},
+			runtime: fails(`401 Unauthorized`),
+			want:    bounds("*", "*", "likely|undetermined", "pull"),
+			never:   []string{notHealthy, "cluster-config CredentialsRejected confirmed"},
+		},
+		{
+			name: "layers-host-forbids-ranges", kind: requests,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				h.setFault(replaceResponse(func(r *http.Request) bool { return lab.IsBlob(r) && r.Header.Get("Range") != "" },
+					respondStatus(http.StatusRequestedRangeNotSatisfiable)))
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
+			},
+			runtime: passes(), want: healthy,
+		},
+		{
+			name: "layers-host-forbids-head", kind: requests,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				h.setFault(replaceResponse(func(r *http.Request) bool { return r.Method == http.MethodHead && !isManifest(r) },
+					respondStatus(http.StatusForbidden)))
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
+			},
+			runtime: passes(), want: healthy,
+		},
+		{
 			name: "list-of-tags-that-never-ends", kind: requests,
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
