@@ -35,6 +35,7 @@ const (
 	byProduct  client = "pullprobe"
 	byTestPull client = "containerd, for pullprobe's test pull"
 	byRuntime  client = "containerd"
+	byAnyone   client = "anyone, while a printed fix is tried" // not compared
 )
 
 // accessLog has every request to the hosts of a row.
@@ -43,6 +44,7 @@ type accessLog struct {
 	entries []access
 	exams   int
 	pulling int                        // pulls of the row itself that run now
+	fixing  bool                       // a printed fix is tried
 	fixed   bool                       // the row's fault is fixed
 	down    map[string]bool            // hosts that do not serve containerd, see wouldGive
 	refers  map[string]map[string]bool // by host: the hosts of the realms that it named in challenges
@@ -75,6 +77,8 @@ func (l *accessLog) client(r *http.Request) client {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
+	case l.fixing:
+		return byAnyone
 	case strings.HasPrefix(r.UserAgent(), productAgent):
 		return byProduct
 	case l.pulling == 0:
@@ -172,7 +176,7 @@ func (l *accessLog) foreignGifts() (out []access) {
 		if !ran[g.fixed] { // containerd did not run
 			g.fixed = true
 		}
-		if a.by != byRuntime && a.realm != "" && !given[g] {
+		if (a.by == byProduct || a.by == byTestPull) && a.realm != "" && !given[g] {
 			out = append(out, a)
 		}
 	}

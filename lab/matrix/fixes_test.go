@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+
+	"google.golang.org/grpc/codes"
 )
 
 // The commands that a fix may print.
@@ -53,10 +56,27 @@ func (s *scene) applyFix(sub *subject, v verdict) []string {
 		sub.machine.restart(s.t, sub.machine.spec.env...)
 		out = append(out, s.examineAgain("systemctl restart containerd", sub, sub.image)...)
 	}
+	if strings.Contains(v.Fix, "NO_PROXY") && sub.machine != s.w.common {
+		out = append(out, s.applyNoProxy(sub, v)...)
+	}
 	if m := hostsFile.FindString(v.Fix); m != "" {
 		out = append(out, s.applyHostsFile(sub, v, m)...)
 	}
 	return out
+}
+
+// applyNoProxy restarts containerd with NO_PROXY for the hosts that the fix names.
+func (s *scene) applyNoProxy(sub *subject, v verdict) []string {
+	var names []string
+	for _, h := range s.hosts {
+		if strings.Contains(v.Fix, h.name) {
+			names = append(names, h.name)
+		}
+	}
+	env := sub.machine.spec.env
+	sub.machine.restart(s.t, append(slices.Clone(env), "NO_PROXY="+strings.Join(names, ","))...)
+	defer sub.machine.restart(s.t, env...)
+	return s.examineAgain("NO_PROXY="+strings.Join(names, ","), sub, sub.image)
 }
 
 // applyHostsFile writes the file of a fix that names a host as http:// or an authority.
@@ -81,6 +101,8 @@ func (s *scene) applyHostsFile(sub *subject, v verdict, file string) []string {
 	}
 	text := ""
 	switch u := plainURL.FindString(v.Fix); {
+	case v.Cause == "MirrorFaulty" && old != nil && u == "": // without the mirror
+		text = fmt.Sprintf("server = \"https://%s\"\n", domain)
 	case u != "" && old != nil:
 		text = strings.ReplaceAll(string(old), strings.Replace(u, "http", "https", 1), u)
 	case u != "":
@@ -117,12 +139,29 @@ func (s *scene) applySecret(sub *subject, v verdict, image string) []string {
 
 // examineAgain returns a problem unless the image is Healthy now.
 func (s *scene) examineAgain(what string, sub *subject, image string) []string {
+	s.log.setFixing(true)
+	defer s.log.setFixing(false)
 	d := s.check(sub, image)
+	if !d.healthy() {
+		// A failed pull can leave data that makes containerd's next one fail.
+		if p := s.pull(sub, image, hangTime); p.code == codes.OK {
+			sub.machine.remove(s.t, image)
+		}
+		d = s.check(sub, image)
+	}
 	for _, h := range s.hosts {
 		h.takeCost()
 	}
-	if d.Verdict.Fault == "none" && d.Verdict.Cause == "Healthy" {
+	if d.healthy() {
 		return nil
 	}
 	return []string{"after " + what + " it is not Healthy: " + d.String()}
+}
+
+func (d diagnosis) healthy() bool { return d.Verdict.Fault == "none" && d.Verdict.Cause == "Healthy" }
+
+func (l *accessLog) setFixing(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fixing = on
 }

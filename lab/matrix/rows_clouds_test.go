@@ -79,7 +79,8 @@ func cloudRows() []row {
 			setup: func(s *scene) *subject {
 				h, l := host(s), &login{user, randomWord()}
 				image, _, _ := s.pushApp(h)
-				refuse := replaceResponse(isManifest, func(w http.ResponseWriter, _ *http.Request) {
+				refused := func(r *http.Request) bool { return isManifest(r) || code == http.StatusNotFound && isTagList(r) }
+				refuse := replaceResponse(refused, func(w http.ResponseWriter, _ *http.Request) {
 					lab.RegistryError(w,
 						code, registryCode, text)
 				})

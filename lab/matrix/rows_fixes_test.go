@@ -66,6 +66,22 @@ func fixRows() []row {
 		mirror("mirror-speaks-plain-http", gaveHTTP, "PlainHTTPRegistry|MirrorFaulty", plain),
 		mirror("mirror-with-a-private-authority", unknown, "CertificateUntrusted|MirrorFaulty", untrusted),
 		{
+			name: "invalid-hosts-toml-below-another-config-path", kind: fixLines,
+			setup: func(s *scene) *subject {
+				m := s.w.newMachine(s.t, machineSpec{config: elsewhere})
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				h.setCertificate(s.certificate(s.w.privateCA, leafSpec{name: h.name}))
+				dir := m.etc("containerd/registries/" + h.String())
+				must(s.t, writeFiles(dir, map[string]string{"hosts.toml": "[host.\"https://" + h.String() + "\"\n  skip_verify = true\n"}))
+				return &subject{image: image, machine: m, fix: func() {
+					must(s.t, writeFiles(dir, map[string]string{"hosts.toml": "[host.\"https://" + h.String() + "\"]\n  skip_verify = true\n"}))
+				}}
+			},
+			runtime: unknown,
+			want:    bounds("node-infrastructure", "RuntimeConfigInvalid|CertificateUntrusted", "likely|confirmed", "tls/{host}/{addr}"),
+		},
+		{
 			name: "repository-mistyped", kind: fixLines,
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
@@ -74,7 +90,7 @@ func fixRows() []row {
 				return &subject{image: h.image(group+"/"+app+"s", tag), fixedImage: h.image(group+"/"+app, tag), fix: func() {}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want: bounds("cluster-config", "RepositoryNotFound|AccessDeniedOrMissing", "likely|confirmed",
+			want: bounds("cluster-config", "RepositoryNotFound|AccessDeniedOrMissing", "likely",
 				"manifest/{host}"),
 		},
 		{

@@ -79,7 +79,7 @@ func foreignRows() []row {
 			"remote: 429 Too Many Requests - toomanyrequests: You have reached your pull rate limit",
 			bounds("registry", "RegistryUnavailable|RateLimited", "confirmed|likely")),
 		words("text-of-a-platform", isManifest, 404, "MANIFEST_UNKNOWN", "no match for platform in manifest: not found",
-			bounds("cluster-config|registry|undetermined", "*", "*"), "* PlatformMismatch *"),
+			bounds("cluster-config|registry|undetermined", "*", "*"), "* PlatformMismatch *", "* TagNotFound|RepositoryNotFound confirmed"),
 		words("text-of-a-login", isManifest, 403, "DENIED", "no basic auth credentials", refuses("*"),
 			"* CredentialsMissing confirmed"),
 		words("text-of-a-refused-login-in-500", isManifest, 500, "UNKNOWN",

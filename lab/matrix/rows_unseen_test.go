@@ -3,11 +3,17 @@
 package matrix
 
 import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"google.golang.org/grpc/codes"
 
 	"github.com/pullprobe/pullprobe/lab"
@@ -68,6 +74,13 @@ func unseenRows() []row {
 			s.pushObject(repository, tag, mutate.Annotations(s.index(platforms...), padding).(v1.ImageIndex))
 		}
 	}
+	// nested makes an index of an index.
+	nested := func(platforms ...string) func(s *scene, repository, tag string) {
+		return func(s *scene, repository, tag string) {
+			outer := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+			s.pushObject(repository, tag, mutate.AppendManifests(outer, mutate.IndexAddendum{Add: s.index(platforms...)}))
+		}
+	}
 	blobLost := respondError(lab.IsBlob, http.StatusNotFound, "BLOB_UNKNOWN")
 	return []row{
 		layersAt("layers-host-wants-a-login", `401 Unauthorized|authorization failed`, func(s *scene) string {
@@ -88,6 +101,37 @@ func unseenRows() []row {
 			notHealthy),
 		large("large-index-without-platform", failsWith(codes.NotFound, `no match for platform`), index("linux/arm64",
 			"linux/s390x"), nil, false, unknown, notHealthy),
+		large("nested-index-without-platform", failsWith(codes.NotFound, `no match for platform|not found`),
+			nested("linux/arm64"), nil, false, unknown, notHealthy),
+		large("nested-index", passes(), nested("linux/amd64"), nil, true, bounds("none", "Healthy", "confirmed", "pull")),
+		{
+			name: "slow-registry-and-a-short-deadline", kind: unseen,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				h.setFault(func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						time.Sleep(1500 * time.Millisecond)
+						next.ServeHTTP(w, r)
+					})
+				})
+				return &subject{image: image, args: []string{"--timeout", "3s"}, fix: func() { h.setFault(nil) }}
+			},
+			runtime: passes(),
+			want:    bounds("none|undetermined|registry", "*", "likely|undetermined"),
+			never:   []string{"none Healthy confirmed"},
+		},
+		large("compressed-manifest", runtimeResult{any: true}, func(s *scene, repository, tag string) {
+			s.pushRandom(repository, tag, lab.Image{})
+		}, rewrite(isManifestGET, func(h http.Header, body []byte) []byte {
+			var b bytes.Buffer
+			z := gzip.NewWriter(&b)
+			z.Write(body)
+			z.Close()
+			h.Set("Content-Encoding", "gzip")
+			h.Set("Content-Length", fmt.Sprint(b.Len()))
+			return b.Bytes()
+		}), true, bounds("*", "*", "*"), "cluster-config * confirmed"),
 		large("large-manifest", passes(), image, nil, true, bounds("none", "Healthy", "confirmed", "pull")),
 		large("large-index", passes(), index("linux/arm64", "linux/amd64"), nil, true, bounds("none", "Healthy",
 			"confirmed", "pull")),
