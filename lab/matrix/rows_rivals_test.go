@@ -167,6 +167,31 @@ func rivalRows() []row {
 			wouldDecide: true,
 		}
 	}
+	// webFirewall makes a registry behind a service that answers some requests with its own
+	// page.
+	webFirewall := func(name string, which func(*http.Request) bool) row {
+		return row{
+			name: name, kind: rivals,
+			misleads: "403 Forbidden: a web firewall refuses this node or program, not the registry",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				t := &tokenService{grant: grantAll}
+				good := t.requireToken(realmOf(h))
+				page := replaceResponse(which, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+					w.Header().Set("Server", "cloudflare")
+					w.WriteHeader(http.StatusForbidden)
+					io.WriteString(w, "<html><title>Attention Required! | Cloudflare</title><h1>Sorry, you have been blocked</h1></html>")
+				})
+				h.setFault(func(next http.Handler) http.Handler { return page(good(next)) })
+				return &subject{image: image, fix: func() { h.setFault(good) }}
+			},
+			runtime: fails(`403 Forbidden`),
+			want:    bounds("registry|undetermined", anyCause, "likely|undetermined"),
+			never:   []string{"cluster-config * *", "none * *"}, neverFix: []string{"create secret"}, wouldDecide: true,
+		}
+	}
 	return []row{
 		hidden("hidden-without-a-challenge", "NAME_UNKNOWN", false),
 		hidden("hidden-without-a-challenge-to-a-login-never-used", "NAME_UNKNOWN", true),
@@ -213,6 +238,24 @@ func rivalRows() []row {
 			want:    bounds("undetermined|cluster-config", anyCause, "likely|undetermined", "manifest/{host}"),
 			never:   notAPrivateSite, neverFix: []string{"create secret"}, wouldDecide: true,
 		},
+		{
+			name: "mistyped-host-at-a-site-with-a-login-and-a-secret-for-the-right-name", kind: rivals,
+			misleads: "no basic auth credentials: the secret is right, the image's name is not",
+			setup: func(s *scene) *subject {
+				l := newLogin()
+				sub := mistyped(s, func(h *host) { h.setFault(replaceResponse(anyRequest, serveSite)) })
+				s.hosts[1].setFault(requireBasicAuth(l))
+				sub.secret = dockerConfig(s.hosts[1].String(), l)
+				sub.fix = func() { sub.auth = l }
+				return sub
+			},
+			runtime: fails(`no basic auth credentials`),
+			want:    bounds("undetermined|cluster-config", anyCause, "likely|undetermined", "manifest/{host}"),
+			never:   append([]string{"* PullSecretOtherRegistry confirmed"}, notAPrivateSite...), neverFix: []string{"create secret"},
+			wouldDecide: true,
+		},
+		webFirewall("web-firewall-forbids-manifests", isManifest),
+		webFirewall("web-firewall-forbids-the-token-service", func(r *http.Request) bool { return r.URL.Path == "/token" }),
 		{
 			name: "mistyped-host-at-a-default-backend", kind: rivals,
 			misleads: "not found: by the ingress, which has no such host",
