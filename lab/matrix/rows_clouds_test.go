@@ -91,7 +91,7 @@ func cloudRows() []row {
 			never: append(never, "none * *"),
 		}
 	}
-	other := func(r row) row {
+	failing := func(r row) row {
 		if r.runtime.code == codes.OK {
 			r.runtime.code = codes.Unknown
 		}
@@ -103,11 +103,13 @@ func cloudRows() []row {
 		ecr("ecr-china-without-a-login", ".dkr.ecr.cn-north-1.amazonaws.com.cn"),
 		ecr("ecr-iso-without-a-login", ".dkr.ecr.us-iso-east-1.c2s.ic.gov"),
 		ecr("ecr-dual-stack-without-a-login", ".dkr-ecr.eu-west-1.on.aws"),
-		other(answer("ecr-policy-forbids", func(s *scene) *host {
+		failing(answer("ecr-policy-forbids", func(s *scene) *host {
 			return public(s,
 				digits(12)+".dkr.ecr.eu-west-1.amazonaws.com")
 		}, "AWS", 403, "DENIED",
-			"User: arn:aws:sts::123456789012:assumed-role/node/i-0 is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:eu-west-1:123456789012:repository/app because no resource-based policy allows the ecr:BatchGetImage action",
+			"User: arn:aws:sts::123456789012:assumed-role/node/i-0 is not authorized to perform: ecr:BatchGetImage on "+
+				"resource: arn:aws:ecr:eu-west-1:123456789012:repository/app because no resource-based policy allows "+
+				"the ecr:BatchGetImage action",
 			bounds("cluster-config|node-infrastructure|undetermined", "AccessForbidden", "likely|confirmed"),
 			"* CredentialsRejected|CredentialsExpired *")),
 		refusal("acr-role-missing", azure, &login{"00000000-0000-0000-0000-000000000000", "refresh"}, 401, "UNAUTHORIZED",
@@ -124,7 +126,9 @@ func cloudRows() []row {
 				"likely|undetermined"), "* * confirmed"),
 		refusal("gar-without-a-login", func(s *scene) *host { return public(s, "europe-west4-docker.pkg.dev") }, nil, 403,
 			"DENIED",
-			`Unauthenticated request. Unauthenticated requests do not have permission "artifactregistry.repositories.downloadArtifacts" on resource "projects/p/locations/l/repositories/r" (or it may not exist)`,
+			`Unauthenticated request. Unauthenticated requests do not have permission `+
+				`"artifactregistry.repositories.downloadArtifacts" on resource `+
+				`"projects/p/locations/l/repositories/r" (or it may not exist)`,
 			bounds("node-infrastructure|undetermined", "AccessDeniedOrMissing|CredentialsMissing|CredentialProviderFailed",
 				"likely|undetermined"), "* * confirmed"),
 		refusal("ghcr-private-or-missing", private, nil, 403, "DENIED", "requested access to the resource is denied",
@@ -140,13 +144,14 @@ func cloudRows() []row {
 		refusal("docker-hub-account-limited", private, newLogin(), 429, "TOOMANYREQUESTS",
 			"too many failed login attempts for username or IP address",
 			bounds("registry", "RateLimited", "likely|confirmed")),
-		other(answer("nexus-no-permission", private, "puller", 403, "DENIED",
+		failing(answer("nexus-no-permission", private, "puller", 403, "DENIED",
 			"access to the requested resource is not authorized", bounds("cluster-config", "AccessForbidden",
 				"likely|confirmed"))),
-		other(answer("artifactory-xray-blocks", private, "puller", 403, "DENIED",
-			"Artifact download request rejected: app/manifest.json was not downloaded due to the download blocking policy configured in Xray for docker-local.",
+		failing(answer("artifactory-xray-blocks", private, "puller", 403, "DENIED",
+			"Artifact download request rejected: app/manifest.json was not downloaded due to the download blocking "+
+				"policy configured in Xray for docker-local.",
 			bounds("cluster-config|registry", "AccessForbidden", "likely|confirmed"))),
-		other(answer("harbor-policy", private, "robot$team+puller", 412, "PROJECTPOLICYVIOLATION",
+		failing(answer("harbor-policy", private, "robot$team+puller", 412, "PROJECTPOLICYVIOLATION",
 			"The image is not signed in Notary.",
 			bounds("cluster-config|registry", "AccessForbidden", "likely|confirmed"))),
 		answer("harbor-project-missing", private, "robot$team+puller", 404, "NOT_FOUND", "project team not found",
@@ -154,7 +159,7 @@ func cloudRows() []row {
 		answer("artifactory-repository-missing", private, "puller", 404, "MANIFEST_UNKNOWN",
 			"The named manifest is not known to the registry.",
 			bounds("cluster-config", "RepositoryNotFound|TagNotFound", "likely|confirmed")),
-		other(answer("registry-token-for-another-audience", private, "puller", 400, "UNSUPPORTED",
+		failing(answer("registry-token-for-another-audience", private, "puller", 400, "UNSUPPORTED",
 			"The operation is unsupported.",
 			bounds("undetermined|registry", "Undetermined|RegistryUnavailable", "likely|undetermined"))),
 		{

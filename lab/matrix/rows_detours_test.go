@@ -109,7 +109,8 @@ func detourRows() []row {
 	layers := func(t three) *host { return t.layers }
 	denied := bounds("node-infrastructure", "ProxyDenied", "likely|confirmed")
 	notNamed := bounds("undetermined|node-infrastructure|registry",
-		"ProxyUnreachable|ProxyDenied|ConnectionRefused|ConnectionTimeout|TokenServiceFailed|BlobHostUnreachable|RegistryUnavailable|HostNotFound",
+		"ProxyUnreachable|ProxyDenied|ConnectionRefused|ConnectionTimeout|TokenServiceFailed|BlobHostUnreachable|"+
+			"RegistryUnavailable|HostNotFound",
 		"likely")
 
 	// airGap makes a mirror that is meant to have everything, and an upstream that the node

@@ -10,7 +10,8 @@ import (
 
 // fixRows returns the rows about the commands and files that a fix names.
 func fixRows() []row {
-	const elsewhere = containerdBasics + "\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/registries\"\n"
+	const elsewhere = containerdBasics + "\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = " +
+		"\"/etc/containerd/registries\"\n"
 	// on makes a registry with a fault, on a machine with this configuration.
 	on := func(name, config string, runtime runtimeResult, w want, fault func(*scene, *host, *subject)) row {
 		return row{

@@ -58,7 +58,8 @@ func foreignRows() []row {
 		words("text-of-a-read-only-registry", isManifest, 503, "UNAVAILABLE", "read-only file system", fails500,
 			"* DiskReadOnly *"),
 		words("text-of-a-policy", isManifest, 412, "PROJECTPOLICYVIOLATION",
-			"current image with 9 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of Critical or higher from running.'",
+			"current image with 9 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with "+
+				"vulnerability severity of Critical or higher from running.'",
 			bounds("cluster-config|registry", "AccessForbidden", "likely|confirmed"),
 			"* CredentialsMissing|CredentialsRejected *"),
 		words("text-of-a-quarantine", isManifest, 403, "DENIED",
@@ -114,7 +115,8 @@ func foreignRows() []row {
 					w.WriteHeader(http.StatusForbidden)
 					json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]any{{
 						"code": "DENIED", "message": "denied",
-						"detail": `failed to pull and unpack image "x": failed to extract layer sha256:0: failed to mount: no space left on device: unknown`,
+						"detail": `failed to pull and unpack image "x": failed to extract layer sha256:0: failed to ` +
+							`mount: no space left on device: unknown`,
 					}}})
 				}))
 				return &subject{image: image, fix: func() { h.setFault(nil) }}

@@ -409,7 +409,8 @@ func hardRows() []row {
 				}}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    bounds("cluster-config|undetermined", "TagNotFound|RepositoryNotFound|AccessDeniedOrMissing", "likely|confirmed", "manifest/{host}"),
+			want: bounds("cluster-config|undetermined", "TagNotFound|RepositoryNotFound|AccessDeniedOrMissing",
+				"likely|confirmed", "manifest/{host}"),
 		},
 	}
 }

@@ -127,8 +127,10 @@ func oldRows(others []row) []row {
 type oddText struct{ name, text string } // %[1]s: the upstream, %[2]s: the mirror
 
 var oddHostsTOML = []oddText{
-	{"hosts-toml-with-an-open-bracket", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"\n  capabilities = [\"pull\", \"resolve\"]\n"},
-	{"hosts-toml-with-an-inline-table", "server = \"https://%[1]s\"\nhost = {\"https://%[2]s\" = {capabilities = [\"pull\", \"resolve\"]}}\n"},
+	{"hosts-toml-with-an-open-bracket", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"\n  capabilities = " +
+		"[\"pull\", \"resolve\"]\n"},
+	{"hosts-toml-with-an-inline-table", "server = \"https://%[1]s\"\nhost = {\"https://%[2]s\" = {capabilities = " +
+		"[\"pull\", \"resolve\"]}}\n"},
 	{"hosts-toml-with-dotted-keys", "server = \"https://%[1]s\"\nhost.\"https://%[2]s\".capabilities = [\"pull\", \"resolve\"]\n"},
 	{"hosts-toml-without-a-scheme", "server = \"https://%[1]s\"\n[host.\"%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n"},
 	{"hosts-toml-with-an-unknown-capability",
@@ -139,10 +141,12 @@ var oddHostsTOML = []oddText{
 		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  skip_verify = \"true\"\n"},
 	{"hosts-toml-with-no-capabilities", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = []\n"},
 	{"hosts-toml-with-the-same-key-twice",
-		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  capabilities = [\"pull\", \"resolve\"]\n"},
+		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  " +
+			"capabilities = [\"pull\", \"resolve\"]\n"},
 	{"hosts-toml-with-the-same-table-twice",
 		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n[host.\"https://%[2]s\"]\n"},
-	{"hosts-toml-with-a-later-key", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  dial_timeout = \"2s\"\n"},
+	{"hosts-toml-with-a-later-key", "server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = " +
+		"[\"pull\", \"resolve\"]\n  dial_timeout = \"2s\"\n"},
 	{"hosts-toml-with-numbers-in-an-array-of-words",
 		"server = \"https://%[1]s\"\n[host.\"https://%[2]s\"]\n  capabilities = [\"pull\", 1]\n"},
 	{"hosts-toml-with-a-host-without-a-table", "server = \"https://%[1]s\"\n[host]\n\"https://%[2]s\" = \"pull\"\n"},
