@@ -250,6 +250,7 @@ func (t *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token := randomWord() + randomWord()
+	tokenIssuers.Store(token, strings.TrimSuffix(r.Host, ":443"))
 	if access {
 		if t.valid == nil {
 			t.valid = map[string]bool{}

@@ -3,6 +3,7 @@
 package matrix
 
 import (
+	"cmp"
 	"crypto/tls"
 	"io"
 	"log"
@@ -194,12 +195,19 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	handler := h.handler
 	h.mu.Unlock()
-	if !strings.HasPrefix(r.UserAgent(), productAgent) {
-		handler.ServeHTTP(w, r)
+	by := h.s.log.client(r)
+	if h.s.log.isDown(h.String(), by) {
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+	readForm(r)
+	original := r.Clone(r.Context()) // handlers may change the path
 	counted := &counter{ResponseWriter: w}
+	defer func() { h.s.log.add(h.String(), by, original, cmp.Or(counted.status, http.StatusOK), counted.Header()) }()
 	defer func() {
+		if by != byProduct {
+			return
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.cost.requests++
@@ -214,10 +222,12 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 // counter counts the bytes that are sent.
 type counter struct {
 	http.ResponseWriter
-	bytes int64
+	bytes  int64
+	status int
 }
 
 func (c *counter) WriteHeader(status int) {
+	c.status = status
 	for k, values := range c.Header() {
 		for _, v := range values {
 			c.bytes += int64(len(k) + len(v) + 4)

@@ -30,14 +30,16 @@ type machine struct {
 
 // machineSpec describes a machine. The comments give the defaults.
 type machineSpec struct {
-	resolvConf string   // "nameserver …" for both resolvers
-	nsswitch   string   // "hosts: files dns"
-	hosts      string   // additional lines of /etc/hosts
-	trust      []byte   // the world's trusted authority
-	env        []string // none
-	store      mount    // on /var/lib/containerd: a tmpfs of 512 MiB
-	config     string   // config.toml: containerdConfig
-	ids        int      // all users; otherwise containerd is in a user namespace with so many
+	resolvConf string            // "nameserver …" for both resolvers
+	nsswitch   string            // "hosts: files dns"
+	hosts      string            // additional lines of /etc/hosts
+	trust      []byte            // the world's trusted authority
+	env        []string          // none
+	store      mount             // on /var/lib/containerd: a tmpfs of 512 MiB
+	config     string            // config.toml: containerdConfig
+	files      map[string]string // further files in /etc
+	program    string            // the containerd of `lab build`
+	ids        int               // all users; otherwise containerd is in a user namespace with so many
 }
 
 // containerdConfig is a config.toml that names the registry configuration
@@ -102,6 +104,7 @@ func (w *world) newMachine(t *testing.T, spec machineSpec) *machine {
 		"containerd/config.toml":        cmp.Or(spec.config, containerdConfig),
 		"containerd/certs.d/.keep":      "",
 	}))
+	must(t, writeFiles(filepath.Join(m.dir, "etc"), spec.files))
 	m.conn, err = grpc.NewClient("unix://"+m.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(t, err)
 	t.Cleanup(func() { m.stop(); m.conn.Close() })
@@ -138,7 +141,7 @@ func (m *machine) start(t *testing.T) {
 			store,
 			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 reads the host's /etc/mke2fs.conf
 		},
-		Args: []string{bin("containerd"), "--config", "/etc/containerd/config.toml"},
+		Args: []string{cmp.Or(m.spec.program, bin("containerd")), "--config", "/etc/containerd/config.toml"},
 		IDs:  m.spec.ids,
 	}.command(context.Background(), m.spec.env...)
 	must(t, err)

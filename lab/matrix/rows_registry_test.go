@@ -56,7 +56,7 @@ func registryRows() []row {
 				return &subject{image: h.image(repository, tag), fix: func() { s.pushRandom(repository, tag, lab.Image{}) }}
 			},
 			runtime: failsWith(codes.NotFound, `not found$`),
-			want:    want{"cluster-config", "RepositoryNotFound", "confirmed", []string{"manifest/{host}", "pull"}, ""},
+			want:    want{"cluster-config", "RepositoryNotFound", "likely", []string{"manifest/{host}", "pull"}, ""},
 		},
 		{
 			name: "digest-missing",

@@ -6,5 +6,7 @@ import "slices"
 
 // rows returns all rows of the matrix.
 func rows() []row {
-	return slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows())
+	all := slices.Concat(registryRows(), loginRows(), resolverRows(), dialRows(), tlsRows(), mirrorRows(), blobRows(), proxyRows(), nodeRows(),
+		rivalRows(), requestRows(), foreignRows(), sendRows(), unseenRows(), cloudRows(), detourRows(), fixRows(), hardRows())
+	return append(all, oldRows(all)...)
 }

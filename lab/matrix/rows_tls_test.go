@@ -19,7 +19,8 @@ func tlsRows() []row {
 			h := s.host(hostOptions{})
 			image, _, _ := s.pushApp(h)
 			h.setCertificate(s.certificate(a(s.w), l(h)))
-			return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
+			fix := func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }
+			return &subject{image: image, ca: a(s.w).PEM(), fix: fix}
 		}
 	}
 	trusted := func(w *world) *lab.Authority { return w.trustedCA }
@@ -54,8 +55,9 @@ func tlsRows() []row {
 			setup: func(s *scene) *subject {
 				h := s.host(hostOptions{})
 				image, _, _ := s.pushApp(h)
-				h.setCertificate(s.selfSigned(h.name))
-				return &subject{image: image, fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
+				cert := s.selfSigned(h.name)
+				h.setCertificate(cert)
+				return &subject{image: image, ca: pemOf(cert), fix: func() { h.setCertificate(s.certificate(s.w.trustedCA, leafSpec{name: h.name})) }}
 			},
 			runtime: fails(`certificate signed by unknown authority`),
 			want:    want{"node-infrastructure", "CertificateUntrusted", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
@@ -149,7 +151,17 @@ func tlsRows() []row {
 		{
 			name: "plain-http",
 			setup: func(s *scene) *subject {
-				h := s.host(hostOptions{})
+				h := s.host(hostOptions{port: 5000})
+				image, _, _ := s.pushApp(h)
+				h.setConnHandler(servePlainHTTP)
+				return &subject{image: image, fix: func() { h.setConnHandler(nil) }}
+			},
+			runtime: fails(`server gave HTTP response to HTTPS client`),
+			want:    want{"node-infrastructure", "PlainHTTPRegistry", "confirmed", []string{"tls/{host}/{addr}", "pull"}, ""},
+		}, {
+			name: "plain-http-on-443",
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{port: 443})
 				image, _, _ := s.pushApp(h)
 				h.setConnHandler(servePlainHTTP)
 				return &subject{image: image, fix: func() { h.setConnHandler(nil) }}

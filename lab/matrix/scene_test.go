@@ -9,9 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,7 @@ type scene struct {
 	t     *testing.T
 	w     *world
 	hosts []*host
+	log   accessLog
 	// productFirst runs the product before containerd's own pull.
 	productFirst bool
 	// placeholders are the names of random values in check ids: {host}, {addr}, …
@@ -46,7 +49,11 @@ type subject struct {
 	fix        func()   // fixes the fault
 	fixedImage string   // the image after the fix, if it is another
 	args       []string // additional arguments of `pullprobe check`
+	ca         []byte   // the authority that a fix may name in hosts.toml
 }
+
+// withoutPull reports whether pullprobe makes no test pull.
+func (sub *subject) withoutPull() bool { return slices.Contains(sub.args, "--no-pull") }
 
 // diagnosis is one element of the output of `pullprobe check -o json`, with the checks as
 // they are and the compared fields of the verdict.
@@ -93,6 +100,7 @@ func (s *scene) check(sub *subject, image string) diagnosis {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	began := time.Now()
+	s.log.beginExam()
 	must(s.t, s.w.start(cmd))
 	err = cmd.Wait()
 	if len(sub.args) == 0 { // otherwise it may have more time
@@ -115,6 +123,12 @@ func (sub *subject) dockerConfig(image string) string {
 	}
 	host, _, _ := strings.Cut(image, "/")
 	return dockerConfig(host, sub.auth)
+}
+
+// pull makes the subject's machine pull an image as the kubelet would.
+func (s *scene) pull(sub *subject, image string, limit time.Duration) pulled {
+	defer s.log.beginPull()()
+	return sub.machine.pull(s.t.Context(), image, sub.auth, limit)
 }
 
 // dockerConfig returns the content of a pull secret.
@@ -168,7 +182,7 @@ func (s *scene) warmUp(m *machine) {
 	hosts := s.hosts
 	image, _, _ := s.pushApp(s.host(hostOptions{}))
 	s.hosts = hosts
-	if p := m.pull(s.t.Context(), image, nil, hangTime); p.message != "" {
+	if p := s.pull(&subject{machine: m}, image, hangTime); p.message != "" {
 		s.t.Fatal(p.message)
 	}
 	m.remove(s.t, image)
@@ -187,6 +201,20 @@ func (s *scene) firewall(rule ...string) (lift func()) {
 	}
 	s.t.Cleanup(lift)
 	return lift
+}
+
+// serveDNS starts a resolver and returns its address.
+func (s *scene) serveDNS(answer func(name string) lab.Answer) string {
+	s.t.Helper()
+	s.w.mu.Lock()
+	s.w.resolvers++
+	addr := fmt.Sprintf("10.53.0.%d", 10+s.w.resolvers)
+	s.w.mu.Unlock()
+	must(s.t, s.w.do(func() error {
+		_, _, err := lab.ServeDNS(net.JoinHostPort(addr, "53"), answer, func(lab.Query) {})
+		return err
+	}))
+	return addr
 }
 
 // setPlaceholder sets the value of the placeholder {name} in a row's check ids.

@@ -34,11 +34,13 @@ type world struct {
 	trustedCA *lab.Authority // in the machines' trust stores
 	privateCA *lab.Authority // in none
 	common    *machine       // for all rows that do not need their own machine
+	old       *machine       // as common, with containerd 1.6; nil if that is missing
 
 	mu          sync.Mutex
 	names       map[string]map[string]lab.Answer // by resolver, then name
 	next        map[netip.Prefix]netip.Addr
 	pinnedNames []*pinnedName
+	resolvers   int // resolvers of single rows
 }
 
 // Networks of the world. All addresses are local: they refuse connections until something
@@ -47,8 +49,11 @@ var (
 	private4 = netip.MustParsePrefix("10.88.0.0/16")
 	public4  = netip.MustParsePrefix("140.82.112.0/20")
 	public6  = netip.MustParsePrefix("2001:db8:88::/64")
-	dark4    = netip.MustParsePrefix("10.99.0.0/16")
-	dark6    = netip.MustParsePrefix("2001:db8:99::/64")
+	// metadata6 has the metadata service of AWS, nat64 the local prefix of RFC 8215.
+	metadata6 = netip.MustParsePrefix("fd00:ec2::/32")
+	nat64     = netip.MustParsePrefix("64:ff9b:1::/48")
+	dark4     = netip.MustParsePrefix("10.99.0.0/16")
+	dark6     = netip.MustParsePrefix("2001:db8:99::/64")
 )
 
 // Resolvers of the common machine, in its order. Each knows every name of a row, unless
@@ -68,6 +73,8 @@ func newWorld(t *testing.T) *world {
 		"route add local " + public4.String() + " dev lo",
 		"addr add " + w.addr(public6).String() + "/128 dev lo nodad",
 		"route add local " + public6.String() + " dev lo",
+		"route add local " + metadata6.String() + " dev lo",
+		"route add local " + nat64.String() + " dev lo",
 		"route add local " + dark4.String() + " dev lo",
 		"route add local " + dark6.String() + " dev lo",
 		// Rows add rules before the one for local addresses.
@@ -91,14 +98,25 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.startRegistry(t)
 	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(4)})
+	if program, err := oldContainerd(t); err == nil {
+		w.old = w.newMachine(t, machineSpec{program: program, config: oldConfig(oldConfigPath)})
+	} else {
+		t.Log("rows beside containerd 1.6 are skipped: ", err)
+	}
 	return w
 }
 
 func (w *world) lookup(resolver, name string) lab.Answer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a, ok := w.names[resolver][strings.ToLower(strings.TrimSuffix(name, "."))]; ok {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if a, ok := w.names[resolver][name]; ok {
 		return a
+	}
+	for _, domain, ok := strings.Cut(name, "."); ok; _, domain, ok = strings.Cut(domain, ".") {
+		if a, ok := w.names[resolver]["*."+domain]; ok { // a wildcard record
+			return a
+		}
 	}
 	return lab.Answer{Rcode: "NXDOMAIN"}
 }
