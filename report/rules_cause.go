@@ -47,6 +47,26 @@ func causesInAnswers() []causeRule {
 			}
 			return o.withRootCause(Undetermined).likelyAtMost("whether " + o.check.Host + " is a registry at all: it answers 404 to every request")
 		}},
+		{"get-works", "GET of the manifest works, and HEAD does not", func(e *evaluation, o obstacle) obstacle {
+			if o.check.Kind != KindManifest || o.check.Evidence[KeyGetStatus] != "200" {
+				return o
+			}
+			return o.withRootCause(RegistryUnavailable)
+		}},
+		{"role-missing", "Azure answers 401 to a provider's login that has no role", func(e *evaluation, o obstacle) obstacle {
+			if o.rootCause() != CredentialsRejected || !azure(o.check.Host) || !strings.HasPrefix(o.check.Evidence[KeyUsedCredential], "provider ") {
+				return o
+			}
+			return o.withRootCause(AccessForbidden).likelyAtMost("whether the identity of the nodes has the role AcrPull on " + o.check.Host)
+		}},
+		{"login-works-elsewhere", "the login is good, and opens something else", func(e *evaluation, o obstacle) obstacle {
+			token := e.get(TokenID(o.check.Host))
+			if o.rootCause() != CredentialsRejected || !token.Is(KeyLoginWorks) {
+				return o
+			}
+			return o.withRootCause(AccessForbidden).likelyAtMost("whether the repository exists, and the account may pull it: " +
+				"the token service accepts the same login for other requests")
+		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o obstacle) obstacle {
 			if o.rootCause() != AccessForbidden || !e.is(ManifestID(o.check.Host), KeyAnonymous) || e.causeFromKubelet(o) {
 				return o
@@ -108,6 +128,21 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o.withRootCause(TokenServiceFailed, token.ID)
 		}},
+		{"proxy-refuses-referred-host", "the proxy refuses the token service or the host of the layers", func(e *evaluation, o obstacle) obstacle {
+			inner := e.innerCause(o)
+			referred := o.rootCause() == TokenServiceFailed || o.rootCause() == BlobHostUnreachable
+			if !referred || inner != ProxyDenied && inner != ProxyUnreachable {
+				return o
+			}
+			return o.withRootCause(inner, e.existing(TokenID(o.check.Host))...)
+		}},
+		{"proxy-answers-error", "the proxy answers with an error of its own", func(_ *evaluation, o obstacle) obstacle {
+			status := o.check.Evidence[KeyStatus]
+			if o.check.Kind != KindDial || o.rootCause() != Undetermined || o.check.Evidence[KeyStep] != "connect" || !strings.HasPrefix(status, "5") {
+				return o
+			}
+			return o.withRootCause(ProxyDenied).likelyAtMost()
+		}},
 		{"proxy-not-in-process", "the runtime was started without its present proxy settings", func(e *evaluation, o obstacle) obstacle {
 			c := e.get(IDRuntimeEnvironment)
 			if !c.Is(KeyNewer) || !c.Is(KeyProxyDiffers) || stage(o.rootCause()) > stageDial {
@@ -137,12 +172,26 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
+		{"mirror-lacks-image-in-an-air-gap", "a mirror lacks the image, and the upstream is out of reach by design", func(e *evaluation, o obstacle) obstacle {
+			if len(o.others) == 0 || !outOfReachByDesign(o.check) {
+				return o
+			}
+			for _, c := range o.others {
+				if c.Cause == TagNotFound || c.Cause == RepositoryNotFound {
+					upstream := o.check
+					o.because, o.check, o.cause = []string{c.ID, upstream.ID}, c, ""
+					return o.likelyAtMost("whether this node should reach the upstream " + upstream.Host + " at all: if so, that is the fault")
+				}
+			}
+			return o
+		}},
 		{"mirror-fails-upstream-unreachable", "a mirror fails, and the upstream is unreachable", func(e *evaluation, o obstacle) obstacle {
 			if len(o.others) == 0 || stage(o.check.Cause) >= stageAnswer {
 				return o
 			}
 			for _, c := range o.others {
-				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || c.Cause == TokenServiceFailed || inCredentials(c.Cause)
+				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || inCredentials(c.Cause) ||
+					c.Cause == TokenServiceFailed && !outOfReachByDesign(o.check)
 				if !lacksImage && stage(c.Cause) >= stageAnswer {
 					o.because = []string{c.ID, o.check.ID}
 					o.check = c
@@ -257,4 +306,17 @@ func (e *evidence) impossibleAddress(host string) bool {
 // of these classes. A private registry may have any.
 func (e *evidence) unexpectedClass(host string, classes ...string) bool {
 	return e.is(DNSID(host), KeyPublicRegistry) && slices.Contains(classes, e.fact(DNSID(host), KeySpecial))
+}
+
+// outOfReachByDesign reports whether a host was not reached in a manner that is
+// chosen: no route to it, no name for it, or a proxy that refuses it. A host that
+// does not answer, or refuses, is meant to be reached.
+func outOfReachByDesign(c Check) bool {
+	switch c.Cause {
+	case NetworkUnreachable, HostNotFound, ProxyDenied:
+		return true
+	case ResolverFailed:
+		return c.Evidence[KeyRcode] == "REFUSED"
+	}
+	return false
 }

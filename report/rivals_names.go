@@ -1,0 +1,115 @@
+package report
+
+// notARegistry is the rival of every answer that a web server may give, too.
+func notARegistry(id, looks string) rival {
+	return rival{
+		id: id, looks: looks, acts: FaultConfig,
+		question: "whether {host} is a registry at all: curl -i https://{hostport}/v2/",
+		excluded: finding.isRegistry,
+	}
+}
+
+// underAWildcard is the rival of every answer of a host that a misspelt name may
+// lead to.
+func underAWildcard(id, looks string) rival {
+	return rival{
+		id: id, looks: looks, acts: FaultConfig,
+		question: "whether {host} is the intended name: any other name of its domain leads to the same address",
+		excluded: func(f finding) bool {
+			return f.nameIsItsOwn() || f.isRegistry() && !f.underWildcard()
+		},
+	}
+}
+
+// rivalsOfNames are those of names in the image reference.
+func rivalsOfNames() []rivalry {
+	gotten := func(f finding) bool {
+		status := f.manifest(KeyGetStatus)
+		return status != "" && status != "200"
+	}
+	const get = "GET of the same manifest beside HEAD: curl -i https://{host}/v2/{repository}/manifests/{tag}"
+	return []rivalry{
+		{cause: InvalidReference, rivals: []rival{
+			{
+				id:       "foreign-text",
+				looks:    "a registry whose answer speaks of an invalid name: the runtime hands its text on",
+				acts:     FaultUndetermined,
+				question: "the runtime's log at the time of the pull: who reports the invalid name",
+				excluded: func(f finding) bool { return f.get(IDReference).Outcome != Pass },
+			},
+		}},
+		{cause: TagNotFound, rivals: []rival{
+			{
+				id:       "head-not-passed-on",
+				looks:    "something in front of the registry that answers HEAD itself, with 404, and passes GET on; or one of several machines that lacks the tag",
+				acts:     FaultRegistry,
+				rare:     true,
+				question: get,
+				excluded: gotten,
+			},
+			{
+				id:       "tag-hidden-from-anonymous",
+				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
+				acts:     FaultConfig,
+				question: "the same request with the login: {host} never asked for it",
+				excluded: func(f finding) bool { return f.withLogin() || f.repositoryVisible() || f.logsIn() },
+			},
+			{
+				id:       "tag-listed",
+				looks:    "a tag that the registry lists while its manifest is lost (garbage collection, replication)",
+				acts:     FaultRegistry,
+				rare:     true,
+				question: "whether the tag is in the registry's own list: curl https://{host}/v2/{repository}/tags/list",
+				excluded: func(f finding) bool {
+					digest := f.fact(IDReference, KeyDigest) != "" && f.repositoryVisible()
+					return digest || f.manifest(KeyListed) == "false" || f.manifest(KeyTags) == "none"
+				},
+			},
+			notARegistry("tag-of-no-registry", "a web server or an ingress that knows no such path"),
+		}},
+		{cause: RepositoryNotFound, rivals: []rival{
+			{
+				id:       "repository-hidden-from-anonymous",
+				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
+				acts:     FaultConfig,
+				question: "the same request with the login: {host} never asked for it",
+				excluded: func(f finding) bool { return f.withLogin() || f.logsIn() },
+			},
+			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
+		}},
+		{cause: AccessDeniedOrMissing, rivals: []rival{
+			{
+				id:       "head-forbidden",
+				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
+				acts:     FaultRegistry,
+				question: get,
+				excluded: func(f finding) bool { return !f.forbiddenWithoutReason() || gotten(f) },
+			},
+			notARegistry("denied-by-no-registry", "a web site that forbids the path"),
+		}},
+		{cause: PlatformMismatch, rivals: []rival{
+			{
+				id:       "index-not-read",
+				looks:    "an index that was only read in part, or one that the runtime got from another host",
+				question: "the platforms of {image}: docker manifest inspect {image}",
+				excluded: func(f finding) bool { return f.has(KeyPlatforms) || f.has(KeyPlatform) },
+			},
+		}},
+		{cause: HostNotFound, rivals: []rival{
+			{
+				id:       "name-from-other-sources",
+				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
+				acts:     FaultNode,
+				rare:     true,
+				question: "the answer of nsswitch.conf's other sources for {host}: getent hosts {host}",
+				excluded: func(f finding) bool { return f.fact(DNSID(f.host), KeyNsswitchOthers) == "" },
+			},
+		}},
+	}
+}
+
+// forbiddenWithoutReason reports whether the registry answered 403 to the request
+// for the manifest without one of a registry's error codes, as HEAD does.
+func (f finding) forbiddenWithoutReason() bool {
+	return f.manifest(KeyStatus) == "403" && f.manifest(KeyCode) == "" && f.failedHere(KindManifest)
+}
