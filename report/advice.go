@@ -195,7 +195,13 @@ func (e *evaluation) fixTemplate(v Verdict) string {
 	if template := e.loginFix(v); template != "" {
 		return template
 	}
+	if e.openQuestion != "" && openFixes[v.Cause] == "" {
+		return "find out first who must act: " + e.openQuestion
+	}
 	p := e.placeholders(v)
+	if reason := e.decided(v, KeyRefusedFor); reason != "" && reason != "none" || e.decided(v, KeyPolicy) == True {
+		return refusalFix(reason)
+	}
 	denied := v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing
 	switch {
 	case denied && e.decided(v, KeyRegistryStatus) == "403":
@@ -262,11 +268,25 @@ func (e *evaluation) loginFix(v Verdict) string {
 	case len(e.hosts()) > 0 && (!f.isRegistry() || f.underWildcard()):
 		return "find out first whether {host} is the intended registry, and give it no password before: " +
 			"curl -i https://{hostport}/v2/ shows what answers there; any misspelt name may lead to it"
-	case p.provider != "" && v.Fault != FaultConfig && nodeFixes[v.Cause] == "":
+	case p.provider != "" && (v.Fault == FaultUndetermined || v.Fault == FaultNode && nodeFixes[v.Cause] == ""):
 		return "repeat the request with the login of {provider}, which pods of {node} use instead of a pull secret; " +
 			"then check the name {registry}/{repository}"
 	}
 	return ""
+}
+
+// refusalFix returns the fix of a refusal for which the registry has a reason of its
+// own.
+func refusalFix(reason string) string {
+	switch reason {
+	case "quota", "billing":
+		return "ask the owner of the project on {host} to raise its " + reason + " limit or settle it: the registry refuses for that, not for the login"
+	case "quarantine":
+		return "wait until {host} has scanned {repository}:{tag}, or ask its operator why it is quarantined"
+	case "country", "network":
+		return "ask the operator of {host} to allow this " + reason + ", or pull through a mirror that it allows"
+	}
+	return "correct what the rule of {host} objects to in {repository}:{tag} (vulnerabilities, signature), or ask its operator for an exception"
 }
 
 // comparedWith says which comparison shows that an unreachable host is this node's

@@ -73,6 +73,8 @@ type evaluation struct {
 
 	obstacle    obstacle // on the runtime's path to the image, as the checks found it
 	faultByRule bool     // a rule found who must act, by evidence of its own
+
+	openQuestion string // of the rival that leaves open who must act
 }
 
 func (e *evaluation) verdict() Verdict {

@@ -300,6 +300,7 @@ const (
 	KeyChallenged        = "challenged"        // true: the host asked for a login
 	KeyLoginUsed         = "loginUsed"         // true: this answer is to a login
 	KeyNoContentType     = "noContentType"     // true: no usable Content-Type; containerd treats the manifest as a layer
+	KeyRefusedFor        = "refusedFor"        // the reason that the registry itself gives: policy, quota, billing, quarantine, country, network; none
 	KeyRetried           = "retried"           // statuses that the runtime's retries got
 
 	// image/HOST

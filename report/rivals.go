@@ -1,6 +1,9 @@
 package report
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // rival is another explanation of the same evidence. Runtime and probe send the
 // same request through the same resolver, proxy and trust store. That they agree
@@ -64,16 +67,28 @@ func (e *evaluation) withRivals(v Verdict) Verdict {
 		question := e.placeholders(f.verdict).replacer().Replace(r.question)
 		if r.acts != "" && r.acts != v.Fault && !r.rare && !ruled {
 			v.Fault = FaultUndetermined
-			if v.Fix == "" && openFixes[v.Cause] == "" {
-				v.Fix = "find out first who must act: " + question
-			}
+			e.openQuestion = cmp.Or(e.openQuestion, question)
 		}
 		if questions < maxQuestions {
 			v.WouldDecide = appendNew(v.WouldDecide, question)
 			questions++
 		}
 	}
+	if v.Confidence == Likely && len(v.WouldDecide) == 0 && v.Fault != FaultNone {
+		v.WouldDecide = []string{e.secondSource(v)}
+	}
 	return v
+}
+
+// secondSource says what would confirm a verdict that one source supports.
+func (e *evaluation) secondSource(v Verdict) string {
+	switch {
+	case !slices.Contains(v.Because, e.messageID()):
+		return "the runtime's own error at its next attempt"
+	case len(v.Because) > 1:
+		return "the kubelet's next attempt"
+	}
+	return "a check of the same: nothing but the runtime's message shows it"
 }
 
 func (r ruleSet) rivalsOf(c Cause) []rival {

@@ -6,6 +6,7 @@ import "strings"
 func rivalsOfLogins() []rivalry {
 	return []rivalry{
 		{cause: CredentialsMissing, rivals: []rival{
+			fromNode("login-from-the-node"),
 			notARegistry("login-of-a-site", "a web site with a login of its own, where a misspelt host leads"),
 			underAWildcard("login-under-a-wildcard", "a misspelt host that a wildcard record leads to something else with a login"),
 		}},
@@ -30,6 +31,7 @@ func rivalsOfLogins() []rivalry {
 			},
 		}},
 		{cause: AccessForbidden, rivals: []rival{
+			refusedOtherwise("refused-to-login"),
 			{
 				id:       "head-forbidden-to-login",
 				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
@@ -79,8 +81,7 @@ func fromNode(id string) rival {
 		question: "whether pods of {node} get their login for {registry} from the node",
 		excluded: func(f finding) bool {
 			c := f.get(IDCredentials).Evidence
-			providers := c[KeyPossibleProvider] + c[KeyExpectedProvider] + c[KeyProviderNotRun]
-			return providers == "" && (f.unreadSources() == "" || f.byID[IDPod] == nil)
+			return c[KeyPossibleProvider]+c[KeyExpectedProvider]+c[KeyProviderNotRun] == "" || f.withLogin()
 		},
 	}
 }

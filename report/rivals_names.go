@@ -21,6 +21,21 @@ func underAWildcard(id, looks string) rival {
 	}
 }
 
+// refusedOtherwise is the rival of 403: the registry has a reason of its own, which
+// no login changes.
+func refusedOtherwise(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a registry that refuses for a reason of its own: a policy, a quota, a bill, quarantine, the country or the network of the request",
+		acts:     FaultRegistry,
+		rare:     true,
+		question: "the text of the registry's refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
+		excluded: func(f finding) bool {
+			return f.manifest(KeyStatus) != "403" || f.manifest(KeyRefusedFor) != "" || f.is(ManifestID(f.host), KeyPolicy)
+		},
+	}
+}
+
 // rivalsOfNames are those of names in the image reference.
 func rivalsOfNames() []rivalry {
 	gotten := func(f finding) bool {
@@ -78,6 +93,7 @@ func rivalsOfNames() []rivalry {
 			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
 		}},
 		{cause: AccessDeniedOrMissing, rivals: []rival{
+			fromNode("denied-for-lack-of-the-nodes-login"),
 			{
 				id:       "head-forbidden",
 				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
@@ -85,6 +101,7 @@ func rivalsOfNames() []rivalry {
 				question: get,
 				excluded: func(f finding) bool { return !f.forbiddenWithoutReason() || gotten(f) },
 			},
+			refusedOtherwise("refused-to-anonymous"),
 			notARegistry("denied-by-no-registry", "a web site that forbids the path"),
 		}},
 		{cause: PlatformMismatch, rivals: []rival{

@@ -58,7 +58,7 @@ func rivalCasesOfNames() []rivalCase {
 	denied := all(
 		reported(AccessDeniedOrMissing),
 		check("credentials", KindCredentials, Pass, "", ev("node", "read")),
-		ladder(KindManifest, AccessDeniedOrMissing, ev("status", "403", "anonymous", "true", "code", "DENIED")),
+		ladder(KindManifest, AccessDeniedOrMissing, ev("status", "403", "anonymous", "true", "code", "DENIED", "refusedFor", "none")),
 	)
 	platform := all(reported(PlatformMismatch), ladder(KindImage, PlatformMismatch))
 	nameless := all(reported(HostNotFound), imagesHere("0"), editedAt(ladder(KindDNS, HostNotFound), 0, ev("nsswitch", "files")))
@@ -71,7 +71,9 @@ func rivalCasesOfNames() []rivalCase {
 		{"repository-hidden-from-anonymous", RepositoryNotFound, repository, set(repository, atManifest, "challenged", ""), FaultConfig},
 		{"repository-hidden-from-anonymous", RepositoryNotFound, repository, set(repository, atRegistry, "product", "artifactory"), FaultConfig},
 		{"repository-of-no-registry", RepositoryNotFound, repository, set(repository, atRegistry, "isRegistry", "false"), FaultConfig},
+		{"denied-for-lack-of-the-nodes-login", AccessDeniedOrMissing, denied, set(denied, "credentials", "possibleProvider", "gcp"), FaultUndetermined},
 		{"head-forbidden", AccessDeniedOrMissing, denied, set(denied, atManifest, "code", ""), FaultUndetermined},
+		{"refused-to-anonymous", AccessDeniedOrMissing, denied, set(denied, atManifest, "refusedFor", ""), FaultConfig},
 		{"denied-by-no-registry", AccessDeniedOrMissing, denied, set(denied, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"index-not-read", PlatformMismatch, platform, set(platform, "image/"+host, "platforms", ""), FaultConfig},
 		{"name-from-other-sources", HostNotFound, nameless, set(nameless, atDNS, "nsswitchOthers", "ldap"), FaultNode},
@@ -86,7 +88,7 @@ func rivalCasesOfLogins() []rivalCase {
 		ev("loginWorks", "false")), refusing(CredentialsRejected, ev("auth", "bearer", "usedCredential", "secret regcred"))[1:])
 	expired := all(reported(CredentialsRejected), ladder(KindManifest, CredentialsExpired))
 	forbidden := all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden,
-		ev("status", "403", "code", "DENIED", "auth", "basic", "credentialExpires", "2030-01-01T00:00:00Z")))
+		ev("status", "403", "code", "DENIED", "auth", "basic", "credentialExpires", "2030-01-01T00:00:00Z", "refusedFor", "none")))
 	noSecret := all(reported(CredentialsMissing), secret(PullSecretMissing), ladder(KindManifest, CredentialsMissing))
 	otherSecret := all(reported(CredentialsMissing), secret(PullSecretOtherRegistry), ladder(KindManifest, CredentialsMissing))
 	unattached := all(reported(CredentialsMissing), secret(PullSecretNotAttached), ladder(KindManifest, CredentialsMissing))
@@ -94,12 +96,14 @@ func rivalCasesOfLogins() []rivalCase {
 	malformed := all(check("pod", KindPod, Fail, PullSecretMalformed, ev("proven", "true")))
 	provider := all(reported(CredentialsMissing), secret(CredentialProviderFailed), ladder(KindManifest, CredentialsMissing))
 	return []rivalCase{
+		{"login-from-the-node", CredentialsMissing, missing, set(missing, "credentials", "possibleProvider", "ecr"), FaultUndetermined},
 		{"login-of-a-site", CredentialsMissing, missing, set(missing, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"login-under-a-wildcard", CredentialsMissing, missing, set(missing, atDNS, "sibling", "same"), FaultConfig},
 		{"password-of-a-site", CredentialsRejected, rejected, set(rejected, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"login-without-role", CredentialsRejected, byToken, set(byToken, "token/"+host, "loginWorks", ""), FaultConfig},
 		{"expiry-unknown", CredentialsExpired, expired, set(expired, atManifest, "credentialExpires", ""), FaultConfig},
 		{"head-forbidden-to-login", AccessForbidden, forbidden, set(forbidden, atManifest, "code", ""), FaultUndetermined},
+		{"refused-to-login", AccessForbidden, forbidden, set(forbidden, atManifest, "refusedFor", ""), FaultConfig},
 		{"forbidden-may-be-expired", AccessForbidden, forbidden, set(forbidden, atManifest, "credentialExpires", ""), FaultConfig},
 		{"existence-hidden", AccessForbidden, forbidden, set(forbidden, atManifest, "existence", "hidden"), FaultConfig},
 		{"missing-secret-not-needed", PullSecretMissing, noSecret, set(noSecret, "credentials", "possibleProvider", "ecr"), FaultUndetermined},

@@ -67,8 +67,18 @@ func causesInAnswers() []causeRule {
 			return o.withRootCause(AccessForbidden).likelyAtMost("whether the repository exists, and the account may pull it: " +
 				"the token service accepts the same login for other requests")
 		}},
+		{"refused-for-a-reason", "the registry names a reason of its own for a refusal", func(_ *evaluation, o obstacle) obstacle {
+			// A policy, a quota, a bill: with another login it would be the same.
+			denied := o.rootCause() == AccessDeniedOrMissing || o.rootCause() == AccessForbidden
+			if !denied || ownReason(o.check) == "" {
+				return o
+			}
+			return o.withRootCause(AccessForbidden).likelyAtMost("the registry's own record of the refusal: it names a reason (" +
+				ownReason(o.check) + ") that is not the login's")
+		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o obstacle) obstacle {
-			if o.rootCause() != AccessForbidden || !e.is(ManifestID(o.check.Host), KeyAnonymous) || e.causeFromKubelet(o) {
+			policy := o.check.Is(KeyPolicy) || ownReason(o.check) != ""
+			if o.rootCause() != AccessForbidden || !e.is(ManifestID(o.check.Host), KeyAnonymous) || e.causeFromKubelet(o) || policy {
 				return o
 			}
 			return o.withRootCause(AccessDeniedOrMissing)
@@ -138,7 +148,8 @@ func causesOnTheNetwork() []causeRule {
 		}},
 		{"proxy-answers-error", "the proxy answers with an error of its own", func(_ *evaluation, o obstacle) obstacle {
 			status := o.check.Evidence[KeyStatus]
-			if o.check.Kind != KindDial || o.rootCause() != Undetermined || o.check.Evidence[KeyStep] != "connect" || !strings.HasPrefix(status, "5") {
+			bad := status == "502" || status == "503" || status == "504" // a 500 does not say that it is about the host
+			if o.check.Kind != KindDial || o.rootCause() != Undetermined || o.check.Evidence[KeyStep] != "connect" || !bad {
 				return o
 			}
 			return o.withRootCause(ProxyDenied).likelyAtMost()
@@ -172,16 +183,20 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
-		{"mirror-lacks-image-in-an-air-gap", "a mirror lacks the image, and the upstream is out of reach by design", func(e *evaluation, o obstacle) obstacle {
+		{"mirror-decides-in-an-air-gap", "a mirror answers, and the upstream is out of reach by design", func(e *evaluation, o obstacle) obstacle {
 			if len(o.others) == 0 || !outOfReachByDesign(o.check) {
 				return o
 			}
 			for _, c := range o.others {
-				if c.Cause == TagNotFound || c.Cause == RepositoryNotFound {
-					upstream := o.check
-					o.because, o.check, o.cause = []string{c.ID, upstream.ID}, c, ""
-					return o.likelyAtMost("whether this node should reach the upstream " + upstream.Host + " at all: if so, that is the fault")
+				if stage(c.Cause) < stageTLS {
+					continue
 				}
+				upstream := o.check
+				o.because, o.check, o.cause = []string{c.ID, upstream.ID}, c, ""
+				if c.Cause == RegistryUnavailable || c.Cause == TokenServiceFailed {
+					o = o.withRootCause(MirrorFaulty)
+				}
+				return o.likelyAtMost("whether this node should reach the upstream " + upstream.Host + " at all: if so, that is the fault")
 			}
 			return o
 		}},
@@ -190,8 +205,7 @@ func causesInMirrors() []causeRule {
 				return o
 			}
 			for _, c := range o.others {
-				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || inCredentials(c.Cause) ||
-					c.Cause == TokenServiceFailed && !outOfReachByDesign(o.check)
+				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || c.Cause == TokenServiceFailed || inCredentials(c.Cause)
 				if !lacksImage && stage(c.Cause) >= stageAnswer {
 					o.because = []string{c.ID, o.check.ID}
 					o.check = c
@@ -202,6 +216,15 @@ func causesInMirrors() []causeRule {
 			return o
 		}},
 	}
+}
+
+// ownReason returns the reason that the registry's own text gives for a refusal;
+// empty if it gives none, or its text is not known.
+func ownReason(c Check) string {
+	if reason := c.Evidence[KeyRefusedFor]; reason != "none" {
+		return reason
+	}
+	return ""
 }
 
 // missingSecret traces an answer to an anonymous request to the pull secret that

@@ -434,11 +434,18 @@ func (e *evaluation) verdictIf(o obstacle, counts bool) (Verdict, bool) {
 // about. One byte of a layer proves that its host is reachable, not that its
 // content is good, and no check runs the node's image verifiers.
 func (e *evaluation) disproves(m message) bool {
-	if m.cause == SignatureRejected {
+	if m.cause == SignatureRejected || e.tokenByPost(m) {
 		return false
 	}
 	blob := slices.ContainsFunc(e.obstacle.goals, func(id string) bool { return strings.HasPrefix(id, familyBlob+"/") })
 	return m.stage() <= stageImage || blob && m.cause == BlobHostUnreachable
+}
+
+// tokenByPost reports whether the runtime failed at a token service to which it
+// sends a login by POST, and the checks did not see an answer to that.
+func (e *evaluation) tokenByPost(m message) bool {
+	status := e.fact(TokenID(e.usedHost()), KeyPostStatus)
+	return m.fromTestPull() && m.step() == "token" && m.cause == TokenServiceFailed && !e.anonymousPull() && !strings.HasPrefix(status, "2")
 }
 
 // messageOnly returns the verdict where no check found what the message reports.

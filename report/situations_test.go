@@ -1216,7 +1216,7 @@ func situationsOfConfig() []situation {
 			all(
 				newer("runtime/config.toml", ev("differs", "config_path")),
 				ladder("", ""),
-				check("pull", KindPull, Fail, TokenServiceFailed, ev("host", host, "step", "token")),
+				check("pull", KindPull, Fail, TokenServiceFailed, ev("host", host, "step", "token", "auth", "anonymous")),
 			),
 			FaultUndetermined, Undetermined, Uncertain, "pull",
 		},
@@ -1813,6 +1813,43 @@ func situationsOfThingsBetween() []situation {
 				onHost(host, ladder(KindDNS, HostNotFound)),
 			),
 			FaultNode, MirrorFaulty, Likely, "manifest/" + mirror,
+		},
+		{
+			"a mirror forbids, and the upstream has no name here",
+			all(
+				reported(HostNotFound),
+				onHost(mirror, ladder(KindManifest, AccessForbidden, ev("status", "403", "code", "DENIED", "usedCredential", "secret a"))),
+				onHost(host, ladder(KindDNS, HostNotFound)),
+			),
+			FaultConfig, AccessForbidden, Likely, "manifest/" + mirror,
+		},
+		{
+			"a mirror without a name either",
+			all(reported(HostNotFound), onHost(mirror, ladder(KindDNS, HostNotFound)), onHost(host, ladder(KindDNS, HostNotFound))),
+			FaultUndetermined, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the registry's quota is used up",
+			all(reported(AccessForbidden), ladder(KindManifest, AccessDeniedOrMissing,
+				ev("status", "403", "code", "DENIED", "anonymous", "true", "refusedFor", "quota"))),
+			FaultConfig, AccessForbidden, Likely, atManifest,
+		},
+		{
+			"a policy forbids the image to an anonymous request",
+			all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "412", "policy", "true", "anonymous", "true"))),
+			FaultConfig, AccessForbidden, Confirmed, atManifest,
+		},
+		{
+			"a token service fails for POST, which the checks did not send",
+			all(pullable(), check("token/"+host, KindToken, Pass, ""),
+				check("pull", KindPull, Fail, TokenServiceFailed, ev("step", "token", "auth", "secret regcred"))),
+			FaultRegistry, TokenServiceFailed, Likely, "pull",
+		},
+		{
+			"a token service that the checks saw answer POST",
+			all(pullable(), check("token/"+host, KindToken, Pass, "", ev("postStatus", "200")),
+				check("pull", KindPull, Fail, TokenServiceFailed, ev("step", "token", "auth", "secret regcred"))),
+			FaultUndetermined, Undetermined, Uncertain, "pull",
 		},
 		{
 			"an authority for staging",

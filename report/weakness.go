@@ -81,5 +81,8 @@ func (e *evidence) dependsOnLogin(c Check) bool {
 	case RateLimited, RegistryUnavailable, TokenServiceFailed, MirrorFaulty, ProxyDenied, Undetermined:
 		return false
 	}
+	if c.Is(KeyPolicy) {
+		return false // a rule for all users
+	}
 	return c.Outcome == Fail && stage(c.Cause) == stageAnswer && e.fact(ManifestID(c.Host), KeyRepository) != "exists"
 }
