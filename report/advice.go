@@ -93,8 +93,11 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 }
 
 // configPath returns the directory of the runtime's hosts.toml files, as its
-// process uses it; empty if that is not known.
+// process uses it; empty if that is not known, or if its configuration names none.
 func (e *evidence) configPath() string {
+	if e.fact(IDRuntimeConfig, KeyFilesSay) == "" {
+		return ""
+	}
 	for _, dir := range strings.Split(cmp.Or(e.fact(IDRuntimeConfig, KeyRuns), e.fact(IDRuntimeConfig, KeyFilesSay)), ":") {
 		if strings.HasPrefix(dir, "/") {
 			return dir
@@ -118,7 +121,7 @@ func (e *evidence) hostsFile(p placeholders) string {
 	case p.hostsDir != "":
 		return p.hostsDir + "/" + p.registry + "/hosts.toml"
 	}
-	return "the registry's hosts.toml, below the config_path of the runtime's configuration"
+	return "the registry's hosts.toml, below the config_path that the runtime's configuration has to name"
 }
 
 // owner returns what kubectl set image changes, and the place of the image in it.
@@ -216,6 +219,11 @@ func (e *evaluation) fixTemplate(v Verdict) string {
 		return "recreate {secret}: docker login {registry}"
 	case v.Cause == TagNotFound && e.fact(IDReference, KeyDigest) != "":
 		return digestFix
+	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
+		return "find out whether {host} sends the intermediate certificate of its issuer: openssl s_client -showcerts -connect {hostport}; " +
+			"if not, its operator must add it"
+	case v.Cause == CredentialsRejected && azure(p.host):
+		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: Azure answers 401 in both cases"
 	case v.Cause == RegistryUnavailable && e.decided(v, KeyGetStatus) == "200":
 		return "make what is in front of {host} answer HEAD as it answers GET: the runtime sends HEAD"
 	case v.Cause == ResolverWrongAnswer && e.fact(DNSID(e.placeholders(v).host), KeyFrom) == "hosts":

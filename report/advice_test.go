@@ -108,7 +108,7 @@ func TestFixCommands(t *testing.T) {
 		return with(reported(TagNotFound), ev(append([]string{"container", "main"}, kv...)...))
 	}
 	const mirrorFile = "/srv/certs.d/" + host + "/hosts.toml"
-	configured := check("runtime/config.toml", KindRuntime, Pass, "", ev("runs", "/srv/certs.d"))
+	configured := check("runtime/config.toml", KindRuntime, Pass, "", ev("runs", "/srv/certs.d", "filesSay", "/srv/certs.d"))
 	login := func(edits ...edit) []Check {
 		return all(with(reported(CredentialsMissing), ev("container", "main")), check("credentials", KindCredentials, Pass, "", ev("node", "read")),
 			ladder(KindManifest, CredentialsMissing, append([]edit{ev("anonymous", "true")}, edits...)...))
@@ -142,8 +142,21 @@ func TestFixCommands(t *testing.T) {
 		{"untrusted mirror", mirrored, []string{mirrorFile, "for " + mirror}, []string{"certs.d/" + mirror}},
 		{"untrusted, no config_path", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted)),
 			[]string{"config_path"}, []string{"/etc/containerd/certs.d"}},
+		{"untrusted, config_path by default", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
+			check("runtime/config.toml", KindRuntime, Pass, "", ev("runs", "/etc/containerd/certs.d:/etc/docker/certs.d"))),
+			[]string{"config_path"}, []string{"/etc/containerd"}},
+		{"an intermediate that may be missing", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely"))),
+			[]string{"-showcerts"}, []string{"ca =", "ingress"}},
+		{"refused by a quota", all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "403", "refusedFor", "quota"))),
+			[]string{"quota"}, []string{"grant", "secret"}},
+		{"refused by a policy", all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "412", "policy", "true"))),
+			[]string{"rule"}, []string{"grant", "secret"}},
+		{"no login at a registry of a cloud", set(login(), "credentials", "possibleProvider", "ecr-credential-provider"),
+			[]string{"login of ecr-credential-provider"}, []string{"create secret"}},
+		{"a site that the node cannot judge", set(set(login(), atRegistry, "isRegistry", ""), atManifest, "code", ""),
+			[]string{"intended registry"}, []string{"create secret"}},
 		{"untrusted, k3s", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
-			check("runtime/config.toml", KindRuntime, Pass, "", ev("runs", "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"))),
+			check("runtime/config.toml", KindRuntime, Pass, "", ev("filesSay", "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"))),
 			[]string{"registries.yaml"}, nil},
 		{"staging authority", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("placeholder", "Let's Encrypt staging"))),
 			[]string{"production authority"}, []string{"trust store", "ca ="}},

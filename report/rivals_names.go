@@ -126,7 +126,9 @@ func rivalsOfNames() []rivalry {
 }
 
 // forbiddenWithoutReason reports whether the registry answered 403 to the request
-// for the manifest without one of a registry's error codes, as HEAD does.
+// for the manifest without one of a registry's error codes, as HEAD does, and its
+// text was not read.
 func (f finding) forbiddenWithoutReason() bool {
-	return f.manifest(KeyStatus) == "403" && f.manifest(KeyCode) == "" && f.failedHere(KindManifest)
+	textRead := f.manifest(KeyCode) != "" || f.manifest(KeyRefusedFor) != ""
+	return f.manifest(KeyStatus) == "403" && !textRead && f.failedHere(KindManifest)
 }

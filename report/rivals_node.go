@@ -141,14 +141,8 @@ func rivalsOfAnswers() []rivalry {
 		{cause: TokenServiceFailed, rivals: []rival{
 			onTheWay("token-answer-of-the-proxy", "a proxy or a portal that answers for the token service"),
 		}},
-		{cause: BlobHostUnreachable, rivals: []rival{
-			{
-				id:       "layers-host-down",
-				looks:    "a host of layers that is down for everyone",
-				acts:     FaultRegistry,
-				question: "check from another node: if {layers} answers there, this node or its network is at fault",
-			},
-		}},
+		{cause: BlobHostUnreachable, note: "a host of layers that is down for everyone, and a firewall, look alike: " +
+			"who must act is undetermined without further evidence"},
 		{cause: UnsupportedManifest, rivals: []rival{
 			{
 				id:       "unknown-media-type",

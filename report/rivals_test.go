@@ -72,7 +72,7 @@ func rivalCasesOfNames() []rivalCase {
 		{"repository-hidden-from-anonymous", RepositoryNotFound, repository, set(repository, atRegistry, "product", "artifactory"), FaultConfig},
 		{"repository-of-no-registry", RepositoryNotFound, repository, set(repository, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"denied-for-lack-of-the-nodes-login", AccessDeniedOrMissing, denied, set(denied, "credentials", "possibleProvider", "gcp"), FaultUndetermined},
-		{"head-forbidden", AccessDeniedOrMissing, denied, set(denied, atManifest, "code", ""), FaultUndetermined},
+		{"head-forbidden", AccessDeniedOrMissing, denied, set(set(denied, atManifest, "code", ""), atManifest, "refusedFor", ""), FaultUndetermined},
 		{"refused-to-anonymous", AccessDeniedOrMissing, denied, set(denied, atManifest, "refusedFor", ""), FaultConfig},
 		{"denied-by-no-registry", AccessDeniedOrMissing, denied, set(denied, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"index-not-read", PlatformMismatch, platform, set(platform, "image/"+host, "platforms", ""), FaultConfig},
@@ -102,7 +102,7 @@ func rivalCasesOfLogins() []rivalCase {
 		{"password-of-a-site", CredentialsRejected, rejected, set(rejected, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"login-without-role", CredentialsRejected, byToken, set(byToken, "token/"+host, "loginWorks", ""), FaultConfig},
 		{"expiry-unknown", CredentialsExpired, expired, set(expired, atManifest, "credentialExpires", ""), FaultConfig},
-		{"head-forbidden-to-login", AccessForbidden, forbidden, set(forbidden, atManifest, "code", ""), FaultUndetermined},
+		{"head-forbidden-to-login", AccessForbidden, forbidden, set(set(forbidden, atManifest, "code", ""), atManifest, "refusedFor", ""), FaultUndetermined},
 		{"refused-to-login", AccessForbidden, forbidden, set(forbidden, atManifest, "refusedFor", ""), FaultConfig},
 		{"forbidden-may-be-expired", AccessForbidden, forbidden, set(forbidden, atManifest, "credentialExpires", ""), FaultConfig},
 		{"existence-hidden", AccessForbidden, forbidden, set(forbidden, atManifest, "existence", "hidden"), FaultConfig},
@@ -208,7 +208,6 @@ func rivalCasesOfTheNode() []rivalCase {
 		{"error-of-no-registry", RegistryUnavailable, down, set(down, atRegistry, "isRegistry", "false"), FaultRegistry},
 		{"head-answered-otherwise", RegistryUnavailable, down, all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), FaultRegistry},
 		{"token-answer-of-the-proxy", TokenServiceFailed, token, set(token, atManifest, "proxy", "http://192.0.2.3:3128"), FaultUndetermined},
-		{"layers-host-down", BlobHostUnreachable, nil, all(check("pod", KindPod, Fail, BlobHostUnreachable, ev("proven", "true"))), FaultUndetermined},
 		{"unknown-media-type", UnsupportedManifest, unsupported, set(unsupported, "image/"+host, "mediaType", ""), FaultRegistry},
 	}
 	for id, cause := range map[string]Cause{
