@@ -91,6 +91,14 @@ func rivalsOfSecrets() []rivalry {
 	return []rivalry{
 		{cause: PullSecretMissing, rivals: []rival{
 			fromNode("missing-secret-not-needed"),
+			{
+				id:       "missing-secret-of-several",
+				looks:    "a pod with several secrets, of which the missing one is for another registry",
+				question: "which registry secret {secret} is meant for: the pod names several",
+				excluded: func(f finding) bool {
+					return !strings.Contains(f.fact(IDCredentials, KeyAbsent)+f.fact(IDPod, KeyPullSecrets), ",")
+				},
+			},
 			notARegistry("secret-for-a-site", "a web site with a login of its own, where a misspelt host leads"),
 		}},
 		{cause: PullSecretMalformed, rivals: []rival{

@@ -114,6 +114,13 @@ func rivalsOfNames() []rivalry {
 		}},
 		{cause: HostNotFound, rivals: []rival{
 			{
+				id:       "answered-for-any-name",
+				looks:    "a misspelt name, and a second resolver that has an address for any name",
+				acts:     FaultConfig,
+				question: "whether {host} is a name at all: a random one at the resolver that has an address for it",
+				excluded: func(f finding) bool { return len(f.resolversWith(f.host)) == 0 || f.foundElsewhere(f.host) },
+			},
+			{
 				id:       "name-from-other-sources",
 				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
 				acts:     FaultNode,

@@ -76,6 +76,8 @@ func rivalCasesOfNames() []rivalCase {
 		{"refused-to-anonymous", AccessDeniedOrMissing, denied, set(denied, atManifest, "refusedFor", ""), FaultConfig},
 		{"denied-by-no-registry", AccessDeniedOrMissing, denied, set(denied, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"index-not-read", PlatformMismatch, platform, set(platform, "image/"+host, "platforms", ""), FaultConfig},
+		{"answered-for-any-name", HostNotFound, all(nameless, resolves("192.0.2.54:53"), elsewhere(Pass))[1:],
+			all(nameless, resolves("192.0.2.54:53"))[1:], FaultNode},
 		{"name-from-other-sources", HostNotFound, nameless, set(nameless, atDNS, "nsswitchOthers", "ldap"), FaultNode},
 	}
 }
@@ -107,6 +109,7 @@ func rivalCasesOfLogins() []rivalCase {
 		{"forbidden-may-be-expired", AccessForbidden, forbidden, set(forbidden, atManifest, "credentialExpires", ""), FaultConfig},
 		{"existence-hidden", AccessForbidden, forbidden, set(forbidden, atManifest, "existence", "hidden"), FaultConfig},
 		{"missing-secret-not-needed", PullSecretMissing, noSecret, set(noSecret, "credentials", "possibleProvider", "ecr"), FaultUndetermined},
+		{"missing-secret-of-several", PullSecretMissing, noSecret, set(noSecret, "credentials", "absent", "a, b"), FaultConfig},
 		{"secret-for-a-site", PullSecretMissing, noSecret, set(noSecret, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"other-secret-not-needed", PullSecretOtherRegistry, otherSecret, set(otherSecret, "credentials", "providerNotRun", "ecr"), FaultUndetermined},
 		{"other-secret-for-a-site", PullSecretOtherRegistry, otherSecret, set(otherSecret, atRegistry, "isRegistry", "false"), FaultConfig},

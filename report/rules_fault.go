@@ -34,7 +34,17 @@ func faultsOnTheNetwork() []faultRule {
 			return e.faultOfReferredHost(o)
 		}},
 		{"resolver-lacks-name", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
-			return certainly(FaultNode), o.rootCause() == HostNotFound && len(e.resolversWith(o.check.Host)) > 0
+			host := o.check.Host
+			if o.rootCause() != HostNotFound || len(e.resolversWith(host)) == 0 {
+				return no, false
+			}
+			// A resolver may have an address for any name: what answers there decides.
+			for _, c := range e.below(ElsewhereID(host)) {
+				if c.Outcome == Fail && !e.foundElsewhere(host) {
+					return presumably(FaultUndetermined, "whether "+host+" is the intended name: what another resolver returns is not a registry of that name"), true
+				}
+			}
+			return certainly(FaultNode), true
 		}},
 		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultNode), o.rootCause() == HostNotFound && e.fact(DNSID(o.check.Host), KeyNsswitch) == "files"
@@ -254,6 +264,12 @@ func fromAnotherNode(c Cause, host string) string {
 		return "check from another node: if " + host + " resolves there, this node's resolvers are at fault"
 	}
 	return "check from another node: if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
+}
+
+// foundElsewhere reports whether an address that only another resolver returns has
+// a certificate for this host.
+func (e *evidence) foundElsewhere(host string) bool {
+	return slices.ContainsFunc(e.below(ElsewhereID(host)), func(c Check) bool { return c.Outcome == Pass && c.Kind == KindTLS })
 }
 
 // unresolvable reports whether every resolver of the node was queried and

@@ -1032,8 +1032,21 @@ func situationsOfNames() []situation {
 				resolverFails(HostNotFound),
 				resolves("192.0.2.54:53"),
 				ladder(KindDNS, HostNotFound),
+				elsewhere(Pass),
 			),
 			FaultNode, HostNotFound, Confirmed, "dns/" + host,
+		},
+		{
+			"NXDOMAIN from the first resolver, and an address of something else from the second",
+			all(
+				reported(HostNotFound),
+				imagesHere("0"),
+				resolverFails(HostNotFound),
+				resolves("192.0.2.54:53"),
+				ladder(KindDNS, HostNotFound),
+				elsewhere(Fail),
+			),
+			FaultUndetermined, HostNotFound, Likely, "dns/" + host,
 		},
 		{
 			"another resolver's address has a valid certificate",
@@ -1675,6 +1688,15 @@ func situationsOfWeakChecks() []situation {
 		{
 			"a refusal that is remembered",
 			all(reported(CredentialsRejected), read, ladder(KindManifest, CredentialsRejected, ev("remembered", "true"))),
+			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
+			"a token service's refusal that is remembered",
+			all(
+				reported(CredentialsRejected), read,
+				with(refusing(CredentialsRejected)[0], ev("loginWorks", "false", "remembered", "true")),
+				refusing(CredentialsRejected, ev("usedCredential", "secret a"))[1:],
+			),
 			FaultConfig, CredentialsRejected, Likely, atManifest,
 		},
 		{

@@ -57,7 +57,14 @@ func (e *evaluation) withWeaknesses(v Verdict) Verdict {
 		return v
 	}
 	f := e.findingOf(v)
+	ids := slices.Clone(v.Because)
 	for _, id := range v.Because {
+		// The answer of a token service is the reason for the manifest's.
+		if by := e.get(id).BlockedBy; e.failed(by) {
+			ids = append(ids, by)
+		}
+	}
+	for _, id := range ids {
 		for _, w := range e.weaknesses {
 			if wouldDecide, has := w.has(f, e.get(id)); has {
 				v.Confidence = atMost(v.Confidence, Likely)
