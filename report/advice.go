@@ -180,66 +180,113 @@ func (p placeholders) replacer() *strings.Replacer {
 
 // fix returns the one line that fixes the cause.
 func (e *evaluation) fix(v Verdict) string {
+	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
+		return "not known yet; what would decide: " + v.WouldDecide[0]
+	}
 	p := e.placeholders(v)
-	template := e.fixTemplate(v)
+	template := e.fixTemplate(v, p)
 	if text := textFixes[v.Cause]; text != "" && p.hasBlanks(template) {
 		template = text
 	}
 	return p.replacer().Replace(template)
 }
 
-func (e *evaluation) fixTemplate(v Verdict) string {
-	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
-		return "not known yet; what would decide: " + v.WouldDecide[0]
-	}
+func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
 	if image, what := e.existingImage(v); image != "" && v.Fault == v.Cause.DefaultFault() {
 		return "use the existing " + what + e.use(v, image) + ", or " + e.orElse(v)
 	}
-	if template := e.loginFix(v); template != "" {
-		return template
+	for _, fix := range []string{e.fixOfLogin(v, p), e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfAnswer(v, p)} {
+		if fix != "" {
+			return fix
+		}
 	}
-	if e.openQuestion != "" && openFixes[v.Cause] == "" {
-		return "find out first who must act: " + e.openQuestion
+	if v.Fault == FaultNode && (v.Cause == ConnectionRefused || v.Cause == ConnectionTimeout) {
+		return nodeFixes[v.Cause] + e.comparedWith(v)
 	}
-	p := e.placeholders(v)
-	if reason := e.decided(v, KeyRefusedFor); reason != "" && reason != "none" || e.decided(v, KeyPolicy) == True {
-		return refusalFix(reason)
+	return fixFor(v.Cause, v.Fault)
+}
+
+// fixOfQuestion returns what to find out where a rival leaves open who must act.
+func (e *evaluation) fixOfQuestion(v Verdict) string {
+	if e.openQuestion == "" || openFixes[v.Cause] != "" {
+		return ""
 	}
-	denied := v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing
+	return "find out first who must act: " + e.openQuestion
+}
+
+// fixOfRefusal returns the fix of a refusal for which the registry has a reason of
+// its own.
+func (e *evaluation) fixOfRefusal(v Verdict) string {
+	reason := e.decided(v, KeyRefusedFor)
+	if e.decided(v, KeyPolicy) == True {
+		reason = "policy"
+	}
+	if v.Cause != AccessForbidden && v.Cause != AccessDeniedOrMissing {
+		return ""
+	}
+	switch reason {
+	case "", "none":
+		return ""
+	case "quota", "billing":
+		return "ask the owner of the project on {host} to settle its " + reason + ": the registry refuses for that, not for the login"
+	case "quarantine":
+		return "wait until {host} has scanned {repository}:{tag}, or ask its operator why it is quarantined"
+	case "country", "network":
+		return "ask the operator of {host} to allow this " + reason + ", or pull through a mirror that it allows"
+	}
+	return "correct what the rule of {host} objects to in {repository}:{tag} (vulnerabilities, signature), " +
+		"or ask its operator for an exception"
+}
+
+// fixOfSecret returns the fix of a pull secret, by what is known of it.
+func (e *evaluation) fixOfSecret(v Verdict, p placeholders) string {
+	secret := e.get(IDCredentials).Evidence
+	several := strings.Contains(secret[KeyAbsent]+e.fact(IDPod, KeyPullSecrets), ",")
 	switch {
-	case denied && e.decided(v, KeyRegistryStatus) == "403":
-		return "find out why {host} answers 403 to every request from {node}: IP allow-list, firewall or filter"
-	case v.Cause == AccessDeniedOrMissing && e.decided(v, KeyUsedCredential) != "":
-		return "grant the account in {source} pull access to {registry}/{repository}, or correct the name"
 	case v.Cause == PullSecretNotAttached && e.fact(IDCredentialsAccount, KeyWhy) == "later":
 		return "recreate the pod: secret {secret} was added to ServiceAccount {sa} after the pod was created, and only new pods get it"
 	case v.Cause == PullSecretNotAttached && e.fact(IDCredentialsAccount, KeyWhy) == "podListsOwn":
 		return "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
-	case v.Cause == PullSecretMalformed && strings.Contains(e.fact(IDCredentials, KeySecret), "/"): // the path of a file
+	case v.Cause == PullSecretMalformed && strings.Contains(secret[KeySecret], "/"): // the path of a file
 		return "recreate {secret}: docker login {registry}"
-	case v.Cause == TagNotFound && e.fact(IDReference, KeyDigest) != "":
-		return digestFix
-	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
-		return "find out whether {host} sends the intermediate certificate of its issuer: openssl s_client -showcerts -connect {hostport}; " +
-			"if not, its operator must add it"
-	case v.Cause == CredentialsRejected && azure(p.host):
-		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: Azure answers 401 in both cases"
-	case v.Cause == RegistryUnavailable && e.decided(v, KeyGetStatus) == "200":
-		return "make what is in front of {host} answer HEAD as it answers GET: the runtime sends HEAD"
-	case v.Cause == ResolverWrongAnswer && e.fact(DNSID(e.placeholders(v).host), KeyFrom) == "hosts":
-		return "correct the entry for {host} in /etc/hosts on {node}"
+	case v.Cause == PullSecretMissing && several: // which of them is for this registry is not known
+		return textFixes[v.Cause]
+	case v.Cause != CredentialsRejected || v.Fault != FaultConfig:
+		return ""
+	case azure(p.host):
+		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: " +
+			"Azure answers 401 in both cases"
+	}
+	name, ok := strings.CutPrefix(p.source, "secret ")
+	if !ok || strings.Contains(name, ",") { // it has several registries, which a new one would lack
+		return textFixes[v.Cause]
+	}
+	return strings.ReplaceAll(fixes[v.Cause], "{secret}", name[strings.LastIndex(name, "/")+1:])
+}
+
+// fixOfAnswer returns the fix of an answer, by what else is known of the host.
+func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
+	denied := v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing
+	switch {
+	case denied && e.decided(v, KeyRegistryStatus) == "403":
+		return "find out why {host} answers 403 to every request from {node}: IP allow-list, firewall or filter"
 	case v.Cause == AccessForbidden && azure(p.host) && strings.HasPrefix(p.source, "provider "):
 		return "grant the identity that the kubelet of {node} uses the role AcrPull on {registry}: its login is good, and opens nothing"
-	case v.Cause == PullSecretMissing && (strings.Contains(e.fact(IDCredentials, KeyAbsent), ",") || strings.Contains(e.fact(IDPod, KeyPullSecrets), ",")):
-		return textFixes[v.Cause] // which of several secrets is for this registry is not known
-	case v.Cause == CredentialsRejected && v.Fault == FaultConfig && strings.HasPrefix(p.source, "secret "):
-		return strings.ReplaceAll(fixes[v.Cause], "{secret}", p.source[strings.LastIndexAny(p.source, " /")+1:])
-	case v.Cause == CredentialsRejected && v.Fault == FaultConfig:
-		return textFixes[v.Cause]
-	case v.Fault == FaultNode && (v.Cause == ConnectionRefused || v.Cause == ConnectionTimeout):
-		return nodeFixes[v.Cause] + e.comparedWith(v)
+	case v.Cause == AccessDeniedOrMissing && e.decided(v, KeyUsedCredential) != "":
+		return "grant the account in {source} pull access to {registry}/{repository}, or correct the name"
+	case v.Cause == TagNotFound && v.Fault == FaultConfig && e.fact(IDReference, KeyDigest) != "":
+		return digestFix
+	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
+		return "find out whether {host} sends the intermediate certificate of its issuer: " +
+			"openssl s_client -showcerts -connect {hostport}; if not, its operator must add it"
+	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "other":
+		return "find out what answers at {host} instead of a registry: a login portal, or another web server"
+	case v.Cause == RegistryUnavailable && e.decided(v, KeyGetStatus) == "200":
+		return "make what is in front of {host} answer HEAD as it answers GET: the runtime sends HEAD"
+	case v.Cause == ResolverWrongAnswer && e.fact(DNSID(p.host), KeyFrom) == "hosts":
+		return "correct the entry for {host} in /etc/hosts on {node}"
 	}
-	return fixFor(v.Cause, v.Fault)
+	return ""
 }
 
 // use returns how to use another image in the pod, where that is known.
@@ -261,17 +308,16 @@ func inControllerUnless(owner string) string {
 	return inController
 }
 
-// loginFix returns the fix of a login that is missing or refused, where the fix of
+// fixOfLogin returns the fix of a login that is missing or refused, where the fix of
 // the cause does not apply: a password goes to no host that is not known to be a
 // registry, and a node that gets its logins from a provider needs no secret.
-func (e *evaluation) loginFix(v Verdict) string {
+func (e *evaluation) fixOfLogin(v Verdict, p placeholders) string {
 	switch v.Cause {
 	case CredentialsMissing, CredentialsRejected, AccessDeniedOrMissing, PullSecretMissing, PullSecretOtherRegistry:
 	default:
 		return ""
 	}
 	f := e.findingOf(v)
-	p := e.placeholders(v)
 	switch {
 	case len(e.hosts()) > 0 && (!f.isRegistry() || f.underWildcard()):
 		return "find out first whether {host} is the intended registry, and give it no password before: " +
@@ -281,20 +327,6 @@ func (e *evaluation) loginFix(v Verdict) string {
 			"then check the name {registry}/{repository}"
 	}
 	return ""
-}
-
-// refusalFix returns the fix of a refusal for which the registry has a reason of its
-// own.
-func refusalFix(reason string) string {
-	switch reason {
-	case "quota", "billing":
-		return "ask the owner of the project on {host} to raise its " + reason + " limit or settle it: the registry refuses for that, not for the login"
-	case "quarantine":
-		return "wait until {host} has scanned {repository}:{tag}, or ask its operator why it is quarantined"
-	case "country", "network":
-		return "ask the operator of {host} to allow this " + reason + ", or pull through a mirror that it allows"
-	}
-	return "correct what the rule of {host} objects to in {repository}:{tag} (vulnerabilities, signature), or ask its operator for an exception"
 }
 
 // comparedWith says which comparison shows that an unreachable host is this node's
@@ -548,7 +580,8 @@ var textFixes = map[Cause]string{
 	Unscheduled: "kubectl describe pod shows why the scheduler finds no node",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret for {registry} " +
 		"to the pod's namespace and list it in its imagePullSecrets",
-	PullSecretMissing: "create the secret that the pod names, if it is meant for {registry}; else add one that is, and list it in imagePullSecrets. " +
+	PullSecretMissing: "create the secret that the pod names, if it is meant for {registry}; " +
+		"else add one that is, and list it in imagePullSecrets. " +
 		"It may exist in another namespace: kubectl get secrets -A | grep dockerconfigjson",
 	PullSecretMalformed:     "recreate the secret, with every registry that it has",
 	PullSecretOtherRegistry: "add a pull secret for {registry} to the pod's namespace, and list it in imagePullSecrets",
@@ -569,8 +602,8 @@ var registryFixes = map[Cause]string{
 // openFixes replaces fixes where it is not known who must act.
 var openFixes = map[Cause]string{
 	NetworkUnreachable:      "check whether {host} is up from another node or your workstation",
-	CertificateUntrusted:    "correct the host in {image}, or give the ingress of {host} a rule and a certificate of its own",
-	CertificateNameMismatch: "correct the host in {image}, or give the ingress of {host} a rule and a certificate of its own",
+	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",
+	CertificateNameMismatch: "correct the host in {image}, or give {host} a rule and a certificate of its own where it is served",
 	ProxyDenied:             "find out on the proxy whether it refuses {host}, or cannot reach it",
 	ResolverFailed:          "resolve another name with {resolver}; if that works, contact the owner of the domain of {host}",
 	ResolverUnreachable:     "resolve another name with {resolver}; if that works, contact the owner of the domain of {host}",

@@ -125,7 +125,7 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 	switch {
 	case !e.message.exists():
 		v.Confidence = atMost(v.Confidence, Likely)
-	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o):
+	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o), o.asRuntime && e.message.stage() == stageAnswer:
 		if !slices.Contains(v.Because, e.message.check.ID) {
 			v.Because = append(v.Because, e.message.check.ID)
 		}

@@ -26,6 +26,8 @@ const (
 	KeyRuntimeWouldDial = "runtimeWouldDial" // true: the runtime would connect where pullprobe does not
 	KeyProxy            = "proxy"            // the runtime's proxy, without user and password
 	KeyProxyError       = "proxyError"       // the reason that the proxy gives
+	KeyProxyStatus      = "proxyStatus"      // HTTP status of the proxy's own answer
+	KeyProxyFor         = "proxyFor"         // the host that the proxy was asked for
 	KeySOCKSReply       = "socksReply"       // reply number of a SOCKS5 proxy
 	KeyRetryAfter       = "retryAfter"       // the header Retry-After
 	KeyLimit            = "limit"            // the header RateLimit-Limit
@@ -255,6 +257,7 @@ const (
 	KeySCT                 = "sct"                 // true or false: it has certificate transparency timestamps
 	KeyInterceptor         = "interceptor"         // a TLS inspection product that the issuer names
 	KeyGoodAddresses       = "goodAddresses"       // other addresses of the host with a valid certificate
+	KeyHTTPAnswer          = "httpAnswer"          // registry or other: what answers GET /v2/ in plain HTTP
 	KeyPlaceholder         = "placeholder"         // the staging authority or default certificate that it is known to be
 
 	// clock/HOST
@@ -268,6 +271,7 @@ const (
 	KeyAuth       = "auth"       // the kind of login; of the pull: source of the credential, or anonymous
 	KeyRealmHost  = "realmHost"  // host of the token service
 	KeyIsRegistry = "isRegistry" // true or false: it behaves as a registry
+	KeyOnlyPing   = "onlyPing"   // true: GET /v2/ is the only evidence
 	KeyProduct    = "product"    // which registry it is, by its headers
 
 	// token/HOST
@@ -278,6 +282,7 @@ const (
 	KeyTokenNotBefore  = "tokenNotBefore"  // when it becomes valid
 	KeyTokenExpires    = "tokenExpires"    // when it expires
 	KeyByRegistryClock = "byRegistryClock" // the token by the registry's clock: valid, expired, not yet valid
+	KeyRealmPlain      = "realmPlain"      // true: the realm is plain HTTP
 	KeyPostStatus      = "postStatus"      // status that the runtime's POST got
 	KeyLoginWorks      = "loginWorks"      // true or false: the same login got a token for something else
 
@@ -295,12 +300,15 @@ const (
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
-	KeyGetStatus         = "getStatus"         // status of a GET of the same manifest beside a HEAD that failed; of a token: of the GET after the POST
+	KeyGetStatus         = "getStatus"         // status of a GET beside a HEAD that failed; of a token: of the GET after the POST
 	KeyListed            = "listed"            // true or false: the tag is in the registry's own list
 	KeyChallenged        = "challenged"        // true: the host asked for a login
 	KeyLoginUsed         = "loginUsed"         // true: this answer is to a login
 	KeyNoContentType     = "noContentType"     // true: no usable Content-Type; containerd treats the manifest as a layer
-	KeyRefusedFor        = "refusedFor"        // the reason that the registry itself gives: policy, quota, billing, quarantine, country, network; none
+	KeyRefusedFor        = "refusedFor"        // the reason that the registry gives: policy, quota, billing, …; none
+	KeyNotSeen           = "notSeen"           // what of this step was not seen
+	KeyLoginNotSent      = "loginNotSent"      // why no login was sent
+	KeyLimited           = "limited"           // true: the host announced a limit, so that no other question was sent
 	KeyRetried           = "retried"           // statuses that the runtime's retries got
 
 	// image/HOST

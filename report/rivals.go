@@ -2,7 +2,9 @@ package report
 
 import (
 	"cmp"
+	"net"
 	"slices"
+	"strings"
 )
 
 // rival is another explanation of the same evidence. Runtime and probe send the
@@ -241,4 +243,20 @@ func (f finding) refusedByProxy() bool {
 		c := f.get(id)
 		return c.Outcome == Fail && id != f.messageID() && (c.Cause == ProxyDenied || c.Evidence[KeyInnerCause] == string(ProxyDenied))
 	})
+}
+
+// certificateNames reports whether the certificate that was received is for the
+// host. Its window is checked before its name, so an expired one may be another's.
+func (f finding) certificateNames() bool {
+	host := f.host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, parent, _ := strings.Cut(host, ".")
+	for name := range strings.SplitSeq(f.decided(KeyNames), ",") {
+		if name = strings.TrimSpace(name); strings.EqualFold(name, host) || strings.EqualFold(name, "*."+parent) {
+			return true
+		}
+	}
+	return false
 }

@@ -17,8 +17,11 @@ func rivalsOfLogins() []rivalry {
 				looks:    "a valid login without access: some token services answer 401 then (Azure without the role AcrPull)",
 				question: "whether the same login works for anything at {host}: docker login {host}",
 				excluded: func(f finding) bool {
-					return f.decidedOrToken(KeyLoginWorks) == "false" ||
-						f.manifest(KeyAuth) == "basic" && f.manifest(KeyStatus) == "401"
+					if azure(f.host) || strings.HasPrefix(f.decided(KeyUsedCredential), "provider ") {
+						return false
+					}
+					basic := f.manifest(KeyAuth) == "basic" && f.manifest(KeyStatus) == "401"
+					return basic || f.decidedOrToken(KeyLoginWorks) == "false" || f.fact(TokenID(f.host), KeyStatus) == "401"
 				},
 			},
 		}},

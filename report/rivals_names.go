@@ -26,7 +26,7 @@ func underAWildcard(id, looks string) rival {
 func refusedOtherwise(id string) rival {
 	return rival{
 		id:       id,
-		looks:    "a registry that refuses for a reason of its own: a policy, a quota, a bill, quarantine, the country or the network of the request",
+		looks:    "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
 		acts:     FaultRegistry,
 		rare:     true,
 		question: "the text of the registry's refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
@@ -56,7 +56,7 @@ func rivalsOfNames() []rivalry {
 		{cause: TagNotFound, rivals: []rival{
 			{
 				id:       "head-not-passed-on",
-				looks:    "something in front of the registry that answers HEAD itself, with 404, and passes GET on; or one of several machines that lacks the tag",
+				looks:    "something in front of the registry that answers HEAD itself and passes GET on; or one of several machines lacks the tag",
 				acts:     FaultRegistry,
 				rare:     true,
 				question: get,
@@ -110,23 +110,6 @@ func rivalsOfNames() []rivalry {
 				looks:    "an index that was only read in part, or one that the runtime got from another host",
 				question: "the platforms of {image}: docker manifest inspect {image}",
 				excluded: func(f finding) bool { return f.has(KeyPlatforms) || f.has(KeyPlatform) },
-			},
-		}},
-		{cause: HostNotFound, rivals: []rival{
-			{
-				id:       "answered-for-any-name",
-				looks:    "a misspelt name, and a second resolver that has an address for any name",
-				acts:     FaultConfig,
-				question: "whether {host} is a name at all: a random one at the resolver that has an address for it",
-				excluded: func(f finding) bool { return len(f.resolversWith(f.host)) == 0 || f.foundElsewhere(f.host) },
-			},
-			{
-				id:       "name-from-other-sources",
-				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
-				acts:     FaultNode,
-				rare:     true,
-				question: "the answer of nsswitch.conf's other sources for {host}: getent hosts {host}",
-				excluded: func(f finding) bool { return f.fact(DNSID(f.host), KeyNsswitchOthers) == "" },
 			},
 		}},
 	}

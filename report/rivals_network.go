@@ -3,6 +3,23 @@ package report
 // rivalsOfResolvers are those of names that do not resolve.
 func rivalsOfResolvers() []rivalry {
 	return []rivalry{
+		{cause: HostNotFound, rivals: []rival{
+			{
+				id:       "answered-for-any-name",
+				looks:    "a misspelt name, and a second resolver that has an address for any name",
+				acts:     FaultConfig,
+				question: "whether {host} is a name at all: a random one at the resolver that has an address for it",
+				excluded: func(f finding) bool { return len(f.resolversWith(f.host)) == 0 || f.foundElsewhere(f.host) },
+			},
+			{
+				id:       "name-from-other-sources",
+				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
+				acts:     FaultNode,
+				rare:     true,
+				question: "the answer of nsswitch.conf's other sources for {host}: getent hosts {host}",
+				excluded: func(f finding) bool { return f.fact(DNSID(f.host), KeyNsswitchOthers) == "" },
+			},
+		}},
 		{cause: ResolverFailed, rivals: []rival{
 			{
 				id:       "domain-fails",
@@ -104,6 +121,14 @@ func rivalsOfConnections() []rivalry {
 		}},
 		{cause: PlainHTTPRegistry, rivals: []rival{
 			{
+				id:       "no-registry-in-plain-http",
+				looks:    "a login portal or another web server at this port",
+				acts:     FaultUndetermined,
+				rare:     true,
+				question: "what answers at {host} in plain HTTP: curl -i http://{hostport}/v2/",
+				excluded: func(f finding) bool { return f.has(KeyHTTPAnswer, "registry") },
+			},
+			{
 				id:       "http-answer-under-a-wildcard",
 				looks:    "a web server where a misspelt host leads, by a wildcard record",
 				acts:     FaultConfig,
@@ -119,7 +144,7 @@ func rivalsOfConnections() []rivalry {
 func anIngress(id string) rival {
 	return rival{
 		id:    id,
-		looks: "the default certificate of an ingress: a misspelt host under a wildcard record, or an ingress that does not know the host",
+		looks: "the default certificate of an ingress or an appliance: a misspelt host under a wildcard record, or a host that it does not know",
 		acts:  FaultUndetermined,
 		question: "whether {host} is the intended name (any name of its domain may lead to this ingress), and whether the ingress " +
 			"has a rule and a certificate for it",
@@ -162,6 +187,7 @@ func rivalsOfCertificates() []rivalry {
 		}},
 		{cause: CertificateInvalid, rivals: []rival{ingress("invalid-ingress", notOneForAll)}},
 		{cause: CertificateExpired, rivals: []rival{
+			ingress("expired-for-another-name", func(f finding) bool { return notOneForAll(f) && f.certificateNames() }),
 			{
 				id:       "clock-ahead",
 				looks:    "a node whose clock is ahead",

@@ -48,13 +48,24 @@ func causesInAnswers() []causeRule {
 			return o.withRootCause(Undetermined).likelyAtMost("whether " + o.check.Host + " is a registry at all: it answers 404 to every request")
 		}},
 		{"get-works", "GET of the manifest works, and HEAD does not", func(e *evaluation, o obstacle) obstacle {
-			if o.check.Kind != KindManifest || o.check.Evidence[KeyGetStatus] != "200" {
+			registry := e.get(RegistryID(o.check.Host)).Evidence[KeyIsRegistry] != "false" // else GET may get a web page
+			if o.check.Kind != KindManifest || o.check.Evidence[KeyGetStatus] != "200" || !registry {
 				return o
 			}
+			o.asRuntime = true
 			return o.withRootCause(RegistryUnavailable)
 		}},
+		{"web-page-not-token-service", "a web site refuses the login instead of a token service", func(e *evaluation, o obstacle) obstacle {
+			token := e.get(o.check.BlockedBy)
+			html := strings.HasPrefix(token.Evidence[KeyContentType], "text/html")
+			if token.Kind != KindToken || !html || !inCredentials(o.rootCause()) {
+				return o
+			}
+			return o.withRootCause(TokenServiceFailed).likelyAtMost()
+		}},
 		{"role-missing", "Azure answers 401 to a provider's login that has no role", func(e *evaluation, o obstacle) obstacle {
-			if o.rootCause() != CredentialsRejected || !azure(o.check.Host) || !strings.HasPrefix(o.check.Evidence[KeyUsedCredential], "provider ") {
+			byProvider := strings.HasPrefix(o.check.Evidence[KeyUsedCredential], "provider ")
+			if o.rootCause() != CredentialsRejected || !azure(o.check.Host) || !byProvider {
 				return o
 			}
 			return o.withRootCause(AccessForbidden).likelyAtMost("whether the identity of the nodes has the role AcrPull on " + o.check.Host)
@@ -138,7 +149,7 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o.withRootCause(TokenServiceFailed, token.ID)
 		}},
-		{"proxy-refuses-referred-host", "the proxy refuses the token service or the host of the layers", func(e *evaluation, o obstacle) obstacle {
+		{"proxy-refuses-referred-host", "the proxy refuses the token service or the layers' host", func(e *evaluation, o obstacle) obstacle {
 			inner := e.innerCause(o)
 			referred := o.rootCause() == TokenServiceFailed || o.rootCause() == BlobHostUnreachable
 			if !referred || inner != ProxyDenied && inner != ProxyUnreachable {
@@ -183,7 +194,7 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
-		{"mirror-decides-in-an-air-gap", "a mirror answers, and the upstream is out of reach by design", func(e *evaluation, o obstacle) obstacle {
+		{"mirror-decides-in-an-air-gap", "a mirror answers, and the upstream is unreachable by design", func(e *evaluation, o obstacle) obstacle {
 			if len(o.others) == 0 || !outOfReachByDesign(o.check) {
 				return o
 			}

@@ -41,7 +41,8 @@ func faultsOnTheNetwork() []faultRule {
 			// A resolver may have an address for any name: what answers there decides.
 			for _, c := range e.below(ElsewhereID(host)) {
 				if c.Outcome == Fail && !e.foundElsewhere(host) {
-					return presumably(FaultUndetermined, "whether "+host+" is the intended name: what another resolver returns is not a registry of that name"), true
+					return presumably(FaultUndetermined, "whether "+host+" is the intended name: "+
+						"what answers at the address of another resolver does not have it"), true
 				}
 			}
 			return certainly(FaultNode), true
@@ -116,9 +117,10 @@ func faultsInTrust() []faultRule {
 			r.because = e.existing(IDControl)
 			return r, true
 		}},
-		{"placeholder-authority", "a staging or placeholder authority issued the certificate", func(_ *evaluation, o obstacle) (responsibility, bool) {
+		{"placeholder-authority", "a staging authority issued the certificate", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			// To trust such an authority would be harmful: it issues to everyone.
-			return certainly(FaultRegistry), o.rootCause() == CertificateUntrusted && o.check.Evidence[KeyPlaceholder] != "" && !ingressDefault(o.check)
+			placeholder := o.check.Evidence[KeyPlaceholder] != "" && !ingressDefault(o.check)
+			return certainly(FaultRegistry), o.rootCause() == CertificateUntrusted && placeholder
 		}},
 	}
 }
@@ -200,10 +202,12 @@ func (e *evaluation) faultOfReferredHost(o obstacle) (responsibility, bool) {
 	if inner == "" {
 		token := e.get(o.check.BlockedBy)
 		html := strings.HasPrefix(token.Evidence[KeyContentType], "text/html")
-		if token.Kind == KindToken && token.Evidence[KeyStatus] == "403" && html {
+		status := token.Evidence[KeyStatus]
+		if token.Kind == KindToken && (status == "401" || status == "403") && html {
 			// A filter on the path, or a proxy in front of the service.
 			host := cmp.Or(token.Evidence[KeyRealmHost], token.Target)
-			return presumably(FaultUndetermined, "which server answers at "+host+" with a web page: send the same request from another network"), true
+			return presumably(FaultUndetermined, "which server answers at "+host+" with a web page: "+
+				"send the same request from another network"), true
 		}
 		return responsibility{}, false // it answered, and wrongly
 	}

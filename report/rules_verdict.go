@@ -401,11 +401,15 @@ func (e *evaluation) unseenSteps() []string {
 	if c := e.get(ManifestID(host)); c.Is(KeyNoContentType) {
 		out = append(out, c.ID+": the answer has no Content-Type, and the runtime treats such a manifest as a layer")
 	}
-	if c := e.get(ImageID(host)); c.Outcome != Pass {
-		miss(c, ImageID(host))
+	for _, id := range []string{ManifestID(host), ImageID(host)} {
+		if what := e.fact(id, KeyNotSeen); what != "" {
+			out = append(out, id+": not seen: "+what)
+		} else if c := e.get(id); c.Outcome != Pass {
+			miss(c, id)
+		}
 	}
 	blobs := e.below(familyBlob)
-	if !slices.ContainsFunc(blobs, func(c Check) bool { return c.Outcome == Pass }) {
+	if !slices.ContainsFunc(blobs, func(c Check) bool { return c.Outcome == Pass && c.Evidence[KeyNotSeen] == "" }) {
 		miss(e.get(BlobID(host)), BlobID(host))
 	}
 	return out

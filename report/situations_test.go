@@ -86,7 +86,8 @@ var plain = map[Cause][]string{
 	CredentialsRejected: {"status", "401", "auth", "basic"},
 	CredentialsExpired:  {"credentialExpires", "2026-01-01T00:00:00Z"},
 	PlatformMismatch:    {"platforms", "linux/s390x"},
-	CertificateExpired:  {"serverDate", "2026-11-21T10:33:07Z"},
+	PlainHTTPRegistry:   {"httpAnswer", "registry"},
+	CertificateExpired:  {"serverDate", "2026-11-21T10:33:07Z", "names", host},
 	RegistryUnavailable: {"status", "503"},
 	UnsupportedManifest: {"mediaType", "application/x"},
 	NetworkUnreachable:  {"errno", "EACCES"},
@@ -636,7 +637,7 @@ func situationsOfProviders() []situation {
 			all(
 				reported(CertificateExpired),
 				ladder("", ""),
-				check("tls/"+host+"/192.0.2.2:443", KindTLS, Fail, CertificateExpired, ev("serverDate", "2026-11-21T10:33:07Z")),
+				check("tls/"+host+"/192.0.2.2:443", KindTLS, Fail, CertificateExpired, ev("serverDate", "2026-11-21T10:33:07Z", "names", host)),
 			),
 			FaultRegistry, CertificateExpired, Likely, "tls/" + host + "/192.0.2.2:443",
 		},
@@ -1732,6 +1733,19 @@ func situationsOfWeakChecks() []situation {
 			FaultConfig, TagNotFound, Confirmed, atManifest,
 		},
 		{
+			"a login that was not sent",
+			all(
+				check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "secret a")),
+				ladder(KindManifest, CredentialsMissing, ev("loginNotSent", "the token service has no TLS")),
+			),
+			FaultConfig, CredentialsMissing, Likely, atManifest,
+		},
+		{
+			"an image whose config was not seen",
+			all(editedAt(pullable(), 5, ev("notSeen", "the image config"))),
+			FaultUndetermined, Undetermined, Uncertain, "blob/" + host,
+		},
+		{
 			"a trust store that could not be read",
 			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("trust", "unknown"))),
 			FaultNode, CertificateUntrusted, Likely, atTLS,
@@ -1770,6 +1784,21 @@ func situationsOfThingsBetween() []situation {
 			"HEAD is answered with 404, GET with 200",
 			all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))),
 			FaultRegistry, RegistryUnavailable, Likely, atManifest,
+		},
+		{
+			"HEAD is answered with 404, GET with 200, by the probe's own reading",
+			all(reported(TagNotFound), ladder(KindManifest, Undetermined, ev("status", "404", "getStatus", "200"))),
+			FaultRegistry, RegistryUnavailable, Likely, atManifest,
+		},
+		{
+			"HEAD is answered with 404, GET with a web page",
+			set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), atRegistry, "isRegistry", "false"),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"a web site in place of the token service",
+			all(reported(CredentialsRejected), refusing(CredentialsRejected, ev("contentType", "text/html; charset=utf-8", "status", "401"))),
+			FaultUndetermined, TokenServiceFailed, Likely, atManifest,
 		},
 		{
 			"a tag that the registry lists and does not find",

@@ -23,7 +23,11 @@ func allWeaknesses() []weakness {
 		{"remembered", "the answer is remembered, and no request was sent now", func(_ finding, c Check) (string, bool) {
 			return "a new request to " + c.Host + ": its answer is remembered from an earlier one", c.Is(KeyRemembered)
 		}},
-		{"kubelet-credentials-unknown", "the request was anonymous, and the kubelet may have credentials", func(f finding, c Check) (string, bool) {
+		{"login-not-sent", "the login was not sent where the runtime sends it", func(_ finding, c Check) (string, bool) {
+			reason := c.Evidence[KeyLoginNotSent]
+			return "the same request with the login, which was not sent: " + reason, reason != ""
+		}},
+		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have a login", func(f finding, c Check) (string, bool) {
 			return "the same request with the kubelet's credentials: " + f.unreadSources() + " (not read)",
 				f.byID[IDPod] != nil && f.unreadSources() != "" && f.dependsOnLogin(c) && (c.Is(KeyAnonymous) || c.Cause == CredentialsMissing)
 		}},
