@@ -112,13 +112,16 @@ func appendNew(list []string, s string) []string {
 func (e *evaluation) findingOf(v Verdict) finding {
 	f := finding{evaluation: e, verdict: v}
 	for _, id := range v.Because {
-		// The registry's host is in the check of the answer, not in that of a secret.
-		if c := e.get(id); c.Host != "" && c.Outcome == Fail && id != e.messageID() {
+		// A check of secrets has the name in the image, such as docker.io, and not that of
+		// the host that answers, such as registry-1.docker.io.
+		if c := e.get(id); c.Host != "" && c.Outcome == Fail && id != e.messageID() && c.Kind != KindCredentials {
 			f.host = c.Host
-			break
+			return f
 		}
 	}
-	if f.host == "" {
+	if hosts := e.hosts(); len(hosts) > 0 {
+		f.host = hosts[len(hosts)-1]
+	} else {
 		f.host = e.fact(IDReference, KeyDomain)
 	}
 	return f

@@ -411,6 +411,16 @@ func situationsOfSecrets() []situation {
 func situationsOfProviders() []situation {
 	return []situation{
 		{
+			"secret missing, for a registry whose host has another name",
+			all(
+				with(reference(), ev("domain", "docker.io")),
+				reported(CredentialsMissing),
+				with(secret(PullSecretMissing), func(c *Check) { c.Host = "docker.io" }),
+				onHost("registry-1.docker.io", ladder(KindManifest, CredentialsMissing)),
+			)[1:],
+			FaultConfig, PullSecretMissing, Confirmed, "credentials",
+		},
+		{
 			"a credential provider that fails",
 			all(
 				reported(CredentialsMissing),
