@@ -281,6 +281,9 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 			"openssl s_client -showcerts -connect {hostport}; if not, its operator must add it"
 	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "other":
 		return "find out what answers at {host} instead of a registry: a login portal, or another web server"
+	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "":
+		// Where a portal answers, the runtime would give it the login, in clear.
+		return "serve {host} with TLS, or, once it is seen that a registry answers there in plain HTTP, configure that in {hostsFile} on {node}"
 	case v.Cause == RegistryUnavailable && e.decided(v, KeyGetStatus) == "200":
 		return "make what is in front of {host} answer HEAD as it answers GET: the runtime sends HEAD"
 	case v.Cause == ResolverWrongAnswer && e.fact(DNSID(p.host), KeyFrom) == "hosts":
@@ -612,6 +615,7 @@ var openFixes = map[Cause]string{
 
 // nodeFixes replaces fixes where the fault is the node's.
 var nodeFixes = map[Cause]string{
+	CertificateExpired:  "on {node}: replace the expired CA in the trust store, or in {hostsFile}, and then {restart}",
 	HostNotFound:        "on {node}: make {host} resolve (/etc/resolv.conf, /etc/hosts)",
 	ConnectionRefused:   "on {node}: check firewall and route to {address}",
 	ConnectionTimeout:   "on {node}: check firewall, security group and route to {address}",
