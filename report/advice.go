@@ -249,6 +249,9 @@ func (e *evaluation) fixOfSecret(v Verdict, p placeholders) string {
 		return "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
 	case v.Cause == PullSecretMalformed && strings.Contains(secret[KeySecret], "/"): // the path of a file
 		return "recreate {secret}: docker login {registry}"
+	case v.Cause == PullSecretMalformed && e.failed(IDCredentials) && secret[KeyFatal] == "" && e.kubelet.cause != PullSecretMalformed:
+		// It may serve another purpose: to recreate it would take it away.
+		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
 	case v.Cause == PullSecretMissing && several: // which of them is for this registry is not known
 		return textFixes[v.Cause]
 	case v.Cause != CredentialsRejected || v.Fault != FaultConfig:

@@ -69,7 +69,9 @@ func Rivals(c Cause) (lines []string, note string) {
 		}
 		for _, r := range x.rivals {
 			line := r.looks
-			if r.acts != "" {
+			if r.acts == FaultUndetermined {
+				line += " (who acts then depends on more)"
+			} else if r.acts != "" {
 				line += " (then `" + string(r.acts) + "`)"
 			}
 			lines = append(lines, line+". Decided by: "+r.question)

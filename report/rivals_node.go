@@ -113,7 +113,10 @@ func rivalsOfAnswers() []rivalry {
 			id: id, looks: looks,
 			acts:     FaultUndetermined,
 			question: "the same request from another network, or without the proxy: who answers for {host}",
-			excluded: func(f finding) bool { return f.direct() || f.has(KeyCode) },
+			excluded: func(f finding) bool {
+				// A proxy answers for a host as a whole.
+				return f.direct() || f.has(KeyCode) || f.verdict.Cause != TokenServiceFailed && f.isRegistry()
+			},
 		}
 	}
 	return []rivalry{

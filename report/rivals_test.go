@@ -39,6 +39,12 @@ func set(checks []Check, id, key, value string) []Check {
 	return out
 }
 
+// behindProxy returns the checks of a host that is reached by a proxy, and was not
+// seen to be a registry.
+func behindProxy(checks []Check) []Check {
+	return set(set(checks, atManifest, "proxy", "http://192.0.2.3:3128"), atRegistry, "isRegistry", "")
+}
+
 const (
 	atManifest = "manifest/" + host
 	atRegistry = "registry/" + host
@@ -210,8 +216,8 @@ func rivalCasesOfTheNode() []rivalCase {
 		{"slow-not-queued", PullQueueLimited, nil, all(check("pod", KindPod, Fail, PullQueueLimited, ev("proven", "true"))), FaultNode},
 		{"bad-layer", UnpackFailed, nil, all(reported(UnpackFailed)), FaultNode},
 		{"spoilt-on-the-way", LayerCorrupt, lost, set(lost, "blob/"+host, "status", ""), FaultRegistry},
-		{"limited-on-the-way", RateLimited, limited, set(limited, atManifest, "proxy", "http://192.0.2.3:3128"), FaultUndetermined},
-		{"answered-by-the-proxy", RegistryUnavailable, down, set(down, atManifest, "proxy", "http://192.0.2.3:3128"), FaultUndetermined},
+		{"limited-on-the-way", RateLimited, limited, behindProxy(limited), FaultUndetermined},
+		{"answered-by-the-proxy", RegistryUnavailable, down, behindProxy(down), FaultUndetermined},
 		{"error-of-no-registry", RegistryUnavailable, down, set(down, atRegistry, "isRegistry", "false"), FaultRegistry},
 		{"head-answered-otherwise", RegistryUnavailable, down, all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), FaultRegistry},
 		{"token-answer-of-the-proxy", TokenServiceFailed, token, set(token, atManifest, "proxy", "http://192.0.2.3:3128"), FaultUndetermined},
