@@ -147,7 +147,7 @@ bench-verdict: image lab-build ## measure the time to verdict and the runtime's 
 
 .PHONY: bench-sweep
 bench-sweep: ## measure a sweep of 100 hosts and its slowest host; no lab
-	go test ./probes -count=1 -run '^$$' -bench Survey -benchtime 10x
+	go test ./probes/registry -count=1 -run '^$$' -bench Survey -benchtime 10x
 
 .PHONY: chaos
 KILLS ?= 200

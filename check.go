@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -19,17 +20,17 @@ import (
 
 const checkUsage = `Usage: pullprobe check [flags] IMAGE...
 
-Makes the agent's checks once, from this machine, for each image, and prints
-what they come to. No cluster is needed. With --runtime-endpoint it looks
-through the runtime's eyes and lets the runtime pull the image (not with
---no-pull, and never one that is there already).
+Runs the agent's checks once, on this machine, for each image, and prints the
+verdicts. No cluster is needed. With --runtime-endpoint it sees the node as the
+runtime does, and has the runtime pull the image, unless --no-pull is given or the
+image is present.
 
-Exit status: 0 healthy, 1 a fault was found or nothing could be determined,
-2 wrong use.
+Exit codes: 0 healthy, 1 fault or undetermined, 2 usage error. Put flags before
+images.
 
 `
 
-// checksAtOnce is how many images are examined side by side.
+// checksAtOnce is how many images are checked at the same time.
 const checksAtOnce = 4
 
 // checkOptions are the flags of `pullprobe check`.
@@ -38,7 +39,7 @@ type checkOptions struct {
 	noPull                     bool
 	timeout                    time.Duration
 	examiner                   examine.Examiner
-	auth                       []credentials.Found
+	auth                       []credentials.SecretLookup
 }
 
 func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -48,16 +49,16 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	fs.Usage = func() { fmt.Fprint(fs.Output(), checkUsage); fs.PrintDefaults() }
 	x := &o.examiner
 	fs.StringVar(&o.format, "o", "text", "output: text or json")
-	fs.StringVar(&o.endpoint, "runtime-endpoint", "", "CRI socket of the container runtime, e.g. unix:///run/containerd/containerd.sock")
-	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for facts")
-	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, as in a pull secret")
-	fs.StringVar(&x.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default the runtime's, else /etc/resolv.conf)")
-	fs.StringVar(&x.Paths.Hosts, "etc-hosts", "", "hosts file (default the runtime's, else /etc/hosts)")
-	fs.StringVar(&x.Paths.HostsDir, "hosts-dir", "", "registry configuration directory, a certs.d (default the runtime's)")
-	fs.StringVar(&x.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default the runtime's trust store)")
-	fs.StringVar(&x.Platform, "platform", "", "os/arch[/variant] that the image must have (default this machine's)")
-	fs.StringVar(&x.DiskPath, "disk-path", "", "directory on the image file system (default what the runtime names)")
-	fs.DurationVar(&o.timeout, "timeout", 5*time.Second, "deadline for all of it; the test pull of a large image needs longer")
+	fs.StringVar(&o.endpoint, "runtime-endpoint", "", "CRI socket of the container runtime, for example unix:///run/containerd/containerd.sock")
+	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for its status and images")
+	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, in the format of a pull secret")
+	fs.StringVar(&x.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default: the runtime's, else /etc/resolv.conf)")
+	fs.StringVar(&x.Paths.Hosts, "etc-hosts", "", "hosts file (default: the runtime's, else /etc/hosts)")
+	fs.StringVar(&x.Paths.HostsDir, "hosts-dir", "", "registry configuration directory (certs.d) (default: the runtime's)")
+	fs.StringVar(&x.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default: the runtime's CA bundle)")
+	fs.StringVar(&x.Platform, "platform", "", "required platform, os/arch[/variant] (default: this machine's)")
+	fs.StringVar(&x.DiskPath, "disk-path", "", "directory on the image file system (default: the one that the runtime reports)")
+	fs.DurationVar(&o.timeout, "timeout", 5*time.Second, "deadline for everything; the test pull of a large image needs more")
 	if code, ok := parse(fs, args, stdout); !ok {
 		return code
 	}
@@ -97,32 +98,19 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	return code
 }
 
-// complete validates the flags and puts the examiner together.
+// complete validates the flags and completes the examiner.
 func (o *checkOptions) complete(images int) error {
 	x := &o.examiner
 	switch {
 	case images == 0:
-		return fmt.Errorf("no IMAGE is named; see pullprobe check -h")
+		return errors.New("missing IMAGE; see pullprobe check -h")
 	case o.format != "text" && o.format != "json":
 		return fmt.Errorf("-o %q: must be text or json", o.format)
 	case o.timeout <= 0:
-		return fmt.Errorf("--timeout %v: must be longer than nothing", o.timeout)
+		return fmt.Errorf("--timeout %v: must be greater than 0", o.timeout)
 	}
-	for flag, path := range map[string]*string{
-		"--resolv-conf": &x.Paths.ResolvConf, "--etc-hosts": &x.Paths.Hosts, "--hosts-dir": &x.Paths.HostsDir,
-		"--ca-file": &x.Paths.CAFile, "--disk-path": &x.DiskPath,
-	} {
-		if *path == "" {
-			continue
-		}
-		if _, err := os.Stat(*path); err != nil {
-			return fmt.Errorf("%s: %w", flag, err)
-		}
-		var err error
-		if *path, err = filepath.Abs(*path); err != nil { // the probes know no working directory
-			return fmt.Errorf("%s: %w", flag, err)
-		}
-		x.OwnFiles = x.OwnFiles || flag != "--disk-path"
+	if err := o.completePaths(); err != nil {
+		return err
 	}
 	if err := examine.ValidPlatform(x.Platform); err != nil {
 		return fmt.Errorf("--platform: %w", err)
@@ -132,11 +120,46 @@ func (o *checkOptions) complete(images int) error {
 		if err != nil {
 			return fmt.Errorf("--auth-file: %w", err)
 		}
-		// One that cannot be decoded is a finding, as it is in a pull secret.
-		secret := credentials.File(o.authFile, data)
-		o.auth = []credentials.Found{{Name: o.authFile, Secret: &secret}}
+		// A file that cannot be decoded is a result of the check, as with a pull secret.
+		secret := credentials.SecretFromFile(o.authFile, data)
+		o.auth = []credentials.SecretLookup{{Name: o.authFile, Secret: &secret}}
 	}
-	x.AllowLoopback = true // whoever asks is on this machine already
+	x.AllowLoopback = true // the user has access to this machine already
+	return o.completeRuntime()
+}
+
+// completePaths makes the paths absolute: the probes know no working directory.
+func (o *checkOptions) completePaths() error {
+	x := &o.examiner
+	for _, p := range []struct {
+		flag string
+		path *string
+		own  bool // it replaces what the runtime sees
+	}{
+		{"--resolv-conf", &x.Paths.ResolvConf, true},
+		{"--etc-hosts", &x.Paths.Hosts, true},
+		{"--hosts-dir", &x.Paths.HostsDir, true},
+		{"--ca-file", &x.Paths.CAFile, true},
+		{"--disk-path", &x.DiskPath, false},
+	} {
+		if *p.path == "" {
+			continue
+		}
+		if _, err := os.Stat(*p.path); err != nil {
+			return fmt.Errorf("%s: %w", p.flag, err)
+		}
+		absolute, err := filepath.Abs(*p.path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.flag, err)
+		}
+		*p.path = absolute
+		x.OwnFiles = x.OwnFiles || p.own
+	}
+	return nil
+}
+
+// completeRuntime adds the runtime, if its endpoint is given, and test pulls.
+func (o *checkOptions) completeRuntime() error {
 	if o.endpoint == "" {
 		return nil
 	}
@@ -144,17 +167,24 @@ func (o *checkOptions) complete(images int) error {
 	if err != nil {
 		return fmt.Errorf("--runtime-endpoint: %w", err)
 	}
-	x.Runtime = runtime
+	o.examiner.Runtime = runtime
 	if !o.noPull {
-		x.Puller = &cri.Puller{Client: runtime, Journal: cri.NewJournal(cri.DefaultJournalDir), Space: x.Space, Deadline: o.timeout, MaxBytes: func() int64 { return cri.DefaultPullMaxBytes }}
+		o.examiner.Puller = &cri.Puller{
+			Client:   runtime,
+			Journal:  cri.NewJournal(cri.DefaultJournalDir),
+			Space:    o.examiner.Space,
+			Deadline: o.timeout,
+			MaxBytes: func() int64 { return cri.DefaultPullMaxBytes },
+		}
 	}
 	return nil
 }
 
-// wrapUp is what is left of the deadline for what comes after looking: to
-// remove what was pulled, to print.
+// wrapUp is the part of the deadline that is kept for the end: to remove the pulled
+// image, and to print.
 const wrapUp = 700 * time.Millisecond
 
+// diagnoseAll returns one diagnosis per image, in their order.
 func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {
 	out := make([]report.Diagnosis, len(images))
 	slots := make(chan struct{}, checksAtOnce)
@@ -165,7 +195,7 @@ func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []repor
 			defer func() { <-slots }()
 			found := o.examiner.Examine(ctx, examine.Subject{
 				Image: image, Failing: true,
-				Secrets: func(context.Context) []credentials.Found { return o.auth },
+				Secrets: func(context.Context) []credentials.SecretLookup { return o.auth },
 			}, nil)
 			out[i] = report.Diagnosis{
 				Image: image, Time: time.Now().UTC().Truncate(time.Millisecond),

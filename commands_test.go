@@ -33,9 +33,9 @@ func TestExplain(t *testing.T) {
 	}
 	want := []report.Explanation{
 		{Cause: report.HostNotFound, Fault: report.FaultConfig, Confidence: report.Likely},
-		{Cause: report.Undetermined, Fault: report.FaultUndetermined, Confidence: report.Uncertain},
+		{Cause: report.Undetermined, Fault: report.FaultUndetermined, Confidence: report.ConfidenceUndetermined},
 		{Cause: report.InvalidReference, Fault: report.FaultConfig, Confidence: report.Confirmed},
-		{Cause: report.Undetermined, Fault: report.FaultUndetermined, Confidence: report.Uncertain},
+		{Cause: report.Undetermined, Fault: report.FaultUndetermined, Confidence: report.ConfidenceUndetermined},
 	}
 	for i, line := range lines {
 		var got report.Explanation

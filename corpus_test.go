@@ -43,7 +43,7 @@ func TestExplainCorpus(t *testing.T) {
 		x := explain(r.Message)
 		right := slices.Contains(r.Causes, x.Cause)
 		defensible := right || slices.Contains(r.Defensible, x.Cause)
-		undetermined := x.Confidence == report.Uncertain
+		undetermined := x.Confidence == report.ConfidenceUndetermined
 		miss := ""
 		if !r.Misleading {
 			plain++

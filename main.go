@@ -1,5 +1,3 @@
-// Command pullprobe tells, from the node where a pull fails, why a pod is in
-// ImagePullBackOff, whose fault it is, and what fixes it.
 package main
 
 import (
@@ -17,23 +15,24 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/pullprobe/pullprobe/agent"
+	"github.com/pullprobe/pullprobe/agent/config"
 )
 
-// version is set when a release is built.
+// version is set by the linker.
 var version = "dev"
 
-const usage = `pullprobe tells why an image cannot be pulled, from the node where it fails.
+const usage = `pullprobe explains why an image pull fails, from the node where it fails.
 
 Usage:
   pullprobe agent [flags]            watch this node's pods and publish its report
-  pullprobe check [flags] IMAGE...   make the same checks once, from this machine
-  pullprobe explain [MESSAGE]        classify error messages, without asking anybody
+  pullprobe check [flags] IMAGE...   run the same checks once, on this machine
+  pullprobe explain [MESSAGE]        classify error messages offline
   pullprobe version
 
 Run 'pullprobe COMMAND -h' for the flags of a command.
 `
 
-// Exit codes, as documented for every command.
+// Exit codes of all commands; see the package documentation.
 const (
 	exitOK    = 0
 	exitFault = 1
@@ -46,7 +45,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the whole program, with its surroundings as arguments.
+// run runs a command and returns its exit code. All that the program reads and
+// writes is in the arguments.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 
 func runAgent(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	var help strings.Builder
-	opts, err := agent.ParseOptions(args, getenv, &help)
+	opts, err := config.Parse(args, getenv, &help)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, help.String())
@@ -84,7 +84,7 @@ func runAgent(ctx context.Context, args []string, getenv func(string) string, st
 	}
 	opts.Version = version
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: opts.LogLevel}))
-	klog.SetSlogLogger(log.With("component", "client-go")) // of the whole process
+	klog.SetSlogLogger(log.With("component", "client-go")) // for the whole process
 	a, err := agent.New(opts, log)
 	if err != nil {
 		fmt.Fprintln(stderr, "pullprobe agent:", err)
@@ -97,8 +97,8 @@ func runAgent(ctx context.Context, args []string, getenv func(string) string, st
 	return exitOK
 }
 
-// parse parses flags. Where it ends the program, ok is false; help that was
-// asked for goes to standard output.
+// parse parses flags. If the program must end, ok is false: after -h, which prints
+// the usage to standard output, or after an error.
 func parse(fs *flag.FlagSet, args []string, stdout io.Writer) (code int, ok bool) {
 	for _, a := range args {
 		if a == "-h" || a == "--help" || a == "-help" {
@@ -108,7 +108,7 @@ func parse(fs *flag.FlagSet, args []string, stdout io.Writer) (code int, ok bool
 		}
 	}
 	if err := fs.Parse(args); err != nil {
-		return exitUsage, false // flag has said why
+		return exitUsage, false // package flag has printed the error
 	}
 	return exitOK, true
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -16,18 +17,40 @@ const module = "github.com/pullprobe/pullprobe/"
 // Data flows one way; so do imports.
 var imports = map[string][]string{
 	"report":        {},
+	"evidence":      {"report"},
 	"classify":      {"report"},
 	"host":          {"report"},
-	"host/hosttest": {"report"},
-	"runtimeconfig": {"report", "host"},
-	"credentials":   {"report"},
-	"cri":           {"report", "classify", "host", "runtimeconfig"},
-	"probes":        {"report", "credentials"},
-	"examine":       {"report", "host", "runtimeconfig", "cri", "probes", "credentials"},
+	"runtimeconfig": {"report", "evidence", "host"},
+	"credentials":   {"report", "host"},
+	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
 
+	"probes/guard":     {"report"},
+	"probes/view":      {"report", "evidence", "runtimeconfig"},
+	"probes/connect":   {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
+	"probes/registry":  {"report", "evidence", "runtimeconfig", "credentials", "probes/connect", "probes/reference"},
+	"probes/disk":      {"report", "evidence", "host"},
+	"probes/reference": {"report", "evidence"},
+
+	"examine": {
+		"report", "host", "runtimeconfig", "credentials", "cri",
+		"probes/guard", "probes/view", "probes/connect", "probes/registry", "probes/disk", "probes/reference",
+	},
+
+	"agent/config":  {"cri", "probes/guard", "examine"},
+	"agent/kube":    {"report", "credentials"},
+	"agent/pods":    {"report", "classify"},
+	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
+	"agent/sweep":   {"report", "probes/reference", "probes/registry", "examine", "agent/config"},
+	"agent/publish": {"report", "agent/config", "agent/kube"},
+	"agent": {
+		"report", "credentials", "cri", "examine",
+		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
+	},
+
+	// For tests only.
+	"host/hosttest":       {"report"},
+	"probes/probetest":    {"report"},
 	"examine/examinetest": {},
-
-	"agent": {"report", "classify", "cri", "probes", "credentials", "examine"},
 }
 
 func TestImportDirection(t *testing.T) {
@@ -70,6 +93,20 @@ func TestImportDirection(t *testing.T) {
 	}
 	if seen != len(imports) {
 		t.Errorf("%d of %d packages seen", seen, len(imports))
+	}
+}
+
+// What a workstation needs of pullprobe compiles for systems that run no agent.
+func TestCompilesForWorkstations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the standard library for two systems")
+	}
+	for _, system := range []string{"darwin", "windows"} {
+		cmd := exec.Command("go", "build", "./report", "./classify")
+		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", system, err, out)
+		}
 	}
 }
 

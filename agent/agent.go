@@ -1,11 +1,13 @@
-// Package agent watches the pods of one node, examines the images that they
-// wait for, and publishes the node's report.
+// Package agent is the controller of one node. It watches the node's pods, examines the
+// images that they wait for, and publishes the node's report.
+//
+// Pods are reconciled as in every controller: level-triggered, from a queue. What takes
+// long is started and not waited for; when it ends, the pod is queued again.
 package agent
 
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,157 +16,208 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Agent is one node's agent. New wires it, Run runs it.
+// Agent is one node's agent.
 type Agent struct {
-	opts     Options
-	log      *slog.Logger
-	kube     *kube
-	runtime  *cri.Client
-	puller   *cri.Puller
-	examiner *examine.Examiner
-	pods     *podStore
-	queue    workqueue.TypedDelayingInterface[types.UID]
-	results  *results
-	exams    *exams
-	first    *firstLooks
-	publish  *publisher
-	sweeper  *sweeper
-	metrics  *metrics
-	pulse    pulse
-	live     *live // what of the settings may change
-	reloader *reloader
+	opts      config.Options
+	log       *slog.Logger
+	kube      *kube.Client
+	runtime   *cri.Client
+	puller    *cri.Puller
+	examiner  *examine.Examiner
+	pods      *pods.Store
+	queue     workqueue.TypedDelayingInterface[types.UID]
+	results   *results
+	cache     *examCache
+	startup   *startupGate
+	publisher *publish.Publisher
+	sweeper   *sweep.Sweeper
+	metrics   *metrics.Metrics
+	liveness  liveness
+	live      *config.Live // the settings that may change
+	reloader  *config.Reloader
 
-	nodeMu sync.Mutex
-	state  nodeState
-	growth growth
+	nodeMu    sync.Mutex
+	state     nodeState
+	diskTrend diskTrend
 
-	nodeEvents *rate.Limiter
+	nodeEventLimit *rate.Limiter
 
-	scheduleMu  sync.Mutex
-	sweptAt     time.Time // examinations that began before no longer hold
-	runtimeAway time.Time // until then the runtime is not asked about single pods
+	scheduleMu          sync.Mutex
+	validAfter          time.Time // examinations that began before are no longer valid
+	runtimeBackoffUntil time.Time // until then the runtime is not called for single pods
 }
 
-// nodeState is what the last examination saw of the node itself.
-type nodeState struct {
-	runtime, disk report.Check
-}
-
-// notLookedAt is the node's state before the first look at it.
-var notLookedAt = nodeState{
-	runtime: report.Check{ID: "runtime", Kind: report.KindRuntime, Summary: "not looked at yet"},
-	disk:    report.Check{ID: "disk", Kind: report.KindDisk, Summary: "not looked at yet"},
-}
-
-// New wires an agent. It does no I/O.
-func New(opts Options, log *slog.Logger) (*Agent, error) {
+// New builds an agent. It does no I/O.
+func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 	runtime, err := cri.New(opts.RuntimeEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKube(opts.Kubeconfig, "pullprobe-agent/"+opts.Version)
+	asNode := ""
+	if opts.ReadAsNode {
+		asNode = opts.NodeName
+	}
+	api, err := kube.New(opts.Kubeconfig, "pullprobe-agent/"+opts.Version, asNode)
 	if err != nil {
 		return nil, err
 	}
-	if opts.ReadAsNode {
-		k.asNode = opts.NodeName
-	}
 	a := &Agent{
-		opts: opts, log: log, kube: k, runtime: runtime, results: newResults(), metrics: newMetrics(opts.Version),
-		queue:      workqueue.NewTypedDelayingQueue[types.UID](),
-		first:      newFirstLooks(),
-		live:       newLive(opts.Settings),
-		state:      notLookedAt,
-		nodeEvents: rate.NewLimiter(rate.Every(nodeEventEvery), nodeEventBurst),
+		opts:           opts,
+		log:            log,
+		kube:           api,
+		runtime:        runtime,
+		live:           config.NewLive(opts.Settings),
+		metrics:        metrics.New(opts.Version),
+		queue:          workqueue.NewTypedDelayingQueue[types.UID](),
+		results:        newResults(),
+		startup:        newStartupGate(),
+		state:          notChecked,
+		nodeEventLimit: rate.NewLimiter(rate.Every(nodeEventInterval), nodeEventBurst),
 	}
-	coolDown := func() time.Duration { return a.live.get().CoolDown }
-	a.examiner = &examine.Examiner{
-		Runtime: runtime, Refusals: &credentials.Refusals{For: coolDown}, Providers: &credentials.Runner{Timeout: examine.ProvidersTimeout},
-		Policy: func() examine.Policy { return a.live.get().policy() },
-	}
-	a.puller = &cri.Puller{
-		Client: runtime, Journal: cri.NewJournal(opts.JournalDir), MaxBytes: func() int64 { return a.live.get().PullMaxBytes },
-		Space: a.examiner.Space, Deadline: examine.PullTimeout,
-	}
-	a.examiner.Puller = a.puller
-	a.reloader = newReloader(opts, a.live, log, a.metrics.reloaded)
-	again := func(uid types.UID) { a.queue.Add(uid) }
-	a.sweeper = newSweeper(&sweeper{
-		look: a.examiner.Survey, conditions: a.conditions, settings: a.live.get, log: log, swept: a.swept, say: a.sayOfNode,
-		images: func() []string { return a.pods.images() },
+	a.reloader = config.NewReloader(opts, a.live, log, a.metrics.ObserveReload)
+	a.pods = pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: a.enqueue, OnTransition: a.metrics.ObservePod})
+	a.publisher = publish.New(publish.Config{
+		Kube:      api,
+		Log:       log,
+		Node:      opts.NodeName,
+		Namespace: opts.Namespace,
+		Settings:  a.live,
+		Snapshot:  a.snapshot,
+		Ready:     a.startup.done,
+		Metrics:   a.metrics,
 	})
-	a.examiner.Control, a.examiner.Known = a.sweeper.elsewhere, a.sweeper.known
-	a.exams = newExams(coolDown, newTurns(opts.Workers, func() int { return a.live.get().RegistryRate }), a.examine, again)
-	a.pods = newPodStore(opts.Namespace, again)
-	a.pods.saw = a.metrics.pulls.saw
-	a.publish = &publisher{
-		kube: k, log: log, node: opts.NodeName, namespace: opts.Namespace, settings: a.live,
-		snapshot: a.snapshot, metrics: a.metrics, dirty: make(chan struct{}, 1), ready: a.first.done,
-	}
+	a.newExaminer()
+	a.cache = newExamCache(cacheConfig{
+		Examine: a.examine,
+		Requeue: a.enqueue,
+		MaxAge:  a.coolDown,
+		Limiter: newLimiter(opts.Workers, func() int { return a.live.Get().RegistryRate }),
+	})
 	return a, nil
 }
 
-// Run works until ctx ends, then stops cleanly: what is under way is dropped,
-// what stands is published.
+// newExaminer builds the puller, the examiner and the sweeper. They need each other, so
+// what one calls of another that is built later is a function here. Nothing is called
+// before Run.
+func (a *Agent) newExaminer() {
+	a.puller = &cri.Puller{
+		Client:   a.runtime,
+		Journal:  cri.NewJournal(a.opts.JournalDir),
+		MaxBytes: func() int64 { return a.live.Get().PullMaxBytes },
+		Space:    func() (free, reserve uint64, err error) { return a.examiner.Space() },
+		Deadline: examine.PullTimeout,
+	}
+	a.examiner = &examine.Examiner{
+		Runtime:   a.runtime,
+		Puller:    a.puller,
+		Providers: &credentials.ProviderRunner{Timeout: examine.ProvidersTimeout},
+		Refusals:  &credentials.RejectionCache{TTL: a.coolDown},
+		Policy:    func() examine.Policy { return a.live.Get().Policy() },
+		Control:   func(ctx context.Context, domain string) report.Check { return a.sweeper.ControlCheck(ctx, domain) },
+		Known: func(host string, after time.Time) (report.Check, time.Duration, bool) {
+			return a.sweeper.CachedAnswer(host, after)
+		},
+	}
+	a.sweeper = sweep.New(sweep.Config{
+		Survey:     a.examiner.Survey,
+		Images:     a.pods.Images,
+		Conditions: a.nodeConditions,
+		Settings:   a.live.Get,
+		Log:        a.log,
+		OnSweep:    a.onSweep,
+		Emit:       a.emitNodeEvent,
+	})
+}
+
+// enqueue has a pod reconciled.
+func (a *Agent) enqueue(uid types.UID) { a.queue.Add(uid) }
+
+// coolDown returns the maximum interval between examinations of a stuck image.
+func (a *Agent) coolDown() time.Duration { return a.live.Get().CoolDown }
+
+// listen opens the agent's ports.
+func (a *Agent) listen() ([]*metrics.Server, error) {
+	a.liveness.mark()
+	return metrics.Listen(metrics.ServerConfig{
+		HealthAddr:  a.opts.HealthAddr,
+		Alive:       a.liveness.alive,
+		Ready:       a.readiness,
+		MetricsAddr: a.opts.MetricsAddr,
+		Gatherer:    a.metrics.Registry,
+		Auth:        a.opts.MetricsAuth,
+		Authorize:   a.kube.Authorize,
+		CertFile:    a.opts.MetricsCertFile,
+		KeyFile:     a.opts.MetricsKeyFile,
+		NodeName:    a.opts.NodeName,
+		Log:         a.log,
+	})
+}
+
+// Run works until ctx ends, then stops cleanly: examinations in progress are canceled,
+// finished diagnoses are published.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.runtime.Close()
-	ports, err := a.listen()
+	servers, err := a.listen()
 	if err != nil {
 		return err
 	}
-	a.log.Info("agent starts", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace, "runtime", a.opts.RuntimeEndpoint, "testPull", a.live.get().TestPull, "config", a.opts.Config)
+	a.log.Info("agent started", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace,
+		"runtime", a.opts.RuntimeEndpoint, "testPull", a.live.Get().TestPull, "config", a.opts.Config)
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers, publishing sync.WaitGroup
-	workers.Go(func() { a.recover(work) })
+	workers.Go(func() { a.cleanUpTestPulls(work) })
 	workers.Go(func() {
-		a.recall(work)
-		a.pods.run(work, watched(a.kube.pods(a.opts.NodeName), a.metrics.watchErrors.Inc))
+		a.restore(work)
+		a.pods.Run(work, a.kube.Pods(a.opts.NodeName, a.metrics.WatchFailed))
 	})
-	workers.Go(func() { a.first.run(work, a.pods) })
+	workers.Go(func() { a.startup.run(work, a.pods) })
 	workers.Go(func() { a.watchNode(work) })
-	workers.Go(func() { a.sweeper.run(work, a.pods.synced) })
-	for _, p := range ports {
-		workers.Go(func() { p.serve(work, a.log) })
+	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
+	for _, s := range servers {
+		workers.Go(func() { s.Serve(work, a.log) })
 	}
-	workers.Go(func() { a.reloader.run(work) })
+	workers.Go(func() { a.reloader.Run(work) })
 	workers.Go(func() { a.followSettings(work) })
-	for range lookers {
-		workers.Go(func() { a.work(work) })
+	for range podWorkers {
+		workers.Go(func() { a.runPodWorker(work) })
 	}
 	publishCtx, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	publishing.Go(func() { a.publish.run(publishCtx) })
+	publishing.Go(func() { a.publisher.Run(publishCtx) })
 
 	<-ctx.Done()
-	a.log.Info("agent stops")
+	a.log.Info("agent stopping")
 	a.queue.ShutDown()
 	stop()
 	workers.Wait()
-	a.exams.wait()
+	a.cache.close()
 	stopPublishing()
 	publishing.Wait()
 	return nil
 }
 
-// examine makes an examination that counts.
+// examine makes an examination and counts it.
 func (a *Agent) examine(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 	x := a.examiner.Examine(ctx, s, early)
-	a.metrics.examined(x)
+	a.metrics.ObserveExamination(x)
 	return x
 }
 
-// signOfLife is no pod: that it is looked at shows that pods are.
-const signOfLife types.UID = "sign of life"
-
-// recover cleans up after test pulls that a crash cut short, and after those
+// cleanUpTestPulls cleans up after test pulls that a crash interrupted, and after those
 // that containerd finished late.
-func (a *Agent) recover(ctx context.Context) {
+func (a *Agent) cleanUpTestPulls(ctx context.Context) {
 	for {
 		round, cancel := context.WithTimeout(ctx, time.Minute)
 		settled := a.puller.Recover(round)
@@ -175,7 +228,7 @@ func (a *Agent) recover(ctx context.Context) {
 			}
 			a.log.Info("test pull settled", "image", s.Image, "removed", s.Removed, "left", s.Left, "pending", s.Pending, "error", s.Err)
 		}
-		a.queue.Add(signOfLife)
+		a.queue.Add(heartbeatItem)
 		select {
 		case <-ctx.Done():
 			return
@@ -184,54 +237,41 @@ func (a *Agent) recover(ctx context.Context) {
 	}
 }
 
-// watchNode keeps the node's own state fresh when no pod is stuck.
-func (a *Agent) watchNode(ctx context.Context) {
-	for {
-		a.lookAtNode(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Minute):
-		}
-	}
-}
-
-// followSettings has everything examined anew when settings change that what
-// was examined hangs on.
+// followSettings acts on changed settings.
 func (a *Agent) followSettings(ctx context.Context) {
-	old, replaced := a.live.watch()
+	// The results of examinations depend on these.
+	examined := []string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}
+	old, replaced := a.live.Watch()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-replaced:
 		}
-		var now Settings
-		now, replaced = a.live.watch()
-		if slices.ContainsFunc(now.changed(old), func(name string) bool {
-			return slices.Contains([]string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}, name)
-		}) {
-			a.lookAnew(time.Now(), "")
+		var now config.Settings
+		now, replaced = a.live.Watch()
+		if slices.ContainsFunc(now.Changed(old), func(name string) bool { return slices.Contains(examined, name) }) {
+			a.reexamineAll(time.Now(), "")
 		}
 		if now.SweepInterval > 0 {
-			a.sweeper.now() // by what holds from now on, and not only when the old interval is over
+			a.sweeper.SweepNow() // with the new settings, and not only after the old interval
 		}
 		old = now
 	}
 }
 
-// lookAnew has all pods but one examined by what holds since a time. It reports
-// whether that was not under way yet.
-func (a *Agent) lookAnew(since time.Time, but types.UID) bool {
+// reexamineAll makes examinations that began before a time invalid, and queues all pods
+// except one. It reports whether that was not done yet.
+func (a *Agent) reexamineAll(since time.Time, except types.UID) bool {
 	a.scheduleMu.Lock()
-	begins := since.After(a.sweptAt)
+	begins := since.After(a.validAfter)
 	if begins {
-		a.sweptAt = since
+		a.validAfter = since
 	}
 	a.scheduleMu.Unlock()
 	if begins {
-		for _, p := range a.pods.all() {
-			if p.UID != but {
+		for _, p := range a.pods.All() {
+			if p.UID != except {
 				a.queue.Add(p.UID)
 			}
 		}
@@ -239,103 +279,15 @@ func (a *Agent) lookAnew(since time.Time, but types.UID) bool {
 	return begins
 }
 
-// lookAtNode checks runtime and disk, and publishes if their state changed.
-func (a *Agent) lookAtNode(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
-	defer cancel()
-	runtime, disk := a.examiner.NodeState(looking)
-	disk = a.growth.see(disk, time.Now(), a.live.get().DiskFullWithin)
-	if ctx.Err() == nil && a.setState(runtime, disk) {
-		a.publish.touch()
-	}
-	a.first.looked(nodeItself)
+// reexaminedSince returns the time before which no examination is valid.
+func (a *Agent) reexaminedSince() time.Time {
+	a.scheduleMu.Lock()
+	defer a.scheduleMu.Unlock()
+	return a.validAfter
 }
 
-// setState reports whether the state is another than before, figures aside.
-func (a *Agent) setState(runtime, disk report.Check) bool {
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	old := a.state
-	a.state = nodeState{runtime, disk}
-	a.metrics.looked(runtime, disk)
-	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
-		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause || old.disk.Evidence["fullSoon"] != disk.Evidence["fullSoon"]
-}
-
-// lastDisk is a disk check as the node's own state: what one image would need
-// is not the node's fault.
-func (a *Agent) lastDisk(c report.Check) report.Check {
-	if c.Evidence["need"] == "" {
-		return a.growth.see(c, time.Now(), a.live.get().DiskFullWithin)
-	}
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	return a.state.disk
-}
-
-// swept publishes what a sweep came to.
-func (a *Agent) swept(s report.Sweep) {
-	a.metrics.swept(s)
-	a.publish.doubt()
-}
-
-// conditions are those of the Node object that a pull may depend on; none if it
-// cannot be read.
-func (a *Agent) conditions(ctx context.Context) []report.Condition {
-	all, err := a.kube.nodeConditions(ctx, a.opts.NodeName)
-	if err != nil {
-		a.log.Debug("the Node's conditions cannot be read", "error", err)
-	}
-	return all
-}
-
-// snapshot is the report as of now.
-func (a *Agent) snapshot() report.Node {
-	all, stuck := a.results.list()
-	pods := map[string]bool{}
-	fault, cause := report.Worst(stuck)
-	answered := a.pods.answers()
-	for _, d := range stuck {
-		pods[d.UID] = true
-	}
-	for _, d := range all {
-		if answered[types.UID(d.UID)] == d.Asked {
-			delete(answered, types.UID(d.UID))
-		}
-	}
-	for _, p := range a.pods.all() {
-		failing := slices.ContainsFunc(p.waits(time.Time{}), func(w wait) bool { return w.Failing })
-		if !failing || pods[string(p.UID)] {
-			continue
-		}
-		// Nobody has looked at it yet, and a stuck pod must not read as none.
-		pods[string(p.UID)] = true
-		if report.Worse(report.FaultUndetermined, fault) {
-			fault, cause = report.FaultUndetermined, report.Undetermined
-		}
-	}
-	sweep := a.sweeper.report()
-	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
-		fault, cause = report.FaultNode, sweep.Control.Cause
-	}
-	a.metrics.stuck.Set(float64(len(pods)))
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	return report.Node{
-		Schema: report.Schema, Node: a.opts.NodeName, Agent: a.opts.Version, Time: time.Now().UTC().Truncate(time.Second),
-		Fault: fault, Cause: cause, Stuck: len(pods), Runtime: a.state.runtime, Disk: a.state.disk, Sweep: sweep, Diagnoses: all,
-		Answered: bounded(answered),
-	}
-}
-
-// maxAnswered bounds the answered questions that a report keeps: a tenant puts
-// them.
-const maxAnswered = 100
-
-func bounded(answered map[types.UID]string) map[string]string {
-	out := map[string]string{}
-	for _, uid := range slices.Sorted(maps.Keys(answered))[:min(len(answered), maxAnswered)] {
-		out[string(uid)] = answered[uid]
-	}
-	return out
+// onSweep publishes the result of a sweep.
+func (a *Agent) onSweep(s report.Sweep) {
+	a.metrics.ObserveSweep(s)
+	a.publisher.Recheck()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -11,36 +12,46 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// An agent that is started anew says nothing before it has looked, and then
-// neither answers old questions again nor says again what it has said.
+// TestRestart checks that a restarted agent publishes nothing before its first checks,
+// handles no request twice and repeats no Event.
 func TestRestart(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
 	w.pod("stuck", image, backOff)
 	w.pod("runs", image, corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"})
 	stop := w.agent()
-	w.diagnosed("stuck", whatever)
-	w.ask("stuck", "now")
-	w.ask("runs", "now")
+	w.diagnosed("stuck", anyDiagnosis)
+	w.annotate("stuck", "now")
+	w.annotate("runs", "now")
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
 	w.diagnosed("runs", func(d report.Diagnosis) bool { return d.Asked == "now" })
-	w.until("both Events of the stuck pod and the one of the other", 10*time.Second, func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 })
+	w.until(
+		"both Events of the stuck pod and the one of the other",
+		10*time.Second,
+		func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 },
+	)
 	stop()
 
-	// While the agent is away, the first write of the next one is watched.
+	// The first write of the next agent is recorded.
 	var first atomic.Pointer[string]
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(rw, r)
 		if r.Method == http.MethodPatch {
 			_, cm, _ := w.report()
-			labels := fmt.Sprint(cm.Labels[labelStuck], " ", cm.Labels[labelFault])
+			labels := fmt.Sprint(cm.Labels[publish.LabelStuck], " ", cm.Labels[publish.LabelFault])
 			first.CompareAndSwap(nil, &labels)
 		}
 	})
@@ -52,7 +63,7 @@ func TestRestart(t *testing.T) {
 	}
 	d := w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Time.After(before.Time) })
 	if d.Asked != "now" {
-		t.Errorf("the question is forgotten: %q", d.Asked)
+		t.Errorf("the request is lost: %q", d.Asked)
 	}
 	stop() // writes all that was to be written
 	if n, m := len(w.events("stuck")), len(w.events("runs")); n != 2 || m != 1 {
@@ -62,12 +73,12 @@ func TestRestart(t *testing.T) {
 		t.Errorf("what was answered is not remembered: %v", n.Answered)
 	}
 
-	// Asking by hand is answered, with the same word too.
-	writes := w.way.count("PATCH configmaps")
+	// A new request with the same value is handled, too.
+	writes := w.agentProxy.count("PATCH configmaps")
 	w.agent()
-	w.until("a report of the new agent", 10*time.Second, func() bool { return w.way.count("PATCH configmaps") > writes })
-	w.ask("stuck", nil)
-	w.ask("stuck", "now")
+	w.until("a report of the new agent", 10*time.Second, func() bool { return w.agentProxy.count("PATCH configmaps") > writes })
+	w.annotate("stuck", nil)
+	w.annotate("stuck", "now")
 	w.until("a third Event", 10*time.Second, func() bool { return len(w.events("stuck")) == 3 })
 }
 
@@ -82,13 +93,14 @@ func uidOf(w *world, pod string) string {
 	return ""
 }
 
-// An agent that cannot look yet leaves what an earlier one wrote.
-func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
+// TestNothingIsPublishedBeforeTheFirstCheck checks that an agent that has checked nothing
+// yet keeps the previous report.
+func TestNothingIsPublishedBeforeTheFirstCheck(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	held := make(chan struct{})
 	hold := func(*Agent) {
-		w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 			if strings.HasSuffix(r.URL.Path, "/pods") {
 				select {
 				case <-held:
@@ -99,10 +111,10 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 			next.ServeHTTP(rw, r)
 		})
 	}
-	stop := w.agent(hold, func(a *Agent) { go func() { a.publish.touch() }() })
-	w.until("a request for the pods", 10*time.Second, func() bool { return w.way.count("GET pods") > 0 })
+	stop := w.agent(hold, func(a *Agent) { go func() { a.publisher.MarkDirty() }() })
+	w.until("a request for the pods", 10*time.Second, func() bool { return w.agentProxy.count("GET pods") > 0 })
 	stop()
-	if n := w.way.count("PATCH configmaps"); n != 0 {
+	if n := w.agentProxy.count("PATCH configmaps"); n != 0 {
 		t.Errorf("%d reports of an agent that knows no pod", n)
 	}
 	close(held)
@@ -113,15 +125,15 @@ func TestNothingIsSaidBeforeTheFirstLook(t *testing.T) {
 	}
 }
 
-// One finding is one write and one Event, and 50 replicas that are stuck on
-// the same image cost one examination.
+// TestOneExaminationForAll checks that one finding causes one write and one Event, and
+// that 50 replicas that wait for the same image cause one examination.
 func TestOneExaminationForAll(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)
 	image := registry.Absent()
 	w.pod("alone", image, backOff)
 	w.agent()
-	w.diagnosed("alone", whatever)
+	w.diagnosed("alone", anyDiagnosis)
 	w.until("its Event", 10*time.Second, func() bool { return len(w.events("alone")) == 1 })
 	one := registry.Asked.Load()
 	if one == 0 {
@@ -141,40 +153,41 @@ func TestOneExaminationForAll(t *testing.T) {
 	w.until("an Event for each", 30*time.Second, func() bool { return len(w.events(fmt.Sprintf("replica-%d", replicas-1))) == 1 })
 }
 
-// A re-examination that finds the same is not written, nor is an Event a
-// reason to write the report again; asking is.
+// TestWritesOnChangeOnly checks that an examination with the same result causes no
+// write, that an Event causes none, and that a request does.
 func TestWritesOnChangeOnly(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
-	var looked atomic.Int32
+	var ended atomic.Int32
 	w.agent(func(a *Agent) {
 		a.examiner.Puller = nil
-		run := a.exams.examine
-		a.exams.longest = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
-		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
-			defer looked.Add(1)
+		run := a.cache.cfg.Examine
+		a.cache.cfg.MaxAge = func() time.Duration { return 200 * time.Millisecond } // so that it is examined often
+		a.cache.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+			defer ended.Add(1)
 			return run(ctx, s, early)
 		}
 	})
-	w.diagnosed("stuck", whatever)
-	w.until("ten more examinations", 20*time.Second, func() bool { return looked.Load() > 10 })
-	if n, m := w.way.count("PATCH configmaps"), w.way.count("POST events"); n != 1 || m != 1 {
+	w.diagnosed("stuck", anyDiagnosis)
+	w.until("ten more examinations", 20*time.Second, func() bool { return ended.Load() > 10 })
+	if n, m := w.agentProxy.count("PATCH configmaps"), w.agentProxy.count("POST events"); n != 1 || m != 1 {
 		t.Errorf("%d writes of the report and %d Events for one finding", n, m)
 	}
-	w.ask("stuck", "now")
+	w.annotate("stuck", "now")
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
-	w.until("the answer's Event", 10*time.Second, func() bool { return w.way.count("POST events") == 2 })
-	if n := w.way.count("PATCH configmaps"); n > 2 {
-		t.Errorf("%d writes of the report for one finding and one question", n)
+	w.until("the answer's Event", 10*time.Second, func() bool { return w.agentProxy.count("POST events") == 2 })
+	if n := w.agentProxy.count("PATCH configmaps"); n > 2 {
+		t.Errorf("%d writes of the report for one finding and one request", n)
 	}
 }
 
-// An Event whose answer gets lost is written once.
+// TestEventWithoutAnswer checks that an Event is written once although the API
+// server's answer is lost.
 func TestEventWithoutAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var posts atomic.Int32
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/events") && posts.Add(1) <= 2 {
 			next.ServeHTTP(discard{http.Header{}}, r)
 			panic(http.ErrAbortHandler) // accepted, and the connection breaks
@@ -189,15 +202,16 @@ func TestEventWithoutAnswer(t *testing.T) {
 	}
 }
 
-// discard is where an answer gets lost.
+// discard is a response that is lost.
 type discard struct{ h http.Header }
 
 func (d discard) Header() http.Header         { return d.h }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// A secret that was mended is noticed before the examination is due.
-func TestMendedSecret(t *testing.T) {
+// TestFixedSecret checks that a fixed secret is noticed before the examination is due
+// again.
+func TestFixedSecret(t *testing.T) {
 	w := newWorld(t)
 	registry := examinetest.StartImages(t)
 	host := strings.TrimPrefix(registry.URL, "http://")
@@ -209,8 +223,8 @@ func TestMendedSecret(t *testing.T) {
 	w.pod("stuck", registry.Absent(), backOff, "login")
 	var examined atomic.Int32
 	w.agent(func(a *Agent) {
-		run := a.exams.examine
-		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.cache.cfg.Examine
+		a.cache.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			defer examined.Add(1)
 			x := run(ctx, s, early)
 			for i := range x.Checks { // as if the runtime were there, so that it holds for a minute
@@ -220,11 +234,11 @@ func TestMendedSecret(t *testing.T) {
 			}
 			return x
 		}
-		a.exams.lookEvery = 100 * time.Millisecond
+		a.cache.secretsInterval = 100 * time.Millisecond
 	})
-	w.diagnosed("stuck", whatever)
-	gets := w.way.count("GET secrets")
-	w.until("looks at the secret", 20*time.Second, func() bool { return w.way.count("GET secrets") > gets+3 })
+	w.diagnosed("stuck", anyDiagnosis)
+	gets := w.agentProxy.count("GET secrets")
+	w.until("reads of the secret", 20*time.Second, func() bool { return w.agentProxy.count("GET secrets") > gets+3 })
 	if n := examined.Load(); n != 1 {
 		t.Errorf("%d examinations, and nothing has changed", n)
 	}
@@ -232,13 +246,13 @@ func TestMendedSecret(t *testing.T) {
 	w.until("another examination", 20*time.Second, func() bool { return examined.Load() == 2 })
 }
 
-// Neither a secret that nobody gives nor an API server that takes its time
-// with Events keeps the verdicts of others from the report.
+// TestSlowAPIServer checks that neither a secret that cannot be read nor an API server
+// that is slow with Events delays the verdicts on other pods.
 func TestSlowAPIServer(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
 	release := make(chan struct{})
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.Path, "/secrets/") || strings.HasSuffix(r.URL.Path, "/events") {
 			select {
 			case <-release:
@@ -255,30 +269,31 @@ func TestSlowAPIServer(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	began := time.Now()
 	w.pod("quick", image, backOff)
-	w.diagnosed("quick", whatever)
-	w.diagnosed("hangs-19", whatever)
+	w.diagnosed("quick", anyDiagnosis)
+	w.diagnosed("hangs-19", anyDiagnosis)
 	t.Logf("all verdicts after %v", time.Since(began).Round(time.Millisecond))
 }
 
 var creating = corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 
-// A runtime that gave no answer is not asked about one pod after the other.
-func TestHungRuntimeIsLeftAlone(t *testing.T) {
+// TestHungRuntimeIsNotCalledForEveryPod checks that a runtime that does not answer is not called
+// for every pod.
+func TestHungRuntimeIsNotCalledForEveryPod(t *testing.T) {
 	a := &Agent{}
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	if a.askRuntime(t.Context(), hangs) {
+	if a.callRuntime(t.Context(), hangs) {
 		t.Error("no answer is taken for one")
 	}
-	if a.askRuntime(t.Context(), func(context.Context) error { t.Error("asked again at once"); return nil }) {
+	if a.callRuntime(t.Context(), func(context.Context) error { t.Error("asked again at once"); return nil }) {
 		t.Error("an answer out of nothing")
 	}
-	a.runtimeAway = time.Now()
-	if !a.askRuntime(t.Context(), func(context.Context) error { return nil }) {
+	a.runtimeBackoffUntil = time.Now()
+	if !a.callRuntime(t.Context(), func(context.Context) error { return nil }) {
 		t.Error("it is back, and not asked")
 	}
 }
 
-// A runtime that hangs keeps no pod from its verdict.
+// TestHungRuntime checks that every pod gets a verdict while the runtime hangs.
 func TestHungRuntime(t *testing.T) {
 	w := newWorld(t)
 	w.runtime = examinetest.Silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String()
@@ -290,36 +305,44 @@ func TestHungRuntime(t *testing.T) {
 	began := time.Now()
 	w.agent()
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Verdict.Cause == report.RuntimeUnavailable })
-	w.until("all other verdicts", time.Minute, func() bool { n, _, _ := w.report(); return n.Stuck == 21 && len(n.Diagnoses)+n.Omitted == 21 })
+	w.until(
+		"all other verdicts",
+		time.Minute,
+		func() bool { n, _, _ := w.report(); return n.Stuck == 21 && len(n.Diagnoses)+n.Omitted == 21 },
+	)
 	t.Logf("all verdicts after %v", time.Since(began).Round(time.Millisecond))
 }
 
-// A pod that waits behind another's hanging pull is told which, also when that
-// is known only later.
+// TestBehindAnotherPull checks that a pod that waits behind a hanging pull of another
+// pod gets that pod's name, also when it is known only later.
 func TestBehindAnotherPull(t *testing.T) {
 	w := newWorld(t)
 	w.pod("hog", examinetest.Silent(t, "tcp", "127.0.0.1:0").Addr().String()+"/hog:1", creating)
-	w.patch(w.podPath("hog")+"/status", map[string]any{"status": map[string]any{"startTime": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)}})
+	w.patch(
+		w.podPath("hog")+"/status",
+		map[string]any{"status": map[string]any{"startTime": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)}},
+	)
 	w.pod("good", examinetest.StartImages(t).Absent(), creating)
 	w.agent()
 	d := w.diagnosed("good", func(d report.Diagnosis) bool { return report.Find(d.Checks, "queue").Evidence["aheadHangs"] == "true" })
 	c := report.Find(d.Checks, "queue")
-	if c.Evidence["ahead"] != w.ns+"/hog" || !strings.Contains(c.Summary, w.ns+"/hog") || !strings.HasSuffix(c.Evidence["aheadImage"], "/hog:1") {
+	if c.Evidence["ahead"] != w.ns+"/hog" || !strings.Contains(c.Summary, w.ns+"/hog") ||
+		!strings.HasSuffix(c.Evidence["aheadImage"], "/hog:1") {
 		t.Errorf("%+v", c)
 	}
-	hog := w.diagnosed("hog", whatever)
+	hog := w.diagnosed("hog", anyDiagnosis)
 	if c := report.Find(hog.Checks, "queue"); c.Evidence["ahead"] != "" {
 		t.Errorf("the first waits behind the second: %+v", c)
 	}
-	// When the hog has gone, nothing is in the way.
+	// When the hanging pull is gone, nothing comes first.
 	if code, out := w.do(http.MethodDelete, w.podPath("hog")+"?gracePeriodSeconds=0", "application/json", nil); code/100 != 2 {
 		t.Fatalf("%d %s", code, out)
 	}
 	w.diagnosed("good", func(d report.Diagnosis) bool { return report.Find(d.Checks, "queue").Evidence["ahead"] == "" })
 }
 
-// Whatever somebody wrote into the report, the agent starts.
-func FuzzTakeOver(f *testing.F) {
+// FuzzApplyPrevious checks that the agent starts whatever is in the existing report.
+func FuzzApplyPrevious(f *testing.F) {
 	for _, s := range []string{
 		"", "{", `{"schema":"pullprobe.dev/v1","node":"n","answered":{"u":"now"},"diagnoses":[{"uid":"u","asked":"now","verdict":{"cause":"TagNotFound"}}]}`,
 		`{"schema":"pullprobe.dev/v1","node":"n","answered":null,"diagnoses":[null,{}]}`, `{"schema":"pullprobe.dev/v2","node":"n","answered":{"u":"now"}}`,
@@ -327,7 +350,51 @@ func FuzzTakeOver(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		a := &Agent{opts: Options{NodeName: "n"}, results: newResults(), pods: newPodStore("n", func(types.UID) {}), sweeper: newSweeper(&sweeper{})}
-		a.takeOver(data)
+		a := &Agent{
+			opts:    config.Options{NodeName: "n"},
+			results: newResults(),
+			pods:    pods.NewStore(pods.StoreConfig{}),
+			sweeper: sweep.New(sweep.Config{}),
+		}
+		a.applyPrevious(data)
 	})
+}
+
+// TestAgentCounts checks the metrics of a working agent: what it sees of pods, what it
+// finds, what it writes.
+func TestAgentCounts(t *testing.T) {
+	w := newWorld(t)
+	image := examinetest.StartImages(t).Absent()
+	w.pod("before", image, backOff)
+	var m *metrics.Metrics
+	w.agent(func(a *Agent) { m = a.metrics })
+	w.diagnosed("before", anyDiagnosis)
+	w.pod("stuck", image, backOff)
+	w.diagnosed("stuck", anyDiagnosis)
+	registry, _, _ := strings.Cut(image, "/")
+	got := scrape(t, m)
+	for _, want := range []string{
+		`pullprobe_pod_images_total{registry="` + registry + `",result="failed"} 1`,
+		`pullprobe_pod_image_failures_total{cause="TagNotFound",reason="ImagePullBackOff",registry="` + registry + `"} 1`,
+		`pullprobe_diagnoses_total{cause="RuntimeUnavailable",`,
+		`pullprobe_test_pulls_total{reason="runtimeUnavailable",result="skipped"} 1`,
+		"pullprobe_runtime_ready 0",
+		`pullprobe_node_fault{cause="RuntimeUnavailable",check="runtime",`,
+		"pullprobe_stuck_pods 2",
+	} {
+		if !strings.Contains(got, "\n"+want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
+	w.until("the time of a write", 5*time.Second, func() bool {
+		return strings.Contains(scrape(t, m), "\npullprobe_report_written_timestamp_seconds ")
+	})
+}
+
+// scrape returns the metrics as text.
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Body.String()
 }

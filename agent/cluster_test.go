@@ -34,17 +34,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// apiServer is a real kube-apiserver with its etcd, shared by the tests of
-// this package; each test works on a Node of its own.
+// apiServer is a real kube-apiserver with its etcd, shared by the tests of this
+// package. Each test has a Node of its own.
 type apiServer struct {
 	url   *url.URL
 	token string
 	bin   string // directory of the program
 	stop  func()
-	// beside starts a second kube-apiserver for the same objects, with further flags.
+	// beside starts a second kube-apiserver for the same objects, with additional flags.
 	beside func(flags ...string) (*apiServer, error)
 }
 
@@ -154,7 +156,7 @@ func startAPIServer() (api *apiServer, err error) {
 
 // ready waits until the API server answers.
 func (api *apiServer) ready() error {
-	front := api.front()
+	front := api.proxy()
 	defer front.Close()
 	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		resp, err := http.Get(front.URL + "/api/v1/namespaces/default")
@@ -169,9 +171,8 @@ func (api *apiServer) ready() error {
 	return errors.New("kube-apiserver is not ready")
 }
 
-// freePort is an address that nobody listens on, below the ports that the kernel
-// gives to connections (ip_local_port_range): none of those takes it before it
-// is used.
+// freePort returns a free address, below the ports that the kernel gives to
+// connections (ip_local_port_range), so that no connection takes it before it is used.
 func freePort() string {
 	for {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.N(12000)))
@@ -183,24 +184,24 @@ func freePort() string {
 	}
 }
 
-// front is a way to the API server that a test counts and cuts.
-type front struct {
+// apiProxy is a proxy to the API server that counts requests and can be made to fail.
+type apiProxy struct {
 	*httptest.Server
 	mu     sync.Mutex
 	seen   []string // "METHOD resource"
 	tamper func(w http.ResponseWriter, r *http.Request, next http.Handler)
 }
 
-func (api *apiServer) front() *front {
+func (api *apiServer) proxy() *apiProxy {
 	proxy := httputil.NewSingleHostReverseProxy(api.url)
 	proxy.FlushInterval = -1
 	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 16}
 	proxy.ErrorLog = log.New(io.Discard, "", 0)
-	f := &front{}
+	f := &apiProxy{}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("X-Came-With", r.Header.Get("Authorization"))
-		// Read before it is passed on: a proxy that still reads a request when the
-		// answer is there can lose both.
+		// Read it first: a proxy that still reads a request when the response is there
+		// can lose both.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -225,14 +226,14 @@ func (api *apiServer) front() *front {
 	return f
 }
 
-func (f *front) set(tamper func(http.ResponseWriter, *http.Request, http.Handler)) {
+func (f *apiProxy) set(tamper func(http.ResponseWriter, *http.Request, http.Handler)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tamper = tamper
 }
 
-// count is how often a request was made, as "METHOD resource".
-func (f *front) count(request string) int {
+// count returns how often a request was made, as "METHOD resource".
+func (f *apiProxy) count(request string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
@@ -244,13 +245,13 @@ func (f *front) count(request string) int {
 	return n
 }
 
-// world is a Node in a real API server, and agents for it.
+// world is a Node in a real API server, and its agents.
 type world struct {
-	t    testing.TB
-	node string
-	ns   string
-	api  *front // the test's own way
-	way  *front // the agents'
+	t          testing.TB
+	node       string
+	ns         string
+	testProxy  *apiProxy // of the test
+	agentProxy *apiProxy // of the agents
 
 	runtime string    // socket; empty: one that is not there
 	logs    io.Writer // of the agents; nil: the test's own output
@@ -273,9 +274,9 @@ func newWorld(t testing.TB) *world {
 	if t, ok := t.(*testing.T); ok {
 		t.Parallel() // each has a Node and a namespace of its own
 	}
-	w := &world{t: t, api: api.front(), way: api.front()}
-	t.Cleanup(w.api.Close)
-	t.Cleanup(func() { w.way.CloseClientConnections(); w.way.Close() })
+	w := &world{t: t, testProxy: api.proxy(), agentProxy: api.proxy()}
+	t.Cleanup(w.testProxy.Close)
+	t.Cleanup(func() { w.agentProxy.CloseClientConnections(); w.agentProxy.Close() })
 	w.node = fmt.Sprintf("node-%d", nodes.Add(1))
 	w.ns = "ns-" + w.node
 	w.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": w.node}})
@@ -293,7 +294,7 @@ func (w *world) do(method, path, contentType string, body any) (int, []byte) {
 		}
 		sent = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), method, w.api.URL+path, sent)
+	req, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), method, w.testProxy.URL+path, sent)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -326,7 +327,7 @@ func (w *world) patch(path string, body any) {
 
 func (w *world) podPath(name string) string { return "/api/v1/namespaces/" + w.ns + "/pods/" + name }
 
-// pod makes a pod on the node, in the state that a kubelet would report.
+// pod creates a pod on the node, in the state that a kubelet would report.
 func (w *world) pod(name, image string, state corev1.ContainerStateWaiting, secrets ...string) {
 	w.t.Helper()
 	spec := corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}}
@@ -334,11 +335,11 @@ func (w *world) pod(name, image string, state corev1.ContainerStateWaiting, secr
 		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
 	}
 	w.post("/api/v1/namespaces/"+w.ns+"/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec})
-	w.says(name, state)
+	w.setWaiting(name, state)
 }
 
-// says sets what the kubelet says of the pod's container.
-func (w *world) says(name string, state corev1.ContainerStateWaiting) {
+// setWaiting sets the waiting state of the pod's container, as a kubelet does.
+func (w *world) setWaiting(name string, state corev1.ContainerStateWaiting) {
 	w.t.Helper()
 	w.patch(w.podPath(name)+"/status", map[string]any{"status": corev1.PodStatus{
 		Phase: corev1.PodPending, StartTime: &metav1.Time{Time: time.Now().Add(-time.Minute)},
@@ -346,19 +347,22 @@ func (w *world) says(name string, state corev1.ContainerStateWaiting) {
 	}})
 }
 
-func (w *world) ask(name string, value any) {
+func (w *world) annotate(name string, value any) {
 	w.t.Helper()
 	w.patch(w.podPath(name), map[string]any{"metadata": map[string]any{"annotations": map[string]any{"probe": value}}})
 }
 
-var backOff = corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: `Back-off pulling image: ErrImagePull: failed to resolve image: not found`}
+var backOff = corev1.ContainerStateWaiting{
+	Reason:  "ImagePullBackOff",
+	Message: `Back-off pulling image: ErrImagePull: failed to resolve image: not found`,
+}
 
-// agent runs an agent on the node until the returned function is called, or
-// the test ends.
+// agent runs an agent on the node until the returned function is called, or the test
+// ends.
 func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	w.t.Helper()
-	opts, err := ParseOptions([]string{
-		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.way.URL), "--health-addr=",
+	opts, err := config.Parse([]string{
+		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.agentProxy.URL), "--health-addr=", "--sweep-interval=0",
 		"--runtime-endpoint=" + cmp.Or(w.runtime, filepath.Join(w.t.TempDir(), "absent.sock")), "--journal-dir=" + w.t.TempDir(),
 	}, func(string) string { return "" }, new(strings.Builder))
 	if err != nil {
@@ -373,7 +377,6 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 		w.t.Fatal(err)
 	}
 	a.examiner.AllowLoopback = true
-	a.sweeper.settings = func() Settings { return Settings{} } // no sweeps by themselves
 	for _, f := range edit {
 		f(a)
 	}
@@ -390,14 +393,14 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	return stop
 }
 
-// report is what stands in the node's ConfigMap; ok is false if there is none.
-func (w *world) report() (n report.Node, cm corev1.ConfigMap, ok bool) {
+// report returns the node's ConfigMap and its report; ok is false if there is none.
+func (w *world) report() (n report.NodeReport, cm corev1.ConfigMap, ok bool) {
 	w.t.Helper()
 	code, body := w.do(http.MethodGet, "/api/v1/namespaces/"+w.ns+"/configmaps/pullprobe-"+w.node, "application/json", nil)
 	if code == http.StatusNotFound {
 		return n, cm, false
 	}
-	if err := errors.Join(json.Unmarshal(body, &cm), json.Unmarshal([]byte(cm.Data[reportKey]), &n)); err != nil {
+	if err := errors.Join(json.Unmarshal(body, &cm), json.Unmarshal([]byte(cm.Data[publish.ReportKey]), &n)); err != nil {
 		w.t.Fatalf("%v: %s", err, body)
 	}
 	return n, cm, true
@@ -415,7 +418,7 @@ func (w *world) eventsIn(ns, name string) []corev1.Event {
 	return list.Items
 }
 
-// until waits for what no watch tells.
+// until polls for a condition that cannot be watched.
 func (w *world) until(what string, limit time.Duration, ok func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
@@ -426,7 +429,7 @@ func (w *world) until(what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// diagnosed waits until the report has a diagnosis of the pod that passes.
+// diagnosed waits until the report has a diagnosis of the pod that satisfies ok.
 func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found report.Diagnosis) {
 	w.t.Helper()
 	w.until("a diagnosis of "+pod, 20*time.Second, func() bool {
@@ -442,4 +445,4 @@ func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found rep
 	return found
 }
 
-func whatever(report.Diagnosis) bool { return true }
+func anyDiagnosis(report.Diagnosis) bool { return true }

@@ -31,7 +31,8 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -50,8 +51,8 @@ func canaryBasic() string {
 	return base64.StdEncoding.EncodeToString([]byte(canaryUser + ":" + canaryPassword))
 }
 
-// stage is a set of hosts around one agent. Three of them may be asked, the
-// victim may not: it is on a loopback address that no setting allows.
+// stage is a set of hosts around one agent. Three of them may be contacted. The victim
+// may not: it is on a loopback address that no setting allows.
 type stage struct {
 	*world
 	registry, tokens, other, victim *spy
@@ -65,7 +66,7 @@ type stage struct {
 	examined                        sync.Map // Examination by image
 }
 
-// spy is a server that keeps a record of what it is sent.
+// spy is a server that records what it receives.
 type spy struct {
 	host     string // name and port
 	addr     netip.AddrPort
@@ -83,7 +84,7 @@ func (s *spy) record(text string) {
 	s.seen = append(s.seen, text)
 }
 
-// all is everything that came.
+// all returns everything that was received.
 func (s *spy) all() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,8 +109,8 @@ func (s *spy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// spyListener counts connections and what is sent on them. The kernel takes
-// little of what nobody reads.
+// spyListener counts connections and the bytes sent on them. The kernel buffers little
+// of what is not read.
 type spyListener struct {
 	net.Listener
 	spy *spy
@@ -140,7 +141,7 @@ func (c spyConn) Write(b []byte) (int, error) {
 
 var stages atomic.Int32
 
-// newStage starts the servers: with TLS, unless plain.
+// newStage starts the servers, with TLS unless plain.
 func newStage(t *testing.T, plain bool) *stage {
 	s := &stage{world: newWorld(t), dir: t.TempDir(), logged: &buffer{}}
 	s.logs = s.logged
@@ -199,15 +200,15 @@ func (s *stage) hostsTOML(text string) {
 	s.file("certs.d/registry.test_"+strconv.Itoa(s.port)+"_/hosts.toml", text)
 }
 
-// certify mints an authority, which the node trusts from then on, and a server
-// certificate for names.
+// certify creates a CA, which the node trusts from then on, and a server certificate
+// for these names.
 func (s *stage) certify(names ...string) (tls.Certificate, *x509.CertPool) {
 	s.t.Helper()
 	return s.issue(&x509.Certificate{DNSNames: names}, pkix.Name{CommonName: "hostile test"}, true)
 }
 
-// issue mints a server certificate by an authority of its own; the node trusts
-// that if it is told to.
+// issue creates a server certificate with a CA of its own, which the node trusts if
+// trusted.
 func (s *stage) issue(leaf *x509.Certificate, issuer pkix.Name, trusted bool) (tls.Certificate, *x509.CertPool) {
 	s.t.Helper()
 	caKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -234,29 +235,32 @@ func (s *stage) start(edit ...func(*Agent)) {
 	s.t.Helper()
 	s.post("/api/v1/namespaces/"+s.ns+"/secrets", map[string]any{
 		"type": "kubernetes.io/dockerconfigjson", "metadata": map[string]any{"name": "login"},
-		"stringData": map[string]any{".dockerconfigjson": fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, s.registry.host, canaryUser, canaryPassword)},
+		"stringData": map[string]any{
+			".dockerconfigjson": fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, s.registry.host, canaryUser, canaryPassword),
+		},
 	})
 	s.agent(append([]func(*Agent){func(a *Agent) {
 		e := a.examiner
 		e.AllowLoopback, e.OwnFiles = false, true
-		e.Paths = probes.Paths{
-			ResolvConf: filepath.Join(s.dir, "resolv.conf"), Hosts: filepath.Join(s.dir, "hosts"), NSSwitch: filepath.Join(s.dir, "nsswitch.conf"),
+		e.Paths = view.Paths{
+			ResolvConf: filepath.Join(
+				s.dir,
+				"resolv.conf",
+			), Hosts: filepath.Join(s.dir, "hosts"), NSSwitch: filepath.Join(s.dir, "nsswitch.conf"),
 			HostsDir: filepath.Join(s.dir, "certs.d"), CAFile: filepath.Join(s.dir, "ca.pem"),
 		}
-		set := a.live.get()
+		set := a.live.Get()
 		set.RegistryRate = 1000
-		p, err := probes.ParseHostPattern("127.10.0.0/16")
+		p, err := guard.ParsePattern("127.10.0.0/16")
 		if err != nil {
 			s.t.Error(err)
 		}
-		set.Allow = []probes.HostPattern{p}
-		a.live.set(set)
-		s.sweep = a.sweeper.now
-		a.sweeper.settings = func() Settings {
-			return Settings{SweepDeadline: 2 * time.Second, SweepConcurrency: 8, Targets: []string{s.registry.host}}
-		}
-		run := a.exams.examine
-		a.exams.examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
+		set.Allow = []guard.Pattern{p}
+		set.SweepDeadline, set.SweepConcurrency, set.Targets = 2*time.Second, 8, []string{s.registry.host}
+		a.live.Set(set)
+		s.sweep = a.sweeper.SweepNow
+		run := a.cache.cfg.Examine
+		a.cache.cfg.Examine = func(ctx context.Context, sub examine.Subject, early func(examine.Result)) examine.Result {
 			x := run(ctx, sub, early)
 			withRuntime(x)
 			s.examined.Store(sub.Image, x)
@@ -265,8 +269,8 @@ func (s *stage) start(edit ...func(*Agent)) {
 	}}, edit...)...)
 }
 
-// withRuntime has an examination look as if the runtime were there: the
-// registries are to speak.
+// withRuntime edits an examination as if the runtime were available, so that the
+// registries decide.
 func withRuntime(x examine.Result) {
 	for i := range x.Checks {
 		if x.Checks[i].ID == "runtime" {
@@ -275,8 +279,8 @@ func withRuntime(x examine.Result) {
 	}
 }
 
-// checks are those of the last examination of an image, as they are before
-// the report is bounded.
+// checks returns the checks of the last examination of an image, before the report is
+// bounded.
 func (s *stage) checks(image string) []report.Check {
 	x, ok := s.examined.Load(image)
 	if !ok {
@@ -285,7 +289,7 @@ func (s *stage) checks(image string) []report.Check {
 	return x.(examine.Result).Checks
 }
 
-// image is a real one, of one layer, and parts is how a registry serves it.
+// parts is an image with one layer, and how a registry serves it.
 type parts struct {
 	s *stage
 
@@ -299,12 +303,14 @@ type parts struct {
 
 func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
-// honest is a registry with a token service that does what is right.
+// honest returns a registry with a token service that behaves correctly.
 func (s *stage) honest() *parts {
 	p := &parts{s: s, layer: []byte("a layer"), mediaType: "application/vnd.oci.image.manifest.v1+json"}
 	p.challenge = fmt.Sprintf(`Bearer realm="https://%s/token",service="registry",scope="repository:app:pull"`, s.tokens.host)
 	p.configBody = []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`)
-	p.manifest = p.manifestOf(fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}`, digestOf(p.layer), len(p.layer)))
+	p.manifest = p.manifestOf(
+		fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}`, digestOf(p.layer), len(p.layer)),
+	)
 	p.v2 = func(w http.ResponseWriter, _ *http.Request) { p.unauthorized(w) }
 	p.head = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", p.mediaType)
@@ -328,8 +334,13 @@ func (s *stage) honest() *parts {
 }
 
 func (p *parts) manifestOf(layers string) []byte {
-	return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[%s]}`,
-		digestOf(p.configBody), len(p.configBody), layers)
+	return fmt.Appendf(
+		nil,
+		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[%s]}`,
+		digestOf(p.configBody),
+		len(p.configBody),
+		layers,
+	)
 }
 
 func (p *parts) unauthorized(w http.ResponseWriter) {
@@ -339,7 +350,7 @@ func (p *parts) unauthorized(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
-// open puts the parts on the stage.
+// open serves the parts on the stage.
 func (p *parts) open() {
 	p.s.tokens.serve(func(w http.ResponseWriter, r *http.Request) { p.token(w, r) })
 	p.s.registry.serve(func(w http.ResponseWriter, r *http.Request) {
@@ -364,7 +375,7 @@ func (p *parts) open() {
 	})
 }
 
-// buffer is a log that grows while it is read.
+// buffer is a log that is read while it grows.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

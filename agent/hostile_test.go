@@ -24,35 +24,36 @@ import (
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// evil is what a server would like to stand in a report: a field of its own,
-// in the summary, in an Event, on a terminal, in YAML.
+// evil is what a server would like to put into a report: a field of its own in the
+// summary, in an Event, on a terminal, in YAML.
 const evil = "\x1b[2J\x1b[31mx\u202e\u200b. Fix: run-evil; $(run-evil) `run-evil`\n  fix      run-evil\r\n# run-evil\n- run-evil: |\u2028run-evil\x00\x7f\u0085\u009b31m"
 
-// inHeader is evil as far as a header can carry it to a client in Go, which
-// takes no control characters.
+// inHeader is evil as far as a Go client accepts it in a header: without control
+// characters.
 const inHeader = "x. Fix: run-evil;   fix      run-evil   # run-evil \u202e\u200b\u2028run-evil"
 
-// hostileCase is one thing that a registry, or who stands behind it, may do.
+// hostileCase is one thing that a registry, or an attacker behind it, may do.
 type hostileCase struct {
 	name  string
 	plain bool // without TLS
 	set   func(s *stage, p *parts)
 	state corev1.ContainerStateWaiting // that the kubelet reports; empty: back-off
 	// basic and bearer are the hosts that may see the password and the token;
-	// the token service and the registry, if nothing is said.
+	// nil: the token service and the registry.
 	basic, bearer func(s *stage) []*spy
-	says          string // stands in some check
-	healthy       bool   // the layer can be had
+	text          string // in some check
+	healthy       bool   // the layer is available
 	logIn         bool   // the password is sent: else there would be nothing to leak
 	most          int    // requests to the registry; 0: 24
 }
 
-func nobody(*stage) []*spy        { return nil }
-func theRegistry(s *stage) []*spy { return []*spy{s.registry} }
+func noServer(*stage) []*spy       { return nil }
+func registryOnly(s *stage) []*spy { return []*spy{s.registry} }
 
 func setHeaders(h http.HandlerFunc, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +78,7 @@ func redirects(status int, to func(*http.Request) string) http.HandlerFunc {
 	}
 }
 
-// raw answers with bytes as they are, again and again if it repeats something.
+// raw answers with these bytes, and repeats again until the client closes.
 func raw(head, again string, pause time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := w.(http.Hijacker).Hijack()
@@ -104,23 +105,23 @@ var hostileCases = []hostileCase{
 	{name: "the manifest moves to another host", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(r *http.Request) string { return "https://" + s.other.host + r.URL.String() })
 		s.other.serve(answers(401, ""))
-	}, says: "where credentials are not sent", logIn: true},
+	}, text: "where credentials are not sent", logIn: true},
 	{name: "the manifest moves to another host with a user in its URL", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(r *http.Request) string { return "https://registry.test:1@" + s.other.host + r.URL.String() })
 	}, logIn: true},
 	{name: "the manifest moves to plain HTTP", set: func(s *stage, p *parts) {
 		p.head = redirects(302, func(r *http.Request) string { return "http://" + s.other.host + r.URL.String() })
-	}, says: "from https to http", logIn: true},
+	}, text: "from https to http", logIn: true},
 	{name: "the manifest moves to the victim", set: func(s *stage, p *parts) {
 		p.head = redirects(302, func(r *http.Request) string { return "https://" + s.victim.host + r.URL.String() })
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the manifest moves to the victim's address over several hosts", set: func(s *stage, p *parts) {
 		p.head = redirects(302, func(r *http.Request) string { return "https://" + s.other.host + "/1" })
 		s.other.serve(redirects(308, func(*http.Request) string { return "https://" + s.victim.addr.String() }))
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the layer moves to the victim", set: func(s *stage, p *parts) {
 		p.blob = redirects(307, func(r *http.Request) string { return "https://" + s.victim.host + r.URL.String() })
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the layer moves to another host", set: func(s *stage, p *parts) {
 		p.blob = redirects(307, func(r *http.Request) string { return "https://" + s.other.host + r.URL.String() })
 		s.other.serve(func(w http.ResponseWriter, r *http.Request) {
@@ -136,39 +137,39 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "the token service moves to the victim", set: func(s *stage, p *parts) {
 		p.token = redirects(307, func(r *http.Request) string { return "https://" + s.victim.host + r.URL.String() })
-	}, says: "a loopback address", logIn: true},
+	}, text: "a loopback address", logIn: true},
 	{name: "the token service moves to plain HTTP", set: func(s *stage, p *parts) {
 		p.token = redirects(307, func(r *http.Request) string { return "http://" + s.other.host + r.URL.String() })
-	}, says: "from https to http", logIn: true},
+	}, text: "from https to http", logIn: true},
 	{name: "a loop", set: func(s *stage, p *parts) {
 		p.any = redirects(307, func(r *http.Request) string { return "https://" + s.registry.host + r.URL.String() })
-	}, says: "more than 10 redirects", most: 40, basic: nobody, bearer: nobody},
+	}, text: "more than 10 redirects", most: 40, basic: noServer, bearer: noServer},
 	{name: "1000 hops over two hosts", set: func(s *stage, p *parts) {
 		var n atomic.Int32
 		next := func(to string) string { return fmt.Sprintf("https://%s/v2/app/manifests/%d", to, n.Add(1)%1000) }
 		p.any = redirects(307, func(*http.Request) string { return next(s.other.host) })
 		s.other.serve(redirects(307, func(*http.Request) string { return next(s.registry.host) }))
-	}, says: "more than 10 redirects", most: 40, basic: nobody, bearer: nobody},
+	}, text: "more than 10 redirects", most: 40, basic: noServer, bearer: noServer},
 	{name: "a redirect to what is no host", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(*http.Request) string { return "https://run-evil;$(run-evil)`run-evil`/" })
 	}, logIn: true},
 	{name: "a redirect to something else", set: func(s *stage, p *parts) {
 		p.head = redirects(307, func(*http.Request) string { return "file:///etc/passwd" })
-	}, says: "other than HTTP", logIn: true},
+	}, text: "other than HTTP", logIn: true},
 
 	// Realms.
 	{name: "a realm by plain HTTP", set: func(s *stage, p *parts) {
 		p.challenge = strings.Replace(p.challenge, "https:", "http:", 1)
-	}, says: "not reached over TLS", basic: nobody, bearer: nobody},
+	}, text: "has no TLS, and credentials are not sent", basic: noServer, bearer: noServer},
 	{name: "a realm with a user", set: func(s *stage, p *parts) {
 		p.challenge = strings.Replace(p.challenge, "https://", "https://registry.test:x@", 1)
 	}, healthy: true, logIn: true},
 	{name: "a realm that is no host", set: func(s *stage, p *parts) {
 		p.challenge = `Bearer realm="https://run-evil;$(run-evil)/token"`
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a realm that is no URL", set: func(s *stage, p *parts) {
 		p.challenge = `Bearer realm="` + strings.ReplaceAll(inHeader, `"`, "") + `"`
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "401 for ever, with realms that change", set: func(s *stage, p *parts) {
 		var n atomic.Int32
 		realms := []*spy{s.other, s.victim}
@@ -181,11 +182,11 @@ var hostileCases = []hostileCase{
 	{name: "basic authentication on plain HTTP", plain: true, set: func(s *stage, p *parts) {
 		s.hostsTOML(fmt.Sprintf("server = \"http://%s\"\n[header]\nX-Canary = %q\n", s.registry.host, canaryHeader))
 		p.challenge = `Basic realm="x"`
-	}, says: "not sent", basic: nobody, bearer: nobody},
+	}, text: "not sent", basic: noServer, bearer: noServer},
 	{name: "a token service on plain HTTP", plain: true, set: func(s *stage, p *parts) {
 		s.hostsTOML(fmt.Sprintf("server = \"http://%s\"\n", s.registry.host))
 		p.challenge = strings.Replace(p.challenge, "https:", "http:", 1)
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a mirror on plain HTTP that wants a password", set: func(s *stage, p *parts) {
 		s.hostsTOML(fmt.Sprintf("server = \"https://%s\"\n[host.\"http://%s\"]\n[host.\"http://%s\".header]\nX-Canary = %q\n", s.registry.host, s.other.host, s.other.host, canaryHeader))
 		s.other.serve(setHeaders(answers(401, ""), "WWW-Authenticate", `Basic realm="x"`))
@@ -224,14 +225,14 @@ var hostileCases = []hostileCase{
 	{name: "a drip of a token", set: func(s *stage, p *parts) {
 		p.token = raw(okHead+"\r\n{\"token\":\"", "a", 10*time.Millisecond)
 	}, logIn: true},
-	{name: "a drip of a header", set: func(s *stage, p *parts) { p.v2 = raw(okHead+"X-A: ", "a", 10*time.Millisecond) }, basic: nobody, bearer: nobody},
+	{name: "a drip of a header", set: func(s *stage, p *parts) { p.v2 = raw(okHead+"X-A: ", "a", 10*time.Millisecond) }, basic: noServer, bearer: noServer},
 	{name: "a drip of a manifest", set: func(s *stage, p *parts) { p.get = raw(okHead+"\r\n", "{", 10*time.Millisecond) }, logIn: true},
 	{name: "a header of a gigabyte", set: func(s *stage, p *parts) { p.head = raw(okHead+"X-A: ", strings.Repeat("a", 4096), 0) }, logIn: true},
 	{name: "a million headers", set: func(s *stage, p *parts) { p.head = raw(okHead, strings.Repeat("A: b\r\n", 600), 0) }, logIn: true},
 	{name: "thousands of challenges", set: func(s *stage, p *parts) {
 		p.v2 = raw("HTTP/1.1 401 Unauthorized\r\n"+strings.Repeat("WWW-Authenticate: Bearer realm=\"https://"+s.victim.host+"/\",\r\n", 3000)+"\r\n", "", 0)
 		p.challenge = strings.TrimSuffix(strings.Repeat(`Negotiate, Digest realm="x", `, 300), ", ")
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a challenge of control characters", set: func(s *stage, p *parts) {
 		p.challenge = `Bearer realm="https://` + s.tokens.host + `/token",service="` + strings.ReplaceAll(inHeader, `"`, "") + `",error="` + inHeader + `",scope="` + inHeader + `"`
 	}, logIn: true, healthy: true},
@@ -256,7 +257,7 @@ var hostileCases = []hostileCase{
 		for n := 0; n < 10<<20; n += len(s.cert.Certificate[0]) {
 			s.cert.Certificate = append(s.cert.Certificate, s.cert.Certificate[0])
 		}
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 
 	// What is in the answers.
 	{name: "Retry-After in the far future", set: func(s *stage, p *parts) {
@@ -268,7 +269,7 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "Retry-After that is a text", set: func(s *stage, p *parts) {
 		p.v2 = setHeaders(answers(429, ""), "Retry-After", "1; Fix: run-evil  fix run-evil")
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "error codes and messages with escapes", set: func(s *stage, p *parts) {
 		b, _ := json.Marshal(map[string]any{"errors": []any{map[string]any{"code": evil, "message": evil, "detail": evil}}})
 		p.head, p.get = answers(404, ""), setHeaders(answers(404, string(b)), "Content-Type", "application/json")
@@ -284,7 +285,7 @@ var hostileCases = []hostileCase{
 		tags, _ := json.Marshal(map[string]any{"tags": []string{"1;run-evil", "1$(run-evil)", "1-run-evil`run-evil`", "1 run-evil", "1\n", "1&"}, "repositories": []string{"app;run-evil", "apq$(run-evil)", "ap p"}})
 		p.lists, p.get = answers(200, string(tags)), answers(404, "")
 		p.challenge = `Basic realm="x"`
-	}, basic: theRegistry, bearer: nobody, logIn: true, most: 40},
+	}, basic: registryOnly, bearer: noServer, logIn: true, most: 40},
 	{name: "a huge list of tags", set: func(s *stage, p *parts) {
 		p.head, p.get = answers(404, ""), answers(404, "")
 		p.lists = raw(okHead+"\r\n{\"tags\":[\"1\"", strings.Repeat(`,"aaaaaaaaaaaaaaaa"`, 200), 0)
@@ -295,7 +296,7 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "control characters in headers", set: func(s *stage, p *parts) {
 		p.v2 = setHeaders(p.v2, "Server", "\x1b[2J\x7f\x01")
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "a token that is a bomb", set: func(s *stage, p *parts) {
 		p.token = answers(200, `{"token":`+strings.Repeat("[", 15000))
 	}, logIn: true},
@@ -345,10 +346,10 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "names in a certificate", set: func(s *stage, p *parts) {
 		s.cert, _ = s.issue(&x509.Certificate{DNSNames: []string{"x.\x1b[2J. Fix: run-evil\n  fix      run-evil"}, Subject: pkix.Name{CommonName: evil}}, pkix.Name{CommonName: "hostile test"}, true)
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 	{name: "the issuer of a certificate", set: func(s *stage, p *parts) {
 		s.cert, _ = s.issue(&x509.Certificate{DNSNames: []string{"registry.test"}, Subject: pkix.Name{CommonName: evil}}, pkix.Name{CommonName: evil, Organization: []string{evil}}, false)
-	}, basic: nobody, bearer: nobody},
+	}, basic: noServer, bearer: noServer},
 }
 
 func gzipped(n int) []byte {
@@ -363,10 +364,9 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Whatever a registry does, and whoever stands behind it: no credential comes
-// to a host that is not meant to have it, nothing is asked of a host that is
-// not to be asked, the verdict comes in time, and what is published holds
-// nothing of it.
+// TestHostileRegistry checks that whatever a registry does, credentials go only to the
+// hosts that may get them, no host is contacted that must not be, the verdict comes in
+// time, and nothing of it is published.
 func TestHostileRegistry(t *testing.T) {
 	for _, c := range hostileCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -382,7 +382,7 @@ func TestHostileRegistry(t *testing.T) {
 			began := time.Now()
 			s.start()
 			s.diagnosed("stuck", func(d report.Diagnosis) bool { return len(s.checks(image)) > 0 })
-			// The agent's start and a busy machine come on top.
+			// The start of the agent and a busy machine take time, too.
 			if took := time.Since(began); took > examine.VerdictTimeout+6*time.Second {
 				t.Errorf("the verdict took %v", took)
 			}
@@ -392,10 +392,10 @@ func TestHostileRegistry(t *testing.T) {
 				s.swept("a sweep of the registry", func(w *report.Sweep) bool { return len(w.Registries) > 0 })
 			}
 			checks := s.checks(image)
-			s.says(t, checks, c.says)
+			s.expectText(t, checks, c.text)
 			healthy := report.Find(checks, "blob/"+s.registry.host).Outcome == report.Pass
 			if c.healthy && !healthy {
-				t.Errorf("an image that can be had is not seen: %+v", checks)
+				t.Errorf("an available image is not recognized: %+v", checks)
 			}
 			if t.Failed() {
 				for _, c := range checks {
@@ -410,9 +410,9 @@ func TestHostileRegistry(t *testing.T) {
 			if c.bearer != nil {
 				bearer = c.bearer(s)
 			}
-			s.kept(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
-			s.kept(t, "the token", bearer, canaryToken)
-			s.kept(t, "the header", []*spy{s.registry}, canaryHeader)
+			s.expectSecretsOnlyAt(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
+			s.expectSecretsOnlyAt(t, "the token", bearer, canaryToken)
+			s.expectSecretsOnlyAt(t, "the header", []*spy{s.registry}, canaryHeader)
 			if c.logIn && !strings.Contains(s.tokens.all()+s.registry.all(), canaryBasic()) {
 				t.Error("no password was sent, so that there was nothing to keep")
 			}
@@ -423,23 +423,23 @@ func TestHostileRegistry(t *testing.T) {
 			if n := s.registry.requests(); n > most {
 				t.Errorf("%d requests to the registry", n)
 			}
-			s.clean(t, "stuck")
+			s.expectClean(t, "stuck")
 		})
 	}
 }
 
-// says reports whether some check says so.
-func (s *stage) says(t *testing.T, checks []report.Check, text string) {
+// expectText checks that some check contains a text.
+func (s *stage) expectText(t *testing.T, checks []report.Check, text string) {
 	t.Helper()
 	b, err := json.Marshal(checks)
 	if err != nil || !strings.Contains(string(b), text) {
-		t.Errorf("%q is not said (%v): %s", text, err, b)
+		t.Errorf("%q is missing (%v): %s", text, err, b)
 	}
 }
 
-// kept checks that no server but those got the secret, the victim nothing at
-// all, and nobody too much.
-func (s *stage) kept(t *testing.T, what string, by []*spy, secrets ...string) {
+// expectSecretsOnlyAt checks that only these servers got the secrets, that the victim
+// got nothing at all, and that no server got too many requests.
+func (s *stage) expectSecretsOnlyAt(t *testing.T, what string, by []*spy, secrets ...string) {
 	t.Helper()
 	if n := s.victim.accepted.Load(); n > 0 {
 		t.Errorf("%d connections to the victim: %s", n, s.victim.all())
@@ -465,19 +465,19 @@ var (
 	lineOf = regexp.MustCompile(`^(|[a-z0-9-]+: .*\.|Updated .*|(cluster-config|node-infrastructure|registry|none|undetermined)  [A-Za-z]+  \([a-z]+\)|` +
 		`  (pods?|image|why|fix|to confirm|evidence|also|not checked|checked|retry|disk|runtime|dns|clock|config|kubelet) +\S.*| {15}\S.*|Node|Registries \(checked .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {15}\S.*)$`)
 	inQuotes = regexp.MustCompile(`"(\\.|[^"\\])*"`)
-	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|would decide|ask again) ?: ?run-evil`)
+	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|to confirm|retry) ?: ?run-evil`)
 )
 
-// clean checks what was published of the pod, and logged.
-func (s *stage) clean(t *testing.T, pod string) {
+// expectClean checks what was published of the pod, and logged.
+func (s *stage) expectClean(t *testing.T, pod string) {
 	t.Helper()
 	_, cm, _ := s.report()
-	texts := map[string]string{"the summary": cm.Data[summaryKey], "the log": s.logged.String()}
+	texts := map[string]string{"the summary": cm.Data[publish.SummaryKey], "the log": s.logged.String()}
 	var decoded any
-	if err := json.Unmarshal([]byte(cm.Data[reportKey]), &decoded); err != nil {
+	if err := json.Unmarshal([]byte(cm.Data[publish.ReportKey]), &decoded); err != nil {
 		t.Fatal(err)
 	}
-	strings_(decoded, func(text string) {
+	eachString(decoded, func(text string) {
 		texts["report.json"] += text + "\n"
 		if strings.ContainsAny(text, "\n\t") {
 			t.Errorf("a text of report.json has several lines: %q", text)
@@ -502,10 +502,10 @@ func (s *stage) clean(t *testing.T, pod string) {
 			}
 		}
 	}
-	for line := range strings.Lines(cm.Data[summaryKey]) {
+	for line := range strings.Lines(cm.Data[publish.SummaryKey]) {
 		line = strings.TrimSuffix(line, "\n")
 		if !lineOf.MatchString(line) || strings.HasPrefix(strings.TrimSpace(line), "fix          run-evil") {
-			t.Errorf("a line that nobody of us began: %q", line)
+			t.Errorf("a line with an unknown beginning: %q", line)
 		}
 	}
 	n, _, _ := s.report()
@@ -516,25 +516,25 @@ func (s *stage) clean(t *testing.T, pod string) {
 	}
 }
 
-// strings_ gives all texts in a JSON value, keys too.
-func strings_(v any, each func(string)) {
+// eachString calls each for all strings in a JSON value, keys included.
+func eachString(v any, each func(string)) {
 	switch v := v.(type) {
 	case string:
 		each(v)
 	case []any:
 		for _, e := range v {
-			strings_(e, each)
+			eachString(e, each)
 		}
 	case map[string]any:
 		for k, e := range v {
 			each(k)
-			strings_(e, each)
+			eachString(e, each)
 		}
 	}
 }
 
-// However the victim's address is written, as a realm or as the target of a
-// redirect, it is not asked.
+// TestHostileAddresses checks that the victim is not contacted, however its address is
+// written, as a realm or as the target of a redirect.
 func TestHostileAddresses(t *testing.T) {
 	s := newStage(t, false)
 	four := s.victim.addr.Addr().As4()
@@ -549,7 +549,7 @@ func TestHostileAddresses(t *testing.T) {
 		"１２７.６６." + fmt.Sprint(four[2]) + ".1",
 		"169.254.169.254", "[::ffff:169.254.169.254]", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]", "100.100.100.200",
 	}
-	// Some of these are no addresses to a resolver, and none is asked here.
+	// Some of these are no addresses for a resolver, and there is none here.
 	p := s.honest()
 	p.open()
 	honest := *s.registry.handler.Load()
@@ -584,17 +584,17 @@ func TestHostileAddresses(t *testing.T) {
 		}
 		return true
 	})
-	s.kept(t, "the password", nil, canaryUser, canaryPassword, canaryBasic())
+	s.expectSecretsOnlyAt(t, "the password", nil, canaryUser, canaryPassword, canaryBasic())
 	for i, image := range images {
 		b, err := json.Marshal(s.checks(image))
 		if err != nil || !strings.Contains(string(b), " address") && !strings.Contains(string(b), "not a URL") && !strings.Contains(string(b), "no usable token service") {
-			t.Errorf("%s: it is not said why nothing was asked: %s", forms[i/2], b)
+			t.Errorf("%s: the reason for no request is missing: %s", forms[i/2], b)
 		}
 	}
 }
 
-// A name that leads elsewhere when it is asked for again: the address that was
-// found good is the one that is dialled.
+// TestRebinding checks that of a name that resolves differently each time the address
+// that was allowed is dialed.
 func TestRebinding(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root for a DNS server on its port")
@@ -625,7 +625,7 @@ func TestRebinding(t *testing.T) {
 					p.blob = redirects(307, to)
 				}
 				p.open()
-				// The host behind the name is an honest one, as long as it is asked.
+				// The host behind the name is honest as long as it is contacted.
 				s.other.serve(*s.registry.handler.Load())
 				if as == "realm" {
 					s.other.serve(p.token)
@@ -637,16 +637,16 @@ func TestRebinding(t *testing.T) {
 				if as == "realm" {
 					basic = []*spy{s.other}
 				}
-				s.kept(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
+				s.expectSecretsOnlyAt(t, "the password", basic, canaryUser, canaryPassword, canaryBasic())
 				if good == 0 {
-					s.says(t, s.checks(image), "a loopback address")
+					s.expectText(t, s.checks(image), "a loopback address")
 				}
 			})
 		}
 	}
 }
 
-// rebind answers every question for rebind.test with what to says.
+// rebind answers every DNS query for rebind.test with the result of to.
 func (s *stage) rebind(to func(name string) netip.Addr) {
 	s.t.Helper()
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
@@ -672,15 +672,4 @@ func (s *stage) rebind(to func(name string) netip.Addr) {
 	go func() { _ = server.ActivateAndServe() }()
 	<-started
 	s.t.Cleanup(func() { _ = server.Shutdown() })
-}
-
-// What a verdict quotes cannot pass for a part of the Event.
-func TestEventHasOneFix(t *testing.T) {
-	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
-		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "ask again: run-evil", WouldDecide: []string{"would decide: run-evil"},
-	}}
-	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: ask again - run-evil. Would decide: would decide - run-evil. Ask again: ` + report.Ask("shop/web")
-	if got := eventFor(pod{}, d).Message; got != want {
-		t.Errorf("\n got %q\nwant %q", got, want)
-	}
 }

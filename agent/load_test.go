@@ -31,7 +31,7 @@ const (
 	loadRegistries = 50
 )
 
-// loaded is what a run came to.
+// loaded is the result of a load test.
 type loaded struct {
 	all       time.Duration // until the last verdict
 	lone      int           // examinations that ended between the lone pod and its verdict
@@ -44,7 +44,7 @@ type loaded struct {
 	live      uint64        // heap that is in use in the end, beyond that before the agent
 }
 
-// busy is a registry that fails in one way and keeps the times of requests.
+// busy is a registry that fails in one way and records the times of requests.
 type busy struct {
 	host  string
 	fails string
@@ -73,7 +73,7 @@ func (b *busy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// most is how many requests came within one second.
+// most returns the most requests within one second.
 func (b *busy) most() (most int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -128,7 +128,10 @@ func load(t testing.TB) (out loaded) {
 		})
 	}
 	stuck := func(ns, name, image string, secrets ...string) {
-		made := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}}}
+		made := corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.PodSpec{NodeName: w.node, Containers: []corev1.Container{{Name: "app", Image: image}}},
+		}
 		for _, s := range secrets {
 			made.Spec.ImagePullSecrets = append(made.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
 		}
@@ -183,8 +186,8 @@ func load(t testing.TB) (out loaded) {
 	w.agent(func(started *Agent) {
 		a = started
 		a.examiner.Puller = nil
-		run := a.exams.examine
-		a.exams.examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		run := a.cache.cfg.Examine
+		a.cache.cfg.Examine = func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			began.Add(1)
 			x := run(ctx, s, early)
 			withRuntime(x)
@@ -248,7 +251,7 @@ func (a *Agent) verdictOf(pod string) (cause string, ok bool) {
 	return "", false
 }
 
-// peakRSS is the most memory that the process has had, in bytes.
+// peakRSS returns the peak memory use of the process, in bytes.
 func peakRSS() uint64 {
 	text, _ := os.ReadFile("/proc/self/status")
 	var kb uint64
@@ -258,16 +261,30 @@ func peakRSS() uint64 {
 	return kb << 10
 }
 
-// Under the load of 1,000 stuck pods all get their verdict, no registry gets
-// more than its share, and who comes last does not wait for those before.
+// TestLoad checks that each of 1,000 stuck pods gets its verdict, that no registry
+// gets more than its rate, and that the last pod does not wait for those before.
 func TestLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes its time")
 	}
 	l := load(t)
-	t.Logf("%d pods on %d registries: all verdicts after %v; the lone pod's after %d other examinations, %d were left", loadPods, loadRegistries, l.all.Round(time.Millisecond), l.lone, l.left)
-	t.Logf("%d requests, %.1f an examination, at most %d in a second to one registry; heap %d MiB, RSS %d MiB at the peak, the test's own servers included; the agent keeps %d MiB",
-		l.requests, l.each, l.most, l.heap>>20, l.rss>>20, l.live>>20)
+	t.Logf(
+		"%d pods on %d registries: all verdicts after %v; the lone pod's after %d other examinations, %d were left",
+		loadPods,
+		loadRegistries,
+		l.all.Round(time.Millisecond),
+		l.lone,
+		l.left,
+	)
+	t.Logf(
+		"%d requests, %.1f an examination, at most %d in a second to one registry; heap %d MiB, RSS %d MiB at the peak, the test's own servers included; the agent keeps %d MiB",
+		l.requests,
+		l.each,
+		l.most,
+		l.heap>>20,
+		l.rss>>20,
+		l.live>>20,
+	)
 	if l.all > time.Minute {
 		t.Errorf("all verdicts after %v", l.all)
 	}
@@ -278,7 +295,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("the lone pod waits for %d examinations of others, %d are left", l.lone, l.left)
 	}
 	const perExamination = 10
-	if limit := (burst + 1) * 4 * perExamination; l.most > limit {
+	if limit := (burstSeconds + 1) * 4 * perExamination; l.most > limit {
 		t.Errorf("%d requests in a second to one registry, want at most %d", l.most, limit)
 	}
 	if l.each > perExamination {

@@ -21,12 +21,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// installed is a cluster with the manifests applied, as kubectl does it, and
-// agents' pods on its nodes.
+// installed is a cluster with the manifests applied by kubectl, and agents' pods on
+// its nodes.
 type installed struct {
 	*world
 	server     *apiServer
@@ -34,7 +36,7 @@ type installed struct {
 	config     string
 }
 
-// install starts an API server of its own: the manifests are for a whole cluster.
+// install starts an API server of its own: the manifests are cluster-wide.
 func install(t *testing.T) *installed {
 	t.Helper()
 	if testing.Short() {
@@ -48,8 +50,8 @@ func install(t *testing.T) *installed {
 		t.Fatal(err)
 	}
 	t.Cleanup(api.stop)
-	c := &installed{world: &world{t: t, api: api.front()}, server: api, kubectlBin: filepath.Join(api.bin, "kubectl")}
-	t.Cleanup(c.api.Close)
+	c := &installed{world: &world{t: t, testProxy: api.proxy()}, server: api, kubectlBin: filepath.Join(api.bin, "kubectl")}
+	t.Cleanup(c.testProxy.Close)
 	if _, err := os.Stat(c.kubectlBin); err != nil {
 		if c.kubectlBin, err = exec.LookPath("kubectl"); err != nil {
 			t.Skip("no kubectl")
@@ -94,22 +96,22 @@ func (c *installed) beside(dir, name, text string) string {
 	return filepath.Join(dir, name)
 }
 
-// holder is somebody with a token of the agents' ServiceAccount.
-type holder struct {
+// agentUser is a user with a token of the agents' ServiceAccount.
+type agentUser struct {
 	*installed
 	token string
 	node  string
 	uid   types.UID
 }
 
-// on makes a Node, and an agent's pod on it whose token is taken.
-func (c *installed) on(node string) *holder {
+// on creates a Node and an agent's pod on it, and returns the user of the pod's token.
+func (c *installed) on(node string) *agentUser {
 	c.t.Helper()
 	c.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": node}})
 	w := *c.world
 	w.node = node
-	h := &holder{installed: c, node: node, token: w.agentToken()}
-	uid, err := w.kubeAs(c.server, h.token, "").nodeUID(c.t.Context(), node)
+	h := &agentUser{installed: c, node: node, token: w.agentToken()}
+	uid, err := w.kubeAs(c.server, h.token, "").NodeUID(c.t.Context(), node)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func (c *installed) on(node string) *holder {
 }
 
 // call makes a request with the token.
-func (h *holder) call(method, path string, body any) (code int, answer string) {
+func (h *agentUser) call(method, path string, body any) (code int, answer string) {
 	h.t.Helper()
 	b, err := json.Marshal(body)
 	if err != nil {
@@ -138,17 +140,17 @@ func (h *holder) call(method, path string, body any) (code int, answer string) {
 			req.Header.Set("Content-Type", "application/apply-patch+yaml")
 		}
 	}
-	way := h.server.front()
-	defer way.Close()
-	way.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	proxy := h.server.proxy()
+	defer proxy.Close()
+	proxy.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if h.token != "" {
 			r.Header.Set("Authorization", "Bearer "+h.token)
-		} else { // as a token that says nothing but who it is for
+		} else { // like a token that contains nothing but its user
 			r.Header.Set("Impersonate-User", "system:serviceaccount:pullprobe:pullprobe")
 		}
 		next.ServeHTTP(w, r)
 	})
-	req.URL.Scheme, req.URL.Host = "http", strings.TrimPrefix(way.URL, "http://")
+	req.URL.Scheme, req.URL.Host = "http", strings.TrimPrefix(proxy.URL, "http://")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		h.t.Fatal(err)
@@ -165,15 +167,15 @@ func (h *holder) call(method, path string, body any) (code int, answer string) {
 	return resp.StatusCode, string(out)
 }
 
-func (h *holder) allowed(what, method, path string, body any) {
+func (h *agentUser) allowed(what, method, path string, body any) {
 	h.t.Helper()
 	if code, answer := h.call(method, path, body); code/100 != 2 {
 		h.t.Errorf("%s: %s %s: %d %s", what, method, path, code, answer)
 	}
 }
 
-// byRBAC expects that the ServiceAccount has no such right.
-func (h *holder) byRBAC(what, method, path string, body any) {
+// byRBAC checks that RBAC refuses the request.
+func (h *agentUser) byRBAC(what, method, path string, body any) {
 	h.t.Helper()
 	code, answer := h.call(method, path, body)
 	if code != http.StatusForbidden || !strings.Contains(answer, `User "system:serviceaccount:pullprobe:pullprobe" cannot `) {
@@ -181,19 +183,19 @@ func (h *holder) byRBAC(what, method, path string, body any) {
 	}
 }
 
-// byPolicy expects that the policy refuses, and says this.
-func (h *holder) byPolicy(what, method, path string, body any, says string) {
+// byPolicy checks that the admission policy refuses the request with this message.
+func (h *agentUser) byPolicy(what, method, path string, body any, message string) {
 	h.t.Helper()
 	code, answer := h.call(method, path, body)
-	if code != http.StatusForbidden || !strings.Contains(answer, "ValidatingAdmissionPolicy 'pullprobe-") || !strings.Contains(answer, says) {
-		h.t.Errorf("%s: %s %s is not refused by the policy with %q: %d %s", what, method, path, says, code, answer)
+	if code != http.StatusForbidden || !strings.Contains(answer, "ValidatingAdmissionPolicy 'pullprobe-") || !strings.Contains(answer, message) {
+		h.t.Errorf("%s: %s %s is not refused by the policy with %q: %d %s", what, method, path, message, code, answer)
 	}
 }
 
 // object is a JSON object whose fields a test changes.
 type object = map[string]any
 
-// with is the object with one field, named by its path, set; nil takes it away.
+// with returns the object with one field set, named by its path; nil removes it.
 func with(o object, value any, path ...string) object {
 	out := object{}
 	for k, v := range o {
@@ -217,29 +219,30 @@ const (
 
 const reports = "/api/v1/namespaces/pullprobe/configmaps"
 
-// own is what the agent of the node writes.
-func (h *holder) own() object {
+// own returns the report that the agent of the node writes.
+func (h *agentUser) own() object {
 	return object{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": object{
-			"name": configMapName(h.node, h.uid), "namespace": "pullprobe", "labels": object{labelReport: "", labelFault: "none", "app.kubernetes.io/name": "pullprobe"},
+			"name": publish.ConfigMapName(h.node, h.uid), "namespace": "pullprobe", "labels": object{publish.LabelReport: "", publish.LabelFault: "none", "app.kubernetes.io/name": "pullprobe"},
 			"ownerReferences": []object{{"apiVersion": "v1", "kind": "Node", "name": h.node, "uid": h.uid}},
 		},
-		"data": object{summaryKey: "well", reportKey: "{}"},
+		"data": object{publish.SummaryKey: "well", publish.ReportKey: "{}"},
 	}
 }
 
-func (h *holder) applyPath(name string) string {
+func (h *agentUser) applyPath(name string) string {
 	return reports + "/" + name + "?fieldManager=pullprobe&force=true"
 }
 
-// event is what the agent of the node writes about a pod, or its Node.
-func (h *holder) event(name string, kind string, ns string) object {
+// event returns an Event that the agent of the node writes about a pod, or about its
+// Node.
+func (h *agentUser) event(name string, kind string, ns string) object {
 	o := object{
 		"apiVersion": "v1", "kind": "Event", "metadata": object{"name": name + ".1", "namespace": ns}, "type": "Warning", "reason": "ImagePullDiagnosed", "message": "it is so",
 		"involvedObject": object{"apiVersion": "v1", "kind": kind, "namespace": ns, "name": name, "uid": "1"},
 		"source":         object{"component": "pullprobe", "host": h.node}, "action": "Diagnose",
-		"reportingComponent": "pullprobe.dev/agent", "reportingInstance": reportingInstance(h.node), "eventTime": "2026-11-21T10:00:00.000000Z",
+		"reportingComponent": "pullprobe.dev/agent", "reportingInstance": h.node[:min(len(h.node), 128)], "eventTime": "2026-11-21T10:00:00.000000Z",
 	}
 	if kind == "Node" {
 		o["reason"], o["involvedObject"] = "RegistryUnreachable", object{"apiVersion": "v1", "kind": "Node", "name": name, "uid": h.uid}
@@ -247,8 +250,8 @@ func (h *holder) event(name string, kind string, ns string) object {
 	return o
 }
 
-// The manifests on a real API server: what an agent's token may do, and what
-// refuses the rest.
+// TestManifests applies the manifests to a real API server and checks what an agent's
+// token may do and may not do.
 func TestManifests(t *testing.T) {
 	t.Parallel()
 	c := install(t)
@@ -263,7 +266,7 @@ func TestManifests(t *testing.T) {
 	a, b := c.on("node-a"), c.on("node-b")
 	c.post("/api/v1/namespaces/shop/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{NodeName: "node-a", Containers: []corev1.Container{{Name: "app", Image: "r.example/app"}}}})
 
-	// The API server takes a new policy into account a little later.
+	// The API server applies a new policy a little later.
 	c.until("the policies hold", 30*time.Second, func() bool {
 		cm, _ := a.call(http.MethodPost, reports+"?dryRun=All", with(a.own(), "probe", "metadata", "name"))
 		event, _ := a.call(http.MethodPost, "/api/v1/namespaces/shop/events?dryRun=All", with(a.event("web", "Pod", "shop"), "x", "reportingInstance"))
@@ -285,20 +288,20 @@ func TestManifests(t *testing.T) {
 	t.Run("every component", func(t *testing.T) { c.everyComponent(t, dir) })
 }
 
-// in gives the same for a subtest, whose the failures then are.
+// in returns the same for a subtest, which its failures then belong to.
 func (c *installed) in(t *testing.T) *installed {
 	w, out := *c.world, *c
 	w.t, out.world = t, &w
 	return &out
 }
 
-func (h *holder) in(t *testing.T) *holder {
+func (h *agentUser) in(t *testing.T) *agentUser {
 	out := *h
 	out.installed = h.installed.in(t)
 	return &out
 }
 
-func (c *installed) allows(t *testing.T, a, b *holder) {
+func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	c = c.in(t)
 	a, b = a.in(t), b.in(t)
 	a.allowed("pods of the node", http.MethodGet, "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-a", nil)
@@ -309,55 +312,54 @@ func (c *installed) allows(t *testing.T, a, b *holder) {
 	})
 
 	// What the agent itself sends.
-	for _, h := range []*holder{a, b} {
+	for _, h := range []*agentUser{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
-		p := publisher{node: h.node, namespace: "pullprobe", settings: newLive(defaultSettings())}
-		cm, err := p.configMap(report.Node{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, h.uid)
+		cm, err := publish.Render(report.NodeReport{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // create, then update
-			if _, err := k.apply(t.Context(), cm); err != nil {
+			if _, err := k.Apply(t.Context(), cm); err != nil {
 				t.Error(err)
 			}
 		}
-		if v, err := k.configMapVersion(t.Context(), "pullprobe", cm.Name); err != nil || v == "" {
+		if v, err := k.ConfigMapVersion(t.Context(), "pullprobe", cm.Name); err != nil || v == "" {
 			t.Errorf("its own report: %q, %v", v, err)
 		}
 		now := time.Now()
-		events := []event{{Name: "web." + h.node, Namespace: "shop", Pod: "web", UID: "1", Reason: "ImagePullDiagnosed", Message: "m", Warning: true, Time: now}}
+		events := []kube.Event{{Name: "web." + h.node, Namespace: "shop", Pod: "web", UID: "1", Reason: "ImagePullDiagnosed", Message: "m", Warning: true, Time: now}}
 		for i, reason := range nodeReasons(t) {
-			events = append(events, event{Name: fmt.Sprintf("%s.%d", h.node, i), Namespace: "default", Node: true, UID: h.uid, Reason: reason, Message: "m", Time: now})
+			events = append(events, kube.Event{Name: fmt.Sprintf("%s.%d", h.node, i), Namespace: "default", Node: true, UID: h.uid, Reason: reason, Message: "m", Time: now})
 		}
 		for _, e := range events {
-			if err := k.createEvent(t.Context(), h.node, e); err != nil {
+			if err := k.CreateEvent(t.Context(), h.node, e); err != nil {
 				t.Errorf("Event %s: %v", e.Reason, err)
 			}
 		}
 	}
-	// What somebody else has put into the report does not get into its way.
+	// Fields that other users set in the report do not prevent a write.
 	c.must("-n", "pullprobe", "label", "configmap", "pullprobe-node-a", "team=shop")
 	c.must("-n", "pullprobe", "annotate", "configmap", "pullprobe-node-a", "note=kept")
 	a.allowed("beside a foreign label", http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own())
 }
 
-// nodeReasons are the reasons of Events on the Node, as they stand in the code.
+// nodeReasons returns the reasons of Events on the Node, from the source code.
 func nodeReasons(t *testing.T) (out []string) {
 	t.Helper()
-	text, err := os.ReadFile("sweep.go")
+	text, err := os.ReadFile("sweep/sweep.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile(`Reason(?:, e\.Warning)?(?: =|:) "(\w+)"`).FindAllSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`Reason(?:, e\.Warning)?(?: =|:) +"(\w+)"`).FindAllSubmatch(text, -1) {
 		out = append(out, string(m[1]))
 	}
 	if !slices.Contains(out, "RegistryLimited") || len(out) < 7 {
-		t.Fatalf("the reasons in sweep.go are not found any more: %q", out)
+		t.Fatalf("the reasons in sweep/sweep.go are not found any more: %q", out)
 	}
 	return out
 }
 
-func (c *installed) refusesReads(t *testing.T, a *holder) {
+func (c *installed) refusesReads(t *testing.T, a *agentUser) {
 	a = a.in(t)
 	for what, path := range map[string]string{
 		"a secret":                   "/api/v1/namespaces/shop/secrets/pull",
@@ -393,7 +395,7 @@ func (c *installed) refusesReads(t *testing.T, a *holder) {
 	}
 }
 
-func (c *installed) refusesWrites(t *testing.T, a *holder) {
+func (c *installed) refusesWrites(t *testing.T, a *agentUser) {
 	a = a.in(t)
 	const web = "/api/v1/namespaces/shop/pods/web"
 	pod := object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "evil", "namespace": "pullprobe"}, "spec": object{"containers": []object{{"name": "a", "image": "i"}}}}
@@ -433,7 +435,7 @@ func (c *installed) refusesWrites(t *testing.T, a *holder) {
 	}
 }
 
-func (c *installed) refusesReports(t *testing.T, a, b *holder) {
+func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 	c = c.in(t)
 	a, b = a.in(t), b.in(t)
 	const theOther, owner, labels, keys = "writes the ConfigMap pullprobe-node-a in namespace pullprobe", "belongs to this Node", "its own labels", "summary and report.json"
@@ -448,9 +450,9 @@ func (c *installed) refusesReports(t *testing.T, a, b *holder) {
 		return meta([]object{r}, "ownerReferences")
 	}
 	for _, f := range []struct {
-		what string
-		body object
-		says string
+		what    string
+		body    object
+		message string
 	}{
 		{"the ConfigMap of another node", meta("pullprobe-node-b", "name"), theOther},
 		{"one of any name", meta("settings", "name"), theOther},
@@ -465,42 +467,42 @@ func (c *installed) refusesReports(t *testing.T, a, b *holder) {
 		{"with a foreign label", meta("x", "labels", "team2"), labels},
 		{"with a foreign key", with(a.own(), "x", "data", "script.sh"), keys},
 		{"with binary data", with(a.own(), object{"x": "AA=="}, "binaryData"), keys},
-		{"too large", with(a.own(), strings.Repeat("x", 65<<10), "data", reportKey), "at most 64 KiB"},
+		{"too large", with(a.own(), strings.Repeat("x", 65<<10), "data", publish.ReportKey), "at most 64 KiB"},
 		{"immutable", with(a.own(), true, "immutable"), "cannot be changed again"},
 		{"with an annotation", meta("x", "annotations", "a"), "no annotations"},
 		{"with a finalizer", meta([]string{"example.com/keep"}, "finalizers"), "no finalizers"},
 	} {
 		name := f.body["metadata"].(object)["name"].(string)
-		a.byPolicy("apply "+f.what, http.MethodPatch, a.applyPath(name), f.body, f.says)
+		a.byPolicy("apply "+f.what, http.MethodPatch, a.applyPath(name), f.body, f.message)
 		if name != "pullprobe-node-b" && name != "kube-root-ca.crt" {
 			if name == "pullprobe-node-a" {
 				c.must("-n", "pullprobe", "delete", "configmap", name, "--ignore-not-found", "--timeout=10s")
 			}
-			a.byPolicy("create "+f.what, http.MethodPost, reports, f.body, f.says)
+			a.byPolicy("create "+f.what, http.MethodPost, reports, f.body, f.message)
 		}
 		a.allowed("its own again", http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own())
 	}
-	// With the token of the one, the names of the other.
+	// With the token of one node, the names of the other.
 	b.byPolicy("another token", http.MethodPatch, b.applyPath("pullprobe-node-a"), a.own(), "writes the ConfigMap pullprobe-node-b")
-	a.byPolicy("a merge patch of another's", http.MethodPatch, reports+"/pullprobe-node-b", object{"data": object{reportKey: "{}"}}, theOther)
+	a.byPolicy("a merge patch of another's", http.MethodPatch, reports+"/pullprobe-node-b", object{"data": object{publish.ReportKey: "{}"}}, theOther)
 	a.byPolicy("a name that the API server makes", http.MethodPost, reports, with(meta(nil, "name"), "pullprobe-node-a", "metadata", "generateName"), theOther)
 	a.byPolicy("even on trial", http.MethodPost, reports+"?dryRun=All", meta("settings", "name"), theOther)
 
-	// What others have put there stays.
+	// Fields of other users stay.
 	c.must("-n", "pullprobe", "label", "configmap", "pullprobe-node-a", "team=shop")
 	a.byPolicy("another's label", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": nil}}}, labels)
 	a.byPolicy("another's label's value", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": "x"}}}, labels)
 }
 
-func (c *installed) refusesEvents(t *testing.T, a, b *holder) {
+func (c *installed) refusesEvents(t *testing.T, a, b *agentUser) {
 	a, b = a.in(t), b.in(t)
 	const signed, about = "signed by pullprobe.dev/agent, instance node-a", "no metadata but a name"
 	n := 0
-	refused := func(what string, h *holder, ns string, e object, says string) {
+	refused := func(what string, h *agentUser, ns string, e object, message string) {
 		t.Helper()
 		n++
 		e = with(e, fmt.Sprintf("refused.%d", n), "metadata", "name")
-		h.byPolicy(what, http.MethodPost, "/api/v1/namespaces/"+ns+"/events", e, says)
+		h.byPolicy(what, http.MethodPost, "/api/v1/namespaces/"+ns+"/events", e, message)
 	}
 	pod := a.event("web", "Pod", "shop")
 	refused("another instance", a, "shop", with(pod, "node-b", "reportingInstance"), signed)
@@ -525,13 +527,13 @@ func (c *installed) refusesEvents(t *testing.T, a, b *holder) {
 	refused("on its Node with another UID", a, "default", with(node, b.uid, "involvedObject", "uid"), "about node node-a")
 	refused("on its Node, as a pod's", a, "default", with(node, "ImagePullDiagnosed", "reason"), "no such reason")
 	refused("on its Node, as the kubelet's", a, "default", with(node, "NodeNotReady", "reason"), "no such reason")
-	// A pod of another node cannot be told from one of its own: known, and not refused.
+	// A pod of another node cannot be distinguished from one of its own: a known limitation.
 	a.allowed("on a pod that is not its own", http.MethodPost, "/api/v1/namespaces/shop/events", with(pod, "elsewhere.1", "metadata", "name"))
 }
 
-// refusesNoNode: the policy refuses who does not say where they are, and says
-// what that takes.
-func (c *installed) refusesNoNode(t *testing.T, a *holder) {
+// refusesNoNode checks that the policy refuses a token without a node, and explains
+// it.
+func (c *installed) refusesNoNode(t *testing.T, a *agentUser) {
 	a = a.in(t)
 	code, body := a.do(http.MethodPost, "/api/v1/namespaces/pullprobe/serviceaccounts/pullprobe/token", "application/json", object{
 		"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": object{},
@@ -542,13 +544,14 @@ func (c *installed) refusesNoNode(t *testing.T, a *holder) {
 	}
 	for what, token := range map[string]string{"a token that no pod has": answer.Status.Token, "no extra at all": ""} {
 		a.token = token
-		const says = "the token names no node. It must be bound to the agent's pod, on Kubernetes 1.30 or later"
-		a.byPolicy(what, http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own(), says)
-		a.byPolicy(what, http.MethodPost, "/api/v1/namespaces/shop/events", with(a.event("web", "Pod", "shop"), "none.1", "metadata", "name"), says)
+		const message = "the token names no node. It must be bound to the agent's pod, on Kubernetes 1.30 or later"
+		a.byPolicy(what, http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own(), message)
+		a.byPolicy(what, http.MethodPost, "/api/v1/namespaces/shop/events", with(a.event("web", "Pod", "shop"), "none.1", "metadata", "name"), message)
 	}
 }
 
-// longName: the report is named by the UID, the instance cut.
+// longName checks that the report of a node with a long name is named by its UID, and
+// that the reporting instance is truncated.
 func (c *installed) longName(t *testing.T) {
 	h := c.in(t).on(strings.Repeat("n", 51) + strings.Repeat(".n", 99))
 	h.allowed("named by the UID", http.MethodPatch, h.applyPath("pullprobe-"+string(h.uid)), h.own())
@@ -556,7 +559,7 @@ func (c *installed) longName(t *testing.T) {
 	h.byPolicy("another's UID", http.MethodPatch, h.applyPath("pullprobe-0000"), with(h.own(), "pullprobe-0000", "metadata", "name"), "writes the ConfigMap pullprobe-"+string(h.uid))
 }
 
-func (c *installed) namedNamespaces(t *testing.T, a *holder, dir string) {
+func (c *installed) namedNamespaces(t *testing.T, a *agentUser, dir string) {
 	c = c.in(t)
 	a = a.in(t)
 	grant := c.beside(filepath.Dir(dir), "shop", "namespace: shop\ncomponents: [../manifests/components/secrets-per-namespace]\n")
@@ -569,14 +572,14 @@ func (c *installed) namedNamespaces(t *testing.T, a *holder, dir string) {
 	a.byRBAC("change one", http.MethodPatch, "/api/v1/namespaces/shop/secrets/pull", object{})
 	c.must("delete", "-k", grant)
 	a.eventually(t, "/api/v1/namespaces/shop/secrets/pull", http.StatusForbidden)
-	// Without a namespace it goes nowhere.
+	// Without a namespace it is refused.
 	loose := c.beside(filepath.Dir(dir), "loose", "components: [../manifests/components/secrets-per-namespace]\n")
 	if out, err := c.kubectl("apply", "-k", loose); err == nil {
 		t.Errorf("a grant for no namespace was taken: %s", out)
 	}
 }
 
-func (c *installed) allSecrets(t *testing.T, a *holder) {
+func (c *installed) allSecrets(t *testing.T, a *agentUser) {
 	c = c.in(t)
 	a = a.in(t)
 	c.must("apply", "-k", "../manifests")
@@ -588,9 +591,9 @@ func (c *installed) allSecrets(t *testing.T, a *holder) {
 	a.byRBAC("delete a secret", http.MethodDelete, "/api/v1/namespaces/shop/secrets/pull", nil)
 }
 
-// scrapers: with the component the agent can tell who may have its metrics, and
-// that is whom the role is bound to.
-func (c *installed) scrapers(t *testing.T, a *holder, dir string) {
+// scrapers checks that with the component the agent can review tokens, and that the
+// role decides.
+func (c *installed) scrapers(t *testing.T, a *agentUser, dir string) {
 	c = c.in(t)
 	a = a.in(t)
 	c.must("apply", "-k", c.beside(filepath.Dir(dir), "metrics", "resources: [../manifests/base]\ncomponents: [../manifests/components/admission-policy, ../manifests/components/metrics]\n"))
@@ -599,26 +602,26 @@ func (c *installed) scrapers(t *testing.T, a *holder, dir string) {
 		t.Errorf("the port and the address: %q, %v", got, err)
 	}
 	c.must("-n", "shop", "create", "serviceaccount", "scraper")
-	c.must("-n", "shop", "create", "serviceaccount", "nobody")
+	c.must("-n", "shop", "create", "serviceaccount", "stranger")
 	c.must("create", "clusterrolebinding", "scraper", "--clusterrole=pullprobe-metrics-reader", "--serviceaccount=shop:scraper")
 	k := a.kubeAs(a.server, a.token, "")
-	for account, want := range map[string]int{"scraper": http.StatusOK, "nobody": http.StatusForbidden} {
+	for account, want := range map[string]int{"scraper": http.StatusOK, "stranger": http.StatusForbidden} {
 		token := c.tokenFor("/api/v1/namespaces/shop/serviceaccounts/"+account, nil)
 		var status int
 		c.until(account+" is judged", 15*time.Second, func() bool {
-			status, err = k.visitor(t.Context(), token)
+			status, err = k.Authorize(t.Context(), token)
 			return err == nil && status == want
 		})
 	}
-	if status, err := k.visitor(t.Context(), a.token); err != nil || status != http.StatusForbidden {
+	if status, err := k.Authorize(t.Context(), a.token); err != nil || status != http.StatusForbidden {
 		t.Errorf("the agent itself: %d, %v", status, err)
 	}
 	a.byRBAC("a secret", http.MethodGet, "/api/v1/namespaces/shop/secrets/pull", nil)
 }
 
-// moreRights: what somebody grants the ServiceAccount beyond the manifests does
-// not reach other reports or Events.
-func (c *installed) moreRights(t *testing.T, a, b *holder) {
+// moreRights checks that rights granted beyond the manifests do not reach other
+// reports or Events.
+func (c *installed) moreRights(t *testing.T, a, b *agentUser) {
 	c = c.in(t)
 	a, b = a.in(t), b.in(t)
 	c.must("create", "clusterrole", "far-too-much", "--verb=*", "--resource=configmaps,events,events.events.k8s.io")
@@ -629,24 +632,24 @@ func (c *installed) moreRights(t *testing.T, a, b *holder) {
 	a.byPolicy("all reports", http.MethodDelete, reports, nil, "deletes no ConfigMaps")
 	a.byPolicy("replace another's", http.MethodPut, reports+"/pullprobe-node-b", b.own(), "pullprobe-node-a in namespace pullprobe and no other")
 	a.byPolicy("in another namespace", http.MethodPost, "/api/v1/namespaces/shop/configmaps", with(a.own(), "shop", "metadata", "namespace"), "in namespace pullprobe and no other")
-	a.byPolicy("settings elsewhere", http.MethodPatch, "/api/v1/namespaces/shop/configmaps/settings", object{"data": object{reportKey: "x"}}, "in namespace pullprobe and no other")
+	a.byPolicy("settings elsewhere", http.MethodPatch, "/api/v1/namespaces/shop/configmaps/settings", object{"data": object{publish.ReportKey: "x"}}, "in namespace pullprobe and no other")
 	a.byPolicy("change an Event", http.MethodPatch, "/api/v1/namespaces/shop/events/web.node-a", object{"message": "m"}, "neither changes nor deletes")
 	a.byPolicy("delete an Event", http.MethodDelete, "/api/v1/namespaces/shop/events/web.node-a", nil, "neither changes nor deletes")
 	a.byPolicy("an Event of events.k8s.io", http.MethodPost, "/apis/events.k8s.io/v1/namespaces/shop/events", object{
 		"metadata": object{"name": "new.1", "namespace": "shop"}, "regarding": object{"kind": "Pod", "namespace": "shop", "name": "web"}, "reason": "ImagePullDiagnosed", "action": "Diagnose", "type": "Normal",
 		"reportingController": "pullprobe.dev/agent", "reportingInstance": "node-a", "eventTime": "2026-11-21T10:00:00.000000Z",
 	}, "creates Events of core/v1")
-	// Nobody else is held to it.
-	c.must("-n", "pullprobe", "create", "configmap", "somebody-elses")
+	// It applies to no other user.
+	c.must("-n", "pullprobe", "create", "configmap", "another")
 	c.must("delete", "clusterrolebinding/far-too-much", "clusterrole/far-too-much")
 }
 
-// atWork: a whole agent gets along with these rights.
+// atWork checks that a whole agent works with these rights.
 func (c *installed) atWork(t *testing.T) {
 	h := c.in(t).on("node-c")
-	h.world.node, h.ns, h.way = "node-c", "pullprobe", h.server.front()
-	t.Cleanup(func() { h.way.CloseClientConnections(); h.way.Close() })
-	h.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	h.world.node, h.ns, h.agentProxy = "node-c", "pullprobe", h.server.proxy()
+	t.Cleanup(func() { h.agentProxy.CloseClientConnections(); h.agentProxy.Close() })
+	h.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Set("Authorization", "Bearer "+h.token)
 		next.ServeHTTP(rw, r)
 	})
@@ -664,7 +667,8 @@ func (c *installed) atWork(t *testing.T) {
 	}
 }
 
-// everyComponent: the API server takes each, alone and all together.
+// everyComponent checks that the API server accepts each component, alone and all
+// together.
 func (c *installed) everyComponent(t *testing.T, dir string) {
 	c = c.in(t)
 	list, err := filepath.Glob("../manifests/components/*")
@@ -688,7 +692,7 @@ func (c *installed) everyComponent(t *testing.T, dir string) {
 	whole := c.beside(filepath.Dir(dir), "all", "resources: [../manifests/base]\ncomponents: ["+strings.Join(all, ", ")+"]\n")
 	c.must("apply", "--dry-run=server", "-k", whole)
 
-	// Nothing falls into the namespace that kubectl happens to be in.
+	// Nothing is created in the current namespace of kubectl.
 	text, err := c.kubectl("kustomize", whole)
 	if err != nil {
 		t.Fatal(err)
@@ -705,7 +709,7 @@ func (c *installed) everyComponent(t *testing.T, dir string) {
 }
 
 // eventually waits until RBAC has caught up.
-func (h *holder) eventually(t *testing.T, path string, want int) {
+func (h *agentUser) eventually(t *testing.T, path string, want int) {
 	t.Helper()
 	code := 0
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// ownAddress is one of this machine that is not loopback.
+// ownAddress returns an address of this machine that is not loopback.
 func ownAddress(t *testing.T) netip.Addr {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
@@ -25,7 +25,8 @@ func ownAddress(t *testing.T) netip.Addr {
 		t.Fatal(err)
 	}
 	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() &&
+			!p.Addr().IsLinkLocalUnicast() {
 			return p.Addr()
 		}
 	}
@@ -33,8 +34,9 @@ func ownAddress(t *testing.T) netip.Addr {
 	return netip.Addr{}
 }
 
-// An image's name, a token service or a redirect does not lead to the node
-// itself, unless its configuration or the image names the address.
+// TestOwnAddressOfTheNode checks that an image name, a token service or a redirect
+// does not lead to the node itself, unless its configuration or the image names the
+// address.
 func TestOwnAddressOfTheNode(t *testing.T) {
 	own := ownAddress(t)
 	s := newStage(t, false)
@@ -61,7 +63,11 @@ func TestOwnAddressOfTheNode(t *testing.T) {
 			honest(w, r)
 		}
 	})
-	images := map[string]string{"named": node.host + "/app:1", "realm": s.registry.host + "/realm/app:1", "moved": s.registry.host + "/moved/app:1"}
+	images := map[string]string{
+		"named": node.host + "/app:1",
+		"realm": s.registry.host + "/realm/app:1",
+		"moved": s.registry.host + "/moved/app:1",
+	}
 	for name, image := range images {
 		s.pod(name, image, backOff, "login")
 	}
@@ -69,7 +75,7 @@ func TestOwnAddressOfTheNode(t *testing.T) {
 	s.start(func(started *Agent) { a = started })
 	for name, image := range images {
 		s.diagnosed(name, func(report.Diagnosis) bool { return len(s.checks(image)) > 0 })
-		s.says(t, s.checks(image), "the setting allow permits it")
+		s.expectText(t, s.checks(image), "the setting allow permits it")
 	}
 	if n := node.accepted.Load(); n > 0 {
 		t.Errorf("%d connections to the node itself: %s", n, node.all())
@@ -78,12 +84,12 @@ func TestOwnAddressOfTheNode(t *testing.T) {
 	s.pod("literal", node.addr.String()+"/app:1", backOff)
 	s.until("a connection to what the image names", 10*time.Second, func() bool { return node.accepted.Load() > 0 })
 	before := node.requests()
-	set := a.live.get()
-	allowed, err := probes.ParseHostPattern("own.test")
+	set := a.live.Get()
+	allowed, err := guard.ParsePattern("own.test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	set.Allow = append(slices.Clone(set.Allow), allowed)
-	a.live.set(set)
+	a.live.Set(set)
 	s.until("a request to what is allowed", 10*time.Second, func() bool { return node.requests() > before })
 }

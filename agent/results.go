@@ -10,29 +10,29 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// result is the standing diagnosis of one image of one pod.
+// result is the current diagnosis of one image of one pod.
 type result struct {
 	report.Diagnosis        // redacted, as it is published
 	container, image string // as the pod has them
-	stuck            bool   // the pod waits for this image right now
-	failing          bool   // and the kubelet says that the pull fails
+	stuck            bool   // the pod waits for this image now
+	failing          bool   // and the kubelet reports that the pull fails
 	since            time.Time
-	words            report.Cause // that the kubelet's words read as, when it was made
-	key              string       // of the examination behind it
-	began            time.Time    // when that began
-	final            bool         // nothing of it is still under way
-	queue            report.Check // zero: nothing is known to hold the pull up
+	kubeletCause     report.Cause // of the kubelet's message, when it was made
+	key              string       // of the examination
+	began            time.Time    // when the examination began
+	final            bool         // the examination has ended
+	queue            report.Check // zero: no other pull is known to come first
 }
 
-// results holds the standing diagnoses of this node.
+// results holds the current diagnoses of this node.
 type results struct {
-	mu    sync.Mutex
-	byPod map[types.UID]map[string]result         // then by container and image
-	said  map[types.UID]map[string]report.Verdict // the last that an Event said
+	mu         sync.Mutex
+	byPod      map[types.UID]map[string]result         // then by container and image
+	lastEvents map[types.UID]map[string]report.Verdict // the verdicts of the last Events
 }
 
 func newResults() *results {
-	return &results{byPod: map[types.UID]map[string]result{}, said: map[types.UID]map[string]report.Verdict{}}
+	return &results{byPod: map[types.UID]map[string]result{}, lastEvents: map[types.UID]map[string]report.Verdict{}}
 }
 
 func resultKey(container, image string) string { return container + "\x00" + image }
@@ -53,20 +53,20 @@ func (r *results) put(uid types.UID, res result) {
 	r.byPod[uid][resultKey(res.container, res.image)] = res
 }
 
-// keep drops the diagnoses of a pod for which the function says no; it reports
-// whether any went or changed.
-func (r *results) keep(uid types.UID, keep func(result) (result, bool)) bool {
+// update calls f for every diagnosis of a pod. f returns the new one, of which only stuck
+// may differ, and whether to keep it. update reports whether any was removed or changed.
+func (r *results) update(uid types.UID, f func(result) (updated result, keep bool)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	changed := false
 	for k, res := range r.byPod[uid] {
-		kept, ok := keep(res)
+		updated, keep := f(res)
 		switch {
-		case !ok:
+		case !keep:
 			delete(r.byPod[uid], k)
 			changed = true
-		case kept.stuck != res.stuck:
-			r.byPod[uid][k] = kept
+		case updated.stuck != res.stuck:
+			r.byPod[uid][k] = updated
 			changed = true
 		}
 	}
@@ -76,37 +76,37 @@ func (r *results) keep(uid types.UID, keep func(result) (result, bool)) bool {
 	return changed
 }
 
-// forget drops all of a pod that has gone; it reports whether there was a
+// forget removes everything about a pod that is gone. It reports whether there was a
 // diagnosis.
 func (r *results) forget(uid types.UID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, had := r.byPod[uid]
 	delete(r.byPod, uid)
-	delete(r.said, uid)
+	delete(r.lastEvents, uid)
 	return had
 }
 
-// maxSaid bounds what is remembered of one pod: its owner may name one image
-// after the other.
-const maxSaid = 64
+// maxEventsKept limits what is remembered of one pod: its owner may name one image after
+// the other.
+const maxEventsKept = 64
 
-// say notes what an Event says of an image, and reports whether that is news.
-func (r *results) say(uid types.UID, container, image string, v report.Verdict) bool {
+// noteEvent remembers the verdict of an Event on an image, and reports whether it is new.
+func (r *results) noteEvent(uid types.UID, container, image string, v report.Verdict) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := resultKey(container, image)
-	old, ok := r.said[uid][key]
-	if r.said[uid] == nil || len(r.said[uid]) >= maxSaid {
-		r.said[uid] = map[string]report.Verdict{}
+	old, ok := r.lastEvents[uid][key]
+	if r.lastEvents[uid] == nil || len(r.lastEvents[uid]) >= maxEventsKept {
+		r.lastEvents[uid] = map[string]report.Verdict{}
 	}
-	r.said[uid][key] = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}
+	r.lastEvents[uid][key] = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}
 	return !ok || !old.Same(v)
 }
 
-// olderThan counts the standing diagnoses of waiting pods from examinations that
-// had begun by then.
-func (r *results) olderThan(then time.Time) int {
+// countOlder counts the diagnoses of waiting pods whose examinations began before a time
+// or have not ended.
+func (r *results) countOlder(then time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
@@ -120,7 +120,7 @@ func (r *results) olderThan(then time.Time) int {
 	return n
 }
 
-// others are the standing diagnoses of images that other pods wait for.
+// others returns the diagnoses of other images that other pods wait for.
 func (r *results) others(uid types.UID, image string) []result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,9 +135,9 @@ func (r *results) others(uid types.UID, image string) []result {
 	return out
 }
 
-// behind are the pods that wait without a failure of their own: what becomes
-// of another pull may matter to them.
-func (r *results) behind() []types.UID {
+// queuedPods returns the pods that wait without a failure of their own: another pull may
+// come first.
+func (r *results) queuedPods() []types.UID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []types.UID
@@ -152,7 +152,7 @@ func (r *results) behind() []types.UID {
 	return out
 }
 
-// list gives all diagnoses, newest first, and those of stuck pods apart.
+// list returns all diagnoses, newest first, and those of stuck pods separately.
 func (r *results) list() (all, stuck []report.Diagnosis) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,33 +7,37 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// What is said twice is no news, and a pod whose owner names one image after
-// the other takes no more memory for it.
-func TestSayingIsRemembered(t *testing.T) {
+// TestEventsAreRemembered checks that a repeated Event is not new, and that a pod whose
+// owner names one image after the other takes no more memory.
+func TestEventsAreRemembered(t *testing.T) {
 	r := newResults()
 	v := report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: "long"}
-	if !r.say("uid", "web", "app:1", v) || r.say("uid", "web", "app:1", v) {
+	if !r.noteEvent("uid", "web", "app:1", v) || r.noteEvent("uid", "web", "app:1", v) {
 		t.Error("the first time is news, the second is not")
 	}
 	v.Confidence = report.Confirmed
-	if !r.say("uid", "web", "app:1", v) {
+	if !r.noteEvent("uid", "web", "app:1", v) {
 		t.Error("it is surer now, and that is no news")
 	}
-	for i := range 10 * maxSaid {
-		r.say("uid", "web", "app:"+strconv.Itoa(i), v)
+	for i := range 10 * maxEventsKept {
+		r.noteEvent("uid", "web", "app:"+strconv.Itoa(i), v)
 	}
-	if n := len(r.said["uid"]); n > maxSaid {
+	if n := len(r.lastEvents["uid"]); n > maxEventsKept {
 		t.Errorf("%d verdicts are remembered", n)
 	}
 }
 
-// A report that is written before anything was looked at says so in checks that
-// scripts can read.
-func TestReportOfNothing(t *testing.T) {
-	a, err := New(Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"}, slog.New(slog.DiscardHandler))
+// TestReportBeforeTheFirstCheck checks that a report from before the first checks has these
+// checks as unknown.
+func TestReportBeforeTheFirstCheck(t *testing.T) {
+	a, err := New(
+		config.Options{NodeName: "node-a", Kubeconfig: kubeconfig(t, "http://127.0.0.1:1"), RuntimeEndpoint: "unix:///nowhere.sock"},
+		slog.New(slog.DiscardHandler),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +45,15 @@ func TestReportOfNothing(t *testing.T) {
 	if err != nil || strings.Contains(string(body), "null") || strings.Count(summary, "not checked yet") != 2 {
 		t.Errorf("%s\n%s%v", body, summary, err)
 	}
-	var n report.Node
+	var n report.NodeReport
 	if err := json.Unmarshal(body, &n); err != nil {
 		t.Fatal(err)
 	}
-	if n.Runtime.ID != "runtime" || n.Runtime.Kind != report.KindRuntime || n.Disk.ID != "disk" || n.Disk.Kind != report.KindDisk || n.Diagnoses == nil {
+	if n.Runtime.Outcome != report.Unknown || n.Disk.Outcome != report.Unknown {
+		t.Errorf("not checked, and not unknown: %s", body)
+	}
+	if n.Runtime.ID != "runtime" || n.Runtime.Kind != report.KindRuntime || n.Disk.ID != "disk" || n.Disk.Kind != report.KindDisk ||
+		n.Diagnoses == nil {
 		t.Errorf("%s", body)
 	}
 }

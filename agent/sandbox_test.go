@@ -7,7 +7,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// For the sandbox image no secret of the pod is asked for, and nothing pulled.
+// TestSandboxSubject checks that no secret of the pod is read for the sandbox image,
+// and that there is no test pull.
 func TestSandboxSubject(t *testing.T) {
 	e := &examine.Examiner{AllowLoopback: true}
 	found := e.Examine(t.Context(), sandboxSubject("127.0.0.1:1/pause:3"), nil)

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
 )
 
 // scraper reads an agent's metrics port.
@@ -23,7 +24,10 @@ type scraper struct {
 
 func (s scraper) get(token string) (*http.Response, string) {
 	s.t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 20 * time.Second}
+	client := http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		Timeout:   20 * time.Second,
+	}
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url, nil)
 	if err != nil {
 		s.t.Fatal(err)
@@ -43,11 +47,12 @@ func (s scraper) get(token string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// expect looks at the status of a request; only a good one brings metrics.
+// expect checks the status of a request; only an authorized one returns metrics.
 func (s scraper) expect(what, token string, want int) {
 	s.t.Helper()
 	resp, body := s.get(token)
-	if resp.StatusCode != want || strings.Contains(body, "pullprobe_build_info") != (want == http.StatusOK) || token != "" && strings.Contains(body, token) {
+	if resp.StatusCode != want || strings.Contains(body, "pullprobe_build_info") != (want == http.StatusOK) ||
+		token != "" && strings.Contains(body, token) {
 		s.t.Errorf("%s: %s, want %d: %.200s", what, resp.Status, want, body)
 	}
 	if got := resp.Header.Get("WWW-Authenticate"); (got == "Bearer") != (want == http.StatusUnauthorized) {
@@ -55,7 +60,7 @@ func (s scraper) expect(what, token string, want int) {
 	}
 }
 
-// logged is what agents log at all levels.
+// logged is a log of agents, with all levels.
 type logged struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -77,7 +82,8 @@ func (l *logged) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// scraped opens a metrics port for an agent.
+// scraped returns a scraper, and an edit that opens the metrics port of an agent for
+// it.
 func (w *world) scraped(log *logged, auth bool) (scraper, func(*Agent)) {
 	addr, scheme := freePort(), "https"
 	if !auth {
@@ -88,7 +94,7 @@ func (w *world) scraped(log *logged, auth bool) (scraper, func(*Agent)) {
 	}
 }
 
-// account makes a ServiceAccount and a token of it.
+// account creates a ServiceAccount and returns a token of it.
 func (w *world) account(name string) (token string) {
 	w.t.Helper()
 	path := "/api/v1/namespaces/" + w.ns + "/serviceaccounts"
@@ -108,40 +114,45 @@ func (w *world) tokenFor(account string, audiences []string) string {
 	return answer.Status.Token
 }
 
-// reader makes the role for scrapers, and binds it to ServiceAccounts and to a group.
+// reader creates the role for scrapers, and binds it to ServiceAccounts and to a
+// group.
 func (w *world) reader(group string, accounts ...string) {
 	w.t.Helper()
 	name := "reader-" + w.node
 	w.post(rbacPath+"clusterroles", map[string]any{
-		"metadata": map[string]any{"name": name}, "rules": []any{map[string]any{"nonResourceURLs": []string{"/metrics"}, "verbs": []string{"get"}}},
+		"metadata": map[string]any{
+			"name": name,
+		}, "rules": []any{map[string]any{"nonResourceURLs": []string{"/metrics"}, "verbs": []string{"get"}}},
 	})
 	subjects := []any{map[string]any{"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}}
 	for _, a := range accounts {
 		subjects = append(subjects, map[string]any{"kind": "ServiceAccount", "name": a, "namespace": w.ns})
 	}
 	w.post(rbacPath+"clusterrolebindings", map[string]any{
-		"metadata": map[string]any{"name": name}, "subjects": subjects, "roleRef": map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+		"metadata": map[string]any{
+			"name": name,
+		}, "subjects": subjects, "roleRef": map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
 	})
 }
 
-// Who gets an agent's metrics, by a real API server's word.
+// TestMetricsPort checks with a real API server who gets an agent's metrics.
 func TestMetricsPort(t *testing.T) {
 	w := newWorld(t)
 	good, stranger := w.account("scraper"), w.account("stranger")
 	elsewhere := w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/scraper", []string{"https://elsewhere.example"})
-	// Somebody who has the role by a group.
+	// A user that has the role by a group.
 	of := *w
 	of.ns += "-of-a-group"
 	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": of.ns}})
 	grouped := of.account("scraper")
 	w.reader("system:serviceaccounts:"+of.ns, "scraper")
-	// RBAC takes a while, and the gate asks once in a while only.
-	k, err := newKube(kubeconfig(t, w.api.URL), "test")
+	// RBAC takes a while, and a decision is cached.
+	k, err := kube.New(kubeconfig(t, w.testProxy.URL), "test", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.until("the role is bound", 15*time.Second, func() bool {
-		status, err := k.visitor(t.Context(), good)
+		status, err := k.Authorize(t.Context(), good)
 		return err == nil && status == http.StatusOK
 	})
 	var log logged
@@ -149,7 +160,11 @@ func TestMetricsPort(t *testing.T) {
 	w.agent(open)
 	w.until("the first report", 20*time.Second, func() bool { _, _, ok := w.report(); return ok })
 	reviews := func() string {
-		return fmt.Sprintf("%d tokens, %d accesses", w.way.count("POST tokenreviews"), w.way.count("POST subjectaccessreviews"))
+		return fmt.Sprintf(
+			"%d tokens, %d accesses",
+			w.agentProxy.count("POST tokenreviews"),
+			w.agentProxy.count("POST subjectaccessreviews"),
+		)
 	}
 
 	s.expect("no token", "", http.StatusUnauthorized)
@@ -170,7 +185,7 @@ func TestMetricsPort(t *testing.T) {
 		t.Errorf("six tokens, three times each: %s", got)
 	}
 
-	// Nothing else is there, and nothing at all for who is not let in.
+	// There is nothing else, and nothing at all for unauthorized callers.
 	other := scraper{t, strings.Replace(s.url, "/metrics", "/healthz", 1)}
 	if resp, _ := other.get(good); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("/healthz: %s", resp.Status)
@@ -186,12 +201,12 @@ func TestMetricsPort(t *testing.T) {
 		}
 	}
 
-	// Without the API server nobody new is let in.
+	// Without the API server no new token is accepted.
 	fresh := w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/scraper", nil)
-	w.way.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
+	w.agentProxy.set(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
 	s.expect("the API server is away", fresh+"x", http.StatusServiceUnavailable)
-	s.expect("its word holds for a while", good, http.StatusOK)
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	s.expect("its decision is cached", good, http.StatusOK)
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.HasSuffix(r.URL.Path, "/subjectaccessreviews") {
 			rw.WriteHeader(http.StatusForbidden)
 			return
@@ -199,26 +214,27 @@ func TestMetricsPort(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	s.expect("half a review", w.tokenFor("/api/v1/namespaces/"+w.ns+"/serviceaccounts/stranger", nil), http.StatusServiceUnavailable)
-	w.way.set(func(http.ResponseWriter, *http.Request, http.Handler) { time.Sleep(reviewIn + time.Second) })
+	const reviewTimeout = 4 * time.Second // package metrics
+	w.agentProxy.set(func(http.ResponseWriter, *http.Request, http.Handler) { time.Sleep(reviewTimeout + time.Second) })
 	began := time.Now()
 	s.expect("it never answers", garbage+"y", http.StatusServiceUnavailable)
-	if took := time.Since(began); took > reviewIn+time.Second {
+	if took := time.Since(began); took > reviewTimeout+time.Second {
 		t.Errorf("it never answers: after %v", took)
 	}
-	w.way.set(nil)
+	w.agentProxy.set(nil)
 
 	for _, token := range []string{good, stranger, elsewhere, forged, grouped, fresh, garbage} {
 		if parts := strings.Split(token, "."); strings.Contains(log.String(), parts[len(parts)-1]) {
 			t.Errorf("a token is in the log: %s", log.String())
 		}
 	}
-	if !strings.Contains(log.String(), "nobody gets the metrics whose token was not reviewed") {
+	if !strings.Contains(log.String(), "metrics requests denied: token review failed") {
 		t.Errorf("the log does not tell of the API server: %s", log.String())
 	}
 }
 
-// An agent that nobody asks to has no such port; one that shall not ask gives
-// metrics to everybody, and says so where others than the node reach it.
+// TestMetricsPortWithoutAuthentication checks that an agent without authentication
+// serves its metrics to every caller, and warns if other hosts reach the port.
 func TestMetricsPortWithoutAuthentication(t *testing.T) {
 	for name, tt := range map[string]struct {
 		addr  string
@@ -232,78 +248,13 @@ func TestMetricsPortWithoutAuthentication(t *testing.T) {
 			w.until("the first report", 20*time.Second, func() bool { _, _, ok := w.report(); return ok })
 			s.expect("no token", "", http.StatusOK)
 			s.expect("any token", "any-5bd1e995", http.StatusOK)
-			if n := w.way.count("POST tokenreviews"); n > 0 {
+			if n := w.agentProxy.count("POST tokenreviews"); n > 0 {
 				t.Errorf("%d reviews", n)
 			}
 			stop()
-			if n := strings.Count(log.String(), "everybody who reaches this port gets the metrics"); (n == 1) != tt.warns || n > 1 {
+			if n := strings.Count(log.String(), "metrics are served without authentication"); (n == 1) != tt.warns || n > 1 {
 				t.Errorf("%d warnings", n)
 			}
 		})
-	}
-}
-
-// alone is an agent without an API server.
-func alone(t *testing.T, args ...string) *Agent {
-	t.Helper()
-	args = append([]string{"--node-name=n", "--kubeconfig=" + kubeconfig(t, "http://127.0.0.1:1")}, args...)
-	opts, err := ParseOptions(args, func(string) string { return "" }, new(strings.Builder))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := New(opts, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-// Who only holds connections takes a bounded number, and does not keep them.
-func TestHeldConnections(t *testing.T) {
-	t.Parallel()
-	a := alone(t, "--health-addr=", "--metrics-addr=127.0.0.1:0")
-	ports, err := a.listen()
-	if err != nil || len(ports) != 1 {
-		t.Fatalf("%d ports, %v", len(ports), err)
-	}
-	go ports[0].serve(t.Context(), a.log)
-	addr := ports[0].l.Addr().String()
-	for range maxConnections {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-	}
-	began := time.Now()
-	scraper{t, "https://" + addr + "/metrics"}.expect("behind them", "", http.StatusUnauthorized)
-	if took := time.Since(began); took < time.Second || took > 10*time.Second {
-		t.Errorf("it waited %v", took)
-	}
-}
-
-// The health port has no metrics, and no port is opened that nobody asks for.
-func TestPorts(t *testing.T) {
-	a := alone(t, "--health-addr=127.0.0.1:0")
-	ports, err := a.listen()
-	if err != nil || len(ports) != 1 {
-		t.Fatalf("%d ports, %v", len(ports), err)
-	}
-	go ports[0].serve(t.Context(), a.log)
-	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/metrics": http.StatusNotFound} {
-		if resp, _ := (scraper{t, "http://" + ports[0].l.Addr().String() + path}).get(""); resp.StatusCode != want {
-			t.Errorf("%s: %s, want %d", path, resp.Status, want)
-		}
-	}
-	// One that cannot be opened closes the other.
-	a.opts.HealthAddr, a.opts.MetricsAddr = freePort(), ports[0].l.Addr().String()
-	if _, err := a.listen(); err == nil || !strings.Contains(err.Error(), "--metrics-addr: ") {
-		t.Errorf("a port that is taken: %v", err)
-	}
-	a.opts.MetricsAddr, a.opts.MetricsCertFile, a.opts.MetricsKeyFile = freePort(), "/does/not/exist", "/does/not/exist"
-	for range 2 { // the second time as well: it was closed
-		if _, err := a.listen(); err == nil || !strings.Contains(err.Error(), "--metrics-addr: open /does/not/exist") {
-			t.Errorf("no certificate: %v", err)
-		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// refuse answers as an API server does that refuses.
+// refuse answers like an API server that refuses a request.
 func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
@@ -30,14 +30,14 @@ func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason, message
 	})
 }
 
-// An API server that is overloaded, broken or sees conflicts gets what there is
-// to say as soon as it takes it, and once.
+// TestAPIServerThatFails checks that an API server that is overloaded, broken or
+// reports conflicts gets the report and each Event once, as soon as it accepts them.
 func TestAPIServerThatFails(t *testing.T) {
 	w := newWorld(t)
 	w.logs = &buffer{}
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var writes atomic.Int32
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodGet {
 			next.ServeHTTP(rw, r)
 			return
@@ -55,23 +55,23 @@ func TestAPIServerThatFails(t *testing.T) {
 		}
 	})
 	w.agent()
-	w.diagnosed("stuck", whatever)
+	w.diagnosed("stuck", anyDiagnosis)
 	w.until("its Event", 20*time.Second, func() bool { return len(w.events("stuck")) > 0 })
 	if n := len(w.events("stuck")); n != 1 {
 		t.Errorf("%d Events", n)
 	}
-	if !strings.Contains(fmt.Sprint(w.logs), "publishing failed; will try again") {
-		t.Errorf("it is not said: %s", w.logs)
+	if !strings.Contains(fmt.Sprint(w.logs), "cannot publish, will retry") {
+		t.Errorf("it is not logged: %s", w.logs)
 	}
 }
 
-// A watch that is closed again and again, and one that has expired, loses no
-// pod.
-func TestWatchIsClosedAgainAndAgain(t *testing.T) {
+// TestWatchIsClosedRepeatedly checks that no pod is missed when the watch is closed
+// again and again, or has expired.
+func TestWatchIsClosedRepeatedly(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
 	var watches atomic.Int32
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.URL.Query().Get("watch") == "" {
 			next.ServeHTTP(rw, r)
 			return
@@ -100,9 +100,9 @@ func TestWatchIsClosedAgainAndAgain(t *testing.T) {
 	w.until("the end of one", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 2 && len(n.Diagnoses) == 2 })
 }
 
-// A namespace that is being deleted takes no more objects: neither the report,
-// if it is the agent's own, nor Events. Events in other namespaces are written
-// all the same, and the agent goes on.
+// TestNamespaceIsBeingDeleted checks that the agent goes on when a namespace is being
+// deleted and accepts neither the report nor Events. Events in other namespaces are
+// still written.
 func TestNamespaceIsBeingDeleted(t *testing.T) {
 	w := newWorld(t)
 	w.logs = &buffer{}
@@ -110,12 +110,12 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 	elsewhere := w.ns + "-other"
 	w.post("/api/v1/namespaces", map[string]any{"metadata": map[string]any{"name": elsewhere}})
 	w.pod("here", image, backOff)
-	// Nobody is there to empty it, so it stays so.
+	// There is no controller that empties it, so it stays so.
 	if code, out := w.do(http.MethodDelete, "/api/v1/namespaces/"+w.ns, "application/json", nil); code/100 != 2 {
 		t.Fatalf("%d %s", code, out)
 	}
 	w.agent()
-	w.until("refusals of the report", 20*time.Second, func() bool { return w.way.count("PATCH configmaps") > 1 })
+	w.until("refusals of the report", 20*time.Second, func() bool { return w.agentProxy.count("PATCH configmaps") > 1 })
 	there := *w
 	there.ns = elsewhere
 	there.pod("there", image, backOff)
@@ -123,15 +123,15 @@ func TestNamespaceIsBeingDeleted(t *testing.T) {
 	if n := len(w.events("here")); n != 0 {
 		t.Errorf("%d Events in the namespace that is being deleted", n)
 	}
-	for _, text := range []string{"an Event was refused", "publishing failed; will try again", "is being terminated"} {
+	for _, text := range []string{"Event refused", "cannot publish, will retry", "is being terminated"} {
 		if !strings.Contains(fmt.Sprint(w.logs), text) {
-			t.Errorf("%q is not said: %s", text, w.logs)
+			t.Errorf("%q is not logged: %s", text, w.logs)
 		}
 	}
 }
 
-// Whatever is in the journal's directory, and whether or not it can be written:
-// the agent says so, and examines without test pulls.
+// TestBrokenJournal checks that the agent reports a journal directory with any
+// content, or one that is not writable, and examines without test pulls.
 func TestBrokenJournal(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T) string{
 		"files that are no entries": func(t *testing.T) string {
@@ -165,13 +165,13 @@ func TestBrokenJournal(t *testing.T) {
 			w.agent(func(a *Agent) { a.puller.Journal = cri.NewJournal(dir) })
 			w.diagnosed("stuck", func(d report.Diagnosis) bool { return report.Find(d.Checks, "pull").Summary != "" })
 			if name == "files that are no entries" {
-				w.until("a word on each entry", 10*time.Second, func() bool { return strings.Count(logs.String(), "test pull settled") >= 4 })
+				w.until("a log line for each entry", 10*time.Second, func() bool { return strings.Count(logs.String(), "test pull settled") >= 4 })
 			}
 		})
 	}
 }
 
-// fullDisk is a file system on which nothing can be written any more.
+// fullDisk returns a directory on a full file system.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -13,12 +13,13 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
-// The kubelet rotates the token of a pod, and the old one ends: the agent reads
-// the file again within a minute. (The kubelet leaves two for that.)
+// TestRotatedToken checks that the agent reads the file of its token again within a
+// minute. The kubelet rotates the token, and allows two minutes for that.
 func TestRotatedToken(t *testing.T) {
 	w := newWorld(t)
 	image := examinetest.StartImages(t).Absent()
@@ -27,22 +28,26 @@ func TestRotatedToken(t *testing.T) {
 	var valid atomic.Pointer[string]
 	first, second := "Bearer first", "Bearer second"
 	valid.Store(&first)
-	w.way.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Header.Get("X-Came-With") != *valid.Load() {
 			refuse(rw, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")
 			return
 		}
 		next.ServeHTTP(rw, r)
 	})
-	secure := httptest.NewTLSServer(w.way.Config.Handler) // no token is sent without TLS
+	secure := httptest.NewTLSServer(w.agentProxy.Config.Handler) // no token is sent without TLS
 	t.Cleanup(secure.Close)
-	k, err := newKube(kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token), "test")
+	k, err := kube.New(
+		kubeconfigWith(t, fmt.Sprintf("server: %q, insecure-skip-tls-verify: true", secure.URL), "tokenFile: "+token),
+		"test",
+		"",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.agent(func(a *Agent) { a.kube, a.publish.kube = k, k })
+	w.agent(func(a *Agent) { *a.kube = *k })
 	w.pod("before", image, backOff)
-	w.diagnosed("before", whatever)
+	w.diagnosed("before", anyDiagnosis)
 	hosttest.Write(t, token, "second")
 	valid.Store(&second)
 	secure.CloseClientConnections()

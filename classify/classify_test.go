@@ -239,7 +239,7 @@ func invariants(t *testing.T, r Result) {
 			t.Errorf("could be %v", r.Candidates)
 		}
 	}
-	if len(r.Clause) > MaxClause || len(r.Candidates) > maxCould || len(r.Host) > 300 {
+	if len(r.Clause) > MaxClause || len(r.Candidates) > maxCandidates || len(r.Host) > 300 {
 		t.Errorf("unbounded: %+v", r)
 	}
 	for _, s := range []string{r.Clause, r.Host, r.Address, r.Resolver} {

@@ -2,5 +2,5 @@
 // returns the causes that they may mean. It is the only place that reads
 // English. It does no I/O and builds for every platform.
 //
-// [Message] is the door. The rules are a table in rules.go.
+// [Message] classifies a message. The rules are a table in rules.go.
 package classify

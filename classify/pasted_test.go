@@ -80,7 +80,7 @@ func TestPastedKinds(t *testing.T) {
 		"who speaks decides": {
 			{`Failed getting credential from external registry credential provider: error execing credential provider plugin lab-provider for image r.lab/app: context deadline exceeded`, CredentialProviderFailed, PullTimedOut},
 			{`failed to prepare extraction snapshot "extract-1 sha256:1": connection error: desc = "transport: Error while dialing dial unix:///run/lab-snapshotter/lab.sock: timeout": unavailable`, UnpackFailed, RuntimeUnavailable},
-			{`"ImageFsInfo from image service failed" err="rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing dial unix /run/lab-snapshotter/lab.sock: connect: no such file or directory\""`, RuntimeUnavailable, ""},
+			{`"ImageFsInfo from image service failed" err="rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing dial unix /run/lab-fs/lab.sock: connect: no such file or directory\""`, RuntimeUnavailable, ""},
 			{`FailedCreatePodSandBox: failed to pull and unpack image "registry.lab/pause:1": failed to resolve reference "registry.lab/pause:1": failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized`, SandboxImageUnavailable, CredentialsMissing},
 			{`creating pod sandbox with name "k8s_web": initializing source docker://registry.lab/pause:1: pinging container registry registry.lab: StatusCode: 403, <!doctype html>`, SandboxImageUnavailable, AccessForbidden},
 			{create + `mount callback failed on /m: openat etc/passwd: path escapes from parent`, NotAPullProblem, ""},

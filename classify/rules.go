@@ -10,23 +10,24 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// This file is the one place in pullprobe that reads English. Each rule says
-// what a clause of an error chain means, given the step around it; the phrases
+// This file is the one place in pullprobe that reads English. Each rule has what a
+// clause of an error chain means, given its context. The phrases
 // are those of Go's net, net/http, crypto/tls and crypto/x509, containerd's
 // core/remotes/docker, core/unpack, content store and CRI plugin,
 // containers/image (CRI-O), Docker's daemon, the kubelet's pkg/kubelet/images,
 // and the error codes of the OCI distribution specification.
 
-// rule reads one kind of clause.
+// rule is what one kind of clause means.
 type rule struct {
 	phrases []string       // lower case; the clause contains one of them
 	exact   *regexp.Regexp // or the clause, in its own case, matches this
 	proven  bool           // the clause alone proves the first cause
-	server  bool           // a registry or token service may write this; all else only the runtime may say
+	server  bool           // also for the text of a registry or token service; other rules are for the runtime's only
 
-	// says lists what the clause could mean, likeliest first. Undetermined in
-	// front: none of them can be picked. Nil: the clause says nothing here.
-	says func(s scene, clause string) []report.Cause
+	// meaning returns the causes that the clause may have, likeliest first.
+	// Undetermined comes first if none is likelier than the others. Nil: the rule
+	// does not apply in this context.
+	meaning func(s messageContext, clause string) []report.Cause
 }
 
 func (r rule) matches(clause string) bool {
@@ -39,30 +40,30 @@ func (r rule) matches(clause string) bool {
 
 type causes = []report.Cause
 
-// always is a rule whose meaning no step changes.
-func always(c ...report.Cause) func(scene, string) []report.Cause {
-	return func(scene, string) []report.Cause { return c }
+// always returns the meaning of a rule that does not depend on the context.
+func always(c ...report.Cause) func(messageContext, string) []report.Cause {
+	return func(messageContext, string) []report.Cause { return c }
 }
 
-// online completes what a failed exchange with a host could mean by the
-// part that host plays.
-func online(c ...report.Cause) func(scene, string) []report.Cause {
-	return func(s scene, _ string) []report.Cause { return s.online(c...) }
+// viaHost returns the meaning of a failed exchange with a host, completed by the
+// host's role.
+func viaHost(c ...report.Cause) func(messageContext, string) []report.Cause {
+	return func(s messageContext, _ string) []report.Cause { return s.viaHost(c...) }
 }
 
-// answered is online for where the peer did speak: its host is reachable.
-func answered(c ...report.Cause) func(scene, string) []report.Cause {
-	return func(s scene, _ string) []report.Cause { return s.answered(c...) }
+// afterResponse is viaHost for a peer that responded: its host is reachable.
+func afterResponse(c ...report.Cause) func(messageContext, string) []report.Cause {
+	return func(s messageContext, _ string) []report.Cause { return s.afterResponse(c...) }
 }
 
-func (s scene) answered(c ...report.Cause) []report.Cause {
+func (s messageContext) afterResponse(c ...report.Cause) []report.Cause {
 	if s.redirected && !s.proxy {
 		return slices.Insert(slices.Clone(c), 1, report.BlobHostUnreachable)
 	}
-	return s.online(c...)
+	return s.viaHost(c...)
 }
 
-func (s scene) online(c ...report.Cause) []report.Cause {
+func (s messageContext) viaHost(c ...report.Cause) []report.Cause {
 	switch {
 	case s.proxy: // the peer was the proxy
 		return append(causes{report.ProxyUnreachable}, c...)
@@ -77,77 +78,141 @@ func (s scene) online(c ...report.Cause) []report.Cause {
 	}
 }
 
-// strong rules stand on their own: the rightmost clause that one of them
-// matches decides. Where two match the same clause, the first does.
-var strong = []rule{
-	// The kubelet itself; no registry was asked.
-	{phrases: []string{"invalid reference format", "couldn't parse image", "failed to parse image reference", "invalid image name", "repository name must be"},
-		proven: true, says: always(report.InvalidReference)},
-	{phrases: []string{"did not resolve to an alias", "short-name resolution", "short name mode is enforcing", "pull an unqualified image"}, says: always(report.InvalidReference)},
-	{phrases: []string{"present with pull policy of never", "errimageneverpull"}, proven: true, says: always(report.NeverPullNotPresent, report.PresentNotAuthorized)},
-	{phrases: []string{"pull qps exceeded"}, says: always(report.PullQueueLimited)},
-	{phrases: []string{"unable to retrieve some image pull secrets", "failed to retrieve image pull secret", "unable to retrieve pull secret"}, says: always(report.PullSecretMissing)},
+// specificRules name a cause: the rightmost clause that one of them matches decides.
+// If two match the same clause, the first does.
+var specificRules = []rule{
+	// The kubelet itself: no registry was contacted.
+	{
+		phrases: []string{
+			"invalid reference format", "couldn't parse image", "failed to parse image reference",
+			"invalid image name", "repository name must be",
+		},
+		proven:  true,
+		meaning: always(report.InvalidReference),
+	},
+	{
+		phrases: []string{
+			"did not resolve to an alias", "short-name resolution", "short name mode is enforcing",
+			"pull an unqualified image",
+		},
+		meaning: always(report.InvalidReference),
+	},
+	{
+		phrases: []string{"present with pull policy of never", "errimageneverpull"},
+		proven:  true,
+		meaning: always(report.NeverPullNotPresent, report.PresentNotAuthorized),
+	},
+	{phrases: []string{"pull qps exceeded"}, meaning: always(report.PullQueueLimited)},
+	{
+		phrases: []string{
+			"unable to retrieve some image pull secrets", "failed to retrieve image pull secret",
+			"unable to retrieve pull secret",
+		},
+		meaning: always(report.PullSecretMissing),
+	},
 	// A pull secret that the kubelet cannot decode (pkg/credentialprovider/config.go);
 	// it uses the bare error even as the waiting reason.
-	{phrases: []string{"illegal base64 data", "unable to parse auth field"}, says: always(report.PullSecretMalformed)},
-	{exact: regexp.MustCompile(`^(json: )?cannot unmarshal \w+ into Go|^invalid character '.+' (looking for|after|in|at)|^unexpected end of JSON input`), says: func(s scene, _ string) []report.Cause {
-		if s.url != "" || s.token || s.status {
-			return nil // of an answer from the network
-		}
-		if s.config {
-			return causes{report.UnsupportedManifest, report.LayerCorrupt}
-		}
-		return causes{report.PullSecretMalformed}
-	}},
-	{phrases: []string{"credential provider plugin", "exec plugin", "credentialprovider"}, says: always(report.CredentialProviderFailed, report.CredentialsMissing)},
-	{phrases: []string{"nodes are available"}, says: always(report.Unscheduled)},
-	{phrases: []string{"successfully pulled image", "already present on machine"}, says: always(report.NotAPullProblem)},
-	{exact: regexp.MustCompile(`(?i)\bback-off (?:\S+ )?restarting failed container|CrashLoopBackOff`), says: always(report.NotAPullProblem)},
-	{exact: regexp.MustCompile(`(?i)^(secret|configmap|serviceaccount|persistentvolumeclaim) "[^"]*" not found`), says: always(report.NotAPullProblem)},
-	{phrases: []string{"exec format error"}, says: always(report.PlatformMismatch, report.NotAPullProblem)},
-	// The image is there: its process does not start.
-	{phrases: []string{"runc create failed", "oci runtime create failed", "failed to create shim task", "failed to create containerd task"}, says: always(report.NotAPullProblem)},
+	{phrases: []string{"illegal base64 data", "unable to parse auth field"}, meaning: always(report.PullSecretMalformed)},
+	{
+		exact: regexp.MustCompile(`^(json: )?cannot unmarshal \w+ into Go|^invalid character '.+' (looking for|` +
+			`after|in|at)|^unexpected end of JSON input`),
+		meaning: func(s messageContext, _ string) []report.Cause {
+			if s.url != "" || s.token || s.status {
+				return nil // of a response from the network
+			}
+			if s.config {
+				return causes{report.UnsupportedManifest, report.LayerCorrupt}
+			}
+			return causes{report.PullSecretMalformed}
+		},
+	},
+	{
+		phrases: []string{"credential provider plugin", "exec plugin", "credentialprovider"},
+		meaning: always(report.CredentialProviderFailed, report.CredentialsMissing),
+	},
+	{phrases: []string{"nodes are available"}, meaning: always(report.Unscheduled)},
+	{phrases: []string{"successfully pulled image", "already present on machine"}, meaning: always(report.NotAPullProblem)},
+	{
+		exact:   regexp.MustCompile(`(?i)\bback-off (?:\S+ )?restarting failed container|CrashLoopBackOff`),
+		meaning: always(report.NotAPullProblem),
+	},
+	{
+		exact:   regexp.MustCompile(`(?i)^(secret|configmap|serviceaccount|persistentvolumeclaim) "[^"]*" not found`),
+		meaning: always(report.NotAPullProblem),
+	},
+	{phrases: []string{"exec format error"}, meaning: always(report.PlatformMismatch, report.NotAPullProblem)},
+	// The image is present: its process does not start.
+	{
+		phrases: []string{
+			"runc create failed", "oci runtime create failed", "failed to create shim task",
+			"failed to create containerd task",
+		},
+		meaning: always(report.NotAPullProblem),
+	},
 
-	{phrases: []string{"is blocked in /", "cannot be set when \"\" is provided", "cannot be set when `config_path` is provided"}, says: always(report.RuntimeConfigInvalid)},
+	{
+		phrases: []string{
+			"is blocked in /", "cannot be set when \"\" is provided", "cannot be set when `config_path` is provided",
+		},
+		meaning: always(report.RuntimeConfigInvalid),
+	},
 
 	// The runtime's socket and process.
-	{phrases: []string{"dial unix", "error while dialing"}, says: func(s scene, _ string) []report.Cause {
+	{phrases: []string{"dial unix", "error while dialing"}, meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.socket || !s.otherSocket:
 			return causes{report.RuntimeUnavailable}
 		case s.snapshot: // a snapshotter that is a process of its own
 			return causes{report.UnpackFailed, report.RuntimeUnavailable}
-		case s.service: // the runtime passes on that one of its parts is away
+		case s.service: // the runtime reports that one of its parts is not running
 			return causes{report.RuntimeUnavailable, report.UnpackFailed}
 		}
 		return nil
 	}},
-	{phrases: []string{"connect to the docker daemon", "unknown service runtime.v1", "server is not initialized yet",
-		"transport is closing", "error reading from server"}, says: always(report.RuntimeUnavailable)},
-	{exact: regexp.MustCompile(`^ref \S+ locked for `), says: always(report.Undetermined)}, // another pull is writing the same layer
+	{
+		phrases: []string{
+			"connect to the docker daemon", "unknown service runtime.v1", "server is not initialized yet",
+			"transport is closing", "error reading from server",
+		},
+		meaning: always(report.RuntimeUnavailable),
+	},
+	{exact: regexp.MustCompile(`^ref \S+ locked for `), meaning: always(report.Undetermined)}, // another pull is writing the same layer
 
 	// Policy.
-	{phrases: []string{"signature validation failed", "signaturevalidationfailed", "signature was required", "signatures were accepted", "source image rejected",
-		"signature verification", "no matching signatures", "parsing signature", "unrecognized signature format"}, server: true, says: always(report.SignatureRejected)},
+	{
+		phrases: []string{
+			"signature validation failed", "signaturevalidationfailed", "signature was required",
+			"signatures were accepted", "source image rejected", "signature verification", "no matching signatures",
+			"parsing signature", "unrecognized signature format",
+		},
+		server:  true,
+		meaning: always(report.SignatureRejected),
+	},
 
 	// This node's disk. These win over "extract" and "commit" to their left.
-	{phrases: []string{"no space left on device", "disk quota exceeded"}, says: always(report.DiskFull, report.InodesExhausted)},
-	{phrases: []string{"read-only file system"}, says: always(report.DiskReadOnly, report.DiskIOError)},
-	{phrases: []string{"input/output error", "structure needs cleaning", "failed to perform sync"}, says: always(report.DiskIOError, report.DiskReadOnly, report.DiskFull)},
+	{phrases: []string{"no space left on device", "disk quota exceeded"}, meaning: always(report.DiskFull, report.InodesExhausted)},
+	{phrases: []string{"read-only file system"}, meaning: always(report.DiskReadOnly, report.DiskIOError)},
+	{
+		phrases: []string{"input/output error", "structure needs cleaning", "failed to perform sync"},
+		meaning: always(report.DiskIOError, report.DiskReadOnly, report.DiskFull),
+	},
 
-	// The proxy's own answers: a refused CONNECT leaves only the words of its
-	// status line, without the number (net/http/transport.go); an answer of a
+	// The proxy's own responses: a rejected CONNECT leaves only the phrase of its
+	// status line, without the number (net/http/transport.go). A response of a
 	// registry always has the number.
-	{exact: regexp.MustCompile(`^(` + reasonPhrases(http.StatusUnauthorized, http.StatusNotFound) + `)\W*$`), says: func(s scene, _ string) []report.Cause {
-		if s.status || s.url == "" {
-			return nil
-		}
-		return causes{report.ProxyDenied, report.RegistryUnavailable}
-	}},
-	{phrases: []string{"proxy authentication required"}, says: always(report.ProxyDenied)},
+	{
+		exact: regexp.MustCompile(`^(` + reasonPhrases(http.StatusUnauthorized, http.StatusNotFound) + `)\W*$`),
+		meaning: func(s messageContext, _ string) []report.Cause {
+			if s.status || s.url == "" {
+				return nil
+			}
+			return causes{report.ProxyDenied, report.RegistryUnavailable}
+		},
+	},
+	{phrases: []string{"proxy authentication required"}, meaning: always(report.ProxyDenied)},
 
 	// Names. A failure under "lookup" is the resolver's, whatever the request.
-	{phrases: []string{"no such host"}, says: func(s scene, _ string) []report.Cause {
+	{phrases: []string{"no such host"}, meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.proxy:
 			return causes{report.ProxyUnreachable, report.HostNotFound, report.ResolverFailed}
@@ -158,15 +223,19 @@ var strong = []rule{
 		}
 		return causes{report.HostNotFound, report.ResolverFailed, report.ResolverWrongAnswer, report.ResolverUnreachable}
 	}},
-	{phrases: []string{"server misbehaving", "temporary failure in name resolution", "try again", "no answer from dns server", "cannot unmarshal dns message", "servfail"},
-		says: func(s scene, _ string) []report.Cause {
+	{
+		phrases: []string{
+			"server misbehaving", "temporary failure in name resolution", "try again", "no answer from dns server",
+			"cannot unmarshal dns message", "servfail",
+		},
+		meaning: func(s messageContext, _ string) []report.Cause {
 			if !s.lookup {
 				return nil
 			}
 			out := causes{report.ResolverFailed, report.ResolverUnreachable, report.HostNotFound}
 			if s.host != "" && !strings.Contains(s.host, ".") {
-				// A name of one label is known to the resolver next door or to nobody,
-				// and those (Docker's, for one) ask on and fail where they do not know it.
+				// A name of one label is known to a local resolver or to none. Such a resolver
+				// (Docker's, for one) forwards a query for a name that it lacks, and fails.
 				out = causes{report.Undetermined, report.HostNotFound, report.ResolverFailed, report.ResolverUnreachable}
 			}
 			if s.proxy {
@@ -176,221 +245,414 @@ var strong = []rule{
 		}},
 
 	// Transport. Names first: under "lookup" these are about the DNS server.
-	{phrases: []string{"tls handshake timeout"}, says: online(report.TLSHandshakeFailed, report.ConnectionTimeout, report.NetworkUnreachable, report.RegistryUnavailable)},
-	{phrases: []string{"timeout awaiting response headers"}, says: online(report.RegistryUnavailable, report.ConnectionTimeout, report.PullTimedOut)},
-	{phrases: []string{"i/o timeout", "connection timed out", "client.timeout exceeded", "request canceled while waiting for connection", "context deadline exceeded while waiting for connection"},
-		says: func(s scene, clause string) []report.Cause {
+	{
+		phrases: []string{"tls handshake timeout"},
+		meaning: viaHost(report.TLSHandshakeFailed, report.ConnectionTimeout, report.NetworkUnreachable, report.RegistryUnavailable),
+	},
+	{
+		phrases: []string{"timeout awaiting response headers"},
+		meaning: viaHost(report.RegistryUnavailable, report.ConnectionTimeout, report.PullTimedOut),
+	},
+	{
+		phrases: []string{
+			"i/o timeout", "connection timed out", "client.timeout exceeded",
+			"request canceled while waiting for connection", "context deadline exceeded while waiting for connection",
+		},
+		meaning: func(s messageContext, clause string) []report.Cause {
 			switch {
 			case s.lookup:
 				return s.resolverGone()
-			case strings.Contains(clause, "awaiting headers"): // of the whole request: nobody knows how far it came
-				return s.online(report.ConnectionTimeout, report.RegistryUnavailable, report.NetworkUnreachable, report.ProxyUnreachable)
+			case strings.Contains(clause, "awaiting headers"): // of the whole request: how far it came is unknown
+				return s.viaHost(report.ConnectionTimeout, report.RegistryUnavailable, report.NetworkUnreachable, report.ProxyUnreachable)
 			}
-			return s.online(report.ConnectionTimeout, report.NetworkUnreachable, report.ResolverWrongAnswer, report.ProxyUnreachable)
+			return s.viaHost(report.ConnectionTimeout, report.NetworkUnreachable, report.ResolverWrongAnswer, report.ProxyUnreachable)
 		}},
-	{phrases: []string{"connection refused"}, says: func(s scene, _ string) []report.Cause {
+	{phrases: []string{"connection refused"}, meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.lookup:
 			return s.resolverGone()
 		case s.sinkhole() && !s.proxy:
 			return causes{report.ResolverWrongAnswer, report.ConnectionRefused}
 		}
-		return s.online(report.ConnectionRefused, report.ResolverWrongAnswer, report.RegistryUnavailable)
-	}},
-	{phrases: []string{"no route to host", "network is unreachable", "host is unreachable", "network is down", "cannot assign requested address", "host is down"},
-		says: func(s scene, _ string) []report.Cause {
+		return s.viaHost(report.ConnectionRefused, report.ResolverWrongAnswer, report.RegistryUnavailable)
+	},
+	},
+	{
+		phrases: []string{
+			"no route to host", "network is unreachable", "host is unreachable", "network is down",
+			"cannot assign requested address", "host is down",
+		},
+		meaning: func(s messageContext, _ string) []report.Cause {
 			if s.lookup {
 				return append(s.resolverGone(), report.NetworkUnreachable)
 			}
-			return s.online(report.NetworkUnreachable, report.ConnectionTimeout, report.ResolverWrongAnswer)
+			return s.viaHost(report.NetworkUnreachable, report.ConnectionTimeout, report.ResolverWrongAnswer)
 		}},
-	// What a local route or firewall makes of connect(2).
-	{exact: regexp.MustCompile(`^(permission denied|invalid argument|operation not permitted)\b`), says: func(s scene, _ string) []report.Cause {
+	// connect(2) with a local route or firewall in between.
+	{exact: regexp.MustCompile(`^(permission denied|invalid argument|` +
+		`operation not permitted)\b`), meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.lookup:
 			return append(s.resolverGone(), report.NetworkUnreachable)
 		case s.address != "":
-			return s.online(report.NetworkUnreachable)
+			return s.viaHost(report.NetworkUnreachable)
 		}
 		return nil
-	}},
-	{phrases: []string{"failed to read expected number of bytes", "unexpected eof"}, says: func(s scene, _ string) []report.Cause {
+	},
+	},
+	{phrases: []string{"failed to read expected number of bytes", "unexpected eof"}, meaning: func(s messageContext, _ string) []report.Cause {
 		if s.extracting {
 			return causes{report.LayerCorrupt, report.UnpackFailed, report.ConnectionReset}
 		}
-		return s.online(report.ConnectionReset, report.LayerCorrupt, report.RegistryUnavailable)
+		return s.viaHost(report.ConnectionReset, report.LayerCorrupt, report.RegistryUnavailable)
 	}},
-	{phrases: []string{"connection reset by peer", "broken pipe", "stream error", "server sent goaway", "server closed idle connection", "client connection lost", "use of closed network connection"},
-		says: func(s scene, _ string) []report.Cause {
+	{
+		phrases: []string{
+			"connection reset by peer", "broken pipe", "stream error", "server sent goaway",
+			"server closed idle connection", "client connection lost", "use of closed network connection",
+		},
+		meaning: func(s messageContext, _ string) []report.Cause {
 			if s.lookup {
 				return s.resolverGone()
 			}
-			return s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
+			return s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
 		}},
-	{exact: regexp.MustCompile(`^EOF\b`), says: func(s scene, _ string) []report.Cause {
-		if s.token && !s.proxy { // the service took the connection and hung up
+	{exact: regexp.MustCompile(`^EOF\b`), meaning: func(s messageContext, _ string) []report.Cause {
+		if s.token && !s.proxy { // the service accepted the connection and closed it
 			return causes{report.TokenServiceFailed, report.ConnectionReset, report.TLSHandshakeFailed}
 		}
 		if s.copying {
-			return s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
+			return s.viaHost(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)
 		}
-		// Somebody hung up: in the handshake or after it, the server or what stands before it.
-		return append(causes{report.Undetermined}, s.online(report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)...)
-	}},
+		// The connection was closed in the handshake or after it, by the server or something in between.
+		return append(causes{report.Undetermined}, s.viaHost(
+			report.ConnectionReset, report.TLSHandshakeFailed, report.RegistryUnavailable, report.ProxyDenied)...,
+		)
+	},
+	},
 
 	// TLS and x509.
-	{phrases: []string{"server gave http response to https client"}, says: func(s scene, _ string) []report.Cause {
+	{phrases: []string{"server gave http response to https client"}, meaning: func(s messageContext, _ string) []report.Cause {
 		if s.proxy {
 			return causes{report.ProxyUnreachable}
 		}
-		// A mirror that lacks the image makes containerd go on to the registry's own, unconfigured address.
+		// If a mirror lacks the image, containerd continues with the registry's own address, which is not configured.
 		return causes{report.PlainHTTPRegistry, report.RuntimeConfigInvalid, report.TagNotFound, report.MirrorFaulty}
 	}},
-	{phrases: []string{"http request to an https server"}, says: answered(report.RuntimeConfigInvalid, report.PlainHTTPRegistry)},
-	{phrases: []string{"does not look like a tls handshake"}, says: answered(report.TLSHandshakeFailed, report.PlainHTTPRegistry, report.ProxyDenied)},
+	{phrases: []string{"http request to an https server"}, meaning: afterResponse(report.RuntimeConfigInvalid, report.PlainHTTPRegistry)},
+	{
+		phrases: []string{"does not look like a tls handshake"},
+		meaning: afterResponse(report.TLSHandshakeFailed, report.PlainHTTPRegistry, report.ProxyDenied),
+	},
 	{phrases: []string{"unknown authority", "self-signed certificate", "self signed certificate", "unable to get local issuer"},
-		says: answered(report.CertificateUntrusted, report.TLSIntercepted, report.RuntimeConfigInvalid, report.RepositoryNotFound)},
-	{phrases: []string{"certificate has expired or is not yet valid", "certificate has expired"}, says: func(s scene, _ string) []report.Cause {
-		// The times stand in the clause to its right. Without them (Go before
-		// 1.15) nobody can say which end of the window it was.
-		return s.answered(report.Undetermined, report.CertificateExpired, report.ClockSkewed, report.CertificateNotYetValid)
-	}},
-	{exact: regexp.MustCompile(`current time \S+ is after `), says: answered(report.CertificateExpired, report.ClockSkewed, report.TLSIntercepted)},
-	{exact: regexp.MustCompile(`current time \S+ is before `), says: answered(report.CertificateNotYetValid, report.ClockSkewed)},
-	{phrases: []string{"certificate is valid for", "not valid for any names", "wanted to match", "doesn't contain any ip sans", "but none matched"},
-		says: answered(report.CertificateNameMismatch, report.TLSIntercepted, report.ResolverWrongAnswer)},
-	{phrases: []string{"legacy common name", "insecure algorithm", "not authorized to sign", "incompatible key usage", "negative serial number", "malformed certificate", "unhandled critical extension"},
-		says: answered(report.CertificateInvalid)},
-	{exact: regexp.MustCompile(`^x509$`), says: answered(report.CertificateInvalid, report.CertificateUntrusted)},
-	{exact: regexp.MustCompile(`^tls$`), says: answered(report.TLSHandshakeFailed)},
+		meaning: afterResponse(report.CertificateUntrusted, report.TLSIntercepted, report.RuntimeConfigInvalid, report.RepositoryNotFound)},
+	{
+		phrases: []string{"certificate has expired or is not yet valid", "certificate has expired"},
+		meaning: func(s messageContext, _ string) []report.Cause {
+			// The times are in the clause to its right. Without them (Go before 1.15) it is
+			// unknown which end of the period it was.
+			return s.afterResponse(report.Undetermined, report.CertificateExpired, report.ClockSkewed, report.CertificateNotYetValid)
+		},
+	},
+	{
+		exact:   regexp.MustCompile(`current time \S+ is after `),
+		meaning: afterResponse(report.CertificateExpired, report.ClockSkewed, report.TLSIntercepted),
+	},
+	{exact: regexp.MustCompile(`current time \S+ is before `), meaning: afterResponse(report.CertificateNotYetValid, report.ClockSkewed)},
+	{
+		phrases: []string{
+			"certificate is valid for", "not valid for any names", "wanted to match", "doesn't contain any ip sans",
+			"but none matched",
+		},
+		meaning: afterResponse(report.CertificateNameMismatch, report.TLSIntercepted, report.ResolverWrongAnswer),
+	},
+	{
+		phrases: []string{
+			"legacy common name", "insecure algorithm", "not authorized to sign", "incompatible key usage",
+			"negative serial number", "malformed certificate", "unhandled critical extension",
+		},
+		meaning: afterResponse(report.CertificateInvalid),
+	},
+	{exact: regexp.MustCompile(`^x509$`), meaning: afterResponse(report.CertificateInvalid, report.CertificateUntrusted)},
+	{exact: regexp.MustCompile(`^tls$`), meaning: afterResponse(report.TLSHandshakeFailed)},
 
-	// What a server says of its reasons, whatever the status.
-	{phrases: []string{"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded", "quota metric"}, server: true, says: always(report.RateLimited)},
-	{exact: regexp.MustCompile(`retry-after: \S+, allowed: \d+/`), server: true, says: always(report.RateLimited)},
-	{exact: regexp.MustCompile(`^(retry-after|\S*s, allowed)$`), server: true, says: func(s scene, _ string) []report.Cause {
+	// The reasons that a server gives, whatever the status.
+	{
+		phrases: []string{
+			"toomanyrequests", "too many requests", "pull rate limit", "rate exceeded", "rate limit exceeded",
+			"quota metric",
+		},
+		server:  true,
+		meaning: always(report.RateLimited),
+	},
+	{exact: regexp.MustCompile(`retry-after: \S+, allowed: \d+/`), server: true, meaning: always(report.RateLimited)},
+	{exact: regexp.MustCompile(`^(retry-after|\S*s, allowed)$`), server: true, meaning: func(s messageContext, _ string) []report.Cause {
 		if !s.limited {
 			return nil
 		}
 		return causes{report.RateLimited}
 	}},
-	{exact: regexp.MustCompile(`(?i)\bquota\b.*\bexceeded|exceeded .*\bquota\b`), server: true, says: func(s scene, clause string) []report.Cause {
-		if strings.Contains(strings.ToLower(clause), "disk quota exceeded") {
-			return nil // EDQUOT of this node
-		}
-		return causes{report.RegistryUnavailable, report.AccessForbidden, report.RateLimited}
-	}},
-	{phrases: []string{"configured policy in", "projectpolicyviolation", "due to policy", "violates policy"}, server: true, says: always(report.AccessForbidden, report.SignatureRejected)},
+	{
+		exact:  regexp.MustCompile(`(?i)\bquota\b.*\bexceeded|exceeded .*\bquota\b`),
+		server: true,
+		meaning: func(s messageContext, clause string) []report.Cause {
+			if strings.Contains(strings.ToLower(clause), "disk quota exceeded") {
+				return nil // EDQUOT of this node
+			}
+			return causes{report.RegistryUnavailable, report.AccessForbidden, report.RateLimited}
+		},
+	},
+	{
+		phrases: []string{"configured policy in", "projectpolicyviolation", "due to policy", "violates policy"},
+		server:  true,
+		meaning: always(report.AccessForbidden, report.SignatureRejected),
+	},
 
 	// Status numbers.
-	{exact: statusNumber, says: statusSays},
-	{exact: regexp.MustCompile(`^[45]\d\d [A-Z]`), says: func(s scene, clause string) []report.Cause { // with a phrase of the server's own
-		if !s.unexpected {
-			return nil
-		}
-		return statusSays(s, "status "+clause)
-	}},
+	{exact: statusNumber, meaning: statusMeaning},
+	{
+		exact: regexp.MustCompile(`^[45]\d\d [A-Z]`),
+		meaning: func(s messageContext, clause string) []report.Cause { // with a phrase of the server's own
+			if !s.unexpected {
+				return nil
+			}
+			return statusMeaning(s, "status "+clause)
+		},
+	},
 
-	// What is in the registry, or is not.
-	{phrases: []string{"no match for platform", "no matching manifest for", "no image found in manifest list", "no image found in image index", "does not match the specified platform"}, says: always(report.PlatformMismatch, report.UnsupportedManifest)},
-	{phrases: []string{"unexpected media type text/html"}, says: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable)},
-	{phrases: []string{"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image", "byte manifest for", "unsupported manifest", "failed to convert manifest"},
-		says: always(report.UnsupportedManifest)},
-	{exact: regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`), server: true, says: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest)},
-	// Of a media type that containerd does not know it asks for a layer.
-	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(application/vnd\.(?:docker\.image\.rootfs|docker\.container\.image|oci\.image\.(?:layer|config))`),
-		says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
-	{exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(`), says: always(report.Undetermined, report.UnsupportedManifest, report.LayerCorrupt, report.MirrorFaulty)},
+	// The content of the registry.
+	{
+		phrases: []string{
+			"no match for platform", "no matching manifest for", "no image found in manifest list",
+			"no image found in image index", "does not match the specified platform",
+		},
+		meaning: always(report.PlatformMismatch, report.UnsupportedManifest),
+	},
+	{
+		phrases: []string{"unexpected media type text/html"},
+		meaning: always(report.Undetermined, report.MirrorFaulty, report.TLSIntercepted, report.ProxyDenied, report.RegistryUnavailable),
+	},
+	{
+		phrases: []string{
+			"media type", "schema 1", "manifest.v1+", "mismatched image rootfs", "invalid rootfs in image",
+			"byte manifest for", "unsupported manifest", "failed to convert manifest",
+		},
+		meaning: always(report.UnsupportedManifest),
+	},
+	{
+		exact:   regexp.MustCompile(`^(unsupported|UNSUPPORTED)\b`),
+		server:  true,
+		meaning: always(report.Undetermined, report.TagNotFound, report.UnsupportedManifest),
+	},
+	// containerd fetches an unknown media type as if it were a layer.
+	{
+		exact: regexp.MustCompile(`could not fetch content descriptor \S+ \(application/vnd\.(?:docker\.image\.rootfs|` +
+			`docker\.container\.image|oci\.image\.(?:layer|config))`),
+		meaning: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable),
+	},
+	{
+		exact:   regexp.MustCompile(`could not fetch content descriptor \S+ \(`),
+		meaning: always(report.Undetermined, report.UnsupportedManifest, report.LayerCorrupt, report.MirrorFaulty),
+	},
 	{exact: regexp.MustCompile(`content at \S*/blobs/\S+ not found|could not fetch content descriptor|(?i)unknown blob|blob unknown`),
-		server: true, says: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
-	{phrases: []string{"content at "}, says: always(report.Undetermined, report.TagNotFound, report.MirrorFaulty, report.LayerCorrupt, report.UnsupportedManifest)},
-	{phrases: []string{"no resolve hosts", "no pull hosts", "unable to read ca cert", "unable to load ca cert", "unable to read cert file", "unable to load x509 key pair"}, says: always(report.RuntimeConfigInvalid)},
-	{exact: regexp.MustCompile(`\bopen \S*/certs\.d/\S+`), says: always(report.RuntimeConfigInvalid, report.CertificateUntrusted)},
-	{phrases: []string{"manifest unknown", "manifest_unknown"}, server: true, says: answered(report.TagNotFound, report.RepositoryNotFound)},
-	{exact: regexp.MustCompile(`(?i)name unknown|name_unknown|repository name not known|repository .* (does not exist in|not found)|project .* not found`),
-		server: true, says: answered(report.RepositoryNotFound, report.AccessDeniedOrMissing, report.TagNotFound)},
+		server: true, meaning: always(report.LayerCorrupt, report.MirrorFaulty, report.BlobHostUnreachable, report.RegistryUnavailable)},
+	{
+		phrases: []string{"content at "},
+		meaning: always(report.Undetermined, report.TagNotFound, report.MirrorFaulty, report.LayerCorrupt, report.UnsupportedManifest),
+	},
+	{
+		phrases: []string{
+			"no resolve hosts", "no pull hosts", "unable to read ca cert", "unable to load ca cert",
+			"unable to read cert file", "unable to load x509 key pair",
+		},
+		meaning: always(report.RuntimeConfigInvalid),
+	},
+	{exact: regexp.MustCompile(`\bopen \S*/certs\.d/\S+`), meaning: always(report.RuntimeConfigInvalid, report.CertificateUntrusted)},
+	{
+		phrases: []string{"manifest unknown", "manifest_unknown"},
+		server:  true,
+		meaning: afterResponse(report.TagNotFound, report.RepositoryNotFound),
+	},
+	{
+		exact: regexp.MustCompile(`(?i)name unknown|name_unknown|repository name not known|` +
+			`repository .* (does not exist in|not found)|project .* not found`),
+		server:  true,
+		meaning: afterResponse(report.RepositoryNotFound, report.AccessDeniedOrMissing, report.TagNotFound),
+	},
 
 	// Access.
-	{phrases: []string{"anonymous users are only allowed"}, server: true, says: always(report.CredentialsMissing, report.AccessDeniedOrMissing)},
-	{exact: regexp.MustCompile(`^HTTP Basic$`), server: true, says: always(report.CredentialsRejected, report.CredentialsExpired)},
-	{phrases: []string{"token has expired", "token is expired", "expired token", "credentials have expired", "password has expired"}, server: true, says: always(report.CredentialsExpired, report.CredentialsRejected)},
-	{phrases: []string{"no basic auth credentials"}, server: true, says: always(report.CredentialsMissing, report.CredentialProviderFailed, report.AccessForbidden, report.PullSecretNotAttached)},
-	{phrases: []string{"incorrect username or password", "invalid username/password", "invalid username or password", "bad credentials", "invalid credentials", "login failed", "authentication failed", "cannot be authenticated"},
-		server: true, says: always(report.CredentialsRejected, report.CredentialsExpired)},
-	{phrases: []string{"or it may not exist"}, server: true, says: always(report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.RepositoryNotFound)},
+	{
+		phrases: []string{"anonymous users are only allowed"},
+		server:  true,
+		meaning: always(report.CredentialsMissing, report.AccessDeniedOrMissing),
+	},
+	{exact: regexp.MustCompile(`^HTTP Basic$`), server: true, meaning: always(report.CredentialsRejected, report.CredentialsExpired)},
+	{
+		phrases: []string{
+			"token has expired", "token is expired", "expired token", "credentials have expired",
+			"password has expired",
+		},
+		server:  true,
+		meaning: always(report.CredentialsExpired, report.CredentialsRejected),
+	},
+	{
+		phrases: []string{"no basic auth credentials"},
+		server:  true,
+		meaning: always(report.CredentialsMissing, report.CredentialProviderFailed, report.AccessForbidden, report.PullSecretNotAttached),
+	},
+	{
+		phrases: []string{
+			"incorrect username or password", "invalid username/password", "invalid username or password",
+			"bad credentials", "invalid credentials", "login failed", "authentication failed",
+			"cannot be authenticated",
+		},
+		server:  true,
+		meaning: always(report.CredentialsRejected, report.CredentialsExpired),
+	},
+	{
+		phrases: []string{"or it may not exist"},
+		server:  true,
+		meaning: always(report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.RepositoryNotFound),
+	},
 	{phrases: []string{"denied on resource", "is not authorized to perform", "does not have permission", "permission_denied"},
-		server: true, says: answered(report.AccessForbidden, report.CredentialsMissing, report.AccessDeniedOrMissing, report.TagNotFound)},
-	{phrases: []string{"insufficient_scope", "pull access denied", "requested access to the resource is denied", "requested resource is not authorized"},
-		server: true, says: answered(report.AccessDeniedOrMissing, report.CredentialsMissing, report.RepositoryNotFound, report.CredentialsRejected)},
-	{phrases: []string{"authentication required"}, server: true, says: answered(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
-	{phrases: []string{"no realm specified", "challenge realm", "did not include a token", "unable to decode token response", "failed to parse token"},
-		says: always(report.TokenServiceFailed, report.MirrorFaulty, report.TLSIntercepted)},
+		server:  true,
+		meaning: afterResponse(report.AccessForbidden, report.CredentialsMissing, report.AccessDeniedOrMissing, report.TagNotFound)},
+	{
+		phrases: []string{
+			"insufficient_scope", "pull access denied", "requested access to the resource is denied",
+			"requested resource is not authorized",
+		},
+		server:  true,
+		meaning: afterResponse(report.AccessDeniedOrMissing, report.CredentialsMissing, report.RepositoryNotFound, report.CredentialsRejected),
+	},
+	{
+		phrases: []string{"authentication required"},
+		server:  true,
+		meaning: afterResponse(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing),
+	},
+	{
+		phrases: []string{
+			"no realm specified", "challenge realm", "did not include a token", "unable to decode token response",
+			"failed to parse token",
+		},
+		meaning: always(report.TokenServiceFailed, report.MirrorFaulty, report.TLSIntercepted),
+	},
 
 	// Content and unpacking.
-	{phrases: []string{"unexpected commit digest", "failed size validation", "unexpected commit size", "wrong diff id", "digest did not match", "digest mismatch", "filesystem layer verification failed", "read past expected size"},
-		says: always(report.LayerCorrupt, report.ConnectionReset, report.MirrorFaulty)},
-	{phrases: []string{"invalid tar header", "invalid checksum", "magic number mismatch"}, says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
-	{exact: regexp.MustCompile(`^(gzip|flate|zlib|zstd)$`), says: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed)},
-	{phrases: []string{"lchown", "whiteout", "failed to unmount", "processing tar file", "enough ids available", "method transfer not implemented",
-		"parent snapshot", "extraction snapshot", "snapshotter not loaded", "layer not known", "creating overlay mount", "committing the finished image", "error reading layer"},
-		says: always(report.UnpackFailed, report.LayerCorrupt)},
-	{phrases: []string{"failed to mount", "mount callback failed", "idmap mount"}, says: func(s scene, clause string) []report.Cause {
-		if s.starting && !strings.Contains(clause, "snapshotter") {
-			return nil // a mount of the container, as its volumes'
-		}
-		return causes{report.UnpackFailed, report.LayerCorrupt}
-	}},
-	{phrases: []string{"no processor for media-type"}, says: always(report.UnsupportedManifest, report.UnpackFailed)},
-	// "not found" to the right of these is containerd's word for what its own
-	// stores lack (errdefs), not a registry's.
-	{exact: regexp.MustCompile(`^snapshot \S+ (?:does not exist|is not ready)|^snapshotter \S+ was not found|^missing parent .*bucket|^content digest \S+$`),
-		says: always(report.UnpackFailed, report.LayerCorrupt, report.MirrorFaulty)},
+	{
+		phrases: []string{
+			"unexpected commit digest", "failed size validation", "unexpected commit size", "wrong diff id",
+			"digest did not match", "digest mismatch", "filesystem layer verification failed",
+			"read past expected size",
+		},
+		meaning: always(report.LayerCorrupt, report.ConnectionReset, report.MirrorFaulty),
+	},
+	{
+		phrases: []string{"invalid tar header", "invalid checksum", "magic number mismatch"},
+		meaning: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed),
+	},
+	{
+		exact:   regexp.MustCompile(`^(gzip|flate|zlib|zstd)$`),
+		meaning: always(report.LayerCorrupt, report.UnsupportedManifest, report.UnpackFailed),
+	},
+	{
+		phrases: []string{
+			"lchown", "whiteout", "failed to unmount", "processing tar file", "enough ids available",
+			"method transfer not implemented", "parent snapshot", "extraction snapshot", "snapshotter not loaded",
+			"layer not known", "creating overlay mount", "committing the finished image", "error reading layer",
+		},
+		meaning: always(report.UnpackFailed, report.LayerCorrupt),
+	},
+	{
+		phrases: []string{"failed to mount", "mount callback failed", "idmap mount"},
+		meaning: func(s messageContext, clause string) []report.Cause {
+			if s.starting && !strings.Contains(clause, "snapshotter") {
+				return nil // a mount of the container, as its volumes'
+			}
+			return causes{report.UnpackFailed, report.LayerCorrupt}
+		},
+	},
+	{phrases: []string{"no processor for media-type"}, meaning: always(report.UnsupportedManifest, report.UnpackFailed)},
+	// "not found" to the right of these means that containerd's own stores lack
+	// something (errdefs), not the registry.
+	{
+		exact: regexp.MustCompile(`^snapshot \S+ (?:does not exist|is not ready)|^snapshotter \S+ was not found|` +
+			`^missing parent .*bucket|^content digest \S+$`),
+		meaning: always(report.UnpackFailed, report.LayerCorrupt, report.MirrorFaulty),
+	},
 
-	// Somebody gave up waiting.
-	{phrases: []string{"context deadline exceeded", "context canceled", "no progress in", "rst_stream", "operation timeout"}, says: func(s scene, _ string) []report.Cause {
-		switch {
-		case s.lookup:
-			return append(s.resolverGone(), report.PullTimedOut)
-		case s.copying || s.url == "":
-			return causes{report.PullTimedOut, report.ConnectionTimeout, report.DiskIOError, report.RegistryUnavailable}
-		}
-		return s.online(report.ConnectionTimeout, report.PullTimedOut, report.RegistryUnavailable)
-	}},
+	// A time-out or a cancellation.
+	{
+		phrases: []string{
+			"context deadline exceeded", "context canceled", "no progress in", "rst_stream", "operation timeout",
+		},
+		meaning: func(s messageContext, _ string) []report.Cause {
+			switch {
+			case s.lookup:
+				return append(s.resolverGone(), report.PullTimedOut)
+			case s.copying || s.url == "":
+				return causes{report.PullTimedOut, report.ConnectionTimeout, report.DiskIOError, report.RegistryUnavailable}
+			}
+			return s.viaHost(report.ConnectionTimeout, report.PullTimedOut, report.RegistryUnavailable)
+		},
+	},
 }
 
-// weak rules are asked when no clause is strong: wrappers, and words that
+// genericRules are tried if no specific rule matches: wrappers, and phrases that
 // containerd puts at the end of very different chains.
-var weak = []rule{
-	{phrases: []string{"extract layer", "on snapshotter", "register layer", "applying layer", "commit snapshot", "create snapshot", "prepare snapshot", "adding layer with blob"}, says: always(report.UnpackFailed, report.LayerCorrupt)},
-	{phrases: []string{"unauthorized"}, server: true, says: online(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)},
-	{exact: regexp.MustCompile(`(?i)\bdenied\b`), server: true, says: online(report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing)},
-	{exact: regexp.MustCompile(`(?i)\bforbidden\b`), server: true, says: online(report.AccessForbidden, report.AccessDeniedOrMissing, report.ProxyDenied)},
-	{phrases: []string{"proxyconnect"}, says: always(report.ProxyUnreachable)},
-	{exact: regexp.MustCompile(`^dial (tcp|udp)\b`), says: func(s scene, _ string) []report.Cause { // an errno without a rule
+var genericRules = []rule{
+	{
+		phrases: []string{
+			"extract layer", "on snapshotter", "register layer", "applying layer", "commit snapshot",
+			"create snapshot", "prepare snapshot", "adding layer with blob",
+		},
+		meaning: always(report.UnpackFailed, report.LayerCorrupt),
+	},
+	{
+		phrases: []string{"unauthorized"},
+		server:  true,
+		meaning: viaHost(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing),
+	},
+	{
+		exact:   regexp.MustCompile(`(?i)\bdenied\b`),
+		server:  true,
+		meaning: viaHost(report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing),
+	},
+	{
+		exact:   regexp.MustCompile(`(?i)\bforbidden\b`),
+		server:  true,
+		meaning: viaHost(report.AccessForbidden, report.AccessDeniedOrMissing, report.ProxyDenied),
+	},
+	{phrases: []string{"proxyconnect"}, meaning: always(report.ProxyUnreachable)},
+	{exact: regexp.MustCompile(`^dial (tcp|udp)\b`), meaning: func(s messageContext, _ string) []report.Cause { // an errno without a rule
 		if s.lookup {
 			return s.resolverGone()
 		}
-		return s.online(report.Undetermined, report.ConnectionTimeout, report.NetworkUnreachable, report.ConnectionRefused)
+		return s.viaHost(report.Undetermined, report.ConnectionTimeout, report.NetworkUnreachable, report.ConnectionRefused)
 	}},
-	{exact: regexp.MustCompile(`(?i)not ?found\b|does not exist`), says: func(s scene, _ string) []report.Cause {
+	{exact: regexp.MustCompile(`(?i)not ?found\b|does not exist`), meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.copying:
 			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
-		case s.extracting: // a program, a lease, a blob: the registry was done
+		case s.extracting: // a program, a lease, a blob: the registry had delivered
 			return causes{report.UnpackFailed, report.LayerCorrupt}
 		case !s.pulling:
 			return nil
 		}
-		return causes{report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing, report.MirrorFaulty, report.UnsupportedManifest}
+		return causes{
+			report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing, report.MirrorFaulty,
+			report.UnsupportedManifest,
+		}
 	}},
-	{phrases: []string{"registry is unavailable"}, says: always(report.RegistryUnavailable)},
-	{phrases: []string{"failed to fetch", "failed to authorize"}, says: always(report.TokenServiceFailed)},
-	{phrases: []string{"failed to get sandbox image"}, says: always(report.SandboxImageUnavailable)},
-	{phrases: []string{"failed to inspect image"}, says: always(report.RuntimeUnavailable)},
-	{phrases: []string{"failed to create pod sandbox"}, says: always(report.NotAPullProblem)},
+	{phrases: []string{"registry is unavailable"}, meaning: always(report.RegistryUnavailable)},
+	{phrases: []string{"failed to fetch", "failed to authorize"}, meaning: always(report.TokenServiceFailed)},
+	{phrases: []string{"failed to get sandbox image"}, meaning: always(report.SandboxImageUnavailable)},
+	{phrases: []string{"failed to inspect image"}, meaning: always(report.RuntimeUnavailable)},
+	{phrases: []string{"failed to create pod sandbox"}, meaning: always(report.NotAPullProblem)},
 }
 
-// resolverGone is for a transport error on the way to the DNS server.
-func (s scene) resolverGone() []report.Cause {
+// resolverGone returns the meaning of a transport error to the DNS server.
+func (s messageContext) resolverGone() []report.Cause {
 	out := causes{report.ResolverUnreachable, report.ResolverFailed}
 	if s.proxy {
 		out = append(out, report.ProxyUnreachable)
@@ -398,10 +660,12 @@ func (s scene) resolverGone() []report.Cause {
 	return out
 }
 
-// statusNumber finds an HTTP status: before its reason phrase, or where the
-// words around it say that it is one.
-var statusNumber = regexp.MustCompile(`(?i)(?:\b|:)([345]\d\d) (` + reasonPhrases() + `)|status(?: ?code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
+// statusNumber matches an HTTP status: before its reason phrase, or where the text
+// around it marks it as one.
+var statusNumber = regexp.MustCompile(`(?i)(?:\b|` +
+	`:)([345]\d\d) (` + reasonPhrases() + `)|status(?: ?code)?(?: from registry)?:? ([345]\d\d)\b|http ([345]\d\d) response`)
 
+// reasonPhrases returns a pattern of the phrases of all error statuses except some.
 func reasonPhrases(without ...int) string {
 	var list []string
 	for code := 400; code < 600; code++ {
@@ -412,7 +676,8 @@ func reasonPhrases(without ...int) string {
 	return strings.Join(list, "|")
 }
 
-func statusSays(s scene, clause string) []report.Cause {
+// statusMeaning returns the meaning of an HTTP status.
+func statusMeaning(s messageContext, clause string) []report.Cause {
 	m := statusNumber.FindStringSubmatch(clause)
 	code := 0
 	for _, group := range m[1:] {
@@ -428,53 +693,62 @@ func statusSays(s scene, clause string) []report.Cause {
 	case s.token:
 		return s.tokenStatus(code)
 	case s.redirected && (code == http.StatusUnauthorized || code == http.StatusForbidden):
-		// The registry let the pull pass and signed the address: what refuses it
-		// is the store behind it, something in between, or a signature out of time.
+		// The registry permitted the pull and signed the address. The store behind it
+		// rejects it, or something in between does, or the signature is not valid now.
 		return causes{report.Undetermined, report.BlobHostUnreachable, report.ProxyDenied, report.RegistryUnavailable, report.ClockSkewed}
 	}
 	switch code {
 	case http.StatusUnauthorized:
 		if s.old {
-			// containerd before 1.6.25 says this with and without credentials.
+			// containerd before 1.6.25 reports this with and without credentials.
 			return causes{report.CredentialsMissing, report.CredentialsRejected, report.CredentialsExpired, report.AccessDeniedOrMissing}
 		}
-		return s.answered(report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired, report.AccessDeniedOrMissing)
+		return s.afterResponse(
+			report.CredentialsRejected, report.CredentialsMissing, report.CredentialsExpired,
+			report.AccessDeniedOrMissing,
+		)
 	case http.StatusForbidden:
-		if s.host == "ghcr.io" { // it says so of packages that do not exist, too
+		if s.host == "ghcr.io" { // its response for packages that do not exist, too
 			return causes{report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialsMissing, report.RepositoryNotFound}
 		}
-		return s.answered(report.AccessForbidden, report.AccessDeniedOrMissing, report.CredentialsExpired, report.CredentialsRejected, report.CredentialsMissing, report.ProxyDenied)
+		return s.afterResponse(
+			report.AccessForbidden, report.AccessDeniedOrMissing, report.CredentialsExpired,
+			report.CredentialsRejected, report.CredentialsMissing, report.ProxyDenied,
+		)
 	case http.StatusNotFound:
 		if s.copying {
 			return causes{report.Undetermined, report.LayerCorrupt, report.TagNotFound, report.MirrorFaulty}
 		}
-		return s.answered(report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing)
+		return s.afterResponse(report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing)
 	case http.StatusPreconditionFailed, http.StatusUnavailableForLegalReasons: // a registry's policy: Harbor's scan, a country
-		return s.answered(report.AccessForbidden, report.SignatureRejected)
+		return s.afterResponse(report.AccessForbidden, report.SignatureRejected)
 	case http.StatusBadRequest:
-		if s.plain { // what Go's and nginx's TLS servers answer to plain HTTP
+		if s.plain { // the response of Go's and nginx's TLS servers to plain HTTP
 			return causes{report.RuntimeConfigInvalid, report.MirrorFaulty, report.PlainHTTPRegistry}
 		}
 	case http.StatusRequestTimeout:
-		return s.answered(report.RegistryUnavailable, report.ConnectionTimeout)
+		return s.afterResponse(report.RegistryUnavailable, report.ConnectionTimeout)
 	}
 	if code >= 500 {
 		if s.mirror {
 			return causes{report.MirrorFaulty, report.RegistryUnavailable, report.AccessForbidden}
 		}
-		return s.answered(report.RegistryUnavailable, report.ProxyDenied)
+		return s.afterResponse(report.RegistryUnavailable, report.ProxyDenied)
 	}
 	return causes{report.Undetermined, report.MirrorFaulty, report.UnsupportedManifest, report.RegistryUnavailable}
 }
 
-// tokenStatus reads an answer of the token service. It cannot tell a private
-// repository from a missing one, and many services will not.
-func (s scene) tokenStatus(code int) []report.Cause {
+// tokenStatus returns the meaning of a token service's response. The service may not
+// know whether a repository is private or missing, and many do not tell.
+func (s messageContext) tokenStatus(code int) []report.Cause {
 	switch {
-	case s.bearer && (code == http.StatusUnauthorized || code == http.StatusForbidden): // CRI-O does not say whether it had a login
+	case s.bearer && (code == http.StatusUnauthorized || code == http.StatusForbidden): // CRI-O does not report whether it had a login
 		return causes{report.AccessDeniedOrMissing, report.CredentialsMissing, report.AccessForbidden, report.CredentialsRejected}
 	case code == http.StatusUnauthorized && s.anonymous:
-		return causes{report.CredentialsMissing, report.AccessDeniedOrMissing, report.AccessForbidden, report.CredentialProviderFailed, report.RepositoryNotFound}
+		return causes{
+			report.CredentialsMissing, report.AccessDeniedOrMissing, report.AccessForbidden,
+			report.CredentialProviderFailed, report.RepositoryNotFound,
+		}
 	case code == http.StatusForbidden && s.anonymous:
 		return causes{report.AccessDeniedOrMissing, report.CredentialsMissing, report.RepositoryNotFound, report.AccessForbidden}
 	case code == http.StatusUnauthorized:

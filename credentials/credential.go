@@ -39,6 +39,9 @@ func (c Credential) Format(s fmt.State, _ rune) { fmt.Fprint(s, c.String()) }
 // LogValue prevents slog from printing the fields.
 func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
+// MarshalText prevents encoding/json from marshalling the fields.
+func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // anonymous reports whether containerd ignores the credential and pulls
 // anonymously: it checks for a user name first
 // (internal/cri/server/images/image_pull.go, ParseAuth).

@@ -3,7 +3,7 @@
 // (k8s.io/kubernetes v1.36, pkg/credentialprovider: keyring.go, config.go,
 // secrets/secrets.go and plugin/), including those that surprise people.
 //
-// Walk returns these checks:
+// Resolve returns these checks:
 //
 //	credentials                 what the kubelet would use, from all sources together
 //	credentials/node            the node's docker config file

@@ -3,8 +3,9 @@ package credentials
 import (
 	"io/fs"
 	"path"
-	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/host"
 )
 
 // Files is the file system of the node as the kubelet sees it. Names are
@@ -19,7 +20,7 @@ type Files interface {
 type Kubelet struct {
 	Args    []string // command line, the program's name first
 	Environ []string // may contain secrets
-	Dir     string   // working directory
+	WorkDir string   // working directory
 	Started time.Time
 	Files   Files
 
@@ -28,41 +29,22 @@ type Kubelet struct {
 	Root string
 }
 
-// flag returns the value of a command-line flag. The last occurrence wins. The
-// kubelet accepts _ for - (component-base cli/flag.WordSepNormalizeFunc).
+// The kubelet's flags that decide about credentials.
+const (
+	flagRootDir        = "root-dir"
+	flagProviderConfig = "image-credential-provider-config"
+	flagProviderBinDir = "image-credential-provider-bin-dir"
+)
+
+// flag returns the value of a command-line flag.
 func (k Kubelet) flag(name string) (value string, given bool) {
-	for i := 1; i < len(k.Args); i++ {
-		arg, ok := strings.CutPrefix(k.Args[i], "--")
-		if !ok {
-			continue
-		}
-		if arg == "" {
-			break // "--" ends the flags
-		}
-		key, v, inline := strings.Cut(arg, "=")
-		if strings.ReplaceAll(key, "_", "-") != name {
-			continue
-		}
-		if !inline {
-			if i++; i == len(k.Args) {
-				break
-			}
-			v = k.Args[i]
-		}
-		value, given = v, true
-	}
-	return value, given
+	return host.ParseFlags(k.Args, flagRootDir, flagProviderConfig, flagProviderBinDir).Last(name)
 }
 
-// getenv returns a variable of the kubelet's environment. The first occurrence
-// wins, as in os.Getenv of a Go program.
+// getenv returns a variable of the kubelet's environment; empty if it is not set.
 func (k Kubelet) getenv(name string) string {
-	for _, e := range k.Environ {
-		if v, ok := strings.CutPrefix(e, name+"="); ok {
-			return v
-		}
-	}
-	return ""
+	value, _ := host.Env(k.Environ).Lookup(name)
+	return value
 }
 
 // abs makes a path absolute, relative to the kubelet's working directory.
@@ -70,5 +52,5 @@ func (k Kubelet) abs(name string) string {
 	if path.IsAbs(name) {
 		return path.Clean(name)
 	}
-	return path.Join("/", k.Dir, name)
+	return path.Join("/", k.WorkDir, name)
 }

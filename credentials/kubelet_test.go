@@ -50,8 +50,8 @@ func FuzzKubelet(f *testing.F) {
 	f.Add("kubelet\x00--image-credential-provider-config\x00c\x00--image-credential-provider-bin-dir=b", "", "")
 	files := onNode(nil)
 	f.Fuzz(func(t *testing.T, args, env, dir string) {
-		k := Kubelet{Args: strings.Split(args, "\x00"), Environ: strings.Split(env, "\x00"), Dir: dir, Files: files}
-		for _, name := range k.DockerConfig().Places {
+		k := Kubelet{Args: strings.Split(args, "\x00"), Environ: strings.Split(env, "\x00"), WorkDir: dir, Files: files}
+		for _, name := range k.DockerConfig().Searched {
 			if !strings.HasPrefix(name, "/") {
 				t.Errorf("not absolute: %q", name)
 			}

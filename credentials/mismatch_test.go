@@ -28,10 +28,10 @@ func TestMismatch(t *testing.T) {
 // source has credentials.
 func TestExpectedProvider(t *testing.T) {
 	const image = "123456789.dkr.ecr.eu-west-1.amazonaws.com/app"
-	if got := Walk(image, Sources{Node: &Node{}}).Checks[0].Evidence["expectedProvider"]; got != "ecr-credential-provider" {
+	if got := Resolve(image, Sources{Node: &NodeSources{}}).Checks[0].Evidence["expectedProvider"]; got != "ecr-credential-provider" {
 		t.Errorf("got %q", got)
 	}
-	if got := Walk(image, Sources{Node: &Node{Unknown: "x"}}).Checks[0].Evidence["expectedProvider"]; got != "" {
+	if got := Resolve(image, Sources{Node: &NodeSources{Problem: "x"}}).Checks[0].Evidence["expectedProvider"]; got != "" {
 		t.Errorf("expects %q although the node is unknown", got)
 	}
 }

@@ -20,13 +20,13 @@ const defaultRootDir = "/var/lib/kubelet"
 // NodeFile is the docker config file of the node that the kubelet uses. Its
 // credentials are tried after those of the pod's secrets.
 type NodeFile struct {
-	Path        string // empty: there is none
-	Unread      string // a file that only the kubelet may read, so that the file it uses is unknown
-	Modified    time.Time
-	Credentials []Credential
-	Note        string   // fields that the kubelet ignores, as a sentence
-	Passed      []string // earlier files that are not valid, with the reason
-	Places      []string // the paths that the kubelet tries, in its order
+	Path         string // empty: there is none
+	NotPermitted string // a file that only the kubelet may read, so that the file it uses is unknown
+	Modified     time.Time
+	Credentials  []Credential
+	Note         string   // fields that the kubelet ignores, as a sentence
+	Invalid      []string // earlier files that are not valid, with the reason
+	Searched     []string // the paths that the kubelet tries, in its order
 }
 
 // DockerConfig finds the node's docker config file as the kubelet does
@@ -37,7 +37,7 @@ type NodeFile struct {
 // legacy .dockercfg. Without HOME, as in most services, the kubelet searches
 // below its working directory instead.
 func (k Kubelet) DockerConfig() NodeFile {
-	root, given := k.flag("root-dir")
+	root, given := k.flag(flagRootDir)
 	if !given {
 		root = defaultRootDir
 	}
@@ -60,7 +60,7 @@ func (k Kubelet) DockerConfig() NodeFile {
 		}
 	}
 	for _, dir := range []string{root, "", home, "/"} {
-		if f.Path != "" || f.Unread != "" {
+		if f.Path != "" || f.NotPermitted != "" {
 			break
 		}
 		f.try(k, path.Join(dir, ".dockercfg"), func(b []byte) error {
@@ -78,23 +78,23 @@ func (k Kubelet) DockerConfig() NodeFile {
 // the kubelet uses it, or this process may not read it.
 func (f *NodeFile) try(k Kubelet, name string, decode func([]byte) error) (found bool) {
 	name = k.abs(name)
-	if slices.Contains(f.Places, name) {
+	if slices.Contains(f.Searched, name) {
 		return false
 	}
-	f.Places = append(f.Places, name)
+	f.Searched = append(f.Searched, name)
 	data, err := k.Files.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	if errors.Is(err, fs.ErrPermission) { // the kubelet, being root, reads it
-		f.Unread = name
+		f.NotPermitted = name
 		return true
 	}
 	if err == nil {
 		err = decode(data)
 	}
 	if err != nil {
-		f.Passed = append(f.Passed, name+": "+describeFileError(err))
+		f.Invalid = append(f.Invalid, name+": "+describeFileError(err))
 		return false
 	}
 	f.Path = name

@@ -52,7 +52,7 @@ func TestOnlyKubeletReads(t *testing.T) {
 	args := []string{"kubelet", "--image-credential-provider-config=/etc/providers.yaml", "--image-credential-provider-bin-dir=/bin"}
 	for denied, id := range map[string]string{config: "credentials/node", "/etc/": "credentials/providers"} {
 		k := Kubelet{Args: args, Files: deniedFS{files, denied}}
-		w := Walk("r.example/app", Sources{Node: &Node{File: k.DockerConfig(), Providers: k.ProviderConfig()}})
+		w := Resolve("r.example/app", Sources{Node: &NodeSources{File: k.DockerConfig(), Providers: k.ProviderConfig()}})
 		i := slices.IndexFunc(w.Checks, func(c report.Check) bool { return c.ID == id })
 		if i < 0 {
 			t.Fatalf("no check %s: %+v", id, w.Checks)
@@ -161,7 +161,7 @@ func TestDockerConfig(t *testing.T) {
 			if dir == "" {
 				dir = "/"
 			}
-			k := Kubelet{Args: append([]string{"kubelet"}, tt.args...), Environ: tt.env, Dir: dir, Files: onNode(tt.files)}
+			k := Kubelet{Args: append([]string{"kubelet"}, tt.args...), Environ: tt.env, WorkDir: dir, Files: onNode(tt.files)}
 			got := k.DockerConfig()
 			server := ""
 			for _, c := range got.Credentials {
@@ -170,7 +170,7 @@ func TestDockerConfig(t *testing.T) {
 			if got.Path != tt.path || server != tt.server {
 				t.Errorf("uses %q for %q, want %q for %q", got.Path, server, tt.path, tt.server)
 			}
-			reasons := strings.Join(got.Passed, "; ")
+			reasons := strings.Join(got.Invalid, "; ")
 			if !strings.Contains(reasons, tt.passed) || strings.Contains(reasons, "hunter2") {
 				t.Errorf("skipped: %q", reasons)
 			}
@@ -179,12 +179,12 @@ func TestDockerConfig(t *testing.T) {
 }
 
 func TestDockerConfigPlaces(t *testing.T) {
-	k := Kubelet{Args: []string{"kubelet"}, Environ: []string{"HOME=/root"}, Dir: "/", Files: onNode(nil)}
+	k := Kubelet{Args: []string{"kubelet"}, Environ: []string{"HOME=/root"}, WorkDir: "/", Files: onNode(nil)}
 	want := []string{
 		"/var/lib/kubelet/config.json", "/config.json", "/root/.docker/config.json", "/.docker/config.json",
 		"/var/lib/kubelet/.dockercfg", "/.dockercfg", "/root/.dockercfg",
 	}
-	if diff := cmp.Diff(want, k.DockerConfig().Places); diff != "" {
+	if diff := cmp.Diff(want, k.DockerConfig().Searched); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -198,7 +198,7 @@ func FuzzDockerConfig(f *testing.F) {
 		if file.Path == "" && len(file.Credentials) > 0 {
 			t.Errorf("credentials of no file: %v", file.Credentials)
 		}
-		for _, why := range file.Passed {
+		for _, why := range file.Invalid {
 			if len(why) > 500 {
 				t.Errorf("skipped: %q", why)
 			}

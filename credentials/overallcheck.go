@@ -44,7 +44,7 @@ func (r *resolver) fillEvidence() {
 
 // decide sets outcome, cause and summary of the check "credentials", and the
 // secret that it is about.
-func (r *resolver) decide(secrets []Found) {
+func (r *resolver) decide(secrets []SecretLookup) {
 	c := &r.overall
 	fail := func(cause report.Cause, summary string) {
 		c.Outcome, c.Cause, c.Summary = report.Fail, cause, summary
@@ -93,7 +93,7 @@ func (r *resolver) decide(secrets []Found) {
 }
 
 // otherRegistrySummary names the servers that the pod's secrets are for.
-func (r *resolver) otherRegistrySummary(first Found) string {
+func (r *resolver) otherRegistrySummary(first SecretLookup) string {
 	summary := "none of the pod's pull secrets is for " + clean(r.registry())
 	if first.Namespace == "" {
 		summary = describeSource("", first.Name) + " has no credentials for " + clean(r.registry())

@@ -46,7 +46,7 @@ type ProviderConfig struct {
 	Problem string
 	// Unread: only this process may not read the files. The kubelet, being root,
 	// can.
-	Unread bool
+	NotPermitted bool
 	// Changed is when a file was modified after the kubelet had read it. The
 	// kubelet still uses the earlier content.
 	Changed time.Time
@@ -58,15 +58,15 @@ type ProviderConfig struct {
 // (plugin/config.go, readCredentialProviderConfig).
 func (k Kubelet) ProviderConfig() ProviderConfig {
 	var c ProviderConfig
-	config, _ := k.flag("image-credential-provider-config")
-	bin, _ := k.flag("image-credential-provider-bin-dir")
+	config, _ := k.flag(flagProviderConfig)
+	bin, _ := k.flag(flagProviderBinDir)
 	if config == "" || bin == "" {
 		return c // the kubelet needs both (kuberuntime_manager.go)
 	}
 	c.Path, c.BinDir = k.abs(config), k.abs(bin)
 	names, err := k.providerFiles(c.Path)
 	if err != nil {
-		c.Problem, c.Unread = describeFileError(err), errors.Is(err, fs.ErrPermission)
+		c.Problem, c.NotPermitted = describeFileError(err), errors.Is(err, fs.ErrPermission)
 		return c
 	}
 	if len(names) == 0 {
@@ -76,7 +76,7 @@ func (k Kubelet) ProviderConfig() ProviderConfig {
 	for _, name := range names {
 		data, err := k.Files.ReadFile(name)
 		if err != nil {
-			c.Problem, c.Unread = name+": "+describeFileError(err), errors.Is(err, fs.ErrPermission)
+			c.Problem, c.NotPermitted = name+": "+describeFileError(err), errors.Is(err, fs.ErrPermission)
 			return c
 		}
 		list, err := decodeProviders(data)

@@ -122,7 +122,7 @@ func TestProviderConfig(t *testing.T) {
 			if flags == nil && tt.files != nil {
 				flags = []string{"--image-credential-provider-config=/c", "--image-credential-provider-bin-dir", "/bin"}
 			}
-			k := Kubelet{Args: append([]string{"kubelet"}, flags...), Dir: "/", Files: onNode(tt.files)}
+			k := Kubelet{Args: append([]string{"kubelet"}, flags...), WorkDir: "/", Files: onNode(tt.files)}
 			got := k.ProviderConfig()
 			if !strings.Contains(got.Problem, tt.problem) || (tt.problem == "") != (got.Problem == "") || strings.Contains(got.Problem, "hunter2") {
 				t.Errorf("problem %q, want %q", got.Problem, tt.problem)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pullprobe/pullprobe/host"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	credentialproviderv1 "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
 )
@@ -33,8 +34,8 @@ const (
 	maxCachedAnswers = 64
 )
 
-// Answer is the result of one provider that matches an image.
-type Answer struct {
+// ProviderResult is the result of one provider that matches an image.
+type ProviderResult struct {
 	Provider    string
 	Credentials []Credential   // for any server, not only for this image's
 	Failed      *ProviderError // why the kubelet gets nothing from it
@@ -51,12 +52,12 @@ type ProviderError struct {
 
 func (e *ProviderError) Error() string { return e.Reason }
 
-// Runner runs credential providers as the kubelet does: the same binary with
+// ProviderRunner runs credential providers as the kubelet does: the same binary with
 // the same arguments, in the kubelet's root, working directory and
 // environment, with one request on its standard input. The output of a provider
 // stays in memory, and its standard error is not read. It is safe for
 // concurrent use.
-type Runner struct {
+type ProviderRunner struct {
 	// Timeout is how long a provider may take. The kubelet waits a minute.
 	Timeout time.Duration
 
@@ -65,14 +66,14 @@ type Runner struct {
 }
 
 type cachedAnswer struct {
-	answer Answer
+	answer ProviderResult
 	until  time.Time
 }
 
-// Ask returns the credentials of one provider for a repository, from the cache
+// Run returns the credentials of one provider for a repository, from the cache
 // or by running it. The cache keys are the kubelet's (plugin.go,
 // getCachedCredentials).
-func (r *Runner) Ask(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) Answer {
+func (r *ProviderRunner) Run(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) ProviderResult {
 	registry, _, _ := strings.Cut(repository, "/")
 	key := func(scope string) string {
 		return strings.Join([]string{c.BinDir, p.Name, k.Started.String(), scope}, "\x00")
@@ -81,8 +82,8 @@ func (r *Runner) Ask(ctx context.Context, k Kubelet, c ProviderConfig, p Provide
 	if a, ok := r.cached(byImage, byRegistry, global); ok {
 		return a
 	}
-	a := Answer{Provider: p.Name}
-	resp, err := r.run(ctx, k, c, p, repository)
+	a := ProviderResult{Provider: p.Name}
+	resp, err := r.runOnce(ctx, k, c, p, repository)
 	if err != nil {
 		failed, ok := errors.AsType[*ProviderError](err)
 		if !ok {
@@ -105,7 +106,7 @@ func (r *Runner) Ask(ctx context.Context, k Kubelet, c ProviderConfig, p Provide
 }
 
 // cached returns the answer that is stored under the first key that has one.
-func (r *Runner) cached(keys ...string) (Answer, bool) {
+func (r *ProviderRunner) cached(keys ...string) (ProviderResult, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, key := range keys {
@@ -113,11 +114,11 @@ func (r *Runner) cached(keys ...string) (Answer, bool) {
 			return e.answer, true
 		}
 	}
-	return Answer{}, false
+	return ProviderResult{}, false
 }
 
 // store caches an answer for ttl. A full cache is emptied first.
-func (r *Runner) store(key string, a Answer, ttl time.Duration) {
+func (r *ProviderRunner) store(key string, a ProviderResult, ttl time.Duration) {
 	if ttl <= 0 {
 		return
 	}
@@ -137,7 +138,7 @@ func (r *Runner) store(key string, a Answer, ttl time.Duration) {
 
 // run starts the provider once (plugin.go, ExecPlugin). The error is a
 // *ProviderError if the kubelet would fail as well.
-func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) (response, error) {
+func (r *ProviderRunner) runOnce(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) (response, error) {
 	request, err := json.Marshal(credentialproviderv1.CredentialProviderRequest{
 		TypeMeta: metav1.TypeMeta{Kind: "CredentialProviderRequest", APIVersion: p.APIVersion},
 		Image:    repository,
@@ -150,8 +151,8 @@ func (r *Runner) run(ctx context.Context, k Kubelet, c ProviderConfig, p Provide
 	began := time.Now()
 	program := path.Join(c.BinDir, p.Name)
 	cmd := exec.CommandContext(ctx, program, p.Args...)
-	cmd.Dir = k.Dir
-	cmd.Env = append([]string{}, k.Environ...) // never nil: that would be this process's own environment
+	cmd.Dir = k.WorkDir
+	cmd.Env = append([]string{}, host.Env(k.Environ).Unique()...) // never nil: that would be this process's own environment
 	for _, v := range p.Env {
 		cmd.Env = append(cmd.Env, v.Name+"="+v.Value)
 	}

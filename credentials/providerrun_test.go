@@ -50,23 +50,23 @@ func TestRunProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	kubelet := Kubelet{
-		Args: []string{"kubelet"}, Environ: []string{"HOME=/root", "PROVIDER_USER=wrong", "PATH=/bin"}, Dir: "/", Started: time.Unix(1, 0),
+		Args: []string{"kubelet"}, Environ: []string{"HOME=/root", "PROVIDER_USER=wrong", "PATH=/bin"}, WorkDir: "/", Started: time.Unix(1, 0),
 		Files: dirFS{root: root},
 	}
 	if os.Geteuid() == 0 {
 		if err := os.Mkdir(filepath.Join(root, "work"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		kubelet.Root, kubelet.Dir = root, "/work"
+		kubelet.Root, kubelet.WorkDir = root, "/work"
 	}
 	config := ProviderConfig{BinDir: "/bin"}
 	if kubelet.Root == "" {
 		config.BinDir = filepath.Join(root, "bin")
 		kubelet.Files = dirFS{root: "/"}
 	}
-	ask := func(t *testing.T, name, mode string) Answer {
+	ask := func(t *testing.T, name, mode string) ProviderResult {
 		t.Helper()
-		r := &Runner{Timeout: 10 * time.Second}
+		r := &ProviderRunner{Timeout: 10 * time.Second}
 		ctx := t.Context()
 		if mode == "hangs" {
 			r.Timeout = 300 * time.Millisecond
@@ -75,7 +75,7 @@ func TestRunProvider(t *testing.T) {
 			Name: name, APIVersion: providerVersions[0], Args: []string{mode},
 			Env: []kubeletv1.ExecEnvVar{{Name: "PROVIDER_USER", Value: "puller"}, {Name: "PROVIDER_PASSWORD", Value: "hunter2-canary"}},
 		}
-		return r.Ask(ctx, kubelet, config, p, "r.example/team/app")
+		return r.Run(ctx, kubelet, config, p, "r.example/team/app")
 	}
 
 	t.Run("works", func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestRunProvider(t *testing.T) {
 		if got := strings.TrimSpace(a.Credentials[0].Username); got != want {
 			t.Errorf("request %s", got)
 		}
-		if got := a.Credentials[0].Password; got != kubelet.Dir+" /root" {
+		if got := a.Credentials[0].Password; got != kubelet.WorkDir+" /root" {
 			t.Errorf("directory and HOME: %s", got)
 		}
 	})
@@ -148,9 +148,9 @@ func TestRunProvider(t *testing.T) {
 	t.Run("canceled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		r := &Runner{Timeout: time.Minute}
+		r := &ProviderRunner{Timeout: time.Minute}
 		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"hangs"}}
-		a := r.Ask(ctx, kubelet, config, p, "r.example/app")
+		a := r.Run(ctx, kubelet, config, p, "r.example/app")
 		if a.Skipped == "" || a.Failed != nil {
 			t.Errorf("got %+v", a)
 		}
@@ -161,11 +161,11 @@ func TestRunProvider(t *testing.T) {
 // when Ask returns.
 func TestProviderLeavesNoProcess(t *testing.T) {
 	root := buildProvider(t)
-	r := &Runner{Timeout: 200 * time.Millisecond}
-	k := Kubelet{Dir: "/", Files: dirFS{root: "/"}}
+	r := &ProviderRunner{Timeout: 200 * time.Millisecond}
+	k := Kubelet{WorkDir: "/", Files: dirFS{root: "/"}}
 	for _, mode := range []string{"hangs", "child"} {
 		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}
-		r.Ask(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, p, "r.example/"+mode)
+		r.Run(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, p, "r.example/"+mode)
 	}
 	running := func() (found []string) {
 		links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -192,16 +192,16 @@ func TestProviderLeavesNoProcess(t *testing.T) {
 func TestAnswersAreCached(t *testing.T) {
 	root := buildProvider(t)
 	bin := filepath.Join(root, "bin")
-	r := &Runner{Timeout: 10 * time.Second}
-	k := Kubelet{Dir: "/", Environ: []string{"PROVIDER_USER=u"}, Files: dirFS{root: "/"}}
+	r := &ProviderRunner{Timeout: 10 * time.Second}
+	k := Kubelet{WorkDir: "/", Environ: []string{"PROVIDER_USER=u"}, Files: dirFS{root: "/"}}
 	mode := filepath.Join(root, "mode")
 	duration := metav1.Duration{Duration: time.Hour}
 	p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"@" + mode}, DefaultCacheDuration: &duration}
-	ask := func(mode, image string) Answer {
+	ask := func(mode, image string) ProviderResult {
 		if err := os.WriteFile(filepath.Join(root, "mode"), []byte(mode), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return r.Ask(t.Context(), k, ProviderConfig{BinDir: bin}, p, image)
+		return r.Run(t.Context(), k, ProviderConfig{BinDir: bin}, p, image)
 	}
 	// The response has cacheDuration 0, so that the provider runs again.
 	if a := ask("works", "r.example/a"); a.Failed != nil {
@@ -220,17 +220,17 @@ func TestAnswersAreCached(t *testing.T) {
 
 // TestAnswerCache tests the bounds of the cache.
 func TestAnswerCache(t *testing.T) {
-	r := &Runner{}
-	r.store("a", Answer{Provider: "a"}, time.Hour)
+	r := &ProviderRunner{}
+	r.store("a", ProviderResult{Provider: "a"}, time.Hour)
 	if a, ok := r.cached("x", "a"); !ok || a.Provider != "a" {
 		t.Error("not cached")
 	}
-	r.store("b", Answer{}, 0)
+	r.store("b", ProviderResult{}, 0)
 	if _, ok := r.cached("b"); ok {
 		t.Error("cached although its TTL is 0")
 	}
 	for i := range 3 * maxCachedAnswers {
-		r.store(fmt.Sprint(i), Answer{}, time.Hour)
+		r.store(fmt.Sprint(i), ProviderResult{}, time.Hour)
 	}
 	if len(r.cache) > maxCachedAnswers {
 		t.Errorf("%d are cached", len(r.cache))
@@ -258,9 +258,9 @@ func TestProviderWithoutChroot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "provider"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	k := Kubelet{Args: []string{"kubelet"}, Dir: "/", Files: dirFS{root: root}, Root: root}
+	k := Kubelet{Args: []string{"kubelet"}, WorkDir: "/", Files: dirFS{root: root}, Root: root}
 	p := Provider{Name: "provider", APIVersion: providerVersions[0]}
-	a := (&Runner{Timeout: time.Second}).Ask(t.Context(), k, ProviderConfig{BinDir: "/"}, p, "r.example/app")
+	a := (&ProviderRunner{Timeout: time.Second}).Run(t.Context(), k, ProviderConfig{BinDir: "/"}, p, "r.example/app")
 	if a.Failed != nil || !strings.Contains(a.Skipped, "pullprobe could not start it: operation not permitted") {
 		t.Errorf("failed: %v, skipped: %q", a.Failed, a.Skipped)
 	}

@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// maxRejections bounds the entries of a Refusals. Beyond it, the oldest are
+// maxRejections bounds the entries of a RejectionCache. Beyond it, the oldest are
 // removed first.
 const maxRejections = 4096
 
-// Refusals remembers which passwords a registry host has rejected, so that none
+// RejectionCache remembers which passwords a registry host has rejected, so that none
 // is sent there repeatedly until an account is locked. It stores no passwords,
 // only a keyed hash that means nothing to another process. It is safe for
 // concurrent use.
-type Refusals struct {
+type RejectionCache struct {
 	// For returns how long a new entry is kept.
-	For func() time.Duration
+	TTL func() time.Duration
 
 	mu    sync.Mutex
 	salt  [sha256.Size]byte
 	until map[[sha256.Size]byte]time.Time
 }
 
-// Refuse records that the host rejected this user name and password.
-func (r *Refusals) Refuse(host, username, password string) {
+// Add records that the host rejected this user name and password.
+func (r *RejectionCache) Add(host, username, password string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -48,12 +48,12 @@ func (r *Refusals) Refuse(host, username, password string) {
 		}
 		delete(r.until, oldest)
 	}
-	r.until[r.hash(host, username, password)] = now.Add(r.For())
+	r.until[r.hash(host, username, password)] = now.Add(r.TTL())
 }
 
-// Refused reports whether the host has rejected this user name and password,
+// Contains reports whether the host has rejected this user name and password,
 // and until when they are not sent again.
-func (r *Refusals) Refused(host, username, password string) (until time.Time, refused bool) {
+func (r *RejectionCache) Contains(host, username, password string) (until time.Time, refused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.until == nil {
@@ -65,7 +65,7 @@ func (r *Refusals) Refused(host, username, password string) (until time.Time, re
 
 // hash returns a keyed hash of the parts. The length before each part keeps
 // ("ab", "c") and ("a", "bc") different.
-func (r *Refusals) hash(parts ...string) (sum [sha256.Size]byte) {
+func (r *RejectionCache) hash(parts ...string) (sum [sha256.Size]byte) {
 	h := hmac.New(sha256.New, r.salt[:])
 	for _, p := range parts {
 		n := len(p)

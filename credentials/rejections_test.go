@@ -8,15 +8,15 @@ import (
 
 func TestRejections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := Refusals{For: func() time.Duration { return 5 * time.Minute }}
+		r := RejectionCache{TTL: func() time.Duration { return 5 * time.Minute }}
 		rejected := func(host, user, password string) bool {
-			_, ok := r.Refused(host, user, password)
+			_, ok := r.Contains(host, user, password)
 			return ok
 		}
 		if rejected("r.example", "u", "p") {
 			t.Error("rejected before any request")
 		}
-		r.Refuse("r.example", "u", "p")
+		r.Add("r.example", "u", "p")
 		for _, other := range [][3]string{
 			{"mirror.example", "u", "p"},
 			{"r.example", "v", "p"},
@@ -36,7 +36,7 @@ func TestRejections(t *testing.T) {
 			t.Error("kept too long")
 		}
 		for i := range 2 * maxRejections {
-			r.Refuse("r.example", "u", time.Duration(i).String())
+			r.Add("r.example", "u", time.Duration(i).String())
 		}
 		if len(r.until) > maxRejections {
 			t.Errorf("%d entries", len(r.until))

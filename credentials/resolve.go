@@ -11,8 +11,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Walked is the result of Walk.
-type Walked struct {
+// Resolution is the result of [Resolve].
+type Resolution struct {
 	// Matched are the credentials that apply, in the order in which the kubelet
 	// tries them. It pulls anonymously only if there are none.
 	Matched []Credential
@@ -26,13 +26,13 @@ type Walked struct {
 	Used []Credential
 }
 
-// Walk resolves all sources as the kubelet does (pkg/kubelet/images,
+// Resolve resolves all sources as the kubelet does (pkg/kubelet/images,
 // makeLookupPullCredentialsFunc): the pod's secrets together, then the node's
 // docker config file, then its credential providers together. In each of the
 // three the most specific path comes first. The kubelet tries the credentials
 // that apply to the repository (host/path without tag) one after the other,
 // until a pull succeeds (kuberuntime_image.go, PullImage).
-func Walk(repository string, s Sources) Walked {
+func Resolve(repository string, s Sources) Resolution {
 	r := newResolver(repository, s.Now)
 	r.addSecrets(s.Secrets)
 	r.addNode(s.Node)
@@ -51,7 +51,7 @@ func Walk(repository string, s Sources) Walked {
 	r.fillEvidence()
 	r.decide(s.Secrets)
 	r.addCandidates()
-	return Walked{
+	return Resolution{
 		Matched: r.matched,
 		Runtime: r.runtime,
 		Used:    slices.Concat(r.matched, r.runtime),
@@ -59,9 +59,9 @@ func Walk(repository string, s Sources) Walked {
 	}
 }
 
-// Covered reports whether the pod's secrets alone decide what the kubelet does
+// Sufficient reports whether the pod's secrets alone decide what the kubelet does
 // first, so that the ServiceAccount need not be read.
-func Covered(repository string, secrets []Found) bool {
+func Sufficient(repository string, secrets []SecretLookup) bool {
 	r := newResolver(repository, time.Time{})
 	r.addSecrets(secrets)
 	return len(r.matched)+len(r.malformed)+len(r.unreadable)+len(r.absent) > 0
@@ -123,7 +123,7 @@ func (r *resolver) addCredentials(list []Credential) (matched int) {
 }
 
 // addSecrets adds the pod's pull secrets.
-func (r *resolver) addSecrets(list []Found) {
+func (r *resolver) addSecrets(list []SecretLookup) {
 	var all []Credential
 	for _, f := range list {
 		all = append(all, r.decodeSecret(f)...)
@@ -145,7 +145,7 @@ func (r *resolver) addSecrets(list []Found) {
 
 // decodeSecret returns the credentials of one secret, or records why it has
 // none.
-func (r *resolver) decodeSecret(f Found) []Credential {
+func (r *resolver) decodeSecret(f SecretLookup) []Credential {
 	name := describeSource(f.Namespace, f.Name)
 	switch {
 	case f.Err != nil:
@@ -158,7 +158,7 @@ func (r *resolver) decodeSecret(f Found) []Credential {
 		r.secret = cmp.Or(r.secret, f.Name)
 		return nil
 	}
-	entries, err := Decode(*f.Secret)
+	entries, err := DecodeSecret(*f.Secret)
 	if bad, ok := errors.AsType[*UnusableError](err); ok {
 		name := describePullSecret(f.Namespace, f.Name)
 		if bad.Fatal {
@@ -179,7 +179,7 @@ func (r *resolver) decodeSecret(f Found) []Credential {
 }
 
 // addAccount searches for credentials that would apply if the pod listed them.
-func (r *resolver) addAccount(a *Account) {
+func (r *resolver) addAccount(a *ServiceAccount) {
 	if a == nil {
 		return
 	}
@@ -188,7 +188,7 @@ func (r *resolver) addAccount(a *Account) {
 		return
 	}
 	var unread []string
-	for _, f := range a.Unattached {
+	for _, f := range a.NotAttached {
 		if f.Err != nil {
 			unread = append(unread, fmt.Sprintf("%s (%v)", describeSource(f.Namespace, f.Name), f.Err))
 			continue
@@ -196,7 +196,7 @@ func (r *resolver) addAccount(a *Account) {
 		if f.Secret == nil {
 			continue
 		}
-		entries, err := Decode(*f.Secret)
+		entries, err := DecodeSecret(*f.Secret)
 		if err == nil && len(newKeyring(entries).Lookup(r.repository)) > 0 {
 			r.notAttached = append(r.notAttached, f.Name)
 		}

@@ -23,31 +23,31 @@ func login(server, user string) string {
 }
 
 // podSecret returns a pull secret that the pod lists.
-func podSecret(name, data string) Found {
+func podSecret(name, data string) SecretLookup {
 	s := Secret{Namespace: "shop", Name: name, Type: typeJSON, Data: map[string][]byte{keyJSON: []byte(data)}}
-	return Found{Namespace: s.Namespace, Name: s.Name, Secret: &s}
+	return SecretLookup{Namespace: s.Namespace, Name: s.Name, Secret: &s}
 }
 
 // authFile returns a docker config.json as "pullprobe check" passes it.
-func authFile(name, data string) Found {
-	secret := File(name, []byte(data))
-	return Found{Name: name, Secret: &secret}
+func authFile(name, data string) SecretLookup {
+	secret := SecretFromFile(name, []byte(data))
+	return SecretLookup{Name: name, Secret: &secret}
 }
 
 // opaqueSecret returns a pull secret of a type that the kubelet ignores.
-func opaqueSecret(name string) Found {
+func opaqueSecret(name string) SecretLookup {
 	f := podSecret(name, login("r.example", "u"))
 	f.Secret.Type = "Opaque"
 	return f
 }
 
 func nodeFile(data string) NodeFile {
-	k := Kubelet{Args: []string{"kubelet"}, Dir: "/", Files: onNode(map[string]string{"/var/lib/kubelet/config.json": data})}
+	k := Kubelet{Args: []string{"kubelet"}, WorkDir: "/", Files: onNode(map[string]string{"/var/lib/kubelet/config.json": data})}
 	return k.DockerConfig()
 }
 
-func answer(user, server string) Answer {
-	return Answer{Provider: user, Credentials: []Credential{{Server: server, Username: user, Password: canary, Source: "provider " + user}}}
+func answer(user, server string) ProviderResult {
+	return ProviderResult{Provider: user, Credentials: []Credential{{Server: server, Username: user, Password: canary, Source: "provider " + user}}}
 }
 
 var providers = ProviderConfig{Path: "/etc/providers.yaml", BinDir: "/bin"}
@@ -86,7 +86,7 @@ func TestWalk(t *testing.T) {
 		{name: "nothing anywhere", outcome: report.Pass, summary: "the pod has no pull secrets"},
 		{
 			name:    "secret",
-			sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}},
+			sources: Sources{Secrets: []SecretLookup{podSecret("a", login("r.example", "u"))}},
 			outcome: report.Pass,
 			users:   "u",
 			want:    map[string]string{"secret": "a", "source": "secret shop/a", "matched": "secret shop/a for r.example"},
@@ -95,7 +95,7 @@ func TestWalk(t *testing.T) {
 		{
 			name: "most specific path first, across secrets",
 			sources: Sources{
-				Secrets: []Found{
+				Secrets: []SecretLookup{
 					podSecret("a", login("r.example", "host")),
 					podSecret("b", login("r.example/team/app", "app")),
 					podSecret("c", login("r.example/team", "team")),
@@ -108,7 +108,7 @@ func TestWalk(t *testing.T) {
 		{
 			name: "same server: in the pod's order",
 			sources: Sources{
-				Secrets: []Found{
+				Secrets: []SecretLookup{
 					podSecret("b", login("r.example", "first")),
 					podSecret("a", login("https://r.example/v1/", "second")),
 				},
@@ -119,7 +119,7 @@ func TestWalk(t *testing.T) {
 		{
 			name: "two servers of one secret are disambiguated",
 			sources: Sources{
-				Secrets: []Found{
+				Secrets: []SecretLookup{
 					podSecret("a", `{"auths":{
 						"r.example":{"username":"host","password":"`+canary+`"},
 						"r.example/team":{"username":"team","password":"`+canary+`"}}}`),
@@ -135,7 +135,7 @@ func TestWalk(t *testing.T) {
 
 		{
 			name:    "absent",
-			sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}}},
+			sources: Sources{Secrets: []SecretLookup{{Namespace: "shop", Name: "a"}}},
 			outcome: report.Fail,
 			cause:   report.PullSecretMissing,
 			want:    map[string]string{"secret": "a", "absent": "secret shop/a"},
@@ -143,7 +143,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "two absent",
-			sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}, {Namespace: "shop", Name: "b"}}},
+			sources: Sources{Secrets: []SecretLookup{{Namespace: "shop", Name: "a"}, {Namespace: "shop", Name: "b"}}},
 			outcome: report.Fail,
 			cause:   report.PullSecretMissing,
 			want:    map[string]string{"absent": "secret shop/a; secret shop/b"},
@@ -151,14 +151,14 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "absent beside a good one",
-			sources: Sources{Secrets: []Found{{Namespace: "shop", Name: "a"}, podSecret("b", login("r.example", "u"))}},
+			sources: Sources{Secrets: []SecretLookup{{Namespace: "shop", Name: "a"}, podSecret("b", login("r.example", "u"))}},
 			outcome: report.Pass,
 			users:   "u",
 			want:    map[string]string{"secret": "b", "absent": "secret shop/a"},
 		},
 		{
 			name:    "other registry",
-			sources: Sources{Secrets: []Found{podSecret("a", login("other.example", "u"))}},
+			sources: Sources{Secrets: []SecretLookup{podSecret("a", login("other.example", "u"))}},
 			outcome: report.Fail,
 			cause:   report.PullSecretOtherRegistry,
 			want:    map[string]string{"secret": "a", "servers": "other.example"},
@@ -166,7 +166,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "invalid auth file",
-			sources: Sources{Secrets: []Found{authFile("/auth.json", "{")}},
+			sources: Sources{Secrets: []SecretLookup{authFile("/auth.json", "{")}},
 			outcome: report.Fail,
 			cause:   report.PullSecretMalformed,
 			want:    map[string]string{"secret": "/auth.json", "fatal": "true"},
@@ -174,7 +174,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "no server that is a URL",
-			sources: Sources{Secrets: []Found{podSecret("a", login("https://%zz", "u"))}},
+			sources: Sources{Secrets: []SecretLookup{podSecret("a", login("https://%zz", "u"))}},
 			outcome: report.Fail,
 			cause:   report.PullSecretOtherRegistry,
 			want:    map[string]string{"servers": ""},
@@ -182,7 +182,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "auth file for another registry",
-			sources: Sources{Secrets: []Found{authFile("/auth.json", login("other.example", "u"))}},
+			sources: Sources{Secrets: []SecretLookup{authFile("/auth.json", login("other.example", "u"))}},
 			outcome: report.Fail,
 			cause:   report.PullSecretOtherRegistry,
 			want:    map[string]string{"secret": "/auth.json"},
@@ -191,11 +191,11 @@ func TestWalk(t *testing.T) {
 		{
 			name: "one that cannot be decoded spoils all",
 			sources: Sources{
-				Secrets: []Found{
+				Secrets: []SecretLookup{
 					podSecret("a", login("r.example", "u")),
 					podSecret("b", `{"auths":{"other.example":{"auth":"!"}}}`),
 				},
-				Node:    &Node{File: nodeFile(login("r.example", "node"))},
+				Node:    &NodeSources{File: nodeFile(login("r.example", "node"))},
 				Runtime: runtime,
 			},
 			outcome: report.Fail,
@@ -205,7 +205,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "wrong type is ignored",
-			sources: Sources{Secrets: []Found{opaqueSecret("a")}},
+			sources: Sources{Secrets: []SecretLookup{opaqueSecret("a")}},
 			outcome: report.Fail,
 			cause:   report.PullSecretMalformed,
 			want:    map[string]string{"secret": "a", "fatal": ""},
@@ -213,7 +213,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "wrong type beside a good one",
-			sources: Sources{Secrets: []Found{opaqueSecret("a"), podSecret("b", login("r.example", "u"))}},
+			sources: Sources{Secrets: []SecretLookup{opaqueSecret("a"), podSecret("b", login("r.example", "u"))}},
 			outcome: report.Pass,
 			users:   "u",
 			want:    map[string]string{"secret": "b"},
@@ -221,7 +221,7 @@ func TestWalk(t *testing.T) {
 		{
 			name: "may not be read",
 			sources: Sources{
-				Secrets: []Found{
+				Secrets: []SecretLookup{
 					{
 						Namespace: "shop",
 						Name:      "a",
@@ -237,8 +237,8 @@ func TestWalk(t *testing.T) {
 		{
 			name: "node file after the secrets",
 			sources: Sources{
-				Secrets: []Found{podSecret("a", login("r.example", "u"))},
-				Node:    &Node{File: nodeFile(login("r.example/team/app", "node"))},
+				Secrets: []SecretLookup{podSecret("a", login("r.example", "u"))},
+				Node:    &NodeSources{File: nodeFile(login("r.example/team/app", "node"))},
 			},
 			outcome: report.Pass,
 			users:   "u node",
@@ -246,7 +246,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "node file alone",
-			sources: Sources{Node: &Node{File: nodeFile(login("r.example", "node"))}},
+			sources: Sources{Node: &NodeSources{File: nodeFile(login("r.example", "node"))}},
 			outcome: report.Pass,
 			users:   "node",
 			want:    map[string]string{"source": "node file /var/lib/kubelet/config.json", "node": "read", "secret": ""},
@@ -254,22 +254,22 @@ func TestWalk(t *testing.T) {
 		{
 			name: "node file serves what the pod's secrets do not",
 			sources: Sources{
-				Secrets: []Found{podSecret("a", login("other.example", "u"))},
-				Node:    &Node{File: nodeFile(login("r.example", "node"))},
+				Secrets: []SecretLookup{podSecret("a", login("other.example", "u"))},
+				Node:    &NodeSources{File: nodeFile(login("r.example", "node"))},
 			},
 			outcome: report.Pass,
 			users:   "node",
 		},
 		{
 			name:    "the node has nothing",
-			sources: Sources{Node: &Node{File: nodeFile(`{}`)}},
+			sources: Sources{Node: &NodeSources{File: nodeFile(`{}`)}},
 			outcome: report.Pass,
 			summary: "the node has no credentials for this image",
 			want:    map[string]string{"node": "read"},
 		},
 		{
 			name:    "the kubelet is not visible",
-			sources: Sources{Node: &Node{Unknown: "no hostPID"}},
+			sources: Sources{Node: &NodeSources{Problem: "no hostPID"}},
 			outcome: report.Pass,
 			want:    map[string]string{"node": "unknown", "unknown": "the node's docker config file and credential providers"},
 		},
@@ -277,10 +277,10 @@ func TestWalk(t *testing.T) {
 		{
 			name: "provider after the node's file",
 			sources: Sources{
-				Node: &Node{
+				Node: &NodeSources{
 					File:      nodeFile(login("r.example", "node")),
 					Providers: providers,
-					Answers:   []Answer{answer("prov", "r.example/team")},
+					Results:   []ProviderResult{answer("prov", "r.example/team")},
 				},
 			},
 			outcome: report.Pass,
@@ -290,9 +290,9 @@ func TestWalk(t *testing.T) {
 		{
 			name: "providers together, the most specific first",
 			sources: Sources{
-				Node: &Node{
+				Node: &NodeSources{
 					Providers: providers,
-					Answers:   []Answer{answer("one", "r.example"), answer("two", "r.example/team")},
+					Results:   []ProviderResult{answer("one", "r.example"), answer("two", "r.example/team")},
 				},
 			},
 			outcome: report.Pass,
@@ -300,16 +300,16 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "provider gives for something else",
-			sources: Sources{Node: &Node{Providers: providers, Answers: []Answer{answer("prov", "other.example")}}},
+			sources: Sources{Node: &NodeSources{Providers: providers, Results: []ProviderResult{answer("prov", "other.example")}}},
 			outcome: report.Pass,
 			want:    map[string]string{"provider": "prov"},
 		},
 		{
 			name: "provider fails",
 			sources: Sources{
-				Node: &Node{
+				Node: &NodeSources{
 					Providers: providers,
-					Answers: []Answer{
+					Results: []ProviderResult{
 						{
 							Provider: "lab",
 							Failed:   &ProviderError{Kind: "exit", ExitCode: 3, Reason: "it exited with status 3"},
@@ -325,10 +325,10 @@ func TestWalk(t *testing.T) {
 		{
 			name: "provider fails beside another registry's secret",
 			sources: Sources{
-				Secrets: []Found{podSecret("a", login("other.example", "u"))},
-				Node: &Node{
+				Secrets: []SecretLookup{podSecret("a", login("other.example", "u"))},
+				Node: &NodeSources{
 					Providers: providers,
-					Answers:   []Answer{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}},
+					Results:   []ProviderResult{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}},
 				},
 			},
 			outcome: report.Fail,
@@ -337,10 +337,10 @@ func TestWalk(t *testing.T) {
 		{
 			name: "provider fails and a secret applies",
 			sources: Sources{
-				Secrets: []Found{podSecret("a", login("r.example", "u"))},
-				Node: &Node{
+				Secrets: []SecretLookup{podSecret("a", login("r.example", "u"))},
+				Node: &NodeSources{
 					Providers: providers,
-					Answers:   []Answer{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}},
+					Results:   []ProviderResult{{Provider: "lab", Failed: &ProviderError{Kind: "missing"}}},
 				},
 			},
 			outcome: report.Pass,
@@ -350,8 +350,8 @@ func TestWalk(t *testing.T) {
 		{
 			name: "provider is not run",
 			sources: Sources{
-				Secrets: []Found{podSecret("a", login("other.example", "u"))},
-				Node:    &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Skipped: "not switched on"}}},
+				Secrets: []SecretLookup{podSecret("a", login("other.example", "u"))},
+				Node:    &NodeSources{Providers: providers, Results: []ProviderResult{{Provider: "lab", Skipped: "not switched on"}}},
 			},
 			outcome: report.Skipped,
 			summary: "credential provider lab was not run; the kubelet runs it for this image",
@@ -360,8 +360,8 @@ func TestWalk(t *testing.T) {
 		{
 			name: "provider is not run, a secret applies",
 			sources: Sources{
-				Secrets: []Found{podSecret("a", login("r.example", "u"))},
-				Node:    &Node{Providers: providers, Answers: []Answer{{Provider: "lab", Skipped: "not switched on"}}},
+				Secrets: []SecretLookup{podSecret("a", login("r.example", "u"))},
+				Node:    &NodeSources{Providers: providers, Results: []ProviderResult{{Provider: "lab", Skipped: "not switched on"}}},
 			},
 			outcome: report.Pass,
 			users:   "u",
@@ -377,7 +377,7 @@ func TestWalk(t *testing.T) {
 		},
 		{
 			name:    "containerd's own counts for nothing beside the kubelet's",
-			sources: Sources{Secrets: []Found{podSecret("a", login("r.example", "u"))}, Runtime: runtime},
+			sources: Sources{Secrets: []SecretLookup{podSecret("a", login("r.example", "u"))}, Runtime: runtime},
 			outcome: report.Pass,
 			users:   "u",
 			want:    map[string]string{"runtime": ""},
@@ -386,10 +386,10 @@ func TestWalk(t *testing.T) {
 		{
 			name: "not attached, added later",
 			sources: Sources{
-				Account: &Account{
-					Namespace:  "shop",
-					Name:       "default",
-					Unattached: []Found{podSecret("late", login("r.example", "u"))},
+				Account: &ServiceAccount{
+					Namespace:   "shop",
+					Name:        "default",
+					NotAttached: []SecretLookup{podSecret("late", login("r.example", "u"))},
 				},
 			},
 			outcome: report.Fail,
@@ -400,12 +400,12 @@ func TestWalk(t *testing.T) {
 		{
 			name: "not attached, the pod lists its own",
 			sources: Sources{
-				Secrets: []Found{podSecret("own", login("other.example", "u"))},
-				Account: &Account{
+				Secrets: []SecretLookup{podSecret("own", login("other.example", "u"))},
+				Account: &ServiceAccount{
 					Namespace:   "shop",
 					Name:        "default",
 					PodListsOwn: true,
-					Unattached:  []Found{podSecret("late", login("r.example", "u"))},
+					NotAttached: []SecretLookup{podSecret("late", login("r.example", "u"))},
 				},
 			},
 			outcome: report.Fail,
@@ -416,10 +416,10 @@ func TestWalk(t *testing.T) {
 		{
 			name: "what the ServiceAccount lists is for another registry",
 			sources: Sources{
-				Account: &Account{
-					Namespace:  "shop",
-					Name:       "default",
-					Unattached: []Found{podSecret("late", login("other.example", "u"))},
+				Account: &ServiceAccount{
+					Namespace:   "shop",
+					Name:        "default",
+					NotAttached: []SecretLookup{podSecret("late", login("other.example", "u"))},
 				},
 			},
 			outcome: report.Pass,
@@ -429,7 +429,7 @@ func TestWalk(t *testing.T) {
 		{
 			name: "expired",
 			sources: Sources{
-				Secrets: []Found{
+				Secrets: []SecretLookup{
 					podSecret("a", ecrLogin(noon.Add(-3*time.Hour))),
 				},
 				Now: noon,
@@ -441,7 +441,7 @@ func TestWalk(t *testing.T) {
 		{
 			name: "expires later",
 			sources: Sources{
-				Secrets: []Found{
+				Secrets: []SecretLookup{
 					podSecret("a", ecrLogin(noon.Add(3*time.Hour))),
 				},
 				Now: noon,
@@ -456,7 +456,7 @@ func TestWalk(t *testing.T) {
 			if tt.sources.Now.IsZero() {
 				tt.sources.Now = noon
 			}
-			w := Walk("r.example/team/app", tt.sources)
+			w := Resolve("r.example/team/app", tt.sources)
 			c := w.Checks[0]
 			var users []string
 			for _, m := range w.Matched {
@@ -492,7 +492,7 @@ func TestWalk(t *testing.T) {
 // TestCandidates tests the check of each credential: its source, whether it
 // applies, and why not.
 func TestCandidates(t *testing.T) {
-	w := Walk("r.example:5000/team/app", Sources{Now: noon, Secrets: []Found{
+	w := Resolve("r.example:5000/team/app", Sources{Now: noon, Secrets: []SecretLookup{
 		podSecret("a", login("r.example", "u")),
 		podSecret("b", login("https://user:"+canary+"@r.example:5000/v2/?token="+canary, "u")),
 		podSecret("c", `{"auths":{"r.example:5000/team":{"identitytoken":"`+canary+`"}}}`),
@@ -529,8 +529,8 @@ func TestCandidates(t *testing.T) {
 // TestMatchBesideMalformed tests that a credential that matches is not reported
 // as one for another registry if another secret makes every pull fail.
 func TestMatchBesideMalformed(t *testing.T) {
-	secrets := []Found{podSecret("a", login("r.example", "u")), podSecret("b", "{")}
-	w := Walk("r.example/app", Sources{Secrets: secrets, Now: noon})
+	secrets := []SecretLookup{podSecret("a", login("r.example", "u")), podSecret("b", "{")}
+	w := Resolve("r.example/app", Sources{Secrets: secrets, Now: noon})
 	if e := w.Checks[1].Evidence; e["applies"] != "false" || !strings.Contains(e["why"], "not valid, so every pull fails") {
 		t.Errorf("got %q: %q", w.Checks[1].Summary, e)
 	}
@@ -543,7 +543,7 @@ func TestManyCandidates(t *testing.T) {
 	for i := range 1000 {
 		list = append(list, fmt.Sprintf(`"r.example/%d":{"username":"u","password":"p"},"r%d.example":{"username":"u","password":"p"}`, i, i))
 	}
-	w := Walk("r.example/1/2/app", Sources{Secrets: []Found{podSecret("a", `{"auths":{`+strings.Join(list, ",")+`}}`)}, Now: noon})
+	w := Resolve("r.example/1/2/app", Sources{Secrets: []SecretLookup{podSecret("a", `{"auths":{`+strings.Join(list, ",")+`}}`)}, Now: noon})
 	if n := len(w.Checks); n > 1+2*maxCandidates+maxMismatched || w.Checks[0].Evidence["more"] == "" {
 		t.Errorf("%d checks, more %q", n, w.Checks[0].Evidence["more"])
 	}
@@ -554,7 +554,7 @@ func TestManyCandidates(t *testing.T) {
 	for i := range 1000 {
 		list = append(list, fmt.Sprintf(`"r.example/?%d":{"username":"u","password":"p%d"}`, i, i))
 	}
-	w = Walk("r.example/app", Sources{Secrets: []Found{podSecret("a", `{"auths":{`+strings.Join(list, ",")+`}}`)}, Now: noon})
+	w = Resolve("r.example/app", Sources{Secrets: []SecretLookup{podSecret("a", `{"auths":{`+strings.Join(list, ",")+`}}`)}, Now: noon})
 	if unknown := w.Checks[0].Evidence["unknown"]; len(w.Matched) != maxCandidates || !strings.Contains(unknown, "more matching") {
 		t.Errorf("%d are tried, unknown %q: a tenant's secret must not make pullprobe guess passwords", len(w.Matched), unknown)
 	}
@@ -563,16 +563,16 @@ func TestManyCandidates(t *testing.T) {
 func TestCovered(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		secrets []Found
+		secrets []SecretLookup
 		want    bool
 	}{
 		{"none", nil, false},
-		{"applies", []Found{podSecret("a", login("r.example", "u"))}, true},
-		{"does not", []Found{podSecret("a", login("other.example", "u"))}, false},
-		{"broken", []Found{podSecret("a", `{`)}, true},
-		{"unreadable", []Found{{Name: "a", Err: errors.New("no")}}, true},
+		{"applies", []SecretLookup{podSecret("a", login("r.example", "u"))}, true},
+		{"does not", []SecretLookup{podSecret("a", login("other.example", "u"))}, false},
+		{"broken", []SecretLookup{podSecret("a", `{`)}, true},
+		{"unreadable", []SecretLookup{{Name: "a", Err: errors.New("no")}}, true},
 	} {
-		if got := Covered("r.example/app", tt.secrets); got != tt.want {
+		if got := Sufficient("r.example/app", tt.secrets); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

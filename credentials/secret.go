@@ -25,8 +25,8 @@ type Secret struct {
 	Data                  map[string][]byte
 }
 
-// File returns a docker config.json as a secret of type dockerconfigjson.
-func File(path string, data []byte) Secret {
+// SecretFromFile returns a docker config.json as a secret of type dockerconfigjson.
+func SecretFromFile(path string, data []byte) Secret {
 	return Secret{Name: path, Type: typeJSON, Data: map[string][]byte{keyJSON: data}}
 }
 
@@ -67,10 +67,10 @@ type configJSON struct {
 	HTTPHeaders map[string]string `json:"HttpHeaders"`
 }
 
-// Decode returns the credentials of a secret, sorted by server, as the kubelet
+// DecodeSecret returns the credentials of a secret, sorted by server, as the kubelet
 // decodes them (secrets.go, secretsToTrackedDockerConfigs). The error is an
 // *UnusableError.
-func Decode(s Secret) ([]Credential, error) {
+func DecodeSecret(s Secret) ([]Credential, error) {
 	source := describeSource(s.Namespace, s.Name)
 	unusable := func(fatal bool, format string, a ...any) error {
 		return &UnusableError{Secret: source, Reason: fmt.Sprintf(format, a...), Fatal: fatal}

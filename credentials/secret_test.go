@@ -64,7 +64,7 @@ func TestDecode(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Decode(tt.secret)
+			got, err := DecodeSecret(tt.secret)
 			if tt.reason == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -94,6 +94,6 @@ func FuzzDecode(f *testing.F) {
 	f.Add(typeJSON, []byte(`{"auths":{"https://%zz":null}}`))
 	f.Fuzz(func(t *testing.T, typ string, data []byte) {
 		s := Secret{Namespace: "n", Name: "s", Type: typ, Data: map[string][]byte{keyJSON: data, keyLegacy: data}}
-		Walk("r.example/app", Sources{Secrets: []Found{{Namespace: "n", Name: "s", Secret: &s}}, Now: time.Unix(1, 0)})
+		Resolve("r.example/app", Sources{Secrets: []SecretLookup{{Namespace: "n", Name: "s", Secret: &s}}, Now: time.Unix(1, 0)})
 	})
 }

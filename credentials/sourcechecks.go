@@ -10,37 +10,37 @@ import (
 )
 
 // addNode adds the node's docker config file and credential providers.
-func (r *resolver) addNode(n *Node) {
+func (r *resolver) addNode(n *NodeSources) {
 	if n == nil {
 		return
 	}
-	if n.Unknown != "" {
+	if n.Problem != "" {
 		c := newCheck("credentials/node")
-		c.Outcome, c.Summary = report.Skipped, "the node's own credentials are unknown: "+n.Unknown
+		c.Outcome, c.Summary = report.Skipped, "the node's own credentials are unknown: "+n.Problem
 		r.overall.Evidence["node"] = "unknown"
 		r.addUnknown("the node's docker config file and credential providers")
 		r.sources = append(r.sources, c)
 		return
 	}
 	r.addNodeFile(n.File)
-	r.addProviders(n.Providers, n.Answers)
+	r.addProviders(n.Providers, n.Results)
 }
 
 // addNodeFile adds the node's docker config file.
 func (r *resolver) addNodeFile(f NodeFile) {
 	c := newCheck("credentials/node")
-	c.Evidence["lookedAt"] = strings.Join(f.Places, " ")
-	if f.Unread != "" {
-		c.Target, c.Outcome = f.Unread, report.Skipped
-		c.Summary = "the node's docker credentials are unknown: pullprobe may not read " + f.Unread + " (the kubelet can)"
+	c.Evidence["lookedAt"] = strings.Join(f.Searched, " ")
+	if f.NotPermitted != "" {
+		c.Target, c.Outcome = f.NotPermitted, report.Skipped
+		c.Summary = "the node's docker credentials are unknown: pullprobe may not read " + f.NotPermitted + " (the kubelet can)"
 		r.overall.Evidence["node"] = "unknown"
 		r.addUnknown("the node's docker config file")
 		r.sources = append(r.sources, c)
 		return
 	}
 	r.overall.Evidence["node"] = "read"
-	if len(f.Passed) > 0 {
-		c.Evidence["passedOver"] = strings.Join(f.Passed, "; ")
+	if len(f.Invalid) > 0 {
+		c.Evidence["passedOver"] = strings.Join(f.Invalid, "; ")
 	}
 	if f.Path == "" {
 		c.Summary = "the kubelet finds no docker config file on the node"
@@ -72,11 +72,11 @@ func (r *resolver) addNodeFile(f NodeFile) {
 }
 
 // addProviders adds the results of the credential providers that match.
-func (r *resolver) addProviders(config ProviderConfig, answers []Answer) {
+func (r *resolver) addProviders(config ProviderConfig, answers []ProviderResult) {
 	if config.Path == "" {
 		return
 	}
-	if config.Unread || config.Problem != "" {
+	if config.NotPermitted || config.Problem != "" {
 		r.addUnknown("the kubelet's credential providers")
 		r.sources = append(r.sources, providerConfigCheck(config))
 		return
@@ -108,7 +108,7 @@ func (r *resolver) addProviders(config ProviderConfig, answers []Answer) {
 // be used.
 func providerConfigCheck(config ProviderConfig) report.Check {
 	c := report.Check{ID: "credentials/providers", Kind: report.KindCredentials, Target: config.Path}
-	if config.Unread {
+	if config.NotPermitted {
 		c.Outcome = report.Skipped
 		c.Summary = "cannot read the kubelet's credential provider configuration (the kubelet can): " + config.Problem
 		return c
@@ -119,7 +119,7 @@ func providerConfigCheck(config ProviderConfig) report.Check {
 }
 
 // providerCheck returns the check of one provider that matches the image.
-func providerCheck(a Answer, config ProviderConfig, repository string) report.Check {
+func providerCheck(a ProviderResult, config ProviderConfig, repository string) report.Check {
 	name := clean(a.Provider)
 	title := "credential provider " + name
 	c := newCheck("credentials/provider/" + name)
@@ -158,7 +158,7 @@ func providerCheck(a Answer, config ProviderConfig, repository string) report.Ch
 
 // accountErrorCheck returns the check of a ServiceAccount that could not be
 // read.
-func accountErrorCheck(a *Account) report.Check {
+func accountErrorCheck(a *ServiceAccount) report.Check {
 	c := newCheck("credentials/account")
 	c.Target = a.Namespace + "/" + a.Name
 	c.Outcome = report.Skipped
@@ -169,7 +169,7 @@ func accountErrorCheck(a *Account) report.Check {
 // accountCheck returns the check of a ServiceAccount. notAttached are its
 // secrets for the registry that the pod does not list, unread those that could
 // not be read.
-func accountCheck(a *Account, notAttached, unread []string) report.Check {
+func accountCheck(a *ServiceAccount, notAttached, unread []string) report.Check {
 	c := newCheck("credentials/account")
 	c.Target = a.Namespace + "/" + a.Name
 	title := "ServiceAccount " + c.Target

@@ -7,15 +7,15 @@ import (
 
 // Sources are all sources of credentials for one image.
 type Sources struct {
-	Secrets []Found      // the pod's pull secrets, in its order
-	Account *Account     // nil: not read
-	Node    *Node        // nil: not read
-	Runtime []Credential // containerd's own
+	Secrets []SecretLookup  // the pod's pull secrets, in its order
+	Account *ServiceAccount // nil: not read
+	Node    *NodeSources    // nil: not read
+	Runtime []Credential    // containerd's own
 	Now     time.Time
 }
 
-// Found is one pull secret of a pod, if it could be read.
-type Found struct {
+// SecretLookup is one pull secret of a pod, if it could be read.
+type SecretLookup struct {
 	Namespace, Name string
 	Secret          *Secret // nil: it does not exist or could not be read
 	Err             error   // why it could not be read; nil with a nil Secret: it does not exist
@@ -38,23 +38,23 @@ func (e *ForbiddenError) Error() string {
 	return fmt.Sprintf("the agent %s as node %s: %s; its ServiceAccount cannot either (%s is not applied)", what, e.Node, e.NodeReason, grant)
 }
 
-// Account is the pod's ServiceAccount. The API server copies its pull secrets
+// ServiceAccount is the pod's ServiceAccount. The API server copies its pull secrets
 // into a pod at creation, and only if the pod lists none itself
 // (kube-apiserver, plugin/pkg/admission/serviceaccount, Admit). The kubelet
 // never reads it.
-type Account struct {
+type ServiceAccount struct {
 	Namespace, Name string
-	Err             error   // why it could not be read
-	Unattached      []Found // secrets that it lists and the pod does not
+	Err             error          // why it could not be read
+	NotAttached     []SecretLookup // secrets that it lists and the pod does not
 	// PodListsOwn: the pod lists secrets that the ServiceAccount does not list.
 	// Otherwise the unattached ones were added after the pod was created.
 	PodListsOwn bool
 }
 
-// Node is what the kubelet adds to the pod's secrets.
-type Node struct {
-	Unknown   string // why the kubelet could not be inspected; all else is empty then
+// NodeSources is what the kubelet adds to the pod's secrets.
+type NodeSources struct {
+	Problem   string // why the kubelet could not be inspected; all else is empty then
 	File      NodeFile
 	Providers ProviderConfig
-	Answers   []Answer // of the providers that match, in the kubelet's order
+	Results   []ProviderResult // of the providers that match, in the kubelet's order
 }

@@ -14,67 +14,66 @@ import (
 const (
 	cleanupTimeout = 10 * time.Second
 
-	// settleTime is how long after its deadline a pull that nobody saw the end
-	// of may still bring its image.
-	settleTime = 90 * time.Second
+	// lateArrival is how long after its deadline a pull whose end was not seen may
+	// still store its image.
+	lateArrival = 90 * time.Second
 )
 
-// Why a pulled image stays on the node: evidence "left", and Settled.Left.
+// Why a pulled image stays on the node: evidence "left" and CleanupResult.Left.
 const (
 	LeftInUse          = "inUse"          // a container uses it
 	LeftOtherReference = "otherReference" // it has another name too
 	LeftWasPresent     = "wasPresent"     // the node had it before, under another name
-	LeftPinned         = "pinned"         // the runtime keeps it on purpose
+	LeftPinned         = "pinned"         // the runtime never removes it
 	LeftError          = "error"          // it could not be removed yet
 )
 
-var leftWords = map[string]string{
+var leftReasons = map[string]string{
 	LeftInUse:          "a container uses it",
 	LeftOtherReference: "it has another name too",
-	LeftWasPresent:     "it was there before, under another name",
+	LeftWasPresent:     "the node had it before, under another name",
 	LeftPinned:         "the runtime has pinned it",
 	LeftError:          "it could not be removed yet",
 }
 
-// Settled is what became of one journal entry.
-type Settled struct {
+// CleanupResult is what became of one journal entry.
+type CleanupResult struct {
 	Image   string // as it was pulled; empty if the entry could not be read
 	Removed bool   // the image was removed
 	Left    string // why it stays, one of the Left constants
-	Pending bool   // to be looked at again: the entry is kept
-	Err     error  // what went wrong, if anything
+	Pending bool   // the entry is kept for the next Recover
+	Err     error
 }
 
-// Recover cleans up after test pulls that were cut short, by a crash, a
-// restart of the runtime or a deadline. Call it at start and every minute or
-// so: it makes one pass over the journal and keeps what cannot be settled yet.
+// Recover cleans up after test pulls that were interrupted, by a crash, a restart of
+// the runtime or a deadline. Call it at the start and about every minute: it goes
+// through the journal once and keeps the entries that cannot be finished yet.
 //
-// An image is removed only if the node did not have its ID before the pull, it
-// has no name that the pull did not give it, it is not pinned, and no container
-// uses it, for RemoveImage of the CRI takes away every name of an ID
-// (containerd: internal/cri/server/images). An entry is done with when its
-// image was removed or left for one of these reasons, or has not come within
-// 90 seconds of the pull's deadline.
-func (p *Puller) Recover(ctx context.Context) []Settled {
+// An image is removed only if the node did not have its ID before the pull, the pull
+// gave it all its names, it is not pinned, and no container uses it: RemoveImage of
+// the CRI removes every name of an ID (containerd: internal/cri/server/images). An
+// entry is finished when its image was removed, when it stays for one of these
+// reasons, or when it has not arrived within 90 seconds of the pull's deadline.
+func (p *Puller) Recover(ctx context.Context) []CleanupResult {
 	if p.Journal == nil {
 		return nil
 	}
 	entries, errs := p.Journal.pending()
-	var out []Settled
+	var out []CleanupResult
 	for _, err := range errs {
-		out = append(out, Settled{Err: err})
+		out = append(out, CleanupResult{Err: err})
 	}
 	for _, h := range entries {
-		_, s := p.settle(ctx, h, false)
+		_, s := p.finish(ctx, h, false)
 		out = append(out, s)
 	}
 	return out
 }
 
-// settle cleans up after the pull of h, and gives h up: off the disk if that
-// is done, else for the next Recover. ended says that the runtime has finished
-// with the pull.
-func (p *Puller) settle(ctx context.Context, h *heldEntry, ended bool) (Image, Settled) {
+// finish cleans up after the pull of h and releases h. The entry is removed unless
+// the next Recover has to continue. Ended reports that the runtime has finished with
+// the pull.
+func (p *Puller) finish(ctx context.Context, h *heldEntry, ended bool) (Image, CleanupResult) {
 	img, s := p.cleanUp(ctx, h, ended)
 	s.Image = h.Image
 	if s.Pending {
@@ -85,36 +84,37 @@ func (p *Puller) settle(ctx context.Context, h *heldEntry, ended bool) (Image, S
 	return img, s
 }
 
-func (p *Puller) cleanUp(ctx context.Context, h *heldEntry, ended bool) (Image, Settled) {
+// cleanUp removes the image if only the pull has put it there and nothing uses it.
+func (p *Puller) cleanUp(ctx context.Context, h *heldEntry, ended bool) (Image, CleanupResult) {
 	img, found, err := p.Client.ImageStatus(ctx, h.Image)
 	switch {
 	case err != nil:
-		return img, Settled{Pending: true, Err: err}
+		return img, CleanupResult{Pending: true, Err: err}
 	case !found:
-		// A clock that was set back must not keep an entry for ever.
+		// A clock that was set back must not keep an entry forever.
 		age := time.Since(h.Start).Abs()
-		return img, Settled{Pending: !ended && age < h.Timeout+settleTime}
+		return img, CleanupResult{Pending: !ended && age < h.Timeout+lateArrival}
 	case slices.Contains(h.Before, img.ID):
-		return img, Settled{Left: LeftWasPresent}
+		return img, CleanupResult{Left: LeftWasPresent}
 	case img.Pinned:
-		return img, Settled{Left: LeftPinned}
+		return img, CleanupResult{Left: LeftPinned}
 	case hasOtherNames(img, h.Image):
-		return img, Settled{Left: LeftOtherReference}
+		return img, CleanupResult{Left: LeftOtherReference}
 	}
-	// The image came after Start, so no older container mounts it; a minute of
-	// slack is for a clock that was set back meanwhile.
+	// The image arrived after Start, so no older container mounts it. The minute is
+	// for a clock that was set back since.
 	users, err := p.Client.ContainersUsing(ctx, img, h.Start.Add(-time.Minute))
 	switch {
 	case err != nil:
-		return img, Settled{Left: LeftError, Pending: true, Err: err}
+		return img, CleanupResult{Left: LeftError, Pending: true, Err: err}
 	case len(users) > 0:
-		return img, Settled{Left: LeftInUse}
+		return img, CleanupResult{Left: LeftInUse}
 	}
 	_, err = p.Client.image.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: img.ID}})
 	if err != nil && !isNotFound(err) {
-		return img, Settled{Left: LeftError, Pending: true, Err: err}
+		return img, CleanupResult{Left: LeftError, Pending: true, Err: err}
 	}
-	return img, Settled{Removed: true}
+	return img, CleanupResult{Removed: true}
 }
 
 // hasOtherNames reports whether img has a name that pulling ref did not give
@@ -123,7 +123,7 @@ func (p *Puller) cleanUp(ctx context.Context, h *heldEntry, ended bool) (Image, 
 func hasOtherNames(img Image, ref string) bool {
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
-		return true // nobody can say
+		return true // unknown: do not remove it
 	}
 	for _, tag := range img.Tags {
 		if tag != named.String() && !strings.Contains(tag, "<none>") {

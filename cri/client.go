@@ -19,23 +19,23 @@ import (
 )
 
 const (
-	// dialTimeout bounds one attempt to connect. A listening unix socket
-	// answers at once; only a full backlog of a hung runtime takes longer.
+	// dialTimeout limits one attempt to connect. A listening unix socket accepts at
+	// once; only the full backlog of a runtime that hangs takes longer.
 	dialTimeout = 2 * time.Second
 
-	// maxMessage is the largest answer taken from the runtime, the kubelet's
-	// own bound (maxMsgSize in k8s.io/cri-client): a node with thousands of
-	// images lists them in one message.
+	// maxMessage is the largest response that is read, the kubelet's own limit
+	// (maxMsgSize in k8s.io/cri-client): a node with thousands of images lists them
+	// in one message.
 	maxMessage = 16 << 20
 )
 
 // Client speaks CRI v1 over one unix socket. It is safe for concurrent use.
 //
-// It connects when first asked and again whenever the runtime was restarted or
-// its socket replaced; while the socket is away every call fails at once with
-// codes.Unavailable, and up to a second after it is back. A
-// container that mounts the socket must mount its directory: a mount of the
-// socket file itself stays on the old inode when the runtime makes a new one.
+// It connects at the first call, and again when the runtime was restarted or its
+// socket replaced. While there is no socket, and up to a second after it is back,
+// every call fails at once with codes.Unavailable. A container that mounts the
+// socket must mount its directory: a mount of the socket itself keeps the old inode
+// when the runtime makes a new one.
 type Client struct {
 	path    string
 	socket  *socket
@@ -45,21 +45,17 @@ type Client struct {
 }
 
 // New returns a client of the socket that endpoint names, "unix:///path" or an
-// absolute path. It does no I/O: a socket that is not there shows at the first
-// call.
+// absolute path. It does no I/O: if there is no socket, the first call fails.
 func New(endpoint string) (*Client, error) {
 	path, err := socketPath(endpoint)
 	if err != nil {
 		return nil, err
 	}
 	sock := &socket{path: path}
-	conn, err := grpc.NewClient("passthrough:///localhost", // the authority that the kubelet sends too
+	conn, err := grpc.NewClient("passthrough:///localhost", // the authority that the kubelet sends, too
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return sock.dial(ctx) }),
-		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			sock.dropIfReplaced()
-			return invoke(ctx, method, req, reply, cc, opts...)
-		}),
+		grpc.WithUnaryInterceptor(sock.intercept),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: dialTimeout,
@@ -79,13 +75,13 @@ func New(endpoint string) (*Client, error) {
 	}, nil
 }
 
-// socket dials one path and remembers which file it met there.
+// socket dials one path and remembers which file it found there.
 type socket struct {
 	path string
 
 	mu   sync.Mutex
 	conn net.Conn
-	file os.FileInfo // what path was when conn was dialled
+	file os.FileInfo // of path, when conn was dialled
 }
 
 func (s *socket) dial(ctx context.Context) (net.Conn, error) {
@@ -103,9 +99,16 @@ func (s *socket) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// dropIfReplaced ends a connection whose socket has made way for another. The
-// process behind the old one may linger, but the kubelet's pulls go to the
-// new one.
+// intercept makes a call on a connection to the current socket.
+func (s *socket) intercept(
+	ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+) error {
+	s.dropIfReplaced()
+	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// dropIfReplaced closes the connection if its socket was replaced. The process
+// behind the old socket may still run, but the kubelet's pulls go to the new one.
 func (s *socket) dropIfReplaced() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,9 +135,8 @@ func socketPath(endpoint string) (string, error) {
 	return filepath.Clean(path), nil
 }
 
-// Process returns the runtime's process: the peer of a fresh connection. The
-// error is [ErrNoHostPID], [ErrSocketActivated] or a [*SocketError] where one
-// fits.
+// Process returns the runtime's process: the peer of a new connection. The error is
+// a [*SocketError], or one of [host.Peer].
 func (c *Client) Process() (*host.Process, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
@@ -146,8 +148,20 @@ func (c *Client) Process() (*host.Process, error) {
 	return host.Peer(conn, c.path)
 }
 
+// WithRoot calls f with the runtime's process and its root directory, which is
+// closed afterwards. It returns the error of f, or why there is no root.
+func (c *Client) WithRoot(f func(p *host.Process, root *host.Root) error) error {
+	p, err := c.Process()
+	if err != nil {
+		return err
+	}
+	root, err := p.Root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f(p, root)
+}
+
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
-
-// Socket is the path of the runtime's socket.
-func (c *Client) Socket() string { return c.path }

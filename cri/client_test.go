@@ -35,8 +35,8 @@ func TestNew(t *testing.T) {
 		switch {
 		case err != nil && want != "":
 			t.Errorf("%q: %v", endpoint, err)
-		case err == nil && c.Socket() != want:
-			t.Errorf("%q: socket %q, want %q", endpoint, c.Socket(), want)
+		case err == nil && c.path != want:
+			t.Errorf("%q: socket %q, want %q", endpoint, c.path, want)
 		case err == nil:
 			c.Close()
 		}
@@ -109,10 +109,16 @@ func TestStatus(t *testing.T) {
 		cause   report.Cause
 		why     string
 	}{
-		"ready":     {func(t *testing.T, path string) { serve(t, path, runtimeNamed("containerd", true)) }, report.Pass, "", ""},
-		"not ready": {func(t *testing.T, path string) { serve(t, path, runtimeNamed("containerd", false)) }, report.Fail, report.RuntimeUnavailable, "notReady"},
-		"no CRI":    {func(t *testing.T, path string) { serve(t, path, func(*grpc.Server) {}) }, report.Fail, report.RuntimeUnavailable, "unimplemented"},
-		"absent":    {func(*testing.T, string) {}, report.Fail, report.RuntimeUnavailable, "absent"},
+		"ready": {func(t *testing.T, path string) { serve(t, path, runtimeNamed("containerd", true)) }, report.Pass, "", ""},
+		"not ready": {
+			func(t *testing.T, path string) { serve(t, path, runtimeNamed("containerd", false)) },
+			report.Fail, report.RuntimeUnavailable, "notReady",
+		},
+		"no CRI": {
+			func(t *testing.T, path string) { serve(t, path, func(*grpc.Server) {}) },
+			report.Fail, report.RuntimeUnavailable, "unimplemented",
+		},
+		"absent": {func(*testing.T, string) {}, report.Fail, report.RuntimeUnavailable, "absent"},
 		"refused": {func(t *testing.T, path string) {
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 			if err != nil {
@@ -135,10 +141,13 @@ func TestStatus(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			k := client(t, path).Status(ctx)
-			if k.ID != "runtime" || k.Outcome != test.outcome || k.Cause != test.cause || k.Evidence["why"] != test.why || k.Evidence["socket"] != path || k.Summary == "" {
+			if k.ID != "runtime" || k.Outcome != test.outcome || k.Cause != test.cause || k.Evidence["why"] != test.why ||
+				k.Evidence["socket"] != path ||
+				k.Summary == "" {
 				t.Errorf("got %+v", k)
 			}
-			if k.Outcome == report.Pass && (k.Evidence["name"] != "containerd" || k.Evidence["version"] != "v1[31m" || k.Evidence["ready"] != "true") {
+			if k.Outcome == report.Pass &&
+				(k.Evidence["name"] != "containerd" || k.Evidence["version"] != "v1[31m" || k.Evidence["ready"] != "true") {
 				t.Errorf("got %+v", k)
 			}
 		})
@@ -161,7 +170,11 @@ func TestSocketFault(t *testing.T) {
 		syscall.EAGAIN:       SocketTimeout,
 		syscall.EPROTOTYPE:   SocketFailed,
 	} {
-		wrapped := &SocketError{Path: "/s", Fault: socketFault(&net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", err)}), Err: err}
+		wrapped := &SocketError{
+			Path:  "/s",
+			Fault: socketFault(&net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", err)}),
+			Err:   err,
+		}
 		if wrapped.Fault != want || !errors.Is(wrapped, err) || wrapped.Error() == "" {
 			t.Errorf("%v: %s, want %s", err, wrapped.Fault, want)
 		}
@@ -179,7 +192,11 @@ func TestReconnect(t *testing.T) {
 		t.Helper()
 		var got string
 		var err error
-		hosttest.Eventually(t, func() bool { got, err = name(); return err == nil && got == want }, func() string { return got + ": " + err.Error() })
+		hosttest.Eventually(
+			t,
+			func() bool { got, err = name(); return err == nil && got == want },
+			func() string { return got + ": " + err.Error() },
+		)
 	}
 	first := serve(t, path, runtimeNamed("first", true))
 	becomes("first")

@@ -76,7 +76,9 @@ func strangerPEM(t *testing.T) string {
 }
 
 // checks looks at the running containerd as the agent does.
-func (n *node) checks(t *testing.T) (process *host.Process, root *host.Root, config *runtimeconfig.Config, check report.Check, dirs runtimeconfig.RegistryDirs) {
+func (n *node) checks(
+	t *testing.T,
+) (process *host.Process, root *host.Root, config *runtimeconfig.Config, check report.Check, dirs runtimeconfig.RegistryConfig) {
 	t.Helper()
 	process, err := n.Process()
 	if err != nil {
@@ -92,17 +94,17 @@ func (n *node) checks(t *testing.T) (process *host.Process, root *host.Root, con
 	if config == nil {
 		t.Fatal(check.Summary)
 	}
-	return process, root, config, check, config.RegistryDirs(n.Version(t.Context()), running)
+	return process, root, config, check, config.Registries(n.Version(t.Context()), running)
 }
 
 const registrySection = `[plugins."io.containerd.cri.v1.images".registry]` + "\n"
 
-// What containerd has read at its start it keeps: configuration, environment,
-// trust store. hosts.toml it reads at every pull.
+// containerd reads its configuration, its environment and its trust store once, and
+// hosts.toml at every pull.
 func TestContainerdKeepsWhatItRead(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	a, b := startMirror(t, false), startMirror(t, false)
-	image := "127.0.0.1:1/app:1" // nobody listens there: only a mirror can answer
+	image := "127.0.0.1:1/app:1" // nothing listens there: only a mirror can respond
 	hosts := func(dir string, m *mirrorServer) string {
 		hosttest.Write(t, dir+"/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
 		return dir
@@ -179,9 +181,9 @@ func TestContainerdReadsTheTrustStoreOnce(t *testing.T) {
 	}
 }
 
-// A list of directories is searched by the client, and taken for one name by
-// the transfer service.
-func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
+// The client searches a list of directories. The transfer service reads the list as
+// one name.
+func TestContainerdSearchesAsRegistriesSays(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	m := startMirror(t, false)
 	hosttest.Write(t, n.dir+"/b/127.0.0.1:1/hosts.toml", "[host.\""+m.url+"\"]\n")
@@ -190,7 +192,8 @@ func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 		"transfer service":                   registrySection + path,
 		"client":                             "use_local_image_pull = true\n" + registrySection + path,
 		"client, because of another setting": "max_concurrent_downloads = 5\n" + registrySection + path,
-		"mirrors":                            registrySection + "[plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"127.0.0.1:1\"]\nendpoint = [\"" + m.url + "\"]\n",
+		"mirrors": registrySection +
+			"[plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"127.0.0.1:1\"]\nendpoint = [\"" + m.url + "\"]\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			n.configure(settings)
@@ -198,7 +201,7 @@ func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 			m.asked.Store(0)
 			n.tryPull("127.0.0.1:1/app:1")
 			_, _, _, _, dirs := n.checks(t)
-			read := dirs.Mirrors
+			read := dirs.Mirrors != nil
 			for _, dir := range dirs.Dirs {
 				read = read || dir == n.dir+"/b"
 			}
@@ -209,8 +212,8 @@ func TestContainerdSearchesAsRegistryDirsSays(t *testing.T) {
 	}
 }
 
-// A file that hosts.toml names and that does not serve fails every pull, in
-// words that name it or do not.
+// An unusable file that hosts.toml names fails every pull, with a message that may or
+// may not name it.
 func TestContainerdRefusesBadHostFiles(t *testing.T) {
 	n := startNode(t, "registry.invalid/pause:1")
 	m := startMirror(t, true)
@@ -221,7 +224,9 @@ func TestContainerdRefusesBadHostFiles(t *testing.T) {
 	hosttest.Write(t, dir+"/empty", "")
 	for setting, fails := range map[string]bool{
 		`ca = "good.pem"`: false, `ca = "absent.pem"`: true, `ca = "empty"`: true, `ca = "/"`: true,
-		"ca = \"good.pem\"\nclient = \"absent.pem\"": true, "ca = \"good.pem\"\nclient = [[\"good.pem\", \"absent.key\"]]": true, "ca = \"good.pem\"\nclient = \"good.pem\"": true,
+		"ca = \"good.pem\"\nclient = \"absent.pem\"":                   true,
+		"ca = \"good.pem\"\nclient = [[\"good.pem\", \"absent.key\"]]": true,
+		"ca = \"good.pem\"\nclient = \"good.pem\"":                     true,
 	} {
 		m.asked.Store(0)
 		hosttest.Write(t, dir+"/hosts.toml", "[host.\""+m.url+"\"]\n"+setting+"\n")

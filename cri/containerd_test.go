@@ -85,7 +85,7 @@ state = %q
 	}
 }
 
-// restart starts containerd anew, with this environment besides the test's.
+// restart restarts containerd with this environment in addition to the test's.
 func (n *node) restart(env ...string) {
 	n.t.Helper()
 	n.stop()
@@ -350,7 +350,8 @@ func pauseBinary(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	src := filepath.Join(dir, "pause.go")
-	program := "package main\n\nimport (\n\t\"os\"\n\t\"os/signal\"\n)\n\nfunc main() { c := make(chan os.Signal, 1); signal.Notify(c); <-c }\n"
+	program := "package main\n\nimport (\n\t\"os\"\n\t\"os/signal\"\n)\n\n" +
+		"func main() { c := make(chan os.Signal, 1); signal.Notify(c); <-c }\n"
 	if err := os.WriteFile(src, []byte(program), 0o600); err != nil {
 		t.Fatal(err)
 	}

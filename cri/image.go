@@ -10,7 +10,7 @@ import (
 )
 
 // Image is one image in the runtime's store. The ID is the digest of its
-// configuration; several names may stand for one ID.
+// configuration. Several names may have the same ID.
 type Image struct {
 	ID      string   // "sha256:…"
 	Tags    []string // "registry/repository:tag"
@@ -27,7 +27,7 @@ type Container struct {
 	ImageID  string   // empty from runtimes older than CRI 1.29
 	ImageRef string   // digested reference, or the ID again (containerd)
 	Image    string   // reference that it was created from, as resolved by the kubelet
-	Asked    string   // reference in the pod's manifest, if the runtime kept it
+	Asked    string   // reference in the pod's spec, if the runtime kept it
 	Volumes  []string // images mounted as volumes; filled by [Client.ContainersUsing] only
 }
 
@@ -44,8 +44,8 @@ func (c *Client) Images(ctx context.Context) ([]Image, error) {
 	return out, nil
 }
 
-// ImageStatus looks ref up in the runtime's store: a name or an ID, resolved
-// as the runtime would. The second result says whether it is there.
+// ImageStatus finds ref in the runtime's store: a name or an ID, resolved as the
+// runtime would. The second result reports whether it exists.
 func (c *Client) ImageStatus(ctx context.Context, ref string) (Image, bool, error) {
 	r, err := c.image.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
 	if err != nil || r.GetImage() == nil {
@@ -86,10 +86,10 @@ func (c *Client) Containers(ctx context.Context) ([]Container, error) {
 	return out, nil
 }
 
-// ContainersUsing lists the containers that use img, as their own image or as
-// an image volume. Volumes are in no list of the CRI, so the containers
-// created at or after since are asked for theirs one by one; a caller that
-// knows img arrived at that time need not ask the older ones.
+// ContainersUsing lists the containers that use img, as their own image or as an
+// image volume. No list of the CRI has the volumes, so the status of every container
+// that was created at or after since is read. Older ones cannot use an image that
+// arrived at that time.
 func (c *Client) ContainersUsing(ctx context.Context, img Image, since time.Time) ([]Container, error) {
 	all, err := c.Containers(ctx)
 	if err != nil {
@@ -126,8 +126,8 @@ func (c *Client) volumes(ctx context.Context, id string) ([]string, error) {
 	return out, nil
 }
 
-// Uses reports whether k was made from img or mounts it. Runtimes differ in
-// which of the fields they fill, and with what, so any of them counts.
+// Uses reports whether k was created from img or mounts it. Runtimes differ in which
+// of the fields they set, and to what, so any of them counts.
 func (k Container) Uses(img Image) bool {
 	for _, ref := range append([]string{k.ImageID, k.ImageRef, k.Image, k.Asked}, k.Volumes...) {
 		if img.named(ref) {
@@ -137,7 +137,7 @@ func (k Container) Uses(img Image) bool {
 	return false
 }
 
-// named reports whether ref, an ID or a name in any spelling, stands for i.
+// named reports whether ref, an ID or a name in any spelling, names i.
 func (i Image) named(ref string) bool {
 	if ref == "" {
 		return false
@@ -159,8 +159,8 @@ func familiar(ref string) (string, bool) {
 	return named.String(), true
 }
 
-// ImageFS names the mount points of the runtime's image file systems, as the
-// runtime's own mount namespace spells them.
+// ImageFS returns the mount points of the runtime's image file systems, in the
+// runtime's mount namespace.
 func (c *Client) ImageFS(ctx context.Context) ([]string, error) {
 	r, err := c.image.ImageFsInfo(ctx, &runtimeapi.ImageFsInfoRequest{})
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// RegistryPath asks containerd for the config_path that it runs with: version 2
-// tells through its introspection service on the same socket, version 1 in the
-// details of its status. It is nil where neither says so.
+// RegistryPath returns the config_path that containerd runs with: version 2 reports
+// it by its introspection service on the same socket, version 1 in the details of
+// its status. It is nil if neither does.
 func (c *Client) RegistryPath(ctx context.Context) *string {
 	if path := c.exportedPath(ctx); path != nil {
 		return path
@@ -37,16 +37,21 @@ func (c *Client) RegistryPath(ctx context.Context) *string {
 func (c *Client) exportedPath(ctx context.Context) *string {
 	filter := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "type==io.containerd.cri.v1,id==images")
 	var answer []byte
-	// The service's own client would bring containerd's whole API along for
-	// the one string.
-	err := c.conn.Invoke(ctx, "/containerd.services.introspection.v1.Introspection/Plugins", &filter, &answer, grpc.ForceCodecV2(rawCodec{}))
+	// The service's own client would import containerd's whole API for one string.
+	err := c.conn.Invoke(
+		ctx,
+		"/containerd.services.introspection.v1.Introspection/Plugins",
+		&filter,
+		&answer,
+		grpc.ForceCodecV2(rawCodec{}),
+	)
 	if err != nil {
 		return nil
 	}
 	return exported(answer, "RegistryConfigPath")
 }
 
-// exported finds a plugin's export in a PluginsResponse
+// exported returns a plugin's export in a PluginsResponse
 // (api/services/introspection/v1/introspection.proto): field 1 of the response
 // is a plugin, field 5 of that its exports.
 func exported(response []byte, name string) *string {
@@ -81,7 +86,7 @@ func fields(message []byte, number protowire.Number, f func([]byte)) {
 	}
 }
 
-// rawCodec hands messages through as they are.
+// rawCodec passes messages on unchanged.
 type rawCodec struct{}
 
 var _ encoding.CodecV2 = rawCodec{}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultJournalDir is where the journal lives unless told otherwise: the one
-// host path that pullprobe writes to.
+// DefaultJournalDir is the default directory of the journal, the only host path that
+// pullprobe writes to.
 const DefaultJournalDir = "/var/lib/pullprobe"
 
 const (
@@ -24,27 +24,25 @@ const (
 	maxEntry     = 1 << 20 // bytes; an entry holds one digest per image of the node
 )
 
-// Journal remembers on disk which test pulls have not been cleaned up after,
-// so that neither a crash of pullprobe nor one of the runtime leaves an image
-// behind. One file stands for one pull.
+// Journal records on disk which test pulls have not been cleaned up, so that neither
+// a crash of pullprobe nor one of the runtime leaves an image on the node. Each pull
+// has one file.
 //
-// Whoever works on an entry holds its file locked (flock), and the kernel
-// takes the lock back when that process dies: two pullprobes on one node never
-// work on the same entry.
+// A process that works on an entry holds a lock on its file (flock), which the
+// kernel releases when the process dies: two processes never work on the same entry.
 type Journal struct {
 	dir string
 }
 
-// NewJournal returns the journal in dir, which is made when first written to.
+// NewJournal returns the journal in dir, which is created by the first write.
 func NewJournal(dir string) *Journal { return &Journal{dir: dir} }
 
-// entry is what must be known to clean up after a pull. It holds no
-// credentials.
+// entry is what the cleanup after a pull needs. It contains no credentials.
 type entry struct {
-	Image   string        `json:"image"`        // as it was asked for
+	Image   string        `json:"image"`        // as requested
 	Before  []string      `json:"before"`       // image IDs that the node had
 	Start   time.Time     `json:"start"`        // just before the pull
-	Timeout time.Duration `json:"timeoutNanos"` // what the pull was given
+	Timeout time.Duration `json:"timeoutNanos"` // of the pull
 }
 
 // heldEntry is an entry that this process works on.
@@ -54,7 +52,7 @@ type heldEntry struct {
 	lock *os.File
 }
 
-// begin writes e and holds it. It returns when e is safely on disk.
+// begin writes e and holds its lock. It returns when e is synced to disk.
 func (j *Journal) begin(e entry) (*heldEntry, error) {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return nil, err
@@ -67,7 +65,7 @@ func (j *Journal) begin(e entry) (*heldEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	// It gets its own name when it is whole and locked: rename keeps the lock.
+	// It gets its final name when it is complete and locked: rename keeps the lock.
 	name := f.Name() + ".pull.json"
 	err = flock(f)
 	if err == nil {
@@ -91,7 +89,7 @@ func (j *Journal) begin(e entry) (*heldEntry, error) {
 	return h, nil
 }
 
-// done takes the entry off the disk: there is nothing left to clean up.
+// done removes the entry: there is nothing left to clean up.
 func (h *heldEntry) done() error {
 	err := os.Remove(h.path)
 	h.lock.Close()
@@ -101,8 +99,8 @@ func (h *heldEntry) done() error {
 // release leaves the entry for a later [Puller.Recover].
 func (h *heldEntry) release() { h.lock.Close() }
 
-// pending holds and returns every entry that nobody else holds. The errors are
-// about entries that could not be read; such files are set aside.
+// pending locks and returns every entry that no other process holds. The errors are
+// about entries that could not be read; their files are renamed to *.bad.
 func (j *Journal) pending() ([]*heldEntry, []error) {
 	var out []*heldEntry
 	var errs []error
@@ -127,8 +125,8 @@ func (j *Journal) pending() ([]*heldEntry, []error) {
 	return out, errs
 }
 
-// hold locks and reads one entry. Both results are nil if somebody else works
-// on it or has just finished with it.
+// hold locks and reads one entry. Both results are nil if another process works on
+// it or has just finished it.
 func hold(name string) (*heldEntry, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -176,8 +174,8 @@ func parseEntry(b []byte) (entry, error) {
 	return e, nil
 }
 
-// linked fails with fs.ErrNotExist unless f still has its name: whoever held
-// it before may have finished between our open and our lock.
+// linked returns fs.ErrNotExist if f has lost its name: the process that held it may
+// have finished it between our open and our lock.
 func linked(f *os.File, name string) error {
 	opened, err := f.Stat()
 	if err != nil {
@@ -206,7 +204,7 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// glob is filepath.Glob in a directory whose own name is no pattern.
+// glob is filepath.Glob in a directory whose own name is not a pattern.
 func glob(dir, pattern string) []string {
 	list, err := os.ReadDir(dir)
 	if err != nil {

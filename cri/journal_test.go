@@ -1,14 +1,10 @@
 package cri
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +46,7 @@ func TestJournalDamage(t *testing.T) {
 		"3.new.pull.json":  `{"image":"","start":"2026-11-21T00:00:00Z"}`,
 		"4.new.pull.json":  `[]`,
 		"5.new":            `{"image":"registry.lab/app:1"`, // crashed before it was whole
-		"notes.txt":        "somebody's",
+		"notes.txt":        "of another program",
 		"6.new.pull.json~": "an editor's",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -86,29 +82,6 @@ func FuzzParseEntry(f *testing.F) {
 			t.Errorf("accepted %+v", e)
 		}
 	})
-}
-
-func TestAuthShowsNoSecret(t *testing.T) {
-	a := Auth{Username: "user", Password: "canary1", Auth: "Y2FuYXJ5OmNhbmFyeTI=", IdentityToken: "canary3", RegistryToken: "canary4", Source: "secret default/regcred"}
-	var log strings.Builder
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "auth", a, "ptr", &a)
-	b, err := json.Marshal(map[string]any{"a": a, "p": &a})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := fmt.Sprintf("%v %+v %#v %s %q %d %x %v %+v", a, a, a, a, a, a, a, &a, []Auth{a}) + log.String() + string(b)
-	for _, secret := range []string{"canary", a.Auth, fmt.Sprintf("%x", "canary1")} {
-		if strings.Contains(out, secret) {
-			t.Errorf("%q shows in %s", secret, out)
-		}
-	}
-	if !strings.Contains(out, a.Source) {
-		t.Errorf("the source does not show in %s", out)
-	}
-	hidden := a.hide("x canary1 canary2 canary3 canary4 Y2FuYXJ5OmNhbmFyeTI= dXNlcjpjYW5hcnkx y")
-	if strings.Contains(hidden, "canary") || strings.Contains(hidden, "Y2Fu") || strings.Contains(hidden, "dXNl") || !strings.HasPrefix(hidden, "x ") {
-		t.Errorf("got %s", hidden)
-	}
 }
 
 // On a full disk nothing is begun, and nothing half-written stays.

@@ -7,14 +7,14 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// podUIDLabel is what the kubelet labels a pod's sandbox with
+// podUIDLabel is the kubelet's label of a pod's sandbox
 // (pkg/kubelet/types/labels.go).
 const podUIDLabel = "io.kubernetes.pod.uid"
 
-// ReadySandbox is when the sandbox that a pod has now was made, its network
-// included. Until there is one, the kubelet asks for none of the pod's images
-// (kuberuntime_manager.go, SyncPod): the pod waits for a volume, its network or
-// the sandbox's own image.
+// ReadySandbox returns when the pod's current sandbox was created, including its
+// network. Before, the kubelet pulls none of the pod's images
+// (kuberuntime_manager.go, SyncPod): the pod waits for a volume, its network or the
+// sandbox image.
 func (c *Client) ReadySandbox(ctx context.Context, podUID string) (since time.Time, ok bool, err error) {
 	r, err := c.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{Filter: &runtimeapi.PodSandboxFilter{
 		State:         &runtimeapi.PodSandboxStateValue{State: runtimeapi.PodSandboxState_SANDBOX_READY},

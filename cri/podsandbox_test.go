@@ -10,8 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
-// A pod has a sandbox from when it stands until it is stopped, and no other
-// pod's.
+// A pod's sandbox is found from its creation until it is stopped, and no other pod's.
 func TestReadySandbox(t *testing.T) {
 	reg := startRegistry(t)
 	pause := reg.push("pause:1", map[string][]byte{"pause": pauseBinary(t)})

@@ -6,50 +6,55 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// Sandbox is "runtime/sandbox": the image that pods' sandboxes are made from,
-// and whether it is here. Every pod needs it, and the runtime pulls it with
-// its own means, without pull secrets: that it is absent is no fault by
-// itself. Config may be nil.
+// Sandbox returns the check "runtime/sandbox": which image pod sandboxes are made
+// from, and whether it is on the node. Every pod needs it, and the runtime pulls it
+// without pull secrets when it needs it, so that it is absent is not a fault. Config
+// may be nil.
 func (c *Client) Sandbox(ctx context.Context, config *runtimeconfig.Config) report.Check {
 	began := time.Now()
-	k := report.Check{ID: "runtime/sandbox", Kind: report.KindRuntime, Outcome: report.Skipped}
+	k := report.Check{ID: report.IDRuntimeSandbox, Kind: report.KindRuntime, Outcome: report.Skipped}
 	image, from, err := c.sandboxImage(ctx, config)
 	k.Duration = report.Millis(time.Since(began))
 	if err != nil {
-		k.Outcome, k.Summary = report.Error, "the runtime did not say which image it makes pod sandboxes from"
+		k.Outcome, k.Summary = report.Error, "the runtime did not report its sandbox image"
 		return k
 	}
 	if image == "" {
-		k.Summary = "which image the runtime makes pod sandboxes from is unknown: it is not configured, and there is no sandbox to tell"
+		k.Summary = "the runtime's sandbox image is unknown: it is not configured, and there is no sandbox"
 		return k
 	}
 	k.Target = report.Clean(image, 200)
 	_, present, err := c.ImageStatus(ctx, image)
 	if err != nil {
-		k.Outcome, k.Summary = report.Error, "the runtime did not say whether its sandbox image is here"
+		k.Outcome, k.Summary = report.Error, "the runtime did not report whether its sandbox image is on this node"
 		return k
 	}
 	k.Outcome = report.Pass
-	k.Evidence = map[string]string{"image": k.Target, "from": from, "present": "false"}
+	k.Evidence = map[string]string{
+		report.KeyImage:   k.Target,
+		report.KeyFrom:    from,
+		report.KeyPresent: strconv.FormatBool(present),
+	}
 	k.Summary = "the runtime's sandbox image " + k.Target + " is not on this node; it is pulled with the next pod"
 	if present {
-		k.Evidence["present"] = "true"
 		k.Summary = "the runtime's sandbox image " + k.Target + " is on this node"
 	}
 	k.Duration = report.Millis(time.Since(began))
 	return k
 }
 
-// sandboxImage asks the running runtime first (containerd 1 tells), then its
-// configuration, then its newest sandbox.
+// sandboxImage returns the image and its source: the running runtime (containerd 1
+// reports it), else its configuration, else its newest sandbox.
 func (c *Client) sandboxImage(ctx context.Context, config *runtimeconfig.Config) (image, from string, err error) {
 	st, err := c.runtime.Status(ctx, &runtimeapi.StatusRequest{Verbose: true})
 	if err != nil {
@@ -85,26 +90,24 @@ func (c *Client) newestSandboxImage(ctx context.Context) (string, error) {
 		Image string `json:"image"`
 	}
 	if err := json.Unmarshal([]byte(s.GetInfo()["info"]), &info); err != nil {
-		return "", nil // another runtime's own format
+		return "", nil // the format of another runtime
 	}
 	return info.Image, nil
 }
 
-// MissingSandboxImage is the sandbox image if it is not on this node. Empty
-// means that it is here, or unknown.
+// MissingSandboxImage returns the sandbox image if it is not on this node; empty if
+// it is, or if it is unknown.
 func (c *Client) MissingSandboxImage(ctx context.Context) (string, error) {
 	var config *runtimeconfig.Config
-	if p, err := c.Process(); err == nil {
-		if root, err := p.Root(); err == nil {
-			config, _ = runtimeconfig.Read(p, root)
-			root.Close()
-		}
-	}
+	_ = c.WithRoot(func(p *host.Process, root *host.Root) (err error) { // without it the runtime may still report the image
+		config, err = runtimeconfig.Read(p, root)
+		return err
+	})
 	k := c.Sandbox(ctx, config)
 	if k.Outcome == report.Error {
 		return "", errors.New(k.Summary)
 	}
-	if k.Evidence["present"] == "false" {
+	if k.Evidence[report.KeyPresent] == "false" {
 		return k.Target, nil
 	}
 	return "", nil

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// slot is the turn of the one test pull that may be under way. The zero value
+// slot is the right to make a test pull: one pull has it at a time. The zero value
 // is free.
 type slot struct {
 	mu      sync.Mutex
-	makeWay func()        // of the holder, if it yields
-	waiting int           // those that do not yield and wait
-	freed   chan struct{} // closed when the holder goes; nil: free
+	makeWay func()        // stops the holder, if it yields
+	waiting int           // how many wait that do not yield
+	freed   chan struct{} // closed on release; nil: free
 }
 
-// take waits for its turn, or until ctx is done or the wait was too long; 0
-// waits as long as ctx lasts. Who yields gets makeWay called when somebody who
-// does not yield waits, and no turn before those.
+// take waits for the slot until ctx is done, and no longer than wait unless that is
+// 0. If another caller that does not yield waits, a yielding holder's makeWay is
+// called, and a yielding caller gets an error.
 func (s *slot) take(ctx context.Context, wait time.Duration, yields bool, makeWay func()) (release func(), err error) {
 	if wait > 0 {
 		var cancel context.CancelFunc
@@ -32,7 +32,7 @@ func (s *slot) take(ctx context.Context, wait time.Duration, yields bool, makeWa
 	}
 	for s.freed != nil || yields && s.waiting > 0 {
 		if s.freed == nil {
-			return nil, context.DeadlineExceeded // the others are about to take it
+			return nil, context.DeadlineExceeded // one of the others is about to take it
 		}
 		if !yields && s.makeWay != nil {
 			s.makeWay()

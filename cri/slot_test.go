@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// One at a time; who has poor prospects makes way, and nobody else does.
+// One caller has the slot at a time. A caller that yields makes way, others do not.
 func TestSlot(t *testing.T) {
 	type taken struct {
 		release func()
@@ -66,7 +66,7 @@ func TestSlot(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a poor one asks nobody", func(t *testing.T) {
+	t.Run("a yielding caller stops no other", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var s slot
 			first := <-take(&s, 0, true, func() { t.Error("made way for its like") })

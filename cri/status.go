@@ -18,15 +18,15 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// SocketFault says why a unix socket could not be dialled.
+// SocketFault is why a unix socket could not be dialled.
 type SocketFault string
 
 const (
 	SocketAbsent     SocketFault = "absent"     // no such file
-	SocketPermission SocketFault = "permission" // not for this user
-	SocketRefused    SocketFault = "refused"    // a file, but nobody listens
-	SocketTimeout    SocketFault = "timeout"    // somebody listens and does not accept
-	SocketFailed     SocketFault = "failed"     // anything else: Err says what
+	SocketPermission SocketFault = "permission" // not permitted
+	SocketRefused    SocketFault = "refused"    // no process listens on the file
+	SocketTimeout    SocketFault = "timeout"    // a process listens and does not accept
+	SocketFailed     SocketFault = "failed"     // any other error, see Err
 )
 
 // SocketError is a failure to connect to the runtime's socket.
@@ -43,9 +43,9 @@ func (e *SocketError) Error() string {
 	case SocketPermission:
 		return "no permission to use " + e.Path
 	case SocketRefused:
-		return "nobody listens on " + e.Path
+		return "no process listens on " + e.Path
 	case SocketTimeout:
-		return "nobody accepts connections on " + e.Path
+		return "connections to " + e.Path + " are not accepted"
 	default:
 		return fmt.Sprintf("cannot connect to %s: %v", e.Path, e.Err)
 	}
@@ -53,7 +53,7 @@ func (e *SocketError) Error() string {
 
 func (e *SocketError) Unwrap() error { return e.Err }
 
-// dial connects afresh; every error is a [*SocketError].
+// dial returns a new connection; every error is a [*SocketError].
 func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.path)
 	if err != nil {
@@ -63,7 +63,7 @@ func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
 }
 
 func socketFault(err error) SocketFault {
-	var timeout net.Error
+	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return SocketAbsent
@@ -71,34 +71,39 @@ func socketFault(err error) SocketFault {
 		return SocketPermission
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return SocketRefused
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, syscall.EAGAIN):
+	case isNet && timeout.Timeout(), errors.Is(err, syscall.EAGAIN):
 		return SocketTimeout // EAGAIN: the backlog of a unix socket is full
 	default:
 		return SocketFailed
 	}
 }
 
-// Why the runtime counts as unavailable, beside the values of [SocketFault]:
-// evidence "why" of the runtime check.
+// Why the runtime is unavailable, beside the values of [SocketFault]: evidence
+// "why" of the check "runtime".
 const (
 	whyNotReady      = "notReady"      // RuntimeReady is false
-	whyUnimplemented = "unimplemented" // answers, but not to CRI v1
+	whyUnimplemented = "unimplemented" // does not serve CRI v1
 	whyHung          = "hung"          // accepts the connection and does not answer
-	whyStarting      = "starting"      // answers that it is not up yet
+	whyStarting      = "starting"      // responds that it is not up
 )
 
-// Status asks the runtime who it is and whether it is ready: the check
-// "runtime". A socket that pullprobe itself may not use is an error of the
-// check, not a fault of the runtime.
+// Status returns the check "runtime": which runtime it is, and whether it is ready.
+// A socket that pullprobe itself may not use is an error of the check, not a fault
+// of the runtime.
 func (c *Client) Status(ctx context.Context) report.Check {
 	began := time.Now()
-	k := report.Check{ID: "runtime", Kind: report.KindRuntime, Target: c.path, Evidence: map[string]string{"socket": c.path}}
+	k := report.Check{
+		ID:       report.IDRuntime,
+		Kind:     report.KindRuntime,
+		Target:   c.path,
+		Evidence: map[string]string{report.KeySocket: c.path},
+	}
 	c.status(ctx, &k)
 	k.Duration = report.Millis(time.Since(began))
 	return k
 }
 
-// Version is the runtime's own version, as "v2.4.2"; empty if it does not say.
+// Version returns the runtime's version, such as "v2.4.2"; empty if it is unknown.
 func (c *Client) Version(ctx context.Context) string {
 	v, err := c.runtime.Version(ctx, &runtimeapi.VersionRequest{})
 	if err != nil {
@@ -113,9 +118,9 @@ func (c *Client) status(ctx context.Context, k *report.Check) {
 		c.unavailable(ctx, k, err)
 		return
 	}
-	name := report.Clean(version.GetRuntimeName(), 64) + " " + report.Clean(version.GetRuntimeVersion(), 64)
-	k.Evidence["name"] = report.Clean(version.GetRuntimeName(), 64)
-	k.Evidence["version"] = report.Clean(version.GetRuntimeVersion(), 64)
+	k.Evidence[report.KeyName] = report.Clean(version.GetRuntimeName(), 64)
+	k.Evidence[report.KeyVersion] = report.Clean(version.GetRuntimeVersion(), 64)
+	name := k.Evidence[report.KeyName] + " " + k.Evidence[report.KeyVersion]
 
 	st, err := c.runtime.Status(ctx, &runtimeapi.StatusRequest{})
 	if err != nil {
@@ -125,47 +130,46 @@ func (c *Client) status(ctx context.Context, k *report.Check) {
 	for _, cond := range st.GetStatus().GetConditions() {
 		switch cond.GetType() {
 		case runtimeapi.RuntimeReady:
-			k.Evidence["ready"] = strconv.FormatBool(cond.GetStatus())
+			k.Evidence[report.KeyReady] = strconv.FormatBool(cond.GetStatus())
 			if reason := report.Clean(cond.GetReason(), 64); reason != "" {
-				k.Evidence["reason"] = reason
+				k.Evidence[report.KeyReason] = reason
 			}
 			if message := report.Clean(cond.GetMessage(), 256); message != "" {
-				k.Evidence["message"] = message
+				k.Evidence[report.KeyMessage] = message
 			}
-		case runtimeapi.NetworkReady: // no part of pulling an image; a node without it runs host-network pods only
-			k.Evidence["networkReady"] = strconv.FormatBool(cond.GetStatus())
+		case runtimeapi.NetworkReady: // pulls do not need it; a node without it runs host-network pods only
+			k.Evidence[report.KeyNetworkReady] = strconv.FormatBool(cond.GetStatus())
 		}
 	}
-	switch k.Evidence["ready"] {
+	switch k.Evidence[report.KeyReady] {
 	case "true":
 		k.Outcome, k.Summary = report.Pass, name+" is ready"
 	case "false":
 		k.Outcome, k.Cause = report.Fail, report.RuntimeUnavailable
-		k.Evidence["why"] = whyNotReady
-		k.Summary = name + " says it is not ready" + because(k.Evidence["reason"], k.Evidence["message"])
+		k.Evidence[report.KeyWhy] = whyNotReady
+		k.Summary = name + " reports that it is not ready" + because(k.Evidence[report.KeyReason], k.Evidence[report.KeyMessage])
 	default:
-		k.Outcome, k.Summary = report.Error, name+" does not say whether it is ready"
+		k.Outcome, k.Summary = report.Error, name+" does not report whether it is ready"
 	}
 }
 
-// unavailable turns a failed call into why the runtime does not serve. The
-// connection is tried once more by hand: gRPC flattens the errno into text.
+// unavailable adds why a call to the runtime failed. It dials again without gRPC,
+// which turns the errno into text.
 func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		k.Outcome, k.Summary = report.Error, "gave up asking the runtime: cancelled"
+		k.Outcome, k.Summary = report.Error, "the call to the runtime was cancelled"
 		return
 	}
 	code := status.Code(err)
-	k.Evidence["code"] = code.String()
+	k.Evidence[report.KeyCode] = code.String()
 	k.Outcome, k.Cause = report.Fail, report.RuntimeUnavailable
 
-	// The caller's deadline may be what ran out: the second look has its own.
+	// The caller's deadline may have passed, so this has its own.
 	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
 	defer cancel()
 	conn, dialErr := c.dial(dctx)
-	var sock *SocketError
-	if errors.As(dialErr, &sock) {
-		k.Evidence["why"], k.Summary = string(sock.Fault), sock.Error()
+	if sock, ok := errors.AsType[*SocketError](dialErr); ok {
+		k.Evidence[report.KeyWhy], k.Summary = string(sock.Fault), sock.Error()
 		if sock.Fault == SocketPermission {
 			k.Outcome, k.Cause = report.Error, ""
 		}
@@ -175,25 +179,26 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 
 	switch code {
 	case codes.Unimplemented:
-		k.Evidence["why"] = whyUnimplemented
-		k.Summary = c.path + " answers, but not to CRI v1: its CRI plugin is off or failed to load, or it is too old"
+		k.Evidence[report.KeyWhy] = whyUnimplemented
+		k.Summary = c.path + " does not serve CRI v1: the CRI plugin is disabled or failed to load, or the runtime is too old"
 	case codes.DeadlineExceeded:
-		k.Evidence["why"] = whyHung
+		k.Evidence[report.KeyWhy] = whyHung
 		k.Summary = c.path + " accepts connections but does not answer"
 	case codes.Unavailable:
-		k.Evidence["why"] = whyStarting
-		k.Summary = c.path + " is only just coming up or going down: " + report.Clean(status.Convert(err).Message(), 128)
+		k.Evidence[report.KeyWhy] = whyStarting
+		k.Summary = c.path + " is starting or stopping: " + report.Clean(status.Convert(err).Message(), 128)
 	default:
-		said := status.Convert(err).Message()
+		message := status.Convert(err).Message()
 		k.Outcome, k.Cause = report.Error, ""
-		switch cause := classify.Message(said).Cause; cause {
-		case report.DiskIOError, report.DiskReadOnly, report.DiskFull, report.InodesExhausted: // its own files are on that disk
+		switch cause := classify.Message(message).Cause; cause {
+		case report.DiskIOError, report.DiskReadOnly, report.DiskFull, report.InodesExhausted: // the runtime's own files are on that disk
 			k.Outcome, k.Cause = report.Fail, cause
 		}
-		k.Summary = fmt.Sprintf("%s answered %s: %s", c.path, code, report.Clean(said, 128))
+		k.Summary = fmt.Sprintf("%s returned %s: %s", c.path, code, report.Clean(message, 128))
 	}
 }
 
+// because returns reason and message as the end of a sentence.
 func because(reason, message string) string {
 	switch {
 	case reason != "" && message != "":

@@ -18,13 +18,20 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 func roomy() (free, reserve uint64, err error) { return 100 << 30, 1 << 30, nil }
 
 func newPuller(n *node, journal string) *Puller {
-	return &Puller{Client: n.Client, Journal: NewJournal(journal), Space: roomy, MaxBytes: func() int64 { return 1 << 30 }, Deadline: 20 * time.Second}
+	return &Puller{
+		Client:   n.Client,
+		Journal:  NewJournal(journal),
+		Space:    roomy,
+		MaxBytes: func() int64 { return 1 << 30 },
+		Deadline: 20 * time.Second,
+	}
 }
 
 // want compares what scripts rely on: the outcome and some of the evidence.
@@ -92,7 +99,8 @@ func TestPull(t *testing.T) {
 	t.Run("by digest", func(t *testing.T) {
 		image := reg.push("pinned:1", file("pinned"))
 		byDigest := reg.digestOf(image)
-		want(t, newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: byDigest, Failing: true}), report.Pass, map[string]string{"removed": "true"})
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: byDigest, Failing: true})
+		want(t, k, report.Pass, map[string]string{"removed": "true"})
 		if _, found := n.has(byDigest); found {
 			t.Error("the image is still there")
 		}
@@ -103,7 +111,8 @@ func TestPull(t *testing.T) {
 		n.pull(image)
 		old, _ := n.has(image)
 		reg.push("moving:1", file("new"))
-		want(t, newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true}), report.Skipped, map[string]string{"skipped": "present"})
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true})
+		want(t, k, report.Skipped, map[string]string{"skipped": "present"})
 		if now, found := n.has(image); !found || now.ID != old.ID {
 			t.Errorf("the tag moved from %s to %+v", old.ID, now)
 		}
@@ -112,7 +121,8 @@ func TestPull(t *testing.T) {
 	t.Run("keeps an image that was there under another name", func(t *testing.T) {
 		first, second := reg.push("twice:1", file("same")), reg.push("twice:2", file("same"))
 		n.pull(first)
-		want(t, newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: second, Failing: true}), report.Pass, map[string]string{"left": LeftWasPresent})
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: second, Failing: true})
+		want(t, k, report.Pass, map[string]string{"left": LeftWasPresent})
 		for _, image := range []string{first, second} {
 			if _, found := n.has(image); !found {
 				t.Errorf("%s is gone", image)
@@ -120,7 +130,7 @@ func TestPull(t *testing.T) {
 		}
 	})
 
-	t.Run("keeps an image that got another name meanwhile", func(t *testing.T) {
+	t.Run("keeps an image that got another name in between", func(t *testing.T) {
 		for _, other := range []string{"named:2", "elsewhere:1"} { // another tag; another repository
 			dir, image := t.TempDir(), reg.push("named:1", file("named "+other))
 			p := newPuller(n, dir)
@@ -165,7 +175,10 @@ func TestPull(t *testing.T) {
 		reg.push("some:1", file("some"))
 		dir := t.TempDir()
 		k := newPuller(n, dir).Pull(t.Context(), PullRequest{Image: reg.host + "/some:absent", Failing: true})
-		want(t, k, report.Fail, map[string]string{"code": "NotFound", "could": "TagNotFound,RepositoryNotFound,AccessDeniedOrMissing,MirrorFaulty,UnsupportedManifest"})
+		want(t, k, report.Fail, map[string]string{
+			"code":  "NotFound",
+			"could": "TagNotFound,RepositoryNotFound,AccessDeniedOrMissing,MirrorFaulty,UnsupportedManifest",
+		})
 		if k.Cause != report.TagNotFound || !strings.Contains(k.Evidence["message"], "some:absent: not found") {
 			t.Errorf("got %+v", k)
 		}
@@ -188,16 +201,17 @@ func TestPull(t *testing.T) {
 			return 0
 		})
 		defer reg.answer(nil)
-		wrong := Auth{Username: "a", Password: "wrong-canary", Source: "secret default/a"}
-		right := Auth{Username: "b", Password: "right-canary", Source: "secret default/b"}
+		wrong := credentials.Credential{Username: "a", Password: "wrong-canary", Source: "secret default/a"}
+		right := credentials.Credential{Username: "b", Password: "right-canary", Source: "secret default/b"}
 
-		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Auths: []Auth{wrong, right}})
+		both := []credentials.Credential{wrong, right}
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Credentials: both})
 		want(t, k, report.Pass, map[string]string{"auth": "secret default/b", "attempts": "2", "removed": "true"})
 		if order := strings.Join(seen, ""); strings.Contains(strings.TrimLeft(order, "a"), "a") {
 			t.Errorf("credentials were tried in the order %s", order)
 		}
 
-		k = newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Auths: []Auth{wrong}})
+		k = newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Credentials: []credentials.Credential{wrong}})
 		want(t, k, report.Fail, map[string]string{"auth": "secret default/a", "attempts": "1"})
 		if k.Cause != report.CredentialsRejected {
 			t.Errorf("got %+v", k)
@@ -225,7 +239,8 @@ func TestPull(t *testing.T) {
 		})
 		defer reg.answer(nil)
 		before := reg.manifests()
-		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Auths: []Auth{{Username: "a", Password: "x"}, {Username: "b", Password: "y"}}})
+		both := []credentials.Credential{{Username: "a", Password: "x"}, {Username: "b", Password: "y"}}
+		k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: image, Failing: true, Credentials: both})
 		want(t, k, report.Fail, map[string]string{"attempts": "1"})
 		if k.Cause != report.RateLimited {
 			t.Errorf("got %+v", k)
@@ -281,7 +296,10 @@ func TestPull(t *testing.T) {
 			with     func(*Puller)
 			evidence map[string]string
 		}{
-			"at its deadline":       {func(p *Puller) { p.Deadline = 300 * time.Millisecond }, map[string]string{"timedOut": "true", "cleanUp": "pending"}},
+			"at its deadline": {
+				func(p *Puller) { p.Deadline = 300 * time.Millisecond },
+				map[string]string{"timedOut": "true", "cleanUp": "pending"},
+			},
 			"when the disk is low":  {func(p *Puller) { p.Space = shrinking(100<<30, 1<<20) }, map[string]string{"stopped": "noSpace"}},
 			"when it grows too big": {func(p *Puller) { p.Space = shrinking(100<<30, 90<<30) }, map[string]string{"stopped": "tooBig"}},
 		} {
@@ -296,7 +314,7 @@ func TestPull(t *testing.T) {
 			}
 			resume()
 			if len(entries(t, dir)) != 1 {
-				t.Errorf("%s: containerd may yet finish it, and nobody would know", name)
+				t.Errorf("%s: containerd may still finish it, and the image would stay", name)
 			}
 		}
 	})
@@ -329,7 +347,8 @@ func TestPull(t *testing.T) {
 		}()
 		<-reg.stalled
 		reg.through()
-		want(t, p.Pull(t.Context(), PullRequest{Image: good, Failing: true, Wait: 10 * time.Second}), report.Pass, map[string]string{"removed": "true"})
+		second := p.Pull(t.Context(), PullRequest{Image: good, Failing: true, Wait: 10 * time.Second})
+		want(t, second, report.Pass, map[string]string{"removed": "true"})
 		k := <-first
 		want(t, k, report.Error, map[string]string{"stopped": "yielded"})
 		if k.Cause != "" {
@@ -349,7 +368,8 @@ func TestPull(t *testing.T) {
 		if errors.Join(err, err2, err3) != nil || rate < 0.9*bytes/(seconds+0.001) || rate > 1.1*bytes/max(seconds-0.001, 0.001) {
 			t.Errorf("got %+v", k)
 		}
-		if k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: reg.push("little:1", file("little")), Failing: true}); k.Evidence["throughput"] != "" {
+		little := reg.push("little:1", file("little"))
+		if k := newPuller(n, t.TempDir()).Pull(t.Context(), PullRequest{Image: little, Failing: true}); k.Evidence["throughput"] != "" {
 			t.Errorf("a few bytes tell how fast layers come: %+v", k)
 		}
 	})
@@ -360,14 +380,14 @@ func TestPull(t *testing.T) {
 		defer resume()
 		reg.drain()
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPullUntilKilled$")
-		cmd.Env = append(os.Environ(), "PULLPROBE_TEST_PULL="+strings.Join([]string{n.Socket(), dir, image}, ","))
+		cmd.Env = append(os.Environ(), "PULLPROBE_TEST_PULL="+strings.Join([]string{n.path, dir, image}, ","))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		<-reg.stalled
 		p := newPuller(n, dir)
 		if got := p.Recover(t.Context()); got != nil {
-			t.Errorf("somebody else's pull was taken over while under way: %+v", got)
+			t.Errorf("a running pull of another process was taken over: %+v", got)
 		}
 		cmd.Process.Kill()
 		cmd.Wait()
@@ -407,8 +427,8 @@ func TestPull(t *testing.T) {
 		if s := p.Recover(t.Context()); len(s) != 1 || !s[0].Pending || s[0].Err != nil {
 			t.Errorf("when it is back: %+v", s)
 		}
-		age(t, dir, 20*time.Second+settleTime)
-		if s := p.Recover(t.Context()); len(s) != 1 || s[0] != (Settled{Image: image}) || entries(t, dir) != nil {
+		age(t, dir, 20*time.Second+lateArrival)
+		if s := p.Recover(t.Context()); len(s) != 1 || s[0] != (CleanupResult{Image: image}) || entries(t, dir) != nil {
 			t.Errorf("when the image has not come for long: %+v", s)
 		}
 	})
@@ -439,7 +459,7 @@ func shrinking(first, later uint64) func() (free, reserve uint64, err error) {
 	}
 }
 
-// begin writes the entry of a pull that somebody else then makes.
+// begin writes the entry of a pull that the test makes itself.
 func (p *Puller) begin(t *testing.T, image string) *heldEntry {
 	t.Helper()
 	before, err := p.Client.Images(t.Context())

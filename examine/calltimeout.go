@@ -5,40 +5,43 @@ import (
 	"time"
 )
 
-// choreIn is how long a call may take that no context can stop: one that
-// hangs in the kernel, on a disk that is gone, say.
-const choreIn = 2 * time.Second
+// callTimeout limits a call that no context can stop: one that hangs in the
+// kernel, for example on a disk that is gone.
+const callTimeout = 2 * time.Second
 
-// maxHung is how many such calls may be left hanging before no more are made:
-// each keeps a thread.
-const maxHung = 4
+// maxAbandoned is how many such calls may hang before no more are made: each
+// keeps a thread.
+const maxAbandoned = 4
 
-// chore makes such calls. The zero value is ready.
-type chore struct{ hung atomic.Int32 }
+// timeoutCaller counts the calls that were abandoned and still hang. The zero
+// value is ready.
+type timeoutCaller struct{ abandoned atomic.Int32 }
 
-// within runs f, and gives up on it after choreIn.
-func within[T any](c *chore, f func() T) (out T, ok bool) {
-	if c.hung.Load() >= maxHung {
+// callWithTimeout runs f and abandons it after callTimeout; ok is false then. An
+// abandoned call is the one thing that may outlive an examination: nothing can
+// end it but the kernel.
+func callWithTimeout[T any](c *timeoutCaller, f func() T) (out T, ok bool) {
+	if c.abandoned.Load() >= maxAbandoned {
 		return out, false
 	}
 	done := make(chan T, 1)
-	var late atomic.Bool
+	var late atomic.Bool // the first to set it is the one that was late
 	go func() {
 		done <- f()
 		if !late.CompareAndSwap(false, true) {
-			c.hung.Add(-1)
+			c.abandoned.Add(-1)
 		}
 	}()
-	timer := time.NewTimer(choreIn)
+	timer := time.NewTimer(callTimeout)
 	defer timer.Stop()
 	select {
 	case out = <-done:
 		return out, true
 	case <-timer.C:
 	}
-	c.hung.Add(1)
+	c.abandoned.Add(1)
 	if !late.CompareAndSwap(false, true) {
-		c.hung.Add(-1) // it came at the last moment
+		c.abandoned.Add(-1) // f ended at the last moment
 	}
 	return out, false
 }

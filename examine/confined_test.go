@@ -24,8 +24,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// startContainerd starts a real containerd with a file system of its own mounts,
-// and gives its socket.
+// startContainerd starts a real containerd in its own mount namespace and returns its
+// socket.
 func startContainerd(t *testing.T) (socket string) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -75,8 +75,8 @@ state = %q
 	return socket
 }
 
-// startKubelet starts a program of that name, with mounts of its own so that no
-// other test takes it for the node's.
+// startKubelet starts a program named kubelet in its own mount namespace, so that no
+// other test finds it as the node's.
 func startKubelet(t *testing.T) {
 	t.Helper()
 	sleep, err := exec.LookPath("sleep")
@@ -100,7 +100,7 @@ func startKubelet(t *testing.T) {
 	examinetest.Executed(t, cmd.Process.Pid)
 }
 
-// seenFrom is what an agent sees that has these capabilities, of root's.
+// seenFrom is what a process with some of root's capabilities sees.
 type seenFrom struct{ Checks []report.Check }
 
 func (s seenFrom) with(o report.Outcome) (ids []string) {
@@ -112,12 +112,12 @@ func (s seenFrom) with(o report.Outcome) (ids []string) {
 	return ids
 }
 
-// confinedEnv has the tests' own program look at a runtime and print what it saw.
+// confinedEnv makes the test binary examine an image and print the checks.
 const confinedEnv = "PULLPROBE_TEST_CONFINED"
 
-// lookConfined runs this program again as root with a few capabilities, as the
+// examineConfined runs the test binary again as root with a few capabilities, as the
 // component hardened does.
-func lookConfined(t *testing.T, socket, image string, capabilities ...string) seenFrom {
+func examineConfined(t *testing.T, socket, image string, capabilities ...string) seenFrom {
 	t.Helper()
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {
@@ -129,7 +129,8 @@ func lookConfined(t *testing.T, socket, image string, capabilities ...string) se
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set="+bounding, os.Args[0], "-test.run=^TestConfinedHelper$")
+	cmd := exec.CommandContext(ctx, setpriv, "--no-new-privs", "--inh-caps=-all", "--bounding-set="+bounding,
+		os.Args[0], "-test.run=^TestConfinedHelper$")
 	cmd.Env = append(os.Environ(), confinedEnv+"="+socket+" "+image)
 	out, err := cmd.Output()
 	if err != nil {
@@ -143,7 +144,7 @@ func lookConfined(t *testing.T, socket, image string, capabilities ...string) se
 	return seen
 }
 
-// TestConfinedHelper is the program that lookConfined runs.
+// TestConfinedHelper is the program that examineConfined runs.
 func TestConfinedHelper(t *testing.T) {
 	socket, image, ok := strings.Cut(os.Getenv(confinedEnv), " ")
 	if !ok {
@@ -155,8 +156,14 @@ func TestConfinedHelper(t *testing.T) {
 	}
 	defer c.Close()
 	e := &Examiner{Runtime: c, AllowLoopback: true}
-	e.Puller = &cri.Puller{Client: c, Journal: cri.NewJournal(t.TempDir()), MaxBytes: func() int64 { return cri.DefaultPullMaxBytes }, Space: e.Space, Deadline: PullTimeout}
-	none := func(context.Context) []credentials.Found { return nil }
+	e.Puller = &cri.Puller{
+		Client:   c,
+		Journal:  cri.NewJournal(t.TempDir()),
+		MaxBytes: func() int64 { return cri.DefaultPullMaxBytes },
+		Space:    e.Space,
+		Deadline: PullTimeout,
+	}
+	none := func(context.Context) []credentials.SecretLookup { return nil }
 	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Result) {})
 	runtime, disk := e.NodeState(t.Context())
 	runtime.ID, disk.ID = "state/"+runtime.ID, "state/"+disk.ID
@@ -167,8 +174,8 @@ func TestConfinedHelper(t *testing.T) {
 	fmt.Println("answer: " + string(out))
 }
 
-// A real containerd, looked at with the capabilities of the component hardened,
-// and with none: what cannot be seen is skipped and nobody's fault.
+// A real containerd, examined with the capabilities of the component hardened and
+// with none: what cannot be read is skipped, and the verdict blames no one for it.
 func TestConfined(t *testing.T) {
 	socket := startContainerd(t)
 	images := examinetest.StartImages(t)
@@ -177,8 +184,8 @@ func TestConfined(t *testing.T) {
 	} else {
 		resp.Body.Close()
 	}
-	whole := lookConfined(t, socket, images.Absent(), "chown", "dac_override", "dac_read_search", "sys_ptrace", "sys_chroot", "sys_admin")
-	hardened := lookConfined(t, socket, images.Absent(), "sys_ptrace")
+	whole := examineConfined(t, socket, images.Absent(), "chown", "dac_override", "dac_read_search", "sys_ptrace", "sys_chroot", "sys_admin")
+	hardened := examineConfined(t, socket, images.Absent(), "sys_ptrace")
 	for _, o := range []report.Outcome{report.Pass, report.Fail, report.Skipped, report.Error} {
 		if !slices.Equal(whole.with(o), hardened.with(o)) {
 			t.Errorf("%s with SYS_PTRACE alone: %q, with more %q", o, hardened.with(o), whole.with(o))
@@ -188,7 +195,7 @@ func TestConfined(t *testing.T) {
 		t.Errorf("no test pull with SYS_PTRACE: %+v", hardened.Checks)
 	}
 
-	// What root does not own is closed to root without DAC_OVERRIDE, and not to containerd.
+	// Without DAC_OVERRIDE root cannot read files of other owners. containerd can.
 	dir := strings.TrimPrefix(images.URL, "http://")
 	hosts := filepath.Join(filepath.Dir(socket), "certs.d", dir, "hosts.toml")
 	if err := os.MkdirAll(filepath.Dir(hosts), 0o755); err != nil {
@@ -202,31 +209,33 @@ func TestConfined(t *testing.T) {
 		seen seenFrom
 		want report.Outcome
 	}{
-		{lookConfined(t, socket, images.Absent(), "dac_override", "sys_ptrace"), report.Pass},
-		{lookConfined(t, socket, images.Absent(), "sys_ptrace"), report.Skipped},
+		{examineConfined(t, socket, images.Absent(), "dac_override", "sys_ptrace"), report.Pass},
+		{examineConfined(t, socket, images.Absent(), "sys_ptrace"), report.Skipped},
 	} {
 		if c := report.Find(f.seen.Checks, "hosts/"+dir); c.Outcome != f.want || c.Cause != "" {
-			t.Errorf("somebody else's hosts.toml: %s %s %q, want %s", c.Outcome, c.Cause, c.Summary, f.want)
+			t.Errorf("hosts.toml of another owner: %s %s %q, want %s", c.Outcome, c.Cause, c.Summary, f.want)
 		}
 	}
 
 	startKubelet(t)
-	blind := lookConfined(t, socket, images.Absent())
-	if c := report.Find(blind.Checks, "credentials/node"); !strings.Contains(c.Summary, host.ErrKubeletClosed.Error()) {
-		t.Errorf("a kubelet that may not be looked at: %s %q", c.Outcome, c.Summary)
+	without := examineConfined(t, socket, images.Absent())
+	if c := report.Find(without.Checks, "credentials/node"); !strings.Contains(c.Summary, host.ErrKubeletClosed.Error()) {
+		t.Errorf("a kubelet that may not be inspected: %s %q", c.Outcome, c.Summary)
 	}
-	for _, id := range []string{"runtime/process", "disk", "state/disk", "credentials/node", "pull", "runtime/ca", "runtime/resolv.conf", "runtime/proxy"} {
-		c := report.Find(blind.Checks, id)
+	for _, id := range []string{
+		"runtime/process", "disk", "state/disk", "credentials/node", "pull", "runtime/ca", "runtime/resolv.conf", "runtime/proxy",
+	} {
+		c := report.Find(without.Checks, id)
 		if c.Outcome != report.Skipped || c.Cause != "" || c.Summary == "" {
 			t.Errorf("without any capability %s is %s %s %q", id, c.Outcome, c.Cause, c.Summary)
 		}
 	}
-	for _, c := range blind.Checks {
+	for _, c := range without.Checks {
 		if c.Outcome == report.Fail && !strings.HasPrefix(c.ID, "manifest/") || c.Outcome == report.Error {
 			t.Errorf("without any capability %s is %s %s: %s", c.ID, c.Outcome, c.Cause, c.Summary)
 		}
 	}
-	if v := report.Diagnose(blind.Checks); v.Fault == report.FaultNode || v.Confidence == report.Confirmed {
-		t.Errorf("the verdict of one who sees nothing: %+v", v)
+	if v := report.Diagnose(without.Checks); v.Fault == report.FaultNode || v.Confidence == report.Confirmed {
+		t.Errorf("the verdict without any capability: %+v", v)
 	}
 }

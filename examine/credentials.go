@@ -11,37 +11,37 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// providersIn is how long the kubelet's credential providers may take here; it
-// gives them a minute itself.
+// ProvidersTimeout limits the kubelet's credential providers. The kubelet gives
+// them a minute.
 const ProvidersTimeout = 2 * time.Second
 
-// Credentials resolves, as the kubelet does, the credentials for a
-// repository (host/path without tag).
-func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Walked {
+// Credentials resolves the credentials for a repository (host/path without tag)
+// as the kubelet does.
+func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Resolution {
 	src := credentials.Sources{Now: time.Now()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		reading, stop := context.WithTimeout(ctx, SecretsTimeout)
 		defer stop()
 		src.Secrets = s.Secrets(reading)
-		if s.Account != nil && !credentials.Covered(repository, src.Secrets) {
+		if s.Account != nil && !credentials.Sufficient(repository, src.Secrets) {
 			src.Account = s.Account(reading)
 		}
 	})
 	wg.Go(func() { src.Node, src.Runtime = e.nodeCredentials(ctx, repository) })
 	wg.Wait()
-	return credentials.Walk(repository, src)
+	return credentials.Resolve(repository, src)
 }
 
-// nodeCredentials are those that kubelet and runtime have of the node; nil if
-// there is no runtime to look for them with.
-func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*credentials.Node, []credentials.Credential) {
+// nodeCredentials returns the sources of the kubelet on this node, and the
+// runtime's own credentials; nil if the runtime's endpoint is unknown.
+func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*credentials.NodeSources, []credentials.Credential) {
 	if e.Runtime == nil {
 		return nil, nil
 	}
 	runtime, err := e.Runtime.Process()
 	if err != nil {
-		return &credentials.Node{Unknown: "the runtime's process cannot be seen: " + err.Error()}, nil
+		return &credentials.NodeSources{Problem: "the runtime's process is not visible: " + err.Error()}, nil
 	}
 	var own []credentials.Credential
 	if root, err := runtime.Root(); err == nil {
@@ -50,29 +50,34 @@ func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*cre
 	}
 	process, err := e.findKubelet(runtime)
 	if err != nil {
-		return &credentials.Node{Unknown: err.Error()}, own
+		return &credentials.NodeSources{Problem: err.Error()}, own
 	}
-	root, err := process.Root()
-	if err != nil {
-		return &credentials.Node{Unknown: "the kubelet's root directory cannot be opened: " + err.Error()}, own
-	}
-	defer root.Close()
-	kubelet, problem := seen(process, root)
-	if problem != "" {
-		return &credentials.Node{Unknown: problem}, own
-	}
-	node := &credentials.Node{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
-	if node.Providers.Problem == "" {
-		node.Answers = e.askProviders(ctx, kubelet, node.Providers, repository)
-	}
-	return node, own
+	return e.kubeletCredentials(ctx, process, repository), own
 }
 
-// seen is what decides about credentials of a kubelet's process, or why it
-// cannot be seen.
-func seen(p *host.Process, root *host.Root) (k credentials.Kubelet, problem string) {
+// kubeletCredentials reads the kubelet's sources and runs its providers.
+func (e *Examiner) kubeletCredentials(ctx context.Context, process *host.Process, repository string) *credentials.NodeSources {
+	root, err := process.Root()
+	if err != nil {
+		return &credentials.NodeSources{Problem: "the kubelet's root directory cannot be opened: " + err.Error()}
+	}
+	defer root.Close()
+	kubelet, problem := kubeletSources(process, root)
+	if problem != "" {
+		return &credentials.NodeSources{Problem: problem}
+	}
+	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
+	if node.Providers.Problem == "" {
+		node.Results = e.runProviders(ctx, kubelet, node.Providers, repository)
+	}
+	return node
+}
+
+// kubeletSources returns what of a kubelet's process decides about credentials, or
+// why it cannot be read.
+func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, problem string) {
 	if p.Name() == "kubelite" { // microk8s: it reads its flags from a file
-		return k, "the kubelet is a part of kubelite, whose command line has none of its flags"
+		return k, "the kubelet is part of kubelite, which has none of the kubelet's flags on its command line"
 	}
 	var err error
 	if k.Args, err = p.Cmdline(); err != nil {
@@ -81,7 +86,7 @@ func seen(p *host.Process, root *host.Root) (k credentials.Kubelet, problem stri
 	if k.Environ, err = p.Environ(); err != nil {
 		return k, "the kubelet's environment cannot be read: " + err.Error()
 	}
-	if k.Dir, err = p.Dir(); err != nil {
+	if k.WorkDir, err = p.Dir(); err != nil {
 		return k, "the kubelet's working directory cannot be read: " + err.Error()
 	}
 	if k.Started, err = p.StartTime(); err != nil {
@@ -90,34 +95,36 @@ func seen(p *host.Process, root *host.Root) (k credentials.Kubelet, problem stri
 	if k.Root, err = root.Path("/"); err != nil {
 		return k, err.Error()
 	}
-	k.Started = k.Started.Truncate(time.Second) // it is reckoned from the uptime, and must not wobble
+	k.Started = k.Started.Truncate(time.Second) // it comes from the uptime: every call must return the same
 	k.Files = root
 	return k, ""
 }
 
-// askProviders asks all providers that match, side by side, where that is
-// switched on.
-func (e *Examiner) askProviders(ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string) []credentials.Answer {
-	asked := slices.DeleteFunc(slices.Clone(c.Providers), func(p credentials.Provider) bool { return !p.Matches(repository) })
-	out := make([]credentials.Answer, len(asked))
+// runProviders runs all providers that match, side by side, if that is switched
+// on.
+func (e *Examiner) runProviders(
+	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string,
+) []credentials.ProviderResult {
+	matching := slices.DeleteFunc(slices.Clone(c.Providers), func(p credentials.Provider) bool { return !p.Matches(repository) })
+	out := make([]credentials.ProviderResult, len(matching))
 	var wg sync.WaitGroup
-	for i, p := range asked {
+	for i, p := range matching {
 		out[i].Provider = p.Name
 		switch {
 		case p.NeedsToken():
-			out[i].Skipped = "it works with a token of the pod's ServiceAccount, which only the kubelet gets"
+			out[i].Skipped = "it needs a token of the pod's ServiceAccount, which only the kubelet can get"
 		case e.Providers == nil || !e.policy().CredentialProviders:
-			out[i].Skipped = "running the kubelet's providers is not switched on (component credential-providers of the manifests)"
+			out[i].Skipped = "the kubelet's providers are not run: the component credential-providers of the manifests is not installed"
 		default:
-			wg.Go(func() { out[i] = e.Providers.Ask(ctx, k, c, p, repository) })
+			wg.Go(func() { out[i] = e.Providers.Run(ctx, k, c, p, repository) })
 		}
 	}
 	wg.Wait()
 	return out
 }
 
-// runtimeCredentials are those of the files that containerd was started with; a
-// later file overrides an earlier one.
+// runtimeCredentials returns the credentials in the files that containerd was
+// started with. A later file overrides an earlier one.
 func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credential {
 	config, err := runtimeconfig.Read(p, root)
 	if err != nil || len(config.Auths) == 0 {
@@ -137,16 +144,16 @@ func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credenti
 	return out
 }
 
-// worthTrying are the credentials for a test pull: those that some host of the
-// registry has not just refused.
-func (e *Examiner) worthTrying(list []credentials.Credential, hosts []string) []credentials.Credential {
+// withoutRejected returns the credentials that at least one of the hosts has not
+// just rejected.
+func (e *Examiner) withoutRejected(list []credentials.Credential, hosts []string) []credentials.Credential {
 	if e.Refusals == nil || len(hosts) == 0 {
 		return list
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c credentials.Credential) bool {
 		return !slices.ContainsFunc(hosts, func(host string) bool {
-			_, refused := e.Refusals.Refused(host, c.Username, c.Password)
-			return !refused
+			_, rejected := e.Refusals.Contains(host, c.Username, c.Password)
+			return !rejected
 		})
 	})
 }

@@ -68,11 +68,12 @@ func TestNodeCredentials(t *testing.T) {
 	}
 	defer client.Close()
 	e := &Examiner{Runtime: client}
-	if node, _ := e.nodeCredentials(t.Context(), "r.example/app"); node.Unknown == "" {
+	if node, _ := e.nodeCredentials(t.Context(), "r.example/app"); node.Problem == "" {
 		t.Skip("a kubelet runs here")
 	}
 
-	dir := kubelet(t, "--root-dir", "DIR/root", "--image-credential-provider-config=DIR/providers.yaml", "--image-credential-provider-bin-dir=bin")
+	dir := kubelet(t, "--root-dir", "DIR/root",
+		"--image-credential-provider-config=DIR/providers.yaml", "--image-credential-provider-bin-dir=bin")
 	const canary = "hunter2-canary"
 	hosttest.Write(t, dir+"/.docker/config.json", `{"auths":{"r.example":{"username":"node","password":"`+canary+`"}}}`)
 	config := func(extra string) {
@@ -90,16 +91,16 @@ providers:
 	}
 	config("")
 	hosttest.Write(t, dir+"/mode", "works")
-	walk := func() (users string, w credentials.Walked) {
+	walk := func() (users string, w credentials.Resolution) {
 		t.Helper()
-		var node *credentials.Node
+		var node *credentials.NodeSources
 		// The process is called kubelet only once it has been executed.
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if node, _ = e.nodeCredentials(t.Context(), "r.example/app"); node.Unknown == "" || time.Now().After(deadline) {
+			if node, _ = e.nodeCredentials(t.Context(), "r.example/app"); node.Problem == "" || time.Now().After(deadline) {
 				break
 			}
 		}
-		w = credentials.Walk("r.example/app", credentials.Sources{Node: node, Now: time.Now()})
+		w = credentials.Resolve("r.example/app", credentials.Sources{Node: node, Now: time.Now()})
 		for _, c := range w.Matched {
 			users += c.Username + " "
 		}
@@ -116,7 +117,7 @@ providers:
 	if got := w.Matched[0].Source; got != "node file "+dir+"/.docker/config.json" {
 		t.Errorf("source %q", got)
 	}
-	e.Providers = &credentials.Runner{Timeout: 10 * time.Second}
+	e.Providers = &credentials.ProviderRunner{Timeout: 10 * time.Second}
 	if users, w = walk(); users != "node puller" || w.Checks[0].Evidence["unknown"] != "" {
 		t.Errorf("switched on: %q, %+v", users, w.Checks)
 	}
@@ -130,26 +131,35 @@ providers:
 	}
 }
 
-// A test pull tries no password that every host has refused.
-func TestWorthTrying(t *testing.T) {
-	e := &Examiner{Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
+// A test pull tries no password that every host has rejected.
+func TestWithoutRejected(t *testing.T) {
+	e := &Examiner{Refusals: &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }}}
 	bad, good := credentials.Credential{Username: "u", Password: "bad"}, credentials.Credential{Username: "u", Password: "good"}
-	e.Refusals.Refuse("r.example", "u", "bad")
+	e.Refusals.Add("r.example", "u", "bad")
 	for _, tt := range []struct {
 		hosts []string
 		want  int
 	}{{nil, 2}, {[]string{"r.example"}, 1}, {[]string{"m.example", "r.example"}, 2}} {
-		if got := e.worthTrying([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
+		if got := e.withoutRejected([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
 			t.Errorf("%v: %d credentials", tt.hosts, len(got))
 		}
 	}
 }
 
-// No part of a secret shows in what an examination brings, wherever it stands.
+// No part of a secret is in the result of an examination, wherever the secret has it.
 func TestNoCanaryInChecks(t *testing.T) {
 	const canary = "hunter2-canary"
-	secret := func(data string) credentials.Found {
-		return credentials.Found{Namespace: "shop", Name: "s", Secret: &credentials.Secret{Namespace: "shop", Name: "s", Type: "kubernetes.io/dockerconfigjson", Data: map[string][]byte{".dockerconfigjson": []byte(data)}}}
+	secret := func(data string) credentials.SecretLookup {
+		return credentials.SecretLookup{
+			Namespace: "shop",
+			Name:      "s",
+			Secret: &credentials.Secret{
+				Namespace: "shop",
+				Name:      "s",
+				Type:      "kubernetes.io/dockerconfigjson",
+				Data:      map[string][]byte{".dockerconfigjson": []byte(data)},
+			},
+		}
 	}
 	for _, data := range []string{
 		`{"auths":{"127.0.0.1:1":{"username":"u","password":"` + canary + `"}}}`,
@@ -160,8 +170,19 @@ func TestNoCanaryInChecks(t *testing.T) {
 		`{"auths":{"127.0.0.1:1":{}},"HttpHeaders":{"` + canary + `":["` + canary + `"]}}`,
 		canary,
 	} {
-		e := &Examiner{AllowLoopback: true, OwnFiles: true, Refusals: &credentials.Refusals{For: func() time.Duration { return time.Minute }}}
-		x := e.Examine(t.Context(), Subject{Image: "127.0.0.1:1/app:1", Secrets: func(context.Context) []credentials.Found { return []credentials.Found{secret(data)} }}, nil)
+		e := &Examiner{
+			AllowLoopback: true,
+			OwnFiles:      true,
+			Refusals:      &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }},
+		}
+		x := e.Examine(
+			t.Context(),
+			Subject{
+				Image:   "127.0.0.1:1/app:1",
+				Secrets: func(context.Context) []credentials.SecretLookup { return []credentials.SecretLookup{secret(data)} },
+			},
+			nil,
+		)
 		verdict := report.Diagnose(x.Checks)
 		if text := fmt.Sprintf("%+v %+v", x.Checks, verdict); strings.Contains(text, canary) {
 			t.Errorf("of %s shows: %s", data, text)

@@ -2,6 +2,6 @@
 // runtime on this machine would pull it, and decides whether a test pull may be
 // made. It knows nothing of Kubernetes.
 //
-// [Examiner.Examine] is the door for one image, [Examiner.Survey] for the
-// registries of a node, [Examiner.NodeState] for the runtime and the disk.
+// [Examiner.Examine] checks one image, [Examiner.Survey] the registries of a node, and
+// [Examiner.NodeState] the runtime and the disk.
 package examine

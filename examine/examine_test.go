@@ -8,7 +8,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -24,14 +24,14 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// How long a pull will take is said where it was measured, and only there.
+// There is an estimate of a pull only if the speed was measured.
 func TestEstimate(t *testing.T) {
-	var r rates
+	var r pullSpeeds
 	pull := func(bytes, seconds, throughput string) report.Check {
 		return report.Check{ID: "pull", Evidence: map[string]string{"bytes": bytes, "seconds": seconds, "throughput": throughput}}
 	}
-	r.learn("slow.example", pull("10485760", "10.000", "1048576"))
-	r.learn("tiny.example", pull("1000", "0.100", ""))
+	r.record("slow.example", pull("10485760", "10.000", "1048576"))
+	r.record("tiny.example", pull("1000", "0.100", ""))
 	for _, tt := range []struct {
 		host string
 		size int64
@@ -42,28 +42,37 @@ func TestEstimate(t *testing.T) {
 		{"tiny.example", 100 << 20, ""},
 		{"other.example", 100 << 20, ""},
 	} {
-		c := r.estimate(stillPulling(), tt.host, tt.size)
+		c := r.addEstimate(stillPulling(), tt.host, tt.size)
 		if got := c.Evidence["estimateSeconds"]; got != tt.want || strings.Contains(c.Summary, "MiB/s") != (tt.want != "") {
 			t.Errorf("%s, %d bytes: %q, want %q: %s", tt.host, tt.size, got, tt.want, c.Summary)
 		}
 	}
-	for i := range 10 * maxRates {
-		r.learn(string(rune('a'+i%26))+strings.Repeat("x", i), pull("10485760", "1.000", "10485760"))
+	for i := range 10 * maxHosts {
+		r.record(string(rune('a'+i%26))+strings.Repeat("x", i), pull("10485760", "1.000", "10485760"))
 	}
-	if len(r.byHost) > maxRates {
+	if len(r.byHost) > maxHosts {
 		t.Errorf("%d hosts remembered", len(r.byHost))
 	}
 }
 
-// A test pull would have the runtime go where pullprobe may not.
+// There is no test pull if the runtime would contact a host that is denied.
 func TestNoTestPullOfWhatIsDenied(t *testing.T) {
-	deny, err := probes.ParseHostPattern("r.example")
+	deny, err := guard.ParsePattern("r.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Examiner{Puller: &cri.Puller{}, OwnFiles: true, Policy: func() Policy { return Policy{TestPull: true, Deny: []probes.HostPattern{deny}} }}
-	x := e.Examine(t.Context(), Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.Found { return nil }}, nil)
-	if c := report.Find(x.Checks, report.IDPull); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "refused by the setting deny: r.example") {
+	e := &Examiner{
+		Puller:   &cri.Puller{},
+		OwnFiles: true,
+		Policy:   func() Policy { return Policy{TestPull: true, Deny: []guard.Pattern{deny}} },
+	}
+	x := e.Examine(
+		t.Context(),
+		Subject{Image: "r.example/app:1", Failing: true, Secrets: func(context.Context) []credentials.SecretLookup { return nil }},
+		nil,
+	)
+	if c := report.Find(x.Checks, report.IDPull); c.Outcome != report.Skipped ||
+		!strings.Contains(c.Summary, "refused by the setting deny: r.example") {
 		t.Errorf("%s %q", c.Outcome, c.Summary)
 	}
 	if v := report.Diagnose(x.Checks); v.Confidence == report.Confirmed || v.Fault != report.FaultUndetermined {

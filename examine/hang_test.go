@@ -21,11 +21,12 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// limit is what an examination may take, whatever hangs, on a busy machine.
+// limit is how long an examination may take on a busy machine, whatever hangs.
 const limit = VerdictTimeout + 2*time.Second
 
-// mute is a runtime that takes every call and answers none but those served.
-func mute(t *testing.T, serve func(*grpc.Server)) *cri.Client {
+// hangingRuntime is a runtime that accepts every call and responds only to those that
+// are served.
+func hangingRuntime(t *testing.T, serve func(*grpc.Server)) *cri.Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "mute.sock")
 	l, err := net.Listen("unix", socket)
@@ -47,7 +48,7 @@ func mute(t *testing.T, serve func(*grpc.Server)) *cri.Client {
 	return c
 }
 
-// readyRuntime is the part of a runtime that says so.
+// readyRuntime serves the status of a runtime that is ready.
 type readyRuntime struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 }
@@ -57,13 +58,15 @@ func (readyRuntime) Version(context.Context, *runtimeapi.VersionRequest) (*runti
 }
 
 func (readyRuntime) Status(context.Context, *runtimeapi.StatusRequest) (*runtimeapi.StatusResponse, error) {
-	return &runtimeapi.StatusResponse{Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{{Type: runtimeapi.RuntimeReady, Status: true}}}}, nil
+	return &runtimeapi.StatusResponse{
+		Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{{Type: runtimeapi.RuntimeReady, Status: true}}},
+	}, nil
 }
 
-func noSecrets(context.Context) []credentials.Found { return nil }
+func noSecrets(context.Context) []credentials.SecretLookup { return nil }
 
-// A runtime, a registry and secrets that hang cost an examination its time and
-// no more, and what hangs is said.
+// If the runtime, the registry or the API server hangs, an examination ends in time
+// and its checks name what hangs.
 func TestExaminationOfWhatHangs(t *testing.T) {
 	runtime, err := cri.New(examinetest.Silent(t, "unix", filepath.Join(t.TempDir(), "r.sock")).Addr().String())
 	if err != nil {
@@ -85,14 +88,44 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 		check   string
 		outcome report.Outcome
 	}{
-		{"runtime", runtime, Subject{Image: working, Failing: true, Secrets: noSecrets}, "runtime", report.Fail},
-		{"image store, while the registry answers", mute(t, func(s *grpc.Server) { runtimeapi.RegisterRuntimeServiceServer(s, readyRuntime{}) }), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
-		{"runtime, while the registry answers", mute(t, func(*grpc.Server) {}), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
-		{"registry", absent, Subject{Image: registry + "/app:1", Failing: true, Secrets: noSecrets}, "manifest/" + registry, report.Skipped},
-		{"secrets", absent, Subject{Image: working, Failing: true, Secrets: func(ctx context.Context) []credentials.Found {
-			<-ctx.Done()
-			return []credentials.Found{{Namespace: "shop", Name: "login", Err: ctx.Err()}}
-		}}, "credentials", report.Skipped},
+		{
+			name:    "runtime",
+			runtime: runtime,
+			subject: Subject{Image: working, Failing: true, Secrets: noSecrets},
+			check:   "runtime",
+			outcome: report.Fail,
+		},
+		{
+			name:    "image store, while the registry answers",
+			runtime: hangingRuntime(t, func(s *grpc.Server) { runtimeapi.RegisterRuntimeServiceServer(s, readyRuntime{}) }),
+			subject: Subject{Image: working, Failing: true, Secrets: noSecrets},
+			check:   "manifest/" + answers,
+			outcome: report.Fail,
+		},
+		{
+			name:    "runtime, while the registry answers",
+			runtime: hangingRuntime(t, func(*grpc.Server) {}),
+			subject: Subject{Image: working, Failing: true, Secrets: noSecrets},
+			check:   "manifest/" + answers,
+			outcome: report.Fail,
+		},
+		{
+			name:    "registry",
+			runtime: absent,
+			subject: Subject{Image: registry + "/app:1", Failing: true, Secrets: noSecrets},
+			check:   "manifest/" + registry,
+			outcome: report.Skipped,
+		},
+		{
+			name:    "secrets",
+			runtime: absent,
+			subject: Subject{Image: working, Failing: true, Secrets: func(ctx context.Context) []credentials.SecretLookup {
+				<-ctx.Done()
+				return []credentials.SecretLookup{{Namespace: "shop", Name: "login", Err: ctx.Err()}}
+			}},
+			check:   "credentials",
+			outcome: report.Skipped,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -109,32 +142,33 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 	}
 }
 
-// A disk that hangs is an answer too, and the threads that wait for it are few.
+// A disk that hangs is reported, and few threads wait for it.
 func TestHangingDisk(t *testing.T) {
 	dir := hangingDisk(t)
 	e := &Examiner{}
-	v := vantage{diskName: dir}
-	look := func() {
+	v := nodeView{diskName: dir}
+	check := func() {
 		began := time.Now()
 		c := e.diskCheck(v, 0)
-		if c.ID != "disk" || c.Outcome != report.Error || !strings.Contains(c.Summary, "did not answer") || time.Since(began) > choreIn+time.Second {
+		if c.ID != "disk" || c.Outcome != report.Error || !strings.Contains(c.Summary, "did not answer") ||
+			time.Since(began) > callTimeout+time.Second {
 			t.Errorf("after %v: %+v", time.Since(began), c)
 		}
 	}
 	var first sync.WaitGroup
-	for range maxHung {
-		first.Go(look)
+	for range maxAbandoned {
+		first.Go(check)
 	}
 	first.Wait()
 	for range 10 {
-		look()
+		check()
 	}
-	if n := e.disks.hung.Load(); n > maxHung {
+	if n := e.disks.abandoned.Load(); n > maxAbandoned {
 		t.Errorf("%d calls hang", n)
 	}
 }
 
-// hangingDisk is a file system whose server never answers (FUSE).
+// hangingDisk mounts a file system whose server never responds (FUSE).
 func hangingDisk(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -154,7 +188,7 @@ func hangingDisk(t *testing.T) string {
 		t.Skip("cannot mount FUSE here: ", err)
 	}
 	t.Cleanup(func() {
-		_ = unix.Close(fd) // whoever waits gets an error now
+		_ = unix.Close(fd) // waiting calls get an error now
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}

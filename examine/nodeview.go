@@ -2,186 +2,121 @@ package examine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
-	"sync"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pullprobe/pullprobe/host"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/guard"
+	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// vantage is the node through the runtime's eyes, and what of it could not be
-// seen.
-type vantage struct {
-	*probes.Node
+// nodeView is the node as the runtime sees it, and the checks of what could not
+// be read.
+type nodeView struct {
+	*connect.Prober
 	checks    []report.Check
-	root      *host.Root
+	root      *host.Root // of the runtime's process; nil: its files cannot be read
 	mountInfo string
 	diskName  string // of the image file system, as the runtime names it
-	eviction  *probes.Eviction
+	eviction  *host.Eviction
 }
 
-func (v vantage) close() {
+func (v nodeView) close() {
 	if v.root != nil {
 		v.root.Close()
 	}
 }
 
-// look takes the runtime's place: its root directory, its environment, its
-// mounts.
-func (e *Examiner) look(ctx context.Context) vantage {
-	var v vantage
-	var files probes.Files = blind{}
-	var env []string
-	var process *host.Process
-	if e.Runtime == nil {
-		files, env = probes.Dir("/"), os.Environ()
-		v.mountInfo = readMountInfo(os.Getpid())
-	} else if p, err := e.Runtime.Process(); err != nil {
-		v.checks = append(v.checks, report.Check{
-			ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,
-			Summary: "the runtime's process cannot be seen, so its view of the node is unknown: " + err.Error(),
-		})
-	} else {
-		if root, err := p.Root(); err == nil {
-			v.root, files = root, root
-		} else {
-			v.checks = append(v.checks, report.Check{
-				ID: "runtime/process", Kind: report.KindRuntime, Outcome: report.Skipped,
-				Summary: "the runtime's root directory cannot be opened, so its view of the node is unknown: " + err.Error(),
-			})
-		}
-		if env, err = p.Environ(); err != nil {
-			env = nil // ReadNode says what that leaves unknown
-		}
-		v.mountInfo = readMountInfo(p.PID)
-		process = p
-	}
+// readNode reads the node as the runtime sees it: under its root directory, with
+// its environment and its mounts. The caller closes the view.
+func (e *Examiner) readNode(ctx context.Context) nodeView {
+	var v nodeView
+	process, files, env := e.openRuntime(&v)
 	if e.OwnFiles {
-		files = probes.Dir("/")
+		files = view.Dir("/")
 	}
-	node, checks := probes.ReadNode(files, env, e.Paths)
-	node.Limits = e.Limits
+	node, checks := view.Read(files, env, e.Paths)
+	prober := connect.NewProber(node)
+	prober.Limits = e.Limits
 	policy := e.policy()
-	node.Guard = probes.Guard{Deny: policy.Deny, Allow: policy.Allow, Own: e.addresses.own(), Loopback: e.AllowLoopback}
-	node.ExpirySoon = policy.CertificateDays
-	v.Node = node
+	prober.Guard = guard.Guard{Deny: policy.Deny, Allow: policy.Allow, Own: e.addresses.get(), Loopback: e.AllowLoopback}
+	prober.ExpirySoon = policy.CertificateDays
+	v.Prober = prober
 	v.checks = append(v.checks, checks...)
-	ctx, cancel := context.WithTimeout(ctx, runtimeIn)
+	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
 	v.diskName = e.imageFS(ctx)
 	if process != nil {
-		e.lookAtProcess(ctx, &v, process)
+		e.addProcessChecks(ctx, &v, process)
 	}
 	return v
 }
 
-// addresses are those of the node, read anew when they are as old as ownFor.
-// The agent has the node's network; without it they are those of its pod.
-type addresses struct {
-	mu   sync.Mutex
-	list []netip.Addr
-	at   time.Time
-}
-
-const ownFor = 10 * time.Second
-
-func (a *addresses) own() []netip.Addr {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if time.Since(a.at) < ownFor {
-		return a.list
+// openRuntime returns the runtime's process, its files and its environment.
+// Without a runtime the files and the environment are this process's own. What
+// cannot be read stays empty; [view.Read] reports what is unknown then.
+func (e *Examiner) openRuntime(v *nodeView) (p *host.Process, files runtimeconfig.Files, env []string) {
+	if e.Runtime == nil {
+		v.mountInfo = readMountInfo(os.Getpid())
+		return nil, view.Dir("/"), os.Environ()
 	}
-	all, err := net.InterfaceAddrs()
+	p, err := e.Runtime.Process()
 	if err != nil {
-		return a.list // what was known before holds
+		v.checks = append(v.checks, noRuntimeView("the runtime's process is not visible", err))
+		return nil, unreadableFS{}, nil
 	}
-	a.list, a.at = without(all, servicesOf(ipvs)), time.Now()
-	return a.list
-}
-
-// ipvs is where kube-proxy in that mode binds the addresses of all Services, on
-// every node: a registry in the cluster is not on the node for that.
-const ipvs = "kube-ipvs0"
-
-func servicesOf(name string) []net.Addr {
-	i, err := net.InterfaceByName(name)
+	files = unreadableFS{}
+	root, err := p.Root()
 	if err != nil {
-		return nil
+		v.checks = append(v.checks, noRuntimeView("the runtime's root directory cannot be opened", err))
+	} else {
+		v.root, files = root, root
 	}
-	services, err := i.Addrs()
-	if err != nil {
-		return nil
+	if env, err = p.Environ(); err != nil {
+		env = nil
 	}
-	return services
+	v.mountInfo = readMountInfo(p.PID)
+	return p, files, env
 }
 
-// without are the addresses in all that are not among others.
-func without(all, others []net.Addr) (out []netip.Addr) {
-	not := map[netip.Addr]bool{}
-	for _, a := range others {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			not[p.Addr().Unmap()] = true
-		}
+func noRuntimeView(what string, err error) report.Check {
+	return report.Check{
+		ID:      report.IDRuntimeProcess,
+		Kind:    report.KindRuntime,
+		Outcome: report.Skipped,
+		Summary: what + ", so how it sees the node is unknown: " + err.Error(),
 	}
-	for _, a := range all {
-		p, err := netip.ParsePrefix(a.String())
-		if err == nil && !not[p.Addr().Unmap()] && !p.Addr().IsLinkLocalUnicast() { // those are refused in any case
-			out = append(out, p.Addr().Unmap())
-		}
-	}
-	return out
 }
 
-// lookAtProcess adds what the runtime was configured to do, and whether that
-// has changed on disk since it started.
-func (e *Examiner) lookAtProcess(ctx context.Context, v *vantage, p *host.Process) {
-	v.eviction = e.evictionOf(p, v.diskName)
+// addProcessChecks adds how the runtime is configured, and whether that has
+// changed on disk since it started.
+func (e *Examiner) addProcessChecks(ctx context.Context, v *nodeView, p *host.Process) {
+	v.eviction = e.eviction(p, v.diskName)
 	var config *runtimeconfig.Config
 	if v.root != nil {
 		var err error
 		config, err = runtimeconfig.Read(p, v.root)
 		running := e.Runtime.RegistryPath(ctx)
-		v.checks = append(v.checks, runtimeconfig.ConfigCheck(p, v.root, config, err, running), runtimeconfig.EnvironmentCheck(p, v.root))
+		v.checks = append(v.checks,
+			runtimeconfig.ConfigCheck(p, v.root, config, err, running),
+			runtimeconfig.EnvironmentCheck(p, v.root))
 		if since, err := p.Since(); err == nil && v.Roots != nil && !e.OwnFiles {
 			v.checks = append(v.checks, v.Roots.Started(p.Name(), since))
 		}
 		known := config != nil && (config.Err == nil || running != nil)
 		if known && e.Paths.HostsDir == "" {
-			v.Config = registryConfig(config, e.Runtime.Version(ctx), running)
+			v.Config = config.Registries(e.Runtime.Version(ctx), running)
 		}
 	}
 	v.checks = append(v.checks, e.Runtime.Sandbox(ctx, config))
 }
 
-// registryConfig is where a containerd with this configuration looks for
-// mirrors and authorities.
-func registryConfig(config *runtimeconfig.Config, version string, running *string) probes.RegistryConfig {
-	dirs := config.RegistryDirs(version, running)
-	out := probes.RegistryConfig{Dirs: dirs.Dirs, Passed: dirs.Passed, Why: dirs.Why, Stale: dirs.Stale}
-	if dirs.Mirrors {
-		out.Mirrors = config.Mirrors
-		if runtimeconfig.HonoursTLS(version) {
-			out.TLS = map[string]probes.TLSFiles{}
-			for host, t := range config.TLS {
-				out.TLS[host] = probes.TLSFiles(t)
-			}
-		}
-	}
-	return out
-}
-
-// findKubelet finds the kubelet beside the runtime, the one found before if it
-// is still there.
+// findKubelet returns the process of the kubelet that the runtime serves. It
+// searches only if the process that it found before has ended.
 func (e *Examiner) findKubelet(runtime *host.Process) (*host.Process, error) {
 	e.mu.Lock()
 	known := e.kubelet
@@ -196,9 +131,9 @@ func (e *Examiner) findKubelet(runtime *host.Process) (*host.Process, error) {
 	return found, err
 }
 
-// evictionOf asks the kubelet beside the runtime when it minds a full disk; nil
-// where there is none, or none that can be asked.
-func (e *Examiner) evictionOf(runtime *host.Process, imageFS string) *probes.Eviction {
+// eviction returns the kubelet's thresholds for the image file system; nil if
+// there is no kubelet or it cannot be read.
+func (e *Examiner) eviction(runtime *host.Process, imageFS string) *host.Eviction {
 	kubelet, err := e.findKubelet(runtime)
 	if err != nil {
 		return nil
@@ -207,136 +142,18 @@ func (e *Examiner) evictionOf(runtime *host.Process, imageFS string) *probes.Evi
 	if err != nil {
 		return nil
 	}
-	out := &probes.Eviction{GCHigh: limits.GCHigh, From: limits.From}
-	for _, t := range limits.Bytes {
-		out.Bytes = append(out.Bytes, probes.Threshold(t))
-	}
-	for _, t := range limits.Inodes {
-		out.Inodes = append(out.Inodes, probes.Threshold(t))
-	}
-	return out
+	return &limits
 }
 
-// imageFS is where the runtime keeps its images.
-func (e *Examiner) imageFS(ctx context.Context) string {
-	if e.DiskPath != "" {
-		return e.DiskPath
-	}
-	if e.Runtime != nil {
-		if mounts, err := e.Runtime.ImageFS(ctx); err == nil && len(mounts) > 0 {
-			return mounts[0]
-		}
-	}
-	return "/var/lib/containerd"
-}
+// unreadableFS is a file system that this process may not read.
+type unreadableFS struct{}
 
-// diskCheck looks at the image file system, and whether need bytes fit; 0 is
-// not known.
-func (e *Examiner) diskCheck(v vantage, need int64) report.Check {
-	path, err := v.hostPath(v.diskName)
-	if v.root == nil && e.Runtime != nil && e.DiskPath == "" {
-		err = errNotSeen // our own directory of that name is another one
-	}
-	if err != nil {
-		return report.Check{
-			ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
-			Summary: v.diskName + " cannot be reached from here: " + err.Error(),
-		}
-	}
-	c, ok := within(&e.disks, func() report.Check {
-		return probes.Disk(probes.DiskPath{Name: v.diskName, Path: path, MountInfo: v.mountInfo, Need: uint64(need), Eviction: v.eviction})
-	})
-	if !ok {
-		return report.Check{
-			ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Error, Evidence: map[string]string{"deadline": "true"},
-			Summary: v.diskName + " did not answer within " + choreIn.String(),
-		}
-	}
-	return c
-}
-
-var errNotSeen = errors.New("the runtime's root directory cannot be opened")
-
-// hostPath is where a path of the node is reachable from here.
-func (v vantage) hostPath(name string) (string, error) {
-	if v.root == nil {
-		return name, nil
-	}
-	return v.root.Path(name)
-}
-
-// Space is the room on the image file system, for the test pull's reserve.
-func (e *Examiner) Space() (free, reserve uint64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	name := e.imageFS(ctx)
-	path := name
-	if e.Runtime != nil {
-		p, err := e.Runtime.Process()
-		if err != nil {
-			return 0, 0, err
-		}
-		root, err := p.Root()
-		if err != nil {
-			return 0, 0, err
-		}
-		defer root.Close()
-		if path, err = root.Path(name); err != nil {
-			return 0, 0, err
-		}
-	}
-	type answer struct {
-		unix.Statfs_t
-		err error
-	}
-	st, ok := within(&e.disks, func() (a answer) {
-		a.err = unix.Statfs(path, &a.Statfs_t)
-		return a
-	})
-	if !ok {
-		st.err = os.ErrDeadlineExceeded
-	}
-	if st.err != nil {
-		return 0, 0, &fs.PathError{Op: "statfs", Path: name, Err: st.err}
-	}
-	block := uint64(st.Bsize)
-	return st.Bavail * block, max(st.Blocks*block/20, 64<<20), nil
-}
-
-// blind is a file system of which nothing can be seen.
-type blind struct{}
-
-func (blind) fail(name string) error {
+func (unreadableFS) fail(name string) error {
 	return &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 }
-func (b blind) ReadFile(name string) ([]byte, error)       { return nil, b.fail(name) }
-func (b blind) ReadDir(name string) ([]fs.DirEntry, error) { return nil, b.fail(name) }
-func (b blind) Stat(name string) (fs.FileInfo, error)      { return nil, b.fail(name) }
-
-// NodeState checks the runtime and its disk, for a node on which nothing is
-// stuck.
-func (e *Examiner) NodeState(ctx context.Context) (runtime, disk report.Check) {
-	runtime = e.runtimeCheck(ctx)
-	v := vantage{diskName: e.imageFS(ctx)}
-	if e.Runtime != nil {
-		p, err := e.Runtime.Process()
-		if err == nil {
-			if v.root, err = p.Root(); err == nil {
-				defer v.close()
-			}
-			v.mountInfo = readMountInfo(p.PID)
-			v.eviction = e.evictionOf(p, v.diskName)
-		}
-		if v.root == nil {
-			return runtime, report.NewRedactor().Check(report.Check{
-				ID: "disk", Kind: report.KindDisk, Target: v.diskName, Outcome: report.Skipped,
-				Summary: "the runtime's process cannot be looked at, so its disk cannot either: " + err.Error(),
-			})
-		}
-	}
-	clean := report.NewRedactor()
-	return clean.Check(runtime), clean.Check(e.diskCheck(v, 0))
-}
+func (b unreadableFS) ReadFile(name string) ([]byte, error)       { return nil, b.fail(name) }
+func (b unreadableFS) ReadDir(name string) ([]fs.DirEntry, error) { return nil, b.fail(name) }
+func (b unreadableFS) Stat(name string) (fs.FileInfo, error)      { return nil, b.fail(name) }
 
 func readMountInfo(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))

@@ -4,204 +4,196 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/probes"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// surveyed is what is to be looked at in a sweep.
+// SurveyRequest is what a sweep wants to know.
 type SurveyRequest struct {
-	Domains map[string][]report.Role // registries as images name them, and why each is looked at
+	Domains map[string][]report.Role // registries as images name them, and why each is checked
 	Leads   []Redirect               // where registries have sent the runtime before
-	Leave   map[string]bool          // hosts that are left alone this time, by name
-	Width   int                      // hosts looked at side by side
-	Each    time.Duration            // what one host may take
+	Leave   map[string]bool          // hosts that are not contacted this time, by name
+	Width   int                      // how many hosts are checked side by side
+	Each    time.Duration            // limit for one host
 
-	// Configured adds what the runtime's registry configuration names.
+	// Configured adds the registries that the runtime's configuration names.
 	Configured bool
 }
 
-// lead is where the host Via sends the runtime.
+// Redirect is where the host Via sends the runtime.
 type Redirect struct {
-	probes.Lead
+	registry.Lead
 	Via  string
 	Role report.Role
 }
 
-// sighting is what was seen of one host.
+// Observation is what was found of one host.
 type Observation struct {
 	Host   string
 	Roles  []report.Role
 	Checks []report.Check // redacted
-	At     time.Time
-	Lead   *Redirect // a token service that it names, or nil
+	At     time.Time      // zero: it was not contacted
+	Lead   *Redirect      // a token service that it names, or nil
 }
 
-// Survey looks at hosts as the runtime would reach them: no credentials, no
-// manifest, no pull. The sightings come in the order of domains, mirrors before
-// their registry. Of the node it tells what is amiss with the runtime's settings.
-func (e *Examiner) Survey(ctx context.Context, want SurveyRequest) (seen []Observation, amiss []report.Check) {
-	node := e.look(ctx)
+// Survey checks hosts as the runtime would reach them: without credentials,
+// manifest or pull. The observations come in the order of the domains, mirrors
+// before their registry. Problems are the checks of the runtime's settings that
+// failed, that are newer than the runtime, or that could not be made.
+func (e *Examiner) Survey(ctx context.Context, want SurveyRequest) (found []Observation, problems []report.Check) {
+	node := e.readNode(ctx)
 	defer node.close()
-	node.Limits = limitedTo(node.Limits, want.Each)
-	about := e.aboutNode(ctx, node)
+	node.Limits = capLimits(node.Limits, want.Each)
 
-	s := survey{want: want, at: map[string]int{}}
-	if want.Configured {
-		for _, domain := range node.ConfiguredDomains() {
-			if _, ok := want.Domains[domain]; !ok {
-				s.domain(node, domain, nil, about)
-			}
-		}
-	}
-	for _, domain := range slices.Sorted(maps.Keys(want.Domains)) {
-		s.domain(node, domain, want.Domains[domain], about)
-	}
-	for _, l := range want.Leads {
-		if via := slices.IndexFunc(s.places, func(p probes.Place) bool { return p.Name() == l.Via }); via >= 0 {
-			s.place(s.places[via].Behind(l.Lead), nil, l.Role)
-		}
-	}
-
-	for _, look := range node.Survey(ctx, s.places, want.Width) {
-		i, known := s.at[look.Place.Key()]
+	s := survey{want: want, index: map[string]int{}}
+	s.addDomains(node, e.domainChecks(ctx, node))
+	for _, look := range registry.Survey(ctx, node.Prober, s.places, want.Width) {
+		i, known := s.index[look.Place.Key()]
 		if !known {
-			i = s.seen(look.Place, nil, report.RoleToken)
+			i = s.addObservation(look.Place, nil, report.RoleToken)
 		}
-		found := &s.sightings[i]
-		found.At = look.At
-		found.Checks = append(found.Checks, look.Checks...)
+		o := &s.observations[i]
+		o.At = look.At
+		o.Checks = append(o.Checks, look.Checks...)
 		if look.Lead != nil {
-			found.Lead = &Redirect{Lead: *look.Lead, Via: look.Place.Name(), Role: report.RoleToken}
+			o.Lead = &Redirect{Lead: *look.Lead, Via: look.Place.Name(), Role: report.RoleToken}
 		}
 	}
-	clean := report.NewRedactor()
-	for i := range s.sightings {
-		s.sightings[i].Checks = clean.Checks(s.sightings[i].Checks)
+	redactor := report.NewRedactor()
+	for i := range s.observations {
+		s.observations[i].Checks = redactor.Checks(s.observations[i].Checks)
 	}
-	for _, c := range clean.Checks(node.checks) {
-		if c.Outcome == report.Fail || c.Evidence["newer"] == "true" || c.Kind == report.KindRuntime && c.Outcome == report.Skipped {
-			amiss = append(amiss, c)
+	for _, c := range redactor.Checks(node.checks) {
+		if c.Outcome == report.Fail || c.Is(report.KeyNewer) || c.Kind == report.KindRuntime && c.Outcome == report.Skipped {
+			problems = append(problems, c)
 		}
 	}
-	return s.sightings, amiss
+	return s.observations, problems
 }
 
-// limitedTo bounds every step to what one host may take.
-func limitedTo(l probes.Limits, each time.Duration) probes.Limits {
+// capLimits limits every step to what one host may take.
+func capLimits(l connect.Limits, each time.Duration) connect.Limits {
 	if each <= 0 {
 		return l
 	}
 	l.Overall = each
 	for _, step := range []*time.Duration{&l.DNS, &l.Dial, &l.TLS, &l.HTTP} {
-		if *step > each {
-			*step = each
-		}
+		*step = min(*step, each)
 	}
 	return l
 }
 
-// aboutNode gives what the checks of one domain need to know of the node: which
-// images it has from there already.
-func (e *Examiner) aboutNode(ctx context.Context, node vantage) func(domain string) []report.Check {
+// domainChecks returns a function that returns what the verdict on a domain
+// depends on beside its hosts: the node, and the images that it has from there.
+func (e *Examiner) domainChecks(ctx context.Context, node nodeView) func(domain string) []report.Check {
 	var images []cri.Image
 	if e.Runtime != nil {
-		ctx, cancel := context.WithTimeout(ctx, runtimeIn)
+		ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 		defer cancel()
-		images, _ = e.Runtime.Images(ctx) // what is not known is not said
+		images, _ = e.Runtime.Images(ctx) // nil: the check is skipped
 	}
 	return func(domain string) []report.Check {
-		count, example := imagesFrom(images, domain)
-		local := report.Check{ID: "local/" + domain, Kind: report.KindImage, Host: domain, Outcome: report.Skipped, Summary: "the runtime did not list its images"}
-		if images != nil {
-			local.Outcome, local.Summary = report.Pass, localSummary(count, domain, example)
-			local.Evidence = map[string]string{"count": strconv.Itoa(count)}
+		refCheck := report.Check{
+			ID:       report.IDReference,
+			Kind:     report.KindReference,
+			Outcome:  report.Pass,
+			Evidence: map[string]string{report.KeyDomain: domain},
+			Summary:  domain,
 		}
-		named := report.Check{ID: "reference", Kind: report.KindReference, Outcome: report.Pass, Evidence: map[string]string{"domain": domain}, Summary: domain}
-		return append([]report.Check{named, local}, node.checks...)
+		return append([]report.Check{refCheck, localCheck(domain, images)}, node.checks...)
 	}
 }
 
-// survey gathers places, each once, and what is seen of them.
+// survey collects the places to be checked, each once, and what was found of
+// them.
 type survey struct {
-	want      SurveyRequest
-	places    []probes.Place
-	at        map[string]int // index of the sighting, by the place's key
-	sightings []Observation
+	want         SurveyRequest
+	places       []registry.Place
+	index        map[string]int // of the observation, by the place's key
+	observations []Observation
 }
 
-// domain adds the hosts that the runtime asks for images of a domain.
-func (s *survey) domain(node vantage, domain string, roles []report.Role, about func(string) []report.Check) {
-	config, places := node.Places(domain)
+// addDomains adds all hosts of the request. About returns the checks that belong
+// to a domain.
+func (s *survey) addDomains(node nodeView, about func(domain string) []report.Check) {
+	if s.want.Configured {
+		for _, domain := range node.Config.ConfiguredDomains(node.Files) {
+			if _, ok := s.want.Domains[domain]; !ok {
+				s.addDomain(node, domain, nil, about)
+			}
+		}
+	}
+	for _, domain := range slices.Sorted(maps.Keys(s.want.Domains)) {
+		s.addDomain(node, domain, s.want.Domains[domain], about)
+	}
+	for _, l := range s.want.Leads {
+		if via := slices.IndexFunc(s.places, func(p registry.Place) bool { return p.Name() == l.Via }); via >= 0 {
+			s.addPlace(s.places[via].Behind(l.Lead), nil, l.Role)
+		}
+	}
+}
+
+// addDomain adds the hosts that the runtime contacts for images of a domain.
+func (s *survey) addDomain(node nodeView, domain string, roles []report.Role, about func(string) []report.Check) {
+	config, places := registry.Places(node.Prober, domain)
 	checks := append(about(domain), config)
-	if config.Outcome == report.Fail && config.Evidence["ignored"] == "" && len(roles) > 0 {
-		// The runtime asks nobody: that is what stands in the way, whatever the hosts say.
-		i := len(s.sightings)
-		s.sightings = append(s.sightings, Observation{Host: domain, Roles: roles, At: time.Now(), Checks: append(checks, report.Check{
-			ID: "registry/" + domain, Kind: report.KindRegistry, Host: domain, Outcome: report.Skipped, BlockedBy: config.ID, Summary: "not asked: the runtime does not ask either",
-		})})
-		s.at[domain] = i
+	if config.Outcome == report.Fail && config.Evidence[report.KeyIgnored] == "" && len(roles) > 0 {
+		s.addBlocked(domain, roles, config.ID, checks)
 		return
 	}
 	for i, p := range places {
-		role := report.RoleMirror
 		if i == len(places)-1 && len(roles) > 0 {
-			s.place(p, checks, roles...)
+			s.addPlace(p, checks, roles...)
 			continue
 		}
-		s.place(p, checks, role)
+		s.addPlace(p, checks, report.RoleMirror)
 	}
 }
 
-// place has a place looked at, unless it is to be left alone.
-func (s *survey) place(p probes.Place, about []report.Check, roles ...report.Role) {
-	if i, known := s.at[p.Key()]; known {
+// addBlocked adds an observation of a domain whose configuration the runtime
+// rejects. The runtime contacts no host then, so the hosts do not matter.
+func (s *survey) addBlocked(domain string, roles []report.Role, config string, checks []report.Check) {
+	s.index[domain] = len(s.observations)
+	s.observations = append(s.observations, Observation{
+		Host:  domain,
+		Roles: roles,
+		At:    time.Now(),
+		Checks: append(checks, report.Check{
+			ID:        report.RegistryID(domain),
+			Kind:      report.KindRegistry,
+			Host:      domain,
+			Outcome:   report.Skipped,
+			BlockedBy: config,
+			Summary:   "skipped: the runtime does not contact this host",
+		}),
+	})
+}
+
+// addPlace adds a place, or these roles if it is known already. A host that is
+// left out this time gets an observation without result.
+func (s *survey) addPlace(p registry.Place, about []report.Check, roles ...report.Role) {
+	if i, known := s.index[p.Key()]; known {
 		for _, r := range roles {
-			if !slices.Contains(s.sightings[i].Roles, r) {
-				s.sightings[i].Roles = append(s.sightings[i].Roles, r)
+			if !slices.Contains(s.observations[i].Roles, r) {
+				s.observations[i].Roles = append(s.observations[i].Roles, r)
 			}
 		}
 		return
 	}
-	s.seen(p, about, roles...)
+	s.addObservation(p, about, roles...)
 	if !s.want.Leave[p.Name()] {
 		s.places = append(s.places, p)
 	}
 }
 
-// seen adds a sighting of a place.
-func (s *survey) seen(p probes.Place, about []report.Check, roles ...report.Role) int {
-	name, i := p.Name(), len(s.sightings)
-	s.sightings = append(s.sightings, Observation{Host: name, Roles: roles, Checks: slices.Clone(about)})
-	s.at[p.Key()] = i
+// addObservation adds an observation of a place and returns its index.
+func (s *survey) addObservation(p registry.Place, about []report.Check, roles ...report.Role) int {
+	i := len(s.observations)
+	s.observations = append(s.observations, Observation{Host: p.Name(), Roles: roles, Checks: slices.Clone(about)})
+	s.index[p.Key()] = i
 	return i
-}
-
-// imagesFrom counts the images that the node pulled from a registry.
-func imagesFrom(images []cri.Image, domain string) (count int, example string) {
-	for _, img := range images {
-		if img.Pinned {
-			continue // loaded with the node, not pulled by it
-		}
-		for _, name := range append(img.Tags, img.Digests...) {
-			if host, _, ok := strings.Cut(name, "/"); ok && host == domain {
-				count++
-				example = name
-				break
-			}
-		}
-	}
-	return count, example
-}
-
-func localSummary(count int, domain, example string) string {
-	s := strconv.Itoa(count) + " images from " + domain + " are on this node"
-	if example != "" {
-		s += ", e.g. " + example
-	}
-	return s
 }

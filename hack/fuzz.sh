@@ -1,13 +1,7 @@
 #!/bin/sh
-<<<<<<< HEAD
-# fuzz.sh TIME [REGEXP]: runs the fuzz targets of both modules in turn, each for
-# TIME, or only those whose "package Target" matches REGEXP. go test keeps
-# crashing inputs in the package's testdata/fuzz.
-=======
 # fuzz.sh TIME [REGEXP] runs the fuzz targets of both modules one after the other,
 # each for TIME, or only those whose "package Target" matches REGEXP. go test keeps
 # the input of a crash in the package's testdata/fuzz.
->>>>>>> wt-docs
 set -eu
 time=$1 want=${2:-.}
 log=$(mktemp)

@@ -1,11 +1,6 @@
 #!/bin/sh
-<<<<<<< HEAD
-# image.sh REF GOARCH OUT: builds the image of the Dockerfile with buildah, without
-# a daemon, and writes it as an OCI archive.
-=======
 # image.sh REF GOARCH OUT builds the image of the Dockerfile, with buildah and
 # without a daemon, and writes it as an OCI archive.
->>>>>>> wt-docs
 set -eu
 ref=$1 arch=$2 out=$3
 store=$(mktemp -d)

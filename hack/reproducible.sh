@@ -1,15 +1,8 @@
 #!/bin/sh
-<<<<<<< HEAD
-# reproducible.sh BINARY NAME=VALUE... go build FLAGS...: builds a copy of this
-# directory elsewhere, with an empty build cache and another home, and fails unless
-# the result has the same bytes as BINARY. Downloaded modules are shared: go.sum
-# pins them.
-=======
 # reproducible.sh BINARY NAME=VALUE... go build FLAGS... copies this directory to
 # another one and builds it there, with an empty build cache and another home. It
 # fails if the result differs from BINARY. Downloaded modules are shared: go.sum
 # verifies them.
->>>>>>> wt-docs
 set -eu
 binary=$1
 shift
@@ -23,4 +16,4 @@ one=$(sha256sum <"$binary" | cut -d ' ' -f 1)
 two=$(sha256sum <"$dir/again" | cut -d ' ' -f 1)
 echo "$one  $binary"
 echo "$two  built again in $dir/some/where/else"
-[ "$one" = "$two" ] || { echo "the two builds differ" >&2; exit 1; }
+[ "$one" = "$two" ] || { echo "the two differ" >&2; exit 1; }

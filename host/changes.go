@@ -2,15 +2,15 @@ package host
 
 import "time"
 
-// changes is which of some files have changed after a process had started.
+// Changes lists the files that have changed since a time, such as a process's start.
 type Changes struct {
 	Since time.Time
 	Files []string
-	Last  time.Time // of files
+	Last  time.Time // the latest change
 }
 
-// changesOf looks at files under root. One that is not there says nothing;
-// that it was there before cannot be known.
+// ChangesSince returns which of the files under root have changed since a time. A
+// file that does not exist counts as unchanged: whether it existed before is unknown.
 func ChangesSince(root *Root, since time.Time, files []string) Changes {
 	c := Changes{Since: since}
 	for _, name := range files {

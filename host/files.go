@@ -7,17 +7,18 @@ import (
 	"strings"
 )
 
-// maxFiles bounds the files that one configuration is put together from.
+// maxFiles limits the files of one configuration.
 const maxFiles = 64
 
-// configRoot is a file system to read configuration from.
+// Files is a file system with configuration files.
 type Files interface {
 	ReadFile(name string) ([]byte, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
 }
 
-// globIn is filepath.Glob under root: directories that cannot be read match
-// nothing, but for one that is closed to this process alone.
+// Glob is filepath.Glob under root. Directories that cannot be read match nothing. If
+// this process lacks the permission, Glob returns the error: the owner of the
+// configuration may have it.
 func Glob(root Files, pattern string) ([]string, error) {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return nil, err

@@ -19,31 +19,34 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// ErrNoKubelet: no kubelet runs beside the runtime, as far as can be seen.
-var ErrNoKubelet = errors.New("no kubelet runs here with the mounts of the runtime")
+var (
+	// ErrNoKubelet: no visible process is the kubelet that the runtime serves.
+	ErrNoKubelet = errors.New("no kubelet runs here with the mounts of the runtime")
 
-// ErrKubeletClosed: something runs that may be the kubelet, and this process may
-// not look whether it is.
-var ErrKubeletClosed = errors.New("whether a process here is the kubelet cannot be looked at: not permitted (SYS_PTRACE)")
+	// ErrKubeletClosed: a process has the kubelet's name, and this process may not
+	// check whether it is the kubelet.
+	ErrKubeletClosed = errors.New("cannot check whether a process here is the kubelet: not permitted (needs SYS_PTRACE)")
+)
 
-// Threshold is a limit of the kubelet's: an amount, or a share of all there is.
+// Threshold is the least that must be free: an amount, or a share of the
+// capacity.
 type Threshold struct {
-	Signal  string  // as "imagefs.available"
+	Signal  string  // for example "imagefs.available"
 	Percent float64 // of the capacity; 0 if Amount is given
 	Amount  uint64  // bytes or inodes
 }
 
 // Eviction is when the kubelet acts because the image file system fills up.
 type Eviction struct {
-	Bytes  []Threshold // hard limits of space
-	Inodes []Threshold // hard limits of inodes
-	GCHigh int         // percent in use from which it removes unused images; 100: never
-	From   string      // the file or flag that says so, or "default"
+	Bytes  []Threshold // hard thresholds of space
+	Inodes []Threshold // hard thresholds of inodes
+	GCHigh int         // usage in percent from which it removes unused images; 100: never
+	From   string      // the files and flags that the thresholds come from, or "default"
 }
 
-// FindKubelet looks for the kubelet that the runtime serves: it shares the mount
-// namespace of the runtime's process. What only goes by that name is anybody's
-// program, in a container.
+// FindKubelet finds the kubelet that the runtime serves: it shares the mount
+// namespace of the runtime's process. A process that only has its name may be any
+// program in a container.
 func FindKubelet(runtime *Process) (*Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -74,28 +77,26 @@ func FindKubelet(runtime *Process) (*Process, error) {
 	return nil, none
 }
 
-// kubeletConfig is what matters of a KubeletConfiguration
-// (k8s.io/kubelet/config/v1beta1).
-type kubeletConfig struct {
-	EvictionHard map[string]*string `json:"evictionHard"`
-	GCHigh       *int               `json:"imageGCHighThresholdPercent"`
-	MergeDefault *bool              `json:"mergeDefaultEvictionSettings"`
-}
-
 // evictionDefaults are the kubelet's on Linux
 // (pkg/kubelet/eviction/defaults_linux.go).
 var evictionDefaults = map[string]string{
-	"nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%",
+	"nodefs.available":   "10%",
+	"nodefs.inodesFree":  "5%",
+	"imagefs.available":  "15%",
+	"imagefs.inodesFree": "5%",
 }
 
-// gcHighDefault is imageGCHighThresholdPercent where nothing is said
+// gcHighDefault is the default of imageGCHighThresholdPercent
 // (pkg/kubelet/apis/config/v1beta1/defaults.go).
 const gcHighDefault = 85
 
-// Eviction reads the limits that the kubelet process p works with for the file
-// system that holds imageFS: from its configuration file, its drop-ins and its
-// flags, in this order (cmd/kubelet/app/server.go). Files are read under its
-// own root directory; they may have changed since it read them.
+// microk8sFlags is the file that kubelite reads the kubelet's flags from.
+const microk8sFlags = "/var/snap/microk8s/current/args/kubelet"
+
+// Eviction reads the thresholds of the kubelet process p for the file system that
+// holds imageFS: from its configuration file, its drop-ins and its flags, in this
+// order (cmd/kubelet/app/server.go). Files are read under its own root directory.
+// They may have changed since it read them.
 func (p *Process) Eviction(imageFS string) (Eviction, error) {
 	args, err := p.Cmdline()
 	if err != nil {
@@ -107,17 +108,17 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 	}
 	defer root.Close()
 	if p.comm() == "kubelite" {
-		text, err := root.ReadFile("/var/snap/microk8s/current/args/kubelet")
+		text, err := root.ReadFile(microk8sFlags)
 		if err != nil {
 			return Eviction{}, err
 		}
-		args = append(args, unitWords(strings.Join(continued(string(text)), " "))...)
+		args = append(args, splitWords(strings.Join(joinLines(string(text)), " "))...)
 	}
 	dir, err := p.Dir()
 	if err != nil {
 		return Eviction{}, err
 	}
-	flags := kubeletFlags(args, dir)
+	flags := parseEvictionFlags(args, dir)
 	e, files, err := readEviction(root, flags)
 	if err != nil {
 		return Eviction{}, err
@@ -127,112 +128,140 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 			e.From += ", changed since the kubelet started"
 		}
 	}
-	return e.only(sameFS(root, imageFS, cmp.Or(flags["root-dir"], "/var/lib/kubelet"))), nil
+	return e.only(sameFS(root, imageFS, cmp.Or(flags.rootDir, "/var/lib/kubelet"))), nil
 }
 
-// kubeletFlags reads the flags of a command line that matter here, by name
-// without dashes; paths are made absolute.
-func kubeletFlags(args []string, cwd string) map[string]string {
-	flags := map[string]string{}
-	for i, a := range args {
-		if !strings.HasPrefix(a, "--") {
-			continue
+// evictionFlags are the kubelet's flags that decide about eviction. Paths are
+// absolute.
+type evictionFlags struct {
+	config, configDir, rootDir string
+	hard                       map[string]string // nil: not given
+	gcHigh                     string
+}
+
+// parseEvictionFlags reads them from a command line. Relative paths start at cwd.
+func parseEvictionFlags(args []string, cwd string) evictionFlags {
+	flags := ParseFlags(args, "config", "config-dir", "root-dir", "eviction-hard", "image-gc-high-threshold")
+	abs := func(flag string) string {
+		name, _ := flags.Last(flag)
+		if name != "" && !path.IsAbs(name) {
+			return path.Join(cwd, name)
 		}
-		name, value, inline := strings.Cut(strings.TrimPrefix(a, "--"), "=")
-		if name = strings.ReplaceAll(name, "_", "-"); !inline && i+1 < len(args) {
-			value = args[i+1]
+		return name
+	}
+	f := evictionFlags{config: abs("config"), configDir: abs("config-dir"), rootDir: abs("root-dir")}
+	f.gcHigh, _ = flags.Last("image-gc-high-threshold")
+	// All values of this flag count (component-base cli/flag.LangleSeparatedMapStringString).
+	for _, value := range flags["eviction-hard"] {
+		if f.hard == nil {
+			f.hard = map[string]string{}
 		}
-		switch name {
-		case "config", "config-dir", "root-dir":
-			if value != "" && !path.IsAbs(value) {
-				value = path.Join(cwd, value)
+		for pair := range strings.SplitSeq(value, ",") {
+			if signal, value, ok := strings.Cut(pair, "<"); ok {
+				f.hard[strings.TrimSpace(signal)] = strings.TrimSpace(value)
 			}
-			flags[name] = value
-		case "eviction-hard", "image-gc-high-threshold":
-			flags[name] = value
 		}
 	}
-	return flags
+	return f
 }
 
-func readEviction(root Files, flags map[string]string) (e Eviction, files []string, err error) {
-	merged := kubeletConfig{}
-	from := []string{}
-	take := func(name string) error {
+// readEviction returns the thresholds by the files and the flags, and the files
+// that were read.
+func readEviction(root Files, flags evictionFlags) (e Eviction, files []string, err error) {
+	config, files, from, err := readKubeletConfig(root, flags.config, flags.configDir)
+	if err != nil {
+		return Eviction{}, nil, err
+	}
+	hard := config.hardThresholds()
+	if flags.hard != nil {
+		hard, from = flags.hard, append(from, "--eviction-hard")
+	}
+	e.GCHigh = gcHighDefault
+	if config.GCHigh != nil {
+		e.GCHigh = *config.GCHigh
+	}
+	if n, err := strconv.Atoi(flags.gcHigh); err == nil {
+		e.GCHigh = n
+	}
+	e.Bytes = thresholds(hard, "imagefs.available", "nodefs.available")
+	e.Inodes = thresholds(hard, "imagefs.inodesFree", "nodefs.inodesFree")
+	e.From = cmp.Or(report.Clean(strings.Join(from, ", "), 200), "default")
+	return e, files, nil
+}
+
+// thresholds returns those of some signals, in their order.
+func thresholds(hard map[string]string, signals ...string) (out []Threshold) {
+	for _, signal := range signals {
+		if t, ok := parseThreshold(signal, hard[signal]); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// kubeletConfig is the part of a KubeletConfiguration that decides about eviction
+// (k8s.io/kubelet/config/v1beta1).
+type kubeletConfig struct {
+	EvictionHard map[string]*string `json:"evictionHard"`
+	GCHigh       *int               `json:"imageGCHighThresholdPercent"`
+	MergeDefault *bool              `json:"mergeDefaultEvictionSettings"`
+}
+
+// readKubeletConfig merges a configuration file and the drop-ins of a directory;
+// either name may be empty. From is where evictionHard comes from.
+func readKubeletConfig(root Files, file, dir string) (config kubeletConfig, files, from []string, err error) {
+	add := func(name string) error {
 		text, err := root.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		if err := merged.add(text); err != nil {
+		if err := config.add(text); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		files = append(files, name)
 		return nil
 	}
-	if name := flags["config"]; name != "" {
-		if err := take(name); err != nil {
-			return Eviction{}, nil, err
+	if file != "" {
+		if err := add(file); err != nil {
+			return kubeletConfig{}, nil, nil, err
 		}
-		if merged.says() {
-			from = append(from, name)
-		}
-	}
-	if dir := flags["config-dir"]; dir != "" {
-		entries, err := root.ReadDir(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Eviction{}, nil, err
-		}
-		for _, entry := range entries {
-			if path.Ext(entry.Name()) != ".conf" || len(files) >= maxFiles {
-				continue
-			}
-			if err := take(path.Join(dir, entry.Name())); err != nil {
-				return Eviction{}, nil, err
-			}
-			if merged.says() && len(from) == 0 {
-				from = append(from, dir)
-			}
+		if config.EvictionHard != nil {
+			from = append(from, file)
 		}
 	}
+	if dir == "" {
+		return config, files, from, nil
+	}
+	entries, err := root.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return kubeletConfig{}, nil, nil, err
+	}
+	for _, entry := range entries {
+		if path.Ext(entry.Name()) != ".conf" || len(files) >= maxFiles {
+			continue
+		}
+		if err := add(path.Join(dir, entry.Name())); err != nil {
+			return kubeletConfig{}, nil, nil, err
+		}
+		if config.EvictionHard != nil && len(from) == 0 {
+			from = append(from, dir)
+		}
+	}
+	return config, files, from, nil
+}
+
+// hardThresholds returns evictionHard, with the defaults where they apply.
+func (c *kubeletConfig) hardThresholds() map[string]string {
 	hard := map[string]string{}
-	if merged.EvictionHard == nil || merged.MergeDefault != nil && *merged.MergeDefault {
-		for signal, value := range evictionDefaults {
-			hard[signal] = value
-		}
+	if c.EvictionHard == nil || c.MergeDefault != nil && *c.MergeDefault {
+		maps.Copy(hard, evictionDefaults)
 	}
-	for signal, value := range merged.EvictionHard {
+	for signal, value := range c.EvictionHard {
 		if value != nil {
 			hard[signal] = *value
 		}
 	}
-	if flag, ok := flags["eviction-hard"]; ok {
-		from = append(from, "--eviction-hard")
-		hard = map[string]string{}
-		for pair := range strings.SplitSeq(flag, ",") {
-			if signal, value, ok := strings.Cut(pair, "<"); ok {
-				hard[strings.TrimSpace(signal)] = strings.TrimSpace(value)
-			}
-		}
-	}
-	e.GCHigh = gcHighDefault
-	if merged.GCHigh != nil {
-		e.GCHigh = *merged.GCHigh
-	}
-	if n, err := strconv.Atoi(flags["image-gc-high-threshold"]); err == nil {
-		e.GCHigh = n
-	}
-	for _, signal := range []string{"imagefs.available", "nodefs.available"} {
-		if t, ok := parseThreshold(signal, hard[signal]); ok {
-			e.Bytes = append(e.Bytes, t)
-		}
-	}
-	for _, signal := range []string{"imagefs.inodesFree", "nodefs.inodesFree"} {
-		if t, ok := parseThreshold(signal, hard[signal]); ok {
-			e.Inodes = append(e.Inodes, t)
-		}
-	}
-	e.From = cmp.Or(report.Clean(strings.Join(from, ", "), 200), "default")
-	return e, files, nil
+	return hard
 }
 
 // add merges one file into c as JSON merge patch does: single thresholds
@@ -240,11 +269,11 @@ func readEviction(root Files, flags map[string]string) (e Eviction, files []stri
 func (c *kubeletConfig) add(text []byte) error {
 	doc, err := yaml.YAMLToJSON(text)
 	if err != nil {
-		return errors.New("is no YAML") // the error quotes the file
+		return errors.New("not valid YAML") // the error quotes the file
 	}
 	var file kubeletConfig
 	if err := json.Unmarshal(doc, &file); err != nil {
-		return errors.New("is no KubeletConfiguration")
+		return errors.New("not a KubeletConfiguration")
 	}
 	if file.EvictionHard != nil && c.EvictionHard == nil {
 		c.EvictionHard = map[string]*string{}
@@ -259,10 +288,8 @@ func (c *kubeletConfig) add(text []byte) error {
 	return nil
 }
 
-func (c *kubeletConfig) says() bool { return c.EvictionHard != nil }
-
-// parseThreshold reads "15%" or "5Gi"; 0 and 0 % and 100 % are none, as in the
-// kubelet (pkg/kubelet/eviction/helpers.go, parseThresholdStatement).
+// parseThreshold reads "15%" or "5Gi". 0, 0 % and 100 % are no threshold, as in
+// the kubelet (pkg/kubelet/eviction/helpers.go, parseThresholdStatement).
 func parseThreshold(signal, value string) (Threshold, bool) {
 	t := Threshold{Signal: signal}
 	if share, ok := strings.CutSuffix(value, "%"); ok {
@@ -281,7 +308,7 @@ func parseThreshold(signal, value string) (Threshold, bool) {
 	return t, t.Amount > 0
 }
 
-// only drops the limits of the node's own file system where images lie on
+// only removes the thresholds of the node's own file system if the images are on
 // another one.
 func (e Eviction) only(sameFS bool) Eviction {
 	if sameFS {

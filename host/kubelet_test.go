@@ -33,21 +33,107 @@ func TestReadEviction(t *testing.T) {
 		gc            int
 		from          string
 	}{
-		{"nothing said", nil, "kubelet", defaults, inodes, 85, "default"},
-		{"a file that says nothing of it", map[string]string{"/k.yaml": "kind: KubeletConfiguration\nfailSwapOn: false\n"}, "kubelet --config=/k.yaml", defaults, inodes, 85, "default"},
-		{"a file replaces the defaults", map[string]string{"/k.yaml": "evictionHard:\n  imagefs.available: 5Gi\n  memory.available: 1Mi\nimageGCHighThresholdPercent: 70\n"}, "kubelet --config /k.yaml", "imagefs.available<5368709120", "", 70, "/k.yaml"},
-		{"JSON", map[string]string{"/k": `{"evictionHard":{"nodefs.available":"1%"}}`}, "kubelet --config /k", "nodefs.available<1%", "", 85, "/k"},
-		{"merged with the defaults", map[string]string{"/k": "mergeDefaultEvictionSettings: true\nevictionHard: {imagefs.available: 20%}"}, "kubelet --config /k", "imagefs.available<20% nodefs.available<10%", inodes, 85, "/k"},
-		{"drop-ins in order, null removes", map[string]string{
-			"/k": "evictionHard: {imagefs.available: 20%, nodefs.available: 3%}", "/d/10.conf": "evictionHard: {imagefs.available: 30%, imagefs.inodesFree: 1k}", "/d/20.conf": "evictionHard: {nodefs.available: null}", "/d/30.yaml": "evictionHard: {imagefs.available: 99%}",
-		}, "kubelet --config /k --config-dir /d", "imagefs.available<30%", "imagefs.inodesFree<1000", 85, "/k"},
-		{"flags win", map[string]string{"/k": "evictionHard: {imagefs.available: 20%}\nimageGCHighThresholdPercent: 70"}, "kubelet --config /k --eviction_hard=imagefs.available<7%,nodefs.inodesFree<2% --image-gc-high-threshold 90", "imagefs.available<7%", "nodefs.inodesFree<2%", 90, "/k, --eviction-hard"},
-		{"switched off", map[string]string{"/k": "evictionHard: {imagefs.available: 0%, nodefs.available: 0%, nodefs.inodesFree: '-1', imagefs.inodesFree: x}"}, "kubelet --config /k", "", "", 85, "/k"},
-		{"set to nothing", map[string]string{"/k": "evictionHard: {}"}, "kubelet --config /k", "", "", 85, "/k"},
-		{"no drop-ins", nil, "kubelet --config-dir=/absent", defaults, inodes, 85, "default"},
+		{
+			name:   "nothing said",
+			args:   "kubelet",
+			bytes:  defaults,
+			inodes: inodes,
+			gc:     85,
+			from:   "default",
+		},
+		{
+			name:   "a file that says nothing of it",
+			files:  map[string]string{"/k.yaml": "kind: KubeletConfiguration\nfailSwapOn: false\n"},
+			args:   "kubelet --config=/k.yaml",
+			bytes:  defaults,
+			inodes: inodes,
+			gc:     85,
+			from:   "default",
+		},
+		{
+			name: "a file replaces the defaults",
+			files: map[string]string{
+				"/k.yaml": "evictionHard:\n  imagefs.available: 5Gi\n  memory.available: 1Mi\nimageGCHighThresholdPercent: 70\n",
+			},
+			args:  "kubelet --config /k.yaml",
+			bytes: "imagefs.available<5368709120",
+			gc:    70,
+			from:  "/k.yaml",
+		},
+		{
+			name:  "JSON",
+			files: map[string]string{"/k": `{"evictionHard":{"nodefs.available":"1%"}}`},
+			args:  "kubelet --config /k",
+			bytes: "nodefs.available<1%",
+			gc:    85,
+			from:  "/k",
+		},
+		{
+			name:   "merged with the defaults",
+			files:  map[string]string{"/k": "mergeDefaultEvictionSettings: true\nevictionHard: {imagefs.available: 20%}"},
+			args:   "kubelet --config /k",
+			bytes:  "imagefs.available<20% nodefs.available<10%",
+			inodes: inodes,
+			gc:     85,
+			from:   "/k",
+		},
+		{
+			name: "drop-ins in order, null removes",
+			files: map[string]string{
+				"/k":         "evictionHard: {imagefs.available: 20%, nodefs.available: 3%}",
+				"/d/10.conf": "evictionHard: {imagefs.available: 30%, imagefs.inodesFree: 1k}",
+				"/d/20.conf": "evictionHard: {nodefs.available: null}",
+				"/d/30.yaml": "evictionHard: {imagefs.available: 99%}",
+			},
+			args:   "kubelet --config /k --config-dir /d",
+			bytes:  "imagefs.available<30%",
+			inodes: "imagefs.inodesFree<1000",
+			gc:     85,
+			from:   "/k",
+		},
+		{
+			name:   "flags win",
+			files:  map[string]string{"/k": "evictionHard: {imagefs.available: 20%}\nimageGCHighThresholdPercent: 70"},
+			args:   "kubelet --config /k --eviction_hard=imagefs.available<7%,nodefs.inodesFree<2% --image-gc-high-threshold 90",
+			bytes:  "imagefs.available<7%",
+			inodes: "nodefs.inodesFree<2%",
+			gc:     90,
+			from:   "/k, --eviction-hard",
+		},
+		{
+			name: "switched off",
+			files: map[string]string{
+				"/k": "evictionHard: {imagefs.available: 0%, nodefs.available: 0%, nodefs.inodesFree: '-1', imagefs.inodesFree: x}",
+			},
+			args: "kubelet --config /k",
+			gc:   85,
+			from: "/k",
+		},
+		{
+			name:  "set to nothing",
+			files: map[string]string{"/k": "evictionHard: {}"},
+			args:  "kubelet --config /k",
+			gc:    85,
+			from:  "/k",
+		},
+		{
+			name:  "flag given twice",
+			args:  "kubelet --eviction-hard=imagefs.available<7% --eviction-hard imagefs.available<8%,nodefs.available<9%",
+			bytes: "imagefs.available<8% nodefs.available<9%",
+			gc:    85,
+			from:  "--eviction-hard",
+		},
+		{
+			name:   "no drop-ins",
+			args:   "kubelet --config-dir=/absent",
+			bytes:  defaults,
+			inodes: inodes,
+			gc:     85,
+			from:   "default",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e, _, err := readEviction(rootOf(t, tt.files), kubeletFlags(strings.Fields(tt.args), "/"))
+			e, _, err := readEviction(rootOf(t, tt.files), parseEvictionFlags(strings.Fields(tt.args), "/"))
 			if err != nil || show(e.Bytes) != tt.bytes || show(e.Inodes) != tt.inodes || e.GCHigh != tt.gc || e.From != tt.from {
 				t.Errorf("got %q %q %d from %q: %v", show(e.Bytes), show(e.Inodes), e.GCHigh, e.From, err)
 			}
@@ -59,16 +145,16 @@ func TestReadEviction(t *testing.T) {
 		})
 	}
 	for _, text := range []string{"\tx", "evictionHard: 7", "[]"} {
-		if _, _, err := readEviction(rootOf(t, map[string]string{"/k": text}), map[string]string{"config": "/k"}); err == nil && text != "[]" {
-			t.Errorf("%q is taken", text)
+		if _, _, err := readEviction(rootOf(t, map[string]string{"/k": text}), evictionFlags{config: "/k"}); err == nil && text != "[]" {
+			t.Errorf("%q is accepted", text)
 		}
 	}
-	if _, _, err := readEviction(rootOf(t, nil), map[string]string{"config": "/k"}); err == nil {
+	if _, _, err := readEviction(rootOf(t, nil), evictionFlags{config: "/k"}); err == nil {
 		t.Error("a missing file is no limit known")
 	}
 }
 
-// A process by the kubelet's name is asked for its files and flags.
+// The thresholds come from the files and flags of the process named kubelet.
 func TestEvictionOfProcess(t *testing.T) {
 	dir := t.TempDir()
 	hosttest.Write(t, dir+"/k.yaml", "evictionHard: {imagefs.available: 20%, nodefs.available: 30%}\n")
@@ -110,7 +196,7 @@ func TestEvictionOfProcess(t *testing.T) {
 	}
 }
 
-// Where no kubelet runs there are no limits, and nothing else is taken for one.
+// If no kubelet runs, no other process is found in its place.
 func TestFindKubelet(t *testing.T) {
 	own, err := ProcessOf(os.Getpid())
 	if err != nil {
@@ -123,12 +209,16 @@ func TestFindKubelet(t *testing.T) {
 }
 
 func FuzzReadEviction(f *testing.F) {
-	f.Add("evictionHard: {imagefs.available: 20%, nodefs.available: 3Gi}\nimageGCHighThresholdPercent: 70", "evictionHard: {nodefs.available: null}", "imagefs.available<7%,a<b<c,,<")
+	f.Add(
+		"evictionHard: {imagefs.available: 20%, nodefs.available: 3Gi}\nimageGCHighThresholdPercent: 70",
+		"evictionHard: {nodefs.available: null}",
+		"imagefs.available<7%,a<b<c,,<",
+	)
 	f.Add("a: &a [*a]", "{}", "")
 	f.Fuzz(func(t *testing.T, file, dropIn, flag string) {
-		flags := map[string]string{"config": "/k", "config-dir": "/d"}
+		flags := parseEvictionFlags([]string{"kubelet", "--config=/k", "--config-dir=/d"}, "/")
 		if flag != "" {
-			flags["eviction-hard"] = flag
+			flags = parseEvictionFlags([]string{"kubelet", "--config=/k", "--config-dir=/d", "--eviction-hard", flag}, "/")
 		}
 		e, _, err := readEviction(hosttest.Memory{"/k": file, "/d/1.conf": dropIn}, flags)
 		if err != nil {

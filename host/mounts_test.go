@@ -48,8 +48,8 @@ func start(t *testing.T, name string, wrap ...string) *Process {
 	return p
 }
 
-// The kubelet shares the runtime's mounts; a container's program of that name
-// does not.
+// The kubelet shares the runtime's mounts. A program of that name in a container does
+// not.
 func TestSharesMounts(t *testing.T) {
 	self, err := ProcessOf(os.Getpid())
 	if err != nil {

@@ -17,41 +17,42 @@ import (
 )
 
 var (
-	// ErrNoHostPID: the process behind the socket is not visible from here;
-	// the agent does not share the host's process namespace (hostPID).
+	// ErrNoHostPID: the process behind the socket is not visible: this process does
+	// not share the host's process namespace (hostPID).
 	ErrNoHostPID = errors.New("the runtime's process is not visible: not in the host's process namespace (hostPID)")
 
-	// ErrSocketActivated: the socket was opened by the service manager, so
-	// its owner says nothing about the runtime.
+	// ErrSocketActivated: the service manager opened the socket, so its owner is not
+	// the runtime.
 	ErrSocketActivated = errors.New("the socket belongs to the service manager (socket activation), not to the runtime's process")
 
-	// ErrProcessGone: the process has ended; its pid may be another's by now.
+	// ErrProcessGone: the process has ended. Another process may have its pid now.
 	ErrProcessGone = errors.New("the runtime's process has ended")
 )
 
-// maxProcFile bounds what is read of a file under /proc, in bytes.
+// maxProcFile limits what is read of a file under /proc, in bytes.
 const maxProcFile = 1 << 20
 
-// Process is the process that serves the runtime's socket. Every method fails
-// with [ErrProcessGone] once it has ended, even when its pid is in use again.
+// Process is a process on this host, such as the one that serves the runtime's
+// socket. When it has ended, every method returns [ErrProcessGone], even if its pid
+// is in use again. For that it knows the process's start in clock ticks; gopsutil
+// has it in milliseconds only.
 type Process struct {
 	PID int
-	// Listening is when the process opened its socket, by the clock of that
-	// time; zero if unknown. Its configuration was read before.
+	// Listening is when the process opened its socket, by the clock of that time;
+	// zero if unknown. It had read its configuration before.
 	Listening time.Time
-	start     uint64 // clock ticks after boot, field 22 of /proc/PID/stat: with the pid, its identity
+	start     uint64 // clock ticks after boot, field 22 of /proc/PID/stat
 }
 
-// Peer returns the process that serves the socket behind conn: the one that
-// called listen (SO_PEERCRED). Path is the socket's, which tells since when the
-// process listens. The error is [ErrNoHostPID] or [ErrSocketActivated] where one
-// fits.
+// Peer returns the process that serves the socket behind conn: the one that called
+// listen (SO_PEERCRED). The time of the socket's path is when it began to listen. The
+// error is [ErrNoHostPID] or [ErrSocketActivated] if one applies.
 func Peer(conn *net.UnixConn, path string) (*Process, error) {
 	pid, err := peerPID(conn)
 	if err != nil {
 		return nil, err
 	}
-	// Read while the connection is open, so that the pid cannot have been reused.
+	// Read while the connection is open: the pid cannot have been reused yet.
 	p, err := ProcessOf(pid)
 	if err != nil {
 		return nil, err
@@ -86,6 +87,7 @@ func peerPID(conn *net.UnixConn) (int, error) {
 	return int(cred.Pid), nil
 }
 
+// ProcessOf returns the process with this pid.
 func ProcessOf(pid int) (*Process, error) {
 	start, err := startTicks(pid)
 	if err != nil {
@@ -94,12 +96,12 @@ func ProcessOf(pid int) (*Process, error) {
 	return &Process{PID: pid, start: start}, nil
 }
 
-// Root opens the process's root directory, with its mounts. That takes
-// CAP_SYS_PTRACE over the process; without it the error is fs.ErrPermission.
+// Root opens the process's root directory, with its mounts. That needs
+// CAP_SYS_PTRACE; without it the error is fs.ErrPermission.
 func (p *Process) Root() (*Root, error) {
 	r, err := OpenRoot(p.proc("root"))
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, p.orGone(err)
 	}
 	if err := p.alive(); err != nil {
 		r.Close()
@@ -108,15 +110,15 @@ func (p *Process) Root() (*Root, error) {
 	return r, nil
 }
 
-// Environ is the environment that the process was started with. It may hold
-// secrets (a proxy's password) and must not be printed as it is. Reading it
-// takes CAP_SYS_PTRACE; without it the error is fs.ErrPermission.
+// Environ returns the environment that the process was started with. It may contain
+// secrets (a proxy's password) and must not be printed. It needs CAP_SYS_PTRACE;
+// without it the error is fs.ErrPermission.
 func (p *Process) Environ() ([]string, error) { return p.strings("environ") }
 
-// Cmdline is the command line of the process, its name first.
+// Cmdline returns the command line of the process, its name first.
 func (p *Process) Cmdline() ([]string, error) { return p.strings("cmdline") }
 
-// StartTime is when the process was started, on the clock as it is set now.
+// StartTime returns when the process was started, by the clock as it is set now.
 func (p *Process) StartTime() (time.Time, error) {
 	if err := p.alive(); err != nil {
 		return time.Time{}, err
@@ -129,10 +131,10 @@ func (p *Process) StartTime() (time.Time, error) {
 	return time.Now().Add(time.Duration(p.start)*tick - time.Duration(up.Nano())), nil
 }
 
-// Since is the time after which a file has changed too late for the process to
-// have read it at its start: when it was started, or when it listened if that
-// is later. The second carries over what happened between fork and exec (snaps
-// write the configuration there), and clocks that were set back since.
+// Since returns the time after which a change of a file is too late for the process
+// to have read it at its start: when it was started, or when it listened if that is
+// later. The second includes what happened between fork and exec (snaps write the
+// configuration there), and clocks that were set back since.
 func (p *Process) Since() (time.Time, error) {
 	start, err := p.StartTime()
 	if err == nil && p.Listening.After(start) {
@@ -141,14 +143,14 @@ func (p *Process) Since() (time.Time, error) {
 	return start, err
 }
 
-// Name is the process's own name, as "containerd".
+// Name returns the process's own name, such as "containerd".
 func (p *Process) Name() string { return report.Clean(p.comm(), 32) }
 
-// Dir is the process's working directory, as the process names it.
+// Dir returns the process's working directory, in the process's own view.
 func (p *Process) Dir() (string, error) {
 	dir, err := os.Readlink(p.proc("cwd"))
 	if err != nil {
-		return "", p.explain(err)
+		return "", p.orGone(err)
 	}
 	return dir, p.alive()
 }
@@ -163,8 +165,8 @@ func (p *Process) Service() string {
 	return unitOf(string(cgroup))
 }
 
-// SharesMounts reports whether both processes are in one mount namespace. No
-// container shares the runtime's.
+// SharesMounts reports whether both processes have the same mount namespace. No
+// container has the runtime's.
 func (p *Process) SharesMounts(other *Process) bool {
 	a, err := p.mounts()
 	if err != nil {
@@ -174,7 +176,7 @@ func (p *Process) SharesMounts(other *Process) bool {
 	return err == nil && a == b && p.alive() == nil && other.alive() == nil
 }
 
-// mounts names the process's mount namespace. That takes CAP_SYS_PTRACE, too.
+// mounts returns the name of the process's mount namespace. It needs CAP_SYS_PTRACE, too.
 func (p *Process) mounts() (string, error) { return os.Readlink(p.proc("ns/mnt")) }
 
 func (p *Process) proc(name string) string {
@@ -184,7 +186,7 @@ func (p *Process) proc(name string) string {
 func (p *Process) strings(name string) ([]string, error) {
 	b, err := readProc(p.proc(name))
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, p.orGone(err)
 	}
 	if err := p.alive(); err != nil {
 		return nil, err
@@ -204,7 +206,7 @@ func (p *Process) comm() string {
 	return strings.TrimSpace(string(b))
 }
 
-// alive fails with ErrProcessGone if the pid is free or another process's.
+// alive returns ErrProcessGone if the pid is free or another process has it.
 func (p *Process) alive() error {
 	start, err := startTicks(p.PID)
 	if err == nil && start != p.start {
@@ -213,8 +215,9 @@ func (p *Process) alive() error {
 	return err
 }
 
-// explain prefers "it has ended" to whatever a file of a dead process gave.
-func (p *Process) explain(err error) error {
+// orGone returns ErrProcessGone if the process has ended: then the error of its file
+// means nothing. Else it returns err.
+func (p *Process) orGone(err error) error {
 	if gone := p.alive(); errors.Is(gone, ErrProcessGone) {
 		return gone
 	}
@@ -232,9 +235,9 @@ func startTicks(pid int) (uint64, error) {
 	return parseStartTicks(b)
 }
 
-// parseStartTicks reads field 22 (starttime) of /proc/PID/stat, proc(5). The
-// second field is the command in parentheses, and may itself hold any byte:
-// the fields after it are counted from the last parenthesis.
+// parseStartTicks returns field 22 (starttime) of /proc/PID/stat, proc(5). The second
+// field is the command in parentheses and may contain any byte, so the fields after it
+// are counted from the last parenthesis.
 func parseStartTicks(stat []byte) (uint64, error) {
 	i := bytes.LastIndexByte(stat, ')')
 	fields := strings.Fields(string(stat[i+1:]))

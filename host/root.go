@@ -15,27 +15,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFile bounds what [Root.ReadFile] takes, in bytes.
+// maxFile limits [Root.ReadFile], in bytes.
 const maxFile = 4 << 20
 
-// maxEntries bounds what [Root.ReadDir] takes.
+// maxEntries limits [Root.ReadDir].
 const maxEntries = 4096
 
-// maxLinks bounds the symbolic links followed in one name, as the kernel does.
+// maxLinks limits the symbolic links that are followed in one name, as the kernel does.
 const maxLinks = 40
 
 var (
-	// ErrTooLarge: the file or directory is beyond the bound of what is read.
+	// ErrTooLarge: the file or directory is larger than what is read.
 	ErrTooLarge = errors.New("too large")
 	// ErrNotRegular: the name is a device, pipe, socket or directory.
 	ErrNotRegular = errors.New("not a regular file")
 )
 
-// Root is a directory taken as "/": names, and the symbolic links in them,
-// absolute or not, resolve beneath it, and ".." does not lead out of it. So
-// the runtime's files are read as the runtime sees them, and a link that
-// somebody planted leads nowhere else. (os.Root refuses absolute links, which
-// /etc/resolv.conf often is.)
+// Root is a directory that is used as "/": names, and the symbolic links in them,
+// absolute or not, resolve beneath it, and ".." does not lead out of it. So the
+// runtime's files are read as the runtime sees them, and a malicious link cannot lead
+// out. (os.Root rejects absolute links, which /etc/resolv.conf often is.)
 //
 // Names are slash-separated, with or without a leading slash. It is safe for
 // concurrent use.
@@ -43,7 +42,7 @@ type Root struct {
 	dir *os.File
 }
 
-// OpenRoot opens dir, following a link that it is itself (/proc/PID/root).
+// OpenRoot opens dir. If dir is a link (/proc/PID/root), it is followed.
 func OpenRoot(dir string) (*Root, error) {
 	f, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -52,11 +51,11 @@ func OpenRoot(dir string) (*Root, error) {
 	return &Root{dir: f}, nil
 }
 
-// Close releases the directory; paths from [Root.Path] end with it.
+// Close releases the directory. Paths from [Root.Path] are invalid afterwards.
 func (r *Root) Close() error { return r.dir.Close() }
 
-// ReadFile reads a regular file of at most 4 MiB. Nothing else is ever opened:
-// a pipe could hang, and a device could do worse.
+// ReadFile reads a regular file of at most 4 MiB. It opens nothing else: a pipe could
+// hang, and a device could do worse.
 func (r *Root) ReadFile(name string) ([]byte, error) {
 	f, err := r.open(name)
 	if err != nil {
@@ -85,8 +84,8 @@ func (r *Root) ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// ReadDir lists a directory of at most 4096 entries, sorted by name. The
-// entries describe themselves, not what they link to.
+// ReadDir lists a directory of at most 4096 entries, sorted by name. An entry that is a
+// link describes the link.
 func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
 	f, err := r.open(name)
 	if err != nil {
@@ -120,7 +119,7 @@ func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
 	return out, nil
 }
 
-// Stat describes what name leads to, links followed.
+// Stat describes the file that name leads to, links followed.
 func (r *Root) Stat(name string) (fs.FileInfo, error) {
 	f, err := r.open(name)
 	if err != nil {
@@ -130,18 +129,18 @@ func (r *Root) Stat(name string) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
-// Changed is when what name leads to was last changed: content or attributes,
-// or a link on the way (ctime, which nothing but the clock sets).
+// Changed returns when the file that name leads to was last changed: its content, its
+// attributes, or a link in its path (ctime, which only the kernel sets).
 func (r *Root) Changed(name string) (time.Time, error) {
 	var last time.Time
-	note := func(info fs.FileInfo) {
+	see := func(info fs.FileInfo) {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			if t := time.Unix(st.Ctim.Unix()); t.After(last) {
 				last = t
 			}
 		}
 	}
-	_, f, err := r.walk(name, note)
+	_, f, err := r.walk(name, see)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -150,13 +149,13 @@ func (r *Root) Changed(name string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, pathError("stat", name, err)
 	}
-	note(info)
+	see(info)
 	return last, nil
 }
 
-// Path is a path that any system call of this process can take for name,
-// statfs for one, with all links resolved. It is good until Close, and is no
-// path to show to people: name is.
+// Path returns a path for name that this process can pass to any system call, such as
+// statfs. All links are resolved. It is valid until Close. Show name to people, not
+// this path.
 func (r *Root) Path(name string) (string, error) {
 	resolved, f, err := r.walk(name, nil)
 	if err != nil {
@@ -166,8 +165,8 @@ func (r *Root) Path(name string) (string, error) {
 	return fdPath(r.dir) + "/" + resolved, nil
 }
 
-// open resolves name beneath the root into a handle (O_PATH): good for fstat,
-// and without side effects on what it is.
+// open resolves name beneath the root and returns a handle (O_PATH), which serves for
+// fstat and has no side effects on the file.
 func (r *Root) open(name string) (*os.File, error) {
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	for try := 0; ; try++ {
@@ -176,7 +175,7 @@ func (r *Root) open(name string) (*os.File, error) {
 		case err == nil:
 			return os.NewFile(uintptr(fd), name), nil
 		case (err == unix.EAGAIN || err == unix.EINTR) && try < 8:
-			continue // something was renamed meanwhile: openat2(2)
+			continue // something was renamed at the same time: openat2(2)
 		case err == unix.ENOSYS, err == unix.EPERM, err == unix.EAGAIN:
 			// Linux before 5.6, or a seccomp profile that does not know the call.
 			_, f, err := r.walk(name, nil)
@@ -187,10 +186,10 @@ func (r *Root) open(name string) (*os.File, error) {
 	}
 }
 
-// walk resolves name component by component, holding a handle on every
-// directory above, so that ".." means the parent walked through and nothing
-// renamed meanwhile can lead out. The links on the way are shown to link, if
-// there is one.
+// walk resolves name component by component. It holds a handle on every directory
+// above, so that ".." is the parent that it came through, and a directory that is
+// renamed at the same time cannot lead out. It calls link, unless that is nil, for
+// every link in the path.
 func (r *Root) walk(name string, link func(fs.FileInfo)) (resolved string, _ *os.File, err error) {
 	root, err := dup(r.dir)
 	if err != nil {
@@ -258,8 +257,7 @@ func (r *Root) walk(name string, link func(fs.FileInfo)) (resolved string, _ *os
 	return strings.Join(names, "/"), f, nil
 }
 
-// cleanName makes name relative and keeps ".." for the resolver: "a/../b" is
-// not "b" when a is a link.
+// cleanName makes name relative. It keeps "..": "a/../b" is not "b" if a is a link.
 func cleanName(name string) string {
 	if name = strings.TrimLeft(name, "/"); name == "" {
 		return "."
@@ -295,8 +293,8 @@ func dup(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// reopen opens what the handle f stands for to read it. O_NONBLOCK is for
-// the file that turned into something else on a network file system.
+// reopen opens the file of the handle f for reading. O_NONBLOCK is for a file that has
+// become something else on a network file system.
 func reopen(f *os.File, flags int) (*os.File, error) {
 	return os.OpenFile(fdPath(f), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
 }
@@ -304,12 +302,13 @@ func reopen(f *os.File, flags int) (*os.File, error) {
 func fdPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
 
 func pathError(op, name string, err error) error {
-	var errno syscall.Errno
-	if pe := (*fs.PathError)(nil); errors.As(err, &pe) && errors.As(pe.Err, &errno) {
-		err = errno // the inner path is a handle's and says nothing
+	if inner, ok := errors.AsType[*fs.PathError](err); ok {
+		if errno, ok := errors.AsType[syscall.Errno](inner.Err); ok {
+			err = errno // the inner path is a handle's
+		}
 	}
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// String names the directory that was opened.
+// String returns the name of the directory that was opened.
 func (r *Root) String() string { return r.dir.Name() }

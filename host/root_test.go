@@ -22,7 +22,12 @@ func tree(t *testing.T) *Root {
 			t.Fatal(err)
 		}
 	}
-	for name, content := range map[string]string{"../secret": "outside", "secret": "inside", "run/resolv.conf": "nameserver", "etc/certs.d/registry.lab/hosts.toml": "server"} {
+	for name, content := range map[string]string{
+		"../secret":                           "outside",
+		"secret":                              "inside",
+		"run/resolv.conf":                     "nameserver",
+		"etc/certs.d/registry.lab/hosts.toml": "server",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +113,13 @@ func TestRoot(t *testing.T) {
 
 func TestRootErrors(t *testing.T) {
 	r := tree(t)
-	for name, want := range map[string]error{"/absent": fs.ErrNotExist, "/fifo": ErrNotRegular, "/empty": ErrNotRegular, "/loop": syscall.ELOOP, "/run/resolv.conf/x": syscall.ENOTDIR} {
+	for name, want := range map[string]error{
+		"/absent":            fs.ErrNotExist,
+		"/fifo":              ErrNotRegular,
+		"/empty":             ErrNotRegular,
+		"/loop":              syscall.ELOOP,
+		"/run/resolv.conf/x": syscall.ENOTDIR,
+	} {
 		if _, err := r.ReadFile(name); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}

@@ -9,27 +9,36 @@ import (
 	"strings"
 )
 
-// unitDirs are where systemd looks for the units of the system, in its order
-// (systemd.unit(5)); a drop-in of an earlier one masks its namesakes.
+// unitDirs are the directories of the system's units, in systemd's order
+// (systemd.unit(5)). A drop-in in an earlier one masks those of the same name.
 var unitDirs = []string{
-	"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
-	"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+	"/etc/systemd/system.control",
+	"/run/systemd/system.control",
+	"/run/systemd/transient",
+	"/etc/systemd/system",
+	"/run/systemd/system",
+	"/usr/local/lib/systemd/system",
+	"/usr/lib/systemd/system",
+	"/lib/systemd/system",
 }
 
-// maxUnitFiles bounds the files that a unit is put together from.
+// managerDirs are the directories of the service manager's own configuration.
+var managerDirs = []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"}
+
+// maxUnitFiles limits the files of one unit.
 const maxUnitFiles = 64
 
-// unit is a service of systemd as its files on disk describe it.
+// Unit is a systemd service as its files on disk describe it.
 type Unit struct {
 	Name  string
-	Files []string          // that exist: the unit, its drop-ins, its environment files
-	Env   map[string]string // that it would be started with, as far as the files tell
-	// Unread is a file that this process could not read: Env is then not known.
+	Files []string          // those that exist: the unit, its drop-ins, its environment files
+	Env   map[string]string // the environment that it would be started with, by the files
+	// Unread is a file that this process may not read: then Env is unknown.
 	Unread string
 }
 
-// unitOf finds the name of the service in the text of /proc/PID/cgroup: the
-// last path element that names one. Empty means none.
+// unitOf returns the name of the service in the text of /proc/PID/cgroup: the last path
+// element that names one; empty if there is none.
 func unitOf(cgroup string) string {
 	name := ""
 	for line := range strings.Lines(cgroup) {
@@ -46,9 +55,9 @@ func unitOf(cgroup string) string {
 	return name
 }
 
-// readUnit puts the environment of a service together from the files under
-// root, by the rules of systemd.unit(5) and systemd.exec(5). Nil means that it
-// has no files there.
+// ReadUnit reads the environment of a service from the files under root, by the rules
+// of systemd.unit(5) and systemd.exec(5). It returns nil if the service has no files
+// there.
 func ReadUnit(root Files, name string) *Unit {
 	u := &Unit{Name: name, Env: map[string]string{}}
 	var set []assignment
@@ -69,14 +78,13 @@ func ReadUnit(root Files, name string) *Unit {
 		}
 	}
 	var manager []assignment
-	managerFiles := append([]string{"/etc/systemd/system.conf"},
-		u.dropIns(root, []string{"system.conf.d"}, []string{"/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"})...)
+	managerFiles := append([]string{"/etc/systemd/system.conf"}, u.dropIns(root, []string{"system.conf.d"}, managerDirs)...)
 	for _, file := range managerFiles {
 		if text, ok := u.read(root, file); ok {
 			manager = append(manager, parseUnit(text)...)
 		}
 	}
-	u.apply(root, manager, set)
+	u.setEnv(root, manager, set)
 	u.addWrapper(root)
 	return u
 }
@@ -96,12 +104,12 @@ func (u *Unit) read(root Files, file string) (string, bool) {
 	return string(text), true
 }
 
-// apply sets Env: the manager's default, then Environment=, then the
-// environment files, which win wherever they stand, then UnsetEnvironment=.
-func (u *Unit) apply(root Files, manager, set []assignment) {
+// setEnv sets Env: the manager's default, then Environment=, then the environment
+// files, which override it wherever they are named, then UnsetEnvironment=.
+func (u *Unit) setEnv(root Files, manager, set []assignment) {
 	for _, a := range manager {
 		if a.Key == "DefaultEnvironment" {
-			u.setAll(a.Value)
+			u.setWords(a.Value)
 		}
 	}
 	var envFiles, unset []string
@@ -117,7 +125,7 @@ func (u *Unit) apply(root Files, manager, set []assignment) {
 		}
 	}
 	for _, line := range env {
-		u.setAll(u.specifiers(line))
+		u.setWords(u.specifiers(line))
 	}
 	for _, file := range envFiles {
 		file = path.Clean(u.specifiers(strings.TrimPrefix(file, "-")))
@@ -140,7 +148,7 @@ func (u *Unit) apply(root Files, manager, set []assignment) {
 		}
 	}
 	for _, line := range unset {
-		for _, word := range unitWords(line) {
+		for _, word := range splitWords(line) {
 			name, value, pair := strings.Cut(word, "=")
 			if !pair || u.Env[name] == value {
 				delete(u.Env, name)
@@ -149,22 +157,22 @@ func (u *Unit) apply(root Files, manager, set []assignment) {
 	}
 }
 
-func (u *Unit) setAll(line string) {
-	for _, word := range unitWords(line) {
+func (u *Unit) setWords(line string) {
+	for _, word := range splitWords(line) {
 		if name, value, ok := strings.Cut(word, "="); ok && envName.MatchString(name) {
 			u.Env[name] = value
 		}
 	}
 }
 
-// specifiers expands those of systemd that occur in environments of services;
-// others stay as they are.
+// specifiers expands those specifiers of systemd that environments of services use.
+// Others are not changed.
 func (u *Unit) specifiers(s string) string {
 	base := strings.TrimSuffix(u.Name, ".service")
 	return strings.NewReplacer("%%", "%", "%n", u.Name, "%N", base, "%p", base).Replace(s)
 }
 
-// unitDropIns lists the directories of drop-ins of a service, the most general
+// unitDropIns returns the names of a service's drop-in directories, the most general
 // first: service.d, then a prefix for each dash of the name.
 func unitDropIns(name string) []string {
 	out := []string{"service.d"}
@@ -177,9 +185,9 @@ func unitDropIns(name string) []string {
 	return append(out, name+".d")
 }
 
-// dropIns lists the *.conf files of directories with these names below dirs, in
-// the order of their names. Of namesakes the one in the more specific
-// directory wins, and of those the one of the earlier dir.
+// dropIns returns the *.conf files of the directories with these names below dirs,
+// sorted by file name. Of several files with one name the one in the more specific
+// directory wins, then the one below the earlier dir.
 func (u *Unit) dropIns(root Files, names, dirs []string) []string {
 	files := map[string]string{}
 	for _, name := range slices.Backward(names) {
@@ -209,14 +217,14 @@ func (u *Unit) dropIns(root Files, names, dirs []string) []string {
 // assignment is one line of a unit file, or of an environment file.
 type assignment struct{ Key, Value string }
 
-// maxAssignments bounds what is taken from one file.
+// maxAssignments limits the assignments of one file.
 const maxAssignments = 4096
 
-// parseUnit lists the assignments of the sections [Service] and [Manager].
+// parseUnit returns the assignments of the sections [Service] and [Manager].
 func parseUnit(text string) []assignment {
 	var out []assignment
 	section := ""
-	for _, line := range continued(text) {
+	for _, line := range joinLines(text) {
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, "["); ok {
 			section, _, _ = strings.Cut(name, "]")
@@ -230,8 +238,9 @@ func parseUnit(text string) []assignment {
 	return out
 }
 
-// continued joins lines that end in a backslash; comments among them vanish.
-func continued(text string) []string {
+// joinLines returns the lines without comments. A line that ends in a backslash is
+// joined with the next one.
+func joinLines(text string) []string {
 	var out []string
 	var open strings.Builder
 	for line := range strings.Lines(text) {
@@ -252,9 +261,9 @@ func continued(text string) []string {
 	return out
 }
 
-// unitWords splits a value at white space; quotes hold words together, and a
-// backslash takes the next character as it is.
-func unitWords(s string) []string {
+// splitWords splits a value at white space. Quotes keep a word together, and a
+// backslash escapes the next character.
+func splitWords(s string) []string {
 	var out []string
 	var word strings.Builder
 	quote, begun := rune(0), false
@@ -292,19 +301,18 @@ func unitWords(s string) []string {
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// parseEnvFile lists the assignments of an environment file. Besides
-// systemd.exec(5)'s it takes lines with "export", which shells read; other
-// lines are passed over.
+// parseEnvFile returns the assignments of an environment file by systemd.exec(5), and
+// those of lines with "export", which shells read. Other lines are ignored.
 func parseEnvFile(text string) []assignment {
 	var out []assignment
-	for _, line := range continued(text) {
+	for _, line := range joinLines(text) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		key = strings.TrimSpace(strings.TrimPrefix(key, "export "))
 		if !ok || !envName.MatchString(key) || len(out) >= maxAssignments {
 			continue
 		}
 		value = strings.TrimSpace(value)
-		if words := unitWords(value); strings.ContainsAny(value, `"'\`) {
+		if words := splitWords(value); strings.ContainsAny(value, `"'\`) {
 			value = strings.Join(words, " ")
 		}
 		out = append(out, assignment{key, value})
@@ -312,14 +320,14 @@ func parseEnvFile(text string) []assignment {
 	return out
 }
 
-// isK3s reports whether the service is one that starts containerd as a child
-// and changes the environment on the way.
+// isK3s reports whether the service starts containerd as a child with a changed
+// environment.
 func (u *Unit) isK3s() bool {
 	return strings.HasPrefix(u.Name, "k3s") || strings.HasPrefix(u.Name, "rke2")
 }
 
-// addWrapper takes what a service's own start script adds: microk8s sources a
-// file.
+// addWrapper adds the environment that a service's start script adds: microk8s sources
+// a file.
 func (u *Unit) addWrapper(root Files) {
 	if u.Name != "snap.microk8s.daemon-containerd.service" {
 		return
@@ -331,7 +339,7 @@ func (u *Unit) addWrapper(root Files) {
 	}
 }
 
-// get is what the process would find under name. k3s and RKE2 hand
+// Get returns the value that the process would have for name. k3s and RKE2 pass
 // CONTAINERD_X on as X (k3s: pkg/containerd, Run).
 func (u *Unit) Get(name string) string {
 	if u.isK3s() {
@@ -342,7 +350,7 @@ func (u *Unit) Get(name string) string {
 	return u.Env[name]
 }
 
-// differs lists the watched variables that a restart would change.
+// Differs returns the watched variables that a restart would change.
 func (u *Unit) Differs(runs func(string) string) []string {
 	var out []string
 	for _, name := range Watched {
@@ -357,11 +365,12 @@ func (u *Unit) Differs(runs func(string) string) []string {
 	return out
 }
 
-// watched are the variables of the runtime's environment that decide how it
-// reaches registries and whom it trusts. Of the proxy settings the lower-case
-// name counts where the upper-case one is empty, as in golang.org/x/net.
+// Watched are the variables of the runtime's environment that decide how it reaches
+// registries and which certificates it trusts.
 var Watched = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
+// WatchedValue returns the value of a watched variable. The lower-case name of a proxy
+// setting counts if the upper-case one is empty, as in golang.org/x/net.
 func WatchedValue(get func(string) string, name string) string {
 	if v := get(name); v != "" || !strings.HasSuffix(name, "_PROXY") {
 		return v

@@ -36,26 +36,35 @@ func TestReadUnit(t *testing.T) {
 		want  string
 	}{
 		{"words, quotes, escapes", map[string]string{
-			"/usr/lib/systemd/system/c.service": service(`Environment=A=1 "B=two words" 'C=x\y' D=a\\b "E=\"q\""`, `Environment="G=x" \`, `# in between`, ` H=2`, `; I=3`),
+			"/usr/lib/systemd/system/c.service": service(
+				`Environment=A=1 "B=two words" 'C=x\y' D=a\\b "E=\"q\""`, `Environment="G=x" \`, `# in between`, ` H=2`, `; I=3`,
+			),
 		}, `A=1|B=two words|C=x\y|D=a\b|E="q"|G=x|H=2`},
 		{"etc hides usr", map[string]string{
 			"/usr/lib/systemd/system/c.service": service("Environment=A=usr"), "/etc/systemd/system/c.service": service("Environment=B=etc"),
 		}, "B=etc"},
 		{"drop-ins by name, masked by the earlier directory", map[string]string{
-			"/lib/systemd/system/c.service":           service("Environment=A=unit"),
-			"/etc/systemd/system/c.service.d/20.conf": service("Environment=A=20"), "/etc/systemd/system/c.service.d/10.conf": service("Environment=A=10 B=10"),
-			"/usr/lib/systemd/system/c.service.d/20.conf": service("Environment=C=hidden"), "/etc/systemd/system/c.service.d/x": service("Environment=D=no"),
+			"/lib/systemd/system/c.service":               service("Environment=A=unit"),
+			"/etc/systemd/system/c.service.d/20.conf":     service("Environment=A=20"),
+			"/etc/systemd/system/c.service.d/10.conf":     service("Environment=A=10 B=10"),
+			"/usr/lib/systemd/system/c.service.d/20.conf": service("Environment=C=hidden"),
+			"/etc/systemd/system/c.service.d/x":           service("Environment=D=no"),
 		}, "A=20|B=10"},
 		{"an empty line resets", map[string]string{
 			"/lib/systemd/system/c.service": service("Environment=A=1", "EnvironmentFile=/a"), "/a": "F=1",
 			"/etc/systemd/system/c.service.d/p.conf": service("Environment=", "Environment=B=2", "EnvironmentFile="),
 		}, "B=2"},
 		{"environment files win", map[string]string{
-			"/lib/systemd/system/c.service": service("EnvironmentFile=-/etc/default/%N", "EnvironmentFile=-/absent", "EnvironmentFile=/conf/*.env", "Environment=A=unit B=unit"),
-			"/etc/default/c":                "# A=0\nA=\"file one\"\nexport X='y'\nulimit -n 1\nLONG=a\\\nb\n bad-name=1\n", "/conf/2.env": "A=2", "/conf/1.env": "A=1\nZ=",
+			"/lib/systemd/system/c.service": service(
+				"EnvironmentFile=-/etc/default/%N", "EnvironmentFile=-/absent", "EnvironmentFile=/conf/*.env", "Environment=A=unit B=unit",
+			),
+			"/etc/default/c": "# A=0\nA=\"file one\"\nexport X='y'\nulimit -n 1\nLONG=a\\\nb\n bad-name=1\n",
+			"/conf/2.env":    "A=2",
+			"/conf/1.env":    "A=1\nZ=",
 		}, "A=2|B=unit|LONG=a b|X=y|Z="},
 		{"manager's default, and unset", map[string]string{
-			"/lib/systemd/system/c.service": service("UnsetEnvironment=B C=3 D=other"), "/etc/systemd/system.conf": "[Manager]\nDefaultEnvironment=A=m B=m C=3 D=4\n",
+			"/lib/systemd/system/c.service": service("UnsetEnvironment=B C=3 D=other"),
+			"/etc/systemd/system.conf":      "[Manager]\nDefaultEnvironment=A=m B=m C=3 D=4\n",
 		}, "A=m|D=4"},
 		{"for all services", map[string]string{
 			"/lib/systemd/system/c.service": service(), "/etc/systemd/system/service.d/p.conf": service("Environment=A=all"),
@@ -99,8 +108,8 @@ func FuzzReadUnit(f *testing.F) {
 	})
 }
 
-// Drop-ins and environment files that only this process cannot list are
-// not taken for none.
+// Drop-ins and environment files that only this process cannot list count as
+// unreadable, not as absent.
 func TestClosedDirectories(t *testing.T) {
 	const file = "/etc/systemd/system/c.service"
 	plain := hosttest.Memory{file: "[Service]\nEnvironmentFile=/etc/env.d/*\n"}

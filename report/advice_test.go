@@ -220,7 +220,7 @@ func TestExplanation(t *testing.T) {
 	fitsTerminal(t, text(x))
 
 	x = NewExplanation("something odd", Reading{Cause: Undetermined})
-	if x.Fault != FaultUndetermined || x.Confidence != Uncertain || x.Fix == "" || x.Alternatives == nil {
+	if x.Fault != FaultUndetermined || x.Confidence != ConfidenceUndetermined || x.Fix == "" || x.Alternatives == nil {
 		t.Errorf("%+v", x)
 	}
 	if got := text(x); !strings.HasPrefix(got, "unknown: this message matches no known pull failure\n  fix ") {

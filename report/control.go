@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Vantage is one host of the control set, as it was last checked.
-type Vantage struct {
+// ControlHost is one host of the control set, as it was last checked.
+type ControlHost struct {
 	Registry
 	// Known means that this node has reached the host before, or that the
 	// configuration names it as a host that every node reaches.
@@ -37,7 +37,7 @@ const minUnreachable = 3
 // marks a guess. Otherwise it passes, or is skipped if there are too few hosts to
 // compare with. excludingTarget means that these are hosts beside one that is
 // unreachable already.
-func Control(hosts []Vantage, excludingTarget bool, now time.Time) Check {
+func Control(hosts []ControlHost, excludingTarget bool, now time.Time) Check {
 	c := Check{ID: IDControl, Kind: KindControl, Outcome: Skipped}
 	s := surveyOf(hosts)
 	all := len(s.answered) + len(s.silent)
@@ -81,7 +81,7 @@ type survey struct {
 	oldest           time.Time // when the first of them was checked
 }
 
-func surveyOf(hosts []Vantage) survey {
+func surveyOf(hosts []ControlHost) survey {
 	s := survey{addresses: map[string]bool{}, known: map[string]bool{}, domains: map[string]bool{}, causes: map[Cause]int{}}
 	for _, h := range hosts {
 		switch {

@@ -86,7 +86,7 @@ func (e *evaluation) verdict() Verdict {
 	return Verdict{
 		Fault:       FaultUndetermined,
 		Cause:       Undetermined,
-		Confidence:  Uncertain,
+		Confidence:  ConfidenceUndetermined,
 		Summary:     "no check failed, but none confirmed that the image can be pulled",
 		Because:     e.stoppedAt(),
 		WouldDecide: e.unchecked(),
@@ -156,7 +156,7 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 		}
 	}
 	if cause == Undetermined {
-		v.Confidence = Uncertain
+		v.Confidence = ConfidenceUndetermined
 		v.WouldDecide = append(v.WouldDecide, "the reason for this answer: "+o.check.Summary)
 	}
 	return v
@@ -215,7 +215,7 @@ func (e *evaluation) innerCause(o obstacle) Cause {
 
 // atMost lowers a confidence to a limit. The empty confidence is the highest.
 func atMost(have, limit Confidence) Confidence {
-	rank := map[Confidence]int{Uncertain: 1, Likely: 2, Confirmed: 3, "": 4}
+	rank := map[Confidence]int{ConfidenceUndetermined: 1, Likely: 2, Confirmed: 3, "": 4}
 	if rank[have] < rank[limit] {
 		return have
 	}
@@ -228,7 +228,7 @@ func (e *evaluation) contradiction(o obstacle) Verdict {
 	return Verdict{
 		Fault:      FaultUndetermined,
 		Cause:      Undetermined,
-		Confidence: Uncertain,
+		Confidence: ConfidenceUndetermined,
 		Because:    append(slices.Clone(o.because), e.message.check.ID),
 		Summary: "the runtime reports " + string(e.message.cause) + ", but this node's checks found " +
 			string(o.rootCause()) + ": " + o.check.sentence(),

@@ -24,7 +24,7 @@ func TestDiagnose(t *testing.T) {
 			if first != tt.because {
 				t.Errorf("because %q, want %q first", v.Because, tt.because)
 			}
-			if v.Confidence == Uncertain && len(tt.checks) > 0 && len(v.WouldDecide) == 0 && v.Summary == "" {
+			if v.Confidence == ConfidenceUndetermined && len(tt.checks) > 0 && len(v.WouldDecide) == 0 && v.Summary == "" {
 				t.Error("an open verdict must say what would decide it")
 			}
 			if v.Summary == "" {

@@ -43,7 +43,7 @@ func NewExplanation(message string, r Reading) Explanation {
 	case r.Proven:
 		x.Confidence = Confirmed
 	case c == Undetermined:
-		x.Confidence = Uncertain
+		x.Confidence = ConfidenceUndetermined
 	}
 	for _, other := range candidates {
 		if other != c && len(x.Alternatives) < maxAlternatives {

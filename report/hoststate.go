@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Reached draws the state of one host from the checks of a sweep: whether it is
+// StateOf returns the state of one host from the checks of a sweep: whether it is
 // reachable, who must act if not, and what was measured. Like [Diagnose] it is a
 // pure function. The caller sets Roles, Since, Flapping and NotBefore.
-func Reached(host string, checks []Check, at time.Time) Registry {
+func StateOf(host string, checks []Check, at time.Time) Registry {
 	e := &evaluation{evidence: newEvidence(checks), ruleSet: allRules()}
 	r := Registry{Host: host, State: ReachUnknown, Checked: at}
 	r.measure(e.evidence)

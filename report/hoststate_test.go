@@ -33,7 +33,7 @@ func TestReached(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		checks []Check
-		state  Reach
+		state  HostState
 		fault  Fault
 		cause  Cause
 	}{
@@ -64,7 +64,7 @@ func TestReached(t *testing.T) {
 		), Unreachable, FaultNode, RuntimeConfigInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := Reached(host, tt.checks, at)
+			r := StateOf(host, tt.checks, at)
 			if r.State != tt.state || r.Fault != tt.fault || r.Cause != tt.cause {
 				t.Errorf("%s %s %s, want %s %s %s", r.State, r.Fault, r.Cause, tt.state, tt.fault, tt.cause)
 			}
@@ -85,7 +85,7 @@ func TestReachedMeasures(t *testing.T) {
 		check("registry/"+host, KindRegistry, Pass, "", took(5), ev("status", "401")),
 		check("clock/"+host, KindClock, Pass, "", ev("skewSeconds", "-1")),
 	)
-	r := Reached(host, checks, time.Now())
+	r := StateOf(host, checks, time.Now())
 	if r.State != Reachable || r.Status != 401 || r.Latency.String() != "2/3/4/5" {
 		t.Errorf("%+v", r)
 	}
@@ -109,43 +109,43 @@ func took(ms int) edit {
 
 func TestControl(t *testing.T) {
 	now := time.Now()
-	at := func(host string, s Reach, cause Cause, known bool) Vantage {
-		return Vantage{Registry: Registry{Host: host, State: s, Cause: cause, Checked: now.Add(-time.Second)}, Known: known}
+	at := func(host string, s HostState, cause Cause, known bool) ControlHost {
+		return ControlHost{Registry: Registry{Host: host, State: s, Cause: cause, Checked: now.Add(-time.Second)}, Known: known}
 	}
-	silent := func(host string, known bool) Vantage { return at(host, Unreachable, ConnectionTimeout, known) }
+	silent := func(host string, known bool) ControlHost { return at(host, Unreachable, ConnectionTimeout, known) }
 	token := silent("t.example", true)
 	token.Roles = []Role{RoleToken}
 	one, other := silent("a.example", true), silent("b.test", true)
-	unknown := func(host string) Vantage { return silent(host, false) }
-	known := func(host string) Vantage { return silent(host, true) }
-	noName := func(host string) Vantage { return at(host, Unreachable, HostNotFound, false) }
+	unknown := func(host string) ControlHost { return silent(host, false) }
+	known := func(host string) ControlHost { return silent(host, true) }
+	noName := func(host string) ControlHost { return at(host, Unreachable, HostNotFound, false) }
 	for _, tt := range []struct {
 		name    string
-		hosts   []Vantage
+		hosts   []ControlHost
 		exclude bool // the target
 		outcome Outcome
 		cause   Cause
 		weak    string
 	}{
 		{"no hosts", nil, true, Skipped, "", ""},
-		{"the only registry", []Vantage{one}, false, Skipped, "", ""},
-		{"a known host beside the target", []Vantage{one}, true, Fail, ConnectionTimeout, "true"},
-		{"the target's token service", []Vantage{token}, true, Skipped, "", ""},
-		{"an unknown host beside the target", []Vantage{unknown("a.example")}, true, Skipped, "", ""},
-		{"three unknown hosts", []Vantage{unknown("a"), unknown("b"), unknown("c")}, true, Fail, ConnectionTimeout, "true"},
-		{"three names of one address", []Vantage{sameAddress(unknown("a")), sameAddress(unknown("b")), sameAddress(unknown("c"))},
+		{"the only registry", []ControlHost{one}, false, Skipped, "", ""},
+		{"a known host beside the target", []ControlHost{one}, true, Fail, ConnectionTimeout, "true"},
+		{"the target's token service", []ControlHost{token}, true, Skipped, "", ""},
+		{"an unknown host beside the target", []ControlHost{unknown("a.example")}, true, Skipped, "", ""},
+		{"three unknown hosts", []ControlHost{unknown("a"), unknown("b"), unknown("c")}, true, Fail, ConnectionTimeout, "true"},
+		{"three names of one address", []ControlHost{sameAddress(unknown("a")), sameAddress(unknown("b")), sameAddress(unknown("c"))},
 			true, Skipped, "", ""},
-		{"two domains", []Vantage{one, other}, false, Fail, ConnectionTimeout, ""},
-		{"a host and its subdomain", []Vantage{one, known("x.a.example")}, false, Skipped, "", ""},
-		{"two hosts of one domain", []Vantage{known("x.corp.example"), known("y.corp.example")}, false, Skipped, "", ""},
-		{"three hosts of one domain", []Vantage{known("x.corp.example"), known("y.corp.example"), known("z.corp.example:5000")},
+		{"two domains", []ControlHost{one, other}, false, Fail, ConnectionTimeout, ""},
+		{"a host and its subdomain", []ControlHost{one, known("x.a.example")}, false, Skipped, "", ""},
+		{"two hosts of one domain", []ControlHost{known("x.corp.example"), known("y.corp.example")}, false, Skipped, "", ""},
+		{"three hosts of one domain", []ControlHost{known("x.corp.example"), known("y.corp.example"), known("z.corp.example:5000")},
 			false, Fail, ConnectionTimeout, "true"},
-		{"different causes", []Vantage{one, at("b.test", Unreachable, ResolverUnreachable, true)}, true, Fail, NetworkUnreachable, ""},
-		{"one answers", []Vantage{one, other, at("c", Reachable, "", false)}, true, Pass, "", ""},
-		{"one answers wrongly", []Vantage{one, other, at("c", Unreachable, CertificateExpired, false)}, true, Pass, "", ""},
-		{"one is rate-limiting", []Vantage{one, at("c", Limited, RateLimited, false)}, true, Pass, "", ""},
-		{"names that do not exist", []Vantage{noName("a"), noName("b"), noName("c")}, true, Skipped, "", ""},
-		{"a state that is not known", []Vantage{at("c", ReachUnknown, "", true)}, true, Skipped, "", ""},
+		{"different causes", []ControlHost{one, at("b.test", Unreachable, ResolverUnreachable, true)}, true, Fail, NetworkUnreachable, ""},
+		{"one answers", []ControlHost{one, other, at("c", Reachable, "", false)}, true, Pass, "", ""},
+		{"one answers wrongly", []ControlHost{one, other, at("c", Unreachable, CertificateExpired, false)}, true, Pass, "", ""},
+		{"one is rate-limiting", []ControlHost{one, at("c", Limited, RateLimited, false)}, true, Pass, "", ""},
+		{"names that do not exist", []ControlHost{noName("a"), noName("b"), noName("c")}, true, Skipped, "", ""},
+		{"a state that is not known", []ControlHost{at("c", ReachUnknown, "", true)}, true, Skipped, "", ""},
 	} {
 		c := Control(tt.hosts, tt.exclude, now)
 		if c.Outcome != tt.outcome || c.Cause != tt.cause || c.Evidence["weak"] != tt.weak || c.Summary == "" {
@@ -155,7 +155,7 @@ func TestControl(t *testing.T) {
 }
 
 // sameAddress returns the host with an address that is always the same.
-func sameAddress(v Vantage) Vantage {
+func sameAddress(v ControlHost) ControlHost {
 	v.Addresses = []string{"192.0.2.1"}
 	return v
 }

@@ -113,12 +113,12 @@ func violations(checks []Check) (out []string) {
 		expect(slices.ContainsFunc(checks, func(c Check) bool { return c.ID == id }), "because of "+id+", which does not exist")
 		expect(!slices.Contains(v.Because[:i], id), "because of "+id+" twice")
 	}
-	open := len(v.WouldDecide) == 0 && v.Confidence == Uncertain && len(checks) > 0
+	open := len(v.WouldDecide) == 0 && v.Confidence == ConfidenceUndetermined && len(checks) > 0
 	expect(v.Cause.Known() && v.Summary != "", "no cause, or no summary")
 	expect(!strings.ContainsAny(v.Summary+v.Fix, "{}"), "a placeholder in summary or fix")
 	expect((v.Fault == FaultNone) == (v.Cause.DefaultFault() == FaultNone), "a fault without a faulty cause, or the reverse")
 	expect(v.Fault != FaultUndetermined || v.Confidence != Confirmed || len(v.WouldDecide) > 0, "fault undetermined, and nothing would decide")
-	expect(v.Confidence != Uncertain || v.Cause == Undetermined, "a cause that is undetermined")
+	expect(v.Confidence != ConfidenceUndetermined || v.Cause == Undetermined, "a cause that is undetermined")
 	expect(!open || v.Summary != descriptionOf(Undetermined), "undetermined without a reason")
 	expect(!slices.Contains(v.Also, v.Cause), "the cause is also another cause")
 	return append(out, unsupported(checks, v)...)
@@ -171,7 +171,9 @@ func unsupported(checks []Check, v Verdict) (out []string) {
 	return out
 }
 
-func rank(c Confidence) int { return slices.Index([]Confidence{Uncertain, Likely, Confirmed}, c) }
+func rank(c Confidence) int {
+	return slices.Index([]Confidence{ConfidenceUndetermined, Likely, Confirmed}, c)
+}
 
 func descriptionOf(c Cause) string {
 	description, _ := Templates(c)

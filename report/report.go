@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Schema is the version of the JSON that [Node] marshals to.
+// Schema is the version of the JSON that [NodeReport] marshals to.
 const Schema = "pullprobe.dev/v1"
 
 // Outcome is how a check ended. The zero value is [Unknown]: a check without a
@@ -116,8 +116,8 @@ const (
 	// Likely: only one of them supports it, or a check timed out earlier than the
 	// runtime would have.
 	Likely Confidence = "likely"
-	// Uncertain: neither supports a cause, or they disagree and no rule settles it.
-	Uncertain Confidence = "undetermined"
+	// ConfidenceUndetermined: neither supports a cause, or they disagree and no rule settles it.
+	ConfidenceUndetermined Confidence = "undetermined"
 )
 
 // Verdict is the conclusion from a list of checks.
@@ -148,8 +148,8 @@ type Diagnosis struct {
 	Trimmed   bool      `json:"trimmed,omitempty"` // some checks were left out to keep the report within its limit
 }
 
-// Node is the report of one node: the value of `report.json` in its ConfigMap.
-type Node struct {
+// NodeReport is the report of one node: the value of `report.json` in its ConfigMap.
+type NodeReport struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
 	Agent     string      `json:"agent"`             // version of the agent that wrote it
@@ -175,7 +175,7 @@ const MaxReport = 64 << 10
 // Bounded renders the report within a limit, in bytes. If it is too large, it
 // shrinks from the end of [Node.byWeight]: first it loses the checks that did not
 // decide, then all checks, at last whole diagnoses; Omitted counts those.
-func (n Node) Bounded(limit int) (summary string, body []byte, err error) {
+func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) {
 	if n.Diagnoses == nil {
 		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
 	}
@@ -198,7 +198,7 @@ func (n Node) Bounded(limit int) (summary string, body []byte, err error) {
 	return summary, body, err
 }
 
-func (n Node) render() (summary string, body []byte, err error) {
+func (n NodeReport) render() (summary string, body []byte, err error) {
 	if body, err = json.Marshal(n); err != nil {
 		return "", nil, err
 	}
@@ -207,7 +207,7 @@ func (n Node) render() (summary string, body []byte, err error) {
 
 // dropChecks drops checks of the lightest diagnoses until about so many bytes are
 // saved.
-func (n *Node) dropChecks(over int) {
+func (n *NodeReport) dropChecks(over int) {
 	light := n.byWeight()
 	slices.Reverse(light)
 	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepVerdict} {
@@ -223,7 +223,7 @@ func (n *Node) dropChecks(over int) {
 }
 
 // dropDiagnoses drops this many of the lightest diagnoses.
-func (n *Node) dropDiagnoses(many int) {
+func (n *NodeReport) dropDiagnoses(many int) {
 	order := n.byWeight()
 	dropped := order[len(order)-many:]
 	kept := n.Diagnoses[:0:0]
@@ -237,7 +237,7 @@ func (n *Node) dropDiagnoses(many int) {
 
 // byWeight returns the indices of the diagnoses, the most severe fault first and
 // of those the newest.
-func (n Node) byWeight() []int {
+func (n NodeReport) byWeight() []int {
 	order := make([]int, len(n.Diagnoses))
 	for i := range order {
 		order[i] = i

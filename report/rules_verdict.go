@@ -268,7 +268,7 @@ func verdictsOfAClearPath() []verdictRule {
 				"whether other downloads on this node hang: the runtime limits parallel downloads",
 			}
 			if !e.tooSlow() {
-				v.Cause, v.Fault, v.Confidence = Undetermined, FaultUndetermined, Uncertain
+				v.Cause, v.Fault, v.Confidence = Undetermined, FaultUndetermined, ConfidenceUndetermined
 				v.Summary = "every check from this node passes, but " + e.get(IDPull).Summary + ": slow or stalled"
 				v.WouldDecide = []string{"a test pull with more time"}
 			}
@@ -289,7 +289,7 @@ func verdictsOfTheMessage() []verdictRule {
 			return Verdict{
 				Fault:       FaultUndetermined,
 				Cause:       Undetermined,
-				Confidence:  Uncertain,
+				Confidence:  ConfidenceUndetermined,
 				Because:     append([]string{m.check.ID}, e.obstacle.goals...),
 				Summary:     "the runtime reported " + string(m.cause) + ", but every check passes now: possibly transient",
 				WouldDecide: append([]string{"the kubelet's next attempt"}, e.unchecked()...),
@@ -313,7 +313,7 @@ func verdictsOfTheMessage() []verdictRule {
 			return Verdict{
 				Fault:       FaultUndetermined,
 				Cause:       Undetermined,
-				Confidence:  Uncertain,
+				Confidence:  ConfidenceUndetermined,
 				Because:     append(slices.Clone(e.obstacle.goals), IDPod),
 				Summary:     summary,
 				WouldDecide: []string{"the end of the kubelet's own pull", "the download rate, which was not measured"},
@@ -471,7 +471,7 @@ func (e *evaluation) messageOnly() Verdict {
 		v.Because = append(v.Because, b.ID) // the host that serves the layers
 	}
 	if m.cause == Undetermined {
-		v.Confidence = Uncertain
+		v.Confidence = ConfidenceUndetermined
 		v.Summary = "the runtime's error does not name a cause, and no check from this node found a fault: " + m.check.Summary
 	}
 	v.WouldDecide = append(v.WouldDecide, e.unchecked()...)

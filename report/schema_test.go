@@ -70,8 +70,8 @@ func describe(t *testing.T, of reflect.Type, defs object) object {
 		return object{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[Millis]():
 		return ref("millis", func() object { return object{"type": "integer"} })
-	case reflect.TypeFor[Reach]():
-		return ref("state", func() object { return object{"enum": values(t, "Reach")} })
+	case reflect.TypeFor[HostState]():
+		return ref("state", func() object { return object{"enum": values(t, "HostState")} })
 	case reflect.TypeFor[Outcome](), reflect.TypeFor[Kind](), reflect.TypeFor[Fault](), reflect.TypeFor[Cause](),
 		reflect.TypeFor[Confidence](), reflect.TypeFor[Role]():
 		return ref(defName(of), func() object { return object{"enum": values(t, of.Name())} })
@@ -171,9 +171,9 @@ func values(t *testing.T, of string) []any {
 func TestSchemaIsTheCode(t *testing.T) {
 	root, defs := readSchema(t)
 	want := object{}
-	describe(t, reflect.TypeFor[Node](), want)
-	node := want["node"].(object)
-	delete(want, "node")
+	describe(t, reflect.TypeFor[NodeReport](), want)
+	node := want["nodeReport"].(object)
+	delete(want, "nodeReport")
 	node["properties"].(object)["schema"] = object{"const": Schema}
 
 	sorted := cmp.Transformer("sorted", func(list []any) []string {

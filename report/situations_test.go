@@ -183,12 +183,12 @@ func situationsOfAgreement() []situation {
 		{
 			"a message that every check contradicts",
 			all(reported(ConnectionReset), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
 			"an unknown message, checks pass",
 			all(reported(Undetermined), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
 			"an unknown message, a check fails",
@@ -198,7 +198,7 @@ func situationsOfAgreement() []situation {
 		{
 			"a later failure than the message names",
 			all(reported(ConnectionRefused), ladder(KindManifest, TagNotFound)),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 	}
 }
@@ -254,7 +254,7 @@ func situationsOfBeforeThePull() []situation {
 		{
 			"being created, path clear",
 			all(check("pod", KindPod, Pass, "", ev("creating", "true")), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "image/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "image/" + host,
 		},
 		{
 			"runtime unavailable",
@@ -640,7 +640,7 @@ func situationsOfProviders() []situation {
 		{
 			"an answer without a cause",
 			all(reported(Undetermined), ladder(KindManifest, Undetermined)),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 		{
 			"one of two addresses is bad, and the message names it",
@@ -716,7 +716,7 @@ func situationsOfPulls() []situation {
 		{
 			"the test pull fails, every check passes",
 			all(reported(ConnectionReset), ladder("", ""), check("pull", KindPull, Fail, ConnectionReset)),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"every check passes, no message",
@@ -726,7 +726,7 @@ func situationsOfPulls() []situation {
 		{
 			"no checks at all",
 			nil,
-			FaultUndetermined, Undetermined, Uncertain, "",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "",
 		},
 	}
 }
@@ -1284,7 +1284,7 @@ func situationsOfConfig() []situation {
 		{
 			"a newer trust store that is not the cause",
 			all(reported(CertificateUntrusted), newer("runtime/ca"), ladder("", "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
 			"a config.toml newer than the runtime",
@@ -1299,7 +1299,7 @@ func situationsOfConfig() []situation {
 		{
 			"a newer config.toml without a difference",
 			all(newer("runtime/config.toml"), ladder("", ""), check("pull", KindPull, Fail, TagNotFound)),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"a proxy setting newer than the runtime",
@@ -1491,7 +1491,7 @@ func situationsOfLayers() []situation {
 				editedAt(ladder("", ""), 5, ev("size", "400000000")),
 				check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5")),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"a mirror that delays the test pull",
@@ -1524,7 +1524,7 @@ func situationsOfLayers() []situation {
 					ev("contentType", "text/html"),
 				),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 		{
 			"a node without DNS",
@@ -1567,7 +1567,7 @@ func situationsOfLayers() []situation {
 		{
 			"a runtime without a status",
 			all(ladder("", ""), check("runtime", KindRuntime, Error, "")),
-			FaultUndetermined, Undetermined, Uncertain, "image/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "image/" + host,
 		},
 		{
 			"a server without a registry's paths",
@@ -1582,7 +1582,7 @@ func situationsOfLayers() []situation {
 					ev("status", "404", "contentType", "text/plain"),
 				),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "manifest/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 		{
 			"message about a token service that the probes do not contact",
@@ -1611,7 +1611,7 @@ func situationsOfLayers() []situation {
 					ev("refused", "a link-local address", "blobHost", "169.254.169.254"),
 				),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "blob/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
 		},
 		{
 			"a redirect to a name that does not resolve",
@@ -1686,7 +1686,7 @@ func situationsOfLayers() []situation {
 		{
 			"the layers' host answers now",
 			all(reported(BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Pass, "")),
-			FaultUndetermined, Undetermined, Uncertain, "pod",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 	}
 }

@@ -20,8 +20,8 @@ const maxDiagnoses = 20
 // value may not have.
 const TimeLayout = "20060102T150405Z"
 
-// Ask returns the command that requests a new diagnosis of a pod.
-func Ask(pod string) string {
+// RetryCommand returns the command that requests a new diagnosis of a pod.
+func RetryCommand(pod string) string {
 	ns, name, ok := strings.Cut(pod, "/")
 	if !ok {
 		ns, name = "default", pod
@@ -31,7 +31,7 @@ func Ask(pod string) string {
 
 // Summary returns the report as text for `kubectl describe cm`: verdicts first,
 // the worst fault first, then the registries, then the node.
-func (n Node) Summary() string {
+func (n NodeReport) Summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s.\nUpdated %s.\n", n.Node, n.headline(), Time(n.Time))
 	merged := n.writeIsolated(&b)
@@ -63,7 +63,7 @@ func (n Node) Summary() string {
 }
 
 // headline returns the first line: pods that wait, registries that fail.
-func (n Node) headline() string {
+func (n NodeReport) headline() string {
 	s := fmt.Sprintf("%d pods are waiting for an image", n.Stuck)
 	switch n.Stuck {
 	case 0:
@@ -79,7 +79,7 @@ func (n Node) headline() string {
 
 // writeIsolated writes one verdict for a node that reaches nothing, with all pods
 // that wait for this reason. It returns the indices of their diagnoses.
-func (n Node) writeIsolated(w io.Writer) map[int]bool {
+func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	merged := map[int]bool{}
 	if n.Sweep == nil || n.Sweep.Control.Outcome != Fail {
 		return merged
@@ -171,7 +171,9 @@ func joinCauses(causes []Cause) string {
 
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that
 // it can be copied.
-func writeRetry(w io.Writer, pod string) { fmt.Fprintf(w, labelFormat+"%s\n", "retry", Ask(pod)) }
+func writeRetry(w io.Writer, pod string) {
+	fmt.Fprintf(w, labelFormat+"%s\n", "retry", RetryCommand(pod))
+}
 
 // notChecked lists the checks that were not made although no other check blocked
 // them, with the reason.

@@ -17,12 +17,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-func node() Node {
+func node() NodeReport {
 	at := time.Date(2026, 11, 21, 3, 58, 12, 0, time.UTC)
 	diagnosis := func(pod string, checks []Check) Diagnosis {
 		return Diagnosis{Image: host + "/app:1", Node: "node-a", Pod: pod, Container: "web", Time: at, Verdict: Diagnose(checks), Checks: checks}
 	}
-	return Node{
+	return NodeReport{
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: at, Fault: FaultNode, Cause: ConnectionTimeout, Stuck: 2,
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
@@ -96,7 +96,7 @@ func TestBounded(t *testing.T) {
 	if len(summary)+len(body) > MaxReport {
 		t.Errorf("%d + %d bytes", len(summary), len(body))
 	}
-	var back Node
+	var back NodeReport
 	if err := json.Unmarshal(body, &back); err != nil {
 		t.Fatal(err)
 	}

@@ -21,23 +21,23 @@ type Sweep struct {
 	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its limit
 }
 
-// Reach is whether a host is reachable for pulls.
-type Reach string
+// HostState is whether a host is reachable for pulls.
+type HostState string
 
 const (
-	ReachUnknown Reach = "unknown"     // not checked yet, or the check itself failed
-	Reachable    Reach = "reachable"   // it answered, a 401 included: that is the answer of registries to anonymous requests
-	Limited      Reach = "limited"     // it answered 429 and is not checked again before NotBefore
-	Unreachable  Reach = "unreachable" // the path to it, or the host itself, fails
+	ReachUnknown HostState = "unknown"     // not checked yet, or the check itself failed
+	Reachable    HostState = "reachable"   // it answered, a 401 included: that is the answer of registries to anonymous requests
+	Limited      HostState = "limited"     // it answered 429 and is not checked again before NotBefore
+	Unreachable  HostState = "unreachable" // the path to it, or the host itself, fails
 )
 
 // Known reports whether r is one of these states.
-func (r Reach) Known() bool {
+func (r HostState) Known() bool {
 	return r == ReachUnknown || r == Reachable || r == Limited || r == Unreachable
 }
 
 // Bad reports whether pulls from a host in this state fail.
-func (r Reach) Bad() bool { return r == Limited || r == Unreachable }
+func (r HostState) Bad() bool { return r == Limited || r == Unreachable }
 
 // Role is why a host is checked.
 type Role string
@@ -55,7 +55,7 @@ const (
 type Registry struct {
 	Host     string    `json:"host"`               // with its port, if that is not 443
 	Roles    []Role    `json:"roles"`              //
-	State    Reach     `json:"state"`              //
+	State    HostState `json:"state"`              //
 	Since    time.Time `json:"since"`              // when it entered this state
 	Checked  time.Time `json:"checked"`            // when it was last checked
 	Flapping bool      `json:"flapping,omitempty"` // its state changes so often that single changes are not reported
@@ -110,7 +110,7 @@ type Condition struct {
 func (s *Sweep) Bad() int { return s.count(Limited) + s.count(Unreachable) }
 
 // count counts the registries in a state.
-func (s *Sweep) count(state Reach) int {
+func (s *Sweep) count(state HostState) int {
 	n := 0
 	if s != nil {
 		for _, r := range s.Registries {
@@ -126,7 +126,7 @@ func (s *Sweep) count(state Reach) int {
 // hosts, then by name.
 func SortRegistries(list []Registry) {
 	rank := func(r Registry) int {
-		at := slices.Index([]Reach{Unreachable, Limited, ReachUnknown, Reachable}, r.State)
+		at := slices.Index([]HostState{Unreachable, Limited, ReachUnknown, Reachable}, r.State)
 		if r.State == Reachable && !r.Flapping {
 			at++
 		}

@@ -36,13 +36,13 @@ func unreachable(host string, fault Fault, cause Cause, why string) Registry {
 func ms(n int) Millis { return Millis(time.Duration(n) * time.Millisecond) }
 
 // sweptNode returns a node without stuck pods and with these registries.
-func sweptNode(list ...Registry) Node {
+func sweptNode(list ...Registry) NodeReport {
 	SortRegistries(list)
-	var hosts []Vantage
+	var hosts []ControlHost
 	for _, r := range list {
-		hosts = append(hosts, Vantage{Registry: r, Known: true})
+		hosts = append(hosts, ControlHost{Registry: r, Known: true})
 	}
-	return Node{
+	return NodeReport{
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: sweptAt.Add(5 * time.Second), Fault: FaultNone, Cause: Healthy,
 		Runtime: Check{ID: "runtime", Kind: KindRuntime, Outcome: Pass, Summary: "containerd v2.4.2 is ready"},
 		Disk: Check{
@@ -159,7 +159,7 @@ func FuzzHostileSweep(f *testing.F) {
 		if err != nil || len(summary)+len(body) > MaxReport {
 			t.Fatalf("%d + %d bytes, %v", len(summary), len(body), err)
 		}
-		var back Node
+		var back NodeReport
 		if err := json.Unmarshal(body, &back); err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func TestBoundedSweep(t *testing.T) {
 	if err != nil || len(summary)+len(body) > MaxReport {
 		t.Fatalf("%d + %d bytes, %v", len(summary), len(body), err)
 	}
-	var back Node
+	var back NodeReport
 	if err := json.Unmarshal(body, &back); err != nil {
 		t.Fatal(err)
 	}

@@ -15,55 +15,43 @@ import (
 )
 
 const (
-	// defaultConfig is where containerd looks for its configuration unless -c
-	// names another place.
+	// defaultConfig is the configuration file without -c.
 	defaultConfig = "/etc/containerd/config.toml"
 
-	// maxConfigFiles bounds the files that are read through imports.
+	// maxConfigFiles limits the files that are read through imports.
 	maxConfigFiles = 64
 )
 
-// Config is what containerd's configuration files say about pulling images,
-// as far as it matters here. What the process runs with may differ: it reads
-// them once, at its start.
+// Config is the part of containerd's configuration files that concerns pulls. The
+// process may run with other settings: it reads the files once, at its start.
 type Config struct {
 	Main  string   // the file that the process was started with
 	Files []string // the files that exist and were read: Main, then its imports in containerd's order
-	// Sources are further files that the configuration is made from, when
-	// something else writes it (k3s, RKE2).
+	// Sources are other files that the configuration is generated from (k3s, RKE2).
 	Sources []string
 
-	// RegistryPath is config_path of the registry section, with HasPath even
-	// if it is empty. See [Config.RegistryDirs].
+	// RegistryPath is config_path of the registry section; HasPath reports whether
+	// it is set, even to nothing. See [Config.Registries].
 	RegistryPath string
 	HasPath      bool
 	// Mirrors and TLS are the deprecated registry.mirrors and
 	// registry.configs."host".tls, by host.
 	Mirrors map[string][]string
 	TLS     map[string]TLSFiles
-	// Auths lists the hosts that registry.configs or registry.auths has
-	// credentials for.
+	// Auths are the hosts with credentials in registry.configs or registry.auths.
 	Auths []string
 
-	// Sandbox is the image of pod sandboxes; empty means the built-in default.
+	// Sandbox is the image of pod sandboxes; empty: the built-in default.
 	Sandbox string
 
-	// Err says which file containerd could not start with again; what is above
-	// is then what the files before it say.
+	// Err is the file that containerd could not start with; the other fields have
+	// the settings of the files before it.
 	Err *ConfigError
 
 	local map[string]bool // settings that make containerd pull by its client
 }
 
-// RegistryTLS is registry.configs."host".tls, which containerd 1 has.
-type TLSFiles struct {
-	CA         string `toml:"ca_file"`
-	Cert       string `toml:"cert_file"`
-	Key        string `toml:"key_file"`
-	SkipVerify bool   `toml:"insecure_skip_verify"`
-}
-
-// ConfigError is a configuration file that cannot be read or does not parse.
+// ConfigError is a configuration file that cannot be read or parsed.
 type ConfigError struct {
 	File string
 	Err  error
@@ -71,27 +59,25 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.File + ": " + e.reason() }
 
-// reason is the error in words fit for a report.
+// reason returns the error as text for a report.
 func (e *ConfigError) reason() string {
-	var syntax *toml.DecodeError
-	var file *fs.PathError
-	switch {
-	case errors.As(e.Err, &syntax):
+	if syntax, ok := errors.AsType[*toml.DecodeError](e.Err); ok {
 		row, col := syntax.Position()
 		return fmt.Sprintf("line %d, column %d: %s", row, col, report.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
-	case errors.As(e.Err, &file):
+	}
+	if file, ok := errors.AsType[*fs.PathError](e.Err); ok {
 		return report.Clean(file.Err.Error(), 60)
 	}
 	return report.Clean(e.Err.Error(), 160)
 }
 
-// unread reports whether only this process may be at fault for e: the runtime,
-// being root, can read what is closed to us.
+// unread reports whether the runtime may be able to read the file although this
+// process cannot: the runtime is root.
 func (e *ConfigError) unread() bool { return errors.Is(e.Err, fs.ErrPermission) }
 
-// ReadConfig reads the configuration that the process was started with, under
-// its root directory. A file that is missing or does not parse shows in
-// Config.Err; an error means that the process could not be asked.
+// Read reads the configuration that the process was started with, under its root
+// directory. A file that is missing or cannot be parsed is in Config.Err. The error
+// is about the process: [errors.ErrUnsupported] if it is not containerd.
 func Read(p *host.Process, root *host.Root) (*Config, error) {
 	args, err := p.Cmdline()
 	if err != nil {
@@ -122,21 +108,25 @@ func errOf(e *ConfigError) error {
 	return e.Err
 }
 
-// configFlag is the value of -c or --config.
+// configFlag returns the value of -c or --config by the rules of containerd's
+// command line (urfave/cli on package flag): one dash or two, the last one wins,
+// and "--" ends the flags. The kubelet's rules are others, see [host.ParseFlags].
 func configFlag(args []string) (name string, explicit bool) {
-	for i, a := range args {
-		flag, value, inline := strings.Cut(a, "=")
-		if flag != "-c" && flag != "--config" && flag != "-config" {
+	name = defaultConfig
+	for i := 1; i < len(args) && args[i] != "--"; i++ {
+		flag, value, inline := strings.Cut(args[i], "=")
+		if flag != "-c" && flag != "--c" && flag != "-config" && flag != "--config" {
 			continue
 		}
 		if !inline && i+1 < len(args) {
-			value = args[i+1]
+			i++
+			value = args[i]
 		}
 		if value != "" {
-			return value, true
+			name, explicit = value, true
 		}
 	}
-	return defaultConfig, false
+	return name, explicit
 }
 
 // readConfig follows LoadConfig of containerd 2.4
@@ -178,12 +168,12 @@ func readConfig(root host.Files, main string) *Config {
 	return c
 }
 
-// criTables are the sections of config.toml that configure pulling: of version
-// 3 and later, of version 2, and of version 1. A later one in the list is
-// migrated over an earlier one in the same file (plugins/cri/images/plugin.go).
+// criTables are the sections of config.toml that configure pulls: of version 3 and
+// later, of version 2, and of version 1. A later one in the list overrides an
+// earlier one in the same file (plugins/cri/images/plugin.go).
 var criTables = []string{"io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"}
 
-// add takes over what one file says.
+// add adds the settings of one file and returns its imports.
 func (c *Config) add(text []byte) (imports []string, err error) {
 	var file struct {
 		Imports []string                  `toml:"imports"`
@@ -246,8 +236,8 @@ func (c *Config) addAuth(host string) {
 	}
 }
 
-// addLocal notes the settings that make containerd 2.1 and later pull by its
-// client and not by the transfer service (CheckLocalImagePullConfigs in
+// addLocal adds the settings that make containerd 2.1 and later pull with its
+// client instead of the transfer service (CheckLocalImagePullConfigs in
 // internal/cri/config/config.go of 2.4).
 func (c *Config) addLocal(section map[string]any) {
 	set := func(key string, local func(any) bool) {
@@ -265,7 +255,7 @@ func (c *Config) addLocal(section map[string]any) {
 
 func table(v any) map[string]any { t, _ := v.(map[string]any); return t }
 
-// resolveImports is containerd's function of this name.
+// resolveImports follows containerd's function of this name.
 func resolveImports(root host.Files, parent string, imports []string) ([]string, error) {
 	var out []string
 	for _, name := range imports {

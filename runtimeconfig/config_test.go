@@ -25,17 +25,20 @@ var configTrees = map[string]struct {
 	read    string
 }{
 	"version 3": {map[string]string{
-		"/c/config.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/a:/b'\n[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'p:1'",
+		"/c/config.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/a:/b'\n" +
+			"[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'p:1'",
 	}, "/a:/b", "p:1", "/c/config.toml"},
 	"version 2": {map[string]string{
-		"/c/config.toml": "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:2'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/etc/certs'",
+		"/c/config.toml": "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:2'\n" +
+			"[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/etc/certs'",
 	}, "/etc/certs", "p:2", "/c/config.toml"},
 	"version 1": {map[string]string{
 		"/c/config.toml": "[plugins.cri]\nsandbox_image = 'p:3'\n[plugins.cri.registry]\nconfig_path = '/old'",
 	}, "/old", "p:3", "/c/config.toml"},
 	"nothing said": {map[string]string{"/c/config.toml": "version = 3\n[plugins.other]\nregistry = 7\n"}, "", "", "/c/config.toml"},
 	"imports override, relative, by glob and in turn": {map[string]string{
-		"/c/config.toml":   "version = 2\nimports = ['conf.d/*.toml', '../d/last.toml']\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:1'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/a'",
+		"/c/config.toml": "version = 2\nimports = ['conf.d/*.toml', '../d/last.toml']\n" +
+			"[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'p:1'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/a'",
 		"/c/conf.d/1.toml": "version = 3\nimports = ['/c/deep.toml']\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/b'",
 		"/c/conf.d/2.txt":  "not TOML [",
 		"/d/last.toml":     "version = 3\n[plugins.'io.containerd.cri.v1.images'.pinned_images]\nsandbox = 'p:4'",
@@ -46,7 +49,8 @@ var configTrees = map[string]struct {
 		"/c/b.toml":      "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = ''",
 	}, "", "", "/c/config.toml /c/b.toml"},
 	"both sections in one file": {map[string]string{
-		"/c/config.toml": "version = 2\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/new'\n[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/old'",
+		"/c/config.toml": "version = 2\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/new'\n" +
+			"[plugins.'io.containerd.grpc.v1.cri'.registry]\nconfig_path = '/old'",
 	}, "/old", "", "/c/config.toml"},
 }
 
@@ -148,11 +152,46 @@ func TestConfigFlag(t *testing.T) {
 		want     string
 		explicit bool
 	}{
-		{[]string{"containerd"}, defaultConfig, false},
-		{[]string{"containerd", "-c", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "-a", "/run/k3s/containerd/containerd.sock"}, "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", true},
-		{[]string{"containerd", "--config=/x.toml", "--log-level", "info"}, "/x.toml", true},
-		{[]string{"/snap/microk8s/7/bin/containerd", "--config", "/var/snap/microk8s/7/args/containerd.toml"}, "/var/snap/microk8s/7/args/containerd.toml", true},
-		{[]string{"containerd", "-c"}, defaultConfig, false},
+		{
+			args: []string{"containerd"},
+			want: defaultConfig,
+		},
+		{
+			args: []string{
+				"containerd", "-c", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "-a", "/run/k3s/containerd/containerd.sock",
+			},
+			want:     "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"containerd", "--config=/x.toml", "--log-level", "info"},
+			want:     "/x.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"/snap/microk8s/7/bin/containerd", "--config", "/var/snap/microk8s/7/args/containerd.toml"},
+			want:     "/var/snap/microk8s/7/args/containerd.toml",
+			explicit: true,
+		},
+		{
+			args: []string{"containerd", "-c"},
+			want: defaultConfig,
+		},
+		{
+			args:     []string{"containerd", "-c", "/a.toml", "--c=/b.toml"},
+			want:     "/b.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"containerd", "-config", "/a.toml", "--", "-c", "/b.toml"},
+			want:     "/a.toml",
+			explicit: true,
+		},
+		{
+			args:     []string{"containerd", "-c", "--config", "-config=/b.toml"},
+			want:     "/b.toml",
+			explicit: true,
+		},
 	} {
 		if got, explicit := configFlag(tt.args); got != tt.want || explicit != tt.explicit {
 			t.Errorf("%q: %q %v, want %q", tt.args, got, explicit, tt.want)
@@ -160,7 +199,7 @@ func TestConfigFlag(t *testing.T) {
 	}
 }
 
-func TestRegistryDirs(t *testing.T) {
+func TestRegistries(t *testing.T) {
 	list := "/etc/containerd/certs.d:/etc/docker/certs.d"
 	both := strings.Split(list, ":")
 	set := func(path string) *Config { return &Config{RegistryPath: path, HasPath: true} }
@@ -183,18 +222,18 @@ func TestRegistryDirs(t *testing.T) {
 		{"a list, transfer service", set("/a:/b"), "2.1.4-k3s1", nil, []string{"/a:/b"}, []string{"/a", "/b"}, false},
 		{"a list, by the client", local, "v2.4.2", nil, both, nil, false},
 		{"a list, before the transfer service", set("/a:/b"), "1.7.0", nil, []string{"/a", "/b"}, nil, false},
-		{"a list, of a version nobody has looked at", set("/a:/b"), "v2.9.0", nil, []string{"/a", "/b"}, nil, false},
+		{"a list, of a version that is not known yet", set("/a:/b"), "v2.9.0", nil, []string{"/a", "/b"}, nil, false},
 		{"version unknown", &Config{}, "", nil, both, nil, false},
 		{"mirrors", mirrors, "v2.4.2", nil, nil, both, true},
 		{"what runs counts", set("/new"), "v2.4.2", &other, []string{"/other"}, []string{"/new"}, false},
 		{"what runs, of built-in defaults", &Config{}, "v2.4.2", &other, []string{"/other"}, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := tt.config.RegistryDirs(tt.version, tt.running)
+			d := tt.config.Registries(tt.version, tt.running)
 			if diff := cmp.Diff(tt.dirs, d.Dirs); diff != "" {
 				t.Errorf("dirs: %s", diff)
 			}
-			if diff := cmp.Diff(tt.passed, d.Passed); diff != "" || d.Mirrors != tt.mirrors || (d.Passed != nil) != (d.Why != "") {
+			if diff := cmp.Diff(tt.passed, d.Passed); diff != "" || (d.Mirrors != nil) != tt.mirrors || (d.Passed != nil) != (d.Why != "") {
 				t.Errorf("passed: %s %+v", diff, d)
 			}
 		})
@@ -205,17 +244,19 @@ func FuzzReadConfig(f *testing.F) {
 	for _, tree := range configTrees {
 		f.Add(tree.files["/c/config.toml"])
 	}
-	f.Add("imports = ['*/../*', '[a', '/*/*/*']\n[plugins.cri.registry.mirrors.a]\nendpoint = [1]\n[plugins.cri.registry.configs.a]\ntls = 1")
+	f.Add(
+		"imports = ['*/../*', '[a', '/*/*/*']\n[plugins.cri.registry.mirrors.a]\nendpoint = [1]\n[plugins.cri.registry.configs.a]\ntls = 1",
+	)
 	f.Fuzz(func(t *testing.T, text string) {
 		c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml")
-		c.RegistryDirs("v2.4.2", nil)
+		c.Registries("v2.4.2", nil)
 		if c.Err != nil && (c.Err.Error() == "" || len(c.Err.reason()) > 400) {
 			t.Errorf("%q", c.Err.Error())
 		}
 	})
 }
 
-// Imports that only this process cannot list are not taken for none.
+// Imports that only this process cannot list count as unreadable, not as absent.
 func TestClosedImports(t *testing.T) {
 	const dir = "/etc/containerd/conf.d"
 	main := hosttest.Memory{defaultConfig: "imports = [\"" + dir + "/*.toml\"]"}

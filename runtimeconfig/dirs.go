@@ -1,6 +1,7 @@
 package runtimeconfig
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -8,51 +9,47 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// defaultRegistryPath is what containerd 2.2 and later take for config_path
-// when neither it nor registry.mirrors is set (plugins/cri/images/plugin.go).
+// defaultRegistryPath is config_path in containerd 2.2 and later if neither it nor
+// registry.mirrors is set (plugins/cri/images/plugin.go).
 const defaultRegistryPath = "/etc/containerd/certs.d:/etc/docker/certs.d"
 
-// RegistryDirs is where the runtime looks for hosts.toml files.
-type RegistryDirs struct {
-	Path    string   // config_path in effect
-	Dirs    []string // directories that are searched, in this order
-	Passed  []string // directories that people use, and that are not searched
-	Why     string   // why those of Passed are not
-	Stale   bool     // they will be after a restart: config.toml is newer than the process
-	Mirrors bool     // registry.mirrors of config.toml is in effect, and no directory at all
-}
-
-// RegistryDirs says which directories a containerd of this version ("v2.4.2")
-// searches with this configuration. A running path, as [Client.RegistryPath]
-// brings it, takes precedence over what the files say.
-func (c *Config) RegistryDirs(version string, running *string) RegistryDirs {
+// Registries returns where a containerd of this version ("v2.4.2") reads mirrors and
+// authorities with this configuration. Running is the config_path that the
+// process reports; it overrides the files. It is nil if unknown.
+func (c *Config) Registries(version string, running *string) RegistryConfig {
 	major, minor := parseVersion(version)
 	since := func(a, b int) bool { return major > a || major == a && minor >= b }
-	d := RegistryDirs{Path: c.RegistryPath}
+	current := c.RegistryPath
 	if running != nil {
-		d.Path = *running
-	} else if d.Path == "" && len(c.Mirrors) == 0 && (major == 0 || since(2, 2)) {
-		d.Path = defaultRegistryPath
+		current = *running
+	} else if current == "" && len(c.Mirrors) == 0 && (major == 0 || since(2, 2)) {
+		current = defaultRegistryPath
 	}
-	list := filepath.SplitList(d.Path)
+	var out RegistryConfig
+	list := filepath.SplitList(current)
 	switch {
-	case d.Path == "":
-		d.Passed, d.Why = filepath.SplitList(defaultRegistryPath), "config_path is not set, and this containerd has no default for it"
-		if d.Mirrors = len(c.Mirrors) > 0; d.Mirrors {
-			d.Why = "registry.mirrors in " + report.Clean(c.Main, 80) + " takes the place of config_path"
+	case current == "" && len(c.Mirrors) > 0:
+		out.Passed, out.Why = filepath.SplitList(defaultRegistryPath), "registry.mirrors in "+report.Clean(c.Main, 80)+" replaces config_path"
+		out.Mirrors = c.Mirrors
+		if major == 1 { // 2.0 removed registry.configs."host".tls
+			out.TLS = c.TLS
 		}
+	case current == "":
+		out.Passed, out.Why = filepath.SplitList(defaultRegistryPath), "config_path is not set, and this containerd has no default for it"
 	case len(list) > 1 && since(2, 1) && !since(2, 5) && !c.pullsLocally():
-		// The transfer service takes the list for the name of one directory:
+		// The transfer service reads the list as the name of one directory:
 		// containerd issues 12415 (2.1) and 12636 (2.2); still so in 2.4.2.
-		d.Dirs, d.Passed, d.Why = []string{d.Path}, list, `config_path is "`+report.Clean(d.Path, 100)+`", which this containerd takes for one directory`
+		out.Dirs, out.Passed = []string{current}, list
+		out.Why = `config_path is "` + report.Clean(current, 100) + `", which this containerd reads as one directory`
 	default:
-		d.Dirs = list
+		out.Dirs = list
 	}
 	if running != nil && c.RegistryPath != "" && c.RegistryPath != *running {
-		d.Passed, d.Stale = filepath.SplitList(c.RegistryPath), true
-		d.Why = `config_path is "` + report.Clean(c.RegistryPath, 80) + `" in ` + report.Clean(c.Main, 80) + `, but the runtime was started with "` + report.Clean(*running, 80) + `"`
+		out.Passed, out.Stale = filepath.SplitList(c.RegistryPath), true
+		out.Why = fmt.Sprintf(`config_path is "%s" in %s, but the runtime was started with "%s"`,
+			report.Clean(c.RegistryPath, 80), report.Clean(c.Main, 80), report.Clean(*running, 80))
 	}
-	return d
+	return out
 }
 
 // pullsLocally reports whether a containerd that has the transfer service
@@ -64,13 +61,6 @@ func (c *Config) pullsLocally() bool {
 		}
 	}
 	return len(c.Mirrors) > 0 || len(c.TLS) > 0 || len(c.Auths) > 0
-}
-
-// HonoursTLS reports whether a containerd of this version still reads
-// registry.configs."host".tls, which 2.0 has removed.
-func HonoursTLS(version string) bool {
-	major, _ := parseVersion(version)
-	return major == 1
 }
 
 // parseVersion reads "v1.7.22" or "2.4.2-k3s1"; zeros mean unknown.

@@ -1,6 +1,10 @@
-// Package runtimeconfig reads how the container runtime is told to reach
+// Package runtimeconfig reads how the container runtime is configured to reach
 // registries, and which of these settings are invalid, ignored, or newer than
 // the running process.
+//
+// [Read] reads containerd's own files. [RegistryConfig.Hosts] lists the hosts that
+// containerd contacts for a domain, from hosts.toml, Docker's certificate
+// directories or registry.mirrors, by containerd's own rules.
 //
 // Its checks:
 //

@@ -13,89 +13,89 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// facts are the evidence that all checks of staleness share.
-func changeFacts(c host.Changes, e map[string]string) {
-	e["started"] = c.Since.UTC().Format(time.RFC3339)
+// addChanges adds which files have changed since the process was started.
+func addChanges(e map[string]string, c host.Changes) {
+	e[report.KeyStarted] = c.Since.UTC().Format(time.RFC3339)
 	if len(c.Files) > 0 {
-		e["newer"] = "true"
-		e["modified"] = c.Last.UTC().Format(time.RFC3339)
-		e["files"] = report.Clean(strings.Join(c.Files, ","), 300)
+		e[report.KeyNewer] = report.True
+		e[report.KeyModified] = c.Last.UTC().Format(time.RFC3339)
+		e[report.KeyFiles] = report.Clean(strings.Join(c.Files, ","), 300)
 	}
 }
 
-// words is the end of a summary about the newest file.
-func changeWords(c host.Changes) string {
-	if len(c.Files) == 0 {
-		return ""
-	}
+// changedSince returns the beginning of a sentence about changed files.
+func changedSince(p *host.Process, c host.Changes) string {
 	more := ""
 	if n := len(c.Files) - 1; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return report.Clean(c.Files[0], 120) + more + " changed at " + clock(c.Last)
+	return fmt.Sprintf("%s%s changed at %s, after %s started (%s)",
+		report.Clean(c.Files[0], 120), more, report.Time(c.Last), p.Name(), report.Time(c.Since))
 }
 
-// clock shows a time of this node to people.
-func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
+// started returns the beginning of a sentence about the process.
+func started(p *host.Process, at time.Time) string {
+	return p.Name() + " started at " + report.Time(at)
+}
 
-// since opens the summary of a check about the process.
-func runsSince(p *host.Process, at time.Time) string { return p.Name() + " runs since " + clock(at) }
-
-// ConfigCheck is "runtime/config.toml": what the configuration files say, and
-// whether they are newer than the process. Running is the config_path in
-// effect, nil if the runtime does not tell.
+// ConfigCheck returns the check "runtime/config.toml": the settings in the
+// configuration files, and whether the files are newer than the process. Running
+// is the config_path of the process, nil if the runtime does not report it.
 func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, running *string) report.Check {
-	k := report.Check{ID: "runtime/config.toml", Kind: report.KindRuntime, Outcome: report.Skipped}
+	k := report.Check{ID: report.IDRuntimeConfig, Kind: report.KindRuntime, Outcome: report.Skipped}
 	since, timeErr := p.Since()
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		k.Summary = "the runtime is " + p.Name() + ", whose configuration is not looked at"
+		k.Summary = "the runtime is " + p.Name() + ": its configuration is not checked"
 		return k
 	case err != nil || timeErr != nil:
-		k.Summary = "the runtime's process could not be asked for its configuration: " + report.Clean(errors.Join(err, timeErr).Error(), 120)
+		k.Summary = "cannot read how the runtime was started: " + report.Clean(errors.Join(err, timeErr).Error(), 120)
 		return k
 	}
-	k.Target = config.Main
-	c := host.ChangesSince(root, since, append(append(slices.Clone(config.Files), config.Sources...), config.failed()...))
-	e := map[string]string{"read": report.Clean(strings.Join(config.Files, ","), 300)}
-	changeFacts(c, e)
-	if config.HasPath {
-		e["filesSay"] = report.Clean(config.RegistryPath, 200)
-	}
-	if running != nil {
-		e["runs"] = report.Clean(*running, 200)
-	}
-	if hosts := slices.Sorted(maps.Keys(config.Mirrors)); len(hosts) > 0 {
-		e["mirrors"] = report.Clean(strings.Join(hosts, ","), 200) // registry.mirrors, deprecated
-	}
-	if hosts := slices.Sorted(maps.Keys(config.TLS)); len(hosts) > 0 {
-		e["tls"] = report.Clean(strings.Join(hosts, ","), 200)
-	}
-	if len(config.Auths) > 0 {
-		e["auths"] = report.Clean(strings.Join(config.Auths, ","), 200)
-	}
-	k.Evidence = e
-	k.Outcome = report.Pass
-	k.Summary = runsSince(p, since)
+	c := host.ChangesSince(root, since, slices.Concat(config.Files, config.Sources, config.failed()))
+	k.Target, k.Outcome, k.Evidence = config.Main, report.Pass, config.evidence(running)
+	addChanges(k.Evidence, c)
 	switch {
 	case config.Err != nil && config.Err.unread():
 		k.Outcome = report.Skipped
-		k.Summary = "what the runtime is configured to do is unknown: " + config.Err.Error()
+		k.Summary = "cannot read the runtime's configuration: " + config.Err.Error()
 	case config.Err != nil:
 		k.Outcome, k.Cause = report.Fail, report.RuntimeConfigInvalid
-		e["file"], e["reason"] = config.Err.File, config.Err.reason()
-		k.Summary += "; it could not start again: " + config.Err.Error()
+		k.Evidence[report.KeyFile], k.Evidence[report.KeyReason] = config.Err.File, config.Err.reason()
+		k.Summary = started(p, since) + " and would not start with the current configuration: " + config.Err.Error()
 	case running != nil && config.HasPath && config.RegistryPath != "" && *running != config.RegistryPath:
-		e["differs"] = "config_path"
-		k.Summary += fmt.Sprintf(" with config_path %q; %s says %q: it reads that once, at its start", report.Clean(*running, 120), config.lastFile(), report.Clean(config.RegistryPath, 120))
+		k.Evidence[report.KeyDiffers] = "config_path"
+		k.Summary = fmt.Sprintf("%s with config_path %q, but %s has %q: restart it to apply that",
+			started(p, since), report.Clean(*running, 120), config.lastFile(), report.Clean(config.RegistryPath, 120))
 	case len(c.Files) > 0:
-		k.Summary += "; " + changeWords(c) + ": it reads its configuration once, at its start"
+		k.Summary = changedSince(p, c) + ": restart it to apply that"
 	case len(config.Files) == 0:
-		k.Summary += " without a configuration file"
+		k.Summary = started(p, since) + " without a configuration file"
 	default:
-		k.Summary += "; " + config.Main + " is older"
+		k.Summary = started(p, since) + ", after the last change of " + config.Main
 	}
 	return k
+}
+
+// evidence returns the settings that concern pulls.
+func (c *Config) evidence(running *string) map[string]string {
+	e := map[string]string{report.KeyRead: report.Clean(strings.Join(c.Files, ","), 300)}
+	if c.HasPath {
+		e[report.KeyFilesSay] = report.Clean(c.RegistryPath, 200)
+	}
+	if running != nil {
+		e[report.KeyRuns] = report.Clean(*running, 200)
+	}
+	for key, hosts := range map[string][]string{
+		report.KeyMirrors: slices.Sorted(maps.Keys(c.Mirrors)),
+		report.KeyTLS:     slices.Sorted(maps.Keys(c.TLS)),
+		report.KeyAuths:   c.Auths,
+	} {
+		if len(hosts) > 0 {
+			e[key] = report.Clean(strings.Join(hosts, ","), 200)
+		}
+	}
+	return e
 }
 
 func (c *Config) failed() []string {
@@ -105,6 +105,7 @@ func (c *Config) failed() []string {
 	return []string{c.Err.File}
 }
 
+// lastFile returns where a setting is that other files may override.
 func (c *Config) lastFile() string {
 	if n := len(c.Files); n > 1 {
 		return c.Main + " with its imports"
@@ -112,9 +113,10 @@ func (c *Config) lastFile() string {
 	return c.Main
 }
 
-// EnvironmentCheck is "runtime/environment": the proxy and trust settings that
-// the process runs with, those that its service's files would give it today,
-// and whether the files are newer than the process. No credentials are shown.
+// EnvironmentCheck returns the check "runtime/environment": the proxy and trust
+// settings that the process runs with, those that the files of its service would
+// give it today, and whether the files are newer than the process. No credentials
+// are shown.
 func EnvironmentCheck(p *host.Process, root *host.Root) report.Check {
 	if root == nil {
 		return environmentCheck(p, nil, "")
@@ -122,63 +124,63 @@ func EnvironmentCheck(p *host.Process, root *host.Root) report.Check {
 	return environmentCheck(p, root, p.Service())
 }
 
-func environmentCheck(p *host.Process, root *host.Root, name string) report.Check {
-	k := report.Check{ID: "runtime/environment", Kind: report.KindRuntime, Outcome: report.Skipped}
+func environmentCheck(p *host.Process, root *host.Root, service string) report.Check {
+	k := report.Check{ID: report.IDRuntimeEnvironment, Kind: report.KindRuntime, Outcome: report.Skipped}
 	env, err := p.Environ()
 	since, timeErr := p.Since()
 	if err := errors.Join(err, timeErr); err != nil {
 		k.Summary = "the environment of the runtime's process cannot be read: " + report.Clean(err.Error(), 120)
 		return k
 	}
-	runs := func(name string) string {
-		for _, kv := range env {
-			if v, ok := strings.CutPrefix(kv, name+"="); ok {
-				return v
-			}
-		}
-		return ""
+	running := func(name string) string {
+		value, _ := host.Env(env).Lookup(name)
+		return value
 	}
-	e := map[string]string{"runs": shown(runs)}
-	k.Evidence = e
-	k.Outcome = report.Pass
-	k.Summary = runsSince(p, since) + " with " + orNone(e["runs"])
+	k.Outcome, k.Evidence = report.Pass, map[string]string{report.KeyRuns: shown(running)}
+	k.Summary = started(p, since) + " with " + orNone(k.Evidence[report.KeyRuns])
 	var u *host.Unit
-	if name != "" {
-		u = host.ReadUnit(root, name)
+	if service != "" {
+		u = host.ReadUnit(root, service)
 	}
-	if u == nil {
-		changeFacts(host.Changes{Since: since}, e)
-		return k // no service: a container, or somebody's shell
+	if u == nil { // no service: a container, or started by hand
+		addChanges(k.Evidence, host.Changes{Since: since})
+		return k
 	}
-	k.Target = name
-	e["unit"] = report.Clean(name, 100)
+	k.Target = service
+	k.Evidence[report.KeyUnit] = report.Clean(service, 100)
 	c := host.ChangesSince(root, since, u.Files)
-	changeFacts(c, e)
+	addChanges(k.Evidence, c)
 	if u.Unread != "" {
 		k.Outcome = report.Skipped
 		k.Summary += "; " + u.Unread + " cannot be read from here"
 		return k
 	}
-	e["filesSay"] = shown(u.Get)
-	differs := u.Differs(runs)
-	if len(differs) > 0 {
-		e["differs"] = strings.Join(differs, ",")
-		if slices.ContainsFunc(differs, func(name string) bool { return strings.HasSuffix(name, "_PROXY") }) {
-			e["proxyDiffers"] = "true"
-		}
-	}
-	switch {
-	case len(differs) > 0 && len(c.Files) > 0:
-		k.Summary += "; " + changeWords(c) + ", and would give it " + orNone(e["filesSay"]) + ": it takes its environment once, at its start"
-	case len(differs) > 0:
-		k.Summary += "; the files of " + name + " would give it " + orNone(e["filesSay"])
-	case len(c.Files) > 0:
-		k.Summary += "; " + changeWords(c) + " and would give it the same"
-	}
+	addDifferences(&k, p, u, c, running)
 	return k
 }
 
-// shown lists the watched variables that are set, without credentials.
+// addDifferences adds what the files of the service would change.
+func addDifferences(k *report.Check, p *host.Process, u *host.Unit, c host.Changes, running func(string) string) {
+	k.Evidence[report.KeyFilesSay] = shown(u.Get)
+	differs := u.Differs(running)
+	if len(differs) > 0 {
+		k.Evidence[report.KeyDiffers] = strings.Join(differs, ",")
+		if slices.ContainsFunc(differs, func(name string) bool { return strings.HasSuffix(name, "_PROXY") }) {
+			k.Evidence[report.KeyProxyDiffers] = report.True
+		}
+	}
+	current, next := orNone(k.Evidence[report.KeyRuns]), orNone(k.Evidence[report.KeyFilesSay])
+	switch {
+	case len(differs) > 0 && len(c.Files) > 0:
+		k.Summary = changedSince(p, c) + " with " + current + ": a restart would give it " + next
+	case len(differs) > 0:
+		k.Summary += "; by the files of " + u.Name + " a restart would give it " + next
+	case len(c.Files) > 0:
+		k.Summary = changedSince(p, c) + ": its environment is the same, " + current
+	}
+}
+
+// shown returns the watched variables that are set, without credentials.
 func shown(get func(string) string) string {
 	var out []string
 	for _, name := range host.Watched {
@@ -194,8 +196,8 @@ func shown(get func(string) string) string {
 	return report.Clean(strings.Join(out, " "), 300)
 }
 
-// withoutUser is a proxy's address without user and password. What may hold
-// them elsewhere is not shown.
+// withoutUser returns a proxy's address without user and password. If they may be
+// in another part of it, it returns "(set)".
 func withoutUser(proxy string) string {
 	u, err := url.Parse(proxy)
 	if err != nil || u.Host == "" {
@@ -212,7 +214,7 @@ func withoutUser(proxy string) string {
 
 func orNone(settings string) string {
 	if settings == "" {
-		return "no proxy set"
+		return "no proxy settings"
 	}
 	return settings
 }

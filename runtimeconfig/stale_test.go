@@ -69,7 +69,16 @@ func TestEnvironmentCheck(t *testing.T) {
 
 		touch(t, p, root, unit+".d/proxy.conf", "[Service]\nEnvironment=https_proxy=http://u:canary@proxy.lab:3128 NO_PROXY=.lab\n")
 		k = environmentCheck(p, root, "c.service")
-		hosttest.Expect(t, k, report.Pass, "newer=true", "differs=HTTPS_PROXY,NO_PROXY", "proxyDiffers=true", "runs=", "filesSay=HTTPS_PROXY=http://proxy.lab:3128 NO_PROXY=.lab")
+		hosttest.Expect(
+			t,
+			k,
+			report.Pass,
+			"newer=true",
+			"differs=HTTPS_PROXY,NO_PROXY",
+			"proxyDiffers=true",
+			"runs=",
+			"filesSay=HTTPS_PROXY=http://proxy.lab:3128 NO_PROXY=.lab",
+		)
 		if !strings.Contains(k.Evidence["files"], unit+".d/proxy.conf") {
 			t.Errorf("files: %v", k.Evidence)
 		}
@@ -95,10 +104,22 @@ func TestEnvironmentCheck(t *testing.T) {
 			"/etc/systemd/system/k3s.service.env": "HTTPS_PROXY=http://for-k3s.lab\nCONTAINERD_HTTPS_PROXY=http://for-pulls.lab\nNO_PROXY=.lab, .svc\n",
 		})
 		env := []string{"HTTPS_PROXY=http://for-pulls.lab", "NO_PROXY=.svc,.lab,10.42.0.0/16"}
-		hosttest.Expect(t, environmentCheck(startProcess(t, env...), root, "k3s.service"), report.Pass, "differs=", "filesSay=HTTPS_PROXY=http://for-pulls.lab NO_PROXY=.lab, .svc")
+		hosttest.Expect(
+			t,
+			environmentCheck(startProcess(t, env...), root, "k3s.service"),
+			report.Pass,
+			"differs=",
+			"filesSay=HTTPS_PROXY=http://for-pulls.lab NO_PROXY=.lab, .svc",
+		)
 	})
 	t.Run("no service", func(t *testing.T) {
-		hosttest.Expect(t, environmentCheck(startProcess(t, "http_proxy=proxy.lab:80", "SSL_CERT_FILE=/x"), nil, ""), report.Pass, "unit=", "runs=HTTP_PROXY=//proxy.lab:80 SSL_CERT_FILE=/x")
+		hosttest.Expect(
+			t,
+			environmentCheck(startProcess(t, "http_proxy=proxy.lab:80", "SSL_CERT_FILE=/x"), nil, ""),
+			report.Pass,
+			"unit=",
+			"runs=HTTP_PROXY=//proxy.lab:80 SSL_CERT_FILE=/x",
+		)
 	})
 	t.Run("gone", func(t *testing.T) {
 		p := &host.Process{PID: os.Getpid()} // was another process's once
@@ -109,7 +130,8 @@ func TestEnvironmentCheck(t *testing.T) {
 func TestWithoutUser(t *testing.T) {
 	for in, want := range map[string]string{
 		"http://u:canary@p.lab:3128": "http://p.lab:3128", "socks5://p": "socks5://p", "u:canary@p.lab:3128": "//p.lab:3128", "p.lab": "//p.lab",
-		"http://u:12/canary@p.lab": "(set)", "http://u:can/ary@p.lab": "(set)", "http://p.lab/x?canary": "http://p.lab", "u:canary": "(set)", "": "(set)",
+		"http://u:12/canary@p.lab": "(set)", "http://u:can/ary@p.lab": "(set)", "http://p.lab/x?canary": "http://p.lab",
+		"u:canary": "(set)", "": "(set)",
 	} {
 		if got := withoutUser(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -1,0 +1,341 @@
+package agent
+
+import (
+	"context"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// examCache makes examinations and keeps their results, so that all pods that wait for
+// the same image with the same credentials share one. Callers never block: requeue is
+// called for every pod that needs a result. The longer the result of an image stays the
+// same, the longer it is valid.
+type examCache struct {
+	cfg cacheConfig
+
+	// secretsInterval is how often the secrets of a stuck pod are compared with those
+	// that its examination used.
+	secretsInterval time.Duration
+
+	seed maphash.Seed
+	work sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	byKey  map[string]*entry
+}
+
+// cacheConfig is what a cache needs.
+type cacheConfig struct {
+	Examine func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result
+	Requeue func(types.UID)
+	MaxAge  func() time.Duration // the longest time for which an examination is valid
+	Limiter *limiter
+}
+
+// entry is what is known under one key.
+type entry struct {
+	latest       examination
+	inFlight     []*inFlight
+	startAnother bool // a pod needs another examination when one of these has ended
+	users        map[types.UID]bool
+
+	verdict          report.Verdict // of the latest examination, for the back-off only
+	repeats          int            // how often in a row it was the same before
+	due              time.Time      // end of its validity
+	secretsPrint     uint64         // fingerprint of the secrets that it used; 0: not known
+	secretsCheckedAt time.Time      // when they were last compared
+}
+
+// resetBackoff has the next results valid for the shortest time again.
+func (e *entry) resetBackoff() { e.verdict, e.repeats = report.Verdict{}, 0 }
+
+// examination is the result of an examination, with its time.
+type examination struct {
+	examine.Result
+	began, ended time.Time
+}
+
+// inFlight is an examination in progress.
+type inFlight struct {
+	began  time.Time // zero: it waits to begin
+	cancel context.CancelFunc
+	waiter *waiter
+}
+
+// examRequest is what a pod needs an examination of.
+type examRequest struct {
+	pod        types.UID
+	namespace  string    // of the pod
+	urgent     bool      // a user waits for it
+	key        string    // requests with the same key share examinations
+	beganAfter time.Time // it must have begun after this
+	endedAfter time.Time // it must have ended after this
+	subject    examine.Subject
+	podCheck   report.Check // what the kubelet reports, for the verdict that the back-off depends on
+}
+
+func newExamCache(c cacheConfig) *examCache {
+	return &examCache{cfg: c, secretsInterval: time.Minute, seed: maphash.MakeSeed(), byKey: map[string]*entry{}}
+}
+
+// maxInFlight is how many examinations of one key are in progress at a time: repeated
+// requests take no slots from others.
+const maxInFlight = 2
+
+// reuseAge is how old an examination may be for a pod that has none yet: that it is stuck
+// is new.
+const reuseAge = time.Minute
+
+// get returns an examination that satisfies the request, and when it is due again. ok is
+// false if there is none; then one is in progress, and the pod is queued when it ends.
+func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byKey[r.key]
+	if e == nil {
+		e = &entry{users: map[types.UID]bool{}}
+		c.byKey[r.key] = e
+	}
+	e.users[r.pod] = true
+	now := time.Now()
+	if x := e.latest; x.began.After(r.beganAfter) && x.ended.After(r.endedAfter) && (now.Before(e.due) || !x.Final) {
+		return x, e.due, true
+	}
+	for _, f := range e.inFlight {
+		if f.began.IsZero() && r.urgent {
+			c.cfg.Limiter.prioritize(f.waiter)
+		}
+		if f.began.IsZero() || f.began.After(r.beganAfter) {
+			return examination{}, time.Time{}, false
+		}
+	}
+	if len(e.inFlight) >= maxInFlight {
+		e.startAnother = true
+		return examination{}, time.Time{}, false
+	}
+	if !r.beganAfter.IsZero() && !e.latest.began.After(r.beganAfter) {
+		e.resetBackoff() // a user asked, or settings changed
+	}
+	c.start(ctx, e, r)
+	return examination{}, time.Time{}, false
+}
+
+// start begins an examination in the background. c.mu is held.
+func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
+	if c.closed {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	registry, _ := pods.RegistryOf(r.subject.Image) // none is contacted for an invalid name
+	f := &inFlight{cancel: cancel, waiter: newWaiter(r.namespace, registry, r.urgent)}
+	e.inFlight = append(e.inFlight, f)
+	c.work.Go(func() {
+		defer cancel()
+		if c.cfg.Limiter.acquire(ctx, f.waiter) {
+			c.run(ctx, e, f, r)
+			c.cfg.Limiter.release(f.waiter)
+		}
+		c.mu.Lock()
+		e.inFlight = slices.DeleteFunc(e.inFlight, func(o *inFlight) bool { return o == f })
+		var waiting []types.UID
+		if e.startAnother {
+			e.startAnother, waiting = false, slices.Collect(maps.Keys(e.users))
+		}
+		c.mu.Unlock()
+		for _, uid := range waiting {
+			c.cfg.Requeue(uid)
+		}
+	})
+}
+
+// run makes an examination and stores its results.
+func (c *examCache) run(ctx context.Context, e *entry, f *inFlight, r examRequest) {
+	c.mu.Lock()
+	f.began = time.Now()
+	c.mu.Unlock()
+	var secrets uint64
+	subject := r.subject
+	subject.Secrets = func(ctx context.Context) []credentials.SecretLookup {
+		found := r.subject.Secrets(ctx)
+		secrets = c.fingerprint(found)
+		return found
+	}
+	x := c.cfg.Examine(ctx, subject, func(early examine.Result) {
+		c.store(e, examination{early, f.began, time.Now()}, r.podCheck, 0)
+	})
+	if ctx.Err() == nil {
+		c.store(e, examination{x, f.began, time.Now()}, r.podCheck, secrets)
+	}
+}
+
+// store keeps an examination, unless there is one that began later, and queues all pods
+// that need it.
+func (c *examCache) store(e *entry, x examination, podCheck report.Check, secrets uint64) {
+	c.mu.Lock()
+	if !x.began.Before(e.latest.began) {
+		e.latest = x
+		if x.Final {
+			v := report.Diagnose(withPodChecks(x.Result, podCheck))
+			switch {
+			case !v.Same(e.verdict):
+				e.repeats = 0
+			case report.Find(x.Checks, report.IDPull).Evidence[report.KeySkipped] != "busy": // else its test pull is still to come
+				e.repeats++
+			}
+			e.verdict, e.secretsPrint, e.secretsCheckedAt = v, secrets, x.ended
+			e.due = x.ended.Add(c.validFor(v, e.repeats, report.Find(x.Checks, report.IDPull)))
+		}
+	}
+	users := slices.Collect(maps.Keys(e.users))
+	c.mu.Unlock()
+	for _, uid := range users {
+		c.cfg.Requeue(uid)
+	}
+}
+
+// validSteps is how long an examination is valid whose result was the same n times in a
+// row. The kubelet's own back-off ends at five minutes.
+var validSteps = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute}
+
+// Limits of repeated test pulls of one image: they take one pullCostFactor-th of the time,
+// but there is one every maxPullInterval.
+const (
+	pullCostFactor  = 20
+	maxPullInterval = time.Hour
+)
+
+// validFor returns how long the nth identical result in a row stays valid.
+func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Duration {
+	valid := min(validSteps[min(n, len(validSteps)-1)], c.cfg.MaxAge())
+	if v.Cause == report.RuntimeUnavailable {
+		return min(10*time.Second, valid) // nothing was pulled, and every pod depends on it
+	}
+	seconds, err := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
+	if err == nil && seconds > 0 {
+		valid = max(valid, min(time.Duration(seconds*pullCostFactor*float64(time.Second)), maxPullInterval))
+	}
+	return valid
+}
+
+// withPodChecks returns the checks of an examination with those about the pod, in the
+// order in which they depend on each other, and redacted.
+func withPodChecks(x examine.Result, pod ...report.Check) []report.Check {
+	clean := make([]report.Check, len(pod))
+	for i, c := range pod {
+		clean[i] = x.Redactor.Check(c)
+	}
+	return slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), clean...)
+}
+
+// secretsCheckDue returns when the secrets that an examination used are to be compared
+// with the current ones; zero: never, there are none or they cannot be read.
+func (c *examCache) secretsCheckDue(key string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byKey[key]
+	if e == nil || e.secretsPrint == 0 {
+		return time.Time{}
+	}
+	return e.secretsCheckedAt.Add(c.secretsInterval)
+}
+
+// noteSecrets makes an examination due if its secrets have changed. Secrets that could not
+// be read prove nothing.
+func (c *examCache) noteSecrets(key string, found []credentials.SecretLookup) (changed bool) {
+	now := c.fingerprint(found)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byKey[key]
+	if e == nil {
+		return false
+	}
+	e.secretsCheckedAt = time.Now()
+	if now == 0 || now == e.secretsPrint {
+		return false
+	}
+	e.resetBackoff()
+	e.secretsPrint, e.due = now, time.Time{}
+	return true
+}
+
+// fingerprint returns a number that is equal for secrets with the same content in this
+// process. It is 0 if there are none or one could not be read. It reveals nothing of the
+// content.
+func (c *examCache) fingerprint(found []credentials.SecretLookup) uint64 {
+	var h maphash.Hash
+	h.SetSeed(c.seed)
+	for _, f := range found {
+		if f.Err != nil {
+			return 0
+		}
+		_, _ = h.WriteString(f.Namespace + "\x00" + f.Name + "\x00")
+		if f.Secret == nil {
+			_, _ = h.WriteString("absent\x00")
+			continue
+		}
+		_, _ = h.WriteString(f.Secret.Type + "\x00")
+		for _, key := range slices.Sorted(maps.Keys(f.Secret.Data)) {
+			_, _ = h.WriteString(key + "\x00" + strconv.Itoa(len(f.Secret.Data[key])) + "\x00")
+			_, _ = h.Write(f.Secret.Data[key])
+		}
+	}
+	if len(found) == 0 {
+		return 0
+	}
+	return max(h.Sum64(), 1)
+}
+
+// release ends a pod's need for all keys except the given ones. An examination that no pod
+// needs any more is canceled, so that a long test pull does not delay others.
+func (c *examCache) release(pod types.UID, except ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, e := range c.byKey {
+		if !e.users[pod] || slices.Contains(except, key) {
+			continue
+		}
+		delete(e.users, pod)
+		if len(e.users) > 0 {
+			continue
+		}
+		for _, f := range e.inFlight {
+			f.cancel()
+		}
+		delete(c.byKey, key)
+	}
+}
+
+// close starts no more examinations and waits for those in progress, whose contexts have
+// ended.
+func (c *examCache) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.work.Wait()
+}
+
+// cacheKey returns a key that is equal for pods whose examinations must have the same
+// result: the same image, requested with the same credentials, failing for the same reason
+// by the kubelet's message. Another message may be about another state of the node.
+// Credentials are identified by their sources: the pull secrets, and for the node's
+// credential providers the ServiceAccount.
+func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
+	failing := "waits"
+	if s.Failing {
+		failing = "fails"
+	}
+	return strings.Join(append([]string{s.Image, s.NoPull, failing, string(cause), p.Namespace, p.ServiceAccount}, p.PullSecrets...), "\x00")
+}

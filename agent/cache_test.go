@@ -1,0 +1,295 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// bench is a cache over made-up examinations.
+type bench struct {
+	*examCache
+	mu       sync.Mutex
+	began    []time.Duration // when each examination began, from the start of the test
+	requeued atomic.Int32
+	comes    func() examine.Result
+	takes    time.Duration
+	early    bool
+	passed   func() time.Duration
+}
+
+func hour() time.Duration { return time.Hour }
+
+func newBench(t *testing.T) *bench {
+	start := time.Now()
+	b := &bench{
+		comes:  func() examine.Result { return checked(report.TagNotFound, nil) },
+		passed: func() time.Duration { return time.Since(start) },
+	}
+	b.examCache = newExamCache(cacheConfig{
+		MaxAge:  hour,
+		Limiter: newLimiter(2, func() int { return 1000 }),
+		Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+			b.mu.Lock()
+			b.began = append(b.began, b.passed())
+			b.mu.Unlock()
+			s.Secrets(ctx)
+			if b.early {
+				early(examine.Result{})
+			}
+			select {
+			case <-time.After(b.takes):
+			case <-ctx.Done():
+			}
+			return b.comes()
+		},
+		Requeue: func(types.UID) { b.requeued.Add(1) },
+	})
+	t.Cleanup(b.close)
+	return b
+}
+
+// checked returns an examination with this cause and evidence of its pull.
+func checked(c report.Cause, pull map[string]string) examine.Result {
+	return examine.Result{Final: true, Checks: []report.Check{
+		{ID: "reference", Outcome: report.Fail, Cause: c}, {ID: "pull", Evidence: pull},
+	}}
+}
+
+func (b *bench) ask(pod types.UID, key string, edit ...func(*examRequest)) (examination, time.Time, bool) {
+	n := examRequest{pod: pod, key: key, subject: examine.Subject{Secrets: func(context.Context) []credentials.SecretLookup { return nil }}}
+	for _, f := range edit {
+		f(&n)
+	}
+	return b.get(context.Background(), n)
+}
+
+// follow requests the examination of one pod for a while, as the agent does.
+func (b *bench) follow(t *testing.T, pod types.UID, for_ time.Duration) {
+	t.Helper()
+	for end := b.passed() + for_; b.passed() < end; {
+		_, due, ok := b.ask(pod, "key")
+		synctest.Wait()
+		if ok {
+			time.Sleep(min(time.Until(due), end-b.passed()))
+		} else {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func minutes(list []time.Duration) []int {
+	var out []int
+	for _, d := range list {
+		out = append(out, int(d.Round(time.Minute).Minutes()))
+	}
+	return out
+}
+
+// TestBackOff checks that an examination with the same result is repeated at growing
+// intervals, until the result changes.
+func TestBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.follow(t, "a", 50*time.Minute)
+		if got := minutes(b.began); !slices.Equal(got, []int{0, 1, 3, 8, 18, 33, 48}) {
+			t.Fatalf("examined at minutes %v", got)
+		}
+		b.began = nil
+		b.comes = func() examine.Result { return checked(report.InvalidReference, nil) }
+		b.follow(t, "a", 25*time.Minute) // the next one is due at minute 63
+		if got := minutes(b.began); !slices.Equal(got, []int{63, 64, 66, 71}) {
+			t.Errorf("after another verdict examined at minutes %v", got)
+		}
+	})
+}
+
+// TestRequestResetsBackOff checks that a request causes an examination at once and
+// resets the intervals.
+func TestRequestResetsBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.follow(t, "a", 20*time.Minute)
+		b.began = nil
+		asked := time.Now()
+		time.Sleep(time.Second)
+		if _, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); ok {
+			t.Fatal("got an examination from before the request")
+		}
+		synctest.Wait()
+		if x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); !ok || !x.began.After(asked) {
+			t.Fatal("not answered")
+		}
+		b.follow(t, "a", 5*time.Minute)
+		if got := minutes(b.began); !slices.Equal(got, []int{20, 21, 23}) {
+			t.Errorf("examined at minutes %v", got)
+		}
+	})
+}
+
+// TestSlowPullsAreRare checks that a slow test pull is not repeated soon.
+func TestSlowPullsAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.comes = func() examine.Result { return checked(report.Healthy, map[string]string{"seconds": "60.000"}) }
+		b.follow(t, "a", 45*time.Minute)
+		if got := minutes(b.began); !slices.Equal(got, []int{0, 20, 40}) {
+			t.Errorf("examined at minutes %v", got)
+		}
+	})
+}
+
+// TestSharing checks that all pods with the same key share one examination, also those
+// that come while it is in progress, and that none is queued before it has ended.
+func TestSharing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 4 * time.Second
+		for i := range 50 {
+			if _, _, ok := b.ask(types.UID(fmt.Sprint(i)), "key"); ok {
+				t.Fatal("an examination out of nothing")
+			}
+			synctest.Wait()
+		}
+		time.Sleep(5 * time.Second)
+		if n := b.requeued.Load(); n != 50 || len(b.began) != 1 {
+			t.Errorf("%d pods were told, %d examinations", n, len(b.began))
+		}
+		// A later pod gets a recent examination, and no old one.
+		fresh := func(n *examRequest) { n.endedAfter = time.Now().Add(-reuseAge) }
+		if _, _, ok := b.ask("new", "key", fresh); !ok {
+			t.Error("an examination of just now is not shared")
+		}
+		b.follow(t, "0", 10*time.Minute)
+		time.Sleep(2 * time.Minute)
+		if _, _, ok := b.ask("newer", "key", fresh); ok {
+			t.Error("an old examination is taken for a new pod")
+		}
+	})
+}
+
+// TestEarlyAnswer checks that an early result is returned while the examination is in
+// progress, and the final one after it.
+func TestEarlyAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes, b.early = time.Minute, true
+		b.ask("a", "key")
+		synctest.Wait()
+		if x, _, ok := b.ask("a", "key"); !ok || x.Final {
+			t.Errorf("no first answer: %v %+v", ok, x)
+		}
+		time.Sleep(2 * time.Minute)
+		_, _, ok := b.ask("a", "key")
+		synctest.Wait()
+		if ok || len(b.began) != 2 {
+			t.Errorf("%d examinations when the first is due again", len(b.began))
+		}
+	})
+}
+
+// TestHangingExaminations checks that an examination that hangs holds its own slot
+// only, and none when no pod needs it.
+func TestHangingExaminations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 24 * time.Hour
+		b.ask("a", "hangs")
+		b.ask("b", "hangs too")
+		synctest.Wait()
+		b.takes = 0
+		b.ask("c", "waits") // both places are taken
+		synctest.Wait()
+		if len(b.began) != 2 {
+			t.Fatalf("%d examinations at a time", len(b.began))
+		}
+		b.release("a")
+		synctest.Wait()
+		if _, _, ok := b.ask("c", "waits"); !ok {
+			t.Error("the first is not needed any more, and keeps its slot")
+		}
+		b.release("b")
+	})
+}
+
+// TestRepeatedRequests checks that requests that come faster than examinations end
+// get the result of the last request, and leave slots to others.
+func TestRepeatedRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.cfg.Limiter.slots = 16
+		b.takes = 10 * time.Second
+		var asked time.Time
+		for range 100 {
+			asked = time.Now()
+			time.Sleep(100 * time.Millisecond)
+			b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked })
+		}
+		synctest.Wait()
+		if n := len(b.began); n > maxInFlight {
+			t.Errorf("%d examinations at a time", n)
+		}
+		for end := b.passed() + time.Minute; b.passed() < end; time.Sleep(time.Second) {
+			before := b.requeued.Load()
+			x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked })
+			if ok && x.began.After(asked) {
+				return
+			}
+			for b.requeued.Load() == before && b.passed() < end {
+				time.Sleep(time.Second) // a pod that is not queued is not reconciled
+			}
+		}
+		t.Error("the last request got no result")
+	})
+}
+
+// TestLaterExaminationWins checks that of two examinations the one that began later
+// counts, whichever ends first.
+func TestLaterExaminationWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 10 * time.Second
+		b.ask("a", "key")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		asked := time.Now()
+		time.Sleep(time.Second)
+		b.takes = time.Second
+		b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked })
+		time.Sleep(20 * time.Second)
+		if x, _, ok := b.ask("a", "key", func(n *examRequest) { n.beganAfter = asked }); !ok || !x.began.After(asked) {
+			t.Errorf("the answer is gone: %v %+v", ok, x)
+		}
+	})
+}
+
+// TestFingerprint checks that the fingerprint of secrets depends on their content,
+// and that unreadable ones prove nothing.
+func TestFingerprint(t *testing.T) {
+	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(1, nil)})
+	secret := func(password string) []credentials.SecretLookup {
+		return []credentials.SecretLookup{
+			{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}},
+		}
+	}
+	absent := []credentials.SecretLookup{{Namespace: "shop", Name: "login"}}
+	forbidden := []credentials.SecretLookup{{Namespace: "shop", Name: "login", Err: context.DeadlineExceeded}}
+	first, again := e.fingerprint(secret("a")), e.fingerprint(secret("a"))
+	if first != again || first == e.fingerprint(secret("b")) || first == e.fingerprint(absent) {
+		t.Error("the content does not decide")
+	}
+	if e.fingerprint(forbidden) != 0 || e.fingerprint(nil) != 0 || e.fingerprint(absent) == 0 {
+		t.Error("what is not known is taken for something")
+	}
+}

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// eventFor returns the Event on a pod, which `kubectl describe pod` shows.
+func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
+	v := d.Verdict
+	tail := ""
+	if v.Fix != "" {
+		tail += " Fix: " + neutralizeLabels(v.Fix) + "."
+	}
+	if len(v.WouldDecide) > 0 && v.Confidence != report.Confirmed {
+		tail += " To confirm: " + neutralizeLabels(v.WouldDecide[0]) + "."
+	}
+	tail += " Retry: " + report.RetryCommand(d.Pod)
+	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
+	text := report.NewRedactor()
+	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
+	return kube.Event{
+		Name:      eventName(p.Name, d),
+		Namespace: p.Namespace,
+		Pod:       p.Name,
+		UID:       p.UID,
+		Container: d.Container,
+		Warning:   v.Fault != report.FaultNone,
+		Reason:    "ImagePullDiagnosed",
+		Message:   text.Text(message, kube.MaxMessage),
+		Time:      d.Time,
+	}
+}
+
+// eventLabel matches the labels of an Event's parts, and those of the text report.
+var eventLabel = regexp.MustCompile(`(?i)\b(fix|to confirm|retry)\s*:`)
+
+// neutralizeLabels removes the colon from what looks like the label of a part. A verdict may
+// quote a registry, which must not add a fix of its own.
+func neutralizeLabels(s string) string { return eventLabel.ReplaceAllString(s, "$1 -") }
+
+// Rate limit of Events on the Node, so that an unstable network does not flood the API
+// server.
+const (
+	nodeEventInterval = time.Minute
+	nodeEventBurst    = 10
+)
+
+// emitNodeEvent writes an Event on the Node object.
+func (a *Agent) emitNodeEvent(e sweep.NodeEvent) {
+	if !a.nodeEventLimit.Allow() {
+		a.log.Warn("node Event dropped: rate limit", "reason", e.Reason, "registry", e.Host)
+		return
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	a.publisher.EnqueueEvent(kube.Event{
+		Name:      nodeEventName(a.opts.NodeName, e, now),
+		Namespace: metav1.NamespaceDefault,
+		Node:      true,
+		Warning:   e.Warning,
+		Reason:    e.Reason,
+		Message:   report.NewRedactor().Text(e.Message, kube.MaxMessage),
+		Time:      now,
+	})
+}
+
+// nodeEventName returns the name of an Event on a Node at a time.
+func nodeEventName(node string, e sweep.NodeEvent, at time.Time) string {
+	return boundedName(node, 200, node, e.Reason, e.Host, at.Format(time.RFC3339Nano))
+}
+
+// eventName returns the same name for the same diagnosis. If an answer of the API server is
+// lost, the next attempt does not create a second Event.
+func eventName(pod string, d report.Diagnosis) string {
+	const longest = 253
+	return boundedName(pod, longest-1-hashLength, d.UID, d.Container, d.Image, d.Time.UTC().Format(time.RFC3339Nano))
+}
+
+// hashLength is the length of the hash in the name of an Event.
+const hashLength = 16
+
+// boundedName returns a name that begins with up to limit bytes of prefix and ends with a
+// hash of the fields.
+func boundedName(prefix string, limit int, fields ...any) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", fields))
+	if len(prefix) > limit {
+		prefix = strings.TrimRight(prefix[:limit], ".-")
+	}
+	return prefix + "." + hex.EncodeToString(sum[:hashLength/2])
+}

@@ -1,0 +1,51 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// TestEventIsBounded checks that an Event contains what a person needs, within the
+// API's limit.
+func TestEventIsBounded(t *testing.T) {
+	long := strings.Repeat("ü", 2000)
+	d := report.Diagnosis{
+		Pod: "shop/web",
+		Verdict: report.Verdict{
+			Fault:       report.FaultConfig,
+			Cause:       report.TagNotFound,
+			Confidence:  report.Likely,
+			Summary:     long,
+			Fix:         long,
+			WouldDecide: []string{long},
+		},
+	}
+	if e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d); len(e.Message) > kube.MaxMessage || !e.Warning {
+		t.Errorf("%d bytes", len(e.Message))
+	}
+	d.Verdict.Fix, d.Verdict.WouldDecide = "replace it", nil
+	e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d)
+	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: replace it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
+		if !strings.Contains(e.Message, part) {
+			t.Errorf("%q is missing in %q", part, e.Message)
+		}
+	}
+}
+
+// TestEventHasOneFix checks that a text that a verdict quotes is not taken for a part
+// of the Event.
+func TestEventHasOneFix(t *testing.T) {
+	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
+		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "retry: run-evil", WouldDecide: []string{"to confirm: run-evil"},
+	}}
+	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: retry - run-evil. To confirm: to confirm - run-evil. Retry: ` + report.RetryCommand(
+		"shop/web",
+	)
+	if got := eventFor(pods.Pod{}, d).Message; got != want {
+		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}

@@ -1,0 +1,82 @@
+package pods
+
+import (
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/classify"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Check returns what the kubelet reports of one image of a pod.
+func Check(p Pod, w PendingImage, node string) report.Check {
+	c := report.Check{ID: report.IDPod, Kind: report.KindPod, Target: p.String(), Outcome: report.Pass, Evidence: map[string]string{
+		report.KeyNamespace:      p.Namespace,
+		report.KeyName:           p.Name,
+		report.KeyContainer:      w.Container,
+		report.KeyNode:           node,
+		report.KeyServiceAccount: p.ServiceAccount,
+		report.KeyPolicy:         string(w.Policy),
+		report.KeyPullSecrets:    strings.Join(p.PullSecrets, ","),
+	}}
+	if w.Reason != "" {
+		c.Evidence[report.KeyReason] = w.Reason
+	}
+	if w.Sandbox != "" {
+		c.Evidence[report.KeySandbox] = w.Sandbox
+	}
+	switch {
+	case w.Failing:
+		addFailure(&c, w)
+	case w.Started && !w.Creating:
+		c.Summary = "the container has started, so its image was pulled"
+	case w.ImageReady():
+		c.Cause = report.NotAPullProblem
+		c.Summary = "the container has its image and waits for something else: " + w.Reason
+	default:
+		addWaiting(&c, w)
+	}
+	return c
+}
+
+// addFailure adds the kubelet's message on a failed pull.
+func addFailure(c *report.Check, w PendingImage) {
+	r := classify.Message(w.Reason + ": " + w.Message)
+	c.Outcome, c.Cause = report.Fail, r.Cause
+	c.Evidence[report.KeyMessage] = w.Message
+	candidates := make([]string, len(r.Candidates))
+	for i, cause := range r.Candidates {
+		candidates[i] = string(cause)
+	}
+	c.Evidence[report.KeyCould] = strings.Join(candidates, ",")
+	if r.Step != "" {
+		c.Evidence[report.KeyStep] = r.Step
+	}
+	// The reason is the kubelet's own, the message may quote a registry.
+	if r.Proven && (r.Cause != report.NeverPullNotPresent || w.Reason == "ErrImageNeverPull") {
+		c.Evidence[report.KeyProven] = report.True
+	}
+	c.Summary = "the kubelet reports " + w.Reason
+	if r.Clause != "" {
+		c.Summary += ": " + r.Clause
+	}
+}
+
+// addWaiting adds what is known while the kubelet has reported neither the image
+// nor a failure.
+func addWaiting(c *report.Check, w PendingImage) {
+	c.Evidence[report.KeyCreating] = report.True
+	since := report.Time(w.Since)
+	switch {
+	case w.ForSandbox:
+		c.Summary = "the pod has had no sandbox since " + since + ", and the sandbox (pause) image is missing"
+	case w.Creating:
+		c.Evidence[report.KeySince] = w.Since.UTC().Format(time.RFC3339)
+		c.Summary = "the kubelet has been creating this container since " + since + " without reporting a failure"
+	case w.Sandbox == SandboxAbsent:
+		c.Summary = "the pod has no sandbox, so the kubelet has not requested the image yet: " +
+			"it waits for a volume, the network or the sandbox image"
+	default:
+		c.Summary = "the kubelet has reported neither the image nor a failure yet"
+	}
+}

@@ -1,0 +1,385 @@
+// Package pods holds the pods of one node and the images that they wait for.
+package pods
+
+import (
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Pod is the part of a Pod that the agent keeps: enough to see what it waits for.
+type Pod struct {
+	UID             types.UID
+	Namespace, Name string
+	ServiceAccount  string
+	PullSecrets     []string // of the pod's own namespace, in its order
+	Request         string   // value of the probe annotation; empty: none
+	Agent           bool     // one of pullprobe's own pods
+	Created         time.Time
+	SandboxReady    time.Time // when the kubelet reported its sandbox as ready; zero: not yet
+	Phase           corev1.PodPhase
+	Deleting        bool
+	Containers      []Container
+}
+
+// Container is one container of the pod, with the images that it needs.
+type Container struct {
+	Name    string
+	Image   string
+	Policy  corev1.PullPolicy
+	Volumes []string // references of the image volumes that it mounts
+	// VolumePolicies are the pull policies of these, which are not the container's.
+	VolumePolicies map[string]corev1.PullPolicy
+	Reason         string // of the waiting state; empty: it does not wait
+	Message        string
+	Started        bool      // runs, or ran
+	StartedAt      time.Time // of its first start; zero: there was none, or it was restarted
+	HasImage       bool      // the kubelet got past its image, now or before
+
+	Init bool // an init container
+	// Next reports whether the init containers before this one are done, so that
+	// the kubelet works on it. That was at After; zero: there are none.
+	Next      bool
+	After     time.Time
+	Ephemeral bool // added to a running pod: After is when it was first seen
+}
+
+func (p Pod) String() string { return p.Namespace + "/" + p.Name }
+
+// containerNamed returns the pod's container of this name.
+func (p Pod) containerNamed(name string) (Container, bool) {
+	for _, c := range p.Containers {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Container{}, false
+}
+
+// The annotations that request a probe. The second is for clusters where the
+// first is in use for something else.
+const (
+	requestAnnotation     = "probe"
+	requestAnnotationLong = "pullprobe.dev/probe"
+)
+
+// The label of pullprobe's own pods. It counts in the agent's namespace only.
+const agentLabel, agentLabelValue = "app.kubernetes.io/name", "pullprobe"
+
+// newPod returns the part of p that is kept.
+func newPod(p *corev1.Pod, ownNamespace string) Pod {
+	out := Pod{
+		UID:            p.UID,
+		Namespace:      p.Namespace,
+		Name:           p.Name,
+		ServiceAccount: p.Spec.ServiceAccountName,
+		Request:        requestValue(p.Annotations),
+		Agent:          p.Namespace == ownNamespace && p.Labels[agentLabel] == agentLabelValue,
+		Created:        p.CreationTimestamp.Time,
+		Phase:          p.Status.Phase,
+		Deleting:       p.DeletionTimestamp != nil,
+	}
+	if p.Status.StartTime != nil {
+		out.Created = p.Status.StartTime.Time // when the kubelet accepted it
+	}
+	initialized := false
+	for _, c := range p.Status.Conditions {
+		switch {
+		case c.Status != corev1.ConditionTrue:
+		case c.Type == corev1.PodReadyToStartContainers:
+			out.SandboxReady = c.LastTransitionTime.Time
+		case c.Type == corev1.PodInitialized:
+			initialized = true
+		}
+	}
+	for _, s := range p.Spec.ImagePullSecrets {
+		if s.Name != "" && !slices.Contains(out.PullSecrets, s.Name) {
+			out.PullSecrets = append(out.PullSecrets, s.Name)
+		}
+	}
+	out.Containers = containersOf(p, initialized)
+	return out
+}
+
+// containersOf returns all containers of a pod, in the order in which the kubelet
+// starts them.
+func containersOf(p *corev1.Pod, initialized bool) []Container {
+	volumes := map[string]*corev1.ImageVolumeSource{}
+	for _, v := range p.Spec.Volumes {
+		if v.Image != nil && v.Image.Reference != "" {
+			volumes[v.Name] = v.Image
+		}
+	}
+	statuses := map[string]corev1.ContainerStatus{}
+	for _, list := range [][]corev1.ContainerStatus{
+		p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses,
+	} {
+		for _, s := range list {
+			statuses[s.Name] = s
+		}
+	}
+	var out []Container
+	next, after := true, time.Time{}
+	for _, spec := range p.Spec.InitContainers {
+		c := newContainer(spec, statuses[spec.Name], volumes)
+		c.Init, c.Next, c.After = true, next, after
+		out = append(out, c)
+		sidecar := spec.RestartPolicy != nil && *spec.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		done, at := initDone(statuses[spec.Name], sidecar)
+		next = next && done
+		if at.After(after) {
+			after = at
+		}
+	}
+	for _, spec := range p.Spec.Containers {
+		c := newContainer(spec, statuses[spec.Name], volumes)
+		c.Next, c.After = next || initialized, after
+		out = append(out, c)
+	}
+	for _, e := range p.Spec.EphemeralContainers {
+		spec := corev1.Container(e.EphemeralContainerCommon)
+		c := newContainer(spec, statuses[spec.Name], volumes)
+		c.Next, c.Ephemeral = true, true
+		out = append(out, c)
+	}
+	return out
+}
+
+// newContainer returns the part of a container that is kept. The volumes are the
+// pod's image volumes, by name.
+func newContainer(spec corev1.Container, s corev1.ContainerStatus, volumes map[string]*corev1.ImageVolumeSource) Container {
+	c := Container{Name: spec.Name, Image: spec.Image, Policy: spec.ImagePullPolicy}
+	for _, m := range spec.VolumeMounts {
+		if v := volumes[m.Name]; v != nil {
+			c.Volumes = append(c.Volumes, v.Reference)
+			if c.VolumePolicies == nil {
+				c.VolumePolicies = map[string]corev1.PullPolicy{}
+			}
+			c.VolumePolicies[v.Reference] = v.PullPolicy
+		}
+	}
+	if w := s.State.Waiting; w != nil {
+		c.Reason, c.Message = w.Reason, w.Message
+		if len(c.Message) > maxMessage {
+			c.Message = strings.Clone(c.Message[:maxMessage]) // a part of a string keeps all of it in memory
+		}
+	}
+	c.Started = s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
+	switch running, ended := s.State.Running, s.State.Terminated; {
+	case s.RestartCount > 0:
+	case running != nil:
+		c.StartedAt = running.StartedAt.Time
+	case ended != nil:
+		c.StartedAt = ended.StartedAt.Time
+	}
+	c.HasImage = c.Started || PendingImage{Reason: c.Reason, Failing: c.pullFails()}.ImageReady()
+	return c
+}
+
+// maxMessage bounds what is kept of a waiting message, in bytes: the rest is not
+// read.
+const maxMessage = 16 << 10
+
+// initDone reports whether the kubelet continues with the next container after
+// this init container, and since when. A sidecar keeps running.
+func initDone(s corev1.ContainerStatus, sidecar bool) (bool, time.Time) {
+	switch {
+	case sidecar && s.State.Running != nil && s.Started != nil && *s.Started:
+		return true, s.State.Running.StartedAt.Time
+	case !sidecar && s.State.Terminated != nil && s.State.Terminated.ExitCode == 0:
+		return true, s.State.Terminated.FinishedAt.Time
+	}
+	return false, time.Time{}
+}
+
+// requestValue returns the value that requests a probe. Both annotations together
+// are one request. A tenant writes it and it is published: a long one is
+// truncated and gets its hash, so that it stays distinct from the next one.
+func requestValue(annotations map[string]string) string {
+	short, long := annotations[requestAnnotation], annotations[requestAnnotationLong]
+	value := short + long
+	if short != "" && long != "" {
+		value = short + "," + long
+	}
+	const longest = 64
+	if len(value) > longest {
+		return fmt.Sprintf("%s~%08x", strings.ToValidUTF8(value[:longest], ""), crc32.ChecksumIEEE([]byte(value)))
+	}
+	return value
+}
+
+// PendingImage is one image of a pod that has to be checked.
+type PendingImage struct {
+	Container string
+	Image     string
+	Policy    corev1.PullPolicy
+	Reason    string
+	Message   string
+	Failing   bool // the kubelet reports that the pull fails
+	Creating  bool // the kubelet has reported neither a failure nor the image
+	Started   bool // the container got past its image
+	// ForSandbox means that Image is not the pod's own but the runtime's sandbox
+	// image, which every pod needs before its own.
+	ForSandbox bool
+
+	Since   time.Time // when the kubelet began with the container, as far as the pod shows
+	Sandbox string    // one of the states below; empty where it does not matter
+}
+
+// The states of a pod's sandbox: evidence "sandbox" of the pod check.
+const (
+	SandboxReady   = "ready"
+	SandboxAbsent  = "absent" // the pod waits for a volume, the network or the sandbox's image
+	SandboxUnknown = "unknown"
+)
+
+// ImageReady reports whether the container waits for something that comes after
+// its image. That is every reason of the kubelet's except pull failures and those
+// of a container that is still being created, or not begun.
+func (w PendingImage) ImageReady() bool {
+	return w.Reason != "" && !w.Failing && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing"
+}
+
+// pullFailures are the kubelet's waiting reasons for an image
+// (pkg/kubelet/images/types.go, cri-api pkg/errors; RegistryUnavailable is from
+// older kubelets).
+var pullFailures = []string{
+	"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
+	"RegistryUnavailable", "SignatureValidationFailed",
+}
+
+// pullFails reports whether the waiting state is about an image. A reason of
+// several words is the kubelet's bare error: it uses that for pull secrets that
+// it cannot decode (image_manager.go, EnsureImageExists).
+func (c Container) pullFails() bool {
+	return slices.Contains(pullFailures, c.Reason) || strings.Contains(c.Reason, " ") && !c.Started
+}
+
+// GracePeriod is how long the kubelet may work on a container before its image is
+// checked although nothing has failed.
+const GracePeriod = 10 * time.Second
+
+// isCreating reports whether the kubelet has reported nothing about this container
+// yet. In a pod with init containers the reason is "PodInitializing" for all of
+// them, the init containers included (kubelet_pods.go,
+// convertToAPIContainerStatuses).
+func (c Container) isCreating() bool {
+	return c.Reason == "ContainerCreating" || c.Reason == "PodInitializing"
+}
+
+// wantedSince returns the earliest time at which the kubelet can have needed the
+// images of a container. The sandbox may be younger: older kubelets report it only
+// after the first pull, so nothing follows from a missing condition.
+func (p Pod) wantedSince(c Container) time.Time {
+	at := p.Created
+	for _, t := range []time.Time{p.SandboxReady, c.After} {
+		if t.After(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// PendingImages returns the images that the pod waits for at a time, in the
+// kubelet's order: those whose pull fails, and those of containers that have been
+// "creating" for longer than the grace period. Only the runtime knows whether the
+// latter are really absent, and whether the sandbox exists. A pod that is being
+// deleted waits for nothing.
+func (p Pod) PendingImages(now time.Time) []PendingImage {
+	if p.Deleting || p.Phase == corev1.PodSucceeded || p.Phase == corev1.PodFailed {
+		return nil
+	}
+	var out []PendingImage
+	add := func(c Container, image string, w PendingImage) {
+		w.Container, w.Image, w.Policy = c.Name, image, c.policy(image)
+		w.Reason, w.Message, w.Started = c.Reason, c.Message, c.Started
+		out = append(out, w)
+	}
+	overdue := func(since time.Time) bool { return !now.Before(since.Add(GracePeriod)) }
+	// The kubelet pulls the images of all volumes before it starts any container
+	// (kuberuntime_manager.go, SyncPod).
+	for _, c := range p.Containers {
+		if since := p.wantedSince(Container{}); c.isCreating() && overdue(since) {
+			for _, image := range c.Volumes {
+				add(c, image, PendingImage{Creating: true, Since: since})
+			}
+		}
+	}
+	for _, c := range p.Containers {
+		switch since := p.wantedSince(c); {
+		case c.pullFails():
+			add(c, c.failingImage(), PendingImage{Failing: true, Since: since})
+		case c.isCreating() && c.Next && overdue(since):
+			add(c, c.Image, PendingImage{Creating: true, Since: since})
+		}
+	}
+	return out
+}
+
+// failingImage returns the image that the waiting message is about: an image
+// volume that it quotes, else the container's own image. The kubelet reports both
+// in the same place (kuberuntime_manager.go, getImageVolumes).
+func (c Container) failingImage() string {
+	for _, v := range c.Volumes {
+		if strings.Contains(c.Message, `"`+v+`"`) && !strings.Contains(c.Message, `"`+c.Image+`"`) {
+			return v
+		}
+	}
+	return c.Image
+}
+
+// AllImages returns every image of the pod, for a request about a pod that is not
+// stuck, or not with all of its images.
+func (p Pod) AllImages(now time.Time) []PendingImage {
+	out := p.PendingImages(now)
+	for _, c := range p.Containers {
+		for _, image := range append([]string{c.Image}, c.Volumes...) {
+			if !slices.ContainsFunc(out, func(w PendingImage) bool { return w.Image == image }) {
+				out = append(out, PendingImage{
+					Container: c.Name,
+					Image:     image,
+					Policy:    c.policy(image),
+					Reason:    c.Reason,
+					Message:   c.Message,
+					Started:   c.Started,
+					Since:     p.wantedSince(c),
+				})
+			}
+		}
+	}
+	return out
+}
+
+// policy returns the pull policy of the container's image, or of one of its image
+// volumes.
+func (c Container) policy(image string) corev1.PullPolicy {
+	if p, volume := c.VolumePolicies[image]; volume && image != c.Image {
+		return p
+	}
+	return c.Policy
+}
+
+// UsesImage reports whether the pod still has this image: its owner may change it.
+func (p Pod) UsesImage(image string) bool {
+	return slices.ContainsFunc(p.Containers, func(c Container) bool { return c.Image == image || slices.Contains(c.Volumes, image) })
+}
+
+// NextOverdue returns when the next grace period of a creating container ends
+// after now; zero if none does.
+func (p Pod) NextOverdue(now time.Time) time.Time {
+	var next time.Time
+	for _, c := range p.Containers {
+		if !c.isCreating() || !c.Next || p.Deleting {
+			continue
+		}
+		if at := p.wantedSince(c).Add(GracePeriod); at.After(now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}

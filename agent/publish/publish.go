@@ -1,0 +1,469 @@
+// Package publish writes the report of one node into its ConfigMap, and the
+// Events about it.
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Publisher writes the node's report into its ConfigMap, and Events. While the API
+// server is unavailable, Events are queued in order, and the report is rendered
+// when it can be written.
+type Publisher struct {
+	cfg   Config
+	dirty chan struct{} // holds one token
+
+	writtenKey string // changeKey of the last report that was written
+	version    string // resource version of the ConfigMap after that
+
+	mu        sync.Mutex
+	events    []queuedEvent
+	dropped   int
+	uid       types.UID // of the Node; empty: not known
+	published time.Time // last success
+	forced    bool      // the next report is written although nothing has changed
+	recheck   bool      // the ConfigMap is compared with what was written before the next write
+}
+
+// Config is what a publisher needs.
+type Config struct {
+	Kube      *kube.Client
+	Log       *slog.Logger
+	Node      string
+	Namespace string // of the ConfigMap
+	Settings  *config.Live
+	Snapshot  func() report.NodeReport
+	Ready     <-chan struct{} // closed when the first report may be written
+	Metrics   Metrics
+}
+
+// Metrics counts what a publisher does.
+type Metrics interface {
+	ReportWritten(at time.Time)
+	PublishFailed()
+}
+
+// queuedEvent is an Event that waits, and how often it was refused.
+type queuedEvent struct {
+	kube.Event
+	tries int
+}
+
+// New returns a publisher that has written nothing yet.
+func New(c Config) *Publisher {
+	return &Publisher{cfg: c, dirty: make(chan struct{}, 1)}
+}
+
+// maxEvents is how many Events may be queued. The oldest are dropped first; their
+// verdicts are in the ConfigMap.
+const maxEvents = 512
+
+// MarkDirty has the report written if it has changed.
+func (p *Publisher) MarkDirty() {
+	select {
+	case p.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// ForceWrite has the report written even if it has not changed: a user waits for it.
+func (p *Publisher) ForceWrite() {
+	p.mu.Lock()
+	p.forced = true
+	p.mu.Unlock()
+	p.MarkDirty()
+}
+
+// EnqueueEvent queues an Event.
+func (p *Publisher) EnqueueEvent(e kube.Event) {
+	p.mu.Lock()
+	p.events = append(p.events, queuedEvent{Event: e})
+	if over := len(p.events) - maxEvents; over > 0 {
+		p.events = p.events[over:]
+		p.dropped += over
+	}
+	p.mu.Unlock()
+	p.MarkDirty()
+}
+
+// LastPublished returns when the report was last written; zero: never.
+func (p *Publisher) LastPublished() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.published
+}
+
+// minWriteInterval is the least time between two writes. The first one is immediate.
+const minWriteInterval = 500 * time.Millisecond
+
+// Run publishes from when it may until ctx ends. It then writes a last time, so that
+// no verdict is lost.
+func (p *Publisher) Run(ctx context.Context) {
+	select {
+	case <-p.cfg.Ready:
+		p.ForceWrite()
+	case <-ctx.Done():
+		return // nothing is known: the report of an earlier agent stays
+	}
+	backoff := time.Duration(0)
+	settings, replaced := p.cfg.Settings.Watch()
+	heartbeat := time.NewTimer(p.nextHeartbeat())
+	defer heartbeat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			select {
+			case <-p.dirty:
+				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+				defer cancel()
+				_, _ = p.flush(last)
+			default:
+			}
+			return
+		case <-p.dirty:
+		case <-heartbeat.C:
+			p.ForceWrite()
+			continue
+		case <-replaced:
+			before := settings.Heartbeat
+			if settings, replaced = p.cfg.Settings.Watch(); settings.Heartbeat != before {
+				heartbeat.Reset(p.nextHeartbeat())
+			}
+			continue
+		}
+		wrote, err := p.flush(ctx)
+		if wrote {
+			heartbeat.Reset(p.nextHeartbeat())
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				p.MarkDirty()
+				continue
+			}
+			backoff = min(max(2*backoff, 500*time.Millisecond), 10*time.Second)
+			p.cfg.Metrics.PublishFailed()
+			p.cfg.Log.Warn("cannot publish, will retry", "error", err, "in", backoff)
+			p.MarkDirty()
+			sleep(ctx, backoff/2+rand.N(backoff/2+1))
+			continue
+		}
+		backoff = 0
+		if wrote {
+			sleep(ctx, minWriteInterval)
+		}
+	}
+}
+
+// nextHeartbeat returns the time to the next heartbeat. It spreads the nodes of a
+// cluster over the interval.
+func (p *Publisher) nextHeartbeat() time.Duration {
+	every := p.cfg.Settings.Get().Heartbeat
+	return every*9/10 + rand.N(every/5+1)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// nodeUID returns the Node's UID, which the ConfigMap's owner reference and perhaps
+// its name need. If the Node cannot be read, it returns none.
+func (p *Publisher) nodeUID(ctx context.Context) (types.UID, error) {
+	p.mu.Lock()
+	uid := p.uid
+	p.mu.Unlock()
+	if uid != "" {
+		return uid, nil
+	}
+	uid, err := p.cfg.Kube.NodeUID(ctx, p.cfg.Node)
+	switch {
+	case err == nil:
+		p.mu.Lock()
+		p.uid = uid
+		p.mu.Unlock()
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		p.cfg.Log.Warn("cannot read the Node object, so the ConfigMap gets no owner",
+			"node", p.cfg.Node, "reason", apierrors.ReasonForError(err))
+	default:
+		return "", err
+	}
+	return uid, nil
+}
+
+// CurrentReport returns the report.json that is in the ConfigMap.
+func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
+	uid, err := p.nodeUID(ctx)
+	if err != nil {
+		return "", err
+	}
+	return p.cfg.Kube.ConfigMapData(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid), ReportKey)
+}
+
+// flush writes the report if it has changed, then the queued Events.
+func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
+	if p.consumeRecheck() {
+		p.detectDrift(ctx)
+	}
+	uid, err := p.nodeUID(ctx)
+	if err != nil {
+		return false, err
+	}
+	forced := p.consumeForced()
+	n := p.cfg.Snapshot()
+	if m := changeKey(n); forced || m != p.writtenKey {
+		cm, err := Render(n, p.cfg.Namespace, uid, p.cfg.Settings.Get().ASCII)
+		if err == nil {
+			p.version, err = p.cfg.Kube.Apply(ctx, cm)
+			if apierrors.IsForbidden(err) {
+				p.forgetNode() // perhaps it was replaced: the admission policy accepts only the current UID
+			}
+		}
+		if err != nil {
+			if forced {
+				p.ForceWrite()
+			}
+			if !kube.Retriable(err) {
+				// The namespace of the report is being deleted, or has a quota. The Events
+				// go to other namespaces.
+				err = errors.Join(err, p.flushEvents(ctx))
+			}
+			return false, err
+		}
+		p.writtenKey, wrote = m, true
+		now := time.Now()
+		p.cfg.Metrics.ReportWritten(now)
+		p.mu.Lock()
+		p.published = now
+		p.mu.Unlock()
+	}
+	return wrote, p.flushEvents(ctx)
+}
+
+// consumeForced returns whether the next write is forced, and clears that.
+func (p *Publisher) consumeForced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	forced := p.forced
+	p.forced = false
+	return forced
+}
+
+// consumeRecheck returns whether a recheck is requested, and clears that.
+func (p *Publisher) consumeRecheck() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	recheck := p.recheck
+	p.recheck = false
+	return recheck
+}
+
+// Recheck has the report written again if it was changed or removed externally.
+func (p *Publisher) Recheck() {
+	p.mu.Lock()
+	p.recheck = true
+	p.mu.Unlock()
+	p.MarkDirty()
+}
+
+// detectDrift compares the ConfigMap with what was written, and forces a write if it
+// differs. It runs between two writes: during one, its own change would look like an
+// external one. On an error the next heartbeat writes the report.
+func (p *Publisher) detectDrift(ctx context.Context) {
+	uid, err := p.nodeUID(ctx)
+	if err != nil {
+		return
+	}
+	now, err := p.cfg.Kube.ConfigMapVersion(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid))
+	if err != nil || p.version == "" || now == p.version {
+		return
+	}
+	p.forgetNode() // a report is removed with its Node, which may have been replaced
+	p.cfg.Log.Info("report was changed or removed externally; rewriting it", "configmap", ConfigMapName(p.cfg.Node, uid))
+	p.ForceWrite()
+}
+
+// forgetNode has the Node's UID read again.
+func (p *Publisher) forgetNode() {
+	p.mu.Lock()
+	p.uid = ""
+	p.mu.Unlock()
+}
+
+// changeKey returns a text that is equal for reports that differ only in times and
+// figures. Those are updated with the next change or heartbeat.
+func changeKey(n report.NodeReport) string {
+	var b strings.Builder
+	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
+	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
+		n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])
+	if s := n.Sweep; s != nil {
+		line(s.Control.Outcome, s.Control.Cause, s.Clock.Outcome, s.Clock.Cause)
+		for _, r := range s.Registries {
+			line(r.Host, r.Roles, r.State, r.Fault, r.Cause, r.Flapping)
+		}
+		for _, r := range s.Resolvers {
+			line(r.Address, r.Outcome, r.Cause)
+		}
+		for _, c := range s.Runtime {
+			line(c.ID, c.Outcome, c.Cause, c.Evidence[report.KeyFiles])
+		}
+		for _, c := range s.Conditions {
+			line(c.Type, c.Status)
+		}
+	}
+	for _, uid := range slices.Sorted(maps.Keys(n.Answered)) {
+		line(uid, n.Answered[uid])
+	}
+	var diagnoses []string
+	for _, d := range n.Diagnoses {
+		checks := []string{}
+		for _, c := range d.Checks {
+			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence[report.KeyAhead]
+			if !slices.Contains(checks, what) {
+				checks = append(checks, what)
+			}
+		}
+		slices.Sort(checks)
+		v := d.Verdict
+		key := []any{d.UID, d.Container, d.Image, d.Asked, v.Fault, v.Cause, v.Confidence, v.Also, checks}
+		diagnoses = append(diagnoses, fmt.Sprintf("%q", key))
+	}
+	slices.Sort(diagnoses) // their order is that of their times
+	for _, d := range diagnoses {
+		line(d)
+	}
+	return b.String()
+}
+
+// eventsTimeout is how long the Events may delay a report that has changed.
+const eventsTimeout = time.Second
+
+// flushEvents writes the queued Events.
+func (p *Publisher) flushEvents(ctx context.Context) error {
+	began := time.Now()
+	for {
+		p.mu.Lock()
+		if p.dropped > 0 {
+			p.cfg.Log.Warn("Events dropped while the API server was unavailable", "count", p.dropped)
+			p.dropped = 0
+		}
+		if len(p.events) == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		e := p.events[0].Event
+		if e.Node {
+			e.UID = p.uid
+		}
+		p.mu.Unlock()
+		if len(p.dirty) > 0 && time.Since(began) > eventsTimeout {
+			return nil // the next round continues
+		}
+		err := p.cfg.Kube.CreateEvent(ctx, p.cfg.Node, e)
+		if apierrors.IsAlreadyExists(err) {
+			err = nil // an earlier attempt succeeded, but its answer was lost
+		}
+		if err != nil && kube.Retriable(err) && !p.countRefusal(err) {
+			return err
+		}
+		if err != nil {
+			p.cfg.Log.Warn("Event refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
+		}
+		p.mu.Lock()
+		if len(p.events) > 0 && p.events[0].Name == e.Name {
+			p.events = p.events[1:]
+		}
+		p.mu.Unlock()
+	}
+}
+
+// maxEventTries is how often an Event that the API server refuses is tried: one that
+// a webhook keeps refusing must not delay the others.
+const maxEventTries = 5
+
+// countRefusal counts that the API server refused the first queued Event, and reports
+// whether to give it up. An API server that does not answer does not count.
+func (p *Publisher) countRefusal(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.events) == 0 {
+		return true
+	}
+	p.events[0].tries++
+	return p.events[0].tries >= maxEventTries
+}
+
+// The labels of the ConfigMap, for `kubectl get cm -L`.
+const (
+	LabelReport      = "pullprobe.dev/report"
+	LabelFault       = "pullprobe.dev/fault"
+	LabelCause       = "pullprobe.dev/cause"
+	LabelStuck       = "pullprobe.dev/stuck"
+	LabelUnreachable = "pullprobe.dev/unreachable"
+	LabelChecked     = "pullprobe.dev/checked"
+
+	appName = "pullprobe"
+)
+
+// The keys of the ConfigMap's data.
+const SummaryKey, ReportKey = "summary", "report.json"
+
+// Render returns the ConfigMap of a report.
+func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
+	summary, body, err := n.Bounded(report.MaxReport)
+	if err != nil {
+		return kube.ConfigMap{}, err
+	}
+	if ascii {
+		summary = report.ASCII(summary)
+	}
+	return kube.ConfigMap{
+		Name: ConfigMapName(n.Node, uid), Namespace: namespace, Node: n.Node, NodeUID: uid,
+		Labels: map[string]string{
+			LabelReport:                    "",
+			LabelFault:                     string(n.Fault),
+			LabelCause:                     string(n.Cause),
+			LabelStuck:                     strconv.Itoa(n.Stuck),
+			LabelUnreachable:               strconv.Itoa(n.Sweep.Bad()),
+			LabelChecked:                   n.Time.UTC().Format(report.TimeLayout),
+			"app.kubernetes.io/name":       appName,
+			"app.kubernetes.io/managed-by": appName,
+		},
+		Data: map[string]string{SummaryKey: summary, ReportKey: string(body)},
+	}, nil
+}
+
+// ConfigMapName returns pullprobe-<node>, or pullprobe-<node UID> where that is longer
+// than a name may be.
+func ConfigMapName(node string, uid types.UID) string {
+	const prefix, longest = "pullprobe-", 253
+	if len(prefix)+len(node) > longest && uid != "" {
+		return prefix + string(uid)
+	}
+	return prefix + node
+}

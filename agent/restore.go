@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// previousReport is the part of an existing report that an agent takes over when it
+// starts, so that it does not repeat Events and handles no request twice.
+type previousReport struct {
+	Schema    string            `json:"schema"`
+	Node      string            `json:"node"`
+	Answered  map[string]string `json:"answered"`
+	Sweep     *report.Sweep     `json:"sweep"`
+	Diagnoses []struct {
+		UID       string `json:"uid"`
+		Container string `json:"container"`
+		Image     string `json:"image"`
+		Asked     string `json:"asked"`
+		Verdict   struct {
+			Fault      report.Fault      `json:"fault"`
+			Cause      report.Cause      `json:"cause"`
+			Confidence report.Confidence `json:"confidence"`
+		} `json:"verdict"`
+	} `json:"diagnoses"`
+}
+
+// restoreTimeout limits the wait for the existing report. Without it an old request may be
+// handled again, which is better than not at all.
+const restoreTimeout = 30 * time.Second
+
+// restore reads the existing report and takes over what is needed of it.
+func (a *Agent) restore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		data, err := a.publisher.CurrentReport(ctx)
+		switch {
+		case err == nil:
+			a.applyPrevious([]byte(data))
+			return
+		case apierrors.IsNotFound(err):
+			return
+		case !kube.Retriable(err), ctx.Err() != nil:
+			a.log.Warn("cannot read the previous report; earlier requests may be answered again", "error", err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// applyPrevious takes over an existing report. Other users may have edited it: what is not
+// valid is ignored.
+func (a *Agent) applyPrevious(data []byte) {
+	var old previousReport
+	if err := json.Unmarshal(data, &old); err != nil || old.Schema != report.Schema || old.Node != a.opts.NodeName {
+		return
+	}
+	handled := map[types.UID]string{}
+	for uid, request := range old.Answered {
+		handled[types.UID(uid)] = request
+	}
+	for _, d := range old.Diagnoses {
+		if d.Asked != "" {
+			handled[types.UID(d.UID)] = d.Asked
+		}
+		a.results.noteEvent(types.UID(d.UID), d.Container, d.Image, report.Verdict{
+			Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence,
+		})
+	}
+	a.pods.Restore(handled)
+	a.sweeper.Restore(old.Sweep)
+}

@@ -1,0 +1,40 @@
+package agent
+
+import (
+	"context"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/credentials"
+)
+
+// maxUnattached limits how many secrets of a ServiceAccount are read that the pod does not
+// name.
+const maxUnattached = 4
+
+// account returns the pod's ServiceAccount with the secrets that it lists and the pod does
+// not name; nil if there is none (static pods).
+func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.ServiceAccount {
+	if p.ServiceAccount == "" {
+		return nil
+	}
+	out := &credentials.ServiceAccount{Namespace: p.Namespace, Name: p.ServiceAccount}
+	listed, err := a.kube.ServiceAccountSecrets(ctx, p.Namespace, p.ServiceAccount)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	// If the ServiceAccount lists all of the pod's secrets, they come from it.
+	out.PodListsOwn = slices.ContainsFunc(p.PullSecrets, func(name string) bool { return !slices.Contains(listed, name) })
+	for _, name := range listed {
+		if name != "" && !slices.Contains(p.PullSecrets, name) && len(out.NotAttached) < maxUnattached {
+			out.NotAttached = append(out.NotAttached, a.kube.Secret(ctx, p.Namespace, name))
+		}
+	}
+	return out
+}

@@ -1,0 +1,102 @@
+package registry
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// judge returns what the answer to a request for the manifest means.
+func (s *session) judge(rep *reply, by login) attempt {
+	name, what := s.host.Name(), s.image()
+	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.status), report.KeyContentType: rep.header.Get("Content-Type")}
+	if rep.hops > 0 {
+		e[report.KeyRedirectedTo] = rep.host
+	}
+	a := attempt{rank: 5, status: rep.status, rep: rep}
+	a.check.Evidence = e
+	switch status := rep.status; {
+	case rep.dropped && (status == 401 || status == 403 || status == 404):
+		a.check.Outcome = report.Skipped
+		a.check.Summary = redirectsAway(name, rep)
+		e[report.KeyRuntimeWouldSend] = report.True
+	case status == http.StatusOK && isWebPage(rep.header):
+		a.fail(5, report.Undetermined,
+			report.Clean(rep.host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
+		a.final = true
+	case status >= 200 && status < 300:
+		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
+		a.check.Summary = name + " has " + what
+		e[report.KeyMediaType], e[report.KeyDigest] = mediaType(rep.header), rep.header.Get("Docker-Content-Digest")
+	case status == http.StatusTooManyRequests:
+		limited(&a.check, e, name, rep)
+		a.rank, a.final = 6, true
+	case status >= 500:
+		a.fail(5, report.RegistryUnavailable, name+" answers "+statusText(status))
+		a.final = true
+	case status == http.StatusNotFound:
+		a.fail(5, report.TagNotFound, name+" does not have "+what)
+		e[report.KeyRepository] = "unknown"
+	case status == http.StatusForbidden:
+		a.judgeForbidden(name, what, by, hidesMissing(s.ref.Domain))
+	case status == http.StatusUnauthorized:
+		a.judgeUnauthorized(name, what, s.ref.Path, by)
+	case status == http.StatusPreconditionFailed:
+		a.fail(5, report.AccessForbidden, name+" has "+what+", but a policy of the registry forbids to pull it (412)")
+		e[report.KeyPolicy] = report.True
+	default:
+		a.fail(5, report.Undetermined, name+" answers "+statusText(status)+" to HEAD of the manifest")
+	}
+	return a
+}
+
+// redirectsAway is the summary of a check that ended at a redirect.
+func redirectsAway(name string, rep *reply) string {
+	return name + " redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent (the runtime would send them)"
+}
+
+func (a *attempt) fail(rank int, cause report.Cause, summary string) {
+	a.rank = rank
+	a.check.Outcome, a.check.Cause, a.check.Summary = report.Fail, cause, summary
+}
+
+func (a *attempt) judgeForbidden(name, what string, by login, hidden bool) {
+	if by.anonymous() {
+		a.fail(4, report.AccessDeniedOrMissing, name+" requires credentials for "+what+", or does not have it (403)")
+		return
+	}
+	a.fail(4, report.AccessForbidden, name+" does not let these credentials pull "+what+" (403)")
+	if hidden {
+		a.check.Evidence[report.KeyExistence] = "hidden"
+	}
+}
+
+func (a *attempt) judgeUnauthorized(name, what, repository string, by login) {
+	switch {
+	case by.isToken:
+		a.judgeInsufficientToken(name, what, repository, by)
+	case by.anonymous():
+		a.fail(2, report.CredentialsMissing, name+" requires credentials for "+what+" (401), and there are none")
+	default:
+		a.fail(2, report.CredentialsRejected, name+" rejects the credentials (401)")
+	}
+}
+
+// judgeInsufficientToken reads a 401 to a token. The token service knew the
+// login; its token does not give access. What a token does not open looks the
+// same as what does not exist.
+func (a *attempt) judgeInsufficientToken(name, what, repository string, by login) {
+	ch, _ := readChallenge(a.rep.header)
+	a.check.Evidence[report.KeyError] = report.Clean(ch.problem, 64)
+	switch {
+	case ch.problem == "invalid_token":
+		a.fail(3, report.TokenServiceFailed, name+" rejects the token of its own token service")
+	case by.anonymous():
+		a.fail(3, report.AccessDeniedOrMissing, name+" requires credentials for "+what+", or does not have it (401)")
+	default:
+		a.fail(3, report.AccessDeniedOrMissing, "these credentials cannot pull "+repository+" from "+name+", or it does not exist")
+		a.check.Evidence[report.KeyExistence] = "hidden"
+	}
+}

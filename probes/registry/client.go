@@ -1,0 +1,346 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// maxRedirects is how many redirects the runtime follows.
+const maxRedirects = 10
+
+// client sends the requests for one host. It goes only to the address that
+// the checks before found good, or, for a token service or a redirect target,
+// to addresses of that name which pass the guard; through the node's proxy if
+// there is one for the host.
+type client struct {
+	prober     *connect.Prober
+	host       runtimeconfig.Host
+	addr       netip.AddrPort // of host, checked; invalid behind a proxy
+	tokenRoute *tokenRoute    // nil: the token service was not checked
+	budget     *budget
+	http       *http.Client
+
+	idle atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it was used
+
+	// strict verifies certificates even if the host has skip_verify: for
+	// credentials to any other host.
+	strict  *http.Client
+	proxies sync.Map // addresses of the proxies that proxyFor returned
+}
+
+func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *budget) *client {
+	c := &client{prober: p, host: h, addr: addr, budget: b}
+	roots := p.RootsFor(h)
+	if roots == nil {
+		roots = x509.NewCertPool() // unknown: trust no certificate; not those that this process trusts
+	}
+	config := &tls.Config{RootCAs: roots, Certificates: h.Certificates, InsecureSkipVerify: h.SkipVerify}
+	c.http = c.newHTTP(config)
+	c.strict = c.http
+	if h.SkipVerify {
+		strict := config.Clone()
+		strict.InsecureSkipVerify = false
+		c.strict = c.newHTTP(strict)
+	}
+	return c
+}
+
+func (c *client) newHTTP(config *tls.Config) *http.Client {
+	limits := c.prober.Limits.WithDefaults()
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  c.proxyFor,
+			DialContext:            c.dialContext,
+			TLSClientConfig:        config,
+			TLSHandshakeTimeout:    limits.TLS,
+			ResponseHeaderTimeout:  limits.HTTP,
+			MaxResponseHeaderBytes: connect.MaxHeaderBytes,
+			DisableCompression:     true,
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+				if resp.StatusCode != http.StatusOK {
+					return connect.ProxyAnswer(resp.StatusCode, resp.Header)
+				}
+				return nil
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// idleTTL is how long a connection may be idle between the handshake and the
+// request: a server closes it after a while, which would look like a fault.
+const idleTTL = time.Second
+
+// reuseIdle returns a client for one request over the connection of the TLS check;
+// nil if there is none that is fresh.
+func (c *client) reuseIdle() *http.Client {
+	g := c.idle.Swap(nil)
+	if g == nil || time.Since(g.Since) > idleTTL {
+		g.Close()
+		return nil
+	}
+	once := c.newHTTP(nil)
+	t := once.Transport.(*http.Transport)
+	t.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return g.Conn, nil }
+	t.DisableKeepAlives = true // no other request uses it
+	return once
+}
+
+// close ends idle connections.
+func (c *client) close() {
+	c.idle.Swap(nil).Close()
+	c.http.CloseIdleConnections()
+	c.strict.CloseIdleConnections()
+}
+
+func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
+	proxy, err := c.prober.Proxy.For(req.URL.Scheme, req.URL.Host)
+	if err != nil {
+		return nil, connect.ProxyUnreachable(err)
+	}
+	if proxy != nil {
+		c.proxies.Store(connect.ProxyAddress(proxy), true)
+	}
+	return proxy, nil
+}
+
+// blocked returns why nothing may be sent to a host, as far as its name tells: a
+// proxy hides its address. It is nil if something may be sent.
+func (c *client) blocked(hostport, scheme string) error {
+	name, port := runtimeconfig.SplitHost(hostport, scheme)
+	loopback := hostport == c.host.Host && c.prober.LoopbackAllowed(c.host)
+	reason := c.prober.Guard.Name(name, port, loopback)
+	if reason == "" {
+		return nil
+	}
+	return &connect.BlockedError{Reason: report.Clean(name, 80) + " is " + string(reason)}
+}
+
+// dialContext connects to the transport's target: the host's checked address, the
+// token service's, the proxy, or another host if the guard permits.
+func (c *client) dialContext(ctx context.Context, network, target string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().Dial)
+	defer cancel()
+	if c.addr.IsValid() && target == c.host.Address() {
+		return connect.NewDialer().DialContext(ctx, network, c.addr.String())
+	}
+	if addr, ok := c.tokenRoute.addrOf(target); ok {
+		return new(net.Dialer).DialContext(ctx, network, addr.String())
+	}
+	if _, ok := c.proxies.Load(target); ok {
+		conn, err := c.prober.DialName(ctx, target, nil)
+		if err != nil {
+			return nil, connect.ProxyUnreachable(err)
+		}
+		return conn, nil
+	}
+	return c.prober.DialName(ctx, target, &c.prober.Guard)
+}
+
+// request is one HTTP request.
+type request struct {
+	method        string
+	url           string
+	header        http.Header // without secrets
+	authorization string      // sent over TLS, and not along a redirect
+	form          url.Values  // body; has secrets
+	limit         int64       // bytes of the body that are read
+	firstByte     bool        // of a successful answer, read one byte only
+}
+
+// reply is the answer to a request.
+type reply struct {
+	status  int
+	header  http.Header
+	body    []byte
+	cut     bool   // the body may be longer than what was read
+	encoded string // the Content-Encoding that the body still has; empty: it is readable
+	host    string // that answered in the end
+	hops    int    // redirects followed
+	dropped bool   // a redirect led where credentials may not be sent
+	took    time.Duration
+	sent    time.Time // when the last request was sent
+	at      time.Time // when the header of its answer arrived
+}
+
+// send sends r and follows redirects. Over plain HTTP and after a redirect it
+// sends neither credentials nor the headers of hosts.toml: the probes are
+// stricter here than the runtime.
+func (c *client) send(ctx context.Context, r request) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().HTTP)
+	defer cancel()
+	start := time.Now()
+	target, err := url.Parse(r.url)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{}
+	for {
+		if blocked := c.budget.exhausted(target.Host); blocked != nil {
+			return nil, rep.failed(target, blocked)
+		}
+		if err := c.blocked(target.Host, target.Scheme); err != nil {
+			return nil, rep.failed(target, err)
+		}
+		req, err := c.newRequest(ctx, r, target, rep.hops)
+		if err != nil {
+			return nil, err
+		}
+		if rep.hops > 0 {
+			rep.dropped = rep.dropped || r.authorization != "" || len(c.host.Header) > 0
+		}
+		rep.sent = time.Now()
+		resp, err := c.clientFor(req, target, rep.hops).Do(req)
+		if err != nil {
+			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
+		}
+		rep.at = time.Now()
+		c.budget.spend(resp, target.Host)
+		next, err := redirectTarget(resp, target)
+		if err == nil && next == nil {
+			err = c.read(rep, resp, r)
+			rep.host, rep.took = target.Host, time.Since(start)
+			if err != nil {
+				return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
+			}
+			return rep, nil
+		}
+		resp.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		if rep.hops++; rep.hops > maxRedirects {
+			return nil, &connect.BlockedError{Reason: "more than 10 redirects, where the runtime gives up", Cause: report.RegistryUnavailable}
+		}
+		target = next
+	}
+}
+
+// newRequest returns the request for target, after so many redirects.
+func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hops int) (*http.Request, error) {
+	secure := target.Scheme == "https"
+	var body io.Reader
+	if r.form != nil {
+		body = strings.NewReader(r.form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	if secure && hops == 0 && target.Host == c.host.Host {
+		for k, v := range c.host.Header {
+			req.Header[k] = append(req.Header[k], v...)
+		}
+	}
+	for k, v := range r.header {
+		req.Header[k] = v
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", connect.UserAgent)
+	}
+	switch {
+	case (r.authorization != "" || r.form != nil) && !secure:
+		return nil, &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
+	case hops > 0 && r.form != nil:
+		return nil, &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
+	case hops == 0 && r.authorization != "":
+		req.Header.Set("Authorization", r.authorization)
+	}
+	if r.form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return req, nil
+}
+
+// clientFor returns the HTTP client for the request to target, after so many
+// redirects.
+func (c *client) clientFor(req *http.Request, target *url.URL, hops int) *http.Client {
+	switch own := target.Host == c.host.Host; {
+	case !own && (req.Header.Get("Authorization") != "" || req.Body != nil):
+		return c.strict
+	case own && hops == 0 && target.Scheme == "https":
+		return cmp.Or(c.reuseIdle(), c.http)
+	}
+	return c.http
+}
+
+// read reads the answer within the budget.
+func (c *client) read(rep *reply, resp *http.Response, r request) (err error) {
+	defer resp.Body.Close()
+	rep.status, rep.header = resp.StatusCode, resp.Header
+	limit := r.limit
+	if r.firstByte && resp.StatusCode < 300 {
+		limit = 1
+	}
+	rep.body, rep.cut, err = c.budget.read(resp.Body, limit)
+	rep.decode(limit)
+	return err
+}
+
+// redirectError is a failure at a host that another one redirected to.
+type redirectError struct {
+	host string
+	err  error
+}
+
+func (e *redirectError) Error() string { return "redirect to " + e.host + ": " + e.err.Error() }
+func (e *redirectError) Unwrap() error { return e.err }
+
+func (r *reply) failed(at *url.URL, err error) error {
+	if r.hops == 0 {
+		return err
+	}
+	return &redirectError{host: at.Host, err: err}
+}
+
+// redirectTarget returns where resp redirects to; nil if it does not.
+func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	location, err := resp.Location()
+	if errors.Is(err, http.ErrNoLocation) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &connect.BlockedError{Reason: "a redirect to something that is not a URL"}
+	}
+	switch {
+	case location.Scheme != "https" && location.Scheme != "http":
+		return nil, &connect.BlockedError{Reason: "a redirect to something other than HTTP"}
+	case !isHostName(location.Host):
+		return nil, &connect.BlockedError{Reason: "a redirect to something that is not a host"}
+	case from.Scheme == "https" && location.Scheme == "http":
+		return nil, &connect.BlockedError{Reason: "a redirect from https to http"}
+	}
+	location.User = nil
+	return location, nil
+}
+
+// isHostName reports whether a host, with or without a port, may be part of a
+// command line or a sentence: the host of a URL may have characters that no name
+// and no address has.
+func isHostName(host string) bool {
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:[]%。．｡", r)
+	})
+}

@@ -1,0 +1,96 @@
+package registry
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// hostsCheck is "hosts/<domain>": which hosts the runtime contacts for ref.
+func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeconfig.Host) {
+	check := report.Check{ID: report.HostsID(ref.Domain), Kind: report.KindRuntime, Host: ref.Domain}
+	config, problem := p.Config.Hosts(p.Files, ref.Domain)
+	hosts, order, e := usableHosts(config, ref)
+	check.Outcome = report.Pass
+	check.Summary = "the runtime contacts " + strings.Join(order, ", then ")
+	switch {
+	case problem != nil:
+		describeProblem(&check, problem)
+		if problem.Ignored && !problem.Unread {
+			e[report.KeyIgnored] = report.True
+		}
+		e[report.KeyFile] = problem.File
+		e[report.KeyReason] = problem.Reason
+	case len(order) == 0:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = config.File + " leaves no host to contact for " + ref.Domain
+	case len(config.Unknown) > 0:
+		check.Summary += "; " + config.File + " has unknown keys: " + strings.Join(config.Unknown, ", ")
+	case len(config.Unused) > 0:
+		check.Summary += "; not read: " + strings.Join(config.Unused, ", ")
+	}
+	check.Summary = report.Clean(check.Summary, 500) // it has names from the configuration
+	check.Evidence = e.Checked()
+	return check, hosts
+}
+
+// maxHosts bounds the hosts of one image that are contacted.
+const maxHosts = 8
+
+// usableHosts returns the hosts that the probes can contact, and the names of those
+// that resolve ref, in order.
+func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtimeconfig.Host, order []string, e evidence.Facts) {
+	var unusable, blobsOnly []string
+	for _, h := range config.List {
+		// For blobs the runtime contacts all hosts, whatever their capabilities
+		// (containerd's dockerFetcher.Fetch).
+		h.BlobsOnly = !h.Serves(ref.Digest == "")
+		if h.Scheme != "https" && h.Scheme != "http" || h.Host == "" {
+			unusable = append(unusable, report.Clean(h.Scheme+"://"+h.Host, 80))
+			continue
+		}
+		if h.BlobsOnly {
+			blobsOnly = append(blobsOnly, h.Name())
+		} else {
+			order = append(order, h.Name())
+		}
+		if len(hosts) < maxHosts {
+			hosts = append(hosts, h)
+		}
+	}
+	e = evidence.Facts{
+		report.KeyOrder:       strings.Join(order, ","),
+		report.KeyFile:        config.File,
+		report.KeyUnknownKeys: strings.Join(config.Unknown, ", "),
+		report.KeyUnusable:    strings.Join(unusable, ", "),
+		report.KeyUnused:      strings.Join(config.Unused, ", "),
+		report.KeyBlobsOnly:   strings.Join(blobsOnly, ","),
+	}
+	if len(order)+len(blobsOnly) > len(hosts) {
+		e[report.KeyVisited] = strconv.Itoa(len(hosts))
+	}
+	return hosts, order, e
+}
+
+// describeProblem fills in the check of an invalid or unknown configuration.
+func describeProblem(check *report.Check, problem *runtimeconfig.Problem) {
+	switch {
+	case problem.Unread:
+		check.Outcome = report.Skipped
+		check.Summary = "the registry configuration " + problem.File + ": " + problem.Reason + "; assuming none"
+	case problem.Ignored && problem.Stale:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigStale
+		check.Summary = "the runtime does not read " + problem.File + " before a restart: " + problem.Reason
+	case problem.Ignored:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = "the runtime silently ignores " + problem.File + ": " + problem.Reason
+	default:
+		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
+		check.Summary = "the runtime refuses every pull from " + check.Host + ": " + problem.Error()
+	}
+}

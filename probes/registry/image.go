@@ -1,0 +1,425 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// imageCheck is "image/<host>" while it runs: whether the image has a manifest for
+// this platform, and how large it is. It costs one GET of a manifest, another one
+// for an index, and one of the config blob.
+type imageCheck struct {
+	session *session
+	check   report.Check
+	facts   evidence.Facts
+	start   time.Time
+
+	matcher  platforms.MatchComparer
+	platform *ocispec.Platform   // by the index; nil: there is no index, or it has none
+	config   *ocispec.Descriptor // nil: the manifest is not that of a container image
+	layer    *ocispec.Descriptor // the largest; nil: there is nothing to pull
+	noConfig bool                // the request for the config failed
+}
+
+// openImage checks the image as far as its manifests tell.
+func (s *session) openImage(ctx context.Context) *imageCheck {
+	i := &imageCheck{session: s, start: time.Now()}
+	i.facts = evidence.Facts{report.KeyMediaType: s.manifest.mediaType, report.KeyDigest: s.manifest.digest}
+	i.check = report.Check{ID: report.ImageID(s.host.Name()), Kind: report.KindImage, Target: s.ref.String()}
+	i.findManifest(ctx)
+	return i
+}
+
+// done returns the finished check.
+func (i *imageCheck) done() report.Check {
+	i.check.Evidence = i.facts.Checked()
+	i.check.Duration = report.Millis(time.Since(i.start))
+	return i.check
+}
+
+func (i *imageCheck) fail(cause report.Cause, summary string) {
+	i.check.Outcome, i.check.Cause, i.check.Summary = report.Fail, cause, summary
+}
+
+func isIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerIndex
+}
+
+func isManifest(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
+}
+
+// findManifest follows the image from its name to the manifest for this platform.
+func (i *imageCheck) findManifest(ctx context.Context) {
+	wanted, err := wantedPlatform(i.session.target.Platform)
+	if err != nil {
+		i.check.Outcome = report.Error
+		i.check.Summary = "not a platform: " + report.Clean(i.session.target.Platform, 60)
+		return
+	}
+	i.facts[report.KeyWanted] = platforms.Format(wanted)
+	// As containerd's platforms.Default: what this machine runs, older variants
+	// and on amd64 also 386.
+	i.matcher = platforms.Only(wanted)
+
+	kind := i.session.manifest.mediaType
+	if !isIndex(kind) && !isManifest(kind) {
+		i.unsupported(kind)
+		return
+	}
+	// Like the runtime, by the digest that the name was resolved to.
+	object := i.session.ref.TagOrDigest()
+	if isSHA256(i.session.manifest.digest) {
+		object = i.session.manifest.digest
+	}
+	body, ok := i.getManifest(ctx, object, 0)
+	for depth := 0; ok && isIndex(kind); depth++ {
+		var chosen *ocispec.Descriptor
+		if chosen, ok = i.choose(body, depth); ok {
+			kind = chosen.MediaType
+			body, ok = i.getManifest(ctx, chosen.Digest.String(), chosen.Size)
+		}
+	}
+	if ok {
+		i.readManifest(body)
+	}
+}
+
+// choose returns the manifest for this platform from an index; depth is 0 for the
+// index of the name. If there is none, the check says why and false is returned.
+func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) {
+	var index ocispec.Index
+	if err := json.Unmarshal(body, &index); err != nil {
+		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" is not valid JSON")
+		return nil, false
+	}
+	chosen, offered := choose(index.Manifests, i.matcher)
+	i.facts[report.KeyPlatforms], i.facts[report.KeyIndex] = strings.Join(offered, ", "), report.True
+	if chosen == nil {
+		i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s",
+			i.session.ref, i.facts[report.KeyWanted], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
+		return nil, false
+	}
+	kind := chosen.MediaType
+	if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
+		i.check.Outcome = report.Unknown
+		i.check.Summary = "unsupported media type " + strconv.Quote(report.Clean(kind, 80)) + " for this platform; not inspected"
+		return nil, false
+	}
+	if chosen.Platform != nil && isManifest(kind) {
+		i.platform = chosen.Platform
+		i.facts[report.KeyPlatform] = evidence.Word(platforms.Format(*chosen.Platform), 60)
+	}
+	if !isDigest(chosen.Digest) {
+		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" has an invalid digest for this platform")
+		return nil, false
+	}
+	return chosen, true
+}
+
+func wantedPlatform(specifier string) (ocispec.Platform, error) {
+	if specifier == "" {
+		return platforms.DefaultSpec(), nil
+	}
+	return platforms.Parse(specifier)
+}
+
+// choose returns the manifest of an index that containerd would take
+// (images.Manifest): the best match, or one without a platform. offered lists the
+// platforms of the index.
+func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
+	var fit []ocispec.Descriptor
+	for _, d := range all {
+		if d.Platform == nil || matcher.Match(*d.Platform) {
+			fit = append(fit, d)
+		}
+		if p := d.Platform; p != nil && p.OS != "unknown" && p.Architecture != "unknown" && len(offered) < 16 {
+			offered = append(offered, evidence.Word(platforms.Format(*p), 40))
+		}
+	}
+	slices.Sort(offered)
+	offered = slices.Compact(offered)
+	if len(fit) == 0 {
+		return nil, offered
+	}
+	sort.SliceStable(fit, func(a, b int) bool {
+		switch {
+		case fit[a].Platform == nil:
+			return false
+		case fit[b].Platform == nil:
+			return true
+		}
+		return matcher.Less(*fit[a].Platform, *fit[b].Platform)
+	})
+	return &fit[0], offered
+}
+
+// getManifest gets a manifest within the budget. If there is none, the check says
+// why and false is returned. A size of 0 is unknown.
+func (i *imageCheck) getManifest(ctx context.Context, object string, size int64) ([]byte, bool) {
+	s := i.session
+	if size > maxBytes || object == s.manifest.digest && s.manifest.size > maxBytes {
+		i.tooLarge()
+		return nil, false
+	}
+	if !s.budget.takeManifest() {
+		i.check.Outcome = report.Skipped
+		i.check.Summary = "skipped: this diagnosis has sent its two manifest requests"
+		if i.platform != nil {
+			i.check.Outcome = report.Pass
+			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is unknown", s.ref, i.facts[report.KeyWanted])
+		}
+		return nil, false
+	}
+	start := time.Now()
+	rep, err := s.client.send(ctx, request{
+		method: http.MethodGet, url: s.apiURL(nil, "manifests", object),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: maxBytes,
+	})
+	if err != nil {
+		s.requestFailed(&i.check, err, time.Since(start))
+		for k, x := range i.check.Evidence {
+			i.facts[k] = x
+		}
+		return nil, false
+	}
+	return rep.body, i.acceptManifest(rep, object, size)
+}
+
+// acceptManifest reports whether the answer is the manifest; if not, the check
+// says why.
+func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool {
+	s := i.session
+	answered := s.host.Name() + " has " + s.ref.Path + " by HEAD, but answers GET of the manifest " + report.Clean(object, 80) + " with "
+	switch {
+	case rep.status != http.StatusOK:
+		a := s.judge(rep, s.manifest.login)
+		i.facts[report.KeyStatus], i.facts[report.KeyCode] = strconv.Itoa(rep.status), errorCode(rep.body)
+		i.facts[report.KeyPolicy], i.facts[report.KeyRetryAfter] = a.check.Evidence[report.KeyPolicy], a.check.Evidence[report.KeyRetryAfter]
+		i.fail(a.check.Cause, answered+statusText(rep.status))
+		if rep.status == http.StatusNotFound {
+			// The index, or the name, exists, and the manifest that it leads to does not.
+			i.check.Cause = report.LayerCorrupt
+			i.facts[report.KeyPublisher] = report.True
+		}
+	case isWebPage(rep.header):
+		i.facts[report.KeyContentType] = rep.header.Get("Content-Type")
+		i.fail(report.Undetermined, answered+"a web page: a login portal or a proxy in between?")
+	case rep.encoded != "":
+		i.check.Outcome = report.Unknown
+		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.encoded, 20) + "): platform and size unknown"
+	case rep.cut:
+		i.tooLarge()
+	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
+		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
+		i.facts[report.KeyPublisher] = report.True
+		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
+	default:
+		return true
+	}
+	return false
+}
+
+// tooLarge ends the check at a manifest beyond the budget.
+func (i *imageCheck) tooLarge() {
+	i.check.Outcome = report.Unknown
+	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size unknown"
+}
+
+func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
+
+// isDigest reports whether d can be part of a URL: anything else would send the
+// request, and the login with it, to another path of the registry.
+func isDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
+
+func isSHA256(digest string) bool {
+	hex, ok := strings.CutPrefix(digest, "sha256:")
+	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
+}
+
+// readManifest reads the manifest of one platform.
+func (i *imageCheck) readManifest(body []byte) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(body, &m); err != nil {
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" is not valid JSON")
+		return
+	}
+	size, unpacked := sizes(m)
+	i.facts[report.KeySize], i.facts[report.KeyLayers] = strconv.FormatInt(size, 10), strconv.Itoa(len(m.Layers))
+	i.facts[report.KeyUnpacked], i.facts[report.KeyNeed] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
+	i.facts[report.KeyConfig] = m.Config.Digest.String()
+	i.check.Outcome = report.Pass
+	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
+		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
+	i.layer = largest(m)
+	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }
+	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")
+		return
+	}
+
+	switch m.Config.MediaType {
+	case ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json":
+		i.config = &m.Config
+	default:
+		i.facts[report.KeyConfigType] = m.Config.MediaType
+		i.facts[report.KeyNote] = "not a container image by its config; the runtime pulls it all the same"
+	}
+}
+
+// unpackFactor is the size of an unpacked layer by that of the compressed one: a
+// rule of thumb from the usual distributions' images (2.5 to 3).
+const unpackFactor = 2.7
+
+// uncompressedSize is an annotation of eStargz layers (containerd/stargz-snapshotter).
+const uncompressedSize = "io.containers.estargz.uncompressed-size"
+
+// sizes returns the bytes of the image as it is sent, and about how many its
+// layers take unpacked: exact where the manifest has the size, else by the rule of
+// thumb. The number of files is unknown.
+func sizes(m ocispec.Manifest) (sent, unpacked int64) {
+	sent = max(m.Config.Size, 0)
+	for _, l := range m.Layers {
+		if l.Size <= 0 || l.Size > math.MaxInt64/1024-sent {
+			continue
+		}
+		sent += l.Size
+		size, err := strconv.ParseInt(l.Annotations[uncompressedSize], 10, 64)
+		switch {
+		case err == nil && size > 0 && size < math.MaxInt64/1024-unpacked:
+			unpacked += size
+		case strings.HasSuffix(l.MediaType, ".tar"):
+			unpacked += l.Size
+		default:
+			unpacked += int64(unpackFactor * float64(l.Size))
+		}
+	}
+	return sent, unpacked
+}
+
+// largest returns the largest layer that the registry itself stores, or else the
+// config; nil if that has no digest.
+func largest(m ocispec.Manifest) *ocispec.Descriptor {
+	best := m.Config
+	chosen := false
+	for _, l := range m.Layers {
+		if len(l.URLs) == 0 && isDigest(l.Digest) && (!chosen || l.Size > best.Size) {
+			best, chosen = l, true
+		}
+	}
+	if !isDigest(best.Digest) {
+		return nil
+	}
+	return &best
+}
+
+// readConfig gets the config blob, which names the image's platform. The runtime
+// does not compare the platform if there is no index: it pulls any.
+func (i *imageCheck) readConfig(ctx context.Context) {
+	if i.config == nil {
+		return
+	}
+	rep, err := i.session.client.send(ctx, request{
+		method: http.MethodGet, url: i.session.apiURL(nil, "blobs", i.config.Digest.String()),
+		authorization: i.session.manifest.authorization, limit: maxBytes,
+	})
+	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
+	if i.noConfig || rep.cut || rep.encoded != "" {
+		if i.platform == nil {
+			// The check of the blob finds out why.
+			i.check.Outcome, i.check.BlockedBy = report.Skipped, report.BlobID(i.session.host.Name())
+			i.check.Summary = i.session.ref.Path + ": the image config, which names the platform, is not available"
+		}
+		return
+	}
+	wanted := i.config.Digest.String()
+	if i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(wanted) && wanted != sha256Of(rep.body) {
+		i.facts[report.KeyPublisher] = report.True
+		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
+		return
+	}
+	var config ocispec.Image
+	if json.Unmarshal(rep.body, &config) != nil || config.Architecture == "" || config.OS == "" {
+		return
+	}
+	i.comparePlatform(config.Platform)
+}
+
+// comparePlatform judges the platform of the config.
+func (i *imageCheck) comparePlatform(has ocispec.Platform) {
+	has = platforms.Normalize(has)
+	i.facts[report.KeyPlatform] = evidence.Word(platforms.Format(has), 60)
+	wanted := i.facts[report.KeyWanted]
+	inIndex := i.facts[report.KeyIndex] == report.True
+	mismatch := fmt.Sprintf("%s is built for %s, this node is %s", i.session.ref, i.facts[report.KeyPlatform], wanted)
+	switch {
+	case inIndex && i.platform == nil && !i.matcher.Match(has):
+		i.fail(report.PlatformMismatch, mismatch)
+		i.facts[report.KeyPublisher] = report.True
+		i.facts[report.KeyNote] = "the index does not name its platform: the runtime finds no match and does not pull it"
+	case i.matcher.Match(has):
+	case i.matchesBut(has):
+		// The runtime compares variants in an index only. Whether this CPU has more
+		// than the features of its architecture's name is unknown.
+		i.facts[report.KeyNote] = "the variant " + evidence.Word(has.Variant, 20) + " may need more than this CPU has"
+	case has.Architecture == "wasm":
+		i.facts[report.KeyNote] = "WebAssembly: needs a runtime class for it"
+	case i.emulates(has.Architecture):
+		i.facts[report.KeyEmulated] = report.True
+		i.facts[report.KeyNote] = "for another architecture, which this node emulates"
+	default:
+		i.fail(report.PlatformMismatch, mismatch)
+		i.facts[report.KeyNote] = "the runtime pulls it, the container dies with exec format error"
+		if inIndex {
+			i.facts[report.KeyPublisher] = report.True // the index names this platform
+		}
+	}
+}
+
+// matchesBut reports whether has differs from this platform in its variant only.
+func (i *imageCheck) matchesBut(has ocispec.Platform) bool {
+	wanted, err := wantedPlatform(i.session.target.Platform)
+	return err == nil && has.OS == wanted.OS && has.Architecture == wanted.Architecture
+}
+
+// emulates reports whether the kernel runs programs for an architecture in an
+// emulator (binfmt_misc), under the names that QEMU's packages give them.
+func (i *imageCheck) emulates(arch string) bool {
+	name := map[string]string{
+		"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "arm": "arm", "ppc64le": "ppc64le",
+		"s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el", "loong64": "loongarch64",
+	}[arch]
+	if name == "" || i.session.prober.Files == nil {
+		return false
+	}
+	text, err := i.session.prober.Files.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + name)
+	return err == nil && strings.HasPrefix(string(text), "enabled")
+}
+
+func (i *imageCheck) unsupported(mediaType string) {
+	switch mediaType {
+	case "application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws", "text/plain":
+		i.fail(report.UnsupportedManifest, "the image has Docker's manifest schema 1, which containerd does not pull since 2.0: push it again")
+	case "":
+		i.check.Summary = "the registry does not send the manifest's media type"
+	default:
+		i.fail(report.UnsupportedManifest, "not an image: its manifest has the media type "+strconv.Quote(report.Clean(mediaType, 80)))
+	}
+}

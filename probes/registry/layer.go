@@ -1,0 +1,277 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// checkBlobs is "blob/<host>" for the hosts in the order in which the runtime asks
+// them for a layer, up to the first that has it: containerd goes to the next host
+// on any error (dockerFetcher.Fetch), and starts again at the first one, whichever
+// had the manifest. The checks are in the order of the sessions.
+func checkBlobs(ctx context.Context, sessions []*session, found *session, layer ocispec.Descriptor) []report.Check {
+	var checks []report.Check
+	for i, s := range sessions {
+		b := &layerCheck{session: s, layer: layer, facts: evidence.Facts{}}
+		b.check = report.Check{ID: report.BlobID(s.host.Name()), Kind: report.KindBlob, Target: layer.Digest.String()}
+		if s.client == nil {
+			last := s.checks[len(s.checks)-1]
+			b.check.Outcome, b.check.BlockedBy = report.Skipped, last.BlockedBy
+			b.check.Summary = "skipped: " + s.host.Name() + " is not reachable"
+			checks = append(checks, b.check)
+			continue
+		}
+		if !s.manifest.asked {
+			s.manifest.cred = found.manifest.cred // the runtime has one login for all hosts
+		}
+		checks = append(checks, b.run(share(ctx, len(sessions)-i)))
+		if b.check.Outcome == report.Pass {
+			break
+		}
+	}
+	return checks
+}
+
+// share bounds the first of n hosts, so that one that hangs leaves time for the
+// others.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && n > 1 {
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
+	}
+	return context.WithCancel(ctx)
+}
+
+// layerCheck is "blob/<host>" while it runs: one layer at one host.
+type layerCheck struct {
+	session *session
+	layer   ocispec.Descriptor
+	check   report.Check
+	facts   evidence.Facts
+}
+
+// run gets one byte of the layer.
+func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.Check {
+	defer cancel()
+	start := time.Now()
+	rep, err := b.get(ctx, b.session.manifest.authorization)
+	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.session.manifest.authorization == "" {
+		if ch, ok := readChallenge(rep.header); ok {
+			by, _ := b.session.logIn(ctx, ch, b.session.manifest.cred, b.session.ref.Path)
+			if by.authorization != "" {
+				rep, err = b.get(ctx, by.authorization)
+			}
+		}
+	}
+	took := time.Since(start)
+	b.check.Duration = report.Millis(took)
+	b.facts[report.KeyBlobSize] = strconv.FormatInt(b.layer.Size, 10)
+	b.facts[report.KeyUsedCredential] = b.session.manifest.cred.Source
+	if err != nil {
+		b.noAnswer(err, took)
+	} else {
+		if rep.hops > 0 {
+			b.facts[report.KeyBlobHost] = rep.host
+		}
+		b.facts[report.KeyStatus] = strconv.Itoa(rep.status)
+		b.judge(rep)
+	}
+	b.check.Evidence = b.facts.Checked()
+	return b.check
+}
+
+func (b *layerCheck) get(ctx context.Context, authorization string) (*reply, error) {
+	return b.session.client.send(ctx, request{
+		method: http.MethodGet, url: b.session.apiURL(nil, "blobs", b.layer.Digest.String()),
+		header:        http.Header{"Range": {"bytes=0-0"}},
+		authorization: authorization, limit: 1 << 10, firstByte: true,
+	})
+}
+
+func (b *layerCheck) fail(cause report.Cause, summary string) {
+	b.check.Outcome, b.check.Cause, b.check.Summary = report.Fail, cause, summary
+}
+
+// elsewhere fails for a fault of the host that the registry redirects to.
+func (b *layerCheck) elsewhere(inner report.Cause, host, what string) {
+	b.facts[report.KeyBlobHost], b.facts[report.KeyInnerCause] = host, string(inner)
+	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s redirects layers to %s: %s", b.session.host.Name(), report.Clean(host, 80), what))
+}
+
+func (b *layerCheck) noAnswer(err error, took time.Duration) {
+	name := b.session.host.Name()
+	redirect, elsewhere := errors.AsType[*redirectError](err)
+	if elsewhere {
+		b.facts[report.KeyBlobHost] = redirect.host
+	}
+	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
+		b.facts[report.KeyRefused] = blocked.Reason
+		if blocked.Cause != "" {
+			b.fail(blocked.Cause, name+" does not give the layers: "+report.Clean(blocked.Reason, 160))
+			return
+		}
+		b.check.Outcome = report.Skipped
+		b.check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
+		return
+	}
+	late := report.RegistryUnavailable
+	if elsewhere {
+		late = report.ConnectionTimeout
+	}
+	f := connect.Classify(err, took, late)
+	for k, x := range f.Facts {
+		b.facts[k] = x
+	}
+	switch {
+	case f.Unfinished:
+		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
+	case elsewhere:
+		b.elsewhere(f.Cause, redirect.host, f.Message)
+	default:
+		b.fail(f.Cause, name+" does not give the layers: "+f.Message)
+	}
+}
+
+// judge fills in what the answer means. The runtime requests the whole layer: an
+// answer that is due to our Range alone proves nothing.
+func (b *layerCheck) judge(rep *reply) {
+	name, host := b.session.host.Name(), report.Clean(rep.host, 80)
+	where := name
+	if rep.hops > 0 {
+		where = host + ", to which " + name + " redirects layers,"
+	}
+	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
+	missing := rep.status == http.StatusNotFound
+	switch status := rep.status; {
+	case rep.dropped && (unauthorized || (forbidden || missing) && sameSite(rep.host, b.session.host.Host)):
+		b.check.Outcome = report.Skipped
+		b.check.Summary = redirectsAway(name, rep)
+		b.facts[report.KeyRuntimeWouldSend] = report.True
+	case (status < 300 || forbidden) && isWebPage(rep.header):
+		b.facts[report.KeyContentType] = rep.header.Get("Content-Type")
+		what := "answers with a web page instead of a layer: a login portal or a filter in between?"
+		if rep.hops > 0 {
+			b.elsewhere(report.Undetermined, rep.host, "it "+what)
+			return
+		}
+		b.fail(report.Undetermined, name+" "+what)
+	case status == http.StatusOK, status == http.StatusPartialContent:
+		b.judgeSize(rep, where)
+	case status == http.StatusRequestedRangeNotSatisfiable:
+		if n, ok := totalSize(rep); ok && n != b.layer.Size {
+			b.wrongSize(n, where)
+			return
+		}
+		b.check.Summary = where + " does not give a part of a layer (416); the runtime requests all of it"
+	case status == http.StatusTooManyRequests:
+		limited(&b.check, b.facts, where, rep)
+	case status >= 500:
+		b.fail(report.RegistryUnavailable, where+" answers "+statusText(status)+" for a layer")
+	case missing && !b.session.found():
+		b.check.Outcome = report.Skipped
+		b.check.Summary = where + " does not have this layer; the runtime continues with the next host"
+		if b.session.manifest.asked {
+			b.check.BlockedBy = report.ManifestID(name)
+		}
+	case missing:
+		b.facts[report.KeyCode] = storeCode(rep.body)
+		b.fail(report.LayerCorrupt, where+" does not have a blob that the manifest names (404)")
+	case (forbidden || unauthorized) && rep.hops > 0:
+		// The signature of the URL may be invalid, or the store closed to this node's
+		// network: only the store's code tells which.
+		b.facts[report.KeyCode] = storeCode(rep.body)
+		b.elsewhere(report.AccessForbidden, rep.host, "it answers "+statusText(status)+inBrackets(b.facts[report.KeyCode]))
+	case forbidden, unauthorized:
+		b.facts[report.KeyCode] = storeCode(rep.body)
+		b.fail(report.AccessForbidden, fmt.Sprintf("%s gives the manifest but not the layers (%d)", where, status))
+	default:
+		b.fail(report.Undetermined, where+" answers "+statusText(status)+" for a layer")
+	}
+}
+
+func (b *layerCheck) judgeSize(rep *reply, where string) {
+	size, known := totalSize(rep)
+	switch {
+	case known && b.layer.Size > 0 && size != b.layer.Size:
+		b.wrongSize(size, where)
+		return
+	case len(rep.body) == 0 && b.layer.Size != 0:
+		b.wrongSize(0, where)
+		return
+	}
+	if rep.status == http.StatusOK {
+		b.facts[report.KeyRangeIgnored] = report.True
+	}
+	b.check.Outcome = report.Pass
+	b.check.Summary = "layers are available from " + b.session.host.Name()
+	if rep.hops > 0 {
+		b.check.Summary = fmt.Sprintf("layers are available: %s redirects them to %s", b.session.host.Name(), report.Clean(rep.host, 80))
+	}
+}
+
+func (b *layerCheck) wrongSize(size int64, where string) {
+	b.facts[report.KeySize] = strconv.FormatInt(size, 10)
+	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d bytes", where, size, b.layer.Size))
+}
+
+// totalSize returns the size of the whole blob by the answer; false if the answer
+// does not give it. In a Content-Encoding the size is another one.
+func totalSize(rep *reply) (int64, bool) {
+	if rep.encoded != "" || rep.header.Get("Content-Encoding") != "" {
+		return 0, false
+	}
+	text := rep.header.Get("Content-Length")
+	if rep.status != http.StatusOK {
+		_, text, _ = strings.Cut(rep.header.Get("Content-Range"), "/") // bytes 0-0/1234 (RFC 9110, 14.4)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return n, err == nil && n >= 0
+}
+
+// sameSite reports whether net/http, and so the runtime, sends the Authorization
+// for one host along a redirect to another: it does to the same host, or one below
+// it.
+func sameSite(to, from string) bool {
+	a, _ := runtimeconfig.SplitHost(to, "https")
+	b, _ := runtimeconfig.SplitHost(from, "https")
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	return a == b || strings.HasSuffix(a, "."+b)
+}
+
+// storeCode returns the error code of a registry, or of an object store (the
+// element Code of S3's, Azure's and Google's answers).
+func storeCode(body []byte) string {
+	if code := errorCode(body); code != "" {
+		return code
+	}
+	var answer struct {
+		XMLName xml.Name `xml:"Error"`
+		Code    string   `xml:"Code"`
+	}
+	// The end may be cut off: what was read before it counts.
+	_ = xml.Unmarshal(body, &answer)
+	if len(answer.Code) > 40 || strings.Trim(strings.ToLower(answer.Code), "abcdefghijklmnopqrstuvwxyz") != "" {
+		return ""
+	}
+	return answer.Code
+}
+
+func inBrackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}

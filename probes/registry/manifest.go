@@ -1,0 +1,210 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Media types of Docker's formats, as in the OCI ones.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// acceptManifests is the Accept of containerd when it resolves a name.
+var acceptManifests = strings.Join([]string{
+	dockerManifest,
+	dockerIndex,
+	ocispec.MediaTypeImageManifest,
+	ocispec.MediaTypeImageIndex,
+	"*/*",
+}, ", ")
+
+// manifestState is what is known after the HEAD of the manifest.
+type manifestState struct {
+	asked bool // false: no request was sent, the rest is unset
+	at    int  // index of the check in session.checks
+
+	status    int       // of the answer that decides
+	login               // that the answer was given to
+	challenge challenge // of the host; unset if it has none
+	mediaType string
+	digest    string
+	size      int64 // -1: unknown
+}
+
+// found reports whether the host has the manifest.
+func (s *session) found() bool {
+	return s.manifest.asked && s.checks[s.manifest.at].Outcome == report.Pass
+}
+
+// apiURL returns a URL of the registry API as containerd builds it: a request to
+// a mirror has the mirrored domain as ?ns=.
+func (s *session) apiURL(query url.Values, parts ...string) string {
+	if query == nil {
+		query = url.Values{}
+	}
+	if s.host.IsMirrorOf(s.ref.Domain) {
+		query.Set("ns", s.ref.Domain)
+	}
+	p := path.Join(append([]string{"/", s.host.Path, s.ref.Path}, parts...)...)
+	u := s.host.Scheme + "://" + s.host.Host + p
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	return u
+}
+
+// head requests the manifest by HEAD, or by GET if the registry has no HEAD.
+func (s *session) head(ctx context.Context, authorization string) (*reply, error) {
+	r := request{
+		method: http.MethodHead, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: authorization,
+	}
+	rep, err := s.client.send(ctx, r)
+	if err == nil && rep.status == http.StatusMethodNotAllowed && s.budget.takeManifest() {
+		r.method, r.limit = http.MethodGet, 1
+		return s.client.send(ctx, r)
+	}
+	return rep, err
+}
+
+// manifestCheck is "manifest/<host>" while it runs.
+type manifestCheck struct {
+	session    *session
+	challenge  challenge
+	challenged bool // the host requires a login
+	best       attempt
+	tries      []string // "<source>: <end>" of each login
+	tokens     []tokenResult
+}
+
+// checkManifest is "manifest/<host>", and "token/<host>" if the registry requires
+// a token. Like the runtime it sends the request without credentials first, and
+// then with each of them once.
+func (s *session) checkManifest(ctx context.Context) {
+	c := manifestCheck{session: s}
+	start := time.Now()
+	c.tryAnonymously(ctx)
+	if c.challenged {
+		s.routeToTokenService(ctx, c.challenge)
+		c.tryLogins(ctx)
+	}
+	if len(c.tokens) > 0 {
+		s.add(tokenCheck(s.host.Name(), c.challenge, c.tokens))
+	}
+	check := c.check()
+	check.Duration = report.Millis(time.Since(start))
+	s.manifest = c.state()
+	s.add(check)
+}
+
+// tryAnonymously sends the request without credentials.
+func (c *manifestCheck) tryAnonymously(ctx context.Context) {
+	s := c.session
+	start := time.Now()
+	rep, err := s.head(ctx, "")
+	if err != nil {
+		s.requestFailed(&c.best.check, err, time.Since(start))
+		return
+	}
+	if rep.status == http.StatusUnauthorized {
+		if c.challenge, c.challenged = readChallenge(rep.header); c.challenged {
+			return
+		}
+	}
+	c.best = s.judge(rep, login{})
+	if rep.status == http.StatusUnauthorized {
+		c.best.check.Cause = report.Undetermined
+		c.best.check.Summary = s.host.Name() + " answers 401 without naming the kind of credentials, so the runtime sends none"
+	}
+}
+
+// tryLogins sends the request with each login until an answer is final.
+func (c *manifestCheck) tryLogins(ctx context.Context) {
+	for i, cred := range loginsFor(c.session.host.Host, c.session.target.Credentials) {
+		a, token := c.tryUnlessRejected(ctx, cred)
+		if token != nil {
+			c.tokens = append(c.tokens, *token)
+			if token.clock != nil {
+				c.session.addClocks(*token.clock)
+			}
+		}
+		c.tries = append(c.tries, cmp.Or(a.source, "anonymous")+": "+a.end())
+		if i == 0 || a.rank > c.best.rank {
+			c.best = a
+		}
+		if a.final {
+			return
+		}
+	}
+}
+
+// check returns the check of the best attempt.
+func (c *manifestCheck) check() report.Check {
+	s, check := c.session, c.best.check
+	check.ID, check.Kind, check.Target = report.ManifestID(s.host.Name()), report.KindManifest, s.image()
+	e := evidence.Facts(evidence.With(check.Evidence, report.KeyCredentials, strings.Join(c.tries, "; ")))
+	e[report.KeyUsedCredential] = c.best.source
+	if c.best.source == "" {
+		e[report.KeyAnonymous] = report.True
+	}
+	if c.challenged {
+		e[report.KeyAuth] = c.challenge.scheme()
+	}
+	check.Evidence = e.Checked()
+	return check
+}
+
+func (c *manifestCheck) state() manifestState {
+	st := manifestState{
+		asked: true, at: len(c.session.checks),
+		status: c.best.status, login: c.best.by, challenge: c.challenge,
+	}
+	if rep := c.best.rep; rep != nil {
+		st.mediaType = mediaType(rep.header)
+		st.digest = rep.header.Get("Docker-Content-Digest")
+		st.size = manifestSize(rep)
+	}
+	return st
+}
+
+// image names the image within its registry: "app:1" or "app@sha256:…".
+func (s *session) image() string {
+	if s.ref.Digest != "" {
+		return s.ref.Path + "@" + s.ref.Digest
+	}
+	return s.ref.Path + ":" + s.ref.Tag
+}
+
+// manifestSize returns the size of the manifest by an answer to HEAD; -1 if the
+// answer does not give it.
+func manifestSize(rep *reply) int64 {
+	n, err := strconv.ParseInt(rep.header.Get("Content-Length"), 10, 64)
+	if err != nil || n < 0 || rep.header.Get("Content-Encoding") != "" {
+		return -1
+	}
+	return n
+}
+
+// mediaType returns the Content-Type without its parameters, as containerd reads
+// it: plain text means Docker's first schema.
+func mediaType(h http.Header) string {
+	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		t, _, _ = strings.Cut(h.Get("Content-Type"), ";")
+	}
+	return strings.TrimSpace(t)
+}

@@ -1,0 +1,191 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// explainer finds out more about a refused manifest: whether the tag or the
+// repository is missing, which name was meant, and the registry's error code. An
+// answer to HEAD has no body to say so.
+type explainer struct {
+	session *session
+	check   *report.Check // "manifest/<host>"
+	facts   evidence.Facts
+}
+
+// explainRefusal adds to "manifest/<host>" why the manifest was refused. Only the
+// last host, the registry itself, gets many requests: mirrors often lack images.
+func (s *session) explainRefusal(ctx context.Context, last bool) {
+	if !s.manifest.asked {
+		return
+	}
+	check := &s.checks[s.manifest.at]
+	if check.Outcome != report.Fail {
+		return
+	}
+	x := explainer{session: s, check: check, facts: check.Evidence}
+	switch status := s.manifest.status; {
+	case status == http.StatusNotFound && last:
+		x.explainNotFound(ctx)
+	case status == http.StatusNotFound:
+		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
+			x.facts[report.KeyCode] = errorCode(rep.body)
+		}
+	case status == http.StatusForbidden && check.BlockedBy == "":
+		x.explainForbidden(ctx)
+	}
+	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
+		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
+	}
+	check.Evidence = x.facts.Checked()
+}
+
+func (x *explainer) explainForbidden(ctx context.Context) {
+	if c := report.Find(x.session.checks, report.RegistryID(x.session.host.Name())); c.Evidence[report.KeyStatus] == "403" {
+		// Not this repository alone: the registry refuses every request from here, as
+		// those with a list of allowed addresses do.
+		x.facts[report.KeyRegistryStatus] = "403"
+		x.check.Summary += ", and GET /v2/ too: it may refuse this node's address"
+	}
+	if rep := x.getManifest(ctx); rep != nil {
+		x.facts[report.KeyCode] = errorCode(rep.body)
+		if isWebPage(rep.header) {
+			x.facts[report.KeyContentType] = rep.header.Get("Content-Type")
+			x.check.Summary += ", with a web page: something in front of the registry may be refusing this node"
+		}
+	}
+}
+
+func (x *explainer) explainNotFound(ctx context.Context) {
+	s := x.session
+	tags, list := x.listTags(ctx)
+	exists := list != nil && list.status == http.StatusOK && len(tags) > 0
+	gone := list != nil && noRepository(list)
+	if list != nil {
+		x.facts[report.KeyCode] = errorCode(list.body)
+	}
+	if !exists && !gone {
+		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
+			x.facts[report.KeyCode] = errorCode(rep.body)
+			gone = x.facts[report.KeyCode] == "NAME_UNKNOWN"
+		}
+	}
+	what := fmt.Sprintf("tag %q", s.ref.Tag)
+	if s.ref.Digest != "" {
+		what = "manifest " + s.ref.Digest
+	}
+	switch {
+	case gone:
+		x.check.Cause = report.RepositoryNotFound
+		x.check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
+		x.facts[report.KeyRepository] = "missing"
+		if s.manifest.anonymous() {
+			x.check.Summary += " that is visible without credentials"
+		}
+	case exists:
+		x.facts[report.KeyRepository] = "exists"
+		x.check.Summary = fmt.Sprintf("%s does not exist in %s/%s", what, s.host.Name(), s.ref.Path)
+	case list != nil && list.status == http.StatusOK && !list.cut:
+		// Some registries answer this for any name.
+		x.check.Summary = fmt.Sprintf("%s has no tags of %s; whether the repository exists is unknown", s.host.Name(), s.ref.Path)
+		x.facts[report.KeyTags] = "none"
+	default:
+		x.check.Summary += "; whether the repository exists is unknown"
+	}
+	if s.ref.Digest == "" && !gone {
+		x.suggestTag(ctx, tags, list)
+	}
+}
+
+// getManifest gets the manifest for the error in the body of the answer, if the
+// budget allows; nil if it does not, or if there is no answer.
+func (x *explainer) getManifest(ctx context.Context) *reply {
+	s := x.session
+	if !s.budget.takeManifest() {
+		return nil
+	}
+	rep, err := s.client.send(ctx, request{
+		method: http.MethodGet, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: 4 << 10,
+	})
+	if err != nil {
+		return nil
+	}
+	return rep
+}
+
+// Bounds of a page of tags.
+const (
+	tagsPerPage  = "100"
+	tagPageBytes = 8 << 10
+)
+
+// listTags gets a page of the repository's tags and, if there are more, the page
+// of those that sort near the wanted one. The reply is that of the first page;
+// nil if there was no answer.
+func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
+	s := x.session
+	page := func(query url.Values) *reply {
+		query.Set("n", tagsPerPage)
+		rep, err := s.client.send(ctx, request{
+			method: http.MethodGet, url: s.apiURL(query, "tags", "list"),
+			authorization: s.manifest.authorization, limit: tagPageBytes,
+		})
+		if err != nil {
+			return nil
+		}
+		return rep
+	}
+	first := page(url.Values{})
+	if first == nil || first.status != http.StatusOK || isWebPage(first.header) {
+		return nil, first
+	}
+	tags := tagsIn(first.body)
+	if s.ref.Tag != "" && hasMore(first) {
+		// The tags after last follow in lexical order, by the specification.
+		if next := page(url.Values{"last": {stem(s.ref.Tag)}}); next != nil && next.status == http.StatusOK {
+			tags = append(tags, tagsIn(next.body)...)
+		}
+	}
+	return tags, first
+}
+
+// hasMore reports whether a list continues after this page.
+func hasMore(list *reply) bool { return list.cut || list.header.Get("Link") != "" }
+
+// stem returns a beginning of tag that its neighbours share: up to the last
+// separator, or else its first half.
+func stem(tag string) string {
+	if i := strings.LastIndexAny(tag, ".-_"); i > 0 {
+		return tag[:i+1]
+	}
+	return tag[:(len(tag)+1)/2]
+}
+
+// tagsIn returns the tags of a tag list, of which the end may be cut off.
+func tagsIn(body []byte) []string {
+	var list struct {
+		Tags []string `json:"tags"`
+	}
+	readList(body, &list)
+	return list.Tags
+}
+
+// readList reads a JSON object that ends with a list of strings, of which the
+// end may be cut off.
+func readList(body []byte, into any) {
+	if json.Unmarshal(body, into) == nil {
+		return
+	}
+	if i := strings.LastIndex(string(body), `",`); i > 0 {
+		_ = json.Unmarshal(append(body[:i+1:i+1], "]}"...), into) // not a list: nothing is read
+	}
+}

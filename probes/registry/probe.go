@@ -1,0 +1,165 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// Target is the image to ask for, and with what.
+type Target struct {
+	Image       string                      // as the pod names it
+	Credentials []credentials.Credential    // those that match the image, in the kubelet's order; empty: anonymous
+	Platform    string                      // os/arch[/variant]; empty: this machine's
+	Refusals    *credentials.RejectionCache // logins that a host rejected; nil: none are remembered
+
+	// Secret is called with each secret before it is sent: tokens, and the headers
+	// that hosts.toml adds. Calls may be concurrent. It may be nil.
+	Secret func(string)
+
+	// Known returns the recent answer of a host to GET /v2/, and its age. It may be
+	// nil.
+	Known func(host string) (answer report.Check, age time.Duration, ok bool)
+}
+
+// Probe runs all checks at every host that the runtime would try for ref:
+// configuration, name, dial, TLS, registry, token service, manifest, image and a
+// layer. Hosts are checked concurrently, and so are resolvers and addresses; the
+// call ends within [connect.Limits].Overall. Checks are in the order of the hosts.
+func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) []report.Check {
+	p, ctx, cancel := p.Begin(ctx)
+	defer cancel()
+
+	check, hosts := hostsCheck(p, ref)
+	if check.Outcome == report.Fail && check.Evidence[report.KeyIgnored] == "" {
+		return blockedByConfig(check, ref, hosts)
+	}
+	sessions := runAll(p, hosts, func(s *session) {
+		s.ref, s.target = ref, t
+		s.addHeaderSecrets()
+		s.run(ctx)
+	})
+	defer closeAll(sessions)
+
+	// The rest of the budget is for the first host that has the image; if none has it,
+	// for the reasons.
+	if i := slices.IndexFunc(sessions, (*session).found); i >= 0 {
+		inspectImage(ctx, sessions, sessions[i])
+	} else {
+		explainMissing(ctx, sessions)
+	}
+	checkClocks(sessions)
+	markSharedTokenServices(sessions)
+	return collect(check, sessions)
+}
+
+// inspectImage checks the image at the host that has its manifest, and one of its
+// layers at the hosts that the runtime asks for it.
+func inspectImage(ctx context.Context, sessions []*session, at *session) {
+	image := at.openImage(ctx)
+	if image.layer == nil || image.check.Outcome != report.Pass {
+		at.add(image.done())
+		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { image.readConfig(ctx) })
+	var blobs []report.Check
+	wg.Go(func() { blobs = checkBlobs(ctx, sessions, at, *image.layer) })
+	wg.Wait()
+	if image.noConfig && slices.ContainsFunc(blobs, func(c report.Check) bool { return c.Outcome == report.Pass }) {
+		blobs = checkBlobs(ctx, sessions, at, *image.config) // the runtime needs it like any other blob
+	}
+	at.add(image.done())
+	for i, check := range blobs {
+		sessions[i].add(check)
+	}
+}
+
+// explainMissing finds out why no host has the image, at the registry itself
+// first.
+func explainMissing(ctx context.Context, sessions []*session) {
+	var last *session
+	for _, s := range slices.Backward(sessions) {
+		if s.host.BlobsOnly {
+			continue
+		}
+		s.explainRefusal(ctx, last == nil)
+		if last == nil {
+			last = s
+		}
+	}
+	if last != nil {
+		name := last.host.Name()
+		last.skip(report.KindImage, report.ImageID(name), "skipped: the manifest was not found", report.ManifestID(name))
+		last.skip(report.KindBlob, report.BlobID(name), "skipped: the manifest was not found", report.ManifestID(name))
+	}
+}
+
+// blockedByConfig returns the checks for a configuration with which the runtime
+// contacts no host: it blocks every manifest.
+func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfig.Host) []report.Check {
+	hosts = slices.DeleteFunc(hosts, func(h runtimeconfig.Host) bool { return h.BlobsOnly })
+	if len(hosts) == 0 {
+		hosts = runtimeconfig.DefaultHosts(ref.Domain)
+	}
+	checks := []report.Check{check}
+	for _, h := range hosts {
+		checks = append(checks, report.Check{
+			ID:        report.ManifestID(h.Name()),
+			Kind:      report.KindManifest,
+			Host:      h.Name(),
+			Outcome:   report.Skipped,
+			Summary:   "skipped: the runtime does not contact this host",
+			BlockedBy: check.ID,
+		})
+	}
+	return unique(checks)
+}
+
+// runAll runs do for all hosts concurrently, with one budget.
+func runAll(p *connect.Prober, hosts []runtimeconfig.Host, do func(*session)) []*session {
+	b, realms := newBudget(), new(sync.Map)
+	sessions := make([]*session, len(hosts))
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		sessions[i] = &session{prober: p, host: h, budget: b, tokenRoutes: realms}
+		wg.Go(func() { do(sessions[i]) })
+	}
+	wg.Wait()
+	return sessions
+}
+
+func closeAll(sessions []*session) {
+	for _, s := range sessions {
+		s.close()
+	}
+}
+
+func collect(first report.Check, sessions []*session) []report.Check {
+	checks := []report.Check{first}
+	for _, s := range sessions {
+		checks = append(checks, s.checks...)
+	}
+	return unique(checks)
+}
+
+// unique gives the checks of a host that is listed twice different ids.
+func unique(checks []report.Check) []report.Check {
+	seen := map[string]int{}
+	for i := range checks {
+		id := checks[i].ID
+		if seen[id]++; seen[id] > 1 {
+			checks[i].ID = fmt.Sprintf("%s#%d", id, seen[id])
+		}
+	}
+	return checks
+}

@@ -1,0 +1,90 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/probetest"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// A rejected password is not sent again, whether the registry or the token service
+// rejected it; the next one is sent.
+func TestRejectedLoginIsNotRepeated(t *testing.T) {
+	ca := probetest.NewAuthority(t, nil)
+	n := newProber(t, ca, nil)
+	wrong := credentials.Credential{Username: "joe", Password: "canary-wrong", Source: "secret a/wrong"}
+	good := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/good"}
+	reg := probetest.NewRegistry(t)
+	cert := ca.Good(t, "r.lab")
+	var basicLog, tokenLog recorder
+	service := probetest.Serve(t, ptr(ca.Good(t, "auth.lab")), tokenService(&tokenLog))
+	for _, tt := range []struct {
+		name, host string
+		log        *recorder
+		request    string // the one that carries the password
+	}{
+		{"basic", fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, basicLog.wrap(basicAuth("joe", "canary-secret", reg)))), &basicLog, "HEAD /v2/app/manifests/1 Basic"},
+		{"token", fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), reg))), &tokenLog, "GET /token"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			target := Target{Image: tt.host + "/app:1", Credentials: []credentials.Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }}}
+			manifest := func() report.Check {
+				t.Helper()
+				_, ref := reference.Parse(target.Image)
+				for _, c := range Probe(t.Context(), n, ref, target) {
+					if c.ID == "manifest/"+tt.host {
+						return c
+					}
+				}
+				t.Fatal("no manifest check")
+				return report.Check{}
+			}
+			first, again := manifest(), manifest()
+			if first.Cause != report.CredentialsRejected || first.Evidence["remembered"] != "" {
+				t.Errorf("first: %+v", first)
+			}
+			if again.Outcome != report.Fail || again.Cause != report.CredentialsRejected || again.Evidence["remembered"] != "true" || again.Evidence["usedCredential"] != "secret a/wrong" {
+				t.Errorf("again: %+v", again)
+			}
+			if got := tt.log.count(tt.request); got != 1 {
+				t.Errorf("the password was sent %d times: %q", got, tt.log.all())
+			}
+			target.Credentials = []credentials.Credential{wrong, good}
+			if c := manifest(); c.Outcome != report.Pass || c.Evidence["usedCredential"] != "secret a/good" {
+				t.Errorf("with a good one: %+v", c)
+			}
+			if got := tt.log.count(tt.request); got != 2 {
+				t.Errorf("passwords were sent %d times: %q", got, tt.log.all())
+			}
+		})
+	}
+}
+
+// containerd's own credentials go to their host only.
+func TestCredentialOfOneHost(t *testing.T) {
+	ca := probetest.NewAuthority(t, nil)
+	cert := ca.Good(t, "r.lab", "m.lab")
+	var mirrorLog, log recorder
+	mirror := fmt.Sprintf("m.lab:%d", probetest.Serve(t, &cert, mirrorLog.wrap(basicAuth("joe", "canary-secret", probetest.NewRegistry(t)))))
+	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, log.wrap(basicAuth("joe", "canary-secret", probetest.NewRegistry(t)))))
+	n := newProber(t, ca, map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": "[host.\"https://" + mirror + "\"]\n  capabilities = [\"pull\", \"resolve\"]\n"})
+	for _, tt := range []struct {
+		only         string
+		mirror, host report.Outcome
+	}{{"", report.Pass, report.Pass}, {host, report.Fail, report.Pass}, {mirror, report.Pass, report.Fail}} {
+		c := probe(t, n, host+"/app:1", credentials.Credential{Username: "joe", Password: "canary-secret", Source: "runtime config", Host: tt.only})
+		if c["manifest/"+mirror].Outcome != tt.mirror || c["manifest/"+host].Outcome != tt.host {
+			t.Errorf("for %q: mirror %s, registry %s", tt.only, c["manifest/"+mirror].Outcome, c["manifest/"+host].Outcome)
+		}
+		for id, check := range c {
+			if strings.Contains(fmt.Sprint(check), "canary") {
+				t.Errorf("a secret in %s", id)
+			}
+		}
+	}
+}

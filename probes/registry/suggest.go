@@ -1,0 +1,101 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// suggestTag sets the fact suggestTag to a tag that may have been meant, once the
+// same login was seen to have access to it, and similarTags to tags that are
+// listed nearby.
+func (x *explainer) suggestTag(ctx context.Context, tags []string, list *reply) {
+	ref := x.session.ref
+	meant, near := similar(ref.Tag, tags)
+	listed := slices.Concat(meant, near)
+	x.facts[report.KeySimilarTags] = strings.Join(listed[:min(len(listed), 3)], ", ")
+	if len(tags) == 0 || hasMore(list) {
+		meant = append(meant, guessTags(ref.Tag)...)
+	}
+	for _, tag := range without(meant, ref.Tag) {
+		if x.exists(ctx, ref.Path, tag) {
+			x.facts[report.KeySuggestTag] = tag
+			x.check.Summary += `; closest existing tag: "` + tag + `"`
+			return
+		}
+	}
+}
+
+// suggestRepository returns the repository that may have been meant: it exists,
+// has the tag, and the same login has access to it. A repository without access
+// is never named: a private sibling is no typo.
+func (x *explainer) suggestRepository(ctx context.Context) string {
+	s := x.session
+	candidates := guessRepositories(s.ref.Domain, s.ref.Path)
+	if !s.manifest.isToken {
+		// A token for one repository gives no access to the catalog.
+		candidates = append(similarRepositories(s.ref.Path, x.catalog(ctx)), candidates...)
+	}
+	for _, path := range without(candidates, s.ref.Path) {
+		if x.exists(ctx, path, s.ref.TagOrDigest()) {
+			return path
+		}
+	}
+	return ""
+}
+
+// catalog returns the beginning of the registry's list of repositories; nil if
+// the registry does not show one.
+func (x *explainer) catalog(ctx context.Context) []string {
+	s := x.session
+	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(s.host.Path, "/") +
+		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
+	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, authorization: s.manifest.authorization, limit: tagPageBytes})
+	if err != nil || rep.status != http.StatusOK {
+		return nil
+	}
+	var list struct {
+		Repositories []string `json:"repositories"`
+	}
+	readList(rep.body, &list)
+	return list.Repositories
+}
+
+// exists reports, by a HEAD within the budget, whether another tag or repository
+// exists for the same login.
+func (x *explainer) exists(ctx context.Context, path, object string) bool {
+	s := x.session
+	if !s.budget.takeGuess() {
+		return false
+	}
+	by := s.manifest.login
+	if by.isToken && path != s.ref.Path {
+		if by, _ = s.logIn(ctx, s.manifest.challenge, by.cred, path); by.authorization == "" {
+			return false
+		}
+	}
+	other := *s
+	other.ref.Path = path
+	rep, err := s.client.send(ctx, request{
+		method: http.MethodHead, url: other.apiURL(nil, "manifests", object),
+		header: http.Header{"Accept": {acceptManifests}}, authorization: by.authorization,
+	})
+	return err == nil && rep.status == http.StatusOK && !isWebPage(rep.header)
+}
+
+// without returns the names in list other than name, each once.
+func without(list []string, name string) []string {
+	seen := map[string]bool{name: true}
+	var out []string
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,33 @@
+package registry
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// useSweepResult adds the recent answer of the host to GET /v2/, and reports
+// whether there is one: it saves a request. Failures are not used: a host that was
+// unreachable may be reachable again.
+func (s *session) useSweepResult() bool {
+	if s.target.Known == nil {
+		return false
+	}
+	c, age, ok := s.target.Known(s.host.Name())
+	if !ok || c.Outcome != report.Pass {
+		return false
+	}
+	s.add(withAge(c, age))
+	return true
+}
+
+// withAge adds its age to a check.
+func withAge(c report.Check, age time.Duration) report.Check {
+	c.Evidence = evidence.With(maps.Clone(c.Evidence), report.KeyAgeMs, strconv.FormatInt(age.Milliseconds(), 10))
+	c.Summary += fmt.Sprintf(" (checked %s ago)", report.Duration(age))
+	return c
+}

@@ -1,0 +1,305 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
+
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// challenge is what a registry requires in WWW-Authenticate.
+type challenge struct {
+	bearer  bool // a token; false: basic authentication
+	realm   string
+	service string
+	scopes  []string
+	problem string // error= of a refused token, such as insufficient_scope
+}
+
+// readChallenge returns the challenge that containerd would answer: bearer
+// before basic, no other scheme.
+func readChallenge(h http.Header) (challenge, bool) {
+	for _, c := range auth.ParseAuthHeader(h) {
+		switch c.Scheme {
+		case auth.BearerAuth:
+			ch := challenge{
+				bearer:  true,
+				realm:   c.Parameters["realm"],
+				service: c.Parameters["service"],
+				problem: c.Parameters["error"],
+			}
+			if scope := c.Parameters["scope"]; scope != "" {
+				ch.scopes = strings.Split(scope, " ")
+			}
+			return ch, true
+		case auth.BasicAuth:
+			return challenge{}, true
+		}
+	}
+	return challenge{}, false
+}
+
+// serviceHost returns the host of the token service, for people.
+func (c challenge) serviceHost() string {
+	if u, err := url.Parse(c.realm); err == nil && isHostName(u.Host) {
+		return report.Clean(u.Host, 80)
+	}
+	return "the token service"
+}
+
+func (c challenge) scheme() string {
+	if c.bearer {
+		return "bearer"
+	}
+	return "basic"
+}
+
+// tokenResult is the outcome of one request to the token service.
+type tokenResult struct {
+	token   string
+	status  int // 0: no answer
+	outcome report.Outcome
+	cause   report.Cause
+	message string
+	facts   evidence.Facts
+	took    time.Duration
+
+	blockedBy string // id of the check that blocked the request
+	clock     *connect.ClockReading
+}
+
+// notSent returns the result of a request that the runtime would send and the
+// probes must not.
+func notSent(why string) tokenResult {
+	return tokenResult{outcome: report.Skipped, message: why, facts: evidence.Facts{report.KeyRuntimeWouldSend: report.True}}
+}
+
+func tokenFailed(cause report.Cause, message string, facts evidence.Facts) tokenResult {
+	return tokenResult{outcome: report.Fail, cause: cause, message: message, facts: facts}
+}
+
+// fetchToken requests a token to pull repo: by GET with basic authentication, or
+// for an identity token by the OAuth2 POST (the two ways of the distribution
+// specification). A login without a secret is anonymous.
+func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, secret string) tokenResult {
+	realm, err := url.Parse(ch.realm)
+	if err != nil || !isHostName(realm.Host) {
+		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(ch.realm, 60)) + ")"
+		return tokenFailed(report.TokenServiceFailed, message, nil)
+	}
+	realm.User = nil
+	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "") {
+		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
+	}
+	if t, blocked := c.tokenRoute.blocked(realm); blocked {
+		return t
+	}
+	start := time.Now()
+	rep, err := c.send(ctx, tokenRequest(realm, ch, repo, username, secret))
+	if err != nil {
+		return c.tokenFault(err, realm, time.Since(start))
+	}
+	t := c.readToken(rep, secret == "")
+	t.status, t.took = rep.status, rep.took
+	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
+		t.clock = &clock
+	}
+	t.facts = evidence.With(t.facts, report.KeyStatus, strconv.Itoa(rep.status))
+	return t
+}
+
+func tokenRequest(realm *url.URL, ch challenge, repo, username, secret string) request {
+	scopes := append(slices.Clone(ch.scopes), "repository:"+repo+":pull")
+	slices.Sort(scopes)
+	scopes = slices.Compact(scopes)
+	r := request{method: http.MethodGet, limit: 16 << 10}
+	if secret != "" && username == "" {
+		r.method, r.url = http.MethodPost, realm.String()
+		r.form = url.Values{
+			"grant_type":    {"refresh_token"},
+			"refresh_token": {secret},
+			"client_id":     {"containerd-client"},
+			"service":       {ch.service},
+			"scope":         {strings.Join(scopes, " ")},
+		}
+		return r
+	}
+	q := realm.Query()
+	if ch.service != "" {
+		q.Set("service", ch.service)
+	}
+	for _, scope := range scopes {
+		q.Add("scope", scope)
+	}
+	withQuery := *realm
+	withQuery.RawQuery = q.Encode()
+	r.url = withQuery.String()
+	if secret != "" {
+		r.authorization = basic(username, secret)
+	}
+	return r
+}
+
+// tokenFault returns what a request without an answer means.
+func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
+	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
+		t := notSent("skipped: " + blocked.Reason)
+		t.facts[report.KeyRefused] = blocked.Reason
+		return t
+	}
+	late := report.ConnectionTimeout
+	if _, reached := c.tokenRoute.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
+		late = report.RegistryUnavailable // connected, and TLS passed, a moment ago
+	}
+	f := connect.Classify(err, took, late)
+	if c.host.SkipVerify && realm.Host != c.host.Host {
+		if _, ok := connect.ClassifyCertificate(err); ok {
+			// For the runtime, skip_verify applies to the token service too.
+			return notSent("skipped: " + f.Message + ", and credentials are not sent unverified")
+		}
+	}
+	if f.Unfinished {
+		return tokenResult{outcome: report.Unknown, message: f.Message, facts: f.Facts, took: took}
+	}
+	t := tokenFailed(report.TokenServiceFailed, f.Message, evidence.With(f.Facts, report.KeyInnerCause, string(f.Cause)))
+	t.took = took
+	return t
+}
+
+// readToken returns what an answer of the token service means.
+func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
+	fail := func(cause report.Cause, message string) tokenResult {
+		return tokenFailed(cause, message, evidence.Facts{
+			report.KeyContentType: rep.header.Get("Content-Type"),
+			report.KeyCode:        errorCode(rep.body),
+		})
+	}
+	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
+	switch {
+	case rep.dropped && (unauthorized || forbidden):
+		return notSent("it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent")
+	case forbidden && isWebPage(rep.header): // a token service would answer in JSON
+		return fail(report.TokenServiceFailed, "it answers 403 with a web page: a filter in between, or in front of it?")
+	case rep.status == http.StatusTooManyRequests:
+		message, quota := rateLimit(rep)
+		return tokenFailed(report.RateLimited, "it "+message, quota)
+	case unauthorized && anonymous:
+		return fail(report.CredentialsMissing, "it gives no token without credentials (401)")
+	case unauthorized:
+		return fail(report.CredentialsRejected, "it rejects the credentials (401)")
+	case forbidden && anonymous:
+		return fail(report.AccessDeniedOrMissing, "it gives no token without credentials (403)")
+	case forbidden:
+		return fail(report.AccessForbidden, "it gives these credentials no access to this repository (403)")
+	case rep.status < 200 || rep.status >= 400:
+		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status))
+	}
+	var body struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+	}
+	token := ""
+	if json.Unmarshal(rep.body, &body) == nil {
+		token = cmp.Or(body.AccessToken, body.Token)
+	}
+	if token == "" {
+		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status)+" without a token")
+	}
+	if strings.ContainsFunc(token, unicode.IsControl) {
+		return fail(report.TokenServiceFailed, "its token has control characters, which no header can have")
+	}
+	return tokenResult{token: token, outcome: report.Pass, message: "it gave a token", facts: tokenTimes(token)}
+}
+
+// tokenCheck is "token/<host>": how the token service answered, the first token
+// before all failures.
+func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
+	best := tokens[0]
+	if i := slices.IndexFunc(tokens, func(t tokenResult) bool { return t.outcome == report.Pass }); i >= 0 {
+		best = tokens[i]
+	}
+	service := ch.serviceHost()
+	e := evidence.Facts(evidence.With(best.facts, report.KeyRealmHost, service))
+	e[report.KeyService] = ch.service
+	check := report.Check{
+		ID:        report.TokenID(name),
+		Kind:      report.KindToken,
+		Target:    service,
+		Outcome:   best.outcome,
+		Cause:     best.cause,
+		Summary:   service + ": " + best.message,
+		Evidence:  e.Checked(),
+		BlockedBy: best.blockedBy,
+	}
+	for _, t := range tokens {
+		check.Duration += report.Millis(t.took)
+	}
+	return check
+}
+
+// tokenTimes returns the times in the claims of a JSON web token, if it is one.
+// The registry judges them, by its own clock: the runtime does not read them.
+func tokenTimes(token string) evidence.Facts {
+	e := evidence.Facts{}
+	times := credentials.TokenTimes(token)
+	for key, at := range map[string]time.Time{"tokenIssued": times.Issued, "tokenNotBefore": times.NotBefore, "tokenExpires": times.Expires} {
+		if !at.IsZero() {
+			e[key] = at.UTC().Format(time.RFC3339)
+		}
+	}
+	return e
+}
+
+func basic(username, secret string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+secret))
+}
+
+// errorCode returns the first error code in a registry's JSON answer, such as
+// MANIFEST_UNKNOWN; empty if there is none. The error's message is not read.
+func errorCode(body []byte) string {
+	var answer struct {
+		Errors []struct {
+			Code json.RawMessage `json:"code"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(body, &answer) != nil || len(answer.Errors) == 0 {
+		return ""
+	}
+	var code string
+	if json.Unmarshal(answer.Errors[0].Code, &code) != nil || len(code) > 40 ||
+		strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
+		return ""
+	}
+	return code
+}
+
+// quotaHeaders returns the quota headers of an answer.
+func quotaHeaders(h http.Header) evidence.Facts {
+	return evidence.Facts{
+		report.KeyRetryAfter: retryAfterOf(h),
+		report.KeyLimit:      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
+		report.KeyRemaining:  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
+		report.KeyReset:      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
+	}
+}
+
+// statusText returns "503 Service Unavailable".
+func statusText(status int) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
+}

@@ -1,0 +1,125 @@
+package registry
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// tokenRoute is the path to a token service, as far as it was checked.
+type tokenRoute struct {
+	host  runtimeconfig.Host
+	route connect.Route
+}
+
+// routeToTokenService connects to the token service that a challenge names,
+// unless it is the registry itself or behind the proxy: "dns/<service>",
+// "dial/<service>/…" and "tls/<service>/…", as for a registry. If the path is
+// open, only the checks on the runtime's own path are kept, and failures beside
+// it.
+func (s *session) routeToTokenService(ctx context.Context, ch challenge) {
+	realm, err := url.Parse(ch.realm)
+	if err != nil || !ch.bearer || !isHostName(realm.Host) {
+		return
+	}
+	if s.tokenHost = realm.Host; realm.Host == s.host.Host {
+		return
+	}
+	if realm.Scheme != "https" && realm.Scheme != "http" {
+		return // no request will be sent
+	}
+	h := s.host.Referral(realm.Scheme, realm.Host)
+	if _, port := h.Split(); !validPort(port) || s.prober.Denies(h) != "" {
+		return // no request will be sent either
+	}
+	if proxy, err := s.prober.Proxy.For(h.Scheme, h.Host); err != nil || proxy != nil {
+		return
+	}
+	reach := func() connect.Route { return s.prober.Reach(ctx, &h) }
+	mine := true
+	if !h.ExplicitTLS && s.tokenRoutes != nil {
+		once, known := s.tokenRoutes.LoadOrStore(h.Scheme+"://"+h.Host, sync.OnceValue(reach))
+		reach, mine = once.(func() connect.Route), !known
+	}
+	r := reach()
+	s.client.tokenRoute = &tokenRoute{h, r}
+	if !mine {
+		return // another host of the image names the same service, and has the checks
+	}
+	s.addClocks(r.Clocks...)
+	for _, c := range r.Checks {
+		onPath := c.ID == report.DNSID(h.Name()) || strings.HasSuffix(c.ID, "/"+r.Addr.String())
+		failedBeside := c.Outcome == report.Fail && c.Kind != report.KindDNS
+		if r.BlockedBy != "" || onPath || failedBeside {
+			s.checks = append(s.checks, c)
+		}
+	}
+}
+
+// addrOf returns the address of a token service at target whose checks passed.
+func (t *tokenRoute) addrOf(target string) (netip.AddrPort, bool) {
+	if t == nil || t.route.BlockedBy != "" || t.host.Address() != target {
+		return netip.AddrPort{}, false
+	}
+	return t.route.Addr, true
+}
+
+func realmAddress(realm *url.URL) string {
+	return runtimeconfig.Host{Scheme: realm.Scheme, Host: realm.Host}.Address()
+}
+
+// blocked returns the result of a token request that is not sent because the path
+// to the service at realm is blocked; false if it is not.
+func (t *tokenRoute) blocked(realm *url.URL) (tokenResult, bool) {
+	if t == nil || t.route.BlockedBy == "" || t.host.Host != realm.Host {
+		return tokenResult{}, false
+	}
+	by := report.Find(t.route.Checks, t.route.BlockedBy)
+	facts := evidence.Facts{report.KeyStep: string(by.Kind)}
+	for _, k := range []string{"deadline", "timeoutMs", "errno", "unfinished", "refused", "rcode", "error", "eof", "alert"} {
+		facts[k] = by.Evidence[k]
+	}
+	result := tokenResult{outcome: by.Outcome, message: by.Summary, facts: facts, blockedBy: by.ID}
+	switch by.Outcome {
+	case report.Fail:
+		result.cause = report.TokenServiceFailed
+		facts[report.KeyInnerCause] = string(by.Cause)
+	case report.Skipped:
+		facts[report.KeyRuntimeWouldSend] = report.True
+	}
+	return result, true
+}
+
+// markSharedTokenServices notes on "token/<host>" of a mirror that it refers the
+// runtime to the token service of the registry that it mirrors: realmOf is that
+// registry.
+func markSharedTokenServices(sessions []*session) {
+	if len(sessions) < 2 {
+		return
+	}
+	upstream := sessions[len(sessions)-1]
+	domain, _ := upstream.host.Split()
+	domain = strings.TrimPrefix(domain, "registry-1.")
+	for _, s := range sessions[:len(sessions)-1] {
+		realm := s.tokenHost
+		if realm == "" || realm == s.host.Host {
+			continue
+		}
+		name, _ := runtimeconfig.SplitHost(realm, "https")
+		if realm != upstream.tokenHost && realm != upstream.host.Host && name != domain && !strings.HasSuffix(name, "."+domain) {
+			continue
+		}
+		for i := range s.checks {
+			if c := &s.checks[i]; c.ID == report.TokenID(s.host.Name()) {
+				c.Evidence = evidence.With(c.Evidence, report.KeyRealmOf, upstream.host.Name())
+			}
+		}
+	}
+}

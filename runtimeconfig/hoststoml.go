@@ -1,0 +1,352 @@
+package runtimeconfig
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
+	file := path.Join(dir, "hosts.toml")
+	text, err := f.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Hosts{}, unreadable(file, "it", err)
+	}
+	if len(text) == 0 {
+		return loadCertFiles(f, dir)
+	}
+	hosts, unknown, err := parseHosts(dir, text)
+	if err != nil {
+		config, problem := loadCertFiles(f, dir)
+		if problem != nil {
+			return config, problem
+		}
+		return config, &Problem{File: file, Reason: tomlReason(err), Ignored: true}
+	}
+	return Hosts{List: hosts, File: file, Unknown: unknown, Unused: certFilesIn(f, dir, hosts)}, nil
+}
+
+// tomlReason returns where a file does not parse, and why.
+func tomlReason(err error) string {
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		row, col := syntax.Position()
+		return fmt.Sprintf("line %d, column %d: %s", row, col, report.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
+	}
+	return report.Clean(err.Error(), 160)
+}
+
+// hostTable is one host's table in hosts.toml, and the top level.
+type hostTable struct {
+	Capabilities []string       `toml:"capabilities"`
+	CA           any            `toml:"ca"`     // string or list
+	Client       any            `toml:"client"` // string, list, or list of pairs
+	SkipVerify   *bool          `toml:"skip_verify"`
+	Header       map[string]any `toml:"header"` // string or list
+	OverridePath bool           `toml:"override_path"`
+	DialTimeout  string         `toml:"dial_timeout"`
+}
+
+type hostsTOML struct {
+	hostTable
+	Server string               `toml:"server"`
+	Hosts  map[string]hostTable `toml:"host"`
+}
+
+func parseHosts(dir string, text []byte) (hosts []Host, unknown []string, err error) {
+	var file hostsTOML
+	if err := toml.Unmarshal(text, &file); err != nil {
+		return nil, nil, err
+	}
+	for _, server := range hostOrder(text) {
+		h, err := file.Hosts[server].host(server, dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		h.Configured = true
+		hosts = append(hosts, h)
+	}
+	h, err := file.host(file.Server, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.Configured = file.Server != ""
+	return append(hosts, h), unknownKeys(text), nil
+}
+
+// unknownKeys returns keys that containerd silently ignores, such as a misspelt one,
+// or a "server" below a [host] table, which belongs to that host.
+func unknownKeys(text []byte) []string {
+	var out []string
+	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(new(hostsTOML))
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		for _, e := range strict.Errors[:min(len(strict.Errors), 8)] {
+			out = append(out, report.Clean(strings.Join(e.Key(), "."), 60))
+		}
+	}
+	return out
+}
+
+// hostOrder returns the names of the [host."…"] tables in the order of the file. A
+// host whose tables are not together is listed again, and one that is written inline
+// is not listed at all, both as in containerd.
+func hostOrder(text []byte) []string {
+	var order []string
+	var last string
+	var p unstable.Parser
+	p.Reset(text)
+	for p.NextExpression() {
+		e := p.Expression()
+		if e.Kind != unstable.Table {
+			continue
+		}
+		var key []string
+		for it := e.Key(); it.Next(); {
+			key = append(key, string(it.Node().Data))
+		}
+		if len(key) < 2 || key[0] != "host" || key[1] == last {
+			continue
+		}
+		last = key[1]
+		order = append(order, last)
+	}
+	return order
+}
+
+// host reads one table; if server is empty, finishHosts sets the host.
+func (c hostTable) host(server, dir string) (Host, error) {
+	var h Host
+	if server != "" {
+		if !strings.HasPrefix(server, "http") {
+			server = "https://" + server
+		}
+		u, err := url.Parse(server)
+		if err != nil {
+			return Host{}, fmt.Errorf("the server %q is not a URL", report.Clean(server, 80))
+		}
+		h.Scheme, h.Host = u.Scheme, u.Host
+		h.Path = u.Path
+		if h.Path != "" {
+			h.Path = path.Clean(h.Path)
+		}
+		if !c.OverridePath && !strings.HasSuffix(h.Path, "/v2") {
+			h.Path += "/v2"
+		}
+	}
+
+	var err error
+	if h.Capabilities, err = capabilitiesOf(c.Capabilities); err != nil {
+		return Host{}, err
+	}
+	absolute := func(name string) string {
+		if path.IsAbs(name) {
+			return name
+		}
+		return path.Join(dir, name)
+	}
+	if c.CA != nil {
+		if h.CAFiles, err = stringOrList(c.CA, absolute); err != nil {
+			return Host{}, fmt.Errorf("ca: %w", err)
+		}
+	}
+	if h.clients, err = clientPairs(c.Client, absolute); err != nil {
+		return Host{}, fmt.Errorf("client: %w", err)
+	}
+	if c.Header != nil {
+		h.Header = http.Header{}
+		for key, value := range c.Header {
+			if h.Header[key], err = stringOrList(value, nil); err != nil {
+				return Host{}, fmt.Errorf("header %q: %w", report.Clean(key, 40), err)
+			}
+		}
+	}
+	if c.DialTimeout != "" {
+		if h.DialTimeout, err = time.ParseDuration(c.DialTimeout); err != nil {
+			return Host{}, fmt.Errorf("dial_timeout %q is not a duration", report.Clean(c.DialTimeout, 40))
+		}
+	}
+	h.ExplicitTLS = c.CA != nil || h.clients != nil || c.SkipVerify != nil
+	h.SkipVerify = c.SkipVerify != nil && *c.SkipVerify
+	return h, nil
+}
+
+// capabilitiesOf reads a list of capabilities; an empty one is all of them.
+func capabilitiesOf(names []string) (capability, error) {
+	if len(names) == 0 {
+		return canAll, nil
+	}
+	var all capability
+	for _, name := range names {
+		switch strings.ToLower(name) {
+		case "pull":
+			all |= canPull
+		case "resolve":
+			all |= canResolve
+		case "push":
+			all |= canPush
+		case "referrers":
+			all |= canReferrers
+		default:
+			return 0, fmt.Errorf("unknown capability %q", report.Clean(name, 40))
+		}
+	}
+	return all, nil
+}
+
+var errNotText = errors.New("neither a text nor a list of texts")
+
+// stringOrList reads a TOML string or list of strings; change is applied to each,
+// unless it is nil.
+func stringOrList(v any, change func(string) string) ([]string, error) {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	out := make([]string, len(list))
+	for i, item := range list {
+		s, ok := item.(string)
+		if !ok {
+			return nil, errNotText
+		}
+		if change != nil {
+			s = change(s)
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+// clientPairs reads one file with certificate and key, a list of such files, or a
+// list of [certificate, key].
+func clientPairs(v any, absolute func(string) string) ([][2]string, error) {
+	var pairs [][2]string
+	switch v := v.(type) {
+	case nil:
+	case string:
+		pairs = [][2]string{{absolute(v), ""}}
+	case []any:
+		for _, item := range v {
+			files, err := stringOrList(item, absolute)
+			if err != nil {
+				return nil, err
+			}
+			var pair [2]string
+			_, isList := item.([]any)
+			if isList != (len(files) == 2) {
+				return nil, errors.New("not a pair of certificate and key")
+			}
+			copy(pair[:], files)
+			pairs = append(pairs, pair)
+		}
+	default:
+		return nil, errNotText
+	}
+	return pairs, nil
+}
+
+// loadCertFiles reads a directory in Docker's layout: *.crt are authorities,
+// *.cert client certificates with their *.key.
+func loadCertFiles(f Files, dir string) (Hosts, *Problem) {
+	entries, err := f.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Hosts{}, unreadable(dir, "it", err)
+	}
+	var h Host
+	for _, e := range entries {
+		file := path.Join(dir, e.Name())
+		switch {
+		case e.IsDir():
+		case strings.HasSuffix(file, ".crt"):
+			h.CAFiles = append(h.CAFiles, file)
+		case strings.HasSuffix(file, ".cert"):
+			pair := [2]string{file, strings.TrimSuffix(file, ".cert") + ".key"}
+			if _, err := f.Stat(pair[1]); errors.Is(err, fs.ErrNotExist) {
+				pair[1] = ""
+			} else if err != nil {
+				return Hosts{}, unreadable(pair[1], "it", err)
+			}
+			h.clients = append(h.clients, pair)
+		}
+	}
+	h.ExplicitTLS = h.CAFiles != nil || h.clients != nil
+	config := Hosts{List: []Host{h}}
+	if h.ExplicitTLS {
+		config.File = dir
+	}
+	return config, nil
+}
+
+// finishHosts fills in the last host if the file does not name it, and decides on the
+// scheme of hosts with http and TLS settings.
+func finishHosts(hosts []Host, domain string) {
+	if len(hosts) > 0 && hosts[len(hosts)-1].Host == "" {
+		last := &hosts[len(hosts)-1]
+		last.Scheme, last.Host, last.Path, last.Capabilities = "https", domain, "/v2", canAll
+		switch {
+		case domain == "docker.io":
+			last.Host = "registry-1.docker.io"
+		case IsLocalhost(domain):
+			_, port, _ := net.SplitHostPort(domain)
+			if port != "" && port != "443" {
+				last.Scheme = "http"
+			}
+			if port != "80" {
+				last.SkipVerify, last.ExplicitTLS = true, true
+			}
+		}
+	}
+	for i := range hosts {
+		if h := &hosts[i]; h.Scheme == "http" && h.ExplicitTLS {
+			if _, port, _ := net.SplitHostPort(h.Host); port != "80" {
+				h.Scheme, h.HTTPFallback = "https", true
+			}
+		}
+	}
+}
+
+// loadFiles reads the authorities and client certificates of h. With an invalid file
+// containerd refuses every pull from the domain.
+func (h *Host) loadFiles(f Files) *Problem {
+	for _, file := range h.CAFiles {
+		text, err := f.ReadFile(file)
+		if err != nil {
+			return unreadable(file, "the ca file", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(text) {
+			return &Problem{File: file, Reason: "the ca file has no certificate in PEM form"}
+		}
+		h.ExtraCAs = append(append(h.ExtraCAs, text...), '\n')
+	}
+	for _, pair := range h.clients {
+		cert, err := f.ReadFile(pair[0])
+		key := cert
+		file := pair[0]
+		if err == nil && pair[1] != "" {
+			file = pair[1]
+			key, err = f.ReadFile(file)
+		}
+		if err != nil {
+			return unreadable(file, "the client certificate", err)
+		}
+		c, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return &Problem{File: file, Reason: "the client certificate and its key do not load"}
+		}
+		h.Certificates = append(h.Certificates, c)
+	}
+	return nil
+}
