@@ -333,7 +333,7 @@ func verdictsOfTheMessage() []verdictRule {
 			return Verdict{
 				Fault:       FaultUndetermined,
 				Cause:       Undetermined,
-				Confidence:  Uncertain,
+				Confidence:  ConfidenceUndetermined,
 				Because:     e.obstacle.goals,
 				Summary:     "reachable as far as checked; not checked: " + strings.Join(missing, "; "),
 				WouldDecide: missing,

@@ -1242,7 +1242,7 @@ func situationsOfConfig() []situation {
 				ladder("", ""),
 				check("pull", KindPull, Fail, TokenServiceFailed, ev("host", host, "step", "token", "auth", "anonymous")),
 			),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"a newer config_path, and the runtime still uses a mirror of the old one",
@@ -1753,7 +1753,7 @@ func situationsOfWeakChecks() []situation {
 		{
 			"an image whose config was not seen",
 			all(editedAt(pullable(), 5, ev("notSeen", "the image config"))),
-			FaultUndetermined, Undetermined, Uncertain, "blob/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
 		},
 		{
 			"a trust store that could not be read",
@@ -1763,22 +1763,22 @@ func situationsOfWeakChecks() []situation {
 		{
 			"a manifest too large to read",
 			all(editedAt(pullable(), 5, func(c *Check) { c.Outcome = Error })),
-			FaultUndetermined, Undetermined, Uncertain, "blob/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
 		},
 		{
 			"layers behind a redirect that is not followed",
 			all(ladder("", ""), check("blob/"+host, KindBlob, Skipped, "", ev("refused", "a redirect from https to http"))),
-			FaultUndetermined, Undetermined, Uncertain, "image/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "image/" + host,
 		},
 		{
 			"a manifest without a Content-Type",
 			all(editedAt(pullable(), 4, ev("noContentType", "true"))),
-			FaultUndetermined, Undetermined, Uncertain, "blob/" + host,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
 		},
 		{
 			"an invalid name, by a registry's text",
 			all(check("pod", KindPod, Fail, InvalidReference, ev("proven", "true")), ladder(KindManifest, AccessForbidden, ev("status", "403", "code", "DENIED"))),
-			FaultUndetermined, Undetermined, Uncertain, atManifest,
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, atManifest,
 		},
 	}
 }
@@ -1910,7 +1910,7 @@ func situationsOfThingsBetween() []situation {
 			"a token service that the checks saw answer POST",
 			all(pullable(), check("token/"+host, KindToken, Pass, "", ev("postStatus", "200")),
 				check("pull", KindPull, Fail, TokenServiceFailed, ev("step", "token", "auth", "secret regcred"))),
-			FaultUndetermined, Undetermined, Uncertain, "pull",
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"an authority for staging",
