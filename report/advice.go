@@ -600,6 +600,7 @@ var textFixes = map[Cause]string{
 
 // registryFixes replaces fixes where the fault is the registry's.
 var registryFixes = map[Cause]string{
+	BlobHostUnreachable:  "have {layers}, which serves the layers of {registry}, repaired by its operator (certificate, signature or service)",
 	CertificateUntrusted: "issue the certificate of {host} from a production authority, and have no node trust {issuer}",
 	TagNotFound: "restore the manifest of {registry}/{repository}:{tag}: the registry lists the tag and does not find it " +
 		"(garbage collection, replication)",
@@ -607,6 +608,9 @@ var registryFixes = map[Cause]string{
 
 // openFixes replaces fixes where it is not known who must act.
 var openFixes = map[Cause]string{
+	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
+		"if it answers there, this node, its network or its proxy is at fault",
+	BlobHostUnreachable:     "connect to {layers} from another network: if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
 	NetworkUnreachable:      "check whether {host} is up from another node or your workstation",
 	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",
 	CertificateNameMismatch: "correct the host in {image}, or give {host} a rule and a certificate of its own where it is served",
