@@ -46,7 +46,7 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 	}
 	p := placeholders{
 		provider:       cmp.Or(cred.Evidence[KeyProviderNotRun], cred.Evidence[KeyExpectedProvider], cred.Evidence[KeyPossibleProvider]),
-		image:          cmp.Or(ref.Target, "IMAGE"),
+		image:          cmp.Or(ref.Target, "the image"),
 		registry:       cmp.Or(ref.Evidence[KeyDomain], "the registry"),
 		repository:     cmp.Or(ref.Evidence[KeyPath], "the repository"),
 		tag:            cmp.Or(ref.Evidence[KeyTag], ref.Evidence[KeyDigest], "the tag"),
@@ -141,7 +141,7 @@ func (e *evidence) owner(p placeholders) (owner, where string) {
 
 // blanks are the stand-ins that no command may have: who reads it could not fill
 // them in without knowing what is missing.
-var blanks = []string{"{ns}", "{pod}", "{container}", "{secret}", "{image}"}
+var blanks = []string{"{ns}", "{pod}", "{container}", "{secret}"}
 
 // hasBlanks reports whether a template names what is not known.
 func (p placeholders) hasBlanks(template string) bool {
@@ -192,10 +192,13 @@ func (e *evaluation) fix(v Verdict) string {
 }
 
 func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
+	if fix := e.fixOfLogin(v, p); fix != "" {
+		return fix
+	}
 	if image, what := e.existingImage(v); image != "" && v.Fault == v.Cause.DefaultFault() {
 		return "use the existing " + what + e.use(v, image) + ", or " + e.orElse(v)
 	}
-	for _, fix := range []string{e.fixOfLogin(v, p), e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfAnswer(v, p)} {
+	for _, fix := range []string{e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfAnswer(v, p)} {
 		if fix != "" {
 			return fix
 		}
@@ -520,7 +523,7 @@ var fixes = map[Cause]string{
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret: " +
 		createSecret + "NAME" + loginFlags,
 	PlatformMismatch:     "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
-	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent on {where}, or load {image} onto the node",
+	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
 	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
 	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: createSecret + "{secret}" + loginFlags +

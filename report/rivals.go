@@ -76,15 +76,17 @@ func (e *evaluation) withRivals(v Verdict) Verdict {
 			questions++
 		}
 	}
-	if v.Confidence == Likely && len(v.WouldDecide) == 0 && v.Fault != FaultNone {
+	if v.Confidence != Confirmed && len(v.WouldDecide) == 0 && v.Fault != FaultNone && len(e.checks) > 0 {
 		v.WouldDecide = []string{e.secondSource(v)}
 	}
 	return v
 }
 
-// secondSource says what would confirm a verdict that one source supports.
+// secondSource says what would confirm a verdict about which no rule asks anything.
 func (e *evaluation) secondSource(v Verdict) string {
 	switch {
+	case v.Cause == Undetermined:
+		return "the runtime's log on this node at the time of the pull"
 	case !slices.Contains(v.Because, e.messageID()):
 		return "the runtime's own error at its next attempt"
 	case len(v.Because) > 1:
