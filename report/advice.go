@@ -280,6 +280,9 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 		return "grant the identity that the kubelet of {node} uses the role AcrPull on {registry}: its login is good, and opens nothing"
 	case v.Cause == AccessDeniedOrMissing && e.decided(v, KeyUsedCredential) != "":
 		return "grant the account in {source} pull access to {registry}/{repository}, or correct the name"
+	case (v.Cause == TagNotFound || v.Cause == RepositoryNotFound) && v.Fault == FaultConfig && e.findingOf(v).mayBeHidden():
+		return "look for {repository} ({tag}) on {host} with a login: it answers 404 without one, and asks for none; " +
+			"if it is not there, correct the name or push it"
 	case v.Cause == TagNotFound && v.Fault == FaultConfig && e.fact(IDReference, KeyDigest) != "":
 		return digestFix
 	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":

@@ -129,6 +129,8 @@ func TestFixCommands(t *testing.T) {
 			[]string{"image volume data of pod shop/web: registry.example/app:1.0"}, []string{"set image"}},
 		{"no pod", all(check("pull", KindPull, Fail, TagNotFound), suggested), []string{"use the existing tag: registry.example/app:1.0"}, []string{"kubectl"}},
 		{"no tag known", all(inPod(), ladder(KindManifest, TagNotFound)), []string{"in container main of pod shop/web"}, []string{"kubectl", "TAG"}},
+		{"a repository that may be hidden", all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("challenged", "", "anonymous", "true"))),
+			[]string{"with a login"}, nil},
 		{"login", login(), []string{"create secret docker-registry NAME --docker-server=" + host}, nil},
 		{"login of a web site", set(login(), atRegistry, "isRegistry", "false"), []string{"whether registry.example is the intended registry"}, []string{"create secret"}},
 		{"login under a wildcard", set(login(), atDNS, "sibling", "same"), []string{"intended registry"}, []string{"create secret"}},

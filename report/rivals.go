@@ -188,6 +188,11 @@ func (f finding) logsIn() bool {
 	return f.manifest(KeyChallenged) == True && f.fact(RegistryID(f.host), KeyProduct) != "artifactory"
 }
 
+// mayBeHidden reports whether what the host answers 404 for may exist, for those who
+// log in: it was asked without a login, showed nothing of the repository, and is not
+// known to ask for one.
+func (f finding) mayBeHidden() bool { return !f.withLogin() && !f.repositoryVisible() && !f.logsIn() }
+
 // nameIsItsOwn reports whether the host's name exists for itself, and not by a
 // wildcard record that any misspelt name finds.
 func (f finding) nameIsItsOwn() bool {

@@ -67,7 +67,7 @@ func rivalsOfNames() []rivalry {
 				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
 				acts:     FaultConfig,
 				question: "the same request with the login: {host} never asked for it",
-				excluded: func(f finding) bool { return f.withLogin() || f.repositoryVisible() || f.logsIn() },
+				excluded: func(f finding) bool { return !f.mayBeHidden() },
 			},
 			{
 				id:       "tag-listed",
@@ -88,7 +88,7 @@ func rivalsOfNames() []rivalry {
 				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
 				acts:     FaultConfig,
 				question: "the same request with the login: {host} never asked for it",
-				excluded: func(f finding) bool { return f.withLogin() || f.logsIn() },
+				excluded: func(f finding) bool { return !f.mayBeHidden() },
 			},
 			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
 		}},
