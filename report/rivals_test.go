@@ -202,11 +202,15 @@ func rivalCasesOfTheNode() []rivalCase {
 		onHost(host, editedAt(ladder("", ""), 4, ev("digest", "sha256:2"))),
 	)
 	out := []rivalCase{
-		{"failed-before", RuntimeConfigStale, stale(check("pull", KindPull, Fail, CertificateUntrusted)), stale(reported(CertificateUntrusted)), FaultNode},
+		{"failed-before", RuntimeConfigStale, stale(check("pull", KindPull, Fail, CertificateUntrusted)),
+			stale(reported(CertificateUntrusted)), FaultNode},
 		{"file-does-not-matter", RuntimeConfigInvalid, config, set(config, "hosts/"+host, "ignored", "true"), FaultNode},
-		{"sandbox-fails-otherwise", SandboxImageUnavailable, nil, all(with(reference(), func(c *Check) { c.Target = "pause:3" }), check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
+		{"sandbox-fails-otherwise", SandboxImageUnavailable, nil, all(
+			with(reference(), func(c *Check) { c.Target = "pause:3" }),
+			check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
 			check("runtime/sandbox", KindRuntime, Pass, "", ev("present", "false", "image", "pause:3")),
-			ladder(KindDial, ConnectionTimeout))[1:], FaultNode},
+			ladder(KindDial, ConnectionTimeout),
+		)[1:], FaultNode},
 		{"upstream-not-seen", MirrorFaulty, mirrors, all(
 			reported(RegistryUnavailable),
 			onHost(mirror, ladder(KindRegistry, RegistryUnavailable)),
@@ -219,7 +223,8 @@ func rivalCasesOfTheNode() []rivalCase {
 		{"limited-on-the-way", RateLimited, limited, behindProxy(limited), FaultUndetermined},
 		{"answered-by-the-proxy", RegistryUnavailable, down, behindProxy(down), FaultUndetermined},
 		{"error-of-no-registry", RegistryUnavailable, down, set(down, atRegistry, "isRegistry", "false"), FaultRegistry},
-		{"head-answered-otherwise", RegistryUnavailable, down, all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), FaultRegistry},
+		{"head-answered-otherwise", RegistryUnavailable, down,
+			all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), FaultRegistry},
 		{"token-answer-of-the-proxy", TokenServiceFailed, token, set(token, atManifest, "proxy", "http://192.0.2.3:3128"), FaultUndetermined},
 		{"unknown-media-type", UnsupportedManifest, unsupported, set(unsupported, "image/"+host, "mediaType", ""), FaultRegistry},
 	}
