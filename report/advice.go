@@ -27,6 +27,11 @@ type placeholders struct {
 	behind                           string // what a queued pull waits for
 	sandbox                          string // the runtime's sandbox image
 	source                           string // of the credential that decided
+	owner                            string // what kubectl set image changes: the pod, or the controller that owns it
+	where                            string // the container or image volume that has the image
+	hostport                         string // the host with its port
+	restart                          string // how to restart the runtime
+	provider                         string // the credential provider that was not run, or that the node lacks
 }
 
 func (e *evidence) placeholders(v Verdict) placeholders {
@@ -40,7 +45,8 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		provider = "credential provider " + provider
 	}
 	p := placeholders{
-		image:          cmp.Or(ref.Target, "IMAGE"),
+		provider:       cmp.Or(cred.Evidence[KeyProviderNotRun], cred.Evidence[KeyExpectedProvider], cred.Evidence[KeyPossibleProvider]),
+		image:          cmp.Or(ref.Target, "the image"),
 		registry:       cmp.Or(ref.Evidence[KeyDomain], "the registry"),
 		repository:     cmp.Or(ref.Evidence[KeyPath], "the repository"),
 		tag:            cmp.Or(ref.Evidence[KeyTag], ref.Evidence[KeyDigest], "the tag"),
@@ -50,7 +56,7 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		serviceAccount: cmp.Or(pod.Evidence[KeyServiceAccount], "default"),
 		secret:         cmp.Or(cred.Evidence[KeySecret], "SECRET"),
 		node:           cmp.Or(pod.Evidence[KeyNode], "this node"),
-		hostsDir:       "/etc/containerd/certs.d",
+		hostsDir:       e.configPath(),
 		disk:           cmp.Or(disk.Evidence[KeyMount], "/var/lib/containerd"),
 		issuer:         "that issued it",
 		layers:         cmp.Or(because.Evidence[KeyBlobHost], "the host that serves the layers"),
@@ -65,7 +71,18 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 	}
 	p.host = e.hostOf(v, because, p.registry)
 	p.address = cmp.Or(because.Target, p.host)
-	p.hostsFile = cmp.Or(e.fact(HostsID(p.registry), KeyFile), p.hostsDir+"/"+p.registry+"/hosts.toml")
+	p.hostsFile = e.hostsFile(p)
+	p.hostport = p.host
+	if _, _, err := net.SplitHostPort(p.host); err != nil {
+		p.hostport = net.JoinHostPort(strings.Trim(p.host, "[]"), "443")
+	}
+	p.owner, p.where = e.owner(p)
+	p.restart = "restart the runtime"
+	for _, id := range []string{IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA} {
+		if unit := e.fact(id, KeyUnit); unit != "" {
+			p.restart = "systemctl restart " + unit
+		}
+	}
 	p.resolver = cmp.Or(e.fact(DNSID(p.host), KeyResolver), "the first resolver of /etc/resolv.conf")
 	if after := because.Evidence[KeyRetryAfter]; strings.Contains(after, " ") { // a date
 		p.resets = "until " + after
@@ -73,6 +90,66 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		p.resets = after + " s"
 	}
 	return p
+}
+
+// configPath returns the directory of the runtime's hosts.toml files, as its
+// process uses it; empty if that is not known, or if its configuration names none.
+func (e *evidence) configPath() string {
+	if e.fact(IDRuntimeConfig, KeyFilesSay) == "" {
+		return ""
+	}
+	for _, dir := range strings.Split(cmp.Or(e.fact(IDRuntimeConfig, KeyRuns), e.fact(IDRuntimeConfig, KeyFilesSay)), ":") {
+		if strings.HasPrefix(dir, "/") {
+			return dir
+		}
+	}
+	return ""
+}
+
+// hostsFile returns the file that configures the image's registry: also for a
+// mirror it is in the directory of the registry. k3s and RKE2 generate it.
+func (e *evidence) hostsFile(p placeholders) string {
+	file := e.fact(HostsID(p.registry), KeyFile)
+	if !strings.HasSuffix(file, ".toml") {
+		file = ""
+	}
+	switch {
+	case strings.Contains(file+p.hostsDir, "/rancher/"):
+		return "registries.yaml (k3s and RKE2 generate hosts.toml from it)"
+	case file != "":
+		return file
+	case p.hostsDir != "":
+		return p.hostsDir + "/" + p.registry + "/hosts.toml"
+	}
+	return "the registry's hosts.toml, below the config_path that the runtime's configuration has to name"
+}
+
+// owner returns what kubectl set image changes, and the place of the image in it.
+func (e *evidence) owner(p placeholders) (owner, where string) {
+	pod := e.get(IDPod).Evidence
+	owner, where = cmp.Or(pod[KeyOwner], "pod/"+p.pod), "the pod's manifest"
+	of := " of pod " + p.namespace + "/" + p.pod
+	switch {
+	case pod[KeyName] == "":
+	case pod[KeyVolume] != "":
+		where = "image volume " + pod[KeyVolume] + of
+	case pod[KeyContainer] != "":
+		where = "container " + p.container + of
+	}
+	return owner, where
+}
+
+// blanks are the stand-ins that no command may have: who reads it could not fill
+// them in without knowing what is missing.
+var blanks = []string{"{ns}", "{pod}", "{container}", "{secret}"}
+
+// hasBlanks reports whether a template names what is not known.
+func (p placeholders) hasBlanks(template string) bool {
+	r := p.replacer()
+	return slices.ContainsFunc(blanks, func(name string) bool {
+		value := r.Replace(name)
+		return strings.Contains(template, name) && strings.ToUpper(value) == value && strings.ToLower(value) != value
+	})
 }
 
 // hostOf returns the host that the verdict is about: of the deciding check, or the
@@ -97,38 +174,171 @@ func (p placeholders) replacer() *strings.Replacer {
 		"{node}", p.node, "{hostsDir}", p.hostsDir, "{hostsFile}", p.hostsFile, "{disk}", p.disk, "{issuer}", p.issuer,
 		"{layers}", p.layers, "{resolver}", p.resolver, "{stale}", p.stale, "{resets}", p.resets,
 		"{behind}", p.behind, "{sandbox}", p.sandbox, "{source}", p.source,
+		"{owner}", p.owner, "{where}", p.where, "{hostport}", p.hostport, "{restart}", p.restart, "{provider}", p.provider,
 	)
 }
 
 // fix returns the one line that fixes the cause.
-func (e *evidence) fix(v Verdict) string {
-	return e.placeholders(v).replacer().Replace(e.fixTemplate(v))
+func (e *evaluation) fix(v Verdict) string {
+	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
+		return "not known yet; what would decide: " + v.WouldDecide[0]
+	}
+	p := e.placeholders(v)
+	template := e.fixTemplate(v, p)
+	if text := textFixes[v.Cause]; text != "" && p.hasBlanks(template) {
+		template = text
+	}
+	return p.replacer().Replace(template)
 }
 
-func (e *evidence) fixTemplate(v Verdict) string {
-	if image, what := e.existingImage(v); image != "" {
-		return "use the existing " + what + ": kubectl -n {ns} set image pod/{pod} {container}=" + image + inController + ", or " + e.orElse(v)
+func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
+	if fix := e.fixOfLogin(v, p); fix != "" {
+		return fix
 	}
-	denied := v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing
+	if image, what := e.existingImage(v); image != "" && v.Fault == v.Cause.DefaultFault() {
+		return "use the existing " + what + e.use(v, image) + ", or " + e.orElse(v)
+	}
+	for _, fix := range []string{e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfAnswer(v, p)} {
+		if fix != "" {
+			return fix
+		}
+	}
+	if v.Fault == FaultNode && (v.Cause == ConnectionRefused || v.Cause == ConnectionTimeout) {
+		return nodeFixes[v.Cause] + e.comparedWith(v)
+	}
+	return fixFor(v.Cause, v.Fault)
+}
+
+// fixOfQuestion returns what to find out where a rival leaves open who must act.
+func (e *evaluation) fixOfQuestion(v Verdict) string {
+	if e.openQuestion == "" || openFixes[v.Cause] != "" {
+		return ""
+	}
+	return "find out first who must act: " + e.openQuestion
+}
+
+// fixOfRefusal returns the fix of a refusal for which the registry has a reason of
+// its own.
+func (e *evaluation) fixOfRefusal(v Verdict) string {
+	reason := e.decided(v, KeyRefusedFor)
+	if e.decided(v, KeyPolicy) == True {
+		reason = "policy"
+	}
+	if v.Cause != AccessForbidden && v.Cause != AccessDeniedOrMissing {
+		return ""
+	}
+	switch reason {
+	case "", "none":
+		return ""
+	case "quota", "billing":
+		return "ask the owner of the project on {host} to settle its " + reason + ": the registry refuses for that, not for the login"
+	case "quarantine":
+		return "wait until {host} has scanned {repository}:{tag}, or ask its operator why it is quarantined"
+	case "country", "network":
+		return "ask the operator of {host} to allow this " + reason + ", or pull through a mirror that it allows"
+	}
+	return "correct what the rule of {host} objects to in {repository}:{tag} (vulnerabilities, signature), " +
+		"or ask its operator for an exception"
+}
+
+// fixOfSecret returns the fix of a pull secret, by what is known of it.
+func (e *evaluation) fixOfSecret(v Verdict, p placeholders) string {
+	secret := e.get(IDCredentials).Evidence
+	several := strings.Contains(secret[KeyAbsent]+e.fact(IDPod, KeyPullSecrets), ",")
 	switch {
-	case denied && e.decided(v, KeyRegistryStatus) == "403":
-		return "find out why {host} answers 403 to every request from {node}: IP allow-list, firewall or filter"
-	case v.Cause == AccessDeniedOrMissing && e.decided(v, KeyUsedCredential) != "":
-		return "grant the account in {source} pull access to {registry}/{repository}, or correct the name"
 	case v.Cause == PullSecretNotAttached && e.fact(IDCredentialsAccount, KeyWhy) == "later":
 		return "recreate the pod: secret {secret} was added to ServiceAccount {sa} after the pod was created, and only new pods get it"
 	case v.Cause == PullSecretNotAttached && e.fact(IDCredentialsAccount, KeyWhy) == "podListsOwn":
 		return "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
-	case v.Cause == PullSecretMalformed && strings.Contains(e.fact(IDCredentials, KeySecret), "/"): // the path of a file
+	case v.Cause == PullSecretMalformed && strings.Contains(secret[KeySecret], "/"): // the path of a file
 		return "recreate {secret}: docker login {registry}"
-	case v.Cause == TagNotFound && e.fact(IDReference, KeyDigest) != "":
-		return digestFix
-	case v.Cause == ResolverWrongAnswer && e.fact(DNSID(e.placeholders(v).host), KeyFrom) == "hosts":
-		return "correct the entry for {host} in /etc/hosts on {node}"
-	case v.Fault == FaultNode && (v.Cause == ConnectionRefused || v.Cause == ConnectionTimeout):
-		return nodeFixes[v.Cause] + e.comparedWith(v)
+	case v.Cause == PullSecretMalformed && e.failed(IDCredentials) && secret[KeyFatal] == "" && e.kubelet.cause != PullSecretMalformed:
+		// It may serve another purpose: to recreate it would take it away.
+		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
+	case v.Cause == PullSecretMissing && several: // which of them is for this registry is not known
+		return textFixes[v.Cause]
+	case v.Cause != CredentialsRejected || v.Fault != FaultConfig:
+		return ""
+	case azure(p.host):
+		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: " +
+			"Azure answers 401 in both cases"
 	}
-	return fixFor(v.Cause, v.Fault)
+	name, ok := strings.CutPrefix(p.source, "secret ")
+	if !ok || strings.Contains(name, ",") { // it has several registries, which a new one would lack
+		return textFixes[v.Cause]
+	}
+	return strings.ReplaceAll(fixes[v.Cause], "{secret}", name[strings.LastIndex(name, "/")+1:])
+}
+
+// fixOfAnswer returns the fix of an answer, by what else is known of the host.
+func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
+	denied := v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing
+	switch {
+	case denied && e.decided(v, KeyRegistryStatus) == "403":
+		return "find out why {host} answers 403 to every request from {node}: IP allow-list, firewall or filter"
+	case v.Cause == AccessForbidden && azure(p.host) && strings.HasPrefix(p.source, "provider "):
+		return "grant the identity that the kubelet of {node} uses the role AcrPull on {registry}: its login is good, and opens nothing"
+	case v.Cause == AccessDeniedOrMissing && e.decided(v, KeyUsedCredential) != "":
+		return "grant the account in {source} pull access to {registry}/{repository}, or correct the name"
+	case (v.Cause == TagNotFound || v.Cause == RepositoryNotFound) && v.Fault == FaultConfig && e.findingOf(v).mayBeHidden():
+		return "look for {repository} ({tag}) on {host} with a login: it answers 404 without one, and asks for none; " +
+			"if it is not there, correct the name or push it"
+	case v.Cause == TagNotFound && v.Fault == FaultConfig && e.fact(IDReference, KeyDigest) != "":
+		return digestFix
+	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
+		return "find out whether {host} sends the intermediate certificate of its issuer: " +
+			"openssl s_client -showcerts -connect {hostport}; if not, its operator must add it"
+	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "other":
+		return "find out what answers at {host} instead of a registry: a login portal, or another web server"
+	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "":
+		// Where a portal answers, the runtime would give it the login, in clear.
+		return "serve {host} with TLS, or, once it is seen that a registry answers there in plain HTTP, configure that in {hostsFile} on {node}"
+	case v.Cause == RegistryUnavailable && e.decided(v, KeyGetStatus) == "200":
+		return "make what is in front of {host} answer HEAD as it answers GET: the runtime sends HEAD"
+	case v.Cause == ResolverWrongAnswer && e.fact(DNSID(p.host), KeyFrom) == "hosts":
+		return "correct the entry for {host} in /etc/hosts on {node}"
+	}
+	return ""
+}
+
+// use returns how to use another image in the pod, where that is known.
+func (e *evidence) use(v Verdict, image string) string {
+	pod := e.get(IDPod).Evidence
+	switch {
+	case pod[KeyVolume] != "": // kubectl set image would change the image of the container
+		return " as reference of {where}: " + image
+	case e.placeholders(v).hasBlanks("{ns}{pod}{container}"):
+		return ": " + image
+	}
+	return ": kubectl -n {ns} set image {owner} {container}=" + image + inControllerUnless(pod[KeyOwner])
+}
+
+func inControllerUnless(owner string) string {
+	if owner != "" {
+		return ""
+	}
+	return inController
+}
+
+// fixOfLogin returns the fix of a login that is missing or refused, where the fix of
+// the cause does not apply: a password goes to no host that is not known to be a
+// registry, and a node that gets its logins from a provider needs no secret.
+func (e *evaluation) fixOfLogin(v Verdict, p placeholders) string {
+	switch v.Cause {
+	case CredentialsMissing, CredentialsRejected, AccessDeniedOrMissing, PullSecretMissing, PullSecretOtherRegistry:
+	default:
+		return ""
+	}
+	f := e.findingOf(v)
+	switch {
+	case len(e.hosts()) > 0 && (!f.isRegistry() || f.underWildcard()):
+		return "find out first whether {host} is the intended registry, and give it no password before: " +
+			"curl -i https://{hostport}/v2/ shows what answers there; any misspelt name may lead to it"
+	case p.provider != "" && (v.Fault == FaultUndetermined || v.Fault == FaultNode && nodeFixes[v.Cause] == ""):
+		return "repeat the request with the login of {provider}, which pods of {node} use instead of a pull secret; " +
+			"then check the name {registry}/{repository}"
+	}
+	return ""
 }
 
 // comparedWith says which comparison shows that an unreachable host is this node's
@@ -178,6 +388,8 @@ func (e *evidence) existingImage(v Verdict) (image, what string) {
 // orElse returns what to do if the existing image is not the one that is meant.
 func (e *evidence) orElse(v Verdict) string {
 	switch {
+	case v.Cause == AccessDeniedOrMissing && e.get(IDPod).Evidence[KeyNamespace] == "":
+		return textFixes[v.Cause]
 	case v.Cause == AccessDeniedOrMissing:
 		return fixFor(v.Cause, v.Fault)
 	case e.fact(IDReference, KeyDigest) != "":
@@ -196,6 +408,9 @@ func (e *evidence) summary(v Verdict) string {
 	c := e.get(v.Because[0])
 	switch sentence := c.sentence(); {
 	case sentence == "":
+	case v.Cause == RegistryUnavailable && c.Evidence[KeyGetStatus] == "200":
+		s = c.Host + " answers " + cmp.Or(c.Evidence[KeyStatus], "404") + " to HEAD and 200 to GET of the same manifest: " +
+			"something in front of the registry does not pass HEAD on, and the runtime sends HEAD"
 	case c.Outcome == Fail && c.Cause == v.Cause && c.ID != IDPod && c.ID != IDPull:
 		s = sentence
 	default:
@@ -241,7 +456,7 @@ var descriptions = map[Cause]string{
 	PresentNotAuthorized:    "the image is on the node, but this pod has no credentials for it",
 	SignatureRejected:       "an image verifier on the node rejects the image",
 	PullSecretMissing:       "a pull secret of the pod does not exist",
-	PullSecretMalformed:     "a pull secret of the pod is not valid, so every pull of this pod fails",
+	PullSecretMalformed:     "a pull secret of the pod is not valid",
 	PullSecretOtherRegistry: "none of the pod's pull secrets is for {registry}",
 	PullSecretNotAttached:   "a pull secret for {registry} exists but is not attached to the pod",
 	CredentialsMissing:      "{registry} requires credentials; the pod has none",
@@ -305,14 +520,13 @@ var fixes = map[Cause]string{
 	Recovered:   "nothing to do: the kubelet retries within 5 min (delete the pod to retry now, if a controller owns it)",
 	Unscheduled: "kubectl -n {ns} describe pod {pod}   # shows why the scheduler finds no node",
 
-	InvalidReference: "correct the image name: kubectl -n {ns} set image pod/{pod} {container}=REGISTRY/REPOSITORY:TAG" + inController,
-	TagNotFound: "push {registry}/{repository}:{tag}, or use an existing tag: " +
-		"kubectl -n {ns} set image pod/{pod} {container}={registry}/{repository}:TAG" + inController,
+	InvalidReference:   "correct the image name in {where}",
+	TagNotFound:        "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
 	RepositoryNotFound: "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret: " +
 		createSecret + "NAME" + loginFlags,
 	PlatformMismatch:     "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
-	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent on container {container}, or load {image} onto the node",
+	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
 	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
 	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: createSecret + "{secret}" + loginFlags +
@@ -324,14 +538,14 @@ var fixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret: " + createSecret + "NAME" + loginFlags +
 		", list it in the pod's imagePullSecrets (or ServiceAccount {sa}), and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source} of namespace {ns}; " +
-		"only if it has no other registry (this replaces the secret): " + createSecret + "SECRET" + loginFlags +
+		"only if it has no other registry (this replaces the secret): " + createSecret + "{secret}" + loginFlags +
 		" --dry-run=client -o yaml | kubectl apply -f -",
 	CredentialsExpired: "renew the credentials for {registry} in {source} of namespace {ns}",
 	AccessForbidden:    "grant the account in the pull secret pull access to {registry}/{repository}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
-	RuntimeUnavailable:       "on {node}: systemctl status containerd; journalctl -u containerd",
-	RuntimeConfigStale:       "on {node}: systemctl restart containerd   # {stale} changed after it was started",
+	RuntimeUnavailable:       "on {node}: find why the runtime does not answer (its unit: systemctl status, journalctl -u)",
+	RuntimeConfigStale:       "on {node}: {restart}   # {stale} changed after it was started",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
 	SandboxImageUnavailable:  "on {node}: make {sandbox} available (crictl pull {sandbox}), or set another one in containerd's configuration",
 	CredentialProviderFailed: "on {node}: journalctl -u kubelet | grep -i credential",
@@ -340,24 +554,24 @@ var fixes = map[Cause]string{
 	ResolverWrongAnswer:      "correct the DNS record for {host} on {resolver}, or use another resolver on {node}",
 	NetworkUnreachable:       "on {node}: ip route get the address of {host}; add the missing route, or remove the rule that rejects it",
 	ConnectionReset:          "find what resets connections from {node} to {host}: firewall, proxy or load balancer",
-	ProxyUnreachable:         "on {node}: correct HTTPS_PROXY of the containerd service, or restore the proxy",
-	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the containerd service",
-	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server: openssl s_client -connect {host}:443",
+	ProxyUnreachable:         "on {node}: correct HTTPS_PROXY of the runtime's service, or restore the proxy",
+	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the runtime's service",
+	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server: openssl s_client -connect {hostport}",
 	TLSIntercepted:           "exempt {host} from TLS inspection, or install the inspecting CA on {node}",
-	CertificateUntrusted: "on {node}: add the CA {issuer} to {hostsDir}/{host}/hosts.toml (ca = …), " +
-		"or to the trust store and restart containerd",
-	CertificateNotYetValid: "check the clock of {node} and the certificate's start date",
-	ClockSkewed:            "on {node}: set the clock (systemctl restart chronyd or systemd-timesyncd)",
-	PlainHTTPRegistry:      "serve {host} with TLS, or on {node} configure it as http://{host} in {hostsDir}/{host}/hosts.toml",
-	BlobHostUnreachable:    "allow {node} to reach {layers} (firewall, proxy, DNS)",
-	MirrorFaulty:           "fix mirror {host}, or remove it from {hostsFile} on {node}",
-	DiskFull:               "on {node}: free space on {disk} (crictl rmi --prune), or enlarge it",
-	InodesExhausted:        "on {node}: free inodes on {disk} (crictl rmi --prune)",
-	DiskReadOnly:           "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
-	DiskIOError:            "on {node}: dmesg; replace the disk under {disk}",
-	UnpackFailed:           "on {node}: fix the cause named above (journalctl -u containerd for details)",
-	PullTimedOut:           "measure the throughput from {node} to {host}",
-	PullQueueLimited:       "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
+	CertificateUntrusted:     "on {node}: add the CA {issuer} for {host} to {hostsFile} (ca = …), or to the trust store, and then {restart}",
+	CertificateNotYetValid:   "check the clock of {node} and the certificate's start date",
+	ClockSkewed:              "on {node}: set the clock (systemctl restart chronyd or systemd-timesyncd)",
+	PlainHTTPRegistry:        "serve {host} with TLS, or on {node} configure it as http://{hostport} in {hostsFile}",
+	BlobHostUnreachable:      "allow {node} to reach {layers} (firewall, proxy, DNS)",
+	MirrorFaulty:             "fix mirror {host}, or remove it from {hostsFile} on {node}",
+	DiskFull: "on {node}: free space on {disk} (du -xh --max-depth=2 {disk} shows what is large), or enlarge it; " +
+		"remove images only if this node can pull them again",
+	InodesExhausted:  "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
+	DiskReadOnly:     "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
+	DiskIOError:      "on {node}: dmesg; replace the disk under {disk}",
+	UnpackFailed:     "on {node}: fix the cause named above (the runtime's log has details)",
+	PullTimedOut:     "measure the throughput from {node} to {host}",
+	PullQueueLimited: "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
 	ConnectionRefused: "check whether {host} is up from another node or your workstation",
 	ConnectionTimeout: "check whether {host} is up from another node or your workstation",
@@ -372,8 +586,49 @@ var fixes = map[Cause]string{
 	LayerCorrupt:            "push {image} again",
 }
 
+// textFixes replaces fixes where a command would have blanks: they say what to do,
+// and what is missing.
+var textFixes = map[Cause]string{
+	Unscheduled: "kubectl describe pod shows why the scheduler finds no node",
+	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret for {registry} " +
+		"to the pod's namespace and list it in its imagePullSecrets",
+	PullSecretMissing: "create the secret that the pod names, if it is meant for {registry}; " +
+		"else add one that is, and list it in imagePullSecrets. " +
+		"It may exist in another namespace: kubectl get secrets -A | grep dockerconfigjson",
+	PullSecretMalformed:     "recreate the secret, with every registry that it has",
+	PullSecretOtherRegistry: "add a pull secret for {registry} to the pod's namespace, and list it in imagePullSecrets",
+	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
+		"and recreate the pod",
+	CredentialsRejected: "put a valid user and password for {registry} into {source}",
+	CredentialsExpired:  "renew the credentials for {registry} in {source}",
+	PlatformMismatch:    "publish the image for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
+}
+
+// registryFixes replaces fixes where the fault is the registry's.
+var registryFixes = map[Cause]string{
+	BlobHostUnreachable:  "have {layers}, which serves the layers of {registry}, repaired by its operator (certificate, signature or service)",
+	CertificateUntrusted: "issue the certificate of {host} from a production authority, and have no node trust {issuer}",
+	TagNotFound: "restore the manifest of {registry}/{repository}:{tag}: the registry lists the tag and does not find it " +
+		"(garbage collection, replication)",
+}
+
+// openFixes replaces fixes where it is not known who must act.
+var openFixes = map[Cause]string{
+	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
+		"if it answers there, this node, its network or its proxy is at fault",
+	BlobHostUnreachable:     "connect to {layers} from another network: if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
+	NetworkUnreachable:      "check whether {host} is up from another node or your workstation",
+	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",
+	CertificateNameMismatch: "correct the host in {image}, or give {host} a rule and a certificate of its own where it is served",
+	ProxyDenied:             "find out on the proxy whether it refuses {host}, or cannot reach it",
+	ResolverFailed:          "resolve another name with {resolver}; if that works, contact the owner of the domain of {host}",
+	ResolverUnreachable:     "resolve another name with {resolver}; if that works, contact the owner of the domain of {host}",
+	ResolverWrongAnswer:     "find out which address {host} should have",
+}
+
 // nodeFixes replaces fixes where the fault is the node's.
 var nodeFixes = map[Cause]string{
+	CertificateExpired:  "on {node}: replace the expired CA in the trust store, or in {hostsFile}, and then {restart}",
 	HostNotFound:        "on {node}: make {host} resolve (/etc/resolv.conf, /etc/hosts)",
 	ConnectionRefused:   "on {node}: check firewall and route to {address}",
 	ConnectionTimeout:   "on {node}: check firewall, security group and route to {address}",
@@ -395,13 +650,18 @@ func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
 	p.image = cmp.Or(image, p.image)
 	p.repository, p.tag = "REPOSITORY", "TAG"
 	r := p.replacer()
-	return r.Replace(descriptions[c]), r.Replace(fixFor(c, who))
+	template := fixFor(c, who)
+	if text := textFixes[c]; text != "" && p.hasBlanks(template) {
+		template = text
+	}
+	return r.Replace(descriptions[c]), r.Replace(template)
 }
 
 // fixFor returns the template of how to fix a cause if this one must act.
 func fixFor(c Cause, who Fault) string {
-	if who == FaultNode && nodeFixes[c] != "" {
-		return nodeFixes[c]
+	byFault := map[Fault]map[Cause]string{FaultNode: nodeFixes, FaultRegistry: registryFixes, FaultUndetermined: openFixes}
+	if fix := byFault[who][c]; fix != "" {
+		return fix
 	}
 	return fixes[c]
 }

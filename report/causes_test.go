@@ -13,11 +13,11 @@ import (
 )
 
 // generated matches the lines of docs/causes.md that come from the code.
-var generated = regexp.MustCompile(`^- \*\*(Means|Who acts|Fix)\*\*`)
+var generated = regexp.MustCompile(`^- \*\*(Means|Who acts|Fix|Mistaken for)\*\*`)
 
-// docs/causes.md has a section for every cause of the catalogue. Its meaning and
-// its fix come from the code: -update writes them. How it is known and what it is
-// mistaken for are written there by hand.
+// docs/causes.md has a section for every cause of the catalogue. Its meaning, its
+// fix and what else looks like it come from the code: -update writes them. How it
+// is known and what its message reads like are written there by hand.
 func TestCausesAreDocumented(t *testing.T) {
 	const path, begin, end = "../docs/causes.md", "<!-- catalogue -->\n", "<!-- /catalogue -->"
 	b, err := os.ReadFile(path)
@@ -52,10 +52,11 @@ func TestCausesAreDocumented(t *testing.T) {
 			fmt.Fprintf(&want, "- **Fix**: %s\n", fix)
 		}
 		lines := strings.Join(byHand[string(info.Cause)], "")
-		if !strings.Contains(lines, "- **Known by**: ") || !strings.Contains(lines, "- **Mistaken for**: ") && info.Cause != Healthy {
-			t.Errorf("%s: %s does not say how it is known, or what it is mistaken for", path, info.Cause)
+		if !strings.Contains(lines, "- **Known by**: ") || !strings.Contains(lines, "- **Reads like**: ") && info.Cause != Healthy {
+			t.Errorf("%s: %s does not say how it is known, or what it reads like", path, info.Cause)
 		}
 		want.WriteString(lines)
+		writeRivals(&want, info.Cause)
 	}
 	want.WriteByte('\n')
 	if *update {
@@ -66,5 +67,50 @@ func TestCausesAreDocumented(t *testing.T) {
 	}
 	if diff := cmp.Diff(want.String(), text); diff != "" {
 		t.Errorf("run with -update if this is meant:\n%s", diff)
+	}
+}
+
+// docs/causes.md lists what makes a check weak: -update writes that.
+func TestWeaknessesAreDocumented(t *testing.T) {
+	const path, begin, end = "../docs/causes.md", "<!-- weaknesses -->\n", "<!-- /weaknesses -->"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, _ := strings.Cut(string(b), begin)
+	text, tail, ok := strings.Cut(rest, end)
+	if !ok {
+		t.Fatalf("%s has no markers of weaknesses", path)
+	}
+	var want strings.Builder
+	for _, rule := range Rules() {
+		if rule.Table == "weakness" {
+			fmt.Fprintf(&want, "- %s\n", rule.When)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(head+begin+want.String()+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want.String(), text); diff != "" {
+		t.Errorf("run with -update if this is meant:\n%s", diff)
+	}
+}
+
+// writeRivals writes what else explains the evidence of a cause.
+func writeRivals(w *strings.Builder, c Cause) {
+	rivals, note := Rivals(c)
+	if len(rivals) == 0 {
+		fmt.Fprintf(w, "- **Mistaken for**: nothing: %s\n", note)
+		return
+	}
+	w.WriteString("- **Mistaken for**, unless excluded by evidence:\n")
+	for _, r := range rivals {
+		fmt.Fprintf(w, "  - %s\n", r)
+	}
+	if note != "" {
+		fmt.Fprintf(w, "  - %s\n", note)
 	}
 }

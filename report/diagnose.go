@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"slices"
+	"sync"
 )
 
 // Diagnose draws the verdict from the checks of one image. It is a pure
@@ -14,8 +15,13 @@ import (
 // The other are pullprobe's own checks, followed from the goal (the image) back
 // along BlockedBy to the first one that failed. Both agree: confirmed. One
 // alone: likely. They contradict each other and no rule settles it:
-// undetermined.
-func Diagnose(checks []Check) Verdict { return allRules().diagnose(checks) }
+// undetermined. Agreement proves the symptom only: a verdict is likely at most
+// while something else explains the same evidence (rivals), or while a check that
+// it rests on did not see what the runtime sees (weaknesses).
+func Diagnose(checks []Check) Verdict { return rules().diagnose(checks) }
+
+// rules returns all rules. They do not change.
+var rules = sync.OnceValue(allRules)
 
 // ruleSet holds everything that Diagnose decides by, in tables. Every rule has
 // an id, and a test removes each of them to see what depends on it.
@@ -23,6 +29,8 @@ type ruleSet struct {
 	verdicts    []verdictRule    // in the order in which kubelet and runtime get to these points; the first that applies decides
 	causes      []causeRule      // from the symptom to the root cause; all apply, in order
 	confidences []confidenceRule // each lowers a verdict to likely
+	weaknesses  []weakness       // what a check did not see; each lowers every verdict that rests on it to likely
+	rivalries   []rivalry        // what else explains the evidence of a cause; each lowers its verdicts to likely
 	faults      []faultRule      // who must act, where it is not the cause's default; the first that applies decides
 }
 
@@ -37,6 +45,8 @@ func allRules() ruleSet {
 		),
 		causes:      slices.Concat(causesInAnswers(), causesOnTheNetwork(), causesInMirrors()),
 		confidences: confidenceRules(),
+		weaknesses:  allWeaknesses(),
+		rivalries:   allRivalries(),
 		faults:      slices.Concat(faultsOnTheNetwork(), faultsInTrust(), faultsInAnswers()),
 	}
 }
@@ -45,6 +55,7 @@ func (r ruleSet) diagnose(checks []Check) Verdict {
 	e := &evaluation{evidence: newEvidence(checks), ruleSet: r}
 	e.obstacle = e.traced(e.path())
 	v := e.verdict()
+	v = e.withRivals(e.withWeaknesses(v))
 	v.Also = e.otherCauses(v)
 	if v.Fix == "" {
 		v.Fix = e.fix(v)
@@ -60,7 +71,10 @@ type evaluation struct {
 	*evidence
 	ruleSet
 
-	obstacle obstacle // on the runtime's path to the image, as the checks found it
+	obstacle    obstacle // on the runtime's path to the image, as the checks found it
+	faultByRule bool     // a rule found who must act, by evidence of its own
+
+	openQuestion string // of the rival that leaves open who must act
 }
 
 func (e *evaluation) verdict() Verdict {
@@ -111,7 +125,7 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 	switch {
 	case !e.message.exists():
 		v.Confidence = atMost(v.Confidence, Likely)
-	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o):
+	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o), o.asRuntime && e.message.stage() == stageAnswer:
 		if !slices.Contains(v.Because, e.message.check.ID) {
 			v.Because = append(v.Because, e.message.check.ID)
 		}
@@ -160,9 +174,10 @@ type responsibility struct {
 // cause's default.
 func (e *evaluation) assignFault(v *Verdict, o obstacle) {
 	r := responsibility{fault: v.Cause.DefaultFault()}
+	e.faultByRule = false
 	for _, rule := range e.faults {
 		if decided, ok := rule.assign(e, o); ok {
-			r = decided
+			r, e.faultByRule = decided, true
 			break
 		}
 	}

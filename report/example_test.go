@@ -20,8 +20,13 @@ func ExampleDiagnose() {
 		},
 		{
 			ID: ManifestID("registry.example"), Kind: KindManifest, Host: "registry.example", Outcome: Fail, Cause: TagNotFound,
-			Summary:  `tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`,
-			Evidence: map[string]string{KeySuggestTag: "1.0"},
+			Summary: `tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`,
+			Evidence: map[string]string{
+				KeySuggestTag: "1.0",
+				KeyRepository: "exists", // its tag list was read,
+				KeyListed:     "false",  // does not have the tag,
+				KeyGetStatus:  "404",    // and GET fails like HEAD
+			},
 		},
 	}
 	d := Diagnosis{Image: "registry.example/app:1", Pod: "shop/web", Checks: checks, Verdict: Diagnose(checks)}

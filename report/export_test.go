@@ -18,21 +18,33 @@ func Rules() []Rule {
 	for _, x := range r.confidences {
 		out = append(out, Rule{"confidence", x.id, x.when})
 	}
+	for _, x := range r.weaknesses {
+		out = append(out, Rule{"weakness", x.id, x.when})
+	}
+	for _, x := range r.rivalries {
+		for _, y := range x.rivals {
+			out = append(out, Rule{"rival", y.id, string(x.cause) + ": " + y.looks})
+		}
+	}
 	for _, x := range r.faults {
 		out = append(out, Rule{"fault", x.id, x.when})
 	}
 	return out
 }
 
-// DiagnoseWithout is Diagnose with one rule removed.
-func DiagnoseWithout(rule Rule, checks []Check) Verdict {
+// Without returns Diagnose with one rule removed.
+func Without(rule Rule) func([]Check) Verdict {
 	r := allRules()
 	is := func(table, id string) bool { return rule.Table == table && rule.ID == id }
 	r.verdicts = without(r.verdicts, func(x verdictRule) bool { return is("verdict", x.id) })
 	r.causes = without(r.causes, func(x causeRule) bool { return is("cause", x.id) })
 	r.confidences = without(r.confidences, func(x confidenceRule) bool { return is("confidence", x.id) })
+	r.weaknesses = without(r.weaknesses, func(x weakness) bool { return is("weakness", x.id) })
+	for i := range r.rivalries {
+		r.rivalries[i].rivals = without(r.rivalries[i].rivals, func(x rival) bool { return is("rival", x.id) })
+	}
 	r.faults = without(r.faults, func(x faultRule) bool { return is("fault", x.id) })
-	return r.diagnose(checks)
+	return r.diagnose
 }
 
 func without[T any](list []T, drop func(T) bool) []T {
@@ -47,3 +59,24 @@ func without[T any](list []T, drop func(T) bool) []T {
 
 // Templates returns a cause's description and fix, with {placeholders}.
 func Templates(c Cause) (description, fix string) { return descriptions[c], fixes[c] }
+
+// Rivals returns what else may explain the evidence of a cause, as docs/causes.md
+// prints it.
+func Rivals(c Cause) (lines []string, note string) {
+	for _, x := range allRivalries() {
+		if x.cause != c {
+			continue
+		}
+		for _, r := range x.rivals {
+			line := r.looks
+			if r.acts == FaultUndetermined {
+				line += " (who acts then depends on more)"
+			} else if r.acts != "" {
+				line += " (then `" + string(r.acts) + "`)"
+			}
+			lines = append(lines, line+". Decided by: "+r.question)
+		}
+		return lines, x.note
+	}
+	return nil, ""
+}

@@ -26,6 +26,8 @@ const (
 	KeyRuntimeWouldDial = "runtimeWouldDial" // true: the runtime would connect where pullprobe does not
 	KeyProxy            = "proxy"            // the runtime's proxy, without user and password
 	KeyProxyError       = "proxyError"       // the reason that the proxy gives
+	KeyProxyStatus      = "proxyStatus"      // HTTP status of the proxy's own answer
+	KeyProxyFor         = "proxyFor"         // the host that the proxy was asked for
 	KeySOCKSReply       = "socksReply"       // reply number of a SOCKS5 proxy
 	KeyRetryAfter       = "retryAfter"       // the header Retry-After
 	KeyLimit            = "limit"            // the header RateLimit-Limit
@@ -53,6 +55,8 @@ const (
 	KeyContainer      = "container"      // the container or image volume
 	KeyNode           = "node"           // the node; of credentials: whether the node's sources were read
 	KeyServiceAccount = "serviceAccount" // the pod's ServiceAccount
+	KeyOwner          = "owner"          // the controller that owns the pod, as KIND/NAME for kubectl
+	KeyVolume         = "volume"         // the image volume whose image this is; absent for a container's own image
 	KeyPullSecrets    = "pullSecrets"    // the pod's imagePullSecrets
 	KeyPolicy         = "policy"         // the pull policy; of a registry's answer: true if a policy forbids the image to everybody
 	KeyReason         = "reason"         // the reason that the kubelet, the runtime or a parser gives
@@ -201,6 +205,7 @@ const (
 	KeyDNSSays        = "dnsSays"        // what DNS returns for a name in the hosts file
 	KeySpecial        = "special"        // class of the first address, such as loopback or private
 	KeyPublicRegistry = "publicRegistry" // true: the registry is a public one
+	KeySibling        = "sibling"        // what a random sibling name resolves to: same, other, none
 	KeyHostsFile      = "hostsFile"      // unknown: the hosts file could not be read
 	KeyNsswitch       = "nsswitch"       // files: DNS is not queried
 	KeyNsswitchOthers = "nsswitchOthers" // further sources in nsswitch.conf that were not queried
@@ -208,10 +213,11 @@ const (
 
 	// dns/HOST/RESOLVER
 
-	KeyA    = "A"    // the answer to the A query, if the two differ
-	KeyAAAA = "AAAA" // the answer to the AAAA query, if the two differ
-	KeyMs   = "ms"   // how long the answer took
-	KeyTCP  = "tcp"  // true: by TCP, as the answer was too long for UDP
+	KeyA         = "A"         // the answer to the A query, if the two differ
+	KeyAAAA      = "AAAA"      // the answer to the AAAA query, if the two differ
+	KeyMs        = "ms"        // how long the answer took
+	KeyTCP       = "tcp"       // true: by TCP, as the answer was too long for UDP
+	KeyOtherName = "otherName" // answers or fails: the same resolver, asked for a name of another domain
 
 	// dial/HOST/ADDRESS
 
@@ -251,6 +257,8 @@ const (
 	KeySCT                 = "sct"                 // true or false: it has certificate transparency timestamps
 	KeyInterceptor         = "interceptor"         // a TLS inspection product that the issuer names
 	KeyGoodAddresses       = "goodAddresses"       // other addresses of the host with a valid certificate
+	KeyHTTPAnswer          = "httpAnswer"          // registry or other: what answers GET /v2/ in plain HTTP
+	KeyPlaceholder         = "placeholder"         // the staging authority or default certificate that it is known to be
 
 	// clock/HOST
 
@@ -262,6 +270,9 @@ const (
 	KeyAPIVersion = "apiVersion" // the header Docker-Distribution-API-Version
 	KeyAuth       = "auth"       // the kind of login; of the pull: source of the credential, or anonymous
 	KeyRealmHost  = "realmHost"  // host of the token service
+	KeyIsRegistry = "isRegistry" // true or false: it behaves as a registry
+	KeyOnlyPing   = "onlyPing"   // true: GET /v2/ is the only evidence
+	KeyProduct    = "product"    // which registry it is, by its headers
 
 	// token/HOST
 
@@ -271,6 +282,9 @@ const (
 	KeyTokenNotBefore  = "tokenNotBefore"  // when it becomes valid
 	KeyTokenExpires    = "tokenExpires"    // when it expires
 	KeyByRegistryClock = "byRegistryClock" // the token by the registry's clock: valid, expired, not yet valid
+	KeyRealmPlain      = "realmPlain"      // true: the realm is plain HTTP
+	KeyPostStatus      = "postStatus"      // status that the runtime's POST got
+	KeyLoginWorks      = "loginWorks"      // true or false: the same login got a token for something else
 
 	// manifest/HOST
 
@@ -286,6 +300,16 @@ const (
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
+	KeyGetStatus         = "getStatus"         // status of a GET beside a HEAD that failed; of a token: of the GET after the POST
+	KeyListed            = "listed"            // true or false: the tag is in the registry's own list
+	KeyChallenged        = "challenged"        // true: the host asked for a login
+	KeyLoginUsed         = "loginUsed"         // true: this answer is to a login
+	KeyNoContentType     = "noContentType"     // true: no usable Content-Type; containerd treats the manifest as a layer
+	KeyRefusedFor        = "refusedFor"        // the reason that the registry gives: policy, quota, billing, …; none
+	KeyNotSeen           = "notSeen"           // what of this step was not seen
+	KeyLoginNotSent      = "loginNotSent"      // why no login was sent
+	KeyLimited           = "limited"           // true: the host announced a limit, so that no other question was sent
+	KeyRetried           = "retried"           // statuses that the runtime's retries got
 
 	// image/HOST
 

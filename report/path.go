@@ -12,6 +12,7 @@ type obstacle struct {
 	because     []string // ids of the checks that decided it
 	clear       bool     // a host answered every request: there is no obstacle
 	goals       []string // ids of the checks that would prove that the image can be pulled
+	asRuntime   bool     // the runtime gets the same answer, whatever its message makes of it
 	ruleChosen  bool     // a rule chose this obstacle without agreement: likely at most
 	wouldDecide []string // what would settle what the rule left open
 	others      []Check  // the obstacles at the hosts before this one

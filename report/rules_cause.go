@@ -47,8 +47,49 @@ func causesInAnswers() []causeRule {
 			}
 			return o.withRootCause(Undetermined).likelyAtMost("whether " + o.check.Host + " is a registry at all: it answers 404 to every request")
 		}},
+		{"get-works", "GET of the manifest works, and HEAD does not", func(e *evaluation, o obstacle) obstacle {
+			registry := e.get(RegistryID(o.check.Host)).Evidence[KeyIsRegistry] != "false" // else GET may get a web page
+			if o.check.Kind != KindManifest || o.check.Evidence[KeyGetStatus] != "200" || !registry {
+				return o
+			}
+			o.asRuntime = true
+			return o.withRootCause(RegistryUnavailable)
+		}},
+		{"web-page-not-token-service", "a web site refuses the login instead of a token service", func(e *evaluation, o obstacle) obstacle {
+			token := e.get(o.check.BlockedBy)
+			html := strings.HasPrefix(token.Evidence[KeyContentType], "text/html")
+			if token.Kind != KindToken || !html || !inCredentials(o.rootCause()) {
+				return o
+			}
+			return o.withRootCause(TokenServiceFailed).likelyAtMost()
+		}},
+		{"role-missing", "Azure answers 401 to a provider's login that has no role", func(e *evaluation, o obstacle) obstacle {
+			byProvider := strings.HasPrefix(o.check.Evidence[KeyUsedCredential], "provider ")
+			if o.rootCause() != CredentialsRejected || !azure(o.check.Host) || !byProvider {
+				return o
+			}
+			return o.withRootCause(AccessForbidden).likelyAtMost("whether the identity of the nodes has the role AcrPull on " + o.check.Host)
+		}},
+		{"login-works-elsewhere", "the login is good, and opens something else", func(e *evaluation, o obstacle) obstacle {
+			token := e.get(TokenID(o.check.Host))
+			if o.rootCause() != CredentialsRejected || !token.Is(KeyLoginWorks) {
+				return o
+			}
+			return o.withRootCause(AccessForbidden).likelyAtMost("whether the repository exists, and the account may pull it: " +
+				"the token service accepts the same login for other requests")
+		}},
+		{"refused-for-a-reason", "the registry names a reason of its own for a refusal", func(_ *evaluation, o obstacle) obstacle {
+			// A policy, a quota, a bill: with another login it would be the same.
+			denied := o.rootCause() == AccessDeniedOrMissing || o.rootCause() == AccessForbidden
+			if !denied || ownReason(o.check) == "" {
+				return o
+			}
+			return o.withRootCause(AccessForbidden).likelyAtMost("the registry's own record of the refusal: it names a reason (" +
+				ownReason(o.check) + ") that is not the login's")
+		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o obstacle) obstacle {
-			if o.rootCause() != AccessForbidden || !e.is(ManifestID(o.check.Host), KeyAnonymous) || e.causeFromKubelet(o) {
+			policy := o.check.Is(KeyPolicy) || ownReason(o.check) != ""
+			if o.rootCause() != AccessForbidden || !e.is(ManifestID(o.check.Host), KeyAnonymous) || e.causeFromKubelet(o) || policy {
 				return o
 			}
 			return o.withRootCause(AccessDeniedOrMissing)
@@ -108,6 +149,22 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o.withRootCause(TokenServiceFailed, token.ID)
 		}},
+		{"proxy-refuses-referred-host", "the proxy refuses the token service or the layers' host", func(e *evaluation, o obstacle) obstacle {
+			inner := e.innerCause(o)
+			referred := o.rootCause() == TokenServiceFailed || o.rootCause() == BlobHostUnreachable
+			if !referred || inner != ProxyDenied && inner != ProxyUnreachable {
+				return o
+			}
+			return o.withRootCause(inner, e.existing(TokenID(o.check.Host))...)
+		}},
+		{"proxy-answers-error", "the proxy answers with an error of its own", func(_ *evaluation, o obstacle) obstacle {
+			status := o.check.Evidence[KeyStatus]
+			bad := status == "502" || status == "503" || status == "504" // a 500 does not say that it is about the host
+			if o.check.Kind != KindDial || o.rootCause() != Undetermined || o.check.Evidence[KeyStep] != "connect" || !bad {
+				return o
+			}
+			return o.withRootCause(ProxyDenied).likelyAtMost()
+		}},
 		{"proxy-not-in-process", "the runtime was started without its present proxy settings", func(e *evaluation, o obstacle) obstacle {
 			c := e.get(IDRuntimeEnvironment)
 			if !c.Is(KeyNewer) || !c.Is(KeyProxyDiffers) || stage(o.rootCause()) > stageDial {
@@ -137,6 +194,23 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
+		{"mirror-decides-in-an-air-gap", "a mirror answers, and the upstream is unreachable by design", func(e *evaluation, o obstacle) obstacle {
+			if len(o.others) == 0 || !outOfReachByDesign(o.check) {
+				return o
+			}
+			for _, c := range o.others {
+				if stage(c.Cause) < stageTLS {
+					continue
+				}
+				upstream := o.check
+				o.because, o.check, o.cause = []string{c.ID, upstream.ID}, c, ""
+				if c.Cause == RegistryUnavailable || c.Cause == TokenServiceFailed {
+					o = o.withRootCause(MirrorFaulty)
+				}
+				return o.likelyAtMost("whether this node should reach the upstream " + upstream.Host + " at all: if so, that is the fault")
+			}
+			return o
+		}},
 		{"mirror-fails-upstream-unreachable", "a mirror fails, and the upstream is unreachable", func(e *evaluation, o obstacle) obstacle {
 			if len(o.others) == 0 || stage(o.check.Cause) >= stageAnswer {
 				return o
@@ -153,6 +227,15 @@ func causesInMirrors() []causeRule {
 			return o
 		}},
 	}
+}
+
+// ownReason returns the reason that the registry's own text gives for a refusal;
+// empty if it gives none, or its text is not known.
+func ownReason(c Check) string {
+	if reason := c.Evidence[KeyRefusedFor]; reason != "none" {
+		return reason
+	}
+	return ""
 }
 
 // missingSecret traces an answer to an anonymous request to the pull secret that
@@ -257,4 +340,17 @@ func (e *evidence) impossibleAddress(host string) bool {
 // of these classes. A private registry may have any.
 func (e *evidence) unexpectedClass(host string, classes ...string) bool {
 	return e.is(DNSID(host), KeyPublicRegistry) && slices.Contains(classes, e.fact(DNSID(host), KeySpecial))
+}
+
+// outOfReachByDesign reports whether a host was not reached in a manner that is
+// chosen: no route to it, no name for it, or a proxy that refuses it. A host that
+// does not answer, or refuses, is meant to be reached.
+func outOfReachByDesign(c Check) bool {
+	switch c.Cause {
+	case NetworkUnreachable, HostNotFound, ProxyDenied:
+		return true
+	case ResolverFailed:
+		return c.Evidence[KeyRcode] == "REFUSED"
+	}
+	return false
 }

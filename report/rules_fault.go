@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -30,10 +31,21 @@ func faultsOnTheNetwork() []faultRule {
 			if o.check.Evidence[KeyRedirectedTo] == "" || !onTheNetwork(o.rootCause()) {
 				return no, false
 			}
-			return e.faultOfReferredHost(o), true
+			return e.faultOfReferredHost(o)
 		}},
 		{"resolver-lacks-name", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
-			return certainly(FaultNode), o.rootCause() == HostNotFound && len(e.resolversWith(o.check.Host)) > 0
+			host := o.check.Host
+			if o.rootCause() != HostNotFound || len(e.resolversWith(host)) == 0 {
+				return no, false
+			}
+			// A resolver may have an address for any name: what answers there decides.
+			for _, c := range e.below(ElsewhereID(host)) {
+				if c.Outcome == Fail && !e.foundElsewhere(host) {
+					return presumably(FaultUndetermined, "whether "+host+" is the intended name: "+
+						"what answers at the address of another resolver does not have it"), true
+				}
+			}
+			return certainly(FaultNode), true
 		}},
 		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultNode), o.rootCause() == HostNotFound && e.fact(DNSID(o.check.Host), KeyNsswitch) == "files"
@@ -42,12 +54,17 @@ func faultsOnTheNetwork() []faultRule {
 			switch o.rootCause() {
 			case HostNotFound, ConnectionRefused, ConnectionTimeout:
 				return e.faultFromOneNode(o), true
+			case NetworkUnreachable:
+				// A route or a firewall of this node forbids with EACCES. The other errors may
+				// be a router's: the registry's machine is off.
+				errno := o.check.Evidence[KeyErrno]
+				return e.faultFromOneNode(o), errno == "EHOSTUNREACH" || errno == "ENETUNREACH"
 			}
 			return no, false
 		}},
 		{"either-end", "the fault may be at either end of the connection", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			switch c := o.rootCause(); {
-			case c == ConnectionReset, c == TLSHandshakeFailed, c == NetworkUnreachable && o.check.Evidence[KeyErrno] == "EHOSTUNREACH":
+			case c == ConnectionReset, c == TLSHandshakeFailed:
 				return presumably(FaultNode, fromAnotherNode(c, o.check.Host)), true
 			}
 			return no, false
@@ -56,7 +73,7 @@ func faultsOnTheNetwork() []faultRule {
 			if c := o.rootCause(); c != BlobHostUnreachable && c != TokenServiceFailed {
 				return no, false
 			}
-			return e.faultOfReferredHost(o), true
+			return e.faultOfReferredHost(o)
 		}},
 	}
 }
@@ -89,21 +106,45 @@ func faultsInTrust() []faultRule {
 		}},
 		{"resolver-fails-for-one-name", "a resolver fails for this name only", func(e *evaluation, o obstacle) (responsibility, bool) {
 			failed := o.rootCause() == ResolverFailed || o.rootCause() == ResolverUnreachable
-			if !failed || o.check.Kind != KindDNS || e.get(IDControl).Outcome != Pass {
+			answers := slices.ContainsFunc(e.below(DNSID(o.check.Host)), func(c Check) bool {
+				return c.Cause == ResolverFailed && c.Evidence[KeyOtherName] == "answers"
+			})
+			if !failed || o.check.Kind != KindDNS || e.get(IDControl).Outcome != Pass && !answers {
 				return no, false
 			}
 			r := presumably(FaultUndetermined, "the address of "+o.check.Host+" from a resolver of another network: "+
 				"if that fails too, the name servers of its domain are at fault")
-			r.because = []string{IDControl}
+			r.because = e.existing(IDControl)
 			return r, true
 		}},
+		{"placeholder-authority", "a staging authority issued the certificate", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			// To trust such an authority would be harmful: it issues to everyone.
+			placeholder := o.check.Evidence[KeyPlaceholder] != "" && !ingressDefault(o.check)
+			return certainly(FaultRegistry), o.rootCause() == CertificateUntrusted && placeholder
+		}},
 	}
+}
+
+// ingressDefault reports whether a certificate is the one that an ingress or a
+// control panel shows for a host that it does not know.
+func ingressDefault(c Check) bool {
+	name := strings.ToLower(c.Evidence[KeyPlaceholder])
+	for _, word := range []string{"default", "ingress", "traefik", "plesk", "cpanel", "panel"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return name != "" && c.Cause == CertificateNameMismatch
 }
 
 // faultsInAnswers decide by what the registry answered, to which credential.
 func faultsInAnswers() []faultRule {
 	no := responsibility{}
 	return []faultRule{
+		{"listed-and-not-found", "the registry lists the tag that it does not find", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			listed := o.rootCause() == TagNotFound && o.check.Evidence[KeyListed] == True
+			return presumably(FaultRegistry, "whether "+o.check.Host+" has lost the manifest of this tag: it is in its own tag list"), listed
+		}},
 		{"forbidden-to-node", "the registry forbids every request of this node", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			if c := o.rootCause(); c != AccessForbidden && c != AccessDeniedOrMissing || o.check.Evidence[KeyRegistryStatus] != "403" {
 				return no, false
@@ -152,8 +193,8 @@ func faultsInAnswers() []faultRule {
 }
 
 // faultOfReferredHost decides about a host that the registry refers the runtime
-// to, by what is wrong there.
-func (e *evaluation) faultOfReferredHost(o obstacle) responsibility {
+// to, by what is wrong there. If that host answered, nothing is decided.
+func (e *evaluation) faultOfReferredHost(o obstacle) (responsibility, bool) {
 	inner := e.innerCause(o)
 	if o.check.Evidence[KeyRedirectedTo] != "" {
 		inner = o.rootCause()
@@ -161,25 +202,27 @@ func (e *evaluation) faultOfReferredHost(o obstacle) responsibility {
 	if inner == "" {
 		token := e.get(o.check.BlockedBy)
 		html := strings.HasPrefix(token.Evidence[KeyContentType], "text/html")
-		if token.Kind == KindToken && token.Evidence[KeyStatus] == "403" && html {
+		status := token.Evidence[KeyStatus]
+		if token.Kind == KindToken && (status == "401" || status == "403") && html {
 			// A filter on the path, or a proxy in front of the service.
 			host := cmp.Or(token.Evidence[KeyRealmHost], token.Target)
-			return presumably(FaultUndetermined, "which server answers at "+host+" with a web page: send the same request from another network")
+			return presumably(FaultUndetermined, "which server answers at "+host+" with a web page: "+
+				"send the same request from another network"), true
 		}
-		return certainly(o.rootCause().DefaultFault()) // it answered, and wrongly
+		return responsibility{}, false // it answered, and wrongly
 	}
 	switch o.check.Evidence[KeyCode] {
 	case "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken", "AuthenticationFailed": // what the registry signed is not valid
-		return presumably(FaultRegistry)
+		return presumably(FaultRegistry), true
 	}
 	switch inner {
 	case CertificateExpired, CertificateNameMismatch, CertificateInvalid, RegistryUnavailable:
-		return presumably(FaultRegistry)
+		return presumably(FaultRegistry), true
 	case CertificateUntrusted, ResolverFailed, ResolverUnreachable:
-		return presumably(FaultNode)
+		return presumably(FaultNode), true
 	}
 	if strings.HasPrefix(o.check.Evidence[KeyContentType], "text/html") {
-		return presumably(FaultNode) // a login portal or a filter on the path
+		return presumably(FaultNode), true // a login portal or a filter on the path
 	}
 	host := cmp.Or(
 		o.check.Evidence[KeyBlobHost],
@@ -187,7 +230,7 @@ func (e *evaluation) faultOfReferredHost(o obstacle) responsibility {
 		e.fact(o.check.BlockedBy, KeyRealmHost),
 		o.check.Host,
 	)
-	return presumably(FaultUndetermined, fromAnotherNode(o.rootCause(), host))
+	return presumably(FaultUndetermined, fromAnotherNode(o.rootCause(), host)), true
 }
 
 // faultFromOneNode decides what a single node can decide about a host that it
@@ -225,6 +268,12 @@ func fromAnotherNode(c Cause, host string) string {
 		return "check from another node: if " + host + " resolves there, this node's resolvers are at fault"
 	}
 	return "check from another node: if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
+}
+
+// foundElsewhere reports whether an address that only another resolver returns has
+// a certificate for this host.
+func (e *evidence) foundElsewhere(host string) bool {
+	return slices.ContainsFunc(e.below(ElsewhereID(host)), func(c Check) bool { return c.Outcome == Pass && c.Kind == KindTLS })
 }
 
 // unresolvable reports whether every resolver of the node was queried and

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,7 +56,9 @@ func verdictsBeforeThePull() []verdictRule {
 			return likely(PresentNotAuthorized, e.message.check.ID, e.localImages().ID), true
 		}},
 		{"message-proves-cause", "the message alone proves the cause", func(e *evaluation) (Verdict, bool) {
-			if !e.message.proven {
+			// What a registry says of an invalid name is not proven against one that parses.
+			parses := e.message.cause == InvalidReference && e.get(IDReference).Outcome == Pass
+			if !e.message.proven || parses {
 				return no, false
 			}
 			return confirmed(e.message.cause, e.message.check.ID), true
@@ -74,7 +77,7 @@ func verdictsBeforeThePull() []verdictRule {
 				return no, false
 			}
 			o := e.obstacle.withRootCause(SandboxImageUnavailable, IDRuntimeSandbox)
-			o = o.likelyAtMost("the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox")
+			o = o.likelyAtMost()
 			return e.verdictIf(o, e.obstacle.found())
 		}},
 		{"sandbox-not-ready", "the pod has no sandbox yet, and the path is not blocked", func(e *evaluation) (Verdict, bool) {
@@ -252,6 +255,9 @@ func verdictsOfAClearPath() []verdictRule {
 				return no, false
 			}
 			if c, slow := e.slowBefore(); slow {
+				if !e.everyStepSeen() {
+					return no, false
+				}
 				v := likely(Healthy, append([]string{c.ID}, e.obstacle.goals...)...)
 				v.Summary = "the image can be pulled on this node, slowly: " + c.Summary
 				return v, true
@@ -314,7 +320,24 @@ func verdictsOfTheMessage() []verdictRule {
 			}, true
 		}},
 		{"all-checks-pass", "every check passes", func(e *evaluation) (Verdict, bool) {
-			return likely(Healthy, e.obstacle.goals...), e.obstacle.clear && e.get(IDRuntime).Outcome != Error
+			return likely(Healthy, e.obstacle.goals...), e.everyStepSeen() && e.get(IDRuntime).Outcome != Error
+		}},
+		{"reachable-as-far-as-checked", "no check fails, but not every step was seen", func(e *evaluation) (Verdict, bool) {
+			if !e.obstacle.clear {
+				return no, false
+			}
+			missing := e.unseenSteps()
+			if e.get(IDRuntime).Outcome == Error {
+				missing = append(missing, IDRuntime+": "+e.get(IDRuntime).Summary)
+			}
+			return Verdict{
+				Fault:       FaultUndetermined,
+				Cause:       Undetermined,
+				Confidence:  ConfidenceUndetermined,
+				Because:     e.obstacle.goals,
+				Summary:     "reachable as far as checked; not checked: " + strings.Join(missing, "; "),
+				WouldDecide: missing,
+			}, true
 		}},
 	}
 }
@@ -361,6 +384,37 @@ func (e *evaluation) tooSlow() bool {
 	return err == nil && sizeErr == nil && size < slowest*seconds
 }
 
+// everyStepSeen reports whether every step on the path to the image was seen to
+// work, from the manifest to a byte of a layer. A manifest that was received
+// proves what lies before it: name, address, handshake and login.
+func (e *evaluation) everyStepSeen() bool { return e.obstacle.clear && len(e.unseenSteps()) == 0 }
+
+// unseenSteps says which steps on the path to the image were not seen to work: a
+// step that was skipped, refused, cut short or not planned at all.
+func (e *evaluation) unseenSteps() []string {
+	host := e.usedHost()
+	var out []string
+	miss := func(c Check, id string) { out = append(out, cmp.Or(c.ID, id)+": "+cmp.Or(c.Summary, "not checked")) }
+	if c := e.get(IDReference); c.Outcome != Pass {
+		miss(c, IDReference)
+	}
+	if c := e.get(ManifestID(host)); c.Is(KeyNoContentType) {
+		out = append(out, c.ID+": the answer has no Content-Type, and the runtime treats such a manifest as a layer")
+	}
+	for _, id := range []string{ManifestID(host), ImageID(host)} {
+		if what := e.fact(id, KeyNotSeen); what != "" {
+			out = append(out, id+": not seen: "+what)
+		} else if c := e.get(id); c.Outcome != Pass {
+			miss(c, id)
+		}
+	}
+	blobs := e.below(familyBlob)
+	if !slices.ContainsFunc(blobs, func(c Check) bool { return c.Outcome == Pass && c.Evidence[KeyNotSeen] == "" }) {
+		miss(e.get(BlobID(host)), BlobID(host))
+	}
+	return out
+}
+
 // usedHost returns the host whose manifest the runtime would use; empty if none
 // has it.
 func (e *evaluation) usedHost() string {
@@ -384,11 +438,18 @@ func (e *evaluation) verdictIf(o obstacle, counts bool) (Verdict, bool) {
 // about. One byte of a layer proves that its host is reachable, not that its
 // content is good, and no check runs the node's image verifiers.
 func (e *evaluation) disproves(m message) bool {
-	if m.cause == SignatureRejected {
+	if m.cause == SignatureRejected || e.tokenByPost(m) {
 		return false
 	}
 	blob := slices.ContainsFunc(e.obstacle.goals, func(id string) bool { return strings.HasPrefix(id, familyBlob+"/") })
 	return m.stage() <= stageImage || blob && m.cause == BlobHostUnreachable
+}
+
+// tokenByPost reports whether the runtime failed at a token service to which it
+// sends a login by POST, and the checks did not see an answer to that.
+func (e *evaluation) tokenByPost(m message) bool {
+	status := e.fact(TokenID(e.usedHost()), KeyPostStatus)
+	return m.fromTestPull() && m.step() == "token" && m.cause == TokenServiceFailed && !e.anonymousPull() && !strings.HasPrefix(status, "2")
 }
 
 // messageOnly returns the verdict where no check found what the message reports.
@@ -441,8 +502,24 @@ func staleSettings(e *evaluation) (Verdict, bool) {
 		}
 	}
 	config, s := e.get(IDRuntimeConfig), e.message.stage()
-	if config.Is(KeyNewer) && config.Evidence[KeyDiffers] != "" && s > stageLocal && s <= stageAnswer {
+	differs := config.Is(KeyNewer) && config.Evidence[KeyDiffers] != ""
+	if differs && s > stageLocal && s <= stageAnswer && e.configMatters() {
 		return stale(append([]string{IDRuntimeConfig}, e.obstacle.goals...)...)
 	}
 	return Verdict{}, false
+}
+
+// configMatters reports whether an edited config_path can affect what failed: the
+// new directory has something for this registry, or the runtime failed at a host
+// that the new one does not name. A token service and a missing tag of the
+// registry's own host are the same under any config_path.
+func (e *evaluation) configMatters() bool {
+	registry := e.fact(IDReference, KeyDomain)
+	hosts := e.get(HostsID(registry))
+	at := e.message.check.Evidence[KeyHost]
+	if at != "" && !slices.Contains(e.hosts(), at) && e.message.step() == "" {
+		return true
+	}
+	configured := hosts.Evidence[KeyFile] != "" || strings.Contains(hosts.Evidence[KeyOrder], ",")
+	return configured && e.message.step() != "token"
 }

@@ -65,13 +65,43 @@ func ladder(fails Kind, cause Cause, edits ...edit) []Check {
 			out = append(out, blocked(r.id, r.kind, blocker))
 			blocker = r.id
 		case r.kind == fails:
-			out = append(out, check(r.id, r.kind, Fail, cause, edits...))
+			out = append(out, check(r.id, r.kind, Fail, cause, append([]edit{ev(plain[cause]...)}, edits...)...))
 			blocker = r.id
+		case r.kind == KindDNS:
+			out = append(out, check(r.id, r.kind, Pass, "", ev("sibling", "none")))
+		case r.kind == KindRegistry:
+			out = append(out, check(r.id, r.kind, Pass, "", ev("isRegistry", "true")))
 		default:
 			out = append(out, check(r.id, r.kind, Pass, ""))
 		}
 	}
 	return out
+}
+
+// plain is the evidence that excludes every rival of a cause. Situations about
+// something else have it; TestRivals removes it piece by piece.
+var plain = map[Cause][]string{
+	TagNotFound:         {"status", "404", "getStatus", "404", "listed", "false", "repository", "exists"},
+	RepositoryNotFound:  {"status", "404", "getStatus", "404", "code", "NAME_UNKNOWN", "challenged", "true"},
+	CredentialsRejected: {"status", "401", "auth", "basic"},
+	CredentialsExpired:  {"credentialExpires", "2026-01-01T00:00:00Z"},
+	PlatformMismatch:    {"platforms", "linux/s390x"},
+	PlainHTTPRegistry:   {"httpAnswer", "registry"},
+	CertificateExpired:  {"serverDate", "2026-11-21T10:33:07Z", "names", host},
+	RegistryUnavailable: {"status", "503"},
+	UnsupportedManifest: {"mediaType", "application/x"},
+	NetworkUnreachable:  {"errno", "EACCES"},
+}
+
+// pullable returns the checks of a host from which everything can be pulled.
+func pullable() []Check {
+	return append(ladder("", ""), check("blob/"+host, KindBlob, Pass, ""))
+}
+
+// secret returns the failed check of the pod's secrets, where the node's own
+// credentials are known.
+func secret(cause Cause, edits ...edit) Check {
+	return check("credentials", KindCredentials, Fail, cause, append([]edit{ev("node", "read", "secret", "regcred")}, edits...)...)
 }
 
 // refusing returns the checks of a registry whose token service returns no token.
@@ -118,6 +148,8 @@ func situations() []situation {
 		situationsOfConfig(),
 		situationsOfMirrors(),
 		situationsOfLayers(),
+		situationsOfWeakChecks(),
+		situationsOfThingsBetween(),
 	)
 }
 
@@ -180,7 +212,11 @@ func situationsOfBeforeThePull() []situation {
 		},
 		{
 			"Never is proven",
-			all(check("pod", KindPod, Fail, NeverPullNotPresent, ev("proven", "true")), ladder("", "")),
+			all(
+				check("pod", KindPod, Fail, NeverPullNotPresent, ev("proven", "true")),
+				check("local/"+host, KindImage, Pass, "", ev("present", "false")),
+				ladder("", ""),
+			),
 			FaultConfig, NeverPullNotPresent, Confirmed, "pod",
 		},
 		{
@@ -316,7 +352,7 @@ func situationsOfSecrets() []situation {
 			"secret missing behind a 401",
 			all(
 				reported(CredentialsMissing),
-				check("credentials", KindCredentials, Fail, PullSecretMissing, ev("secret", "regcred")),
+				secret(PullSecretMissing),
 				ladder(KindManifest, CredentialsMissing),
 			),
 			FaultConfig, PullSecretMissing, Confirmed, "credentials",
@@ -325,7 +361,7 @@ func situationsOfSecrets() []situation {
 			"secret missing, but the tag is too",
 			all(
 				reported(TagNotFound),
-				check("credentials", KindCredentials, Fail, PullSecretMissing),
+				secret(PullSecretMissing),
 				ladder(KindManifest, TagNotFound),
 			),
 			FaultConfig, TagNotFound, Confirmed, "manifest/" + host,
@@ -334,7 +370,7 @@ func situationsOfSecrets() []situation {
 			"undecodable secret stops the kubelet",
 			all(
 				reported(PullSecretMalformed),
-				check("credentials", KindCredentials, Fail, PullSecretMalformed, ev("fatal", "true")),
+				secret(PullSecretMalformed, ev("fatal", "true")),
 				ladder("", ""),
 			),
 			FaultConfig, PullSecretMalformed, Confirmed, "credentials",
@@ -343,7 +379,7 @@ func situationsOfSecrets() []situation {
 			"a secret that the kubelet ignores",
 			all(
 				reported(CredentialsMissing),
-				check("credentials", KindCredentials, Fail, PullSecretMalformed),
+				secret(PullSecretMalformed),
 				ladder(KindManifest, CredentialsMissing),
 			),
 			FaultConfig, PullSecretMalformed, Confirmed, "credentials",
@@ -375,10 +411,20 @@ func situationsOfSecrets() []situation {
 func situationsOfProviders() []situation {
 	return []situation{
 		{
+			"secret missing, for a registry whose host has another name",
+			all(
+				with(reference(), ev("domain", "docker.io")),
+				reported(CredentialsMissing),
+				with(secret(PullSecretMissing), func(c *Check) { c.Host = "docker.io" }),
+				onHost("registry-1.docker.io", ladder(KindManifest, CredentialsMissing)),
+			)[1:],
+			FaultConfig, PullSecretMissing, Confirmed, "credentials",
+		},
+		{
 			"a credential provider that fails",
 			all(
 				reported(CredentialsMissing),
-				check("credentials", KindCredentials, Fail, CredentialProviderFailed),
+				secret(CredentialProviderFailed),
 				ladder(KindManifest, CredentialsMissing),
 			),
 			FaultNode, CredentialProviderFailed, Confirmed, "credentials",
@@ -387,7 +433,7 @@ func situationsOfProviders() []situation {
 			"a credential provider that timed out early",
 			all(
 				reported(CredentialsMissing),
-				check("credentials", KindCredentials, Fail, CredentialProviderFailed),
+				secret(CredentialProviderFailed),
 				check(
 					"credentials/provider/p",
 					KindCredentials,
@@ -467,7 +513,7 @@ func situationsOfProviders() []situation {
 			"access denied or missing, secret for another registry",
 			all(
 				reported(AccessDeniedOrMissing),
-				check("credentials", KindCredentials, Fail, PullSecretOtherRegistry),
+				secret(PullSecretOtherRegistry),
 				ladder(KindManifest, AccessDeniedOrMissing, ev("anonymous", "true")),
 			),
 			FaultConfig, PullSecretOtherRegistry, Likely, "credentials",
@@ -476,7 +522,7 @@ func situationsOfProviders() []situation {
 			"access denied or missing, secret for another registry, similar name exists",
 			all(
 				reported(AccessDeniedOrMissing),
-				check("credentials", KindCredentials, Fail, PullSecretOtherRegistry),
+				secret(PullSecretOtherRegistry),
 				ladder(
 					KindManifest,
 					AccessDeniedOrMissing,
@@ -489,7 +535,7 @@ func situationsOfProviders() []situation {
 			"secret for another registry",
 			all(
 				reported(CredentialsMissing),
-				check("credentials", KindCredentials, Fail, PullSecretOtherRegistry),
+				secret(PullSecretOtherRegistry),
 				ladder(KindManifest, CredentialsMissing),
 			),
 			FaultConfig, PullSecretOtherRegistry, Confirmed, "credentials",
@@ -507,7 +553,7 @@ func situationsOfProviders() []situation {
 				),
 				ladder(KindManifest, CredentialsMissing),
 			),
-			FaultConfig, PullSecretOtherRegistry, Likely, "credentials",
+			FaultUndetermined, PullSecretOtherRegistry, Likely, "credentials",
 		},
 		{
 			"secret for another registry, provider expected",
@@ -568,7 +614,7 @@ func situationsOfProviders() []situation {
 			"no such repository, secret for another registry",
 			all(
 				reported(RepositoryNotFound),
-				check("credentials", KindCredentials, Fail, PullSecretOtherRegistry),
+				secret(PullSecretOtherRegistry),
 				ladder(KindManifest, RepositoryNotFound, ev("anonymous", "true")),
 			),
 			FaultConfig, RepositoryNotFound, Likely, "manifest/" + host,
@@ -601,14 +647,14 @@ func situationsOfProviders() []situation {
 			all(
 				reported(CertificateExpired),
 				ladder("", ""),
-				check("tls/"+host+"/192.0.2.2:443", KindTLS, Fail, CertificateExpired),
+				check("tls/"+host+"/192.0.2.2:443", KindTLS, Fail, CertificateExpired, ev("serverDate", "2026-11-21T10:33:07Z", "names", host)),
 			),
 			FaultRegistry, CertificateExpired, Likely, "tls/" + host + "/192.0.2.2:443",
 		},
 		{
 			"disk full by an estimate does not decide",
-			all(ladder("", ""), check("disk", KindDisk, Fail, DiskFull, ev("need", "1"))),
-			FaultNone, Healthy, Likely, "image/" + host,
+			all(pullable(), check("disk", KindDisk, Fail, DiskFull, ev("need", "1"))),
+			FaultNone, Healthy, Likely, "blob/" + host,
 		},
 		{
 			"disk full decides where both sources agree",
@@ -674,8 +720,8 @@ func situationsOfPulls() []situation {
 		},
 		{
 			"every check passes, no message",
-			all(ladder("", "")),
-			FaultNone, Healthy, Likely, "image/" + host,
+			all(pullable()),
+			FaultNone, Healthy, Likely, "blob/" + host,
 		},
 		{
 			"no checks at all",
@@ -734,7 +780,7 @@ func situationsOfAnswers() []situation {
 			"403 to every request, secret for another registry",
 			all(
 				reported(AccessDeniedOrMissing),
-				check("credentials", KindCredentials, Fail, PullSecretOtherRegistry),
+				secret(PullSecretOtherRegistry),
 				ladder(KindManifest, AccessDeniedOrMissing, ev("registryStatus", "403", "anonymous", "true")),
 			),
 			FaultUndetermined, AccessDeniedOrMissing, Likely, "manifest/" + host,
@@ -928,6 +974,7 @@ func situationsOfAnswers() []situation {
 			"image present, policy Always",
 			all(
 				check("pod", KindPod, Fail, CredentialsMissing, ev("policy", "Always")),
+				check("credentials", KindCredentials, Pass, "", ev("node", "read")),
 				check("local/"+host, KindImage, Pass, "", ev("present", "true")),
 				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
 			),
@@ -937,6 +984,7 @@ func situationsOfAnswers() []situation {
 			"nsswitch.conf names other sources",
 			all(
 				reported(ResolverFailed),
+				check("control", KindControl, Fail, ResolverFailed),
 				editedAt(ladder(KindDNS, ResolverFailed), 0, ev("nsswitchOthers", "ldap")),
 			),
 			FaultNode, ResolverFailed, Likely, "dns/" + host,
@@ -946,7 +994,7 @@ func situationsOfAnswers() []situation {
 			all(
 				reported(TagNotFound),
 				check("credentials", KindCredentials, Skipped, ""),
-				ladder(KindManifest, TagNotFound, ev("anonymous", "true")),
+				ladder(KindManifest, TagNotFound, ev("anonymous", "true", "repository", "unknown")),
 			),
 			FaultConfig, TagNotFound, Likely, "manifest/" + host,
 		},
@@ -995,8 +1043,21 @@ func situationsOfNames() []situation {
 				resolverFails(HostNotFound),
 				resolves("192.0.2.54:53"),
 				ladder(KindDNS, HostNotFound),
+				elsewhere(Pass),
 			),
 			FaultNode, HostNotFound, Confirmed, "dns/" + host,
+		},
+		{
+			"NXDOMAIN from the first resolver, and an address of something else from the second",
+			all(
+				reported(HostNotFound),
+				imagesHere("0"),
+				resolverFails(HostNotFound),
+				resolves("192.0.2.54:53"),
+				ladder(KindDNS, HostNotFound),
+				elsewhere(Fail),
+			),
+			FaultUndetermined, HostNotFound, Likely, "dns/" + host,
 		},
 		{
 			"another resolver's address has a valid certificate",
@@ -1124,7 +1185,7 @@ func situationsOfTrust() []situation {
 		{
 			"certificate not yet valid",
 			all(reported(CertificateNotYetValid), ladder(KindTLS, CertificateNotYetValid)),
-			FaultNode, CertificateNotYetValid, Confirmed, "tls/" + host + "/192.0.2.1:443",
+			FaultUndetermined, CertificateNotYetValid, Likely, "tls/" + host + "/192.0.2.1:443",
 		},
 		{
 			"certificate not yet valid, by the server's clock too",
@@ -1175,6 +1236,24 @@ func situationsOfTrust() []situation {
 func situationsOfConfig() []situation {
 	return []situation{
 		{
+			"a newer config_path that says nothing of this registry",
+			all(
+				newer("runtime/config.toml", ev("differs", "config_path")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, TokenServiceFailed, ev("host", host, "step", "token", "auth", "anonymous")),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
+		},
+		{
+			"a newer config_path, and the runtime still uses a mirror of the old one",
+			all(
+				newer("runtime/config.toml", ev("differs", "config_path")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, ConnectionRefused, ev("host", "old-mirror.example")),
+			),
+			FaultNode, RuntimeConfigStale, Confirmed, "runtime/config.toml",
+		},
+		{
 			"a CA in a hosts.toml that is ignored",
 			all(reported(CertificateUntrusted), ignored(), ladder(KindTLS, CertificateUntrusted)),
 			FaultNode, RuntimeConfigInvalid, Likely, "hosts/" + host,
@@ -1211,6 +1290,7 @@ func situationsOfConfig() []situation {
 			"a config.toml newer than the runtime",
 			all(
 				newer("runtime/config.toml", ev("differs", "config_path")),
+				check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml")),
 				ladder("", ""),
 				check("pull", KindPull, Fail, TagNotFound),
 			),
@@ -1392,7 +1472,7 @@ func situationsOfLayers() []situation {
 		{
 			"a resolver that every lookup waits for",
 			all(
-				editedAt(editedAt(ladder("", ""), 5, ev("size", "4096")), 0, ev("passedOver", "1")),
+				editedAt(editedAt(pullable(), 5, ev("size", "4096")), 0, ev("passedOver", "1")),
 				check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5")),
 			),
 			FaultNone, Healthy, Likely, "dns/" + host,
@@ -1564,7 +1644,7 @@ func situationsOfLayers() []situation {
 			"a dead address before a good one",
 			all(
 				editedAt(
-					editedAt(ladder("", ""), 1, ev("taken", "true", "afterMs", "15000")),
+					editedAt(pullable(), 1, ev("taken", "true", "afterMs", "15000")),
 					5,
 					ev("size", "4096"),
 				),
@@ -1582,7 +1662,7 @@ func situationsOfLayers() []situation {
 		{
 			"no answer for one address family",
 			all(
-				editedAt(ladder("", ""), 5, ev("size", "4096")),
+				editedAt(pullable(), 5, ev("size", "4096")),
 				check("dns/"+host+"/192.0.2.53:53", KindDNS, Pass, "", ev("AAAA", "timeout")),
 				check("pull", KindPull, Error, "", ev("timedOut", "true", "seconds", "4.5")),
 			),
@@ -1607,6 +1687,254 @@ func situationsOfLayers() []situation {
 			"the layers' host answers now",
 			all(reported(BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Pass, "")),
 			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+	}
+}
+
+// situationsOfWeakChecks are those in which a check did not see what the runtime
+// sees.
+func situationsOfWeakChecks() []situation {
+	read := check("credentials", KindCredentials, Pass, "", ev("node", "read"))
+	return []situation{
+		{
+			"a refusal that is remembered",
+			all(reported(CredentialsRejected), read, ladder(KindManifest, CredentialsRejected, ev("remembered", "true"))),
+			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
+			"a token service's refusal that is remembered",
+			all(
+				reported(CredentialsRejected), read,
+				with(refusing(CredentialsRejected)[0], ev("loginWorks", "false", "remembered", "true")),
+				refusing(CredentialsRejected, ev("usedCredential", "secret a"))[1:],
+			),
+			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
+			"a refusal of this moment",
+			all(reported(CredentialsRejected), read, ladder(KindManifest, CredentialsRejected)),
+			FaultConfig, CredentialsRejected, Confirmed, atManifest,
+		},
+		{
+			"no login, and the kubelet is not seen",
+			all(
+				reported(CredentialsMissing),
+				check("credentials", KindCredentials, Pass, "", ev("node", "unknown")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, atManifest,
+		},
+		{
+			"no login, and no kubelet that could have one",
+			all(
+				check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "anonymous")),
+				check("credentials", KindCredentials, Pass, "", ev("node", "unknown")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Confirmed, atManifest,
+		},
+		{
+			"no such tag in a visible repository, and the kubelet is not seen",
+			all(
+				reported(TagNotFound),
+				check("credentials", KindCredentials, Pass, "", ev("node", "unknown")),
+				ladder(KindManifest, TagNotFound, ev("anonymous", "true")),
+			),
+			FaultConfig, TagNotFound, Confirmed, atManifest,
+		},
+		{
+			"a login that was not sent",
+			all(
+				check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "secret a")),
+				ladder(KindManifest, CredentialsMissing, ev("loginNotSent", "the token service has no TLS")),
+			),
+			FaultConfig, CredentialsMissing, Likely, atManifest,
+		},
+		{
+			"an image whose config was not seen",
+			all(editedAt(pullable(), 5, ev("notSeen", "the image config"))),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
+		},
+		{
+			"a trust store that could not be read",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("trust", "unknown"))),
+			FaultNode, CertificateUntrusted, Likely, atTLS,
+		},
+		{
+			"a manifest too large to read",
+			all(editedAt(pullable(), 5, func(c *Check) { c.Outcome = Error })),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
+		},
+		{
+			"layers behind a redirect that is not followed",
+			all(ladder("", ""), check("blob/"+host, KindBlob, Skipped, "", ev("refused", "a redirect from https to http"))),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "image/" + host,
+		},
+		{
+			"a manifest without a Content-Type",
+			all(editedAt(pullable(), 4, ev("noContentType", "true"))),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "blob/" + host,
+		},
+		{
+			"an invalid name, by a registry's text",
+			all(check("pod", KindPod, Fail, InvalidReference, ev("proven", "true")), ladder(KindManifest, AccessForbidden, ev("status", "403", "code", "DENIED"))),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, atManifest,
+		},
+	}
+}
+
+// situationsOfThingsBetween are those of what lies between the node and the
+// registry: gateways, proxies, mirrors without an upstream, token services.
+func situationsOfThingsBetween() []situation {
+	proxied := ev("innerCause", "ProxyDenied", "status", "403")
+	upstream := func(cause Cause, edits ...edit) []Check { return onHost(host, ladder(KindDial, cause, edits...)) }
+	lacks := onHost(mirror, ladder(KindManifest, TagNotFound))
+	return []situation{
+		{
+			"HEAD is answered with 404, GET with 200",
+			all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))),
+			FaultRegistry, RegistryUnavailable, Likely, atManifest,
+		},
+		{
+			"HEAD is answered with 404, GET with 200, by the probe's own reading",
+			all(reported(TagNotFound), ladder(KindManifest, Undetermined, ev("status", "404", "getStatus", "200"))),
+			FaultRegistry, RegistryUnavailable, Likely, atManifest,
+		},
+		{
+			"HEAD is answered with 404, GET with a web page",
+			set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), atRegistry, "isRegistry", "false"),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"a web site in place of the token service",
+			all(reported(CredentialsRejected), refusing(CredentialsRejected, ev("contentType", "text/html; charset=utf-8", "status", "401"))),
+			FaultUndetermined, TokenServiceFailed, Likely, atManifest,
+		},
+		{
+			"a tag that the registry lists and does not find",
+			all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("listed", "true"))),
+			FaultRegistry, TagNotFound, Likely, atManifest,
+		},
+		{
+			"a good login that opens something else",
+			all(
+				reported(CredentialsRejected),
+				with(refusing(CredentialsRejected, ev("usedCredential", "secret regcred"))[0], ev("loginWorks", "true")),
+				refusing(CredentialsRejected, ev("usedCredential", "secret regcred"))[1:],
+			),
+			FaultConfig, AccessForbidden, Likely, atManifest,
+		},
+		{
+			"a provider's login for Azure without a role",
+			all(
+				reported(CredentialsRejected),
+				onHost("shop.azurecr.io", ladder(KindManifest, CredentialsRejected, ev("usedCredential", "provider acr", "auth", "bearer"))),
+			),
+			FaultNode, AccessForbidden, Likely, "manifest/shop.azurecr.io",
+		},
+		{
+			"the proxy refuses the token service",
+			all(with(reported(TokenServiceFailed), ev("step", "token")), refusing(TokenServiceFailed, proxied)),
+			FaultNode, ProxyDenied, Confirmed, "token/" + host,
+		},
+		{
+			"the proxy refuses the host of the layers",
+			all(
+				with(reported(Undetermined), ev("step", "blob")),
+				ladder("", ""),
+				check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, proxied, ev("blobHost", "cdn.example")),
+			),
+			FaultNode, ProxyDenied, Likely, "blob/" + host,
+		},
+		{
+			"the proxy answers for a host that it cannot reach",
+			all(reported(Undetermined), ladder(KindDial, Undetermined, ev("status", "502", "step", "connect", "proxy", "http://192.0.2.3:3128"))),
+			FaultUndetermined, ProxyDenied, Likely, atDial,
+		},
+		{
+			"a mirror lacks the tag, and there is no route to the upstream",
+			all(reported(NetworkUnreachable), lacks, upstream(NetworkUnreachable)),
+			FaultConfig, TagNotFound, Likely, "manifest/" + mirror,
+		},
+		{
+			"a mirror lacks the tag, and the upstream has no name here",
+			all(reported(TagNotFound, HostNotFound), lacks, onHost(host, ladder(KindDNS, HostNotFound))),
+			FaultConfig, TagNotFound, Likely, "manifest/" + mirror,
+		},
+		{
+			"a mirror lacks the tag, and a proxy refuses the upstream",
+			all(reported(ProxyDenied), lacks, upstream(ProxyDenied, ev("status", "403"))),
+			FaultConfig, TagNotFound, Likely, "manifest/" + mirror,
+		},
+		{
+			"a mirror's token service is dead, and the upstream has no name here",
+			all(
+				reported(HostNotFound),
+				onHost(mirror, ladder(KindManifest, TokenServiceFailed, ev("innerCause", "ConnectionRefused"))),
+				onHost(host, ladder(KindDNS, HostNotFound)),
+			),
+			FaultNode, MirrorFaulty, Likely, "manifest/" + mirror,
+		},
+		{
+			"a mirror forbids, and the upstream has no name here",
+			all(
+				reported(HostNotFound),
+				onHost(mirror, ladder(KindManifest, AccessForbidden, ev("status", "403", "code", "DENIED", "usedCredential", "secret a"))),
+				onHost(host, ladder(KindDNS, HostNotFound)),
+			),
+			FaultConfig, AccessForbidden, Likely, "manifest/" + mirror,
+		},
+		{
+			"a mirror without a name either",
+			all(reported(HostNotFound), onHost(mirror, ladder(KindDNS, HostNotFound)), onHost(host, ladder(KindDNS, HostNotFound))),
+			FaultUndetermined, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the registry's quota is used up",
+			all(reported(AccessForbidden), ladder(KindManifest, AccessDeniedOrMissing,
+				ev("status", "403", "code", "DENIED", "anonymous", "true", "refusedFor", "quota"))),
+			FaultConfig, AccessForbidden, Likely, atManifest,
+		},
+		{
+			"a policy forbids the image to an anonymous request",
+			all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "412", "policy", "true", "anonymous", "true"))),
+			FaultConfig, AccessForbidden, Confirmed, atManifest,
+		},
+		{
+			"a token service fails for POST, which the checks did not send",
+			all(pullable(), check("token/"+host, KindToken, Pass, ""),
+				check("pull", KindPull, Fail, TokenServiceFailed, ev("step", "token", "auth", "secret regcred"))),
+			FaultRegistry, TokenServiceFailed, Likely, "pull",
+		},
+		{
+			"a token service that the checks saw answer POST",
+			all(pullable(), check("token/"+host, KindToken, Pass, "", ev("postStatus", "200")),
+				check("pull", KindPull, Fail, TokenServiceFailed, ev("step", "token", "auth", "secret regcred"))),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
+		},
+		{
+			"an authority for staging",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("placeholder", "Let's Encrypt staging"))),
+			FaultRegistry, CertificateUntrusted, Likely, atTLS,
+		},
+		{
+			"the default certificate of an ingress",
+			all(reported(CertificateNameMismatch), ladder(KindTLS, CertificateNameMismatch, ev("placeholder", "ingress-nginx default"))),
+			FaultUndetermined, CertificateNameMismatch, Likely, atTLS,
+		},
+		{
+			"no route to the host, images pulled before",
+			all(reported(NetworkUnreachable), imagesHere("3"), ladder(KindDial, NetworkUnreachable, ev("errno", "EHOSTUNREACH"))),
+			FaultNode, NetworkUnreachable, Likely, atDial,
+		},
+		{
+			"SERVFAIL, and the resolver answers for another domain",
+			all(
+				reported(ResolverFailed),
+				with(resolverFails(ResolverFailed), ev("otherName", "answers")),
+				ladder(KindDNS, ResolverFailed),
+			),
+			FaultUndetermined, ResolverFailed, Likely, atDNS,
 		},
 	}
 }

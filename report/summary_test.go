@@ -27,7 +27,7 @@ func node() NodeReport {
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
 		Diagnoses: []Diagnosis{
-			diagnosis("shop/web-1", all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
+			diagnosis("shop/web-1", all(with(reported(TagNotFound), ev(KeyContainer, "web")), ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
 				saying(`tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`)))),
 			diagnosis("shop/web-2", all(
 				check(IDCredentials, KindCredentials, Skipped, "", saying("cannot read secret shop/regcred")),

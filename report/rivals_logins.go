@@ -1,0 +1,170 @@
+package report
+
+import "strings"
+
+// rivalsOfLogins are those of answers to a login, or to none.
+func rivalsOfLogins() []rivalry {
+	return []rivalry{
+		{cause: CredentialsMissing, rivals: []rival{
+			fromNode("login-from-the-node"),
+			notARegistry("login-of-a-site", "a web site with a login of its own, where a misspelt host leads"),
+			underAWildcard("login-under-a-wildcard", "a misspelt host that a wildcard record leads to something else with a login"),
+		}},
+		{cause: CredentialsRejected, rivals: []rival{
+			notARegistry("password-of-a-site", "a web site with a login of its own, where a misspelt host leads"),
+			{
+				id:       "login-without-role",
+				looks:    "a valid login without access: some token services answer 401 then (Azure without the role AcrPull)",
+				question: "whether the same login works for anything at {host}: docker login {host}",
+				excluded: func(f finding) bool {
+					if azure(f.host) || strings.HasPrefix(f.decided(KeyUsedCredential), "provider ") {
+						return false
+					}
+					basic := f.manifest(KeyAuth) == "basic" && f.manifest(KeyStatus) == "401"
+					return basic || f.decidedOrToken(KeyLoginWorks) == "false" || f.fact(TokenID(f.host), KeyStatus) == "401"
+				},
+			},
+		}},
+		{cause: CredentialsExpired, rivals: []rival{
+			{
+				id:       "expiry-unknown",
+				looks:    "a login that is rejected for another reason",
+				question: "when the credentials expire, which they do not say",
+				excluded: func(f finding) bool { return f.has(KeyCredentialExpires) || f.has(KeyExpired) },
+			},
+		}},
+		{cause: AccessForbidden, rivals: []rival{
+			refusedOtherwise("refused-to-login"),
+			{
+				id:       "head-forbidden-to-login",
+				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
+				acts:     FaultRegistry,
+				question: "GET of the same manifest beside HEAD: curl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
+				excluded: func(f finding) bool {
+					status := f.manifest(KeyGetStatus)
+					return !f.forbiddenWithoutReason() || status != "" && status != "200" || f.is(ManifestID(f.host), KeyPolicy)
+				},
+			},
+			{
+				id:       "forbidden-may-be-expired",
+				looks:    "an expired login: some registries and token services answer 403 then",
+				question: "whether the credentials have expired: some registries answer 403 then",
+				excluded: func(f finding) bool {
+					token := f.get(f.get(ManifestID(f.host)).BlockedBy).Kind == KindToken
+					return f.has(KeyCredentialExpires) || f.manifest(KeyAuth) != "basic" && !token || f.is(ManifestID(f.host), KeyPolicy)
+				},
+			},
+			{
+				id:       "existence-hidden",
+				looks:    "a repository that does not exist: the registry gives the same answer for it",
+				acts:     FaultConfig,
+				rare:     true,
+				question: "whether the repository exists: {host} answers the same for one that does not",
+				excluded: func(f finding) bool { return f.manifest(KeyExistence) != "hidden" },
+			},
+		}},
+	}
+}
+
+// decidedOrToken returns a fact of a check that decided, or of the host's token
+// service.
+func (f finding) decidedOrToken(key string) string {
+	if s := f.decided(key); s != "" {
+		return s
+	}
+	return f.fact(TokenID(f.host), key)
+}
+
+// fromNode is the rival of causes in a pod's secrets: the login comes from the node.
+func fromNode(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a login that the node itself should supply (credential provider, docker configuration), whatever secrets the pod has",
+		acts:     FaultNode,
+		question: "whether pods of {node} get their login for {registry} from the node",
+		excluded: func(f finding) bool {
+			c := f.get(IDCredentials).Evidence
+			return c[KeyPossibleProvider]+c[KeyExpectedProvider]+c[KeyProviderNotRun] == "" || f.withLogin()
+		},
+	}
+}
+
+// rivalsOfSecrets are those of the pod's pull secrets.
+func rivalsOfSecrets() []rivalry {
+	return []rivalry{
+		{cause: PullSecretMissing, rivals: []rival{
+			fromNode("missing-secret-not-needed"),
+			{
+				id:       "missing-secret-of-several",
+				looks:    "a pod with several secrets, of which the missing one is for another registry",
+				question: "which registry secret {secret} is meant for: the pod names several",
+				excluded: func(f finding) bool {
+					return !strings.Contains(f.fact(IDCredentials, KeyAbsent)+f.fact(IDPod, KeyPullSecrets), ",")
+				},
+			},
+			notARegistry("secret-for-a-site", "a web site with a login of its own, where a misspelt host leads"),
+		}},
+		{cause: PullSecretMalformed, rivals: []rival{
+			{
+				id:       "secret-passed-over",
+				looks:    "a secret that the kubelet ignores (type Opaque), beside another reason why there is no login",
+				question: "the type of the secret, which kubectl get secret shows: the kubelet ignores Opaque ones",
+				excluded: func(f finding) bool {
+					c := f.get(IDCredentials)
+					return c.Is(KeyFatal) || f.failedHere(KindManifest)
+				},
+			},
+		}},
+		{cause: PullSecretOtherRegistry, rivals: []rival{
+			fromNode("other-secret-not-needed"),
+			notARegistry("other-secret-for-a-site", "a web site with a login of its own, where a misspelt host leads"),
+		}},
+		{cause: PullSecretNotAttached, rivals: []rival{
+			fromNode("unattached-secret-not-needed"),
+		}},
+		{cause: NeverPullNotPresent, rivals: []rival{
+			{
+				id:       "present-for-others",
+				looks:    "an image that is on the node and that this pod may not use: newer kubelets report the same",
+				question: "whether the image is on the node: crictl images | grep {repository}",
+				excluded: func(f finding) bool { return f.localImages().Evidence[KeyPresent] == "false" },
+			},
+		}},
+		{cause: PresentNotAuthorized, rivals: []rival{
+			{
+				id:       "pulled-meanwhile",
+				looks:    "an image that was pulled to the node after the kubelet's last attempt",
+				acts:     FaultNone,
+				rare:     true,
+				question: "the kubelet's next attempt, if the image was pulled to the node after its last one",
+			},
+		}},
+		{cause: SignatureRejected, rivals: []rival{
+			{
+				id:       "verifier-not-run",
+				looks:    "a verifier of the node that fails instead of deciding: no check can call it",
+				acts:     FaultNode,
+				rare:     true,
+				question: "the verifier's own log on {node}",
+			},
+		}},
+		{cause: CredentialProviderFailed, rivals: []rival{
+			{
+				id:       "provider-fails-here-only",
+				looks:    "a provider that fails when pullprobe runs it, and not when the kubelet does",
+				question: "the kubelet's log on {node}: journalctl -u kubelet | grep -i credential",
+				excluded: finding.agreed,
+			},
+		}},
+	}
+}
+
+// azure reports whether the host is one of Azure's container registries.
+func azure(host string) bool {
+	for _, domain := range []string{".azurecr.io", ".azurecr.cn", ".azurecr.us", ".azurecr.de"} {
+		if strings.HasSuffix(host, domain) {
+			return true
+		}
+	}
+	return false
+}

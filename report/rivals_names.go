@@ -1,0 +1,124 @@
+package report
+
+// notARegistry is the rival of every answer that a web server may give, too.
+func notARegistry(id, looks string) rival {
+	return rival{
+		id: id, looks: looks, acts: FaultConfig,
+		question: "whether {host} is a registry at all: curl -i https://{hostport}/v2/",
+		excluded: finding.isRegistry,
+	}
+}
+
+// underAWildcard is the rival of every answer of a host that a misspelt name may
+// lead to.
+func underAWildcard(id, looks string) rival {
+	return rival{
+		id: id, looks: looks, acts: FaultConfig,
+		question: "whether {host} is the intended name: any other name of its domain leads to the same address",
+		excluded: func(f finding) bool {
+			return f.nameIsItsOwn() || f.isRegistry() && !f.underWildcard()
+		},
+	}
+}
+
+// refusedOtherwise is the rival of 403: the registry has a reason of its own, which
+// no login changes.
+func refusedOtherwise(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
+		acts:     FaultRegistry,
+		rare:     true,
+		question: "the text of the registry's refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
+		excluded: func(f finding) bool {
+			return f.manifest(KeyStatus) != "403" || f.manifest(KeyRefusedFor) != "" || f.is(ManifestID(f.host), KeyPolicy)
+		},
+	}
+}
+
+// rivalsOfNames are those of names in the image reference.
+func rivalsOfNames() []rivalry {
+	gotten := func(f finding) bool {
+		status := f.manifest(KeyGetStatus)
+		return status != "" && status != "200"
+	}
+	const get = "GET of the same manifest beside HEAD: curl -i https://{host}/v2/{repository}/manifests/{tag}"
+	return []rivalry{
+		{cause: InvalidReference, rivals: []rival{
+			{
+				id:       "foreign-text",
+				looks:    "a registry whose answer speaks of an invalid name: the runtime hands its text on",
+				acts:     FaultUndetermined,
+				question: "the runtime's log at the time of the pull: who reports the invalid name",
+				excluded: func(f finding) bool { return f.get(IDReference).Outcome != Pass },
+			},
+		}},
+		{cause: TagNotFound, rivals: []rival{
+			{
+				id:       "head-not-passed-on",
+				looks:    "something in front of the registry that answers HEAD itself and passes GET on; or one of several machines lacks the tag",
+				acts:     FaultRegistry,
+				rare:     true,
+				question: get,
+				excluded: gotten,
+			},
+			{
+				id:       "tag-hidden-from-anonymous",
+				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
+				acts:     FaultConfig,
+				question: "the same request with the login: {host} never asked for it",
+				excluded: func(f finding) bool { return !f.mayBeHidden() },
+			},
+			{
+				id:       "tag-listed",
+				looks:    "a tag that the registry lists while its manifest is lost (garbage collection, replication)",
+				acts:     FaultRegistry,
+				rare:     true,
+				question: "whether the tag is in the registry's own list: curl https://{host}/v2/{repository}/tags/list",
+				excluded: func(f finding) bool {
+					digest := f.fact(IDReference, KeyDigest) != "" && f.repositoryVisible()
+					return digest || f.manifest(KeyListed) == "false" || f.manifest(KeyTags) == "none"
+				},
+			},
+			notARegistry("tag-of-no-registry", "a web server or an ingress that knows no such path"),
+		}},
+		{cause: RepositoryNotFound, rivals: []rival{
+			{
+				id:       "repository-hidden-from-anonymous",
+				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
+				acts:     FaultConfig,
+				question: "the same request with the login: {host} never asked for it",
+				excluded: func(f finding) bool { return !f.mayBeHidden() },
+			},
+			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
+		}},
+		{cause: AccessDeniedOrMissing, rivals: []rival{
+			fromNode("denied-for-lack-of-the-nodes-login"),
+			{
+				id:       "head-forbidden",
+				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
+				acts:     FaultRegistry,
+				question: get,
+				excluded: func(f finding) bool { return !f.forbiddenWithoutReason() || gotten(f) },
+			},
+			refusedOtherwise("refused-to-anonymous"),
+			notARegistry("denied-by-no-registry", "a web site that forbids the path"),
+		}},
+		{cause: PlatformMismatch, rivals: []rival{
+			{
+				id:       "index-not-read",
+				looks:    "an index that was only read in part, or one that the runtime got from another host",
+				question: "the platforms of {image}: docker manifest inspect {image}",
+				excluded: func(f finding) bool { return f.has(KeyPlatforms) || f.has(KeyPlatform) },
+			},
+		}},
+	}
+}
+
+// forbiddenWithoutReason reports whether the registry answered 403 to the request
+// for the manifest without one of a registry's error codes, as HEAD does, and its
+// text was not read.
+func (f finding) forbiddenWithoutReason() bool {
+	textRead := f.manifest(KeyCode) != "" || f.manifest(KeyRefusedFor) != ""
+	return f.manifest(KeyStatus) == "403" && !textRead && f.failedHere(KindManifest)
+}

@@ -1,0 +1,236 @@
+package report
+
+// rivalsOfResolvers are those of names that do not resolve.
+func rivalsOfResolvers() []rivalry {
+	return []rivalry{
+		{cause: HostNotFound, rivals: []rival{
+			{
+				id:       "answered-for-any-name",
+				looks:    "a misspelt name, and a second resolver that has an address for any name",
+				acts:     FaultConfig,
+				question: "whether {host} is a name at all: a random one at the resolver that has an address for it",
+				excluded: func(f finding) bool {
+					agree := len(f.resolversWith(f.host)) == 0 && f.fact(DNSID(f.host), KeyDisagree) != True
+					return agree || f.foundElsewhere(f.host)
+				},
+			},
+			{
+				id:       "name-from-other-sources",
+				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
+				acts:     FaultNode,
+				rare:     true,
+				question: "the answer of nsswitch.conf's other sources for {host}: getent hosts {host}",
+				excluded: func(f finding) bool { return f.fact(DNSID(f.host), KeyNsswitchOthers) == "" },
+			},
+		}},
+		{cause: ResolverFailed, rivals: []rival{
+			{
+				id:       "domain-fails",
+				looks:    "a domain whose own name servers fail: the resolver answers SERVFAIL for it, and well for every other name",
+				acts:     FaultUndetermined,
+				question: "another name at the same resolver ({resolver}): if that has an answer, the name servers of this domain are at fault",
+				excluded: func(f finding) bool { return f.isolated() || f.otherNameFails() || f.refusedByResolver() },
+			},
+			{
+				id:       "failure-beside-other-sources",
+				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
+				question: "the answer of nsswitch.conf's other sources for {host}: getent hosts {host}",
+				excluded: func(f finding) bool { return f.fact(DNSID(f.host), KeyNsswitchOthers) == "" },
+			},
+		}},
+		{cause: ResolverUnreachable, rivals: []rival{
+			{
+				id:       "domain-unanswered",
+				looks:    "a resolver that only waits for the name servers of this domain, and answers for every other name",
+				acts:     FaultUndetermined,
+				rare:     true, // a resolver that answers others says SERVFAIL
+				question: "another name at the same resolver ({resolver}): if that has an answer, the name servers of this domain are at fault",
+				excluded: func(f finding) bool { return f.isolated() || f.otherNameFails() || f.refusedByResolver() },
+			},
+		}},
+		{cause: ResolverWrongAnswer, rivals: []rival{
+			{
+				id:       "address-out-of-order",
+				looks:    "an address that is the registry's own and is out of order",
+				acts:     FaultRegistry,
+				rare:     true,
+				question: "whether the address that {resolver} returns should be one of {host}",
+				excluded: func(f finding) bool {
+					for _, c := range f.below(ElsewhereID(f.host)) {
+						if c.Outcome == Pass && c.Kind == KindTLS && f.obstacle.check.Cause == CertificateNameMismatch {
+							return true
+						}
+					}
+					return f.impossibleAddress(f.host)
+				},
+			},
+		}},
+	}
+}
+
+// rivalsOfConnections are those of addresses that are not reached. What refuses or
+// drops a connection is not seen from one node: the rules of faults leave open who
+// must act, and say what decides.
+func rivalsOfConnections() []rivalry {
+	misspelt := func(id string) rival {
+		return rival{
+			id:       id,
+			looks:    "a misspelt host that a wildcard record leads to a machine without a registry",
+			acts:     FaultConfig,
+			same:     true,
+			question: "whether {host} is the intended name: any other name of its domain leads to the same address",
+			excluded: func(f finding) bool { return !f.underWildcard() },
+		}
+	}
+	note := "a firewall and a host that is down, for this cause is what the runtime and the check saw at the address itself: " +
+		"who must act is undetermined without further evidence"
+	return []rivalry{
+		{cause: ConnectionRefused, note: note, rivals: []rival{misspelt("refused-under-a-wildcard")}},
+		{cause: ConnectionTimeout, note: note, rivals: []rival{misspelt("silent-under-a-wildcard")}},
+		{cause: NetworkUnreachable, rivals: []rival{
+			{
+				id:       "router-reports",
+				looks:    "a router that reports the host or its network as unreachable, because the registry's machine is off",
+				acts:     FaultUndetermined,
+				question: "check from another node: if {host} answers there, this node or its network is at fault; if not, {host} is",
+				excluded: func(f finding) bool { return f.isolatedNode() || f.has(KeyErrno, "EACCES", "EPERM") },
+			},
+		}},
+		{cause: ConnectionReset, rivals: []rival{
+			{
+				id:       "reset-by-the-server",
+				looks:    "a server or load balancer that resets the connection itself",
+				acts:     FaultRegistry,
+				question: "check from another node: if {host} answers there, this node or its network is at fault; if not, {host} is",
+			},
+		}},
+		{cause: ProxyUnreachable, note: "nothing but the node, its setting and the proxy is involved before the proxy answers"},
+		{cause: ProxyDenied, rivals: []rival{
+			{
+				id:       "refused-behind-the-proxy",
+				looks:    "a proxy that is willing and cannot reach the host: it answers with an error of its own",
+				acts:     FaultUndetermined,
+				question: "the proxy's log of CONNECT to {host}: whether it refuses the host, or cannot reach it",
+				excluded: finding.refusedByProxy,
+			},
+		}},
+		{cause: TLSHandshakeFailed, rivals: []rival{
+			{
+				id:       "another-service",
+				looks:    "another service than a registry at this port, or an old server",
+				acts:     FaultRegistry,
+				question: "what answers at {host}: openssl s_client -connect {hostport}",
+			},
+		}},
+		{cause: PlainHTTPRegistry, rivals: []rival{
+			{
+				id:       "no-registry-in-plain-http",
+				looks:    "a login portal or another web server at this port",
+				acts:     FaultUndetermined,
+				rare:     true,
+				question: "what answers at {host} in plain HTTP: curl -i http://{hostport}/v2/",
+				excluded: func(f finding) bool { return f.has(KeyHTTPAnswer, "registry") },
+			},
+			{
+				id:       "http-answer-under-a-wildcard",
+				looks:    "a web server where a misspelt host leads, by a wildcard record",
+				acts:     FaultConfig,
+				question: "whether {host} is the intended name: any other name of its domain leads to the same address",
+				excluded: func(f finding) bool { return !f.underWildcard() },
+			},
+		}},
+	}
+}
+
+// anIngress is the rival of certificates: the name leads to something that does not
+// know it.
+func anIngress(id string) rival {
+	return rival{
+		id:    id,
+		looks: "the default certificate of an ingress or an appliance: a misspelt host under a wildcard record, or a host that it does not know",
+		acts:  FaultUndetermined,
+		question: "whether {host} is the intended name (any name of its domain may lead to this ingress), and whether the ingress " +
+			"has a rule and a certificate for it",
+	}
+}
+
+// rivalsOfCertificates are those of certificates.
+func rivalsOfCertificates() []rivalry {
+	ingress := func(id string, excluded func(finding) bool) rival {
+		r := anIngress(id)
+		r.excluded = excluded
+		return r
+	}
+	notOneForAll := func(f finding) bool { return !f.has(KeyPlaceholder) && !f.underWildcard() }
+	return []rivalry{
+		{cause: CertificateUntrusted, rivals: []rival{
+			ingress("untrusted-ingress", notOneForAll),
+			{
+				id:       "chain-incomplete",
+				looks:    "a server that does not send the intermediate certificate of its issuer",
+				acts:     FaultRegistry,
+				question: "the chain that {host} sends: openssl s_client -showcerts -connect {hostport}",
+				excluded: func(f finding) bool { return !f.has(KeyMissingIntermediate) },
+			},
+		}},
+		{cause: CertificateNameMismatch, rivals: []rival{
+			ingress("mismatch-under-a-wildcard", func(f finding) bool {
+				return f.nameIsItsOwn() && !f.has(KeyPlaceholder)
+			}),
+			{
+				id:       "mismatch-by-a-resolver",
+				looks:    "an address that only one of the resolvers returns, or one under a search domain",
+				acts:     FaultNode,
+				question: "the address of {host} from a resolver outside this node",
+				excluded: func(f finding) bool {
+					name := f.get(DNSID(f.host))
+					return !name.Is(KeyDisagree) && name.Evidence[KeyVia] == ""
+				},
+			},
+		}},
+		{cause: CertificateInvalid, rivals: []rival{ingress("invalid-ingress", notOneForAll)}},
+		{cause: CertificateExpired, rivals: []rival{
+			ingress("expired-for-another-name", func(f finding) bool { return notOneForAll(f) && f.certificateNames() }),
+			{
+				id:       "clock-ahead",
+				looks:    "a node whose clock is ahead",
+				acts:     FaultNode,
+				question: "the time by another clock than this node's",
+				excluded: func(f finding) bool {
+					return f.has(KeyServerDate) || f.has(KeyAgreesWith) || f.has(KeyExpiredFrom, "node") ||
+						f.get(ClockID(f.host)).Outcome == Pass
+				},
+			},
+		}},
+		{cause: CertificateNotYetValid, rivals: []rival{
+			{
+				id:       "used-too-early",
+				looks:    "a server that uses its certificate too early, while this node's clock is right",
+				acts:     FaultRegistry,
+				question: "the time by a clock elsewhere: if this node's is right, {host} uses its certificate too early",
+			},
+		}},
+		{cause: ClockSkewed, rivals: []rival{
+			{
+				id:       "one-clock-against-one",
+				looks:    "a server whose clock is wrong, while this node's is right",
+				acts:     FaultRegistry,
+				rare:     true,
+				question: "the time by another clock: only the clock of {host} contradicts this node's",
+				excluded: func(f finding) bool {
+					n := f.fact(ClockID(f.host), KeyServers)
+					return n != "" && n != "1"
+				},
+			},
+		}},
+		{cause: TLSIntercepted, rivals: []rival{
+			{
+				id:       "authority-changed",
+				looks:    "a registry that has changed its authority",
+				acts:     FaultRegistry,
+				rare:     true,
+				question: "the certificate that {host} sends to another network",
+			},
+		}},
+	}
+}

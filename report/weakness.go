@@ -1,0 +1,99 @@
+package report
+
+import "slices"
+
+// weakness is a property of a check: it did not see now what the runtime sees. It
+// lowers every verdict that rests on the check to likely, whatever its cause.
+type weakness struct {
+	id   string
+	when string // when a check has it, in one sentence
+	// has reports whether the check has it, with the question that decides, if there
+	// is one.
+	has func(finding, Check) (wouldDecide string, has bool)
+}
+
+func allWeaknesses() []weakness {
+	return []weakness{
+		{"check-timed-out", "the check timed out before the runtime would", func(f finding, c Check) (string, bool) {
+			if f.message.exists() {
+				return "", c.Is(KeyDeadline)
+			}
+			return "the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(KeyDeadline)
+		}},
+		{"remembered", "the answer is remembered, and no request was sent now", func(_ finding, c Check) (string, bool) {
+			return "a new request to " + c.Host + ": its answer is remembered from an earlier one", c.Is(KeyRemembered)
+		}},
+		{"login-not-sent", "the login was not sent where the runtime sends it", func(_ finding, c Check) (string, bool) {
+			reason := c.Evidence[KeyLoginNotSent]
+			return "the same request with the login, which was not sent: " + reason, reason != ""
+		}},
+		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have a login", func(f finding, c Check) (string, bool) {
+			return "the same request with the kubelet's credentials: " + f.unreadSources() + " (not read)",
+				f.byID[IDPod] != nil && f.unreadSources() != "" && f.dependsOnLogin(c) && (c.Is(KeyAnonymous) || c.Cause == CredentialsMissing)
+		}},
+		{"secrets-not-read", "the pod's secrets were not read", func(f finding, c Check) (string, bool) {
+			credentials := f.get(IDCredentials)
+			return "the same request with the kubelet's credentials: " + credentials.Summary,
+				credentials.Outcome == Skipped && f.dependsOnLogin(c)
+		}},
+		{"proxy-unknown", "the runtime may use a proxy", func(f finding, c Check) (string, bool) {
+			return "the runtime's proxy setting, which could not be read",
+				(c.Kind == KindDNS || c.Kind == KindDial) && c.Outcome == Fail && f.get(IDRuntimeProxy).Outcome == Skipped
+		}},
+		{"trust-store-unknown", "the runtime's trust store could not be read", func(_ finding, c Check) (string, bool) {
+			return "the certificates that the runtime trusts, which could not be read",
+				c.Kind == KindTLS && c.Outcome == Fail && c.Evidence[KeyTrust] == "unknown"
+		}},
+		{"need-estimated", "the space that the image needs is an estimate", func(_ finding, c Check) (string, bool) {
+			return "", c.Kind == KindDisk && c.Is(KeyEstimated)
+		}},
+		{"provider-timed-out", "a credential provider timed out early", func(f finding, c Check) (string, bool) {
+			late := slices.ContainsFunc(f.below(familyProvider), func(p Check) bool { return p.Outcome == Fail && p.Is(KeyDeadline) })
+			return "the same provider with the kubelet's timeout of one minute",
+				c.ID == IDCredentials && c.Cause == CredentialProviderFailed && late
+		}},
+	}
+}
+
+// withWeaknesses lowers a verdict that rests on weak checks.
+func (e *evaluation) withWeaknesses(v Verdict) Verdict {
+	if v.Fault == FaultNone || v.Cause == Undetermined {
+		return v
+	}
+	f := e.findingOf(v)
+	ids := slices.Clone(v.Because)
+	for _, id := range v.Because {
+		// The answer of a token service is the reason for the manifest's.
+		if by := e.get(id).BlockedBy; e.failed(by) {
+			ids = append(ids, by)
+		}
+	}
+	for _, id := range ids {
+		for _, w := range e.weaknesses {
+			if wouldDecide, has := w.has(f, e.get(id)); has {
+				v.Confidence = atMost(v.Confidence, Likely)
+				v.WouldDecide = appendNew(v.WouldDecide, wouldDecide)
+			}
+		}
+	}
+	return v
+}
+
+// dependsOnLogin reports whether a failed check is the answer of a registry that
+// may be another one to a login. A tag that is missing from a visible repository
+// is missing for everyone.
+func (e *evidence) dependsOnLogin(c Check) bool {
+	switch c.Kind {
+	case KindManifest, KindToken, KindBlob:
+	default:
+		return false
+	}
+	switch c.Cause {
+	case RateLimited, RegistryUnavailable, TokenServiceFailed, MirrorFaulty, ProxyDenied, Undetermined:
+		return false
+	}
+	if c.Is(KeyPolicy) {
+		return false // a rule for all users
+	}
+	return c.Outcome == Fail && stage(c.Cause) == stageAnswer && e.fact(ManifestID(c.Host), KeyRepository) != "exists"
+}
