@@ -66,8 +66,14 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	}
 	if r.BlockedBy != "" {
 		l.compareWithDNS(ctx, p, name)
+		if sibling := p.Sibling(ctx, name, l.check); sibling != "" {
+			l.check.Evidence[keySibling] = sibling
+		}
 	}
 	resolvers := l.resolverChecks(ctx, h.Name(), name)
+	if len(ends) == 0 {
+		p.askOtherNames(ctx, l.decisive, resolvers)
+	}
 	r.add(*h, l.check)
 	for _, c := range resolvers {
 		r.add(*h, c)
