@@ -20,7 +20,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
+func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 	file := path.Join(dir, "hosts.toml")
 	text, err := f.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -30,6 +30,9 @@ func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
 		return loadCertFiles(f, dir)
 	}
 	hosts, unknown, err := parseHosts(dir, text)
+	if err == nil && needsHostTable(version) && !hasHostTable(text) {
+		err = fmt.Errorf("containerd %s ignores it without a [host] table", report.Clean(version, 20))
+	}
 	if err != nil {
 		config, problem := loadCertFiles(f, dir)
 		if problem != nil {
@@ -38,6 +41,21 @@ func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
 		return config, &Problem{File: file, Reason: tomlReason(err), Ignored: true}
 	}
 	return Hosts{List: hosts, File: file, Unknown: unknown, Unused: certFilesIn(f, dir, hosts)}, nil
+}
+
+// needsHostTable reports whether a version of containerd refuses a hosts.toml without a
+// [host] table: 1.x before 1.7.32 does (getSortedHosts, "invalid `host` tree").
+func needsHostTable(version string) bool {
+	var major, minor, patch int
+	n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d.%d", &major, &minor, &patch)
+	return n >= 2 && major == 1 && (minor < 7 || minor == 7 && patch < 32)
+}
+
+func hasHostTable(text []byte) bool {
+	var file struct {
+		Hosts map[string]any `toml:"host"`
+	}
+	return toml.Unmarshal(text, &file) == nil && file.Hosts != nil
 }
 
 // tomlReason returns where a file does not parse, and why.

@@ -156,13 +156,14 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 
 // request is one HTTP request.
 type request struct {
-	method        string
-	url           string
-	header        http.Header // without secrets
-	authorization string      // sent over TLS, and not along a redirect
-	form          url.Values  // body; has secrets
-	limit         int64       // bytes of the body that are read
-	firstByte     bool        // of a successful answer, read one byte only
+	method    string
+	url       string
+	header    http.Header // without secrets
+	by        login       // sent over TLS, and not along a redirect
+	form      url.Values  // body; has secrets
+	limit     int64       // bytes of the body that are read
+	firstByte bool        // of a successful answer, read one byte only
+	question  bool        // the runtime does not send it: its answer is evidence
 }
 
 // reply is the answer to a request.
@@ -204,7 +205,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 			return nil, err
 		}
 		if rep.hops > 0 {
-			rep.dropped = rep.dropped || r.authorization != "" || len(c.host.Header) > 0
+			rep.dropped = rep.dropped || r.by.authorization != "" || len(c.host.Header) > 0
 		}
 		rep.sent = time.Now()
 		resp, err := c.clientFor(req, target, rep.hops).Do(req)
@@ -255,16 +256,8 @@ func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hop
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", connect.UserAgent)
 	}
-	switch {
-	case (r.authorization != "" || r.form != nil) && !secure:
-		return nil, &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
-	case hops > 0 && r.form != nil:
-		return nil, &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
-	case hops == 0 && r.authorization != "":
-		req.Header.Set("Authorization", r.authorization)
-	}
-	if r.form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if err := authorize(req, r, target, hops); err != nil {
+		return nil, err
 	}
 	return req, nil
 }
@@ -273,7 +266,7 @@ func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hop
 // redirects.
 func (c *client) clientFor(req *http.Request, target *url.URL, hops int) *http.Client {
 	switch own := target.Host == c.host.Host; {
-	case !own && (req.Header.Get("Authorization") != "" || req.Body != nil):
+	case !own && carriesLogin(req):
 		return c.strict
 	case own && hops == 0 && target.Scheme == "https":
 		return cmp.Or(c.reuseIdle(), c.http)

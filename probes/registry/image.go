@@ -191,7 +191,7 @@ func (i *imageCheck) getManifest(ctx context.Context, object string, size int64)
 	start := time.Now()
 	rep, err := s.client.send(ctx, request{
 		method: http.MethodGet, url: s.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: maxBytes,
+		header: http.Header{"Accept": {acceptManifests}}, by: s.manifest.login, limit: maxBytes,
 	})
 	if err != nil {
 		s.requestFailed(&i.check, err, time.Since(start))
@@ -338,7 +338,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	}
 	rep, err := i.session.client.send(ctx, request{
 		method: http.MethodGet, url: i.session.apiURL(nil, "blobs", i.config.Digest.String()),
-		authorization: i.session.manifest.authorization, limit: maxBytes,
+		by: i.session.manifest.login, limit: maxBytes,
 	})
 	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
 	if i.noConfig || rep.cut || rep.encoded != "" {

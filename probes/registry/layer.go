@@ -67,12 +67,12 @@ type layerCheck struct {
 func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.Check {
 	defer cancel()
 	start := time.Now()
-	rep, err := b.get(ctx, b.session.manifest.authorization)
+	rep, err := b.get(ctx, b.session.manifest.login)
 	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.session.manifest.authorization == "" {
 		if ch, ok := readChallenge(rep.header); ok {
 			by, _ := b.session.logIn(ctx, ch, b.session.manifest.cred, b.session.ref.Path)
 			if by.authorization != "" {
-				rep, err = b.get(ctx, by.authorization)
+				rep, err = b.get(ctx, by)
 			}
 		}
 	}
@@ -93,11 +93,11 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	return b.check
 }
 
-func (b *layerCheck) get(ctx context.Context, authorization string) (*reply, error) {
+func (b *layerCheck) get(ctx context.Context, by login) (*reply, error) {
 	return b.session.client.send(ctx, request{
 		method: http.MethodGet, url: b.session.apiURL(nil, "blobs", b.layer.Digest.String()),
-		header:        http.Header{"Range": {"bytes=0-0"}},
-		authorization: authorization, limit: 1 << 10, firstByte: true,
+		header: http.Header{"Range": {"bytes=0-0"}},
+		by:     by, limit: 1 << 10, firstByte: true,
 	})
 }
 

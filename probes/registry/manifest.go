@@ -68,10 +68,10 @@ func (s *session) apiURL(query url.Values, parts ...string) string {
 }
 
 // head requests the manifest by HEAD, or by GET if the registry has no HEAD.
-func (s *session) head(ctx context.Context, authorization string) (*reply, error) {
+func (s *session) head(ctx context.Context, by login) (*reply, error) {
 	r := request{
 		method: http.MethodHead, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: authorization,
+		header: http.Header{"Accept": {acceptManifests}}, by: by,
 	}
 	rep, err := s.client.send(ctx, r)
 	if err == nil && rep.status == http.StatusMethodNotAllowed && s.budget.takeManifest() {
@@ -115,7 +115,7 @@ func (s *session) checkManifest(ctx context.Context) {
 func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 	s := c.session
 	start := time.Now()
-	rep, err := s.head(ctx, "")
+	rep, err := s.head(ctx, login{})
 	if err != nil {
 		s.requestFailed(&c.best.check, err, time.Since(start))
 		return
@@ -134,7 +134,7 @@ func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 
 // tryLogins sends the request with each login until an answer is final.
 func (c *manifestCheck) tryLogins(ctx context.Context) {
-	for i, cred := range loginsFor(c.session.host.Host, c.session.target.Credentials) {
+	for i, cred := range c.session.loginsFor(c.session.target.Credentials) {
 		a, token := c.tryUnlessRejected(ctx, cred)
 		if token != nil {
 			c.tokens = append(c.tokens, *token)

@@ -114,7 +114,7 @@ func (x *explainer) getManifest(ctx context.Context) *reply {
 	}
 	rep, err := s.client.send(ctx, request{
 		method: http.MethodGet, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: 4 << 10,
+		header: http.Header{"Accept": {acceptManifests}}, by: s.manifest.login, limit: 4 << 10,
 	})
 	if err != nil {
 		return nil
@@ -137,7 +137,7 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
 		query.Set("n", tagsPerPage)
 		rep, err := s.client.send(ctx, request{
 			method: http.MethodGet, url: s.apiURL(query, "tags", "list"),
-			authorization: s.manifest.authorization, limit: tagPageBytes,
+			by: s.manifest.login, limit: tagPageBytes,
 		})
 		if err != nil {
 			return nil

@@ -19,7 +19,11 @@ type Target struct {
 	Image       string                   // as the pod names it
 	Credentials []credentials.Credential // those that match the image, in the kubelet's order; empty: anonymous
 	Platform    string                   // os/arch[/variant]; empty: this machine's
-	Refusals    *credentials.Refusals    // logins that a host rejected; nil: none are remembered
+	Refusals    *credentials.Refusals    // logins that a host or a realm rejected; nil: none are remembered
+
+	// Runtime and RuntimeVersion are the name and the version that the runtime gives;
+	// empty: the newest containerd. Of another runtime the hosts are a guess.
+	Runtime, RuntimeVersion string
 
 	// Secret is called with each secret before it is sent: tokens, and the headers
 	// that hosts.toml adds. Calls may be concurrent. It may be nil.
@@ -38,12 +42,14 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	p, ctx, cancel := p.Begin(ctx)
 	defer cancel()
 
+	p.Config.Version = t.RuntimeVersion
 	check, hosts := hostsCheck(p, ref)
 	if check.Outcome == report.Fail && check.Evidence[report.KeyIgnored] == "" {
 		return blockedByConfig(check, ref, hosts)
 	}
+	sent, known := new(sentLogins), newModel(p.Config, t)
 	sessions := runAll(p, hosts, func(s *session) {
-		s.ref, s.target = ref, t
+		s.ref, s.target, s.model, s.sentLogins = ref, t, known, sent
 		s.addHeaderSecrets()
 		s.run(ctx)
 	})

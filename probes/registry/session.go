@@ -28,6 +28,10 @@ type session struct {
 	ref    reference.Ref
 	target Target
 	budget *budget
+	model  model
+	last   bool // the runtime has no other host after it
+
+	sentLogins *sentLogins // shared by the sessions of an image; nil: not shared
 
 	// tokenRoutes holds the route to each token service, a func() connect.Route by
 	// scheme and host; nil: not shared with other sessions.
