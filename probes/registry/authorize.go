@@ -299,7 +299,9 @@ func authorize(req *http.Request, r request, target *url.URL, hops int) error {
 	return nil
 }
 
-func carriesLogin(req *http.Request) bool { return req.Header.Get("Authorization") != "" || req.Body != nil }
+func carriesLogin(req *http.Request) bool {
+	return req.Header.Get("Authorization") != "" || req.Body != nil
+}
 
 func basic(username, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+secret))

@@ -22,6 +22,9 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
+// questionTimeout bounds a request that the runtime does not send.
+const questionTimeout = time.Second
+
 // maxRedirects is how many redirects the runtime follows.
 const maxRedirects = 10
 
@@ -179,13 +182,19 @@ type reply struct {
 	took    time.Duration
 	sent    time.Time // when the last request was sent
 	at      time.Time // when the header of its answer arrived
+
+	complete bool // to a GET of the whole manifest
 }
 
 // send sends r and follows redirects. Over plain HTTP and after a redirect it
 // sends neither credentials nor the headers of hosts.toml: the probes are
 // stricter here than the runtime.
 func (c *client) send(ctx context.Context, r request) (*reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().HTTP)
+	timeout := c.prober.Limits.WithDefaults().HTTP
+	if r.question {
+		timeout = min(timeout, questionTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
 	target, err := url.Parse(r.url)
@@ -194,7 +203,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	}
 	rep := &reply{}
 	for {
-		if blocked := c.budget.exhausted(target.Host); blocked != nil {
+		if blocked := c.budget.exhausted(target.Host, r.question); blocked != nil {
 			return nil, rep.failed(target, blocked)
 		}
 		if err := c.blocked(target.Host, target.Scheme); err != nil {
@@ -213,7 +222,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
 		}
 		rep.at = time.Now()
-		c.budget.spend(resp, target.Host)
+		c.budget.spend(resp, target.Host, r.question)
 		next, err := redirectTarget(resp, target)
 		if err == nil && next == nil {
 			err = c.read(rep, resp, r)

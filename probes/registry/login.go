@@ -20,6 +20,8 @@ type attempt struct {
 	rep    *reply
 	check  report.Check // outcome, cause, summary, evidence
 	final  bool         // no other login is tried
+
+	answers []string // to the last request for the manifest, with those that it was sent again after
 }
 
 // end returns how the attempt ended, in a word or a number.
@@ -91,12 +93,14 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 	a, ended := c.endedBefore(by, token)
 	if !ended {
 		start := time.Now()
-		if rep, err := s.head(ctx, by); err == nil {
+		rep, answers, err := s.head(ctx, by)
+		if err == nil {
 			a = s.judge(rep, by)
 		} else {
 			a = attempt{rank: 4, final: true}
 			s.requestFailed(&a.check, err, time.Since(start))
 		}
+		a.answers = answers
 	}
 	a.by = by
 	if !by.anonymous() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -74,6 +75,8 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	if image.layer == nil || image.check.Outcome != report.Pass {
 		at.add(image.done())
 		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
+		skipped := &at.checks[len(at.checks)-1]
+		skipped.Evidence = evidence.With(skipped.Evidence, keyNotSeen, "the layers: their digests are unknown")
 		return
 	}
 	var wg sync.WaitGroup
@@ -135,9 +138,13 @@ func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfi
 func runAll(p *connect.Prober, hosts []runtimeconfig.Host, do func(*session)) []*session {
 	b, realms := newBudget(), new(sync.Map)
 	sessions := make([]*session, len(hosts))
+	resolving := len(hosts) - 1
+	for resolving > 0 && hosts[resolving].BlobsOnly {
+		resolving--
+	}
 	var wg sync.WaitGroup
 	for i, h := range hosts {
-		sessions[i] = &session{prober: p, host: h, budget: b, tokenRoutes: realms}
+		sessions[i] = &session{prober: p, host: h, budget: b, tokenRoutes: realms, last: i == resolving, lastOfAll: i == len(hosts)-1}
 		wg.Go(func() { do(sessions[i]) })
 	}
 	wg.Wait()

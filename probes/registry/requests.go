@@ -1,10 +1,14 @@
 package registry
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // What containerd sends to a registry. This table is the only source of the probes'
@@ -150,4 +154,58 @@ func versionNumbers(version string) []int {
 func modelled(version string) bool {
 	n := versionNumbers(version)
 	return version == "" || n[0] == 1 && (n[1] == 6 || n[1] == 7) || n[0] == 2 && n[1] <= 4
+}
+
+// planned returns the request of a step that follows an answer; empty: the first one.
+// object is a tag or a digest, accept the media type of what is wanted, if it is known.
+func (s *session) planned(st step, after, object, accept string) request {
+	all := plan()
+	i := slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.asked })
+	p := all[i]
+	path := strings.NewReplacer("OBJECT", object, "DIGEST", object).Replace(p.path)
+	r := request{method: p.method, url: s.apiURL(nil, strings.Split(path, "/")...), header: http.Header{}}
+	r.header.Set("Accept", strings.TrimPrefix(strings.Replace(p.accept, "MEDIATYPE", accept, 1), ", "))
+	return r
+}
+
+// betweenRetries is containerd's pause after a broken connection.
+const betweenRetries = 50 * time.Millisecond
+
+// sendAsRuntime sends a request of the plan, and again where the runtime does. It
+// returns the last answer, and all of them in words.
+func (s *session) sendAsRuntime(ctx context.Context, r request, lastHost bool) (*reply, []string, error) {
+	var answers []string
+	for {
+		rep, err := s.client.send(ctx, r)
+		answers = append(answers, answerOf(rep, err))
+		if !retriesAfter(s.model.version, lastHost, answers) || ctx.Err() != nil {
+			return rep, answers, err
+		}
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(betweenRetries):
+			}
+		}
+	}
+}
+
+// answerOf names an answer as the rules of retries do.
+func answerOf(rep *reply, err error) string {
+	switch {
+	case err == nil:
+		return strconv.Itoa(rep.status)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "broken"
+	}
+	return "error"
+}
+
+// retriedFact is the evidence of a request that was sent again: all its answers in
+// order; empty if it was sent once.
+func retriedFact(answers []string) string {
+	if len(answers) < 2 {
+		return ""
+	}
+	return strings.Join(answers, " ")
 }

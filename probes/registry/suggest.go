@@ -54,7 +54,7 @@ func (x *explainer) catalog(ctx context.Context) []string {
 	s := x.session
 	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(s.host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
-	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, by: s.manifest.login, limit: tagPageBytes})
+	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, by: s.manifest.login, limit: tagPageBytes, question: true})
 	if err != nil || rep.status != http.StatusOK {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (x *explainer) exists(ctx context.Context, path, object string) bool {
 	other.ref.Path = path
 	rep, err := s.client.send(ctx, request{
 		method: http.MethodHead, url: other.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {acceptManifests}}, by: by,
+		header: http.Header{"Accept": {acceptManifests}}, by: by, question: true,
 	})
 	return err == nil && rep.status == http.StatusOK && !isWebPage(rep.header)
 }

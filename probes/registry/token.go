@@ -221,7 +221,12 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	if f.Unfinished {
 		return tokenResult{outcome: report.Unknown, message: f.Message, facts: f.Facts, took: took}
 	}
-	t := tokenFailed(report.TokenServiceFailed, f.Message, evidence.With(f.Facts, report.KeyInnerCause, string(f.Cause)))
+	cause := report.TokenServiceFailed
+	if f.Cause == report.ProxyDenied {
+		cause = f.Cause // the proxy refuses this host, and would refuse any service there
+	}
+	facts := evidence.With(f.Facts, report.KeyInnerCause, cmp.Or(f.Facts[report.KeyInnerCause], string(f.Cause)))
+	t := tokenFailed(cause, f.Message, withProxyFor(facts, realm.Host))
 	t.took = took
 	return t
 }
