@@ -107,7 +107,7 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 		{"runtime", runtime, Subject{Image: working, Failing: true, Secrets: noSecrets}, "runtime", report.Fail},
 		{"image store, while the registry answers", mute(t, func(s *grpc.Server) { runtimeapi.RegisterRuntimeServiceServer(s, readyRuntime{}) }), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
 		{"runtime, while the registry answers", mute(t, func(*grpc.Server) {}), Subject{Image: working, Failing: true, Secrets: noSecrets}, "manifest/" + answers, report.Fail},
-		{"registry", absent, Subject{Image: registry + "/app:1", Failing: true, Secrets: noSecrets}, "manifest/" + registry, report.Skipped},
+		{"registry", absent, Subject{Image: registry + "/app:1", Failing: true, Secrets: noSecrets}, "manifest/" + registry, report.Unknown},
 		{"secrets", absent, Subject{Image: working, Failing: true, Secrets: func(ctx context.Context) []credentials.Found {
 			<-ctx.Done()
 			return []credentials.Found{{Namespace: "shop", Name: "login", Err: ctx.Err()}}

@@ -128,6 +128,7 @@ func TestBudget(t *testing.T) {
 				if gets > 2 {
 					t.Errorf("%d GETs of manifests: %q", gets, rec.all())
 				}
+				t.Logf("%d requests, %d GETs of manifests, %d bytes", len(rec.all()), gets, sent.Load())
 				if got := len(rec.all()); got > tt.requests*hosts {
 					t.Errorf("%d requests, want at most %d: %q", got, tt.requests*hosts, rec.all())
 				}

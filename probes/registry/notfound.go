@@ -152,7 +152,9 @@ const (
 func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
 	s := x.session
 	page := func(query url.Values) *reply {
-		query.Set("n", tagsPerPage)
+		if !query.Has("n") {
+			query.Set("n", tagsPerPage)
+		}
 		rep, err := s.client.send(ctx, request{
 			method: http.MethodGet, url: s.apiURL(query, "tags", "list"),
 			by: s.manifest.login, limit: tagPageBytes, question: true,
@@ -174,6 +176,15 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
 			near := tagsIn(next.body)
 			complete = covers(near, s.ref.Tag, hasMore(next))
 			tags = append(tags, near...)
+		}
+		if !complete && len(s.ref.Tag) > 1 && slices.IsSorted(tagsIn(first.body)) && !slices.Contains(tags, s.ref.Tag) {
+			// The one tag that follows just before the wanted one.
+			next := page(url.Values{"n": {"1"}, "last": {s.ref.Tag[:len(s.ref.Tag)-1]}})
+			if next != nil && next.status == http.StatusOK {
+				at := tagsIn(next.body)
+				complete = len(at) > 0 && covers(at, s.ref.Tag, true)
+				tags = append(tags, at...)
+			}
 		}
 	}
 	switch {
