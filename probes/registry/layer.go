@@ -88,6 +88,7 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 		}
 		b.facts[report.KeyStatus] = strconv.Itoa(rep.status)
 		b.judge(rep)
+		b.readRefusal(rep)
 	}
 	b.check.Evidence = b.facts.Checked()
 	return b.check

@@ -51,6 +51,7 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 	case status == http.StatusForbidden:
 		x.explainForbidden()
 	}
+	x.readRefusal()
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
 	}

@@ -196,7 +196,7 @@ func (c *client) askForToken(
 	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
 		t.clock = &clock
 	}
-	t.facts = evidence.With(t.facts, report.KeyStatus, strconv.Itoa(rep.status))
+	t.facts = evidence.With(t.withRefusal(rep).facts, report.KeyStatus, strconv.Itoa(rep.status))
 	return t, true
 }
 
