@@ -54,6 +54,7 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 		}
 	}
 
+	p.askAddress(ctx, *h, ends, taken)
 	switch {
 	case len(ends) == 0:
 		r.BlockedBy = l.check.ID

@@ -232,6 +232,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 		s.addClocks(*h.Clock)
 	}
 	h.Check.Evidence = evidence.With(h.Check.Evidence, report.KeyProxy, shown)
+	s.askPlainHTTP(ctx, proxy, &h.Check)
 	s.add(h.Check)
 	if h.Check.Outcome != report.Pass {
 		return h.Check.ID
