@@ -139,7 +139,8 @@ var hintsOfReasons = []string{
 	"policy", "policies", "quota", "limit", "limited", "exceeded", "storage", "space", "traffic", "bandwidth", "bill", "billing", "pay",
 	"payment", "subscription", "subscribe", "plan", "license", "licence", "trial", "balance", "suspended", "disabled", "deactivated",
 	"locked", "blocked", "banned", "rejected", "quarantine", "quarantined", "country", "countries", "region", "location", "geo",
-	"sanctions", "export", "law", "legal", "ip", "address", "network", "firewall", "vpn", "vpc", "proxy", "waf", "allowlist", "whitelist", "vulnerable",
+	"sanctions", "export", "law", "legal", "ip", "address", "network", "firewall", "vpn", "vpc", "proxy", "waf",
+	"allowlist", "whitelist", "vulnerable",
 	"vulnerability", "vulnerabilities", "cve", "scan", "scanned", "scanning", "malware", "malicious", "signed", "unsigned", "signature",
 	"trust", "untrusted", "approved", "approval", "compliance", "retention", "immutable", "deprecated", "maintenance",
 }
@@ -287,13 +288,14 @@ func hints(message string) bool {
 }
 
 // refusedForOf returns the reason of an answer whose body was read; empty if it is not
-// readable. Of a text that is cut off only a reason counts.
-func refusedForOf(rep *reply, code string) string {
-	if rep == nil || rep.dropped || rep.encoded != "" {
+// readable. A text that is cut off, or that answers a request without the login that
+// the runtime sends, may give a reason, but never none.
+func refusedForOf(rep *reply) string {
+	if rep.encoded != "" {
 		return ""
 	}
-	reason := refusedFor(rep.status, code, string(rep.body))
-	if reason == forNone && rep.cut {
+	reason := refusedFor(rep.status, storeCode(rep.body), string(rep.body))
+	if reason == forNone && (rep.cut || rep.dropped) {
 		return ""
 	}
 	return reason
@@ -311,7 +313,7 @@ func (x *explainer) readRefusal() {
 	if x.get != nil {
 		reason = ""
 		if x.get.status == status {
-			reason = refusedForOf(x.get, storeCode(x.get.body))
+			reason = refusedForOf(x.get)
 		}
 	}
 	x.facts[keyRefusedFor] = reason
@@ -320,14 +322,14 @@ func (x *explainer) readRefusal() {
 // readRefusal adds to "blob/<host>" the reason of the refusal.
 func (b *layerCheck) readRefusal(rep *reply) {
 	if b.check.Outcome == report.Fail {
-		b.facts[keyRefusedFor] = refusedForOf(rep, storeCode(rep.body))
+		b.facts[keyRefusedFor] = refusedForOf(rep)
 	}
 }
 
 // withRefusal adds the reason of a refusal to the facts of a token service's answer.
 func (t tokenResult) withRefusal(rep *reply) tokenResult {
 	if t.outcome == report.Fail {
-		t.facts = evidence.With(t.facts, keyRefusedFor, refusedForOf(rep, storeCode(rep.body)))
+		t.facts = evidence.With(t.facts, keyRefusedFor, refusedForOf(rep))
 	}
 	return t
 }

@@ -189,6 +189,19 @@ func TestRefusedManifest(t *testing.T) {
 			}
 		})
 	}
+	t.Run("GET is refused otherwise", func(t *testing.T) {
+		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.Method == http.MethodHead {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			w.WriteHeader(http.StatusPaymentRequired)
+		})))
+		c := probetest.Want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Fail, report.AccessDeniedOrMissing, "getStatus=402")
+		if c.Evidence[keyRefusedFor] != "" {
+			t.Errorf("%+v", c.Evidence)
+		}
+	})
 	t.Run("only HEAD is refused", func(t *testing.T) {
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.Method == http.MethodHead {
@@ -214,6 +227,22 @@ func TestRefusedLayerAndToken(t *testing.T) {
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, refusing(reg, "/blobs/", 403, ociError("DENIED", "Quota has been exceeded on namespace"))))
 		probetest.Want(t, probe(t, n, host+"/app:1"), "blob/"+host, report.Fail, report.AccessForbidden, "refusedFor=quota", "code=DENIED")
 	})
+	t.Run("layer at another host, with a login", func(t *testing.T) {
+		store := probetest.Serve(t, &cert, refusing(nil, "", 403, "<HTML>The distribution is configured to block access from your country."))
+		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			switch {
+			case q.Header.Get("Authorization") == "":
+				w.Header().Set("WWW-Authenticate", `Basic realm="r"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			case strings.Contains(q.URL.Path, "/blobs/"):
+				http.Redirect(w, q, fmt.Sprintf("https://auth.lab:%d/layer", store), http.StatusTemporaryRedirect)
+			default:
+				reg.ServeHTTP(w, q)
+			}
+		})))
+		c := probe(t, n, host+"/app:1", credentials.Credential{Source: "pod secret ns/s", Username: "u", Password: "correct horse"})
+		probetest.Want(t, c, "blob/"+host, report.Fail, report.BlobHostUnreachable, "refusedFor=country")
+	})
 	t.Run("layer, unpaid", func(t *testing.T) {
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, refusing(reg, "/blobs/", 402, "")))
 		probetest.Want(t, probe(t, n, host+"/app:1"), "blob/"+host, report.Fail, report.Undetermined, "refusedFor=billing", "status=402")
@@ -237,6 +266,28 @@ func TestRefusedLayerAndToken(t *testing.T) {
 				t.Errorf("%s %s: refused for %q, want %q", c.Outcome, c.Cause, c.Evidence[keyRefusedFor], tt.want)
 			}
 		})
+	}
+}
+
+// Only a text that was read as it is, and that answers the runtime's own request, gives
+// no reason.
+func TestRefusedForOf(t *testing.T) {
+	denied, quota := []byte(ociError("DENIED", "denied")), []byte(ociError("DENIED", "Quota has been exceeded on namespace"))
+	for _, tt := range []struct {
+		name string
+		rep  reply
+		want string
+	}{
+		{"read", reply{status: 403, body: denied}, "none"},
+		{"cut off", reply{status: 403, body: denied, cut: true}, ""},
+		{"cut off, with a reason", reply{status: 403, body: quota, cut: true}, "quota"},
+		{"without the login", reply{status: 403, body: denied, dropped: true}, ""},
+		{"without the login, with a reason", reply{status: 403, body: quota, dropped: true}, "quota"},
+		{"in an encoding", reply{status: 403, encoded: "br"}, ""},
+	} {
+		if got := refusedForOf(&tt.rep); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 
