@@ -42,7 +42,7 @@ func newModel(config runtimeconfig.RegistryConfig, t Target) model {
 	switch {
 	case t.Runtime != "" && t.Runtime != "containerd":
 		m.guess = "the hosts that " + report.Clean(t.Runtime, 20) + " contacts are not known"
-	case !modelled(t.RuntimeVersion):
+	case !runtimeconfig.Modelled(t.RuntimeVersion):
 		m.guess = "the hosts that containerd " + report.Clean(t.RuntimeVersion, 20) + " contacts are not known"
 	case config.Assumed:
 		m.guess = "the configuration of the runtime, and so the hosts that it contacts, are not known"
