@@ -218,7 +218,9 @@ func realmKey(realm *url.URL) string { return realm.Scheme + "://" + realm.Host 
 
 // fetchTokenOnce gets a token, unless the realm has refused this login to another host
 // of the same image.
-func (s *session) fetchTokenOnce(ctx context.Context, ch challenge, realm *url.URL, repository string, cred credentials.Credential) tokenResult {
+func (s *session) fetchTokenOnce(
+	ctx context.Context, ch challenge, realm *url.URL, repository string, cred credentials.Credential,
+) tokenResult {
 	if _, secret := loginOf(cred); secret == "" || s.sentLogins == nil {
 		return s.client.fetchToken(ctx, ch, realm, repository, cred)
 	}

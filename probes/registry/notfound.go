@@ -54,6 +54,9 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
 	}
+	if _, ok := s.budget.short.Load(s.host.Host); ok {
+		x.facts[keyLimited] = report.True
+	}
 	check.Evidence = x.facts.Checked()
 }
 

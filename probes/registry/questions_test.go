@@ -183,7 +183,7 @@ func TestQuestionsLeaveTheLimit(t *testing.T) {
 			w.Header().Set("RateLimit-Remaining", "3;w=21600")
 			reg.ServeHTTP(w, q)
 		}))))
-		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound)
+		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound, "limited=true")
 		if got := log.all(); len(got) != 1 {
 			t.Errorf("questions were sent: %q", got)
 		}
