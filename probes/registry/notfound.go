@@ -22,6 +22,8 @@ type explainer struct {
 	check   *report.Check // "manifest/<host>"
 	facts   evidence.Facts
 	get     *reply // of the manifest; nil: it was not requested, or there was no answer
+
+	noTokens bool // the token service gave none for a guessed repository
 }
 
 // explainRefusal adds to "manifest/<host>" why the manifest was refused. Only the
