@@ -196,6 +196,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Examinatio
 			defer told.Unlock()
 			told.secrets = append(told.secrets, secret)
 		}}
+		target.Runtime, target.RuntimeVersion = runtime.Evidence["name"], runtime.Evidence["version"]
 		if e.Known != nil {
 			target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 		}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +31,8 @@ func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 		return loadCertFiles(f, dir)
 	}
 	hosts, unknown, err := parseHosts(dir, text)
-	if err == nil && needsHostTable(version) && !hasHostTable(text) {
-		err = fmt.Errorf("containerd %s ignores it without a [host] table", report.Clean(version, 20))
+	if err == nil {
+		err = refusedBy(version, text)
 	}
 	if err != nil {
 		config, problem := loadCertFiles(f, dir)
@@ -43,19 +44,32 @@ func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 	return Hosts{List: hosts, File: file, Unknown: unknown, Unused: certFilesIn(f, dir, hosts)}, nil
 }
 
-// needsHostTable reports whether a version of containerd refuses a hosts.toml without a
-// [host] table: 1.x before 1.7.32 does (getSortedHosts, "invalid `host` tree").
-func needsHostTable(version string) bool {
-	var major, minor, patch int
-	n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d.%d", &major, &minor, &patch)
-	return n >= 2 && major == 1 && (minor < 7 || minor == 7 && patch < 32)
-}
-
-func hasHostTable(text []byte) bool {
+// refusedBy returns why an older containerd refuses a hosts.toml that the newest one
+// accepts; nil if it does not. By getSortedHosts and parseHostConfig of
+// remotes/docker/config/hosts.go: before 1.7.32 a [host] table is required ("invalid
+// `host` tree"), and before 2.2 "referrers" is an unknown capability.
+func refusedBy(version string, text []byte) error {
 	var file struct {
-		Hosts map[string]any `toml:"host"`
+		Capabilities []string       `toml:"capabilities"`
+		Hosts        map[string]any `toml:"host"`
 	}
-	return toml.Unmarshal(text, &file) == nil && file.Hosts != nil
+	if toml.Unmarshal(text, &file) != nil {
+		return nil // of another form, which parseHosts accepts
+	}
+	if !AtLeast(version, "1.7.32") && file.Hosts == nil {
+		return fmt.Errorf("containerd %s requires a [host] table in it", report.Clean(version, 20))
+	}
+	names := [][]string{file.Capabilities}
+	for _, host := range file.Hosts {
+		table, _ := host.(map[string]any)
+		list, _ := stringOrList(table["capabilities"], nil)
+		names = append(names, list)
+	}
+	isReferrers := func(name string) bool { return strings.EqualFold(name, "referrers") }
+	if !AtLeast(version, "2.2.0") && slices.ContainsFunc(slices.Concat(names...), isReferrers) {
+		return fmt.Errorf("containerd %s does not know the capability \"referrers\"", report.Clean(version, 20))
+	}
+	return nil
 }
 
 // tomlReason returns where a file does not parse, and why.

@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"crypto/rand"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -87,4 +88,16 @@ func (p *Prober) askOtherNames(ctx context.Context, q *query, resolvers []report
 		wg.Go(func() { c.Evidence = evidence.With(c.Evidence, keyOtherName, p.otherName(ctx, q.servers[i])) })
 	}
 	wg.Wait()
+}
+
+// localRoute returns whether this node has a route to an address: "exists" or "none". A
+// datagram socket looks up the route when it is connected, and sends nothing. An error
+// "unreachable" in spite of a route was reported by a router, or by a neighbour's silence.
+func localRoute(addr netip.AddrPort) string {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return "none"
+	}
+	conn.Close()
+	return "exists"
 }

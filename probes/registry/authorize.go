@@ -42,7 +42,7 @@ func newModel(config runtimeconfig.RegistryConfig, t Target) model {
 	switch {
 	case t.Runtime != "" && t.Runtime != "containerd":
 		m.guess = "the hosts that " + report.Clean(t.Runtime, 20) + " contacts are not known"
-	case !modelled(t.RuntimeVersion):
+	case !runtimeconfig.Modelled(t.RuntimeVersion):
 		m.guess = "the hosts that containerd " + report.Clean(t.RuntimeVersion, 20) + " contacts are not known"
 	case config.Assumed:
 		m.guess = "the configuration of the runtime, and so the hosts that it contacts, are not known"
@@ -218,7 +218,9 @@ func realmKey(realm *url.URL) string { return realm.Scheme + "://" + realm.Host 
 
 // fetchTokenOnce gets a token, unless the realm has refused this login to another host
 // of the same image.
-func (s *session) fetchTokenOnce(ctx context.Context, ch challenge, realm *url.URL, repository string, cred credentials.Credential) tokenResult {
+func (s *session) fetchTokenOnce(
+	ctx context.Context, ch challenge, realm *url.URL, repository string, cred credentials.Credential,
+) tokenResult {
 	if _, secret := loginOf(cred); secret == "" || s.sentLogins == nil {
 		return s.client.fetchToken(ctx, ch, realm, repository, cred)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,9 +155,15 @@ func TestNoLoginForGuessedMirrors(t *testing.T) {
 	cert := ca.Good(t, "r.lab", "m.lab")
 	var mirrorLog, log recorder
 	closed := basicAuth("joe", "canary-secret", probetest.NewRegistry(t))
-	mirror := fmt.Sprintf("m.lab:%d", probetest.Serve(t, &cert, mirrorLog.wrap(closed)))
+	var headers atomic.Int32
+	mirror := fmt.Sprintf("m.lab:%d", probetest.Serve(t, &cert, mirrorLog.wrap(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Header.Get("X-Key") != "" {
+			headers.Add(1)
+		}
+		closed.ServeHTTP(w, q)
+	}))))
 	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, log.wrap(closed)))
-	tree := map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": "[host.\"https://" + mirror + "\"]\n"}
+	tree := map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": "[host.\"https://" + mirror + "\"]\n[host.\"https://" + mirror + "\".header]\nX-Key = \"canary-header\"\n"}
 	joe := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"}
 	for _, tt := range []struct {
 		name             string
@@ -175,9 +182,13 @@ func TestNoLoginForGuessedMirrors(t *testing.T) {
 			n := newProber(t, ca, tree)
 			n.Config.Assumed = tt.assumed
 			before, own := withLogin(&mirrorLog), withLogin(&log)
+			headers.Store(0)
 			c := probeAs(t, n, Target{Image: host + "/app:1", Credentials: []credentials.Credential{joe}, Runtime: tt.runtime, RuntimeVersion: tt.version})
 			if got := withLogin(&mirrorLog) > before; got != tt.mirror {
 				t.Errorf("the mirror got the login: %v", got)
+			}
+			if got := headers.Load() > 0; got != tt.mirror {
+				t.Errorf("the mirror got the header of hosts.toml: %v", got)
 			}
 			if withLogin(&log) == own {
 				t.Error("the registry got no login")

@@ -22,6 +22,8 @@ type explainer struct {
 	check   *report.Check // "manifest/<host>"
 	facts   evidence.Facts
 	get     *reply // of the manifest; nil: it was not requested, or there was no answer
+
+	noTokens bool // the token service gave none for a guessed repository
 }
 
 // explainRefusal adds to "manifest/<host>" why the manifest was refused. Only the
@@ -54,6 +56,9 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 	x.readRefusal()
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
+	}
+	if _, ok := s.budget.short.Load(s.host.Host); ok {
+		x.facts[keyLimited] = report.True
 	}
 	check.Evidence = x.facts.Checked()
 }

@@ -74,7 +74,8 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 func (s *session) describeRegistry(ctx context.Context) report.Check {
 	name := s.host.Name()
 	manifest := s.checks[s.manifest.at]
-	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Host: name, Target: report.Clean(pingURL(s.host), evidence.MaxValue)}
+	target := report.Clean(pingURL(s.host), evidence.MaxValue)
+	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Host: name, Target: target}
 	limited, byProxy := manifest.Cause == report.RateLimited, manifest.Evidence[report.KeyStep] == "connect"
 	switch {
 	case !s.answered || limited || byProxy:

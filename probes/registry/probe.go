@@ -51,6 +51,9 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	sent, known := new(sentLogins), newModel(p.Config, t)
 	sessions := runAll(p, hosts, func(s *session) {
 		s.ref, s.target, s.model, s.sentLogins = ref, t, known, sent
+		if known.guess != "" {
+			s.host.Header = nil // they may be a login, and the runtime may not read this file
+		}
 		s.addHeaderSecrets()
 		s.run(ctx)
 	})

@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pullprobe/pullprobe/credentials"
@@ -183,13 +185,22 @@ func TestQuestionsLeaveTheLimit(t *testing.T) {
 			w.Header().Set("RateLimit-Remaining", "3;w=21600")
 			reg.ServeHTTP(w, q)
 		}))))
-		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound)
+		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound, "limited=true")
 		if got := log.all(); len(got) != 1 {
 			t.Errorf("questions were sent: %q", got)
 		}
 		probetest.Want(t, probe(t, n, host+"/app:1"), "blob/"+host, report.Pass, "") // the runtime's own go on
 	})
 	b := newBudget()
+	limit := &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{}}
+	b.spend(limit, "q.lab", true)
+	if blocked := b.exhausted("q.lab", false); blocked == nil || blocked.Cause != "" {
+		t.Errorf("after a limited question: %+v", blocked)
+	}
+	b.spend(limit, "q.lab", false)
+	if blocked := b.exhausted("q.lab", true); blocked == nil || blocked.Cause != report.RateLimited {
+		t.Errorf("after a limited request of the runtime: %+v", blocked)
+	}
 	b.sentTo("r.lab").Add(maxRequests)
 	if b.exhausted("r.lab", true) == nil || b.exhausted("r.lab", false) != nil {
 		t.Error("the bound of requests to one host is not one of questions")
@@ -290,4 +301,27 @@ func TestRealmPlain(t *testing.T) {
 		t.Errorf("the login was sent: %q", log.all())
 	}
 	probetest.Want(t, probe(t, n, host+"/public:1"), "token/"+host, report.Pass, "", "realmPlain=true")
+}
+
+// A login that the token service refuses for a guessed repository is not sent for others.
+func TestGuessesEndAtARefusal(t *testing.T) {
+	ca := probetest.NewAuthority(t, nil)
+	cert := ca.Good(t, "r.lab")
+	n := newProber(t, ca, nil)
+	var refused atomic.Int32
+	service := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if scope := q.FormValue("scope"); !strings.Contains(scope, "repository:team/web_app:pull") {
+			refused.Add(1)
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]string{"token": "t", "access_token": "t"})
+	})
+	realm := fmt.Sprintf("https://auth.lab:%d/token", probetest.Serve(t, ptr(ca.Good(t, "auth.lab")), service))
+	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(realm, probetest.NewRegistry(t))))
+	joe := credentials.Credential{Username: "joe", Password: "canary-secret", Source: "secret a/b"}
+	probetest.Want(t, probe(t, n, host+"/team/web_app:1", joe), "manifest/"+host, report.Fail, report.AccessDeniedOrMissing, "loginUsed=true")
+	if got := refused.Load(); got != 1 {
+		t.Errorf("the login was refused %d times", got)
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // What containerd sends to a registry. This table is the only source of the probes'
@@ -92,7 +94,7 @@ func retries() []retryRule {
 // maxResponses returns how many answers to one request containerd reads at most:
 // maxAttempts since 2.3.2; before, retryRequest gave up after more than five.
 func maxResponses(version string) int {
-	if atLeast(version, "2.3.2") {
+	if runtimeconfig.AtLeast(version, "2.3.2") {
 		return 5
 	}
 	return 6
@@ -110,7 +112,7 @@ func retriesAfter(version string, lastHost bool, answers []string) bool {
 			continue
 		}
 		repeated := n > 1 && answers[n-2] == answers[n-1]
-		return r.asked && atLeast(version, r.since) && (lastHost || !r.lastHost) && (!repeated || !r.once)
+		return r.asked && runtimeconfig.AtLeast(version, r.since) && (lastHost || !r.lastHost) && (!repeated || !r.once)
 	}
 	return false
 }
@@ -125,35 +127,6 @@ func getsTokenAfter(status int, username string) bool {
 		return username != ""
 	}
 	return false
-}
-
-// atLeast reports whether a version is another one or later. An empty version is the
-// newest; a suffix such as "-k3s1" or "~ds1" does not count.
-func atLeast(version, since string) bool {
-	if version == "" || since == "" {
-		return true
-	}
-	return slices.Compare(versionNumbers(version), versionNumbers(since)) >= 0
-}
-
-// versionNumbers returns major, minor and patch of "v2.1.0-rc.0".
-func versionNumbers(version string) []int {
-	out := make([]int, 3)
-	for i, part := range strings.SplitN(strings.TrimPrefix(strings.TrimSpace(version), "v"), ".", 3) {
-		end := strings.IndexFunc(part, func(r rune) bool { return r < '0' || r > '9' })
-		if end >= 0 {
-			part = part[:end]
-		}
-		out[i], _ = strconv.Atoi(part) // 0 if it is no number
-	}
-	return out
-}
-
-// modelled reports whether the requests, and the rules of hosts.toml, of a version are
-// known: 1.6 to 2.4. An empty version is the newest.
-func modelled(version string) bool {
-	n := versionNumbers(version)
-	return version == "" || n[0] == 1 && (n[1] == 6 || n[1] == 7) || n[0] == 2 && n[1] <= 4
 }
 
 // planned returns the request of a step that follows an answer; empty: the first one.

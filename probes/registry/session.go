@@ -120,13 +120,14 @@ func (s *session) run(ctx context.Context) {
 		s.skip(report.KindManifest, report.ManifestID(name), last.Summary, last.BlockedBy)
 		return
 	}
-	if s.useSweepResult() {
-		s.checkManifest(ctx)
-		return
-	}
 	at := len(s.checks)
 	s.checkManifest(ctx)
-	s.checks = slices.Insert(s.checks, at, s.describeRegistry(ctx))
+	check, known := s.sweepResult()
+	if !known || !s.found() {
+		check = s.describeRegistry(ctx)
+	}
+	check.Host = name
+	s.checks = slices.Insert(s.checks, at, check)
 	s.manifest.at++
 }
 

@@ -74,7 +74,11 @@ func (x *explainer) exists(ctx context.Context, path, object string) bool {
 	}
 	by := s.manifest.login
 	if by.isToken && path != s.ref.Path {
+		if x.noTokens {
+			return false
+		}
 		if by, _ = s.logIn(ctx, s.manifest.challenge, by.cred, path); by.authorization == "" {
+			x.noTokens = true // a login that is refused is not sent again for a guess
 			return false
 		}
 	}

@@ -136,7 +136,9 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, realm *url.URL, r
 }
 
 // fetchWithIdentityToken gets a token by POST, or by GET where the service has no POST.
-func (c *client) fetchWithIdentityToken(ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
+func (c *client) fetchWithIdentityToken(
+	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+) tokenResult {
 	post, posted := c.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
 	if !posted || !getsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
 		return post // after 401 too: the service has refused the login, and need not get it again
@@ -147,7 +149,9 @@ func (c *client) fetchWithIdentityToken(ctx context.Context, ch challenge, realm
 
 // fetchWithPassword gets a token for a password. What the runtime gets is decided by
 // the answer to its POST, unless that makes it send the GET.
-func (c *client) fetchWithPassword(ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
+func (c *client) fetchWithPassword(
+	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+) tokenResult {
 	get, got := c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
 	if !got || refused || get.outcome == report.Skipped {
