@@ -23,11 +23,13 @@ type probed struct {
 func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed {
 	secrets := secretList{image: s.Image}
 	target := registry.Target{
-		Image:       s.Image,
-		Credentials: slices.Concat(known.credentials.Matched, known.credentials.Runtime),
-		Platform:    e.Platform,
-		Refusals:    e.Refusals,
-		Secret:      secrets.add,
+		Image:          s.Image,
+		Credentials:    slices.Concat(known.credentials.Matched, known.credentials.Runtime),
+		Platform:       e.Platform,
+		Refusals:       e.Refusals,
+		Runtime:        known.runtime.Evidence[report.KeyName],
+		RuntimeVersion: known.runtime.Evidence[report.KeyVersion],
+		Secret:         secrets.add,
 	}
 	if e.Known != nil {
 		target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }

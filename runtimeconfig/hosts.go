@@ -23,6 +23,12 @@ type Files interface {
 // with a hosts.toml for each registry, or in the deprecated sections of its own
 // configuration.
 type RegistryConfig struct {
+	// Assumed reports that the runtime's configuration is not known: the directories
+	// are the usual ones.
+	Assumed bool
+	// Version is that of containerd, whose rules apply; empty: the newest.
+	Version string
+
 	Dirs []string // searched in this order (config_path)
 	// Passed are directories that are commonly used and that the runtime does not
 	// search, for the reason Why.
@@ -95,7 +101,7 @@ func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 		config := Hosts{List: DefaultHosts(domain), Unused: misplaced(f, c.Dirs, domain)}
 		return config, c.ignoredDir(f, domain)
 	}
-	config, problem := loadHostsDir(f, dir)
+	config, problem := loadHostsDir(f, dir, c.Version)
 	if problem != nil && config.List == nil {
 		return Hosts{List: DefaultHosts(domain)}, problem
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
+func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 	file := path.Join(dir, "hosts.toml")
 	text, err := f.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -30,6 +31,9 @@ func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
 		return loadCertFiles(f, dir)
 	}
 	hosts, unknown, err := parseHosts(dir, text)
+	if err == nil {
+		err = refusedBy(version, text)
+	}
 	if err != nil {
 		config, problem := loadCertFiles(f, dir)
 		if problem != nil {
@@ -38,6 +42,34 @@ func loadHostsDir(f Files, dir string) (Hosts, *Problem) {
 		return config, &Problem{File: file, Reason: tomlReason(err), Ignored: true}
 	}
 	return Hosts{List: hosts, File: file, Unknown: unknown, Unused: certFilesIn(f, dir, hosts)}, nil
+}
+
+// refusedBy returns why an older containerd refuses a hosts.toml that the newest one
+// accepts; nil if it does not. By getSortedHosts and parseHostConfig of
+// remotes/docker/config/hosts.go: before 1.7.32 a [host] table is required ("invalid
+// `host` tree"), and before 2.2 "referrers" is an unknown capability.
+func refusedBy(version string, text []byte) error {
+	var file struct {
+		Capabilities []string       `toml:"capabilities"`
+		Hosts        map[string]any `toml:"host"`
+	}
+	if toml.Unmarshal(text, &file) != nil {
+		return nil // of another form, which parseHosts accepts
+	}
+	if !AtLeast(version, "1.7.32") && file.Hosts == nil {
+		return fmt.Errorf("containerd %s requires a [host] table in it", report.Clean(version, 20))
+	}
+	names := [][]string{file.Capabilities}
+	for _, host := range file.Hosts {
+		table, _ := host.(map[string]any)
+		list, _ := stringOrList(table["capabilities"], nil)
+		names = append(names, list)
+	}
+	isReferrers := func(name string) bool { return strings.EqualFold(name, "referrers") }
+	if !AtLeast(version, "2.2.0") && slices.ContainsFunc(slices.Concat(names...), isReferrers) {
+		return fmt.Errorf("containerd %s does not know the capability \"referrers\"", report.Clean(version, 20))
+	}
+	return nil
 }
 
 // tomlReason returns where a file does not parse, and why.

@@ -50,6 +50,9 @@ func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.Addr
 		if !own && !f.Unfinished {
 			delete(f.Facts, report.KeyDeadline) // hosts.toml sets it: the runtime waits no longer
 		}
+		if f.Cause == report.NetworkUnreachable {
+			f.Facts = evidence.With(f.Facts, keyLocalRoute, localRoute(addr))
+		}
 		f.Apply(&check, "cannot connect to "+addr.String()+": ")
 		return check, nil
 	}

@@ -1,7 +1,10 @@
 package connect
 
 import (
+	"errors"
+	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"github.com/pullprobe/pullprobe/probes/guard"
@@ -37,6 +40,19 @@ func TestOwnAddressAllowed(t *testing.T) {
 		m := Prober{Guard: guard.Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}}
 		if got := m.LoopbackAllowed(tt.host); got != tt.want {
 			t.Errorf("%+v: %v", tt.host, got)
+		}
+	}
+}
+
+// The route of an address is known without a packet.
+func TestLocalRoute(t *testing.T) {
+	if got := localRoute(netip.MustParseAddrPort("127.0.0.1:9")); got != "exists" {
+		t.Errorf("loopback: %q", got)
+	}
+	far := netip.MustParseAddrPort("[2001:db8::1]:9")
+	if _, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(far)); errors.Is(err, syscall.ENETUNREACH) {
+		if got := localRoute(far); got != "none" {
+			t.Errorf("without a route: %q", got)
 		}
 	}
 }

@@ -45,14 +45,16 @@ func (e *ProxyError) refusal() Failure {
 	f := Failure{
 		Cause:   report.ProxyDenied,
 		Message: "the proxy refused the connection with status " + status,
-		Facts:   evidence.Facts{report.KeyStatus: status, report.KeyProxyError: e.reason, report.KeyStep: "connect"},
+		Facts: evidence.Facts{
+			report.KeyStatus: status, report.KeyProxyError: e.reason, report.KeyStep: "connect", keyProxyStatus: status,
+		},
 	}
 	switch {
 	case e.status == http.StatusProxyAuthRequired:
 		f.Message = "the proxy requires credentials (407)"
 	case e.status >= 500:
-		// The proxy works. The fault is behind it, and the status does not tell which.
-		f.Cause = report.Undetermined
+		// The proxy answers. The fault is behind it, or its own; the status does not tell.
+		f.Cause = report.RegistryUnavailable
 		f.Message = "the proxy could not connect: status " + status
 		f.addReason(e.reason)
 	}

@@ -54,6 +54,7 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 		}
 	}
 
+	p.askAddress(ctx, *h, ends, taken)
 	switch {
 	case len(ends) == 0:
 		r.BlockedBy = l.check.ID
@@ -66,8 +67,14 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	}
 	if r.BlockedBy != "" {
 		l.compareWithDNS(ctx, p, name)
+		if sibling := p.Sibling(ctx, name, l.check); sibling != "" {
+			l.check.Evidence[KeySibling] = sibling
+		}
 	}
 	resolvers := l.resolverChecks(ctx, h.Name(), name)
+	if len(ends) == 0 {
+		p.askOtherNames(ctx, l.decisive, resolvers)
+	}
 	r.add(*h, l.check)
 	for _, c := range resolvers {
 		r.add(*h, c)

@@ -99,9 +99,9 @@ func socksConnect(conn net.Conn, name, port string, user *url.Userinfo) error {
 func socksFailure(reply int) Failure {
 	number := strconv.Itoa(reply)
 	f := Failure{
-		Cause:   report.Undetermined,
+		Cause:   report.RegistryUnavailable,
 		Message: "the proxy could not connect (SOCKS reply " + number + ")",
-		Facts:   evidence.Facts{report.KeySOCKSReply: number, report.KeyStep: "connect"},
+		Facts:   evidence.Facts{report.KeySOCKSReply: number, report.KeyStep: "connect", keyProxyStatus: "SOCKS " + number},
 	}
 	switch reply {
 	case socksNotAllowed:

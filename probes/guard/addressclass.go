@@ -21,7 +21,7 @@ func AddressClass(a netip.Addr) string {
 		return "unspecified"
 	case a.IsLoopback():
 		return "loopback"
-	case slices.Contains(metadataAddresses(), a):
+	case isMetadata(a):
 		return "metadata"
 	case a.IsLinkLocalUnicast():
 		return "link-local"

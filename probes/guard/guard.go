@@ -121,7 +121,7 @@ func refusal(a netip.Addr, loopbackAllowed bool) Reason {
 		return "a multicast or broadcast address"
 	case a.IsLinkLocalUnicast():
 		return "a link-local address"
-	case slices.Contains(metadataAddresses(), a):
+	case isMetadata(a):
 		return "a cloud metadata address"
 	case a.IsLoopback() && !loopbackAllowed:
 		return "a loopback address"
@@ -141,9 +141,18 @@ func metadataAddresses() []netip.Addr {
 	}
 }
 
+// metadataNetworks are IPv6 networks that clouds give to their own link-local services:
+// AWS has its instance metadata service, time and DNS servers in fd00:ec2::/32.
+func metadataNetworks() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("fd00:ec2::/32")} }
+
+func isMetadata(a netip.Addr) bool {
+	return slices.Contains(metadataAddresses(), a) ||
+		slices.ContainsFunc(metadataNetworks(), func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
 // embedded returns the IPv4 address inside an IPv4-mapped (RFC 4291), NAT64 (RFC
-// 6052) or 6to4 (RFC 3056) address, which is where its packets end up; a itself for
-// other addresses.
+// 6052, RFC 8215) or 6to4 (RFC 3056) address, which is where its packets end up; a
+// itself for other addresses.
 func embedded(a netip.Addr) netip.Addr {
 	a = a.Unmap()
 	if !a.Is6() {
@@ -153,10 +162,31 @@ func embedded(a netip.Addr) netip.Addr {
 	switch {
 	case netip.MustParsePrefix("64:ff9b::/96").Contains(a):
 		return netip.AddrFrom4([4]byte(b[12:16]))
+	case netip.MustParsePrefix("64:ff9b:1::/48").Contains(a):
+		return localNAT64(b)
 	case netip.MustParsePrefix("2002::/16").Contains(a):
 		return netip.AddrFrom4([4]byte(b[2:6]))
 	case netip.MustParsePrefix("::/96").Contains(a) && a != netip.IPv6Loopback() && !a.IsUnspecified():
 		return netip.AddrFrom4([4]byte(b[12:16])) // IPv4-compatible, deprecated
 	}
 	return a
+}
+
+// localNAT64 returns the IPv4 address inside an address of 64:ff9b:1::/48, the prefix
+// for translators within a network (RFC 8215). Such a network uses a /48, a /56, a /64
+// or a /96 of it, and each has the IPv4 address elsewhere (RFC 6052, 2.2). The first
+// form that is refused decides; without one, the /96 is meant.
+func localNAT64(b [16]byte) netip.Addr {
+	last := netip.AddrFrom4([4]byte(b[12:16]))
+	for _, v4 := range []netip.Addr{
+		last,
+		netip.AddrFrom4([4]byte{b[9], b[10], b[11], b[12]}), // /64
+		netip.AddrFrom4([4]byte{b[7], b[9], b[10], b[11]}),  // /56
+		netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}),   // /48
+	} {
+		if v4.IsLinkLocalUnicast() || v4.IsLoopback() || isMetadata(v4) {
+			return v4
+		}
+	}
+	return last
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -17,6 +18,13 @@ func (s *session) judge(rep *reply, by login) attempt {
 	}
 	a := attempt{rank: 5, status: rep.status, rep: rep}
 	a.check.Evidence = e
+	if answer := s.answerOfProxy(rep); answer != nil {
+		f := connect.Classify(answer, rep.took, "")
+		f.Facts = withProxyFor(f.Facts, name)
+		f.Apply(&a.check, "the proxy for "+name+": ")
+		a.final = true
+		return a
+	}
 	switch status := rep.status; {
 	case rep.dropped && (status == 401 || status == 403 || status == 404):
 		a.check.Outcome = report.Skipped
@@ -26,6 +34,9 @@ func (s *session) judge(rep *reply, by login) attempt {
 		a.fail(5, report.Undetermined,
 			report.Clean(rep.host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
 		a.final = true
+	case status >= 200 && status < 300 && s.lacksType(rep):
+		a.fail(5, report.Undetermined, name+" has "+what+", but sends no media type with it: the runtime takes it for a layer, and fails")
+		a.final, e[keyNoContentType] = true, report.True
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
 		a.check.Summary = name + " has " + what
@@ -50,6 +61,18 @@ func (s *session) judge(rep *reply, by login) attempt {
 		a.fail(5, report.Undetermined, name+" answers "+statusText(status)+" to HEAD of the manifest")
 	}
 	return a
+}
+
+// lacksType reports whether the runtime resolves the manifest by this answer, which has
+// no media type. Without a digest or a length it sends a GET, and takes the type from
+// the answer to that.
+func (s *session) lacksType(rep *reply) bool {
+	return mediaType(rep.header) == "" && (rep.complete || !s.resolvesByGet(rep))
+}
+
+// resolvesByGet reports whether the answer to HEAD makes the runtime send the GET.
+func (s *session) resolvesByGet(rep *reply) bool {
+	return s.ref.Digest == "" && rep.header.Get("Docker-Content-Digest") == "" || rep.header.Get("Content-Length") == ""
 }
 
 // redirectsAway is the summary of a check that ended at a redirect.

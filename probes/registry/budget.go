@@ -2,10 +2,12 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,9 @@ const (
 	maxBytes     = 48 << 10 // of answers, headers and bodies; without handshakes and bytes in flight
 	maxManifests = 2        // manifest GETs: an index and its child
 	maxGuesses   = 4        // HEADs for guessed names
+
+	maxRequests  = 16 // to one host: beyond them no question is sent
+	minRemaining = 8  // requests that a host must say it still allows for a question
 )
 
 // budget is what remains of that.
@@ -26,7 +31,9 @@ type budget struct {
 	bytes     atomic.Int64
 	manifests atomic.Int64
 	guesses   atomic.Int64
-	limited   sync.Map // hosts that answered 429: they get no other request
+	limited   sync.Map // hosts that answered 429: true if only to a question
+	short     sync.Map // hosts whose quota is nearly used up: they get no question
+	requests  sync.Map // *atomic.Int64 by host
 }
 
 func newBudget() *budget {
@@ -44,19 +51,34 @@ func (b *budget) takeManifest() bool { return b.manifests.Add(-1) >= 0 }
 // left.
 func (b *budget) takeGuess() bool { return b.guesses.Add(-1) >= 0 }
 
-// exhausted returns why host gets no other request; nil if it may get one.
-func (b *budget) exhausted(host string) *connect.BlockedError {
-	if _, ok := b.limited.Load(host); ok {
-		return &connect.BlockedError{Reason: host + " is rate-limiting this node (429) and gets no other request", Cause: report.RateLimited}
+// exhausted returns why host gets no other request; nil if it may get one. A limit that
+// only a question met is no finding: the runtime does not send questions.
+func (b *budget) exhausted(host string, question bool) *connect.BlockedError {
+	if byQuestion, ok := b.limited.Load(host); ok {
+		blocked := &connect.BlockedError{Reason: host + " is rate-limiting this node (429) and gets no other request"}
+		if byQuestion == false {
+			blocked.Cause = report.RateLimited
+		}
+		return blocked
 	}
 	if b.bytes.Load() <= 0 {
 		return &connect.BlockedError{Reason: "this diagnosis has read the 48 KiB that it may read from registries"}
 	}
+	if _, ok := b.short.Load(host); question && (ok || b.sentTo(host).Load() >= maxRequests) {
+		return &connect.BlockedError{Reason: host + " allows few other requests, which are left to the runtime"}
+	}
 	return nil
 }
 
-// spend takes an answer's header out of the budget and remembers a 429.
-func (b *budget) spend(resp *http.Response, host string) {
+// sentTo counts the requests to a host.
+func (b *budget) sentTo(host string) *atomic.Int64 {
+	n, _ := b.requests.LoadOrStore(host, new(atomic.Int64))
+	return n.(*atomic.Int64)
+}
+
+// spend takes an answer's header out of the budget and remembers what it says of the
+// host's limit.
+func (b *budget) spend(resp *http.Response, host string, question bool) {
 	n := 0
 	for k, values := range resp.Header {
 		for _, v := range values {
@@ -64,9 +86,23 @@ func (b *budget) spend(resp *http.Response, host string) {
 		}
 	}
 	b.bytes.Add(int64(-n))
+	b.sentTo(host).Add(1)
 	if resp.StatusCode == http.StatusTooManyRequests {
-		b.limited.Store(host, true)
+		if _, known := b.limited.LoadOrStore(host, question); known && !question {
+			b.limited.Store(host, false)
+		}
 	}
+	if left, ok := remaining(resp.Header); ok && left < minRemaining {
+		b.short.Store(host, true)
+	}
+}
+
+// remaining returns how many requests a host says it still allows: "76;w=21600" at
+// Docker Hub.
+func remaining(h http.Header) (int, bool) {
+	text, _, _ := strings.Cut(cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")), ";")
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	return n, err == nil
 }
 
 // read reads at most limit bytes, and no more than the budget has left. It does

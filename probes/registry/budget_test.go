@@ -83,10 +83,10 @@ func TestBudget(t *testing.T) {
 		creds       []credentials.Credential
 		requests    int // at most, all hosts together
 	}{
-		{"healthy", "big:1", reg, nil, 5},
-		{"healthy, blobs without ranges", "big:1", ignoreRange(reg), nil, 5},
-		{"index", "indexed:1", reg, nil, 6},
-		{"another platform", "multi:1", reg, nil, 4},
+		{"healthy", "big:1", reg, nil, 4},
+		{"healthy, blobs without ranges", "big:1", ignoreRange(reg), nil, 4},
+		{"index", "indexed:1", reg, nil, 5},
+		{"another platform", "multi:1", reg, nil, 2},
 		{"missing tag", "app:9.9.9", reg, nil, 9},
 		{"missing tag in a long list", "app:2024.1500", longList(reg, "app", tags), nil, 9},
 		{"missing repository", "no_thing:1", reg, nil, 9},
@@ -94,10 +94,10 @@ func TestBudget(t *testing.T) {
 		{"credentials wrong", "app:1", basicAuth("joe", "canary-secret", reg), []credentials.Credential{wrong, wrong}, 4},
 		{"credentials right", "big:1", basicAuth("joe", "canary-secret", reg), []credentials.Credential{wrong, joe}, 8},
 		{"403", "app:1", status(403, nil, ""), nil, 9},
-		{"412", "app:1", status(412, nil, ""), nil, 2},
-		{"429", "app:1", status(429, nil, ""), nil, 2},
+		{"412", "app:1", status(412, nil, ""), nil, 3},
+		{"429", "app:1", status(429, nil, ""), nil, 1},
 		{"429 at the door", "app:1", answer(429), nil, 1},
-		{"503", "app:1", status(503, nil, ""), nil, 2},
+		{"503", "app:1", status(503, nil, ""), nil, 3},
 	} {
 		for _, mirrored := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, mirrors %v", tt.name, mirrored), func(t *testing.T) {
@@ -128,6 +128,7 @@ func TestBudget(t *testing.T) {
 				if gets > 2 {
 					t.Errorf("%d GETs of manifests: %q", gets, rec.all())
 				}
+				t.Logf("%d requests, %d GETs of manifests, %d bytes", len(rec.all()), gets, sent.Load())
 				if got := len(rec.all()); got > tt.requests*hosts {
 					t.Errorf("%d requests, want at most %d: %q", got, tt.requests*hosts, rec.all())
 				}
@@ -175,6 +176,9 @@ func TestHostileServers(t *testing.T) {
 	}
 	talk := func(w http.ResponseWriter, q *http.Request) { endless(w, q) }
 	drip := func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodHead {
+			return // with no body to write, nothing tells the handler that the client is gone
+		}
 		for tick := time.NewTicker(10 * time.Millisecond); ; {
 			select {
 			case <-q.Context().Done():

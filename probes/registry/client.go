@@ -22,6 +22,9 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
+// questionTimeout bounds a request that the runtime does not send.
+const questionTimeout = time.Second
+
 // maxRedirects is how many redirects the runtime follows.
 const maxRedirects = 10
 
@@ -156,13 +159,14 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 
 // request is one HTTP request.
 type request struct {
-	method        string
-	url           string
-	header        http.Header // without secrets
-	authorization string      // sent over TLS, and not along a redirect
-	form          url.Values  // body; has secrets
-	limit         int64       // bytes of the body that are read
-	firstByte     bool        // of a successful answer, read one byte only
+	method    string
+	url       string
+	header    http.Header // without secrets
+	by        login       // sent over TLS, and not along a redirect
+	form      url.Values  // body; has secrets
+	limit     int64       // bytes of the body that are read
+	firstByte bool        // of a successful answer, read one byte only
+	question  bool        // the runtime does not send it: its answer is evidence
 }
 
 // reply is the answer to a request.
@@ -178,13 +182,19 @@ type reply struct {
 	took    time.Duration
 	sent    time.Time // when the last request was sent
 	at      time.Time // when the header of its answer arrived
+
+	complete bool // to a GET of the whole manifest
 }
 
 // send sends r and follows redirects. Over plain HTTP and after a redirect it
 // sends neither credentials nor the headers of hosts.toml: the probes are
 // stricter here than the runtime.
 func (c *client) send(ctx context.Context, r request) (*reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().HTTP)
+	timeout := c.prober.Limits.WithDefaults().HTTP
+	if r.question {
+		timeout = min(timeout, questionTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
 	target, err := url.Parse(r.url)
@@ -193,7 +203,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 	}
 	rep := &reply{}
 	for {
-		if blocked := c.budget.exhausted(target.Host); blocked != nil {
+		if blocked := c.budget.exhausted(target.Host, r.question); blocked != nil {
 			return nil, rep.failed(target, blocked)
 		}
 		if err := c.blocked(target.Host, target.Scheme); err != nil {
@@ -204,7 +214,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 			return nil, err
 		}
 		if rep.hops > 0 {
-			rep.dropped = rep.dropped || r.authorization != "" || len(c.host.Header) > 0
+			rep.dropped = rep.dropped || r.by.authorization != "" || len(c.host.Header) > 0
 		}
 		rep.sent = time.Now()
 		resp, err := c.clientFor(req, target, rep.hops).Do(req)
@@ -212,7 +222,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
 		}
 		rep.at = time.Now()
-		c.budget.spend(resp, target.Host)
+		c.budget.spend(resp, target.Host, r.question)
 		next, err := redirectTarget(resp, target)
 		if err == nil && next == nil {
 			err = c.read(rep, resp, r)
@@ -255,16 +265,8 @@ func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hop
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", connect.UserAgent)
 	}
-	switch {
-	case (r.authorization != "" || r.form != nil) && !secure:
-		return nil, &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
-	case hops > 0 && r.form != nil:
-		return nil, &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
-	case hops == 0 && r.authorization != "":
-		req.Header.Set("Authorization", r.authorization)
-	}
-	if r.form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if err := authorize(req, r, target, hops); err != nil {
+		return nil, err
 	}
 	return req, nil
 }
@@ -273,7 +275,7 @@ func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hop
 // redirects.
 func (c *client) clientFor(req *http.Request, target *url.URL, hops int) *http.Client {
 	switch own := target.Host == c.host.Host; {
-	case !own && (req.Header.Get("Authorization") != "" || req.Body != nil):
+	case !own && carriesLogin(req):
 		return c.strict
 	case own && hops == 0 && target.Scheme == "https":
 		return cmp.Or(c.reuseIdle(), c.http)

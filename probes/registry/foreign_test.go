@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/reference"
@@ -130,7 +132,7 @@ func FuzzToken(f *testing.F) {
 		}
 		s := answered(status, "application/json", body)
 		ch := challenge{bearer: true, realm: "https://auth.lab/token", service: "lab"}
-		got := s.client.fetchToken(context.Background(), ch, "app", "joe", "secret")
+		got := s.client.fetchToken(context.Background(), ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"})
 		sane(t, tokenCheck("r.lab", ch, []tokenResult{got}))
 	})
 }

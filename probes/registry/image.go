@@ -89,12 +89,12 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	if isSHA256(i.session.manifest.digest) {
 		object = i.session.manifest.digest
 	}
-	body, ok := i.getManifest(ctx, object, 0)
+	body, ok := i.getManifest(ctx, object, kind, 0)
 	for depth := 0; ok && isIndex(kind); depth++ {
 		var chosen *ocispec.Descriptor
 		if chosen, ok = i.choose(body, depth); ok {
 			kind = chosen.MediaType
-			body, ok = i.getManifest(ctx, chosen.Digest.String(), chosen.Size)
+			body, ok = i.getManifest(ctx, chosen.Digest.String(), kind, chosen.Size)
 		}
 	}
 	if ok {
@@ -121,6 +121,7 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 	if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
 		i.check.Outcome = report.Unknown
 		i.check.Summary = "unsupported media type " + strconv.Quote(report.Clean(kind, 80)) + " for this platform; not inspected"
+		i.facts[keyNotSeen] = "the manifest: of another media type"
 		return nil, false
 	}
 	if chosen.Platform != nil && isManifest(kind) {
@@ -173,27 +174,32 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 
 // getManifest gets a manifest within the budget. If there is none, the check says
 // why and false is returned. A size of 0 is unknown.
-func (i *imageCheck) getManifest(ctx context.Context, object string, size int64) ([]byte, bool) {
+func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size int64) ([]byte, bool) {
 	s := i.session
 	if size > maxBytes || object == s.manifest.digest && s.manifest.size > maxBytes {
 		i.tooLarge()
 		return nil, false
 	}
+	if full := s.manifest.full; full != nil && (object == s.ref.TagOrDigest() || object == s.manifest.digest) {
+		return full.body, i.acceptManifest(full, object, size)
+	}
 	if !s.budget.takeManifest() {
 		i.check.Outcome = report.Skipped
 		i.check.Summary = "skipped: this diagnosis has sent its two manifest requests"
 		if i.platform != nil {
-			i.check.Outcome = report.Pass
-			i.check.Summary = fmt.Sprintf("%s has an image for %s; its size is unknown", s.ref, i.facts[report.KeyWanted])
+			i.check.Outcome = report.Unknown
+			i.check.Summary = fmt.Sprintf("%s has an image for %s, whose manifest was not read", s.ref, i.facts[report.KeyWanted])
 		}
+		i.facts[keyNotSeen] = "the manifest: this diagnosis has sent its two manifest requests"
 		return nil, false
 	}
 	start := time.Now()
-	rep, err := s.client.send(ctx, request{
-		method: http.MethodGet, url: s.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: maxBytes,
-	})
+	r := s.planned(fetchManifest, "", object, kind)
+	r.by, r.limit = s.manifest.login, maxBytes
+	rep, answers, err := s.sendAsRuntime(ctx, r, s.lastOfAll)
+	i.facts[keyRetried] = retriedFact(answers)
 	if err != nil {
+		i.facts[keyNotSeen] = "the manifest"
 		s.requestFailed(&i.check, err, time.Since(start))
 		for k, x := range i.check.Evidence {
 			i.facts[k] = x
@@ -225,6 +231,7 @@ func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool 
 	case rep.encoded != "":
 		i.check.Outcome = report.Unknown
 		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.encoded, 20) + "): platform and size unknown"
+		i.facts[keyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.encoded, 20)
 	case rep.cut:
 		i.tooLarge()
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
@@ -241,6 +248,7 @@ func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool 
 func (i *imageCheck) tooLarge() {
 	i.check.Outcome = report.Unknown
 	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size unknown"
+	i.facts[keyNotSeen] = "the manifest: larger than what pullprobe reads"
 }
 
 func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
@@ -336,16 +344,16 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	if i.config == nil {
 		return
 	}
-	rep, err := i.session.client.send(ctx, request{
-		method: http.MethodGet, url: i.session.apiURL(nil, "blobs", i.config.Digest.String()),
-		authorization: i.session.manifest.authorization, limit: maxBytes,
-	})
+	r := i.session.planned(fetchBlob, "", i.config.Digest.String(), i.config.MediaType)
+	r.by, r.limit = i.session.manifest.login, maxBytes
+	rep, _, err := i.session.sendAsRuntime(ctx, r, i.session.lastOfAll)
 	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
 	if i.noConfig || rep.cut || rep.encoded != "" {
 		if i.platform == nil {
 			// The check of the blob finds out why.
 			i.check.Outcome, i.check.BlockedBy = report.Skipped, report.BlobID(i.session.host.Name())
 			i.check.Summary = i.session.ref.Path + ": the image config, which names the platform, is not available"
+			i.facts[keyNotSeen] = "the image config"
 		}
 		return
 	}
@@ -419,6 +427,7 @@ func (i *imageCheck) unsupported(mediaType string) {
 		i.fail(report.UnsupportedManifest, "the image has Docker's manifest schema 1, which containerd does not pull since 2.0: push it again")
 	case "":
 		i.check.Summary = "the registry does not send the manifest's media type"
+		i.facts[keyNotSeen] = "the manifest: it has no media type"
 	default:
 		i.fail(report.UnsupportedManifest, "not an image: its manifest has the media type "+strconv.Quote(report.Clean(mediaType, 80)))
 	}

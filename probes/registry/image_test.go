@@ -136,7 +136,7 @@ func TestPlatform(t *testing.T) {
 		{"bare-amd64", "linux/amd64", report.Pass, "", nil, "note"},
 		{"bare-arm64", "linux/amd64", report.Fail, report.PlatformMismatch, []string{"publisher=true", "platform=linux/arm64"}, ""},
 		{"mislabelled", "linux/amd64", report.Fail, report.PlatformMismatch, []string{"publisher=true", "platform=linux/arm64"}, ""},
-		{"nested", "linux/amd64", report.Pass, "", []string{"platform=linux/amd64"}, "size"},
+		{"nested", "linux/amd64", report.Unknown, "", []string{"platform=linux/amd64", "notSeen"}, "size"},
 		{"nested-arm", "linux/amd64", report.Fail, report.PlatformMismatch, []string{"platforms=linux/arm64"}, ""},
 		{"windows-only", "linux/amd64", report.Fail, report.PlatformMismatch, []string{"platforms=windows/amd64"}, ""},
 		{"nothing", "linux/amd64", report.Fail, report.PlatformMismatch, nil, "platforms"},

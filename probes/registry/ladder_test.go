@@ -28,7 +28,7 @@ func TestProbe(t *testing.T) {
 		probetest.Want(t, c, "dns/"+host+"/127.0.0.1:"+fmt.Sprint(n.ResolverPort), report.Pass, "", "rcode=NOERROR")
 		probetest.Want(t, c, "dial/"+host+"/"+addr, report.Pass, "")
 		probetest.Want(t, c, "tls/"+host+"/"+addr, report.Pass, "", "names=registry.lab", "version=TLS 1.3", "daysLeft")
-		probetest.Want(t, c, "registry/"+host, report.Pass, "", "status=200")
+		probetest.Want(t, c, "registry/"+host, report.Pass, "", "isRegistry=true")
 		probetest.Want(t, c, "manifest/"+host, report.Pass, "", "digest", "anonymous=true")
 		probetest.Want(t, c, "image/"+host, report.Pass, "", "platform=linux/amd64", "layers=2", "size", "config")
 	})

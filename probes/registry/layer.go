@@ -67,12 +67,12 @@ type layerCheck struct {
 func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.Check {
 	defer cancel()
 	start := time.Now()
-	rep, err := b.get(ctx, b.session.manifest.authorization)
+	rep, err := b.get(ctx, b.session.manifest.login)
 	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.session.manifest.authorization == "" {
 		if ch, ok := readChallenge(rep.header); ok {
 			by, _ := b.session.logIn(ctx, ch, b.session.manifest.cred, b.session.ref.Path)
 			if by.authorization != "" {
-				rep, err = b.get(ctx, by.authorization)
+				rep, err = b.get(ctx, by)
 			}
 		}
 	}
@@ -88,17 +88,19 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 		}
 		b.facts[report.KeyStatus] = strconv.Itoa(rep.status)
 		b.judge(rep)
+		b.readRefusal(rep)
 	}
 	b.check.Evidence = b.facts.Checked()
 	return b.check
 }
 
-func (b *layerCheck) get(ctx context.Context, authorization string) (*reply, error) {
-	return b.session.client.send(ctx, request{
-		method: http.MethodGet, url: b.session.apiURL(nil, "blobs", b.layer.Digest.String()),
-		header:        http.Header{"Range": {"bytes=0-0"}},
-		authorization: authorization, limit: 1 << 10, firstByte: true,
-	})
+func (b *layerCheck) get(ctx context.Context, by login) (*reply, error) {
+	r := b.session.planned(fetchBlob, "", b.layer.Digest.String(), b.layer.MediaType)
+	r.header.Set("Range", "bytes=0-0")
+	r.by, r.limit, r.firstByte = by, 1<<10, true
+	rep, answers, err := b.session.sendAsRuntime(ctx, r, b.session.lastOfAll)
+	b.facts[keyRetried] = retriedFact(answers)
+	return rep, err
 }
 
 func (b *layerCheck) fail(cause report.Cause, summary string) {
@@ -125,6 +127,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 		}
 		b.check.Outcome = report.Skipped
 		b.check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
+		b.facts[keyNotSeen] = "the layer: " + blocked.Reason
 		return
 	}
 	late := report.RegistryUnavailable
@@ -132,14 +135,18 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 		late = report.ConnectionTimeout
 	}
 	f := connect.Classify(err, took, late)
-	for k, x := range f.Facts {
+	for k, x := range withProxyFor(f.Facts, cmp.Or(b.facts[report.KeyBlobHost], name)) {
 		b.facts[k] = x
 	}
 	switch {
 	case f.Unfinished:
+		b.facts[keyNotSeen] = "the layer: this diagnosis timed out"
 		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
 	case elsewhere:
 		b.elsewhere(f.Cause, redirect.host, f.Message)
+		if f.Cause == report.ProxyDenied {
+			b.check.Cause = f.Cause // the proxy refuses that host, and would refuse any layer there
+		}
 	default:
 		b.fail(f.Cause, name+" does not give the layers: "+f.Message)
 	}
@@ -160,6 +167,7 @@ func (b *layerCheck) judge(rep *reply) {
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
 		b.facts[report.KeyRuntimeWouldSend] = report.True
+		b.facts[keyNotSeen] = "the layer: its host wants credentials, which are not sent along a redirect"
 	case (status < 300 || forbidden) && isWebPage(rep.header):
 		b.facts[report.KeyContentType] = rep.header.Get("Content-Type")
 		what := "answers with a web page instead of a layer: a login portal or a filter in between?"
@@ -176,6 +184,7 @@ func (b *layerCheck) judge(rep *reply) {
 			return
 		}
 		b.check.Summary = where + " does not give a part of a layer (416); the runtime requests all of it"
+		b.facts[keyNotSeen] = "the layer: its host gives no part of it"
 	case status == http.StatusTooManyRequests:
 		limited(&b.check, b.facts, where, rep)
 	case status >= 500:

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -12,65 +11,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// login is what a request is sent with.
-type login struct {
-	cred          credentials.Credential // the zero value is anonymous
-	authorization string                 // the header that is sent for it
-	isToken       bool                   // the header has a token of the host's token service
-}
-
-func (l login) anonymous() bool {
-	_, secret := loginOf(l.cred)
-	return secret == ""
-}
-
-// loginOf returns what containerd makes of a credential (ParseAuth in its CRI
-// plugin): a user name wins over an identity token, and no secret at all is
-// anonymous.
-func loginOf(c credentials.Credential) (username, secret string) {
-	if c.Username != "" {
-		return c.Username, c.Password
-	}
-	return "", c.IdentityToken
-}
-
-// loginsFor returns the credentials for a host that have a secret, or else the
-// anonymous one.
-func loginsFor(host string, all []credentials.Credential) []credentials.Credential {
-	var out []credentials.Credential
-	for _, c := range all {
-		if _, secret := loginOf(c); secret != "" && (c.Host == "" || c.Host == host) {
-			out = append(out, c)
-		}
-	}
-	if len(out) == 0 {
-		return []credentials.Credential{{}}
-	}
-	return out
-}
-
-// logIn gets what the host requires in Authorization for a repository. The login
-// has none if there is none, or if it may not be sent.
-func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Credential, repository string) (login, *tokenResult) {
-	by := login{cred: cred, isToken: ch.bearer}
-	username, secret := loginOf(cred)
-	switch {
-	case secret != "" && s.host.Scheme != "https":
-	case ch.bearer:
-		t := s.client.fetchToken(ctx, ch, repository, username, secret)
-		if t.outcome == report.Pass {
-			if len(t.token) >= minToken {
-				s.addSecret(t.token)
-			}
-			by.authorization = "Bearer " + t.token
-		}
-		return by, &t
-	case username != "" && secret != "":
-		by.authorization = basic(username, secret)
-	}
-	return by, nil
-}
-
 // attempt is the request for the manifest with one login.
 type attempt struct {
 	source string // of the credential; empty is anonymous
@@ -80,6 +20,8 @@ type attempt struct {
 	rep    *reply
 	check  report.Check // outcome, cause, summary, evidence
 	final  bool         // no other login is tried
+
+	answers []string // to the last request for the manifest, with those that it was sent again after
 }
 
 // end returns how the attempt ended, in a word or a number.
@@ -103,7 +45,12 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 	if rejections == nil || secret == "" {
 		return c.tryLogin(ctx, cred)
 	}
-	if until, rejected := rejections.Contains(host, username, secret); rejected {
+	places := c.loginPlaces()
+	for _, place := range places {
+		until, rejected := rejections.Contains(place, username, secret)
+		if !rejected || c.refusedNow(cred) {
+			continue
+		}
 		return attempt{by: login{cred: cred}, source: sourceOf(cred), rank: 1, check: report.Check{
 			Outcome: report.Fail, Cause: report.CredentialsRejected,
 			Summary: host + " rejected these credentials a short while ago; to avoid a locked account they are not sent again before " +
@@ -113,13 +60,30 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 	}
 	a, token := c.tryLogin(ctx, cred)
 	if a.check.Cause == report.CredentialsRejected || a.check.Cause == report.CredentialsExpired {
-		rejections.Add(host, username, secret)
+		for _, place := range places {
+			rejections.Add(place, username, secret)
+		}
 	}
 	return a, token
 }
 
-func sourceOf(cred credentials.Credential) string {
-	return cmp.Or(report.Clean(cred.Source, 80), "a credential")
+// refusedNow reports whether this diagnosis has sent the login to the realm, which
+// refused it: that is not a memory, and the login is not sent again.
+func (c *manifestCheck) refusedNow(cred credentials.Credential) bool {
+	realm, failed := c.challenge.realmURL()
+	return failed == nil && c.challenge.bearer && c.session.sentLogins.refused(realm, cred, c.session.ref.Path)
+}
+
+// loginPlaces returns the names under which a rejected login is remembered: the host,
+// and the realm that it names, which other hosts may name too.
+func (c *manifestCheck) loginPlaces() []string {
+	places := []string{c.session.host.Name()}
+	if c.challenge.bearer {
+		if realm, failed := c.challenge.realmURL(); failed == nil {
+			places = append(places, realmKey(realm))
+		}
+	}
+	return places
 }
 
 // tryLogin requests the manifest with one login.
@@ -129,12 +93,14 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 	a, ended := c.endedBefore(by, token)
 	if !ended {
 		start := time.Now()
-		if rep, err := s.head(ctx, by.authorization); err == nil {
+		rep, answers, err := s.head(ctx, by)
+		if err == nil {
 			a = s.judge(rep, by)
 		} else {
 			a = attempt{rank: 4, final: true}
 			s.requestFailed(&a.check, err, time.Since(start))
 		}
+		a.answers = answers
 	}
 	a.by = by
 	if !by.anonymous() {
@@ -173,11 +139,8 @@ func (c *manifestCheck) endedBefore(by login, token *tokenResult) (a attempt, en
 			a.check.Summary = "no token for " + s.ref.Path + " from " + service + ": " + token.message
 		}
 		a.check.BlockedBy = report.TokenID(s.host.Name())
-	case !by.anonymous() && s.host.Scheme != "https":
-		a.rank = 4
-		a.check.Outcome = report.Skipped
-		a.check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"
-		a.check.Evidence = evidence.Facts{report.KeyRuntimeWouldSend: report.True}
+	case by.withheld != "":
+		a.rank, a.check = 4, s.withheldCheck(by)
 	default:
 		a.rank = 1
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing

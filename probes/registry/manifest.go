@@ -43,6 +43,8 @@ type manifestState struct {
 	mediaType string
 	digest    string
 	size      int64 // -1: unknown
+
+	full *reply // to the GET by which the runtime resolves the manifest; nil: it resolves it by HEAD
 }
 
 // found reports whether the host has the manifest.
@@ -67,18 +69,52 @@ func (s *session) apiURL(query url.Values, parts ...string) string {
 	return u
 }
 
-// head requests the manifest by HEAD, or by GET if the registry has no HEAD.
-func (s *session) head(ctx context.Context, authorization string) (*reply, error) {
-	r := request{
-		method: http.MethodHead, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: authorization,
+// head requests the manifest by HEAD, or by GET if the registry has no HEAD, as often as
+// the runtime does. It returns all answers, too.
+func (s *session) head(ctx context.Context, by login) (*reply, []string, error) {
+	st := resolveTag
+	if s.ref.Digest != "" {
+		st = resolveDigest
 	}
-	rep, err := s.client.send(ctx, r)
+	r := s.planned(st, "", s.ref.TagOrDigest(), "")
+	r.by = by
+	rep, answers, err := s.sendAsRuntime(ctx, r, s.last)
 	if err == nil && rep.status == http.StatusMethodNotAllowed && s.budget.takeManifest() {
-		r.method, r.limit = http.MethodGet, 1
-		return s.client.send(ctx, r)
+		r = s.planned(st, "405", s.ref.TagOrDigest(), "")
+		r.by, r.limit = by, 1
+		rep, answers, err = s.sendAsRuntime(ctx, r, s.last)
+		answers = append([]string{"405"}, answers...)
 	}
-	return rep, err
+	if err != nil {
+		return nil, answers, err
+	}
+	s.recognize(rep)
+	if rep.hops == 0 {
+		s.addClockOf(rep)
+	}
+	if rep.status == http.StatusOK && r.method == http.MethodHead && s.resolvesByGet(rep) && s.budget.takeManifest() {
+		return s.resolveByGet(ctx, st, by, answers)
+	}
+	return rep, answers, nil
+}
+
+// resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
+// runtime reads media type and digest from the answer.
+func (s *session) resolveByGet(ctx context.Context, st step, by login, answers []string) (*reply, []string, error) {
+	after := "200 without Docker-Content-Digest or Content-Length"
+	if st == resolveDigest {
+		after = "200 without Content-Length"
+	}
+	r := s.planned(st, after, s.ref.TagOrDigest(), "")
+	r.by, r.limit = by, maxBytes
+	rep, more, err := s.sendAsRuntime(ctx, r, true)
+	if len(more) > 1 {
+		answers = append(answers, more...)
+	}
+	if err == nil {
+		rep.complete = true
+	}
+	return rep, answers, err
 }
 
 // manifestCheck is "manifest/<host>" while it runs.
@@ -115,9 +151,10 @@ func (s *session) checkManifest(ctx context.Context) {
 func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 	s := c.session
 	start := time.Now()
-	rep, err := s.head(ctx, "")
+	rep, answers, err := s.head(ctx, login{})
 	if err != nil {
 		s.requestFailed(&c.best.check, err, time.Since(start))
+		c.best.answers = answers
 		return
 	}
 	if rep.status == http.StatusUnauthorized {
@@ -126,6 +163,7 @@ func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 		}
 	}
 	c.best = s.judge(rep, login{})
+	c.best.answers = answers
 	if rep.status == http.StatusUnauthorized {
 		c.best.check.Cause = report.Undetermined
 		c.best.check.Summary = s.host.Name() + " answers 401 without naming the kind of credentials, so the runtime sends none"
@@ -134,7 +172,7 @@ func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 
 // tryLogins sends the request with each login until an answer is final.
 func (c *manifestCheck) tryLogins(ctx context.Context) {
-	for i, cred := range loginsFor(c.session.host.Host, c.session.target.Credentials) {
+	for i, cred := range c.session.loginsFor(c.session.target.Credentials) {
 		a, token := c.tryUnlessRejected(ctx, cred)
 		if token != nil {
 			c.tokens = append(c.tokens, *token)
@@ -162,8 +200,12 @@ func (c *manifestCheck) check() report.Check {
 		e[report.KeyAnonymous] = report.True
 	}
 	if c.challenged {
-		e[report.KeyAuth] = c.challenge.scheme()
+		e[report.KeyAuth], e[keyChallenged] = c.challenge.scheme(), report.True
 	}
+	if c.best.rep != nil && !c.best.by.anonymous() {
+		e[keyLoginUsed] = report.True
+	}
+	e[keyRetried] = retriedFact(c.best.answers)
 	check.Evidence = e.Checked()
 	return check
 }
@@ -177,6 +219,9 @@ func (c *manifestCheck) state() manifestState {
 		st.mediaType = mediaType(rep.header)
 		st.digest = rep.header.Get("Docker-Content-Digest")
 		st.size = manifestSize(rep)
+		if rep.complete && rep.status == http.StatusOK {
+			st.full = rep
+		}
 	}
 	return st
 }

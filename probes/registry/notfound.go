@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pullprobe/pullprobe/evidence"
@@ -19,6 +21,9 @@ type explainer struct {
 	session *session
 	check   *report.Check // "manifest/<host>"
 	facts   evidence.Facts
+	get     *reply // of the manifest; nil: it was not requested, or there was no answer
+
+	noTokens bool // the token service gave none for a guessed repository
 }
 
 // explainRefusal adds to "manifest/<host>" why the manifest was refused. Only the
@@ -32,31 +37,53 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 		return
 	}
 	x := explainer{session: s, check: check, facts: check.Evidence}
+	if x.facts == nil {
+		x.facts = evidence.Facts{}
+	}
 	switch status := s.manifest.status; {
+	case check.BlockedBy != "", status < 400, status >= 500 && status != http.StatusNotImplemented, x.facts[keyNoContentType] != "",
+		status == http.StatusUnauthorized, status == http.StatusTooManyRequests:
+	case x.answersGet(ctx):
+		// The answer to HEAD is the one that the runtime gets; it says nothing of the image.
+		check.Cause = report.Undetermined
+		check.Summary = fmt.Sprintf("%s answers HEAD of the manifest with %d and GET with %s: the runtime sends HEAD",
+			s.host.Name(), status, x.facts[keyGetStatus])
 	case status == http.StatusNotFound && last:
 		x.explainNotFound(ctx)
-	case status == http.StatusNotFound:
-		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
-			x.facts[report.KeyCode] = errorCode(rep.body)
-		}
-	case status == http.StatusForbidden && check.BlockedBy == "":
-		x.explainForbidden(ctx)
+	case status == http.StatusForbidden:
+		x.explainForbidden()
 	}
+	x.readRefusal()
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
+	}
+	if _, ok := s.budget.short.Load(s.host.Host); ok {
+		x.facts[keyLimited] = report.True
 	}
 	check.Evidence = x.facts.Checked()
 }
 
-func (x *explainer) explainForbidden(ctx context.Context) {
+// answersGet asks for the same manifest by GET, once, and reports whether the host gives
+// it. The answer to GET has the registry's error code, too.
+func (x *explainer) answersGet(ctx context.Context) bool {
+	if x.get = x.getManifest(ctx); x.get == nil {
+		return false
+	}
+	x.facts[keyGetStatus] = strconv.Itoa(x.get.status)
+	if x.get.status == x.session.manifest.status {
+		x.facts[report.KeyCode] = errorCode(x.get.body)
+	}
+	return x.get.status == http.StatusOK && !isWebPage(x.get.header)
+}
+
+func (x *explainer) explainForbidden() {
 	if c := report.Find(x.session.checks, report.RegistryID(x.session.host.Name())); c.Evidence[report.KeyStatus] == "403" {
 		// Not this repository alone: the registry refuses every request from here, as
 		// those with a list of allowed addresses do.
 		x.facts[report.KeyRegistryStatus] = "403"
 		x.check.Summary += ", and GET /v2/ too: it may refuse this node's address"
 	}
-	if rep := x.getManifest(ctx); rep != nil {
-		x.facts[report.KeyCode] = errorCode(rep.body)
+	if rep := x.get; rep != nil {
 		if isWebPage(rep.header) {
 			x.facts[report.KeyContentType] = rep.header.Get("Content-Type")
 			x.check.Summary += ", with a web page: something in front of the registry may be refusing this node"
@@ -69,14 +96,11 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 	tags, list := x.listTags(ctx)
 	exists := list != nil && list.status == http.StatusOK && len(tags) > 0
 	gone := list != nil && noRepository(list)
-	if list != nil {
+	switch code := x.facts[report.KeyCode]; {
+	case list != nil && errorCode(list.body) != "" && (gone || code == ""):
 		x.facts[report.KeyCode] = errorCode(list.body)
-	}
-	if !exists && !gone {
-		if rep := x.getManifest(ctx); rep != nil && rep.status == http.StatusNotFound {
-			x.facts[report.KeyCode] = errorCode(rep.body)
-			gone = x.facts[report.KeyCode] == "NAME_UNKNOWN"
-		}
+	case !exists && !gone:
+		gone = code == "NAME_UNKNOWN"
 	}
 	what := fmt.Sprintf("tag %q", s.ref.Tag)
 	if s.ref.Digest != "" {
@@ -114,7 +138,7 @@ func (x *explainer) getManifest(ctx context.Context) *reply {
 	}
 	rep, err := s.client.send(ctx, request{
 		method: http.MethodGet, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: s.manifest.authorization, limit: 4 << 10,
+		header: http.Header{"Accept": {acceptManifests}}, by: s.manifest.login, limit: 4 << 10, question: true,
 	})
 	if err != nil {
 		return nil
@@ -134,10 +158,12 @@ const (
 func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
 	s := x.session
 	page := func(query url.Values) *reply {
-		query.Set("n", tagsPerPage)
+		if !query.Has("n") {
+			query.Set("n", tagsPerPage)
+		}
 		rep, err := s.client.send(ctx, request{
 			method: http.MethodGet, url: s.apiURL(query, "tags", "list"),
-			authorization: s.manifest.authorization, limit: tagPageBytes,
+			by: s.manifest.login, limit: tagPageBytes, question: true,
 		})
 		if err != nil {
 			return nil
@@ -149,13 +175,38 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
 		return nil, first
 	}
 	tags := tagsIn(first.body)
-	if s.ref.Tag != "" && hasMore(first) {
+	complete := !hasMore(first)
+	if s.ref.Tag != "" && !complete && !slices.Contains(tags, s.ref.Tag) {
 		// The tags after last follow in lexical order, by the specification.
 		if next := page(url.Values{"last": {stem(s.ref.Tag)}}); next != nil && next.status == http.StatusOK {
-			tags = append(tags, tagsIn(next.body)...)
+			near := tagsIn(next.body)
+			complete = covers(near, s.ref.Tag, hasMore(next))
+			tags = append(tags, near...)
+		}
+		if !complete && len(s.ref.Tag) > 1 && slices.IsSorted(tagsIn(first.body)) && !slices.Contains(tags, s.ref.Tag) {
+			// The one tag that follows just before the wanted one.
+			next := page(url.Values{"n": {"1"}, "last": {s.ref.Tag[:len(s.ref.Tag)-1]}})
+			if next != nil && next.status == http.StatusOK {
+				at := tagsIn(next.body)
+				complete = len(at) > 0 && covers(at, s.ref.Tag, true)
+				tags = append(tags, at...)
+			}
 		}
 	}
+	switch {
+	case s.ref.Tag == "" || first.encoded != "":
+	case slices.Contains(tags, s.ref.Tag):
+		x.facts[keyListed] = report.True
+	case complete && len(tags) > 0:
+		x.facts[keyListed] = "false"
+	}
 	return tags, first
+}
+
+// covers reports whether a page of tags, in lexical order from just before a tag on,
+// would have that tag: its last tag comes after, or no page follows.
+func covers(page []string, tag string, more bool) bool {
+	return slices.IsSorted(page) && (!more || len(page) > 0 && page[len(page)-1] > tag)
 }
 
 // hasMore reports whether a list continues after this page.

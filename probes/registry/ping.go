@@ -1,10 +1,11 @@
 package registry
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,38 +16,40 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// ping is "registry/<host>": GET /v2/, without credentials. The runtime itself
-// never sends it, so that only what would affect any other request too is a
-// fault. It returns the check's id if that blocks what follows.
-func (s *session) ping(ctx context.Context) (blockedBy string) {
+// ping is "registry/<host>" of a sweep: GET /v2/, without credentials. The runtime never
+// sends it. A sweep has no image to ask for, so that it is the only evidence.
+func (s *session) ping(ctx context.Context) {
+	check := s.sendPing(ctx, false)
+	check.Evidence = evidence.With(check.Evidence, keyOnlyPing, report.True)
+	s.add(check)
+}
+
+// sendPing sends GET /v2/ and judges the answer. A fault is only what would affect any
+// other request too.
+func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 	name := s.host.Name()
 	address := pingURL(s.host)
 	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
 	start := time.Now()
-	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10})
+	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10, question: question})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
 		s.requestFailed(&check, err, took)
-		s.add(check)
-		if errors.As(err, new(*connect.BlockedError)) {
-			return "" // the runtime does not request /v2/, so it may come further
-		}
-		return check.ID
+		return check
 	}
 	if rep.hops == 0 {
 		s.addClockOf(rep)
 	}
+	s.recognize(rep)
 	e := s.pingEvidence(rep)
 	if answer := s.answerOfProxy(rep); answer != nil {
 		connect.Classify(answer, took, "").Apply(&check, "the proxy for "+name+": ")
-		s.add(check)
-		return check.ID
+		return check
 	}
 	switch {
 	case rep.status == http.StatusTooManyRequests:
 		limited(&check, e, name, rep)
-		blockedBy = check.ID
 	case rep.status >= 500:
 		check.Outcome, check.Cause = report.Fail, report.RegistryUnavailable
 		check.Summary = name + " answers " + statusText(rep.status)
@@ -61,8 +64,103 @@ func (s *session) ping(ctx context.Context) (blockedBy string) {
 		check.Summary = name + " answers " + statusText(rep.status) + " to GET /v2/, which the runtime does not send"
 	}
 	check.Evidence = e.Checked()
-	s.add(check)
-	return blockedBy
+	return check
+}
+
+// describeRegistry is "registry/<host>" of a diagnosis: whether the host is a registry
+// at all. It comes after the runtime's own request, and sends GET /v2/ only if the
+// manifest was refused and the refusal does not tell. It never fails: the runtime does
+// not send GET /v2/.
+func (s *session) describeRegistry(ctx context.Context) report.Check {
+	name := s.host.Name()
+	manifest := s.checks[s.manifest.at]
+	target := report.Clean(pingURL(s.host), evidence.MaxValue)
+	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Host: name, Target: target}
+	limited, byProxy := manifest.Cause == report.RateLimited, manifest.Evidence[report.KeyStep] == "connect"
+	switch {
+	case !s.answered || limited || byProxy:
+		check.Outcome, check.BlockedBy = report.Skipped, manifest.ID
+		check.Summary = "not asked: the request for the manifest was not answered"
+		if limited {
+			check.Summary = "not asked: " + name + " is rate-limiting this node"
+		}
+	case s.found(), s.isRegistry && s.manifest.status != http.StatusForbidden:
+		check.Outcome, check.Summary = report.Pass, name+" answers requests for manifests"
+	default:
+		check = s.sendPing(ctx, true)
+		check.Host = name
+		if check.Outcome == report.Fail {
+			check.Outcome, check.Cause = report.Unknown, ""
+			check.Summary += " (GET /v2/, which the runtime does not send)"
+		}
+		if !s.isRegistry && check.Evidence[report.KeyStatus] != "" {
+			check.Evidence = evidence.With(check.Evidence, keyIsRegistry, "false")
+			s.askSibling(ctx)
+		}
+	}
+	if s.isRegistry {
+		check.Evidence = evidence.With(check.Evidence, keyIsRegistry, report.True)
+	}
+	if s.product != "" {
+		check.Evidence = evidence.With(check.Evidence, keyProduct, s.product)
+	}
+	return check
+}
+
+// askSibling adds to "dns/<host>" what a random name beside the host resolves to: a host
+// that is no registry may be one that a wildcard record leads to.
+func (s *session) askSibling(ctx context.Context) {
+	i := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == report.DNSID(s.host.Name()) })
+	if i < 0 {
+		return
+	}
+	name, _ := s.host.Split()
+	if sibling := s.prober.Sibling(ctx, name, s.checks[i]); sibling != "" {
+		s.checks[i].Evidence = evidence.With(s.checks[i].Evidence, connect.KeySibling, sibling)
+	}
+}
+
+// recognize notes what an answer of the host tells of it: whether it is one of an OCI
+// registry, and which product it is.
+func (s *session) recognize(rep *reply) {
+	s.answered = true
+	if rep.hops > 0 {
+		return
+	}
+	ch, challenged := readChallenge(rep.header)
+	s.isRegistry = s.isRegistry || challenged && ch.bearer || errorCode(rep.body) != "" ||
+		rep.header.Get("Docker-Distribution-Api-Version") != "" || rep.header.Get("Docker-Content-Digest") != ""
+	s.product = cmp.Or(s.product, productOf(rep.header, ch))
+}
+
+// productOf returns the registry software that the headers of an answer name; empty if
+// they name none. By the headers that each sends: JFrog's "X-JFrog-Version", Harbor's
+// "X-Harbor-Csrf-Token", the "Server" of Nexus and of Azure, the realms of GitLab, Quay
+// and GitHub, and Docker Hub's "Docker-RateLimit-Source".
+func productOf(h http.Header, ch challenge) string {
+	server := strings.ToLower(h.Get("Server"))
+	realm, _ := url.Parse(ch.realm)
+	switch {
+	case h.Get("X-JFrog-Version") != "", h.Get("X-Artifactory-Id") != "", strings.HasPrefix(server, "artifactory"):
+		return "artifactory"
+	case h.Get("X-Harbor-Csrf-Token") != "", ch.service == "harbor-registry":
+		return "harbor"
+	case strings.HasPrefix(server, "nexus/"):
+		return "nexus"
+	case strings.HasPrefix(server, "azurecontainerregistry"), strings.HasSuffix(ch.service, ".azurecr.io"):
+		return "acr"
+	case realm != nil && strings.HasSuffix(realm.Path, "/jwt/auth"):
+		return "gitlab"
+	case realm != nil && strings.HasSuffix(realm.Path, "/v2/auth") && strings.Contains(ch.service, "quay"):
+		return "quay"
+	case h.Get("X-Github-Request-Id") != "":
+		return "ghcr"
+	case h.Get("Docker-RateLimit-Source") != "", ch.service == "registry.docker.io":
+		return "dockerhub"
+	case strings.HasPrefix(ch.service, "ecr.") || strings.HasSuffix(ch.service, ".amazonaws.com"):
+		return "ecr"
+	}
+	return ""
 }
 
 func pingURL(h runtimeconfig.Host) string {

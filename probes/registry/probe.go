@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -19,7 +20,11 @@ type Target struct {
 	Image       string                      // as the pod names it
 	Credentials []credentials.Credential    // those that match the image, in the kubelet's order; empty: anonymous
 	Platform    string                      // os/arch[/variant]; empty: this machine's
-	Refusals    *credentials.RejectionCache // logins that a host rejected; nil: none are remembered
+	Refusals    *credentials.RejectionCache // logins that a host or a realm rejected; nil: none are remembered
+
+	// Runtime and RuntimeVersion are the name and the version that the runtime gives;
+	// empty: the newest containerd. Of another runtime the hosts are a guess.
+	Runtime, RuntimeVersion string
 
 	// Secret is called with each secret before it is sent: tokens, and the headers
 	// that hosts.toml adds. Calls may be concurrent. It may be nil.
@@ -38,12 +43,17 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	p, ctx, cancel := p.Begin(ctx)
 	defer cancel()
 
+	p.Config.Version = t.RuntimeVersion
 	check, hosts := hostsCheck(p, ref)
 	if check.Outcome == report.Fail && check.Evidence[report.KeyIgnored] == "" {
 		return blockedByConfig(check, ref, hosts)
 	}
+	sent, known := new(sentLogins), newModel(p.Config, t)
 	sessions := runAll(p, hosts, func(s *session) {
-		s.ref, s.target = ref, t
+		s.ref, s.target, s.model, s.sentLogins = ref, t, known, sent
+		if known.guess != "" {
+			s.host.Header = nil // they may be a login, and the runtime may not read this file
+		}
 		s.addHeaderSecrets()
 		s.run(ctx)
 	})
@@ -68,6 +78,8 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	if image.layer == nil || image.check.Outcome != report.Pass {
 		at.add(image.done())
 		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
+		skipped := &at.checks[len(at.checks)-1]
+		skipped.Evidence = evidence.With(skipped.Evidence, keyNotSeen, "the layers: their digests are unknown")
 		return
 	}
 	var wg sync.WaitGroup
@@ -129,9 +141,13 @@ func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfi
 func runAll(p *connect.Prober, hosts []runtimeconfig.Host, do func(*session)) []*session {
 	b, realms := newBudget(), new(sync.Map)
 	sessions := make([]*session, len(hosts))
+	resolving := len(hosts) - 1
+	for resolving > 0 && hosts[resolving].BlobsOnly {
+		resolving--
+	}
 	var wg sync.WaitGroup
 	for i, h := range hosts {
-		sessions[i] = &session{prober: p, host: h, budget: b, tokenRoutes: realms}
+		sessions[i] = &session{prober: p, host: h, budget: b, tokenRoutes: realms, last: i == resolving, lastOfAll: i == len(hosts)-1}
 		wg.Go(func() { do(sessions[i]) })
 	}
 	wg.Wait()

@@ -3,6 +3,8 @@ package registry
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -35,7 +37,7 @@ func newProber(t testing.TB, ca *probetest.Authority, tree map[string]string, en
 	for k, v := range tree {
 		all[k] = v
 	}
-	node, checks := view.Read(view.Dir(probetest.Files(t, all)), append([]string{"PATH=/bin"}, env...), view.Paths{})
+	node, checks := view.Read(view.Dir(probetest.Files(t, all)), append([]string{"PATH=/bin"}, env...), view.Paths{HostsDir: "/etc/containerd/certs.d:/etc/docker/certs.d"})
 	for _, c := range checks {
 		t.Fatalf("ReadNode: %+v", c)
 	}
@@ -104,4 +106,14 @@ func withResolvers(t *testing.T, n *connect.Prober, conf string, zones ...map[st
 	}
 	m.Resolv = view.ParseResolvConf([]byte(conf))
 	return &m
+}
+
+// netipAddr returns the loopback address of a host with a port.
+func netipAddr(t *testing.T, host string) netip.AddrPort {
+	t.Helper()
+	_, port, err := net.SplitHostPort(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.MustParseAddrPort("127.0.0.1:" + port)
 }

@@ -40,11 +40,11 @@ func TestProxyAnswers(t *testing.T) {
 	}{
 		{"403", answering(t, 403, "X-Squid-Error", "ERR_ACCESS_DENIED 0"), report.ProxyDenied, []string{"status=403", "proxyError=ERR_ACCESS_DENIED 0"}},
 		{"407", answering(t, 407, "Proxy-Authenticate", `Basic realm="x"`), report.ProxyDenied, []string{"status=407"}},
-		{"502", answering(t, 502), report.Undetermined, []string{"status=502"}},
-		{"squid cannot resolve", answering(t, 503, "X-Squid-Error", "ERR_DNS_FAIL 0"), report.Undetermined, []string{"innerCause=HostNotFound"}},
-		{"squid is refused", answering(t, 503, "X-Squid-Error", "ERR_CONNECT_FAIL 111"), report.Undetermined, []string{"innerCause=ConnectionRefused"}},
-		{"squid gets no answer", answering(t, 503, "X-Squid-Error", "ERR_CONNECT_FAIL 110"), report.Undetermined, []string{"innerCause=ConnectionTimeout"}},
-		{"by RFC 9209", answering(t, 504, "Proxy-Status", "proxy.lab; error=connection_timeout; details=x"), report.Undetermined, []string{"innerCause=ConnectionTimeout"}},
+		{"502", answering(t, 502), report.RegistryUnavailable, []string{"status=502", "proxyStatus=502", "proxyFor=r.outside"}},
+		{"squid cannot resolve", answering(t, 503, "X-Squid-Error", "ERR_DNS_FAIL 0"), report.RegistryUnavailable, []string{"innerCause=HostNotFound"}},
+		{"squid is refused", answering(t, 503, "X-Squid-Error", "ERR_CONNECT_FAIL 111"), report.RegistryUnavailable, []string{"innerCause=ConnectionRefused"}},
+		{"squid gets no answer", answering(t, 503, "X-Squid-Error", "ERR_CONNECT_FAIL 110"), report.RegistryUnavailable, []string{"innerCause=ConnectionTimeout"}},
+		{"by RFC 9209", answering(t, 504, "Proxy-Status", "proxy.lab; error=connection_timeout; details=x"), report.RegistryUnavailable, []string{"innerCause=ConnectionTimeout"}},
 		{"not HTTP", fmt.Sprintf("http://127.0.0.1:%d", probetest.ListenRaw(t, func(c net.Conn) { c.Read(make([]byte, 9)); c.Write([]byte("SSH-2.0\r\n")) })), report.ProxyUnreachable, []string{"step=connect"}},
 		{"hangs up", fmt.Sprintf("http://127.0.0.1:%d", probetest.ListenRaw(t, func(c net.Conn) { c.Read(make([]byte, 999)) })), report.ProxyUnreachable, []string{"step=connect", "eof=true"}},
 		{"https proxy without TLS", strings.Replace(answering(t, 200), "http:", "https:", 1), report.ProxyUnreachable, []string{"step=tls", "innerCause=PlainHTTPRegistry"}},
@@ -99,7 +99,7 @@ func TestProxyPaths(t *testing.T) {
 		{"socks5, wrong login", "joe:canary-wrong@", 0, report.Fail, report.ProxyDenied, []string{"socksReply=254"}},
 		{"socks5, no login", "", 0, report.Fail, report.ProxyDenied, []string{"socksReply=255"}},
 		{"socks5, not allowed", "joe:canary-secret@", 2, report.Fail, report.ProxyDenied, []string{"socksReply=2"}},
-		{"socks5, refused behind it", "joe:canary-secret@", 5, report.Fail, report.Undetermined, []string{"innerCause=ConnectionRefused"}},
+		{"socks5, refused behind it", "joe:canary-secret@", 5, report.Fail, report.RegistryUnavailable, []string{"innerCause=ConnectionRefused"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := *n
@@ -134,15 +134,15 @@ func TestProxyPaths(t *testing.T) {
 		probetest.Want(t, c, "manifest/r.outside", report.Pass, "")
 	})
 	t.Run("plain HTTP, the proxy wants a login", func(t *testing.T) {
-		probetest.Want(t, plain(answering(t, 407)), "registry/r.outside", report.Fail, report.ProxyDenied, "status=407")
+		probetest.Want(t, plain(answering(t, 407)), "manifest/r.outside", report.Fail, report.ProxyDenied, "status=407", "proxyStatus=407", "proxyFor=r.outside")
 	})
 	t.Run("plain HTTP, the proxy cannot resolve", func(t *testing.T) {
 		c := plain(answering(t, 503, "X-Squid-Error", "ERR_DNS_FAIL 0"))
-		probetest.Want(t, c, "registry/r.outside", report.Fail, report.Undetermined, "innerCause=HostNotFound")
-		probetest.Want(t, c, "manifest/r.outside", report.Skipped, "")
+		probetest.Want(t, c, "manifest/r.outside", report.Fail, report.RegistryUnavailable, "innerCause=HostNotFound", "proxyStatus=503", "proxyFor=r.outside")
+		probetest.Want(t, c, "registry/r.outside", report.Skipped, "")
 	})
 	t.Run("plain HTTP, the registry itself is down", func(t *testing.T) {
-		probetest.Want(t, plain(answering(t, 503)), "registry/r.outside", report.Fail, report.RegistryUnavailable, "status=503")
+		probetest.Want(t, plain(answering(t, 503)), "manifest/r.outside", report.Fail, report.RegistryUnavailable, "status=503")
 	})
 }
 

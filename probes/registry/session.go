@@ -28,6 +28,11 @@ type session struct {
 	ref    reference.Ref
 	target Target
 	budget *budget
+	model  model
+
+	last, lastOfAll bool // the runtime resolves the image, or fetches it, at no host after this one
+
+	sentLogins *sentLogins // shared by the sessions of an image; nil: not shared
 
 	// tokenRoutes holds the route to each token service, a func() connect.Route by
 	// scheme and host; nil: not shared with other sessions.
@@ -40,6 +45,10 @@ type session struct {
 	tokenHost string    // of the token service
 	client    *client   // nil: the host was not reached
 	manifest  manifestState
+
+	answered   bool   // the host has answered a request
+	isRegistry bool   // an answer was that of an OCI registry
+	product    string // by the headers of its answers
 }
 
 func (s *session) add(c report.Check) {
@@ -111,15 +120,15 @@ func (s *session) run(ctx context.Context) {
 		s.skip(report.KindManifest, report.ManifestID(name), last.Summary, last.BlockedBy)
 		return
 	}
-	if s.useSweepResult() {
-		s.checkManifest(ctx)
-		return
-	}
-	if id := s.ping(ctx); id != "" {
-		s.skip(report.KindManifest, report.ManifestID(name), "skipped: "+id+" failed", id)
-		return
-	}
+	at := len(s.checks)
 	s.checkManifest(ctx)
+	check, known := s.sweepResult()
+	if !known || !s.found() {
+		check = s.describeRegistry(ctx)
+	}
+	check.Host = name
+	s.checks = slices.Insert(s.checks, at, check)
+	s.manifest.at++
 }
 
 // connect goes from the name of the host to a connection that HTTP may use, and
@@ -224,6 +233,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 		s.addClocks(*h.Clock)
 	}
 	h.Check.Evidence = evidence.With(h.Check.Evidence, report.KeyProxy, shown)
+	s.askPlainHTTP(ctx, proxy, &h.Check)
 	s.add(h.Check)
 	if h.Check.Outcome != report.Pass {
 		return h.Check.ID
@@ -253,7 +263,7 @@ func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string)
 	}
 	if err != nil {
 		f := connect.Classify(connect.MarkUnfinished(ctx, err), took, report.ConnectionTimeout)
-		f.Facts = evidence.With(f.Facts, report.KeyProxy, shown)
+		f.Facts = withProxyFor(evidence.With(f.Facts, report.KeyProxy, shown), name)
 		f.Apply(&check, "proxy "+shown+" for "+name+": ")
 		return check, nil
 	}
@@ -261,6 +271,14 @@ func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string)
 	check.Summary = "connected through the proxy " + shown
 	check.Evidence = evidence.Facts{report.KeyProxy: shown}.Checked()
 	return check, conn
+}
+
+// withProxyFor adds to the facts of a proxy's own answer which host it was asked for.
+func withProxyFor(facts evidence.Facts, host string) evidence.Facts {
+	if facts[keyProxyStatus] != "" {
+		facts[keyProxyFor] = report.Clean(host, 80)
+	}
+	return facts
 }
 
 // requestFailed fills in a check whose request got no answer.
@@ -276,6 +294,7 @@ func (s *session) requestFailed(check *report.Check, err error, took time.Durati
 		return
 	}
 	f := connect.Classify(err, took, report.RegistryUnavailable)
+	f.Facts = withProxyFor(f.Facts, s.host.Name())
 	prefix := s.host.Name() + ": "
 	if redirect, ok := errors.AsType[*redirectError](err); ok {
 		prefix = s.host.Name() + " redirects to " + report.Clean(redirect.host, 80) + ": "

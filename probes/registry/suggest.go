@@ -54,7 +54,7 @@ func (x *explainer) catalog(ctx context.Context) []string {
 	s := x.session
 	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(s.host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
-	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, authorization: s.manifest.authorization, limit: tagPageBytes})
+	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, by: s.manifest.login, limit: tagPageBytes, question: true})
 	if err != nil || rep.status != http.StatusOK {
 		return nil
 	}
@@ -74,7 +74,11 @@ func (x *explainer) exists(ctx context.Context, path, object string) bool {
 	}
 	by := s.manifest.login
 	if by.isToken && path != s.ref.Path {
+		if x.noTokens {
+			return false
+		}
 		if by, _ = s.logIn(ctx, s.manifest.challenge, by.cred, path); by.authorization == "" {
+			x.noTokens = true // a login that is refused is not sent again for a guess
 			return false
 		}
 	}
@@ -82,7 +86,7 @@ func (x *explainer) exists(ctx context.Context, path, object string) bool {
 	other.ref.Path = path
 	rep, err := s.client.send(ctx, request{
 		method: http.MethodHead, url: other.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {acceptManifests}}, authorization: by.authorization,
+		header: http.Header{"Accept": {acceptManifests}}, by: by, question: true,
 	})
 	return err == nil && rep.status == http.StatusOK && !isWebPage(rep.header)
 }

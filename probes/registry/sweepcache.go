@@ -10,19 +10,17 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// useSweepResult adds the recent answer of the host to GET /v2/, and reports
-// whether there is one: it saves a request. Failures are not used: a host that was
-// unreachable may be reachable again.
-func (s *session) useSweepResult() bool {
+// sweepResult returns the recent answer of the host to GET /v2/. Failures are not used:
+// a host that was unreachable may be reachable again.
+func (s *session) sweepResult() (report.Check, bool) {
 	if s.target.Known == nil {
-		return false
+		return report.Check{}, false
 	}
 	c, age, ok := s.target.Known(s.host.Name())
 	if !ok || c.Outcome != report.Pass {
-		return false
+		return report.Check{}, false
 	}
-	s.add(withAge(c, age))
-	return true
+	return withAge(c, age), true
 }
 
 // withAge adds its age to a check.

@@ -3,7 +3,6 @@ package registry
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,66 +93,115 @@ func tokenFailed(cause report.Cause, message string, facts evidence.Facts) token
 	return tokenResult{outcome: report.Fail, cause: cause, message: message, facts: facts}
 }
 
-// fetchToken requests a token to pull repo: by GET with basic authentication, or
-// for an identity token by the OAuth2 POST (the two ways of the distribution
-// specification). A login without a secret is anonymous.
-func (c *client) fetchToken(ctx context.Context, ch challenge, repo, username, secret string) tokenResult {
-	realm, err := url.Parse(ch.realm)
+// realmURL returns the realm, or the result of a token request without a usable one.
+func (c challenge) realmURL() (*url.URL, *tokenResult) {
+	realm, err := url.Parse(c.realm)
 	if err != nil || !isHostName(realm.Host) {
-		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(ch.realm, 60)) + ")"
-		return tokenFailed(report.TokenServiceFailed, message, nil)
+		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.realm, 60)) + ")"
+		t := tokenFailed(report.TokenServiceFailed, message, nil)
+		return nil, &t
 	}
 	realm.User = nil
-	if realm.Scheme != "https" && (realm.Scheme != "http" || secret != "") {
+	return realm, nil
+}
+
+// fetchToken requests a token to pull repo as containerd does: with a login by POST,
+// and by GET after some answers to it ([getsTokenAfter]); without one by GET. A password
+// is sent by GET first: a realm that refuses it gets it only once, where containerd
+// would send it twice. A login without a secret is anonymous.
+func (c *client) fetchToken(ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
+	username, secret := loginOf(cred)
+	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
 	if t, blocked := c.tokenRoute.blocked(realm); blocked {
 		return t
 	}
-	start := time.Now()
-	rep, err := c.send(ctx, tokenRequest(realm, ch, repo, username, secret))
-	if err != nil {
-		return c.tokenFault(err, realm, time.Since(start))
+	var t tokenResult
+	switch {
+	case secret == "":
+		t, _ = c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	case username == "":
+		t = c.fetchWithIdentityToken(ctx, ch, realm, repo, cred)
+	default:
+		t = c.fetchWithPassword(ctx, ch, realm, repo, cred)
 	}
-	t := c.readToken(rep, secret == "")
+	if realm.Scheme == "http" {
+		t.facts = evidence.With(t.facts, keyRealmPlain, report.True)
+	}
+	if secret != "" && t.outcome == report.Pass {
+		t.facts = evidence.With(t.facts, keyLoginWorks, report.True)
+	}
+	return t
+}
+
+// fetchWithIdentityToken gets a token by POST, or by GET where the service has no POST.
+func (c *client) fetchWithIdentityToken(
+	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+) tokenResult {
+	post, posted := c.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+	if !posted || !getsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
+		return post // after 401 too: the service has refused the login, and need not get it again
+	}
+	get, _ := c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	return get.withStatuses(post, get)
+}
+
+// fetchWithPassword gets a token for a password. What the runtime gets is decided by
+// the answer to its POST, unless that makes it send the GET.
+func (c *client) fetchWithPassword(
+	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+) tokenResult {
+	get, got := c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
+	if !got || refused || get.outcome == report.Skipped {
+		if got {
+			get.facts = evidence.With(get.facts, keyGetStatus, strconv.Itoa(get.status))
+		}
+		return get
+	}
+	post, posted := c.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+	switch {
+	case !posted && post.outcome != report.Fail:
+		return get // a redirect, or the end of the diagnosis
+	case posted && getsTokenAfter(post.status, cred.Username):
+		return get.withStatuses(post, get)
+	case post.outcome == report.Fail && get.outcome == report.Pass && post.status != http.StatusTooManyRequests:
+		// The login is good by the service's own word; what fails is the request.
+		post.cause = report.TokenServiceFailed
+		post.message = "it gives a token to GET, but not to POST, which containerd sends: " + post.message
+	}
+	return post.withStatuses(post, get)
+}
+
+// withStatuses adds the statuses of both requests to the facts of a result.
+func (t tokenResult) withStatuses(post, get tokenResult) tokenResult {
+	if post.status != 0 {
+		t.facts = evidence.With(t.facts, keyPostStatus, strconv.Itoa(post.status))
+	}
+	if get.status != 0 {
+		t.facts = evidence.With(t.facts, keyGetStatus, strconv.Itoa(get.status))
+	}
+	return t
+}
+
+// askForToken sends one request for a token. It reports whether there was an answer.
+func (c *client) askForToken(
+	ctx context.Context, method string, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+) (tokenResult, bool) {
+	start := time.Now()
+	rep, err := c.send(ctx, tokenRequest(method, realm, ch, repo, cred))
+	if err != nil {
+		return c.tokenFault(err, realm, time.Since(start)), false
+	}
+	_, secret := loginOf(cred)
+	t := c.readToken(rep, method, secret == "")
 	t.status, t.took = rep.status, rep.took
 	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
 		t.clock = &clock
 	}
-	t.facts = evidence.With(t.facts, report.KeyStatus, strconv.Itoa(rep.status))
-	return t
-}
-
-func tokenRequest(realm *url.URL, ch challenge, repo, username, secret string) request {
-	scopes := append(slices.Clone(ch.scopes), "repository:"+repo+":pull")
-	slices.Sort(scopes)
-	scopes = slices.Compact(scopes)
-	r := request{method: http.MethodGet, limit: 16 << 10}
-	if secret != "" && username == "" {
-		r.method, r.url = http.MethodPost, realm.String()
-		r.form = url.Values{
-			"grant_type":    {"refresh_token"},
-			"refresh_token": {secret},
-			"client_id":     {"containerd-client"},
-			"service":       {ch.service},
-			"scope":         {strings.Join(scopes, " ")},
-		}
-		return r
-	}
-	q := realm.Query()
-	if ch.service != "" {
-		q.Set("service", ch.service)
-	}
-	for _, scope := range scopes {
-		q.Add("scope", scope)
-	}
-	withQuery := *realm
-	withQuery.RawQuery = q.Encode()
-	r.url = withQuery.String()
-	if secret != "" {
-		r.authorization = basic(username, secret)
-	}
-	return r
+	t.facts = evidence.With(t.withRefusal(rep).facts, report.KeyStatus, strconv.Itoa(rep.status))
+	return t, true
 }
 
 // tokenFault returns what a request without an answer means.
@@ -177,13 +225,18 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 	if f.Unfinished {
 		return tokenResult{outcome: report.Unknown, message: f.Message, facts: f.Facts, took: took}
 	}
-	t := tokenFailed(report.TokenServiceFailed, f.Message, evidence.With(f.Facts, report.KeyInnerCause, string(f.Cause)))
+	cause := report.TokenServiceFailed
+	if f.Cause == report.ProxyDenied {
+		cause = f.Cause // the proxy refuses this host, and would refuse any service there
+	}
+	facts := evidence.With(f.Facts, report.KeyInnerCause, cmp.Or(f.Facts[report.KeyInnerCause], string(f.Cause)))
+	t := tokenFailed(cause, f.Message, withProxyFor(facts, realm.Host))
 	t.took = took
 	return t
 }
 
 // readToken returns what an answer of the token service means.
-func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
+func (c *client) readToken(rep *reply, method string, anonymous bool) tokenResult {
 	fail := func(cause report.Cause, message string) tokenResult {
 		return tokenFailed(cause, message, evidence.Facts{
 			report.KeyContentType: rep.header.Get("Content-Type"),
@@ -216,7 +269,10 @@ func (c *client) readToken(rep *reply, anonymous bool) tokenResult {
 	}
 	token := ""
 	if json.Unmarshal(rep.body, &body) == nil {
-		token = cmp.Or(body.AccessToken, body.Token)
+		token = body.AccessToken
+		if method == http.MethodGet { // containerd reads no other field of the answer to a POST
+			token = cmp.Or(token, body.Token)
+		}
 	}
 	if token == "" {
 		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status)+" without a token")
@@ -264,10 +320,6 @@ func tokenTimes(token string) evidence.Facts {
 		}
 	}
 	return e
-}
-
-func basic(username, secret string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+secret))
 }
 
 // errorCode returns the first error code in a registry's JSON answer, such as

@@ -111,6 +111,6 @@ func TestTokenServiceBehindProxy(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	c := probe(t, newProber(t, ca, nil, "HTTPS_PROXY="+proxy.URL), host+"/app:1")
 	probetest.Want(t, c, "dial/"+host+"/proxy", report.Pass, "")
-	probetest.Want(t, c, "token/"+host, report.Fail, report.TokenServiceFailed, "innerCause=ProxyDenied", "status=403", "step=connect")
-	probetest.Want(t, c, "manifest/"+host, report.Fail, report.TokenServiceFailed)
+	probetest.Want(t, c, "token/"+host, report.Fail, report.ProxyDenied, "innerCause=ProxyDenied", "status=403", "step=connect", "proxyStatus=403", "proxyFor=auth.outside")
+	probetest.Want(t, c, "manifest/"+host, report.Fail, report.ProxyDenied)
 }

@@ -43,7 +43,7 @@ type Paths struct {
 // are for what is unknown, and say why; there is none for what was read.
 func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) {
 	dirs := cmp.Or(p.HostsDir, "/etc/containerd/certs.d:/etc/docker/certs.d")
-	n := &Node{Files: f, Config: runtimeconfig.RegistryConfig{Dirs: filepath.SplitList(dirs)}}
+	n := &Node{Files: f, Config: runtimeconfig.RegistryConfig{Dirs: filepath.SplitList(dirs), Assumed: p.HostsDir == ""}}
 	var checks []report.Check
 	unread := func(id string, kind report.Kind, target, without string, err error) {
 		checks = append(checks, report.Check{

@@ -1,0 +1,184 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// What containerd sends to a registry. This table is the only source of the probes'
+// own requests on the runtime's path; every other request is a question, whose answer
+// is evidence and never a failed step. By the source of containerd, core/remotes/docker
+// (remotes/docker before 2.0): resolver.go (Resolve, doWithRetries, retryRequest),
+// fetcher.go (Fetch), authorizer.go (doBearerAuth) and auth/fetch.go. It never sends
+// GET /v2/, and never lists tags.
+
+// step is one thing that the runtime does with a registry.
+type step uint8
+
+const (
+	resolveTag      step = iota // a tag to a digest, at the hosts with the capabilities pull and resolve
+	resolveDigest               // a digest, at the hosts with the capability pull
+	fetchManifest               // a manifest by the digest that was found, at all hosts
+	fetchBlob                   // a layer or the config, at all hosts
+	tokenForLogin               // from the realm of a Bearer challenge, with a user name or an identity token
+	tokenForAnybody             // the same without a login
+)
+
+// plannedRequest is one request of a step. Within a step they follow in order.
+type plannedRequest struct {
+	step   step
+	method string
+	path   string // below the repository; empty: the realm
+	accept string
+	after  string // the answer that it follows; empty: it is the first
+	since  string // the first version that sends it; empty: all
+	asked  bool   // the probes send it too
+	source string
+}
+
+// plan returns the requests of all steps.
+func plan() []plannedRequest {
+	const resolve, fetch, authorize = "resolver.go Resolve", "fetcher.go Fetch", "authorizer.go doBearerAuth"
+	const head, get, post = http.MethodHead, http.MethodGet, http.MethodPost
+	manifest, blob := "manifests/OBJECT", "blobs/DIGEST"
+	return []plannedRequest{
+		{resolveTag, head, manifest, acceptManifests, "", "", true, resolve},
+		{resolveTag, get, manifest, acceptManifests, "405", "", true, "resolver.go retryRequest"},
+		{resolveTag, get, manifest, acceptManifests, "200 without Docker-Content-Digest or Content-Length", "", true, resolve},
+		{resolveTag, get, manifest, acceptManifests, "403", "2.3.3", false, "resolver.go withGETErrorBody"}, // for the text only
+		{resolveDigest, head, manifest, acceptManifests, "", "", true, resolve},
+		{resolveDigest, get, manifest, acceptManifests, "405", "", true, "resolver.go retryRequest"},
+		{resolveDigest, get, manifest, acceptManifests, "200 without Content-Length", "", true, resolve},
+		// What only the blobs have is no manifest, and fails later.
+		{resolveDigest, head, blob, acceptManifests, "404 from the last host", "", false, resolve},
+		{fetchManifest, get, manifest, "MEDIATYPE, */*", "", "", true, fetch},
+		{fetchBlob, get, blob, "MEDIATYPE, */*", "", "", true, fetch},
+		{tokenForLogin, post, "", "", "", "", true, authorize},
+		{tokenForLogin, get, "", "", "400, 401, 404 or, with a user name, 405", "", true, authorize},
+		{tokenForAnybody, get, "", "", "", "", true, authorize},
+	}
+}
+
+// retryRule is an answer after which containerd sends a request again at once.
+type retryRule struct {
+	answer   string // statuses, or "broken" for a connection that ends without an answer
+	since    string // the first version
+	lastHost bool   // only at the last host
+	once     bool   // not after the same answer
+	asked    bool   // the probes repeat the request too
+	source   string
+}
+
+// retries returns the rules. The probes never repeat a request after 429: they would
+// use up the limit that they report. Nor after a deadline, which costs seconds each
+// time; it is marked as shorter than the runtime's.
+func retries() []retryRule {
+	const rule = "resolver.go retryRequest"
+	return []retryRule{
+		{answer: "408", asked: true, source: rule},
+		{answer: "429", source: rule},
+		{answer: "500 503 504", since: "2.1.0", lastHost: true, once: true, asked: true, source: rule},
+		{answer: "broken", since: "2.3.2", lastHost: true, asked: true, source: "resolver.go doWithTransportRetries"},
+		{answer: "timeout", since: "2.3.2", lastHost: true, source: "resolver.go isTransientTransportErr"},
+	}
+}
+
+// maxResponses returns how many answers to one request containerd reads at most:
+// maxAttempts since 2.3.2; before, retryRequest gave up after more than five.
+func maxResponses(version string) int {
+	if runtimeconfig.AtLeast(version, "2.3.2") {
+		return 5
+	}
+	return 6
+}
+
+// retriesAfter reports whether the probes, like the runtime, send a request again:
+// answers has all answers to it, the last one last.
+func retriesAfter(version string, lastHost bool, answers []string) bool {
+	n := len(answers)
+	if n == 0 || n >= maxResponses(version) {
+		return false
+	}
+	for _, r := range retries() {
+		if !slices.Contains(strings.Fields(r.answer), answers[n-1]) {
+			continue
+		}
+		repeated := n > 1 && answers[n-2] == answers[n-1]
+		return r.asked && runtimeconfig.AtLeast(version, r.since) && (lastHost || !r.lastHost) && (!repeated || !r.once)
+	}
+	return false
+}
+
+// getsTokenAfter reports whether containerd, after this status of its POST to a token
+// service, sends the GET with the same login.
+func getsTokenAfter(status int, username string) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound:
+		return true
+	case http.StatusMethodNotAllowed:
+		return username != ""
+	}
+	return false
+}
+
+// planned returns the request of a step that follows an answer; empty: the first one.
+// object is a tag or a digest, accept the media type of what is wanted, if it is known.
+func (s *session) planned(st step, after, object, accept string) request {
+	all := plan()
+	i := slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.asked })
+	p := all[i]
+	path := strings.NewReplacer("OBJECT", object, "DIGEST", object).Replace(p.path)
+	r := request{method: p.method, url: s.apiURL(nil, strings.Split(path, "/")...), header: http.Header{}}
+	r.header.Set("Accept", strings.TrimPrefix(strings.Replace(p.accept, "MEDIATYPE", accept, 1), ", "))
+	return r
+}
+
+// betweenRetries is containerd's pause after a broken connection.
+const betweenRetries = 50 * time.Millisecond
+
+// sendAsRuntime sends a request of the plan, and again where the runtime does. It
+// returns the last answer, and all of them in words.
+func (s *session) sendAsRuntime(ctx context.Context, r request, lastHost bool) (*reply, []string, error) {
+	var answers []string
+	for {
+		rep, err := s.client.send(ctx, r)
+		answers = append(answers, answerOf(rep, err))
+		if !retriesAfter(s.model.version, lastHost, answers) || ctx.Err() != nil {
+			return rep, answers, err
+		}
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(betweenRetries):
+			}
+		}
+	}
+}
+
+// answerOf names an answer as the rules of retries do.
+func answerOf(rep *reply, err error) string {
+	switch {
+	case err == nil:
+		return strconv.Itoa(rep.status)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "broken"
+	}
+	return "error"
+}
+
+// retriedFact is the evidence of a request that was sent again: all its answers in
+// order; empty if it was sent once.
+func retriedFact(answers []string) string {
+	if len(answers) < 2 {
+		return ""
+	}
+	return strings.Join(answers, " ")
+}
