@@ -66,11 +66,19 @@ func (e *entry) resetBackoff() { e.verdict, e.repeats = report.Verdict{}, 0 }
 type examination struct {
 	examine.Result
 	began, ended time.Time
+	after        time.Time // what was found before this did not count
+}
+
+// answeredBy reports whether an examination that began at a time, for which nothing counted
+// that was found before after, is new enough for a request.
+func (r examRequest) answeredBy(began, after time.Time) bool {
+	return began.After(r.beganAfter) && !after.Before(r.beganAfter)
 }
 
 // inFlight is an examination in progress.
 type inFlight struct {
 	began  time.Time // zero: it waits to begin
+	after  time.Time // what was found before this does not count for it
 	cancel context.CancelFunc
 	waiter *waiter
 }
@@ -81,7 +89,7 @@ type examRequest struct {
 	namespace  string    // of the pod
 	urgent     bool      // a user waits for it
 	key        string    // requests with the same key share examinations
-	beganAfter time.Time // it must have begun after this
+	beganAfter time.Time // it must have begun after this, and nothing counts that was found before
 	endedAfter time.Time // it must have ended after this
 	subject    examine.Subject
 	podCheck   report.Check // what the kubelet reports, for the verdict that the back-off depends on
@@ -111,14 +119,17 @@ func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due 
 	}
 	e.users[r.pod] = true
 	now := time.Now()
-	if x := e.latest; x.began.After(r.beganAfter) && x.ended.After(r.endedAfter) && (now.Before(e.due) || !x.Final) {
+	if x := e.latest; r.answeredBy(x.began, x.after) && x.ended.After(r.endedAfter) && (now.Before(e.due) || !x.Final) {
 		return x, e.due, true
 	}
 	for _, f := range e.inFlight {
 		if f.began.IsZero() && r.urgent {
 			c.cfg.Limiter.prioritize(f.waiter)
 		}
-		if f.began.IsZero() || f.began.After(r.beganAfter) {
+		if f.began.IsZero() && f.after.Before(r.beganAfter) {
+			f.after = r.beganAfter
+		}
+		if f.began.IsZero() || r.answeredBy(f.began, f.after) {
 			return examination{}, time.Time{}, false
 		}
 	}
@@ -140,7 +151,7 @@ func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	registry, _ := pods.RegistryOf(r.subject.Image) // none is contacted for an invalid name
-	f := &inFlight{cancel: cancel, waiter: newWaiter(r.namespace, registry, r.urgent)}
+	f := &inFlight{cancel: cancel, after: r.beganAfter, waiter: newWaiter(r.namespace, registry, r.urgent)}
 	e.inFlight = append(e.inFlight, f)
 	c.work.Go(func() {
 		defer cancel()
@@ -165,19 +176,21 @@ func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
 func (c *examCache) run(ctx context.Context, e *entry, f *inFlight, r examRequest) {
 	c.mu.Lock()
 	f.began = time.Now()
+	after := f.after
 	c.mu.Unlock()
 	var secrets uint64
 	subject := r.subject
+	subject.After = after
 	subject.Secrets = func(ctx context.Context) []credentials.SecretLookup {
 		found := r.subject.Secrets(ctx)
 		secrets = c.fingerprint(found)
 		return found
 	}
 	x := c.cfg.Examine(ctx, subject, func(early examine.Result) {
-		c.store(e, examination{early, f.began, time.Now()}, r.podCheck, 0)
+		c.store(e, examination{early, f.began, time.Now(), after}, r.podCheck, 0)
 	})
 	if ctx.Err() == nil {
-		c.store(e, examination{x, f.began, time.Now()}, r.podCheck, secrets)
+		c.store(e, examination{x, f.began, time.Now(), after}, r.podCheck, secrets)
 	}
 }
 

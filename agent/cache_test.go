@@ -22,6 +22,7 @@ type bench struct {
 	*examCache
 	mu       sync.Mutex
 	began    []time.Duration // when each examination began, from the start of the test
+	after    []time.Time     // before which nothing counts, of each
 	requeued atomic.Int32
 	comes    func() examine.Result
 	takes    time.Duration
@@ -43,6 +44,7 @@ func newBench(t *testing.T) *bench {
 		Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			b.mu.Lock()
 			b.began = append(b.began, b.passed())
+			b.after = append(b.after, s.After)
 			b.mu.Unlock()
 			s.Secrets(ctx)
 			if b.early {
@@ -251,6 +253,38 @@ func TestRepeatedRequests(t *testing.T) {
 			}
 		}
 		t.Error("the last request got no result")
+	})
+}
+
+// TestRequestJoinsWhatWaits checks that a request is answered by an examination in which
+// nothing counts that was remembered before the request, also if that was queued, or had
+// just begun, without the request.
+func TestRequestJoinsWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 10 * time.Second
+		b.ask("a", "first")
+		b.ask("b", "second")
+		synctest.Wait()
+		b.ask("c", "waits") // both slots are taken
+		time.Sleep(time.Second)
+		asked := time.Now()
+		request := func(n *examRequest) { n.beganAfter = asked }
+		b.ask("c", "waits", request)
+		time.Sleep(30 * time.Second)
+		if n := len(b.after); n != 3 || !b.after[2].Equal(asked) {
+			t.Errorf("%d examinations at %v: %v", n, b.began, b.after)
+		}
+
+		asked = time.Now()
+		time.Sleep(time.Second)
+		b.ask("d", "just begun")
+		time.Sleep(time.Millisecond)
+		b.ask("d", "just begun", request)
+		time.Sleep(30 * time.Second)
+		if x, _, ok := b.ask("d", "just begun", request); !ok || !b.after[len(b.after)-1].Equal(asked) {
+			t.Errorf("answered by an examination in which older results counted: %v, %v, %v", ok, x.after, b.after)
+		}
 	})
 }
 

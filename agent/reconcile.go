@@ -254,7 +254,6 @@ func (a *Agent) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingIm
 	if request.pending() && request.at.After(need.beganAfter) {
 		need.beganAfter, need.urgent = request.at, true
 	}
-	need.subject.After = need.beganAfter
 	if !i.exists || i.old.key != i.key {
 		need.endedAfter = time.Now().Add(-reuseAge)
 	}

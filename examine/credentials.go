@@ -144,16 +144,25 @@ func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credenti
 	return out
 }
 
+// rejections returns the rejected passwords that count for an examination: a request
+// must be answered by asking, not by what was remembered before it. Nil: no cache.
+func (e *Examiner) rejections(s Subject) *credentials.RejectionCache {
+	if e.Refusals == nil || s.After.IsZero() {
+		return e.Refusals
+	}
+	return e.Refusals.Since(s.After)
+}
+
 // withoutRejected returns the credentials that at least one of the hosts has not
 // just rejected.
-func (e *Examiner) withoutRejected(list []credentials.Credential, hosts []string) []credentials.Credential {
-	if e.Refusals == nil || len(hosts) == 0 {
+func withoutRejected(list []credentials.Credential, hosts []string, rejected *credentials.RejectionCache) []credentials.Credential {
+	if rejected == nil || len(hosts) == 0 {
 		return list
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c credentials.Credential) bool {
 		return !slices.ContainsFunc(hosts, func(host string) bool {
-			_, rejected := e.Refusals.Contains(host, c.Username, c.Password)
-			return !rejected
+			_, known := rejected.Contains(host, c.Username, c.Password)
+			return !known
 		})
 	})
 }

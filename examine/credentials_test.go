@@ -140,7 +140,7 @@ func TestWithoutRejected(t *testing.T) {
 		hosts []string
 		want  int
 	}{{nil, 2}, {[]string{"r.example"}, 1}, {[]string{"m.example", "r.example"}, 2}} {
-		if got := e.withoutRejected([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
+		if got := withoutRejected([]credentials.Credential{bad, good}, tt.hosts, e.rejections(Subject{})); len(got) != tt.want {
 			t.Errorf("%v: %d credentials", tt.hosts, len(got))
 		}
 	}

@@ -113,7 +113,7 @@ type Subject struct {
 	// no test pull, and NoPull may hold the reason.
 	Failing bool
 	NoPull  string
-	After   time.Time // results of sweeps before this time do not count
+	After   time.Time // what was found before this time does not count: results of sweeps, rejected passwords
 }
 
 // Result is what an examination found.

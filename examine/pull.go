@@ -45,7 +45,7 @@ func (e *Examiner) planPull(s Subject, known gathered, probing *task[probed]) pu
 		found, ended = probing.waitUntil(time.Now().Add(headStart))
 	}
 	if ended {
-		usable = e.withoutRejected(usable, found.hosts())
+		usable = withoutRejected(usable, found.hosts(), e.rejections(s))
 		facts.found = found.checks
 		facts.rejected = facts.credentials.Evidence[report.KeyMatched] != "" && len(usable) == 0
 		plan.request.Yields, plan.request.Bytes = false, found.size()
