@@ -62,6 +62,7 @@ const (
 	KeyCreating       = "creating"       // true: the kubelet is creating the container and has reported no failure
 	KeySince          = "since"          // when the kubelet began with the container
 	KeySandbox        = "sandbox"        // the pod's sandbox: ready, absent, unknown
+	KeyAboutImage     = "aboutImage"     // the image of the kubelet's last message, which the container no longer has
 
 	// queue
 
