@@ -29,6 +29,10 @@ type examCache struct {
 	// that its examination used.
 	secretsInterval time.Duration
 
+	// contradictedInterval is how long after its end an examination is due that does not
+	// explain a later failure of the kubelet. It doubles while the result stays the same.
+	contradictedInterval time.Duration
+
 	seed maphash.Seed
 	work sync.WaitGroup
 
@@ -52,15 +56,16 @@ type entry struct {
 	startAnother bool // a pod needs another examination when one of these has ended
 	users        map[types.UID]bool
 
-	verdict          report.Verdict // of the latest examination, for the back-off only
-	repeats          int            // how often in a row it was the same before
-	due              time.Time      // end of its validity
-	secretsPrint     uint64         // fingerprint of the secrets that it used; 0: not known
-	secretsCheckedAt time.Time      // when they were last compared
+	verdict          report.Verdict  // of the latest examination, for the back-off only
+	repeats          int             // how often in a row it was the same before
+	due              time.Time       // end of its validity
+	messages         map[uint64]bool // fingerprints of the kubelet's messages that it was made for
+	secretsPrint     uint64          // fingerprint of the secrets that it used; 0: not known
+	secretsCheckedAt time.Time       // when they were last compared
 }
 
 // resetBackoff has the next results valid for the shortest time again.
-func (e *entry) resetBackoff() { e.verdict, e.repeats = report.Verdict{}, 0 }
+func (e *entry) resetBackoff() { e.verdict, e.repeats, e.messages = report.Verdict{}, 0, nil }
 
 // examination is the result of an examination, with its time.
 type examination struct {
@@ -93,10 +98,17 @@ type examRequest struct {
 	endedAfter time.Time // it must have ended after this
 	subject    examine.Subject
 	podCheck   report.Check // what the kubelet reports, for the verdict that the back-off depends on
+	failedAt   time.Time    // when the kubelet's last failure was first seen
 }
 
 func newExamCache(c cacheConfig) *examCache {
-	return &examCache{cfg: c, secretsInterval: time.Minute, seed: maphash.MakeSeed(), byKey: map[string]*entry{}}
+	return &examCache{
+		cfg:                  c,
+		secretsInterval:      time.Minute,
+		contradictedInterval: 10 * time.Second,
+		seed:                 maphash.MakeSeed(),
+		byKey:                map[string]*entry{},
+	}
 }
 
 // maxInFlight is how many examinations of one key are in progress at a time: repeated
@@ -118,9 +130,9 @@ func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due 
 		c.byKey[r.key] = e
 	}
 	e.users[r.pod] = true
-	now := time.Now()
-	if x := e.latest; r.answeredBy(x.began, x.after) && x.ended.After(r.endedAfter) && (now.Before(e.due) || !x.Final) {
-		return x, e.due, true
+	due = c.dueFor(e, r)
+	if x := e.latest; r.answeredBy(x.began, x.after) && x.ended.After(r.endedAfter) && (time.Now().Before(due) || !x.Final) {
+		return x, due, true
 	}
 	for _, f := range e.inFlight {
 		if f.began.IsZero() && r.urgent {
@@ -149,6 +161,7 @@ func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
 	if c.closed {
 		return
 	}
+	e.noteMessage(c.messagePrint(r))
 	ctx, cancel := context.WithCancel(ctx)
 	registry, _ := pods.RegistryOf(r.subject.Image) // none is contacted for an invalid name
 	f := &inFlight{cancel: cancel, after: r.beganAfter, waiter: newWaiter(r.namespace, registry, r.urgent)}
@@ -226,9 +239,61 @@ var validSteps = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 
 // Limits of repeated test pulls of one image: they take one pullCostFactor-th of the time,
 // but there is one every maxPullInterval.
 const (
-	pullCostFactor  = 20
-	maxPullInterval = time.Hour
+	pullCostFactor   = 20
+	contradictedCost = 4 // the same, if the kubelet fails although the test pull did not
+	maxPullInterval  = time.Hour
 )
+
+// maxMessages is how many messages of one cause count as different.
+const maxMessages = 8
+
+// dueFor returns when the latest examination of e is due for a request. It is due early if
+// the kubelet has failed since it ended, and its verdict does not explain that: it says
+// that nothing is wrong, or was made for another message. c.mu is held.
+func (c *examCache) dueFor(e *entry, r examRequest) time.Time {
+	x := e.latest
+	if !x.Final || e.due.IsZero() || !r.failedAt.After(x.ended) {
+		return e.due
+	}
+	explained := e.messages[c.messagePrint(r)] || len(e.messages) >= maxMessages
+	if explained && e.verdict.Fault != report.FaultNone {
+		return e.due
+	}
+	interval := min(c.contradictedInterval<<min(e.repeats, len(validSteps)), validSteps[0])
+	if seconds := pullSeconds(report.Find(x.Checks, report.IDPull)); seconds > 0 {
+		interval = max(interval, time.Duration(seconds*contradictedCost*float64(time.Second)))
+	}
+	return earliest(e.due, x.ended.Add(interval))
+}
+
+// noteMessage remembers the message that an examination is made for.
+func (e *entry) noteMessage(message uint64) {
+	if e.messages == nil {
+		e.messages = map[uint64]bool{}
+	}
+	e.messages[message] = true
+}
+
+// messagePrint returns a number that is equal for messages of the kubelet that differ in
+// addresses, ports and other numbers only.
+func (c *examCache) messagePrint(r examRequest) uint64 {
+	message := strings.Map(func(char rune) rune {
+		if char >= '0' && char <= '9' {
+			return -1
+		}
+		return char
+	}, r.podCheck.Evidence[report.KeyMessage])
+	return maphash.String(c.seed, message)
+}
+
+// pullSeconds returns how long a test pull took; 0 if there was none.
+func pullSeconds(pull report.Check) float64 {
+	seconds, err := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
+	if err != nil {
+		return 0
+	}
+	return max(seconds, 0)
+}
 
 // validFor returns how long the nth identical result in a row stays valid.
 func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Duration {
@@ -236,8 +301,7 @@ func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Du
 	if v.Cause == report.RuntimeUnavailable {
 		return min(10*time.Second, valid) // nothing was pulled, and every pod depends on it
 	}
-	seconds, err := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
-	if err == nil && seconds > 0 {
+	if seconds := pullSeconds(pull); seconds > 0 {
 		valid = max(valid, min(time.Duration(seconds*pullCostFactor*float64(time.Second)), maxPullInterval))
 	}
 	return valid

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -138,6 +139,77 @@ func TestRequestResetsBackOff(t *testing.T) {
 			t.Errorf("examined at minutes %v", got)
 		}
 	})
+}
+
+// TestFailureAfterVerdict checks that a verdict that does not explain a failure of the
+// kubelet that came after it is replaced soon, and that any other keeps its time.
+func TestFailureAfterVerdict(t *testing.T) {
+	message := func(text string) report.Check {
+		return report.Check{Evidence: map[string]string{report.KeyMessage: text}}
+	}
+	for _, tt := range []struct {
+		name    string
+		verdict report.Cause
+		message string // of the failure that comes after the verdict
+		pull    string // seconds of the test pull
+		early   bool
+	}{
+		{"nothing is wrong", report.Recovered, "port 4711: refused", "", true},
+		{"the same failure", report.TagNotFound, "port 4712: refused", "", false},
+		{"another message", report.TagNotFound, "no space left on device", "", true},
+		{"a slow pull", report.Recovered, "port 4711: refused", "60.000", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				verdict := tt.verdict
+				b.comes = func() examine.Result { return checked(verdict, map[string]string{"seconds": tt.pull}) }
+				b.ask("a", "key", func(r *examRequest) { r.podCheck = message("port 4711: refused") })
+				synctest.Wait()
+				if v := b.byKey["key"].verdict; (v.Fault == report.FaultNone) != (verdict == report.Recovered) {
+					t.Fatalf("the verdict is %+v", v)
+				}
+				time.Sleep(time.Second)
+				failedAt := time.Now()
+				again := func(r *examRequest) { r.podCheck, r.failedAt = message(tt.message), failedAt }
+				_, due, ok := b.ask("a", "key", again)
+				if wait := time.Until(due); !ok || tt.early != (wait <= b.contradictedInterval) || wait < b.contradictedInterval/2 {
+					t.Fatalf("due in %v, %v", wait, ok)
+				}
+				if !tt.early {
+					return
+				}
+				time.Sleep(time.Until(due))
+				b.ask("a", "key", again)
+				synctest.Wait()
+				x, due, ok := b.ask("a", "key", again)
+				if !ok || !x.began.After(failedAt) || time.Until(due) < time.Minute {
+					t.Errorf("began %v after the failure, due in %v, %v", x.began.Sub(failedAt), time.Until(due), ok)
+				}
+			})
+		})
+	}
+}
+
+// TestFailuresAreBounded checks that a kubelet that fails all the time, while the test
+// pull works, or that writes another message each time, causes few examinations.
+func TestFailuresAreBounded(t *testing.T) {
+	for _, verdict := range []report.Cause{report.Recovered, report.TagNotFound} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.comes = func() examine.Result { return checked(verdict, nil) }
+			for i := range 1800 {
+				b.ask("a", "key", func(r *examRequest) {
+					r.failedAt = time.Now()
+					r.podCheck.Evidence = map[string]string{report.KeyMessage: strings.Repeat("x", i)}
+				})
+				time.Sleep(time.Second)
+			}
+			if n := len(b.began); n < 5 || n > 36 {
+				t.Errorf("%s: %d examinations in half an hour", verdict, n)
+			}
+		})
+	}
 }
 
 // TestSlowPullsAreRare checks that a slow test pull is not repeated soon.

@@ -250,6 +250,7 @@ func (a *Agent) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingIm
 		beganAfter: a.reexaminedSince(),
 		subject:    s,
 		podCheck:   i.check,
+		failedAt:   w.FailedAt,
 	}
 	if request.pending() && request.at.After(need.beganAfter) {
 		need.beganAfter, need.urgent = request.at, true
