@@ -405,8 +405,8 @@ func (c *examCache) close() {
 }
 
 // cacheKey returns a key that is equal for pods whose examinations must have the same
-// result: the same image, requested with the same credentials, failing for the same reason
-// by the kubelet's message. Another message may be about another state of the node.
+// result: the same image, requested with the same credentials and for the same runtime
+// handler, failing for the same reason by the kubelet's message. Another message may be about another state of the node.
 // Credentials are identified by their sources: the pull secrets, and for the node's
 // credential providers the ServiceAccount.
 func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
@@ -414,5 +414,10 @@ func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
 	if s.Failing {
 		failing = "fails"
 	}
-	return strings.Join(append([]string{s.Image, s.NoPull, failing, string(cause), p.Namespace, p.ServiceAccount}, p.PullSecrets...), "\x00")
+	parts := []string{s.Image, s.NoPull, failing, string(cause), s.RuntimeClass}
+	if s.Pod != nil {
+		parts = append(parts, s.Pod.Annotation)
+	}
+	parts = append(parts, p.Namespace, p.ServiceAccount)
+	return strings.Join(append(parts, p.PullSecrets...), "\x00")
 }

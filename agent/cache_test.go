@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
@@ -397,5 +398,30 @@ func TestFingerprint(t *testing.T) {
 	}
 	if e.fingerprint(forbidden) != 0 || e.fingerprint(nil) != 0 || e.fingerprint(absent) == 0 {
 		t.Error("what is not known is taken for something")
+	}
+}
+
+// TestCacheKey checks that a pod shares no examination with one whose image the runtime may
+// treat differently.
+func TestCacheKey(t *testing.T) {
+	a := &Agent{}
+	key := func(edit func(*pods.Pod)) string {
+		p := pods.Pod{Namespace: "shop", Name: "web", UID: "1"}
+		edit(&p)
+		return cacheKey(p, a.subject(p, pods.PendingImage{Image: "r.example/app:1", Failing: true}), report.TagNotFound)
+	}
+	first := key(func(*pods.Pod) {})
+	if other := key(func(p *pods.Pod) { p.Name, p.UID = "web-2", "2" }); other != first {
+		t.Error("two pods of one Deployment share no examination")
+	}
+	for what, edit := range map[string]func(*pods.Pod){
+		"RuntimeClass": func(p *pods.Pod) { p.RuntimeClass = "kata" },
+		"annotation":   func(p *pods.Pod) { p.RuntimeHandler = "kata" },
+		"namespace":    func(p *pods.Pod) { p.Namespace = "other" },
+		"pull secrets": func(p *pods.Pod) { p.PullSecrets = []string{"s"} },
+	} {
+		if key(edit) == first {
+			t.Errorf("two pods with another %s share an examination", what)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -223,10 +224,12 @@ func (a *Agent) subject(p pods.Pod, w pods.PendingImage) examine.Subject {
 		return sandboxSubject(w.Image)
 	}
 	s := examine.Subject{
-		Image:   w.Image,
-		Failing: w.Failing && w.Policy != corev1.PullNever,
-		Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
-		Account: func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
+		Image:        w.Image,
+		Pod:          &cri.Pod{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Annotation: p.RuntimeHandler},
+		RuntimeClass: p.RuntimeClass,
+		Failing:      w.Failing && w.Policy != corev1.PullNever,
+		Secrets:      func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
+		Account:      func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
 	}
 	switch {
 	case w.Failing && w.Policy == corev1.PullNever:

@@ -104,6 +104,10 @@ func (e *Examiner) policy() Policy {
 // Subject is what is examined.
 type Subject struct {
 	Image string
+	// Pod needs the image; nil: none. The examination finds out the handler and the
+	// attempt of its sandbox.
+	Pod          *cri.Pod
+	RuntimeClass string // the pod's
 	// Secrets fetches the pull secrets of the pod.
 	Secrets func(context.Context) []credentials.SecretLookup
 	// Account fetches the pull secrets that the pod's ServiceAccount lists and the

@@ -25,6 +25,7 @@ type pullFacts struct {
 	notFailing  string         // why it does not, if that is known
 	runtime     report.Check   // the check "runtime"
 	credentials report.Check   // the check "credentials"
+	noHandler   bool           // the runtime handler of the pod's RuntimeClass is not known
 	rejected    bool           // the registry has just rejected every credential that applies
 	found       []report.Check // what the probes found; nil: they have not ended
 }
@@ -64,6 +65,8 @@ func (f pullFacts) objection() string {
 		return "it would contact a host that pullprobe must not contact: " + denied.Summary
 	case f.credentials.Outcome == report.Skipped: // an anonymous pull may fail where the pod's does not
 		return "some of the kubelet's credentials for this image are unknown, and a pull without them proves nothing"
+	case f.noHandler:
+		return "the runtime handler of the pod's RuntimeClass is unknown, and a pull without it proves nothing"
 	case f.credentials.Is(report.KeyFatal):
 		return "the kubelet rejects the pull secret before it calls the runtime"
 	case !f.failing:

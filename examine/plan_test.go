@@ -67,6 +67,12 @@ func TestNoTestPull(t *testing.T) {
 			reason: refusal{skipped: "notFailing"},
 		},
 		{
+			name:   "an unknown runtime handler",
+			change: func(f *pullFacts) { f.noHandler = true },
+			want:   "the runtime handler of the pod's RuntimeClass is unknown",
+			reason: refusal{skipped: "notFailing"},
+		},
+		{
 			name:   "a denied host",
 			change: func(f *pullFacts) { f.found = denied },
 			want:   "refused by the setting deny",

@@ -31,9 +31,11 @@ func (e *Examiner) planPull(s Subject, known gathered, probing *task[probed]) pu
 		notFailing:  s.NoPull,
 		runtime:     known.runtime,
 		credentials: known.credentials.Checks[0],
+		noHandler:   known.noHandler,
 	}
 	plan := pullPlan{request: cri.PullRequest{
 		Image:  known.ref.String(),
+		Pod:    known.pod,
 		Wait:   turnTimeout,
 		Yields: true, // probes that take so long may have met a host that does not answer
 	}}

@@ -320,6 +320,7 @@ const (
 	KeyStopped         = "stopped"         // what else stopped it
 	KeyBytes           = "bytes"           // bytes that were pulled
 	KeyThroughput      = "throughput"      // bytes a second
+	KeyRuntimeHandler  = "runtimeHandler"  // whose snapshotter the runtime unpacks the image with
 	KeyImageID         = "imageID"         // id of the image
 	KeyEstimateSeconds = "estimateSeconds" // how long the whole pull should take
 	KeyPresentMs       = "presentMs"       // how long the image was on the node before it was removed

@@ -18,6 +18,8 @@ type Pod struct {
 	Namespace, Name string
 	ServiceAccount  string
 	PullSecrets     []string // of the pod's own namespace, in its order
+	RuntimeClass    string   // empty: none
+	RuntimeHandler  string   // value of the annotation io.containerd.cri.runtime-handler
 	Request         string   // value of the probe annotation; empty: none
 	Agent           bool     // one of pullprobe's own pods
 	Created         time.Time
@@ -74,6 +76,21 @@ const (
 // The label of pullprobe's own pods. It counts in the agent's namespace only.
 const agentLabel, agentLabelValue = "app.kubernetes.io/name", "pullprobe"
 
+// handlerAnnotation names the runtime handler whose snapshotter containerd uses where the
+// kubelet sends none.
+const handlerAnnotation = "io.containerd.cri.runtime-handler"
+
+// handlerOf returns the runtime handler that a pod's annotations name. A tenant writes it:
+// of what is too long for one, only the beginning is kept.
+func handlerOf(annotations map[string]string) string {
+	const longest = 253
+	value := annotations[handlerAnnotation]
+	if len(value) > longest {
+		return strings.Clone(value[:longest])
+	}
+	return value
+}
+
 // newPod returns the part of p that is kept.
 func newPod(p *corev1.Pod, ownNamespace string) Pod {
 	out := Pod{
@@ -81,11 +98,15 @@ func newPod(p *corev1.Pod, ownNamespace string) Pod {
 		Namespace:      p.Namespace,
 		Name:           p.Name,
 		ServiceAccount: p.Spec.ServiceAccountName,
+		RuntimeHandler: handlerOf(p.Annotations),
 		Request:        requestValue(p.Annotations),
 		Agent:          p.Namespace == ownNamespace && p.Labels[agentLabel] == agentLabelValue,
 		Created:        p.CreationTimestamp.Time,
 		Phase:          p.Status.Phase,
 		Deleting:       p.DeletionTimestamp != nil,
+	}
+	if p.Spec.RuntimeClassName != nil {
+		out.RuntimeClass = *p.Spec.RuntimeClassName
 	}
 	if p.Status.StartTime != nil {
 		out.Created = p.Status.StartTime.Time // when the kubelet accepted it
