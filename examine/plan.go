@@ -65,6 +65,9 @@ func (f pullFacts) objection() string {
 		return "it would contact a host that pullprobe must not contact: " + denied.Summary
 	case f.credentials.Outcome == report.Skipped: // an anonymous pull may fail where the pod's does not
 		return "some of the kubelet's credentials for this image are unknown, and a pull without them proves nothing"
+	case slices.ContainsFunc(f.found, loginInClear):
+		return "it would have the runtime send the password in clear to the token service, which has no TLS; " +
+			"the kubelet's own pulls do so at each attempt"
 	case f.noHandler:
 		return "the runtime handler of the pod's RuntimeClass is unknown, and a pull without it proves nothing"
 	case f.credentials.Is(report.KeyFatal):
@@ -73,6 +76,16 @@ func (f pullFacts) objection() string {
 		return cmp.Or(f.notFailing, "no pull of this image has failed here")
 	}
 	return ""
+}
+
+// keyRealmPlain marks a token service that has no TLS.
+const keyRealmPlain = "realmPlain"
+
+// loginInClear reports whether a check found that the runtime would send the pod's login to
+// a token service without TLS. The registry names that service: who runs the node has not
+// allowed it. The check passes if there is no login to be sent.
+func loginInClear(c report.Check) bool {
+	return c.Kind == report.KindToken && c.Outcome == report.Skipped && c.Is(keyRealmPlain)
 }
 
 // assemble returns all checks in the order of the report: the image's name and
