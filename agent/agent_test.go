@@ -143,6 +143,34 @@ func TestFailureIsExamined(t *testing.T) {
 	w.until("a second examination", 5*time.Second, func() bool { return registry.Asked.Load() > asked })
 }
 
+// TestRecoveredIsNotForEver checks that a pod whose pull goes on failing does not stay
+// Recovered because the test pulls succeed.
+func TestRecoveredIsNotForEver(t *testing.T) {
+	w := newWorld(t)
+	fails := func(n int) corev1.ContainerStateWaiting {
+		return corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: fmt.Sprintf("unexpected failure of port %d", n)}
+	}
+	w.pod("stuck", "r.example/app:1", fails(0))
+	w.agent(func(a *Agent) {
+		a.cache.contradictedInterval = 50 * time.Millisecond
+		a.cache.cfg.Examine = func(context.Context, examine.Subject, func(examine.Result)) examine.Result {
+			return examine.Result{Final: true, Redactor: report.NewRedactor(), Checks: []report.Check{
+				{ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass},
+				{ID: report.IDPull, Kind: report.KindPull, Outcome: report.Pass, Evidence: map[string]string{}},
+			}}
+		}
+	})
+	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Verdict.Cause == report.Recovered })
+	for n := 1; n <= 2; n++ {
+		time.Sleep(500 * time.Millisecond)
+		w.setWaiting("stuck", fails(n))
+	}
+	d := w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Verdict.Cause != report.Recovered })
+	if d.Verdict.Fault == report.FaultNone {
+		t.Errorf("%+v", d.Verdict)
+	}
+}
+
 // TestImageChangedInPlace checks that the kubelet's message about the image that a pod had
 // before is not weighed for the one that it has now.
 func TestImageChangedInPlace(t *testing.T) {

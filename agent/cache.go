@@ -56,22 +56,28 @@ type entry struct {
 	startAnother bool // a pod needs another examination when one of these has ended
 	users        map[types.UID]bool
 
-	verdict          report.Verdict  // of the latest examination, for the back-off only
-	repeats          int             // how often in a row it was the same before
-	due              time.Time       // end of its validity
-	messages         map[uint64]bool // fingerprints of the kubelet's messages that it was made for
-	secretsPrint     uint64          // fingerprint of the secrets that it used; 0: not known
-	secretsCheckedAt time.Time       // when they were last compared
+	verdict          report.Verdict         // of the latest examination, for the back-off only
+	repeats          int                    // how often in a row it was the same before
+	due              time.Time              // end of its validity
+	failures         map[types.UID]failures // of the kubelet, after examinations that found nothing wrong
+	messages         map[uint64]bool        // fingerprints of the kubelet's messages that it was made for
+	secretsPrint     uint64                 // fingerprint of the secrets that it used; 0: not known
+	secretsCheckedAt time.Time              // when they were last compared
 }
 
 // resetBackoff has the next results valid for the shortest time again.
-func (e *entry) resetBackoff() { e.verdict, e.repeats, e.messages = report.Verdict{}, 0, nil }
+func (e *entry) resetBackoff() {
+	e.verdict, e.repeats, e.failures, e.messages = report.Verdict{}, 0, nil, nil
+}
 
 // examination is the result of an examination, with its time.
 type examination struct {
 	examine.Result
 	began, ended time.Time
 	after        time.Time // what was found before this did not count
+	// contradicted is how often one pod failed again after examinations in a row that
+	// found nothing wrong.
+	contradicted int
 }
 
 // answeredBy reports whether an examination that began at a time, for which nothing counted
@@ -131,6 +137,9 @@ func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due 
 	}
 	e.users[r.pod] = true
 	due = c.dueFor(e, r)
+	if e.latest.Final && e.verdict.Fault == report.FaultNone && r.failedAt.After(e.latest.ended) {
+		e.noteFailure(r.pod, r.failedAt)
+	}
 	if x := e.latest; r.answeredBy(x.began, x.after) && x.ended.After(r.endedAfter) && (time.Now().Before(due) || !x.Final) {
 		return x, due, true
 	}
@@ -151,6 +160,9 @@ func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due 
 	}
 	if !r.beganAfter.IsZero() && !e.latest.began.After(r.beganAfter) {
 		e.resetBackoff() // a user asked, or settings changed
+	}
+	if !e.failedAfter(e.latest.ended) {
+		e.failures = nil
 	}
 	c.start(ctx, e, r)
 	return examination{}, time.Time{}, false
@@ -200,10 +212,10 @@ func (c *examCache) run(ctx context.Context, e *entry, f *inFlight, r examReques
 		return found
 	}
 	x := c.cfg.Examine(ctx, subject, func(early examine.Result) {
-		c.store(e, examination{early, f.began, time.Now(), after}, r.podCheck, 0)
+		c.store(e, examination{Result: early, began: f.began, ended: time.Now(), after: after}, r.podCheck, 0)
 	})
 	if ctx.Err() == nil {
-		c.store(e, examination{x, f.began, time.Now(), after}, r.podCheck, secrets)
+		c.store(e, examination{Result: x, began: f.began, ended: time.Now(), after: after}, r.podCheck, secrets)
 	}
 }
 
@@ -213,8 +225,14 @@ func (c *examCache) store(e *entry, x examination, podCheck report.Check, secret
 	c.mu.Lock()
 	if !x.began.Before(e.latest.began) {
 		e.latest = x
+		for _, f := range e.failures {
+			e.latest.contradicted = max(e.latest.contradicted, f.count)
+		}
 		if x.Final {
 			v := report.Diagnose(withPodChecks(x.Result, podCheck))
+			if v.Fault != report.FaultNone {
+				e.failures = nil
+			}
 			switch {
 			case !v.Same(e.verdict):
 				e.repeats = 0
@@ -266,6 +284,32 @@ func (c *examCache) dueFor(e *entry, r examRequest) time.Time {
 	return earliest(e.due, x.ended.Add(interval))
 }
 
+// failures counts those of one pod.
+type failures struct {
+	last  time.Time
+	count int
+}
+
+// noteFailure counts a failure of a pod, once.
+func (e *entry) noteFailure(pod types.UID, at time.Time) {
+	if e.failures == nil {
+		e.failures = map[types.UID]failures{}
+	}
+	if f := e.failures[pod]; !f.last.Equal(at) {
+		e.failures[pod] = failures{at, f.count + 1}
+	}
+}
+
+// failedAfter reports whether a pod failed after a time.
+func (e *entry) failedAfter(at time.Time) bool {
+	for _, f := range e.failures {
+		if f.last.After(at) {
+			return true
+		}
+	}
+	return false
+}
+
 // noteMessage remembers the message that an examination is made for.
 func (e *entry) noteMessage(message uint64) {
 	if e.messages == nil {
@@ -305,6 +349,26 @@ func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Du
 		valid = max(valid, min(time.Duration(seconds*pullCostFactor*float64(time.Second)), maxPullInterval))
 	}
 	return valid
+}
+
+// maxContradicted is how often the kubelet may fail after a test pull that succeeded before
+// such pulls prove nothing about its own.
+const maxContradicted = 2
+
+// judged returns the checks of x as they count for a pod. Where the kubelet fails again and
+// again although the test pulls succeed, these are not what the kubelet does, and do not
+// show that the image can be pulled.
+func (x examination) judged(failing bool) examine.Result {
+	at := slices.IndexFunc(x.Checks, func(c report.Check) bool { return c.ID == report.IDPull && c.Outcome == report.Pass })
+	if !failing || at < 0 || x.contradicted < maxContradicted {
+		return x.Result
+	}
+	out := x.Result
+	out.Checks = slices.Clone(out.Checks)
+	out.Checks[at].Outcome = report.Error
+	out.Checks[at].Summary = "the kubelet's own pulls have failed again after " + strconv.Itoa(x.contradicted) +
+		" test pulls that succeeded, so these prove nothing about them"
+	return out
 }
 
 // withPodChecks returns the checks of an examination with those about the pod, in the
@@ -385,6 +449,7 @@ func (c *examCache) release(pod types.UID, except ...string) {
 			continue
 		}
 		delete(e.users, pod)
+		delete(e.failures, pod)
 		if len(e.users) > 0 {
 			continue
 		}

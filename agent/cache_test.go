@@ -192,6 +192,63 @@ func TestFailureAfterVerdict(t *testing.T) {
 	}
 }
 
+// TestPullsThatProveNothing checks that a test pull counts no longer as a proof when the
+// kubelet has failed twice after such a pull, until something else is found.
+func TestPullsThatProveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		podCheck := report.Check{ID: report.IDPod, Kind: report.KindPod, Outcome: report.Fail, Cause: report.Undetermined}
+		passes := examine.Result{Final: true, Checks: []report.Check{
+			{ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass},
+			{ID: report.IDPull, Kind: report.KindPull, Outcome: report.Pass, Evidence: map[string]string{}},
+		}}
+		b.comes = func() examine.Result { return passes }
+		next := func(failedAt time.Time) report.Cause {
+			t.Helper()
+			for {
+				r := func(r *examRequest) { r.podCheck, r.failedAt = podCheck, failedAt }
+				x, due, ok := b.ask("a", "key", r)
+				switch {
+				case !ok:
+					synctest.Wait()
+				case failedAt.After(x.ended):
+					time.Sleep(time.Until(due))
+				default:
+					return report.Diagnose(withPodChecks(x.judged(true), podCheck)).Cause
+				}
+			}
+		}
+		for i, want := range []bool{true, true, false, false} {
+			if got := next(time.Now()); (got == report.Recovered) != want {
+				t.Errorf("after %d failures: %s", i, got)
+			}
+			time.Sleep(time.Second)
+		}
+		for i := range 5 { // other pods, whose attempts began before the recovery
+			failedAt := time.Now()
+			b.ask(types.UID(fmt.Sprint(i)), "other key", func(r *examRequest) { r.podCheck, r.failedAt = podCheck, failedAt })
+			synctest.Wait()
+			time.Sleep(time.Minute)
+		}
+		if x := b.byKey["other key"].latest; len(b.began) < 6 || x.contradicted >= maxContradicted {
+			t.Errorf("one failure each of several pods: %d examinations, %d", len(b.began), x.contradicted)
+		}
+		if x := (examination{Result: passes, contradicted: 9}); x.judged(false).Checks[1].Outcome != report.Pass {
+			t.Error("a pod that does not fail is judged by the failures")
+		}
+		b.comes = func() examine.Result { return checked(report.TagNotFound, nil) }
+		next(time.Now())
+		time.Sleep(time.Second)
+		b.comes = func() examine.Result { return passes }
+		if got := next(time.Now()); got != report.Recovered {
+			t.Errorf("after another verdict: %s", got)
+		}
+		if passes.Checks[1].Outcome != report.Pass {
+			t.Error("the examination itself was changed")
+		}
+	})
+}
+
 // TestFailuresAreBounded checks that a kubelet that fails all the time, while the test
 // pull works, or that writes another message each time, causes few examinations.
 func TestFailuresAreBounded(t *testing.T) {

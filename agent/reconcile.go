@@ -304,7 +304,7 @@ func (a *Agent) recordDiagnosis(i podImage, x examination) {
 		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
 		return
 	}
-	checks := withPodChecks(x.Result, podChecks...)
+	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
 		Image:     i.image.Image,
 		Node:      a.opts.NodeName,

@@ -3,6 +3,7 @@ package cri
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,9 @@ const handlers = `
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "linux"
   snapshotter = "native"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "gone"
 [proxy_plugins.gone]
   type = "snapshot"
   address = %q
@@ -51,18 +55,31 @@ func TestPullWithRuntimeHandler(t *testing.T) {
 		if _, found := n.has(image); found {
 			t.Errorf("the image stays: %+v", k)
 		}
-		if left := entries(t, dir); len(left) != 0 {
+		// The code of a dead snapshotter is that of a dead runtime, so Recover checks again.
+		if left := entries(t, dir); len(left) != 0 && k.Evidence["code"] != "Unavailable" {
 			t.Errorf("%d entries stay in the journal: %+v", len(left), k)
 		}
 		return k
 	}
-	want(t, pull(nil), report.Pass, map[string]string{"removed": "true", "runtimeHandler": ""})
+	recovered := func(k report.Check) bool {
+		pod := report.Check{ID: report.IDPod, Kind: report.KindPod, Outcome: report.Fail, Cause: report.Undetermined}
+		return report.Diagnose([]report.Check{pod, n.Status(t.Context()), k}).Cause == report.Recovered
+	}
+	k := pull(nil)
+	want(t, k, report.Pass, map[string]string{"removed": "true", "runtimeHandler": ""})
+	if !recovered(k) {
+		t.Error("a pull that succeeds does not show that the image can be pulled now")
+	}
 	want(t, pull(n.podWith("uid-default", "")), report.Pass, map[string]string{"removed": "true", "runtimeHandler": ""})
-	want(t, pull(n.podWith("uid-broken", "broken")), report.Fail, map[string]string{"runtimeHandler": "broken"})
+	k = pull(n.podWith("uid-broken", "broken"))
+	want(t, k, report.Fail, map[string]string{"runtimeHandler": "broken"})
+	if recovered(k) || !strings.Contains(k.Evidence["message"], "gone.sock") {
+		t.Errorf("a broken snapshotter of the pod's handler: %+v", k)
+	}
 	want(t, pull(&Pod{Annotation: "broken"}), report.Fail, map[string]string{"runtimeHandler": "broken"})
 
 	// Its snapshots go together with the image.
-	k := pull(n.podWith("uid-copying", "copying"))
+	k = pull(n.podWith("uid-copying", "copying"))
 	want(t, k, report.Pass, map[string]string{"removed": "true", "runtimeHandler": "copying"})
 	snapshots := n.dir + "/root/io.containerd.snapshotter.v1.native/snapshots"
 	hosttest.Eventually(t, func() bool {
