@@ -10,9 +10,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// quotedImage matches how the kubelet and containerd name an image in a message. The
-// quotes are escaped where one message quotes another.
-var quotedImage = regexp.MustCompile(`\b(?:[Ii]mage|reference)(?: tag| name| reference)? \\?"([^"\\]+)\\?"`)
+// quotedImage matches how the kubelet and containerd name the image that they work on. The
+// quotes are escaped where one message quotes another. Other quoted names may be anything.
+var quotedImage = regexp.MustCompile(`(?:` + strings.Join([]string{
+	"[Pp]ulling image", "pull image", "pull and unpack image", "Container image", // pkg/kubelet/images, image_pull.go
+	"default image tag", "parse image name", "parse image reference", // InvalidImageName
+	"resolve image", "resolve reference",
+}, "|") + `) \\?"([^"\\]+)\\?"`)
 
 // aboutOtherImage returns the image that the waiting message is about if the container
 // does not have it, because its image was changed; else an empty string. The kubelet

@@ -31,6 +31,7 @@ func TestAboutOtherImage(t *testing.T) {
 		{"r.example/app:1@" + digest, "ErrImagePull", `failed to pull and unpack image "r.example/app@` + digest + `": x`, "", ""},
 		// A registry may quote any image. The runtime names the one that it pulls.
 		{"r.example/app:1", "ErrImagePull", `failed to pull and unpack image "r.example/app:1": denied: use image "r.example/other:1"`, "", ""},
+		{"r.example/app:1", "ErrImagePull", `A signature was required: reference "r.example/base" is not accepted`, "r.example/app:1", ""},
 		{"r.example/app:1", "ImagePullBackOff", `Back-off pulling image "r.example/app:1": ErrImagePull: image \"r.example/app:1\" x`, "", ""},
 		{"r.example/app:2", "ErrImageNeverPull", `Container image "r.example/app:1" is not present with pull policy of Never`, "", "r.example/app:1"},
 		{"r.example/app:2", "InvalidImageName", `Failed to apply default image tag "UPPER:1": couldn't parse image name "UPPER:1": x`, "", "UPPER:1"},
