@@ -21,7 +21,8 @@ const (
 const handlerAnnotation = "io.containerd.cri.runtime-handler"
 
 // Pod is the pod that an image is pulled for. The runtime may treat its images in a way
-// of their own: containerd unpacks them with the snapshotter of the pod's handler.
+// of their own: containerd unpacks them with the snapshotter of the pod's handler, CRI-O has
+// a signature policy for each namespace (server/image_pull.go).
 type Pod struct {
 	Namespace, Name, UID string
 	Attempt              uint32 // of the sandbox

@@ -68,7 +68,7 @@ func TestNodeCredentials(t *testing.T) {
 	}
 	defer client.Close()
 	e := &Examiner{Runtime: client}
-	if node, _ := e.nodeCredentials(t.Context(), "r.example/app"); node.Problem == "" {
+	if node, _ := e.nodeCredentials(t.Context(), "r.example/app", time.Time{}); node.Problem == "" {
 		t.Skip("a kubelet runs here")
 	}
 
@@ -96,7 +96,7 @@ providers:
 		var node *credentials.NodeSources
 		// The process is called kubelet only once it has been executed.
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if node, _ = e.nodeCredentials(t.Context(), "r.example/app"); node.Problem == "" || time.Now().After(deadline) {
+			if node, _ = e.nodeCredentials(t.Context(), "r.example/app", time.Time{}); node.Problem == "" || time.Now().After(deadline) {
 				break
 			}
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Examiner checks images from this node. It knows nothing of Kubernetes.
+// Examiner checks images from this node. It calls no Kubernetes API.
 type Examiner struct {
 	Runtime  *cri.Client // nil: the runtime's endpoint is unknown
 	Puller   *cri.Puller // nil: no test pulls; the policy can forbid them, too
@@ -117,7 +117,7 @@ type Subject struct {
 	// no test pull, and NoPull may hold the reason.
 	Failing bool
 	NoPull  string
-	After   time.Time // what was found before this time does not count: results of sweeps, rejected passwords
+	After   time.Time // what was found before this time does not count: results of sweeps, rejected passwords, failed providers
 }
 
 // Result is what an examination found.
