@@ -66,9 +66,7 @@ type entry struct {
 }
 
 // resetBackoff has the next results valid for the shortest time again.
-func (e *entry) resetBackoff() {
-	e.verdict, e.repeats, e.failures, e.messages = report.Verdict{}, 0, nil, nil
-}
+func (e *entry) resetBackoff() { e.verdict, e.repeats, e.messages = report.Verdict{}, 0, nil }
 
 // examination is the result of an examination, with its time.
 type examination struct {
@@ -160,9 +158,6 @@ func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due 
 	}
 	if !r.beganAfter.IsZero() && !e.latest.began.After(r.beganAfter) {
 		e.resetBackoff() // a user asked, or settings changed
-	}
-	if !e.failedAfter(e.latest.ended) {
-		e.failures = nil
 	}
 	c.start(ctx, e, r)
 	return examination{}, time.Time{}, false
@@ -290,7 +285,7 @@ type failures struct {
 	count int
 }
 
-// noteFailure counts a failure of a pod, once.
+// noteFailure counts a failure of a pod, once. A pod that gets its image is forgotten.
 func (e *entry) noteFailure(pod types.UID, at time.Time) {
 	if e.failures == nil {
 		e.failures = map[types.UID]failures{}
@@ -298,16 +293,6 @@ func (e *entry) noteFailure(pod types.UID, at time.Time) {
 	if f := e.failures[pod]; !f.last.Equal(at) {
 		e.failures[pod] = failures{at, f.count + 1}
 	}
-}
-
-// failedAfter reports whether a pod failed after a time.
-func (e *entry) failedAfter(at time.Time) bool {
-	for _, f := range e.failures {
-		if f.last.After(at) {
-			return true
-		}
-	}
-	return false
 }
 
 // noteMessage remembers the message that an examination is made for.
@@ -408,7 +393,7 @@ func (c *examCache) noteSecrets(key string, found []credentials.SecretLookup) (c
 		return false
 	}
 	e.resetBackoff()
-	e.secretsPrint, e.due = now, time.Time{}
+	e.secretsPrint, e.due, e.failures = now, time.Time{}, nil
 	return true
 }
 

@@ -224,6 +224,9 @@ func TestPullsThatProveNothing(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
+		if got := next(time.Now().Add(-time.Hour)); got == report.Recovered {
+			t.Error("forgotten without another finding")
+		}
 		for i := range 5 { // other pods, whose attempts began before the recovery
 			failedAt := time.Now()
 			b.ask(types.UID(fmt.Sprint(i)), "other key", func(r *examRequest) { r.podCheck, r.failedAt = podCheck, failedAt })
