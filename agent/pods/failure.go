@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/distribution/reference"
@@ -12,11 +13,14 @@ import (
 
 // quotedImage matches how the kubelet and containerd name the image that they work on. The
 // quotes are escaped where one message quotes another. Other quoted names may be anything.
-var quotedImage = regexp.MustCompile(`(?:` + strings.Join([]string{
+// It is compiled when a pull fails: most nodes never need it.
+var quotedImage = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:` + quotedAfter + `) \\?"([^"\\]+)\\?"`) })
+
+var quotedAfter = strings.Join([]string{
 	"[Pp]ulling image", "pull image", "pull and unpack image", "Container image", // pkg/kubelet/images, image_pull.go
 	"default image tag", "parse image name", "parse image reference", // InvalidImageName
 	"resolve image", "resolve reference",
-}, "|") + `) \\?"([^"\\]+)\\?"`)
+}, "|")
 
 // aboutOtherImage returns the image that the waiting message is about if the container
 // does not have it, because its image was changed; else an empty string. The kubelet
@@ -27,7 +31,7 @@ func (c Container) aboutOtherImage(s corev1.ContainerStatus) string {
 		return ""
 	}
 	other := ""
-	for _, m := range quotedImage.FindAllStringSubmatch(c.Message, -1) {
+	for _, m := range quotedImage().FindAllStringSubmatch(c.Message, -1) {
 		if c.has(m[1]) {
 			return ""
 		}
@@ -67,7 +71,7 @@ func (c *Container) follow(before Container, now time.Time) {
 		c.Changed, c.FailedAt = now, time.Time{}
 	}
 	same := c.Reason == before.Reason && c.Message == before.Message
-	if c.About != "" || !same || !c.pullFails() || len(quotedImage.FindString(c.Message)) > 0 {
+	if c.About != "" || !same || !c.pullFails() || len(quotedImage().FindString(c.Message)) > 0 {
 		return
 	}
 	switch { // the message names no image, and it was there before
@@ -90,8 +94,10 @@ func failedAnew(before, c Container) bool {
 
 // backOffPrefix is what the kubelet puts before the last failure while it waits
 // (pkg/kubelet/images/image_manager.go, pullImage). Older ones do not add the failure.
-var backOffPrefix = regexp.MustCompile(`^Back-off pulling image(?: "[^"]*")?(?:: (?:\w+: )?|$)`)
+var backOffPrefix = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^Back-off pulling image(?: "[^"]*")?(?:: (?:\w+: )?|$)`)
+})
 
 // failure returns the message of the last attempt, whether the kubelet reports it after
 // the attempt or before the next one.
-func (c Container) failure() string { return backOffPrefix.ReplaceAllString(c.Message, "") }
+func (c Container) failure() string { return backOffPrefix().ReplaceAllString(c.Message, "") }
