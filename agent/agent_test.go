@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,6 +123,82 @@ func TestNothingIsPublishedBeforeTheFirstCheck(t *testing.T) {
 	w.until("a report", 10*time.Second, func() bool { _, _, ok := w.report(); return ok })
 	if n, _, _ := w.report(); n.Stuck != 1 || n.Fault == report.FaultNone {
 		t.Errorf("the first report: %d stuck, %s", n.Stuck, n.Fault)
+	}
+}
+
+// TestFailureIsExamined checks that a failure with another message is examined soon after
+// it is reported, although the last verdict would still be valid.
+func TestFailureIsExamined(t *testing.T) {
+	w := newWorld(t)
+	registry := examinetest.StartImages(t)
+	image := registry.Absent()
+	w.pod("stuck", image, backOff)
+	w.agent(func(a *Agent) { a.cache.contradictedInterval = 100 * time.Millisecond })
+	w.diagnosed("stuck", anyDiagnosis)
+	asked := registry.Asked.Load()
+	w.setWaiting("stuck", corev1.ContainerStateWaiting{
+		Reason:  "ErrImagePull",
+		Message: `failed to pull and unpack image "` + image + `": failed to resolve reference "` + image + `": ` + image + `: not found`,
+	})
+	w.until("a second examination", 5*time.Second, func() bool { return registry.Asked.Load() > asked })
+}
+
+// TestRecoveredIsNotForEver checks that a pod whose pull goes on failing does not stay
+// Recovered because the test pulls succeed.
+func TestRecoveredIsNotForEver(t *testing.T) {
+	w := newWorld(t)
+	fails := func(n int) corev1.ContainerStateWaiting {
+		return corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: fmt.Sprintf("unexpected failure of port %d", n)}
+	}
+	w.pod("stuck", "r.example/app:1", fails(0))
+	w.agent(func(a *Agent) {
+		a.cache.contradictedInterval = 50 * time.Millisecond
+		a.cache.cfg.Examine = func(context.Context, examine.Subject, func(examine.Result)) examine.Result {
+			return examine.Result{Final: true, Redactor: report.NewRedactor(), Checks: []report.Check{
+				{ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass},
+				{ID: report.IDPull, Kind: report.KindPull, Outcome: report.Pass, Evidence: map[string]string{}},
+			}}
+		}
+	})
+	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Verdict.Cause == report.Recovered })
+	for n := 1; n <= 2; n++ {
+		time.Sleep(500 * time.Millisecond)
+		w.setWaiting("stuck", fails(n))
+	}
+	d := w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Verdict.Cause != report.Recovered })
+	if d.Verdict.Fault == report.FaultNone {
+		t.Errorf("%+v", d.Verdict)
+	}
+}
+
+// TestImageChangedInPlace checks that the kubelet's message about the image that a pod had
+// before is not weighed for the one that it has now.
+func TestImageChangedInPlace(t *testing.T) {
+	w := newWorld(t)
+	old := examinetest.StartImages(t).Absent()
+	w.pod("stuck", old, corev1.ContainerStateWaiting{
+		Reason:  "ImagePullBackOff",
+		Message: `Back-off pulling image "` + old + `": ErrImagePull: failed to pull and unpack image "` + old + `": ` + old + `: not found`,
+	})
+	w.agent()
+	w.diagnosed("stuck", anyDiagnosis)
+	w.until("an Event about the first image", 10*time.Second, func() bool { return len(w.events("stuck")) == 1 })
+	before := w.events("stuck")
+	changed := strings.Replace(old, ":absent", ":other", 1)
+	w.patch(w.podPath("stuck"), map[string]any{"spec": corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: changed}}}})
+	d := w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Image == changed })
+	if c := report.Find(d.Checks, report.IDPod); c.Cause != "" || c.Evidence[report.KeyAboutImage] != old || c.Evidence[report.KeyMessage] != "" {
+		t.Errorf("%+v", c)
+	}
+	if c := report.Find(d.Checks, report.IDPull); c.Outcome != report.Skipped {
+		t.Errorf("nothing has failed yet: %+v", c)
+	}
+	w.until("an Event about the other image", 10*time.Second, func() bool { return len(w.events("stuck")) > len(before) })
+	for _, e := range w.events("stuck") {
+		isOld := slices.ContainsFunc(before, func(o corev1.Event) bool { return o.UID == e.UID })
+		if !isOld && strings.Contains(e.Message, "TagNotFound") {
+			t.Errorf("an Event by the old message: %s", e.Message)
+		}
 	}
 }
 

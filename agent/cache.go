@@ -29,6 +29,10 @@ type examCache struct {
 	// that its examination used.
 	secretsInterval time.Duration
 
+	// contradictedInterval is how long after its end an examination is due that does not
+	// explain a later failure of the kubelet. It doubles while the result stays the same.
+	contradictedInterval time.Duration
+
 	seed maphash.Seed
 	work sync.WaitGroup
 
@@ -52,25 +56,38 @@ type entry struct {
 	startAnother bool // a pod needs another examination when one of these has ended
 	users        map[types.UID]bool
 
-	verdict          report.Verdict // of the latest examination, for the back-off only
-	repeats          int            // how often in a row it was the same before
-	due              time.Time      // end of its validity
-	secretsPrint     uint64         // fingerprint of the secrets that it used; 0: not known
-	secretsCheckedAt time.Time      // when they were last compared
+	verdict          report.Verdict         // of the latest examination, for the back-off only
+	repeats          int                    // how often in a row it was the same before
+	due              time.Time              // end of its validity
+	failures         map[types.UID]failures // of the kubelet, after examinations that found nothing wrong
+	messages         map[uint64]bool        // fingerprints of the kubelet's messages that it was made for
+	secretsPrint     uint64                 // fingerprint of the secrets that it used; 0: not known
+	secretsCheckedAt time.Time              // when they were last compared
 }
 
 // resetBackoff has the next results valid for the shortest time again.
-func (e *entry) resetBackoff() { e.verdict, e.repeats = report.Verdict{}, 0 }
+func (e *entry) resetBackoff() { e.verdict, e.repeats, e.messages = report.Verdict{}, 0, nil }
 
 // examination is the result of an examination, with its time.
 type examination struct {
 	examine.Result
 	began, ended time.Time
+	after        time.Time // what was found before this did not count
+	// contradicted is how often one pod failed again after examinations in a row that
+	// found nothing wrong.
+	contradicted int
+}
+
+// answeredBy reports whether an examination that began at a time, for which nothing counted
+// that was found before after, is new enough for a request.
+func (r examRequest) answeredBy(began, after time.Time) bool {
+	return began.After(r.beganAfter) && !after.Before(r.beganAfter)
 }
 
 // inFlight is an examination in progress.
 type inFlight struct {
 	began  time.Time // zero: it waits to begin
+	after  time.Time // what was found before this does not count for it
 	cancel context.CancelFunc
 	waiter *waiter
 }
@@ -81,14 +98,21 @@ type examRequest struct {
 	namespace  string    // of the pod
 	urgent     bool      // a user waits for it
 	key        string    // requests with the same key share examinations
-	beganAfter time.Time // it must have begun after this
+	beganAfter time.Time // it must have begun after this, and nothing counts that was found before
 	endedAfter time.Time // it must have ended after this
 	subject    examine.Subject
 	podCheck   report.Check // what the kubelet reports, for the verdict that the back-off depends on
+	failedAt   time.Time    // when the kubelet's last failure was first seen
 }
 
 func newExamCache(c cacheConfig) *examCache {
-	return &examCache{cfg: c, secretsInterval: time.Minute, seed: maphash.MakeSeed(), byKey: map[string]*entry{}}
+	return &examCache{
+		cfg:                  c,
+		secretsInterval:      time.Minute,
+		contradictedInterval: 10 * time.Second,
+		seed:                 maphash.MakeSeed(),
+		byKey:                map[string]*entry{},
+	}
 }
 
 // maxInFlight is how many examinations of one key are in progress at a time: repeated
@@ -110,15 +134,21 @@ func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due 
 		c.byKey[r.key] = e
 	}
 	e.users[r.pod] = true
-	now := time.Now()
-	if x := e.latest; x.began.After(r.beganAfter) && x.ended.After(r.endedAfter) && (now.Before(e.due) || !x.Final) {
-		return x, e.due, true
+	due = c.dueFor(e, r)
+	if e.latest.Final && e.verdict.Fault == report.FaultNone && r.failedAt.After(e.latest.ended) {
+		e.noteFailure(r.pod, r.failedAt)
+	}
+	if x := e.latest; r.answeredBy(x.began, x.after) && x.ended.After(r.endedAfter) && (time.Now().Before(due) || !x.Final) {
+		return x, due, true
 	}
 	for _, f := range e.inFlight {
 		if f.began.IsZero() && r.urgent {
 			c.cfg.Limiter.prioritize(f.waiter)
 		}
-		if f.began.IsZero() || f.began.After(r.beganAfter) {
+		if f.began.IsZero() && f.after.Before(r.beganAfter) {
+			f.after = r.beganAfter
+		}
+		if f.began.IsZero() || r.answeredBy(f.began, f.after) {
 			return examination{}, time.Time{}, false
 		}
 	}
@@ -138,9 +168,10 @@ func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
 	if c.closed {
 		return
 	}
+	e.noteMessage(c.messagePrint(r))
 	ctx, cancel := context.WithCancel(ctx)
 	registry, _ := pods.RegistryOf(r.subject.Image) // none is contacted for an invalid name
-	f := &inFlight{cancel: cancel, waiter: newWaiter(r.namespace, registry, r.urgent)}
+	f := &inFlight{cancel: cancel, after: r.beganAfter, waiter: newWaiter(r.namespace, registry, r.urgent)}
 	e.inFlight = append(e.inFlight, f)
 	c.work.Go(func() {
 		defer cancel()
@@ -165,19 +196,21 @@ func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
 func (c *examCache) run(ctx context.Context, e *entry, f *inFlight, r examRequest) {
 	c.mu.Lock()
 	f.began = time.Now()
+	after := f.after
 	c.mu.Unlock()
 	var secrets uint64
 	subject := r.subject
+	subject.After = after
 	subject.Secrets = func(ctx context.Context) []credentials.SecretLookup {
 		found := r.subject.Secrets(ctx)
 		secrets = c.fingerprint(found)
 		return found
 	}
 	x := c.cfg.Examine(ctx, subject, func(early examine.Result) {
-		c.store(e, examination{early, f.began, time.Now()}, r.podCheck, 0)
+		c.store(e, examination{Result: early, began: f.began, ended: time.Now(), after: after}, r.podCheck, 0)
 	})
 	if ctx.Err() == nil {
-		c.store(e, examination{x, f.began, time.Now()}, r.podCheck, secrets)
+		c.store(e, examination{Result: x, began: f.began, ended: time.Now(), after: after}, r.podCheck, secrets)
 	}
 }
 
@@ -187,8 +220,14 @@ func (c *examCache) store(e *entry, x examination, podCheck report.Check, secret
 	c.mu.Lock()
 	if !x.began.Before(e.latest.began) {
 		e.latest = x
+		for _, f := range e.failures {
+			e.latest.contradicted = max(e.latest.contradicted, f.count)
+		}
 		if x.Final {
 			v := report.Diagnose(withPodChecks(x.Result, podCheck))
+			if v.Fault != report.FaultNone {
+				e.failures = nil
+			}
 			switch {
 			case !v.Same(e.verdict):
 				e.repeats = 0
@@ -213,9 +252,77 @@ var validSteps = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 
 // Limits of repeated test pulls of one image: they take one pullCostFactor-th of the time,
 // but there is one every maxPullInterval.
 const (
-	pullCostFactor  = 20
-	maxPullInterval = time.Hour
+	pullCostFactor   = 20
+	contradictedCost = 4 // the same, if the kubelet fails although the test pull did not
+	maxPullInterval  = time.Hour
 )
+
+// maxMessages is how many messages of one cause count as different.
+const maxMessages = 8
+
+// dueFor returns when the latest examination of e is due for a request. It is due early if
+// the kubelet has failed since it ended, and its verdict does not explain that: it says
+// that nothing is wrong, or was made for another message. c.mu is held.
+func (c *examCache) dueFor(e *entry, r examRequest) time.Time {
+	x := e.latest
+	if !x.Final || e.due.IsZero() || !r.failedAt.After(x.ended) {
+		return e.due
+	}
+	explained := e.messages[c.messagePrint(r)] || len(e.messages) >= maxMessages
+	if explained && e.verdict.Fault != report.FaultNone {
+		return e.due
+	}
+	interval := min(c.contradictedInterval<<min(e.repeats, len(validSteps)), validSteps[0])
+	if seconds := pullSeconds(report.Find(x.Checks, report.IDPull)); seconds > 0 {
+		interval = max(interval, time.Duration(seconds*contradictedCost*float64(time.Second)))
+	}
+	return earliest(e.due, x.ended.Add(interval))
+}
+
+// failures counts those of one pod.
+type failures struct {
+	last  time.Time
+	count int
+}
+
+// noteFailure counts a failure of a pod, once. A pod that gets its image is forgotten.
+func (e *entry) noteFailure(pod types.UID, at time.Time) {
+	if e.failures == nil {
+		e.failures = map[types.UID]failures{}
+	}
+	if f := e.failures[pod]; !f.last.Equal(at) {
+		e.failures[pod] = failures{at, f.count + 1}
+	}
+}
+
+// noteMessage remembers the message that an examination is made for.
+func (e *entry) noteMessage(message uint64) {
+	if e.messages == nil {
+		e.messages = map[uint64]bool{}
+	}
+	e.messages[message] = true
+}
+
+// messagePrint returns a number that is equal for messages of the kubelet that differ in
+// addresses, ports and other numbers only.
+func (c *examCache) messagePrint(r examRequest) uint64 {
+	message := strings.Map(func(char rune) rune {
+		if char >= '0' && char <= '9' {
+			return -1
+		}
+		return char
+	}, r.podCheck.Evidence[report.KeyMessage])
+	return maphash.String(c.seed, message)
+}
+
+// pullSeconds returns how long a test pull took; 0 if there was none.
+func pullSeconds(pull report.Check) float64 {
+	seconds, err := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
+	if err != nil {
+		return 0
+	}
+	return max(seconds, 0)
+}
 
 // validFor returns how long the nth identical result in a row stays valid.
 func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Duration {
@@ -223,11 +330,30 @@ func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Du
 	if v.Cause == report.RuntimeUnavailable {
 		return min(10*time.Second, valid) // nothing was pulled, and every pod depends on it
 	}
-	seconds, err := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
-	if err == nil && seconds > 0 {
+	if seconds := pullSeconds(pull); seconds > 0 {
 		valid = max(valid, min(time.Duration(seconds*pullCostFactor*float64(time.Second)), maxPullInterval))
 	}
 	return valid
+}
+
+// maxContradicted is how often the kubelet may fail after a test pull that succeeded before
+// such pulls prove nothing about its own.
+const maxContradicted = 2
+
+// judged returns the checks of x as they count for a pod. Where the kubelet fails again and
+// again although the test pulls succeed, these are not what the kubelet does, and do not
+// show that the image can be pulled.
+func (x examination) judged(failing bool) examine.Result {
+	at := slices.IndexFunc(x.Checks, func(c report.Check) bool { return c.ID == report.IDPull && c.Outcome == report.Pass })
+	if !failing || at < 0 || x.contradicted < maxContradicted {
+		return x.Result
+	}
+	out := x.Result
+	out.Checks = slices.Clone(out.Checks)
+	out.Checks[at].Outcome = report.Error
+	out.Checks[at].Summary = "the kubelet's own pulls have failed again after " + strconv.Itoa(x.contradicted) +
+		" test pulls that succeeded, so these prove nothing about them"
+	return out
 }
 
 // withPodChecks returns the checks of an examination with those about the pod, in the
@@ -267,7 +393,7 @@ func (c *examCache) noteSecrets(key string, found []credentials.SecretLookup) (c
 		return false
 	}
 	e.resetBackoff()
-	e.secretsPrint, e.due = now, time.Time{}
+	e.secretsPrint, e.due, e.failures = now, time.Time{}, nil
 	return true
 }
 
@@ -308,6 +434,7 @@ func (c *examCache) release(pod types.UID, except ...string) {
 			continue
 		}
 		delete(e.users, pod)
+		delete(e.failures, pod)
 		if len(e.users) > 0 {
 			continue
 		}
@@ -328,8 +455,8 @@ func (c *examCache) close() {
 }
 
 // cacheKey returns a key that is equal for pods whose examinations must have the same
-// result: the same image, requested with the same credentials, failing for the same reason
-// by the kubelet's message. Another message may be about another state of the node.
+// result: the same image, requested with the same credentials and for the same runtime
+// handler, failing for the same reason by the kubelet's message. Another message may be about another state of the node.
 // Credentials are identified by their sources: the pull secrets, and for the node's
 // credential providers the ServiceAccount.
 func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
@@ -337,5 +464,10 @@ func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
 	if s.Failing {
 		failing = "fails"
 	}
-	return strings.Join(append([]string{s.Image, s.NoPull, failing, string(cause), p.Namespace, p.ServiceAccount}, p.PullSecrets...), "\x00")
+	parts := []string{s.Image, s.NoPull, failing, string(cause), s.RuntimeClass}
+	if s.Pod != nil {
+		parts = append(parts, s.Pod.Annotation)
+	}
+	parts = append(parts, p.Namespace, p.ServiceAccount)
+	return strings.Join(append(parts, p.PullSecrets...), "\x00")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
@@ -22,6 +24,7 @@ type bench struct {
 	*examCache
 	mu       sync.Mutex
 	began    []time.Duration // when each examination began, from the start of the test
+	after    []time.Time     // before which nothing counts, of each
 	requeued atomic.Int32
 	comes    func() examine.Result
 	takes    time.Duration
@@ -43,6 +46,7 @@ func newBench(t *testing.T) *bench {
 		Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			b.mu.Lock()
 			b.began = append(b.began, b.passed())
+			b.after = append(b.after, s.After)
 			b.mu.Unlock()
 			s.Secrets(ctx)
 			if b.early {
@@ -136,6 +140,137 @@ func TestRequestResetsBackOff(t *testing.T) {
 			t.Errorf("examined at minutes %v", got)
 		}
 	})
+}
+
+// TestFailureAfterVerdict checks that a verdict that does not explain a failure of the
+// kubelet that came after it is replaced soon, and that any other keeps its time.
+func TestFailureAfterVerdict(t *testing.T) {
+	message := func(text string) report.Check {
+		return report.Check{Evidence: map[string]string{report.KeyMessage: text}}
+	}
+	for _, tt := range []struct {
+		name    string
+		verdict report.Cause
+		message string // of the failure that comes after the verdict
+		pull    string // seconds of the test pull
+		early   bool
+	}{
+		{"nothing is wrong", report.Recovered, "port 4711: refused", "", true},
+		{"the same failure", report.TagNotFound, "port 4712: refused", "", false},
+		{"another message", report.TagNotFound, "no space left on device", "", true},
+		{"a slow pull", report.Recovered, "port 4711: refused", "60.000", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				verdict := tt.verdict
+				b.comes = func() examine.Result { return checked(verdict, map[string]string{"seconds": tt.pull}) }
+				b.ask("a", "key", func(r *examRequest) { r.podCheck = message("port 4711: refused") })
+				synctest.Wait()
+				if v := b.byKey["key"].verdict; (v.Fault == report.FaultNone) != (verdict == report.Recovered) {
+					t.Fatalf("the verdict is %+v", v)
+				}
+				time.Sleep(time.Second)
+				failedAt := time.Now()
+				again := func(r *examRequest) { r.podCheck, r.failedAt = message(tt.message), failedAt }
+				_, due, ok := b.ask("a", "key", again)
+				if wait := time.Until(due); !ok || tt.early != (wait <= b.contradictedInterval) || wait < b.contradictedInterval/2 {
+					t.Fatalf("due in %v, %v", wait, ok)
+				}
+				if !tt.early {
+					return
+				}
+				time.Sleep(time.Until(due))
+				b.ask("a", "key", again)
+				synctest.Wait()
+				x, due, ok := b.ask("a", "key", again)
+				if !ok || !x.began.After(failedAt) || time.Until(due) < time.Minute {
+					t.Errorf("began %v after the failure, due in %v, %v", x.began.Sub(failedAt), time.Until(due), ok)
+				}
+			})
+		})
+	}
+}
+
+// TestPullsThatProveNothing checks that a test pull counts no longer as a proof when the
+// kubelet has failed twice after such a pull, until something else is found.
+func TestPullsThatProveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		podCheck := report.Check{ID: report.IDPod, Kind: report.KindPod, Outcome: report.Fail, Cause: report.Undetermined}
+		passes := examine.Result{Final: true, Checks: []report.Check{
+			{ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass},
+			{ID: report.IDPull, Kind: report.KindPull, Outcome: report.Pass, Evidence: map[string]string{}},
+		}}
+		b.comes = func() examine.Result { return passes }
+		next := func(failedAt time.Time) report.Cause {
+			t.Helper()
+			for {
+				r := func(r *examRequest) { r.podCheck, r.failedAt = podCheck, failedAt }
+				x, due, ok := b.ask("a", "key", r)
+				switch {
+				case !ok:
+					synctest.Wait()
+				case failedAt.After(x.ended):
+					time.Sleep(time.Until(due))
+				default:
+					return report.Diagnose(withPodChecks(x.judged(true), podCheck)).Cause
+				}
+			}
+		}
+		for i, want := range []bool{true, true, false, false} {
+			if got := next(time.Now()); (got == report.Recovered) != want {
+				t.Errorf("after %d failures: %s", i, got)
+			}
+			time.Sleep(time.Second)
+		}
+		if got := next(time.Now().Add(-time.Hour)); got == report.Recovered {
+			t.Error("forgotten without another finding")
+		}
+		for i := range 5 { // other pods, whose attempts began before the recovery
+			failedAt := time.Now()
+			b.ask(types.UID(fmt.Sprint(i)), "other key", func(r *examRequest) { r.podCheck, r.failedAt = podCheck, failedAt })
+			synctest.Wait()
+			time.Sleep(time.Minute)
+		}
+		if x := b.byKey["other key"].latest; len(b.began) < 6 || x.contradicted >= maxContradicted {
+			t.Errorf("one failure each of several pods: %d examinations, %d", len(b.began), x.contradicted)
+		}
+		if x := (examination{Result: passes, contradicted: 9}); x.judged(false).Checks[1].Outcome != report.Pass {
+			t.Error("a pod that does not fail is judged by the failures")
+		}
+		b.comes = func() examine.Result { return checked(report.TagNotFound, nil) }
+		next(time.Now())
+		time.Sleep(time.Second)
+		b.comes = func() examine.Result { return passes }
+		if got := next(time.Now()); got != report.Recovered {
+			t.Errorf("after another verdict: %s", got)
+		}
+		if passes.Checks[1].Outcome != report.Pass {
+			t.Error("the examination itself was changed")
+		}
+	})
+}
+
+// TestFailuresAreBounded checks that a kubelet that fails all the time, while the test
+// pull works, or that writes another message each time, causes few examinations.
+func TestFailuresAreBounded(t *testing.T) {
+	for _, verdict := range []report.Cause{report.Recovered, report.TagNotFound} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.comes = func() examine.Result { return checked(verdict, nil) }
+			for i := range 1800 {
+				b.ask("a", "key", func(r *examRequest) {
+					r.failedAt = time.Now()
+					r.podCheck.Evidence = map[string]string{report.KeyMessage: strings.Repeat("x", i)}
+				})
+				time.Sleep(time.Second)
+			}
+			if n := len(b.began); n < 5 || n > 36 {
+				t.Errorf("%s: %d examinations in half an hour", verdict, n)
+			}
+		})
+	}
 }
 
 // TestSlowPullsAreRare checks that a slow test pull is not repeated soon.
@@ -254,6 +389,38 @@ func TestRepeatedRequests(t *testing.T) {
 	})
 }
 
+// TestRequestJoinsWhatWaits checks that a request is answered by an examination in which
+// nothing counts that was remembered before the request, also if that was queued, or had
+// just begun, without the request.
+func TestRequestJoinsWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.takes = 10 * time.Second
+		b.ask("a", "first")
+		b.ask("b", "second")
+		synctest.Wait()
+		b.ask("c", "waits") // both slots are taken
+		time.Sleep(time.Second)
+		asked := time.Now()
+		request := func(n *examRequest) { n.beganAfter = asked }
+		b.ask("c", "waits", request)
+		time.Sleep(30 * time.Second)
+		if n := len(b.after); n != 3 || !b.after[2].Equal(asked) {
+			t.Errorf("%d examinations at %v: %v", n, b.began, b.after)
+		}
+
+		asked = time.Now()
+		time.Sleep(time.Second)
+		b.ask("d", "just begun")
+		time.Sleep(time.Millisecond)
+		b.ask("d", "just begun", request)
+		time.Sleep(30 * time.Second)
+		if x, _, ok := b.ask("d", "just begun", request); !ok || !b.after[len(b.after)-1].Equal(asked) {
+			t.Errorf("answered by an examination in which older results counted: %v, %v, %v", ok, x.after, b.after)
+		}
+	})
+}
+
 // TestLaterExaminationWins checks that of two examinations the one that began later
 // counts, whichever ends first.
 func TestLaterExaminationWins(t *testing.T) {
@@ -291,5 +458,30 @@ func TestFingerprint(t *testing.T) {
 	}
 	if e.fingerprint(forbidden) != 0 || e.fingerprint(nil) != 0 || e.fingerprint(absent) == 0 {
 		t.Error("what is not known is taken for something")
+	}
+}
+
+// TestCacheKey checks that a pod shares no examination with one whose image the runtime may
+// treat differently.
+func TestCacheKey(t *testing.T) {
+	a := &Agent{}
+	key := func(edit func(*pods.Pod)) string {
+		p := pods.Pod{Namespace: "shop", Name: "web", UID: "1"}
+		edit(&p)
+		return cacheKey(p, a.subject(p, pods.PendingImage{Image: "r.example/app:1", Failing: true}), report.TagNotFound)
+	}
+	first := key(func(*pods.Pod) {})
+	if other := key(func(p *pods.Pod) { p.Name, p.UID = "web-2", "2" }); other != first {
+		t.Error("two pods of one Deployment share no examination")
+	}
+	for what, edit := range map[string]func(*pods.Pod){
+		"RuntimeClass": func(p *pods.Pod) { p.RuntimeClass = "kata" },
+		"annotation":   func(p *pods.Pod) { p.RuntimeHandler = "kata" },
+		"namespace":    func(p *pods.Pod) { p.Namespace = "other" },
+		"pull secrets": func(p *pods.Pod) { p.PullSecrets = []string{"s"} },
+	} {
+		if key(edit) == first {
+			t.Errorf("two pods with another %s share an examination", what)
+		}
 	}
 }

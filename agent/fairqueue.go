@@ -107,8 +107,9 @@ func newWaiter(namespace, registry string, urgent bool) *waiter {
 //
 // Namespaces take turns. While others wait, one namespace holds at most half of the
 // slots. It never holds the last quarter: a newcomer must not wait for examinations that
-// hang. Within these limits urgent examinations go first. Each namespace and each
-// registry is rate-limited.
+// hang. Urgent examinations go before the others of their own namespace only: else one
+// namespace that asks all the time would keep the others from a registry that they share.
+// Each namespace and each registry is rate-limited.
 type fairQueue struct {
 	slots     int
 	perSecond func() int // examinations per second and registry
@@ -160,43 +161,53 @@ func (f *fairQueue) next(now time.Time) (w *waiter, retryAt time.Time) {
 	}
 	half, most := max(1, f.slots/2), f.slots-f.slots/4
 	for _, quota := range []int{half, most} {
-		for _, urgent := range []bool{true, false} {
-			for _, ns := range f.order {
-				if f.running[ns] >= quota {
-					continue
-				}
-				w, at := f.firstReady(ns, urgent, now)
-				if w != nil {
-					f.admit(w, now)
-					return w, time.Time{}
-				}
-				retryAt = earliest(retryAt, at)
+		for _, ns := range f.order {
+			if f.running[ns] >= quota {
+				continue
 			}
+			w, at := f.firstReady(ns, now)
+			if w != nil {
+				f.admit(w, now)
+				return w, time.Time{}
+			}
+			retryAt = earliest(retryAt, at)
 		}
 	}
 	return nil, retryAt
 }
 
-// firstReady returns the first waiter of a namespace that the rates allow to begin, or
-// when they allow one.
-func (f *fairQueue) firstReady(ns string, urgent bool, now time.Time) (w *waiter, retryAt time.Time) {
+// firstReady returns the first waiter of a namespace that the rates allow to begin, an
+// urgent one if there is one, or when they allow one.
+func (f *fairQueue) firstReady(ns string, now time.Time) (first *waiter, retryAt time.Time) {
 	if at := f.readyAt(namespaceKey(ns), namespaceFactor, now); at.After(now) {
 		return nil, at
 	}
-	full := map[string]bool{}
+	ready := map[string]bool{} // by registry
 	for _, w := range f.waiting[ns] {
-		if urgent && !w.urgent || full[w.registry] {
+		if first != nil && !w.urgent {
 			continue
 		}
-		at := now
-		if w.registry != "" {
-			at = f.readyAt(registryKey(w.registry), 1, now)
+		isReady, known := ready[w.registry]
+		if !known {
+			at := now
+			if w.registry != "" {
+				at = f.readyAt(registryKey(w.registry), 1, now)
+			}
+			isReady = !at.After(now)
+			ready[w.registry] = isReady
+			if !isReady {
+				retryAt = earliest(retryAt, at)
+			}
 		}
-		if !at.After(now) {
+		switch {
+		case isReady && w.urgent:
 			return w, time.Time{}
+		case isReady:
+			first = w
 		}
-		full[w.registry] = true
-		retryAt = earliest(retryAt, at)
+	}
+	if first != nil {
+		return first, time.Time{}
 	}
 	return nil, retryAt
 }

@@ -75,20 +75,58 @@ func TestNamespacesTakeTurns(t *testing.T) {
 	}
 }
 
-// TestUrgentFirst checks that urgent waiters go first, but not at the cost of all
-// others.
+// TestUrgentFirst checks that urgent waiters go first in their own namespace, and that
+// the namespaces take turns all the same.
 func TestUrgentFirst(t *testing.T) {
 	r := newTestQueue(4, 1000)
 	r.queue(10, "a", "r", false)
 	last := r.queue(1, "a", "r", true)[0]
 	if got := r.admitAll(); got[0] != last {
-		t.Error("what is asked about waits")
+		t.Error("an urgent waiter waits behind the others of its namespace")
 	}
 	r = newTestQueue(4, 1000)
 	r.queue(1000, "a", "r", true)
 	r.queue(1000, "b", "r", false)
-	if got := namespacesOf(r.admitAll()); got != "aabb" {
+	if got := namespacesOf(r.admitAll()); got != "abab" {
 		t.Errorf("a namespace that asks about all its pods: %s", got)
+	}
+}
+
+// TestAskingStarvesNoNamespace checks that a namespace whose users ask more often than the
+// rate of a registry allows does not keep another one from this registry.
+func TestAskingStarvesNoNamespace(t *testing.T) {
+	const rate, asksPerSecond = 4, 5
+	r := newTestQueue(8, rate)
+	began := map[string]int{}
+	admit := func() {
+		for _, w := range r.admitAll() {
+			began[w.namespace]++
+			r.finish(w)
+		}
+	}
+	for range 60 * asksPerSecond {
+		r.queue(1, "asks", "shared", true)
+		r.now = r.now.Add(time.Second / asksPerSecond)
+		admit()
+	}
+	if left := len(r.waiting["asks"]); left == 0 {
+		t.Fatal("the namespace does not ask more often than the rate allows")
+	}
+	before := began["asks"]
+	for n := range 20 {
+		r.queue(1, "quiet", "shared", false)
+		turns := 0
+		for ; began["quiet"] == n; turns++ {
+			if turns > 2*asksPerSecond {
+				t.Fatalf("pod %d of another namespace is not served within two seconds", n)
+			}
+			r.queue(1, "asks", "shared", true)
+			r.now = r.now.Add(time.Second / asksPerSecond)
+			admit()
+		}
+	}
+	if others := began["asks"] - before; others > 3*20 || others == 0 {
+		t.Errorf("beside 20 of the quiet namespace %d of the other began", others)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -223,10 +224,12 @@ func (a *Agent) subject(p pods.Pod, w pods.PendingImage) examine.Subject {
 		return sandboxSubject(w.Image)
 	}
 	s := examine.Subject{
-		Image:   w.Image,
-		Failing: w.Failing && w.Policy != corev1.PullNever,
-		Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
-		Account: func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
+		Image:        w.Image,
+		Pod:          &cri.Pod{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Annotation: p.RuntimeHandler},
+		RuntimeClass: p.RuntimeClass,
+		Failing:      w.Failing && w.Policy != corev1.PullNever,
+		Secrets:      func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
+		Account:      func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
 	}
 	switch {
 	case w.Failing && w.Policy == corev1.PullNever:
@@ -250,11 +253,11 @@ func (a *Agent) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingIm
 		beganAfter: a.reexaminedSince(),
 		subject:    s,
 		podCheck:   i.check,
+		failedAt:   w.FailedAt,
 	}
 	if request.pending() && request.at.After(need.beganAfter) {
 		need.beganAfter, need.urgent = request.at, true
 	}
-	need.subject.After = need.beganAfter
 	if !i.exists || i.old.key != i.key {
 		need.endedAfter = time.Now().Add(-reuseAge)
 	}
@@ -301,7 +304,7 @@ func (a *Agent) recordDiagnosis(i podImage, x examination) {
 		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
 		return
 	}
-	checks := withPodChecks(x.Result, podChecks...)
+	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
 		Image:     i.image.Image,
 		Node:      a.opts.NodeName,

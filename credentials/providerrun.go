@@ -31,6 +31,7 @@ const (
 	// wait for one registry do not each run a broken provider.
 	answerTTL        = time.Minute
 	failureTTL       = 10 * time.Second
+	minFailureAge    = time.Second // until then a failure counts even for a later request
 	maxCachedAnswers = 64
 )
 
@@ -66,20 +67,23 @@ type ProviderRunner struct {
 }
 
 type cachedAnswer struct {
-	answer ProviderResult
-	until  time.Time
+	answer    ProviderResult
+	at, until time.Time
 }
 
 // Run returns the credentials of one provider for a repository, from the cache
 // or by running it. The cache keys are the kubelet's (plugin.go,
-// getCachedCredentials).
-func (r *ProviderRunner) Run(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) ProviderResult {
+// getCachedCredentials). A failure from before after is not taken from the cache: the
+// kubelet caches none, and a user who asks may have fixed it.
+func (r *ProviderRunner) Run(
+	ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string, after time.Time,
+) ProviderResult {
 	registry, _, _ := strings.Cut(repository, "/")
 	key := func(scope string) string {
 		return strings.Join([]string{c.BinDir, p.Name, k.Started.String(), scope}, "\x00")
 	}
 	byImage, byRegistry, global := key("image "+repository), key("registry "+registry), key("global")
-	if a, ok := r.cached(byImage, byRegistry, global); ok {
+	if a, ok := r.cached(after, byImage, byRegistry, global); ok {
 		return a
 	}
 	a := ProviderResult{Provider: p.Name}
@@ -106,11 +110,12 @@ func (r *ProviderRunner) Run(ctx context.Context, k Kubelet, c ProviderConfig, p
 }
 
 // cached returns the answer that is stored under the first key that has one.
-func (r *ProviderRunner) cached(keys ...string) (ProviderResult, bool) {
+func (r *ProviderRunner) cached(after time.Time, keys ...string) (ProviderResult, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, key := range keys {
-		if e, ok := r.cache[key]; ok && time.Now().Before(e.until) {
+		e, ok := r.cache[key]
+		if ok && time.Now().Before(e.until) && (e.answer.Failed == nil || !e.at.Before(after) || time.Since(e.at) < minFailureAge) {
 			return e.answer, true
 		}
 	}
@@ -133,7 +138,7 @@ func (r *ProviderRunner) store(key string, a ProviderResult, ttl time.Duration) 
 	if r.cache == nil || len(r.cache) >= maxCachedAnswers {
 		r.cache = map[string]cachedAnswer{}
 	}
-	r.cache[key] = cachedAnswer{a, now.Add(ttl)}
+	r.cache[key] = cachedAnswer{answer: a, at: now, until: now.Add(ttl)}
 }
 
 // run starts the provider once (plugin.go, ExecPlugin). The error is a

@@ -75,7 +75,7 @@ func TestRunProvider(t *testing.T) {
 			Name: name, APIVersion: providerVersions[0], Args: []string{mode},
 			Env: []kubeletv1.ExecEnvVar{{Name: "PROVIDER_USER", Value: "puller"}, {Name: "PROVIDER_PASSWORD", Value: "hunter2-canary"}},
 		}
-		return r.Run(ctx, kubelet, config, p, "r.example/team/app")
+		return r.Run(ctx, kubelet, config, p, "r.example/team/app", time.Time{})
 	}
 
 	t.Run("works", func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestRunProvider(t *testing.T) {
 		cancel()
 		r := &ProviderRunner{Timeout: time.Minute}
 		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"hangs"}}
-		a := r.Run(ctx, kubelet, config, p, "r.example/app")
+		a := r.Run(ctx, kubelet, config, p, "r.example/app", time.Time{})
 		if a.Skipped == "" || a.Failed != nil {
 			t.Errorf("got %+v", a)
 		}
@@ -165,7 +165,7 @@ func TestProviderLeavesNoProcess(t *testing.T) {
 	k := Kubelet{WorkDir: "/", Files: dirFS{root: "/"}}
 	for _, mode := range []string{"hangs", "child"} {
 		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}
-		r.Run(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, p, "r.example/"+mode)
+		r.Run(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, p, "r.example/"+mode, time.Time{})
 	}
 	running := func() (found []string) {
 		links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -201,7 +201,7 @@ func TestAnswersAreCached(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(root, "mode"), []byte(mode), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return r.Run(t.Context(), k, ProviderConfig{BinDir: bin}, p, image)
+		return r.Run(t.Context(), k, ProviderConfig{BinDir: bin}, p, image, time.Time{})
 	}
 	// The response has cacheDuration 0, so that the provider runs again.
 	if a := ask("works", "r.example/a"); a.Failed != nil {
@@ -222,12 +222,22 @@ func TestAnswersAreCached(t *testing.T) {
 func TestAnswerCache(t *testing.T) {
 	r := &ProviderRunner{}
 	r.store("a", ProviderResult{Provider: "a"}, time.Hour)
-	if a, ok := r.cached("x", "a"); !ok || a.Provider != "a" {
+	if a, ok := r.cached(time.Now(), "x", "a"); !ok || a.Provider != "a" {
 		t.Error("not cached")
 	}
 	r.store("b", ProviderResult{}, 0)
-	if _, ok := r.cached("b"); ok {
+	if _, ok := r.cached(time.Time{}, "b"); ok {
 		t.Error("cached although its TTL is 0")
+	}
+	r.store("failed", ProviderResult{Failed: &ProviderError{}}, time.Hour)
+	failed := r.cache["failed"]
+	failed.at = failed.at.Add(-2 * minFailureAge)
+	r.cache["failed"] = failed
+	if _, ok := r.cached(failed.at.Add(-time.Second), "failed"); !ok {
+		t.Error("a failure after the request does not count")
+	}
+	if _, ok := r.cached(time.Now(), "failed"); ok {
+		t.Error("a failure before the request counts")
 	}
 	for i := range 3 * maxCachedAnswers {
 		r.store(fmt.Sprint(i), ProviderResult{}, time.Hour)
@@ -260,7 +270,7 @@ func TestProviderWithoutChroot(t *testing.T) {
 	}
 	k := Kubelet{Args: []string{"kubelet"}, WorkDir: "/", Files: dirFS{root: root}, Root: root}
 	p := Provider{Name: "provider", APIVersion: providerVersions[0]}
-	a := (&ProviderRunner{Timeout: time.Second}).Run(t.Context(), k, ProviderConfig{BinDir: "/"}, p, "r.example/app")
+	a := (&ProviderRunner{Timeout: time.Second}).Run(t.Context(), k, ProviderConfig{BinDir: "/"}, p, "r.example/app", time.Time{})
 	if a.Failed != nil || !strings.Contains(a.Skipped, "pullprobe could not start it: operation not permitted") {
 		t.Errorf("failed: %v, skipped: %q", a.Failed, a.Skipped)
 	}

@@ -38,8 +38,48 @@ func TestRejections(t *testing.T) {
 		for i := range 2 * maxRejections {
 			r.Add("r.example", "u", time.Duration(i).String())
 		}
-		if len(r.until) > maxRejections {
-			t.Errorf("%d entries", len(r.until))
+		if len(r.known) > maxRejections {
+			t.Errorf("%d entries", len(r.known))
+		}
+	})
+}
+
+// A requested examination tries a rejected login again, which is remembered again. The
+// number of such attempts is limited.
+func TestRejectionsOnRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &RejectionCache{TTL: func() time.Duration { return 15 * time.Minute }}
+		refused := func(r *RejectionCache) bool {
+			_, refused := r.Contains("r.example", "u", "p")
+			return refused
+		}
+		r.Add("r.example", "u", "p")
+		sent := 0
+		for range 10 {
+			time.Sleep(time.Second)
+			view := r.Since(time.Now())
+			if refused(view) {
+				continue
+			}
+			sent++
+			view.Add("r.example", "u", "p")
+			if !refused(view) || !refused(r) {
+				t.Fatal("not remembered again")
+			}
+		}
+		if sent != maxRetries {
+			t.Errorf("%d attempts by ten requests", sent)
+		}
+		time.Sleep(retryInterval)
+		if refused(r.Since(time.Now())) {
+			t.Error("a request after a minute is not answered by the registry")
+		}
+		if refused(r) {
+			t.Error("the old rejection still counts after the login was tried again and not rejected")
+		}
+		r.Add("r.example", "u", "p")
+		if !refused(r.Since(time.Now().Add(-time.Second))) {
+			t.Error("a rejection after the request does not count")
 		}
 	})
 }

@@ -51,7 +51,8 @@ type CleanupResult struct {
 //
 // An image is removed only if the node did not have its ID before the pull, the pull
 // gave it all its names, it is not pinned, and no container uses it: RemoveImage of
-// the CRI removes every name of an ID (containerd: internal/cri/server/images). An
+// the CRI removes every name of an ID (containerd: internal/cri/server/images, which
+// ignores the runtime handler: the image and its snapshots go together). An
 // entry is finished when its image was removed, when it stays for one of these
 // reasons, or when it has not arrived within 90 seconds of the pull's deadline.
 func (p *Puller) Recover(ctx context.Context) []CleanupResult {
@@ -86,7 +87,8 @@ func (p *Puller) finish(ctx context.Context, h *heldEntry, ended bool) (Image, C
 
 // cleanUp removes the image if only the pull has put it there and nothing uses it.
 func (p *Puller) cleanUp(ctx context.Context, h *heldEntry, ended bool) (Image, CleanupResult) {
-	img, found, err := p.Client.ImageStatus(ctx, h.Image)
+	pod := &Pod{Handler: h.Handler}
+	img, found, err := p.Client.ImageStatusFor(ctx, h.Image, pod)
 	switch {
 	case err != nil:
 		return img, CleanupResult{Pending: true, Err: err}
@@ -110,7 +112,7 @@ func (p *Puller) cleanUp(ctx context.Context, h *heldEntry, ended bool) (Image, 
 	case len(users) > 0:
 		return img, CleanupResult{Left: LeftInUse}
 	}
-	_, err = p.Client.image.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: img.ID}})
+	_, err = p.Client.image.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: pod.spec(img.ID)})
 	if err != nil && !isNotFound(err) {
 		return img, CleanupResult{Left: LeftError, Pending: true, Err: err}
 	}

@@ -47,7 +47,13 @@ func (c *Client) Images(ctx context.Context) ([]Image, error) {
 // ImageStatus finds ref in the runtime's store: a name or an ID, resolved as the
 // runtime would. The second result reports whether it exists.
 func (c *Client) ImageStatus(ctx context.Context, ref string) (Image, bool, error) {
-	r, err := c.image.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
+	return c.ImageStatusFor(ctx, ref, nil)
+}
+
+// ImageStatusFor is ImageStatus for the images of a pod, where the runtime distinguishes
+// them. Pod may be nil.
+func (c *Client) ImageStatusFor(ctx context.Context, ref string, pod *Pod) (Image, bool, error) {
+	r, err := c.image.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: pod.spec(ref)})
 	if err != nil || r.GetImage() == nil {
 		return Image{}, false, err
 	}

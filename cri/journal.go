@@ -39,10 +39,11 @@ func NewJournal(dir string) *Journal { return &Journal{dir: dir} }
 
 // entry is what the cleanup after a pull needs. It contains no credentials.
 type entry struct {
-	Image   string        `json:"image"`        // as requested
-	Before  []string      `json:"before"`       // image IDs that the node had
-	Start   time.Time     `json:"start"`        // just before the pull
-	Timeout time.Duration `json:"timeoutNanos"` // of the pull
+	Image   string        `json:"image"`                    // as requested
+	Before  []string      `json:"before"`                   // image IDs that the node had
+	Start   time.Time     `json:"start"`                    // just before the pull
+	Timeout time.Duration `json:"timeoutNanos"`             // of the pull
+	Handler string        `json:"runtimeHandler,omitempty"` // that the pull was made with
 }
 
 // heldEntry is an entry that this process works on.

@@ -79,6 +79,7 @@ type Puller struct {
 // PullRequest is one test pull.
 type PullRequest struct {
 	Image       string                   // fully qualified reference
+	Pod         *Pod                     // that needs it; nil: none
 	Credentials []credentials.Credential // in the kubelet's order; none: anonymous
 	Bytes       int64                    // compressed size, 0 if unknown
 	Failing     bool                     // the pod's own pull of it already fails on this node
@@ -112,6 +113,9 @@ func (p *Puller) Pull(ctx context.Context, req PullRequest) report.Check {
 	}
 	if named, err := reference.ParseDockerRef(req.Image); err == nil {
 		k.Host = reference.Domain(named)
+	}
+	if handler := req.Pod.handler(); handler != "" {
+		k.Evidence[report.KeyRuntimeHandler] = report.Clean(handler, 64)
 	}
 	p.pull(ctx, req, &k)
 	k.Duration = report.Millis(time.Since(began))
@@ -168,7 +172,7 @@ func (p *Puller) refuse(req PullRequest) (why, summary string) {
 // entry and the free bytes. If the pull must not be made, ok is false and k has
 // the reason.
 func (p *Puller) prepare(ctx context.Context, req PullRequest, k *report.Check) (held *heldEntry, free uint64, ok bool) {
-	before, present, err := p.inventory(ctx, req.Image)
+	before, present, err := p.inventory(ctx, req)
 	switch {
 	case present:
 		skip(k, skipPresent, "the image is on the node, and a pull would move its tag")
@@ -187,6 +191,9 @@ func (p *Puller) prepare(ctx context.Context, req PullRequest, k *report.Check) 
 		return nil, 0, false
 	}
 	e := entry{Image: req.Image, Start: time.Now().UTC(), Timeout: p.deadline()}
+	if req.Pod != nil {
+		e.Handler = req.Pod.Handler
+	}
 	for _, i := range before {
 		e.Before = append(e.Before, i.ID)
 	}
@@ -209,13 +216,13 @@ func skip(k *report.Check, why, summary string) {
 
 // inventory returns the runtime's images before the pull, and whether the image
 // is one of them.
-func (p *Puller) inventory(ctx context.Context, image string) (all []Image, present bool, err error) {
+func (p *Puller) inventory(ctx context.Context, req PullRequest) (all []Image, present bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inventoryTimeout)
 	defer cancel()
 	if all, err = p.Client.Images(ctx); err != nil {
 		return nil, false, err
 	}
-	_, present, err = p.Client.ImageStatus(ctx, image)
+	_, present, err = p.Client.ImageStatusFor(ctx, req.Image, req.Pod)
 	return all, present, err
 }
 
@@ -267,7 +274,7 @@ func (p *Puller) run(ctx context.Context, req PullRequest, free uint64) pullResu
 
 	var r pullResult
 	for i := range max(len(req.Credentials), 1) {
-		ask := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: req.Image}}
+		ask := &runtimeapi.PullImageRequest{Image: req.Pod.spec(req.Image), SandboxConfig: req.Pod.config()}
 		if len(req.Credentials) > 0 {
 			c := req.Credentials[i]
 			r.used = append(r.used, c)

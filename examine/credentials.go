@@ -28,14 +28,16 @@ func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject
 			src.Account = s.Account(reading)
 		}
 	})
-	wg.Go(func() { src.Node, src.Runtime = e.nodeCredentials(ctx, repository) })
+	wg.Go(func() { src.Node, src.Runtime = e.nodeCredentials(ctx, repository, s.After) })
 	wg.Wait()
 	return credentials.Resolve(repository, src)
 }
 
 // nodeCredentials returns the sources of the kubelet on this node, and the
 // runtime's own credentials; nil if the runtime's endpoint is unknown.
-func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*credentials.NodeSources, []credentials.Credential) {
+func (e *Examiner) nodeCredentials(
+	ctx context.Context, repository string, after time.Time,
+) (*credentials.NodeSources, []credentials.Credential) {
 	if e.Runtime == nil {
 		return nil, nil
 	}
@@ -52,11 +54,13 @@ func (e *Examiner) nodeCredentials(ctx context.Context, repository string) (*cre
 	if err != nil {
 		return &credentials.NodeSources{Problem: err.Error()}, own
 	}
-	return e.kubeletCredentials(ctx, process, repository), own
+	return e.kubeletCredentials(ctx, process, repository, after), own
 }
 
 // kubeletCredentials reads the kubelet's sources and runs its providers.
-func (e *Examiner) kubeletCredentials(ctx context.Context, process *host.Process, repository string) *credentials.NodeSources {
+func (e *Examiner) kubeletCredentials(
+	ctx context.Context, process *host.Process, repository string, after time.Time,
+) *credentials.NodeSources {
 	root, err := process.Root()
 	if err != nil {
 		return &credentials.NodeSources{Problem: "the kubelet's root directory cannot be opened: " + err.Error()}
@@ -68,7 +72,7 @@ func (e *Examiner) kubeletCredentials(ctx context.Context, process *host.Process
 	}
 	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
 	if node.Providers.Problem == "" {
-		node.Results = e.runProviders(ctx, kubelet, node.Providers, repository)
+		node.Results = e.runProviders(ctx, kubelet, node.Providers, repository, after)
 	}
 	return node
 }
@@ -103,7 +107,7 @@ func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, pr
 // runProviders runs all providers that match, side by side, if that is switched
 // on.
 func (e *Examiner) runProviders(
-	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string,
+	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string, after time.Time,
 ) []credentials.ProviderResult {
 	matching := slices.DeleteFunc(slices.Clone(c.Providers), func(p credentials.Provider) bool { return !p.Matches(repository) })
 	out := make([]credentials.ProviderResult, len(matching))
@@ -116,7 +120,7 @@ func (e *Examiner) runProviders(
 		case e.Providers == nil || !e.policy().CredentialProviders:
 			out[i].Skipped = "the kubelet's providers are not run: the component credential-providers of the manifests is not installed"
 		default:
-			wg.Go(func() { out[i] = e.Providers.Run(ctx, k, c, p, repository) })
+			wg.Go(func() { out[i] = e.Providers.Run(ctx, k, c, p, repository, after) })
 		}
 	}
 	wg.Wait()
@@ -144,16 +148,25 @@ func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credenti
 	return out
 }
 
+// rejections returns the rejected passwords that count for an examination: a request
+// must be answered by asking, not by what was remembered before it. Nil: no cache.
+func (e *Examiner) rejections(s Subject) *credentials.RejectionCache {
+	if e.Refusals == nil || s.After.IsZero() {
+		return e.Refusals
+	}
+	return e.Refusals.Since(s.After)
+}
+
 // withoutRejected returns the credentials that at least one of the hosts has not
 // just rejected.
-func (e *Examiner) withoutRejected(list []credentials.Credential, hosts []string) []credentials.Credential {
-	if e.Refusals == nil || len(hosts) == 0 {
+func withoutRejected(list []credentials.Credential, hosts []string, rejected *credentials.RejectionCache) []credentials.Credential {
+	if rejected == nil || len(hosts) == 0 {
 		return list
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c credentials.Credential) bool {
 		return !slices.ContainsFunc(hosts, func(host string) bool {
-			_, rejected := e.Refusals.Contains(host, c.Username, c.Password)
-			return !rejected
+			_, known := rejected.Contains(host, c.Username, c.Password)
+			return !known
 		})
 	})
 }

@@ -68,7 +68,7 @@ func TestNodeCredentials(t *testing.T) {
 	}
 	defer client.Close()
 	e := &Examiner{Runtime: client}
-	if node, _ := e.nodeCredentials(t.Context(), "r.example/app"); node.Problem == "" {
+	if node, _ := e.nodeCredentials(t.Context(), "r.example/app", time.Time{}); node.Problem == "" {
 		t.Skip("a kubelet runs here")
 	}
 
@@ -96,7 +96,7 @@ providers:
 		var node *credentials.NodeSources
 		// The process is called kubelet only once it has been executed.
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if node, _ = e.nodeCredentials(t.Context(), "r.example/app"); node.Problem == "" || time.Now().After(deadline) {
+			if node, _ = e.nodeCredentials(t.Context(), "r.example/app", time.Time{}); node.Problem == "" || time.Now().After(deadline) {
 				break
 			}
 		}
@@ -140,7 +140,7 @@ func TestWithoutRejected(t *testing.T) {
 		hosts []string
 		want  int
 	}{{nil, 2}, {[]string{"r.example"}, 1}, {[]string{"m.example", "r.example"}, 2}} {
-		if got := e.withoutRejected([]credentials.Credential{bad, good}, tt.hosts); len(got) != tt.want {
+		if got := withoutRejected([]credentials.Credential{bad, good}, tt.hosts, e.rejections(Subject{})); len(got) != tt.want {
 			t.Errorf("%v: %d credentials", tt.hosts, len(got))
 		}
 	}

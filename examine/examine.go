@@ -17,7 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Examiner checks images from this node. It knows nothing of Kubernetes.
+// Examiner checks images from this node. It calls no Kubernetes API.
 type Examiner struct {
 	Runtime  *cri.Client // nil: the runtime's endpoint is unknown
 	Puller   *cri.Puller // nil: no test pulls; the policy can forbid them, too
@@ -104,6 +104,10 @@ func (e *Examiner) policy() Policy {
 // Subject is what is examined.
 type Subject struct {
 	Image string
+	// Pod needs the image; nil: none. The examination finds out the handler and the
+	// attempt of its sandbox.
+	Pod          *cri.Pod
+	RuntimeClass string // the pod's
 	// Secrets fetches the pull secrets of the pod.
 	Secrets func(context.Context) []credentials.SecretLookup
 	// Account fetches the pull secrets that the pod's ServiceAccount lists and the
@@ -113,7 +117,7 @@ type Subject struct {
 	// no test pull, and NoPull may hold the reason.
 	Failing bool
 	NoPull  string
-	After   time.Time // results of sweeps before this time do not count
+	After   time.Time // what was found before this time does not count: results of sweeps, rejected passwords, failed providers
 }
 
 // Result is what an examination found.

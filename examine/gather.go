@@ -18,6 +18,8 @@ type gathered struct {
 	ref         reference.Ref
 	reference   report.Check
 	runtime     report.Check
+	pod         *cri.Pod     // that needs the image, with its handler; nil: none
+	noHandler   bool         // the handler is not known
 	local       report.Check // images of the same registry that are on the node
 	node        nodeView
 	disk        report.Check // without regard to the size of the image
@@ -34,7 +36,8 @@ func (e *Examiner) gather(ctx context.Context, s Subject, refCheck report.Check,
 		asking, stop := context.WithTimeout(ctx, runtimeTimeout)
 		defer stop()
 		g.runtime = e.runtimeCheck(asking)
-		g.local = e.localImages(asking, ref, g.runtime)
+		g.pod, g.noHandler = e.podSandbox(asking, s)
+		g.local = e.localImages(asking, ref, g.runtime, g.pod)
 	})
 	wg.Go(func() {
 		g.node = e.readNode(ctx)
@@ -64,10 +67,46 @@ func (e *Examiner) runtimeCheck(ctx context.Context) report.Check {
 	return e.Runtime.Status(ctx)
 }
 
+// handlerGate is the kubelet's feature gate without which it sends no runtime handler
+// with an image (pkg/kubelet/kuberuntime, getPodRuntimeHandler). It is alpha since 1.29.
+const handlerGate = "RuntimeClassInImageCriApi"
+
+// podSandbox returns the pod as the kubelet names it to the runtime when it pulls: with
+// the handler of its RuntimeClass, which the runtime knows of the pod's sandbox. Unknown
+// reports that the handler could not be found out. While the kubelet's feature gates
+// cannot be read, it counts as sent: the container needs an image for it anyway.
+func (e *Examiner) podSandbox(ctx context.Context, s Subject) (pod *cri.Pod, unknown bool) {
+	if s.Pod == nil || e.Runtime == nil || !s.Failing {
+		return s.Pod, false
+	}
+	named := *s.Pod
+	attempt, handler, found, err := e.Runtime.PodSandbox(ctx, named.UID)
+	named.Attempt = attempt
+	if s.RuntimeClass == "" || e.kubeletSendsNoHandler() {
+		return &named, false
+	}
+	named.Handler = handler
+	return &named, err != nil || !found
+}
+
+// kubeletSendsNoHandler reports whether the kubelet is known to send no handler.
+func (e *Examiner) kubeletSendsNoHandler() bool {
+	runtime, err := e.Runtime.Process()
+	if err != nil {
+		return false
+	}
+	kubelet, err := e.findKubelet(runtime)
+	if err != nil {
+		return false
+	}
+	on, err := kubelet.AlphaGate(handlerGate)
+	return err == nil && !on
+}
+
 // localImages returns the check "local/HOST": which images of the same registry
 // are on the node. A node that has pulled from a registry before could reach it
 // then.
-func (e *Examiner) localImages(ctx context.Context, ref reference.Ref, runtime report.Check) report.Check {
+func (e *Examiner) localImages(ctx context.Context, ref reference.Ref, runtime report.Check, pod *cri.Pod) report.Check {
 	if runtime.Outcome != report.Pass {
 		c := localCheck(ref.Domain, nil)
 		c.Summary, c.BlockedBy = "the runtime is not available", report.IDRuntime
@@ -81,7 +120,7 @@ func (e *Examiner) localImages(ctx context.Context, ref reference.Ref, runtime r
 		return c
 	}
 	c := localCheck(ref.Domain, images)
-	_, present, err := e.Runtime.ImageStatus(ctx, ref.String())
+	_, present, err := e.Runtime.ImageStatusFor(ctx, ref.String(), pod)
 	c.Evidence[report.KeyPresent] = strconv.FormatBool(err == nil && present)
 	c.Duration = report.Millis(time.Since(start))
 	return c

@@ -25,6 +25,7 @@ type pullFacts struct {
 	notFailing  string         // why it does not, if that is known
 	runtime     report.Check   // the check "runtime"
 	credentials report.Check   // the check "credentials"
+	noHandler   bool           // the runtime handler of the pod's RuntimeClass is not known
 	rejected    bool           // the registry has just rejected every credential that applies
 	found       []report.Check // what the probes found; nil: they have not ended
 }
@@ -64,12 +65,27 @@ func (f pullFacts) objection() string {
 		return "it would contact a host that pullprobe must not contact: " + denied.Summary
 	case f.credentials.Outcome == report.Skipped: // an anonymous pull may fail where the pod's does not
 		return "some of the kubelet's credentials for this image are unknown, and a pull without them proves nothing"
+	case slices.ContainsFunc(f.found, loginInClear):
+		return "it would have the runtime send the password in clear to the token service, which has no TLS; " +
+			"the kubelet's own pulls do so at each attempt"
+	case f.noHandler:
+		return "the runtime handler of the pod's RuntimeClass is unknown, and a pull without it proves nothing"
 	case f.credentials.Is(report.KeyFatal):
 		return "the kubelet rejects the pull secret before it calls the runtime"
 	case !f.failing:
 		return cmp.Or(f.notFailing, "no pull of this image has failed here")
 	}
 	return ""
+}
+
+// keyRealmPlain marks a token service that has no TLS.
+const keyRealmPlain = "realmPlain"
+
+// loginInClear reports whether a check found that the runtime would send the pod's login to
+// a token service without TLS. The registry names that service: who runs the node has not
+// allowed it. The check passes if there is no login to be sent.
+func loginInClear(c report.Check) bool {
+	return c.Kind == report.KindToken && c.Outcome == report.Skipped && c.Is(keyRealmPlain)
 }
 
 // assemble returns all checks in the order of the report: the image's name and

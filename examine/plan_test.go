@@ -67,6 +67,22 @@ func TestNoTestPull(t *testing.T) {
 			reason: refusal{skipped: "notFailing"},
 		},
 		{
+			name:   "a login that would be sent in clear",
+			change: func(f *pullFacts) { f.found = []report.Check{plainRealm(report.Skipped)} },
+			want:   "send the password in clear",
+			reason: refusal{skipped: "notFailing"},
+		},
+		{
+			name:   "a token service without TLS and no login",
+			change: func(f *pullFacts) { f.found = []report.Check{plainRealm(report.Pass)} },
+		},
+		{
+			name:   "an unknown runtime handler",
+			change: func(f *pullFacts) { f.noHandler = true },
+			want:   "the runtime handler of the pod's RuntimeClass is unknown",
+			reason: refusal{skipped: "notFailing"},
+		},
+		{
 			name:   "a denied host",
 			change: func(f *pullFacts) { f.found = denied },
 			want:   "refused by the setting deny",
@@ -102,6 +118,16 @@ func TestNoTestPull(t *testing.T) {
 				t.Errorf("%+v, want %+v", got, tt.reason)
 			}
 		})
+	}
+}
+
+// plainRealm returns what the probes find of a token service without TLS.
+func plainRealm(o report.Outcome) report.Check {
+	return report.Check{
+		ID:       report.TokenID("r.example"),
+		Kind:     report.KindToken,
+		Outcome:  o,
+		Evidence: map[string]string{"realmPlain": "true", "runtimeWouldSend": "true"},
 	}
 }
 

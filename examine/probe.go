@@ -26,7 +26,7 @@ func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed 
 		Image:          s.Image,
 		Credentials:    slices.Concat(known.credentials.Matched, known.credentials.Runtime),
 		Platform:       e.Platform,
-		Refusals:       e.Refusals,
+		Refusals:       e.rejections(s),
 		Runtime:        known.runtime.Evidence[report.KeyName],
 		RuntimeVersion: known.runtime.Evidence[report.KeyVersion],
 		Secret:         secrets.add,

@@ -31,9 +31,11 @@ func (e *Examiner) planPull(s Subject, known gathered, probing *task[probed]) pu
 		notFailing:  s.NoPull,
 		runtime:     known.runtime,
 		credentials: known.credentials.Checks[0],
+		noHandler:   known.noHandler,
 	}
 	plan := pullPlan{request: cri.PullRequest{
 		Image:  known.ref.String(),
+		Pod:    known.pod,
 		Wait:   turnTimeout,
 		Yields: true, // probes that take so long may have met a host that does not answer
 	}}
@@ -45,7 +47,7 @@ func (e *Examiner) planPull(s Subject, known gathered, probing *task[probed]) pu
 		found, ended = probing.waitUntil(time.Now().Add(headStart))
 	}
 	if ended {
-		usable = e.withoutRejected(usable, found.hosts())
+		usable = withoutRejected(usable, found.hosts(), e.rejections(s))
 		facts.found = found.checks
 		facts.rejected = facts.credentials.Evidence[report.KeyMatched] != "" && len(usable) == 0
 		plan.request.Yields, plan.request.Bytes = false, found.size()

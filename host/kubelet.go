@@ -98,23 +98,12 @@ const microk8sFlags = "/var/snap/microk8s/current/args/kubelet"
 // order (cmd/kubelet/app/server.go). Files are read under its own root directory.
 // They may have changed since it read them.
 func (p *Process) Eviction(imageFS string) (Eviction, error) {
-	args, err := p.Cmdline()
-	if err != nil {
-		return Eviction{}, err
-	}
 	root, err := p.Root()
 	if err != nil {
 		return Eviction{}, err
 	}
 	defer root.Close()
-	if p.comm() == "kubelite" {
-		text, err := root.ReadFile(microk8sFlags)
-		if err != nil {
-			return Eviction{}, err
-		}
-		args = append(args, splitWords(strings.Join(joinLines(string(text)), " "))...)
-	}
-	dir, err := p.Dir()
+	args, dir, err := p.kubeletArgs(root)
 	if err != nil {
 		return Eviction{}, err
 	}
@@ -129,6 +118,23 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		}
 	}
 	return e.only(sameFS(root, imageFS, cmp.Or(flags.rootDir, "/var/lib/kubelet"))), nil
+}
+
+// kubeletArgs returns the command line of the kubelet process p, and the directory at
+// which its relative paths start.
+func (p *Process) kubeletArgs(root Files) (args []string, dir string, err error) {
+	if args, err = p.Cmdline(); err != nil {
+		return nil, "", err
+	}
+	if p.comm() == "kubelite" {
+		text, err := root.ReadFile(microk8sFlags)
+		if err != nil {
+			return nil, "", err
+		}
+		args = append(args, splitWords(strings.Join(joinLines(string(text)), " "))...)
+	}
+	dir, err = p.Dir()
+	return args, dir, err
 }
 
 // evictionFlags are the kubelet's flags that decide about eviction. Paths are
@@ -199,9 +205,10 @@ func thresholds(hard map[string]string, signals ...string) (out []Threshold) {
 	return out
 }
 
-// kubeletConfig is the part of a KubeletConfiguration that decides about eviction
+// kubeletConfig is the part of a KubeletConfiguration that is read here
 // (k8s.io/kubelet/config/v1beta1).
 type kubeletConfig struct {
+	FeatureGates map[string]bool    `json:"featureGates"`
 	EvictionHard map[string]*string `json:"evictionHard"`
 	GCHigh       *int               `json:"imageGCHighThresholdPercent"`
 	MergeDefault *bool              `json:"mergeDefaultEvictionSettings"`
@@ -279,6 +286,10 @@ func (c *kubeletConfig) add(text []byte) error {
 		c.EvictionHard = map[string]*string{}
 	}
 	maps.Copy(c.EvictionHard, file.EvictionHard)
+	if file.FeatureGates != nil && c.FeatureGates == nil {
+		c.FeatureGates = map[string]bool{}
+	}
+	maps.Copy(c.FeatureGates, file.FeatureGates)
 	if file.GCHigh != nil {
 		c.GCHigh = file.GCHigh
 	}

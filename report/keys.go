@@ -66,6 +66,7 @@ const (
 	KeyCreating       = "creating"       // true: the kubelet is creating the container and has reported no failure
 	KeySince          = "since"          // when the kubelet began with the container
 	KeySandbox        = "sandbox"        // the pod's sandbox: ready, absent, unknown
+	KeyAboutImage     = "aboutImage"     // the image of the kubelet's last message, which the container no longer has
 
 	// queue
 
@@ -343,6 +344,7 @@ const (
 	KeyStopped         = "stopped"         // what else stopped it
 	KeyBytes           = "bytes"           // bytes that were pulled
 	KeyThroughput      = "throughput"      // bytes a second
+	KeyRuntimeHandler  = "runtimeHandler"  // whose snapshotter the runtime unpacks the image with
 	KeyImageID         = "imageID"         // id of the image
 	KeyEstimateSeconds = "estimateSeconds" // how long the whole pull should take
 	KeyPresentMs       = "presentMs"       // how long the image was on the node before it was removed

@@ -68,6 +68,11 @@ func addWaiting(c *report.Check, w PendingImage) {
 	c.Evidence[report.KeyCreating] = report.True
 	since := report.Time(w.Since)
 	switch {
+	case w.About != "":
+		c.Evidence[report.KeyAboutImage] = report.Clean(w.About, 512)
+		c.Evidence[report.KeySince] = w.Since.UTC().Format(time.RFC3339)
+		c.Summary = "the kubelet's last message is about another image, " + report.Clean(w.About, 200) +
+			", and it has reported nothing about this one yet"
 	case w.ForSandbox:
 		c.Summary = "the pod has had no sandbox since " + since + ", and the sandbox (pause) image is missing"
 	case w.Creating:

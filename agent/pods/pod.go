@@ -18,6 +18,8 @@ type Pod struct {
 	Namespace, Name string
 	ServiceAccount  string
 	PullSecrets     []string // of the pod's own namespace, in its order
+	RuntimeClass    string   // empty: none
+	RuntimeHandler  string   // value of the annotation io.containerd.cri.runtime-handler
 	Request         string   // value of the probe annotation; empty: none
 	Agent           bool     // one of pullprobe's own pods
 	Created         time.Time
@@ -37,6 +39,9 @@ type Container struct {
 	VolumePolicies map[string]corev1.PullPolicy
 	Reason         string // of the waiting state; empty: it does not wait
 	Message        string
+	About          string    // the image that the message is about, if the container has another one now
+	Changed        time.Time // when its image was changed; zero: that was not seen
+	FailedAt       time.Time // when the kubelet's last failure was first seen
 	Started        bool      // runs, or ran
 	StartedAt      time.Time // of its first start; zero: there was none, or it was restarted
 	HasImage       bool      // the kubelet got past its image, now or before
@@ -71,6 +76,21 @@ const (
 // The label of pullprobe's own pods. It counts in the agent's namespace only.
 const agentLabel, agentLabelValue = "app.kubernetes.io/name", "pullprobe"
 
+// handlerAnnotation names the runtime handler whose snapshotter containerd uses where the
+// kubelet sends none.
+const handlerAnnotation = "io.containerd.cri.runtime-handler"
+
+// handlerOf returns the runtime handler that a pod's annotations name. A tenant writes it:
+// of what is too long for one, only the beginning is kept.
+func handlerOf(annotations map[string]string) string {
+	const longest = 253
+	value := annotations[handlerAnnotation]
+	if len(value) > longest {
+		return strings.Clone(value[:longest])
+	}
+	return value
+}
+
 // newPod returns the part of p that is kept.
 func newPod(p *corev1.Pod, ownNamespace string) Pod {
 	out := Pod{
@@ -78,11 +98,15 @@ func newPod(p *corev1.Pod, ownNamespace string) Pod {
 		Namespace:      p.Namespace,
 		Name:           p.Name,
 		ServiceAccount: p.Spec.ServiceAccountName,
+		RuntimeHandler: handlerOf(p.Annotations),
 		Request:        requestValue(p.Annotations),
 		Agent:          p.Namespace == ownNamespace && p.Labels[agentLabel] == agentLabelValue,
 		Created:        p.CreationTimestamp.Time,
 		Phase:          p.Status.Phase,
 		Deleting:       p.DeletionTimestamp != nil,
+	}
+	if p.Spec.RuntimeClassName != nil {
+		out.RuntimeClass = *p.Spec.RuntimeClassName
 	}
 	if p.Status.StartTime != nil {
 		out.Created = p.Status.StartTime.Time // when the kubelet accepted it
@@ -177,6 +201,7 @@ func newContainer(spec corev1.Container, s corev1.ContainerStatus, volumes map[s
 	case ended != nil:
 		c.StartedAt = ended.StartedAt.Time
 	}
+	c.About = c.aboutOtherImage(s)
 	c.HasImage = c.Started || PendingImage{Reason: c.Reason, Failing: c.pullFails()}.ImageReady()
 	return c
 }
@@ -220,9 +245,11 @@ type PendingImage struct {
 	Policy    corev1.PullPolicy
 	Reason    string
 	Message   string
-	Failing   bool // the kubelet reports that the pull fails
-	Creating  bool // the kubelet has reported neither a failure nor the image
-	Started   bool // the container got past its image
+	Failing   bool      // the kubelet reports that the pull fails
+	FailedAt  time.Time // when its last failure was first seen
+	About     string    // the image that the last message is about, if that is another one
+	Creating  bool      // the kubelet has reported neither a failure nor the image
+	Started   bool      // the container got past its image
 	// ForSandbox means that Image is not the pod's own but the runtime's sandbox
 	// image, which every pod needs before its own.
 	ForSandbox bool
@@ -242,7 +269,8 @@ const (
 // its image. That is every reason of the kubelet's except pull failures and those
 // of a container that is still being created, or not begun.
 func (w PendingImage) ImageReady() bool {
-	return w.Reason != "" && !w.Failing && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing"
+	return w.Reason != "" && !w.Failing && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" &&
+		!slices.Contains(pullFailures, w.Reason)
 }
 
 // pullFailures are the kubelet's waiting reasons for an image
@@ -252,6 +280,9 @@ var pullFailures = []string{
 	"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
 	"RegistryUnavailable", "SignatureValidationFailed",
 }
+
+// fails reports whether the kubelet has failed with the images that the container has now.
+func (c Container) fails() bool { return c.pullFails() && c.About == "" }
 
 // pullFails reports whether the waiting state is about an image. A reason of
 // several words is the kubelet's bare error: it uses that for pull secrets that
@@ -265,11 +296,11 @@ func (c Container) pullFails() bool {
 const GracePeriod = 10 * time.Second
 
 // isCreating reports whether the kubelet has reported nothing about this container
-// yet. In a pod with init containers the reason is "PodInitializing" for all of
+// yet, or nothing since its image was changed. In a pod with init containers the reason is "PodInitializing" for all of
 // them, the init containers included (kubelet_pods.go,
 // convertToAPIContainerStatuses).
 func (c Container) isCreating() bool {
-	return c.Reason == "ContainerCreating" || c.Reason == "PodInitializing"
+	return c.Reason == "ContainerCreating" || c.Reason == "PodInitializing" || c.pullFails() && c.About != ""
 }
 
 // wantedSince returns the earliest time at which the kubelet can have needed the
@@ -277,7 +308,7 @@ func (c Container) isCreating() bool {
 // after the first pull, so nothing follows from a missing condition.
 func (p Pod) wantedSince(c Container) time.Time {
 	at := p.Created
-	for _, t := range []time.Time{p.SandboxReady, c.After} {
+	for _, t := range []time.Time{p.SandboxReady, c.After, c.Changed} {
 		if t.After(at) {
 			at = t
 		}
@@ -297,7 +328,7 @@ func (p Pod) PendingImages(now time.Time) []PendingImage {
 	var out []PendingImage
 	add := func(c Container, image string, w PendingImage) {
 		w.Container, w.Image, w.Policy = c.Name, image, c.policy(image)
-		w.Reason, w.Message, w.Started = c.Reason, c.Message, c.Started
+		w.setState(c)
 		out = append(out, w)
 	}
 	overdue := func(since time.Time) bool { return !now.Before(since.Add(GracePeriod)) }
@@ -312,13 +343,22 @@ func (p Pod) PendingImages(now time.Time) []PendingImage {
 	}
 	for _, c := range p.Containers {
 		switch since := p.wantedSince(c); {
-		case c.pullFails():
-			add(c, c.failingImage(), PendingImage{Failing: true, Since: since})
+		case c.fails():
+			add(c, c.failingImage(), PendingImage{Failing: true, FailedAt: c.FailedAt, Since: since})
 		case c.isCreating() && c.Next && overdue(since):
 			add(c, c.Image, PendingImage{Creating: true, Since: since})
 		}
 	}
 	return out
+}
+
+// setState adds what the kubelet reports of the container. A message about another image
+// is left out.
+func (w *PendingImage) setState(c Container) {
+	w.Started, w.About = c.Started, c.About
+	if c.About == "" {
+		w.Reason, w.Message = c.Reason, c.Message
+	}
 }
 
 // failingImage returns the image that the waiting message is about: an image
@@ -340,15 +380,9 @@ func (p Pod) AllImages(now time.Time) []PendingImage {
 	for _, c := range p.Containers {
 		for _, image := range append([]string{c.Image}, c.Volumes...) {
 			if !slices.ContainsFunc(out, func(w PendingImage) bool { return w.Image == image }) {
-				out = append(out, PendingImage{
-					Container: c.Name,
-					Image:     image,
-					Policy:    c.policy(image),
-					Reason:    c.Reason,
-					Message:   c.Message,
-					Started:   c.Started,
-					Since:     p.wantedSince(c),
-				})
+				w := PendingImage{Container: c.Name, Image: image, Policy: c.policy(image), Since: p.wantedSince(c)}
+				w.setState(c)
+				out = append(out, w)
 			}
 		}
 	}

@@ -323,3 +323,21 @@ func TestEphemeralContainer(t *testing.T) {
 		t.Errorf("after the grace period: %+v", got)
 	}
 }
+
+// TestRuntimeHandler checks what is kept of how the runtime treats the pod's images.
+func TestRuntimeHandler(t *testing.T) {
+	class := "kata-class"
+	p := newPod(aPod(func(p *corev1.Pod) {
+		p.Spec.RuntimeClassName = &class
+		p.Annotations = map[string]string{"io.containerd.cri.runtime-handler": "kata", "other": "x"}
+	}), "pullprobe")
+	if p.RuntimeClass != class || p.RuntimeHandler != "kata" {
+		t.Errorf("%q, %q", p.RuntimeClass, p.RuntimeHandler)
+	}
+	p = newPod(aPod(func(p *corev1.Pod) {
+		p.Annotations = map[string]string{"io.containerd.cri.runtime-handler": strings.Repeat("x", 1<<18)}
+	}), "pullprobe")
+	if len(p.RuntimeHandler) > 253 || p.RuntimeHandler == "" {
+		t.Errorf("%d bytes are kept of an annotation", len(p.RuntimeHandler))
+	}
+}

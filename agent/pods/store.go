@@ -91,6 +91,12 @@ func (s *Store) put(obj any) (c podChange, ok bool) {
 			c.After = now
 		}
 		c.HasImage = c.HasImage || before.HasImage
+		if known {
+			c.follow(before, now)
+		}
+		if failedAnew(before, *c) {
+			c.FailedAt = now
+		}
 	}
 	s.pods[kept.UID] = kept
 	switch {

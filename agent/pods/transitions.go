@@ -63,11 +63,11 @@ func (c Container) Images() []string {
 // reports ErrImagePull after an attempt and ImagePullBackOff before the next one,
 // so the latter is a failure of its own only where the former was not seen.
 func failedAgain(before, c Container) bool {
-	if !c.pullFails() {
+	if !c.fails() {
 		return false
 	}
 	was := ""
-	if before.pullFails() {
+	if before.fails() {
 		was = FailureReason(before.Reason)
 	}
 	is := FailureReason(c.Reason)
