@@ -110,7 +110,7 @@ func TestLoginsInOnePlace(t *testing.T) {
 	}
 }
 
-// A login that was made for one host does not go to another, whoever asks for it.
+// A login that was made for one host does not go to another, by any path.
 func TestLoginOfAnotherHost(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
