@@ -89,7 +89,7 @@ func (e *Examiner) remember(domain string, checks []report.Check) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range checks {
-		if c.Cause != report.RateLimited {
+		if c.Cause != report.RateLimited && c.Evidence[report.KeyLimited] != "429" {
 			continue
 		}
 		now := time.Now()

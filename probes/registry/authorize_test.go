@@ -110,7 +110,7 @@ func TestLoginsInOnePlace(t *testing.T) {
 	}
 }
 
-// A login that was made for one host does not go to another, whoever asks for it.
+// A login that was made for one host does not go to another, by any path.
 func TestLoginOfAnotherHost(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
@@ -189,6 +189,9 @@ func TestNoLoginForGuessedMirrors(t *testing.T) {
 			}
 			if got := headers.Load() > 0; got != tt.mirror {
 				t.Errorf("the mirror got the header of hosts.toml: %v", got)
+			}
+			if (c["hosts/"+host].Evidence["assumed"] == "") != tt.mirror {
+				t.Errorf("%+v", c["hosts/"+host])
 			}
 			if withLogin(&log) == own {
 				t.Error("the registry got no login")

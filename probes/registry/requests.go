@@ -40,7 +40,7 @@ type plannedRequest struct {
 	accept string
 	after  string // the answer that it follows; empty: it is the first
 	since  string // the first version that sends it; empty: all
-	asked  bool   // the probes send it too
+	probed bool   // the probes send it too
 	source string
 }
 
@@ -73,7 +73,7 @@ type retryRule struct {
 	since    string // the first version
 	lastHost bool   // only at the last host
 	once     bool   // not after the same answer
-	asked    bool   // the probes repeat the request too
+	probed   bool   // the probes repeat the request too
 	source   string
 }
 
@@ -83,10 +83,10 @@ type retryRule struct {
 func retries() []retryRule {
 	const rule = "resolver.go retryRequest"
 	return []retryRule{
-		{answer: "408", asked: true, source: rule},
+		{answer: "408", probed: true, source: rule},
 		{answer: "429", source: rule},
-		{answer: "500 503 504", since: "2.1.0", lastHost: true, once: true, asked: true, source: rule},
-		{answer: "broken", since: "2.3.2", lastHost: true, asked: true, source: "resolver.go doWithTransportRetries"},
+		{answer: "500 503 504", since: "2.1.0", lastHost: true, once: true, probed: true, source: rule},
+		{answer: "broken", since: "2.3.2", lastHost: true, probed: true, source: "resolver.go doWithTransportRetries"},
 		{answer: "timeout", since: "2.3.2", lastHost: true, source: "resolver.go isTransientTransportErr"},
 	}
 }
@@ -112,7 +112,7 @@ func retriesAfter(version string, lastHost bool, answers []string) bool {
 			continue
 		}
 		repeated := n > 1 && answers[n-2] == answers[n-1]
-		return r.asked && runtimeconfig.AtLeast(version, r.since) && (lastHost || !r.lastHost) && (!repeated || !r.once)
+		return r.probed && runtimeconfig.AtLeast(version, r.since) && (lastHost || !r.lastHost) && (!repeated || !r.once)
 	}
 	return false
 }
@@ -133,7 +133,7 @@ func getsTokenAfter(status int, username string) bool {
 // object is a tag or a digest, accept the media type of what is wanted, if it is known.
 func (s *session) planned(st step, after, object, accept string) request {
 	all := plan()
-	i := slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.asked })
+	i := slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.probed })
 	p := all[i]
 	path := strings.NewReplacer("OBJECT", object, "DIGEST", object).Replace(p.path)
 	r := request{method: p.method, url: s.apiURL(nil, strings.Split(path, "/")...), header: http.Header{}}
