@@ -147,7 +147,7 @@ func refusedFor(status int, code, text string) string {
 		if status == http.StatusTooManyRequests && r.reason != forQuota && r.reason != forBilling {
 			continue
 		}
-		if slices.Contains(r.codes, code) || containsAny(message, r.phrases) {
+		if slices.Contains(r.codes, code) || hasPhrase(message, r.phrases) {
 			if status == http.StatusTooManyRequests && limitsRequests(message) {
 				return ""
 			}
@@ -258,6 +258,24 @@ func withoutTags(page string) string {
 
 func containsAny(text string, phrases []string) bool {
 	return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(text, p) })
+}
+
+// hasPhrase reports whether a text has a phrase that begins with a word of the text:
+// "membership is not allowed" has nothing of "ip is not allowed".
+func hasPhrase(text string, phrases []string) bool {
+	return slices.ContainsFunc(phrases, func(p string) bool {
+		for rest := text; ; {
+			at := strings.Index(rest, p)
+			if at < 0 {
+				return false
+			}
+			before, _ := utf8.DecodeLastRuneInString(text[:len(text)-len(rest)+at])
+			if !unicode.IsLetter(before) && !unicode.IsDigit(before) {
+				return true
+			}
+			rest = rest[at+1:]
+		}
+	})
 }
 
 // hints reports whether a message has a word of a reason. Names of repositories and

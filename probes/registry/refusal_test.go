@@ -104,6 +104,8 @@ var refusals = []refusal{
 	{"a reason in another language", 403, ociError("DENIED", "denied: das Kontingent ist erschöpft"), ""},
 	{"another language altogether", 403, ociError("DENIED", "Zugriff verweigert"), ""},
 	{"a repository with a telling name", 403, ociError("DENIED", "denied: team/security-policy/quota-exceeded:export-control"), "none"},
+	{"a phrase within a word", 403, ociError("DENIED", "permission denied: membership is not allowed, IP is not allowed"), "network"},
+	{"only within a word", 403, ociError("DENIED", "permission denied: membership is not allowed"), "none"},
 	{"the end cut off", 403, `{"errors":[{"code":"DENIED","message":"requested access to the resource is den`, ""},
 	{"the end cut off after the reason", 403, `{"errors":[{"code":"DENIED","message":"Quota has been exceeded on namespace","detail":{"x":"`, "quota"},
 	{"not text", 403, "\x1f\x8b\x08\x00denied", ""},
