@@ -346,7 +346,7 @@ func (e *Examiner) remember(domain string, ladder []report.Check) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, c := range ladder {
-		if c.Cause != report.RateLimited {
+		if c.Cause != report.RateLimited && c.Evidence["limited"] != "429" {
 			continue
 		}
 		until := time.Now().Add(retryAfter(c.Evidence["retryAfter"], time.Now()))

@@ -190,6 +190,9 @@ func TestNoLoginForGuessedMirrors(t *testing.T) {
 			if got := headers.Load() > 0; got != tt.mirror {
 				t.Errorf("the mirror got the header of hosts.toml: %v", got)
 			}
+			if (c["hosts/"+host].Evidence["assumed"] == "") != tt.mirror {
+				t.Errorf("%+v", c["hosts/"+host])
+			}
 			if withLogin(&log) == own {
 				t.Error("the registry got no login")
 			}

@@ -70,6 +70,17 @@ func (b *budget) exhausted(host string, question bool) *connect.BlockedError {
 	return nil
 }
 
+// limitOf returns what is known of a host's limit: "429", "few left", or nothing.
+func (b *budget) limitOf(host string) string {
+	if _, ok := b.limited.Load(host); ok {
+		return "429"
+	}
+	if _, ok := b.short.Load(host); ok {
+		return "few left"
+	}
+	return ""
+}
+
 // sentTo counts the requests to a host.
 func (b *budget) sentTo(host string) *atomic.Int64 {
 	n, _ := b.requests.LoadOrStore(host, new(atomic.Int64))

@@ -12,7 +12,7 @@ const (
 	keyRetried       = "retried"       // statuses of the runtime's retries, in order: "503 200"
 	keyNotSeen       = "notSeen"       // what of this step was not seen
 	keyLoginNotSent  = "loginNotSent"  // why no login was sent
-	keyLimited       = "limited"       // the host announced a limit, so that no other question was sent
+	keyLimited       = "limited"       // the host's limit, which ended the questions: "429" or "few left"
 
 	// Of "registry/<host>".
 	keyIsRegistry = "isRegistry" // whether the host behaves as an OCI registry
@@ -23,6 +23,9 @@ const (
 	keyPostStatus = "postStatus" // of containerd's POST; getStatus is that of the GET
 	keyLoginWorks = "loginWorks" // the same login got a token without scope
 	keyRealmPlain = "realmPlain" // the realm is plain HTTP: the runtime sends the login in clear
+
+	// Of "hosts/<domain>".
+	keyAssumed = "assumed" // why the hosts are a guess
 
 	// Of any check.
 	keyProxyStatus = "proxyStatus" // of the proxy's own answer

@@ -57,9 +57,7 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
 	}
-	if _, ok := s.budget.short.Load(s.host.Host); ok {
-		x.facts[keyLimited] = report.True
-	}
+	x.facts[keyLimited] = s.budget.limitOf(s.host.Host)
 	check.Evidence = x.facts.Checked()
 }
 

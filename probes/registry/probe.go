@@ -44,11 +44,14 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	defer cancel()
 
 	p.Config.Version = t.RuntimeVersion
+	sent, known := new(sentLogins), newModel(p.Config, t)
 	check, hosts := hostsCheck(p, ref)
+	if known.guess != "" {
+		check.Evidence = evidence.With(check.Evidence, keyAssumed, known.guess)
+	}
 	if check.Outcome == report.Fail && check.Evidence[report.KeyIgnored] == "" {
 		return blockedByConfig(check, ref, hosts)
 	}
-	sent, known := new(sentLogins), newModel(p.Config, t)
 	sessions := runAll(p, hosts, func(s *session) {
 		s.ref, s.target, s.model, s.sentLogins = ref, t, known, sent
 		if known.guess != "" {

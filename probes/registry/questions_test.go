@@ -174,7 +174,7 @@ func TestQuestionsLeaveTheLimit(t *testing.T) {
 			}
 			reg.ServeHTTP(w, q)
 		}))))
-		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound)
+		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound, "limited=429")
 		if len(log.all()) > 2 {
 			t.Errorf("asked again after 429: %q", log.all())
 		}
@@ -185,7 +185,7 @@ func TestQuestionsLeaveTheLimit(t *testing.T) {
 			w.Header().Set("RateLimit-Remaining", "3;w=21600")
 			reg.ServeHTTP(w, q)
 		}))))
-		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound, "limited=true")
+		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound, "limited=few left")
 		if got := log.all(); len(got) != 1 {
 			t.Errorf("questions were sent: %q", got)
 		}
