@@ -51,68 +51,57 @@ type reasonPhrases struct {
 func refusalReasons() []reasonPhrases {
 	return []reasonPhrases{
 		{forQuarantine, []string{"QUARANTINED"}, []string{
-			"is quarantined", "are quarantined", "been quarantined", "in quarantine", "quarantined item", "under quarantine",
+			"is quarantined", "are quarantined", "been quarantined", "in quarantine", "quarantined item",
+			"under quarantine",
 		}},
 		{forCountry, nil, []string{
-			"export control", "export regulations", "your country", "available in your location", "available in your region",
-			"available from your location", "country or region", "embargoed countr", "due to sanctions",
-			"subject to sanctions", "sanctioned countr", "trade sanctions",
-			"u.s. sanctions", "us sanctions", "sanctions law", "sanctions regulations", "legal reasons",
-			"geographic location", "geographic restriction",
+			"export control", "export regulations", "your country", "available in your location",
+			"available in your region", "available from your location", "country or region", "embargoed countr",
+			"due to sanctions", "subject to sanctions", "sanctioned countr", "trade sanctions", "u.s. sanctions",
+			"us sanctions", "sanctions law", "sanctions regulations", "legal reasons", "geographic location",
+			"geographic restriction",
 		}},
 		{forQuota, []string{"QUOTA_EXCEEDED", "QUOTAEXCEEDED"}, []string{
 			"quota has been exceeded", "quota exceeded", "quota is exceeded", "quota was exceeded", "over quota",
-			"exceeded the quota",
-			"exceeds the quota", "exceeded its quota", "exceeded your quota", "exceed the quota",
-			"exceed the configured upper limit",
-			"storage quota", "traffic quota", "bandwidth quota", "disk quota", "transfer quota", "quota available",
-			"quota limit",
+			"quota is used up", "quota of project", "the quota of", "quota is exhausted", "quota exhausted",
+			"quota has been reached", "quota reached", "exceeded the quota", "exceeds the quota", "exceeded its quota",
+			"exceeded your quota", "exceed the quota", "exceed the configured upper limit", "storage quota",
+			"traffic quota", "bandwidth quota", "disk quota", "transfer quota", "quota available", "quota limit",
 			"storage limit", "data transfer limit", "bandwidth limit", "traffic limit", "disk usage is too high",
-			"insufficient storage",
-			"out of storage",
+			"insufficient storage", "out of storage",
 		}},
 		{forBilling, []string{"PAYMENT_REQUIRED", "UserProjectAccountProblem", "AccountProblem", "UserDisable"}, []string{
 			"payment required", "billing-related error", "billing status", "billing account", "billing issue",
-			"billing problem",
-			"requires billing", "billing is not enabled", "billing to be enabled", "requires a subscription",
-			"active subscription",
+			"billing problem", "requires billing", "billing is not enabled", "billing is disabled",
+			"billing has been disabled", "billing to be enabled", "requires a subscription", "active subscription",
 			"valid subscription", "subscription has expired", "subscription expired", "subscription is required",
-			"subscription required",
-			"subscription has been", "paid subscription", "paid plan", "current plan", "your plan",
-			"trial has expired", "trial expired",
-			"license has expired", "license expired", "license is expired", "no valid license", "unpaid invoice",
-			"overdue payment",
-			"payment overdue", "payment is overdue", "in arrears", "insufficient balance", "account balance",
+			"subscription required", "subscription has been", "paid subscription", "paid plan", "current plan",
+			"your plan", "trial has expired", "trial expired", "license has expired", "license expired",
+			"license is expired", "no valid license", "unpaid invoice", "overdue payment", "payment overdue",
+			"payment is overdue", "in arrears", "insufficient balance", "account balance",
 		}},
 		{forNetwork, nil, []string{
 			"client with ip", "ip allow list", "ip allowlist", "ip whitelist", "ip address is not permitted",
-			"ip address is not allowed",
-			"ip is not allowed", "ip address not allowed", "ip not allowed", "ip address is blocked",
-			"ip has been blocked", "ip is blocked",
-			"ip has been banned", "banned your ip", "blocked your ip", "ip restriction", "not in the allow list",
-			"denied by network",
-			"network rules", "network access rules", "public network access", "public access is disabled",
-			"public endpoint is disabled",
+			"ip address is not allowed", "ip is not allowed", "ip address not allowed", "ip not allowed",
+			"ip address is blocked", "ip has been blocked", "ip is blocked", "ip has been banned", "banned your ip",
+			"blocked your ip", "ip restriction", "not in the allow list", "denied by network", "network rules",
+			"network access rules", "public network access", "public access is disabled", "public endpoint is disabled",
 			"vpc service controls", "prohibited by organization's policy", "vpc endpoint policy", "from this network",
-			"from your network",
-			"trusted network", "blocked by firewall", "blocked by the firewall", "firewall rule", "web application firewall",
-			"request blocked", "request is blocked", "request was blocked", "you have been blocked",
-			"requested url was rejected",
-			"your client does not have permission to get url", "reference #18.", "incapsula incident",
+			"from your network", "trusted network", "blocked by firewall", "blocked by the firewall", "firewall rule",
+			"web application firewall", "request blocked", "request is blocked", "request was blocked",
+			"you have been blocked", "requested url was rejected", "your client does not have permission to get url",
+			"reference #18.", "incapsula incident",
 		}},
 		{forPolicy, []string{"PROJECTPOLICYVIOLATION", "PROJECT_POLICY_VIOLATION", "POLICY_VIOLATION"}, []string{
 			"configured policy", "image is not signed", "artifact is not signed", "not signed by", "unsigned image",
-			"content trust", "prevent vulnerable images",
-			"blocking policy", "security policy", "policy violation", "violates policy", "violates the policy",
-			"violates a policy",
-			"policies violated", "policy violated", "blocked by policy", "blocked by a policy",
-			"blocked by the policy", "denied by policy",
+			"content trust", "prevent vulnerable images", "blocking policy", "security policy", "policy violation",
+			"violates policy", "violates the policy", "violates a policy", "policies violated", "policy violated",
+			"blocked by policy", "blocked by a policy", "blocked by the policy", "denied by policy",
 			"rejected by policy", "prohibited by policy", "forbidden by policy", "not allowed by policy",
-			"due to policy", "due to the policy",
-			"blocked by jfrog", "curation service", "include/exclude patterns", "has vulnerabilities",
-			"critical vulnerabilit",
-			"high vulnerabilit", "vulnerability severity", "not been scanned", "is not scanned", "unsupported for scanning",
-			"contains malware", "is malicious", "marked as malicious",
+			"due to policy", "due to the policy", "blocked by jfrog", "curation service", "include/exclude patterns",
+			"has vulnerabilities", "critical vulnerabilit", "high vulnerabilit", "vulnerability severity",
+			"not been scanned", "is not scanned", "unsupported for scanning", "contains malware", "is malicious",
+			"marked as malicious",
 		}},
 	}
 }
@@ -136,13 +125,14 @@ var plainRefusals = []string{
 // hintsOfReasons are words of the reasons above. A text with one of them, but without a
 // phrase, may give a reason in other words: it counts as not read.
 var hintsOfReasons = []string{
-	"policy", "policies", "quota", "limit", "limited", "exceeded", "storage", "space", "traffic", "bandwidth", "bill", "billing", "pay",
-	"payment", "subscription", "subscribe", "plan", "license", "licence", "trial", "balance", "suspended", "disabled", "deactivated",
-	"locked", "blocked", "banned", "rejected", "quarantine", "quarantined", "country", "countries", "region", "location", "geo",
-	"sanctions", "export", "law", "legal", "ip", "address", "network", "firewall", "vpn", "vpc", "proxy", "waf",
-	"allowlist", "whitelist", "vulnerable",
-	"vulnerability", "vulnerabilities", "cve", "scan", "scanned", "scanning", "malware", "malicious", "signed", "unsigned", "signature",
-	"trust", "untrusted", "approved", "approval", "compliance", "retention", "immutable", "deprecated", "maintenance",
+	"policy", "policies", "quota", "limit", "limited", "exceeded", "storage", "space", "traffic", "bandwidth",
+	"bill", "billing", "pay", "payment", "subscription", "subscribe", "plan", "license", "licence", "trial",
+	"balance", "suspended", "disabled", "deactivated", "locked", "blocked", "banned", "rejected", "quarantine",
+	"quarantined", "country", "countries", "region", "location", "geo", "sanctions", "export", "law", "legal", "ip",
+	"address", "network", "firewall", "vpn", "vpc", "proxy", "waf", "allowlist", "whitelist", "vulnerable",
+	"vulnerability", "vulnerabilities", "cve", "scan", "scanned", "scanning", "malware", "malicious", "signed",
+	"unsigned", "signature", "trust", "untrusted", "approved", "approval", "compliance", "retention", "immutable",
+	"deprecated", "maintenance",
 }
 
 // refusedFor returns the reason that a refusal gives: one of those above; empty if it
@@ -157,7 +147,7 @@ func refusedFor(status int, code, text string) string {
 		if status == http.StatusTooManyRequests && r.reason != forQuota && r.reason != forBilling {
 			continue
 		}
-		if slices.Contains(r.codes, code) || containsAny(message, r.phrases) {
+		if slices.Contains(r.codes, code) || hasPhrase(message, r.phrases) {
 			if status == http.StatusTooManyRequests && limitsRequests(message) {
 				return ""
 			}
@@ -268,6 +258,24 @@ func withoutTags(page string) string {
 
 func containsAny(text string, phrases []string) bool {
 	return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(text, p) })
+}
+
+// hasPhrase reports whether a text has a phrase that begins with a word of the text:
+// "membership is not allowed" has nothing of "ip is not allowed".
+func hasPhrase(text string, phrases []string) bool {
+	return slices.ContainsFunc(phrases, func(p string) bool {
+		for rest := text; ; {
+			at := strings.Index(rest, p)
+			if at < 0 {
+				return false
+			}
+			before, _ := utf8.DecodeLastRuneInString(text[:len(text)-len(rest)+at])
+			if !unicode.IsLetter(before) && !unicode.IsDigit(before) {
+				return true
+			}
+			rest = rest[at+1:]
+		}
+	})
 }
 
 // hints reports whether a message has a word of a reason. Names of repositories and

@@ -90,6 +90,11 @@ var refusals = []refusal{
 	{"Cloudflare, WAF", 403, `<html><h1>Sorry, you have been blocked</h1><h2>You are unable to access r.lab</h2>`, "network"},
 	{"nginx", 403, "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n<center><h1>403 Forbidden</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n", ""},
 
+	{"a quota used up", 403, ociError("DENIED", "no space left on device: the quota of project team is used up"), "quota"},
+	{"quarantined", 403, ociError("DENIED", "image is quarantined: context deadline exceeded while scanning"), "quarantine"},
+	{"in arrears", 403, ociError("DENIED", "billing is disabled on this project: TLS handshake timeout is unrelated"), "billing"},
+	{"country", 451, ociError("DENIED", "unavailable in your country: no such host"), "country"},
+
 	// What is no reason, and what may be one in other words.
 	{"nothing", 403, "", "none"},
 	{"only a code", 403, `{"errors":[{"code":"DENIED"}]}`, "none"},
@@ -99,6 +104,8 @@ var refusals = []refusal{
 	{"a reason in another language", 403, ociError("DENIED", "denied: das Kontingent ist erschöpft"), ""},
 	{"another language altogether", 403, ociError("DENIED", "Zugriff verweigert"), ""},
 	{"a repository with a telling name", 403, ociError("DENIED", "denied: team/security-policy/quota-exceeded:export-control"), "none"},
+	{"a phrase within a word", 403, ociError("DENIED", "permission denied: membership is not allowed, IP is not allowed"), "network"},
+	{"only within a word", 403, ociError("DENIED", "permission denied: membership is not allowed"), "none"},
 	{"the end cut off", 403, `{"errors":[{"code":"DENIED","message":"requested access to the resource is den`, ""},
 	{"the end cut off after the reason", 403, `{"errors":[{"code":"DENIED","message":"Quota has been exceeded on namespace","detail":{"x":"`, "quota"},
 	{"not text", 403, "\x1f\x8b\x08\x00denied", ""},
