@@ -64,7 +64,7 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		behind:         cmp.Or(because.Evidence[KeyAhead], "the other pull"),
 		sandbox:        cmp.Or(e.fact(IDRuntimeSandbox, KeyImage), "the sandbox image of its configuration"),
 		resets:         "until the limit resets",
-		source:         cmp.Or(because.Evidence[KeyUsedCredential], cred.Evidence[KeySource], provider, "the credentials"),
+		source:         cmp.Or(because.Evidence[KeyUsedCredential], cred.Evidence[KeySource], provider, "the pull credentials"),
 	}
 	if issuer := because.Evidence[KeyIssuer]; issuer != "" {
 		p.issuer = strconv.Quote(issuer) // anyone can write a certificate
@@ -72,10 +72,7 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 	p.host = e.hostOf(v, because, p.registry)
 	p.address = cmp.Or(because.Target, p.host)
 	p.hostsFile = e.hostsFile(p)
-	p.hostport = p.host
-	if _, _, err := net.SplitHostPort(p.host); err != nil {
-		p.hostport = net.JoinHostPort(strings.Trim(p.host, "[]"), "443")
-	}
+	p.hostport = withPort(p.host)
 	p.owner, p.where = e.owner(p)
 	p.restart = "restart the runtime"
 	for _, id := range []string{IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA} {
@@ -90,6 +87,14 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		p.resets = after + " s"
 	}
 	return p
+}
+
+// withPort returns the host with its port, which is 443 if it names none.
+func withPort(host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), "443")
 }
 
 // configPath returns the directory of the runtime's hosts.toml files, as its
@@ -198,7 +203,7 @@ func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
 	if image, what := e.existingImage(v); image != "" && v.Fault == v.Cause.DefaultFault() {
 		return "use the existing " + what + e.use(v, image) + ", or " + e.orElse(v)
 	}
-	for _, fix := range []string{e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfAnswer(v, p)} {
+	for _, fix := range []string{e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfLayers(v), e.fixOfAnswer(v, p)} {
 		if fix != "" {
 			return fix
 		}
@@ -257,7 +262,7 @@ func (e *evaluation) fixOfSecret(v Verdict, p placeholders) string {
 		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
 	case v.Cause == PullSecretMissing && several: // which of them is for this registry is not known
 		return textFixes[v.Cause]
-	case v.Cause != CredentialsRejected || v.Fault != FaultConfig:
+	case v.Cause != CredentialsRejected || v.Fault == FaultNode:
 		return ""
 	case azure(p.host):
 		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: " +
@@ -267,7 +272,34 @@ func (e *evaluation) fixOfSecret(v Verdict, p placeholders) string {
 	if !ok || strings.Contains(name, ",") { // it has several registries, which a new one would lack
 		return textFixes[v.Cause]
 	}
-	return strings.ReplaceAll(fixes[v.Cause], "{secret}", name[strings.LastIndex(name, "/")+1:])
+	ns, name := cutNamespace(name)
+	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(fixes[v.Cause])
+}
+
+// cutNamespace splits NAMESPACE/NAME; the namespace may be missing.
+func cutNamespace(s string) (ns, name string) {
+	i := strings.LastIndex(s, "/")
+	return s[:max(i, 0)], s[i+1:]
+}
+
+// fixOfLayers returns the fix of a host that serves layers, by what is wrong there.
+func (e *evaluation) fixOfLayers(v Verdict) string {
+	if v.Cause != BlobHostUnreachable || v.Fault == FaultRegistry {
+		return ""
+	}
+	inner, status := Cause(e.decided(v, KeyInnerCause)), e.decided(v, KeyStatus)
+	switch {
+	case strings.HasPrefix(e.decided(v, KeyContentType), "text/html"):
+		return "find what answers {node} with a web page instead of {layers}: log in to the portal, or exempt {layers} from the filter"
+	case inner == AccessForbidden:
+		return "find why {layers} answers " + cmp.Or(status, "403") + " to {node}: an IP allow-list, a filter, " +
+			"or links of {registry} that are not valid there; pull the image from another network to see which"
+	case inner == HostNotFound:
+		return "make {layers} resolve on {node}: {registry} keeps its layers there; if it resolves nowhere, contact the operator of {registry}"
+	case stage(inner) == stageDNS, stage(inner) == stageTLS:
+		return strings.ReplaceAll(fixFor(inner, v.Fault), "{host}", "{layers}")
+	}
+	return ""
 }
 
 // fixOfAnswer returns the fix of an answer, by what else is known of the host.
@@ -279,7 +311,7 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 	case v.Cause == AccessForbidden && azure(p.host) && strings.HasPrefix(p.source, "provider "):
 		return "grant the identity that the kubelet of {node} uses the role AcrPull on {registry}: its login is good, and opens nothing"
 	case v.Cause == AccessDeniedOrMissing && e.decided(v, KeyUsedCredential) != "":
-		return "grant the account in {source} pull access to {registry}/{repository}, or correct the name"
+		return "grant pull access to {registry}/{repository} to the account in {source}, or correct the name"
 	case (v.Cause == TagNotFound || v.Cause == RepositoryNotFound) && v.Fault == FaultConfig && e.findingOf(v).mayBeHidden():
 		return "look for {repository} ({tag}) on {host} with a login: it answers 404 without one, and asks for none; " +
 			"if it is not there, correct the name or push it"
@@ -288,6 +320,12 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
 		return "find out whether {host} sends the intermediate certificate of its issuer: " +
 			"openssl s_client -showcerts -connect {hostport}; if not, its operator must add it"
+	case v.Cause == TLSHandshakeFailed && strings.Contains(e.decided(v, KeyAlert), "certificate required"):
+		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} (client = …)"
+	case v.Cause == TLSHandshakeFailed && strings.Contains(e.decided(v, KeyAlert), "protocol version"):
+		return "enable TLS 1.2 or newer on {host}: it rejects the versions that the runtime uses"
+	case v.Cause == TLSHandshakeFailed && e.decided(v, KeyAlert) != "":
+		return "find in the log of {host} why it rejects TLS with the alert in the message above: openssl s_client -connect {hostport}"
 	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "other":
 		return "find out what answers at {host} instead of a registry: a login portal, or another web server"
 	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "":
@@ -476,7 +514,7 @@ var descriptions = map[Cause]string{
 	ConnectionRefused:        "the registry's address refuses the connection",
 	ConnectionTimeout:        "the registry's address does not answer",
 	NetworkUnreachable:       "no route from the node to the registry",
-	ConnectionReset:          "the connection to the registry is reset",
+	ConnectionReset:          "the connection to {host} is reset",
 	ProxyUnreachable:         "the node's proxy is unreachable",
 	ProxyDenied:              "the node's proxy denies access to the registry",
 	TLSHandshakeFailed:       "the TLS handshake with the registry fails",
@@ -486,7 +524,7 @@ var descriptions = map[Cause]string{
 	ClockSkewed:              "the node's clock is wrong",
 	PlainHTTPRegistry:        "the registry serves plain HTTP where the runtime expects TLS",
 	BlobHostUnreachable:      "the host that serves the layers is unreachable",
-	MirrorFaulty:             "a registry mirror is faulty and keeps the runtime from the upstream",
+	MirrorFaulty:             "mirror {host} fails, and the runtime does not get the image from the registry instead",
 	DiskFull:                 "the image file system is full",
 	InodesExhausted:          "the image file system has no inodes left",
 	DiskReadOnly:             "the image file system is read-only",
@@ -537,11 +575,11 @@ var fixes = map[Cause]string{
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing: "add a pull secret: " + createSecret + "NAME" + loginFlags +
 		", list it in the pod's imagePullSecrets (or ServiceAccount {sa}), and recreate the pod",
-	CredentialsRejected: "put a valid user and password for {registry} into {source} of namespace {ns}; " +
+	CredentialsRejected: "put a valid user and password for {registry} into {source}; " +
 		"only if it has no other registry (this replaces the secret): " + createSecret + "{secret}" + loginFlags +
 		" --dry-run=client -o yaml | kubectl apply -f -",
-	CredentialsExpired: "renew the credentials for {registry} in {source} of namespace {ns}",
-	AccessForbidden:    "grant the account in the pull secret pull access to {registry}/{repository}",
+	CredentialsExpired: "renew the credentials for {registry} in {source}",
+	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
 	RuntimeUnavailable:       "on {node}: find why the runtime does not answer (its unit: systemctl status, journalctl -u)",
@@ -600,7 +638,6 @@ var textFixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
 		"and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}",
-	CredentialsExpired:  "renew the credentials for {registry} in {source}",
 	PlatformMismatch:    "publish the image for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
 }
 
@@ -639,7 +676,7 @@ var nodeFixes = map[Cause]string{
 		"it must approve every image and is failing",
 	LayerCorrupt: "on {node}: find why nothing of the layer was written (the disk under {disk}, or a proxy that returns empty answers), " +
 		"then pull again",
-	AccessForbidden: "grant the account in {source} of {node} pull access to {registry}/{repository}",
+	AccessForbidden: "grant pull access to {registry}/{repository} to the account in {source} of {node}",
 }
 
 // Advice returns what a cause means and how to fix it, where only the registry's

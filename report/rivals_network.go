@@ -1,5 +1,7 @@
 package report
 
+import "slices"
+
 // rivalsOfResolvers are those of names that do not resolve.
 func rivalsOfResolvers() []rivalry {
 	return []rivalry{
@@ -102,6 +104,14 @@ func rivalsOfConnections() []rivalry {
 				looks:    "a server or load balancer that resets the connection itself",
 				acts:     FaultRegistry,
 				question: "check from another node: if {host} answers there, this node or its network is at fault; if not, {host} is",
+				excluded: finding.ofLayer,
+			},
+			{
+				id:       "layer-cut-off-by-the-server",
+				looks:    "a host that sends a part of a layer and closes the connection",
+				acts:     FaultRegistry,
+				question: "pull the image on another node: if it fails there too, {host} is at fault; if not, this node or its network is",
+				excluded: func(f finding) bool { return !f.ofLayer() },
 			},
 		}},
 		{cause: ProxyUnreachable, note: "nothing but the node, its setting and the proxy is involved before the proxy answers"},
@@ -140,6 +150,12 @@ func rivalsOfConnections() []rivalry {
 			},
 		}},
 	}
+}
+
+// ofLayer reports whether the runtime failed at a layer, while this node reaches its
+// host.
+func (f finding) ofLayer() bool {
+	return f.message.stage() == stageBlob && slices.Contains(f.verdict.Because, f.messageID()) && !f.obstacle.found()
 }
 
 // anIngress is the rival of certificates: the name leads to something that does not

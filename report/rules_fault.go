@@ -62,12 +62,15 @@ func faultsOnTheNetwork() []faultRule {
 			}
 			return no, false
 		}},
-		{"either-end", "the fault may be at either end of the connection", func(_ *evaluation, o obstacle) (responsibility, bool) {
-			switch c := o.rootCause(); {
-			case c == ConnectionReset, c == TLSHandshakeFailed:
-				return presumably(FaultNode, fromAnotherNode(c, o.check.Host)), true
+		{"either-end", "the fault may be at either end of the connection", func(e *evaluation, o obstacle) (responsibility, bool) {
+			c := o.rootCause()
+			if c != ConnectionReset && c != TLSHandshakeFailed {
+				return no, false
 			}
-			return no, false
+			if o.check.ID == "" && e.message.stage() == stageBlob {
+				return presumably(FaultNode), true // the rival about layers asks
+			}
+			return presumably(FaultNode, fromAnotherNode(c, o.check.Host)), true
 		}},
 		{"referred-host", "the token service or the layer host fails", func(e *evaluation, o obstacle) (responsibility, bool) {
 			if c := o.rootCause(); c != BlobHostUnreachable && c != TokenServiceFailed {
@@ -90,7 +93,7 @@ func faultsInTrust() []faultRule {
 			}
 			host := o.check.Host
 			return presumably(FaultUndetermined, "whether "+host+" should send the intermediate certificate of its issuer: "+
-				"openssl s_client -showcerts -connect "+host+":443"), true
+				"openssl s_client -showcerts -connect "+withPort(host)), true
 		}},
 		{"node-authority-expired", "a CA of the node's own trust store has expired", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultNode), o.rootCause() == CertificateExpired && o.check.Evidence[KeyExpiredFrom] == "node"

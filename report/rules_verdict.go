@@ -247,6 +247,8 @@ func verdictsOfAClearPath() []verdictRule {
 				return no, false
 			}
 			v := likely(MirrorFaulty, used.ID, e.message.check.ID, upstream.ID)
+			v.Summary = "mirror " + used.Host + " sends bad layers: " + e.message.check.Summary +
+				"; " + cmp.Or(e.fact(IDRuntime, KeyName), "the runtime") + " does not try the upstream then"
 			v.WouldDecide = []string{"a pull without this mirror: " + upstream.Host + " has the image too"}
 			return v, true
 		}},
