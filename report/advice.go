@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,8 @@ type placeholders struct {
 	where                            string // the container or image volume that has the image
 	hostport                         string // the host with its port
 	restart                          string // how to restart the runtime
+	unit, runtime                    string // systemd's name of the runtime, and its own
+	ip                               string // the address of the deciding check, without its port
 	provider                         string // the credential provider that was not run, or that the node lacks
 }
 
@@ -77,8 +80,14 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 	p.restart = "restart the runtime"
 	for _, id := range []string{IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA} {
 		if unit := e.fact(id, KeyUnit); unit != "" {
-			p.restart = "systemctl restart " + unit
+			p.restart, p.unit = "systemctl restart "+unit, unit
 		}
+	}
+	p.runtime = cmp.Or(e.fact(IDRuntime, KeyName), "the runtime")
+	p.unit = cmp.Or(p.unit, e.unitBySocket())
+	p.ip = "the address of " + p.host
+	if address, err := netip.ParseAddrPort(because.Target); err == nil {
+		p.ip = address.Addr().String()
 	}
 	p.resolver = cmp.Or(e.fact(DNSID(p.host), KeyResolver), "the first resolver of /etc/resolv.conf")
 	if after := because.Evidence[KeyRetryAfter]; strings.Contains(after, " ") { // a date
@@ -95,6 +104,17 @@ func withPort(host string) string {
 		return host
 	}
 	return net.JoinHostPort(strings.Trim(host, "[]"), "443")
+}
+
+// unitBySocket returns the systemd unit that the runtime's socket belongs to.
+func (e *evidence) unitBySocket() string {
+	c := e.get(IDRuntime)
+	for _, unit := range []string{"k3s", "rke2", "crio"} {
+		if strings.Contains(c.Target+c.Summary, "/"+unit+"/") {
+			return unit
+		}
+	}
+	return cmp.Or(c.Evidence[KeyName], "containerd")
 }
 
 // configPath returns the directory of the runtime's hosts.toml files, as its
@@ -179,6 +199,7 @@ func (p placeholders) replacer() *strings.Replacer {
 		"{node}", p.node, "{hostsDir}", p.hostsDir, "{hostsFile}", p.hostsFile, "{disk}", p.disk, "{issuer}", p.issuer,
 		"{layers}", p.layers, "{resolver}", p.resolver, "{stale}", p.stale, "{resets}", p.resets,
 		"{behind}", p.behind, "{sandbox}", p.sandbox, "{source}", p.source,
+		"{unit}", p.unit, "{runtime}", p.runtime, "{ip}", p.ip,
 		"{owner}", p.owner, "{where}", p.where, "{hostport}", p.hostport, "{restart}", p.restart, "{provider}", p.provider,
 	)
 }
@@ -186,7 +207,7 @@ func (p placeholders) replacer() *strings.Replacer {
 // fix returns the one line that fixes the cause.
 func (e *evaluation) fix(v Verdict) string {
 	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
-		return "not known yet; what would decide: " + v.WouldDecide[0]
+		return "not known yet; to find out: " + v.WouldDecide[0]
 	}
 	p := e.placeholders(v)
 	template := e.fixTemplate(v, p)
@@ -208,11 +229,20 @@ func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
 			return fix
 		}
 	}
+	if i := slices.IndexFunc(v.WouldDecide, asksElsewhere); i >= 0 && v.Fault == FaultUndetermined {
+		switch v.Cause {
+		case BlobHostUnreachable, TokenServiceFailed, NetworkUnreachable, ConnectionRefused, ConnectionTimeout:
+			return v.WouldDecide[i]
+		}
+	}
 	if v.Fault == FaultNode && (v.Cause == ConnectionRefused || v.Cause == ConnectionTimeout) {
 		return nodeFixes[v.Cause] + e.comparedWith(v)
 	}
 	return fixFor(v.Cause, v.Fault)
 }
+
+// asksElsewhere reports whether something to confirm is a request from another node.
+func asksElsewhere(s string) bool { return strings.HasPrefix(s, "from another node: curl") }
 
 // fixOfQuestion returns what to find out where a rival leaves open who must act.
 func (e *evaluation) fixOfQuestion(v Verdict) string {
@@ -292,8 +322,7 @@ func (e *evaluation) fixOfLayers(v Verdict) string {
 	case strings.HasPrefix(e.decided(v, KeyContentType), "text/html"):
 		return "find what answers {node} with a web page instead of {layers}: log in to the portal, or exempt {layers} from the filter"
 	case inner == AccessForbidden:
-		return "find why {layers} answers " + cmp.Or(status, "403") + " to {node}: an IP allow-list, a filter, " +
-			"or links of {registry} that are not valid there; pull the image from another network to see which"
+		return forbiddenLayers + "; if not, contact the operator of {registry}: {layers} answers " + cmp.Or(status, "403") + " to its links"
 	case inner == HostNotFound:
 		return "make {layers} resolve on {node}: {registry} keeps its layers there; if it resolves nowhere, contact the operator of {registry}"
 	case stage(inner) == stageDNS, stage(inner) == stageTLS:
@@ -318,14 +347,18 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 	case v.Cause == TagNotFound && v.Fault == FaultConfig && e.fact(IDReference, KeyDigest) != "":
 		return digestFix
 	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
-		return "find out whether {host} sends the intermediate certificate of its issuer: " +
-			"openssl s_client -showcerts -connect {hostport}; if not, its operator must add it"
+		return intermediateQuestion + "; if not, its operator must add it"
 	case v.Cause == TLSHandshakeFailed && strings.Contains(e.decided(v, KeyAlert), "certificate required"):
 		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} (client = …)"
 	case v.Cause == TLSHandshakeFailed && strings.Contains(e.decided(v, KeyAlert), "protocol version"):
 		return "enable TLS 1.2 or newer on {host}: it rejects the versions that the runtime uses"
 	case v.Cause == TLSHandshakeFailed && e.decided(v, KeyAlert) != "":
 		return "find in the log of {host} why it rejects TLS with the alert in the message above: openssl s_client -connect {hostport}"
+	case v.Cause == RuntimeConfigInvalid:
+		return e.fixOfHostsFile(p)
+	case v.Cause == PullTimedOut && strings.HasPrefix(e.get(BlobID(e.usedHost())).Target, "sha256:"):
+		return "measure the download speed on {node}: curl -L -o /dev/null https://" + e.usedHost() +
+			"/v2/{repository}/blobs/" + e.get(BlobID(e.usedHost())).Target
 	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "other":
 		return "find out what answers at {host} instead of a registry: a login portal, or another web server"
 	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "":
@@ -337,6 +370,22 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 		return "correct the entry for {host} in /etc/hosts on {node}"
 	}
 	return ""
+}
+
+// fixOfHostsFile returns the fix of the registry's hosts.toml, or of a file that it
+// names.
+func (e *evidence) fixOfHostsFile(p placeholders) string {
+	c := e.get(HostsID(p.registry))
+	file, reason := c.Evidence[KeyFile], c.Evidence[KeyReason]
+	switch {
+	case strings.HasPrefix(reason, "config_path"):
+		return "on {node}: name one directory in config_path of {runtime}'s configuration, the one above {hostsFile}; then {restart}"
+	case file == "" || strings.HasSuffix(file, ".toml"):
+		return ""
+	case strings.Contains(reason, "ENOENT"):
+		return "on {node}: create " + file + ", or remove it from {hostsFile}"
+	}
+	return "on {node}: correct " + file + ", or remove it from {hostsFile}"
 }
 
 // use returns how to use another image in the pod, where that is known.
@@ -543,8 +592,13 @@ var descriptions = map[Cause]string{
 	LayerCorrupt:            "the image's content does not match its digest",
 }
 
-// Parts of fixes.
+// Parts of fixes and of questions.
 const (
+	elsewhere = "from another node: curl -v https://{host}/v2/ ; if it answers there, fix this node's network; " +
+		"if not, contact the operator of {host}"
+	intermediateQuestion = "check whether {host} sends the intermediate certificate of its issuer: " +
+		"openssl s_client -showcerts -connect {hostport}"
+
 	createSecret = "kubectl -n {ns} create secret docker-registry "
 	loginFlags   = " --docker-server={registry} --docker-username=USER --docker-password=PASSWORD"
 	inController = " (or in the controller that owns the pod)"
@@ -582,7 +636,7 @@ var fixes = map[Cause]string{
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
-	RuntimeUnavailable:       "on {node}: find why the runtime does not answer (its unit: systemctl status, journalctl -u)",
+	RuntimeUnavailable:       "on {node}: systemctl status {unit}; journalctl -u {unit}; then systemctl restart {unit}",
 	RuntimeConfigStale:       "on {node}: {restart}   # {stale} changed after it was started",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
 	SandboxImageUnavailable:  "on {node}: make {sandbox} available (crictl pull {sandbox}), or set another one in containerd's configuration",
@@ -590,7 +644,7 @@ var fixes = map[Cause]string{
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
 	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
 	ResolverWrongAnswer:      "correct the DNS record for {host} on {resolver}, or use another resolver on {node}",
-	NetworkUnreachable:       "on {node}: ip route get the address of {host}; add the missing route, or remove the rule that rejects it",
+	NetworkUnreachable:       "on {node}: ip route get {ip}; add the missing route, or remove the rule that rejects it",
 	ConnectionReset:          "find what resets connections from {node} to {host}: firewall, proxy or load balancer",
 	ProxyUnreachable:         "on {node}: correct HTTPS_PROXY of the runtime's service, or restore the proxy",
 	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the runtime's service",
@@ -604,17 +658,18 @@ var fixes = map[Cause]string{
 	MirrorFaulty:             "fix mirror {host}, or remove it from {hostsFile} on {node}",
 	DiskFull: "on {node}: free space on {disk} (du -xh --max-depth=2 {disk} shows what is large), or enlarge it; " +
 		"remove images only if this node can pull them again",
-	InodesExhausted:  "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
-	DiskReadOnly:     "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
-	DiskIOError:      "on {node}: dmesg; replace the disk under {disk}",
-	UnpackFailed:     "on {node}: fix the cause named above (the runtime's log has details)",
+	InodesExhausted: "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
+	DiskReadOnly:    "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
+	DiskIOError:     "on {node}: dmesg; replace the disk under {disk}",
+	UnpackFailed: "on {node}: remove the image and pull it again (crictl rmi {image}); if that fails too, check /etc/subuid (user namespaces), " +
+		"the snapshotter and the runtime's log",
 	PullTimedOut:     "measure the throughput from {node} to {host}",
 	PullQueueLimited: "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
-	ConnectionRefused: "check whether {host} is up from another node or your workstation",
-	ConnectionTimeout: "check whether {host} is up from another node or your workstation",
+	ConnectionRefused: elsewhere,
+	ConnectionTimeout: elsewhere,
 
-	RateLimited:             "wait {resets}, log in, or use a mirror",
+	RateLimited:             "wait {resets}; lasting: add a pull secret for {registry}, or a mirror in {hostsFile}",
 	RegistryUnavailable:     "contact the operator of {host}; the kubelet retries on its own",
 	TokenServiceFailed:      "contact the operator of the token service of {host}",
 	CertificateExpired:      "renew the certificate of {host}",
@@ -653,8 +708,8 @@ var registryFixes = map[Cause]string{
 var openFixes = map[Cause]string{
 	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
 		"if it answers there, this node, its network or its proxy is at fault",
-	BlobHostUnreachable:     "connect to {layers} from another network: if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
-	NetworkUnreachable:      "check whether {host} is up from another node or your workstation",
+	BlobHostUnreachable:     "from another node: curl -v https://{layers}/ ; if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
+	NetworkUnreachable:      elsewhere,
 	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",
 	CertificateNameMismatch: "correct the host in {image}, or give {host} a rule and a certificate of its own where it is served",
 	ProxyDenied:             "find out on the proxy whether it refuses {host}, or cannot reach it",
@@ -674,8 +729,7 @@ var nodeFixes = map[Cause]string{
 	CredentialsExpired:  "on {node}: renew the credentials for {registry} in {source}",
 	SignatureRejected: "on {node}: fix the image verifier (bin_dir of containerd's plugin io.containerd.image-verifier.v1.bindir): " +
 		"it must approve every image and is failing",
-	LayerCorrupt: "on {node}: find why nothing of the layer was written (the disk under {disk}, or a proxy that returns empty answers), " +
-		"then pull again",
+	LayerCorrupt:    "on {node}: {runtime} wrote 0 bytes of the layer: check the disk under {disk}, and any proxy for empty answers; then pull again",
 	AccessForbidden: "grant pull access to {registry}/{repository} to the account in {source} of {node}",
 }
 

@@ -138,17 +138,22 @@ func (d Diagnosis) Text(w io.Writer) {
 	}
 	field(w, "image", d.Image)
 	field(w, "why", v.Summary)
-	if v.Fix != "" {
-		field(w, "fix", v.Fix)
+	if fix := v.Fix; fix != "" {
+		if v.Fault == FaultUndetermined && v.Confidence == Confirmed {
+			fix = "who acts: not known; " + fix
+		}
+		field(w, "fix", fix)
 	}
 	for _, s := range v.WouldDecide {
-		field(w, "to confirm", s)
+		if !strings.Contains(v.Fix, s) { // said already
+			field(w, "to confirm", s)
+		}
 	}
 	if len(v.Because) > 0 {
 		field(w, "evidence", strings.Join(v.Because, ", "))
 	}
 	if len(v.Also) > 0 {
-		field(w, "also", joinCauses(v.Also))
+		field(w, "also", d.also())
 	}
 	if not := d.notChecked(); not != "" {
 		field(w, "not checked", not)
@@ -169,6 +174,22 @@ func joinCauses(causes []Cause) string {
 	return strings.Join(names, ", ")
 }
 
+// also lists the other causes. If nothing is at fault, it says where each was found.
+func (d Diagnosis) also() string {
+	if d.Verdict.Fault != FaultNone {
+		return joinCauses(d.Verdict.Also)
+	}
+	var out []string
+	for _, cause := range d.Verdict.Also {
+		text := string(cause)
+		if i := slices.IndexFunc(d.Checks, func(c Check) bool { return c.Outcome == Fail && c.Cause == cause && c.Host != "" }); i >= 0 {
+			text += " (" + d.Checks[i].Host + "; does not block the pull)"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
+}
+
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that
 // it can be copied.
 func writeRetry(w io.Writer, pod string) {
@@ -176,11 +197,15 @@ func writeRetry(w io.Writer, pod string) {
 }
 
 // notChecked lists the checks that were not made although no other check blocked
-// them, with the reason.
+// them, with the reason. What a silent runtime leaves unknown is one entry.
 func (d Diagnosis) notChecked() string {
 	var out []string
 	for _, c := range d.Checks {
-		if c.Outcome == Skipped && c.BlockedBy == "" && c.Kind != KindControl {
+		switch {
+		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.reason()):
+		case d.Verdict.Cause == RuntimeUnavailable && (c.Kind == KindRuntime || c.ID == IDCredentialsNode):
+			out = appendNew(out, "everything that needs the runtime's view (it does not answer)")
+		default:
 			out = append(out, c.ID+" ("+c.Summary+")")
 		}
 	}
