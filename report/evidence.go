@@ -195,7 +195,7 @@ func (e *evidence) unchecked() []string {
 	const most = 4
 	var out []string
 	for _, c := range e.checks {
-		aside := c.Outcome == Skipped && (c.Kind == KindRuntime || c.ID == IDCredentialsNode)
+		aside := c.Outcome == Skipped && c.ofRuntimeView()
 		if (c.Outcome == Skipped && c.BlockedBy == "" && !aside) || c.Outcome == Error || c.Outcome == Unknown {
 			out = append(out, c.reason())
 		}

@@ -203,13 +203,18 @@ func (d Diagnosis) notChecked() string {
 	for _, c := range d.Checks {
 		switch {
 		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.reason()):
-		case d.Verdict.Cause == RuntimeUnavailable && (c.Kind == KindRuntime || c.ID == IDCredentialsNode):
+		case d.Verdict.Cause == RuntimeUnavailable && c.ofRuntimeView():
 			out = appendNew(out, "everything that needs the runtime's view (it does not answer)")
 		default:
 			out = append(out, c.ID+" ("+c.Summary+")")
 		}
 	}
 	return strings.Join(out, "; ")
+}
+
+// ofRuntimeView reports whether the check needs what the runtime or its process sees.
+func (c Check) ofRuntimeView() bool {
+	return c.ID == IDCredentialsNode || strings.HasPrefix(c.ID, IDRuntime+"/") || strings.HasPrefix(c.ID, familyHosts+"/")
 }
 
 // ASCII returns the text with a question mark for every character outside ASCII,
