@@ -61,7 +61,7 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		node:           cmp.Or(pod.Evidence[KeyNode], "this node"),
 		hostsDir:       e.configPath(),
 		disk:           cmp.Or(disk.Evidence[KeyMount], "/var/lib/containerd"),
-		issuer:         "that issued it",
+		issuer:         "that signed its certificate",
 		layers:         cmp.Or(because.Evidence[KeyBlobHost], "the host that serves the layers"),
 		stale:          cmp.Or(because.Evidence[KeyFiles], "its configuration"),
 		behind:         cmp.Or(because.Evidence[KeyAhead], "the other pull"),
@@ -650,7 +650,7 @@ var fixes = map[Cause]string{
 	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the runtime's service",
 	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server: openssl s_client -connect {hostport}",
 	TLSIntercepted:           "exempt {host} from TLS inspection, or install the inspecting CA on {node}",
-	CertificateUntrusted:     "on {node}: add the CA {issuer} for {host} to {hostsFile} (ca = …), or to the trust store, and then {restart}",
+	CertificateUntrusted:     "on {node}: add the CA {issuer} to {hostsFile} for {host} (ca = …), or to the trust store, and then {restart}",
 	CertificateNotYetValid:   "check the clock of {node} and the certificate's start date",
 	ClockSkewed:              "on {node}: set the clock (systemctl restart chronyd or systemd-timesyncd)",
 	PlainHTTPRegistry:        "serve {host} with TLS, or on {node} configure it as http://{hostport} in {hostsFile}",
@@ -739,6 +739,7 @@ func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
 	p := newEvidence(nil).placeholders(Verdict{})
 	p.host, p.registry, p.address = cmp.Or(host, p.host), cmp.Or(host, p.registry), cmp.Or(host, p.address)
 	p.image = cmp.Or(image, p.image)
+	p.hostport, p.hostsFile, p.ip = withPort(p.host), "the registry's hosts.toml", "the address of "+p.host
 	p.repository, p.tag = "REPOSITORY", "TAG"
 	r := p.replacer()
 	template := fixFor(c, who)

@@ -52,7 +52,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		{"one port", atPort(all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely")))),
 			[]string{"-connect registry.example:5000;"}, []string{"5000:443"}},
 		{"layers forbidden", layers(AccessForbidden, ev("status", "403")), []string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
-		{"layers of an unknown CA", layers(CertificateUntrusted), []string{"add the CA that issued it for cdn.example"}, []string{"firewall, proxy, DNS"}},
+		{"layers of an unknown CA", layers(CertificateUntrusted), []string{"add the CA that signed its certificate to ", "for cdn.example (ca"}, []string{"firewall, proxy, DNS"}},
 		{"layers from a portal", layers(Undetermined, ev("contentType", "text/html")), []string{"web page instead of cdn.example"}, []string{"firewall, proxy, DNS"}},
 		{"layers without a name", layers(HostNotFound), []string{"make cdn.example resolve"}, []string{"firewall, proxy, DNS"}},
 		{"a mirror cuts layers off", all(cut, onHost(mirror, pullable()), onHost(host, pullable())),

@@ -33,7 +33,9 @@ func RetryCommand(pod string) string {
 // the worst fault first, then the registries, then the node.
 func (n NodeReport) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s.\nUpdated %s.\n", n.Node, n.headline(), Time(n.Time))
+	wrapTo(&b, n.Node+": ", 15, n.headline()+".")
+	fmt.Fprintf(&b, "Updated %s.\n", Time(n.Time))
+	n.writeDiskFault(&b)
 	merged := n.writeIsolated(&b)
 	shown, left := 0, 0
 	for _, i := range n.byWeight() {
@@ -56,7 +58,13 @@ func (n NodeReport) Summary() string {
 	}
 	n.Sweep.writeRegistries(&b)
 	b.WriteString("\nNode\n")
-	field(&b, "disk", n.Disk.line())
+	if !n.diskFails() {
+		disk := n.Disk.line()
+		if n.Disk.Is(KeyFullSoon) {
+			disk = "WARNING: " + disk
+		}
+		field(&b, "disk", disk)
+	}
 	field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
 	return b.String()
@@ -74,7 +82,27 @@ func (n NodeReport) headline() string {
 	if registries := n.Sweep.headline(); registries != "" {
 		s += "; " + registries
 	}
+	if n.diskFails() {
+		s += "; " + descriptions[n.Disk.Cause]
+	}
 	return s
+}
+
+func (n NodeReport) diskFails() bool {
+	return n.Disk.Outcome == Fail && descriptions[n.Disk.Cause] != ""
+}
+
+// writeDiskFault writes what is wrong with the image file system: it concerns every
+// pod. The fix is left to the diagnosis of a pod that has it.
+func (n NodeReport) writeDiskFault(w io.Writer) {
+	if !n.diskFails() {
+		return
+	}
+	field(w, "disk", n.Disk.line())
+	if !slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.Verdict.Cause == n.Disk.Cause }) {
+		e := &evaluation{evidence: newEvidence([]Check{n.Disk}), ruleSet: rules()}
+		field(w, "fix", strings.ReplaceAll(e.fix(confirmed(n.Disk.Cause, n.Disk.ID)), "on this node", "on "+n.Node))
+	}
 }
 
 // writeIsolated writes one verdict for a node that reaches nothing, with all pods
@@ -239,9 +267,11 @@ func field(w io.Writer, label, text string) {
 
 // wrap writes a text after a head, in lines that are indented as far as the head
 // reaches.
-func wrap(w io.Writer, head, text string) {
-	indent := len(head)
-	line, col, first := head, indent, true
+func wrap(w io.Writer, head, text string) { wrapTo(w, head, len(head), text) }
+
+// wrapTo writes a text after a head, with the following lines indented.
+func wrapTo(w io.Writer, head string, indent int, text string) {
+	line, col, first := head, len(head), true
 	for word := range strings.FieldsSeq(text) {
 		if !first && col+1+len(word) > width {
 			fmt.Fprintln(w, line)
