@@ -321,6 +321,8 @@ func (e *evaluation) fixOfLayers(v Verdict) string {
 	switch {
 	case strings.HasPrefix(e.decided(v, KeyContentType), "text/html"):
 		return "find what answers {node} with a web page instead of {layers}: log in to the portal, or exempt {layers} from the filter"
+	case loopback(e.decided(v, KeyBlobHost)):
+		return "contact the operator of {registry}: it sends this node to {layers} for layers, which is the node itself"
 	case inner == AccessForbidden:
 		return forbiddenLayers + "; if not, contact the operator of {registry}: {layers} answers " + cmp.Or(status, "403") + " to its links"
 	case inner == HostNotFound:
@@ -329,6 +331,12 @@ func (e *evaluation) fixOfLayers(v Verdict) string {
 		return strings.ReplaceAll(fixFor(inner, v.Fault), "{host}", "{layers}")
 	}
 	return ""
+}
+
+// loopback reports whether a host is an address of the machine itself.
+func loopback(host string) bool {
+	address, err := netip.ParseAddrPort(withPort(host))
+	return err == nil && address.Addr().IsLoopback()
 }
 
 // fixOfAnswer returns the fix of an answer, by what else is known of the host.
@@ -495,6 +503,8 @@ func (e *evidence) summary(v Verdict) string {
 	c := e.get(v.Because[0])
 	switch sentence := c.sentence(); {
 	case sentence == "":
+	case v.Cause == PullTimedOut && e.fact(IDPull, KeyTimedOut) == True && e.fact(IDPull, KeySeconds) != "":
+		s = "the pull did not finish within " + e.fact(IDPull, KeySeconds) + " s"
 	case v.Cause == RegistryUnavailable && c.Evidence[KeyGetStatus] == "200":
 		s = c.Host + " answers " + cmp.Or(c.Evidence[KeyStatus], "404") + " to HEAD and 200 to GET of the same manifest: " +
 			"something in front of the registry does not pass HEAD on, and the runtime sends HEAD"

@@ -157,7 +157,9 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 	}
 	if cause == Undetermined {
 		v.Confidence = ConfidenceUndetermined
-		v.WouldDecide = append(v.WouldDecide, "ask the operator of "+cmp.Or(o.check.Host, "the registry")+" why it answers so")
+		if len(o.wouldDecide) == 0 {
+			v.WouldDecide = append(v.WouldDecide, "ask the operator of "+cmp.Or(o.check.Host, "the registry")+" why it answers so")
+		}
 	}
 	return v
 }

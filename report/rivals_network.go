@@ -12,7 +12,7 @@ func rivalsOfResolvers() []rivalry {
 				acts:     FaultConfig,
 				question: "check whether {host} exists: resolve a random name with the resolver that has an address for it",
 				excluded: func(f finding) bool {
-					agree := len(f.resolversWith(f.host)) == 0 && f.fact(DNSID(f.host), KeyDisagree) != True
+					agree := len(f.resolversThatKnow(f.host)) == 0 && f.fact(DNSID(f.host), KeyDisagree) != True
 					return agree || f.foundElsewhere(f.host)
 				},
 			},

@@ -32,7 +32,7 @@ func causesInAnswers() []causeRule {
 			if o.check.Kind != KindManifest || !html || e.get(RegistryID(o.check.Host)).Outcome == Pass {
 				return o
 			}
-			wouldDecide := "check whether " + o.check.Host + " is a registry at all: it returns web pages"
+			wouldDecide := openInBrowser(o.check.Host, "web pages")
 			if o.rootCause() == RegistryUnavailable {
 				return o.likelyAtMost(wouldDecide) // a load balancer before a registry reports that in HTML, too
 			}
@@ -45,7 +45,7 @@ func causesInAnswers() []causeRule {
 			if o.check.Kind != KindManifest || manifest[KeyStatus] != "404" || base[KeyStatus] != "404" || registry {
 				return o
 			}
-			return o.withRootCause(Undetermined).likelyAtMost("check whether " + o.check.Host + " is a registry at all: it answers 404 to every request")
+			return o.withRootCause(Undetermined).likelyAtMost(openInBrowser(o.check.Host, "404 for every path"))
 		}},
 		{"get-works", "GET of the manifest works, and HEAD does not", func(e *evaluation, o obstacle) obstacle {
 			registry := e.get(RegistryID(o.check.Host)).Evidence[KeyIsRegistry] != "false" // else GET may get a web page
@@ -115,7 +115,7 @@ func causesOnTheNetwork() []causeRule {
 			if o.rootCause() != HostNotFound || o.check.Evidence[KeyRedirectedTo] != "" {
 				return o
 			}
-			return o.alsoBecause(e.resolversWith(o.check.Host)...)
+			return o.alsoBecause(e.resolversThatKnow(o.check.Host)...)
 		}},
 		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o obstacle) obstacle {
 			intercepted := o.check.Evidence[KeyInterceptor] != "" || o.check.Evidence[KeySCT] == "false"
@@ -229,6 +229,11 @@ func causesInMirrors() []causeRule {
 	}
 }
 
+// openInBrowser decides whether a host is a registry at all.
+func openInBrowser(host, returns string) string {
+	return "open https://" + host + "/v2/ : it returns " + returns + "; is the name right?"
+}
+
 // ownReason returns the reason that the registry's own text gives for a refusal;
 // empty if it gives none, or its text is not known.
 func ownReason(c Check) string {
@@ -278,9 +283,9 @@ func anonymous(o obstacle) bool {
 	return o.rootCause() == CredentialsMissing || o.check.Is(KeyAnonymous)
 }
 
-// resolversWith returns the ids of the checks of single resolvers that have an
+// resolversThatKnow returns the ids of the checks of single resolvers that have an
 // address for host.
-func (e *evidence) resolversWith(host string) []string {
+func (e *evidence) resolversThatKnow(host string) []string {
 	var out []string
 	for _, c := range e.below(DNSID(host)) {
 		if c.Outcome == Pass {

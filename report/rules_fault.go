@@ -35,7 +35,7 @@ func faultsOnTheNetwork() []faultRule {
 		}},
 		{"resolver-lacks-name", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
 			host := o.check.Host
-			if o.rootCause() != HostNotFound || len(e.resolversWith(host)) == 0 {
+			if o.rootCause() != HostNotFound || len(e.resolversThatKnow(host)) == 0 {
 				return no, false
 			}
 			// A resolver may have an address for any name: what answers there decides.
