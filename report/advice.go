@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,8 @@ type placeholders struct {
 	where                            string // the container or image volume that has the image
 	hostport                         string // the host with its port
 	restart                          string // how to restart the runtime
+	unit, runtime                    string // systemd's name of the runtime, and its own
+	ip                               string // the address of the deciding check, without its port
 	provider                         string // the credential provider that was not run, or that the node lacks
 }
 
@@ -58,13 +61,13 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		node:           cmp.Or(pod.Evidence[KeyNode], "this node"),
 		hostsDir:       e.configPath(),
 		disk:           cmp.Or(disk.Evidence[KeyMount], "/var/lib/containerd"),
-		issuer:         "that issued it",
+		issuer:         "that signed its certificate",
 		layers:         cmp.Or(because.Evidence[KeyBlobHost], "the host that serves the layers"),
 		stale:          cmp.Or(because.Evidence[KeyFiles], "its configuration"),
 		behind:         cmp.Or(because.Evidence[KeyAhead], "the other pull"),
 		sandbox:        cmp.Or(e.fact(IDRuntimeSandbox, KeyImage), "the sandbox image of its configuration"),
 		resets:         "until the limit resets",
-		source:         cmp.Or(because.Evidence[KeyUsedCredential], cred.Evidence[KeySource], provider, "the credentials"),
+		source:         cmp.Or(because.Evidence[KeyUsedCredential], cred.Evidence[KeySource], provider, "the pull credentials"),
 	}
 	if issuer := because.Evidence[KeyIssuer]; issuer != "" {
 		p.issuer = strconv.Quote(issuer) // anyone can write a certificate
@@ -72,16 +75,19 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 	p.host = e.hostOf(v, because, p.registry)
 	p.address = cmp.Or(because.Target, p.host)
 	p.hostsFile = e.hostsFile(p)
-	p.hostport = p.host
-	if _, _, err := net.SplitHostPort(p.host); err != nil {
-		p.hostport = net.JoinHostPort(strings.Trim(p.host, "[]"), "443")
-	}
+	p.hostport = withPort(p.host)
 	p.owner, p.where = e.owner(p)
 	p.restart = "restart the runtime"
 	for _, id := range []string{IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA} {
 		if unit := e.fact(id, KeyUnit); unit != "" {
-			p.restart = "systemctl restart " + unit
+			p.restart, p.unit = "systemctl restart "+unit, unit
 		}
+	}
+	p.runtime = cmp.Or(e.fact(IDRuntime, KeyName), "the runtime")
+	p.unit = cmp.Or(p.unit, e.unitBySocket())
+	p.ip = "the address of " + p.host
+	if address, err := netip.ParseAddrPort(because.Target); err == nil {
+		p.ip = address.Addr().String()
 	}
 	p.resolver = cmp.Or(e.fact(DNSID(p.host), KeyResolver), "the first resolver of /etc/resolv.conf")
 	if after := because.Evidence[KeyRetryAfter]; strings.Contains(after, " ") { // a date
@@ -90,6 +96,25 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		p.resets = after + " s"
 	}
 	return p
+}
+
+// withPort returns the host with its port, which is 443 if it names none.
+func withPort(host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), "443")
+}
+
+// unitBySocket returns the systemd unit that the runtime's socket belongs to.
+func (e *evidence) unitBySocket() string {
+	c := e.get(IDRuntime)
+	for _, unit := range []string{"k3s", "rke2", "crio"} {
+		if strings.Contains(c.Target+c.Summary, "/"+unit+"/") {
+			return unit
+		}
+	}
+	return cmp.Or(c.Evidence[KeyName], "containerd")
 }
 
 // configPath returns the directory of the runtime's hosts.toml files, as its
@@ -174,6 +199,7 @@ func (p placeholders) replacer() *strings.Replacer {
 		"{node}", p.node, "{hostsDir}", p.hostsDir, "{hostsFile}", p.hostsFile, "{disk}", p.disk, "{issuer}", p.issuer,
 		"{layers}", p.layers, "{resolver}", p.resolver, "{stale}", p.stale, "{resets}", p.resets,
 		"{behind}", p.behind, "{sandbox}", p.sandbox, "{source}", p.source,
+		"{unit}", p.unit, "{runtime}", p.runtime, "{ip}", p.ip,
 		"{owner}", p.owner, "{where}", p.where, "{hostport}", p.hostport, "{restart}", p.restart, "{provider}", p.provider,
 	)
 }
@@ -181,7 +207,7 @@ func (p placeholders) replacer() *strings.Replacer {
 // fix returns the one line that fixes the cause.
 func (e *evaluation) fix(v Verdict) string {
 	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
-		return "not known yet; what would decide: " + v.WouldDecide[0]
+		return "not known yet; to find out: " + v.WouldDecide[0]
 	}
 	p := e.placeholders(v)
 	template := e.fixTemplate(v, p)
@@ -198,9 +224,15 @@ func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
 	if image, what := e.existingImage(v); image != "" && v.Fault == v.Cause.DefaultFault() {
 		return "use the existing " + what + e.use(v, image) + ", or " + e.orElse(v)
 	}
-	for _, fix := range []string{e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfAnswer(v, p)} {
+	for _, fix := range []string{e.fixOfQuestion(v), e.fixOfRefusal(v), e.fixOfSecret(v, p), e.fixOfLayers(v), e.fixOfAnswer(v, p)} {
 		if fix != "" {
 			return fix
+		}
+	}
+	if i := slices.IndexFunc(v.WouldDecide, asksElsewhere); i >= 0 && v.Fault == FaultUndetermined {
+		switch v.Cause {
+		case BlobHostUnreachable, TokenServiceFailed, NetworkUnreachable, ConnectionRefused, ConnectionTimeout:
+			return v.WouldDecide[i]
 		}
 	}
 	if v.Fault == FaultNode && (v.Cause == ConnectionRefused || v.Cause == ConnectionTimeout) {
@@ -208,6 +240,9 @@ func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
 	}
 	return fixFor(v.Cause, v.Fault)
 }
+
+// asksElsewhere reports whether something to confirm is a request from another node.
+func asksElsewhere(s string) bool { return strings.HasPrefix(s, "from another node: curl") }
 
 // fixOfQuestion returns what to find out where a rival leaves open who must act.
 func (e *evaluation) fixOfQuestion(v Verdict) string {
@@ -257,7 +292,7 @@ func (e *evaluation) fixOfSecret(v Verdict, p placeholders) string {
 		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
 	case v.Cause == PullSecretMissing && several: // which of them is for this registry is not known
 		return textFixes[v.Cause]
-	case v.Cause != CredentialsRejected || v.Fault != FaultConfig:
+	case v.Cause != CredentialsRejected || v.Fault == FaultNode:
 		return ""
 	case azure(p.host):
 		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: " +
@@ -267,7 +302,41 @@ func (e *evaluation) fixOfSecret(v Verdict, p placeholders) string {
 	if !ok || strings.Contains(name, ",") { // it has several registries, which a new one would lack
 		return textFixes[v.Cause]
 	}
-	return strings.ReplaceAll(fixes[v.Cause], "{secret}", name[strings.LastIndex(name, "/")+1:])
+	ns, name := cutNamespace(name)
+	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(fixes[v.Cause])
+}
+
+// cutNamespace splits NAMESPACE/NAME; the namespace may be missing.
+func cutNamespace(s string) (ns, name string) {
+	i := strings.LastIndex(s, "/")
+	return s[:max(i, 0)], s[i+1:]
+}
+
+// fixOfLayers returns the fix of a host that serves layers, by what is wrong there.
+func (e *evaluation) fixOfLayers(v Verdict) string {
+	if v.Cause != BlobHostUnreachable || v.Fault == FaultRegistry {
+		return ""
+	}
+	inner, status := Cause(e.decided(v, KeyInnerCause)), e.decided(v, KeyStatus)
+	switch {
+	case strings.HasPrefix(e.decided(v, KeyContentType), "text/html"):
+		return "find what answers {node} with a web page instead of {layers}: log in to the portal, or exempt {layers} from the filter"
+	case loopback(e.decided(v, KeyBlobHost)):
+		return "contact the operator of {registry}: it sends this node to {layers} for layers, which is the node itself"
+	case inner == AccessForbidden:
+		return forbiddenLayers + "; if not, contact the operator of {registry}: {layers} answers " + cmp.Or(status, "403") + " to its links"
+	case inner == HostNotFound:
+		return "make {layers} resolve on {node}: {registry} keeps its layers there; if it resolves nowhere, contact the operator of {registry}"
+	case stage(inner) == stageDNS, stage(inner) == stageTLS:
+		return strings.ReplaceAll(fixFor(inner, v.Fault), "{host}", "{layers}")
+	}
+	return ""
+}
+
+// loopback reports whether a host is an address of the machine itself.
+func loopback(host string) bool {
+	address, err := netip.ParseAddrPort(withPort(host))
+	return err == nil && address.Addr().IsLoopback()
 }
 
 // fixOfAnswer returns the fix of an answer, by what else is known of the host.
@@ -279,15 +348,25 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 	case v.Cause == AccessForbidden && azure(p.host) && strings.HasPrefix(p.source, "provider "):
 		return "grant the identity that the kubelet of {node} uses the role AcrPull on {registry}: its login is good, and opens nothing"
 	case v.Cause == AccessDeniedOrMissing && e.decided(v, KeyUsedCredential) != "":
-		return "grant the account in {source} pull access to {registry}/{repository}, or correct the name"
+		return "grant pull access to {registry}/{repository} to the account in {source}, or correct the name"
 	case (v.Cause == TagNotFound || v.Cause == RepositoryNotFound) && v.Fault == FaultConfig && e.findingOf(v).mayBeHidden():
 		return "look for {repository} ({tag}) on {host} with a login: it answers 404 without one, and asks for none; " +
 			"if it is not there, correct the name or push it"
 	case v.Cause == TagNotFound && v.Fault == FaultConfig && e.fact(IDReference, KeyDigest) != "":
 		return digestFix
 	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
-		return "find out whether {host} sends the intermediate certificate of its issuer: " +
-			"openssl s_client -showcerts -connect {hostport}; if not, its operator must add it"
+		return intermediateQuestion + "; if not, its operator must add it"
+	case v.Cause == TLSHandshakeFailed && strings.Contains(e.decided(v, KeyAlert), "certificate required"):
+		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} (client = …)"
+	case v.Cause == TLSHandshakeFailed && strings.Contains(e.decided(v, KeyAlert), "protocol version"):
+		return "enable TLS 1.2 or newer on {host}: it rejects the versions that the runtime uses"
+	case v.Cause == TLSHandshakeFailed && e.decided(v, KeyAlert) != "":
+		return "find in the log of {host} why it rejects TLS with the alert in the message above: openssl s_client -connect {hostport}"
+	case v.Cause == RuntimeConfigInvalid:
+		return e.fixOfHostsFile(p)
+	case v.Cause == PullTimedOut && strings.HasPrefix(e.get(BlobID(e.usedHost())).Target, "sha256:"):
+		return "measure the download speed on {node}: curl -L -o /dev/null https://" + e.usedHost() +
+			"/v2/{repository}/blobs/" + e.get(BlobID(e.usedHost())).Target
 	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "other":
 		return "find out what answers at {host} instead of a registry: a login portal, or another web server"
 	case v.Cause == PlainHTTPRegistry && e.decided(v, KeyHTTPAnswer) == "":
@@ -299,6 +378,22 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 		return "correct the entry for {host} in /etc/hosts on {node}"
 	}
 	return ""
+}
+
+// fixOfHostsFile returns the fix of the registry's hosts.toml, or of a file that it
+// names.
+func (e *evidence) fixOfHostsFile(p placeholders) string {
+	c := e.get(HostsID(p.registry))
+	file, reason := c.Evidence[KeyFile], c.Evidence[KeyReason]
+	switch {
+	case strings.HasPrefix(reason, "config_path"):
+		return "on {node}: name one directory in config_path of {runtime}'s configuration, the one above {hostsFile}; then {restart}"
+	case file == "" || strings.HasSuffix(file, ".toml"):
+		return ""
+	case strings.Contains(reason, "ENOENT"):
+		return "on {node}: create " + file + ", or remove it from {hostsFile}"
+	}
+	return "on {node}: correct " + file + ", or remove it from {hostsFile}"
 }
 
 // use returns how to use another image in the pod, where that is known.
@@ -408,6 +503,8 @@ func (e *evidence) summary(v Verdict) string {
 	c := e.get(v.Because[0])
 	switch sentence := c.sentence(); {
 	case sentence == "":
+	case v.Cause == PullTimedOut && e.fact(IDPull, KeyTimedOut) == True && e.fact(IDPull, KeySeconds) != "":
+		s = "the pull did not finish within " + e.fact(IDPull, KeySeconds) + " s"
 	case v.Cause == RegistryUnavailable && c.Evidence[KeyGetStatus] == "200":
 		s = c.Host + " answers " + cmp.Or(c.Evidence[KeyStatus], "404") + " to HEAD and 200 to GET of the same manifest: " +
 			"something in front of the registry does not pass HEAD on, and the runtime sends HEAD"
@@ -476,7 +573,7 @@ var descriptions = map[Cause]string{
 	ConnectionRefused:        "the registry's address refuses the connection",
 	ConnectionTimeout:        "the registry's address does not answer",
 	NetworkUnreachable:       "no route from the node to the registry",
-	ConnectionReset:          "the connection to the registry is reset",
+	ConnectionReset:          "the connection to {host} is reset",
 	ProxyUnreachable:         "the node's proxy is unreachable",
 	ProxyDenied:              "the node's proxy denies access to the registry",
 	TLSHandshakeFailed:       "the TLS handshake with the registry fails",
@@ -486,7 +583,7 @@ var descriptions = map[Cause]string{
 	ClockSkewed:              "the node's clock is wrong",
 	PlainHTTPRegistry:        "the registry serves plain HTTP where the runtime expects TLS",
 	BlobHostUnreachable:      "the host that serves the layers is unreachable",
-	MirrorFaulty:             "a registry mirror is faulty and keeps the runtime from the upstream",
+	MirrorFaulty:             "mirror {host} fails, and the runtime does not get the image from the registry instead",
 	DiskFull:                 "the image file system is full",
 	InodesExhausted:          "the image file system has no inodes left",
 	DiskReadOnly:             "the image file system is read-only",
@@ -505,8 +602,13 @@ var descriptions = map[Cause]string{
 	LayerCorrupt:            "the image's content does not match its digest",
 }
 
-// Parts of fixes.
+// Parts of fixes and of questions.
 const (
+	elsewhere = "from another node: curl -v https://{host}/v2/ ; if it answers there, fix this node's network; " +
+		"if not, contact the operator of {host}"
+	intermediateQuestion = "check whether {host} sends the intermediate certificate of its issuer: " +
+		"openssl s_client -showcerts -connect {hostport}"
+
 	createSecret = "kubectl -n {ns} create secret docker-registry "
 	loginFlags   = " --docker-server={registry} --docker-username=USER --docker-password=PASSWORD"
 	inController = " (or in the controller that owns the pod)"
@@ -537,14 +639,14 @@ var fixes = map[Cause]string{
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing: "add a pull secret: " + createSecret + "NAME" + loginFlags +
 		", list it in the pod's imagePullSecrets (or ServiceAccount {sa}), and recreate the pod",
-	CredentialsRejected: "put a valid user and password for {registry} into {source} of namespace {ns}; " +
+	CredentialsRejected: "put a valid user and password for {registry} into {source}; " +
 		"only if it has no other registry (this replaces the secret): " + createSecret + "{secret}" + loginFlags +
 		" --dry-run=client -o yaml | kubectl apply -f -",
-	CredentialsExpired: "renew the credentials for {registry} in {source} of namespace {ns}",
-	AccessForbidden:    "grant the account in the pull secret pull access to {registry}/{repository}",
+	CredentialsExpired: "renew the credentials for {registry} in {source}",
+	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
-	RuntimeUnavailable:       "on {node}: find why the runtime does not answer (its unit: systemctl status, journalctl -u)",
+	RuntimeUnavailable:       "on {node}: systemctl status {unit}; journalctl -u {unit}; then systemctl restart {unit}",
 	RuntimeConfigStale:       "on {node}: {restart}   # {stale} changed after it was started",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
 	SandboxImageUnavailable:  "on {node}: make {sandbox} available (crictl pull {sandbox}), or set another one in containerd's configuration",
@@ -552,13 +654,13 @@ var fixes = map[Cause]string{
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
 	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
 	ResolverWrongAnswer:      "correct the DNS record for {host} on {resolver}, or use another resolver on {node}",
-	NetworkUnreachable:       "on {node}: ip route get the address of {host}; add the missing route, or remove the rule that rejects it",
+	NetworkUnreachable:       "on {node}: ip route get {ip}; add the missing route, or remove the rule that rejects it",
 	ConnectionReset:          "find what resets connections from {node} to {host}: firewall, proxy or load balancer",
 	ProxyUnreachable:         "on {node}: correct HTTPS_PROXY of the runtime's service, or restore the proxy",
 	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the runtime's service",
 	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server: openssl s_client -connect {hostport}",
 	TLSIntercepted:           "exempt {host} from TLS inspection, or install the inspecting CA on {node}",
-	CertificateUntrusted:     "on {node}: add the CA {issuer} for {host} to {hostsFile} (ca = …), or to the trust store, and then {restart}",
+	CertificateUntrusted:     "on {node}: add the CA {issuer} to {hostsFile} for {host} (ca = …), or to the trust store, and then {restart}",
 	CertificateNotYetValid:   "check the clock of {node} and the certificate's start date",
 	ClockSkewed:              "on {node}: set the clock (systemctl restart chronyd or systemd-timesyncd)",
 	PlainHTTPRegistry:        "serve {host} with TLS, or on {node} configure it as http://{hostport} in {hostsFile}",
@@ -566,17 +668,18 @@ var fixes = map[Cause]string{
 	MirrorFaulty:             "fix mirror {host}, or remove it from {hostsFile} on {node}",
 	DiskFull: "on {node}: free space on {disk} (du -xh --max-depth=2 {disk} shows what is large), or enlarge it; " +
 		"remove images only if this node can pull them again",
-	InodesExhausted:  "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
-	DiskReadOnly:     "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
-	DiskIOError:      "on {node}: dmesg; replace the disk under {disk}",
-	UnpackFailed:     "on {node}: fix the cause named above (the runtime's log has details)",
+	InodesExhausted: "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
+	DiskReadOnly:    "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
+	DiskIOError:     "on {node}: dmesg; replace the disk under {disk}",
+	UnpackFailed: "on {node}: remove the image and pull it again (crictl rmi {image}); if that fails too, check /etc/subuid (user namespaces), " +
+		"the snapshotter and the runtime's log",
 	PullTimedOut:     "measure the throughput from {node} to {host}",
 	PullQueueLimited: "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
-	ConnectionRefused: "check whether {host} is up from another node or your workstation",
-	ConnectionTimeout: "check whether {host} is up from another node or your workstation",
+	ConnectionRefused: elsewhere,
+	ConnectionTimeout: elsewhere,
 
-	RateLimited:             "wait {resets}, log in, or use a mirror",
+	RateLimited:             "wait {resets}; lasting: add a pull secret for {registry}, or a mirror in {hostsFile}",
 	RegistryUnavailable:     "contact the operator of {host}; the kubelet retries on its own",
 	TokenServiceFailed:      "contact the operator of the token service of {host}",
 	CertificateExpired:      "renew the certificate of {host}",
@@ -600,7 +703,6 @@ var textFixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
 		"and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}",
-	CredentialsExpired:  "renew the credentials for {registry} in {source}",
 	PlatformMismatch:    "publish the image for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
 }
 
@@ -616,8 +718,8 @@ var registryFixes = map[Cause]string{
 var openFixes = map[Cause]string{
 	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
 		"if it answers there, this node, its network or its proxy is at fault",
-	BlobHostUnreachable:     "connect to {layers} from another network: if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
-	NetworkUnreachable:      "check whether {host} is up from another node or your workstation",
+	BlobHostUnreachable:     "from another node: curl -v https://{layers}/ ; if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
+	NetworkUnreachable:      elsewhere,
 	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",
 	CertificateNameMismatch: "correct the host in {image}, or give {host} a rule and a certificate of its own where it is served",
 	ProxyDenied:             "find out on the proxy whether it refuses {host}, or cannot reach it",
@@ -637,9 +739,8 @@ var nodeFixes = map[Cause]string{
 	CredentialsExpired:  "on {node}: renew the credentials for {registry} in {source}",
 	SignatureRejected: "on {node}: fix the image verifier (bin_dir of containerd's plugin io.containerd.image-verifier.v1.bindir): " +
 		"it must approve every image and is failing",
-	LayerCorrupt: "on {node}: find why nothing of the layer was written (the disk under {disk}, or a proxy that returns empty answers), " +
-		"then pull again",
-	AccessForbidden: "grant the account in {source} of {node} pull access to {registry}/{repository}",
+	LayerCorrupt:    "on {node}: {runtime} wrote 0 bytes of the layer: check the disk under {disk}, and any proxy for empty answers; then pull again",
+	AccessForbidden: "grant pull access to {registry}/{repository} to the account in {source} of {node}",
 }
 
 // Advice returns what a cause means and how to fix it, where only the registry's
@@ -648,6 +749,7 @@ func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
 	p := newEvidence(nil).placeholders(Verdict{})
 	p.host, p.registry, p.address = cmp.Or(host, p.host), cmp.Or(host, p.registry), cmp.Or(host, p.address)
 	p.image = cmp.Or(image, p.image)
+	p.hostport, p.hostsFile, p.ip = withPort(p.host), "the registry's hosts.toml", "the address of "+p.host
 	p.repository, p.tag = "REPOSITORY", "TAG"
 	r := p.replacer()
 	template := fixFor(c, who)

@@ -179,16 +179,16 @@ func TestFixCommands(t *testing.T) {
 			[]string{"cdn.example", "operator"}, []string{"allow"}},
 		{"layers on a host that refuses", all(reported(ConnectionRefused, BlobHostUnreachable), ladder("", ""),
 			check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionRefused", "blobHost", "cdn.example"))),
-			[]string{"connect to cdn.example from another network"}, nil},
+			[]string{"from another node: curl -v https://cdn.example/ ;"}, nil},
 		{"a token service that does not answer", all(reported(ConnectionTimeout, TokenServiceFailed),
-			ladder(KindManifest, TokenServiceFailed, ev("innerCause", "ConnectionTimeout"))), []string{"from another network"}, []string{"contact"}},
+			ladder(KindManifest, TokenServiceFailed, ev("innerCause", "ConnectionTimeout"))), []string{"from another node"}, nil},
 		{"unit known", all(newer("runtime/ca", ev("unit", "k3s.service")), editedAt(ladder("", ""), 2, ev("rootNewer", "/x")),
 			check("pull", KindPull, Fail, CertificateUntrusted)), []string{"systemctl restart k3s.service"}, nil},
 		{"unit unknown", all(newer("runtime/ca"), editedAt(ladder("", ""), 2, ev("rootNewer", "/x")),
 			check("pull", KindPull, Fail, CertificateUntrusted)), []string{"restart the runtime"}, []string{"systemctl"}},
 		{"role missing in Azure", byProvider, []string{"AcrPull"}, []string{"password"}},
 		{"HEAD not passed on", all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), []string{"answer HEAD"}, []string{"push "}},
-		{"nothing known", all(reported(Undetermined), ladder(KindManifest, Undetermined)), []string{"what would decide"}, nil},
+		{"nothing known", all(reported(Undetermined), ladder(KindManifest, Undetermined)), []string{"to find out"}, nil},
 		{"secret known", all(reported(CredentialsRejected), ladder(KindManifest, CredentialsRejected, ev("usedCredential", "secret shop/quay"))),
 			[]string{"create secret docker-registry quay "}, nil},
 	} {
@@ -220,8 +220,8 @@ func TestExplanation(t *testing.T) {
 	want := `cluster-config  AccessForbidden  (likely)
   why          these credentials have no pull access to the repository: 403
                Forbidden
-  fix          grant the account in the pull secret pull access to
-               registry.example/REPOSITORY
+  fix          grant pull access to registry.example/REPOSITORY to the account
+               in the pull credentials
   or           AccessDeniedOrMissing, RateLimited, CredentialsExpired
 `
 	if got := text(x); got != want {

@@ -139,7 +139,7 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 		// pull from succeeding now is not what the message is about, but the message
 		// is older.
 		v.Confidence = atMost(v.Confidence, Likely)
-		v.WouldDecide = append(v.WouldDecide, "the kubelet's next attempt: its last message ("+string(e.message.cause)+
+		v.WouldDecide = append(v.WouldDecide, "wait for the kubelet's next attempt: its last message ("+string(e.message.cause)+
 			") does not match what the checks found now")
 	default:
 		return e.contradiction(o)
@@ -157,7 +157,9 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 	}
 	if cause == Undetermined {
 		v.Confidence = ConfidenceUndetermined
-		v.WouldDecide = append(v.WouldDecide, "the reason for this answer: "+o.check.Summary)
+		if len(o.wouldDecide) == 0 {
+			v.WouldDecide = append(v.WouldDecide, "ask the operator of "+cmp.Or(o.check.Host, "the registry")+" why it answers so")
+		}
 	}
 	return v
 }
@@ -222,6 +224,15 @@ func atMost(have, limit Confidence) Confidence {
 	return limit
 }
 
+// foundCause names a cause that checks found; they may have found a failure without
+// its cause.
+func foundCause(c Cause) string {
+	if c == Undetermined {
+		return "another failure, not its cause"
+	}
+	return string(c)
+}
+
 // contradiction returns the verdict where checks and message cannot both be
 // right.
 func (e *evaluation) contradiction(o obstacle) Verdict {
@@ -230,11 +241,11 @@ func (e *evaluation) contradiction(o obstacle) Verdict {
 		Cause:      Undetermined,
 		Confidence: ConfidenceUndetermined,
 		Because:    append(slices.Clone(o.because), e.message.check.ID),
-		Summary: "the runtime reports " + string(e.message.cause) + ", but this node's checks found " +
-			string(o.rootCause()) + ": " + o.check.sentence(),
+		Summary: "the runtime reports " + string(e.message.cause) + ", but the checks from this node found " +
+			foundCause(o.rootCause()) + ": " + o.check.sentence(),
 		WouldDecide: []string{
 			"retry: one of the two may have been transient",
-			"the runtime's log on this node at the time of the pull",
+			"read the runtime's log on this node at the time of the pull",
 		},
 	}
 }

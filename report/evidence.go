@@ -172,6 +172,9 @@ func (e *evidence) origin(id string) Check {
 // below returns the checks whose ids continue this one.
 func (e *evidence) below(id string) []Check { return Below(e.checks, id) }
 
+// reason returns the id of a check that was not made, with the reason.
+func (c Check) reason() string { return c.ID + ": " + c.Summary }
+
 // messageID returns the id of the check that has the message; empty if none has.
 func (e *evidence) messageID() string {
 	if !e.message.exists() {
@@ -185,13 +188,16 @@ func (e *evidence) existing(ids ...string) []string {
 	return slices.DeleteFunc(ids, func(id string) bool { return e.byID[id] == nil })
 }
 
-// unchecked names the first checks that were not made, for WouldDecide.
+// unchecked names the first checks that were not made and may change the verdict,
+// for WouldDecide. The node's logins and the runtime's settings do not: a rule asks
+// for them where they do.
 func (e *evidence) unchecked() []string {
 	const most = 4
 	var out []string
 	for _, c := range e.checks {
-		if (c.Outcome == Skipped && c.BlockedBy == "") || c.Outcome == Error || c.Outcome == Unknown {
-			out = append(out, c.ID+": "+c.Summary)
+		aside := c.Outcome == Skipped && c.ofRuntimeView()
+		if (c.Outcome == Skipped && c.BlockedBy == "" && !aside) || c.Outcome == Error || c.Outcome == Unknown {
+			out = append(out, c.reason())
 		}
 		if len(out) == most {
 			break

@@ -12,6 +12,9 @@ import (
 // maxRows is how many hosts a summary lists.
 const maxRows = 40
 
+// maxFixes is how many hosts of a summary have a fix, the worst ones.
+const maxFixes = 3
+
 // rowFormat puts the host last: it is the only column of any length.
 const rowFormat = "  %-11s  %-23s  %5s  %s\n"
 
@@ -31,7 +34,8 @@ func (s *Sweep) headline() string {
 	case s.Control.Outcome == Fail:
 		return "nothing is reachable from this node"
 	case unreachable > 0 && limited > 0:
-		return atLeast + ofAll(unreachable+limited, all, "unavailable")
+		return fmt.Sprintf("%s%d of %d registries do not serve this node (%d unreachable, %d rate-limited)",
+			atLeast, unreachable+limited, all, unreachable, limited)
 	case unreachable > 0:
 		return atLeast + ofAll(unreachable, all, "unreachable")
 	case limited > 0:
@@ -66,16 +70,46 @@ func (s *Sweep) writeRegistries(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
 	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
-	list := s.Registries[:min(len(s.Registries), maxRows)]
+	single := s.writeMerged(w)
+	list := single[:min(len(single), maxRows)]
+	fixes := 0
 	for _, r := range list {
 		s.writeRow(w, r)
+		if _, fix := Advice(r.Cause, r.Fault, r.Host, ""); r.State.Bad() && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
+			wrap(w, strings.Repeat(" ", 15)+"fix: ", fix)
+			fixes++
+		}
 	}
-	if left := len(s.Registries) - len(list); left > 0 {
+	if left := len(single) - len(list); left > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
 	}
 	if s.Omitted > 0 {
 		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
 	}
+}
+
+// writeMerged writes one row for all hosts that are silent with the same cause, if
+// this node reaches nothing: the reason is above the table. It returns the others.
+func (s *Sweep) writeMerged(w io.Writer) (single []Registry) {
+	silent := map[Cause]int{}
+	for _, r := range s.Registries {
+		if s.Control.Outcome == Fail && r.silent() {
+			silent[r.Cause]++
+		}
+	}
+	for _, r := range s.Registries {
+		switch n := silent[r.Cause]; {
+		case n < 2 || !r.silent():
+			single = append(single, r)
+		case n == len(s.Registries):
+			fmt.Fprintf(w, rowFormat, Unreachable, r.Cause, "-", fmt.Sprintf("all %d", n))
+			return nil
+		default:
+			fmt.Fprintf(w, rowFormat, Unreachable, r.Cause, "-", fmt.Sprintf("%d of %d", n, len(s.Registries)))
+			silent[r.Cause] = 0
+		}
+	}
+	return single
 }
 
 // writeRow writes one host, and below it what is worth saying about it.
@@ -100,16 +134,19 @@ func (s *Sweep) reason(r Registry) string {
 	if s.Control.Outcome == Fail && r.silent() {
 		return ""
 	}
-	text, since := r.Summary, ""
-	if r.State.Bad() {
-		since = string(r.Fault) + ", "
-	}
+	text := r.Summary
+	since := "since " + Time(r.Since)
 	if r.Flapping {
-		since += "flapping, now " + string(r.State) + " "
+		since = "keeps changing; " + string(r.State) + " " + since
 	}
-	if since != "" {
-		since += "since " + Time(r.Since)
+	if r.State.Bad() && r.Fault != FaultUndetermined {
+		since = string(r.Fault) + ", " + since
+	}
+	if r.State.Bad() || r.Flapping {
 		text = strings.TrimSuffix(since+": "+r.Summary, ": ")
+	}
+	if r.State.Bad() && r.Fault == FaultUndetermined {
+		text += "; who must act: not known"
 	}
 	if r.State == Limited && r.NotBefore != nil {
 		text += "; next check not before " + Time(*r.NotBefore)
@@ -118,7 +155,7 @@ func (s *Sweep) reason(r Registry) string {
 }
 
 // String returns the phases in milliseconds, with a dash for those that did not
-// take place.
+// take place, and one dash if none did.
 func (l Latency) String() string {
 	var out []string
 	for _, m := range []Millis{l.DNS, l.Dial, l.TLS, l.HTTP} {
@@ -127,6 +164,9 @@ func (l Latency) String() string {
 			continue
 		}
 		out = append(out, strconv.FormatInt(time.Duration(m).Round(time.Millisecond).Milliseconds(), 10))
+	}
+	if l == (Latency{}) {
+		return "-"
 	}
 	return strings.Join(out, "/")
 }
@@ -146,9 +186,12 @@ func (s *Sweep) writeNode(w io.Writer) {
 	var resolvers []string
 	for _, r := range s.Resolvers {
 		text := strings.TrimSuffix(r.Address, ":53")
-		if r.Outcome == Pass {
+		switch {
+		case r.Outcome == Pass:
 			text += " answers (" + Duration(time.Duration(r.Latency)) + ")"
-		} else {
+		case r.Cause == ResolverUnreachable:
+			text += " does not answer"
+		default:
 			text += " " + cmp.Or(string(r.Cause), r.Outcome.String())
 		}
 		resolvers = append(resolvers, text)
@@ -171,6 +214,9 @@ func (s *Sweep) writeNode(w io.Writer) {
 
 // line returns the condition as one line.
 func (c Condition) line() string {
+	if c.Type == "DiskPressure" && c.Status == "True" {
+		return "DiskPressure since " + Time(c.Since) + ": the kubelet deletes images and evicts pods"
+	}
 	s := c.Type + " is " + c.Status + " since " + Time(c.Since)
 	if c.Reason != "" {
 		s += " (" + c.Reason + ")"

@@ -86,13 +86,13 @@ func (e *evaluation) withRivals(v Verdict) Verdict {
 func (e *evaluation) secondSource(v Verdict) string {
 	switch {
 	case v.Cause == Undetermined:
-		return "the runtime's log on this node at the time of the pull"
+		return "read the runtime's log on this node at the time of the pull"
 	case !slices.Contains(v.Because, e.messageID()):
-		return "the runtime's own error at its next attempt"
+		return "wait for the runtime's own error at its next attempt"
 	case len(v.Because) > 1:
-		return "the kubelet's next attempt"
+		return "wait for the kubelet's next attempt"
 	}
-	return "a check of the same: nothing but the runtime's message shows it"
+	return "check the same by hand: nothing but the runtime's message shows it"
 }
 
 func (r ruleSet) rivalsOf(c Cause) []rival {

@@ -15,7 +15,7 @@ func rivalsOfLogins() []rivalry {
 			{
 				id:       "login-without-role",
 				looks:    "a valid login without access: some token services answer 401 then (Azure without the role AcrPull)",
-				question: "whether the same login works for anything at {host}: docker login {host}",
+				question: "check whether the same login works for anything at {host}: docker login {host}",
 				excluded: func(f finding) bool {
 					if azure(f.host) || strings.HasPrefix(f.decided(KeyUsedCredential), "provider ") {
 						return false
@@ -29,7 +29,7 @@ func rivalsOfLogins() []rivalry {
 			{
 				id:       "expiry-unknown",
 				looks:    "a login that is rejected for another reason",
-				question: "when the credentials expire, which they do not say",
+				question: "check when the credentials expire: they do not say it",
 				excluded: func(f finding) bool { return f.has(KeyCredentialExpires) || f.has(KeyExpired) },
 			},
 		}},
@@ -39,7 +39,7 @@ func rivalsOfLogins() []rivalry {
 				id:       "head-forbidden-to-login",
 				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
 				acts:     FaultRegistry,
-				question: "GET of the same manifest beside HEAD: curl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
+				question: "compare GET with HEAD of the same manifest: curl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool {
 					status := f.manifest(KeyGetStatus)
 					return !f.forbiddenWithoutReason() || status != "" && status != "200" || f.is(ManifestID(f.host), KeyPolicy)
@@ -48,7 +48,7 @@ func rivalsOfLogins() []rivalry {
 			{
 				id:       "forbidden-may-be-expired",
 				looks:    "an expired login: some registries and token services answer 403 then",
-				question: "whether the credentials have expired: some registries answer 403 then",
+				question: "check whether the credentials have expired: some registries answer 403 then",
 				excluded: func(f finding) bool {
 					token := f.get(f.get(ManifestID(f.host)).BlockedBy).Kind == KindToken
 					return f.has(KeyCredentialExpires) || f.manifest(KeyAuth) != "basic" && !token || f.is(ManifestID(f.host), KeyPolicy)
@@ -59,7 +59,7 @@ func rivalsOfLogins() []rivalry {
 				looks:    "a repository that does not exist: the registry gives the same answer for it",
 				acts:     FaultConfig,
 				rare:     true,
-				question: "whether the repository exists: {host} answers the same for one that does not",
+				question: "check whether the repository exists: {host} answers the same for one that does not",
 				excluded: func(f finding) bool { return f.manifest(KeyExistence) != "hidden" },
 			},
 		}},
@@ -81,7 +81,7 @@ func fromNode(id string) rival {
 		id:       id,
 		looks:    "a login that the node itself should supply (credential provider, docker configuration), whatever secrets the pod has",
 		acts:     FaultNode,
-		question: "whether pods of {node} get their login for {registry} from the node",
+		question: "check whether pods of {node} get their login for {registry} from the node",
 		excluded: func(f finding) bool {
 			c := f.get(IDCredentials).Evidence
 			return c[KeyPossibleProvider]+c[KeyExpectedProvider]+c[KeyProviderNotRun] == "" || f.withLogin()
@@ -97,7 +97,7 @@ func rivalsOfSecrets() []rivalry {
 			{
 				id:       "missing-secret-of-several",
 				looks:    "a pod with several secrets, of which the missing one is for another registry",
-				question: "which registry secret {secret} is meant for: the pod names several",
+				question: "check which registry secret {secret} is meant for: the pod names several",
 				excluded: func(f finding) bool {
 					return !strings.Contains(f.fact(IDCredentials, KeyAbsent)+f.fact(IDPod, KeyPullSecrets), ",")
 				},
@@ -108,7 +108,7 @@ func rivalsOfSecrets() []rivalry {
 			{
 				id:       "secret-passed-over",
 				looks:    "a secret that the kubelet ignores (type Opaque), beside another reason why there is no login",
-				question: "the type of the secret, which kubectl get secret shows: the kubelet ignores Opaque ones",
+				question: "check the type of the secret (kubectl get secret): the kubelet ignores Opaque ones",
 				excluded: func(f finding) bool {
 					c := f.get(IDCredentials)
 					return c.Is(KeyFatal) || f.failedHere(KindManifest)
@@ -126,7 +126,7 @@ func rivalsOfSecrets() []rivalry {
 			{
 				id:       "present-for-others",
 				looks:    "an image that is on the node and that this pod may not use: newer kubelets report the same",
-				question: "whether the image is on the node: crictl images | grep {repository}",
+				question: "check whether the image is on the node: crictl images | grep {repository}",
 				excluded: func(f finding) bool { return f.localImages().Evidence[KeyPresent] == "false" },
 			},
 		}},
@@ -136,7 +136,7 @@ func rivalsOfSecrets() []rivalry {
 				looks:    "an image that was pulled to the node after the kubelet's last attempt",
 				acts:     FaultNone,
 				rare:     true,
-				question: "the kubelet's next attempt, if the image was pulled to the node after its last one",
+				question: "wait for the kubelet's next attempt: the image may have been pulled to the node after its last one",
 			},
 		}},
 		{cause: SignatureRejected, rivals: []rival{
@@ -145,14 +145,14 @@ func rivalsOfSecrets() []rivalry {
 				looks:    "a verifier of the node that fails instead of deciding: no check can call it",
 				acts:     FaultNode,
 				rare:     true,
-				question: "the verifier's own log on {node}",
+				question: "read the verifier's own log on {node}",
 			},
 		}},
 		{cause: CredentialProviderFailed, rivals: []rival{
 			{
 				id:       "provider-fails-here-only",
 				looks:    "a provider that fails when pullprobe runs it, and not when the kubelet does",
-				question: "the kubelet's log on {node}: journalctl -u kubelet | grep -i credential",
+				question: "read the kubelet's log on {node}: journalctl -u kubelet | grep -i credential",
 				excluded: finding.agreed,
 			},
 		}},

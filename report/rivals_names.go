@@ -4,7 +4,7 @@ package report
 func notARegistry(id, looks string) rival {
 	return rival{
 		id: id, looks: looks, acts: FaultConfig,
-		question: "whether {host} is a registry at all: curl -i https://{hostport}/v2/",
+		question: "check whether {host} is a registry at all: curl -i https://{hostport}/v2/",
 		excluded: finding.isRegistry,
 	}
 }
@@ -14,7 +14,7 @@ func notARegistry(id, looks string) rival {
 func underAWildcard(id, looks string) rival {
 	return rival{
 		id: id, looks: looks, acts: FaultConfig,
-		question: "whether {host} is the intended name: any other name of its domain leads to the same address",
+		question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
 		excluded: func(f finding) bool {
 			return f.nameIsItsOwn() || f.isRegistry() && !f.underWildcard()
 		},
@@ -29,7 +29,7 @@ func refusedOtherwise(id string) rival {
 		looks:    "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
 		acts:     FaultRegistry,
 		rare:     true,
-		question: "the text of the registry's refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
+		question: "read the registry's own text of the refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
 		excluded: func(f finding) bool {
 			return f.manifest(KeyStatus) != "403" || f.manifest(KeyRefusedFor) != "" || f.is(ManifestID(f.host), KeyPolicy)
 		},
@@ -42,14 +42,14 @@ func rivalsOfNames() []rivalry {
 		status := f.manifest(KeyGetStatus)
 		return status != "" && status != "200"
 	}
-	const get = "GET of the same manifest beside HEAD: curl -i https://{host}/v2/{repository}/manifests/{tag}"
+	const get = "compare GET with HEAD of the same manifest: curl -i https://{host}/v2/{repository}/manifests/{tag}"
 	return []rivalry{
 		{cause: InvalidReference, rivals: []rival{
 			{
 				id:       "foreign-text",
 				looks:    "a registry whose answer speaks of an invalid name: the runtime hands its text on",
 				acts:     FaultUndetermined,
-				question: "the runtime's log at the time of the pull: who reports the invalid name",
+				question: "read the runtime's log at the time of the pull: who reports the invalid name?",
 				excluded: func(f finding) bool { return f.get(IDReference).Outcome != Pass },
 			},
 		}},
@@ -66,7 +66,7 @@ func rivalsOfNames() []rivalry {
 				id:       "tag-hidden-from-anonymous",
 				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
 				acts:     FaultConfig,
-				question: "the same request with the login: {host} never asked for it",
+				question: "repeat the request with a login: {host} never asked for one",
 				excluded: func(f finding) bool { return !f.mayBeHidden() },
 			},
 			{
@@ -74,7 +74,7 @@ func rivalsOfNames() []rivalry {
 				looks:    "a tag that the registry lists while its manifest is lost (garbage collection, replication)",
 				acts:     FaultRegistry,
 				rare:     true,
-				question: "whether the tag is in the registry's own list: curl https://{host}/v2/{repository}/tags/list",
+				question: "check whether the tag is in the registry's own list: curl https://{host}/v2/{repository}/tags/list",
 				excluded: func(f finding) bool {
 					digest := f.fact(IDReference, KeyDigest) != "" && f.repositoryVisible()
 					return digest || f.manifest(KeyListed) == "false" || f.manifest(KeyTags) == "none"
@@ -87,7 +87,7 @@ func rivalsOfNames() []rivalry {
 				id:       "repository-hidden-from-anonymous",
 				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
 				acts:     FaultConfig,
-				question: "the same request with the login: {host} never asked for it",
+				question: "repeat the request with a login: {host} never asked for one",
 				excluded: func(f finding) bool { return !f.mayBeHidden() },
 			},
 			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
@@ -108,7 +108,7 @@ func rivalsOfNames() []rivalry {
 			{
 				id:       "index-not-read",
 				looks:    "an index that was only read in part, or one that the runtime got from another host",
-				question: "the platforms of {image}: docker manifest inspect {image}",
+				question: "list the platforms of {image}: docker manifest inspect {image}",
 				excluded: func(f finding) bool { return f.has(KeyPlatforms) || f.has(KeyPlatform) },
 			},
 		}},

@@ -1,5 +1,7 @@
 package report
 
+import "slices"
+
 // rivalsOfResolvers are those of names that do not resolve.
 func rivalsOfResolvers() []rivalry {
 	return []rivalry{
@@ -8,9 +10,9 @@ func rivalsOfResolvers() []rivalry {
 				id:       "answered-for-any-name",
 				looks:    "a misspelt name, and a second resolver that has an address for any name",
 				acts:     FaultConfig,
-				question: "whether {host} is a name at all: a random one at the resolver that has an address for it",
+				question: "check whether {host} exists: resolve a random name with the resolver that has an address for it",
 				excluded: func(f finding) bool {
-					agree := len(f.resolversWith(f.host)) == 0 && f.fact(DNSID(f.host), KeyDisagree) != True
+					agree := len(f.resolversThatKnow(f.host)) == 0 && f.fact(DNSID(f.host), KeyDisagree) != True
 					return agree || f.foundElsewhere(f.host)
 				},
 			},
@@ -19,7 +21,7 @@ func rivalsOfResolvers() []rivalry {
 				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
 				acts:     FaultNode,
 				rare:     true,
-				question: "the answer of nsswitch.conf's other sources for {host}: getent hosts {host}",
+				question: "query the other sources of nsswitch.conf for {host}: getent hosts {host}",
 				excluded: func(f finding) bool { return f.fact(DNSID(f.host), KeyNsswitchOthers) == "" },
 			},
 		}},
@@ -28,13 +30,13 @@ func rivalsOfResolvers() []rivalry {
 				id:       "domain-fails",
 				looks:    "a domain whose own name servers fail: the resolver answers SERVFAIL for it, and well for every other name",
 				acts:     FaultUndetermined,
-				question: "another name at the same resolver ({resolver}): if that has an answer, the name servers of this domain are at fault",
+				question: "resolve another name with {resolver}: if that works, the name servers of this domain are at fault",
 				excluded: func(f finding) bool { return f.isolated() || f.otherNameFails() || f.refusedByResolver() },
 			},
 			{
 				id:       "failure-beside-other-sources",
 				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
-				question: "the answer of nsswitch.conf's other sources for {host}: getent hosts {host}",
+				question: "query the other sources of nsswitch.conf for {host}: getent hosts {host}",
 				excluded: func(f finding) bool { return f.fact(DNSID(f.host), KeyNsswitchOthers) == "" },
 			},
 		}},
@@ -44,7 +46,7 @@ func rivalsOfResolvers() []rivalry {
 				looks:    "a resolver that only waits for the name servers of this domain, and answers for every other name",
 				acts:     FaultUndetermined,
 				rare:     true, // a resolver that answers others says SERVFAIL
-				question: "another name at the same resolver ({resolver}): if that has an answer, the name servers of this domain are at fault",
+				question: "resolve another name with {resolver}: if that works, the name servers of this domain are at fault",
 				excluded: func(f finding) bool { return f.isolated() || f.otherNameFails() || f.refusedByResolver() },
 			},
 		}},
@@ -54,7 +56,7 @@ func rivalsOfResolvers() []rivalry {
 				looks:    "an address that is the registry's own and is out of order",
 				acts:     FaultRegistry,
 				rare:     true,
-				question: "whether the address that {resolver} returns should be one of {host}",
+				question: "check whether the address that {resolver} returns should be one of {host}",
 				excluded: func(f finding) bool {
 					for _, c := range f.below(ElsewhereID(f.host)) {
 						if c.Outcome == Pass && c.Kind == KindTLS && f.obstacle.check.Cause == CertificateNameMismatch {
@@ -78,7 +80,7 @@ func rivalsOfConnections() []rivalry {
 			looks:    "a misspelt host that a wildcard record leads to a machine without a registry",
 			acts:     FaultConfig,
 			same:     true,
-			question: "whether {host} is the intended name: any other name of its domain leads to the same address",
+			question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
 			excluded: func(f finding) bool { return !f.underWildcard() },
 		}
 	}
@@ -92,7 +94,7 @@ func rivalsOfConnections() []rivalry {
 				id:       "router-reports",
 				looks:    "a router that reports the host or its network as unreachable, because the registry's machine is off",
 				acts:     FaultUndetermined,
-				question: "check from another node: if {host} answers there, this node or its network is at fault; if not, {host} is",
+				question: elsewhere,
 				excluded: func(f finding) bool { return f.isolatedNode() || f.has(KeyErrno, "EACCES", "EPERM") },
 			},
 		}},
@@ -101,7 +103,15 @@ func rivalsOfConnections() []rivalry {
 				id:       "reset-by-the-server",
 				looks:    "a server or load balancer that resets the connection itself",
 				acts:     FaultRegistry,
-				question: "check from another node: if {host} answers there, this node or its network is at fault; if not, {host} is",
+				question: elsewhere,
+				excluded: finding.ofLayer,
+			},
+			{
+				id:       "layer-cut-off-by-the-server",
+				looks:    "a host that sends a part of a layer and closes the connection",
+				acts:     FaultRegistry,
+				question: "pull the image on another node: if it fails there too, {host} is at fault; if not, this node or its network is",
+				excluded: func(f finding) bool { return !f.ofLayer() },
 			},
 		}},
 		{cause: ProxyUnreachable, note: "nothing but the node, its setting and the proxy is involved before the proxy answers"},
@@ -110,7 +120,7 @@ func rivalsOfConnections() []rivalry {
 				id:       "refused-behind-the-proxy",
 				looks:    "a proxy that is willing and cannot reach the host: it answers with an error of its own",
 				acts:     FaultUndetermined,
-				question: "the proxy's log of CONNECT to {host}: whether it refuses the host, or cannot reach it",
+				question: "read the proxy's log of CONNECT to {host}: does it refuse the host, or not reach it?",
 				excluded: finding.refusedByProxy,
 			},
 		}},
@@ -119,7 +129,7 @@ func rivalsOfConnections() []rivalry {
 				id:       "another-service",
 				looks:    "another service than a registry at this port, or an old server",
 				acts:     FaultRegistry,
-				question: "what answers at {host}: openssl s_client -connect {hostport}",
+				question: "check what answers at {host}: openssl s_client -connect {hostport}",
 			},
 		}},
 		{cause: PlainHTTPRegistry, rivals: []rival{
@@ -128,18 +138,24 @@ func rivalsOfConnections() []rivalry {
 				looks:    "a login portal or another web server at this port",
 				acts:     FaultUndetermined,
 				rare:     true,
-				question: "what answers at {host} in plain HTTP: curl -i http://{hostport}/v2/",
+				question: "check what answers at {host} in plain HTTP: curl -i http://{hostport}/v2/",
 				excluded: func(f finding) bool { return f.has(KeyHTTPAnswer, "registry") },
 			},
 			{
 				id:       "http-answer-under-a-wildcard",
 				looks:    "a web server where a misspelt host leads, by a wildcard record",
 				acts:     FaultConfig,
-				question: "whether {host} is the intended name: any other name of its domain leads to the same address",
+				question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
 				excluded: func(f finding) bool { return !f.underWildcard() },
 			},
 		}},
 	}
+}
+
+// ofLayer reports whether the runtime failed at a layer, while this node reaches its
+// host.
+func (f finding) ofLayer() bool {
+	return f.message.stage() == stageBlob && slices.Contains(f.verdict.Because, f.messageID()) && !f.obstacle.found()
 }
 
 // anIngress is the rival of certificates: the name leads to something that does not
@@ -149,7 +165,7 @@ func anIngress(id string) rival {
 		id:    id,
 		looks: "the default certificate of an ingress or an appliance: a misspelt host under a wildcard record, or a host that it does not know",
 		acts:  FaultUndetermined,
-		question: "whether {host} is the intended name (any name of its domain may lead to this ingress), and whether the ingress " +
+		question: "check whether {host} is the intended name (any name of its domain may lead to this ingress), and whether the ingress " +
 			"has a rule and a certificate for it",
 	}
 }
@@ -169,7 +185,7 @@ func rivalsOfCertificates() []rivalry {
 				id:       "chain-incomplete",
 				looks:    "a server that does not send the intermediate certificate of its issuer",
 				acts:     FaultRegistry,
-				question: "the chain that {host} sends: openssl s_client -showcerts -connect {hostport}",
+				question: "openssl s_client -showcerts -connect {hostport}",
 				excluded: func(f finding) bool { return !f.has(KeyMissingIntermediate) },
 			},
 		}},
@@ -181,7 +197,7 @@ func rivalsOfCertificates() []rivalry {
 				id:       "mismatch-by-a-resolver",
 				looks:    "an address that only one of the resolvers returns, or one under a search domain",
 				acts:     FaultNode,
-				question: "the address of {host} from a resolver outside this node",
+				question: "resolve {host} with a resolver outside this node",
 				excluded: func(f finding) bool {
 					name := f.get(DNSID(f.host))
 					return !name.Is(KeyDisagree) && name.Evidence[KeyVia] == ""
@@ -195,7 +211,7 @@ func rivalsOfCertificates() []rivalry {
 				id:       "clock-ahead",
 				looks:    "a node whose clock is ahead",
 				acts:     FaultNode,
-				question: "the time by another clock than this node's",
+				question: "compare the time with another clock than this node's",
 				excluded: func(f finding) bool {
 					return f.has(KeyServerDate) || f.has(KeyAgreesWith) || f.has(KeyExpiredFrom, "node") ||
 						f.get(ClockID(f.host)).Outcome == Pass
@@ -207,7 +223,7 @@ func rivalsOfCertificates() []rivalry {
 				id:       "used-too-early",
 				looks:    "a server that uses its certificate too early, while this node's clock is right",
 				acts:     FaultRegistry,
-				question: "the time by a clock elsewhere: if this node's is right, {host} uses its certificate too early",
+				question: "compare the time with a clock elsewhere: if this node's is right, {host} uses its certificate too early",
 			},
 		}},
 		{cause: ClockSkewed, rivals: []rival{
@@ -216,7 +232,7 @@ func rivalsOfCertificates() []rivalry {
 				looks:    "a server whose clock is wrong, while this node's is right",
 				acts:     FaultRegistry,
 				rare:     true,
-				question: "the time by another clock: only the clock of {host} contradicts this node's",
+				question: "compare the time with another clock: only the clock of {host} contradicts this node's",
 				excluded: func(f finding) bool {
 					n := f.fact(ClockID(f.host), KeyServers)
 					return n != "" && n != "1"
@@ -229,7 +245,7 @@ func rivalsOfCertificates() []rivalry {
 				looks:    "a registry that has changed its authority",
 				acts:     FaultRegistry,
 				rare:     true,
-				question: "the certificate that {host} sends to another network",
+				question: "compare the certificate that {host} sends to another network",
 			},
 		}},
 	}

@@ -10,7 +10,7 @@ func rivalsOfTheRuntime() []rivalry {
 				looks:    "a fault that is over: the message is older than the checks that pass",
 				acts:     FaultNone,
 				rare:     true,
-				question: "whether the pull succeeds after a restart of the runtime",
+				question: "check whether the pull succeeds after a restart of the runtime",
 				excluded: func(f finding) bool { return f.message.fromTestPull() && !f.obstacle.found() },
 			},
 		}},
@@ -20,7 +20,7 @@ func rivalsOfTheRuntime() []rivalry {
 				looks:    "a fault that the file would not have changed: the runtime ignores it",
 				acts:     FaultUndetermined,
 				rare:     true,
-				question: "a pull after the file is corrected: {hostsFile}",
+				question: "pull after the file is corrected: {hostsFile}",
 				excluded: func(f finding) bool { return !f.has(KeyIgnored, True) },
 			},
 		}},
@@ -30,7 +30,7 @@ func rivalsOfTheRuntime() []rivalry {
 				looks:    "a pod that waits for something else before its sandbox, such as its network",
 				acts:     FaultUndetermined,
 				rare:     true,
-				question: "the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox",
+				question: "read the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox",
 				excluded: func(f finding) bool { return f.message.mayMean(SandboxImageUnavailable) },
 			},
 		}},
@@ -40,7 +40,7 @@ func rivalsOfTheRuntime() []rivalry {
 				looks:    "an image that the upstream lacks, too",
 				acts:     FaultUndetermined,
 				rare:     true,
-				question: "a pull without this mirror",
+				question: "pull without this mirror",
 				excluded: func(f finding) bool {
 					hosts := f.hosts()
 					return len(hosts) > 1 && f.get(ManifestID(hosts[len(hosts)-1])).Outcome == Pass
@@ -53,14 +53,14 @@ func rivalsOfTheRuntime() []rivalry {
 				looks:    "a registry or a layers' host that is slow for everyone",
 				acts:     FaultRegistry,
 				rare:     true,
-				question: "how fast another node downloads these layers",
+				question: "measure how fast another node downloads these layers",
 			},
 		}},
 		{cause: PullQueueLimited, rivals: []rival{
 			{
 				id:       "slow-not-queued",
 				looks:    "a pull that runs beside the other one and is slow itself",
-				question: "whether the kubelet pulls one image at a time: serializeImagePulls and maxParallelImagePulls in its configuration",
+				question: "check whether the kubelet pulls one image at a time: serializeImagePulls and maxParallelImagePulls in its configuration",
 			},
 		}},
 	}
@@ -74,7 +74,7 @@ func rivalsOfTheDisk() []rivalry {
 			id:       id,
 			looks:    "a registry that reports this of its own disk or quota: the runtime hands its text on",
 			acts:     FaultRegistry,
-			question: "the state of the image file system on {node}: df -h {disk}; df -i {disk}",
+			question: "check the image file system on {node}: df -h {disk}; df -i {disk}",
 			excluded: func(f finding) bool { return f.failedHere(KindDisk) || f.failedHere(KindRuntime) },
 		}
 	}
@@ -89,7 +89,7 @@ func rivalsOfTheDisk() []rivalry {
 				looks:    "a layer that no node can unpack",
 				acts:     FaultRegistry,
 				rare:     true,
-				question: "whether another node unpacks the same image",
+				question: "check whether another node unpacks the same image",
 			},
 		}},
 		{cause: LayerCorrupt, rivals: []rival{
@@ -98,7 +98,7 @@ func rivalsOfTheDisk() []rivalry {
 				looks:    "a proxy, a mirror or a layers' host that changes or cuts off what it passes on",
 				acts:     FaultUndetermined,
 				rare:     true,
-				question: "whether another node gets the same layer from {host}",
+				question: "check whether another node gets the same layer from {host}",
 				excluded: func(f finding) bool { return f.failedHere(KindBlob) && f.direct() && f.has(KeyStatus, "404") },
 			},
 		}},
@@ -112,7 +112,7 @@ func rivalsOfAnswers() []rivalry {
 		return rival{
 			id: id, looks: looks,
 			acts:     FaultUndetermined,
-			question: "the same request from another network, or without the proxy: who answers for {host}",
+			question: "send the same request from another network, or without the proxy: who answers for {host}?",
 			excluded: func(f finding) bool {
 				// A proxy answers for a host as a whole.
 				return f.direct() || f.has(KeyCode) || f.verdict.Cause != TokenServiceFailed && f.isRegistry()
@@ -130,14 +130,14 @@ func rivalsOfAnswers() []rivalry {
 				looks:    "a web server or an ingress without a backend, where a misspelt host leads",
 				acts:     FaultConfig,
 				rare:     true,
-				question: "whether {host} is a registry at all: curl -i https://{hostport}/v2/",
+				question: "check whether {host} is a registry at all: curl -i https://{hostport}/v2/",
 				excluded: func(f finding) bool { return f.isRegistry() && !f.underWildcard() },
 			},
 			{
 				id:       "head-answered-otherwise",
 				looks:    "something in front of the registry that answers HEAD otherwise than GET",
 				acts:     FaultRegistry,
-				question: "GET and HEAD of the same manifest from another network: curl -i, curl -I https://{host}/v2/{repository}/manifests/{tag}",
+				question: "compare GET with HEAD of the same manifest from another network: curl -i, curl -I https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool { return f.manifest(KeyGetStatus) != "200" },
 			},
 		}},
@@ -152,7 +152,7 @@ func rivalsOfAnswers() []rivalry {
 				looks:    "a manifest that a newer runtime understands, or that was not read",
 				acts:     FaultNode,
 				rare:     true,
-				question: "the media type of the manifest: curl -I https://{host}/v2/{repository}/manifests/{tag}",
+				question: "check the media type of the manifest: curl -I https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool {
 					return f.has(KeyMediaType) || f.has(KeyConfigType) || f.manifest(KeyMediaType) != ""
 				},

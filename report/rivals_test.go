@@ -163,6 +163,7 @@ func rivalCasesOfTheNetwork() []rivalCase {
 		{"router-reports", NetworkUnreachable, route, set(route, atDial, "errno", "EHOSTUNREACH"), FaultUndetermined},
 		{"router-reports", NetworkUnreachable, route, set(route, atDial, "errno", "ENETUNREACH"), FaultUndetermined},
 		{"reset-by-the-server", ConnectionReset, nil, all(reported(ConnectionReset), ladder(KindTLS, ConnectionReset)), FaultNode},
+		{"layer-cut-off-by-the-server", ConnectionReset, nil, all(with(reported(ConnectionReset), ev("step", "blob")), pullable()), FaultNode},
 		{"refused-behind-the-proxy", ProxyDenied, proxy,
 			all(reported(ProxyDenied), ladder(KindDial, Undetermined, ev("status", "502", "step", "connect"))), FaultUndetermined},
 		{"another-service", TLSHandshakeFailed, nil, all(reported(TLSHandshakeFailed), ladder(KindTLS, TLSHandshakeFailed)), FaultNode},

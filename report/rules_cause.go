@@ -32,20 +32,20 @@ func causesInAnswers() []causeRule {
 			if o.check.Kind != KindManifest || !html || e.get(RegistryID(o.check.Host)).Outcome == Pass {
 				return o
 			}
-			wouldDecide := "whether " + o.check.Host + " is a registry at all: it returns web pages"
+			wouldDecide := openInBrowser(o.check.Host, "web pages")
 			if o.rootCause() == RegistryUnavailable {
 				return o.likelyAtMost(wouldDecide) // a load balancer before a registry reports that in HTML, too
 			}
 			return o.withRootCause(Undetermined).likelyAtMost(wouldDecide)
 		}},
-		{"server-not-registry", "a server has none of a registry's paths", func(e *evaluation, o obstacle) obstacle {
+		{"server-not-registry", "a server answers 404 to every registry path", func(e *evaluation, o obstacle) obstacle {
 			// A registry answers /v2/ with 200 or 401, and reports what it lacks in JSON.
 			base, manifest := e.get(RegistryID(o.check.Host)).Evidence, o.check.Evidence
 			registry := manifest[KeyCode] != "" || base[KeyAPIVersion] != "" || base[KeyCode] != ""
 			if o.check.Kind != KindManifest || manifest[KeyStatus] != "404" || base[KeyStatus] != "404" || registry {
 				return o
 			}
-			return o.withRootCause(Undetermined).likelyAtMost("whether " + o.check.Host + " is a registry at all: it answers 404 to every request")
+			return o.withRootCause(Undetermined).likelyAtMost(openInBrowser(o.check.Host, "404 for every path"))
 		}},
 		{"get-works", "GET of the manifest works, and HEAD does not", func(e *evaluation, o obstacle) obstacle {
 			registry := e.get(RegistryID(o.check.Host)).Evidence[KeyIsRegistry] != "false" // else GET may get a web page
@@ -68,14 +68,14 @@ func causesInAnswers() []causeRule {
 			if o.rootCause() != CredentialsRejected || !azure(o.check.Host) || !byProvider {
 				return o
 			}
-			return o.withRootCause(AccessForbidden).likelyAtMost("whether the identity of the nodes has the role AcrPull on " + o.check.Host)
+			return o.withRootCause(AccessForbidden).likelyAtMost("check whether the identity of the nodes has the role AcrPull on " + o.check.Host)
 		}},
 		{"login-works-elsewhere", "the login is good, and opens something else", func(e *evaluation, o obstacle) obstacle {
 			token := e.get(TokenID(o.check.Host))
 			if o.rootCause() != CredentialsRejected || !token.Is(KeyLoginWorks) {
 				return o
 			}
-			return o.withRootCause(AccessForbidden).likelyAtMost("whether the repository exists, and the account may pull it: " +
+			return o.withRootCause(AccessForbidden).likelyAtMost("check whether the repository exists, and the account may pull it: " +
 				"the token service accepts the same login for other requests")
 		}},
 		{"refused-for-a-reason", "the registry names a reason of its own for a refusal", func(_ *evaluation, o obstacle) obstacle {
@@ -84,7 +84,7 @@ func causesInAnswers() []causeRule {
 			if !denied || ownReason(o.check) == "" {
 				return o
 			}
-			return o.withRootCause(AccessForbidden).likelyAtMost("the registry's own record of the refusal: it names a reason (" +
+			return o.withRootCause(AccessForbidden).likelyAtMost("read the registry's own record of the refusal: it names a reason (" +
 				ownReason(o.check) + ") that is not the login's")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o obstacle) obstacle {
@@ -101,7 +101,7 @@ func causesInAnswers() []causeRule {
 				return o
 			}
 			o = o.withRootCause(PresentNotAuthorized, e.localImages().ID)
-			return o.likelyAtMost("the kubelet's next attempt, if the image was pulled to the node after its last one")
+			return o.likelyAtMost("wait for the kubelet's next attempt: the image may have been pulled to the node after its last one")
 		}},
 	}
 }
@@ -115,14 +115,14 @@ func causesOnTheNetwork() []causeRule {
 			if o.rootCause() != HostNotFound || o.check.Evidence[KeyRedirectedTo] != "" {
 				return o
 			}
-			return o.alsoBecause(e.resolversWith(o.check.Host)...)
+			return o.alsoBecause(e.resolversThatKnow(o.check.Host)...)
 		}},
 		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o obstacle) obstacle {
 			intercepted := o.check.Evidence[KeyInterceptor] != "" || o.check.Evidence[KeySCT] == "false"
 			if o.rootCause() != CertificateUntrusted || !o.check.Is(KeyPublicRegistry) || !intercepted {
 				return o
 			}
-			return o.withRootCause(TLSIntercepted).likelyAtMost("the certificate that " + o.check.Host + " sends to another network")
+			return o.withRootCause(TLSIntercepted).likelyAtMost("compare the certificate that " + o.check.Host + " sends to another network")
 		}},
 		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o obstacle) obstacle {
 			if o.rootCause() != CertificateUntrusted || !o.check.Is(KeyMissingIntermediate) {
@@ -137,9 +137,9 @@ func causesOnTheNetwork() []causeRule {
 			}
 			if stage(o.rootCause()) >= stageAnswer {
 				file := cmp.Or(c.Evidence[KeyFile], "the hosts.toml")
-				return o.likelyAtMost("a pull with " + file + ", which the runtime ignores: " + c.Evidence[KeyReason])
+				return o.likelyAtMost("pull with a valid " + file + ", which the runtime ignores now: " + c.Evidence[KeyReason])
 			}
-			return o.withRootCause(c.Cause, c.ID).likelyAtMost("whether the file names a host or a CA that would have worked")
+			return o.withRootCause(c.Cause, c.ID).likelyAtMost("check whether " + cmp.Or(c.Evidence[KeyFile], "hosts.toml") + " has a mirror or a CA for " + c.Host)
 		}},
 		{"token-invalid-by-registry-clock", "the token is not valid by the registry's clock", func(e *evaluation, o obstacle) obstacle {
 			token := e.get(TokenID(o.check.Host))
@@ -170,7 +170,7 @@ func causesOnTheNetwork() []causeRule {
 			if !c.Is(KeyNewer) || !c.Is(KeyProxyDiffers) || stage(o.rootCause()) > stageDial {
 				return o
 			}
-			return o.withRootCause(RuntimeConfigStale, c.ID).likelyAtMost("whether the pull succeeds after a restart of the runtime")
+			return o.withRootCause(RuntimeConfigStale, c.ID).likelyAtMost("check whether the pull succeeds after a restart of the runtime")
 		}},
 	}
 }
@@ -190,7 +190,7 @@ func causesInMirrors() []causeRule {
 			}
 			o = o.withRootCause(MirrorFaulty).alsoBecause(upstream.ID)
 			if o.check.Kind == KindImage && (theirs == "" || ours == "") {
-				return o.likelyAtMost("whether " + hosts[len(hosts)-1] + " has the same manifest: without its digest they cannot be compared")
+				return o.likelyAtMost("check whether " + hosts[len(hosts)-1] + " has the same manifest: without its digest they cannot be compared")
 			}
 			return o
 		}},
@@ -207,7 +207,7 @@ func causesInMirrors() []causeRule {
 				if c.Cause == RegistryUnavailable || c.Cause == TokenServiceFailed {
 					o = o.withRootCause(MirrorFaulty)
 				}
-				return o.likelyAtMost("whether this node should reach the upstream " + upstream.Host + " at all: if so, that is the fault")
+				return o.likelyAtMost("check whether this node should reach the upstream " + upstream.Host + " at all: if so, that is the fault")
 			}
 			return o
 		}},
@@ -221,12 +221,17 @@ func causesInMirrors() []causeRule {
 					o.because = []string{c.ID, o.check.ID}
 					o.check = c
 					o = o.withRootCause(MirrorFaulty)
-					return o.likelyAtMost("whether this node should reach the upstream at all: if so, that is the fault")
+					return o.likelyAtMost("check whether this node should reach the upstream at all: if so, that is the fault")
 				}
 			}
 			return o
 		}},
 	}
+}
+
+// openInBrowser decides whether a host is a registry at all.
+func openInBrowser(host, returns string) string {
+	return "open https://" + host + "/v2/ : it returns " + returns + "; is the name right?"
 }
 
 // ownReason returns the reason that the registry's own text gives for a refusal;
@@ -250,7 +255,7 @@ func missingSecret(e *evaluation, o obstacle) obstacle {
 	case cause == CredentialsMissing && otherRegistry && c.Evidence[KeyExpectedProvider] != "":
 		return o
 	case cause == CredentialsMissing && otherRegistry && c.Evidence[KeyPossibleProvider] != "":
-		return o.withRootCause(c.Cause, IDCredentials).likelyAtMost("whether pods of this node should get their credentials from " +
+		return o.withRootCause(c.Cause, IDCredentials).likelyAtMost("check whether pods of this node should get their credentials from " +
 			c.Evidence[KeyPossibleProvider] + ", which could not be checked")
 	case cause == CredentialsMissing:
 		return o.withRootCause(c.Cause, IDCredentials)
@@ -278,9 +283,9 @@ func anonymous(o obstacle) bool {
 	return o.rootCause() == CredentialsMissing || o.check.Is(KeyAnonymous)
 }
 
-// resolversWith returns the ids of the checks of single resolvers that have an
+// resolversThatKnow returns the ids of the checks of single resolvers that have an
 // address for host.
-func (e *evidence) resolversWith(host string) []string {
+func (e *evidence) resolversThatKnow(host string) []string {
 	var out []string
 	for _, c := range e.below(DNSID(host)) {
 		if c.Outcome == Pass {
@@ -311,11 +316,11 @@ func wrongAnswer(e *evaluation, o obstacle) obstacle {
 			return o
 		}
 		address := cmp.Or(name.Evidence[KeyAddresses], o.check.Target, "the address found")
-		return o.likelyAtMost("whether " + address + " should be an address of " + host)
+		return o.likelyAtMost("check whether " + address + " should be an address of " + host)
 	}
 	if via := name.Evidence[KeyVia]; via != "" && (name.Is(KeyWildcard) || name.Evidence[KeyAsIs] != "") {
 		o = o.withRootCause(ResolverWrongAnswer, name.ID)
-		return o.likelyAtMost("the name with a dot at its end: " + host + " was found under the search domain " + via)
+		return o.likelyAtMost("resolve the name with a dot at its end: " + host + " was found under the search domain " + via)
 	}
 	internal := stage(o.check.Cause) == stageTLS && e.unexpectedClass(host, "private", "shared") && name.Is(KeyDisagree)
 	if e.impossibleAddress(host) || internal {
@@ -325,7 +330,7 @@ func wrongAnswer(e *evaluation, o obstacle) obstacle {
 }
 
 func fromOutside(host string) string {
-	return "the address of " + host + " from a resolver outside this node"
+	return "resolve " + host + " with a resolver outside this node"
 }
 
 // impossibleAddress reports whether host resolves to an address that cannot be

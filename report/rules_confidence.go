@@ -10,17 +10,17 @@ type confidenceRule struct {
 func confidenceRules() []confidenceRule {
 	return []confidenceRule{
 		{"kubelet-not-at-image-yet", "the kubelet has not come to the image yet", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
-			return "what the pod is waiting for first: it has no sandbox yet",
+			return "check what the pod is waiting for first: it has no sandbox yet",
 				e.creating() && e.noSandbox() && o.rootCause() != SandboxImageUnavailable
 		}},
 		{"test-pull-lacks-credentials", "the kubelet may have more credentials", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			anonymousTestPull := e.message.fromTestPull() && e.anonymousPull()
 			kubeletDisagrees := e.kubelet.exists() && !e.kubelet.mayMean(o.rootCause())
-			return "the kubelet's own message: it may have credentials from " + e.unreadSources(),
+			return "wait for the kubelet's own message: it may have credentials from " + e.unreadSources(),
 				e.unreadSources() != "" && inCredentials(o.rootCause()) && anonymousTestPull && kubeletDisagrees
 		}},
 		{"present-by-now", "the image was pulled to the node in the meantime", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
-			return "the kubelet's next attempt: the image is on the node by now",
+			return "wait for the kubelet's next attempt: the image is on the node now, so it should succeed",
 				e.present() && stage(o.rootCause()) == stageAnswer && !e.alwaysPulls()
 		}},
 	}

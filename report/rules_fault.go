@@ -35,13 +35,13 @@ func faultsOnTheNetwork() []faultRule {
 		}},
 		{"resolver-lacks-name", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
 			host := o.check.Host
-			if o.rootCause() != HostNotFound || len(e.resolversWith(host)) == 0 {
+			if o.rootCause() != HostNotFound || len(e.resolversThatKnow(host)) == 0 {
 				return no, false
 			}
 			// A resolver may have an address for any name: what answers there decides.
 			for _, c := range e.below(ElsewhereID(host)) {
 				if c.Outcome == Fail && !e.foundElsewhere(host) {
-					return presumably(FaultUndetermined, "whether "+host+" is the intended name: "+
+					return presumably(FaultUndetermined, "check whether "+host+" is the intended name: "+
 						"what answers at the address of another resolver does not have it"), true
 				}
 			}
@@ -63,8 +63,10 @@ func faultsOnTheNetwork() []faultRule {
 			return no, false
 		}},
 		{"either-end", "the fault may be at either end of the connection", func(_ *evaluation, o obstacle) (responsibility, bool) {
-			switch c := o.rootCause(); {
-			case c == ConnectionReset, c == TLSHandshakeFailed:
+			switch c := o.rootCause(); c {
+			case ConnectionReset: // its rivals ask what decides
+				return presumably(FaultNode), true
+			case TLSHandshakeFailed:
 				return presumably(FaultNode, fromAnotherNode(c, o.check.Host)), true
 			}
 			return no, false
@@ -89,8 +91,7 @@ func faultsInTrust() []faultRule {
 				return no, false
 			}
 			host := o.check.Host
-			return presumably(FaultUndetermined, "whether "+host+" should send the intermediate certificate of its issuer: "+
-				"openssl s_client -showcerts -connect "+host+":443"), true
+			return presumably(FaultUndetermined, strings.NewReplacer("{host}", host, "{hostport}", withPort(host)).Replace(intermediateQuestion)), true
 		}},
 		{"node-authority-expired", "a CA of the node's own trust store has expired", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultNode), o.rootCause() == CertificateExpired && o.check.Evidence[KeyExpiredFrom] == "node"
@@ -101,7 +102,7 @@ func faultsInTrust() []faultRule {
 				return no, false
 			}
 			// Both may follow the same wrong clock of their site.
-			return presumably(FaultUndetermined, "the time by a clock elsewhere: if this node's is right, "+
+			return presumably(FaultUndetermined, "compare the time with a clock elsewhere: if this node's is right, "+
 				o.check.Host+" uses its certificate too early"), true
 		}},
 		{"resolver-fails-for-one-name", "a resolver fails for this name only", func(e *evaluation, o obstacle) (responsibility, bool) {
@@ -112,7 +113,7 @@ func faultsInTrust() []faultRule {
 			if !failed || o.check.Kind != KindDNS || e.get(IDControl).Outcome != Pass && !answers {
 				return no, false
 			}
-			r := presumably(FaultUndetermined, "the address of "+o.check.Host+" from a resolver of another network: "+
+			r := presumably(FaultUndetermined, "resolve "+o.check.Host+" with a resolver of another network: "+
 				"if that fails too, the name servers of its domain are at fault")
 			r.because = e.existing(IDControl)
 			return r, true
@@ -143,13 +144,13 @@ func faultsInAnswers() []faultRule {
 	return []faultRule{
 		{"listed-and-not-found", "the registry lists the tag that it does not find", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			listed := o.rootCause() == TagNotFound && o.check.Evidence[KeyListed] == True
-			return presumably(FaultRegistry, "whether "+o.check.Host+" has lost the manifest of this tag: it is in its own tag list"), listed
+			return presumably(FaultRegistry, "check whether "+o.check.Host+" has lost the manifest of this tag: it is in its own tag list"), listed
 		}},
 		{"forbidden-to-node", "the registry forbids every request of this node", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			if c := o.rootCause(); c != AccessForbidden && c != AccessDeniedOrMissing || o.check.Evidence[KeyRegistryStatus] != "403" {
 				return no, false
 			}
-			return presumably(FaultUndetermined, "the same request from another network: "+
+			return presumably(FaultUndetermined, "send the same request from another network: "+
 				o.check.Host+" answers 403 to every request from here"), true
 		}},
 		{"forbidden-by-policy", "a policy forbids the image to all users", func(_ *evaluation, o obstacle) (responsibility, bool) {
@@ -167,9 +168,9 @@ func faultsInAnswers() []faultRule {
 				return no, false
 			}
 			if e.fact(IDCredentials, KeyUnreadable) != "" {
-				return presumably(FaultUndetermined, "whether the kubelet uses credentials of a pull secret or of "+provider), true
+				return presumably(FaultUndetermined, "check whether the kubelet uses credentials of a pull secret or of "+provider), true
 			}
-			return presumably(FaultNode, "whether pods of this node should get their credentials from "+provider+" or from a pull secret"), true
+			return presumably(FaultNode, "check whether pods of this node should get their credentials from "+provider+" or from a pull secret"), true
 		}},
 		{"node-credentials", "the registry refused credentials of the node", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			switch o.rootCause() {
@@ -206,7 +207,7 @@ func (e *evaluation) faultOfReferredHost(o obstacle) (responsibility, bool) {
 		if token.Kind == KindToken && (status == "401" || status == "403") && html {
 			// A filter on the path, or a proxy in front of the service.
 			host := cmp.Or(token.Evidence[KeyRealmHost], token.Target)
-			return presumably(FaultUndetermined, "which server answers at "+host+" with a web page: "+
+			return presumably(FaultUndetermined, "check which server answers at "+host+" with a web page: "+
 				"send the same request from another network"), true
 		}
 		return responsibility{}, false // it answered, and wrongly
@@ -230,8 +231,15 @@ func (e *evaluation) faultOfReferredHost(o obstacle) (responsibility, bool) {
 		e.fact(o.check.BlockedBy, KeyRealmHost),
 		o.check.Host,
 	)
-	return presumably(FaultUndetermined, fromAnotherNode(o.rootCause(), host)), true
+	question := strings.ReplaceAll(fromAnotherNode(o.rootCause(), host), "/v2/ ", "/ ")
+	if inner == AccessForbidden {
+		question = forbiddenLayers
+	}
+	return presumably(FaultUndetermined, question), true
 }
+
+// forbiddenLayers decides who must act if a host of layers forbids a request.
+const forbiddenLayers = "pull the image from another network: if that works, an allow-list or a filter forbids this node"
 
 // faultFromOneNode decides what a single node can decide about a host that it
 // does not reach: little, without further evidence.
@@ -255,7 +263,7 @@ func (e *evaluation) faultFromOneNode(o obstacle) responsibility {
 		return r
 	}
 	if o.rootCause() == HostNotFound && e.unresolvable(host) && !e.is(DNSID(host), KeyPublicRegistry) {
-		return presumably(FaultConfig, "whether "+host+" is the intended name, and whether it exists outside this node's resolvers")
+		return presumably(FaultConfig, "check whether "+host+" is the intended name, and whether it exists outside this node's resolvers")
 	}
 	r := certainly(FaultUndetermined)
 	r.wouldDecide = []string{fromAnotherNode(o.rootCause(), host)}
@@ -265,9 +273,9 @@ func (e *evaluation) faultFromOneNode(o obstacle) responsibility {
 // fromAnotherNode says what the same check from another node would show.
 func fromAnotherNode(c Cause, host string) string {
 	if c == HostNotFound {
-		return "check from another node: if " + host + " resolves there, this node's resolvers are at fault"
+		return "from another node: nslookup " + host + " ; if it resolves there, fix this node's resolvers"
 	}
-	return "check from another node: if " + host + " answers there, this node or its network is at fault; if not, " + host + " is"
+	return strings.ReplaceAll(elsewhere, "{host}", host)
 }
 
 // foundElsewhere reports whether an address that only another resolver returns has

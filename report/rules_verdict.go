@@ -82,7 +82,7 @@ func verdictsBeforeThePull() []verdictRule {
 		}},
 		{"sandbox-not-ready", "the pod has no sandbox yet, and the path is not blocked", func(e *evaluation) (Verdict, bool) {
 			v := likely(NotAPullProblem, IDPod)
-			v.WouldDecide = []string{"what the pod is waiting for: a volume, its network; kubectl describe pod shows it"}
+			v.WouldDecide = []string{"check what the pod is waiting for: a volume, its network; kubectl describe pod shows it"}
 			return v, e.creating() && e.noSandbox() && !e.obstacle.found()
 		}},
 	}
@@ -117,7 +117,7 @@ func verdictsOfTheTestPull() []verdictRule {
 			}
 			v := likely(e.kubelet.cause, e.existing(IDPod, IDPull)...)
 			v.Fault = FaultNode
-			v.WouldDecide = []string{"which of the node's credentials the kubelet sends (credential providers, docker config files): " +
+			v.WouldDecide = []string{"check which of the node's credentials the kubelet sends (credential providers, docker config files): " +
 				"without credentials the image can be pulled"}
 			return v, true
 		}},
@@ -138,7 +138,7 @@ func verdictsOfTheTestPull() []verdictRule {
 		}},
 		{"image-present", "the image is on the node already", func(e *evaluation) (Verdict, bool) {
 			v := likely(NotAPullProblem, e.existing(e.localImages().ID, IDPod)...)
-			v.WouldDecide = []string{"the kubelet's next status of this container: the image is on the node"}
+			v.WouldDecide = []string{"wait for the kubelet's next status of this container: the image is on the node"}
 			return v, e.creating() && e.present() && !e.alwaysPulls()
 		}},
 		{"disk-confirmed-by-message", "the disk has the fault that the message names", func(e *evaluation) (Verdict, bool) {
@@ -157,7 +157,7 @@ func verdictsOfTheTestPull() []verdictRule {
 				return no, false
 			}
 			v := e.messageOnly()
-			v.WouldDecide = append([]string{e.unreadSources() + " (not read)"}, v.WouldDecide...)
+			v.WouldDecide = append([]string{"check " + e.unreadSources() + " (not read)"}, v.WouldDecide...)
 			return v, true
 		}},
 	}
@@ -185,7 +185,7 @@ func verdictsOnThePath() []verdictRule {
 			counts := c.Outcome == Fail && !e.message.exists() && c.Evidence[KeyNeed] == ""
 			return e.verdictIf(obstacle{check: c, because: []string{IDDisk}}, counts)
 		}},
-		{"message-names-off-path-address", "the message names a fault that was found off the path", func(e *evaluation) (Verdict, bool) {
+		{"message-names-off-path-address", "the message names a cause found at an address that the runtime does not use", func(e *evaluation) (Verdict, bool) {
 			// One address of several, for example, which the runtime may have tried.
 			if !e.obstacle.clear || !e.message.exists() {
 				return no, false
@@ -215,7 +215,7 @@ func verdictsOfAClearPath() []verdictRule {
 			for _, c := range e.obstacle.others {
 				if c.Is(KeyDeadline) {
 					o := obstacle{check: c, because: append([]string{c.ID}, e.obstacle.goals...)}.withRootCause(MirrorFaulty)
-					return e.weigh(o.likelyAtMost("a pull without this mirror: every other host has the image")), true
+					return e.weigh(o.likelyAtMost("pull without this mirror: every other host has the image")), true
 				}
 			}
 			return no, false
@@ -226,7 +226,7 @@ func verdictsOfAClearPath() []verdictRule {
 				return no, false
 			}
 			o := obstacle{check: c, because: append([]string{IDQueue}, e.obstacle.goals...)}.withRootCause(PullQueueLimited)
-			return e.weigh(o.likelyAtMost("whether the kubelet pulls one image at a time: " +
+			return e.weigh(o.likelyAtMost("check whether the kubelet pulls one image at a time: " +
 				"serializeImagePulls and maxParallelImagePulls in its configuration")), true
 		}},
 		{"no-space-for-test-pull", "the disk has no space for the test pull", func(e *evaluation) (Verdict, bool) {
@@ -234,7 +234,7 @@ func verdictsOfAClearPath() []verdictRule {
 			if c.Outcome != Fail || e.fact(IDPull, KeySkipped) != "noSpace" || e.message.informative() {
 				return no, false
 			}
-			return e.weigh(obstacle{check: c, because: []string{IDDisk, IDPull}}.likelyAtMost("the runtime's own pull")), true
+			return e.weigh(obstacle{check: c, because: []string{IDDisk, IDPull}}.likelyAtMost("wait for the runtime's own pull")), true
 		}},
 		{"mirror-corrupts-layers", "the layers of a mirror are bad, and the upstream has the image too", func(e *evaluation) (Verdict, bool) {
 			hosts := e.hosts()
@@ -247,7 +247,9 @@ func verdictsOfAClearPath() []verdictRule {
 				return no, false
 			}
 			v := likely(MirrorFaulty, used.ID, e.message.check.ID, upstream.ID)
-			v.WouldDecide = []string{"a pull without this mirror: " + upstream.Host + " has the image too"}
+			v.Summary = "mirror " + used.Host + " sends bad layers: " + e.message.check.Summary +
+				"; " + cmp.Or(e.fact(IDRuntime, KeyName), "the runtime") + " does not try the upstream then"
+			v.WouldDecide = []string{"pull without this mirror: " + upstream.Host + " has the image too"}
 			return v, true
 		}},
 		{"test-pull-timed-out", "the test pull timed out", func(e *evaluation) (Verdict, bool) {
@@ -264,13 +266,13 @@ func verdictsOfAClearPath() []verdictRule {
 			}
 			v := likely(PullTimedOut, append([]string{IDPull}, e.obstacle.goals...)...)
 			v.WouldDecide = []string{
-				"how fast another node downloads these layers",
-				"whether other downloads on this node hang: the runtime limits parallel downloads",
+				"measure how fast another node downloads these layers",
+				"check whether other downloads on this node hang: the runtime limits parallel downloads",
 			}
 			if !e.tooSlow() {
 				v.Cause, v.Fault, v.Confidence = Undetermined, FaultUndetermined, ConfidenceUndetermined
 				v.Summary = "every check from this node passes, but " + e.get(IDPull).Summary + ": slow or stalled"
-				v.WouldDecide = []string{"a test pull with more time"}
+				v.WouldDecide = []string{"pull with more time: crictl pull"}
 			}
 			return v, true
 		}},
@@ -292,7 +294,7 @@ func verdictsOfTheMessage() []verdictRule {
 				Confidence:  ConfidenceUndetermined,
 				Because:     append([]string{m.check.ID}, e.obstacle.goals...),
 				Summary:     "the runtime reported " + string(m.cause) + ", but every check passes now: possibly transient",
-				WouldDecide: append([]string{"the kubelet's next attempt"}, e.unchecked()...),
+				WouldDecide: append([]string{"wait for the kubelet's next attempt"}, e.unchecked()...),
 			}, true
 		}},
 		{"message-only", "only the message shows a fault", func(e *evaluation) (Verdict, bool) {
@@ -316,7 +318,7 @@ func verdictsOfTheMessage() []verdictRule {
 				Confidence:  ConfidenceUndetermined,
 				Because:     append(slices.Clone(e.obstacle.goals), IDPod),
 				Summary:     summary,
-				WouldDecide: []string{"the end of the kubelet's own pull", "the download rate, which was not measured"},
+				WouldDecide: []string{"wait for the end of the kubelet's own pull", "measure the download rate"},
 			}, true
 		}},
 		{"all-checks-pass", "every check passes", func(e *evaluation) (Verdict, bool) {
@@ -488,7 +490,7 @@ func staleSettings(e *evaluation) (Verdict, bool) {
 		v := confirmed(RuntimeConfigStale, append(ids, e.message.check.ID)...)
 		if !e.message.fromTestPull() {
 			v.Confidence = Likely
-			v.WouldDecide = []string{"whether the pull succeeds after a restart of the runtime"}
+			v.WouldDecide = []string{"check whether the pull succeeds after a restart of the runtime"}
 		}
 		// A test pull was made just now, by the process that has the older settings in
 		// memory, while the same passes with those on disk.

@@ -33,7 +33,9 @@ func RetryCommand(pod string) string {
 // the worst fault first, then the registries, then the node.
 func (n NodeReport) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s.\nUpdated %s.\n", n.Node, n.headline(), Time(n.Time))
+	wrapTo(&b, n.Node+": ", 15, n.headline()+".")
+	fmt.Fprintf(&b, "Updated %s.\n", Time(n.Time))
+	n.writeDiskFault(&b)
 	merged := n.writeIsolated(&b)
 	shown, left := 0, 0
 	for _, i := range n.byWeight() {
@@ -56,7 +58,13 @@ func (n NodeReport) Summary() string {
 	}
 	n.Sweep.writeRegistries(&b)
 	b.WriteString("\nNode\n")
-	field(&b, "disk", n.Disk.line())
+	if !n.diskFails() {
+		disk := n.Disk.line()
+		if n.Disk.Is(KeyFullSoon) {
+			disk = "WARNING: " + disk
+		}
+		field(&b, "disk", disk)
+	}
 	field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
 	return b.String()
@@ -74,7 +82,27 @@ func (n NodeReport) headline() string {
 	if registries := n.Sweep.headline(); registries != "" {
 		s += "; " + registries
 	}
+	if n.diskFails() {
+		s += "; " + descriptions[n.Disk.Cause]
+	}
 	return s
+}
+
+func (n NodeReport) diskFails() bool {
+	return n.Disk.Outcome == Fail && descriptions[n.Disk.Cause] != ""
+}
+
+// writeDiskFault writes what is wrong with the image file system: it concerns every
+// pod. The fix is left to the diagnosis of a pod that has it.
+func (n NodeReport) writeDiskFault(w io.Writer) {
+	if !n.diskFails() {
+		return
+	}
+	field(w, "disk", n.Disk.line())
+	if !slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.Verdict.Cause == n.Disk.Cause }) {
+		e := &evaluation{evidence: newEvidence([]Check{n.Disk}), ruleSet: rules()}
+		field(w, "fix", strings.ReplaceAll(e.fix(confirmed(n.Disk.Cause, n.Disk.ID)), "on this node", "on "+n.Node))
+	}
 }
 
 // writeIsolated writes one verdict for a node that reaches nothing, with all pods
@@ -138,17 +166,22 @@ func (d Diagnosis) Text(w io.Writer) {
 	}
 	field(w, "image", d.Image)
 	field(w, "why", v.Summary)
-	if v.Fix != "" {
-		field(w, "fix", v.Fix)
+	if fix := v.Fix; fix != "" {
+		if v.Fault == FaultUndetermined && v.Confidence == Confirmed {
+			fix = "who acts: not known; " + fix
+		}
+		field(w, "fix", fix)
 	}
 	for _, s := range v.WouldDecide {
-		field(w, "to confirm", s)
+		if !strings.Contains(v.Fix, s) { // said already
+			field(w, "to confirm", s)
+		}
 	}
 	if len(v.Because) > 0 {
 		field(w, "evidence", strings.Join(v.Because, ", "))
 	}
 	if len(v.Also) > 0 {
-		field(w, "also", joinCauses(v.Also))
+		field(w, "also", d.also())
 	}
 	if not := d.notChecked(); not != "" {
 		field(w, "not checked", not)
@@ -169,6 +202,22 @@ func joinCauses(causes []Cause) string {
 	return strings.Join(names, ", ")
 }
 
+// also lists the other causes. If nothing is at fault, it says where each was found.
+func (d Diagnosis) also() string {
+	if d.Verdict.Fault != FaultNone {
+		return joinCauses(d.Verdict.Also)
+	}
+	var out []string
+	for _, cause := range d.Verdict.Also {
+		text := string(cause)
+		if i := slices.IndexFunc(d.Checks, func(c Check) bool { return c.Outcome == Fail && c.Cause == cause && c.Host != "" }); i >= 0 {
+			text += " (" + d.Checks[i].Host + "; does not block the pull)"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
+}
+
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that
 // it can be copied.
 func writeRetry(w io.Writer, pod string) {
@@ -176,15 +225,24 @@ func writeRetry(w io.Writer, pod string) {
 }
 
 // notChecked lists the checks that were not made although no other check blocked
-// them, with the reason.
+// them, with the reason. What a silent runtime leaves unknown is one entry.
 func (d Diagnosis) notChecked() string {
 	var out []string
 	for _, c := range d.Checks {
-		if c.Outcome == Skipped && c.BlockedBy == "" && c.Kind != KindControl {
+		switch {
+		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.reason()):
+		case d.Verdict.Cause == RuntimeUnavailable && c.ofRuntimeView():
+			out = appendNew(out, "everything that needs the runtime's view (it does not answer)")
+		default:
 			out = append(out, c.ID+" ("+c.Summary+")")
 		}
 	}
 	return strings.Join(out, "; ")
+}
+
+// ofRuntimeView reports whether the check needs what the runtime or its process sees.
+func (c Check) ofRuntimeView() bool {
+	return c.ID == IDCredentialsNode || strings.HasPrefix(c.ID, IDRuntime+"/") || strings.HasPrefix(c.ID, familyHosts+"/")
 }
 
 // ASCII returns the text with a question mark for every character outside ASCII,
@@ -209,9 +267,11 @@ func field(w io.Writer, label, text string) {
 
 // wrap writes a text after a head, in lines that are indented as far as the head
 // reaches.
-func wrap(w io.Writer, head, text string) {
-	indent := len(head)
-	line, col, first := head, indent, true
+func wrap(w io.Writer, head, text string) { wrapTo(w, head, len(head), text) }
+
+// wrapTo writes a text after a head, with the following lines indented.
+func wrapTo(w io.Writer, head string, indent int, text string) {
+	line, col, first := head, len(head), true
 	for word := range strings.FieldsSeq(text) {
 		if !first && col+1+len(word) > width {
 			fmt.Fprintln(w, line)

@@ -27,9 +27,10 @@ func node() NodeReport {
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
 		Diagnoses: []Diagnosis{
-			diagnosis("shop/web-1", all(with(reported(TagNotFound), ev(KeyContainer, "web")), ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
+			diagnosis("shop/web-1", all(with(reported(TagNotFound), ev(KeyName, "web-1", KeyContainer, "web", KeyOwner, "deployment/web")), ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
 				saying(`tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`)))),
 			diagnosis("shop/web-2", all(
+				check(IDPod, KindPod, Unknown, "", ev(KeyNamespace, "shop", KeyName, "web-2", KeyContainer, "web", KeyNode, "node-a")),
 				check(IDCredentials, KindCredentials, Skipped, "", saying("cannot read secret shop/regcred")),
 				check(LocalID(host), KindImage, Pass, "", ev(KeyCount, "3")),
 				ladder(KindDial, ConnectionTimeout, ev(KeyDeadline, True), saying("cannot connect to 192.0.2.1:443: no answer within 2.5 s"),

@@ -46,10 +46,11 @@ func sweptNode(list ...Registry) NodeReport {
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: sweptAt.Add(5 * time.Second), Fault: FaultNone, Cause: Healthy,
 		Runtime: Check{ID: "runtime", Kind: KindRuntime, Outcome: Pass, Summary: "containerd v2.4.2 is ready"},
 		Disk: Check{
-			ID:      "disk",
-			Kind:    KindDisk,
-			Outcome: Pass,
-			Summary: "/var/lib/containerd has 41 GiB free of 100 GiB; full in about 5 h at the rate of the last 60 min",
+			ID:       "disk",
+			Kind:     KindDisk,
+			Outcome:  Pass,
+			Summary:  "/var/lib/containerd has 41 GiB free of 100 GiB; full in about 5 h at the rate of the last 60 min",
+			Evidence: map[string]string{KeyFullSoon: True},
 		},
 		Sweep: &Sweep{
 			Time: sweptAt, Duration: ms(2512), Control: Control(hosts, false, sweptAt), Registries: list,
@@ -109,7 +110,7 @@ func TestSummaryOfSweep(t *testing.T) {
 			checks := all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
 			n.Diagnoses = append(n.Diagnoses, diagnosis(fmt.Sprintf("shop/web-%d", i), host+"/app:1", checks))
 		}
-		other := all(check("reference", KindReference, Fail, InvalidReference))
+		other := all(check("reference", KindReference, Fail, InvalidReference, saying(`"APP:1" is not a valid image name: a repository has no capitals`)))
 		n.Diagnoses = append(n.Diagnoses, diagnosis("shop/other", "APP:1", other))
 		golden(t, "summary-cut-off", n.Summary())
 	})

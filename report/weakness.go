@@ -18,30 +18,30 @@ func allWeaknesses() []weakness {
 			if f.message.exists() {
 				return "", c.Is(KeyDeadline)
 			}
-			return "the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(KeyDeadline)
+			return "wait for the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(KeyDeadline)
 		}},
 		{"remembered", "the answer is remembered, and no request was sent now", func(_ finding, c Check) (string, bool) {
-			return "a new request to " + c.Host + ": its answer is remembered from an earlier one", c.Is(KeyRemembered)
+			return "send a new request to " + c.Host + ": its answer is remembered from an earlier one", c.Is(KeyRemembered)
 		}},
 		{"login-not-sent", "the login was not sent where the runtime sends it", func(_ finding, c Check) (string, bool) {
 			reason := c.Evidence[KeyLoginNotSent]
-			return "the same request with the login, which was not sent: " + reason, reason != ""
+			return "repeat the request with the login, which was not sent: " + reason, reason != ""
 		}},
 		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have a login", func(f finding, c Check) (string, bool) {
-			return "the same request with the kubelet's credentials: " + f.unreadSources() + " (not read)",
+			return "repeat the request with the kubelet's credentials: " + f.unreadSources() + " (not read)",
 				f.byID[IDPod] != nil && f.unreadSources() != "" && f.dependsOnLogin(c) && (c.Is(KeyAnonymous) || c.Cause == CredentialsMissing)
 		}},
 		{"secrets-not-read", "the pod's secrets were not read", func(f finding, c Check) (string, bool) {
 			credentials := f.get(IDCredentials)
-			return "the same request with the kubelet's credentials: " + credentials.Summary,
+			return "repeat the request with the kubelet's credentials: " + credentials.Summary,
 				credentials.Outcome == Skipped && f.dependsOnLogin(c)
 		}},
 		{"proxy-unknown", "the runtime may use a proxy", func(f finding, c Check) (string, bool) {
-			return "the runtime's proxy setting, which could not be read",
+			return "check the runtime's proxy setting, which could not be read",
 				(c.Kind == KindDNS || c.Kind == KindDial) && c.Outcome == Fail && f.get(IDRuntimeProxy).Outcome == Skipped
 		}},
 		{"trust-store-unknown", "the runtime's trust store could not be read", func(_ finding, c Check) (string, bool) {
-			return "the certificates that the runtime trusts, which could not be read",
+			return "check the certificates that the runtime trusts, which could not be read",
 				c.Kind == KindTLS && c.Outcome == Fail && c.Evidence[KeyTrust] == "unknown"
 		}},
 		{"need-estimated", "the space that the image needs is an estimate", func(_ finding, c Check) (string, bool) {
@@ -49,7 +49,7 @@ func allWeaknesses() []weakness {
 		}},
 		{"provider-timed-out", "a credential provider timed out early", func(f finding, c Check) (string, bool) {
 			late := slices.ContainsFunc(f.below(familyProvider), func(p Check) bool { return p.Outcome == Fail && p.Is(KeyDeadline) })
-			return "the same provider with the kubelet's timeout of one minute",
+			return "run the same provider with the kubelet's timeout of one minute",
 				c.ID == IDCredentials && c.Cause == CredentialProviderFailed && late
 		}},
 	}
