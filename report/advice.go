@@ -73,6 +73,9 @@ func (e *evidence) placeholders(v Verdict) placeholders {
 		p.issuer = strconv.Quote(issuer) // anyone can write a certificate
 	}
 	p.host = e.hostOf(v, because, p.registry)
+	if v.Cause == ProxyDenied { // the host that the proxy refuses may be the token service's, or the layers'
+		p.host = cmp.Or(because.Evidence[KeyProxyFor], e.fact(because.BlockedBy, KeyProxyFor), p.host)
+	}
 	p.address = cmp.Or(because.Target, p.host)
 	p.hostsFile = e.hostsFile(p)
 	p.hostport = withPort(p.host)
@@ -342,7 +345,12 @@ func loopback(host string) bool {
 // fixOfAnswer returns the fix of an answer, by what else is known of the host.
 func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 	denied := v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing
+	hosts := e.hosts()
 	switch {
+	case v.Cause == RuntimeUnavailable && e.fact(IDRuntime, KeyWhy) == "unimplemented":
+		return "on {node}: enable the CRI plugin of the runtime (remove cri from disabled_plugins in its configuration), and restart the runtime"
+	case v.Cause == MirrorFaulty && len(hosts) > 1 && e.get(ManifestID(hosts[len(hosts)-1])).Outcome != Pass:
+		return "fix mirror {host}: " + hosts[len(hosts)-1] + " does not serve this node instead"
 	case denied && e.decided(v, KeyRegistryStatus) == "403":
 		return "find out why {host} answers 403 to every request from {node}: IP allow-list, firewall or filter"
 	case v.Cause == AccessForbidden && azure(p.host) && strings.HasPrefix(p.source, "provider "):

@@ -309,7 +309,7 @@ const (
 	KeyRefusedFor        = "refusedFor"        // the reason that the registry gives: policy, quota, billing, …; none
 	KeyNotSeen           = "notSeen"           // what of this step was not seen
 	KeyLoginNotSent      = "loginNotSent"      // why no login was sent
-	KeyLimited           = "limited"           // true: the host announced a limit, so that no other question was sent
+	KeyLimited           = "limited"           // 429, or "few left": the host announced a limit, so that no other question was sent
 	KeyRetried           = "retried"           // statuses that the runtime's retries got
 
 	// image/HOST

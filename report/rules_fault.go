@@ -108,7 +108,8 @@ func faultsInTrust() []faultRule {
 		{"resolver-fails-for-one-name", "a resolver fails for this name only", func(e *evaluation, o obstacle) (responsibility, bool) {
 			failed := o.rootCause() == ResolverFailed || o.rootCause() == ResolverUnreachable
 			answers := slices.ContainsFunc(e.below(DNSID(o.check.Host)), func(c Check) bool {
-				return c.Cause == ResolverFailed && c.Evidence[KeyOtherName] == "answers"
+				// REFUSED is the resolver's own decision, not a failure of the name's domain.
+				return c.Cause == ResolverFailed && c.Evidence[KeyOtherName] == "answers" && c.Evidence[KeyRcode] != "REFUSED"
 			})
 			if !failed || o.check.Kind != KindDNS || e.get(IDControl).Outcome != Pass && !answers {
 				return no, false

@@ -122,7 +122,7 @@ func loginRows() []row {
 				return &subject{image: image, fix: func() { h.setFault(nil) }}
 			},
 			runtime: fails(`403 Forbidden`),
-			want:    want{"cluster-config", "AccessDeniedOrMissing", "confirmed", []string{"manifest/{host}", "pull"}, ""},
+			want:    want{"cluster-config", "AccessDeniedOrMissing", "likely", []string{"manifest/{host}", "pull"}, ""},
 		},
 		{
 			name: "hidden-repository",

@@ -106,7 +106,7 @@ func proxyRows() []row {
 				return &subject{image: image, machine: m, fix: func() { h.listen() }}
 			},
 			runtime: fails(`: Unable to connect$`),
-			want:    want{"undetermined", "Undetermined", "undetermined", []string{"dial/{host}/proxy", "pull"}, ""},
+			want:    want{"undetermined", "RegistryUnavailable", "likely", []string{"dial/{host}/proxy"}, ""},
 		},
 		{
 			name:     "proxied-with-dead-direct-dns",
