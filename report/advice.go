@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // placeholders are the names that summaries and fixes mention. Each has a
@@ -146,7 +147,7 @@ func (e *evidence) hostsFile(p placeholders) string {
 	case p.hostsDir != "":
 		return p.hostsDir + "/" + p.registry + "/hosts.toml"
 	}
-	return "the registry's hosts.toml, below the config_path that the runtime's configuration has to name"
+	return "the registry's hosts.toml (set config_path first)"
 }
 
 // owner returns what kubectl set image changes, and the place of the image in it.
@@ -206,10 +207,14 @@ func (p placeholders) replacer() *strings.Replacer {
 
 // fix returns the one line that fixes the cause.
 func (e *evaluation) fix(v Verdict) string {
-	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
-		return "not known yet; to find out: " + v.WouldDecide[0]
-	}
 	p := e.placeholders(v)
+	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
+		question := v.WouldDecide[0]
+		if strings.Contains(v.Summary, question) || strings.Contains(question, " by hand: ") { // a step that was not seen
+			question = "crictl pull " + p.image + " on " + p.node
+		}
+		return "not known yet; to find out: " + question
+	}
 	template := e.fixTemplate(v, p)
 	if text := textFixes[v.Cause]; text != "" && p.hasBlanks(template) {
 		template = text
@@ -504,7 +509,8 @@ func (e *evidence) summary(v Verdict) string {
 	switch sentence := c.sentence(); {
 	case sentence == "":
 	case v.Cause == PullTimedOut && e.fact(IDPull, KeyTimedOut) == True && e.fact(IDPull, KeySeconds) != "":
-		s = "the pull did not finish within " + e.fact(IDPull, KeySeconds) + " s"
+		seconds, _ := strconv.ParseFloat(e.fact(IDPull, KeySeconds), 64)
+		s = "the pull did not finish within " + Duration(time.Duration(seconds*float64(time.Second)))
 	case v.Cause == RegistryUnavailable && c.Evidence[KeyGetStatus] == "200":
 		s = c.Host + " answers " + cmp.Or(c.Evidence[KeyStatus], "404") + " to HEAD and 200 to GET of the same manifest: " +
 			"something in front of the registry does not pass HEAD on, and the runtime sends HEAD"
@@ -671,8 +677,8 @@ var fixes = map[Cause]string{
 	InodesExhausted: "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
 	DiskReadOnly:    "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
 	DiskIOError:     "on {node}: dmesg; replace the disk under {disk}",
-	UnpackFailed: "on {node}: remove the image and pull it again (crictl rmi {image}); if that fails too, check /etc/subuid (user namespaces), " +
-		"the snapshotter and the runtime's log",
+	UnpackFailed: "on {node}: remove the image and pull it again (crictl rmi {image}); if that fails too, " +
+		"check /etc/subuid (user namespaces), the snapshotter and the runtime's log",
 	PullTimedOut:     "measure the throughput from {node} to {host}",
 	PullQueueLimited: "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
@@ -718,7 +724,8 @@ var registryFixes = map[Cause]string{
 var openFixes = map[Cause]string{
 	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
 		"if it answers there, this node, its network or its proxy is at fault",
-	BlobHostUnreachable:     "from another node: curl -v https://{layers}/ ; if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
+	BlobHostUnreachable: "from another node: curl -v https://{layers}/ ; " +
+		"if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
 	NetworkUnreachable:      elsewhere,
 	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",
 	CertificateNameMismatch: "correct the host in {image}, or give {host} a rule and a certificate of its own where it is served",
@@ -739,7 +746,8 @@ var nodeFixes = map[Cause]string{
 	CredentialsExpired:  "on {node}: renew the credentials for {registry} in {source}",
 	SignatureRejected: "on {node}: fix the image verifier (bin_dir of containerd's plugin io.containerd.image-verifier.v1.bindir): " +
 		"it must approve every image and is failing",
-	LayerCorrupt:    "on {node}: {runtime} wrote 0 bytes of the layer: check the disk under {disk}, and any proxy for empty answers; then pull again",
+	LayerCorrupt: "on {node}: {runtime} wrote 0 bytes of the layer: check the disk under {disk}, and any proxy for empty answers; " +
+		"then pull again",
 	AccessForbidden: "grant pull access to {registry}/{repository} to the account in {source} of {node}",
 }
 

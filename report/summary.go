@@ -173,7 +173,7 @@ func (d Diagnosis) Text(w io.Writer) {
 		field(w, "fix", fix)
 	}
 	for _, s := range v.WouldDecide {
-		if !strings.Contains(v.Fix, s) { // said already
+		if !strings.Contains(v.Fix, s) && !strings.Contains(v.Summary, s) {
 			field(w, "to confirm", s)
 		}
 	}
@@ -230,7 +230,7 @@ func (d Diagnosis) notChecked() string {
 	var out []string
 	for _, c := range d.Checks {
 		switch {
-		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.reason()):
+		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.byHand()):
 		case d.Verdict.Cause == RuntimeUnavailable && c.ofRuntimeView():
 			out = appendNew(out, "everything that needs the runtime's view (it does not answer)")
 		default:
