@@ -51,21 +51,28 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 	}{
 		{"one port", atPort(all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely")))),
 			[]string{"-connect registry.example:5000;"}, []string{"5000:443"}},
-		{"layers forbidden", layers(AccessForbidden, ev("status", "403")), []string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
-		{"layers of an unknown CA", layers(CertificateUntrusted), []string{"add the CA that signed its certificate to ", "for cdn.example (ca"}, []string{"firewall, proxy, DNS"}},
-		{"layers from a portal", layers(Undetermined, ev("contentType", "text/html")), []string{"web page instead of cdn.example"}, []string{"firewall, proxy, DNS"}},
+		{"layers forbidden", layers(AccessForbidden, ev("status", "403")),
+			[]string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
+		{"layers of an unknown CA", layers(CertificateUntrusted),
+			[]string{"add the CA that signed its certificate to ", "for cdn.example (ca"}, []string{"firewall, proxy, DNS"}},
+		{"layers from a portal", layers(Undetermined, ev("contentType", "text/html")),
+			[]string{"web page instead of cdn.example"}, []string{"firewall, proxy, DNS"}},
 		{"layers without a name", layers(HostNotFound), []string{"make cdn.example resolve"}, []string{"firewall, proxy, DNS"}},
 		{"a mirror cuts layers off", all(cut, onHost(mirror, pullable()), onHost(host, pullable())),
 			[]string{"mirror " + mirror + " sends bad layers: unexpected EOF; the runtime does not try the upstream then"}, []string{"as seen by"}},
-		{"certificate required", alert("tls: certificate required"), []string{"fix registry.example requires a client certificate"}, []string{"instead of a TLS server"}},
-		{"TLS too old", alert("tls: protocol version not supported"), []string{"enable TLS 1.2 or newer on registry.example"}, []string{"instead of a TLS server"}},
+		{"certificate required", alert("tls: certificate required"),
+			[]string{"fix registry.example requires a client certificate"}, []string{"instead of a TLS server"}},
+		{"TLS too old", alert("tls: protocol version not supported"),
+			[]string{"enable TLS 1.2 or newer on registry.example"}, []string{"instead of a TLS server"}},
 		{"another alert", alert("tls: handshake failure"), []string{"why it rejects TLS"}, []string{"instead of a TLS server"}},
 		{"secret known", login(CredentialsRejected, "secret shop/quay"),
 			[]string{"into secret shop/quay;", "kubectl -n shop create secret docker-registry quay "}, []string{"of namespace", "SECRET"}},
-		{"login in a file", login(CredentialsRejected, "file /auth.json"), []string{"into file /auth.json"}, []string{"kubectl", "of namespace"}},
+		{"login in a file", login(CredentialsRejected, "file /auth.json"),
+			[]string{"into file /auth.json"}, []string{"kubectl", "of namespace"}},
 		{"expired secret", login(CredentialsExpired, "secret shop/quay"), []string{"in secret shop/quay "}, []string{"of namespace"}},
 		{"forbidden file", login(AccessForbidden, "file /auth.json"), []string{"to the account in file /auth.json"}, []string{"pull secret"}},
-		{"layer cut off", all(cut, pullable()), []string{"pull the image on another node: if it fails there too, registry.example is"}, []string{"curl"}},
+		{"layer cut off", all(cut, pullable()),
+			[]string{"pull the image on another node: if it fails there too, registry.example is"}, []string{"curl"}},
 		{"layer cut off elsewhere", set(all(cut, pullable()), "blob/"+host, "blobHost", cdn),
 			[]string{"if it fails there too, cdn.example is", "connection to cdn.example is reset"}, []string{"curl"}},
 	} {
@@ -110,7 +117,8 @@ func TestTextSaysItOnce(t *testing.T) {
 func TestNotCheckedWithoutRuntime(t *testing.T) {
 	text := textOf(all(check("runtime", KindRuntime, Fail, RuntimeUnavailable), check("runtime/ca", KindTLS, Skipped, ""),
 		check("runtime/proxy", KindRuntime, Skipped, ""), check("credentials/node", KindCredentials, Skipped, "")))
-	if !strings.Contains(text, "not checked everything that needs the runtime's view (it does not answer)") || strings.Contains(text, "runtime/ca") {
+	const want = "not checked everything that needs the runtime's view (it does not answer)"
+	if !strings.Contains(text, want) || strings.Contains(text, "runtime/ca") {
 		t.Error(text)
 	}
 }
@@ -120,5 +128,19 @@ func TestAlsoSaysWhere(t *testing.T) {
 	dead := all(check("pull", KindPull, Pass, ""), onHost(mirror, ladder(KindDial, ConnectionRefused)), onHost(host, pullable()))
 	if text := textOf(dead); !strings.Contains(text, "also ConnectionRefused ("+mirror+"; does not block the pull)") {
 		t.Error(text)
+	}
+}
+
+// A host without a port gets that of HTTPS in commands that need one.
+func TestFixHasOnePort(t *testing.T) {
+	for name, want := range map[string]string{
+		"r.example":          "r.example:443",
+		"r.example:5000":     "r.example:5000",
+		"[2001:db8::1]":      "[2001:db8::1]:443",
+		"[2001:db8::1]:5000": "[2001:db8::1]:5000",
+	} {
+		if _, fix := Advice(TLSHandshakeFailed, FaultNode, name, ""); !strings.HasSuffix(fix, "-connect "+want) {
+			t.Errorf("%s: %s", name, fix)
+		}
 	}
 }
