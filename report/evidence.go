@@ -195,7 +195,7 @@ func (e *evidence) unchecked() []string {
 	const most = 4
 	var out []string
 	for _, c := range e.checks {
-		aside := c.Outcome == Skipped && c.ofRuntimeView()
+		aside := c.Outcome == Skipped && c.ofRuntimeView() && !(c.ID == IDCredentialsNode && inCredentials(e.message.cause))
 		if (c.Outcome == Skipped && c.BlockedBy == "" && !aside) || c.Outcome == Error || c.Outcome == Unknown {
 			out = append(out, c.byHand())
 		}
