@@ -332,6 +332,8 @@ func (e *evaluation) fixOfLayers(v Verdict) string {
 		return forbiddenLayers + "; if not, contact the operator of {registry}: {layers} answers " + cmp.Or(status, "403") + " to its links"
 	case inner == HostNotFound:
 		return "make {layers} resolve on {node}: {registry} keeps its layers there; if it resolves nowhere, contact the operator of {registry}"
+	case inner == CertificateUntrusted && v.Fault == FaultNode:
+		return "on {node}: add the CA that signed the certificate of {layers} to the trust store, and then {restart}"
 	case stage(inner) == stageDNS, stage(inner) == stageTLS:
 		return strings.ReplaceAll(fixFor(inner, v.Fault), "{host}", "{layers}")
 	}
@@ -367,6 +369,9 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 		return "enable TLS 1.2 or newer on {host}: it rejects the versions that the runtime uses"
 	case v.Cause == TLSHandshakeFailed && e.decided(v, KeyAlert) != "":
 		return "find in the log of {host} why it rejects TLS with the alert in the message above: openssl s_client -connect {hostport}"
+	case v.Cause == RuntimeUnavailable && e.decided(v, KeyWhy) == "unimplemented":
+		return "on {node}: remove cri from disabled_plugins in the runtime's configuration, or upgrade the runtime; then restart it. " +
+			"journalctl -u {unit} shows why the plugin did not load"
 	case v.Cause == RuntimeConfigInvalid:
 		return e.fixOfHostsFile(p)
 	case v.Cause == PullTimedOut && strings.HasPrefix(e.get(BlobID(e.usedHost())).Target, "sha256:"):

@@ -43,6 +43,13 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		return all(check("pull", KindPull, Fail, cause), check("credentials", KindCredentials, Pass, "", ev("node", "read")),
 			ladder(KindManifest, cause, ev("usedCredential", source)))
 	}
+	runtime := func(why, socket string) []Check {
+		return all(check("runtime", KindRuntime, Fail, RuntimeUnavailable, ev("why", why), func(c *Check) { c.Target = socket }))
+	}
+	config := func(file, reason string) []Check {
+		return all(reported(RuntimeConfigInvalid), ladder(KindTLS, CertificateUntrusted),
+			check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid, ev("file", file, "reason", reason, "ignored", "true")))
+	}
 	cut := with(with(reported(ConnectionReset), ev("step", "blob")), saying("unexpected EOF"))
 	for _, tt := range []struct {
 		name      string
@@ -54,7 +61,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		{"layers forbidden", layers(AccessForbidden, ev("status", "403")),
 			[]string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
 		{"layers of an unknown CA", layers(CertificateUntrusted),
-			[]string{"add the CA that signed its certificate to ", "for cdn.example (ca"}, []string{"firewall, proxy, DNS"}},
+			[]string{"add the CA that signed the certificate of cdn.example to the trust store"}, []string{"firewall, proxy, DNS"}},
 		{"layers from a portal", layers(Undetermined, ev("contentType", "text/html")),
 			[]string{"web page instead of cdn.example"}, []string{"firewall, proxy, DNS"}},
 		{"layers without a name", layers(HostNotFound), []string{"make cdn.example resolve"}, []string{"firewall, proxy, DNS"}},
@@ -75,6 +82,23 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 			[]string{"pull the image on another node: if it fails there too, registry.example is"}, []string{"curl"}},
 		{"layer cut off elsewhere", set(all(cut, pullable()), "blob/"+host, "blobHost", cdn),
 			[]string{"if it fails there too, cdn.example is", "connection to cdn.example is reset"}, []string{"curl"}},
+		{"layers on the node itself", set(layers(ConnectionRefused), "blob/"+host, "blobHost", "127.0.0.1:9"),
+			[]string{"which is the node itself"}, []string{"curl"}},
+		{"runtime of k3s", runtime("refused", "/run/k3s/containerd/containerd.sock"), []string{"then systemctl restart k3s"}, nil},
+		{"runtime without CRI", runtime("unimplemented", "/run/containerd/containerd.sock"),
+			[]string{"disabled_plugins"}, []string{"systemctl"}},
+		{"a CA file that is missing", config("/etc/x.pem", "the ca file cannot be read (ENOENT)"),
+			[]string{"create /etc/x.pem, or remove it from"}, nil},
+		{"an empty CA file", config("/etc/x.pem", "the ca file holds no certificate"), []string{"correct /etc/x.pem, or remove it from"}, nil},
+		{"two directories", config("/etc/a/hosts.toml", `config_path is "/etc/a:/etc/b"`), []string{"name one directory in config_path"}, nil},
+		{"no route", editedAt(all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable)), 3, func(c *Check) { c.Target = "192.0.2.1:443" }),
+			[]string{"ip route get 192.0.2.1;"}, nil},
+		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
+			[]string{"wait 60 s; lasting: add a pull secret for registry.example, or a mirror in"}, nil},
+		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
+			[]string{"not known yet; to find out: ask the operator of registry.example why it answers so"}, []string{"to confirm"}},
+		{"no registry", set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("status", "404"))), atRegistry, "status", "404"),
+			[]string{"open https://registry.example/v2/ : it returns 404 for every path; is the name right?"}, []string{"ask the operator"}},
 	} {
 		text := textOf(tt.checks)
 		for _, s := range tt.has {
