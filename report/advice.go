@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // placeholders are the names that summaries and fixes mention. Each has a
@@ -149,7 +150,7 @@ func (e *evidence) hostsFile(p placeholders) string {
 	case p.hostsDir != "":
 		return p.hostsDir + "/" + p.registry + "/hosts.toml"
 	}
-	return "the registry's hosts.toml, below the config_path that the runtime's configuration has to name"
+	return "the registry's hosts.toml (set config_path first)"
 }
 
 // owner returns what kubectl set image changes, and the place of the image in it.
@@ -209,10 +210,14 @@ func (p placeholders) replacer() *strings.Replacer {
 
 // fix returns the one line that fixes the cause.
 func (e *evaluation) fix(v Verdict) string {
-	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
-		return "not known yet; to find out: " + v.WouldDecide[0]
-	}
 	p := e.placeholders(v)
+	if v.Cause == Undetermined && len(v.WouldDecide) > 0 {
+		question := v.WouldDecide[0]
+		if strings.Contains(v.Summary, question) || strings.Contains(question, " by hand: ") { // a step that was not seen
+			question = "crictl pull " + p.image + " on " + p.node
+		}
+		return "not known yet; to find out: " + question
+	}
 	template := e.fixTemplate(v, p)
 	if text := textFixes[v.Cause]; text != "" && p.hasBlanks(template) {
 		template = text
@@ -330,6 +335,8 @@ func (e *evaluation) fixOfLayers(v Verdict) string {
 		return forbiddenLayers + "; if not, contact the operator of {registry}: {layers} answers " + cmp.Or(status, "403") + " to its links"
 	case inner == HostNotFound:
 		return "make {layers} resolve on {node}: {registry} keeps its layers there; if it resolves nowhere, contact the operator of {registry}"
+	case inner == CertificateUntrusted && v.Fault == FaultNode:
+		return "on {node}: add the CA that signed the certificate of {layers} to the trust store, and then {restart}"
 	case stage(inner) == stageDNS, stage(inner) == stageTLS:
 		return strings.ReplaceAll(fixFor(inner, v.Fault), "{host}", "{layers}")
 	}
@@ -370,6 +377,9 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 		return "enable TLS 1.2 or newer on {host}: it rejects the versions that the runtime uses"
 	case v.Cause == TLSHandshakeFailed && e.decided(v, KeyAlert) != "":
 		return "find in the log of {host} why it rejects TLS with the alert in the message above: openssl s_client -connect {hostport}"
+	case v.Cause == RuntimeUnavailable && e.decided(v, KeyWhy) == "unimplemented":
+		return "on {node}: remove cri from disabled_plugins in the runtime's configuration, or upgrade the runtime; then restart it. " +
+			"journalctl -u {unit} shows why the plugin did not load"
 	case v.Cause == RuntimeConfigInvalid:
 		return e.fixOfHostsFile(p)
 	case v.Cause == PullTimedOut && strings.HasPrefix(e.get(BlobID(e.usedHost())).Target, "sha256:"):
@@ -512,7 +522,8 @@ func (e *evidence) summary(v Verdict) string {
 	switch sentence := c.sentence(); {
 	case sentence == "":
 	case v.Cause == PullTimedOut && e.fact(IDPull, KeyTimedOut) == True && e.fact(IDPull, KeySeconds) != "":
-		s = "the pull did not finish within " + e.fact(IDPull, KeySeconds) + " s"
+		seconds, _ := strconv.ParseFloat(e.fact(IDPull, KeySeconds), 64)
+		s = "the pull did not finish within " + Duration(time.Duration(seconds*float64(time.Second)))
 	case v.Cause == RegistryUnavailable && c.Evidence[KeyGetStatus] == "200":
 		s = c.Host + " answers " + cmp.Or(c.Evidence[KeyStatus], "404") + " to HEAD and 200 to GET of the same manifest: " +
 			"something in front of the registry does not pass HEAD on, and the runtime sends HEAD"
@@ -679,8 +690,8 @@ var fixes = map[Cause]string{
 	InodesExhausted: "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
 	DiskReadOnly:    "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
 	DiskIOError:     "on {node}: dmesg; replace the disk under {disk}",
-	UnpackFailed: "on {node}: remove the image and pull it again (crictl rmi {image}); if that fails too, check /etc/subuid (user namespaces), " +
-		"the snapshotter and the runtime's log",
+	UnpackFailed: "on {node}: remove the image and pull it again (crictl rmi {image}); if that fails too, " +
+		"check /etc/subuid (user namespaces), the snapshotter and the runtime's log",
 	PullTimedOut:     "measure the throughput from {node} to {host}",
 	PullQueueLimited: "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
@@ -726,7 +737,8 @@ var registryFixes = map[Cause]string{
 var openFixes = map[Cause]string{
 	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
 		"if it answers there, this node, its network or its proxy is at fault",
-	BlobHostUnreachable:     "from another node: curl -v https://{layers}/ ; if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
+	BlobHostUnreachable: "from another node: curl -v https://{layers}/ ; " +
+		"if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
 	NetworkUnreachable:      elsewhere,
 	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",
 	CertificateNameMismatch: "correct the host in {image}, or give {host} a rule and a certificate of its own where it is served",
@@ -747,7 +759,8 @@ var nodeFixes = map[Cause]string{
 	CredentialsExpired:  "on {node}: renew the credentials for {registry} in {source}",
 	SignatureRejected: "on {node}: fix the image verifier (bin_dir of containerd's plugin io.containerd.image-verifier.v1.bindir): " +
 		"it must approve every image and is failing",
-	LayerCorrupt:    "on {node}: {runtime} wrote 0 bytes of the layer: check the disk under {disk}, and any proxy for empty answers; then pull again",
+	LayerCorrupt: "on {node}: {runtime} wrote 0 bytes of the layer: check the disk under {disk}, and any proxy for empty answers; " +
+		"then pull again",
 	AccessForbidden: "grant pull access to {registry}/{repository} to the account in {source} of {node}",
 }
 

@@ -172,8 +172,8 @@ func (e *evidence) origin(id string) Check {
 // below returns the checks whose ids continue this one.
 func (e *evidence) below(id string) []Check { return Below(e.checks, id) }
 
-// reason returns the id of a check that was not made, with the reason.
-func (c Check) reason() string { return c.ID + ": " + c.Summary }
+// byHand asks to make a check that was not made, for the reason in its summary.
+func (c Check) byHand() string { return "check " + c.ID + " by hand: " + c.Summary }
 
 // messageID returns the id of the check that has the message; empty if none has.
 func (e *evidence) messageID() string {
@@ -195,9 +195,9 @@ func (e *evidence) unchecked() []string {
 	const most = 4
 	var out []string
 	for _, c := range e.checks {
-		aside := c.Outcome == Skipped && c.ofRuntimeView()
+		aside := c.Outcome == Skipped && c.ofRuntimeView() && !(c.ID == IDCredentialsNode && inCredentials(e.message.cause))
 		if (c.Outcome == Skipped && c.BlockedBy == "" && !aside) || c.Outcome == Error || c.Outcome == Unknown {
-			out = append(out, c.reason())
+			out = append(out, c.byHand())
 		}
 		if len(out) == most {
 			break

@@ -74,7 +74,7 @@ func (e *evidence) path() obstacle {
 			}
 			failed = append(failed, o)
 		} else {
-			unseen = append(unseen, "the answer of "+h+", which the checks did not see")
+			unseen = append(unseen, "request the manifest from "+h+": the checks did not see its answer")
 		}
 	}
 	if len(failed) == 0 {

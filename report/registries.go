@@ -97,16 +97,20 @@ func (s *Sweep) writeMerged(w io.Writer) (single []Registry) {
 			silent[r.Cause]++
 		}
 	}
+	written := map[Cause]bool{}
 	for _, r := range s.Registries {
-		switch n := silent[r.Cause]; {
-		case n < 2 || !r.silent():
+		n := silent[r.Cause]
+		if n < 2 || !r.silent() {
 			single = append(single, r)
-		case n == len(s.Registries):
-			fmt.Fprintf(w, rowFormat, Unreachable, r.Cause, "-", fmt.Sprintf("all %d", n))
-			return nil
-		default:
-			fmt.Fprintf(w, rowFormat, Unreachable, r.Cause, "-", fmt.Sprintf("%d of %d", n, len(s.Registries)))
-			silent[r.Cause] = 0
+			continue
+		}
+		if !written[r.Cause] {
+			written[r.Cause] = true
+			hosts := fmt.Sprintf("%d of %d", n, len(s.Registries)+s.Omitted)
+			if n == len(s.Registries)+s.Omitted {
+				hosts = fmt.Sprintf("all %d", n)
+			}
+			fmt.Fprintf(w, rowFormat, Unreachable, r.Cause, "-", hosts)
 		}
 	}
 	return single

@@ -137,7 +137,7 @@ func rivalsOfAnswers() []rivalry {
 				id:       "head-answered-otherwise",
 				looks:    "something in front of the registry that answers HEAD otherwise than GET",
 				acts:     FaultRegistry,
-				question: "compare GET with HEAD of the same manifest from another network: curl -i, curl -I https://{host}/v2/{repository}/manifests/{tag}",
+				question: "compare GET with HEAD from another network: curl -i, curl -I https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool { return f.manifest(KeyGetStatus) != "200" },
 			},
 		}},

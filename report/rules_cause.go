@@ -139,7 +139,8 @@ func causesOnTheNetwork() []causeRule {
 				file := cmp.Or(c.Evidence[KeyFile], "the hosts.toml")
 				return o.likelyAtMost("pull with a valid " + file + ", which the runtime ignores now: " + c.Evidence[KeyReason])
 			}
-			return o.withRootCause(c.Cause, c.ID).likelyAtMost("check whether " + cmp.Or(c.Evidence[KeyFile], "hosts.toml") + " has a mirror or a CA for " + c.Host)
+			return o.withRootCause(c.Cause, c.ID).likelyAtMost("check whether " +
+				cmp.Or(c.Evidence[KeyFile], "hosts.toml") + " has a mirror or a CA for " + c.Host)
 		}},
 		{"token-invalid-by-registry-clock", "the token is not valid by the registry's clock", func(e *evaluation, o obstacle) obstacle {
 			token := e.get(TokenID(o.check.Host))

@@ -91,7 +91,8 @@ func faultsInTrust() []faultRule {
 				return no, false
 			}
 			host := o.check.Host
-			return presumably(FaultUndetermined, strings.NewReplacer("{host}", host, "{hostport}", withPort(host)).Replace(intermediateQuestion)), true
+			names := strings.NewReplacer("{host}", host, "{hostport}", withPort(host))
+			return presumably(FaultUndetermined, names.Replace(intermediateQuestion)), true
 		}},
 		{"node-authority-expired", "a CA of the node's own trust store has expired", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultNode), o.rootCause() == CertificateExpired && o.check.Evidence[KeyExpiredFrom] == "node"
@@ -171,7 +172,8 @@ func faultsInAnswers() []faultRule {
 			if e.fact(IDCredentials, KeyUnreadable) != "" {
 				return presumably(FaultUndetermined, "check whether the kubelet uses credentials of a pull secret or of "+provider), true
 			}
-			return presumably(FaultNode, "check whether pods of this node should get their credentials from "+provider+" or from a pull secret"), true
+			return presumably(FaultNode, "check whether pods of this node should get their credentials from "+
+				provider+" or from a pull secret"), true
 		}},
 		{"node-credentials", "the registry refused credentials of the node", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			switch o.rootCause() {
@@ -232,8 +234,11 @@ func (e *evaluation) faultOfReferredHost(o obstacle) (responsibility, bool) {
 		e.fact(o.check.BlockedBy, KeyRealmHost),
 		o.check.Host,
 	)
-	question := strings.ReplaceAll(fromAnotherNode(o.rootCause(), host), "/v2/ ", "/ ")
-	if inner == AccessForbidden {
+	question := strings.ReplaceAll(fromAnotherNode(inner, host), "/v2/ ", "/ ")
+	switch {
+	case loopback(host):
+		question = "check where " + o.check.Host + " redirects requests: " + host + " is the node itself"
+	case inner == AccessForbidden:
 		question = forbiddenLayers
 	}
 	return presumably(FaultUndetermined, question), true

@@ -185,19 +185,22 @@ func verdictsOnThePath() []verdictRule {
 			counts := c.Outcome == Fail && !e.message.exists() && c.Evidence[KeyNeed] == ""
 			return e.verdictIf(obstacle{check: c, because: []string{IDDisk}}, counts)
 		}},
-		{"message-names-off-path-address", "the message names a cause found at an address that the runtime does not use", func(e *evaluation) (Verdict, bool) {
-			// One address of several, for example, which the runtime may have tried.
-			if !e.obstacle.clear || !e.message.exists() {
-				return no, false
-			}
-			for _, c := range e.checks {
-				if c.Outcome == Fail && (c.Kind == KindDial || c.Kind == KindTLS) && e.message.mayMean(c.Cause) && !c.Elsewhere() {
-					return e.weigh(obstacle{check: c, because: []string{c.ID}, ruleChosen: true}), true
-				}
-			}
-			return no, false
-		}},
+		{"message-names-off-path-address", "the message names a cause found at an address that the runtime does not use", offPathAddress},
 	}
+}
+
+// offPathAddress applies where one address of several fails, for example, which the
+// runtime may have tried.
+func offPathAddress(e *evaluation) (Verdict, bool) {
+	if !e.obstacle.clear || !e.message.exists() {
+		return Verdict{}, false
+	}
+	for _, c := range e.checks {
+		if c.Outcome == Fail && (c.Kind == KindDial || c.Kind == KindTLS) && e.message.mayMean(c.Cause) && !c.Elsewhere() {
+			return e.weigh(obstacle{check: c, because: []string{c.ID}, ruleChosen: true}), true
+		}
+	}
+	return Verdict{}, false
 }
 
 // verdictsOfAClearPath decide where every check passes and the pull still fails.

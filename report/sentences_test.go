@@ -43,6 +43,13 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		return all(check("pull", KindPull, Fail, cause), check("credentials", KindCredentials, Pass, "", ev("node", "read")),
 			ladder(KindManifest, cause, ev("usedCredential", source)))
 	}
+	runtime := func(why, socket string) []Check {
+		return all(check("runtime", KindRuntime, Fail, RuntimeUnavailable, ev("why", why), func(c *Check) { c.Target = socket }))
+	}
+	config := func(file, reason string) []Check {
+		return all(reported(RuntimeConfigInvalid), ladder(KindTLS, CertificateUntrusted),
+			check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid, ev("file", file, "reason", reason, "ignored", "true")))
+	}
 	cut := with(with(reported(ConnectionReset), ev("step", "blob")), saying("unexpected EOF"))
 	for _, tt := range []struct {
 		name      string
@@ -51,23 +58,48 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 	}{
 		{"one port", atPort(all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely")))),
 			[]string{"-connect registry.example:5000;"}, []string{"5000:443"}},
-		{"layers forbidden", layers(AccessForbidden, ev("status", "403")), []string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
-		{"layers of an unknown CA", layers(CertificateUntrusted), []string{"add the CA that signed its certificate to ", "for cdn.example (ca"}, []string{"firewall, proxy, DNS"}},
-		{"layers from a portal", layers(Undetermined, ev("contentType", "text/html")), []string{"web page instead of cdn.example"}, []string{"firewall, proxy, DNS"}},
+		{"layers forbidden", layers(AccessForbidden, ev("status", "403")),
+			[]string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
+		{"layers of an unknown CA", layers(CertificateUntrusted),
+			[]string{"add the CA that signed the certificate of cdn.example to the trust store"}, []string{"firewall, proxy, DNS"}},
+		{"layers from a portal", layers(Undetermined, ev("contentType", "text/html")),
+			[]string{"web page instead of cdn.example"}, []string{"firewall, proxy, DNS"}},
 		{"layers without a name", layers(HostNotFound), []string{"make cdn.example resolve"}, []string{"firewall, proxy, DNS"}},
 		{"a mirror cuts layers off", all(cut, onHost(mirror, pullable()), onHost(host, pullable())),
 			[]string{"mirror " + mirror + " sends bad layers: unexpected EOF; the runtime does not try the upstream then"}, []string{"as seen by"}},
-		{"certificate required", alert("tls: certificate required"), []string{"fix registry.example requires a client certificate"}, []string{"instead of a TLS server"}},
-		{"TLS too old", alert("tls: protocol version not supported"), []string{"enable TLS 1.2 or newer on registry.example"}, []string{"instead of a TLS server"}},
+		{"certificate required", alert("tls: certificate required"),
+			[]string{"fix registry.example requires a client certificate"}, []string{"instead of a TLS server"}},
+		{"TLS too old", alert("tls: protocol version not supported"),
+			[]string{"enable TLS 1.2 or newer on registry.example"}, []string{"instead of a TLS server"}},
 		{"another alert", alert("tls: handshake failure"), []string{"why it rejects TLS"}, []string{"instead of a TLS server"}},
 		{"secret known", login(CredentialsRejected, "secret shop/quay"),
 			[]string{"into secret shop/quay;", "kubectl -n shop create secret docker-registry quay "}, []string{"of namespace", "SECRET"}},
-		{"login in a file", login(CredentialsRejected, "file /auth.json"), []string{"into file /auth.json"}, []string{"kubectl", "of namespace"}},
+		{"login in a file", login(CredentialsRejected, "file /auth.json"),
+			[]string{"into file /auth.json"}, []string{"kubectl", "of namespace"}},
 		{"expired secret", login(CredentialsExpired, "secret shop/quay"), []string{"in secret shop/quay "}, []string{"of namespace"}},
 		{"forbidden file", login(AccessForbidden, "file /auth.json"), []string{"to the account in file /auth.json"}, []string{"pull secret"}},
-		{"layer cut off", all(cut, pullable()), []string{"pull the image on another node: if it fails there too, registry.example is"}, []string{"curl"}},
+		{"layer cut off", all(cut, pullable()),
+			[]string{"pull the image on another node: if it fails there too, registry.example is"}, []string{"curl"}},
 		{"layer cut off elsewhere", set(all(cut, pullable()), "blob/"+host, "blobHost", cdn),
 			[]string{"if it fails there too, cdn.example is", "connection to cdn.example is reset"}, []string{"curl"}},
+		{"layers on the node itself", set(layers(ConnectionRefused), "blob/"+host, "blobHost", "127.0.0.1:9"),
+			[]string{"which is the node itself"}, []string{"curl"}},
+		{"runtime of k3s", runtime("refused", "/run/k3s/containerd/containerd.sock"), []string{"then systemctl restart k3s"}, nil},
+		{"runtime without CRI", runtime("unimplemented", "/run/containerd/containerd.sock"),
+			[]string{"disabled_plugins"}, []string{"systemctl"}},
+		{"a CA file that is missing", config("/etc/x.pem", "the ca file cannot be read (ENOENT)"),
+			[]string{"create /etc/x.pem, or remove it from"}, nil},
+		{"an empty CA file", config("/etc/x.pem", "the ca file holds no certificate"), []string{"correct /etc/x.pem, or remove it from"}, nil},
+		{"two directories", config("/etc/a/hosts.toml", `config_path is "/etc/a:/etc/b"`), []string{"name one directory in config_path"}, nil},
+		{"no route", editedAt(all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable)), 3,
+			func(c *Check) { c.Target = "192.0.2.1:443" }),
+			[]string{"ip route get 192.0.2.1;"}, nil},
+		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
+			[]string{"wait 60 s; lasting: add a pull secret for registry.example, or a mirror in"}, nil},
+		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
+			[]string{"not known yet; to find out: ask the operator of registry.example why it answers so"}, []string{"to confirm"}},
+		{"no registry", set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("status", "404"))), atRegistry, "status", "404"),
+			[]string{"open https://registry.example/v2/ : it returns 404 for every path; is the name right?"}, []string{"ask the operator"}},
 	} {
 		text := textOf(tt.checks)
 		for _, s := range tt.has {
@@ -110,7 +142,8 @@ func TestTextSaysItOnce(t *testing.T) {
 func TestNotCheckedWithoutRuntime(t *testing.T) {
 	text := textOf(all(check("runtime", KindRuntime, Fail, RuntimeUnavailable), check("runtime/ca", KindTLS, Skipped, ""),
 		check("runtime/proxy", KindRuntime, Skipped, ""), check("credentials/node", KindCredentials, Skipped, "")))
-	if !strings.Contains(text, "not checked everything that needs the runtime's view (it does not answer)") || strings.Contains(text, "runtime/ca") {
+	const want = "not checked everything that needs the runtime's view (it does not answer)"
+	if !strings.Contains(text, want) || strings.Contains(text, "runtime/ca") {
 		t.Error(text)
 	}
 }
@@ -120,5 +153,19 @@ func TestAlsoSaysWhere(t *testing.T) {
 	dead := all(check("pull", KindPull, Pass, ""), onHost(mirror, ladder(KindDial, ConnectionRefused)), onHost(host, pullable()))
 	if text := textOf(dead); !strings.Contains(text, "also ConnectionRefused ("+mirror+"; does not block the pull)") {
 		t.Error(text)
+	}
+}
+
+// A host without a port gets that of HTTPS in commands that need one.
+func TestFixHasOnePort(t *testing.T) {
+	for name, want := range map[string]string{
+		"r.example":          "r.example:443",
+		"r.example:5000":     "r.example:5000",
+		"[2001:db8::1]":      "[2001:db8::1]:443",
+		"[2001:db8::1]:5000": "[2001:db8::1]:5000",
+	} {
+		if _, fix := Advice(TLSHandshakeFailed, FaultNode, name, ""); !strings.HasSuffix(fix, "-connect "+want) {
+			t.Errorf("%s: %s", name, fix)
+		}
 	}
 }

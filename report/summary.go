@@ -172,10 +172,8 @@ func (d Diagnosis) Text(w io.Writer) {
 		}
 		field(w, "fix", fix)
 	}
-	for _, s := range v.WouldDecide {
-		if !strings.Contains(v.Fix, s) { // said already
-			field(w, "to confirm", s)
-		}
+	for _, s := range v.ToConfirm() {
+		field(w, "to confirm", s)
 	}
 	if len(v.Because) > 0 {
 		field(w, "evidence", strings.Join(v.Because, ", "))
@@ -200,6 +198,14 @@ func joinCauses(causes []Cause) string {
 		names[i] = string(c)
 	}
 	return strings.Join(names, ", ")
+}
+
+// ToConfirm returns what would settle an open question, without what fix or summary
+// have already.
+func (v Verdict) ToConfirm() []string {
+	return slices.DeleteFunc(slices.Clone(v.WouldDecide), func(s string) bool {
+		return strings.Contains(v.Fix, s) || strings.Contains(v.Summary, s)
+	})
 }
 
 // also lists the other causes. If nothing is at fault, it says where each was found.
@@ -230,7 +236,7 @@ func (d Diagnosis) notChecked() string {
 	var out []string
 	for _, c := range d.Checks {
 		switch {
-		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.reason()):
+		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.byHand()):
 		case d.Verdict.Cause == RuntimeUnavailable && c.ofRuntimeView():
 			out = appendNew(out, "everything that needs the runtime's view (it does not answer)")
 		default:

@@ -27,8 +27,9 @@ func node() NodeReport {
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
 		Diagnoses: []Diagnosis{
-			diagnosis("shop/web-1", all(with(reported(TagNotFound), ev(KeyName, "web-1", KeyContainer, "web", KeyOwner, "deployment/web")), ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
-				saying(`tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`)))),
+			diagnosis("shop/web-1", all(with(reported(TagNotFound), ev(KeyName, "web-1", KeyContainer, "web", KeyOwner, "deployment/web")),
+				ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
+					saying(`tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`)))),
 			diagnosis("shop/web-2", all(
 				check(IDPod, KindPod, Unknown, "", ev(KeyNamespace, "shop", KeyName, "web-2", KeyContainer, "web", KeyNode, "node-a")),
 				check(IDCredentials, KindCredentials, Skipped, "", saying("cannot read secret shop/regcred")),
@@ -42,7 +43,30 @@ func node() NodeReport {
 func saying(summary string) edit { return func(c *Check) { c.Summary = summary } }
 
 func TestSummary(t *testing.T) {
-	golden(t, "summary", node().Summary())
+	n := node()
+	golden(t, "summary", n.Summary())
+
+	// The first screen of a terminal has all that is known of one pod.
+	n.Diagnoses = n.Diagnoses[1:]
+	screen, _, _ := strings.Cut(n.Summary(), "\nNode\n")
+	if lines := strings.Count(screen, "\n"); lines > 24 {
+		t.Errorf("%d lines:\n%s", lines, screen)
+	}
+}
+
+// The fix of a full disk is printed once: here, or with the pod that needs it.
+func TestSummaryOfFullDisk(t *testing.T) {
+	n := node()
+	for _, tt := range []struct {
+		cause Cause
+		want  int
+	}{{TagNotFound, 1}, {DiskFull, 0}} {
+		n.Diagnoses = []Diagnosis{{Image: "app", Verdict: Verdict{Fault: FaultNode, Cause: tt.cause}}}
+		text := n.Summary()
+		if strings.Count(text, "on node-a: free space on") != tt.want || strings.Count(text, "12 KiB free") != 1 {
+			t.Errorf("%s:\n%s", tt.cause, text)
+		}
+	}
 }
 
 // golden compares a summary with a file that was reviewed.

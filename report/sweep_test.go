@@ -110,10 +110,25 @@ func TestSummaryOfSweep(t *testing.T) {
 			checks := all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
 			n.Diagnoses = append(n.Diagnoses, diagnosis(fmt.Sprintf("shop/web-%d", i), host+"/app:1", checks))
 		}
-		other := all(check("reference", KindReference, Fail, InvalidReference, saying(`"APP:1" is not a valid image name: a repository has no capitals`)))
+		other := all(check("reference", KindReference, Fail, InvalidReference,
+			saying(`"APP:1" is not a valid image name: a repository has no capitals`)))
 		n.Diagnoses = append(n.Diagnoses, diagnosis("shop/other", "APP:1", other))
 		golden(t, "summary-cut-off", n.Summary())
 	})
+}
+
+// Where nothing is reachable, silent hosts share a row with their cause, and others
+// keep theirs.
+func TestSilentHostsShareARow(t *testing.T) {
+	silent := func(host string, cause Cause) Registry { return unreachable(host, FaultNode, cause, "no answer") }
+	n := sweptNode(silent("a.example", ConnectionTimeout), silent("b.example", ConnectionTimeout), silent("c.example", HostNotFound))
+	n.Sweep.Control = Check{ID: IDControl, Outcome: Fail, Cause: NetworkUnreachable}
+	text := n.Summary()
+	for want, times := range map[string]int{"2 of 3": 1, "ConnectionTimeout": 1, "c.example": 1, "a.example": 0, "fix:": 0} {
+		if got := strings.Count(text, want); got != times {
+			t.Errorf("%d times %q, want %d:\n%s", got, want, times, text)
+		}
+	}
 }
 
 // The table fits 80 columns with any state, figures and reason, as long as the
