@@ -23,8 +23,8 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	if v.Fix != "" {
 		tail += " Fix: " + neutralizeLabels(v.Fix) + "."
 	}
-	if len(v.WouldDecide) > 0 && v.Confidence != report.Confirmed {
-		tail += " To confirm: " + neutralizeLabels(v.WouldDecide[0]) + "."
+	if confirm := v.ToConfirm(); len(confirm) > 0 && v.Confidence != report.Confirmed {
+		tail += " To confirm: " + neutralizeLabels(confirm[0]) + "."
 	}
 	tail += " Retry: " + report.RetryCommand(d.Pod)
 	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "

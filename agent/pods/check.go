@@ -19,11 +19,15 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		report.KeyPolicy:         string(w.Policy),
 		report.KeyPullSecrets:    strings.Join(p.PullSecrets, ","),
 	}}
-	if w.Reason != "" {
-		c.Evidence[report.KeyReason] = w.Reason
-	}
-	if w.Sandbox != "" {
-		c.Evidence[report.KeySandbox] = w.Sandbox
+	for key, value := range map[string]string{
+		report.KeyOwner:   p.Owner,
+		report.KeyVolume:  p.volumeOf(w),
+		report.KeyReason:  w.Reason,
+		report.KeySandbox: w.Sandbox,
+	} {
+		if value != "" {
+			c.Evidence[key] = value
+		}
 	}
 	switch {
 	case w.Failing:
@@ -37,6 +41,16 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		addWaiting(&c, w)
 	}
 	return c
+}
+
+// volumeOf returns the image volume that needs the image; empty if the container
+// itself does.
+func (p Pod) volumeOf(w PendingImage) string {
+	c, _ := p.containerNamed(w.Container)
+	if w.Image == c.Image {
+		return ""
+	}
+	return c.ImageVolumes[w.Image].Name
 }
 
 // addFailure adds the kubelet's message on a failed pull.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -16,6 +17,7 @@ import (
 type Pod struct {
 	UID             types.UID
 	Namespace, Name string
+	Owner           string // what `kubectl set image` changes for good, as deployment/web; empty: the pod itself, or unknown
 	ServiceAccount  string
 	PullSecrets     []string // of the pod's own namespace, in its order
 	RuntimeClass    string   // empty: none
@@ -35,11 +37,10 @@ type Container struct {
 	Image   string
 	Policy  corev1.PullPolicy
 	Volumes []string // references of the image volumes that it mounts
-	// VolumePolicies are the pull policies of these, which are not the container's.
-	VolumePolicies map[string]corev1.PullPolicy
-	Reason         string // of the waiting state; empty: it does not wait
-	Message        string
-	About          string    // the image that the message is about, if the container has another one now
+	ImageVolumes map[string]ImageVolume // the volumes of these, by reference
+	Reason       string                 // of the waiting state; empty: it does not wait
+	Message      string
+	About        string    // the image that the message is about, if the container has another one now
 	Changed        time.Time // when its image was changed; zero: that was not seen
 	FailedAt       time.Time // when the kubelet's last failure was first seen
 	Started        bool      // runs, or ran
@@ -52,6 +53,12 @@ type Container struct {
 	Next      bool
 	After     time.Time
 	Ephemeral bool // added to a running pod: After is when it was first seen
+}
+
+// ImageVolume is an image volume of a pod. It has a pull policy of its own.
+type ImageVolume struct {
+	Name   string
+	Policy corev1.PullPolicy
 }
 
 func (p Pod) String() string { return p.Namespace + "/" + p.Name }
@@ -91,12 +98,34 @@ func handlerOf(annotations map[string]string) string {
 	return value
 }
 
+// ownerOf returns the workload whose template a pod was made from, as KIND/NAME for
+// kubectl. A ReplicaSet with the hash of a template belongs to the Deployment of its
+// name. A Job's template cannot be changed, so for its pods there is none.
+func ownerOf(p *corev1.Pod) string {
+	owner := metav1.GetControllerOfNoCopy(p)
+	if owner == nil {
+		return ""
+	}
+	switch owner.Kind {
+	case "ReplicaSet":
+		hash := p.Labels["pod-template-hash"]
+		if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && hash != "" {
+			return "deployment/" + name
+		}
+		return "replicaset/" + owner.Name
+	case "StatefulSet", "DaemonSet", "ReplicationController":
+		return strings.ToLower(owner.Kind) + "/" + owner.Name
+	}
+	return ""
+}
+
 // newPod returns the part of p that is kept.
 func newPod(p *corev1.Pod, ownNamespace string) Pod {
 	out := Pod{
 		UID:            p.UID,
 		Namespace:      p.Namespace,
 		Name:           p.Name,
+		Owner:          ownerOf(p),
 		ServiceAccount: p.Spec.ServiceAccountName,
 		RuntimeHandler: handlerOf(p.Annotations),
 		Request:        requestValue(p.Annotations),
@@ -181,10 +210,10 @@ func newContainer(spec corev1.Container, s corev1.ContainerStatus, volumes map[s
 	for _, m := range spec.VolumeMounts {
 		if v := volumes[m.Name]; v != nil {
 			c.Volumes = append(c.Volumes, v.Reference)
-			if c.VolumePolicies == nil {
-				c.VolumePolicies = map[string]corev1.PullPolicy{}
+			if c.ImageVolumes == nil {
+				c.ImageVolumes = map[string]ImageVolume{}
 			}
-			c.VolumePolicies[v.Reference] = v.PullPolicy
+			c.ImageVolumes[v.Reference] = ImageVolume{Name: m.Name, Policy: v.PullPolicy}
 		}
 	}
 	if w := s.State.Waiting; w != nil {
@@ -392,8 +421,8 @@ func (p Pod) AllImages(now time.Time) []PendingImage {
 // policy returns the pull policy of the container's image, or of one of its image
 // volumes.
 func (c Container) policy(image string) corev1.PullPolicy {
-	if p, volume := c.VolumePolicies[image]; volume && image != c.Image {
-		return p
+	if v, volume := c.ImageVolumes[image]; volume && image != c.Image {
+		return v.Policy
 	}
 	return c.Policy
 }
