@@ -33,19 +33,19 @@ type Pod struct {
 
 // Container is one container of the pod, with the images that it needs.
 type Container struct {
-	Name    string
-	Image   string
-	Policy  corev1.PullPolicy
-	Volumes []string // references of the image volumes that it mounts
+	Name         string
+	Image        string
+	Policy       corev1.PullPolicy
+	Volumes      []string               // references of the image volumes that it mounts
 	ImageVolumes map[string]ImageVolume // the volumes of these, by reference
 	Reason       string                 // of the waiting state; empty: it does not wait
 	Message      string
 	About        string    // the image that the message is about, if the container has another one now
-	Changed        time.Time // when its image was changed; zero: that was not seen
-	FailedAt       time.Time // when the kubelet's last failure was first seen
-	Started        bool      // runs, or ran
-	StartedAt      time.Time // of its first start; zero: there was none, or it was restarted
-	HasImage       bool      // the kubelet got past its image, now or before
+	Changed      time.Time // when its image was changed; zero: that was not seen
+	FailedAt     time.Time // when the kubelet's last failure was first seen
+	Started      bool      // runs, or ran
+	StartedAt    time.Time // of its first start; zero: there was none, or it was restarted
+	HasImage     bool      // the kubelet got past its image, now or before
 
 	Init bool // an init container
 	// Next reports whether the init containers before this one are done, so that
