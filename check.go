@@ -49,7 +49,8 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	fs.Usage = func() { fmt.Fprint(fs.Output(), checkUsage); fs.PrintDefaults() }
 	x := &o.examiner
 	fs.StringVar(&o.format, "o", "text", "output: text or json")
-	fs.StringVar(&o.endpoint, "runtime-endpoint", "", "CRI socket of the container runtime, for example unix:///run/containerd/containerd.sock")
+	fs.StringVar(&o.endpoint, "runtime-endpoint", "",
+		"CRI socket of the container runtime, for example unix:///run/containerd/containerd.sock")
 	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for its status and images")
 	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, in the format of a pull secret")
 	fs.StringVar(&x.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default: the runtime's, else /etc/resolv.conf)")

@@ -45,7 +45,7 @@ type Agent struct {
 	sweeper   *sweep.Sweeper
 	metrics   *metrics.Metrics
 	liveness  liveness
-	live      *config.Live // the settings that may change
+	live      *config.LiveSettings // the settings that may change
 	reloader  *config.Reloader
 
 	nodeMu    sync.Mutex
@@ -250,7 +250,7 @@ func (a *Agent) followSettings(ctx context.Context) {
 		}
 		var now config.Settings
 		now, replaced = a.live.Watch()
-		if slices.ContainsFunc(now.Changed(old), func(name string) bool { return slices.Contains(examined, name) }) {
+		if slices.ContainsFunc(now.ChangedNames(old), func(name string) bool { return slices.Contains(examined, name) }) {
 			a.reexamineAll(time.Now(), "")
 		}
 		if now.SweepInterval > 0 {

@@ -33,7 +33,7 @@ func (a *Agent) watchNode(ctx context.Context) {
 
 // checkNode checks runtime and disk, and publishes if their state has changed.
 func (a *Agent) checkNode(ctx context.Context) {
-	defer a.startup.markChecked(nodeKey)
+	defer a.startup.markPodChecked(nodeKey)
 	checkCtx, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
 	defer cancel()
 	runtime, disk := a.examiner.NodeState(checkCtx)

@@ -31,7 +31,7 @@ func (a *Agent) runPodWorker(ctx context.Context) {
 			return
 		}
 		if uid != heartbeatItem && a.reconcile(ctx, uid) {
-			a.startup.markChecked(uid)
+			a.startup.markPodChecked(uid)
 		}
 		a.queue.Done(uid)
 		a.liveness.mark()
@@ -93,7 +93,7 @@ func (a *Agent) reconcile(ctx context.Context, uid types.UID) (complete bool) {
 	left.requeueAt = earliest(p.NextOverdue(now), requeueAt)
 	images := waiting
 	if request.pending() {
-		images = a.allImages(ctx, p, waiting, now)
+		images = a.imagesOf(ctx, p, waiting, now)
 	}
 	if a.dropOldResults(p, waiting) {
 		a.publishAndRequeue()
@@ -150,8 +150,8 @@ func (a *Agent) pendingImages(ctx context.Context, p pods.Pod, now time.Time) (o
 	return out, requeueAt
 }
 
-// allImages returns every image of the pod, with the state of its sandbox.
-func (a *Agent) allImages(ctx context.Context, p pods.Pod, waiting []pods.PendingImage, now time.Time) []pods.PendingImage {
+// imagesOf returns every image of the pod, with the state of its sandbox.
+func (a *Agent) imagesOf(ctx context.Context, p pods.Pod, waiting []pods.PendingImage, now time.Time) []pods.PendingImage {
 	out := slices.Clone(waiting)
 	for _, w := range p.AllImages(now) {
 		if slices.ContainsFunc(out, func(o pods.PendingImage) bool { return o.Image == w.Image }) {

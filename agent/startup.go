@@ -60,8 +60,8 @@ func (g *startupGate) run(ctx context.Context, store *pods.Store) {
 	}
 }
 
-// markChecked notes that a pod has its diagnoses, or needs none.
-func (g *startupGate) markChecked(uid types.UID) {
+// markPodChecked notes that a pod has its diagnoses, or needs none.
+func (g *startupGate) markPodChecked(uid types.UID) {
 	select {
 	case <-g.done:
 		return

@@ -103,7 +103,7 @@ func (p *Process) Root() (*Root, error) {
 	if err != nil {
 		return nil, p.orGone(err)
 	}
-	if err := p.alive(); err != nil {
+	if err := p.checkAlive(); err != nil {
 		r.Close()
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (p *Process) Cmdline() ([]string, error) { return p.strings("cmdline") }
 
 // StartTime returns when the process was started, by the clock as it is set now.
 func (p *Process) StartTime() (time.Time, error) {
-	if err := p.alive(); err != nil {
+	if err := p.checkAlive(); err != nil {
 		return time.Time{}, err
 	}
 	var up unix.Timespec
@@ -152,7 +152,7 @@ func (p *Process) Dir() (string, error) {
 	if err != nil {
 		return "", p.orGone(err)
 	}
-	return dir, p.alive()
+	return dir, p.checkAlive()
 }
 
 // Service returns the name of the systemd service that the process belongs to;
@@ -173,7 +173,7 @@ func (p *Process) SharesMounts(other *Process) bool {
 		return false
 	}
 	b, err := other.mounts()
-	return err == nil && a == b && p.alive() == nil && other.alive() == nil
+	return err == nil && a == b && p.checkAlive() == nil && other.checkAlive() == nil
 }
 
 // mounts returns the name of the process's mount namespace. It needs CAP_SYS_PTRACE, too.
@@ -188,7 +188,7 @@ func (p *Process) strings(name string) ([]string, error) {
 	if err != nil {
 		return nil, p.orGone(err)
 	}
-	if err := p.alive(); err != nil {
+	if err := p.checkAlive(); err != nil {
 		return nil, err
 	}
 	b = bytes.TrimRight(b, "\x00")
@@ -206,8 +206,8 @@ func (p *Process) comm() string {
 	return strings.TrimSpace(string(b))
 }
 
-// alive returns ErrProcessGone if the pid is free or another process has it.
-func (p *Process) alive() error {
+// checkAlive returns ErrProcessGone if the pid is free or another process has it.
+func (p *Process) checkAlive() error {
 	start, err := startTicks(p.PID)
 	if err == nil && start != p.start {
 		return ErrProcessGone
@@ -218,7 +218,7 @@ func (p *Process) alive() error {
 // orGone returns ErrProcessGone if the process has ended: then the error of its file
 // means nothing. Else it returns err.
 func (p *Process) orGone(err error) error {
-	if gone := p.alive(); errors.Is(gone, ErrProcessGone) {
+	if gone := p.checkAlive(); errors.Is(gone, ErrProcessGone) {
 		return gone
 	}
 	return err

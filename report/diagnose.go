@@ -43,7 +43,7 @@ func allRules() ruleSet {
 			verdictsOfAClearPath(),
 			verdictsOfTheMessage(),
 		),
-		causes:      slices.Concat(causesInAnswers(), causesOnTheNetwork(), causesInMirrors()),
+		causes:      slices.Concat(causesOfAnonymity(), causesInAnswers(), causesOnTheNetwork(), causesInMirrors()),
 		confidences: confidenceRules(),
 		weaknesses:  allWeaknesses(),
 		rivalries:   allRivalries(),

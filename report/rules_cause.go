@@ -13,8 +13,8 @@ type causeRule struct {
 	trace func(*evaluation, obstacle) obstacle
 }
 
-// causesInAnswers trace what registries answer, mostly to anonymous requests.
-func causesInAnswers() []causeRule {
+// causesOfAnonymity trace what was asked without credentials.
+func causesOfAnonymity() []causeRule {
 	return []causeRule{
 		{"anonymous-for-lack-of-secret", "the request was anonymous: a pull secret is missing or wrong", missingSecret},
 		{"anonymous-for-unread-secrets", "the request was anonymous: the secrets may not be read", func(e *evaluation, o obstacle) obstacle {
@@ -27,6 +27,12 @@ func causesInAnswers() []causeRule {
 			}
 			return o.likelyAtMost()
 		}},
+	}
+}
+
+// causesInAnswers are what an answer of the registry means.
+func causesInAnswers() []causeRule {
+	return []causeRule{
 		{"web-page-not-registry", "a web page answers instead of a registry", func(e *evaluation, o obstacle) obstacle {
 			html := strings.HasPrefix(o.check.Evidence[KeyContentType], "text/html")
 			if o.check.Kind != KindManifest || !html || e.get(RegistryID(o.check.Host)).Outcome == Pass {

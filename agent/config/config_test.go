@@ -174,11 +174,11 @@ func TestOptionErrors(t *testing.T) {
 
 func TestChangedSettings(t *testing.T) {
 	a, b := Defaults(), Defaults()
-	if got := a.Changed(b); len(got) > 0 {
+	if got := a.ChangedNames(b); len(got) > 0 {
 		t.Errorf("%v", got)
 	}
 	b.ASCII, b.Targets, b.SweepInterval = true, []string{"r.example"}, 0
-	if got, want := b.Changed(a), []string{"ascii", "sweep-interval", "targets"}; !slices.Equal(got, want) {
+	if got, want := b.ChangedNames(a), []string{"ascii", "sweep-interval", "targets"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
@@ -224,7 +224,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 	}
 	_, example, _ := strings.Cut(string(b), "```yaml\n")
 	example, _, _ = strings.Cut(example, "```")
-	if o, err := options(t, example, nil); err != nil || len(o.Settings.Changed(Defaults())) == 0 {
+	if o, err := options(t, example, nil); err != nil || len(o.Settings.ChangedNames(Defaults())) == 0 {
 		t.Errorf("the example: %v", err)
 	}
 }
@@ -256,8 +256,8 @@ func TestConfigurationComponent(t *testing.T) {
 	if volume.ConfigMap == nil || volume.ConfigMap.Name != cm.Name || !ok {
 		t.Errorf("%+v of %s", volume, cm.Name)
 	}
-	if o, err := options(t, text, nil); err != nil || len(o.Settings.Changed(Defaults())) > 0 {
-		t.Errorf("it changes %v: %v", o.Settings.Changed(Defaults()), err)
+	if o, err := options(t, text, nil); err != nil || len(o.Settings.ChangedNames(Defaults())) > 0 {
+		t.Errorf("it changes %v: %v", o.Settings.ChangedNames(Defaults()), err)
 	}
 	// What is commented out is valid, too.
 	if _, err := options(t, regexp.MustCompile(`(?m)^# ([a-z-]+:)`).ReplaceAllString(text, "$1"), nil); err != nil {

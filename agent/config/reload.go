@@ -17,7 +17,7 @@ const reloadInterval = 10 * time.Second
 type Reloader struct {
 	file  string
 	parse func(text []byte) (Options, error) // nil: there is no file
-	live  *Live
+	live  *LiveSettings
 	log   *slog.Logger
 
 	lastContent string // the content that was checked last, or why there was none
@@ -27,7 +27,7 @@ type Reloader struct {
 }
 
 // NewReloader returns a reloader that continues from the options at the start.
-func NewReloader(opts Options, l *Live, log *slog.Logger, done func(bool, time.Time)) *Reloader {
+func NewReloader(opts Options, l *LiveSettings, log *slog.Logger, done func(bool, time.Time)) *Reloader {
 	r := &Reloader{file: opts.Config, parse: opts.reparse, live: l, log: log, done: done}
 	if r.parse != nil {
 		r.lastContent = "content:" + string(opts.file)
@@ -76,7 +76,7 @@ func (r *Reloader) check() {
 		return
 	}
 	r.done(true, time.Now())
-	changed := opts.Settings.Changed(r.live.Get())
+	changed := opts.Settings.ChangedNames(r.live.Get())
 	r.log.Info("configuration file reloaded", "file", r.file, "changed", strings.Join(changed, ", "))
 	r.logOverridden(opts.overridden)
 	if len(changed) > 0 {

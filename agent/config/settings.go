@@ -129,8 +129,8 @@ func (s Settings) strings() map[string]string {
 	return out
 }
 
-// Changed returns the names of the settings in which s and other differ, sorted.
-func (s Settings) Changed(other Settings) []string {
+// ChangedNames returns the names of the settings in which s and other differ, sorted.
+func (s Settings) ChangedNames(other Settings) []string {
 	theirs := other.strings()
 	ours := s.strings()
 	maps.DeleteFunc(ours, func(name, text string) bool { return theirs[name] == text })
@@ -190,9 +190,9 @@ func parseHost(s string) (string, error) {
 	return host, nil
 }
 
-// Live holds the current settings. Its users call Get each time they need one: a
+// LiveSettings holds the current settings. Its users call Get each time they need one: a
 // copy does not see a reload.
-type Live struct{ now atomic.Pointer[current] }
+type LiveSettings struct{ now atomic.Pointer[current] }
 
 type current struct {
 	Settings
@@ -200,23 +200,23 @@ type current struct {
 }
 
 // NewLive returns a Live with these settings.
-func NewLive(s Settings) *Live {
-	l := new(Live)
+func NewLive(s Settings) *LiveSettings {
+	l := new(LiveSettings)
 	l.now.Store(&current{s, make(chan struct{})})
 	return l
 }
 
 // Get returns the current settings.
-func (l *Live) Get() Settings { return l.now.Load().Settings }
+func (l *LiveSettings) Get() Settings { return l.now.Load().Settings }
 
 // Watch returns the current settings, and a channel that is closed when others
 // replace them.
-func (l *Live) Watch() (Settings, <-chan struct{}) {
+func (l *LiveSettings) Watch() (Settings, <-chan struct{}) {
 	f := l.now.Load()
 	return f.Settings, f.replaced
 }
 
 // Set replaces the settings.
-func (l *Live) Set(s Settings) {
+func (l *LiveSettings) Set(s Settings) {
 	close(l.now.Swap(&current{s, make(chan struct{})}).replaced)
 }

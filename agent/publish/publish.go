@@ -48,7 +48,7 @@ type Config struct {
 	Log       *slog.Logger
 	Node      string
 	Namespace string // of the ConfigMap
-	Settings  *config.Live
+	Settings  *config.LiveSettings
 	Snapshot  func() report.NodeReport
 	Ready     <-chan struct{} // closed when the first report may be written
 	Metrics   Metrics

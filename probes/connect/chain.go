@@ -44,7 +44,7 @@ func (p *Prober) chainEvidence(e evidence.Facts, h runtimeconfig.Host, state tls
 	leaf := state.PeerCertificates[0]
 	if isPublicRegistry(name) {
 		e[report.KeyPublicRegistry] = report.True
-		e[report.KeySCT] = strconv.FormatBool(hasTimestamps(state))
+		e[report.KeySCT] = strconv.FormatBool(hasSCTs(state))
 	}
 	e[report.KeyIssuerOrg] = strings.Join(leaf.Issuer.Organization, ", ")
 	e[report.KeyInterceptor] = interceptor(state.PeerCertificates)

@@ -61,7 +61,7 @@ func (e *unfinishedError) Unwrap() error { return e.err }
 
 // MarkUnfinished marks the error of a step that the end of the call cut short.
 func MarkUnfinished(ctx context.Context, err error) error {
-	if err == nil || errors.As(err, new(*unfinishedError)) || !isTimeout(err) || !cutShort(ctx) {
+	if err == nil || errors.As(err, new(*unfinishedError)) || !endedEarly(err) || !cutShort(ctx) {
 		return err
 	}
 	return &unfinishedError{err}

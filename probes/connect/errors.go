@@ -111,7 +111,7 @@ func Classify(err error, took time.Duration, late report.Cause) Failure {
 	if f, ok := classifyTLS(err); ok {
 		return f
 	}
-	if isTimeout(err) {
+	if endedEarly(err) {
 		return Failure{
 			Cause:   late,
 			Message: "no answer within " + report.Duration(took),
@@ -180,7 +180,8 @@ func classifyErrno(err error) (Failure, bool) {
 	return Failure{Cause: report.Undetermined, Message: errno.Error(), Facts: facts}, true
 }
 
-func isTimeout(err error) bool {
+// endedEarly reports whether a deadline or a cancellation ended the operation.
+func endedEarly(err error) bool {
 	for _, ended := range []error{timeUp{}, context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded} {
 		if errors.Is(err, ended) {
 			return true

@@ -50,11 +50,11 @@ func interceptor(chain []*x509.Certificate) string {
 	return ""
 }
 
-// hasTimestamps reports whether a certificate comes with timestamps of Certificate
+// hasSCTs reports whether a certificate comes with timestamps of Certificate
 // Transparency logs (RFC 6962 section 3.3), in itself or in the handshake.
 // Certificates of public authorities do; those of a private authority or of a
 // product that intercepts TLS do not.
-func hasTimestamps(state tls.ConnectionState) bool {
+func hasSCTs(state tls.ConnectionState) bool {
 	if len(state.SignedCertificateTimestamps) > 0 {
 		return true
 	}

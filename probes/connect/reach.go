@@ -38,7 +38,7 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	l := p.lookUp(ctx, h.Name(), name)
 	defer func() { l.stop() }()
 	ends, taken := p.dialAll(ctx, *h, l.addrs)
-	if h.HTTPFallback && fallsBack(ends, taken, *h) {
+	if h.HTTPFallback && fallsBackToHTTP(ends, taken, *h) {
 		// Another port, unless one is given; the same checks by plain HTTP.
 		h.Scheme, h.HTTPFallback = "http", false
 		if _, _, err := net.SplitHostPort(h.Host); err != nil {
@@ -141,7 +141,7 @@ func (p *Prober) dialAll(ctx context.Context, h runtimeconfig.Host, addrs []neti
 	for i, addr := range addrs {
 		e := &ends[i]
 		e.addr = netip.AddrPortFrom(addr, uint16(number))
-		wg.Go(func() { e.run(ctx, p, h) })
+		wg.Go(func() { e.dialAndHandshake(ctx, p, h) })
 	}
 	wg.Wait()
 	if len(ends) == 0 {
@@ -185,7 +185,7 @@ func (p *Prober) dialAll(ctx context.Context, h runtimeconfig.Host, addrs []neti
 	return ends, taken
 }
 
-func (e *endpoint) run(ctx context.Context, p *Prober, h runtimeconfig.Host) {
+func (e *endpoint) dialAndHandshake(ctx context.Context, p *Prober, h runtimeconfig.Host) {
 	var conn net.Conn
 	e.dial, conn = p.dial(ctx, h, e.addr)
 	e.good = e.dial.Outcome == report.Pass
@@ -227,10 +227,10 @@ func reportedEnd(ends []endpoint) int {
 	return max(0, slices.IndexFunc(ends, func(e endpoint) bool { return e.dial.Outcome != report.Skipped }))
 }
 
-// fallsBack reports whether containerd would fall back to plain HTTP (its
+// fallsBackToHTTP reports whether containerd would fall back to plain HTTP (its
 // docker.NewHTTPFallback): the server answers TLS with HTTP or not at all, or the
 // host has no port of its own and nothing listens.
-func fallsBack(ends []endpoint, taken int, h runtimeconfig.Host) bool {
+func fallsBackToHTTP(ends []endpoint, taken int, h runtimeconfig.Host) bool {
 	_, _, err := net.SplitHostPort(h.Host)
 	switch {
 	case len(ends) == 0:

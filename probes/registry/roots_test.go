@@ -91,7 +91,7 @@ func TestTrustStoreNewerThanRuntime(t *testing.T) {
 			for _, f := range tt.newer {
 				dated.changed[f] = started.Add(time.Minute)
 			}
-			roots, err := view.ReadRoots(dated, []string{}, "")
+			roots, err := view.ReadTrustStore(dated, []string{}, "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -85,7 +85,7 @@ func Read(f runtimeconfig.Files, env []string, p Paths) (*Node, []report.Check) 
 	}
 
 	var err error
-	if n.Roots, err = ReadRoots(f, env, p.CAFile); err != nil {
+	if n.Roots, err = ReadTrustStore(f, env, p.CAFile); err != nil {
 		unread(report.IDRuntimeCA, report.KindTLS, "the trust store", "the certificate authorities that the runtime trusts are unknown", err)
 	}
 

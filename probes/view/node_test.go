@@ -90,7 +90,7 @@ func TestReadRoots(t *testing.T) {
 		"/opt/more/x":                        string(dir.PEM),
 	})
 	trusts := func(env []string, caFile string) (s string) {
-		r, err := ReadRoots(tree, env, caFile)
+		r, err := ReadTrustStore(tree, env, caFile)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestReadRoots(t *testing.T) {
 			t.Errorf("%v %s: trusts %q, want %q", tt.env, tt.file, got, tt.want)
 		}
 	}
-	if r, err := ReadRoots(tree, nil, ""); err != nil || r.Count != 2 || !r.Assumed {
+	if r, err := ReadTrustStore(tree, nil, ""); err != nil || r.Count != 2 || !r.Assumed {
 		t.Errorf("%+v %v", r, err)
 	}
 }

@@ -39,11 +39,11 @@ type rootFile struct {
 	changed time.Time // zero if unknown
 }
 
-// ReadRoots reads the system's certificate authorities from the paths that a Go
+// ReadTrustStore reads the system's certificate authorities from the paths that a Go
 // program such as containerd reads (crypto/x509/root_linux.go and root_unix.go of the
 // Go distribution), with SSL_CERT_FILE and SSL_CERT_DIR of env. caFile replaces
 // SSL_CERT_FILE. An error means that the authorities of the runtime are unknown.
-func ReadRoots(f runtimeconfig.Files, env []string, caFile string) (*Roots, error) {
+func ReadTrustStore(f runtimeconfig.Files, env []string, caFile string) (*Roots, error) {
 	r := rootsReader{
 		files: f,
 		roots: &Roots{Pool: x509.NewCertPool(), Assumed: env == nil, dated: map[[sha256.Size]byte]int{}},
