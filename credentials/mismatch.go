@@ -57,7 +57,11 @@ func describePort(port string) string {
 // rarely have pull secrets.
 func expectedProvider(repository string) string {
 	for _, cloud := range []struct{ provider, globs string }{
-		{"ecr-credential-provider", "*.dkr.ecr.*.amazonaws.com *.dkr.ecr.*.amazonaws.com.cn *.dkr-ecr.*.on.aws"},
+		// The names that the ECR provider itself accepts (kubernetes/cloud-provider-aws,
+		// cmd/ecr-credential-provider).
+		{"ecr-credential-provider", "*.dkr.ecr.*.amazonaws.com *.dkr.ecr-fips.*.amazonaws.com *.dkr.ecr.*.amazonaws.com.cn " +
+			"*.dkr-ecr.*.on.aws *.dkr-ecr-fips.*.on.aws *.dkr-ecr.*.on.amazonwebservices.com.cn " +
+			"*.dkr.ecr.*.c2s.ic.gov *.dkr.ecr.*.sc2s.sgov.gov *.dkr.ecr.*.cloud.adc-e.uk *.dkr.ecr.*.csp.hci.ic.gov"},
 		{"acr-credential-provider", "*.azurecr.io *.azurecr.cn *.azurecr.us"},
 		{"auth-provider-gcp", "gcr.io *.gcr.io *.pkg.dev"},
 	} {

@@ -106,6 +106,7 @@ const (
 	KeyServer      = "server"      // the registry that a credential is for; of a registry: its Server header
 	KeyApplies     = "applies"     // true or false
 	KeyOrder       = "order"       // its place among those that apply; of hosts: the hosts in order
+	KeyAssumed     = "assumed"     // why the list of hosts is a guess
 	KeyWhy         = "why"         // the reason, as one word
 	KeyEmpty       = "empty"       // true: it has no user name, so the runtime pulls anonymously
 	KeyExpiresSoon = "expiresSoon" // true: it expires soon
@@ -222,8 +223,9 @@ const (
 
 	// dial/HOST/ADDRESS
 
-	KeyTaken   = "taken"   // true: the runtime uses this address
-	KeyAfterMs = "afterMs" // how long it waits for other addresses before
+	KeyTaken      = "taken"      // true: the runtime uses this address
+	KeyAfterMs    = "afterMs"    // how long it waits for other addresses before
+	KeyLocalRoute = "localRoute" // exists or none: whether this node has a route, after "unreachable"
 
 	// tls/HOST/ADDRESS, elsewhere/HOST/ADDRESS
 

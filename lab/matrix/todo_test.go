@@ -14,8 +14,7 @@ var verdictTodos = map[string]string{
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.
-var fixTodos = map[string]string{
-}
+var fixTodos = map[string]string{}
 
 // loginTodos has, by row, which login the product gives away.
 var loginTodos = map[string]string{}
