@@ -158,6 +158,18 @@ func faultsInAnswers() []faultRule {
 		{"forbidden-by-policy", "a policy forbids the image to all users", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultConfig), o.rootCause() == AccessForbidden && o.check.Is(KeyPolicy)
 		}},
+		{"refused-for-own-reason", "the registry's text names a reason that is not the login's", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			if c := o.rootCause(); c != AccessForbidden && c != AccessDeniedOrMissing {
+				return no, false
+			}
+			switch ownReason(o.check) {
+			case "quota", "billing", "quarantine", "country":
+				return presumably(FaultRegistry), true
+			case "network": // its list of addresses, or the address that this node goes out by
+				return presumably(FaultUndetermined, "send the same request from another network"), true
+			}
+			return no, false
+		}},
 		{"provider-expected", "a provider of the node should have credentials", func(e *evaluation, o obstacle) (responsibility, bool) {
 			provider := cmp.Or(e.fact(IDCredentials, KeyExpectedProvider), e.fact(IDCredentials, KeyProviderNotRun))
 			c := o.rootCause()

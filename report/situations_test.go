@@ -1893,7 +1893,13 @@ func situationsOfThingsBetween() []situation {
 			"the registry's quota is used up",
 			all(reported(AccessForbidden), ladder(KindManifest, AccessDeniedOrMissing,
 				ev("status", "403", "code", "DENIED", "anonymous", "true", "refusedFor", "quota"))),
-			FaultConfig, AccessForbidden, Likely, atManifest,
+			FaultRegistry, AccessForbidden, Likely, atManifest,
+		},
+		{
+			"the registry refuses this network",
+			all(reported(AccessForbidden), ladder(KindManifest, AccessDeniedOrMissing,
+				ev("status", "403", "code", "DENIED", "anonymous", "true", "refusedFor", "network"))),
+			FaultUndetermined, AccessForbidden, Likely, atManifest,
 		},
 		{
 			"a policy forbids the image to an anonymous request",

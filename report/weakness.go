@@ -28,8 +28,11 @@ func allWeaknesses() []weakness {
 			return "repeat the request with the login, which was not sent: " + reason, reason != ""
 		}},
 		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have a login", func(f finding, c Check) (string, bool) {
+			// A provider that fails is the cause, not a source that was not read.
+			failed := f.verdict.Cause == CredentialProviderFailed && f.fact(IDCredentials, KeyProviderFailed) != ""
+			unread := f.byID[IDPod] != nil && f.unreadSources() != "" && !failed
 			return "repeat the request with the kubelet's credentials: " + f.unreadSources() + " (not read)",
-				f.byID[IDPod] != nil && f.unreadSources() != "" && f.dependsOnLogin(c) && (c.Is(KeyAnonymous) || c.Cause == CredentialsMissing)
+				unread && f.dependsOnLogin(c) && (c.Is(KeyAnonymous) || c.Cause == CredentialsMissing)
 		}},
 		{"secrets-not-read", "the pod's secrets were not read", func(f finding, c Check) (string, bool) {
 			credentials := f.get(IDCredentials)
