@@ -20,7 +20,7 @@ var faults = []struct {
 	want        string // fault cause confidence
 }{
 	{"tag-missing", "registry.lab/app:nope", "", "", "cluster-config TagNotFound confirmed"},
-	{"repository-missing", "registry.lab/nosuch:1", "", "", "cluster-config RepositoryNotFound confirmed"},
+	{"repository-missing", "registry.lab/nosuch:1", "", "", "cluster-config RepositoryNotFound likely"},
 	{"no-credentials", "auth.lab/app:1", "", "", "cluster-config CredentialsMissing confirmed"},
 	{"wrong-password", "auth.lab/app:1", "puller:hunter2-canary", "", "cluster-config CredentialsRejected confirmed"},
 	{"secret-absent", "auth.lab/app:1", "", "regcred", "cluster-config PullSecretMissing confirmed"},
