@@ -36,7 +36,7 @@ func (s *session) judge(rep *reply, by login) attempt {
 		a.final = true
 	case status >= 200 && status < 300 && s.lacksType(rep):
 		a.fail(5, report.Undetermined, name+" has "+what+", but sends no media type with it: the runtime takes it for a layer, and fails")
-		a.final, e[keyNoContentType] = true, report.True
+		a.final, e[report.KeyNoContentType] = true, report.True
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
 		a.check.Summary = name + " has " + what

@@ -179,9 +179,9 @@ func withheldToken(realm *url.URL, reason string) tokenResult {
 	t := notSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
 	if reason == overPlainHTTP {
 		t = notSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
-		t.facts[keyRealmPlain] = report.True
+		t.facts[report.KeyRealmPlain] = report.True
 	}
-	t.facts[keyLoginNotSent] = reason
+	t.facts[report.KeyLoginNotSent] = reason
 	return t
 }
 
@@ -314,7 +314,7 @@ func (s *session) withheldCheck(by login) report.Check {
 	check := report.Check{
 		Outcome:  report.Skipped,
 		Summary:  "credentials are not sent to " + s.host.Name() + ": " + by.withheld,
-		Evidence: evidence.Facts{keyLoginNotSent: by.withheld},
+		Evidence: evidence.Facts{report.KeyLoginNotSent: by.withheld},
 	}
 	if by.withheld == overPlainHTTP {
 		check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"

@@ -199,7 +199,7 @@ func TestNoLoginForGuessedMirrors(t *testing.T) {
 			if want := map[bool]report.Outcome{true: report.Pass, false: report.Skipped}[tt.mirror]; c["manifest/"+mirror].Outcome != want {
 				t.Errorf("%+v", c["manifest/"+mirror])
 			}
-			if !tt.mirror && c["manifest/"+mirror].Evidence[keyLoginNotSent] == "" {
+			if !tt.mirror && c["manifest/"+mirror].Evidence[report.KeyLoginNotSent] == "" {
 				t.Errorf("the check does not say that no login was sent: %+v", c["manifest/"+mirror])
 			}
 		})

@@ -121,7 +121,7 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 	if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
 		i.check.Outcome = report.Unknown
 		i.check.Summary = "unsupported media type " + strconv.Quote(report.Clean(kind, 80)) + " for this platform; not inspected"
-		i.facts[keyNotSeen] = "the manifest: of another media type"
+		i.facts[report.KeyNotSeen] = "the manifest: of another media type"
 		return nil, false
 	}
 	if chosen.Platform != nil && isManifest(kind) {
@@ -190,16 +190,16 @@ func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size 
 			i.check.Outcome = report.Unknown
 			i.check.Summary = fmt.Sprintf("%s has an image for %s, whose manifest was not read", s.ref, i.facts[report.KeyWanted])
 		}
-		i.facts[keyNotSeen] = "the manifest: this diagnosis has sent its two manifest requests"
+		i.facts[report.KeyNotSeen] = "the manifest: this diagnosis has sent its two manifest requests"
 		return nil, false
 	}
 	start := time.Now()
 	r := s.planned(fetchManifest, "", object, kind)
 	r.by, r.limit = s.manifest.login, maxBytes
 	rep, answers, err := s.sendAsRuntime(ctx, r, s.lastOfAll)
-	i.facts[keyRetried] = retriedFact(answers)
+	i.facts[report.KeyRetried] = retriedFact(answers)
 	if err != nil {
-		i.facts[keyNotSeen] = "the manifest"
+		i.facts[report.KeyNotSeen] = "the manifest"
 		s.requestFailed(&i.check, err, time.Since(start))
 		for k, x := range i.check.Evidence {
 			i.facts[k] = x
@@ -231,7 +231,7 @@ func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool 
 	case rep.encoded != "":
 		i.check.Outcome = report.Unknown
 		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.encoded, 20) + "): platform and size unknown"
-		i.facts[keyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.encoded, 20)
+		i.facts[report.KeyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.encoded, 20)
 	case rep.cut:
 		i.tooLarge()
 	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
@@ -248,7 +248,7 @@ func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool 
 func (i *imageCheck) tooLarge() {
 	i.check.Outcome = report.Unknown
 	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size unknown"
-	i.facts[keyNotSeen] = "the manifest: larger than what pullprobe reads"
+	i.facts[report.KeyNotSeen] = "the manifest: larger than what pullprobe reads"
 }
 
 func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
@@ -353,7 +353,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 			// The check of the blob finds out why.
 			i.check.Outcome, i.check.BlockedBy = report.Skipped, report.BlobID(i.session.host.Name())
 			i.check.Summary = i.session.ref.Path + ": the image config, which names the platform, is not available"
-			i.facts[keyNotSeen] = "the image config"
+			i.facts[report.KeyNotSeen] = "the image config"
 		}
 		return
 	}
@@ -427,7 +427,7 @@ func (i *imageCheck) unsupported(mediaType string) {
 		i.fail(report.UnsupportedManifest, "the image has Docker's manifest schema 1, which containerd does not pull since 2.0: push it again")
 	case "":
 		i.check.Summary = "the registry does not send the manifest's media type"
-		i.facts[keyNotSeen] = "the manifest: it has no media type"
+		i.facts[report.KeyNotSeen] = "the manifest: it has no media type"
 	default:
 		i.fail(report.UnsupportedManifest, "not an image: its manifest has the media type "+strconv.Quote(report.Clean(mediaType, 80)))
 	}

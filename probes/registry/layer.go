@@ -99,7 +99,7 @@ func (b *layerCheck) get(ctx context.Context, by login) (*reply, error) {
 	r.header.Set("Range", "bytes=0-0")
 	r.by, r.limit, r.firstByte = by, 1<<10, true
 	rep, answers, err := b.session.sendAsRuntime(ctx, r, b.session.lastOfAll)
-	b.facts[keyRetried] = retriedFact(answers)
+	b.facts[report.KeyRetried] = retriedFact(answers)
 	return rep, err
 }
 
@@ -127,7 +127,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 		}
 		b.check.Outcome = report.Skipped
 		b.check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
-		b.facts[keyNotSeen] = "the layer: " + blocked.Reason
+		b.facts[report.KeyNotSeen] = "the layer: " + blocked.Reason
 		return
 	}
 	late := report.RegistryUnavailable
@@ -140,7 +140,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	}
 	switch {
 	case f.Unfinished:
-		b.facts[keyNotSeen] = "the layer: this diagnosis timed out"
+		b.facts[report.KeyNotSeen] = "the layer: this diagnosis timed out"
 		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
 	case elsewhere:
 		b.elsewhere(f.Cause, redirect.host, f.Message)
@@ -167,7 +167,7 @@ func (b *layerCheck) judge(rep *reply) {
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
 		b.facts[report.KeyRuntimeWouldSend] = report.True
-		b.facts[keyNotSeen] = "the layer: its host wants credentials, which are not sent along a redirect"
+		b.facts[report.KeyNotSeen] = "the layer: its host wants credentials, which are not sent along a redirect"
 	case (status < 300 || forbidden) && isWebPage(rep.header):
 		b.facts[report.KeyContentType] = rep.header.Get("Content-Type")
 		what := "answers with a web page instead of a layer: a login portal or a filter in between?"
@@ -184,7 +184,7 @@ func (b *layerCheck) judge(rep *reply) {
 			return
 		}
 		b.check.Summary = where + " does not give a part of a layer (416); the runtime requests all of it"
-		b.facts[keyNotSeen] = "the layer: its host gives no part of it"
+		b.facts[report.KeyNotSeen] = "the layer: its host gives no part of it"
 	case status == http.StatusTooManyRequests:
 		limited(&b.check, b.facts, where, rep)
 	case status >= 500:

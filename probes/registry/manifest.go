@@ -200,12 +200,12 @@ func (c *manifestCheck) check() report.Check {
 		e[report.KeyAnonymous] = report.True
 	}
 	if c.challenged {
-		e[report.KeyAuth], e[keyChallenged] = c.challenge.scheme(), report.True
+		e[report.KeyAuth], e[report.KeyChallenged] = c.challenge.scheme(), report.True
 	}
 	if c.best.rep != nil && !c.best.by.anonymous() {
-		e[keyLoginUsed] = report.True
+		e[report.KeyLoginUsed] = report.True
 	}
-	e[keyRetried] = retriedFact(c.best.answers)
+	e[report.KeyRetried] = retriedFact(c.best.answers)
 	check.Evidence = e.Checked()
 	return check
 }

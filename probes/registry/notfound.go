@@ -41,13 +41,13 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 		x.facts = evidence.Facts{}
 	}
 	switch status := s.manifest.status; {
-	case check.BlockedBy != "", status < 400, status >= 500 && status != http.StatusNotImplemented, x.facts[keyNoContentType] != "",
+	case check.BlockedBy != "", status < 400, status >= 500 && status != http.StatusNotImplemented, x.facts[report.KeyNoContentType] != "",
 		status == http.StatusUnauthorized, status == http.StatusTooManyRequests:
 	case x.answersGet(ctx):
 		// The answer to HEAD is the one that the runtime gets; it says nothing of the image.
 		check.Cause = report.Undetermined
 		check.Summary = fmt.Sprintf("%s answers HEAD of the manifest with %d and GET with %s: the runtime sends HEAD",
-			s.host.Name(), status, x.facts[keyGetStatus])
+			s.host.Name(), status, x.facts[report.KeyGetStatus])
 	case status == http.StatusNotFound && last:
 		x.explainNotFound(ctx)
 	case status == http.StatusForbidden:
@@ -57,7 +57,7 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
 	}
-	x.facts[keyLimited] = s.budget.limitOf(s.host.Host)
+	x.facts[report.KeyLimited] = s.budget.limitOf(s.host.Host)
 	check.Evidence = x.facts.Checked()
 }
 
@@ -67,7 +67,7 @@ func (x *explainer) answersGet(ctx context.Context) bool {
 	if x.get = x.getManifest(ctx); x.get == nil {
 		return false
 	}
-	x.facts[keyGetStatus] = strconv.Itoa(x.get.status)
+	x.facts[report.KeyGetStatus] = strconv.Itoa(x.get.status)
 	if x.get.status == x.session.manifest.status {
 		x.facts[report.KeyCode] = errorCode(x.get.body)
 	}
@@ -194,9 +194,9 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
 	switch {
 	case s.ref.Tag == "" || first.encoded != "":
 	case slices.Contains(tags, s.ref.Tag):
-		x.facts[keyListed] = report.True
+		x.facts[report.KeyListed] = report.True
 	case complete && len(tags) > 0:
-		x.facts[keyListed] = "false"
+		x.facts[report.KeyListed] = "false"
 	}
 	return tags, first
 }

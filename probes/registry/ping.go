@@ -20,7 +20,7 @@ import (
 // sends it. A sweep has no image to ask for, so that it is the only evidence.
 func (s *session) ping(ctx context.Context) {
 	check := s.sendPing(ctx, false)
-	check.Evidence = evidence.With(check.Evidence, keyOnlyPing, report.True)
+	check.Evidence = evidence.With(check.Evidence, report.KeyOnlyPing, report.True)
 	s.add(check)
 }
 
@@ -94,15 +94,15 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 			check.Summary += " (GET /v2/, which the runtime does not send)"
 		}
 		if !s.isRegistry && check.Evidence[report.KeyStatus] != "" {
-			check.Evidence = evidence.With(check.Evidence, keyIsRegistry, "false")
+			check.Evidence = evidence.With(check.Evidence, report.KeyIsRegistry, "false")
 			s.askSibling(ctx)
 		}
 	}
 	if s.isRegistry {
-		check.Evidence = evidence.With(check.Evidence, keyIsRegistry, report.True)
+		check.Evidence = evidence.With(check.Evidence, report.KeyIsRegistry, report.True)
 	}
 	if s.product != "" {
-		check.Evidence = evidence.With(check.Evidence, keyProduct, s.product)
+		check.Evidence = evidence.With(check.Evidence, report.KeyProduct, s.product)
 	}
 	return check
 }
@@ -116,7 +116,7 @@ func (s *session) askSibling(ctx context.Context) {
 	}
 	name, _ := s.host.Split()
 	if sibling := s.prober.Sibling(ctx, name, s.checks[i]); sibling != "" {
-		s.checks[i].Evidence = evidence.With(s.checks[i].Evidence, connect.KeySibling, sibling)
+		s.checks[i].Evidence = evidence.With(s.checks[i].Evidence, report.KeySibling, sibling)
 	}
 }
 

@@ -82,7 +82,7 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 		at.add(image.done())
 		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
 		skipped := &at.checks[len(at.checks)-1]
-		skipped.Evidence = evidence.With(skipped.Evidence, keyNotSeen, "the layers: their digests are unknown")
+		skipped.Evidence = evidence.With(skipped.Evidence, report.KeyNotSeen, "the layers: their digests are unknown")
 		return
 	}
 	var wg sync.WaitGroup

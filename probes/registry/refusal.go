@@ -17,10 +17,6 @@ import (
 // leaves it is one of the reasons below, never the text. The text says who refused;
 // it is not the runtime's, and decides no cause.
 
-// keyRefusedFor is the reason that the registry's own text gives for a refusal. Of
-// "manifest/<host>", "blob/<host>" and "token/<host>".
-const keyRefusedFor = "refusedFor"
-
 // Reasons for a refusal.
 const (
 	forPolicy     = "policy"     // vulnerabilities, a missing signature, a rule for what may be pulled
@@ -324,20 +320,20 @@ func (x *explainer) readRefusal() {
 			reason = refusedForOf(x.get)
 		}
 	}
-	x.facts[keyRefusedFor] = reason
+	x.facts[report.KeyRefusedFor] = reason
 }
 
 // readRefusal adds to "blob/<host>" the reason of the refusal.
 func (b *layerCheck) readRefusal(rep *reply) {
 	if b.check.Outcome == report.Fail {
-		b.facts[keyRefusedFor] = refusedForOf(rep)
+		b.facts[report.KeyRefusedFor] = refusedForOf(rep)
 	}
 }
 
 // withRefusal adds the reason of a refusal to the facts of a token service's answer.
 func (t tokenResult) withRefusal(rep *reply) tokenResult {
 	if t.outcome == report.Fail {
-		t.facts = evidence.With(t.facts, keyRefusedFor, refusedForOf(rep))
+		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusedForOf(rep))
 	}
 	return t
 }

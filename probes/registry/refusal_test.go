@@ -177,7 +177,7 @@ func TestRefusedManifest(t *testing.T) {
 			var rec recorder
 			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, rec.wrap(refusing(reg, "/manifests/", tt.status, tt.body))))
 			c := probetest.Want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Fail, tt.cause)
-			if got := c.Evidence[keyRefusedFor]; got != tt.want {
+			if got := c.Evidence[report.KeyRefusedFor]; got != tt.want {
 				t.Errorf("refused for %q, want %q", got, tt.want)
 			}
 			gets := 0
@@ -205,7 +205,7 @@ func TestRefusedManifest(t *testing.T) {
 			w.WriteHeader(http.StatusPaymentRequired)
 		})))
 		c := probetest.Want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Fail, report.AccessDeniedOrMissing, "getStatus=402")
-		if c.Evidence[keyRefusedFor] != "" {
+		if c.Evidence[report.KeyRefusedFor] != "" {
 			t.Errorf("%+v", c.Evidence)
 		}
 	})
@@ -218,7 +218,7 @@ func TestRefusedManifest(t *testing.T) {
 			reg.ServeHTTP(w, q)
 		})))
 		c := probetest.Want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Fail, report.Undetermined, "getStatus=200")
-		if c.Evidence[keyRefusedFor] != "" {
+		if c.Evidence[report.KeyRefusedFor] != "" {
 			t.Errorf("%+v", c.Evidence)
 		}
 	})
@@ -269,8 +269,8 @@ func TestRefusedLayerAndToken(t *testing.T) {
 				w.WriteHeader(http.StatusUnauthorized)
 			})))
 			c := probe(t, n, host+"/app:1", credentials.Credential{Source: "pod secret ns/s", Username: "u", Password: "correct horse"})["token/"+host]
-			if c.Outcome != report.Fail || c.Evidence[keyRefusedFor] != tt.want {
-				t.Errorf("%s %s: refused for %q, want %q", c.Outcome, c.Cause, c.Evidence[keyRefusedFor], tt.want)
+			if c.Outcome != report.Fail || c.Evidence[report.KeyRefusedFor] != tt.want {
+				t.Errorf("%s %s: refused for %q, want %q", c.Outcome, c.Cause, c.Evidence[report.KeyRefusedFor], tt.want)
 			}
 		})
 	}

@@ -127,8 +127,8 @@ func TestRetries(t *testing.T) {
 			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, scripted(isHead, probetest.NewRegistry(t), tt.script...)))
 			c := probeAs(t, n, Target{Image: host + "/app:1", RuntimeVersion: tt.version})
 			got := probetest.Want(t, c, "manifest/"+host, tt.outcome, tt.cause)
-			if got.Evidence[keyRetried] != tt.retried {
-				t.Errorf("retried %q, want %q", got.Evidence[keyRetried], tt.retried)
+			if got.Evidence[report.KeyRetried] != tt.retried {
+				t.Errorf("retried %q, want %q", got.Evidence[report.KeyRetried], tt.retried)
 			}
 		})
 	}
@@ -169,7 +169,7 @@ func TestQuestionsAreNoSteps(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 		})))
 		c := probe(t, &m, host+"/app:1")
-		if got := probetest.Want(t, c, "registry/"+host, report.Unknown, ""); got.Evidence[keyIsRegistry] != "" {
+		if got := probetest.Want(t, c, "registry/"+host, report.Unknown, ""); got.Evidence[report.KeyIsRegistry] != "" {
 			t.Errorf("%+v", got)
 		}
 		probetest.Want(t, c, "manifest/"+host, report.Fail, report.TagNotFound)
@@ -207,7 +207,7 @@ func TestNoContentType(t *testing.T) {
 			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, log.wrap(tt.h)))
 			c := probe(t, n, host+"/app:1")
 			got := c["manifest/"+host]
-			if got.Outcome != tt.manifest || (got.Evidence[keyNoContentType] == "true") != (tt.manifest == report.Fail) {
+			if got.Outcome != tt.manifest || (got.Evidence[report.KeyNoContentType] == "true") != (tt.manifest == report.Fail) {
 				t.Errorf("%+v", got)
 			}
 			if c["image/"+host].Outcome != tt.image {
@@ -282,10 +282,10 @@ func TestTokenByPost(t *testing.T) {
 			if len(log.all()) != tt.requests {
 				t.Errorf("%q", log.all())
 			}
-			if tt.requests == 2 && got.Evidence[keyPostStatus] != fmt.Sprint(tt.post) || got.Evidence[keyGetStatus] != fmt.Sprint(tt.get) {
+			if tt.requests == 2 && got.Evidence[report.KeyPostStatus] != fmt.Sprint(tt.post) || got.Evidence[report.KeyGetStatus] != fmt.Sprint(tt.get) {
 				t.Errorf("%+v", got)
 			}
-			if tt.outcome == report.Pass && got.Evidence[keyLoginWorks] != "true" {
+			if tt.outcome == report.Pass && got.Evidence[report.KeyLoginWorks] != "true" {
 				t.Errorf("the login works: %+v", got)
 			}
 		})

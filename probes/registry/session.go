@@ -275,8 +275,8 @@ func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string)
 
 // withProxyFor adds to the facts of a proxy's own answer which host it was asked for.
 func withProxyFor(facts evidence.Facts, host string) evidence.Facts {
-	if facts[keyProxyStatus] != "" {
-		facts[keyProxyFor] = report.Clean(host, 80)
+	if facts[report.KeyProxyStatus] != "" {
+		facts[report.KeyProxyFor] = report.Clean(host, 80)
 	}
 	return facts
 }

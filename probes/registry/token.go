@@ -127,10 +127,10 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, realm *url.URL, r
 		t = c.fetchWithPassword(ctx, ch, realm, repo, cred)
 	}
 	if realm.Scheme == "http" {
-		t.facts = evidence.With(t.facts, keyRealmPlain, report.True)
+		t.facts = evidence.With(t.facts, report.KeyRealmPlain, report.True)
 	}
 	if secret != "" && t.outcome == report.Pass {
-		t.facts = evidence.With(t.facts, keyLoginWorks, report.True)
+		t.facts = evidence.With(t.facts, report.KeyLoginWorks, report.True)
 	}
 	return t
 }
@@ -156,7 +156,7 @@ func (c *client) fetchWithPassword(
 	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
 	if !got || refused || get.outcome == report.Skipped {
 		if got {
-			get.facts = evidence.With(get.facts, keyGetStatus, strconv.Itoa(get.status))
+			get.facts = evidence.With(get.facts, report.KeyGetStatus, strconv.Itoa(get.status))
 		}
 		return get
 	}
@@ -177,10 +177,10 @@ func (c *client) fetchWithPassword(
 // withStatuses adds the statuses of both requests to the facts of a result.
 func (t tokenResult) withStatuses(post, get tokenResult) tokenResult {
 	if post.status != 0 {
-		t.facts = evidence.With(t.facts, keyPostStatus, strconv.Itoa(post.status))
+		t.facts = evidence.With(t.facts, report.KeyPostStatus, strconv.Itoa(post.status))
 	}
 	if get.status != 0 {
-		t.facts = evidence.With(t.facts, keyGetStatus, strconv.Itoa(get.status))
+		t.facts = evidence.With(t.facts, report.KeyGetStatus, strconv.Itoa(get.status))
 	}
 	return t
 }
