@@ -3,22 +3,18 @@ package registry
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
-	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// This file is the only place that puts a login into a request: into the header
-// Authorization, or into the form of a request for a token. Before it does,
+// This file is the only place that makes a login for a host. Before it does,
 // [destination.decide] says whether the runtime gives this login to that place.
 
 // decision is what becomes of a login.
@@ -90,30 +86,6 @@ func (d destination) decide() (decision, string) {
 // overPlainHTTP is why a login is withheld that the runtime would send.
 const overPlainHTTP = "over plain HTTP"
 
-// login is what a request is sent with.
-type login struct {
-	cred          credentials.Credential // the zero value is anonymous
-	authorization string                 // the header that is sent for it
-	to            string                 // the host that it is for
-	isToken       bool                   // the header has a token of the host's token service
-	withheld      string                 // why the probes do not send it; empty: they do
-}
-
-func (l login) anonymous() bool {
-	_, secret := loginOf(l.cred)
-	return secret == ""
-}
-
-// loginOf returns what containerd makes of a credential (ParseAuth in its CRI
-// plugin): a user name wins over an identity token, and no secret at all is
-// anonymous.
-func loginOf(c credentials.Credential) (username, secret string) {
-	if c.Username != "" {
-		return c.Username, c.Password
-	}
-	return "", c.IdentityToken
-}
-
 // loginsFor returns the credentials that the runtime uses at a host, or else the
 // anonymous one.
 func (s *session) loginsFor(all []credentials.Credential) []credentials.Credential {
@@ -140,7 +112,7 @@ func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Cred
 	var realm *url.URL
 	if ch.bearer {
 		var failed *tokenResult
-		if realm, failed = ch.realmURL(); failed != nil {
+		if realm, failed = realmURL(ch); failed != nil {
 			return login{cred: cred, isToken: true}, failed
 		}
 	}
@@ -148,7 +120,7 @@ func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Cred
 	if d == runtimeNone {
 		cred = credentials.Credential{}
 	}
-	by := login{cred: cred, isToken: ch.bearer, to: s.host.Host}
+	by := login{cred: cred, isToken: ch.bearer}
 	if d == withhold {
 		by.withheld = reason
 		if !ch.bearer || s.host.Scheme != "https" {
@@ -165,11 +137,11 @@ func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Cred
 			if len(t.token) >= minToken {
 				s.addSecret(t.token)
 			}
-			by.authorization = "Bearer " + t.token
+			by = by.withToken(s.host.Host, t.token)
 		}
 		return by, &t
 	case username != "" && secret != "":
-		by.authorization = basic(username, secret)
+		by = by.withBasic(s.host.Host)
 	}
 	return by, nil
 }
@@ -222,7 +194,7 @@ func (s *session) fetchTokenOnce(
 	ctx context.Context, ch challenge, realm *url.URL, repository string, cred credentials.Credential,
 ) tokenResult {
 	if _, secret := loginOf(cred); secret == "" || s.sentLogins == nil {
-		return s.client.fetchToken(ctx, ch, realm, repository, cred)
+		return s.fetchToken(ctx, ch, realm, repository, cred)
 	}
 	one := s.sentLogins.at(realm, cred, repository)
 	one.Lock()
@@ -233,80 +205,11 @@ func (s *session) fetchTokenOnce(
 		t.clock, t.took = nil, 0
 		return t
 	}
-	t := s.client.fetchToken(ctx, ch, realm, repository, cred)
+	t := s.fetchToken(ctx, ch, realm, repository, cred)
 	if t.status == http.StatusUnauthorized || t.status == http.StatusForbidden {
 		one.refused = &t
 	}
 	return t
-}
-
-// tokenRequest returns a request for a token to pull repo: GET with basic
-// authentication, or POST as OAuth2 (the two ways of the distribution specification).
-// A login without a secret is anonymous, and is sent by GET.
-func tokenRequest(method string, realm *url.URL, ch challenge, repo string, cred credentials.Credential) request {
-	username, secret := loginOf(cred)
-	scopes := append(slices.Clone(ch.scopes), "repository:"+repo+":pull")
-	slices.Sort(scopes)
-	scopes = slices.Compact(scopes)
-	r := request{method: method, limit: 16 << 10}
-	if method == http.MethodPost {
-		r.url = realm.String()
-		r.by = login{cred: cred, to: realm.Host}
-		r.form = url.Values{"client_id": {"containerd-client"}, "service": {ch.service}, "scope": {strings.Join(scopes, " ")}}
-		if username == "" {
-			r.form.Set("grant_type", "refresh_token")
-			r.form.Set("refresh_token", secret)
-		} else {
-			r.form.Set("grant_type", "password")
-			r.form.Set("username", username)
-			r.form.Set("password", secret)
-		}
-		return r
-	}
-	q := realm.Query()
-	if ch.service != "" {
-		q.Set("service", ch.service)
-	}
-	for _, scope := range scopes {
-		q.Add("scope", scope)
-	}
-	withQuery := *realm
-	withQuery.RawQuery = q.Encode()
-	r.url = withQuery.String()
-	if secret != "" {
-		r.by = login{cred: cred, to: realm.Host, authorization: basic(username, secret)}
-	}
-	return r
-}
-
-// authorize puts the login of r into req, which goes to target after so many redirects.
-func authorize(req *http.Request, r request, target *url.URL, hops int) error {
-	carries := r.by.authorization != "" || r.form != nil
-	switch {
-	case !carries:
-		return nil
-	case target.Scheme != "https":
-		return &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
-	case hops > 0 && r.form != nil:
-		return &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
-	case hops > 0:
-		return nil // nor is a header
-	case r.by.to != target.Host:
-		return &connect.BlockedError{Reason: "credentials for another host are not sent to " + report.Clean(target.Host, 80)}
-	case r.form != nil:
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-	default:
-		req.Header.Set("Authorization", r.by.authorization)
-	}
-	return nil
-}
-
-func carriesLogin(req *http.Request) bool {
-	return req.Header.Get("Authorization") != "" || req.Body != nil
-}
-
-func basic(username, secret string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+secret))
 }
 
 // withheldCheck is the end of an attempt whose login is not sent to the host itself.

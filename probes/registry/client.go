@@ -33,14 +33,17 @@ const maxRedirects = 10
 // to addresses of that name which pass the guard; through the node's proxy if
 // there is one for the host.
 type client struct {
-	prober     *connect.Prober
-	host       runtimeconfig.Host
-	addr       netip.AddrPort // of host, checked; invalid behind a proxy
-	tokenRoute *tokenRoute    // nil: the token service was not checked
-	budget     *budget
-	http       *http.Client
+	prober *connect.Prober
+	host   runtimeconfig.Host
+	addr   netip.AddrPort // of host, checked; invalid behind a proxy
+	budget *budget
+	http   *http.Client
 
 	idle atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it was used
+
+	// AddressOf returns the checked address of a target other than the host; false: it
+	// was not checked. Nil: none was.
+	AddressOf func(target string) (netip.AddrPort, bool)
 
 	// strict verifies certificates even if the host has skip_verify: for
 	// credentials to any other host.
@@ -48,6 +51,7 @@ type client struct {
 	proxies sync.Map // addresses of the proxies that proxyFor returned
 }
 
+// newClient returns a client for a host at an address.
 func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *budget) *client {
 	c := &client{prober: p, host: h, addr: addr, budget: b}
 	roots := p.RootsFor(h)
@@ -63,6 +67,13 @@ func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *
 		c.strict = c.newHTTP(strict)
 	}
 	return c
+}
+
+// newClientWith returns a client that sends its requests through a transport instead of
+// the network, for tests.
+func newClientWith(p *connect.Prober, h runtimeconfig.Host, b *budget, transport http.RoundTripper) *client {
+	do := &http.Client{Transport: transport}
+	return &client{prober: p, host: h, budget: b, http: do, strict: do}
 }
 
 func (c *client) newHTTP(config *tls.Config) *http.Client {
@@ -90,6 +101,9 @@ func (c *client) newHTTP(config *tls.Config) *http.Client {
 // idleTTL is how long a connection may be idle between the handshake and the
 // request: a server closes it after a while, which would look like a fault.
 const idleTTL = time.Second
+
+// reuse makes the first request use a connection; nil: there is none.
+func (c *client) reuse(conn *connect.IdleConn) { c.idle.Store(conn) }
 
 // reuseIdle returns a client for one request over the connection of the TLS check;
 // nil if there is none that is fresh.
@@ -144,8 +158,10 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 	if c.addr.IsValid() && target == c.host.Address() {
 		return connect.NewDialer().DialContext(ctx, network, c.addr.String())
 	}
-	if addr, ok := c.tokenRoute.addrOf(target); ok {
-		return new(net.Dialer).DialContext(ctx, network, addr.String())
+	if c.AddressOf != nil {
+		if addr, ok := c.AddressOf(target); ok {
+			return new(net.Dialer).DialContext(ctx, network, addr.String())
+		}
 	}
 	if _, ok := c.proxies.Load(target); ok {
 		conn, err := c.prober.DialName(ctx, target, nil)
@@ -214,7 +230,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 			return nil, err
 		}
 		if rep.hops > 0 {
-			rep.dropped = rep.dropped || r.by.authorization != "" || len(c.host.Header) > 0
+			rep.dropped = rep.dropped || r.by.sent() || len(c.host.Header) > 0
 		}
 		rep.sent = time.Now()
 		resp, err := c.clientFor(req, target, rep.hops).Do(req)

@@ -49,8 +49,7 @@ func answered(status int, mediaType string, body []byte) *session {
 	n := &connect.Prober{}
 	h := runtimeconfig.Host{Scheme: "https", Host: "r.lab", Path: "/v2"}
 	s := &session{prober: n, host: h, budget: newBudget(), ref: reference.Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
-	do := &http.Client{Transport: canned{status, http.Header{"Content-Type": {mediaType}}, body}}
-	s.client = &client{prober: n, host: h, budget: s.budget, http: do, strict: do}
+	s.client = newClientWith(n, h, s.budget, canned{status, http.Header{"Content-Type": {mediaType}}, body})
 	return s
 }
 
@@ -132,7 +131,7 @@ func FuzzToken(f *testing.F) {
 		}
 		s := answered(status, "application/json", body)
 		ch := challenge{bearer: true, realm: "https://auth.lab/token", service: "lab"}
-		got := s.client.fetchToken(context.Background(), ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"})
+		got := s.fetchToken(context.Background(), ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"})
 		sane(t, tokenCheck("r.lab", ch, []tokenResult{got}))
 	})
 }

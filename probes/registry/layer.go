@@ -3,7 +3,6 @@ package registry
 import (
 	"cmp"
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,7 +35,7 @@ func checkBlobs(ctx context.Context, sessions []*session, found *session, layer 
 			continue
 		}
 		if !s.manifest.asked {
-			s.manifest.cred = found.manifest.cred // the runtime has one login for all hosts
+			s.manifest.login.cred = found.manifest.login.cred // the runtime has one login for all hosts
 		}
 		checks = append(checks, b.run(share(ctx, len(sessions)-i)))
 		if b.check.Outcome == report.Pass {
@@ -68,10 +67,10 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	defer cancel()
 	start := time.Now()
 	rep, err := b.get(ctx, b.session.manifest.login)
-	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.session.manifest.authorization == "" {
+	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && !b.session.manifest.login.sent() {
 		if ch, ok := readChallenge(rep.header); ok {
-			by, _ := b.session.logIn(ctx, ch, b.session.manifest.cred, b.session.ref.Path)
-			if by.authorization != "" {
+			by, _ := b.session.logIn(ctx, ch, b.session.manifest.login.cred, b.session.ref.Path)
+			if by.sent() {
 				rep, err = b.get(ctx, by)
 			}
 		}
@@ -79,7 +78,7 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	took := time.Since(start)
 	b.check.Duration = report.Millis(took)
 	b.facts[report.KeyBlobSize] = strconv.FormatInt(b.layer.Size, 10)
-	b.facts[report.KeyUsedCredential] = b.session.manifest.cred.Source
+	b.facts[report.KeyUsedCredential] = b.session.manifest.login.cred.Source
 	if err != nil {
 		b.noAnswer(err, took)
 	} else {
@@ -236,20 +235,6 @@ func (b *layerCheck) wrongSize(size int64, where string) {
 	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d bytes", where, size, b.layer.Size))
 }
 
-// totalSize returns the size of the whole blob by the answer; false if the answer
-// does not give it. In a Content-Encoding the size is another one.
-func totalSize(rep *reply) (int64, bool) {
-	if rep.encoded != "" || rep.header.Get("Content-Encoding") != "" {
-		return 0, false
-	}
-	text := rep.header.Get("Content-Length")
-	if rep.status != http.StatusOK {
-		_, text, _ = strings.Cut(rep.header.Get("Content-Range"), "/") // bytes 0-0/1234 (RFC 9110, 14.4)
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	return n, err == nil && n >= 0
-}
-
 // sameSite reports whether net/http, and so the runtime, sends the Authorization
 // for one host along a redirect to another: it does to the same host, or one below
 // it.
@@ -258,24 +243,6 @@ func sameSite(to, from string) bool {
 	b, _ := runtimeconfig.SplitHost(from, "https")
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	return a == b || strings.HasSuffix(a, "."+b)
-}
-
-// storeCode returns the error code of a registry, or of an object store (the
-// element Code of S3's, Azure's and Google's answers).
-func storeCode(body []byte) string {
-	if code := errorCode(body); code != "" {
-		return code
-	}
-	var answer struct {
-		XMLName xml.Name `xml:"Error"`
-		Code    string   `xml:"Code"`
-	}
-	// The end may be cut off: what was read before it counts.
-	_ = xml.Unmarshal(body, &answer)
-	if len(answer.Code) > 40 || strings.Trim(strings.ToLower(answer.Code), "abcdefghijklmnopqrstuvwxyz") != "" {
-		return ""
-	}
-	return answer.Code
 }
 
 func inBrackets(s string) string {

@@ -70,7 +70,7 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 // refusedNow reports whether this diagnosis has sent the login to the realm, which
 // refused it: that is not a memory, and the login is not sent again.
 func (c *manifestCheck) refusedNow(cred credentials.Credential) bool {
-	realm, failed := c.challenge.realmURL()
+	realm, failed := realmURL(c.challenge)
 	return failed == nil && c.challenge.bearer && c.session.sentLogins.refused(realm, cred, c.session.ref.Path)
 }
 
@@ -79,7 +79,7 @@ func (c *manifestCheck) refusedNow(cred credentials.Credential) bool {
 func (c *manifestCheck) loginPlaces() []string {
 	places := []string{c.session.host.Name()}
 	if c.challenge.bearer {
-		if realm, failed := c.challenge.realmURL(); failed == nil {
+		if realm, failed := realmURL(c.challenge); failed == nil {
 			places = append(places, realmKey(realm))
 		}
 	}
@@ -117,7 +117,7 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 func (c *manifestCheck) endedBefore(by login, token *tokenResult) (a attempt, ended bool) {
 	s, service := c.session, c.challenge.serviceHost()
 	switch {
-	case by.authorization != "":
+	case by.sent():
 		return a, false
 	case token != nil:
 		// A service that does not know the login comes less far than one that knows it

@@ -3,34 +3,15 @@ package registry
 import (
 	"cmp"
 	"context"
-	"mime"
 	"net/http"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 	"time"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
 )
-
-// Media types of Docker's formats, as in the OCI ones.
-const (
-	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
-)
-
-// acceptManifests is the Accept of containerd when it resolves a name.
-var acceptManifests = strings.Join([]string{
-	dockerManifest,
-	dockerIndex,
-	ocispec.MediaTypeImageManifest,
-	ocispec.MediaTypeImageIndex,
-	"*/*",
-}, ", ")
 
 // manifestState is what is known after the HEAD of the manifest.
 type manifestState struct {
@@ -38,7 +19,7 @@ type manifestState struct {
 	at    int  // index of the check in session.checks
 
 	status    int       // of the answer that decides
-	login               // that the answer was given to
+	login     login     // that the answer was given to
 	challenge challenge // of the host; unset if it has none
 	mediaType string
 	digest    string
@@ -78,29 +59,29 @@ func (s *session) head(ctx context.Context, by login) (*reply, []string, error) 
 	}
 	r := s.planned(st, "", s.ref.TagOrDigest(), "")
 	r.by = by
-	rep, answers, err := s.sendAsRuntime(ctx, r, s.last)
+	rep, given, err := s.sendAsRuntime(ctx, r, s.last)
 	if err == nil && rep.status == http.StatusMethodNotAllowed && s.budget.takeManifest() {
 		r = s.planned(st, "405", s.ref.TagOrDigest(), "")
 		r.by, r.limit = by, 1
-		rep, answers, err = s.sendAsRuntime(ctx, r, s.last)
-		answers = append([]string{"405"}, answers...)
+		rep, given, err = s.sendAsRuntime(ctx, r, s.last)
+		given = append([]string{"405"}, given...)
 	}
 	if err != nil {
-		return nil, answers, err
+		return nil, given, err
 	}
 	s.recognize(rep)
 	if rep.hops == 0 {
 		s.addClockOf(rep)
 	}
 	if rep.status == http.StatusOK && r.method == http.MethodHead && s.resolvesByGet(rep) && s.budget.takeManifest() {
-		return s.resolveByGet(ctx, st, by, answers)
+		return s.resolveByGet(ctx, st, by, given)
 	}
-	return rep, answers, nil
+	return rep, given, nil
 }
 
 // resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
 // runtime reads media type and digest from the answer.
-func (s *session) resolveByGet(ctx context.Context, st step, by login, answers []string) (*reply, []string, error) {
+func (s *session) resolveByGet(ctx context.Context, st step, by login, given []string) (*reply, []string, error) {
 	after := "200 without Docker-Content-Digest or Content-Length"
 	if st == resolveDigest {
 		after = "200 without Content-Length"
@@ -109,12 +90,12 @@ func (s *session) resolveByGet(ctx context.Context, st step, by login, answers [
 	r.by, r.limit = by, maxBytes
 	rep, more, err := s.sendAsRuntime(ctx, r, true)
 	if len(more) > 1 {
-		answers = append(answers, more...)
+		given = append(given, more...)
 	}
 	if err == nil {
 		rep.complete = true
 	}
-	return rep, answers, err
+	return rep, given, err
 }
 
 // manifestCheck is "manifest/<host>" while it runs.
@@ -151,10 +132,10 @@ func (s *session) checkManifest(ctx context.Context) {
 func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 	s := c.session
 	start := time.Now()
-	rep, answers, err := s.head(ctx, login{})
+	rep, given, err := s.head(ctx, login{})
 	if err != nil {
 		s.requestFailed(&c.best.check, err, time.Since(start))
-		c.best.answers = answers
+		c.best.answers = given
 		return
 	}
 	if rep.status == http.StatusUnauthorized {
@@ -163,7 +144,7 @@ func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 		}
 	}
 	c.best = s.judge(rep, login{})
-	c.best.answers = answers
+	c.best.answers = given
 	if rep.status == http.StatusUnauthorized {
 		c.best.check.Cause = report.Undetermined
 		c.best.check.Summary = s.host.Name() + " answers 401 without naming the kind of credentials, so the runtime sends none"
@@ -232,24 +213,4 @@ func (s *session) image() string {
 		return s.ref.Path + "@" + s.ref.Digest
 	}
 	return s.ref.Path + ":" + s.ref.Tag
-}
-
-// manifestSize returns the size of the manifest by an answer to HEAD; -1 if the
-// answer does not give it.
-func manifestSize(rep *reply) int64 {
-	n, err := strconv.ParseInt(rep.header.Get("Content-Length"), 10, 64)
-	if err != nil || n < 0 || rep.header.Get("Content-Encoding") != "" {
-		return -1
-	}
-	return n
-}
-
-// mediaType returns the Content-Type without its parameters, as containerd reads
-// it: plain text means Docker's first schema.
-func mediaType(h http.Header) string {
-	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil {
-		t, _, _ = strings.Cut(h.Get("Content-Type"), ";")
-	}
-	return strings.TrimSpace(t)
 }

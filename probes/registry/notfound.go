@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -109,7 +108,7 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 		x.check.Cause = report.RepositoryNotFound
 		x.check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
 		x.facts[report.KeyRepository] = "missing"
-		if s.manifest.anonymous() {
+		if s.manifest.login.anonymous() {
 			x.check.Summary += " that is visible without credentials"
 		}
 	case exists:
@@ -207,9 +206,6 @@ func covers(page []string, tag string, more bool) bool {
 	return slices.IsSorted(page) && (!more || len(page) > 0 && page[len(page)-1] > tag)
 }
 
-// hasMore reports whether a list continues after this page.
-func hasMore(list *reply) bool { return list.cut || list.header.Get("Link") != "" }
-
 // stem returns a beginning of tag that its neighbours share: up to the last
 // separator, or else its first half.
 func stem(tag string) string {
@@ -217,24 +213,4 @@ func stem(tag string) string {
 		return tag[:i+1]
 	}
 	return tag[:(len(tag)+1)/2]
-}
-
-// tagsIn returns the tags of a tag list, of which the end may be cut off.
-func tagsIn(body []byte) []string {
-	var list struct {
-		Tags []string `json:"tags"`
-	}
-	readList(body, &list)
-	return list.Tags
-}
-
-// readList reads a JSON object that ends with a list of strings, of which the
-// end may be cut off.
-func readList(body []byte, into any) {
-	if json.Unmarshal(body, into) == nil {
-		return
-	}
-	if i := strings.LastIndex(string(body), `",`); i > 0 {
-		_ = json.Unmarshal(append(body[:i+1:i+1], "]}"...), into) // not a list: nothing is read
-	}
 }

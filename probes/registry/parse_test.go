@@ -42,13 +42,6 @@ func FuzzForeign(f *testing.F) {
 		if code := errorCode([]byte(body)); len(code) > 40 || report.Clean(code, 40) != code {
 			t.Errorf("code %q", code)
 		}
-		meant, near := similar(header, tagsIn([]byte(body)))
-		for _, tag := range append(meant, near...) {
-			if len(tag) > maxName || report.Clean(tag, maxName) != tag {
-				t.Errorf("tag %q", tag)
-			}
-		}
-		tokenTimes(body)
 		tagsIn([]byte(body))
 		if code := storeCode([]byte(body)); len(code) > 40 || report.Clean(code, 40) != code {
 			t.Errorf("code %q", code)
@@ -66,29 +59,6 @@ func TestTagsIn(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"stable", "stabel", 1}, {"latest", "lates", 1}, {"v1.2", "1.2", 1}, {"abc", "xyz", 3}} {
-		if got := distance(tt.a, tt.b); got != tt.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
-		}
-	}
-}
-
-// A host of a URL has more characters than any name or address.
-func TestIsHostName(t *testing.T) {
-	for in, want := range map[string]bool{
-		"r.example": true, "r.example:5000": true, "[2001:db8::1%eth0]:443": true, "a_b": true, "bücher.example": true, "r。example": true,
-		"": false, "a;b": false, "$(a)": false, "`a`": false, "a b": false, "a'b": false, "a\"b": false, "a&b": false, "a\x1bb": false,
-	} {
-		if isHostName(in) != want {
-			t.Errorf("%q: a host is %v", in, !want)
-		}
-	}
-}
-
 // Retry-After is a number, a date or nothing: it becomes part of the fix.
 func TestWait(t *testing.T) {
 	for in, want := range map[string]string{
@@ -98,16 +68,5 @@ func TestWait(t *testing.T) {
 		if got := retryAfterOf(http.Header{"Retry-After": {in}}); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)
 		}
-	}
-}
-
-// A suggestion is part of a command that people copy.
-func TestOnlyNamesAreSuggested(t *testing.T) {
-	meant, near := similar("v1.0", []string{"v1.0;reboot", "v1.0$(x)", "v1.0`x`", "v1.0 x", "v1.0\n", "v1.0-&", "-v1.0", "1.0"})
-	if got := append(meant, near...); len(got) != 1 || got[0] != "1.0" {
-		t.Errorf("tags %q", got)
-	}
-	if got := similarRepositories("shop/web", []string{"shop/web;x", "shop/$(x)", "shop/wep", "Shop/web", "x.y/../shop/web", "shop/we b"}); len(got) != 1 || got[0] != "shop/wep" {
-		t.Errorf("repositories %q", got)
 	}
 }

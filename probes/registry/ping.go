@@ -133,36 +133,6 @@ func (s *session) recognize(rep *reply) {
 	s.product = cmp.Or(s.product, productOf(rep.header, ch))
 }
 
-// productOf returns the registry software that the headers of an answer name; empty if
-// they name none. By the headers that each sends: JFrog's "X-JFrog-Version", Harbor's
-// "X-Harbor-Csrf-Token", the "Server" of Nexus and of Azure, the realms of GitLab, Quay
-// and GitHub, and Docker Hub's "Docker-RateLimit-Source".
-func productOf(h http.Header, ch challenge) string {
-	server := strings.ToLower(h.Get("Server"))
-	realm, _ := url.Parse(ch.realm)
-	switch {
-	case h.Get("X-JFrog-Version") != "", h.Get("X-Artifactory-Id") != "", strings.HasPrefix(server, "artifactory"):
-		return "artifactory"
-	case h.Get("X-Harbor-Csrf-Token") != "", ch.service == "harbor-registry":
-		return "harbor"
-	case strings.HasPrefix(server, "nexus/"):
-		return "nexus"
-	case strings.HasPrefix(server, "azurecontainerregistry"), strings.HasSuffix(ch.service, ".azurecr.io"):
-		return "acr"
-	case realm != nil && strings.HasSuffix(realm.Path, "/jwt/auth"):
-		return "gitlab"
-	case realm != nil && strings.HasSuffix(realm.Path, "/v2/auth") && strings.Contains(ch.service, "quay"):
-		return "quay"
-	case h.Get("X-Github-Request-Id") != "":
-		return "ghcr"
-	case h.Get("Docker-RateLimit-Source") != "", ch.service == "registry.docker.io":
-		return "dockerhub"
-	case strings.HasPrefix(ch.service, "ecr.") || strings.HasSuffix(ch.service, ".amazonaws.com"):
-		return "ecr"
-	}
-	return ""
-}
-
 func pingURL(h runtimeconfig.Host) string {
 	base := h.Path
 	if strings.HasPrefix(base, "/v2/") {

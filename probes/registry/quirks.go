@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"net/http"
 	"strings"
 )
 
@@ -37,18 +36,4 @@ func hidesMissing(domain string) bool {
 		return true
 	}
 	return strings.HasSuffix(domain, ".gcr.io") || strings.HasSuffix(domain, "-docker.pkg.dev")
-}
-
-// noRepository reports whether the answer to a list of tags means that the repository
-// does not exist. NOT_FOUND is Harbor's; in the answer to a manifest, unlike to a list
-// of tags, it would tell nothing about the repository.
-func noRepository(rep *reply) bool {
-	if rep.status != http.StatusNotFound {
-		return false
-	}
-	switch errorCode(rep.body) {
-	case "NAME_UNKNOWN", "NAME_INVALID", "REPOSITORY_UNKNOWN", "NOT_FOUND":
-		return true
-	}
-	return false
 }

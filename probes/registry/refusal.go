@@ -8,9 +8,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/pullprobe/pullprobe/evidence"
-	"github.com/pullprobe/pullprobe/report"
 )
 
 // This file is the only place in the probes that reads a registry's English. What
@@ -110,6 +107,9 @@ var reasonOfStatus = map[int]string{
 	http.StatusUnavailableForLegalReasons: forCountry,
 	http.StatusInsufficientStorage:        forQuota,
 }
+
+// reasonOf returns the reason that a status alone gives; empty: none.
+func reasonOf(status int) string { return reasonOfStatus[status] }
 
 // plainRefusals are the texts of a refusal for want of a right, whose reason is none of
 // the above: distribution, Harbor, Quay, GitLab, GHCR, ECR, Artifact Registry.
@@ -289,51 +289,4 @@ func hints(message string) bool {
 		}
 		return slices.Contains(hintsOfReasons, strings.Trim(word, ".,;:!?()'"))
 	})
-}
-
-// refusedForOf returns the reason of an answer whose body was read; empty if it is not
-// readable. A text that is cut off, or that answers a request without the login that
-// the runtime sends, may give a reason, but never none.
-func refusedForOf(rep *reply) string {
-	if rep.encoded != "" {
-		return ""
-	}
-	reason := refusedFor(rep.status, storeCode(rep.body), string(rep.body))
-	if reason == forNone && (rep.cut || rep.dropped) {
-		return ""
-	}
-	return reason
-}
-
-// readRefusal adds to "manifest/<host>" the reason of the refusal. HEAD has no text:
-// that of a GET beside it counts if it was refused with the same status, as for
-// containerd since 2.3.3 (withGETErrorBody).
-func (x *explainer) readRefusal() {
-	status := x.session.manifest.status
-	if x.check.Outcome != report.Fail || x.check.BlockedBy != "" {
-		return
-	}
-	reason := reasonOfStatus[status]
-	if x.get != nil {
-		reason = ""
-		if x.get.status == status {
-			reason = refusedForOf(x.get)
-		}
-	}
-	x.facts[report.KeyRefusedFor] = reason
-}
-
-// readRefusal adds to "blob/<host>" the reason of the refusal.
-func (b *layerCheck) readRefusal(rep *reply) {
-	if b.check.Outcome == report.Fail {
-		b.facts[report.KeyRefusedFor] = refusedForOf(rep)
-	}
-}
-
-// withRefusal adds the reason of a refusal to the facts of a token service's answer.
-func (t tokenResult) withRefusal(rep *reply) tokenResult {
-	if t.outcome == report.Fail {
-		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusedForOf(rep))
-	}
-	return t
 }

@@ -1,14 +1,11 @@
 package registry
 
 import (
-	"context"
-	"errors"
-	"io"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -64,6 +61,25 @@ func plan() []plannedRequest {
 		{tokenForLogin, post, "", "", "", "", true, authorize},
 		{tokenForLogin, get, "", "", "400, 401, 404 or, with a user name, 405", "", true, authorize},
 		{tokenForAnybody, get, "", "", "", "", true, authorize},
+	}
+}
+
+// ForObject is a request of a step for one tag or digest.
+type ForObject struct {
+	Method string
+	Path   string // below the repository
+	Accept string
+}
+
+// findRequest returns the request of a step that follows an answer; empty: the first one.
+// object is a tag or a digest, mediaType that of what is wanted; empty: it is not known.
+func findRequest(st step, after, object, mediaType string) ForObject {
+	all := plan()
+	p := all[slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.probed })]
+	return ForObject{
+		Method: p.method,
+		Path:   strings.NewReplacer("OBJECT", object, "DIGEST", object).Replace(p.path),
+		Accept: strings.TrimPrefix(strings.Replace(p.accept, "MEDIATYPE", mediaType, 1), ", "),
 	}
 }
 
@@ -129,56 +145,17 @@ func getsTokenAfter(status int, username string) bool {
 	return false
 }
 
-// planned returns the request of a step that follows an answer; empty: the first one.
-// object is a tag or a digest, accept the media type of what is wanted, if it is known.
-func (s *session) planned(st step, after, object, accept string) request {
-	all := plan()
-	i := slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.probed })
-	p := all[i]
-	path := strings.NewReplacer("OBJECT", object, "DIGEST", object).Replace(p.path)
-	r := request{method: p.method, url: s.apiURL(nil, strings.Split(path, "/")...), header: http.Header{}}
-	r.header.Set("Accept", strings.TrimPrefix(strings.Replace(p.accept, "MEDIATYPE", accept, 1), ", "))
-	return r
-}
+// Media types of Docker's formats, as in the OCI ones.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
 
-// betweenRetries is containerd's pause after a broken connection.
-const betweenRetries = 50 * time.Millisecond
-
-// sendAsRuntime sends a request of the plan, and again where the runtime does. It
-// returns the last answer, and all of them in words.
-func (s *session) sendAsRuntime(ctx context.Context, r request, lastHost bool) (*reply, []string, error) {
-	var answers []string
-	for {
-		rep, err := s.client.send(ctx, r)
-		answers = append(answers, answerOf(rep, err))
-		if !retriesAfter(s.model.version, lastHost, answers) || ctx.Err() != nil {
-			return rep, answers, err
-		}
-		if err != nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(betweenRetries):
-			}
-		}
-	}
-}
-
-// answerOf names an answer as the rules of retries do.
-func answerOf(rep *reply, err error) string {
-	switch {
-	case err == nil:
-		return strconv.Itoa(rep.status)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "broken"
-	}
-	return "error"
-}
-
-// retriedFact is the evidence of a request that was sent again: all its answers in
-// order; empty if it was sent once.
-func retriedFact(answers []string) string {
-	if len(answers) < 2 {
-		return ""
-	}
-	return strings.Join(answers, " ")
-}
+// acceptManifests is the Accept of containerd when it resolves a name.
+var acceptManifests = strings.Join([]string{
+	dockerManifest,
+	dockerIndex,
+	ocispec.MediaTypeImageManifest,
+	ocispec.MediaTypeImageIndex,
+	"*/*",
+}, ", ")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -41,9 +40,10 @@ type session struct {
 	checks []report.Check
 	clocks []connect.ClockReading
 
-	challenge challenge // of the answer to GET /v2/
-	tokenHost string    // of the token service
-	client    *client   // nil: the host was not reached
+	challenge challenge   // of the answer to GET /v2/
+	tokenHost string      // of the token service
+	tokenPath *tokenRoute // to the token service; nil: it was not checked
+	client    *client     // nil: the host was not reached
 	manifest  manifestState
 
 	answered   bool   // the host has answered a request
@@ -191,7 +191,7 @@ func (s *session) connectDirectly(ctx context.Context) (blockedBy string) {
 	s.addClocks(r.Clocks...)
 	if r.BlockedBy == "" {
 		s.client = newClient(s.prober, s.host, r.Addr, s.budget)
-		s.client.idle.Store(r.Conn)
+		s.client.reuse(r.Conn)
 	}
 	return r.BlockedBy
 }
@@ -311,35 +311,4 @@ func limited(check *report.Check, e evidence.Facts, name string, rep *reply) {
 	for k, x := range quota {
 		e[k] = cmp.Or(x, e[k])
 	}
-}
-
-// rateLimit reads an answer 429. It returns a message, which follows the name of
-// the host, and the quota.
-func rateLimit(rep *reply) (message string, quota evidence.Facts) {
-	quota = quotaHeaders(rep.header)
-	message = "is rate-limiting this node (429"
-	if after := quota[report.KeyRetryAfter]; strings.HasSuffix(after, "GMT") {
-		message += "; retry after " + after
-	} else if after != "" {
-		message += "; retry after " + after + " s"
-	}
-	return message + ")", quota
-}
-
-// retryAfterOf returns the header Retry-After, seconds or a date (RFC 9110,
-// 10.2.3), in one notation; empty if it is anything else. It becomes part of the
-// fix.
-func retryAfterOf(h http.Header) string {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return strconv.FormatUint(n, 10)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return at.UTC().Format(http.TimeFormat)
-	}
-	return ""
-}
-
-func isWebPage(h http.Header) bool {
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "text/html")
 }

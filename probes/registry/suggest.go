@@ -36,7 +36,7 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *reply) 
 func (x *explainer) suggestRepository(ctx context.Context) string {
 	s := x.session
 	candidates := guessRepositories(s.ref.Domain, s.ref.Path)
-	if !s.manifest.isToken {
+	if !s.manifest.login.isToken {
 		// A token for one repository gives no access to the catalog.
 		candidates = append(similarRepositories(s.ref.Path, x.catalog(ctx)), candidates...)
 	}
@@ -77,7 +77,7 @@ func (x *explainer) exists(ctx context.Context, path, object string) bool {
 		if x.noTokens {
 			return false
 		}
-		if by, _ = s.logIn(ctx, s.manifest.challenge, by.cred, path); by.authorization == "" {
+		if by, _ = s.logIn(ctx, s.manifest.challenge, by.cred, path); !by.sent() {
 			x.noTokens = true // a login that is refused is not sent again for a guess
 			return false
 		}

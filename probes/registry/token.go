@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,60 +13,11 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
-
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
 )
-
-// challenge is what a registry requires in WWW-Authenticate.
-type challenge struct {
-	bearer  bool // a token; false: basic authentication
-	realm   string
-	service string
-	scopes  []string
-	problem string // error= of a refused token, such as insufficient_scope
-}
-
-// readChallenge returns the challenge that containerd would answer: bearer
-// before basic, no other scheme.
-func readChallenge(h http.Header) (challenge, bool) {
-	for _, c := range auth.ParseAuthHeader(h) {
-		switch c.Scheme {
-		case auth.BearerAuth:
-			ch := challenge{
-				bearer:  true,
-				realm:   c.Parameters["realm"],
-				service: c.Parameters["service"],
-				problem: c.Parameters["error"],
-			}
-			if scope := c.Parameters["scope"]; scope != "" {
-				ch.scopes = strings.Split(scope, " ")
-			}
-			return ch, true
-		case auth.BasicAuth:
-			return challenge{}, true
-		}
-	}
-	return challenge{}, false
-}
-
-// serviceHost returns the host of the token service, for people.
-func (c challenge) serviceHost() string {
-	if u, err := url.Parse(c.realm); err == nil && isHostName(u.Host) {
-		return report.Clean(u.Host, 80)
-	}
-	return "the token service"
-}
-
-func (c challenge) scheme() string {
-	if c.bearer {
-		return "bearer"
-	}
-	return "basic"
-}
 
 // tokenResult is the outcome of one request to the token service.
 type tokenResult struct {
@@ -93,8 +43,8 @@ func tokenFailed(cause report.Cause, message string, facts evidence.Facts) token
 	return tokenResult{outcome: report.Fail, cause: cause, message: message, facts: facts}
 }
 
-// realmURL returns the realm, or the result of a token request without a usable one.
-func (c challenge) realmURL() (*url.URL, *tokenResult) {
+// realmURL returns the realm of a challenge, or the result of a token request without a usable one.
+func realmURL(c challenge) (*url.URL, *tokenResult) {
 	realm, err := url.Parse(c.realm)
 	if err != nil || !isHostName(realm.Host) {
 		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.realm, 60)) + ")"
@@ -109,22 +59,22 @@ func (c challenge) realmURL() (*url.URL, *tokenResult) {
 // and by GET after some answers to it ([getsTokenAfter]); without one by GET. A password
 // is sent by GET first: a realm that refuses it gets it only once, where containerd
 // would send it twice. A login without a secret is anonymous.
-func (c *client) fetchToken(ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
+func (s *session) fetchToken(ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
 	username, secret := loginOf(cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
-	if t, blocked := c.tokenRoute.blocked(realm); blocked {
+	if t, blocked := s.tokenPath.blocked(realm); blocked {
 		return t
 	}
 	var t tokenResult
 	switch {
 	case secret == "":
-		t, _ = c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+		t, _ = s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	case username == "":
-		t = c.fetchWithIdentityToken(ctx, ch, realm, repo, cred)
+		t = s.fetchWithIdentityToken(ctx, ch, realm, repo, cred)
 	default:
-		t = c.fetchWithPassword(ctx, ch, realm, repo, cred)
+		t = s.fetchWithPassword(ctx, ch, realm, repo, cred)
 	}
 	if realm.Scheme == "http" {
 		t.facts = evidence.With(t.facts, report.KeyRealmPlain, report.True)
@@ -136,23 +86,23 @@ func (c *client) fetchToken(ctx context.Context, ch challenge, realm *url.URL, r
 }
 
 // fetchWithIdentityToken gets a token by POST, or by GET where the service has no POST.
-func (c *client) fetchWithIdentityToken(
+func (s *session) fetchWithIdentityToken(
 	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) tokenResult {
-	post, posted := c.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+	post, posted := s.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
 	if !posted || !getsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
 		return post // after 401 too: the service has refused the login, and need not get it again
 	}
-	get, _ := c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	get, _ := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	return get.withStatuses(post, get)
 }
 
 // fetchWithPassword gets a token for a password. What the runtime gets is decided by
 // the answer to its POST, unless that makes it send the GET.
-func (c *client) fetchWithPassword(
+func (s *session) fetchWithPassword(
 	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) tokenResult {
-	get, got := c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	get, got := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
 	if !got || refused || get.outcome == report.Skipped {
 		if got {
@@ -160,7 +110,7 @@ func (c *client) fetchWithPassword(
 		}
 		return get
 	}
-	post, posted := c.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+	post, posted := s.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
 	switch {
 	case !posted && post.outcome != report.Fail:
 		return get // a redirect, or the end of the diagnosis
@@ -186,16 +136,16 @@ func (t tokenResult) withStatuses(post, get tokenResult) tokenResult {
 }
 
 // askForToken sends one request for a token. It reports whether there was an answer.
-func (c *client) askForToken(
+func (s *session) askForToken(
 	ctx context.Context, method string, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) (tokenResult, bool) {
 	start := time.Now()
-	rep, err := c.send(ctx, tokenRequest(method, realm, ch, repo, cred))
+	rep, err := s.client.send(ctx, tokenRequest(method, realm, ch.service, ch.scopes, repo, cred))
 	if err != nil {
-		return c.tokenFault(err, realm, time.Since(start)), false
+		return s.tokenFault(err, realm, time.Since(start)), false
 	}
 	_, secret := loginOf(cred)
-	t := c.readToken(rep, method, secret == "")
+	t := readToken(rep, method, secret == "")
 	t.status, t.took = rep.status, rep.took
 	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
 		t.clock = &clock
@@ -205,18 +155,18 @@ func (c *client) askForToken(
 }
 
 // tokenFault returns what a request without an answer means.
-func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
+func (s *session) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		t := notSent("skipped: " + blocked.Reason)
 		t.facts[report.KeyRefused] = blocked.Reason
 		return t
 	}
 	late := report.ConnectionTimeout
-	if _, reached := c.tokenRoute.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
+	if _, reached := s.tokenPath.addrOf(realmAddress(realm)); reached || realm.Host == s.host.Host {
 		late = report.RegistryUnavailable // connected, and TLS passed, a moment ago
 	}
 	f := connect.Classify(err, took, late)
-	if c.host.SkipVerify && realm.Host != c.host.Host {
+	if s.host.SkipVerify && realm.Host != s.host.Host {
 		if _, ok := connect.ClassifyCertificate(err); ok {
 			// For the runtime, skip_verify applies to the token service too.
 			return notSent("skipped: " + f.Message + ", and credentials are not sent unverified")
@@ -236,7 +186,7 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 }
 
 // readToken returns what an answer of the token service means.
-func (c *client) readToken(rep *reply, method string, anonymous bool) tokenResult {
+func readToken(rep *reply, method string, anonymous bool) tokenResult {
 	fail := func(cause report.Cause, message string) tokenResult {
 		return tokenFailed(cause, message, evidence.Facts{
 			report.KeyContentType: rep.header.Get("Content-Type"),
@@ -320,38 +270,4 @@ func tokenTimes(token string) evidence.Facts {
 		}
 	}
 	return e
-}
-
-// errorCode returns the first error code in a registry's JSON answer, such as
-// MANIFEST_UNKNOWN; empty if there is none. The error's message is not read.
-func errorCode(body []byte) string {
-	var answer struct {
-		Errors []struct {
-			Code json.RawMessage `json:"code"`
-		} `json:"errors"`
-	}
-	if json.Unmarshal(body, &answer) != nil || len(answer.Errors) == 0 {
-		return ""
-	}
-	var code string
-	if json.Unmarshal(answer.Errors[0].Code, &code) != nil || len(code) > 40 ||
-		strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
-		return ""
-	}
-	return code
-}
-
-// quotaHeaders returns the quota headers of an answer.
-func quotaHeaders(h http.Header) evidence.Facts {
-	return evidence.Facts{
-		report.KeyRetryAfter: retryAfterOf(h),
-		report.KeyLimit:      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
-		report.KeyRemaining:  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
-		report.KeyReset:      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
-	}
-}
-
-// statusText returns "503 Service Unavailable".
-func statusText(status int) string {
-	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }

@@ -49,7 +49,8 @@ func (s *session) routeToTokenService(ctx context.Context, ch challenge) {
 		reach, mine = once.(func() connect.Route), !known
 	}
 	r := reach()
-	s.client.tokenRoute = &tokenRoute{h, r}
+	s.tokenPath = &tokenRoute{h, r}
+	s.client.AddressOf = s.tokenPath.addrOf
 	if !mine {
 		return // another host of the image names the same service, and has the checks
 	}

@@ -1,0 +1,54 @@
+package registry
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// quotaHeaders returns the quota headers of an answer.
+func quotaHeaders(h http.Header) evidence.Facts {
+	return evidence.Facts{
+		report.KeyRetryAfter: retryAfterOf(h),
+		report.KeyLimit:      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
+		report.KeyRemaining:  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
+		report.KeyReset:      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
+	}
+}
+
+// statusText returns "503 Service Unavailable".
+func statusText(status int) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
+}
+
+// rateLimit reads an answer 429. It returns a message, which follows the name of
+// the host, and the quota.
+func rateLimit(rep *reply) (message string, quota evidence.Facts) {
+	quota = quotaHeaders(rep.header)
+	message = "is rate-limiting this node (429"
+	if after := quota[report.KeyRetryAfter]; strings.HasSuffix(after, "GMT") {
+		message += "; retry after " + after
+	} else if after != "" {
+		message += "; retry after " + after + " s"
+	}
+	return message + ")", quota
+}
+
+// retryAfterOf returns the header Retry-After, seconds or a date (RFC 9110,
+// 10.2.3), in one notation; empty if it is anything else. It becomes part of the
+// fix.
+func retryAfterOf(h http.Header) string {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return strconv.FormatUint(n, 10)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return at.UTC().Format(http.TimeFormat)
+	}
+	return ""
+}
