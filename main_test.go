@@ -24,10 +24,18 @@ var imports = map[string][]string{
 	"credentials":   {"report", "host"},
 	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
 
-	"probes/guard":     {"report"},
-	"probes/view":      {"report", "evidence", "runtimeconfig"},
-	"probes/connect":   {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
-	"probes/registry":  {"report", "evidence", "runtimeconfig", "credentials", "probes/connect", "probes/reference"},
+	"probes/guard":      {"report"},
+	"probes/view":       {"report", "evidence", "runtimeconfig"},
+	"probes/connect":    {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
+	"probes/similar":    {},
+	"probes/refusal":    {},
+	"probes/requests":   {"runtimeconfig"},
+	"probes/httpclient": {"report", "runtimeconfig", "credentials", "probes/connect"},
+	"probes/answers":    {"report", "evidence", "probes/httpclient"},
+	"probes/registry": {
+		"report", "evidence", "runtimeconfig", "credentials", "probes/connect", "probes/reference",
+		"probes/answers", "probes/httpclient", "probes/refusal", "probes/requests", "probes/similar",
+	},
 	"probes/disk":      {"report", "evidence", "host"},
 	"probes/reference": {"report", "evidence"},
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -61,7 +63,7 @@ type destination struct {
 // (registry.configs.HOST.auth), at that host alone (internal/cri/server/images,
 // PullImage and ParseAuth).
 func (d destination) decide() (decision, string) {
-	_, secret := loginOf(d.cred)
+	_, secret := httpclient.UsernameAndSecret(d.cred)
 	own := d.cred.Host != ""
 	mirror := d.host.Configured && d.host.IsMirrorOf(d.domain)
 	switch {
@@ -91,7 +93,7 @@ const overPlainHTTP = "over plain HTTP"
 func (s *session) loginsFor(all []credentials.Credential) []credentials.Credential {
 	var out []credentials.Credential
 	for _, c := range all {
-		_, secret := loginOf(c)
+		_, secret := httpclient.UsernameAndSecret(c)
 		if d, _ := s.destination(c, nil).decide(); secret != "" && d != runtimeNone {
 			out = append(out, c)
 		}
@@ -108,40 +110,40 @@ func (s *session) destination(cred credentials.Credential, realm *url.URL) desti
 
 // logIn gets what the host requires in Authorization for a repository. The login
 // has none if there is none, or if it may not be sent.
-func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Credential, repository string) (login, *tokenResult) {
+func (s *session) logIn(ctx context.Context, ch answers.Challenge, cred credentials.Credential, repository string) (httpclient.Login, *tokenResult) {
 	var realm *url.URL
-	if ch.bearer {
+	if ch.Bearer {
 		var failed *tokenResult
 		if realm, failed = realmURL(ch); failed != nil {
-			return login{cred: cred, isToken: true}, failed
+			return httpclient.Login{Cred: cred, IsToken: true}, failed
 		}
 	}
 	d, reason := s.destination(cred, realm).decide()
 	if d == runtimeNone {
 		cred = credentials.Credential{}
 	}
-	by := login{cred: cred, isToken: ch.bearer}
+	by := httpclient.Login{Cred: cred, IsToken: ch.Bearer}
 	if d == withhold {
-		by.withheld = reason
-		if !ch.bearer || s.host.Scheme != "https" {
+		by.Withheld = reason
+		if !ch.Bearer || s.host.Scheme != "https" {
 			return by, nil
 		}
 		t := withheldToken(realm, reason)
 		return by, &t
 	}
-	username, secret := loginOf(cred)
+	username, secret := httpclient.UsernameAndSecret(cred)
 	switch {
-	case ch.bearer:
+	case ch.Bearer:
 		t := s.fetchTokenOnce(ctx, ch, realm, repository, cred)
 		if t.outcome == report.Pass {
 			if len(t.token) >= minToken {
 				s.addSecret(t.token)
 			}
-			by = by.withToken(s.host.Host, t.token)
+			by = by.WithToken(s.host.Host, t.token)
 		}
 		return by, &t
 	case username != "" && secret != "":
-		by = by.withBasic(s.host.Host)
+		by = by.WithBasic(s.host.Host)
 	}
 	return by, nil
 }
@@ -168,7 +170,7 @@ type sentLogin struct {
 }
 
 func (s *sentLogins) at(realm *url.URL, cred credentials.Credential, repository string) *sentLogin {
-	username, secret := loginOf(cred)
+	username, secret := httpclient.UsernameAndSecret(cred)
 	key := strings.Join([]string{realmKey(realm), username, secret, repository}, "\x00")
 	one, _ := s.byRealm.LoadOrStore(key, new(sentLogin))
 	return one.(*sentLogin)
@@ -191,9 +193,9 @@ func realmKey(realm *url.URL) string { return realm.Scheme + "://" + realm.Host 
 // fetchTokenOnce gets a token, unless the realm has refused this login to another host
 // of the same image.
 func (s *session) fetchTokenOnce(
-	ctx context.Context, ch challenge, realm *url.URL, repository string, cred credentials.Credential,
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential,
 ) tokenResult {
-	if _, secret := loginOf(cred); secret == "" || s.sentLogins == nil {
+	if _, secret := httpclient.UsernameAndSecret(cred); secret == "" || s.sentLogins == nil {
 		return s.fetchToken(ctx, ch, realm, repository, cred)
 	}
 	one := s.sentLogins.at(realm, cred, repository)
@@ -213,13 +215,13 @@ func (s *session) fetchTokenOnce(
 }
 
 // withheldCheck is the end of an attempt whose login is not sent to the host itself.
-func (s *session) withheldCheck(by login) report.Check {
+func (s *session) withheldCheck(by httpclient.Login) report.Check {
 	check := report.Check{
 		Outcome:  report.Skipped,
-		Summary:  "credentials are not sent to " + s.host.Name() + ": " + by.withheld,
-		Evidence: evidence.Facts{report.KeyLoginNotSent: by.withheld},
+		Summary:  "credentials are not sent to " + s.host.Name() + ": " + by.Withheld,
+		Evidence: evidence.Facts{report.KeyLoginNotSent: by.Withheld},
 	}
-	if by.withheld == overPlainHTTP {
+	if by.Withheld == overPlainHTTP {
 		check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"
 		check.Evidence[report.KeyRuntimeWouldSend] = report.True
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -56,7 +57,7 @@ func TestDecide(t *testing.T) {
 						host.Scheme = scheme
 						got, reason := destination{cred, host, registry, realm, known}.decide()
 						counts[got]++
-						_, secret := loginOf(cred)
+						_, secret := httpclient.UsernameAndSecret(cred)
 						var want decision
 						switch {
 						case secret == "":
@@ -84,7 +85,7 @@ func TestDecide(t *testing.T) {
 // Only authorize.go puts a login into a request. The header of a proxy is the proxy's.
 func TestLoginsInOnePlace(t *testing.T) {
 	// What makes a login, in the file that sends it, and who makes one, in the file that decides.
-	makers := []string{".withBasic(", ".withToken("}
+	makers := []string{".WithBasic(", ".WithToken("}
 	words := []string{`"Authorization"`, `"authorization"`, "SetBasicAuth", `"Basic `, `"Bearer `, `"refresh_token"`, `"grant_type"`, `"password"`, "authorization:", ".authorization = "}
 	found := 0
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
@@ -99,18 +100,18 @@ func TestLoginsInOnePlace(t *testing.T) {
 		for _, w := range append(words, makers...) {
 			switch n := strings.Count(string(text), w); {
 			case n == 0:
-			case strings.HasSuffix(path, "registry/logintype.go"):
+			case strings.HasSuffix(path, "httpclient/login.go"):
 				found++
 			case slices.Contains(makers, w) && strings.HasSuffix(path, "registry/authorize.go"):
 			case w == `"Basic ` && strings.HasSuffix(path, "connect/tunnel.go"): // Proxy-Authorization
 			default:
-				t.Errorf("%s has %s: only logintype.go may", path, w)
+				t.Errorf("%s has %s: only httpclient/login.go may", path, w)
 			}
 		}
 		return err
 	})
 	if err != nil || found == 0 {
-		t.Errorf("%d words in logintype.go: %v", found, err)
+		t.Errorf("%d words in httpclient/login.go: %v", found, err)
 	}
 }
 
@@ -121,9 +122,9 @@ func TestLoginOfAnotherHost(t *testing.T) {
 	var log recorder
 	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, log.wrap(http.NotFoundHandler())))
 	n := newProber(t, ca, nil)
-	c := newClient(n, runtimeconfig.Host{Scheme: "https", Host: host}, netipAddr(t, host), newBudget())
-	defer c.close()
-	_, err := c.send(t.Context(), request{method: "GET", url: "https://" + host + "/v2/", by: login{}.withToken("other.lab", "x")})
+	c := httpclient.New(n, runtimeconfig.Host{Scheme: "https", Host: host}, netipAddr(t, host), httpclient.NewBudget())
+	defer c.Close()
+	_, err := c.Send(t.Context(), httpclient.Request{Method: "GET", Url: "https://" + host + "/v2/", By: httpclient.Login{}.WithToken("other.lab", "x")})
 	if _, blocked := err.(*connect.BlockedError); !blocked || len(log.all()) != 0 {
 		t.Errorf("%v, requests %q", err, log.all())
 	}

@@ -19,6 +19,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -59,11 +62,11 @@ func (i *imageCheck) fail(cause report.Cause, summary string) {
 }
 
 func isIndex(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerIndex
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == requests.DockerIndex
 }
 
 func isManifest(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
+	return mediaType == ocispec.MediaTypeImageManifest || mediaType == requests.DockerManifest
 }
 
 // findManifest follows the image from its name to the manifest for this platform.
@@ -176,14 +179,14 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 // why and false is returned. A size of 0 is unknown.
 func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size int64) ([]byte, bool) {
 	s := i.session
-	if size > maxBytes || object == s.manifest.digest && s.manifest.size > maxBytes {
+	if size > httpclient.MaxBytes || object == s.manifest.digest && s.manifest.size > httpclient.MaxBytes {
 		i.tooLarge()
 		return nil, false
 	}
 	if full := s.manifest.full; full != nil && (object == s.ref.TagOrDigest() || object == s.manifest.digest) {
-		return full.body, i.acceptManifest(full, object, size)
+		return full.Body, i.acceptManifest(full, object, size)
 	}
-	if !s.budget.takeManifest() {
+	if !s.budget.TakeManifest() {
 		i.check.Outcome = report.Skipped
 		i.check.Summary = "skipped: this diagnosis has sent its two manifest requests"
 		if i.platform != nil {
@@ -194,8 +197,8 @@ func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size 
 		return nil, false
 	}
 	start := time.Now()
-	r := s.planned(fetchManifest, "", object, kind)
-	r.by, r.limit = s.manifest.login, maxBytes
+	r := s.planned(requests.FetchManifest, "", object, kind)
+	r.By, r.Limit = s.manifest.login, httpclient.MaxBytes
 	rep, answers, err := s.sendAsRuntime(ctx, r, s.lastOfAll)
 	i.facts[report.KeyRetried] = retriedFact(answers)
 	if err != nil {
@@ -206,36 +209,36 @@ func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size 
 		}
 		return nil, false
 	}
-	return rep.body, i.acceptManifest(rep, object, size)
+	return rep.Body, i.acceptManifest(rep, object, size)
 }
 
 // acceptManifest reports whether the answer is the manifest; if not, the check
 // says why.
-func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool {
+func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size int64) bool {
 	s := i.session
 	answered := s.host.Name() + " has " + s.ref.Path + " by HEAD, but answers GET of the manifest " + report.Clean(object, 80) + " with "
 	switch {
-	case rep.status != http.StatusOK:
+	case rep.Status != http.StatusOK:
 		a := s.judge(rep, s.manifest.login)
-		i.facts[report.KeyStatus], i.facts[report.KeyCode] = strconv.Itoa(rep.status), errorCode(rep.body)
+		i.facts[report.KeyStatus], i.facts[report.KeyCode] = strconv.Itoa(rep.Status), answers.ErrorCode(rep.Body)
 		i.facts[report.KeyPolicy], i.facts[report.KeyRetryAfter] = a.check.Evidence[report.KeyPolicy], a.check.Evidence[report.KeyRetryAfter]
-		i.fail(a.check.Cause, answered+statusText(rep.status))
-		if rep.status == http.StatusNotFound {
+		i.fail(a.check.Cause, answered+answers.StatusText(rep.Status))
+		if rep.Status == http.StatusNotFound {
 			// The index, or the name, exists, and the manifest that it leads to does not.
 			i.check.Cause = report.LayerCorrupt
 			i.facts[report.KeyPublisher] = report.True
 		}
-	case isWebPage(rep.header):
-		i.facts[report.KeyContentType] = rep.header.Get("Content-Type")
+	case answers.IsWebPage(rep.Header):
+		i.facts[report.KeyContentType] = rep.Header.Get("Content-Type")
 		i.fail(report.Undetermined, answered+"a web page: a login portal or a proxy in between?")
-	case rep.encoded != "":
+	case rep.Encoded != "":
 		i.check.Outcome = report.Unknown
-		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.encoded, 20) + "): platform and size unknown"
-		i.facts[report.KeyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.encoded, 20)
-	case rep.cut:
+		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.Encoded, 20) + "): platform and size unknown"
+		i.facts[report.KeyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.Encoded, 20)
+	case rep.Cut:
 		i.tooLarge()
-	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
-		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
+	case size > 0 && int64(len(rep.Body)) != size, isSHA256(object) && object != sha256Of(rep.Body):
+		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = sha256Of(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
 	default:
@@ -344,11 +347,11 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	if i.config == nil {
 		return
 	}
-	r := i.session.planned(fetchBlob, "", i.config.Digest.String(), i.config.MediaType)
-	r.by, r.limit = i.session.manifest.login, maxBytes
+	r := i.session.planned(requests.FetchBlob, "", i.config.Digest.String(), i.config.MediaType)
+	r.By, r.Limit = i.session.manifest.login, httpclient.MaxBytes
 	rep, _, err := i.session.sendAsRuntime(ctx, r, i.session.lastOfAll)
-	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
-	if i.noConfig || rep.cut || rep.encoded != "" {
+	i.noConfig = err != nil || rep.Status != http.StatusOK || answers.IsWebPage(rep.Header)
+	if i.noConfig || rep.Cut || rep.Encoded != "" {
 		if i.platform == nil {
 			// The check of the blob finds out why.
 			i.check.Outcome, i.check.BlockedBy = report.Skipped, report.BlobID(i.session.host.Name())
@@ -358,13 +361,13 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 		return
 	}
 	wanted := i.config.Digest.String()
-	if i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(wanted) && wanted != sha256Of(rep.body) {
+	if i.config.Size > 0 && int64(len(rep.Body)) != i.config.Size || isSHA256(wanted) && wanted != sha256Of(rep.Body) {
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
 		return
 	}
 	var config ocispec.Image
-	if json.Unmarshal(rep.body, &config) != nil || config.Architecture == "" || config.OS == "" {
+	if json.Unmarshal(rep.Body, &config) != nil || config.Architecture == "" || config.OS == "" {
 		return
 	}
 	i.comparePlatform(config.Platform)

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -18,14 +21,14 @@ type manifestState struct {
 	asked bool // false: no request was sent, the rest is unset
 	at    int  // index of the check in session.checks
 
-	status    int       // of the answer that decides
-	login     login     // that the answer was given to
-	challenge challenge // of the host; unset if it has none
+	status    int               // of the answer that decides
+	login     httpclient.Login  // that the answer was given to
+	challenge answers.Challenge // of the host; unset if it has none
 	mediaType string
 	digest    string
 	size      int64 // -1: unknown
 
-	full *reply // to the GET by which the runtime resolves the manifest; nil: it resolves it by HEAD
+	full *httpclient.Reply // to the GET by which the runtime resolves the manifest; nil: it resolves it by HEAD
 }
 
 // found reports whether the host has the manifest.
@@ -52,17 +55,17 @@ func (s *session) apiURL(query url.Values, parts ...string) string {
 
 // head requests the manifest by HEAD, or by GET if the registry has no HEAD, as often as
 // the runtime does. It returns all answers, too.
-func (s *session) head(ctx context.Context, by login) (*reply, []string, error) {
-	st := resolveTag
+func (s *session) head(ctx context.Context, by httpclient.Login) (*httpclient.Reply, []string, error) {
+	st := requests.ResolveTag
 	if s.ref.Digest != "" {
-		st = resolveDigest
+		st = requests.ResolveDigest
 	}
 	r := s.planned(st, "", s.ref.TagOrDigest(), "")
-	r.by = by
+	r.By = by
 	rep, given, err := s.sendAsRuntime(ctx, r, s.last)
-	if err == nil && rep.status == http.StatusMethodNotAllowed && s.budget.takeManifest() {
+	if err == nil && rep.Status == http.StatusMethodNotAllowed && s.budget.TakeManifest() {
 		r = s.planned(st, "405", s.ref.TagOrDigest(), "")
-		r.by, r.limit = by, 1
+		r.By, r.Limit = by, 1
 		rep, given, err = s.sendAsRuntime(ctx, r, s.last)
 		given = append([]string{"405"}, given...)
 	}
@@ -70,10 +73,10 @@ func (s *session) head(ctx context.Context, by login) (*reply, []string, error) 
 		return nil, given, err
 	}
 	s.recognize(rep)
-	if rep.hops == 0 {
+	if rep.Hops == 0 {
 		s.addClockOf(rep)
 	}
-	if rep.status == http.StatusOK && r.method == http.MethodHead && s.resolvesByGet(rep) && s.budget.takeManifest() {
+	if rep.Status == http.StatusOK && r.Method == http.MethodHead && s.resolvesByGet(rep) && s.budget.TakeManifest() {
 		return s.resolveByGet(ctx, st, by, given)
 	}
 	return rep, given, nil
@@ -81,19 +84,19 @@ func (s *session) head(ctx context.Context, by login) (*reply, []string, error) 
 
 // resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
 // runtime reads media type and digest from the answer.
-func (s *session) resolveByGet(ctx context.Context, st step, by login, given []string) (*reply, []string, error) {
+func (s *session) resolveByGet(ctx context.Context, st requests.Step, by httpclient.Login, given []string) (*httpclient.Reply, []string, error) {
 	after := "200 without Docker-Content-Digest or Content-Length"
-	if st == resolveDigest {
+	if st == requests.ResolveDigest {
 		after = "200 without Content-Length"
 	}
 	r := s.planned(st, after, s.ref.TagOrDigest(), "")
-	r.by, r.limit = by, maxBytes
+	r.By, r.Limit = by, httpclient.MaxBytes
 	rep, more, err := s.sendAsRuntime(ctx, r, true)
 	if len(more) > 1 {
 		given = append(given, more...)
 	}
 	if err == nil {
-		rep.complete = true
+		rep.Complete = true
 	}
 	return rep, given, err
 }
@@ -101,7 +104,7 @@ func (s *session) resolveByGet(ctx context.Context, st step, by login, given []s
 // manifestCheck is "manifest/<host>" while it runs.
 type manifestCheck struct {
 	session    *session
-	challenge  challenge
+	challenge  answers.Challenge
 	challenged bool // the host requires a login
 	best       attempt
 	tries      []string // "<source>: <end>" of each login
@@ -132,20 +135,20 @@ func (s *session) checkManifest(ctx context.Context) {
 func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 	s := c.session
 	start := time.Now()
-	rep, given, err := s.head(ctx, login{})
+	rep, given, err := s.head(ctx, httpclient.Login{})
 	if err != nil {
 		s.requestFailed(&c.best.check, err, time.Since(start))
 		c.best.answers = given
 		return
 	}
-	if rep.status == http.StatusUnauthorized {
-		if c.challenge, c.challenged = readChallenge(rep.header); c.challenged {
+	if rep.Status == http.StatusUnauthorized {
+		if c.challenge, c.challenged = answers.ReadChallenge(rep.Header); c.challenged {
 			return
 		}
 	}
-	c.best = s.judge(rep, login{})
+	c.best = s.judge(rep, httpclient.Login{})
 	c.best.answers = given
-	if rep.status == http.StatusUnauthorized {
+	if rep.Status == http.StatusUnauthorized {
 		c.best.check.Cause = report.Undetermined
 		c.best.check.Summary = s.host.Name() + " answers 401 without naming the kind of credentials, so the runtime sends none"
 	}
@@ -181,9 +184,9 @@ func (c *manifestCheck) check() report.Check {
 		e[report.KeyAnonymous] = report.True
 	}
 	if c.challenged {
-		e[report.KeyAuth], e[report.KeyChallenged] = c.challenge.scheme(), report.True
+		e[report.KeyAuth], e[report.KeyChallenged] = c.challenge.Scheme(), report.True
 	}
-	if c.best.rep != nil && !c.best.by.anonymous() {
+	if c.best.rep != nil && !c.best.by.Anonymous() {
 		e[report.KeyLoginUsed] = report.True
 	}
 	e[report.KeyRetried] = retriedFact(c.best.answers)
@@ -197,10 +200,10 @@ func (c *manifestCheck) state() manifestState {
 		status: c.best.status, login: c.best.by, challenge: c.challenge,
 	}
 	if rep := c.best.rep; rep != nil {
-		st.mediaType = mediaType(rep.header)
-		st.digest = rep.header.Get("Docker-Content-Digest")
-		st.size = manifestSize(rep)
-		if rep.complete && rep.status == http.StatusOK {
+		st.mediaType = answers.MediaType(rep.Header)
+		st.digest = rep.Header.Get("Docker-Content-Digest")
+		st.size = answers.ManifestSize(rep)
+		if rep.Complete && rep.Status == http.StatusOK {
 			st.full = rep
 		}
 	}

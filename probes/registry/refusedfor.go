@@ -2,18 +2,21 @@ package registry
 
 import (
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // refusedForOf returns the reason of an answer whose body was read; empty if it is not
 // readable. A text that is cut off, or that answers a request without the login that
 // the runtime sends, may give a reason, but never none.
-func refusedForOf(rep *reply) string {
-	if rep.encoded != "" {
+func refusedForOf(rep *httpclient.Reply) string {
+	if rep.Encoded != "" {
 		return ""
 	}
-	reason := refusedFor(rep.status, storeCode(rep.body), string(rep.body))
-	if reason == forNone && (rep.cut || rep.dropped) {
+	reason := refusal.Reason(rep.Status, answers.StoreCode(rep.Body), string(rep.Body))
+	if reason == refusal.None && (rep.Cut || rep.Dropped) {
 		return ""
 	}
 	return reason
@@ -27,10 +30,10 @@ func (x *explainer) readRefusal() {
 	if x.check.Outcome != report.Fail || x.check.BlockedBy != "" {
 		return
 	}
-	reason := reasonOf(status)
+	reason := refusal.ReasonOfStatus(status)
 	if x.get != nil {
 		reason = ""
-		if x.get.status == status {
+		if x.get.Status == status {
 			reason = refusedForOf(x.get)
 		}
 	}
@@ -38,14 +41,14 @@ func (x *explainer) readRefusal() {
 }
 
 // readRefusal adds to "blob/<host>" the reason of the refusal.
-func (b *layerCheck) readRefusal(rep *reply) {
+func (b *layerCheck) readRefusal(rep *httpclient.Reply) {
 	if b.check.Outcome == report.Fail {
 		b.facts[report.KeyRefusedFor] = refusedForOf(rep)
 	}
 }
 
 // withRefusal adds the reason of a refusal to the facts of a token service's answer.
-func (t tokenResult) withRefusal(rep *reply) tokenResult {
+func (t tokenResult) withRefusal(rep *httpclient.Reply) tokenResult {
 	if t.outcome == report.Fail {
 		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusedForOf(rep))
 	}

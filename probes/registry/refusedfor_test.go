@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -85,15 +86,15 @@ func TestRefusedForOf(t *testing.T) {
 	denied, quota := []byte(probetest.OCIError("DENIED", "denied")), []byte(probetest.OCIError("DENIED", "Quota has been exceeded on namespace"))
 	for _, tt := range []struct {
 		name string
-		rep  reply
+		rep  httpclient.Reply
 		want string
 	}{
-		{"read", reply{status: 403, body: denied}, "none"},
-		{"cut off", reply{status: 403, body: denied, cut: true}, ""},
-		{"cut off, with a reason", reply{status: 403, body: quota, cut: true}, "quota"},
-		{"without the login", reply{status: 403, body: denied, dropped: true}, ""},
-		{"without the login, with a reason", reply{status: 403, body: quota, dropped: true}, "quota"},
-		{"in an encoding", reply{status: 403, encoded: "br"}, ""},
+		{"read", httpclient.Reply{Status: 403, Body: denied}, "none"},
+		{"cut off", httpclient.Reply{Status: 403, Body: denied, Cut: true}, ""},
+		{"cut off, with a reason", httpclient.Reply{Status: 403, Body: quota, Cut: true}, "quota"},
+		{"without the login", httpclient.Reply{Status: 403, Body: denied, Dropped: true}, ""},
+		{"without the login, with a reason", httpclient.Reply{Status: 403, Body: quota, Dropped: true}, "quota"},
+		{"in an encoding", httpclient.Reply{Status: 403, Encoded: "br"}, ""},
 	} {
 		if got := refusedForOf(&tt.rep); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)

@@ -8,16 +8,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 )
 
 // planned returns the request of a step that follows an answer; empty: the first one.
 // object is a tag or a digest, accept the media type of what is wanted, if it is known.
-func (s *session) planned(st step, after, object, accept string) request {
-	p := findRequest(st, after, object, accept)
-	return request{
-		method: p.Method,
-		url:    s.apiURL(nil, strings.Split(p.Path, "/")...),
-		header: http.Header{"Accept": {p.Accept}},
+func (s *session) planned(st requests.Step, after, object, accept string) httpclient.Request {
+	p := requests.Find(st, after, object, accept)
+	return httpclient.Request{
+		Method: p.Method,
+		Url:    s.apiURL(nil, strings.Split(p.Path, "/")...),
+		Header: http.Header{"Accept": {p.Accept}},
 	}
 }
 
@@ -26,12 +29,12 @@ const betweenRetries = 50 * time.Millisecond
 
 // sendAsRuntime sends a request of the plan, and again where the runtime does. It
 // returns the last answer, and all of them in words.
-func (s *session) sendAsRuntime(ctx context.Context, r request, lastHost bool) (*reply, []string, error) {
+func (s *session) sendAsRuntime(ctx context.Context, r httpclient.Request, lastHost bool) (*httpclient.Reply, []string, error) {
 	var answers []string
 	for {
-		rep, err := s.client.send(ctx, r)
+		rep, err := s.client.Send(ctx, r)
 		answers = append(answers, answerOf(rep, err))
-		if !retriesAfter(s.model.version, lastHost, answers) || ctx.Err() != nil {
+		if !requests.RetriesAfter(s.model.version, lastHost, answers) || ctx.Err() != nil {
 			return rep, answers, err
 		}
 		if err != nil {
@@ -44,10 +47,10 @@ func (s *session) sendAsRuntime(ctx context.Context, r request, lastHost bool) (
 }
 
 // answerOf names an answer as the rules of retries do.
-func answerOf(rep *reply, err error) string {
+func answerOf(rep *httpclient.Reply, err error) string {
 	switch {
 	case err == nil:
-		return strconv.Itoa(rep.status)
+		return strconv.Itoa(rep.Status)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "broken"
 	}

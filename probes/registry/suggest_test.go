@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -96,7 +97,7 @@ func TestDidYouMean(t *testing.T) {
 			if v, ok := c.Evidence[tt.none]; ok {
 				t.Errorf("%s is %q", tt.none, v)
 			}
-			if got := rec.count("HEAD "); got > 1+maxGuesses {
+			if got := rec.count("HEAD "); got > 1+httpclient.MaxGuesses {
 				t.Errorf("%d HEADs: %q", got, rec.all())
 			}
 		})

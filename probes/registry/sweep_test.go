@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/reference"
@@ -83,7 +84,7 @@ func TestSurvey(t *testing.T) {
 
 	t.Run("an invalid host is not contacted", func(t *testing.T) {
 		for _, host := range []string{strings.Repeat("a.", 200) + "lab", "auth%e2%80%ae.lab", "auth%ff.lab"} {
-			if l := leadTo(challenge{bearer: true, realm: "https://" + host + "/token"}, "r.lab"); l != nil {
+			if l := leadTo(answers.Challenge{Bearer: true, Realm: "https://" + host + "/token"}, "r.lab"); l != nil {
 				t.Errorf("%q", l.Host)
 			}
 		}

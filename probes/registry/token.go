@@ -15,7 +15,10 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -44,10 +47,10 @@ func tokenFailed(cause report.Cause, message string, facts evidence.Facts) token
 }
 
 // realmURL returns the realm of a challenge, or the result of a token request without a usable one.
-func realmURL(c challenge) (*url.URL, *tokenResult) {
-	realm, err := url.Parse(c.realm)
-	if err != nil || !isHostName(realm.Host) {
-		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.realm, 60)) + ")"
+func realmURL(c answers.Challenge) (*url.URL, *tokenResult) {
+	realm, err := url.Parse(c.Realm)
+	if err != nil || !httpclient.IsHostName(realm.Host) {
+		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.Realm, 60)) + ")"
 		t := tokenFailed(report.TokenServiceFailed, message, nil)
 		return nil, &t
 	}
@@ -59,8 +62,8 @@ func realmURL(c challenge) (*url.URL, *tokenResult) {
 // and by GET after some answers to it ([getsTokenAfter]); without one by GET. A password
 // is sent by GET first: a realm that refuses it gets it only once, where containerd
 // would send it twice. A login without a secret is anonymous.
-func (s *session) fetchToken(ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
-	username, secret := loginOf(cred)
+func (s *session) fetchToken(ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
+	username, secret := httpclient.UsernameAndSecret(cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
@@ -87,10 +90,10 @@ func (s *session) fetchToken(ctx context.Context, ch challenge, realm *url.URL, 
 
 // fetchWithIdentityToken gets a token by POST, or by GET where the service has no POST.
 func (s *session) fetchWithIdentityToken(
-	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) tokenResult {
 	post, posted := s.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
-	if !posted || !getsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
+	if !posted || !requests.GetsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
 		return post // after 401 too: the service has refused the login, and need not get it again
 	}
 	get, _ := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
@@ -100,7 +103,7 @@ func (s *session) fetchWithIdentityToken(
 // fetchWithPassword gets a token for a password. What the runtime gets is decided by
 // the answer to its POST, unless that makes it send the GET.
 func (s *session) fetchWithPassword(
-	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) tokenResult {
 	get, got := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
@@ -114,7 +117,7 @@ func (s *session) fetchWithPassword(
 	switch {
 	case !posted && post.outcome != report.Fail:
 		return get // a redirect, or the end of the diagnosis
-	case posted && getsTokenAfter(post.status, cred.Username):
+	case posted && requests.GetsTokenAfter(post.status, cred.Username):
 		return get.withStatuses(post, get)
 	case post.outcome == report.Fail && get.outcome == report.Pass && post.status != http.StatusTooManyRequests:
 		// The login is good by the service's own word; what fails is the request.
@@ -137,20 +140,20 @@ func (t tokenResult) withStatuses(post, get tokenResult) tokenResult {
 
 // askForToken sends one request for a token. It reports whether there was an answer.
 func (s *session) askForToken(
-	ctx context.Context, method string, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+	ctx context.Context, method string, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) (tokenResult, bool) {
 	start := time.Now()
-	rep, err := s.client.send(ctx, tokenRequest(method, realm, ch.service, ch.scopes, repo, cred))
+	rep, err := s.client.Send(ctx, httpclient.TokenRequest(method, realm, ch.Service, ch.Scopes, repo, cred))
 	if err != nil {
 		return s.tokenFault(err, realm, time.Since(start)), false
 	}
-	_, secret := loginOf(cred)
+	_, secret := httpclient.UsernameAndSecret(cred)
 	t := readToken(rep, method, secret == "")
-	t.status, t.took = rep.status, rep.took
-	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
+	t.status, t.took = rep.Status, rep.Took
+	if clock, ok := connect.ReadClock(rep.Host, rep.Header, rep.Sent, rep.At); ok {
 		t.clock = &clock
 	}
-	t.facts = evidence.With(t.withRefusal(rep).facts, report.KeyStatus, strconv.Itoa(rep.status))
+	t.facts = evidence.With(t.withRefusal(rep).facts, report.KeyStatus, strconv.Itoa(rep.Status))
 	return t, true
 }
 
@@ -186,21 +189,21 @@ func (s *session) tokenFault(err error, realm *url.URL, took time.Duration) toke
 }
 
 // readToken returns what an answer of the token service means.
-func readToken(rep *reply, method string, anonymous bool) tokenResult {
+func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult {
 	fail := func(cause report.Cause, message string) tokenResult {
 		return tokenFailed(cause, message, evidence.Facts{
-			report.KeyContentType: rep.header.Get("Content-Type"),
-			report.KeyCode:        errorCode(rep.body),
+			report.KeyContentType: rep.Header.Get("Content-Type"),
+			report.KeyCode:        answers.ErrorCode(rep.Body),
 		})
 	}
-	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
+	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
 	switch {
-	case rep.dropped && (unauthorized || forbidden):
-		return notSent("it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent")
-	case forbidden && isWebPage(rep.header): // a token service would answer in JSON
+	case rep.Dropped && (unauthorized || forbidden):
+		return notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent")
+	case forbidden && answers.IsWebPage(rep.Header): // a token service would answer in JSON
 		return fail(report.TokenServiceFailed, "it answers 403 with a web page: a filter in between, or in front of it?")
-	case rep.status == http.StatusTooManyRequests:
-		message, quota := rateLimit(rep)
+	case rep.Status == http.StatusTooManyRequests:
+		message, quota := answers.RateLimit(rep)
 		return tokenFailed(report.RateLimited, "it "+message, quota)
 	case unauthorized && anonymous:
 		return fail(report.CredentialsMissing, "it gives no token without credentials (401)")
@@ -210,22 +213,22 @@ func readToken(rep *reply, method string, anonymous bool) tokenResult {
 		return fail(report.AccessDeniedOrMissing, "it gives no token without credentials (403)")
 	case forbidden:
 		return fail(report.AccessForbidden, "it gives these credentials no access to this repository (403)")
-	case rep.status < 200 || rep.status >= 400:
-		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status))
+	case rep.Status < 200 || rep.Status >= 400:
+		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status))
 	}
 	var body struct {
 		Token       string `json:"token"`
 		AccessToken string `json:"access_token"`
 	}
 	token := ""
-	if json.Unmarshal(rep.body, &body) == nil {
+	if json.Unmarshal(rep.Body, &body) == nil {
 		token = body.AccessToken
 		if method == http.MethodGet { // containerd reads no other field of the answer to a POST
 			token = cmp.Or(token, body.Token)
 		}
 	}
 	if token == "" {
-		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status)+" without a token")
+		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status)+" without a token")
 	}
 	if strings.ContainsFunc(token, unicode.IsControl) {
 		return fail(report.TokenServiceFailed, "its token has control characters, which no header can have")
@@ -235,14 +238,14 @@ func readToken(rep *reply, method string, anonymous bool) tokenResult {
 
 // tokenCheck is "token/<host>": how the token service answered, the first token
 // before all failures.
-func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
+func tokenCheck(name string, ch answers.Challenge, tokens []tokenResult) report.Check {
 	best := tokens[0]
 	if i := slices.IndexFunc(tokens, func(t tokenResult) bool { return t.outcome == report.Pass }); i >= 0 {
 		best = tokens[i]
 	}
-	service := ch.serviceHost()
+	service := ch.ServiceHost()
 	e := evidence.Facts(evidence.With(best.facts, report.KeyRealmHost, service))
-	e[report.KeyService] = ch.service
+	e[report.KeyService] = ch.Service
 	check := report.Check{
 		ID:        report.TokenID(name),
 		Kind:      report.KindToken,

@@ -1,4 +1,4 @@
-package registry
+package refusal
 
 import (
 	"encoding/json"
@@ -22,7 +22,7 @@ const (
 	forQuarantine = "quarantine" // the image is held back
 	forCountry    = "country"    // export control, sanctions, laws
 	forNetwork    = "network"    // the address of this node: lists of addresses, firewalls in front of the registry
-	forNone       = "none"       // the text was read and gives none of these reasons
+	None          = "none"       // the text was read and gives none of these reasons
 )
 
 // reasonPhrases is what the text of a refusal has for a reason, in lower case. The
@@ -109,7 +109,7 @@ var reasonOfStatus = map[int]string{
 }
 
 // reasonOf returns the reason that a status alone gives; empty: none.
-func reasonOf(status int) string { return reasonOfStatus[status] }
+func ReasonOfStatus(status int) string { return reasonOfStatus[status] }
 
 // plainRefusals are the texts of a refusal for want of a right, whose reason is none of
 // the above: distribution, Harbor, Quay, GitLab, GHCR, ECR, Artifact Registry.
@@ -134,7 +134,7 @@ var hintsOfReasons = []string{
 // refusedFor returns the reason that a refusal gives: one of those above; empty if it
 // was not understood. status is that of the answer, code its error code, text its body.
 // A limit of requests (429) is no quota, and 401 is no refusal but asks for a login.
-func refusedFor(status int, code, text string) string {
+func Reason(status int, code, text string) string {
 	if !refuses(status) {
 		return ""
 	}
@@ -156,9 +156,9 @@ func refusedFor(status int, code, text string) string {
 	case status != http.StatusForbidden, !plain:
 		return ""
 	case message == "" && (code != "" || strings.TrimSpace(text) == ""):
-		return forNone
+		return None
 	case !hints(message) && containsAny(message, plainRefusals):
-		return forNone
+		return None
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-package registry
+package answers
 
 import (
 	"strings"
@@ -30,7 +30,7 @@ import (
 
 // hidesMissing reports whether the registry answers 403 both for missing and for
 // forbidden repositories.
-func hidesMissing(domain string) bool {
+func HidesMissing(domain string) bool {
 	switch domain {
 	case "docker.io", "ghcr.io", "gcr.io", "registry.gitlab.com":
 		return true

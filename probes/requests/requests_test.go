@@ -1,4 +1,4 @@
-package registry
+package requests
 
 import (
 	"strings"
@@ -38,12 +38,12 @@ func TestRetriesAfter(t *testing.T) {
 		{"2.3.2", true, "broken", true},
 		{"", true, "error", false},
 	} {
-		if got := retriesAfter(tt.version, tt.lastHost, strings.Fields(tt.answers)); got != tt.want {
+		if got := RetriesAfter(tt.version, tt.lastHost, strings.Fields(tt.answers)); got != tt.want {
 			t.Errorf("containerd %q, last host %v, after %s: %v, want %v", tt.version, tt.lastHost, tt.answers, got, tt.want)
 		}
 	}
 	for status, want := range map[int][2]bool{400: {true, true}, 401: {true, true}, 404: {true, true}, 405: {true, false}, 403: {}, 429: {}, 500: {}, 502: {}} {
-		if got := [2]bool{getsTokenAfter(status, "joe"), getsTokenAfter(status, "")}; got != want {
+		if got := [2]bool{GetsTokenAfter(status, "joe"), GetsTokenAfter(status, "")}; got != want {
 			t.Errorf("GET for a token after POST %d: %v, want %v", status, got, want)
 		}
 	}
@@ -52,7 +52,7 @@ func TestRetriesAfter(t *testing.T) {
 // Every step begins with one request, every other one says what it follows, and each
 // names its source. Nothing in it lists tags or requests /v2/.
 func TestPlan(t *testing.T) {
-	first := map[step]int{}
+	first := map[Step]int{}
 	for _, p := range plan() {
 		if p.after == "" {
 			first[p.step]++
@@ -61,7 +61,7 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	for _, st := range []step{resolveTag, resolveDigest, fetchManifest, fetchBlob, tokenForLogin, tokenForAnybody} {
+	for _, st := range []Step{ResolveTag, ResolveDigest, FetchManifest, FetchBlob, tokenForLogin, tokenForAnybody} {
 		if first[st] != 1 {
 			t.Errorf("step %d has %d first requests", st, first[st])
 		}

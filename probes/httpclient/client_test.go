@@ -1,4 +1,4 @@
-package registry
+package httpclient
 
 import (
 	"net"
@@ -13,7 +13,7 @@ import (
 // A limit that only a question met is no finding, and a host gets a bounded number of
 // questions.
 func TestBudgetOfQuestions(t *testing.T) {
-	b := newBudget()
+	b := NewBudget()
 	limit := &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{}}
 	b.spend(limit, "q.lab", true)
 	if blocked := b.exhausted("q.lab", false); blocked == nil || blocked.Cause != "" {
@@ -33,7 +33,7 @@ func TestBudgetOfQuestions(t *testing.T) {
 func TestIdleConnection(t *testing.T) {
 	idle, far := net.Pipe()
 	defer far.Close()
-	var c client
+	var c Client
 	c.idle.Store(&connect.IdleConn{Conn: idle, Since: time.Now().Add(-2 * idleTTL)})
 	if c.reuseIdle() != nil || c.idle.Load() != nil {
 		t.Error("an old connection is used")
@@ -46,7 +46,7 @@ func TestIsHostName(t *testing.T) {
 		"r.example": true, "r.example:5000": true, "[2001:db8::1%eth0]:443": true, "a_b": true, "bücher.example": true, "r。example": true,
 		"": false, "a;b": false, "$(a)": false, "`a`": false, "a b": false, "a'b": false, "a\"b": false, "a&b": false, "a\x1bb": false,
 	} {
-		if isHostName(in) != want {
+		if IsHostName(in) != want {
 			t.Errorf("%q: a host is %v", in, !want)
 		}
 	}

@@ -1,4 +1,4 @@
-package registry
+package httpclient
 
 import (
 	"encoding/base64"
@@ -16,31 +16,31 @@ import (
 // Authorization, or into the form of a request for a token.
 
 // login is what a request is sent with.
-type login struct {
-	cred          credentials.Credential // the zero value is anonymous
+type Login struct {
+	Cred          credentials.Credential // the zero value is anonymous
 	authorization string                 // the header that is sent for it
 	to            string                 // the host that it is for
-	isToken       bool                   // the header has a token of the host's token service
-	withheld      string                 // why the probes do not send it; empty: they do
+	IsToken       bool                   // the header has a token of the host's token service
+	Withheld      string                 // why the probes do not send it; empty: they do
 }
 
-func (l login) anonymous() bool {
-	_, secret := loginOf(l.cred)
+func (l Login) Anonymous() bool {
+	_, secret := UsernameAndSecret(l.Cred)
 	return secret == ""
 }
 
 // sent reports whether a header Authorization is sent for the login.
-func (l login) sent() bool { return l.authorization != "" }
+func (l Login) Sent() bool { return l.authorization != "" }
 
 // withBasic returns the login with basic authentication for a host.
-func (l login) withBasic(host string) login {
-	username, secret := loginOf(l.cred)
+func (l Login) WithBasic(host string) Login {
+	username, secret := UsernameAndSecret(l.Cred)
 	l.to, l.authorization = host, "Basic "+base64.StdEncoding.EncodeToString([]byte(username+":"+secret))
 	return l
 }
 
 // withToken returns the login with a token for a host, which the host's token service gave.
-func (l login) withToken(host, token string) login {
+func (l Login) WithToken(host, token string) Login {
 	l.to, l.authorization = host, "Bearer "+token
 	return l
 }
@@ -48,7 +48,7 @@ func (l login) withToken(host, token string) login {
 // loginOf returns what containerd makes of a credential (ParseAuth in its CRI
 // plugin): a user name wins over an identity token, and no secret at all is
 // anonymous.
-func loginOf(c credentials.Credential) (username, secret string) {
+func UsernameAndSecret(c credentials.Credential) (username, secret string) {
 	if c.Username != "" {
 		return c.Username, c.Password
 	}
@@ -59,15 +59,15 @@ func loginOf(c credentials.Credential) (username, secret string) {
 // authentication, or POST as OAuth2 (the two ways of the distribution specification).
 // A login without a secret is anonymous, and is sent by GET. service and scopes are those
 // of the challenge.
-func tokenRequest(method string, realm *url.URL, service string, scopes []string, repo string, cred credentials.Credential) request {
-	username, secret := loginOf(cred)
+func TokenRequest(method string, realm *url.URL, service string, scopes []string, repo string, cred credentials.Credential) Request {
+	username, secret := UsernameAndSecret(cred)
 	scopes = append(slices.Clone(scopes), "repository:"+repo+":pull")
 	slices.Sort(scopes)
 	scopes = slices.Compact(scopes)
-	r := request{method: method, limit: 16 << 10}
+	r := Request{Method: method, Limit: 16 << 10}
 	if method == http.MethodPost {
-		r.url = realm.String()
-		r.by = login{cred: cred, to: realm.Host}
+		r.Url = realm.String()
+		r.By = Login{Cred: cred, to: realm.Host}
 		r.form = url.Values{"client_id": {"containerd-client"}, "service": {service}, "scope": {strings.Join(scopes, " ")}}
 		if username == "" {
 			r.form.Set("grant_type", "refresh_token")
@@ -88,17 +88,17 @@ func tokenRequest(method string, realm *url.URL, service string, scopes []string
 	}
 	withQuery := *realm
 	withQuery.RawQuery = q.Encode()
-	r.url = withQuery.String()
+	r.Url = withQuery.String()
 	if secret != "" {
-		r.by = login{cred: cred}.withBasic(realm.Host)
+		r.By = Login{Cred: cred}.WithBasic(realm.Host)
 	}
 	return r
 }
 
 // authorize puts the login of r into req, which goes to target after so many redirects.
-func authorize(req *http.Request, r request, target *url.URL, hops int) error {
+func authorize(req *http.Request, r Request, target *url.URL, hops int) error {
 	switch {
-	case !r.by.sent() && r.form == nil:
+	case !r.By.Sent() && r.form == nil:
 		return nil
 	case target.Scheme != "https":
 		return &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
@@ -106,12 +106,12 @@ func authorize(req *http.Request, r request, target *url.URL, hops int) error {
 		return &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
 	case hops > 0:
 		return nil // nor is a header
-	case r.by.to != target.Host:
+	case r.By.to != target.Host:
 		return &connect.BlockedError{Reason: "credentials for another host are not sent to " + report.Clean(target.Host, 80)}
 	case r.form != nil:
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	default:
-		req.Header.Set("Authorization", r.by.authorization)
+		req.Header.Set("Authorization", r.By.authorization)
 	}
 	return nil
 }

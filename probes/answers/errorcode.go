@@ -1,4 +1,4 @@
-package registry
+package answers
 
 import (
 	"encoding/xml"
@@ -6,11 +6,13 @@ import (
 
 	"encoding/json"
 	"strings"
+
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 )
 
 // errorCode returns the first error code in a registry's JSON answer, such as
 // MANIFEST_UNKNOWN; empty if there is none. The error's message is not read.
-func errorCode(body []byte) string {
+func ErrorCode(body []byte) string {
 	var answer struct {
 		Errors []struct {
 			Code json.RawMessage `json:"code"`
@@ -29,8 +31,8 @@ func errorCode(body []byte) string {
 
 // storeCode returns the error code of a registry, or of an object store (the
 // element Code of S3's, Azure's and Google's answers).
-func storeCode(body []byte) string {
-	if code := errorCode(body); code != "" {
+func StoreCode(body []byte) string {
+	if code := ErrorCode(body); code != "" {
 		return code
 	}
 	var answer struct {
@@ -48,11 +50,11 @@ func storeCode(body []byte) string {
 // noRepository reports whether the answer to a list of tags means that the repository
 // does not exist. NOT_FOUND is Harbor's; in the answer to a manifest, unlike to a list
 // of tags, it would tell nothing about the repository.
-func noRepository(rep *reply) bool {
-	if rep.status != http.StatusNotFound {
+func NoRepository(rep *httpclient.Reply) bool {
+	if rep.Status != http.StatusNotFound {
 		return false
 	}
-	switch errorCode(rep.body) {
+	switch ErrorCode(rep.Body) {
 	case "NAME_UNKNOWN", "NAME_INVALID", "REPOSITORY_UNKNOWN", "NOT_FOUND":
 		return true
 	}

@@ -1,4 +1,4 @@
-package registry
+package similar
 
 import (
 	"slices"
@@ -22,11 +22,11 @@ func TestDistance(t *testing.T) {
 
 // A suggestion is part of a command that people copy.
 func TestOnlyNamesAreSuggested(t *testing.T) {
-	meant, near := similar("v1.0", []string{"v1.0;reboot", "v1.0$(x)", "v1.0`x`", "v1.0 x", "v1.0\n", "v1.0-&", "-v1.0", "1.0"})
+	meant, near := Tags("v1.0", []string{"v1.0;reboot", "v1.0$(x)", "v1.0`x`", "v1.0 x", "v1.0\n", "v1.0-&", "-v1.0", "1.0"})
 	if got := append(meant, near...); len(got) != 1 || got[0] != "1.0" {
 		t.Errorf("tags %q", got)
 	}
-	if got := similarRepositories("shop/web", []string{"shop/web;x", "shop/$(x)", "shop/wep", "Shop/web", "x.y/../shop/web", "shop/we b"}); len(got) != 1 || got[0] != "shop/wep" {
+	if got := Repositories("shop/web", []string{"shop/web;x", "shop/$(x)", "shop/wep", "Shop/web", "x.y/../shop/web", "shop/we b"}); len(got) != 1 || got[0] != "shop/wep" {
 		t.Errorf("repositories %q", got)
 	}
 }
@@ -54,7 +54,7 @@ func TestSimilar(t *testing.T) {
 		{"a", "b c", "", false},
 		{"x", "x", "", false},
 	} {
-		meant, near := similar(tt.tag, strings.Fields(tt.tags))
+		meant, near := Tags(tt.tag, strings.Fields(tt.tags))
 		if got := strings.Join(meant[:min(len(meant), 1)], " "); got != tt.meant {
 			t.Errorf("%s among %s: %q, want %q", tt.tag, tt.tags, meant, tt.meant)
 		}
@@ -73,11 +73,11 @@ func TestGuessRepositories(t *testing.T) {
 		{"r.lab", "team/app", "team/apps"},
 		{"r.lab", "team/apps", "team/app"},
 	} {
-		if got := guessRepositories(tt.domain, tt.path); !slices.Contains(got, tt.want) {
+		if got := GuessRepositories(tt.domain, tt.path); !slices.Contains(got, tt.want) {
 			t.Errorf("%s/%s: %q, want %s among them", tt.domain, tt.path, got, tt.want)
 		}
 	}
-	if got := similarRepositories("team/webap", []string{"team/other", "new/webap", "team/web-app", "team/webapp", "x"}); !slices.Equal(got, []string{"team/webapp", "team/web-app", "new/webap"}) {
+	if got := Repositories("team/webap", []string{"team/other", "new/webap", "team/web-app", "team/webapp", "x"}); !slices.Equal(got, []string{"team/webapp", "team/web-app", "new/webap"}) {
 		t.Errorf("similarRepositories = %q", got)
 	}
 }
@@ -87,7 +87,7 @@ func FuzzTags(f *testing.F) {
 	f.Add("v1.0", "1.0\nv1.0.1")
 	f.Add("latest", "lates\n\u202elatest")
 	f.Fuzz(func(t *testing.T, tag, list string) {
-		meant, near := similar(tag, strings.Split(list, "\n"))
+		meant, near := Tags(tag, strings.Split(list, "\n"))
 		for _, tag := range append(meant, near...) {
 			if len(tag) > maxName || report.Clean(tag, maxName) != tag {
 				t.Errorf("tag %q", tag)

@@ -1,10 +1,11 @@
-package registry
+package refusal
 
 import (
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 )
 
@@ -107,7 +108,7 @@ var refusals = []refusal{
 
 func TestRefusedFor(t *testing.T) {
 	for _, tt := range refusals {
-		if got := refusedFor(tt.status, storeCode([]byte(tt.body)), tt.body); got != tt.want {
+		if got := Reason(tt.status, answers.StoreCode([]byte(tt.body)), tt.body); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.product, got, tt.want)
 		}
 	}
@@ -133,12 +134,12 @@ func FuzzRefusedFor(f *testing.F) {
 	f.Add(403, "<script><style>a</b>&#39;</")
 	f.Add(403, `{"errors":[[[[{"error":{"error":"x y"}}]]]]}`)
 	f.Fuzz(func(t *testing.T, status int, text string) {
-		known := []string{"", forPolicy, forQuota, forBilling, forQuarantine, forCountry, forNetwork, forNone}
-		got := refusedFor(status, storeCode([]byte(text)), text)
+		known := []string{"", forPolicy, forQuota, forBilling, forQuarantine, forCountry, forNetwork, None}
+		got := Reason(status, answers.StoreCode([]byte(text)), text)
 		if !slices.Contains(known, got) {
 			t.Errorf("%q", got)
 		}
-		if again := refusedFor(status, storeCode([]byte(text)), text); again != got {
+		if again := Reason(status, answers.StoreCode([]byte(text)), text); again != got {
 			t.Errorf("%q, then %q", got, again)
 		}
 		if got != "" && !refuses(status) {
@@ -146,7 +147,7 @@ func FuzzRefusedFor(f *testing.F) {
 		}
 		if !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
 			body := `{"errors":[{"code":"DENIED","message":"requested access to ` + text + ` is denied"}]}`
-			if got := refusedFor(403, "DENIED", body); got != "" && got != forNone {
+			if got := Reason(403, "DENIED", body); got != "" && got != None {
 				t.Errorf("%s: %q", body, got)
 			}
 		}

@@ -1,25 +1,27 @@
-package registry
+package answers
 
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 )
 
 // hasMore reports whether a list continues after this page.
-func hasMore(list *reply) bool { return list.cut || list.header.Get("Link") != "" }
+func HasMore(list *httpclient.Reply) bool { return list.Cut || list.Header.Get("Link") != "" }
 
 // tagsIn returns the tags of a tag list, of which the end may be cut off.
-func tagsIn(body []byte) []string {
+func Tags(body []byte) []string {
 	var list struct {
 		Tags []string `json:"tags"`
 	}
-	readList(body, &list)
+	ReadList(body, &list)
 	return list.Tags
 }
 
 // readList reads a JSON object that ends with a list of strings, of which the
 // end may be cut off.
-func readList(body []byte, into any) {
+func ReadList(body []byte, into any) {
 	if json.Unmarshal(body, into) == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package registry
+package requests
 
 import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,20 +18,20 @@ import (
 // GET /v2/, and never lists tags.
 
 // step is one thing that the runtime does with a registry.
-type step uint8
+type Step uint8
 
 const (
-	resolveTag      step = iota // a tag to a digest, at the hosts with the capabilities pull and resolve
-	resolveDigest               // a digest, at the hosts with the capability pull
-	fetchManifest               // a manifest by the digest that was found, at all hosts
-	fetchBlob                   // a layer or the config, at all hosts
+	ResolveTag      Step = iota // a tag to a digest, at the hosts with the capabilities pull and resolve
+	ResolveDigest               // a digest, at the hosts with the capability pull
+	FetchManifest               // a manifest by the digest that was found, at all hosts
+	FetchBlob                   // a layer or the config, at all hosts
 	tokenForLogin               // from the realm of a Bearer challenge, with a user name or an identity token
 	tokenForAnybody             // the same without a login
 )
 
 // plannedRequest is one request of a step. Within a step they follow in order.
 type plannedRequest struct {
-	step   step
+	step   Step
 	method string
 	path   string // below the repository; empty: the realm
 	accept string
@@ -47,17 +47,17 @@ func plan() []plannedRequest {
 	const head, get, post = http.MethodHead, http.MethodGet, http.MethodPost
 	manifest, blob := "manifests/OBJECT", "blobs/DIGEST"
 	return []plannedRequest{
-		{resolveTag, head, manifest, acceptManifests, "", "", true, resolve},
-		{resolveTag, get, manifest, acceptManifests, "405", "", true, "resolver.go retryRequest"},
-		{resolveTag, get, manifest, acceptManifests, "200 without Docker-Content-Digest or Content-Length", "", true, resolve},
-		{resolveTag, get, manifest, acceptManifests, "403", "2.3.3", false, "resolver.go withGETErrorBody"}, // for the text only
-		{resolveDigest, head, manifest, acceptManifests, "", "", true, resolve},
-		{resolveDigest, get, manifest, acceptManifests, "405", "", true, "resolver.go retryRequest"},
-		{resolveDigest, get, manifest, acceptManifests, "200 without Content-Length", "", true, resolve},
+		{ResolveTag, head, manifest, AcceptManifests, "", "", true, resolve},
+		{ResolveTag, get, manifest, AcceptManifests, "405", "", true, "resolver.go retryRequest"},
+		{ResolveTag, get, manifest, AcceptManifests, "200 without Docker-Content-Digest or Content-Length", "", true, resolve},
+		{ResolveTag, get, manifest, AcceptManifests, "403", "2.3.3", false, "resolver.go withGETErrorBody"}, // for the text only
+		{ResolveDigest, head, manifest, AcceptManifests, "", "", true, resolve},
+		{ResolveDigest, get, manifest, AcceptManifests, "405", "", true, "resolver.go retryRequest"},
+		{ResolveDigest, get, manifest, AcceptManifests, "200 without Content-Length", "", true, resolve},
 		// What only the blobs have is no manifest, and fails later.
-		{resolveDigest, head, blob, acceptManifests, "404 from the last host", "", false, resolve},
-		{fetchManifest, get, manifest, "MEDIATYPE, */*", "", "", true, fetch},
-		{fetchBlob, get, blob, "MEDIATYPE, */*", "", "", true, fetch},
+		{ResolveDigest, head, blob, AcceptManifests, "404 from the last host", "", false, resolve},
+		{FetchManifest, get, manifest, "MEDIATYPE, */*", "", "", true, fetch},
+		{FetchBlob, get, blob, "MEDIATYPE, */*", "", "", true, fetch},
 		{tokenForLogin, post, "", "", "", "", true, authorize},
 		{tokenForLogin, get, "", "", "400, 401, 404 or, with a user name, 405", "", true, authorize},
 		{tokenForAnybody, get, "", "", "", "", true, authorize},
@@ -73,7 +73,7 @@ type ForObject struct {
 
 // findRequest returns the request of a step that follows an answer; empty: the first one.
 // object is a tag or a digest, mediaType that of what is wanted; empty: it is not known.
-func findRequest(st step, after, object, mediaType string) ForObject {
+func Find(st Step, after, object, mediaType string) ForObject {
 	all := plan()
 	p := all[slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.probed })]
 	return ForObject{
@@ -118,7 +118,7 @@ func maxResponses(version string) int {
 
 // retriesAfter reports whether the probes, like the runtime, send a request again:
 // answers has all answers to it, the last one last.
-func retriesAfter(version string, lastHost bool, answers []string) bool {
+func RetriesAfter(version string, lastHost bool, answers []string) bool {
 	n := len(answers)
 	if n == 0 || n >= maxResponses(version) {
 		return false
@@ -135,7 +135,7 @@ func retriesAfter(version string, lastHost bool, answers []string) bool {
 
 // getsTokenAfter reports whether containerd, after this status of its POST to a token
 // service, sends the GET with the same login.
-func getsTokenAfter(status int, username string) bool {
+func GetsTokenAfter(status int, username string) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound:
 		return true
@@ -147,14 +147,14 @@ func getsTokenAfter(status int, username string) bool {
 
 // Media types of Docker's formats, as in the OCI ones.
 const (
-	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+	DockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	DockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
 // acceptManifests is the Accept of containerd when it resolves a name.
-var acceptManifests = strings.Join([]string{
-	dockerManifest,
-	dockerIndex,
+var AcceptManifests = strings.Join([]string{
+	DockerManifest,
+	DockerIndex,
 	ocispec.MediaTypeImageManifest,
 	ocispec.MediaTypeImageIndex,
 	"*/*",

@@ -1,4 +1,4 @@
-package registry
+package answers
 
 import (
 	"cmp"
@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // quotaHeaders returns the quota headers of an answer.
 func quotaHeaders(h http.Header) evidence.Facts {
 	return evidence.Facts{
-		report.KeyRetryAfter: retryAfterOf(h),
+		report.KeyRetryAfter: RetryAfter(h),
 		report.KeyLimit:      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
 		report.KeyRemaining:  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
 		report.KeyReset:      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
@@ -22,14 +23,14 @@ func quotaHeaders(h http.Header) evidence.Facts {
 }
 
 // statusText returns "503 Service Unavailable".
-func statusText(status int) string {
+func StatusText(status int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }
 
 // rateLimit reads an answer 429. It returns a message, which follows the name of
 // the host, and the quota.
-func rateLimit(rep *reply) (message string, quota evidence.Facts) {
-	quota = quotaHeaders(rep.header)
+func RateLimit(rep *httpclient.Reply) (message string, quota evidence.Facts) {
+	quota = quotaHeaders(rep.Header)
 	message = "is rate-limiting this node (429"
 	if after := quota[report.KeyRetryAfter]; strings.HasSuffix(after, "GMT") {
 		message += "; retry after " + after
@@ -42,7 +43,7 @@ func rateLimit(rep *reply) (message string, quota evidence.Facts) {
 // retryAfterOf returns the header Retry-After, seconds or a date (RFC 9110,
 // 10.2.3), in one notation; empty if it is anything else. It becomes part of the
 // fix.
-func retryAfterOf(h http.Header) string {
+func RetryAfter(h http.Header) string {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
 		return strconv.FormatUint(n, 10)
