@@ -11,7 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// challenge is what a registry requires in WWW-Authenticate.
+// Challenge is what a registry requires in WWW-Authenticate.
 type Challenge struct {
 	Bearer  bool // a token; false: basic authentication
 	Realm   string
@@ -20,7 +20,7 @@ type Challenge struct {
 	Problem string // error= of a refused token, such as insufficient_scope
 }
 
-// readChallenge returns the challenge that containerd would answer: bearer
+// ReadChallenge returns the challenge that containerd would answer: bearer
 // before basic, no other scheme.
 func ReadChallenge(h http.Header) (Challenge, bool) {
 	for _, c := range auth.ParseAuthHeader(h) {
@@ -43,7 +43,7 @@ func ReadChallenge(h http.Header) (Challenge, bool) {
 	return Challenge{}, false
 }
 
-// serviceHost returns the host of the token service, for people.
+// ServiceHost returns the host of the token service, for people.
 func (c Challenge) ServiceHost() string {
 	if u, err := url.Parse(c.Realm); err == nil && httpclient.IsHostName(u.Host) {
 		return report.Clean(u.Host, 80)
@@ -51,6 +51,7 @@ func (c Challenge) ServiceHost() string {
 	return "the token service"
 }
 
+// Scheme returns "bearer" or "basic".
 func (c Challenge) Scheme() string {
 	if c.Bearer {
 		return "bearer"
@@ -58,7 +59,7 @@ func (c Challenge) Scheme() string {
 	return "basic"
 }
 
-// productOf returns the registry software that the headers of an answer name; empty if
+// Product returns the registry software that the headers of an answer name; empty if
 // they name none. By the headers that each sends: JFrog's "X-JFrog-Version", Harbor's
 // "X-Harbor-Csrf-Token", the "Server" of Nexus and of Azure, the realms of GitLab, Quay
 // and GitHub, and Docker Hub's "Docker-RateLimit-Source".

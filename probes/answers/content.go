@@ -10,7 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 )
 
-// totalSize returns the size of the whole blob by the answer; false if the answer
+// TotalSize returns the size of the whole blob by the answer; false if the answer
 // does not give it. In a Content-Encoding the size is another one.
 func TotalSize(rep *httpclient.Reply) (int64, bool) {
 	if rep.Encoded != "" || rep.Header.Get("Content-Encoding") != "" {
@@ -24,7 +24,7 @@ func TotalSize(rep *httpclient.Reply) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// manifestSize returns the size of the manifest by an answer to HEAD; -1 if the
+// ManifestSize returns the size of the manifest by an answer to HEAD; -1 if the
 // answer does not give it.
 func ManifestSize(rep *httpclient.Reply) int64 {
 	n, err := strconv.ParseInt(rep.Header.Get("Content-Length"), 10, 64)
@@ -34,7 +34,7 @@ func ManifestSize(rep *httpclient.Reply) int64 {
 	return n
 }
 
-// mediaType returns the Content-Type without its parameters, as containerd reads
+// MediaType returns the Content-Type without its parameters, as containerd reads
 // it: plain text means Docker's first schema.
 func MediaType(h http.Header) string {
 	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
@@ -44,6 +44,7 @@ func MediaType(h http.Header) string {
 	return strings.TrimSpace(t)
 }
 
+// IsWebPage reports whether an answer is HTML by its Content-Type.
 func IsWebPage(h http.Header) bool {
 	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "text/html")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 )
 
-// errorCode returns the first error code in a registry's JSON answer, such as
+// ErrorCode returns the first error code in a registry's JSON answer, such as
 // MANIFEST_UNKNOWN; empty if there is none. The error's message is not read.
 func ErrorCode(body []byte) string {
 	var answer struct {
@@ -29,7 +29,7 @@ func ErrorCode(body []byte) string {
 	return code
 }
 
-// storeCode returns the error code of a registry, or of an object store (the
+// StoreCode returns the error code of a registry, or of an object store (the
 // element Code of S3's, Azure's and Google's answers).
 func StoreCode(body []byte) string {
 	if code := ErrorCode(body); code != "" {
@@ -47,7 +47,7 @@ func StoreCode(body []byte) string {
 	return answer.Code
 }
 
-// noRepository reports whether the answer to a list of tags means that the repository
+// NoRepository reports whether the answer to a list of tags means that the repository
 // does not exist. NOT_FOUND is Harbor's; in the answer to a manifest, unlike to a list
 // of tags, it would tell nothing about the repository.
 func NoRepository(rep *httpclient.Reply) bool {

@@ -7,10 +7,10 @@ import (
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 )
 
-// hasMore reports whether a list continues after this page.
+// HasMore reports whether a list continues after this page.
 func HasMore(list *httpclient.Reply) bool { return list.Cut || list.Header.Get("Link") != "" }
 
-// tagsIn returns the tags of a tag list, of which the end may be cut off.
+// Tags returns the tags of a tag list, of which the end may be cut off.
 func Tags(body []byte) []string {
 	var list struct {
 		Tags []string `json:"tags"`
@@ -19,7 +19,7 @@ func Tags(body []byte) []string {
 	return list.Tags
 }
 
-// readList reads a JSON object that ends with a list of strings, of which the
+// ReadList reads a JSON object that ends with a list of strings, of which the
 // end may be cut off.
 func ReadList(body []byte, into any) {
 	if json.Unmarshal(body, into) == nil {

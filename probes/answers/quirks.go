@@ -28,7 +28,7 @@ import (
 // not distinguish a missing repository from a private one; and only the login itself
 // shows that it has expired.
 
-// hidesMissing reports whether the registry answers 403 both for missing and for
+// HidesMissing reports whether the registry answers 403 both for missing and for
 // forbidden repositories.
 func HidesMissing(domain string) bool {
 	switch domain {

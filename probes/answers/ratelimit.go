@@ -22,12 +22,12 @@ func quotaHeaders(h http.Header) evidence.Facts {
 	}
 }
 
-// statusText returns "503 Service Unavailable".
+// StatusText returns "503 Service Unavailable".
 func StatusText(status int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }
 
-// rateLimit reads an answer 429. It returns a message, which follows the name of
+// RateLimit reads an answer 429. It returns a message, which follows the name of
 // the host, and the quota.
 func RateLimit(rep *httpclient.Reply) (message string, quota evidence.Facts) {
 	quota = quotaHeaders(rep.Header)
@@ -40,7 +40,7 @@ func RateLimit(rep *httpclient.Reply) (message string, quota evidence.Facts) {
 	return message + ")", quota
 }
 
-// retryAfterOf returns the header Retry-After, seconds or a date (RFC 9110,
+// RetryAfter returns the header Retry-After, seconds or a date (RFC 9110,
 // 10.2.3), in one notation; empty if it is anything else. It becomes part of the
 // fix.
 func RetryAfter(h http.Header) string {

@@ -26,7 +26,7 @@ const (
 	minRemaining = 8  // requests that a host must say it still allows for a question
 )
 
-// budget is what remains of that.
+// Budget is what remains of what a diagnosis may cost the registries.
 type Budget struct {
 	bytes     atomic.Int64
 	manifests atomic.Int64
@@ -36,6 +36,7 @@ type Budget struct {
 	requests  sync.Map // *atomic.Int64 by host
 }
 
+// NewBudget returns a budget of which nothing is spent.
 func NewBudget() *Budget {
 	b := new(Budget)
 	b.bytes.Store(MaxBytes)
@@ -44,10 +45,10 @@ func NewBudget() *Budget {
 	return b
 }
 
-// takeManifest takes one manifest GET out of the budget, if there is one left.
+// TakeManifest takes one manifest GET out of the budget, if there is one left.
 func (b *Budget) TakeManifest() bool { return b.manifests.Add(-1) >= 0 }
 
-// takeGuess takes one HEAD for a guessed name out of the budget, if there is one
+// TakeGuess takes one HEAD for a guessed name out of the budget, if there is one
 // left.
 func (b *Budget) TakeGuess() bool { return b.guesses.Add(-1) >= 0 }
 
@@ -70,7 +71,7 @@ func (b *Budget) exhausted(host string, question bool) *connect.BlockedError {
 	return nil
 }
 
-// limitOf returns what is known of a host's limit: "429", "few left", or nothing.
+// LimitOf returns what is known of a host's limit: "429", "few left", or nothing.
 func (b *Budget) LimitOf(host string) string {
 	if _, ok := b.limited.Load(host); ok {
 		return "429"

@@ -22,13 +22,13 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// questionTimeout bounds a request that the runtime does not send.
+// QuestionTimeout bounds a request that the runtime does not send.
 const QuestionTimeout = time.Second
 
-// maxRedirects is how many redirects the runtime follows.
+// MaxRedirects is how many redirects the runtime follows.
 const MaxRedirects = 10
 
-// client sends the requests for one host. It goes only to the address that
+// Client sends the requests for one host. It goes only to the address that
 // the checks before found good, or, for a token service or a redirect target,
 // to addresses of that name which pass the guard; through the node's proxy if
 // there is one for the host.
@@ -51,7 +51,7 @@ type Client struct {
 	proxies sync.Map // addresses of the proxies that proxyFor returned
 }
 
-// newClient returns a client for a host at an address.
+// New returns a client for a host at an address.
 func New(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *Budget) *Client {
 	c := &Client{prober: p, host: h, addr: addr, budget: b}
 	roots := p.RootsFor(h)
@@ -69,7 +69,7 @@ func New(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *Budget
 	return c
 }
 
-// newClientWith returns a client that sends its requests through a transport instead of
+// NewWithTransport returns a client that sends its requests through a transport instead of
 // the network, for tests.
 func NewWithTransport(p *connect.Prober, h runtimeconfig.Host, b *Budget, transport http.RoundTripper) *Client {
 	do := &http.Client{Transport: transport}
@@ -102,7 +102,7 @@ func (c *Client) newHTTP(config *tls.Config) *http.Client {
 // request: a server closes it after a while, which would look like a fault.
 const idleTTL = time.Second
 
-// reuse makes the first request use a connection; nil: there is none.
+// Reuse makes the first request use a connection; nil: there is none.
 func (c *Client) Reuse(conn *connect.IdleConn) { c.idle.Store(conn) }
 
 // reuseIdle returns a client for one request over the connection of the TLS check;
@@ -120,7 +120,7 @@ func (c *Client) reuseIdle() *http.Client {
 	return once
 }
 
-// close ends idle connections.
+// Close ends idle connections.
 func (c *Client) Close() {
 	c.idle.Swap(nil).Close()
 	c.http.CloseIdleConnections()
@@ -138,7 +138,7 @@ func (c *Client) proxyFor(req *http.Request) (*url.URL, error) {
 	return proxy, nil
 }
 
-// blocked returns why nothing may be sent to a host, as far as its name tells: a
+// Blocked returns why nothing may be sent to a host, as far as its name tells: a
 // proxy hides its address. It is nil if something may be sent.
 func (c *Client) Blocked(hostport, scheme string) error {
 	name, port := runtimeconfig.SplitHost(hostport, scheme)
@@ -173,10 +173,10 @@ func (c *Client) dialContext(ctx context.Context, network, target string) (net.C
 	return c.prober.DialName(ctx, target, &c.prober.Guard)
 }
 
-// request is one HTTP request.
+// Request is one HTTP request.
 type Request struct {
 	Method    string
-	Url       string
+	URL       string
 	Header    http.Header // without secrets
 	By        Login       // sent over TLS, and not along a redirect
 	form      url.Values  // body; has secrets
@@ -185,7 +185,7 @@ type Request struct {
 	Question  bool        // the runtime does not send it: its answer is evidence
 }
 
-// reply is the answer to a request.
+// Reply is the answer to a request.
 type Reply struct {
 	Status  int
 	Header  http.Header
@@ -202,7 +202,7 @@ type Reply struct {
 	Complete bool // to a GET of the whole manifest
 }
 
-// send sends r and follows redirects. Over plain HTTP and after a redirect it
+// Send sends r and follows redirects. Over plain HTTP and after a redirect it
 // sends neither credentials nor the headers of hosts.toml: the probes are
 // stricter here than the runtime.
 func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
@@ -213,7 +213,7 @@ func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	target, err := url.Parse(r.Url)
+	target, err := url.Parse(r.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -312,7 +312,7 @@ func (c *Client) read(rep *Reply, resp *http.Response, r Request) (err error) {
 	return err
 }
 
-// redirectError is a failure at a host that another one redirected to.
+// RedirectError is a failure at a host that another one redirected to.
 type RedirectError struct {
 	Host string
 	err  error
@@ -354,7 +354,7 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	return location, nil
 }
 
-// isHostName reports whether a host, with or without a port, may be part of a
+// IsHostName reports whether a host, with or without a port, may be part of a
 // command line or a sentence: the host of a URL may have characters that no name
 // and no address has.
 func IsHostName(host string) bool {

@@ -15,7 +15,7 @@ import (
 // This file is the only place that puts a login into a request: into the header
 // Authorization, or into the form of a request for a token.
 
-// login is what a request is sent with.
+// Login is what a request is sent with.
 type Login struct {
 	Cred          credentials.Credential // the zero value is anonymous
 	authorization string                 // the header that is sent for it
@@ -24,28 +24,29 @@ type Login struct {
 	Withheld      string                 // why the probes do not send it; empty: they do
 }
 
+// Anonymous reports whether the login has no secret.
 func (l Login) Anonymous() bool {
 	_, secret := UsernameAndSecret(l.Cred)
 	return secret == ""
 }
 
-// sent reports whether a header Authorization is sent for the login.
+// Sent reports whether a header Authorization is sent for the login.
 func (l Login) Sent() bool { return l.authorization != "" }
 
-// withBasic returns the login with basic authentication for a host.
+// WithBasic returns the login with basic authentication for a host.
 func (l Login) WithBasic(host string) Login {
 	username, secret := UsernameAndSecret(l.Cred)
 	l.to, l.authorization = host, "Basic "+base64.StdEncoding.EncodeToString([]byte(username+":"+secret))
 	return l
 }
 
-// withToken returns the login with a token for a host, which the host's token service gave.
+// WithToken returns the login with a token for a host, which the host's token service gave.
 func (l Login) WithToken(host, token string) Login {
 	l.to, l.authorization = host, "Bearer "+token
 	return l
 }
 
-// loginOf returns what containerd makes of a credential (ParseAuth in its CRI
+// UsernameAndSecret returns what containerd makes of a credential (ParseAuth in its CRI
 // plugin): a user name wins over an identity token, and no secret at all is
 // anonymous.
 func UsernameAndSecret(c credentials.Credential) (username, secret string) {
@@ -55,7 +56,7 @@ func UsernameAndSecret(c credentials.Credential) (username, secret string) {
 	return "", c.IdentityToken
 }
 
-// tokenRequest returns a request for a token to pull repo: GET with basic
+// TokenRequest returns a request for a token to pull repo: GET with basic
 // authentication, or POST as OAuth2 (the two ways of the distribution specification).
 // A login without a secret is anonymous, and is sent by GET. service and scopes are those
 // of the challenge.
@@ -66,7 +67,7 @@ func TokenRequest(method string, realm *url.URL, service string, scopes []string
 	scopes = slices.Compact(scopes)
 	r := Request{Method: method, Limit: 16 << 10}
 	if method == http.MethodPost {
-		r.Url = realm.String()
+		r.URL = realm.String()
 		r.By = Login{Cred: cred, to: realm.Host}
 		r.form = url.Values{"client_id": {"containerd-client"}, "service": {service}, "scope": {strings.Join(scopes, " ")}}
 		if username == "" {
@@ -88,7 +89,7 @@ func TokenRequest(method string, realm *url.URL, service string, scopes []string
 	}
 	withQuery := *realm
 	withQuery.RawQuery = q.Encode()
-	r.Url = withQuery.String()
+	r.URL = withQuery.String()
 	if secret != "" {
 		r.By = Login{Cred: cred}.WithBasic(realm.Host)
 	}

@@ -134,7 +134,7 @@ func FuzzRefusedFor(f *testing.F) {
 	f.Add(403, "<script><style>a</b>&#39;</")
 	f.Add(403, `{"errors":[[[[{"error":{"error":"x y"}}]]]]}`)
 	f.Fuzz(func(t *testing.T, status int, text string) {
-		known := []string{"", forPolicy, forQuota, forBilling, forQuarantine, forCountry, forNetwork, None}
+		known := []string{"", Policy, Quota, Billing, Quarantine, Country, Network, None}
 		got := Reason(status, answers.StoreCode([]byte(text)), text)
 		if !slices.Contains(known, got) {
 			t.Errorf("%q", got)

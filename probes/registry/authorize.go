@@ -110,7 +110,9 @@ func (s *session) destination(cred credentials.Credential, realm *url.URL) desti
 
 // logIn gets what the host requires in Authorization for a repository. The login
 // has none if there is none, or if it may not be sent.
-func (s *session) logIn(ctx context.Context, ch answers.Challenge, cred credentials.Credential, repository string) (httpclient.Login, *tokenResult) {
+func (s *session) logIn(
+	ctx context.Context, ch answers.Challenge, cred credentials.Credential, repository string,
+) (httpclient.Login, *tokenResult) {
 	var realm *url.URL
 	if ch.Bearer {
 		var failed *tokenResult

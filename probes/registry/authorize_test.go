@@ -124,7 +124,7 @@ func TestLoginOfAnotherHost(t *testing.T) {
 	n := newProber(t, ca, nil)
 	c := httpclient.New(n, runtimeconfig.Host{Scheme: "https", Host: host}, netipAddr(t, host), httpclient.NewBudget())
 	defer c.Close()
-	_, err := c.Send(t.Context(), httpclient.Request{Method: "GET", Url: "https://" + host + "/v2/", By: httpclient.Login{}.WithToken("other.lab", "x")})
+	_, err := c.Send(t.Context(), httpclient.Request{Method: "GET", URL: "https://" + host + "/v2/", By: httpclient.Login{}.WithToken("other.lab", "x")})
 	if _, blocked := err.(*connect.BlockedError); !blocked || len(log.all()) != 0 {
 		t.Errorf("%v, requests %q", err, log.all())
 	}

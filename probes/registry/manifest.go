@@ -84,7 +84,9 @@ func (s *session) head(ctx context.Context, by httpclient.Login) (*httpclient.Re
 
 // resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
 // runtime reads media type and digest from the answer.
-func (s *session) resolveByGet(ctx context.Context, st requests.Step, by httpclient.Login, given []string) (*httpclient.Reply, []string, error) {
+func (s *session) resolveByGet(
+	ctx context.Context, st requests.Step, by httpclient.Login, given []string,
+) (*httpclient.Reply, []string, error) {
 	after := "200 without Docker-Content-Digest or Content-Length"
 	if st == requests.ResolveDigest {
 		after = "200 without Content-Length"

@@ -137,7 +137,7 @@ func (x *explainer) getManifest(ctx context.Context) *httpclient.Reply {
 		return nil
 	}
 	rep, err := s.client.Send(ctx, httpclient.Request{
-		Method: http.MethodGet, Url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
+		Method: http.MethodGet, URL: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
 		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: s.manifest.login, Limit: 4 << 10, Question: true,
 	})
 	if err != nil {
@@ -162,7 +162,7 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *httpclient.Reply) 
 			query.Set("n", tagsPerPage)
 		}
 		rep, err := s.client.Send(ctx, httpclient.Request{
-			Method: http.MethodGet, Url: s.apiURL(query, "tags", "list"),
+			Method: http.MethodGet, URL: s.apiURL(query, "tags", "list"),
 			By: s.manifest.login, Limit: tagPageBytes, Question: true,
 		})
 		if err != nil {

@@ -33,7 +33,7 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 	address := pingURL(s.host)
 	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
 	start := time.Now()
-	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, Url: address, Limit: 2 << 10, Question: question})
+	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, URL: address, Limit: 2 << 10, Question: question})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
@@ -57,7 +57,8 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 		check.Summary = name + " answers " + answers.StatusText(rep.Status)
 	case answers.IsWebPage(rep.Header):
 		check.Outcome = report.Unknown
-		check.Summary = report.Clean(rep.Host, 80) + " answers " + answers.StatusText(rep.Status) + " with a web page: a login portal, or not a registry"
+		check.Summary = report.Clean(rep.Host, 80) + " answers " + answers.StatusText(rep.Status) +
+			" with a web page: a login portal, or not a registry"
 	case rep.Status == http.StatusOK, rep.Status == http.StatusUnauthorized:
 		check.Outcome = report.Pass
 		check.Summary = name + " answers " + answers.StatusText(rep.Status)

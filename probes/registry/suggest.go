@@ -58,7 +58,13 @@ func (x *explainer) catalog(ctx context.Context) []string {
 	s := x.session
 	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(s.host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
-	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, Url: address, By: s.manifest.login, Limit: tagPageBytes, Question: true})
+	rep, err := s.client.Send(ctx, httpclient.Request{
+		Method:   http.MethodGet,
+		URL:      address,
+		By:       s.manifest.login,
+		Limit:    tagPageBytes,
+		Question: true,
+	})
 	if err != nil || rep.Status != http.StatusOK {
 		return nil
 	}
@@ -89,7 +95,7 @@ func (x *explainer) exists(ctx context.Context, path, object string) bool {
 	other := *s
 	other.ref.Path = path
 	rep, err := s.client.Send(ctx, httpclient.Request{
-		Method: http.MethodHead, Url: other.apiURL(nil, "manifests", object),
+		Method: http.MethodHead, URL: other.apiURL(nil, "manifests", object),
 		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: by, Question: true,
 	})
 	return err == nil && rep.Status == http.StatusOK && !answers.IsWebPage(rep.Header)

@@ -204,7 +204,7 @@ func (s *session) checkTokenService(ctx context.Context, l Lead) {
 		address = u.String()
 	}
 	start := time.Now()
-	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, Url: address, Limit: 1 << 10})
+	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, URL: address, Limit: 1 << 10})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {

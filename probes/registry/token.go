@@ -59,10 +59,12 @@ func realmURL(c answers.Challenge) (*url.URL, *tokenResult) {
 }
 
 // fetchToken requests a token to pull repo as containerd does: with a login by POST,
-// and by GET after some answers to it ([getsTokenAfter]); without one by GET. A password
+// and by GET after some answers to it ([requests.GetsTokenAfter]); without one by GET. A password
 // is sent by GET first: a realm that refuses it gets it only once, where containerd
 // would send it twice. A login without a secret is anonymous.
-func (s *session) fetchToken(ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
+func (s *session) fetchToken(
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
+) tokenResult {
 	username, secret := httpclient.UsernameAndSecret(cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")

@@ -1,32 +1,25 @@
 package requests
 
 import (
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"net/http"
 	"slices"
 	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// What containerd sends to a registry. This table is the only source of the probes'
-// own requests on the runtime's path; every other request is a question, whose answer
-// is evidence and never a failed step. By the source of containerd, core/remotes/docker
-// (remotes/docker before 2.0): resolver.go (Resolve, doWithRetries, retryRequest),
-// fetcher.go (Fetch), authorizer.go (doBearerAuth) and auth/fetch.go. It never sends
-// GET /v2/, and never lists tags.
-
-// step is one thing that the runtime does with a registry.
+// Step is one thing that the runtime does with a registry.
 type Step uint8
 
 const (
-	ResolveTag      Step = iota // a tag to a digest, at the hosts with the capabilities pull and resolve
-	ResolveDigest               // a digest, at the hosts with the capability pull
-	FetchManifest               // a manifest by the digest that was found, at all hosts
-	FetchBlob                   // a layer or the config, at all hosts
-	tokenForLogin               // from the realm of a Bearer challenge, with a user name or an identity token
-	tokenForAnybody             // the same without a login
+	ResolveTag       Step = iota // a tag to a digest, at the hosts with the capabilities pull and resolve
+	ResolveDigest                // a digest, at the hosts with the capability pull
+	FetchManifest                // a manifest by the digest that was found, at all hosts
+	FetchBlob                    // a layer or the config, at all hosts
+	tokenForLogin                // from the realm of a Bearer challenge, with a user name or an identity token
+	tokenAnonymously             // the same without a login
 )
 
 // plannedRequest is one request of a step. Within a step they follow in order.
@@ -60,23 +53,23 @@ func plan() []plannedRequest {
 		{FetchBlob, get, blob, "MEDIATYPE, */*", "", "", true, fetch},
 		{tokenForLogin, post, "", "", "", "", true, authorize},
 		{tokenForLogin, get, "", "", "400, 401, 404 or, with a user name, 405", "", true, authorize},
-		{tokenForAnybody, get, "", "", "", "", true, authorize},
+		{tokenAnonymously, get, "", "", "", "", true, authorize},
 	}
 }
 
-// ForObject is a request of a step for one tag or digest.
-type ForObject struct {
+// Request is a request of a step for one tag or digest.
+type Request struct {
 	Method string
 	Path   string // below the repository
 	Accept string
 }
 
-// findRequest returns the request of a step that follows an answer; empty: the first one.
+// Find returns the request of a step that follows an answer; empty: the first one.
 // object is a tag or a digest, mediaType that of what is wanted; empty: it is not known.
-func Find(st Step, after, object, mediaType string) ForObject {
+func Find(st Step, after, object, mediaType string) Request {
 	all := plan()
 	p := all[slices.IndexFunc(all, func(p plannedRequest) bool { return p.step == st && p.after == after && p.probed })]
-	return ForObject{
+	return Request{
 		Method: p.method,
 		Path:   strings.NewReplacer("OBJECT", object, "DIGEST", object).Replace(p.path),
 		Accept: strings.TrimPrefix(strings.Replace(p.accept, "MEDIATYPE", mediaType, 1), ", "),
@@ -116,7 +109,7 @@ func maxResponses(version string) int {
 	return 6
 }
 
-// retriesAfter reports whether the probes, like the runtime, send a request again:
+// RetriesAfter reports whether the probes, like the runtime, send a request again:
 // answers has all answers to it, the last one last.
 func RetriesAfter(version string, lastHost bool, answers []string) bool {
 	n := len(answers)
@@ -133,7 +126,7 @@ func RetriesAfter(version string, lastHost bool, answers []string) bool {
 	return false
 }
 
-// getsTokenAfter reports whether containerd, after this status of its POST to a token
+// GetsTokenAfter reports whether containerd, after this status of its POST to a token
 // service, sends the GET with the same login.
 func GetsTokenAfter(status int, username string) bool {
 	switch status {
@@ -151,7 +144,7 @@ const (
 	DockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
-// acceptManifests is the Accept of containerd when it resolves a name.
+// AcceptManifests is the Accept of containerd when it resolves a name.
 var AcceptManifests = strings.Join([]string{
 	DockerManifest,
 	DockerIndex,

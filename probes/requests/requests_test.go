@@ -61,7 +61,7 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	for _, st := range []Step{ResolveTag, ResolveDigest, FetchManifest, FetchBlob, tokenForLogin, tokenForAnybody} {
+	for _, st := range []Step{ResolveTag, ResolveDigest, FetchManifest, FetchBlob, tokenForLogin, tokenAnonymously} {
 		if first[st] != 1 {
 			t.Errorf("step %d has %d first requests", st, first[st])
 		}

@@ -12,7 +12,7 @@ import (
 // maxName bounds a tag, and a repository that is compared with others.
 const maxName = 128
 
-// similar returns those of tags that may have been meant by tag, the likeliest first:
+// Tags returns those of tags that may have been meant by tag, the likeliest first:
 // with another case, leading v or separator only; with a typo among its letters; with
 // an additional patch level or variant, the newest first; without one that tag has.
 // near are other versions, which are no typo.
@@ -111,7 +111,7 @@ func compareVersions(a, b string) int {
 	return len(x) - len(y)
 }
 
-// guessTags returns tags that may have been meant, for a registry whose list is not
+// GuessTags returns tags that may have been meant, for a registry whose list is not
 // available or not complete.
 func GuessTags(tag string) []string {
 	var out []string
@@ -146,7 +146,7 @@ func isPath(s string) bool {
 
 var anchoredTag = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
 
-// similarRepositories returns those of paths that may have been meant by path.
+// Repositories returns those of paths that may have been meant by path.
 func Repositories(path string, paths []string) []string {
 	rank := func(p string) int {
 		if len(p) > maxName || len(path) > maxName || !isPath(p) {
@@ -175,7 +175,7 @@ func Repositories(path string, paths []string) []string {
 	return out
 }
 
-// guessRepositories returns repositories that may have been meant, for a registry
+// GuessRepositories returns repositories that may have been meant, for a registry
 // that shows no list of them.
 func GuessRepositories(domain, path string) []string {
 	project, name := cutLast(path)
