@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,66 +20,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
-
-// Every combination of a login and a place: where it goes, where the runtime has none
-// to send, and where the probes withhold it.
-func TestDecide(t *testing.T) {
-	const registry, mirror = "r.lab", "m.lab"
-	realms := map[string]*url.URL{
-		"none":       nil,
-		"https":      {Scheme: "https", Host: "auth.lab"},
-		"plain http": {Scheme: "http", Host: "auth.lab"},
-		"ftp":        {Scheme: "ftp", Host: "auth.lab"},
-	}
-	hosts := map[string]runtimeconfig.Host{
-		"registry":      {Host: registry},
-		"named mirror":  {Host: mirror, Configured: true},
-		"layers mirror": {Host: mirror, Configured: true, BlobsOnly: true},
-		"referred":      {Host: "auth.lab", Foreign: true},
-	}
-	logins := map[string]credentials.Credential{
-		"anonymous":                      {},
-		"pod secret":                     {Username: "u", Password: "p", Source: "secret a/b"},
-		"node file":                      {Username: "u", Password: "p", Source: "node /var/lib/kubelet/config.json"},
-		"provider":                       {Username: "u", Password: "p", Source: "provider ecr"},
-		"identity token":                 {IdentityToken: "i", Source: "secret a/b"},
-		"the runtime's for the registry": {Username: "u", Password: "p", Host: registry},
-		"the runtime's for the mirror":   {Username: "u", Password: "p", Host: mirror},
-	}
-	models := map[string]model{"known": {}, "old": {version: "1.6.20"}, "guess": {guess: "unknown"}}
-	counts := map[decision]int{}
-	for hostName, host := range hosts {
-		for _, scheme := range []string{"https", "http"} {
-			for loginName, cred := range logins {
-				for realmName, realm := range realms {
-					for modelName, known := range models {
-						host.Scheme = scheme
-						got, reason := destination{cred, host, registry, realm, known}.decide()
-						counts[got]++
-						_, secret := httpclient.UsernameAndSecret(cred)
-						var want decision
-						switch {
-						case secret == "":
-							want = send
-						case hostName == "referred", cred.Host != "" && (cred.Host != host.Host || hostName == "layers mirror"):
-							want = runtimeNone
-						case modelName == "guess" && hostName != "registry", scheme == "http", realmName == "plain http", realmName == "ftp":
-							want = withhold
-						}
-						if got != want || (reason == "") != (want == send) {
-							t.Errorf("%s at the %s by %s, realm %s, model %s: %d (%q), want %d", loginName, hostName, scheme, realmName, modelName, got, reason, want)
-						}
-					}
-				}
-			}
-		}
-	}
-	for _, d := range []decision{send, runtimeNone, withhold} {
-		if counts[d] == 0 {
-			t.Errorf("no combination ends in %d", d)
-		}
-	}
-}
 
 // Only authorize.go puts a login into a request. The header of a proxy is the proxy's.
 func TestLoginsInOnePlace(t *testing.T) {

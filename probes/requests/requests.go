@@ -138,12 +138,6 @@ func GetsTokenAfter(status int, username string) bool {
 	return false
 }
 
-// Media types of Docker's formats, as in the OCI ones.
-const (
-	DockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	DockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
-)
-
 // AcceptManifests is the Accept of containerd when it resolves a name.
 var AcceptManifests = strings.Join([]string{
 	DockerManifest,

@@ -1,0 +1,113 @@
+package registry
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/requests"
+)
+
+func isIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == requests.DockerIndex
+}
+
+func isManifest(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageManifest || mediaType == requests.DockerManifest
+}
+
+// choose returns the manifest of an index that containerd would take
+// (images.Manifest): the best match, or one without a platform. offered lists the
+// platforms of the index.
+func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
+	var fit []ocispec.Descriptor
+	for _, d := range all {
+		if d.Platform == nil || matcher.Match(*d.Platform) {
+			fit = append(fit, d)
+		}
+		if p := d.Platform; p != nil && p.OS != "unknown" && p.Architecture != "unknown" && len(offered) < 16 {
+			offered = append(offered, evidence.Word(platforms.Format(*p), 40))
+		}
+	}
+	slices.Sort(offered)
+	offered = slices.Compact(offered)
+	if len(fit) == 0 {
+		return nil, offered
+	}
+	sort.SliceStable(fit, func(a, b int) bool {
+		switch {
+		case fit[a].Platform == nil:
+			return false
+		case fit[b].Platform == nil:
+			return true
+		}
+		return matcher.Less(*fit[a].Platform, *fit[b].Platform)
+	})
+	return &fit[0], offered
+}
+
+func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
+
+// isDigest reports whether d can be part of a URL: anything else would send the
+// request, and the login with it, to another path of the registry.
+func isDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
+
+func isSHA256(digest string) bool {
+	hex, ok := strings.CutPrefix(digest, "sha256:")
+	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
+}
+
+// unpackFactor is the size of an unpacked layer by that of the compressed one: a
+// rule of thumb from the usual distributions' images (2.5 to 3).
+const unpackFactor = 2.7
+
+// uncompressedSize is an annotation of eStargz layers (containerd/stargz-snapshotter).
+const uncompressedSize = "io.containers.estargz.uncompressed-size"
+
+// sizes returns the bytes of the image as it is sent, and about how many its
+// layers take unpacked: exact where the manifest has the size, else by the rule of
+// thumb. The number of files is unknown.
+func sizes(m ocispec.Manifest) (sent, unpacked int64) {
+	sent = max(m.Config.Size, 0)
+	for _, l := range m.Layers {
+		if l.Size <= 0 || l.Size > math.MaxInt64/1024-sent {
+			continue
+		}
+		sent += l.Size
+		size, err := strconv.ParseInt(l.Annotations[uncompressedSize], 10, 64)
+		switch {
+		case err == nil && size > 0 && size < math.MaxInt64/1024-unpacked:
+			unpacked += size
+		case strings.HasSuffix(l.MediaType, ".tar"):
+			unpacked += l.Size
+		default:
+			unpacked += int64(unpackFactor * float64(l.Size))
+		}
+	}
+	return sent, unpacked
+}
+
+// largest returns the largest layer that the registry itself stores, or else the
+// config; nil if that has no digest.
+func largest(m ocispec.Manifest) *ocispec.Descriptor {
+	best := m.Config
+	chosen := false
+	for _, l := range m.Layers {
+		if len(l.URLs) == 0 && isDigest(l.Digest) && (!chosen || l.Size > best.Size) {
+			best, chosen = l, true
+		}
+	}
+	if !isDigest(best.Digest) {
+		return nil
+	}
+	return &best
+}

@@ -1,0 +1,7 @@
+package requests
+
+// Media types of Docker's formats, as in the OCI ones.
+const (
+	DockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	DockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
