@@ -12,6 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/logins"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -45,7 +46,7 @@ func (s *session) loginsFor(all []credentials.Credential) []credentials.Credenti
 	var out []credentials.Credential
 	for _, c := range all {
 		_, secret := httpclient.UsernameAndSecret(c)
-		if d, _ := s.destination(c, nil).decide(); secret != "" && d != runtimeNone {
+		if d, _ := s.destination(c, nil).Decide(); secret != "" && d != logins.RuntimeHasNone {
 			out = append(out, c)
 		}
 	}
@@ -55,8 +56,8 @@ func (s *session) loginsFor(all []credentials.Credential) []credentials.Credenti
 	return out
 }
 
-func (s *session) destination(cred credentials.Credential, realm *url.URL) destination {
-	return destination{cred: cred, host: s.host, domain: s.ref.Domain, realm: realm, guess: s.model.guess}
+func (s *session) destination(cred credentials.Credential, realm *url.URL) logins.Destination {
+	return logins.Destination{Cred: cred, Host: s.host, Domain: s.ref.Domain, Realm: realm, Guess: s.model.guess}
 }
 
 // logIn gets what the host requires in Authorization for a repository. The login
@@ -71,12 +72,12 @@ func (s *session) logIn(
 			return httpclient.Login{Cred: cred, IsToken: true}, failed
 		}
 	}
-	d, reason := s.destination(cred, realm).decide()
-	if d == runtimeNone {
+	d, reason := s.destination(cred, realm).Decide()
+	if d == logins.RuntimeHasNone {
 		cred = credentials.Credential{}
 	}
 	by := httpclient.Login{Cred: cred, IsToken: ch.Bearer}
-	if d == withhold {
+	if d == logins.Withhold {
 		by.Withheld = reason
 		if !ch.Bearer || s.host.Scheme != "https" {
 			return by, nil
@@ -104,7 +105,7 @@ func (s *session) logIn(
 func withheldToken(realm *url.URL, reason string) tokenResult {
 	service := report.Clean(realm.Host, 80)
 	t := notSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
-	if reason == overPlainHTTP {
+	if reason == logins.OverPlainHTTP {
 		t = notSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
 		t.facts[report.KeyRealmPlain] = report.True
 	}
@@ -174,7 +175,7 @@ func (s *session) withheldCheck(by httpclient.Login) report.Check {
 		Summary:  "credentials are not sent to " + s.host.Name() + ": " + by.Withheld,
 		Evidence: evidence.Facts{report.KeyLoginNotSent: by.Withheld},
 	}
-	if by.Withheld == overPlainHTTP {
+	if by.Withheld == logins.OverPlainHTTP {
 		check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"
 		check.Evidence[report.KeyRuntimeWouldSend] = report.True
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/imagemanifest"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -71,17 +72,17 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	i.matcher = platforms.Only(wanted)
 
 	kind := i.session.manifest.mediaType
-	if !isIndex(kind) && !isManifest(kind) {
+	if !imagemanifest.IsIndex(kind) && !imagemanifest.IsManifest(kind) {
 		i.unsupported(kind)
 		return
 	}
 	// Like the runtime, by the digest that the name was resolved to.
 	object := i.session.ref.TagOrDigest()
-	if isSHA256(i.session.manifest.digest) {
+	if imagemanifest.IsSHA256(i.session.manifest.digest) {
 		object = i.session.manifest.digest
 	}
 	body, ok := i.getManifest(ctx, object, kind, 0)
-	for depth := 0; ok && isIndex(kind); depth++ {
+	for depth := 0; ok && imagemanifest.IsIndex(kind); depth++ {
 		var chosen *ocispec.Descriptor
 		if chosen, ok = i.choose(body, depth); ok {
 			kind = chosen.MediaType
@@ -101,7 +102,7 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" is not valid JSON")
 		return nil, false
 	}
-	chosen, offered := choose(index.Manifests, i.matcher)
+	chosen, offered := imagemanifest.Choose(index.Manifests, i.matcher)
 	i.facts[report.KeyPlatforms], i.facts[report.KeyIndex] = strings.Join(offered, ", "), report.True
 	if chosen == nil {
 		i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s",
@@ -109,17 +110,17 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 		return nil, false
 	}
 	kind := chosen.MediaType
-	if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
+	if !imagemanifest.IsManifest(kind) && (!imagemanifest.IsIndex(kind) || depth > 0) {
 		i.check.Outcome = report.Unknown
 		i.check.Summary = "unsupported media type " + strconv.Quote(report.Clean(kind, 80)) + " for this platform; not inspected"
 		i.facts[report.KeyNotSeen] = "the manifest: of another media type"
 		return nil, false
 	}
-	if chosen.Platform != nil && isManifest(kind) {
+	if chosen.Platform != nil && imagemanifest.IsManifest(kind) {
 		i.platform = chosen.Platform
 		i.facts[report.KeyPlatform] = evidence.Word(platforms.Format(*chosen.Platform), 60)
 	}
-	if !isDigest(chosen.Digest) {
+	if !imagemanifest.IsDigest(chosen.Digest) {
 		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" has an invalid digest for this platform")
 		return nil, false
 	}
@@ -195,8 +196,8 @@ func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size i
 		i.facts[report.KeyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.Encoded, 20)
 	case rep.Cut:
 		i.tooLarge()
-	case size > 0 && int64(len(rep.Body)) != size, isSHA256(object) && object != sha256Of(rep.Body):
-		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = sha256Of(rep.Body), strconv.Itoa(len(rep.Body))
+	case size > 0 && int64(len(rep.Body)) != size, imagemanifest.IsSHA256(object) && object != imagemanifest.SHA256(rep.Body):
+		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = imagemanifest.SHA256(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
 	default:
@@ -219,15 +220,15 @@ func (i *imageCheck) readManifest(body []byte) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" is not valid JSON")
 		return
 	}
-	size, unpacked := sizes(m)
+	size, unpacked := imagemanifest.Sizes(m)
 	i.facts[report.KeySize], i.facts[report.KeyLayers] = strconv.FormatInt(size, 10), strconv.Itoa(len(m.Layers))
 	i.facts[report.KeyUnpacked], i.facts[report.KeyNeed] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
 	i.facts[report.KeyConfig] = m.Config.Digest.String()
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
 		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
-	i.layer = largest(m)
-	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }
+	i.layer = imagemanifest.Largest(m)
+	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !imagemanifest.IsDigest(d.Digest) }
 	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")
 		return
@@ -262,7 +263,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 		return
 	}
 	wanted := i.config.Digest.String()
-	if i.config.Size > 0 && int64(len(rep.Body)) != i.config.Size || isSHA256(wanted) && wanted != sha256Of(rep.Body) {
+	if i.config.Size > 0 && int64(len(rep.Body)) != i.config.Size || imagemanifest.IsSHA256(wanted) && wanted != imagemanifest.SHA256(rep.Body) {
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
 		return

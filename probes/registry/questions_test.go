@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/imagemanifest"
 	"github.com/pullprobe/pullprobe/probes/probetest"
-	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -211,7 +211,7 @@ func TestNotSeen(t *testing.T) {
 	}
 	large := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/manifests/") {
-			w.Header().Set("Content-Type", requests.DockerManifest)
+			w.Header().Set("Content-Type", imagemanifest.DockerManifest)
 			w.Write(make([]byte, 100<<10))
 			return
 		}

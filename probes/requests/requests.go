@@ -7,6 +7,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/pullprobe/pullprobe/probes/imagemanifest"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -140,8 +141,8 @@ func GetsTokenAfter(status int, username string) bool {
 
 // AcceptManifests is the Accept of containerd when it resolves a name.
 var AcceptManifests = strings.Join([]string{
-	DockerManifest,
-	DockerIndex,
+	imagemanifest.DockerManifest,
+	imagemanifest.DockerIndex,
 	ocispec.MediaTypeImageManifest,
 	ocispec.MediaTypeImageIndex,
 	"*/*",

@@ -1,4 +1,4 @@
-package registry
+package imagemanifest
 
 import (
 	"crypto/sha256"
@@ -14,21 +14,20 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pullprobe/pullprobe/evidence"
-	"github.com/pullprobe/pullprobe/probes/requests"
 )
 
-func isIndex(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageIndex || mediaType == requests.DockerIndex
+func IsIndex(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageIndex || mediaType == DockerIndex
 }
 
-func isManifest(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageManifest || mediaType == requests.DockerManifest
+func IsManifest(mediaType string) bool {
+	return mediaType == ocispec.MediaTypeImageManifest || mediaType == DockerManifest
 }
 
 // choose returns the manifest of an index that containerd would take
 // (images.Manifest): the best match, or one without a platform. offered lists the
 // platforms of the index.
-func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
+func Choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
 	var fit []ocispec.Descriptor
 	for _, d := range all {
 		if d.Platform == nil || matcher.Match(*d.Platform) {
@@ -55,13 +54,13 @@ func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 	return &fit[0], offered
 }
 
-func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
+func SHA256(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
 
 // isDigest reports whether d can be part of a URL: anything else would send the
 // request, and the login with it, to another path of the registry.
-func isDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
+func IsDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
 
-func isSHA256(digest string) bool {
+func IsSHA256(digest string) bool {
 	hex, ok := strings.CutPrefix(digest, "sha256:")
 	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
 }
@@ -76,7 +75,7 @@ const uncompressedSize = "io.containers.estargz.uncompressed-size"
 // sizes returns the bytes of the image as it is sent, and about how many its
 // layers take unpacked: exact where the manifest has the size, else by the rule of
 // thumb. The number of files is unknown.
-func sizes(m ocispec.Manifest) (sent, unpacked int64) {
+func Sizes(m ocispec.Manifest) (sent, unpacked int64) {
 	sent = max(m.Config.Size, 0)
 	for _, l := range m.Layers {
 		if l.Size <= 0 || l.Size > math.MaxInt64/1024-sent {
@@ -98,15 +97,15 @@ func sizes(m ocispec.Manifest) (sent, unpacked int64) {
 
 // largest returns the largest layer that the registry itself stores, or else the
 // config; nil if that has no digest.
-func largest(m ocispec.Manifest) *ocispec.Descriptor {
+func Largest(m ocispec.Manifest) *ocispec.Descriptor {
 	best := m.Config
 	chosen := false
 	for _, l := range m.Layers {
-		if len(l.URLs) == 0 && isDigest(l.Digest) && (!chosen || l.Size > best.Size) {
+		if len(l.URLs) == 0 && IsDigest(l.Digest) && (!chosen || l.Size > best.Size) {
 			best, chosen = l, true
 		}
 	}
-	if !isDigest(best.Digest) {
+	if !IsDigest(best.Digest) {
 		return nil
 	}
 	return &best

@@ -1,4 +1,4 @@
-package requests
+package imagemanifest
 
 // Media types of Docker's formats, as in the OCI ones.
 const (

@@ -1,4 +1,4 @@
-package registry
+package imagemanifest
 
 import (
 	"testing"
@@ -20,7 +20,7 @@ func TestSizes(t *testing.T) {
 		{"known", []ocispec.Descriptor{{MediaType: gzipped, Size: 1000, Annotations: known}}, 1010, 5000},
 		{"nonsense", []ocispec.Descriptor{{MediaType: gzipped, Size: -5}, {MediaType: gzipped, Size: 1 << 62}, {MediaType: gzipped, Size: 1, Annotations: map[string]string{uncompressedSize: "-9"}}}, 11, 2},
 	} {
-		sent, unpacked := sizes(ocispec.Manifest{Config: ocispec.Descriptor{Size: 10}, Layers: tt.layers})
+		sent, unpacked := Sizes(ocispec.Manifest{Config: ocispec.Descriptor{Size: 10}, Layers: tt.layers})
 		if sent != tt.sent || unpacked != tt.unpacked {
 			t.Errorf("%s: %d and %d, want %d and %d", tt.name, sent, unpacked, tt.sent, tt.unpacked)
 		}

@@ -1,4 +1,4 @@
-package registry
+package logins
 
 import (
 	"net/url"
@@ -42,19 +42,19 @@ func TestDecide(t *testing.T) {
 				for realmName, realm := range realms {
 					for hostsAre, guess := range guesses {
 						host.Scheme = scheme
-						got, reason := destination{cred, host, registry, realm, guess}.decide()
+						got, reason := Destination{cred, host, registry, realm, guess}.Decide()
 						counts[got]++
 						_, secret := httpclient.UsernameAndSecret(cred)
 						var want decision
 						switch {
 						case secret == "":
-							want = send
+							want = Send
 						case hostName == "referred", cred.Host != "" && (cred.Host != host.Host || hostName == "layers mirror"):
-							want = runtimeNone
+							want = RuntimeHasNone
 						case hostsAre == "guess" && hostName != "registry", scheme == "http", realmName == "plain http", realmName == "ftp":
-							want = withhold
+							want = Withhold
 						}
-						if got != want || (reason == "") != (want == send) {
+						if got != want || (reason == "") != (want == Send) {
 							t.Errorf("%s at the %s by %s, realm %s, hosts %s: %d (%q), want %d", loginName, hostName, scheme, realmName, hostsAre, got, reason, want)
 						}
 					}
@@ -62,7 +62,7 @@ func TestDecide(t *testing.T) {
 			}
 		}
 	}
-	for _, d := range []decision{send, runtimeNone, withhold} {
+	for _, d := range []decision{Send, RuntimeHasNone, Withhold} {
 		if counts[d] == 0 {
 			t.Errorf("no combination ends in %d", d)
 		}
