@@ -16,15 +16,23 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 )
 
+// Media types of Docker's formats, as in the OCI ones.
+const (
+	DockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	DockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// IsIndex reports whether a media type is that of an index: a list of manifests by platform.
 func IsIndex(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageIndex || mediaType == DockerIndex
 }
 
+// IsManifest reports whether a media type is that of the manifest of one image.
 func IsManifest(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageManifest || mediaType == DockerManifest
 }
 
-// choose returns the manifest of an index that containerd would take
+// Choose returns the manifest of an index that containerd would take
 // (images.Manifest): the best match, or one without a platform. offered lists the
 // platforms of the index.
 func Choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
@@ -54,12 +62,14 @@ func Choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *
 	return &fit[0], offered
 }
 
+// SHA256 returns the digest of a manifest or a config.
 func SHA256(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
 
-// isDigest reports whether d can be part of a URL: anything else would send the
+// IsDigest reports whether d can be part of a URL: anything else would send the
 // request, and the login with it, to another path of the registry.
 func IsDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
 
+// IsSHA256 reports whether a digest is one of SHA-256, which the probes can compare.
 func IsSHA256(digest string) bool {
 	hex, ok := strings.CutPrefix(digest, "sha256:")
 	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
@@ -72,7 +82,7 @@ const unpackFactor = 2.7
 // uncompressedSize is an annotation of eStargz layers (containerd/stargz-snapshotter).
 const uncompressedSize = "io.containers.estargz.uncompressed-size"
 
-// sizes returns the bytes of the image as it is sent, and about how many its
+// Sizes returns the bytes of the image as it is sent, and about how many its
 // layers take unpacked: exact where the manifest has the size, else by the rule of
 // thumb. The number of files is unknown.
 func Sizes(m ocispec.Manifest) (sent, unpacked int64) {
@@ -95,7 +105,7 @@ func Sizes(m ocispec.Manifest) (sent, unpacked int64) {
 	return sent, unpacked
 }
 
-// largest returns the largest layer that the registry itself stores, or else the
+// Largest returns the largest layer that the registry itself stores, or else the
 // config; nil if that has no digest.
 func Largest(m ocispec.Manifest) *ocispec.Descriptor {
 	best := m.Config

@@ -8,16 +8,16 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// decision is what becomes of a login.
-type decision uint8
+// Decision is what becomes of a login.
+type Decision uint8
 
 const (
-	Send           decision = iota // as the runtime does
+	Send           Decision = iota // as the runtime does
 	RuntimeHasNone                 // the runtime has no login for this place: the request goes anonymously
 	Withhold                       // the runtime may send it, the probes do not
 )
 
-// destination is a login and the place that it would be given to.
+// Destination is a login and the place that it would be given to.
 type Destination struct {
 	Cred   credentials.Credential
 	Host   runtimeconfig.Host // that requires a login
@@ -26,12 +26,12 @@ type Destination struct {
 	Guess  string             // why the list of hosts is a guess; empty: it is known
 }
 
-// decide decides whether the login goes there. containerd has one login for a pull, the
+// Decide decides whether the login goes there. containerd has one login for a pull, the
 // one that the kubelet sends along, and gives it to every host that requires one, or to
 // the realm that this host names. Without one it uses its own for a host
 // (registry.configs.HOST.auth), at that host alone (internal/cri/server/images,
 // PullImage and ParseAuth).
-func (d Destination) Decide() (decision, string) {
+func (d Destination) Decide() (Decision, string) {
 	_, secret := httpclient.UsernameAndSecret(d.Cred)
 	own := d.Cred.Host != ""
 	mirror := d.Host.Configured && d.Host.IsMirrorOf(d.Domain)
@@ -54,5 +54,5 @@ func (d Destination) Decide() (decision, string) {
 	return Send, ""
 }
 
-// overPlainHTTP is why a login is withheld that the runtime would send.
+// OverPlainHTTP is why a login is withheld that the runtime would send.
 const OverPlainHTTP = "over plain HTTP"

@@ -35,7 +35,7 @@ func TestDecide(t *testing.T) {
 		"the runtime's for the mirror":   {Username: "u", Password: "p", Host: mirror},
 	}
 	guesses := map[string]string{"known": "", "guess": "unknown"}
-	counts := map[decision]int{}
+	counts := map[Decision]int{}
 	for hostName, host := range hosts {
 		for _, scheme := range []string{"https", "http"} {
 			for loginName, cred := range creds {
@@ -45,7 +45,7 @@ func TestDecide(t *testing.T) {
 						got, reason := Destination{cred, host, registry, realm, guess}.Decide()
 						counts[got]++
 						_, secret := httpclient.UsernameAndSecret(cred)
-						var want decision
+						var want Decision
 						switch {
 						case secret == "":
 							want = Send
@@ -62,7 +62,7 @@ func TestDecide(t *testing.T) {
 			}
 		}
 	}
-	for _, d := range []decision{Send, RuntimeHasNone, Withhold} {
+	for _, d := range []Decision{Send, RuntimeHasNone, Withhold} {
 		if counts[d] == 0 {
 			t.Errorf("no combination ends in %d", d)
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 // This file is the only place that makes a login for a host. Before it does,
-// [destination.decide] says whether the runtime gives this login to that place.
+// [logins.Destination.Decide] says whether the runtime gives this login to that place.
 
 // model is what is known of the runtime that pulls.
 type model struct {
