@@ -263,7 +263,8 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 		return
 	}
 	wanted := i.config.Digest.String()
-	if i.config.Size > 0 && int64(len(rep.Body)) != i.config.Size || imagemanifest.IsSHA256(wanted) && wanted != imagemanifest.SHA256(rep.Body) {
+	if i.config.Size > 0 && int64(len(rep.Body)) != i.config.Size ||
+		imagemanifest.IsSHA256(wanted) && wanted != imagemanifest.SHA256(rep.Body) {
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
 		return
