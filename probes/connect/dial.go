@@ -14,6 +14,10 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
+// keyLocalRoute is the evidence of "dial/<host>/<address>" that says whether this node
+// has a route, after "unreachable".
+const keyLocalRoute = "localRoute"
+
 // dial connects to one address of a host and returns the check; the connection is
 // nil unless the check passed. No name is resolved again between the guard and the
 // connection.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/view"
+	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -59,7 +60,7 @@ func TestPlaceholderInHandshake(t *testing.T) {
 	}
 	defer conn.Close()
 	result := NewProber(&view.Node{}).Handshake(context.Background(), runtimeconfig.Host{Scheme: "https", Host: "r.lab"}, conn, address)
-	if got := result.Check.Evidence[keyPlaceholder]; got != "traefik default" {
+	if got := result.Check.Evidence[report.KeyPlaceholder]; got != "traefik default" {
 		t.Errorf("%q: %+v", got, result.Check)
 	}
 }

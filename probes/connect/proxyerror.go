@@ -46,7 +46,7 @@ func (e *ProxyError) refusal() Failure {
 		Cause:   report.ProxyDenied,
 		Message: "the proxy refused the connection with status " + status,
 		Facts: evidence.Facts{
-			report.KeyStatus: status, report.KeyProxyError: e.reason, report.KeyStep: "connect", keyProxyStatus: status,
+			report.KeyStatus: status, report.KeyProxyError: e.reason, report.KeyStep: "connect", report.KeyProxyStatus: status,
 		},
 	}
 	switch {

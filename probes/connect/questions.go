@@ -85,7 +85,7 @@ func (p *Prober) askOtherNames(ctx context.Context, q *query, resolvers []report
 		if c.Cause != report.ResolverFailed && c.Cause != report.ResolverUnreachable {
 			continue
 		}
-		wg.Go(func() { c.Evidence = evidence.With(c.Evidence, keyOtherName, p.otherName(ctx, q.servers[i])) })
+		wg.Go(func() { c.Evidence = evidence.With(c.Evidence, report.KeyOtherName, p.otherName(ctx, q.servers[i])) })
 	}
 	wg.Wait()
 }

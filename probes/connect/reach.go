@@ -68,7 +68,7 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	if r.BlockedBy != "" {
 		l.compareWithDNS(ctx, p, name)
 		if sibling := p.Sibling(ctx, name, l.check); sibling != "" {
-			l.check.Evidence[KeySibling] = sibling
+			l.check.Evidence[report.KeySibling] = sibling
 		}
 	}
 	resolvers := l.resolverChecks(ctx, h.Name(), name)

@@ -101,7 +101,7 @@ func socksFailure(reply int) Failure {
 	f := Failure{
 		Cause:   report.RegistryUnavailable,
 		Message: "the proxy could not connect (SOCKS reply " + number + ")",
-		Facts:   evidence.Facts{report.KeySOCKSReply: number, report.KeyStep: "connect", keyProxyStatus: "SOCKS " + number},
+		Facts:   evidence.Facts{report.KeySOCKSReply: number, report.KeyStep: "connect", report.KeyProxyStatus: "SOCKS " + number},
 	}
 	switch reply {
 	case socksNotAllowed:

@@ -81,7 +81,7 @@ func (p *Prober) tlsEvidence(h runtimeconfig.Host, state tls.ConnectionState) ev
 			e[report.KeyRootsAssumed] = report.True
 		}
 	}
-	e[keyPlaceholder] = placeholderOf(state.PeerCertificates)
+	e[report.KeyPlaceholder] = placeholderOf(state.PeerCertificates)
 	if len(h.CAFiles) > 0 {
 		e[report.KeyCA] = strings.Join(h.CAFiles, ", ")
 	}

@@ -521,3 +521,8 @@ func DigestOf(t *testing.T, l v1.Layer) string {
 	}
 	return d.String()
 }
+
+// OCIError returns the JSON of an error of the distribution specification.
+func OCIError(code, message string) string {
+	return fmt.Sprintf(`{"errors":[{"code":%q,"message":%q,"detail":{}}]}`, code, message)
+}

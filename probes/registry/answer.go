@@ -5,60 +5,62 @@ import (
 	"strconv"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // judge returns what the answer to a request for the manifest means.
-func (s *session) judge(rep *reply, by login) attempt {
+func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 	name, what := s.host.Name(), s.image()
-	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.status), report.KeyContentType: rep.header.Get("Content-Type")}
-	if rep.hops > 0 {
-		e[report.KeyRedirectedTo] = rep.host
+	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.Status), report.KeyContentType: rep.Header.Get("Content-Type")}
+	if rep.Hops > 0 {
+		e[report.KeyRedirectedTo] = rep.Host
 	}
-	a := attempt{rank: 5, status: rep.status, rep: rep}
+	a := attempt{rank: 5, status: rep.Status, rep: rep}
 	a.check.Evidence = e
 	if answer := s.answerOfProxy(rep); answer != nil {
-		f := connect.Classify(answer, rep.took, "")
+		f := connect.Classify(answer, rep.Took, "")
 		f.Facts = withProxyFor(f.Facts, name)
 		f.Apply(&a.check, "the proxy for "+name+": ")
 		a.final = true
 		return a
 	}
-	switch status := rep.status; {
-	case rep.dropped && (status == 401 || status == 403 || status == 404):
+	switch status := rep.Status; {
+	case rep.Dropped && (status == 401 || status == 403 || status == 404):
 		a.check.Outcome = report.Skipped
 		a.check.Summary = redirectsAway(name, rep)
 		e[report.KeyRuntimeWouldSend] = report.True
-	case status == http.StatusOK && isWebPage(rep.header):
+	case status == http.StatusOK && answers.IsWebPage(rep.Header):
 		a.fail(5, report.Undetermined,
-			report.Clean(rep.host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
+			report.Clean(rep.Host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
 		a.final = true
 	case status >= 200 && status < 300 && s.lacksType(rep):
 		a.fail(5, report.Undetermined, name+" has "+what+", but sends no media type with it: the runtime takes it for a layer, and fails")
-		a.final, e[keyNoContentType] = true, report.True
+		a.final, e[report.KeyNoContentType] = true, report.True
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
 		a.check.Summary = name + " has " + what
-		e[report.KeyMediaType], e[report.KeyDigest] = mediaType(rep.header), rep.header.Get("Docker-Content-Digest")
+		e[report.KeyMediaType], e[report.KeyDigest] = answers.MediaType(rep.Header), rep.Header.Get("Docker-Content-Digest")
 	case status == http.StatusTooManyRequests:
 		limited(&a.check, e, name, rep)
 		a.rank, a.final = 6, true
 	case status >= 500:
-		a.fail(5, report.RegistryUnavailable, name+" answers "+statusText(status))
+		a.fail(5, report.RegistryUnavailable, name+" answers "+answers.StatusText(status))
 		a.final = true
 	case status == http.StatusNotFound:
 		a.fail(5, report.TagNotFound, name+" does not have "+what)
 		e[report.KeyRepository] = "unknown"
 	case status == http.StatusForbidden:
-		a.judgeForbidden(name, what, by, hidesMissing(s.ref.Domain))
+		a.judgeForbidden(name, what, by, answers.HidesMissing(s.ref.Domain))
 	case status == http.StatusUnauthorized:
 		a.judgeUnauthorized(name, what, s.ref.Path, by)
 	case status == http.StatusPreconditionFailed:
 		a.fail(5, report.AccessForbidden, name+" has "+what+", but a policy of the registry forbids to pull it (412)")
 		e[report.KeyPolicy] = report.True
 	default:
-		a.fail(5, report.Undetermined, name+" answers "+statusText(status)+" to HEAD of the manifest")
+		a.fail(5, report.Undetermined, name+" answers "+answers.StatusText(status)+" to HEAD of the manifest")
 	}
 	return a
 }
@@ -66,18 +68,18 @@ func (s *session) judge(rep *reply, by login) attempt {
 // lacksType reports whether the runtime resolves the manifest by this answer, which has
 // no media type. Without a digest or a length it sends a GET, and takes the type from
 // the answer to that.
-func (s *session) lacksType(rep *reply) bool {
-	return mediaType(rep.header) == "" && (rep.complete || !s.resolvesByGet(rep))
+func (s *session) lacksType(rep *httpclient.Reply) bool {
+	return answers.MediaType(rep.Header) == "" && (rep.Complete || !s.resolvesByGet(rep))
 }
 
 // resolvesByGet reports whether the answer to HEAD makes the runtime send the GET.
-func (s *session) resolvesByGet(rep *reply) bool {
-	return s.ref.Digest == "" && rep.header.Get("Docker-Content-Digest") == "" || rep.header.Get("Content-Length") == ""
+func (s *session) resolvesByGet(rep *httpclient.Reply) bool {
+	return s.ref.Digest == "" && rep.Header.Get("Docker-Content-Digest") == "" || rep.Header.Get("Content-Length") == ""
 }
 
 // redirectsAway is the summary of a check that ended at a redirect.
-func redirectsAway(name string, rep *reply) string {
-	return name + " redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent (the runtime would send them)"
+func redirectsAway(name string, rep *httpclient.Reply) string {
+	return name + " redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)"
 }
 
 func (a *attempt) fail(rank int, cause report.Cause, summary string) {
@@ -85,8 +87,8 @@ func (a *attempt) fail(rank int, cause report.Cause, summary string) {
 	a.check.Outcome, a.check.Cause, a.check.Summary = report.Fail, cause, summary
 }
 
-func (a *attempt) judgeForbidden(name, what string, by login, hidden bool) {
-	if by.anonymous() {
+func (a *attempt) judgeForbidden(name, what string, by httpclient.Login, hidden bool) {
+	if by.Anonymous() {
 		a.fail(4, report.AccessDeniedOrMissing, name+" requires credentials for "+what+", or does not have it (403)")
 		return
 	}
@@ -96,11 +98,11 @@ func (a *attempt) judgeForbidden(name, what string, by login, hidden bool) {
 	}
 }
 
-func (a *attempt) judgeUnauthorized(name, what, repository string, by login) {
+func (a *attempt) judgeUnauthorized(name, what, repository string, by httpclient.Login) {
 	switch {
-	case by.isToken:
+	case by.IsToken:
 		a.judgeInsufficientToken(name, what, repository, by)
-	case by.anonymous():
+	case by.Anonymous():
 		a.fail(2, report.CredentialsMissing, name+" requires credentials for "+what+" (401), and there are none")
 	default:
 		a.fail(2, report.CredentialsRejected, name+" rejects the credentials (401)")
@@ -110,13 +112,13 @@ func (a *attempt) judgeUnauthorized(name, what, repository string, by login) {
 // judgeInsufficientToken reads a 401 to a token. The token service knew the
 // login; its token does not give access. What a token does not open looks the
 // same as what does not exist.
-func (a *attempt) judgeInsufficientToken(name, what, repository string, by login) {
-	ch, _ := readChallenge(a.rep.header)
-	a.check.Evidence[report.KeyError] = report.Clean(ch.problem, 64)
+func (a *attempt) judgeInsufficientToken(name, what, repository string, by httpclient.Login) {
+	ch, _ := answers.ReadChallenge(a.rep.Header)
+	a.check.Evidence[report.KeyError] = report.Clean(ch.Problem, 64)
 	switch {
-	case ch.problem == "invalid_token":
+	case ch.Problem == "invalid_token":
 		a.fail(3, report.TokenServiceFailed, name+" rejects the token of its own token service")
-	case by.anonymous():
+	case by.Anonymous():
 		a.fail(3, report.AccessDeniedOrMissing, name+" requires credentials for "+what+", or does not have it (401)")
 	default:
 		a.fail(3, report.AccessDeniedOrMissing, "these credentials cannot pull "+repository+" from "+name+", or it does not exist")

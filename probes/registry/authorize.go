@@ -3,32 +3,22 @@ package registry
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
-	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/logins"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// This file is the only place that puts a login into a request: into the header
-// Authorization, or into the form of a request for a token. Before it does,
-// [destination.decide] says whether the runtime gives this login to that place.
-
-// decision is what becomes of a login.
-type decision uint8
-
-const (
-	send        decision = iota // as the runtime does
-	runtimeNone                 // the runtime has no login for this place: the request goes anonymously
-	withhold                    // the runtime may send it, the probes do not
-)
+// This file is the only place that makes a login for a host. Before it does,
+// [logins.Destination.Decide] says whether the runtime gives this login to that place.
 
 // model is what is known of the runtime that pulls.
 type model struct {
@@ -50,77 +40,13 @@ func newModel(config runtimeconfig.RegistryConfig, t Target) model {
 	return m
 }
 
-// destination is a login and the place that it would be given to.
-type destination struct {
-	cred   credentials.Credential
-	host   runtimeconfig.Host // that requires a login
-	domain string             // of the image
-	realm  *url.URL           // of the token service that gets the login; nil: the host itself gets it
-	model  model
-}
-
-// decide decides whether the login goes there. containerd has one login for a pull, the
-// one that the kubelet sends along, and gives it to every host that requires one, or to
-// the realm that this host names. Without one it uses its own for a host
-// (registry.configs.HOST.auth), at that host alone (internal/cri/server/images,
-// PullImage and ParseAuth).
-func (d destination) decide() (decision, string) {
-	_, secret := loginOf(d.cred)
-	own := d.cred.Host != ""
-	mirror := d.host.Configured && d.host.IsMirrorOf(d.domain)
-	switch {
-	case secret == "":
-		return send, ""
-	case d.host.Foreign:
-		return runtimeNone, "another host refers to it"
-	case own && d.cred.Host != d.host.Host:
-		return runtimeNone, "it is the runtime's own login for another host"
-	case own && d.host.BlobsOnly:
-		return runtimeNone, "it is the runtime's own login, and this mirror is for layers only"
-	case d.model.guess != "" && mirror:
-		return withhold, d.model.guess
-	case d.host.Scheme != "https", d.realm != nil && d.realm.Scheme == "http":
-		return withhold, overPlainHTTP
-	case d.realm != nil && d.realm.Scheme != "https":
-		return withhold, "it is not an address of HTTP"
-	}
-	return send, ""
-}
-
-// overPlainHTTP is why a login is withheld that the runtime would send.
-const overPlainHTTP = "over plain HTTP"
-
-// login is what a request is sent with.
-type login struct {
-	cred          credentials.Credential // the zero value is anonymous
-	authorization string                 // the header that is sent for it
-	to            string                 // the host that it is for
-	isToken       bool                   // the header has a token of the host's token service
-	withheld      string                 // why the probes do not send it; empty: they do
-}
-
-func (l login) anonymous() bool {
-	_, secret := loginOf(l.cred)
-	return secret == ""
-}
-
-// loginOf returns what containerd makes of a credential (ParseAuth in its CRI
-// plugin): a user name wins over an identity token, and no secret at all is
-// anonymous.
-func loginOf(c credentials.Credential) (username, secret string) {
-	if c.Username != "" {
-		return c.Username, c.Password
-	}
-	return "", c.IdentityToken
-}
-
 // loginsFor returns the credentials that the runtime uses at a host, or else the
 // anonymous one.
 func (s *session) loginsFor(all []credentials.Credential) []credentials.Credential {
 	var out []credentials.Credential
 	for _, c := range all {
-		_, secret := loginOf(c)
-		if d, _ := s.destination(c, nil).decide(); secret != "" && d != runtimeNone {
+		_, secret := httpclient.UsernameAndSecret(c)
+		if d, _ := s.destination(c, nil).Decide(); secret != "" && d != logins.RuntimeHasNone {
 			out = append(out, c)
 		}
 	}
@@ -130,46 +56,48 @@ func (s *session) loginsFor(all []credentials.Credential) []credentials.Credenti
 	return out
 }
 
-func (s *session) destination(cred credentials.Credential, realm *url.URL) destination {
-	return destination{cred: cred, host: s.host, domain: s.ref.Domain, realm: realm, model: s.model}
+func (s *session) destination(cred credentials.Credential, realm *url.URL) logins.Destination {
+	return logins.Destination{Cred: cred, Host: s.host, Domain: s.ref.Domain, Realm: realm, Guess: s.model.guess}
 }
 
 // logIn gets what the host requires in Authorization for a repository. The login
 // has none if there is none, or if it may not be sent.
-func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Credential, repository string) (login, *tokenResult) {
+func (s *session) logIn(
+	ctx context.Context, ch answers.Challenge, cred credentials.Credential, repository string,
+) (httpclient.Login, *tokenResult) {
 	var realm *url.URL
-	if ch.bearer {
+	if ch.Bearer {
 		var failed *tokenResult
-		if realm, failed = ch.realmURL(); failed != nil {
-			return login{cred: cred, isToken: true}, failed
+		if realm, failed = realmURL(ch); failed != nil {
+			return httpclient.Login{Cred: cred, IsToken: true}, failed
 		}
 	}
-	d, reason := s.destination(cred, realm).decide()
-	if d == runtimeNone {
+	d, reason := s.destination(cred, realm).Decide()
+	if d == logins.RuntimeHasNone {
 		cred = credentials.Credential{}
 	}
-	by := login{cred: cred, isToken: ch.bearer, to: s.host.Host}
-	if d == withhold {
-		by.withheld = reason
-		if !ch.bearer || s.host.Scheme != "https" {
+	by := httpclient.Login{Cred: cred, IsToken: ch.Bearer}
+	if d == logins.Withhold {
+		by.Withheld = reason
+		if !ch.Bearer || s.host.Scheme != "https" {
 			return by, nil
 		}
 		t := withheldToken(realm, reason)
 		return by, &t
 	}
-	username, secret := loginOf(cred)
+	username, secret := httpclient.UsernameAndSecret(cred)
 	switch {
-	case ch.bearer:
+	case ch.Bearer:
 		t := s.fetchTokenOnce(ctx, ch, realm, repository, cred)
 		if t.outcome == report.Pass {
 			if len(t.token) >= minToken {
 				s.addSecret(t.token)
 			}
-			by.authorization = "Bearer " + t.token
+			by = by.WithToken(s.host.Host, t.token)
 		}
 		return by, &t
 	case username != "" && secret != "":
-		by.authorization = basic(username, secret)
+		by = by.WithBasic(s.host.Host)
 	}
 	return by, nil
 }
@@ -177,11 +105,11 @@ func (s *session) logIn(ctx context.Context, ch challenge, cred credentials.Cred
 func withheldToken(realm *url.URL, reason string) tokenResult {
 	service := report.Clean(realm.Host, 80)
 	t := notSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
-	if reason == overPlainHTTP {
+	if reason == logins.OverPlainHTTP {
 		t = notSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
-		t.facts[keyRealmPlain] = report.True
+		t.facts[report.KeyRealmPlain] = report.True
 	}
-	t.facts[keyLoginNotSent] = reason
+	t.facts[report.KeyLoginNotSent] = reason
 	return t
 }
 
@@ -196,7 +124,7 @@ type sentLogin struct {
 }
 
 func (s *sentLogins) at(realm *url.URL, cred credentials.Credential, repository string) *sentLogin {
-	username, secret := loginOf(cred)
+	username, secret := httpclient.UsernameAndSecret(cred)
 	key := strings.Join([]string{realmKey(realm), username, secret, repository}, "\x00")
 	one, _ := s.byRealm.LoadOrStore(key, new(sentLogin))
 	return one.(*sentLogin)
@@ -219,10 +147,10 @@ func realmKey(realm *url.URL) string { return realm.Scheme + "://" + realm.Host 
 // fetchTokenOnce gets a token, unless the realm has refused this login to another host
 // of the same image.
 func (s *session) fetchTokenOnce(
-	ctx context.Context, ch challenge, realm *url.URL, repository string, cred credentials.Credential,
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential,
 ) tokenResult {
-	if _, secret := loginOf(cred); secret == "" || s.sentLogins == nil {
-		return s.client.fetchToken(ctx, ch, realm, repository, cred)
+	if _, secret := httpclient.UsernameAndSecret(cred); secret == "" || s.sentLogins == nil {
+		return s.fetchToken(ctx, ch, realm, repository, cred)
 	}
 	one := s.sentLogins.at(realm, cred, repository)
 	one.Lock()
@@ -233,90 +161,21 @@ func (s *session) fetchTokenOnce(
 		t.clock, t.took = nil, 0
 		return t
 	}
-	t := s.client.fetchToken(ctx, ch, realm, repository, cred)
+	t := s.fetchToken(ctx, ch, realm, repository, cred)
 	if t.status == http.StatusUnauthorized || t.status == http.StatusForbidden {
 		one.refused = &t
 	}
 	return t
 }
 
-// tokenRequest returns a request for a token to pull repo: GET with basic
-// authentication, or POST as OAuth2 (the two ways of the distribution specification).
-// A login without a secret is anonymous, and is sent by GET.
-func tokenRequest(method string, realm *url.URL, ch challenge, repo string, cred credentials.Credential) request {
-	username, secret := loginOf(cred)
-	scopes := append(slices.Clone(ch.scopes), "repository:"+repo+":pull")
-	slices.Sort(scopes)
-	scopes = slices.Compact(scopes)
-	r := request{method: method, limit: 16 << 10}
-	if method == http.MethodPost {
-		r.url = realm.String()
-		r.by = login{cred: cred, to: realm.Host}
-		r.form = url.Values{"client_id": {"containerd-client"}, "service": {ch.service}, "scope": {strings.Join(scopes, " ")}}
-		if username == "" {
-			r.form.Set("grant_type", "refresh_token")
-			r.form.Set("refresh_token", secret)
-		} else {
-			r.form.Set("grant_type", "password")
-			r.form.Set("username", username)
-			r.form.Set("password", secret)
-		}
-		return r
-	}
-	q := realm.Query()
-	if ch.service != "" {
-		q.Set("service", ch.service)
-	}
-	for _, scope := range scopes {
-		q.Add("scope", scope)
-	}
-	withQuery := *realm
-	withQuery.RawQuery = q.Encode()
-	r.url = withQuery.String()
-	if secret != "" {
-		r.by = login{cred: cred, to: realm.Host, authorization: basic(username, secret)}
-	}
-	return r
-}
-
-// authorize puts the login of r into req, which goes to target after so many redirects.
-func authorize(req *http.Request, r request, target *url.URL, hops int) error {
-	carries := r.by.authorization != "" || r.form != nil
-	switch {
-	case !carries:
-		return nil
-	case target.Scheme != "https":
-		return &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
-	case hops > 0 && r.form != nil:
-		return &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
-	case hops > 0:
-		return nil // nor is a header
-	case r.by.to != target.Host:
-		return &connect.BlockedError{Reason: "credentials for another host are not sent to " + report.Clean(target.Host, 80)}
-	case r.form != nil:
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-	default:
-		req.Header.Set("Authorization", r.by.authorization)
-	}
-	return nil
-}
-
-func carriesLogin(req *http.Request) bool {
-	return req.Header.Get("Authorization") != "" || req.Body != nil
-}
-
-func basic(username, secret string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(username+":"+secret))
-}
-
 // withheldCheck is the end of an attempt whose login is not sent to the host itself.
-func (s *session) withheldCheck(by login) report.Check {
+func (s *session) withheldCheck(by httpclient.Login) report.Check {
 	check := report.Check{
 		Outcome:  report.Skipped,
-		Summary:  "credentials are not sent to " + s.host.Name() + ": " + by.withheld,
-		Evidence: evidence.Facts{keyLoginNotSent: by.withheld},
+		Summary:  "credentials are not sent to " + s.host.Name() + ": " + by.Withheld,
+		Evidence: evidence.Facts{report.KeyLoginNotSent: by.Withheld},
 	}
-	if by.withheld == overPlainHTTP {
+	if by.Withheld == logins.OverPlainHTTP {
 		check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"
 		check.Evidence[report.KeyRuntimeWouldSend] = report.True
 	}

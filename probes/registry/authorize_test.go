@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,74 +14,17 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// Every combination of a login and a place: where it goes, where the runtime has none
-// to send, and where the probes withhold it.
-func TestDecide(t *testing.T) {
-	const registry, mirror = "r.lab", "m.lab"
-	realms := map[string]*url.URL{
-		"none":       nil,
-		"https":      {Scheme: "https", Host: "auth.lab"},
-		"plain http": {Scheme: "http", Host: "auth.lab"},
-		"ftp":        {Scheme: "ftp", Host: "auth.lab"},
-	}
-	hosts := map[string]runtimeconfig.Host{
-		"registry":      {Host: registry},
-		"named mirror":  {Host: mirror, Configured: true},
-		"layers mirror": {Host: mirror, Configured: true, BlobsOnly: true},
-		"referred":      {Host: "auth.lab", Foreign: true},
-	}
-	logins := map[string]credentials.Credential{
-		"anonymous":                      {},
-		"pod secret":                     {Username: "u", Password: "p", Source: "secret a/b"},
-		"node file":                      {Username: "u", Password: "p", Source: "node /var/lib/kubelet/config.json"},
-		"provider":                       {Username: "u", Password: "p", Source: "provider ecr"},
-		"identity token":                 {IdentityToken: "i", Source: "secret a/b"},
-		"the runtime's for the registry": {Username: "u", Password: "p", Host: registry},
-		"the runtime's for the mirror":   {Username: "u", Password: "p", Host: mirror},
-	}
-	models := map[string]model{"known": {}, "old": {version: "1.6.20"}, "guess": {guess: "unknown"}}
-	counts := map[decision]int{}
-	for hostName, host := range hosts {
-		for _, scheme := range []string{"https", "http"} {
-			for loginName, cred := range logins {
-				for realmName, realm := range realms {
-					for modelName, known := range models {
-						host.Scheme = scheme
-						got, reason := destination{cred, host, registry, realm, known}.decide()
-						counts[got]++
-						_, secret := loginOf(cred)
-						var want decision
-						switch {
-						case secret == "":
-							want = send
-						case hostName == "referred", cred.Host != "" && (cred.Host != host.Host || hostName == "layers mirror"):
-							want = runtimeNone
-						case modelName == "guess" && hostName != "registry", scheme == "http", realmName == "plain http", realmName == "ftp":
-							want = withhold
-						}
-						if got != want || (reason == "") != (want == send) {
-							t.Errorf("%s at the %s by %s, realm %s, model %s: %d (%q), want %d", loginName, hostName, scheme, realmName, modelName, got, reason, want)
-						}
-					}
-				}
-			}
-		}
-	}
-	for _, d := range []decision{send, runtimeNone, withhold} {
-		if counts[d] == 0 {
-			t.Errorf("no combination ends in %d", d)
-		}
-	}
-}
-
 // Only authorize.go puts a login into a request. The header of a proxy is the proxy's.
 func TestLoginsInOnePlace(t *testing.T) {
+	// What makes a login, in the file that sends it, and who makes one, in the file that decides.
+	makers := []string{".WithBasic(", ".WithToken("}
 	words := []string{`"Authorization"`, `"authorization"`, "SetBasicAuth", `"Basic `, `"Bearer `, `"refresh_token"`, `"grant_type"`, `"password"`, "authorization:", ".authorization = "}
 	found := 0
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
@@ -93,20 +36,21 @@ func TestLoginsInOnePlace(t *testing.T) {
 			return nil
 		}
 		text, err := os.ReadFile(path)
-		for _, w := range words {
+		for _, w := range append(words, makers...) {
 			switch n := strings.Count(string(text), w); {
 			case n == 0:
-			case strings.HasSuffix(path, "registry/authorize.go"):
+			case strings.HasSuffix(path, "httpclient/login.go"):
 				found++
+			case slices.Contains(makers, w) && strings.HasSuffix(path, "registry/authorize.go"):
 			case w == `"Basic ` && strings.HasSuffix(path, "connect/tunnel.go"): // Proxy-Authorization
 			default:
-				t.Errorf("%s has %s: only authorize.go may", path, w)
+				t.Errorf("%s has %s: only httpclient/login.go may", path, w)
 			}
 		}
 		return err
 	})
 	if err != nil || found == 0 {
-		t.Errorf("%d words in authorize.go: %v", found, err)
+		t.Errorf("%d words in httpclient/login.go: %v", found, err)
 	}
 }
 
@@ -117,9 +61,9 @@ func TestLoginOfAnotherHost(t *testing.T) {
 	var log recorder
 	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, log.wrap(http.NotFoundHandler())))
 	n := newProber(t, ca, nil)
-	c := newClient(n, runtimeconfig.Host{Scheme: "https", Host: host}, netipAddr(t, host), newBudget())
-	defer c.close()
-	_, err := c.send(t.Context(), request{method: "GET", url: "https://" + host + "/v2/", by: login{authorization: "Basic x", to: "other.lab"}})
+	c := httpclient.New(n, runtimeconfig.Host{Scheme: "https", Host: host}, netipAddr(t, host), httpclient.NewBudget())
+	defer c.Close()
+	_, err := c.Send(t.Context(), httpclient.Request{Method: "GET", URL: "https://" + host + "/v2/", By: httpclient.Login{}.WithToken("other.lab", "x")})
 	if _, blocked := err.(*connect.BlockedError); !blocked || len(log.all()) != 0 {
 		t.Errorf("%v, requests %q", err, log.all())
 	}
@@ -199,7 +143,7 @@ func TestNoLoginForGuessedMirrors(t *testing.T) {
 			if want := map[bool]report.Outcome{true: report.Pass, false: report.Skipped}[tt.mirror]; c["manifest/"+mirror].Outcome != want {
 				t.Errorf("%+v", c["manifest/"+mirror])
 			}
-			if !tt.mirror && c["manifest/"+mirror].Evidence[keyLoginNotSent] == "" {
+			if !tt.mirror && c["manifest/"+mirror].Evidence[report.KeyLoginNotSent] == "" {
 				t.Errorf("the check does not say that no login was sent: %+v", c["manifest/"+mirror])
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -164,7 +165,7 @@ func TestTokensAsContainerd(t *testing.T) {
 	} {
 		for _, post = range statuses {
 			for _, get = range statuses {
-				user, secret := loginOf(cred)
+				user, secret := httpclient.UsernameAndSecret(cred)
 				err := resolve(host+"/app:1", user, secret)
 				c := probeAs(t, n, Target{Image: host + "/app:1", Credentials: []credentials.Credential{cred}})
 				passed := c["manifest/"+host].Outcome == report.Pass

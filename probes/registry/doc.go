@@ -7,6 +7,10 @@
 // runtime would send credentials and the probes must not, a check is skipped and
 // has the evidence runtimeWouldSend=true.
 //
+// A session is the conversation with one host. What it sends is in the packages requests
+// and httpclient, what it may send in logins, and what an answer means in answers, refusal
+// and imagemanifest.
+//
 // Checks and their ids, per host that the runtime would contact, beside those of
 // package connect:
 //

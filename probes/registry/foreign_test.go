@@ -13,7 +13,9 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
@@ -48,9 +50,8 @@ func (o *once) Read(b []byte) (int, error) {
 func answered(status int, mediaType string, body []byte) *session {
 	n := &connect.Prober{}
 	h := runtimeconfig.Host{Scheme: "https", Host: "r.lab", Path: "/v2"}
-	s := &session{prober: n, host: h, budget: newBudget(), ref: reference.Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
-	do := &http.Client{Transport: canned{status, http.Header{"Content-Type": {mediaType}}, body}}
-	s.client = &client{prober: n, host: h, budget: s.budget, http: do, strict: do}
+	s := &session{prober: n, host: h, budget: httpclient.NewBudget(), ref: reference.Ref{Domain: "r.lab", Path: "app", Tag: "1"}, target: Target{Platform: "linux/amd64"}}
+	s.client = httpclient.NewWithTransport(n, h, s.budget, canned{status, http.Header{"Content-Type": {mediaType}}, body})
 	return s
 }
 
@@ -109,7 +110,7 @@ func FuzzRefusal(f *testing.F) {
 		}
 		for _, refused := range []int{http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized} {
 			s := answered(status, "application/json", body)
-			a := s.judge(&reply{status: refused, header: http.Header{}}, login{})
+			a := s.judge(&httpclient.Reply{Status: refused, Header: http.Header{}}, httpclient.Login{})
 			a.check.Kind = report.KindManifest
 			s.checks = []report.Check{a.check}
 			s.manifest = manifestState{asked: true, status: refused}
@@ -131,8 +132,8 @@ func FuzzToken(f *testing.F) {
 			return
 		}
 		s := answered(status, "application/json", body)
-		ch := challenge{bearer: true, realm: "https://auth.lab/token", service: "lab"}
-		got := s.client.fetchToken(context.Background(), ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"})
+		ch := answers.Challenge{Bearer: true, Realm: "https://auth.lab/token", Service: "lab"}
+		got := s.fetchToken(context.Background(), ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"})
 		sane(t, tokenCheck("r.lab", ch, []tokenResult{got}))
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
@@ -133,7 +134,7 @@ func TestHostile(t *testing.T) {
 		}))))
 		c := probe(t, n, host+"/app:1")
 		probetest.Want(t, c, "manifest/"+host, report.Fail, report.RegistryUnavailable, "refused=more than 10 redirects, where the runtime gives up")
-		if got := len(rec.all()); got > 2*(maxRedirects+1) {
+		if got := len(rec.all()); got > 2*(httpclient.MaxRedirects+1) {
 			t.Errorf("%d requests", got)
 		}
 	})

@@ -35,13 +35,13 @@ func TestHTTPAnswer(t *testing.T) {
 		{"a registry", probetest.NewRegistry(t), "registry"},
 		{"a registry with a login", site(401, "", "WWW-Authenticate", `Basic realm="r"`, "Docker-Distribution-Api-Version", "registry/2.0"), "registry"},
 		{"a registry with tokens", site(401, "", "WWW-Authenticate", `Bearer realm="https://auth.lab/token",service="r"`), "registry"},
-		{"a registry without this path", site(404, ociError("NAME_UNKNOWN", "x")), "registry"},
+		{"a registry without this path", site(404, probetest.OCIError("NAME_UNKNOWN", "x")), "registry"},
 		{"a site for machines", site(200, "{}", "WWW-Authenticate", `Bearer realm="x"`), "other"},
 		{"a web site", site(200, "<html>hello", "Content-Type", "text/html"), "other"},
 		{"a web site with a login", site(401, "<html>", "WWW-Authenticate", `Basic realm="Staging"`), "other"},
 		{"a login portal", site(302, "", "Location", "https://portal.lab/login"), "other"},
 		{"an API of something else", site(404, `{"errors":[{"status":404}]}`, "Content-Type", "application/json"), "other"},
-		{"a proxy without its backend", site(503, ociError("UNAVAILABLE", "x")), "other"},
+		{"a proxy without its backend", site(503, probetest.OCIError("UNAVAILABLE", "x")), "other"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

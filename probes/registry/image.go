@@ -3,22 +3,22 @@ package registry
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/containerd/platforms"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/imagemanifest"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -58,14 +58,6 @@ func (i *imageCheck) fail(cause report.Cause, summary string) {
 	i.check.Outcome, i.check.Cause, i.check.Summary = report.Fail, cause, summary
 }
 
-func isIndex(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerIndex
-}
-
-func isManifest(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
-}
-
 // findManifest follows the image from its name to the manifest for this platform.
 func (i *imageCheck) findManifest(ctx context.Context) {
 	wanted, err := wantedPlatform(i.session.target.Platform)
@@ -80,17 +72,17 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	i.matcher = platforms.Only(wanted)
 
 	kind := i.session.manifest.mediaType
-	if !isIndex(kind) && !isManifest(kind) {
+	if !imagemanifest.IsIndex(kind) && !imagemanifest.IsManifest(kind) {
 		i.unsupported(kind)
 		return
 	}
 	// Like the runtime, by the digest that the name was resolved to.
 	object := i.session.ref.TagOrDigest()
-	if isSHA256(i.session.manifest.digest) {
+	if imagemanifest.IsSHA256(i.session.manifest.digest) {
 		object = i.session.manifest.digest
 	}
 	body, ok := i.getManifest(ctx, object, kind, 0)
-	for depth := 0; ok && isIndex(kind); depth++ {
+	for depth := 0; ok && imagemanifest.IsIndex(kind); depth++ {
 		var chosen *ocispec.Descriptor
 		if chosen, ok = i.choose(body, depth); ok {
 			kind = chosen.MediaType
@@ -110,7 +102,7 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" is not valid JSON")
 		return nil, false
 	}
-	chosen, offered := choose(index.Manifests, i.matcher)
+	chosen, offered := imagemanifest.Choose(index.Manifests, i.matcher)
 	i.facts[report.KeyPlatforms], i.facts[report.KeyIndex] = strings.Join(offered, ", "), report.True
 	if chosen == nil {
 		i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s",
@@ -118,17 +110,17 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 		return nil, false
 	}
 	kind := chosen.MediaType
-	if !isManifest(kind) && (!isIndex(kind) || depth > 0) {
+	if !imagemanifest.IsManifest(kind) && (!imagemanifest.IsIndex(kind) || depth > 0) {
 		i.check.Outcome = report.Unknown
 		i.check.Summary = "unsupported media type " + strconv.Quote(report.Clean(kind, 80)) + " for this platform; not inspected"
-		i.facts[keyNotSeen] = "the manifest: of another media type"
+		i.facts[report.KeyNotSeen] = "the manifest: of another media type"
 		return nil, false
 	}
-	if chosen.Platform != nil && isManifest(kind) {
+	if chosen.Platform != nil && imagemanifest.IsManifest(kind) {
 		i.platform = chosen.Platform
 		i.facts[report.KeyPlatform] = evidence.Word(platforms.Format(*chosen.Platform), 60)
 	}
-	if !isDigest(chosen.Digest) {
+	if !imagemanifest.IsDigest(chosen.Digest) {
 		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" has an invalid digest for this platform")
 		return nil, false
 	}
@@ -142,100 +134,70 @@ func wantedPlatform(specifier string) (ocispec.Platform, error) {
 	return platforms.Parse(specifier)
 }
 
-// choose returns the manifest of an index that containerd would take
-// (images.Manifest): the best match, or one without a platform. offered lists the
-// platforms of the index.
-func choose(all []ocispec.Descriptor, matcher platforms.MatchComparer) (chosen *ocispec.Descriptor, offered []string) {
-	var fit []ocispec.Descriptor
-	for _, d := range all {
-		if d.Platform == nil || matcher.Match(*d.Platform) {
-			fit = append(fit, d)
-		}
-		if p := d.Platform; p != nil && p.OS != "unknown" && p.Architecture != "unknown" && len(offered) < 16 {
-			offered = append(offered, evidence.Word(platforms.Format(*p), 40))
-		}
-	}
-	slices.Sort(offered)
-	offered = slices.Compact(offered)
-	if len(fit) == 0 {
-		return nil, offered
-	}
-	sort.SliceStable(fit, func(a, b int) bool {
-		switch {
-		case fit[a].Platform == nil:
-			return false
-		case fit[b].Platform == nil:
-			return true
-		}
-		return matcher.Less(*fit[a].Platform, *fit[b].Platform)
-	})
-	return &fit[0], offered
-}
-
 // getManifest gets a manifest within the budget. If there is none, the check says
 // why and false is returned. A size of 0 is unknown.
 func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size int64) ([]byte, bool) {
 	s := i.session
-	if size > maxBytes || object == s.manifest.digest && s.manifest.size > maxBytes {
+	if size > httpclient.MaxBytes || object == s.manifest.digest && s.manifest.size > httpclient.MaxBytes {
 		i.tooLarge()
 		return nil, false
 	}
 	if full := s.manifest.full; full != nil && (object == s.ref.TagOrDigest() || object == s.manifest.digest) {
-		return full.body, i.acceptManifest(full, object, size)
+		return full.Body, i.acceptManifest(full, object, size)
 	}
-	if !s.budget.takeManifest() {
+	if !s.budget.TakeManifest() {
 		i.check.Outcome = report.Skipped
 		i.check.Summary = "skipped: this diagnosis has sent its two manifest requests"
 		if i.platform != nil {
 			i.check.Outcome = report.Unknown
 			i.check.Summary = fmt.Sprintf("%s has an image for %s, whose manifest was not read", s.ref, i.facts[report.KeyWanted])
 		}
-		i.facts[keyNotSeen] = "the manifest: this diagnosis has sent its two manifest requests"
+		i.facts[report.KeyNotSeen] = "the manifest: this diagnosis has sent its two manifest requests"
 		return nil, false
 	}
 	start := time.Now()
-	r := s.planned(fetchManifest, "", object, kind)
-	r.by, r.limit = s.manifest.login, maxBytes
+	r := s.planned(requests.FetchManifest, "", object, kind)
+	r.By, r.Limit = s.manifest.login, httpclient.MaxBytes
 	rep, answers, err := s.sendAsRuntime(ctx, r, s.lastOfAll)
-	i.facts[keyRetried] = retriedFact(answers)
+	i.facts[report.KeyRetried] = retriedFact(answers)
 	if err != nil {
-		i.facts[keyNotSeen] = "the manifest"
+		i.facts[report.KeyNotSeen] = "the manifest"
 		s.requestFailed(&i.check, err, time.Since(start))
 		for k, x := range i.check.Evidence {
 			i.facts[k] = x
 		}
 		return nil, false
 	}
-	return rep.body, i.acceptManifest(rep, object, size)
+	return rep.Body, i.acceptManifest(rep, object, size)
 }
 
 // acceptManifest reports whether the answer is the manifest; if not, the check
 // says why.
-func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool {
+func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size int64) bool {
 	s := i.session
 	answered := s.host.Name() + " has " + s.ref.Path + " by HEAD, but answers GET of the manifest " + report.Clean(object, 80) + " with "
 	switch {
-	case rep.status != http.StatusOK:
+	case rep.Status != http.StatusOK:
 		a := s.judge(rep, s.manifest.login)
-		i.facts[report.KeyStatus], i.facts[report.KeyCode] = strconv.Itoa(rep.status), errorCode(rep.body)
+		i.facts[report.KeyStatus], i.facts[report.KeyCode] = strconv.Itoa(rep.Status), answers.ErrorCode(rep.Body)
 		i.facts[report.KeyPolicy], i.facts[report.KeyRetryAfter] = a.check.Evidence[report.KeyPolicy], a.check.Evidence[report.KeyRetryAfter]
-		i.fail(a.check.Cause, answered+statusText(rep.status))
-		if rep.status == http.StatusNotFound {
+		i.fail(a.check.Cause, answered+answers.StatusText(rep.Status))
+		if rep.Status == http.StatusNotFound {
 			// The index, or the name, exists, and the manifest that it leads to does not.
 			i.check.Cause = report.LayerCorrupt
 			i.facts[report.KeyPublisher] = report.True
 		}
-	case isWebPage(rep.header):
-		i.facts[report.KeyContentType] = rep.header.Get("Content-Type")
+	case answers.IsWebPage(rep.Header):
+		i.facts[report.KeyContentType] = rep.Header.Get("Content-Type")
 		i.fail(report.Undetermined, answered+"a web page: a login portal or a proxy in between?")
-	case rep.encoded != "":
+	case rep.Encoded != "":
 		i.check.Outcome = report.Unknown
-		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.encoded, 20) + "): platform and size unknown"
-		i.facts[keyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.encoded, 20)
-	case rep.cut:
+		i.check.Summary = "the manifest is compressed (" + evidence.Word(rep.Encoded, 20) + "): platform and size unknown"
+		i.facts[report.KeyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.Encoded, 20)
+	case rep.Cut:
 		i.tooLarge()
-	case size > 0 && int64(len(rep.body)) != size, isSHA256(object) && object != sha256Of(rep.body):
-		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = sha256Of(rep.body), strconv.Itoa(len(rep.body))
+	case size > 0 && int64(len(rep.Body)) != size, imagemanifest.IsSHA256(object) && object != imagemanifest.SHA256(rep.Body):
+		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = imagemanifest.SHA256(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
 	default:
@@ -248,18 +210,7 @@ func (i *imageCheck) acceptManifest(rep *reply, object string, size int64) bool 
 func (i *imageCheck) tooLarge() {
 	i.check.Outcome = report.Unknown
 	i.check.Summary = "the manifest is larger than what pullprobe reads: platform and size unknown"
-	i.facts[keyNotSeen] = "the manifest: larger than what pullprobe reads"
-}
-
-func sha256Of(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
-
-// isDigest reports whether d can be part of a URL: anything else would send the
-// request, and the login with it, to another path of the registry.
-func isDigest(d digest.Digest) bool { return digest.DigestRegexpAnchored.MatchString(string(d)) }
-
-func isSHA256(digest string) bool {
-	hex, ok := strings.CutPrefix(digest, "sha256:")
-	return ok && len(hex) == sha256.Size*2 && strings.Trim(hex, "0123456789abcdef") == ""
+	i.facts[report.KeyNotSeen] = "the manifest: larger than what pullprobe reads"
 }
 
 // readManifest reads the manifest of one platform.
@@ -269,15 +220,15 @@ func (i *imageCheck) readManifest(body []byte) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" is not valid JSON")
 		return
 	}
-	size, unpacked := sizes(m)
+	size, unpacked := imagemanifest.Sizes(m)
 	i.facts[report.KeySize], i.facts[report.KeyLayers] = strconv.FormatInt(size, 10), strconv.Itoa(len(m.Layers))
 	i.facts[report.KeyUnpacked], i.facts[report.KeyNeed] = strconv.FormatInt(unpacked, 10), strconv.FormatInt(size+unpacked, 10)
 	i.facts[report.KeyConfig] = m.Config.Digest.String()
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
 		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
-	i.layer = largest(m)
-	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !isDigest(d.Digest) }
+	i.layer = imagemanifest.Largest(m)
+	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !imagemanifest.IsDigest(d.Digest) }
 	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")
 		return
@@ -292,79 +243,34 @@ func (i *imageCheck) readManifest(body []byte) {
 	}
 }
 
-// unpackFactor is the size of an unpacked layer by that of the compressed one: a
-// rule of thumb from the usual distributions' images (2.5 to 3).
-const unpackFactor = 2.7
-
-// uncompressedSize is an annotation of eStargz layers (containerd/stargz-snapshotter).
-const uncompressedSize = "io.containers.estargz.uncompressed-size"
-
-// sizes returns the bytes of the image as it is sent, and about how many its
-// layers take unpacked: exact where the manifest has the size, else by the rule of
-// thumb. The number of files is unknown.
-func sizes(m ocispec.Manifest) (sent, unpacked int64) {
-	sent = max(m.Config.Size, 0)
-	for _, l := range m.Layers {
-		if l.Size <= 0 || l.Size > math.MaxInt64/1024-sent {
-			continue
-		}
-		sent += l.Size
-		size, err := strconv.ParseInt(l.Annotations[uncompressedSize], 10, 64)
-		switch {
-		case err == nil && size > 0 && size < math.MaxInt64/1024-unpacked:
-			unpacked += size
-		case strings.HasSuffix(l.MediaType, ".tar"):
-			unpacked += l.Size
-		default:
-			unpacked += int64(unpackFactor * float64(l.Size))
-		}
-	}
-	return sent, unpacked
-}
-
-// largest returns the largest layer that the registry itself stores, or else the
-// config; nil if that has no digest.
-func largest(m ocispec.Manifest) *ocispec.Descriptor {
-	best := m.Config
-	chosen := false
-	for _, l := range m.Layers {
-		if len(l.URLs) == 0 && isDigest(l.Digest) && (!chosen || l.Size > best.Size) {
-			best, chosen = l, true
-		}
-	}
-	if !isDigest(best.Digest) {
-		return nil
-	}
-	return &best
-}
-
 // readConfig gets the config blob, which names the image's platform. The runtime
 // does not compare the platform if there is no index: it pulls any.
 func (i *imageCheck) readConfig(ctx context.Context) {
 	if i.config == nil {
 		return
 	}
-	r := i.session.planned(fetchBlob, "", i.config.Digest.String(), i.config.MediaType)
-	r.by, r.limit = i.session.manifest.login, maxBytes
+	r := i.session.planned(requests.FetchBlob, "", i.config.Digest.String(), i.config.MediaType)
+	r.By, r.Limit = i.session.manifest.login, httpclient.MaxBytes
 	rep, _, err := i.session.sendAsRuntime(ctx, r, i.session.lastOfAll)
-	i.noConfig = err != nil || rep.status != http.StatusOK || isWebPage(rep.header)
-	if i.noConfig || rep.cut || rep.encoded != "" {
+	i.noConfig = err != nil || rep.Status != http.StatusOK || answers.IsWebPage(rep.Header)
+	if i.noConfig || rep.Cut || rep.Encoded != "" {
 		if i.platform == nil {
 			// The check of the blob finds out why.
 			i.check.Outcome, i.check.BlockedBy = report.Skipped, report.BlobID(i.session.host.Name())
 			i.check.Summary = i.session.ref.Path + ": the image config, which names the platform, is not available"
-			i.facts[keyNotSeen] = "the image config"
+			i.facts[report.KeyNotSeen] = "the image config"
 		}
 		return
 	}
 	wanted := i.config.Digest.String()
-	if i.config.Size > 0 && int64(len(rep.body)) != i.config.Size || isSHA256(wanted) && wanted != sha256Of(rep.body) {
+	if i.config.Size > 0 && int64(len(rep.Body)) != i.config.Size ||
+		imagemanifest.IsSHA256(wanted) && wanted != imagemanifest.SHA256(rep.Body) {
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
 		return
 	}
 	var config ocispec.Image
-	if json.Unmarshal(rep.body, &config) != nil || config.Architecture == "" || config.OS == "" {
+	if json.Unmarshal(rep.Body, &config) != nil || config.Architecture == "" || config.OS == "" {
 		return
 	}
 	i.comparePlatform(config.Platform)
@@ -427,7 +333,7 @@ func (i *imageCheck) unsupported(mediaType string) {
 		i.fail(report.UnsupportedManifest, "the image has Docker's manifest schema 1, which containerd does not pull since 2.0: push it again")
 	case "":
 		i.check.Summary = "the registry does not send the manifest's media type"
-		i.facts[keyNotSeen] = "the manifest: it has no media type"
+		i.facts[report.KeyNotSeen] = "the manifest: it has no media type"
 	default:
 		i.fail(report.UnsupportedManifest, "not an image: its manifest has the media type "+strconv.Quote(report.Clean(mediaType, 80)))
 	}

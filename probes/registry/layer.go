@@ -3,7 +3,6 @@ package registry
 import (
 	"cmp"
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,7 +13,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -36,7 +38,7 @@ func checkBlobs(ctx context.Context, sessions []*session, found *session, layer 
 			continue
 		}
 		if !s.manifest.asked {
-			s.manifest.cred = found.manifest.cred // the runtime has one login for all hosts
+			s.manifest.login.Cred = found.manifest.login.Cred // the runtime has one login for all hosts
 		}
 		checks = append(checks, b.run(share(ctx, len(sessions)-i)))
 		if b.check.Outcome == report.Pass {
@@ -68,10 +70,10 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	defer cancel()
 	start := time.Now()
 	rep, err := b.get(ctx, b.session.manifest.login)
-	if err == nil && rep.status == http.StatusUnauthorized && rep.hops == 0 && b.session.manifest.authorization == "" {
-		if ch, ok := readChallenge(rep.header); ok {
-			by, _ := b.session.logIn(ctx, ch, b.session.manifest.cred, b.session.ref.Path)
-			if by.authorization != "" {
+	if err == nil && rep.Status == http.StatusUnauthorized && rep.Hops == 0 && !b.session.manifest.login.Sent() {
+		if ch, ok := answers.ReadChallenge(rep.Header); ok {
+			by, _ := b.session.logIn(ctx, ch, b.session.manifest.login.Cred, b.session.ref.Path)
+			if by.Sent() {
 				rep, err = b.get(ctx, by)
 			}
 		}
@@ -79,14 +81,14 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	took := time.Since(start)
 	b.check.Duration = report.Millis(took)
 	b.facts[report.KeyBlobSize] = strconv.FormatInt(b.layer.Size, 10)
-	b.facts[report.KeyUsedCredential] = b.session.manifest.cred.Source
+	b.facts[report.KeyUsedCredential] = b.session.manifest.login.Cred.Source
 	if err != nil {
 		b.noAnswer(err, took)
 	} else {
-		if rep.hops > 0 {
-			b.facts[report.KeyBlobHost] = rep.host
+		if rep.Hops > 0 {
+			b.facts[report.KeyBlobHost] = rep.Host
 		}
-		b.facts[report.KeyStatus] = strconv.Itoa(rep.status)
+		b.facts[report.KeyStatus] = strconv.Itoa(rep.Status)
 		b.judge(rep)
 		b.readRefusal(rep)
 	}
@@ -94,12 +96,12 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	return b.check
 }
 
-func (b *layerCheck) get(ctx context.Context, by login) (*reply, error) {
-	r := b.session.planned(fetchBlob, "", b.layer.Digest.String(), b.layer.MediaType)
-	r.header.Set("Range", "bytes=0-0")
-	r.by, r.limit, r.firstByte = by, 1<<10, true
+func (b *layerCheck) get(ctx context.Context, by httpclient.Login) (*httpclient.Reply, error) {
+	r := b.session.planned(requests.FetchBlob, "", b.layer.Digest.String(), b.layer.MediaType)
+	r.Header.Set("Range", "bytes=0-0")
+	r.By, r.Limit, r.FirstByte = by, 1<<10, true
 	rep, answers, err := b.session.sendAsRuntime(ctx, r, b.session.lastOfAll)
-	b.facts[keyRetried] = retriedFact(answers)
+	b.facts[report.KeyRetried] = retriedFact(answers)
 	return rep, err
 }
 
@@ -115,9 +117,9 @@ func (b *layerCheck) elsewhere(inner report.Cause, host, what string) {
 
 func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	name := b.session.host.Name()
-	redirect, elsewhere := errors.AsType[*redirectError](err)
+	redirect, elsewhere := errors.AsType[*httpclient.RedirectError](err)
 	if elsewhere {
-		b.facts[report.KeyBlobHost] = redirect.host
+		b.facts[report.KeyBlobHost] = redirect.Host
 	}
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		b.facts[report.KeyRefused] = blocked.Reason
@@ -127,7 +129,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 		}
 		b.check.Outcome = report.Skipped
 		b.check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
-		b.facts[keyNotSeen] = "the layer: " + blocked.Reason
+		b.facts[report.KeyNotSeen] = "the layer: " + blocked.Reason
 		return
 	}
 	late := report.RegistryUnavailable
@@ -140,10 +142,10 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	}
 	switch {
 	case f.Unfinished:
-		b.facts[keyNotSeen] = "the layer: this diagnosis timed out"
+		b.facts[report.KeyNotSeen] = "the layer: this diagnosis timed out"
 		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
 	case elsewhere:
-		b.elsewhere(f.Cause, redirect.host, f.Message)
+		b.elsewhere(f.Cause, redirect.Host, f.Message)
 		if f.Cause == report.ProxyDenied {
 			b.check.Cause = f.Cause // the proxy refuses that host, and would refuse any layer there
 		}
@@ -154,41 +156,41 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 
 // judge fills in what the answer means. The runtime requests the whole layer: an
 // answer that is due to our Range alone proves nothing.
-func (b *layerCheck) judge(rep *reply) {
-	name, host := b.session.host.Name(), report.Clean(rep.host, 80)
+func (b *layerCheck) judge(rep *httpclient.Reply) {
+	name, host := b.session.host.Name(), report.Clean(rep.Host, 80)
 	where := name
-	if rep.hops > 0 {
+	if rep.Hops > 0 {
 		where = host + ", to which " + name + " redirects layers,"
 	}
-	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
-	missing := rep.status == http.StatusNotFound
-	switch status := rep.status; {
-	case rep.dropped && (unauthorized || (forbidden || missing) && sameSite(rep.host, b.session.host.Host)):
+	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
+	missing := rep.Status == http.StatusNotFound
+	switch status := rep.Status; {
+	case rep.Dropped && (unauthorized || (forbidden || missing) && sameSite(rep.Host, b.session.host.Host)):
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
 		b.facts[report.KeyRuntimeWouldSend] = report.True
-		b.facts[keyNotSeen] = "the layer: its host wants credentials, which are not sent along a redirect"
-	case (status < 300 || forbidden) && isWebPage(rep.header):
-		b.facts[report.KeyContentType] = rep.header.Get("Content-Type")
+		b.facts[report.KeyNotSeen] = "the layer: its host wants credentials, which are not sent along a redirect"
+	case (status < 300 || forbidden) && answers.IsWebPage(rep.Header):
+		b.facts[report.KeyContentType] = rep.Header.Get("Content-Type")
 		what := "answers with a web page instead of a layer: a login portal or a filter in between?"
-		if rep.hops > 0 {
-			b.elsewhere(report.Undetermined, rep.host, "it "+what)
+		if rep.Hops > 0 {
+			b.elsewhere(report.Undetermined, rep.Host, "it "+what)
 			return
 		}
 		b.fail(report.Undetermined, name+" "+what)
 	case status == http.StatusOK, status == http.StatusPartialContent:
 		b.judgeSize(rep, where)
 	case status == http.StatusRequestedRangeNotSatisfiable:
-		if n, ok := totalSize(rep); ok && n != b.layer.Size {
+		if n, ok := answers.TotalSize(rep); ok && n != b.layer.Size {
 			b.wrongSize(n, where)
 			return
 		}
 		b.check.Summary = where + " does not give a part of a layer (416); the runtime requests all of it"
-		b.facts[keyNotSeen] = "the layer: its host gives no part of it"
+		b.facts[report.KeyNotSeen] = "the layer: its host gives no part of it"
 	case status == http.StatusTooManyRequests:
 		limited(&b.check, b.facts, where, rep)
 	case status >= 500:
-		b.fail(report.RegistryUnavailable, where+" answers "+statusText(status)+" for a layer")
+		b.fail(report.RegistryUnavailable, where+" answers "+answers.StatusText(status)+" for a layer")
 	case missing && !b.session.found():
 		b.check.Outcome = report.Skipped
 		b.check.Summary = where + " does not have this layer; the runtime continues with the next host"
@@ -196,58 +198,44 @@ func (b *layerCheck) judge(rep *reply) {
 			b.check.BlockedBy = report.ManifestID(name)
 		}
 	case missing:
-		b.facts[report.KeyCode] = storeCode(rep.body)
+		b.facts[report.KeyCode] = answers.StoreCode(rep.Body)
 		b.fail(report.LayerCorrupt, where+" does not have a blob that the manifest names (404)")
-	case (forbidden || unauthorized) && rep.hops > 0:
+	case (forbidden || unauthorized) && rep.Hops > 0:
 		// The signature of the URL may be invalid, or the store closed to this node's
 		// network: only the store's code tells which.
-		b.facts[report.KeyCode] = storeCode(rep.body)
-		b.elsewhere(report.AccessForbidden, rep.host, "it answers "+statusText(status)+inBrackets(b.facts[report.KeyCode]))
+		b.facts[report.KeyCode] = answers.StoreCode(rep.Body)
+		b.elsewhere(report.AccessForbidden, rep.Host, "it answers "+answers.StatusText(status)+inBrackets(b.facts[report.KeyCode]))
 	case forbidden, unauthorized:
-		b.facts[report.KeyCode] = storeCode(rep.body)
+		b.facts[report.KeyCode] = answers.StoreCode(rep.Body)
 		b.fail(report.AccessForbidden, fmt.Sprintf("%s gives the manifest but not the layers (%d)", where, status))
 	default:
-		b.fail(report.Undetermined, where+" answers "+statusText(status)+" for a layer")
+		b.fail(report.Undetermined, where+" answers "+answers.StatusText(status)+" for a layer")
 	}
 }
 
-func (b *layerCheck) judgeSize(rep *reply, where string) {
-	size, known := totalSize(rep)
+func (b *layerCheck) judgeSize(rep *httpclient.Reply, where string) {
+	size, known := answers.TotalSize(rep)
 	switch {
 	case known && b.layer.Size > 0 && size != b.layer.Size:
 		b.wrongSize(size, where)
 		return
-	case len(rep.body) == 0 && b.layer.Size != 0:
+	case len(rep.Body) == 0 && b.layer.Size != 0:
 		b.wrongSize(0, where)
 		return
 	}
-	if rep.status == http.StatusOK {
+	if rep.Status == http.StatusOK {
 		b.facts[report.KeyRangeIgnored] = report.True
 	}
 	b.check.Outcome = report.Pass
 	b.check.Summary = "layers are available from " + b.session.host.Name()
-	if rep.hops > 0 {
-		b.check.Summary = fmt.Sprintf("layers are available: %s redirects them to %s", b.session.host.Name(), report.Clean(rep.host, 80))
+	if rep.Hops > 0 {
+		b.check.Summary = fmt.Sprintf("layers are available: %s redirects them to %s", b.session.host.Name(), report.Clean(rep.Host, 80))
 	}
 }
 
 func (b *layerCheck) wrongSize(size int64, where string) {
 	b.facts[report.KeySize] = strconv.FormatInt(size, 10)
 	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d bytes", where, size, b.layer.Size))
-}
-
-// totalSize returns the size of the whole blob by the answer; false if the answer
-// does not give it. In a Content-Encoding the size is another one.
-func totalSize(rep *reply) (int64, bool) {
-	if rep.encoded != "" || rep.header.Get("Content-Encoding") != "" {
-		return 0, false
-	}
-	text := rep.header.Get("Content-Length")
-	if rep.status != http.StatusOK {
-		_, text, _ = strings.Cut(rep.header.Get("Content-Range"), "/") // bytes 0-0/1234 (RFC 9110, 14.4)
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	return n, err == nil && n >= 0
 }
 
 // sameSite reports whether net/http, and so the runtime, sends the Authorization
@@ -258,24 +246,6 @@ func sameSite(to, from string) bool {
 	b, _ := runtimeconfig.SplitHost(from, "https")
 	a, b = strings.ToLower(a), strings.ToLower(b)
 	return a == b || strings.HasSuffix(a, "."+b)
-}
-
-// storeCode returns the error code of a registry, or of an object store (the
-// element Code of S3's, Azure's and Google's answers).
-func storeCode(body []byte) string {
-	if code := errorCode(body); code != "" {
-		return code
-	}
-	var answer struct {
-		XMLName xml.Name `xml:"Error"`
-		Code    string   `xml:"Code"`
-	}
-	// The end may be cut off: what was read before it counts.
-	_ = xml.Unmarshal(body, &answer)
-	if len(answer.Code) > 40 || strings.Trim(strings.ToLower(answer.Code), "abcdefghijklmnopqrstuvwxyz") != "" {
-		return ""
-	}
-	return answer.Code
 }
 
 func inBrackets(s string) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -16,8 +17,8 @@ type attempt struct {
 	source string // of the credential; empty is anonymous
 	rank   int    // how far it came: the attempt that came furthest decides
 	status int    // of the registry, or of the token service where it ended
-	by     login
-	rep    *reply
+	by     httpclient.Login
+	rep    *httpclient.Reply
 	check  report.Check // outcome, cause, summary, evidence
 	final  bool         // no other login is tried
 
@@ -40,7 +41,7 @@ func (a attempt) end() string {
 // tryUnlessRejected tries a login, unless the host rejected it a short while ago:
 // repeated failures may lock an account.
 func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.Credential) (attempt, *tokenResult) {
-	username, secret := loginOf(cred)
+	username, secret := httpclient.UsernameAndSecret(cred)
 	rejections, host := c.session.target.Refusals, c.session.host.Name()
 	if rejections == nil || secret == "" {
 		return c.tryLogin(ctx, cred)
@@ -51,7 +52,7 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 		if !rejected || c.refusedNow(cred) {
 			continue
 		}
-		return attempt{by: login{cred: cred}, source: sourceOf(cred), rank: 1, check: report.Check{
+		return attempt{by: httpclient.Login{Cred: cred}, source: sourceOf(cred), rank: 1, check: report.Check{
 			Outcome: report.Fail, Cause: report.CredentialsRejected,
 			Summary: host + " rejected these credentials a short while ago; to avoid a locked account they are not sent again before " +
 				report.Time(until),
@@ -70,16 +71,16 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 // refusedNow reports whether this diagnosis has sent the login to the realm, which
 // refused it: that is not a memory, and the login is not sent again.
 func (c *manifestCheck) refusedNow(cred credentials.Credential) bool {
-	realm, failed := c.challenge.realmURL()
-	return failed == nil && c.challenge.bearer && c.session.sentLogins.refused(realm, cred, c.session.ref.Path)
+	realm, failed := realmURL(c.challenge)
+	return failed == nil && c.challenge.Bearer && c.session.sentLogins.refused(realm, cred, c.session.ref.Path)
 }
 
 // loginPlaces returns the names under which a rejected login is remembered: the host,
 // and the realm that it names, which other hosts may name too.
 func (c *manifestCheck) loginPlaces() []string {
 	places := []string{c.session.host.Name()}
-	if c.challenge.bearer {
-		if realm, failed := c.challenge.realmURL(); failed == nil {
+	if c.challenge.Bearer {
+		if realm, failed := realmURL(c.challenge); failed == nil {
 			places = append(places, realmKey(realm))
 		}
 	}
@@ -103,7 +104,7 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 		a.answers = answers
 	}
 	a.by = by
-	if !by.anonymous() {
+	if !by.Anonymous() {
 		a.source = sourceOf(cred)
 	}
 	if a.markExpired() && token != nil && token.cause != "" {
@@ -114,10 +115,10 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 
 // endedBefore returns the attempt that ended before the manifest was requested;
 // ended is false if nothing blocks the request.
-func (c *manifestCheck) endedBefore(by login, token *tokenResult) (a attempt, ended bool) {
-	s, service := c.session, c.challenge.serviceHost()
+func (c *manifestCheck) endedBefore(by httpclient.Login, token *tokenResult) (a attempt, ended bool) {
+	s, service := c.session, c.challenge.ServiceHost()
 	switch {
-	case by.authorization != "":
+	case by.Sent():
 		return a, false
 	case token != nil:
 		// A service that does not know the login comes less far than one that knows it
@@ -139,7 +140,7 @@ func (c *manifestCheck) endedBefore(by login, token *tokenResult) (a attempt, en
 			a.check.Summary = "no token for " + s.ref.Path + " from " + service + ": " + token.message
 		}
 		a.check.BlockedBy = report.TokenID(s.host.Name())
-	case by.withheld != "":
+	case by.Withheld != "":
 		a.rank, a.check = 4, s.withheldCheck(by)
 	default:
 		a.rank = 1
@@ -158,7 +159,7 @@ func (a *attempt) markExpired() bool {
 	default:
 		return false
 	}
-	_, secret := loginOf(a.by.cred)
+	_, secret := httpclient.UsernameAndSecret(a.by.Cred)
 	until, ok := credentials.Expiry(secret)
 	if !ok {
 		return false
@@ -166,7 +167,7 @@ func (a *attempt) markExpired() bool {
 	a.check.Evidence = evidence.With(a.check.Evidence, report.KeyCredentialExpires, until.UTC().Format(time.RFC3339))
 	now := time.Now()
 	if a.rep != nil {
-		if date, err := http.ParseTime(a.rep.header.Get("Date")); err == nil {
+		if date, err := http.ParseTime(a.rep.Header.Get("Date")); err == nil {
 			now = date // the registry's clock decides
 		}
 	}

@@ -3,48 +3,32 @@ package registry
 import (
 	"cmp"
 	"context"
-	"mime"
 	"net/http"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
-
-// Media types of Docker's formats, as in the OCI ones.
-const (
-	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerIndex    = "application/vnd.docker.distribution.manifest.list.v2+json"
-)
-
-// acceptManifests is the Accept of containerd when it resolves a name.
-var acceptManifests = strings.Join([]string{
-	dockerManifest,
-	dockerIndex,
-	ocispec.MediaTypeImageManifest,
-	ocispec.MediaTypeImageIndex,
-	"*/*",
-}, ", ")
 
 // manifestState is what is known after the HEAD of the manifest.
 type manifestState struct {
 	asked bool // false: no request was sent, the rest is unset
 	at    int  // index of the check in session.checks
 
-	status    int       // of the answer that decides
-	login               // that the answer was given to
-	challenge challenge // of the host; unset if it has none
+	status    int               // of the answer that decides
+	login     httpclient.Login  // that the answer was given to
+	challenge answers.Challenge // of the host; unset if it has none
 	mediaType string
 	digest    string
 	size      int64 // -1: unknown
 
-	full *reply // to the GET by which the runtime resolves the manifest; nil: it resolves it by HEAD
+	full *httpclient.Reply // to the GET by which the runtime resolves the manifest; nil: it resolves it by HEAD
 }
 
 // found reports whether the host has the manifest.
@@ -71,56 +55,58 @@ func (s *session) apiURL(query url.Values, parts ...string) string {
 
 // head requests the manifest by HEAD, or by GET if the registry has no HEAD, as often as
 // the runtime does. It returns all answers, too.
-func (s *session) head(ctx context.Context, by login) (*reply, []string, error) {
-	st := resolveTag
+func (s *session) head(ctx context.Context, by httpclient.Login) (*httpclient.Reply, []string, error) {
+	st := requests.ResolveTag
 	if s.ref.Digest != "" {
-		st = resolveDigest
+		st = requests.ResolveDigest
 	}
 	r := s.planned(st, "", s.ref.TagOrDigest(), "")
-	r.by = by
-	rep, answers, err := s.sendAsRuntime(ctx, r, s.last)
-	if err == nil && rep.status == http.StatusMethodNotAllowed && s.budget.takeManifest() {
+	r.By = by
+	rep, given, err := s.sendAsRuntime(ctx, r, s.last)
+	if err == nil && rep.Status == http.StatusMethodNotAllowed && s.budget.TakeManifest() {
 		r = s.planned(st, "405", s.ref.TagOrDigest(), "")
-		r.by, r.limit = by, 1
-		rep, answers, err = s.sendAsRuntime(ctx, r, s.last)
-		answers = append([]string{"405"}, answers...)
+		r.By, r.Limit = by, 1
+		rep, given, err = s.sendAsRuntime(ctx, r, s.last)
+		given = append([]string{"405"}, given...)
 	}
 	if err != nil {
-		return nil, answers, err
+		return nil, given, err
 	}
 	s.recognize(rep)
-	if rep.hops == 0 {
+	if rep.Hops == 0 {
 		s.addClockOf(rep)
 	}
-	if rep.status == http.StatusOK && r.method == http.MethodHead && s.resolvesByGet(rep) && s.budget.takeManifest() {
-		return s.resolveByGet(ctx, st, by, answers)
+	if rep.Status == http.StatusOK && r.Method == http.MethodHead && s.resolvesByGet(rep) && s.budget.TakeManifest() {
+		return s.resolveByGet(ctx, st, by, given)
 	}
-	return rep, answers, nil
+	return rep, given, nil
 }
 
 // resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
 // runtime reads media type and digest from the answer.
-func (s *session) resolveByGet(ctx context.Context, st step, by login, answers []string) (*reply, []string, error) {
+func (s *session) resolveByGet(
+	ctx context.Context, st requests.Step, by httpclient.Login, given []string,
+) (*httpclient.Reply, []string, error) {
 	after := "200 without Docker-Content-Digest or Content-Length"
-	if st == resolveDigest {
+	if st == requests.ResolveDigest {
 		after = "200 without Content-Length"
 	}
 	r := s.planned(st, after, s.ref.TagOrDigest(), "")
-	r.by, r.limit = by, maxBytes
+	r.By, r.Limit = by, httpclient.MaxBytes
 	rep, more, err := s.sendAsRuntime(ctx, r, true)
 	if len(more) > 1 {
-		answers = append(answers, more...)
+		given = append(given, more...)
 	}
 	if err == nil {
-		rep.complete = true
+		rep.Complete = true
 	}
-	return rep, answers, err
+	return rep, given, err
 }
 
 // manifestCheck is "manifest/<host>" while it runs.
 type manifestCheck struct {
 	session    *session
-	challenge  challenge
+	challenge  answers.Challenge
 	challenged bool // the host requires a login
 	best       attempt
 	tries      []string // "<source>: <end>" of each login
@@ -151,20 +137,20 @@ func (s *session) checkManifest(ctx context.Context) {
 func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 	s := c.session
 	start := time.Now()
-	rep, answers, err := s.head(ctx, login{})
+	rep, given, err := s.head(ctx, httpclient.Login{})
 	if err != nil {
 		s.requestFailed(&c.best.check, err, time.Since(start))
-		c.best.answers = answers
+		c.best.answers = given
 		return
 	}
-	if rep.status == http.StatusUnauthorized {
-		if c.challenge, c.challenged = readChallenge(rep.header); c.challenged {
+	if rep.Status == http.StatusUnauthorized {
+		if c.challenge, c.challenged = answers.ReadChallenge(rep.Header); c.challenged {
 			return
 		}
 	}
-	c.best = s.judge(rep, login{})
-	c.best.answers = answers
-	if rep.status == http.StatusUnauthorized {
+	c.best = s.judge(rep, httpclient.Login{})
+	c.best.answers = given
+	if rep.Status == http.StatusUnauthorized {
 		c.best.check.Cause = report.Undetermined
 		c.best.check.Summary = s.host.Name() + " answers 401 without naming the kind of credentials, so the runtime sends none"
 	}
@@ -200,12 +186,12 @@ func (c *manifestCheck) check() report.Check {
 		e[report.KeyAnonymous] = report.True
 	}
 	if c.challenged {
-		e[report.KeyAuth], e[keyChallenged] = c.challenge.scheme(), report.True
+		e[report.KeyAuth], e[report.KeyChallenged] = c.challenge.Scheme(), report.True
 	}
-	if c.best.rep != nil && !c.best.by.anonymous() {
-		e[keyLoginUsed] = report.True
+	if c.best.rep != nil && !c.best.by.Anonymous() {
+		e[report.KeyLoginUsed] = report.True
 	}
-	e[keyRetried] = retriedFact(c.best.answers)
+	e[report.KeyRetried] = retriedFact(c.best.answers)
 	check.Evidence = e.Checked()
 	return check
 }
@@ -216,10 +202,10 @@ func (c *manifestCheck) state() manifestState {
 		status: c.best.status, login: c.best.by, challenge: c.challenge,
 	}
 	if rep := c.best.rep; rep != nil {
-		st.mediaType = mediaType(rep.header)
-		st.digest = rep.header.Get("Docker-Content-Digest")
-		st.size = manifestSize(rep)
-		if rep.complete && rep.status == http.StatusOK {
+		st.mediaType = answers.MediaType(rep.Header)
+		st.digest = rep.Header.Get("Docker-Content-Digest")
+		st.size = answers.ManifestSize(rep)
+		if rep.Complete && rep.Status == http.StatusOK {
 			st.full = rep
 		}
 	}
@@ -232,24 +218,4 @@ func (s *session) image() string {
 		return s.ref.Path + "@" + s.ref.Digest
 	}
 	return s.ref.Path + ":" + s.ref.Tag
-}
-
-// manifestSize returns the size of the manifest by an answer to HEAD; -1 if the
-// answer does not give it.
-func manifestSize(rep *reply) int64 {
-	n, err := strconv.ParseInt(rep.header.Get("Content-Length"), 10, 64)
-	if err != nil || n < 0 || rep.header.Get("Content-Encoding") != "" {
-		return -1
-	}
-	return n
-}
-
-// mediaType returns the Content-Type without its parameters, as containerd reads
-// it: plain text means Docker's first schema.
-func mediaType(h http.Header) string {
-	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil {
-		t, _, _ = strings.Cut(h.Get("Content-Type"), ";")
-	}
-	return strings.TrimSpace(t)
 }

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -21,7 +23,7 @@ type explainer struct {
 	session *session
 	check   *report.Check // "manifest/<host>"
 	facts   evidence.Facts
-	get     *reply // of the manifest; nil: it was not requested, or there was no answer
+	get     *httpclient.Reply // of the manifest; nil: it was not requested, or there was no answer
 
 	noTokens bool // the token service gave none for a guessed repository
 }
@@ -41,13 +43,13 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 		x.facts = evidence.Facts{}
 	}
 	switch status := s.manifest.status; {
-	case check.BlockedBy != "", status < 400, status >= 500 && status != http.StatusNotImplemented, x.facts[keyNoContentType] != "",
+	case check.BlockedBy != "", status < 400, status >= 500 && status != http.StatusNotImplemented, x.facts[report.KeyNoContentType] != "",
 		status == http.StatusUnauthorized, status == http.StatusTooManyRequests:
 	case x.answersGet(ctx):
 		// The answer to HEAD is the one that the runtime gets; it says nothing of the image.
 		check.Cause = report.Undetermined
 		check.Summary = fmt.Sprintf("%s answers HEAD of the manifest with %d and GET with %s: the runtime sends HEAD",
-			s.host.Name(), status, x.facts[keyGetStatus])
+			s.host.Name(), status, x.facts[report.KeyGetStatus])
 	case status == http.StatusNotFound && last:
 		x.explainNotFound(ctx)
 	case status == http.StatusForbidden:
@@ -57,7 +59,7 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
 	}
-	x.facts[keyLimited] = s.budget.limitOf(s.host.Host)
+	x.facts[report.KeyLimited] = s.budget.LimitOf(s.host.Host)
 	check.Evidence = x.facts.Checked()
 }
 
@@ -67,11 +69,11 @@ func (x *explainer) answersGet(ctx context.Context) bool {
 	if x.get = x.getManifest(ctx); x.get == nil {
 		return false
 	}
-	x.facts[keyGetStatus] = strconv.Itoa(x.get.status)
-	if x.get.status == x.session.manifest.status {
-		x.facts[report.KeyCode] = errorCode(x.get.body)
+	x.facts[report.KeyGetStatus] = strconv.Itoa(x.get.Status)
+	if x.get.Status == x.session.manifest.status {
+		x.facts[report.KeyCode] = answers.ErrorCode(x.get.Body)
 	}
-	return x.get.status == http.StatusOK && !isWebPage(x.get.header)
+	return x.get.Status == http.StatusOK && !answers.IsWebPage(x.get.Header)
 }
 
 func (x *explainer) explainForbidden() {
@@ -82,8 +84,8 @@ func (x *explainer) explainForbidden() {
 		x.check.Summary += ", and GET /v2/ too: it may refuse this node's address"
 	}
 	if rep := x.get; rep != nil {
-		if isWebPage(rep.header) {
-			x.facts[report.KeyContentType] = rep.header.Get("Content-Type")
+		if answers.IsWebPage(rep.Header) {
+			x.facts[report.KeyContentType] = rep.Header.Get("Content-Type")
 			x.check.Summary += ", with a web page: something in front of the registry may be refusing this node"
 		}
 	}
@@ -92,11 +94,11 @@ func (x *explainer) explainForbidden() {
 func (x *explainer) explainNotFound(ctx context.Context) {
 	s := x.session
 	tags, list := x.listTags(ctx)
-	exists := list != nil && list.status == http.StatusOK && len(tags) > 0
-	gone := list != nil && noRepository(list)
+	exists := list != nil && list.Status == http.StatusOK && len(tags) > 0
+	gone := list != nil && answers.NoRepository(list)
 	switch code := x.facts[report.KeyCode]; {
-	case list != nil && errorCode(list.body) != "" && (gone || code == ""):
-		x.facts[report.KeyCode] = errorCode(list.body)
+	case list != nil && answers.ErrorCode(list.Body) != "" && (gone || code == ""):
+		x.facts[report.KeyCode] = answers.ErrorCode(list.Body)
 	case !exists && !gone:
 		gone = code == "NAME_UNKNOWN"
 	}
@@ -109,13 +111,13 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 		x.check.Cause = report.RepositoryNotFound
 		x.check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
 		x.facts[report.KeyRepository] = "missing"
-		if s.manifest.anonymous() {
+		if s.manifest.login.Anonymous() {
 			x.check.Summary += " that is visible without credentials"
 		}
 	case exists:
 		x.facts[report.KeyRepository] = "exists"
 		x.check.Summary = fmt.Sprintf("%s does not exist in %s/%s", what, s.host.Name(), s.ref.Path)
-	case list != nil && list.status == http.StatusOK && !list.cut:
+	case list != nil && list.Status == http.StatusOK && !list.Cut:
 		// Some registries answer this for any name.
 		x.check.Summary = fmt.Sprintf("%s has no tags of %s; whether the repository exists is unknown", s.host.Name(), s.ref.Path)
 		x.facts[report.KeyTags] = "none"
@@ -129,14 +131,14 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 
 // getManifest gets the manifest for the error in the body of the answer, if the
 // budget allows; nil if it does not, or if there is no answer.
-func (x *explainer) getManifest(ctx context.Context) *reply {
+func (x *explainer) getManifest(ctx context.Context) *httpclient.Reply {
 	s := x.session
-	if !s.budget.takeManifest() {
+	if !s.budget.TakeManifest() {
 		return nil
 	}
-	rep, err := s.client.send(ctx, request{
-		method: http.MethodGet, url: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
-		header: http.Header{"Accept": {acceptManifests}}, by: s.manifest.login, limit: 4 << 10, question: true,
+	rep, err := s.client.Send(ctx, httpclient.Request{
+		Method: http.MethodGet, URL: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
+		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: s.manifest.login, Limit: 4 << 10, Question: true,
 	})
 	if err != nil {
 		return nil
@@ -153,15 +155,15 @@ const (
 // listTags gets a page of the repository's tags and, if there are more, the page
 // of those that sort near the wanted one. The reply is that of the first page;
 // nil if there was no answer.
-func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
+func (x *explainer) listTags(ctx context.Context) ([]string, *httpclient.Reply) {
 	s := x.session
-	page := func(query url.Values) *reply {
+	page := func(query url.Values) *httpclient.Reply {
 		if !query.Has("n") {
 			query.Set("n", tagsPerPage)
 		}
-		rep, err := s.client.send(ctx, request{
-			method: http.MethodGet, url: s.apiURL(query, "tags", "list"),
-			by: s.manifest.login, limit: tagPageBytes, question: true,
+		rep, err := s.client.Send(ctx, httpclient.Request{
+			Method: http.MethodGet, URL: s.apiURL(query, "tags", "list"),
+			By: s.manifest.login, Limit: tagPageBytes, Question: true,
 		})
 		if err != nil {
 			return nil
@@ -169,34 +171,34 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *reply) {
 		return rep
 	}
 	first := page(url.Values{})
-	if first == nil || first.status != http.StatusOK || isWebPage(first.header) {
+	if first == nil || first.Status != http.StatusOK || answers.IsWebPage(first.Header) {
 		return nil, first
 	}
-	tags := tagsIn(first.body)
-	complete := !hasMore(first)
+	tags := answers.Tags(first.Body)
+	complete := !answers.HasMore(first)
 	if s.ref.Tag != "" && !complete && !slices.Contains(tags, s.ref.Tag) {
 		// The tags after last follow in lexical order, by the specification.
-		if next := page(url.Values{"last": {stem(s.ref.Tag)}}); next != nil && next.status == http.StatusOK {
-			near := tagsIn(next.body)
-			complete = covers(near, s.ref.Tag, hasMore(next))
+		if next := page(url.Values{"last": {stem(s.ref.Tag)}}); next != nil && next.Status == http.StatusOK {
+			near := answers.Tags(next.Body)
+			complete = covers(near, s.ref.Tag, answers.HasMore(next))
 			tags = append(tags, near...)
 		}
-		if !complete && len(s.ref.Tag) > 1 && slices.IsSorted(tagsIn(first.body)) && !slices.Contains(tags, s.ref.Tag) {
+		if !complete && len(s.ref.Tag) > 1 && slices.IsSorted(answers.Tags(first.Body)) && !slices.Contains(tags, s.ref.Tag) {
 			// The one tag that follows just before the wanted one.
 			next := page(url.Values{"n": {"1"}, "last": {s.ref.Tag[:len(s.ref.Tag)-1]}})
-			if next != nil && next.status == http.StatusOK {
-				at := tagsIn(next.body)
+			if next != nil && next.Status == http.StatusOK {
+				at := answers.Tags(next.Body)
 				complete = len(at) > 0 && covers(at, s.ref.Tag, true)
 				tags = append(tags, at...)
 			}
 		}
 	}
 	switch {
-	case s.ref.Tag == "" || first.encoded != "":
+	case s.ref.Tag == "" || first.Encoded != "":
 	case slices.Contains(tags, s.ref.Tag):
-		x.facts[keyListed] = report.True
+		x.facts[report.KeyListed] = report.True
 	case complete && len(tags) > 0:
-		x.facts[keyListed] = "false"
+		x.facts[report.KeyListed] = "false"
 	}
 	return tags, first
 }
@@ -207,9 +209,6 @@ func covers(page []string, tag string, more bool) bool {
 	return slices.IsSorted(page) && (!more || len(page) > 0 && page[len(page)-1] > tag)
 }
 
-// hasMore reports whether a list continues after this page.
-func hasMore(list *reply) bool { return list.cut || list.header.Get("Link") != "" }
-
 // stem returns a beginning of tag that its neighbours share: up to the last
 // separator, or else its first half.
 func stem(tag string) string {
@@ -217,24 +216,4 @@ func stem(tag string) string {
 		return tag[:i+1]
 	}
 	return tag[:(len(tag)+1)/2]
-}
-
-// tagsIn returns the tags of a tag list, of which the end may be cut off.
-func tagsIn(body []byte) []string {
-	var list struct {
-		Tags []string `json:"tags"`
-	}
-	readList(body, &list)
-	return list.Tags
-}
-
-// readList reads a JSON object that ends with a list of strings, of which the
-// end may be cut off.
-func readList(body []byte, into any) {
-	if json.Unmarshal(body, into) == nil {
-		return
-	}
-	if i := strings.LastIndex(string(body), `",`); i > 0 {
-		_ = json.Unmarshal(append(body[:i+1:i+1], "]}"...), into) // not a list: nothing is read
-	}
 }

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -20,7 +22,7 @@ import (
 // sends it. A sweep has no image to ask for, so that it is the only evidence.
 func (s *session) ping(ctx context.Context) {
 	check := s.sendPing(ctx, false)
-	check.Evidence = evidence.With(check.Evidence, keyOnlyPing, report.True)
+	check.Evidence = evidence.With(check.Evidence, report.KeyOnlyPing, report.True)
 	s.add(check)
 }
 
@@ -31,14 +33,14 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 	address := pingURL(s.host)
 	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
 	start := time.Now()
-	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 2 << 10, question: question})
+	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, URL: address, Limit: 2 << 10, Question: question})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
 		s.requestFailed(&check, err, took)
 		return check
 	}
-	if rep.hops == 0 {
+	if rep.Hops == 0 {
 		s.addClockOf(rep)
 	}
 	s.recognize(rep)
@@ -48,20 +50,21 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 		return check
 	}
 	switch {
-	case rep.status == http.StatusTooManyRequests:
+	case rep.Status == http.StatusTooManyRequests:
 		limited(&check, e, name, rep)
-	case rep.status >= 500:
+	case rep.Status >= 500:
 		check.Outcome, check.Cause = report.Fail, report.RegistryUnavailable
-		check.Summary = name + " answers " + statusText(rep.status)
-	case isWebPage(rep.header):
+		check.Summary = name + " answers " + answers.StatusText(rep.Status)
+	case answers.IsWebPage(rep.Header):
 		check.Outcome = report.Unknown
-		check.Summary = report.Clean(rep.host, 80) + " answers " + statusText(rep.status) + " with a web page: a login portal, or not a registry"
-	case rep.status == http.StatusOK, rep.status == http.StatusUnauthorized:
+		check.Summary = report.Clean(rep.Host, 80) + " answers " + answers.StatusText(rep.Status) +
+			" with a web page: a login portal, or not a registry"
+	case rep.Status == http.StatusOK, rep.Status == http.StatusUnauthorized:
 		check.Outcome = report.Pass
-		check.Summary = name + " answers " + statusText(rep.status)
+		check.Summary = name + " answers " + answers.StatusText(rep.Status)
 	default:
 		check.Outcome = report.Unknown
-		check.Summary = name + " answers " + statusText(rep.status) + " to GET /v2/, which the runtime does not send"
+		check.Summary = name + " answers " + answers.StatusText(rep.Status) + " to GET /v2/, which the runtime does not send"
 	}
 	check.Evidence = e.Checked()
 	return check
@@ -94,15 +97,15 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 			check.Summary += " (GET /v2/, which the runtime does not send)"
 		}
 		if !s.isRegistry && check.Evidence[report.KeyStatus] != "" {
-			check.Evidence = evidence.With(check.Evidence, keyIsRegistry, "false")
+			check.Evidence = evidence.With(check.Evidence, report.KeyIsRegistry, "false")
 			s.askSibling(ctx)
 		}
 	}
 	if s.isRegistry {
-		check.Evidence = evidence.With(check.Evidence, keyIsRegistry, report.True)
+		check.Evidence = evidence.With(check.Evidence, report.KeyIsRegistry, report.True)
 	}
 	if s.product != "" {
-		check.Evidence = evidence.With(check.Evidence, keyProduct, s.product)
+		check.Evidence = evidence.With(check.Evidence, report.KeyProduct, s.product)
 	}
 	return check
 }
@@ -116,51 +119,21 @@ func (s *session) askSibling(ctx context.Context) {
 	}
 	name, _ := s.host.Split()
 	if sibling := s.prober.Sibling(ctx, name, s.checks[i]); sibling != "" {
-		s.checks[i].Evidence = evidence.With(s.checks[i].Evidence, connect.KeySibling, sibling)
+		s.checks[i].Evidence = evidence.With(s.checks[i].Evidence, report.KeySibling, sibling)
 	}
 }
 
 // recognize notes what an answer of the host tells of it: whether it is one of an OCI
 // registry, and which product it is.
-func (s *session) recognize(rep *reply) {
+func (s *session) recognize(rep *httpclient.Reply) {
 	s.answered = true
-	if rep.hops > 0 {
+	if rep.Hops > 0 {
 		return
 	}
-	ch, challenged := readChallenge(rep.header)
-	s.isRegistry = s.isRegistry || challenged && ch.bearer || errorCode(rep.body) != "" ||
-		rep.header.Get("Docker-Distribution-Api-Version") != "" || rep.header.Get("Docker-Content-Digest") != ""
-	s.product = cmp.Or(s.product, productOf(rep.header, ch))
-}
-
-// productOf returns the registry software that the headers of an answer name; empty if
-// they name none. By the headers that each sends: JFrog's "X-JFrog-Version", Harbor's
-// "X-Harbor-Csrf-Token", the "Server" of Nexus and of Azure, the realms of GitLab, Quay
-// and GitHub, and Docker Hub's "Docker-RateLimit-Source".
-func productOf(h http.Header, ch challenge) string {
-	server := strings.ToLower(h.Get("Server"))
-	realm, _ := url.Parse(ch.realm)
-	switch {
-	case h.Get("X-JFrog-Version") != "", h.Get("X-Artifactory-Id") != "", strings.HasPrefix(server, "artifactory"):
-		return "artifactory"
-	case h.Get("X-Harbor-Csrf-Token") != "", ch.service == "harbor-registry":
-		return "harbor"
-	case strings.HasPrefix(server, "nexus/"):
-		return "nexus"
-	case strings.HasPrefix(server, "azurecontainerregistry"), strings.HasSuffix(ch.service, ".azurecr.io"):
-		return "acr"
-	case realm != nil && strings.HasSuffix(realm.Path, "/jwt/auth"):
-		return "gitlab"
-	case realm != nil && strings.HasSuffix(realm.Path, "/v2/auth") && strings.Contains(ch.service, "quay"):
-		return "quay"
-	case h.Get("X-Github-Request-Id") != "":
-		return "ghcr"
-	case h.Get("Docker-RateLimit-Source") != "", ch.service == "registry.docker.io":
-		return "dockerhub"
-	case strings.HasPrefix(ch.service, "ecr.") || strings.HasSuffix(ch.service, ".amazonaws.com"):
-		return "ecr"
-	}
-	return ""
+	ch, challenged := answers.ReadChallenge(rep.Header)
+	s.isRegistry = s.isRegistry || challenged && ch.Bearer || answers.ErrorCode(rep.Body) != "" ||
+		rep.Header.Get("Docker-Distribution-Api-Version") != "" || rep.Header.Get("Docker-Content-Digest") != ""
+	s.product = cmp.Or(s.product, answers.Product(rep.Header, ch))
 }
 
 func pingURL(h runtimeconfig.Host) string {
@@ -172,21 +145,21 @@ func pingURL(h runtimeconfig.Host) string {
 }
 
 // pingEvidence returns the facts of the answer, and keeps its challenge.
-func (s *session) pingEvidence(rep *reply) evidence.Facts {
+func (s *session) pingEvidence(rep *httpclient.Reply) evidence.Facts {
 	e := evidence.Facts{
-		report.KeyStatus:      strconv.Itoa(rep.status),
-		report.KeyContentType: rep.header.Get("Content-Type"),
-		report.KeyAPIVersion:  rep.header.Get("Docker-Distribution-Api-Version"),
-		report.KeyServer:      rep.header.Get("Server"),
-		report.KeyCode:        errorCode(rep.body),
+		report.KeyStatus:      strconv.Itoa(rep.Status),
+		report.KeyContentType: rep.Header.Get("Content-Type"),
+		report.KeyAPIVersion:  rep.Header.Get("Docker-Distribution-Api-Version"),
+		report.KeyServer:      rep.Header.Get("Server"),
+		report.KeyCode:        answers.ErrorCode(rep.Body),
 	}
-	if rep.hops > 0 {
-		e[report.KeyRedirectedTo] = rep.host
+	if rep.Hops > 0 {
+		e[report.KeyRedirectedTo] = rep.Host
 	}
-	if ch, ok := readChallenge(rep.header); ok {
+	if ch, ok := answers.ReadChallenge(rep.Header); ok {
 		s.challenge = ch
-		e[report.KeyAuth] = ch.scheme()
-		if u, err := url.Parse(ch.realm); err == nil && ch.bearer {
+		e[report.KeyAuth] = ch.Scheme()
+		if u, err := url.Parse(ch.Realm); err == nil && ch.Bearer {
 			e[report.KeyRealmHost] = report.Clean(u.Host, 80)
 		}
 	}
@@ -195,13 +168,13 @@ func (s *session) pingEvidence(rep *reply) evidence.Facts {
 
 // answerOfProxy returns the proxy's own answer to a request by plain HTTP, given
 // instead of the host's; nil if it is not known to be one.
-func (s *session) answerOfProxy(rep *reply) *connect.ProxyError {
+func (s *session) answerOfProxy(rep *httpclient.Reply) *connect.ProxyError {
 	proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host)
-	if err != nil || proxy == nil || s.host.Scheme != "http" || rep.hops > 0 {
+	if err != nil || proxy == nil || s.host.Scheme != "http" || rep.Hops > 0 {
 		return nil
 	}
-	answer := connect.ProxyAnswer(rep.status, rep.header)
-	if rep.status == http.StatusProxyAuthRequired || rep.status >= 400 && answer.Reason() != "" {
+	answer := connect.ProxyAnswer(rep.Status, rep.Header)
+	if rep.Status == http.StatusProxyAuthRequired || rep.Status >= 400 && answer.Reason() != "" {
 		return answer
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
@@ -82,7 +83,7 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 		at.add(image.done())
 		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
 		skipped := &at.checks[len(at.checks)-1]
-		skipped.Evidence = evidence.With(skipped.Evidence, keyNotSeen, "the layers: their digests are unknown")
+		skipped.Evidence = evidence.With(skipped.Evidence, report.KeyNotSeen, "the layers: their digests are unknown")
 		return
 	}
 	var wg sync.WaitGroup
@@ -142,7 +143,7 @@ func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfi
 
 // runAll runs do for all hosts concurrently, with one budget.
 func runAll(p *connect.Prober, hosts []runtimeconfig.Host, do func(*session)) []*session {
-	b, realms := newBudget(), new(sync.Map)
+	b, realms := httpclient.NewBudget(), new(sync.Map)
 	sessions := make([]*session, len(hosts))
 	resolving := len(hosts) - 1
 	for resolving > 0 && hosts[resolving].BlobsOnly {

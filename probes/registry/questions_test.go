@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/imagemanifest"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
@@ -191,20 +192,6 @@ func TestQuestionsLeaveTheLimit(t *testing.T) {
 		}
 		probetest.Want(t, probe(t, n, host+"/app:1"), "blob/"+host, report.Pass, "") // the runtime's own go on
 	})
-	b := newBudget()
-	limit := &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{}}
-	b.spend(limit, "q.lab", true)
-	if blocked := b.exhausted("q.lab", false); blocked == nil || blocked.Cause != "" {
-		t.Errorf("after a limited question: %+v", blocked)
-	}
-	b.spend(limit, "q.lab", false)
-	if blocked := b.exhausted("q.lab", true); blocked == nil || blocked.Cause != report.RateLimited {
-		t.Errorf("after a limited request of the runtime: %+v", blocked)
-	}
-	b.sentTo("r.lab").Add(maxRequests)
-	if b.exhausted("r.lab", true) == nil || b.exhausted("r.lab", false) != nil {
-		t.Error("the bound of requests to one host is not one of questions")
-	}
 }
 
 // A step that was not seen says what, and does not pass.
@@ -224,7 +211,7 @@ func TestNotSeen(t *testing.T) {
 	}
 	large := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/manifests/") {
-			w.Header().Set("Content-Type", dockerManifest)
+			w.Header().Set("Content-Type", imagemanifest.DockerManifest)
 			w.Write(make([]byte, 100<<10))
 			return
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -15,7 +14,9 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
@@ -27,7 +28,7 @@ type session struct {
 	host   runtimeconfig.Host
 	ref    reference.Ref
 	target Target
-	budget *budget
+	budget *httpclient.Budget
 	model  model
 
 	last, lastOfAll bool // the runtime resolves the image, or fetches it, at no host after this one
@@ -41,9 +42,10 @@ type session struct {
 	checks []report.Check
 	clocks []connect.ClockReading
 
-	challenge challenge // of the answer to GET /v2/
-	tokenHost string    // of the token service
-	client    *client   // nil: the host was not reached
+	challenge answers.Challenge  // of the answer to GET /v2/
+	tokenHost string             // of the token service
+	tokenPath *tokenRoute        // to the token service; nil: it was not checked
+	client    *httpclient.Client // nil: the host was not reached
 	manifest  manifestState
 
 	answered   bool   // the host has answered a request
@@ -97,15 +99,15 @@ func (s *session) addClocks(clocks ...connect.ClockReading) {
 	}
 }
 
-func (s *session) addClockOf(rep *reply) {
-	if r, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
+func (s *session) addClockOf(rep *httpclient.Reply) {
+	if r, ok := connect.ReadClock(rep.Host, rep.Header, rep.Sent, rep.At); ok {
 		s.addClocks(r)
 	}
 }
 
 func (s *session) close() {
 	if s.client != nil {
-		s.client.close()
+		s.client.Close()
 	}
 }
 
@@ -190,8 +192,8 @@ func (s *session) connectDirectly(ctx context.Context) (blockedBy string) {
 	}
 	s.addClocks(r.Clocks...)
 	if r.BlockedBy == "" {
-		s.client = newClient(s.prober, s.host, r.Addr, s.budget)
-		s.client.idle.Store(r.Conn)
+		s.client = httpclient.New(s.prober, s.host, r.Addr, s.budget)
+		s.client.Reuse(r.Conn)
 	}
 	return r.BlockedBy
 }
@@ -212,7 +214,7 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 		Evidence: evidence.Facts{report.KeyProxy: shown}.Checked(),
 	})
 
-	s.client = newClient(s.prober, s.host, netip.AddrPort{}, s.budget)
+	s.client = httpclient.New(s.prober, s.host, netip.AddrPort{}, s.budget)
 	check, conn := s.dialByProxy(ctx, proxy, shown)
 	s.add(check)
 	switch {
@@ -249,7 +251,7 @@ func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string)
 	defer cancel()
 	start := time.Now()
 	var conn net.Conn
-	err := s.client.blocked(s.host.Host, s.host.Scheme)
+	err := s.client.Blocked(s.host.Host, s.host.Scheme)
 	if err == nil {
 		conn, err = s.prober.Tunnel(ctx, s.host, proxy)
 	}
@@ -275,8 +277,8 @@ func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string)
 
 // withProxyFor adds to the facts of a proxy's own answer which host it was asked for.
 func withProxyFor(facts evidence.Facts, host string) evidence.Facts {
-	if facts[keyProxyStatus] != "" {
-		facts[keyProxyFor] = report.Clean(host, 80)
+	if facts[report.KeyProxyStatus] != "" {
+		facts[report.KeyProxyFor] = report.Clean(host, 80)
 	}
 	return facts
 }
@@ -296,50 +298,19 @@ func (s *session) requestFailed(check *report.Check, err error, took time.Durati
 	f := connect.Classify(err, took, report.RegistryUnavailable)
 	f.Facts = withProxyFor(f.Facts, s.host.Name())
 	prefix := s.host.Name() + ": "
-	if redirect, ok := errors.AsType[*redirectError](err); ok {
-		prefix = s.host.Name() + " redirects to " + report.Clean(redirect.host, 80) + ": "
-		f.Facts = evidence.With(f.Facts, report.KeyRedirectedTo, redirect.host)
+	if redirect, ok := errors.AsType[*httpclient.RedirectError](err); ok {
+		prefix = s.host.Name() + " redirects to " + report.Clean(redirect.Host, 80) + ": "
+		f.Facts = evidence.With(f.Facts, report.KeyRedirectedTo, redirect.Host)
 	}
 	f.Apply(check, prefix)
 }
 
 // limited fills in the check of a host that answered 429.
-func limited(check *report.Check, e evidence.Facts, name string, rep *reply) {
-	message, quota := rateLimit(rep)
+func limited(check *report.Check, e evidence.Facts, name string, rep *httpclient.Reply) {
+	message, quota := answers.RateLimit(rep)
 	check.Outcome, check.Cause = report.Fail, report.RateLimited
 	check.Summary = name + " " + message
 	for k, x := range quota {
 		e[k] = cmp.Or(x, e[k])
 	}
-}
-
-// rateLimit reads an answer 429. It returns a message, which follows the name of
-// the host, and the quota.
-func rateLimit(rep *reply) (message string, quota evidence.Facts) {
-	quota = quotaHeaders(rep.header)
-	message = "is rate-limiting this node (429"
-	if after := quota[report.KeyRetryAfter]; strings.HasSuffix(after, "GMT") {
-		message += "; retry after " + after
-	} else if after != "" {
-		message += "; retry after " + after + " s"
-	}
-	return message + ")", quota
-}
-
-// retryAfterOf returns the header Retry-After, seconds or a date (RFC 9110,
-// 10.2.3), in one notation; empty if it is anything else. It becomes part of the
-// fix.
-func retryAfterOf(h http.Header) string {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return strconv.FormatUint(n, 10)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return at.UTC().Format(http.TimeFormat)
-	}
-	return ""
-}
-
-func isWebPage(h http.Header) bool {
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "text/html")
 }

@@ -7,19 +7,23 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pullprobe/pullprobe/probes/answers"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
+	"github.com/pullprobe/pullprobe/probes/similar"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // suggestTag sets the fact suggestTag to a tag that may have been meant, once the
 // same login was seen to have access to it, and similarTags to tags that are
 // listed nearby.
-func (x *explainer) suggestTag(ctx context.Context, tags []string, list *reply) {
+func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpclient.Reply) {
 	ref := x.session.ref
-	meant, near := similar(ref.Tag, tags)
+	meant, near := similar.Tags(ref.Tag, tags)
 	listed := slices.Concat(meant, near)
 	x.facts[report.KeySimilarTags] = strings.Join(listed[:min(len(listed), 3)], ", ")
-	if len(tags) == 0 || hasMore(list) {
-		meant = append(meant, guessTags(ref.Tag)...)
+	if len(tags) == 0 || answers.HasMore(list) {
+		meant = append(meant, similar.GuessTags(ref.Tag)...)
 	}
 	for _, tag := range without(meant, ref.Tag) {
 		if x.exists(ctx, ref.Path, tag) {
@@ -35,10 +39,10 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *reply) 
 // is never named: a private sibling is no typo.
 func (x *explainer) suggestRepository(ctx context.Context) string {
 	s := x.session
-	candidates := guessRepositories(s.ref.Domain, s.ref.Path)
-	if !s.manifest.isToken {
+	candidates := similar.GuessRepositories(s.ref.Domain, s.ref.Path)
+	if !s.manifest.login.IsToken {
 		// A token for one repository gives no access to the catalog.
-		candidates = append(similarRepositories(s.ref.Path, x.catalog(ctx)), candidates...)
+		candidates = append(similar.Repositories(s.ref.Path, x.catalog(ctx)), candidates...)
 	}
 	for _, path := range without(candidates, s.ref.Path) {
 		if x.exists(ctx, path, s.ref.TagOrDigest()) {
@@ -54,14 +58,20 @@ func (x *explainer) catalog(ctx context.Context) []string {
 	s := x.session
 	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(s.host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
-	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, by: s.manifest.login, limit: tagPageBytes, question: true})
-	if err != nil || rep.status != http.StatusOK {
+	rep, err := s.client.Send(ctx, httpclient.Request{
+		Method:   http.MethodGet,
+		URL:      address,
+		By:       s.manifest.login,
+		Limit:    tagPageBytes,
+		Question: true,
+	})
+	if err != nil || rep.Status != http.StatusOK {
 		return nil
 	}
 	var list struct {
 		Repositories []string `json:"repositories"`
 	}
-	readList(rep.body, &list)
+	answers.ReadList(rep.Body, &list)
 	return list.Repositories
 }
 
@@ -69,26 +79,26 @@ func (x *explainer) catalog(ctx context.Context) []string {
 // exists for the same login.
 func (x *explainer) exists(ctx context.Context, path, object string) bool {
 	s := x.session
-	if !s.budget.takeGuess() {
+	if !s.budget.TakeGuess() {
 		return false
 	}
 	by := s.manifest.login
-	if by.isToken && path != s.ref.Path {
+	if by.IsToken && path != s.ref.Path {
 		if x.noTokens {
 			return false
 		}
-		if by, _ = s.logIn(ctx, s.manifest.challenge, by.cred, path); by.authorization == "" {
+		if by, _ = s.logIn(ctx, s.manifest.challenge, by.Cred, path); !by.Sent() {
 			x.noTokens = true // a login that is refused is not sent again for a guess
 			return false
 		}
 	}
 	other := *s
 	other.ref.Path = path
-	rep, err := s.client.send(ctx, request{
-		method: http.MethodHead, url: other.apiURL(nil, "manifests", object),
-		header: http.Header{"Accept": {acceptManifests}}, by: by, question: true,
+	rep, err := s.client.Send(ctx, httpclient.Request{
+		Method: http.MethodHead, URL: other.apiURL(nil, "manifests", object),
+		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: by, Question: true,
 	})
-	return err == nil && rep.status == http.StatusOK && !isWebPage(rep.header)
+	return err == nil && rep.Status == http.StatusOK && !answers.IsWebPage(rep.Header)
 }
 
 // without returns the names in list other than name, each once.

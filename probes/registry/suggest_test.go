@@ -9,60 +9,10 @@ import (
 	"testing"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
-
-func TestSimilar(t *testing.T) {
-	for _, tt := range []struct {
-		tag        string
-		tags       string
-		meant      string // the first ones
-		onlyNearby bool
-	}{
-		{"1.2.3", "v1.2.3 v1.2.4 1.2.2", "v1.2.3", false},
-		{"v1.2.3", "1.2.3 1.2.4", "1.2.3", false},
-		{"lastest", "latest stable", "latest", false},
-		{"Latest", "latest", "latest", false},
-		{"stabel", "stable staging", "stable", false},
-		{"1.2_alpine", "1.2-alpine 1.2", "1.2-alpine", false},
-		{"1.2-apline", "1.2-alpine 1.2", "1.2-alpine", false},
-		{"1.25", "1.25.1 1.25.10 1.25.9 1.25.10-alpine", "1.25.10", false},
-		{"1.25", "1.25-alpine 1.25-bookworm 1.24", "1.25-bookworm", false},
-		{"1.25.3-alpine", "1.25.3 1.25 1.24.3-alpine", "1.25.3", false},
-		{"1.25.3", "1.25.2 1.25.4", "", true},
-		{"v2", "v1 v3", "", true},
-		{"latest", "main dev", "", false},
-		{"a", "b c", "", false},
-		{"x", "x", "", false},
-	} {
-		meant, near := similar(tt.tag, strings.Fields(tt.tags))
-		if got := strings.Join(meant[:min(len(meant), 1)], " "); got != tt.meant {
-			t.Errorf("%s among %s: %q, want %q", tt.tag, tt.tags, meant, tt.meant)
-		}
-		if tt.onlyNearby && len(near) == 0 {
-			t.Errorf("%s among %s: nothing nearby", tt.tag, tt.tags)
-		}
-	}
-}
-
-func TestGuessRepositories(t *testing.T) {
-	for _, tt := range []struct{ domain, path, want string }{
-		{"docker.io", "library/ngnix", "library/nginx"},
-		{"docker.io", "library/postgress", "library/postgres"},
-		{"r.lab", "nginx", "library/nginx"},
-		{"r.lab", "team/my_app", "team/my-app"},
-		{"r.lab", "team/app", "team/apps"},
-		{"r.lab", "team/apps", "team/app"},
-	} {
-		if got := guessRepositories(tt.domain, tt.path); !slices.Contains(got, tt.want) {
-			t.Errorf("%s/%s: %q, want %s among them", tt.domain, tt.path, got, tt.want)
-		}
-	}
-	if got := similarRepositories("team/webap", []string{"team/other", "new/webap", "team/web-app", "team/webapp", "x"}); !slices.Equal(got, []string{"team/webapp", "team/web-app", "new/webap"}) {
-		t.Errorf("similarRepositories = %q", got)
-	}
-}
 
 // longList is a registry whose list of tags goes on after every page, sorted
 // as the specification has it.
@@ -147,7 +97,7 @@ func TestDidYouMean(t *testing.T) {
 			if v, ok := c.Evidence[tt.none]; ok {
 				t.Errorf("%s is %q", tt.none, v)
 			}
-			if got := rec.count("HEAD "); got > 1+maxGuesses {
+			if got := rec.count("HEAD "); got > 1+httpclient.MaxGuesses {
 				t.Errorf("%d HEADs: %q", got, rec.all())
 			}
 		})

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
@@ -141,7 +143,7 @@ func (s *survey) slot(p Place) *slot {
 		return nil
 	}
 	s.seen[p.Key()] = true
-	return &slot{Result: Result{Place: p}, session: &session{prober: s.prober, host: p.host, budget: newBudget()}}
+	return &slot{Result: Result{Place: p}, session: &session{prober: s.prober, host: p.host, budget: httpclient.NewBudget()}}
 }
 
 // inspect checks the place of a slot, and then the token service that it names.
@@ -176,16 +178,16 @@ const maxLead = 260
 
 // leadTo returns the token service that a host named in its answer to GET /v2/; nil
 // if that is the host itself, or not a valid host.
-func leadTo(ch challenge, host string) *Lead {
-	realm, err := url.Parse(ch.realm)
-	if err != nil || !ch.bearer || !isHostName(realm.Host) || realm.Host == host {
+func leadTo(ch answers.Challenge, host string) *Lead {
+	realm, err := url.Parse(ch.Realm)
+	if err != nil || !ch.Bearer || !httpclient.IsHostName(realm.Host) || realm.Host == host {
 		return nil
 	}
 	if realm.Scheme != "https" && realm.Scheme != "http" || report.Clean(realm.Host, maxLead) != realm.Host {
 		return nil
 	}
 	realm.User = nil
-	return &Lead{Host: realm.Host, Realm: realm.String(), Service: ch.service}
+	return &Lead{Host: realm.Host, Realm: realm.String(), Service: ch.Service}
 }
 
 // checkTokenService is "token/<host>" without a registry before it: whether the
@@ -202,7 +204,7 @@ func (s *session) checkTokenService(ctx context.Context, l Lead) {
 		address = u.String()
 	}
 	start := time.Now()
-	rep, err := s.client.send(ctx, request{method: http.MethodGet, url: address, limit: 1 << 10})
+	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, URL: address, Limit: 1 << 10})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
@@ -215,16 +217,16 @@ func (s *session) checkTokenService(ctx context.Context, l Lead) {
 		return
 	}
 	s.addClockOf(rep)
-	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.status), report.KeyContentType: rep.header.Get("Content-Type")}
+	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.Status), report.KeyContentType: rep.Header.Get("Content-Type")}
 	switch {
-	case rep.status == http.StatusTooManyRequests:
+	case rep.Status == http.StatusTooManyRequests:
 		limited(&check, e, name, rep)
-	case rep.status >= 500:
+	case rep.Status >= 500:
 		check.Outcome, check.Cause = report.Fail, report.TokenServiceFailed
-		check.Summary = name + " answers " + statusText(rep.status)
+		check.Summary = name + " answers " + answers.StatusText(rep.Status)
 	default:
 		check.Outcome = report.Pass
-		check.Summary = name + " answers " + statusText(rep.status)
+		check.Summary = name + " answers " + answers.StatusText(rep.Status)
 	}
 	check.Evidence = e.Checked()
 	s.add(check)

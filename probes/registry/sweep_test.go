@@ -2,13 +2,13 @@ package registry
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/reference"
@@ -84,7 +84,7 @@ func TestSurvey(t *testing.T) {
 
 	t.Run("an invalid host is not contacted", func(t *testing.T) {
 		for _, host := range []string{strings.Repeat("a.", 200) + "lab", "auth%e2%80%ae.lab", "auth%ff.lab"} {
-			if l := leadTo(challenge{bearer: true, realm: "https://" + host + "/token"}, "r.lab"); l != nil {
+			if l := leadTo(answers.Challenge{Bearer: true, Realm: "https://" + host + "/token"}, "r.lab"); l != nil {
 				t.Errorf("%q", l.Host)
 			}
 		}
@@ -111,14 +111,6 @@ func TestSurveyIsFrugal(t *testing.T) {
 	}
 	if got := costs.now(); got[0] != 3 || got[3] != 6 || got[1] > 3*3000 {
 		t.Errorf("connections, bytes sent and received, queries: %d", got)
-	}
-	// A connection that was idle for too long may be closed.
-	idle, far := net.Pipe()
-	defer far.Close()
-	var c client
-	c.idle.Store(&connect.IdleConn{Conn: idle, Since: time.Now().Add(-2 * idleTTL)})
-	if c.reuseIdle() != nil || c.idle.Load() != nil {
-		t.Error("an old connection is used")
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,60 +13,14 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
-
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
-
-// challenge is what a registry requires in WWW-Authenticate.
-type challenge struct {
-	bearer  bool // a token; false: basic authentication
-	realm   string
-	service string
-	scopes  []string
-	problem string // error= of a refused token, such as insufficient_scope
-}
-
-// readChallenge returns the challenge that containerd would answer: bearer
-// before basic, no other scheme.
-func readChallenge(h http.Header) (challenge, bool) {
-	for _, c := range auth.ParseAuthHeader(h) {
-		switch c.Scheme {
-		case auth.BearerAuth:
-			ch := challenge{
-				bearer:  true,
-				realm:   c.Parameters["realm"],
-				service: c.Parameters["service"],
-				problem: c.Parameters["error"],
-			}
-			if scope := c.Parameters["scope"]; scope != "" {
-				ch.scopes = strings.Split(scope, " ")
-			}
-			return ch, true
-		case auth.BasicAuth:
-			return challenge{}, true
-		}
-	}
-	return challenge{}, false
-}
-
-// serviceHost returns the host of the token service, for people.
-func (c challenge) serviceHost() string {
-	if u, err := url.Parse(c.realm); err == nil && isHostName(u.Host) {
-		return report.Clean(u.Host, 80)
-	}
-	return "the token service"
-}
-
-func (c challenge) scheme() string {
-	if c.bearer {
-		return "bearer"
-	}
-	return "basic"
-}
 
 // tokenResult is the outcome of one request to the token service.
 type tokenResult struct {
@@ -93,11 +46,11 @@ func tokenFailed(cause report.Cause, message string, facts evidence.Facts) token
 	return tokenResult{outcome: report.Fail, cause: cause, message: message, facts: facts}
 }
 
-// realmURL returns the realm, or the result of a token request without a usable one.
-func (c challenge) realmURL() (*url.URL, *tokenResult) {
-	realm, err := url.Parse(c.realm)
-	if err != nil || !isHostName(realm.Host) {
-		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.realm, 60)) + ")"
+// realmURL returns the realm of a challenge, or the result of a token request without a usable one.
+func realmURL(c answers.Challenge) (*url.URL, *tokenResult) {
+	realm, err := url.Parse(c.Realm)
+	if err != nil || !httpclient.IsHostName(realm.Host) {
+		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.Realm, 60)) + ")"
 		t := tokenFailed(report.TokenServiceFailed, message, nil)
 		return nil, &t
 	}
@@ -106,65 +59,67 @@ func (c challenge) realmURL() (*url.URL, *tokenResult) {
 }
 
 // fetchToken requests a token to pull repo as containerd does: with a login by POST,
-// and by GET after some answers to it ([getsTokenAfter]); without one by GET. A password
+// and by GET after some answers to it ([requests.GetsTokenAfter]); without one by GET. A password
 // is sent by GET first: a realm that refuses it gets it only once, where containerd
 // would send it twice. A login without a secret is anonymous.
-func (c *client) fetchToken(ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential) tokenResult {
-	username, secret := loginOf(cred)
+func (s *session) fetchToken(
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
+) tokenResult {
+	username, secret := httpclient.UsernameAndSecret(cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
-	if t, blocked := c.tokenRoute.blocked(realm); blocked {
+	if t, blocked := s.tokenPath.blocked(realm); blocked {
 		return t
 	}
 	var t tokenResult
 	switch {
 	case secret == "":
-		t, _ = c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+		t, _ = s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	case username == "":
-		t = c.fetchWithIdentityToken(ctx, ch, realm, repo, cred)
+		t = s.fetchWithIdentityToken(ctx, ch, realm, repo, cred)
 	default:
-		t = c.fetchWithPassword(ctx, ch, realm, repo, cred)
+		t = s.fetchWithPassword(ctx, ch, realm, repo, cred)
 	}
 	if realm.Scheme == "http" {
-		t.facts = evidence.With(t.facts, keyRealmPlain, report.True)
+		t.facts = evidence.With(t.facts, report.KeyRealmPlain, report.True)
 	}
 	if secret != "" && t.outcome == report.Pass {
-		t.facts = evidence.With(t.facts, keyLoginWorks, report.True)
+		t.facts = evidence.With(t.facts, report.KeyLoginWorks, report.True)
 	}
 	return t
 }
 
 // fetchWithIdentityToken gets a token by POST, or by GET where the service has no POST.
-func (c *client) fetchWithIdentityToken(
-	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+func (s *session) fetchWithIdentityToken(
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) tokenResult {
-	post, posted := c.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
-	if !posted || !getsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
+	post, posted := s.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+	if !posted || !requests.GetsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
 		return post // after 401 too: the service has refused the login, and need not get it again
 	}
-	get, _ := c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	get, _ := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	return get.withStatuses(post, get)
 }
 
 // fetchWithPassword gets a token for a password. What the runtime gets is decided by
 // the answer to its POST, unless that makes it send the GET.
-func (c *client) fetchWithPassword(
-	ctx context.Context, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+func (s *session) fetchWithPassword(
+	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) tokenResult {
-	get, got := c.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	get, got := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
 	if !got || refused || get.outcome == report.Skipped {
 		if got {
-			get.facts = evidence.With(get.facts, keyGetStatus, strconv.Itoa(get.status))
+			get.facts = evidence.With(get.facts, report.KeyGetStatus, strconv.Itoa(get.status))
 		}
 		return get
 	}
-	post, posted := c.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+	post, posted := s.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
 	switch {
 	case !posted && post.outcome != report.Fail:
 		return get // a redirect, or the end of the diagnosis
-	case posted && getsTokenAfter(post.status, cred.Username):
+	case posted && requests.GetsTokenAfter(post.status, cred.Username):
 		return get.withStatuses(post, get)
 	case post.outcome == report.Fail && get.outcome == report.Pass && post.status != http.StatusTooManyRequests:
 		// The login is good by the service's own word; what fails is the request.
@@ -177,46 +132,46 @@ func (c *client) fetchWithPassword(
 // withStatuses adds the statuses of both requests to the facts of a result.
 func (t tokenResult) withStatuses(post, get tokenResult) tokenResult {
 	if post.status != 0 {
-		t.facts = evidence.With(t.facts, keyPostStatus, strconv.Itoa(post.status))
+		t.facts = evidence.With(t.facts, report.KeyPostStatus, strconv.Itoa(post.status))
 	}
 	if get.status != 0 {
-		t.facts = evidence.With(t.facts, keyGetStatus, strconv.Itoa(get.status))
+		t.facts = evidence.With(t.facts, report.KeyGetStatus, strconv.Itoa(get.status))
 	}
 	return t
 }
 
 // askForToken sends one request for a token. It reports whether there was an answer.
-func (c *client) askForToken(
-	ctx context.Context, method string, ch challenge, realm *url.URL, repo string, cred credentials.Credential,
+func (s *session) askForToken(
+	ctx context.Context, method string, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
 ) (tokenResult, bool) {
 	start := time.Now()
-	rep, err := c.send(ctx, tokenRequest(method, realm, ch, repo, cred))
+	rep, err := s.client.Send(ctx, httpclient.TokenRequest(method, realm, ch.Service, ch.Scopes, repo, cred))
 	if err != nil {
-		return c.tokenFault(err, realm, time.Since(start)), false
+		return s.tokenFault(err, realm, time.Since(start)), false
 	}
-	_, secret := loginOf(cred)
-	t := c.readToken(rep, method, secret == "")
-	t.status, t.took = rep.status, rep.took
-	if clock, ok := connect.ReadClock(rep.host, rep.header, rep.sent, rep.at); ok {
+	_, secret := httpclient.UsernameAndSecret(cred)
+	t := readToken(rep, method, secret == "")
+	t.status, t.took = rep.Status, rep.Took
+	if clock, ok := connect.ReadClock(rep.Host, rep.Header, rep.Sent, rep.At); ok {
 		t.clock = &clock
 	}
-	t.facts = evidence.With(t.withRefusal(rep).facts, report.KeyStatus, strconv.Itoa(rep.status))
+	t.facts = evidence.With(t.withRefusal(rep).facts, report.KeyStatus, strconv.Itoa(rep.Status))
 	return t, true
 }
 
 // tokenFault returns what a request without an answer means.
-func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
+func (s *session) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		t := notSent("skipped: " + blocked.Reason)
 		t.facts[report.KeyRefused] = blocked.Reason
 		return t
 	}
 	late := report.ConnectionTimeout
-	if _, reached := c.tokenRoute.addrOf(realmAddress(realm)); reached || realm.Host == c.host.Host {
+	if _, reached := s.tokenPath.addrOf(realmAddress(realm)); reached || realm.Host == s.host.Host {
 		late = report.RegistryUnavailable // connected, and TLS passed, a moment ago
 	}
 	f := connect.Classify(err, took, late)
-	if c.host.SkipVerify && realm.Host != c.host.Host {
+	if s.host.SkipVerify && realm.Host != s.host.Host {
 		if _, ok := connect.ClassifyCertificate(err); ok {
 			// For the runtime, skip_verify applies to the token service too.
 			return notSent("skipped: " + f.Message + ", and credentials are not sent unverified")
@@ -236,21 +191,21 @@ func (c *client) tokenFault(err error, realm *url.URL, took time.Duration) token
 }
 
 // readToken returns what an answer of the token service means.
-func (c *client) readToken(rep *reply, method string, anonymous bool) tokenResult {
+func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult {
 	fail := func(cause report.Cause, message string) tokenResult {
 		return tokenFailed(cause, message, evidence.Facts{
-			report.KeyContentType: rep.header.Get("Content-Type"),
-			report.KeyCode:        errorCode(rep.body),
+			report.KeyContentType: rep.Header.Get("Content-Type"),
+			report.KeyCode:        answers.ErrorCode(rep.Body),
 		})
 	}
-	unauthorized, forbidden := rep.status == http.StatusUnauthorized, rep.status == http.StatusForbidden
+	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
 	switch {
-	case rep.dropped && (unauthorized || forbidden):
-		return notSent("it redirects to " + report.Clean(rep.host, 80) + ", where credentials are not sent")
-	case forbidden && isWebPage(rep.header): // a token service would answer in JSON
+	case rep.Dropped && (unauthorized || forbidden):
+		return notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent")
+	case forbidden && answers.IsWebPage(rep.Header): // a token service would answer in JSON
 		return fail(report.TokenServiceFailed, "it answers 403 with a web page: a filter in between, or in front of it?")
-	case rep.status == http.StatusTooManyRequests:
-		message, quota := rateLimit(rep)
+	case rep.Status == http.StatusTooManyRequests:
+		message, quota := answers.RateLimit(rep)
 		return tokenFailed(report.RateLimited, "it "+message, quota)
 	case unauthorized && anonymous:
 		return fail(report.CredentialsMissing, "it gives no token without credentials (401)")
@@ -260,22 +215,22 @@ func (c *client) readToken(rep *reply, method string, anonymous bool) tokenResul
 		return fail(report.AccessDeniedOrMissing, "it gives no token without credentials (403)")
 	case forbidden:
 		return fail(report.AccessForbidden, "it gives these credentials no access to this repository (403)")
-	case rep.status < 200 || rep.status >= 400:
-		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status))
+	case rep.Status < 200 || rep.Status >= 400:
+		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status))
 	}
 	var body struct {
 		Token       string `json:"token"`
 		AccessToken string `json:"access_token"`
 	}
 	token := ""
-	if json.Unmarshal(rep.body, &body) == nil {
+	if json.Unmarshal(rep.Body, &body) == nil {
 		token = body.AccessToken
 		if method == http.MethodGet { // containerd reads no other field of the answer to a POST
 			token = cmp.Or(token, body.Token)
 		}
 	}
 	if token == "" {
-		return fail(report.TokenServiceFailed, "it answers "+statusText(rep.status)+" without a token")
+		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status)+" without a token")
 	}
 	if strings.ContainsFunc(token, unicode.IsControl) {
 		return fail(report.TokenServiceFailed, "its token has control characters, which no header can have")
@@ -285,14 +240,14 @@ func (c *client) readToken(rep *reply, method string, anonymous bool) tokenResul
 
 // tokenCheck is "token/<host>": how the token service answered, the first token
 // before all failures.
-func tokenCheck(name string, ch challenge, tokens []tokenResult) report.Check {
+func tokenCheck(name string, ch answers.Challenge, tokens []tokenResult) report.Check {
 	best := tokens[0]
 	if i := slices.IndexFunc(tokens, func(t tokenResult) bool { return t.outcome == report.Pass }); i >= 0 {
 		best = tokens[i]
 	}
-	service := ch.serviceHost()
+	service := ch.ServiceHost()
 	e := evidence.Facts(evidence.With(best.facts, report.KeyRealmHost, service))
-	e[report.KeyService] = ch.service
+	e[report.KeyService] = ch.Service
 	check := report.Check{
 		ID:        report.TokenID(name),
 		Kind:      report.KindToken,
@@ -320,38 +275,4 @@ func tokenTimes(token string) evidence.Facts {
 		}
 	}
 	return e
-}
-
-// errorCode returns the first error code in a registry's JSON answer, such as
-// MANIFEST_UNKNOWN; empty if there is none. The error's message is not read.
-func errorCode(body []byte) string {
-	var answer struct {
-		Errors []struct {
-			Code json.RawMessage `json:"code"`
-		} `json:"errors"`
-	}
-	if json.Unmarshal(body, &answer) != nil || len(answer.Errors) == 0 {
-		return ""
-	}
-	var code string
-	if json.Unmarshal(answer.Errors[0].Code, &code) != nil || len(code) > 40 ||
-		strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
-		return ""
-	}
-	return code
-}
-
-// quotaHeaders returns the quota headers of an answer.
-func quotaHeaders(h http.Header) evidence.Facts {
-	return evidence.Facts{
-		report.KeyRetryAfter: retryAfterOf(h),
-		report.KeyLimit:      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
-		report.KeyRemaining:  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
-		report.KeyReset:      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
-	}
-}
-
-// statusText returns "503 Service Unavailable".
-func statusText(status int) string {
-	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }

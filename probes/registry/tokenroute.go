@@ -8,7 +8,9 @@ import (
 	"sync"
 
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -24,9 +26,9 @@ type tokenRoute struct {
 // "dial/<service>/…" and "tls/<service>/…", as for a registry. If the path is
 // open, only the checks on the runtime's own path are kept, and failures beside
 // it.
-func (s *session) routeToTokenService(ctx context.Context, ch challenge) {
-	realm, err := url.Parse(ch.realm)
-	if err != nil || !ch.bearer || !isHostName(realm.Host) {
+func (s *session) routeToTokenService(ctx context.Context, ch answers.Challenge) {
+	realm, err := url.Parse(ch.Realm)
+	if err != nil || !ch.Bearer || !httpclient.IsHostName(realm.Host) {
 		return
 	}
 	if s.tokenHost = realm.Host; realm.Host == s.host.Host {
@@ -49,7 +51,8 @@ func (s *session) routeToTokenService(ctx context.Context, ch challenge) {
 		reach, mine = once.(func() connect.Route), !known
 	}
 	r := reach()
-	s.client.tokenRoute = &tokenRoute{h, r}
+	s.tokenPath = &tokenRoute{h, r}
+	s.client.AddressOf = s.tokenPath.addrOf
 	if !mine {
 		return // another host of the image names the same service, and has the checks
 	}

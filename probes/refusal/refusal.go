@@ -1,4 +1,4 @@
-package registry
+package refusal
 
 import (
 	"encoding/json"
@@ -8,28 +8,17 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/pullprobe/pullprobe/evidence"
-	"github.com/pullprobe/pullprobe/report"
 )
-
-// This file is the only place in the probes that reads a registry's English. What
-// leaves it is one of the reasons below, never the text. The text says who refused;
-// it is not the runtime's, and decides no cause.
-
-// keyRefusedFor is the reason that the registry's own text gives for a refusal. Of
-// "manifest/<host>", "blob/<host>" and "token/<host>".
-const keyRefusedFor = "refusedFor"
 
 // Reasons for a refusal.
 const (
-	forPolicy     = "policy"     // vulnerabilities, a missing signature, a rule for what may be pulled
-	forQuota      = "quota"      // of storage, of a project, of traffic
-	forBilling    = "billing"    // an unpaid or missing subscription
-	forQuarantine = "quarantine" // the image is held back
-	forCountry    = "country"    // export control, sanctions, laws
-	forNetwork    = "network"    // the address of this node: lists of addresses, firewalls in front of the registry
-	forNone       = "none"       // the text was read and gives none of these reasons
+	Policy     = "policy"     // vulnerabilities, a missing signature, a rule for what may be pulled
+	Quota      = "quota"      // of storage, of a project, of traffic
+	Billing    = "billing"    // an unpaid or missing subscription
+	Quarantine = "quarantine" // the image is held back
+	Country    = "country"    // export control, sanctions, laws
+	Network    = "network"    // the address of this node: lists of addresses, firewalls in front of the registry
+	None       = "none"       // the text was read and gives none of these reasons
 )
 
 // reasonPhrases is what the text of a refusal has for a reason, in lower case. The
@@ -50,18 +39,18 @@ type reasonPhrases struct {
 // Cloudflare (errors 1006 and 1009), CloudFront, AWS WAF, Akamai, F5 and Google.
 func refusalReasons() []reasonPhrases {
 	return []reasonPhrases{
-		{forQuarantine, []string{"QUARANTINED"}, []string{
+		{Quarantine, []string{"QUARANTINED"}, []string{
 			"is quarantined", "are quarantined", "been quarantined", "in quarantine", "quarantined item",
 			"under quarantine",
 		}},
-		{forCountry, nil, []string{
+		{Country, nil, []string{
 			"export control", "export regulations", "your country", "available in your location",
 			"available in your region", "available from your location", "country or region", "embargoed countr",
 			"due to sanctions", "subject to sanctions", "sanctioned countr", "trade sanctions", "u.s. sanctions",
 			"us sanctions", "sanctions law", "sanctions regulations", "legal reasons", "geographic location",
 			"geographic restriction",
 		}},
-		{forQuota, []string{"QUOTA_EXCEEDED", "QUOTAEXCEEDED"}, []string{
+		{Quota, []string{"QUOTA_EXCEEDED", "QUOTAEXCEEDED"}, []string{
 			"quota has been exceeded", "quota exceeded", "quota is exceeded", "quota was exceeded", "over quota",
 			"quota is used up", "quota of project", "the quota of", "quota is exhausted", "quota exhausted",
 			"quota has been reached", "quota reached", "exceeded the quota", "exceeds the quota", "exceeded its quota",
@@ -70,7 +59,7 @@ func refusalReasons() []reasonPhrases {
 			"storage limit", "data transfer limit", "bandwidth limit", "traffic limit", "disk usage is too high",
 			"insufficient storage", "out of storage",
 		}},
-		{forBilling, []string{"PAYMENT_REQUIRED", "UserProjectAccountProblem", "AccountProblem", "UserDisable"}, []string{
+		{Billing, []string{"PAYMENT_REQUIRED", "UserProjectAccountProblem", "AccountProblem", "UserDisable"}, []string{
 			"payment required", "billing-related error", "billing status", "billing account", "billing issue",
 			"billing problem", "requires billing", "billing is not enabled", "billing is disabled",
 			"billing has been disabled", "billing to be enabled", "requires a subscription", "active subscription",
@@ -80,7 +69,7 @@ func refusalReasons() []reasonPhrases {
 			"license is expired", "no valid license", "unpaid invoice", "overdue payment", "payment overdue",
 			"payment is overdue", "in arrears", "insufficient balance", "account balance",
 		}},
-		{forNetwork, nil, []string{
+		{Network, nil, []string{
 			"client with ip", "ip allow list", "ip allowlist", "ip whitelist", "ip address is not permitted",
 			"ip address is not allowed", "ip is not allowed", "ip address not allowed", "ip not allowed",
 			"ip address is blocked", "ip has been blocked", "ip is blocked", "ip has been banned", "banned your ip",
@@ -92,7 +81,7 @@ func refusalReasons() []reasonPhrases {
 			"you have been blocked", "requested url was rejected", "your client does not have permission to get url",
 			"reference #18.", "incapsula incident",
 		}},
-		{forPolicy, []string{"PROJECTPOLICYVIOLATION", "PROJECT_POLICY_VIOLATION", "POLICY_VIOLATION"}, []string{
+		{Policy, []string{"PROJECTPOLICYVIOLATION", "PROJECT_POLICY_VIOLATION", "POLICY_VIOLATION"}, []string{
 			"configured policy", "image is not signed", "artifact is not signed", "not signed by", "unsigned image",
 			"content trust", "prevent vulnerable images", "blocking policy", "security policy", "policy violation",
 			"violates policy", "violates the policy", "violates a policy", "policies violated", "policy violated",
@@ -109,11 +98,14 @@ func refusalReasons() []reasonPhrases {
 // reasonOfStatus is what a status means whatever the text is (RFC 9110, RFC 7725, RFC
 // 4918; 412 is Harbor's for a policy of the project).
 var reasonOfStatus = map[int]string{
-	http.StatusPaymentRequired:            forBilling,
-	http.StatusPreconditionFailed:         forPolicy,
-	http.StatusUnavailableForLegalReasons: forCountry,
-	http.StatusInsufficientStorage:        forQuota,
+	http.StatusPaymentRequired:            Billing,
+	http.StatusPreconditionFailed:         Policy,
+	http.StatusUnavailableForLegalReasons: Country,
+	http.StatusInsufficientStorage:        Quota,
 }
+
+// ReasonOfStatus returns the reason that a status alone gives; empty: none.
+func ReasonOfStatus(status int) string { return reasonOfStatus[status] }
 
 // plainRefusals are the texts of a refusal for want of a right, whose reason is none of
 // the above: distribution, Harbor, Quay, GitLab, GHCR, ECR, Artifact Registry.
@@ -135,16 +127,16 @@ var hintsOfReasons = []string{
 	"deprecated", "maintenance",
 }
 
-// refusedFor returns the reason that a refusal gives: one of those above; empty if it
+// Reason returns the reason that a refusal gives: one of those above; empty if it
 // was not understood. status is that of the answer, code its error code, text its body.
 // A limit of requests (429) is no quota, and 401 is no refusal but asks for a login.
-func refusedFor(status int, code, text string) string {
+func Reason(status int, code, text string) string {
 	if !refuses(status) {
 		return ""
 	}
 	message, plain := refusalMessage(text)
 	for _, r := range refusalReasons() {
-		if status == http.StatusTooManyRequests && r.reason != forQuota && r.reason != forBilling {
+		if status == http.StatusTooManyRequests && r.reason != Quota && r.reason != Billing {
 			continue
 		}
 		if slices.Contains(r.codes, code) || hasPhrase(message, r.phrases) {
@@ -160,9 +152,9 @@ func refusedFor(status int, code, text string) string {
 	case status != http.StatusForbidden, !plain:
 		return ""
 	case message == "" && (code != "" || strings.TrimSpace(text) == ""):
-		return forNone
+		return None
 	case !hints(message) && containsAny(message, plainRefusals):
-		return forNone
+		return None
 	}
 	return ""
 }
@@ -293,51 +285,4 @@ func hints(message string) bool {
 		}
 		return slices.Contains(hintsOfReasons, strings.Trim(word, ".,;:!?()'"))
 	})
-}
-
-// refusedForOf returns the reason of an answer whose body was read; empty if it is not
-// readable. A text that is cut off, or that answers a request without the login that
-// the runtime sends, may give a reason, but never none.
-func refusedForOf(rep *reply) string {
-	if rep.encoded != "" {
-		return ""
-	}
-	reason := refusedFor(rep.status, storeCode(rep.body), string(rep.body))
-	if reason == forNone && (rep.cut || rep.dropped) {
-		return ""
-	}
-	return reason
-}
-
-// readRefusal adds to "manifest/<host>" the reason of the refusal. HEAD has no text:
-// that of a GET beside it counts if it was refused with the same status, as for
-// containerd since 2.3.3 (withGETErrorBody).
-func (x *explainer) readRefusal() {
-	status := x.session.manifest.status
-	if x.check.Outcome != report.Fail || x.check.BlockedBy != "" {
-		return
-	}
-	reason := reasonOfStatus[status]
-	if x.get != nil {
-		reason = ""
-		if x.get.status == status {
-			reason = refusedForOf(x.get)
-		}
-	}
-	x.facts[keyRefusedFor] = reason
-}
-
-// readRefusal adds to "blob/<host>" the reason of the refusal.
-func (b *layerCheck) readRefusal(rep *reply) {
-	if b.check.Outcome == report.Fail {
-		b.facts[keyRefusedFor] = refusedForOf(rep)
-	}
-}
-
-// withRefusal adds the reason of a refusal to the facts of a token service's answer.
-func (t tokenResult) withRefusal(rep *reply) tokenResult {
-	if t.outcome == report.Fail {
-		t.facts = evidence.With(t.facts, keyRefusedFor, refusedForOf(rep))
-	}
-	return t
 }

@@ -1,4 +1,4 @@
-package registry
+package httpclient
 
 import (
 	"cmp"
@@ -22,25 +22,28 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// questionTimeout bounds a request that the runtime does not send.
-const questionTimeout = time.Second
+// QuestionTimeout bounds a request that the runtime does not send.
+const QuestionTimeout = time.Second
 
-// maxRedirects is how many redirects the runtime follows.
-const maxRedirects = 10
+// MaxRedirects is how many redirects the runtime follows.
+const MaxRedirects = 10
 
-// client sends the requests for one host. It goes only to the address that
+// Client sends the requests for one host. It goes only to the address that
 // the checks before found good, or, for a token service or a redirect target,
 // to addresses of that name which pass the guard; through the node's proxy if
 // there is one for the host.
-type client struct {
-	prober     *connect.Prober
-	host       runtimeconfig.Host
-	addr       netip.AddrPort // of host, checked; invalid behind a proxy
-	tokenRoute *tokenRoute    // nil: the token service was not checked
-	budget     *budget
-	http       *http.Client
+type Client struct {
+	prober *connect.Prober
+	host   runtimeconfig.Host
+	addr   netip.AddrPort // of host, checked; invalid behind a proxy
+	budget *Budget
+	http   *http.Client
 
 	idle atomic.Pointer[connect.IdleConn] // for the first request; nil: there is none, or it was used
+
+	// AddressOf returns the checked address of a target other than the host; false: it
+	// was not checked. Nil: none was.
+	AddressOf func(target string) (netip.AddrPort, bool)
 
 	// strict verifies certificates even if the host has skip_verify: for
 	// credentials to any other host.
@@ -48,8 +51,9 @@ type client struct {
 	proxies sync.Map // addresses of the proxies that proxyFor returned
 }
 
-func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *budget) *client {
-	c := &client{prober: p, host: h, addr: addr, budget: b}
+// New returns a client for a host at an address.
+func New(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *Budget) *Client {
+	c := &Client{prober: p, host: h, addr: addr, budget: b}
 	roots := p.RootsFor(h)
 	if roots == nil {
 		roots = x509.NewCertPool() // unknown: trust no certificate; not those that this process trusts
@@ -65,7 +69,14 @@ func newClient(p *connect.Prober, h runtimeconfig.Host, addr netip.AddrPort, b *
 	return c
 }
 
-func (c *client) newHTTP(config *tls.Config) *http.Client {
+// NewWithTransport returns a client that sends its requests through a transport instead of
+// the network, for tests.
+func NewWithTransport(p *connect.Prober, h runtimeconfig.Host, b *Budget, transport http.RoundTripper) *Client {
+	do := &http.Client{Transport: transport}
+	return &Client{prober: p, host: h, budget: b, http: do, strict: do}
+}
+
+func (c *Client) newHTTP(config *tls.Config) *http.Client {
 	limits := c.prober.Limits.WithDefaults()
 	return &http.Client{
 		Transport: &http.Transport{
@@ -91,9 +102,12 @@ func (c *client) newHTTP(config *tls.Config) *http.Client {
 // request: a server closes it after a while, which would look like a fault.
 const idleTTL = time.Second
 
+// Reuse makes the first request use a connection; nil: there is none.
+func (c *Client) Reuse(conn *connect.IdleConn) { c.idle.Store(conn) }
+
 // reuseIdle returns a client for one request over the connection of the TLS check;
 // nil if there is none that is fresh.
-func (c *client) reuseIdle() *http.Client {
+func (c *Client) reuseIdle() *http.Client {
 	g := c.idle.Swap(nil)
 	if g == nil || time.Since(g.Since) > idleTTL {
 		g.Close()
@@ -106,14 +120,14 @@ func (c *client) reuseIdle() *http.Client {
 	return once
 }
 
-// close ends idle connections.
-func (c *client) close() {
+// Close ends idle connections.
+func (c *Client) Close() {
 	c.idle.Swap(nil).Close()
 	c.http.CloseIdleConnections()
 	c.strict.CloseIdleConnections()
 }
 
-func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
+func (c *Client) proxyFor(req *http.Request) (*url.URL, error) {
 	proxy, err := c.prober.Proxy.For(req.URL.Scheme, req.URL.Host)
 	if err != nil {
 		return nil, connect.ProxyUnreachable(err)
@@ -124,9 +138,9 @@ func (c *client) proxyFor(req *http.Request) (*url.URL, error) {
 	return proxy, nil
 }
 
-// blocked returns why nothing may be sent to a host, as far as its name tells: a
+// Blocked returns why nothing may be sent to a host, as far as its name tells: a
 // proxy hides its address. It is nil if something may be sent.
-func (c *client) blocked(hostport, scheme string) error {
+func (c *Client) Blocked(hostport, scheme string) error {
 	name, port := runtimeconfig.SplitHost(hostport, scheme)
 	loopback := hostport == c.host.Host && c.prober.LoopbackAllowed(c.host)
 	reason := c.prober.Guard.Name(name, port, loopback)
@@ -138,14 +152,16 @@ func (c *client) blocked(hostport, scheme string) error {
 
 // dialContext connects to the transport's target: the host's checked address, the
 // token service's, the proxy, or another host if the guard permits.
-func (c *client) dialContext(ctx context.Context, network, target string) (net.Conn, error) {
+func (c *Client) dialContext(ctx context.Context, network, target string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.prober.Limits.WithDefaults().Dial)
 	defer cancel()
 	if c.addr.IsValid() && target == c.host.Address() {
 		return connect.NewDialer().DialContext(ctx, network, c.addr.String())
 	}
-	if addr, ok := c.tokenRoute.addrOf(target); ok {
-		return new(net.Dialer).DialContext(ctx, network, addr.String())
+	if c.AddressOf != nil {
+		if addr, ok := c.AddressOf(target); ok {
+			return new(net.Dialer).DialContext(ctx, network, addr.String())
+		}
 	}
 	if _, ok := c.proxies.Load(target); ok {
 		conn, err := c.prober.DialName(ctx, target, nil)
@@ -157,76 +173,76 @@ func (c *client) dialContext(ctx context.Context, network, target string) (net.C
 	return c.prober.DialName(ctx, target, &c.prober.Guard)
 }
 
-// request is one HTTP request.
-type request struct {
-	method    string
-	url       string
-	header    http.Header // without secrets
-	by        login       // sent over TLS, and not along a redirect
+// Request is one HTTP request.
+type Request struct {
+	Method    string
+	URL       string
+	Header    http.Header // without secrets
+	By        Login       // sent over TLS, and not along a redirect
 	form      url.Values  // body; has secrets
-	limit     int64       // bytes of the body that are read
-	firstByte bool        // of a successful answer, read one byte only
-	question  bool        // the runtime does not send it: its answer is evidence
+	Limit     int64       // bytes of the body that are read
+	FirstByte bool        // of a successful answer, read one byte only
+	Question  bool        // the runtime does not send it: its answer is evidence
 }
 
-// reply is the answer to a request.
-type reply struct {
-	status  int
-	header  http.Header
-	body    []byte
-	cut     bool   // the body may be longer than what was read
-	encoded string // the Content-Encoding that the body still has; empty: it is readable
-	host    string // that answered in the end
-	hops    int    // redirects followed
-	dropped bool   // a redirect led where credentials may not be sent
-	took    time.Duration
-	sent    time.Time // when the last request was sent
-	at      time.Time // when the header of its answer arrived
+// Reply is the answer to a request.
+type Reply struct {
+	Status  int
+	Header  http.Header
+	Body    []byte
+	Cut     bool   // the body may be longer than what was read
+	Encoded string // the Content-Encoding that the body still has; empty: it is readable
+	Host    string // that answered in the end
+	Hops    int    // redirects followed
+	Dropped bool   // a redirect led where credentials may not be sent
+	Took    time.Duration
+	Sent    time.Time // when the last request was sent
+	At      time.Time // when the header of its answer arrived
 
-	complete bool // to a GET of the whole manifest
+	Complete bool // to a GET of the whole manifest
 }
 
-// send sends r and follows redirects. Over plain HTTP and after a redirect it
+// Send sends r and follows redirects. Over plain HTTP and after a redirect it
 // sends neither credentials nor the headers of hosts.toml: the probes are
 // stricter here than the runtime.
-func (c *client) send(ctx context.Context, r request) (*reply, error) {
+func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
 	timeout := c.prober.Limits.WithDefaults().HTTP
-	if r.question {
-		timeout = min(timeout, questionTimeout)
+	if r.Question {
+		timeout = min(timeout, QuestionTimeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := time.Now()
-	target, err := url.Parse(r.url)
+	target, err := url.Parse(r.URL)
 	if err != nil {
 		return nil, err
 	}
-	rep := &reply{}
+	rep := &Reply{}
 	for {
-		if blocked := c.budget.exhausted(target.Host, r.question); blocked != nil {
+		if blocked := c.budget.exhausted(target.Host, r.Question); blocked != nil {
 			return nil, rep.failed(target, blocked)
 		}
-		if err := c.blocked(target.Host, target.Scheme); err != nil {
+		if err := c.Blocked(target.Host, target.Scheme); err != nil {
 			return nil, rep.failed(target, err)
 		}
-		req, err := c.newRequest(ctx, r, target, rep.hops)
+		req, err := c.newRequest(ctx, r, target, rep.Hops)
 		if err != nil {
 			return nil, err
 		}
-		if rep.hops > 0 {
-			rep.dropped = rep.dropped || r.by.authorization != "" || len(c.host.Header) > 0
+		if rep.Hops > 0 {
+			rep.Dropped = rep.Dropped || r.By.Sent() || len(c.host.Header) > 0
 		}
-		rep.sent = time.Now()
-		resp, err := c.clientFor(req, target, rep.hops).Do(req)
+		rep.Sent = time.Now()
+		resp, err := c.clientFor(req, target, rep.Hops).Do(req)
 		if err != nil {
 			return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
 		}
-		rep.at = time.Now()
-		c.budget.spend(resp, target.Host, r.question)
+		rep.At = time.Now()
+		c.budget.spend(resp, target.Host, r.Question)
 		next, err := redirectTarget(resp, target)
 		if err == nil && next == nil {
 			err = c.read(rep, resp, r)
-			rep.host, rep.took = target.Host, time.Since(start)
+			rep.Host, rep.Took = target.Host, time.Since(start)
 			if err != nil {
 				return nil, rep.failed(target, connect.MarkUnfinished(ctx, err))
 			}
@@ -236,7 +252,7 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 		if err != nil {
 			return nil, err
 		}
-		if rep.hops++; rep.hops > maxRedirects {
+		if rep.Hops++; rep.Hops > MaxRedirects {
 			return nil, &connect.BlockedError{Reason: "more than 10 redirects, where the runtime gives up", Cause: report.RegistryUnavailable}
 		}
 		target = next
@@ -244,13 +260,13 @@ func (c *client) send(ctx context.Context, r request) (*reply, error) {
 }
 
 // newRequest returns the request for target, after so many redirects.
-func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hops int) (*http.Request, error) {
+func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, hops int) (*http.Request, error) {
 	secure := target.Scheme == "https"
 	var body io.Reader
 	if r.form != nil {
 		body = strings.NewReader(r.form.Encode())
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), body)
+	req, err := http.NewRequestWithContext(ctx, r.Method, target.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +275,7 @@ func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hop
 			req.Header[k] = append(req.Header[k], v...)
 		}
 	}
-	for k, v := range r.header {
+	for k, v := range r.Header {
 		req.Header[k] = v
 	}
 	if req.Header.Get("User-Agent") == "" {
@@ -273,7 +289,7 @@ func (c *client) newRequest(ctx context.Context, r request, target *url.URL, hop
 
 // clientFor returns the HTTP client for the request to target, after so many
 // redirects.
-func (c *client) clientFor(req *http.Request, target *url.URL, hops int) *http.Client {
+func (c *Client) clientFor(req *http.Request, target *url.URL, hops int) *http.Client {
 	switch own := target.Host == c.host.Host; {
 	case !own && carriesLogin(req):
 		return c.strict
@@ -284,32 +300,32 @@ func (c *client) clientFor(req *http.Request, target *url.URL, hops int) *http.C
 }
 
 // read reads the answer within the budget.
-func (c *client) read(rep *reply, resp *http.Response, r request) (err error) {
+func (c *Client) read(rep *Reply, resp *http.Response, r Request) (err error) {
 	defer resp.Body.Close()
-	rep.status, rep.header = resp.StatusCode, resp.Header
-	limit := r.limit
-	if r.firstByte && resp.StatusCode < 300 {
+	rep.Status, rep.Header = resp.StatusCode, resp.Header
+	limit := r.Limit
+	if r.FirstByte && resp.StatusCode < 300 {
 		limit = 1
 	}
-	rep.body, rep.cut, err = c.budget.read(resp.Body, limit)
+	rep.Body, rep.Cut, err = c.budget.read(resp.Body, limit)
 	rep.decode(limit)
 	return err
 }
 
-// redirectError is a failure at a host that another one redirected to.
-type redirectError struct {
-	host string
+// RedirectError is a failure at a host that another one redirected to.
+type RedirectError struct {
+	Host string
 	err  error
 }
 
-func (e *redirectError) Error() string { return "redirect to " + e.host + ": " + e.err.Error() }
-func (e *redirectError) Unwrap() error { return e.err }
+func (e *RedirectError) Error() string { return "redirect to " + e.Host + ": " + e.err.Error() }
+func (e *RedirectError) Unwrap() error { return e.err }
 
-func (r *reply) failed(at *url.URL, err error) error {
-	if r.hops == 0 {
+func (r *Reply) failed(at *url.URL, err error) error {
+	if r.Hops == 0 {
 		return err
 	}
-	return &redirectError{host: at.Host, err: err}
+	return &RedirectError{Host: at.Host, err: err}
 }
 
 // redirectTarget returns where resp redirects to; nil if it does not.
@@ -329,7 +345,7 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	switch {
 	case location.Scheme != "https" && location.Scheme != "http":
 		return nil, &connect.BlockedError{Reason: "a redirect to something other than HTTP"}
-	case !isHostName(location.Host):
+	case !IsHostName(location.Host):
 		return nil, &connect.BlockedError{Reason: "a redirect to something that is not a host"}
 	case from.Scheme == "https" && location.Scheme == "http":
 		return nil, &connect.BlockedError{Reason: "a redirect from https to http"}
@@ -338,10 +354,10 @@ func redirectTarget(resp *http.Response, from *url.URL) (*url.URL, error) {
 	return location, nil
 }
 
-// isHostName reports whether a host, with or without a port, may be part of a
+// IsHostName reports whether a host, with or without a port, may be part of a
 // command line or a sentence: the host of a URL may have characters that no name
 // and no address has.
-func isHostName(host string) bool {
+func IsHostName(host string) bool {
 	return host != "" && !strings.ContainsFunc(host, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:[]%。．｡", r)
 	})

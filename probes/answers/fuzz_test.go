@@ -1,4 +1,4 @@
-package registry
+package answers
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -22,15 +23,15 @@ func FuzzHeaders(f *testing.F) {
 			r.Off()
 		}
 		for _, status := range []int{http.StatusOK, http.StatusPartialContent} {
-			if n, ok := totalSize(&reply{status: status, header: h}); ok && n < 0 {
+			if n, ok := TotalSize(&httpclient.Reply{Status: status, Header: h}); ok && n < 0 {
 				t.Errorf("a blob of %d bytes", n)
 			}
 		}
-		if message, quota := rateLimit(&reply{header: h}); report.Clean(message, evidence.MaxValue) != message {
+		if message, quota := RateLimit(&httpclient.Reply{Header: h}); report.Clean(message, evidence.MaxValue) != message {
 			t.Errorf("message %q, quota %v", message, quota.Checked())
 		}
-		if ch, ok := readChallenge(h); ok {
-			if name := ch.serviceHost(); name == "" || len(name) > 80 || report.Clean(name, 80) != name {
+		if ch, ok := ReadChallenge(h); ok {
+			if name := ch.ServiceHost(); name == "" || len(name) > 80 || report.Clean(name, 80) != name {
 				t.Errorf("service host %q", name)
 			}
 		}
@@ -43,7 +44,7 @@ func FuzzStoreCode(f *testing.F) {
 	f.Add([]byte(`<Error><Code>a</Code><Code>b`))
 	f.Add([]byte(`<!DOCTYPE a [<!ENTITY b "c">]><Error><Code>&b;</Code></Error>`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if code := storeCode(body); len(code) > 40 || report.Clean(code, 40) != code {
+		if code := StoreCode(body); len(code) > 40 || report.Clean(code, 40) != code {
 			t.Errorf("code %q", code)
 		}
 	})

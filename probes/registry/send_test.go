@@ -14,69 +14,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// The table: what each version of containerd repeats.
-func TestRetriesAfter(t *testing.T) {
-	for _, tt := range []struct {
-		version  string
-		lastHost bool
-		answers  string
-		want     bool
-	}{
-		{"", true, "200", false},
-		{"", true, "404", false},
-		{"", true, "408", true},
-		{"1.6.20", false, "408", true},
-		{"1.6.20", true, "408 408 408 408 408", true}, // up to six answers
-		{"1.6.20", true, "408 408 408 408 408 408", false},
-		{"2.3.2", true, "408 408 408 408 408", false}, // up to five
-		{"", true, "429", false},                      // the runtime does, the probes never
-		{"1.7.29", true, "503", false},
-		{"2.0.7", true, "500", false},
-		{"2.1.0", true, "500", true},
-		{"v2.1.0-k3s1", true, "503", true},
-		{"", true, "504", true},
-		{"", true, "502", false},
-		{"", false, "503", false},
-		{"", true, "503 503", false},
-		{"", true, "503 504", true},
-		{"", true, "broken", true},
-		{"", true, "broken broken broken broken", true},
-		{"", true, "broken broken broken broken broken", false},
-		{"", false, "broken", false},
-		{"2.3.1", true, "broken", false},
-		{"2.3.2", true, "broken", true},
-		{"", true, "error", false},
-	} {
-		if got := retriesAfter(tt.version, tt.lastHost, strings.Fields(tt.answers)); got != tt.want {
-			t.Errorf("containerd %q, last host %v, after %s: %v, want %v", tt.version, tt.lastHost, tt.answers, got, tt.want)
-		}
-	}
-	for status, want := range map[int][2]bool{400: {true, true}, 401: {true, true}, 404: {true, true}, 405: {true, false}, 403: {}, 429: {}, 500: {}, 502: {}} {
-		if got := [2]bool{getsTokenAfter(status, "joe"), getsTokenAfter(status, "")}; got != want {
-			t.Errorf("GET for a token after POST %d: %v, want %v", status, got, want)
-		}
-	}
-}
-
-// Every step begins with one request, every other one says what it follows, and each
-// names its source. Nothing in it lists tags or requests /v2/.
-func TestPlan(t *testing.T) {
-	first := map[step]int{}
-	for _, p := range plan() {
-		if p.after == "" {
-			first[p.step]++
-		}
-		if p.source == "" || p.path != "" && !strings.HasPrefix(p.path, "manifests/") && !strings.HasPrefix(p.path, "blobs/") {
-			t.Errorf("%+v", p)
-		}
-	}
-	for _, st := range []step{resolveTag, resolveDigest, fetchManifest, fetchBlob, tokenForLogin, tokenForAnybody} {
-		if first[st] != 1 {
-			t.Errorf("step %d has %d first requests", st, first[st])
-		}
-	}
-}
-
 // scripted gives the first requests that match the answers of a script, in order; 0 ends
 // the connection without one. The rest goes to h.
 func scripted(matches func(*http.Request) bool, h http.Handler, script ...int) http.Handler {
@@ -127,8 +64,8 @@ func TestRetries(t *testing.T) {
 			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, scripted(isHead, probetest.NewRegistry(t), tt.script...)))
 			c := probeAs(t, n, Target{Image: host + "/app:1", RuntimeVersion: tt.version})
 			got := probetest.Want(t, c, "manifest/"+host, tt.outcome, tt.cause)
-			if got.Evidence[keyRetried] != tt.retried {
-				t.Errorf("retried %q, want %q", got.Evidence[keyRetried], tt.retried)
+			if got.Evidence[report.KeyRetried] != tt.retried {
+				t.Errorf("retried %q, want %q", got.Evidence[report.KeyRetried], tt.retried)
 			}
 		})
 	}
@@ -169,7 +106,7 @@ func TestQuestionsAreNoSteps(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 		})))
 		c := probe(t, &m, host+"/app:1")
-		if got := probetest.Want(t, c, "registry/"+host, report.Unknown, ""); got.Evidence[keyIsRegistry] != "" {
+		if got := probetest.Want(t, c, "registry/"+host, report.Unknown, ""); got.Evidence[report.KeyIsRegistry] != "" {
 			t.Errorf("%+v", got)
 		}
 		probetest.Want(t, c, "manifest/"+host, report.Fail, report.TagNotFound)
@@ -207,7 +144,7 @@ func TestNoContentType(t *testing.T) {
 			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, log.wrap(tt.h)))
 			c := probe(t, n, host+"/app:1")
 			got := c["manifest/"+host]
-			if got.Outcome != tt.manifest || (got.Evidence[keyNoContentType] == "true") != (tt.manifest == report.Fail) {
+			if got.Outcome != tt.manifest || (got.Evidence[report.KeyNoContentType] == "true") != (tt.manifest == report.Fail) {
 				t.Errorf("%+v", got)
 			}
 			if c["image/"+host].Outcome != tt.image {
@@ -282,10 +219,10 @@ func TestTokenByPost(t *testing.T) {
 			if len(log.all()) != tt.requests {
 				t.Errorf("%q", log.all())
 			}
-			if tt.requests == 2 && got.Evidence[keyPostStatus] != fmt.Sprint(tt.post) || got.Evidence[keyGetStatus] != fmt.Sprint(tt.get) {
+			if tt.requests == 2 && got.Evidence[report.KeyPostStatus] != fmt.Sprint(tt.post) || got.Evidence[report.KeyGetStatus] != fmt.Sprint(tt.get) {
 				t.Errorf("%+v", got)
 			}
-			if tt.outcome == report.Pass && got.Evidence[keyLoginWorks] != "true" {
+			if tt.outcome == report.Pass && got.Evidence[report.KeyLoginWorks] != "true" {
 				t.Errorf("the login works: %+v", got)
 			}
 		})

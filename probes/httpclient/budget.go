@@ -1,4 +1,4 @@
-package registry
+package httpclient
 
 import (
 	"bytes"
@@ -18,16 +18,16 @@ import (
 
 // What one diagnosis may cost the registries, over all hosts.
 const (
-	maxBytes     = 48 << 10 // of answers, headers and bodies; without handshakes and bytes in flight
+	MaxBytes     = 48 << 10 // of answers, headers and bodies; without handshakes and bytes in flight
 	maxManifests = 2        // manifest GETs: an index and its child
-	maxGuesses   = 4        // HEADs for guessed names
+	MaxGuesses   = 4        // HEADs for guessed names
 
 	maxRequests  = 16 // to one host: beyond them no question is sent
 	minRemaining = 8  // requests that a host must say it still allows for a question
 )
 
-// budget is what remains of that.
-type budget struct {
+// Budget is what remains of what a diagnosis may cost the registries.
+type Budget struct {
 	bytes     atomic.Int64
 	manifests atomic.Int64
 	guesses   atomic.Int64
@@ -36,24 +36,25 @@ type budget struct {
 	requests  sync.Map // *atomic.Int64 by host
 }
 
-func newBudget() *budget {
-	b := new(budget)
-	b.bytes.Store(maxBytes)
+// NewBudget returns a budget of which nothing is spent.
+func NewBudget() *Budget {
+	b := new(Budget)
+	b.bytes.Store(MaxBytes)
 	b.manifests.Store(maxManifests)
-	b.guesses.Store(maxGuesses)
+	b.guesses.Store(MaxGuesses)
 	return b
 }
 
-// takeManifest takes one manifest GET out of the budget, if there is one left.
-func (b *budget) takeManifest() bool { return b.manifests.Add(-1) >= 0 }
+// TakeManifest takes one manifest GET out of the budget, if there is one left.
+func (b *Budget) TakeManifest() bool { return b.manifests.Add(-1) >= 0 }
 
-// takeGuess takes one HEAD for a guessed name out of the budget, if there is one
+// TakeGuess takes one HEAD for a guessed name out of the budget, if there is one
 // left.
-func (b *budget) takeGuess() bool { return b.guesses.Add(-1) >= 0 }
+func (b *Budget) TakeGuess() bool { return b.guesses.Add(-1) >= 0 }
 
 // exhausted returns why host gets no other request; nil if it may get one. A limit that
 // only a question met is no finding: the runtime does not send questions.
-func (b *budget) exhausted(host string, question bool) *connect.BlockedError {
+func (b *Budget) exhausted(host string, question bool) *connect.BlockedError {
 	if byQuestion, ok := b.limited.Load(host); ok {
 		blocked := &connect.BlockedError{Reason: host + " is rate-limiting this node (429) and gets no other request"}
 		if byQuestion == false {
@@ -70,8 +71,8 @@ func (b *budget) exhausted(host string, question bool) *connect.BlockedError {
 	return nil
 }
 
-// limitOf returns what is known of a host's limit: "429", "few left", or nothing.
-func (b *budget) limitOf(host string) string {
+// LimitOf returns what is known of a host's limit: "429", "few left", or nothing.
+func (b *Budget) LimitOf(host string) string {
 	if _, ok := b.limited.Load(host); ok {
 		return "429"
 	}
@@ -82,14 +83,14 @@ func (b *budget) limitOf(host string) string {
 }
 
 // sentTo counts the requests to a host.
-func (b *budget) sentTo(host string) *atomic.Int64 {
+func (b *Budget) sentTo(host string) *atomic.Int64 {
 	n, _ := b.requests.LoadOrStore(host, new(atomic.Int64))
 	return n.(*atomic.Int64)
 }
 
 // spend takes an answer's header out of the budget and remembers what it says of the
 // host's limit.
-func (b *budget) spend(resp *http.Response, host string, question bool) {
+func (b *Budget) spend(resp *http.Response, host string, question bool) {
 	n := 0
 	for k, values := range resp.Header {
 		for _, v := range values {
@@ -119,7 +120,7 @@ func remaining(h http.Header) (int, bool) {
 // read reads at most limit bytes, and no more than the budget has left. It does
 // not wait for another byte, so that cut may also mean that the body ends just
 // there.
-func (b *budget) read(body io.Reader, limit int64) (data []byte, cut bool, err error) {
+func (b *Budget) read(body io.Reader, limit int64) (data []byte, cut bool, err error) {
 	chunk := make([]byte, min(limit, 4<<10))
 	for int64(len(data)) < limit {
 		// In small steps, so that several readers share the rest.
@@ -141,7 +142,7 @@ func (b *budget) read(body io.Reader, limit int64) (data []byte, cut bool, err e
 }
 
 // reserve takes up to n bytes out of the budget: several hosts read at once.
-func (b *budget) reserve(n int64) int64 {
+func (b *Budget) reserve(n int64) int64 {
 	for {
 		left := b.bytes.Load()
 		take := min(n, max(left, 0))
@@ -154,23 +155,23 @@ func (b *budget) reserve(n int64) int64 {
 // decode undoes the Content-Encoding gzip, up to limit bytes. containerd accepts
 // zstd, gzip and deflate for manifests; the probes accept none, but some servers
 // ignore that.
-func (r *reply) decode(limit int64) {
-	switch encoding := strings.ToLower(strings.TrimSpace(r.header.Get("Content-Encoding"))); {
-	case encoding == "", encoding == "identity", len(r.body) == 0:
-	case encoding == "gzip" && !r.cut:
-		z, err := gzip.NewReader(bytes.NewReader(r.body))
+func (r *Reply) decode(limit int64) {
+	switch encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); {
+	case encoding == "", encoding == "identity", len(r.Body) == 0:
+	case encoding == "gzip" && !r.Cut:
+		z, err := gzip.NewReader(bytes.NewReader(r.Body))
 		if err != nil {
-			r.encoded = encoding
+			r.Encoded = encoding
 			return
 		}
 		var plain bytes.Buffer
 		n, err := io.Copy(&plain, io.LimitReader(z, limit))
 		if err != nil && !errors.Is(err, io.EOF) {
-			r.encoded = encoding
+			r.Encoded = encoding
 			return
 		}
-		r.body, r.cut = plain.Bytes(), n == limit
+		r.Body, r.Cut = plain.Bytes(), n == limit
 	default:
-		r.encoded = encoding
+		r.Encoded = encoding
 	}
 }

@@ -1,4 +1,4 @@
-package registry
+package similar
 
 import (
 	"cmp"
@@ -12,11 +12,11 @@ import (
 // maxName bounds a tag, and a repository that is compared with others.
 const maxName = 128
 
-// similar returns those of tags that may have been meant by tag, the likeliest first:
+// Tags returns those of tags that may have been meant by tag, the likeliest first:
 // with another case, leading v or separator only; with a typo among its letters; with
 // an additional patch level or variant, the newest first; without one that tag has.
 // near are other versions, which are no typo.
-func similar(tag string, tags []string) (meant, near []string) {
+func Tags(tag string, tags []string) (meant, near []string) {
 	type candidate struct {
 		tag   string
 		class int
@@ -111,9 +111,9 @@ func compareVersions(a, b string) int {
 	return len(x) - len(y)
 }
 
-// guessTags returns tags that may have been meant, for a registry whose list is not
+// GuessTags returns tags that may have been meant, for a registry whose list is not
 // available or not complete.
-func guessTags(tag string) []string {
+func GuessTags(tag string) []string {
 	var out []string
 	if distance(strings.ToLower(tag), "latest") <= 2 {
 		out = append(out, "latest")
@@ -146,8 +146,8 @@ func isPath(s string) bool {
 
 var anchoredTag = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
 
-// similarRepositories returns those of paths that may have been meant by path.
-func similarRepositories(path string, paths []string) []string {
+// Repositories returns those of paths that may have been meant by path.
+func Repositories(path string, paths []string) []string {
 	rank := func(p string) int {
 		if len(p) > maxName || len(path) > maxName || !isPath(p) {
 			return 0
@@ -175,9 +175,9 @@ func similarRepositories(path string, paths []string) []string {
 	return out
 }
 
-// guessRepositories returns repositories that may have been meant, for a registry
+// GuessRepositories returns repositories that may have been meant, for a registry
 // that shows no list of them.
-func guessRepositories(domain, path string) []string {
+func GuessRepositories(domain, path string) []string {
 	project, name := cutLast(path)
 	in := func(name string) string { return strings.TrimPrefix(project+"/"+name, "/") }
 	var out []string

@@ -1,7 +1,6 @@
-package registry
+package answers
 
 import (
-	"net/http"
 	"strings"
 )
 
@@ -29,26 +28,12 @@ import (
 // not distinguish a missing repository from a private one; and only the login itself
 // shows that it has expired.
 
-// hidesMissing reports whether the registry answers 403 both for missing and for
+// HidesMissing reports whether the registry answers 403 both for missing and for
 // forbidden repositories.
-func hidesMissing(domain string) bool {
+func HidesMissing(domain string) bool {
 	switch domain {
 	case "docker.io", "ghcr.io", "gcr.io", "registry.gitlab.com":
 		return true
 	}
 	return strings.HasSuffix(domain, ".gcr.io") || strings.HasSuffix(domain, "-docker.pkg.dev")
-}
-
-// noRepository reports whether the answer to a list of tags means that the repository
-// does not exist. NOT_FOUND is Harbor's; in the answer to a manifest, unlike to a list
-// of tags, it would tell nothing about the repository.
-func noRepository(rep *reply) bool {
-	if rep.status != http.StatusNotFound {
-		return false
-	}
-	switch errorCode(rep.body) {
-	case "NAME_UNKNOWN", "NAME_INVALID", "REPOSITORY_UNKNOWN", "NOT_FOUND":
-		return true
-	}
-	return false
 }
