@@ -22,7 +22,7 @@ var faults = []struct {
 	{"tag-missing", "registry.lab/app:nope", "", "", "cluster-config TagNotFound confirmed"},
 	{"repository-missing", "registry.lab/nosuch:1", "", "", "cluster-config RepositoryNotFound likely"},
 	{"no-credentials", "auth.lab/app:1", "", "", "cluster-config CredentialsMissing confirmed"},
-	{"wrong-password", "auth.lab/app:1", "puller:hunter2-canary", "", "cluster-config CredentialsRejected confirmed"},
+	{"wrong-password", "auth.lab/app:1", "puller:hunter2-canary-never-tried-before", "", "cluster-config CredentialsRejected confirmed"},
 	{"secret-absent", "auth.lab/app:1", "", "regcred", "cluster-config PullSecretMissing confirmed"},
 	{"unknown-ca", "badca.lab/app:1", "", "", "node-infrastructure CertificateUntrusted confirmed"},
 	{"expired", "expired.lab/app:1", "", "", "registry CertificateExpired confirmed"},

@@ -14,10 +14,6 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// keyLocalRoute is the evidence of "dial/<host>/<address>" that says whether this node
-// has a route, after "unreachable".
-const keyLocalRoute = "localRoute"
-
 // dial connects to one address of a host and returns the check; the connection is
 // nil unless the check passed. No name is resolved again between the guard and the
 // connection.
@@ -55,7 +51,7 @@ func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.Addr
 			delete(f.Facts, report.KeyDeadline) // hosts.toml sets it: the runtime waits no longer
 		}
 		if f.Cause == report.NetworkUnreachable {
-			f.Facts = evidence.With(f.Facts, keyLocalRoute, localRoute(addr))
+			f.Facts = evidence.With(f.Facts, report.KeyLocalRoute, localRoute(addr))
 		}
 		f.Apply(&check, "cannot connect to "+addr.String()+": ")
 		return check, nil

@@ -11,9 +11,6 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// keyAssumed is the evidence of "hosts/<domain>" that says why the hosts are a guess.
-const keyAssumed = "assumed"
-
 // hostsCheck is "hosts/<domain>": which hosts the runtime contacts for ref.
 func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeconfig.Host) {
 	check := report.Check{ID: report.HostsID(ref.Domain), Kind: report.KindRuntime, Host: ref.Domain}

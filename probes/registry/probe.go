@@ -48,7 +48,7 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	sent, known := new(sentLogins), newModel(p.Config, t)
 	check, hosts := hostsCheck(p, ref)
 	if known.guess != "" {
-		check.Evidence = evidence.With(check.Evidence, keyAssumed, known.guess)
+		check.Evidence = evidence.With(check.Evidence, report.KeyAssumed, known.guess)
 	}
 	if check.Outcome == report.Fail && check.Evidence[report.KeyIgnored] == "" {
 		return blockedByConfig(check, ref, hosts)
