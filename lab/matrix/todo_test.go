@@ -5,12 +5,9 @@ package matrix
 // verdictTodos has, by row, today's verdict where the row wants another one. A row fails
 // when its mark is no longer needed.
 var verdictTodos = map[string]string{
-	"ecr-fips-without-a-login":               "says cluster-config CredentialsMissing confirmed; the fix says create secret",
-	"ecr-iso-without-a-login":                "says cluster-config CredentialsMissing confirmed; the fix says create secret",
 	"head-401-get-200":                       "says cluster-config CredentialsRejected confirmed",
 	"layer-missing-and-six-requests-allowed": "says undetermined Undetermined undetermined",
 	"tag-missing-and-three-requests-allowed": "says undetermined Undetermined undetermined",
-	"web-firewall-forbids-manifests":         "says cluster-config AccessDeniedOrMissing confirmed; the fix says create secret",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.
