@@ -158,7 +158,9 @@ func faultsInAnswers() []faultRule {
 		{"forbidden-by-policy", "a policy forbids the image to all users", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			return certainly(FaultConfig), o.rootCause() == AccessForbidden && o.check.Is(KeyPolicy)
 		}},
-		{"refused-for-own-reason", "the registry's text names a reason that is not the login's", func(_ *evaluation, o obstacle) (responsibility, bool) {
+		{"refused-for-own-reason", "the registry's text names a reason that is not the login's", func(
+			_ *evaluation, o obstacle,
+		) (responsibility, bool) {
 			if c := o.rootCause(); c != AccessForbidden && c != AccessDeniedOrMissing {
 				return no, false
 			}
