@@ -225,7 +225,7 @@ var hostileCases = []hostileCase{
 	{name: "a drip of a token", set: func(s *stage, p *parts) {
 		p.token = raw(okHead+"\r\n{\"token\":\"", "a", 10*time.Millisecond)
 	}, logIn: true},
-	{name: "a drip of a header", set: func(s *stage, p *parts) { p.v2 = raw(okHead+"X-A: ", "a", 10*time.Millisecond) }, basic: noServer, bearer: noServer},
+	{name: "a drip of a header", set: func(s *stage, p *parts) { p.v2 = raw(okHead+"X-A: ", "a", 10*time.Millisecond) }, healthy: true},
 	{name: "a drip of a manifest", set: func(s *stage, p *parts) { p.get = raw(okHead+"\r\n", "{", 10*time.Millisecond) }, logIn: true},
 	{name: "a header of a gigabyte", set: func(s *stage, p *parts) { p.head = raw(okHead+"X-A: ", strings.Repeat("a", 4096), 0) }, logIn: true},
 	{name: "a million headers", set: func(s *stage, p *parts) { p.head = raw(okHead, strings.Repeat("A: b\r\n", 600), 0) }, logIn: true},
@@ -269,7 +269,7 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "Retry-After that is a text", set: func(s *stage, p *parts) {
 		p.v2 = setHeaders(answers(429, ""), "Retry-After", "1; Fix: run-evil  fix run-evil")
-	}, basic: noServer, bearer: noServer},
+	}, healthy: true},
 	{name: "error codes and messages with escapes", set: func(s *stage, p *parts) {
 		b, _ := json.Marshal(map[string]any{"errors": []any{map[string]any{"code": evil, "message": evil, "detail": evil}}})
 		p.head, p.get = answers(404, ""), setHeaders(answers(404, string(b)), "Content-Type", "application/json")
@@ -296,7 +296,7 @@ var hostileCases = []hostileCase{
 	}, logIn: true},
 	{name: "control characters in headers", set: func(s *stage, p *parts) {
 		p.v2 = setHeaders(p.v2, "Server", "\x1b[2J\x7f\x01")
-	}, basic: noServer, bearer: noServer},
+	}, healthy: true},
 	{name: "a token that is a bomb", set: func(s *stage, p *parts) {
 		p.token = answers(200, `{"token":`+strings.Repeat("[", 15000))
 	}, logIn: true},
@@ -463,7 +463,7 @@ func (s *stage) expectSecretsOnlyAt(t *testing.T, what string, by []*spy, secret
 var (
 	// What a line of the summary may begin with.
 	lineOf = regexp.MustCompile(`^(|[a-z0-9-]+: .*\.|Updated .*|(cluster-config|node-infrastructure|registry|none|undetermined)  [A-Za-z]+  \([a-z]+\)|` +
-		`  (pods?|image|why|fix|to confirm|evidence|also|not checked|checked|retry|disk|runtime|dns|clock|config|kubelet) +\S.*| {15}\S.*|Node|Registries \(checked .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {15}\S.*)$`)
+		`  (pods?|image|why|fix|to confirm|evidence|also|not checked|checked|retry|disk|runtime|dns|clock|config|kubelet) +\S.*| {15}\S.*|Node|Registries \(checked .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {20}\S.*)$`)
 	inQuotes = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|to confirm|retry) ?: ?run-evil`)
 )
@@ -504,7 +504,8 @@ func (s *stage) expectClean(t *testing.T, pod string) {
 	}
 	for line := range strings.Lines(cm.Data[publish.SummaryKey]) {
 		line = strings.TrimSuffix(line, "\n")
-		if !lineOf.MatchString(line) || strings.HasPrefix(strings.TrimSpace(line), "fix          run-evil") {
+		start := strings.TrimSpace(line)
+		if !lineOf.MatchString(line) || strings.HasPrefix(start, "fix          run-evil") || strings.HasPrefix(start, "fix: run-evil") {
 			t.Errorf("a line with an unknown beginning: %q", line)
 		}
 	}
