@@ -307,6 +307,7 @@ const (
 	KeyListed            = "listed"            // true or false: the tag is in the registry's own list
 	KeyChallenged        = "challenged"        // true: the host asked for a login
 	KeyLoginUsed         = "loginUsed"         // true: this answer is to a login
+	KeyLoginInHosts      = "loginInHosts"      // true: hosts.toml adds an Authorization header to the request
 	KeyNoContentType     = "noContentType"     // true: no usable Content-Type; containerd treats the manifest as a layer
 	KeyRefusedFor        = "refusedFor"        // the reason that the registry gives: policy, quota, billing, …; none
 	KeyNotSeen           = "notSeen"           // what of this step was not seen

@@ -325,7 +325,10 @@ func verdictsOfTheMessage() []verdictRule {
 			}, true
 		}},
 		{"all-checks-pass", "every check passes", func(e *evaluation) (Verdict, bool) {
-			return likely(Healthy, e.obstacle.goals...), e.everyStepSeen() && e.get(IDRuntime).Outcome != Error
+			v := likely(Healthy, e.obstacle.goals...)
+			v.WouldDecide = []string{"pull the image: without a pull, one byte of its largest layer was seen, and neither its other layers " +
+				"nor their content, nor what the runtime's image verifiers say of it"}
+			return v, e.everyStepSeen() && e.get(IDRuntime).Outcome != Error
 		}},
 		{"reachable-as-far-as-checked", "no check fails, but not every step was seen", func(e *evaluation) (Verdict, bool) {
 			if !e.obstacle.clear {

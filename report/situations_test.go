@@ -1695,7 +1695,52 @@ func situationsOfLayers() []situation {
 // sees.
 func situationsOfWeakChecks() []situation {
 	read := check("credentials", KindCredentials, Pass, "", ev("node", "read"))
+	hostsFile := func(order string) Check {
+		return check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml", "order", order))
+	}
+	missing := func(edits ...edit) []Check {
+		checks := ladder(KindManifest, TagNotFound)
+		checks[0] = check("dns/"+host, KindDNS, Pass, "", append([]edit{ev("sibling", "none")}, edits...)...)
+		return checks
+	}
 	return []situation{
+		{
+			"no such tag at the address of one resolver, which another one contradicts",
+			all(reported(TagNotFound), read, missing(ev("disagree", "true"))),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at the address in the hosts file, which DNS contradicts",
+			all(reported(TagNotFound), read, missing(ev("from", "hosts", "dnsSays", "192.0.2.9", "disagree", "true"))),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at the address in the hosts file, of a name that DNS does not have",
+			all(reported(TagNotFound), read, missing(ev("from", "hosts", "dnsSays", "NXDOMAIN", "disagree", "true"))),
+			FaultConfig, TagNotFound, Confirmed, atManifest,
+		},
+		{
+			"no such tag at the first of two machines",
+			all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound), check("dial/"+host+"/192.0.2.2:443", KindDial, Pass, "")),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at a public registry, whose addresses differ by resolver",
+			all(reported(TagNotFound), read, missing(ev("disagree", "true", "publicRegistry", "true"))),
+			FaultConfig, TagNotFound, Confirmed, atManifest,
+		},
+		{
+			"no such tag at another registry, to which hosts.toml sends the pull",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)))...),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at the registry itself, which hosts.toml names",
+			all(reported(TagNotFound), read, hostsFile(host), ladder(KindManifest, TagNotFound)),
+			FaultConfig, TagNotFound, Confirmed, atManifest,
+		},
 		{
 			"a refusal that is remembered",
 			all(reported(CredentialsRejected), read, ladder(KindManifest, CredentialsRejected, ev("remembered", "true"))),
@@ -1721,6 +1766,15 @@ func situationsOfWeakChecks() []situation {
 				reported(CredentialsMissing),
 				check("credentials", KindCredentials, Pass, "", ev("node", "unknown")),
 				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, atManifest,
+		},
+		{
+			"no login but the one in hosts.toml",
+			all(
+				check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "anonymous")),
+				check("credentials", KindCredentials, Pass, "", ev("node", "unknown")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true", "loginInHosts", "true")),
 			),
 			FaultConfig, CredentialsMissing, Likely, atManifest,
 		},

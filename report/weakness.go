@@ -1,6 +1,10 @@
 package report
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // weakness is a property of a check: it did not see now what the runtime sees. It
 // lowers every verdict that rests on the check to likely, whatever its cause.
@@ -47,8 +51,42 @@ func allWeaknesses() []weakness {
 			return "check the certificates that the runtime trusts, which could not be read",
 				c.Kind == KindTLS && c.Outcome == Fail && c.Evidence[KeyTrust] == "unknown"
 		}},
+		{"address-disputed", "the hosts file or the resolvers of the node lead to different machines, and only one answered", func(
+			f finding, c Check,
+		) (string, bool) {
+			name := f.get(DNSID(c.Host))
+			says := cmp.Or(name.Evidence[KeyDNSSays], "another address")
+			return "send the same request to the other address of " + c.Host + " (" + says +
+					"): the one that answered may be an old machine",
+				answered(c) && name.Is(KeyDisagree) && !name.Is(KeyPublicRegistry) && strings.ContainsAny(says, ".: ")
+		}},
+		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
+			f finding, c Check,
+		) (string, bool) {
+			name := f.get(DNSID(c.Host))
+			return "send the same request to every address of " + c.Host + " (" + name.Evidence[KeyAddresses] + "): only one machine was asked",
+				answered(c) && severalMachines(f, c.Host) && !name.Is(KeyPublicRegistry)
+		}},
+		{"sent-elsewhere", "a file of the node sends the pull to another registry than the image names, and to no other", func(
+			f finding, c Check,
+		) (string, bool) {
+			domain := f.fact(IDReference, KeyDomain)
+			file := f.fact(HostsID(domain), KeyFile)
+			own := func(host string) bool {
+				return host == domain || domain == "docker.io" && host == "registry-1.docker.io"
+			}
+			return "check whether " + file + " should send pulls of " + domain + " to " +
+					c.Host + ", which is not the registry that the image names",
+				answered(c) && domain != "" && file != "" && !own(c.Host) && !slices.ContainsFunc(f.hosts(), own)
+		}},
 		{"need-estimated", "the space that the image needs is an estimate", func(_ finding, c Check) (string, bool) {
 			return "", c.Kind == KindDisk && c.Is(KeyEstimated)
+		}},
+		{"login-in-hosts-toml", "a hosts.toml of the node adds a login of its own, which may be the one that is refused", func(
+			_ finding, c Check,
+		) (string, bool) {
+			return "check the authorization header for " + c.Host + " in the hosts.toml of this node: " + c.Host + " does not accept it",
+				c.Outcome == Fail && c.Is(KeyLoginInHosts) && (inCredentials(c.Cause) || c.Cause == RepositoryNotFound || c.Cause == TagNotFound)
 		}},
 		{"provider-timed-out", "a credential provider timed out early", func(f finding, c Check) (string, bool) {
 			late := slices.ContainsFunc(f.below(familyProvider), func(p Check) bool { return p.Outcome == Fail && p.Is(KeyDeadline) })
@@ -56,6 +94,27 @@ func allWeaknesses() []weakness {
 				c.ID == IDCredentials && c.Cause == CredentialProviderFailed && late
 		}},
 	}
+}
+
+// severalMachines reports whether a host was reached at more than one address of the
+// same family: those of both families are mostly one machine's.
+func severalMachines(f finding, host string) bool {
+	n := map[bool]int{}
+	for _, c := range f.below(DialID(host)) {
+		if c.Outcome == Pass {
+			n[strings.Contains(c.ID, "[")]++
+		}
+	}
+	return n[true] > 1 || n[false] > 1
+}
+
+// answered reports whether a check that failed is about what a host answered.
+func answered(c Check) bool {
+	switch c.Kind {
+	case KindManifest, KindToken, KindImage, KindBlob:
+		return c.Outcome == Fail && c.Host != "" && stage(c.Cause) >= stageAnswer
+	}
+	return false
 }
 
 // withWeaknesses lowers a verdict that rests on weak checks.

@@ -65,8 +65,8 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 	default:
 		r.Addr, r.Conn = ends[taken].addr, ends[taken].idle
 	}
+	l.compareWithDNS(ctx, p, name) // an address of the hosts file may be an old machine, which answers
 	if r.BlockedBy != "" {
-		l.compareWithDNS(ctx, p, name)
 		if sibling := p.Sibling(ctx, name, l.check); sibling != "" {
 			l.check.Evidence[report.KeySibling] = sibling
 		}

@@ -120,3 +120,13 @@ func authorize(req *http.Request, r Request, target *url.URL, hops int) error {
 func carriesLogin(req *http.Request) bool {
 	return req.Header.Get("Authorization") != "" || req.Body != nil
 }
+
+// AddsLogin reports whether the headers that hosts.toml adds have a login.
+func AddsLogin(h http.Header) bool {
+	for key := range h { // as they are written, which need not be canonical
+		if http.CanonicalHeaderKey(key) == "Authorization" {
+			return true
+		}
+	}
+	return false
+}

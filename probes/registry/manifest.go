@@ -191,6 +191,9 @@ func (c *manifestCheck) check() report.Check {
 	if c.best.rep != nil && !c.best.by.Anonymous() {
 		e[report.KeyLoginUsed] = report.True
 	}
+	if httpclient.AddsLogin(s.host.Header) {
+		e[report.KeyLoginInHosts] = report.True
+	}
 	e[report.KeyRetried] = retriedFact(c.best.answers)
 	check.Evidence = e.Checked()
 	return check
