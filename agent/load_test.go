@@ -63,7 +63,7 @@ func (b *busy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "limits":
 		w.Header().Set("Retry-After", "3600")
 		w.WriteHeader(http.StatusTooManyRequests)
-	case "wants a login":
+	case "requires a login":
 		w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
@@ -90,7 +90,7 @@ func fault(i int) string {
 	case i%16 == 15:
 		return "hangs"
 	case i%5 == 1:
-		return "wants a login"
+		return "requires a login"
 	case i%5 == 2:
 		return "limits"
 	case i%5 == 3:

@@ -19,16 +19,8 @@ var generated = regexp.MustCompile(`^- \*\*(Means|Who acts|Fix|Mistaken for)\*\*
 // fix and what else looks like it come from the code: -update writes them. How it
 // is known and what its message reads like are written there by hand.
 func TestCausesAreDocumented(t *testing.T) {
-	const path, begin, end = "../docs/causes.md", "<!-- catalogue -->\n", "<!-- /catalogue -->"
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(b), begin)
-	text, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no catalogue markers", path)
-	}
+	const path, name = "../docs/causes.md", "catalogue"
+	_, text, _ := section(t, path, name)
 	byHand := map[string][]string{}
 	cause := ""
 	for line := range strings.Lines(text) {
@@ -59,42 +51,48 @@ func TestCausesAreDocumented(t *testing.T) {
 		writeRivals(&want, info.Cause)
 	}
 	want.WriteByte('\n')
-	if *update {
-		if err := os.WriteFile(path, []byte(head+begin+want.String()+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want.String(), text); diff != "" {
-		t.Errorf("run with -update if this is meant:\n%s", diff)
-	}
+	expectSection(t, path, name, want.String())
 }
 
 // docs/causes.md lists what makes a check weak: -update writes that.
 func TestWeaknessesAreDocumented(t *testing.T) {
-	const path, begin, end = "../docs/causes.md", "<!-- weaknesses -->\n", "<!-- /weaknesses -->"
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, _ := strings.Cut(string(b), begin)
-	text, tail, ok := strings.Cut(rest, end)
-	if !ok {
-		t.Fatalf("%s has no markers of weaknesses", path)
-	}
 	var want strings.Builder
 	for _, rule := range Rules() {
 		if rule.Table == "weakness" {
 			fmt.Fprintf(&want, "- %s\n", rule.When)
 		}
 	}
+	expectSection(t, "../docs/causes.md", "weaknesses", want.String())
+}
+
+// section returns what a document has between its markers of this name, and what is
+// before and after that, with the markers.
+func section(t *testing.T, path, name string) (head, text, tail string) {
+	t.Helper()
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(b), begin)
+	text, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no markers of %s", path, name)
+	}
+	return head + begin, text, end + tail
+}
+
+// expectSection checks a section of a document: -update writes it.
+func expectSection(t *testing.T, path, name, want string) {
+	t.Helper()
+	head, text, tail := section(t, path, name)
 	if *update {
-		if err := os.WriteFile(path, []byte(head+begin+want.String()+end+tail), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(head+want+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if diff := cmp.Diff(want.String(), text); diff != "" {
+	if diff := cmp.Diff(want, text); diff != "" {
 		t.Errorf("run with -update if this is meant:\n%s", diff)
 	}
 }

@@ -62,7 +62,7 @@ func (e *evidence) path() obstacle {
 		case bad == "" && e.get(last).Outcome == Pass:
 			return obstacle{clear: true, goals: []string{last}, others: checksOf(failed)}
 		case bad != "":
-			// The runtime takes the first manifest that it gets, whatever it describes.
+			// The runtime uses the first manifest that it receives, for any platform.
 			return obstacle{check: e.get(bad), because: []string{bad}, goals: goals, others: checksOf(failed)}
 		}
 		if origin := e.origin(last); origin.Outcome == Fail {

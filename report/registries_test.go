@@ -2,11 +2,8 @@ package report_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	. "github.com/pullprobe/pullprobe/report"
 )
@@ -42,16 +39,6 @@ var registryFailures = []struct{ registry, failure, answer, row string }{
 // docs/registries.md says what the verdict is for every documented failure of a
 // registry: -update writes it from the recordings.
 func TestRegistriesAreDocumented(t *testing.T) {
-	const path, begin, end = "../docs/registries.md", "<!-- failures -->\n", "<!-- /failures -->"
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, _ := strings.Cut(string(b), begin)
-	text, tail, ok := strings.Cut(rest, end)
-	if !ok {
-		t.Fatalf("%s has no markers of failures", path)
-	}
 	rows := map[string]recording{}
 	for _, r := range recordings(t) {
 		rows[r.Row] = r
@@ -67,13 +54,5 @@ func TestRegistriesAreDocumented(t *testing.T) {
 		v := Diagnose(r.Checks)
 		fmt.Fprintf(&want, "| %s | %s | %s | `%s` | %s | %s |\n", f.registry, f.failure, f.answer, v.Cause, v.Confidence, v.Fault)
 	}
-	if *update {
-		if err := os.WriteFile(path, []byte(head+begin+want.String()+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want.String(), text); diff != "" {
-		t.Errorf("run with -update if this is meant:\n%s", diff)
-	}
+	expectSection(t, "../docs/registries.md", "failures", want.String())
 }

@@ -133,7 +133,7 @@ func TestProxyPaths(t *testing.T) {
 		probetest.Want(t, c, "dial/r.outside/proxy", report.Pass, "")
 		probetest.Want(t, c, "manifest/r.outside", report.Pass, "")
 	})
-	t.Run("plain HTTP, the proxy wants a login", func(t *testing.T) {
+	t.Run("plain HTTP, the proxy requires a login", func(t *testing.T) {
 		probetest.Want(t, plain(answering(t, 407)), "manifest/r.outside", report.Fail, report.ProxyDenied, "status=407", "proxyStatus=407", "proxyFor=r.outside")
 	})
 	t.Run("plain HTTP, the proxy cannot resolve", func(t *testing.T) {

@@ -227,7 +227,7 @@ func TestNotSeen(t *testing.T) {
 		{"layers of a manifest that was not read", "blob/", large, false},
 		{"a redirect that is refused", "blob/", blobsGoTo("https://169.254.169.254"), false},
 		{"a redirect without TLS", "blob/", blobsGoTo("http://store.lab"), false},
-		{"a store that wants a login", "blob/", basicAuth("joe", "canary-secret", blobsGoTo(closedStore)), true},
+		{"a store that requires a login", "blob/", basicAuth("joe", "canary-secret", blobsGoTo(closedStore)), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tt.h))
