@@ -326,8 +326,8 @@ func verdictsOfTheMessage() []verdictRule {
 		}},
 		{"all-checks-pass", "every check passes", func(e *evaluation) (Verdict, bool) {
 			v := likely(Healthy, e.obstacle.goals...)
-			v.WouldDecide = []string{"pull the image: without a pull, one byte of its largest layer was seen, and neither its other layers " +
-				"nor their content, nor what the runtime's image verifiers say of it"}
+			v.WouldDecide = []string{"pull the image: only one byte of its largest layer was checked, not the rest of it, " +
+				"the other layers or the runtime's image verifiers"}
 			return v, e.everyStepSeen() && e.get(IDRuntime).Outcome != Error
 		}},
 		{"reachable-as-far-as-checked", "no check fails, but not every step was seen", func(e *evaluation) (Verdict, bool) {

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 )
@@ -55,10 +54,13 @@ func allWeaknesses() []weakness {
 			f finding, c Check,
 		) (string, bool) {
 			name := f.get(DNSID(c.Host))
-			says := cmp.Or(name.Evidence[KeyDNSSays], "another address")
-			return "send the same request to the other address of " + c.Host + " (" + says +
-					"): the one that answered may be an old machine",
-				answered(c) && name.Is(KeyDisagree) && !name.Is(KeyPublicRegistry) && strings.ContainsAny(says, ".: ")
+			says, other := name.Evidence[KeyDNSSays], "the other address of "+c.Host
+			if says != "" {
+				other += " (" + says + ")"
+			}
+			named := says == "" || strings.ContainsAny(says, ".:") // NXDOMAIN is no address
+			return "send the same request to " + other + ": the one that answered may be an old machine",
+				answered(c) && name.Is(KeyDisagree) && !name.Is(KeyPublicRegistry) && named
 		}},
 		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
 			f finding, c Check,
@@ -85,7 +87,7 @@ func allWeaknesses() []weakness {
 		{"login-in-hosts-toml", "a hosts.toml of the node adds a login of its own, which may be the one that is refused", func(
 			_ finding, c Check,
 		) (string, bool) {
-			return "check the authorization header for " + c.Host + " in the hosts.toml of this node: " + c.Host + " does not accept it",
+			return "check the authorization header for " + c.Host + " in the hosts.toml of this node: it may be wrong",
 				c.Outcome == Fail && c.Is(KeyLoginInHosts) && (inCredentials(c.Cause) || c.Cause == RepositoryNotFound || c.Cause == TagNotFound)
 		}},
 		{"provider-timed-out", "a credential provider timed out early", func(f finding, c Check) (string, bool) {
