@@ -218,7 +218,7 @@ func (e *evaluation) fix(v Verdict) string {
 		}
 		return "not known yet; to find out: " + question
 	}
-	template := e.fixTemplate(v, p)
+	template := cmp.Or(e.fixOfDetour(v), e.fixTemplate(v, p))
 	if text := textFixes[v.Cause]; text != "" && p.hasBlanks(template) {
 		template = text
 	}
@@ -251,6 +251,31 @@ func (e *evaluation) fixTemplate(v Verdict, p placeholders) string {
 
 // asksElsewhere reports whether something to confirm is a request from another node.
 func asksElsewhere(s string) bool { return strings.HasPrefix(s, "from another node: curl") }
+
+// fixOfDetour returns the fix of what a host answered to which only a file of the node
+// sends the pull, or to a login that such a file adds.
+func (e *evaluation) fixOfDetour(v Verdict) string {
+	f := e.findingOf(v)
+	if !slices.ContainsFunc(v.Because, func(id string) bool { return answered(e.get(id)) }) {
+		return ""
+	}
+	login, absent := inCredentials(v.Cause), v.Cause == TagNotFound || v.Cause == RepositoryNotFound
+	inHosts := f.is(ManifestID(f.host), KeyLoginInHosts)
+	switch {
+	case inHosts && login:
+		return "on {node}: correct the authorization header for {host} in {hostsFile}, or remove it: {runtime} sends that login"
+	case inHosts && absent:
+		return "check whether the login in {hostsFile} on {node} may see {repository} on {host}; if so, push {repository}:{tag} there"
+	case !f.sentElsewhere(f.host):
+		return ""
+	case login:
+		return "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; " +
+			"if so, the login for {registry} must be one that {host} accepts: the runtime sends it there"
+	case absent:
+		return "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; if so, push {repository}:{tag} to {host}"
+	}
+	return "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; if so, contact the operator of {host}"
+}
 
 // fixOfQuestion returns what to find out where a rival leaves open who must act.
 func (e *evaluation) fixOfQuestion(v Verdict) string {
@@ -367,6 +392,10 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 	case (v.Cause == TagNotFound || v.Cause == RepositoryNotFound) && v.Fault == FaultConfig && e.findingOf(v).mayBeHidden():
 		return "look for {repository} ({tag}) on {host} with a login: it answers 404 without one, and asks for none; " +
 			"if it is not there, correct the name or push it"
+	case (v.Cause == TagNotFound || v.Cause == RepositoryNotFound) && v.Fault == FaultConfig && e.findingOf(v).mayBeCache():
+		return cacheFix
+	case v.Cause == LayerCorrupt && v.Fault == FaultRegistry && e.findingOf(v).mayBeCache():
+		return "push {image} again; if {host} caches it from another registry, delete it from that cache instead"
 	case v.Cause == TagNotFound && v.Fault == FaultConfig && e.fact(IDReference, KeyDigest) != "":
 		return digestFix
 	case v.Cause == CertificateUntrusted && v.Fault == FaultUndetermined && e.decided(v, KeyMissingIntermediate) != "":
@@ -499,12 +528,14 @@ func (e *evidence) existingImage(v Verdict) (image, what string) {
 }
 
 // orElse returns what to do if the existing image is not the one that is meant.
-func (e *evidence) orElse(v Verdict) string {
+func (e *evaluation) orElse(v Verdict) string {
 	switch {
 	case v.Cause == AccessDeniedOrMissing && e.get(IDPod).Evidence[KeyNamespace] == "":
 		return textFixes[v.Cause]
 	case v.Cause == AccessDeniedOrMissing:
 		return fixFor(v.Cause, v.Fault)
+	case e.findingOf(v).mayBeCache():
+		return cacheFix
 	case e.fact(IDReference, KeyDigest) != "":
 		return digestFix
 	}
@@ -631,6 +662,10 @@ const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
 	loginFlags   = " --docker-server={registry} --docker-username=USER --docker-password=PASSWORD"
 	inController = " (or in the controller that owns the pod)"
+
+	// A cache of another registry accepts no push.
+	cacheFix = "push {registry}/{repository}:{tag}; if {host} caches {repository} from another registry, " +
+		"push it there, and check that {host} reaches that registry"
 
 	// A digest is not pushed, it results from what is pushed.
 	digestFix = "pin an existing digest of {registry}/{repository}, or push the image with digest {tag} again"

@@ -1,5 +1,10 @@
 package report
 
+import (
+	"slices"
+	"strings"
+)
+
 // notARegistry is the rival of every answer that a web server may give, too.
 func notARegistry(id, looks string) rival {
 	return rival{
@@ -34,6 +39,40 @@ func refusedOtherwise(id string) rival {
 			return f.manifest(KeyStatus) != "403" || f.manifest(KeyRefusedFor) != "" || f.is(ManifestID(f.host), KeyPolicy)
 		},
 	}
+}
+
+// ofACache is the rival of what a registry does not have: a cache of another registry
+// (Nexus and Artifactory: proxy or remote repository, Harbor: proxy cache) has what was
+// pulled through it before, and says so little of the other registry that its own lists
+// prove nothing.
+func ofACache(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a cache of another registry, which cannot reach that one now, or remembers an older answer of it",
+		acts:     FaultRegistry,
+		rare:     true,
+		question: "check whether {repository} on {host} is a cache (proxy repository) of another registry: then that one decides",
+		excluded: func(f finding) bool { return !f.mayBeCache() },
+	}
+}
+
+// mayBeCache reports whether the repository may be a cache of one in another registry,
+// by the product, by the cloud, or by the repository's name.
+func (f finding) mayBeCache() bool {
+	path := f.fact(IDReference, KeyPath)
+	switch f.fact(RegistryID(f.host), KeyProduct) {
+	case "artifactory", "harbor", "nexus", "acr", "ecr":
+		return true
+	case "quay":
+		return f.host != "quay.io"
+	case "gitlab":
+		return strings.Contains(path, "/dependency_proxy/")
+	}
+	cloud := slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".pkg.dev"}, func(domain string) bool {
+		return strings.HasSuffix(f.host, domain)
+	})
+	// Docker Hub alone has "library".
+	return cloud || azure(f.host) || strings.HasPrefix(path, "library/") && f.fact(IDReference, KeyDomain) != "docker.io"
 }
 
 // rivalsOfNames are those of names in the image reference.
@@ -80,6 +119,7 @@ func rivalsOfNames() []rivalry {
 					return digest || f.manifest(KeyListed) == "false" || f.manifest(KeyTags) == "none"
 				},
 			},
+			ofACache("tag-of-a-cache"),
 			notARegistry("tag-of-no-registry", "a web server or an ingress that knows no such path"),
 		}},
 		{cause: RepositoryNotFound, rivals: []rival{
@@ -90,6 +130,7 @@ func rivalsOfNames() []rivalry {
 				question: "repeat the request with a login: {host} never asked for one",
 				excluded: func(f finding) bool { return !f.mayBeHidden() },
 			},
+			ofACache("repository-of-a-cache"),
 			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
 		}},
 		{cause: AccessDeniedOrMissing, rivals: []rival{

@@ -101,6 +101,13 @@ func rivalsOfTheDisk() []rivalry {
 				question: "check whether another node gets the same layer from {host}",
 				excluded: func(f finding) bool { return f.failedHere(KindBlob) && f.direct() && f.has(KeyStatus, "404") },
 			},
+			{
+				id:       "content-of-a-cache",
+				looks:    "a cache of another registry that has the manifest, and cannot get the layers now",
+				rare:     true,
+				question: "check whether {repository} on {host} is a cache (proxy repository), and whether it reaches its registry",
+				excluded: func(f finding) bool { return !f.mayBeCache() },
+			},
 		}},
 	}
 }

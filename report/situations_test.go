@@ -1717,7 +1717,7 @@ func situationsOfWeakChecks() []situation {
 		{
 			"no such tag at the address in the hosts file, of a name that DNS does not have",
 			all(reported(TagNotFound), read, missing(ev("from", "hosts", "dnsSays", "NXDOMAIN", "disagree", "true"))),
-			FaultConfig, TagNotFound, Confirmed, atManifest,
+			FaultConfig, TagNotFound, Likely, atManifest,
 		},
 		{
 			"no such tag at the first of two machines",

@@ -58,9 +58,13 @@ func allWeaknesses() []weakness {
 			if says != "" {
 				other += " (" + says + ")"
 			}
-			named := says == "" || strings.ContainsAny(says, ".:") // NXDOMAIN is no address
-			return "send the same request to " + other + ": the one that answered may be an old machine",
-				answered(c) && name.Is(KeyDisagree) && !name.Is(KeyPublicRegistry) && named
+			question := "send the same request to " + other + ": the one that answered may be an old machine"
+			if name.Evidence[KeyFrom] == "hosts" && !strings.ContainsAny(says, ".:") { // an rcode, or no answer
+				question = "check whether the address of " + c.Host + " in the hosts file of this node is right: DNS does not know the name"
+			}
+			pinned := name.Evidence[KeyFrom] == "hosts" && (says == "" || name.Is(KeyDisagree))
+			// The resolvers of a public registry's name give different addresses by design.
+			return question, answered(c) && (pinned || name.Is(KeyDisagree) && !name.Is(KeyPublicRegistry))
 		}},
 		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
 			f finding, c Check,
@@ -72,14 +76,8 @@ func allWeaknesses() []weakness {
 		{"sent-elsewhere", "a file of the node sends the pull to another registry than the image names, and to no other", func(
 			f finding, c Check,
 		) (string, bool) {
-			domain := f.fact(IDReference, KeyDomain)
-			file := f.fact(HostsID(domain), KeyFile)
-			own := func(host string) bool {
-				return host == domain || domain == "docker.io" && host == "registry-1.docker.io"
-			}
-			return "check whether " + file + " should send pulls of " + domain + " to " +
-					c.Host + ", which is not the registry that the image names",
-				answered(c) && domain != "" && file != "" && !own(c.Host) && !slices.ContainsFunc(f.hosts(), own)
+			return "check whether " + f.fact(HostsID(f.domain()), KeyFile) + " should send pulls of " + f.domain() + " to " +
+				c.Host + ", which is not the registry that the image names", answered(c) && f.sentElsewhere(c.Host)
 		}},
 		{"need-estimated", "the space that the image needs is an estimate", func(_ finding, c Check) (string, bool) {
 			return "", c.Kind == KindDisk && c.Is(KeyEstimated)
@@ -96,6 +94,17 @@ func allWeaknesses() []weakness {
 				c.ID == IDCredentials && c.Cause == CredentialProviderFailed && late
 		}},
 	}
+}
+
+// domain returns the host that the image names.
+func (e *evidence) domain() string { return e.fact(IDReference, KeyDomain) }
+
+// sentElsewhere reports whether a file of the node sends the pull to a host that is not
+// the registry that the image names, and to that registry not at all.
+func (f finding) sentElsewhere(host string) bool {
+	domain := f.domain()
+	own := func(host string) bool { return host == domain || domain == "docker.io" && host == "registry-1.docker.io" }
+	return domain != "" && f.fact(HostsID(domain), KeyFile) != "" && !own(host) && !slices.ContainsFunc(f.hosts(), own)
 }
 
 // severalMachines reports whether a host was reached at more than one address of the
