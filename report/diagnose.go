@@ -125,7 +125,8 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 	switch {
 	case !e.message.exists():
 		v.Confidence = atMost(v.Confidence, Likely)
-	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o), o.asRuntime && e.message.stage() == stageAnswer:
+	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o), o.asRuntime && e.message.stage() == stageAnswer,
+		e.loginOfHostsFile(o):
 		if !slices.Contains(v.Because, e.message.check.ID) {
 			v.Because = append(v.Because, e.message.check.ID)
 		}
@@ -207,6 +208,12 @@ func (e *evaluation) sameInnerFault(o obstacle) bool {
 		return agree && e.message.step() == "blob"
 	}
 	return false
+}
+
+// loginOfHostsFile reports whether the host rejects a login of hosts.toml, of which the
+// runtime knows nothing: it reports that it has no credentials.
+func (e *evaluation) loginOfHostsFile(o obstacle) bool {
+	return o.check.Is(KeyLoginInHosts) && o.rootCause() == CredentialsRejected && e.message.mayMean(CredentialsMissing)
 }
 
 // innerCause returns the cause at a host that the registry refers the runtime to;

@@ -1774,9 +1774,9 @@ func situationsOfWeakChecks() []situation {
 			all(
 				check("pull", KindPull, Fail, CredentialsMissing, ev("auth", "anonymous")),
 				check("credentials", KindCredentials, Pass, "", ev("node", "unknown")),
-				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true", "loginInHosts", "true")),
+				ladder(KindManifest, CredentialsRejected, ev("usedCredential", "node hosts.toml", "loginInHosts", "true")),
 			),
-			FaultConfig, CredentialsMissing, Likely, atManifest,
+			FaultNode, CredentialsRejected, Likely, atManifest,
 		},
 		{
 			"no login, and no kubelet that could have one",

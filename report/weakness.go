@@ -103,7 +103,9 @@ func (e *evidence) domain() string { return e.fact(IDReference, KeyDomain) }
 // the registry that the image names, and to that registry not at all.
 func (f finding) sentElsewhere(host string) bool {
 	domain := f.domain()
-	own := func(host string) bool { return host == domain || domain == "docker.io" && host == "registry-1.docker.io" }
+	own := func(host string) bool {
+		return host == domain || domain == "docker.io" && host == "registry-1.docker.io"
+	}
 	return domain != "" && f.fact(HostsID(domain), KeyFile) != "" && !own(host) && !slices.ContainsFunc(f.hosts(), own)
 }
 

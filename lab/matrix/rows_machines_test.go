@@ -143,8 +143,55 @@ func machineRows() []row {
 			runtime: rt, want: notSure, never: notConfig,
 		}
 	}
+	// cache is a registry that calls itself Nexus, and may be a cache of another one.
+	cache := func(name string, fault func(http.Handler) http.Handler, rt runtimeResult) row {
+		return row{
+			name: name, kind: rivals,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				named := func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						w.Header().Set("Server", "Nexus/3.68.1-02 (OSS)")
+						next.ServeHTTP(w, r)
+					})
+				}
+				h.setFault(func(next http.Handler) http.Handler { return named(fault(next)) })
+				return &subject{image: image, fix: func() { h.setFault(named) }}
+			},
+			runtime: rt, want: notSure, never: []string{"* * confirmed"},
+		}
+	}
 	notFound := failsWith(codes.NotFound, `not found$`)
 	return []row{
+		{
+			name: "hosts-file-leads-to-a-machine-that-dns-does-not-know", kind: rivals,
+			setup: func(s *scene) *subject {
+				p := s.w.takePinnedName(s.t)
+				h := s.host(hostOptions{name: p.name, addrs: []netip.Addr{p.addr}, notInDNS: true})
+				image, _, _ := s.pushApp(h)
+				h.setFault(lacksTag)
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
+			},
+			runtime: notFound, want: notSure, never: notConfig,
+		},
+		{
+			name: "hosts-toml-adds-a-wrong-login", kind: detours,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				image, _, _ := s.pushApp(h)
+				h.setFault(requireBasicAuth(newLogin()))
+				s.w.common.hostsTOML(s.t, h.String(), fmt.Sprintf(
+					"[host.\"https://%s\"]\n[host.\"https://%[1]s\".header]\nAuthorization = \"Basic %s\"\n", h, randomWord()))
+				return &subject{image: image, fix: func() { h.setFault(nil) }}
+			},
+			runtime: fails(`no basic auth`),
+			want:    bounds("node-infrastructure|undetermined", "CredentialsRejected", "likely"),
+			never:   []string{"cluster-config * *"}, neverFix: []string{"create secret", "pull secret"},
+		},
+		cache("cache-lacks-the-tag", lacksTag, notFound),
+		cache("cache-lacks-the-repository", lacksRepository, notFound),
+		cache("cache-lacks-the-layers", blobsLost(nil), failsWith(codes.NotFound, `not found`)),
 		pinned("hosts-file-leads-to-an-old-machine-without-the-tag", notFound, false, lackTag, nil),
 		pinned("hosts-file-leads-to-an-old-machine-without-the-repository", notFound, false, lackRepo, nil),
 		pinned("hosts-file-leads-to-an-old-machine-with-other-users", fails(`401 Unauthorized`), true, otherUsers, nil),

@@ -183,6 +183,7 @@ type Request struct {
 	Limit     int64       // bytes of the body that are read
 	FirstByte bool        // of a successful answer, read one byte only
 	Question  bool        // the runtime does not send it: its answer is evidence
+	Anonymous bool        // without the login that hosts.toml adds, too
 }
 
 // Reply is the answer to a request.
@@ -272,7 +273,9 @@ func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, hop
 	}
 	if secure && hops == 0 && target.Host == c.host.Host {
 		for k, v := range c.host.Header {
-			req.Header[k] = append(req.Header[k], v...)
+			if !r.Anonymous || !isLogin(k) {
+				req.Header[k] = append(req.Header[k], v...)
+			}
 		}
 	}
 	for k, v := range r.Header {

@@ -123,10 +123,14 @@ func carriesLogin(req *http.Request) bool {
 
 // AddsLogin reports whether the headers that hosts.toml adds have a login.
 func AddsLogin(h http.Header) bool {
-	for key := range h { // as they are written, which need not be canonical
-		if http.CanonicalHeaderKey(key) == "Authorization" {
+	for key := range h {
+		if isLogin(key) {
 			return true
 		}
 	}
 	return false
 }
+
+// isLogin reports whether a header, as hosts.toml writes it, has a login. Its name need
+// not be canonical.
+func isLogin(header string) bool { return http.CanonicalHeaderKey(header) == "Authorization" }

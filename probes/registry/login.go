@@ -142,6 +142,11 @@ func (c *manifestCheck) endedBefore(by httpclient.Login, token *tokenResult) (a 
 		a.check.BlockedBy = report.TokenID(s.host.Name())
 	case by.Withheld != "":
 		a.rank, a.check = 4, s.withheldCheck(by)
+	case httpclient.AddsLogin(s.host.Header) && s.host.Scheme == "https":
+		a.rank, a.source = 1, "node hosts.toml"
+		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsRejected
+		a.check.Summary = s.host.Name() + " rejects the login that hosts.toml adds (401), and there are no other credentials"
+		a.check.Evidence = evidence.Facts{report.KeyStatus: "401"}
 	default:
 		a.rank = 1
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing

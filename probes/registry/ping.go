@@ -33,7 +33,9 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 	address := pingURL(s.host)
 	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
 	start := time.Now()
-	rep, err := s.client.Send(ctx, httpclient.Request{Method: http.MethodGet, URL: address, Limit: 2 << 10, Question: question})
+	rep, err := s.client.Send(ctx, httpclient.Request{
+		Method: http.MethodGet, URL: address, Limit: 2 << 10, Question: question, Anonymous: true,
+	})
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {

@@ -65,6 +65,24 @@ func TestRejectedLoginIsNotRepeated(t *testing.T) {
 	}
 }
 
+// A login that hosts.toml adds is sent with the runtime's own request only: once, if the
+// registry rejects it.
+func TestRejectedLoginOfHostsTomlIsSentOnce(t *testing.T) {
+	ca := probetest.NewAuthority(t, nil)
+	cert := ca.Good(t, "r.lab")
+	var log recorder
+	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, log.wrap(basicAuth("joe", "canary-secret", probetest.NewRegistry(t)))))
+	n := newProber(t, ca, map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": fmt.Sprintf(
+		"[host.\"https://%[1]s\"]\n[host.\"https://%[1]s\".header]\nAuthorization = \"Basic canary-wrong\"\n", host)})
+	c := probetest.Want(t, probe(t, n, host+"/app:1"), "manifest/"+host, report.Fail, report.CredentialsRejected, "loginInHosts=true")
+	if strings.Contains(c.Summary, "canary") {
+		t.Error(c.Summary)
+	}
+	if head, get := log.count("HEAD /v2/app/manifests/1 Basic"), log.count("GET /v2/ Basic"); head != 1 || get != 0 {
+		t.Errorf("the password was sent %d + %d times: %q", head, get, log.all())
+	}
+}
+
 // containerd's own credentials go to their host only.
 func TestCredentialOfOneHost(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
