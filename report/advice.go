@@ -379,6 +379,9 @@ func (e *evaluation) fixOfAnswer(v Verdict, p placeholders) string {
 	denied := v.Cause == AccessForbidden || v.Cause == AccessDeniedOrMissing
 	hosts := e.hosts()
 	switch {
+	case v.Fault == FaultRegistry && strings.Contains(e.decided(v, KeyOtherMachines), " 200"):
+		return "have the operator of {host} compare its machines: another one has {image} (address and answer: " +
+			e.decided(v, KeyOtherMachines) + ")"
 	case v.Cause == RuntimeUnavailable && e.fact(IDRuntime, KeyWhy) == "unimplemented":
 		return "on {node}: enable the CRI plugin of the runtime (remove cri from disabled_plugins in its configuration), and restart the runtime"
 	case v.Cause == MirrorFaulty && len(hosts) > 1 && e.get(ManifestID(hosts[len(hosts)-1])).Outcome != Pass:

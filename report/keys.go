@@ -303,6 +303,8 @@ const (
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
+	KeyOtherMachines     = "otherMachines"     // other addresses of the host, with the status of the same request there
+	KeyAnswerElsewhere   = "answerElsewhere"   // the same for addresses that the runtime does not use
 	KeyGetStatus         = "getStatus"         // status of a GET beside a HEAD that failed; of a token: of the GET after the POST
 	KeyListed            = "listed"            // true or false: the tag is in the registry's own list
 	KeyChallenged        = "challenged"        // true: the host asked for a login

@@ -117,6 +117,14 @@ func causesInAnswers() []causeRule {
 func causesOnTheNetwork() []causeRule {
 	return []causeRule{
 		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
+		{"image-at-another-address", "the registry has the image at an address that the runtime does not use", func(e *evaluation, o obstacle) obstacle {
+			if o.check.Kind != KindManifest || stage(o.rootCause()) < stageAnswer || !answeredBy(o.check, KeyAnswerElsewhere, "200") {
+				return o
+			}
+			o = o.withRootCause(ResolverWrongAnswer, DNSID(o.check.Host))
+			o.asRuntime = true
+			return o.likelyAtMost("check whether " + e.fact(DNSID(o.check.Host), KeyAddresses) + " should be an address of " + o.check.Host)
+		}},
 		{"name-known-to-other-resolver", "another resolver of this node resolves the name", func(e *evaluation, o obstacle) obstacle {
 			if o.rootCause() != HostNotFound || o.check.Evidence[KeyRedirectedTo] != "" {
 				return o

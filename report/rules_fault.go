@@ -148,6 +148,10 @@ func faultsInAnswers() []faultRule {
 			listed := o.rootCause() == TagNotFound && o.check.Evidence[KeyListed] == True
 			return presumably(FaultRegistry, "check whether "+o.check.Host+" has lost the manifest of this tag: it is in its own tag list"), listed
 		}},
+		{"machines-differ", "another machine of the host has what this one refuses", func(_ *evaluation, o obstacle) (responsibility, bool) {
+			differ := o.check.Kind == KindManifest && answeredBy(o.check, KeyOtherMachines, "200")
+			return presumably(FaultRegistry, "compare the machines of "+o.check.Host+" (address and answer): "+o.check.Evidence[KeyOtherMachines]), differ
+		}},
 		{"forbidden-to-node", "the registry forbids every request of this node", func(_ *evaluation, o obstacle) (responsibility, bool) {
 			if c := o.rootCause(); c != AccessForbidden && c != AccessDeniedOrMissing || o.check.Evidence[KeyRegistryStatus] != "403" {
 				return no, false

@@ -1725,6 +1725,28 @@ func situationsOfWeakChecks() []situation {
 			FaultConfig, TagNotFound, Likely, atManifest,
 		},
 		{
+			"no such tag at either of two machines",
+			all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound, ev("status", "404", "otherMachines", "192.0.2.2 404")),
+				check("dial/"+host+"/192.0.2.2:443", KindDial, Pass, "")),
+			FaultConfig, TagNotFound, Confirmed, atManifest,
+		},
+		{
+			"no such tag at the first of two machines, and the second has it",
+			all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound, ev("status", "404", "otherMachines", "192.0.2.2 200")),
+				check("dial/"+host+"/192.0.2.2:443", KindDial, Pass, "")),
+			FaultRegistry, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at the address of the first resolver, and the address of the second has it",
+			all(reported(TagNotFound), read, set(missing(ev("disagree", "true")), atManifest, "answerElsewhere", "192.0.2.9 200")),
+			FaultNode, ResolverWrongAnswer, Likely, atDNS,
+		},
+		{
+			"no such tag at the addresses of either resolver",
+			all(reported(TagNotFound), read, set(set(missing(ev("disagree", "true")), atManifest, "answerElsewhere", "192.0.2.9 404"), atManifest, "status", "404")),
+			FaultConfig, TagNotFound, Confirmed, atManifest,
+		},
+		{
 			"no such tag at a public registry, whose addresses differ by resolver",
 			all(reported(TagNotFound), read, missing(ev("disagree", "true", "publicRegistry", "true"))),
 			FaultConfig, TagNotFound, Confirmed, atManifest,

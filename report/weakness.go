@@ -64,14 +64,14 @@ func allWeaknesses() []weakness {
 			}
 			pinned := name.Evidence[KeyFrom] == "hosts" && (says == "" || name.Is(KeyDisagree))
 			// The resolvers of a public registry's name give different addresses by design.
-			return question, answered(c) && (pinned || name.Is(KeyDisagree) && !name.Is(KeyPublicRegistry))
+			return question, answered(c) && !sameAnswer(c, KeyAnswerElsewhere) && (pinned || name.Is(KeyDisagree) && !name.Is(KeyPublicRegistry))
 		}},
 		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
 			f finding, c Check,
 		) (string, bool) {
 			name := f.get(DNSID(c.Host))
 			return "send the same request to every address of " + c.Host + " (" + name.Evidence[KeyAddresses] + "): only one machine was asked",
-				answered(c) && severalMachines(f, c.Host) && !name.Is(KeyPublicRegistry)
+				answered(c) && severalMachines(f, c.Host) && !name.Is(KeyPublicRegistry) && !sameAnswer(c, KeyOtherMachines)
 		}},
 		{"sent-elsewhere", "a file of the node sends the pull to another registry than the image names, and to no other", func(
 			f finding, c Check,
@@ -120,6 +120,26 @@ func severalMachines(f finding, host string) bool {
 	}
 	return n[true] > 1 || n[false] > 1
 }
+
+// answersAt returns the statuses of other addresses of a host, from "ADDRESS STATUS, …".
+func answersAt(c Check, key string) (out []string) {
+	for entry := range strings.SplitSeq(c.Evidence[key], ", ") {
+		if _, status, ok := strings.Cut(entry, " "); ok {
+			out = append(out, status)
+		}
+	}
+	return out
+}
+
+// sameAnswer reports whether the other addresses give the answer of the one that the
+// runtime uses.
+func sameAnswer(c Check, key string) bool {
+	all := answersAt(c, key)
+	return len(all) > 0 && !slices.ContainsFunc(all, func(status string) bool { return status != c.Evidence[KeyStatus] })
+}
+
+// answeredBy reports whether one of the other addresses answered with a status.
+func answeredBy(c Check, key, status string) bool { return slices.Contains(answersAt(c, key), status) }
 
 // answered reports whether a check that failed is about what a host answered.
 func answered(c Check) bool {

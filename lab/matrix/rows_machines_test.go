@@ -162,8 +162,41 @@ func machineRows() []row {
 			runtime: rt, want: notSure, never: []string{"* * confirmed"},
 		}
 	}
+	// twoMachines is a host of two addresses, of which the first one has a fault, and the
+	// second one may have it, too.
+	twoMachines := func(name string, rt runtimeResult, both bool, fault func(http.Handler) http.Handler, want want, never ...string) row {
+		return row{
+			name: name, kind: rivals,
+			setup: func(s *scene) *subject {
+				a, b := s.w.addr(private4), s.w.addr(private4)
+				h := s.host(hostOptions{addrs: []netip.Addr{b}, notInDNS: true})
+				image, _, _ := s.pushApp(h)
+				first := s.host(hostOptions{name: h.name, port: h.port, addrs: []netip.Addr{a}, notInDNS: true})
+				first.setFault(fault)
+				if both {
+					h.setFault(fault)
+				}
+				s.hosts = append(s.hosts[:0], h, first)
+				s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{a, b}})
+				return &subject{image: image, fix: func() {
+					first.setFault(nil)
+					h.setFault(nil)
+				}}
+			},
+			runtime: rt, want: want, never: never,
+		}
+	}
 	notFound := failsWith(codes.NotFound, `not found$`)
 	return []row{
+		twoMachines("first-of-two-machines-lacks-the-tag", notFound, false, lacksTag,
+			bounds("registry", "TagNotFound", "likely", "manifest/{host}"), "cluster-config * *"),
+		twoMachines("both-machines-lack-the-tag", notFound, true, lacksTag,
+			bounds("cluster-config", "TagNotFound", "confirmed", "manifest/{host}")),
+		twoMachines("first-of-two-machines-lacks-the-repository", notFound, false, lacksRepository,
+			bounds("registry", "RepositoryNotFound", "likely", "manifest/{host}"), "cluster-config * *"),
+		twoMachines("first-of-two-machines-is-down", fails(`503`), false,
+			respondError(isManifest, http.StatusServiceUnavailable, "UNAVAILABLE"),
+			bounds("registry", "RegistryUnavailable", "likely|confirmed", "manifest/{host}")),
 		{
 			name: "hosts-file-leads-to-a-machine-that-dns-does-not-know", kind: rivals,
 			setup: func(s *scene) *subject {

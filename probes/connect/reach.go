@@ -23,6 +23,13 @@ type Route struct {
 	Addr      netip.AddrPort // that the runtime's dialer would use, if the path is open
 	Conn      *IdleConn      // the connection to it, if it is kept
 	Clocks    []ClockReading
+	Others    []Machine // other addresses of an open path; at most maxElsewhere of either kind
+}
+
+// Machine is another address of a host than the one that the runtime's dialer would use.
+type Machine struct {
+	Addr   netip.AddrPort
+	OnPath bool // the runtime's resolver gives it too, and TLS passes there
 }
 
 func (r *Route) add(h runtimeconfig.Host, c report.Check) {
@@ -102,8 +109,29 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 		for _, c := range p.elsewhere(ctx, *h, l.alternatives) {
 			r.add(*h, c)
 		}
+	} else {
+		r.Others = p.others(*h, ends, taken, l.alternatives)
 	}
 	return r
+}
+
+// others returns the addresses of a host that were found good beside the one that is
+// taken, of the same family (those of the other one are mostly the same machine's), and
+// the alternatives that may be dialled.
+func (p *Prober) others(h runtimeconfig.Host, ends []endpoint, taken int, alternatives []alternative) (out []Machine) {
+	v4 := func(a netip.AddrPort) bool { return a.Addr().Unmap().Is4() }
+	for i, e := range ends {
+		if i != taken && e.good && v4(e.addr) == v4(ends[taken].addr) && len(out) < maxElsewhere {
+			out = append(out, Machine{e.addr, true})
+		}
+	}
+	name, port := h.Split()
+	for _, a := range alternatives[:min(len(alternatives), maxElsewhere)] {
+		if p.Guard.Address(name, port, a.addr, p.LoopbackAllowed(h)) == "" {
+			out = append(out, Machine{netip.AddrPortFrom(a.addr, ends[taken].addr.Port()), false})
+		}
+	}
+	return out
 }
 
 // endpoint is one address of a host.

@@ -53,13 +53,18 @@ func (s *session) apiURL(query url.Values, parts ...string) string {
 	return u
 }
 
+// resolveStep returns the step by which the runtime resolves the image.
+func (s *session) resolveStep() requests.Step {
+	if s.ref.Digest != "" {
+		return requests.ResolveDigest
+	}
+	return requests.ResolveTag
+}
+
 // head requests the manifest by HEAD, or by GET if the registry has no HEAD, as often as
 // the runtime does. It returns all answers, too.
 func (s *session) head(ctx context.Context, by httpclient.Login) (*httpclient.Reply, []string, error) {
-	st := requests.ResolveTag
-	if s.ref.Digest != "" {
-		st = requests.ResolveDigest
-	}
+	st := s.resolveStep()
 	r := s.planned(st, "", s.ref.TagOrDigest(), "")
 	r.By = by
 	rep, given, err := s.sendAsRuntime(ctx, r, s.last)

@@ -114,6 +114,7 @@ func explainMissing(ctx context.Context, sessions []*session) {
 		}
 	}
 	if last != nil {
+		last.askOtherMachines(ctx)
 		name := last.host.Name()
 		last.skip(report.KindImage, report.ImageID(name), "skipped: the manifest was not found", report.ManifestID(name))
 		last.skip(report.KindBlob, report.BlobID(name), "skipped: the manifest was not found", report.ManifestID(name))

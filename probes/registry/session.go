@@ -46,6 +46,7 @@ type session struct {
 	tokenHost string             // of the token service
 	tokenPath *tokenRoute        // to the token service; nil: it was not checked
 	client    *httpclient.Client // nil: the host was not reached
+	others    []connect.Machine  // other addresses of the host
 	manifest  manifestState
 
 	answered   bool   // the host has answered a request
@@ -192,7 +193,7 @@ func (s *session) connectDirectly(ctx context.Context) (blockedBy string) {
 	}
 	s.addClocks(r.Clocks...)
 	if r.BlockedBy == "" {
-		s.client = httpclient.New(s.prober, s.host, r.Addr, s.budget)
+		s.client, s.others = httpclient.New(s.prober, s.host, r.Addr, s.budget), r.Others
 		s.client.Reuse(r.Conn)
 	}
 	return r.BlockedBy
