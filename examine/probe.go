@@ -29,6 +29,7 @@ func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed 
 		Refusals:       e.rejections(s),
 		Runtime:        known.runtime.Evidence[report.KeyName],
 		RuntimeVersion: known.runtime.Evidence[report.KeyVersion],
+		EveryLayer:     e.everyLayer(s),
 		Secret:         secrets.add,
 	}
 	if e.Known != nil {
@@ -37,6 +38,13 @@ func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed 
 	checks := registry.Probe(ctx, known.node.Prober, known.ref, target)
 	e.remember(known.ref.Domain, checks)
 	return probed{checks: checks, redactor: redactorFor(known.credentials.Used).With(secrets.list...)}
+}
+
+// everyLayer reports whether the probes must ask for each layer: there is no test pull, and
+// the kubelet is not pulling.
+func (e *Examiner) everyLayer(s Subject) bool {
+	off := e.Puller == nil || !e.policy().TestPull
+	return s.NoPull == "" && (off || !s.Failing)
 }
 
 // add appends a check that was made.

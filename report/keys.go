@@ -335,6 +335,7 @@ const (
 	// blob/HOST
 
 	KeyBlobHost     = "blobHost"     // the host that serves the layers
+	KeyLayersSeen   = "layersSeen"   // "3 of 5" layers were found, if each was asked for
 	KeyBlobSize     = "blobSize"     // size of the layer by the manifest
 	KeyRangeIgnored = "rangeIgnored" // true: the host began to send the whole layer
 

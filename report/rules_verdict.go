@@ -328,6 +328,10 @@ func verdictsOfTheMessage() []verdictRule {
 			v := likely(Healthy, e.obstacle.goals...)
 			v.WouldDecide = []string{"pull the image: only one byte of its largest layer was checked, not the rest of it, " +
 				"the other layers or the runtime's image verifiers"}
+			if e.everyLayerSeen() {
+				v.WouldDecide = []string{"pull the image: one byte of each layer was checked, " +
+					"not the rest of them or the runtime's image verifiers"}
+			}
 			return v, e.everyStepSeen() && e.get(IDRuntime).Outcome != Error
 		}},
 		{"reachable-as-far-as-checked", "no check fails, but not every step was seen", func(e *evaluation) (Verdict, bool) {
@@ -396,6 +400,14 @@ func (e *evaluation) tooSlow() bool {
 // work, from the manifest to a byte of a layer. A manifest that was received
 // proves what lies before it: name, address, handshake and login.
 func (e *evaluation) everyStepSeen() bool { return e.obstacle.clear && len(e.unseenSteps()) == 0 }
+
+// everyLayerSeen reports whether each layer of the image was found.
+func (e *evaluation) everyLayerSeen() bool {
+	return slices.ContainsFunc(e.below(familyBlob), func(c Check) bool {
+		seen, all, asked := strings.Cut(c.Evidence[KeyLayersSeen], " of ")
+		return asked && seen == all
+	})
+}
 
 // unseenSteps says which steps on the path to the image were not seen to work: a
 // step that was skipped, refused, cut short or not planned at all.

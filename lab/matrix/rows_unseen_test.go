@@ -7,12 +7,14 @@ import (
 	"compress/gzip"
 	"fmt"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"google.golang.org/grpc/codes"
 
@@ -97,6 +99,27 @@ func unseenRows() []row {
 			}))
 			return "https://" + cdn.String()
 		}),
+		{
+			name: "one-of-several-layers-lost", kind: unseen,
+			setup: func(s *scene) *subject {
+				h := s.host(hostOptions{})
+				repository, tag := randomWord(), randomWord()
+				small, err := random.Layer(512, types.OCILayer)
+				must(s.t, err)
+				lost, err := small.Digest()
+				must(s.t, err)
+				img, err := lab.MakeImage(lab.DefaultDir(), lab.Image{Size: 64 << 10})
+				must(s.t, err)
+				img, err = mutate.AppendLayers(img, small)
+				must(s.t, err)
+				s.pushObject(repository, tag, img)
+				h.setFault(respondError(func(r *http.Request) bool { return path.Base(r.URL.Path) == lost.String() },
+					http.StatusNotFound, "BLOB_UNKNOWN"))
+				return &subject{image: h.image(repository, tag), args: []string{"--no-pull"}, fix: func() { h.setFault(nil) }}
+			},
+			runtime: failsWith(codes.NotFound, `not found`),
+			want:    bounds("registry", "LayerCorrupt", "likely", "blob/{host}"), never: []string{notHealthy},
+		},
 		large("large-manifest-and-its-layers-lost", failsWith(codes.NotFound, `not found`), image, blobLost, false, unknown,
 			notHealthy),
 		large("large-index-without-platform", failsWith(codes.NotFound, `no match for platform`), index("linux/arm64",

@@ -1,6 +1,7 @@
 package imagemanifest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"math"
@@ -105,18 +106,20 @@ func Sizes(m ocispec.Manifest) (sent, unpacked int64) {
 	return sent, unpacked
 }
 
-// Largest returns the largest layer that the registry itself stores, or else the
-// config; nil if that has no digest.
-func Largest(m ocispec.Manifest) *ocispec.Descriptor {
-	best := m.Config
-	chosen := false
+// Layers returns the layers that the registry itself stores, each once, the largest
+// first; or else the config; none if that has no digest. Those with an invalid digest are
+// left out.
+func Layers(m ocispec.Manifest) []ocispec.Descriptor {
+	var out []ocispec.Descriptor
 	for _, l := range m.Layers {
-		if len(l.URLs) == 0 && IsDigest(l.Digest) && (!chosen || l.Size > best.Size) {
-			best, chosen = l, true
+		known := slices.ContainsFunc(out, func(have ocispec.Descriptor) bool { return have.Digest == l.Digest })
+		if len(l.URLs) == 0 && IsDigest(l.Digest) && !known {
+			out = append(out, l)
 		}
 	}
-	if !IsDigest(best.Digest) {
-		return nil
+	slices.SortStableFunc(out, func(a, b ocispec.Descriptor) int { return cmp.Compare(b.Size, a.Size) })
+	if len(out) == 0 && IsDigest(m.Config.Digest) {
+		out = append(out, m.Config)
 	}
-	return &best
+	return out
 }

@@ -32,10 +32,10 @@ type imageCheck struct {
 	start   time.Time
 
 	matcher  platforms.MatchComparer
-	platform *ocispec.Platform   // by the index; nil: there is no index, or it has none
-	config   *ocispec.Descriptor // nil: the manifest is not that of a container image
-	layer    *ocispec.Descriptor // the largest; nil: there is nothing to pull
-	noConfig bool                // the request for the config failed
+	platform *ocispec.Platform    // by the index; nil: there is no index, or it has none
+	config   *ocispec.Descriptor  // nil: the manifest is not that of a container image
+	layers   []ocispec.Descriptor // the largest first; none: there is nothing to pull
+	noConfig bool                 // the request for the config failed
 }
 
 // openImage checks the image as far as its manifests tell.
@@ -227,7 +227,7 @@ func (i *imageCheck) readManifest(body []byte) {
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
 		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
-	i.layer = imagemanifest.Largest(m)
+	i.layers = imagemanifest.Layers(m)
 	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !imagemanifest.IsDigest(d.Digest) }
 	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")

@@ -21,6 +21,35 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
+// maxLayers bounds the layers that are asked for.
+const maxLayers = 24
+
+// checkLayers is "blob/<host>" for the largest layer, or for the first one that no host
+// has, if each is to be asked for.
+func checkLayers(ctx context.Context, sessions []*session, found *session, layers []ocispec.Descriptor) []report.Check {
+	first := checkBlobs(ctx, sessions, found, layers[0])
+	at := len(first) - 1 // the host that has it, if one has
+	if !found.target.EveryLayer || first[at].Outcome != report.Pass {
+		return first
+	}
+	seen := 1
+	for _, layer := range layers[1:min(len(layers), maxLayers)] {
+		checks := checkBlobs(ctx, sessions, found, layer)
+		last := checks[len(checks)-1]
+		if last.Cause == report.RateLimited || ctx.Err() != nil {
+			break // the runtime sends fewer requests
+		}
+		switch last.Outcome {
+		case report.Pass:
+			seen++
+		case report.Fail:
+			return checks
+		}
+	}
+	first[at].Evidence = evidence.With(first[at].Evidence, report.KeyLayersSeen, fmt.Sprintf("%d of %d", seen, len(layers)))
+	return first
+}
+
 // checkBlobs is "blob/<host>" for the hosts in the order in which the runtime asks
 // them for a layer, up to the first that has it: containerd goes to the next host
 // on any error (dockerFetcher.Fetch), and starts again at the first one, whichever

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/probetest"
+	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -256,6 +259,60 @@ func TestLayer(t *testing.T) {
 			t.Errorf("blocked by %q", got)
 		}
 	})
+}
+
+// Each layer is asked for only if no test pull shows that it is there.
+func TestEveryLayer(t *testing.T) {
+	ca := probetest.NewAuthority(t, nil)
+	cert := ca.Good(t, "r.lab")
+	reg := probetest.NewRegistry(t)
+	blobImage(t, reg, "app")
+	lost := map[string]bool{}
+	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if digest := path.Base(q.URL.Path); lost[digest] {
+			http.NotFound(w, q)
+			return
+		}
+		reg.ServeHTTP(w, q)
+	})))
+	n := newProber(t, ca, nil)
+	probe := func(every bool) map[string]report.Check {
+		_, ref := reference.Parse(host + "/app:1")
+		byID := map[string]report.Check{}
+		for _, c := range Probe(t.Context(), n, ref, Target{Image: host + "/app:1", Platform: "linux/amd64", EveryLayer: every}) {
+			byID[c.ID] = c
+		}
+		return byID
+	}
+	all := probe(true)
+	c := probetest.Want(t, all, "blob/"+host, report.Pass, "", "layersSeen=3 of 3")
+	big := c.Target
+	if c := probetest.Want(t, probe(false), "blob/"+host, report.Pass, ""); c.Evidence[report.KeyLayersSeen] != "" {
+		t.Errorf("evidence %v", c.Evidence)
+	}
+	for _, l := range layersOf(t, reg, "app") {
+		lost[l] = l != big
+	}
+	probetest.Want(t, probe(false), "blob/"+host, report.Pass, "")
+	if c := probetest.Want(t, probe(true), "blob/"+host, report.Fail, report.LayerCorrupt, "status=404"); c.Target == big {
+		t.Errorf("the check is about %s", c.Target)
+	}
+}
+
+// layersOf returns the digests of the layers of an image's tag 1.
+func layersOf(t *testing.T, reg http.Handler, repo string) []string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	reg.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v2/"+repo+"/manifests/1", nil))
+	m, err := v1.ParseManifest(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, l := range m.Layers {
+		out = append(out, l.Digest.String())
+	}
+	return out
 }
 
 // TestBlobOfMirrors holds what containerd does: for content it asks the hosts

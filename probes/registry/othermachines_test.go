@@ -16,7 +16,9 @@ func TestOtherMachinesAreAsked(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
 	var usedLog, otherLog recorder
-	lacks := func(log *recorder) http.Handler { return log.wrap(status(404, nil, probetest.OCIError("MANIFEST_UNKNOWN", "unknown"))) }
+	lacks := func(log *recorder) http.Handler {
+		return log.wrap(status(404, nil, probetest.OCIError("MANIFEST_UNKNOWN", "unknown")))
+	}
 	registry, gotHeader := probetest.NewRegistry(t), false
 	port := probetest.Serve(t, &cert, otherLog.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		gotHeader = gotHeader || r.Header.Get("X-Key") != ""

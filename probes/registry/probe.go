@@ -27,6 +27,10 @@ type Target struct {
 	// empty: the newest containerd. Of another runtime the hosts are a guess.
 	Runtime, RuntimeVersion string
 
+	// EveryLayer asks for each layer, and not for the largest one only: no test pull
+	// shows that the others are there.
+	EveryLayer bool
+
 	// Secret is called with each secret before it is sent: tokens, and the headers
 	// that hosts.toml adds. Calls may be concurrent. It may be nil.
 	Secret func(string)
@@ -76,10 +80,10 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 }
 
 // inspectImage checks the image at the host that has its manifest, and one of its
-// layers at the hosts that the runtime asks for it.
+// layers, or each, at the hosts that the runtime asks for it.
 func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	image := at.openImage(ctx)
-	if image.layer == nil || image.check.Outcome != report.Pass {
+	if len(image.layers) == 0 || image.check.Outcome != report.Pass {
 		at.add(image.done())
 		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
 		skipped := &at.checks[len(at.checks)-1]
@@ -89,7 +93,7 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	var wg sync.WaitGroup
 	wg.Go(func() { image.readConfig(ctx) })
 	var blobs []report.Check
-	wg.Go(func() { blobs = checkBlobs(ctx, sessions, at, *image.layer) })
+	wg.Go(func() { blobs = checkLayers(ctx, sessions, at, image.layers) })
 	wg.Wait()
 	if image.noConfig && slices.ContainsFunc(blobs, func(c report.Check) bool { return c.Outcome == report.Pass }) {
 		blobs = checkBlobs(ctx, sessions, at, *image.config) // the runtime needs it like any other blob
