@@ -38,6 +38,7 @@ type checkOptions struct {
 	format, endpoint, authFile string
 	noPull                     bool
 	timeout                    time.Duration
+	node                       examine.NodeReader
 	examiner                   examine.Examiner
 	auth                       []credentials.SecretLookup
 }
@@ -47,18 +48,19 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	fs := flag.NewFlagSet("check", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() { fmt.Fprint(fs.Output(), checkUsage); fs.PrintDefaults() }
-	x := &o.examiner
+	node := &o.node
+	o.examiner.Node = node
 	fs.StringVar(&o.format, "o", "text", "output: text or json")
 	fs.StringVar(&o.endpoint, "runtime-endpoint", "",
 		"CRI socket of the container runtime, for example unix:///run/containerd/containerd.sock")
 	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for its status and images")
 	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, in the format of a pull secret")
-	fs.StringVar(&x.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default: the runtime's, else /etc/resolv.conf)")
-	fs.StringVar(&x.Paths.Hosts, "etc-hosts", "", "hosts file (default: the runtime's, else /etc/hosts)")
-	fs.StringVar(&x.Paths.HostsDir, "hosts-dir", "", "registry configuration directory (certs.d) (default: the runtime's)")
-	fs.StringVar(&x.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default: the runtime's CA bundle)")
-	fs.StringVar(&x.Platform, "platform", "", "required platform, os/arch[/variant] (default: this machine's)")
-	fs.StringVar(&x.DiskPath, "disk-path", "", "directory on the image file system (default: the one that the runtime reports)")
+	fs.StringVar(&node.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default: the runtime's, else /etc/resolv.conf)")
+	fs.StringVar(&node.Paths.Hosts, "etc-hosts", "", "hosts file (default: the runtime's, else /etc/hosts)")
+	fs.StringVar(&node.Paths.HostsDir, "hosts-dir", "", "registry configuration directory (certs.d) (default: the runtime's)")
+	fs.StringVar(&node.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default: the runtime's CA bundle)")
+	fs.StringVar(&o.examiner.Platform, "platform", "", "required platform, os/arch[/variant] (default: this machine's)")
+	fs.StringVar(&node.DiskPath, "disk-path", "", "directory on the image file system (default: the one that the runtime reports)")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Second, "deadline for everything; the test pull of a large image needs more")
 	if code, ok := parse(fs, args, stdout); !ok {
 		return code
@@ -69,8 +71,8 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(o.timeout-wrapUp, o.timeout/2))
 	defer cancel()
-	if x.Runtime != nil {
-		defer x.Runtime.Close()
+	if node.Runtime != nil {
+		defer node.Runtime.Close()
 	}
 
 	diagnoses := o.diagnoseAll(ctx, fs.Args())
@@ -101,7 +103,6 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 
 // complete validates the flags and completes the examiner.
 func (o *checkOptions) complete(images int) error {
-	x := &o.examiner
 	switch {
 	case images == 0:
 		return errors.New("missing IMAGE; see pullprobe check -h")
@@ -113,7 +114,7 @@ func (o *checkOptions) complete(images int) error {
 	if err := o.completePaths(); err != nil {
 		return err
 	}
-	if err := examine.ValidPlatform(x.Platform); err != nil {
+	if err := examine.ValidPlatform(o.examiner.Platform); err != nil {
 		return fmt.Errorf("--platform: %w", err)
 	}
 	if o.authFile != "" {
@@ -125,23 +126,23 @@ func (o *checkOptions) complete(images int) error {
 		secret := credentials.SecretFromFile(o.authFile, data)
 		o.auth = []credentials.SecretLookup{{Name: o.authFile, Secret: &secret}}
 	}
-	x.AllowLoopback = true // the user has access to this machine already
+	o.node.AllowLoopback = true // the user has access to this machine already
 	return o.completeRuntime()
 }
 
 // completePaths makes the paths absolute: the probes know no working directory.
 func (o *checkOptions) completePaths() error {
-	x := &o.examiner
+	node := &o.node
 	for _, p := range []struct {
 		flag string
 		path *string
 		own  bool // it replaces what the runtime sees
 	}{
-		{"--resolv-conf", &x.Paths.ResolvConf, true},
-		{"--etc-hosts", &x.Paths.Hosts, true},
-		{"--hosts-dir", &x.Paths.HostsDir, true},
-		{"--ca-file", &x.Paths.CAFile, true},
-		{"--disk-path", &x.DiskPath, false},
+		{"--resolv-conf", &node.Paths.ResolvConf, true},
+		{"--etc-hosts", &node.Paths.Hosts, true},
+		{"--hosts-dir", &node.Paths.HostsDir, true},
+		{"--ca-file", &node.Paths.CAFile, true},
+		{"--disk-path", &node.DiskPath, false},
 	} {
 		if *p.path == "" {
 			continue
@@ -154,7 +155,7 @@ func (o *checkOptions) completePaths() error {
 			return fmt.Errorf("%s: %w", p.flag, err)
 		}
 		*p.path = absolute
-		x.OwnFiles = x.OwnFiles || p.own
+		node.OwnFiles = node.OwnFiles || p.own
 	}
 	return nil
 }
@@ -168,12 +169,12 @@ func (o *checkOptions) completeRuntime() error {
 	if err != nil {
 		return fmt.Errorf("--runtime-endpoint: %w", err)
 	}
-	o.examiner.Runtime = runtime
+	o.node.Runtime = runtime
 	if !o.noPull {
 		o.examiner.Puller = &cri.Puller{
 			Client:   runtime,
 			Journal:  cri.NewJournal(cri.DefaultJournalDir),
-			Space:    o.examiner.Space,
+			Space:    o.node.Space,
 			Deadline: o.timeout,
 			MaxBytes: func() int64 { return cri.DefaultPullMaxBytes },
 		}

@@ -112,26 +112,29 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 // what one calls of another that is built later is a function here. Nothing is called
 // before Run.
 func (a *Agent) newExaminer() {
+	node := &examine.NodeReader{
+		Runtime: a.runtime,
+		Policy:  func() examine.Policy { return a.live.Get().Policy() },
+	}
 	a.puller = &cri.Puller{
 		Client:   a.runtime,
 		Journal:  cri.NewJournal(a.opts.JournalDir),
 		MaxBytes: func() int64 { return a.live.Get().PullMaxBytes },
-		Space:    func() (free, reserve uint64, err error) { return a.examiner.Space() },
+		Space:    node.Space,
 		Deadline: examine.PullTimeout,
 	}
 	a.examiner = &examine.Examiner{
-		Runtime:   a.runtime,
+		Node:      node,
 		Puller:    a.puller,
 		Providers: &credentials.ProviderRunner{Timeout: examine.ProvidersTimeout},
 		Refusals:  &credentials.RejectionCache{TTL: a.coolDown},
-		Policy:    func() examine.Policy { return a.live.Get().Policy() },
 		Control:   func(ctx context.Context, domain string) report.Check { return a.sweeper.ControlCheck(ctx, domain) },
 		Known: func(host string, after time.Time) (report.Check, time.Duration, bool) {
 			return a.sweeper.CachedAnswer(host, after)
 		},
 	}
 	a.sweeper = sweep.New(sweep.Config{
-		Survey:     a.examiner.Survey,
+		Survey:     examine.Surveyor{Node: node}.Survey,
 		Images:     a.pods.Images,
 		Conditions: a.nodeConditions,
 		Settings:   a.live.Get,

@@ -376,7 +376,7 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a.examiner.AllowLoopback = true
+	a.examiner.Node.AllowLoopback = true
 	for _, f := range edit {
 		f(a)
 	}

@@ -240,7 +240,7 @@ func (s *stage) start(edit ...func(*Agent)) {
 		},
 	})
 	s.agent(append([]func(*Agent){func(a *Agent) {
-		e := a.examiner
+		e := a.examiner.Node
 		e.AllowLoopback, e.OwnFiles = false, true
 		e.Paths = view.Paths{
 			ResolvConf: filepath.Join(

@@ -28,8 +28,8 @@ func TestSettingsAreLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pulls := func() bool { return a.examiner.Policy().TestPull }
-	denied := func() int { return len(a.examiner.Policy().Deny) }
+	pulls := func() bool { return a.examiner.Node.Policy().TestPull }
+	denied := func() int { return len(a.examiner.Node.Policy().Deny) }
 	largest := func(p *cri.Puller) int64 { return p.MaxBytes() }
 	holds := func() time.Duration {
 		return a.cache.validFor(report.Verdict{Cause: report.TagNotFound}, 9, report.Check{})

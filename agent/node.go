@@ -36,7 +36,7 @@ func (a *Agent) checkNode(ctx context.Context) {
 	defer a.startup.markPodChecked(nodeKey)
 	checkCtx, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
 	defer cancel()
-	runtime, disk := a.examiner.NodeState(checkCtx)
+	runtime, disk := a.examiner.Node.State(checkCtx)
 	disk = a.diskTrend.add(disk, time.Now(), a.live.Get().DiskFullWithin)
 	if ctx.Err() == nil && a.setState(runtime, disk) {
 		a.publisher.MarkDirty()

@@ -10,7 +10,7 @@ import (
 // TestSandboxSubject checks that no secret of the pod is read for the sandbox image,
 // and that there is no test pull.
 func TestSandboxSubject(t *testing.T) {
-	e := &examine.Examiner{AllowLoopback: true}
+	e := &examine.Examiner{Node: &examine.NodeReader{AllowLoopback: true}}
 	found := e.Examine(t.Context(), sandboxSubject("127.0.0.1:1/pause:3"), nil)
 	for _, c := range found.Checks {
 		switch c.ID {

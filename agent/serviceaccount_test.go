@@ -136,7 +136,7 @@ func TestUnattachedSecrets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &Agent{kube: tableServer(t, tt.objects)}
 			p := pods.Pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
-			w := (&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
+			w := (&examine.Examiner{Node: &examine.NodeReader{}}).Credentials(t.Context(), "r.example/app", examine.Subject{
 				Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
 				Account: func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
 			})
@@ -159,7 +159,7 @@ func TestAccountIsNotRead(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	p := pods.Pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
-	(&examine.Examiner{}).Credentials(t.Context(), "r.example/app", examine.Subject{
+	(&examine.Examiner{Node: &examine.NodeReader{}}).Credentials(t.Context(), "r.example/app", examine.Subject{
 		Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
 		Account: func(context.Context) *credentials.ServiceAccount {
 			t.Error("read although a secret applies")

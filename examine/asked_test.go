@@ -44,10 +44,12 @@ func TestRequestAsksTheRegistry(t *testing.T) {
 	}
 	host := strings.TrimPrefix(server.URL, "https://")
 	e := &Examiner{
-		AllowLoopback: true,
-		OwnFiles:      true,
-		Paths:         view.Paths{CAFile: ca, HostsDir: t.TempDir()},
-		Refusals:      &credentials.RejectionCache{TTL: func() time.Duration { return time.Hour }},
+		Node: &NodeReader{
+			AllowLoopback: true,
+			OwnFiles:      true,
+			Paths:         view.Paths{CAFile: ca, HostsDir: t.TempDir()},
+		},
+		Refusals: &credentials.RejectionCache{TTL: func() time.Duration { return time.Hour }},
 	}
 	manifest := func(after time.Time) report.Check {
 		t.Helper()

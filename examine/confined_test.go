@@ -155,17 +155,17 @@ func TestConfinedHelper(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	e := &Examiner{Runtime: c, AllowLoopback: true}
-	e.Puller = &cri.Puller{
+	node := &NodeReader{Runtime: c, AllowLoopback: true}
+	e := &Examiner{Node: node, Puller: &cri.Puller{
 		Client:   c,
 		Journal:  cri.NewJournal(t.TempDir()),
 		MaxBytes: func() int64 { return cri.DefaultPullMaxBytes },
-		Space:    e.Space,
+		Space:    node.Space,
 		Deadline: PullTimeout,
-	}
+	}}
 	none := func(context.Context) []credentials.SecretLookup { return nil }
 	x := e.Examine(t.Context(), Subject{Image: image, Secrets: none, Failing: true}, func(Result) {})
-	runtime, disk := e.NodeState(t.Context())
+	runtime, disk := node.State(t.Context())
 	runtime.ID, disk.ID = "state/"+runtime.ID, "state/"+disk.ID
 	out, err := json.Marshal(seenFrom{append(x.Checks, runtime, disk)})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -15,9 +16,26 @@ import (
 // them a minute.
 const ProvidersTimeout = 2 * time.Second
 
+// credentialResolver resolves the credentials of one examination as the kubelet does.
+type credentialResolver struct {
+	runtime   *cri.Client // nil: the runtime's endpoint is unknown
+	kubelet   *kubeletFinder
+	providers *credentials.ProviderRunner // nil: they are not run
+	after     time.Time                   // failures of providers before this do not count
+}
+
 // Credentials resolves the credentials for a repository (host/path without tag)
 // as the kubelet does.
 func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Resolution {
+	r := credentialResolver{runtime: e.Node.Runtime, kubelet: &e.Node.kubelet, after: s.After}
+	if e.Node.policy().CredentialProviders {
+		r.providers = e.Providers
+	}
+	return r.resolve(ctx, repository, s)
+}
+
+// resolve reads all sources of credentials, side by side, and resolves them.
+func (r credentialResolver) resolve(ctx context.Context, repository string, s Subject) credentials.Resolution {
 	src := credentials.Sources{Now: time.Now()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -28,20 +46,18 @@ func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject
 			src.Account = s.Account(reading)
 		}
 	})
-	wg.Go(func() { src.Node, src.Runtime = e.nodeCredentials(ctx, repository, s.After) })
+	wg.Go(func() { src.Node, src.Runtime = r.nodeSources(ctx, repository) })
 	wg.Wait()
 	return credentials.Resolve(repository, src)
 }
 
-// nodeCredentials returns the sources of the kubelet on this node, and the
+// nodeSources returns the sources of the kubelet on this node, and the
 // runtime's own credentials; nil if the runtime's endpoint is unknown.
-func (e *Examiner) nodeCredentials(
-	ctx context.Context, repository string, after time.Time,
-) (*credentials.NodeSources, []credentials.Credential) {
-	if e.Runtime == nil {
+func (r credentialResolver) nodeSources(ctx context.Context, repository string) (*credentials.NodeSources, []credentials.Credential) {
+	if r.runtime == nil {
 		return nil, nil
 	}
-	runtime, err := e.Runtime.Process()
+	runtime, err := r.runtime.Process()
 	if err != nil {
 		return &credentials.NodeSources{Problem: "the runtime's process is not visible: " + err.Error()}, nil
 	}
@@ -50,17 +66,15 @@ func (e *Examiner) nodeCredentials(
 		own = runtimeCredentials(runtime, root)
 		root.Close()
 	}
-	process, err := e.findKubelet(runtime)
+	process, err := r.kubelet.find(runtime)
 	if err != nil {
 		return &credentials.NodeSources{Problem: err.Error()}, own
 	}
-	return e.kubeletCredentials(ctx, process, repository, after), own
+	return r.kubeletCredentials(ctx, process, repository), own
 }
 
 // kubeletCredentials reads the kubelet's sources and runs its providers.
-func (e *Examiner) kubeletCredentials(
-	ctx context.Context, process *host.Process, repository string, after time.Time,
-) *credentials.NodeSources {
+func (r credentialResolver) kubeletCredentials(ctx context.Context, process *host.Process, repository string) *credentials.NodeSources {
 	root, err := process.Root()
 	if err != nil {
 		return &credentials.NodeSources{Problem: "the kubelet's root directory cannot be opened: " + err.Error()}
@@ -72,7 +86,7 @@ func (e *Examiner) kubeletCredentials(
 	}
 	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
 	if node.Providers.Problem == "" {
-		node.Results = e.runProviders(ctx, kubelet, node.Providers, repository, after)
+		node.Results = r.runProviders(ctx, kubelet, node.Providers, repository)
 	}
 	return node
 }
@@ -106,8 +120,8 @@ func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, pr
 
 // runProviders runs all providers that match, side by side, if that is switched
 // on.
-func (e *Examiner) runProviders(
-	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string, after time.Time,
+func (r credentialResolver) runProviders(
+	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string,
 ) []credentials.ProviderResult {
 	matching := slices.DeleteFunc(slices.Clone(c.Providers), func(p credentials.Provider) bool { return !p.Matches(repository) })
 	out := make([]credentials.ProviderResult, len(matching))
@@ -117,10 +131,10 @@ func (e *Examiner) runProviders(
 		switch {
 		case p.NeedsToken():
 			out[i].Skipped = "it needs a token of the pod's ServiceAccount, which only the kubelet can get"
-		case e.Providers == nil || !e.policy().CredentialProviders:
+		case r.providers == nil:
 			out[i].Skipped = "the kubelet's providers are not run: the component credential-providers of the manifests is not installed"
 		default:
-			wg.Go(func() { out[i] = e.Providers.Run(ctx, k, c, p, repository, after) })
+			wg.Go(func() { out[i] = r.providers.Run(ctx, k, c, p, repository, r.after) })
 		}
 	}
 	wg.Wait()
@@ -146,15 +160,6 @@ func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credenti
 		}
 	}
 	return out
-}
-
-// rejections returns the rejected passwords that count for an examination: a request
-// must be answered by asking, not by what was remembered before it. Nil: no cache.
-func (e *Examiner) rejections(s Subject) *credentials.RejectionCache {
-	if e.Refusals == nil || s.After.IsZero() {
-		return e.Refusals
-	}
-	return e.Refusals.Since(s.After)
 }
 
 // withoutRejected returns the credentials that at least one of the hosts has not

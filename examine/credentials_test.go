@@ -67,8 +67,8 @@ func TestNodeCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	e := &Examiner{Runtime: client}
-	if node, _ := e.nodeCredentials(t.Context(), "r.example/app", time.Time{}); node.Problem == "" {
+	r := credentialResolver{runtime: client, kubelet: &kubeletFinder{}}
+	if node, _ := r.nodeSources(t.Context(), "r.example/app"); node.Problem == "" {
 		t.Skip("a kubelet runs here")
 	}
 
@@ -96,7 +96,7 @@ providers:
 		var node *credentials.NodeSources
 		// The process is called kubelet only once it has been executed.
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if node, _ = e.nodeCredentials(t.Context(), "r.example/app", time.Time{}); node.Problem == "" || time.Now().After(deadline) {
+			if node, _ = r.nodeSources(t.Context(), "r.example/app"); node.Problem == "" || time.Now().After(deadline) {
 				break
 			}
 		}
@@ -117,7 +117,7 @@ providers:
 	if got := w.Matched[0].Source; got != "node file "+dir+"/.docker/config.json" {
 		t.Errorf("source %q", got)
 	}
-	e.Providers = &credentials.ProviderRunner{Timeout: 10 * time.Second}
+	r.providers = &credentials.ProviderRunner{Timeout: 10 * time.Second}
 	if users, w = walk(); users != "node puller" || w.Checks[0].Evidence["unknown"] != "" {
 		t.Errorf("switched on: %q, %+v", users, w.Checks)
 	}
@@ -171,9 +171,8 @@ func TestNoCanaryInChecks(t *testing.T) {
 		canary,
 	} {
 		e := &Examiner{
-			AllowLoopback: true,
-			OwnFiles:      true,
-			Refusals:      &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }},
+			Node:     &NodeReader{AllowLoopback: true, OwnFiles: true},
+			Refusals: &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }},
 		}
 		x := e.Examine(
 			t.Context(),

@@ -1,11 +1,9 @@
 package examine
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
-	"time"
 
 	diskusage "github.com/shirou/gopsutil/v3/disk"
 
@@ -14,53 +12,59 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// defaultImageFS is where containerd keeps its images unless configured
-// otherwise.
-const defaultImageFS = "/var/lib/containerd"
-
 // minReserve is the least space in bytes that a test pull must leave free.
 const minReserve = 64 << 20
 
-// imageFS returns where the runtime keeps its images, as the runtime names it.
-func (e *Examiner) imageFS(ctx context.Context) string {
-	if e.DiskPath != "" {
-		return e.DiskPath
-	}
-	if e.Runtime != nil {
-		if mounts, err := e.Runtime.ImageFS(ctx); err == nil && len(mounts) > 0 {
-			return mounts[0]
-		}
-	}
-	return defaultImageFS
+// imageDisk is the image file system, and how to access it.
+type imageDisk struct {
+	name      string     // as the runtime names it
+	root      *host.Root // of the runtime's process; nil: its files cannot be read
+	runtimes  bool       // the name is a path of the runtime, which may be another file system here
+	mountInfo string
+	eviction  *host.Eviction // the kubelet's thresholds; nil: they are not known
 }
 
-// diskCheck returns the check "disk": the state of the image file system, and
+var errNoRoot = errors.New("the runtime's root directory cannot be opened")
+
+// path returns where the file system is accessible from here.
+func (d imageDisk) path() (string, error) {
+	switch {
+	case d.root != nil:
+		return d.root.Path(d.name)
+	case d.runtimes:
+		return "", errNoRoot
+	}
+	return d.name, nil
+}
+
+// diskProber checks file systems. One that hangs does not stop it. The zero value is
+// ready.
+type diskProber struct{ calls timeoutCaller }
+
+// check returns the check "disk": the state of the image file system, and
 // whether need bytes fit; 0 is unknown.
-func (e *Examiner) diskCheck(v nodeView, need int64) report.Check {
-	path, err := v.hostPath(v.diskName)
-	if v.root == nil && e.Runtime != nil && e.DiskPath == "" {
-		err = errNoRoot // our own directory of that name is another one
-	}
+func (p *diskProber) check(d imageDisk, need int64) report.Check {
+	path, err := d.path()
 	if err != nil {
-		return diskNotChecked(v.diskName, v.diskName+" is not accessible from here: "+err.Error())
+		return diskNotChecked(d.name, d.name+" is not accessible from here: "+err.Error())
 	}
-	c, ok := callWithTimeout(&e.disks, func() report.Check {
+	c, ok := callWithTimeout(&p.calls, func() report.Check {
 		return disk.Probe(disk.FileSystem{
-			Name:      v.diskName,
+			Name:      d.name,
 			Path:      path,
-			MountInfo: v.mountInfo,
+			MountInfo: d.mountInfo,
 			Need:      uint64(need),
-			Eviction:  v.eviction,
+			Eviction:  d.eviction,
 		})
 	})
 	if !ok {
 		return report.Check{
 			ID:       report.IDDisk,
 			Kind:     report.KindDisk,
-			Target:   v.diskName,
+			Target:   d.name,
 			Outcome:  report.Error,
 			Evidence: map[string]string{report.KeyDeadline: report.True},
-			Summary:  v.diskName + " did not answer within " + report.Duration(callTimeout),
+			Summary:  d.name + " did not answer within " + report.Duration(callTimeout),
 		}
 	}
 	return c
@@ -70,43 +74,14 @@ func diskNotChecked(name, why string) report.Check {
 	return report.Check{ID: report.IDDisk, Kind: report.KindDisk, Target: name, Outcome: report.Skipped, Summary: why}
 }
 
-var errNoRoot = errors.New("the runtime's root directory cannot be opened")
-
-// hostPath returns where a path of the node is accessible from here.
-func (v nodeView) hostPath(name string) (string, error) {
-	if v.root == nil {
-		return name, nil
-	}
-	return v.root.Path(name)
-}
-
-// Space returns the free bytes of the image file system, and how many of them a
-// test pull must leave free.
-func (e *Examiner) Space() (free, reserve uint64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	name := e.imageFS(ctx)
-	if e.Runtime == nil {
-		return e.spaceAt(name, name)
-	}
-	err = e.Runtime.WithRoot(func(_ *host.Process, root *host.Root) error {
-		path, err := root.Path(name)
-		if err == nil {
-			free, reserve, err = e.spaceAt(name, path)
-		}
-		return err
-	})
-	return free, reserve, err
-}
-
-// spaceAt returns the space of the file system called name, which is accessible
-// at path.
-func (e *Examiner) spaceAt(name, path string) (free, reserve uint64, err error) {
+// space returns the free bytes of the file system called name, which is accessible
+// at path, and how many of them a test pull must leave free.
+func (p *diskProber) space(name, path string) (free, reserve uint64, err error) {
 	type answer struct {
 		use *diskusage.UsageStat
 		err error
 	}
-	got, ok := callWithTimeout(&e.disks, func() (a answer) {
+	got, ok := callWithTimeout(&p.calls, func() (a answer) {
 		a.use, a.err = diskusage.Usage(path)
 		return a
 	})
@@ -117,22 +92,4 @@ func (e *Examiner) spaceAt(name, path string) (free, reserve uint64, err error) 
 		return 0, 0, &fs.PathError{Op: "statfs", Path: name, Err: got.err}
 	}
 	return got.use.Free, max(got.use.Total/20, minReserve), nil
-}
-
-// NodeState checks the runtime and its disk, for a node on which no pod is
-// stuck.
-func (e *Examiner) NodeState(ctx context.Context) (runtime, disk report.Check) {
-	runtime = e.runtimeCheck(ctx)
-	v := nodeView{diskName: e.imageFS(ctx)}
-	if e.Runtime == nil {
-		disk = e.diskCheck(v, 0)
-	} else if err := e.Runtime.WithRoot(func(p *host.Process, root *host.Root) error {
-		v.root, v.mountInfo, v.eviction = root, readMountInfo(p.PID), e.eviction(p, v.diskName)
-		disk = e.diskCheck(v, 0)
-		return nil
-	}); err != nil {
-		disk = diskNotChecked(v.diskName, "the runtime's process is not accessible, so its disk is not checked: "+err.Error())
-	}
-	redactor := report.NewRedactor()
-	return redactor.Check(runtime), redactor.Check(disk)
 }

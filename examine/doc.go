@@ -2,6 +2,7 @@
 // runtime on this machine would pull it, and decides whether a test pull may be
 // made. It calls no Kubernetes API.
 //
-// [Examiner.Examine] checks one image, [Examiner.Survey] the registries of a node, and
-// [Examiner.NodeState] the runtime and the disk.
+// [NodeReader] reads what the runtime on this machine is set to. With it,
+// [Examiner.Examine] checks one image, [Surveyor.Survey] the registries of a node, and
+// [NodeReader.State] the runtime and the disk.
 package examine

@@ -2,36 +2,22 @@ package examine
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/containerd/platforms"
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/host"
-	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/probes/reference"
-	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // Examiner checks images from this node. It calls no Kubernetes API.
 type Examiner struct {
-	Runtime  *cri.Client // nil: the runtime's endpoint is unknown
+	Node     *NodeReader
 	Puller   *cri.Puller // nil: no test pulls; the policy can forbid them, too
 	Platform string      // os/arch[/variant]; empty: this machine's
-
-	// OwnFiles reads resolver files, trust store and hosts.toml from the file
-	// system of this process, at Paths, instead of the runtime's.
-	OwnFiles bool
-	Paths    view.Paths
-	DiskPath string // instead of the image file system that the runtime names
-	Limits   connect.Limits
-	// AllowLoopback permits registries on loopback addresses. In a cluster the
-	// tenants choose the addresses, so they must not be probed.
-	AllowLoopback bool
 
 	// Providers runs the kubelet's credential providers; nil: they are not run.
 	// The policy must allow it, too.
@@ -46,15 +32,8 @@ type Examiner struct {
 	// was later than after; nil: there are no sweeps.
 	Known func(host string, after time.Time) (report.Check, time.Duration, bool)
 
-	// Policy returns the current policy; nil: [DefaultPolicy].
-	Policy func() Policy
-
-	mu        sync.Mutex
-	notBefore map[string]time.Time // end of a registry's Retry-After, by its name
-	speeds    pullSpeeds
-	disks     timeoutCaller
-	addresses ownAddresses
-	kubelet   *host.Process // the one that was found last
+	retry  retryTimes
+	speeds pullSpeeds
 }
 
 const (
@@ -87,18 +66,10 @@ type Policy struct {
 	Allow, Deny         []guard.Pattern
 }
 
-// DefaultPolicy returns the policy without an agent: all that the other fields
-// of the examiner permit.
+// DefaultPolicy returns the policy without an agent: all that the fields of the
+// examiner permit.
 func DefaultPolicy() Policy {
 	return Policy{TestPull: true, CredentialProviders: true, CertificateDays: 14}
-}
-
-// policy returns the current policy.
-func (e *Examiner) policy() Policy {
-	if e.Policy == nil {
-		return DefaultPolicy()
-	}
-	return e.Policy()
 }
 
 // Subject is what is examined.
@@ -148,12 +119,13 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) R
 	defer known.node.close()
 
 	probing := run(func() probed { return e.probe(quick, s, known) })
-	control := e.startControl(quick, ref.Domain)
+	control := startControl(quick, e.Control, ref.Domain)
 	defer control.stop()
-	plan := e.planPull(s, known, probing)
+	puller := e.testPuller(s)
+	plan := puller.plan(s, known, probing)
 	pullCtx, stopPull := context.WithTimeout(ctx, PullTimeout)
 	defer stopPull()
-	pulling := run(func() report.Check { return e.pull(pullCtx, plan) })
+	pulling := run(func() report.Check { return puller.pull(pullCtx, plan) })
 
 	found := probing.wait()
 	if found.unreachable() {
@@ -172,7 +144,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) R
 		}
 		pull = pulling.wait()
 	}
-	e.remember(ref.Domain, []report.Check{pull})
+	e.retry.note(ref.Domain, []report.Check{pull})
 	e.speeds.record(ref.Domain, pull)
 	if !plan.justified { // how long the kubelet's own pull will take
 		pull = e.speeds.addEstimate(pull, ref.Domain, found.size())
@@ -184,10 +156,28 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) R
 func (e *Examiner) result(known gathered, found probed, pull report.Check, final bool) Result {
 	disk := known.disk
 	if need := found.need(); need > 0 && disk.Outcome == report.Pass {
-		disk = e.diskCheck(known.node, need)
+		disk = e.Node.disks.check(known.node.disk, need)
 	}
 	checks := assemble(known, disk, found.checks, pull)
 	return Result{Checks: found.redactor.Checks(checks), Final: final, Redactor: found.redactor}
+}
+
+// testPuller returns what makes the test pull of an examination.
+func (e *Examiner) testPuller(s Subject) testPuller {
+	p := testPuller{rejected: e.rejections(s), retry: &e.retry}
+	if e.Node.policy().TestPull {
+		p.puller = e.Puller
+	}
+	return p
+}
+
+// rejections returns the rejected passwords that count for an examination: a request
+// must be answered by asking, not by what was remembered before it. Nil: no cache.
+func (e *Examiner) rejections(s Subject) *credentials.RejectionCache {
+	if e.Refusals == nil || s.After.IsZero() {
+		return e.Refusals
+	}
+	return e.Refusals.Since(s.After)
 }
 
 // ValidPlatform returns what is wrong with a platform, os/arch[/variant]. The

@@ -62,9 +62,11 @@ func TestNoTestPullOfWhatIsDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &Examiner{
-		Puller:   &cri.Puller{},
-		OwnFiles: true,
-		Policy:   func() Policy { return Policy{TestPull: true, Deny: []guard.Pattern{deny}} },
+		Puller: &cri.Puller{},
+		Node: &NodeReader{
+			OwnFiles: true,
+			Policy:   func() Policy { return Policy{TestPull: true, Deny: []guard.Pattern{deny}} },
+		},
 	}
 	x := e.Examine(
 		t.Context(),

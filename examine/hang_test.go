@@ -129,7 +129,7 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := &Examiner{Runtime: tt.runtime, AllowLoopback: true}
+			e := &Examiner{Node: &NodeReader{Runtime: tt.runtime, AllowLoopback: true}}
 			began := time.Now()
 			x := e.Examine(t.Context(), tt.subject, nil)
 			if took := time.Since(began); took > limit {
@@ -145,11 +145,10 @@ func TestExaminationOfWhatHangs(t *testing.T) {
 // A disk that hangs is reported, and few threads wait for it.
 func TestHangingDisk(t *testing.T) {
 	dir := hangingDisk(t)
-	e := &Examiner{}
-	v := nodeView{diskName: dir}
+	var disks diskProber
 	check := func() {
 		began := time.Now()
-		c := e.diskCheck(v, 0)
+		c := disks.check(imageDisk{name: dir}, 0)
 		if c.ID != "disk" || c.Outcome != report.Error || !strings.Contains(c.Summary, "did not answer") ||
 			time.Since(began) > callTimeout+time.Second {
 			t.Errorf("after %v: %+v", time.Since(began), c)
@@ -163,7 +162,7 @@ func TestHangingDisk(t *testing.T) {
 	for range 10 {
 		check()
 	}
-	if n := e.disks.abandoned.Load(); n > maxAbandoned {
+	if n := disks.calls.abandoned.Load(); n > maxAbandoned {
 		t.Errorf("%d calls hang", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/guard"
@@ -14,15 +15,44 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
+// NodeReader reads this node as its container runtime sees it. What it reads decides
+// how the registries are contacted.
+type NodeReader struct {
+	Runtime *cri.Client // nil: the runtime's endpoint is unknown
+
+	// OwnFiles reads resolver files, trust store and hosts.toml from the file
+	// system of this process, at Paths, instead of the runtime's.
+	OwnFiles bool
+	Paths    view.Paths
+	DiskPath string // instead of the image file system that the runtime names
+	Limits   connect.Limits
+	// AllowLoopback permits registries on loopback addresses. In a cluster the
+	// tenants choose the addresses, so they must not be probed.
+	AllowLoopback bool
+
+	// Policy returns the current policy; nil: [DefaultPolicy].
+	Policy func() Policy
+
+	kubelet   kubeletFinder
+	disks     diskProber
+	addresses ownAddresses
+}
+
+// policy returns the current policy.
+func (n *NodeReader) policy() Policy {
+	if n.Policy == nil {
+		return DefaultPolicy()
+	}
+	return n.Policy()
+}
+
 // nodeView is the node as the runtime sees it, and the checks of what could not
 // be read.
 type nodeView struct {
 	*connect.Prober
-	checks    []report.Check
-	root      *host.Root // of the runtime's process; nil: its files cannot be read
-	mountInfo string
-	diskName  string // of the image file system, as the runtime names it
-	eviction  *host.Eviction
+	checks []report.Check
+	root   *host.Root // of the runtime's process; nil: its files cannot be read
+	disk   imageDisk
 }
 
 func (v nodeView) close() {
@@ -31,27 +61,27 @@ func (v nodeView) close() {
 	}
 }
 
-// readNode reads the node as the runtime sees it: under its root directory, with
+// read reads the node as the runtime sees it: under its root directory, with
 // its environment and its mounts. The caller closes the view.
-func (e *Examiner) readNode(ctx context.Context) nodeView {
+func (n *NodeReader) read(ctx context.Context) nodeView {
 	var v nodeView
-	process, files, env := e.openRuntime(&v)
-	if e.OwnFiles {
+	process, files, env := n.openRuntime(&v)
+	if n.OwnFiles {
 		files = view.Dir("/")
 	}
-	node, checks := view.Read(files, env, e.Paths)
+	node, checks := view.Read(files, env, n.Paths)
 	prober := connect.NewProber(node)
-	prober.Limits = e.Limits
-	policy := e.policy()
-	prober.Guard = guard.Guard{Deny: policy.Deny, Allow: policy.Allow, Own: e.addresses.get(), Loopback: e.AllowLoopback}
+	prober.Limits = n.Limits
+	policy := n.policy()
+	prober.Guard = guard.Guard{Deny: policy.Deny, Allow: policy.Allow, Own: n.addresses.get(), Loopback: n.AllowLoopback}
 	prober.ExpirySoon = policy.CertificateDays
 	v.Prober = prober
 	v.checks = append(v.checks, checks...)
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
-	v.diskName = e.imageFS(ctx)
+	v.disk.name = n.imageFS(ctx)
 	if process != nil {
-		e.addProcessChecks(ctx, &v, process)
+		n.addProcessChecks(ctx, &v, process)
 	}
 	return v
 }
@@ -59,12 +89,13 @@ func (e *Examiner) readNode(ctx context.Context) nodeView {
 // openRuntime returns the runtime's process, its files and its environment.
 // Without a runtime the files and the environment are this process's own. What
 // cannot be read stays empty; [view.Read] reports what is unknown then.
-func (e *Examiner) openRuntime(v *nodeView) (p *host.Process, files runtimeconfig.Files, env []string) {
-	if e.Runtime == nil {
-		v.mountInfo = readMountInfo(os.Getpid())
+func (n *NodeReader) openRuntime(v *nodeView) (p *host.Process, files runtimeconfig.Files, env []string) {
+	if n.Runtime == nil {
+		v.disk.mountInfo = readMountInfo(os.Getpid())
 		return nil, view.Dir("/"), os.Environ()
 	}
-	p, err := e.Runtime.Process()
+	v.disk.runtimes = n.DiskPath == ""
+	p, err := n.Runtime.Process()
 	if err != nil {
 		v.checks = append(v.checks, noRuntimeView("the runtime's process is not visible", err))
 		return nil, unreadableFS{}, nil
@@ -74,12 +105,12 @@ func (e *Examiner) openRuntime(v *nodeView) (p *host.Process, files runtimeconfi
 	if err != nil {
 		v.checks = append(v.checks, noRuntimeView("the runtime's root directory cannot be opened", err))
 	} else {
-		v.root, files = root, root
+		v.root, v.disk.root, files = root, root, root
 	}
 	if env, err = p.Environ(); err != nil {
 		env = nil
 	}
-	v.mountInfo = readMountInfo(p.PID)
+	v.disk.mountInfo = readMountInfo(p.PID)
 	return p, files, env
 }
 
@@ -94,55 +125,25 @@ func noRuntimeView(what string, err error) report.Check {
 
 // addProcessChecks adds how the runtime is configured, and whether that has
 // changed on disk since it started.
-func (e *Examiner) addProcessChecks(ctx context.Context, v *nodeView, p *host.Process) {
-	v.eviction = e.eviction(p, v.diskName)
+func (n *NodeReader) addProcessChecks(ctx context.Context, v *nodeView, p *host.Process) {
+	v.disk.eviction = n.kubelet.eviction(p, v.disk.name)
 	var config *runtimeconfig.Config
 	if v.root != nil {
 		var err error
 		config, err = runtimeconfig.Read(p, v.root)
-		running := e.Runtime.RegistryPath(ctx)
+		running := n.Runtime.RegistryPath(ctx)
 		v.checks = append(v.checks,
 			runtimeconfig.ConfigCheck(p, v.root, config, err, running),
 			runtimeconfig.EnvironmentCheck(p, v.root))
-		if since, err := p.Since(); err == nil && v.Roots != nil && !e.OwnFiles {
+		if since, err := p.Since(); err == nil && v.Roots != nil && !n.OwnFiles {
 			v.checks = append(v.checks, v.Roots.Started(p.Name(), since))
 		}
 		known := config != nil && (config.Err == nil || running != nil)
-		if known && e.Paths.HostsDir == "" {
-			v.Config = config.Registries(e.Runtime.Version(ctx), running)
+		if known && n.Paths.HostsDir == "" {
+			v.Config = config.Registries(n.Runtime.Version(ctx), running)
 		}
 	}
-	v.checks = append(v.checks, e.Runtime.Sandbox(ctx, config))
-}
-
-// findKubelet returns the process of the kubelet that the runtime serves. It
-// searches only if the process that it found before has ended.
-func (e *Examiner) findKubelet(runtime *host.Process) (*host.Process, error) {
-	e.mu.Lock()
-	known := e.kubelet
-	e.mu.Unlock()
-	if known != nil && known.SharesMounts(runtime) {
-		return known, nil
-	}
-	found, err := host.FindKubelet(runtime)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.kubelet = found
-	return found, err
-}
-
-// eviction returns the kubelet's thresholds for the image file system; nil if
-// there is no kubelet or it cannot be read.
-func (e *Examiner) eviction(runtime *host.Process, imageFS string) *host.Eviction {
-	kubelet, err := e.findKubelet(runtime)
-	if err != nil {
-		return nil
-	}
-	limits, err := kubelet.Eviction(imageFS)
-	if err != nil {
-		return nil
-	}
-	return &limits
+	v.checks = append(v.checks, n.Runtime.Sandbox(ctx, config))
 }
 
 // unreadableFS is a file system that this process may not read.

@@ -134,7 +134,7 @@ func plainRealm(o report.Outcome) report.Check {
 // deniedChecks returns what the probes find of a registry that the policy denies.
 func deniedChecks(t *testing.T, deny guard.Pattern) []report.Check {
 	t.Helper()
-	e := &Examiner{OwnFiles: true, Policy: func() Policy { return Policy{Deny: []guard.Pattern{deny}} }}
+	e := &Examiner{Node: &NodeReader{OwnFiles: true, Policy: func() Policy { return Policy{Deny: []guard.Pattern{deny}} }}}
 	s := Subject{Image: "r.example/app:1", Secrets: func(context.Context) []credentials.SecretLookup { return nil }}
 	checks := e.Examine(t.Context(), s, nil).Checks
 	if _, ok := guard.FirstDenied(checks); !ok {
@@ -169,14 +169,14 @@ func TestAssemble(t *testing.T) {
 // ended when the examination has.
 func TestControlCheckIsJoined(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
-	e := &Examiner{Control: func(ctx context.Context, domain string) report.Check {
+	control := func(ctx context.Context, domain string) report.Check {
 		close(started)
 		<-ctx.Done()
 		time.Sleep(50 * time.Millisecond)
 		close(ended)
 		return report.Check{ID: "control", Host: domain}
-	}}
-	c := e.startControl(t.Context(), "r.example")
+	}
+	c := startControl(t.Context(), control, "r.example")
 	<-started
 	c.stop()
 	select {
@@ -188,6 +188,6 @@ func TestControlCheckIsJoined(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 
-	c = e.startControl(t.Context(), "r.example") // stopped before its head start is over: a second run would panic
+	c = startControl(t.Context(), control, "r.example") // stopped before its head start is over: a second run would panic
 	c.stop()
 }

@@ -62,15 +62,17 @@ func TestPullOfPod(t *testing.T) {
 		runtimeapi.RegisterImageServiceServer(s, fake)
 	})
 	e := &Examiner{
-		Runtime: client,
+		Node: &NodeReader{
+			Runtime:       client,
+			OwnFiles:      true,
+			AllowLoopback: true,
+			DiskPath:      t.TempDir(),
+		},
 		Puller: &cri.Puller{
 			Client:  client,
 			Journal: cri.NewJournal(t.TempDir()),
 			Space:   func() (free, reserve uint64, err error) { return 100 << 30, 1 << 30, nil },
 		},
-		OwnFiles:      true,
-		AllowLoopback: true,
-		DiskPath:      t.TempDir(),
 	}
 	image := examinetest.StartImages(t).Absent()
 	pull := func(pod *cri.Pod, class string) (report.Check, []*runtimeapi.PullImageRequest) {

@@ -36,7 +36,7 @@ func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed 
 		target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 	}
 	checks := registry.Probe(ctx, known.node.Prober, known.ref, target)
-	e.remember(known.ref.Domain, checks)
+	e.retry.note(known.ref.Domain, checks)
 	return probed{checks: checks, redactor: redactorFor(known.credentials.Used).With(secrets.list...)}
 }
 
@@ -131,15 +131,15 @@ type controlCheck struct {
 	ahead  sync.WaitGroup
 }
 
-// startControl starts the control check with a delay. Usually the probes have
+// startControl starts a control check with a delay; nil: there is none to make. Usually the probes have
 // ended before it. If not, they may have met a host that does not answer: then
 // the check is needed and should be done when they end.
-func (e *Examiner) startControl(ctx context.Context, domain string) *controlCheck {
+func startControl(ctx context.Context, control func(context.Context, string) report.Check, domain string) *controlCheck {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &controlCheck{cancel: cancel}
 	c.result = sync.OnceValue(func() (check report.Check) {
-		if e.Control != nil {
-			check = e.Control(ctx, domain)
+		if control != nil {
+			check = control(ctx, domain)
 		}
 		return check
 	})

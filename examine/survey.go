@@ -40,23 +40,28 @@ type Observation struct {
 	Lead   *Redirect      // a token service that it names, or nil
 }
 
+// Surveyor checks hosts without an image.
+type Surveyor struct {
+	Node *NodeReader
+}
+
 // Survey checks hosts as the runtime would reach them: without credentials,
 // manifest or pull. The observations come in the order of the domains, mirrors
 // before their registry. Problems are the checks of the runtime's settings that
 // failed, that are newer than the runtime, or that could not be made.
-func (e *Examiner) Survey(ctx context.Context, want SurveyRequest) (found []Observation, problems []report.Check) {
-	node := e.readNode(ctx)
+func (s Surveyor) Survey(ctx context.Context, want SurveyRequest) (found []Observation, problems []report.Check) {
+	node := s.Node.read(ctx)
 	defer node.close()
 	node.Limits = capLimits(node.Limits, want.Each)
 
-	s := survey{want: want, index: map[string]int{}}
-	s.addDomains(node, e.domainChecks(ctx, node))
-	for _, look := range registry.Survey(ctx, node.Prober, s.places, want.Width) {
-		i, known := s.index[look.Place.Key()]
+	all := survey{want: want, index: map[string]int{}}
+	all.addDomains(node, s.domainChecks(ctx, node))
+	for _, look := range registry.Survey(ctx, node.Prober, all.places, want.Width) {
+		i, known := all.index[look.Place.Key()]
 		if !known {
-			i = s.addObservation(look.Place, nil, report.RoleToken)
+			i = all.addObservation(look.Place, nil, report.RoleToken)
 		}
-		o := &s.observations[i]
+		o := &all.observations[i]
 		o.At = look.At
 		o.Checks = append(o.Checks, look.Checks...)
 		if look.Lead != nil {
@@ -64,15 +69,15 @@ func (e *Examiner) Survey(ctx context.Context, want SurveyRequest) (found []Obse
 		}
 	}
 	redactor := report.NewRedactor()
-	for i := range s.observations {
-		s.observations[i].Checks = redactor.Checks(s.observations[i].Checks)
+	for i := range all.observations {
+		all.observations[i].Checks = redactor.Checks(all.observations[i].Checks)
 	}
 	for _, c := range redactor.Checks(node.checks) {
 		if c.Outcome == report.Fail || c.Is(report.KeyNewer) || c.Kind == report.KindRuntime && c.Outcome == report.Skipped {
 			problems = append(problems, c)
 		}
 	}
-	return s.observations, problems
+	return all.observations, problems
 }
 
 // capLimits limits every step to what one host may take.
@@ -89,12 +94,12 @@ func capLimits(l connect.Limits, each time.Duration) connect.Limits {
 
 // domainChecks returns a function that returns what the verdict on a domain
 // depends on beside its hosts: the node, and the images that it has from there.
-func (e *Examiner) domainChecks(ctx context.Context, node nodeView) func(domain string) []report.Check {
+func (s Surveyor) domainChecks(ctx context.Context, node nodeView) func(domain string) []report.Check {
 	var images []cri.Image
-	if e.Runtime != nil {
+	if s.Node.Runtime != nil {
 		ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 		defer cancel()
-		images, _ = e.Runtime.Images(ctx) // nil: the check is skipped
+		images, _ = s.Node.Runtime.Images(ctx) // nil: the check is skipped
 	}
 	return func(domain string) []report.Check {
 		refCheck := report.Check{
