@@ -94,8 +94,6 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		Node:      opts.NodeName,
 		Namespace: opts.Namespace,
 		Settings:  a.live,
-		Snapshot:  a.snapshot,
-		Ready:     a.startup.done,
 		Metrics:   a.metrics,
 	})
 	a.newExaminer()
@@ -198,7 +196,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		workers.Go(func() { a.runPodWorker(work) })
 	}
 	publishCtx, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	publishing.Go(func() { a.publisher.Run(publishCtx) })
+	publishing.Go(func() { a.publisher.Run(publishCtx, a.startup.done, a.snapshot) })
 
 	<-ctx.Done()
 	a.log.Info("agent stopping")

@@ -49,8 +49,6 @@ type Config struct {
 	Node      string
 	Namespace string // of the ConfigMap
 	Settings  *config.LiveSettings
-	Snapshot  func() report.NodeReport
-	Ready     <-chan struct{} // closed when the first report may be written
 	Metrics   Metrics
 }
 
@@ -113,11 +111,11 @@ func (p *Publisher) LastPublished() time.Time {
 // minWriteInterval is the least time between two writes. The first one is immediate.
 const minWriteInterval = 500 * time.Millisecond
 
-// Run publishes from when it may until ctx ends. It then writes a last time, so that
-// no verdict is lost.
-func (p *Publisher) Run(ctx context.Context) {
+// Run publishes what snapshot returns, from when ready is closed until ctx ends. It
+// then writes a last time, so that no verdict is lost.
+func (p *Publisher) Run(ctx context.Context, ready <-chan struct{}, snapshot func() report.NodeReport) {
 	select {
-	case <-p.cfg.Ready:
+	case <-ready:
 		p.ForceWrite()
 	case <-ctx.Done():
 		return // nothing is known: the report of an earlier agent stays
@@ -133,7 +131,7 @@ func (p *Publisher) Run(ctx context.Context) {
 			case <-p.dirty:
 				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
-				_, _ = p.flush(last)
+				_, _ = p.flush(last, snapshot)
 			default:
 			}
 			return
@@ -148,7 +146,7 @@ func (p *Publisher) Run(ctx context.Context) {
 			}
 			continue
 		}
-		wrote, err := p.flush(ctx)
+		wrote, err := p.flush(ctx, snapshot)
 		if wrote {
 			heartbeat.Reset(p.nextHeartbeat())
 		}
@@ -221,7 +219,7 @@ func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
 }
 
 // flush writes the report if it has changed, then the queued Events.
-func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
+func (p *Publisher) flush(ctx context.Context, snapshot func() report.NodeReport) (wrote bool, err error) {
 	if p.consumeRecheck() {
 		p.detectDrift(ctx)
 	}
@@ -230,7 +228,7 @@ func (p *Publisher) flush(ctx context.Context) (wrote bool, err error) {
 		return false, err
 	}
 	forced := p.consumeForced()
-	n := p.cfg.Snapshot()
+	n := snapshot()
 	if m := changeKey(n); forced || m != p.writtenKey {
 		cm, err := Render(n, p.cfg.Namespace, uid, p.cfg.Settings.Get().ASCII)
 		if err == nil {

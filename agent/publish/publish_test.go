@@ -54,14 +54,12 @@ func TestHeartbeatIsLive(t *testing.T) {
 			Node:      "n",
 			Namespace: "ns",
 			Settings:  settings,
-			Snapshot:  func() report.NodeReport { return report.NodeReport{Node: "n", Time: time.Now()} },
-			Ready:     ready,
 			Metrics:   uncounted{},
 		})
 		p.uid = "uid"
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		go p.Run(ctx)
+		go p.Run(ctx, ready, func() report.NodeReport { return report.NodeReport{Node: "n", Time: time.Now()} })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if writes != 1 {
