@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
@@ -356,16 +355,16 @@ var creating = corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 // TestHungRuntimeIsNotCalledForEveryPod checks that a runtime that does not answer is not called
 // for every pod.
 func TestHungRuntimeIsNotCalledForEveryPod(t *testing.T) {
-	a := &Agent{}
+	var c runtimeCalls
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	if a.callRuntime(t.Context(), hangs) {
+	if c.call(t.Context(), hangs) {
 		t.Error("no answer is taken for one")
 	}
-	if a.callRuntime(t.Context(), func(context.Context) error { t.Error("asked again at once"); return nil }) {
+	if c.call(t.Context(), func(context.Context) error { t.Error("asked again at once"); return nil }) {
 		t.Error("an answer out of nothing")
 	}
-	a.runtimeBackoffUntil = time.Now()
-	if !a.callRuntime(t.Context(), func(context.Context) error { return nil }) {
+	c.backoffUntil = time.Now()
+	if !c.call(t.Context(), func(context.Context) error { return nil }) {
 		t.Error("it is back, and not asked")
 	}
 }
@@ -427,13 +426,13 @@ func FuzzApplyPrevious(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		a := &Agent{
-			opts:    config.Options{NodeName: "n"},
+		r := restorer{
+			node:    "n",
 			results: newResults(),
 			pods:    pods.NewStore(pods.StoreConfig{}),
 			sweeper: sweep.New(sweep.Config{}),
 		}
-		a.applyPrevious(data)
+		r.apply(data)
 	})
 }
 

@@ -464,11 +464,10 @@ func TestFingerprint(t *testing.T) {
 // TestCacheKey checks that a pod shares no examination with one whose image the runtime may
 // treat differently.
 func TestCacheKey(t *testing.T) {
-	a := &Agent{}
 	key := func(edit func(*pods.Pod)) string {
 		p := pods.Pod{Namespace: "shop", Name: "web", UID: "1"}
 		edit(&p)
-		return cacheKey(p, a.subject(p, pods.PendingImage{Image: "r.example/app:1", Failing: true}), report.TagNotFound)
+		return cacheKey(p, podSubject(p, pods.PendingImage{Image: "r.example/app:1", Failing: true}, secretReader{}), report.TagNotFound)
 	}
 	first := key(func(*pods.Pod) {})
 	if other := key(func(p *pods.Pod) { p.Name, p.UID = "web-2", "2" }); other != first {

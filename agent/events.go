@@ -4,14 +4,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -57,15 +60,27 @@ const (
 	nodeEventBurst    = 10
 )
 
-// emitNodeEvent writes an Event on the Node object.
-func (a *Agent) emitNodeEvent(e sweep.NodeEvent) {
-	if !a.nodeEventLimit.Allow() {
-		a.log.Warn("node Event dropped: rate limit", "reason", e.Reason, "registry", e.Host)
+// nodeEvents writes Events on the Node object.
+type nodeEvents struct {
+	node      string
+	log       *slog.Logger
+	publisher *publish.Publisher
+	limit     *rate.Limiter
+}
+
+func newNodeEvents(node string, log *slog.Logger, p *publish.Publisher) nodeEvents {
+	return nodeEvents{node: node, log: log, publisher: p, limit: rate.NewLimiter(rate.Every(nodeEventInterval), nodeEventBurst)}
+}
+
+// emit writes an Event, unless there were too many.
+func (n nodeEvents) emit(e sweep.NodeEvent) {
+	if !n.limit.Allow() {
+		n.log.Warn("node Event dropped: rate limit", "reason", e.Reason, "registry", e.Host)
 		return
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	a.publisher.EnqueueEvent(kube.Event{
-		Name:      nodeEventName(a.opts.NodeName, e, now),
+	n.publisher.EnqueueEvent(kube.Event{
+		Name:      nodeEventName(n.node, e, now),
 		Namespace: metav1.NamespaceDefault,
 		Node:      true,
 		Warning:   e.Warning,

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -21,17 +20,6 @@ const livenessTimeout = 5 * time.Minute
 func (l *liveness) alive() error {
 	if age := time.Since(*l.at.Load()); age > livenessTimeout {
 		return fmt.Errorf("no work was done for %v", age.Round(time.Second))
-	}
-	return nil
-}
-
-// readiness returns why /readyz fails; nil if it does not.
-func (a *Agent) readiness() error {
-	switch {
-	case !a.pods.HasSynced():
-		return errors.New("the pods of this node have not been listed yet")
-	case a.publisher.LastPublished().IsZero():
-		return errors.New("the report has not been published yet")
 	}
 	return nil
 }

@@ -2,27 +2,86 @@ package agent
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // nodeState is the last result of the checks of the node itself.
 type nodeState struct {
+	settings *config.LiveSettings
+	metrics  *metrics.Metrics
+	trend    diskTrend
+
+	mu            sync.Mutex
 	runtime, disk report.Check
 }
 
-// notChecked is the node's state before its first check.
-var notChecked = nodeState{
-	runtime: report.Check{ID: report.IDRuntime, Kind: report.KindRuntime, Summary: "not checked yet"},
-	disk:    report.Check{ID: report.IDDisk, Kind: report.KindDisk, Summary: "not checked yet"},
+// newNodeState returns the node's state before its first check.
+func newNodeState(settings *config.LiveSettings, m *metrics.Metrics) *nodeState {
+	return &nodeState{
+		settings: settings,
+		metrics:  m,
+		runtime:  report.Check{ID: report.IDRuntime, Kind: report.KindRuntime, Summary: "not checked yet"},
+		disk:     report.Check{ID: report.IDDisk, Kind: report.KindDisk, Summary: "not checked yet"},
+	}
 }
 
-// watchNode keeps the node's state up to date when no pod is stuck.
-func (a *Agent) watchNode(ctx context.Context) {
+// get returns the checks of the node.
+func (s *nodeState) get() (runtime, disk report.Check) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime, s.disk
+}
+
+// set replaces the node's state. It reports whether more than figures has changed.
+func (s *nodeState) set(runtime, disk report.Check) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	oldRuntime, oldDisk := s.runtime, s.disk
+	s.runtime, s.disk = runtime, disk
+	s.metrics.ObserveNode(runtime, disk)
+	return oldRuntime.Outcome != runtime.Outcome || oldRuntime.Cause != runtime.Cause ||
+		oldDisk.Outcome != disk.Outcome || oldDisk.Cause != disk.Cause ||
+		oldDisk.Evidence[report.KeyFullSoon] != disk.Evidence[report.KeyFullSoon]
+}
+
+// addTrend returns a disk check with how the disk fills.
+func (s *nodeState) addTrend(disk report.Check) report.Check {
+	return s.trend.add(disk, time.Now(), s.settings.Get().DiskFullWithin)
+}
+
+// setFromExamination replaces the node's state by checks of an examination. A disk check
+// that depends on what one image needs does not count: that need is not the node's
+// fault.
+func (s *nodeState) setFromExamination(runtime, disk report.Check) {
+	if disk.Evidence[report.KeyNeed] == "" {
+		disk = s.addTrend(disk)
+	} else {
+		_, disk = s.get()
+	}
+	s.set(runtime, disk)
+}
+
+// nodeWatcher keeps the node's state up to date when no pod is stuck.
+type nodeWatcher struct {
+	reader    *examine.NodeReader
+	state     *nodeState
+	publisher *publish.Publisher
+	startup   *startupGate
+}
+
+// run checks the node until ctx ends.
+func (w *nodeWatcher) run(ctx context.Context) {
 	for {
-		a.checkNode(ctx)
+		w.check(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -31,48 +90,26 @@ func (a *Agent) watchNode(ctx context.Context) {
 	}
 }
 
-// checkNode checks runtime and disk, and publishes if their state has changed.
-func (a *Agent) checkNode(ctx context.Context) {
-	defer a.startup.markPodChecked(nodeKey)
+// check checks runtime and disk, and publishes if their state has changed.
+func (w *nodeWatcher) check(ctx context.Context) {
+	defer w.startup.markPodChecked(nodeKey)
 	checkCtx, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
 	defer cancel()
-	runtime, disk := a.examiner.Node.State(checkCtx)
-	disk = a.diskTrend.add(disk, time.Now(), a.live.Get().DiskFullWithin)
-	if ctx.Err() == nil && a.setState(runtime, disk) {
-		a.publisher.MarkDirty()
+	runtime, disk := w.reader.State(checkCtx)
+	disk = w.state.addTrend(disk)
+	if ctx.Err() == nil && w.state.set(runtime, disk) {
+		w.publisher.MarkDirty()
 	}
 }
 
-// setState replaces the node's state. It reports whether more than figures has changed.
-func (a *Agent) setState(runtime, disk report.Check) bool {
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	old := a.state
-	a.state = nodeState{runtime, disk}
-	a.metrics.ObserveNode(runtime, disk)
-	return old.runtime.Outcome != runtime.Outcome || old.runtime.Cause != runtime.Cause ||
-		old.disk.Outcome != disk.Outcome || old.disk.Cause != disk.Cause ||
-		old.disk.Evidence[report.KeyFullSoon] != disk.Evidence[report.KeyFullSoon]
-}
-
-// nodeDisk returns an examination's disk check as the node's state. If the check depends
-// on what one image needs, it returns the current state: that need is not the node's
-// fault.
-func (a *Agent) nodeDisk(c report.Check) report.Check {
-	if c.Evidence[report.KeyNeed] == "" {
-		return a.diskTrend.add(c, time.Now(), a.live.Get().DiskFullWithin)
+// nodeConditions returns a function that returns the conditions of the Node object that
+// matter for pulls; none if it cannot be read.
+func nodeConditions(api *kube.Client, node string, log *slog.Logger) func(context.Context) []report.Condition {
+	return func(ctx context.Context) []report.Condition {
+		all, err := api.NodeConditions(ctx, node)
+		if err != nil {
+			log.Debug("cannot read the Node's conditions", "error", err)
+		}
+		return all
 	}
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
-	return a.state.disk
-}
-
-// nodeConditions returns the conditions of the Node object that matter for pulls; none
-// if it cannot be read.
-func (a *Agent) nodeConditions(ctx context.Context) []report.Condition {
-	all, err := a.kube.NodeConditions(ctx, a.opts.NodeName)
-	if err != nil {
-		a.log.Debug("cannot read the Node's conditions", "error", err)
-	}
-	return all
 }

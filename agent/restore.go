@@ -3,14 +3,28 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
 )
+
+// restorer takes over the report that an earlier agent of this node has left.
+type restorer struct {
+	node      string
+	log       *slog.Logger
+	publisher *publish.Publisher
+	results   *results
+	pods      *pods.Store
+	sweeper   *sweep.Sweeper
+}
 
 // previousReport is the part of an existing report that an agent takes over when it
 // starts, so that it does not repeat Events and handles no request twice.
@@ -36,20 +50,20 @@ type previousReport struct {
 // handled again, which is better than not at all.
 const restoreTimeout = 30 * time.Second
 
-// restore reads the existing report and takes over what is needed of it.
-func (a *Agent) restore(ctx context.Context) {
+// run reads the existing report and takes over what is needed of it.
+func (r restorer) run(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		data, err := a.publisher.CurrentReport(ctx)
+		data, err := r.publisher.CurrentReport(ctx)
 		switch {
 		case err == nil:
-			a.applyPrevious([]byte(data))
+			r.apply([]byte(data))
 			return
 		case apierrors.IsNotFound(err):
 			return
 		case !kube.Retriable(err), ctx.Err() != nil:
-			a.log.Warn("cannot read the previous report; earlier requests may be answered again", "error", err)
+			r.log.Warn("cannot read the previous report; earlier requests may be answered again", "error", err)
 			return
 		}
 		select {
@@ -59,11 +73,11 @@ func (a *Agent) restore(ctx context.Context) {
 	}
 }
 
-// applyPrevious takes over an existing report. Other users may have edited it: what is not
+// apply takes over an existing report. Other users may have edited it: what is not
 // valid is ignored.
-func (a *Agent) applyPrevious(data []byte) {
+func (r restorer) apply(data []byte) {
 	var old previousReport
-	if err := json.Unmarshal(data, &old); err != nil || old.Schema != report.Schema || old.Node != a.opts.NodeName {
+	if err := json.Unmarshal(data, &old); err != nil || old.Schema != report.Schema || old.Node != r.node {
 		return
 	}
 	handled := map[types.UID]string{}
@@ -74,10 +88,10 @@ func (a *Agent) applyPrevious(data []byte) {
 		if d.Asked != "" {
 			handled[types.UID(d.UID)] = d.Asked
 		}
-		a.results.noteEvent(types.UID(d.UID), d.Container, d.Image, report.Verdict{
+		r.results.noteEvent(types.UID(d.UID), d.Container, d.Image, report.Verdict{
 			Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence,
 		})
 	}
-	a.pods.Restore(handled)
-	a.sweeper.Restore(old.Sweep)
+	r.pods.Restore(handled)
+	r.sweeper.Restore(old.Sweep)
 }

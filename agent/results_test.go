@@ -41,7 +41,7 @@ func TestReportBeforeTheFirstCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	summary, body, err := a.snapshot().Bounded(report.MaxReport)
+	summary, body, err := a.reporter.snapshot().Bounded(report.MaxReport)
 	if err != nil || strings.Contains(string(body), "null") || strings.Count(summary, "not checked yet") != 2 {
 		t.Errorf("%s\n%s%v", body, summary, err)
 	}

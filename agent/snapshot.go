@@ -7,32 +7,44 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
 )
 
+// nodeReporter assembles the node's report.
+type nodeReporter struct {
+	node    string
+	version string // of the agent
+	results *results
+	pods    *pods.Store
+	sweeper *sweep.Sweeper
+	state   *nodeState
+	metrics *metrics.Metrics
+}
+
 // snapshot returns the current report.
-func (a *Agent) snapshot() report.NodeReport {
-	all, waiting := a.results.list()
-	handled := handledWithoutDiagnosis(a.pods.Handled(), all)
-	stuck, fault, cause := a.worst(waiting)
-	sweep := a.sweeper.Last()
+func (n nodeReporter) snapshot() report.NodeReport {
+	all, waiting := n.results.list()
+	handled := handledWithoutDiagnosis(n.pods.Handled(), all)
+	stuck, fault, cause := n.worst(waiting)
+	sweep := n.sweeper.Last()
 	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
 		fault, cause = report.FaultNode, sweep.Control.Cause
 	}
-	a.metrics.SetStuckPods(stuck)
-	a.nodeMu.Lock()
-	defer a.nodeMu.Unlock()
+	n.metrics.SetStuckPods(stuck)
+	runtime, disk := n.state.get()
 	return report.NodeReport{
 		Schema:    report.Schema,
-		Node:      a.opts.NodeName,
-		Agent:     a.opts.Version,
+		Node:      n.node,
+		Agent:     n.version,
 		Time:      time.Now().UTC().Truncate(time.Second),
 		Fault:     fault,
 		Cause:     cause,
 		Stuck:     stuck,
-		Runtime:   a.state.runtime,
-		Disk:      a.state.disk,
+		Runtime:   runtime,
+		Disk:      disk,
 		Sweep:     sweep,
 		Diagnoses: all,
 		Answered:  handled,
@@ -41,13 +53,13 @@ func (a *Agent) snapshot() report.NodeReport {
 
 // worst returns how many pods are stuck, and the worst of their verdicts. A failing pod
 // without a diagnosis counts as undetermined.
-func (a *Agent) worst(waiting []report.Diagnosis) (stuck int, fault report.Fault, cause report.Cause) {
+func (n nodeReporter) worst(waiting []report.Diagnosis) (stuck int, fault report.Fault, cause report.Cause) {
 	fault, cause = report.Worst(waiting)
 	counted := map[string]bool{}
 	for _, d := range waiting {
 		counted[d.UID] = true
 	}
-	for _, p := range a.pods.All() {
+	for _, p := range n.pods.All() {
 		failing := slices.ContainsFunc(p.PendingImages(time.Time{}), func(w pods.PendingImage) bool { return w.Failing })
 		if !failing || counted[string(p.UID)] {
 			continue

@@ -134,11 +134,11 @@ func TestUnattachedSecrets(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := &Agent{kube: tableServer(t, tt.objects)}
+			r := secretReader{tableServer(t, tt.objects)}
 			p := pods.Pod{Namespace: "shop", Name: "web-1", ServiceAccount: "web", PullSecrets: tt.pod}
 			w := (&examine.Examiner{Node: &examine.NodeReader{}}).Credentials(t.Context(), "r.example/app", examine.Subject{
-				Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
-				Account: func(ctx context.Context) *credentials.ServiceAccount { return a.account(ctx, p) },
+				Secrets: func(ctx context.Context) []credentials.SecretLookup { return r.pullSecrets(ctx, p) },
+				Account: func(ctx context.Context) *credentials.ServiceAccount { return r.account(ctx, p) },
 			})
 			if w.Checks[0].Cause != tt.cause || len(w.Matched) != 0 {
 				t.Errorf("got %s with %d credentials", w.Checks[0].Cause, len(w.Matched))
@@ -154,13 +154,13 @@ func TestUnattachedSecrets(t *testing.T) {
 // TestAccountIsNotRead checks that the ServiceAccount is not read where the pod's
 // secrets decide, nor for a pod without one.
 func TestAccountIsNotRead(t *testing.T) {
-	a := &Agent{kube: tableServer(t, map[string]any{secretsPath + "own": pullSecret("own", "r.example")})}
-	if got := a.account(t.Context(), pods.Pod{Namespace: "shop"}); got != nil {
+	r := secretReader{tableServer(t, map[string]any{secretsPath + "own": pullSecret("own", "r.example")})}
+	if got := r.account(t.Context(), pods.Pod{Namespace: "shop"}); got != nil {
 		t.Errorf("got %+v", got)
 	}
 	p := pods.Pod{Namespace: "shop", ServiceAccount: "web", PullSecrets: []string{"own"}}
 	(&examine.Examiner{Node: &examine.NodeReader{}}).Credentials(t.Context(), "r.example/app", examine.Subject{
-		Secrets: func(ctx context.Context) []credentials.SecretLookup { return a.secrets(ctx, p) },
+		Secrets: func(ctx context.Context) []credentials.SecretLookup { return r.pullSecrets(ctx, p) },
 		Account: func(context.Context) *credentials.ServiceAccount {
 			t.Error("read although a secret applies")
 			return nil

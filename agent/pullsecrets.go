@@ -6,9 +6,22 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 )
+
+// secretReader reads the pull secrets of pods from the API server.
+type secretReader struct{ api *kube.Client }
+
+// pullSecrets reads the pod's pull secrets.
+func (r secretReader) pullSecrets(ctx context.Context, p pods.Pod) []credentials.SecretLookup {
+	var out []credentials.SecretLookup
+	for _, name := range p.PullSecrets {
+		out = append(out, r.api.Secret(ctx, p.Namespace, name))
+	}
+	return out
+}
 
 // maxUnattached limits how many secrets of a ServiceAccount are read that the pod does not
 // name.
@@ -16,12 +29,12 @@ const maxUnattached = 4
 
 // account returns the pod's ServiceAccount with the secrets that it lists and the pod does
 // not name; nil if there is none (static pods).
-func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.ServiceAccount {
+func (r secretReader) account(ctx context.Context, p pods.Pod) *credentials.ServiceAccount {
 	if p.ServiceAccount == "" {
 		return nil
 	}
 	out := &credentials.ServiceAccount{Namespace: p.Namespace, Name: p.ServiceAccount}
-	listed, err := a.kube.ServiceAccountSecrets(ctx, p.Namespace, p.ServiceAccount)
+	listed, err := r.api.ServiceAccountSecrets(ctx, p.Namespace, p.ServiceAccount)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -33,7 +46,7 @@ func (a *Agent) account(ctx context.Context, p pods.Pod) *credentials.ServiceAcc
 	out.PodListsOwn = slices.ContainsFunc(p.PullSecrets, func(name string) bool { return !slices.Contains(listed, name) })
 	for _, name := range listed {
 		if name != "" && !slices.Contains(p.PullSecrets, name) && len(out.NotAttached) < maxUnattached {
-			out.NotAttached = append(out.NotAttached, a.kube.Secret(ctx, p.Namespace, name))
+			out.NotAttached = append(out.NotAttached, r.api.Secret(ctx, p.Namespace, name))
 		}
 	}
 	return out

@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// recorder makes the diagnoses of the pods and passes them on: to the report, an Event,
+// the log and the metrics.
+type recorder struct {
+	node      string
+	log       *slog.Logger
+	results   *results
+	state     *nodeState
+	sweeper   *sweep.Sweeper
+	metrics   *metrics.Metrics
+	publisher *publish.Publisher
+	enqueue   func(types.UID) // has a pod reconciled
+}
+
+// podImage is one image of a pod while it is reconciled.
+type podImage struct {
+	pod     pods.Pod
+	image   pods.PendingImage
+	request probeRequest
+
+	check report.Check // what the kubelet reports
+	cause report.Cause // of the kubelet's message
+	key   string       // of the examination
+
+	old    result // the current diagnosis
+	exists bool   // there is one
+}
+
+// newPodImage collects what is known of one image of a pod before it is examined.
+func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeRequest) podImage {
+	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, r.node)}
+	i.old, i.exists = r.results.get(p.UID, w.Container, w.Image)
+	i.cause = i.check.Cause
+	if i.cause == report.Undetermined && i.exists && i.old.kubeletCause != "" {
+		// Older kubelets report no cause between two attempts. That changes nothing.
+		i.cause = i.old.kubeletCause
+	}
+	return i
+}
+
+// record makes the diagnosis of one image of a pod and publishes it, unless it
+// would be the current one.
+func (r *recorder) record(i podImage, x examination) {
+	podChecks := []report.Check{i.check}
+	var queue report.Check
+	if i.image.Creating || i.cause == report.PullQueueLimited {
+		queue = queueCheck(i.image, r.results.others(i.pod.UID, i.image.Image))
+		podChecks = append(podChecks, queue)
+	}
+	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
+		return
+	}
+	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
+	d := x.Redactor.Diagnosis(report.Diagnosis{
+		Image:     i.image.Image,
+		Node:      r.node,
+		Pod:       i.pod.String(),
+		UID:       string(i.pod.UID),
+		Container: i.image.Container,
+		Asked:     i.pod.Request,
+		Time:      time.Now().UTC().Truncate(time.Millisecond),
+		Verdict:   report.Diagnose(checks),
+		Checks:    checks,
+	})
+	r.results.put(i.pod.UID, result{
+		Diagnosis:    d,
+		container:    i.image.Container,
+		image:        i.image.Image,
+		stuck:        i.image.Failing || i.image.Creating,
+		failing:      i.image.Failing,
+		since:        i.image.Since,
+		kubeletCause: i.cause,
+		key:          i.key,
+		began:        x.began,
+		final:        x.Final,
+		queue:        queue,
+	})
+	runtime := report.Find(checks, report.IDRuntime)
+	if runtime.Outcome != report.Unknown && x.Final && (!i.exists || x.began.After(i.old.began)) {
+		r.state.setFromExamination(runtime, report.Find(checks, report.IDDisk))
+	}
+	if i.exists && d.Verdict.Same(i.old.Verdict) {
+		r.publisher.MarkDirty()
+	} else {
+		r.publishAndRequeue()
+	}
+	if x.Final {
+		r.sweeper.LearnFrom(checks)
+		r.announce(i, x, d)
+	}
+}
+
+// announce counts and logs a final diagnosis, and writes an Event if it is new or
+// requested.
+func (r *recorder) announce(i podImage, x examination, d report.Diagnosis) {
+	v, took := d.Verdict, x.ended.Sub(x.began)
+	r.metrics.ObserveDiagnosis(v, took)
+	r.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
+		"confidence", v.Confidence, "because", v.Because, "took", took.Round(time.Millisecond))
+	if isNew := r.results.noteEvent(i.pod.UID, i.image.Container, i.image.Image, v); isNew || i.request.pending() {
+		r.publisher.EnqueueEvent(eventFor(i.pod, d))
+	}
+}
+
+// publishAndRequeue publishes a change, and reconciles the pods that may wait behind
+// another pull.
+func (r *recorder) publishAndRequeue() {
+	r.publisher.MarkDirty()
+	for _, uid := range r.results.queuedPods() {
+		r.enqueue(uid)
+	}
+}
+
+// forget removes everything about a pod that is gone.
+func (r *recorder) forget(uid types.UID) {
+	if r.results.forget(uid) {
+		r.publishAndRequeue()
+	}
+}
+
+// dropOld removes the diagnoses of images that the pod no longer waits for,
+// except those that a user requested.
+func (r *recorder) dropOld(p pods.Pod, waiting []pods.PendingImage) {
+	changed := r.results.update(p.UID, func(res result) (result, bool) {
+		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool {
+			return w.Container == res.container && w.Image == res.image
+		})
+		requested := res.Asked != "" && !res.stuck && !p.Deleting && p.UsesImage(res.image)
+		res.stuck = stuck
+		return res, stuck || requested
+	})
+	if changed {
+		r.publishAndRequeue()
+	}
+}

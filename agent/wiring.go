@@ -1,0 +1,184 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/examine"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// This file builds the parts of an agent. [New] calls it from top to bottom.
+
+// newShared builds what several parts use.
+func newShared(opts config.Options, log *slog.Logger) (shared, error) {
+	runtime, err := cri.New(opts.RuntimeEndpoint)
+	if err != nil {
+		return shared{}, err
+	}
+	asNode := ""
+	if opts.ReadAsNode {
+		asNode = opts.NodeName
+	}
+	api, err := kube.New(opts.Kubeconfig, "pullprobe-agent/"+opts.Version, asNode)
+	if err != nil {
+		return shared{}, err
+	}
+	live, counts := config.NewLive(opts.Settings), metrics.New(opts.Version)
+	queue := workqueue.NewTypedDelayingQueue[types.UID]()
+	return shared{
+		opts:     opts,
+		log:      log,
+		live:     live,
+		kube:     api,
+		runtime:  runtime,
+		metrics:  counts,
+		queue:    queue,
+		pods:     pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: queue.Add, OnTransition: counts.ObservePod}),
+		results:  newResults(),
+		state:    newNodeState(live, counts),
+		startup:  newStartupGate(),
+		liveness: &liveness{},
+		publisher: publish.New(publish.Config{
+			Kube:      api,
+			Log:       log,
+			Node:      opts.NodeName,
+			Namespace: opts.Namespace,
+			Settings:  live,
+			Metrics:   counts,
+		}),
+	}, nil
+}
+
+// enqueue has a pod reconciled.
+func (s shared) enqueue(uid types.UID) { s.queue.Add(uid) }
+
+// coolDown returns the maximum interval between examinations of a stuck image.
+func (s shared) coolDown() time.Duration { return s.live.Get().CoolDown }
+
+// newPuller builds what makes test pulls.
+func newPuller(s shared, node *examine.NodeReader) *cri.Puller {
+	return &cri.Puller{
+		Client:   s.runtime,
+		Journal:  cri.NewJournal(s.opts.JournalDir),
+		MaxBytes: func() int64 { return s.live.Get().PullMaxBytes },
+		Space:    node.Space,
+		Deadline: examine.PullTimeout,
+	}
+}
+
+// newSweeper builds what checks all registries of the node.
+func newSweeper(s shared, node *examine.NodeReader) *sweep.Sweeper {
+	events := newNodeEvents(s.opts.NodeName, s.log, s.publisher)
+	return sweep.New(sweep.Config{
+		Survey:     examine.Surveyor{Node: node}.Survey,
+		Images:     s.pods.Images,
+		Conditions: nodeConditions(s.kube, s.opts.NodeName, s.log),
+		Settings:   s.live.Get,
+		Log:        s.log,
+		OnSweep: func(r report.Sweep) {
+			s.metrics.ObserveSweep(r)
+			s.publisher.Recheck()
+		},
+		Emit: events.emit,
+	})
+}
+
+// newExaminer builds what examines one image.
+func newExaminer(s shared, node *examine.NodeReader, puller *cri.Puller, sweeper *sweep.Sweeper) *examine.Examiner {
+	return &examine.Examiner{
+		Node:      node,
+		Puller:    puller,
+		Providers: &credentials.ProviderRunner{Timeout: examine.ProvidersTimeout},
+		Refusals:  &credentials.RejectionCache{TTL: s.coolDown},
+		Control:   sweeper.ControlCheck,
+		Known:     sweeper.CachedAnswer,
+	}
+}
+
+// countedExaminations returns a function that makes an examination and counts it.
+func countedExaminations(
+	e *examine.Examiner, m *metrics.Metrics,
+) func(context.Context, examine.Subject, func(examine.Result)) examine.Result {
+	return func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
+		x := e.Examine(ctx, s, early)
+		m.ObserveExamination(x)
+		return x
+	}
+}
+
+// newRechecker builds what has the whole node checked again.
+func newRechecker(s shared, node *nodeWatcher, sweeper *sweep.Sweeper) *rechecker {
+	return &rechecker{
+		log:       s.log,
+		settings:  s.live,
+		pods:      s.pods,
+		enqueue:   s.enqueue,
+		results:   s.results,
+		node:      node,
+		sweeper:   sweeper,
+		publisher: s.publisher,
+	}
+}
+
+// newReconciler builds what keeps the diagnoses of the pods up to date.
+func newReconciler(s shared, cache *examCache, sweeper *sweep.Sweeper, rechecker *rechecker) *reconciler {
+	return &reconciler{
+		pods:    s.pods,
+		queue:   s.queue,
+		images:  &imageFinder{runtime: s.runtime},
+		secrets: secretReader{s.kube},
+		cache:   cache,
+		recorder: &recorder{
+			node:      s.opts.NodeName,
+			log:       s.log,
+			results:   s.results,
+			state:     s.state,
+			sweeper:   sweeper,
+			metrics:   s.metrics,
+			publisher: s.publisher,
+			enqueue:   s.enqueue,
+		},
+		rechecker: rechecker,
+		publisher: s.publisher,
+		startup:   s.startup,
+		liveness:  s.liveness,
+	}
+}
+
+// newReporter builds what assembles the node's report.
+func newReporter(s shared, sweeper *sweep.Sweeper) nodeReporter {
+	return nodeReporter{
+		node:    s.opts.NodeName,
+		version: s.opts.Version,
+		results: s.results,
+		pods:    s.pods,
+		sweeper: sweeper,
+		state:   s.state,
+		metrics: s.metrics,
+	}
+}
+
+// newRestorer builds what takes over the report of an earlier agent.
+func newRestorer(s shared, sweeper *sweep.Sweeper) restorer {
+	return restorer{
+		node:      s.opts.NodeName,
+		log:       s.log,
+		publisher: s.publisher,
+		results:   s.results,
+		pods:      s.pods,
+		sweeper:   sweeper,
+	}
+}
