@@ -18,113 +18,61 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/pullprobe/pullprobe/host/hosttest"
+	"github.com/pullprobe/pullprobe/cri/critest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// node is a real containerd of its own, in a mount namespace of its own.
+// node is a real containerd with a client.
 type node struct {
 	*Client
-	t            *testing.T
-	bin          string
-	dir          string
-	sandboxImage string
-	env          []string // of containerd, besides the test's own
-	cmd          *exec.Cmd
-	exit         chan struct{}
-	pods         int
+	containerd *critest.Containerd
+	t          *testing.T
+	dir        string
+	pause      string // the sandbox image
+	pods       int
 }
 
-// startNode starts containerd, found through $PULLPROBE_CONTAINERD or $PATH,
-// with its shim and runc beside it or on $PATH; pause is the sandbox image.
+// startNode starts containerd; pause is the sandbox image.
 func startNode(t *testing.T, pause string) *node {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root to run containerd")
-	}
-	bin := hosttest.Containerd(t)
-	dir, err := os.MkdirTemp("", "cri") // short: the paths of sockets are bounded
+	c := critest.New(t, pause)
+	client, err := New(c.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, bin: bin, dir: dir, sandboxImage: pause}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	n.configure("")
-	if n.Client, err = New(n.socket()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { n.Client.Close() })
+	t.Cleanup(func() { client.Close() })
+	n := &node{Client: client, containerd: c, t: t, dir: c.Dir, pause: pause}
 	n.start()
-	t.Cleanup(n.stop)
 	return n
 }
 
 // configure writes the configuration, with these settings of the images plugin.
-func (n *node) configure(images string) {
-	n.t.Helper()
-	config := fmt.Sprintf(`version = 3
-root = %q
-state = %q
-[grpc]
-  address = %q
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-  disable_cgroup = true
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = %q
-[plugins."io.containerd.cri.v1.images"]
-`, n.dir+"/root", n.dir+"/state", n.socket(), n.sandboxImage) + images
-	if err := os.WriteFile(n.dir+"/config.toml", []byte(config), 0o600); err != nil {
-		n.t.Fatal(err)
-	}
-}
+func (n *node) configure(images string) { n.t.Helper(); n.containerd.Configure(images) }
 
 // restart restarts containerd with this environment in addition to the test's.
 func (n *node) restart(env ...string) {
 	n.t.Helper()
 	n.stop()
-	n.env = env
-	n.start()
+	n.start(env...)
 }
 
-func (n *node) socket() string { return n.dir + "/c.sock" }
-
-func (n *node) start() {
+func (n *node) start(env ...string) {
 	n.t.Helper()
-	logs, err := os.OpenFile(n.dir+"/log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer logs.Close()
-	n.cmd = exec.Command(n.bin, "--config", n.dir+"/config.toml")
-	n.cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(n.bin)+":"+os.Getenv("PATH"))
-	n.cmd.Env = append(n.cmd.Env, n.env...)
-	n.cmd.Stdout, n.cmd.Stderr = logs, logs
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if err := n.cmd.Start(); err != nil {
-		n.t.Fatal(err)
-	}
-	cmd, exit := n.cmd, make(chan struct{})
-	n.exit = exit
-	go func() { cmd.Wait(); close(exit) }()
-	var last report.Check
-	hosttest.Eventually(n.t, func() bool { last = n.Status(n.t.Context()); return last.Outcome == report.Pass }, func() string {
-		out, _ := os.ReadFile(n.dir + "/log")
-		return fmt.Sprintf("containerd is not ready: %+v\n%s", last, out)
-	})
+	n.containerd.Start(func() (problem string) {
+		if c := n.Status(n.t.Context()); c.Outcome != report.Pass {
+			return fmt.Sprintf("%+v", c)
+		}
+		return ""
+	}, env...)
 }
 
 // stop kills containerd, as a crash would.
-func (n *node) stop() {
-	n.cmd.Process.Kill()
-	<-n.exit
-}
+func (n *node) stop() { n.containerd.Stop() }
 
 // pull is the kubelet's pull: no test pull, no clean-up.
 func (n *node) pull(image string) string {

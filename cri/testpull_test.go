@@ -152,7 +152,7 @@ func TestPull(t *testing.T) {
 		for name, use := range map[string]func(img Image){
 			"container": func(img Image) { n.run(img.ID) },
 			"volume": func(img Image) {
-				n.run(n.sandboxImage, &runtimeapi.Mount{ContainerPath: "/mnt", Readonly: true, Image: &runtimeapi.ImageSpec{Image: img.ID}})
+				n.run(n.pause, &runtimeapi.Mount{ContainerPath: "/mnt", Readonly: true, Image: &runtimeapi.ImageSpec{Image: img.ID}})
 			},
 		} {
 			dir, image := t.TempDir(), reg.push("used:"+name, map[string][]byte{"pause": pause, "as": []byte(name)})

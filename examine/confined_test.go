@@ -18,61 +18,31 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/cri/critest"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// startContainerd starts a real containerd in its own mount namespace and returns its
-// socket.
+// startContainerd starts a real containerd, which reads hosts.toml beside its socket, and
+// returns that socket.
 func startContainerd(t *testing.T) (socket string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root to run containerd")
-	}
-	bin := os.Getenv("PULLPROBE_CONTAINERD")
-	if bin == "" {
-		var err error
-		if bin, err = exec.LookPath("containerd"); err != nil {
-			t.Skip("no containerd: set PULLPROBE_CONTAINERD or put it on PATH")
-		}
-	}
-	dir, err := os.MkdirTemp("", "agent") // short: the paths of sockets are bounded
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket = dir + "/c.sock"
-	hosttest.Write(t, dir+"/config.toml", fmt.Sprintf(`version = 3
-root = %q
-state = %q
-[grpc]
-  address = %q
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true
-  disable_cgroup = true
-[plugins."io.containerd.cri.v1.images".registry]
-  config_path = %q
-`, dir+"/root", dir+"/state", socket, filepath.Join(dir, "certs.d")))
-	cmd := exec.Command(bin, "--config", dir+"/config.toml")
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	c, err := cri.New(socket)
+	n := critest.New(t, "")
+	n.Configure(fmt.Sprintf("[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = %q\n", n.Dir+"/certs.d"))
+	c, err := cri.New(n.Socket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for deadline := time.Now().Add(30 * time.Second); c.Status(t.Context()).Outcome != report.Pass; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("containerd is not ready: %+v", c.Status(t.Context()))
+	n.Start(func() (problem string) {
+		if c := c.Status(t.Context()); c.Outcome != report.Pass {
+			return fmt.Sprintf("%+v", c)
 		}
-	}
-	return socket
+		return ""
+	})
+	return n.Socket()
 }
 
 // startKubelet starts a program named kubelet in its own mount namespace, so that no
