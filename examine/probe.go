@@ -43,7 +43,7 @@ func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed 
 // everyLayer reports whether the probes must ask for each layer: there is no test pull, and
 // the kubelet is not pulling.
 func (e *Examiner) everyLayer(s Subject) bool {
-	off := e.Puller == nil || !e.policy().TestPull
+	off := e.Puller == nil || !e.Node.policy().TestPull
 	return s.NoPull == "" && (off || !s.Failing)
 }
 

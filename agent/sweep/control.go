@@ -2,41 +2,20 @@ package sweep
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// sweepControl returns the control check of a whole sweep: whether this node reaches
-// anything at all. s.mu is held.
-func (s *Sweeper) sweepControl(observations []examine.Observation, set config.Settings, now time.Time) report.Check {
-	var hosts []report.ControlHost
-	for _, o := range observations {
-		if !o.At.IsZero() {
-			hosts = append(hosts, s.controlHost(o, set))
-		}
-	}
-	return report.Control(hosts, false, now)
-}
-
-func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) report.ControlHost {
-	h := s.hosts[o.Host]
-	v := report.ControlHost{
-		Registry: report.StateOf(o.Host, o.Checks, o.At),
-		Known:    h != nil && h.wasReached || slices.Contains(set.Control, o.Host),
-	}
-	v.Roles = o.Roles
-	return v
-}
-
 // controlCache holds the control hosts as they were last checked for a diagnosis.
 // Diagnoses that need them at the same time share one check.
 type controlCache struct {
-	turn  chan struct{} // holds one token; its holder may use the other fields
+	survey func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
+	known  *hostTable
+
+	turn  chan struct{} // holds one token; its holder may use what follows
 	hosts []report.ControlHost
 	at    time.Time
 }
@@ -52,7 +31,7 @@ const (
 // registry of a domain: whether this node reaches any other host now. The last sweep
 // may be minutes old, so a few hosts are checked again.
 func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check {
-	hosts, ok := s.controlHosts(ctx)
+	hosts, ok := s.control.get(ctx, s.cfg.Settings().Control)
 	if !ok {
 		return report.Check{
 			ID:      report.IDControl,
@@ -67,10 +46,9 @@ func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check 
 	return report.Control(others, true, time.Now())
 }
 
-// controlHosts returns the control hosts as they were checked within controlTTL; false
-// if ctx ended before.
-func (s *Sweeper) controlHosts(ctx context.Context) ([]report.ControlHost, bool) {
-	c := &s.control
+// get returns the control hosts as they were checked within controlTTL, the configured
+// ones first; false if ctx ended before.
+func (c *controlCache) get(ctx context.Context, configured []string) ([]report.ControlHost, bool) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -80,23 +58,15 @@ func (s *Sweeper) controlHosts(ctx context.Context) ([]report.ControlHost, bool)
 	if time.Since(c.at) <= controlTTL {
 		return c.hosts, true
 	}
-	set := s.cfg.Settings()
 	want := examine.SurveyRequest{Domains: map[string][]report.Role{}, Width: maxControlHosts + 1, Each: controlTimeout}
-	for _, host := range s.controlCandidates(set) {
+	for _, host := range c.known.controlCandidates(configured) {
 		want.Domains[host] = []report.Role{report.RoleControl}
 	}
-	observations, _ := s.cfg.Survey(ctx, want)
+	observations, _ := c.survey(ctx, want)
 	if ctx.Err() != nil {
 		return nil, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.hosts, c.at = nil, time.Now()
-	for _, o := range observations {
-		if !o.At.IsZero() {
-			c.hosts = append(c.hosts, s.controlHost(o, set))
-		}
-	}
+	c.hosts, c.at = c.known.controls(observations, configured), time.Now()
 	return c.hosts, true
 }
 
@@ -106,23 +76,4 @@ func upstreamOf(domain string) string {
 		return "registry-1.docker.io"
 	}
 	return domain
-}
-
-// controlCandidates returns the hosts whose answers prove most: the configured control
-// hosts, then those that this node has reached before. It is one more than needed,
-// because one may be the host that the diagnosis is about.
-func (s *Sweeper) controlCandidates(set config.Settings) []string {
-	out := slices.Clone(set.Control)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, known := range []bool{true, false} {
-		for _, name := range slices.Sorted(maps.Keys(s.hosts)) {
-			h := s.hosts[name]
-			registry := slices.Contains(h.Roles, report.RoleRegistry) || slices.Contains(h.Roles, report.RoleTarget)
-			if h.wasReached == known && registry && h.NotBefore == nil && !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
-	}
-	return out[:min(len(out), maxControlHosts+1)]
 }

@@ -3,21 +3,17 @@
 package sweep
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes/reference"
-	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -28,17 +24,16 @@ type Sweeper struct {
 	cfg      Config
 	requests chan struct{} // holds one token: a sweep is requested
 
+	hosts    *hostTable
+	leads    leadTable
+	control  controlCache
+	announce announcer
+
 	mu       sync.Mutex
-	hosts    map[string]*hostState
-	answers  map[string]answer // of the last sweep, by host: of those that answered
-	leads    map[string]knownLead
 	isolated bool // nothing was reachable
 	changed  bool // the last sweep found a change
-	round    int
 	last     *report.Sweep
 	began    time.Time // of the last sweep that has ended
-
-	control controlCache
 }
 
 // Config is what a sweeper needs.
@@ -52,18 +47,6 @@ type Config struct {
 	Emit       func(NodeEvent)
 }
 
-// answer is a host's answer to GET /v2/.
-type answer struct {
-	report.Check
-	at time.Time
-}
-
-// knownLead is a lead and when it was last given.
-type knownLead struct {
-	examine.Redirect
-	at time.Time
-}
-
 // NodeEvent is an Event on the Node object.
 type NodeEvent struct {
 	Reason  string
@@ -72,26 +55,20 @@ type NodeEvent struct {
 	Host    string
 }
 
-// Leads come from registries, and so in the end from tenants: their number and age
-// are limited.
-const (
-	maxLeads = 64
-	leadTTL  = 24 * time.Hour
-)
-
 // maxRegistries limits the registries of one sweep that pods name: tenants choose
 // them.
 const maxRegistries = 256
 
 // New returns a sweeper that has seen nothing yet.
 func New(c Config) *Sweeper {
+	hosts := newHostTable()
 	return &Sweeper{
 		cfg:      c,
 		requests: make(chan struct{}, 1),
-		hosts:    map[string]*hostState{},
-		answers:  map[string]answer{},
-		leads:    map[string]knownLead{},
-		control:  controlCache{turn: make(chan struct{}, 1)},
+		hosts:    hosts,
+		leads:    leadTable{byHost: map[string]knownLead{}},
+		control:  controlCache{survey: c.Survey, known: hosts, turn: make(chan struct{}, 1)},
+		announce: announcer{log: c.Log, emit: c.Emit},
 	}
 }
 
@@ -192,7 +169,8 @@ func (s *Sweeper) sweep(ctx context.Context) {
 func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest {
 	want := examine.SurveyRequest{
 		Domains:    map[string][]report.Role{},
-		Leave:      map[string]bool{},
+		Leads:      s.leads.list(now),
+		Leave:      s.hosts.limited(now),
 		Width:      set.SweepConcurrency,
 		Each:       set.SweepDeadline,
 		Configured: true,
@@ -217,17 +195,6 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 	for _, domain := range set.Control {
 		add(domain, report.RoleControl)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.leads, func(_ string, l knownLead) bool { return now.Sub(l.at) > leadTTL })
-	for _, host := range slices.Sorted(maps.Keys(s.leads)) {
-		want.Leads = append(want.Leads, s.leads[host].Redirect)
-	}
-	for host, h := range s.hosts {
-		if h.NotBefore != nil && now.Before(*h.NotBefore) {
-			want.Leave[host] = true
-		}
-	}
 	return want
 }
 
@@ -237,252 +204,42 @@ func domainOf(image string) string {
 	return ref.Domain
 }
 
-// hostChange is what a sweep changed for one host.
-type hostChange struct {
-	transition
-	report.Registry
-}
-
 // merge adds the results of a sweep to what is known, announces the changes, and
 // returns the new state.
 func (s *Sweeper) merge(observations []examine.Observation, set config.Settings, now time.Time) report.Sweep {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.round++
-	control := s.sweepControl(observations, set, now)
-	changes := s.mergeHosts(observations, control, now)
-	isolated := control.Outcome == report.Fail
-	quiet := isolated || s.isolated // one fault, not one for each host
-	s.announceIsolation(control)
-	s.isolated, s.changed = isolated, false
-	for _, c := range changes {
-		s.announce(c.transition, c.Registry, quiet)
-		s.changed = s.changed || c.transition != unchanged
+	control := report.Control(s.hosts.controls(observations, set.Control), false, now)
+	changes := s.hosts.observe(observations, control)
+	for _, o := range observations {
+		if o.Lead != nil && !o.At.IsZero() {
+			s.leads.add(*o.Lead, now)
+		}
 	}
-	sweep := report.Sweep{
+	isolated := control.Outcome == report.Fail
+	s.mu.Lock()
+	wasIsolated := s.isolated
+	s.isolated = isolated
+	s.changed = slices.ContainsFunc(changes, func(c hostChange) bool { return c.transition != unchanged })
+	s.mu.Unlock()
+	s.announce.isolation(control, wasIsolated)
+	for _, c := range changes {
+		s.announce.change(c, isolated || wasIsolated) // one fault, not one for each host
+	}
+	return report.Sweep{
 		Control:    control,
-		Registries: []report.Registry{},
+		Registries: s.hosts.registries(),
 		Resolvers:  summarizeResolvers(observations),
 		Clock:      summarizeClock(observations),
 	}
-	for _, h := range s.hosts {
-		sweep.Registries = append(sweep.Registries, h.Registry)
-	}
-	report.SortRegistries(sweep.Registries)
-	return sweep
-}
-
-// mergeHosts updates the state of every host and returns what changed. Hosts that
-// were not part of this sweep are removed. s.mu is held.
-func (s *Sweeper) mergeHosts(observations []examine.Observation, control report.Check, now time.Time) []hostChange {
-	var changes []hostChange
-	seen := map[string]bool{}
-	s.answers = map[string]answer{}
-	for _, o := range observations {
-		name := o.Host
-		if seen[name] {
-			name += " (other settings)"
-		}
-		seen[name] = true
-		h := s.hosts[name]
-		if h == nil {
-			h = &hostState{}
-			s.hosts[name] = h
-		}
-		h.round = s.round
-		if o.At.IsZero() { // not checked this time
-			h.Roles = o.Roles
-			continue
-		}
-		at := o.At.UTC().Truncate(time.Millisecond)
-		r := report.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
-		r.Host, r.Roles = name, o.Roles
-		h.noteLimit(&r, o.Checks)
-		what := h.observe(r)
-		if c := report.Find(o.Checks, report.RegistryID(o.Host)); c.Outcome == report.Pass {
-			s.answers[name] = answer{c, o.At}
-		}
-		changes = append(changes, hostChange{what, h.Registry})
-		if o.Lead != nil {
-			s.addLead(*o.Lead, now)
-		}
-	}
-	maps.DeleteFunc(s.hosts, func(_ string, h *hostState) bool { return h.round != s.round })
-	return changes
-}
-
-// maxLimit is the longest time that a host is not checked because it keeps answering
-// 429.
-const maxLimit = time.Hour
-
-// noteLimit sets until when a host that answered 429 is not checked: as long as it
-// asks, and longer each time in a row.
-func (h *hostState) noteLimit(r *report.Registry, checks []report.Check) {
-	if r.State != report.Limited {
-		h.limitCount = 0
-		return
-	}
-	wait := time.Minute
-	for _, c := range checks {
-		if c.ID == r.Because {
-			wait = examine.RetryAfter(c.Evidence[report.KeyRetryAfter], r.Checked)
-		}
-	}
-	if h.limitCount > 0 {
-		wait = max(wait, min(time.Minute<<min(h.limitCount, 6), maxLimit))
-	}
-	h.limitCount++
-	until := r.Checked.Add(wait).Truncate(time.Second)
-	r.NotBefore = &until
-}
-
-// announceIsolation logs and emits that the node has become isolated, or is no longer
-// so. s.mu is held.
-func (s *Sweeper) announceIsolation(control report.Check) {
-	hosts := control.Evidence[report.KeyHosts]
-	switch isolated := control.Outcome == report.Fail; {
-	case isolated && !s.isolated:
-		s.cfg.Log.Warn("this node cannot reach any host", "hosts", hosts, "cause", control.Cause)
-		s.cfg.Emit(NodeEvent{
-			Reason:  "NothingReachable",
-			Warning: true,
-			Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary,
-		})
-	case !isolated && s.isolated:
-		s.cfg.Log.Info("this node reaches other hosts again", "hosts", hosts)
-		s.cfg.Emit(NodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
-	}
-}
-
-// announce logs one change and, unless quiet, emits an Event. Changes that have one
-// common reason are quiet.
-func (s *Sweeper) announce(what transition, r report.Registry, quiet bool) {
-	e := NodeEvent{Host: r.Host}
-	fields := []any{"registry", r.Host, "state", r.State}
-	why := append(slices.Clone(fields), "fault", r.Fault, "cause", r.Cause, "because", r.Because)
-	switch what {
-	case unchanged:
-		return
-	case becameUnavailable:
-		e.Reason, e.Warning = "RegistryUnreachable", true
-		e.Message = r.Host + ": " + string(r.Fault) + " / " + string(r.Cause) + ": " + r.Summary
-		if r.State == report.Limited {
-			e.Reason = "RegistryLimited"
-		}
-		s.cfg.Log.Warn("registry unreachable", why...)
-	case recovered:
-		e.Reason = "RegistryReachable"
-		e.Message = r.Host + " is reachable again"
-		s.cfg.Log.Info("registry reachable again", fields...)
-	case causeChanged:
-		s.cfg.Log.Info("registry still unreachable, cause changed", why...)
-		return
-	case startedFlapping:
-		e.Reason, e.Warning = "RegistryFlapping", true
-		e.Message = r.Host + " is flapping: " + strconv.Itoa(flapChanges) + " changes within an hour, now " + string(r.State) +
-			"; no Events until stable for " + report.Duration(flapQuiet)
-		s.cfg.Log.Warn("registry is flapping", fields...)
-	case stabilized:
-		e.Reason, e.Warning = "RegistryStable", r.State.Bad()
-		e.Message = r.Host + " has been " + string(r.State) + " since " + report.Time(r.Since)
-		s.cfg.Log.Info("registry is stable again", fields...)
-	}
-	if !quiet {
-		s.cfg.Emit(e)
-	}
-}
-
-// addLead keeps where a registry sends the runtime. s.mu is held.
-func (s *Sweeper) addLead(l examine.Redirect, now time.Time) {
-	if _, known := s.leads[l.Host]; !known && len(s.leads) >= maxLeads {
-		return
-	}
-	s.leads[l.Host] = knownLead{l, now}
 }
 
 // LearnFrom takes leads from the checks of an examination: the hosts that serve
 // layers.
-func (s *Sweeper) LearnFrom(checks []report.Check) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range checks {
-		if host := c.Evidence[report.KeyBlobHost]; host != "" && c.Kind == report.KindBlob && host != c.Host {
-			s.addLead(examine.Redirect{Lead: registry.Lead{Host: host}, Via: c.Host, Role: report.RoleBlob}, time.Now())
-		}
-	}
-}
-
-// answerTTL is how old an answer may be that a diagnosis uses.
-const answerTTL = 15 * time.Second
+func (s *Sweeper) LearnFrom(checks []report.Check) { s.leads.learn(checks, time.Now()) }
 
 // CachedAnswer returns a host's answer to the last sweep, and its age; ok is false if
 // it is older than a time or too old.
 func (s *Sweeper) CachedAnswer(host string, after time.Time) (c report.Check, age time.Duration, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, ok := s.answers[host]
-	age = time.Since(a.at)
-	return a.Check, age, ok && age <= answerTTL && a.at.After(after)
-}
-
-// summarizeResolvers returns the state of each resolver. One that answered for any
-// name passes.
-func summarizeResolvers(observations []examine.Observation) []report.Resolver {
-	var out []report.Resolver
-	for _, o := range observations {
-		for _, c := range o.Checks {
-			if c.Kind != report.KindDNS || c.Target == "" || c.ID != report.DNSID(c.Host, c.Target) {
-				continue
-			}
-			i := slices.IndexFunc(out, func(r report.Resolver) bool { return r.Address == c.Target })
-			if i < 0 {
-				i = len(out)
-				out = append(out, report.Resolver{Address: c.Target})
-			}
-			r := &out[i]
-			r.Latency = max(r.Latency, c.Duration)
-			switch {
-			case c.Outcome == report.Pass, c.Cause == report.HostNotFound: // it answered
-				r.Outcome, r.Cause = report.Pass, ""
-			case c.Outcome == report.Fail && r.Outcome != report.Pass:
-				r.Outcome, r.Cause = report.Fail, c.Cause
-			}
-		}
-	}
-	return out
-}
-
-// summarizeClock returns the check "clock" of the node. It passes if the clock of any
-// host agrees.
-func summarizeClock(observations []examine.Observation) report.Check {
-	clock := report.Check{
-		ID:      report.IDClock,
-		Kind:    report.KindClock,
-		Outcome: report.Skipped,
-		Summary: "no host returned a Date header",
-	}
-	servers := 0
-	for _, o := range observations {
-		for _, c := range o.Checks {
-			if c.Kind != report.KindClock || c.ID != report.ClockID(c.Host) {
-				continue
-			}
-			servers++
-			if clock.Outcome != report.Skipped && (c.Outcome != report.Pass || clock.Outcome != report.Fail) {
-				continue
-			}
-			clock.Outcome, clock.Cause, clock.Summary = c.Outcome, c.Cause, c.Summary
-			clock.Evidence = map[string]string{report.KeySkewSeconds: c.Evidence[report.KeySkewSeconds]}
-			if c.Evidence[report.KeyWrongClock] != "" {
-				clock.Evidence[report.KeySkewSeconds] = "0"
-				clock.Summary = "this node's clock agrees with " + cmp.Or(c.Evidence[report.KeyAgreesWith], "another host")
-			}
-		}
-	}
-	if servers > 0 {
-		clock.Evidence[report.KeyServers] = strconv.Itoa(servers)
-	}
-	return clock
+	return s.hosts.answer(host, after)
 }
 
 // Restore takes over the last sweep of an earlier agent, so that its Events are not
@@ -492,15 +249,7 @@ func (s *Sweeper) Restore(old *report.Sweep) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.isolated = old.Control.Outcome == report.Fail
-	for _, r := range old.Registries {
-		if len(s.hosts) >= maxRegistries || s.hosts[r.Host] != nil || strings.TrimSpace(r.Host) == "" {
-			continue
-		}
-		if !r.State.Known() || r.NotBefore != nil && time.Until(*r.NotBefore) > maxLimit {
-			continue // the report was edited
-		}
-		s.hosts[r.Host] = &hostState{Registry: r, wasReached: r.State == report.Reachable}
-	}
+	s.mu.Unlock()
+	s.hosts.restore(old.Registries)
 }

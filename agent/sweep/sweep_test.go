@@ -190,8 +190,8 @@ func TestSweepTargets(t *testing.T) {
 			},
 		)
 	}
-	if len(r.leads) > maxLeads {
-		t.Errorf("%d leads are kept", len(r.leads))
+	if len(r.leads.byHost) > maxLeads {
+		t.Errorf("%d leads are kept", len(r.leads.byHost))
 	}
 }
 

@@ -3,6 +3,7 @@ package sweep
 import (
 	"time"
 
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -81,4 +82,29 @@ func (h *hostState) observe(now report.Registry) transition {
 		return causeChanged
 	}
 	return unchanged
+}
+
+// maxLimit is the longest time that a host is not checked because it keeps answering
+// 429.
+const maxLimit = time.Hour
+
+// noteLimit sets until when a host that answered 429 is not checked: as long as it
+// asks, and longer each time in a row.
+func (h *hostState) noteLimit(r *report.Registry, checks []report.Check) {
+	if r.State != report.Limited {
+		h.limitCount = 0
+		return
+	}
+	wait := time.Minute
+	for _, c := range checks {
+		if c.ID == r.Because {
+			wait = examine.RetryAfter(c.Evidence[report.KeyRetryAfter], r.Checked)
+		}
+	}
+	if h.limitCount > 0 {
+		wait = max(wait, min(time.Minute<<min(h.limitCount, 6), maxLimit))
+	}
+	h.limitCount++
+	until := r.Checked.Add(wait).Truncate(time.Second)
+	r.NotBefore = &until
 }

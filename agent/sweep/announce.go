@@ -1,0 +1,71 @@
+package sweep
+
+import (
+	"log/slog"
+	"slices"
+	"strconv"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// announcer logs what a sweep has changed, and emits Events.
+type announcer struct {
+	log  *slog.Logger
+	emit func(NodeEvent)
+}
+
+// isolation logs and emits that the node has become isolated, or is no longer so.
+func (a announcer) isolation(control report.Check, before bool) {
+	hosts := control.Evidence[report.KeyHosts]
+	switch isolated := control.Outcome == report.Fail; {
+	case isolated && !before:
+		a.log.Warn("this node cannot reach any host", "hosts", hosts, "cause", control.Cause)
+		a.emit(NodeEvent{
+			Reason:  "NothingReachable",
+			Warning: true,
+			Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary,
+		})
+	case !isolated && before:
+		a.log.Info("this node reaches other hosts again", "hosts", hosts)
+		a.emit(NodeEvent{Reason: "Reachable", Message: "this node reaches other hosts again: " + control.Summary})
+	}
+}
+
+// change logs one change and, unless quiet, emits an Event. Changes that have one
+// common reason are quiet.
+func (a announcer) change(c hostChange, quiet bool) {
+	r := c.Registry
+	e := NodeEvent{Host: r.Host}
+	fields := []any{"registry", r.Host, "state", r.State}
+	why := append(slices.Clone(fields), "fault", r.Fault, "cause", r.Cause, "because", r.Because)
+	switch c.transition {
+	case unchanged:
+		return
+	case becameUnavailable:
+		e.Reason, e.Warning = "RegistryUnreachable", true
+		e.Message = r.Host + ": " + string(r.Fault) + " / " + string(r.Cause) + ": " + r.Summary
+		if r.State == report.Limited {
+			e.Reason = "RegistryLimited"
+		}
+		a.log.Warn("registry unreachable", why...)
+	case recovered:
+		e.Reason = "RegistryReachable"
+		e.Message = r.Host + " is reachable again"
+		a.log.Info("registry reachable again", fields...)
+	case causeChanged:
+		a.log.Info("registry still unreachable, cause changed", why...)
+		return
+	case startedFlapping:
+		e.Reason, e.Warning = "RegistryFlapping", true
+		e.Message = r.Host + " is flapping: " + strconv.Itoa(flapChanges) + " changes within an hour, now " + string(r.State) +
+			"; no Events until stable for " + report.Duration(flapQuiet)
+		a.log.Warn("registry is flapping", fields...)
+	case stabilized:
+		e.Reason, e.Warning = "RegistryStable", r.State.Bad()
+		e.Message = r.Host + " has been " + string(r.State) + " since " + report.Time(r.Since)
+		a.log.Info("registry is stable again", fields...)
+	}
+	if !quiet {
+		a.emit(e)
+	}
+}
