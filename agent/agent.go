@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -34,6 +35,7 @@ type Agent struct {
 	cache      *examCache
 	watcher    *nodeWatcher
 	rechecker  *rechecker
+	announcer  *announcer
 	reconciler *reconciler
 	reporter   nodeReporter
 	restorer   restorer
@@ -83,6 +85,7 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		startup:   s.startup,
 	}
 	rechecker := newRechecker(s, watcher, sweeper)
+	announcer := newAnnouncer(func() time.Duration { return s.live.Get().EventRenewal }, s.publisher.EnqueueEvent)
 	return &Agent{
 		shared:     s,
 		examiner:   examiner,
@@ -91,9 +94,10 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		cache:      cache,
 		watcher:    watcher,
 		rechecker:  rechecker,
-		reconciler: newReconciler(s, cache, sweeper, rechecker),
+		announcer:  announcer,
+		reconciler: newReconciler(s, cache, sweeper, announcer, rechecker),
 		reporter:   newReporter(s, sweeper),
-		restorer:   newRestorer(s, sweeper),
+		restorer:   newRestorer(s, sweeper, announcer),
 		reloader:   config.NewReloader(opts, s.live, log, s.metrics.ObserveReload),
 	}, nil
 }
@@ -153,6 +157,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	workers.Go(func() { a.reloader.Run(work) })
 	workers.Go(func() { a.rechecker.followSettings(work) })
+	workers.Go(func() { a.announcer.run(work) })
 	for range podWorkers {
 		workers.Go(func() { a.reconciler.run(work) })
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
@@ -34,15 +34,14 @@ func TestRestart(t *testing.T) {
 	w.pod("runs", image, corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"})
 	stop := w.agent()
 	w.diagnosed("stuck", anyDiagnosis)
+	asked := time.Now().Add(-time.Second) // the API has whole seconds
 	w.annotate("stuck", "now")
 	w.annotate("runs", "now")
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
 	w.diagnosed("runs", func(d report.Diagnosis) bool { return d.Asked == "now" })
-	w.until(
-		"both Events of the stuck pod and the one of the other",
-		10*time.Second,
-		func() bool { return len(w.events("stuck")) == 2 && len(w.events("runs")) == 1 },
-	)
+	w.until("the Event of each pod, renewed by the request", 10*time.Second, func() bool {
+		return len(w.events("stuck")) == 1 && len(w.events("runs")) == 1 && w.events("stuck")[0].LastTimestamp.After(asked)
+	})
 	stop()
 
 	// The first write of the next agent is recorded.
@@ -66,8 +65,8 @@ func TestRestart(t *testing.T) {
 		t.Errorf("the request is lost: %q", d.Asked)
 	}
 	stop() // writes all that was to be written
-	if n, m := len(w.events("stuck")), len(w.events("runs")); n != 2 || m != 1 {
-		t.Errorf("%d and %d Events after the restart, want 2 and 1", n, m)
+	if n, m := len(w.events("stuck")), len(w.events("runs")); n != 1 || m != 1 {
+		t.Errorf("%d and %d Events after the restart, want one each", n, m)
 	}
 	if n, _, _ := w.report(); n.Answered[uidOf(w, "runs")] != "now" {
 		t.Errorf("what was answered is not remembered: %v", n.Answered)
@@ -77,9 +76,14 @@ func TestRestart(t *testing.T) {
 	writes := w.agentProxy.count("PATCH configmaps")
 	w.agent()
 	w.until("a report of the new agent", 10*time.Second, func() bool { return w.agentProxy.count("PATCH configmaps") > writes })
+	last := w.events("stuck")[0].LastTimestamp.Time
+	time.Sleep(time.Until(last.Add(time.Second))) // the API has whole seconds
 	w.annotate("stuck", nil)
 	w.annotate("stuck", "now")
-	w.until("a third Event", 10*time.Second, func() bool { return len(w.events("stuck")) == 3 })
+	w.until("the Event is renewed", 10*time.Second, func() bool { return w.events("stuck")[0].LastTimestamp.After(last) })
+	if e := w.events("stuck"); len(e) != 1 || !e[0].FirstTimestamp.Time.Before(last.Add(time.Second)) {
+		t.Errorf("%d Events, the first one at %v", len(e), e[0].FirstTimestamp)
+	}
 }
 
 func uidOf(w *world, pod string) string {
@@ -192,12 +196,9 @@ func TestImageChangedInPlace(t *testing.T) {
 	if c := report.Find(d.Checks, report.IDPull); c.Outcome != report.Skipped {
 		t.Errorf("nothing has failed yet: %+v", c)
 	}
-	w.until("an Event about the other image", 10*time.Second, func() bool { return len(w.events("stuck")) > len(before) })
-	for _, e := range w.events("stuck") {
-		isOld := slices.ContainsFunc(before, func(o corev1.Event) bool { return o.UID == e.UID })
-		if !isOld && strings.Contains(e.Message, "TagNotFound") {
-			t.Errorf("an Event by the old message: %s", e.Message)
-		}
+	w.until("an Event about the other image", 10*time.Second, func() bool { return w.events("stuck")[0].Message != before[0].Message })
+	if all := w.events("stuck"); len(all) != 1 || strings.Contains(all[0].Message, "TagNotFound") {
+		t.Errorf("Events by the old message: %+v", all)
 	}
 }
 
@@ -246,12 +247,12 @@ func TestWritesOnChangeOnly(t *testing.T) {
 	})
 	w.diagnosed("stuck", anyDiagnosis)
 	w.until("ten more examinations", 20*time.Second, func() bool { return ended.Load() > 10 })
-	if n, m := w.agentProxy.count("PATCH configmaps"), w.agentProxy.count("POST events"); n != 1 || m != 1 {
+	if n, m := w.agentProxy.count("PATCH configmaps"), w.agentProxy.count("PATCH events"); n != 1 || m != 1 {
 		t.Errorf("%d writes of the report and %d Events for one finding", n, m)
 	}
 	w.annotate("stuck", "now")
 	w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == "now" })
-	w.until("the answer's Event", 10*time.Second, func() bool { return w.agentProxy.count("POST events") == 2 })
+	w.until("the answer's Event", 10*time.Second, func() bool { return w.agentProxy.count("PATCH events") == 2 })
 	if n := w.agentProxy.count("PATCH configmaps"); n > 2 {
 		t.Errorf("%d writes of the report for one finding and one request", n)
 	}
@@ -264,7 +265,7 @@ func TestEventWithoutAnswer(t *testing.T) {
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	var posts atomic.Int32
 	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/events") && posts.Add(1) <= 2 {
+		if r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/events/") && posts.Add(1) <= 2 {
 			next.ServeHTTP(discard{http.Header{}}, r)
 			panic(http.ErrAbortHandler) // accepted, and the connection breaks
 		}
@@ -329,7 +330,7 @@ func TestSlowAPIServer(t *testing.T) {
 	image := examinetest.StartImages(t).Absent()
 	release := make(chan struct{})
 	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		if strings.Contains(r.URL.Path, "/secrets/") || strings.HasSuffix(r.URL.Path, "/events") {
+		if strings.Contains(r.URL.Path, "/secrets/") || strings.Contains(r.URL.Path, "/events/") {
 			select {
 			case <-release:
 			case <-r.Context().Done():
@@ -427,10 +428,10 @@ func FuzzApplyPrevious(f *testing.F) {
 	}
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		r := restorer{
-			node:    "n",
-			results: newResults(),
-			pods:    pods.NewStore(pods.StoreConfig{}),
-			sweeper: sweep.New(sweep.Config{}),
+			node:      "n",
+			announcer: newAnnouncer(func() time.Duration { return time.Minute }, func(kube.Event) {}),
+			pods:      pods.NewStore(pods.StoreConfig{}),
+			sweeper:   sweep.New(sweep.Config{}),
 		}
 		r.apply(data)
 	})

@@ -34,7 +34,6 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	text := report.NewRedactor()
 	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
 	return kube.Event{
-		Name:      eventName(p.Name, d),
 		Namespace: p.Namespace,
 		Pod:       p.Name,
 		UID:       p.UID,
@@ -42,7 +41,6 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 		Warning:   v.Fault != report.FaultNone,
 		Reason:    "ImagePullDiagnosed",
 		Message:   text.Text(message, kube.MaxMessage),
-		Time:      d.Time,
 	}
 }
 
@@ -86,7 +84,9 @@ func (n nodeEvents) emit(e sweep.NodeEvent) {
 		Warning:   e.Warning,
 		Reason:    e.Reason,
 		Message:   report.NewRedactor().Text(e.Message, kube.MaxMessage),
+		First:     now,
 		Time:      now,
+		Count:     1,
 	})
 }
 
@@ -95,11 +95,11 @@ func nodeEventName(node string, e sweep.NodeEvent, at time.Time) string {
 	return boundedName(node, 200, node, e.Reason, e.Host, at.Format(time.RFC3339Nano))
 }
 
-// eventName returns the same name for the same diagnosis. If an answer of the API server is
-// lost, the next attempt does not create a second Event.
-func eventName(pod string, d report.Diagnosis) string {
+// eventName returns the name of the Event on a container of a pod. It is the same for
+// every verdict and for every agent, so that there is one Event.
+func eventName(p pods.Pod, key subjectKey) string {
 	const longest = 253
-	return boundedName(pod, longest-1-hashLength, d.UID, d.Container, d.Image, d.Time.UTC().Format(time.RFC3339Nano))
+	return boundedName(p.Name, longest-1-hashLength, p.UID, key.container, key.volume)
 }
 
 // hashLength is the length of the hash in the name of an Event.

@@ -327,13 +327,16 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 			t.Errorf("its own report: %q, %v", v, err)
 		}
 		now := time.Now()
-		events := []kube.Event{{Name: "web." + h.node, Namespace: "shop", Pod: "web", UID: "1", Reason: "ImagePullDiagnosed", Message: "m", Warning: true, Time: now}}
+		events := []kube.Event{{Name: "web." + h.node, Namespace: "shop", Pod: "web", UID: "1", Reason: "ImagePullDiagnosed", Message: "m", Warning: true, First: now, Time: now, Count: 1}}
 		for i, reason := range nodeReasons(t) {
-			events = append(events, kube.Event{Name: fmt.Sprintf("%s.%d", h.node, i), Namespace: "default", Node: true, UID: h.uid, Reason: reason, Message: "m", Time: now})
+			events = append(events, kube.Event{Name: fmt.Sprintf("%s.%d", h.node, i), Namespace: "default", Node: true, UID: h.uid, Reason: reason, Message: "m", First: now, Time: now, Count: 1})
 		}
 		for _, e := range events {
-			if err := k.CreateEvent(t.Context(), h.node, e); err != nil {
-				t.Errorf("Event %s: %v", e.Reason, err)
+			for range 2 { // create, then update
+				if err := k.ApplyEvent(t.Context(), h.node, e); err != nil {
+					t.Errorf("Event %s: %v", e.Reason, err)
+				}
+				e.Count, e.Time, e.Message = e.Count+1, e.Time.Add(time.Minute), "another"
 			}
 		}
 	}
@@ -346,7 +349,7 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 // nodeReasons returns the reasons of Events on the Node, from the source code.
 func nodeReasons(t *testing.T) (out []string) {
 	t.Helper()
-	text, err := os.ReadFile("sweep/sweep.go")
+	text, err := os.ReadFile("sweep/announce.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +357,7 @@ func nodeReasons(t *testing.T) (out []string) {
 		out = append(out, string(m[1]))
 	}
 	if !slices.Contains(out, "RegistryLimited") || len(out) < 7 {
-		t.Fatalf("the reasons in sweep/sweep.go are not found any more: %q", out)
+		t.Fatalf("the reasons in sweep/announce.go are not found any more: %q", out)
 	}
 	return out
 }
@@ -422,7 +425,7 @@ func (c *installed) refusesWrites(t *testing.T, a *agentUser) {
 		{"replace its report", http.MethodPut, reports + "/pullprobe-node-a", a.own()},
 		{"delete its report", http.MethodDelete, reports + "/pullprobe-node-a", nil},
 		{"delete all reports", http.MethodDelete, reports, nil},
-		{"change an Event", http.MethodPatch, "/api/v1/namespaces/shop/events/web.node-a", object{"message": "m"}},
+		{"replace an Event", http.MethodPut, "/api/v1/namespaces/shop/events/web.node-a", a.event("web", "Pod", "shop")},
 		{"delete an Event", http.MethodDelete, "/api/v1/namespaces/shop/events/web.node-a", nil},
 		{"an Event of events.k8s.io", http.MethodPost, "/apis/events.k8s.io/v1/namespaces/shop/events", object{"metadata": object{"name": "e"}}},
 		{"the policy", http.MethodDelete, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullprobe-report", nil},
@@ -633,12 +636,15 @@ func (c *installed) moreRights(t *testing.T, a, b *agentUser) {
 	a.byPolicy("replace another's", http.MethodPut, reports+"/pullprobe-node-b", b.own(), "pullprobe-node-a in namespace pullprobe and no other")
 	a.byPolicy("in another namespace", http.MethodPost, "/api/v1/namespaces/shop/configmaps", with(a.own(), "shop", "metadata", "namespace"), "in namespace pullprobe and no other")
 	a.byPolicy("settings elsewhere", http.MethodPatch, "/api/v1/namespaces/shop/configmaps/settings", object{"data": object{publish.ReportKey: "x"}}, "in namespace pullprobe and no other")
-	a.byPolicy("change an Event", http.MethodPatch, "/api/v1/namespaces/shop/events/web.node-a", object{"message": "m"}, "neither changes nor deletes")
-	a.byPolicy("delete an Event", http.MethodDelete, "/api/v1/namespaces/shop/events/web.node-a", nil, "neither changes nor deletes")
+	c.post("/api/v1/namespaces/shop/events", with(with(a.event("web", "Pod", "shop"), "foreign.1", "metadata", "name"), "kubelet", "reportingComponent"))
+	a.byPolicy("change another's Event", http.MethodPatch, "/api/v1/namespaces/shop/events/foreign.1", with(a.event("web", "Pod", "shop"), "foreign.1", "metadata", "name"), "only Events that it has written itself")
+	a.byPolicy("change another node's Event", http.MethodPatch, "/api/v1/namespaces/shop/events/web.node-b", with(a.event("web", "Pod", "shop"), "web.node-b", "metadata", "name"), "only Events that it has written itself")
+	a.byPolicy("have an Event be about another pod", http.MethodPatch, "/api/v1/namespaces/shop/events/web.node-a", object{"involvedObject": object{"name": "other"}}, "not what they are about")
+	a.byPolicy("delete an Event", http.MethodDelete, "/api/v1/namespaces/shop/events/web.node-a", nil, "it deletes none")
 	a.byPolicy("an Event of events.k8s.io", http.MethodPost, "/apis/events.k8s.io/v1/namespaces/shop/events", object{
 		"metadata": object{"name": "new.1", "namespace": "shop"}, "regarding": object{"kind": "Pod", "namespace": "shop", "name": "web"}, "reason": "ImagePullDiagnosed", "action": "Diagnose", "type": "Normal",
 		"reportingController": "pullprobe.dev/agent", "reportingInstance": "node-a", "eventTime": "2026-11-21T10:00:00.000000Z",
-	}, "creates Events of core/v1")
+	}, "writes Events of core/v1")
 	// It applies to no other user.
 	c.must("-n", "pullprobe", "create", "configmap", "another")
 	c.must("delete", "clusterrolebinding/far-too-much", "clusterrole/far-too-much")

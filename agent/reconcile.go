@@ -28,6 +28,7 @@ type reconciler struct {
 	secrets   secretReader
 	cache     *examCache
 	recorder  *recorder
+	announcer *announcer
 	rechecker *rechecker
 	publisher *publish.Publisher
 	startup   *startupGate
@@ -107,6 +108,7 @@ func (r *reconciler) reconcile(ctx context.Context, uid types.UID) (complete boo
 		images = r.images.all(ctx, p, waiting, now)
 	}
 	r.recorder.dropOld(p, waiting)
+	r.announcer.reconciled(p, waiting, now)
 	for _, image := range images {
 		left.add(r.reconcileImage(ctx, p, image, request))
 	}

@@ -24,6 +24,7 @@ type recorder struct {
 	sweeper   *sweep.Sweeper
 	metrics   *metrics.Metrics
 	publisher *publish.Publisher
+	announcer *announcer
 	enqueue   func(types.UID) // has a pod reconciled
 }
 
@@ -73,11 +74,17 @@ func (r *recorder) record(i podImage, x examination) {
 		Pod:       i.pod.String(),
 		UID:       string(i.pod.UID),
 		Container: i.image.Container,
+		Volume:    i.pod.VolumeOf(i.image),
 		Asked:     i.pod.Request,
 		Time:      time.Now().UTC().Truncate(time.Millisecond),
 		Verdict:   report.Diagnose(checks),
 		Checks:    checks,
 	})
+	if x.Final {
+		d.Announced = r.announce(i, x, d)
+	} else {
+		d.Announced = i.old.Announced
+	}
 	r.results.put(i.pod.UID, result{
 		Diagnosis:    d,
 		container:    i.image.Container,
@@ -102,20 +109,23 @@ func (r *recorder) record(i podImage, x examination) {
 	}
 	if x.Final {
 		r.sweeper.LearnFrom(checks)
-		r.announce(i, x, d)
 	}
 }
 
-// announce counts and logs a final diagnosis, and writes an Event if it is new or
-// requested.
-func (r *recorder) announce(i podImage, x examination, d report.Diagnosis) {
+// announce counts and logs a final diagnosis, and has it announced in an Event. It returns
+// when its verdict was announced first.
+func (r *recorder) announce(i podImage, x examination, d report.Diagnosis) time.Time {
 	v, took := d.Verdict, x.ended.Sub(x.began)
 	r.metrics.ObserveDiagnosis(v, took)
 	r.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
 		"confidence", v.Confidence, "because", v.Because, "took", took.Round(time.Millisecond))
-	if isNew := r.results.noteEvent(i.pod.UID, i.image.Container, i.image.Image, v); isNew || i.request.pending() {
-		r.publisher.EnqueueEvent(eventFor(i.pod, d))
-	}
+	return r.announcer.announce(finding{
+		pod:       i.pod,
+		about:     subjectKey{d.Container, d.Volume},
+		diagnosis: d,
+		waits:     i.image.Failing || i.image.Creating,
+		requested: i.request.pending(),
+	}, d.Time)
 }
 
 // publishAndRequeue publishes a change, and reconciles the pods that may wait behind
@@ -129,6 +139,7 @@ func (r *recorder) publishAndRequeue() {
 
 // forget removes everything about a pod that is gone.
 func (r *recorder) forget(uid types.UID) {
+	r.announcer.forget(uid)
 	if r.results.forget(uid) {
 		r.publishAndRequeue()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +22,7 @@ type restorer struct {
 	node      string
 	log       *slog.Logger
 	publisher *publish.Publisher
-	results   *results
+	announcer *announcer
 	pods      *pods.Store
 	sweeper   *sweep.Sweeper
 }
@@ -34,10 +35,13 @@ type previousReport struct {
 	Answered  map[string]string `json:"answered"`
 	Sweep     *report.Sweep     `json:"sweep"`
 	Diagnoses []struct {
-		UID       string `json:"uid"`
-		Container string `json:"container"`
-		Image     string `json:"image"`
-		Asked     string `json:"asked"`
+		Pod       string    `json:"pod"`
+		UID       string    `json:"uid"`
+		Container string    `json:"container"`
+		Volume    string    `json:"volume"`
+		Image     string    `json:"image"`
+		Asked     string    `json:"asked"`
+		Announced time.Time `json:"announced"`
 		Verdict   struct {
 			Fault      report.Fault      `json:"fault"`
 			Cause      report.Cause      `json:"cause"`
@@ -88,10 +92,21 @@ func (r restorer) apply(data []byte) {
 		if d.Asked != "" {
 			handled[types.UID(d.UID)] = d.Asked
 		}
-		r.results.noteEvent(types.UID(d.UID), d.Container, d.Image, report.Verdict{
-			Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence,
+		r.announced(report.Diagnosis{
+			Pod: d.Pod, UID: d.UID, Container: d.Container, Volume: d.Volume, Image: d.Image, Announced: d.Announced,
+			Verdict: report.Verdict{Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence},
 		})
 	}
 	r.pods.Restore(handled)
 	r.sweeper.Restore(old.Sweep)
+}
+
+// announced takes over that an earlier agent has announced a diagnosis.
+func (r restorer) announced(d report.Diagnosis) {
+	namespace, name, ok := strings.Cut(d.Pod, "/")
+	if !ok || d.Announced.IsZero() || d.Announced.After(time.Now()) {
+		return
+	}
+	p := pods.Pod{UID: types.UID(d.UID), Namespace: namespace, Name: name}
+	r.announcer.restore(p, subjectKey{d.Container, d.Volume}, d)
 }

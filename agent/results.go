@@ -26,14 +26,11 @@ type result struct {
 
 // results holds the current diagnoses of this node.
 type results struct {
-	mu         sync.Mutex
-	byPod      map[types.UID]map[string]result         // then by container and image
-	lastEvents map[types.UID]map[string]report.Verdict // the verdicts of the last Events
+	mu    sync.Mutex
+	byPod map[types.UID]map[string]result // then by container and image
 }
 
-func newResults() *results {
-	return &results{byPod: map[types.UID]map[string]result{}, lastEvents: map[types.UID]map[string]report.Verdict{}}
-}
+func newResults() *results { return &results{byPod: map[types.UID]map[string]result{}} }
 
 func resultKey(container, image string) string { return container + "\x00" + image }
 
@@ -83,25 +80,7 @@ func (r *results) forget(uid types.UID) bool {
 	defer r.mu.Unlock()
 	_, had := r.byPod[uid]
 	delete(r.byPod, uid)
-	delete(r.lastEvents, uid)
 	return had
-}
-
-// maxEventsKept limits what is remembered of one pod: its owner may name one image after
-// the other.
-const maxEventsKept = 64
-
-// noteEvent remembers the verdict of an Event on an image, and reports whether it is new.
-func (r *results) noteEvent(uid types.UID, container, image string, v report.Verdict) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := resultKey(container, image)
-	old, ok := r.lastEvents[uid][key]
-	if r.lastEvents[uid] == nil || len(r.lastEvents[uid]) >= maxEventsKept {
-		r.lastEvents[uid] = map[string]report.Verdict{}
-	}
-	r.lastEvents[uid][key] = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}
-	return !ok || !old.Same(v)
 }
 
 // countOlder counts the diagnoses of waiting pods whose examinations began before a time

@@ -3,33 +3,12 @@ package agent
 import (
 	"encoding/json"
 	"log/slog"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/report"
 )
-
-// TestEventsAreRemembered checks that a repeated Event is not new, and that a pod whose
-// owner names one image after the other takes no more memory.
-func TestEventsAreRemembered(t *testing.T) {
-	r := newResults()
-	v := report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Summary: "long"}
-	if !r.noteEvent("uid", "web", "app:1", v) || r.noteEvent("uid", "web", "app:1", v) {
-		t.Error("the first time is news, the second is not")
-	}
-	v.Confidence = report.Confirmed
-	if !r.noteEvent("uid", "web", "app:1", v) {
-		t.Error("it is surer now, and that is no news")
-	}
-	for i := range 10 * maxEventsKept {
-		r.noteEvent("uid", "web", "app:"+strconv.Itoa(i), v)
-	}
-	if n := len(r.lastEvents["uid"]); n > maxEventsKept {
-		t.Errorf("%d verdicts are remembered", n)
-	}
-}
 
 // TestReportBeforeTheFirstCheck checks that a report from before the first checks has these
 // checks as unknown.

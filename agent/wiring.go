@@ -134,7 +134,9 @@ func newRechecker(s shared, node *nodeWatcher, sweeper *sweep.Sweeper) *rechecke
 }
 
 // newReconciler builds what keeps the diagnoses of the pods up to date.
-func newReconciler(s shared, cache *examCache, sweeper *sweep.Sweeper, rechecker *rechecker) *reconciler {
+func newReconciler(
+	s shared, cache *examCache, sweeper *sweep.Sweeper, announcer *announcer, rechecker *rechecker,
+) *reconciler {
 	return &reconciler{
 		pods:    s.pods,
 		queue:   s.queue,
@@ -149,8 +151,10 @@ func newReconciler(s shared, cache *examCache, sweeper *sweep.Sweeper, rechecker
 			sweeper:   sweeper,
 			metrics:   s.metrics,
 			publisher: s.publisher,
+			announcer: announcer,
 			enqueue:   s.enqueue,
 		},
+		announcer: announcer,
 		rechecker: rechecker,
 		publisher: s.publisher,
 		startup:   s.startup,
@@ -172,12 +176,12 @@ func newReporter(s shared, sweeper *sweep.Sweeper) nodeReporter {
 }
 
 // newRestorer builds what takes over the report of an earlier agent.
-func newRestorer(s shared, sweeper *sweep.Sweeper) restorer {
+func newRestorer(s shared, sweeper *sweep.Sweeper, announcer *announcer) restorer {
 	return restorer{
 		node:      s.opts.NodeName,
 		log:       s.log,
 		publisher: s.publisher,
-		results:   s.results,
+		announcer: announcer,
 		pods:      s.pods,
 		sweeper:   sweeper,
 	}

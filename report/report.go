@@ -140,9 +140,11 @@ type Diagnosis struct {
 	Node      string    `json:"node,omitempty"`
 	Pod       string    `json:"pod,omitempty"`       // namespace/name
 	UID       string    `json:"uid,omitempty"`       // the pod's UID
-	Container string    `json:"container,omitempty"` // container or image volume that names the image
+	Container string    `json:"container,omitempty"` // that names the image
+	Volume    string    `json:"volume,omitempty"`    // the image volume of the container that names it; empty: the container itself
 	Asked     string    `json:"asked,omitempty"`     // the value of the annotation that requested it; empty if there was none
 	Time      time.Time `json:"time"`
+	Announced time.Time `json:"announced,omitzero"` // when an Event on the pod said so first
 	Verdict   Verdict   `json:"verdict"`
 	Checks    []Check   `json:"checks"`
 	Trimmed   bool      `json:"trimmed,omitempty"` // some checks were left out to keep the report within its limit

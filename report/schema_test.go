@@ -109,7 +109,7 @@ func fields(t *testing.T, of reflect.Type, defs object) object {
 		switch {
 		case options == "":
 			required = append(required, name)
-		case options != "omitempty":
+		case options != "omitempty" && options != "omitzero":
 			t.Errorf("%v.%s: what %q does is not known here", of, f.Name, options)
 		}
 		if f.Type.Kind() == reflect.Pointer && options == "" {

@@ -21,6 +21,8 @@ type Settings struct {
 	CoolDown  time.Duration
 	Heartbeat time.Duration
 
+	EventRenewal time.Duration
+
 	TestPull            bool
 	PullMaxBytes        int64
 	CredentialProviders bool
@@ -56,6 +58,8 @@ func Defaults() Settings {
 		CoolDown:  15 * time.Minute,
 		Heartbeat: 10 * time.Minute,
 
+		EventRenewal: 20 * time.Minute,
+
 		TestPull:     true,
 		PullMaxBytes: cri.DefaultPullMaxBytes,
 		RegistryRate: 4,
@@ -74,6 +78,8 @@ func Defaults() Settings {
 func (s *Settings) addFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.CoolDown, "cool-down", s.CoolDown, "maximum interval between automatic checks of a stuck image (starts at 1m)")
 	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "interval at which an unchanged report is written again")
+	fs.DurationVar(&s.EventRenewal, "event-renewal", s.EventRenewal,
+		"interval at which the Event on a stuck pod is written again; less than half of the API server's --event-ttl (1h by default)")
 	fs.BoolVar(&s.TestPull, "test-pull", s.TestPull, "let the runtime pull images whose pull already fails")
 	fs.Int64Var(&s.PullMaxBytes, "test-pull-max-bytes", s.PullMaxBytes, "largest image for a test pull, compressed; 0: no limit")
 	fs.BoolVar(&s.CredentialProviders, "credential-providers", s.CredentialProviders,
@@ -108,6 +114,7 @@ func (s Settings) validate() (out []problem) {
 	}
 	check(s.CoolDown >= 10*time.Second, "cool-down", "10s or more")
 	check(s.Heartbeat >= time.Minute, "heartbeat", "1m or more")
+	check(s.EventRenewal >= 10*time.Second, "event-renewal", "10s or more")
 	check(s.PullMaxBytes >= 0, "test-pull-max-bytes", "a number of bytes, or 0 for no limit")
 	check(s.RegistryRate >= 1 && s.RegistryRate <= 1000, "registry-rate", "1 to 1000")
 	check(s.SweepInterval == 0 || s.SweepInterval >= 30*time.Second, "sweep-interval", "30s or more, or 0 to disable")

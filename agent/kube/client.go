@@ -217,30 +217,31 @@ func (k *Client) ConfigMapData(ctx context.Context, namespace, name, key string)
 
 // Event is one Event on a pod or on the Node.
 type Event struct {
-	Name           string // the same in every attempt to write it
+	Name           string // the same for every write
 	Namespace, Pod string
 	Node           bool // it is about the Node: Pod is empty, and the namespace is default
 	UID            types.UID
 	Container      string
 	Warning        bool
 	Reason         string
-	Message        string // at most 1 KiB
-	Time           time.Time
+	Message        string    // at most 1 KiB
+	First, Time    time.Time // when it was written with this content first, and now
+	Count          int       // how often
 }
 
 // MaxMessage is the longest message of an Event, in bytes (events.k8s.io, validation
 // of Event.note).
 const MaxMessage = 1024
 
-// CreateEvent writes one Event. Its source is the agent of this node.
-func (k *Client) CreateEvent(ctx context.Context, node string, e Event) error {
+// ApplyEvent writes an Event, or writes it again: its content, and its time. Its source is
+// the agent of this node.
+func (k *Client) ApplyEvent(ctx context.Context, node string, e Event) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	kind := corev1.EventTypeNormal
 	if e.Warning {
 		kind = corev1.EventTypeWarning
 	}
-	at := metav1.NewTime(e.Time)
 	obj := corev1.Event{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
 		ObjectMeta: metav1.ObjectMeta{Name: e.Name, Namespace: e.Namespace},
@@ -249,8 +250,8 @@ func (k *Client) CreateEvent(ctx context.Context, node string, e Event) error {
 		},
 		Reason: e.Reason, Message: e.Message, Type: kind,
 		Source:         corev1.EventSource{Component: fieldManager, Host: node},
-		FirstTimestamp: at, LastTimestamp: at, Count: 1,
-		EventTime:           metav1.NewMicroTime(e.Time),
+		FirstTimestamp: metav1.NewTime(e.First), LastTimestamp: metav1.NewTime(e.Time), Count: int32(e.Count),
+		EventTime:           metav1.NewMicroTime(e.First),
 		Action:              "Diagnose",
 		ReportingController: "pullprobe.dev/agent",
 		ReportingInstance:   reportingInstance(node),
@@ -259,7 +260,12 @@ func (k *Client) CreateEvent(ctx context.Context, node string, e Event) error {
 		obj.InvolvedObject = corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: e.UID}
 		obj.Action = "Sweep"
 	}
-	return k.client.Post().Namespace(e.Namespace).Resource("events").Body(&obj).Do(ctx).Error()
+	body, err := json.Marshal(obj)
+	if err != nil {
+		return err
+	}
+	return k.client.Patch(types.ApplyPatchType).Namespace(e.Namespace).Resource("events").Name(e.Name).
+		Param("fieldManager", fieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx).Error()
 }
 
 // reportingInstance returns the node's name, truncated to the 128 characters of

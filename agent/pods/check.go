@@ -21,7 +21,7 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 	}}
 	for key, value := range map[string]string{
 		report.KeyOwner:   p.Owner,
-		report.KeyVolume:  p.volumeOf(w),
+		report.KeyVolume:  p.VolumeOf(w),
 		report.KeyReason:  w.Reason,
 		report.KeySandbox: w.Sandbox,
 	} {
@@ -43,9 +43,9 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 	return c
 }
 
-// volumeOf returns the image volume that needs the image; empty if the container
+// VolumeOf returns the image volume that needs the image; empty if the container
 // itself does.
-func (p Pod) volumeOf(w PendingImage) string {
+func (p Pod) VolumeOf(w PendingImage) string {
 	c, _ := p.containerNamed(w.Container)
 	if w.Image == c.Image {
 		return ""

@@ -42,7 +42,7 @@ func TestVolumeOf(t *testing.T) {
 		}},
 	}}, "pullprobe")
 	for image, want := range map[string]string{"r.example/model:1": "model", "r.example/app:1": "", "r.example/other:1": ""} {
-		if got := p.volumeOf(PendingImage{Container: "app", Image: image}); got != want {
+		if got := p.VolumeOf(PendingImage{Container: "app", Image: image}); got != want {
 			t.Errorf("%s: volume %q, want %q", image, got, want)
 		}
 	}

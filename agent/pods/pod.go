@@ -73,6 +73,12 @@ func (p Pod) containerNamed(name string) (Container, bool) {
 	return Container{}, false
 }
 
+// GotImage reports whether the kubelet got past the image of a container.
+func (p Pod) GotImage(container string) bool {
+	c, ok := p.containerNamed(container)
+	return ok && c.HasImage
+}
+
 // The annotations that request a probe. The second is for clusters where the
 // first is in use for something else.
 const (

@@ -89,10 +89,11 @@ func (p *Publisher) ForceWrite() {
 	p.MarkDirty()
 }
 
-// EnqueueEvent queues an Event.
+// EnqueueEvent queues an Event. It replaces one of the same name that still waits.
 func (p *Publisher) EnqueueEvent(e kube.Event) {
 	p.mu.Lock()
-	p.events = append(p.events, queuedEvent{Event: e})
+	same := func(q queuedEvent) bool { return q.Name == e.Name && q.Namespace == e.Namespace }
+	p.events = append(slices.DeleteFunc(p.events, same), queuedEvent{Event: e})
 	if over := len(p.events) - maxEvents; over > 0 {
 		p.events = p.events[over:]
 		p.dropped += over
@@ -378,10 +379,7 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 		if len(p.dirty) > 0 && time.Since(began) > eventsTimeout {
 			return nil // the next round continues
 		}
-		err := p.cfg.Kube.CreateEvent(ctx, p.cfg.Node, e)
-		if apierrors.IsAlreadyExists(err) {
-			err = nil // an earlier attempt succeeded, but its answer was lost
-		}
+		err := p.cfg.Kube.ApplyEvent(ctx, p.cfg.Node, e)
 		if err != nil && kube.Retriable(err) && !p.countRefusal(err) {
 			return err
 		}
@@ -389,7 +387,7 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 			p.cfg.Log.Warn("Event refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
 		}
 		p.mu.Lock()
-		if len(p.events) > 0 && p.events[0].Name == e.Name {
+		if len(p.events) > 0 && p.events[0].Event == e {
 			p.events = p.events[1:]
 		}
 		p.mu.Unlock()
