@@ -245,97 +245,6 @@ func (c *examCache) store(e *entry, x examination, podCheck report.Check, secret
 	}
 }
 
-// validSteps is how long an examination is valid whose result was the same n times in a
-// row. The kubelet's own back-off ends at five minutes.
-var validSteps = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute}
-
-// Limits of repeated test pulls of one image: they take one pullCostFactor-th of the time,
-// but there is one every maxPullInterval.
-const (
-	pullCostFactor   = 20
-	contradictedCost = 4 // the same, if the kubelet fails although the test pull did not
-	maxPullInterval  = time.Hour
-)
-
-// maxMessages is how many messages of one cause count as different.
-const maxMessages = 8
-
-// dueFor returns when the latest examination of e is due for a request. It is due early if
-// the kubelet has failed since it ended, and its verdict does not explain that: it says
-// that nothing is wrong, or was made for another message. c.mu is held.
-func (c *examCache) dueFor(e *entry, r examRequest) time.Time {
-	x := e.latest
-	if !x.Final || e.due.IsZero() || !r.failedAt.After(x.ended) {
-		return e.due
-	}
-	explained := e.messages[c.messagePrint(r)] || len(e.messages) >= maxMessages
-	if explained && e.verdict.Fault != report.FaultNone {
-		return e.due
-	}
-	interval := min(c.contradictedInterval<<min(e.repeats, len(validSteps)), validSteps[0])
-	if seconds := pullSeconds(report.Find(x.Checks, report.IDPull)); seconds > 0 {
-		interval = max(interval, time.Duration(seconds*contradictedCost*float64(time.Second)))
-	}
-	return earliest(e.due, x.ended.Add(interval))
-}
-
-// failures counts those of one pod.
-type failures struct {
-	last  time.Time
-	count int
-}
-
-// noteFailure counts a failure of a pod, once. A pod that gets its image is forgotten.
-func (e *entry) noteFailure(pod types.UID, at time.Time) {
-	if e.failures == nil {
-		e.failures = map[types.UID]failures{}
-	}
-	if f := e.failures[pod]; !f.last.Equal(at) {
-		e.failures[pod] = failures{at, f.count + 1}
-	}
-}
-
-// noteMessage remembers the message that an examination is made for.
-func (e *entry) noteMessage(message uint64) {
-	if e.messages == nil {
-		e.messages = map[uint64]bool{}
-	}
-	e.messages[message] = true
-}
-
-// messagePrint returns a number that is equal for messages of the kubelet that differ in
-// addresses, ports and other numbers only.
-func (c *examCache) messagePrint(r examRequest) uint64 {
-	message := strings.Map(func(char rune) rune {
-		if char >= '0' && char <= '9' {
-			return -1
-		}
-		return char
-	}, r.podCheck.Evidence[report.KeyMessage])
-	return maphash.String(c.seed, message)
-}
-
-// pullSeconds returns how long a test pull took; 0 if there was none.
-func pullSeconds(pull report.Check) float64 {
-	seconds, err := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
-	if err != nil {
-		return 0
-	}
-	return max(seconds, 0)
-}
-
-// validFor returns how long the nth identical result in a row stays valid.
-func (c *examCache) validFor(v report.Verdict, n int, pull report.Check) time.Duration {
-	valid := min(validSteps[min(n, len(validSteps)-1)], c.cfg.MaxAge())
-	if v.Cause == report.RuntimeUnavailable {
-		return min(10*time.Second, valid) // nothing was pulled, and every pod depends on it
-	}
-	if seconds := pullSeconds(pull); seconds > 0 {
-		valid = max(valid, min(time.Duration(seconds*pullCostFactor*float64(time.Second)), maxPullInterval))
-	}
-	return valid
-}
-
 // maxContradicted is how often the kubelet may fail after a test pull that succeeded before
 // such pulls prove nothing about its own.
 const maxContradicted = 2
@@ -364,64 +273,6 @@ func withPodChecks(x examine.Result, pod ...report.Check) []report.Check {
 		clean[i] = x.Redactor.Check(c)
 	}
 	return slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), clean...)
-}
-
-// secretsCheckDue returns when the secrets that an examination used are to be compared
-// with the current ones; zero: never, there are none or they cannot be read.
-func (c *examCache) secretsCheckDue(key string) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.byKey[key]
-	if e == nil || e.secretsPrint == 0 {
-		return time.Time{}
-	}
-	return e.secretsCheckedAt.Add(c.secretsInterval)
-}
-
-// noteSecrets makes an examination due if its secrets have changed. Secrets that could not
-// be read prove nothing.
-func (c *examCache) noteSecrets(key string, found []credentials.SecretLookup) (changed bool) {
-	now := c.fingerprint(found)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.byKey[key]
-	if e == nil {
-		return false
-	}
-	e.secretsCheckedAt = time.Now()
-	if now == 0 || now == e.secretsPrint {
-		return false
-	}
-	e.resetBackoff()
-	e.secretsPrint, e.due, e.failures = now, time.Time{}, nil
-	return true
-}
-
-// fingerprint returns a number that is equal for secrets with the same content in this
-// process. It is 0 if there are none or one could not be read. It reveals nothing of the
-// content.
-func (c *examCache) fingerprint(found []credentials.SecretLookup) uint64 {
-	var h maphash.Hash
-	h.SetSeed(c.seed)
-	for _, f := range found {
-		if f.Err != nil {
-			return 0
-		}
-		_, _ = h.WriteString(f.Namespace + "\x00" + f.Name + "\x00")
-		if f.Secret == nil {
-			_, _ = h.WriteString("absent\x00")
-			continue
-		}
-		_, _ = h.WriteString(f.Secret.Type + "\x00")
-		for _, key := range slices.Sorted(maps.Keys(f.Secret.Data)) {
-			_, _ = h.WriteString(key + "\x00" + strconv.Itoa(len(f.Secret.Data[key])) + "\x00")
-			_, _ = h.Write(f.Secret.Data[key])
-		}
-	}
-	if len(found) == 0 {
-		return 0
-	}
-	return max(h.Sum64(), 1)
 }
 
 // release ends a pod's need for all keys except the given ones. An examination that no pod
@@ -456,9 +307,9 @@ func (c *examCache) close() {
 
 // cacheKey returns a key that is equal for pods whose examinations must have the same
 // result: the same image, requested with the same credentials and for the same runtime
-// handler, failing for the same reason by the kubelet's message. Another message may be about another state of the node.
-// Credentials are identified by their sources: the pull secrets, and for the node's
-// credential providers the ServiceAccount.
+// handler, failing for the same reason by the kubelet's message. Another message may be
+// about another state of the node. Credentials are identified by their sources: the pull
+// secrets, and for the node's credential providers the ServiceAccount.
 func cacheKey(p pods.Pod, s examine.Subject, cause report.Cause) string {
 	failing := "waits"
 	if s.Failing {

@@ -1,0 +1,110 @@
+package publish
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// The labels of the ConfigMap, for `kubectl get cm -L`.
+const (
+	LabelReport      = "pullprobe.dev/report"
+	LabelFault       = "pullprobe.dev/fault"
+	LabelCause       = "pullprobe.dev/cause"
+	LabelStuck       = "pullprobe.dev/stuck"
+	LabelUnreachable = "pullprobe.dev/unreachable"
+	LabelChecked     = "pullprobe.dev/checked"
+
+	appName = "pullprobe"
+)
+
+// The keys of the ConfigMap's data.
+const SummaryKey, ReportKey = "summary", "report.json"
+
+// Render returns the ConfigMap of a report.
+func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
+	summary, body, err := n.Bounded(report.MaxReport)
+	if err != nil {
+		return kube.ConfigMap{}, err
+	}
+	if ascii {
+		summary = report.ASCII(summary)
+	}
+	return kube.ConfigMap{
+		Name: ConfigMapName(n.Node, uid), Namespace: namespace, Node: n.Node, NodeUID: uid,
+		Labels: map[string]string{
+			LabelReport:                    "",
+			LabelFault:                     string(n.Fault),
+			LabelCause:                     string(n.Cause),
+			LabelStuck:                     strconv.Itoa(n.Stuck),
+			LabelUnreachable:               strconv.Itoa(n.Sweep.Bad()),
+			LabelChecked:                   n.Time.UTC().Format(report.TimeLayout),
+			"app.kubernetes.io/name":       appName,
+			"app.kubernetes.io/managed-by": appName,
+		},
+		Data: map[string]string{SummaryKey: summary, ReportKey: string(body)},
+	}, nil
+}
+
+// ConfigMapName returns pullprobe-<node>, or pullprobe-<node UID> where that is longer
+// than a name may be.
+func ConfigMapName(node string, uid types.UID) string {
+	const prefix, longest = "pullprobe-", 253
+	if len(prefix)+len(node) > longest && uid != "" {
+		return prefix + string(uid)
+	}
+	return prefix + node
+}
+
+// changeKey returns a text that is equal for reports that differ only in times and
+// figures. Those are updated with the next change or heartbeat.
+func changeKey(n report.NodeReport) string {
+	var b strings.Builder
+	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
+	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
+		n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])
+	if s := n.Sweep; s != nil {
+		line(s.Control.Outcome, s.Control.Cause, s.Clock.Outcome, s.Clock.Cause)
+		for _, r := range s.Registries {
+			line(r.Host, r.Roles, r.State, r.Fault, r.Cause, r.Flapping)
+		}
+		for _, r := range s.Resolvers {
+			line(r.Address, r.Outcome, r.Cause)
+		}
+		for _, c := range s.Runtime {
+			line(c.ID, c.Outcome, c.Cause, c.Evidence[report.KeyFiles])
+		}
+		for _, c := range s.Conditions {
+			line(c.Type, c.Status)
+		}
+	}
+	for _, uid := range slices.Sorted(maps.Keys(n.Answered)) {
+		line(uid, n.Answered[uid])
+	}
+	var diagnoses []string
+	for _, d := range n.Diagnoses {
+		checks := []string{}
+		for _, c := range d.Checks {
+			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence[report.KeyAhead]
+			if !slices.Contains(checks, what) {
+				checks = append(checks, what)
+			}
+		}
+		slices.Sort(checks)
+		v := d.Verdict
+		key := []any{d.UID, d.Container, d.Image, d.Asked, v.Fault, v.Cause, v.Confidence, v.Also, checks}
+		diagnoses = append(diagnoses, fmt.Sprintf("%q", key))
+	}
+	slices.Sort(diagnoses) // their order is that of their times
+	for _, d := range diagnoses {
+		line(d)
+	}
+	return b.String()
+}
