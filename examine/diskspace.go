@@ -19,7 +19,7 @@ const minReserve = 64 << 20
 type imageDisk struct {
 	name      string     // as the runtime names it
 	root      *host.Root // of the runtime's process; nil: its files cannot be read
-	runtimes  bool       // the name is a path of the runtime, which may be another file system here
+	inRuntime bool       // the name is a path of the runtime, which may be another file system here
 	mountInfo string
 	eviction  *host.Eviction // the kubelet's thresholds; nil: they are not known
 }
@@ -31,7 +31,7 @@ func (d imageDisk) path() (string, error) {
 	switch {
 	case d.root != nil:
 		return d.root.Path(d.name)
-	case d.runtimes:
+	case d.inRuntime:
 		return "", errNoRoot
 	}
 	return d.name, nil

@@ -94,7 +94,7 @@ func (n *NodeReader) openRuntime(v *nodeView) (p *host.Process, files runtimecon
 		v.disk.mountInfo = readMountInfo(os.Getpid())
 		return nil, view.Dir("/"), os.Environ()
 	}
-	v.disk.runtimes = n.DiskPath == ""
+	v.disk.inRuntime = n.DiskPath == ""
 	p, err := n.Runtime.Process()
 	if err != nil {
 		v.checks = append(v.checks, noRuntimeView("the runtime's process is not visible", err))

@@ -131,9 +131,9 @@ type controlCheck struct {
 	ahead  sync.WaitGroup
 }
 
-// startControl starts a control check with a delay; nil: there is none to make. Usually the probes have
-// ended before it. If not, they may have met a host that does not answer: then
-// the check is needed and should be done when they end.
+// startControl starts a control check with a delay; nil: there is none. Usually the
+// probes have ended before it. If not, they may have met a host that does not answer:
+// then the check is needed and should be done when they end.
 func startControl(ctx context.Context, control func(context.Context, string) report.Check, domain string) *controlCheck {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &controlCheck{cancel: cancel}
