@@ -33,13 +33,29 @@ func (r *resolver) fillEvidence() {
 	}
 	if len(r.matched) > 0 {
 		e["source"] = r.matched[0].Source
-	} else if p := expectedProvider(r.repository); p != "" && len(r.providers) == 0 {
+	} else if p := r.idleProvider(); p != "" {
 		key := "possibleProvider" // the node may have it
 		if e["node"] == "read" {
 			key = "expectedProvider"
 		}
 		e[key] = p
 	}
+}
+
+// idleProvider returns the provider that a cloud offers for its registry, if the node
+// has none that matches, or if those that match succeeded and returned no credentials:
+// GKE's does so if it cannot reach the metadata server (kubernetes/cloud-provider-gcp,
+// cmd/auth-provider-gcp/provider, GetResponse). A provider that failed, or that was not
+// run, has evidence of its own.
+func (r *resolver) idleProvider() string {
+	p := expectedProvider(r.repository)
+	if p == "" || len(r.providersFailed)+len(r.providersNotRun) > 0 {
+		return ""
+	}
+	if len(r.providers) > 0 {
+		return r.providers[0]
+	}
+	return p
 }
 
 // decide sets outcome, cause and summary of the check "credentials", and the
