@@ -175,10 +175,10 @@ func TestSetups(t *testing.T) {
 						t.Errorf("the kubelet is seen: %t, want %s", seen, n.kubelet.seen)
 					}
 					judge(t, c, found[c.row], checks[c.row])
-					if *recordSetups {
-						writeSetup(t, n, c, checks[c.row])
-					}
 				})
+			}
+			if *recordSetups {
+				record(t, n, checks)
 			}
 		})
 	}
@@ -331,31 +331,40 @@ func kubeletPull(t *testing.T, n node, c cell, conn *grpc.ClientConn) string {
 	return "[" + strings.Join(errs, ", ") + "]"
 }
 
-// writeSetup records a cell, so that the verdict can be replayed and documented without a
-// containerd.
-func writeSetup(t *testing.T, n node, c cell, checks []report.Check) {
+// recorded is a cell as report/testdata/setups has it, so that the verdict can be replayed
+// and documented without a containerd.
+type recorded struct {
+	Row      string         `json:"row"`
+	Registry string         `json:"registry"`
+	Failure  string         `json:"failure"`
+	Todo     string         `json:"todo"`
+	Want     report.Verdict `json:"want"`
+	Never    []string       `json:"never"`
+	NoFix    string         `json:"noFix"`
+	Says     string         `json:"says"`
+	Checks   []report.Check `json:"checks"`
+}
+
+// record writes the cells of a node, one check a line.
+func record(t *testing.T, n node, checks map[string][]report.Check) {
 	t.Helper()
-	f := strings.Fields(c.want)
-	head, err := json.MarshalIndent(struct {
-		Row, Setup, Kubelet, Registry, Failure, Todo string
-		Want                                         map[string]string
-		Never                                        []string
-	}{
-		c.row, n.name, n.kubelet.seen, c.registry, c.failure, c.todo,
-		map[string]string{"fault": f[0], "cause": f[1], "confidence": f[2]}, c.never,
-	}, "", "")
-	must(t, err)
 	var out strings.Builder
-	out.WriteString(strings.TrimSuffix(string(head), "\n}") + ",\n\"Checks\": [\n")
-	for i, k := range checks {
-		line, err := json.Marshal(k)
+	fmt.Fprintf(&out, "{\"setup\": %q, \"kubelet\": %q, \"rows\": [", n.name, n.kubelet.seen)
+	for i, c := range cells()[n.name] {
+		f := strings.Fields(c.want)
+		text, err := json.Marshal(recorded{
+			Row: c.row, Registry: c.registry, Failure: c.failure, Todo: c.todo, Never: c.never, NoFix: c.noFix, Says: c.says, Checks: checks[c.row],
+			Want: report.Verdict{Fault: report.Fault(f[0]), Cause: report.Cause(f[1]), Confidence: report.Confidence(f[2])},
+		})
 		must(t, err)
-		out.Write(line)
-		if i < len(checks)-1 {
+		if i > 0 {
 			out.WriteByte(',')
 		}
-		out.WriteByte('\n')
+		out.WriteString("\n" + strings.ReplaceAll(string(text), `{"id":`, "\n"+`{"id":`))
 	}
 	out.WriteString("]}\n")
-	hosttest.Write(t, filepath.Join("../report/testdata/setups", c.row+".json"), out.String())
+	first, _, _ := strings.Cut(strings.ToLower(n.name), " ")
+	dir := "../report/testdata/setups"
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, first+".json"), []byte(out.String()), 0o644))
 }
