@@ -25,9 +25,27 @@ func TestMismatch(t *testing.T) {
 }
 
 // TestExpectedProvider tests that the provider of a cloud is expected where no
-// source has credentials.
+// source has credentials, also if it succeeded and returned none.
 func TestExpectedProvider(t *testing.T) {
 	const image = "123456789.dkr.ecr.eu-west-1.amazonaws.com/app"
+	login := []Credential{{Server: "*.dkr.ecr.*.amazonaws.com", Username: "AWS"}}
+	for _, tt := range []struct {
+		name   string
+		image  string
+		result ProviderResult
+		want   string
+	}{
+		{"returns nothing", image, ProviderResult{Provider: "ecr"}, "ecr"},
+		{"returns a login", image, ProviderResult{Provider: "ecr", Credentials: login}, ""},
+		{"fails", image, ProviderResult{Provider: "ecr", Failed: &ProviderError{Kind: "exit"}}, ""},
+		{"is not run", image, ProviderResult{Provider: "ecr", Skipped: "not switched on"}, ""},
+		{"returns nothing for no cloud's registry", "r.example/app", ProviderResult{Provider: "any"}, ""},
+	} {
+		node := &NodeSources{Providers: ProviderConfig{Path: "/p.yaml"}, Results: []ProviderResult{tt.result}}
+		if got := Resolve(tt.image, Sources{Node: node}).Checks[0].Evidence["expectedProvider"]; got != tt.want {
+			t.Errorf("a provider that %s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
 	if got := Resolve(image, Sources{Node: &NodeSources{}}).Checks[0].Evidence["expectedProvider"]; got != "ecr-credential-provider" {
 		t.Errorf("got %q", got)
 	}

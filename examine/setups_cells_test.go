@@ -61,6 +61,23 @@ func eksCells() []cell {
 			provider: "fails", want: providerDown,
 		},
 		{
+			row: "eks-ecr-provider-hangs", registry: "Amazon ECR", failure: "the provider hangs", image: ecrName + "/team/app:1.0",
+			provider: "hangs", want: "node-infrastructure CredentialProviderFailed likely",
+		},
+		{
+			row: "eks-ecr-tag-not-run", registry: "Amazon ECR", failure: "no such tag, provider not run", image: ecrName + "/team/app:1.1",
+			provider: ecrMember, notRun: true, kubelet: []string{ecrMember}, want: "cluster-config TagNotFound likely",
+		},
+		{
+			row: "eks-ecr-role-not-run", registry: "Amazon ECR", failure: "the nodes' role may not pull, provider not run",
+			image: ecrName + "/team/app:1.0", provider: ecrGuest, notRun: true, kubelet: []string{ecrGuest}, want: nodeLacksRight,
+		},
+		{
+			row: "eks-ecr-provider-fails-not-run", registry: "Amazon ECR", failure: "the provider fails, and is not run here",
+			image: ecrName + "/team/app:1.0", provider: "fails", notRun: true,
+			want: "node-infrastructure|undetermined CredentialsMissing|CredentialProviderFailed likely",
+		},
+		{
 			row: "eks-harbor-no-secret", registry: "Harbor", failure: "private, no secret", image: harborName + "/team/app:1.0",
 			want: noLogin,
 			todo: "the message names another cause than the checks: CredentialsMissing, AccessDeniedOrMissing",
@@ -90,6 +107,7 @@ func bottlerocketCells() []cell {
 		{
 			row: "bottlerocket-harbor-settings", registry: "Harbor", failure: "wrong password in the node's settings",
 			image: harborNode + "/team/app:1.0", want: nodeLoginWrong,
+			noFix: "config.toml", todo: "the fix names a file that Bottlerocket generates",
 		},
 	}
 }
@@ -118,6 +136,15 @@ func gkeCells() []cell {
 			provider: "fails", want: providerDown,
 		},
 		{
+			row: "gke-gar-tag-not-run", registry: "Artifact Registry", failure: "no such tag, provider not run", image: garName + "/team/app:1.1",
+			provider: memberPassword, notRun: true, kubelet: []string{memberPassword}, want: "cluster-config TagNotFound likely",
+			todo: "asks for a login that the kubelet has: it got 404, and an anonymous request gets 403",
+		},
+		{
+			row: "gke-gar-role-not-run", registry: "Artifact Registry", failure: "the nodes' account may not pull, provider not run",
+			image: garName + "/team/app:1.0", provider: guestPassword, notRun: true, kubelet: []string{guestPassword}, want: nodeLacksRight,
+		},
+		{
 			row: "gke-ghcr-no-secret", registry: "GHCR", failure: "private, no secret", image: ghcrName + "/team/app:1.0",
 			want: noLogin, never: []string{"* CredentialsMissing confirmed"},
 			todo: "confirmed, while a package that does not exist gets the same answer",
@@ -142,6 +169,17 @@ func aksCells() []cell {
 		{
 			row: "aks-acr-provider-fails", registry: "Azure ACR", failure: "the provider fails", image: acrName + "/team/app:1.0",
 			provider: "fails", want: providerDown,
+		},
+		{
+			row: "aks-acr-tag-not-run", registry: "Azure ACR", failure: "no such tag, provider not run", image: acrName + "/team/app:1.1",
+			provider: acrMember, notRun: true, kubelet: []string{acrMember, ""}, want: "cluster-config TagNotFound likely",
+			todo: "blames the node for a login that the kubelet has: it got 404, and an anonymous request gets 401",
+		},
+		{
+			row: "aks-acr-role-not-run", registry: "Azure ACR", failure: "the nodes' identity lacks AcrPull, provider not run",
+			image: acrName + "/team/app:1.0", provider: acrGuest, notRun: true, kubelet: []string{acrGuest, ""},
+			want: "node-infrastructure|undetermined AccessForbidden|AccessDeniedOrMissing|CredentialsRejected likely",
+			noFix: "put a valid user", says: "AcrPull", todo: "the fix is a password, and not the role AcrPull",
 		},
 		{
 			// The provider meets the same network rule: that it fails is not the cause.
@@ -181,11 +219,13 @@ func kubeadmHarborCells() []cell {
 		{
 			row: "kubeadm-harbor-secret-missing", registry: "Harbor", failure: "the secret does not exist", image: app,
 			secrets: noSuchSecret(), want: secretGone,
+			says: "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
 		},
 		{
 			row: "kubeadm-harbor-other-server", registry: "Harbor", failure: "the secret is for another server", image: app,
 			secrets: secret("harbor.example.org", "puller", memberPassword),
 			want:    "cluster-config PullSecretOtherRegistry likely|confirmed",
+			says:    "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
 		},
 		cell{
 			row: "kubeadm-harbor-robot", registry: "Harbor", failure: "the robot may not pull", image: app,
@@ -268,6 +308,22 @@ func kubeadmHostedCells() []cell {
 			want: noLogin, never: []string{"* CredentialsMissing confirmed"},
 			todo: "confirmed, while a package that does not exist gets the same answer",
 		},
+		{
+			row: "kubeadm-ghcr-typo", registry: "GHCR", failure: "no such package, no secret", image: ghcrName + "/public/ap:1.0",
+			want: noLogin, never: []string{"* CredentialsMissing confirmed"},
+			todo: "confirmed, while the package does not exist",
+		},
+		cell{
+			row: "kubeadm-ghcr-repository", registry: "GHCR", failure: "no such package, right token", image: ghcrName + "/team/ap:1.0",
+			want: noSuchRepository,
+		}.pullSecret(memberPassword),
+		cell{
+			// Without the secret the pull would work: the kubelet does not try that.
+			row: "kubeadm-ghcr-public", registry: "GHCR", failure: "public, and the secret's token has expired",
+			image: ghcrName + "/public/app:1.0", noFix: "grant pull access",
+			want: "cluster-config AccessForbidden|CredentialsRejected|CredentialsExpired likely",
+			todo: "the secret is to be renewed or removed: anybody may pull the package",
+		}.pullSecret(strangerPassword),
 		cell{
 			// GHCR answers 403 both to a token that has expired and to one without a right.
 			row: "kubeadm-ghcr-expired", registry: "GHCR", failure: "token expired", image: ghcrName + "/team/app:1.0",
@@ -302,10 +358,12 @@ func kubeadmHostedCells() []cell {
 			row: "kubeadm-docker-hub-other-server", registry: "Docker Hub", failure: "the secret is for registry-1.docker.io",
 			image: hubNames + "/team/app:1.0", secrets: secret("registry-1.docker.io", "puller", memberPassword),
 			want: "cluster-config PullSecretOtherRegistry likely|confirmed",
+			says: "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
 		},
 		{
 			row: "kubeadm-docker-hub-secret-missing", registry: "Docker Hub", failure: "the secret does not exist",
 			image: hubNames + "/team/app:1.0", secrets: noSuchSecret(), want: secretGone,
+			says: "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
 		},
 		{
 			row: "kubeadm-docker-hub-limit", registry: "Docker Hub", failure: "rate limit, no login",

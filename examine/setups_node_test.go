@@ -83,9 +83,10 @@ func nodes() []node {
 				configuration("ecr-credential-provider", "12h", "", ecr...),
 			},
 		}),
-		// bottlerocket-os/bottlerocket-core-kit, packages/kubernetes-*/kubelet-exec-start-conf
-		// and packages/containerd-2.0/containerd-config-toml_k8s_containerd_sock: mirrors and
-		// credentials are in containerd's configuration, which has no config_path.
+		// bottlerocket-os/bottlerocket, packages/kubernetes-1.27/kubelet-exec-start-conf, and
+		// bottlerocket-core-kit, packages/containerd-2.0/containerd-config-toml_k8s_containerd_sock:
+		// mirrors and credentials are in containerd's configuration, which has no config_path.
+		// Both are made from the settings.
 		{
 			name: "Bottlerocket",
 			kubelet: kubelet{seen: "yes", args: []string{

@@ -154,19 +154,23 @@ func products() []product {
 	ghcr := product{
 		host: ghcrName, realm: "https://ghcr.io/token", service: "ghcr.io", noPost: 405,
 		header: map[string]string{"X-Github-Request-Id": "CA6E:2A4B:1"},
-		// A password that is not valid gets 403, too: github.com/dexidp/dex issue 2672,
-		// esnet/gdg issue 122.
-		grant: func(c caller, _ string) *refusal {
+		// A password that is not valid gets 403, for a public package, too: dexidp/dex issue
+		// 2672, esnet/gdg issue 122. The anonymous get the same for a private package and for
+		// none: openai/tunnel-client issue 75, grantbevis/borg-server issue 10.
+		grant: func(c caller, repository string) *refusal {
 			switch c {
 			case anonymous:
+				if repository == "public/app" {
+					return nil
+				}
 				return unauthorized("authentication required")
 			case stranger, expired:
 				return denied("denied")
 			}
 			return nil
 		},
-		pull: func(c caller, _, _ string) *refusal {
-			if c != member {
+		pull: func(c caller, repository, _ string) *refusal {
+			if c != member && repository != "public/app" {
 				return denied("permission_denied: read_package")
 			}
 			return nil
@@ -357,12 +361,13 @@ func serverNames() []string {
 	return names
 }
 
-// serveRegistries runs all registries on port 443. Each has team/app:1.0, and Docker Hub
-// library/nginx:1.27, too.
+// serveRegistries runs all registries on port 443. Each has team/app:1.0, Docker Hub
+// library/nginx:1.27, too, and GHCR public/app:1.0.
 func serveRegistries(t *testing.T, authority *probetest.Authority) {
 	t.Helper()
 	store := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
 	probetest.PushImage(t, store, "team/app", probetest.ImageFor(t, "amd64"), "1.0")
+	probetest.PushImage(t, store, "public/app", probetest.ImageFor(t, "amd64"), "1.0")
 	probetest.PushImage(t, store, "library/nginx", probetest.ImageFor(t, "amd64"), "1.27")
 	byHost := map[string]http.Handler{}
 	for _, p := range products() {

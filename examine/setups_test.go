@@ -37,6 +37,7 @@ type cell struct {
 	image    string
 	secrets  []credentials.SecretLookup
 	provider string   // what the node's provider does, see provide
+	notRun   bool     // pullprobe does not run it: the component credential-providers is not installed
 	kubelet  []string // the passwords that the kubelet sends; none: it pulls anonymously
 	user     string   // of these passwords; empty: puller
 	// want is what a careful engineer would say: "FAULT CAUSE CONFIDENCE", with
@@ -97,6 +98,8 @@ func provide(t *testing.T, n node, c cell) {
 	case "", "fails":
 		script = "echo 'could not get a token' >&2\nexit 1\n"
 	case "nothing":
+	case "hangs":
+		script = "sleep 60\n"
 	default:
 		auth[host] = entry(providerUser(n), c.provider)
 		if n.provider.name == "acr-credential-provider" { // azure_credentials.go, GetCredentials
@@ -269,6 +272,9 @@ func examineCell(t *testing.T, n node, c cell, runtime *cri.Client, conn *grpc.C
 		Runtime:   runtime,
 		Providers: &credentials.ProviderRunner{Timeout: examine.ProvidersTimeout},
 		Refusals:  &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }},
+	}
+	if c.notRun {
+		e.Providers = nil
 	}
 	e.Puller = &cri.Puller{
 		Client:   runtime,

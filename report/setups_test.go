@@ -47,7 +47,8 @@ func setups(t *testing.T) []setup {
 // to do. docs/setups.md says what the verdict is: -update writes it.
 func TestSetupsAreDocumented(t *testing.T) {
 	var want strings.Builder
-	want.WriteString("| set-up | kubelet seen | registry | failure | cause | confidence | who acts |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	want.WriteString("| set-up | kubelet seen | registry | failure | cause | confidence | who acts |\n")
+	want.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, s := range setups(t) {
 		setup, kubelet := s.Setup, s.Kubelet
 		for _, r := range s.Rows {
@@ -58,11 +59,13 @@ func TestSetupsAreDocumented(t *testing.T) {
 			mark := ""
 			switch {
 			case !ok && r.Todo == "":
-				t.Errorf("%s: got %s %s %s, want %s %s %s; %s", r.Row, v.Fault, v.Cause, v.Confidence, r.Want.Fault, r.Want.Cause, r.Want.Confidence, advice)
+				t.Errorf("%s: got %s %s %s, want %s %s %s; %s", r.Row,
+					v.Fault, v.Cause, v.Confidence, r.Want.Fault, r.Want.Cause, r.Want.Confidence, advice)
 			case !ok:
 				mark = " (*)"
 			}
-			fmt.Fprintf(&want, "| %s | %s | %s | %s | `%s`%s | %s | %s |\n", setup, kubelet, r.Registry, r.Failure, v.Cause, mark, v.Confidence, v.Fault)
+			fmt.Fprintf(&want, "| %s | %s | %s | %s | `%s`%s | %s | %s |\n",
+				setup, kubelet, r.Registry, r.Failure, v.Cause, mark, v.Confidence, v.Fault)
 			setup, kubelet = "", ""
 		}
 	}
