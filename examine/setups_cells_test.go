@@ -178,7 +178,7 @@ func aksCells() []cell {
 		{
 			row: "aks-acr-role-not-run", registry: "Azure ACR", failure: "the nodes' identity lacks AcrPull, provider not run",
 			image: acrName + "/team/app:1.0", provider: acrGuest, notRun: true, kubelet: []string{acrGuest, ""},
-			want: "node-infrastructure|undetermined AccessForbidden|AccessDeniedOrMissing|CredentialsRejected likely",
+			want:  "node-infrastructure|undetermined AccessForbidden|AccessDeniedOrMissing|CredentialsRejected likely",
 			noFix: "put a valid user", says: "AcrPull", todo: "the fix is a password, and not the role AcrPull",
 		},
 		{
