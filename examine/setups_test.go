@@ -269,7 +269,7 @@ func TestSetupHelper(t *testing.T) {
 func examineCell(t *testing.T, n node, c cell, runtime *cri.Client, conn *grpc.ClientConn) []report.Check {
 	t.Helper()
 	e := &examine.Examiner{
-		Runtime:   runtime,
+		Node:      &examine.NodeReader{Runtime: runtime},
 		Providers: &credentials.ProviderRunner{Timeout: examine.ProvidersTimeout},
 		Refusals:  &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }},
 	}
@@ -279,7 +279,7 @@ func examineCell(t *testing.T, n node, c cell, runtime *cri.Client, conn *grpc.C
 	e.Puller = &cri.Puller{
 		Client:   runtime,
 		Journal:  cri.NewJournal(t.TempDir()),
-		Space:    e.Space,
+		Space:    e.Node.Space,
 		Deadline: examine.PullTimeout,
 		MaxBytes: func() int64 { return cri.DefaultPullMaxBytes },
 	}

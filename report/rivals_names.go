@@ -56,23 +56,22 @@ func ofACache(id string) rival {
 	}
 }
 
-// mayBeCache reports whether the repository may be a cache of one in another registry,
-// by the product, by the cloud, or by the repository's name.
+// mayBeCache reports whether the repository may be a cache of one in another registry: by
+// the product, or by its name.
 func (f finding) mayBeCache() bool {
 	path := f.fact(IDReference, KeyPath)
-	switch f.fact(RegistryID(f.host), KeyProduct) {
-	case "artifactory", "harbor", "nexus", "acr", "ecr":
+	product := f.fact(RegistryID(f.host), KeyProduct)
+	switch {
+	case f.is(DNSID(f.host), KeyPublicRegistry):
+		return false
+	case product == "artifactory", product == "nexus", product == "harbor" && strings.Count(path, "/") > 1:
 		return true
-	case "quay":
-		return f.host != "quay.io"
-	case "gitlab":
-		return strings.Contains(path, "/dependency_proxy/")
 	}
-	cloud := slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".pkg.dev"}, func(domain string) bool {
-		return strings.HasSuffix(f.host, domain)
+	// Of other registries' repositories, only the name shows it: "library" is Docker Hub's own.
+	return slices.ContainsFunc(strings.Split(path, "/"), func(part string) bool {
+		hint := func(word string) bool { return strings.Contains(part, word) }
+		return part == "library" || slices.ContainsFunc([]string{"proxy", "cache", "mirror", "docker-hub", "dockerhub", "quay", "ghcr"}, hint)
 	})
-	// Docker Hub alone has "library".
-	return cloud || azure(f.host) || strings.HasPrefix(path, "library/") && f.fact(IDReference, KeyDomain) != "docker.io"
 }
 
 // rivalsOfNames are those of names in the image reference.

@@ -77,7 +77,7 @@ func rivalCasesOfNames() []rivalCase {
 		{"repository-hidden-from-anonymous", RepositoryNotFound, repository, set(repository, atManifest, "challenged", ""), FaultConfig},
 		{"repository-hidden-from-anonymous", RepositoryNotFound, repository, set(repository, atRegistry, "product", "artifactory"), FaultConfig},
 		{"tag-of-a-cache", TagNotFound, tag, set(tag, atRegistry, "product", "nexus"), FaultConfig},
-		{"repository-of-a-cache", RepositoryNotFound, repository, set(repository, atRegistry, "product", "harbor"), FaultConfig},
+		{"repository-of-a-cache", RepositoryNotFound, repository, set(repository, "reference", "path", "hub-proxy/library/app"), FaultConfig},
 		{"repository-of-no-registry", RepositoryNotFound, repository, set(repository, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"denied-for-lack-of-the-nodes-login", AccessDeniedOrMissing, denied, set(denied, "credentials", "possibleProvider", "gcp"), FaultUndetermined},
 		{"head-forbidden", AccessDeniedOrMissing, denied, set(set(denied, atManifest, "code", ""), atManifest, "refusedFor", ""), FaultUndetermined},
