@@ -201,13 +201,11 @@ const announceTick = 5 * time.Second
 
 // run renews Events until ctx ends.
 func (a *announcer) run(ctx context.Context) {
-	tick := time.NewTicker(announceTick)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case now := <-time.After(min(announceTick, a.renewal()/8)):
 			a.renew(now)
 		}
 	}

@@ -46,6 +46,8 @@ type apiServer struct {
 	token string
 	bin   string // directory of the program
 	stop  func()
+	// restart ends this program and starts it again, for the same objects.
+	restart func() error
 	// beside starts a second kube-apiserver for the same objects, with additional flags.
 	beside func(flags ...string) (*apiServer, error)
 }
@@ -98,19 +100,19 @@ func startAPIServer() (api *apiServer, err error) {
 			stop()
 		}
 	}()
-	run := func(name string, args ...string) error {
+	run := func(name string, args ...string) (*exec.Cmd, error) {
 		out, err := os.Create(filepath.Join(dir, filepath.Base(name)+".log"))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer out.Close()
 		c := exec.Command(name, args...)
 		c.Stdout, c.Stderr = out, out
 		if err := c.Start(); err != nil {
-			return err
+			return nil, err
 		}
 		commands = append(commands, c)
-		return nil
+		return c, nil
 	}
 	client, peer := freePort(), freePort()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -126,22 +128,34 @@ func startAPIServer() (api *apiServer, err error) {
 	if err := errors.Join(
 		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600),
 		os.WriteFile(tokens, []byte(token+",admin,admin,system:masters\n"), 0o600),
-		run(etcd, "--data-dir="+dir+"/etcd", "--unsafe-no-fsync", "--log-level=warn", "--listen-client-urls=http://"+client,
-			"--advertise-client-urls=http://"+client, "--listen-peer-urls=http://"+peer, "--initial-advertise-peer-urls=http://"+peer, "--initial-cluster=default=http://"+peer),
 	); err != nil {
+		return nil, err
+	}
+	if _, err := run(etcd, "--data-dir="+dir+"/etcd", "--unsafe-no-fsync", "--log-level=warn", "--listen-client-urls=http://"+client,
+		"--advertise-client-urls=http://"+client, "--listen-peer-urls=http://"+peer, "--initial-advertise-peer-urls=http://"+peer,
+		"--initial-cluster=default=http://"+peer); err != nil {
 		return nil, err
 	}
 	serve := func(flags ...string) (*apiServer, error) {
 		secure := freePort()
 		host, port, _ := net.SplitHostPort(secure)
-		if err := run(program, append([]string{"--etcd-servers=http://" + client, "--bind-address=" + host, "--secure-port=" + port, "--cert-dir=" + dir,
-			"--service-account-issuer=https://test", "--service-account-key-file=" + keyFile, "--service-account-signing-key-file=" + keyFile,
-			"--token-auth-file=" + tokens, "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.96.0.0/24",
-			"--advertise-address=127.0.0.1", "--profiling=false", "--allow-privileged=true"}, flags...)...); err != nil {
-			return nil, err
-		}
 		api := &apiServer{url: &url.URL{Scheme: "https", Host: secure}, token: token, bin: filepath.Dir(program), stop: stop}
-		if err := api.ready(); err != nil {
+		var running *exec.Cmd
+		api.restart = func() (err error) {
+			if running != nil {
+				_ = running.Process.Kill()
+				_ = running.Wait()
+			}
+			running, err = run(program, append([]string{"--etcd-servers=http://" + client, "--bind-address=" + host, "--secure-port=" + port, "--cert-dir=" + dir,
+				"--service-account-issuer=https://test", "--service-account-key-file=" + keyFile, "--service-account-signing-key-file=" + keyFile,
+				"--token-auth-file=" + tokens, "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.96.0.0/24",
+				"--advertise-address=127.0.0.1", "--profiling=false", "--allow-privileged=true"}, flags...)...)
+			if err != nil {
+				return err
+			}
+			return api.ready()
+		}
+		if err := api.restart(); err != nil {
 			text, _ := os.ReadFile(filepath.Join(dir, filepath.Base(program)+".log"))
 			return nil, fmt.Errorf("%w: %.2000s", err, text)
 		}
@@ -274,6 +288,12 @@ func newWorld(t testing.TB) *world {
 	if t, ok := t.(*testing.T); ok {
 		t.Parallel() // each has a Node and a namespace of its own
 	}
+	return newWorldAt(t, api)
+}
+
+// newWorldAt is newWorld with an API server of its own.
+func newWorldAt(t testing.TB, api *apiServer) *world {
+	t.Helper()
 	w := &world{t: t, testProxy: api.proxy(), agentProxy: api.proxy()}
 	t.Cleanup(w.testProxy.Close)
 	t.Cleanup(func() { w.agentProxy.CloseClientConnections(); w.agentProxy.Close() })

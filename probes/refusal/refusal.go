@@ -18,6 +18,7 @@ const (
 	Quarantine = "quarantine" // the image is held back
 	Country    = "country"    // export control, sanctions, laws
 	Network    = "network"    // the address of this node: lists of addresses, firewalls in front of the registry
+	Owner      = "owner"      // a rule of the repository itself, which its owner has made or not made
 	None       = "none"       // the text was read and gives none of these reasons
 )
 
@@ -39,6 +40,7 @@ type reasonPhrases struct {
 // Cloudflare (errors 1006 and 1009), CloudFront, AWS WAF, Akamai, F5 and Google.
 func refusalReasons() []reasonPhrases {
 	return []reasonPhrases{
+		{Owner, nil, []string{"no resource-based policy allows", "explicit deny in a resource-based policy"}},
 		{Quarantine, []string{"QUARANTINED"}, []string{
 			"is quarantined", "are quarantined", "been quarantined", "in quarantine", "quarantined item",
 			"under quarantine",
@@ -277,7 +279,7 @@ func hints(message string) bool {
 		return true
 	}
 	message = strings.NewReplacer(
-		"no identity-based policy allows", "", "no resource-based policy allows", "", "(or it may not exist)", "",
+		"no identity-based policy allows", "", "(or it may not exist)", "",
 	).Replace(message)
 	return slices.ContainsFunc(strings.Fields(message), func(word string) bool {
 		if strings.ContainsAny(word, `"/`) {

@@ -33,6 +33,8 @@ var refusals = []refusal{
 	{"ACR, no role", 403, probetest.OCIError("DENIED", "retrieving permissions failed"), "none"},
 	// AWS.
 	{"ECR, no right", 403, probetest.OCIError("DENIED", "User: arn:aws:sts::254865750963:assumed-role/nodes/i-0e is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:us-west-2:254865750963:repository/app because no identity-based policy allows the ecr:BatchGetImage action"), "none"},
+	{"ECR, another account", 403, probetest.OCIError("DENIED", "User: arn:aws:sts::1:assumed-role/n/i is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:us-west-2:2:repository/app because no resource-based policy allows the ecr:BatchGetImage action"), "owner"},
+	{"ECR, the repository's policy", 403, probetest.OCIError("DENIED", "User: arn:aws:sts::1:assumed-role/n/i is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:us-west-2:1:repository/app with an explicit deny in a resource-based policy"), "owner"},
 	{"ECR, endpoint", 403, probetest.OCIError("DENIED", "User: arn:aws:sts::1:assumed-role/n/i is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:us-west-2:1:repository/app with an explicit deny in a VPC endpoint policy"), "network"},
 	{"ECR, service control policy", 403, probetest.OCIError("DENIED", "User: arn:aws:sts::1:assumed-role/n/i is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:us-west-2:1:repository/app with an explicit deny in a service control policy"), ""},
 	{"ECR, expired", 403, probetest.OCIError("DENIED", "Your authorization token has expired. Reauthenticate and try again."), "none"},
@@ -134,7 +136,7 @@ func FuzzRefusedFor(f *testing.F) {
 	f.Add(403, "<script><style>a</b>&#39;</")
 	f.Add(403, `{"errors":[[[[{"error":{"error":"x y"}}]]]]}`)
 	f.Fuzz(func(t *testing.T, status int, text string) {
-		known := []string{"", Policy, Quota, Billing, Quarantine, Country, Network, None}
+		known := []string{"", Policy, Quota, Billing, Quarantine, Country, Network, Owner, None}
 		got := Reason(status, answers.StoreCode([]byte(text)), text)
 		if !slices.Contains(known, got) {
 			t.Errorf("%q", got)

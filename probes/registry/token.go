@@ -151,6 +151,9 @@ func (s *session) askForToken(
 	}
 	_, secret := httpclient.UsernameAndSecret(cred)
 	t := readToken(rep, method, secret == "")
+	if t.cause == report.CredentialsMissing && answers.HidesMissing(s.ref.Domain) {
+		t.cause = report.AccessDeniedOrMissing // it says the same of what does not exist
+	}
 	t.status, t.took = rep.Status, rep.Took
 	if clock, ok := connect.ReadClock(rep.Host, rep.Header, rep.Sent, rep.At); ok {
 		t.clock = &clock
