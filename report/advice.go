@@ -188,7 +188,7 @@ func (e *evidence) hostOf(v Verdict, because Check, registry string) string {
 	if len(v.Because) > 1 && because.Evidence[KeyStep] == "blob" {
 		host = cmp.Or(e.fact(v.Because[1], KeyBlobHost), host)
 	}
-	if because.Outcome == Fail && onTheNetwork(v.Cause) {
+	if because.Outcome == Fail && v.Cause.OnTheNetwork() {
 		host = cmp.Or(because.Evidence[KeyRedirectedTo], host)
 	}
 	return host
@@ -259,7 +259,7 @@ func (e *evaluation) fixOfDetour(v Verdict) string {
 	if !slices.ContainsFunc(v.Because, func(id string) bool { return answered(e.get(id)) }) {
 		return ""
 	}
-	login, absent := inCredentials(v.Cause), v.Cause == TagNotFound || v.Cause == RepositoryNotFound
+	login, absent := v.Cause.AboutLogin(), v.Cause == TagNotFound || v.Cause == RepositoryNotFound
 	inHosts := f.is(ManifestID(f.host), KeyLoginInHosts)
 	switch {
 	case inHosts && login:
@@ -362,7 +362,7 @@ func (e *evaluation) fixOfLayers(v Verdict) string {
 		return "make {layers} resolve on {node}: {registry} keeps its layers there; if it resolves nowhere, contact the operator of {registry}"
 	case inner == CertificateUntrusted && v.Fault == FaultNode:
 		return "on {node}: add the CA that signed the certificate of {layers} to the trust store, and then {restart}"
-	case stage(inner) == stageDNS, stage(inner) == stageTLS:
+	case inner.Stage() == StageDNS, inner.Stage() == StageTLS:
 		return strings.ReplaceAll(fixFor(inner, v.Fault), "{host}", "{layers}")
 	}
 	return ""
@@ -566,7 +566,7 @@ func (e *evidence) summary(v Verdict) string {
 	default:
 		s += ": " + sentence
 	}
-	if c := e.get(IDControl); c.Outcome == Pass && beforeTLS(v.Cause) {
+	if c := e.get(IDControl); c.Outcome == Pass && v.Cause.BeforeTLS() {
 		s += "; " + c.Summary
 	}
 	return s

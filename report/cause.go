@@ -123,6 +123,16 @@ func (c Cause) DefaultFault() Fault {
 	return FaultUndetermined
 }
 
+// FaultAt returns who must act on a cause that the runtime's message names, by the
+// step in that message. An image verifier that fails, and a layer of which nothing
+// was written, are the node's fault.
+func FaultAt(c Cause, step string) Fault {
+	if c == SignatureRejected && step == "verifier" || c == LayerCorrupt && step == "empty" {
+		return FaultNode
+	}
+	return c.DefaultFault()
+}
+
 var defaultFault = func() map[Cause]Fault {
 	m := map[Cause]Fault{}
 	for _, r := range Catalogue() {

@@ -20,11 +20,11 @@ type ControlHost struct {
 
 // answered reports whether anything came back from the host, good or bad.
 func (r Registry) answered() bool {
-	return r.State == Reachable || r.State == Limited || r.State == Unreachable && stage(r.Cause) >= stageTLS
+	return r.State == Reachable || r.State == Limited || r.State == Unreachable && r.Cause.Stage() >= StageTLS
 }
 
 // silent reports whether nothing came back from the host.
-func (r Registry) silent() bool { return r.State == Unreachable && beforeTLS(r.Cause) }
+func (r Registry) silent() bool { return r.State == Unreachable && r.Cause.BeforeTLS() }
 
 // minUnreachable is how many hosts must be unreachable where all of them may have
 // one cause of their own: the same owner, or no proof that they were ever

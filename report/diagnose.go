@@ -125,7 +125,7 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 	switch {
 	case !e.message.exists():
 		v.Confidence = atMost(v.Confidence, Likely)
-	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o), o.asRuntime && e.message.stage() == stageAnswer,
+	case e.message.mayMean(cause), e.message.mayMean(o.check.Cause), e.sameInnerFault(o), o.asRuntime && e.message.stage() == StageAnswer,
 		e.loginOfHostsFile(o):
 		if !slices.Contains(v.Because, e.message.check.ID) {
 			v.Because = append(v.Because, e.message.check.ID)
@@ -135,7 +135,7 @@ func (e *evaluation) weigh(o obstacle) Verdict {
 		// A message that does not tell where the path fails, or that merges several
 		// hosts into one error, does not contradict the checks.
 		v.Confidence = atMost(v.Confidence, Likely)
-	case stage(cause) < e.message.stage() && !e.message.fromTestPull():
+	case cause.Stage() < e.message.stage() && !e.message.fromTestPull():
 		// The checks fail at an earlier stage than the runtime did. What keeps the
 		// pull from succeeding now is not what the message is about, but the message
 		// is older.

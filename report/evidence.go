@@ -30,7 +30,7 @@ func newEvidence(checks []Check) *evidence {
 	// The test pull is newer than the pod's status. But an anonymous one proves
 	// nothing against a kubelet that may have credentials that are not known here.
 	e.message = messageOf(e.byID[IDPull])
-	if !e.message.exists() || e.anonymousPull() && e.unreadSources() != "" && inCredentials(e.message.cause) &&
+	if !e.message.exists() || e.anonymousPull() && e.unreadSources() != "" && e.message.cause.AboutLogin() &&
 		e.kubelet.informative() && !e.kubelet.mayMean(e.message.cause) {
 		e.message = e.kubelet
 	}
@@ -86,11 +86,11 @@ func (m message) step() string {
 
 // stage returns the stage of the pull that failed. A connection that broke while
 // the runtime fetched a layer says nothing about the path to the manifest.
-func (m message) stage() int {
+func (m message) stage() Stage {
 	if step := m.step(); step == "blob" || step == "unpack" || step == "empty" {
-		return max(stage(m.cause), stageBlob)
+		return max(m.cause.Stage(), StageBlob)
 	}
-	return stage(m.cause)
+	return m.cause.Stage()
 }
 
 // get returns the check with this id; a missing one is the zero Check.
@@ -195,7 +195,7 @@ func (e *evidence) unchecked() []string {
 	const most = 4
 	var out []string
 	for _, c := range e.checks {
-		aside := c.Outcome == Skipped && c.ofRuntimeView() && !(c.ID == IDCredentialsNode && inCredentials(e.message.cause))
+		aside := c.Outcome == Skipped && c.ofRuntimeView() && !(c.ID == IDCredentialsNode && e.message.cause.AboutLogin())
 		if (c.Outcome == Skipped && c.BlockedBy == "" && !aside) || c.Outcome == Error || c.Outcome == Unknown {
 			out = append(out, c.byHand())
 		}

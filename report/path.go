@@ -164,7 +164,7 @@ func (e *evidence) errorShownByRuntime(failed []Check) Check {
 
 func errorRank(c Check) int {
 	switch {
-	case stage(c.Cause) < stageAnswer, c.Cause == TokenServiceFailed:
+	case c.Cause.Stage() < StageAnswer, c.Cause == TokenServiceFailed:
 		return 1
 	case c.Evidence[KeyStatus] == "404":
 		return 2

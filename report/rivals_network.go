@@ -155,7 +155,7 @@ func rivalsOfConnections() []rivalry {
 // ofLayer reports whether the runtime failed at a layer, while this node reaches its
 // host.
 func (f finding) ofLayer() bool {
-	return f.message.stage() == stageBlob && slices.Contains(f.verdict.Because, f.messageID()) && !f.obstacle.found()
+	return f.message.stage() == StageBlob && slices.Contains(f.verdict.Because, f.messageID()) && !f.obstacle.found()
 }
 
 // anIngress is the rival of certificates: the name leads to something that does not

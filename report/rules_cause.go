@@ -18,11 +18,11 @@ func causesOfAnonymity() []causeRule {
 	return []causeRule{
 		{"anonymous-for-lack-of-secret", "the request was anonymous: a pull secret is missing or wrong", missingSecret},
 		{"anonymous-for-unread-secrets", "the request was anonymous: the secrets may not be read", func(e *evaluation, o obstacle) obstacle {
-			relevant := inCredentials(o.rootCause()) || o.rootCause() == RepositoryNotFound
+			relevant := o.rootCause().AboutLogin() || o.rootCause() == RepositoryNotFound
 			if e.get(IDCredentials).Outcome != Skipped || !anonymous(o) || !relevant {
 				return o
 			}
-			if e.message.exists() && inCredentials(e.message.cause) {
+			if e.message.exists() && e.message.cause.AboutLogin() {
 				o = o.withRootCause(e.message.cause, e.message.check.ID) // the kubelet had them
 			}
 			return o.likelyAtMost()
@@ -64,7 +64,7 @@ func causesInAnswers() []causeRule {
 		{"web-page-not-token-service", "a web site refuses the login instead of a token service", func(e *evaluation, o obstacle) obstacle {
 			token := e.get(o.check.BlockedBy)
 			html := strings.HasPrefix(token.Evidence[KeyContentType], "text/html")
-			if token.Kind != KindToken || !html || !inCredentials(o.rootCause()) {
+			if token.Kind != KindToken || !html || !o.rootCause().AboutLogin() {
 				return o
 			}
 			return o.withRootCause(TokenServiceFailed).likelyAtMost()
@@ -103,7 +103,7 @@ func causesInAnswers() []causeRule {
 		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(e *evaluation, o obstacle) obstacle {
 			// Newer kubelets pull an image that is present again, with the credentials of
 			// each pod (KubeletEnsureSecretPulledImages); older ones would not have pulled.
-			if !anonymous(o) || !inCredentials(o.check.Cause) || !e.kubelet.exists() || !e.present() || e.alwaysPulls() {
+			if !anonymous(o) || !o.check.Cause.AboutLogin() || !e.kubelet.exists() || !e.present() || e.alwaysPulls() {
 				return o
 			}
 			o = o.withRootCause(PresentNotAuthorized, e.localImages().ID)
@@ -118,7 +118,7 @@ func causesOnTheNetwork() []causeRule {
 	return []causeRule{
 		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
 		{"image-at-another-address", "the registry has the image at an address that the runtime does not use", func(e *evaluation, o obstacle) obstacle {
-			if o.check.Kind != KindManifest || stage(o.rootCause()) < stageAnswer || !answeredBy(o.check, KeyAnswerElsewhere, "200") {
+			if o.check.Kind != KindManifest || o.rootCause().Stage() < StageAnswer || !answeredBy(o.check, KeyAnswerElsewhere, "200") {
 				return o
 			}
 			o = o.withRootCause(ResolverWrongAnswer, DNSID(o.check.Host))
@@ -149,7 +149,7 @@ func causesOnTheNetwork() []causeRule {
 			if c.Outcome != Fail || !c.Is(KeyIgnored) {
 				return o
 			}
-			if stage(o.rootCause()) >= stageAnswer {
+			if o.rootCause().Stage() >= StageAnswer {
 				file := cmp.Or(c.Evidence[KeyFile], "the hosts.toml")
 				return o.likelyAtMost("pull with a valid " + file + ", which the runtime ignores now: " + c.Evidence[KeyReason])
 			}
@@ -159,7 +159,7 @@ func causesOnTheNetwork() []causeRule {
 		{"token-invalid-by-registry-clock", "the token is not valid by the registry's clock", func(e *evaluation, o obstacle) obstacle {
 			token := e.get(TokenID(o.check.Host))
 			state := token.Evidence[KeyByRegistryClock]
-			if state == "" || state == "valid" || o.check.Kind != KindManifest || !inCredentials(o.rootCause()) {
+			if state == "" || state == "valid" || o.check.Kind != KindManifest || !o.rootCause().AboutLogin() {
 				return o
 			}
 			return o.withRootCause(TokenServiceFailed, token.ID)
@@ -182,7 +182,7 @@ func causesOnTheNetwork() []causeRule {
 		}},
 		{"proxy-not-in-process", "the runtime was started without its present proxy settings", func(e *evaluation, o obstacle) obstacle {
 			c := e.get(IDRuntimeEnvironment)
-			if !c.Is(KeyNewer) || !c.Is(KeyProxyDiffers) || stage(o.rootCause()) > stageDial {
+			if !c.Is(KeyNewer) || !c.Is(KeyProxyDiffers) || o.rootCause().Stage() > StageDial {
 				return o
 			}
 			return o.withRootCause(RuntimeConfigStale, c.ID).likelyAtMost("check whether the pull succeeds after a restart of the runtime")
@@ -214,7 +214,7 @@ func causesInMirrors() []causeRule {
 				return o
 			}
 			for _, c := range o.others {
-				if stage(c.Cause) < stageTLS {
+				if c.Cause.Stage() < StageTLS {
 					continue
 				}
 				upstream := o.check
@@ -227,12 +227,12 @@ func causesInMirrors() []causeRule {
 			return o
 		}},
 		{"mirror-fails-upstream-unreachable", "a mirror fails, and the upstream is unreachable", func(e *evaluation, o obstacle) obstacle {
-			if len(o.others) == 0 || stage(o.check.Cause) >= stageAnswer {
+			if len(o.others) == 0 || o.check.Cause.Stage() >= StageAnswer {
 				return o
 			}
 			for _, c := range o.others {
-				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || c.Cause == TokenServiceFailed || inCredentials(c.Cause)
-				if !lacksImage && stage(c.Cause) >= stageAnswer {
+				lacksImage := c.Cause == TagNotFound || c.Cause == RepositoryNotFound || c.Cause == TokenServiceFailed || c.Cause.AboutLogin()
+				if !lacksImage && c.Cause.Stage() >= StageAnswer {
 					o.because = []string{c.ID, o.check.ID}
 					o.check = c
 					o = o.withRootCause(MirrorFaulty)
@@ -289,7 +289,7 @@ func missingSecret(e *evaluation, o obstacle) obstacle {
 // causeFromKubelet reports whether the root cause is that of the kubelet's
 // message. The kubelet had credentials that the checks had not.
 func (e *evaluation) causeFromKubelet(o obstacle) bool {
-	return o.cause != "" && inCredentials(o.cause) && e.message.exists() && !e.message.fromTestPull() &&
+	return o.cause != "" && o.cause.AboutLogin() && e.message.exists() && !e.message.fromTestPull() &&
 		slices.Contains(o.because, e.message.check.ID)
 }
 
@@ -314,7 +314,7 @@ func (e *evidence) resolversThatKnow(host string) []string {
 // the registry's.
 func wrongAnswer(e *evaluation, o obstacle) obstacle {
 	host := o.check.Host
-	if s := stage(o.check.Cause); s != stageDial && s != stageTLS || host == "" {
+	if s := o.check.Cause.Stage(); s != StageDial && s != StageTLS || host == "" {
 		return o
 	}
 	name := e.get(DNSID(host))
@@ -337,7 +337,7 @@ func wrongAnswer(e *evaluation, o obstacle) obstacle {
 		o = o.withRootCause(ResolverWrongAnswer, name.ID)
 		return o.likelyAtMost("resolve the name with a dot at its end: " + host + " was found under the search domain " + via)
 	}
-	internal := stage(o.check.Cause) == stageTLS && e.unexpectedClass(host, "private", "shared") && name.Is(KeyDisagree)
+	internal := o.check.Cause.Stage() == StageTLS && e.unexpectedClass(host, "private", "shared") && name.Is(KeyDisagree)
 	if e.impossibleAddress(host) || internal {
 		return o.withRootCause(ResolverWrongAnswer, name.ID).likelyAtMost(fromOutside(host))
 	}

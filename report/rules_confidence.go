@@ -17,11 +17,11 @@ func confidenceRules() []confidenceRule {
 			anonymousTestPull := e.message.fromTestPull() && e.anonymousPull()
 			kubeletDisagrees := e.kubelet.exists() && !e.kubelet.mayMean(o.rootCause())
 			return "wait for the kubelet's own message: it may have credentials from " + e.unreadSources(),
-				e.unreadSources() != "" && inCredentials(o.rootCause()) && anonymousTestPull && kubeletDisagrees
+				e.unreadSources() != "" && o.rootCause().AboutLogin() && anonymousTestPull && kubeletDisagrees
 		}},
 		{"present-by-now", "the image was pulled to the node in the meantime", func(e *evaluation, _ Verdict, o obstacle) (string, bool) {
 			return "wait for the kubelet's next attempt: the image is on the node now, so it should succeed",
-				e.present() && stage(o.rootCause()) == stageAnswer && !e.alwaysPulls()
+				e.present() && o.rootCause().Stage() == StageAnswer && !e.alwaysPulls()
 		}},
 	}
 }

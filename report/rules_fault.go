@@ -28,7 +28,7 @@ func faultsOnTheNetwork() []faultRule {
 	no := responsibility{}
 	return []faultRule{
 		{"redirect-unreachable", "the host of a redirect is unreachable", func(e *evaluation, o obstacle) (responsibility, bool) {
-			if o.check.Evidence[KeyRedirectedTo] == "" || !onTheNetwork(o.rootCause()) {
+			if o.check.Evidence[KeyRedirectedTo] == "" || !o.rootCause().OnTheNetwork() {
 				return no, false
 			}
 			return e.faultOfReferredHost(o)

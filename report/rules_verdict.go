@@ -147,9 +147,9 @@ func verdictsOfTheTestPull() []verdictRule {
 		}},
 		{"kubelet-passed-login", "the kubelet got past the login that stops the checks", func(e *evaluation) (Verdict, bool) {
 			o := e.obstacle
-			login := inCredentials(o.rootCause()) || o.rootCause() == CredentialProviderFailed
+			login := o.rootCause().AboutLogin() || o.rootCause() == CredentialProviderFailed
 			if !o.found() || !login || !o.check.Is(KeyAnonymous) || e.unreadSources() == "" || e.message.fromTestPull() ||
-				!e.message.informative() || e.message.mayMean(o.rootCause()) || e.message.stage() < stageAnswer {
+				!e.message.informative() || e.message.mayMean(o.rootCause()) || e.message.stage() < StageAnswer {
 				return no, false
 			}
 			// A provider that fails now may have answered the kubelet before.
@@ -177,7 +177,7 @@ func verdictsOnThePath() []verdictRule {
 			}
 			v := likely(ResolverWrongAnswer, e.existing(DNSID(hosts[0]), e.messageID())...)
 			v.WouldDecide = []string{fromOutside(hosts[0])}
-			return v, !e.message.informative() || e.message.stage() <= stageTLS
+			return v, !e.message.informative() || e.message.stage() <= StageTLS
 		}},
 		{"disk-without-message", "the disk has a fault, and there is no message yet", func(e *evaluation) (Verdict, bool) {
 			// The image still has to be written, whatever was resolved.
@@ -241,7 +241,7 @@ func verdictsOfAClearPath() []verdictRule {
 		}},
 		{"mirror-corrupts-layers", "the layers of a mirror are bad, and the upstream has the image too", func(e *evaluation) (Verdict, bool) {
 			hosts := e.hosts()
-			if !e.obstacle.clear || len(hosts) < 2 || !e.message.exists() || e.message.stage() != stageBlob ||
+			if !e.obstacle.clear || len(hosts) < 2 || !e.message.exists() || e.message.stage() != StageBlob ||
 				e.message.cause == PullTimedOut || e.message.cause == BlobHostUnreachable {
 				return no, false
 			}
@@ -462,7 +462,7 @@ func (e *evaluation) disproves(m message) bool {
 		return false
 	}
 	blob := slices.ContainsFunc(e.obstacle.goals, func(id string) bool { return strings.HasPrefix(id, familyBlob+"/") })
-	return m.stage() <= stageImage || blob && m.cause == BlobHostUnreachable
+	return m.stage() <= StageImage || blob && m.cause == BlobHostUnreachable
 }
 
 // tokenByPost reports whether the runtime failed at a token service to which it
@@ -480,14 +480,14 @@ func (e *evaluation) messageOnly() Verdict {
 	}
 	domain := e.fact(IDReference, KeyDomain)
 	o := obstacle{check: Check{Host: domain}, cause: m.cause}
-	if m.step() == "token" && onTheNetwork(m.cause) {
+	if m.step() == "token" && m.cause.OnTheNetwork() {
 		// It is about the path to the token service, not to the registry.
 		o.check.Evidence, o.check.BlockedBy = map[string]string{KeyInnerCause: string(m.cause)}, TokenID(domain)
 		m.cause, o.cause = TokenServiceFailed, TokenServiceFailed
 	}
 	v := Verdict{Cause: m.cause, Because: []string{m.check.ID}, Confidence: Likely}
 	e.assignFault(&v, o)
-	if b := e.get(BlobID(e.usedHost())); m.stage() == stageBlob && b.Evidence[KeyBlobHost] != "" {
+	if b := e.get(BlobID(e.usedHost())); m.stage() == StageBlob && b.Evidence[KeyBlobHost] != "" {
 		v.Because = append(v.Because, b.ID) // the host that serves the layers
 	}
 	if m.cause == Undetermined {
@@ -523,7 +523,7 @@ func staleSettings(e *evaluation) (Verdict, bool) {
 	}
 	config, s := e.get(IDRuntimeConfig), e.message.stage()
 	differs := config.Is(KeyNewer) && config.Evidence[KeyDiffers] != ""
-	if differs && s > stageLocal && s <= stageAnswer && e.configMatters() {
+	if differs && s > StageLocal && s <= StageAnswer && e.configMatters() {
 		return stale(append([]string{IDRuntimeConfig}, e.obstacle.goals...)...)
 	}
 	return Verdict{}, false

@@ -116,7 +116,7 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	var pods []string
 	confidence := Likely
 	for i, d := range n.Diagnoses {
-		if d.Verdict.Fault != FaultNode || !beforeTLS(d.Verdict.Cause) {
+		if d.Verdict.Fault != FaultNode || !d.Verdict.Cause.BeforeTLS() {
 			continue
 		}
 		merged[i] = true

@@ -86,7 +86,7 @@ func allWeaknesses() []weakness {
 			_ finding, c Check,
 		) (string, bool) {
 			return "check the authorization header for " + c.Host + " in the hosts.toml of this node: it may be wrong",
-				c.Outcome == Fail && c.Is(KeyLoginInHosts) && (inCredentials(c.Cause) || c.Cause == RepositoryNotFound || c.Cause == TagNotFound)
+				c.Outcome == Fail && c.Is(KeyLoginInHosts) && (c.Cause.AboutLogin() || c.Cause == RepositoryNotFound || c.Cause == TagNotFound)
 		}},
 		{"provider-timed-out", "a credential provider timed out early", func(f finding, c Check) (string, bool) {
 			late := slices.ContainsFunc(f.below(familyProvider), func(p Check) bool { return p.Outcome == Fail && p.Is(KeyDeadline) })
@@ -145,7 +145,7 @@ func answeredBy(c Check, key, status string) bool { return slices.Contains(answe
 func answered(c Check) bool {
 	switch c.Kind {
 	case KindManifest, KindToken, KindImage, KindBlob:
-		return c.Outcome == Fail && c.Host != "" && stage(c.Cause) >= stageAnswer
+		return c.Outcome == Fail && c.Host != "" && c.Cause.Stage() >= StageAnswer
 	}
 	return false
 }
@@ -190,5 +190,5 @@ func (e *evidence) dependsOnLogin(c Check) bool {
 	if c.Is(KeyPolicy) {
 		return false // a rule for all users
 	}
-	return c.Outcome == Fail && stage(c.Cause) == stageAnswer && e.fact(ManifestID(c.Host), KeyRepository) != "exists"
+	return c.Outcome == Fail && c.Cause.Stage() == StageAnswer && e.fact(ManifestID(c.Host), KeyRepository) != "exists"
 }
