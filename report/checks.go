@@ -1,6 +1,7 @@
 package report
 
 import (
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,3 +135,28 @@ const True = "true"
 
 // Is reports whether the evidence has this fact as true.
 func (c Check) Is(key string) bool { return c.Evidence[key] == True }
+
+// ByHand asks to make a check that was not made, for the reason in its summary.
+func (c Check) ByHand() string { return "check " + c.ID + " by hand: " + c.Summary }
+
+// NeedsRuntimeView reports whether the check needs what the runtime or its process sees.
+func (c Check) NeedsRuntimeView() bool {
+	return c.ID == IDCredentialsNode || strings.HasPrefix(c.ID, IDRuntime+"/") || strings.HasPrefix(c.ID, familyHosts+"/")
+}
+
+// Sentence returns the check's summary, with its host where that is not in it.
+func (c Check) Sentence() string {
+	switch c.Kind {
+	case KindDNS, KindDial, KindTLS, KindRegistry, KindManifest, KindBlob:
+	default:
+		return c.Summary
+	}
+	name := c.Host
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
+	}
+	if c.Summary == "" || strings.Contains(c.Summary, name) {
+		return c.Summary
+	}
+	return c.Host + ": " + c.Summary
+}

@@ -19,12 +19,9 @@ type ControlHost struct {
 }
 
 // answered reports whether anything came back from the host, good or bad.
-func (r Registry) answered() bool {
-	return r.State == Reachable || r.State == Limited || r.State == Unreachable && r.Cause.Stage() >= StageTLS
+func (h ControlHost) answered() bool {
+	return h.State == Reachable || h.State == Limited || h.State == Unreachable && h.Cause.Stage() >= StageTLS
 }
-
-// silent reports whether nothing came back from the host.
-func (r Registry) silent() bool { return r.State == Unreachable && r.Cause.BeforeTLS() }
 
 // minUnreachable is how many hosts must be unreachable where all of them may have
 // one cause of their own: the same owner, or no proof that they were ever
@@ -53,21 +50,21 @@ func Control(hosts []ControlHost, excludingTarget bool, now time.Time) Check {
 	switch {
 	case len(s.answered) > 0:
 		c.Outcome = Pass
-		c.Evidence[KeyHosts] = abbreviate(s.answered)
+		c.Evidence[KeyHosts] = Abbreviate(s.answered)
 		which := "hosts"
 		if excludingTarget {
 			which = "other hosts"
 		}
-		c.Summary = fmt.Sprintf("this node reaches %d of %d %s: %s", len(s.answered), all, which, abbreviate(s.answered))
+		c.Summary = fmt.Sprintf("this node reaches %d of %d %s: %s", len(s.answered), all, which, Abbreviate(s.answered))
 	case !strong && !weak:
 		c.Summary = "too few known hosts to tell a registry outage from a node outage; add some with --control"
 	default:
 		c.Outcome, c.Cause = Fail, shared(s.causes)
-		c.Evidence[KeyHosts] = abbreviate(s.silent)
+		c.Evidence[KeyHosts] = Abbreviate(s.silent)
 		if !strong {
 			c.Evidence[KeyWeak] = True
 		}
-		c.Summary = fmt.Sprintf("this node cannot reach any of %d hosts (%s)", len(s.silent), abbreviate(s.silent))
+		c.Summary = fmt.Sprintf("this node cannot reach any of %d hosts (%s)", len(s.silent), Abbreviate(s.silent))
 	}
 	return c
 }
@@ -89,7 +86,7 @@ func surveyOf(hosts []ControlHost) survey {
 			s.answered = append(s.answered, h.Host)
 		case h.Cause == HostNotFound && !h.Known:
 			continue // a resolver answered, and the name may not exist
-		case h.silent() && h.independent():
+		case h.Silent() && h.independent():
 			s.silent = append(s.silent, h.Host)
 			s.causes[h.Cause]++
 			s.addresses[h.addressKey()] = true
@@ -108,24 +105,24 @@ func surveyOf(hosts []ControlHost) survey {
 
 // independent reports whether the host is checked for itself. Token services and
 // layer hosts fail together with the registry that they belong to.
-func (r Registry) independent() bool {
-	return len(r.Roles) == 0 || slices.ContainsFunc(r.Roles, func(role Role) bool { return role != RoleToken && role != RoleBlob })
+func (h ControlHost) independent() bool {
+	return len(h.Roles) == 0 || slices.ContainsFunc(h.Roles, func(role Role) bool { return role != RoleToken && role != RoleBlob })
 }
 
 // addressKey is equal for hosts at the same address.
-func (r Registry) addressKey() string {
-	if len(r.Addresses) > 0 {
-		return r.Addresses[0]
+func (h ControlHost) addressKey() string {
+	if len(h.Addresses) > 0 {
+		return h.Addresses[0]
 	}
-	return r.Host
+	return h.Host
 }
 
 // baseDomain returns the last two labels of the host's name, or its address: a
 // rough guess at its owner.
-func (r Registry) baseDomain() string {
-	name := r.Host
-	if h, _, err := net.SplitHostPort(name); err == nil {
-		name = h
+func (h ControlHost) baseDomain() string {
+	name := h.Host
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
 	}
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 		return name
@@ -142,14 +139,4 @@ func shared(causes map[Cause]int) Cause {
 		}
 	}
 	return NetworkUnreachable
-}
-
-// abbreviate joins the first of many names.
-func abbreviate(names []string) string {
-	const most = 3
-	names = slices.Sorted(slices.Values(names))
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return strings.Join(names[:most], ", ") + " and " + strconv.Itoa(len(names)-most) + " more"
 }

@@ -52,16 +52,16 @@ func allRules() ruleSet {
 }
 
 func (r ruleSet) diagnose(checks []Check) Verdict {
-	e := &evaluation{evidence: newEvidence(checks), ruleSet: r}
-	e.obstacle = e.traced(e.path())
+	e := &evaluation{evidence: EvidenceOf(checks), ruleSet: r}
+	e.obstacle = e.traced(path(e.evidence))
 	v := e.verdict()
 	v = e.withRivals(e.withWeaknesses(v))
-	v.Also = e.otherCauses(v)
+	v.Also = otherCauses(e.evidence, v)
 	if v.Fix == "" {
-		v.Fix = e.fix(v)
+		v.Fix = Fix(e.evidence, v, e.openQuestion)
 	}
 	if v.Summary == "" {
-		v.Summary = e.summary(v)
+		v.Summary = Summary(e.evidence, v)
 	}
 	return v
 }
@@ -89,7 +89,7 @@ func (e *evaluation) verdict() Verdict {
 		Confidence:  ConfidenceUndetermined,
 		Summary:     "no check failed, but none confirmed that the image can be pulled",
 		Because:     e.stoppedAt(),
-		WouldDecide: e.unchecked(),
+		WouldDecide: unchecked(e.evidence),
 	}
 }
 
@@ -249,7 +249,7 @@ func (e *evaluation) contradiction(o obstacle) Verdict {
 		Confidence: ConfidenceUndetermined,
 		Because:    append(slices.Clone(o.because), e.message.check.ID),
 		Summary: "the runtime reports " + string(e.message.cause) + ", but the checks from this node found " +
-			foundCause(o.rootCause()) + ": " + o.check.sentence(),
+			foundCause(o.rootCause()) + ": " + o.check.Sentence(),
 		WouldDecide: []string{
 			"retry: one of the two may have been transient",
 			"read the runtime's log on this node at the time of the pull",

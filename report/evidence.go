@@ -13,15 +13,8 @@ type evidence struct {
 	kubelet message // the kubelet's, from the pod's status
 }
 
-// message is an error message of the runtime, classified.
-type message struct {
-	check      *Check  // the failed check that has it; nil: there is no message
-	cause      Cause   // the likeliest cause
-	candidates []Cause // every cause that such a message is known to have had
-	proven     bool    // the message alone proves the cause
-}
-
-func newEvidence(checks []Check) *evidence {
+// EvidenceOf returns the view on a list of checks.
+func EvidenceOf(checks []Check) *evidence {
 	e := &evidence{checks: checks, byID: make(map[string]*Check, len(checks))}
 	for i := range checks {
 		e.byID[checks[i].ID] = &checks[i]
@@ -37,62 +30,6 @@ func newEvidence(checks []Check) *evidence {
 	return e
 }
 
-// messageOf returns the message that a failed check carries.
-func messageOf(c *Check) message {
-	if c == nil || c.Outcome != Fail {
-		return message{}
-	}
-	m := message{check: c, cause: c.Cause, candidates: splitCauses(c.Evidence[KeyCould]), proven: c.Is(KeyProven)}
-	if m.cause == "" {
-		m.cause = Undetermined
-	}
-	return m
-}
-
-func splitCauses(s string) []Cause {
-	var out []Cause
-	for f := range strings.SplitSeq(s, ",") {
-		if c := Cause(strings.TrimSpace(f)); c != "" && c != Undetermined {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-func (m message) exists() bool { return m.check != nil }
-
-// informative reports whether the message tells where the path to the image
-// fails.
-func (m message) informative() bool {
-	return m.exists() && m.cause != Undetermined && m.cause != PullTimedOut && m.cause != PullQueueLimited
-}
-
-// mayMean reports whether the message can mean this cause.
-func (m message) mayMean(c Cause) bool {
-	return m.exists() && (m.cause == c || slices.Contains(m.candidates, c) || slices.Contains(alsoReportedAs[c], m.cause))
-}
-
-// fromTestPull reports whether the message is the test pull's, and not one that
-// the kubelet reported some time ago.
-func (m message) fromTestPull() bool { return m.exists() && m.check.Kind == KindPull }
-
-// step returns how far the runtime came, as the message has it.
-func (m message) step() string {
-	if !m.exists() {
-		return ""
-	}
-	return m.check.Evidence[KeyStep]
-}
-
-// stage returns the stage of the pull that failed. A connection that broke while
-// the runtime fetched a layer says nothing about the path to the manifest.
-func (m message) stage() Stage {
-	if step := m.step(); step == "blob" || step == "unpack" || step == "empty" {
-		return max(m.cause.Stage(), StageBlob)
-	}
-	return m.cause.Stage()
-}
-
 // get returns the check with this id; a missing one is the zero Check.
 func (e *evidence) get(id string) Check {
 	if c := e.byID[id]; c != nil {
@@ -100,6 +37,9 @@ func (e *evidence) get(id string) Check {
 	}
 	return Check{}
 }
+
+// exists reports whether there is a check with this id, whatever its outcome.
+func (e *evidence) exists(id string) bool { return e.byID[id] != nil }
 
 func (e *evidence) failed(id string) bool { return e.get(id).Outcome == Fail }
 
@@ -172,9 +112,6 @@ func (e *evidence) origin(id string) Check {
 // below returns the checks whose ids continue this one.
 func (e *evidence) below(id string) []Check { return Below(e.checks, id) }
 
-// byHand asks to make a check that was not made, for the reason in its summary.
-func (c Check) byHand() string { return "check " + c.ID + " by hand: " + c.Summary }
-
 // messageID returns the id of the check that has the message; empty if none has.
 func (e *evidence) messageID() string {
 	if !e.message.exists() {
@@ -191,13 +128,13 @@ func (e *evidence) existing(ids ...string) []string {
 // unchecked names the first checks that were not made and may change the verdict,
 // for WouldDecide. The node's logins and the runtime's settings do not: a rule asks
 // for them where they do.
-func (e *evidence) unchecked() []string {
+func unchecked(e *evidence) []string {
 	const most = 4
 	var out []string
 	for _, c := range e.checks {
-		aside := c.Outcome == Skipped && c.ofRuntimeView() && !(c.ID == IDCredentialsNode && e.message.cause.AboutLogin())
+		aside := c.Outcome == Skipped && c.NeedsRuntimeView() && !(c.ID == IDCredentialsNode && e.message.cause.AboutLogin())
 		if (c.Outcome == Skipped && c.BlockedBy == "" && !aside) || c.Outcome == Error || c.Outcome == Unknown {
-			out = append(out, c.byHand())
+			out = append(out, c.ByHand())
 		}
 		if len(out) == most {
 			break
@@ -209,7 +146,7 @@ func (e *evidence) unchecked() []string {
 // otherCauses lists the causes beside the verdict's, in the order of the checks.
 // It leaves out those at addresses that the runtime does not use, and those that
 // are another name for the verdict's.
-func (e *evidence) otherCauses(v Verdict) []Cause {
+func otherCauses(e *evidence, v Verdict) []Cause {
 	var out []Cause
 	for _, c := range e.checks {
 		switch {
@@ -223,3 +160,24 @@ func (e *evidence) otherCauses(v Verdict) []Cause {
 	}
 	return out
 }
+
+// usedHost returns the host whose manifest the runtime would use; empty if none
+// has it.
+func (e *evidence) usedHost() string {
+	for _, h := range e.hosts() {
+		if e.get(ManifestID(h)).Outcome == Pass {
+			return h
+		}
+	}
+	return ""
+}
+
+// isolated reports whether the control set shows that this node reaches nothing
+// at all.
+func (e *evidence) isolated() bool { return e.failed(IDControl) }
+
+// domain returns the host that the image names.
+func (e *evidence) domain() string { return e.fact(IDReference, KeyDomain) }
+
+// pullTimedOut reports whether the test pull was stopped by its own deadline.
+func (e *evidence) pullTimedOut() bool { return e.is(IDPull, KeyTimedOut) }

@@ -11,15 +11,15 @@ import (
 // reachable, who must act if not, and what was measured. Like [Diagnose] it is a
 // pure function. The caller sets Roles, Since, Flapping and NotBefore.
 func StateOf(host string, checks []Check, at time.Time) Registry {
-	e := &evaluation{evidence: newEvidence(checks), ruleSet: allRules()}
+	e := &evaluation{evidence: EvidenceOf(checks), ruleSet: allRules()}
 	r := Registry{Host: host, State: ReachUnknown, Checked: at}
-	r.measure(e.evidence)
-	goal := e.goalAt(host)
+	measure(&r, e.evidence)
+	goal := goalAt(e.evidence, host)
 	origin := e.origin(goal.ID)
 	switch {
 	case goal.Outcome == Pass:
 		r.State = Reachable
-		r.Summary = e.remark(host)
+		r.Summary = remark(e.evidence, host)
 	case origin.Outcome == Fail && origin.Cause == RateLimited:
 		r.State = Limited
 	case origin.Outcome == Fail:
@@ -42,21 +42,21 @@ func StateOf(host string, checks []Check, at time.Time) Registry {
 // goalAt returns the check at the end of the path to a host: the answer of a
 // registry to GET /v2/, the answer of a token service, or, of a host that gets no
 // request, the handshake or the connection.
-func (e *evidence) goalAt(host string) Check {
+func goalAt(e *evidence, host string) Check {
 	for _, id := range []string{RegistryID(host), TokenID(host)} {
 		if c := e.get(id); c.ID != "" {
 			return c
 		}
 	}
-	if c := e.usedAddress(TLSID(host)); c.ID != "" {
+	if c := usedAddress(e, TLSID(host)); c.ID != "" {
 		return c
 	}
-	return e.usedAddress(DialID(host))
+	return usedAddress(e, DialID(host))
 }
 
 // usedAddress returns, of the checks below id, that of the address which the
 // runtime's dialer uses in the end.
-func (e *evidence) usedAddress(id string) Check {
+func usedAddress(e *evidence, id string) Check {
 	list := e.below(id)
 	for _, c := range list {
 		if c.Is(KeyTaken) || len(list) == 1 {
@@ -67,9 +67,9 @@ func (e *evidence) usedAddress(id string) Check {
 }
 
 // measure sets what was measured on the path to the host.
-func (r *Registry) measure(e *evidence) {
-	name, dial, handshake := e.get(DNSID(r.Host)), e.usedAddress(DialID(r.Host)), e.usedAddress(TLSID(r.Host))
-	answer := e.goalAt(r.Host)
+func measure(r *Registry, e *evidence) {
+	name, dial, handshake := e.get(DNSID(r.Host)), usedAddress(e, DialID(r.Host)), usedAddress(e, TLSID(r.Host))
+	answer := goalAt(e, r.Host)
 	r.Latency = Latency{DNS: name.Duration, Dial: dial.Duration, TLS: handshake.Duration}
 	if answer.Kind == KindRegistry || answer.Kind == KindToken {
 		r.Latency.HTTP = answer.Duration
@@ -101,18 +101,14 @@ func commonName(dn string) string {
 
 // remark returns a line about a host that is reachable: the first check off the
 // runtime's path that failed, or a certificate that expires soon; else nothing.
-func (e *evidence) remark(host string) string {
+func remark(e *evidence, host string) string {
 	for _, c := range e.checks {
 		if c.Outcome == Fail && c.Host == host {
 			return c.Summary
 		}
 	}
-	if c := e.usedAddress(TLSID(host)); c.Evidence[KeyExpiresSoon] != "" {
+	if c := usedAddress(e, TLSID(host)); c.Evidence[KeyExpiresSoon] != "" {
 		return c.Summary
 	}
 	return ""
 }
-
-// isolated reports whether the control set shows that this node reaches nothing
-// at all.
-func (e *evidence) isolated() bool { return e.failed(IDControl) }

@@ -52,11 +52,11 @@ func (o obstacle) alsoBecause(ids ...string) obstacle {
 
 // path follows every host from the goal, an image that can be pulled, back to
 // the obstacle before it.
-func (e *evidence) path() obstacle {
+func path(e *evidence) obstacle {
 	var goals, unseen []string
 	var failed []obstacle
 	for _, h := range e.hosts() {
-		last, bad := e.lastStep(h)
+		last, bad := lastStep(e, h)
 		goals = append(goals, last)
 		switch {
 		case bad == "" && e.get(last).Outcome == Pass:
@@ -89,7 +89,7 @@ func (e *evidence) path() obstacle {
 		o.because = append(o.because, other.ID)
 		same = same && other.Cause == o.check.Cause
 	}
-	o.ruleChosen = !same && e.errorShownByRuntime(append(o.others, o.check)).ID != o.check.ID
+	o.ruleChosen = !same && errorShownByRuntime(e, append(o.others, o.check)).ID != o.check.ID
 	if len(unseen) > 0 {
 		// The runtime's message may be about another host.
 		o = o.likelyAtMost(unseen...)
@@ -100,7 +100,7 @@ func (e *evidence) path() obstacle {
 // lastStep returns how far the checks came at a host that has the manifest: the
 // last check that passed, and the failed one after it, empty if there is none.
 // Of a host without the manifest it returns the manifest's check.
-func (e *evidence) lastStep(host string) (last, bad string) {
+func lastStep(e *evidence, host string) (last, bad string) {
 	last = ManifestID(host)
 	if e.get(last).Outcome != Pass {
 		return last, ""
@@ -148,7 +148,7 @@ func answersWithSomethingElse(c Check) bool {
 // other status; it shows the first of the highest rank
 // (core/remotes/docker/resolver.go). If the runtime's version is older or not
 // known it returns the zero Check.
-func (e *evidence) errorShownByRuntime(failed []Check) Check {
+func errorShownByRuntime(e *evidence, failed []Check) Check {
 	version := strings.TrimPrefix(e.fact(IDRuntime, KeyVersion), "v")
 	if e.fact(IDRuntime, KeyName) != "containerd" || version == "" || strings.HasPrefix(version, "1.") {
 		return Check{}

@@ -158,13 +158,3 @@ func rivalsOfSecrets() []rivalry {
 		}},
 	}
 }
-
-// azure reports whether the host is one of Azure's container registries.
-func azure(host string) bool {
-	for _, domain := range []string{".azurecr.io", ".azurecr.cn", ".azurecr.us", ".azurecr.de"} {
-		if strings.HasSuffix(host, domain) {
-			return true
-		}
-	}
-	return false
-}

@@ -1,10 +1,5 @@
 package report
 
-import (
-	"slices"
-	"strings"
-)
-
 // notARegistry is the rival of every answer that a web server may give, too.
 func notARegistry(id, looks string) rival {
 	return rival{
@@ -54,25 +49,6 @@ func ofACache(id string) rival {
 		question: "check whether {repository} on {host} is a cache (proxy repository) of another registry: then that one decides",
 		excluded: func(f finding) bool { return !f.mayBeCache() },
 	}
-}
-
-// mayBeCache reports whether the repository may be a cache of one in another registry,
-// by the product, by the cloud, or by the repository's name.
-func (f finding) mayBeCache() bool {
-	path := f.fact(IDReference, KeyPath)
-	switch f.fact(RegistryID(f.host), KeyProduct) {
-	case "artifactory", "harbor", "nexus", "acr", "ecr":
-		return true
-	case "quay":
-		return f.host != "quay.io"
-	case "gitlab":
-		return strings.Contains(path, "/dependency_proxy/")
-	}
-	cloud := slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".pkg.dev"}, func(domain string) bool {
-		return strings.HasSuffix(f.host, domain)
-	})
-	// Docker Hub alone has "library".
-	return cloud || azure(f.host) || strings.HasPrefix(path, "library/") && f.fact(IDReference, KeyDomain) != "docker.io"
 }
 
 // rivalsOfNames are those of names in the image reference.
@@ -154,12 +130,4 @@ func rivalsOfNames() []rivalry {
 			},
 		}},
 	}
-}
-
-// forbiddenWithoutReason reports whether the registry answered 403 to the request
-// for the manifest without one of a registry's error codes, as HEAD does, and its
-// text was not read.
-func (f finding) forbiddenWithoutReason() bool {
-	textRead := f.manifest(KeyCode) != "" || f.manifest(KeyRefusedFor) != ""
-	return f.manifest(KeyStatus) == "403" && !textRead && f.failedHere(KindManifest)
 }

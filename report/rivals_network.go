@@ -12,8 +12,8 @@ func rivalsOfResolvers() []rivalry {
 				acts:     FaultConfig,
 				question: "check whether {host} exists: resolve a random name with the resolver that has an address for it",
 				excluded: func(f finding) bool {
-					agree := len(f.resolversThatKnow(f.host)) == 0 && f.fact(DNSID(f.host), KeyDisagree) != True
-					return agree || f.foundElsewhere(f.host)
+					agree := len(resolversThatKnow(f.evidence, f.host)) == 0 && f.fact(DNSID(f.host), KeyDisagree) != True
+					return agree || foundElsewhere(f.evidence, f.host)
 				},
 			},
 			{
@@ -63,7 +63,7 @@ func rivalsOfResolvers() []rivalry {
 							return true
 						}
 					}
-					return f.impossibleAddress(f.host)
+					return impossibleAddress(f.evidence, f.host)
 				},
 			},
 		}},
@@ -94,7 +94,7 @@ func rivalsOfConnections() []rivalry {
 				id:       "router-reports",
 				looks:    "a router that reports the host or its network as unreachable, because the registry's machine is off",
 				acts:     FaultUndetermined,
-				question: elsewhere,
+				question: AskElsewhere,
 				excluded: func(f finding) bool { return f.isolatedNode() || f.has(KeyErrno, "EACCES", "EPERM") },
 			},
 		}},
@@ -103,7 +103,7 @@ func rivalsOfConnections() []rivalry {
 				id:       "reset-by-the-server",
 				looks:    "a server or load balancer that resets the connection itself",
 				acts:     FaultRegistry,
-				question: elsewhere,
+				question: AskElsewhere,
 				excluded: finding.ofLayer,
 			},
 			{
@@ -155,7 +155,7 @@ func rivalsOfConnections() []rivalry {
 // ofLayer reports whether the runtime failed at a layer, while this node reaches its
 // host.
 func (f finding) ofLayer() bool {
-	return f.message.stage() == StageBlob && slices.Contains(f.verdict.Because, f.messageID()) && !f.obstacle.found()
+	return f.message.stage() == StageBlob && slices.Contains(f.Because, f.messageID()) && !f.obstacle.found()
 }
 
 // anIngress is the rival of certificates: the name leads to something that does not

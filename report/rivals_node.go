@@ -122,7 +122,7 @@ func rivalsOfAnswers() []rivalry {
 			question: "send the same request from another network, or without the proxy: who answers for {host}?",
 			excluded: func(f finding) bool {
 				// A proxy answers for a host as a whole.
-				return f.direct() || f.has(KeyCode) || f.verdict.Cause != TokenServiceFailed && f.isRegistry()
+				return f.direct() || f.has(KeyCode) || f.Cause != TokenServiceFailed && f.isRegistry()
 			},
 		}
 	}

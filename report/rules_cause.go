@@ -129,7 +129,7 @@ func causesOnTheNetwork() []causeRule {
 			if o.rootCause() != HostNotFound || o.check.Evidence[KeyRedirectedTo] != "" {
 				return o
 			}
-			return o.alsoBecause(e.resolversThatKnow(o.check.Host)...)
+			return o.alsoBecause(resolversThatKnow(e.evidence, o.check.Host)...)
 		}},
 		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o obstacle) obstacle {
 			intercepted := o.check.Evidence[KeyInterceptor] != "" || o.check.Evidence[KeySCT] == "false"
@@ -298,18 +298,6 @@ func anonymous(o obstacle) bool {
 	return o.rootCause() == CredentialsMissing || o.check.Is(KeyAnonymous)
 }
 
-// resolversThatKnow returns the ids of the checks of single resolvers that have an
-// address for host.
-func (e *evidence) resolversThatKnow(host string) []string {
-	var out []string
-	for _, c := range e.below(DNSID(host)) {
-		if c.Outcome == Pass {
-			out = append(out, c.ID)
-		}
-	}
-	return out
-}
-
 // wrongAnswer traces a failed connection or handshake to an address that is not
 // the registry's.
 func wrongAnswer(e *evaluation, o obstacle) obstacle {
@@ -327,7 +315,7 @@ func wrongAnswer(e *evaluation, o obstacle) obstacle {
 		// runtime's address may be the registry's as well, and out of order: only a
 		// certificate for another name disproves that.
 		o = o.withRootCause(ResolverWrongAnswer, name.ID, c.ID)
-		if o.check.Cause == CertificateNameMismatch || e.impossibleAddress(host) {
+		if o.check.Cause == CertificateNameMismatch || impossibleAddress(e.evidence, host) {
 			return o
 		}
 		address := cmp.Or(name.Evidence[KeyAddresses], o.check.Target, "the address found")
@@ -337,8 +325,8 @@ func wrongAnswer(e *evaluation, o obstacle) obstacle {
 		o = o.withRootCause(ResolverWrongAnswer, name.ID)
 		return o.likelyAtMost("resolve the name with a dot at its end: " + host + " was found under the search domain " + via)
 	}
-	internal := o.check.Cause.Stage() == StageTLS && e.unexpectedClass(host, "private", "shared") && name.Is(KeyDisagree)
-	if e.impossibleAddress(host) || internal {
+	internal := o.check.Cause.Stage() == StageTLS && unexpectedClass(e.evidence, host, "private", "shared") && name.Is(KeyDisagree)
+	if impossibleAddress(e.evidence, host) || internal {
 		return o.withRootCause(ResolverWrongAnswer, name.ID).likelyAtMost(fromOutside(host))
 	}
 	return o
@@ -346,20 +334,6 @@ func wrongAnswer(e *evaluation, o obstacle) obstacle {
 
 func fromOutside(host string) string {
 	return "resolve " + host + " with a resolver outside this node"
-}
-
-// impossibleAddress reports whether host resolves to an address that cannot be
-// its own: sinkholes answer with 0.0.0.0, and blocking entries of a hosts file
-// send a public name to this machine.
-func (e *evidence) impossibleAddress(host string) bool {
-	return e.fact(DNSID(host), KeySpecial) == "unspecified" ||
-		e.unexpectedClass(host, "loopback", "link-local", "metadata", "documentation", "benchmarking", "multicast", "reserved")
-}
-
-// unexpectedClass reports whether a public registry resolves to an address of one
-// of these classes. A private registry may have any.
-func (e *evidence) unexpectedClass(host string, classes ...string) bool {
-	return e.is(DNSID(host), KeyPublicRegistry) && slices.Contains(classes, e.fact(DNSID(host), KeySpecial))
 }
 
 // outOfReachByDesign reports whether a host was not reached in a manner that is

@@ -35,12 +35,12 @@ func faultsOnTheNetwork() []faultRule {
 		}},
 		{"resolver-lacks-name", "another resolver has the name", func(e *evaluation, o obstacle) (responsibility, bool) {
 			host := o.check.Host
-			if o.rootCause() != HostNotFound || len(e.resolversThatKnow(host)) == 0 {
+			if o.rootCause() != HostNotFound || len(resolversThatKnow(e.evidence, host)) == 0 {
 				return no, false
 			}
 			// A resolver may have an address for any name: what answers there decides.
 			for _, c := range e.below(ElsewhereID(host)) {
-				if c.Outcome == Fail && !e.foundElsewhere(host) {
+				if c.Outcome == Fail && !foundElsewhere(e.evidence, host) {
 					return presumably(FaultUndetermined, "check whether "+host+" is the intended name: "+
 						"what answers at the address of another resolver does not have it"), true
 				}
@@ -91,7 +91,7 @@ func faultsInTrust() []faultRule {
 				return no, false
 			}
 			host := o.check.Host
-			names := strings.NewReplacer("{host}", host, "{hostport}", withPort(host))
+			names := strings.NewReplacer("{host}", host, "{hostport}", WithPort(host))
 			return presumably(FaultUndetermined, names.Replace(intermediateQuestion)), true
 		}},
 		{"node-authority-expired", "a CA of the node's own trust store has expired", func(_ *evaluation, o obstacle) (responsibility, bool) {
@@ -262,9 +262,6 @@ func (e *evaluation) faultOfReferredHost(o obstacle) (responsibility, bool) {
 	return presumably(FaultUndetermined, question), true
 }
 
-// forbiddenLayers decides who must act if a host of layers forbids a request.
-const forbiddenLayers = "pull the image from another network: if that works, an allow-list or a filter forbids this node"
-
 // faultFromOneNode decides what a single node can decide about a host that it
 // does not reach: little, without further evidence.
 func (e *evaluation) faultFromOneNode(o obstacle) responsibility {
@@ -286,7 +283,7 @@ func (e *evaluation) faultFromOneNode(o obstacle) responsibility {
 		r.because = []string{local.ID}
 		return r
 	}
-	if o.rootCause() == HostNotFound && e.unresolvable(host) && !e.is(DNSID(host), KeyPublicRegistry) {
+	if o.rootCause() == HostNotFound && unresolvable(e.evidence, host) && !e.is(DNSID(host), KeyPublicRegistry) {
 		return presumably(FaultConfig, "check whether "+host+" is the intended name, and whether it exists outside this node's resolvers")
 	}
 	r := certainly(FaultUndetermined)
@@ -299,24 +296,5 @@ func fromAnotherNode(c Cause, host string) string {
 	if c == HostNotFound {
 		return "from another node: nslookup " + host + " ; if it resolves there, fix this node's resolvers"
 	}
-	return strings.ReplaceAll(elsewhere, "{host}", host)
-}
-
-// foundElsewhere reports whether an address that only another resolver returns has
-// a certificate for this host.
-func (e *evidence) foundElsewhere(host string) bool {
-	return slices.ContainsFunc(e.below(ElsewhereID(host)), func(c Check) bool { return c.Outcome == Pass && c.Kind == KindTLS })
-}
-
-// unresolvable reports whether every resolver of the node was queried and
-// answered that the name does not exist.
-func (e *evidence) unresolvable(host string) bool {
-	n := 0
-	for _, c := range e.below(DNSID(host)) {
-		if c.Cause != HostNotFound {
-			return false
-		}
-		n++
-	}
-	return n > 0
+	return strings.ReplaceAll(AskElsewhere, "{host}", host)
 }

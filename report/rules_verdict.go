@@ -172,7 +172,7 @@ func verdictsOnThePath() []verdictRule {
 		}},
 		{"impossible-address", "the registry has an impossible address, which the checks do not contact", func(e *evaluation) (Verdict, bool) {
 			hosts := e.hosts()
-			if e.obstacle.clear || len(hosts) != 1 || !e.impossibleAddress(hosts[0]) {
+			if e.obstacle.clear || len(hosts) != 1 || !impossibleAddress(e.evidence, hosts[0]) {
 				return no, false
 			}
 			v := likely(ResolverWrongAnswer, e.existing(DNSID(hosts[0]), e.messageID())...)
@@ -297,7 +297,7 @@ func verdictsOfTheMessage() []verdictRule {
 				Confidence:  ConfidenceUndetermined,
 				Because:     append([]string{m.check.ID}, e.obstacle.goals...),
 				Summary:     "the runtime reported " + string(m.cause) + ", but every check passes now: possibly transient",
-				WouldDecide: append([]string{"wait for the kubelet's next attempt"}, e.unchecked()...),
+				WouldDecide: append([]string{"wait for the kubelet's next attempt"}, unchecked(e.evidence)...),
 			}, true
 		}},
 		{"message-only", "only the message shows a fault", func(e *evaluation) (Verdict, bool) {
@@ -353,9 +353,6 @@ func verdictsOfTheMessage() []verdictRule {
 		}},
 	}
 }
-
-// pullTimedOut reports whether the test pull was stopped by its own deadline.
-func (e *evidence) pullTimedOut() bool { return e.is(IDPull, KeyTimedOut) }
 
 // slowBefore returns the check of what the runtime waits for, longer than the
 // test pull could, before it uses what works.
@@ -435,17 +432,6 @@ func (e *evaluation) unseenSteps() []string {
 	return out
 }
 
-// usedHost returns the host whose manifest the runtime would use; empty if none
-// has it.
-func (e *evaluation) usedHost() string {
-	for _, h := range e.hosts() {
-		if e.get(ManifestID(h)).Outcome == Pass {
-			return h
-		}
-	}
-	return ""
-}
-
 // verdictIf weighs an obstacle if it counts.
 func (e *evaluation) verdictIf(o obstacle, counts bool) (Verdict, bool) {
 	if !counts {
@@ -494,7 +480,7 @@ func (e *evaluation) messageOnly() Verdict {
 		v.Confidence = ConfidenceUndetermined
 		v.Summary = "the runtime's error does not name a cause, and no check from this node found a fault: " + m.check.Summary
 	}
-	v.WouldDecide = append(v.WouldDecide, e.unchecked()...)
+	v.WouldDecide = append(v.WouldDecide, unchecked(e.evidence)...)
 	return v
 }
 

@@ -32,15 +32,15 @@ func allWeaknesses() []weakness {
 		}},
 		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have a login", func(f finding, c Check) (string, bool) {
 			// A provider that fails is the cause, not a source that was not read.
-			failed := f.verdict.Cause == CredentialProviderFailed && f.fact(IDCredentials, KeyProviderFailed) != ""
-			unread := f.byID[IDPod] != nil && f.unreadSources() != "" && !failed
+			failed := f.Cause == CredentialProviderFailed && f.fact(IDCredentials, KeyProviderFailed) != ""
+			unread := f.exists(IDPod) && f.unreadSources() != "" && !failed
 			return "repeat the request with the kubelet's credentials: " + f.unreadSources() + " (not read)",
-				unread && f.dependsOnLogin(c) && (c.Is(KeyAnonymous) || c.Cause == CredentialsMissing)
+				unread && dependsOnLogin(f.evidence, c) && (c.Is(KeyAnonymous) || c.Cause == CredentialsMissing)
 		}},
 		{"secrets-not-read", "the pod's secrets were not read", func(f finding, c Check) (string, bool) {
 			credentials := f.get(IDCredentials)
 			return "repeat the request with the kubelet's credentials: " + credentials.Summary,
-				credentials.Outcome == Skipped && f.dependsOnLogin(c)
+				credentials.Outcome == Skipped && dependsOnLogin(f.evidence, c)
 		}},
 		{"proxy-unknown", "the runtime may use a proxy", func(f finding, c Check) (string, bool) {
 			return "check the runtime's proxy setting, which could not be read",
@@ -71,7 +71,7 @@ func allWeaknesses() []weakness {
 		) (string, bool) {
 			name := f.get(DNSID(c.Host))
 			return "send the same request to every address of " + c.Host + " (" + name.Evidence[KeyAddresses] + "): only one machine was asked",
-				answered(c) && severalMachines(f, c.Host) && !name.Is(KeyPublicRegistry) && !sameAnswer(c, KeyOtherMachines)
+				answered(c) && severalMachines(f.evidence, c.Host) && !name.Is(KeyPublicRegistry) && !sameAnswer(c, KeyOtherMachines)
 		}},
 		{"sent-elsewhere", "a file of the node sends the pull to another registry than the image names, and to no other", func(
 			f finding, c Check,
@@ -94,60 +94,6 @@ func allWeaknesses() []weakness {
 				c.ID == IDCredentials && c.Cause == CredentialProviderFailed && late
 		}},
 	}
-}
-
-// domain returns the host that the image names.
-func (e *evidence) domain() string { return e.fact(IDReference, KeyDomain) }
-
-// sentElsewhere reports whether a file of the node sends the pull to a host that is not
-// the registry that the image names, and to that registry not at all.
-func (f finding) sentElsewhere(host string) bool {
-	domain := f.domain()
-	own := func(host string) bool {
-		return host == domain || domain == "docker.io" && host == "registry-1.docker.io"
-	}
-	return domain != "" && f.fact(HostsID(domain), KeyFile) != "" && !own(host) && !slices.ContainsFunc(f.hosts(), own)
-}
-
-// severalMachines reports whether a host was reached at more than one address of the
-// same family: those of both families are mostly one machine's.
-func severalMachines(f finding, host string) bool {
-	n := map[bool]int{}
-	for _, c := range f.below(DialID(host)) {
-		if c.Outcome == Pass {
-			n[strings.Contains(c.ID, "[")]++
-		}
-	}
-	return n[true] > 1 || n[false] > 1
-}
-
-// answersAt returns the statuses of other addresses of a host, from "ADDRESS STATUS, …".
-func answersAt(c Check, key string) (out []string) {
-	for entry := range strings.SplitSeq(c.Evidence[key], ", ") {
-		if _, status, ok := strings.Cut(entry, " "); ok {
-			out = append(out, status)
-		}
-	}
-	return out
-}
-
-// sameAnswer reports whether the other addresses give the answer of the one that the
-// runtime uses.
-func sameAnswer(c Check, key string) bool {
-	all := answersAt(c, key)
-	return len(all) > 0 && !slices.ContainsFunc(all, func(status string) bool { return status != c.Evidence[KeyStatus] })
-}
-
-// answeredBy reports whether one of the other addresses answered with a status.
-func answeredBy(c Check, key, status string) bool { return slices.Contains(answersAt(c, key), status) }
-
-// answered reports whether a check that failed is about what a host answered.
-func answered(c Check) bool {
-	switch c.Kind {
-	case KindManifest, KindToken, KindImage, KindBlob:
-		return c.Outcome == Fail && c.Host != "" && c.Cause.Stage() >= StageAnswer
-	}
-	return false
 }
 
 // withWeaknesses lowers a verdict that rests on weak checks.
@@ -177,7 +123,7 @@ func (e *evaluation) withWeaknesses(v Verdict) Verdict {
 // dependsOnLogin reports whether a failed check is the answer of a registry that
 // may be another one to a login. A tag that is missing from a visible repository
 // is missing for everyone.
-func (e *evidence) dependsOnLogin(c Check) bool {
+func dependsOnLogin(e *evidence, c Check) bool {
 	switch c.Kind {
 	case KindManifest, KindToken, KindBlob:
 	default:
