@@ -38,7 +38,7 @@ func TestCausesAreDocumented(t *testing.T) {
 			fault = info.Fault
 			fmt.Fprintf(&want, "\n### %s\n", fault)
 		}
-		meaning, fix := Templates(info.Cause)
+		meaning, fix := info.Cause.Meaning(), info.Cause.Fix(FaultNone)
 		fmt.Fprintf(&want, "\n#### `%s`\n\n- **Means**: %s\n- **Who acts**: %s\n", info.Cause, meaning, info.Fault)
 		if fix != "" {
 			fmt.Fprintf(&want, "- **Fix**: %s\n", fix)

@@ -57,9 +57,6 @@ func without[T any](list []T, drop func(T) bool) []T {
 	return out
 }
 
-// Templates returns a cause's description and fix, with {placeholders}.
-func Templates(c Cause) (description, fix string) { return descriptions[c], fixes[c] }
-
 // Rivals returns what else may explain the evidence of a cause, as docs/causes.md
 // prints it.
 func Rivals(c Cause) (lines []string, note string) {

@@ -119,7 +119,7 @@ func violations(checks []Check) (out []string) {
 	expect((v.Fault == FaultNone) == (v.Cause.DefaultFault() == FaultNone), "a fault without a faulty cause, or the reverse")
 	expect(v.Fault != FaultUndetermined || v.Confidence != Confirmed || len(v.WouldDecide) > 0, "fault undetermined, and nothing would decide")
 	expect(v.Confidence != ConfidenceUndetermined || v.Cause == Undetermined, "a cause that is undetermined")
-	expect(!open || v.Summary != descriptionOf(Undetermined), "undetermined without a reason")
+	expect(!open || v.Summary != Undetermined.Meaning(), "undetermined without a reason")
 	expect(!slices.Contains(v.Also, v.Cause), "the cause is also another cause")
 	return append(out, unsupported(checks, v)...)
 }
@@ -173,11 +173,6 @@ func unsupported(checks []Check, v Verdict) (out []string) {
 
 func rank(c Confidence) int {
 	return slices.Index([]Confidence{ConfidenceUndetermined, Likely, Confirmed}, c)
-}
-
-func descriptionOf(c Cause) string {
-	description, _ := Templates(c)
-	return description
 }
 
 func list(checks []Check) string {

@@ -155,17 +155,3 @@ func TestAlsoSaysWhere(t *testing.T) {
 		t.Error(text)
 	}
 }
-
-// A host without a port gets that of HTTPS in commands that need one.
-func TestFixHasOnePort(t *testing.T) {
-	for name, want := range map[string]string{
-		"r.example":          "r.example:443",
-		"r.example:5000":     "r.example:5000",
-		"[2001:db8::1]":      "[2001:db8::1]:443",
-		"[2001:db8::1]:5000": "[2001:db8::1]:5000",
-	} {
-		if _, fix := Advice(TLSHandshakeFailed, FaultNode, name, ""); !strings.HasSuffix(fix, "-connect "+want) {
-			t.Errorf("%s: %s", name, fix)
-		}
-	}
-}

@@ -21,6 +21,9 @@ func ev(kv ...string) edit {
 	}
 }
 
+// saying sets the summary of a check.
+func saying(summary string) edit { return func(c *Check) { c.Summary = summary } }
+
 func check(id string, kind Kind, outcome Outcome, cause Cause, edits ...edit) Check {
 	c := Check{ID: id, Kind: kind, Host: host, Outcome: outcome, Cause: cause, Summary: "as seen by " + id}
 	for _, e := range edits {
