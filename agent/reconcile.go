@@ -11,6 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -313,7 +314,7 @@ func (a *Agent) recordDiagnosis(i podImage, x examination) {
 		Container: i.image.Container,
 		Asked:     i.pod.Request,
 		Time:      time.Now().UTC().Truncate(time.Millisecond),
-		Verdict:   report.Diagnose(checks),
+		Verdict:   diagnosis.Diagnose(checks),
 		Checks:    checks,
 	})
 	a.results.put(i.pod.UID, result{

@@ -40,13 +40,13 @@ const (
 	familyDial      = "dial"
 	familyTLS       = "tls"
 	familyElsewhere = "elsewhere"
-	familyClock     = "clock"
+	FamilyClock     = "clock"
 	familyRegistry  = "registry"
 	familyToken     = "token"
 	familyManifest  = "manifest"
 	familyImage     = "image"
-	familyBlob      = "blob"
-	familyProvider  = "credentials/provider"
+	FamilyBlob      = "blob"
+	FamilyProvider  = "credentials/provider"
 )
 
 // joinID joins the parts of a check's id.
@@ -76,7 +76,7 @@ func ElsewhereID(host string, address ...string) string {
 }
 
 // ClockID is the check of the node's clock against a host's.
-func ClockID(host string) string { return joinID(familyClock, host) }
+func ClockID(host string) string { return joinID(FamilyClock, host) }
 
 // RegistryID is the check of a host's answer to GET /v2/.
 func RegistryID(host string) string { return joinID(familyRegistry, host) }
@@ -91,13 +91,13 @@ func ManifestID(host string) string { return joinID(familyManifest, host) }
 func ImageID(host string) string { return joinID(familyImage, host) }
 
 // BlobID is the check of a layer that a host serves.
-func BlobID(host string) string { return joinID(familyBlob, host) }
+func BlobID(host string) string { return joinID(FamilyBlob, host) }
 
 // CredentialID is the check of the nth credential, counted from 1.
 func CredentialID(n int) string { return joinID(IDCredentials, strconv.Itoa(n)) }
 
 // ProviderID is the check of one credential provider.
-func ProviderID(name string) string { return joinID(familyProvider, name) }
+func ProviderID(name string) string { return joinID(FamilyProvider, name) }
 
 // Elsewhere reports whether the check is about an address that the runtime does
 // not use.

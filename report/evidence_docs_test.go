@@ -116,7 +116,7 @@ func constants(t *testing.T, file, prefix string) map[string]string {
 // recordedChecks returns the checks of every recording of the fault matrix.
 func recordedChecks(t *testing.T) map[string][]Check {
 	t.Helper()
-	files, err := filepath.Glob("testdata/matrix/*.json")
+	files, err := filepath.Glob("../diagnosis/testdata/matrix/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recordings: %v", err)
 	}

@@ -10,42 +10,42 @@ import (
 // placeholders are the names that summaries and fixes mention. Each has a
 // stand-in, so that a line reads well when the check that would name it is
 // missing.
-type placeholders struct {
-	image, registry, repository, tag string // of the reference
-	host, address                    string // of the deciding check
-	namespace, pod, container        string
-	serviceAccount                   string
-	secret                           string // the first secret that is missing, malformed or for another registry
-	node, hostsDir, disk             string
-	issuer                           string
-	hostsFile                        string // hosts.toml of the registry
-	layers                           string // the host that serves the layers
-	resolver                         string // the one whose answer decided
-	stale                            string // files that are newer than the runtime's process
-	resets                           string // when a rate limit ends
-	behind                           string // what a queued pull waits for
-	sandbox                          string // the runtime's sandbox image
-	source                           string // of the credential that decided
-	owner                            string // what kubectl set image changes: the pod, or the controller that owns it
-	where                            string // the container or image volume that has the image
-	hostport                         string // the host with its port
-	restart                          string // how to restart the runtime
-	unit, runtime                    string // systemd's name of the runtime, and its own
-	ip                               string // the address of the deciding check, without its port
-	provider                         string // the credential provider that was not run, or that the node lacks
+type Placeholders struct {
+	Image, Registry, Repository, Tag string // of the reference
+	Host, Address                    string // of the deciding check
+	Namespace, Pod, Container        string
+	ServiceAccount                   string
+	Secret                           string // the first secret that is missing, malformed or for another registry
+	Node, HostsDir, Disk             string
+	Issuer                           string
+	HostsFile                        string // hosts.toml of the registry
+	Layers                           string // the host that serves the layers
+	Resolver                         string // the one whose answer decided
+	Stale                            string // files that are newer than the runtime's process
+	Resets                           string // when a rate limit ends
+	Behind                           string // what a queued pull waits for
+	Sandbox                          string // the runtime's sandbox image
+	Source                           string // of the credential that decided
+	Owner                            string // what kubectl set image changes: the pod, or the controller that owns it
+	Where                            string // the container or image volume that has the image
+	Hostport                         string // the host with its port
+	Restart                          string // how to restart the runtime
+	Unit, Runtime                    string // systemd's name of the runtime, and its own
+	Ip                               string // the address of the deciding check, without its port
+	Provider                         string // the credential provider that was not run, or that the node lacks
 }
 
 // fill fills the {names} of a template.
-func (p placeholders) fill(template string) string {
+func (p Placeholders) Fill(template string) string {
 	return strings.NewReplacer(
-		"{image}", p.image, "{registry}", p.registry, "{repository}", p.repository, "{tag}", p.tag,
-		"{host}", p.host, "{address}", p.address,
-		"{ns}", p.namespace, "{pod}", p.pod, "{container}", p.container, "{sa}", p.serviceAccount, "{secret}", p.secret,
-		"{node}", p.node, "{hostsDir}", p.hostsDir, "{hostsFile}", p.hostsFile, "{disk}", p.disk, "{issuer}", p.issuer,
-		"{layers}", p.layers, "{resolver}", p.resolver, "{stale}", p.stale, "{resets}", p.resets,
-		"{behind}", p.behind, "{sandbox}", p.sandbox, "{source}", p.source,
-		"{unit}", p.unit, "{runtime}", p.runtime, "{ip}", p.ip,
-		"{owner}", p.owner, "{where}", p.where, "{hostport}", p.hostport, "{restart}", p.restart, "{provider}", p.provider,
+		"{image}", p.Image, "{registry}", p.Registry, "{repository}", p.Repository, "{tag}", p.Tag,
+		"{host}", p.Host, "{address}", p.Address,
+		"{ns}", p.Namespace, "{pod}", p.Pod, "{container}", p.Container, "{sa}", p.ServiceAccount, "{secret}", p.Secret,
+		"{node}", p.Node, "{hostsDir}", p.HostsDir, "{hostsFile}", p.HostsFile, "{disk}", p.Disk, "{issuer}", p.Issuer,
+		"{layers}", p.Layers, "{resolver}", p.Resolver, "{stale}", p.Stale, "{resets}", p.Resets,
+		"{behind}", p.Behind, "{sandbox}", p.Sandbox, "{source}", p.Source,
+		"{unit}", p.Unit, "{runtime}", p.Runtime, "{ip}", p.Ip,
+		"{owner}", p.Owner, "{where}", p.Where, "{hostport}", p.Hostport, "{restart}", p.Restart, "{provider}", p.Provider,
 	).Replace(template)
 }
 
@@ -54,9 +54,9 @@ func (p placeholders) fill(template string) string {
 var blanks = []string{"{ns}", "{pod}", "{container}", "{secret}"}
 
 // hasBlanks reports whether a template names what is not known.
-func (p placeholders) hasBlanks(template string) bool {
+func (p Placeholders) HasBlanks(template string) bool {
 	return slices.ContainsFunc(blanks, func(name string) bool {
-		value := p.fill(name)
+		value := p.Fill(name)
 		return strings.Contains(template, name) && strings.ToUpper(value) == value && strings.ToLower(value) != value
 	})
 }
@@ -70,35 +70,35 @@ func WithPort(host string) string {
 }
 
 // StandIns returns the placeholders of a diagnosis of which nothing is known.
-func StandIns() placeholders {
-	return placeholders{
-		image:          "the image",
-		registry:       "the registry",
-		repository:     "the repository",
-		tag:            "the tag",
-		host:           "the registry",
-		address:        "the registry",
-		namespace:      "NAMESPACE",
-		pod:            "POD",
-		container:      "CONTAINER",
-		serviceAccount: "default",
-		secret:         "SECRET",
-		node:           "this node",
-		disk:           "/var/lib/containerd",
-		issuer:         "that signed its certificate",
-		hostsFile:      "the registry's hosts.toml",
-		layers:         "the host that serves the layers",
-		resolver:       "the first resolver of /etc/resolv.conf",
-		stale:          "its configuration",
-		resets:         "until the limit resets",
-		behind:         "the other pull",
-		sandbox:        "the sandbox image of its configuration",
-		source:         "the pull credentials",
-		owner:          "pod/POD",
-		where:          "the pod's manifest",
-		restart:        "restart the runtime",
-		unit:           "containerd",
-		runtime:        "the runtime",
+func StandIns() Placeholders {
+	return Placeholders{
+		Image:          "the image",
+		Registry:       "the registry",
+		Repository:     "the repository",
+		Tag:            "the tag",
+		Host:           "the registry",
+		Address:        "the registry",
+		Namespace:      "NAMESPACE",
+		Pod:            "POD",
+		Container:      "CONTAINER",
+		ServiceAccount: "default",
+		Secret:         "SECRET",
+		Node:           "this node",
+		Disk:           "/var/lib/containerd",
+		Issuer:         "that signed its certificate",
+		HostsFile:      "the registry's hosts.toml",
+		Layers:         "the host that serves the layers",
+		Resolver:       "the first resolver of /etc/resolv.conf",
+		Stale:          "its configuration",
+		Resets:         "until the limit resets",
+		Behind:         "the other pull",
+		Sandbox:        "the sandbox image of its configuration",
+		Source:         "the pull credentials",
+		Owner:          "pod/POD",
+		Where:          "the pod's manifest",
+		Restart:        "restart the runtime",
+		Unit:           "containerd",
+		Runtime:        "the runtime",
 	}
 }
 
@@ -106,17 +106,17 @@ func StandIns() placeholders {
 // host and the image's name may be known. Empty ones get stand-ins.
 func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
 	p := StandIns()
-	p.host, p.registry, p.address = cmp.Or(host, p.host), cmp.Or(host, p.registry), cmp.Or(host, p.address)
-	p.image = cmp.Or(image, p.image)
-	p.hostport, p.ip = WithPort(p.host), "the address of "+p.host
-	p.repository, p.tag = "REPOSITORY", "TAG"
-	return p.fill(c.Meaning()), p.fill(p.withoutBlanks(c, c.Fix(who)))
+	p.Host, p.Registry, p.Address = cmp.Or(host, p.Host), cmp.Or(host, p.Registry), cmp.Or(host, p.Address)
+	p.Image = cmp.Or(image, p.Image)
+	p.Hostport, p.Ip = WithPort(p.Host), "the address of "+p.Host
+	p.Repository, p.Tag = "REPOSITORY", "TAG"
+	return p.Fill(c.Meaning()), p.Fill(p.WithoutBlanks(c, c.Fix(who)))
 }
 
 // withoutBlanks returns the template of a fix of the cause; or, if it is a command
 // with blanks, the one that says what to do.
-func (p placeholders) withoutBlanks(c Cause, template string) string {
-	if text := c.FixInWords(); text != "" && p.hasBlanks(template) {
+func (p Placeholders) WithoutBlanks(c Cause, template string) string {
+	if text := c.FixInWords(); text != "" && p.HasBlanks(template) {
 		return text
 	}
 	return template

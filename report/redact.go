@@ -85,7 +85,7 @@ func vocabulary() []string {
 		IDReference, IDPod, IDQueue, IDDisk, IDClock, IDPull, IDControl,
 		IDCredentials, IDCredentialsNode, IDCredentialsAccount, IDCredentialProviders,
 		IDRuntime, IDRuntimeProcess, IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA, IDRuntimeProxy, IDRuntimeSandbox,
-		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, familyBlob,
+		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, FamilyBlob,
 	)
 	for _, c := range Catalogue() {
 		words = append(words, string(c.Cause))

@@ -101,8 +101,8 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	field(w, "disk", n.Disk.line())
 	if !slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.Verdict.Cause == n.Disk.Cause }) {
 		p := StandIns()
-		p.node, p.disk = n.Node, cmp.Or(n.Disk.Evidence[KeyMount], p.disk)
-		field(w, "fix", p.fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
+		p.Node, p.Disk = n.Node, cmp.Or(n.Disk.Evidence[KeyMount], p.Disk)
+		field(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -14,19 +15,19 @@ import (
 // sweepControl returns the control check of a whole sweep: whether this node reaches
 // anything at all. s.mu is held.
 func (s *Sweeper) sweepControl(observations []examine.Observation, set config.Settings, now time.Time) report.Check {
-	var hosts []report.ControlHost
+	var hosts []diagnosis.ControlHost
 	for _, o := range observations {
 		if !o.At.IsZero() {
 			hosts = append(hosts, s.controlHost(o, set))
 		}
 	}
-	return report.Control(hosts, false, now)
+	return diagnosis.Control(hosts, false, now)
 }
 
-func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) report.ControlHost {
+func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) diagnosis.ControlHost {
 	h := s.hosts[o.Host]
-	v := report.ControlHost{
-		Registry: report.StateOf(o.Host, o.Checks, o.At),
+	v := diagnosis.ControlHost{
+		Registry: diagnosis.StateOf(o.Host, o.Checks, o.At),
 		Known:    h != nil && h.wasReached || slices.Contains(set.Control, o.Host),
 	}
 	v.Roles = o.Roles
@@ -37,7 +38,7 @@ func (s *Sweeper) controlHost(o examine.Observation, set config.Settings) report
 // Diagnoses that need them at the same time share one check.
 type controlCache struct {
 	turn  chan struct{} // holds one token; its holder may use the other fields
-	hosts []report.ControlHost
+	hosts []diagnosis.ControlHost
 	at    time.Time
 }
 
@@ -61,15 +62,15 @@ func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check 
 			Summary: "timed out before other hosts were checked",
 		}
 	}
-	others := slices.DeleteFunc(slices.Clone(hosts), func(v report.ControlHost) bool {
+	others := slices.DeleteFunc(slices.Clone(hosts), func(v diagnosis.ControlHost) bool {
 		return v.Host == domain || v.Host == upstreamOf(domain)
 	})
-	return report.Control(others, true, time.Now())
+	return diagnosis.Control(others, true, time.Now())
 }
 
 // controlHosts returns the control hosts as they were checked within controlTTL; false
 // if ctx ended before.
-func (s *Sweeper) controlHosts(ctx context.Context) ([]report.ControlHost, bool) {
+func (s *Sweeper) controlHosts(ctx context.Context) ([]diagnosis.ControlHost, bool) {
 	c := &s.control
 	select {
 	case c.turn <- struct{}{}:

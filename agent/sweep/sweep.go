@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/probes/registry"
@@ -295,7 +296,7 @@ func (s *Sweeper) mergeHosts(observations []examine.Observation, control report.
 			continue
 		}
 		at := o.At.UTC().Truncate(time.Millisecond)
-		r := report.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
+		r := diagnosis.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
 		r.Host, r.Roles = name, o.Roles
 		h.noteLimit(&r, o.Checks)
 		what := h.observe(r)
