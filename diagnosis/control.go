@@ -108,7 +108,8 @@ func surveyOf(hosts []ControlHost) survey {
 // independent reports whether the host is checked for itself. Token services and
 // layer hosts fail together with the registry that they belong to.
 func (h ControlHost) independent() bool {
-	return len(h.Roles) == 0 || slices.ContainsFunc(h.Roles, func(role report.Role) bool { return role != report.RoleToken && role != report.RoleBlob })
+	return len(h.Roles) == 0 || slices.ContainsFunc(h.Roles,
+		func(role report.Role) bool { return role != report.RoleToken && role != report.RoleBlob })
 }
 
 // addressKey is equal for hosts at the same address.

@@ -1,3 +1,7 @@
+// Package diagnosis draws the verdict from the checks of one image, and the state of
+// a host from those of a sweep. Its rules are in tables; they read facts (package
+// facts) and leave the texts of fixes to package advice. It does no I/O: the same
+// checks give the same verdict.
 package diagnosis
 
 import (
@@ -129,7 +133,8 @@ func (e *evaluation) weigh(o facts.Obstacle) report.Verdict {
 	switch {
 	case !e.Message.Exists():
 		v.Confidence = atMost(v.Confidence, report.Likely)
-	case e.Message.MayMean(cause), e.Message.MayMean(o.Check.Cause), e.sameInnerFault(o), o.AsRuntime && e.Message.Stage() == report.StageAnswer,
+	case e.Message.MayMean(cause), e.Message.MayMean(o.Check.Cause), e.sameInnerFault(o),
+		o.AsRuntime && e.Message.Stage() == report.StageAnswer,
 		e.loginOfHostsFile(o):
 		if !slices.Contains(v.Because, e.Message.Check.ID) {
 			v.Because = append(v.Because, e.Message.Check.ID)

@@ -133,7 +133,8 @@ func (f finding) isolatedNode() bool { return f.Isolated() && !f.Is(report.IDCon
 func (f finding) refusedByProxy() bool {
 	return slices.ContainsFunc(f.Because, func(id string) bool {
 		c := f.Get(id)
-		return c.Outcome == report.Fail && id != f.MessageID() && (c.Cause == report.ProxyDenied || c.Evidence[report.KeyInnerCause] == string(report.ProxyDenied))
+		return c.Outcome == report.Fail && id != f.MessageID() &&
+			(c.Cause == report.ProxyDenied || c.Evidence[report.KeyInnerCause] == string(report.ProxyDenied))
 	})
 }
 

@@ -56,7 +56,8 @@ func rivalsOfLogins() []rivalry {
 				question: "check whether the credentials have expired: some registries answer 403 then",
 				excluded: func(f finding) bool {
 					token := f.Get(f.Get(report.ManifestID(f.Host)).BlockedBy).Kind == report.KindToken
-					return f.Has(report.KeyCredentialExpires) || f.Manifest(report.KeyAuth) != "basic" && !token || f.Is(report.ManifestID(f.Host), report.KeyPolicy)
+					return f.Has(report.KeyCredentialExpires) || f.Manifest(report.KeyAuth) != "basic" && !token ||
+						f.Is(report.ManifestID(f.Host), report.KeyPolicy)
 				},
 			},
 			{

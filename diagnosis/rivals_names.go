@@ -33,7 +33,8 @@ func refusedOtherwise(id string) rival {
 		rare:     true,
 		question: "read the registry's own text of the refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
 		excluded: func(f finding) bool {
-			return f.Manifest(report.KeyStatus) != "403" || f.Manifest(report.KeyRefusedFor) != "" || f.Is(report.ManifestID(f.Host), report.KeyPolicy)
+			return f.Manifest(report.KeyStatus) != "403" || f.Manifest(report.KeyRefusedFor) != "" ||
+				f.Is(report.ManifestID(f.Host), report.KeyPolicy)
 		},
 	}
 }

@@ -20,7 +20,9 @@ type causeRule struct {
 func causesOfAnonymity() []causeRule {
 	return []causeRule{
 		{"anonymous-for-lack-of-secret", "the request was anonymous: a pull secret is missing or wrong", missingSecret},
-		{"anonymous-for-unread-secrets", "the request was anonymous: the secrets may not be read", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"anonymous-for-unread-secrets", "the request was anonymous: the secrets may not be read", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			relevant := o.RootCause().AboutLogin() || o.RootCause() == report.RepositoryNotFound
 			if e.Get(report.IDCredentials).Outcome != report.Skipped || !anonymous(o) || !relevant {
 				return o
@@ -64,7 +66,9 @@ func causesInAnswers() []causeRule {
 			o.AsRuntime = true
 			return o.WithRootCause(report.RegistryUnavailable)
 		}},
-		{"web-page-not-token-service", "a web site refuses the login instead of a token service", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"web-page-not-token-service", "a web site refuses the login instead of a token service", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			token := e.Get(o.Check.BlockedBy)
 			html := strings.HasPrefix(token.Evidence[report.KeyContentType], "text/html")
 			if token.Kind != report.KindToken || !html || !o.RootCause().AboutLogin() {
@@ -77,7 +81,8 @@ func causesInAnswers() []causeRule {
 			if o.RootCause() != report.CredentialsRejected || !facts.IsAzure(o.Check.Host) || !byProvider {
 				return o
 			}
-			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("check whether the identity of the nodes has the role AcrPull on " + o.Check.Host)
+			o = o.WithRootCause(report.AccessForbidden)
+			return o.LikelyAtMost("check whether the identity of the nodes has the role AcrPull on " + o.Check.Host)
 		}},
 		{"login-works-elsewhere", "the login is good, and opens something else", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			token := e.Get(report.TokenID(o.Check.Host))
@@ -98,12 +103,15 @@ func causesInAnswers() []causeRule {
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			policy := o.Check.Is(report.KeyPolicy) || ownReason(o.Check) != ""
-			if o.RootCause() != report.AccessForbidden || !e.Is(report.ManifestID(o.Check.Host), report.KeyAnonymous) || e.causeFromKubelet(o) || policy {
+			if o.RootCause() != report.AccessForbidden || !e.Is(report.ManifestID(o.Check.Host), report.KeyAnonymous) ||
+				e.causeFromKubelet(o) || policy {
 				return o
 			}
 			return o.WithRootCause(report.AccessDeniedOrMissing)
 		}},
-		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			// Newer kubelets pull an image that is present again, with the credentials of
 			// each pod (KubeletEnsureSecretPulledImages); older ones would not have pulled.
 			if !anonymous(o) || !o.Check.Cause.AboutLogin() || !e.Kubelet.Exists() || !e.Present() || e.AlwaysPulls() {
@@ -120,13 +128,17 @@ func causesInAnswers() []causeRule {
 func causesOnTheNetwork() []causeRule {
 	return []causeRule{
 		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
-		{"image-at-another-address", "the registry has the image at an address that the runtime does not use", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
-			if o.Check.Kind != report.KindManifest || o.RootCause().Stage() < report.StageAnswer || !facts.AnsweredBy(o.Check, report.KeyAnswerElsewhere, "200") {
+		{"image-at-another-address", "the registry has the image at an address that the runtime does not use", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			if o.Check.Kind != report.KindManifest || o.RootCause().Stage() < report.StageAnswer ||
+				!facts.AnsweredBy(o.Check, report.KeyAnswerElsewhere, "200") {
 				return o
 			}
 			o = o.WithRootCause(report.ResolverWrongAnswer, report.DNSID(o.Check.Host))
 			o.AsRuntime = true
-			return o.LikelyAtMost("check whether " + e.Fact(report.DNSID(o.Check.Host), report.KeyAddresses) + " should be an address of " + o.Check.Host)
+			return o.LikelyAtMost("check whether " + e.Fact(report.DNSID(o.Check.Host), report.KeyAddresses) +
+				" should be an address of " + o.Check.Host)
 		}},
 		{"name-known-to-other-resolver", "another resolver of this node resolves the name", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			if o.RootCause() != report.HostNotFound || o.Check.Evidence[report.KeyRedirectedTo] != "" {
@@ -148,7 +160,7 @@ func causesOnTheNetwork() []causeRule {
 			return o.WithRootCause(report.CertificateInvalid)
 		}},
 		{"hosts-toml-ignored", "the runtime ignores the registry's hosts.toml", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
-			c := e.Get(report.HostsID(e.Fact(report.IDReference, report.KeyDomain)))
+			c := e.Get(report.HostsID(e.Domain()))
 			if c.Outcome != report.Fail || !c.Is(report.KeyIgnored) {
 				return o
 			}
@@ -159,7 +171,9 @@ func causesOnTheNetwork() []causeRule {
 			return o.WithRootCause(c.Cause, c.ID).LikelyAtMost("check whether " +
 				cmp.Or(c.Evidence[report.KeyFile], "hosts.toml") + " has a mirror or a CA for " + c.Host)
 		}},
-		{"token-invalid-by-registry-clock", "the token is not valid by the registry's clock", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"token-invalid-by-registry-clock", "the token is not valid by the registry's clock", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			token := e.Get(report.TokenID(o.Check.Host))
 			state := token.Evidence[report.KeyByRegistryClock]
 			if state == "" || state == "valid" || o.Check.Kind != report.KindManifest || !o.RootCause().AboutLogin() {
@@ -167,7 +181,9 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o.WithRootCause(report.TokenServiceFailed, token.ID)
 		}},
-		{"proxy-refuses-referred-host", "the proxy refuses the token service or the layers' host", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"proxy-refuses-referred-host", "the proxy refuses the token service or the layers' host", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			inner := e.innerCause(o)
 			referred := o.RootCause() == report.TokenServiceFailed || o.RootCause() == report.BlobHostUnreachable
 			if !referred || inner != report.ProxyDenied && inner != report.ProxyUnreachable {
@@ -183,7 +199,9 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o.WithRootCause(report.ProxyDenied).LikelyAtMost()
 		}},
-		{"proxy-not-in-process", "the runtime was started without its present proxy settings", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"proxy-not-in-process", "the runtime was started without its present proxy settings", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			c := e.Get(report.IDRuntimeEnvironment)
 			if !c.Is(report.KeyNewer) || !c.Is(report.KeyProxyDiffers) || o.RootCause().Stage() > report.StageDial {
 				return o
@@ -196,7 +214,9 @@ func causesOnTheNetwork() []causeRule {
 // causesInMirrors trace faults that a mirror has and its upstream has not.
 func causesInMirrors() []causeRule {
 	return []causeRule{
-		{"mirror-answers-wrongly", "a mirror answers for the upstream, with something else", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"mirror-answers-wrongly", "a mirror answers for the upstream, with something else", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			hosts := e.Hosts()
 			if len(hosts) < 2 || o.Check.Host == "" || o.Check.Host == hosts[len(hosts)-1] {
 				return o
@@ -212,7 +232,9 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
-		{"mirror-decides-in-an-air-gap", "a mirror answers, and the upstream is unreachable by design", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"mirror-decides-in-an-air-gap", "a mirror answers, and the upstream is unreachable by design", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			if len(o.Others) == 0 || !outOfReachByDesign(o.Check) {
 				return o
 			}
@@ -229,12 +251,15 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
-		{"mirror-fails-upstream-unreachable", "a mirror fails, and the upstream is unreachable", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"mirror-fails-upstream-unreachable", "a mirror fails, and the upstream is unreachable", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			if len(o.Others) == 0 || o.Check.Cause.Stage() >= report.StageAnswer {
 				return o
 			}
 			for _, c := range o.Others {
-				lacksImage := c.Cause == report.TagNotFound || c.Cause == report.RepositoryNotFound || c.Cause == report.TokenServiceFailed || c.Cause.AboutLogin()
+				lacksImage := c.Cause == report.TagNotFound || c.Cause == report.RepositoryNotFound ||
+					c.Cause == report.TokenServiceFailed || c.Cause.AboutLogin()
 				if !lacksImage && c.Cause.Stage() >= report.StageAnswer {
 					o.Because = []string{c.ID, o.Check.ID}
 					o.Check = c
@@ -328,7 +353,8 @@ func wrongAnswer(e *evaluation, o facts.Obstacle) facts.Obstacle {
 		o = o.WithRootCause(report.ResolverWrongAnswer, name.ID)
 		return o.LikelyAtMost("resolve the name with a dot at its end: " + host + " was found under the search domain " + via)
 	}
-	internal := o.Check.Cause.Stage() == report.StageTLS && facts.UnexpectedClass(e.Evidence, host, "private", "shared") && name.Is(report.KeyDisagree)
+	internal := o.Check.Cause.Stage() == report.StageTLS && facts.UnexpectedClass(e.Evidence, host, "private", "shared") &&
+		name.Is(report.KeyDisagree)
 	if facts.ImpossibleAddress(e.Evidence, host) || internal {
 		return o.WithRootCause(report.ResolverWrongAnswer, name.ID).LikelyAtMost(fromOutside(host))
 	}

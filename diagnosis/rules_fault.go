@@ -52,7 +52,8 @@ func faultsOnTheNetwork() []faultRule {
 			return certainly(report.FaultNode), true
 		}},
 		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
-			return certainly(report.FaultNode), o.RootCause() == report.HostNotFound && e.Fact(report.DNSID(o.Check.Host), report.KeyNsswitch) == "files"
+			return certainly(report.FaultNode), o.RootCause() == report.HostNotFound &&
+				e.Fact(report.DNSID(o.Check.Host), report.KeyNsswitch) == "files"
 		}},
 		{"host-unreachable", "a host is unreachable, seen from one node", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			switch o.RootCause() {
@@ -98,10 +99,14 @@ func faultsInTrust() []faultRule {
 			names := strings.NewReplacer("{host}", host, "{hostport}", report.WithPort(host))
 			return presumably(report.FaultUndetermined, names.Replace(advice.AskForIntermediate)), true
 		}},
-		{"node-authority-expired", "a CA of the node's own trust store has expired", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
+		{"node-authority-expired", "a CA of the node's own trust store has expired", func(
+			_ *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
 			return certainly(report.FaultNode), o.RootCause() == report.CertificateExpired && o.Check.Evidence[report.KeyExpiredFrom] == "node"
 		}},
-		{"not-yet-valid-by-two-clocks", "a certificate is not valid yet by two clocks", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+		{"not-yet-valid-by-two-clocks", "a certificate is not valid yet by two clocks", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
 			agreed := o.Check.Evidence[report.KeyAgreesWith] != "" || e.Get(report.ClockID(o.Check.Host)).Outcome == report.Pass
 			if o.RootCause() != report.CertificateNotYetValid || !agreed {
 				return no, false
@@ -148,16 +153,23 @@ func ingressDefault(c report.Check) bool {
 func faultsInAnswers() []faultRule {
 	no := responsibility{}
 	return []faultRule{
-		{"listed-and-not-found", "the registry lists the tag that it does not find", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
+		{"listed-and-not-found", "the registry lists the tag that it does not find", func(
+			_ *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
 			listed := o.RootCause() == report.TagNotFound && o.Check.Evidence[report.KeyListed] == report.True
-			return presumably(report.FaultRegistry, "check whether "+o.Check.Host+" has lost the manifest of this tag: it is in its own tag list"), listed
+			return presumably(report.FaultRegistry, "check whether "+o.Check.Host+
+				" has lost the manifest of this tag: it is in its own tag list"), listed
 		}},
-		{"machines-differ", "another machine of the host has what this one refuses", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
+		{"machines-differ", "another machine of the host has what this one refuses", func(
+			_ *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
 			differ := o.Check.Kind == report.KindManifest && facts.AnsweredBy(o.Check, report.KeyOtherMachines, "200")
-			return presumably(report.FaultRegistry, "compare the machines of "+o.Check.Host+" (address and answer): "+o.Check.Evidence[report.KeyOtherMachines]), differ
+			return presumably(report.FaultRegistry, "compare the machines of "+o.Check.Host+" (address and answer): "+
+				o.Check.Evidence[report.KeyOtherMachines]), differ
 		}},
 		{"forbidden-to-node", "the registry forbids every request of this node", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
-			if c := o.RootCause(); c != report.AccessForbidden && c != report.AccessDeniedOrMissing || o.Check.Evidence[report.KeyRegistryStatus] != "403" {
+			if c := o.RootCause(); c != report.AccessForbidden && c != report.AccessDeniedOrMissing ||
+				o.Check.Evidence[report.KeyRegistryStatus] != "403" {
 				return no, false
 			}
 			return presumably(report.FaultUndetermined, "send the same request from another network: "+
@@ -183,7 +195,8 @@ func faultsInAnswers() []faultRule {
 		{"provider-expected", "a provider of the node should have credentials", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			provider := cmp.Or(e.Fact(report.IDCredentials, report.KeyExpectedProvider), e.Fact(report.IDCredentials, report.KeyProviderNotRun))
 			c := o.RootCause()
-			refused := c == report.CredentialsMissing || c == report.CredentialsRejected || c == report.CredentialsExpired || c == report.AccessForbidden
+			refused := c == report.CredentialsMissing || c == report.CredentialsRejected || c == report.CredentialsExpired ||
+				c == report.AccessForbidden
 			switch {
 			case provider == "":
 				return no, false
@@ -282,7 +295,8 @@ func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 		// It is not known from which of several hosts earlier images came.
 		return presumably(report.FaultUndetermined, fromAnotherNode(o.RootCause(), host))
 	}
-	if local := e.LocalImages(); local.Outcome == report.Pass && local.Evidence[report.KeyCount] != "" && local.Evidence[report.KeyCount] != "0" {
+	if local := e.LocalImages(); local.Outcome == report.Pass && local.Evidence[report.KeyCount] != "" &&
+		local.Evidence[report.KeyCount] != "0" {
 		r := presumably(report.FaultNode, "check from another node: if it fails there too, "+host+" itself is down")
 		r.because = []string{local.ID}
 		return r

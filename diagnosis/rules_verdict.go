@@ -113,7 +113,9 @@ func verdictsOfTheTestPull() []verdictRule {
 			}
 			return no, false
 		}},
-		{"pulls-without-node-credentials", "the image can be pulled only without the node's credentials", func(e *evaluation) (report.Verdict, bool) {
+		{"pulls-without-node-credentials", "the image can be pulled only without the node's credentials", func(
+			e *evaluation,
+		) (report.Verdict, bool) {
 			refused := []report.Cause{report.CredentialsRejected, report.AccessForbidden, report.CredentialsExpired}
 			if e.Get(report.IDPull).Outcome != report.Pass || !e.AnonymousPull() || !slices.Contains(refused, e.Kubelet.Cause) {
 				return no, false
@@ -134,7 +136,9 @@ func verdictsOfTheTestPull() []verdictRule {
 			}
 			return confirmed(cause, report.IDPull), true
 		}},
-		{"malformed-secret-stops-kubelet", "a malformed pull secret stops the kubelet before any request", func(e *evaluation) (report.Verdict, bool) {
+		{"malformed-secret-stops-kubelet", "a malformed pull secret stops the kubelet before any request", func(
+			e *evaluation,
+		) (report.Verdict, bool) {
 			// pkg/credentialprovider/secrets
 			c := e.Get(report.IDCredentials)
 			return e.verdictIf(facts.Obstacle{Check: c, Because: []string{report.IDCredentials}}, c.Outcome == report.Fail && c.Is(report.KeyFatal))
@@ -173,7 +177,9 @@ func verdictsOnThePath() []verdictRule {
 		{"path-blocked", "a check on the runtime's path failed", func(e *evaluation) (report.Verdict, bool) {
 			return e.verdictIf(e.obstacle, e.obstacle.Found())
 		}},
-		{"impossible-address", "the registry has an impossible address, which the checks do not contact", func(e *evaluation) (report.Verdict, bool) {
+		{"impossible-address", "the registry has an impossible address, which the checks do not contact", func(
+			e *evaluation,
+		) (report.Verdict, bool) {
 			hosts := e.Hosts()
 			if e.obstacle.Clear || len(hosts) != 1 || !facts.ImpossibleAddress(e.Evidence, hosts[0]) {
 				return no, false
@@ -240,9 +246,12 @@ func verdictsOfAClearPath() []verdictRule {
 			if c.Outcome != report.Fail || e.Fact(report.IDPull, report.KeySkipped) != "noSpace" || e.Message.Informative() {
 				return no, false
 			}
-			return e.weigh(facts.Obstacle{Check: c, Because: []string{report.IDDisk, report.IDPull}}.LikelyAtMost("wait for the runtime's own pull")), true
+			o := facts.Obstacle{Check: c, Because: []string{report.IDDisk, report.IDPull}}
+			return e.weigh(o.LikelyAtMost("wait for the runtime's own pull")), true
 		}},
-		{"mirror-corrupts-layers", "the layers of a mirror are bad, and the upstream has the image too", func(e *evaluation) (report.Verdict, bool) {
+		{"mirror-corrupts-layers", "the layers of a mirror are bad, and the upstream has the image too", func(
+			e *evaluation,
+		) (report.Verdict, bool) {
 			hosts := e.Hosts()
 			if !e.obstacle.Clear || len(hosts) < 2 || !e.Message.Exists() || e.Message.Stage() != report.StageBlob ||
 				e.Message.Cause == report.PullTimedOut || e.Message.Cause == report.BlobHostUnreachable {
@@ -262,7 +271,7 @@ func verdictsOfAClearPath() []verdictRule {
 			if !e.obstacle.Clear || !e.PullTimedOut() || e.Message.Informative() {
 				return no, false
 			}
-			if c, slow := e.slowBefore(); slow {
+			if c, slow := facts.SlowBefore(e.Evidence); slow {
 				if !e.everyStepSeen() {
 					return no, false
 				}
@@ -275,7 +284,7 @@ func verdictsOfAClearPath() []verdictRule {
 				"measure how fast another node downloads these layers",
 				"check whether other downloads on this node hang: the runtime limits parallel downloads",
 			}
-			if !e.tooSlow() {
+			if !facts.TooSlow(e.Evidence) {
 				v.Cause, v.Fault, v.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
 				v.Summary = "every check from this node passes, but " + e.Get(report.IDPull).Summary + ": slow or stalled"
 				v.WouldDecide = []string{"pull with more time: crictl pull"}
@@ -331,7 +340,7 @@ func verdictsOfTheMessage() []verdictRule {
 			v := likely(report.Healthy, e.obstacle.Goals...)
 			v.WouldDecide = []string{"pull the image: only one byte of its largest layer was checked, not the rest of it, " +
 				"the other layers or the runtime's image verifiers"}
-			if e.everyLayerSeen() {
+			if facts.EveryLayerSeen(e.Evidence) {
 				v.WouldDecide = []string{"pull the image: one byte of each layer was checked, " +
 					"not the rest of them or the runtime's image verifiers"}
 			}
@@ -341,7 +350,7 @@ func verdictsOfTheMessage() []verdictRule {
 			if !e.obstacle.Clear {
 				return no, false
 			}
-			missing := e.unseenSteps()
+			missing := facts.UnseenSteps(e.Evidence)
 			if e.Get(report.IDRuntime).Outcome == report.Error {
 				missing = append(missing, report.IDRuntime+": "+e.Get(report.IDRuntime).Summary)
 			}
@@ -357,84 +366,11 @@ func verdictsOfTheMessage() []verdictRule {
 	}
 }
 
-// slowBefore returns the check of what the runtime waits for, longer than the
-// test pull could, before it uses what works.
-func (e *evaluation) slowBefore() (report.Check, bool) {
-	host := e.UsedHost()
-	if name := e.Get(report.DNSID(host)); name.Evidence[report.KeyPassedOver] != "" {
-		return name, true // every lookup waits for the silent resolver first
-	}
-	for _, c := range e.Below(report.DNSID(host)) {
-		if c.Outcome == report.Pass && (c.Evidence[report.KeyA] == "timeout" || c.Evidence[report.KeyAAAA] == "timeout") {
-			return c, true // and for the answer of the other address family
-		}
-	}
-	seconds, err := strconv.ParseFloat(e.Fact(report.IDPull, report.KeySeconds), 64)
-	if err != nil {
-		return report.Check{}, false
-	}
-	for _, c := range e.Below(report.DialID(host)) {
-		after, err := strconv.ParseFloat(c.Evidence[report.KeyAfterMs], 64)
-		if !c.Is(report.KeyTaken) || err != nil || after < 1000*seconds {
-			continue
-		}
-		for _, dead := range e.Below(report.DialID(host)) {
-			if dead.Outcome == report.Fail {
-				return dead, true
-			}
-		}
-	}
-	return report.Check{}, false
-}
-
-// tooSlow reports whether an image of this size should have been pulled in the
-// test pull's time, over any line that is of use to a cluster.
-func (e *evaluation) tooSlow() bool {
-	const slowest = 128 << 10 // bytes a second
-	seconds, err := strconv.ParseFloat(e.Fact(report.IDPull, report.KeySeconds), 64)
-	size, sizeErr := strconv.ParseFloat(e.Fact(report.ImageID(e.UsedHost()), report.KeySize), 64)
-	return err == nil && sizeErr == nil && size < slowest*seconds
-}
-
 // everyStepSeen reports whether every step on the path to the image was seen to
 // work, from the manifest to a byte of a layer. A manifest that was received
 // proves what lies before it: name, address, handshake and login.
-func (e *evaluation) everyStepSeen() bool { return e.obstacle.Clear && len(e.unseenSteps()) == 0 }
-
-// everyLayerSeen reports whether each layer of the image was found.
-func (e *evaluation) everyLayerSeen() bool {
-	return slices.ContainsFunc(e.Below(report.FamilyBlob), func(c report.Check) bool {
-		seen, all, asked := strings.Cut(c.Evidence[report.KeyLayersSeen], " of ")
-		return asked && seen == all
-	})
-}
-
-// unseenSteps says which steps on the path to the image were not seen to work: a
-// step that was skipped, refused, cut short or not planned at all.
-func (e *evaluation) unseenSteps() []string {
-	host := e.UsedHost()
-	var out []string
-	miss := func(c report.Check, id string) {
-		out = append(out, cmp.Or(c.ID, id)+": "+cmp.Or(c.Summary, "not checked"))
-	}
-	if c := e.Get(report.IDReference); c.Outcome != report.Pass {
-		miss(c, report.IDReference)
-	}
-	if c := e.Get(report.ManifestID(host)); c.Is(report.KeyNoContentType) {
-		out = append(out, c.ID+": the answer has no Content-Type, and the runtime treats such a manifest as a layer")
-	}
-	for _, id := range []string{report.ManifestID(host), report.ImageID(host)} {
-		if what := e.Fact(id, report.KeyNotSeen); what != "" {
-			out = append(out, id+": not seen: "+what)
-		} else if c := e.Get(id); c.Outcome != report.Pass {
-			miss(c, id)
-		}
-	}
-	blobs := e.Below(report.FamilyBlob)
-	if !slices.ContainsFunc(blobs, func(c report.Check) bool { return c.Outcome == report.Pass && c.Evidence[report.KeyNotSeen] == "" }) {
-		miss(e.Get(report.BlobID(host)), report.BlobID(host))
-	}
-	return out
+func (e *evaluation) everyStepSeen() bool {
+	return e.obstacle.Clear && len(facts.UnseenSteps(e.Evidence)) == 0
 }
 
 // verdictIf weighs an obstacle if it counts.
@@ -460,7 +396,8 @@ func (e *evaluation) disproves(m facts.Message) bool {
 // sends a login by POST, and the checks did not see an answer to that.
 func (e *evaluation) tokenByPost(m facts.Message) bool {
 	status := e.Fact(report.TokenID(e.UsedHost()), report.KeyPostStatus)
-	return m.FromTestPull() && m.Step() == "token" && m.Cause == report.TokenServiceFailed && !e.AnonymousPull() && !strings.HasPrefix(status, "2")
+	return m.FromTestPull() && m.Step() == "token" && m.Cause == report.TokenServiceFailed && !e.AnonymousPull() &&
+		!strings.HasPrefix(status, "2")
 }
 
 // messageOnly returns the verdict where no check found what the message reports.
@@ -469,7 +406,7 @@ func (e *evaluation) messageOnly() report.Verdict {
 	if m.Cause == report.AccessForbidden && m.FromTestPull() && e.AnonymousPull() {
 		m.Cause = report.AccessDeniedOrMissing // forbidden to anonymous clients
 	}
-	domain := e.Fact(report.IDReference, report.KeyDomain)
+	domain := e.Domain()
 	o := facts.Obstacle{Check: report.Check{Host: domain}, Cause: m.Cause}
 	if m.Step() == "token" && m.Cause.OnTheNetwork() {
 		// It is about the path to the token service, not to the registry.
@@ -525,7 +462,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 // that the new one does not name. A token service and a missing tag of the
 // registry's own host are the same under any config_path.
 func (e *evaluation) configMatters() bool {
-	registry := e.Fact(report.IDReference, report.KeyDomain)
+	registry := e.Domain()
 	hosts := e.Get(report.HostsID(registry))
 	at := e.Message.Check.Evidence[report.KeyHost]
 	if at != "" && !slices.Contains(e.Hosts(), at) && e.Message.Step() == "" {

@@ -47,7 +47,8 @@ func allWeaknesses() []weakness {
 		}},
 		{"proxy-unknown", "the runtime may use a proxy", func(f finding, c report.Check) (string, bool) {
 			return "check the runtime's proxy setting, which could not be read",
-				(c.Kind == report.KindDNS || c.Kind == report.KindDial) && c.Outcome == report.Fail && f.Get(report.IDRuntimeProxy).Outcome == report.Skipped
+				(c.Kind == report.KindDNS || c.Kind == report.KindDial) && c.Outcome == report.Fail &&
+					f.Get(report.IDRuntimeProxy).Outcome == report.Skipped
 		}},
 		{"trust-store-unknown", "the runtime's trust store could not be read", func(_ finding, c report.Check) (string, bool) {
 			return "check the certificates that the runtime trusts, which could not be read",
@@ -67,14 +68,17 @@ func allWeaknesses() []weakness {
 			}
 			pinned := name.Evidence[report.KeyFrom] == "hosts" && (says == "" || name.Is(report.KeyDisagree))
 			// The resolvers of a public registry's name give different addresses by design.
-			return question, facts.IsAnswer(c) && !facts.SameAnswer(c, report.KeyAnswerElsewhere) && (pinned || name.Is(report.KeyDisagree) && !name.Is(report.KeyPublicRegistry))
+			return question, facts.IsAnswer(c) && !facts.SameAnswer(c, report.KeyAnswerElsewhere) &&
+				(pinned || name.Is(report.KeyDisagree) && !name.Is(report.KeyPublicRegistry))
 		}},
 		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
 			f finding, c report.Check,
 		) (string, bool) {
 			name := f.Get(report.DNSID(c.Host))
-			return "send the same request to every address of " + c.Host + " (" + name.Evidence[report.KeyAddresses] + "): only one machine was asked",
-				facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, c.Host) && !name.Is(report.KeyPublicRegistry) && !facts.SameAnswer(c, report.KeyOtherMachines)
+			question := "send the same request to every address of " + c.Host + " (" + name.Evidence[report.KeyAddresses] +
+				"): only one machine was asked"
+			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, c.Host) &&
+				!name.Is(report.KeyPublicRegistry) && !facts.SameAnswer(c, report.KeyOtherMachines)
 		}},
 		{"sent-elsewhere", "a file of the node sends the pull to another registry than the image names, and to no other", func(
 			f finding, c report.Check,
@@ -89,10 +93,12 @@ func allWeaknesses() []weakness {
 			_ finding, c report.Check,
 		) (string, bool) {
 			return "check the authorization header for " + c.Host + " in the hosts.toml of this node: it may be wrong",
-				c.Outcome == report.Fail && c.Is(report.KeyLoginInHosts) && (c.Cause.AboutLogin() || c.Cause == report.RepositoryNotFound || c.Cause == report.TagNotFound)
+				c.Outcome == report.Fail && c.Is(report.KeyLoginInHosts) &&
+					(c.Cause.AboutLogin() || c.Cause == report.RepositoryNotFound || c.Cause == report.TagNotFound)
 		}},
 		{"provider-timed-out", "a credential provider timed out early", func(f finding, c report.Check) (string, bool) {
-			late := slices.ContainsFunc(f.Below(report.FamilyProvider), func(p report.Check) bool { return p.Outcome == report.Fail && p.Is(report.KeyDeadline) })
+			late := slices.ContainsFunc(f.Below(report.FamilyProvider),
+				func(p report.Check) bool { return p.Outcome == report.Fail && p.Is(report.KeyDeadline) })
 			return "run the same provider with the kubelet's timeout of one minute",
 				c.ID == report.IDCredentials && c.Cause == report.CredentialProviderFailed && late
 		}},
@@ -133,11 +139,13 @@ func dependsOnLogin(e *facts.Evidence, c report.Check) bool {
 		return false
 	}
 	switch c.Cause {
-	case report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty, report.ProxyDenied, report.Undetermined:
+	case report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty,
+		report.ProxyDenied, report.Undetermined:
 		return false
 	}
 	if c.Is(report.KeyPolicy) {
 		return false // a rule for all users
 	}
-	return c.Outcome == report.Fail && c.Cause.Stage() == report.StageAnswer && e.Fact(report.ManifestID(c.Host), report.KeyRepository) != "exists"
+	return c.Outcome == report.Fail && c.Cause.Stage() == report.StageAnswer &&
+		e.Fact(report.ManifestID(c.Host), report.KeyRepository) != "exists"
 }

@@ -94,7 +94,7 @@ const (
 )
 
 // Catalogue returns every cause with its default fault, grouped by fault in the
-// order of docs/causes.md. [Diagnose] has the rules that assign another fault.
+// order of docs/causes.md. Rules of package diagnosis may assign another fault.
 func Catalogue() []CauseInfo {
 	var out []CauseInfo
 	for _, g := range catalogue {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// placeholders are the names that summaries and fixes mention. Each has a
+// Placeholders are the names that summaries and fixes mention. Each has a
 // stand-in, so that a line reads well when the check that would name it is
 // missing.
 type Placeholders struct {
@@ -28,14 +28,14 @@ type Placeholders struct {
 	Source                           string // of the credential that decided
 	Owner                            string // what kubectl set image changes: the pod, or the controller that owns it
 	Where                            string // the container or image volume that has the image
-	Hostport                         string // the host with its port
+	HostPort                         string // the host with its port
 	Restart                          string // how to restart the runtime
 	Unit, Runtime                    string // systemd's name of the runtime, and its own
-	Ip                               string // the address of the deciding check, without its port
+	IP                               string // the address of the deciding check, without its port
 	Provider                         string // the credential provider that was not run, or that the node lacks
 }
 
-// fill fills the {names} of a template.
+// Fill fills the {names} of a template.
 func (p Placeholders) Fill(template string) string {
 	return strings.NewReplacer(
 		"{image}", p.Image, "{registry}", p.Registry, "{repository}", p.Repository, "{tag}", p.Tag,
@@ -44,8 +44,8 @@ func (p Placeholders) Fill(template string) string {
 		"{node}", p.Node, "{hostsDir}", p.HostsDir, "{hostsFile}", p.HostsFile, "{disk}", p.Disk, "{issuer}", p.Issuer,
 		"{layers}", p.Layers, "{resolver}", p.Resolver, "{stale}", p.Stale, "{resets}", p.Resets,
 		"{behind}", p.Behind, "{sandbox}", p.Sandbox, "{source}", p.Source,
-		"{unit}", p.Unit, "{runtime}", p.Runtime, "{ip}", p.Ip,
-		"{owner}", p.Owner, "{where}", p.Where, "{hostport}", p.Hostport, "{restart}", p.Restart, "{provider}", p.Provider,
+		"{unit}", p.Unit, "{runtime}", p.Runtime, "{ip}", p.IP,
+		"{owner}", p.Owner, "{where}", p.Where, "{hostport}", p.HostPort, "{restart}", p.Restart, "{provider}", p.Provider,
 	).Replace(template)
 }
 
@@ -53,7 +53,7 @@ func (p Placeholders) Fill(template string) string {
 // them in without knowing what is missing.
 var blanks = []string{"{ns}", "{pod}", "{container}", "{secret}"}
 
-// hasBlanks reports whether a template names what is not known.
+// HasBlanks reports whether a template names what is not known.
 func (p Placeholders) HasBlanks(template string) bool {
 	return slices.ContainsFunc(blanks, func(name string) bool {
 		value := p.Fill(name)
@@ -108,12 +108,12 @@ func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
 	p := StandIns()
 	p.Host, p.Registry, p.Address = cmp.Or(host, p.Host), cmp.Or(host, p.Registry), cmp.Or(host, p.Address)
 	p.Image = cmp.Or(image, p.Image)
-	p.Hostport, p.Ip = WithPort(p.Host), "the address of "+p.Host
+	p.HostPort, p.IP = WithPort(p.Host), "the address of "+p.Host
 	p.Repository, p.Tag = "REPOSITORY", "TAG"
 	return p.Fill(c.Meaning()), p.Fill(p.WithoutBlanks(c, c.Fix(who)))
 }
 
-// withoutBlanks returns the template of a fix of the cause; or, if it is a command
+// WithoutBlanks returns the template of a fix of the cause; or, if it is a command
 // with blanks, the one that says what to do.
 func (p Placeholders) WithoutBlanks(c Cause, template string) string {
 	if text := c.FixInWords(); text != "" && p.HasBlanks(template) {

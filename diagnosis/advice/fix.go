@@ -1,3 +1,6 @@
+// Package advice says in words what a verdict means and how to fix its cause, with
+// the names that the evidence has. The catalogue of package report has the texts of
+// each cause; this package has those that depend on more evidence.
 package advice
 
 import (

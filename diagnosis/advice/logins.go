@@ -13,7 +13,8 @@ import (
 // registry, and a node that gets its logins from a provider needs no secret.
 func (a adviser) fixOfLogin() string {
 	switch a.Cause {
-	case report.CredentialsMissing, report.CredentialsRejected, report.AccessDeniedOrMissing, report.PullSecretMissing, report.PullSecretOtherRegistry:
+	case report.CredentialsMissing, report.CredentialsRejected, report.AccessDeniedOrMissing, report.PullSecretMissing,
+		report.PullSecretOtherRegistry:
 	default:
 		return ""
 	}
@@ -21,7 +22,8 @@ func (a adviser) fixOfLogin() string {
 	case len(a.Hosts()) > 0 && (!a.IsRegistry() || a.UnderWildcard()):
 		return "find out first whether {host} is the intended registry, and give it no password before: " +
 			"curl -i https://{hostport}/v2/ shows what answers there; any misspelt name may lead to it"
-	case a.names.Provider != "" && (a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):
+	case a.names.Provider != "" &&
+		(a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):
 		return "repeat the request with the login of {provider}, which pods of {node} use instead of a pull secret; " +
 			"then check the name {registry}/{repository}"
 	}
@@ -63,7 +65,8 @@ func (a adviser) fixOfSecret() string {
 		return "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
 	case a.Cause == report.PullSecretMalformed && strings.Contains(secret[report.KeySecret], "/"): // the path of a file
 		return "recreate {secret}: docker login {registry}"
-	case a.Cause == report.PullSecretMalformed && a.Failed(report.IDCredentials) && secret[report.KeyFatal] == "" && a.Kubelet.Cause != report.PullSecretMalformed:
+	case a.Cause == report.PullSecretMalformed && a.Failed(report.IDCredentials) && secret[report.KeyFatal] == "" &&
+		a.Kubelet.Cause != report.PullSecretMalformed:
 		// It may serve another purpose: to recreate it would take it away.
 		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
 	case a.Cause == report.PullSecretMissing && several: // which of them is for this registry is not known

@@ -33,10 +33,10 @@ func placeholdersOf(e *facts.Evidence, v report.Verdict) report.Placeholders {
 	}
 	p.Address = cmp.Or(because.Target, p.Host)
 	p.HostsFile = hostsFile(e, p)
-	p.Hostport = report.WithPort(p.Host)
-	p.Ip = "the address of " + p.Host
+	p.HostPort = report.WithPort(p.Host)
+	p.IP = "the address of " + p.Host
 	if address, err := netip.ParseAddrPort(because.Target); err == nil {
-		p.Ip = address.Addr().String()
+		p.IP = address.Addr().String()
 	}
 	p.Resolver = cmp.Or(e.Fact(report.DNSID(p.Host), report.KeyResolver), p.Resolver)
 	return p
@@ -146,7 +146,8 @@ func configPath(e *facts.Evidence) string {
 	if e.Fact(report.IDRuntimeConfig, report.KeyFilesSay) == "" {
 		return ""
 	}
-	for _, dir := range strings.Split(cmp.Or(e.Fact(report.IDRuntimeConfig, report.KeyRuns), e.Fact(report.IDRuntimeConfig, report.KeyFilesSay)), ":") {
+	used := cmp.Or(e.Fact(report.IDRuntimeConfig, report.KeyRuns), e.Fact(report.IDRuntimeConfig, report.KeyFilesSay))
+	for dir := range strings.SplitSeq(used, ":") {
 		if strings.HasPrefix(dir, "/") {
 			return dir
 		}

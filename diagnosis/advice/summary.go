@@ -19,7 +19,8 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	c := e.Get(v.Because[0])
 	switch sentence := c.Sentence(); {
 	case sentence == "":
-	case v.Cause == report.PullTimedOut && e.Fact(report.IDPull, report.KeyTimedOut) == report.True && e.Fact(report.IDPull, report.KeySeconds) != "":
+	case v.Cause == report.PullTimedOut && e.Fact(report.IDPull, report.KeyTimedOut) == report.True &&
+		e.Fact(report.IDPull, report.KeySeconds) != "":
 		seconds, _ := strconv.ParseFloat(e.Fact(report.IDPull, report.KeySeconds), 64)
 		s = "the pull did not finish within " + report.Duration(time.Duration(seconds*float64(time.Second)))
 	case v.Cause == report.RegistryUnavailable && c.Evidence[report.KeyGetStatus] == "200":

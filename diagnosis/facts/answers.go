@@ -7,7 +7,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// answered reports whether a check that failed is about what a host answered.
+// IsAnswer reports whether a check that failed is about what a host answered.
 func IsAnswer(c report.Check) bool {
 	switch c.Kind {
 	case report.KindManifest, report.KindToken, report.KindImage, report.KindBlob:
@@ -26,12 +26,12 @@ func answersAt(c report.Check, key string) (out []string) {
 	return out
 }
 
-// answeredBy reports whether one of the other addresses answered with a status.
+// AnsweredBy reports whether one of the other addresses answered with a status.
 func AnsweredBy(c report.Check, key, status string) bool {
 	return slices.Contains(answersAt(c, key), status)
 }
 
-// sameAnswer reports whether the other addresses give the answer of the one that the
+// SameAnswer reports whether the other addresses give the answer of the one that the
 // runtime uses.
 func SameAnswer(c report.Check, key string) bool {
 	all := answersAt(c, key)

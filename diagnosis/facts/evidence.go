@@ -1,3 +1,6 @@
+// Package facts is what checks show about one image: a read-only view on a list of
+// checks, for the rules that draw a verdict and for the advice on it. It decides
+// nothing.
 package facts
 
 import (
@@ -7,7 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// evidence is the list of checks, with what rules often need of it.
+// Evidence is the list of checks of one image, with what rules often need of it.
 type Evidence struct {
 	Checks  []report.Check
 	byID    map[string]*report.Check
@@ -15,7 +18,7 @@ type Evidence struct {
 	Kubelet Message // the kubelet's, from the pod's status
 }
 
-// EvidenceOf returns the view on a list of checks.
+// Of returns the evidence that a list of checks is.
 func Of(checks []report.Check) *Evidence {
 	e := &Evidence{Checks: checks, byID: make(map[string]*report.Check, len(checks))}
 	for i := range checks {
@@ -32,7 +35,7 @@ func Of(checks []report.Check) *Evidence {
 	return e
 }
 
-// get returns the check with this id; a missing one is the zero Check.
+// Get returns the check with this id; a missing one is the zero Check.
 func (e *Evidence) Get(id string) report.Check {
 	if c := e.byID[id]; c != nil {
 		return *c
@@ -40,41 +43,53 @@ func (e *Evidence) Get(id string) report.Check {
 	return report.Check{}
 }
 
-// exists reports whether there is a check with this id, whatever its outcome.
+// Exists reports whether there is a check with this id, whatever its outcome.
 func (e *Evidence) Exists(id string) bool { return e.byID[id] != nil }
 
+// Failed reports whether the check with this id failed.
 func (e *Evidence) Failed(id string) bool { return e.Get(id).Outcome == report.Fail }
 
-// fact returns one piece of a check's evidence; empty if there is no such check.
+// Fact returns one piece of a check's evidence; empty if there is no such check.
 func (e *Evidence) Fact(id, key string) string { return e.Get(id).Evidence[key] }
 
+// Is reports whether a check has this fact as true.
 func (e *Evidence) Is(id, key string) bool { return e.Get(id).Is(key) }
 
-// localImages returns the check of what the node has of the image's registry.
+// Domain returns the host that the image names.
+func (e *Evidence) Domain() string { return e.Fact(report.IDReference, report.KeyDomain) }
+
+// LocalImages returns the check of what the node has of the image's registry.
 func (e *Evidence) LocalImages() report.Check {
-	return e.Get(report.LocalID(e.Fact(report.IDReference, report.KeyDomain)))
+	return e.Get(report.LocalID(e.Domain()))
 }
 
-// present reports whether the image is on the node.
+// Present reports whether the image is on the node.
 func (e *Evidence) Present() bool { return e.LocalImages().Is(report.KeyPresent) }
 
-// creating reports whether the kubelet is creating the container and has
+// Creating reports whether the kubelet is creating the container and has
 // reported no failure.
 func (e *Evidence) Creating() bool { return e.Is(report.IDPod, report.KeyCreating) }
 
-// noSandbox reports whether the pod has no sandbox yet.
+// NoSandbox reports whether the pod has no sandbox yet.
 func (e *Evidence) NoSandbox() bool { return e.Fact(report.IDPod, report.KeySandbox) == "absent" }
 
-// alwaysPulls reports whether the kubelet pulls even if the image is present.
+// AlwaysPulls reports whether the kubelet pulls even if the image is present.
 func (e *Evidence) AlwaysPulls() bool { return e.Fact(report.IDPod, report.KeyPolicy) == "Always" }
 
-// anonymousPull reports whether the test pull was made without credentials,
+// AnonymousPull reports whether the test pull was made without credentials,
 // pullprobe's or the runtime's own.
 func (e *Evidence) AnonymousPull() bool {
 	return e.Fact(report.IDPull, report.KeyAuth) == "anonymous" && e.Fact(report.IDCredentials, report.KeyRuntime) == ""
 }
 
-// unreadSources names credential sources of the kubelet that could not be read;
+// PullTimedOut reports whether the test pull was stopped by its own deadline.
+func (e *Evidence) PullTimedOut() bool { return e.Is(report.IDPull, report.KeyTimedOut) }
+
+// Isolated reports whether the control set shows that this node reaches nothing
+// at all.
+func (e *Evidence) Isolated() bool { return e.Failed(report.IDControl) }
+
+// UnreadSources names credential sources of the kubelet that could not be read;
 // empty if all were.
 func (e *Evidence) UnreadSources() string {
 	c := e.Get(report.IDCredentials)
@@ -87,7 +102,7 @@ func (e *Evidence) UnreadSources() string {
 	return ""
 }
 
-// hosts lists the registry hosts in the order in which the runtime tries them,
+// Hosts lists the registry hosts in the order in which the runtime tries them,
 // which is that of the checks.
 func (e *Evidence) Hosts() []string {
 	var out []string
@@ -99,7 +114,18 @@ func (e *Evidence) Hosts() []string {
 	return out
 }
 
-// origin follows BlockedBy from a check that could not run to the one that
+// UsedHost returns the host whose manifest the runtime would use; empty if none
+// has it.
+func (e *Evidence) UsedHost() string {
+	for _, h := range e.Hosts() {
+		if e.Get(report.ManifestID(h)).Outcome == report.Pass {
+			return h
+		}
+	}
+	return ""
+}
+
+// Origin follows BlockedBy from a check that could not run to the one that
 // failed. A chain that ends elsewhere, or in a circle, gives the check where it
 // ends.
 func (e *Evidence) Origin(id string) report.Check {
@@ -113,10 +139,10 @@ func (e *Evidence) Origin(id string) report.Check {
 	return report.Check{}
 }
 
-// below returns the checks whose ids continue this one.
+// Below returns the checks whose ids continue this one.
 func (e *Evidence) Below(id string) []report.Check { return report.Below(e.Checks, id) }
 
-// messageID returns the id of the check that has the message; empty if none has.
+// MessageID returns the id of the check that has the message; empty if none has.
 func (e *Evidence) MessageID() string {
 	if !e.Message.Exists() {
 		return ""
@@ -124,12 +150,12 @@ func (e *Evidence) MessageID() string {
 	return e.Message.Check.ID
 }
 
-// existing returns those ids that belong to a check.
+// Existing returns those ids that belong to a check.
 func (e *Evidence) Existing(ids ...string) []string {
 	return slices.DeleteFunc(ids, func(id string) bool { return e.byID[id] == nil })
 }
 
-// unchecked names the first checks that were not made and may change the verdict,
+// Unchecked names the first checks that were not made and may change the verdict,
 // for WouldDecide. The node's logins and the runtime's settings do not: a rule asks
 // for them where they do.
 func Unchecked(e *Evidence) []string {
@@ -147,7 +173,7 @@ func Unchecked(e *Evidence) []string {
 	return out
 }
 
-// otherCauses lists the causes beside the verdict's, in the order of the checks.
+// OtherCauses lists the causes beside the verdict's, in the order of the checks.
 // It leaves out those at addresses that the runtime does not use, and those that
 // are another name for the verdict's.
 func OtherCauses(e *Evidence, v report.Verdict) []report.Cause {
@@ -164,24 +190,3 @@ func OtherCauses(e *Evidence, v report.Verdict) []report.Cause {
 	}
 	return out
 }
-
-// usedHost returns the host whose manifest the runtime would use; empty if none
-// has it.
-func (e *Evidence) UsedHost() string {
-	for _, h := range e.Hosts() {
-		if e.Get(report.ManifestID(h)).Outcome == report.Pass {
-			return h
-		}
-	}
-	return ""
-}
-
-// isolated reports whether the control set shows that this node reaches nothing
-// at all.
-func (e *Evidence) Isolated() bool { return e.Failed(report.IDControl) }
-
-// domain returns the host that the image names.
-func (e *Evidence) Domain() string { return e.Fact(report.IDReference, report.KeyDomain) }
-
-// pullTimedOut reports whether the test pull was stopped by its own deadline.
-func (e *Evidence) PullTimedOut() bool { return e.Is(report.IDPull, report.KeyTimedOut) }

@@ -28,12 +28,12 @@ func FindingOf(e *Evidence, v report.Verdict) Finding {
 	if hosts := e.Hosts(); len(hosts) > 0 {
 		f.Host = hosts[len(hosts)-1]
 	} else {
-		f.Host = e.Fact(report.IDReference, report.KeyDomain)
+		f.Host = e.Domain()
 	}
 	return f
 }
 
-// decided returns a fact of the first check that decided and has it.
+// Decided returns a fact of the first check that decided and has it.
 func (f Finding) Decided(key string) string {
 	for _, id := range f.Because {
 		if s := f.Fact(id, key); s != "" {
@@ -43,7 +43,7 @@ func (f Finding) Decided(key string) string {
 	return ""
 }
 
-// has reports whether a check that decided has one of these values of a fact;
+// Has reports whether a check that decided has one of these values of a fact;
 // without values, whether one has the fact at all.
 func (f Finding) Has(key string, values ...string) bool {
 	for _, id := range f.Because {
@@ -54,7 +54,7 @@ func (f Finding) Has(key string, values ...string) bool {
 	return false
 }
 
-// failedHere reports whether a check of this kind failed, and is among those that
+// FailedHere reports whether a check of this kind failed, and is among those that
 // decided.
 func (f Finding) FailedHere(kind report.Kind) bool {
 	return slices.ContainsFunc(f.Because, func(id string) bool {
@@ -63,12 +63,13 @@ func (f Finding) FailedHere(kind report.Kind) bool {
 	})
 }
 
-// agreed reports whether a message of the runtime is among what decided.
+// Agreed reports whether a message of the runtime is among what decided.
 func (f Finding) Agreed() bool { return slices.Contains(f.Because, f.MessageID()) }
 
+// Manifest returns a fact of the host's answer to the request for the manifest.
 func (f Finding) Manifest(key string) string { return f.Fact(report.ManifestID(f.Host), key) }
 
-// isRegistry reports whether the host was seen to behave as a registry. A login
+// IsRegistry reports whether the host was seen to behave as a registry. A login
 // page and an ingress without a rule do not.
 func (f Finding) IsRegistry() bool {
 	if f.Get(report.ManifestID(f.Host)).Outcome == report.Pass {
@@ -84,13 +85,14 @@ func (f Finding) IsRegistry() bool {
 	return base[report.KeyAPIVersion] != "" || base[report.KeyCode] != "" || f.Manifest(report.KeyCode) != "" || f.RepositoryVisible()
 }
 
-// repositoryVisible reports whether this registry showed the repository's tag list
+// RepositoryVisible reports whether this registry showed the repository's tag list
 // to the same login.
 func (f Finding) RepositoryVisible() bool { return f.Manifest(report.KeyRepository) == "exists" }
 
-// withLogin reports whether the answer was given to a login.
+// WithLogin reports whether the answer was given to a login.
 func (f Finding) WithLogin() bool {
-	return f.Manifest(report.KeyLoginUsed) == report.True || f.Manifest(report.KeyUsedCredential) != "" && f.Manifest(report.KeyAnonymous) != report.True
+	return f.Manifest(report.KeyLoginUsed) == report.True || f.Manifest(report.KeyUsedCredential) != "" &&
+		f.Manifest(report.KeyAnonymous) != report.True
 }
 
 // logsIn reports whether the host asks for a login where one is needed. Products
@@ -99,12 +101,12 @@ func (f Finding) logsIn() bool {
 	return f.Manifest(report.KeyChallenged) == report.True && f.Fact(report.RegistryID(f.Host), report.KeyProduct) != "artifactory"
 }
 
-// mayBeHidden reports whether what the host answers 404 for may exist, for those who
+// MayBeHidden reports whether what the host answers 404 for may exist, for those who
 // log in: it was asked without a login, showed nothing of the repository, and is not
 // known to ask for one.
 func (f Finding) MayBeHidden() bool { return !f.WithLogin() && !f.RepositoryVisible() && !f.logsIn() }
 
-// forbiddenWithoutReason reports whether the registry answered 403 to the request
+// ForbiddenWithoutReason reports whether the registry answered 403 to the request
 // for the manifest without one of a registry's error codes, as HEAD does, and its
 // text was not read.
 func (f Finding) ForbiddenWithoutReason() bool {
@@ -112,7 +114,7 @@ func (f Finding) ForbiddenWithoutReason() bool {
 	return f.Manifest(report.KeyStatus) == "403" && !textRead && f.FailedHere(report.KindManifest)
 }
 
-// mayBeCache reports whether the repository may be a cache of one in another registry,
+// MayBeCache reports whether the repository may be a cache of one in another registry,
 // by the product, by the cloud, or by the repository's name.
 func (f Finding) MayBeCache() bool {
 	path := f.Fact(report.IDReference, report.KeyPath)
@@ -128,10 +130,10 @@ func (f Finding) MayBeCache() bool {
 		return strings.HasSuffix(f.Host, domain)
 	})
 	// Docker Hub alone has "library".
-	return cloud || IsAzure(f.Host) || strings.HasPrefix(path, "library/") && f.Fact(report.IDReference, report.KeyDomain) != "docker.io"
+	return cloud || IsAzure(f.Host) || strings.HasPrefix(path, "library/") && f.Domain() != "docker.io"
 }
 
-// sentElsewhere reports whether a file of the node sends the pull to a host that is not
+// SentElsewhere reports whether a file of the node sends the pull to a host that is not
 // the registry that the image names, and to that registry not at all.
 func (f Finding) SentElsewhere(host string) bool {
 	domain := f.Domain()
@@ -141,7 +143,7 @@ func (f Finding) SentElsewhere(host string) bool {
 	return domain != "" && f.Fact(report.HostsID(domain), report.KeyFile) != "" && !own(host) && !slices.ContainsFunc(f.Hosts(), own)
 }
 
-// nameIsItsOwn reports whether the host's name exists for itself, and not by a
+// NameIsItsOwn reports whether the host's name exists for itself, and not by a
 // wildcard record that any misspelt name finds.
 func (f Finding) NameIsItsOwn() bool {
 	name := f.Get(report.DNSID(f.Host)).Evidence
@@ -150,12 +152,12 @@ func (f Finding) NameIsItsOwn() bool {
 	return literal || sibling == "other" || sibling == "none"
 }
 
-// underWildcard reports whether any sibling of the host's name has its address.
+// UnderWildcard reports whether any sibling of the host's name has its address.
 func (f Finding) UnderWildcard() bool {
 	return f.Fact(report.DNSID(f.Host), report.KeySibling) == "same"
 }
 
-// otherNameFails reports whether every resolver that failed fails for a name of
+// OtherNameFails reports whether every resolver that failed fails for a name of
 // another domain, too.
 func (f Finding) OtherNameFails() bool {
 	n := 0
@@ -171,7 +173,7 @@ func (f Finding) OtherNameFails() bool {
 	return n > 0
 }
 
-// refusedByResolver reports whether every resolver that failed refused to answer,
+// RefusedByResolver reports whether every resolver that failed refused to answer,
 // which is its own decision, and not the failure of a domain's name servers.
 func (f Finding) RefusedByResolver() bool {
 	n := 0
@@ -187,7 +189,7 @@ func (f Finding) RefusedByResolver() bool {
 	return n > 0
 }
 
-// azure reports whether the host is one of Azure's container registries.
+// IsAzure reports whether the host is one of Azure's container registries.
 func IsAzure(host string) bool {
 	for _, domain := range []string{".azurecr.io", ".azurecr.cn", ".azurecr.us", ".azurecr.de"} {
 		if strings.HasSuffix(host, domain) {

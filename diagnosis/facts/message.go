@@ -9,7 +9,9 @@ import (
 
 // withoutCredentials lists how a registry's answer to an anonymous request may be
 // classified.
-var withoutCredentials = []report.Cause{report.CredentialsMissing, report.AccessDeniedOrMissing, report.RepositoryNotFound, report.CredentialsRejected}
+var withoutCredentials = []report.Cause{
+	report.CredentialsMissing, report.AccessDeniedOrMissing, report.RepositoryNotFound, report.CredentialsRejected,
+}
 
 // alsoReportedAs lists, for causes that the runtime itself cannot see, the causes
 // that its message is then classified as. It adds to what the classifier of
@@ -32,7 +34,7 @@ var alsoReportedAs = map[report.Cause][]report.Cause{
 	report.ResolverFailed:           {report.ResolverUnreachable},
 }
 
-// message is an error message of the runtime, classified.
+// Message is an error message of the runtime, classified.
 type Message struct {
 	Check      *report.Check  // the failed check that has it; nil: there is no message
 	Cause      report.Cause   // the likeliest cause
@@ -62,24 +64,25 @@ func splitCauses(s string) []report.Cause {
 	return out
 }
 
+// Exists reports whether there is a message.
 func (m Message) Exists() bool { return m.Check != nil }
 
-// informative reports whether the message tells where the path to the image
+// Informative reports whether the message tells where the path to the image
 // fails.
 func (m Message) Informative() bool {
 	return m.Exists() && m.Cause != report.Undetermined && m.Cause != report.PullTimedOut && m.Cause != report.PullQueueLimited
 }
 
-// mayMean reports whether the message can mean this cause.
+// MayMean reports whether the message can mean this cause.
 func (m Message) MayMean(c report.Cause) bool {
 	return m.Exists() && (m.Cause == c || slices.Contains(m.candidates, c) || slices.Contains(alsoReportedAs[c], m.Cause))
 }
 
-// fromTestPull reports whether the message is the test pull's, and not one that
+// FromTestPull reports whether the message is the test pull's, and not one that
 // the kubelet reported some time ago.
 func (m Message) FromTestPull() bool { return m.Exists() && m.Check.Kind == report.KindPull }
 
-// step returns how far the runtime came, as the message has it.
+// Step returns how far the runtime came, as the message has it.
 func (m Message) Step() string {
 	if !m.Exists() {
 		return ""
@@ -87,7 +90,7 @@ func (m Message) Step() string {
 	return m.Check.Evidence[report.KeyStep]
 }
 
-// stage returns the stage of the pull that failed. A connection that broke while
+// Stage returns the stage of the pull that failed. A connection that broke while
 // the runtime fetched a layer says nothing about the path to the manifest.
 func (m Message) Stage() report.Stage {
 	if step := m.Step(); step == "blob" || step == "unpack" || step == "empty" {

@@ -8,7 +8,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// resolversThatKnow returns the ids of the checks of single resolvers that have an
+// ResolversThatKnow returns the ids of the checks of single resolvers that have an
 // address for host.
 func ResolversThatKnow(e *Evidence, host string) []string {
 	var out []string
@@ -20,13 +20,14 @@ func ResolversThatKnow(e *Evidence, host string) []string {
 	return out
 }
 
-// foundElsewhere reports whether an address that only another resolver returns has
+// FoundElsewhere reports whether an address that only another resolver returns has
 // a certificate for this host.
 func FoundElsewhere(e *Evidence, host string) bool {
-	return slices.ContainsFunc(e.Below(report.ElsewhereID(host)), func(c report.Check) bool { return c.Outcome == report.Pass && c.Kind == report.KindTLS })
+	return slices.ContainsFunc(e.Below(report.ElsewhereID(host)),
+		func(c report.Check) bool { return c.Outcome == report.Pass && c.Kind == report.KindTLS })
 }
 
-// unresolvable reports whether every resolver of the node was queried and
+// Unresolvable reports whether every resolver of the node was queried and
 // answered that the name does not exist.
 func Unresolvable(e *Evidence, host string) bool {
 	n := 0
@@ -39,7 +40,7 @@ func Unresolvable(e *Evidence, host string) bool {
 	return n > 0
 }
 
-// impossibleAddress reports whether host resolves to an address that cannot be
+// ImpossibleAddress reports whether host resolves to an address that cannot be
 // its own: sinkholes answer with 0.0.0.0, and blocking entries of a hosts file
 // send a public name to this machine.
 func ImpossibleAddress(e *Evidence, host string) bool {
@@ -47,13 +48,13 @@ func ImpossibleAddress(e *Evidence, host string) bool {
 		UnexpectedClass(e, host, "loopback", "link-local", "metadata", "documentation", "benchmarking", "multicast", "reserved")
 }
 
-// unexpectedClass reports whether a public registry resolves to an address of one
+// UnexpectedClass reports whether a public registry resolves to an address of one
 // of these classes. A private registry may have any.
 func UnexpectedClass(e *Evidence, host string, classes ...string) bool {
 	return e.Is(report.DNSID(host), report.KeyPublicRegistry) && slices.Contains(classes, e.Fact(report.DNSID(host), report.KeySpecial))
 }
 
-// severalMachines reports whether a host was reached at more than one address of the
+// SeveralMachines reports whether a host was reached at more than one address of the
 // same family: those of both families are mostly one machine's.
 func SeveralMachines(e *Evidence, host string) bool {
 	n := map[bool]int{}
@@ -65,7 +66,7 @@ func SeveralMachines(e *Evidence, host string) bool {
 	return n[true] > 1 || n[false] > 1
 }
 
-// loopback reports whether a host is an address of the machine itself.
+// IsLoopback reports whether a host is an address of the machine itself.
 func IsLoopback(host string) bool {
 	address, err := netip.ParseAddrPort(report.WithPort(host))
 	return err == nil && address.Addr().IsLoopback()

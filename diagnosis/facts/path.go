@@ -7,7 +7,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// obstacle is the failed check that keeps the runtime from the image.
+// Obstacle is the failed check that keeps the runtime from the image.
 type Obstacle struct {
 	Check       report.Check
 	Cause       report.Cause   // the root cause, if it differs from the check's
@@ -20,9 +20,10 @@ type Obstacle struct {
 	Others      []report.Check // the obstacles at the hosts before this one
 }
 
+// Found reports whether there is an obstacle.
 func (o Obstacle) Found() bool { return o.Check.Outcome == report.Fail }
 
-// rootCause returns the root cause, which is the check's own unless a rule set
+// RootCause returns the root cause, which is the check's own unless a rule set
 // another.
 func (o Obstacle) RootCause() report.Cause {
 	if o.Cause != "" {
@@ -31,7 +32,7 @@ func (o Obstacle) RootCause() report.Cause {
 	return o.Check.Cause
 }
 
-// withRootCause sets the root cause behind the failed check. The checks that
+// WithRootCause sets the root cause behind the failed check. The checks that
 // showed it come first.
 func (o Obstacle) WithRootCause(c report.Cause, ids ...string) Obstacle {
 	o.Cause = c
@@ -39,20 +40,20 @@ func (o Obstacle) WithRootCause(c report.Cause, ids ...string) Obstacle {
 	return o
 }
 
-// likelyAtMost marks an obstacle that a rule chose, with what would decide.
+// LikelyAtMost marks an obstacle that a rule chose, with what would decide.
 func (o Obstacle) LikelyAtMost(wouldDecide ...string) Obstacle {
 	o.RuleChosen = true
 	o.WouldDecide = append(slices.Clone(o.WouldDecide), wouldDecide...)
 	return o
 }
 
-// alsoBecause adds ids to those that decided.
+// AlsoBecause adds ids to those that decided.
 func (o Obstacle) AlsoBecause(ids ...string) Obstacle {
 	o.Because = append(slices.Clone(o.Because), ids...)
 	return o
 }
 
-// path follows every host from the goal, an image that can be pulled, back to
+// ObstacleOf follows every host from the goal, an image that can be pulled, back to
 // the obstacle before it.
 func ObstacleOf(e *Evidence) Obstacle {
 	var goals, unseen []string
