@@ -86,6 +86,8 @@ func StandIns() Placeholders {
 		Node:           "this node",
 		Disk:           "/var/lib/containerd",
 		Issuer:         "that signed its certificate",
+		HostPort:       "the registry:443",
+		IP:             "the address of the registry",
 		HostsFile:      "the registry's hosts.toml",
 		Layers:         "the host that serves the layers",
 		Resolver:       "the first resolver of /etc/resolv.conf",

@@ -12,8 +12,9 @@ func IsAnswer(c report.Check) bool {
 	switch c.Kind {
 	case report.KindManifest, report.KindToken, report.KindImage, report.KindBlob:
 		return c.Outcome == report.Fail && c.Host != "" && c.Cause.Stage() >= report.StageAnswer
+	default:
+		return false
 	}
-	return false
 }
 
 // answersAt returns the statuses of other addresses of a host, from "ADDRESS STATUS, …".
