@@ -74,7 +74,7 @@ matrix: build lab-build ## run the fault matrix on real parts, no cluster; ROW=N
 
 define MATRIX
 	$(call timed,build the matrix,cd lab && go test -c -tags matrix -o $(BIN)/matrix.test ./matrix)
-	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(RECORD),-record $(CURDIR)/report/testdata/matrix))
+	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(RECORD),-record $(CURDIR)/diagnosis/testdata/matrix))
 endef
 
 .PHONY: unit
@@ -92,7 +92,7 @@ fuzz: ## run every fuzz target, FUZZTIME=2m each; TARGET=regexp for some
 
 .PHONY: mutation
 mutation: ## leave out each rule of the verdict in turn, and list the verdicts that become wrong
-	go test ./report -count=1 -run TestEveryRuleDecides -v
+	go test ./diagnosis -count=1 -run TestEveryRuleDecides -v
 
 .PHONY: corpus
 CORPUS ?= ../shared/corpus/train.jsonl

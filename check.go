@@ -14,6 +14,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -201,7 +202,7 @@ func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []repor
 			}, nil)
 			out[i] = report.Diagnosis{
 				Image: image, Time: time.Now().UTC().Truncate(time.Millisecond),
-				Verdict: report.Diagnose(found.Checks), Checks: found.Checks,
+				Verdict: diagnosis.Diagnose(found.Checks), Checks: found.Checks,
 			}
 		})
 	}

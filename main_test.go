@@ -24,6 +24,10 @@ var imports = map[string][]string{
 	"credentials":   {"report", "host"},
 	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
 
+	"diagnosis/facts":  {"report"},
+	"diagnosis/advice": {"report", "diagnosis/facts"},
+	"diagnosis":        {"report", "diagnosis/facts", "diagnosis/advice"},
+
 	"probes/guard":         {"report"},
 	"probes/view":          {"report", "evidence", "runtimeconfig"},
 	"probes/connect":       {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
@@ -51,10 +55,10 @@ var imports = map[string][]string{
 	"agent/kube":    {"report", "credentials"},
 	"agent/pods":    {"report", "classify"},
 	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
-	"agent/sweep":   {"report", "probes/reference", "probes/registry", "examine", "agent/config"},
+	"agent/sweep":   {"report", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
 	"agent/publish": {"report", "agent/config", "agent/kube"},
 	"agent": {
-		"report", "credentials", "cri", "examine",
+		"report", "diagnosis", "credentials", "cri", "examine",
 		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
 	},
 
@@ -64,6 +68,10 @@ var imports = map[string][]string{
 	"probes/probetest":    {"report"},
 	"examine/examinetest": {},
 }
+
+// standardOnly lists the packages that import nothing but the standard library and
+// each other.
+var standardOnly = []string{"report", "diagnosis", "diagnosis/facts", "diagnosis/advice"}
 
 func TestImportDirection(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
@@ -98,8 +106,8 @@ func TestImportDirection(t *testing.T) {
 				t.Errorf("%s imports %s, which is for tests", name, own)
 			case ours && !slices.Contains(may, own):
 				t.Errorf("%s imports %s", name, own)
-			case name == "report" && strings.Contains(strings.Split(imp, "/")[0], "."):
-				t.Errorf("report imports %s, which is not in the standard library", imp)
+			case !ours && slices.Contains(standardOnly, name) && strings.Contains(strings.Split(imp, "/")[0], "."):
+				t.Errorf("%s imports %s, which is not in the standard library", name, imp)
 			}
 		}
 	}
@@ -114,7 +122,7 @@ func TestCompilesForWorkstations(t *testing.T) {
 		t.Skip("compiles the standard library for two systems")
 	}
 	for _, system := range []string{"darwin", "windows"} {
-		cmd := exec.Command("go", "build", "./report", "./classify")
+		cmd := exec.Command("go", "build", "./report", "./classify", "./diagnosis/...")
 		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", system, err, out)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -224,7 +225,7 @@ func (c *examCache) store(e *entry, x examination, podCheck report.Check, secret
 			e.latest.contradicted = max(e.latest.contradicted, f.count)
 		}
 		if x.Final {
-			v := report.Diagnose(withPodChecks(x.Result, podCheck))
+			v := diagnosis.Diagnose(withPodChecks(x.Result, podCheck))
 			if v.Fault != report.FaultNone {
 				e.failures = nil
 			}

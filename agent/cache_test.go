@@ -15,6 +15,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -214,7 +215,7 @@ func TestPullsThatProveNothing(t *testing.T) {
 				case failedAt.After(x.ended):
 					time.Sleep(time.Until(due))
 				default:
-					return report.Diagnose(withPodChecks(x.judged(true), podCheck)).Cause
+					return diagnosis.Diagnose(withPodChecks(x.judged(true), podCheck)).Cause
 				}
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -77,7 +78,7 @@ func (r *recorder) record(i podImage, x examination) {
 		Volume:    i.pod.VolumeOf(i.image),
 		Asked:     i.pod.Request,
 		Time:      time.Now().UTC().Truncate(time.Millisecond),
-		Verdict:   report.Diagnose(checks),
+		Verdict:   diagnosis.Diagnose(checks),
 		Checks:    checks,
 	})
 	if x.Final {

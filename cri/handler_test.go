@@ -9,6 +9,7 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -63,7 +64,7 @@ func TestPullWithRuntimeHandler(t *testing.T) {
 	}
 	recovered := func(k report.Check) bool {
 		pod := report.Check{ID: report.IDPod, Kind: report.KindPod, Outcome: report.Fail, Cause: report.Undetermined}
-		return report.Diagnose([]report.Check{pod, n.Status(t.Context()), k}).Cause == report.Recovered
+		return diagnosis.Diagnose([]report.Check{pod, n.Status(t.Context()), k}).Cause == report.Recovered
 	}
 	k := pull(nil)
 	want(t, k, report.Pass, map[string]string{"removed": "true", "runtimeHandler": ""})

@@ -19,6 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/cri/critest"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/host/hosttest"
@@ -205,7 +206,7 @@ func TestConfined(t *testing.T) {
 			t.Errorf("without any capability %s is %s %s: %s", c.ID, c.Outcome, c.Cause, c.Summary)
 		}
 	}
-	if v := report.Diagnose(without.Checks); v.Fault == report.FaultNode || v.Confidence == report.Confirmed {
+	if v := diagnosis.Diagnose(without.Checks); v.Fault == report.FaultNode || v.Confidence == report.Confirmed {
 		t.Errorf("the verdict without any capability: %+v", v)
 	}
 }

@@ -13,9 +13,9 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/host/hosttest"
-	"github.com/pullprobe/pullprobe/report"
 )
 
 // kubelet starts a process that looks like the kubelet: its name, command line,
@@ -182,7 +182,7 @@ func TestNoCanaryInChecks(t *testing.T) {
 			},
 			nil,
 		)
-		verdict := report.Diagnose(x.Checks)
+		verdict := diagnosis.Diagnose(x.Checks)
 		if text := fmt.Sprintf("%+v %+v", x.Checks, verdict); strings.Contains(text, canary) {
 			t.Errorf("of %s shows: %s", data, text)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -77,7 +78,7 @@ func TestNoTestPullOfWhatIsDenied(t *testing.T) {
 		!strings.Contains(c.Summary, "refused by the setting deny: r.example") {
 		t.Errorf("%s %q", c.Outcome, c.Summary)
 	}
-	if v := report.Diagnose(x.Checks); v.Confidence == report.Confirmed || v.Fault != report.FaultUndetermined {
+	if v := diagnosis.Diagnose(x.Checks); v.Confidence == report.Confirmed || v.Fault != report.FaultUndetermined {
 		t.Errorf("%s %s (%s)", v.Fault, v.Cause, v.Confidence)
 	}
 }

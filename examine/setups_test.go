@@ -21,13 +21,14 @@ import (
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-var recordSetups = flag.Bool("record", false, "write the checks of the set-ups to report/testdata/setups")
+var recordSetups = flag.Bool("record", false, "write the checks of the set-ups to diagnosis/testdata/setups")
 
 // cell is one failure on one kind of node.
 type cell struct {
@@ -170,7 +171,7 @@ func TestSetups(t *testing.T) {
 			found := map[string]report.Verdict{}
 			checks := map[string][]report.Check{}
 			for _, r := range results {
-				found[r.Row], checks[r.Row] = report.Diagnose(r.Checks), r.Checks
+				found[r.Row], checks[r.Row] = diagnosis.Diagnose(r.Checks), r.Checks
 			}
 			for _, c := range cells()[n.name] {
 				t.Run(c.row, func(t *testing.T) {
@@ -337,7 +338,7 @@ func kubeletPull(t *testing.T, n node, c cell, conn *grpc.ClientConn) string {
 	return "[" + strings.Join(errs, ", ") + "]"
 }
 
-// recorded is a cell as report/testdata/setups has it, so that the verdict can be replayed
+// recorded is a cell as diagnosis/testdata/setups has it, so that the verdict can be replayed
 // and documented without a containerd.
 type recorded struct {
 	Row      string         `json:"row"`
@@ -370,7 +371,7 @@ func record(t *testing.T, n node, checks map[string][]report.Check) {
 	}
 	out.WriteString("]}\n")
 	first, _, _ := strings.Cut(strings.ToLower(n.name), " ")
-	dir := "../report/testdata/setups"
+	dir := "../diagnosis/testdata/setups"
 	must(t, os.MkdirAll(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, first+".json"), []byte(out.String()), 0o644))
 }

@@ -130,7 +130,7 @@ func TestReportSchemaRefusesBrokenReports(t *testing.T) {
 // The checks that the fault matrix recorded match the schema.
 func TestReportSchemaTakesRecordedChecks(t *testing.T) {
 	schema := reportSchema(t)
-	files, err := filepath.Glob("../report/testdata/matrix/*.json")
+	files, err := filepath.Glob("../diagnosis/testdata/matrix/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recordings: %v", err)
 	}

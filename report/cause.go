@@ -94,7 +94,7 @@ const (
 )
 
 // Catalogue returns every cause with its default fault, grouped by fault in the
-// order of docs/causes.md. [Diagnose] has the rules that assign another fault.
+// order of docs/causes.md. Rules of package diagnosis may assign another fault.
 func Catalogue() []CauseInfo {
 	var out []CauseInfo
 	for _, g := range catalogue {
@@ -121,6 +121,16 @@ func (c Cause) DefaultFault() Fault {
 		return f
 	}
 	return FaultUndetermined
+}
+
+// FaultAt returns who must act on a cause that the runtime's message names, by the
+// step in that message. An image verifier that fails, and a layer of which nothing
+// was written, are the node's fault.
+func FaultAt(c Cause, step string) Fault {
+	if c == SignatureRejected && step == "verifier" || c == LayerCorrupt && step == "empty" {
+		return FaultNode
+	}
+	return c.DefaultFault()
 }
 
 var defaultFault = func() map[Cause]Fault {

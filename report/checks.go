@@ -1,6 +1,7 @@
 package report
 
 import (
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,13 +40,13 @@ const (
 	familyDial      = "dial"
 	familyTLS       = "tls"
 	familyElsewhere = "elsewhere"
-	familyClock     = "clock"
+	FamilyClock     = "clock"
 	familyRegistry  = "registry"
 	familyToken     = "token"
 	familyManifest  = "manifest"
 	familyImage     = "image"
-	familyBlob      = "blob"
-	familyProvider  = "credentials/provider"
+	FamilyBlob      = "blob"
+	FamilyProvider  = "credentials/provider"
 )
 
 // joinID joins the parts of a check's id.
@@ -75,7 +76,7 @@ func ElsewhereID(host string, address ...string) string {
 }
 
 // ClockID is the check of the node's clock against a host's.
-func ClockID(host string) string { return joinID(familyClock, host) }
+func ClockID(host string) string { return joinID(FamilyClock, host) }
 
 // RegistryID is the check of a host's answer to GET /v2/.
 func RegistryID(host string) string { return joinID(familyRegistry, host) }
@@ -90,13 +91,13 @@ func ManifestID(host string) string { return joinID(familyManifest, host) }
 func ImageID(host string) string { return joinID(familyImage, host) }
 
 // BlobID is the check of a layer that a host serves.
-func BlobID(host string) string { return joinID(familyBlob, host) }
+func BlobID(host string) string { return joinID(FamilyBlob, host) }
 
 // CredentialID is the check of the nth credential, counted from 1.
 func CredentialID(n int) string { return joinID(IDCredentials, strconv.Itoa(n)) }
 
 // ProviderID is the check of one credential provider.
-func ProviderID(name string) string { return joinID(familyProvider, name) }
+func ProviderID(name string) string { return joinID(FamilyProvider, name) }
 
 // Elsewhere reports whether the check is about an address that the runtime does
 // not use.
@@ -134,3 +135,28 @@ const True = "true"
 
 // Is reports whether the evidence has this fact as true.
 func (c Check) Is(key string) bool { return c.Evidence[key] == True }
+
+// ByHand asks to make a check that was not made, for the reason in its summary.
+func (c Check) ByHand() string { return "check " + c.ID + " by hand: " + c.Summary }
+
+// NeedsRuntimeView reports whether the check needs what the runtime or its process sees.
+func (c Check) NeedsRuntimeView() bool {
+	return c.ID == IDCredentialsNode || strings.HasPrefix(c.ID, IDRuntime+"/") || strings.HasPrefix(c.ID, familyHosts+"/")
+}
+
+// Sentence returns the check's summary, with its host where that is not in it.
+func (c Check) Sentence() string {
+	switch c.Kind {
+	case KindDNS, KindDial, KindTLS, KindRegistry, KindManifest, KindBlob:
+	default:
+		return c.Summary
+	}
+	name := c.Host
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
+	}
+	if c.Summary == "" || strings.Contains(c.Summary, name) {
+		return c.Summary
+	}
+	return c.Host + ": " + c.Summary
+}

@@ -1,16 +1,20 @@
 package report_test
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	. "github.com/pullprobe/pullprobe/report"
 )
 
 // documentedEvidence returns the keys that docs/report.md describes, by the
@@ -109,12 +113,34 @@ func constants(t *testing.T, file, prefix string) map[string]string {
 	return out
 }
 
+// recordedChecks returns the checks of every recording of the fault matrix.
+func recordedChecks(t *testing.T) map[string][]Check {
+	t.Helper()
+	files, err := filepath.Glob("../diagnosis/testdata/matrix/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recordings: %v", err)
+	}
+	out := map[string][]Check{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r struct{ Checks []Check }
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		out[filepath.Base(file)] = r.Checks
+	}
+	return out
+}
+
 // Every check of the recordings, with all of its evidence, is described in
 // docs/report.md.
 func TestEvidenceIsDocumented(t *testing.T) {
 	byID, common := documentedEvidence(t)
-	for _, r := range recordings(t) {
-		for _, c := range r.Checks {
+	for row, checks := range recordedChecks(t) {
+		for _, c := range checks {
 			pattern := ""
 			for p := range byID {
 				if fits(p, c.ID) > fits(pattern, c.ID) {
@@ -122,12 +148,12 @@ func TestEvidenceIsDocumented(t *testing.T) {
 				}
 			}
 			if pattern == "" {
-				t.Errorf("%s: the check %s is not in docs/report.md", r.Row, c.ID)
+				t.Errorf("%s: the check %s is not in docs/report.md", row, c.ID)
 				continue
 			}
 			for key := range c.Evidence {
 				if !slices.Contains(byID[pattern], key) && !slices.Contains(common, key) {
-					t.Errorf("%s: %q of %s is not in docs/report.md under %s", r.Row, key, c.ID, pattern)
+					t.Errorf("%s: %q of %s is not in docs/report.md under %s", row, key, c.ID, pattern)
 				}
 			}
 		}

@@ -85,7 +85,7 @@ func vocabulary() []string {
 		IDReference, IDPod, IDQueue, IDDisk, IDClock, IDPull, IDControl,
 		IDCredentials, IDCredentialsNode, IDCredentialsAccount, IDCredentialProviders,
 		IDRuntime, IDRuntimeProcess, IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA, IDRuntimeProxy, IDRuntimeSandbox,
-		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, familyBlob,
+		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, FamilyBlob,
 	)
 	for _, c := range Catalogue() {
 		words = append(words, string(c.Cause))
@@ -163,7 +163,7 @@ func (r Redactor) Check(c Check) Check {
 	return c
 }
 
-// Checks redacts a list of checks. Call [Diagnose] with the result: then the
+// Checks redacts a list of checks. Draw the verdict from the result: then the
 // verdict contains nothing that the checks may not contain.
 func (r Redactor) Checks(in []Check) []Check {
 	out := make([]Check, len(in))

@@ -93,14 +93,14 @@ func (s *Sweep) writeRegistries(w io.Writer) {
 func (s *Sweep) writeMerged(w io.Writer) (single []Registry) {
 	silent := map[Cause]int{}
 	for _, r := range s.Registries {
-		if s.Control.Outcome == Fail && r.silent() {
+		if s.Control.Outcome == Fail && r.Silent() {
 			silent[r.Cause]++
 		}
 	}
 	written := map[Cause]bool{}
 	for _, r := range s.Registries {
 		n := silent[r.Cause]
-		if n < 2 || !r.silent() {
+		if n < 2 || !r.Silent() {
 			single = append(single, r)
 			continue
 		}
@@ -135,7 +135,7 @@ func (s *Sweep) writeRow(w io.Writer, r Registry) {
 // reason returns the text below a host in the table. If this node reaches nothing,
 // the reason is above the table, once.
 func (s *Sweep) reason(r Registry) string {
-	if s.Control.Outcome == Fail && r.silent() {
+	if s.Control.Outcome == Fail && r.Silent() {
 		return ""
 	}
 	text := r.Summary

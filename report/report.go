@@ -1,7 +1,8 @@
 // Package report is the model of pullprobe: the checks that probes make, the
-// verdict drawn from them, and the node report that carries both to people and
-// scripts. It imports nothing but the standard library, so that saved evidence
-// can be read, replayed and rendered anywhere.
+// verdict drawn from them, the catalogue of causes, and the node report that
+// carries them to people and scripts. It imports nothing but the standard library,
+// so that saved evidence can be read and rendered anywhere. Package diagnosis draws
+// the verdict.
 package report
 
 import (
@@ -73,7 +74,7 @@ const (
 	KindControl     Kind = "control"     // whether this node reaches other hosts
 )
 
-// Check is the result of one check: facts, never opinions. [Diagnose] draws the
+// Check is the result of one check: facts, never opinions. Package diagnosis draws the
 // verdict from a list of checks.
 type Check struct {
 	ID        string            `json:"id"`                  // unique in its diagnosis, e.g. "dial/registry.example/192.0.2.7:443"

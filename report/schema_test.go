@@ -247,10 +247,10 @@ func TestReportIsDocumented(t *testing.T) {
 // Every check that was recorded fits the schema's closed sets.
 func TestRecordingsFitSchema(t *testing.T) {
 	kinds := values(t, "Kind")
-	for _, r := range recordings(t) {
-		for _, c := range r.Checks {
+	for row, checks := range recordedChecks(t) {
+		for _, c := range checks {
 			if c.ID == "" || !slices.Contains(kinds, any(string(c.Kind))) || c.Cause != "" && !c.Cause.Known() {
-				t.Errorf("%s: %q is a check of kind %q with cause %q", r.Row, c.ID, c.Kind, c.Cause)
+				t.Errorf("%s: %q is a check of kind %q with cause %q", row, c.ID, c.Kind, c.Cause)
 			}
 		}
 	}

@@ -1,93 +1,63 @@
 package report
 
-// The stages of a pull in order. A later one is reached only through the earlier
+// Stage is how far a pull gets. A later stage is reached only through the earlier
 // ones.
+type Stage int
+
 const (
-	stageLocal  = iota + 1 // before anything is sent
-	stageDNS               // the name
-	stageDial              // the address
-	stageTLS               // the handshake
-	stageAnswer            // the answer of the registry or its token service
-	stageImage             // the content of the manifest
-	stageBlob              // the layers
-	stageWrite             // the disk, unpacking
+	StageLocal  Stage = iota + 1 // before anything is sent
+	StageDNS                     // the name
+	StageDial                    // the address
+	StageTLS                     // the handshake
+	StageAnswer                  // the answer of the registry or its token service
+	StageImage                   // the content of the manifest
+	StageBlob                    // the layers
+	StageWrite                   // the disk, unpacking
 )
 
-func stage(c Cause) int {
+// Stage returns the stage of a pull that fails for this cause.
+func (c Cause) Stage() Stage {
 	switch c {
 	case HostNotFound, ResolverFailed, ResolverUnreachable, ResolverWrongAnswer:
-		return stageDNS
+		return StageDNS
 	case ConnectionRefused, ConnectionTimeout, NetworkUnreachable, ConnectionReset, ProxyUnreachable, ProxyDenied:
-		return stageDial
+		return StageDial
 	case TLSHandshakeFailed, TLSIntercepted, CertificateUntrusted, CertificateNotYetValid, CertificateExpired,
 		CertificateNameMismatch, CertificateInvalid, ClockSkewed, PlainHTTPRegistry:
-		return stageTLS
+		return StageTLS
 	case TagNotFound, RepositoryNotFound, AccessDeniedOrMissing, AccessForbidden, CredentialsMissing, CredentialsRejected,
 		CredentialsExpired, RateLimited, RegistryUnavailable, TokenServiceFailed, MirrorFaulty,
 		PullSecretMissing, PullSecretOtherRegistry, PullSecretNotAttached, CredentialProviderFailed:
-		return stageAnswer
+		return StageAnswer
 	case PlatformMismatch, UnsupportedManifest, SignatureRejected:
-		return stageImage
+		return StageImage
 	case BlobHostUnreachable, LayerCorrupt, PullTimedOut:
-		return stageBlob
+		return StageBlob
 	case DiskFull, InodesExhausted, DiskReadOnly, DiskIOError, UnpackFailed:
-		return stageWrite
+		return StageWrite
 	}
-	return stageLocal
+	return StageLocal
 }
 
-// onTheNetwork reports whether the cause is one of reaching a host: its name,
+// OnTheNetwork reports whether the cause is one of reaching a host: its name,
 // its address or the handshake.
-func onTheNetwork(c Cause) bool {
-	s := stage(c)
-	return s >= stageDNS && s <= stageTLS
+func (c Cause) OnTheNetwork() bool {
+	s := c.Stage()
+	return s >= StageDNS && s <= StageTLS
 }
 
-// beforeTLS reports whether the cause is one of a host's name or address.
-func beforeTLS(c Cause) bool {
-	s := stage(c)
-	return s == stageDNS || s == stageDial
+// BeforeTLS reports whether the cause is one of a host's name or address.
+func (c Cause) BeforeTLS() bool {
+	s := c.Stage()
+	return s == StageDNS || s == StageDial
 }
 
-func inCredentials(c Cause) bool {
+// AboutLogin reports whether the cause is what a registry answers to a login, or to
+// none.
+func (c Cause) AboutLogin() bool {
 	switch c {
 	case CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessDeniedOrMissing, AccessForbidden:
 		return true
 	}
 	return false
-}
-
-// withoutCredentials lists how a registry's answer to an anonymous request may be
-// classified.
-var withoutCredentials = []Cause{CredentialsMissing, AccessDeniedOrMissing, RepositoryNotFound, CredentialsRejected}
-
-// alsoReportedAs lists, for causes that the runtime itself cannot see, the causes
-// that its message is then classified as. It adds to what the classifier of
-// messages already allows for.
-var alsoReportedAs = map[Cause][]Cause{
-	PullSecretMissing:       withoutCredentials,
-	PullSecretMalformed:     withoutCredentials,
-	PullSecretOtherRegistry: withoutCredentials,
-	PullSecretNotAttached:   withoutCredentials,
-	// The kubelet only logs it, and pulls without credentials.
-	CredentialProviderFailed: withoutCredentials,
-	CredentialsMissing:       {AccessDeniedOrMissing},
-	AccessForbidden:          {AccessDeniedOrMissing},
-	CredentialsExpired:       {CredentialsRejected, AccessForbidden},
-	ClockSkewed:              {CertificateExpired, CertificateNotYetValid},
-	RepositoryNotFound:       {TagNotFound},
-	InodesExhausted:          {DiskFull},
-	PlatformMismatch:         {TagNotFound},
-	RuntimeConfigInvalid:     {CertificateUntrusted},
-	ResolverFailed:           {ResolverUnreachable},
-}
-
-// FaultAt returns who must act on a cause that the runtime's message names, by the
-// step in that message. An image verifier that fails, and a layer of which nothing
-// was written, are the node's fault.
-func FaultAt(c Cause, step string) Fault {
-	if c == SignatureRejected && step == "verifier" || c == LayerCorrupt && step == "empty" {
-		return FaultNode
-	}
-	return c.DefaultFault()
 }

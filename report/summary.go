@@ -83,13 +83,13 @@ func (n NodeReport) headline() string {
 		s += "; " + registries
 	}
 	if n.diskFails() {
-		s += "; " + descriptions[n.Disk.Cause]
+		s += "; " + n.Disk.Cause.Meaning()
 	}
 	return s
 }
 
 func (n NodeReport) diskFails() bool {
-	return n.Disk.Outcome == Fail && descriptions[n.Disk.Cause] != ""
+	return n.Disk.Outcome == Fail && n.Disk.Cause.Meaning() != ""
 }
 
 // writeDiskFault writes what is wrong with the image file system: it concerns every
@@ -100,8 +100,9 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	}
 	field(w, "disk", n.Disk.line())
 	if !slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.Verdict.Cause == n.Disk.Cause }) {
-		e := &evaluation{evidence: newEvidence([]Check{n.Disk}), ruleSet: rules()}
-		field(w, "fix", strings.ReplaceAll(e.fix(confirmed(n.Disk.Cause, n.Disk.ID)), "on this node", "on "+n.Node))
+		p := StandIns()
+		p.Node, p.Disk = n.Node, cmp.Or(n.Disk.Evidence[KeyMount], p.Disk)
+		field(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
 	}
 }
 
@@ -116,7 +117,7 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	var pods []string
 	confidence := Likely
 	for i, d := range n.Diagnoses {
-		if d.Verdict.Fault != FaultNode || !beforeTLS(d.Verdict.Cause) {
+		if d.Verdict.Fault != FaultNode || !d.Verdict.Cause.BeforeTLS() {
 			continue
 		}
 		merged[i] = true
@@ -131,7 +132,7 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	field(w, "why", c.Summary)
 	field(w, "fix", "on "+n.Node+": check what every connection depends on (resolver, route, firewall, proxy), not a single registry")
 	if len(pods) > 0 {
-		field(w, "pods", abbreviate(pods))
+		field(w, "pods", Abbreviate(pods))
 	}
 	field(w, "checked", Time(n.Sweep.Time))
 	if len(pods) > 0 {
@@ -233,22 +234,20 @@ func writeRetry(w io.Writer, pod string) {
 // notChecked lists the checks that were not made although no other check blocked
 // them, with the reason. What a silent runtime leaves unknown is one entry.
 func (d Diagnosis) notChecked() string {
+	const runtimeView = "everything that needs the runtime's view (it does not answer)"
 	var out []string
 	for _, c := range d.Checks {
 		switch {
-		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.byHand()):
-		case d.Verdict.Cause == RuntimeUnavailable && c.ofRuntimeView():
-			out = appendNew(out, "everything that needs the runtime's view (it does not answer)")
+		case c.Outcome != Skipped, c.BlockedBy != "", c.Kind == KindControl, slices.Contains(d.Verdict.WouldDecide, c.ByHand()):
+		case d.Verdict.Cause == RuntimeUnavailable && c.NeedsRuntimeView():
+			if !slices.Contains(out, runtimeView) {
+				out = append(out, runtimeView)
+			}
 		default:
 			out = append(out, c.ID+" ("+c.Summary+")")
 		}
 	}
 	return strings.Join(out, "; ")
-}
-
-// ofRuntimeView reports whether the check needs what the runtime or its process sees.
-func (c Check) ofRuntimeView() bool {
-	return c.ID == IDCredentialsNode || strings.HasPrefix(c.ID, IDRuntime+"/") || strings.HasPrefix(c.ID, familyHosts+"/")
 }
 
 // ASCII returns the text with a question mark for every character outside ASCII,

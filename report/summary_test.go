@@ -17,30 +17,57 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
+// node returns a node on which two pods are stuck, and whose disk is full.
 func node() NodeReport {
 	at := time.Date(2026, 11, 21, 3, 58, 12, 0, time.UTC)
-	diagnosis := func(pod string, checks []Check) Diagnosis {
-		return Diagnosis{Image: host + "/app:1", Node: "node-a", Pod: pod, Container: "web", Time: at, Verdict: Diagnose(checks), Checks: checks}
-	}
 	return NodeReport{
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: at, Fault: FaultNode, Cause: ConnectionTimeout, Stuck: 2,
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
 		Diagnoses: []Diagnosis{
-			diagnosis("shop/web-1", all(with(reported(TagNotFound), ev(KeyName, "web-1", KeyContainer, "web", KeyOwner, "deployment/web")),
-				ladder(KindManifest, TagNotFound, ev(KeySuggestTag, "1.0"),
-					saying(`tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`)))),
-			diagnosis("shop/web-2", all(
-				check(IDPod, KindPod, Unknown, "", ev(KeyNamespace, "shop", KeyName, "web-2", KeyContainer, "web", KeyNode, "node-a")),
-				check(IDCredentials, KindCredentials, Skipped, "", saying("cannot read secret shop/regcred")),
-				check(LocalID(host), KindImage, Pass, "", ev(KeyCount, "3")),
-				ladder(KindDial, ConnectionTimeout, ev(KeyDeadline, True), saying("cannot connect to 192.0.2.1:443: no answer within 2.5 s"),
-					func(c *Check) { c.Target = "192.0.2.1:443" }))),
+			{
+				Image: "registry.example/app:1", Node: "node-a", Pod: "shop/web-1", Container: "web", Time: at,
+				Verdict: Verdict{
+					Fault: FaultConfig, Cause: TagNotFound, Confidence: Confirmed,
+					Summary: `tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`,
+					Fix: "use the existing tag: kubectl -n shop set image deployment/web web=registry.example/app:1.0, " +
+						"or push registry.example/app:1",
+					Because: []string{"manifest/registry.example", "pod"},
+				},
+				Checks: path(
+					Check{ID: "pod", Kind: KindPod, Outcome: Fail, Cause: TagNotFound, Summary: "not found"},
+					Check{ID: "manifest/registry.example", Kind: KindManifest, Host: "registry.example", Outcome: Fail, Cause: TagNotFound},
+				),
+			},
+			{
+				Image: "registry.example/app:1", Node: "node-a", Pod: "shop/web-2", Container: "web", Time: at,
+				Verdict: Verdict{
+					Fault: FaultNode, Cause: ConnectionTimeout, Confidence: Likely,
+					Summary: "registry.example: cannot connect to 192.0.2.1:443: no answer within 2.5 s",
+					Fix: "on node-a: check firewall, security group and route to 192.0.2.1:443 " +
+						"(images from registry.example were pulled here before)",
+					Because: []string{"dial/registry.example/192.0.2.1:443", "local/registry.example"},
+					WouldDecide: []string{
+						"check from another node: if it fails there too, registry.example itself is down",
+						"wait for the runtime's own error (after its longer timeout, usually 30 s or more)",
+					},
+				},
+				Checks: path(
+					Check{ID: "credentials", Kind: KindCredentials, Outcome: Skipped, Summary: "cannot read secret shop/regcred"},
+					Check{ID: "dial/registry.example/192.0.2.1:443", Kind: KindDial, Host: "registry.example", Outcome: Fail, Cause: ConnectionTimeout},
+				),
+			},
 		},
 	}
 }
 
-func saying(summary string) edit { return func(c *Check) { c.Summary = summary } }
+// path returns these checks, and one behind them that they block.
+func path(checks ...Check) []Check {
+	last := checks[len(checks)-1]
+	return append(checks, Check{
+		ID: "image/registry.example", Kind: KindImage, Host: last.Host, Outcome: Skipped, Summary: "not checked", BlockedBy: last.ID,
+	})
+}
 
 func TestSummary(t *testing.T) {
 	n := node()

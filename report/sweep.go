@@ -136,3 +136,6 @@ func SortRegistries(list []Registry) {
 		return cmp.Or(rank(a)-rank(b), strings.Compare(a.Host, b.Host))
 	})
 }
+
+// Silent reports whether nothing came back from the host.
+func (r Registry) Silent() bool { return r.State == Unreachable && r.Cause.BeforeTLS() }

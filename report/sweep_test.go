@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/pullprobe/pullprobe/diagnosis"
 	. "github.com/pullprobe/pullprobe/report"
 )
 
@@ -38,9 +39,9 @@ func ms(n int) Millis { return Millis(time.Duration(n) * time.Millisecond) }
 // sweptNode returns a node without stuck pods and with these registries.
 func sweptNode(list ...Registry) NodeReport {
 	SortRegistries(list)
-	var hosts []ControlHost
+	var hosts []diagnosis.ControlHost
 	for _, r := range list {
-		hosts = append(hosts, ControlHost{Registry: r, Known: true})
+		hosts = append(hosts, diagnosis.ControlHost{Registry: r, Known: true})
 	}
 	return NodeReport{
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: sweptAt.Add(5 * time.Second), Fault: FaultNone, Cause: Healthy,
@@ -53,7 +54,7 @@ func sweptNode(list ...Registry) NodeReport {
 			Evidence: map[string]string{KeyFullSoon: True},
 		},
 		Sweep: &Sweep{
-			Time: sweptAt, Duration: ms(2512), Control: Control(hosts, false, sweptAt), Registries: list,
+			Time: sweptAt, Duration: ms(2512), Control: diagnosis.Control(hosts, false, sweptAt), Registries: list,
 			Resolvers: []Resolver{
 				{Address: "10.0.0.2:53", Outcome: Pass, Latency: ms(3)},
 				{Address: "10.0.0.3:53", Outcome: Fail, Cause: ResolverUnreachable, Latency: ms(1000)},
@@ -94,8 +95,8 @@ func TestSummaryOfSweep(t *testing.T) {
 		golden(t, "summary-bad", n.Summary())
 	})
 	t.Run("nothing is reachable", func(t *testing.T) {
-		diagnosis := func(pod, image string, checks []Check) Diagnosis {
-			return Diagnosis{Image: image, Node: "node-a", Pod: pod, Container: "web", Time: sweptAt, Verdict: Diagnose(checks), Checks: checks}
+		diagnosis := func(pod, image string, v Verdict) Diagnosis {
+			return Diagnosis{Image: image, Node: "node-a", Pod: pod, Container: "web", Time: sweptAt, Verdict: v}
 		}
 		var list []Registry
 		for i := range 20 {
@@ -106,13 +107,18 @@ func TestSummaryOfSweep(t *testing.T) {
 		n := sweptNode(list...)
 		n.Fault, n.Cause, n.Stuck = FaultNode, ConnectionTimeout, 13
 		n.Sweep.Clock = Check{ID: "clock", Kind: KindClock, Outcome: Skipped, Summary: "no host returned a Date header"}
-		for i := range 12 {
-			checks := all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), n.Sweep.Control)
-			n.Diagnoses = append(n.Diagnoses, diagnosis(fmt.Sprintf("shop/web-%d", i), host+"/app:1", checks))
+		timeout := Verdict{
+			Fault: FaultNode, Cause: ConnectionTimeout, Confidence: Likely,
+			Summary: "no answer within 2.5 s", Fix: "check firewall", Because: []string{"dial/registry.example/192.0.2.1:443", "control"},
 		}
-		other := all(check("reference", KindReference, Fail, InvalidReference,
-			saying(`"APP:1" is not a valid image name: a repository has no capitals`)))
-		n.Diagnoses = append(n.Diagnoses, diagnosis("shop/other", "APP:1", other))
+		for i := range 12 {
+			n.Diagnoses = append(n.Diagnoses, diagnosis(fmt.Sprintf("shop/web-%d", i), "registry.example/app:1", timeout))
+		}
+		n.Diagnoses = append(n.Diagnoses, diagnosis("shop/other", "APP:1", Verdict{
+			Fault: FaultConfig, Cause: InvalidReference, Confidence: Confirmed,
+			Summary: `"APP:1" is not a valid image name: a repository has no capitals`,
+			Fix:     "correct the image name in the pod's manifest", Because: []string{"reference"},
+		}))
 		golden(t, "summary-cut-off", n.Summary())
 	})
 }

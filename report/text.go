@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -140,3 +141,13 @@ func twoUnits(d, unit time.Duration, name string, part time.Duration, partName s
 // Time returns a time for people, in UTC and in seconds:
 // "2026-11-28 20:33:50 UTC".
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// Abbreviate joins the first of many names.
+func Abbreviate(names []string) string {
+	const most = 3
+	names = slices.Sorted(slices.Values(names))
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + " and " + strconv.Itoa(len(names)-most) + " more"
+}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -61,7 +62,7 @@ func (t *hostTable) observe(observations []examine.Observation, control report.C
 			continue
 		}
 		at := o.At.UTC().Truncate(time.Millisecond)
-		r := report.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
+		r := diagnosis.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
 		r.Host, r.Roles = name, o.Roles
 		h.noteLimit(&r, o.Checks)
 		what := h.observe(r)
@@ -101,17 +102,17 @@ func (t *hostTable) limited(now time.Time) map[string]bool {
 
 // controls returns what the hosts that were checked show about this node. The
 // configured ones count as known.
-func (t *hostTable) controls(observations []examine.Observation, configured []string) []report.ControlHost {
+func (t *hostTable) controls(observations []examine.Observation, configured []string) []diagnosis.ControlHost {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var out []report.ControlHost
+	var out []diagnosis.ControlHost
 	for _, o := range observations {
 		if o.At.IsZero() {
 			continue
 		}
 		h := t.byName[o.Host]
-		v := report.ControlHost{
-			Registry: report.StateOf(o.Host, o.Checks, o.At),
+		v := diagnosis.ControlHost{
+			Registry: diagnosis.StateOf(o.Host, o.Checks, o.At),
 			Known:    h != nil && h.wasReached || slices.Contains(configured, o.Host),
 		}
 		v.Roles = o.Roles

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -207,7 +208,7 @@ func domainOf(image string) string {
 // merge adds the results of a sweep to what is known, announces the changes, and
 // returns the new state.
 func (s *Sweeper) merge(observations []examine.Observation, set config.Settings, now time.Time) report.Sweep {
-	control := report.Control(s.hosts.controls(observations, set.Control), false, now)
+	control := diagnosis.Control(s.hosts.controls(observations, set.Control), false, now)
 	changes := s.hosts.observe(observations, control)
 	for _, o := range observations {
 		if o.Lead != nil && !o.At.IsZero() {

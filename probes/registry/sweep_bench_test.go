@@ -14,6 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
@@ -60,7 +61,7 @@ func BenchmarkSurvey(b *testing.B) {
 				sweeps++
 				good := 0
 				for _, l := range looks {
-					if report.StateOf(l.Place.Name(), l.Checks, l.At).State == report.Reachable {
+					if diagnosis.StateOf(l.Place.Name(), l.Checks, l.At).State == report.Reachable {
 						good++
 					}
 				}

@@ -1,0 +1,85 @@
+// Package advice says in words what a verdict means and how to fix its cause, with
+// the names that the evidence has. The catalogue of package report has the texts of
+// each cause; this package has those that depend on more evidence.
+package advice
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// adviser is a finding with what its fix depends on.
+type adviser struct {
+	facts.Finding
+	names        report.Placeholders
+	openQuestion string // decides who must act; empty if that is known
+}
+
+// Fix returns the one line that fixes the cause of a verdict. The open question is
+// what decides who must act; empty if that is known.
+func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
+	a := adviser{Finding: facts.FindingOf(e, v), names: placeholdersOf(e, v), openQuestion: openQuestion}
+	if a.Cause == report.Undetermined && len(a.WouldDecide) > 0 {
+		question := a.WouldDecide[0]
+		if strings.Contains(a.Summary, question) || strings.Contains(question, " by hand: ") { // a step that was not seen
+			question = "crictl pull " + a.names.Image + " on " + a.names.Node
+		}
+		return "not known yet; to find out: " + question
+	}
+	return a.names.Fill(a.names.WithoutBlanks(a.Cause, cmp.Or(a.fixOfDetour(), a.fixTemplate())))
+}
+
+// fixTemplate returns the template of the first fix that applies: those that depend
+// on evidence come before that of the cause.
+func (a adviser) fixTemplate() string {
+	if fix := a.fixOfLogin(); fix != "" {
+		return fix
+	}
+	if image, what := a.existingImage(); image != "" && a.Fault == a.Cause.DefaultFault() {
+		return "use the existing " + what + a.use(image) + ", or " + a.orElse()
+	}
+	special := cmp.Or(
+		a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfSecret(), a.fixOfLayers(),
+		a.fixOfAnswer(), a.fixOfTrust(), a.fixOfNode(),
+	)
+	if special != "" {
+		return special
+	}
+	if i := slices.IndexFunc(a.WouldDecide, asksElsewhere); i >= 0 && a.Fault == report.FaultUndetermined {
+		switch a.Cause {
+		case report.BlobHostUnreachable, report.TokenServiceFailed, report.NetworkUnreachable, report.ConnectionRefused, report.ConnectionTimeout:
+			return a.WouldDecide[i]
+		}
+	}
+	if a.Fault == report.FaultNode && (a.Cause == report.ConnectionRefused || a.Cause == report.ConnectionTimeout) {
+		return a.Cause.Fix(report.FaultNode) + a.comparedWith()
+	}
+	return a.Cause.Fix(a.Fault)
+}
+
+// fixOfQuestion returns what to find out where a rival leaves open who must act.
+func (a adviser) fixOfQuestion() string {
+	if a.openQuestion == "" || a.Cause.FixOnlyFor(report.FaultUndetermined) != "" {
+		return ""
+	}
+	return "find out first who must act: " + a.openQuestion
+}
+
+// asksElsewhere reports whether something to confirm is a request from another node.
+func asksElsewhere(s string) bool { return strings.HasPrefix(s, "from another node: curl") }
+
+// comparedWith says which comparison shows that an unreachable host is this node's
+// fault.
+func (a adviser) comparedWith() string {
+	switch {
+	case slices.Contains(a.Because, report.IDControl):
+		return " (nothing else can be reached from here either)"
+	case slices.Contains(a.Because, a.LocalImages().ID):
+		return " (images from {registry} were pulled here before)"
+	}
+	return ""
+}

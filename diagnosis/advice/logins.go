@@ -1,0 +1,92 @@
+package advice
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// fixOfLogin returns the fix of a login that is missing or refused, where the fix of
+// the cause does not apply: a password goes to no host that is not known to be a
+// registry, and a node that gets its logins from a provider needs no secret.
+func (a adviser) fixOfLogin() string {
+	switch a.Cause {
+	case report.CredentialsMissing, report.CredentialsRejected, report.AccessDeniedOrMissing, report.PullSecretMissing,
+		report.PullSecretOtherRegistry:
+	default:
+		return ""
+	}
+	switch {
+	case len(a.Hosts()) > 0 && (!a.IsRegistry() || a.UnderWildcard()):
+		return "find out first whether {host} is the intended registry, and give it no password before: " +
+			"curl -i https://{hostport}/v2/ shows what answers there; any misspelt name may lead to it"
+	case a.names.Provider != "" &&
+		(a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):
+		return "repeat the request with the login of {provider}, which pods of {node} use instead of a pull secret; " +
+			"then check the name {registry}/{repository}"
+	}
+	return ""
+}
+
+// fixOfRefusal returns the fix of a refusal for which the registry has a reason of
+// its own.
+func (a adviser) fixOfRefusal() string {
+	reason := a.Decided(report.KeyRefusedFor)
+	if a.Decided(report.KeyPolicy) == report.True {
+		reason = "policy"
+	}
+	if a.Cause != report.AccessForbidden && a.Cause != report.AccessDeniedOrMissing {
+		return ""
+	}
+	switch reason {
+	case "", "none":
+		return ""
+	case "quota", "billing":
+		return "ask the owner of the project on {host} to settle its " + reason + ": the registry refuses for that, not for the login"
+	case "quarantine":
+		return "wait until {host} has scanned {repository}:{tag}, or ask its operator why it is quarantined"
+	case "country", "network":
+		return "ask the operator of {host} to allow this " + reason + ", or pull through a mirror that it allows"
+	}
+	return "correct what the rule of {host} objects to in {repository}:{tag} (vulnerabilities, signature), " +
+		"or ask its operator for an exception"
+}
+
+// fixOfSecret returns the fix of a pull secret, by what is known of it.
+func (a adviser) fixOfSecret() string {
+	secret := a.Get(report.IDCredentials).Evidence
+	several := strings.Contains(secret[report.KeyAbsent]+a.Fact(report.IDPod, report.KeyPullSecrets), ",")
+	switch {
+	case a.Cause == report.PullSecretNotAttached && a.Fact(report.IDCredentialsAccount, report.KeyWhy) == "later":
+		return "recreate the pod: secret {secret} was added to ServiceAccount {sa} after the pod was created, and only new pods get it"
+	case a.Cause == report.PullSecretNotAttached && a.Fact(report.IDCredentialsAccount, report.KeyWhy) == "podListsOwn":
+		return "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
+	case a.Cause == report.PullSecretMalformed && strings.Contains(secret[report.KeySecret], "/"): // the path of a file
+		return "recreate {secret}: docker login {registry}"
+	case a.Cause == report.PullSecretMalformed && a.Failed(report.IDCredentials) && secret[report.KeyFatal] == "" &&
+		a.Kubelet.Cause != report.PullSecretMalformed:
+		// It may serve another purpose: to recreate it would take it away.
+		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
+	case a.Cause == report.PullSecretMissing && several: // which of them is for this registry is not known
+		return a.Cause.FixInWords()
+	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
+		return ""
+	case facts.IsAzure(a.names.Host):
+		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: " +
+			"Azure answers 401 in both cases"
+	}
+	name, ok := strings.CutPrefix(a.names.Source, "secret ")
+	if !ok || strings.Contains(name, ",") { // it has several registries, which a new one would lack
+		return a.Cause.FixInWords()
+	}
+	ns, name := cutNamespace(name)
+	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(a.Cause.Fix(report.FaultNone))
+}
+
+// cutNamespace splits NAMESPACE/NAME; the namespace may be missing.
+func cutNamespace(s string) (ns, name string) {
+	i := strings.LastIndex(s, "/")
+	return s[:max(i, 0)], s[i+1:]
+}

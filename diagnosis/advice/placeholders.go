@@ -1,0 +1,167 @@
+package advice
+
+import (
+	"cmp"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Fill fills the {names} of a template by what is known of a verdict.
+func Fill(e *facts.Evidence, v report.Verdict, template string) string {
+	return placeholdersOf(e, v).Fill(template)
+}
+
+// placeholdersOf returns the placeholders of a verdict: the names that its evidence
+// has, and stand-ins for the others.
+func placeholdersOf(e *facts.Evidence, v report.Verdict) report.Placeholders {
+	p := report.StandIns()
+	var because report.Check
+	if len(v.Because) > 0 {
+		because = e.Get(v.Because[0])
+	}
+	fillFromSpecification(&p, e)
+	fillFromDecidingCheck(&p, because)
+	fillFromNode(&p, e)
+	p.Source = cmp.Or(because.Evidence[report.KeyUsedCredential], p.Source)
+	p.Host = hostOf(e, v, because, p.Registry)
+	if v.Cause == report.ProxyDenied { // the host that the proxy refuses may be the token service's, or the layers'
+		p.Host = cmp.Or(because.Evidence[report.KeyProxyFor], e.Fact(because.BlockedBy, report.KeyProxyFor), p.Host)
+	}
+	p.Address = cmp.Or(because.Target, p.Host)
+	p.HostsFile = hostsFile(e, p)
+	p.HostPort = report.WithPort(p.Host)
+	p.IP = "the address of " + p.Host
+	if address, err := netip.ParseAddrPort(because.Target); err == nil {
+		p.IP = address.Addr().String()
+	}
+	p.Resolver = cmp.Or(e.Fact(report.DNSID(p.Host), report.KeyResolver), p.Resolver)
+	return p
+}
+
+// fillFromSpecification sets what the image's name, the pod and its credentials
+// show.
+func fillFromSpecification(p *report.Placeholders, e *facts.Evidence) {
+	ref, pod, cred := e.Get(report.IDReference), e.Get(report.IDPod).Evidence, e.Get(report.IDCredentials).Evidence
+	p.Image = cmp.Or(ref.Target, p.Image)
+	p.Registry = cmp.Or(ref.Evidence[report.KeyDomain], p.Registry)
+	p.Repository = cmp.Or(ref.Evidence[report.KeyPath], p.Repository)
+	p.Tag = cmp.Or(ref.Evidence[report.KeyTag], ref.Evidence[report.KeyDigest], p.Tag)
+	p.Namespace = cmp.Or(pod[report.KeyNamespace], p.Namespace)
+	p.Pod = cmp.Or(pod[report.KeyName], p.Pod)
+	p.Container = cmp.Or(pod[report.KeyContainer], p.Container)
+	p.ServiceAccount = cmp.Or(pod[report.KeyServiceAccount], p.ServiceAccount)
+	p.Node = cmp.Or(pod[report.KeyNode], p.Node)
+	p.Owner, p.Where = owner(e, *p)
+	p.Secret = cmp.Or(cred[report.KeySecret], p.Secret)
+	p.Provider = cmp.Or(cred[report.KeyProviderNotRun], cred[report.KeyExpectedProvider], cred[report.KeyPossibleProvider])
+	provider := cred[report.KeyProviderNotRun]
+	if provider != "" {
+		provider = "credential provider " + provider
+	}
+	p.Source = cmp.Or(cred[report.KeySource], provider, p.Source)
+}
+
+// fillFromDecidingCheck sets what the check shows that decided.
+func fillFromDecidingCheck(p *report.Placeholders, because report.Check) {
+	p.Layers = cmp.Or(because.Evidence[report.KeyBlobHost], p.Layers)
+	p.Stale = cmp.Or(because.Evidence[report.KeyFiles], p.Stale)
+	p.Behind = cmp.Or(because.Evidence[report.KeyAhead], p.Behind)
+	if issuer := because.Evidence[report.KeyIssuer]; issuer != "" {
+		p.Issuer = strconv.Quote(issuer) // anyone can write a certificate
+	}
+	if after := because.Evidence[report.KeyRetryAfter]; strings.Contains(after, " ") { // a date
+		p.Resets = "until " + after
+	} else if after != "" {
+		p.Resets = after + " s"
+	}
+}
+
+// fillFromNode sets what the checks of the runtime and of the disk show.
+func fillFromNode(p *report.Placeholders, e *facts.Evidence) {
+	p.HostsDir = configPath(e)
+	p.Disk = cmp.Or(e.Fact(report.IDDisk, report.KeyMount), p.Disk)
+	p.Sandbox = cmp.Or(e.Fact(report.IDRuntimeSandbox, report.KeyImage), p.Sandbox)
+	p.Runtime = cmp.Or(e.Fact(report.IDRuntime, report.KeyName), p.Runtime)
+	p.Unit = unitBySocket(e)
+	for _, id := range []string{report.IDRuntimeConfig, report.IDRuntimeEnvironment, report.IDRuntimeCA} {
+		if unit := e.Fact(id, report.KeyUnit); unit != "" {
+			p.Restart, p.Unit = "systemctl restart "+unit, unit
+		}
+	}
+}
+
+// hostOf returns the host that the verdict is about: of the deciding check, or the
+// one that it refers to.
+func hostOf(e *facts.Evidence, v report.Verdict, because report.Check, registry string) string {
+	host := cmp.Or(because.Host, registry)
+	if len(v.Because) > 1 && because.Evidence[report.KeyStep] == "blob" {
+		host = cmp.Or(e.Fact(v.Because[1], report.KeyBlobHost), host)
+	}
+	if because.Outcome == report.Fail && v.Cause.OnTheNetwork() {
+		host = cmp.Or(because.Evidence[report.KeyRedirectedTo], host)
+	}
+	return host
+}
+
+// owner returns what kubectl set image changes, and the place of the image in it.
+func owner(e *facts.Evidence, p report.Placeholders) (owner, where string) {
+	pod := e.Get(report.IDPod).Evidence
+	owner, where = cmp.Or(pod[report.KeyOwner], "pod/"+p.Pod), "the pod's manifest"
+	of := " of pod " + p.Namespace + "/" + p.Pod
+	switch {
+	case pod[report.KeyName] == "":
+	case pod[report.KeyVolume] != "":
+		where = "image volume " + pod[report.KeyVolume] + of
+	case pod[report.KeyContainer] != "":
+		where = "container " + p.Container + of
+	}
+	return owner, where
+}
+
+// hostsFile returns the file that configures the image's registry: also for a
+// mirror it is in the directory of the registry. k3s and RKE2 generate it.
+func hostsFile(e *facts.Evidence, p report.Placeholders) string {
+	file := e.Fact(report.HostsID(p.Registry), report.KeyFile)
+	if !strings.HasSuffix(file, ".toml") {
+		file = ""
+	}
+	switch {
+	case strings.Contains(file+p.HostsDir, "/rancher/"):
+		return "registries.yaml (k3s and RKE2 generate hosts.toml from it)"
+	case file != "":
+		return file
+	case p.HostsDir != "":
+		return p.HostsDir + "/" + p.Registry + "/hosts.toml"
+	}
+	return "the registry's hosts.toml (set config_path first)"
+}
+
+// configPath returns the directory of the runtime's hosts.toml files, as its
+// process uses it; empty if that is not known, or if its configuration names none.
+func configPath(e *facts.Evidence) string {
+	if e.Fact(report.IDRuntimeConfig, report.KeyFilesSay) == "" {
+		return ""
+	}
+	used := cmp.Or(e.Fact(report.IDRuntimeConfig, report.KeyRuns), e.Fact(report.IDRuntimeConfig, report.KeyFilesSay))
+	for dir := range strings.SplitSeq(used, ":") {
+		if strings.HasPrefix(dir, "/") {
+			return dir
+		}
+	}
+	return ""
+}
+
+// unitBySocket returns the systemd unit that the runtime's socket belongs to.
+func unitBySocket(e *facts.Evidence) string {
+	c := e.Get(report.IDRuntime)
+	for _, unit := range []string{"k3s", "rke2", "crio"} {
+		if strings.Contains(c.Target+c.Summary, "/"+unit+"/") {
+			return unit
+		}
+	}
+	return cmp.Or(c.Evidence[report.KeyName], "containerd")
+}

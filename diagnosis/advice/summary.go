@@ -1,0 +1,38 @@
+package advice
+
+import (
+	"cmp"
+	"strconv"
+	"time"
+
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Summary says what is wrong. A check that found the cause itself says it best. A
+// message, or a check that found only a symptom, follows the cause's description.
+func Summary(e *facts.Evidence, v report.Verdict) string {
+	s := Fill(e, v, v.Cause.Meaning())
+	if len(v.Because) == 0 || v.Fault == report.FaultNone {
+		return s
+	}
+	c := e.Get(v.Because[0])
+	switch sentence := c.Sentence(); {
+	case sentence == "":
+	case v.Cause == report.PullTimedOut && e.Fact(report.IDPull, report.KeyTimedOut) == report.True &&
+		e.Fact(report.IDPull, report.KeySeconds) != "":
+		seconds, _ := strconv.ParseFloat(e.Fact(report.IDPull, report.KeySeconds), 64)
+		s = "the pull did not finish within " + report.Duration(time.Duration(seconds*float64(time.Second)))
+	case v.Cause == report.RegistryUnavailable && c.Evidence[report.KeyGetStatus] == "200":
+		s = c.Host + " answers " + cmp.Or(c.Evidence[report.KeyStatus], "404") + " to HEAD and 200 to GET of the same manifest: " +
+			"something in front of the registry does not pass HEAD on, and the runtime sends HEAD"
+	case c.Outcome == report.Fail && c.Cause == v.Cause && c.ID != report.IDPod && c.ID != report.IDPull:
+		s = sentence
+	default:
+		s += ": " + sentence
+	}
+	if c := e.Get(report.IDControl); c.Outcome == report.Pass && v.Cause.BeforeTLS() {
+		s += "; " + c.Summary
+	}
+	return s
+}

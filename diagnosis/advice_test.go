@@ -1,0 +1,208 @@
+package diagnosis_test
+
+import (
+	"strings"
+	"testing"
+
+	. "github.com/pullprobe/pullprobe/diagnosis"
+	. "github.com/pullprobe/pullprobe/report"
+)
+
+// A fix for the node says only what was compared: images that were pulled from
+// the registry before, or other hosts that are unreachable too.
+func TestFixSaysWhatWasCompared(t *testing.T) {
+	const before, nothing = "pulled here before", "nothing else can be reached"
+	pulled := check(LocalID(host), KindImage, Pass, "", ev(KeyCount, "3"))
+	none := check(LocalID(host), KindImage, Pass, "", ev(KeyCount, "0"))
+	isolated := check(IDControl, KindControl, Fail, NetworkUnreachable)
+	for _, cause := range []Cause{ConnectionRefused, ConnectionTimeout} {
+		for _, tt := range []struct {
+			name          string
+			checks        []Check
+			fault         Fault
+			want, wantNot []string
+		}{
+			{"images are here", []Check{pulled}, FaultNode, []string{before, host}, []string{nothing}},
+			{"nothing is reachable", []Check{none, isolated}, FaultNode, []string{nothing}, []string{before}},
+			{"nothing is reachable, and images are here", []Check{pulled, isolated}, FaultNode, []string{nothing}, []string{before}},
+			{"no comparison", []Check{none}, FaultUndetermined, nil, []string{before, nothing}},
+		} {
+			v := Diagnose(all(tt.checks, ladder(KindDial, cause)))
+			if v.Fault != tt.fault {
+				t.Errorf("%s: %s: fault %s", cause, tt.name, v.Fault)
+			}
+			for _, s := range tt.want {
+				if !strings.Contains(v.Fix, s) {
+					t.Errorf("%s: %s: no %q in %q", cause, tt.name, s, v.Fix)
+				}
+			}
+			for _, s := range tt.wantNot {
+				if strings.Contains(v.Fix, s) {
+					t.Errorf("%s: %s: %q in %q", cause, tt.name, s, v.Fix)
+				}
+			}
+		}
+		if _, fix := Advice(cause, FaultNode, host, ""); strings.Contains(fix, before) || strings.Contains(fix, nothing) {
+			t.Errorf("%s: advice without evidence compares: %q", cause, fix)
+		}
+	}
+}
+
+// The summary is the sentence of the check that found the cause. It follows a
+// description of the cause if the check found only a symptom, or is a message.
+func TestSummarySaysItOnce(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{
+		{"own sentence", `tag "1" does not exist in registry.example/app`},
+		{"host added", host + ": connection refused"},
+		{"control added", host + ": connection refused; this node reaches 1 of 1 other hosts: mirror.example"},
+		{"symptom", "a pull secret of the pod is not valid: symptom"},
+		{"message", "the image's content does not match its digest: unexpected EOF"},
+	} {
+		var checks []Check
+		switch tt.name {
+		case "own sentence":
+			checks = all(ladder(KindManifest, TagNotFound, saying(`tag "1" does not exist in registry.example/app`)))
+		case "host added":
+			checks = all(ladder(KindDial, ConnectionRefused, saying("connection refused")))
+		case "control added":
+			checks = all(ladder(KindDial, ConnectionRefused, saying("connection refused")),
+				check(IDControl, KindControl, Pass, "", saying("this node reaches 1 of 1 other hosts: mirror.example")))
+		case "symptom":
+			checks = all(check(IDPod, KindPod, Fail, PullSecretMalformed, ev(KeyProven, True), saying("symptom")))
+		case "message":
+			checks = all(with(reported(LayerCorrupt), saying("unexpected EOF")), ladder("", ""))
+		}
+		if v := Diagnose(checks); v.Summary != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, v.Summary, tt.want)
+		}
+	}
+}
+
+// An existing name that may be meant comes first.
+func TestFixNamesWhatExists(t *testing.T) {
+	for _, tt := range []struct {
+		cause Cause
+		edit  edit
+		want  string
+	}{
+		{TagNotFound, ev(KeySuggestTag, "1.0"), "use the existing tag: kubectl -n shop set image pod/web main=registry.example/app:1.0 " +
+			"(or in the controller that owns the pod), or push registry.example/app:1"},
+		{RepositoryNotFound, ev(KeySuggestRepository, "shop/app"), "use the existing repository: kubectl -n shop set image pod/web " +
+			"main=registry.example/shop/app:1 (or in the controller that owns the pod), or push registry.example/app:1"},
+		{TagNotFound, nil, "push registry.example/app:1, or use an existing tag in container main of pod shop/web"},
+	} {
+		edits := []edit{tt.edit}
+		if tt.edit == nil {
+			edits = nil
+		}
+		if v := Diagnose(all(with(reported(tt.cause), ev(KeyContainer, "main")), ladder(KindManifest, tt.cause, edits...))); v.Fix != tt.want {
+			t.Errorf("%s: %q, want %q", tt.cause, v.Fix, tt.want)
+		}
+	}
+}
+
+// A fix prints a command only if evidence fills every blank of it, and only one
+// that does no harm. Else it says what to do, and what is missing.
+func TestFixCommands(t *testing.T) {
+	suggested := ladder(KindManifest, TagNotFound, ev("suggestTag", "1.0"))
+	inPod := func(kv ...string) Check {
+		return with(reported(TagNotFound), ev(append([]string{"container", "main"}, kv...)...))
+	}
+	const mirrorFile = "/srv/certs.d/" + host + "/hosts.toml"
+	configured := check("runtime/config.toml", KindRuntime, Pass, "", ev("runs", "/srv/certs.d", "filesSay", "/srv/certs.d"))
+	login := func(edits ...edit) []Check {
+		return all(with(reported(CredentialsMissing), ev("container", "main")), check("credentials", KindCredentials, Pass, "", ev("node", "read")),
+			ladder(KindManifest, CredentialsMissing, append([]edit{ev("anonymous", "true")}, edits...)...))
+	}
+	mirrored := all(reported(CertificateUntrusted), configured, onHost(mirror, ladder(KindTLS, CertificateUntrusted, ev("issuer", "CN=X"))),
+		onHost(host, []Check{check("manifest", KindManifest, Unknown, "")}))
+	byProvider := all(check("pull", KindPull, Fail, CredentialsRejected), with(reference(), func(c *Check) { c.Evidence["domain"] = "shop.azurecr.io" }),
+		onHost("shop.azurecr.io", ladder(KindManifest, CredentialsRejected, ev("usedCredential", "provider acr", "auth", "bearer"))))[1:]
+	for _, tt := range []struct {
+		name      string
+		checks    []Check
+		has, lack []string
+	}{
+		{"pod and container known", all(inPod(), suggested), []string{"kubectl -n shop set image pod/web main=registry.example/app:1.0"}, nil},
+		{"owner known", all(inPod("owner", "deployment/web"), suggested),
+			[]string{"kubectl -n shop set image deployment/web main="}, []string{"controller"}},
+		{"image volume", all(inPod("volume", "data", "owner", "deployment/web"), suggested),
+			[]string{"image volume data of pod shop/web: registry.example/app:1.0"}, []string{"set image"}},
+		{"no pod", all(check("pull", KindPull, Fail, TagNotFound), suggested), []string{"use the existing tag: registry.example/app:1.0"}, []string{"kubectl"}},
+		{"no tag known", all(inPod(), ladder(KindManifest, TagNotFound)), []string{"in container main of pod shop/web"}, []string{"kubectl", "TAG"}},
+		{"a repository that may be hidden", all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("challenged", "", "anonymous", "true"))),
+			[]string{"with a login"}, nil},
+		{"login", login(), []string{"create secret docker-registry NAME --docker-server=" + host}, nil},
+		{"login of a web site", set(login(), atRegistry, "isRegistry", "false"), []string{"whether registry.example is the intended registry"}, []string{"create secret"}},
+		{"login under a wildcard", set(login(), atDNS, "sibling", "same"), []string{"intended registry"}, []string{"create secret"}},
+		{"login, no pod", all(check("pull", KindPull, Fail, CredentialsMissing), ladder(KindManifest, CredentialsMissing)),
+			[]string{"add a pull secret for registry.example"}, []string{"kubectl"}},
+		{"one missing secret", all(reported(CredentialsMissing), secret(PullSecretMissing), ladder(KindManifest, CredentialsMissing)),
+			[]string{"create secret docker-registry regcred"}, nil},
+		{"missing secret among others", all(reported(CredentialsMissing), secret(PullSecretMissing, ev("absent", "a, b")), ladder(KindManifest, CredentialsMissing)),
+			[]string{"if it is meant for registry.example"}, []string{"create secret"}},
+		{"a secret that the kubelet ignores", all(reported(CredentialsMissing), secret(PullSecretMalformed), ladder(KindManifest, CredentialsMissing)),
+			[]string{"the kubelet ignores regcred"}, []string{"delete"}},
+		{"a secret that stops the kubelet", all(reported(PullSecretMalformed), secret(PullSecretMalformed, ev("fatal", "true")), ladder("", "")),
+			[]string{"delete secret regcred"}, nil},
+		{"full disk", all(reported(DiskFull), check("disk", KindDisk, Fail, DiskFull)), []string{"free space on /var/lib/containerd"}, []string{"prune", "crictl"}},
+		{"untrusted mirror", mirrored, []string{mirrorFile, "for " + mirror}, []string{"certs.d/" + mirror}},
+		{"untrusted, no config_path", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted)),
+			[]string{"config_path"}, []string{"/etc/containerd/certs.d"}},
+		{"untrusted, config_path by default", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
+			check("runtime/config.toml", KindRuntime, Pass, "", ev("runs", "/etc/containerd/certs.d:/etc/docker/certs.d"))),
+			[]string{"config_path"}, []string{"/etc/containerd"}},
+		{"an intermediate that may be missing", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely"))),
+			[]string{"-showcerts"}, []string{"ca =", "ingress"}},
+		{"refused by a quota", all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "403", "refusedFor", "quota"))),
+			[]string{"quota"}, []string{"grant", "secret"}},
+		{"refused by a policy", all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "412", "policy", "true"))),
+			[]string{"rule"}, []string{"grant", "secret"}},
+		{"no login at a registry of a cloud", set(login(), "credentials", "possibleProvider", "ecr-credential-provider"),
+			[]string{"login of ecr-credential-provider"}, []string{"create secret"}},
+		{"a site that the node cannot judge", set(set(login(), atRegistry, "isRegistry", ""), atManifest, "code", ""),
+			[]string{"intended registry"}, []string{"create secret"}},
+		{"untrusted, k3s", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
+			check("runtime/config.toml", KindRuntime, Pass, "", ev("filesSay", "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"))),
+			[]string{"registries.yaml"}, nil},
+		{"staging authority", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("placeholder", "Let's Encrypt staging"))),
+			[]string{"production authority"}, []string{"trust store", "ca ="}},
+		{"plain HTTP at the default port", all(reported(PlainHTTPRegistry), configured, ladder(KindTLS, PlainHTTPRegistry)),
+			[]string{"http://registry.example:443", mirrorFile}, nil},
+		{"plain HTTP, and what answers is not known", set(all(reported(PlainHTTPRegistry), configured, ladder(KindTLS, PlainHTTPRegistry)), atTLS, "httpAnswer", ""),
+			[]string{"serve registry.example with TLS"}, []string{"http://"}},
+		{"plain HTTP of a portal", set(all(reported(PlainHTTPRegistry), configured, ladder(KindTLS, PlainHTTPRegistry)), atTLS, "httpAnswer", "other"),
+			[]string{"login portal"}, []string{"http://", "hosts.toml"}},
+		{"an expired CA of the node", all(reported(CertificateExpired), configured, ladder(KindTLS, CertificateExpired, ev("expiredFrom", "node"))),
+			[]string{"expired CA"}, []string{"renew the certificate"}},
+		{"layers on a host that fails for everyone", all(reported(CertificateExpired, BlobHostUnreachable), ladder("", ""),
+			check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "CertificateExpired", "blobHost", "cdn.example"))),
+			[]string{"cdn.example", "operator"}, []string{"allow"}},
+		{"layers on a host that refuses", all(reported(ConnectionRefused, BlobHostUnreachable), ladder("", ""),
+			check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionRefused", "blobHost", "cdn.example"))),
+			[]string{"from another node: curl -v https://cdn.example/ ;"}, nil},
+		{"a token service that does not answer", all(reported(ConnectionTimeout, TokenServiceFailed),
+			ladder(KindManifest, TokenServiceFailed, ev("innerCause", "ConnectionTimeout"))), []string{"from another node"}, nil},
+		{"unit known", all(newer("runtime/ca", ev("unit", "k3s.service")), editedAt(ladder("", ""), 2, ev("rootNewer", "/x")),
+			check("pull", KindPull, Fail, CertificateUntrusted)), []string{"systemctl restart k3s.service"}, nil},
+		{"unit unknown", all(newer("runtime/ca"), editedAt(ladder("", ""), 2, ev("rootNewer", "/x")),
+			check("pull", KindPull, Fail, CertificateUntrusted)), []string{"restart the runtime"}, []string{"systemctl"}},
+		{"role missing in Azure", byProvider, []string{"AcrPull"}, []string{"password"}},
+		{"HEAD not passed on", all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("getStatus", "200"))), []string{"answer HEAD"}, []string{"push "}},
+		{"nothing known", all(reported(Undetermined), ladder(KindManifest, Undetermined)), []string{"to find out"}, nil},
+		{"secret known", all(reported(CredentialsRejected), ladder(KindManifest, CredentialsRejected, ev("usedCredential", "secret shop/quay"))),
+			[]string{"create secret docker-registry quay "}, nil},
+	} {
+		v := Diagnose(tt.checks)
+		for _, s := range tt.has {
+			if !strings.Contains(v.Fix, s) {
+				t.Errorf("%s: %s %s: no %q in %q", tt.name, v.Fault, v.Cause, s, v.Fix)
+			}
+		}
+		for _, s := range append(tt.lack, "NAMESPACE", "POD", "CONTAINER", "SECRET", "TAG", "IMAGE") {
+			if strings.Contains(v.Fix, s) {
+				t.Errorf("%s: %s %s: %q in %q", tt.name, v.Fault, v.Cause, s, v.Fix)
+			}
+		}
+	}
+}

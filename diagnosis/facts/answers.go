@@ -1,0 +1,40 @@
+package facts
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// IsAnswer reports whether a check that failed is about what a host answered.
+func IsAnswer(c report.Check) bool {
+	switch c.Kind {
+	case report.KindManifest, report.KindToken, report.KindImage, report.KindBlob:
+		return c.Outcome == report.Fail && c.Host != "" && c.Cause.Stage() >= report.StageAnswer
+	default:
+		return false
+	}
+}
+
+// answersAt returns the statuses of other addresses of a host, from "ADDRESS STATUS, …".
+func answersAt(c report.Check, key string) (out []string) {
+	for entry := range strings.SplitSeq(c.Evidence[key], ", ") {
+		if _, status, ok := strings.Cut(entry, " "); ok {
+			out = append(out, status)
+		}
+	}
+	return out
+}
+
+// AnsweredBy reports whether one of the other addresses answered with a status.
+func AnsweredBy(c report.Check, key, status string) bool {
+	return slices.Contains(answersAt(c, key), status)
+}
+
+// SameAnswer reports whether the other addresses give the answer of the one that the
+// runtime uses.
+func SameAnswer(c report.Check, key string) bool {
+	all := answersAt(c, key)
+	return len(all) > 0 && !slices.ContainsFunc(all, func(status string) bool { return status != c.Evidence[report.KeyStatus] })
+}

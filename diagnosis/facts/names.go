@@ -1,0 +1,73 @@
+package facts
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// ResolversThatKnow returns the ids of the checks of single resolvers that have an
+// address for host.
+func ResolversThatKnow(e *Evidence, host string) []string {
+	var out []string
+	for _, c := range e.Below(report.DNSID(host)) {
+		if c.Outcome == report.Pass {
+			out = append(out, c.ID)
+		}
+	}
+	return out
+}
+
+// FoundElsewhere reports whether an address that only another resolver returns has
+// a certificate for this host.
+func FoundElsewhere(e *Evidence, host string) bool {
+	return slices.ContainsFunc(e.Below(report.ElsewhereID(host)),
+		func(c report.Check) bool { return c.Outcome == report.Pass && c.Kind == report.KindTLS })
+}
+
+// Unresolvable reports whether every resolver of the node was queried and
+// answered that the name does not exist.
+func Unresolvable(e *Evidence, host string) bool {
+	n := 0
+	for _, c := range e.Below(report.DNSID(host)) {
+		if c.Cause != report.HostNotFound {
+			return false
+		}
+		n++
+	}
+	return n > 0
+}
+
+// ImpossibleAddress reports whether host resolves to an address that cannot be
+// its own: sinkholes answer with 0.0.0.0, and blocking entries of a hosts file
+// send a public name to this machine.
+func ImpossibleAddress(e *Evidence, host string) bool {
+	return e.Fact(report.DNSID(host), report.KeySpecial) == "unspecified" ||
+		UnexpectedClass(e, host, "loopback", "link-local", "metadata", "documentation", "benchmarking", "multicast", "reserved")
+}
+
+// UnexpectedClass reports whether a public registry resolves to an address of one
+// of these classes. A private registry may have any.
+func UnexpectedClass(e *Evidence, host string, classes ...string) bool {
+	return e.Is(report.DNSID(host), report.KeyPublicRegistry) && slices.Contains(classes, e.Fact(report.DNSID(host), report.KeySpecial))
+}
+
+// SeveralMachines reports whether a host was reached at more than one address of the
+// same family: those of both families are mostly one machine's.
+func SeveralMachines(e *Evidence, host string) bool {
+	n := map[bool]int{}
+	for _, c := range e.Below(report.DialID(host)) {
+		if c.Outcome == report.Pass {
+			n[strings.Contains(c.ID, "[")]++
+		}
+	}
+	return n[true] > 1 || n[false] > 1
+}
+
+// IsLoopback reports whether a host is an address of the machine itself.
+func IsLoopback(host string) bool {
+	address, err := netip.ParseAddrPort(report.WithPort(host))
+	return err == nil && address.Addr().IsLoopback()
+}

@@ -1,0 +1,117 @@
+package diagnosis
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// StateOf returns the state of one host from the checks of a sweep: whether it is
+// reachable, who must act if not, and what was measured. Like [Diagnose] it is a
+// pure function. The caller sets Roles, Since, Flapping and NotBefore.
+func StateOf(host string, checks []report.Check, at time.Time) report.Registry {
+	e := &evaluation{Evidence: facts.Of(checks), ruleSet: allRules()}
+	r := report.Registry{Host: host, State: report.ReachUnknown, Checked: at}
+	measure(&r, e.Evidence)
+	goal := goalAt(e.Evidence, host)
+	origin := e.Origin(goal.ID)
+	switch {
+	case goal.Outcome == report.Pass:
+		r.State = report.Reachable
+		r.Summary = remark(e.Evidence, host)
+	case origin.Outcome == report.Fail && origin.Cause == report.RateLimited:
+		r.State = report.Limited
+	case origin.Outcome == report.Fail:
+		r.State = report.Unreachable
+	case goal.Outcome == report.Unknown && r.Status != 0 && !strings.HasPrefix(goal.Evidence[report.KeyContentType], "text/html"):
+		// It refuses GET /v2/, which the runtime never sends.
+		r.State, r.Summary = report.Reachable, goal.Summary
+	default:
+		r.Summary, r.Because = cmp.Or(origin.Summary, goal.Summary), cmp.Or(origin.ID, goal.ID)
+	}
+	if origin.Outcome == report.Fail {
+		o := e.traced(facts.Obstacle{Check: origin, Because: []string{origin.ID}})
+		v := report.Verdict{Cause: o.RootCause()}
+		e.assignFault(&v, o)
+		r.Fault, r.Cause, r.Summary, r.Because = v.Fault, v.Cause, origin.Summary, o.Because[0]
+	}
+	return r
+}
+
+// goalAt returns the check at the end of the path to a host: the answer of a
+// registry to GET /v2/, the answer of a token service, or, of a host that gets no
+// request, the handshake or the connection.
+func goalAt(e *facts.Evidence, host string) report.Check {
+	for _, id := range []string{report.RegistryID(host), report.TokenID(host)} {
+		if c := e.Get(id); c.ID != "" {
+			return c
+		}
+	}
+	if c := usedAddress(e, report.TLSID(host)); c.ID != "" {
+		return c
+	}
+	return usedAddress(e, report.DialID(host))
+}
+
+// usedAddress returns, of the checks below id, that of the address which the
+// runtime's dialer uses in the end.
+func usedAddress(e *facts.Evidence, id string) report.Check {
+	list := e.Below(id)
+	for _, c := range list {
+		if c.Is(report.KeyTaken) || len(list) == 1 {
+			return c
+		}
+	}
+	return report.Check{}
+}
+
+// measure sets what was measured on the path to the host.
+func measure(r *report.Registry, e *facts.Evidence) {
+	name, dial, handshake := e.Get(report.DNSID(r.Host)), usedAddress(e, report.DialID(r.Host)), usedAddress(e, report.TLSID(r.Host))
+	answer := goalAt(e, r.Host)
+	r.Latency = report.Latency{DNS: name.Duration, Dial: dial.Duration, TLS: handshake.Duration}
+	if answer.Kind == report.KindRegistry || answer.Kind == report.KindToken {
+		r.Latency.HTTP = answer.Duration
+		r.Status, _ = strconv.Atoi(answer.Evidence[report.KeyStatus])
+	}
+	if a := name.Evidence[report.KeyAddresses]; a != "" {
+		r.Addresses = strings.Split(a, ", ")
+	}
+	if until, err := time.Parse(time.RFC3339, handshake.Evidence[report.KeyNotAfter]); err == nil {
+		r.Certificate = &report.Certificate{Issuer: commonName(handshake.Evidence[report.KeyIssuer]), NotAfter: until}
+		r.Certificate.DaysLeft, _ = strconv.Atoi(handshake.Evidence[report.KeyDaysLeft])
+	}
+	if s, err := strconv.ParseInt(e.Fact(report.ClockID(r.Host), report.KeySkewSeconds), 10, 64); err == nil {
+		ms := s * 1000
+		r.ClockMs = &ms
+	}
+}
+
+// commonName returns the CN of a distinguished name in the form of RFC 2253, or
+// the whole name if it has none.
+func commonName(dn string) string {
+	for part := range strings.SplitSeq(dn, ",") {
+		if cn, ok := strings.CutPrefix(part, "CN="); ok {
+			return cn
+		}
+	}
+	return dn
+}
+
+// remark returns a line about a host that is reachable: the first check off the
+// runtime's path that failed, or a certificate that expires soon; else nothing.
+func remark(e *facts.Evidence, host string) string {
+	for _, c := range e.Checks {
+		if c.Outcome == report.Fail && c.Host == host {
+			return c.Summary
+		}
+	}
+	if c := usedAddress(e, report.TLSID(host)); c.Evidence[report.KeyExpiresSoon] != "" {
+		return c.Summary
+	}
+	return ""
+}

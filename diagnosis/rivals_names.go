@@ -1,0 +1,136 @@
+package diagnosis
+
+import "github.com/pullprobe/pullprobe/report"
+
+// notARegistry is the rival of every answer that a web server may give, too.
+func notARegistry(id, looks string) rival {
+	return rival{
+		id: id, looks: looks, acts: report.FaultConfig,
+		question: "check whether {host} is a registry at all: curl -i https://{hostport}/v2/",
+		excluded: finding.IsRegistry,
+	}
+}
+
+// underAWildcard is the rival of every answer of a host that a misspelt name may
+// lead to.
+func underAWildcard(id, looks string) rival {
+	return rival{
+		id: id, looks: looks, acts: report.FaultConfig,
+		question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
+		excluded: func(f finding) bool {
+			return f.NameIsItsOwn() || f.IsRegistry() && !f.UnderWildcard()
+		},
+	}
+}
+
+// refusedOtherwise is the rival of 403: the registry has a reason of its own, which
+// no login changes.
+func refusedOtherwise(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
+		acts:     report.FaultRegistry,
+		rare:     true,
+		question: "read the registry's own text of the refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
+		excluded: func(f finding) bool {
+			return f.Manifest(report.KeyStatus) != "403" || f.Manifest(report.KeyRefusedFor) != "" ||
+				f.Is(report.ManifestID(f.Host), report.KeyPolicy)
+		},
+	}
+}
+
+// ofACache is the rival of what a registry does not have: a cache of another registry
+// (Nexus and Artifactory: proxy or remote repository, Harbor: proxy cache) has what was
+// pulled through it before, and says so little of the other registry that its own lists
+// prove nothing.
+func ofACache(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a cache of another registry, which cannot reach that one now, or remembers an older answer of it",
+		acts:     report.FaultRegistry,
+		rare:     true,
+		question: "check whether {repository} on {host} is a cache (proxy repository) of another registry: then that one decides",
+		excluded: func(f finding) bool { return !f.MayBeCache() },
+	}
+}
+
+// rivalsOfNames are those of names in the image reference.
+func rivalsOfNames() []rivalry {
+	gotten := func(f finding) bool {
+		status := f.Manifest(report.KeyGetStatus)
+		return status != "" && status != "200"
+	}
+	const get = "compare GET with HEAD of the same manifest: curl -i https://{host}/v2/{repository}/manifests/{tag}"
+	return []rivalry{
+		{cause: report.InvalidReference, rivals: []rival{
+			{
+				id:       "foreign-text",
+				looks:    "a registry whose answer speaks of an invalid name: the runtime hands its text on",
+				acts:     report.FaultUndetermined,
+				question: "read the runtime's log at the time of the pull: who reports the invalid name?",
+				excluded: func(f finding) bool { return f.Get(report.IDReference).Outcome != report.Pass },
+			},
+		}},
+		{cause: report.TagNotFound, rivals: []rival{
+			{
+				id:       "head-not-passed-on",
+				looks:    "something in front of the registry that answers HEAD itself and passes GET on; or one of several machines lacks the tag",
+				acts:     report.FaultRegistry,
+				rare:     true,
+				question: get,
+				excluded: gotten,
+			},
+			{
+				id:       "tag-hidden-from-anonymous",
+				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
+				acts:     report.FaultConfig,
+				question: "repeat the request with a login: {host} never asked for one",
+				excluded: func(f finding) bool { return !f.MayBeHidden() },
+			},
+			{
+				id:       "tag-listed",
+				looks:    "a tag that the registry lists while its manifest is lost (garbage collection, replication)",
+				acts:     report.FaultRegistry,
+				rare:     true,
+				question: "check whether the tag is in the registry's own list: curl https://{host}/v2/{repository}/tags/list",
+				excluded: func(f finding) bool {
+					digest := f.Fact(report.IDReference, report.KeyDigest) != "" && f.RepositoryVisible()
+					return digest || f.Manifest(report.KeyListed) == "false" || f.Manifest(report.KeyTags) == "none"
+				},
+			},
+			ofACache("tag-of-a-cache"),
+			notARegistry("tag-of-no-registry", "a web server or an ingress that knows no such path"),
+		}},
+		{cause: report.RepositoryNotFound, rivals: []rival{
+			{
+				id:       "repository-hidden-from-anonymous",
+				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
+				acts:     report.FaultConfig,
+				question: "repeat the request with a login: {host} never asked for one",
+				excluded: func(f finding) bool { return !f.MayBeHidden() },
+			},
+			ofACache("repository-of-a-cache"),
+			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
+		}},
+		{cause: report.AccessDeniedOrMissing, rivals: []rival{
+			fromNode("denied-for-lack-of-the-nodes-login"),
+			{
+				id:       "head-forbidden",
+				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
+				acts:     report.FaultRegistry,
+				question: get,
+				excluded: func(f finding) bool { return !f.ForbiddenWithoutReason() || gotten(f) },
+			},
+			refusedOtherwise("refused-to-anonymous"),
+			notARegistry("denied-by-no-registry", "a web site that forbids the path"),
+		}},
+		{cause: report.PlatformMismatch, rivals: []rival{
+			{
+				id:       "index-not-read",
+				looks:    "an index that was only read in part, or one that the runtime got from another host",
+				question: "list the platforms of {image}: docker manifest inspect {image}",
+				excluded: func(f finding) bool { return f.Has(report.KeyPlatforms) || f.Has(report.KeyPlatform) },
+			},
+		}},
+	}
+}

@@ -1,0 +1,38 @@
+package diagnosis
+
+import (
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// confidenceRule lowers a verdict to likely, and may say what would decide.
+type confidenceRule struct {
+	id      string
+	when    string // when it applies, in one sentence
+	applies func(e *evaluation, v report.Verdict, o facts.Obstacle) (wouldDecide string, applies bool)
+}
+
+func confidenceRules() []confidenceRule {
+	return []confidenceRule{
+		{"kubelet-not-at-image-yet", "the kubelet has not come to the image yet", func(
+			e *evaluation, _ report.Verdict, o facts.Obstacle,
+		) (string, bool) {
+			return "check what the pod is waiting for first: it has no sandbox yet",
+				e.Creating() && e.NoSandbox() && o.RootCause() != report.SandboxImageUnavailable
+		}},
+		{"test-pull-lacks-credentials", "the kubelet may have more credentials", func(
+			e *evaluation, _ report.Verdict, o facts.Obstacle,
+		) (string, bool) {
+			anonymousTestPull := e.Message.FromTestPull() && e.AnonymousPull()
+			kubeletDisagrees := e.Kubelet.Exists() && !e.Kubelet.MayMean(o.RootCause())
+			return "wait for the kubelet's own message: it may have credentials from " + e.UnreadSources(),
+				e.UnreadSources() != "" && o.RootCause().AboutLogin() && anonymousTestPull && kubeletDisagrees
+		}},
+		{"present-by-now", "the image was pulled to the node in the meantime", func(
+			e *evaluation, _ report.Verdict, o facts.Obstacle,
+		) (string, bool) {
+			return "wait for the kubelet's next attempt: the image is on the node now, so it should succeed",
+				e.Present() && o.RootCause().Stage() == report.StageAnswer && !e.AlwaysPulls()
+		}},
+	}
+}

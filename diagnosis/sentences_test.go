@@ -1,0 +1,158 @@
+package diagnosis_test
+
+import (
+	"strings"
+	"testing"
+
+	. "github.com/pullprobe/pullprobe/diagnosis"
+	. "github.com/pullprobe/pullprobe/report"
+)
+
+// textOf returns what people read of these checks, in one line.
+func textOf(checks []Check) string {
+	var b strings.Builder
+	Diagnosis{Image: host + "/app:1", Verdict: Diagnose(checks), Checks: checks}.Text(&b)
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// atPort returns the checks of the registry at another port than 443.
+func atPort(checks []Check) []Check {
+	var out []Check
+	for _, c := range checks {
+		c.ID, c.BlockedBy = strings.ReplaceAll(c.ID, host, host+":5000"), strings.ReplaceAll(c.BlockedBy, host, host+":5000")
+		c.Host += ":5000"
+		if c.ID == "reference" {
+			c.Evidence["domain"] += ":5000"
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// What is printed fits the evidence: the host, the layers' host, the alert, the
+// credential.
+func TestSentencesFitTheEvidence(t *testing.T) {
+	const cdn = "cdn.example"
+	layers := func(inner Cause, edits ...edit) []Check {
+		edits = append([]edit{ev("innerCause", string(inner), "blobHost", cdn)}, edits...)
+		return all(reported(inner, BlobHostUnreachable), ladder("", ""), check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, edits...))
+	}
+	alert := func(text string) []Check {
+		return all(reported(TLSHandshakeFailed), ladder(KindTLS, TLSHandshakeFailed, ev("alert", text)))
+	}
+	login := func(cause Cause, source string) []Check {
+		return all(check("pull", KindPull, Fail, cause), check("credentials", KindCredentials, Pass, "", ev("node", "read")),
+			ladder(KindManifest, cause, ev("usedCredential", source)))
+	}
+	runtime := func(why, socket string) []Check {
+		return all(check("runtime", KindRuntime, Fail, RuntimeUnavailable, ev("why", why), func(c *Check) { c.Target = socket }))
+	}
+	config := func(file, reason string) []Check {
+		return all(reported(RuntimeConfigInvalid), ladder(KindTLS, CertificateUntrusted),
+			check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid, ev("file", file, "reason", reason, "ignored", "true")))
+	}
+	cut := with(with(reported(ConnectionReset), ev("step", "blob")), saying("unexpected EOF"))
+	for _, tt := range []struct {
+		name      string
+		checks    []Check
+		has, lack []string
+	}{
+		{"one port", atPort(all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely")))),
+			[]string{"-connect registry.example:5000;"}, []string{"5000:443"}},
+		{"layers forbidden", layers(AccessForbidden, ev("status", "403")),
+			[]string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
+		{"layers of an unknown CA", layers(CertificateUntrusted),
+			[]string{"add the CA that signed the certificate of cdn.example to the trust store"}, []string{"firewall, proxy, DNS"}},
+		{"layers from a portal", layers(Undetermined, ev("contentType", "text/html")),
+			[]string{"web page instead of cdn.example"}, []string{"firewall, proxy, DNS"}},
+		{"layers without a name", layers(HostNotFound), []string{"make cdn.example resolve"}, []string{"firewall, proxy, DNS"}},
+		{"a mirror cuts layers off", all(cut, onHost(mirror, pullable()), onHost(host, pullable())),
+			[]string{"mirror " + mirror + " sends bad layers: unexpected EOF; the runtime does not try the upstream then"}, []string{"as seen by"}},
+		{"certificate required", alert("tls: certificate required"),
+			[]string{"fix registry.example requires a client certificate"}, []string{"instead of a TLS server"}},
+		{"TLS too old", alert("tls: protocol version not supported"),
+			[]string{"enable TLS 1.2 or newer on registry.example"}, []string{"instead of a TLS server"}},
+		{"another alert", alert("tls: handshake failure"), []string{"why it rejects TLS"}, []string{"instead of a TLS server"}},
+		{"secret known", login(CredentialsRejected, "secret shop/quay"),
+			[]string{"into secret shop/quay;", "kubectl -n shop create secret docker-registry quay "}, []string{"of namespace", "SECRET"}},
+		{"login in a file", login(CredentialsRejected, "file /auth.json"),
+			[]string{"into file /auth.json"}, []string{"kubectl", "of namespace"}},
+		{"expired secret", login(CredentialsExpired, "secret shop/quay"), []string{"in secret shop/quay "}, []string{"of namespace"}},
+		{"forbidden file", login(AccessForbidden, "file /auth.json"), []string{"to the account in file /auth.json"}, []string{"pull secret"}},
+		{"layer cut off", all(cut, pullable()),
+			[]string{"pull the image on another node: if it fails there too, registry.example is"}, []string{"curl"}},
+		{"layer cut off elsewhere", set(all(cut, pullable()), "blob/"+host, "blobHost", cdn),
+			[]string{"if it fails there too, cdn.example is", "connection to cdn.example is reset"}, []string{"curl"}},
+		{"layers on the node itself", set(layers(ConnectionRefused), "blob/"+host, "blobHost", "127.0.0.1:9"),
+			[]string{"which is the node itself"}, []string{"curl"}},
+		{"runtime of k3s", runtime("refused", "/run/k3s/containerd/containerd.sock"), []string{"then systemctl restart k3s"}, nil},
+		{"runtime without CRI", runtime("unimplemented", "/run/containerd/containerd.sock"),
+			[]string{"disabled_plugins"}, []string{"systemctl"}},
+		{"a CA file that is missing", config("/etc/x.pem", "the ca file cannot be read (ENOENT)"),
+			[]string{"create /etc/x.pem, or remove it from"}, nil},
+		{"an empty CA file", config("/etc/x.pem", "the ca file holds no certificate"), []string{"correct /etc/x.pem, or remove it from"}, nil},
+		{"two directories", config("/etc/a/hosts.toml", `config_path is "/etc/a:/etc/b"`), []string{"name one directory in config_path"}, nil},
+		{"no route", editedAt(all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable)), 3,
+			func(c *Check) { c.Target = "192.0.2.1:443" }),
+			[]string{"ip route get 192.0.2.1;"}, nil},
+		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
+			[]string{"wait 60 s; lasting: add a pull secret for registry.example, or a mirror in"}, nil},
+		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
+			[]string{"not known yet; to find out: ask the operator of registry.example why it answers so"}, []string{"to confirm"}},
+		{"no registry", set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("status", "404"))), atRegistry, "status", "404"),
+			[]string{"open https://registry.example/v2/ : it returns 404 for every path; is the name right?"}, []string{"ask the operator"}},
+	} {
+		text := textOf(tt.checks)
+		for _, s := range tt.has {
+			if !strings.Contains(text, s) {
+				t.Errorf("%s: no %q in %s", tt.name, s, text)
+			}
+		}
+		for _, s := range tt.lack {
+			if strings.Contains(text, s) {
+				t.Errorf("%s: %q in %s", tt.name, s, text)
+			}
+		}
+	}
+}
+
+// A reader is told everything once: "to confirm" repeats neither the fix nor what
+// was not checked.
+func TestTextSaysItOnce(t *testing.T) {
+	for _, r := range recordings(t) {
+		text := textOf(r.Checks)
+		fix, rest, _ := strings.Cut(text[strings.Index(text, " fix ")+1:], " to confirm ")
+		for item := range strings.SplitSeq(rest, " to confirm ") {
+			item, _, _ = strings.Cut(item, " evidence ")
+			if item != "" && strings.Contains(fix, item) {
+				t.Errorf("%s: %q is in the fix too", r.Row, item)
+			}
+		}
+		if n := strings.Count(text, "credentials/node"); n > 1 {
+			t.Errorf("%s: credentials/node %d times", r.Row, n)
+		}
+	}
+	refused := textOf(all(reported(ConnectionRefused), imagesHere("0"), ladder(KindDial, ConnectionRefused)))
+	if !strings.Contains(refused, "fix who acts: not known; from another node: curl -v https://registry.example/v2/ ;") ||
+		strings.Contains(refused, "to confirm") {
+		t.Error(refused)
+	}
+}
+
+// What is empty because the runtime does not answer is one entry.
+func TestNotCheckedWithoutRuntime(t *testing.T) {
+	text := textOf(all(check("runtime", KindRuntime, Fail, RuntimeUnavailable), check("runtime/ca", KindTLS, Skipped, ""),
+		check("runtime/proxy", KindRuntime, Skipped, ""), check("credentials/node", KindCredentials, Skipped, "")))
+	const want = "not checked everything that needs the runtime's view (it does not answer)"
+	if !strings.Contains(text, want) || strings.Contains(text, "runtime/ca") {
+		t.Error(text)
+	}
+}
+
+// A cause beside a healthy image says where it is.
+func TestAlsoSaysWhere(t *testing.T) {
+	dead := all(check("pull", KindPull, Pass, ""), onHost(mirror, ladder(KindDial, ConnectionRefused)), onHost(host, pullable()))
+	if text := textOf(dead); !strings.Contains(text, "also ConnectionRefused ("+mirror+"; does not block the pull)") {
+		t.Error(text)
+	}
+}

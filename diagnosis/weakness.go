@@ -1,0 +1,151 @@
+package diagnosis
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// weakness is a property of a check: it did not see now what the runtime sees. It
+// lowers every verdict that rests on the check to likely, whatever its cause.
+type weakness struct {
+	id   string
+	when string // when a check has it, in one sentence
+	// has reports whether the check has it, with the question that decides, if there
+	// is one.
+	has func(finding, report.Check) (wouldDecide string, has bool)
+}
+
+func allWeaknesses() []weakness {
+	return []weakness{
+		{"check-timed-out", "the check timed out before the runtime would", func(f finding, c report.Check) (string, bool) {
+			if f.Message.Exists() {
+				return "", c.Is(report.KeyDeadline)
+			}
+			return "wait for the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(report.KeyDeadline)
+		}},
+		{"remembered", "the answer is remembered, and no request was sent now", func(_ finding, c report.Check) (string, bool) {
+			return "send a new request to " + c.Host + ": its answer is remembered from an earlier one", c.Is(report.KeyRemembered)
+		}},
+		{"login-not-sent", "the login was not sent where the runtime sends it", func(_ finding, c report.Check) (string, bool) {
+			reason := c.Evidence[report.KeyLoginNotSent]
+			return "repeat the request with the login, which was not sent: " + reason, reason != ""
+		}},
+		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have a login", func(f finding, c report.Check) (string, bool) {
+			// A provider that fails is the cause, not a source that was not read.
+			failed := f.Cause == report.CredentialProviderFailed && f.Fact(report.IDCredentials, report.KeyProviderFailed) != ""
+			unread := f.Exists(report.IDPod) && f.UnreadSources() != "" && !failed
+			return "repeat the request with the kubelet's credentials: " + f.UnreadSources() + " (not read)",
+				unread && dependsOnLogin(f.Evidence, c) && (c.Is(report.KeyAnonymous) || c.Cause == report.CredentialsMissing)
+		}},
+		{"secrets-not-read", "the pod's secrets were not read", func(f finding, c report.Check) (string, bool) {
+			credentials := f.Get(report.IDCredentials)
+			return "repeat the request with the kubelet's credentials: " + credentials.Summary,
+				credentials.Outcome == report.Skipped && dependsOnLogin(f.Evidence, c)
+		}},
+		{"proxy-unknown", "the runtime may use a proxy", func(f finding, c report.Check) (string, bool) {
+			return "check the runtime's proxy setting, which could not be read",
+				(c.Kind == report.KindDNS || c.Kind == report.KindDial) && c.Outcome == report.Fail &&
+					f.Get(report.IDRuntimeProxy).Outcome == report.Skipped
+		}},
+		{"trust-store-unknown", "the runtime's trust store could not be read", func(_ finding, c report.Check) (string, bool) {
+			return "check the certificates that the runtime trusts, which could not be read",
+				c.Kind == report.KindTLS && c.Outcome == report.Fail && c.Evidence[report.KeyTrust] == "unknown"
+		}},
+		{"address-disputed", "the hosts file or the resolvers of the node lead to different machines, and only one answered", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			name := f.Get(report.DNSID(c.Host))
+			says, other := name.Evidence[report.KeyDNSSays], "the other address of "+c.Host
+			if says != "" {
+				other += " (" + says + ")"
+			}
+			question := "send the same request to " + other + ": the one that answered may be an old machine"
+			if name.Evidence[report.KeyFrom] == "hosts" && !strings.ContainsAny(says, ".:") { // an rcode, or no answer
+				question = "check whether the address of " + c.Host + " in the hosts file of this node is right: DNS does not know the name"
+			}
+			pinned := name.Evidence[report.KeyFrom] == "hosts" && (says == "" || name.Is(report.KeyDisagree))
+			// The resolvers of a public registry's name give different addresses by design.
+			return question, facts.IsAnswer(c) && !facts.SameAnswer(c, report.KeyAnswerElsewhere) &&
+				(pinned || name.Is(report.KeyDisagree) && !name.Is(report.KeyPublicRegistry))
+		}},
+		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			name := f.Get(report.DNSID(c.Host))
+			question := "send the same request to every address of " + c.Host + " (" + name.Evidence[report.KeyAddresses] +
+				"): only one machine was asked"
+			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, c.Host) &&
+				!name.Is(report.KeyPublicRegistry) && !facts.SameAnswer(c, report.KeyOtherMachines)
+		}},
+		{"sent-elsewhere", "a file of the node sends the pull to another registry than the image names, and to no other", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			return "check whether " + f.Fact(report.HostsID(f.Domain()), report.KeyFile) + " should send pulls of " + f.Domain() + " to " +
+				c.Host + ", which is not the registry that the image names", facts.IsAnswer(c) && f.SentElsewhere(c.Host)
+		}},
+		{"need-estimated", "the space that the image needs is an estimate", func(_ finding, c report.Check) (string, bool) {
+			return "", c.Kind == report.KindDisk && c.Is(report.KeyEstimated)
+		}},
+		{"login-in-hosts-toml", "a hosts.toml of the node adds a login of its own, which may be the one that is refused", func(
+			_ finding, c report.Check,
+		) (string, bool) {
+			return "check the authorization header for " + c.Host + " in the hosts.toml of this node: it may be wrong",
+				c.Outcome == report.Fail && c.Is(report.KeyLoginInHosts) &&
+					(c.Cause.AboutLogin() || c.Cause == report.RepositoryNotFound || c.Cause == report.TagNotFound)
+		}},
+		{"provider-timed-out", "a credential provider timed out early", func(f finding, c report.Check) (string, bool) {
+			late := slices.ContainsFunc(f.Below(report.FamilyProvider),
+				func(p report.Check) bool { return p.Outcome == report.Fail && p.Is(report.KeyDeadline) })
+			return "run the same provider with the kubelet's timeout of one minute",
+				c.ID == report.IDCredentials && c.Cause == report.CredentialProviderFailed && late
+		}},
+	}
+}
+
+// withWeaknesses lowers a verdict that rests on weak checks.
+func (e *evaluation) withWeaknesses(v report.Verdict) report.Verdict {
+	if v.Fault == report.FaultNone || v.Cause == report.Undetermined {
+		return v
+	}
+	f := e.findingOf(v)
+	ids := slices.Clone(v.Because)
+	for _, id := range v.Because {
+		// The answer of a token service is the reason for the manifest's.
+		if by := e.Get(id).BlockedBy; e.Failed(by) {
+			ids = append(ids, by)
+		}
+	}
+	for _, id := range ids {
+		for _, w := range e.weaknesses {
+			if wouldDecide, has := w.has(f, e.Get(id)); has {
+				v.Confidence = atMost(v.Confidence, report.Likely)
+				v.WouldDecide = appendNew(v.WouldDecide, wouldDecide)
+			}
+		}
+	}
+	return v
+}
+
+// dependsOnLogin reports whether a failed check is the answer of a registry that
+// may be another one to a login. A tag that is missing from a visible repository
+// is missing for everyone.
+func dependsOnLogin(e *facts.Evidence, c report.Check) bool {
+	switch c.Kind {
+	case report.KindManifest, report.KindToken, report.KindBlob:
+	default:
+		return false
+	}
+	switch c.Cause {
+	case report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty,
+		report.ProxyDenied, report.Undetermined:
+		return false
+	}
+	if c.Is(report.KeyPolicy) {
+		return false // a rule for all users
+	}
+	return c.Outcome == report.Fail && c.Cause.Stage() == report.StageAnswer &&
+		e.Fact(report.ManifestID(c.Host), report.KeyRepository) != "exists"
+}

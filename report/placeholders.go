@@ -1,0 +1,125 @@
+package report
+
+import (
+	"cmp"
+	"net"
+	"slices"
+	"strings"
+)
+
+// Placeholders are the names that summaries and fixes mention. Each has a
+// stand-in, so that a line reads well when the check that would name it is
+// missing.
+type Placeholders struct {
+	Image, Registry, Repository, Tag string // of the reference
+	Host, Address                    string // of the deciding check
+	Namespace, Pod, Container        string
+	ServiceAccount                   string
+	Secret                           string // the first secret that is missing, malformed or for another registry
+	Node, HostsDir, Disk             string
+	Issuer                           string
+	HostsFile                        string // hosts.toml of the registry
+	Layers                           string // the host that serves the layers
+	Resolver                         string // the one whose answer decided
+	Stale                            string // files that are newer than the runtime's process
+	Resets                           string // when a rate limit ends
+	Behind                           string // what a queued pull waits for
+	Sandbox                          string // the runtime's sandbox image
+	Source                           string // of the credential that decided
+	Owner                            string // what kubectl set image changes: the pod, or the controller that owns it
+	Where                            string // the container or image volume that has the image
+	HostPort                         string // the host with its port
+	Restart                          string // how to restart the runtime
+	Unit, Runtime                    string // systemd's name of the runtime, and its own
+	IP                               string // the address of the deciding check, without its port
+	Provider                         string // the credential provider that was not run, or that the node lacks
+}
+
+// Fill fills the {names} of a template.
+func (p Placeholders) Fill(template string) string {
+	return strings.NewReplacer(
+		"{image}", p.Image, "{registry}", p.Registry, "{repository}", p.Repository, "{tag}", p.Tag,
+		"{host}", p.Host, "{address}", p.Address,
+		"{ns}", p.Namespace, "{pod}", p.Pod, "{container}", p.Container, "{sa}", p.ServiceAccount, "{secret}", p.Secret,
+		"{node}", p.Node, "{hostsDir}", p.HostsDir, "{hostsFile}", p.HostsFile, "{disk}", p.Disk, "{issuer}", p.Issuer,
+		"{layers}", p.Layers, "{resolver}", p.Resolver, "{stale}", p.Stale, "{resets}", p.Resets,
+		"{behind}", p.Behind, "{sandbox}", p.Sandbox, "{source}", p.Source,
+		"{unit}", p.Unit, "{runtime}", p.Runtime, "{ip}", p.IP,
+		"{owner}", p.Owner, "{where}", p.Where, "{hostport}", p.HostPort, "{restart}", p.Restart, "{provider}", p.Provider,
+	).Replace(template)
+}
+
+// blanks are the stand-ins that no command may have: who reads it could not fill
+// them in without knowing what is missing.
+var blanks = []string{"{ns}", "{pod}", "{container}", "{secret}"}
+
+// HasBlanks reports whether a template names what is not known.
+func (p Placeholders) HasBlanks(template string) bool {
+	return slices.ContainsFunc(blanks, func(name string) bool {
+		value := p.Fill(name)
+		return strings.Contains(template, name) && strings.ToUpper(value) == value && strings.ToLower(value) != value
+	})
+}
+
+// WithPort returns the host with its port, which is 443 if it names none.
+func WithPort(host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), "443")
+}
+
+// StandIns returns the placeholders of a diagnosis of which nothing is known.
+func StandIns() Placeholders {
+	return Placeholders{
+		Image:          "the image",
+		Registry:       "the registry",
+		Repository:     "the repository",
+		Tag:            "the tag",
+		Host:           "the registry",
+		Address:        "the registry",
+		Namespace:      "NAMESPACE",
+		Pod:            "POD",
+		Container:      "CONTAINER",
+		ServiceAccount: "default",
+		Secret:         "SECRET",
+		Node:           "this node",
+		Disk:           "/var/lib/containerd",
+		Issuer:         "that signed its certificate",
+		HostPort:       "the registry:443",
+		IP:             "the address of the registry",
+		HostsFile:      "the registry's hosts.toml",
+		Layers:         "the host that serves the layers",
+		Resolver:       "the first resolver of /etc/resolv.conf",
+		Stale:          "its configuration",
+		Resets:         "until the limit resets",
+		Behind:         "the other pull",
+		Sandbox:        "the sandbox image of its configuration",
+		Source:         "the pull credentials",
+		Owner:          "pod/POD",
+		Where:          "the pod's manifest",
+		Restart:        "restart the runtime",
+		Unit:           "containerd",
+		Runtime:        "the runtime",
+	}
+}
+
+// Advice returns what a cause means and how to fix it, where only the registry's
+// host and the image's name may be known. Empty ones get stand-ins.
+func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
+	p := StandIns()
+	p.Host, p.Registry, p.Address = cmp.Or(host, p.Host), cmp.Or(host, p.Registry), cmp.Or(host, p.Address)
+	p.Image = cmp.Or(image, p.Image)
+	p.HostPort, p.IP = WithPort(p.Host), "the address of "+p.Host
+	p.Repository, p.Tag = "REPOSITORY", "TAG"
+	return p.Fill(c.Meaning()), p.Fill(p.WithoutBlanks(c, c.Fix(who)))
+}
+
+// WithoutBlanks returns the template of a fix of the cause; or, if it is a command
+// with blanks, the one that says what to do.
+func (p Placeholders) WithoutBlanks(c Cause, template string) string {
+	if text := c.FixInWords(); text != "" && p.HasBlanks(template) {
+		return text
+	}
+	return template
+}
