@@ -78,25 +78,56 @@ func TestSummarySaysItOnce(t *testing.T) {
 	}
 }
 
-// An existing name that may be meant comes first.
+// An existing name that may be meant comes first, in what the pod was made from.
 func TestFixNamesWhatExists(t *testing.T) {
+	const orPush = ", or push registry.example/app:1"
 	for _, tt := range []struct {
-		cause Cause
-		edit  edit
-		want  string
+		cause      Cause
+		found, pod []string
+		want       string
 	}{
-		{TagNotFound, ev(KeySuggestTag, "1.0"), "use the existing tag: kubectl -n shop set image pod/web main=registry.example/app:1.0 " +
-			"(or in the controller that owns the pod), or push registry.example/app:1"},
-		{RepositoryNotFound, ev(KeySuggestRepository, "shop/app"), "use the existing repository: kubectl -n shop set image pod/web " +
-			"main=registry.example/shop/app:1 (or in the controller that owns the pod), or push registry.example/app:1"},
-		{TagNotFound, nil, "push registry.example/app:1, or use an existing tag in container main of pod shop/web"},
+		{TagNotFound, []string{KeySuggestTag, "1.0"}, nil, "use the existing tag: kubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush},
+		{
+			RepositoryNotFound, []string{KeySuggestRepository, "shop/app"}, nil,
+			"use the existing repository: kubectl -n shop set image pod/web main=registry.example/shop/app:1" + orPush,
+		},
+		{TagNotFound, nil, nil, "push registry.example/app:1, or use an existing tag in container main of pod shop/web"},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deployment/api"},
+			"use the existing tag: kubectl -n shop set image deployment/api main=registry.example/app:1.0" + orPush,
+		},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
+			"use the existing tag: kubectl -n shop set image cronjob/nightly main=registry.example/app:1.0" + orPush,
+		},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "job/once"},
+			"use the existing tag in job/once, and in this pod: kubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush,
+		},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "workflow.argoproj.io/flow"},
+			"use the existing tag in workflow.argoproj.io/flow, and in this pod: kubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush,
+		},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deploymentconfig/web"},
+			"use the existing tag: oc -n shop set image deploymentconfig/web main=registry.example/app:1.0" + orPush,
+		},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "static/etcd", KeyNode, "node-a"},
+			"use the existing tag on node-a, in the file of static pod etcd (by default in /etc/kubernetes/manifests): registry.example/app:1.0" + orPush,
+		},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyContainerType, "ephemeral"},
+			"use the existing tag in another container: kubectl -n shop debug web --image=registry.example/app:1.0" + orPush,
+		},
 	} {
-		edits := []edit{tt.edit}
-		if tt.edit == nil {
-			edits = nil
+		pod := with(reported(tt.cause), ev(append([]string{KeyContainer, "main"}, tt.pod...)...))
+		found := ladder(KindManifest, tt.cause)
+		if tt.found != nil {
+			found = ladder(KindManifest, tt.cause, ev(tt.found...))
 		}
-		if v := Diagnose(all(with(reported(tt.cause), ev(KeyContainer, "main")), ladder(KindManifest, tt.cause, edits...))); v.Fix != tt.want {
-			t.Errorf("%s: %q, want %q", tt.cause, v.Fix, tt.want)
+		if v := Diagnose(all(pod, found)); v.Fix != tt.want {
+			t.Errorf("%s %q:\n got %q\nwant %q", tt.cause, tt.pod, v.Fix, tt.want)
 		}
 	}
 }

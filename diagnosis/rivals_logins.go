@@ -158,7 +158,7 @@ func rivalsOfSecrets() []rivalry {
 			{
 				id:       "provider-fails-here-only",
 				looks:    "a provider that fails when pullprobe runs it, and not when the kubelet does",
-				question: "read the kubelet's log on {node}: journalctl -u kubelet | grep -i credential",
+				question: "read the kubelet's log on {node}: {kubeletLog}",
 				excluded: finding.Agreed,
 			},
 		}},

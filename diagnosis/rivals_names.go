@@ -39,6 +39,20 @@ func refusedOtherwise(id string) rival {
 	}
 }
 
+// hiddenFromLogin is the rival of what a registry does not show to a login: some answer
+// 404, and not 403, for what it may not see.
+func hiddenFromLogin(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a registry that hides what the account may not see (Artifactory with hidden repositories)",
+		question: "check whether the account in {source} may see {repository} on {host}: it answers 404 without that right, too",
+		excluded: func(f finding) bool {
+			hides := f.Fact(report.RegistryID(f.Host), report.KeyProduct) == "artifactory"
+			return !hides || !f.WithLogin() || f.RepositoryVisible()
+		},
+	}
+}
+
 // ofACache is the rival of what a registry does not have: a cache of another registry
 // (Nexus and Artifactory: proxy or remote repository, Harbor: proxy cache) has what was
 // pulled through it before, and says so little of the other registry that its own lists
@@ -98,6 +112,7 @@ func rivalsOfNames() []rivalry {
 					return digest || f.Manifest(report.KeyListed) == "false" || f.Manifest(report.KeyTags) == "none"
 				},
 			},
+			hiddenFromLogin("tag-hidden-from-login"),
 			ofACache("tag-of-a-cache"),
 			notARegistry("tag-of-no-registry", "a web server or an ingress that knows no such path"),
 		}},
@@ -109,6 +124,7 @@ func rivalsOfNames() []rivalry {
 				question: "repeat the request with a login: {host} never asked for one",
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
 			},
+			hiddenFromLogin("repository-hidden-from-login"),
 			ofACache("repository-of-a-cache"),
 			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
 		}},

@@ -78,6 +78,8 @@ func rivalCasesOfNames() []rivalCase {
 		{"repository-hidden-from-anonymous", RepositoryNotFound, repository, set(repository, atManifest, "challenged", ""), FaultConfig},
 		{"repository-hidden-from-anonymous", RepositoryNotFound, repository, set(repository, atRegistry, "product", "artifactory"), FaultConfig},
 		{"tag-of-a-cache", TagNotFound, tag, set(tag, atRegistry, "product", "nexus"), FaultConfig},
+		{"tag-hidden-from-login", TagNotFound, nil, set(set(set(bare, atRegistry, "product", "artifactory"), atManifest, "loginUsed", "true"), "reference", "path", "app"), FaultConfig},
+		{"repository-hidden-from-login", RepositoryNotFound, nil, set(set(repository, atRegistry, "product", "artifactory"), atManifest, "loginUsed", "true"), FaultConfig},
 		{"repository-of-a-cache", RepositoryNotFound, repository, set(repository, "reference", "path", "hub-proxy/library/app"), FaultConfig},
 		{"repository-of-no-registry", RepositoryNotFound, repository, set(repository, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"denied-for-lack-of-the-nodes-login", AccessDeniedOrMissing, denied, set(denied, "credentials", "possibleProvider", "gcp"), FaultUndetermined},

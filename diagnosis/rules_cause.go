@@ -77,7 +77,8 @@ func causesInAnswers() []causeRule {
 			return o.WithRootCause(report.TokenServiceFailed).LikelyAtMost()
 		}},
 		{"role-missing", "Azure answers 401 to a provider's login that has no role", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
-			byProvider := strings.HasPrefix(o.Check.Evidence[report.KeyUsedCredential], "provider ")
+			notRun := e.causeFromKubelet(o) && e.Fact(report.IDCredentials, report.KeyProviderNotRun) != ""
+			byProvider := strings.HasPrefix(o.Check.Evidence[report.KeyUsedCredential], "provider ") || notRun
 			if o.RootCause() != report.CredentialsRejected || !facts.IsAzure(o.Check.Host) || !byProvider {
 				return o
 			}
@@ -92,17 +93,17 @@ func causesInAnswers() []causeRule {
 			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("check whether the repository exists, and the account may pull it: " +
 				"the token service accepts the same login for other requests")
 		}},
-		{"refused-for-a-reason", "the registry names a reason of its own for a refusal", func(_ *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"refused-for-a-reason", "the registry names a reason of its own for a refusal", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			// A policy, a quota, a bill: with another login it would be the same.
 			denied := o.RootCause() == report.AccessDeniedOrMissing || o.RootCause() == report.AccessForbidden
-			if !denied || ownReason(o.Check) == "" {
+			if !denied || ownReason(e, o) == "" {
 				return o
 			}
 			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("read the registry's own record of the refusal: it names a reason (" +
-				ownReason(o.Check) + ") that is not the login's")
+				ownReason(e, o) + ") that is not the login's")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
-			policy := o.Check.Is(report.KeyPolicy) || ownReason(o.Check) != ""
+			policy := o.Check.Is(report.KeyPolicy) || ownReason(e, o) != ""
 			if o.RootCause() != report.AccessForbidden || !e.Is(report.ManifestID(o.Check.Host), report.KeyAnonymous) ||
 				e.causeFromKubelet(o) || policy {
 				return o
@@ -277,20 +278,21 @@ func openInBrowser(host, returns string) string {
 	return "open https://" + host + "/v2/ : it returns " + returns + "; is the name right?"
 }
 
-// ownReason returns the reason that the registry's own text gives for a refusal;
-// empty if it gives none, or its text is not known.
-func ownReason(c report.Check) string {
-	if reason := c.Evidence[report.KeyRefusedFor]; reason != "none" {
-		return reason
+// ownReason returns the reason that the text of the registry, or of its token service,
+// gives for a refusal; empty if it gives none, or the text is not known.
+func ownReason(e *evaluation, o facts.Obstacle) string {
+	reason := cmp.Or(o.Check.Evidence[report.KeyRefusedFor], e.Fact(o.Check.BlockedBy, report.KeyRefusedFor))
+	if reason == "none" {
+		return ""
 	}
-	return ""
+	return reason
 }
 
 // missingSecret traces an answer to an anonymous request to the pull secret that
 // should have been used.
 func missingSecret(e *evaluation, o facts.Obstacle) facts.Obstacle {
 	c := e.Get(report.IDCredentials)
-	if c.Outcome != report.Fail || !anonymous(o) {
+	if c.Outcome != report.Fail || !anonymous(o) || ownReason(e, o) != "" {
 		return o
 	}
 	otherRegistry := c.Cause == report.PullSecretOtherRegistry // it does not show that this registry needs a secret
@@ -307,11 +309,17 @@ func missingSecret(e *evaluation, o facts.Obstacle) facts.Obstacle {
 	case cause == report.AccessDeniedOrMissing && otherRegistry && o.Check.Evidence[report.KeySuggestRepository] != "":
 		return o.LikelyAtMost()
 	case cause == report.AccessDeniedOrMissing: // whether the repository exists at all is not known
-		return o.WithRootCause(c.Cause, report.IDCredentials).LikelyAtMost()
+		return o.WithRootCause(c.Cause, report.IDCredentials).LikelyAtMost(existsAtAll(e, o))
 	case cause == report.RepositoryNotFound, cause == report.TagNotFound: // with credentials it might be visible
-		return o.LikelyAtMost()
+		return o.LikelyAtMost(existsAtAll(e, o))
 	}
 	return o
+}
+
+// existsAtAll asks what no anonymous request shows.
+func existsAtAll(e *evaluation, o facts.Obstacle) string {
+	return "check with a login whether " + e.Fact(report.IDReference, report.KeyPath) + " exists on " + o.Check.Host +
+		": it may be hidden from anonymous requests"
 }
 
 // causeFromKubelet reports whether the root cause is that of the kubelet's

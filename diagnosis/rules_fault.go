@@ -179,14 +179,17 @@ func faultsInAnswers() []faultRule {
 			return certainly(report.FaultConfig), o.RootCause() == report.AccessForbidden && o.Check.Is(report.KeyPolicy)
 		}},
 		{"refused-for-own-reason", "the registry's text names a reason that is not the login's", func(
-			_ *evaluation, o facts.Obstacle,
+			e *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {
 			if c := o.RootCause(); c != report.AccessForbidden && c != report.AccessDeniedOrMissing {
 				return no, false
 			}
-			switch ownReason(o.Check) {
+			switch ownReason(e, o) {
 			case "quota", "billing", "quarantine", "country":
 				return presumably(report.FaultRegistry), true
+			case "owner":
+				return presumably(report.FaultUndetermined, "ask the owner of the repository whether it exists, and whether its policy "+
+					"allows this account"), true
 			case "network": // its list of addresses, or the address that this node goes out by
 				return presumably(report.FaultUndetermined, "send the same request from another network"), true
 			}

@@ -155,8 +155,9 @@ func verdictsOfTheTestPull() []verdictRule {
 		{"kubelet-passed-login", "the kubelet got past the login that stops the checks", func(e *evaluation) (report.Verdict, bool) {
 			o := e.obstacle
 			login := o.RootCause().AboutLogin() || o.RootCause() == report.CredentialProviderFailed
+			same := e.Message.MayMean(o.RootCause()) && !kubeletHadLogin(e)
 			if !o.Found() || !login || !o.Check.Is(report.KeyAnonymous) || e.UnreadSources() == "" || e.Message.FromTestPull() ||
-				!e.Message.Informative() || e.Message.MayMean(o.RootCause()) || e.Message.Stage() < report.StageAnswer {
+				!e.Message.Informative() || same || e.Message.Stage() < report.StageAnswer {
 				return no, false
 			}
 			// A provider that fails now may have answered the kubelet before.
@@ -168,6 +169,21 @@ func verdictsOfTheTestPull() []verdictRule {
 			return v, true
 		}},
 	}
+}
+
+// kubeletHadLogin reports whether the kubelet's message proves that it sent a login where
+// the checks sent none: a client without a login gets no token, and so no 404; and a
+// registry that answers 401 to it does not answer 403.
+func kubeletHadLogin(e *evaluation) bool {
+	c := e.obstacle.Check
+	switch e.Message.Cause {
+	case report.TagNotFound, report.RepositoryNotFound:
+		return e.Failed(c.BlockedBy) && e.Get(c.BlockedBy).Kind == report.KindToken
+	case report.AccessForbidden: // of a known provider, other rules decide
+		known := e.Fact(report.IDCredentials, report.KeyProviderNotRun) + e.Fact(report.IDCredentials, report.KeyExpectedProvider)
+		return known == "" && c.Evidence[report.KeyAuth] == "basic" && c.Evidence[report.KeyStatus] == "401"
+	}
+	return false
 }
 
 // verdictsOnThePath decide by what blocks the path to the image, or part of it.

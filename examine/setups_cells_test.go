@@ -47,7 +47,6 @@ func eksCells() []cell {
 			row: "eks-ecr-policy", registry: "Amazon ECR", failure: "the repository's policy denies it", image: ecrName + "/team/closed:1.0",
 			provider: ecrMember, kubelet: []string{ecrMember},
 			want: "cluster-config|registry|undetermined AccessForbidden likely|confirmed",
-			todo: "blames the node for a rule of the repository",
 		},
 		{
 			// The other account's owner must permit it, or the name is wrong: ECR answers the
@@ -55,7 +54,6 @@ func eksCells() []cell {
 			row: "eks-ecr-other-account", registry: "Amazon ECR", failure: "another account's policy forbids it",
 			image: ecrOther + "/team/app:1.0", provider: ecrMember, kubelet: []string{ecrMember},
 			want: "undetermined|registry|cluster-config AccessForbidden|AccessDeniedOrMissing likely", says: "policy|exists",
-			todo: "confirmed and the node, while the other account must permit it or the name is wrong",
 		},
 		{
 			row: "eks-ecr-provider-fails", registry: "Amazon ECR", failure: "the provider fails", image: ecrName + "/team/app:1.0",
@@ -81,7 +79,6 @@ func eksCells() []cell {
 		{
 			row: "eks-harbor-no-secret", registry: "Harbor", failure: "private, no secret", image: harborName + "/team/app:1.0",
 			want: noLogin,
-			todo: "the message names another cause than the checks: CredentialsMissing, AccessDeniedOrMissing",
 		},
 		{
 			row: "eks-docker-hub-limit", registry: "Docker Hub", failure: "rate limit, no login", image: hubNames + "/library/limited:1.0",
@@ -103,12 +100,11 @@ func bottlerocketCells() []cell {
 		{
 			row: "bottlerocket-docker-hub-limit", registry: "Docker Hub", failure: "rate limit, no login",
 			image: hubNames + "/library/limited:1.0", want: "registry RateLimited likely|confirmed", noFix: "set config_path",
-			todo: "the fix wants a config_path in a file that Bottlerocket generates",
 		},
 		{
 			row: "bottlerocket-harbor-settings", registry: "Harbor", failure: "wrong password in the node's settings",
 			image: harborNode + "/team/app:1.0", want: nodeLoginWrong,
-			noFix: "config.toml", todo: "the fix names a file that Bottlerocket generates",
+			noFix: "config.toml", says: "settings",
 		},
 	}
 }
@@ -139,7 +135,6 @@ func gkeCells() []cell {
 		{
 			row: "gke-gar-tag-not-run", registry: "Artifact Registry", failure: "no such tag, provider not run", image: garName + "/team/app:1.1",
 			provider: memberPassword, notRun: true, kubelet: []string{memberPassword}, want: "cluster-config TagNotFound likely",
-			todo: "asks for a login that the kubelet has: it got 404, and an anonymous request gets 403",
 		},
 		{
 			row: "gke-gar-role-not-run", registry: "Artifact Registry", failure: "the nodes' account may not pull, provider not run",
@@ -148,7 +143,6 @@ func gkeCells() []cell {
 		{
 			row: "gke-ghcr-no-secret", registry: "GHCR", failure: "private, no secret", image: ghcrName + "/team/app:1.0",
 			want: noLogin, never: []string{"* CredentialsMissing confirmed"},
-			todo: "confirmed, while a package that does not exist gets the same answer",
 		},
 	}
 }
@@ -174,19 +168,17 @@ func aksCells() []cell {
 		{
 			row: "aks-acr-tag-not-run", registry: "Azure ACR", failure: "no such tag, provider not run", image: acrName + "/team/app:1.1",
 			provider: acrMember, notRun: true, kubelet: []string{acrMember, ""}, want: "cluster-config TagNotFound likely",
-			todo: "blames the node for a login that the kubelet has: it got 404, and an anonymous request gets 401",
 		},
 		{
 			row: "aks-acr-role-not-run", registry: "Azure ACR", failure: "the nodes' identity lacks AcrPull, provider not run",
 			image: acrName + "/team/app:1.0", provider: acrGuest, notRun: true, kubelet: []string{acrGuest, ""},
 			want:  "node-infrastructure|undetermined AccessForbidden|AccessDeniedOrMissing|CredentialsRejected likely",
-			noFix: "put a valid user", says: "AcrPull", todo: "the fix is a password, and not the role AcrPull",
+			noFix: "put a valid user", says: "AcrPull",
 		},
 		{
 			// The provider meets the same network rule: that it fails is not the cause.
 			row: "aks-acr-network-rule", registry: "Azure ACR", failure: "a network rule forbids the address", image: acrWalled + "/team/app:1.0",
 			provider: "fails", want: "undetermined|node-infrastructure AccessForbidden|AccessDeniedOrMissing likely",
-			todo: "names the provider, while the registry names a network rule",
 		},
 	}
 }
@@ -212,7 +204,6 @@ func kubeadmHarborCells() []cell {
 		}.pullSecret(memberPassword),
 		{
 			row: "kubeadm-harbor-no-secret", registry: "Harbor", failure: "private, no secret", image: app, want: noLogin,
-			todo: "the message names another cause than the checks: CredentialsMissing, AccessDeniedOrMissing",
 		},
 		cell{
 			row: "kubeadm-harbor-wrong-password", registry: "Harbor", failure: "wrong password", image: app, want: wrongPassword,
@@ -220,13 +211,13 @@ func kubeadmHarborCells() []cell {
 		{
 			row: "kubeadm-harbor-secret-missing", registry: "Harbor", failure: "the secret does not exist", image: app,
 			secrets: noSuchSecret(), want: secretGone,
-			says: "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
+			says: "exists",
 		},
 		{
 			row: "kubeadm-harbor-other-server", registry: "Harbor", failure: "the secret is for another server", image: app,
 			secrets: secret("harbor.example.org", "puller", memberPassword),
 			want:    "cluster-config PullSecretOtherRegistry likely|confirmed",
-			says:    "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
+			says:    "exists",
 		},
 		cell{
 			row: "kubeadm-harbor-robot", registry: "Harbor", failure: "the robot may not pull", image: app,
@@ -257,7 +248,6 @@ func kubeadmOwnCells() []cell {
 			row: "kubeadm-artifactory-hidden", registry: "Artifactory", failure: "the user may not read, and it is hidden",
 			image: jfrogHidden + "/team/app:1.0", want: "cluster-config TagNotFound|RepositoryNotFound|AccessDeniedOrMissing likely",
 			says: "may read|right|permission|access|hidden",
-			todo: "confirmed, while the login may lack the right to see it",
 		}.pullSecret(guestPassword),
 		{
 			row: "kubeadm-artifactory-hidden-no-secret", registry: "Artifactory", failure: "hidden, no secret",
@@ -307,12 +297,10 @@ func kubeadmHostedCells() []cell {
 			// GHCR answers the same for a package that does not exist.
 			row: "kubeadm-ghcr-no-secret", registry: "GHCR", failure: "private, no secret", image: ghcrName + "/team/app:1.0",
 			want: noLogin, never: []string{"* CredentialsMissing confirmed"},
-			todo: "confirmed, while a package that does not exist gets the same answer",
 		},
 		{
 			row: "kubeadm-ghcr-typo", registry: "GHCR", failure: "no such package, no secret", image: ghcrName + "/public/ap:1.0",
 			want: noLogin, never: []string{"* CredentialsMissing confirmed"},
-			todo: "confirmed, while the package does not exist",
 		},
 		cell{
 			row: "kubeadm-ghcr-repository", registry: "GHCR", failure: "no such package, right token", image: ghcrName + "/team/ap:1.0",
@@ -323,7 +311,6 @@ func kubeadmHostedCells() []cell {
 			row: "kubeadm-ghcr-public", registry: "GHCR", failure: "public, and the secret's token has expired",
 			image: ghcrName + "/public/app:1.0", noFix: "grant pull access",
 			want: "cluster-config AccessForbidden|CredentialsRejected|CredentialsExpired likely",
-			todo: "the secret is to be renewed or removed: anybody may pull the package",
 		}.pullSecret(strangerPassword),
 		cell{
 			// GHCR answers 403 both to a token that has expired and to one without a right.
@@ -359,12 +346,12 @@ func kubeadmHostedCells() []cell {
 			row: "kubeadm-docker-hub-other-server", registry: "Docker Hub", failure: "the secret is for registry-1.docker.io",
 			image: hubNames + "/team/app:1.0", secrets: secret("registry-1.docker.io", "puller", memberPassword),
 			want: "cluster-config PullSecretOtherRegistry likely|confirmed",
-			says: "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
+			says: "exists",
 		},
 		{
 			row: "kubeadm-docker-hub-secret-missing", registry: "Docker Hub", failure: "the secret does not exist",
 			image: hubNames + "/team/app:1.0", secrets: noSuchSecret(), want: secretGone,
-			says: "exists", todo: "what would decide is whether the repository exists; waiting decides nothing",
+			says: "exists",
 		},
 		{
 			row: "kubeadm-docker-hub-limit", registry: "Docker Hub", failure: "rate limit, no login",
@@ -403,12 +390,10 @@ func k3sCells() []cell {
 		{
 			row: "k3s-harbor-registries-yaml", registry: "Harbor", failure: "wrong password in registries.yaml",
 			image: harborNode + "/team/app:1.0", want: nodeLoginWrong, noFix: "config.toml", says: "registries.yaml",
-			todo: "the fix names a file that k3s generates",
 		},
 		{
 			row: "k3s-harbor-no-secret", registry: "Harbor", failure: "private, no secret", image: harborName + "/team/app:1.0",
 			want: "cluster-config CredentialsMissing|AccessDeniedOrMissing likely",
-			todo: "the message names another cause than the checks: CredentialsMissing, AccessDeniedOrMissing",
 		},
 		cell{
 			row: "k3s-harbor-wrong-password", registry: "Harbor", failure: "wrong password in the secret", image: harborName + "/team/app:1.0",
@@ -434,17 +419,14 @@ func rke2Cells() []cell {
 		{
 			row: "rke2-ecr-provider-fails", registry: "Amazon ECR", failure: "the provider fails", image: ecrName + "/team/app:1.0",
 			provider: "fails", want: providerDown, noFix: "journalctl -u kubelet",
-			todo: "the fix reads the journal of a unit that RKE2 has not",
 		},
 		{
 			row: "rke2-harbor-registries-yaml", registry: "Harbor", failure: "wrong password in registries.yaml",
 			image: harborNode + "/team/app:1.0", want: nodeLoginWrong, noFix: "config.toml", says: "registries.yaml",
-			todo: "the fix names a file that RKE2 generates",
 		},
 		{
 			row: "rke2-ghcr-no-secret", registry: "GHCR", failure: "private, no secret", image: ghcrName + "/team/app:1.0",
 			want: noLogin, never: []string{"* CredentialsMissing confirmed"},
-			todo: "confirmed, while a package that does not exist gets the same answer",
 		},
 	}
 }
@@ -466,12 +448,10 @@ func talosCells() []cell {
 		{
 			row: "talos-docker-hub-limit", registry: "Docker Hub", failure: "rate limit, no login", image: hubNames + "/library/limited:1.0",
 			want: "registry RateLimited likely|confirmed", noFix: "/etc/cri/", says: "machine",
-			todo: "the fix names a file that Talos generates",
 		},
 		{
 			row: "talos-harbor-machine-config", registry: "Harbor", failure: "wrong password in the machine's configuration",
 			image: harborNode + "/team/app:1.0", want: nodeLoginWrong, noFix: "/etc/cri/", says: "machine",
-			todo: "the fix names a file that Talos generates",
 		},
 	}
 }

@@ -27,6 +27,7 @@ type node struct {
 	// empty: the configuration has none.
 	config, certs, socket string
 	imported              string           // a file that the configuration imports, with its part about registries
+	os                    string           // the ID in os-release; empty: it does not matter
 	auths                 map[string]login // credentials in containerd's configuration, by host
 	provider              provider
 }
@@ -95,7 +96,7 @@ func nodes() []node {
 				"--image-credential-provider-bin-dir", "/usr/libexec/kubernetes/kubelet/plugins",
 				"--image-credential-provider-config", "/etc/kubernetes/kubelet/credential-provider-config.yaml",
 			}},
-			config: usualConfig, socket: usualSocket,
+			config: usualConfig, socket: usualSocket, os: "bottlerocket",
 			auths: map[string]login{harborNode: {"robot$node", strangerPassword}},
 			provider: provider{
 				"ecr-credential-provider", "/usr/libexec/kubernetes/kubelet/plugins",
@@ -234,6 +235,9 @@ disabled_plugins = [
 	}
 	if n.imported != "" {
 		files[n.config], files[n.imported] = config, "version = 3\n"+registries
+	}
+	if n.os != "" {
+		files["/etc/os-release"] = "NAME=\"A name\"\nID=" + n.os + "\n"
 	}
 	if n.certs != "" {
 		files[n.certs+"/.keep"] = ""

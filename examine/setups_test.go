@@ -289,7 +289,7 @@ func examineCell(t *testing.T, n node, c cell, runtime *cri.Client, conn *grpc.C
 		names[i] = s.Name
 	}
 	message := kubeletPull(t, n, c, conn)
-	pod := pods.Pod{Namespace: "shop", Name: "web-6d4cf56db6-x2x5q", Owner: "deployment/web", ServiceAccount: "default", PullSecrets: names}
+	pod := pods.Pod{Namespace: "shop", Name: "web-6d4cf56db6-x2x5q", Owner: pods.Owner{Name: "deployment/web"}, ServiceAccount: "default", PullSecrets: names}
 	check := pods.Check(pod, pods.PendingImage{
 		Container: "app", Image: c.image, Policy: "IfNotPresent", Failing: true, Reason: "ErrImagePull", Message: message,
 	}, "node-a")

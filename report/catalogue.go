@@ -132,7 +132,7 @@ var fixes = map[Cause]string{
 	RuntimeConfigStale:       "on {node}: {restart}   # {stale} changed after it was started",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
 	SandboxImageUnavailable:  "on {node}: make {sandbox} available (crictl pull {sandbox}), or set another one in containerd's configuration",
-	CredentialProviderFailed: "on {node}: journalctl -u kubelet | grep -i credential",
+	CredentialProviderFailed: "on {node}: {kubeletLog}",
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
 	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
 	ResolverWrongAnswer:      "correct the DNS record for {host} on {resolver}, or use another resolver on {node}",

@@ -55,6 +55,8 @@ const (
 	KeyContainer      = "container"      // the container or image volume
 	KeyNode           = "node"           // the node; of credentials: whether the node's sources were read
 	KeyServiceAccount = "serviceAccount" // the pod's ServiceAccount
+	KeyJob            = "job"            // the Job that a CronJob made
+	KeyContainerType  = "containerType"  // init or ephemeral; absent: an ordinary container
 	KeyOwner          = "owner"          // the controller that owns the pod, as KIND/NAME for kubectl
 	KeyVolume         = "volume"         // the image volume whose image this is; absent for a container's own image
 	KeyPullSecrets    = "pullSecrets"    // the pod's imagePullSecrets
@@ -139,6 +141,7 @@ const (
 	KeyStarted      = "started"      // when the process was started
 	KeyNewer        = "newer"        // true: files have changed since then
 	KeyFiles        = "files"        // these files
+	KeyOS           = "os"           // the distribution, by the ID of os-release
 	KeyRead         = "read"         // the files that it would read now
 	KeyRuns         = "runs"         // the setting that the process runs with
 	KeyFilesSay     = "filesSay"     // the setting in the files

@@ -30,6 +30,7 @@ type Placeholders struct {
 	Where                            string // the container or image volume that has the image
 	HostPort                         string // the host with its port
 	Restart                          string // how to restart the runtime
+	KubeletLog                       string // a command that shows what the kubelet says of credential providers
 	Unit, Runtime                    string // systemd's name of the runtime, and its own
 	IP                               string // the address of the deciding check, without its port
 	Provider                         string // the credential provider that was not run, or that the node lacks
@@ -44,7 +45,7 @@ func (p Placeholders) Fill(template string) string {
 		"{node}", p.Node, "{hostsDir}", p.HostsDir, "{hostsFile}", p.HostsFile, "{disk}", p.Disk, "{issuer}", p.Issuer,
 		"{layers}", p.Layers, "{resolver}", p.Resolver, "{stale}", p.Stale, "{resets}", p.Resets,
 		"{behind}", p.Behind, "{sandbox}", p.Sandbox, "{source}", p.Source,
-		"{unit}", p.Unit, "{runtime}", p.Runtime, "{ip}", p.IP,
+		"{unit}", p.Unit, "{kubeletLog}", p.KubeletLog, "{runtime}", p.Runtime, "{ip}", p.IP,
 		"{owner}", p.Owner, "{where}", p.Where, "{hostport}", p.HostPort, "{restart}", p.Restart, "{provider}", p.Provider,
 	).Replace(template)
 }
@@ -100,6 +101,7 @@ func StandIns() Placeholders {
 		Where:          "the pod's manifest",
 		Restart:        "restart the runtime",
 		Unit:           "containerd",
+		KubeletLog:     "journalctl -u kubelet | grep -i credential",
 		Runtime:        "the runtime",
 	}
 }

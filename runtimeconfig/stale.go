@@ -54,6 +54,9 @@ func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, ru
 	}
 	c := host.ChangesSince(root, since, slices.Concat(config.Files, config.Sources, config.failed()))
 	k.Target, k.Outcome, k.Evidence = config.Main, report.Pass, config.evidence(running)
+	if id := distribution(root); id != "" {
+		k.Evidence[report.KeyOS] = id
+	}
 	addChanges(k.Evidence, c)
 	switch {
 	case config.Err != nil && config.Err.unread():
@@ -75,6 +78,22 @@ func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, ru
 		k.Summary = started(p, since) + ", after the last change of " + config.Main
 	}
 	return k
+}
+
+// distribution returns the ID of os-release(5), if a file that the runtime reads names one.
+func distribution(root *host.Root) string {
+	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
+		text, err := root.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if id, ok := strings.CutPrefix(strings.TrimSpace(line), "ID="); ok {
+				return report.Clean(strings.Trim(id, `"'`), 40)
+			}
+		}
+	}
+	return ""
 }
 
 // evidence returns the settings that concern pulls.

@@ -20,10 +20,12 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		report.KeyPullSecrets:    strings.Join(p.PullSecrets, ","),
 	}}
 	for key, value := range map[string]string{
-		report.KeyOwner:   p.Owner,
-		report.KeyVolume:  p.VolumeOf(w),
-		report.KeyReason:  w.Reason,
-		report.KeySandbox: w.Sandbox,
+		report.KeyOwner:         p.Owner.Name,
+		report.KeyJob:           p.Owner.Job,
+		report.KeyContainerType: p.containerType(w.Container),
+		report.KeyVolume:        p.VolumeOf(w),
+		report.KeyReason:        w.Reason,
+		report.KeySandbox:       w.Sandbox,
 	} {
 		if value != "" {
 			c.Evidence[key] = value
@@ -41,6 +43,18 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		addWaiting(&c, w)
 	}
 	return c
+}
+
+// containerType returns "init" or "ephemeral"; empty: an ordinary container.
+func (p Pod) containerType(name string) string {
+	c, _ := p.containerNamed(name)
+	switch {
+	case c.Ephemeral:
+		return "ephemeral"
+	case c.Init:
+		return "init"
+	}
+	return ""
 }
 
 // VolumeOf returns the image volume that needs the image; empty if the container

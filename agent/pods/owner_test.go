@@ -7,25 +7,40 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A fix names what the pod was made from, if kubectl can change that for good.
+// A fix names what the pod was made from.
 func TestOwnerOf(t *testing.T) {
 	yes := true
-	for _, tt := range []struct{ kind, name, hash, want string }{
-		{"", "", "", ""},
-		{"ReplicaSet", "web-7d4b9", "7d4b9", "deployment/web"},
-		{"ReplicaSet", "web-7d4b9", "", "replicaset/web-7d4b9"},
-		{"ReplicaSet", "web-7d4b9", "other", "replicaset/web-7d4b9"}, // of another controller's making
-		{"StatefulSet", "db", "", "statefulset/db"},
-		{"DaemonSet", "log", "", "daemonset/log"},
-		{"Job", "once", "", ""}, // its template is immutable
-		{"Workflow", "flow", "", ""},
+	for _, tt := range []struct {
+		api, kind, name string
+		label, hash     string
+		annotations     map[string]string
+		want            Owner
+	}{
+		{want: Owner{}},
+		{api: "apps/v1", kind: "ReplicaSet", name: "web-7d4b9", label: deploymentHash, hash: "7d4b9", want: Owner{Name: "deployment/web"}},
+		{api: "apps/v1", kind: "ReplicaSet", name: "web-7d4b9", want: Owner{Name: "replicaset/web-7d4b9"}},
+		{api: "apps/v1", kind: "ReplicaSet", name: "web-7d4b9", label: deploymentHash, hash: "other", want: Owner{Name: "replicaset/web-7d4b9"}},
+		{api: "apps/v1", kind: "ReplicaSet", name: "web-7d4b9", label: rolloutHash, hash: "7d4b9", want: Owner{Name: "rollout/web"}},
+		{api: "apps/v1", kind: "StatefulSet", name: "db", want: Owner{Name: "statefulset/db"}},
+		{api: "apps/v1", kind: "DaemonSet", name: "log", want: Owner{Name: "daemonset/log"}},
+		{api: "v1", kind: "ReplicationController", name: "old", want: Owner{Name: "replicationcontroller/old"}},
+		{
+			api: "v1", kind: "ReplicationController", name: "web-3", annotations: map[string]string{deploymentConfig: "web"},
+			want: Owner{Name: "deploymentconfig/web"},
+		},
+		{api: "batch/v1", kind: "Job", name: "once", want: Owner{Name: "job/once"}},
+		{api: "batch/v1", kind: "Job", name: "nightly-report-29411520", want: Owner{"cronjob/nightly-report", "nightly-report-29411520"}},
+		{api: "batch/v1", kind: "Job", name: "import-2026", want: Owner{Name: "job/import-2026"}},
+		{api: "argoproj.io/v1alpha1", kind: "Workflow", name: "flow", want: Owner{Name: "workflow.argoproj.io/flow"}},
+		{annotations: map[string]string{configSource: "file"}, want: Owner{Name: "static/etcd"}},
 	} {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{}}}
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "etcd-node-a", Labels: map[string]string{}, Annotations: tt.annotations}}
+		p.Spec.NodeName = "node-a"
 		if tt.kind != "" {
-			p.OwnerReferences = []metav1.OwnerReference{{Kind: tt.kind, Name: tt.name, Controller: &yes}}
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: tt.api, Kind: tt.kind, Name: tt.name, Controller: &yes}}
 		}
-		if tt.hash != "" {
-			p.Labels["pod-template-hash"] = tt.hash
+		if tt.label != "" {
+			p.Labels[tt.label] = tt.hash
 		}
 		if got := ownerOf(p); got != tt.want {
 			t.Errorf("%s %s (%s): %q, want %q", tt.kind, tt.name, tt.hash, got, tt.want)

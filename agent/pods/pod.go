@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -17,7 +16,7 @@ import (
 type Pod struct {
 	UID             types.UID
 	Namespace, Name string
-	Owner           string // what `kubectl set image` changes for good, as deployment/web; empty: the pod itself, or unknown
+	Owner           Owner
 	ServiceAccount  string
 	PullSecrets     []string // of the pod's own namespace, in its order
 	RuntimeClass    string   // empty: none
@@ -102,27 +101,6 @@ func handlerOf(annotations map[string]string) string {
 		return strings.Clone(value[:longest])
 	}
 	return value
-}
-
-// ownerOf returns the workload whose template a pod was made from, as KIND/NAME for
-// kubectl. A ReplicaSet with the hash of a template belongs to the Deployment of its
-// name. A Job's template cannot be changed, so for its pods there is none.
-func ownerOf(p *corev1.Pod) string {
-	owner := metav1.GetControllerOfNoCopy(p)
-	if owner == nil {
-		return ""
-	}
-	switch owner.Kind {
-	case "ReplicaSet":
-		hash := p.Labels["pod-template-hash"]
-		if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && hash != "" {
-			return "deployment/" + name
-		}
-		return "replicaset/" + owner.Name
-	case "StatefulSet", "DaemonSet", "ReplicationController":
-		return strings.ToLower(owner.Kind) + "/" + owner.Name
-	}
-	return ""
 }
 
 // newPod returns the part of p that is kept.

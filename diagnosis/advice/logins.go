@@ -47,6 +47,8 @@ func (a adviser) fixOfRefusal() string {
 		return "ask the owner of the project on {host} to settle its " + reason + ": the registry refuses for that, not for the login"
 	case "quarantine":
 		return "wait until {host} has scanned {repository}:{tag}, or ask its operator why it is quarantined"
+	case "owner":
+		return "ask the owner of {repository} on {host} to let this account pull (the repository's policy), or correct the name"
 	case "country", "network":
 		return "ask the operator of {host} to allow this " + reason + ", or pull through a mirror that it allows"
 	}

@@ -2,13 +2,13 @@ package advice
 
 import (
 	"cmp"
+	"slices"
+	"strings"
 
 	"github.com/pullprobe/pullprobe/report"
 )
 
 const (
-	inController = " (or in the controller that owns the pod)"
-
 	// A cache of another registry accepts no push.
 	cacheFix = "push {registry}/{repository}:{tag}; if {host} caches {repository} from another registry, " +
 		"push it there, and check that {host} reaches that registry"
@@ -41,21 +41,30 @@ func (a adviser) existingImage() (image, what string) {
 // use returns how to use another image in the pod, where that is known.
 func (a adviser) use(image string) string {
 	pod := a.Get(report.IDPod).Evidence
+	kind, name, _ := strings.Cut(pod[report.KeyOwner], "/")
+	const set = "kubectl -n {ns} set image "
 	switch {
 	case pod[report.KeyVolume] != "": // kubectl set image would change the image of the container
 		return " as reference of {where}: " + image
 	case a.names.HasBlanks("{ns}{pod}{container}"):
 		return ": " + image
+	case pod[report.KeyContainerType] == "ephemeral": // it cannot be changed
+		return " in another container: kubectl -n {ns} debug {pod} --image=" + image
+	case kind == "static":
+		return " on {node}, in the file of static pod " + name + " (by default in /etc/kubernetes/manifests): " + image
+	case kind == "deploymentconfig":
+		return ": oc -n {ns} set image {owner} {container}=" + image
+	case slices.Contains(templated, kind):
+		return ": " + set + "{owner} {container}=" + image
+	case kind != "":
+		return " in {owner}, and in this pod: " + set + "pod/{pod} {container}=" + image
 	}
-	return ": kubectl -n {ns} set image {owner} {container}=" + image + inControllerUnless(pod[report.KeyOwner])
+	return ": " + set + "pod/{pod} {container}=" + image
 }
 
-func inControllerUnless(owner string) string {
-	if owner != "" {
-		return ""
-	}
-	return inController
-}
+// templated are the kinds of Kubernetes whose pod template kubectl set image changes. That
+// of a Job is immutable.
+var templated = []string{"deployment", "replicaset", "statefulset", "daemonset", "replicationcontroller", "cronjob"}
 
 // orElse returns what to do if the existing image is not the one that is meant.
 func (a adviser) orElse() string {

@@ -27,6 +27,9 @@ func placeholdersOf(e *facts.Evidence, v report.Verdict) report.Placeholders {
 	fillFromDecidingCheck(&p, because)
 	fillFromNode(&p, e)
 	p.Source = cmp.Or(because.Evidence[report.KeyUsedCredential], p.Source)
+	if l := layoutOf(e); l.credentials != "" && strings.HasPrefix(p.Source, "runtime ") {
+		p.Source = l.credentials
+	}
 	p.Host = hostOf(e, v, because, p.Registry)
 	if v.Cause == report.ProxyDenied { // the host that the proxy refuses may be the token service's, or the layers'
 		p.Host = cmp.Or(because.Evidence[report.KeyProxyFor], e.Fact(because.BlockedBy, report.KeyProxyFor), p.Host)
@@ -86,7 +89,9 @@ func fillFromNode(p *report.Placeholders, e *facts.Evidence) {
 	p.Disk = cmp.Or(e.Fact(report.IDDisk, report.KeyMount), p.Disk)
 	p.Sandbox = cmp.Or(e.Fact(report.IDRuntimeSandbox, report.KeyImage), p.Sandbox)
 	p.Runtime = cmp.Or(e.Fact(report.IDRuntime, report.KeyName), p.Runtime)
-	p.Unit = unitBySocket(e)
+	l := layoutOf(e)
+	p.Unit = cmp.Or(l.unit, unitBySocket(e))
+	p.KubeletLog = cmp.Or(l.kubeletLog, p.KubeletLog)
 	for _, id := range []string{report.IDRuntimeConfig, report.IDRuntimeEnvironment, report.IDRuntimeCA} {
 		if unit := e.Fact(id, report.KeyUnit); unit != "" {
 			p.Restart, p.Unit = "systemctl restart "+unit, unit
@@ -122,15 +127,17 @@ func owner(e *facts.Evidence, p report.Placeholders) (owner, where string) {
 	return owner, where
 }
 
-// hostsFile returns the file that configures the image's registry: also for a
-// mirror it is in the directory of the registry. k3s and RKE2 generate it.
+// hostsFile returns the file that configures the image's registry: also for a mirror
+// it is in the directory of the registry. Some distributions generate it.
 func hostsFile(e *facts.Evidence, p report.Placeholders) string {
 	file := e.Fact(report.HostsID(p.Registry), report.KeyFile)
 	if !strings.HasSuffix(file, ".toml") {
 		file = ""
 	}
-	switch {
-	case strings.Contains(file+p.HostsDir, "/rancher/"):
+	switch generated := layoutOf(e).registries; {
+	case generated != "":
+		return generated
+	case strings.Contains(file, "/rancher/"):
 		return "registries.yaml (k3s and RKE2 generate hosts.toml from it)"
 	case file != "":
 		return file
@@ -158,7 +165,7 @@ func configPath(e *facts.Evidence) string {
 // unitBySocket returns the systemd unit that the runtime's socket belongs to.
 func unitBySocket(e *facts.Evidence) string {
 	c := e.Get(report.IDRuntime)
-	for _, unit := range []string{"k3s", "rke2", "crio"} {
+	for _, unit := range []string{"k3s", "crio"} {
 		if strings.Contains(c.Target+c.Summary, "/"+unit+"/") {
 			return unit
 		}

@@ -24,6 +24,7 @@ var alsoReportedAs = map[report.Cause][]report.Cause{
 	// The kubelet only logs it, and pulls without credentials.
 	report.CredentialProviderFailed: withoutCredentials,
 	report.CredentialsMissing:       {report.AccessDeniedOrMissing},
+	report.AccessDeniedOrMissing:    {report.CredentialsMissing},
 	report.AccessForbidden:          {report.AccessDeniedOrMissing},
 	report.CredentialsExpired:       {report.CredentialsRejected, report.AccessForbidden},
 	report.ClockSkewed:              {report.CertificateExpired, report.CertificateNotYetValid},
