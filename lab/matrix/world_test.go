@@ -97,7 +97,7 @@ func newWorld(t *testing.T) *world {
 	w.privateCA, err = lab.NewAuthority("Corporate Root " + randomWord())
 	must(t, err)
 	w.startRegistry(t)
-	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(8)})
+	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(20)})
 	if program, err := oldContainerd(t); err == nil {
 		w.old = w.newMachine(t, machineSpec{program: program, config: oldConfig(oldConfigPath)})
 	} else {
