@@ -17,6 +17,7 @@ func rivalsOfLogins() []rivalry {
 		}},
 		{cause: report.CredentialsRejected, rivals: []rival{
 			notARegistry("password-of-a-site", "a web site with a login of its own, where a misspelt host leads"),
+			ofAnotherSite("password-of-another-site"),
 			{
 				id:       "login-without-role",
 				looks:    "a valid login without access: some token services answer 401 then (Azure without the role AcrPull)",

@@ -1,6 +1,9 @@
 package diagnosis
 
-import "github.com/pullprobe/pullprobe/report"
+import (
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
 
 // notARegistry is the rival of every answer that a web server may give, too.
 func notARegistry(id, looks string) rival {
@@ -20,6 +23,25 @@ func underAWildcard(id, looks string) rival {
 		excluded: func(f finding) bool {
 			return f.NameIsItsOwn() || f.IsRegistry() && !f.UnderWildcard()
 		},
+	}
+}
+
+// ofAnotherSite is the rival of what another registry answers, to which a misspelt name
+// leads by a wildcard record.
+func ofAnotherSite(id string) rival {
+	return rival{
+		id: id, looks: "a misspelt host that a wildcard record leads to another registry", acts: report.FaultConfig, rare: true,
+		question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
+		excluded: func(f finding) bool { return !f.UnderWildcard() || facts.IsOneService(f.Evidence, f.Host) },
+	}
+}
+
+// lostRepository is the rival of a repository that is not there now, and was before.
+func lostRepository(id string) rival {
+	return rival{
+		id: id, looks: "a registry that has lost the repository: the node has images of it", acts: report.FaultRegistry,
+		question: "check on {host} whether its storage is complete: this node has images of {repository}",
+		excluded: func(f finding) bool { return f.LocalImages().Evidence[report.KeyOfRepository] == "" },
 	}
 }
 
@@ -47,8 +69,9 @@ func hiddenFromLogin(id string) rival {
 		looks:    "a registry that hides what the account may not see (Artifactory with hidden repositories)",
 		question: "check whether the account in {source} may see {repository} on {host}: it answers 404 without that right, too",
 		excluded: func(f finding) bool {
-			hides := f.Fact(report.RegistryID(f.Host), report.KeyProduct) == "artifactory"
-			return !hides || !f.WithLogin() || f.RepositoryVisible()
+			product := f.Fact(report.RegistryID(f.Host), report.KeyProduct)
+			unknown := product == "" && f.Cause == report.RepositoryNotFound && !facts.IsOneService(f.Evidence, f.Host)
+			return product != "artifactory" && !unknown || !f.WithLogin() || f.RepositoryVisible()
 		},
 	}
 }
@@ -112,6 +135,7 @@ func rivalsOfNames() []rivalry {
 					return digest || f.Manifest(report.KeyListed) == "false" || f.Manifest(report.KeyTags) == "none"
 				},
 			},
+			ofAnotherSite("tag-of-another-site"),
 			hiddenFromLogin("tag-hidden-from-login"),
 			ofACache("tag-of-a-cache"),
 			notARegistry("tag-of-no-registry", "a web server or an ingress that knows no such path"),
@@ -124,6 +148,8 @@ func rivalsOfNames() []rivalry {
 				question: "repeat the request with a login: {host} never asked for one",
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
 			},
+			lostRepository("repository-lost"),
+			ofAnotherSite("repository-of-another-site"),
 			hiddenFromLogin("repository-hidden-from-login"),
 			ofACache("repository-of-a-cache"),
 			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),

@@ -122,6 +122,16 @@ func rivalsOfConnections() []rivalry {
 		{cause: report.ProxyUnreachable, note: "nothing but the node, its setting and the proxy is involved before the proxy answers"},
 		{cause: report.ProxyDenied, rivals: []rival{
 			{
+				id:       "name-not-on-the-list",
+				looks:    "a misspelt host, which no list of the proxy has",
+				acts:     report.FaultConfig,
+				rare:     true,
+				question: "check whether {host} is the intended name: this node has no image from it",
+				excluded: func(f finding) bool {
+					return f.PulledBefore() || f.Has(report.KeyProxyStatus, "407") || !f.FailedHere(report.KindDial)
+				},
+			},
+			{
 				id:       "refused-behind-the-proxy",
 				looks:    "a proxy that is willing and cannot reach the host: it answers with an error of its own",
 				acts:     report.FaultUndetermined,
@@ -138,6 +148,7 @@ func rivalsOfConnections() []rivalry {
 			},
 		}},
 		{cause: report.PlainHTTPRegistry, rivals: []rival{
+			changedServer("http-since-lately"),
 			{
 				id:       "no-registry-in-plain-http",
 				looks:    "a login portal or another web server at this port",
@@ -154,6 +165,20 @@ func rivalsOfConnections() []rivalry {
 				excluded: func(f finding) bool { return !f.UnderWildcard() },
 			},
 		}},
+	}
+}
+
+// changedServer is the rival of a node that was never told how to trust a server: the
+// server has changed, and the node pulled from it before.
+func changedServer(id string) rival {
+	return rival{
+		id:       id,
+		looks:    "a server that has changed: the node pulled from it over TLS before",
+		acts:     report.FaultRegistry,
+		question: "check what has changed on {host}: this node has images from it",
+		excluded: func(f finding) bool {
+			return !f.PulledBefore() || f.Cause == report.CertificateUntrusted && !f.Has(report.KeySelfSigned)
+		},
 	}
 }
 
@@ -185,6 +210,7 @@ func rivalsOfCertificates() []rivalry {
 	notOneForAll := func(f finding) bool { return !f.Has(report.KeyPlaceholder) && !f.UnderWildcard() }
 	return []rivalry{
 		{cause: report.CertificateUntrusted, rivals: []rival{
+			changedServer("certificate-replaced"),
 			ingress("untrusted-ingress", notOneForAll),
 			{
 				id:       "chain-incomplete",

@@ -80,6 +80,9 @@ func rivalCasesOfNames() []rivalCase {
 		{"tag-of-a-cache", TagNotFound, tag, set(tag, atRegistry, "product", "nexus"), FaultConfig},
 		{"tag-hidden-from-login", TagNotFound, nil, set(set(set(bare, atRegistry, "product", "artifactory"), atManifest, "loginUsed", "true"), "reference", "path", "app"), FaultConfig},
 		{"repository-hidden-from-login", RepositoryNotFound, nil, set(set(repository, atRegistry, "product", "artifactory"), atManifest, "loginUsed", "true"), FaultConfig},
+		{"tag-of-another-site", TagNotFound, tag, set(tag, atDNS, "sibling", "same"), FaultConfig},
+		{"repository-of-another-site", RepositoryNotFound, repository, set(repository, atDNS, "sibling", "same"), FaultConfig},
+		{"repository-lost", RepositoryNotFound, repository, all(repository, check("local/"+host, KindImage, Pass, "", ev("count", "2", "ofRepository", "1"))), FaultUndetermined},
 		{"repository-of-a-cache", RepositoryNotFound, repository, set(repository, "reference", "path", "hub-proxy/library/app"), FaultConfig},
 		{"repository-of-no-registry", RepositoryNotFound, repository, set(repository, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"denied-for-lack-of-the-nodes-login", AccessDeniedOrMissing, denied, set(denied, "credentials", "possibleProvider", "gcp"), FaultUndetermined},
@@ -113,6 +116,7 @@ func rivalCasesOfLogins() []rivalCase {
 		{"login-of-a-site", CredentialsMissing, missing, set(missing, atRegistry, "isRegistry", "false"), FaultConfig},
 		{"login-under-a-wildcard", CredentialsMissing, missing, set(missing, atDNS, "sibling", "same"), FaultConfig},
 		{"password-of-a-site", CredentialsRejected, rejected, set(rejected, atRegistry, "isRegistry", "false"), FaultConfig},
+		{"password-of-another-site", CredentialsRejected, rejected, set(rejected, atDNS, "sibling", "same"), FaultConfig},
 		{"login-without-role", CredentialsRejected, byToken, set(byToken, "token/"+host, "loginWorks", ""), FaultConfig},
 		{"login-without-role", CredentialsRejected, nil, all(reported(CredentialsRejected),
 			onHost("shop.azurecr.io", ladder(KindManifest, CredentialsRejected))), FaultConfig},
@@ -148,7 +152,7 @@ func rivalCasesOfTheNetwork() []rivalCase {
 	refused := all(reported(ConnectionRefused), imagesHere("0"), ladder(KindDial, ConnectionRefused))
 	late := all(reported(ConnectionTimeout), imagesHere("0"), ladder(KindDial, ConnectionTimeout))
 	route := all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable))
-	proxy := all(reported(ProxyDenied), ladder(KindDial, ProxyDenied, ev("status", "403")))
+	proxy := all(reported(ProxyDenied), imagesHere("3"), ladder(KindDial, ProxyDenied, ev("status", "403")))
 	plainHTTP := all(reported(PlainHTTPRegistry), ladder(KindTLS, PlainHTTPRegistry))
 	untrusted := all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted))
 	mismatch := all(reported(CertificateNameMismatch), ladder(KindTLS, CertificateNameMismatch))
@@ -169,6 +173,9 @@ func rivalCasesOfTheNetwork() []rivalCase {
 		{"router-reports", NetworkUnreachable, route, set(route, atDial, "errno", "ENETUNREACH"), FaultUndetermined},
 		{"reset-by-the-server", ConnectionReset, nil, all(reported(ConnectionReset), ladder(KindTLS, ConnectionReset)), FaultNode},
 		{"layer-cut-off-by-the-server", ConnectionReset, nil, all(with(reported(ConnectionReset), ev("step", "blob")), pullable()), FaultNode},
+		{"name-not-on-the-list", ProxyDenied, proxy, set(proxy, "local/"+host, "count", "0"), FaultNode},
+		{"http-since-lately", PlainHTTPRegistry, plainHTTP, all(plainHTTP, imagesHere("3")), FaultUndetermined},
+		{"certificate-replaced", CertificateUntrusted, untrusted, all(set(untrusted, atTLS, "selfSigned", "true"), imagesHere("3")), FaultUndetermined},
 		{"refused-behind-the-proxy", ProxyDenied, proxy,
 			all(reported(ProxyDenied), ladder(KindDial, Undetermined, ev("status", "502", "step", "connect"))), FaultUndetermined},
 		{"another-service", TLSHandshakeFailed, nil, all(reported(TLSHandshakeFailed), ladder(KindTLS, TLSHandshakeFailed)), FaultNode},

@@ -2,6 +2,7 @@ package diagnosis
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -233,6 +234,14 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
+		{"mirror-lacks-layer", "a mirror lacks a layer, and its upstream does not give it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+			hosts := e.Hosts()
+			if o.Check.Kind != report.KindBlob || o.RootCause() != report.LayerCorrupt || len(hosts) < 2 || o.Check.Host == hosts[len(hosts)-1] {
+				return o
+			}
+			o = o.WithRootCause(report.MirrorFaulty)
+			return o.LikelyAtMost("check whether " + hosts[len(hosts)-1] + " has the layers that mirror " + o.Check.Host + " lacks")
+		}},
 		{"mirror-decides-in-an-air-gap", "a mirror answers, and the upstream is unreachable by design", func(
 			e *evaluation, o facts.Obstacle,
 		) facts.Obstacle {
@@ -316,6 +325,12 @@ func missingSecret(e *evaluation, o facts.Obstacle) facts.Obstacle {
 	return o
 }
 
+// publicAddress reports whether a target is an address of the internet.
+func publicAddress(target string) bool {
+	a, err := netip.ParseAddrPort(target)
+	return err == nil && a.Addr().IsGlobalUnicast() && !a.Addr().IsPrivate()
+}
+
 // existsAtAll asks what no anonymous request shows.
 func existsAtAll(e *evaluation, o facts.Obstacle) string {
 	return "check with a login whether " + e.Fact(report.IDReference, report.KeyPath) + " exists on " + o.Check.Host +
@@ -348,10 +363,11 @@ func wrongAnswer(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			continue
 		}
 		// Another resolver returned this address, and the registry is there. The
-		// runtime's address may be the registry's as well, and out of order: only a
-		// certificate for another name disproves that.
+		// runtime's address may be the registry's as well, and out of order; or a
+		// private one that is meant, with a wrong certificate.
 		o = o.WithRootCause(report.ResolverWrongAnswer, name.ID, c.ID)
-		if o.Check.Cause == report.CertificateNameMismatch || facts.ImpossibleAddress(e.Evidence, host) {
+		inside := slices.Contains([]string{"private", "shared"}, name.Evidence[report.KeySpecial]) && publicAddress(c.Target)
+		if o.Check.Cause == report.CertificateNameMismatch && !inside || facts.ImpossibleAddress(e.Evidence, host) {
 			return o
 		}
 		address := cmp.Or(name.Evidence[report.KeyAddresses], o.Check.Target, "the address found")

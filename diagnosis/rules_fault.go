@@ -89,6 +89,12 @@ func faultsOnTheNetwork() []faultRule {
 func faultsInTrust() []faultRule {
 	no := responsibility{}
 	return []faultRule{
+		{"another-address-is-good", "another address of the host answers as it should", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
+			good := o.Check.Evidence[report.KeyGoodAddresses]
+			return presumably(report.FaultRegistry, "compare the machines of "+o.Check.Host+": "+o.Check.Target+" fails, and "+
+					good+" does not"), o.Check.Kind == report.KindTLS && good != "" && o.RootCause().DefaultFault() == report.FaultNode &&
+					o.RootCause() != report.ResolverWrongAnswer
+		}},
 		{"intermediate-probably-missing", "the server may lack an intermediate", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
 			// A certificate that names a URL of its issuer's certificate is one that a
 			// server has to send that along with.
@@ -153,6 +159,13 @@ func ingressDefault(c report.Check) bool {
 func faultsInAnswers() []faultRule {
 	no := responsibility{}
 	return []faultRule{
+		{"sent-elsewhere-by-a-file", "a file of the node sends the pull to another registry, or another path", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			f := facts.FindingOf(e.Evidence, report.Verdict{Cause: o.RootCause(), Because: []string{o.Check.ID}})
+			elsewhere := facts.IsAnswer(o.Check) && o.RootCause().DefaultFault() == report.FaultConfig && f.SentElsewhere(o.Check.Host)
+			return presumably(report.FaultUndetermined), elsewhere
+		}},
 		{"listed-and-not-found", "the registry lists the tag that it does not find", func(
 			_ *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {

@@ -130,11 +130,15 @@ func verdictsOfTheTestPull() []verdictRule {
 			if e.Get(report.IDPull).Outcome != report.Pass {
 				return no, false
 			}
-			cause := report.Healthy
-			if e.Failed(report.IDPod) {
-				cause = report.Recovered
+			if !e.Failed(report.IDPod) {
+				return confirmed(report.Healthy, report.IDPull), true
 			}
-			return confirmed(cause, report.IDPull), true
+			v := confirmed(report.Recovered, report.IDPull)
+			if e.AnonymousPull() && e.UnreadSources() != "" && e.Kubelet.Stage() >= report.StageAnswer {
+				v.Confidence = report.Likely // the kubelet may send a login, and get another answer
+				v.WouldDecide = []string{"wait for the kubelet's next attempt: it may use " + e.UnreadSources() + ", which the test pull did not"}
+			}
+			return v, true
 		}},
 		{"malformed-secret-stops-kubelet", "a malformed pull secret stops the kubelet before any request", func(
 			e *evaluation,
@@ -481,6 +485,11 @@ func (e *evaluation) configMatters() bool {
 	registry := e.Domain()
 	hosts := e.Get(report.HostsID(registry))
 	at := e.Message.Check.Evidence[report.KeyHost]
+	switch e.Message.Cause {
+	case report.RegistryUnavailable, report.RateLimited: // the host was reached, and decided that itself
+		return at != "" && !slices.Contains(e.Hosts(), at)
+	default:
+	}
 	if at != "" && !slices.Contains(e.Hosts(), at) && e.Message.Step() == "" {
 		return true
 	}

@@ -1750,6 +1750,41 @@ func situationsOfWeakChecks() []situation {
 			FaultConfig, TagNotFound, Confirmed, atManifest,
 		},
 		{
+			"no such tag at a host that the registry redirects to",
+			all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound, ev("status", "404", "redirectedTo", "replica.example"))),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag by the answer of a cache",
+			all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound, ev("status", "404", "cached", "Age 600"))),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at a public registry that has a private address",
+			all(reported(TagNotFound), read, missing(ev("publicRegistry", "true", "special", "private"))),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"rejected password at a token service under a wildcard",
+			all(reported(CredentialsRejected),
+				editedAt(ladder(KindManifest, CredentialsRejected, ev("auth", "bearer", "usedCredential", "secret regcred")), 4,
+					func(c *Check) { c.BlockedBy = "token/" + host }),
+				check("token/"+host, KindToken, Fail, CredentialsRejected, ev("status", "401", "realmHost", "auth.example")),
+				check("dns/auth.example", KindDNS, Pass, "", ev("sibling", "same"))),
+			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
+			"a mirror that lacks a layer",
+			all(reported(LayerCorrupt), onHost(mirror, all(ladder("", ""), check("blob", KindBlob, Fail, LayerCorrupt, ev("status", "404")))),
+				onHost(host, ladder(KindManifest, CredentialsMissing))),
+			FaultNode, MirrorFaulty, Likely, "blob/" + mirror,
+		},
+		{
+			"a certificate that is not trusted at one address, and is at another",
+			all(reported(CertificateUntrusted), read, ladder(KindTLS, CertificateUntrusted, ev("goodAddresses", "192.0.2.2:443"))),
+			FaultRegistry, CertificateUntrusted, Likely, atTLS,
+		},
+		{
 			"no such tag at a public registry, whose addresses differ by resolver",
 			all(reported(TagNotFound), read, missing(ev("disagree", "true", "publicRegistry", "true"))),
 			FaultConfig, TagNotFound, Confirmed, atManifest,
@@ -1759,7 +1794,7 @@ func situationsOfWeakChecks() []situation {
 			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
 				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
 					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)))...),
-			FaultConfig, TagNotFound, Likely, atManifest,
+			FaultUndetermined, TagNotFound, Likely, atManifest,
 		},
 		{
 			"no such tag at the registry itself, which hosts.toml names",

@@ -57,34 +57,58 @@ func allWeaknesses() []weakness {
 		{"address-disputed", "the hosts file or the resolvers of the node lead to different machines, and only one answered", func(
 			f finding, c report.Check,
 		) (string, bool) {
-			name := f.Get(report.DNSID(c.Host))
-			says, other := name.Evidence[report.KeyDNSSays], "the other address of "+c.Host
+			host := facts.AnsweringHost(c)
+			name := f.Get(report.DNSID(host))
+			says, other := name.Evidence[report.KeyDNSSays], "the other address of "+host
 			if says != "" {
 				other += " (" + says + ")"
 			}
 			question := "send the same request to " + other + ": the one that answered may be an old machine"
 			if name.Evidence[report.KeyFrom] == "hosts" && !strings.ContainsAny(says, ".:") { // an rcode, or no answer
-				question = "check whether the address of " + c.Host + " in the hosts file of this node is right: DNS does not know the name"
+				question = "check whether the address of " + host + " in the hosts file of this node is right: DNS does not know the name"
 			}
 			pinned := name.Evidence[report.KeyFrom] == "hosts" && (says == "" || name.Is(report.KeyDisagree))
 			// The resolvers of a public registry's name give different addresses by design.
 			return question, facts.IsAnswer(c) && !facts.SameAnswer(c, report.KeyAnswerElsewhere) &&
-				(pinned || name.Is(report.KeyDisagree) && !name.Is(report.KeyPublicRegistry))
+				(pinned || name.Is(report.KeyDisagree) && !facts.IsOneService(f.Evidence, host))
 		}},
 		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
 			f finding, c report.Check,
 		) (string, bool) {
-			name := f.Get(report.DNSID(c.Host))
-			question := "send the same request to every address of " + c.Host + " (" + name.Evidence[report.KeyAddresses] +
+			host := facts.AnsweringHost(c)
+			question := "send the same request to every address of " + host + " (" + f.Fact(report.DNSID(host), report.KeyAddresses) +
 				"): only one machine was asked"
-			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, c.Host) &&
-				!name.Is(report.KeyPublicRegistry) && !facts.SameAnswer(c, report.KeyOtherMachines)
+			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, host) &&
+				!facts.IsOneService(f.Evidence, host) && !facts.SameAnswer(c, report.KeyOtherMachines)
 		}},
-		{"sent-elsewhere", "a file of the node sends the pull to another registry than the image names, and to no other", func(
+		{"manifest-from-another-host", "the registry redirects the request for the manifest, and only the other host answered", func(
+			_ finding, c report.Check,
+		) (string, bool) {
+			other := c.Evidence[report.KeyRedirectedTo]
+			return "check whether " + other + " has what " + c.Host + " has: it may lag behind",
+				facts.IsAnswer(c) && c.Kind == report.KindManifest && other != "" && other != c.Host
+		}},
+		{"answered-by-a-cache", "a cache in front of the registry gave the answer", func(_ finding, c report.Check) (string, bool) {
+			return "send the same request to " + c.Host + " past the cache in front of it (" + c.Evidence[report.KeyCached] + "): its answer is older",
+				facts.IsAnswer(c) && c.Evidence[report.KeyCached] != ""
+		}},
+		{"public-registry-inside", "the name of a public registry leads to a private address", func(f finding, c report.Check) (string, bool) {
+			return "check which machine answers for " + c.Host + " at " + f.Fact(report.DNSID(c.Host), report.KeyAddresses) +
+				": a public registry has no private address", facts.IsAnswer(c) && facts.UnexpectedClass(f.Evidence, c.Host, "private", "shared")
+		}},
+		{"token-service-under-a-wildcard", "any name beside that of the token service leads to the same address", func(
 			f finding, c report.Check,
 		) (string, bool) {
-			return "check whether " + f.Fact(report.HostsID(f.Domain()), report.KeyFile) + " should send pulls of " + f.Domain() + " to " +
-				c.Host + ", which is not the registry that the image names", facts.IsAnswer(c) && f.SentElsewhere(c.Host)
+			host := facts.AnsweringHost(c)
+			return "check whether " + host + " is the token service of " + c.Host + ": any other name of its domain leads to the same address",
+				facts.IsAnswer(c) && c.Kind == report.KindToken && host != c.Host && f.Fact(report.DNSID(host), report.KeySibling) == "same"
+		}},
+		{"sent-elsewhere", "a file of the node sends the pull to another registry, or another path, than the image names", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			question := "check whether " + f.Fact(report.HostsID(f.Domain()), report.KeyFile) + " should send pulls of " + f.Domain() + " to " +
+				c.Host + f.PathOf(c.Host) + ", which is not what the image names"
+			return question, facts.IsAnswer(c) && f.SentElsewhere(c.Host)
 		}},
 		{"need-estimated", "the space that the image needs is an estimate", func(_ finding, c report.Check) (string, bool) {
 			return "", c.Kind == report.KindDisk && c.Is(report.KeyEstimated)

@@ -2,6 +2,7 @@ package examine
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,6 +68,9 @@ func (n *NodeReader) localImages(ctx context.Context, ref reference.Ref, runtime
 		return c
 	}
 	c := localCheck(ref.Domain, images)
+	if n := imagesOf(images, ref.Domain+"/"+ref.Path); n > 0 {
+		c.Evidence[report.KeyOfRepository] = strconv.Itoa(n)
+	}
 	_, present, err := n.Runtime.ImageStatusFor(ctx, ref.String(), pod)
 	c.Evidence[report.KeyPresent] = strconv.FormatBool(err == nil && present)
 	c.Duration = report.Millis(time.Since(start))
@@ -95,6 +99,19 @@ func localCheck(domain string, images []cri.Image) report.Check {
 		c.Summary += ", for example " + example
 	}
 	return c
+}
+
+// imagesOf counts the images of a repository that the node has pulled.
+func imagesOf(images []cri.Image, repository string) (n int) {
+	for _, img := range images {
+		named := func(name string) bool {
+			return strings.HasPrefix(name, repository+":") || strings.HasPrefix(name, repository+"@")
+		}
+		if !img.Pinned && (slices.ContainsFunc(img.Tags, named) || slices.ContainsFunc(img.Digests, named)) {
+			n++
+		}
+	}
+	return n
 }
 
 // imagesFrom counts the images that the node has pulled from a registry, and

@@ -306,6 +306,9 @@ const (
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
+	KeyOfRepository      = "ofRepository"      // how many images of the same repository are on the node
+	KeyPaths             = "paths"             // hosts that hosts.toml gives another path than /v2, with it
+	KeyCached            = "cached"            // what shows that a cache gave the answer, as "Age 600"
 	KeyOtherMachines     = "otherMachines"     // other addresses of the host, with the status of the same request there
 	KeyAnswerElsewhere   = "answerElsewhere"   // the same for addresses that the runtime does not use
 	KeyGetStatus         = "getStatus"         // status of a GET beside a HEAD that failed; of a token: of the GET after the POST

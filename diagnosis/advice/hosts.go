@@ -3,6 +3,7 @@ package advice
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
@@ -27,7 +28,9 @@ func (a adviser) fixOfDetour() string {
 	}
 	login, absent := a.Cause.AboutLogin(), a.Cause == report.TagNotFound || a.Cause == report.RepositoryNotFound
 	inHosts := a.Is(report.ManifestID(a.Host), report.KeyLoginInHosts)
-	switch {
+	switch path := a.PathOf(a.Host); {
+	case path != "":
+		return "on {node}: check the path " + path + " of {host} in {hostsFile}: the pull goes there, and not to the path that the image names"
 	case inHosts && login:
 		return "on {node}: correct the authorization header for {host} in {hostsFile}, or remove it: {runtime} sends that login"
 	case inHosts && absent:
@@ -77,6 +80,10 @@ func (a adviser) fixOfAnswer() string {
 			a.Decided(report.KeyOtherMachines) + ")"
 	case a.Cause == report.MirrorFaulty && len(hosts) > 1 && a.Get(report.ManifestID(hosts[len(hosts)-1])).Outcome != report.Pass:
 		return "fix mirror {host}: " + hosts[len(hosts)-1] + " does not serve this node instead"
+	case a.Cause == report.RepositoryNotFound && a.Fault == report.FaultUndetermined && a.LocalImages().Evidence[report.KeyOfRepository] != "":
+		return "check on {host} why it has {repository} no more: this node has images of it (storage not mounted, deleted, renamed)"
+	case a.Cause == report.ProxyDenied && a.Fault == report.FaultNode && a.Confidence == report.Likely && !a.PulledBefore():
+		return "check the host in {image}; if it is right, allow {host} on the proxy"
 	case denied && a.Decided(report.KeyRegistryStatus) == "403":
 		return "find out why {host} answers 403 to every request from {node}: IP allow-list, firewall or filter"
 	case a.Cause == report.AccessForbidden && facts.IsAzure(a.names.Host) && strings.HasPrefix(a.names.Source, "provider "):
@@ -103,7 +110,12 @@ func (a adviser) fixOfAnswer() string {
 
 // fixOfTrust returns the fix of a handshake or a certificate, by what answered.
 func (a adviser) fixOfTrust() string {
-	switch {
+	switch good := a.Decided(report.KeyGoodAddresses); {
+	case good != "" && a.Fault == report.FaultRegistry:
+		return "have the operator of {host} correct the machine at {address}: " + good + " answers as it should"
+	case a.Cause == report.CertificateExpired && a.Decided(report.KeyExpiredFrom) == "server":
+		return "serve a current certificate of the authority " + strconv.Quote(a.Decided(report.KeyExpired)) +
+			" with that of {host}, which is valid itself"
 	case a.Cause == report.CertificateUntrusted && a.Fault == report.FaultUndetermined && a.Decided(report.KeyMissingIntermediate) != "":
 		return AskForIntermediate + "; if not, its operator must add it"
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "certificate required"):

@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -15,6 +16,20 @@ func IsAnswer(c report.Check) bool {
 	default:
 		return false
 	}
+}
+
+// AnsweringHost returns the host whose answer a check is about: the one that the registry
+// refers or redirects the runtime to, if there is one.
+func AnsweringHost(c report.Check) string {
+	key := report.KeyRedirectedTo
+	switch c.Kind {
+	case report.KindToken:
+		key = report.KeyRealmHost
+	case report.KindBlob:
+		key = report.KeyBlobHost
+	default:
+	}
+	return cmp.Or(strings.TrimSuffix(c.Evidence[key], ":443"), c.Host)
 }
 
 // answersAt returns the statuses of other addresses of a host, from "ADDRESS STATUS, …".

@@ -120,6 +120,8 @@ func (f Finding) MayBeCache() bool {
 	path := f.Fact(report.IDReference, report.KeyPath)
 	product := f.Fact(report.RegistryID(f.Host), report.KeyProduct)
 	switch {
+	case f.Host == "mirror.gcr.io": // of Docker Hub's frequent images
+		return true
 	case f.Is(report.DNSID(f.Host), report.KeyPublicRegistry):
 		return false
 	case product == "artifactory", product == "nexus", product == "harbor" && strings.Count(path, "/") > 1:
@@ -133,13 +135,28 @@ func (f Finding) MayBeCache() bool {
 }
 
 // SentElsewhere reports whether a file of the node sends the pull to a host that is not
-// the registry that the image names, and to that registry not at all.
+// the registry that the image names, and to that registry not at all; or to another path of
+// the registry than the image names.
 func (f Finding) SentElsewhere(host string) bool {
 	domain := f.Domain()
 	own := func(host string) bool {
 		return host == domain || domain == "docker.io" && host == "registry-1.docker.io"
 	}
-	return domain != "" && f.Fact(report.HostsID(domain), report.KeyFile) != "" && !own(host) && !slices.ContainsFunc(f.Hosts(), own)
+	if domain == "" || f.Fact(report.HostsID(domain), report.KeyFile) == "" {
+		return false
+	}
+	return f.PathOf(host) != "" || !own(host) && !slices.ContainsFunc(f.Hosts(), own)
+}
+
+// PathOf returns the path at a host to which a file of the node sends the pull, instead of
+// that of the API; empty: it is that of the API.
+func (f Finding) PathOf(host string) string {
+	for entry := range strings.SplitSeq(f.Fact(report.HostsID(f.Domain()), report.KeyPaths), ",") {
+		if path, ok := strings.CutPrefix(entry, host); ok && strings.HasPrefix(path, "/") {
+			return path
+		}
+	}
+	return ""
 }
 
 // NameIsItsOwn reports whether the host's name exists for itself, and not by a
@@ -148,12 +165,19 @@ func (f Finding) NameIsItsOwn() bool {
 	name := f.Get(report.DNSID(f.Host)).Evidence
 	sibling := name[report.KeySibling]
 	literal := name[report.KeyFrom] == "literal" || name[report.KeyFrom] == "hosts"
-	return literal || sibling == "other" || sibling == "none"
+	return literal || f.PulledBefore() || sibling == "other" || sibling == "none"
 }
 
-// UnderWildcard reports whether any sibling of the host's name has its address.
+// PulledBefore reports whether the node has images from the image's registry.
+func (f Finding) PulledBefore() bool {
+	n := f.LocalImages().Evidence[report.KeyCount]
+	return n != "" && n != "0"
+}
+
+// UnderWildcard reports whether any sibling of the host's name has its address, and
+// nothing shows that the name is right.
 func (f Finding) UnderWildcard() bool {
-	return f.Fact(report.DNSID(f.Host), report.KeySibling) == "same"
+	return !f.PulledBefore() && f.Fact(report.DNSID(f.Host), report.KeySibling) == "same"
 }
 
 // OtherNameFails reports whether every resolver that failed fails for a name of

@@ -54,16 +54,30 @@ func UnexpectedClass(e *Evidence, host string, classes ...string) bool {
 	return e.Is(report.DNSID(host), report.KeyPublicRegistry) && slices.Contains(classes, e.Fact(report.DNSID(host), report.KeySpecial))
 }
 
-// SeveralMachines reports whether a host was reached at more than one address of the
-// same family: those of both families are mostly one machine's.
+// SeveralMachines reports whether a host has more than one address: a registry, one at which
+// it was reached; another host, by its name.
 func SeveralMachines(e *Evidence, host string) bool {
-	n := map[bool]int{}
+	if !slices.Contains(e.Hosts(), host) {
+		return strings.Contains(e.Fact(report.DNSID(host), report.KeyAddresses), ", ")
+	}
+	n := 0
 	for _, c := range e.Below(report.DialID(host)) {
 		if c.Outcome == report.Pass {
-			n[strings.Contains(c.ID, "[")]++
+			n++
 		}
 	}
-	return n[true] > 1 || n[false] > 1
+	return n > 1
+}
+
+// IsOneService reports whether a host's addresses are those of one service by design: a
+// public registry, or the object store or the network of a cloud. Resolvers give different
+// ones, and each has the same content.
+func IsOneService(e *Evidence, host string) bool {
+	name, _, _ := strings.Cut(host, ":")
+	return e.Is(report.DNSID(host), report.KeyPublicRegistry) || slices.ContainsFunc([]string{
+		".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com", ".windows.net", ".azurecr.io", ".cloudfront.net",
+		".r2.cloudflarestorage.com", ".pkg.dev", ".gcr.io",
+	}, func(domain string) bool { return strings.HasSuffix(name, domain) })
 }
 
 // IsLoopback reports whether a host is an address of the machine itself.

@@ -116,13 +116,15 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 }
 
 // others returns the addresses of a host that were found good beside the one that is
-// taken, of the same family (those of the other one are mostly the same machine's), and
-// the alternatives that may be dialled.
+// taken, and the alternatives that may be dialled. Those of the other family come first:
+// they are the likeliest to be forgotten.
 func (p *Prober) others(h runtimeconfig.Host, ends []endpoint, taken int, alternatives []alternative) (out []Machine) {
 	v4 := func(a netip.AddrPort) bool { return a.Addr().Unmap().Is4() }
-	for i, e := range ends {
-		if i != taken && e.good && v4(e.addr) == v4(ends[taken].addr) && len(out) < maxElsewhere {
-			out = append(out, Machine{e.addr, true})
+	for _, sameFamily := range []bool{false, true} {
+		for i, e := range ends {
+			if i != taken && e.good && v4(e.addr) == v4(ends[taken].addr) == sameFamily && len(out) < maxElsewhere {
+				out = append(out, Machine{e.addr, true})
+			}
 		}
 	}
 	name, port := h.Split()

@@ -18,6 +18,7 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 	if rep.Hops > 0 {
 		e[report.KeyRedirectedTo] = rep.Host
 	}
+	e[report.KeyCached] = answers.Cached(rep.Header)
 	a := attempt{rank: 5, status: rep.Status, rep: rep}
 	a.check.Evidence = e
 	if answer := s.answerOfProxy(rep); answer != nil {

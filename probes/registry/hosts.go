@@ -45,7 +45,7 @@ const maxHosts = 8
 // usableHosts returns the hosts that the probes can contact, and the names of those
 // that resolve ref, in order.
 func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtimeconfig.Host, order []string, e evidence.Facts) {
-	var unusable, blobsOnly []string
+	var unusable, blobsOnly, paths []string
 	for _, h := range config.List {
 		// For blobs the runtime contacts all hosts, whatever their capabilities
 		// (containerd's dockerFetcher.Fetch).
@@ -59,6 +59,9 @@ func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtime
 		} else {
 			order = append(order, h.Name())
 		}
+		if path := strings.Trim(h.Path, "/"); path != "v2" && path != "" && config.File != "" {
+			paths = append(paths, report.Clean(h.Name()+"/"+path, 120))
+		}
 		if len(hosts) < maxHosts {
 			hosts = append(hosts, h)
 		}
@@ -70,6 +73,7 @@ func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtime
 		report.KeyUnusable:    strings.Join(unusable, ", "),
 		report.KeyUnused:      strings.Join(config.Unused, ", "),
 		report.KeyBlobsOnly:   strings.Join(blobsOnly, ","),
+		report.KeyPaths:       strings.Join(paths, ","),
 	}
 	if len(order)+len(blobsOnly) > len(hosts) {
 		e[report.KeyVisited] = strconv.Itoa(len(hosts))

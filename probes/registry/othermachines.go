@@ -16,7 +16,8 @@ import (
 // addresses answer to the same request: one of several machines may be at fault, or an
 // address that only this node uses. A login goes to addresses on the runtime's path only.
 func (s *session) askOtherMachines(ctx context.Context) {
-	if !s.manifest.asked || s.manifest.status < 400 || s.manifest.status == http.StatusTooManyRequests {
+	refused := s.manifest.status == http.StatusUnauthorized && !s.manifest.login.Anonymous() // it is not sent again
+	if !s.manifest.asked || s.manifest.status < 400 || s.manifest.status == http.StatusTooManyRequests || refused {
 		return
 	}
 	check := &s.checks[s.manifest.at]

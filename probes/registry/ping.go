@@ -89,8 +89,11 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 		if limited {
 			check.Summary = "not asked: " + name + " is rate-limiting this node"
 		}
-	case s.found(), s.isRegistry && s.manifest.status != http.StatusForbidden:
+	case s.found():
 		check.Outcome, check.Summary = report.Pass, name+" answers requests for manifests"
+	case s.isRegistry && s.manifest.status != http.StatusForbidden:
+		check.Outcome, check.Summary = report.Pass, name+" answers requests for manifests"
+		s.askSibling(ctx)
 	default:
 		check = s.sendPing(ctx, true)
 		check.Host = name
@@ -98,9 +101,9 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 			check.Outcome, check.Cause = report.Unknown, ""
 			check.Summary += " (GET /v2/, which the runtime does not send)"
 		}
+		s.askSibling(ctx)
 		if !s.isRegistry && check.Evidence[report.KeyStatus] != "" {
 			check.Evidence = evidence.With(check.Evidence, report.KeyIsRegistry, "false")
-			s.askSibling(ctx)
 		}
 	}
 	if s.isRegistry {
@@ -113,13 +116,20 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 }
 
 // askSibling adds to "dns/<host>" what a random name beside the host resolves to: a host
-// that is no registry may be one that a wildcard record leads to.
+// that refuses the image, or its token service, may be one that a wildcard record leads to.
 func (s *session) askSibling(ctx context.Context) {
-	i := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == report.DNSID(s.host.Name()) })
-	if i < 0 {
+	s.askSiblingOf(ctx, s.host)
+	if s.tokenPath != nil && s.tokenPath.host.Host != s.host.Host {
+		s.askSiblingOf(ctx, s.tokenPath.host)
+	}
+}
+
+func (s *session) askSiblingOf(ctx context.Context, h runtimeconfig.Host) {
+	i := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == report.DNSID(h.Name()) })
+	if i < 0 || s.checks[i].Evidence[report.KeyPublicRegistry] != "" {
 		return
 	}
-	name, _ := s.host.Split()
+	name, _ := h.Split()
 	if sibling := s.prober.Sibling(ctx, name, s.checks[i]); sibling != "" {
 		s.checks[i].Evidence = evidence.With(s.checks[i].Evidence, report.KeySibling, sibling)
 	}

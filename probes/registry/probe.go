@@ -100,6 +100,7 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	}
 	at.add(image.done())
 	for i, check := range blobs {
+		sessions[i].describeReferred(ctx, &check, report.KeyBlobHost)
 		sessions[i].add(check)
 	}
 }
