@@ -23,17 +23,19 @@ import (
 type announcer struct {
 	renewal func() time.Duration // how often an Event is written again
 	emit    func(kube.Event)
-	limit   *rate.Limiter // of all writes
+	news    *rate.Limiter // of what is said first, or on request
+	again   *rate.Limiter // of what is said again
 
 	mu    sync.Mutex
 	byPod map[types.UID]map[subjectKey]*announcement
 }
 
-// Writes of Events: many at once after a fault, and so many an hour for as long as it lasts.
-// What exceeds them is written later.
+// Writes of Events: many at once after a fault, then so many a second; and so many an hour
+// for as long as it lasts. What exceeds them is written later.
 const (
-	announceBurst    = 50
-	announceInterval = 4 * time.Second
+	announceBurst  = 50
+	newsInterval   = 200 * time.Millisecond
+	renewsInterval = 4 * time.Second
 )
 
 // subjectKey is what an Event on a pod is about.
@@ -50,6 +52,7 @@ type announcement struct {
 	first   time.Time      // when this verdict was announced first
 	due     time.Time      // when the Event is to be written; zero: when the verdict changes
 	waits   bool           // the container waits for the image
+	said    bool           // what is due was said before
 	closed  bool           // it got past the image, and the Event is to say so
 
 	fault report.Verdict // the last verdict that named a fault, without texts
@@ -60,7 +63,8 @@ func newAnnouncer(renewal func() time.Duration, emit func(kube.Event)) *announce
 	return &announcer{
 		renewal: renewal,
 		emit:    emit,
-		limit:   rate.NewLimiter(rate.Every(announceInterval), announceBurst),
+		news:    rate.NewLimiter(rate.Every(newsInterval), announceBurst),
+		again:   rate.NewLimiter(rate.Every(renewsInterval), announceBurst),
 		byPod:   map[types.UID]map[subjectKey]*announcement{},
 	}
 }
@@ -101,11 +105,11 @@ func (a *announcer) announce(f finding, now time.Time) time.Time {
 	switch {
 	case isNew:
 		n.note(f.diagnosis.Verdict, now)
-		n.due = now
+		n.due, n.said = now, false
 	case f.requested:
-		n.due = now
+		n.due, n.said = now, false
 	case n.due.IsZero(): // an earlier agent announced it, some time ago
-		n.due = now.Add(spread(f.pod.UID, a.renewal()/4))
+		n.due, n.said = now.Add(spread(f.pod.UID, a.renewal()/4)), true
 	}
 	a.write(n, f.about, now)
 	return n.first
@@ -154,7 +158,7 @@ func (a *announcer) reconciled(p pods.Pod, waiting []pods.PendingImage, now time
 		if n.waits || n.closed || n.since.IsZero() || p.Deleting || !p.GotImage(key.container) {
 			continue
 		}
-		n.closed, n.due = true, now
+		n.closed, n.due, n.said = true, now, false
 		a.write(n, key, now)
 	}
 }
@@ -168,9 +172,14 @@ func (a *announcer) forget(uid types.UID) {
 
 // write writes an Event that is due, if the limit allows; the caller holds the lock.
 func (a *announcer) write(n *announcement, key subjectKey, now time.Time) {
-	if n.due.IsZero() || n.due.After(now) || !a.limit.AllowN(now, 1) {
+	limit := a.news
+	if n.said {
+		limit = a.again
+	}
+	if n.due.IsZero() || n.due.After(now) || !limit.AllowN(now, 1) {
 		return
 	}
+	n.said = true
 	every := a.renewal()
 	a.emit(n.event(key, now, every))
 	n.due = time.Time{}
@@ -197,7 +206,7 @@ func (n *announcement) event(key subjectKey, now time.Time, every time.Duration)
 }
 
 // announceTick is how often the announcer looks for Events that are due.
-const announceTick = 5 * time.Second
+const announceTick = time.Second
 
 // run renews Events until ctx ends.
 func (a *announcer) run(ctx context.Context) {

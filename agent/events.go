@@ -24,12 +24,12 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
 	tail := ""
 	if v.Fix != "" {
-		tail += " Fix: " + neutralizeLabels(v.Fix) + "."
+		tail += "\nFix: " + neutralizeLabels(v.Fix)
 	}
 	if confirm := v.ToConfirm(); len(confirm) > 0 && v.Confidence != report.Confirmed {
-		tail += " To confirm: " + neutralizeLabels(confirm[0]) + "."
+		tail += "\nTo confirm: " + neutralizeLabels(confirm[0])
 	}
-	tail += " Retry: " + report.RetryCommand(d.Pod)
+	tail += "\nChecked " + report.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
 	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
 	text := report.NewRedactor()
 	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
@@ -40,7 +40,7 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 		Container: d.Container,
 		Warning:   v.Fault != report.FaultNone,
 		Reason:    "ImagePullDiagnosed",
-		Message:   text.Text(message, kube.MaxMessage),
+		Message:   text.Lines(message, kube.MaxMessage),
 	}
 }
 

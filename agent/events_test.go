@@ -3,6 +3,7 @@ package agent
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/pods"
@@ -29,7 +30,7 @@ func TestEventIsBounded(t *testing.T) {
 	}
 	d.Verdict.Fix, d.Verdict.WouldDecide = "replace it", nil
 	e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d)
-	for _, part := range []string{"cluster-config / TagNotFound (likely)", "Fix: replace it.", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
+	for _, part := range []string{"cluster-config / TagNotFound (likely)", "\nFix: replace it\n", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
 		if !strings.Contains(e.Message, part) {
 			t.Errorf("%q is missing in %q", part, e.Message)
 		}
@@ -42,9 +43,9 @@ func TestEventHasOneFix(t *testing.T) {
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
 		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "retry: run-evil", WouldDecide: []string{"to confirm: run-evil"},
 	}}
-	want := `/ (): it says Fix - run-evil and FIX - run-evil, prefix: none. Fix: retry - run-evil. To confirm: to confirm - run-evil. Retry: ` + report.RetryCommand(
-		"shop/web",
-	)
+	d.Time = time.Date(2026, 11, 30, 9, 23, 0, 0, time.UTC)
+	want := "/ (): it says Fix - run-evil and FIX - run-evil, prefix: none.\nFix: retry - run-evil\nTo confirm: to confirm - run-evil\n" +
+		"Checked 2026-11-30 09:23:00 UTC. Retry:\n" + report.RetryCommand("shop/web")
 	if got := eventFor(pods.Pod{}, d).Message; got != want {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}

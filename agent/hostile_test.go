@@ -468,6 +468,13 @@ var (
 	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|to confirm|retry) ?: ?run-evil`)
 )
 
+// forged reports whether a server's text is on a line of its own: only fixes have several
+// lines, and no server writes into those.
+func forged(text string) bool {
+	_, rest, _ := strings.Cut(text, "\n")
+	return strings.Contains(inQuotes.ReplaceAllString(rest, ""), "run-evil") || strings.ContainsAny(text, "\t\r")
+}
+
 // expectClean checks what was published of the pod, and logged.
 func (s *stage) expectClean(t *testing.T, pod string) {
 	t.Helper()
@@ -479,13 +486,13 @@ func (s *stage) expectClean(t *testing.T, pod string) {
 	}
 	eachString(decoded, func(text string) {
 		texts["report.json"] += text + "\n"
-		if strings.ContainsAny(text, "\n\t") {
-			t.Errorf("a text of report.json has several lines: %q", text)
+		if forged(text) {
+			t.Errorf("a server has a line of its own in report.json: %q", text)
 		}
 	})
 	for _, e := range append(s.events(pod), s.nodeEvents()...) {
 		texts["an Event"] += e.Message
-		if asField.MatchString(inQuotes.ReplaceAllString(e.Message, "")) || strings.Contains(e.Message, "\n") {
+		if asField.MatchString(inQuotes.ReplaceAllString(e.Message, "")) || forged(e.Message) {
 			t.Errorf("a server has a field of its own in the Event: %q", e.Message)
 		}
 	}

@@ -80,37 +80,37 @@ func TestSummarySaysItOnce(t *testing.T) {
 
 // An existing name that may be meant comes first, in what the pod was made from.
 func TestFixNamesWhatExists(t *testing.T) {
-	const orPush = ", or push registry.example/app:1"
+	const orPush = "\nor push registry.example/app:1"
 	for _, tt := range []struct {
 		cause      Cause
 		found, pod []string
 		want       string
 	}{
-		{TagNotFound, []string{KeySuggestTag, "1.0"}, nil, "use the existing tag: kubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush},
+		{TagNotFound, []string{KeySuggestTag, "1.0"}, nil, "use the existing tag:\nkubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush},
 		{
 			RepositoryNotFound, []string{KeySuggestRepository, "shop/app"}, nil,
-			"use the existing repository: kubectl -n shop set image pod/web main=registry.example/shop/app:1" + orPush,
+			"use the existing repository:\nkubectl -n shop set image pod/web main=registry.example/shop/app:1" + orPush,
 		},
 		{TagNotFound, nil, nil, "push registry.example/app:1, or use an existing tag in container main of pod shop/web"},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deployment/api"},
-			"use the existing tag: kubectl -n shop set image deployment/api main=registry.example/app:1.0" + orPush,
+			"use the existing tag:\nkubectl -n shop set image deployment/api main=registry.example/app:1.0" + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
-			"use the existing tag: kubectl -n shop set image cronjob/nightly main=registry.example/app:1.0" + orPush,
+			"use the existing tag:\nkubectl -n shop set image cronjob/nightly main=registry.example/app:1.0\nkubectl -n shop delete job nightly-29411520" + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "job/once"},
-			"use the existing tag in job/once, and in this pod: kubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush,
+			"use the existing tag in job/once, and in this pod:\nkubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "workflow.argoproj.io/flow"},
-			"use the existing tag in workflow.argoproj.io/flow, and in this pod: kubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush,
+			"use the existing tag in workflow.argoproj.io/flow, and in this pod:\nkubectl -n shop set image pod/web main=registry.example/app:1.0" + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deploymentconfig/web"},
-			"use the existing tag: oc -n shop set image deploymentconfig/web main=registry.example/app:1.0" + orPush,
+			"use the existing tag:\noc -n shop set image deploymentconfig/web main=registry.example/app:1.0" + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "static/etcd", KeyNode, "node-a"},
@@ -118,7 +118,7 @@ func TestFixNamesWhatExists(t *testing.T) {
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyContainerType, "ephemeral"},
-			"use the existing tag in another container: kubectl -n shop debug web --image=registry.example/app:1.0" + orPush,
+			"use the existing tag in another container:\nkubectl -n shop debug web --image=registry.example/app:1.0" + orPush,
 		},
 	} {
 		pod := with(reported(tt.cause), ev(append([]string{KeyContainer, "main"}, tt.pod...)...))
@@ -211,7 +211,7 @@ func TestFixCommands(t *testing.T) {
 			[]string{"cdn.example", "operator"}, []string{"allow"}},
 		{"layers on a host that refuses", all(reported(ConnectionRefused, BlobHostUnreachable), ladder("", ""),
 			check("blob/"+host, KindBlob, Fail, BlobHostUnreachable, ev("innerCause", "ConnectionRefused", "blobHost", "cdn.example"))),
-			[]string{"from another node: curl -v https://cdn.example/ ;"}, nil},
+			[]string{"from another node:\ncurl -v https://cdn.example/\n"}, nil},
 		{"a token service that does not answer", all(reported(ConnectionTimeout, TokenServiceFailed),
 			ladder(KindManifest, TokenServiceFailed, ev("innerCause", "ConnectionTimeout"))), []string{"from another node"}, nil},
 		{"unit known", all(newer("runtime/ca", ev("unit", "k3s.service")), editedAt(ladder("", ""), 2, ev("rootNewer", "/x")),

@@ -45,7 +45,7 @@ func TestCausesAreDocumented(t *testing.T) {
 		meaning, fix := info.Cause.Meaning(), info.Cause.Fix(FaultNone)
 		fmt.Fprintf(&want, "\n#### `%s`\n\n- **Means**: %s\n- **Who acts**: %s\n", info.Cause, meaning, info.Fault)
 		if fix != "" {
-			fmt.Fprintf(&want, "- **Fix**: %s\n", fix)
+			fmt.Fprintf(&want, "- **Fix**: %s\n", onOneLine(fix))
 		}
 		lines := strings.Join(byHand[string(info.Cause)], "")
 		if !strings.Contains(lines, "- **Known by**: ") || !strings.Contains(lines, "- **Reads like**: ") && info.Cause != Healthy {
@@ -101,6 +101,17 @@ func expectSection(t *testing.T, path, name, want string) {
 	}
 }
 
+// onOneLine returns a text of several lines on one, with its commands as code.
+func onOneLine(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if IsCommand(line) {
+			lines[i] = "`" + line + "`"
+		}
+	}
+	return strings.Join(lines, " ")
+}
+
 // writeRivals writes what else explains the evidence of a cause.
 func writeRivals(w *strings.Builder, c Cause) {
 	rivals, note := Rivals(c)
@@ -110,7 +121,7 @@ func writeRivals(w *strings.Builder, c Cause) {
 	}
 	w.WriteString("- **Mistaken for**, unless excluded by evidence:\n")
 	for _, r := range rivals {
-		fmt.Fprintf(w, "  - %s\n", r)
+		fmt.Fprintf(w, "  - %s\n", onOneLine(r))
 	}
 	if note != "" {
 		fmt.Fprintf(w, "  - %s\n", note)

@@ -37,8 +37,9 @@ func ExampleDiagnose() {
 	//   image        registry.example/app:1
 	//   why          tag "1" does not exist in registry.example/app; closest existing
 	//                tag: "1.0"
-	//   fix          use the existing tag: kubectl -n shop set image pod/web
-	//                app=registry.example/app:1.0, or push registry.example/app:1
+	//   fix          use the existing tag:
+	//                kubectl -n shop set image pod/web app=registry.example/app:1.0
+	//                or push registry.example/app:1
 	//   evidence     manifest/registry.example, pod
 	//   retry        kubectl annotate pod -n shop web probe=$(date +%s) --overwrite
 }

@@ -45,7 +45,7 @@ func rivalsOfLogins() []rivalry {
 				id:       "head-forbidden-to-login",
 				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
 				acts:     report.FaultRegistry,
-				question: "compare GET with HEAD of the same manifest: curl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
+				question: "compare GET with HEAD of the same manifest:\ncurl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool {
 					status := f.Manifest(report.KeyGetStatus)
 					return !f.ForbiddenWithoutReason() || status != "" && status != "200" || f.Is(report.ManifestID(f.Host), report.KeyPolicy)
@@ -133,7 +133,7 @@ func rivalsOfSecrets() []rivalry {
 			{
 				id:       "present-for-others",
 				looks:    "an image that is on the node and that this pod may not use: newer kubelets report the same",
-				question: "check whether the image is on the node: crictl images | grep {repository}",
+				question: "check whether the image is on the node:\ncrictl images | grep {repository}",
 				excluded: func(f finding) bool { return f.LocalImages().Evidence[report.KeyPresent] == "false" },
 			},
 		}},

@@ -9,7 +9,7 @@ import (
 func notARegistry(id, looks string) rival {
 	return rival{
 		id: id, looks: looks, acts: report.FaultConfig,
-		question: "check whether {host} is a registry at all: curl -i https://{hostport}/v2/",
+		question: "check whether {host} is a registry at all:\ncurl -i https://{hostport}/v2/",
 		excluded: finding.IsRegistry,
 	}
 }
@@ -53,7 +53,7 @@ func refusedOtherwise(id string) rival {
 		looks:    "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
 		acts:     report.FaultRegistry,
 		rare:     true,
-		question: "read the registry's own text of the refusal: curl -i https://{hostport}/v2/{repository}/manifests/{tag}",
+		question: "read the registry's own text of the refusal:\ncurl -i https://{hostport}/v2/{repository}/manifests/{tag}",
 		excluded: func(f finding) bool {
 			return f.Manifest(report.KeyStatus) != "403" || f.Manifest(report.KeyRefusedFor) != "" ||
 				f.Is(report.ManifestID(f.Host), report.KeyPolicy)
@@ -97,7 +97,7 @@ func rivalsOfNames() []rivalry {
 		status := f.Manifest(report.KeyGetStatus)
 		return status != "" && status != "200"
 	}
-	const get = "compare GET with HEAD of the same manifest: curl -i https://{host}/v2/{repository}/manifests/{tag}"
+	const get = "compare GET with HEAD of the same manifest:\ncurl -i https://{host}/v2/{repository}/manifests/{tag}"
 	return []rivalry{
 		{cause: report.InvalidReference, rivals: []rival{
 			{
@@ -129,7 +129,7 @@ func rivalsOfNames() []rivalry {
 				looks:    "a tag that the registry lists while its manifest is lost (garbage collection, replication)",
 				acts:     report.FaultRegistry,
 				rare:     true,
-				question: "check whether the tag is in the registry's own list: curl https://{host}/v2/{repository}/tags/list",
+				question: "check whether the tag is in the registry's own list:\ncurl https://{host}/v2/{repository}/tags/list",
 				excluded: func(f finding) bool {
 					digest := f.Fact(report.IDReference, report.KeyDigest) != "" && f.RepositoryVisible()
 					return digest || f.Manifest(report.KeyListed) == "false" || f.Manifest(report.KeyTags) == "none"

@@ -144,7 +144,7 @@ func rivalsOfConnections() []rivalry {
 				id:       "another-service",
 				looks:    "another service than a registry at this port, or an old server",
 				acts:     report.FaultRegistry,
-				question: "check what answers at {host}: openssl s_client -connect {hostport}",
+				question: "check what answers at {host}:\nopenssl s_client -connect {hostport}",
 			},
 		}},
 		{cause: report.PlainHTTPRegistry, rivals: []rival{
@@ -154,7 +154,7 @@ func rivalsOfConnections() []rivalry {
 				looks:    "a login portal or another web server at this port",
 				acts:     report.FaultUndetermined,
 				rare:     true,
-				question: "check what answers at {host} in plain HTTP: curl -i http://{hostport}/v2/",
+				question: "check what answers at {host} in plain HTTP:\ncurl -i http://{hostport}/v2/",
 				excluded: func(f finding) bool { return f.Has(report.KeyHTTPAnswer, "registry") },
 			},
 			{

@@ -141,14 +141,14 @@ func rivalsOfAnswers() []rivalry {
 				looks:    "a web server or an ingress without a backend, where a misspelt host leads",
 				acts:     report.FaultConfig,
 				rare:     true,
-				question: "check whether {host} is a registry at all: curl -i https://{hostport}/v2/",
+				question: "check whether {host} is a registry at all:\ncurl -i https://{hostport}/v2/",
 				excluded: func(f finding) bool { return f.IsRegistry() && !f.UnderWildcard() },
 			},
 			{
 				id:       "head-answered-otherwise",
 				looks:    "something in front of the registry that answers HEAD otherwise than GET",
 				acts:     report.FaultRegistry,
-				question: "compare GET with HEAD from another network: curl -i, curl -I https://{host}/v2/{repository}/manifests/{tag}",
+				question: "compare GET with HEAD from another network:\ncurl -i, curl -I https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool { return f.Manifest(report.KeyGetStatus) != "200" },
 			},
 		}},
@@ -163,7 +163,7 @@ func rivalsOfAnswers() []rivalry {
 				looks:    "a manifest that a newer runtime understands, or that was not read",
 				acts:     report.FaultNode,
 				rare:     true,
-				question: "check the media type of the manifest: curl -I https://{host}/v2/{repository}/manifests/{tag}",
+				question: "check the media type of the manifest:\ncurl -I https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool {
 					return f.Has(report.KeyMediaType) || f.Has(report.KeyConfigType) || f.Manifest(report.KeyMediaType) != ""
 				},

@@ -285,7 +285,7 @@ func (e *evaluation) faultOfReferredHost(o facts.Obstacle) (responsibility, bool
 		e.Fact(o.Check.BlockedBy, report.KeyRealmHost),
 		o.Check.Host,
 	)
-	question := strings.ReplaceAll(fromAnotherNode(inner, host), "/v2/ ", "/ ")
+	question := strings.ReplaceAll(fromAnotherNode(inner, host), "/v2/\n", "/\n")
 	switch {
 	case facts.IsLoopback(host):
 		question = "check where " + o.Check.Host + " redirects requests: " + host + " is the node itself"

@@ -307,7 +307,7 @@ func verdictsOfAClearPath() []verdictRule {
 			if !facts.TooSlow(e.Evidence) {
 				v.Cause, v.Fault, v.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
 				v.Summary = "every check from this node passes, but " + e.Get(report.IDPull).Summary + ": slow or stalled"
-				v.WouldDecide = []string{"pull with more time: crictl pull"}
+				v.WouldDecide = []string{"pull with more time: crictl pull on this node"}
 			}
 			return v, true
 		}},

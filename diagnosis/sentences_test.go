@@ -58,7 +58,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		has, lack []string
 	}{
 		{"one port", atPort(all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("missingIntermediate", "likely")))),
-			[]string{"-connect registry.example:5000;"}, []string{"5000:443"}},
+			[]string{"-connect registry.example:5000"}, []string{"5000:443"}},
 		{"layers forbidden", layers(AccessForbidden, ev("status", "403")),
 			[]string{"cdn.example answers 403"}, []string{"firewall, proxy, DNS"}},
 		{"layers of an unknown CA", layers(CertificateUntrusted),
@@ -85,7 +85,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 			[]string{"if it fails there too, cdn.example is", "connection to cdn.example is reset"}, []string{"curl"}},
 		{"layers on the node itself", set(layers(ConnectionRefused), "blob/"+host, "blobHost", "127.0.0.1:9"),
 			[]string{"which is the node itself"}, []string{"curl"}},
-		{"runtime of k3s", runtime("refused", "/run/k3s/containerd/containerd.sock"), []string{"then systemctl restart k3s"}, nil},
+		{"runtime of k3s", runtime("refused", "/run/k3s/containerd/containerd.sock"), []string{"systemctl restart k3s"}, nil},
 		{"runtime without CRI", runtime("unimplemented", "/run/containerd/containerd.sock"),
 			[]string{"disabled_plugins"}, []string{"systemctl"}},
 		{"a CA file that is missing", config("/etc/x.pem", "the ca file cannot be read (ENOENT)"),
@@ -94,7 +94,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		{"two directories", config("/etc/a/hosts.toml", `config_path is "/etc/a:/etc/b"`), []string{"name one directory in config_path"}, nil},
 		{"no route", editedAt(all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable)), 3,
 			func(c *Check) { c.Target = "192.0.2.1:443" }),
-			[]string{"ip route get 192.0.2.1;"}, nil},
+			[]string{"ip route get 192.0.2.1"}, nil},
 		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
 			[]string{"wait 60 s; lasting: add a pull secret for registry.example, or a mirror in"}, nil},
 		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
@@ -133,7 +133,7 @@ func TestTextSaysItOnce(t *testing.T) {
 		}
 	}
 	refused := textOf(all(reported(ConnectionRefused), imagesHere("0"), ladder(KindDial, ConnectionRefused)))
-	if !strings.Contains(refused, "fix who acts: not known; from another node: curl -v https://registry.example/v2/ ;") ||
+	if !strings.Contains(refused, "fix who acts: not known; from another node: curl -v https://registry.example/v2/ if") ||
 		strings.Contains(refused, "to confirm") {
 		t.Error(refused)
 	}

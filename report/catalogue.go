@@ -90,71 +90,78 @@ var descriptions = map[Cause]string{
 
 // AskElsewhere asks for a request from another node. Its answer decides whether this
 // node or the host is at fault.
-const AskElsewhere = "from another node: curl -v https://{host}/v2/ ; if it answers there, fix this node's network; " +
-	"if not, contact the operator of {host}"
+const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
+	"if it answers there, fix this node's network; if not, contact the operator of {host}"
 
-// Parts of fixes.
+// Parts of fixes. A command stands on a line of its own, so that it can be copied. Blanks
+// of a login are in angle brackets: a shell refuses them before anything is changed. NAME is
+// in capitals, which the API server refuses.
 const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
-	loginFlags   = " --docker-server={registry} --docker-username=USER --docker-password=PASSWORD"
+	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + passwordBlank
+
+	createPullSecret = "create a pull secret for {registry}, with your values for NAME, <USER> and " + passwordBlank + ":\n" +
+		createSecret + "NAME" + loginFlags
+
+	// passwordBlank is what a reader replaces by a password.
+	passwordBlank = "<PASSWORD>"
 )
 
 // fixes says how to fix each cause where its default fault applies.
 var fixes = map[Cause]string{
 	Recovered:   "nothing to do: the kubelet retries within 5 min (delete the pod to retry now, if a controller owns it)",
-	Unscheduled: "kubectl -n {ns} describe pod {pod}   # shows why the scheduler finds no node",
+	Unscheduled: "see why the scheduler finds no node:\nkubectl -n {ns} describe pod {pod}",
 
-	InvalidReference:   "correct the image name in {where}",
-	TagNotFound:        "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
-	RepositoryNotFound: "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
-	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret: " +
-		createSecret + "NAME" + loginFlags,
-	PlatformMismatch:     "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
-	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
-	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
-	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
-	PullSecretMissing: createSecret + "{secret}" + loginFlags +
-		"   # it may exist in another namespace: kubectl get secrets -A --field-selector metadata.name={secret}",
-	PullSecretMalformed: "recreate it with every registry that it has (the old one: kubectl -n {ns} get secret {secret} -o yaml): " +
-		"kubectl -n {ns} delete secret {secret} && " + createSecret + "{secret}" + loginFlags,
-	PullSecretOtherRegistry: "add a pull secret for {registry}: " + createSecret + "NAME" + loginFlags + ", and list it in imagePullSecrets",
+	InvalidReference:      "correct the image name in {where}",
+	TagNotFound:           "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
+	RepositoryNotFound:    "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
+	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is right and private:\n1. " + createPullSecret + "\n2. {attach}",
+	PlatformMismatch:      "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
+	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
+	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
+	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
+	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
+		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
+		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" + createSecret + "{secret}" + loginFlags,
+	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
+		"2. create it again, with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		createSecret + "{secret}" + loginFlags,
+	PullSecretOtherRegistry: "1. " + createPullSecret + "\n2. {attach}",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
-	CredentialsMissing: "add a pull secret: " + createSecret + "NAME" + loginFlags +
-		", list it in the pod's imagePullSecrets (or ServiceAccount {sa}), and recreate the pod",
-	CredentialsRejected: "put a valid user and password for {registry} into {source}; " +
-		"only if it has no other registry (this replaces the secret): " + createSecret + "{secret}" + loginFlags +
-		" --dry-run=client -o yaml | kubectl apply -f -",
+	CredentialsMissing:      "1. " + createPullSecret + "\n2. {attach}",
+	CredentialsRejected: "put a valid user and password for {registry} into {source}; if it has no other registry, create it again, " +
+		"with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" + createSecret + "{secret}" + loginFlags,
 	CredentialsExpired: "renew the credentials for {registry} in {source}",
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
-	RuntimeUnavailable:       "on {node}: systemctl status {unit}; journalctl -u {unit}; then systemctl restart {unit}",
-	RuntimeConfigStale:       "on {node}: {restart}   # {stale} changed after it was started",
+	RuntimeUnavailable:       "on {node}:\nsystemctl status {unit}\njournalctl -u {unit}\nsystemctl restart {unit}",
+	RuntimeConfigStale:       "on {node}, because {stale} changed after the runtime was started:\n{restart}",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
-	SandboxImageUnavailable:  "on {node}: make {sandbox} available (crictl pull {sandbox}), or set another one in containerd's configuration",
-	CredentialProviderFailed: "on {node}: {kubeletLog}",
+	SandboxImageUnavailable:  "on {node}, make {sandbox} available (crictl pull), or set another one in containerd's configuration",
+	CredentialProviderFailed: "on {node}, read why it fails:\n{kubeletLog}",
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
 	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
 	ResolverWrongAnswer:      "correct the DNS record for {host} on {resolver}, or use another resolver on {node}",
-	NetworkUnreachable:       "on {node}: ip route get {ip}; add the missing route, or remove the rule that rejects it",
+	NetworkUnreachable:       "on {node}, add the missing route, or remove the rule that rejects it:\nip route get {ip}",
 	ConnectionReset:          "find what resets connections from {node} to {host}: firewall, proxy or load balancer",
 	ProxyUnreachable:         "on {node}: correct HTTPS_PROXY of the runtime's service, or restore the proxy",
 	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the runtime's service",
-	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server: openssl s_client -connect {hostport}",
+	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server:\nopenssl s_client -connect {hostport}",
 	TLSIntercepted:           "exempt {host} from TLS inspection, or install the inspecting CA on {node}",
 	CertificateUntrusted:     "on {node}: add the CA {issuer} to {hostsFile} for {host} (ca = …), or to the trust store, and then {restart}",
 	CertificateNotYetValid:   "check the clock of {node} and the certificate's start date",
-	ClockSkewed:              "on {node}: set the clock (systemctl restart chronyd or systemd-timesyncd)",
+	ClockSkewed:              "on {node}, set the clock: restart chronyd or systemd-timesyncd",
 	PlainHTTPRegistry:        "serve {host} with TLS, or on {node} configure it as http://{hostport} in {hostsFile}",
 	BlobHostUnreachable:      "allow {node} to reach {layers} (firewall, proxy, DNS)",
 	MirrorFaulty:             "fix mirror {host}, or remove it from {hostsFile} on {node}",
-	DiskFull: "on {node}: free space on {disk} (du -xh --max-depth=2 {disk} shows what is large), or enlarge it; " +
-		"remove images only if this node can pull them again",
-	InodesExhausted: "on {node}: free inodes on {disk} (du -x --inodes --max-depth=2 {disk} shows where they are), or enlarge it",
-	DiskReadOnly:    "on {node}: find why {disk} went read-only (dmesg), repair it, remount",
-	DiskIOError:     "on {node}: dmesg; replace the disk under {disk}",
-	UnpackFailed: "on {node}: remove the image and pull it again (crictl rmi {image}); if that fails too, " +
-		"check /etc/subuid (user namespaces), the snapshotter and the runtime's log",
+	DiskFull: "on {node}, free space on {disk}, or enlarge it; remove images only if this node can pull them again:\n" +
+		"du -xh --max-depth=2 {disk}",
+	InodesExhausted: "on {node}, free inodes on {disk}, or enlarge it:\ndu -x --inodes --max-depth=2 {disk}",
+	DiskReadOnly:    "on {node}, find why {disk} is read-only, repair it, and mount it again:\ndmesg",
+	DiskIOError:     "on {node}, read the kernel's messages, and replace the disk under {disk}:\ndmesg",
+	UnpackFailed: "on {node}, remove the image and pull it again:\ncrictl rmi {image}\n" +
+		"if that fails too, check /etc/subuid (user namespaces), the snapshotter and the runtime's log",
 	PullTimedOut:     "measure the throughput from {node} to {host}",
 	PullQueueLimited: "wait for {behind}, or set serializeImagePulls: false in the kubelet's configuration",
 
@@ -174,12 +181,12 @@ var fixes = map[Cause]string{
 // textFixes replaces fixes where a command would have blanks: they say what to do,
 // and what is missing.
 var textFixes = map[Cause]string{
-	Unscheduled: "kubectl describe pod shows why the scheduler finds no node",
+	Unscheduled: "see in kubectl describe pod why the scheduler finds no node",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret for {registry} " +
 		"to the pod's namespace and list it in its imagePullSecrets",
 	PullSecretMissing: "create the secret that the pod names, if it is meant for {registry}; " +
 		"else add one that is, and list it in imagePullSecrets. " +
-		"It may exist in another namespace: kubectl get secrets -A | grep dockerconfigjson",
+		"It may exist in another namespace:\nkubectl get secrets -A --field-selector type=kubernetes.io/dockerconfigjson",
 	PullSecretMalformed:     "recreate the secret, with every registry that it has",
 	PullSecretOtherRegistry: "add a pull secret for {registry} to the pod's namespace, and list it in imagePullSecrets",
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
@@ -200,7 +207,7 @@ var registryFixes = map[Cause]string{
 var openFixes = map[Cause]string{
 	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
 		"if it answers there, this node, its network or its proxy is at fault",
-	BlobHostUnreachable: "from another node: curl -v https://{layers}/ ; " +
+	BlobHostUnreachable: "from another node:\ncurl -v https://{layers}/\n" +
 		"if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
 	NetworkUnreachable:      AskElsewhere,
 	CertificateUntrusted:    "correct the host in {image}, or give {host} a certificate of its own where it is served: this one is a default",

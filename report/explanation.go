@@ -74,7 +74,7 @@ func (x Explanation) Text(w io.Writer) {
 		field(w, "why", x.Summary)
 	}
 	if x.Fix != "" {
-		field(w, "fix", x.Fix)
+		lines(w, "fix", x.Fix)
 	}
 	if len(x.Alternatives) > 0 {
 		field(w, "or", joinCauses(x.Alternatives))

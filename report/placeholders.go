@@ -30,6 +30,7 @@ type Placeholders struct {
 	Where                            string // the container or image volume that has the image
 	HostPort                         string // the host with its port
 	Restart                          string // how to restart the runtime
+	Attach                           string // how to have the pod use a secret that was created
 	KubeletLog                       string // a command that shows what the kubelet says of credential providers
 	Unit, Runtime                    string // systemd's name of the runtime, and its own
 	IP                               string // the address of the deciding check, without its port
@@ -38,6 +39,7 @@ type Placeholders struct {
 
 // Fill fills the {names} of a template.
 func (p Placeholders) Fill(template string) string {
+	template = strings.ReplaceAll(template, "{attach}", p.Attach)
 	return strings.NewReplacer(
 		"{image}", p.Image, "{registry}", p.Registry, "{repository}", p.Repository, "{tag}", p.Tag,
 		"{host}", p.Host, "{address}", p.Address,
@@ -101,6 +103,7 @@ func StandIns() Placeholders {
 		Where:          "the pod's manifest",
 		Restart:        "restart the runtime",
 		Unit:           "containerd",
+		Attach:         "list it in imagePullSecrets of the pod (or of its ServiceAccount), and create the pod again",
 		KubeletLog:     "journalctl -u kubelet | grep -i credential",
 		Runtime:        "the runtime",
 	}

@@ -113,8 +113,26 @@ func (r Redactor) Text(s string, limit int) string {
 	s = userinfo.ReplaceAllString(s, "${1}"+removed+"@")
 	s = bearer.ReplaceAllString(s, "$1 "+removed)
 	s = jwt.ReplaceAllString(s, removed)
-	s = keyed.ReplaceAllString(s, "$1="+removed)
+	s = keyed.ReplaceAllStringFunc(s, func(pair string) string {
+		if key, value, _ := strings.Cut(pair, "="); value != passwordBlank {
+			return key + "=" + removed
+		}
+		return pair // a fix's own blank
+	})
 	if limit <= 0 {
+		return s
+	}
+	return Truncate(s, limit)
+}
+
+// Lines is Text for a text of several lines, and keeps them.
+func (r Redactor) Lines(s string, limit int) string {
+	var out []string
+	for line := range strings.SplitSeq(s, "\n") {
+		out = append(out, r.Text(line, 0))
+	}
+	s = strings.Join(out, "\n")
+	if limit <= 0 || len(s) <= limit {
 		return s
 	}
 	return Truncate(s, limit)

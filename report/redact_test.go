@@ -10,6 +10,24 @@ import (
 	. "github.com/pullprobe/pullprobe/report"
 )
 
+// A fix is readable in an Event and in a log: the redactor leaves its blanks.
+func TestRedactorLeavesFixes(t *testing.T) {
+	r := NewRedactor("a-secret-value")
+	for _, info := range Catalogue() {
+		for _, who := range []Fault{FaultConfig, FaultNode, FaultRegistry, FaultUndetermined} {
+			_, fix := Advice(info.Cause, who, "registry.example", "registry.example/app:1")
+			for _, text := range []string{fix, info.Cause.Fix(who), info.Cause.FixInWords()} {
+				if got := r.Lines(text, 0); got != text {
+					t.Errorf("%s: %q became %q", info.Cause, text, got)
+				}
+			}
+		}
+	}
+	if got := r.Text("--docker-password=hunter22", 0); strings.Contains(got, "hunter22") {
+		t.Error(got)
+	}
+}
+
 func TestRedactor(t *testing.T) {
 	r := NewRedactor("hunter2", "abc", "hunter2-long")
 	tests := []struct{ in, want string }{

@@ -76,7 +76,7 @@ func (s *Sweep) writeRegistries(w io.Writer) {
 	for _, r := range list {
 		s.writeRow(w, r)
 		if _, fix := Advice(r.Cause, r.Fault, r.Host, ""); r.State.Bad() && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
-			wrap(w, strings.Repeat(" ", 15)+"fix: ", fix)
+			linesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
 			fixes++
 		}
 	}

@@ -127,7 +127,7 @@ type Verdict struct {
 	Cause       Cause      `json:"cause"`                 // the root cause, not its symptom
 	Confidence  Confidence `json:"confidence"`            //
 	Summary     string     `json:"summary"`               // one line: what is wrong, with the decisive evidence
-	Fix         string     `json:"fix,omitempty"`         // one line: the command, field or host that fixes it
+	Fix         string     `json:"fix,omitempty"`         // what fixes it; a command has a line of its own
 	Because     []string   `json:"because,omitempty"`     // ids of the checks that decided it
 	WouldDecide []string   `json:"wouldDecide,omitempty"` // what would settle what is still open
 	Also        []Cause    `json:"also,omitempty"`        // other causes found, off the path or behind this one

@@ -102,7 +102,7 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	if !slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.Verdict.Cause == n.Disk.Cause }) {
 		p := StandIns()
 		p.Node, p.Disk = n.Node, cmp.Or(n.Disk.Evidence[KeyMount], p.Disk)
-		field(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
+		lines(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
 	}
 }
 
@@ -171,10 +171,10 @@ func (d Diagnosis) Text(w io.Writer) {
 		if v.Fault == FaultUndetermined && v.Confidence == Confirmed {
 			fix = "who acts: not known; " + fix
 		}
-		field(w, "fix", fix)
+		lines(w, "fix", fix)
 	}
 	for _, s := range v.ToConfirm() {
-		field(w, "to confirm", s)
+		lines(w, "to confirm", s)
 	}
 	if len(v.Because) > 0 {
 		field(w, "evidence", strings.Join(v.Because, ", "))
@@ -268,6 +268,24 @@ const labelFormat = "  %-11s  "
 // words longer than a line: they are names to be copied.
 func field(w io.Writer, label, text string) {
 	wrap(w, fmt.Sprintf(labelFormat, label), text)
+}
+
+// lines writes a labelled text that may have several lines. A command is not wrapped, so
+// that it can be copied.
+func lines(w io.Writer, label, text string) {
+	linesAfter(w, fmt.Sprintf(labelFormat, label), text)
+}
+
+// linesAfter writes the lines of a text after a head, as [lines] does.
+func linesAfter(w io.Writer, head, text string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		if IsCommand(line) {
+			fmt.Fprintln(w, head+line)
+		} else {
+			wrap(w, head, line)
+		}
+		head = strings.Repeat(" ", len(head))
+	}
 }
 
 // wrap writes a text after a head, in lines that are indented as far as the head

@@ -90,7 +90,7 @@ func TestSummaryOfFullDisk(t *testing.T) {
 	}{{TagNotFound, 1}, {DiskFull, 0}} {
 		n.Diagnoses = []Diagnosis{{Image: "app", Verdict: Verdict{Fault: FaultNode, Cause: tt.cause}}}
 		text := n.Summary()
-		if strings.Count(text, "on node-a: free space on") != tt.want || strings.Count(text, "12 KiB free") != 1 {
+		if strings.Count(text, "on node-a, free space on") != tt.want || strings.Count(text, "12 KiB free") != 1 {
 			t.Errorf("%s:\n%s", tt.cause, text)
 		}
 	}

@@ -151,7 +151,7 @@ func TestTableWidth(t *testing.T) {
 	slow.Latency, slow.Certificate.DaysLeft = Latency{DNS: ms(4000), Dial: ms(4000), TLS: ms(4000), HTTP: ms(4000)}, 12345
 	for _, r := range append(list, slow) {
 		for line := range strings.Lines(sweptNode(r).Summary()) {
-			if len(line) > 81 {
+			if len(line) > 81 && !IsCommand(strings.TrimSpace(line)) {
 				t.Errorf("%s: wider than 80 columns: %q", r.Cause, line)
 			}
 		}

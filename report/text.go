@@ -151,3 +151,14 @@ func Abbreviate(names []string) string {
 	}
 	return strings.Join(names[:most], ", ") + " and " + strconv.Itoa(len(names)-most) + " more"
 }
+
+// programs are those whose commands a fix may have.
+var programs = []string{
+	"kubectl", "oc", "crictl", "curl", "openssl", "systemctl", "journalctl", "talosctl", "dmesg", "du", "ip", "grep", "nslookup",
+}
+
+// IsCommand reports whether a line of a fix is a command to be copied.
+func IsCommand(line string) bool {
+	first, _, _ := strings.Cut(line, " ")
+	return slices.Contains(programs, first)
+}

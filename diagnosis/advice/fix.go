@@ -26,7 +26,7 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 	if a.Cause == report.Undetermined && len(a.WouldDecide) > 0 {
 		question := a.WouldDecide[0]
 		if strings.Contains(a.Summary, question) || strings.Contains(question, " by hand: ") { // a step that was not seen
-			question = "crictl pull " + a.names.Image + " on " + a.names.Node
+			question = "on " + a.names.Node + ":\ncrictl pull " + a.names.Image
 		}
 		return "not known yet; to find out: " + question
 	}
@@ -40,7 +40,7 @@ func (a adviser) fixTemplate() string {
 		return fix
 	}
 	if image, what := a.existingImage(); image != "" && a.Fault == a.Cause.DefaultFault() {
-		return "use the existing " + what + a.use(image) + ", or " + a.orElse()
+		return "use the existing " + what + a.use(image) + "\nor " + a.orElse()
 	}
 	special := cmp.Or(
 		a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfSecret(), a.fixOfLayers(),
@@ -70,7 +70,7 @@ func (a adviser) fixOfQuestion() string {
 }
 
 // asksElsewhere reports whether something to confirm is a request from another node.
-func asksElsewhere(s string) bool { return strings.HasPrefix(s, "from another node: curl") }
+func asksElsewhere(s string) bool { return strings.HasPrefix(s, "from another node:\ncurl") }
 
 // comparedWith says which comparison shows that an unreachable host is this node's
 // fault.

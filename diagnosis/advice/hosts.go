@@ -13,7 +13,7 @@ import (
 // Questions that rules and fixes share.
 const (
 	// AskForIntermediate decides whether a server or the node's trust store is at fault.
-	AskForIntermediate = "check whether {host} sends the intermediate certificate of its issuer: " +
+	AskForIntermediate = "check whether {host} sends the intermediate certificate of its issuer:\n" +
 		"openssl s_client -showcerts -connect {hostport}"
 
 	// AskForLayers decides who must act if a host of layers forbids a request.
@@ -117,13 +117,13 @@ func (a adviser) fixOfTrust() string {
 		return "serve a current certificate of the authority " + strconv.Quote(a.Decided(report.KeyExpired)) +
 			" with that of {host}, which is valid itself"
 	case a.Cause == report.CertificateUntrusted && a.Fault == report.FaultUndetermined && a.Decided(report.KeyMissingIntermediate) != "":
-		return AskForIntermediate + "; if not, its operator must add it"
+		return AskForIntermediate + "\nif not, its operator must add it"
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "certificate required"):
 		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} (client = …)"
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "protocol version"):
 		return "enable TLS 1.2 or newer on {host}: it rejects the versions that the runtime uses"
 	case a.Cause == report.TLSHandshakeFailed && a.Decided(report.KeyAlert) != "":
-		return "find in the log of {host} why it rejects TLS with the alert in the message above: openssl s_client -connect {hostport}"
+		return "find in the log of {host} why it rejects TLS with the alert in the message above:\nopenssl s_client -connect {hostport}"
 	case a.Cause == report.PlainHTTPRegistry && a.Decided(report.KeyHTTPAnswer) == "other":
 		return "find out what answers at {host} instead of a registry: a login portal, or another web server"
 	case a.Cause == report.PlainHTTPRegistry && a.Decided(report.KeyHTTPAnswer) == "":

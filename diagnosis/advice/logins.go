@@ -20,8 +20,8 @@ func (a adviser) fixOfLogin() string {
 	}
 	switch {
 	case len(a.Hosts()) > 0 && (!a.IsRegistry() || a.UnderWildcard()):
-		return "find out first whether {host} is the intended registry, and give it no password before: " +
-			"curl -i https://{hostport}/v2/ shows what answers there; any misspelt name may lead to it"
+		return "find out first whether {host} is the intended registry, and give it no password before; any misspelt name may lead to it:\n" +
+			"curl -i https://{hostport}/v2/"
 	case a.names.Provider != "" &&
 		(a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):
 		return "repeat the request with the login of {provider}, which pods of {node} use instead of a pull secret; " +
@@ -66,7 +66,7 @@ func (a adviser) fixOfSecret() string {
 	case a.Cause == report.PullSecretNotAttached && a.Fact(report.IDCredentialsAccount, report.KeyWhy) == "podListsOwn":
 		return "add {secret} to the pod's own imagePullSecrets: a pod that lists some gets none of ServiceAccount {sa}"
 	case a.Cause == report.PullSecretMalformed && strings.Contains(secret[report.KeySecret], "/"): // the path of a file
-		return "recreate {secret}: docker login {registry}"
+		return "log in to {registry} again, which writes {secret}"
 	case a.Cause == report.PullSecretMalformed && a.Failed(report.IDCredentials) && secret[report.KeyFatal] == "" &&
 		a.Kubelet.Cause != report.PullSecretMalformed:
 		// It may serve another purpose: to recreate it would take it away.

@@ -42,24 +42,39 @@ func (a adviser) existingImage() (image, what string) {
 func (a adviser) use(image string) string {
 	pod := a.Get(report.IDPod).Evidence
 	kind, name, _ := strings.Cut(pod[report.KeyOwner], "/")
-	const set = "kubectl -n {ns} set image "
+	const set = ":\nkubectl -n {ns} set image "
 	switch {
 	case pod[report.KeyVolume] != "": // kubectl set image would change the image of the container
 		return " as reference of {where}: " + image
 	case a.names.HasBlanks("{ns}{pod}{container}"):
 		return ": " + image
 	case pod[report.KeyContainerType] == "ephemeral": // it cannot be changed
-		return " in another container: kubectl -n {ns} debug {pod} --image=" + image
+		return " in another container:\nkubectl -n {ns} debug {pod} --image=" + image
 	case kind == "static":
 		return " on {node}, in the file of static pod " + name + " (by default in /etc/kubernetes/manifests): " + image
 	case kind == "deploymentconfig":
-		return ": oc -n {ns} set image {owner} {container}=" + image
+		return ":\noc -n {ns} set image {owner} {container}=" + image
 	case slices.Contains(templated, kind):
-		return ": " + set + "{owner} {container}=" + image
+		return set + "{owner} {container}=" + image + a.recreate(kind)
 	case kind != "":
-		return " in {owner}, and in this pod: " + set + "pod/{pod} {container}=" + image
+		return " in {owner}, and in this pod" + set + "pod/{pod} {container}=" + image
 	}
-	return ": " + set + "pod/{pod} {container}=" + image
+	return set + "pod/{pod} {container}=" + image
+}
+
+// recreate returns what else a controller needs that does not replace a pod that never was
+// ready: a StatefulSet waits for it (Forced rollback, in the docs of StatefulSets), and a
+// ReplicaSet and a Job keep the pods that they have.
+func (a adviser) recreate(kind string) string {
+	switch kind {
+	case "statefulset", "replicaset", "replicationcontroller":
+		return "\nkubectl -n {ns} delete pod {pod}"
+	case "cronjob":
+		if job := a.Fact(report.IDPod, report.KeyJob); job != "" {
+			return "\nkubectl -n {ns} delete job " + job
+		}
+	}
+	return ""
 }
 
 // templated are the kinds of Kubernetes whose pod template kubectl set image changes. That

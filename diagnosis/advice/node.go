@@ -12,12 +12,12 @@ func (a adviser) fixOfNode() string {
 	case a.Cause == report.RuntimeUnavailable && a.Fact(report.IDRuntime, report.KeyWhy) == "unimplemented":
 		return "on {node}: enable the CRI plugin of the runtime (remove cri from disabled_plugins in its configuration), and restart the runtime"
 	case a.Cause == report.RuntimeUnavailable && a.Decided(report.KeyWhy) == "unimplemented":
-		return "on {node}: remove cri from disabled_plugins in the runtime's configuration, or upgrade the runtime; then restart it. " +
-			"journalctl -u {unit} shows why the plugin did not load"
+		return "on {node}: remove cri from disabled_plugins in the runtime's configuration, or upgrade the runtime; then restart it; its log shows why the plugin did not load:\n" +
+			"journalctl -u {unit}"
 	case a.Cause == report.RuntimeConfigInvalid:
 		return a.fixOfHostsFile()
 	case a.Cause == report.PullTimedOut && strings.HasPrefix(a.Get(report.BlobID(a.UsedHost())).Target, "sha256:"):
-		return "measure the download speed on {node}: curl -L -o /dev/null https://" + a.UsedHost() +
+		return "measure the download speed on {node}:\ncurl -L -o /dev/null https://" + a.UsedHost() +
 			"/v2/{repository}/blobs/" + a.Get(report.BlobID(a.UsedHost())).Target
 	case a.Cause == report.ResolverWrongAnswer && a.Fact(report.DNSID(a.names.Host), report.KeyFrom) == "hosts":
 		return "correct the entry for {host} in /etc/hosts on {node}"

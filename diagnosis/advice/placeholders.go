@@ -3,6 +3,7 @@ package advice
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -59,6 +60,7 @@ func fillFromSpecification(p *report.Placeholders, e *facts.Evidence) {
 	p.ServiceAccount = cmp.Or(pod[report.KeyServiceAccount], p.ServiceAccount)
 	p.Node = cmp.Or(pod[report.KeyNode], p.Node)
 	p.Owner, p.Where = owner(e, *p)
+	p.Attach = attach(e, *p)
 	p.Secret = cmp.Or(cred[report.KeySecret], p.Secret)
 	p.Provider = cmp.Or(cred[report.KeyProviderNotRun], cred[report.KeyExpectedProvider], cred[report.KeyPossibleProvider])
 	provider := cred[report.KeyProviderNotRun]
@@ -125,6 +127,24 @@ func owner(e *facts.Evidence, p report.Placeholders) (owner, where string) {
 		where = "container " + p.Container + of
 	}
 	return owner, where
+}
+
+// attach returns how to have a pod use a secret that was created: by its template, if
+// kubectl can merge into that.
+func attach(e *facts.Evidence, p report.Placeholders) string {
+	kind, name, _ := strings.Cut(e.Fact(report.IDPod, report.KeyOwner), "/")
+	const list = `{"imagePullSecrets":[{"name":"NAME"}]}`
+	switch {
+	case p.HasBlanks("{ns}{pod}"):
+		return report.StandIns().Attach
+	case kind == "cronjob":
+		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":" + list + "}}}}}'"
+	case slices.Contains(templated, kind):
+		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"template\":{\"spec\":" + list + "}}}'"
+	case name != "":
+		return "list it in imagePullSecrets of {owner} (or of ServiceAccount {sa}), and create pod {pod} again"
+	}
+	return "list it in imagePullSecrets of pod {pod} (or of ServiceAccount {sa}), and create it again"
 }
 
 // hostsFile returns the file that configures the image's registry: also for a mirror

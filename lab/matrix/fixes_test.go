@@ -25,7 +25,7 @@ var (
 	configPath = regexp.MustCompile(`config_path = "([^"]*)"`)
 
 	// aCommand is the text from a program's name to the next word of prose.
-	aCommand = regexp.MustCompile(`(?:kubectl|crictl|ctr|docker|systemctl|journalctl|openssl|ip) [^,;#(]*`)
+	aCommand = regexp.MustCompile(`(?:kubectl|crictl|ctr|docker|systemctl|journalctl|openssl|ip) [^,;#(\n]*`)
 	// blanks are placeholders of what the verdict does not know. The
 	// login that a registry accepts is not known here, and a new secret may have
 	// any name.

@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/host/hosttest"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// workload is an object that makes pods, and what its pods show of that.
+type workload struct {
+	kind, name string // of the object
+	template   string // where its pod template is
+	owner      pods.Owner
+	container  string
+}
+
+// TestFixesWorkWhenPasted pastes the commands of fixes into a shell, against a real API
+// server: afterwards the template of the pod has the existing tag, or the secret.
+func TestFixesWorkWhenPasted(t *testing.T) {
+	t.Parallel()
+	c := install(t)
+	c.must("create", "namespace", "shop")
+	const pod = `{metadata: {labels: {app: a}}, spec: {restartPolicy: %s, imagePullSecrets: [{name: have}], ` +
+		`initContainers: [{name: setup, image: "registry.lab/app:v9"}], containers: [{name: app, image: "registry.lab/app:v9"}]}}`
+	always, never := fmt.Sprintf(pod, "Always"), fmt.Sprintf(pod, "Never")
+	const selected = `replicas: 0, selector: {matchLabels: {app: a}}, template: `
+	for _, o := range []struct{ api, kind, name, spec string }{
+		{"apps/v1", "Deployment", "web", selected + always},
+		{"apps/v1", "ReplicaSet", "set", selected + always},
+		{"apps/v1", "StatefulSet", "db", `serviceName: db, ` + selected + always},
+		{"apps/v1", "DaemonSet", "log", `selector: {matchLabels: {app: a}}, template: ` + always},
+		{"v1", "ReplicationController", "old", `replicas: 0, selector: {app: a}, template: ` + always},
+		{"batch/v1", "CronJob", "nightly", `schedule: "0 3 * * *", jobTemplate: {spec: {template: ` + never + `}}`},
+		{"batch/v1", "Job", "nightly-29411520", `suspend: true, template: ` + never},
+	} {
+		c.create(o.api, o.kind, o.name, "spec: {"+o.spec+"}")
+	}
+	c.create("v1", "Pod", "bare", "spec: {automountServiceAccountToken: false, containers: [{name: app, image: \"registry.lab/app:v9\"}]}")
+
+	for _, w := range []workload{
+		{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "app"},
+		{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "setup"},
+		{"replicaset", "set", ".spec.template.spec", pods.Owner{Name: "replicaset/set"}, "app"},
+		{"statefulset", "db", ".spec.template.spec", pods.Owner{Name: "statefulset/db"}, "app"},
+		{"daemonset", "log", ".spec.template.spec", pods.Owner{Name: "daemonset/log"}, "app"},
+		{"replicationcontroller", "old", ".spec.template.spec", pods.Owner{Name: "replicationcontroller/old"}, "app"},
+		{
+			"cronjob", "nightly", ".spec.jobTemplate.spec.template.spec",
+			pods.Owner{Name: "cronjob/nightly", Job: "nightly-29411520"}, "app",
+		},
+		{"pod", "bare", ".spec", pods.Owner{}, "app"},
+	} {
+		t.Run(w.kind+"/"+w.container, func(t *testing.T) {
+			c.in(t).paste(w.fix(report.TagNotFound))
+			list := "containers"
+			if w.container == "setup" {
+				list = "initContainers"
+			}
+			if got := c.in(t).read(w, "{"+w.template+"."+list+"[?(@.name==\""+w.container+"\")].image}"); got != "registry.lab/app:v8" {
+				t.Errorf("the image is %q", got)
+			}
+			if w.kind == "pod" {
+				return // its pull secrets cannot be changed
+			}
+			fix := strings.NewReplacer("NAME", "lab", "<USER>", "joe", "<PASSWORD>", "secret").Replace(w.fix(report.CredentialsMissing))
+			c.in(t).kubectl("-n", "shop", "delete", "secret", "lab")
+			c.in(t).paste(fix)
+			if got := c.in(t).read(w, "{"+w.template+".imagePullSecrets[*].name}"); !strings.Contains(got, "lab") || !strings.Contains(got, "have") {
+				t.Errorf("the pull secrets are %q", got)
+			}
+		})
+	}
+	if out, err := c.kubectl("-n", "shop", "get", "job", "nightly-29411520"); err == nil {
+		t.Errorf("the Job with the old image is there: %s", out)
+	}
+
+	// What still has blanks changes nothing.
+	out, err := c.shell(workload{container: "app", owner: pods.Owner{Name: "deployment/web"}}.fix(report.CredentialsMissing))
+	if names, _ := c.kubectl("-n", "shop", "get", "secrets", "-o", "name"); err == nil || strings.TrimSpace(names) != "secret/lab" {
+		t.Errorf("a fix with blanks ran: %v %s\n%s", err, out, names)
+	}
+}
+
+// create makes an object of a YAML flow mapping.
+func (c *installed) create(api, kind, name, rest string) {
+	c.t.Helper()
+	file := filepath.Join(c.t.TempDir(), name+".yaml")
+	hosttest.Write(c.t, file, "{apiVersion: "+api+", kind: "+kind+", metadata: {name: "+name+", namespace: shop}, "+rest+"}")
+	c.must("create", "-f", file)
+}
+
+// read returns a part of an object.
+func (c *installed) read(w workload, path string) string {
+	c.t.Helper()
+	out, err := c.kubectl("-n", "shop", "get", w.kind, w.name, "-o", "jsonpath="+path)
+	if err != nil {
+		c.t.Fatal(out)
+	}
+	return out
+}
+
+// paste runs the commands of a fix, which must all succeed.
+func (c *installed) paste(fix string) {
+	c.t.Helper()
+	if out, err := c.shell(fix); err != nil {
+		c.t.Fatalf("%v\n%s\n%s", err, fix, out)
+	}
+}
+
+// shell runs the commands of a fix as a shell does that they are pasted into.
+func (c *installed) shell(fix string) (string, error) {
+	c.t.Helper()
+	script := "set -e\n"
+	for line := range strings.SplitSeq(fix, "\n") {
+		if report.IsCommand(line) && !strings.Contains(line, "delete pod") { // of which there is none
+			script += line + "\n"
+		}
+	}
+	cmd := exec.CommandContext(c.t.Context(), "/bin/sh", "-c", script)
+	cmd.Dir = c.t.TempDir()
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.config, "PATH="+filepath.Dir(c.kubectlBin)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// fix returns the fix of a pod that the workload made, for a tag that does not exist while
+// another one does, or for a missing login.
+func (w workload) fix(cause report.Cause) string {
+	p := pods.Pod{Namespace: "shop", Name: "bare", Owner: w.owner, ServiceAccount: "default"}
+	image := pods.PendingImage{
+		Container: w.container, Image: "registry.lab/app:v9", Failing: true, Reason: "ImagePullBackOff",
+		Message: `Back-off pulling image "registry.lab/app:v9": not found`,
+	}
+	evidence := map[string]string{
+		report.KeyRepository: "exists", report.KeySuggestTag: "v8", report.KeyStatus: "404", report.KeyListed: "false", report.KeyGetStatus: "404",
+	}
+	if cause == report.CredentialsMissing {
+		image.Message = "no basic auth credentials"
+		evidence = map[string]string{report.KeyStatus: "401", report.KeyAnonymous: report.True, report.KeyAuth: "basic"}
+	}
+	manifest := report.Check{
+		ID: report.ManifestID("registry.lab"), Kind: report.KindManifest, Host: "registry.lab", Outcome: report.Fail, Cause: cause, Evidence: evidence,
+	}
+	return diagnosis.Diagnose([]report.Check{
+		{
+			ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass, Target: "registry.lab/app:v9",
+			Evidence: map[string]string{report.KeyDomain: "registry.lab", report.KeyPath: "app", report.KeyTag: "v9"},
+		},
+		pods.Check(p, image, "node-a"),
+		{ID: report.RegistryID("registry.lab"), Kind: report.KindRegistry, Outcome: report.Pass, Evidence: map[string]string{report.KeyIsRegistry: report.True}},
+		manifest,
+	}).Fix
+}
