@@ -28,7 +28,7 @@ type nodeReporter struct {
 func (n nodeReporter) snapshot() report.NodeReport {
 	all, waiting := n.results.list()
 	handled := handledWithoutDiagnosis(n.pods.Handled(), all)
-	stuck, fault, cause := n.worst(waiting)
+	faults, stuck, fault, cause := n.worst(waiting)
 	sweep := n.sweeper.Last()
 	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
 		fault, cause = report.FaultNode, sweep.Control.Cause
@@ -43,6 +43,7 @@ func (n nodeReporter) snapshot() report.NodeReport {
 		Fault:     fault,
 		Cause:     cause,
 		Stuck:     stuck,
+		Faults:    faults,
 		Runtime:   runtime,
 		Disk:      disk,
 		Sweep:     sweep,
@@ -51,25 +52,30 @@ func (n nodeReporter) snapshot() report.NodeReport {
 	}
 }
 
-// worst returns how many pods are stuck, and the worst of their verdicts. A failing pod
-// without a diagnosis counts as undetermined.
-func (n nodeReporter) worst(waiting []report.Diagnosis) (stuck int, fault report.Fault, cause report.Cause) {
+// worst returns how many pods are stuck and who must act on them, and the worst of their
+// verdicts. A failing pod without a diagnosis counts as undetermined.
+func (n nodeReporter) worst(waiting []report.Diagnosis) (faults report.FaultCounts, stuck int, fault report.Fault, cause report.Cause) {
 	fault, cause = report.Worst(waiting)
-	counted := map[string]bool{}
+	byPod := map[string]report.Fault{}
 	for _, d := range waiting {
-		counted[d.UID] = true
+		if have, counted := byPod[d.UID]; !counted || report.Worse(d.Verdict.Fault, have) {
+			byPod[d.UID] = d.Verdict.Fault
+		}
 	}
 	for _, p := range n.pods.All() {
 		failing := slices.ContainsFunc(p.PendingImages(time.Time{}), func(w pods.PendingImage) bool { return w.Failing })
-		if !failing || counted[string(p.UID)] {
+		if _, counted := byPod[string(p.UID)]; !failing || counted {
 			continue
 		}
-		counted[string(p.UID)] = true
+		byPod[string(p.UID)] = report.FaultUndetermined
 		if report.Worse(report.FaultUndetermined, fault) {
 			fault, cause = report.FaultUndetermined, report.Undetermined
 		}
 	}
-	return len(counted), fault, cause
+	for _, f := range byPod {
+		faults.Add(f)
+	}
+	return faults, len(byPod), fault, cause
 }
 
 // maxHandled limits the handled requests in a report: tenants write them.

@@ -160,6 +160,7 @@ type NodeReport struct {
 	Fault     Fault       `json:"fault"`             // the most severe fault among the diagnoses of stuck pods
 	Cause     Cause       `json:"cause"`             // the cause that goes with Fault
 	Stuck     int         `json:"stuck"`             // pods that wait for an image right now
+	Faults    FaultCounts `json:"faults"`            // of these pods, how many each must act on
 	Runtime   Check       `json:"runtime"`           //
 	Disk      Check       `json:"disk"`              //
 	Sweep     *Sweep      `json:"sweep,omitempty"`   // absent until the first sweep has ended, and where sweeps are switched off
@@ -169,6 +170,46 @@ type NodeReport struct {
 	// Answered has requests that were answered and are not in Asked of a diagnosis
 	// here, by the pod's UID: a restarted agent does not answer them again.
 	Answered map[string]string `json:"answered,omitempty"`
+}
+
+// FaultCounts says how many stuck pods each must act on. A pod counts once, for the most
+// severe of its faults.
+type FaultCounts struct {
+	Node         int `json:"node-infrastructure"`
+	Registry     int `json:"registry"`
+	Config       int `json:"cluster-config"`
+	Undetermined int `json:"undetermined"` // not known yet, or not checked yet
+}
+
+// Of returns the count of one fault; of "none" it is 0.
+func (c FaultCounts) Of(f Fault) int {
+	switch f {
+	case FaultNode:
+		return c.Node
+	case FaultRegistry:
+		return c.Registry
+	case FaultConfig:
+		return c.Config
+	case FaultUndetermined:
+		return c.Undetermined
+	default:
+		return 0
+	}
+}
+
+// Add counts a pod.
+func (c *FaultCounts) Add(f Fault) {
+	switch f {
+	case FaultNode:
+		c.Node++
+	case FaultRegistry:
+		c.Registry++
+	case FaultConfig:
+		c.Config++
+	case FaultUndetermined:
+		c.Undetermined++
+	default:
+	}
 }
 
 // MaxReport is the largest size of a report in a ConfigMap, in bytes: summary and

@@ -22,6 +22,9 @@ const (
 	LabelUnreachable = "pullprobe.dev/unreachable"
 	LabelChecked     = "pullprobe.dev/checked"
 
+	// labelDomain is followed by a fault: how many stuck pods it must act on.
+	labelDomain = "pullprobe.dev/"
+
 	appName = "pullprobe"
 )
 
@@ -37,7 +40,7 @@ func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (k
 	if ascii {
 		summary = report.ASCII(summary)
 	}
-	return kube.ConfigMap{
+	cm := kube.ConfigMap{
 		Name: ConfigMapName(n.Node, uid), Namespace: namespace, Node: n.Node, NodeUID: uid,
 		Labels: map[string]string{
 			LabelReport:                    "",
@@ -50,7 +53,11 @@ func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (k
 			"app.kubernetes.io/managed-by": appName,
 		},
 		Data: map[string]string{SummaryKey: summary, ReportKey: string(body)},
-	}, nil
+	}
+	for _, f := range []report.Fault{report.FaultNode, report.FaultRegistry, report.FaultConfig, report.FaultUndetermined} {
+		cm.Labels[labelDomain+string(f)] = strconv.Itoa(n.Faults.Of(f))
+	}
+	return cm, nil
 }
 
 // ConfigMapName returns pullprobe-<node>, or pullprobe-<node UID> where that is longer
@@ -68,7 +75,7 @@ func ConfigMapName(node string, uid types.UID) string {
 func changeKey(n report.NodeReport) string {
 	var b strings.Builder
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
-	line(n.Fault, n.Cause, n.Stuck, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
+	line(n.Fault, n.Cause, n.Stuck, n.Faults, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
 		n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])
 	if s := n.Sweep; s != nil {
 		line(s.Control.Outcome, s.Control.Cause, s.Clock.Outcome, s.Clock.Cause)
