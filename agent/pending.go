@@ -67,7 +67,9 @@ func (f *imageFinder) all(ctx context.Context, p pods.Pod, waiting []pods.Pendin
 // is absent. It adds the sandbox's state to w, or replaces the image by the sandbox
 // image if that is what is missing. If the answer may change without an event, retryAt
 // is when to ask again. A runtime that does not answer is a reason to examine.
-func (f *imageFinder) needsExamination(ctx context.Context, p pods.Pod, w *pods.PendingImage, now time.Time) (needed bool, retryAt time.Time) {
+func (f *imageFinder) needsExamination(
+	ctx context.Context, p pods.Pod, w *pods.PendingImage, now time.Time,
+) (needed bool, retryAt time.Time) {
 	switch f.addSandbox(ctx, p, w); {
 	case now.Before(w.Since.Add(pods.GracePeriod)):
 		return false, w.Since.Add(pods.GracePeriod)

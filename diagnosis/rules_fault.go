@@ -89,7 +89,9 @@ func faultsOnTheNetwork() []faultRule {
 func faultsInTrust() []faultRule {
 	no := responsibility{}
 	return []faultRule{
-		{"another-address-is-good", "another address of the host answers as it should", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
+		{"another-address-is-good", "another address of the host answers as it should", func(
+			_ *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
 			good := o.Check.Evidence[report.KeyGoodAddresses]
 			return presumably(report.FaultRegistry, "compare the machines of "+o.Check.Host+": "+o.Check.Target+" fails, and "+
 					good+" does not"), o.Check.Kind == report.KindTLS && good != "" && o.RootCause().DefaultFault() == report.FaultNode &&

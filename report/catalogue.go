@@ -122,7 +122,8 @@ var fixes = map[Cause]string{
 	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
 		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
-		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" + createSecret + "{secret}" + loginFlags,
+		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" +
+		createSecret + "{secret}" + loginFlags,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
 		"2. create it again, with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
 		createSecret + "{secret}" + loginFlags,

@@ -138,7 +138,8 @@ func attach(e *facts.Evidence, p report.Placeholders) string {
 	case p.HasBlanks("{ns}{pod}"):
 		return report.StandIns().Attach
 	case kind == "cronjob":
-		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":" + list + "}}}}}'"
+		return "list it in {owner}:\n" +
+			"kubectl -n {ns} patch {owner} -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":" + list + "}}}}}'"
 	case slices.Contains(templated, kind):
 		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"template\":{\"spec\":" + list + "}}}'"
 	case name != "":
