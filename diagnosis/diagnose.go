@@ -151,6 +151,10 @@ func (e *evaluation) weigh(o facts.Obstacle) report.Verdict {
 		v.Confidence = atMost(v.Confidence, report.Likely)
 		v.WouldDecide = append(v.WouldDecide, "wait for the kubelet's next attempt: its last message ("+string(e.Message.Cause)+
 			") does not match what the checks found now")
+	case e.limitedAfter(o):
+		v.Confidence = atMost(v.Confidence, report.Likely)
+		v.WouldDecide = append(v.WouldDecide, "pull again when "+o.Check.Host+
+			" accepts requests: its limit stopped the test pull, after it had answered the checks")
 	default:
 		return e.contradiction(o)
 	}
@@ -247,6 +251,12 @@ func foundCause(c report.Cause) string {
 		return "another failure, not its cause"
 	}
 	return string(c)
+}
+
+// limitedAfter reports whether the registry answered the checks, and then refused the
+// test pull for a limit of its own, that the requests of the checks may have used up.
+func (e *evaluation) limitedAfter(o facts.Obstacle) bool {
+	return e.Message.FromTestPull() && e.Message.MayMean(report.RateLimited) && facts.IsAnswer(o.Check)
 }
 
 // contradiction returns the verdict where checks and message cannot both be

@@ -321,7 +321,8 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 			p.mu.Unlock()
 			return nil
 		}
-		e := p.events[0].Event
+		queued := p.events[0].Event
+		e := queued
 		if e.Node {
 			e.UID = p.uid
 		}
@@ -337,7 +338,7 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 			p.cfg.Log.Warn("Event refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
 		}
 		p.mu.Lock()
-		if len(p.events) > 0 && p.events[0].Event == e {
+		if len(p.events) > 0 && p.events[0].Event == queued { // else it was replaced meanwhile
 			p.events = p.events[1:]
 		}
 		p.mu.Unlock()

@@ -26,40 +26,11 @@ import (
 func TestHeartbeatIsLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		writes := 0
-		answer := roundTrip(func(*http.Request) (*http.Response, error) {
-			writes++
-			return &http.Response{
-				StatusCode: http.StatusOK,
-				Header:     http.Header{"Content-Type": {"application/json"}},
-				Body:       io.NopCloser(strings.NewReader("{}")),
-			}, nil
-		})
-		client, err := rest.RESTClientForConfigAndClient(
-			&rest.Config{Host: "http://api.example", APIPath: "/api", ContentConfig: rest.ContentConfig{
-				GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: serializer.NewCodecFactory(runtime.NewScheme()),
-			}},
-			&http.Client{Transport: answer},
-		)
-		if err != nil {
-			t.Fatal(err)
-		}
 		s := config.Defaults()
 		s.Heartbeat = time.Hour
-		ready := make(chan struct{})
-		close(ready)
 		settings := config.NewLive(s)
-		p := New(Config{
-			Kube:      kube.ForREST(client, ""),
-			Log:       slog.New(slog.DiscardHandler),
-			Node:      "n",
-			Namespace: "ns",
-			Settings:  settings,
-			Metrics:   uncounted{},
-		})
-		p.uid = "uid"
-		ctx, stop := context.WithCancel(t.Context())
+		stop := publishInBackground(t, settings, func(*http.Request) { writes++ }, nil)
 		defer stop()
-		go p.Run(ctx, ready, func() report.NodeReport { return report.NodeReport{Node: "n", Time: time.Now()} })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if writes != 1 {
@@ -73,6 +44,74 @@ func TestHeartbeatIsLive(t *testing.T) {
 			t.Errorf("%d writes in ten heartbeats", writes)
 		}
 	})
+}
+
+// TestEventsAreWrittenOnce checks that each queued Event is written once, those about the
+// Node too, whose UID is added as they are written.
+func TestEventsAreWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var written []string
+		defer publishInBackground(t, config.NewLive(config.Defaults()), func(r *http.Request) {
+			if _, name, ok := strings.Cut(r.URL.Path, "/events/"); ok {
+				written = append(written, name)
+			}
+			if len(written) > 100 {
+				time.Sleep(time.Hour) // the test has failed: do not write for ever
+			}
+		}, func(p *Publisher) {
+			for _, e := range []kube.Event{{Name: "a", Node: true}, {Name: "b", Pod: "pod"}, {Name: "c", Node: true}} {
+				e.Namespace = "default"
+				p.EnqueueEvent(e)
+			}
+		})()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := strings.Join(written, " "); got != "a b c" {
+			t.Errorf("written: %s", got)
+		}
+	})
+}
+
+// publishInBackground runs a publisher with an API server that accepts everything, until
+// the function that it returns is called. seen is called for each request.
+func publishInBackground(
+	t *testing.T, settings *config.LiveSettings, seen func(*http.Request), before func(*Publisher),
+) (stop context.CancelFunc) {
+	t.Helper()
+	answer := roundTrip(func(r *http.Request) (*http.Response, error) {
+		seen(r)
+		return &http.Response{
+			StatusCode: http.StatusOK,
+			Header:     http.Header{"Content-Type": {"application/json"}},
+			Body:       io.NopCloser(strings.NewReader("{}")),
+		}, nil
+	})
+	client, err := rest.RESTClientForConfigAndClient(
+		&rest.Config{Host: "http://api.example", APIPath: "/api", ContentConfig: rest.ContentConfig{
+			GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: serializer.NewCodecFactory(runtime.NewScheme()),
+		}},
+		&http.Client{Transport: answer},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(Config{
+		Kube:      kube.ForREST(client, ""),
+		Log:       slog.New(slog.DiscardHandler),
+		Node:      "n",
+		Namespace: "ns",
+		Settings:  settings,
+		Metrics:   uncounted{},
+	})
+	p.uid = "uid"
+	if before != nil {
+		before(p)
+	}
+	ready := make(chan struct{})
+	close(ready)
+	ctx, stop := context.WithCancel(t.Context())
+	go p.Run(ctx, ready, func() report.NodeReport { return report.NodeReport{Node: "n", Time: time.Now()} })
+	return stop
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

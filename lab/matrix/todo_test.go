@@ -41,8 +41,6 @@ var verdictTodos = map[string]string{
 	"token-service-says-that-the-clock-differs":              "says cluster-config CredentialsRejected confirmed",
 	"token-with-its-expiry-as-a-text-unpulled":               "says none Healthy likely",
 	"two-challenges-in-one-line":                             "says cluster-config CredentialsRejected confirmed",
-	"layer-missing-and-six-requests-allowed":                 "says undetermined Undetermined undetermined",
-	"tag-missing-and-three-requests-allowed":                 "says undetermined Undetermined undetermined",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.
