@@ -90,6 +90,9 @@ func explain(message string) report.Explanation {
 		Proven:     r.Proven,
 		Step:       r.Step,
 		Host:       r.Host,
+		Registry:   r.Image.Registry,
+		Repository: r.Image.Repository,
+		Reference:  r.Image.Reference,
 		Foreign:    r.Foreign,
 		Clause:     r.Clause,
 	})

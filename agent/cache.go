@@ -215,8 +215,8 @@ func (c *examCache) run(ctx context.Context, e *entry, f *inFlight, r examReques
 	}
 }
 
-// store keeps an examination, unless there is one that began later, and queues all pods
-// that need it.
+// store keeps an examination, unless there is one that began later. In any case it queues
+// all pods that need one. secrets is the fingerprint of the pull secrets that were used.
 func (c *examCache) store(e *entry, x examination, podCheck report.Check, secrets uint64) {
 	c.mu.Lock()
 	if !x.began.Before(e.latest.began) {

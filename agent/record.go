@@ -133,7 +133,7 @@ func (r *recorder) announce(i podImage, x examination, d report.Diagnosis) time.
 // another pull.
 func (r *recorder) publishAndRequeue() {
 	r.publisher.MarkDirty()
-	for _, uid := range r.results.queuedPods() {
+	for _, uid := range r.results.podsBehindPulls() {
 		r.enqueue(uid)
 	}
 }

@@ -114,9 +114,9 @@ func (r *results) others(uid types.UID, image string) []result {
 	return out
 }
 
-// queuedPods returns the pods that wait without a failure of their own: another pull may
-// come first.
-func (r *results) queuedPods() []types.UID {
+// podsBehindPulls returns the pods whose pull has not failed, and may wait for another pull
+// of the kubelet.
+func (r *results) podsBehindPulls() []types.UID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []types.UID

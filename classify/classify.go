@@ -35,6 +35,7 @@ type Result struct {
 	Host     string // the host of the request or the lookup, with its port if the message has one
 	Address  string // "ip:port" that was dialled
 	Resolver string // "ip:port" of the DNS server
+	Image    Image  // the image whose pull failed
 
 	// Clause is the part of the message that decided, as it may be published: one
 	// line of at most 200 bytes, without the user and query parts of URLs.
@@ -64,7 +65,8 @@ const (
 // others add to Candidates.
 func Message(message string) Result {
 	var out Result
-	for _, e := range splitErrors(normalize(message)) {
+	text := normalize(message)
+	for _, e := range splitErrors(text) {
 		r := classifyOne(e)
 		if out.Candidates == nil && out.Clause == "" {
 			out = r
@@ -75,6 +77,7 @@ func Message(message string) Result {
 	if out.Cause == "" {
 		out.Cause = report.Undetermined
 	}
+	out.Image = imageIn(text)
 	return out
 }
 

@@ -44,11 +44,11 @@ type messageContext struct {
 }
 
 var (
-	urlIn      = regexp.MustCompile(`(?i)https?://(?:[^/\s"@]*@)?([^/\s"?#@]+)([^\s"?#]*)(\?[^\s"]*)?`)
-	lookupIn   = regexp.MustCompile(`lookup ([^\s:]+)(?: on (\S+?:\d+))?:`)
-	addressIn  = regexp.MustCompile(`(?:dial|read|write) tcp (?:\S+->)?(\S+:\d+):`)
-	fromHostIn = regexp.MustCompile(`pulling from host (\S+) failed`)
-	imageIn    = regexp.MustCompile(`(?:image|reference) "([^"\s/]+[.:][^"\s/]*|localhost)/`)
+	urlIn       = regexp.MustCompile(`(?i)https?://(?:[^/\s"@]*@)?([^/\s"?#@]+)([^\s"?#]*)(\?[^\s"]*)?`)
+	lookupIn    = regexp.MustCompile(`lookup ([^\s:]+)(?: on (\S+?:\d+))?:`)
+	addressIn   = regexp.MustCompile(`(?:dial|read|write) tcp (?:\S+->)?(\S+:\d+):`)
+	fromHostIn  = regexp.MustCompile(`pulling from host (\S+) failed`)
+	imageHostIn = regexp.MustCompile(`(?:image|reference) "([^"\s/]+[.:][^"\s/]*|localhost)/`)
 	// transportIn matches the name of a source in containers/image (CRI-O).
 	transportIn = regexp.MustCompile(`docker://([^\s/]+[.:][^\s/]*|localhost)/`)
 	// runtimeSocket matches the socket of a runtime, otherSocket any socket.
@@ -139,7 +139,7 @@ func (s *messageContext) addHost(text string) {
 	if m := transportIn.FindStringSubmatch(text); m != nil && s.host == "" {
 		s.host = m[1]
 	}
-	if m := imageIn.FindAllStringSubmatch(text, -1); m != nil && s.host == "" {
+	if m := imageHostIn.FindAllStringSubmatch(text, -1); m != nil && s.host == "" {
 		s.host = m[len(m)-1][1]
 	}
 	s.host = report.Clean(s.host, 253+len(":65535"))

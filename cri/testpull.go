@@ -178,7 +178,7 @@ func (p *Puller) prepare(ctx context.Context, req PullRequest, k *report.Check) 
 		skip(k, skipPresent, "the image is on the node, and a pull would move its tag")
 		return nil, 0, false
 	case errors.Is(context.Cause(ctx), errYielded):
-		skip(k, skipBusy, "another one was more likely to succeed")
+		skip(k, skipBusy, "another test pull went first: it was more likely to succeed")
 		return nil, 0, false
 	case err != nil:
 		k.Evidence[report.KeyCode] = status.Code(err).String()

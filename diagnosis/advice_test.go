@@ -42,7 +42,7 @@ func TestFixSaysWhatWasCompared(t *testing.T) {
 				}
 			}
 		}
-		if _, fix := Advice(cause, FaultNode, host, ""); strings.Contains(fix, before) || strings.Contains(fix, nothing) {
+		if _, fix := Advice(cause, FaultNode, Reading{Host: host}); strings.Contains(fix, before) || strings.Contains(fix, nothing) {
 			t.Errorf("%s: advice without evidence compares: %q", cause, fix)
 		}
 	}

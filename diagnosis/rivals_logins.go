@@ -114,7 +114,7 @@ func rivalsOfSecrets() []rivalry {
 		{cause: report.PullSecretMalformed, rivals: []rival{
 			{
 				id:       "secret-passed-over",
-				looks:    "a secret that the kubelet ignores (type Opaque), beside another reason why there is no login",
+				looks:    "a secret of type Opaque, which the kubelet ignores: the login is missing for another reason",
 				question: "check the type of the secret (kubectl get secret): the kubelet ignores Opaque ones",
 				excluded: func(f finding) bool {
 					c := f.Get(report.IDCredentials)

@@ -169,7 +169,7 @@ func rivalsOfNames() []rivalry {
 		{cause: report.PlatformMismatch, rivals: []rival{
 			{
 				id:       "index-not-read",
-				looks:    "an index that was only read in part, or one that the runtime got from another host",
+				looks:    "an image index that pullprobe read only in part, or another index, which the runtime got from another host",
 				question: "list the platforms of {image}: docker manifest inspect {image}",
 				excluded: func(f finding) bool { return f.Has(report.KeyPlatforms) || f.Has(report.KeyPlatform) },
 			},

@@ -89,8 +89,8 @@ func rivalsOfConnections() []rivalry {
 			excluded: func(f finding) bool { return !f.UnderWildcard() },
 		}
 	}
-	note := "a firewall and a host that is down, for this cause is what the runtime and the check saw at the address itself: " +
-		"who must act is undetermined without further evidence"
+	note := "a firewall or a machine that is down looks the same: this cause names what was seen at the address, not who must act, " +
+		"which is undetermined without further evidence"
 	return []rivalry{
 		{cause: report.ConnectionRefused, note: note, rivals: []rival{misspelt("refused-under-a-wildcard")}},
 		{cause: report.ConnectionTimeout, note: note, rivals: []rival{misspelt("silent-under-a-wildcard")}},
@@ -119,7 +119,7 @@ func rivalsOfConnections() []rivalry {
 				excluded: func(f finding) bool { return !f.ofLayer() },
 			},
 		}},
-		{cause: report.ProxyUnreachable, note: "nothing but the node, its setting and the proxy is involved before the proxy answers"},
+		{cause: report.ProxyUnreachable, note: "before the proxy answers, only the node, its setting and the proxy take part"},
 		{cause: report.ProxyDenied, rivals: []rival{
 			{
 				id:       "name-not-on-the-list",

@@ -123,7 +123,7 @@ func rivalsOfAnswers() []rivalry {
 		return rival{
 			id: id, looks: looks,
 			acts:     report.FaultUndetermined,
-			question: "send the same request from another network, or without the proxy: who answers for {host}?",
+			question: "send the same request from another network, or without the proxy, and see who answers for {host}",
 			excluded: func(f finding) bool {
 				// A proxy answers for a host as a whole.
 				return f.direct() || f.Has(report.KeyCode) || f.Cause != report.TokenServiceFailed && f.IsRegistry()

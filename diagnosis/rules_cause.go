@@ -168,7 +168,7 @@ func causesOnTheNetwork() []causeRule {
 			}
 			if o.RootCause().Stage() >= report.StageAnswer {
 				file := cmp.Or(c.Evidence[report.KeyFile], "the hosts.toml")
-				return o.LikelyAtMost("pull with a valid " + file + ", which the runtime ignores now: " + c.Evidence[report.KeyReason])
+				return o.LikelyAtMost("correct " + file + " (the runtime ignores it: " + c.Evidence[report.KeyReason] + "), and pull again")
 			}
 			return o.WithRootCause(c.Cause, c.ID).LikelyAtMost("check whether " +
 				cmp.Or(c.Evidence[report.KeyFile], "hosts.toml") + " has a mirror or a CA for " + c.Host)

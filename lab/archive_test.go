@@ -127,7 +127,7 @@ func TestRepositoryStripsTheHost(t *testing.T) {
 		"private/app:1":               "private/app:1",
 		"app:1":                       "app:1",
 	} {
-		if got := repositoryOf(ref); got != want {
+		if got := withoutRegistry(ref); got != want {
 			t.Errorf("repository(%q) = %q, want %q", ref, got, want)
 		}
 	}

@@ -80,7 +80,7 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 	}
 	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(l.registryTransport())}
 	for _, r := range spec.Refs {
-		ref, err := name.ParseReference("127.0.0.1:"+registryPort+"/"+repositoryOf(r), name.Insecure)
+		ref, err := name.ParseReference("127.0.0.1:"+registryPort+"/"+withoutRegistry(r), name.Insecure)
 		if err != nil {
 			return Pushed{}, err
 		}
@@ -102,8 +102,8 @@ func (l *Lab) push(ctx context.Context, spec Image, img v1.Image) (Pushed, error
 	return Pushed{Digest: digest.String(), ID: id.String()}, nil
 }
 
-// repositoryOf removes the registry's host from a reference.
-func repositoryOf(ref string) string {
+// withoutRegistry returns a reference without the registry's host. Tag and digest stay.
+func withoutRegistry(ref string) string {
 	first, rest, ok := strings.Cut(ref, "/")
 	if ok && strings.ContainsAny(first, ".:") {
 		return rest

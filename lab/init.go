@@ -90,7 +90,8 @@ func Init(d Dir, space string) error {
 // permanentError makes waitUntil return at once.
 type permanentError struct{ error }
 
-// waitUntil calls f every 50 ms until it returns nil.
+// waitUntil calls f every 50 ms until it returns nil or a permanentError, or the timeout is
+// over. Its error begins with what was waited for.
 func waitUntil(ctx context.Context, timeout time.Duration, what string, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -41,8 +41,9 @@ const (
 	providerBinDir = "/etc/kubernetes/credential-providers"
 )
 
-// providers returns the names in providersConfig. All are the same program.
-func providers() []string { return []string{"lab-provider", "lab-token-provider"} }
+// credentialProviders returns the names of the kubelet's credential providers. All are the
+// same program.
+func credentialProviders() []string { return []string{"lab-provider", "lab-token-provider"} }
 
 // hostSysctls returns settings of the whole machine that a kubelet writes. Each node has
 // its own files mounted over them.
@@ -96,7 +97,7 @@ func nodeInit(d Dir, n Node) error {
 	if err := os.MkdirAll(providerBinDir, 0o755); err != nil {
 		return err
 	}
-	for _, name := range providers() {
+	for _, name := range credentialProviders() {
 		if err := os.Symlink(d.Bin("credential-provider"), filepath.Join(providerBinDir, name)); err != nil && !os.IsExist(err) {
 			return err
 		}
@@ -182,6 +183,7 @@ func nodeLogOpener(d Dir, n Node) func(string) (*os.File, error) {
 	return func(service string) (*os.File, error) { return openLog(d, fmt.Sprintf("%s-%s", service, n.Name)) }
 }
 
+// openLog opens a log to append to it.
 func openLog(d Dir, name string) (*os.File, error) {
 	return os.OpenFile(d.Log(name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 }

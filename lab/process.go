@@ -125,6 +125,7 @@ func descendants(root int) []int {
 	return all
 }
 
+// parentPID returns the parent of a process; -1: unknown.
 func parentPID(pid int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

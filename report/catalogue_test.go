@@ -12,7 +12,7 @@ import (
 func TestCatalogueIsFilled(t *testing.T) {
 	for _, info := range Catalogue() {
 		for _, who := range []Fault{FaultNone, FaultUndetermined, FaultConfig, FaultRegistry, FaultNode} {
-			meaning, fix := Advice(info.Cause, who, "registry.example", "registry.example/app:1")
+			meaning, fix := Advice(info.Cause, who, Reading{Host: "registry.example", Repository: "app", Reference: "1"})
 			if meaning == "" || strings.ContainsAny(meaning+fix, "{}") {
 				t.Errorf("%s, %s: %q, %q", info.Cause, who, meaning, fix)
 			}

@@ -29,7 +29,10 @@ type Reading struct {
 	// Foreign says that Host is not the image's registry: the runtime's
 	// configuration or a redirect leads there.
 	Foreign bool
-	Clause  string // the part of the message that decided; may be empty
+
+	Registry, Repository, Reference string // of the image that it names; may be empty
+
+	Clause string // the part of the message that decided; may be empty
 }
 
 // NewExplanation explains a message by its reading.
@@ -50,7 +53,7 @@ func NewExplanation(message string, r Reading) Explanation {
 			x.Alternatives = append(x.Alternatives, other)
 		}
 	}
-	x.Summary, x.Fix = Advice(c, x.Fault, r.Host, "")
+	x.Summary, x.Fix = Advice(c, x.Fault, r)
 	if c == Undetermined {
 		x.Summary = "this message matches no known pull failure"
 		if len(x.Alternatives) > 0 {

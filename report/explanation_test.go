@@ -52,7 +52,7 @@ func TestFixHasOnePort(t *testing.T) {
 		"[2001:db8::1]":      "[2001:db8::1]:443",
 		"[2001:db8::1]:5000": "[2001:db8::1]:5000",
 	} {
-		if _, fix := Advice(TLSHandshakeFailed, FaultNode, name, ""); !strings.HasSuffix(fix, "-connect "+want) {
+		if _, fix := Advice(TLSHandshakeFailed, FaultNode, Reading{Host: name}); !strings.HasSuffix(fix, "-connect "+want) {
 			t.Errorf("%s: %s", name, fix)
 		}
 	}

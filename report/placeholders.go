@@ -40,6 +40,9 @@ type Placeholders struct {
 // Fill fills the {names} of a template.
 func (p Placeholders) Fill(template string) string {
 	template = strings.ReplaceAll(template, "{attach}", p.Attach)
+	if strings.Contains(p.Tag, ":") { // a digest
+		template = strings.ReplaceAll(template, "{repository}:{tag}", "{repository}@{tag}")
+	}
 	return strings.NewReplacer(
 		"{image}", p.Image, "{registry}", p.Registry, "{repository}", p.Repository, "{tag}", p.Tag,
 		"{host}", p.Host, "{address}", p.Address,
@@ -109,15 +112,36 @@ func StandIns() Placeholders {
 	}
 }
 
-// Advice returns what a cause means and how to fix it, where only the registry's
-// host and the image's name may be known. Empty ones get stand-ins.
-func Advice(c Cause, who Fault, host, image string) (summary, fix string) {
+// Advice returns what a cause means and how to fix it, where no more is known than a
+// message says. What it does not name gets stand-ins.
+func Advice(c Cause, who Fault, r Reading) (summary, fix string) {
 	p := StandIns()
-	p.Host, p.Registry, p.Address = cmp.Or(host, p.Host), cmp.Or(host, p.Registry), cmp.Or(host, p.Address)
-	p.Image = cmp.Or(image, p.Image)
-	p.HostPort, p.IP = WithPort(p.Host), "the address of "+p.Host
-	p.Repository, p.Tag = "REPOSITORY", "TAG"
-	return p.Fill(c.Meaning()), p.Fill(p.WithoutBlanks(c, c.Fix(who)))
+	p.Registry = cmp.Or(r.Registry, r.Host, p.Registry)
+	p.Host = cmp.Or(r.Host, r.Registry, p.Host)
+	p.Address, p.HostPort, p.IP = p.Host, WithPort(p.Host), "the address of "+p.Host
+	p.Repository, p.Tag = cmp.Or(r.Repository, "REPOSITORY"), cmp.Or(r.Reference, "TAG")
+	if r.Repository != "" {
+		p.Image = imageName(r.Registry, r.Repository, r.Reference)
+	}
+	summary, fix = p.Fill(c.Meaning()), p.WithoutBlanks(c, c.Fix(who))
+	if p.Registry == StandIns().Registry {
+		// "the registry" is no part of a name.
+		fix = strings.NewReplacer("{registry}/", "REGISTRY/", "{host}/", "REGISTRY/").Replace(fix)
+	}
+	return summary, p.Fill(fix)
+}
+
+// imageName joins the parts of an image's name. The reference, a tag or a digest, may be
+// empty.
+func imageName(registry, repository, reference string) string {
+	name := registry + "/" + repository
+	switch {
+	case reference == "":
+		return name
+	case strings.Contains(reference, ":"):
+		return name + "@" + reference
+	}
+	return name + ":" + reference
 }
 
 // WithoutBlanks returns the template of a fix of the cause; or, if it is a command

@@ -125,7 +125,8 @@ func (r Redactor) Text(s string, limit int) string {
 	return Truncate(s, limit)
 }
 
-// Lines is Text for a text of several lines, and keeps them.
+// Lines redacts a text of several lines, and keeps its line breaks. The limit, in bytes,
+// is that of the whole text.
 func (r Redactor) Lines(s string, limit int) string {
 	var out []string
 	for line := range strings.SplitSeq(s, "\n") {

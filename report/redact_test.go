@@ -15,7 +15,7 @@ func TestRedactorLeavesFixes(t *testing.T) {
 	r := NewRedactor("a-secret-value")
 	for _, info := range Catalogue() {
 		for _, who := range []Fault{FaultConfig, FaultNode, FaultRegistry, FaultUndetermined} {
-			_, fix := Advice(info.Cause, who, "registry.example", "registry.example/app:1")
+			_, fix := Advice(info.Cause, who, Reading{Host: "registry.example", Repository: "app", Reference: "1"})
 			for _, text := range []string{fix, info.Cause.Fix(who), info.Cause.FixInWords()} {
 				if got := r.Lines(text, 0); got != text {
 					t.Errorf("%s: %q became %q", info.Cause, text, got)

@@ -134,7 +134,7 @@ func parseOptions(args []string, getenv func(string) string, file []byte, usage 
 	return o, errors.Join(m.errs...)
 }
 
-// merger sets flags that the command line does not have.
+// merger sets the flags that the command line did not set.
 type merger struct {
 	fs     *flag.FlagSet
 	source map[string]string // by name: where a setting comes from, as messages show it

@@ -86,8 +86,8 @@ func (s *Settings) addFlags(fs *flag.FlagSet) {
 		"run the kubelet's credential provider plugins, as root on the node like the kubelet")
 	fs.IntVar(&s.RegistryRate, "registry-rate", s.RegistryRate, "image checks per second per registry (per namespace: 4×; burst: 4 s)")
 	fs.DurationVar(&s.SweepInterval, "sweep-interval", s.SweepInterval, "interval between checks of all registries; 0 disables")
-	fs.DurationVar(&s.SweepDeadline, "sweep-deadline", s.SweepDeadline, "timeout of these checks per host")
-	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts checked at the same time")
+	fs.DurationVar(&s.SweepDeadline, "sweep-deadline", s.SweepDeadline, "timeout of a sweep's checks per host")
+	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts that a sweep checks at the same time")
 	fs.Var(listFlag[string]{&s.Targets, parseHost}, "targets", "`hosts` to check although no pod names them, such as registry.example:5000")
 	fs.Var(listFlag[string]{&s.Control, parseHost}, "control",
 		"`hosts` that every node must reach; used to tell a registry outage from a node outage")

@@ -215,7 +215,8 @@ func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
 	return p.cfg.Kube.ConfigMapData(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid), ReportKey)
 }
 
-// flush writes the report if it has changed, then the queued Events.
+// flush writes the report if it has changed or a write is forced, then the queued Events.
+// What the API server may accept later stays to be written.
 func (p *Publisher) flush(ctx context.Context, snapshot func() report.NodeReport) (wrote bool, err error) {
 	if p.consumeRecheck() {
 		p.detectDrift(ctx)

@@ -14,7 +14,8 @@ type announcer struct {
 	emit func(NodeEvent)
 }
 
-// isolation logs and emits that the node has become isolated, or is no longer so.
+// isolation logs, and emits an Event, when the node becomes isolated or is no longer so: the
+// check of the control set fails, or passes again. It was isolated before, or not.
 func (a announcer) isolation(control report.Check, before bool) {
 	hosts := control.Evidence[report.KeyHosts]
 	switch isolated := control.Outcome == report.Fail; {

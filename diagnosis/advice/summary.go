@@ -9,8 +9,9 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Summary says what is wrong. A check that found the cause itself says it best. A
-// message, or a check that found only a symptom, follows the cause's description.
+// Summary says what is wrong. If the deciding check found the cause itself, that is its
+// sentence. Else it is the meaning of the cause, and then the sentence of the check or the
+// runtime's message.
 func Summary(e *facts.Evidence, v report.Verdict) string {
 	s := Fill(e, v, v.Cause.Meaning())
 	if len(v.Because) == 0 || v.Fault == report.FaultNone {

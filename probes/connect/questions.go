@@ -59,10 +59,9 @@ func (p *Prober) Sibling(ctx context.Context, name string, lookup report.Check) 
 	return ""
 }
 
-// otherName returns whether a resolver that failed for one name works for another:
-// "answers" or "fails". The other name is the root zone, whose name servers every
-// resolver for clients has; NXDOMAIN is an answer too.
-func (p *Prober) otherName(ctx context.Context, server netip.AddrPort) string {
+// answersRoot asks a resolver that failed for a name for the name servers of the root zone,
+// which every resolver for clients has. It returns "answers", for NXDOMAIN too, or "fails".
+func (p *Prober) answersRoot(ctx context.Context, server netip.AddrPort) string {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	a := askResolver(ctx, server, ".", dns.TypeNS, p.Resolv.TCP)
@@ -85,7 +84,7 @@ func (p *Prober) askOtherNames(ctx context.Context, q *query, resolvers []report
 		if c.Cause != report.ResolverFailed && c.Cause != report.ResolverUnreachable {
 			continue
 		}
-		wg.Go(func() { c.Evidence = evidence.With(c.Evidence, report.KeyOtherName, p.otherName(ctx, q.servers[i])) })
+		wg.Go(func() { c.Evidence = evidence.With(c.Evidence, report.KeyOtherName, p.answersRoot(ctx, q.servers[i])) })
 	}
 	wg.Wait()
 }

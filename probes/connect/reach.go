@@ -110,15 +110,15 @@ func (p *Prober) Reach(ctx context.Context, h *runtimeconfig.Host) (r Route) {
 			r.add(*h, c)
 		}
 	} else {
-		r.Others = p.others(*h, ends, taken, l.alternatives)
+		r.Others = p.otherAddresses(*h, ends, taken, l.alternatives)
 	}
 	return r
 }
 
-// others returns the addresses of a host that were found good beside the one that is
-// taken, and the alternatives that may be dialled. Those of the other family come first:
-// they are the likeliest to be forgotten.
-func (p *Prober) others(h runtimeconfig.Host, ends []endpoint, taken int, alternatives []alternative) (out []Machine) {
+// otherAddresses returns up to maxElsewhere good addresses of a host beside the one in use,
+// ends[taken], and up to maxElsewhere alternatives that may be contacted. Of the good ones,
+// those of the other IP family come first: they are the likeliest to be forgotten.
+func (p *Prober) otherAddresses(h runtimeconfig.Host, ends []endpoint, taken int, alternatives []alternative) (out []Machine) {
 	v4 := func(a netip.AddrPort) bool { return a.Addr().Unmap().Is4() }
 	for _, sameFamily := range []bool{false, true} {
 		for i, e := range ends {
