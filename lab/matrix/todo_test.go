@@ -6,7 +6,6 @@ package matrix
 // when its mark is no longer needed.
 var verdictTodos = map[string]string{
 	"head-401-get-200":                                       "says cluster-config CredentialsRejected confirmed",
-	"basic-first-and-then-a-token":                           "says cluster-config CredentialsRejected likely",
 	"config-with-fewer-layers":                               "says none Healthy likely",
 	"containerd-1.6-and-a-negative-serial-number":            "says node-infrastructure TLSHandshakeFailed likely",
 	"containerd-1.6-and-a-server-of-rsa-key-exchange-only":   "says node-infrastructure TLSHandshakeFailed likely",
@@ -24,7 +23,6 @@ var verdictTodos = map[string]string{
 	"index-of-386-only-unpulled":                             "says none Healthy likely",
 	"index-of-amd64-v3-only":                                 "the fix must not say kubernetes.io/arch",
 	"ingress-has-no-route-to-layers":                         "says registry LayerCorrupt confirmed",
-	"ingress-with-basic-before-a-registry-with-tokens":       "says cluster-config CredentialsRejected confirmed",
 	"layer-with-a-url-that-is-dead":                          "the registry answers: the host that does not is another one:",
 	"layer-with-a-url-that-is-dead-unpulled":                 "says none Healthy likely",
 	"layers-host-is-a-web-server":                            "says registry LayerCorrupt confirmed",
@@ -34,20 +32,14 @@ var verdictTodos = map[string]string{
 	"mirror-has-it-by-head-only":                             "says registry LayerCorrupt likely",
 	"plain-mirror-with-a-header-unpulled":                    "says cluster-config TagNotFound likely",
 	"tag-and-digest-lost-while-the-tag-is-listed":            "says cluster-config TagNotFound confirmed",
-	"token-get-and-post-are-redirected":                      "says cluster-config AccessDeniedOrMissing confirmed",
-	"token-get-is-redirected-within-the-host":                "says cluster-config AccessDeniedOrMissing likely",
 	"token-issued-at-no-time-unpulled":                       "says none Healthy likely",
 	"token-service-says-that-its-directory-is-down":          "says cluster-config CredentialsRejected confirmed",
 	"token-service-says-that-the-clock-differs":              "says cluster-config CredentialsRejected confirmed",
 	"token-with-its-expiry-as-a-text-unpulled":               "says none Healthy likely",
-	"two-challenges-in-one-line":                             "says cluster-config CredentialsRejected confirmed",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.
 var fixTodos = map[string]string{}
 
 // loginTodos has, by row, which login the product gives away.
-var loginTodos = map[string]string{
-	"layers-only-reject-the-login-of-three-layers":    "examination 1 gave the refused password of a user 2 times",
-	"layers-refuse-the-login-that-the-manifest-takes": "examination 1 gave the refused password of a user 2 times",
-}
+var loginTodos = map[string]string{}

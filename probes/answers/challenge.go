@@ -3,6 +3,7 @@ package answers
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
@@ -41,6 +42,14 @@ func ReadChallenge(h http.Header) (Challenge, bool) {
 		}
 	}
 	return Challenge{}, false
+}
+
+// WantsOther reports whether a 401 to a login, a token or not, wants the other kind only:
+// that is no rejection of the login.
+func WantsOther(h http.Header, token bool) bool {
+	challenges := auth.ParseAuthHeader(h)
+	same := func(c auth.Challenge) bool { return (c.Scheme == auth.BearerAuth) == token }
+	return len(challenges) > 0 && !slices.ContainsFunc(challenges, same)
 }
 
 // ServiceHost returns the host of the token service, for people.

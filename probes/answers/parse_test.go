@@ -32,6 +32,26 @@ func TestReadChallenge(t *testing.T) {
 	}
 }
 
+// A 401 that asks for another kind of login does not reject the one that was sent.
+func TestWantsOther(t *testing.T) {
+	for _, tt := range []struct {
+		header []string
+		token  bool
+		want   bool
+	}{
+		{nil, false, false},
+		{[]string{`Basic realm="x"`}, false, false},
+		{[]string{`Basic realm="x"`}, true, true},
+		{[]string{`Bearer realm="https://a.lab/token"`}, false, true},
+		{[]string{`Bearer realm="https://a.lab/token"`}, true, false},
+		{[]string{`Bearer realm="https://a.lab/token"`, `Basic realm="x"`}, false, false},
+	} {
+		if got := WantsOther(http.Header{"Www-Authenticate": tt.header}, tt.token); got != tt.want {
+			t.Errorf("%q, a token %v: %v", tt.header, tt.token, got)
+		}
+	}
+}
+
 // Text from a registry must not break a probe, nor grow in it.
 func FuzzForeign(f *testing.F) {
 	f.Add(`Bearer realm="https://a.lab/token",service="s",scope="x"`, `{"errors":[{"code":"DENIED"}]}`)

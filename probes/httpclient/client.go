@@ -49,6 +49,8 @@ type Client struct {
 	// credentials to any other host.
 	strict  *http.Client
 	proxies sync.Map // addresses of the proxies that proxyFor returned
+
+	refused refusedLogins
 }
 
 // New returns a client for a host at an address.
@@ -178,7 +180,7 @@ type Request struct {
 	Method    string
 	URL       string
 	Header    http.Header // without secrets
-	By        Login       // sent over TLS, and not along a redirect
+	By        Login       // sent over TLS, and not along a redirect to another host
 	form      url.Values  // body; has secrets
 	Limit     int64       // bytes of the body that are read
 	FirstByte bool        // of a successful answer, read one byte only
@@ -195,7 +197,8 @@ type Reply struct {
 	Encoded string // the Content-Encoding that the body still has; empty: it is readable
 	Host    string // that answered in the end
 	Hops    int    // redirects followed
-	Dropped bool   // a redirect led where credentials may not be sent
+	Dropped bool   // the credentials or the headers of hosts.toml were not sent to the host that answered
+	NoForm  bool   // a redirect turned the POST into a GET without a login, as it does for the runtime
 	Took    time.Duration
 	Sent    time.Time // when the last request was sent
 	At      time.Time // when the header of its answer arrived
@@ -203,10 +206,18 @@ type Reply struct {
 	Complete bool // to a GET of the whole manifest
 }
 
-// Send sends r and follows redirects. Over plain HTTP and after a redirect it
-// sends neither credentials nor the headers of hosts.toml: the probes are
-// stricter here than the runtime.
+// Send sends r and follows redirects. Over plain HTTP and after a redirect to another
+// host it sends neither credentials nor the headers of hosts.toml: the probes are
+// stricter here than the runtime, which sends them to subdomains and other ports, too. A
+// password that the host refuses is sent to it once.
 func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
+	if !r.By.isPassword() {
+		return c.send(ctx, r)
+	}
+	return c.refused.unlessRefused(r.By, func() (*Reply, error) { return c.send(ctx, r) })
+}
+
+func (c *Client) send(ctx context.Context, r Request) (*Reply, error) {
 	timeout := c.prober.Limits.WithDefaults().HTTP
 	if r.Question {
 		timeout = min(timeout, QuestionTimeout)
@@ -218,7 +229,8 @@ func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	rep := &Reply{}
+	rep, first := &Reply{}, target
+	away := false // a redirect has led to another host
 	for {
 		if blocked := c.budget.exhausted(target.Host, r.Question); blocked != nil {
 			return nil, rep.failed(target, blocked)
@@ -226,13 +238,11 @@ func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
 		if err := c.Blocked(target.Host, target.Scheme); err != nil {
 			return nil, rep.failed(target, err)
 		}
-		req, err := c.newRequest(ctx, r, target, rep.Hops)
+		req, err := c.newRequest(ctx, r, target, away)
 		if err != nil {
 			return nil, err
 		}
-		if rep.Hops > 0 {
-			rep.Dropped = rep.Dropped || r.By.Sent() || len(c.host.Header) > 0
-		}
+		rep.Dropped = rep.Dropped || away && r.By.Sent() || (away || target.Scheme != "https") && len(c.host.Header) > 0
 		rep.Sent = time.Now()
 		resp, err := c.clientFor(req, target, rep.Hops).Do(req)
 		if err != nil {
@@ -256,12 +266,16 @@ func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
 		if rep.Hops++; rep.Hops > MaxRedirects {
 			return nil, &connect.BlockedError{Reason: "more than 10 redirects, where the runtime gives up", Cause: report.RegistryUnavailable}
 		}
+		if r.Method == http.MethodPost && resp.StatusCode < http.StatusTemporaryRedirect { // 301, 302 and 303, as net/http
+			r.Method, r.form, rep.NoForm = http.MethodGet, nil, true
+		}
+		away = away || next.Scheme != first.Scheme || next.Host != first.Host
 		target = next
 	}
 }
 
-// newRequest returns the request for target, after so many redirects.
-func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, hops int) (*http.Request, error) {
+// newRequest returns the request for target; away: a redirect has led to another host.
+func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, away bool) (*http.Request, error) {
 	secure := target.Scheme == "https"
 	var body io.Reader
 	if r.form != nil {
@@ -271,7 +285,7 @@ func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, hop
 	if err != nil {
 		return nil, err
 	}
-	if secure && hops == 0 && target.Host == c.host.Host {
+	if secure && !away && target.Host == c.host.Host {
 		for k, v := range c.host.Header {
 			if !r.Anonymous || !isLogin(k) {
 				req.Header[k] = append(req.Header[k], v...)
@@ -284,7 +298,7 @@ func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, hop
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", connect.UserAgent)
 	}
-	if err := authorize(req, r, target, hops); err != nil {
+	if err := authorize(req, r, target, away); err != nil {
 		return nil, err
 	}
 	return req, nil

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
@@ -96,16 +97,17 @@ func TokenRequest(method string, realm *url.URL, service string, scopes []string
 	return r
 }
 
-// authorize puts the login of r into req, which goes to target after so many redirects.
-func authorize(req *http.Request, r Request, target *url.URL, hops int) error {
+// authorize puts the login of r into req, which goes to target; away: a redirect has led
+// to another host.
+func authorize(req *http.Request, r Request, target *url.URL, away bool) error {
 	switch {
 	case !r.By.Sent() && r.form == nil:
 		return nil
 	case target.Scheme != "https":
 		return &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
-	case hops > 0 && r.form != nil:
+	case away && r.form != nil:
 		return &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
-	case hops > 0:
+	case away:
 		return nil // nor is a header
 	case r.By.to != target.Host:
 		return &connect.BlockedError{Reason: "credentials for another host are not sent to " + report.Clean(target.Host, 80)}
@@ -134,3 +136,34 @@ func AddsLogin(h http.Header) bool {
 // isLogin reports whether a header, as hosts.toml writes it, has a login. Its name need
 // not be canonical.
 func isLogin(header string) bool { return http.CanonicalHeaderKey(header) == "Authorization" }
+
+// isPassword reports whether the login is a user name and a password in a header.
+func (l Login) isPassword() bool { return l.Sent() && !l.IsToken && !l.Anonymous() }
+
+// refusedLogins remembers the passwords that a host refused (401): repeated failures may
+// lock an account.
+type refusedLogins struct {
+	mutex   sync.Mutex
+	answers map[[2]string]*Reply // by host and header
+}
+
+// unlessRefused sends a request with a password, one at a time, unless the host refused
+// that before: then it returns the earlier answer.
+func (l *refusedLogins) unlessRefused(by Login, send func() (*Reply, error)) (*Reply, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	key := [2]string{by.to, by.authorization}
+	if earlier, ok := l.answers[key]; ok {
+		again := *earlier
+		again.Took = 0
+		return &again, nil
+	}
+	rep, err := send()
+	if err == nil && rep.Status == http.StatusUnauthorized && !rep.Dropped {
+		if l.answers == nil {
+			l.answers = map[[2]string]*Reply{}
+		}
+		l.answers[key] = rep
+	}
+	return rep, err
+}

@@ -80,6 +80,9 @@ func (s *session) resolvesByGet(rep *httpclient.Reply) bool {
 
 // redirectsAway is the summary of a check that ended at a redirect.
 func redirectsAway(name string, rep *httpclient.Reply) string {
+	if rep.Hops == 0 {
+		return name + " has no TLS, and the headers of hosts.toml are not sent to it (the runtime would send them)"
+	}
 	return name + " redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)"
 }
 
@@ -101,6 +104,14 @@ func (a *attempt) judgeForbidden(name, what string, by httpclient.Login, hidden 
 
 func (a *attempt) judgeUnauthorized(name, what, repository string, by httpclient.Login) {
 	switch {
+	case by.Sent() && answers.WantsOther(a.rep.Header, by.IsToken):
+		// The runtime has one header Authorization, and sends the same again.
+		took, wants := "a user name and password", "a token"
+		if by.IsToken {
+			took, wants = wants, took
+		}
+		a.fail(3, report.Undetermined, name+" asks for "+took+", and then for "+wants+
+			" (401): something in front of the registry has a login of its own, and the runtime sends one of them only")
 	case by.IsToken:
 		a.judgeInsufficientToken(name, what, repository, by)
 	case by.Anonymous():

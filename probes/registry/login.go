@@ -9,6 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/logins"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -102,6 +103,9 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 			s.requestFailed(&a.check, err, time.Since(start))
 		}
 		a.answers = answers
+		if token != nil && token.loginLost != "" {
+			a.withoutLogin(s.host.Name(), token)
+		}
 	}
 	a.by = by
 	if !by.Anonymous() {
@@ -111,6 +115,17 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 		token.cause = report.CredentialsExpired
 	}
 	return a, token
+}
+
+// withoutLogin corrects an attempt whose token is one without the login: what the host
+// refuses then is no answer to the login.
+func (a *attempt) withoutLogin(name string, token *tokenResult) {
+	if a.check.Outcome != report.Fail || !a.check.Cause.AboutLogin() && a.status != http.StatusNotFound {
+		return
+	}
+	a.check.Cause = report.TokenServiceFailed
+	a.check.Summary = name + " refuses the token (" + strconv.Itoa(a.status) + "): " + token.loginLost
+	a.check.Evidence = evidence.With(a.check.Evidence, report.KeyLoginNotSent, token.loginLost)
 }
 
 // endedBefore returns the attempt that ended before the manifest was requested;
@@ -147,6 +162,8 @@ func (c *manifestCheck) endedBefore(by httpclient.Login, token *tokenResult) (a 
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsRejected
 		a.check.Summary = s.host.Name() + " rejects the login that hosts.toml adds (401), and there are no other credentials"
 		a.check.Evidence = evidence.Facts{report.KeyStatus: "401"}
+	case httpclient.AddsLogin(s.host.Header):
+		a.rank, a.check = 4, s.withheldCheck(httpclient.Login{Withheld: logins.OverPlainHTTP})
 	default:
 		a.rank = 1
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing

@@ -32,6 +32,8 @@ type tokenResult struct {
 	facts   evidence.Facts
 	took    time.Duration
 
+	loginLost string // why the request that got this answer had no login; empty: it had it
+
 	blockedBy string // id of the check that blocked the request
 	clock     *connect.ClockReading
 }
@@ -84,7 +86,10 @@ func (s *session) fetchToken(
 	if realm.Scheme == "http" {
 		t.facts = evidence.With(t.facts, report.KeyRealmPlain, report.True)
 	}
-	if secret != "" && t.outcome == report.Pass {
+	switch {
+	case t.loginLost != "":
+		t.facts = evidence.With(t.facts, report.KeyLoginNotSent, t.loginLost)
+	case secret != "" && t.outcome == report.Pass:
 		t.facts = evidence.With(t.facts, report.KeyLoginWorks, report.True)
 	}
 	return t
@@ -109,7 +114,7 @@ func (s *session) fetchWithPassword(
 ) tokenResult {
 	get, got := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
 	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
-	if !got || refused || get.outcome == report.Skipped {
+	if !got || refused {
 		if got {
 			get.facts = evidence.With(get.facts, report.KeyGetStatus, strconv.Itoa(get.status))
 		}
@@ -155,6 +160,13 @@ func (s *session) askForToken(
 		t.cause = report.AccessDeniedOrMissing // it says the same of what does not exist
 	}
 	t.status, t.took = rep.Status, rep.Took
+	if secret != "" && (rep.NoForm || rep.Dropped) {
+		t.loginLost = "the token service redirects " + method + " to " + report.Clean(rep.Host, 80) + ", and the login is lost there"
+		if t.outcome == report.Pass && rep.Dropped && sameSite(rep.Host, realm.Host) {
+			t = notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)")
+			t.status, t.took = rep.Status, rep.Took
+		}
+	}
 	if clock, ok := connect.ReadClock(rep.Host, rep.Header, rep.Sent, rep.At); ok {
 		t.clock = &clock
 	}
@@ -205,6 +217,9 @@ func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult
 	switch {
 	case rep.Dropped && (unauthorized || forbidden):
 		return notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent")
+	case rep.NoForm && (unauthorized || forbidden):
+		return fail(report.TokenServiceFailed, "it redirects POST, which containerd sends, and the login is lost there: "+
+			answers.StatusText(rep.Status))
 	case forbidden && answers.IsWebPage(rep.Header): // a token service would answer in JSON
 		return fail(report.TokenServiceFailed, "it answers 403 with a web page: a filter in between, or in front of it?")
 	case rep.Status == http.StatusTooManyRequests:
