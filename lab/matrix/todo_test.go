@@ -5,19 +5,11 @@ package matrix
 // verdictTodos has, by row, today's verdict where the row wants another one. A row fails
 // when its mark is no longer needed.
 var verdictTodos = map[string]string{
-	"head-401-get-200":                                       "says cluster-config CredentialsRejected confirmed",
-	"config-with-fewer-layers":                               "says none Healthy likely",
+	"head-401-get-200": "says cluster-config CredentialsRejected confirmed",
 	"containerd-1.6-and-a-negative-serial-number":            "says node-infrastructure TLSHandshakeFailed likely",
 	"containerd-1.6-and-a-server-of-rsa-key-exchange-only":   "says node-infrastructure TLSHandshakeFailed likely",
 	"containerd-1.6-pulls-signed-schema-1":                   "says registry UnsupportedManifest likely",
-	"digest-in-capitals":                                     "says none Healthy likely",
-	"digest-in-quotes":                                       "says none Healthy likely",
-	"digest-in-quotes-pulled":                                "the fix must not say push",
 	"disk-has-room-for-what-the-node-lacks-and-a-test-pull":  "says node-infrastructure DiskFull likely",
-	"head-with-a-longer-length":                              "says none Healthy likely",
-	"head-with-a-longer-length-pulled":                       "says node-infrastructure ConnectionReset likely",
-	"head-with-a-shorter-length":                             "says none Healthy likely",
-	"head-with-a-shorter-length-pulled":                      "the fix must not say push",
 	"index-for-windows-only":                                 "the fix must not say kubernetes.io/arch",
 	"index-of-386-only":                                      "says node-infrastructure UnpackFailed likely",
 	"index-of-386-only-unpulled":                             "says none Healthy likely",
@@ -32,10 +24,8 @@ var verdictTodos = map[string]string{
 	"mirror-has-it-by-head-only":                             "says registry LayerCorrupt likely",
 	"plain-mirror-with-a-header-unpulled":                    "says cluster-config TagNotFound likely",
 	"tag-and-digest-lost-while-the-tag-is-listed":            "says cluster-config TagNotFound confirmed",
-	"token-issued-at-no-time-unpulled":                       "says none Healthy likely",
 	"token-service-says-that-its-directory-is-down":          "says cluster-config CredentialsRejected confirmed",
 	"token-service-says-that-the-clock-differs":              "says cluster-config CredentialsRejected confirmed",
-	"token-with-its-expiry-as-a-text-unpulled":               "says none Healthy likely",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.

@@ -106,6 +106,25 @@ func Sizes(m ocispec.Manifest) (sent, unpacked int64) {
 	return sent, unpacked
 }
 
+// Unpacked returns how many layers of a manifest the runtime unpacks, by their media types
+// (containerd's images.IsLayerType); -1 if a layer may be of a type that only some
+// versions know.
+func Unpacked(m ocispec.Manifest) int {
+	n := 0
+	for _, l := range m.Layers {
+		base, _, _ := strings.Cut(l.MediaType, "+")
+		switch {
+		case strings.HasPrefix(base, "application/vnd.oci.image.layer."),
+			strings.HasPrefix(base, "application/vnd.docker.image.rootfs.diff."),
+			strings.HasPrefix(base, "application/vnd.docker.image.rootfs.foreign.diff."):
+			n++
+		case strings.Contains(base, "erofs"):
+			return -1
+		}
+	}
+	return n
+}
+
 // Layers returns the layers that the registry itself stores, each once, the largest
 // first; or else the config; none if that has no digest. Those with an invalid digest are
 // left out.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
@@ -40,6 +42,9 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 	case status >= 200 && status < 300 && s.lacksType(rep):
 		a.fail(5, report.Undetermined, name+" has "+what+", but sends no media type with it: the runtime takes it for a layer, and fails")
 		a.final, e[report.KeyNoContentType] = true, report.True
+	case status >= 200 && status < 300 && s.digestNotValid(rep):
+		a.fail(5, report.RegistryUnavailable, name+" has "+what+", but sends a Docker-Content-Digest that is not valid: the runtime rejects the answer")
+		a.final, e[report.KeyDigest] = true, evidence.Word(rep.Header.Get("Docker-Content-Digest"), 80)
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
 		a.check.Summary = name + " has " + what
@@ -71,6 +76,13 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 // the answer to that.
 func (s *session) lacksType(rep *httpclient.Reply) bool {
 	return answers.MediaType(rep.Header) == "" && (rep.Complete || !s.resolvesByGet(rep))
+}
+
+// digestNotValid reports whether the runtime takes the digest of the manifest from this
+// answer, and it is not valid. For a name with a digest it does not read the header.
+func (s *session) digestNotValid(rep *httpclient.Reply) bool {
+	sent := rep.Header.Get("Docker-Content-Digest")
+	return s.ref.Digest == "" && !rep.Complete && sent != "" && rep.Header.Get("Content-Length") != "" && digest.Digest(sent).Validate() != nil
 }
 
 // resolvesByGet reports whether the answer to HEAD makes the runtime send the GET.

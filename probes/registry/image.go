@@ -34,6 +34,7 @@ type imageCheck struct {
 	matcher  platforms.MatchComparer
 	platform *ocispec.Platform    // by the index; nil: there is no index, or it has none
 	config   *ocispec.Descriptor  // nil: the manifest is not that of a container image
+	unpacked int                  // layers that the runtime unpacks; -1: not known
 	layers   []ocispec.Descriptor // the largest first; none: there is nothing to pull
 	noConfig bool                 // the request for the config failed
 }
@@ -81,7 +82,7 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	if imagemanifest.IsSHA256(i.session.manifest.digest) {
 		object = i.session.manifest.digest
 	}
-	body, ok := i.getManifest(ctx, object, kind, 0)
+	body, ok := i.getManifest(ctx, object, kind, max(i.session.manifest.size, 0))
 	for depth := 0; ok && imagemanifest.IsIndex(kind); depth++ {
 		var chosen *ocispec.Descriptor
 		if chosen, ok = i.choose(body, depth); ok {
@@ -196,6 +197,11 @@ func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size i
 		i.facts[report.KeyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.Encoded, 20)
 	case rep.Cut:
 		i.tooLarge()
+	case i.facts[report.KeyIndex] == "" && size > 0 && int64(len(rep.Body)) != size && (!imagemanifest.IsSHA256(object) || object == imagemanifest.SHA256(rep.Body)):
+		// The manifest is the right one: what is wrong is the answer to HEAD.
+		i.facts[report.KeyManifestSize] = strconv.Itoa(len(rep.Body))
+		i.fail(report.RegistryUnavailable, fmt.Sprintf("%s answers HEAD of the manifest with a length of %d bytes, and GET with %d: the runtime rejects it",
+			s.host.Name(), size, len(rep.Body)))
 	case size > 0 && int64(len(rep.Body)) != size, imagemanifest.IsSHA256(object) && object != imagemanifest.SHA256(rep.Body):
 		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = imagemanifest.SHA256(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
@@ -227,7 +233,7 @@ func (i *imageCheck) readManifest(body []byte) {
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
 		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
-	i.layers = imagemanifest.Layers(m)
+	i.layers, i.unpacked = imagemanifest.Layers(m), imagemanifest.Unpacked(m)
 	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !imagemanifest.IsDigest(d.Digest) }
 	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")
@@ -270,10 +276,17 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 		return
 	}
 	var config ocispec.Image
-	if json.Unmarshal(rep.Body, &config) != nil || config.Architecture == "" || config.OS == "" {
+	if json.Unmarshal(rep.Body, &config) != nil {
 		return
 	}
-	i.comparePlatform(config.Platform)
+	if config.Architecture != "" && config.OS != "" {
+		i.comparePlatform(config.Platform)
+	}
+	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && i.unpacked > 0 && n != i.unpacked {
+		i.facts[report.KeyPublisher] = report.True
+		i.fail(report.LayerCorrupt, fmt.Sprintf("the config of %s has %d layers, its manifest %d: the runtime does not unpack it",
+			i.session.ref.Path, n, i.unpacked))
+	}
 }
 
 // comparePlatform judges the platform of the config.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -236,16 +237,10 @@ func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult
 	case rep.Status < 200 || rep.Status >= 400:
 		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status))
 	}
-	var body struct {
-		Token       string `json:"token"`
-		AccessToken string `json:"access_token"`
-	}
-	token := ""
-	if json.Unmarshal(rep.Body, &body) == nil {
-		token = body.AccessToken
-		if method == http.MethodGet { // containerd reads no other field of the answer to a POST
-			token = cmp.Or(token, body.Token)
-		}
+	token, field := tokenIn(rep.Body, method)
+	if field != "" {
+		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status)+
+			" with a token, and a field "+strconv.Quote(report.Clean(field, 40))+" that the runtime cannot read")
 	}
 	if token == "" {
 		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status)+" without a token")
@@ -254,6 +249,44 @@ func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult
 		return fail(report.TokenServiceFailed, "its token has control characters, which no header can have")
 	}
 	return tokenResult{token: token, outcome: report.Pass, message: "it gave a token", facts: tokenTimes(token)}
+}
+
+// tokenIn returns the token in an answer as containerd's core/remotes/docker/auth/fetch.go
+// decodes it; none if there is none. wrong names a field whose type makes the runtime
+// reject the whole answer.
+func tokenIn(answer []byte, method string) (token, wrong string) {
+	var body struct {
+		Token            string    `json:"token"`
+		AccessToken      string    `json:"access_token"`
+		RefreshToken     string    `json:"refresh_token"`
+		ExpiresInSeconds int       `json:"expires_in"`
+		IssuedAt         time.Time `json:"issued_at"`
+	}
+	if method == http.MethodPost {
+		var oauth struct {
+			AccessToken      string    `json:"access_token"`
+			RefreshToken     string    `json:"refresh_token"`
+			ExpiresInSeconds int       `json:"expires_in"`
+			IssuedAt         time.Time `json:"issued_at"`
+			Scope            string    `json:"scope"`
+		}
+		err := json.NewDecoder(bytes.NewReader(answer)).Decode(&oauth)
+		return oauth.AccessToken, wrongField(err)
+	}
+	err := json.NewDecoder(bytes.NewReader(answer)).Decode(&body)
+	return cmp.Or(body.AccessToken, body.Token), wrongField(err)
+}
+
+// wrongField returns the field of an answer that cannot be decoded; empty if the answer
+// is no object of JSON at all, or has no such field.
+func wrongField(err error) string {
+	if unfit, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return unfit.Field
+	}
+	if _, ok := errors.AsType[*time.ParseError](err); ok {
+		return "issued_at"
+	}
+	return ""
 }
 
 // tokenCheck is "token/<host>": how the token service answered, the first token
