@@ -25,7 +25,7 @@ func (c *Config) Registries(version string, running *string) RegistryConfig {
 	} else if current == "" && len(c.Mirrors) == 0 && (major == 0 || since(2, 2)) {
 		current = defaultRegistryPath
 	}
-	var out RegistryConfig
+	out := RegistryConfig{ByClient: c.pullsLocally()}
 	list := filepath.SplitList(current)
 	switch {
 	case current == "" && len(c.Mirrors) > 0:

@@ -28,6 +28,9 @@ type RegistryConfig struct {
 	Assumed bool
 	// Version is that of containerd, whose rules apply; empty: the newest.
 	Version string
+	// ByClient reports that containerd 2.1 or later pulls by its client, as older ones do,
+	// and not by the transfer service.
+	ByClient bool
 
 	Dirs []string // searched in this order (config_path)
 	// Passed are directories that are commonly used and that the runtime does not

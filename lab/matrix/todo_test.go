@@ -11,8 +11,6 @@ var verdictTodos = map[string]string{
 	"containerd-1.6-pulls-signed-schema-1":                   "says registry UnsupportedManifest likely",
 	"disk-has-room-for-what-the-node-lacks-and-a-test-pull":  "says node-infrastructure DiskFull likely",
 	"index-for-windows-only":                                 "the fix must not say kubernetes.io/arch",
-	"index-of-386-only":                                      "says node-infrastructure UnpackFailed likely",
-	"index-of-386-only-unpulled":                             "says none Healthy likely",
 	"index-of-amd64-v3-only":                                 "the fix must not say kubernetes.io/arch",
 	"ingress-has-no-route-to-layers":                         "says registry LayerCorrupt confirmed",
 	"layer-with-a-url-that-is-dead":                          "the registry answers: the host that does not is another one:",

@@ -20,7 +20,14 @@ import (
 	"github.com/pullprobe/pullprobe/probes/imagemanifest"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
+
+// onePlatformSince is the version since which containerd's CRI plugin pulls by the transfer
+// service, which takes exactly the node's platform from an index (core/transfer/image,
+// Store.ImageFilter with platforms.Ordered). Before, and with use_local_image_pull, it
+// takes what platforms.Default matches.
+const onePlatformSince = "2.1.0"
 
 // imageCheck is "image/<host>" while it runs: whether the image has a manifest for
 // this platform, and how large it is. It costs one GET of a manifest, another one
@@ -32,11 +39,12 @@ type imageCheck struct {
 	start   time.Time
 
 	matcher  platforms.MatchComparer
-	platform *ocispec.Platform    // by the index; nil: there is no index, or it has none
-	config   *ocispec.Descriptor  // nil: the manifest is not that of a container image
-	unpacked int                  // layers that the runtime unpacks; -1: not known
-	layers   []ocispec.Descriptor // the largest first; none: there is nothing to pull
-	noConfig bool                 // the request for the config failed
+	inIndex  platforms.MatchComparer // what the runtime takes from an index
+	platform *ocispec.Platform       // by the index; nil: there is no index, or it has none
+	config   *ocispec.Descriptor     // nil: the manifest is not that of a container image
+	unpacked int                     // layers that the runtime unpacks; -1: not known
+	layers   []ocispec.Descriptor    // the largest first; none: there is nothing to pull
+	noConfig bool                    // the request for the config failed
 }
 
 // openImage checks the image as far as its manifests tell.
@@ -71,6 +79,10 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	// As containerd's platforms.Default: what this machine runs, older variants
 	// and on amd64 also 386.
 	i.matcher = platforms.Only(wanted)
+	i.inIndex = i.matcher
+	if runtimeconfig.AtLeast(i.session.model.version, onePlatformSince) && !i.session.prober.Config.ByClient {
+		i.inIndex = platforms.Ordered(platforms.Normalize(wanted))
+	}
 
 	kind := i.session.manifest.mediaType
 	if !imagemanifest.IsIndex(kind) && !imagemanifest.IsManifest(kind) {
@@ -103,9 +115,13 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 		i.fail(report.UnsupportedManifest, "the image index of "+i.session.ref.Path+" is not valid JSON")
 		return nil, false
 	}
-	chosen, offered := imagemanifest.Choose(index.Manifests, i.matcher)
+	chosen, offered := imagemanifest.Choose(index.Manifests, i.inIndex)
 	i.facts[report.KeyPlatforms], i.facts[report.KeyIndex] = strings.Join(offered, ", "), report.True
 	if chosen == nil {
+		if older, _ := imagemanifest.Choose(index.Manifests, i.matcher); older != nil {
+			i.facts[report.KeyNote] = "this node runs " + evidence.Word(platforms.Format(*older.Platform), 40) +
+				" too, but containerd takes that from an index before " + onePlatformSince + " only, or with use_local_image_pull"
+		}
 		i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s",
 			i.session.ref, i.facts[report.KeyWanted], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
 		return nil, false

@@ -128,7 +128,7 @@ func TestPlatform(t *testing.T) {
 		{"attested", "linux/amd64", report.Pass, "", []string{"platforms=linux/amd64"}, ""},
 		{"attested-arm", "linux/amd64", report.Fail, report.PlatformMismatch, []string{"platforms=linux/arm64"}, ""},
 		{"v3-only", "linux/amd64", report.Fail, report.PlatformMismatch, []string{"platforms=linux/amd64/v3"}, ""},
-		{"v3-only", "linux/amd64/v4", report.Pass, "", nil, ""},
+		{"v3-only", "linux/amd64/v4", report.Fail, report.PlatformMismatch, []string{"platforms=linux/amd64/v3", "note"}, ""},
 		{"v2-and-bare", "linux/amd64", report.Pass, "", []string{"platform=linux/amd64"}, ""},
 		{"armv6-armv7", "linux/arm/v7", report.Pass, "", []string{"platform=linux/arm/v7"}, ""},
 		{"armv6-armv7", "linux/arm/v6", report.Pass, "", []string{"platform=linux/arm/v6"}, ""},
@@ -152,6 +152,11 @@ func TestPlatform(t *testing.T) {
 		})
 	}
 
+	t.Run("older variant, by a containerd without the transfer service", func(t *testing.T) {
+		_, ref := reference.Parse(host + "/app:v3-only")
+		c := byID(Probe(context.Background(), n, ref, Target{Platform: "linux/amd64/v4", RuntimeVersion: "v2.0.5"}))
+		probetest.Want(t, c, "image/"+host, report.Pass, "")
+	})
 	t.Run("emulated", func(t *testing.T) {
 		n := newProber(t, ca, map[string]string{"/proc/sys/fs/binfmt_misc/qemu-aarch64": "enabled\ninterpreter /usr/bin/qemu-aarch64\n"})
 		probetest.Want(t, probe(t, n, host+"/app:single-arm64"), "image/"+host, report.Pass, "", "emulated=true", "platform=linux/arm64")

@@ -252,20 +252,18 @@ func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult
 }
 
 // tokenIn returns the token in an answer as containerd's core/remotes/docker/auth/fetch.go
-// decodes it; none if there is none. wrong names a field whose type makes the runtime
+// decodes it, but for the refresh token, which has no use here; none if there is none. wrong names a field whose type makes the runtime
 // reject the whole answer.
 func tokenIn(answer []byte, method string) (token, wrong string) {
 	var body struct {
 		Token            string    `json:"token"`
 		AccessToken      string    `json:"access_token"`
-		RefreshToken     string    `json:"refresh_token"`
 		ExpiresInSeconds int       `json:"expires_in"`
 		IssuedAt         time.Time `json:"issued_at"`
 	}
 	if method == http.MethodPost {
 		var oauth struct {
 			AccessToken      string    `json:"access_token"`
-			RefreshToken     string    `json:"refresh_token"`
 			ExpiresInSeconds int       `json:"expires_in"`
 			IssuedAt         time.Time `json:"issued_at"`
 			Scope            string    `json:"scope"`
