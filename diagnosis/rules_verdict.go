@@ -435,9 +435,17 @@ func (e *evaluation) messageOnly() report.Verdict {
 		o.Check.Evidence, o.Check.BlockedBy = map[string]string{report.KeyInnerCause: string(m.Cause)}, report.TokenID(domain)
 		m.Cause, o.Cause = report.TokenServiceFailed, report.TokenServiceFailed
 	}
-	v := report.Verdict{Cause: m.Cause, Because: []string{m.Check.ID}, Confidence: report.Likely}
+	because, summary := []string{m.Check.ID}, ""
+	if blob := e.Get(report.BlobID(e.UsedHost())); m.Step() == "blob" && m.Cause.AboutLogin() && blob.Is(report.KeyRuntimeWouldSend) {
+		// The layers' host refuses the login that the runtime sends along: without it the checks got a layer.
+		o.Check, because = blob, []string{blob.ID, m.Check.ID}
+		summary = "the layers' host refuses the login that the runtime sends along the redirect to it: " + m.Check.Summary
+		o.Check.Evidence = map[string]string{report.KeyInnerCause: string(m.Cause), report.KeyBlobHost: blob.Evidence[report.KeyBlobHost]}
+		m.Cause, o.Cause = report.BlobHostUnreachable, report.BlobHostUnreachable
+	}
+	v := report.Verdict{Cause: m.Cause, Because: because, Confidence: report.Likely, Summary: summary}
 	e.assignFault(&v, o)
-	if b := e.Get(report.BlobID(e.UsedHost())); m.Stage() == report.StageBlob && b.Evidence[report.KeyBlobHost] != "" {
+	if b := e.Get(report.BlobID(e.UsedHost())); len(because) == 1 && m.Stage() == report.StageBlob && b.Evidence[report.KeyBlobHost] != "" {
 		v.Because = append(v.Because, b.ID) // the host that serves the layers
 	}
 	if m.Cause == report.Undetermined {

@@ -11,6 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // This file is the only place that puts a login into a request: into the header
@@ -107,9 +108,9 @@ func authorize(req *http.Request, r Request, target *url.URL, away bool) error {
 		return &connect.BlockedError{Reason: "credentials are not sent over plain HTTP"}
 	case away && r.form != nil:
 		return &connect.BlockedError{Reason: "credentials are not sent along a redirect"}
-	case away:
+	case away && !r.By.follows(target):
 		return nil // nor is a header
-	case r.By.to != target.Host:
+	case !away && r.By.to != target.Host:
 		return &connect.BlockedError{Reason: "credentials for another host are not sent to " + report.Clean(target.Host, 80)}
 	case r.form != nil:
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
@@ -136,6 +137,19 @@ func AddsLogin(h http.Header) bool {
 // isLogin reports whether a header, as hosts.toml writes it, has a login. Its name need
 // not be canonical.
 func isLogin(header string) bool { return http.CanonicalHeaderKey(header) == "Authorization" }
+
+// follows reports whether the login is a token for anyone that the runtime sends along a
+// redirect to target: it tells nothing, and the answer without it is another one.
+func (l Login) follows(target *url.URL) bool { return l.IsToken && l.Anonymous() && SameSite(target.Host, l.to) }
+
+// SameSite reports whether net/http, and so the runtime, sends the Authorization for one
+// host along a redirect to another: it does to the same host, or one below it.
+func SameSite(to, from string) bool {
+	a, _ := runtimeconfig.SplitHost(to, "https")
+	b, _ := runtimeconfig.SplitHost(from, "https")
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	return a == b || strings.HasSuffix(a, "."+b)
+}
 
 // isPassword reports whether the login is a user name and a password in a header.
 func (l Login) isPassword() bool { return l.Sent() && !l.IsToken && !l.Anonymous() }

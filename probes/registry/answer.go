@@ -48,6 +48,9 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
 		a.check.Summary = name + " has " + what
+		if rep.Dropped && httpclient.SameSite(rep.Host, s.host.Host) && by.Sent() {
+			e[report.KeyNotSeen] = "the manifest with the login, which the runtime sends along the redirect to " + report.Clean(rep.Host, 80)
+		}
 		e[report.KeyMediaType], e[report.KeyDigest] = answers.MediaType(rep.Header), rep.Header.Get("Docker-Content-Digest")
 	case status == http.StatusTooManyRequests:
 		limited(&a.check, e, name, rep)

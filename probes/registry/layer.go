@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,7 +17,6 @@ import (
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
-	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // maxLayers bounds the layers that are asked for.
@@ -194,7 +192,7 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
 	missing := rep.Status == http.StatusNotFound
 	switch status := rep.Status; {
-	case rep.Dropped && (unauthorized || (forbidden || missing) && sameSite(rep.Host, b.session.host.Host)):
+	case rep.Dropped && (unauthorized || (forbidden || missing) && httpclient.SameSite(rep.Host, b.session.host.Host)):
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
 		b.facts[report.KeyRuntimeWouldSend] = report.True
@@ -255,6 +253,10 @@ func (b *layerCheck) judgeSize(rep *httpclient.Reply, where string) {
 	if rep.Status == http.StatusOK {
 		b.facts[report.KeyRangeIgnored] = report.True
 	}
+	if rep.Dropped && httpclient.SameSite(rep.Host, b.session.host.Host) {
+		b.facts[report.KeyNotSeen] = "the layer with the login, which the runtime sends along the redirect to " + report.Clean(rep.Host, 80)
+		b.facts[report.KeyRuntimeWouldSend] = report.True
+	}
 	b.check.Outcome = report.Pass
 	b.check.Summary = "layers are available from " + b.session.host.Name()
 	if rep.Hops > 0 {
@@ -265,16 +267,6 @@ func (b *layerCheck) judgeSize(rep *httpclient.Reply, where string) {
 func (b *layerCheck) wrongSize(size int64, where string) {
 	b.facts[report.KeySize] = strconv.FormatInt(size, 10)
 	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d bytes", where, size, b.layer.Size))
-}
-
-// sameSite reports whether net/http, and so the runtime, sends the Authorization
-// for one host along a redirect to another: it does to the same host, or one below
-// it.
-func sameSite(to, from string) bool {
-	a, _ := runtimeconfig.SplitHost(to, "https")
-	b, _ := runtimeconfig.SplitHost(from, "https")
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	return a == b || strings.HasSuffix(a, "."+b)
 }
 
 func inBrackets(s string) string {

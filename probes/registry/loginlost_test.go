@@ -51,6 +51,13 @@ func TestLoginWithinTheHost(t *testing.T) {
 			t.Errorf("the refused password was sent %d times: %q", sent, rec.all())
 		}
 	})
+	t.Run("layers on a subdomain, where the runtime sends the login along", func(t *testing.T) {
+		below := ca.Good(t, "cdn.r.lab")
+		store := fmt.Sprintf("cdn.r.lab:%d", probetest.Serve(t, &below, reg))
+		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, basicAuth("joe", "canary-secret", blobsElsewhere(reg, store))))
+		c := probe(t, n, host+"/app:1", joe)
+		probetest.Want(t, c, "blob/"+host, report.Pass, "", "runtimeWouldSend=true", "blobHost="+store)
+	})
 	t.Run("a user name and then a token", func(t *testing.T) {
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, basicAuth("joe", "canary-secret",
 			tokenAuth("https://r.lab/token", reg))))

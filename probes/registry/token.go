@@ -163,7 +163,7 @@ func (s *session) askForToken(
 	t.status, t.took = rep.Status, rep.Took
 	if secret != "" && (rep.NoForm || rep.Dropped) {
 		t.loginLost = "the token service redirects " + method + " to " + report.Clean(rep.Host, 80) + ", and the login is lost there"
-		if t.outcome == report.Pass && rep.Dropped && sameSite(rep.Host, realm.Host) {
+		if t.outcome == report.Pass && rep.Dropped && httpclient.SameSite(rep.Host, realm.Host) {
 			t = notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)")
 			t.status, t.took = rep.Status, rep.Took
 		}
