@@ -139,6 +139,7 @@ type situation struct {
 
 func situations() []situation {
 	return slices.Concat(
+		situationsOfWeakAnswers(),
 		situationsOfAgreement(),
 		situationsOfBeforeThePull(),
 		situationsOfReach(),

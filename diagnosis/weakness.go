@@ -18,7 +18,9 @@ type weakness struct {
 	has func(finding, report.Check) (wouldDecide string, has bool)
 }
 
-func allWeaknesses() []weakness {
+func allWeaknesses() []weakness { return slices.Concat(weaknessesOfChecks(), weaknessesOfAnswers()) }
+
+func weaknessesOfChecks() []weakness {
 	return []weakness{
 		{"check-timed-out", "the check timed out before the runtime would", func(f finding, c report.Check) (string, bool) {
 			if f.Message.Exists() {

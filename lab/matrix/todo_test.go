@@ -19,8 +19,6 @@ var verdictTodos = map[string]string{
 	"mirror-has-it-by-head-only":                            "says registry LayerCorrupt likely",
 	"plain-mirror-with-a-header-unpulled":                   "says cluster-config TagNotFound likely",
 	"tag-and-digest-lost-while-the-tag-is-listed":           "says cluster-config TagNotFound confirmed",
-	"token-service-says-that-its-directory-is-down":         "says cluster-config CredentialsRejected confirmed",
-	"token-service-says-that-the-clock-differs":             "says cluster-config CredentialsRejected confirmed",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.

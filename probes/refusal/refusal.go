@@ -281,10 +281,20 @@ func hints(message string) bool {
 	message = strings.NewReplacer(
 		"no identity-based policy allows", "", "(or it may not exist)", "",
 	).Replace(message)
-	return slices.ContainsFunc(strings.Fields(message), func(word string) bool {
-		if strings.ContainsAny(word, `"/`) {
-			return false
+	return hasWord(message, hintsOfReasons)
+}
+
+// wordsOf returns the words of a message without punctuation, and without names of
+// repositories and permissions.
+func wordsOf(message string) (words []string) {
+	for word := range strings.FieldsSeq(message) {
+		if !strings.ContainsAny(word, `"/`) {
+			words = append(words, strings.Trim(word, ".,;:!?()'"))
 		}
-		return slices.Contains(hintsOfReasons, strings.Trim(word, ".,;:!?()'"))
-	})
+	}
+	return words
+}
+
+func hasWord(message string, words []string) bool {
+	return slices.ContainsFunc(wordsOf(message), func(word string) bool { return slices.Contains(words, word) })
 }

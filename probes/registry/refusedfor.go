@@ -49,7 +49,10 @@ func (b *layerCheck) readRefusal(rep *httpclient.Reply) {
 
 // withRefusal adds the reason of a refusal to the facts of a token service's answer.
 func (t tokenResult) withRefusal(rep *httpclient.Reply) tokenResult {
-	if t.outcome == report.Fail {
+	switch {
+	case t.cause == report.CredentialsRejected && rep.Encoded == "" && !rep.Cut:
+		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusal.ReasonOfLogin(string(rep.Body)))
+	case t.outcome == report.Fail:
 		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusedForOf(rep))
 	}
 	return t

@@ -64,7 +64,8 @@ func TestRefusedLayerAndToken(t *testing.T) {
 	}{
 		{403, probetest.OCIError("DENIED", "access forbidden"), "none"},
 		{403, "<html><body>Since Docker is a US company, we must comply with US export control regulations.", "country"},
-		{401, probetest.OCIError("UNAUTHORIZED", "HTTP Basic: Access denied"), ""},
+		{401, probetest.OCIError("UNAUTHORIZED", "HTTP Basic: Access denied"), "none"},
+		{401, probetest.OCIError("UNAUTHORIZED", "the directory is not reachable"), "other"},
 	} {
 		t.Run(fmt.Sprintf("token, %d %s", tt.status, tt.want), func(t *testing.T) {
 			service := probetest.Serve(t, &cert, refusing(nil, "", tt.status, tt.body))
