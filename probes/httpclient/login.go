@@ -140,7 +140,9 @@ func isLogin(header string) bool { return http.CanonicalHeaderKey(header) == "Au
 
 // follows reports whether the login is a token for anyone that the runtime sends along a
 // redirect to target: it tells nothing, and the answer without it is another one.
-func (l Login) follows(target *url.URL) bool { return l.IsToken && l.Anonymous() && SameSite(target.Host, l.to) }
+func (l Login) follows(target *url.URL) bool {
+	return l.IsToken && l.Anonymous() && SameSite(target.Host, l.to)
+}
 
 // SameSite reports whether net/http, and so the runtime, sends the Authorization for one
 // host along a redirect to another: it does to the same host, or one below it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -224,6 +225,9 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 		if b.session.manifest.asked {
 			b.check.BlockedBy = report.ManifestID(name)
 		}
+	case missing && notOfARegistry(rep):
+		b.facts[report.KeyContentType] = rep.Header.Get("Content-Type")
+		b.fail(report.Undetermined, where+" answers 404 for a layer as a web server does, not as a registry or a store of layers")
 	case missing:
 		b.facts[report.KeyCode] = answers.StoreCode(rep.Body)
 		b.fail(report.LayerCorrupt, where+" does not have a blob that the manifest names (404)")
@@ -267,6 +271,14 @@ func (b *layerCheck) judgeSize(rep *httpclient.Reply, where string) {
 func (b *layerCheck) wrongSize(size int64, where string) {
 	b.facts[report.KeySize] = strconv.FormatInt(size, 10)
 	b.fail(report.LayerCorrupt, fmt.Sprintf("%s has %d bytes of a blob of %d bytes", where, size, b.layer.Size))
+}
+
+// notOfARegistry reports whether the text of a 404 is one that neither registries nor
+// stores of layers send: a page, or a text without an error of theirs. A route may be
+// missing then, and not the layer.
+func notOfARegistry(rep *httpclient.Reply) bool {
+	text := strings.TrimSpace(string(rep.Body))
+	return answers.StoreCode(rep.Body) == "" && text != "" && !strings.HasPrefix(text, "{")
 }
 
 func inBrackets(s string) string {

@@ -209,14 +209,28 @@ func TestLayer(t *testing.T) {
 		probetest.Want(t, c, "blob", report.Fail, report.RegistryUnavailable, "refused=more than 10 redirects, where the runtime gives up")
 	})
 
+	for _, tt := range []struct {
+		name, kind, body string
+		want             report.Cause
+	}{
+		{"a page of 404", "text/html", "<html><body>404 Not Found</body></html>", report.Undetermined},
+		{"a line of 404", "text/plain", "404 page not found", report.Undetermined},
+		{"a store's 404", "application/xml", "<Error><Code>NoSuchKey</Code></Error>", report.LayerCorrupt},
+		{"an empty 404", "", "", report.LayerCorrupt},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, blobsBy(reg, layer, answer(404, "Content-Type: "+tt.kind, tt.body))))
+			probetest.Want(t, probe(t, n, host+"/big:1"), "blob/"+host, report.Fail, tt.want, "status=404")
+		})
+	}
 	t.Run("missing", func(t *testing.T) {
-		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, blobsBy(reg, layer, http.NotFound)))
+		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, blobsBy(reg, layer, noBlob)))
 		c := probe(t, n, host+"/big:1")
 		probetest.Want(t, c, "blob/"+host, report.Fail, report.LayerCorrupt, "status=404")
 		probetest.Want(t, c, "image/"+host, report.Pass, "")
 	})
 	t.Run("the config is missing", func(t *testing.T) {
-		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, blobsBy(reg, config, http.NotFound)))
+		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, blobsBy(reg, config, noBlob)))
 		c := probe(t, n, host+"/big:1")
 		if got := probetest.Want(t, c, "blob/"+host, report.Fail, report.LayerCorrupt, "status=404").Target; got != config {
 			t.Errorf("asked for %s, want the config %s", got, config)
@@ -261,6 +275,13 @@ func TestLayer(t *testing.T) {
 	})
 }
 
+// noBlob answers as a registry does that lacks a layer.
+func noBlob(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotFound)
+	fmt.Fprint(w, probetest.OCIError("BLOB_UNKNOWN", "blob unknown to registry"))
+}
+
 // Each layer is asked for only if no test pull shows that it is there.
 func TestEveryLayer(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
@@ -270,7 +291,7 @@ func TestEveryLayer(t *testing.T) {
 	lost := map[string]bool{}
 	host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if digest := path.Base(q.URL.Path); lost[digest] {
-			http.NotFound(w, q)
+			noBlob(w, q)
 			return
 		}
 		reg.ServeHTTP(w, q)
@@ -321,7 +342,7 @@ func TestLayerOfMirrors(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	reg := probetest.NewRegistry(t)
 	layer, _ := blobImage(t, reg, "big")
-	missing := func(w http.ResponseWriter, q *http.Request) { http.NotFound(w, q) }
+	missing := func(w http.ResponseWriter, q *http.Request) { noBlob(w, q) }
 	setup := func(t *testing.T, mirror, upstream http.Handler, capabilities string) (n *connect.Prober, m, u string) {
 		t.Helper()
 		u = fmt.Sprintf("registry.lab:%d", probetest.Serve(t, ptr(ca.Good(t, "registry.lab")), upstream))
