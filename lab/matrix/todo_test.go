@@ -14,8 +14,6 @@ var verdictTodos = map[string]string{
 	"index-of-amd64-v3-only":                                "the fix must not say kubernetes.io/arch",
 	"layer-with-a-url-that-is-dead":                         "the registry answers: the host that does not is another one:",
 	"layer-with-a-url-that-is-dead-unpulled":                "says none Healthy likely",
-	"mirror-has-it-by-head-only":                            "says registry LayerCorrupt likely",
-	"plain-mirror-with-a-header-unpulled":                   "says cluster-config TagNotFound likely",
 	"tag-and-digest-lost-while-the-tag-is-listed":           "says cluster-config TagNotFound confirmed",
 }
 

@@ -34,6 +34,7 @@ const onePlatformSince = "2.1.0"
 // for an index, and one of the config blob.
 type imageCheck struct {
 	session *session
+	next    *session // the host after it that has the manifest, which the runtime asks if this one fails; nil: there is none
 	check   report.Check
 	facts   evidence.Facts
 	start   time.Time
@@ -48,8 +49,8 @@ type imageCheck struct {
 }
 
 // openImage checks the image as far as its manifests tell.
-func (s *session) openImage(ctx context.Context) *imageCheck {
-	i := &imageCheck{session: s, start: time.Now()}
+func (s *session) openImage(ctx context.Context, next *session) *imageCheck {
+	i := &imageCheck{session: s, next: next, start: time.Now()}
 	i.facts = evidence.Facts{report.KeyMediaType: s.manifest.mediaType, report.KeyDigest: s.manifest.digest}
 	i.check = report.Check{ID: report.ImageID(s.host.Name()), Kind: report.KindImage, Target: s.ref.String()}
 	i.findManifest(ctx)
@@ -177,6 +178,12 @@ func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size 
 	r.By, r.Limit = s.manifest.login, httpclient.MaxBytes
 	rep, answers, err := s.sendAsRuntime(ctx, r, s.lastOfAll)
 	i.facts[report.KeyRetried] = retriedFact(answers)
+	if i.failed(rep, err) && s.budget.TakeManifest() {
+		if other := i.askNext(ctx, requests.FetchManifest, object, kind); other != nil {
+			i.facts[report.KeyNote] = s.host.Name() + " has the manifest by HEAD, and does not give it: the runtime gets it from " + i.next.host.Name()
+			rep, err = other, nil
+		}
+	}
 	if err != nil {
 		i.facts[report.KeyNotSeen] = "the manifest"
 		s.requestFailed(&i.check, err, time.Since(start))
@@ -186,6 +193,23 @@ func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size 
 		return nil, false
 	}
 	return rep.Body, i.acceptManifest(rep, object, size)
+}
+
+// failed reports whether an answer to a GET makes the runtime ask the next host
+// (containerd's dockerFetcher.Fetch), and there is one.
+func (i *imageCheck) failed(rep *httpclient.Reply, err error) bool {
+	return i.next != nil && (err != nil || rep.Status >= http.StatusMultipleChoices)
+}
+
+// askNext requests a manifest or a config from the next host; nil if it does not give it.
+func (i *imageCheck) askNext(ctx context.Context, st requests.Step, object, kind string) *httpclient.Reply {
+	r := i.next.planned(st, "", object, kind)
+	r.By, r.Limit = i.next.manifest.login, httpclient.MaxBytes
+	rep, _, err := i.next.sendAsRuntime(ctx, r, i.next.lastOfAll)
+	if err != nil || rep.Status != http.StatusOK {
+		return nil
+	}
+	return rep
 }
 
 // acceptManifest reports whether the answer is the manifest; if not, the check
@@ -274,6 +298,11 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	r := i.session.planned(requests.FetchBlob, "", i.config.Digest.String(), i.config.MediaType)
 	r.By, r.Limit = i.session.manifest.login, httpclient.MaxBytes
 	rep, _, err := i.session.sendAsRuntime(ctx, r, i.session.lastOfAll)
+	if i.failed(rep, err) {
+		if other := i.askNext(ctx, requests.FetchBlob, i.config.Digest.String(), i.config.MediaType); other != nil {
+			rep, err = other, nil
+		}
+	}
 	i.noConfig = err != nil || rep.Status != http.StatusOK || answers.IsWebPage(rep.Header)
 	if i.noConfig || rep.Cut || rep.Encoded != "" {
 		if i.platform == nil {

@@ -193,6 +193,11 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
 	missing := rep.Status == http.StatusNotFound
 	switch status := rep.Status; {
+	case rep.Dropped && rep.Hops == 0 && (unauthorized || forbidden || missing):
+		b.check.Outcome = report.Skipped
+		b.check.Summary = redirectsAway(name, rep)
+		b.facts[report.KeyRuntimeWouldSend] = report.True
+		b.facts[report.KeyNotSeen] = "the layer: its host has no TLS, and the headers of hosts.toml are not sent to it"
 	case rep.Dropped && (unauthorized || (forbidden || missing) && httpclient.SameSite(rep.Host, b.session.host.Host)):
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
@@ -257,7 +262,7 @@ func (b *layerCheck) judgeSize(rep *httpclient.Reply, where string) {
 	if rep.Status == http.StatusOK {
 		b.facts[report.KeyRangeIgnored] = report.True
 	}
-	if rep.Dropped && httpclient.SameSite(rep.Host, b.session.host.Host) {
+	if rep.Dropped && rep.Hops > 0 && httpclient.SameSite(rep.Host, b.session.host.Host) {
 		b.facts[report.KeyNotSeen] = "the layer with the login, which the runtime sends along the redirect to " + report.Clean(rep.Host, 80)
 		b.facts[report.KeyRuntimeWouldSend] = report.True
 	}

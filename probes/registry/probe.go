@@ -82,7 +82,13 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 // inspectImage checks the image at the host that has its manifest, and one of its
 // layers, or each, at the hosts that the runtime asks for it.
 func inspectImage(ctx context.Context, sessions []*session, at *session) {
-	image := at.openImage(ctx)
+	var next *session
+	for _, s := range sessions[slices.Index(sessions, at)+1:] {
+		if next == nil && s.found() {
+			next = s
+		}
+	}
+	image := at.openImage(ctx, next)
 	if len(image.layers) == 0 || image.check.Outcome != report.Pass {
 		at.add(image.done())
 		at.skip(report.KindBlob, report.BlobID(at.host.Name()), "skipped: the layers are unknown", report.ImageID(at.host.Name()))
