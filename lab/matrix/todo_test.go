@@ -14,7 +14,6 @@ var verdictTodos = map[string]string{
 	"index-of-amd64-v3-only":                                "the fix must not say kubernetes.io/arch",
 	"layer-with-a-url-that-is-dead":                         "the registry answers: the host that does not is another one:",
 	"layer-with-a-url-that-is-dead-unpulled":                "says none Healthy likely",
-	"tag-and-digest-lost-while-the-tag-is-listed":           "says cluster-config TagNotFound confirmed",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.

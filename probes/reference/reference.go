@@ -24,6 +24,8 @@ type Ref struct {
 	Path   string // the repository, e.g. "library/nginx"
 	Tag    string // empty if the reference has a digest
 	Digest string // "sha256:…"; empty if the reference has a tag
+
+	IgnoredTag string // the tag beside a digest, which has no effect; empty: there is none
 }
 
 // String returns the reference in full, as the runtime stores it.
@@ -66,7 +68,8 @@ func Parse(image string) (report.Check, Ref) {
 			e[report.KeyNote] = "no tag given: latest is meant"
 		}
 		if t, ok := plain.(reference.Tagged); ok && ref.Digest != "" {
-			e[report.KeyIgnoredTag] = t.Tag()
+			ref.IgnoredTag = t.Tag()
+			e[report.KeyIgnoredTag] = ref.IgnoredTag
 		}
 	}
 	check.Outcome = report.Pass

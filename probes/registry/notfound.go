@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -124,9 +125,26 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 	default:
 		x.check.Summary += "; whether the repository exists is unknown"
 	}
-	if s.ref.Digest == "" && !gone {
+	switch {
+	case s.ref.Digest == "" && !gone:
 		x.suggestTag(ctx, tags, list)
+	case s.ref.IgnoredTag != "" && slices.Contains(tags, s.ref.IgnoredTag) && x.lacksTag(ctx, s.ref.IgnoredTag):
+		x.facts[report.KeyListed] = report.True
+		x.check.Summary += ", nor does the tag " + strconv.Quote(s.ref.IgnoredTag) + ", which the registry lists"
 	}
+}
+
+// lacksTag reports, by a HEAD within the budget, whether the registry answers 404 for a tag.
+func (x *explainer) lacksTag(ctx context.Context, tag string) bool {
+	s := x.session
+	if !s.budget.TakeGuess() {
+		return false
+	}
+	rep, err := s.client.Send(ctx, httpclient.Request{
+		Method: http.MethodHead, URL: s.apiURL(nil, "manifests", tag),
+		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: s.manifest.login, Question: true,
+	})
+	return err == nil && rep.Status == http.StatusNotFound
 }
 
 // getManifest gets the manifest for the error in the body of the answer, if the
@@ -157,6 +175,7 @@ const (
 // nil if there was no answer.
 func (x *explainer) listTags(ctx context.Context) ([]string, *httpclient.Reply) {
 	s := x.session
+	wanted := cmp.Or(s.ref.Tag, s.ref.IgnoredTag)
 	page := func(query url.Values) *httpclient.Reply {
 		if !query.Has("n") {
 			query.Set("n", tagsPerPage)
@@ -176,19 +195,19 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *httpclient.Reply) 
 	}
 	tags := answers.Tags(first.Body)
 	complete := !answers.HasMore(first)
-	if s.ref.Tag != "" && !complete && !slices.Contains(tags, s.ref.Tag) {
+	if wanted != "" && !complete && !slices.Contains(tags, wanted) {
 		// The tags after last follow in lexical order, by the specification.
-		if next := page(url.Values{"last": {stem(s.ref.Tag)}}); next != nil && next.Status == http.StatusOK {
+		if next := page(url.Values{"last": {stem(wanted)}}); next != nil && next.Status == http.StatusOK {
 			near := answers.Tags(next.Body)
-			complete = covers(near, s.ref.Tag, answers.HasMore(next))
+			complete = covers(near, wanted, answers.HasMore(next))
 			tags = append(tags, near...)
 		}
-		if !complete && len(s.ref.Tag) > 1 && slices.IsSorted(answers.Tags(first.Body)) && !slices.Contains(tags, s.ref.Tag) {
+		if !complete && len(wanted) > 1 && slices.IsSorted(answers.Tags(first.Body)) && !slices.Contains(tags, wanted) {
 			// The one tag that follows just before the wanted one.
-			next := page(url.Values{"n": {"1"}, "last": {s.ref.Tag[:len(s.ref.Tag)-1]}})
+			next := page(url.Values{"n": {"1"}, "last": {wanted[:len(wanted)-1]}})
 			if next != nil && next.Status == http.StatusOK {
 				at := answers.Tags(next.Body)
-				complete = len(at) > 0 && covers(at, s.ref.Tag, true)
+				complete = len(at) > 0 && covers(at, wanted, true)
 				tags = append(tags, at...)
 			}
 		}
