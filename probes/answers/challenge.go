@@ -44,12 +44,13 @@ func ReadChallenge(h http.Header) (Challenge, bool) {
 	return Challenge{}, false
 }
 
-// WantsOther reports whether a 401 to a login, a token or not, wants the other kind only:
-// that is no rejection of the login.
-func WantsOther(h http.Header, token bool) bool {
+// WantsTokenOnly reports whether a 401 to a user name and password asks for a token and
+// nothing else: that is no rejection of the login. The other way round it may be one:
+// Harbor answers so to a token that gives no access.
+func WantsTokenOnly(h http.Header) bool {
 	challenges := auth.ParseAuthHeader(h)
-	same := func(c auth.Challenge) bool { return (c.Scheme == auth.BearerAuth) == token }
-	return len(challenges) > 0 && !slices.ContainsFunc(challenges, same)
+	other := func(c auth.Challenge) bool { return c.Scheme != auth.BearerAuth }
+	return len(challenges) > 0 && !slices.ContainsFunc(challenges, other)
 }
 
 // ServiceHost returns the host of the token service, for people.

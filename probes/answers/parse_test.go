@@ -33,21 +33,18 @@ func TestReadChallenge(t *testing.T) {
 }
 
 // A 401 that asks for another kind of login does not reject the one that was sent.
-func TestWantsOther(t *testing.T) {
+func TestWantsTokenOnly(t *testing.T) {
 	for _, tt := range []struct {
 		header []string
-		token  bool
 		want   bool
 	}{
-		{nil, false, false},
-		{[]string{`Basic realm="x"`}, false, false},
-		{[]string{`Basic realm="x"`}, true, true},
-		{[]string{`Bearer realm="https://a.lab/token"`}, false, true},
-		{[]string{`Bearer realm="https://a.lab/token"`}, true, false},
-		{[]string{`Bearer realm="https://a.lab/token"`, `Basic realm="x"`}, false, false},
+		{nil, false},
+		{[]string{`Basic realm="x"`}, false},
+		{[]string{`Bearer realm="https://a.lab/token"`}, true},
+		{[]string{`Bearer realm="https://a.lab/token"`, `Basic realm="x"`}, false},
 	} {
-		if got := WantsOther(http.Header{"Www-Authenticate": tt.header}, tt.token); got != tt.want {
-			t.Errorf("%q, a token %v: %v", tt.header, tt.token, got)
+		if got := WantsTokenOnly(http.Header{"Www-Authenticate": tt.header}); got != tt.want {
+			t.Errorf("%q: %v", tt.header, got)
 		}
 	}
 }

@@ -119,14 +119,10 @@ func (a *attempt) judgeForbidden(name, what string, by httpclient.Login, hidden 
 
 func (a *attempt) judgeUnauthorized(name, what, repository string, by httpclient.Login) {
 	switch {
-	case by.Sent() && answers.WantsOther(a.rep.Header, by.IsToken):
+	case by.Sent() && !by.IsToken && answers.WantsTokenOnly(a.rep.Header):
 		// The runtime has one header Authorization, and sends the same again.
-		took, wants := "a user name and password", "a token"
-		if by.IsToken {
-			took, wants = wants, took
-		}
-		a.fail(3, report.Undetermined, name+" asks for "+took+", and then for "+wants+
-			" (401): something in front of the registry has a login of its own, and the runtime sends one of them only")
+		a.fail(3, report.Undetermined, name+" asks for a user name and password, and then for a token (401): "+
+			"something in front of the registry has a login of its own, and the runtime sends one of them only")
 	case by.IsToken:
 		a.judgeInsufficientToken(name, what, repository, by)
 	case by.Anonymous():
