@@ -3,6 +3,7 @@ package cri
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -42,6 +43,21 @@ func (c *Client) Images(ctx context.Context) ([]Image, error) {
 		out = append(out, imageOf(i))
 	}
 	return out, nil
+}
+
+// LargestOf returns the size of the largest image of a repository ("registry/repository");
+// 0 if there is none. CRI does not list layers: an image of the same repository may have
+// up to that of them.
+func LargestOf(images []Image, repository string) (largest int64) {
+	for _, img := range images {
+		for _, name := range slices.Concat(img.Tags, img.Digests) {
+			rest, ok := strings.CutPrefix(name, repository)
+			if ok && (strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "@")) {
+				largest = max(largest, img.Size)
+			}
+		}
+	}
+	return largest
 }
 
 // ImageStatus finds ref in the runtime's store: a name or an ID, resolved as the

@@ -185,7 +185,7 @@ func (p *Puller) prepare(ctx context.Context, req PullRequest, k *report.Check) 
 		skip(k, skipUnavailable, "the runtime did not list its images")
 		return nil, 0, false
 	}
-	free, err = p.room(req)
+	free, err = p.room(req, before)
 	if err != nil {
 		skip(k, skipNoSpace, err.Error())
 		return nil, 0, false
@@ -240,8 +240,10 @@ func (p *Puller) maxBytes() int64 {
 	return p.MaxBytes()
 }
 
-// room returns how many bytes are free, or why that is not enough.
-func (p *Puller) room(req PullRequest) (uint64, error) {
+// room returns how many bytes are free, or why that is not enough for what the image
+// certainly needs beside these images: layers that it shares with them are not pulled
+// again. A pull that needs more is stopped when the free space runs low.
+func (p *Puller) room(req PullRequest, images []Image) (uint64, error) {
 	if p.Space == nil {
 		return 0, errors.New("free space on the image file system is unknown")
 	}
@@ -249,7 +251,11 @@ func (p *Puller) room(req PullRequest) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("free space on the image file system is unknown: %s", report.Clean(err.Error(), 200))
 	}
-	need := uint64(max(req.Bytes, 0)) * footprint
+	var shared int64
+	if named, err := reference.ParseDockerRef(req.Image); err == nil {
+		shared = LargestOf(images, named.Name())
+	}
+	need := uint64(max(req.Bytes-shared, 0)) * footprint
 	if free < reserve || free-reserve < need {
 		return 0, fmt.Errorf("%s free, %s needed, %s kept in reserve", report.Bytes(free), report.Bytes(need), report.Bytes(reserve))
 	}

@@ -476,3 +476,18 @@ func (p *Puller) begin(t *testing.T, image string) *heldEntry {
 	}
 	return h
 }
+
+// What an image of the same repository may share is not needed again.
+func TestRoomBesideTheSameRepository(t *testing.T) {
+	p := &Puller{Space: func() (free, reserve uint64, err error) { return 10 << 20, 1 << 20, nil }}
+	req := PullRequest{Image: "r.lab/app:2", Bytes: 8 << 20}
+	for name, images := range map[string][]Image{
+		"":             {{Tags: []string{"r.lab/apples:1"}, Size: 8 << 20}},
+		"r.lab/app:1":  {{Tags: []string{"r.lab/app:1"}, Size: 7 << 20}},
+		"r.lab/app@sh": {{Digests: []string{"r.lab/app@sha256:00"}, Size: 9 << 20}},
+	} {
+		if _, err := p.room(req, images); (err == nil) != (name != "") {
+			t.Errorf("beside %q: %v", name, err)
+		}
+	}
+}

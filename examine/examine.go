@@ -155,7 +155,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) R
 // result assembles the checks and removes all secrets from them.
 func (e *Examiner) result(known gathered, found probed, pull report.Check, final bool) Result {
 	disk := known.disk
-	if need := found.need(); need > 0 && disk.Outcome == report.Pass {
+	if need := found.needBeside(known.local); need > 0 && disk.Outcome == report.Pass {
 		disk = e.Node.disks.check(known.node.disk, need)
 	}
 	checks := assemble(known, disk, found.checks, pull)

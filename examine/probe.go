@@ -60,6 +60,17 @@ func (p probed) size() int64 { return p.imageBytes(report.KeySize) }
 // need returns the bytes that the image needs on disk; 0 if that is unknown.
 func (p probed) need() int64 { return p.imageBytes(report.KeyNeed) }
 
+// needBeside returns the bytes that the image certainly needs beside an image of the same
+// repository that is on the node, by the check "local/HOST": it may share its layers.
+func (p probed) needBeside(local report.Check) int64 {
+	need, size := p.need(), p.size()
+	shared, _ := strconv.ParseInt(local.Evidence[report.KeySameRepository], 10, 64) // absent: none
+	if size <= 0 || shared <= 0 {
+		return need
+	}
+	return int64(float64(need) * float64(max(size-shared, 0)) / float64(size))
+}
+
 // imageBytes returns a number of bytes that the checks found of the image.
 func (p probed) imageBytes(key string) int64 {
 	for _, c := range p.checks {

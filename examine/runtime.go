@@ -73,6 +73,9 @@ func (n *NodeReader) localImages(ctx context.Context, ref reference.Ref, runtime
 	}
 	_, present, err := n.Runtime.ImageStatusFor(ctx, ref.String(), pod)
 	c.Evidence[report.KeyPresent] = strconv.FormatBool(err == nil && present)
+	if n := cri.LargestOf(images, ref.Domain+"/"+ref.Path); n > 0 {
+		c.Evidence[report.KeySameRepository] = strconv.FormatInt(n, 10)
+	}
 	c.Duration = report.Millis(time.Since(start))
 	return c
 }

@@ -192,7 +192,8 @@ const (
 
 	// local/HOST
 
-	KeyExample = "example" // one image of the registry that is on the node
+	KeyExample        = "example"        // one image of the registry that is on the node
+	KeySameRepository = "sameRepository" // size of the largest image of the same repository that is on the node
 
 	// dns/HOST
 

@@ -6,14 +6,13 @@ package matrix
 // when its mark is no longer needed.
 var verdictTodos = map[string]string{
 	"head-401-get-200": "says cluster-config CredentialsRejected confirmed",
-	"containerd-1.6-and-a-negative-serial-number":           "says node-infrastructure TLSHandshakeFailed likely",
-	"containerd-1.6-and-a-server-of-rsa-key-exchange-only":  "says node-infrastructure TLSHandshakeFailed likely",
-	"containerd-1.6-pulls-signed-schema-1":                  "says registry UnsupportedManifest likely",
-	"disk-has-room-for-what-the-node-lacks-and-a-test-pull": "says node-infrastructure DiskFull likely",
-	"index-for-windows-only":                                "the fix must not say kubernetes.io/arch",
-	"index-of-amd64-v3-only":                                "the fix must not say kubernetes.io/arch",
-	"layer-with-a-url-that-is-dead":                         "the registry answers: the host that does not is another one:",
-	"layer-with-a-url-that-is-dead-unpulled":                "says none Healthy likely",
+	"containerd-1.6-and-a-negative-serial-number":          "says node-infrastructure TLSHandshakeFailed likely",
+	"containerd-1.6-and-a-server-of-rsa-key-exchange-only": "says node-infrastructure TLSHandshakeFailed likely",
+	"containerd-1.6-pulls-signed-schema-1":                 "says registry UnsupportedManifest likely",
+	"index-for-windows-only":                               "the fix must not say kubernetes.io/arch",
+	"index-of-amd64-v3-only":                               "the fix must not say kubernetes.io/arch",
+	"layer-with-a-url-that-is-dead":                        "the registry answers: the host that does not is another one:",
+	"layer-with-a-url-that-is-dead-unpulled":               "says none Healthy likely",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.
