@@ -11,8 +11,6 @@ var verdictTodos = map[string]string{
 	"containerd-1.6-pulls-signed-schema-1":                 "says registry UnsupportedManifest likely",
 	"index-for-windows-only":                               "the fix must not say kubernetes.io/arch",
 	"index-of-amd64-v3-only":                               "the fix must not say kubernetes.io/arch",
-	"layer-with-a-url-that-is-dead":                        "the registry answers: the host that does not is another one:",
-	"layer-with-a-url-that-is-dead-unpulled":               "says none Healthy likely",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.

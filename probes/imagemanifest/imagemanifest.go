@@ -106,6 +106,17 @@ func Sizes(m ocispec.Manifest) (sent, unpacked int64) {
 	return sent, unpacked
 }
 
+// AtURLs returns the layers that have URLs of their own (foreign layers). Those with an
+// invalid digest are left out.
+func AtURLs(m ocispec.Manifest) (out []ocispec.Descriptor) {
+	for _, l := range m.Layers {
+		if len(l.URLs) > 0 && IsDigest(l.Digest) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // Unpacked returns how many layers of a manifest the runtime unpacks, by their media types
 // (containerd's images.IsLayerType); -1 if a layer may be of a type that only some
 // versions know.

@@ -46,6 +46,7 @@ type imageCheck struct {
 	unpacked int                     // layers that the runtime unpacks; -1: not known
 	layers   []ocispec.Descriptor    // the largest first; none: there is nothing to pull
 	noConfig bool                    // the request for the config failed
+	atURLs   []ocispec.Descriptor    // layers that the manifest leads to other addresses
 }
 
 // openImage checks the image as far as its manifests tell.
@@ -273,7 +274,7 @@ func (i *imageCheck) readManifest(body []byte) {
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
 		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
-	i.layers, i.unpacked = imagemanifest.Layers(m), imagemanifest.Unpacked(m)
+	i.layers, i.unpacked, i.atURLs = imagemanifest.Layers(m), imagemanifest.Unpacked(m), imagemanifest.AtURLs(m)
 	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !imagemanifest.IsDigest(d.Digest) }
 	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")

@@ -91,6 +91,15 @@ type layerCheck struct {
 	layer   ocispec.Descriptor
 	check   report.Check
 	facts   evidence.Facts
+	fromURL string // the host of the layer's own URL; empty: the session's host is asked
+}
+
+// leadsTo returns what leads the runtime to another host for a layer.
+func (b *layerCheck) leadsTo(host string) string {
+	if b.fromURL != "" {
+		return "the manifest at " + b.session.host.Name() + " leads a layer to " + report.Clean(host, 80)
+	}
+	return b.session.host.Name() + " redirects layers to " + report.Clean(host, 80)
 }
 
 // run gets one byte of the layer.
@@ -140,14 +149,18 @@ func (b *layerCheck) fail(cause report.Cause, summary string) {
 // elsewhere fails for a fault of the host that the registry redirects to.
 func (b *layerCheck) elsewhere(inner report.Cause, host, what string) {
 	b.facts[report.KeyBlobHost], b.facts[report.KeyInnerCause] = host, string(inner)
-	b.fail(report.BlobHostUnreachable, fmt.Sprintf("%s redirects layers to %s: %s", b.session.host.Name(), report.Clean(host, 80), what))
+	b.fail(report.BlobHostUnreachable, b.leadsTo(host)+": "+what)
 }
 
 func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	name := b.session.host.Name()
-	redirect, elsewhere := errors.AsType[*httpclient.RedirectError](err)
+	host := b.fromURL
+	if redirect, ok := errors.AsType[*httpclient.RedirectError](err); ok {
+		host = redirect.Host
+	}
+	elsewhere := host != ""
 	if elsewhere {
-		b.facts[report.KeyBlobHost] = redirect.Host
+		b.facts[report.KeyBlobHost] = host
 	}
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		b.facts[report.KeyRefused] = blocked.Reason
@@ -173,7 +186,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 		b.facts[report.KeyNotSeen] = "the layer: this diagnosis timed out"
 		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
 	case elsewhere:
-		b.elsewhere(f.Cause, redirect.Host, f.Message)
+		b.elsewhere(f.Cause, host, f.Message)
 		if f.Cause == report.ProxyDenied {
 			b.check.Cause = f.Cause // the proxy refuses that host, and would refuse any layer there
 		}
@@ -186,9 +199,12 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 // answer that is due to our Range alone proves nothing.
 func (b *layerCheck) judge(rep *httpclient.Reply) {
 	name, host := b.session.host.Name(), report.Clean(rep.Host, 80)
-	where := name
-	if rep.Hops > 0 {
+	where, away := name, rep.Hops > 0 || b.fromURL != ""
+	if away {
 		where = host + ", to which " + name + " redirects layers,"
+		if b.fromURL != "" {
+			where = host + ", to which the manifest leads the layer,"
+		}
 	}
 	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
 	missing := rep.Status == http.StatusNotFound
@@ -206,7 +222,7 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 	case (status < 300 || forbidden) && answers.IsWebPage(rep.Header):
 		b.facts[report.KeyContentType] = rep.Header.Get("Content-Type")
 		what := "answers with a web page instead of a layer: a login portal or a filter in between?"
-		if rep.Hops > 0 {
+		if away {
 			b.elsewhere(report.Undetermined, rep.Host, "it "+what)
 			return
 		}
@@ -236,7 +252,7 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 	case missing:
 		b.facts[report.KeyCode] = answers.StoreCode(rep.Body)
 		b.fail(report.LayerCorrupt, where+" does not have a blob that the manifest names (404)")
-	case (forbidden || unauthorized) && rep.Hops > 0:
+	case (forbidden || unauthorized) && away:
 		// The signature of the URL may be invalid, or the store closed to this node's
 		// network: only the store's code tells which.
 		b.facts[report.KeyCode] = answers.StoreCode(rep.Body)

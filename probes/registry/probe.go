@@ -99,13 +99,21 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 	var wg sync.WaitGroup
 	wg.Go(func() { image.readConfig(ctx) })
 	var blobs []report.Check
-	wg.Go(func() { blobs = checkLayers(ctx, sessions, at, image.layers) })
+	wg.Go(func() {
+		if blobs = checkLayerURLs(ctx, sessions, at, image.atURLs); blobs == nil {
+			blobs = checkLayers(ctx, sessions, at, image.layers)
+		}
+	})
 	wg.Wait()
 	if image.noConfig && slices.ContainsFunc(blobs, func(c report.Check) bool { return c.Outcome == report.Pass }) {
 		blobs = checkBlobs(ctx, sessions, at, *image.config) // the runtime needs it like any other blob
 	}
 	at.add(image.done())
 	for i, check := range blobs {
+		if len(image.atURLs) > 0 && check.ID == report.BlobID(at.host.Name()) {
+			at.add(check)
+			continue
+		}
 		sessions[i].describeReferred(ctx, &check, report.KeyBlobHost)
 		sessions[i].add(check)
 	}
