@@ -23,6 +23,10 @@ import (
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
+// noSchema1Since is the version since which containerd does not pull Docker's manifest
+// schema 1, by default or at all.
+const noSchema1Since = "2.0.0"
+
 // onePlatformSince is the version since which containerd's CRI plugin pulls by the transfer
 // service, which takes exactly the node's platform from an index (core/transfer/image,
 // Store.ImageFilter with platforms.Ordered). Before, and with use_local_image_pull, it
@@ -387,6 +391,12 @@ func (i *imageCheck) emulates(arch string) bool {
 }
 
 func (i *imageCheck) unsupported(mediaType string) {
+	signed := mediaType == "application/vnd.docker.distribution.manifest.v1+prettyjws" || mediaType == "text/plain"
+	if signed && !runtimeconfig.AtLeast(i.session.model.version, noSchema1Since) {
+		i.check.Outcome, i.check.Summary = report.Unknown, "the image has Docker's manifest schema 1, which this containerd still pulls"
+		i.facts[report.KeyNotSeen] = "the manifest: of Docker's schema 1, which pullprobe does not read"
+		return
+	}
 	switch mediaType {
 	case "application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws", "text/plain":
 		i.fail(report.UnsupportedManifest, "the image has Docker's manifest schema 1, which containerd does not pull since 2.0: push it again")

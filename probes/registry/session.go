@@ -186,6 +186,7 @@ func (s *session) blockedBeforeDial() string {
 // blocks the path; empty if it is open.
 func (s *session) connectDirectly(ctx context.Context) (blockedBy string) {
 	r := s.prober.Reach(ctx, &s.host)
+	s.forgiveStrictTLS(ctx, r.Checks)
 	s.checks = append(s.checks, r.Checks...)
 	if variable := s.prober.Proxy.Ignored(s.host.Scheme); variable != "" {
 		s.checks[0].Evidence = evidence.With(s.checks[0].Evidence, report.KeyProxyIgnored, variable)
@@ -237,6 +238,9 @@ func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy
 	}
 	h.Check.Evidence = evidence.With(h.Check.Evidence, report.KeyProxy, shown)
 	s.askPlainHTTP(ctx, proxy, &h.Check)
+	inTunnel := []report.Check{h.Check}
+	s.forgiveStrictTLS(ctx, inTunnel)
+	h.Check = inTunnel[0]
 	s.add(h.Check)
 	if h.Check.Outcome != report.Pass {
 		return h.Check.ID

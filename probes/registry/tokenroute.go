@@ -44,7 +44,11 @@ func (s *session) routeToTokenService(ctx context.Context, ch answers.Challenge)
 	if proxy, err := s.prober.Proxy.For(h.Scheme, h.Host); err != nil || proxy != nil {
 		return
 	}
-	reach := func() connect.Route { return s.prober.Reach(ctx, &h) }
+	reach := func() connect.Route {
+		r := s.prober.Reach(ctx, &h)
+		s.forgiveStrictTLS(ctx, r.Checks)
+		return r
+	}
 	mine := true
 	if !h.ExplicitTLS && s.tokenRoutes != nil {
 		once, known := s.tokenRoutes.LoadOrStore(h.Scheme+"://"+h.Host, sync.OnceValue(reach))
