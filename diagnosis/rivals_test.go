@@ -205,7 +205,7 @@ func rivalCasesOfTheNode() []rivalCase {
 	limited := all(reported(RateLimited), ladder(KindManifest, RateLimited))
 	down := all(reported(RegistryUnavailable), ladder(KindManifest, RegistryUnavailable))
 	token := all(reported(TokenServiceFailed), ladder(KindManifest, TokenServiceFailed))
-	lost := all(reported(LayerCorrupt), ladder("", ""), check("blob/"+host, KindBlob, Fail, LayerCorrupt, ev("status", "404")))
+	lost := all(reported(LayerCorrupt), ladder("", ""), check("blob/"+host, KindBlob, Fail, LayerCorrupt, ev("status", "404", "code", "BLOB_UNKNOWN")))
 	unsupported := all(reported(UnsupportedManifest), ladder(KindImage, UnsupportedManifest))
 	config := all(reported(RuntimeConfigInvalid), check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid),
 		blocked("manifest/"+host, KindManifest, "hosts/"+host))

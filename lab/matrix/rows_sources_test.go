@@ -376,7 +376,7 @@ func sourceRows() []row {
 						w.WriteHeader(http.StatusBadRequest)
 						io.WriteString(w, `<Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>`)
 					}))
-				return &subject{image: image, auth: l, args: withoutPull, fix: func() { cdn.setFault(nil) }}
+				return &subject{image: image, auth: l, args: withoutPull, fix: func() { h.setFault(requireBasicAuth(l)) }}
 			},
 			runtime: failsWithAny(`400`), want: any, never: []string{notHealthy},
 		},

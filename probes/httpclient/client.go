@@ -211,7 +211,7 @@ type Reply struct {
 // stricter here than the runtime, which sends them to subdomains and other ports, too. A
 // password that the host refuses is sent to it once.
 func (c *Client) Send(ctx context.Context, r Request) (*Reply, error) {
-	if !r.By.isPassword() {
+	if !r.By.IsPassword() {
 		return c.send(ctx, r)
 	}
 	return c.refused.unlessRefused(r.By, func() (*Reply, error) { return c.send(ctx, r) })
@@ -269,7 +269,8 @@ func (c *Client) send(ctx context.Context, r Request) (*Reply, error) {
 		if r.Method == http.MethodPost && resp.StatusCode < http.StatusTemporaryRedirect { // 301, 302 and 303, as net/http
 			r.Method, r.form, rep.NoForm = http.MethodGet, nil, true
 		}
-		away = away || next.Scheme != first.Scheme || next.Host != first.Host
+		// A question goes with the login to the runtime's own paths only.
+		away = away || r.Question || next.Scheme != first.Scheme || next.Host != first.Host
 		target = next
 	}
 }

@@ -153,8 +153,8 @@ func SameSite(to, from string) bool {
 	return a == b || strings.HasSuffix(a, "."+b)
 }
 
-// isPassword reports whether the login is a user name and a password in a header.
-func (l Login) isPassword() bool { return l.Sent() && !l.IsToken && !l.Anonymous() }
+// IsPassword reports whether the login is a user name and a password in a header.
+func (l Login) IsPassword() bool { return l.Sent() && !l.IsToken && !l.Anonymous() }
 
 // refusedLogins remembers the passwords that a host refused (401): repeated failures may
 // lock an account.

@@ -1,7 +1,7 @@
 package refusal
 
-// Other is a reason of a token service's 401 to a login that is none of the plain ones: a
-// service behind it that fails, a clock, a locked account, or what was not understood.
+// Other is a reason of a token service's 401 to a login beside the plain one: a service
+// behind it that fails, a clock, a locked account.
 const Other = "other"
 
 // plainRejections are texts of a 401 that rejects a login as such: distribution, Docker
@@ -26,15 +26,17 @@ var hintsOfTrouble = []string{
 }
 
 // ReasonOfLogin returns why a token service answers 401 to a login, by the text of its
-// answer: [None] if it rejects the login and gives no other reason, or no text; or else
-// [Other].
+// answer: [None] if it rejects the login and gives no other reason, or no text; [Other] if
+// it has words of another one; empty if it was not understood.
 func ReasonOfLogin(text string) string {
 	message, plain := refusalMessage(text)
 	switch {
-	case message == "" && plain:
-		return None
-	case !plain, hints(message), hasWord(message, hintsOfTrouble), !containsAny(message, plainRejections):
+	case !plain:
+		return "" // a page, or cut off
+	case hints(message), hasWord(message, hintsOfTrouble):
 		return Other
+	case message == "", containsAny(message, plainRejections):
+		return None
 	}
-	return None
+	return ""
 }

@@ -25,7 +25,8 @@ func TestReasonOfLogin(t *testing.T) {
 		{"a clock", probetest.OCIError("UNAUTHORIZED", "request expired: the client's clock differs by more than 5 minutes"), Other},
 		{"locked", probetest.OCIError("UNAUTHORIZED", "account is locked: too many failed login attempts, try again in 15 minutes"), Other},
 		{"another language", probetest.OCIError("UNAUTHORIZED", "Zugang gesperrt: Prüfung läuft"), Other},
-		{"a page", "<html><body>Unauthorized</body></html>", Other},
+		{"a page", "<html><body>Unauthorized</body></html>", ""},
+		{"other words", probetest.OCIError("DENIED", "as it pleases"), ""},
 	} {
 		if got := ReasonOfLogin(tt.body); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.product, got, tt.want)

@@ -43,14 +43,16 @@ type imageCheck struct {
 	facts   evidence.Facts
 	start   time.Time
 
-	matcher  platforms.MatchComparer
-	inIndex  platforms.MatchComparer // what the runtime takes from an index
-	platform *ocispec.Platform       // by the index; nil: there is no index, or it has none
-	config   *ocispec.Descriptor     // nil: the manifest is not that of a container image
-	unpacked int                     // layers that the runtime unpacks; -1: not known
-	layers   []ocispec.Descriptor    // the largest first; none: there is nothing to pull
-	noConfig bool                    // the request for the config failed
-	atURLs   []ocispec.Descriptor    // layers that the manifest leads to other addresses
+	matcher    platforms.MatchComparer
+	inIndex    platforms.MatchComparer // what the runtime takes from an index
+	platform   *ocispec.Platform       // by the index; nil: there is no index, or it has none
+	config     *ocispec.Descriptor     // nil: the manifest is not that of a container image
+	unpacked   int                     // layers that the runtime unpacks; -1: not known
+	layers     []ocispec.Descriptor    // the largest first; none: there is nothing to pull
+	configIn   *httpclient.Reply       // the answer to the request for the config; nil: there is none
+	configRead bool                    // the config was requested
+	noConfig   bool                    // the request for the config failed
+	atURLs     []ocispec.Descriptor    // layers that the manifest leads to other addresses
 }
 
 // openImage checks the image as far as its manifests tell.
@@ -297,9 +299,10 @@ func (i *imageCheck) readManifest(body []byte) {
 // readConfig gets the config blob, which names the image's platform. The runtime
 // does not compare the platform if there is no index: it pulls any.
 func (i *imageCheck) readConfig(ctx context.Context) {
-	if i.config == nil {
+	if i.config == nil || i.configRead {
 		return
 	}
+	i.configRead = true
 	r := i.session.planned(requests.FetchBlob, "", i.config.Digest.String(), i.config.MediaType)
 	r.By, r.Limit = i.session.manifest.login, httpclient.MaxBytes
 	rep, _, err := i.session.sendAsRuntime(ctx, r, i.session.lastOfAll)
@@ -308,6 +311,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 			rep, err = other, nil
 		}
 	}
+	i.configIn = rep
 	i.noConfig = err != nil || rep.Status != http.StatusOK || answers.IsWebPage(rep.Header)
 	if i.noConfig || rep.Cut || rep.Encoded != "" {
 		if i.platform == nil {
@@ -337,6 +341,19 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 		i.fail(report.LayerCorrupt, fmt.Sprintf("the config of %s has %d layers, its manifest %d: the runtime does not unpack it",
 			i.session.ref.Path, n, i.unpacked))
 	}
+}
+
+// configRefused reads the config, and returns "blob/<host>" if it was refused.
+func (i *imageCheck) configRefused(ctx context.Context) *report.Check {
+	i.readConfig(ctx)
+	rep := i.configIn
+	if rep == nil || rep.Status != http.StatusUnauthorized && rep.Status != http.StatusForbidden {
+		return nil
+	}
+	b := &layerCheck{session: i.session, layer: *i.config, facts: evidence.Facts{}}
+	b.check = report.Check{ID: report.BlobID(i.session.host.Name()), Kind: report.KindBlob, Target: i.config.Digest.String()}
+	b.answered(rep)
+	return &b.check
 }
 
 // comparePlatform judges the platform of the config.

@@ -116,21 +116,29 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 		}
 	}
 	took := time.Since(start)
+	if err == nil {
+		b.answered(rep)
+	} else {
+		b.facts[report.KeyBlobSize] = strconv.FormatInt(b.layer.Size, 10)
+		b.facts[report.KeyUsedCredential] = b.session.manifest.login.Cred.Source
+		b.noAnswer(err, took)
+		b.check.Evidence = b.facts.Checked()
+	}
 	b.check.Duration = report.Millis(took)
+	return b.check
+}
+
+// answered fills in the check of a layer, or a config, from the answer.
+func (b *layerCheck) answered(rep *httpclient.Reply) {
 	b.facts[report.KeyBlobSize] = strconv.FormatInt(b.layer.Size, 10)
 	b.facts[report.KeyUsedCredential] = b.session.manifest.login.Cred.Source
-	if err != nil {
-		b.noAnswer(err, took)
-	} else {
-		if rep.Hops > 0 {
-			b.facts[report.KeyBlobHost] = rep.Host
-		}
-		b.facts[report.KeyStatus] = strconv.Itoa(rep.Status)
-		b.judge(rep)
-		b.readRefusal(rep)
+	if rep.Hops > 0 {
+		b.facts[report.KeyBlobHost] = rep.Host
 	}
+	b.facts[report.KeyStatus] = strconv.Itoa(rep.Status)
+	b.judge(rep)
+	b.readRefusal(rep)
 	b.check.Evidence = b.facts.Checked()
-	return b.check
 }
 
 func (b *layerCheck) get(ctx context.Context, by httpclient.Login) (*httpclient.Reply, error) {

@@ -96,6 +96,14 @@ func inspectImage(ctx context.Context, sessions []*session, at *session) {
 		skipped.Evidence = evidence.With(skipped.Evidence, report.KeyNotSeen, "the layers: their digests are unknown")
 		return
 	}
+	if len(sessions) == 1 && at.manifest.login.IsPassword() {
+		// As the runtime, the config first: where it is refused, the password goes to no layer.
+		if check := image.configRefused(ctx); check != nil {
+			at.add(image.done())
+			at.add(*check)
+			return
+		}
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { image.readConfig(ctx) })
 	var blobs []report.Check
