@@ -51,7 +51,7 @@ func allRules() ruleSet {
 			verdictsOfAClearPath(),
 			verdictsOfTheMessage(),
 		),
-		causes:      slices.Concat(causesOfAnonymity(), causesInAnswers(), causesOnTheNetwork(), causesInMirrors()),
+		causes:      slices.Concat(causesOfAnonymity(), causesInAnswers(), causesInLostLogins(), causesOnTheNetwork(), causesInMirrors()),
 		confidences: confidenceRules(),
 		weaknesses:  allWeaknesses(),
 		rivalries:   allRivalries(),
