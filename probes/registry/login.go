@@ -120,12 +120,14 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 // withoutLogin corrects an attempt whose token is one without the login: what the host
 // refuses then is no answer to the login.
 func (a *attempt) withoutLogin(name string, token *tokenResult) {
-	if a.check.Outcome != report.Fail || !a.check.Cause.AboutLogin() && a.status != http.StatusNotFound {
+	if a.check.Outcome != report.Fail {
 		return
 	}
-	a.check.Cause = report.TokenServiceFailed
-	a.check.Summary = name + " refuses the token (" + strconv.Itoa(a.status) + "): " + token.loginLost
 	a.check.Evidence = evidence.With(a.check.Evidence, report.KeyLoginNotSent, token.loginLost)
+	if a.check.Cause.AboutLogin() {
+		a.check.Cause = report.TokenServiceFailed
+		a.check.Summary = name + " refuses the token (" + strconv.Itoa(a.status) + "): " + token.loginLost
+	}
 }
 
 // endedBefore returns the attempt that ended before the manifest was requested;
