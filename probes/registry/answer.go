@@ -43,7 +43,8 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 		a.fail(5, report.Undetermined, name+" has "+what+", but sends no media type with it: the runtime takes it for a layer, and fails")
 		a.final, e[report.KeyNoContentType] = true, report.True
 	case status >= 200 && status < 300 && s.digestNotValid(rep):
-		a.fail(5, report.RegistryUnavailable, name+" has "+what+", but sends a Docker-Content-Digest that is not valid: the runtime rejects the answer")
+		a.fail(5, report.RegistryUnavailable, name+" has "+what+
+			", but sends a Docker-Content-Digest that is not valid: the runtime rejects the answer")
 		a.final, e[report.KeyDigest] = true, evidence.Word(rep.Header.Get("Docker-Content-Digest"), 80)
 	case status >= 200 && status < 300:
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9

@@ -187,7 +187,8 @@ func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size 
 	i.facts[report.KeyRetried] = retriedFact(answers)
 	if i.failed(rep, err) && s.budget.TakeManifest() {
 		if other := i.askNext(ctx, requests.FetchManifest, object, kind); other != nil {
-			i.facts[report.KeyNote] = s.host.Name() + " has the manifest by HEAD, and does not give it: the runtime gets it from " + i.next.host.Name()
+			i.facts[report.KeyNote] = s.host.Name() + " has the manifest by HEAD, and does not give it: the runtime gets it from " +
+				i.next.host.Name()
 			rep, err = other, nil
 		}
 	}
@@ -224,6 +225,7 @@ func (i *imageCheck) askNext(ctx context.Context, st requests.Step, object, kind
 func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size int64) bool {
 	s := i.session
 	answered := s.host.Name() + " has " + s.ref.Path + " by HEAD, but answers GET of the manifest " + report.Clean(object, 80) + " with "
+	same := !imagemanifest.IsSHA256(object) || object == imagemanifest.SHA256(rep.Body)
 	switch {
 	case rep.Status != http.StatusOK:
 		a := s.judge(rep, s.manifest.login)
@@ -244,12 +246,12 @@ func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size i
 		i.facts[report.KeyNotSeen] = "the manifest: compressed as " + evidence.Word(rep.Encoded, 20)
 	case rep.Cut:
 		i.tooLarge()
-	case i.facts[report.KeyIndex] == "" && size > 0 && int64(len(rep.Body)) != size && (!imagemanifest.IsSHA256(object) || object == imagemanifest.SHA256(rep.Body)):
+	case i.facts[report.KeyIndex] == "" && size > 0 && int64(len(rep.Body)) != size && same:
 		// The manifest is the right one: what is wrong is the answer to HEAD.
 		i.facts[report.KeyManifestSize] = strconv.Itoa(len(rep.Body))
-		i.fail(report.RegistryUnavailable, fmt.Sprintf("%s answers HEAD of the manifest with a length of %d bytes, and GET with %d: the runtime rejects it",
-			s.host.Name(), size, len(rep.Body)))
-	case size > 0 && int64(len(rep.Body)) != size, imagemanifest.IsSHA256(object) && object != imagemanifest.SHA256(rep.Body):
+		i.fail(report.RegistryUnavailable, fmt.Sprintf("%s answers HEAD of the manifest with a length of %d bytes, and GET with %d: "+
+			"the runtime rejects it", s.host.Name(), size, len(rep.Body)))
+	case size > 0 && int64(len(rep.Body)) != size, !same:
 		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = imagemanifest.SHA256(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
