@@ -44,7 +44,7 @@ func (a adviser) fixTemplate() string {
 	}
 	special := cmp.Or(
 		a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfSecret(), a.fixOfLayers(),
-		a.fixOfAnswer(), a.fixOfTrust(), a.fixOfNode(),
+		a.fixOfAnswer(), a.fixOfTrust(), a.fixOfPlatform(), a.fixOfNode(),
 	)
 	if special != "" {
 		return special

@@ -5,9 +5,7 @@ package matrix
 // verdictTodos has, by row, today's verdict where the row wants another one. A row fails
 // when its mark is no longer needed.
 var verdictTodos = map[string]string{
-	"head-401-get-200":       "says cluster-config CredentialsRejected confirmed",
-	"index-for-windows-only": "the fix must not say kubernetes.io/arch",
-	"index-of-amd64-v3-only": "the fix must not say kubernetes.io/arch",
+	"head-401-get-200": "says cluster-config CredentialsRejected confirmed",
 }
 
 // fixTodos has, by row, why the fix is not a command that works yet.
