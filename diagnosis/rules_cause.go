@@ -328,7 +328,8 @@ func missingSecret(e *evaluation, o facts.Obstacle) facts.Obstacle {
 // publicAddress reports whether a target is an address of the internet.
 func publicAddress(target string) bool {
 	a, err := netip.ParseAddrPort(target)
-	return err == nil && a.Addr().IsGlobalUnicast() && !a.Addr().IsPrivate()
+	shared := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10) // RFC 6598
+	return err == nil && a.Addr().IsGlobalUnicast() && !a.Addr().IsPrivate() && !shared.Contains(a.Addr().Unmap())
 }
 
 // existsAtAll asks what no anonymous request shows.
@@ -366,7 +367,7 @@ func wrongAnswer(e *evaluation, o facts.Obstacle) facts.Obstacle {
 		// runtime's address may be the registry's as well, and out of order; or a
 		// private one that is meant, with a wrong certificate.
 		o = o.WithRootCause(report.ResolverWrongAnswer, name.ID, c.ID)
-		inside := slices.Contains([]string{"private", "shared"}, name.Evidence[report.KeySpecial]) && publicAddress(c.Target)
+		inside := !publicAddress(o.Check.Target) && publicAddress(c.Target)
 		if o.Check.Cause == report.CertificateNameMismatch && !inside || facts.ImpossibleAddress(e.Evidence, host) {
 			return o
 		}
