@@ -15,9 +15,8 @@ run() { # run SCREEN SHOWN COMMAND…: writes the line SHOWN, then the output of
 # wide: the kubelet's error and pullprobe's answer.
 events() {
   $lab kubectl describe pod -n shop web | sed -E 's/([^ ])  +/\1  /g' >$screens/web.events
-  for event in 'Failed to pull image' ImagePullDiagnosed; do
-    grep -m 1 "$event" $screens/web.events | fold -s -w 92 | sed -E '2,$s/^/      /; s/ +$//'
-  done
+  grep -m 1 'Failed to pull image' $screens/web.events | fold -s -w 92 | sed -E '2,$s/^/      /; s/ +$//'
+  awk '/^  (Normal|Warning)/ { shown = /ImagePullDiagnosed/ } shown' $screens/web.events | fold -s -w 98 | sed -E 's/ +$//'
 }
 $lab inject node-b registry-dropped
 trap '$lab lift node-b registry-dropped' EXIT
