@@ -32,7 +32,8 @@ var manifestIn = regexp.MustCompile(`reading manifest ([\w.:-]{1,200}) in (\S{1,
 
 // imageName matches a name of a registry, a repository, and a tag or a digest, as the
 // kubelet accepts them. It is not exact: what is not valid matches too.
-var imageName = regexp.MustCompile(`^(?:([A-Za-z0-9-]*[.:][A-Za-z0-9.:-]*|localhost)/)?([a-z0-9][a-z0-9._/-]*)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$`)
+var imageName = regexp.MustCompile(`^(?:([A-Za-z0-9-]*[.:][A-Za-z0-9.:-]*|localhost)/)?` +
+	`([a-z0-9][a-z0-9._/-]*)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$`)
 
 // imageIn returns the image that a message names; the zero Image if it names none.
 func imageIn(text string) Image {

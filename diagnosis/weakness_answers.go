@@ -2,9 +2,75 @@ package diagnosis
 
 import (
 	"cmp"
+	"strings"
 
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
 )
+
+// weaknessesOfMachines are those of answers that another machine of the host, or another
+// host, may give otherwise.
+func weaknessesOfMachines() []weakness {
+	return []weakness{
+		{"address-disputed", "the hosts file or the resolvers of the node lead to different machines, and only one answered", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			host := facts.AnsweringHost(c)
+			name := f.Get(report.DNSID(host))
+			says, other := name.Evidence[report.KeyDNSSays], "the other address of "+host
+			if says != "" {
+				other += " (" + says + ")"
+			}
+			question := "send the same request to " + other + ": the one that answered may be an old machine"
+			if name.Evidence[report.KeyFrom] == "hosts" && !strings.ContainsAny(says, ".:") { // an rcode, or no answer
+				question = "check whether the address of " + host + " in the hosts file of this node is right: DNS does not know the name"
+			}
+			pinned := name.Evidence[report.KeyFrom] == "hosts" && (says == "" || name.Is(report.KeyDisagree))
+			// The resolvers of a public registry's name give different addresses by design.
+			return question, facts.IsAnswer(c) && !facts.SameAnswer(c, report.KeyAnswerElsewhere) &&
+				(pinned || name.Is(report.KeyDisagree) && !facts.IsOneService(f.Evidence, host))
+		}},
+		{"one-machine-of-several", "the host has several addresses, and only the first machine answered", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			host := facts.AnsweringHost(c)
+			question := "send the same request to every address of " + host + " (" + f.Fact(report.DNSID(host), report.KeyAddresses) +
+				"): only one machine was asked"
+			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, host) &&
+				!facts.IsOneService(f.Evidence, host) && !facts.SameAnswer(c, report.KeyOtherMachines)
+		}},
+		{"manifest-from-another-host", "the registry redirects the request for the manifest, and only the other host answered", func(
+			_ finding, c report.Check,
+		) (string, bool) {
+			other := c.Evidence[report.KeyRedirectedTo]
+			return "check whether " + other + " has what " + c.Host + " has: it may lag behind",
+				facts.IsAnswer(c) && c.Kind == report.KindManifest && other != "" && other != c.Host
+		}},
+		{"answered-by-a-cache", "a cache in front of the registry gave the answer", func(_ finding, c report.Check) (string, bool) {
+			return "send the same request to " + c.Host + " past the cache in front of it (" + c.Evidence[report.KeyCached] +
+					"): its answer is older",
+				facts.IsAnswer(c) && c.Evidence[report.KeyCached] != ""
+		}},
+		{"public-registry-inside", "the name of a public registry leads to a private address", func(f finding, c report.Check) (string, bool) {
+			return "check which machine answers for " + c.Host + " at " + f.Fact(report.DNSID(c.Host), report.KeyAddresses) +
+				": a public registry has no private address", facts.IsAnswer(c) && facts.UnexpectedClass(f.Evidence, c.Host, "private", "shared")
+		}},
+		{"token-service-under-a-wildcard", "any name beside that of the token service leads to the same address", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			host := facts.AnsweringHost(c)
+			return "check whether " + host + " is the token service of " + c.Host + ": any other name of its domain leads to the same address",
+				facts.IsAnswer(c) && c.Kind == report.KindToken && host != c.Host && f.Fact(report.DNSID(host), report.KeySibling) == "same"
+		}},
+		{"sent-elsewhere", "a file of the node sends the pull to another registry, or another path, than the image names", func(
+			f finding, c report.Check,
+		) (string, bool) {
+			question := "check whether " + f.Fact(report.HostsID(f.Domain()), report.KeyFile) + " should send pulls of " + f.Domain() + " to " +
+				c.Host + f.PathOf(c.Host) + ", which is not what the image names"
+			return question, facts.IsAnswer(c) && f.SentElsewhere(c.Host)
+		}},
+	}
+}
 
 // weaknessesOfAnswers are those of answers that may mean something else.
 func weaknessesOfAnswers() []weakness {

@@ -131,7 +131,8 @@ var fixes = map[Cause]string{
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "1. " + createPullSecret + "\n2. {attach}",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}; if it has no other registry, create it again, " +
-		"with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" + createSecret + "{secret}" + loginFlags,
+		"with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		createSecret + "{secret}" + loginFlags,
 	CredentialsExpired: "renew the credentials for {registry} in {source}",
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",

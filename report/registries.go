@@ -75,7 +75,8 @@ func (s *Sweep) writeRegistries(w io.Writer) {
 	fixes := 0
 	for _, r := range list {
 		s.writeRow(w, r)
-		if _, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host}); r.State.Bad() && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
+		_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
+		if r.State.Bad() && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
 			linesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
 			fixes++
 		}
