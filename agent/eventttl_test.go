@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -20,8 +21,13 @@ func TestEventOutlivesItsTTL(t *testing.T) {
 		}
 	}
 	ttl := lasts / 5
-	w := newWorld(t)
+	if testing.Short() {
+		t.Skip("starts a kube-apiserver")
+	}
 	shared, err := sharedAPI()
+	if errors.Is(err, errNoAPIServer) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +35,7 @@ func TestEventOutlivesItsTTL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w = newWorldAt(t, api)
+	w := newWorldAt(t, api)
 	w.pod("stuck", examinetest.StartImages(t).Absent(), backOff)
 	renew := func(a *Agent) {
 		s := a.live.Get()
