@@ -1,4 +1,4 @@
-package registry
+package refusal
 
 import (
 	"github.com/pullprobe/pullprobe/evidence"
