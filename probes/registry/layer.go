@@ -16,6 +16,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -308,6 +309,13 @@ func (b *layerCheck) wrongSize(size int64, where string) {
 func notOfARegistry(rep *httpclient.Reply) bool {
 	text := strings.TrimSpace(string(rep.Body))
 	return answers.StoreCode(rep.Body) == "" && text != "" && !strings.HasPrefix(text, "{")
+}
+
+// readRefusal adds to "blob/<host>" the reason of the refusal.
+func (b *layerCheck) readRefusal(rep *httpclient.Reply) {
+	if b.check.Outcome == report.Fail {
+		b.facts[report.KeyRefusedFor] = refusal.ReasonOfAnswer(rep)
+	}
 }
 
 func inBrackets(s string) string {

@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"net/url"
-	"path"
 	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/missing"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -34,23 +33,6 @@ type manifestState struct {
 // found reports whether the host has the manifest.
 func (s *session) found() bool {
 	return s.manifest.asked && s.checks[s.manifest.at].Outcome == report.Pass
-}
-
-// apiURL returns a URL of the registry API as containerd builds it: a request to
-// a mirror has the mirrored domain as ?ns=.
-func (s *session) apiURL(query url.Values, parts ...string) string {
-	if query == nil {
-		query = url.Values{}
-	}
-	if s.host.IsMirrorOf(s.ref.Domain) {
-		query.Set("ns", s.ref.Domain)
-	}
-	p := path.Join(append([]string{"/", s.host.Path, s.ref.Path}, parts...)...)
-	u := s.host.Scheme + "://" + s.host.Host + p
-	if len(query) > 0 {
-		u += "?" + query.Encode()
-	}
-	return u
 }
 
 // resolveStep returns the step by which the runtime resolves the image.
@@ -226,4 +208,23 @@ func (s *session) image() string {
 		return s.ref.Path + "@" + s.ref.Digest
 	}
 	return s.ref.Path + ":" + s.ref.Tag
+}
+
+// explainRefusal adds to "manifest/<host>" why the manifest was refused; last is the
+// registry itself.
+func (s *session) explainRefusal(ctx context.Context, last bool) {
+	if !s.manifest.asked || s.checks[s.manifest.at].Outcome != report.Fail {
+		return
+	}
+	m := missing.Manifest{
+		Host: s.host, Last: last, Ref: s.ref,
+		Status: s.manifest.status, Login: s.manifest.login,
+		V2Refused: report.Find(s.checks, report.RegistryID(s.host.Name())).Evidence[report.KeyStatus] == "403",
+		Client:    s.client, Budget: s.budget,
+		LogIn: func(ctx context.Context, repository string) httpclient.Login {
+			by, _ := s.logIn(ctx, s.manifest.challenge, s.manifest.login.Cred, repository)
+			return by
+		},
+	}
+	s.checks[s.manifest.at] = m.Explain(ctx, s.checks[s.manifest.at])
 }

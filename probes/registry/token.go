@@ -19,6 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -203,6 +204,17 @@ func (s *session) tokenFault(err error, realm *url.URL, took time.Duration) toke
 	facts := evidence.With(f.Facts, report.KeyInnerCause, cmp.Or(f.Facts[report.KeyInnerCause], string(f.Cause)))
 	t := tokenFailed(cause, f.Message, withProxyFor(facts, realm.Host))
 	t.took = took
+	return t
+}
+
+// withRefusal adds the reason of a refusal to the facts of a token service's answer.
+func (t tokenResult) withRefusal(rep *httpclient.Reply) tokenResult {
+	switch {
+	case t.cause == report.CredentialsRejected && rep.Encoded == "" && !rep.Cut:
+		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusal.ReasonOfLogin(string(rep.Body)))
+	case t.outcome == report.Fail:
+		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusal.ReasonOfAnswer(rep))
+	}
 	return t
 }
 
