@@ -133,7 +133,9 @@ func FuzzToken(f *testing.F) {
 		}
 		s := answered(status, "application/json", body)
 		ch := answers.Challenge{Bearer: true, Realm: "https://auth.lab/token", Service: "lab"}
-		got := s.fetchToken(context.Background(), ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"})
+		got := s.authorizer().tokenFetch(
+			ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"},
+		).fetch(context.Background())
 		sane(t, tokenCheck("r.lab", ch, []tokenResult{got}))
 	})
 }

@@ -110,7 +110,7 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	rep, err := b.get(ctx, b.session.manifest.login)
 	if err == nil && rep.Status == http.StatusUnauthorized && rep.Hops == 0 && !b.session.manifest.login.Sent() {
 		if ch, ok := answers.ReadChallenge(rep.Header); ok {
-			by, _ := b.session.logIn(ctx, ch, b.session.manifest.login.Cred, b.session.ref.Path)
+			by, _ := b.session.authorizer().logIn(ctx, ch, b.session.manifest.login.Cred, b.session.ref.Path)
 			if by.Sent() {
 				rep, err = b.get(ctx, by)
 			}

@@ -91,7 +91,7 @@ func (c *manifestCheck) loginPlaces() []string {
 // tryLogin requests the manifest with one login.
 func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credential) (attempt, *tokenResult) {
 	s := c.session
-	by, token := s.logIn(ctx, c.challenge, cred, s.ref.Path)
+	by, token := s.authorizer().logIn(ctx, c.challenge, cred, s.ref.Path)
 	a, ended := c.endedBefore(by, token)
 	if !ended {
 		start := time.Now()
@@ -158,14 +158,14 @@ func (c *manifestCheck) endedBefore(by httpclient.Login, token *tokenResult) (a 
 		}
 		a.check.BlockedBy = report.TokenID(s.host.Name())
 	case by.Withheld != "":
-		a.rank, a.check = 4, s.withheldCheck(by)
+		a.rank, a.check = 4, withheldCheck(s.host.Name(), by)
 	case httpclient.AddsLogin(s.host.Header) && s.host.Scheme == "https":
 		a.rank, a.source = 1, "node hosts.toml"
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsRejected
 		a.check.Summary = s.host.Name() + " rejects the login that hosts.toml adds (401), and there are no other credentials"
 		a.check.Evidence = evidence.Facts{report.KeyStatus: "401"}
 	case httpclient.AddsLogin(s.host.Header):
-		a.rank, a.check = 4, s.withheldCheck(httpclient.Login{Withheld: logins.OverPlainHTTP})
+		a.rank, a.check = 4, withheldCheck(s.host.Name(), httpclient.Login{Withheld: logins.OverPlainHTTP})
 	default:
 		a.rank = 1
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing

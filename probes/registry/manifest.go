@@ -145,7 +145,7 @@ func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 
 // tryLogins sends the request with each login until an answer is final.
 func (c *manifestCheck) tryLogins(ctx context.Context) {
-	for i, cred := range c.session.loginsFor(c.session.target.Credentials) {
+	for i, cred := range c.session.authorizer().loginsFor(c.session.target.Credentials) {
 		a, token := c.tryUnlessRejected(ctx, cred)
 		if token != nil {
 			c.tokens = append(c.tokens, *token)
@@ -222,7 +222,7 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 		V2Refused: report.Find(s.checks, report.RegistryID(s.host.Name())).Evidence[report.KeyStatus] == "403",
 		Client:    s.client, Budget: s.budget,
 		LogIn: func(ctx context.Context, repository string) httpclient.Login {
-			by, _ := s.logIn(ctx, s.manifest.challenge, s.manifest.login.Cred, repository)
+			by, _ := s.authorizer().logIn(ctx, s.manifest.challenge, s.manifest.login.Cred, repository)
 			return by
 		},
 	}

@@ -71,6 +71,14 @@ func (s *session) addSecret(secret string) {
 	}
 }
 
+// authorizer returns what logs in at the host.
+func (s *session) authorizer() authorizer {
+	return authorizer{
+		client: s.client, host: s.host, domain: s.ref.Domain, guess: s.model.guess,
+		route: s.tokenPath, sent: s.sentLogins, secret: s.addSecret,
+	}
+}
+
 // A header of hosts.toml, and a token, is taken for a secret from this length on.
 // Shorter headers, such as "true", are part of many texts. The token service
 // chooses the token, and must not be able to remove words from a report.

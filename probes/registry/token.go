@@ -62,28 +62,63 @@ func realmURL(c answers.Challenge) (*url.URL, *tokenResult) {
 	return realm, nil
 }
 
-// fetchToken requests a token to pull repo as containerd does: with a login by POST,
+// tokenFetch gets a token to pull one repository from one token service with one login.
+type tokenFetch struct {
+	authorizer authorizer
+	challenge  answers.Challenge
+	realm      *url.URL
+	repository string
+	cred       credentials.Credential // without a secret: anonymous
+}
+
+func (a authorizer) tokenFetch(ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential) tokenFetch {
+	return tokenFetch{a, ch, realm, repository, cred}
+}
+
+// once gets a token, unless the realm has refused this login to another host of the same
+// image.
+func (f tokenFetch) once(ctx context.Context) tokenResult {
+	sent := f.authorizer.sent
+	if _, secret := httpclient.UsernameAndSecret(f.cred); secret == "" || sent == nil {
+		return f.fetch(ctx)
+	}
+	one := sent.at(f.realm, f.cred, f.repository)
+	one.Lock()
+	defer one.Unlock()
+	if one.refused != nil {
+		t := *one.refused
+		t.message += ", as it did for another host of this image"
+		t.clock, t.took = nil, 0
+		return t
+	}
+	t := f.fetch(ctx)
+	if t.status == http.StatusUnauthorized || t.status == http.StatusForbidden {
+		one.refused = &t
+	}
+	return t
+}
+
+// fetch requests a token as containerd does: with a login by POST,
 // and by GET after some answers to it ([requests.GetsTokenAfter]); without one by GET. A password
 // is sent by GET first: a realm that refuses it gets it only once, where containerd
-// would send it twice. A login without a secret is anonymous.
-func (s *session) fetchToken(
-	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
-) tokenResult {
-	username, secret := httpclient.UsernameAndSecret(cred)
+// would send it twice.
+func (f tokenFetch) fetch(ctx context.Context) tokenResult {
+	realm := f.realm
+	username, secret := httpclient.UsernameAndSecret(f.cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
 		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
-	if t, blocked := s.tokenPath.blocked(realm); blocked {
+	if t, blocked := f.authorizer.route.blocked(realm); blocked {
 		return t
 	}
 	var t tokenResult
 	switch {
 	case secret == "":
-		t, _ = s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+		t, _ = f.ask(ctx, http.MethodGet)
 	case username == "":
-		t = s.fetchWithIdentityToken(ctx, ch, realm, repo, cred)
+		t = f.withIdentityToken(ctx)
 	default:
-		t = s.fetchWithPassword(ctx, ch, realm, repo, cred)
+		t = f.withPassword(ctx)
 	}
 	if realm.Scheme == "http" {
 		t.facts = evidence.With(t.facts, report.KeyRealmPlain, report.True)
@@ -97,24 +132,20 @@ func (s *session) fetchToken(
 	return t
 }
 
-// fetchWithIdentityToken gets a token by POST, or by GET where the service has no POST.
-func (s *session) fetchWithIdentityToken(
-	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
-) tokenResult {
-	post, posted := s.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+// withIdentityToken gets a token by POST, or by GET where the service has no POST.
+func (f tokenFetch) withIdentityToken(ctx context.Context) tokenResult {
+	post, posted := f.ask(ctx, http.MethodPost)
 	if !posted || !requests.GetsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
 		return post // after 401 too: the service has refused the login, and need not get it again
 	}
-	get, _ := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+	get, _ := f.ask(ctx, http.MethodGet)
 	return get.withStatuses(post, get)
 }
 
-// fetchWithPassword gets a token for a password. What the runtime gets is decided by
+// withPassword gets a token for a password. What the runtime gets is decided by
 // the answer to its POST, unless that makes it send the GET.
-func (s *session) fetchWithPassword(
-	ctx context.Context, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
-) tokenResult {
-	get, got := s.askForToken(ctx, http.MethodGet, ch, realm, repo, cred)
+func (f tokenFetch) withPassword(ctx context.Context) tokenResult {
+	get, got := f.ask(ctx, http.MethodGet)
 	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
 	if !got || refused {
 		if got {
@@ -122,11 +153,11 @@ func (s *session) fetchWithPassword(
 		}
 		return get
 	}
-	post, posted := s.askForToken(ctx, http.MethodPost, ch, realm, repo, cred)
+	post, posted := f.ask(ctx, http.MethodPost)
 	switch {
 	case !posted && post.outcome != report.Fail:
 		return get // a redirect, or the end of the diagnosis
-	case posted && requests.GetsTokenAfter(post.status, cred.Username):
+	case posted && requests.GetsTokenAfter(post.status, f.cred.Username):
 		return get.withStatuses(post, get)
 	case post.outcome == report.Fail && get.outcome == report.Pass && post.status != http.StatusTooManyRequests:
 		// The login is good by the service's own word; what fails is the request.
@@ -147,24 +178,22 @@ func (t tokenResult) withStatuses(post, get tokenResult) tokenResult {
 	return t
 }
 
-// askForToken sends one request for a token. It reports whether there was an answer.
-func (s *session) askForToken(
-	ctx context.Context, method string, ch answers.Challenge, realm *url.URL, repo string, cred credentials.Credential,
-) (tokenResult, bool) {
-	start := time.Now()
-	rep, err := s.client.Send(ctx, httpclient.TokenRequest(method, realm, ch.Service, ch.Scopes, repo, cred))
+// ask sends one request for a token. It reports whether there was an answer.
+func (f tokenFetch) ask(ctx context.Context, method string) (tokenResult, bool) {
+	start, ch := time.Now(), f.challenge
+	rep, err := f.authorizer.client.Send(ctx, httpclient.TokenRequest(method, f.realm, ch.Service, ch.Scopes, f.repository, f.cred))
 	if err != nil {
-		return s.tokenFault(err, realm, time.Since(start)), false
+		return f.fault(err, time.Since(start)), false
 	}
-	_, secret := httpclient.UsernameAndSecret(cred)
+	_, secret := httpclient.UsernameAndSecret(f.cred)
 	t := readToken(rep, method, secret == "")
-	if t.cause == report.CredentialsMissing && answers.HidesMissing(s.ref.Domain) {
+	if t.cause == report.CredentialsMissing && answers.HidesMissing(f.authorizer.domain) {
 		t.cause = report.AccessDeniedOrMissing // it says the same of what does not exist
 	}
 	t.status, t.took = rep.Status, rep.Took
 	if secret != "" && (rep.NoForm || rep.Dropped) {
 		t.loginLost = "the token service redirects " + method + " to " + report.Clean(rep.Host, 80) + ", and the login is lost there"
-		if t.outcome == report.Pass && rep.Dropped && httpclient.SameSite(rep.Host, realm.Host) {
+		if t.outcome == report.Pass && rep.Dropped && httpclient.SameSite(rep.Host, f.realm.Host) {
 			t = notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)")
 			t.status, t.took = rep.Status, rep.Took
 		}
@@ -176,33 +205,34 @@ func (s *session) askForToken(
 	return t, true
 }
 
-// tokenFault returns what a request without an answer means.
-func (s *session) tokenFault(err error, realm *url.URL, took time.Duration) tokenResult {
+// fault returns what a request without an answer means.
+func (f tokenFetch) fault(err error, took time.Duration) tokenResult {
+	realm, a := f.realm, f.authorizer
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		t := notSent("skipped: " + blocked.Reason)
 		t.facts[report.KeyRefused] = blocked.Reason
 		return t
 	}
 	late := report.ConnectionTimeout
-	if _, reached := s.tokenPath.addrOf(realmAddress(realm)); reached || realm.Host == s.host.Host {
+	if _, reached := a.route.addrOf(realmAddress(realm)); reached || realm.Host == a.host.Host {
 		late = report.RegistryUnavailable // connected, and TLS passed, a moment ago
 	}
-	f := connect.Classify(err, took, late)
-	if s.host.SkipVerify && realm.Host != s.host.Host {
+	failure := connect.Classify(err, took, late)
+	if a.host.SkipVerify && realm.Host != a.host.Host {
 		if _, ok := connect.ClassifyCertificate(err); ok {
 			// For the runtime, skip_verify applies to the token service too.
-			return notSent("skipped: " + f.Message + ", and credentials are not sent unverified")
+			return notSent("skipped: " + failure.Message + ", and credentials are not sent unverified")
 		}
 	}
-	if f.Unfinished {
-		return tokenResult{outcome: report.Unknown, message: f.Message, facts: f.Facts, took: took}
+	if failure.Unfinished {
+		return tokenResult{outcome: report.Unknown, message: failure.Message, facts: failure.Facts, took: took}
 	}
 	cause := report.TokenServiceFailed
-	if f.Cause == report.ProxyDenied {
-		cause = f.Cause // the proxy refuses this host, and would refuse any service there
+	if failure.Cause == report.ProxyDenied {
+		cause = failure.Cause // the proxy refuses this host, and would refuse any service there
 	}
-	facts := evidence.With(f.Facts, report.KeyInnerCause, cmp.Or(f.Facts[report.KeyInnerCause], string(f.Cause)))
-	t := tokenFailed(cause, f.Message, withProxyFor(facts, realm.Host))
+	facts := evidence.With(failure.Facts, report.KeyInnerCause, cmp.Or(failure.Facts[report.KeyInnerCause], string(failure.Cause)))
+	t := tokenFailed(cause, failure.Message, withProxyFor(facts, realm.Host))
 	t.took = took
 	return t
 }
