@@ -13,41 +13,55 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// connect goes from the name of the host to a connection that HTTP may use, and
-// reports whether there is one. If not, the last check is the registry's, skipped.
-func (s *session) connect(ctx context.Context) bool {
-	name := s.host.Name()
-	blocked := s.blockedBeforeDial()
-	if blocked == "" {
-		proxy, err := s.prober.Proxy.For(s.host.Scheme, s.host.Host)
-		switch {
-		case err != nil:
-			blocked = report.DialID(name, "proxy")
-			s.add(report.Check{
-				ID: blocked, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
-				Summary: "the runtime refuses to use the proxy of its environment: HTTP_PROXY is set together with REQUEST_METHOD",
-			})
-		case proxy != nil:
-			blocked = s.connectByProxy(ctx, proxy)
-		default:
-			blocked = s.connectDirectly(ctx)
-		}
+// connector goes from the name of a host to a connection that HTTP may use.
+type connector struct {
+	prober *connect.Prober
+	budget *httpclient.Budget
+	model  model
+	host   runtimeconfig.Host // its scheme changes if the runtime falls back to plain HTTP
+
+	checks []report.Check
+	clocks []connect.ClockReading
+	client *httpclient.Client // nil: the host was not reached
+	others []connect.Machine  // other addresses of the host
+}
+
+func (k *connector) add(c report.Check) {
+	c.Host = k.host.Name()
+	k.checks = append(k.checks, c)
+}
+
+// connect returns the id of the check that blocks the path; empty if there is a
+// connection.
+func (k *connector) connect(ctx context.Context) (blockedBy string) {
+	if blocked := k.blockedBeforeDial(); blocked != "" {
+		return blocked
 	}
-	if blocked != "" {
-		s.skip(report.KindRegistry, report.RegistryID(name), "skipped: "+blocked+" did not pass", blocked)
+	proxy, err := k.prober.Proxy.For(k.host.Scheme, k.host.Host)
+	switch {
+	case err != nil:
+		blockedBy = report.DialID(k.host.Name(), "proxy")
+		k.add(report.Check{
+			ID: blockedBy, Kind: report.KindDial, Outcome: report.Fail, Cause: report.ProxyUnreachable,
+			Summary: "the runtime refuses to use the proxy of its environment: HTTP_PROXY is set together with REQUEST_METHOD",
+		})
+		return blockedBy
+	case proxy != nil:
+		return k.byProxy(ctx, proxy)
 	}
-	return blocked == ""
+	return k.directly(ctx)
 }
 
 // blockedBeforeDial returns the id of the check that says why the host is not
 // even resolved; empty if it is.
-func (s *session) blockedBeforeDial() string {
-	name := s.host.Name()
+func (k *connector) blockedBeforeDial() string {
+	name := k.host.Name()
 	check := report.Check{ID: report.DialID(name), Kind: report.KindDial}
-	_, port := s.host.Split()
-	reason := s.prober.Denies(s.host)
+	_, port := k.host.Split()
+	reason := k.prober.Denies(k.host)
 	switch {
 	case !validPort(port):
 		check.Outcome, check.Cause = report.Fail, report.Undetermined
@@ -59,24 +73,24 @@ func (s *session) blockedBeforeDial() string {
 	default:
 		return ""
 	}
-	s.add(check)
+	k.add(check)
 	return check.ID
 }
 
-// connectDirectly connects without a proxy. It returns the id of the check that
+// directly connects without a proxy. It returns the id of the check that
 // blocks the path; empty if it is open.
-func (s *session) connectDirectly(ctx context.Context) (blockedBy string) {
-	r := s.prober.Reach(ctx, &s.host)
-	s.forgiveStrictTLS(ctx, r.Checks)
-	s.checks = append(s.checks, r.Checks...)
-	if variable := s.prober.Proxy.Ignored(s.host.Scheme); variable != "" {
-		s.checks[0].Evidence = evidence.With(s.checks[0].Evidence, report.KeyProxyIgnored, variable)
-		s.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
+func (k *connector) directly(ctx context.Context) (blockedBy string) {
+	r := k.prober.Reach(ctx, &k.host)
+	k.model.forgiveStrictTLS(ctx, k.prober, r.Checks)
+	k.checks = append(k.checks, r.Checks...)
+	if variable := k.prober.Proxy.Ignored(k.host.Scheme); variable != "" {
+		k.checks[0].Evidence = evidence.With(k.checks[0].Evidence, report.KeyProxyIgnored, variable)
+		k.checks[0].Summary += "; the runtime ignores its " + variable + ", which is not a URL"
 	}
-	s.addClocks(r.Clocks...)
+	k.clocks = append(k.clocks, r.Clocks...)
 	if r.BlockedBy == "" {
-		s.client, s.others = httpclient.New(s.prober, s.host, r.Addr, s.budget), r.Others
-		s.client.Reuse(r.Conn)
+		k.client, k.others = httpclient.New(k.prober, k.host, r.Addr, k.budget), r.Others
+		k.client.Reuse(r.Conn)
 	}
 	return r.BlockedBy
 }
@@ -86,60 +100,63 @@ func validPort(port string) bool {
 	return err == nil && n > 0
 }
 
-// connectByProxy connects through the node's proxy, which resolves and dials the
+// byProxy connects through the node's proxy, which resolves and dials the
 // host. It returns the id of the check that blocks the path; empty if it is open.
-func (s *session) connectByProxy(ctx context.Context, proxy *url.URL) (blockedBy string) {
-	name := s.host.Name()
+func (k *connector) byProxy(ctx context.Context, proxy *url.URL) (blockedBy string) {
+	name := k.host.Name()
 	shown := report.Clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
-	s.add(report.Check{
+	k.add(report.Check{
 		ID: report.DNSID(name), Kind: report.KindDNS, Outcome: report.Skipped,
 		Summary:  "not resolved on this node: the runtime uses the proxy " + shown,
 		Evidence: evidence.Facts{report.KeyProxy: shown}.Checked(),
 	})
 
-	s.client = httpclient.New(s.prober, s.host, netip.AddrPort{}, s.budget)
-	check, conn := s.dialByProxy(ctx, proxy, shown)
-	s.add(check)
+	k.client = httpclient.New(k.prober, k.host, netip.AddrPort{}, k.budget)
+	check, conn := k.dialProxy(ctx, proxy, shown)
+	k.add(check)
 	switch {
 	case check.Outcome != report.Pass:
-		if check.Outcome == report.Skipped || s.host.Scheme == "https" {
-			s.skip(report.KindTLS, report.TLSID(name), "skipped: no connection", check.ID)
+		if check.Outcome == report.Skipped || k.host.Scheme == "https" {
+			k.add(report.Check{
+				ID: report.TLSID(name), Kind: report.KindTLS, Outcome: report.Skipped,
+				Summary: "skipped: no connection", BlockedBy: check.ID,
+			})
 		}
 		return check.ID
 	case conn == nil:
 		return "" // no tunnel to inspect: the first request shows what happens
 	}
 	defer conn.Close()
-	if s.host.Scheme != "https" {
+	if k.host.Scheme != "https" {
 		return ""
 	}
-	h := s.prober.Handshake(ctx, s.host, conn, "proxy")
+	h := k.prober.Handshake(ctx, k.host, conn, "proxy")
 	if h.Clock != nil {
-		s.addClocks(*h.Clock)
+		k.clocks = append(k.clocks, *h.Clock)
 	}
 	h.Check.Evidence = evidence.With(h.Check.Evidence, report.KeyProxy, shown)
-	s.askPlainHTTP(ctx, proxy, &h.Check)
+	k.askPlainHTTP(ctx, proxy, &h.Check)
 	inTunnel := []report.Check{h.Check}
-	s.forgiveStrictTLS(ctx, inTunnel)
+	k.model.forgiveStrictTLS(ctx, k.prober, inTunnel)
 	h.Check = inTunnel[0]
-	s.add(h.Check)
+	k.add(h.Check)
 	if h.Check.Outcome != report.Pass {
 		return h.Check.ID
 	}
 	return ""
 }
 
-// dialByProxy is "dial/<host>/proxy". shown is the proxy for people.
-func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string) (report.Check, net.Conn) {
-	name := s.host.Name()
+// dialProxy is "dial/<host>/proxy". shown is the proxy for people.
+func (k *connector) dialProxy(ctx context.Context, proxy *url.URL, shown string) (report.Check, net.Conn) {
+	name := k.host.Name()
 	check := report.Check{ID: report.DialID(name, "proxy"), Kind: report.KindDial, Target: shown}
-	ctx, cancel := context.WithTimeout(ctx, s.prober.Limits.WithDefaults().Dial)
+	ctx, cancel := context.WithTimeout(ctx, k.prober.Limits.WithDefaults().Dial)
 	defer cancel()
 	start := time.Now()
 	var conn net.Conn
-	err := s.client.Blocked(s.host.Host, s.host.Scheme)
+	err := k.client.Blocked(k.host.Host, k.host.Scheme)
 	if err == nil {
-		conn, err = s.prober.Tunnel(ctx, s.host, proxy)
+		conn, err = k.prober.Tunnel(ctx, k.host, proxy)
 	}
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
@@ -163,13 +180,13 @@ func (s *session) dialByProxy(ctx context.Context, proxy *url.URL, shown string)
 
 // askPlainHTTP adds to "tls/<host>/proxy", if it failed because the server speaks plain
 // HTTP, what answers there: through another tunnel of the proxy.
-func (s *session) askPlainHTTP(ctx context.Context, proxy *url.URL, check *report.Check) {
-	if check.Cause != report.PlainHTTPRegistry || s.client.Blocked(s.host.Host, s.host.Scheme) != nil {
+func (k *connector) askPlainHTTP(ctx context.Context, proxy *url.URL, check *report.Check) {
+	if check.Cause != report.PlainHTTPRegistry || k.client.Blocked(k.host.Host, k.host.Scheme) != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, httpclient.QuestionTimeout)
 	defer cancel()
-	if conn, err := s.prober.Tunnel(ctx, s.host, proxy); err == nil && conn != nil {
-		connect.AskPlainHTTP(ctx, s.host, conn, check)
+	if conn, err := k.prober.Tunnel(ctx, k.host, proxy); err == nil && conn != nil {
+		connect.AskPlainHTTP(ctx, k.host, conn, check)
 	}
 }

@@ -138,6 +138,21 @@ func (s *session) run(ctx context.Context) {
 	s.manifest.at++
 }
 
+// connect goes from the name of the host to a connection that HTTP may use, and
+// reports whether there is one. If not, the last check is the registry's, skipped.
+func (s *session) connect(ctx context.Context) bool {
+	name := s.host.Name()
+	k := connector{prober: s.prober, budget: s.budget, model: s.model, host: s.host}
+	blocked := k.connect(ctx)
+	s.host, s.client, s.others = k.host, k.client, k.others
+	s.checks = append(s.checks, k.checks...)
+	s.addClocks(k.clocks...)
+	if blocked != "" {
+		s.skip(report.KindRegistry, report.RegistryID(name), "skipped: "+blocked+" did not pass", blocked)
+	}
+	return blocked == ""
+}
+
 // withProxyFor adds to the facts of a proxy's own answer which host it was asked for.
 func withProxyFor(facts evidence.Facts, host string) evidence.Facts {
 	if facts[report.KeyProxyStatus] != "" {

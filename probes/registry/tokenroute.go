@@ -46,7 +46,7 @@ func (s *session) routeToTokenService(ctx context.Context, ch answers.Challenge)
 	}
 	reach := func() connect.Route {
 		r := s.prober.Reach(ctx, &h)
-		s.forgiveStrictTLS(ctx, r.Checks)
+		s.model.forgiveStrictTLS(ctx, s.prober, r.Checks)
 		return r
 	}
 	mine := true
