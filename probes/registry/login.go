@@ -95,12 +95,12 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 	a, ended := c.endedBefore(by, token)
 	if !ended {
 		start := time.Now()
-		rep, answers, err := s.head(ctx, by)
+		rep, answers, err := c.head(ctx, by)
 		if err == nil {
 			a = s.judge(rep, by)
 		} else {
 			a = attempt{rank: 4, final: true}
-			s.requestFailed(&a.check, err, time.Since(start))
+			requestFailed(s.host.Name(), &a.check, err, time.Since(start))
 		}
 		a.answers = answers
 		if token != nil && token.loginLost != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/missing"
+	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -36,58 +37,11 @@ func (s *session) found() bool {
 }
 
 // resolveStep returns the step by which the runtime resolves the image.
-func (s *session) resolveStep() requests.Step {
-	if s.ref.Digest != "" {
+func resolveStep(ref reference.Ref) requests.Step {
+	if ref.Digest != "" {
 		return requests.ResolveDigest
 	}
 	return requests.ResolveTag
-}
-
-// head requests the manifest by HEAD, or by GET if the registry has no HEAD, as often as
-// the runtime does. It returns all answers, too.
-func (s *session) head(ctx context.Context, by httpclient.Login) (*httpclient.Reply, []string, error) {
-	st := s.resolveStep()
-	r := s.planned(st, "", s.ref.TagOrDigest(), "")
-	r.By = by
-	rep, given, err := s.sendAsRuntime(ctx, r, s.last)
-	if err == nil && rep.Status == http.StatusMethodNotAllowed && s.budget.TakeManifest() {
-		r = s.planned(st, "405", s.ref.TagOrDigest(), "")
-		r.By, r.Limit = by, 1
-		rep, given, err = s.sendAsRuntime(ctx, r, s.last)
-		given = append([]string{"405"}, given...)
-	}
-	if err != nil {
-		return nil, given, err
-	}
-	s.recognize(rep)
-	if rep.Hops == 0 {
-		s.addClockOf(rep)
-	}
-	if rep.Status == http.StatusOK && r.Method == http.MethodHead && s.resolvesByGet(rep) && s.budget.TakeManifest() {
-		return s.resolveByGet(ctx, st, by, given)
-	}
-	return rep, given, nil
-}
-
-// resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
-// runtime reads media type and digest from the answer.
-func (s *session) resolveByGet(
-	ctx context.Context, st requests.Step, by httpclient.Login, given []string,
-) (*httpclient.Reply, []string, error) {
-	after := "200 without Docker-Content-Digest or Content-Length"
-	if st == requests.ResolveDigest {
-		after = "200 without Content-Length"
-	}
-	r := s.planned(st, after, s.ref.TagOrDigest(), "")
-	r.By, r.Limit = by, httpclient.MaxBytes
-	rep, more, err := s.sendAsRuntime(ctx, r, true)
-	if len(more) > 1 {
-		given = append(given, more...)
-	}
-	if err == nil {
-		rep.Complete = true
-	}
-	return rep, given, err
 }
 
 // manifestCheck is "manifest/<host>" while it runs.
@@ -120,13 +74,61 @@ func (s *session) checkManifest(ctx context.Context) {
 	s.add(check)
 }
 
+// head requests the manifest by HEAD, or by GET if the registry has no HEAD, as often as
+// the runtime does. It returns all answers, too.
+func (c *manifestCheck) head(ctx context.Context, by httpclient.Login) (*httpclient.Reply, []string, error) {
+	s := c.session
+	st := resolveStep(s.ref)
+	r := s.planned(st, "", s.ref.TagOrDigest(), "")
+	r.By = by
+	rep, given, err := s.sendAsRuntime(ctx, r, s.last)
+	if err == nil && rep.Status == http.StatusMethodNotAllowed && s.budget.TakeManifest() {
+		r = s.planned(st, "405", s.ref.TagOrDigest(), "")
+		r.By, r.Limit = by, 1
+		rep, given, err = s.sendAsRuntime(ctx, r, s.last)
+		given = append([]string{"405"}, given...)
+	}
+	if err != nil {
+		return nil, given, err
+	}
+	s.identity.add(rep)
+	if rep.Hops == 0 {
+		s.addClockOf(rep)
+	}
+	if rep.Status == http.StatusOK && r.Method == http.MethodHead && resolvesByGet(s.ref, rep) && s.budget.TakeManifest() {
+		return c.resolveByGet(ctx, st, by, given)
+	}
+	return rep, given, nil
+}
+
+// resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
+// runtime reads media type and digest from the answer.
+func (c *manifestCheck) resolveByGet(
+	ctx context.Context, st requests.Step, by httpclient.Login, given []string,
+) (*httpclient.Reply, []string, error) {
+	s, after := c.session, "200 without Docker-Content-Digest or Content-Length"
+	if st == requests.ResolveDigest {
+		after = "200 without Content-Length"
+	}
+	r := s.planned(st, after, s.ref.TagOrDigest(), "")
+	r.By, r.Limit = by, httpclient.MaxBytes
+	rep, more, err := s.sendAsRuntime(ctx, r, true)
+	if len(more) > 1 {
+		given = append(given, more...)
+	}
+	if err == nil {
+		rep.Complete = true
+	}
+	return rep, given, err
+}
+
 // tryAnonymously sends the request without credentials.
 func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 	s := c.session
 	start := time.Now()
-	rep, given, err := s.head(ctx, httpclient.Login{})
+	rep, given, err := c.head(ctx, httpclient.Login{})
 	if err != nil {
-		s.requestFailed(&c.best.check, err, time.Since(start))
+		requestFailed(s.host.Name(), &c.best.check, err, time.Since(start))
 		c.best.answers = given
 		return
 	}
@@ -166,7 +168,7 @@ func (c *manifestCheck) tryLogins(ctx context.Context) {
 // check returns the check of the best attempt.
 func (c *manifestCheck) check() report.Check {
 	s, check := c.session, c.best.check
-	check.ID, check.Kind, check.Target = report.ManifestID(s.host.Name()), report.KindManifest, s.image()
+	check.ID, check.Kind, check.Target = report.ManifestID(s.host.Name()), report.KindManifest, imageName(s.ref)
 	e := evidence.Facts(evidence.With(check.Evidence, report.KeyCredentials, strings.Join(c.tries, "; ")))
 	e[report.KeyUsedCredential] = c.best.source
 	if c.best.source == "" {
@@ -202,12 +204,12 @@ func (c *manifestCheck) state() manifestState {
 	return st
 }
 
-// image names the image within its registry: "app:1" or "app@sha256:…".
-func (s *session) image() string {
-	if s.ref.Digest != "" {
-		return s.ref.Path + "@" + s.ref.Digest
+// imageName names the image within its registry: "app:1" or "app@sha256:…".
+func imageName(ref reference.Ref) string {
+	if ref.Digest != "" {
+		return ref.Path + "@" + ref.Digest
 	}
-	return s.ref.Path + ":" + s.ref.Tag
+	return ref.Path + ":" + ref.Tag
 }
 
 // explainRefusal adds to "manifest/<host>" why the manifest was refused; last is the

@@ -44,10 +44,7 @@ type session struct {
 	client    *httpclient.Client // nil: the host was not reached
 	others    []connect.Machine  // other addresses of the host
 	manifest  manifestState
-
-	answered   bool   // the host has answered a request
-	isRegistry bool   // an answer was that of an OCI registry
-	product    string // by the headers of its answers
+	identity  identity
 }
 
 func (s *session) add(c report.Check) {
@@ -129,7 +126,7 @@ func (s *session) run(ctx context.Context) {
 	}
 	at := len(s.checks)
 	s.checkManifest(ctx)
-	check, known := s.sweepResult()
+	check, known := s.target.known(s.host.Name())
 	if !known || !s.found() {
 		check = s.describeRegistry(ctx)
 	}
@@ -161,23 +158,23 @@ func withProxyFor(facts evidence.Facts, host string) evidence.Facts {
 	return facts
 }
 
-// requestFailed fills in a check whose request got no answer.
-func (s *session) requestFailed(check *report.Check, err error, took time.Duration) {
+// requestFailed fills in a check whose request to a host got no answer.
+func requestFailed(name string, check *report.Check, err error, took time.Duration) {
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		check.Outcome = report.Skipped
 		check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
 		if blocked.Cause != "" && check.Kind != report.KindRegistry { // the runtime does not request /v2/
 			check.Outcome, check.Cause = report.Fail, blocked.Cause
-			check.Summary = s.host.Name() + ": " + report.Clean(blocked.Reason, 160)
+			check.Summary = name + ": " + report.Clean(blocked.Reason, 160)
 		}
 		check.Evidence = evidence.Facts{report.KeyRefused: blocked.Reason}.Checked()
 		return
 	}
 	f := connect.Classify(err, took, report.RegistryUnavailable)
-	f.Facts = withProxyFor(f.Facts, s.host.Name())
-	prefix := s.host.Name() + ": "
+	f.Facts = withProxyFor(f.Facts, name)
+	prefix := name + ": "
 	if redirect, ok := errors.AsType[*httpclient.RedirectError](err); ok {
-		prefix = s.host.Name() + " redirects to " + report.Clean(redirect.Host, 80) + ": "
+		prefix = name + " redirects to " + report.Clean(redirect.Host, 80) + ": "
 		f.Facts = evidence.With(f.Facts, report.KeyRedirectedTo, redirect.Host)
 	}
 	f.Apply(check, prefix)

@@ -209,7 +209,7 @@ func (s *session) checkTokenService(ctx context.Context, l Lead) {
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		s.requestFailed(&check, err, took)
+		requestFailed(s.host.Name(), &check, err, took)
 		if check.Outcome == report.Fail && check.Cause != report.RateLimited {
 			check.Evidence = evidence.With(check.Evidence, report.KeyInnerCause, string(check.Cause))
 			check.Cause = report.TokenServiceFailed
