@@ -44,10 +44,14 @@ var imports = map[string][]string{
 		"report", "evidence", "runtimeconfig", "probes/reference",
 		"probes/answers", "probes/httpclient", "probes/refusal", "probes/requests", "probes/similar",
 	},
+	"probes/tokens": {
+		"report", "evidence", "runtimeconfig", "credentials", "probes/connect",
+		"probes/answers", "probes/httpclient", "probes/refusal", "probes/requests",
+	},
 	"probes/registry": {
 		"report", "evidence", "runtimeconfig", "credentials", "probes/connect", "probes/reference",
 		"probes/answers", "probes/clocks", "probes/hostlist", "probes/httpclient", "probes/imagemanifest", "probes/logins",
-		"probes/missing", "probes/refusal", "probes/requests",
+		"probes/missing", "probes/refusal", "probes/requests", "probes/tokens",
 	},
 	"probes/disk":      {"report", "evidence", "host"},
 	"probes/reference": {"report", "evidence"},

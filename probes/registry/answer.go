@@ -26,7 +26,7 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 	a.check.Evidence = e
 	if answer := s.answerOfProxy(rep); answer != nil {
 		f := connect.Classify(answer, rep.Took, "")
-		f.Facts = withProxyFor(f.Facts, name)
+		f.Facts = connect.WithProxyFor(f.Facts, name)
 		f.Apply(&a.check, "the proxy for "+name+": ")
 		a.final = true
 		return a

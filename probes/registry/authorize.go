@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/logins"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -45,7 +47,7 @@ type authorizer struct {
 	host   runtimeconfig.Host
 	domain string             // of the image
 	guess  string             // why the runtime's hosts are a guess; empty: they are known
-	route  *tokenRoute        // to the token service; nil: it was not checked
+	route  *tokens.Route      // to the token service; nil: it was not checked
 	sent   *sentLogins        // nil: not shared with other hosts
 	secret func(token string) // gets each token before it is sent
 }
@@ -74,11 +76,11 @@ func (a authorizer) destination(cred credentials.Credential, realm *url.URL) log
 // has none if there is none, or if it may not be sent.
 func (a authorizer) logIn(
 	ctx context.Context, ch answers.Challenge, cred credentials.Credential, repository string,
-) (httpclient.Login, *tokenResult) {
+) (httpclient.Login, *tokens.Result) {
 	var realm *url.URL
 	if ch.Bearer {
-		var failed *tokenResult
-		if realm, failed = realmURL(ch); failed != nil {
+		var failed *tokens.Result
+		if realm, failed = tokens.Realm(ch); failed != nil {
 			return httpclient.Login{Cred: cred, IsToken: true}, failed
 		}
 	}
@@ -98,12 +100,12 @@ func (a authorizer) logIn(
 	username, secret := httpclient.UsernameAndSecret(cred)
 	switch {
 	case ch.Bearer:
-		t := a.tokenFetch(ch, realm, repository, cred).once(ctx)
-		if t.outcome == report.Pass {
-			if len(t.token) >= minToken {
-				a.secret(t.token)
+		t := a.fetchOnce(ctx, a.tokenRequest(ch, realm, repository, cred))
+		if t.Outcome == report.Pass {
+			if len(t.Token) >= minToken {
+				a.secret(t.Token)
 			}
-			by = by.WithToken(a.host.Host, t.token)
+			by = by.WithToken(a.host.Host, t.Token)
 		}
 		return by, &t
 	case username != "" && secret != "":
@@ -112,14 +114,45 @@ func (a authorizer) logIn(
 	return by, nil
 }
 
-func withheldToken(realm *url.URL, reason string) tokenResult {
-	service := report.Clean(realm.Host, 80)
-	t := notSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
-	if reason == logins.OverPlainHTTP {
-		t = notSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
-		t.facts[report.KeyRealmPlain] = report.True
+func (a authorizer) tokenRequest(
+	ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential,
+) tokens.Request {
+	return tokens.Request{
+		Client: a.client, Host: a.host, Domain: a.domain, Route: a.route,
+		Challenge: ch, Realm: realm, Repository: repository, Cred: cred,
 	}
-	t.facts[report.KeyLoginNotSent] = reason
+}
+
+// fetchOnce gets a token, unless the realm has refused this login to another host of the
+// same image.
+func (a authorizer) fetchOnce(ctx context.Context, r tokens.Request) tokens.Result {
+	if _, secret := httpclient.UsernameAndSecret(r.Cred); secret == "" || a.sent == nil {
+		return r.Fetch(ctx)
+	}
+	one := a.sent.at(r.Realm, r.Cred, r.Repository)
+	one.Lock()
+	defer one.Unlock()
+	if one.refused != nil {
+		t := *one.refused
+		t.Message += ", as it did for another host of this image"
+		t.Clock, t.Took = nil, 0
+		return t
+	}
+	t := r.Fetch(ctx)
+	if t.Status == http.StatusUnauthorized || t.Status == http.StatusForbidden {
+		one.refused = &t
+	}
+	return t
+}
+
+func withheldToken(realm *url.URL, reason string) tokens.Result {
+	service := report.Clean(realm.Host, 80)
+	t := tokens.NotSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
+	if reason == logins.OverPlainHTTP {
+		t = tokens.NotSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
+		t.Facts[report.KeyRealmPlain] = report.True
+	}
+	t.Facts[report.KeyLoginNotSent] = reason
 	return t
 }
 
@@ -130,7 +163,7 @@ type sentLogins struct{ byRealm sync.Map }
 // sentLogin is one login at one realm.
 type sentLogin struct {
 	sync.Mutex
-	refused *tokenResult // nil: it was not refused
+	refused *tokens.Result // nil: it was not refused
 }
 
 func (s *sentLogins) at(realm *url.URL, cred credentials.Credential, repository string) *sentLogin {

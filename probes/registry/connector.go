@@ -168,7 +168,7 @@ func (k *connector) dialProxy(ctx context.Context, proxy *url.URL, shown string)
 	}
 	if err != nil {
 		f := connect.Classify(connect.MarkUnfinished(ctx, err), took, report.ConnectionTimeout)
-		f.Facts = withProxyFor(evidence.With(f.Facts, report.KeyProxy, shown), name)
+		f.Facts = connect.WithProxyFor(evidence.With(f.Facts, report.KeyProxy, shown), name)
 		f.Apply(&check, "proxy "+shown+" for "+name+": ")
 		return check, nil
 	}

@@ -187,7 +187,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 		late = report.ConnectionTimeout
 	}
 	f := connect.Classify(err, took, late)
-	for k, x := range withProxyFor(f.Facts, cmp.Or(b.facts[report.KeyBlobHost], name)) {
+	for k, x := range connect.WithProxyFor(f.Facts, cmp.Or(b.facts[report.KeyBlobHost], name)) {
 		b.facts[k] = x
 	}
 	switch {

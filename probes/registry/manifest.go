@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/missing"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/probes/requests"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -51,7 +52,7 @@ type manifestCheck struct {
 	challenged bool // the host requires a login
 	best       attempt
 	tries      []string // "<source>: <end>" of each login
-	tokens     []tokenResult
+	tokens     []tokens.Result
 }
 
 // checkManifest is "manifest/<host>", and "token/<host>" if the registry requires
@@ -66,7 +67,7 @@ func (s *session) checkManifest(ctx context.Context) {
 		c.tryLogins(ctx)
 	}
 	if len(c.tokens) > 0 {
-		s.add(tokenCheck(s.host.Name(), c.challenge, c.tokens))
+		s.add(tokens.Check(s.host.Name(), c.challenge, c.tokens))
 	}
 	check := c.check()
 	check.Duration = report.Millis(time.Since(start))
@@ -151,8 +152,8 @@ func (c *manifestCheck) tryLogins(ctx context.Context) {
 		a, token := c.tryUnlessRejected(ctx, cred)
 		if token != nil {
 			c.tokens = append(c.tokens, *token)
-			if token.clock != nil {
-				c.session.addClocks(*token.clock)
+			if token.Clock != nil {
+				c.session.addClocks(*token.Clock)
 			}
 		}
 		c.tries = append(c.tries, cmp.Or(a.source, "anonymous")+": "+a.end())

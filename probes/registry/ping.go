@@ -119,8 +119,8 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 // that refuses the image, or its token service, may be one that a wildcard record leads to.
 func (s *session) askSibling(ctx context.Context) {
 	s.askSiblingOf(ctx, s.host)
-	if s.tokenPath != nil && s.tokenPath.host.Host != s.host.Host {
-		s.askSiblingOf(ctx, s.tokenPath.host)
+	if s.tokenPath != nil && s.tokenPath.Host.Host != s.host.Host {
+		s.askSiblingOf(ctx, s.tokenPath.Host)
 	}
 }
 

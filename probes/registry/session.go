@@ -14,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -40,7 +41,7 @@ type session struct {
 
 	challenge answers.Challenge  // of the answer to GET /v2/
 	tokenHost string             // of the token service
-	tokenPath *tokenRoute        // to the token service; nil: it was not checked
+	tokenPath *tokens.Route      // to the token service; nil: it was not checked
 	client    *httpclient.Client // nil: the host was not reached
 	others    []connect.Machine  // other addresses of the host
 	manifest  manifestState
@@ -150,14 +151,6 @@ func (s *session) connect(ctx context.Context) bool {
 	return blocked == ""
 }
 
-// withProxyFor adds to the facts of a proxy's own answer which host it was asked for.
-func withProxyFor(facts evidence.Facts, host string) evidence.Facts {
-	if facts[report.KeyProxyStatus] != "" {
-		facts[report.KeyProxyFor] = report.Clean(host, 80)
-	}
-	return facts
-}
-
 // requestFailed fills in a check whose request to a host got no answer.
 func requestFailed(name string, check *report.Check, err error, took time.Duration) {
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
@@ -171,7 +164,7 @@ func requestFailed(name string, check *report.Check, err error, took time.Durati
 		return
 	}
 	f := connect.Classify(err, took, report.RegistryUnavailable)
-	f.Facts = withProxyFor(f.Facts, name)
+	f.Facts = connect.WithProxyFor(f.Facts, name)
 	prefix := name + ": "
 	if redirect, ok := errors.AsType[*httpclient.RedirectError](err); ok {
 		prefix = name + " redirects to " + report.Clean(redirect.Host, 80) + ": "

@@ -22,236 +22,215 @@ import (
 	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// tokenResult is the outcome of one request to the token service.
-type tokenResult struct {
-	token   string
-	status  int // 0: no answer
-	outcome report.Outcome
-	cause   report.Cause
-	message string
-	facts   evidence.Facts
-	took    time.Duration
+// Result is the outcome of one request to the token service.
+type Result struct {
+	Token   string
+	Status  int // 0: no answer
+	Outcome report.Outcome
+	Cause   report.Cause
+	Message string
+	Facts   evidence.Facts
+	Took    time.Duration
 
-	loginLost string // why the request that got this answer had no login; empty: it had it
+	LoginLost string // why the request that got this answer had no login; empty: it had it
 
-	blockedBy string // id of the check that blocked the request
-	clock     *connect.ClockReading
+	BlockedBy string // id of the check that blocked the request
+	Clock     *connect.ClockReading
 }
 
-// notSent returns the result of a request that the runtime would send and the
+// NotSent returns the result of a request that the runtime would send and the
 // probes must not.
-func notSent(why string) tokenResult {
-	return tokenResult{outcome: report.Skipped, message: why, facts: evidence.Facts{report.KeyRuntimeWouldSend: report.True}}
+func NotSent(why string) Result {
+	return Result{Outcome: report.Skipped, Message: why, Facts: evidence.Facts{report.KeyRuntimeWouldSend: report.True}}
 }
 
-func tokenFailed(cause report.Cause, message string, facts evidence.Facts) tokenResult {
-	return tokenResult{outcome: report.Fail, cause: cause, message: message, facts: facts}
+func failed(cause report.Cause, message string, facts evidence.Facts) Result {
+	return Result{Outcome: report.Fail, Cause: cause, Message: message, Facts: facts}
 }
 
-// realmURL returns the realm of a challenge, or the result of a token request without a usable one.
-func realmURL(c answers.Challenge) (*url.URL, *tokenResult) {
+// Realm returns the realm of a challenge, or the result of a token request without a
+// usable one.
+func Realm(c answers.Challenge) (*url.URL, *Result) {
 	realm, err := url.Parse(c.Realm)
 	if err != nil || !httpclient.IsHostName(realm.Host) {
 		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.Realm, 60)) + ")"
-		t := tokenFailed(report.TokenServiceFailed, message, nil)
+		t := failed(report.TokenServiceFailed, message, nil)
 		return nil, &t
 	}
 	realm.User = nil
 	return realm, nil
 }
 
-// tokenFetch gets a token to pull one repository from one token service with one login.
-type tokenFetch struct {
-	authorizer authorizer
-	challenge  answers.Challenge
-	realm      *url.URL
-	repository string
-	cred       credentials.Credential // without a secret: anonymous
+// Request is what gets a token to pull one repository from one token service with one
+// login.
+type Request struct {
+	Client *httpclient.Client
+	Host   runtimeconfig.Host // that names the token service
+	Domain string             // of the image
+	Route  *Route             // to the token service; nil: it was not checked
+
+	Challenge  answers.Challenge
+	Realm      *url.URL
+	Repository string
+	Cred       credentials.Credential // without a secret: anonymous
 }
 
-func (a authorizer) tokenFetch(ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential) tokenFetch {
-	return tokenFetch{a, ch, realm, repository, cred}
-}
-
-// once gets a token, unless the realm has refused this login to another host of the same
-// image.
-func (f tokenFetch) once(ctx context.Context) tokenResult {
-	sent := f.authorizer.sent
-	if _, secret := httpclient.UsernameAndSecret(f.cred); secret == "" || sent == nil {
-		return f.fetch(ctx)
-	}
-	one := sent.at(f.realm, f.cred, f.repository)
-	one.Lock()
-	defer one.Unlock()
-	if one.refused != nil {
-		t := *one.refused
-		t.message += ", as it did for another host of this image"
-		t.clock, t.took = nil, 0
-		return t
-	}
-	t := f.fetch(ctx)
-	if t.status == http.StatusUnauthorized || t.status == http.StatusForbidden {
-		one.refused = &t
-	}
-	return t
-}
-
-// fetch requests a token as containerd does: with a login by POST,
-// and by GET after some answers to it ([requests.GetsTokenAfter]); without one by GET. A password
-// is sent by GET first: a realm that refuses it gets it only once, where containerd
-// would send it twice.
-func (f tokenFetch) fetch(ctx context.Context) tokenResult {
-	realm := f.realm
-	username, secret := httpclient.UsernameAndSecret(f.cred)
+// Fetch requests a token as containerd does: with a login by POST, and by GET after some
+// answers to it ([requests.GetsTokenAfter]); without one by GET. A password is sent by GET
+// first: a realm that refuses it gets it only once, where containerd would send it twice.
+func (r Request) Fetch(ctx context.Context) Result {
+	realm := r.Realm
+	username, secret := httpclient.UsernameAndSecret(r.Cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
-		return notSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
+		return NotSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
-	if t, blocked := f.authorizer.route.blocked(realm); blocked {
+	if t, blocked := r.Route.blocked(realm); blocked {
 		return t
 	}
-	var t tokenResult
+	var t Result
 	switch {
 	case secret == "":
-		t, _ = f.ask(ctx, http.MethodGet)
+		t, _ = r.ask(ctx, http.MethodGet)
 	case username == "":
-		t = f.withIdentityToken(ctx)
+		t = r.withIdentityToken(ctx)
 	default:
-		t = f.withPassword(ctx)
+		t = r.withPassword(ctx)
 	}
 	if realm.Scheme == "http" {
-		t.facts = evidence.With(t.facts, report.KeyRealmPlain, report.True)
+		t.Facts = evidence.With(t.Facts, report.KeyRealmPlain, report.True)
 	}
 	switch {
-	case t.loginLost != "":
-		t.facts = evidence.With(t.facts, report.KeyLoginNotSent, t.loginLost)
-	case secret != "" && t.outcome == report.Pass:
-		t.facts = evidence.With(t.facts, report.KeyLoginWorks, report.True)
+	case t.LoginLost != "":
+		t.Facts = evidence.With(t.Facts, report.KeyLoginNotSent, t.LoginLost)
+	case secret != "" && t.Outcome == report.Pass:
+		t.Facts = evidence.With(t.Facts, report.KeyLoginWorks, report.True)
 	}
 	return t
 }
 
 // withIdentityToken gets a token by POST, or by GET where the service has no POST.
-func (f tokenFetch) withIdentityToken(ctx context.Context) tokenResult {
-	post, posted := f.ask(ctx, http.MethodPost)
-	if !posted || !requests.GetsTokenAfter(post.status, "") || post.status == http.StatusUnauthorized {
+func (r Request) withIdentityToken(ctx context.Context) Result {
+	post, posted := r.ask(ctx, http.MethodPost)
+	if !posted || !requests.GetsTokenAfter(post.Status, "") || post.Status == http.StatusUnauthorized {
 		return post // after 401 too: the service has refused the login, and need not get it again
 	}
-	get, _ := f.ask(ctx, http.MethodGet)
+	get, _ := r.ask(ctx, http.MethodGet)
 	return get.withStatuses(post, get)
 }
 
 // withPassword gets a token for a password. What the runtime gets is decided by
 // the answer to its POST, unless that makes it send the GET.
-func (f tokenFetch) withPassword(ctx context.Context) tokenResult {
-	get, got := f.ask(ctx, http.MethodGet)
-	refused := get.status == http.StatusUnauthorized || get.status == http.StatusForbidden || get.status == http.StatusTooManyRequests
+func (r Request) withPassword(ctx context.Context) Result {
+	get, got := r.ask(ctx, http.MethodGet)
+	refused := get.Status == http.StatusUnauthorized || get.Status == http.StatusForbidden || get.Status == http.StatusTooManyRequests
 	if !got || refused {
 		if got {
-			get.facts = evidence.With(get.facts, report.KeyGetStatus, strconv.Itoa(get.status))
+			get.Facts = evidence.With(get.Facts, report.KeyGetStatus, strconv.Itoa(get.Status))
 		}
 		return get
 	}
-	post, posted := f.ask(ctx, http.MethodPost)
+	post, posted := r.ask(ctx, http.MethodPost)
 	switch {
-	case !posted && post.outcome != report.Fail:
+	case !posted && post.Outcome != report.Fail:
 		return get // a redirect, or the end of the diagnosis
-	case posted && requests.GetsTokenAfter(post.status, f.cred.Username):
+	case posted && requests.GetsTokenAfter(post.Status, r.Cred.Username):
 		return get.withStatuses(post, get)
-	case post.outcome == report.Fail && get.outcome == report.Pass && post.status != http.StatusTooManyRequests:
+	case post.Outcome == report.Fail && get.Outcome == report.Pass && post.Status != http.StatusTooManyRequests:
 		// The login is good by the service's own word; what fails is the request.
-		post.cause = report.TokenServiceFailed
-		post.message = "it gives a token to GET, but not to POST, which containerd sends: " + post.message
+		post.Cause = report.TokenServiceFailed
+		post.Message = "it gives a token to GET, but not to POST, which containerd sends: " + post.Message
 	}
 	return post.withStatuses(post, get)
 }
 
 // withStatuses adds the statuses of both requests to the facts of a result.
-func (t tokenResult) withStatuses(post, get tokenResult) tokenResult {
-	if post.status != 0 {
-		t.facts = evidence.With(t.facts, report.KeyPostStatus, strconv.Itoa(post.status))
+func (t Result) withStatuses(post, get Result) Result {
+	if post.Status != 0 {
+		t.Facts = evidence.With(t.Facts, report.KeyPostStatus, strconv.Itoa(post.Status))
 	}
-	if get.status != 0 {
-		t.facts = evidence.With(t.facts, report.KeyGetStatus, strconv.Itoa(get.status))
+	if get.Status != 0 {
+		t.Facts = evidence.With(t.Facts, report.KeyGetStatus, strconv.Itoa(get.Status))
 	}
 	return t
 }
 
 // ask sends one request for a token. It reports whether there was an answer.
-func (f tokenFetch) ask(ctx context.Context, method string) (tokenResult, bool) {
-	start, ch := time.Now(), f.challenge
-	rep, err := f.authorizer.client.Send(ctx, httpclient.TokenRequest(method, f.realm, ch.Service, ch.Scopes, f.repository, f.cred))
+func (r Request) ask(ctx context.Context, method string) (Result, bool) {
+	start, ch := time.Now(), r.Challenge
+	rep, err := r.Client.Send(ctx, httpclient.TokenRequest(method, r.Realm, ch.Service, ch.Scopes, r.Repository, r.Cred))
 	if err != nil {
-		return f.fault(err, time.Since(start)), false
+		return r.fault(err, time.Since(start)), false
 	}
-	_, secret := httpclient.UsernameAndSecret(f.cred)
-	t := readToken(rep, method, secret == "")
-	if t.cause == report.CredentialsMissing && answers.HidesMissing(f.authorizer.domain) {
-		t.cause = report.AccessDeniedOrMissing // it says the same of what does not exist
+	_, secret := httpclient.UsernameAndSecret(r.Cred)
+	t := read(rep, method, secret == "")
+	if t.Cause == report.CredentialsMissing && answers.HidesMissing(r.Domain) {
+		t.Cause = report.AccessDeniedOrMissing // it says the same of what does not exist
 	}
-	t.status, t.took = rep.Status, rep.Took
+	t.Status, t.Took = rep.Status, rep.Took
 	if secret != "" && (rep.NoForm || rep.Dropped) {
-		t.loginLost = "the token service redirects " + method + " to " + report.Clean(rep.Host, 80) + ", and the login is lost there"
-		if t.outcome == report.Pass && rep.Dropped && httpclient.SameSite(rep.Host, f.realm.Host) {
-			t = notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)")
-			t.status, t.took = rep.Status, rep.Took
+		t.LoginLost = "the token service redirects " + method + " to " + report.Clean(rep.Host, 80) + ", and the login is lost there"
+		if t.Outcome == report.Pass && rep.Dropped && httpclient.SameSite(rep.Host, r.Realm.Host) {
+			t = NotSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)")
+			t.Status, t.Took = rep.Status, rep.Took
 		}
 	}
 	if clock, ok := connect.ReadClock(rep.Host, rep.Header, rep.Sent, rep.At); ok {
-		t.clock = &clock
+		t.Clock = &clock
 	}
-	t.facts = evidence.With(t.withRefusal(rep).facts, report.KeyStatus, strconv.Itoa(rep.Status))
+	t.Facts = evidence.With(t.withRefusal(rep).Facts, report.KeyStatus, strconv.Itoa(rep.Status))
 	return t, true
 }
 
 // fault returns what a request without an answer means.
-func (f tokenFetch) fault(err error, took time.Duration) tokenResult {
-	realm, a := f.realm, f.authorizer
+func (r Request) fault(err error, took time.Duration) Result {
+	realm := r.Realm
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
-		t := notSent("skipped: " + blocked.Reason)
-		t.facts[report.KeyRefused] = blocked.Reason
+		t := NotSent("skipped: " + blocked.Reason)
+		t.Facts[report.KeyRefused] = blocked.Reason
 		return t
 	}
 	late := report.ConnectionTimeout
-	if _, reached := a.route.addrOf(realmAddress(realm)); reached || realm.Host == a.host.Host {
+	if _, reached := r.Route.AddrOf(realmAddress(realm)); reached || realm.Host == r.Host.Host {
 		late = report.RegistryUnavailable // connected, and TLS passed, a moment ago
 	}
 	failure := connect.Classify(err, took, late)
-	if a.host.SkipVerify && realm.Host != a.host.Host {
+	if r.Host.SkipVerify && realm.Host != r.Host.Host {
 		if _, ok := connect.ClassifyCertificate(err); ok {
 			// For the runtime, skip_verify applies to the token service too.
-			return notSent("skipped: " + failure.Message + ", and credentials are not sent unverified")
+			return NotSent("skipped: " + failure.Message + ", and credentials are not sent unverified")
 		}
 	}
 	if failure.Unfinished {
-		return tokenResult{outcome: report.Unknown, message: failure.Message, facts: failure.Facts, took: took}
+		return Result{Outcome: report.Unknown, Message: failure.Message, Facts: failure.Facts, Took: took}
 	}
 	cause := report.TokenServiceFailed
 	if failure.Cause == report.ProxyDenied {
 		cause = failure.Cause // the proxy refuses this host, and would refuse any service there
 	}
 	facts := evidence.With(failure.Facts, report.KeyInnerCause, cmp.Or(failure.Facts[report.KeyInnerCause], string(failure.Cause)))
-	t := tokenFailed(cause, failure.Message, withProxyFor(facts, realm.Host))
-	t.took = took
+	t := failed(cause, failure.Message, connect.WithProxyFor(facts, realm.Host))
+	t.Took = took
 	return t
 }
 
 // withRefusal adds the reason of a refusal to the facts of a token service's answer.
-func (t tokenResult) withRefusal(rep *httpclient.Reply) tokenResult {
+func (t Result) withRefusal(rep *httpclient.Reply) Result {
 	switch {
-	case t.cause == report.CredentialsRejected && rep.Encoded == "" && !rep.Cut:
-		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusal.ReasonOfLogin(string(rep.Body)))
-	case t.outcome == report.Fail:
-		t.facts = evidence.With(t.facts, report.KeyRefusedFor, refusal.ReasonOfAnswer(rep))
+	case t.Cause == report.CredentialsRejected && rep.Encoded == "" && !rep.Cut:
+		t.Facts = evidence.With(t.Facts, report.KeyRefusedFor, refusal.ReasonOfLogin(string(rep.Body)))
+	case t.Outcome == report.Fail:
+		t.Facts = evidence.With(t.Facts, report.KeyRefusedFor, refusal.ReasonOfAnswer(rep))
 	}
 	return t
 }
 
-// readToken returns what an answer of the token service means.
-func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult {
-	fail := func(cause report.Cause, message string) tokenResult {
-		return tokenFailed(cause, message, evidence.Facts{
+// read returns what an answer of the token service means.
+func read(rep *httpclient.Reply, method string, anonymous bool) Result {
+	fail := func(cause report.Cause, message string) Result {
+		return failed(cause, message, evidence.Facts{
 			report.KeyContentType: rep.Header.Get("Content-Type"),
 			report.KeyCode:        answers.ErrorCode(rep.Body),
 		})
@@ -259,7 +238,7 @@ func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult
 	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
 	switch {
 	case rep.Dropped && (unauthorized || forbidden):
-		return notSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent")
+		return NotSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent")
 	case rep.NoForm && (unauthorized || forbidden):
 		return fail(report.TokenServiceFailed, "it redirects POST, which containerd sends, and the login is lost there: "+
 			answers.StatusText(rep.Status))
@@ -267,7 +246,7 @@ func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult
 		return fail(report.TokenServiceFailed, "it answers 403 with a web page: a filter in between, or in front of it?")
 	case rep.Status == http.StatusTooManyRequests:
 		message, quota := answers.RateLimit(rep)
-		return tokenFailed(report.RateLimited, "it "+message, quota)
+		return failed(report.RateLimited, "it "+message, quota)
 	case unauthorized && anonymous:
 		return fail(report.CredentialsMissing, "it gives no token without credentials (401)")
 	case unauthorized:
@@ -290,12 +269,12 @@ func readToken(rep *httpclient.Reply, method string, anonymous bool) tokenResult
 	if strings.ContainsFunc(token, unicode.IsControl) {
 		return fail(report.TokenServiceFailed, "its token has control characters, which no header can have")
 	}
-	return tokenResult{token: token, outcome: report.Pass, message: "it gave a token", facts: tokenTimes(token)}
+	return Result{Token: token, Outcome: report.Pass, Message: "it gave a token", Facts: timesOf(token)}
 }
 
 // tokenIn returns the token in an answer as containerd's core/remotes/docker/auth/fetch.go
-// decodes it, but for the refresh token, which has no use here; none if there is none. wrong names a field whose type makes the runtime
-// reject the whole answer.
+// decodes it, but for the refresh token, which has no use here; none if there is none.
+// wrong names a field whose type makes the runtime reject the whole answer.
 func tokenIn(answer []byte, method string) (token, wrong string) {
 	var body struct {
 		Token            string    `json:"token"`
@@ -329,35 +308,35 @@ func wrongField(err error) string {
 	return ""
 }
 
-// tokenCheck is "token/<host>": how the token service answered, the first token
+// Check returns "token/<host>": how the token service answered, the first token
 // before all failures.
-func tokenCheck(name string, ch answers.Challenge, tokens []tokenResult) report.Check {
-	best := tokens[0]
-	if i := slices.IndexFunc(tokens, func(t tokenResult) bool { return t.outcome == report.Pass }); i >= 0 {
-		best = tokens[i]
+func Check(name string, ch answers.Challenge, results []Result) report.Check {
+	best := results[0]
+	if i := slices.IndexFunc(results, func(t Result) bool { return t.Outcome == report.Pass }); i >= 0 {
+		best = results[i]
 	}
 	service := ch.ServiceHost()
-	e := evidence.Facts(evidence.With(best.facts, report.KeyRealmHost, service))
+	e := evidence.Facts(evidence.With(best.Facts, report.KeyRealmHost, service))
 	e[report.KeyService] = ch.Service
 	check := report.Check{
 		ID:        report.TokenID(name),
 		Kind:      report.KindToken,
 		Target:    service,
-		Outcome:   best.outcome,
-		Cause:     best.cause,
-		Summary:   service + ": " + best.message,
+		Outcome:   best.Outcome,
+		Cause:     best.Cause,
+		Summary:   service + ": " + best.Message,
 		Evidence:  e.Checked(),
-		BlockedBy: best.blockedBy,
+		BlockedBy: best.BlockedBy,
 	}
-	for _, t := range tokens {
-		check.Duration += report.Millis(t.took)
+	for _, t := range results {
+		check.Duration += report.Millis(t.Took)
 	}
 	return check
 }
 
-// tokenTimes returns the times in the claims of a JSON web token, if it is one.
+// timesOf returns the times in the claims of a JSON web token, if it is one.
 // The registry judges them, by its own clock: the runtime does not read them.
-func tokenTimes(token string) evidence.Facts {
+func timesOf(token string) evidence.Facts {
 	e := evidence.Facts{}
 	times := credentials.TokenTimes(token)
 	for key, at := range map[string]time.Time{"tokenIssued": times.Issued, "tokenNotBefore": times.NotBefore, "tokenExpires": times.Expires} {
