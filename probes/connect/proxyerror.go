@@ -17,6 +17,15 @@ func ProxyAnswer(status int, h http.Header) *ProxyError {
 	return &ProxyError{status: status, reason: cmp.Or(h.Get("X-Squid-Error"), h.Get("Proxy-Status"))}
 }
 
+// WithProxyFor adds to the facts of a proxy's own answer which host it was asked for, and
+// returns them.
+func WithProxyFor(facts evidence.Facts, host string) evidence.Facts {
+	if facts[report.KeyProxyStatus] != "" {
+		facts[report.KeyProxyFor] = report.Clean(host, 80)
+	}
+	return facts
+}
+
 // failure returns what the error of a proxy means.
 func (e *ProxyError) failure(took time.Duration) Failure {
 	if e.socks != 0 {

@@ -10,12 +10,13 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 )
 
 // judge returns what the answer to a request for the manifest means.
 func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
-	name, what := s.host.Name(), s.image()
+	name, what := s.host.Name(), imageName(s.ref)
 	e := evidence.Facts{report.KeyStatus: strconv.Itoa(rep.Status), report.KeyContentType: rep.Header.Get("Content-Type")}
 	if rep.Hops > 0 {
 		e[report.KeyRedirectedTo] = rep.Host
@@ -25,7 +26,7 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 	a.check.Evidence = e
 	if answer := s.answerOfProxy(rep); answer != nil {
 		f := connect.Classify(answer, rep.Took, "")
-		f.Facts = withProxyFor(f.Facts, name)
+		f.Facts = connect.WithProxyFor(f.Facts, name)
 		f.Apply(&a.check, "the proxy for "+name+": ")
 		a.final = true
 		return a
@@ -39,10 +40,10 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 		a.fail(5, report.Undetermined,
 			report.Clean(rep.Host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
 		a.final = true
-	case status >= 200 && status < 300 && s.lacksType(rep):
+	case status >= 200 && status < 300 && lacksType(s.ref, rep):
 		a.fail(5, report.Undetermined, name+" has "+what+", but sends no media type with it: the runtime takes it for a layer, and fails")
 		a.final, e[report.KeyNoContentType] = true, report.True
-	case status >= 200 && status < 300 && s.digestNotValid(rep):
+	case status >= 200 && status < 300 && digestNotValid(s.ref, rep):
 		a.fail(5, report.RegistryUnavailable, name+" has "+what+
 			", but sends a Docker-Content-Digest that is not valid: the runtime rejects the answer")
 		a.final, e[report.KeyDigest] = true, evidence.Word(rep.Header.Get("Docker-Content-Digest"), 80)
@@ -78,20 +79,20 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 // lacksType reports whether the runtime resolves the manifest by this answer, which has
 // no media type. Without a digest or a length it sends a GET, and takes the type from
 // the answer to that.
-func (s *session) lacksType(rep *httpclient.Reply) bool {
-	return answers.MediaType(rep.Header) == "" && (rep.Complete || !s.resolvesByGet(rep))
+func lacksType(ref reference.Ref, rep *httpclient.Reply) bool {
+	return answers.MediaType(rep.Header) == "" && (rep.Complete || !resolvesByGet(ref, rep))
 }
 
 // digestNotValid reports whether the runtime takes the digest of the manifest from this
 // answer, and it is not valid. For a name with a digest it does not read the header.
-func (s *session) digestNotValid(rep *httpclient.Reply) bool {
+func digestNotValid(ref reference.Ref, rep *httpclient.Reply) bool {
 	sent := rep.Header.Get("Docker-Content-Digest")
-	return s.ref.Digest == "" && !rep.Complete && sent != "" && rep.Header.Get("Content-Length") != "" && digest.Digest(sent).Validate() != nil
+	return ref.Digest == "" && !rep.Complete && sent != "" && rep.Header.Get("Content-Length") != "" && digest.Digest(sent).Validate() != nil
 }
 
 // resolvesByGet reports whether the answer to HEAD makes the runtime send the GET.
-func (s *session) resolvesByGet(rep *httpclient.Reply) bool {
-	return s.ref.Digest == "" && rep.Header.Get("Docker-Content-Digest") == "" || rep.Header.Get("Content-Length") == ""
+func resolvesByGet(ref reference.Ref, rep *httpclient.Reply) bool {
+	return ref.Digest == "" && rep.Header.Get("Docker-Content-Digest") == "" || rep.Header.Get("Content-Length") == ""
 }
 
 // redirectsAway is the summary of a check that ended at a redirect.

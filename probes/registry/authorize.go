@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/logins"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -40,13 +41,24 @@ func newModel(config runtimeconfig.RegistryConfig, t Target) model {
 	return m
 }
 
-// loginsFor returns the credentials that the runtime uses at a host, or else the
+// authorizer gets what one host requires in Authorization.
+type authorizer struct {
+	client *httpclient.Client
+	host   runtimeconfig.Host
+	domain string             // of the image
+	guess  string             // why the runtime's hosts are a guess; empty: they are known
+	route  *tokens.Route      // to the token service; nil: it was not checked
+	sent   *sentLogins        // nil: not shared with other hosts
+	secret func(token string) // gets each token before it is sent
+}
+
+// loginsFor returns the credentials that the runtime uses at the host, or else the
 // anonymous one.
-func (s *session) loginsFor(all []credentials.Credential) []credentials.Credential {
+func (a authorizer) loginsFor(all []credentials.Credential) []credentials.Credential {
 	var out []credentials.Credential
 	for _, c := range all {
 		_, secret := httpclient.UsernameAndSecret(c)
-		if d, _ := s.destination(c, nil).Decide(); secret != "" && d != logins.RuntimeHasNone {
+		if d, _ := a.destination(c, nil).Decide(); secret != "" && d != logins.RuntimeHasNone {
 			out = append(out, c)
 		}
 	}
@@ -56,30 +68,30 @@ func (s *session) loginsFor(all []credentials.Credential) []credentials.Credenti
 	return out
 }
 
-func (s *session) destination(cred credentials.Credential, realm *url.URL) logins.Destination {
-	return logins.Destination{Cred: cred, Host: s.host, Domain: s.ref.Domain, Realm: realm, Guess: s.model.guess}
+func (a authorizer) destination(cred credentials.Credential, realm *url.URL) logins.Destination {
+	return logins.Destination{Cred: cred, Host: a.host, Domain: a.domain, Realm: realm, Guess: a.guess}
 }
 
 // logIn gets what the host requires in Authorization for a repository. The login
 // has none if there is none, or if it may not be sent.
-func (s *session) logIn(
+func (a authorizer) logIn(
 	ctx context.Context, ch answers.Challenge, cred credentials.Credential, repository string,
-) (httpclient.Login, *tokenResult) {
+) (httpclient.Login, *tokens.Result) {
 	var realm *url.URL
 	if ch.Bearer {
-		var failed *tokenResult
-		if realm, failed = realmURL(ch); failed != nil {
+		var failed *tokens.Result
+		if realm, failed = tokens.Realm(ch); failed != nil {
 			return httpclient.Login{Cred: cred, IsToken: true}, failed
 		}
 	}
-	d, reason := s.destination(cred, realm).Decide()
+	d, reason := a.destination(cred, realm).Decide()
 	if d == logins.RuntimeHasNone {
 		cred = credentials.Credential{}
 	}
 	by := httpclient.Login{Cred: cred, IsToken: ch.Bearer}
 	if d == logins.Withhold {
 		by.Withheld = reason
-		if !ch.Bearer || s.host.Scheme != "https" {
+		if !ch.Bearer || a.host.Scheme != "https" {
 			return by, nil
 		}
 		t := withheldToken(realm, reason)
@@ -88,28 +100,59 @@ func (s *session) logIn(
 	username, secret := httpclient.UsernameAndSecret(cred)
 	switch {
 	case ch.Bearer:
-		t := s.fetchTokenOnce(ctx, ch, realm, repository, cred)
-		if t.outcome == report.Pass {
-			if len(t.token) >= minToken {
-				s.addSecret(t.token)
+		t := a.fetchOnce(ctx, a.tokenRequest(ch, realm, repository, cred))
+		if t.Outcome == report.Pass {
+			if len(t.Token) >= minToken {
+				a.secret(t.Token)
 			}
-			by = by.WithToken(s.host.Host, t.token)
+			by = by.WithToken(a.host.Host, t.Token)
 		}
 		return by, &t
 	case username != "" && secret != "":
-		by = by.WithBasic(s.host.Host)
+		by = by.WithBasic(a.host.Host)
 	}
 	return by, nil
 }
 
-func withheldToken(realm *url.URL, reason string) tokenResult {
-	service := report.Clean(realm.Host, 80)
-	t := notSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
-	if reason == logins.OverPlainHTTP {
-		t = notSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
-		t.facts[report.KeyRealmPlain] = report.True
+func (a authorizer) tokenRequest(
+	ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential,
+) tokens.Request {
+	return tokens.Request{
+		Client: a.client, Host: a.host, Domain: a.domain, Route: a.route,
+		Challenge: ch, Realm: realm, Repository: repository, Cred: cred,
 	}
-	t.facts[report.KeyLoginNotSent] = reason
+}
+
+// fetchOnce gets a token, unless the realm has refused this login to another host of the
+// same image.
+func (a authorizer) fetchOnce(ctx context.Context, r tokens.Request) tokens.Result {
+	if _, secret := httpclient.UsernameAndSecret(r.Cred); secret == "" || a.sent == nil {
+		return r.Fetch(ctx)
+	}
+	one := a.sent.at(r.Realm, r.Cred, r.Repository)
+	one.Lock()
+	defer one.Unlock()
+	if one.refused != nil {
+		t := *one.refused
+		t.Message += ", as it did for another host of this image"
+		t.Clock, t.Took = nil, 0
+		return t
+	}
+	t := r.Fetch(ctx)
+	if t.Status == http.StatusUnauthorized || t.Status == http.StatusForbidden {
+		one.refused = &t
+	}
+	return t
+}
+
+func withheldToken(realm *url.URL, reason string) tokens.Result {
+	service := report.Clean(realm.Host, 80)
+	t := tokens.NotSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
+	if reason == logins.OverPlainHTTP {
+		t = tokens.NotSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
+		t.Facts[report.KeyRealmPlain] = report.True
+	}
+	t.Facts[report.KeyLoginNotSent] = reason
 	return t
 }
 
@@ -120,7 +163,7 @@ type sentLogins struct{ byRealm sync.Map }
 // sentLogin is one login at one realm.
 type sentLogin struct {
 	sync.Mutex
-	refused *tokenResult // nil: it was not refused
+	refused *tokens.Result // nil: it was not refused
 }
 
 func (s *sentLogins) at(realm *url.URL, cred credentials.Credential, repository string) *sentLogin {
@@ -144,39 +187,15 @@ func (s *sentLogins) refused(realm *url.URL, cred credentials.Credential, reposi
 // realmKey names a realm for the memory of refused logins.
 func realmKey(realm *url.URL) string { return realm.Scheme + "://" + realm.Host + realm.Path }
 
-// fetchTokenOnce gets a token, unless the realm has refused this login to another host
-// of the same image.
-func (s *session) fetchTokenOnce(
-	ctx context.Context, ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential,
-) tokenResult {
-	if _, secret := httpclient.UsernameAndSecret(cred); secret == "" || s.sentLogins == nil {
-		return s.fetchToken(ctx, ch, realm, repository, cred)
-	}
-	one := s.sentLogins.at(realm, cred, repository)
-	one.Lock()
-	defer one.Unlock()
-	if one.refused != nil {
-		t := *one.refused
-		t.message += ", as it did for another host of this image"
-		t.clock, t.took = nil, 0
-		return t
-	}
-	t := s.fetchToken(ctx, ch, realm, repository, cred)
-	if t.status == http.StatusUnauthorized || t.status == http.StatusForbidden {
-		one.refused = &t
-	}
-	return t
-}
-
 // withheldCheck is the end of an attempt whose login is not sent to the host itself.
-func (s *session) withheldCheck(by httpclient.Login) report.Check {
+func withheldCheck(name string, by httpclient.Login) report.Check {
 	check := report.Check{
 		Outcome:  report.Skipped,
-		Summary:  "credentials are not sent to " + s.host.Name() + ": " + by.Withheld,
+		Summary:  "credentials are not sent to " + name + ": " + by.Withheld,
 		Evidence: evidence.Facts{report.KeyLoginNotSent: by.Withheld},
 	}
 	if by.Withheld == logins.OverPlainHTTP {
-		check.Summary = "credentials are not sent to " + s.host.Name() + " over plain HTTP (the runtime would)"
+		check.Summary = "credentials are not sent to " + name + " over plain HTTP (the runtime would)"
 		check.Evidence[report.KeyRuntimeWouldSend] = report.True
 	}
 	return check

@@ -8,8 +8,9 @@
 // has the evidence runtimeWouldSend=true.
 //
 // A session is the conversation with one host. What it sends is in the packages requests
-// and httpclient, what it may send in logins, and what an answer means in answers, refusal
-// and imagemanifest.
+// and httpclient, what it may send in logins, how it gets a token in tokens, and what an
+// answer means in answers, refusal and imagemanifest. Why no host has the image is in
+// missing.
 //
 // Checks and their ids, per host that the runtime would contact, beside those of
 // package connect:

@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
@@ -133,7 +134,9 @@ func FuzzToken(f *testing.F) {
 		}
 		s := answered(status, "application/json", body)
 		ch := answers.Challenge{Bearer: true, Realm: "https://auth.lab/token", Service: "lab"}
-		got := s.fetchToken(context.Background(), ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"})
-		sane(t, tokenCheck("r.lab", ch, []tokenResult{got}))
+		got := s.authorizer().tokenRequest(
+			ch, &url.URL{Scheme: "https", Host: "auth.lab", Path: "/token"}, "app", credentials.Credential{Username: "joe", Password: "secret"},
+		).Fetch(context.Background())
+		sane(t, tokens.Check("r.lab", ch, []tokens.Result{got}))
 	})
 }

@@ -194,7 +194,7 @@ func (i *imageCheck) getManifest(ctx context.Context, object, kind string, size 
 	}
 	if err != nil {
 		i.facts[report.KeyNotSeen] = "the manifest"
-		s.requestFailed(&i.check, err, time.Since(start))
+		requestFailed(s.host.Name(), &i.check, err, time.Since(start))
 		for k, x := range i.check.Evidence {
 			i.facts[k] = x
 		}

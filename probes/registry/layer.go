@@ -16,6 +16,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -109,7 +110,7 @@ func (b *layerCheck) run(ctx context.Context, cancel context.CancelFunc) report.
 	rep, err := b.get(ctx, b.session.manifest.login)
 	if err == nil && rep.Status == http.StatusUnauthorized && rep.Hops == 0 && !b.session.manifest.login.Sent() {
 		if ch, ok := answers.ReadChallenge(rep.Header); ok {
-			by, _ := b.session.logIn(ctx, ch, b.session.manifest.login.Cred, b.session.ref.Path)
+			by, _ := b.session.authorizer().logIn(ctx, ch, b.session.manifest.login.Cred, b.session.ref.Path)
 			if by.Sent() {
 				rep, err = b.get(ctx, by)
 			}
@@ -186,7 +187,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 		late = report.ConnectionTimeout
 	}
 	f := connect.Classify(err, took, late)
-	for k, x := range withProxyFor(f.Facts, cmp.Or(b.facts[report.KeyBlobHost], name)) {
+	for k, x := range connect.WithProxyFor(f.Facts, cmp.Or(b.facts[report.KeyBlobHost], name)) {
 		b.facts[k] = x
 	}
 	switch {
@@ -308,6 +309,13 @@ func (b *layerCheck) wrongSize(size int64, where string) {
 func notOfARegistry(rep *httpclient.Reply) bool {
 	text := strings.TrimSpace(string(rep.Body))
 	return answers.StoreCode(rep.Body) == "" && text != "" && !strings.HasPrefix(text, "{")
+}
+
+// readRefusal adds to "blob/<host>" the reason of the refusal.
+func (b *layerCheck) readRefusal(rep *httpclient.Reply) {
+	if b.check.Outcome == report.Fail {
+		b.facts[report.KeyRefusedFor] = refusal.ReasonOfAnswer(rep)
+	}
 }
 
 func inBrackets(s string) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/logins"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -41,7 +42,7 @@ func (a attempt) end() string {
 
 // tryUnlessRejected tries a login, unless the host rejected it a short while ago:
 // repeated failures may lock an account.
-func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.Credential) (attempt, *tokenResult) {
+func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.Credential) (attempt, *tokens.Result) {
 	username, secret := httpclient.UsernameAndSecret(cred)
 	rejections, host := c.session.target.Refusals, c.session.host.Name()
 	if rejections == nil || secret == "" {
@@ -72,7 +73,7 @@ func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.
 // refusedNow reports whether this diagnosis has sent the login to the realm, which
 // refused it: that is not a memory, and the login is not sent again.
 func (c *manifestCheck) refusedNow(cred credentials.Credential) bool {
-	realm, failed := realmURL(c.challenge)
+	realm, failed := tokens.Realm(c.challenge)
 	return failed == nil && c.challenge.Bearer && c.session.sentLogins.refused(realm, cred, c.session.ref.Path)
 }
 
@@ -81,7 +82,7 @@ func (c *manifestCheck) refusedNow(cred credentials.Credential) bool {
 func (c *manifestCheck) loginPlaces() []string {
 	places := []string{c.session.host.Name()}
 	if c.challenge.Bearer {
-		if realm, failed := realmURL(c.challenge); failed == nil {
+		if realm, failed := tokens.Realm(c.challenge); failed == nil {
 			places = append(places, realmKey(realm))
 		}
 	}
@@ -89,21 +90,21 @@ func (c *manifestCheck) loginPlaces() []string {
 }
 
 // tryLogin requests the manifest with one login.
-func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credential) (attempt, *tokenResult) {
+func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credential) (attempt, *tokens.Result) {
 	s := c.session
-	by, token := s.logIn(ctx, c.challenge, cred, s.ref.Path)
+	by, token := s.authorizer().logIn(ctx, c.challenge, cred, s.ref.Path)
 	a, ended := c.endedBefore(by, token)
 	if !ended {
 		start := time.Now()
-		rep, answers, err := s.head(ctx, by)
+		rep, answers, err := c.head(ctx, by)
 		if err == nil {
 			a = s.judge(rep, by)
 		} else {
 			a = attempt{rank: 4, final: true}
-			s.requestFailed(&a.check, err, time.Since(start))
+			requestFailed(s.host.Name(), &a.check, err, time.Since(start))
 		}
 		a.answers = answers
-		if token != nil && token.loginLost != "" {
+		if token != nil && token.LoginLost != "" {
 			a.withoutLogin(s.host.Name(), token)
 		}
 	}
@@ -111,28 +112,28 @@ func (c *manifestCheck) tryLogin(ctx context.Context, cred credentials.Credentia
 	if !by.Anonymous() {
 		a.source = sourceOf(cred)
 	}
-	if a.markExpired() && token != nil && token.cause != "" {
-		token.cause = report.CredentialsExpired
+	if a.markExpired() && token != nil && token.Cause != "" {
+		token.Cause = report.CredentialsExpired
 	}
 	return a, token
 }
 
 // withoutLogin corrects an attempt whose token is one without the login: what the host
 // refuses then is no answer to the login.
-func (a *attempt) withoutLogin(name string, token *tokenResult) {
+func (a *attempt) withoutLogin(name string, token *tokens.Result) {
 	if a.check.Outcome != report.Fail {
 		return
 	}
-	a.check.Evidence = evidence.With(a.check.Evidence, report.KeyLoginNotSent, token.loginLost)
+	a.check.Evidence = evidence.With(a.check.Evidence, report.KeyLoginNotSent, token.LoginLost)
 	if a.check.Cause.AboutLogin() {
 		a.check.Cause = report.TokenServiceFailed
-		a.check.Summary = name + " refuses the token (" + strconv.Itoa(a.status) + "): " + token.loginLost
+		a.check.Summary = name + " refuses the token (" + strconv.Itoa(a.status) + "): " + token.LoginLost
 	}
 }
 
 // endedBefore returns the attempt that ended before the manifest was requested;
 // ended is false if nothing blocks the request.
-func (c *manifestCheck) endedBefore(by httpclient.Login, token *tokenResult) (a attempt, ended bool) {
+func (c *manifestCheck) endedBefore(by httpclient.Login, token *tokens.Result) (a attempt, ended bool) {
 	s, service := c.session, c.challenge.ServiceHost()
 	switch {
 	case by.Sent():
@@ -145,27 +146,27 @@ func (c *manifestCheck) endedBefore(by httpclient.Login, token *tokenResult) (a 
 			report.CredentialsRejected:   1,
 			report.AccessDeniedOrMissing: 2,
 			report.AccessForbidden:       2,
-		}[token.cause]
+		}[token.Cause]
 		if a.rank == 0 {
 			a.rank = 4
 		}
-		a.status, a.final = token.status, token.cause == report.RateLimited
-		a.check.Outcome, a.check.Cause = report.Skipped, token.cause
-		a.check.Summary = "skipped: no token from " + service + ": " + token.message
-		if token.outcome == report.Fail {
+		a.status, a.final = token.Status, token.Cause == report.RateLimited
+		a.check.Outcome, a.check.Cause = report.Skipped, token.Cause
+		a.check.Summary = "skipped: no token from " + service + ": " + token.Message
+		if token.Outcome == report.Fail {
 			a.check.Outcome = report.Fail
-			a.check.Summary = "no token for " + s.ref.Path + " from " + service + ": " + token.message
+			a.check.Summary = "no token for " + s.ref.Path + " from " + service + ": " + token.Message
 		}
 		a.check.BlockedBy = report.TokenID(s.host.Name())
 	case by.Withheld != "":
-		a.rank, a.check = 4, s.withheldCheck(by)
+		a.rank, a.check = 4, withheldCheck(s.host.Name(), by)
 	case httpclient.AddsLogin(s.host.Header) && s.host.Scheme == "https":
 		a.rank, a.source = 1, "node hosts.toml"
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsRejected
 		a.check.Summary = s.host.Name() + " rejects the login that hosts.toml adds (401), and there are no other credentials"
 		a.check.Evidence = evidence.Facts{report.KeyStatus: "401"}
 	case httpclient.AddsLogin(s.host.Header):
-		a.rank, a.check = 4, s.withheldCheck(httpclient.Login{Withheld: logins.OverPlainHTTP})
+		a.rank, a.check = 4, withheldCheck(s.host.Name(), httpclient.Login{Withheld: logins.OverPlainHTTP})
 	default:
 		a.rank = 1
 		a.check.Outcome, a.check.Cause = report.Fail, report.CredentialsMissing

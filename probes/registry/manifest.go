@@ -4,15 +4,16 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"net/url"
-	"path"
 	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/missing"
+	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/probes/requests"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -36,35 +37,49 @@ func (s *session) found() bool {
 	return s.manifest.asked && s.checks[s.manifest.at].Outcome == report.Pass
 }
 
-// apiURL returns a URL of the registry API as containerd builds it: a request to
-// a mirror has the mirrored domain as ?ns=.
-func (s *session) apiURL(query url.Values, parts ...string) string {
-	if query == nil {
-		query = url.Values{}
-	}
-	if s.host.IsMirrorOf(s.ref.Domain) {
-		query.Set("ns", s.ref.Domain)
-	}
-	p := path.Join(append([]string{"/", s.host.Path, s.ref.Path}, parts...)...)
-	u := s.host.Scheme + "://" + s.host.Host + p
-	if len(query) > 0 {
-		u += "?" + query.Encode()
-	}
-	return u
-}
-
 // resolveStep returns the step by which the runtime resolves the image.
-func (s *session) resolveStep() requests.Step {
-	if s.ref.Digest != "" {
+func resolveStep(ref reference.Ref) requests.Step {
+	if ref.Digest != "" {
 		return requests.ResolveDigest
 	}
 	return requests.ResolveTag
 }
 
+// manifestCheck is "manifest/<host>" while it runs.
+type manifestCheck struct {
+	session    *session
+	challenge  answers.Challenge
+	challenged bool // the host requires a login
+	best       attempt
+	tries      []string // "<source>: <end>" of each login
+	tokens     []tokens.Result
+}
+
+// checkManifest is "manifest/<host>", and "token/<host>" if the registry requires
+// a token. Like the runtime it sends the request without credentials first, and
+// then with each of them once.
+func (s *session) checkManifest(ctx context.Context) {
+	c := manifestCheck{session: s}
+	start := time.Now()
+	c.tryAnonymously(ctx)
+	if c.challenged {
+		s.routeToTokenService(ctx, c.challenge)
+		c.tryLogins(ctx)
+	}
+	if len(c.tokens) > 0 {
+		s.add(tokens.Check(s.host.Name(), c.challenge, c.tokens))
+	}
+	check := c.check()
+	check.Duration = report.Millis(time.Since(start))
+	s.manifest = c.state()
+	s.add(check)
+}
+
 // head requests the manifest by HEAD, or by GET if the registry has no HEAD, as often as
 // the runtime does. It returns all answers, too.
-func (s *session) head(ctx context.Context, by httpclient.Login) (*httpclient.Reply, []string, error) {
-	st := s.resolveStep()
+func (c *manifestCheck) head(ctx context.Context, by httpclient.Login) (*httpclient.Reply, []string, error) {
+	s := c.session
+	st := resolveStep(s.ref)
 	r := s.planned(st, "", s.ref.TagOrDigest(), "")
 	r.By = by
 	rep, given, err := s.sendAsRuntime(ctx, r, s.last)
@@ -77,22 +92,22 @@ func (s *session) head(ctx context.Context, by httpclient.Login) (*httpclient.Re
 	if err != nil {
 		return nil, given, err
 	}
-	s.recognize(rep)
+	s.identity.add(rep)
 	if rep.Hops == 0 {
 		s.addClockOf(rep)
 	}
-	if rep.Status == http.StatusOK && r.Method == http.MethodHead && s.resolvesByGet(rep) && s.budget.TakeManifest() {
-		return s.resolveByGet(ctx, st, by, given)
+	if rep.Status == http.StatusOK && r.Method == http.MethodHead && resolvesByGet(s.ref, rep) && s.budget.TakeManifest() {
+		return c.resolveByGet(ctx, st, by, given)
 	}
 	return rep, given, nil
 }
 
 // resolveByGet requests the manifest whose answer to HEAD has no digest or no length. The
 // runtime reads media type and digest from the answer.
-func (s *session) resolveByGet(
+func (c *manifestCheck) resolveByGet(
 	ctx context.Context, st requests.Step, by httpclient.Login, given []string,
 ) (*httpclient.Reply, []string, error) {
-	after := "200 without Docker-Content-Digest or Content-Length"
+	s, after := c.session, "200 without Docker-Content-Digest or Content-Length"
 	if st == requests.ResolveDigest {
 		after = "200 without Content-Length"
 	}
@@ -108,43 +123,13 @@ func (s *session) resolveByGet(
 	return rep, given, err
 }
 
-// manifestCheck is "manifest/<host>" while it runs.
-type manifestCheck struct {
-	session    *session
-	challenge  answers.Challenge
-	challenged bool // the host requires a login
-	best       attempt
-	tries      []string // "<source>: <end>" of each login
-	tokens     []tokenResult
-}
-
-// checkManifest is "manifest/<host>", and "token/<host>" if the registry requires
-// a token. Like the runtime it sends the request without credentials first, and
-// then with each of them once.
-func (s *session) checkManifest(ctx context.Context) {
-	c := manifestCheck{session: s}
-	start := time.Now()
-	c.tryAnonymously(ctx)
-	if c.challenged {
-		s.routeToTokenService(ctx, c.challenge)
-		c.tryLogins(ctx)
-	}
-	if len(c.tokens) > 0 {
-		s.add(tokenCheck(s.host.Name(), c.challenge, c.tokens))
-	}
-	check := c.check()
-	check.Duration = report.Millis(time.Since(start))
-	s.manifest = c.state()
-	s.add(check)
-}
-
 // tryAnonymously sends the request without credentials.
 func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 	s := c.session
 	start := time.Now()
-	rep, given, err := s.head(ctx, httpclient.Login{})
+	rep, given, err := c.head(ctx, httpclient.Login{})
 	if err != nil {
-		s.requestFailed(&c.best.check, err, time.Since(start))
+		requestFailed(s.host.Name(), &c.best.check, err, time.Since(start))
 		c.best.answers = given
 		return
 	}
@@ -163,12 +148,12 @@ func (c *manifestCheck) tryAnonymously(ctx context.Context) {
 
 // tryLogins sends the request with each login until an answer is final.
 func (c *manifestCheck) tryLogins(ctx context.Context) {
-	for i, cred := range c.session.loginsFor(c.session.target.Credentials) {
+	for i, cred := range c.session.authorizer().loginsFor(c.session.target.Credentials) {
 		a, token := c.tryUnlessRejected(ctx, cred)
 		if token != nil {
 			c.tokens = append(c.tokens, *token)
-			if token.clock != nil {
-				c.session.addClocks(*token.clock)
+			if token.Clock != nil {
+				c.session.addClocks(*token.Clock)
 			}
 		}
 		c.tries = append(c.tries, cmp.Or(a.source, "anonymous")+": "+a.end())
@@ -184,7 +169,7 @@ func (c *manifestCheck) tryLogins(ctx context.Context) {
 // check returns the check of the best attempt.
 func (c *manifestCheck) check() report.Check {
 	s, check := c.session, c.best.check
-	check.ID, check.Kind, check.Target = report.ManifestID(s.host.Name()), report.KindManifest, s.image()
+	check.ID, check.Kind, check.Target = report.ManifestID(s.host.Name()), report.KindManifest, imageName(s.ref)
 	e := evidence.Facts(evidence.With(check.Evidence, report.KeyCredentials, strings.Join(c.tries, "; ")))
 	e[report.KeyUsedCredential] = c.best.source
 	if c.best.source == "" {
@@ -220,10 +205,29 @@ func (c *manifestCheck) state() manifestState {
 	return st
 }
 
-// image names the image within its registry: "app:1" or "app@sha256:…".
-func (s *session) image() string {
-	if s.ref.Digest != "" {
-		return s.ref.Path + "@" + s.ref.Digest
+// imageName names the image within its registry: "app:1" or "app@sha256:…".
+func imageName(ref reference.Ref) string {
+	if ref.Digest != "" {
+		return ref.Path + "@" + ref.Digest
 	}
-	return s.ref.Path + ":" + s.ref.Tag
+	return ref.Path + ":" + ref.Tag
+}
+
+// explainRefusal adds to "manifest/<host>" why the manifest was refused; last is the
+// registry itself.
+func (s *session) explainRefusal(ctx context.Context, last bool) {
+	if !s.manifest.asked || s.checks[s.manifest.at].Outcome != report.Fail {
+		return
+	}
+	m := missing.Manifest{
+		Host: s.host, Last: last, Ref: s.ref,
+		Status: s.manifest.status, Login: s.manifest.login,
+		V2Refused: report.Find(s.checks, report.RegistryID(s.host.Name())).Evidence[report.KeyStatus] == "403",
+		Client:    s.client, Budget: s.budget,
+		LogIn: func(ctx context.Context, repository string) httpclient.Login {
+			by, _ := s.authorizer().logIn(ctx, s.manifest.challenge, s.manifest.login.Cred, repository)
+			return by
+		},
+	}
+	s.checks[s.manifest.at] = m.Explain(ctx, s.checks[s.manifest.at])
 }

@@ -20,24 +20,24 @@ const strictTLSSince = "2.0.0"
 
 // forgiveStrictTLS makes a failure of a TLS check one that was not seen, if it is due to
 // the probes' own TLS, which is stricter than the runtime's.
-func (s *session) forgiveStrictTLS(ctx context.Context, checks []report.Check) {
-	if runtimeconfig.AtLeast(s.model.version, strictTLSSince) || s.model.guess != "" {
+func (m model) forgiveStrictTLS(ctx context.Context, p *connect.Prober, checks []report.Check) {
+	if runtimeconfig.AtLeast(m.version, strictTLSSince) || m.guess != "" {
 		return
 	}
 	for i := range checks {
 		c := &checks[i]
-		if c.Kind != report.KindTLS || c.Outcome != report.Fail || c.Cause != report.TLSHandshakeFailed || !s.strictOnly(ctx, *c) {
+		if c.Kind != report.KindTLS || c.Outcome != report.Fail || c.Cause != report.TLSHandshakeFailed || !strictOnly(ctx, p, *c) {
 			continue
 		}
 		c.Outcome, c.Cause = report.Unknown, ""
-		c.Summary += "; the TLS of containerd " + report.Clean(s.model.version, 20) + " is less strict, and may accept it"
+		c.Summary += "; the TLS of containerd " + report.Clean(m.version, 20) + " is less strict, and may accept it"
 		c.Evidence = evidence.With(c.Evidence, report.KeyNotSeen, "what is behind TLS, which is too old for pullprobe")
 	}
 }
 
 // strictOnly reports whether a handshake failed for the strictness of the probes: at a
 // negative serial number, or for want of a cipher suite that only older programs offer.
-func (s *session) strictOnly(ctx context.Context, c report.Check) bool {
+func strictOnly(ctx context.Context, p *connect.Prober, c report.Check) bool {
 	if strings.Contains(c.Summary, "negative serial number") {
 		return true
 	}
@@ -45,7 +45,7 @@ func (s *session) strictOnly(ctx context.Context, c report.Check) bool {
 	if err != nil || c.Evidence[report.KeyAlert] != "tls: handshake failure" {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.prober.Limits.WithDefaults().TLS)
+	ctx, cancel := context.WithTimeout(ctx, p.Limits.WithDefaults().TLS)
 	defer cancel()
 	conn, err := connect.NewDialer().DialContext(ctx, "tcp", addr.String())
 	if err != nil {

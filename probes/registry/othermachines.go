@@ -58,7 +58,7 @@ func (s *session) askOtherMachines(ctx context.Context) {
 // answerAt returns the status of the manifest at another address; "none" if there is no
 // answer.
 func (s *session) answerAt(ctx context.Context, c *httpclient.Client) string {
-	r := s.planned(s.resolveStep(), "", s.ref.TagOrDigest(), "")
+	r := s.planned(resolveStep(s.ref), "", s.ref.TagOrDigest(), "")
 	r.By, r.Question = s.manifest.login, true
 	if rep, err := c.Send(ctx, r); err == nil {
 		return strconv.Itoa(rep.Status)

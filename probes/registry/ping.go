@@ -39,13 +39,13 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		s.requestFailed(&check, err, took)
+		requestFailed(s.host.Name(), &check, err, took)
 		return check
 	}
 	if rep.Hops == 0 {
 		s.addClockOf(rep)
 	}
-	s.recognize(rep)
+	s.identity.add(rep)
 	e := s.pingEvidence(rep)
 	if answer := s.answerOfProxy(rep); answer != nil {
 		connect.Classify(answer, took, "").Apply(&check, "the proxy for "+name+": ")
@@ -83,7 +83,7 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Host: name, Target: target}
 	limited, byProxy := manifest.Cause == report.RateLimited, manifest.Evidence[report.KeyStep] == "connect"
 	switch {
-	case !s.answered || limited || byProxy:
+	case !s.identity.answered || limited || byProxy:
 		check.Outcome, check.BlockedBy = report.Skipped, manifest.ID
 		check.Summary = "not asked: the request for the manifest was not answered"
 		if limited {
@@ -91,7 +91,7 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 		}
 	case s.found():
 		check.Outcome, check.Summary = report.Pass, name+" answers requests for manifests"
-	case s.isRegistry && s.manifest.status != http.StatusForbidden:
+	case s.identity.isRegistry && s.manifest.status != http.StatusForbidden:
 		check.Outcome, check.Summary = report.Pass, name+" answers requests for manifests"
 		s.askSibling(ctx)
 	default:
@@ -102,15 +102,15 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 			check.Summary += " (GET /v2/, which the runtime does not send)"
 		}
 		s.askSibling(ctx)
-		if !s.isRegistry && check.Evidence[report.KeyStatus] != "" {
+		if !s.identity.isRegistry && check.Evidence[report.KeyStatus] != "" {
 			check.Evidence = evidence.With(check.Evidence, report.KeyIsRegistry, "false")
 		}
 	}
-	if s.isRegistry {
+	if s.identity.isRegistry {
 		check.Evidence = evidence.With(check.Evidence, report.KeyIsRegistry, report.True)
 	}
-	if s.product != "" {
-		check.Evidence = evidence.With(check.Evidence, report.KeyProduct, s.product)
+	if s.identity.product != "" {
+		check.Evidence = evidence.With(check.Evidence, report.KeyProduct, s.identity.product)
 	}
 	return check
 }
@@ -119,8 +119,8 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 // that refuses the image, or its token service, may be one that a wildcard record leads to.
 func (s *session) askSibling(ctx context.Context) {
 	s.askSiblingOf(ctx, s.host)
-	if s.tokenPath != nil && s.tokenPath.host.Host != s.host.Host {
-		s.askSiblingOf(ctx, s.tokenPath.host)
+	if s.tokenPath != nil && s.tokenPath.Host.Host != s.host.Host {
+		s.askSiblingOf(ctx, s.tokenPath.Host)
 	}
 }
 
@@ -135,17 +135,23 @@ func (s *session) askSiblingOf(ctx context.Context, h runtimeconfig.Host) {
 	}
 }
 
-// recognize notes what an answer of the host tells of it: whether it is one of an OCI
-// registry, and which product it is.
-func (s *session) recognize(rep *httpclient.Reply) {
-	s.answered = true
+// identity is what the answers of a host tell of it.
+type identity struct {
+	answered   bool   // the host has answered a request
+	isRegistry bool   // an answer was that of an OCI registry
+	product    string // by the headers of its answers
+}
+
+// add adds what an answer of the host tells.
+func (i *identity) add(rep *httpclient.Reply) {
+	i.answered = true
 	if rep.Hops > 0 {
 		return
 	}
 	ch, challenged := answers.ReadChallenge(rep.Header)
-	s.isRegistry = s.isRegistry || challenged && ch.Bearer || answers.ErrorCode(rep.Body) != "" ||
+	i.isRegistry = i.isRegistry || challenged && ch.Bearer || answers.ErrorCode(rep.Body) != "" ||
 		rep.Header.Get("Docker-Distribution-Api-Version") != "" || rep.Header.Get("Docker-Content-Digest") != ""
-	s.product = cmp.Or(s.product, answers.Product(rep.Header, ch))
+	i.product = cmp.Or(i.product, answers.Product(rep.Header, ch))
 }
 
 func pingURL(h runtimeconfig.Host) string {

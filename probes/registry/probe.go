@@ -9,7 +9,9 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/clocks"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/hostlist"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -50,7 +52,7 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 
 	p.Config.Version = t.RuntimeVersion
 	sent, known := new(sentLogins), newModel(p.Config, t)
-	check, hosts := hostsCheck(p, ref)
+	check, hosts := hostlist.Check(p.Config, p.Files, ref)
 	if known.guess != "" {
 		check.Evidence = evidence.With(check.Evidence, report.KeyAssumed, known.guess)
 	}
@@ -74,7 +76,7 @@ func Probe(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target) 
 	} else {
 		explainMissing(ctx, sessions)
 	}
-	checkClocks(sessions)
+	judgeClocks(sessions)
 	markSharedTokenServices(sessions)
 	return collect(check, sessions)
 }
@@ -167,6 +169,19 @@ func blockedByConfig(check report.Check, ref reference.Ref, hosts []runtimeconfi
 		})
 	}
 	return unique(checks)
+}
+
+// judgeClocks adds "clock/<host>" to every session whose host or token service sent its
+// time.
+func judgeClocks(sessions []*session) {
+	var all []connect.ClockReading
+	for _, s := range sessions {
+		all = append(all, s.clocks...)
+	}
+	compared := clocks.Compare(all)
+	for _, s := range sessions {
+		s.checks = compared.Judge(s.host, s.clocks, s.checks)
+	}
 }
 
 // runAll runs do for all hosts concurrently, with one budget.

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/pullprobe/pullprobe/credentials"
-	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -456,19 +452,4 @@ func connectProxy(code int, target string) http.Handler {
 		}
 		probetest.TunnelTo(w, target)
 	})
-}
-
-func TestTokenTimes(t *testing.T) {
-	jwt := func(claims string) string {
-		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
-	}
-	want := evidence.Facts{"tokenExpires": "2023-11-14T22:13:20Z", "tokenNotBefore": "2023-11-14T22:13:19Z"}
-	if diff := cmp.Diff(want, tokenTimes(jwt(`{"exp":1700000000,"nbf":1699999999,"iat":0}`))); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	for _, s := range []string{"", "a.b", "a.b.c", jwt(`{}`), jwt(`{"exp":-1}`), jwt(`{"exp":1e99}`), jwt(`[`)} {
-		if got := tokenTimes(s); len(got) > 0 {
-			t.Errorf("tokenTimes(%q) = %v", s, got)
-		}
-	}
 }

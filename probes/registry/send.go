@@ -19,7 +19,7 @@ func (s *session) planned(st requests.Step, after, object, accept string) httpcl
 	p := requests.Find(st, after, object, accept)
 	return httpclient.Request{
 		Method: p.Method,
-		URL:    s.apiURL(nil, strings.Split(p.Path, "/")...),
+		URL:    requests.URL(s.host, s.ref.Domain, s.ref.Path, nil, strings.Split(p.Path, "/")...),
 		Header: http.Header{"Accept": {p.Accept}},
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
+	"github.com/pullprobe/pullprobe/probes/hostlist"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -54,7 +55,7 @@ func (p Place) Key() string {
 // its order, with the check "hosts/<domain>". The headers of hosts.toml are left
 // out: they may be credentials.
 func Places(p *connect.Prober, domain string) (report.Check, []Place) {
-	check, hosts := hostsCheck(p, reference.Ref{Domain: domain})
+	check, hosts := hostlist.Check(p.Config, p.Files, reference.Ref{Domain: domain})
 	var places []Place
 	for _, h := range hosts {
 		if h.Host == runtimeconfig.DefaultDomain {
@@ -108,7 +109,7 @@ func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) [
 	for i, own := range all {
 		sessions[i] = own.session
 	}
-	checkClocks(sessions)
+	judgeClocks(sessions)
 	results := make([]Result, len(all))
 	for i, own := range all {
 		own.Checks = unique(own.session.checks)
@@ -208,7 +209,7 @@ func (s *session) checkTokenService(ctx context.Context, l Lead) {
 	took := time.Since(start)
 	check.Duration = report.Millis(took)
 	if err != nil {
-		s.requestFailed(&check, err, took)
+		requestFailed(s.host.Name(), &check, err, took)
 		if check.Outcome == report.Fail && check.Cause != report.RateLimited {
 			check.Evidence = evidence.With(check.Evidence, report.KeyInnerCause, string(check.Cause))
 			check.Cause = report.TokenServiceFailed

@@ -10,13 +10,13 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// sweepResult returns the recent answer of the host to GET /v2/. Failures are not used:
-// a host that was unreachable may be reachable again.
-func (s *session) sweepResult() (report.Check, bool) {
-	if s.target.Known == nil {
+// known returns the recent answer of a host to GET /v2/. Failures are not used: a host
+// that was unreachable may be reachable again.
+func (t Target) known(host string) (report.Check, bool) {
+	if t.Known == nil {
 		return report.Check{}, false
 	}
-	c, age, ok := s.target.Known(s.host.Name())
+	c, age, ok := t.Known(host)
 	if !ok || c.Outcome != report.Pass {
 		return report.Check{}, false
 	}

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -11,15 +10,10 @@ import (
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
-
-// tokenRoute is the path to a token service, as far as it was checked.
-type tokenRoute struct {
-	host  runtimeconfig.Host
-	route connect.Route
-}
 
 // routeToTokenService connects to the token service that a challenge names,
 // unless it is the registry itself or behind the proxy: "dns/<service>",
@@ -46,7 +40,7 @@ func (s *session) routeToTokenService(ctx context.Context, ch answers.Challenge)
 	}
 	reach := func() connect.Route {
 		r := s.prober.Reach(ctx, &h)
-		s.forgiveStrictTLS(ctx, r.Checks)
+		s.model.forgiveStrictTLS(ctx, s.prober, r.Checks)
 		return r
 	}
 	mine := true
@@ -55,8 +49,8 @@ func (s *session) routeToTokenService(ctx context.Context, ch answers.Challenge)
 		reach, mine = once.(func() connect.Route), !known
 	}
 	r := reach()
-	s.tokenPath = &tokenRoute{h, r}
-	s.client.AddressOf = s.tokenPath.addrOf
+	s.tokenPath = &tokens.Route{Host: h, To: r}
+	s.client.AddressOf = s.tokenPath.AddrOf
 	if !mine {
 		return // another host of the image names the same service, and has the checks
 	}
@@ -68,40 +62,6 @@ func (s *session) routeToTokenService(ctx context.Context, ch answers.Challenge)
 			s.checks = append(s.checks, c)
 		}
 	}
-}
-
-// addrOf returns the address of a token service at target whose checks passed.
-func (t *tokenRoute) addrOf(target string) (netip.AddrPort, bool) {
-	if t == nil || t.route.BlockedBy != "" || t.host.Address() != target {
-		return netip.AddrPort{}, false
-	}
-	return t.route.Addr, true
-}
-
-func realmAddress(realm *url.URL) string {
-	return runtimeconfig.Host{Scheme: realm.Scheme, Host: realm.Host}.Address()
-}
-
-// blocked returns the result of a token request that is not sent because the path
-// to the service at realm is blocked; false if it is not.
-func (t *tokenRoute) blocked(realm *url.URL) (tokenResult, bool) {
-	if t == nil || t.route.BlockedBy == "" || t.host.Host != realm.Host {
-		return tokenResult{}, false
-	}
-	by := report.Find(t.route.Checks, t.route.BlockedBy)
-	facts := evidence.Facts{report.KeyStep: string(by.Kind)}
-	for _, k := range []string{"deadline", "timeoutMs", "errno", "unfinished", "refused", "rcode", "error", "eof", "alert"} {
-		facts[k] = by.Evidence[k]
-	}
-	result := tokenResult{outcome: by.Outcome, message: by.Summary, facts: facts, blockedBy: by.ID}
-	switch by.Outcome {
-	case report.Fail:
-		result.cause = report.TokenServiceFailed
-		facts[report.KeyInnerCause] = string(by.Cause)
-	case report.Skipped:
-		facts[report.KeyRuntimeWouldSend] = report.True
-	}
-	return result, true
 }
 
 // markSharedTokenServices notes on "token/<host>" of a mirror that it refers the

@@ -1,20 +1,22 @@
-package registry
+// Package hostlist says which hosts the runtime contacts for an image, and in which order.
+// It reads the runtime's configuration and sends nothing.
+package hostlist
 
 import (
 	"strconv"
 	"strings"
 
 	"github.com/pullprobe/pullprobe/evidence"
-	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// hostsCheck is "hosts/<domain>": which hosts the runtime contacts for ref.
-func hostsCheck(p *connect.Prober, ref reference.Ref) (report.Check, []runtimeconfig.Host) {
+// Check returns "hosts/<domain>", which hosts the runtime contacts for ref, and those of
+// them that the probes can contact. files reads the configuration.
+func Check(configured runtimeconfig.RegistryConfig, files runtimeconfig.Files, ref reference.Ref) (report.Check, []runtimeconfig.Host) {
 	check := report.Check{ID: report.HostsID(ref.Domain), Kind: report.KindRuntime, Host: ref.Domain}
-	config, problem := p.Config.Hosts(p.Files, ref.Domain)
+	config, problem := configured.Hosts(files, ref.Domain)
 	hosts, order, e := usableHosts(config, ref)
 	check.Outcome = report.Pass
 	check.Summary = "the runtime contacts " + strings.Join(order, ", then ")

@@ -1,4 +1,4 @@
-package registry
+package missing
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // same login was seen to have access to it, and similarTags to tags that are
 // listed nearby.
 func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpclient.Reply) {
-	ref := x.session.ref
+	ref := x.manifest.Ref
 	meant, near := similar.Tags(ref.Tag, tags)
 	listed := slices.Concat(meant, near)
 	x.facts[report.KeySimilarTags] = strings.Join(listed[:min(len(listed), 3)], ", ")
@@ -38,14 +38,14 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpcli
 // has the tag, and the same login has access to it. A repository without access
 // is never named: a private sibling is no typo.
 func (x *explainer) suggestRepository(ctx context.Context) string {
-	s := x.session
-	candidates := similar.GuessRepositories(s.ref.Domain, s.ref.Path)
-	if !s.manifest.login.IsToken {
+	m := x.manifest
+	candidates := similar.GuessRepositories(m.Ref.Domain, m.Ref.Path)
+	if !m.Login.IsToken {
 		// A token for one repository gives no access to the catalog.
-		candidates = append(similar.Repositories(s.ref.Path, x.catalog(ctx)), candidates...)
+		candidates = append(similar.Repositories(m.Ref.Path, x.catalog(ctx)), candidates...)
 	}
-	for _, path := range without(candidates, s.ref.Path) {
-		if x.exists(ctx, path, s.ref.TagOrDigest()) {
+	for _, path := range without(candidates, m.Ref.Path) {
+		if x.exists(ctx, path, m.Ref.TagOrDigest()) {
 			return path
 		}
 	}
@@ -55,13 +55,13 @@ func (x *explainer) suggestRepository(ctx context.Context) string {
 // catalog returns the beginning of the registry's list of repositories; nil if
 // the registry does not show one.
 func (x *explainer) catalog(ctx context.Context) []string {
-	s := x.session
-	address := s.host.Scheme + "://" + s.host.Host + strings.TrimSuffix(s.host.Path, "/") +
+	m := x.manifest
+	address := m.Host.Scheme + "://" + m.Host.Host + strings.TrimSuffix(m.Host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
-	rep, err := s.client.Send(ctx, httpclient.Request{
+	rep, err := m.Client.Send(ctx, httpclient.Request{
 		Method:   http.MethodGet,
 		URL:      address,
-		By:       s.manifest.login,
+		By:       m.Login,
 		Limit:    tagPageBytes,
 		Question: true,
 	})
@@ -78,24 +78,22 @@ func (x *explainer) catalog(ctx context.Context) []string {
 // exists reports, by a HEAD within the budget, whether another tag or repository
 // exists for the same login.
 func (x *explainer) exists(ctx context.Context, path, object string) bool {
-	s := x.session
-	if !s.budget.TakeGuess() {
+	m := x.manifest
+	if !m.Budget.TakeGuess() {
 		return false
 	}
-	by := s.manifest.login
-	if by.IsToken && path != s.ref.Path {
+	by := m.Login
+	if by.IsToken && path != m.Ref.Path {
 		if x.noTokens {
 			return false
 		}
-		if by, _ = s.logIn(ctx, s.manifest.challenge, by.Cred, path); !by.Sent() {
+		if by = m.LogIn(ctx, path); !by.Sent() {
 			x.noTokens = true // a login that is refused is not sent again for a guess
 			return false
 		}
 	}
-	other := *s
-	other.ref.Path = path
-	rep, err := s.client.Send(ctx, httpclient.Request{
-		Method: http.MethodHead, URL: other.apiURL(nil, "manifests", object),
+	rep, err := m.Client.Send(ctx, httpclient.Request{
+		Method: http.MethodHead, URL: requests.URL(m.Host, m.Ref.Domain, path, nil, "manifests", object),
 		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: by, Question: true,
 	})
 	return err == nil && rep.Status == http.StatusOK && !answers.IsWebPage(rep.Header)

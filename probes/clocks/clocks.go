@@ -1,4 +1,4 @@
-package registry
+package clocks
 
 import (
 	"fmt"
@@ -10,64 +10,73 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// checkClocks adds "clock/<host>" to every session whose host or token service
-// sent its time. One server whose clock differs may itself be wrong: where another
-// server of this call agrees with the node, the node's clock is right. A TLS check
-// that blamed the node's clock is corrected.
-func checkClocks(sessions []*session) {
-	skews := map[string]time.Duration{} // by server
-	agree := ""
-	for _, s := range sessions {
-		for _, r := range s.clocks {
-			skews[r.Server] = r.Skew()
-			if !r.Off() && agree == "" {
-				agree = r.Server
-			}
-		}
-	}
-	for _, s := range sessions {
-		if len(s.clocks) == 0 {
-			continue
-		}
-		s.add(clockCheck(s.host.Name(), s.clocks, len(skews), agree))
-		s.judgeTokenTimes()
-		if agree != "" {
-			for i := range s.checks {
-				restoreCause(&s.checks[i], agree)
-			}
-		}
-	}
+// Comparison is what the clocks of all servers of a call show together. One server whose
+// clock differs may itself be wrong: where another server of the call agrees with the
+// node, the node's clock is right.
+type Comparison struct {
+	servers int
+	agree   string // a server that agrees with this node; empty: none does
 }
 
-// clockCheck is "clock/<host>": the clocks of a host and its token service against
-// this node's. servers is the number of servers of the call that sent their time,
-// agree one of them that agrees with this node; empty if none does.
-func clockCheck(name string, clocks []connect.ClockReading, servers int, agree string) report.Check {
-	worst := clocks[0]
+// Compare returns what the readings of all servers show.
+func Compare(readings []connect.ClockReading) Comparison {
+	var c Comparison
+	servers := map[string]bool{}
+	for _, r := range readings {
+		servers[r.Server] = true
+		if !r.Off() && c.agree == "" {
+			c.agree = r.Server
+		}
+	}
+	c.servers = len(servers)
+	return c
+}
+
+// Judge adds "clock/<host>" to the checks of a host, and returns them. readings are those
+// of the host and its token service; without one nothing is added. It notes whether the
+// token is valid by the registry's clock, and corrects a TLS check that blamed the node's.
+func (c Comparison) Judge(host runtimeconfig.Host, readings []connect.ClockReading, checks []report.Check) []report.Check {
+	if len(readings) == 0 {
+		return checks
+	}
+	judgeTokenTimes(host, readings, checks)
+	if c.agree != "" {
+		for i := range checks {
+			restoreCause(&checks[i], c.agree)
+		}
+	}
+	return append(checks, c.check(host.Name(), readings))
+}
+
+// check is "clock/<host>": the clocks of a host and its token service against this node's.
+func (c Comparison) check(name string, readings []connect.ClockReading) report.Check {
+	worst := readings[0]
 	var sources []string
-	for _, r := range clocks {
+	for _, r := range readings {
 		if r.Skew().Abs() > worst.Skew().Abs() {
 			worst = r
 		}
 		sources = append(sources, fmt.Sprintf("%s %+d s", r.Server, int(r.Skew().Seconds())))
 	}
-	check := report.Check{ID: report.ClockID(name), Kind: report.KindClock, Target: worst.Server, Evidence: evidence.Facts{
+	check := report.Check{ID: report.ClockID(name), Kind: report.KindClock, Host: name, Target: worst.Server, Evidence: evidence.Facts{
 		report.KeySkewSeconds: strconv.Itoa(int(worst.Skew().Seconds())),
 		report.KeyServerDate:  worst.Date.UTC().Format(time.RFC3339),
 		report.KeySources:     strings.Join(sources, "; "),
-		report.KeyServers:     strconv.Itoa(servers),
-		report.KeyAgreesWith:  agree,
+		report.KeyServers:     strconv.Itoa(c.servers),
+		report.KeyAgreesWith:  c.agree,
 	}.Checked()}
 	switch {
 	case !worst.Off():
 		check.Outcome = report.Pass
 		check.Summary = "this node's clock agrees with " + worst.Server
-	case agree != "":
+	case c.agree != "":
 		check.Outcome = report.Pass
 		check.Evidence[report.KeyWrongClock] = worst.Server
-		check.Summary = fmt.Sprintf("the clock of %s is wrong: this node's is %s it, and agrees with %s", worst.Server, worst.Difference(), agree)
+		check.Summary = fmt.Sprintf("the clock of %s is wrong: this node's is %s it, and agrees with %s",
+			worst.Server, worst.Difference(), c.agree)
 	default:
 		check.Outcome, check.Cause = report.Fail, report.ClockSkewed
 		check.Summary = fmt.Sprintf("this node's clock is %s that of %s", worst.Difference(), worst.Server)
@@ -82,19 +91,19 @@ const tokenLeeway = time.Minute
 // judgeTokenTimes notes on "token/<host>" what the token is by the registry's own
 // clock, the only one that counts for it: byRegistryClock is "expired", "not yet
 // valid", or "valid". That clock was read before the token was made.
-func (s *session) judgeTokenTimes() {
-	i := slices.IndexFunc(s.clocks, func(r connect.ClockReading) bool { return r.Server == s.host.Host })
-	at := slices.IndexFunc(s.checks, func(c report.Check) bool { return c.ID == report.TokenID(s.host.Name()) })
-	if i < 0 || at < 0 || s.checks[at].Evidence[report.KeyTokenExpires] == "" {
+func judgeTokenTimes(host runtimeconfig.Host, readings []connect.ClockReading, checks []report.Check) {
+	i := slices.IndexFunc(readings, func(r connect.ClockReading) bool { return r.Server == host.Host })
+	at := slices.IndexFunc(checks, func(c report.Check) bool { return c.ID == report.TokenID(host.Name()) })
+	if i < 0 || at < 0 || checks[at].Evidence[report.KeyTokenExpires] == "" {
 		return
 	}
-	e, registry, last := s.checks[at].Evidence, s.clocks[i].Date, s.clocks[i].At
-	for _, r := range s.clocks {
+	e, registry, last := checks[at].Evidence, readings[i].Date, readings[i].At
+	for _, r := range readings {
 		if r.At.After(last) {
 			last = r.At
 		}
 	}
-	registry = registry.Add(last.Sub(s.clocks[i].At))
+	registry = registry.Add(last.Sub(readings[i].At))
 	e[report.KeyByRegistryClock] = "valid"
 	if t, err := time.Parse(time.RFC3339, e[report.KeyTokenNotBefore]); err == nil && registry.Before(t.Add(-tokenLeeway)) {
 		e[report.KeyByRegistryClock] = "not yet valid"

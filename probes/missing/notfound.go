@@ -1,4 +1,4 @@
-package registry
+package missing
 
 import (
 	"cmp"
@@ -13,55 +13,71 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/answers"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
-// explainer finds out more about a refused manifest: whether the tag or the
-// repository is missing, which name was meant, and the registry's error code. An
-// answer to HEAD has no body to say so.
-type explainer struct {
-	session *session
-	check   *report.Check // "manifest/<host>"
-	facts   evidence.Facts
-	get     *httpclient.Reply // of the manifest; nil: it was not requested, or there was no answer
+// Manifest is one that a host refused, with what is needed to ask that host more about it.
+type Manifest struct {
+	Host runtimeconfig.Host
+	Last bool // the registry itself: it gets many requests, a mirror often lacks images
+	Ref  reference.Ref
 
-	noTokens bool // the token service gave none for a guessed repository
+	Status    int              // of the answer that decides
+	Login     httpclient.Login // that the answer was given to
+	V2Refused bool             // GET /v2/ was answered with 403, too
+
+	Client *httpclient.Client
+	Budget *httpclient.Budget
+	LogIn  func(ctx context.Context, repository string) httpclient.Login // as Login, for another repository
 }
 
-// explainRefusal adds to "manifest/<host>" why the manifest was refused. Only the
-// last host, the registry itself, gets many requests: mirrors often lack images.
-func (s *session) explainRefusal(ctx context.Context, last bool) {
-	if !s.manifest.asked {
-		return
-	}
-	check := &s.checks[s.manifest.at]
-	if check.Outcome != report.Fail {
-		return
-	}
-	x := explainer{session: s, check: check, facts: check.Evidence}
+// Explain returns the check "manifest/<host>" with why the manifest was refused: whether
+// the tag or the repository is missing, which name was meant, and the registry's error
+// code. An answer to HEAD has no body to say so.
+func (m Manifest) Explain(ctx context.Context, check report.Check) report.Check {
+	x := explainer{manifest: m, check: &check, facts: check.Evidence}
 	if x.facts == nil {
 		x.facts = evidence.Facts{}
 	}
-	switch status := s.manifest.status; {
+	switch status := m.Status; {
 	case check.BlockedBy != "", status < 400, status >= 500 && status != http.StatusNotImplemented, x.facts[report.KeyNoContentType] != "",
 		status == http.StatusUnauthorized, status == http.StatusTooManyRequests:
 	case x.answersGet(ctx):
 		// The answer to HEAD is the one that the runtime gets; it says nothing of the image.
 		check.Cause = report.Undetermined
 		check.Summary = fmt.Sprintf("%s answers HEAD of the manifest with %d and GET with %s: the runtime sends HEAD",
-			s.host.Name(), status, x.facts[report.KeyGetStatus])
-	case status == http.StatusNotFound && last:
+			m.Host.Name(), status, x.facts[report.KeyGetStatus])
+	case status == http.StatusNotFound && m.Last:
 		x.explainNotFound(ctx)
 	case status == http.StatusForbidden:
 		x.explainForbidden()
 	}
 	x.readRefusal()
-	if last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
+	if m.Last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
 		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
 	}
-	x.facts[report.KeyLimited] = s.budget.LimitOf(s.host.Host)
+	x.facts[report.KeyLimited] = m.Budget.LimitOf(m.Host.Host)
 	check.Evidence = x.facts.Checked()
+	return check
+}
+
+// explainer is Explain while it runs.
+type explainer struct {
+	manifest Manifest
+	check    *report.Check
+	facts    evidence.Facts
+	get      *httpclient.Reply // of the manifest; nil: it was not requested, or there was no answer
+
+	noTokens bool // the token service gave none for a guessed repository
+}
+
+// url returns a URL of the registry API for the manifest's own repository.
+func (m Manifest) url(query url.Values, parts ...string) string {
+	return requests.URL(m.Host, m.Ref.Domain, m.Ref.Path, query, parts...)
 }
 
 // answersGet asks for the same manifest by GET, once, and reports whether the host gives
@@ -71,14 +87,14 @@ func (x *explainer) answersGet(ctx context.Context) bool {
 		return false
 	}
 	x.facts[report.KeyGetStatus] = strconv.Itoa(x.get.Status)
-	if x.get.Status == x.session.manifest.status {
+	if x.get.Status == x.manifest.Status {
 		x.facts[report.KeyCode] = answers.ErrorCode(x.get.Body)
 	}
 	return x.get.Status == http.StatusOK && !answers.IsWebPage(x.get.Header)
 }
 
 func (x *explainer) explainForbidden() {
-	if c := report.Find(x.session.checks, report.RegistryID(x.session.host.Name())); c.Evidence[report.KeyStatus] == "403" {
+	if x.manifest.V2Refused {
 		// Not this repository alone: the registry refuses every request from here, as
 		// those with a list of allowed addresses do.
 		x.facts[report.KeyRegistryStatus] = "403"
@@ -92,8 +108,26 @@ func (x *explainer) explainForbidden() {
 	}
 }
 
+// readRefusal adds the reason of the refusal to the facts. HEAD has no text:
+// that of a GET beside it counts if it was refused with the same status, as for
+// containerd since 2.3.3 (withGETErrorBody).
+func (x *explainer) readRefusal() {
+	status := x.manifest.Status
+	if x.check.Outcome != report.Fail || x.check.BlockedBy != "" {
+		return
+	}
+	reason := refusal.ReasonOfStatus(status)
+	if x.get != nil {
+		reason = ""
+		if x.get.Status == status {
+			reason = refusal.ReasonOfAnswer(x.get)
+		}
+	}
+	x.facts[report.KeyRefusedFor] = reason
+}
+
 func (x *explainer) explainNotFound(ctx context.Context) {
-	s := x.session
+	m := x.manifest
 	tags, list := x.listTags(ctx)
 	exists := list != nil && list.Status == http.StatusOK && len(tags) > 0
 	gone := list != nil && answers.NoRepository(list)
@@ -103,46 +137,46 @@ func (x *explainer) explainNotFound(ctx context.Context) {
 	case !exists && !gone:
 		gone = code == "NAME_UNKNOWN"
 	}
-	what := fmt.Sprintf("tag %q", s.ref.Tag)
-	if s.ref.Digest != "" {
-		what = "manifest " + s.ref.Digest
+	what := fmt.Sprintf("tag %q", m.Ref.Tag)
+	if m.Ref.Digest != "" {
+		what = "manifest " + m.Ref.Digest
 	}
 	switch {
 	case gone:
 		x.check.Cause = report.RepositoryNotFound
-		x.check.Summary = fmt.Sprintf("%s has no repository %s", s.host.Name(), s.ref.Path)
+		x.check.Summary = fmt.Sprintf("%s has no repository %s", m.Host.Name(), m.Ref.Path)
 		x.facts[report.KeyRepository] = "missing"
-		if s.manifest.login.Anonymous() {
+		if m.Login.Anonymous() {
 			x.check.Summary += " that is visible without credentials"
 		}
 	case exists:
 		x.facts[report.KeyRepository] = "exists"
-		x.check.Summary = fmt.Sprintf("%s does not exist in %s/%s", what, s.host.Name(), s.ref.Path)
+		x.check.Summary = fmt.Sprintf("%s does not exist in %s/%s", what, m.Host.Name(), m.Ref.Path)
 	case list != nil && list.Status == http.StatusOK && !list.Cut:
 		// Some registries answer this for any name.
-		x.check.Summary = fmt.Sprintf("%s has no tags of %s; whether the repository exists is unknown", s.host.Name(), s.ref.Path)
+		x.check.Summary = fmt.Sprintf("%s has no tags of %s; whether the repository exists is unknown", m.Host.Name(), m.Ref.Path)
 		x.facts[report.KeyTags] = "none"
 	default:
 		x.check.Summary += "; whether the repository exists is unknown"
 	}
 	switch {
-	case s.ref.Digest == "" && !gone:
+	case m.Ref.Digest == "" && !gone:
 		x.suggestTag(ctx, tags, list)
-	case s.ref.IgnoredTag != "" && slices.Contains(tags, s.ref.IgnoredTag) && x.lacksTag(ctx, s.ref.IgnoredTag):
+	case m.Ref.IgnoredTag != "" && slices.Contains(tags, m.Ref.IgnoredTag) && x.lacksTag(ctx, m.Ref.IgnoredTag):
 		x.facts[report.KeyListed] = report.True
-		x.check.Summary += ", nor does the tag " + strconv.Quote(s.ref.IgnoredTag) + ", which the registry lists"
+		x.check.Summary += ", nor does the tag " + strconv.Quote(m.Ref.IgnoredTag) + ", which the registry lists"
 	}
 }
 
 // lacksTag reports, by a HEAD within the budget, whether the registry answers 404 for a tag.
 func (x *explainer) lacksTag(ctx context.Context, tag string) bool {
-	s := x.session
-	if !s.budget.TakeGuess() {
+	m := x.manifest
+	if !m.Budget.TakeGuess() {
 		return false
 	}
-	rep, err := s.client.Send(ctx, httpclient.Request{
-		Method: http.MethodHead, URL: s.apiURL(nil, "manifests", tag),
-		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: s.manifest.login, Question: true,
+	rep, err := m.Client.Send(ctx, httpclient.Request{
+		Method: http.MethodHead, URL: m.url(nil, "manifests", tag),
+		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: m.Login, Question: true,
 	})
 	return err == nil && rep.Status == http.StatusNotFound
 }
@@ -150,13 +184,13 @@ func (x *explainer) lacksTag(ctx context.Context, tag string) bool {
 // getManifest gets the manifest for the error in the body of the answer, if the
 // budget allows; nil if it does not, or if there is no answer.
 func (x *explainer) getManifest(ctx context.Context) *httpclient.Reply {
-	s := x.session
-	if !s.budget.TakeManifest() {
+	m := x.manifest
+	if !m.Budget.TakeManifest() {
 		return nil
 	}
-	rep, err := s.client.Send(ctx, httpclient.Request{
-		Method: http.MethodGet, URL: s.apiURL(nil, "manifests", s.ref.TagOrDigest()),
-		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: s.manifest.login, Limit: 4 << 10, Question: true,
+	rep, err := m.Client.Send(ctx, httpclient.Request{
+		Method: http.MethodGet, URL: m.url(nil, "manifests", m.Ref.TagOrDigest()),
+		Header: http.Header{"Accept": {requests.AcceptManifests}}, By: m.Login, Limit: 4 << 10, Question: true,
 	})
 	if err != nil {
 		return nil
@@ -174,15 +208,15 @@ const (
 // of those that sort near the wanted one. The reply is that of the first page;
 // nil if there was no answer.
 func (x *explainer) listTags(ctx context.Context) ([]string, *httpclient.Reply) {
-	s := x.session
-	wanted := cmp.Or(s.ref.Tag, s.ref.IgnoredTag)
+	m := x.manifest
+	wanted := cmp.Or(m.Ref.Tag, m.Ref.IgnoredTag)
 	page := func(query url.Values) *httpclient.Reply {
 		if !query.Has("n") {
 			query.Set("n", tagsPerPage)
 		}
-		rep, err := s.client.Send(ctx, httpclient.Request{
-			Method: http.MethodGet, URL: s.apiURL(query, "tags", "list"),
-			By: s.manifest.login, Limit: tagPageBytes, Question: true,
+		rep, err := m.Client.Send(ctx, httpclient.Request{
+			Method: http.MethodGet, URL: m.url(query, "tags", "list"),
+			By: m.Login, Limit: tagPageBytes, Question: true,
 		})
 		if err != nil {
 			return nil
@@ -213,8 +247,8 @@ func (x *explainer) listTags(ctx context.Context) ([]string, *httpclient.Reply) 
 		}
 	}
 	switch {
-	case s.ref.Tag == "" || first.Encoded != "":
-	case slices.Contains(tags, s.ref.Tag):
+	case m.Ref.Tag == "" || first.Encoded != "":
+	case slices.Contains(tags, m.Ref.Tag):
 		x.facts[report.KeyListed] = report.True
 	case complete && len(tags) > 0:
 		x.facts[report.KeyListed] = "false"
