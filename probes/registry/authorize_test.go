@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -64,7 +65,8 @@ func TestLoginOfAnotherHost(t *testing.T) {
 	c := httpclient.New(n, runtimeconfig.Host{Scheme: "https", Host: host}, netipAddr(t, host), httpclient.NewBudget())
 	defer c.Close()
 	_, err := c.Send(t.Context(), httpclient.Request{Method: "GET", URL: "https://" + host + "/v2/", By: httpclient.Login{}.WithToken("other.lab", "x")})
-	if _, blocked := err.(*connect.BlockedError); !blocked || len(log.all()) != 0 {
+	var blocked *connect.BlockedError
+	if !errors.As(err, &blocked) || len(log.all()) != 0 {
 		t.Errorf("%v, requests %q", err, log.all())
 	}
 }

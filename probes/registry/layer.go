@@ -39,11 +39,11 @@ func checkLayers(ctx context.Context, sessions []*session, found *session, layer
 		if last.Cause == report.RateLimited || ctx.Err() != nil {
 			break // the runtime sends fewer requests
 		}
-		switch last.Outcome {
-		case report.Pass:
-			seen++
-		case report.Fail:
+		if last.Outcome == report.Fail {
 			return checks
+		}
+		if last.Outcome == report.Pass {
+			seen++
 		}
 	}
 	first[at].Evidence = evidence.With(first[at].Evidence, report.KeyLayersSeen, fmt.Sprintf("%d of %d", seen, len(layers)))

@@ -46,6 +46,7 @@ func (t *Route) blocked(realm *url.URL) (Result, bool) {
 		facts[report.KeyInnerCause] = string(by.Cause)
 	case report.Skipped:
 		facts[report.KeyRuntimeWouldSend] = report.True
+	case report.Pass, report.Unknown, report.Error:
 	}
 	return result, true
 }
