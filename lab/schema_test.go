@@ -37,6 +37,7 @@ func reportValue(t *testing.T, text string) map[string]any {
 const goodReport = `{
 	"schema": "pullprobe.dev/v1", "node": "node-a", "agent": "v0.1.0", "time": "2026-11-28T12:00:05Z",
 	"fault": "registry", "cause": "RateLimited", "stuck": 1,
+	"faults": {"node-infrastructure": 0, "registry": 1, "cluster-config": 0, "undetermined": 0},
 	"runtime": {"id": "runtime", "kind": "runtime", "target": "/run/containerd/containerd.sock", "outcome": "pass",
 		"summary": "containerd v2.4.2 is ready", "evidence": {"ready": "true"}, "durationMs": 4},
 	"disk": {"id": "disk", "kind": "disk", "outcome": "unknown", "summary": "not checked yet", "durationMs": 0},

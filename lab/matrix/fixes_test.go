@@ -143,9 +143,17 @@ func (s *scene) examineAgain(what string, sub *subject, image string) []string {
 	defer s.log.setFixing(false)
 	d := s.check(sub, image)
 	if !d.healthy() {
-		// A failed pull can leave data that makes containerd's next one fail.
-		if p := s.pull(sub, image, hangTime); p.code == codes.OK {
-			sub.machine.remove(s.t, image)
+		// A failed pull can leave data that makes containerd's next ones fail, until its
+		// garbage collector removes it, which runs after some hundred changes.
+		const most = 100
+		for range most {
+			p := s.pull(sub, image, hangTime)
+			if p.code == codes.OK {
+				sub.machine.remove(s.t, image)
+			}
+			if !strings.Contains(p.message, "unexpected commit digest") {
+				break
+			}
 		}
 		d = s.check(sub, image)
 	}
