@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/distribution/reference"
+
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -30,11 +32,6 @@ var manifestURL = regexp.MustCompile(`https?://([^\s/"@]{1,260})/v2/([^\s"?]{1,2
 // manifestIn matches what containers/image says of a manifest (CRI-O).
 var manifestIn = regexp.MustCompile(`reading manifest ([\w.:-]{1,200}) in (\S{1,512}?):(?:\s|$)`)
 
-// imageName matches a name of a registry, a repository, and a tag or a digest, as the
-// kubelet accepts them. It is not exact: what is not valid matches too.
-var imageName = regexp.MustCompile(`^(?:([A-Za-z0-9-]*[.:][A-Za-z0-9.:-]*|localhost)/)?` +
-	`([a-z0-9][a-z0-9._/-]*)(?::([\w.-]+))?(?:@(sha256:[0-9a-f]{64}))?$`)
-
 // imageIn returns the image that a message names; the zero Image if it names none.
 func imageIn(text string) Image {
 	for _, pattern := range imageNames {
@@ -58,19 +55,16 @@ func imageIn(text string) Image {
 
 // readImage reads the name of an image. A name without a registry is one of Docker Hub.
 func readImage(name string) (Image, bool) {
-	m := imageName.FindStringSubmatch(name)
-	if m == nil {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
 		return Image{}, false
 	}
-	i := Image{Registry: m[1], Repository: m[2], Reference: m[3]}
-	if m[4] != "" {
-		i.Reference = m[4]
+	i := Image{Registry: reference.Domain(named), Repository: reference.Path(named)}
+	if t, ok := named.(reference.Tagged); ok {
+		i.Reference = t.Tag()
 	}
-	if i.Registry == "" {
-		i.Registry = "docker.io"
-	}
-	if i.Registry == "docker.io" && !strings.Contains(i.Repository, "/") {
-		i.Repository = "library/" + i.Repository
+	if d, ok := named.(reference.Digested); ok {
+		i.Reference = d.Digest().String()
 	}
 	return i, true
 }

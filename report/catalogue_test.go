@@ -8,7 +8,7 @@ import (
 )
 
 // Every {name} in the catalogue is one that placeholders fill, and every cause that
-// needs a fix has one, whoever must act.
+// needs a fix has one for every fault.
 func TestCatalogueIsFilled(t *testing.T) {
 	for _, info := range Catalogue() {
 		for _, who := range []Fault{FaultNone, FaultUndetermined, FaultConfig, FaultRegistry, FaultNode} {

@@ -120,28 +120,19 @@ func Advice(c Cause, who Fault, r Reading) (summary, fix string) {
 	p.Host = cmp.Or(r.Host, r.Registry, p.Host)
 	p.Address, p.HostPort, p.IP = p.Host, WithPort(p.Host), "the address of "+p.Host
 	p.Repository, p.Tag = cmp.Or(r.Repository, "REPOSITORY"), cmp.Or(r.Reference, "TAG")
-	if r.Repository != "" {
-		p.Image = imageName(r.Registry, r.Repository, r.Reference)
+	switch {
+	case r.Repository == "":
+	case r.Reference == "":
+		p.Image = p.Fill("{registry}/{repository}")
+	default:
+		p.Image = p.Fill("{registry}/{repository}:{tag}")
 	}
 	summary, fix = p.Fill(c.Meaning()), p.WithoutBlanks(c, c.Fix(who))
-	if p.Registry == StandIns().Registry {
+	if r.Registry == "" && r.Host == "" {
 		// "the registry" is no part of a name.
 		fix = strings.NewReplacer("{registry}/", "REGISTRY/", "{host}/", "REGISTRY/").Replace(fix)
 	}
 	return summary, p.Fill(fix)
-}
-
-// imageName joins the parts of an image's name. The reference, a tag or a digest, may be
-// empty.
-func imageName(registry, repository, reference string) string {
-	name := registry + "/" + repository
-	switch {
-	case reference == "":
-		return name
-	case strings.Contains(reference, ":"):
-		return name + "@" + reference
-	}
-	return name + ":" + reference
 }
 
 // WithoutBlanks returns the template of a fix of the cause; or, if it is a command

@@ -126,7 +126,6 @@ func requestRows() []row {
 	// unpulled is the row without a test pull: the checks alone must not say Healthy.
 	// If containerd pulls the image, they must not say that a server fails.
 	unpulled := func(r row) row {
-		made := r.setup
 		r.name += "-without-a-test-pull"
 		if r.want.Fault == "none" {
 			r.want = bounds("none|undetermined", "Healthy|Undetermined", "likely|undetermined")
@@ -135,12 +134,7 @@ func requestRows() []row {
 			r.want = bounds("registry|undetermined", "*", "likely|undetermined")
 			r.never = append(r.never, notHealthy)
 		}
-		r.setup = func(s *scene) *subject {
-			sub := made(s)
-			sub.args = []string{"--no-pull"}
-			return sub
-		}
-		return r
+		return unpulledRow(r)
 	}
 	rows := []row{
 		quirk("base-hangs-and-manifests-are-fine", passes(), healthy, always(replaceResponse(isBase, serveNever))),

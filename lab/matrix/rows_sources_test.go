@@ -122,7 +122,7 @@ func sourceRows() []row {
 		s.w.setDNS(h.name, lab.Answer{Addrs: []netip.Addr{old, h.addrs[0]}})
 		return func() {}
 	}
-	// mutual is a registry that wants a client certificate; hosts.toml has one that is not good.
+	// mutual is a registry that wants a client certificate; the one in hosts.toml is not valid.
 	mutual := func(name, alert string, config func(s *scene, h *host) *tls.Config, key func(s *scene) (cert, key []byte)) row {
 		return row{
 			name: name, kind: detours, misleads: "not the server's certificate: the one of this node",
@@ -811,7 +811,7 @@ func sourceRows() []row {
 		object("layers-are-empty-files-without-a-length", failsWithAny(`.`), any, []string{"node-infrastructure * *", notHealthy}, nil,
 			func(s *scene, repository, tag string) {
 				s.pushRandom(repository, tag, lab.Image{Size: 64 << 10})
-				s.hosts[0].setFault(replaceBigBlobs(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+				s.hosts[0].setFault(replaceBigBlobs(func(w http.ResponseWriter) {
 					w.Header().Set("Content-Type", "application/octet-stream")
 					w.Header().Del("Content-Length")
 					w.Header().Set("Transfer-Encoding", "chunked")
@@ -1247,30 +1247,11 @@ func sourceRows() []row {
 	}
 	// head changes the answer to HEAD of a manifest.
 	head := func(change func(http.Header)) func(http.Handler) http.Handler {
-		return func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if !isManifest(r) || r.Method != http.MethodHead {
-					next.ServeHTTP(w, r)
-					return
-				}
-				rec := httptest.NewRecorder()
-				next.ServeHTTP(rec, r)
-				for k, v := range rec.Header() {
-					w.Header()[k] = v
-				}
-				change(w.Header())
-				w.WriteHeader(rec.Code)
-			})
-		}
-	}
-	unpulled := func(r row) row {
-		made := r.setup
-		r.setup = func(s *scene) *subject {
-			sub := made(s)
-			sub.args = withoutPull
-			return sub
-		}
-		return r
+		which := func(r *http.Request) bool { return isManifest(r) && r.Method == http.MethodHead }
+		return rewrite(which, func(h http.Header, _ []byte) []byte {
+			change(h)
+			return nil
+		})
 	}
 	tokenText := func(name, text string) []row {
 		r := simple(name, requests, failsWithAny(`.`), any, []string{notHealthy, "cluster-config * *", "node-infrastructure * *"}, func(_ *scene, h *host) func(http.Handler) http.Handler {
@@ -1284,7 +1265,7 @@ func sourceRows() []row {
 				})
 			return func(next http.Handler) http.Handler { return answer(t.requireToken(realmOf(h))(next)) }
 		})
-		without := unpulled(r)
+		without := unpulledRow(r)
 		without.name += "-unpulled"
 		return []row{r, without}
 	}
@@ -1339,22 +1320,22 @@ func sourceRows() []row {
 		challenges("challenge-that-ends-early", func(h *host) string { return `Bearer realm="` + realmOf(h) }),
 		challenges("challenge-with-single-quotes", func(h *host) string { return `Bearer realm='` + realmOf(h) + `',service='registry'` }),
 		challenges("challenge-with-a-semicolon", func(h *host) string { return fmt.Sprintf(`Bearer realm=%q; service="registry"`, realmOf(h)) }),
-		unpulled(simple("index-called-a-manifest", requests, failsWithAny(`.`), any, []string{notHealthy}, always(nil))),
-		unpulled(simple("digest-in-capitals", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
+		unpulledRow(simple("index-called-a-manifest", requests, failsWithAny(`.`), any, []string{notHealthy}, always(nil))),
+		unpulledRow(simple("digest-in-capitals", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
 			h.Set("Docker-Content-Digest", strings.ToUpper(h.Get("Docker-Content-Digest")))
 		})))),
-		unpulled(simple("digest-in-quotes", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
+		unpulledRow(simple("digest-in-quotes", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
 			h.Set("Docker-Content-Digest", strconv.Quote(h.Get("Docker-Content-Digest")))
 		})))),
-		unpulled(simple("head-with-a-longer-length", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
+		unpulledRow(simple("head-with-a-longer-length", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
 			n, _ := strconv.Atoi(h.Get("Content-Length"))
 			h.Set("Content-Length", strconv.Itoa(n+7))
 		})))),
-		unpulled(simple("head-with-a-shorter-length", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
+		unpulledRow(simple("head-with-a-shorter-length", requests, failsWithAny(`.`), any, []string{notHealthy}, always(head(func(h http.Header) {
 			n, _ := strconv.Atoi(h.Get("Content-Length"))
 			h.Set("Content-Length", strconv.Itoa(n-7))
 		})))),
-		unpulled(simple("type-of-the-manifest-with-a-parameter", requests, passes(), bounds("none", "Healthy", "*"), nil, always(head(func(h http.Header) {
+		unpulledRow(simple("type-of-the-manifest-with-a-parameter", requests, passes(), bounds("none", "Healthy", "*"), nil, always(head(func(h http.Header) {
 			h.Set("Content-Type", h.Get("Content-Type")+"; charset=utf-8")
 		})))),
 		object("config-with-fewer-layers", failsWithAny(`.`), any, []string{notHealthy}, withoutPull, func(s *scene, repository, tag string) {
@@ -1376,22 +1357,10 @@ func sourceRows() []row {
 			h := s.host(hostOptions{})
 			repository, tag := randomWord(), randomWord()
 			s.pushObject(repository, tag, s.index("linux/amd64", "linux/arm64"))
-			h.setFault(func(next http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if !isManifest(r) {
-						next.ServeHTTP(w, r)
-						return
-					}
-					rec := httptest.NewRecorder()
-					next.ServeHTTP(rec, r)
-					for k, v := range rec.Header() {
-						w.Header()[k] = v
-					}
-					w.Header().Set("Content-Type", string(types.OCIManifestSchema1))
-					w.WriteHeader(rec.Code)
-					w.Write(rec.Body.Bytes())
-				})
-			})
+			h.setFault(rewrite(isManifest, func(h http.Header, body []byte) []byte {
+				h.Set("Content-Type", string(types.OCIManifestSchema1))
+				return body
+			}))
 			return &subject{image: h.image(repository, tag), args: withoutPull, fix: func() { h.setFault(nil) }}
 		}
 	}
@@ -1812,15 +1781,26 @@ func (s *scene) artifact(config, layer string) v1.Image {
 
 // emptyLayers serves layers, but not configurations, as files of no bytes.
 func emptyLayers(string) func(http.Handler) http.Handler {
-	return replaceBigBlobs(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	return replaceBigBlobs(func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(200)
 	})
 }
 
+// unpulledRow returns the row without a test pull.
+func unpulledRow(r row) row {
+	made := r.setup
+	r.setup = func(s *scene) *subject {
+		sub := made(s)
+		sub.args = []string{"--no-pull"}
+		return sub
+	}
+	return r
+}
+
 // replaceBigBlobs replaces the answers for blobs that are no configuration.
-func replaceBigBlobs(f func(http.ResponseWriter, *http.Request, []byte)) func(http.Handler) http.Handler {
+func replaceBigBlobs(answer func(http.ResponseWriter)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !lab.IsBlob(r) {
@@ -1836,7 +1816,7 @@ func replaceBigBlobs(f func(http.ResponseWriter, *http.Request, []byte)) func(ht
 				next.ServeHTTP(w, r)
 				return
 			}
-			f(w, r, nil)
+			answer(w)
 		})
 	}
 }

@@ -18,7 +18,7 @@ import (
 const maxLayerURLs = 2
 
 // checkLayerURLs is "blob/<host>" of the host that has the manifest, for the first layer
-// that cannot be had from its URLs; nil if there is none. The runtime tries the URLs of a
+// that its URLs do not give; nil if there is none. The runtime tries the URLs of a
 // layer before the registry, and ends at the first that answers other than 404
 // (containerd's dockerFetcher.Fetch). The URLs are those of a manifest that anyone may
 // have made: the guard treats them like redirects, and no login goes there.
