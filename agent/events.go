@@ -23,6 +23,9 @@ import (
 func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
 	tail := ""
+	if who := whoActs(p, v.Fault); who != "" {
+		tail = "\nWho acts: " + who + "."
+	}
 	if v.Fix != "" {
 		tail += "\nFix: " + neutralizeLabels(v.Fix)
 	}
@@ -44,8 +47,16 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	}
 }
 
+// whoActs returns who must act on a pod, in words.
+func whoActs(p pods.Pod, f report.Fault) string {
+	if f == report.FaultConfig && p.Owner.Name != "" {
+		return "the owner of " + p.Owner.Name
+	}
+	return f.Who()
+}
+
 // eventLabel matches the labels of an Event's parts, and those of the text report.
-var eventLabel = regexp.MustCompile(`(?i)\b(fix|to confirm|retry)\s*:`)
+var eventLabel = regexp.MustCompile(`(?i)\b(who acts|fix|to confirm|retry)\s*:`)
 
 // neutralizeLabels removes the colon from what looks like the label of a part. A verdict may
 // quote a registry, which must not add a fix of its own.

@@ -26,6 +26,7 @@ type recorder struct {
 	metrics   *metrics.Metrics
 	publisher *publish.Publisher
 	announcer *announcer
+	incidents *incidents
 	enqueue   func(types.UID) // has a pod reconciled
 }
 
@@ -71,7 +72,6 @@ func (r *recorder) record(i podImage, x examination) {
 	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
 		Image:     i.image.Image,
-		Node:      r.node,
 		Pod:       i.pod.String(),
 		UID:       string(i.pod.UID),
 		Container: i.image.Container,
@@ -93,6 +93,8 @@ func (r *recorder) record(i podImage, x examination) {
 		stuck:        i.image.Failing || i.image.Creating,
 		failing:      i.image.Failing,
 		since:        i.image.Since,
+		nextPull:     i.image.NextPull(),
+		owner:        i.pod.Owner.Name,
 		kubeletCause: i.cause,
 		key:          i.key,
 		began:        x.began,
@@ -154,6 +156,9 @@ func (r *recorder) dropOld(p pods.Pod, waiting []pods.PendingImage) {
 			return w.Container == res.container && w.Image == res.image
 		})
 		requested := res.Asked != "" && !res.stuck && !p.Deleting && p.UsesImage(res.image)
+		if res.stuck && !stuck && !p.Deleting && p.GotImage(res.container) {
+			r.incidents.pulled(res.image)
+		}
 		res.stuck = stuck
 		return res, stuck || requested
 	})

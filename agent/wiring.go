@@ -39,18 +39,19 @@ func newShared(opts config.Options, log *slog.Logger) (shared, error) {
 	live, counts := config.NewLive(opts.Settings), metrics.New(opts.Version)
 	queue := workqueue.NewTypedDelayingQueue[types.UID]()
 	return shared{
-		opts:     opts,
-		log:      log,
-		live:     live,
-		kube:     api,
-		runtime:  runtime,
-		metrics:  counts,
-		queue:    queue,
-		pods:     pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: queue.Add, OnTransition: counts.ObservePod}),
-		results:  newResults(),
-		state:    newNodeState(live, counts),
-		startup:  newStartupGate(),
-		liveness: &liveness{},
+		opts:      opts,
+		log:       log,
+		live:      live,
+		kube:      api,
+		runtime:   runtime,
+		metrics:   counts,
+		queue:     queue,
+		pods:      pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: queue.Add, OnTransition: counts.ObservePod}),
+		results:   newResults(),
+		incidents: newIncidents(counts.ObserveIncident),
+		state:     newNodeState(live, counts),
+		startup:   newStartupGate(),
+		liveness:  &liveness{},
 		publisher: publish.New(publish.Config{
 			Kube:      api,
 			Log:       log,
@@ -152,6 +153,7 @@ func newReconciler(
 			metrics:   s.metrics,
 			publisher: s.publisher,
 			announcer: announcer,
+			incidents: s.incidents,
 			enqueue:   s.enqueue,
 		},
 		announcer: announcer,
@@ -172,6 +174,8 @@ func newReporter(s shared, sweeper *sweep.Sweeper) nodeReporter {
 		sweeper: sweeper,
 		state:   s.state,
 		metrics: s.metrics,
+
+		incidents: s.incidents,
 	}
 }
 
@@ -182,6 +186,7 @@ func newRestorer(s shared, sweeper *sweep.Sweeper, announcer *announcer) restore
 		log:       s.log,
 		publisher: s.publisher,
 		announcer: announcer,
+		incidents: s.incidents,
 		pods:      s.pods,
 		sweeper:   sweeper,
 	}

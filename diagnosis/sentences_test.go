@@ -133,7 +133,7 @@ func TestTextSaysItOnce(t *testing.T) {
 		}
 	}
 	refused := textOf(all(reported(ConnectionRefused), imagesHere("0"), ladder(KindDial, ConnectionRefused)))
-	if !strings.Contains(refused, "fix who acts: not known; from another node: curl -v https://registry.example/v2/ if") ||
+	if !strings.Contains(refused, "(seen; who must act is open)") || !strings.Contains(refused, "fix from another node: curl -v https://registry.example/v2/ if") ||
 		strings.Contains(refused, "to confirm") {
 		t.Error(refused)
 	}
@@ -152,7 +152,7 @@ func TestNotCheckedWithoutRuntime(t *testing.T) {
 // A cause beside a healthy image says where it is.
 func TestAlsoSaysWhere(t *testing.T) {
 	dead := all(check("pull", KindPull, Pass, ""), onHost(mirror, ladder(KindDial, ConnectionRefused)), onHost(host, pullable()))
-	if text := textOf(dead); !strings.Contains(text, "also ConnectionRefused ("+mirror+"; does not block the pull)") {
+	if text := textOf(dead); !strings.Contains(text, "also ConnectionRefused at "+mirror) || !strings.Contains(text, "; does not block the pull") {
 		t.Error(text)
 	}
 }

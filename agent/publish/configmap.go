@@ -92,6 +92,9 @@ func changeKey(n report.NodeReport) string {
 			line(c.Type, c.Status)
 		}
 	}
+	for _, x := range n.Incidents {
+		line(x.Image, x.Ended)
+	}
 	for _, uid := range slices.Sorted(maps.Keys(n.Answered)) {
 		line(uid, n.Answered[uid])
 	}
@@ -106,7 +109,10 @@ func changeKey(n report.NodeReport) string {
 		}
 		slices.Sort(checks)
 		v := d.Verdict
-		key := []any{d.UID, d.Container, d.Image, d.Asked, v.Fault, v.Cause, v.Confidence, v.Also, checks}
+		key := []any{d.Refs(), d.Image, v.Fault, v.Cause, v.Confidence, v.Also, checks}
+		if d.Pods != nil {
+			key = append(key, d.Pods.Count, d.Pods.Since, len(d.Pods.Owners))
+		}
 		diagnoses = append(diagnoses, fmt.Sprintf("%q", key))
 	}
 	slices.Sort(diagnoses) // their order is that of their times
