@@ -68,7 +68,7 @@ var imports = map[string][]string{
 	"agent/sweep":   {"report", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
 	"agent/publish": {"report", "agent/config", "agent/kube"},
 	"agent": {
-		"report", "diagnosis", "credentials", "cri", "examine",
+		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
 		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
 	},
 

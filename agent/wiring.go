@@ -82,7 +82,7 @@ func newPuller(s shared, node *examine.NodeReader) *cri.Puller {
 
 // newSweeper builds what checks all registries of the node.
 func newSweeper(s shared, node *examine.NodeReader) *sweep.Sweeper {
-	events := newNodeEvents(s.opts.NodeName, s.log, s.publisher)
+	events := newNodeEvents(s.opts.NodeName, s.opts.Namespace, s.log, s.publisher)
 	return sweep.New(sweep.Config{
 		Survey:     examine.Surveyor{Node: node}.Survey,
 		Images:     s.pods.Images,
@@ -148,6 +148,7 @@ func newReconciler(
 			node:      s.opts.NodeName,
 			log:       s.log,
 			results:   s.results,
+			pods:      s.pods,
 			state:     s.state,
 			sweeper:   sweeper,
 			metrics:   s.metrics,

@@ -37,6 +37,9 @@ func RetryCommand(pod string) string {
 	return "kubectl annotate pod -n " + ns + " " + name + " probe=$(date +%s) --overwrite"
 }
 
+// AllNodesCommand shows the reports of all nodes, one line each.
+const AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
+
 // Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
 // must act, the worst fault first; then the registries, then the node.
 func (n NodeReport) Summary() string { return n.summary(details[0]) }
@@ -62,6 +65,9 @@ func (n NodeReport) summary(level detail) string {
 	}
 	field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
+	if level.rows {
+		lines(&b, "all nodes", AllNodesCommand)
+	}
 	n.writeIncidents(&b)
 	return b.String()
 }
@@ -151,6 +157,17 @@ func (n NodeReport) headline() string {
 	return s
 }
 
+// Since returns since when the first of the waiting pods waits; zero: none waits.
+func (n NodeReport) Since() time.Time {
+	var since time.Time
+	for _, d := range n.Diagnoses {
+		if d.Pods != nil && !d.Pods.Since.IsZero() && (since.IsZero() || d.Pods.Since.Before(since)) {
+			since = d.Pods.Since
+		}
+	}
+	return since
+}
+
 // reasons returns how many diagnoses the waiting pods have.
 func (n NodeReport) reasons() int {
 	reasons := n.Omitted
@@ -180,6 +197,9 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	}
 }
 
+// IsolatedFix is what fixes a node that reaches nothing.
+const IsolatedFix = "check what every connection depends on (resolver, route, firewall, proxy), not a single registry"
+
 // writeIsolated writes one verdict for a node that reaches nothing, with all pods
 // that wait for this reason. It returns the indices of their diagnoses.
 func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
@@ -206,7 +226,7 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	}
 	fmt.Fprintf(w, "\n%s  %s  (%s)\n", FaultNode, c.Cause, confidence)
 	field(w, "why", c.Summary)
-	field(w, "fix", "on "+n.Node+": check what every connection depends on (resolver, route, firewall, proxy), not a single registry")
+	field(w, "fix", "on "+n.Node+": "+IsolatedFix)
 	if len(pods) > 0 {
 		field(w, "pods", Abbreviate(pods))
 	}

@@ -19,6 +19,7 @@ const (
 	LabelFault       = "pullprobe.dev/fault"
 	LabelCause       = "pullprobe.dev/cause"
 	LabelStuck       = "pullprobe.dev/stuck"
+	LabelSince       = "pullprobe.dev/since"
 	LabelUnreachable = "pullprobe.dev/unreachable"
 	LabelChecked     = "pullprobe.dev/checked"
 
@@ -53,6 +54,9 @@ func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (k
 			"app.kubernetes.io/managed-by": appName,
 		},
 		Data: map[string]string{SummaryKey: summary, ReportKey: string(body)},
+	}
+	if since := n.Since(); !since.IsZero() {
+		cm.Labels[LabelSince] = since.UTC().Format(report.TimeLayout)
 	}
 	for _, f := range []report.Fault{report.FaultNode, report.FaultRegistry, report.FaultConfig, report.FaultUndetermined} {
 		cm.Labels[labelDomain+string(f)] = strconv.Itoa(n.Faults.Of(f))
