@@ -98,6 +98,7 @@ func (r *recorder) record(i podImage, x examination) {
 		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
 		return
 	}
+	r.state.measure(report.Find(x.Checks, report.IDPull))
 	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
 	d := x.Redactor.Diagnosis(report.Diagnosis{
 		Image:     i.image.Image,
@@ -107,6 +108,7 @@ func (r *recorder) record(i podImage, x examination) {
 		Volume:    i.pod.VolumeOf(i.image),
 		Asked:     i.pod.Request,
 		Time:      time.Now().UTC().Truncate(time.Millisecond),
+		Pull:      r.state.estimate(checks),
 		Verdict:   diagnosis.Diagnose(checks),
 		Checks:    checks,
 	})

@@ -39,6 +39,18 @@ type PodRef struct {
 	Announced time.Time `json:"announced,omitzero"`
 }
 
+// PullEstimate is how long a pull of an image takes on this node.
+type PullEstimate struct {
+	Bytes          int64 `json:"bytes"`          // compressed size of the layers
+	BytesPerSecond int64 `json:"bytesPerSecond"` // of the last test pull of this node
+}
+
+// String returns the estimate for people.
+func (p PullEstimate) String() string {
+	took := time.Duration(float64(p.Bytes) / float64(p.BytesPerSecond) * float64(time.Second))
+	return "about " + Roughly(max(took, time.Second)) + ": " + Bytes(p.Bytes) + " at " + Bytes(p.BytesPerSecond) + "/s, the rate of this node's last test pull"
+}
+
 // Ref returns the pod that the diagnosis names.
 func (d Diagnosis) Ref() PodRef {
 	return PodRef{Pod: d.Pod, UID: d.UID, Container: d.Container, Volume: d.Volume, Asked: d.Asked, Announced: d.Announced}

@@ -139,19 +139,20 @@ type Verdict struct {
 // are any. It is one element of the output of `pullprobe check -o json` and of the
 // diagnoses in a node's report.
 type Diagnosis struct {
-	Image     string    `json:"image"`
-	Node      string    `json:"node,omitempty"`      // absent in a report: the node is that of the report
-	Pod       string    `json:"pod,omitempty"`       // namespace/name; of several pods the one that fix and checks name
-	UID       string    `json:"uid,omitempty"`       // the pod's UID
-	Container string    `json:"container,omitempty"` // that names the image
-	Volume    string    `json:"volume,omitempty"`    // the image volume of the container that names it; empty: the container itself
-	Pods      *Pods     `json:"pods,omitempty"`      // all pods with this diagnosis; absent without a pod
-	Asked     string    `json:"asked,omitempty"`     // the value of the annotation that requested it; empty if there was none
-	Time      time.Time `json:"time"`
-	Announced time.Time `json:"announced,omitzero"` // when an Event on the pod said so first
-	Verdict   Verdict   `json:"verdict"`
-	Checks    []Check   `json:"checks"`
-	Trimmed   bool      `json:"trimmed,omitempty"` // some checks were left out to keep the report within its limit
+	Image     string        `json:"image"`
+	Node      string        `json:"node,omitempty"`      // absent in a report: the node is that of the report
+	Pod       string        `json:"pod,omitempty"`       // namespace/name; of several pods the one that fix and checks name
+	UID       string        `json:"uid,omitempty"`       // the pod's UID
+	Container string        `json:"container,omitempty"` // that names the image
+	Volume    string        `json:"volume,omitempty"`    // the image volume of the container that names it; empty: the container itself
+	Pull      *PullEstimate `json:"pull,omitempty"`      // absent if the size or the rate is not known
+	Pods      *Pods         `json:"pods,omitempty"`      // all pods with this diagnosis; absent without a pod
+	Asked     string        `json:"asked,omitempty"`     // the value of the annotation that requested it; empty if there was none
+	Time      time.Time     `json:"time"`
+	Announced time.Time     `json:"announced,omitzero"` // when an Event on the pod said so first
+	Verdict   Verdict       `json:"verdict"`
+	Checks    []Check       `json:"checks"`
+	Trimmed   bool          `json:"trimmed,omitempty"` // some checks were left out to keep the report within its limit
 }
 
 // NodeReport is the report of one node: the value of `report.json` in its ConfigMap.

@@ -288,6 +288,9 @@ func (d Diagnosis) write(w io.Writer, at time.Time) {
 	if d.Pods != nil && !d.Pods.NextTry.IsZero() {
 		field(w, "next pull", "by the kubelet, "+When(d.Pods.NextTry, at))
 	}
+	if d.Pull != nil {
+		field(w, "pull takes", d.Pull.String())
+	}
 	if d.Pod != "" {
 		writeRetry(w, d.Pod)
 	}
