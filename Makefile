@@ -145,6 +145,11 @@ bench-verdict: image lab-build ## measure the time to verdict and the runtime's 
 	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
 	cd lab && go test -tags e2e -count=1 -timeout 15m -run '^$$' -bench Verdict -benchtime 1x ./e2e
 
+.PHONY: bench-report
+bench-report: image lab-build ## measure the report of a node with many stuck pods, and its agent's memory
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	cd lab && go test -tags e2e -count=1 -timeout 15m -run '^$$' -bench Report -benchtime 1x ./e2e
+
 .PHONY: bench-sweep
 bench-sweep: ## measure a sweep of 100 hosts and its slowest host; no lab
 	go test ./probes/registry -count=1 -run '^$$' -bench Survey -benchtime 10x
