@@ -100,7 +100,7 @@ func (r *recorder) record(i podImage, x examination) {
 	}
 	r.state.measure(report.Find(x.Checks, report.IDPull))
 	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
-	d := x.Redactor.Diagnosis(report.Diagnosis{
+	d := report.Diagnosis{
 		Image:     i.image.Image,
 		Pod:       i.pod.String(),
 		UID:       string(i.pod.UID),
@@ -111,7 +111,7 @@ func (r *recorder) record(i podImage, x examination) {
 		Pull:      r.state.estimate(checks),
 		Verdict:   diagnosis.Diagnose(checks),
 		Checks:    checks,
-	})
+	}.Redacted()
 	if x.Final {
 		d.Announced = r.announce(i, x, d)
 	} else {
