@@ -1,0 +1,205 @@
+package compare
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// ruleSet is everything that decides, in tables.
+type ruleSet struct {
+	looks  []lookRule  // which looks count
+	hosts  []hostRule  // the verdict on nodes that fail alike at a host: the first that applies
+	doubts []doubt     // why such a verdict is only likely: all
+	images []imageRule // the verdict on an image: the first that applies
+	nodes  []nodeRule  // what is wrong with a node itself: all
+}
+
+func allRules() ruleSet {
+	return ruleSet{
+		looks: lookRules(), hosts: hostRules(), doubts: allDoubts(), images: imageRules(), nodes: nodeRules(),
+	}
+}
+
+// comparison is one call of [Compare].
+type comparison struct {
+	ruleSet
+	Input
+	skewed map[string]time.Duration // by node: how far its clock is ahead of most others
+}
+
+// Compare returns what the nodes show together. Its result does not depend on the order of
+// the nodes.
+func Compare(in Input) Result { return allRules().compare(in) }
+
+func (r ruleSet) compare(in Input) Result {
+	c := r.comparison(in)
+	out := Result{Schema: Schema, Time: in.Now.UTC(), Nodes: len(in.Nodes), Hosts: []Tally{}, Findings: []Finding{}}
+	var silent []string
+	for _, n := range c.Nodes {
+		if n.Facts == nil {
+			silent = append(silent, n.Name)
+		}
+	}
+	out.Silent = someOf(silent)
+
+	var all []draft
+	looks := c.looksByHost()
+	for _, host := range slices.Sorted(maps.Keys(looks)) {
+		s := c.sortLooks(looks[host])
+		t := Tally{Host: clean(host), Through: len(s.good), Failing: len(s.bad)}
+		for _, e := range s.notCounted {
+			t.Other += len(e.looks)
+		}
+		out.Hosts = append(out.Hosts, t)
+		for _, g := range c.groups(host, s) {
+			all = append(all, c.hostFinding(g, s))
+		}
+	}
+	all = append(all, c.imageFindings()...)
+	for _, rule := range c.nodes {
+		all = append(all, rule.find(c)...)
+	}
+	sortFindings(all)
+	if over := len(all) - maxFindings; over > 0 {
+		all, out.Omitted = all[:maxFindings], over
+	}
+	for _, f := range all {
+		out.Findings = append(out.Findings, f.withTraits())
+	}
+	out.boundHosts()
+	return out
+}
+
+// draft is a finding, and the group that it is about.
+type draft struct {
+	Finding
+	group *group
+}
+
+// withTraits returns the finding with the traits in which the nodes differ. They take the
+// most time, and are not needed of findings that are left out.
+func (f draft) withTraits() Finding {
+	if f.SetsApart = f.group.setsApart(); len(f.SetsApart) == 0 {
+		f.Shares = sharesOf(f.group.failing, f.group.rest())
+	}
+	return f.Finding
+}
+
+// comparison prepares the input: nodes in the order of their names, each once.
+func (r ruleSet) comparison(in Input) *comparison {
+	in.Nodes = slices.Clone(in.Nodes)
+	slices.SortStableFunc(in.Nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	in.Nodes = slices.CompactFunc(in.Nodes, func(a, b Node) bool { return a.Name == b.Name })
+	c := &comparison{ruleSet: r, Input: in}
+	c.skewed = c.skews()
+	return c
+}
+
+// boundHosts puts hosts with failing nodes first, and drops the end.
+func (r *Result) boundHosts() {
+	slices.SortStableFunc(r.Hosts, func(a, b Tally) int {
+		switch {
+		case (a.Failing > 0) == (b.Failing > 0):
+			return 0
+		case a.Failing > 0:
+			return -1
+		}
+		return 1
+	})
+	if over := len(r.Hosts) - maxTallies; over > 0 {
+		r.Hosts, r.HostsOmitted = r.Hosts[:maxTallies], over
+	}
+}
+
+// looksByHost returns all looks at each host.
+func (c *comparison) looksByHost() map[string][]look {
+	out := map[string][]look{}
+	for i := range c.Nodes {
+		n := &c.Nodes[i]
+		if n.Facts == nil {
+			continue
+		}
+		for _, h := range n.Facts.Hosts {
+			out[h.Name] = append(out[h.Name], lookAt(n, h, c.skewed[n.Name]))
+		}
+	}
+	return out
+}
+
+// hostFinding returns the verdict on nodes that fail alike.
+func (c *comparison) hostFinding(g *group, s sorted) draft {
+	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), says: g.counts()}
+	for _, r := range c.hosts {
+		if x, ok := r.decide(g); ok {
+			v = x
+			v.rule = r.id
+			break
+		}
+	}
+	f := g.finding(AboutHost, v, s)
+	if v.fault == report.FaultUndetermined {
+		return f
+	}
+	for _, d := range c.doubts {
+		rival, holds := d.holds(g, v)
+		if !holds {
+			continue
+		}
+		f.Confidence = report.Likely
+		if rival != "" {
+			f.Rivals = append(f.Rivals, clean(rival))
+		}
+		if d.question != "" && len(f.WouldDecide) < maxQuestions {
+			f.WouldDecide = append(f.WouldDecide, strings.ReplaceAll(d.question, "{host}", g.name))
+		}
+	}
+	return f
+}
+
+// verdict is what a rule decides.
+type verdict struct {
+	rule        string
+	fault       report.Fault
+	cause       report.Cause
+	sure        bool     // as far as the rule sees; doubts may lower it
+	says        string   // what is so, without the name of the host or image
+	wouldDecide []string // what would settle what is open
+}
+
+// otherwise is the id of nodes that fail, but with another cause.
+const otherwise = "otherwise"
+
+// finding returns the finding about a group.
+func (g *group) finding(about string, v verdict, s sorted) draft {
+	f := draft{group: g, Finding: Finding{
+		Rule: v.rule, About: about, Name: clean(g.name), Fault: v.fault, Cause: v.cause, Confidence: report.Likely,
+		Summary: report.Clean(g.name+": "+v.says, maxText),
+		Failing: namesOf(g.failing), How: causesOf(g.failing), Through: namesOf(g.through),
+		WouldDecide: v.wouldDecide,
+	}}
+	switch {
+	case v.fault == report.FaultUndetermined:
+		f.Confidence = report.ConfidenceUndetermined
+	case v.sure:
+		f.Confidence = report.Confirmed
+	}
+	for _, l := range g.failing {
+		if f.Since.IsZero() || l.since.Before(f.Since) {
+			f.Since = l.since.UTC()
+		}
+	}
+	for _, e := range slices.Concat(s.notCounted, []excluded{
+		{"earlier", "got through before, and did not look since", g.earlier},
+		{"later", "got through only after the failing nodes looked last", g.later},
+		{otherwise, "fails with another cause", g.others},
+	}) {
+		if len(e.looks) > 0 {
+			f.Neither = append(f.Neither, Aside{Rule: e.id, Why: e.why, Names: namesOf(e.looks)})
+		}
+	}
+	return f
+}

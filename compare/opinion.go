@@ -1,0 +1,153 @@
+package compare
+
+import (
+	"cmp"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Request asks what other nodes see of a host that one node does not get through to.
+type Request struct {
+	Node  string
+	Host  string
+	Cause report.Cause // with which it fails
+	Since time.Time    // from when on; zero: as its facts say, or else since now
+}
+
+// Opinion is what the other nodes see. It has evidence and no verdict: that is for the node
+// that asks.
+type Opinion struct {
+	Host      string        `json:"host"`
+	Asked     int           `json:"asked"`               // other nodes with a look that counts
+	Reached   int           `json:"reached"`             // of these
+	Failed    int           `json:"failed"`              // of these
+	How       []Count       `json:"how,omitempty"`       // with what those fail
+	Which     Names         `json:"which"`               // that get through
+	Failing   Names         `json:"failing"`             // that do not
+	SetsApart []Share       `json:"setsApart,omitempty"` // what those that fail as this node does have, it included, and no other
+	Neither   []Aside       `json:"neither,omitempty"`   // whose look does not count, and why
+	Age       report.Millis `json:"ageMs"`               // of the oldest look that counts
+}
+
+// SecondOpinion returns what nodes other than the one that asks see of a host, by looks
+// that are fresh and were made since it began to fail.
+func SecondOpinion(in Input, r Request) Opinion { return allRules().opinion(in, r) }
+
+func (rules ruleSet) opinion(in Input, r Request) Opinion {
+	c := rules.comparison(in)
+	asker, list := c.askersLook(r), []look(nil)
+	for _, l := range c.looksByHost()[r.Host] {
+		if l.node.Name != r.Node {
+			list = append(list, l)
+		}
+	}
+	s := c.sortLooks(list)
+	theirs := s.bad
+	s.bad = append([]look{asker}, s.bad...)
+	g := c.groups(r.Host, s)[0] // that of the first bad look
+
+	f := g.finding(AboutHost, verdict{}, s)
+	o := Opinion{
+		Host: clean(r.Host), Reached: len(g.through), Failed: len(theirs), How: causesOf(theirs),
+		Which: namesOf(g.through), Failing: namesOf(theirs), SetsApart: g.setsApart(),
+	}
+	o.Asked = o.Reached + o.Failed
+	for _, a := range f.Neither {
+		if a.Rule != otherwise { // they are among those that fail
+			o.Neither = append(o.Neither, a)
+		}
+	}
+	for _, l := range slices.Concat(g.through, theirs) {
+		o.Age = max(o.Age, report.Millis(in.Now.Sub(l.checked)))
+	}
+	return o
+}
+
+// askersLook returns the look of the node that asks. It is not in its facts if the host is
+// in no sweep, or if the failure is newer.
+func (c *comparison) askersLook(r Request) look {
+	n := &Node{Name: r.Node, Facts: &nodefacts.Facts{}}
+	if i := slices.IndexFunc(c.Nodes, func(n Node) bool { return n.Name == r.Node }); i >= 0 {
+		known := c.Nodes[i]
+		n.Traits = known.Traits
+		if known.Facts != nil {
+			n.Facts = known.Facts
+		}
+	}
+	l := look{node: n, host: nodefacts.Host{Name: r.Host}, since: r.Since}
+	if h, ok := n.Facts.Host(r.Host); ok {
+		l = lookAt(n, h, c.skewed[n.Name])
+		if !r.Since.IsZero() || !l.bad {
+			l.since = r.Since
+		}
+	}
+	if l.since.IsZero() {
+		l.since = c.Now
+	}
+	l.good, l.bad, l.cause, l.checked = false, true, cmp.Or(r.Cause, l.cause, report.Undetermined), c.Now
+	return l
+}
+
+// unlikeBy are the traits by which nodes are chosen, the one of most weight first.
+var unlikeBy = []string{TraitSubnet, TraitZone, TraitPool}
+
+// Unlike returns up to so many nodes that a node's request for a second opinion goes to:
+// those that resemble it and each other least, in subnet, zone and pool. Nodes that have
+// the host in their own sweep come first among equals: they may contact it. Nodes without
+// facts and nodes that reach nothing are not chosen.
+func Unlike(asker Node, nodes []Node, host string, many int) []string {
+	candidates := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool {
+		return n.Name == asker.Name || n.Facts == nil || n.Facts.CutOff()
+	})
+	// Among equals each asker gets others, so that not all ask the same few.
+	spread := func(n Node) uint64 {
+		h := fnv.New64a()
+		h.Write([]byte(asker.Name + "\x00" + host + "\x00" + n.Name))
+		return h.Sum64()
+	}
+	slices.SortFunc(candidates, func(a, b Node) int { return cmp.Or(cmp.Compare(spread(a), spread(b)), strings.Compare(a.Name, b.Name)) })
+	chosen := []Node{asker}
+	for len(chosen) <= many && len(candidates) > 0 {
+		best, most := 0, -1
+		for i, n := range candidates {
+			if d := distance(n, chosen); d > most || d == most && knows(n, host) && !knows(candidates[best], host) {
+				best, most = i, d
+			}
+		}
+		chosen = append(chosen, candidates[best])
+		candidates = slices.Delete(candidates, best, best+1)
+	}
+	var names []string
+	for _, n := range chosen[1:] {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// distance returns how little a node resembles those that are chosen; most of all the one
+// that asks, which is the first of them.
+func distance(n Node, chosen []Node) int {
+	d := 0
+	for i, c := range chosen {
+		for j, t := range unlikeBy {
+			if n.Traits[t] != c.Traits[t] {
+				weight := len(unlikeBy) - j
+				if i == 0 {
+					weight *= 10
+				}
+				d += weight
+			}
+		}
+	}
+	return d
+}
+
+func knows(n Node, host string) bool {
+	_, ok := n.Facts.Host(host)
+	return ok
+}

@@ -1,0 +1,82 @@
+package compare
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// doubt is a reason why a verdict on a host is only likely. A rival is what else would look
+// the same from all these nodes.
+type doubt struct {
+	id       string
+	when     string
+	question string // what would settle it; {host} is the host
+	holds    func(*group, verdict) (rival string, ok bool)
+}
+
+// minOthers is how many other nodes confirm what one of them says: one more may be wrong in
+// the same way, or lie.
+const minOthers = 2
+
+func allDoubts() []doubt {
+	all := func(g *group) bool { return len(g.through) == 0 }
+	return []doubt{
+		{"two-others", "fewer than two other nodes have looked", "check {host} from one more node", func(g *group, _ verdict) (string, bool) {
+			if all(g) {
+				return "", len(g.failing) <= minOthers
+			}
+			return "", len(g.through) < minOthers
+		}},
+		{"flapping", "the host is reachable by turns", "wait until the state of {host} is stable", func(g *group, _ verdict) (string, bool) {
+			return "", slices.ContainsFunc(g.failing, func(l look) bool { return l.host.Flapping })
+		}},
+		{"looked-before", "some nodes have not looked since the failure began", "check {host} from a node that got through before", func(
+			g *group, _ verdict,
+		) (string, bool) {
+			return "", all(g) && len(g.earlier) > 0
+		}},
+		{"shared-resolver", "all of them may have the answer of one resolver", "resolve {host} with another resolver", func(
+			g *group, v verdict,
+		) (string, bool) {
+			return shared("resolver", resolversOf, g.failing), all(g) && v.fault != report.FaultNode && v.cause.OnTheNetwork() &&
+				!differ(resolversOf, g.failing)
+		}},
+		{"shared-proxy", "all of them use one proxy", "check {host} without the proxy", func(g *group, v verdict) (string, bool) {
+			theirs := slices.DeleteFunc(common(proxyOf, g.failing), func(p string) bool { return p == none })
+			return shared("proxy", proxyOf, g.failing), all(g) && v.cause != report.HostNotFound && len(theirs) > 0
+		}},
+		{"shared-egress", "all of them may reach the registry through one egress", "check {host} from outside of the cluster", func(
+			g *group, v verdict,
+		) (string, bool) {
+			return shared("egress", egress, g.failing), all(g) && v.fault == report.FaultRegistry &&
+				(dialFails(v.cause) || v.cause == report.TLSHandshakeFailed) && !differ(egress, g.failing)
+		}},
+		{"addresses-unseen", "it is not known that both sides reach for the same address", "compare the addresses of {host} on both", func(
+			g *group, v verdict,
+		) (string, bool) {
+			theirs := union(addressesOf, g.through)
+			return "", len(g.through) > 0 && dialFails(v.cause) &&
+				!g.all(func(l look) bool {
+					return len(l.host.Addresses) > 0 && !disjoint(l.host.Addresses, theirs) && len(theirs) > 0
+				})
+		}},
+		{"same-resolver", "it is not known that both sides use different resolvers", "resolve {host} on both sides", func(
+			g *group, v verdict,
+		) (string, bool) {
+			return "", len(g.through) > 0 && v.cause == report.HostNotFound && !disjoint(union(resolversOf, g.failing), union(resolversOf, g.through))
+		}},
+		{"unknown-cause", "the node does not say why", "read the report of a failing node", func(_ *group, v verdict) (string, bool) {
+			return "", v.cause == report.Undetermined
+		}},
+	}
+}
+
+// shared returns the rival that all these nodes may have one of something.
+func shared(what string, of func(look) []string, failing []look) string {
+	if values := common(of, failing); len(values) > 0 {
+		return fmt.Sprintf("all of them use one %s (%s)", what, list(values))
+	}
+	return fmt.Sprintf("they may all use one %s: no two are known to use different ones", what)
+}
