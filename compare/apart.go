@@ -29,8 +29,8 @@ func setsApart(failing, others []look) []Share {
 	return out
 }
 
-// sharesOf returns the traits that are more frequent among the failing nodes, those with
-// the largest difference first.
+// sharesOf returns the traits that most of the failing nodes have and fewer of the others,
+// those with the largest difference first.
 func sharesOf(failing, others []look) []Share {
 	if len(others) == 0 {
 		return nil
@@ -44,7 +44,7 @@ func sharesOf(failing, others []look) []Share {
 					continue
 				}
 				seen[v] = true
-				if s := shareOf(t, v, failing, others); s.difference() > 0 {
+				if s := shareOf(t, v, failing, others); 2*s.Failing > s.OfFailing && s.difference() > 0 {
 					out = append(out, s)
 				}
 			}
@@ -171,6 +171,7 @@ func proxyOf(l look) []string     { return known(l.node.Facts.Node.Proxy) }
 func certificateOf(l look) []string {
 	return known(l.host.Certificate)
 }
+func subnetOf(l look) []string { return known(l.node.Traits[TraitSubnet]) }
 func issuerOf(l look) []string { return known(l.host.Issuer) }
 
 // list returns values for a sentence.

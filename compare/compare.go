@@ -195,7 +195,7 @@ func (g *group) finding(about string, v verdict, s sorted) draft {
 	for _, e := range slices.Concat(s.notCounted, []excluded{
 		{"earlier", "got through before, and did not look since", g.earlier},
 		{"later", "got through only after the failing nodes looked last", g.later},
-		{otherwise, "fails with another cause", g.others},
+		{otherwise, "failed with another cause", g.others},
 	}) {
 		if len(e.looks) > 0 {
 			f.Neither = append(f.Neither, Aside{Rule: e.id, Why: e.why, Names: namesOf(e.looks)})

@@ -47,9 +47,9 @@ const clockTolerance = 2 * time.Minute
 
 func lookRules() []lookRule {
 	return []lookRule{
-		{"cut-off", "reaches nothing at all", func(l look, _ Input) bool { return l.node.Facts.CutOff() }},
+		{"cut-off", "reached nothing at all", func(l look, _ Input) bool { return l.node.Facts.CutOff() }},
 		{"stale", "looked too long ago", func(l look, in Input) bool { return in.Now.Sub(l.checked) > in.MaxAge }},
-		{"future", "has a time in the future", func(l look, in Input) bool { return l.checked.Sub(in.Now) > clockTolerance }},
+		{"future", "looked at a time in the future", func(l look, in Input) bool { return l.checked.Sub(in.Now) > clockTolerance }},
 		{"unknown", "could not check", func(l look, _ Input) bool { return !l.good && !l.bad }},
 	}
 }

@@ -53,6 +53,10 @@ func allDoubts() []doubt {
 			return shared("egress", egress, g.failing), all(g) && v.fault == report.FaultRegistry &&
 				(dialFails(v.cause) || v.cause == report.TLSHandshakeFailed) && !differ(egress, g.failing)
 		}},
+		{"shared-subnet", "all of them are in one subnet", "check {host} from a node of another subnet", func(g *group, v verdict) (string, bool) {
+			return shared("subnet", subnetOf, g.failing), all(g) && v.fault == report.FaultRegistry &&
+				(dialFails(v.cause) || v.cause == report.TLSHandshakeFailed) && len(common(subnetOf, g.failing)) > 0
+		}},
 		{"addresses-unseen", "it is not known that both sides reach for the same address", "compare the addresses of {host} on both", func(
 			g *group, v verdict,
 		) (string, bool) {
@@ -76,7 +80,7 @@ func allDoubts() []doubt {
 // shared returns the rival that all these nodes may have one of something.
 func shared(what string, of func(look) []string, failing []look) string {
 	if values := common(of, failing); len(values) > 0 {
-		return fmt.Sprintf("all of them use one %s (%s)", what, list(values))
+		return fmt.Sprintf("all of them have the same %s (%s)", what, list(values))
 	}
-	return fmt.Sprintf("they may all use one %s: no two are known to use different ones", what)
+	return fmt.Sprintf("they may all have the same %s: no two are known to differ", what)
 }

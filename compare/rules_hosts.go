@@ -40,18 +40,18 @@ func rulesWhereSomeFail() []hostRule {
 				g.nodes() + ")"}, some(g) && dates
 		}},
 		{"limited-some", "the registry limits some nodes (429)", func(g *group) (verdict, bool) {
-			v := verdict{fault: report.FaultRegistry, cause: report.RateLimited, says: g.share() + " are rate-limited (429), each by a limit of its own or by a shared one",
+			v := verdict{fault: report.FaultRegistry, cause: report.RateLimited, says: g.share("is", "are") + " rate-limited (429)",
 				wouldDecide: []string{"compare the addresses that these nodes' requests come from: nodes behind one address share one quota"}}
 			if from := common(egress, g.failing); len(from) > 0 && len(g.failing) >= minSide {
 				v.sure, v.wouldDecide = true, nil
-				v.says = g.share() + " are rate-limited (429) and share one quota: their requests come from " + list(from)
+				v.says = g.share("is", "are") + " rate-limited (429) and share one quota: their requests come from " + list(from)
 			}
 			return v, some(g) && g.cause() == report.RateLimited
 		}},
 		{"forbidden-some", "the registry forbids some nodes every request (403)", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultNode, cause: report.AccessForbidden,
-				says:        g.share() + " are refused (403) where others are not: their egress address is refused",
+				says:        g.share("is", "are") + " refused (403) where others are not: probably the egress address",
 				wouldDecide: []string{"compare the addresses that these nodes' requests come from with what " + g.name + " allows"},
 			}, some(g) && g.cause() == report.AccessForbidden
 		}},
@@ -67,7 +67,7 @@ func rulesWhereSomeFail() []hostRule {
 		{"name-known-elsewhere", "the name does not resolve on some nodes", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultNode, cause: report.HostNotFound, sure: true,
-				says: fmt.Sprintf("the name does not resolve on %s; %d resolve it", g.share(), len(g.through)),
+				says: fmt.Sprintf("the name does not resolve on %s; on %d it does", g.share("", ""), len(g.through)),
 			}, some(g) && g.cause() == report.HostNotFound
 		}},
 		{"these-nodes", "some nodes do not get through, and others do", func(g *group) (verdict, bool) {
@@ -95,7 +95,7 @@ func rulesWhereAllFail() []hostRule {
 		{"all-differ", "no node gets through, and they fail in different ways", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultUndetermined, cause: g.cause(),
-				says:        fmt.Sprintf("%s; %d fail with another cause", g.failed(), len(g.others)),
+				says:        fmt.Sprintf("%s; %d with another cause", g.failed(), len(g.others)),
 				wouldDecide: []string{"check " + g.name + " from outside of the cluster"},
 			}, len(g.others) > 0
 		}},
@@ -139,7 +139,7 @@ func anotherAddress(g *group) (verdict, bool) {
 	})
 	v := verdict{
 		fault: report.FaultNode, cause: report.ResolverWrongAnswer,
-		says: fmt.Sprintf("%s resolve it to %s; %d that get through to %s", g.share(), list(theirs), len(g.through), list(right)),
+		says: fmt.Sprintf("%s it to %s; nodes that get through, to %s", g.share("resolves", "resolve"), list(theirs), list(right)),
 	}
 	if v.sure = nowhere(theirs) && !nowhere(right); !v.sure {
 		v.wouldDecide = []string{"check whether " + list(theirs) + " belongs to " + g.name + ": it may be an address for one region that is down"}
@@ -169,7 +169,7 @@ func anotherCertificate(g *group) (verdict, bool) {
 	unknown := len(union(issuerOf, g.failing)) == 0 || len(union(issuerOf, g.through)) == 0
 	v := verdict{
 		fault: report.FaultNode, cause: report.TLSIntercepted,
-		says: fmt.Sprintf("%s see another certificate than %d that get through", g.share(), len(g.through)),
+		says: fmt.Sprintf("%s another certificate than the nodes that get through (%d)", g.share("sees", "see"), len(g.through)),
 		// A machine of the registry with a certificate of its own looks the same, unless all
 		// reach the same address.
 		sure: leaf && issuer && agree(certificateOf, g.through) && len(common(addressesOf, slices.Concat(g.failing, g.through))) > 0,
@@ -198,7 +198,7 @@ func sameCertificate(g *group) (verdict, bool) {
 	}
 	v := verdict{
 		fault: report.FaultNode, cause: g.cause(), sure: within(certificateOf) && g.cause() == report.CertificateUntrusted,
-		says: fmt.Sprintf("%s reject the certificate (%s) that %d accept", g.share(), causes(g.failing), len(g.through)),
+		says: fmt.Sprintf("%s the certificate (%s) that others accept (%d)", g.share("rejects", "reject"), causes(g.failing), len(g.through)),
 	}
 	if !v.sure {
 		v.wouldDecide = []string{"compare the trust store and the clock of " + g.nodes() + " with those of " + list(namesOf(g.through).First)}
@@ -217,19 +217,19 @@ func (g *group) counts() string {
 
 // failed returns how many do not get through, and with what.
 func (g *group) failed() string {
-	verb := "do"
-	if len(g.failing) == 1 {
-		verb = "does"
-	}
-	return fmt.Sprintf("%s %s not get through (%s)", g.share(), verb, causes(g.failing))
+	return fmt.Sprintf("%s not get through (%s)", g.share("does", "do"), causes(g.failing))
 }
 
-// share returns how many of those that looked fail.
-func (g *group) share() string {
-	if g.looked() == 1 {
-		return "1 node"
+// share returns how many of those that looked fail, with a verb in its two forms.
+func (g *group) share(one, several string) string {
+	who, verb := fmt.Sprintf("%d of %d nodes", len(g.failing), g.looked()), several
+	if len(g.failing) == 1 {
+		verb = one
 	}
-	return fmt.Sprintf("%d of %d nodes", len(g.failing), g.looked())
+	if g.looked() == 1 {
+		who = g.nodes()
+	}
+	return strings.TrimSpace(who + " " + verb)
 }
 
 // nodes returns the names of the failing nodes.

@@ -8,8 +8,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// width is the longest line of the text, in bytes, where a value does not need more.
-const width = 100
+// maxShown is how many names of nodes a line has.
+const maxShown = 5
 
 // WriteText writes the result for people: a headline for each finding, then who gets
 // through, who does not, and what sets them apart.
@@ -51,40 +51,44 @@ func (f Finding) write(b *strings.Builder) {
 		sure = " (" + string(f.Confidence) + ")"
 	}
 	fmt.Fprintf(b, "%s  %s%s\n  %s\n", f.Fault, f.Cause, sure, f.Summary)
-	f.line(b, "failing", f.Failing.String())
+	line(b, "failing", f.Failing.String())
 	if len(f.How) > 1 {
 		var how []string
 		for _, c := range f.How {
 			how = append(how, fmt.Sprintf("%s on %d", c.Cause, c.Nodes))
 		}
-		f.line(b, "with", strings.Join(how, ", "))
+		line(b, "with", strings.Join(how, ", "))
 	}
 	if f.Through.Count > 0 {
-		f.line(b, "through", f.Through.String())
+		line(b, "through", f.Through.String())
 	}
 	for _, a := range f.Neither {
-		f.line(b, "not counted", fmt.Sprintf("%s: %s", a.Why, a.Names))
+		label := "not counted"
+		if a.Rule == otherwise {
+			label = "also failing"
+		}
+		line(b, label, fmt.Sprintf("%s (%s)", a.Names, a.Why))
 	}
 	for _, s := range f.SetsApart {
-		f.line(b, "set apart by", s.String())
+		line(b, "set apart by", s.String())
 	}
 	for i, s := range f.Shares {
 		label := ""
 		if i == 0 {
 			label = "shares"
 		}
-		f.line(b, label, s.String())
+		line(b, label, s.String())
 	}
 	for _, s := range f.Rivals {
-		f.line(b, "or else", s)
+		line(b, "or else", s)
 	}
 	for _, s := range f.WouldDecide {
-		f.line(b, "to confirm", s)
+		line(b, "to confirm", s)
 	}
 }
 
 // line writes one labelled line. A command keeps a line of its own.
-func (f Finding) line(b *strings.Builder, label, text string) {
+func line(b *strings.Builder, label, text string) {
 	for i, part := range strings.Split(text, "\n") {
 		if i > 0 {
 			label = ""
@@ -98,8 +102,9 @@ func (n Names) String() string {
 	if n.Count == 0 {
 		return "0"
 	}
-	text := strings.Join(n.First, ", ")
-	if more := n.Count - len(n.First); more > 0 {
+	first := n.First[:min(len(n.First), maxShown)]
+	text := strings.Join(first, ", ")
+	if more := n.Count - len(first); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return fmt.Sprintf("%d: %s", n.Count, text)
