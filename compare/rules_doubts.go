@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -61,10 +62,26 @@ func allDoubts() []doubt {
 			g *group, v verdict,
 		) (string, bool) {
 			theirs := union(addressesOf, g.through)
-			return "", len(g.through) > 0 && dialFails(v.cause) &&
+			path := dialFails(v.cause) || v.cause == report.TLSHandshakeFailed || v.cause == report.PlainHTTPRegistry
+			return "", len(g.through) > 0 && path &&
 				!g.all(func(l look) bool {
 					return len(l.host.Addresses) > 0 && !disjoint(l.host.Addresses, theirs) && len(theirs) > 0
 				})
+		}},
+		{"certificates-unseen", "it is not known that both sides see the same certificate", "compare the certificate of {host} on both", func(
+			g *group, v verdict,
+		) (string, bool) {
+			theirs := union(certificateOf, g.through)
+			return "", len(g.through) > 0 && aboutCertificate(v.cause) && v.rule != byCertificate &&
+				!g.all(func(l look) bool { return slices.Contains(theirs, l.host.Certificate) })
+		}},
+		{"shared-clock", "the certificate may have expired by the nodes' clocks only", "compare the clock of a node with another clock", func(
+			g *group, v verdict,
+		) (string, bool) {
+			off := slices.ContainsFunc(g.failing, func(l look) bool {
+				return l.host.Clock != nil && (time.Duration(*l.host.Clock)*time.Second).Abs() >= minSkew
+			})
+			return "the clocks of these nodes and that of the registry differ", all(g) && v.cause == report.CertificateExpired && off
 		}},
 		{"same-resolver", "it is not known that both sides use different resolvers", "resolve {host} on both sides", func(
 			g *group, v verdict,
@@ -75,6 +92,16 @@ func allDoubts() []doubt {
 			return "", v.cause == report.Undetermined
 		}},
 	}
+}
+
+// aboutCertificate reports whether a node rejects the certificate that it sees.
+func aboutCertificate(c report.Cause) bool {
+	switch c {
+	case report.CertificateUntrusted, report.CertificateExpired, report.CertificateNotYetValid, report.CertificateInvalid,
+		report.CertificateNameMismatch, report.TLSIntercepted:
+		return true
+	}
+	return false
 }
 
 // shared returns the rival that all these nodes may have one of something.

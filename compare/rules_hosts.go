@@ -22,6 +22,9 @@ func hostRules() []hostRule { return slices.Concat(rulesWhereSomeFail(), rulesWh
 // the one that is wrong.
 const maxAgainstOne = 4
 
+// byCertificate is the id of the rule that has compared the certificates itself.
+const byCertificate = "another-certificate"
+
 // rulesWhereSomeFail decide where other nodes get through meanwhile.
 func rulesWhereSomeFail() []hostRule {
 	some := func(g *group) bool { return len(g.through) > 0 }
@@ -42,7 +45,7 @@ func rulesWhereSomeFail() []hostRule {
 		{"limited-some", "the registry limits some nodes (429)", func(g *group) (verdict, bool) {
 			v := verdict{fault: report.FaultRegistry, cause: report.RateLimited, says: g.share("is", "are") + " rate-limited (429)",
 				wouldDecide: []string{"compare the addresses that these nodes' requests come from: nodes behind one address share one quota"}}
-			if from := common(egress, g.failing); len(from) > 0 && len(g.failing) >= minSide {
+			if from := common(egress, g.failing); disjoint(from, union(egress, g.through)) && len(g.failing) >= minSide {
 				v.sure, v.wouldDecide = true, nil
 				v.says = g.share("is", "are") + " rate-limited (429) and share one quota: their requests come from " + list(from)
 			}
@@ -56,7 +59,7 @@ func rulesWhereSomeFail() []hostRule {
 			}, some(g) && g.cause() == report.AccessForbidden
 		}},
 		{"another-address", "they resolve the name to addresses that no node that gets through has", anotherAddress},
-		{"another-certificate", "they see a certificate that no node that gets through sees", anotherCertificate},
+		{byCertificate, "they see a certificate that no node that gets through sees", anotherCertificate},
 		{"same-certificate", "they reject the certificate that others accept", sameCertificate},
 		{"answers-some", "the registry answers some nodes with an error", func(g *group) (verdict, bool) {
 			return verdict{
@@ -117,8 +120,8 @@ func rulesWhereAllFail() []hostRule {
 			c := g.cause()
 			either := c == report.ConnectionRefused || c == report.ConnectionTimeout || c == report.ConnectionReset || c == report.TLSHandshakeFailed
 			return verdict{
-				fault: report.FaultNode, cause: c, says: g.failed() + ": what these nodes have in common is at fault",
-				wouldDecide: []string{"check another host from these nodes"},
+				fault: report.FaultNode, cause: c, says: g.failed() + ": the same fault on every node",
+				wouldDecide: []string{"check " + g.name + " from outside of the cluster"},
 			}, c.DefaultFault() == report.FaultNode && !either
 		}},
 		{"down-for-all", "no node gets a connection to the registry", func(g *group) (verdict, bool) {
@@ -126,6 +129,12 @@ func rulesWhereAllFail() []hostRule {
 		}},
 		{"answers-all", "the registry answers every node with the same error", func(g *group) (verdict, bool) {
 			return verdict{fault: report.FaultRegistry, cause: g.cause(), sure: true, says: g.failed()}, g.cause().DefaultFault() == report.FaultRegistry
+		}},
+		{"unclear-for-all", "every node fails, and does not say why, or for a reason that is no host's", func(g *group) (verdict, bool) {
+			return verdict{
+				fault: report.FaultUndetermined, cause: g.cause(), says: g.failed(),
+				wouldDecide: []string{"read the report of " + g.nodes()},
+			}, true
 		}},
 	}
 }

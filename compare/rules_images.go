@@ -40,9 +40,10 @@ func imageRules() []imageRule {
 		}},
 		{"image-everywhere", "every node fails alike", func(g *group) (verdict, bool) {
 			return verdict{
-				fault: claimed(g.failing), cause: g.cause(), sure: len(g.failing) > minOthers && g.all(func(l look) bool {
-					return l.image.Confidence != report.ConfidenceUndetermined
-				}), says: g.failed(),
+				fault: claimed(g.failing), cause: g.cause(), says: g.failed(),
+				// That more nodes sent the same request to the same registry proves no more than
+				// one does.
+				sure: g.all(func(l look) bool { return l.image.Confidence == report.Confirmed }),
 			}, len(g.through)+len(g.others) == 0
 		}},
 		{"image-some", "some nodes fail", func(g *group) (verdict, bool) {

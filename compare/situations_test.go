@@ -219,6 +219,12 @@ func hostSituations() []situation {
 			[]string{"these-nodes registry.example: node-infrastructure ConnectionTimeout likely"},
 		},
 		{
+			"no handshake on one, at another address", []Node{
+				node("a", down(report.TLSHandshakeFailed, at("192.0.2.1"))), node("b", up(at("192.0.2.2"))), node("c", up(at("192.0.2.3"))),
+			},
+			[]string{"these-nodes registry.example: node-infrastructure TLSHandshakeFailed likely"},
+		},
+		{
 			"a node that is reachable by turns", []Node{node("a", down(timeout, flapping)), node("b", up()), node("c", up())},
 			[]string{"these-nodes registry.example: node-infrastructure ConnectionTimeout likely"},
 		},
@@ -316,6 +322,10 @@ func hostSituations() []situation {
 			[]string{"node-cause-everywhere registry.example: node-infrastructure ResolverUnreachable likely"},
 		},
 		{
+			"all fail, and none says why", many("n", 3, func(n string) Node { return node(n, down(report.Undetermined)) }),
+			[]string{"unclear-for-all registry.example: undetermined Undetermined undetermined"},
+		},
+		{
 			"all fail in different ways", []Node{node("a", down(nowhere)), node("b", down(timeout)), node("c", down(timeout))},
 			[]string{
 				"all-differ registry.example: undetermined ConnectionTimeout undetermined",
@@ -376,7 +386,7 @@ func hostSituations() []situation {
 		},
 		{
 			"another certificate of the same issuer", []Node{node("a", down(untrusted, shows("new", "aaaa"))), node("b", up()), node("c", up())},
-			[]string{"these-nodes registry.example: node-infrastructure CertificateUntrusted confirmed"},
+			[]string{"these-nodes registry.example: node-infrastructure CertificateUntrusted likely"},
 		},
 		{
 			"CA missing on two of three", []Node{node("a", down(untrusted), pool("0ca")), node("b", down(untrusted), pool("0ca")), node("c", up())},
@@ -395,6 +405,16 @@ func hostSituations() []situation {
 		{
 			"an expired certificate on one machine", []Node{node("a", down(report.CertificateExpired, shows("old", "aaaa"))), node("b", up()), node("c", up())},
 			[]string{"answers-some registry.example: registry CertificateExpired likely"},
+		},
+		{
+			"expired for all", many("n", 3, func(n string) Node { return node(n, down(report.CertificateExpired, clock(0))) }),
+			[]string{"answers-all registry.example: registry CertificateExpired confirmed"},
+		},
+		{
+			"expired for all, by clocks that differ from the registry's", many("n", 3, func(n string) Node {
+				return node(n, down(report.CertificateExpired, clock(86400)))
+			}),
+			[]string{"answers-all registry.example: registry CertificateExpired likely"},
 		},
 		{
 			"expired for a clock that is wrong", []Node{
@@ -424,6 +444,16 @@ func hostSituations() []situation {
 			[]string{"limited-some registry.example: registry RateLimited confirmed; apart by egress address 198.51.100.1"},
 		},
 		{
+			"limited though others behind the same egress are not", many("n", 4, func(n string) Node {
+				h := up()
+				if n < "n02" {
+					h = down(report.RateLimited)
+				}
+				return node(n, h, trait(TraitEgress, "198.51.100.1"))
+			}),
+			[]string{"limited-some registry.example: registry RateLimited likely"},
+		},
+		{
 			"limited for all", many("n", 3, func(n string) Node { return node(n, down(report.RateLimited)) }),
 			[]string{"limited-all registry.example: registry RateLimited confirmed"},
 		},
@@ -451,12 +481,16 @@ func imageSituations() []situation {
 			[]string{"found-elsewhere " + image + ": undetermined TagNotFound undetermined"},
 		},
 		{
-			"a tag that no node finds", many("n", 3, func(n string) Node { return node(n, misses(missing, 30, reg)) }),
-			[]string{"image-everywhere " + image + ": cluster-config TagNotFound confirmed"},
+			"a tag that no node finds, and none is certain", many("n", 3, func(n string) Node { return node(n, misses(missing, 30, reg)) }),
+			[]string{"image-everywhere " + image + ": cluster-config TagNotFound likely"},
 		},
 		{
-			"a tag that two nodes do not find", many("n", 2, func(n string) Node { return node(n, misses(missing, 30, reg)) }),
-			[]string{"image-everywhere " + image + ": cluster-config TagNotFound likely"},
+			"a tag that no node finds", many("n", 2, func(n string) Node {
+				i := misses(missing, 30, reg)
+				i.Confidence = report.Confirmed
+				return node(n, i)
+			}),
+			[]string{"image-everywhere " + image + ": cluster-config TagNotFound confirmed"},
 		},
 		{"a tag that one node does not find", []Node{node("a", misses(missing, 30, reg)), node("b")}, nil},
 		{

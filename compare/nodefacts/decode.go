@@ -1,11 +1,9 @@
 package nodefacts
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,12 +48,8 @@ func Decode(s string) (Facts, error) {
 		return Facts{}, fmt.Errorf("facts are of version %d, this program reads up to %d: update it", head.Version, Version)
 	}
 	var f Facts
-	dec := json.NewDecoder(bytes.NewReader([]byte(s)))
-	if err := dec.Decode(&f); err != nil {
+	if err := json.Unmarshal([]byte(s), &f); err != nil {
 		return Facts{}, reason(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Facts{}, errors.New("facts have something after their end")
 	}
 	if !f.At.plausible() {
 		return Facts{}, errors.New(`facts have no time ("at")`)
@@ -69,7 +63,7 @@ func reason(err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &syntax) && strings.Contains(syntax.Error(), "unexpected end"):
+	case errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input":
 		return errors.New("facts are cut short: their JSON does not end")
 	case errors.As(err, &syntax):
 		return fmt.Errorf("facts are not JSON: error at byte %d", syntax.Offset)
