@@ -11,18 +11,20 @@ import (
 // one node alone has is no pattern.
 const minSide = 2
 
-// setsApart returns the traits that every failing node has and no other node that looked.
+// setsApart returns the traits that every failing node has and no other node that checked.
 // A trait that is not known of one of them sets nothing apart.
-func setsApart(failing, others []look) []Share {
+func setsApart(failing, others []observation) []Share {
 	if len(failing) < minSide || len(others) < minSide {
 		return nil
 	}
 	var out []Share
 	for _, t := range traits() {
 		for _, v := range t.of(failing[0]) {
-			s := shareOf(t, v, failing, others)
-			if s.Failing == s.OfFailing && s.Others == 0 && s.Unknown == 0 && len(out) < maxApart {
-				out = append(out, s)
+			has := func(o observation) bool { return slices.Contains(t.of(o), v) }
+			hasOrUnknown := func(o observation) bool { return len(t.of(o)) == 0 || has(o) }
+			all := !slices.ContainsFunc(failing, func(o observation) bool { return !has(o) })
+			if len(out) < maxApart && all && !slices.ContainsFunc(others, hasOrUnknown) {
+				out = append(out, shareOf(t, v, failing, others))
 			}
 		}
 	}
@@ -31,15 +33,15 @@ func setsApart(failing, others []look) []Share {
 
 // sharesOf returns the traits that most of the failing nodes have and fewer of the others,
 // those with the largest difference first.
-func sharesOf(failing, others []look) []Share {
+func sharesOf(failing, others []observation) []Share {
 	if len(others) == 0 {
 		return nil
 	}
 	var out []Share
 	for _, t := range traits() {
 		seen := map[string]bool{}
-		for _, l := range failing {
-			for _, v := range t.of(l) {
+		for _, o := range failing {
+			for _, v := range t.of(o) {
 				if seen[v] || len(seen) >= maxValues {
 					continue
 				}
@@ -73,11 +75,11 @@ func (s Share) String() string {
 	return text
 }
 
-func shareOf(t trait, value string, failing, others []look) Share {
+func shareOf(t trait, value string, failing, others []observation) Share {
 	s := Share{Trait: t.name, Value: clean(value), OfFailing: len(failing), OfOthers: len(others)}
-	count := func(list []look) (n int) {
-		for _, l := range list {
-			values := t.of(l)
+	count := func(list []observation) (n int) {
+		for _, o := range list {
+			values := t.of(o)
 			if slices.Contains(values, value) {
 				n++
 			}
@@ -91,22 +93,22 @@ func shareOf(t trait, value string, failing, others []look) Share {
 	return s
 }
 
-// common returns the values of a trait that all these looks have.
-func common(of func(look) []string, list []look) []string {
+// common returns the values of a trait that all these observations have.
+func common(of func(observation) []string, list []observation) []string {
 	if len(list) == 0 {
 		return nil
 	}
 	out := slices.Clone(of(list[0]))
-	for _, l := range list[1:] {
-		values := of(l)
+	for _, o := range list[1:] {
+		values := of(o)
 		out = slices.DeleteFunc(out, func(v string) bool { return !slices.Contains(values, v) })
 	}
 	return out
 }
 
-// differ reports whether two of these looks are known to have nothing of a trait in common:
+// differ reports whether two of these observations are known to have nothing of a trait in common:
 // they use two resolvers, or two egress addresses.
-func differ(of func(look) []string, list []look) bool {
+func differ(of func(observation) []string, list []observation) bool {
 	for i, a := range list {
 		x := of(a)
 		if len(x) == 0 {
@@ -114,7 +116,7 @@ func differ(of func(look) []string, list []look) bool {
 		}
 		for _, b := range list[i+1:] {
 			y := of(b)
-			if len(y) > 0 && len(common(of, []look{a, b})) == 0 {
+			if len(y) > 0 && len(common(of, []observation{a, b})) == 0 {
 				return true
 			}
 		}
@@ -128,11 +130,11 @@ func differ(of func(look) []string, list []look) bool {
 // maxPairs bounds the search for two that differ: thousands that agree are one.
 const maxPairs = 50
 
-// union returns all values that these looks have.
-func union(of func(look) []string, list []look) []string {
+// union returns all values that these observations have.
+func union(of func(observation) []string, list []observation) []string {
 	var out []string
-	for _, l := range list {
-		out = append(out, of(l)...)
+	for _, o := range list {
+		out = append(out, of(o)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -143,36 +145,36 @@ func disjoint(a, b []string) bool {
 	return len(a) > 0 && len(b) > 0 && !slices.ContainsFunc(a, func(v string) bool { return slices.Contains(b, v) })
 }
 
-// allKnown reports whether every look has a value.
-func allKnown(of func(look) []string, list []look) bool {
-	return !slices.ContainsFunc(list, func(l look) bool { return len(of(l)) == 0 })
+// allKnown reports whether every observation has a value.
+func allKnown(of func(observation) []string, list []observation) bool {
+	return !slices.ContainsFunc(list, func(o observation) bool { return len(of(o)) == 0 })
 }
 
-// agree reports whether two looks at least have a value in common: nodes that each have
+// agree reports whether two observations at least have a value in common: nodes that each have
 // their own show that the value differs from node to node anyway.
-func agree(of func(look) []string, list []look) bool {
+func agree(of func(observation) []string, list []observation) bool {
 	seen := map[string]bool{}
-	for _, l := range list {
-		for _, v := range of(l) {
+	for _, o := range list {
+		for _, v := range of(o) {
 			if seen[v] {
 				return true
 			}
 		}
-		for _, v := range of(l) {
+		for _, v := range of(o) {
 			seen[v] = true
 		}
 	}
 	return false
 }
 
-func addressesOf(l look) []string { return l.host.Addresses }
-func resolversOf(l look) []string { return l.node.Facts.Node.Resolvers }
-func proxyOf(l look) []string     { return known(l.node.Facts.Node.Proxy) }
-func certificateOf(l look) []string {
-	return known(l.host.Certificate)
+func addressesOf(o observation) []string { return o.host.Addresses }
+func resolversOf(o observation) []string { return o.node.Facts.Node.Resolvers }
+func proxyOf(o observation) []string     { return known(o.node.Facts.Node.Proxy) }
+func certificateOf(o observation) []string {
+	return known(o.host.Certificate)
 }
-func subnetOf(l look) []string { return known(l.node.Traits[TraitSubnet]) }
-func issuerOf(l look) []string { return known(l.host.Issuer) }
+func subnetOf(o observation) []string { return known(o.node.Traits[TraitSubnet]) }
+func issuerOf(o observation) []string { return known(o.host.Issuer) }
 
 // list returns values for a sentence.
 func list(values []string) string {

@@ -11,7 +11,7 @@ import (
 
 // ruleSet is everything that decides, in tables.
 type ruleSet struct {
-	looks  []lookRule  // which looks count
+	counts []countRule // which observations count
 	hosts  []hostRule  // the verdict on nodes that fail alike at a host: the first that applies
 	doubts []doubt     // why such a verdict is only likely: all
 	images []imageRule // the verdict on an image: the first that applies
@@ -20,7 +20,7 @@ type ruleSet struct {
 
 func allRules() ruleSet {
 	return ruleSet{
-		looks: lookRules(), hosts: hostRules(), doubts: allDoubts(), images: imageRules(), nodes: nodeRules(),
+		counts: countRules(), hosts: hostRules(), doubts: allDoubts(), images: imageRules(), nodes: nodeRules(),
 	}
 }
 
@@ -47,12 +47,12 @@ func (r ruleSet) compare(in Input) Result {
 	out.Silent = someOf(silent)
 
 	var all []draft
-	looks := c.looksByHost()
-	for _, host := range slices.Sorted(maps.Keys(looks)) {
-		s := c.sortLooks(looks[host])
+	byHost := c.byHost()
+	for _, host := range slices.Sorted(maps.Keys(byHost)) {
+		s := c.sortOut(byHost[host])
 		t := Tally{Host: clean(host), Through: len(s.good), Failing: len(s.bad)}
 		for _, e := range s.notCounted {
-			t.Other += len(e.looks)
+			t.Other += len(e.observations)
 		}
 		out.Hosts = append(out.Hosts, t)
 		for _, g := range c.groups(host, s) {
@@ -115,16 +115,16 @@ func (r *Result) boundHosts() {
 	}
 }
 
-// looksByHost returns all looks at each host.
-func (c *comparison) looksByHost() map[string][]look {
-	out := map[string][]look{}
+// byHost returns all observations of each host.
+func (c *comparison) byHost() map[string][]observation {
+	out := map[string][]observation{}
 	for i := range c.Nodes {
 		n := &c.Nodes[i]
 		if n.Facts == nil {
 			continue
 		}
 		for _, h := range n.Facts.Hosts {
-			out[h.Name] = append(out[h.Name], lookAt(n, h, c.skewed[n.Name]))
+			out[h.Name] = append(out[h.Name], observe(n, h, c.skewed[n.Name]))
 		}
 	}
 	return out
@@ -132,7 +132,7 @@ func (c *comparison) looksByHost() map[string][]look {
 
 // hostFinding returns the verdict on nodes that fail alike.
 func (c *comparison) hostFinding(g *group, s sorted) draft {
-	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), says: g.counts()}
+	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), headline: g.counts()}
 	for _, r := range c.hosts {
 		if x, ok := r.decide(g); ok {
 			v = x
@@ -166,7 +166,7 @@ type verdict struct {
 	fault       report.Fault
 	cause       report.Cause
 	sure        bool     // as far as the rule sees; doubts may lower it
-	says        string   // what is so, without the name of the host or image
+	headline    string   // what is so, without the name of the host or image
 	wouldDecide []string // what would settle what is open
 }
 
@@ -177,7 +177,7 @@ const otherwise = "otherwise"
 func (g *group) finding(about string, v verdict, s sorted) draft {
 	f := draft{group: g, Finding: Finding{
 		Rule: v.rule, About: about, Name: clean(g.name), Fault: v.fault, Cause: v.cause, Confidence: report.Likely,
-		Summary: report.Clean(g.name+": "+v.says, maxText),
+		Summary: report.Clean(g.name+": "+v.headline, maxText),
 		Failing: namesOf(g.failing), How: causesOf(g.failing), Through: namesOf(g.through),
 		WouldDecide: v.wouldDecide,
 	}}
@@ -187,19 +187,28 @@ func (g *group) finding(about string, v verdict, s sorted) draft {
 	case v.sure:
 		f.Confidence = report.Confirmed
 	}
-	for _, l := range g.failing {
-		if f.Since.IsZero() || l.since.Before(f.Since) {
-			f.Since = l.since.UTC()
+	for _, o := range g.failing {
+		if f.Since.IsZero() || o.since.Before(f.Since) {
+			f.Since = o.since.UTC()
 		}
 	}
-	for _, e := range slices.Concat(s.notCounted, []excluded{
-		{"earlier", "got through before, and did not look since", g.earlier},
-		{"later", "got through only after the failing nodes looked last", g.later},
-		{otherwise, "failed with another cause", g.others},
-	}) {
-		if len(e.looks) > 0 {
-			f.Neither = append(f.Neither, Aside{Rule: e.id, Why: e.why, Names: namesOf(e.looks)})
-		}
+	f.Neither = g.asides(s)
+	if len(g.others) > 0 {
+		f.Neither = append(f.Neither, Aside{Rule: otherwise, Why: "failed with another cause", Names: namesOf(g.others)})
 	}
 	return f
+}
+
+// asides returns the nodes whose observation does not count, and why.
+func (g *group) asides(s sorted) []Aside {
+	var out []Aside
+	for _, e := range slices.Concat(s.notCounted, []excluded{
+		{"earlier", "got through before, and did not check since", g.earlier},
+		{"later", "got through only after the failing nodes checked last", g.later},
+	}) {
+		if len(e.observations) > 0 {
+			out = append(out, Aside{Rule: e.id, Why: e.why, Names: namesOf(e.observations)})
+		}
+	}
+	return out
 }

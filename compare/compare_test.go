@@ -241,7 +241,7 @@ func FuzzCompare(f *testing.F) {
 				t.Errorf("two nodes against 37: %s", x.Text())
 			}
 		}
-		SecondOpinion(in, Request{Node: "foreign-0", Host: reg})
+		SecondOpinions(in, Request{Node: "foreign-0", Host: reg})
 	})
 }
 
@@ -259,5 +259,16 @@ func BenchmarkCompare5000(b *testing.B) {
 	})
 	for b.Loop() {
 		Compare(Input{Now: now, MaxAge: maxAge, Nodes: nodes})
+	}
+}
+
+func BenchmarkSecondOpinions1000(b *testing.B) {
+	nodes := many("n", 5000, func(n string) Node { return node(n, down(report.ConnectionTimeout)) })
+	var requests []Request
+	for i := range 1000 {
+		requests = append(requests, Request{Node: nodes[i].Name, Host: reg})
+	}
+	for b.Loop() {
+		SecondOpinions(Input{Now: now, MaxAge: maxAge, Nodes: nodes}, requests...)
 	}
 }

@@ -9,8 +9,8 @@ func (r Rule) String() string { return r.Table + "/" + r.ID }
 func Rules() []Rule {
 	var out []Rule
 	r := allRules()
-	for _, x := range r.looks {
-		out = append(out, Rule{"look", x.id, x.why})
+	for _, x := range r.counts {
+		out = append(out, Rule{"count", x.id, x.why})
 	}
 	for _, x := range r.hosts {
 		out = append(out, Rule{"host", x.id, x.when})
@@ -31,7 +31,7 @@ func Rules() []Rule {
 func Without(rule Rule) func(Input) Result {
 	r := allRules()
 	is := func(table, id string) bool { return rule.Table == table && rule.ID == id }
-	r.looks = without(r.looks, func(x lookRule) bool { return is("look", x.id) })
+	r.counts = without(r.counts, func(x countRule) bool { return is("count", x.id) })
 	r.hosts = without(r.hosts, func(x hostRule) bool { return is("host", x.id) })
 	r.doubts = without(r.doubts, func(x doubt) bool { return is("doubt", x.id) })
 	r.images = without(r.images, func(x imageRule) bool { return is("image", x.id) })

@@ -33,7 +33,7 @@ const (
 // Result is what the reports of all nodes show together.
 type Result struct {
 	Schema       string    `json:"schema"`
-	Time         time.Time `json:"time"`         // for which looks were old or fresh
+	Time         time.Time `json:"time"`         // by which observations were old or fresh
 	Nodes        int       `json:"nodes"`        // that exist
 	Silent       Names     `json:"silent"`       // that have no report, or one that cannot be read
 	Hosts        []Tally   `json:"hosts"`        // those with failing nodes first, then by name
@@ -42,12 +42,12 @@ type Result struct {
 	HostsOmitted int       `json:"hostsOmitted"` // hosts left out
 }
 
-// Tally counts the nodes that looked at a host.
+// Tally counts the nodes that checked a host.
 type Tally struct {
 	Host    string `json:"host"`
 	Through int    `json:"through"` // get through
 	Failing int    `json:"failing"` // do not
-	Other   int    `json:"other"`   // have a look that does not count
+	Other   int    `json:"other"`   // have an observation that does not count
 }
 
 // Finding is one thing that the nodes show together.
@@ -64,9 +64,9 @@ type Finding struct {
 	How         []Count           `json:"how"`                   // with what they fail, the most frequent first
 	Through     Names             `json:"through"`               // nodes that get through
 	Neither     []Aside           `json:"neither,omitempty"`     // nodes on neither side, and why
-	SetsApart   []Share           `json:"setsApart,omitempty"`   // traits that all failing nodes have, and no other node that looked
+	SetsApart   []Share           `json:"setsApart,omitempty"`   // traits that all failing nodes have, and no other node that checked
 	Shares      []Share           `json:"shares,omitempty"`      // if nothing sets them apart: the traits in which they differ most
-	Rivals      []string          `json:"rivals,omitempty"`      // what else would look the same
+	Rivals      []string          `json:"rivals,omitempty"`      // what else would seem the same
 	WouldDecide []string          `json:"wouldDecide,omitempty"` // what would settle what is open
 }
 
@@ -82,7 +82,7 @@ type Count struct {
 	Nodes int          `json:"nodes"`
 }
 
-// Aside are nodes on neither side of a finding, and why: most of them have a look that does
+// Aside are nodes on neither side of a finding, and why: most of them have an observation that does
 // not count.
 type Aside struct {
 	Rule string `json:"rule"`
@@ -102,10 +102,10 @@ type Share struct {
 }
 
 // namesOf returns the names of nodes, sorted and bounded.
-func namesOf(list []look) Names {
+func namesOf(list []observation) Names {
 	var names []string
-	for _, l := range list {
-		names = append(names, l.node.Name)
+	for _, o := range list {
+		names = append(names, o.node.Name)
 	}
 	return someOf(names)
 }
@@ -121,12 +121,12 @@ func someOf(names []string) Names {
 }
 
 // causesOf counts the causes, the most frequent first.
-func causesOf(list []look) []Count {
+func causesOf(list []observation) []Count {
 	var out []Count
-	for _, l := range list {
-		i := slices.IndexFunc(out, func(c Count) bool { return c.Cause == l.cause })
+	for _, o := range list {
+		i := slices.IndexFunc(out, func(c Count) bool { return c.Cause == o.cause })
 		if i < 0 {
-			i, out = len(out), append(out, Count{Cause: l.cause})
+			i, out = len(out), append(out, Count{Cause: o.cause})
 		}
 		out[i].Nodes++
 	}

@@ -23,54 +23,75 @@ type Request struct {
 // that asks.
 type Opinion struct {
 	Host      string        `json:"host"`
-	Asked     int           `json:"asked"`               // other nodes with a look that counts
+	Asked     int           `json:"asked"`               // other nodes with an observation that counts
 	Reached   int           `json:"reached"`             // of these
 	Failed    int           `json:"failed"`              // of these
 	How       []Count       `json:"how,omitempty"`       // with what those fail
 	Which     Names         `json:"which"`               // that get through
 	Failing   Names         `json:"failing"`             // that do not
 	SetsApart []Share       `json:"setsApart,omitempty"` // what those that fail as this node does have, it included, and no other
-	Neither   []Aside       `json:"neither,omitempty"`   // whose look does not count, and why
-	Age       report.Millis `json:"ageMs"`               // of the oldest look that counts
+	Neither   []Aside       `json:"neither,omitempty"`   // whose observation does not count, and why
+	Age       report.Millis `json:"ageMs"`               // of the oldest observation that counts
 }
 
-// SecondOpinion returns what nodes other than the one that asks see of a host, by looks
-// that are fresh and were made since it began to fail.
-func SecondOpinion(in Input, r Request) Opinion { return allRules().opinion(in, r) }
-
-func (rules ruleSet) opinion(in Input, r Request) Opinion {
-	c := rules.comparison(in)
-	asker, list := c.askersLook(r), []look(nil)
-	for _, l := range c.looksByHost()[r.Host] {
-		if l.node.Name != r.Node {
-			list = append(list, l)
+// SecondOpinions returns, for each request, what nodes other than the one that asks see of
+// the host, by observations that are fresh and were made since it began to fail.
+func SecondOpinions(in Input, requests ...Request) []Opinion {
+	c := allRules().comparison(in)
+	byHost, counted := c.byHost(), map[string]sorted{}
+	var out []Opinion
+	for _, r := range requests {
+		s, ok := counted[r.Host]
+		if !ok {
+			s = c.sortOut(byHost[r.Host])
+			counted[r.Host] = s
 		}
+		out = append(out, c.opinion(r, s.without(r.Node)))
 	}
-	s := c.sortLooks(list)
-	theirs := s.bad
-	s.bad = append([]look{asker}, s.bad...)
-	g := c.groups(r.Host, s)[0] // that of the first bad look
-
-	f := g.finding(AboutHost, verdict{}, s)
-	o := Opinion{
-		Host: clean(r.Host), Reached: len(g.through), Failed: len(theirs), How: causesOf(theirs),
-		Which: namesOf(g.through), Failing: namesOf(theirs), SetsApart: g.setsApart(),
-	}
-	o.Asked = o.Reached + o.Failed
-	for _, a := range f.Neither {
-		if a.Rule != otherwise { // they are among those that fail
-			o.Neither = append(o.Neither, a)
-		}
-	}
-	for _, l := range slices.Concat(g.through, theirs) {
-		o.Age = max(o.Age, report.Millis(in.Now.Sub(l.checked)))
-	}
-	return o
+	return out
 }
 
-// askersLook returns the look of the node that asks. It is not in its facts if the host is
+// without returns the observations of all other nodes.
+func (s sorted) without(node string) sorted {
+	others := func(list []observation) []observation {
+		return slices.DeleteFunc(slices.Clone(list), func(o observation) bool { return o.node.Name == node })
+	}
+	out := sorted{good: others(s.good), bad: others(s.bad)}
+	for _, e := range s.notCounted {
+		if e.observations = others(e.observations); len(e.observations) > 0 {
+			out.notCounted = append(out.notCounted, e)
+		}
+	}
+	return out
+}
+
+// opinion returns what others see by their observations.
+func (c *comparison) opinion(r Request, s sorted) Opinion {
+	asker := c.asker(r)
+	g := &group{name: r.Host, failing: []observation{asker}, skewed: c.skewed}
+	for _, o := range s.good { // what they saw before or after says nothing about its failure
+		g.place(o)
+	}
+	for _, o := range s.bad {
+		if class(o.cause) == class(asker.cause) {
+			g.failing = append(g.failing, o)
+		} else {
+			g.others = append(g.others, o)
+		}
+	}
+	out := Opinion{
+		Host: clean(r.Host), Asked: len(g.through) + len(s.bad), Reached: len(g.through), Failed: len(s.bad), How: causesOf(s.bad),
+		Which: namesOf(g.through), Failing: namesOf(s.bad), SetsApart: g.setsApart(), Neither: g.asides(s),
+	}
+	for _, o := range slices.Concat(g.through, s.bad) {
+		out.Age = max(out.Age, report.Millis(c.Now.Sub(o.checked)))
+	}
+	return out
+}
+
+// asker returns the observation of the node that asks. It is not in its facts if the host is
 // in no sweep, or if the failure is newer.
-func (c *comparison) askersLook(r Request) look {
+func (c *comparison) asker(r Request) observation {
 	n := &Node{Name: r.Node, Facts: &nodefacts.Facts{}}
 	if i := slices.IndexFunc(c.Nodes, func(n Node) bool { return n.Name == r.Node }); i >= 0 {
 		known := c.Nodes[i]
@@ -79,18 +100,18 @@ func (c *comparison) askersLook(r Request) look {
 			n.Facts = known.Facts
 		}
 	}
-	l := look{node: n, host: nodefacts.Host{Name: r.Host}, since: r.Since}
+	o := observation{node: n, host: nodefacts.Host{Name: r.Host}, since: r.Since}
 	if h, ok := n.Facts.Host(r.Host); ok {
-		l = lookAt(n, h, c.skewed[n.Name])
-		if !r.Since.IsZero() || !l.bad {
-			l.since = r.Since
+		o = observe(n, h, c.skewed[n.Name])
+		if !r.Since.IsZero() || !o.bad {
+			o.since = r.Since
 		}
 	}
-	if l.since.IsZero() {
-		l.since = c.Now
+	if o.since.IsZero() {
+		o.since = c.Now
 	}
-	l.good, l.bad, l.cause, l.checked = false, true, cmp.Or(r.Cause, l.cause, report.Undetermined), c.Now
-	return l
+	o.good, o.bad, o.cause, o.checked = false, true, cmp.Or(r.Cause, o.cause, report.Undetermined), c.Now
+	return o
 }
 
 // unlikeBy are the traits by which nodes are chosen, the one of most weight first.

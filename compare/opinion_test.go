@@ -11,7 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-func TestSecondOpinion(t *testing.T) {
+func TestSecondOpinions(t *testing.T) {
 	timeout := report.ConnectionTimeout
 	subnet := trait(TraitSubnet, "10.1.9.0/24")
 	for _, tt := range []struct {
@@ -27,9 +27,14 @@ func TestSecondOpinion(t *testing.T) {
 			0, "3 asked, 2 reached, 1 failed, oldest 10 s; apart by subnet",
 		},
 		{"one fails in another way", []Node{node("a", down(timeout)), node("b", down(report.HostNotFound)), node("c", up())}, 0, "2 asked, 1 reached, 1 failed, oldest 10 s"},
-		{"looks from before it began", []Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up())}, 0, "1 asked, 1 reached, 0 failed, oldest 10 s; 1 earlier"},
+		{"observations from before it began", []Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up())}, 0, "1 asked, 1 reached, 0 failed, oldest 10 s; 1 earlier"},
 		{"the failure is newer than its facts", []Node{node("a", up()), node("b", up()), node("c", up(times(3600, 2)))}, 5, "1 asked, 1 reached, 0 failed, oldest 2 s; 1 earlier"},
 		{"not in its facts", []Node{node("a"), node("b", up(times(3600, 2)))}, 5, "1 asked, 1 reached, 0 failed, oldest 2 s"},
+		{
+			"it got through while another one failed, and before this one did",
+			[]Node{node("a", down(timeout, times(20, 5))), node("b", down(timeout, times(600, 5))), node("c", up(times(3600, 60)))},
+			0, "1 asked, 0 reached, 1 failed, oldest 5 s; 1 earlier",
+		},
 		{"stale and cut off", []Node{
 			node("a", down(timeout)), node("b", up(times(7200, 700))), node("c", down(timeout), cutOff(timeout)),
 		}, 0, "0 asked, 0 reached, 0 failed, oldest 0 s; 1 cut-off; 1 stale"},
@@ -41,7 +46,7 @@ func TestSecondOpinion(t *testing.T) {
 			if tt.since > 0 {
 				r.Since = now.Add(-time.Duration(tt.since) * time.Second)
 			}
-			o := SecondOpinion(Input{Now: now, MaxAge: maxAge, Nodes: tt.nodes}, r)
+			o := SecondOpinions(Input{Now: now, MaxAge: maxAge, Nodes: tt.nodes}, r)[0]
 			got := fmt.Sprintf("%d asked, %d reached, %d failed, oldest %s", o.Asked, o.Reached, o.Failed, report.Duration(time.Duration(o.Age)))
 			for _, s := range o.SetsApart {
 				got += "; apart by " + s.Trait

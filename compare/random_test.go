@@ -39,7 +39,7 @@ func anyFleet(r *rand.Rand) Input {
 		report.CertificateExpired, report.ResolverUnreachable,
 	}
 	causes := []report.Cause{pick(r, likely...), pick(r, likely...), pick(r, report.Catalogue()...).Cause}
-	causes, bad := causes[:1+r.IntN(3)], r.IntN(5) // of four looks
+	causes, bad := causes[:1+r.IntN(3)], r.IntN(5) // of four observations
 	for i := range 1 + r.IntN(9) {
 		n := node(fmt.Sprint("n", i), trait(TraitSubnet, pick(r, "s1", "s2", "s3")), resolver(pick(r, "r1", "r2", "")), proxy(pick(r, "", "none", "p")))
 		for _, host := range []string{"a.example", "b.example"} {
@@ -107,7 +107,7 @@ func TestRandomFleets(t *testing.T) {
 				t.Errorf("seed %d: a node that gets through contradicts it: %s", seed, f.Text())
 			}
 		}
-		o := SecondOpinion(in, Request{Node: "n0", Host: "a.example", Cause: report.ConnectionTimeout})
+		o := SecondOpinions(in, Request{Node: "n0", Host: "a.example", Cause: report.ConnectionTimeout})[0]
 		if o.Asked != o.Reached+o.Failed || o.Asked > len(in.Nodes)-1 || o.Age < 0 && o.Asked == 0 {
 			t.Errorf("seed %d: %+v", seed, o)
 		}

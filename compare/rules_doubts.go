@@ -8,7 +8,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// doubt is a reason why a verdict on a host is only likely. A rival is what else would look
+// doubt is a reason why a verdict on a host is only likely. A rival is what else would seem
 // the same from all these nodes.
 type doubt struct {
 	id       string
@@ -17,23 +17,23 @@ type doubt struct {
 	holds    func(*group, verdict) (rival string, ok bool)
 }
 
-// minOthers is how many other nodes confirm what one of them says: one more may be wrong in
+// minOthers is how many other nodes confirm what one of them headline: one more may be wrong in
 // the same way, or lie.
 const minOthers = 2
 
 func allDoubts() []doubt {
 	all := func(g *group) bool { return len(g.through) == 0 }
 	return []doubt{
-		{"two-others", "fewer than two other nodes have looked", "check {host} from one more node", func(g *group, _ verdict) (string, bool) {
+		{"two-others", "fewer than two other nodes have checked", "check {host} from one more node", func(g *group, _ verdict) (string, bool) {
 			if all(g) {
 				return "", len(g.failing) <= minOthers
 			}
 			return "", len(g.through) < minOthers
 		}},
 		{"flapping", "the host is reachable by turns", "wait until the state of {host} is stable", func(g *group, _ verdict) (string, bool) {
-			return "", slices.ContainsFunc(g.failing, func(l look) bool { return l.host.Flapping })
+			return "", slices.ContainsFunc(g.failing, func(o observation) bool { return o.host.Flapping })
 		}},
-		{"looked-before", "some nodes have not looked since the failure began", "check {host} from a node that got through before", func(
+		{"checked-before", "some nodes have not checked since the failure began", "check {host} from a node that got through before", func(
 			g *group, _ verdict,
 		) (string, bool) {
 			return "", all(g) && len(g.earlier) > 0
@@ -64,8 +64,8 @@ func allDoubts() []doubt {
 			theirs := union(addressesOf, g.through)
 			path := dialFails(v.cause) || v.cause == report.TLSHandshakeFailed || v.cause == report.PlainHTTPRegistry
 			return "", len(g.through) > 0 && path &&
-				!g.all(func(l look) bool {
-					return len(l.host.Addresses) > 0 && !disjoint(l.host.Addresses, theirs) && len(theirs) > 0
+				!g.all(func(o observation) bool {
+					return len(o.host.Addresses) > 0 && !disjoint(o.host.Addresses, theirs) && len(theirs) > 0
 				})
 		}},
 		{"certificates-unseen", "it is not known that both sides see the same certificate", "compare the certificate of {host} on both", func(
@@ -73,13 +73,13 @@ func allDoubts() []doubt {
 		) (string, bool) {
 			theirs := union(certificateOf, g.through)
 			return "", len(g.through) > 0 && aboutCertificate(v.cause) && v.rule != byCertificate &&
-				!g.all(func(l look) bool { return slices.Contains(theirs, l.host.Certificate) })
+				!g.all(func(o observation) bool { return slices.Contains(theirs, o.host.Certificate) })
 		}},
 		{"shared-clock", "the certificate may have expired by the nodes' clocks only", "compare the clock of a node with another clock", func(
 			g *group, v verdict,
 		) (string, bool) {
-			off := slices.ContainsFunc(g.failing, func(l look) bool {
-				return l.host.Clock != nil && (time.Duration(*l.host.Clock)*time.Second).Abs() >= minSkew
+			off := slices.ContainsFunc(g.failing, func(o observation) bool {
+				return o.host.Clock != nil && (time.Duration(*o.host.Clock)*time.Second).Abs() >= minSkew
 			})
 			return "the clocks of these nodes and that of the registry differ", all(g) && v.cause == report.CertificateExpired && off
 		}},
@@ -105,7 +105,7 @@ func aboutCertificate(c report.Cause) bool {
 }
 
 // shared returns the rival that all these nodes may have one of something.
-func shared(what string, of func(look) []string, failing []look) string {
+func shared(what string, of func(observation) []string, failing []observation) string {
 	if values := common(of, failing); len(values) > 0 {
 		return fmt.Sprintf("all of them have the same %s (%s)", what, list(values))
 	}

@@ -21,13 +21,13 @@ func imageRules() []imageRule {
 		{"mirror-lacks-it", "a mirror lacks what another host has", mirrorLacksIt},
 		{"found-elsewhere", "the same name was found by one node and not by another", func(g *group) (verdict, bool) {
 			return verdict{
-				fault: report.FaultUndetermined, cause: g.cause(), says: g.counts(),
+				fault: report.FaultUndetermined, cause: g.cause(), headline: g.counts(),
 				wouldDecide: []string{"check the image on both again: it may have been pushed or removed in between"},
 			}, notThere(g.cause()) && len(g.finders()) > 0
 		}},
 		{"by-login", "credentials belong to pods, so that nodes do not compare", func(g *group) (verdict, bool) {
 			fault := claimed(g.failing)
-			v := verdict{fault: fault, cause: g.cause(), says: g.counts()}
+			v := verdict{fault: fault, cause: g.cause(), headline: g.counts()}
 			if fault == report.FaultUndetermined {
 				v.wouldDecide = []string{"compare the pull secrets of the pods that fail with those of the pods that do not"}
 			}
@@ -35,19 +35,19 @@ func imageRules() []imageRule {
 		}},
 		{"platform", "the image lacks the platform of some nodes", func(g *group) (verdict, bool) {
 			arch := slices.ContainsFunc(g.setsApart(), func(s Share) bool { return s.Trait == TraitArch })
-			return verdict{fault: claimed(g.failing), cause: report.PlatformMismatch, sure: arch, says: g.counts()},
+			return verdict{fault: claimed(g.failing), cause: report.PlatformMismatch, sure: arch, headline: g.counts()},
 				g.cause() == report.PlatformMismatch && len(g.through) > 0
 		}},
 		{"image-everywhere", "every node fails alike", func(g *group) (verdict, bool) {
 			return verdict{
-				fault: claimed(g.failing), cause: g.cause(), says: g.failed(),
+				fault: claimed(g.failing), cause: g.cause(), headline: g.failed(),
 				// That more nodes sent the same request to the same registry proves no more than
 				// one does.
-				sure: g.all(func(l look) bool { return l.image.Confidence == report.Confirmed }),
+				sure: g.all(func(o observation) bool { return o.image.Confidence == report.Confirmed }),
 			}, len(g.through)+len(g.others) == 0
 		}},
 		{"image-some", "some nodes fail", func(g *group) (verdict, bool) {
-			return verdict{fault: claimed(g.failing), cause: g.cause(), says: g.counts()}, true
+			return verdict{fault: claimed(g.failing), cause: g.cause(), headline: g.counts()}, true
 		}},
 	}
 }
@@ -58,22 +58,22 @@ func mirrorLacksIt(g *group) (verdict, bool) {
 	if len(finders) == 0 || !(notThere(g.cause()) || g.cause() == report.MirrorFaulty) {
 		return verdict{}, false
 	}
-	found := union(func(l look) []string { return l.image.Found }, finders)
-	missing := common(func(l look) []string { return l.image.Missing }, g.failing)
+	found := union(func(o observation) []string { return o.image.Found }, finders)
+	missing := common(func(o observation) []string { return o.image.Missing }, g.failing)
 	upstream := registryOf(g.name)
 	missing = slices.DeleteFunc(missing, func(h string) bool { return isUpstream(h, upstream) })
-	if len(missing) == 0 || !disjoint(union(func(l look) []string { return l.image.Missing }, g.failing), found) {
+	if len(missing) == 0 || !disjoint(union(func(o observation) []string { return o.image.Missing }, g.failing), found) {
 		return verdict{}, false
 	}
-	// A tag that was pushed or removed in between looks the same, unless it was seen both
+	// A tag that was pushed or removed in between seems the same, unless it was seen both
 	// before and after.
 	v := verdict{
-		fault: report.FaultNode, cause: report.MirrorFaulty, sure: len(finders) >= minOthers && g.all(func(bad look) bool {
-			before := slices.ContainsFunc(finders, func(l look) bool { return !l.checked.After(bad.checked) })
-			after := slices.ContainsFunc(finders, func(l look) bool { return !l.checked.Before(bad.checked) })
+		fault: report.FaultNode, cause: report.MirrorFaulty, sure: len(finders) >= minOthers && g.all(func(bad observation) bool {
+			before := slices.ContainsFunc(finders, func(o observation) bool { return !o.checked.After(bad.checked) })
+			after := slices.ContainsFunc(finders, func(o observation) bool { return !o.checked.Before(bad.checked) })
 			return before && after
 		}),
-		says: fmt.Sprintf("%s lacks it (%s); %s has it (%s)", list(missing), g.nodes(), list(found), list(namesOf(finders).First)),
+		headline: fmt.Sprintf("%s lacks it (%s); %s has it (%s)", list(missing), g.nodes(), list(found), list(namesOf(finders).First)),
 	}
 	if !v.sure {
 		v.wouldDecide = []string{"check the image again on " + g.nodes() + " and on another node"}
@@ -81,9 +81,9 @@ func mirrorLacksIt(g *group) (verdict, bool) {
 	return v, true
 }
 
-// finders returns the looks of other nodes that found the manifest somewhere.
-func (g *group) finders() []look {
-	return slices.DeleteFunc(slices.Concat(g.through, g.earlier, g.later, g.others), func(l look) bool { return len(l.image.Found) == 0 })
+// finders returns the observations of other nodes that found the manifest somewhere.
+func (g *group) finders() []observation {
+	return slices.DeleteFunc(slices.Concat(g.through, g.earlier, g.later, g.others), func(o observation) bool { return len(o.image.Found) == 0 })
 }
 
 func notThere(c report.Cause) bool {
@@ -117,9 +117,9 @@ func isUpstream(host, registry string) bool {
 }
 
 // claimed returns who must act by what the nodes say, if they agree.
-func claimed(failing []look) report.Fault {
+func claimed(failing []observation) report.Fault {
 	f := failing[0].image.Fault
-	if slices.ContainsFunc(failing, func(l look) bool { return l.image.Fault != f }) {
+	if slices.ContainsFunc(failing, func(o observation) bool { return o.image.Fault != f }) {
 		return report.FaultUndetermined
 	}
 	return f
@@ -128,7 +128,7 @@ func claimed(failing []look) report.Fault {
 // imageFindings returns the findings about images that fail on some node. What keeps nodes
 // from a host is in the findings about that host. One node alone has nothing to compare.
 func (c *comparison) imageFindings() []draft {
-	looks := map[string][]look{}
+	all := map[string][]observation{}
 	for i := range c.Nodes {
 		n := &c.Nodes[i]
 		if n.Facts == nil {
@@ -136,16 +136,16 @@ func (c *comparison) imageFindings() []draft {
 		}
 		seen := map[string]bool{} // the first of a name is one that fails, if any does
 		for _, x := range n.Facts.Images {
-			if l := lookAtImage(n, x, c.skewed[n.Name]); !aboutHost(l.cause) && !seen[x.Name] {
-				looks[x.Name], seen[x.Name] = append(looks[x.Name], l), true
+			if o := observeImage(n, x, c.skewed[n.Name]); !aboutHost(o.cause) && !seen[x.Name] {
+				all[x.Name], seen[x.Name] = append(all[x.Name], o), true
 			}
 		}
 	}
 	var out []draft
-	for _, name := range slices.Sorted(maps.Keys(looks)) {
-		s := c.sortLooks(looks[name])
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		s := c.sortOut(all[name])
 		for _, g := range c.groups(name, s) {
-			if g.looked()+len(g.earlier)+len(g.later) < minSide {
+			if g.counted()+len(g.earlier)+len(g.later) < minSide {
 				continue
 			}
 			// An image is checked when a pod asks for it, not at an interval: there is no
@@ -158,7 +158,7 @@ func (c *comparison) imageFindings() []draft {
 }
 
 func (c *comparison) imageFinding(g *group, s sorted) draft {
-	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), says: g.counts()}
+	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), headline: g.counts()}
 	for _, r := range c.images {
 		if x, ok := r.decide(g); ok {
 			v = x

@@ -32,27 +32,27 @@ func (c *comparison) isolated() []draft {
 		if n.Facts == nil {
 			continue
 		}
-		l := c.lookAtNode(n)
-		age := c.Now.Sub(l.checked)
-		if l.checked.IsZero() || age > c.MaxAge || age < -clockTolerance {
+		o := c.observeNode(n)
+		age := c.Now.Sub(o.checked)
+		if o.checked.IsZero() || age > c.MaxAge || age < -clockTolerance {
 			continue
 		}
 		switch {
-		case l.bad:
-			s.bad = append(s.bad, l)
+		case o.bad:
+			s.bad = append(s.bad, o)
 		case n.Facts.Control == report.Pass:
-			s.good = append(s.good, l)
+			s.good = append(s.good, o)
 		}
 	}
 	var out []draft
 	for _, g := range c.groups("", s) {
-		weak := slices.ContainsFunc(g.failing, func(l look) bool { return l.node.Facts.Weak })
+		weak := slices.ContainsFunc(g.failing, func(o observation) bool { return o.node.Facts.Weak })
 		v := verdict{
 			rule: "reaches-nothing", fault: report.FaultNode, cause: g.cause(), sure: len(g.through) >= minOthers && !weak,
-			says: fmt.Sprintf("%s reaches nothing at all", g.nodes()),
+			headline: fmt.Sprintf("%s reaches nothing at all", g.nodes()),
 		}
 		if len(g.failing) > 1 {
-			v.says = fmt.Sprintf("%d nodes reach nothing at all (%s)", len(g.failing), g.nodes())
+			v.headline = fmt.Sprintf("%d nodes reach nothing at all (%s)", len(g.failing), g.nodes())
 		}
 		switch {
 		case len(g.through) == 0:
@@ -65,32 +65,32 @@ func (c *comparison) isolated() []draft {
 	return out
 }
 
-// lookAtNode returns whether a node reaches anything, from when on and until when.
-func (c *comparison) lookAtNode(n *Node) look {
+// observeNode returns whether a node reaches anything, from when on and until when.
+func (c *comparison) observeNode(n *Node) observation {
 	f := n.Facts
-	l := look{node: n, bad: f.CutOff(), cause: f.Cause}
-	if l.bad && l.cause == "" {
-		l.cause = report.Undetermined
+	o := observation{node: n, bad: f.CutOff(), cause: f.Cause}
+	if o.bad && o.cause == "" {
+		o.cause = report.Undetermined
 	}
 	skew := c.skewed[n.Name]
 	if len(f.Hosts) == 0 {
-		l.checked = f.At.Time().Add(-skew)
+		o.checked = f.At.Time().Add(-skew)
 	}
 	for _, h := range f.Hosts {
-		if at := h.Checked.Time().Add(-skew); at.After(l.checked) {
-			l.checked = at
+		if at := h.Checked.Time().Add(-skew); at.After(o.checked) {
+			o.checked = at
 		}
-		if since := h.Since.Time().Add(-skew); l.bad && h.Since != 0 && since.After(l.since) {
-			l.since = since // when the last of them failed
+		if since := h.Since.Time().Add(-skew); o.bad && h.Since != 0 && since.After(o.since) {
+			o.since = since // when the last of them failed
 		}
 	}
-	return l
+	return o
 }
 
 // nodeFinding returns a finding about nodes.
 func nodeFinding(g *group, v verdict, s sorted) draft {
 	f := g.finding(AboutNode, v, s)
-	f.Name, f.Summary = f.Failing.First[0], report.Clean(v.says, maxText)
+	f.Name, f.Summary = f.Failing.First[0], report.Clean(v.headline, maxText)
 	return f
 }
 
@@ -110,20 +110,20 @@ func (c *comparison) wrongClocks() []draft {
 		if !known {
 			continue
 		}
-		l := c.lookAtNode(n)
-		l.cause = report.ClockSkewed
-		age := c.Now.Sub(l.checked)
+		o := c.observeNode(n)
+		o.cause = report.ClockSkewed
+		age := c.Now.Sub(o.checked)
 		switch {
 		case age > c.MaxAge || age < -clockTolerance:
 		case skew.Abs() >= minSkew:
-			g.failing = append(g.failing, l)
+			g.failing = append(g.failing, o)
 			word := "ahead of"
 			if skew < 0 {
 				word = "behind"
 			}
 			clocks = append(clocks, fmt.Sprintf("the clock of %s is %s %s those of most nodes", clean(n.Name), report.Duration(skew.Abs()), word))
 		default:
-			g.through = append(g.through, l)
+			g.through = append(g.through, o)
 		}
 	}
 	if len(g.failing) == 0 {
@@ -134,7 +134,7 @@ func (c *comparison) wrongClocks() []draft {
 		says += fmt.Sprintf(" (and %d more)", len(clocks)-2)
 	}
 	return []draft{nodeFinding(g, verdict{
-		rule: "clock-differs", fault: report.FaultNode, cause: report.ClockSkewed, sure: true, says: says,
+		rule: "clock-differs", fault: report.FaultNode, cause: report.ClockSkewed, sure: true, headline: says,
 	}, s)}
 }
 

@@ -175,7 +175,7 @@ func hostSituations() []situation {
 			[]string{"these-nodes registry.example: node-infrastructure ConnectionTimeout confirmed"},
 		},
 		{
-			"firewall on one, a single other has looked", []Node{node("a", down(timeout)), node("b", up())},
+			"firewall on one, a single other has checked", []Node{node("a", down(timeout)), node("b", up())},
 			[]string{"these-nodes registry.example: node-infrastructure ConnectionTimeout likely"},
 		},
 		{
@@ -237,19 +237,19 @@ func hostSituations() []situation {
 			[]string{"one-against-many registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 
-		// Looks and time.
+		// Observations and time.
 		{
-			"a good look from before the failure", []Node{
+			"a good observation from before the failure", []Node{
 				node("a", down(timeout)), node("b", down(timeout)), node("c", down(timeout)), node("d", up(times(3600, 90))),
 			},
 			[]string{"down-for-all registry.example: registry ConnectionTimeout likely"},
 		},
 		{
-			"most have not looked since", []Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up(times(3600, 61)))},
+			"most have not checked since", []Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up(times(3600, 61)))},
 			[]string{"too-few-since registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
-			"it came back, and one has not looked again", []Node{
+			"it came back, and one has not checked again", []Node{
 				node("a", down(timeout, times(300, 200))), node("b", up(times(100, 10))), node("c", up(times(100, 10))),
 			},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
@@ -259,11 +259,11 @@ func hostSituations() []situation {
 			nil,
 		},
 		{
-			"old good looks", []Node{node("a", down(timeout, times(3600, 5))), node("b", up(times(7200, 601))), node("c", up(times(7200, 601)))},
+			"old good observations", []Node{node("a", down(timeout, times(3600, 5))), node("b", up(times(7200, 601))), node("c", up(times(7200, 601)))},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
-			"good looks from the future", []Node{node("a", down(timeout)), node("b", up(times(60, -600))), node("c", up(times(60, -600)))},
+			"good observations from the future", []Node{node("a", down(timeout)), node("b", up(times(60, -600))), node("c", up(times(60, -600)))},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
@@ -554,7 +554,7 @@ func nodeSituations() []situation {
 		{"the host's own clock is wrong", many("n", 3, func(n string) Node { return node(n, up(clock(-7200))) }), nil},
 		{"two clocks differ, and nobody knows which is right", []Node{node("a", up(clock(300))), node("b", up(clock(0)))}, nil},
 		{
-			"its looks count by the right clock", []Node{
+			"its observations count by the right clock", []Node{
 				node("a", down(timeout, clock(-1200), times(60+1200, 5+1200))), node("b", up(clock(0))), node("c", up(clock(0))),
 			},
 			[]string{

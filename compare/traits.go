@@ -78,8 +78,8 @@ func NodeTraits(n NodeInfo, poolBy ...string) Traits {
 		}
 	}
 	label := func(names ...string) string {
-		for _, l := range names {
-			if v := n.Labels[l]; v != "" {
+		for _, o := range names {
+			if v := n.Labels[o]; v != "" {
 				return v
 			}
 		}
@@ -128,7 +128,7 @@ func subnets(addresses []string) []string {
 // trait is one property by which nodes may differ in how they see a host.
 type trait struct {
 	name string
-	of   func(look) []string // nil: not known
+	of   func(observation) []string // nil: not known
 }
 
 // none is the value of a trait that a node is known not to have.
@@ -140,29 +140,29 @@ func traits() []trait {
 	for _, name := range []string{
 		TraitZone, TraitRegion, TraitPool, TraitInstanceType, TraitArch, TraitOS, TraitKernel, TraitKubelet, TraitRuntime, TraitSubnet,
 	} {
-		out = append(out, trait{name, func(l look) []string {
-			if l.node.Traits == nil {
+		out = append(out, trait{name, func(o observation) []string {
+			if o.node.Traits == nil {
 				return nil
 			}
-			return []string{cmp.Or(l.node.Traits[name], none)}
+			return []string{cmp.Or(o.node.Traits[name], none)}
 		}})
 	}
-	of := func(get func(nodefacts.Host) string) func(look) []string {
-		return func(l look) []string { return known(get(l.host)) }
+	of := func(get func(nodefacts.Host) string) func(observation) []string {
+		return func(o observation) []string { return known(get(o.host)) }
 	}
 	return append(
 		out,
 		trait{TraitEgress, egress},
-		trait{TraitResolver, func(l look) []string { return l.node.Facts.Node.Resolvers }},
-		trait{TraitProxy, func(l look) []string { return known(l.node.Facts.Node.Proxy) }},
-		trait{TraitCA, func(l look) []string { return known(l.node.Facts.Node.CA) }},
-		trait{TraitMirrors, func(l look) []string { return known(strings.Join(l.host.Mirrors, ", ")) }},
+		trait{TraitResolver, func(o observation) []string { return o.node.Facts.Node.Resolvers }},
+		trait{TraitProxy, func(o observation) []string { return known(o.node.Facts.Node.Proxy) }},
+		trait{TraitCA, func(o observation) []string { return known(o.node.Facts.Node.CA) }},
+		trait{TraitMirrors, func(o observation) []string { return known(strings.Join(o.host.Mirrors, ", ")) }},
 		trait{TraitHostsTOML, of(func(h nodefacts.Host) string { return h.HostsTOML })},
-		trait{TraitAddress, func(l look) []string {
-			if l.host.Used != "" {
-				return []string{l.host.Used}
+		trait{TraitAddress, func(o observation) []string {
+			if o.host.Used != "" {
+				return []string{o.host.Used}
 			}
-			return l.host.Addresses
+			return o.host.Addresses
 		}},
 		trait{TraitCertificate, of(func(h nodefacts.Host) string { return h.Certificate })},
 		trait{TraitFamily, family},
@@ -178,18 +178,18 @@ func known(s string) []string {
 
 // egress returns the address from which the node's requests come: what servers see, or
 // else its external address.
-func egress(l look) []string {
-	if from := l.node.Facts.Node.Egress; from != "" {
+func egress(o observation) []string {
+	if from := o.node.Facts.Node.Egress; from != "" {
 		return []string{from}
 	}
-	return known(l.node.Traits[TraitEgress])
+	return known(o.node.Traits[TraitEgress])
 }
 
 // family returns whether the node reaches for the host by IPv4 or IPv6.
-func family(l look) []string {
-	list := l.host.Addresses
-	if l.host.Used != "" {
-		list = []string{l.host.Used}
+func family(o observation) []string {
+	list := o.host.Addresses
+	if o.host.Used != "" {
+		list = []string{o.host.Used}
 	}
 	var out []string
 	for _, s := range list {
