@@ -13,16 +13,16 @@ const minSide = 2
 
 // setsApart returns the traits that every failing node has and no other node that checked.
 // A trait that is not known of one of them sets nothing apart.
-func setsApart(failing, others []observation) []Share {
+func setsApart(failing, others []*observation) []Share {
 	if len(failing) < minSide || len(others) < minSide {
 		return nil
 	}
 	var out []Share
 	for _, t := range traits() {
 		for _, v := range t.of(failing[0]) {
-			has := func(o observation) bool { return slices.Contains(t.of(o), v) }
-			hasOrUnknown := func(o observation) bool { return len(t.of(o)) == 0 || has(o) }
-			all := !slices.ContainsFunc(failing, func(o observation) bool { return !has(o) })
+			has := func(o *observation) bool { return slices.Contains(t.of(o), v) }
+			hasOrUnknown := func(o *observation) bool { return len(t.of(o)) == 0 || has(o) }
+			all := !slices.ContainsFunc(failing, func(o *observation) bool { return !has(o) })
 			if len(out) < maxApart && all && !slices.ContainsFunc(others, hasOrUnknown) {
 				out = append(out, shareOf(t, v, failing, others))
 			}
@@ -33,7 +33,7 @@ func setsApart(failing, others []observation) []Share {
 
 // sharesOf returns the traits that most of the failing nodes have and fewer of the others,
 // those with the largest difference first.
-func sharesOf(failing, others []observation) []Share {
+func sharesOf(failing, others []*observation) []Share {
 	if len(others) == 0 {
 		return nil
 	}
@@ -75,9 +75,9 @@ func (s Share) String() string {
 	return text
 }
 
-func shareOf(t trait, value string, failing, others []observation) Share {
+func shareOf(t trait, value string, failing, others []*observation) Share {
 	s := Share{Trait: t.name, Value: clean(value), OfFailing: len(failing), OfOthers: len(others)}
-	count := func(list []observation) (n int) {
+	count := func(list []*observation) (n int) {
 		for _, o := range list {
 			values := t.of(o)
 			if slices.Contains(values, value) {
@@ -94,7 +94,7 @@ func shareOf(t trait, value string, failing, others []observation) Share {
 }
 
 // common returns the values of a trait that all these observations have.
-func common(of func(observation) []string, list []observation) []string {
+func common(of func(*observation) []string, list []*observation) []string {
 	if len(list) == 0 {
 		return nil
 	}
@@ -108,7 +108,7 @@ func common(of func(observation) []string, list []observation) []string {
 
 // differ reports whether two of these observations are known to have nothing of a trait in common:
 // they use two resolvers, or two egress addresses.
-func differ(of func(observation) []string, list []observation) bool {
+func differ(of func(*observation) []string, list []*observation) bool {
 	for i, a := range list {
 		x := of(a)
 		if len(x) == 0 {
@@ -116,7 +116,7 @@ func differ(of func(observation) []string, list []observation) bool {
 		}
 		for _, b := range list[i+1:] {
 			y := of(b)
-			if len(y) > 0 && len(common(of, []observation{a, b})) == 0 {
+			if len(y) > 0 && len(common(of, []*observation{a, b})) == 0 {
 				return true
 			}
 		}
@@ -131,7 +131,7 @@ func differ(of func(observation) []string, list []observation) bool {
 const maxPairs = 50
 
 // union returns all values that these observations have.
-func union(of func(observation) []string, list []observation) []string {
+func union(of func(*observation) []string, list []*observation) []string {
 	var out []string
 	for _, o := range list {
 		out = append(out, of(o)...)
@@ -146,13 +146,13 @@ func disjoint(a, b []string) bool {
 }
 
 // allKnown reports whether every observation has a value.
-func allKnown(of func(observation) []string, list []observation) bool {
-	return !slices.ContainsFunc(list, func(o observation) bool { return len(of(o)) == 0 })
+func allKnown(of func(*observation) []string, list []*observation) bool {
+	return !slices.ContainsFunc(list, func(o *observation) bool { return len(of(o)) == 0 })
 }
 
 // agree reports whether two observations at least have a value in common: nodes that each have
 // their own show that the value differs from node to node anyway.
-func agree(of func(observation) []string, list []observation) bool {
+func agree(of func(*observation) []string, list []*observation) bool {
 	seen := map[string]bool{}
 	for _, o := range list {
 		for _, v := range of(o) {
@@ -167,14 +167,14 @@ func agree(of func(observation) []string, list []observation) bool {
 	return false
 }
 
-func addressesOf(o observation) []string { return o.host.Addresses }
-func resolversOf(o observation) []string { return o.node.Facts.Node.Resolvers }
-func proxyOf(o observation) []string     { return known(o.node.Facts.Node.Proxy) }
-func certificateOf(o observation) []string {
+func addressesOf(o *observation) []string { return o.host.Addresses }
+func resolversOf(o *observation) []string { return o.node.Facts.Node.Resolvers }
+func proxyOf(o *observation) []string     { return known(o.node.Facts.Node.Proxy) }
+func certificateOf(o *observation) []string {
 	return known(o.host.Certificate)
 }
-func subnetOf(o observation) []string { return known(o.node.Traits[TraitSubnet]) }
-func issuerOf(o observation) []string { return known(o.host.Issuer) }
+func subnetOf(o *observation) []string { return known(o.node.Traits[TraitSubnet]) }
+func issuerOf(o *observation) []string { return known(o.host.Issuer) }
 
 // list returns values for a sentence.
 func list(values []string) string {

@@ -116,8 +116,8 @@ func (r *Result) boundHosts() {
 }
 
 // byHost returns all observations of each host.
-func (c *comparison) byHost() map[string][]observation {
-	out := map[string][]observation{}
+func (c *comparison) byHost() map[string][]*observation {
+	out := map[string][]*observation{}
 	for i := range c.Nodes {
 		n := &c.Nodes[i]
 		if n.Facts == nil {

@@ -102,7 +102,7 @@ type Share struct {
 }
 
 // namesOf returns the names of nodes, sorted and bounded.
-func namesOf(list []observation) Names {
+func namesOf(list []*observation) Names {
 	var names []string
 	for _, o := range list {
 		names = append(names, o.node.Name)
@@ -121,7 +121,7 @@ func someOf(names []string) Names {
 }
 
 // causesOf counts the causes, the most frequent first.
-func causesOf(list []observation) []Count {
+func causesOf(list []*observation) []Count {
 	var out []Count
 	for _, o := range list {
 		i := slices.IndexFunc(out, func(c Count) bool { return c.Cause == o.cause })

@@ -39,7 +39,7 @@ type observation struct {
 type countRule struct {
 	id       string
 	why      string // shown to people
-	excludes func(observation, Input) bool
+	excludes func(*observation, Input) bool
 }
 
 // clockTolerance is how far an observation may be in the future.
@@ -47,17 +47,17 @@ const clockTolerance = 2 * time.Minute
 
 func countRules() []countRule {
 	return []countRule{
-		{"cut-off", "reached nothing at all", func(o observation, _ Input) bool { return o.node.Facts.CutOff() }},
-		{"stale", "checked too long ago", func(o observation, in Input) bool { return in.Now.Sub(o.checked) > in.MaxAge }},
-		{"future", "checked at a time in the future", func(o observation, in Input) bool { return o.checked.Sub(in.Now) > clockTolerance }},
-		{"unknown", "could not check", func(o observation, _ Input) bool { return !o.good && !o.bad }},
+		{"cut-off", "reached nothing at all", func(o *observation, _ Input) bool { return o.node.Facts.CutOff() }},
+		{"stale", "checked too long ago", func(o *observation, in Input) bool { return in.Now.Sub(o.checked) > in.MaxAge }},
+		{"future", "checked at a time in the future", func(o *observation, in Input) bool { return o.checked.Sub(in.Now) > clockTolerance }},
+		{"unknown", "could not check", func(o *observation, _ Input) bool { return !o.good && !o.bad }},
 	}
 }
 
 // observe returns a node's observation of a host. Its times are by the clock that most nodes agree
 // on.
-func observe(n *Node, h nodefacts.Host, skew time.Duration) observation {
-	o := observation{
+func observe(n *Node, h nodefacts.Host, skew time.Duration) *observation {
+	o := &observation{
 		node: n, host: h, skew: skew, cause: h.Cause,
 		good: h.State == report.Reachable, bad: h.State.Bad(),
 		checked: h.Checked.Time().Add(-skew), since: h.Since.Time().Add(-skew),
@@ -69,39 +69,39 @@ func observe(n *Node, h nodefacts.Host, skew time.Duration) observation {
 }
 
 // observeImage returns a node's observation of an image.
-func observeImage(n *Node, i nodefacts.Image, skew time.Duration) observation {
+func observeImage(n *Node, i nodefacts.Image, skew time.Duration) *observation {
 	at := i.Checked.Time().Add(-skew)
-	return observation{node: n, image: i, skew: skew, cause: i.Cause, good: i.Good(), bad: !i.Good(), checked: at, since: at}
+	return &observation{node: n, image: i, skew: skew, cause: i.Cause, good: i.Good(), bad: !i.Good(), checked: at, since: at}
 }
 
 // forbids reports whether the host answered 403 to GET /v2/. Some registries always do:
 // it is a failure only where others get another answer.
-func (o observation) forbids() bool { return o.good && o.host.Status == 403 }
+func (o *observation) forbids() bool { return o.good && o.host.Status == 403 }
 
 // contradicts reports whether a good one was good while this bad one was bad. One from
 // before the failure began says nothing against it, nor does one from after it ended.
-func (o observation) contradicts(bad observation) bool {
+func (o *observation) contradicts(bad *observation) bool {
 	return !o.checked.Before(bad.since) && !o.since.After(bad.checked)
 }
 
 // sorted are the observations of one host or image.
 type sorted struct {
-	good, bad  []observation
+	good, bad  []*observation
 	notCounted []excluded
 }
 
 // excluded are observations that do not count, and why.
 type excluded struct {
 	id, why      string
-	observations []observation
+	observations []*observation
 }
 
 // sortOut separates the observations that count from those that do not.
-func (c *comparison) sortOut(list []observation) sorted {
+func (c *comparison) sortOut(list []*observation) sorted {
 	var out sorted
 	for _, r := range c.counts {
 		e := excluded{id: r.id, why: r.why}
-		list = slices.DeleteFunc(list, func(o observation) bool {
+		list = slices.DeleteFunc(list, func(o *observation) bool {
 			if r.excludes(o, c.Input) {
 				e.observations = append(e.observations, o)
 				return true
@@ -121,8 +121,8 @@ func (c *comparison) sortOut(list []observation) sorted {
 		}
 	}
 	// Who is forbidden where others are not is kept out.
-	if slices.ContainsFunc(out.good, func(o observation) bool { return !o.forbids() }) {
-		out.good = slices.DeleteFunc(out.good, func(o observation) bool {
+	if slices.ContainsFunc(out.good, func(o *observation) bool { return !o.forbids() }) {
+		out.good = slices.DeleteFunc(out.good, func(o *observation) bool {
 			if !o.forbids() {
 				return false
 			}
@@ -155,11 +155,11 @@ func dialFails(c report.Cause) bool {
 // group are nodes that fail alike at one host or image, and all others that checked it.
 type group struct {
 	name    string
-	failing []observation
-	through []observation            // got through while these failed
-	others  []observation            // fail in another way
-	earlier []observation            // got through before these began to fail, and have not checked since
-	later   []observation            // got through only after these checked last
+	failing []*observation
+	through []*observation           // got through while these failed
+	others  []*observation           // fail in another way
+	earlier []*observation           // got through before these began to fail, and have not checked since
+	later   []*observation           // got through only after these checked last
 	skewed  map[string]time.Duration // by node: how far its clock is wrong
 }
 
@@ -189,12 +189,12 @@ func (c *comparison) groups(name string, s sorted) []*group {
 }
 
 // place puts a good observation where it belongs by its time.
-func (g *group) place(o observation) {
+func (g *group) place(o *observation) {
 	if slices.ContainsFunc(g.failing, o.contradicts) {
 		g.through = append(g.through, o)
 		return
 	}
-	if slices.ContainsFunc(g.failing, func(bad observation) bool { return o.checked.Before(bad.since) }) {
+	if slices.ContainsFunc(g.failing, func(bad *observation) bool { return o.checked.Before(bad.since) }) {
 		g.earlier = append(g.earlier, o)
 		return
 	}
@@ -208,12 +208,12 @@ func (g *group) cause() report.Cause { return causesOf(g.failing)[0].Cause }
 func (g *group) setsApart() []Share { return setsApart(g.failing, g.rest()) }
 
 // rest returns the observations of the other nodes that checked in that time.
-func (g *group) rest() []observation { return slices.Concat(g.through, g.others) }
+func (g *group) rest() []*observation { return slices.Concat(g.through, g.others) }
 
 // counted returns how many nodes have checked in that time.
 func (g *group) counted() int { return len(g.failing) + len(g.through) + len(g.others) }
 
 // all reports whether every failing observation has a property.
-func (g *group) all(has func(observation) bool) bool {
-	return !slices.ContainsFunc(g.failing, func(o observation) bool { return !has(o) })
+func (g *group) all(has func(*observation) bool) bool {
+	return !slices.ContainsFunc(g.failing, func(o *observation) bool { return !has(o) })
 }

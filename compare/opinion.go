@@ -53,8 +53,8 @@ func SecondOpinions(in Input, requests ...Request) []Opinion {
 
 // without returns the observations of all other nodes.
 func (s sorted) without(node string) sorted {
-	others := func(list []observation) []observation {
-		return slices.DeleteFunc(slices.Clone(list), func(o observation) bool { return o.node.Name == node })
+	others := func(list []*observation) []*observation {
+		return slices.DeleteFunc(slices.Clone(list), func(o *observation) bool { return o.node.Name == node })
 	}
 	out := sorted{good: others(s.good), bad: others(s.bad)}
 	for _, e := range s.notCounted {
@@ -68,7 +68,7 @@ func (s sorted) without(node string) sorted {
 // opinion returns what others see by their observations.
 func (c *comparison) opinion(r Request, s sorted) Opinion {
 	asker := c.asker(r)
-	g := &group{name: r.Host, failing: []observation{asker}, skewed: c.skewed}
+	g := &group{name: r.Host, failing: []*observation{asker}, skewed: c.skewed}
 	for _, o := range s.good { // what they saw before or after says nothing about its failure
 		g.place(o)
 	}
@@ -91,7 +91,7 @@ func (c *comparison) opinion(r Request, s sorted) Opinion {
 
 // asker returns the observation of the node that asks. It is not in its facts if the host is
 // in no sweep, or if the failure is newer.
-func (c *comparison) asker(r Request) observation {
+func (c *comparison) asker(r Request) *observation {
 	n := &Node{Name: r.Node, Facts: &nodefacts.Facts{}}
 	if i := slices.IndexFunc(c.Nodes, func(n Node) bool { return n.Name == r.Node }); i >= 0 {
 		known := c.Nodes[i]
@@ -100,7 +100,7 @@ func (c *comparison) asker(r Request) observation {
 			n.Facts = known.Facts
 		}
 	}
-	o := observation{node: n, host: nodefacts.Host{Name: r.Host}, since: r.Since}
+	o := &observation{node: n, host: nodefacts.Host{Name: r.Host}, since: r.Since}
 	if h, ok := n.Facts.Host(r.Host); ok {
 		o = observe(n, h, c.skewed[n.Name])
 		if !r.Since.IsZero() || !o.bad {

@@ -31,7 +31,7 @@ func allDoubts() []doubt {
 			return "", len(g.through) < minOthers
 		}},
 		{"flapping", "the host is reachable by turns", "wait until the state of {host} is stable", func(g *group, _ verdict) (string, bool) {
-			return "", slices.ContainsFunc(g.failing, func(o observation) bool { return o.host.Flapping })
+			return "", slices.ContainsFunc(g.failing, func(o *observation) bool { return o.host.Flapping })
 		}},
 		{"checked-before", "some nodes have not checked since the failure began", "check {host} from a node that got through before", func(
 			g *group, _ verdict,
@@ -64,7 +64,7 @@ func allDoubts() []doubt {
 			theirs := union(addressesOf, g.through)
 			path := dialFails(v.cause) || v.cause == report.TLSHandshakeFailed || v.cause == report.PlainHTTPRegistry
 			return "", len(g.through) > 0 && path &&
-				!g.all(func(o observation) bool {
+				!g.all(func(o *observation) bool {
 					return len(o.host.Addresses) > 0 && !disjoint(o.host.Addresses, theirs) && len(theirs) > 0
 				})
 		}},
@@ -73,12 +73,12 @@ func allDoubts() []doubt {
 		) (string, bool) {
 			theirs := union(certificateOf, g.through)
 			return "", len(g.through) > 0 && aboutCertificate(v.cause) && v.rule != byCertificate &&
-				!g.all(func(o observation) bool { return slices.Contains(theirs, o.host.Certificate) })
+				!g.all(func(o *observation) bool { return slices.Contains(theirs, o.host.Certificate) })
 		}},
 		{"shared-clock", "the certificate may have expired by the nodes' clocks only", "compare the clock of a node with another clock", func(
 			g *group, v verdict,
 		) (string, bool) {
-			off := slices.ContainsFunc(g.failing, func(o observation) bool {
+			off := slices.ContainsFunc(g.failing, func(o *observation) bool {
 				return o.host.Clock != nil && (time.Duration(*o.host.Clock)*time.Second).Abs() >= minSkew
 			})
 			return "the clocks of these nodes and that of the registry differ", all(g) && v.cause == report.CertificateExpired && off
@@ -105,7 +105,7 @@ func aboutCertificate(c report.Cause) bool {
 }
 
 // shared returns the rival that all these nodes may have one of something.
-func shared(what string, of func(observation) []string, failing []observation) string {
+func shared(what string, of func(*observation) []string, failing []*observation) string {
 	if values := common(of, failing); len(values) > 0 {
 		return fmt.Sprintf("all of them have the same %s (%s)", what, list(values))
 	}

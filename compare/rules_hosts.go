@@ -36,7 +36,7 @@ func rulesWhereSomeFail() []hostRule {
 			}, len(g.through) == 1 && len(g.failing)+len(g.others) > maxAgainstOne
 		}},
 		{"their-clock", "they reject a certificate by its dates, and their clocks differ from most", func(g *group) (verdict, bool) {
-			dates := g.all(func(o observation) bool {
+			dates := g.all(func(o *observation) bool {
 				return g.skewed[o.node.Name].Abs() >= minSkew && (o.cause == report.CertificateExpired || o.cause == report.CertificateNotYetValid)
 			})
 			return verdict{fault: report.FaultNode, cause: report.ClockSkewed, sure: true, headline: "the clock is wrong where the certificate is rejected (" +
@@ -143,7 +143,7 @@ func rulesWhereAllFail() []hostRule {
 // that get through agree shows that the name has no addresses by region or by chance.
 func anotherAddress(g *group) (verdict, bool) {
 	theirs, right := union(addressesOf, g.failing), union(addressesOf, g.through)
-	path := g.all(func(o observation) bool {
+	path := g.all(func(o *observation) bool {
 		return dialFails(o.cause) || o.cause.Stage() == report.StageTLS || o.cause == report.ResolverWrongAnswer
 	})
 	v := verdict{
@@ -169,7 +169,7 @@ func nowhere(addresses []string) bool {
 // anotherCertificate decides about nodes that see another certificate. One of the same
 // issuer is a renewal that has not reached every machine.
 func anotherCertificate(g *group) (verdict, bool) {
-	rejected := g.all(func(o observation) bool {
+	rejected := g.all(func(o *observation) bool {
 		return o.cause == report.CertificateUntrusted || o.cause == report.TLSIntercepted
 	})
 	if len(g.through) == 0 || !rejected {
@@ -193,7 +193,7 @@ func anotherCertificate(g *group) (verdict, bool) {
 
 // sameCertificate decides about nodes that reject what others accept.
 func sameCertificate(g *group) (verdict, bool) {
-	about := g.all(func(o observation) bool {
+	about := g.all(func(o *observation) bool {
 		switch o.cause {
 		case report.CertificateUntrusted, report.CertificateExpired, report.CertificateNotYetValid, report.CertificateInvalid:
 			return true
@@ -203,9 +203,9 @@ func sameCertificate(g *group) (verdict, bool) {
 	if len(g.through) == 0 || !about {
 		return verdict{}, false
 	}
-	within := func(of func(observation) []string) bool {
+	within := func(of func(*observation) []string) bool {
 		theirs := union(of, g.through)
-		return g.all(func(o observation) bool { return len(of(o)) > 0 && !disjoint(of(o), theirs) }) && len(theirs) > 0
+		return g.all(func(o *observation) bool { return len(of(o)) > 0 && !disjoint(of(o), theirs) }) && len(theirs) > 0
 	}
 	v := verdict{
 		fault: report.FaultNode, cause: g.cause(), sure: within(certificateOf) && g.cause() == report.CertificateUntrusted,
@@ -247,7 +247,7 @@ func (g *group) share(one, several string) string {
 func (g *group) nodes() string { return list(namesOf(g.failing).First) }
 
 // causes returns the causes of failing observations, the most frequent first.
-func causes(failing []observation) string {
+func causes(failing []*observation) string {
 	var out []string
 	for _, c := range causesOf(failing) {
 		out = append(out, string(c.Cause))

@@ -43,7 +43,7 @@ func imageRules() []imageRule {
 				fault: claimed(g.failing), cause: g.cause(), headline: g.failed(),
 				// That more nodes sent the same request to the same registry proves no more than
 				// one does.
-				sure: g.all(func(o observation) bool { return o.image.Confidence == report.Confirmed }),
+				sure: g.all(func(o *observation) bool { return o.image.Confidence == report.Confirmed }),
 			}, len(g.through)+len(g.others) == 0
 		}},
 		{"image-some", "some nodes fail", func(g *group) (verdict, bool) {
@@ -58,19 +58,19 @@ func mirrorLacksIt(g *group) (verdict, bool) {
 	if len(finders) == 0 || !(notThere(g.cause()) || g.cause() == report.MirrorFaulty) {
 		return verdict{}, false
 	}
-	found := union(func(o observation) []string { return o.image.Found }, finders)
-	missing := common(func(o observation) []string { return o.image.Missing }, g.failing)
+	found := union(func(o *observation) []string { return o.image.Found }, finders)
+	missing := common(func(o *observation) []string { return o.image.Missing }, g.failing)
 	upstream := registryOf(g.name)
 	missing = slices.DeleteFunc(missing, func(h string) bool { return isUpstream(h, upstream) })
-	if len(missing) == 0 || !disjoint(union(func(o observation) []string { return o.image.Missing }, g.failing), found) {
+	if len(missing) == 0 || !disjoint(union(func(o *observation) []string { return o.image.Missing }, g.failing), found) {
 		return verdict{}, false
 	}
 	// A tag that was pushed or removed in between seems the same, unless it was seen both
 	// before and after.
 	v := verdict{
-		fault: report.FaultNode, cause: report.MirrorFaulty, sure: len(finders) >= minOthers && g.all(func(bad observation) bool {
-			before := slices.ContainsFunc(finders, func(o observation) bool { return !o.checked.After(bad.checked) })
-			after := slices.ContainsFunc(finders, func(o observation) bool { return !o.checked.Before(bad.checked) })
+		fault: report.FaultNode, cause: report.MirrorFaulty, sure: len(finders) >= minOthers && g.all(func(bad *observation) bool {
+			before := slices.ContainsFunc(finders, func(o *observation) bool { return !o.checked.After(bad.checked) })
+			after := slices.ContainsFunc(finders, func(o *observation) bool { return !o.checked.Before(bad.checked) })
 			return before && after
 		}),
 		headline: fmt.Sprintf("%s lacks it (%s); %s has it (%s)", list(missing), g.nodes(), list(found), list(namesOf(finders).First)),
@@ -82,8 +82,8 @@ func mirrorLacksIt(g *group) (verdict, bool) {
 }
 
 // finders returns the observations of other nodes that found the manifest somewhere.
-func (g *group) finders() []observation {
-	return slices.DeleteFunc(slices.Concat(g.through, g.earlier, g.later, g.others), func(o observation) bool { return len(o.image.Found) == 0 })
+func (g *group) finders() []*observation {
+	return slices.DeleteFunc(slices.Concat(g.through, g.earlier, g.later, g.others), func(o *observation) bool { return len(o.image.Found) == 0 })
 }
 
 func notThere(c report.Cause) bool {
@@ -117,9 +117,9 @@ func isUpstream(host, registry string) bool {
 }
 
 // claimed returns who must act by what the nodes say, if they agree.
-func claimed(failing []observation) report.Fault {
+func claimed(failing []*observation) report.Fault {
 	f := failing[0].image.Fault
-	if slices.ContainsFunc(failing, func(o observation) bool { return o.image.Fault != f }) {
+	if slices.ContainsFunc(failing, func(o *observation) bool { return o.image.Fault != f }) {
 		return report.FaultUndetermined
 	}
 	return f
@@ -128,7 +128,7 @@ func claimed(failing []observation) report.Fault {
 // imageFindings returns the findings about images that fail on some node. What keeps nodes
 // from a host is in the findings about that host. One node alone has nothing to compare.
 func (c *comparison) imageFindings() []draft {
-	all := map[string][]observation{}
+	all := map[string][]*observation{}
 	for i := range c.Nodes {
 		n := &c.Nodes[i]
 		if n.Facts == nil {

@@ -46,7 +46,7 @@ func (c *comparison) isolated() []draft {
 	}
 	var out []draft
 	for _, g := range c.groups("", s) {
-		weak := slices.ContainsFunc(g.failing, func(o observation) bool { return o.node.Facts.Weak })
+		weak := slices.ContainsFunc(g.failing, func(o *observation) bool { return o.node.Facts.Weak })
 		v := verdict{
 			rule: "reaches-nothing", fault: report.FaultNode, cause: g.cause(), sure: len(g.through) >= minOthers && !weak,
 			headline: fmt.Sprintf("%s reaches nothing at all", g.nodes()),
@@ -66,9 +66,9 @@ func (c *comparison) isolated() []draft {
 }
 
 // observeNode returns whether a node reaches anything, from when on and until when.
-func (c *comparison) observeNode(n *Node) observation {
+func (c *comparison) observeNode(n *Node) *observation {
 	f := n.Facts
-	o := observation{node: n, bad: f.CutOff(), cause: f.Cause}
+	o := &observation{node: n, bad: f.CutOff(), cause: f.Cause}
 	if o.bad && o.cause == "" {
 		o.cause = report.Undetermined
 	}

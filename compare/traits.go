@@ -128,7 +128,7 @@ func subnets(addresses []string) []string {
 // trait is one property by which nodes may differ in how they see a host.
 type trait struct {
 	name string
-	of   func(observation) []string // nil: not known
+	of   func(*observation) []string // nil: not known
 }
 
 // none is the value of a trait that a node is known not to have.
@@ -140,25 +140,25 @@ func traits() []trait {
 	for _, name := range []string{
 		TraitZone, TraitRegion, TraitPool, TraitInstanceType, TraitArch, TraitOS, TraitKernel, TraitKubelet, TraitRuntime, TraitSubnet,
 	} {
-		out = append(out, trait{name, func(o observation) []string {
+		out = append(out, trait{name, func(o *observation) []string {
 			if o.node.Traits == nil {
 				return nil
 			}
 			return []string{cmp.Or(o.node.Traits[name], none)}
 		}})
 	}
-	of := func(get func(nodefacts.Host) string) func(observation) []string {
-		return func(o observation) []string { return known(get(o.host)) }
+	of := func(get func(nodefacts.Host) string) func(*observation) []string {
+		return func(o *observation) []string { return known(get(o.host)) }
 	}
 	return append(
 		out,
 		trait{TraitEgress, egress},
-		trait{TraitResolver, func(o observation) []string { return o.node.Facts.Node.Resolvers }},
-		trait{TraitProxy, func(o observation) []string { return known(o.node.Facts.Node.Proxy) }},
-		trait{TraitCA, func(o observation) []string { return known(o.node.Facts.Node.CA) }},
-		trait{TraitMirrors, func(o observation) []string { return known(strings.Join(o.host.Mirrors, ", ")) }},
+		trait{TraitResolver, func(o *observation) []string { return o.node.Facts.Node.Resolvers }},
+		trait{TraitProxy, func(o *observation) []string { return known(o.node.Facts.Node.Proxy) }},
+		trait{TraitCA, func(o *observation) []string { return known(o.node.Facts.Node.CA) }},
+		trait{TraitMirrors, func(o *observation) []string { return known(strings.Join(o.host.Mirrors, ", ")) }},
 		trait{TraitHostsTOML, of(func(h nodefacts.Host) string { return h.HostsTOML })},
-		trait{TraitAddress, func(o observation) []string {
+		trait{TraitAddress, func(o *observation) []string {
 			if o.host.Used != "" {
 				return []string{o.host.Used}
 			}
@@ -178,7 +178,7 @@ func known(s string) []string {
 
 // egress returns the address from which the node's requests come: what servers see, or
 // else its external address.
-func egress(o observation) []string {
+func egress(o *observation) []string {
 	if from := o.node.Facts.Node.Egress; from != "" {
 		return []string{from}
 	}
@@ -186,7 +186,7 @@ func egress(o observation) []string {
 }
 
 // family returns whether the node reaches for the host by IPv4 or IPv6.
-func family(o observation) []string {
+func family(o *observation) []string {
 	list := o.host.Addresses
 	if o.host.Used != "" {
 		list = []string{o.host.Used}
