@@ -20,15 +20,31 @@ func TestSecondOpinions(t *testing.T) {
 		since int // seconds
 		want  string
 	}{
-		{"two others get through", []Node{node("a", down(timeout)), node("b", up()), node("c", up())}, 0, "2 asked, 2 reached, 0 failed, oldest 10 s"},
-		{"all fail", []Node{node("a", down(timeout)), node("b", down(timeout)), node("c", down(report.ConnectionRefused))}, 0, "2 asked, 0 reached, 2 failed, oldest 5 s"},
 		{
-			"what sets the failing nodes apart", []Node{node("a", down(timeout), subnet), node("b", down(timeout), subnet), node("c", up()), node("d", up())},
+			"two others get through", []Node{node("a", down(timeout)), node("b", up()), node("c", up())},
+			0, "2 asked, 2 reached, 0 failed, oldest 10 s",
+		},
+		{
+			"all fail", []Node{node("a", down(timeout)), node("b", down(timeout)), node("c", down(report.ConnectionRefused))},
+			0, "2 asked, 0 reached, 2 failed, oldest 5 s",
+		},
+		{
+			"what sets the failing nodes apart",
+			[]Node{node("a", down(timeout), subnet), node("b", down(timeout), subnet), node("c", up()), node("d", up())},
 			0, "3 asked, 2 reached, 1 failed, oldest 10 s; apart by subnet",
 		},
-		{"one fails in another way", []Node{node("a", down(timeout)), node("b", down(report.HostNotFound)), node("c", up())}, 0, "2 asked, 1 reached, 1 failed, oldest 10 s"},
-		{"observations from before it began", []Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up())}, 0, "1 asked, 1 reached, 0 failed, oldest 10 s; 1 earlier"},
-		{"the failure is newer than its facts", []Node{node("a", up()), node("b", up()), node("c", up(times(3600, 2)))}, 5, "1 asked, 1 reached, 0 failed, oldest 2 s; 1 earlier"},
+		{
+			"one fails in another way", []Node{node("a", down(timeout)), node("b", down(report.HostNotFound)), node("c", up())},
+			0, "2 asked, 1 reached, 1 failed, oldest 10 s",
+		},
+		{
+			"observations from before it began", []Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up())},
+			0, "1 asked, 1 reached, 0 failed, oldest 10 s; 1 earlier",
+		},
+		{
+			"the failure is newer than its facts", []Node{node("a", up()), node("b", up()), node("c", up(times(3600, 2)))},
+			5, "1 asked, 1 reached, 0 failed, oldest 2 s; 1 earlier",
+		},
 		{"not in its facts", []Node{node("a"), node("b", up(times(3600, 2)))}, 5, "1 asked, 1 reached, 0 failed, oldest 2 s"},
 		{
 			"it got through while another one failed, and before this one did",
@@ -38,7 +54,10 @@ func TestSecondOpinions(t *testing.T) {
 		{"stale and cut off", []Node{
 			node("a", down(timeout)), node("b", up(times(7200, 700))), node("c", down(timeout), cutOff(timeout)),
 		}, 0, "0 asked, 0 reached, 0 failed, oldest 0 s; 1 cut-off; 1 stale"},
-		{"it is itself cut off", []Node{node("a", down(timeout), cutOff(timeout)), node("b", up())}, 0, "1 asked, 1 reached, 0 failed, oldest 10 s"},
+		{
+			"it is itself cut off", []Node{node("a", down(timeout), cutOff(timeout)), node("b", up())},
+			0, "1 asked, 1 reached, 0 failed, oldest 10 s",
+		},
 		{"the one that asks is not known", []Node{node("b", up(times(3600, 2)))}, 5, "1 asked, 1 reached, 0 failed, oldest 2 s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -72,7 +91,8 @@ func TestUnlike(t *testing.T) {
 	}
 	asker := node("asker", place("z1", "s1", "p1"))
 	nodes := []Node{
-		asker, node("near", place("z1", "s1", "p1"), up()), node("pool", place("z1", "s1", "p2"), up()), node("subnet", place("z1", "s2", "p1"), up()),
+		asker, node("near", place("z1", "s1", "p1"), up()), node("pool", place("z1", "s1", "p2"), up()),
+		node("subnet", place("z1", "s2", "p1"), up()),
 		node("far", place("z2", "s3", "p3"), up()), node("cut", place("z9", "s9", "p9"), cutOff("")), node("silent", silent()),
 	}
 	if got := Unlike(asker, nodes, reg, 1); !slices.Equal(got, []string{"far"}) {
@@ -144,7 +164,10 @@ func TestNodeTraits(t *testing.T) {
 		{"Karpenter", NodeInfo{Labels: map[string]string{"karpenter.sh/nodepool": "p"}}, nil, Traits{TraitPool: "p"}},
 		{"kops", NodeInfo{Labels: map[string]string{"kops.k8s.io/instancegroup": "p"}}, nil, Traits{TraitPool: "p"}},
 		{"RKE2", NodeInfo{Labels: map[string]string{"rke.cattle.io/rke-machine-pool-name": "p"}}, nil, Traits{TraitPool: "p"}},
-		{"a label of one's own", NodeInfo{Labels: map[string]string{"team": "x", "agentpool": "q"}}, []string{"rack", "team"}, Traits{TraitPool: "x"}},
+		{
+			"a label of one's own", NodeInfo{Labels: map[string]string{"team": "x", "agentpool": "q"}},
+			[]string{"rack", "team"}, Traits{TraitPool: "x"},
+		},
 		{"hostile", NodeInfo{Kernel: "6.1\x1b[2J", InternalIP: []string{"x", "10.1.2.3"}, ExternalIP: []string{"x"}}, nil, Traits{
 			TraitKernel: "6.1[2J", TraitSubnet: "10.1.2.0/24",
 		}},
@@ -191,7 +214,10 @@ func TestTraitsSetApart(t *testing.T) {
 		{TraitResolver, resolver("10.0.0.9", "10.0.0.1"), resolver("10.0.0.1")},
 		{TraitProxy, proxy("http://p:3128"), same},
 		{TraitCA, pool("0ca"), same},
-		{TraitMirrors, ofHost(func(h *nodefacts.Host) { h.Mirrors = []string{"m"} }), ofHost(func(h *nodefacts.Host) { h.Mirrors = []string{"k"} })},
+		{
+			TraitMirrors, ofHost(func(h *nodefacts.Host) { h.Mirrors = []string{"m"} }),
+			ofHost(func(h *nodefacts.Host) { h.Mirrors = []string{"k"} }),
+		},
 		{TraitHostsTOML, ofHost(func(h *nodefacts.Host) { h.HostsTOML = "aa" }), ofHost(func(h *nodefacts.Host) { h.HostsTOML = "bb" })},
 		{TraitAddress, ofHost(at("192.0.2.1", "192.0.2.7")), same},
 		{TraitCertificate, ofHost(func(h *nodefacts.Host) { h.Certificate = "aa" }), same},

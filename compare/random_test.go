@@ -41,7 +41,10 @@ func anyFleet(r *rand.Rand) Input {
 	causes := []report.Cause{pick(r, likely...), pick(r, likely...), pick(r, report.Catalogue()...).Cause}
 	causes, bad := causes[:1+r.IntN(3)], r.IntN(5) // of four observations
 	for i := range 1 + r.IntN(9) {
-		n := node(fmt.Sprint("n", i), trait(TraitSubnet, pick(r, "s1", "s2", "s3")), resolver(pick(r, "r1", "r2", "")), proxy(pick(r, "", "none", "p")))
+		n := node(
+			fmt.Sprint("n", i), trait(TraitSubnet, pick(r, "s1", "s2", "s3")),
+			resolver(pick(r, "r1", "r2", "")), proxy(pick(r, "", "none", "p")),
+		)
 		for _, host := range []string{"a.example", "b.example"} {
 			if r.IntN(4) > 0 {
 				n.Facts.Hosts = append(n.Facts.Hosts, anyHost(r, host, bad, causes))
@@ -50,8 +53,8 @@ func anyFleet(r *rand.Rand) Input {
 		for range r.IntN(3) {
 			x := has(r.IntN(700), reg)
 			if r.IntN(2) == 0 {
-				x = misses(pick(r, report.TagNotFound, report.MirrorFaulty, report.CredentialsMissing, report.PlatformMismatch, report.DiskFull), r.IntN(700),
-					pick(r, reg, "mirror.example"))
+				cause := pick(r, report.TagNotFound, report.MirrorFaulty, report.CredentialsMissing, report.PlatformMismatch, report.DiskFull)
+				x = misses(cause, r.IntN(700), pick(r, reg, "mirror.example"))
 			}
 			n.Facts.Images = append(n.Facts.Images, x)
 		}

@@ -54,7 +54,9 @@ func allDoubts() []doubt {
 			return shared("egress", egress, g.failing), all(g) && v.fault == report.FaultRegistry &&
 				(dialFails(v.cause) || v.cause == report.TLSHandshakeFailed) && !differ(egress, g.failing)
 		}},
-		{"shared-subnet", "all of them are in one subnet", "check {host} from a node of another subnet", func(g *group, v verdict) (string, bool) {
+		{"shared-subnet", "all of them are in one subnet", "check {host} from a node of another subnet", func(
+			g *group, v verdict,
+		) (string, bool) {
 			return shared("subnet", subnetOf, g.failing), all(g) && v.fault == report.FaultRegistry &&
 				(dialFails(v.cause) || v.cause == report.TLSHandshakeFailed) && len(common(subnetOf, g.failing)) > 0
 		}},
@@ -86,7 +88,8 @@ func allDoubts() []doubt {
 		{"same-resolver", "it is not known that both sides use different resolvers", "resolve {host} on both sides", func(
 			g *group, v verdict,
 		) (string, bool) {
-			return "", len(g.through) > 0 && v.cause == report.HostNotFound && !disjoint(union(resolversOf, g.failing), union(resolversOf, g.through))
+			return "", len(g.through) > 0 && v.cause == report.HostNotFound &&
+				!disjoint(union(resolversOf, g.failing), union(resolversOf, g.through))
 		}},
 		{"unknown-cause", "the node does not say why", "read the report of a failing node", func(_ *group, v verdict) (string, bool) {
 			return "", v.cause == report.Undetermined

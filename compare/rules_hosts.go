@@ -39,12 +39,16 @@ func rulesWhereSomeFail() []hostRule {
 			dates := g.all(func(o *observation) bool {
 				return g.skewed[o.node.Name].Abs() >= minSkew && (o.cause == report.CertificateExpired || o.cause == report.CertificateNotYetValid)
 			})
-			return verdict{fault: report.FaultNode, cause: report.ClockSkewed, sure: true, headline: "the clock is wrong where the certificate is rejected (" +
-				g.nodes() + ")"}, some(g) && dates
+			return verdict{
+				fault: report.FaultNode, cause: report.ClockSkewed, sure: true,
+				headline: "the clock is wrong where the certificate is rejected (" + g.nodes() + ")",
+			}, some(g) && dates
 		}},
 		{"limited-some", "the registry limits some nodes (429)", func(g *group) (verdict, bool) {
-			v := verdict{fault: report.FaultRegistry, cause: report.RateLimited, headline: g.share("is", "are") + " rate-limited (429)",
-				wouldDecide: []string{"compare the addresses that these nodes' requests come from: nodes behind one address share one quota"}}
+			v := verdict{
+				fault: report.FaultRegistry, cause: report.RateLimited, headline: g.share("is", "are") + " rate-limited (429)",
+				wouldDecide: []string{"compare the addresses that these nodes' requests come from: nodes behind one address share one quota"},
+			}
 			if from := common(egress, g.failing); disjoint(from, union(egress, g.through)) && len(g.failing) >= minSide {
 				v.sure, v.wouldDecide = true, nil
 				v.headline = g.share("is", "are") + " rate-limited (429) and share one quota: their requests come from " + list(from)
@@ -109,8 +113,10 @@ func rulesWhereAllFail() []hostRule {
 			}, g.cause() == report.HostNotFound
 		}},
 		{"limited-all", "the registry limits every node (429)", func(g *group) (verdict, bool) {
-			v := verdict{fault: report.FaultRegistry, cause: report.RateLimited, sure: true,
-				headline: fmt.Sprintf("all %d nodes that checked are rate-limited (429)", len(g.failing))}
+			v := verdict{
+				fault: report.FaultRegistry, cause: report.RateLimited, sure: true,
+				headline: fmt.Sprintf("all %d nodes that checked are rate-limited (429)", len(g.failing)),
+			}
 			if from := common(egress, g.failing); len(from) > 0 {
 				v.headline += " and share one quota: their requests come from " + list(from)
 			}
@@ -125,10 +131,12 @@ func rulesWhereAllFail() []hostRule {
 			}, c.DefaultFault() == report.FaultNode && !either
 		}},
 		{"down-for-all", "no node gets a connection to the registry", func(g *group) (verdict, bool) {
-			return verdict{fault: report.FaultRegistry, cause: g.cause(), sure: true, headline: g.failed()}, g.cause().DefaultFault() == report.FaultNode
+			return verdict{fault: report.FaultRegistry, cause: g.cause(), sure: true, headline: g.failed()},
+				g.cause().DefaultFault() == report.FaultNode
 		}},
 		{"answers-all", "the registry answers every node with the same error", func(g *group) (verdict, bool) {
-			return verdict{fault: report.FaultRegistry, cause: g.cause(), sure: true, headline: g.failed()}, g.cause().DefaultFault() == report.FaultRegistry
+			return verdict{fault: report.FaultRegistry, cause: g.cause(), sure: true, headline: g.failed()},
+				g.cause().DefaultFault() == report.FaultRegistry
 		}},
 		{"unclear-for-all", "every node fails, and does not say why, or for a reason that is no host's", func(g *group) (verdict, bool) {
 			return verdict{

@@ -83,7 +83,9 @@ func mirrorLacksIt(g *group) (verdict, bool) {
 
 // finders returns the observations of other nodes that found the manifest somewhere.
 func (g *group) finders() []*observation {
-	return slices.DeleteFunc(slices.Concat(g.through, g.earlier, g.later, g.others), func(o *observation) bool { return len(o.image.Found) == 0 })
+	return slices.DeleteFunc(slices.Concat(g.through, g.earlier, g.later, g.others), func(o *observation) bool {
+		return len(o.image.Found) == 0
+	})
 }
 
 func notThere(c report.Cause) bool {

@@ -136,7 +136,9 @@ func misses(c report.Cause, checked int, missing ...string) nodefacts.Image {
 }
 
 func has(checked int, found ...string) nodefacts.Image {
-	return nodefacts.Image{Name: image, Cause: report.Healthy, Fault: report.FaultNone, Confidence: report.Confirmed, Checked: ago(checked), Found: found}
+	return nodefacts.Image{
+		Name: image, Cause: report.Healthy, Fault: report.FaultNone, Confidence: report.Confirmed, Checked: ago(checked), Found: found,
+	}
 }
 
 type situation struct {
@@ -165,8 +167,12 @@ func situations() []situation {
 }
 
 func hostSituations() []situation {
-	timeout, nowhere, untrusted := report.ConnectionTimeout, report.HostNotFound, report.CertificateUntrusted
-	oneProxy := proxy("http://proxy.example:3128")
+	return slices.Concat(whereSomeFail(), aboutTime(), whereAllFail(), aboutNames(), aboutCertificates(), aboutAnswers())
+}
+
+func whereSomeFail() []situation {
+	timeout := report.ConnectionTimeout
+	untrusted := report.CertificateUntrusted
 	subnet := trait(TraitSubnet, "10.1.9.0/24")
 	return []situation{
 		{"all get through", []Node{node("a", up()), node("b", up()), node("c", up())}, nil},
@@ -203,7 +209,8 @@ func hostSituations() []situation {
 			[]string{"these-nodes registry.example: node-infrastructure ConnectionTimeout confirmed"},
 		},
 		{
-			"refused here and no answer there", []Node{node("a", down(timeout)), node("b", down(report.ConnectionRefused)), node("c", up()), node("d", up())},
+			"refused here and no answer there",
+			[]Node{node("a", down(timeout)), node("b", down(report.ConnectionRefused)), node("c", up()), node("d", up())},
 			[]string{"these-nodes registry.example: node-infrastructure ConnectionRefused confirmed"},
 		},
 		{
@@ -236,8 +243,12 @@ func hostSituations() []situation {
 			"one gets through and many do not", append(many("n", 5, func(n string) Node { return node(n, down(timeout)) }), node("x", up())),
 			[]string{"one-against-many registry.example: undetermined ConnectionTimeout undetermined"},
 		},
+	}
+}
 
-		// Observations and time.
+func aboutTime() []situation {
+	timeout := report.ConnectionTimeout
+	return []situation{
 		{
 			"a good observation from before the failure", []Node{
 				node("a", down(timeout)), node("b", down(timeout)), node("c", down(timeout)), node("d", up(times(3600, 90))),
@@ -245,7 +256,8 @@ func hostSituations() []situation {
 			[]string{"down-for-all registry.example: registry ConnectionTimeout likely"},
 		},
 		{
-			"most have not checked since", []Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up(times(3600, 61)))},
+			"most have not checked since",
+			[]Node{node("a", down(timeout)), node("b", up(times(3600, 90))), node("c", up(times(3600, 61)))},
 			[]string{"too-few-since registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
@@ -259,11 +271,13 @@ func hostSituations() []situation {
 			nil,
 		},
 		{
-			"old good observations", []Node{node("a", down(timeout, times(3600, 5))), node("b", up(times(7200, 601))), node("c", up(times(7200, 601)))},
+			"old good observations",
+			[]Node{node("a", down(timeout, times(3600, 5))), node("b", up(times(7200, 601))), node("c", up(times(7200, 601)))},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
-			"good observations from the future", []Node{node("a", down(timeout)), node("b", up(times(60, -600))), node("c", up(times(60, -600)))},
+			"good observations from the future",
+			[]Node{node("a", down(timeout)), node("b", up(times(60, -600))), node("c", up(times(60, -600)))},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
@@ -279,8 +293,15 @@ func hostSituations() []situation {
 				"one-node registry.example: undetermined ConnectionTimeout undetermined",
 			},
 		},
+	}
+}
 
-		// All fail.
+func whereAllFail() []situation {
+	timeout := report.ConnectionTimeout
+	nowhere := report.HostNotFound
+	oneProxy := proxy("http://proxy.example:3128")
+	subnet := trait(TraitSubnet, "10.1.9.0/24")
+	return []situation{
 		{
 			"down for all", []Node{node("a", down(timeout)), node("b", down(timeout)), node("c", down(report.ConnectionRefused))},
 			[]string{"down-for-all registry.example: registry ConnectionTimeout confirmed"},
@@ -294,7 +315,8 @@ func hostSituations() []situation {
 			[]string{"down-for-all registry.example: registry ConnectionTimeout likely"},
 		},
 		{
-			"down for all behind one egress", many("n", 3, func(n string) Node { return node(n, down(timeout), trait(TraitEgress, "198.51.100.1")) }),
+			"down for all behind one egress",
+			many("n", 3, func(n string) Node { return node(n, down(timeout), trait(TraitEgress, "198.51.100.1")) }),
 			[]string{"down-for-all registry.example: registry ConnectionTimeout likely"},
 		},
 		{
@@ -302,7 +324,8 @@ func hostSituations() []situation {
 			[]string{"down-for-all registry.example: registry ConnectionTimeout likely"},
 		},
 		{
-			"an error for all behind one proxy", many("n", 3, func(n string) Node { return node(n, down(report.RegistryUnavailable), oneProxy) }),
+			"an error for all behind one proxy",
+			many("n", 3, func(n string) Node { return node(n, down(report.RegistryUnavailable), oneProxy) }),
 			[]string{"answers-all registry.example: registry RegistryUnavailable likely"},
 		},
 		{
@@ -318,7 +341,8 @@ func hostSituations() []situation {
 			[]string{"down-for-all registry.example: registry TLSHandshakeFailed confirmed"},
 		},
 		{
-			"no resolver answers", many("n", 3, func(n string) Node { return node(n, down(report.ResolverUnreachable), resolver("10.0.0.2")) }),
+			"no resolver answers",
+			many("n", 3, func(n string) Node { return node(n, down(report.ResolverUnreachable), resolver("10.0.0.2")) }),
 			[]string{"node-cause-everywhere registry.example: node-infrastructure ResolverUnreachable likely"},
 		},
 		{
@@ -332,8 +356,13 @@ func hostSituations() []situation {
 				"all-differ registry.example: undetermined HostNotFound undetermined",
 			},
 		},
+	}
+}
 
-		// Names.
+func aboutNames() []situation {
+	timeout := report.ConnectionTimeout
+	nowhere := report.HostNotFound
+	return []situation{
 		{
 			"a name that exists nowhere", many("n", 3, func(n string) Node { return node(n, down(nowhere)) }),
 			[]string{"name-nowhere registry.example: cluster-config HostNotFound confirmed"},
@@ -365,15 +394,21 @@ func hostSituations() []situation {
 			[]string{"another-address registry.example: node-infrastructure ResolverWrongAnswer likely"},
 		},
 		{
-			"this machine as the address", []Node{node("a", down(report.ConnectionRefused, at("127.0.0.1"))), node("b", up()), node("c", up())},
+			"this machine as the address",
+			[]Node{node("a", down(report.ConnectionRefused, at("127.0.0.1"))), node("b", up()), node("c", up())},
 			[]string{"another-address registry.example: node-infrastructure ResolverWrongAnswer confirmed"},
 		},
 		{
-			"an error from another address", []Node{node("a", down(report.RegistryUnavailable, at("192.0.2.99"))), node("b", up()), node("c", up())},
+			"an error from another address",
+			[]Node{node("a", down(report.RegistryUnavailable, at("192.0.2.99"))), node("b", up()), node("c", up())},
 			[]string{"answers-some registry.example: registry RegistryUnavailable likely"},
 		},
+	}
+}
 
-		// Certificates.
+func aboutCertificates() []situation {
+	untrusted := report.CertificateUntrusted
+	return []situation{
 		{
 			"another certificate on one", []Node{node("a", down(untrusted, shows("bad", "bbbb"))), node("b", up()), node("c", up())},
 			[]string{"another-certificate registry.example: node-infrastructure TLSIntercepted confirmed"},
@@ -385,11 +420,13 @@ func hostSituations() []situation {
 			[]string{"another-certificate registry.example: node-infrastructure TLSIntercepted likely"},
 		},
 		{
-			"another certificate of the same issuer", []Node{node("a", down(untrusted, shows("new", "aaaa"))), node("b", up()), node("c", up())},
+			"another certificate of the same issuer",
+			[]Node{node("a", down(untrusted, shows("new", "aaaa"))), node("b", up()), node("c", up())},
 			[]string{"these-nodes registry.example: node-infrastructure CertificateUntrusted likely"},
 		},
 		{
-			"CA missing on two of three", []Node{node("a", down(untrusted), pool("0ca")), node("b", down(untrusted), pool("0ca")), node("c", up())},
+			"CA missing on two of three",
+			[]Node{node("a", down(untrusted), pool("0ca")), node("b", down(untrusted), pool("0ca")), node("c", up())},
 			[]string{"same-certificate registry.example: node-infrastructure CertificateUntrusted likely"},
 		},
 		{
@@ -399,11 +436,13 @@ func hostSituations() []situation {
 			[]string{"same-certificate registry.example: node-infrastructure CertificateUntrusted confirmed; apart by CA pool 0ca"},
 		},
 		{
-			"expired for one that has the same certificate", []Node{node("a", down(report.CertificateExpired)), node("b", up()), node("c", up())},
+			"expired for one that has the same certificate",
+			[]Node{node("a", down(report.CertificateExpired)), node("b", up()), node("c", up())},
 			[]string{"same-certificate registry.example: node-infrastructure CertificateExpired likely"},
 		},
 		{
-			"an expired certificate on one machine", []Node{node("a", down(report.CertificateExpired, shows("old", "aaaa"))), node("b", up()), node("c", up())},
+			"an expired certificate on one machine",
+			[]Node{node("a", down(report.CertificateExpired, shows("old", "aaaa"))), node("b", up()), node("c", up())},
 			[]string{"answers-some registry.example: registry CertificateExpired likely"},
 		},
 		{
@@ -425,8 +464,11 @@ func hostSituations() []situation {
 				"clock-differs a: node-infrastructure ClockSkewed confirmed",
 			},
 		},
+	}
+}
 
-		// Answers.
+func aboutAnswers() []situation {
+	return []situation{
 		{
 			"forbidden on one", []Node{node("a", up(status(403))), node("b", up()), node("c", up())},
 			[]string{"forbidden-some registry.example: node-infrastructure AccessForbidden likely"},
@@ -469,11 +511,13 @@ func imageSituations() []situation {
 			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty confirmed"},
 		},
 		{
-			"a mirror lacked a tag before it was seen", []Node{node("a", misses(missing, 60, mirror)), node("b", has(30, reg)), node("c", has(10, reg))},
+			"a mirror lacked a tag before it was seen",
+			[]Node{node("a", misses(missing, 60, mirror)), node("b", has(30, reg)), node("c", has(10, reg))},
 			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty likely"},
 		},
 		{
-			"the registry lacks what a mirror keeps", []Node{node("a", misses(missing, 30, reg)), node("b", has(60, mirror)), node("c", has(10, mirror))},
+			"the registry lacks what a mirror keeps",
+			[]Node{node("a", misses(missing, 30, reg)), node("b", has(60, mirror)), node("c", has(10, mirror))},
 			[]string{"found-elsewhere " + image + ": undetermined TagNotFound undetermined"},
 		},
 		{
@@ -481,7 +525,8 @@ func imageSituations() []situation {
 			[]string{"found-elsewhere " + image + ": undetermined TagNotFound undetermined"},
 		},
 		{
-			"a tag that no node finds, and none is certain", many("n", 3, func(n string) Node { return node(n, misses(missing, 30, reg)) }),
+			"a tag that no node finds, and none is certain",
+			many("n", 3, func(n string) Node { return node(n, misses(missing, 30, reg)) }),
 			[]string{"image-everywhere " + image + ": cluster-config TagNotFound likely"},
 		},
 		{
@@ -494,7 +539,8 @@ func imageSituations() []situation {
 		},
 		{"a tag that one node does not find", []Node{node("a", misses(missing, 30, reg)), node("b")}, nil},
 		{
-			"credentials on some", []Node{node("a", misses(report.CredentialsMissing, 30)), node("b", has(30, reg)), node("c", has(30, reg))},
+			"credentials on some",
+			[]Node{node("a", misses(report.CredentialsMissing, 30)), node("b", has(30, reg)), node("c", has(30, reg))},
 			[]string{"by-login " + image + ": cluster-config CredentialsMissing likely"},
 		},
 		{
@@ -539,7 +585,8 @@ func nodeSituations() []situation {
 			[]string{"reaches-nothing a: node-infrastructure ResolverUnreachable confirmed"},
 		},
 		{
-			"one node cut off, as it guesses", []Node{node("a", down(timeout), cutOff(timeout), guess()), node("b", up()), node("c", up())},
+			"one node cut off, as it guesses",
+			[]Node{node("a", down(timeout), cutOff(timeout), guess()), node("b", up()), node("c", up())},
 			[]string{"reaches-nothing a: node-infrastructure ConnectionTimeout likely"},
 		},
 		{
@@ -548,7 +595,8 @@ func nodeSituations() []situation {
 		},
 		{"cut off long ago", []Node{node("a", down(timeout, times(9000, 8000)), cutOff(timeout)), node("b", up()), node("c", up())}, nil},
 		{
-			"a clock that is wrong", []Node{node("a", up(clock(300), times(3600-300, 10-300))), node("b", up(clock(0))), node("c", up(clock(1)))},
+			"a clock that is wrong",
+			[]Node{node("a", up(clock(300), times(3600-300, 10-300))), node("b", up(clock(0))), node("c", up(clock(1)))},
 			[]string{"clock-differs a: node-infrastructure ClockSkewed confirmed"},
 		},
 		{"the host's own clock is wrong", many("n", 3, func(n string) Node { return node(n, up(clock(-7200))) }), nil},

@@ -161,7 +161,8 @@ func TestDecodeSanitizes(t *testing.T) {
 	in := `{"v":1,"at":1795233600,"control":"pass","unheard":{"of":1},
 		"node":{"dns":["10.0.0.2","\u001b[2J; rm -rf /"],"proxy":"http://p:3128\u202e","ca":"not hex","from":"nowhere"},
 		"hosts":[
-			{"h":"Good.Example","s":"reachable","cause":"DiskFull","at":1795233590,"since":1795233599,"http":99999,"ip":["192.0.2.7","192.0.2.7"],"used":"192.0.2.8","cert":"c0ffee","clock":99999999999},
+			{"h":"Good.Example","s":"reachable","cause":"DiskFull","at":1795233590,"since":1795233599,"http":99999,
+				"ip":["192.0.2.7","192.0.2.7"],"used":"192.0.2.8","cert":"c0ffee","clock":99999999999},
 			{"h":"good.example","s":"unreachable","at":1795233590},
 			{"h":"bad.example/x y","s":"reachable","at":1795233590},
 			{"h":"when.example","s":"reachable"},
@@ -171,7 +172,8 @@ func TestDecodeSanitizes(t *testing.T) {
 			{"h":"future.example","s":"reachable","at":99999999999}
 		],
 		"images":[
-			{"i":"good.example/a:1","cause":"TagNotFound","fault":"nobody","sure":"absolutely","at":1795233590,"h":"x y","found":["a b","good.example"]},
+			{"i":"good.example/a:1","cause":"TagNotFound","fault":"nobody","sure":"absolutely","at":1795233590,
+				"h":"x y","found":["a b","good.example"]},
 			{"i":"","cause":"TagNotFound","at":1795233590},
 			{"i":"x","cause":"NotAPullProblem","at":1795233590}
 		],
@@ -227,8 +229,14 @@ func TestOf(t *testing.T) {
 					Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Because: []string{"pull", "manifest/mirror.example"},
 				},
 				Checks: []report.Check{
-					{ID: "hosts/up.example", Kind: report.KindRuntime, Host: "up.example", Evidence: map[string]string{report.KeyOrder: "mirror.example,up.example"}},
-					{ID: "dial/up.example/proxy", Kind: report.KindDial, Host: "up.example", Evidence: map[string]string{report.KeyProxy: "http://p:3128"}},
+					{
+						ID: "hosts/up.example", Kind: report.KindRuntime, Host: "up.example",
+						Evidence: map[string]string{report.KeyOrder: "mirror.example,up.example"},
+					},
+					{
+						ID: "dial/up.example/proxy", Kind: report.KindDial, Host: "up.example",
+						Evidence: map[string]string{report.KeyProxy: "http://p:3128"},
+					},
 					{ID: "manifest/mirror.example", Kind: report.KindManifest, Host: "mirror.example", Outcome: report.Fail, Cause: report.TagNotFound},
 					{ID: "manifest/up.example", Kind: report.KindManifest, Host: "up.example", Outcome: report.Pass},
 					{ID: "pull", Kind: report.KindPull, Outcome: report.Fail},
@@ -242,7 +250,10 @@ func TestOf(t *testing.T) {
 		Version: Version, At: StampOf(at), Control: report.Pass,
 		Node: Traits{Resolvers: []string{"10.0.0.2", "10.0.0.3:5353"}, Proxy: "http://p:3128"},
 		Hosts: []Host{
-			{Name: "down.example", State: report.Unreachable, Cause: report.ConnectionTimeout, Since: StampOf(at) - 60, Checked: StampOf(at), Addresses: []string{"192.0.2.9"}},
+			{
+				Name: "down.example", State: report.Unreachable, Cause: report.ConnectionTimeout, Since: StampOf(at) - 60, Checked: StampOf(at),
+				Addresses: []string{"192.0.2.9"},
+			},
 			{
 				Name: "up.example", State: report.Reachable, Since: StampOf(at) - 3600, Checked: StampOf(at), Addresses: []string{"192.0.2.7"},
 				Issuer: Digest("Example CA"), Clock: &clock, Mirrors: []string{"mirror.example", "up.example"},
