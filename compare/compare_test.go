@@ -272,3 +272,62 @@ func BenchmarkSecondOpinions1000(b *testing.B) {
 		SecondOpinions(Input{Now: now, MaxAge: maxAge, Nodes: nodes}, requests...)
 	}
 }
+
+// docs/fleet.md has every rule, and no other.
+func TestRulesAreDocumented(t *testing.T) {
+	const file, begin, end = "../docs/fleet.md", "-update -->\n", "<!-- /rules -->"
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(doc), begin)
+	section, after, found := strings.Cut(rest, end)
+	if !found {
+		t.Fatalf("%s has no section of rules", file)
+	}
+	titles := map[string]string{
+		"count": "Observations that do not count", "host": "Hosts", "doubt": "Doubts", "image": "Images", "node": "Nodes",
+	}
+	var b strings.Builder
+	table := ""
+	for _, r := range Rules() {
+		if r.Table != table {
+			table = r.Table
+			fmt.Fprintf(&b, "\n**%s**\n\n| rule | when |\n| --- | --- |\n", titles[table])
+		}
+		fmt.Fprintf(&b, "| `%s` | %s |\n", r.ID, r.When)
+	}
+	b.WriteString("\n")
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+b.String()+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if d := cmp.Diff(b.String(), section); d != "" {
+		t.Errorf("%s: %s", file, d)
+	}
+}
+
+// docs/fleet.md has every field of the facts.
+func TestFactsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/fleet.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var check func(prefix string, of reflect.Type)
+	check = func(prefix string, of reflect.Type) {
+		for f := range of.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			switch inner := f.Type; {
+			case inner.Kind() == reflect.Struct:
+				check(name+".", inner)
+			case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:
+				check(name+"[].", inner.Elem())
+			case !strings.Contains(string(doc), "`"+prefix+name+"`"):
+				t.Errorf("docs/fleet.md lacks %s", prefix+name)
+			}
+		}
+	}
+	check("", reflect.TypeFor[nodefacts.Facts]())
+}
