@@ -74,6 +74,34 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 }
 
+// A result is bounded: what is most severe stays, and what is left out is counted.
+func TestBounded(t *testing.T) {
+	nodes := many("n", 40, func(n string) Node {
+		var hosts []any
+		for i := range 300 {
+			h := up(named(fmt.Sprintf("r%03d.example", i)))
+			if i >= 100 {
+				h = down(report.HostNotFound, named(h.Name))
+			}
+			if i == 299 {
+				h = down(report.ResolverFailed, named(h.Name))
+			}
+			hosts = append(hosts, h)
+		}
+		return node(n, hosts...)
+	})
+	r := Compare(Input{Now: now, MaxAge: maxAge, Nodes: nodes})
+	if len(r.Findings) != 50 || r.Omitted != 150 || len(r.Hosts) != 200 || r.HostsOmitted != 100 {
+		t.Errorf("%d findings (%d omitted), %d hosts (%d omitted)", len(r.Findings), r.Omitted, len(r.Hosts), r.HostsOmitted)
+	}
+	if r.Findings[0].Name != "r299.example" || r.Hosts[0].Failing == 0 || r.Hosts[199].Failing == 0 {
+		t.Error("what is most severe is not first")
+	}
+	if f := r.Findings[0]; f.Failing.Count != 40 || len(f.Failing.First) != 10 {
+		t.Errorf("%d names of %d nodes", len(f.Failing.First), f.Failing.Count)
+	}
+}
+
 // What must hold for every finding, whatever the nodes say.
 func checkInvariants(t *testing.T, in Input, r Result) {
 	t.Helper()

@@ -113,11 +113,7 @@ func namesOf(list []*observation) Names {
 func someOf(names []string) Names {
 	slices.Sort(names)
 	names = slices.Compact(names)
-	first := slices.Clone(names[:min(len(names), maxNames)])
-	for i := range first {
-		first[i] = clean(first[i])
-	}
-	return Names{Count: len(names), First: first}
+	return Names{Count: len(names), First: slices.Clone(names[:min(len(names), maxNames)])}
 }
 
 // causesOf counts the causes, the most frequent first.

@@ -399,6 +399,12 @@ func aboutNames() []situation {
 			[]string{"another-address registry.example: node-infrastructure ResolverWrongAnswer confirmed"},
 		},
 		{
+			"an address of this machine, where others have one too", []Node{
+				node("a", down(report.ConnectionRefused, at("127.0.0.2"))), node("b", up(at("127.0.0.1"))), node("c", up(at("127.0.0.1"))),
+			},
+			[]string{"another-address registry.example: node-infrastructure ResolverWrongAnswer likely"},
+		},
+		{
 			"an error from another address",
 			[]Node{node("a", down(report.RegistryUnavailable, at("192.0.2.99"))), node("b", up()), node("c", up())},
 			[]string{"answers-some registry.example: registry RegistryUnavailable likely"},
@@ -417,6 +423,21 @@ func aboutCertificates() []situation {
 			"another issuer, by its name alone", []Node{
 				node("a", down(untrusted, shows("", "bbbb"))), node("b", up(shows("", "aaaa"))), node("c", up(shows("", "aaaa"))),
 			},
+			[]string{"another-certificate registry.example: node-infrastructure TLSIntercepted likely"},
+		},
+		{
+			"another certificate, by an issuer that is not known",
+			[]Node{node("a", down(untrusted, shows("bad", ""))), node("b", up(shows("c0ffee", ""))), node("c", up(shows("c0ffee", "")))},
+			[]string{"another-certificate registry.example: node-infrastructure TLSIntercepted likely"},
+		},
+		{
+			"another certificate at another address",
+			[]Node{node("a", down(untrusted, at("192.0.2.99"), shows("bad", "bbbb"))), node("b", up()), node("c", up(at("192.0.2.8")))},
+			[]string{"another-certificate registry.example: node-infrastructure TLSIntercepted likely"},
+		},
+		{
+			"every node sees another certificate",
+			[]Node{node("a", down(untrusted, shows("bad", "bbbb"))), node("b", up(shows("beef", "aaaa"))), node("c", up())},
 			[]string{"another-certificate registry.example: node-infrastructure TLSIntercepted likely"},
 		},
 		{
@@ -516,8 +537,18 @@ func imageSituations() []situation {
 			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty likely"},
 		},
 		{
+			"a mirror lacks a tag that was seen before only",
+			[]Node{node("a", misses(missing, 5, mirror)), node("b", has(30, reg)), node("c", has(10, reg))},
+			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty likely"},
+		},
+		{
 			"the registry lacks what a mirror keeps",
 			[]Node{node("a", misses(missing, 30, reg)), node("b", has(60, mirror)), node("c", has(10, mirror))},
+			[]string{"found-elsewhere " + image + ": undetermined TagNotFound undetermined"},
+		},
+		{
+			"mirror and registry lack a tag that others found in the registry",
+			[]Node{node("a", misses(missing, 30, mirror, reg)), node("b", has(60, reg)), node("c", has(10, reg))},
 			[]string{"found-elsewhere " + image + ": undetermined TagNotFound undetermined"},
 		},
 		{
@@ -600,6 +631,9 @@ func nodeSituations() []situation {
 			[]string{"clock-differs a: node-infrastructure ClockSkewed confirmed"},
 		},
 		{"the host's own clock is wrong", many("n", 3, func(n string) Node { return node(n, up(clock(-7200))) }), nil},
+		{"most clocks differ from each other", []Node{
+			node("a", up(clock(0))), node("b", up(clock(300))), node("c", up(clock(300))), node("d", up(clock(600))), node("e", up(clock(900))),
+		}, nil},
 		{"two clocks differ, and nobody knows which is right", []Node{node("a", up(clock(300))), node("b", up(clock(0)))}, nil},
 		{
 			"its observations count by the right clock", []Node{
