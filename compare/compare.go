@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -63,6 +64,7 @@ func (r ruleSet) compare(in Input) Result {
 	for _, rule := range c.nodes {
 		all = append(all, rule.find(c)...)
 	}
+	all = merged(all)
 	sortFindings(all)
 	if over := len(all) - maxFindings; over > 0 {
 		all, out.Omitted = all[:maxFindings], over
@@ -99,17 +101,37 @@ func (r ruleSet) comparison(in Input) *comparison {
 	return c
 }
 
-// boundHosts puts hosts with failing nodes first, and drops the end.
-func (r *Result) boundHosts() {
-	slices.SortStableFunc(r.Hosts, func(a, b Tally) int {
-		switch {
-		case (a.Failing > 0) == (b.Failing > 0):
-			return 0
-		case a.Failing > 0:
-			return -1
+// merged returns one finding for all hosts or images of which the same is so, of the same
+// nodes: the first of them by name.
+func merged(all []draft) []draft {
+	var out []draft
+	first := map[string]int{}
+	for _, f := range all {
+		parts := []string{f.About, f.Rule, string(f.Fault), string(f.Cause), string(f.Confidence)}
+		for _, o := range f.group.failing {
+			parts = append(parts, o.node.Name, string(o.cause))
 		}
-		return 1
-	})
+		key := strings.Join(parts, " ")
+		i, known := first[key]
+		if !known {
+			first[key] = len(out)
+			out = append(out, f)
+			continue
+		}
+		same := &out[i]
+		if same.Also.Count++; len(same.Also.First) < maxNames {
+			same.Also.First = append(same.Also.First, f.Name)
+		}
+		if f.Since.Before(same.Since) {
+			same.Since = f.Since
+		}
+	}
+	return out
+}
+
+// boundHosts puts the hosts at which most nodes fail first, and drops the end.
+func (r *Result) boundHosts() {
+	slices.SortStableFunc(r.Hosts, func(a, b Tally) int { return cmp.Or(b.Failing-a.Failing, b.Through-a.Through) })
 	if over := len(r.Hosts) - maxTallies; over > 0 {
 		r.Hosts, r.HostsOmitted = r.Hosts[:maxTallies], over
 	}

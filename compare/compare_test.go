@@ -76,15 +76,14 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 // A result is bounded: what is most severe stays, and what is left out is counted.
 func TestBounded(t *testing.T) {
+	// Each host fails for another pair of nodes, so that no two findings are the same.
 	nodes := many("n", 40, func(n string) Node {
 		var hosts []any
 		for i := range 300 {
 			h := up(named(fmt.Sprintf("r%03d.example", i)))
-			if i >= 100 {
+			one, two := i%40, (i%40+1+i/40)%40
+			if i >= 100 && (n == fmt.Sprintf("n%02d", one) || n == fmt.Sprintf("n%02d", two)) || i == 299 {
 				h = down(report.HostNotFound, named(h.Name))
-			}
-			if i == 299 {
-				h = down(report.ResolverFailed, named(h.Name))
 			}
 			hosts = append(hosts, h)
 		}
@@ -94,11 +93,39 @@ func TestBounded(t *testing.T) {
 	if len(r.Findings) != 50 || r.Omitted != 150 || len(r.Hosts) != 200 || r.HostsOmitted != 100 {
 		t.Errorf("%d findings (%d omitted), %d hosts (%d omitted)", len(r.Findings), r.Omitted, len(r.Hosts), r.HostsOmitted)
 	}
-	if r.Findings[0].Name != "r299.example" || r.Hosts[0].Failing == 0 || r.Hosts[199].Failing == 0 {
-		t.Error("what is most severe is not first")
+	if r.Hosts[0].Host != "r299.example" || r.Hosts[199].Failing == 0 {
+		t.Errorf("the hosts at which most nodes fail are not first: %v", r.Hosts[0])
 	}
-	if f := r.Findings[0]; f.Failing.Count != 40 || len(f.Failing.First) != 10 {
-		t.Errorf("%d names of %d nodes", len(f.Failing.First), f.Failing.Count)
+	if h := r.Hosts[0]; h.Failing != 40 || h.Through != 0 {
+		t.Errorf("%+v", h)
+	}
+}
+
+// One finding for all hosts that the same nodes do not reach. A node that lies about many
+// hosts does not crowd out what others say.
+func TestOneCauseOneFinding(t *testing.T) {
+	causes := report.Catalogue()
+	nodes := many("n", 10, func(n string) Node {
+		hosts := []any{down(report.RegistryUnavailable, named("down.example"))}
+		for i := range 100 {
+			h := up(named(fmt.Sprintf("r%03d.example", i)))
+			switch {
+			case n == "n00":
+				h = down(report.ConnectionTimeout, named(h.Name))
+			case n == "n01":
+				h = down(causes[i%len(causes)].Cause, named(h.Name))
+			}
+			hosts = append(hosts, h)
+		}
+		return node(n, hosts...)
+	})
+	r := Compare(Input{Now: now, MaxAge: maxAge, Nodes: nodes})
+	if f := r.Findings[0]; f.Name != "down.example" || f.Fault != report.FaultRegistry {
+		t.Errorf("the outage of all is not first: %s", f.Text())
+	}
+	i := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Failing.Count == 1 && f.Failing.First[0] == "n00" })
+	if i < 0 || r.Findings[i].Also.Count < 80 || len(r.Findings[i].Also.First) != 10 {
+		t.Errorf("what n00 does not reach is not one finding")
 	}
 }
 

@@ -36,8 +36,8 @@ type Result struct {
 	Time         time.Time `json:"time"`         // by which observations were old or fresh
 	Nodes        int       `json:"nodes"`        // that exist
 	Silent       Names     `json:"silent"`       // that have no report, or one that cannot be read
-	Hosts        []Tally   `json:"hosts"`        // those with failing nodes first, then by name
-	Findings     []Finding `json:"findings"`     // the most severe first
+	Hosts        []Tally   `json:"hosts"`        // those at which most nodes fail first
+	Findings     []Finding `json:"findings"`     // those of most nodes first, and of these the most severe
 	Omitted      int       `json:"omitted"`      // findings left out
 	HostsOmitted int       `json:"hostsOmitted"` // hosts left out
 }
@@ -52,9 +52,10 @@ type Tally struct {
 
 // Finding is one thing that the nodes show together.
 type Finding struct {
-	Rule        string            `json:"rule"`  // id of the rule that decided
-	About       string            `json:"about"` // host, image or node
-	Name        string            `json:"name"`  // of the host or image; of the first node
+	Rule        string            `json:"rule"`          // id of the rule that decided
+	About       string            `json:"about"`         // host, image or node
+	Name        string            `json:"name"`          // of the host or image; of the first node
+	Also        Names             `json:"also,omitzero"` // further hosts or images of which the same is so, of the same nodes
 	Fault       report.Fault      `json:"fault"`
 	Cause       report.Cause      `json:"cause"`
 	Confidence  report.Confidence `json:"confidence"`
@@ -70,7 +71,7 @@ type Finding struct {
 	WouldDecide []string          `json:"wouldDecide,omitempty"` // what would settle what is open
 }
 
-// Names are some nodes: how many, and the first of them.
+// Names are some nodes, hosts or images: how many, and the first of them.
 type Names struct {
 	Count int      `json:"count"`
 	First []string `json:"first,omitempty"`
@@ -132,12 +133,15 @@ func causesOf(list []*observation) []Count {
 	return out
 }
 
-// sortFindings puts the most severe first, in an order that does not depend on that of the
-// input.
+// sortFindings puts what most nodes fail with first, and of these the most severe, in an
+// order that does not depend on that of the input. So a node that lies about many hosts does
+// not crowd out what many nodes see.
 func sortFindings(list []draft) {
 	sure := []report.Confidence{report.Confirmed, report.Likely, report.ConfidenceUndetermined}
 	slices.SortStableFunc(list, func(a, b draft) int {
 		switch {
+		case a.Failing.Count != b.Failing.Count:
+			return b.Failing.Count - a.Failing.Count
 		case report.Worse(a.Fault, b.Fault):
 			return -1
 		case report.Worse(b.Fault, a.Fault):
@@ -145,7 +149,6 @@ func sortFindings(list []draft) {
 		}
 		return cmp.Or(
 			slices.Index(sure, a.Confidence)-slices.Index(sure, b.Confidence),
-			b.Failing.Count-a.Failing.Count,
 			strings.Compare(a.About, b.About), strings.Compare(a.Name, b.Name),
 			strings.Compare(string(a.Cause), string(b.Cause)), strings.Compare(a.Rule, b.Rule),
 		)

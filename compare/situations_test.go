@@ -151,7 +151,11 @@ func (s situation) input() Input { return Input{Now: now, MaxAge: maxAge, Nodes:
 
 // short returns a finding as a situation writes it.
 func short(f Finding) string {
-	s := fmt.Sprintf("%s %s: %s %s %s", f.Rule, f.Name, f.Fault, f.Cause, f.Confidence)
+	name := f.Name
+	if f.Also.Count > 0 {
+		name += fmt.Sprintf(" (and %d more)", f.Also.Count)
+	}
+	s := fmt.Sprintf("%s %s: %s %s %s", f.Rule, name, f.Fault, f.Cause, f.Confidence)
 	var apart []string
 	for _, a := range f.SetsApart {
 		apart = append(apart, a.Trait+" "+a.Value)
@@ -650,8 +654,7 @@ func nodeSituations() []situation {
 				node("b", up(), up(named("other.example"))), node("c", up(), up(named("other.example"))),
 			},
 			[]string{
-				"these-nodes other.example: node-infrastructure ConnectionTimeout confirmed",
-				"these-nodes registry.example: node-infrastructure ConnectionTimeout confirmed",
+				"these-nodes other.example (and 1 more): node-infrastructure ConnectionTimeout confirmed",
 			},
 		},
 	}

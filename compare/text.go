@@ -51,6 +51,9 @@ func (f Finding) write(b *strings.Builder) {
 		sure = " (" + string(f.Confidence) + ")"
 	}
 	fmt.Fprintf(b, "%s  %s%s\n  %s\n", f.Fault, f.Cause, sure, f.Summary)
+	if f.Also.Count > 0 {
+		line(b, "also", f.Also.String())
+	}
 	line(b, "failing", f.Failing.String())
 	if len(f.How) > 1 {
 		var how []string
