@@ -138,8 +138,8 @@ func (c *comparison) wrongClocks() []draft {
 	}, s)}
 }
 
-// skews returns how far the clock of each node is ahead of those of most others, if at
-// least two others agree: hosts have a clock that all nodes compare theirs with. A host
+// skews returns how far the clock of each node is ahead of that of most nodes, if at least
+// two agree: hosts have a clock that all nodes compare theirs with. A host
 // whose own clock is wrong is as wrong for all.
 func (c *comparison) skews() map[string]time.Duration {
 	byHost := map[string]map[string]int{} // seconds by host and node
@@ -180,11 +180,8 @@ func (c *comparison) skews() map[string]time.Duration {
 		}
 		for node, s := range clocks {
 			others, agree := len(current), agreeing
-			if fresh[host][node] {
+			if fresh[host][node] && !near(s, middle) {
 				others--
-				if near(s, middle) {
-					agree--
-				}
 			}
 			if agree >= minOthers && 2*agree > others {
 				differences[node] = append(differences[node], s-middle)

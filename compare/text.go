@@ -54,7 +54,11 @@ func (f Finding) write(b *strings.Builder) {
 	if f.Also.Count > 0 {
 		line(b, "also", f.Also.String())
 	}
-	line(b, "failing", f.Failing.String())
+	failing, through := "failing", "through"
+	if f.About == AboutNode {
+		failing, through = "nodes", "not so"
+	}
+	line(b, failing, f.Failing.String())
 	if len(f.How) > 1 {
 		var how []string
 		for _, c := range f.How {
@@ -63,7 +67,7 @@ func (f Finding) write(b *strings.Builder) {
 		line(b, "with", strings.Join(how, ", "))
 	}
 	if f.Through.Count > 0 {
-		line(b, "through", f.Through.String())
+		line(b, through, f.Through.String())
 	}
 	for _, a := range f.Neither {
 		label := "not counted"
