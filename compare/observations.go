@@ -32,7 +32,6 @@ type observation struct {
 	cause   report.Cause // of a bad one
 	since   time.Time    // from when on it was so; not before the node noticed
 	checked time.Time    // until when
-	skew    time.Duration
 }
 
 // countRule says which observations do not count.
@@ -58,7 +57,7 @@ func countRules() []countRule {
 // on.
 func observe(n *Node, h nodefacts.Host, skew time.Duration) *observation {
 	o := &observation{
-		node: n, host: h, skew: skew, cause: h.Cause,
+		node: n, host: h, cause: h.Cause,
 		good: h.State == report.Reachable, bad: h.State.Bad(),
 		checked: h.Checked.Time().Add(-skew), since: h.Since.Time().Add(-skew),
 	}
@@ -71,7 +70,7 @@ func observe(n *Node, h nodefacts.Host, skew time.Duration) *observation {
 // observeImage returns a node's observation of an image.
 func observeImage(n *Node, i nodefacts.Image, skew time.Duration) *observation {
 	at := i.Checked.Time().Add(-skew)
-	return &observation{node: n, image: i, skew: skew, cause: i.Cause, good: i.Good(), bad: !i.Good(), checked: at, since: at}
+	return &observation{node: n, image: i, cause: i.Cause, good: i.Good(), bad: !i.Good(), checked: at, since: at}
 }
 
 // forbids reports whether the host answered 403 to GET /v2/. Some registries always do:
