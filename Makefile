@@ -92,7 +92,7 @@ fuzz: ## run every fuzz target, FUZZTIME=2m each; TARGET=regexp for some
 
 .PHONY: mutation
 mutation: ## leave out each rule of the verdict in turn, and list the verdicts that become wrong
-	go test ./diagnosis -count=1 -run TestEveryRuleDecides -v
+	go test ./diagnosis ./compare -count=1 -run TestEveryRuleDecides -v
 
 .PHONY: corpus
 CORPUS ?= ../shared/corpus/train.jsonl
