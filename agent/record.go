@@ -12,6 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -53,6 +54,17 @@ func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeReq
 		i.cause = i.old.kubeletCause
 	}
 	return i
+}
+
+// recordOver answers a request for a pod that needs no image any more. Nothing is examined.
+func (r *recorder) recordOver(p pods.Pod, request probeRequest) {
+	images := p.AllImages(request.at)
+	if len(images) == 0 {
+		return
+	}
+	r.results.forget(p.UID) // what the pod did before
+	unexamined := examine.Result{Final: true, Redactor: report.NewRedactor()}
+	r.record(r.newPodImage(p, images[0], request), examination{Result: unexamined, began: request.at, ended: request.at})
 }
 
 // record makes the diagnosis of one image of a pod and publishes it, unless it
@@ -153,7 +165,7 @@ func (r *recorder) dropOld(p pods.Pod, waiting []pods.PendingImage) {
 		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool {
 			return w.Container == res.container && w.Image == res.image
 		})
-		requested := res.Asked != "" && !res.stuck && !p.Deleting && p.UsesImage(res.image)
+		requested := res.Asked != "" && !res.stuck && p.UsesImage(res.image)
 		res.stuck = stuck
 		return res, stuck || requested
 	})

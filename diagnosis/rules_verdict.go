@@ -39,6 +39,7 @@ func verdictsBeforeThePull() []verdictRule {
 			c := e.Get(report.IDReference)
 			return confirmed(c.Cause, e.Existing(report.IDReference, e.MessageID())...), c.Outcome == report.Fail
 		}},
+		{"program-not-for-node", "the container's program cannot be executed on this node", programNotForNode},
 		{"pod-not-waiting", "the pod is not waiting for an image", func(e *evaluation) (report.Verdict, bool) {
 			c := e.Get(report.IDPod)
 			if c.Outcome != report.Pass || c.Cause == "" {

@@ -1,0 +1,67 @@
+package examine
+
+import (
+	"strings"
+
+	"github.com/containerd/platforms"
+
+	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/evidence"
+	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/registry"
+	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
+)
+
+// presentImage returns the check "local/HOST/image": the image itself, as the node has it. It
+// fails if this node cannot run it. The zero check stands for an image that is not there.
+func presentImage(ref reference.Ref, image cri.Image, platform string, files runtimeconfig.Files) report.Check {
+	if image.ID == "" {
+		return report.Check{}
+	}
+	facts := evidence.Facts{report.KeyImageID: image.ID, report.KeyDigest: digestIn(image, ref.Domain+"/"+ref.Path)}
+	c := report.Check{
+		ID:      report.LocalImageID(ref.Domain),
+		Kind:    report.KindImage,
+		Host:    ref.Domain,
+		Target:  ref.String(),
+		Outcome: report.Pass,
+		Summary: "its image is on the node (" + facts[report.KeyDigest] + ", " + report.Bytes(image.Size) + ")",
+	}
+	if facts[report.KeyDigest] == "" {
+		c.Summary = "its image is on the node (" + report.Clean(image.ID, 80) + ", " + report.Bytes(image.Size) + ")"
+	}
+	if has, err := platforms.Parse(image.Platform); image.Platform != "" && err == nil {
+		wanted := wantedPlatform(platform)
+		facts[report.KeyPlatform], facts[report.KeyWanted] = evidence.Word(platforms.Format(has), 60), platforms.Format(wanted)
+		switch same := has.OS == wanted.OS && has.Architecture == wanted.Architecture; {
+		case same, platforms.Only(wanted).Match(has), has.Architecture == "wasm":
+		case files != nil && registry.Emulates(files, has.Architecture):
+			facts[report.KeyEmulated] = report.True
+		default:
+			c.Outcome, c.Cause = report.Fail, report.PlatformMismatch
+			c.Summary = ref.String() + " on this node is built for " + facts[report.KeyPlatform] + ", this node is " + facts[report.KeyWanted]
+		}
+	}
+	c.Evidence = facts.Checked()
+	return c
+}
+
+// wantedPlatform returns the platform that images must be for; empty: this machine's.
+func wantedPlatform(platform string) platforms.Platform {
+	if p, err := platforms.Parse(platform); platform != "" && err == nil {
+		return p
+	}
+	return platforms.DefaultSpec()
+}
+
+// digestIn returns the digest by which an image has a name in a repository; empty if it has
+// none.
+func digestIn(image cri.Image, repository string) string {
+	for _, name := range image.Digests {
+		if digest, ok := strings.CutPrefix(name, repository+"@"); ok {
+			return digest
+		}
+	}
+	return ""
+}
