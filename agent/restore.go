@@ -47,6 +47,11 @@ type previousReport struct {
 			Cause      report.Cause      `json:"cause"`
 			Confidence report.Confidence `json:"confidence"`
 		} `json:"verdict"`
+		Checks []struct {
+			Evidence struct {
+				State string `json:"state"` // of a pod that does not wait for an image
+			} `json:"evidence"`
+		} `json:"checks"`
 	} `json:"diagnoses"`
 }
 
@@ -89,24 +94,29 @@ func (r restorer) apply(data []byte) {
 		handled[types.UID(uid)] = request
 	}
 	for _, d := range old.Diagnoses {
+		waited := true
+		for _, c := range d.Checks {
+			waited = waited && c.Evidence.State == ""
+		}
 		if d.Asked != "" {
 			handled[types.UID(d.UID)] = d.Asked
 		}
 		r.announced(report.Diagnosis{
 			Pod: d.Pod, UID: d.UID, Container: d.Container, Volume: d.Volume, Image: d.Image, Announced: d.Announced,
 			Verdict: report.Verdict{Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence},
-		})
+		}, waited)
 	}
 	r.pods.Restore(handled)
 	r.sweeper.Restore(old.Sweep)
 }
 
-// announced takes over that an earlier agent has announced a diagnosis.
-func (r restorer) announced(d report.Diagnosis) {
+// announced takes over that an earlier agent has announced a diagnosis of a container, which
+// waited then for its image or did not.
+func (r restorer) announced(d report.Diagnosis, waited bool) {
 	namespace, name, ok := strings.Cut(d.Pod, "/")
 	if !ok || d.Announced.IsZero() || d.Announced.After(time.Now()) {
 		return
 	}
 	p := pods.Pod{UID: types.UID(d.UID), Namespace: namespace, Name: name}
-	r.announcer.restore(p, subjectKey{d.Container, d.Volume}, d)
+	r.announcer.restore(p, subjectKey{d.Container, d.Volume}, d, waited)
 }
