@@ -59,8 +59,7 @@ func programNotForNode(e *evaluation) (report.Verdict, bool) {
 func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
 	pod := e.Get(report.IDPod)
 	state := pod.Evidence[report.KeyState]
-	if pod.Outcome != report.Pass || pod.Cause != "" ||
-		state != report.ContainerRunning && state != report.ContainerInitializing {
+	if state != report.ContainerRunning && state != report.ContainerInitializing {
 		return v
 	}
 	summary := pod.Summary + e.whatIsHere()

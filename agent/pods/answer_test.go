@@ -90,6 +90,9 @@ func TestAnswers(t *testing.T) {
 			"crashed", "start", report.NotAPullProblem, report.Pass, `"/nope": stat /nope: no such file or directory`},
 		{"a whole command as program", inStatus(waits("RunContainerError", notStarted+`"login --password `+canary+`": executable file not found`),
 			none, 0), "crashed", "start", report.NotAPullProblem, report.Pass, "container c has its image and cannot be started"},
+		{"a whole command as program, between two starts", inStatus(waits("CrashLoopBackOff", "back-off"),
+			runEnded("StartError", 128, notStarted+`"login --password `+canary+`": executable file not found`), 3),
+			"crashed", "start", report.NotAPullProblem, report.Pass, "cannot be started: the runtime could not start it (StartError)"},
 		{"crashes", inStatus(waits("CrashLoopBackOff", "back-off"), runEnded("Error", 3, canary), 5),
 			"crashed", "restart", report.NotAPullProblem, report.Pass, "does not keep running: exit code 3 (Error) at "},
 		{"has just crashed", inStatus(runEnded("Error", 255, ""), runEnded("Error", 255, ""), 1),
@@ -103,6 +106,9 @@ func TestAnswers(t *testing.T) {
 			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "first", State: running}}
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "PodInitializing", "")}
 		}, "initializing", "init/first", "", report.Pass, "container c waits for init container first, which has been running since "},
+		{"after the first of two init containers", func(p *corev1.Pod) {
+			inits(p, corev1.ContainerStatus{Name: "i", State: running}, waiting("j", "PodInitializing", ""))
+		}, "initializing", "init/i", "", report.Pass, "container c waits for init container i, which has been running since "},
 		{"after an init container that crashes", func(p *corev1.Pod) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "registry.example/init:1"}}
 			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "first", State: runEnded("Error", 1, canary)}}
