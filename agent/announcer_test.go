@@ -195,7 +195,8 @@ func TestNothingToSolve(t *testing.T) {
 	}
 	next := newAnnounced()
 	r := restorer{node: "n", announcer: next.announcer, pods: pods.NewStore(pods.StoreConfig{}), sweeper: sweep.New(sweep.Config{})}
-	crashes.Asked, crashes.Checks = "now", []report.Check{{ID: report.IDPod, Evidence: map[string]string{report.KeyState: report.ContainerCrashed}}}
+	crashes.Asked = "now"
+	crashes.Checks = []report.Check{{ID: report.IDPod, Evidence: map[string]string{report.KeyState: report.ContainerCrashed}}}
 	old, err := json.Marshal(report.NodeReport{Schema: report.Schema, Node: "n", Diagnoses: []report.Diagnosis{crashes}})
 	if err != nil {
 		t.Fatal(err)

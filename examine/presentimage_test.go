@@ -42,7 +42,8 @@ func TestPresentImage(t *testing.T) {
 		{"not known", "", "linux/amd64", oneFile{}, report.Pass, false},
 		{"not a platform", "a b/\x00/c/d", "linux/amd64", oneFile{}, report.Pass, false},
 	} {
-		image := cri.Image{ID: "sha256:1", Digests: []string{"other.example/app@sha256:2", "registry.example/app@" + digest}, Size: 3 << 20, Platform: tt.platform}
+		digests := []string{"other.example/app@sha256:2", "registry.example/app@" + digest}
+		image := cri.Image{ID: "sha256:1", Digests: digests, Size: 3 << 20, Platform: tt.platform}
 		c := presentImage(ref, image, tt.node, tt.files)
 		if c.Outcome != tt.want || c.Is(report.KeyEmulated) != tt.emulated || c.Evidence[report.KeyDigest] != digest {
 			t.Errorf("%s: %+v", tt.name, c)

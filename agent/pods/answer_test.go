@@ -121,7 +121,8 @@ func TestAnswers(t *testing.T) {
 		{"evicted", func(p *corev1.Pod) {
 			p.Status.Phase, p.Status.Reason = corev1.PodFailed, "Evicted"
 			p.Status.Message = "The node was low on resource: memory.\x1b[31m "
-		}, "failed", "", report.NotAPullProblem, report.Pass, "has failed (Evicted); it needs no image, so nothing was checked: The node was low on"},
+		}, "failed", "", report.NotAPullProblem, report.Pass,
+			"has failed (Evicted); it needs no image, so nothing was checked: The node was low on"},
 		{"being deleted", func(p *corev1.Pod) { now := at(9); p.DeletionTimestamp = &now },
 			"deleting", "", report.NotAPullProblem, report.Pass, "the pod is being deleted; "},
 	}
@@ -169,8 +170,9 @@ func TestExecFormat(t *testing.T) {
 	} {
 		p := newPod(aPod(inStatus(tt.now, corev1.ContainerState{}, 0)), "pullprobe")
 		c := Check(p, p.AllImages(born)[0], "node-a")
-		if got := c.Evidence["execFormat"]; got != tt.want || (c.Outcome == report.Fail) != (got == "runtime") || c.Evidence["atOnce"] != tt.atOnce {
-			t.Errorf("%s: %q, %v, atOnce=%q", tt.name, got, c.Outcome, c.Evidence["atOnce"])
+		got, atOnce := c.Evidence["execFormat"], c.Evidence["atOnce"]
+		if got != tt.want || atOnce != tt.atOnce || (c.Outcome == report.Fail) != (got == "runtime") {
+			t.Errorf("%s: %q, %v, atOnce=%q", tt.name, got, c.Outcome, atOnce)
 		}
 	}
 }

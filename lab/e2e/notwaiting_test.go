@@ -77,7 +77,8 @@ func TestPodsThatDoNotWait(t *testing.T) {
 			"container app has been running since ", "; its image is on the node (sha256:", "; a new pull would work now",
 		}, ""},
 		{"untold", untold, func(p *corev1.Pod) { p.Spec.Containers[0].ImagePullPolicy = corev1.PullIfNotPresent }, runs,
-			"none NotAPullProblem confirmed", []string{"has been running since ", "; a new pull would fail: cluster-config / TagNotFound (likely): "},
+			"none NotAPullProblem confirmed",
+			[]string{"has been running since ", "; a new pull would fail: cluster-config / TagNotFound (likely): "},
 			"kubectl -n " + ns + " set image "},
 		{"no-key", "registry.lab/app:1", func(p *corev1.Pod) {
 			key := &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "script"}, Key: "level"}
@@ -92,7 +93,8 @@ func TestPodsThatDoNotWait(t *testing.T) {
 			return len(p.Status.InitContainerStatuses) > 0 && p.Status.InitContainerStatuses[0].State.Running != nil
 		}, "none Healthy likely", []string{"container app waits for init container first, which has been running since "}, ""},
 		{"no-program", "registry.lab/app:1", func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/nope"} }, crashed,
-			"none NotAPullProblem confirmed", []string{"cannot be started: ", "/nope: no such file or directory"}, "kubectl -n " + ns + " describe pod no-program"},
+			"none NotAPullProblem confirmed", []string{"cannot be started: ", "/nope: no such file or directory"},
+			"kubectl -n " + ns + " describe pod no-program"},
 		{"arm", "registry.lab/arm:1", nil, crashed, "cluster-config PlatformMismatch likely",
 			[]string{"exit code 255", "registry.lab/arm:1 on this node is built for linux/arm64"}, ""},
 		{"script", "registry.lab/app:1", fromConfigMap("script"), crashed, "undetermined Undetermined undetermined",
