@@ -121,7 +121,7 @@ func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 		}, nil},
 		{"tag is gone", all(podThat("running"), here("linux/amd64"), ladder(KindManifest, TagNotFound)), []string{
 			"; a new pull would fail: cluster-config / TagNotFound (likely): ", "also TagNotFound", "fix ",
-		}, []string{"wait for"}},
+		}, []string{"wait for", "does not block"}},
 		{"not every step was seen", all(podThat("running"), ladder("", "")), []string{"; whether a new pull would work is not known: "}, []string{
 			"crictl pull", "would work now", "would fail",
 		}},

@@ -209,9 +209,9 @@ func (v Verdict) ToConfirm() []string {
 	})
 }
 
-// also lists the other causes. If nothing is at fault, it says where each was found.
+// also lists the other causes. If the image can be pulled, it says where each was found.
 func (d Diagnosis) also() string {
-	if d.Verdict.Fault != FaultNone {
+	if d.Verdict.Fault != FaultNone || d.Verdict.Cause == NotAPullProblem {
 		return joinCauses(d.Verdict.Also)
 	}
 	var out []string
