@@ -109,6 +109,7 @@ func situationsOfPodsThatDoNotWait() []situation {
 // A pod that does not wait for an image is told so, with what a new pull would meet, and
 // nothing that the kubelet does not do.
 func TestAnswersForPodsThatDoNotWait(t *testing.T) {
+	noSandbox := check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent", "namespace", "shop", "name", "web"))
 	absent := check("local/"+host, KindImage, Pass, "", ev("present", "false"))
 	waits := func(what string) Check { return podThat("waiting", ev("waitsFor", what, "owner", "deployment/web")) }
 	for _, tt := range []struct {
@@ -146,6 +147,9 @@ func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 		{"after an init container", all(podThat("initializing", ev("waitsFor", "init/first")), pullable()), []string{
 			"why container app is initializing; a new pull would work now",
 		}, nil},
+		{"no volume", all(noSandbox, ladder("", "")), []string{
+			"why as seen by pod fix see which volume or network it waits for: kubectl -n shop describe pod web",
+		}, []string{"to confirm"}},
 		{"cannot start", all(waits("start"), pullable()), []string{"all of it: kubectl -n shop describe pod web"}, nil},
 		{"crashes", all(waits("restart"), pullable()), []string{"see why it ended: kubectl -n shop logs web -c app"}, nil},
 		{"other architecture", all(failsToExecute(), here("linux/arm64"), pullable()), []string{

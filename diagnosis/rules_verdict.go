@@ -85,9 +85,7 @@ func verdictsBeforeThePull() []verdictRule {
 			return e.verdictIf(o, e.obstacle.Found())
 		}},
 		{"sandbox-not-ready", "the pod has no sandbox yet, and the path is not blocked", func(e *evaluation) (report.Verdict, bool) {
-			v := likely(report.NotAPullProblem, report.IDPod)
-			v.WouldDecide = []string{"check what the pod is waiting for: a volume, its network; kubectl describe pod shows it"}
-			return v, e.Creating() && e.NoSandbox() && !e.obstacle.Found()
+			return likely(report.NotAPullProblem, report.IDPod), e.Creating() && e.NoSandbox() && !e.obstacle.Found()
 		}},
 	}
 }

@@ -54,7 +54,7 @@ func (p Pod) answerFor(c Container, w PendingImage) (a answer, ok bool) {
 		return c.runs(name), true
 	case c.Reason == "PodInitializing" && !c.Next:
 		return p.initializes(c, name), true
-	case w.ImageReady() || c.State.End != nil:
+	case w.ImageReady(), c.State.End != nil && c.Reason == "":
 		return c.stopped(name, p.Namespace), true
 	}
 	return answer{}, false

@@ -149,6 +149,15 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestNoAnswer checks that a container that the kubelet creates again, as after a restart of
+// the node, may wait for its image.
+func TestNoAnswer(t *testing.T) {
+	p := newPod(aPod(inStatus(waits("ContainerCreating", ""), runEnded("Error", 255, ""), 1)), "pullprobe")
+	if c := Check(p, p.AllImages(born)[0], "node-a"); c.Cause != "" || c.Evidence["state"] != "" {
+		t.Errorf("%+v", c)
+	}
+}
+
 // TestExecFormat checks who is said to have reported a program that is not for this node.
 // The container's log is anyone's.
 func TestExecFormat(t *testing.T) {
