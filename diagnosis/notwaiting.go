@@ -72,7 +72,11 @@ func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
 		summary += "; whether a new pull would work is not known: " + v.Summary
 		v.Fix = ""
 	default:
-		summary += "; a new pull would fail: " + string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): " + v.Summary
+		would := "; a new pull would fail: "
+		if v.Cause == report.PlatformMismatch {
+			would = "; it could not run here: "
+		}
+		summary += would + string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): " + v.Summary
 		v.Also = append([]report.Cause{v.Cause}, v.Also...)
 	}
 	none := confirmed(report.NotAPullProblem, append([]string{report.IDPod}, v.Because...)...)

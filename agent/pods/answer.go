@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -45,11 +46,13 @@ func (p Pod) over() answer {
 
 // answerFor returns what a container does that has its image, or does not need it yet; ok is
 // false if it may wait for its image.
-func (p Pod) answerFor(c Container, w PendingImage) (a answer, ok bool) {
+func (p Pod) answerFor(c Container, w PendingImage, now time.Time) (a answer, ok bool) {
 	name := "container " + c.Name
 	switch {
 	case w.Failing || w.Creating || c.About != "":
 		return answer{}, false
+	case c.restarted(now):
+		return c.startedAgain(name), true
 	case !c.State.Running.IsZero():
 		return c.runs(name), true
 	case c.Reason == "PodInitializing" && !c.Next:
@@ -58,6 +61,32 @@ func (p Pod) answerFor(c Container, w PendingImage) (a answer, ok bool) {
 		return c.stopped(name, p.Namespace), true
 	}
 	return answer{}, false
+}
+
+// settleTime is how long a container has to run after a failure before it counts as running:
+// one that crashes at its start is seen to run, too. It is the kubelet's shortest back-off.
+const settleTime = 10 * time.Second
+
+// restarted reports whether the container has just been started again after a failure.
+func (c Container) restarted(now time.Time) bool {
+	s := c.State
+	return !s.Running.IsZero() && now.Sub(s.Running) < settleTime && s.End != nil && s.End.Code != 0
+}
+
+// startedAgain returns the answer for a container that has just been started again.
+func (c Container) startedAgain(name string) answer {
+	return answer{report.ContainerCrashed, "restarted", fmt.Sprintf("%s has its image and was started again at %s (%s); before that: %s",
+		name, report.Time(c.State.Running), restarts(c.State.Restarts), c.State.End.text())}
+}
+
+// Covers reports whether a list has all that there is to say of an image: it has the image,
+// and nothing else is known of what the container does.
+func (p Pod) Covers(list []PendingImage, w PendingImage) bool {
+	c, _ := p.containerNamed(w.Container)
+	_, does := p.answerFor(c, w, time.Time{})
+	return slices.ContainsFunc(list, func(o PendingImage) bool {
+		return o.Image == w.Image && (o.Container == w.Container || !does)
+	})
 }
 
 // runs returns the answer for a container that runs.
@@ -198,7 +227,7 @@ func addAnswer(c *report.Check, a answer, container Container) {
 		return // whether the image could be pulled is still of interest
 	}
 	c.Cause = report.NotAPullProblem
-	if s.End != nil && s.Running.IsZero() {
+	if s.End != nil {
 		c.Evidence[report.KeyExitCode] = strconv.Itoa(int(s.End.Code))
 		if s.End.started() && s.End.Ran.Seconds() <= atOnce {
 			c.Evidence[report.KeyAtOnce] = report.True

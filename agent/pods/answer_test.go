@@ -62,6 +62,10 @@ func TestAnswers(t *testing.T) {
 		{"runs", inStatus(running, none, 0), "running", "", "", report.Pass, "container c has been running since 2026-"},
 		{"runs again", inStatus(running, runEnded("OOMKilled", 137, canary), 2), "running", "", "", report.Pass,
 			"2 restarts; before that: exit code 137 (OOMKilled) at "},
+		{"has just been started again", inStatus(
+			corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at(3595)}}, runEnded("Error", 255, ""), 2,
+		), "crashed", "restarted", report.NotAPullProblem, report.Pass,
+			"was started again at 2026-11-21 04:59:55 UTC (2 restarts); before that: exit code 255 (Error)"},
 		{"is not ready", func(p *corev1.Pod) {
 			inStatus(running, none, 0)(p)
 			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{}
@@ -130,7 +134,7 @@ func TestAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPod(aPod(tt.edit), "pullprobe")
 			images := p.AllImages(born)
-			c := Check(p, images[len(images)-1], "node-a")
+			c := Check(p, images[len(images)-1], "node-a", born.Add(time.Hour))
 			if c.Outcome != tt.outcome || c.Cause != tt.cause || c.Evidence["state"] != tt.state || c.Evidence["waitsFor"] != tt.waits {
 				t.Errorf("got %v %q state=%q waitsFor=%q", c.Outcome, c.Cause, c.Evidence["state"], c.Evidence["waitsFor"])
 			}
@@ -149,11 +153,38 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestSameImage checks that each container of a pod is told about that does something of its
+// own, and of those that wait one.
+func TestSameImage(t *testing.T) {
+	three := func(states ...corev1.ContainerState) (out string) {
+		p := aPod(func(p *corev1.Pod) {
+			p.Spec.Containers = nil
+			for i, state := range states {
+				name := string(rune('a' + i))
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: name, Image: "registry.example/app:1"})
+				p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, State: state})
+			}
+		})
+		for _, w := range newPod(p, "pullprobe").AllImages(born) {
+			out += w.Container
+		}
+		return out
+	}
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: at(5)}}
+	creating := waits("ContainerCreating", "")
+	if got := three(running, creating, runEnded("Error", 1, "")); got != "ac" {
+		t.Errorf("one runs, one waits, one crashes: %q", got)
+	}
+	if got := three(creating, creating, creating); got != "a" {
+		t.Errorf("all wait: %q", got)
+	}
+}
+
 // TestNoAnswer checks that a container that the kubelet creates again, as after a restart of
 // the node, may wait for its image.
 func TestNoAnswer(t *testing.T) {
 	p := newPod(aPod(inStatus(waits("ContainerCreating", ""), runEnded("Error", 255, ""), 1)), "pullprobe")
-	if c := Check(p, p.AllImages(born)[0], "node-a"); c.Cause != "" || c.Evidence["state"] != "" {
+	if c := Check(p, p.AllImages(born)[0], "node-a", born.Add(time.Hour)); c.Cause != "" || c.Evidence["state"] != "" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -178,7 +209,7 @@ func TestExecFormat(t *testing.T) {
 		{"of a hook, which may quote the application", "", "", waits("PostStartHookError", execOther)},
 	} {
 		p := newPod(aPod(inStatus(tt.now, corev1.ContainerState{}, 0)), "pullprobe")
-		c := Check(p, p.AllImages(born)[0], "node-a")
+		c := Check(p, p.AllImages(born)[0], "node-a", born.Add(time.Hour))
 		got, atOnce := c.Evidence["execFormat"], c.Evidence["atOnce"]
 		if got != tt.want || atOnce != tt.atOnce || (c.Outcome == report.Fail) != (got == "runtime") {
 			t.Errorf("%s: %q, %v, atOnce=%q", tt.name, got, c.Outcome, atOnce)
@@ -212,7 +243,7 @@ func TestSources(t *testing.T) {
 	w := p.AllImages(born)[0]
 	w.Sandbox = SandboxAbsent
 	const want = "its volumes need ConfigMap settings, PersistentVolumeClaim data, Secret key and 1 more"
-	if c := Check(p, w, "node-a"); !strings.HasSuffix(c.Summary, want) || c.Evidence["creating"] != "true" {
+	if c := Check(p, w, "node-a", born.Add(time.Hour)); !strings.HasSuffix(c.Summary, want) || c.Evidence["creating"] != "true" {
 		t.Errorf("%q", c.Summary)
 	}
 }

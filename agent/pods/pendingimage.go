@@ -149,9 +149,9 @@ func (p Pod) AllImages(now time.Time) []PendingImage {
 	out := p.PendingImages(now)
 	for _, c := range p.Containers {
 		for _, image := range append([]string{c.Image}, c.Volumes...) {
-			if !slices.ContainsFunc(out, func(w PendingImage) bool { return w.Image == image }) {
-				w := PendingImage{Container: c.Name, Image: image, Policy: c.policy(image), Since: p.wantedSince(c)}
-				w.setState(c)
+			w := PendingImage{Container: c.Name, Image: image, Policy: c.policy(image), Since: p.wantedSince(c)}
+			w.setState(c)
+			if !p.Covers(out, w) {
 				out = append(out, w)
 			}
 		}

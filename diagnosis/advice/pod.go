@@ -15,7 +15,7 @@ func (a adviser) fixOfPod() string {
 	const describe = "\nkubectl -n {ns} describe pod {pod}"
 	what, rest, named := strings.Cut(pod[report.KeyWaitsFor], "/")
 	switch {
-	case named || what == "start" || what == "restart":
+	case named || what == "start" || what == "restart" || what == "restarted":
 	case pod[report.KeySandbox] == "absent":
 		return "see which volume or network it waits for:" + describe
 	default:
@@ -33,6 +33,8 @@ func (a adviser) fixOfPod() string {
 		return "see what init container " + rest + " does:\nkubectl -n {ns} logs {pod} -c " + rest
 	case "start":
 		return "correct what the message names in {owner}; all of it:" + describe
+	case "restarted":
+		return "see why it ended:\nkubectl -n {ns} logs {pod} -c {container} --previous"
 	case "restart":
 		return "see why it ended:\nkubectl -n {ns} logs {pod} -c {container}"
 	}
