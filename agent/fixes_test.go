@@ -154,7 +154,7 @@ func (w workload) fix(cause report.Cause) string {
 			ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass, Target: "registry.lab/app:v9",
 			Evidence: map[string]string{report.KeyDomain: "registry.lab", report.KeyPath: "app", report.KeyTag: "v9"},
 		},
-		pods.Check(p, image, "node-a", time.Now()),
+		pods.Check(p, image, "node-a"),
 		{ID: report.RegistryID("registry.lab"), Kind: report.KindRegistry, Outcome: report.Pass, Evidence: map[string]string{report.KeyIsRegistry: report.True}},
 		manifest,
 	}).Fix

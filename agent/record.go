@@ -46,7 +46,7 @@ type podImage struct {
 
 // newPodImage collects what is known of one image of a pod before it is examined.
 func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeRequest) podImage {
-	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, r.node, time.Now())}
+	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, r.node)}
 	i.old, i.exists = r.results.get(p.UID, w.Container, w.Image)
 	i.cause = i.check.Cause
 	if i.cause == report.Undetermined && i.exists && i.old.kubeletCause != "" {

@@ -46,12 +46,12 @@ func (p Pod) over() answer {
 
 // answerFor returns what a container does that has its image, or does not need it yet; ok is
 // false if it may wait for its image.
-func (p Pod) answerFor(c Container, w PendingImage, now time.Time) (a answer, ok bool) {
+func (p Pod) answerFor(c Container, w PendingImage) (a answer, ok bool) {
 	name := "container " + c.Name
 	switch {
 	case w.Failing || w.Creating || c.About != "":
 		return answer{}, false
-	case c.restarted(now):
+	case c.restarted(w.Seen):
 		return c.startedAgain(name), true
 	case !c.State.Running.IsZero():
 		return c.runs(name), true
@@ -83,7 +83,7 @@ func (c Container) startedAgain(name string) answer {
 // and nothing else is known of what the container does.
 func (p Pod) Covers(list []PendingImage, w PendingImage) bool {
 	c, _ := p.containerNamed(w.Container)
-	_, does := p.answerFor(c, w, time.Time{})
+	_, does := p.answerFor(c, w)
 	return slices.ContainsFunc(list, func(o PendingImage) bool {
 		return o.Image == w.Image && (o.Container == w.Container || !does)
 	})

@@ -133,8 +133,8 @@ func TestAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPod(aPod(tt.edit), "pullprobe")
-			images := p.AllImages(born)
-			c := Check(p, images[len(images)-1], "node-a", born.Add(time.Hour))
+			images := p.AllImages(born.Add(time.Hour))
+			c := Check(p, images[len(images)-1], "node-a")
 			if c.Outcome != tt.outcome || c.Cause != tt.cause || c.Evidence["state"] != tt.state || c.Evidence["waitsFor"] != tt.waits {
 				t.Errorf("got %v %q state=%q waitsFor=%q", c.Outcome, c.Cause, c.Evidence["state"], c.Evidence["waitsFor"])
 			}
@@ -184,7 +184,7 @@ func TestSameImage(t *testing.T) {
 // the node, may wait for its image.
 func TestNoAnswer(t *testing.T) {
 	p := newPod(aPod(inStatus(waits("ContainerCreating", ""), runEnded("Error", 255, ""), 1)), "pullprobe")
-	if c := Check(p, p.AllImages(born)[0], "node-a", born.Add(time.Hour)); c.Cause != "" || c.Evidence["state"] != "" {
+	if c := Check(p, p.AllImages(born)[0], "node-a"); c.Cause != "" || c.Evidence["state"] != "" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -209,7 +209,7 @@ func TestExecFormat(t *testing.T) {
 		{"of a hook, which may quote the application", "", "", waits("PostStartHookError", execOther)},
 	} {
 		p := newPod(aPod(inStatus(tt.now, corev1.ContainerState{}, 0)), "pullprobe")
-		c := Check(p, p.AllImages(born)[0], "node-a", born.Add(time.Hour))
+		c := Check(p, p.AllImages(born)[0], "node-a")
 		got, atOnce := c.Evidence["execFormat"], c.Evidence["atOnce"]
 		if got != tt.want || atOnce != tt.atOnce || (c.Outcome == report.Fail) != (got == "runtime") {
 			t.Errorf("%s: %q, %v, atOnce=%q", tt.name, got, c.Outcome, atOnce)
@@ -243,7 +243,7 @@ func TestSources(t *testing.T) {
 	w := p.AllImages(born)[0]
 	w.Sandbox = SandboxAbsent
 	const want = "its volumes need ConfigMap settings, PersistentVolumeClaim data, Secret key and 1 more"
-	if c := Check(p, w, "node-a", born.Add(time.Hour)); !strings.HasSuffix(c.Summary, want) || c.Evidence["creating"] != "true" {
+	if c := Check(p, w, "node-a"); !strings.HasSuffix(c.Summary, want) || c.Evidence["creating"] != "true" {
 		t.Errorf("%q", c.Summary)
 	}
 }

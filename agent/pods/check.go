@@ -8,8 +8,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Check returns what the kubelet reports of one image of a pod, as of now.
-func Check(p Pod, w PendingImage, node string, now time.Time) report.Check {
+// Check returns what the kubelet reports of one image of a pod.
+func Check(p Pod, w PendingImage, node string) report.Check {
 	c := report.Check{ID: report.IDPod, Kind: report.KindPod, Target: p.String(), Outcome: report.Pass, Evidence: map[string]string{
 		report.KeyNamespace:      p.Namespace,
 		report.KeyName:           p.Name,
@@ -32,7 +32,7 @@ func Check(p Pod, w PendingImage, node string, now time.Time) report.Check {
 		}
 	}
 	container, _ := p.containerNamed(w.Container)
-	does, known := p.answerFor(container, w, now)
+	does, known := p.answerFor(container, w)
 	switch {
 	case p.Over():
 		addAnswer(&c, p.over(), Container{})

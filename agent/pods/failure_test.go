@@ -56,7 +56,7 @@ func TestAboutOtherImage(t *testing.T) {
 			continue
 		}
 		w := list[0]
-		c := Check(p, w, "n", born)
+		c := Check(p, w, "n")
 		if w.Failing || !w.Creating || c.Cause != "" || c.Outcome != report.Pass || c.Evidence[report.KeyAboutImage] != tt.want ||
 			c.Evidence[report.KeyMessage]+c.Evidence[report.KeyCould] != "" || strings.Contains(c.Summary, "waits for something else") {
 			t.Errorf("%s: %+v of %+v", tt.image, c, w)

@@ -245,7 +245,7 @@ func TestCheck(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := Check(p, tt.w, "node-a", born.Add(time.Hour))
+			c := Check(p, tt.w, "node-a")
 			if c.Outcome != tt.outcome || c.Cause != tt.cause || (c.Evidence["creating"] == "true") != tt.creating {
 				t.Errorf("got %v %q creating=%q: %s", c.Outcome, c.Cause, c.Evidence["creating"], c.Summary)
 			}
@@ -258,7 +258,7 @@ func TestCheck(t *testing.T) {
 func TestNeverIsProvenByTheReason(t *testing.T) {
 	const message = `Container image "r.example/app:1" is not present with pull policy of Never`
 	for reason, proven := range map[string]string{"ErrImageNeverPull": "true", "ErrImagePull": ""} {
-		if c := Check(Pod{}, PendingImage{Failing: true, Reason: reason, Message: message}, "node-a", born.Add(time.Hour)); c.Evidence["proven"] != proven {
+		if c := Check(Pod{}, PendingImage{Failing: true, Reason: reason, Message: message}, "node-a"); c.Evidence["proven"] != proven {
 			t.Errorf("%s: proven=%q", reason, c.Evidence["proven"])
 		}
 	}
