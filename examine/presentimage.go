@@ -1,12 +1,12 @@
 package examine
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/containerd/platforms"
 
 	"github.com/pullprobe/pullprobe/cri"
-	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
@@ -19,31 +19,34 @@ func presentImage(ref reference.Ref, image cri.Image, platform string, files run
 	if image.ID == "" {
 		return report.Check{}
 	}
-	facts := evidence.Facts{report.KeyImageID: image.ID, report.KeyDigest: digestIn(image, ref.Domain+"/"+ref.Path)}
+	id, digest := report.Clean(image.ID, 80), digestIn(image, ref.Domain+"/"+ref.Path)
 	c := report.Check{
 		ID:      report.LocalImageID(ref.Domain),
 		Kind:    report.KindImage,
 		Host:    ref.Domain,
 		Target:  ref.String(),
 		Outcome: report.Pass,
-		Summary: "its image is on the node (" + facts[report.KeyDigest] + ", " + report.Bytes(image.Size) + ")",
+		Summary: "its image is on the node (" + cmp.Or(digest, id) + ", " + report.Bytes(image.Size) + ")",
 	}
-	if facts[report.KeyDigest] == "" {
-		c.Summary = "its image is on the node (" + report.Clean(image.ID, 80) + ", " + report.Bytes(image.Size) + ")"
+	c.Evidence = map[string]string{report.KeyImageID: id}
+	if digest != "" {
+		c.Evidence[report.KeyDigest] = digest
 	}
-	if has, err := platforms.Parse(image.Platform); image.Platform != "" && err == nil {
-		wanted := wantedPlatform(platform)
-		facts[report.KeyPlatform], facts[report.KeyWanted] = evidence.Word(platforms.Format(has), 60), platforms.Format(wanted)
-		switch same := has.OS == wanted.OS && has.Architecture == wanted.Architecture; {
-		case same, platforms.Only(wanted).Match(has), has.Architecture == "wasm":
-		case files != nil && registry.Emulates(files, has.Architecture):
-			facts[report.KeyEmulated] = report.True
-		default:
-			c.Outcome, c.Cause = report.Fail, report.PlatformMismatch
-			c.Summary = ref.String() + " on this node is built for " + facts[report.KeyPlatform] + ", this node is " + facts[report.KeyWanted]
-		}
+	has, err := platforms.Parse(image.Platform)
+	if image.Platform == "" || err != nil {
+		return c
 	}
-	c.Evidence = facts.Checked()
+	wanted := wantedPlatform(platform)
+	c.Evidence[report.KeyPlatform], c.Evidence[report.KeyWanted] = report.Clean(platforms.Format(has), 60), platforms.Format(wanted)
+	switch same := has.OS == wanted.OS && has.Architecture == wanted.Architecture; {
+	case same, platforms.Only(wanted).Match(has), has.Architecture == "wasm":
+	case files != nil && registry.Emulates(files, has.Architecture):
+		c.Evidence[report.KeyEmulated] = report.True
+	default:
+		c.Outcome, c.Cause = report.Fail, report.PlatformMismatch
+		c.Summary = ref.String() + " on this node is built for " + c.Evidence[report.KeyPlatform] +
+			", this node is " + c.Evidence[report.KeyWanted]
+	}
 	return c
 }
 
@@ -60,7 +63,7 @@ func wantedPlatform(platform string) platforms.Platform {
 func digestIn(image cri.Image, repository string) string {
 	for _, name := range image.Digests {
 		if digest, ok := strings.CutPrefix(name, repository+"@"); ok {
-			return digest
+			return report.Clean(digest, 100)
 		}
 	}
 	return ""
