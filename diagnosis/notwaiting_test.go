@@ -34,7 +34,7 @@ func failsToExecute() Check {
 func here(platform string, edits ...edit) Check {
 	c := check("local/"+host+"/image", KindImage, Pass, "", append([]edit{
 		ev("imageID", oneDigest, "digest", oneDigest, "platform", platform, "wanted", "linux/amd64"),
-		saying("its image is on the node (" + oneDigest + ", 1.0 MiB)"),
+		saying("the image is on the node (" + oneDigest + ", 1.0 MiB)"),
 	}, edits...)...)
 	if platform != "linux/amd64" {
 		c.Outcome, c.Cause, c.Summary = Fail, PlatformMismatch, host+"/app:1 on this node is built for "+platform+", this node is linux/amd64"
@@ -118,7 +118,7 @@ func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 		has, lack []string
 	}{
 		{"runs", all(podThat("running"), here("linux/amd64"), pullable()), []string{
-			"why container app is running; its image is on the node (" + oneDigest + ", 1.0 MiB); a new pull would work now",
+			"why container app is running; the image is on the node (" + oneDigest + ", 1.0 MiB); a new pull would work now",
 		}, nil},
 		{"tag is gone", all(podThat("running"), here("linux/amd64"), ladder(KindManifest, TagNotFound)), []string{
 			"; a new pull would fail: cluster-config / TagNotFound (likely): ", "also TagNotFound", "fix ",

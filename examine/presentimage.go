@@ -26,7 +26,7 @@ func presentImage(ref reference.Ref, image cri.Image, platform string, files run
 		Host:    ref.Domain,
 		Target:  ref.String(),
 		Outcome: report.Pass,
-		Summary: "its image is on the node (" + cmp.Or(digest, id) + ", " + report.Bytes(image.Size) + ")",
+		Summary: "the image is on the node (" + cmp.Or(digest, id) + ", " + report.Bytes(image.Size) + ")",
 	}
 	c.Evidence = map[string]string{report.KeyImageID: id}
 	if digest != "" {

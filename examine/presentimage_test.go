@@ -48,14 +48,14 @@ func TestPresentImage(t *testing.T) {
 		if c.Outcome != tt.want || c.Is(report.KeyEmulated) != tt.emulated || c.Evidence[report.KeyDigest] != digest {
 			t.Errorf("%s: %+v", tt.name, c)
 		}
-		if want := "its image is on the node (" + digest + ", 3.0 MiB)"; tt.want == report.Pass && c.Summary != want {
+		if want := "the image is on the node (" + digest + ", 3.0 MiB)"; tt.want == report.Pass && c.Summary != want {
 			t.Errorf("%s: %q", tt.name, c.Summary)
 		}
 	}
 	if c := presentImage(ref, cri.Image{}, "", nil); c.ID != "" {
 		t.Errorf("an image that is not there: %+v", c)
 	}
-	if c := presentImage(ref, cri.Image{ID: "sha256:1", Size: 1}, "", nil); c.Summary != "its image is on the node (sha256:1, 1 B)" {
+	if c := presentImage(ref, cri.Image{ID: "sha256:1", Size: 1}, "", nil); c.Summary != "the image is on the node (sha256:1, 1 B)" {
 		t.Errorf("an image that was loaded: %q", c.Summary)
 	}
 }

@@ -98,7 +98,7 @@ func TestPodsThatDoNotWait(t *testing.T) {
 		fix         string   // a part of the fix; its commands are run
 	}{
 		{"runs", "registry.lab/app:1", nil, runs, "none Healthy likely", []string{
-			"container app has been running since ", "; its image is on the node (sha256:", "; a new pull would work now",
+			"container app has been running since ", "; the image is on the node (sha256:", "; a new pull would work now",
 		}, ""},
 		{"untold", untold, func(p *corev1.Pod) { p.Spec.Containers[0].ImagePullPolicy = corev1.PullIfNotPresent }, runs,
 			"none NotAPullProblem confirmed",
