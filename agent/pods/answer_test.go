@@ -88,7 +88,7 @@ func TestAnswers(t *testing.T) {
 			"waiting", "start", report.NotAPullProblem, report.Pass, "cannot be created: "},
 		{"no program", inStatus(waits("RunContainerError", notStarted+`"/nope": stat /nope: no such file or directory`),
 			runEnded("StartError", 128, notStarted+`"/nope": stat /nope: no such file or directory`), 3),
-			"crashed", "start", report.NotAPullProblem, report.Pass, `cannot be started: failed to create containerd task`},
+			"crashed", "start", report.NotAPullProblem, report.Pass, `cannot be started: exec: "/nope": stat /nope: no such file or directory`},
 		{"no program, between two starts", inStatus(waits("CrashLoopBackOff", "back-off 40s restarting failed container=c pod=p_ns(u)"),
 			runEnded("StartError", 128, notStarted+`"/nope": stat /nope: no such file or directory`), 3),
 			"crashed", "start", report.NotAPullProblem, report.Pass, `"/nope": stat /nope: no such file or directory`},

@@ -99,11 +99,21 @@ func compiled(pattern string) func() *regexp.Regexp {
 // quotes it: a whole command in one string, which may have a password.
 var commandInMessage = compiled(`exec: \\?"[^"]*\s`)
 
-// runtimeMessage returns the part of a runtime's message that is kept; nothing if it quotes a
-// whole command.
+// runcPrefixes are the steps that a message of runc begins with, the last one first
+// (libcontainer/process_linux.go).
+var runcPrefixes = []string{"error during container init: ", "unable to start container process: "}
+
+// runtimeMessage returns the part of a runtime's message that is kept: without the steps that
+// led there, and nothing if it quotes a whole command.
 func runtimeMessage(message string) string {
 	if commandInMessage().MatchString(message) {
 		return ""
+	}
+	for _, prefix := range runcPrefixes {
+		if _, rest, ok := strings.Cut(message, prefix); ok {
+			message = rest
+			break
+		}
 	}
 	return bounded(strings.TrimSpace(message), 1<<10)
 }
