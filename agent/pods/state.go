@@ -100,7 +100,7 @@ func compiled(pattern string) func() *regexp.Regexp {
 var commandInMessage = compiled(`exec: \\?"[^"]*\s`)
 
 // runcPrefixes are the steps that a message of runc begins with, the last one first
-// (libcontainer/process_linux.go).
+// (libcontainer, container_linux.go and process_linux.go).
 var runcPrefixes = []string{"error during container init: ", "unable to start container process: "}
 
 // runtimeMessage returns the part of a runtime's message that is kept: without the steps that
