@@ -103,12 +103,15 @@ func (r *reconciler) reconcile(ctx context.Context, uid types.UID) (complete boo
 	var left reconcileResult
 	waiting, requeueAt := r.images.pending(ctx, p, now)
 	left.requeueAt = earliest(p.NextOverdue(now), requeueAt)
-	images := waiting
-	if request.pending() {
-		images = r.images.all(ctx, p, waiting, now)
-	}
 	r.recorder.dropOld(p, waiting)
 	r.announcer.reconciled(p, waiting, now)
+	images := waiting
+	switch {
+	case request.pending() && p.Over():
+		r.recorder.recordOver(p, request)
+	case request.pending():
+		images = r.images.all(ctx, p, waiting, now)
+	}
 	for _, image := range images {
 		left.add(r.reconcileImage(ctx, p, image, request))
 	}

@@ -154,6 +154,7 @@ func situations() []situation {
 		situationsOfLayers(),
 		situationsOfWeakChecks(),
 		situationsOfThingsBetween(),
+		situationsOfPodsThatDoNotWait(),
 	)
 }
 

@@ -70,6 +70,10 @@ const (
 	KeyCreating       = "creating"       // true: the kubelet is creating the container and has reported no failure
 	KeySince          = "since"          // when the kubelet began with the container
 	KeySandbox        = "sandbox"        // the pod's sandbox: ready, absent, unknown
+	KeyState          = "state"          // what a pod or container does that does not wait for the image: one of the values below
+	KeyWaitsFor       = "waitsFor"       // what it waits for instead
+	KeyAtOnce         = "atOnce"         // true: its last run ended within a second
+	KeyExecFormat     = "execFormat"     // who reported "exec format error": runtime, log
 	KeyAboutImage     = "aboutImage"     // the image of the kubelet's last message, which the container no longer has
 
 	// queue

@@ -43,6 +43,7 @@ func (a adviser) fixTemplate() string {
 		return "use the existing " + what + a.use(image) + "\nor " + a.orElse()
 	}
 	special := cmp.Or(
+		a.fixOfPod(),
 		a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfSecret(), a.fixOfLayers(),
 		a.fixOfAnswer(), a.fixOfTrust(), a.fixOfPlatform(), a.fixOfNode(),
 	)

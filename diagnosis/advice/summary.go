@@ -14,6 +14,9 @@ import (
 // runtime's message.
 func Summary(e *facts.Evidence, v report.Verdict) string {
 	s := Fill(e, v, v.Cause.Meaning())
+	if pod := e.Get(report.IDPod); v.Cause == report.NotAPullProblem && (pod.Evidence[report.KeyState] != "" || e.NoSandbox()) {
+		return pod.Summary // it says what the pod does instead
+	}
 	if len(v.Because) == 0 || v.Fault == report.FaultNone {
 		return s
 	}
