@@ -48,6 +48,15 @@ const (
 	KeyComplaint  = "complaint"  // what is wrong with an invalid name
 	KeyParser     = "parser"     // the same, as containerd's parser reports it
 
+	KeySuggestImage = "suggestImage" // the name of an image that may be meant
+
+	// reference/suggested
+
+	KeySuggestHost     = "suggestHost"     // a registry that may be meant
+	KeyUsedBy          = "usedBy"          // how many other pods of the node run images of that registry
+	KeyUsedByNamespace = "usedByNamespace" // how many of them are in the pod's namespace
+	KeyMissingThere    = "missingThere"    // true: that registry does not have the image
+
 	// pod
 
 	KeyNamespace      = "namespace"      // the pod's namespace
