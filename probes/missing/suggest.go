@@ -39,23 +39,44 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpcli
 // is never named: a private sibling is no typo.
 func (x *explainer) suggestRepository(ctx context.Context) string {
 	m := x.manifest
-	candidates := similar.GuessRepositories(m.Ref.Domain, m.Ref.Path)
-	if !m.Login.IsToken {
-		// A token for one repository gives no access to the catalog.
-		candidates = append(similar.Repositories(m.Ref.Path, x.catalog(ctx)), candidates...)
-	}
-	for _, path := range without(candidates, m.Ref.Path) {
-		if x.exists(ctx, path, m.Ref.TagOrDigest()) {
-			return path
+	var tried []string
+	for _, candidates := range []func() []string{
+		x.neighbors,
+		func() []string { return similar.Repositories(m.Ref.Path, x.catalog(ctx)) },
+		func() []string { return similar.GuessRepositories(m.Ref.Domain, m.Ref.Path) },
+	} {
+		for _, path := range without(candidates(), m.Ref.Path) {
+			if slices.Contains(tried, path) {
+				continue
+			}
+			tried = append(tried, path)
+			if x.exists(ctx, path, m.Ref.TagOrDigest()) {
+				return path
+			}
 		}
 	}
 	return ""
 }
 
-// catalog returns the beginning of the registry's list of repositories; nil if
-// the registry does not show one.
+// neighbors returns those repositories that are known without a request.
+func (x *explainer) neighbors() []string {
+	m := x.manifest
+	if m.Neighbors == nil {
+		return nil
+	}
+	return similar.Repositories(m.Ref.Path, m.Neighbors())
+}
+
+// catalog returns the beginning of the registry's list of repositories; nil if the registry
+// does not show one. A token for one repository gives no access to it, and a login of the
+// node may show the repositories of all teams to the owner of one pod.
 func (x *explainer) catalog(ctx context.Context) []string {
 	m := x.manifest
+	source := m.Login.Cred.Source
+	ofPod := strings.HasPrefix(source, "secret ") || strings.HasPrefix(source, "file ")
+	if m.Login.IsToken || !m.Login.Anonymous() && !ofPod {
+		return nil
+	}
 	address := m.Host.Scheme + "://" + m.Host.Host + strings.TrimSuffix(m.Host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
 	rep, err := m.Client.Send(ctx, httpclient.Request{

@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"github.com/pullprobe/pullprobe/evidence"
 )
 
-// maxMeant is the longest name that is corrected, in bytes.
-const maxMeant = 512
+// maxMeant is the longest name that is corrected, in bytes: it must be whole in the evidence.
+const maxMeant = evidence.MaxValue
 
 // Meant returns the valid name that was probably meant by an invalid one: what people
 // write before, between and after the parts of a name is corrected, and nothing is added.
@@ -23,7 +25,7 @@ func Meant(image string) string {
 	}
 	name, tail := cutTail(name)
 	name = strings.ToLower(strings.Trim(manySlashes.ReplaceAllString(name, "/"), "/")) + tail
-	if _, err := reference.ParseDockerRef(name); err != nil || name == image {
+	if _, err := reference.ParseDockerRef(name); err != nil || name == image || len(name) > maxMeant {
 		return ""
 	}
 	return name

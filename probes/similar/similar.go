@@ -157,7 +157,7 @@ func Repositories(path string, paths []string) []string {
 		switch d := distance(path, p); {
 		case spelling(p) == spelling(path):
 			return 1
-		case d <= 2 && d < len(last):
+		case d <= 2 && d < len(last) && !setApart(path, p):
 			return 1 + d
 		case last == other:
 			return 4 // in another project
@@ -173,6 +173,24 @@ func Repositories(path string, paths []string) []string {
 		}
 	}
 	return out
+}
+
+// setApart reports whether two names differ in a number, or in a word of one or two
+// letters: app1 and app2, team-a and team-b are two things, and no typo.
+func setApart(a, b string) bool {
+	words := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("/-_.", r) })
+	}
+	x, y := words(a), words(b)
+	if digits(a) != digits(b) || len(x) != len(y) {
+		return digits(a) != digits(b)
+	}
+	for i := range x {
+		if x[i] != y[i] && len(x[i]) <= 2 && len(y[i]) <= 2 {
+			return true
+		}
+	}
+	return false
 }
 
 // GuessRepositories returns repositories that may have been meant, for a registry
