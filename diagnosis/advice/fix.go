@@ -30,7 +30,14 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 		}
 		return "not known yet; to find out: " + question
 	}
-	return a.names.Fill(a.names.WithoutBlanks(a.Cause, cmp.Or(a.fixOfDetour(), a.fixOfExisting(), a.fixTemplate()+a.orSuggested())))
+	fix := a.fixOfDetour()
+	if fix == "" {
+		fix = a.fixOfExisting()
+	}
+	if fix == "" {
+		fix = a.fixTemplate()
+	}
+	return a.names.Fill(a.names.WithoutBlanks(a.Cause, fix+a.orSuggested(fix)))
 }
 
 // fixOfExisting returns the fix where an image exists that may be meant.

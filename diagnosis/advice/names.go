@@ -81,11 +81,11 @@ func (a adviser) usedBy() string {
 	return "another pod of this node uses it"
 }
 
-// orSuggested returns what to do, beside a fix, if an image that exists in another registry is
-// meant. Whose fault it is does not depend on that.
-func (a adviser) orSuggested() string {
+// orSuggested returns what to do, beside a fix that does not name it, if an image that exists
+// in another registry is meant. Whose fault it is does not depend on that.
+func (a adviser) orSuggested(fix string) string {
 	image, _ := a.suggestedImage()
-	if image == "" || !a.Cause.OnTheNetwork() && !a.Cause.AboutLogin() {
+	if image == "" || strings.Contains(fix, image) || !a.Cause.OnTheNetwork() && a.Cause.Stage() != report.StageAnswer {
 		return ""
 	}
 	return "\nor, if " + image + " is meant, use that" + a.use(image)
