@@ -82,7 +82,7 @@ func oneTypo(name, other string) bool {
 func mistyped(word, meant string, topLevel bool) bool {
 	d := distance(word, meant)
 	switch n := len(meant); {
-	case n >= 8:
+	case n >= longWord:
 		return d <= 2
 	case n >= 4, topLevel && n == 3:
 		return d == 1
