@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -274,5 +276,70 @@ func TestInRegistryOf(t *testing.T) {
 		if c, ok := inRegistryOf(ref, strings.Fields(tt.running)); c.image != tt.want || ok != (tt.want != "") {
 			t.Errorf("%s among %s: %q, want %q", tt.image, tt.running, c.image, tt.want)
 		}
+	}
+}
+
+// A digest that was cut short is completed by that of the tag beside it, if it begins so.
+// No other invalid name costs a request.
+func TestCompleteDigest(t *testing.T) {
+	images := probetest.NewRegistry(t)
+	image := probetest.ImageFor(t, "amd64")
+	probetest.PushImage(t, images, "shop/web", image, "v1")
+	digest, err := image.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := digest.String()
+	ca := probetest.NewAuthority(t, nil)
+	cert := ca.Issue(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour), "127.0.0.1")
+	var sent atomic.Int32
+	port := probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent.Add(1)
+		if _, password, _ := r.BasicAuth(); password != "canary-secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		images.ServeHTTP(w, r)
+	}))
+	host := fmt.Sprintf("127.0.0.1:%d", port)
+	dir := probetest.Files(t, map[string]string{"/ca.pem": string(ca.PEM)})
+	e := &Examiner{Node: &NodeReader{
+		OwnFiles: true, AllowLoopback: true,
+		Paths: view.Paths{CAFile: string(dir) + "/ca.pem", HostsDir: t.TempDir()},
+	}}
+	for _, tt := range []struct {
+		name, image, want string
+		asks              bool
+	}{
+		{"by its tag", host + "/shop/web:v1@" + whole[:30], host + "/shop/web:v1@" + whole, true},
+		{"one digit is missing", host + "/shop/web:v1@" + whole[:len(whole)-1], host + "/shop/web:v1@" + whole, true},
+		{"the tag has another digest", host + "/shop/web:v1@sha256:0123456789", "", true},
+		{"no such tag", host + "/shop/web:v2@" + whole[:30], "", true},
+		{"no tag", host + "/shop/web@" + whole[:30], "", false},
+		{"too little is left", host + "/shop/web:v1@" + whole[:12], "", false},
+		{"another mistake", "http://" + host + "/shop/web:v1", host + "/shop/web:v1", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sent.Store(0)
+			x := e.Examine(t.Context(), Subject{Image: tt.image, Failing: true, Secrets: func(context.Context) []credentials.SecretLookup {
+				data := map[string][]byte{".dockerconfigjson": []byte(`{"auths":{"` + host + `":{"username":"joe","password":"canary-secret"}}}`)}
+				secret := &credentials.Secret{Namespace: "shop", Name: "s", Type: "kubernetes.io/dockerconfigjson", Data: data}
+				return []credentials.SecretLookup{{Namespace: "shop", Name: "s", Secret: secret}}
+			}}, nil)
+			v := diagnosis.Diagnose(x.Checks)
+			if got := report.Find(x.Checks, report.IDReference).Evidence[report.KeySuggestImage]; got != tt.want || len(x.Checks) != 1 {
+				t.Errorf("%q, want %q: %+v", got, tt.want, x.Checks)
+			}
+			if v.Cause != report.InvalidReference || tt.want != "" && !strings.Contains(v.Fix, tt.want) {
+				t.Errorf("%s: %s", v.Cause, v.Fix)
+			}
+			if (sent.Load() > 0) != tt.asks {
+				t.Errorf("%d requests", sent.Load())
+			}
+			if strings.Contains(fmt.Sprint(x.Checks), "canary") {
+				t.Errorf("the password is in %+v", x.Checks)
+			}
+		})
 	}
 }
