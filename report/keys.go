@@ -315,6 +315,7 @@ const (
 	KeySuggestTag        = "suggestTag"        // an existing tag that may be meant
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
 	KeySimilarTags       = "similarTags"       // similar tags
+	KeyNewestTag         = "newestTag"         // the tag that was pushed last, where the list has times
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
 	KeyOfRepository      = "ofRepository"      // how many images of the same repository are on the node
 	KeyPaths             = "paths"             // hosts that hosts.toml gives another path than /v2, with it

@@ -106,6 +106,18 @@ func TestExplain(t *testing.T) {
 			m.Login = httpclient.Login{Cred: credentials.Credential{Username: "joe", Password: "canary-secret", Source: source}}.WithBasic(m.Host.Host)
 		}
 	}
+	// times is a list of tags with times, as registries of Google send it.
+	times := func(list string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/tags/list") {
+				fmt.Fprint(w, list)
+				return
+			}
+			reg.ServeHTTP(w, r)
+		})
+	}
+	const dated = `{"manifest":{"sha256:aa":{"tag":["1"],"timeUploadedMs":"100"},"sha256:bb":{"tag":["2.0"],"timeUploadedMs":"300"},` +
+		`"sha256:cc":{"tag":[],"timeUploadedMs":"900"}},"name":"payments/api","tags":["1","2.0"]}`
 	for _, tt := range []struct {
 		name, image string
 		h           http.Handler
@@ -117,6 +129,10 @@ func TestExplain(t *testing.T) {
 		{"a tag", "payments/api:2", reg, nil, report.TagNotFound, map[string]string{"repository": "exists", "listed": "false", "suggestTag": ""}, "_catalog"},
 		{"a tag without v", "payments/api:1.2.3", reg, nil, report.TagNotFound, map[string]string{"suggestTag": "v1.2.3"}, ""},
 		{"a tag with another variant", "payments/api:1.2.4", reg, nil, report.TagNotFound, map[string]string{"suggestTag": "1.2.4-alpine"}, ""},
+		{"the newest tag", "payments/api:9", times(dated), nil, report.TagNotFound, map[string]string{"newestTag": "2.0", "suggestTag": ""}, ""},
+		{"no valid one", "payments/api:9", times(strings.ReplaceAll(dated, "2.0", "2;reboot")), nil, report.TagNotFound, map[string]string{"newestTag": ""}, ""},
+		{"no time", "payments/api:9", times(strings.ReplaceAll(dated, "timeUploadedMs", "x")), nil, report.TagNotFound, map[string]string{"newestTag": ""}, ""},
+		{"a list cut short", "payments/api:9", times(dated[:len(dated)-3]), nil, report.TagNotFound, map[string]string{"newestTag": ""}, ""},
 		{"a repository, by the catalog", "paymnets/api:1", reg, nil, report.RepositoryNotFound,
 			map[string]string{"suggestRepository": "payments/api", "repository": "missing"}, ""},
 		{"a repository, by what the namespace runs", "paymnets/api:1", withoutCatalog(reg), neighbors("x/y", "payments/api"), report.RepositoryNotFound,
@@ -218,6 +234,7 @@ func TestExplainOnDistribution(t *testing.T) {
 func FuzzLists(f *testing.F) {
 	f.Add(`{"tags":["v1.0","1.0;reboot"]}`, `{"repositories":["shop/wep","shop/$(x)"]}`)
 	f.Add(`{"tags":["1.0-x"`, `{"repositories":["shop/web/`)
+	f.Add(`{"manifest":{"a":{"tag":["v9"],"timeUploadedMs":"7"},"b":{"tag":[""],"timeUploadedMs":"-"}},"tags":["v9"]}`, `{}`)
 	f.Add(`[`, `"`)
 	node, _ := view.Read(view.Dir(f.TempDir()), []string{"PATH=/bin"}, view.Paths{})
 	f.Fuzz(func(t *testing.T, tags, catalog string) {
@@ -238,7 +255,7 @@ func FuzzLists(f *testing.F) {
 			Host: lab, Last: true, Ref: ref, Status: http.StatusNotFound,
 			Client: httpclient.NewWithTransport(connect.NewProber(node), lab, budget, s), Budget: budget,
 		}.Explain(t.Context(), report.Check{Outcome: report.Fail, Cause: report.TagNotFound})
-		for _, key := range []string{report.KeySuggestTag, report.KeySuggestRepository} {
+		for _, key := range []string{report.KeySuggestTag, report.KeyNewestTag, report.KeySuggestRepository} {
 			name := c.Evidence[key]
 			image := "registry.lab/shop/web:" + name
 			if key == report.KeySuggestRepository {

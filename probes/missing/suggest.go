@@ -15,8 +15,8 @@ import (
 )
 
 // suggestTag sets the fact suggestTag to a tag that may have been meant, once the
-// same login was seen to have access to it, and similarTags to tags that are
-// listed nearby.
+// same login was seen to have access to it, similarTags to tags that are listed nearby,
+// and newestTag to the one that was pushed last.
 func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpclient.Reply) {
 	ref := x.manifest.Ref
 	meant, near := similar.Tags(ref.Tag, tags)
@@ -25,12 +25,20 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpcli
 	if len(tags) == 0 || answers.HasMore(list) {
 		meant = append(meant, similar.GuessTags(ref.Tag)...)
 	}
+	newest := ""
+	if list != nil && list.Status == http.StatusOK && !answers.HasMore(list) {
+		newest = similar.Valid(answers.NewestTag(list.Body))
+		x.facts[report.KeyNewestTag] = newest
+	}
 	for _, tag := range without(meant, ref.Tag) {
 		if x.exists(ctx, ref.Path, tag) {
 			x.facts[report.KeySuggestTag] = tag
 			x.check.Summary += `; closest existing tag: "` + tag + `"`
-			return
+			break
 		}
+	}
+	if newest != "" && newest != x.facts[report.KeySuggestTag] {
+		x.check.Summary += `; newest: "` + newest + `"`
 	}
 }
 

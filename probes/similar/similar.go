@@ -134,6 +134,14 @@ func GuessTags(tag string) []string {
 	return out
 }
 
+// Valid returns the tag if it is a valid one, else nothing.
+func Valid(tag string) string {
+	if !isTag(tag) {
+		return ""
+	}
+	return tag
+}
+
 // isTag reports whether s, from a registry's list, is a valid tag: a suggestion is
 // part of a command that people copy.
 func isTag(s string) bool { return anchoredTag.MatchString(s) }
