@@ -118,29 +118,22 @@ func (c candidate) check(sight registry.Sight) report.Check {
 
 // candidateFor returns the image that may be meant by one that no registry has.
 func candidateFor(s Subject, known gathered, found []report.Check) (candidate, bool) {
-	ref := known.ref
+	ref, named := known.ref, namesRegistry(s.Image, known.ref)
+	available := slices.ContainsFunc(found, func(c report.Check) bool { return c.Kind == report.KindManifest && c.Outcome == report.Pass })
+	if available || named && (pulledFrom(known.local) || !nowhere(ref.Domain, found)) || !named && busy(found) {
+		return candidate{}, false
+	}
 	var around Neighbors
 	if s.Neighbors != nil {
 		around = s.Neighbors()
 	}
-	switch {
-	case slices.ContainsFunc(found, func(c report.Check) bool { return c.Kind == report.KindManifest && c.Outcome == report.Pass }):
-		return candidate{}, false
-	case pulledFrom(known.local):
-		return candidate{}, false // the name of the registry is right
-	case namesRegistry(s.Image, ref):
-		if !nowhere(ref.Domain, found) {
-			return candidate{}, false
-		}
+	if named {
 		return otherHost(s.Image, ref, around)
-	}
-	if busy(found) {
-		return candidate{}, false
 	}
 	return inRegistryOf(ref, around.Images)
 }
 
-// pulledFrom reports whether the node has images of the registry.
+// pulledFrom reports whether the node has images of the registry, so that its name is right.
 func pulledFrom(local report.Check) bool {
 	n, _ := strconv.Atoi(local.Evidence[report.KeyCount]) // absent: it is not known
 	return n > 0
