@@ -148,7 +148,8 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"another host that has the image",
 			all(append(nowhere, suggested(KeySuggestImage, "registry.lab/app:1", KeySuggestHost, "registry.lab", KeyUsedBy, "12"))...),
-			"use the existing image in registry.lab:\n" + command + "registry.lab/app:1\nor make registry.example resolve on this node, if it is right",
+			"use the existing image in registry.lab:\n" + command + "registry.lab/app:1\n" +
+				"or make registry.example resolve on this node, if it is right",
 			"; registry.lab is the registry of other pods",
 		},
 		{

@@ -83,7 +83,8 @@ func (e *Examiner) glance(
 
 // check returns the check "reference/suggested".
 func (c candidate) check(sight registry.Sight) report.Check {
-	check := report.Check{ID: report.IDSuggested, Kind: report.KindReference, Outcome: report.Pass, Target: report.Clean(c.image, evidence.MaxValue)}
+	check := report.Check{ID: report.IDSuggested, Kind: report.KindReference, Outcome: report.Pass}
+	check.Target = report.Clean(c.image, evidence.MaxValue)
 	e := evidence.Facts{}
 	var sentence []string
 	if c.use.Host != "" {

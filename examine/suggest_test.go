@@ -144,63 +144,77 @@ func (n *typoNode) sentTo(host string) []string {
 	return slices.DeleteFunc(slices.Clone(n.sent), func(s string) bool { return !strings.HasPrefix(s, host+" ") })
 }
 
-func TestSuggest(t *testing.T) {
-	n := newTypoNode(t)
-	used := func(hosts ...string) *Neighbors {
-		out := &Neighbors{}
-		for i, h := range hosts {
-			out.Hosts = append(out.Hosts, HostUse{Host: n.at(h), Pods: 12 - i, Namespace: i})
-		}
-		return out
+// used returns what other pods run, by their registries.
+func (n *typoNode) used(hosts ...string) *Neighbors {
+	out := &Neighbors{}
+	for i, h := range hosts {
+		out.Hosts = append(out.Hosts, HostUse{Host: n.at(h), Pods: 12 - i, Namespace: i})
 	}
-	running := func(images ...string) *Neighbors {
-		out := &Neighbors{}
-		for _, image := range images {
-			out.Images = append(out.Images, n.at(image))
-		}
-		return out
+	return out
+}
+
+// running returns what other pods run, by the images of the namespace.
+func (n *typoNode) running(images ...string) *Neighbors {
+	out := &Neighbors{}
+	for _, image := range images {
+		out.Images = append(out.Images, n.at(image))
 	}
-	for _, tt := range []struct {
-		name, image string
-		around      *Neighbors
-		secretFor   string
-		cause       report.Cause
-		suggest     string // evidence suggestImage
-		host        string // evidence suggestHost
-		fix         string // a part of it
-	}{
-		{"a host that others use", "registy.lab:PORT/app:1", used("registry.lab:PORT"), "", report.HostNotFound,
+	return out
+}
+
+// mistyped is a name that leads nowhere, and what must be suggested, with PORT for the port.
+type mistyped struct {
+	name, image string
+	around      *Neighbors
+	secretFor   string
+	cause       report.Cause
+	suggest     string // evidence suggestImage
+	host        string // evidence suggestHost
+	fix         string // a part of it
+}
+
+func mistypedNames(n *typoNode) []mistyped {
+	const noHost, noRepository = report.HostNotFound, report.RepositoryNotFound
+	used, running := n.used, n.running
+	return []mistyped{
+		{"a host that others use", "registy.lab:PORT/app:1", used("registry.lab:PORT"), "", noHost,
 			"registry.lab:PORT/app:1", "registry.lab:PORT", "use the existing image in registry.lab:PORT: registry.lab:PORT/app:1"},
-		{"swapped letters", "regsitry.lab:PORT/app:1", used("hub.lab:PORT", "registry.lab:PORT"), "", report.HostNotFound,
+		{"swapped letters", "regsitry.lab:PORT/app:1", used("hub.lab:PORT", "registry.lab:PORT"), "", noHost,
 			"registry.lab:PORT/app:1", "registry.lab:PORT", ""},
-		{"a short name", "registry:PORT/app:1", used("registry.lab:PORT"), "", report.HostNotFound,
+		{"a short name", "registry:PORT/app:1", used("registry.lab:PORT"), "", noHost,
 			"registry.lab:PORT/app:1", "registry.lab:PORT", ""},
-		{"the image is missing there, too", "registy.lab:PORT/nope:1", used("registry.lab:PORT"), "", report.HostNotFound,
+		{"the image is missing there, too", "registy.lab:PORT/nope:1", used("registry.lab:PORT"), "", noHost,
 			"", "registry.lab:PORT", "if registry.lab:PORT is meant (12 other pods of this node use it)"},
-		{"with the login for that host", "privat.lab:PORT/app:1", used("private.lab:PORT"), "private.lab:PORT", report.HostNotFound,
+		{"with the login for that host", "privat.lab:PORT/app:1", used("private.lab:PORT"), "private.lab:PORT", noHost,
 			"private.lab:PORT/app:1", "private.lab:PORT", ""},
-		{"without a login for it", "privat.lab:PORT/app:1", used("private.lab:PORT"), "privat.lab:PORT", report.HostNotFound,
+		{"without a login for it", "privat.lab:PORT/app:1", used("private.lab:PORT"), "privat.lab:PORT", noHost,
 			"", "private.lab:PORT", ""},
-		{"no registry in the name", "frontend:1", running("registry.lab:PORT/shop/backend:7", "nginx"), "", report.RepositoryNotFound,
-			"registry.lab:PORT/shop/frontend:1", "", "\nor, if registry.lab:PORT/shop/frontend:1 is meant, use that: registry.lab:PORT/shop/frontend:1"},
-		{"no registry before the project", "shop/frontend:1", running("registry.lab:PORT/shop/backend:7"), "", report.RepositoryNotFound,
+		{"no registry in the name", "frontend:1", running("registry.lab:PORT/shop/backend:7", "nginx"), "", noRepository,
+			"registry.lab:PORT/shop/frontend:1", "",
+			"\nor, if registry.lab:PORT/shop/frontend:1 is meant, use that: registry.lab:PORT/shop/frontend:1"},
+		{"no registry before the project", "shop/frontend:1", running("registry.lab:PORT/shop/backend:7"), "", noRepository,
 			"registry.lab:PORT/shop/frontend:1", "", ""},
-		{"no registry, and a login", "frontend:1", running("private.lab:PORT/shop/backend:7"), "private.lab:PORT", report.RepositoryNotFound,
+		{"no registry, and a login", "frontend:1", running("private.lab:PORT/shop/backend:7"), "private.lab:PORT", noRepository,
 			"private.lab:PORT/shop/frontend:1", "", ""},
-		{"a project that is taken for a host", "MyCompany/api:1", nil, "", report.HostNotFound,
+		{"a project that is taken for a host", "MyCompany/api:1", nil, "", noHost,
 			"mycompany/api:1", "", "use the existing image, in lower case: mycompany/api:1"},
 
-		{"a host that nobody uses", "registy.lab:PORT/app:1", used("hub.lab:PORT"), "", report.HostNotFound, "", "", ""},
-		{"no cluster", "registy.lab:PORT/app:1", nil, "", report.HostNotFound, "", "", ""},
-		{"a host of another region", "registry-eu.lab:PORT/app:1", used("registry-us.lab:PORT"), "", report.HostNotFound, "", "", ""},
-		{"no registry at that host", "we.lab:PORT/app:1", used("web.lab:PORT"), "", report.HostNotFound, "", "", ""},
-		{"a host that must not be contacted", "denyed.lab:PORT/app:1", used("denied.lab:PORT"), "", report.HostNotFound, "", "", ""},
-		{"a host that does not exist either", "nowhere.lab:PORT/app:1", used("nowheres.lab:PORT"), "", report.HostNotFound, "", "", ""},
-		{"two hosts that exist", "registry.lab:PORT/nope:1", used("hub.lab:PORT"), "", report.RepositoryNotFound, "", "", ""},
-		{"a private image, and no login for it", "frontend:1", running("private.lab:PORT/shop/backend:7"), "", report.RepositoryNotFound, "", "", ""},
-		{"nothing of that name", "nope:1", running("registry.lab:PORT/shop/backend:7"), "", report.RepositoryNotFound, "", "", ""},
-		{"a name with Docker Hub in it", "docker.io/shop/frontend:1", running("registry.lab:PORT/shop/backend:7"), "", report.RepositoryNotFound, "", "", ""},
-	} {
+		{"a host that nobody uses", "registy.lab:PORT/app:1", used("hub.lab:PORT"), "", noHost, "", "", ""},
+		{"no cluster", "registy.lab:PORT/app:1", nil, "", noHost, "", "", ""},
+		{"a host of another region", "registry-eu.lab:PORT/app:1", used("registry-us.lab:PORT"), "", noHost, "", "", ""},
+		{"no registry at that host", "we.lab:PORT/app:1", used("web.lab:PORT"), "", noHost, "", "", ""},
+		{"a host that must not be contacted", "denyed.lab:PORT/app:1", used("denied.lab:PORT"), "", noHost, "", "", ""},
+		{"a host that does not exist either", "nowhere.lab:PORT/app:1", used("nowheres.lab:PORT"), "", noHost, "", "", ""},
+		{"two hosts that exist", "registry.lab:PORT/nope:1", used("hub.lab:PORT"), "", noRepository, "", "", ""},
+		{"a private image, and no login for it", "frontend:1", running("private.lab:PORT/shop/backend:7"), "", noRepository, "", "", ""},
+		{"nothing of that name", "nope:1", running("registry.lab:PORT/shop/backend:7"), "", noRepository, "", "", ""},
+		{"a name with Docker Hub in it", "docker.io/shop/frontend:1", running("registry.lab:PORT/shop/backend:7"), "", noRepository, "", "", ""},
+	}
+}
+
+func TestSuggest(t *testing.T) {
+	n := newTypoNode(t)
+	for _, tt := range mistypedNames(n) {
 		t.Run(tt.name, func(t *testing.T) {
 			checks := n.examine(n.at(tt.image), tt.around, n.at(tt.secretFor))
 			v, c := diagnosis.Diagnose(checks), report.Find(checks, report.IDSuggested)
@@ -227,12 +241,12 @@ func TestSuggest(t *testing.T) {
 	}
 
 	t.Run("the cost", func(t *testing.T) {
-		n.examine(n.at("registy.lab:PORT/app:1"), used("registry.lab:PORT"), "")
+		n.examine(n.at("registy.lab:PORT/app:1"), n.used("registry.lab:PORT"), "")
 		if got := n.sentTo("registry.lab"); len(got) != 1 || got[0] != "registry.lab HEAD /v2/app/manifests/1" {
 			t.Errorf("sent %q", got)
 		}
 		// A login for the misspelt name goes to no other host.
-		n.examine(n.at("privat.lab:PORT/app:1"), used("private.lab:PORT"), n.at("privat.lab:PORT"))
+		n.examine(n.at("privat.lab:PORT/app:1"), n.used("private.lab:PORT"), n.at("privat.lab:PORT"))
 		if got := n.sentTo("private.lab"); len(got) == 0 || strings.Contains(fmt.Sprint(got), "joe") {
 			t.Errorf("sent %q", got)
 		}
@@ -240,7 +254,7 @@ func TestSuggest(t *testing.T) {
 	t.Run("the name is right", func(t *testing.T) {
 		local := report.Check{ID: report.LocalID("registy.lab"), Evidence: map[string]string{report.KeyCount: "2"}}
 		ref := reference.Ref{Domain: "registy.lab", Path: "app", Tag: "1"}
-		s := Subject{Image: "registy.lab/app:1", Neighbors: func() Neighbors { return *used("registry.lab") }}
+		s := Subject{Image: "registy.lab/app:1", Neighbors: func() Neighbors { return *n.used("registry.lab") }}
 		missing := report.Check{ID: report.DNSID("registy.lab"), Kind: report.KindDNS, Outcome: report.Fail, Cause: report.HostNotFound}
 		if c, ok := candidateFor(s, gathered{ref: ref, local: local}, []report.Check{missing}); ok {
 			t.Errorf("images of this registry are on the node: %+v", c)
@@ -253,7 +267,7 @@ func TestSuggest(t *testing.T) {
 			t.Errorf("a resolver knows it: %+v", c)
 		}
 		limited := report.Check{ID: "manifest/hub.lab", Kind: report.KindManifest, Outcome: report.Fail, Cause: report.RateLimited}
-		s = Subject{Image: "frontend", Neighbors: func() Neighbors { return *running("registry.lab/shop/web:1") }}
+		s = Subject{Image: "frontend", Neighbors: func() Neighbors { return *n.running("registry.lab/shop/web:1") }}
 		ref = reference.Ref{Domain: "docker.io", Path: "library/frontend", Tag: "latest"}
 		if c, ok := candidateFor(s, gathered{ref: ref}, []report.Check{limited}); ok {
 			t.Errorf("Docker Hub is busy: %+v", c)

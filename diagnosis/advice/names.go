@@ -68,7 +68,8 @@ func (a adviser) fixOfName() string {
 	case a.Cause == report.InvalidReference && image != "":
 		return "correct the image name" + a.use(image)
 	case a.Cause == report.HostNotFound && a.Fault == report.FaultConfig && host != "":
-		return "correct the registry's name in {where}, if " + host + " is meant (" + a.usedBy() + "); if {host} is right, make it resolve on {node}"
+		return "correct the registry's name in {where}, if " + host + " is meant (" + a.usedBy() + "); " +
+			"if {host} is right, make it resolve on {node}"
 	}
 	return ""
 }

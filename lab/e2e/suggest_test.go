@@ -23,7 +23,8 @@ func TestMisspeltRegistry(t *testing.T) {
 
 	d := suite.waitVerdict(t, nodeA, ns+"/typo", "cluster-config HostNotFound likely", 30*time.Second)
 	outcome, _, evidence := d.check("reference/suggested")
-	if outcome != "pass" || evidence["suggestImage"] != image || evidence["suggestHost"] != "registry.lab" || evidence["usedByNamespace"] != "1" {
+	if outcome != "pass" || evidence["suggestImage"] != image || evidence["suggestHost"] != "registry.lab" ||
+		evidence["usedByNamespace"] != "1" {
 		t.Errorf("the suggestion is %s %v\n%s", outcome, evidence, d.explain())
 	}
 	command := "kubectl -n " + ns + " set image pod/typo app=" + image

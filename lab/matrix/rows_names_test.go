@@ -5,6 +5,7 @@ package matrix
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -16,7 +17,7 @@ import (
 // meant, or must not guess one. What other pods run is unknown here; the tests of package
 // examine, and those on the cluster, have it.
 func nameRows() []row {
-	return append(suggestedNames(), namesNotSuggested()...)
+	return slices.Concat(suggestedNames(), suggestedFromElsewhere(), namesNotSuggested())
 }
 
 // typo returns a row whose image has a mistyped name, of which the fix has the right one.
@@ -90,6 +91,12 @@ func suggestedNames() []row {
 			name := host + "/" + repository + ":" + tag + "@"
 			return name + digest[:19], name + digest
 		}),
+	}
+}
+
+// suggestedFromElsewhere returns the rows whose right name is not in the repository itself.
+func suggestedFromElsewhere() []row {
+	return []row{
 		{
 			name: "typo-digest-cut-short-of-a-local-image", kind: mistypedNames,
 			setup: func(s *scene) *subject {
@@ -107,8 +114,8 @@ func suggestedNames() []row {
 				twin, _, _ := s.pushApp(h)
 				return &subject{image: right[:len(right)-52], fixedImage: twin, fix: func() {}}
 			},
-			runtime: notValid,
-			want:    want{invalid.Fault, invalid.Cause, invalid.Confidence, invalid.Because, "{meant}"},
+			runtime: fails(`invalid reference format|invalid checksum digest`),
+			want:    want{"cluster-config", "InvalidReference", "confirmed", []string{"reference"}, "{meant}"},
 		},
 		{
 			name: "typo-project-taken-for-a-host", kind: mistypedNames,
@@ -154,6 +161,7 @@ func unsaid(name string, w want, runtime runtimeResult, setup func(s *scene, h *
 func namesNotSuggested() []row {
 	noTag := bounds("cluster-config", "TagNotFound", "confirmed", "manifest/{host}", "pull")
 	noRepository := bounds("cluster-config", "RepositoryNotFound", "likely", "manifest/{host}", "pull")
+	noHost := bounds("cluster-config", "HostNotFound", "likely", "dns/{mistyped}", "pull")
 	invalid := bounds("cluster-config", "InvalidReference", "confirmed", "reference")
 	notFound, notValid := failsWith(codes.NotFound, `not found$`), fails(`invalid reference format|invalid checksum digest`)
 	push := func(s *scene, repository, tag string) func() {
@@ -164,7 +172,8 @@ func namesNotSuggested() []row {
 			word := "0" + randomWord() // among the first of the catalog
 			mistyped, secret := word+"/salaires", word+"/salaries"
 			s.pushRandom(secret, "1", lab.Image{})
-			h.setFault(respondError(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v2/"+secret+"/") }, http.StatusForbidden, "DENIED"))
+			ofSecret := func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v2/"+secret+"/") }
+			h.setFault(respondError(ofSecret, http.StatusForbidden, "DENIED"))
 			return &subject{image: h.image(mistyped, "1"), fix: push(s, mistyped, "1")}, "salaries"
 		}),
 		unsaid("no-typo-other-number", noRepository, notFound, func(s *scene, h *host) (*subject, string) {
@@ -186,7 +195,7 @@ func namesNotSuggested() []row {
 			image, _, _ := s.pushApp(h)
 			return &subject{image: image + "@sha256:0123456789ab", fixedImage: image, fix: func() {}}, image + "@sha256:0123456789abc"
 		}),
-		unsaid("no-typo-host-that-nobody-uses", bounds("cluster-config", "HostNotFound", "likely", "dns/{mistyped}", "pull"), fails(`no such host`),
+		unsaid("no-typo-host-that-nobody-uses", noHost, fails(`no such host`),
 			func(s *scene, h *host) (*subject, string) {
 				image, repository, tag := s.pushApp(h)
 				mistyped := strings.TrimSuffix(h.name, "t") + "tt" // .net
@@ -195,7 +204,8 @@ func namesNotSuggested() []row {
 			}),
 		unsaid("no-typo-template", invalid, notValid, func(s *scene, h *host) (*subject, string) {
 			image, repository, _ := s.pushApp(h)
-			return &subject{image: h.String() + "/" + strings.ToUpper(repository) + ":${TAG}", fixedImage: image, fix: func() {}}, h.String() + "/" + repository
+			template := h.String() + "/" + strings.ToUpper(repository) + ":${TAG}"
+			return &subject{image: template, fixedImage: image, fix: func() {}}, h.String() + "/" + repository
 		}),
 	}
 }

@@ -93,7 +93,20 @@ func withoutCatalog(h http.Handler) http.Handler {
 	})
 }
 
-func TestExplain(t *testing.T) {
+// missingName is a name that the registry does not have, and what must be found out.
+type missingName struct {
+	name, image string
+	h           http.Handler
+	edit        func(*Manifest)
+	cause       report.Cause
+	facts       facts  // an empty value: the fact is absent
+	notSent     string // no request has this
+}
+
+type facts = map[string]string
+
+func missingNames(t *testing.T) []missingName {
+	const noTag, noRepository = report.TagNotFound, report.RepositoryNotFound
 	reg := probetest.NewRegistry(t)
 	for _, repository := range []string{"payments/api", "team-a/app", "team-b/app", "shop/web-app", "app1"} {
 		probetest.PushImage(t, reg, repository, probetest.ImageFor(t, "amd64"), "1", "v1.2.3", "1.2.4-alpine")
@@ -103,7 +116,8 @@ func TestExplain(t *testing.T) {
 	}
 	by := func(source string) func(*Manifest) {
 		return func(m *Manifest) {
-			m.Login = httpclient.Login{Cred: credentials.Credential{Username: "joe", Password: "canary-secret", Source: source}}.WithBasic(m.Host.Host)
+			joe := credentials.Credential{Username: "joe", Password: "canary-secret", Source: source}
+			m.Login = httpclient.Login{Cred: joe}.WithBasic(m.Host.Host)
 		}
 	}
 	// times is a list of tags with times, as registries of Google send it.
@@ -118,42 +132,45 @@ func TestExplain(t *testing.T) {
 	}
 	const dated = `{"manifest":{"sha256:aa":{"tag":["1"],"timeUploadedMs":"100"},"sha256:bb":{"tag":["2.0"],"timeUploadedMs":"300"},` +
 		`"sha256:cc":{"tag":[],"timeUploadedMs":"900"}},"name":"payments/api","tags":["1","2.0"]}`
-	for _, tt := range []struct {
-		name, image string
-		h           http.Handler
-		edit        func(*Manifest)
-		cause       report.Cause
-		facts       map[string]string // an empty value: the fact is absent
-		notSent     string
-	}{
-		{"a tag", "payments/api:2", reg, nil, report.TagNotFound, map[string]string{"repository": "exists", "listed": "false", "suggestTag": ""}, "_catalog"},
-		{"a tag without v", "payments/api:1.2.3", reg, nil, report.TagNotFound, map[string]string{"suggestTag": "v1.2.3"}, ""},
-		{"a tag with another variant", "payments/api:1.2.4", reg, nil, report.TagNotFound, map[string]string{"suggestTag": "1.2.4-alpine"}, ""},
-		{"the newest tag", "payments/api:9", times(dated), nil, report.TagNotFound, map[string]string{"newestTag": "2.0", "suggestTag": ""}, ""},
-		{"no valid one", "payments/api:9", times(strings.ReplaceAll(dated, "2.0", "2;reboot")), nil, report.TagNotFound, map[string]string{"newestTag": ""}, ""},
-		{"no time", "payments/api:9", times(strings.ReplaceAll(dated, "timeUploadedMs", "x")), nil, report.TagNotFound, map[string]string{"newestTag": ""}, ""},
-		{"a list cut short", "payments/api:9", times(dated[:len(dated)-3]), nil, report.TagNotFound, map[string]string{"newestTag": ""}, ""},
-		{"a repository, by the catalog", "paymnets/api:1", reg, nil, report.RepositoryNotFound,
-			map[string]string{"suggestRepository": "payments/api", "repository": "missing"}, ""},
-		{"a repository, by what the namespace runs", "paymnets/api:1", withoutCatalog(reg), neighbors("x/y", "payments/api"), report.RepositoryNotFound,
-			map[string]string{"suggestRepository": "payments/api"}, "_catalog"},
-		{"a separator", "shop/web_app:1", withoutCatalog(reg), nil, report.RepositoryNotFound, map[string]string{"suggestRepository": "shop/web-app"}, ""},
-		{"without its project", "api:1", reg, nil, report.RepositoryNotFound, map[string]string{"suggestRepository": "payments/api"}, ""},
+	forbidden := func(m *Manifest) { m.Status = http.StatusForbidden }
+	return []missingName{
+		{"a tag", "payments/api:2", reg, nil, noTag, facts{"repository": "exists", "listed": "false", "suggestTag": ""}, "_catalog"},
+		{"a tag without v", "payments/api:1.2.3", reg, nil, noTag, facts{"suggestTag": "v1.2.3"}, ""},
+		{"a tag with another variant", "payments/api:1.2.4", reg, nil, noTag, facts{"suggestTag": "1.2.4-alpine"}, ""},
+		{"the newest tag", "payments/api:9", times(dated), nil, noTag, facts{"newestTag": "2.0", "suggestTag": ""}, ""},
+		{"no valid one", "payments/api:9", times(strings.ReplaceAll(dated, "2.0", "2;reboot")), nil, noTag,
+			facts{"newestTag": ""}, ""},
+		{"no time", "payments/api:9", times(strings.ReplaceAll(dated, "timeUploadedMs", "x")), nil, noTag,
+			facts{"newestTag": ""}, ""},
+		{"a list cut short", "payments/api:9", times(dated[:len(dated)-3]), nil, noTag, facts{"newestTag": ""}, ""},
+		{"a repository, by the catalog", "paymnets/api:1", reg, nil, noRepository,
+			facts{"suggestRepository": "payments/api", "repository": "missing"}, ""},
+		{"a repository, by what the namespace runs", "paymnets/api:1", withoutCatalog(reg), neighbors("x/y", "payments/api"), noRepository,
+			facts{"suggestRepository": "payments/api"}, "_catalog"},
+		{"a separator", "shop/web_app:1", withoutCatalog(reg), nil, noRepository, facts{"suggestRepository": "shop/web-app"}, ""},
+		{"without its project", "api:1", reg, nil, noRepository, facts{"suggestRepository": "payments/api"}, ""},
 
-		{"a private one", "paymnets/api:1", private(reg, "payments/api"), neighbors("payments/api"), report.RepositoryNotFound,
-			map[string]string{"suggestRepository": ""}, ""},
-		{"of another team", "team-c/app:1", withoutCatalog(reg), neighbors("team-a/app", "team-b/app"), report.RepositoryNotFound,
-			map[string]string{"suggestRepository": "team-a/app"}, ""}, // the namespace runs it
-		{"with another number", "app2:1", withoutCatalog(reg), neighbors("app1"), report.RepositoryNotFound, map[string]string{"suggestRepository": ""}, ""},
-		{"without the tag", "paymnets/api:9", reg, nil, report.RepositoryNotFound, map[string]string{"suggestRepository": ""}, ""},
-		{"no catalog for a login of the node", "paymnets/api:1", reg, by("node /var/lib/kubelet/config.json"), report.RepositoryNotFound,
-			map[string]string{"suggestRepository": ""}, "_catalog"},
-		{"nor for that of a provider", "paymnets/api:1", reg, by("provider ecr"), report.RepositoryNotFound, map[string]string{"suggestRepository": ""}, "_catalog"},
-		{"one for the pod's", "paymnets/api:1", reg, by("secret shop/regcred"), report.RepositoryNotFound, map[string]string{"suggestRepository": "payments/api"}, ""},
-		{"a mirror is not searched", "paymnets/api:1", reg, func(m *Manifest) { m.Last = false }, report.TagNotFound, map[string]string{"suggestRepository": ""}, "_catalog"},
-		{"nothing of a forbidden one", "payments/api:2", private(reg, "payments/api"), func(m *Manifest) { m.Status = 403 }, report.AccessForbidden,
-			map[string]string{"suggestTag": "", "similarTags": ""}, "tags"},
-	} {
+		{"a private one", "paymnets/api:1", private(reg, "payments/api"), neighbors("payments/api"), noRepository,
+			facts{"suggestRepository": ""}, ""},
+		{"of another team", "team-c/app:1", withoutCatalog(reg), neighbors("team-a/app", "team-b/app"), noRepository,
+			facts{"suggestRepository": "team-a/app"}, ""}, // the namespace runs it
+		{"with another number", "app2:1", withoutCatalog(reg), neighbors("app1"), noRepository, facts{"suggestRepository": ""}, ""},
+		{"without the tag", "paymnets/api:9", reg, nil, noRepository, facts{"suggestRepository": ""}, ""},
+		{"no catalog for a login of the node", "paymnets/api:1", reg, by("node /var/lib/kubelet/config.json"), noRepository,
+			facts{"suggestRepository": ""}, "_catalog"},
+		{"nor for that of a provider", "paymnets/api:1", reg, by("provider ecr"), noRepository,
+			facts{"suggestRepository": ""}, "_catalog"},
+		{"one for the pod's", "paymnets/api:1", reg, by("secret shop/regcred"), noRepository,
+			facts{"suggestRepository": "payments/api"}, ""},
+		{"a mirror is not searched", "paymnets/api:1", reg, func(m *Manifest) { m.Last = false }, noTag,
+			facts{"suggestRepository": ""}, "_catalog"},
+		{"nothing of a forbidden one", "payments/api:2", private(reg, "payments/api"), forbidden, report.AccessForbidden,
+			facts{"suggestTag": "", "similarTags": ""}, "tags"},
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for _, tt := range missingNames(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &shelf{Handler: tt.h}
 			c := s.explain(t, lab, "registry.lab/"+tt.image, tt.edit)
@@ -224,7 +241,8 @@ func TestExplainOnDistribution(t *testing.T) {
 	if c := s.explain(t, host, at+"/payments/api:1.2.3", nil); c.Cause != report.TagNotFound || c.Evidence["suggestTag"] != "v1.2.3" {
 		t.Errorf("%+v", c)
 	}
-	if c := s.explain(t, host, at+"/paymnets/api:v1.2.3", nil); c.Cause != report.RepositoryNotFound || c.Evidence["suggestRepository"] != "payments/api" {
+	c := s.explain(t, host, at+"/paymnets/api:v1.2.3", nil)
+	if c.Cause != report.RepositoryNotFound || c.Evidence["suggestRepository"] != "payments/api" {
 		t.Errorf("%+v", c)
 	}
 }
