@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/hostlist"
@@ -51,7 +52,7 @@ func Glance(ctx context.Context, p *connect.Prober, ref reference.Ref, t Target)
 	return Sight{
 		IsRegistry: s.identity.isRegistry || s.found(),
 		Exists:     s.found(),
-		Missing:    s.manifest.status == 404,
+		Missing:    s.manifest.status == http.StatusNotFound,
 		Digest:     s.manifest.digest,
 	}
 }
