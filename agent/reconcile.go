@@ -134,6 +134,9 @@ func (r *reconciler) reconcile(ctx context.Context, uid types.UID) (complete boo
 func (r *reconciler) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingImage, request probeRequest) reconcileResult {
 	i := r.recorder.newPodImage(p, w, request)
 	s := podSubject(p, w, r.secrets)
+	if !w.ForSandbox {
+		s.Neighbors = func() examine.Neighbors { return neighbors(r.pods.InUse(p.UID)) }
+	}
 	i.key = cacheKey(p, s, i.cause)
 	need := examRequest{
 		pod:        p.UID,

@@ -10,6 +10,7 @@ import (
 // The ids of checks that occur once in a diagnosis.
 const (
 	IDReference           = "reference"
+	IDSuggested           = "reference/suggested"
 	IDPod                 = "pod"
 	IDQueue               = "queue"
 	IDCredentials         = "credentials"

@@ -35,6 +35,9 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	default:
 		s += ": " + sentence
 	}
+	if c := e.Get(report.IDSuggested); c.Outcome == report.Pass && (v.Cause.OnTheNetwork() || v.Cause.Stage() == report.StageAnswer) {
+		s += "; " + c.Summary
+	}
 	if c := e.Get(report.IDControl); c.Outcome == report.Pass && v.Cause.BeforeTLS() {
 		s += "; " + c.Summary
 	}
