@@ -357,12 +357,12 @@ func jsonSize(v any) int {
 	return len(b)
 }
 
-// keepDecisive drops the checks that neither decided nor failed, except with which
-// credentials a registry gave its answer.
+// keepDecisive drops the checks that passed and did not decide, except with which
+// credentials a registry gave its answer; and those that another check blocked.
 func (d *Diagnosis) keepDecisive() {
 	kept := slices.DeleteFunc(slices.Clone(d.Checks), func(c Check) bool {
 		answered := c.Kind == KindCredentials && d.Verdict.Cause.Stage() == StageAnswer
-		return c.Outcome != Fail && !slices.Contains(d.Verdict.Because, c.ID) && !answered
+		return (c.Outcome == Pass || c.BlockedBy != "") && !slices.Contains(d.Verdict.Because, c.ID) && !answered
 	})
 	d.Trimmed = d.Trimmed || len(kept) < len(d.Checks)
 	d.Checks = kept
