@@ -58,7 +58,7 @@ test: lab-build image alerts ## run all tests: unit, integration, fault matrix, 
 test-on-lab:
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test .)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && cd lab && go test .)
 	$(MATRIX)
 
 MANIFESTS ?= default
@@ -80,6 +80,7 @@ endef
 .PHONY: unit
 unit: ## run the unit tests only: no root, no lab
 	go test ./...
+	cd parity && go test ./...
 
 .PHONY: load
 load: lab-build ## load test: one agent, a real API server, 1,000 stuck pods, a rotated token; two minutes
@@ -112,6 +113,7 @@ $(PROMTOOL):
 vet: ## run gofmt and go vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./...
+	cd parity && go vet ./...
 
 .PHONY: lint
 lint: vet ## run gofmt, go vet and golangci-lint
