@@ -62,14 +62,15 @@ var imports = map[string][]string{
 	},
 
 	"agent/config":  {"cri", "probes/guard", "examine"},
-	"agent/kube":    {"report", "credentials"},
-	"agent/pods":    {"report", "classify"},
+	"agent/corev1":  {},
+	"agent/kube":    {"report", "credentials", "agent/corev1"},
+	"agent/pods":    {"report", "classify", "agent/corev1"},
 	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
 	"agent/sweep":   {"report", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
 	"agent/publish": {"report", "agent/config", "agent/kube"},
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine",
-		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
+		"agent/config", "agent/corev1", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
 	},
 
 	// For tests only.
