@@ -63,7 +63,7 @@ func (o *Options) flags() (g flags.Groups) {
 
 	fs = g.Add("Agent")
 	fs.StringVar(&o.Config, "config", "", "YAML `file` of settings, named like these flags; read again when it changes")
-	fs.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "`level`: debug, info, warn or error")
+	fs.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
 	fs.IntVar(&o.Workers, "workers", 16, "image checks at the same time")
 	fs.StringVar(&o.HealthAddr, "health-addr", "127.0.0.1:9780", "`address` for /healthz and /readyz; empty disables")
 
