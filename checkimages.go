@@ -12,6 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/manifest"
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // subject is one image to check.
@@ -75,7 +76,7 @@ func readManifest(file string, stdin io.Reader) ([]manifest.Image, error) {
 	}
 	images, err := manifest.Read(in)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %s", name, report.Clean(err.Error(), 400))
 	}
 	return images, nil
 }
@@ -88,6 +89,7 @@ func origin(file string, i manifest.Image) string {
 		text += ", volume " + i.Volume
 	}
 	switch i.Policy {
+	case corev1.PullAlways:
 	case corev1.PullNever:
 		text += " (pull policy Never: the kubelet does not pull it)"
 	case corev1.PullIfNotPresent:
@@ -99,5 +101,5 @@ func origin(file string, i manifest.Image) string {
 	if file != "-" {
 		text = file + ": " + text
 	}
-	return text
+	return report.Clean(text, 400)
 }

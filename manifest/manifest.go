@@ -179,12 +179,14 @@ func withKind(item json.RawMessage, kind string) json.RawMessage {
 // fieldError returns which field has the wrong type.
 func fieldError(err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		wants := wrong.Type.Kind().String()
-		switch wrong.Type.Kind() {
+		var wants string
+		switch kind := wrong.Type.Kind(); kind {
 		case reflect.Struct, reflect.Map:
 			wants = "mapping"
 		case reflect.Slice:
 			wants = "list"
+		default:
+			wants = kind.String()
 		}
 		is := strings.NewReplacer("object", "mapping", "array", "list").Replace(wrong.Value)
 		field := strings.ReplaceAll(wrong.Field, "PodSpec.", "") // the name of an embedded struct
