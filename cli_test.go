@@ -126,8 +126,10 @@ func TestCommandLine(t *testing.T) {
 		{name: "color when asked", args: "check --color=always r.example/APP:1", env: "NO_COLOR=1", code: exitFault, stdout: "\x1b[1;31mcluster-config  InvalidReference  (confirmed)\x1b[0m"},
 		{
 			name: "manifest", args: "check -f web.yaml --resolv-conf resolv.conf --etc-hosts hosts", code: exitFault,
-			stdout: "web.yaml: deployment/web, container migrate (pull policy IfNotPresent: not pulled where it is present) for linux/arm64|" +
-				"container app (pull policy Never: the kubelet does not pull it)|" +
+			stdout: "  image        r.example/APP:1\n" +
+				"  from         web.yaml: deployment/web, container migrate (pull policy\n" +
+				"               IfNotPresent: not pulled where it is present) for linux/arm64\n|" +
+				"container app (pull policy Never: the|" +
 				"from         web.yaml: pod/one, container c\n  from         web.yaml: pod/one, container d",
 		},
 		{name: "manifest on standard input", args: "check -f -", stdin: deployment, code: exitFault, stdout: "from         pod/one, container c"},

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/pullprobe/pullprobe/flags"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -33,8 +35,9 @@ func (p process) colored(when string) (bool, error) {
 	return false, fmt.Errorf("--color=%s: must be auto, always or never", when)
 }
 
-// writeDiagnosis writes a diagnosis for people. In color, its first line, the verdict,
-// is green if nothing is at fault, yellow if the cause is not known, and red otherwise.
+// writeDiagnosis writes a diagnosis for people, with the places that name the image. In
+// color, its first line, the verdict, is green if nothing is at fault, yellow if the cause
+// is not known, and red otherwise.
 func writeDiagnosis(w io.Writer, d report.Diagnosis, origin []string, color bool) {
 	var b bytes.Buffer
 	d.Text(&b)
@@ -49,12 +52,17 @@ func writeDiagnosis(w io.Writer, d report.Diagnosis, origin []string, color bool
 		}
 		head = fmt.Appendf(nil, "\x1b[1;%dm%s\x1b[0m", code, head)
 	}
-	fmt.Fprintf(w, "%s\n", head)
+	image, body, _ := bytes.Cut(body, []byte("\n"))
+	fmt.Fprintf(w, "%s\n%s\n", head, image)
 	for _, o := range origin {
-		fmt.Fprintf(w, "  from         %s\n", o)
+		lines := flags.Wrap(o, 80-len(fromLabel))
+		fmt.Fprintf(w, "%s%s\n", fromLabel, strings.Join(lines, "\n"+strings.Repeat(" ", len(fromLabel))))
 	}
-	w.Write(body)
+	_, _ = w.Write(body)
 }
+
+// fromLabel begins the lines that name a place of an image, in the layout of a diagnosis.
+const fromLabel = "  from         "
 
 // progress shows on a terminal how far the checks are, in one line that is erased at the
 // end. Nothing is shown within the first second, and nothing at all by the zero progress.

@@ -78,13 +78,13 @@ func help(w io.Writer, f *pflag.Flag) {
 		usage += " (default: " + f.DefValue + ")"
 	}
 	fmt.Fprintln(w, line)
-	for _, l := range wrap(usage, width-6) {
+	for _, l := range Wrap(usage, width-6) {
 		fmt.Fprintln(w, "      "+l)
 	}
 }
 
-// wrap breaks a text into lines between words.
-func wrap(text string, columns int) (lines []string) {
+// Wrap breaks a text into lines between words.
+func Wrap(text string, columns int) (lines []string) {
 	line := ""
 	for _, word := range strings.Fields(text) {
 		if line != "" && len(line)+1+len(word) > columns {
