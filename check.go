@@ -79,17 +79,16 @@ func (o *checkOptions) flags() (g flags.Groups) {
 }
 
 func (o *checkOptions) run(ctx context.Context, p process, args []string) int {
-	c := &command{name: "check"}
 	images, err := o.images(args, p.stdin)
 	if err != nil {
-		return c.usageError(p.stderr, err)
+		return p.usageError("check", err)
 	}
 	color, err := p.colored(o.color)
 	if err != nil {
-		return c.usageError(p.stderr, err)
+		return p.usageError("check", err)
 	}
 	if err := o.complete(p); err != nil {
-		return c.usageError(p.stderr, err)
+		return p.usageError("check", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(o.timeout-wrapUp, o.timeout/2))
 	defer cancel()

@@ -20,9 +20,8 @@ Put the line into ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish.
 `
 
 func runCompletion(_ context.Context, p process, args []string) int {
-	c := &command{name: "completion"}
 	if len(args) != 1 {
-		return c.usageError(p.stderr, fmt.Errorf("name one shell: bash, zsh or fish"))
+		return p.usageError("completion", fmt.Errorf("name one shell: bash, zsh or fish"))
 	}
 	all := commands()
 	switch args[0] {
@@ -33,7 +32,7 @@ func runCompletion(_ context.Context, p process, args []string) int {
 	case "fish":
 		fmt.Fprint(p.stdout, fishCompletion(all))
 	default:
-		return c.usageError(p.stderr, fmt.Errorf("unknown shell %q: must be bash, zsh or fish", args[0]))
+		return p.usageError("completion", fmt.Errorf("unknown shell %q: must be bash, zsh or fish", args[0]))
 	}
 	return exitOK
 }

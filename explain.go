@@ -33,7 +33,7 @@ const maxLine = 1 << 20
 
 func (o *explainOptions) run(_ context.Context, p process, args []string) int {
 	if err := validOutput(o.output); err != nil {
-		return (&command{name: "explain"}).usageError(p.stderr, err)
+		return p.usageError("explain", err)
 	}
 	out := bufio.NewWriter(p.stdout)
 	defer out.Flush()

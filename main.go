@@ -119,7 +119,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		c.help(stdout)
 		return exitOK
 	case err != nil:
-		return c.usageError(stderr, err)
+		return p.usageError(c.name, err)
 	}
 	return c.run(ctx, p, rest)
 }
@@ -139,9 +139,9 @@ func (c *command) help(w io.Writer) {
 	c.flags.Help(w)
 }
 
-// usageError writes a usage error and returns its exit code.
-func (c *command) usageError(w io.Writer, err error) int {
-	fmt.Fprintf(w, "pullprobe %s: %v\n", c.name, err)
+// usageError writes a usage error of a command and returns its exit code.
+func (p process) usageError(command string, err error) int {
+	fmt.Fprintf(p.stderr, "pullprobe %s: %v\n", command, err)
 	return exitUsage
 }
 
@@ -171,21 +171,20 @@ func meant(all []*command, name string) string {
 }
 
 func runAgent(ctx context.Context, p process, args []string) int {
-	c := find(commands(), "agent")
 	opts, err := config.Parse(args, p.getenv)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		c.help(p.stdout)
+		find(commands(), "agent").help(p.stdout)
 		return exitOK
 	case err != nil:
-		return c.usageError(p.stderr, err)
+		return p.usageError("agent", err)
 	}
 	opts.Version = cmp.Or(version, "dev")
 	log := slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: opts.LogLevel}))
 	klog.SetSlogLogger(log.With("component", "client-go")) // for the whole process
 	a, err := agent.New(opts, log)
 	if err != nil {
-		return c.usageError(p.stderr, err)
+		return p.usageError("agent", err)
 	}
 	if err := a.Run(ctx); err != nil {
 		log.Error("agent failed", "error", err)

@@ -23,12 +23,11 @@ func (o *versionOptions) flags() (g flags.Groups) {
 }
 
 func (o *versionOptions) run(_ context.Context, p process, args []string) int {
-	c := &command{name: "version"}
 	if len(args) > 0 {
-		return c.usageError(p.stderr, fmt.Errorf("unexpected argument %q", args[0]))
+		return p.usageError("version", fmt.Errorf("unexpected argument %q", args[0]))
 	}
 	if err := validOutput(o.output); err != nil {
-		return c.usageError(p.stderr, err)
+		return p.usageError("version", err)
 	}
 	v := struct {
 		Version  string `json:"version"`
