@@ -81,7 +81,8 @@ func bashCompletion(all []*command) string {
 	}
 	var perValue []string
 	for _, how := range slices.Sorted(maps.Keys(values)) {
-		perValue = append(perValue, fmt.Sprintf("    %s) %s; return ;;", strings.Join(slices.Compact(slices.Sorted(slices.Values(values[how]))), "|"), how))
+		patterns := slices.Compact(slices.Sorted(slices.Values(values[how])))
+		perValue = append(perValue, fmt.Sprintf("    %s) %s; return ;;", strings.Join(patterns, "|"), how))
 	}
 	return `_pullprobe() {
   local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" words
