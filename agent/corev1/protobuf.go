@@ -14,7 +14,7 @@ func (f field) text() string { return string(f.bytes) }
 
 // eachField calls set for each field of a message, in their order. The numbers of the
 // fields are those of k8s.io/api/core/v1/generated.proto.
-func eachField(message []byte, set func(protowire.Number, field) error) error {
+func eachField(message []byte, set func(number int, f field) error) error {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
 		if n < 0 {
@@ -34,7 +34,7 @@ func eachField(message []byte, set func(protowire.Number, field) error) error {
 			return protowire.ParseError(n)
 		}
 		message = message[n:]
-		if err := set(number, f); err != nil {
+		if err := set(int(number), f); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func setPointer[T any, P message[T]](to **T, f field) error {
 func setEntry[V string | []byte](to *map[string]V, f field) error {
 	var key string
 	var value []byte
-	err := eachField(f.bytes, func(n protowire.Number, f field) error {
+	err := eachField(f.bytes, func(n int, f field) error {
 		switch n {
 		case 1:
 			key = f.text()
@@ -91,7 +91,7 @@ func (c *ConfigMap) Reset()      { *c = ConfigMap{} }
 
 // Unmarshal reads the object from its protobuf message, as do those below.
 func (p *Pod) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			return p.ObjectMeta.Unmarshal(f.bytes)
@@ -105,7 +105,7 @@ func (p *Pod) Unmarshal(b []byte) error {
 }
 
 func (p *PodList) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			return p.ListMeta.Unmarshal(f.bytes)
@@ -117,7 +117,7 @@ func (p *PodList) Unmarshal(b []byte) error {
 }
 
 func (s *PodSpec) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			return appendTo(&s.Volumes, f)
@@ -143,7 +143,7 @@ func (s *PodSpec) Unmarshal(b []byte) error {
 }
 
 func (v *Volume) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			v.Name = f.text()
@@ -155,7 +155,7 @@ func (v *Volume) Unmarshal(b []byte) error {
 }
 
 func (v *VolumeSource) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		if n == 30 {
 			return setPointer(&v.Image, f)
 		}
@@ -164,7 +164,7 @@ func (v *VolumeSource) Unmarshal(b []byte) error {
 }
 
 func (v *ImageVolumeSource) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			v.Reference = f.text()
@@ -176,7 +176,7 @@ func (v *ImageVolumeSource) Unmarshal(b []byte) error {
 }
 
 func (c *Container) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			c.Name = f.text()
@@ -194,7 +194,7 @@ func (c *Container) Unmarshal(b []byte) error {
 }
 
 func (c *EphemeralContainer) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		if n == 1 {
 			return (*Container)(&c.EphemeralContainerCommon).Unmarshal(f.bytes)
 		}
@@ -204,7 +204,7 @@ func (c *EphemeralContainer) Unmarshal(b []byte) error {
 
 // first reads a message of which only the first field matters, a string.
 func first(b []byte, to *string) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		if n == 1 {
 			*to = f.text()
 		}
@@ -216,7 +216,7 @@ func (m *VolumeMount) Unmarshal(b []byte) error          { return first(b, &m.Na
 func (r *LocalObjectReference) Unmarshal(b []byte) error { return first(b, &r.Name) }
 
 func (s *PodStatus) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			s.Phase = PodPhase(f.text())
@@ -236,7 +236,7 @@ func (s *PodStatus) Unmarshal(b []byte) error {
 }
 
 func (c *PodCondition) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			c.Type = PodConditionType(f.text())
@@ -250,7 +250,7 @@ func (c *PodCondition) Unmarshal(b []byte) error {
 }
 
 func (s *ContainerStatus) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			s.Name = f.text()
@@ -272,7 +272,7 @@ func (s *ContainerStatus) Unmarshal(b []byte) error {
 }
 
 func (s *ContainerState) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			return setPointer(&s.Waiting, f)
@@ -286,7 +286,7 @@ func (s *ContainerState) Unmarshal(b []byte) error {
 }
 
 func (s *ContainerStateWaiting) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			s.Reason = f.text()
@@ -298,7 +298,7 @@ func (s *ContainerStateWaiting) Unmarshal(b []byte) error {
 }
 
 func (s *ContainerStateRunning) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		if n == 1 {
 			return s.StartedAt.Unmarshal(f.bytes)
 		}
@@ -307,7 +307,7 @@ func (s *ContainerStateRunning) Unmarshal(b []byte) error {
 }
 
 func (s *ContainerStateTerminated) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			s.ExitCode = int32(f.number)
@@ -321,7 +321,7 @@ func (s *ContainerStateTerminated) Unmarshal(b []byte) error {
 }
 
 func (n *Node) Unmarshal(b []byte) error {
-	return eachField(b, func(number protowire.Number, f field) error {
+	return eachField(b, func(number int, f field) error {
 		switch number {
 		case 1:
 			return n.ObjectMeta.Unmarshal(f.bytes)
@@ -333,7 +333,7 @@ func (n *Node) Unmarshal(b []byte) error {
 }
 
 func (s *NodeStatus) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		if n == 4 {
 			return appendTo(&s.Conditions, f)
 		}
@@ -342,7 +342,7 @@ func (s *NodeStatus) Unmarshal(b []byte) error {
 }
 
 func (c *NodeCondition) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			c.Type = NodeConditionType(f.text())
@@ -358,7 +358,7 @@ func (c *NodeCondition) Unmarshal(b []byte) error {
 }
 
 func (s *Secret) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			return s.ObjectMeta.Unmarshal(f.bytes)
@@ -372,7 +372,7 @@ func (s *Secret) Unmarshal(b []byte) error {
 }
 
 func (s *ServiceAccount) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			return s.ObjectMeta.Unmarshal(f.bytes)
@@ -384,7 +384,7 @@ func (s *ServiceAccount) Unmarshal(b []byte) error {
 }
 
 func (c *ConfigMap) Unmarshal(b []byte) error {
-	return eachField(b, func(n protowire.Number, f field) error {
+	return eachField(b, func(n int, f field) error {
 		switch n {
 		case 1:
 			return c.ObjectMeta.Unmarshal(f.bytes)
