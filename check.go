@@ -1,12 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,19 +14,25 @@ import (
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
+	"github.com/pullprobe/pullprobe/flags"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-const checkUsage = `Usage: pullprobe check [flags] IMAGE...
-
-Runs the agent's checks once, on this machine, for each image, and prints the
+const checkHelp = `Runs the agent's checks once, on this machine, for each image, and prints the
 verdicts. No cluster is needed. With --runtime-endpoint it sees the node as the
-runtime does, and has the runtime pull the image, unless --no-pull is given or the
-image is present.
+runtime does, and has the runtime pull the image, unless --no-pull is given or
+the image is present.
 
-Exit codes: 0 healthy, 1 fault or undetermined, 2 usage error. Put flags before
-images.
+Examples:
+  pullprobe check registry.example/app:1
+  pullprobe check -f deployment.yaml --auth-file docker
+  kubectl get deployment web -o yaml | pullprobe check -f -
 
+Exit codes:
+  0  every image is healthy
+  1  a fault was found
+  2  usage error
+  3  could not tell: no fault was found, and an image is undetermined
 `
 
 // checksAtOnce is how many images are checked at the same time.
@@ -36,96 +40,133 @@ const checksAtOnce = 4
 
 // checkOptions are the flags of `pullprobe check`.
 type checkOptions struct {
-	format, endpoint, authFile string
-	noPull                     bool
-	timeout                    time.Duration
-	node                       examine.NodeReader
-	examiner                   examine.Examiner
-	auth                       []credentials.SecretLookup
+	output, color, endpoint, platform string
+	manifests, authFiles              []string
+	noPull                            bool
+	timeout                           time.Duration
+	node                              examine.NodeReader
+	puller                            *cri.Puller
+	auth                              []credentials.SecretLookup
 }
 
-func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o := checkOptions{}
-	fs := flag.NewFlagSet("check", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(fs.Output(), checkUsage); fs.PrintDefaults() }
+func (o *checkOptions) flags() (g flags.Groups) {
 	node := &o.node
-	o.examiner.Node = node
-	fs.StringVar(&o.format, "o", "text", "output: text or json")
+	fs := g.Add("Images")
+	fs.StringArrayVarP(&o.manifests, "filename", "f", nil,
+		"`file` of Kubernetes manifests whose images are checked, with their pull policy and platform; - is standard input; repeatable")
+	fs.StringVar(&o.platform, "platform", "", "required `os/arch[/variant]` (default: the manifest's, else this machine's)")
+	fs.StringArrayVar(&o.authFiles, "auth-file", nil,
+		"`file` with logins in the format of a pull secret (config.json); docker or podman: "+
+			"the file in which that program keeps your logins; repeatable")
+
+	fs = g.Add("Runtime")
 	fs.StringVar(&o.endpoint, "runtime-endpoint", "",
-		"CRI socket of the container runtime, for example unix:///run/containerd/containerd.sock")
+		"CRI `socket` of the container runtime, for example unix:///run/containerd/containerd.sock")
 	fs.BoolVar(&o.noPull, "no-pull", false, "no test pull; the runtime is still asked for its status and images")
-	fs.StringVar(&o.authFile, "auth-file", "", "docker config.json with credentials, in the format of a pull secret")
-	fs.StringVar(&node.Paths.ResolvConf, "resolv-conf", "", "resolver configuration (default: the runtime's, else /etc/resolv.conf)")
-	fs.StringVar(&node.Paths.Hosts, "etc-hosts", "", "hosts file (default: the runtime's, else /etc/hosts)")
-	fs.StringVar(&node.Paths.HostsDir, "hosts-dir", "", "registry configuration directory (certs.d) (default: the runtime's)")
-	fs.StringVar(&node.Paths.CAFile, "ca-file", "", "file of trusted certificate authorities (default: the runtime's CA bundle)")
-	fs.StringVar(&o.examiner.Platform, "platform", "", "required platform, os/arch[/variant] (default: this machine's)")
-	fs.StringVar(&node.DiskPath, "disk-path", "", "directory on the image file system (default: the one that the runtime reports)")
+
+	fs = g.Add("In place of what the runtime sees")
+	fs.StringVar(&node.Paths.ResolvConf, "resolv-conf", "", "resolver configuration `file` (default: the runtime's, else /etc/resolv.conf)")
+	fs.StringVar(&node.Paths.Hosts, "etc-hosts", "", "hosts `file` (default: the runtime's, else /etc/hosts)")
+	fs.StringVar(&node.Paths.HostsDir, "hosts-dir", "", "registry configuration `directory` (certs.d) (default: the runtime's)")
+	fs.StringVar(&node.Paths.CAFile, "ca-file", "", "`file` of trusted certificate authorities (default: the runtime's CA bundle)")
+	fs.StringVar(&node.DiskPath, "disk-path", "", "`directory` on the image file system (default: the one that the runtime reports)")
+
+	fs = g.Add("Output")
+	outputFlag(fs, &o.output)
+	fs.StringVar(&o.color, "color", "auto", "`when` to color the verdict: auto, always or never; auto: on a terminal, unless NO_COLOR is set")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Second, "deadline for everything; the test pull of a large image needs more")
-	if code, ok := parse(fs, args, stdout); !ok {
-		return code
+	return g
+}
+
+func (o *checkOptions) run(ctx context.Context, p process, args []string) int {
+	images, err := o.images(args, p.stdin)
+	if err != nil {
+		return p.usageError("check", err)
 	}
-	if err := o.complete(fs.NArg()); err != nil {
-		fmt.Fprintln(stderr, "pullprobe check:", err)
-		return exitUsage
+	color, err := p.colored(o.color)
+	if err != nil {
+		return p.usageError("check", err)
+	}
+	if err := o.complete(p); err != nil {
+		return p.usageError("check", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(o.timeout-wrapUp, o.timeout/2))
 	defer cancel()
-	if node.Runtime != nil {
-		defer node.Runtime.Close()
+	if o.node.Runtime != nil {
+		defer o.node.Runtime.Close()
 	}
 
-	diagnoses := o.diagnoseAll(ctx, fs.Args())
-	code := exitOK
-	for _, d := range diagnoses {
-		if d.Verdict.Fault != report.FaultNone {
-			code = exitFault
-		}
+	shown := new(progress) // nothing
+	if p.isTerminal(p.stderr) {
+		shown = newProgress(p.stderr, len(images), o.timeout)
 	}
-	if o.format == "json" {
-		enc := json.NewEncoder(stdout)
+	diagnoses := o.diagnoseAll(ctx, images, shown.end)
+	shown.close()
+	return o.print(p, images, diagnoses, color)
+}
+
+// print writes the diagnoses and returns the exit code.
+func (o *checkOptions) print(p process, images []*subject, diagnoses []report.Diagnosis, color bool) int {
+	if o.output == "json" {
+		enc := json.NewEncoder(p.stdout)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(diagnoses); err != nil {
-			fmt.Fprintln(stderr, "pullprobe check:", err)
-			return exitFault
+			fmt.Fprintln(p.stderr, "pullprobe check:", err)
+			return exitUnknown
 		}
-		return code
+	} else {
+		for i, d := range diagnoses {
+			if i > 0 {
+				fmt.Fprintln(p.stdout)
+			}
+			writeDiagnosis(p.stdout, d, images[i].origin, color)
+		}
 	}
-	for i, d := range diagnoses {
-		if i > 0 {
-			fmt.Fprintln(stdout)
+	code := exitOK
+	for _, d := range diagnoses {
+		switch c := exitCode(d.Verdict); {
+		case c == exitFault:
+			return exitFault
+		case c != exitOK:
+			code = c
 		}
-		d.Text(stdout)
 	}
 	return code
 }
 
-// complete validates the flags and completes the examiner.
-func (o *checkOptions) complete(images int) error {
+// exitCode returns the exit code of one verdict.
+func exitCode(v report.Verdict) int {
 	switch {
-	case images == 0:
-		return errors.New("missing IMAGE; see pullprobe check -h")
-	case o.format != "text" && o.format != "json":
-		return fmt.Errorf("-o %q: must be text or json", o.format)
-	case o.timeout <= 0:
-		return fmt.Errorf("--timeout %v: must be greater than 0", o.timeout)
+	case v.Fault == report.FaultNone:
+		return exitOK
+	case v.Cause == report.Undetermined || v.Confidence == report.ConfidenceUndetermined:
+		return exitUnknown
+	}
+	return exitFault
+}
+
+// complete validates the flags, and reads what they name.
+func (o *checkOptions) complete(p process) error {
+	if err := validOutput(o.output); err != nil {
+		return err
+	}
+	if o.timeout <= 0 {
+		return fmt.Errorf("--timeout=%v: must be greater than 0", o.timeout)
 	}
 	if err := o.completePaths(); err != nil {
 		return err
 	}
-	if err := examine.ValidPlatform(o.examiner.Platform); err != nil {
+	if err := examine.ValidPlatform(o.platform); err != nil {
 		return fmt.Errorf("--platform: %w", err)
 	}
-	if o.authFile != "" {
-		data, err := os.ReadFile(o.authFile)
-		if err != nil {
-			return fmt.Errorf("--auth-file: %w", err)
-		}
-		// A file that cannot be decoded is a result of the check, as with a pull secret.
-		secret := credentials.SecretFromFile(o.authFile, data)
-		o.auth = []credentials.SecretLookup{{Name: o.authFile, Secret: &secret}}
+	var warnings []string
+	var err error
+	if o.auth, warnings, err = readLogins(o.authFiles, p.getenv); err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(p.stderr, "pullprobe check: warning:", w)
 	}
 	o.node.AllowLoopback = true // the user has access to this machine already
 	return o.completeRuntime()
@@ -172,7 +213,7 @@ func (o *checkOptions) completeRuntime() error {
 	}
 	o.node.Runtime = runtime
 	if !o.noPull {
-		o.examiner.Puller = &cri.Puller{
+		o.puller = &cri.Puller{
 			Client:   runtime,
 			Journal:  cri.NewJournal(cri.DefaultJournalDir),
 			Space:    o.node.Space,
@@ -187,23 +228,28 @@ func (o *checkOptions) completeRuntime() error {
 // image, and to print.
 const wrapUp = 700 * time.Millisecond
 
-// diagnoseAll returns one diagnosis per image, in their order.
-func (o *checkOptions) diagnoseAll(ctx context.Context, images []string) []report.Diagnosis {
+// diagnoseAll returns one diagnosis per image, in their order. It calls ended after each.
+func (o *checkOptions) diagnoseAll(ctx context.Context, images []*subject, ended func()) []report.Diagnosis {
+	examiners := map[string]*examine.Examiner{} // by platform
+	for _, i := range images {
+		platform := cmp.Or(o.platform, i.Platform)
+		if examiners[platform] == nil {
+			examiners[platform] = &examine.Examiner{Node: &o.node, Puller: o.puller, Platform: platform}
+		}
+	}
 	out := make([]report.Diagnosis, len(images))
 	slots := make(chan struct{}, checksAtOnce)
 	var wg sync.WaitGroup
-	for i, image := range images {
+	for n, i := range images {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			found := o.examiner.Examine(ctx, examine.Subject{
-				Image: image, Failing: true,
-				Secrets: func(context.Context) []credentials.SecretLookup { return o.auth },
-			}, nil)
-			out[i] = report.Diagnosis{
-				Image: image, Time: time.Now().UTC().Truncate(time.Millisecond),
+			found := examiners[cmp.Or(o.platform, i.Platform)].Examine(ctx, i.examined(o.auth), nil)
+			out[n] = report.Diagnosis{
+				Image: i.Name, Container: i.Container, Volume: i.Volume, Time: time.Now().UTC().Truncate(time.Millisecond),
 				Verdict: diagnosis.Diagnose(found.Checks), Checks: found.Checks,
 			}
+			ended()
 		})
 	}
 	wg.Wait()

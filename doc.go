@@ -6,8 +6,11 @@ Usage:
 
 	pullprobe agent [flags]
 	pullprobe check [flags] IMAGE...
-	pullprobe explain [-o text|json] [MESSAGE]
-	pullprobe version
+	pullprobe explain [flags] [MESSAGE]
+	pullprobe completion bash|zsh|fish
+	pullprobe version [flags]
+
+Flags stand anywhere; "pullprobe COMMAND --help" lists them.
 
 # Agent
 
@@ -23,8 +26,13 @@ Check runs the same checks once, on any Linux machine, without a cluster. With
 --runtime-endpoint it sees the node as the container runtime does, and has the
 runtime pull the image, unless --no-pull is given or the image is present.
 
+With -f it checks the images of Kubernetes manifests, with their pull policy and
+the platform of their node selector. With --auth-file it uses the logins of a file,
+or those of docker or podman.
+
 The output is text, or with -o json an array with one diagnosis per image
-(docs/report.md). Flags stand before the images.
+(docs/report.md). On a terminal the verdict has a color, and a line on standard
+error shows the progress; a pipe gets neither.
 
 # Explain
 
@@ -36,8 +44,9 @@ name and the pull policy Never.
 # Exit codes
 
 	0  healthy; explain: always
-	1  check: a fault was found, or the cause is undetermined; agent: it failed
+	1  check: a fault was found; agent: it failed
 	2  usage error
+	3  check: could not tell: no fault was found, and an image is undetermined
 
 # Limits
 

@@ -2,46 +2,44 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/pullprobe/pullprobe/classify"
+	"github.com/pullprobe/pullprobe/flags"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-const explainUsage = `Usage: pullprobe explain [-o text|json] [MESSAGE]
-
-Classifies error messages of failed pulls, offline: MESSAGE, or one message per
+const explainHelp = `Classifies error messages of failed pulls, offline: MESSAGE, or one message per
 line on standard input. JSON is one line per message.
 
 A message alone proves little, so the confidence is at most "likely", except for
-an invalid image name and the pull policy Never.
-
+an invalid image name and the pull policy Never. The exit code is 0 whatever the
+message says.
 `
+
+// explainOptions are the flags of `pullprobe explain`.
+type explainOptions struct{ output string }
+
+func (o *explainOptions) flags() (g flags.Groups) {
+	outputFlag(g.Add("Output"), &o.output)
+	return g
+}
 
 // maxLine bounds one message on standard input, in bytes; what is longer is cut.
 const maxLine = 1 << 20
 
-func runExplain(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	fs := flag.NewFlagSet("explain", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(fs.Output(), explainUsage); fs.PrintDefaults() }
-	format := fs.String("o", "text", "output: text or json")
-	if code, ok := parse(fs, args, stdout); !ok {
-		return code
+func (o *explainOptions) run(_ context.Context, p process, args []string) int {
+	if err := validOutput(o.output); err != nil {
+		return p.usageError("explain", err)
 	}
-	if *format != "text" && *format != "json" {
-		fmt.Fprintf(stderr, "pullprobe explain: -o %q: must be text or json\n", *format)
-		return exitUsage
-	}
-	out := bufio.NewWriter(stdout)
+	out := bufio.NewWriter(p.stdout)
 	defer out.Flush()
 	write := func(message string) {
 		x := explain(message)
-		if *format == "json" {
+		if o.output == "json" {
 			enc := json.NewEncoder(out)
 			enc.SetEscapeHTML(false)
 			_ = enc.Encode(x) // strings only
@@ -50,11 +48,11 @@ func runExplain(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		x.Text(out)
 		fmt.Fprintln(out)
 	}
-	if fs.NArg() > 0 {
-		write(strings.Join(fs.Args(), " "))
+	if len(args) > 0 {
+		write(strings.Join(args, " "))
 		return exitOK
 	}
-	in := bufio.NewReaderSize(stdin, 64<<10)
+	in := bufio.NewReaderSize(p.stdin, 64<<10)
 	for {
 		line, err := readLine(in)
 		if err != nil && line == "" {

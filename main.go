@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,32 +12,72 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
 
 	"github.com/pullprobe/pullprobe/agent"
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/flags"
 )
-
-// version is set by the linker.
-var version = "dev"
-
-const usage = `pullprobe explains why an image pull fails, from the node where it fails.
-
-Usage:
-  pullprobe agent [flags]            watch this node's pods and publish its report
-  pullprobe check [flags] IMAGE...   run the same checks once, on this machine
-  pullprobe explain [MESSAGE]        classify error messages offline
-  pullprobe version
-
-Run 'pullprobe COMMAND -h' for the flags of a command.
-`
 
 // Exit codes of all commands; see the package documentation.
 const (
-	exitOK    = 0
-	exitFault = 1
-	exitUsage = 2
+	exitOK      = 0
+	exitFault   = 1
+	exitUsage   = 2
+	exitUnknown = 3
 )
+
+// process is what a command reads and writes.
+type process struct {
+	getenv         func(string) string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// command is one command of pullprobe.
+type command struct {
+	name, args string
+	short      string // one line of the list of commands
+	long       string // the help, above the flags
+	flags      flags.Groups
+	run        func(ctx context.Context, p process, args []string) int // args are without flags, but for the agent
+	ownFlags   bool                                                    // run parses the flags itself
+}
+
+// commands returns all commands.
+func commands() []*command {
+	check, explain, version := new(checkOptions), new(explainOptions), new(versionOptions)
+	return []*command{
+		{
+			name: "agent", args: "[flags]", short: "watch this node's pods and publish its report",
+			long: agentHelp, flags: config.Flags(), run: runAgent, ownFlags: true,
+		},
+		{
+			name: "check", args: "[flags] IMAGE...", short: "run the same checks once, on this machine",
+			long: checkHelp, flags: check.flags(), run: check.run,
+		},
+		{
+			name: "explain", args: "[flags] [MESSAGE]", short: "classify error messages offline",
+			long: explainHelp, flags: explain.flags(), run: explain.run,
+		},
+		{
+			name: "completion", args: "bash|zsh|fish", short: "print the completion for a shell",
+			long: completionHelp, run: runCompletion,
+		},
+		{
+			name: "version", args: "[flags]", short: "print the version",
+			long: "Prints the version of pullprobe and what it was built from.\n", flags: version.flags(), run: version.run,
+		},
+	}
+}
+
+const agentHelp = `Watches the pods of its node, checks the images that they wait for, and
+publishes the verdicts. It runs in a DaemonSet: see docs/install.md.
+
+Each flag is also an environment variable: PULLPROBE_ and its name in capitals,
+with underscores. Most can be changed at run time: see docs/configuration.md.
+`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -48,47 +88,103 @@ func main() {
 // run runs a command and returns its exit code. All that the program reads and
 // writes is in the arguments.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := process{getenv, stdin, stdout, stderr}
+	all := commands()
 	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
+		usage(stderr, all)
 		return exitUsage
 	}
-	switch cmd, rest := args[0], args[1:]; cmd {
-	case "agent":
-		return runAgent(ctx, rest, getenv, stdout, stderr)
-	case "check":
-		return runCheck(ctx, rest, stdout, stderr)
-	case "explain":
-		return runExplain(rest, stdin, stdout, stderr)
-	case "version", "--version":
-		fmt.Fprintln(stdout, "pullprobe", version)
-		return exitOK
+	name, rest := args[0], args[1:]
+	switch name {
 	case "help", "-h", "--help":
-		fmt.Fprint(stdout, usage)
-		return exitOK
-	default:
-		fmt.Fprintf(stderr, "pullprobe: unknown command %q\n\n%s", cmd, usage)
+		if len(rest) == 0 {
+			usage(stdout, all)
+			return exitOK
+		}
+		name, rest = rest[0], []string{"--help"}
+	case "-v", "--version":
+		name = "version"
+	}
+	c := find(all, name)
+	if c == nil {
+		fmt.Fprintf(stderr, "pullprobe: unknown command %q%s\nSee pullprobe --help.\n", name, meant(all, name))
 		return exitUsage
 	}
-}
-
-func runAgent(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	var help strings.Builder
-	opts, err := config.Parse(args, getenv, &help)
+	if c.ownFlags {
+		return c.run(ctx, p, rest)
+	}
+	rest, err := c.flags.Parse(rest)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, help.String())
+	case errors.Is(err, pflag.ErrHelp):
+		c.help(stdout)
 		return exitOK
 	case err != nil:
-		fmt.Fprintln(stderr, "pullprobe agent:", err)
-		return exitUsage
+		return p.usageError(c.name, err)
 	}
-	opts.Version = version
-	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: opts.LogLevel}))
+	return c.run(ctx, p, rest)
+}
+
+// usage writes the list of commands.
+func usage(w io.Writer, all []*command) {
+	fmt.Fprint(w, "pullprobe explains why an image pull fails, from the node where it fails.\n\nUsage:\n  pullprobe COMMAND\n\nCommands:\n")
+	for _, c := range all {
+		fmt.Fprintf(w, "  %-12s%s\n", c.name, c.short)
+	}
+	fmt.Fprint(w, "\nRun 'pullprobe COMMAND --help' for the flags of a command.\n")
+}
+
+// help writes the help of a command.
+func (c *command) help(w io.Writer) {
+	fmt.Fprintf(w, "Usage: pullprobe %s %s\n\n%s", c.name, c.args, c.long)
+	c.flags.Help(w)
+}
+
+// usageError writes a usage error of a command and returns its exit code.
+func (p process) usageError(command string, err error) int {
+	fmt.Fprintf(p.stderr, "pullprobe %s: %v\n", command, err)
+	return exitUsage
+}
+
+func find(all []*command, name string) *command {
+	for _, c := range all {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// meant returns a hint at the command that was meant.
+func meant(all []*command, name string) string {
+	var names []string
+	for _, c := range all {
+		names = append(names, c.name)
+	}
+	closest := flags.Closest(name, names)
+	switch {
+	case closest != "":
+		return fmt.Sprintf(": did you mean %q?", closest)
+	case strings.ContainsAny(name, "/:"):
+		return ": to check an image, run pullprobe check IMAGE"
+	}
+	return ""
+}
+
+func runAgent(ctx context.Context, p process, args []string) int {
+	opts, err := config.Parse(args, p.getenv)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		find(commands(), "agent").help(p.stdout)
+		return exitOK
+	case err != nil:
+		return p.usageError("agent", err)
+	}
+	opts.Version = cmp.Or(version, "dev")
+	log := slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: opts.LogLevel}))
 	klog.SetSlogLogger(log.With("component", "client-go")) // for the whole process
 	a, err := agent.New(opts, log)
 	if err != nil {
-		fmt.Fprintln(stderr, "pullprobe agent:", err)
-		return exitUsage
+		return p.usageError("agent", err)
 	}
 	if err := a.Run(ctx); err != nil {
 		log.Error("agent failed", "error", err)
@@ -97,18 +193,15 @@ func runAgent(ctx context.Context, args []string, getenv func(string) string, st
 	return exitOK
 }
 
-// parse parses flags. If the program must end, ok is false: after -h, which prints
-// the usage to standard output, or after an error.
-func parse(fs *flag.FlagSet, args []string, stdout io.Writer) (code int, ok bool) {
-	for _, a := range args {
-		if a == "-h" || a == "--help" || a == "-help" {
-			fs.SetOutput(stdout)
-			fs.Usage()
-			return exitOK, false
-		}
+// outputFlag adds --output.
+func outputFlag(fs *pflag.FlagSet, to *string) {
+	fs.StringVarP(to, "output", "o", "text", "`format` of the output: text or json")
+}
+
+// validOutput returns an error for an output that does not exist.
+func validOutput(output string) error {
+	if output != "text" && output != "json" {
+		return fmt.Errorf("--output=%s: must be text or json", output)
 	}
-	if err := fs.Parse(args); err != nil {
-		return exitUsage, false // package flag has printed the error
-	}
-	return exitOK, true
+	return nil
 }

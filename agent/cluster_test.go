@@ -384,7 +384,7 @@ func (w *world) agent(edit ...func(*Agent)) (stop func()) {
 	opts, err := config.Parse([]string{
 		"--node-name=" + w.node, "--namespace=" + w.ns, "--kubeconfig=" + kubeconfig(w.t, w.agentProxy.URL), "--health-addr=", "--sweep-interval=0",
 		"--runtime-endpoint=" + cmp.Or(w.runtime, filepath.Join(w.t.TempDir(), "absent.sock")), "--journal-dir=" + w.t.TempDir(),
-	}, func(string) string { return "" }, new(strings.Builder))
+	}, func(string) string { return "" })
 	if err != nil {
 		w.t.Fatal(err)
 	}

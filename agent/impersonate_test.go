@@ -321,7 +321,7 @@ func TestReadAsNodeComponent(t *testing.T) {
 	for _, v := range set.Spec.Template.Spec.Containers[0].Env {
 		env[v.Name] = v.Value
 	}
-	opts, err := config.Parse(nil, func(name string) string { return env[name] }, new(strings.Builder))
+	opts, err := config.Parse(nil, func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,7 @@ package agent
 import (
 	"context"
 
-	corev1 "k8s.io/api/core/v1"
-
+	"github.com/pullprobe/pullprobe/agent/corev1"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"

@@ -328,7 +328,9 @@ func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 }
 
 // elsewhere returns the request to a host from another node.
-func elsewhere(host string) string { return "check from another node:\ncurl -sI https://" + host + "/v2/\n" }
+func elsewhere(host string) string {
+	return "check from another node:\ncurl -sI https://" + host + "/v2/\n"
+}
 
 // fromAnotherNode says what the same check from another node would show.
 func fromAnotherNode(c report.Cause, host string) string {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# fuzz.sh TIME [REGEXP] runs the fuzz targets of both modules one after the other,
+# fuzz.sh TIME [REGEXP] runs the fuzz targets of all modules one after the other,
 # each for TIME, or only those whose "package Target" matches REGEXP. go test keeps
 # the input of a crash in the package's testdata/fuzz.
 set -eu
@@ -7,7 +7,7 @@ time=$1 want=${2:-.}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=0
-for module in . lab; do
+for module in . parity lab; do
 	cd "$module"
 	for package in $(go list ./...); do
 		list=$(go test -list '^Fuzz' "$package") # fails if the tests do not build

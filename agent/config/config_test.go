@@ -2,8 +2,6 @@ package config
 
 import (
 	"errors"
-	"flag"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -25,7 +24,6 @@ func options(t *testing.T, file string, env map[string]string, args ...string) (
 	o, err := Parse(
 		append([]string{"--node-name=n", "--config=" + path}, args...),
 		func(name string) string { return env[name] },
-		new(strings.Builder),
 	)
 	if err != nil {
 		err = errors.New(strings.ReplaceAll(err.Error(), path, "FILE"))
@@ -166,7 +164,7 @@ func TestOptionErrors(t *testing.T) {
 			args = append(args, tt.arg)
 		}
 		env := func(name string) string { return map[string]string{tt.env: tt.value}[name] }
-		if _, err := Parse(args, env, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Parse(args, env); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s%s=%s: %v, want %q", tt.arg, tt.env, tt.value, err, tt.want)
 		}
 	}
@@ -191,13 +189,13 @@ func TestSettingsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := Options{Settings: Defaults()}
-	fs := o.flags(io.Discard)
+	fs := o.flags().All()
 	live := o.Settings.strings()
 	rows := map[string][]string{}
 	for _, m := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| `([A-Z_]+)` \\| (.+?) \\| (.*?) \\| (.+) \\|$").FindAllStringSubmatch(string(b), -1) {
 		rows[m[1]] = m[2:]
 	}
-	fs.VisitAll(func(f *flag.Flag) {
+	fs.VisitAll(func(f *pflag.Flag) {
 		row, ok := rows[f.Name]
 		delete(rows, f.Name)
 		key, def := "fixed", f.DefValue

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 )
 
@@ -116,7 +116,7 @@ func scalar(v json.RawMessage) (string, bool) {
 
 // validate returns why the entry does not fit the flag f. known are the settings that
 // a file may have.
-func (e entry) validate(f *flag.Flag, known map[string]string) error {
+func (e entry) validate(f *pflag.Flag, known map[string]string) error {
 	if f == nil {
 		plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
 		names := slices.Sorted(maps.Keys(known))
@@ -145,7 +145,7 @@ func (e entry) validate(f *flag.Flag, known map[string]string) error {
 type listValue interface{ setAll([]string) error }
 
 // set sets a flag to the entry's value.
-func (e entry) set(f *flag.Flag) error {
+func (e entry) set(f *pflag.Flag) error {
 	if l, ok := f.Value.(listValue); ok {
 		return l.setAll(e.values)
 	}

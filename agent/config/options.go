@@ -5,14 +5,14 @@ package config
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
-	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/pullprobe/pullprobe/cri"
+	"github.com/pullprobe/pullprobe/flags"
 )
 
 // Options are the agent's settings. Each has a flag. If the flag is not given, the
@@ -44,30 +44,39 @@ type Options struct {
 	reparse func(text []byte) (Options, error)
 }
 
+// Flags returns the agent's flags, for its help.
+func Flags() flags.Groups {
+	return (&Options{Settings: Defaults()}).flags()
+}
+
 // flags returns a flag for each option. Its default is the value that it has now.
-func (o *Options) flags(usage io.Writer) *flag.FlagSet {
-	fs := flag.NewFlagSet("pullprobe agent", flag.ContinueOnError)
-	fs.SetOutput(usage)
+func (o *Options) flags() (g flags.Groups) {
+	fs := g.Add("Node and cluster")
 	fs.StringVar(&o.NodeName, "node-name", "", "name of this agent's node (required; default NODE_NAME)")
 	fs.StringVar(&o.Namespace, "namespace", "", "namespace of the report ConfigMaps (default POD_NAMESPACE, else pullprobe)")
 	fs.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig `file`, for running outside a cluster")
 	fs.StringVar(&o.RuntimeEndpoint, "runtime-endpoint", "unix:///run/containerd/containerd.sock", "CRI socket of the container runtime")
-	fs.StringVar(&o.JournalDir, "journal-dir", cri.DefaultJournalDir, "directory for the journal of test pulls; must survive a restart")
-	fs.StringVar(&o.HealthAddr, "health-addr", "127.0.0.1:9780", "address for /healthz and /readyz; empty disables")
-	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "address for /metrics, such as :9781; empty disables")
+	fs.StringVar(&o.JournalDir, "journal-dir", cri.DefaultJournalDir, "`directory` for the journal of test pulls; must survive a restart")
+	fs.BoolVar(&o.ReadAsNode, "read-as-node", false,
+		"read pull secrets and ServiceAccounts as the node, by constrained impersonation (Kubernetes 1.36); "+
+			"if that is refused, with the agent's own rights")
+
+	fs = g.Add("Agent")
+	fs.StringVar(&o.Config, "config", "", "YAML `file` of settings, named like these flags; read again when it changes")
+	fs.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "`level` of the log: debug, info, warn or error")
+	fs.IntVar(&o.Workers, "workers", 16, "image checks at the same time")
+	fs.StringVar(&o.HealthAddr, "health-addr", "127.0.0.1:9780", "`address` for /healthz and /readyz; empty disables")
+
+	fs = g.Add("Metrics")
+	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "`address` for /metrics, such as :9781; empty disables")
 	fs.BoolVar(&o.MetricsAuth, "metrics-auth", true,
 		"serve metrics over HTTPS and require a bearer token with get access to /metrics; false: plain HTTP without authentication")
 	fs.StringVar(&o.MetricsCertFile, "metrics-cert-file", "",
 		"PEM `file` with the certificate chain of the metrics port, read again when it changes; empty: self-signed")
 	fs.StringVar(&o.MetricsKeyFile, "metrics-key-file", "", "PEM `file` with the key of that certificate")
-	fs.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	fs.StringVar(&o.Config, "config", "", "YAML `file` of settings, named like these flags; read again when it changes")
-	fs.IntVar(&o.Workers, "workers", 16, "image checks at the same time")
-	fs.BoolVar(&o.ReadAsNode, "read-as-node", false,
-		"read pull secrets and ServiceAccounts as the node, by constrained impersonation (Kubernetes 1.36); "+
-			"if that is refused, with the agent's own rights")
-	o.Settings.addFlags(fs)
-	return fs
+
+	o.Settings.addFlags(&g)
+	return g
 }
 
 // validate returns the options that are out of bounds.
@@ -86,9 +95,9 @@ func (o Options) validate() []problem {
 }
 
 // Parse reads flags, environment and configuration file. The error for a wrong value
-// names its source. -h returns flag.ErrHelp after writing the usage.
-func Parse(args []string, getenv func(string) string, usage *strings.Builder) (Options, error) {
-	o, err := parseOptions(args, getenv, nil, usage)
+// names its source. -h returns pflag.ErrHelp.
+func Parse(args []string, getenv func(string) string) (Options, error) {
+	o, err := parseOptions(args, getenv, nil)
 	if err != nil || o.Config == "" {
 		return o, err
 	}
@@ -96,7 +105,7 @@ func Parse(args []string, getenv func(string) string, usage *strings.Builder) (O
 	if err != nil {
 		return o, fmt.Errorf("--config: %w", err)
 	}
-	reparse := func(text []byte) (Options, error) { return parseOptions(args, getenv, text, io.Discard) }
+	reparse := func(text []byte) (Options, error) { return parseOptions(args, getenv, text) }
 	o, err = reparse(text)
 	o.file, o.reparse = text, reparse
 	return o, err
@@ -108,17 +117,22 @@ func variable(name string) string {
 }
 
 // parseOptions merges flags, environment and the content of the configuration file.
-func parseOptions(args []string, getenv func(string) string, file []byte, usage io.Writer) (Options, error) {
+func parseOptions(args []string, getenv func(string) string, file []byte) (Options, error) {
 	o := Options{Settings: Defaults()}
-	fs := o.flags(usage)
-	if err := fs.Parse(args); err != nil {
+	groups := o.flags()
+	rest, err := groups.Parse(args)
+	if err != nil {
 		return o, err
 	}
-	if fs.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q: agent takes flags only", fs.Arg(0))
+	if len(rest) > 0 {
+		return o, fmt.Errorf("unexpected argument %q: agent takes flags only", rest[0])
 	}
-	m := merger{fs: fs, source: map[string]string{}, wrong: map[string]bool{}}
-	fs.Visit(func(f *flag.Flag) { m.source[f.Name] = "--" + f.Name + "=" + f.Value.String() })
+	m := merger{fs: groups.All(), source: map[string]string{}, wrong: map[string]bool{}}
+	m.fs.VisitAll(func(f *pflag.Flag) {
+		if f.Changed {
+			m.source[f.Name] = "--" + f.Name + "=" + f.Value.String()
+		}
+	})
 	m.addEnvironment(getenv)
 	o.overridden = m.addFile(o.Config, file, o.Settings.strings())
 	o.NodeName = cmp.Or(o.NodeName, getenv("NODE_NAME"))
@@ -136,7 +150,7 @@ func parseOptions(args []string, getenv func(string) string, file []byte, usage 
 
 // merger sets the flags that the command line did not set.
 type merger struct {
-	fs     *flag.FlagSet
+	fs     *pflag.FlagSet
 	source map[string]string // by name: where a setting comes from, as messages show it
 	wrong  map[string]bool   // settings that could not be set
 	errs   []error
@@ -144,7 +158,7 @@ type merger struct {
 
 // addEnvironment sets flags from environment variables.
 func (m *merger) addEnvironment(getenv func(string) string) {
-	m.fs.VisitAll(func(f *flag.Flag) {
+	m.fs.VisitAll(func(f *pflag.Flag) {
 		v := getenv(variable(f.Name))
 		if v == "" || m.source[f.Name] != "" {
 			return
@@ -175,7 +189,7 @@ func (m *merger) addFile(path string, content []byte, known map[string]string) (
 		if m.source[e.key] != "" {
 			// It has no effect, but must be valid.
 			overridden = append(overridden, e.key)
-			into = new(Options).flags(io.Discard).Lookup(e.key)
+			into = new(Options).flags().All().Lookup(e.key)
 		} else {
 			m.source[e.key] = fmt.Sprintf("%s: %s: %s", path, e.key, e)
 		}
@@ -188,20 +202,10 @@ func (m *merger) addFile(path string, content []byte, known map[string]string) (
 }
 
 // set sets a flag from a text. Its error says what the flag takes.
-func set(f *flag.Flag, text string) error {
+func set(f *pflag.Flag, text string) error {
 	err := f.Value.Set(text)
 	if err == nil {
 		return nil
 	}
-	if g, ok := f.Value.(flag.Getter); ok {
-		switch g.Get().(type) {
-		case bool:
-			return errors.New("must be true or false")
-		case int, int64:
-			return errors.New("must be a whole number")
-		case time.Duration:
-			return errors.New("must be a duration, such as 90s or 5m")
-		}
-	}
-	return err
+	return flags.Wanted(f, err)
 }

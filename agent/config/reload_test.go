@@ -76,7 +76,6 @@ func TestReload(t *testing.T) {
 	opts, err := Parse(
 		[]string{"--node-name=n", "--config=" + m.file(), "--cool-down=1m"},
 		func(string) string { return "" },
-		new(strings.Builder),
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -1,17 +1,18 @@
 package config
 
 import (
-	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
+	"github.com/pullprobe/pullprobe/flags"
 	"github.com/pullprobe/pullprobe/probes/guard"
 )
 
@@ -75,19 +76,30 @@ func Defaults() Settings {
 
 // addFlags adds a flag for each setting. The flag's name is the setting's name
 // everywhere, and its default is the value that the setting has now.
-func (s *Settings) addFlags(fs *flag.FlagSet) {
+func (s *Settings) addFlags(g *flags.Groups) {
+	fs := g.Add("Checks of stuck pods")
 	fs.DurationVar(&s.CoolDown, "cool-down", s.CoolDown, "maximum interval between automatic checks of a stuck image (starts at 1m)")
-	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "interval at which an unchanged report is written again")
-	fs.DurationVar(&s.EventRenewal, "event-renewal", s.EventRenewal,
-		"interval at which the Event on a stuck pod is written again; less than half of the API server's --event-ttl (1h by default)")
+	fs.IntVar(&s.RegistryRate, "registry-rate", s.RegistryRate, "image checks per second per registry (per namespace: 4×; burst: 4 s)")
 	fs.BoolVar(&s.TestPull, "test-pull", s.TestPull, "let the runtime pull images whose pull already fails")
 	fs.Int64Var(&s.PullMaxBytes, "test-pull-max-bytes", s.PullMaxBytes, "largest image for a test pull, compressed; 0: no limit")
 	fs.BoolVar(&s.CredentialProviders, "credential-providers", s.CredentialProviders,
 		"run the kubelet's credential provider plugins, as root on the node like the kubelet")
-	fs.IntVar(&s.RegistryRate, "registry-rate", s.RegistryRate, "image checks per second per registry (per namespace: 4×; burst: 4 s)")
+
+	fs = g.Add("Report and Events")
+	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "interval at which an unchanged report is written again")
+	fs.DurationVar(&s.EventRenewal, "event-renewal", s.EventRenewal,
+		"interval at which the Event on a stuck pod is written again; less than half of the API server's --event-ttl (1h by default)")
+	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "warn when a certificate expires within this many days; 0 disables")
+	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin,
+		"warn when the image file system will be full within this time at the current rate; 0 disables")
+	fs.BoolVar(&s.ASCII, "ascii", s.ASCII, "write the report's summary in ASCII only")
+
+	fs = g.Add("Checks of all registries")
 	fs.DurationVar(&s.SweepInterval, "sweep-interval", s.SweepInterval, "interval between checks of all registries; 0 disables")
 	fs.DurationVar(&s.SweepDeadline, "sweep-deadline", s.SweepDeadline, "timeout of a sweep's checks per host")
 	fs.IntVar(&s.SweepConcurrency, "sweep-concurrency", s.SweepConcurrency, "hosts that a sweep checks at the same time")
+
+	fs = g.Add("Hosts")
 	fs.Var(listFlag[string]{&s.Targets, parseHost}, "targets", "`hosts` to check although no pod names them, such as registry.example:5000")
 	fs.Var(listFlag[string]{&s.Control, parseHost}, "control",
 		"`hosts` that every node must reach; used to tell a registry outage from a node outage")
@@ -96,10 +108,6 @@ func (s *Settings) addFlags(fs *flag.FlagSet) {
 			"names (*.corp.example), host:port, addresses or ranges")
 	fs.Var(listFlag[guard.Pattern]{&s.Deny, guard.ParsePattern}, "deny",
 		"`hosts` never to contact, whatever else allows them: names (*.corp.example), host:port, addresses or ranges")
-	fs.IntVar(&s.CertificateDays, "certificate-days", s.CertificateDays, "warn when a certificate expires within this many days; 0 disables")
-	fs.DurationVar(&s.DiskFullWithin, "disk-full-within", s.DiskFullWithin,
-		"warn when the image file system will be full within this time at the current rate; 0 disables")
-	fs.BoolVar(&s.ASCII, "ascii", s.ASCII, "write the report's summary in ASCII only")
 }
 
 // problem is a setting that is out of bounds, and the bounds.
@@ -128,11 +136,10 @@ func (s Settings) validate() (out []problem) {
 
 // strings returns the values of the settings in the form that a flag takes, by name.
 func (s Settings) strings() map[string]string {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	s.addFlags(fs)
+	var g flags.Groups
+	s.addFlags(&g)
 	out := map[string]string{}
-	fs.VisitAll(func(f *flag.Flag) { out[f.Name] = f.Value.String() })
+	g.All().VisitAll(func(f *pflag.Flag) { out[f.Name] = f.Value.String() })
 	return out
 }
 
@@ -160,6 +167,9 @@ func (l listFlag[T]) String() string {
 	}
 	return strings.Join(out, ",")
 }
+
+// Type names the value in messages.
+func (l listFlag[T]) Type() string { return "hosts" }
 
 func (l listFlag[T]) Set(text string) error {
 	if strings.TrimSpace(text) == "" {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -24,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/pullprobe/pullprobe/agent/corev1"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -47,11 +47,9 @@ func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	gv := corev1.SchemeGroupVersion
+	gv := corev1.Version()
 	scheme := runtime.NewScheme()
-	scheme.AddKnownTypes(gv,
-		&corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.Event{})
-	metav1.AddToGroupVersion(scheme, gv)
+	corev1.AddToScheme(scheme)
 	cfg.GroupVersion = &gv
 	cfg.APIPath = "/api"
 	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
@@ -146,7 +144,7 @@ func (k *Client) Secret(ctx context.Context, namespace, name string) credentials
 	case err != nil:
 		found.Err = err
 	default:
-		found.Secret = &credentials.Secret{Namespace: namespace, Name: name, Type: string(s.Type), Data: s.Data}
+		found.Secret = &credentials.Secret{Namespace: namespace, Name: name, Type: s.Type, Data: s.Data}
 	}
 	return found
 }

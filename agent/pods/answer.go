@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"github.com/pullprobe/pullprobe/agent/corev1"
 
 	"github.com/pullprobe/pullprobe/report"
 )

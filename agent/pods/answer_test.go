@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"github.com/pullprobe/pullprobe/agent/corev1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -68,11 +68,11 @@ func TestAnswers(t *testing.T) {
 			"was started again at 2026-11-21 04:59:55 UTC (2 restarts); before that: exit code 255 (Error)"},
 		{"is not ready", func(p *corev1.Pod) {
 			inStatus(running, none, 0)(p)
-			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{}
+			p.Spec.Containers[0].ReadinessProbe = &corev1.Present{}
 		}, "running", "readiness", "", report.Pass, "has not passed its readiness probe"},
 		{"has not started up", func(p *corev1.Pod) {
 			inStatus(running, none, 0)(p)
-			p.Spec.Containers[0].StartupProbe, p.Status.ContainerStatuses[0].Started = &corev1.Probe{}, &no
+			p.Spec.Containers[0].StartupProbe, p.Status.ContainerStatuses[0].Started = &corev1.Present{}, &no
 		}, "running", "startup", "", report.Pass, "has not passed its startup probe"},
 		{"no ConfigMap", inStatus(waits("CreateContainerConfigError", `configmap "nowhere" not found`), none, 0),
 			"waiting", "configmap/nowhere", report.NotAPullProblem, report.Pass,
@@ -229,14 +229,14 @@ func TestSources(t *testing.T) {
 			volume("a", corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: object("settings")}}),
 			volume("b", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "maybe", Optional: &yes}}),
 			volume("c", corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}),
-			volume("d", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}),
+			volume("d", corev1.VolumeSource{EmptyDir: &corev1.Present{}}),
 			volume("e", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
 				{Secret: &corev1.SecretProjection{LocalObjectReference: object("key")}},
 			}}}),
 			volume("kube-api-access-x", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
 				{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: object("kube-root-ca.crt")}},
 			}}}),
-			volume("f", corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "nfs", Path: "/"}}),
+			volume("f", corev1.VolumeSource{}),
 		}
 		p.Status.ContainerStatuses = []corev1.ContainerStatus{waiting("c", "ContainerCreating", "")}
 	}), "pullprobe")

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // quotedImage matches how the kubelet and containerd name the image that they work on. The

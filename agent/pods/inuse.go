@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
+	"github.com/pullprobe/pullprobe/agent/corev1"
 	"k8s.io/apimachinery/pkg/types"
 )
 

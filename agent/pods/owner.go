@@ -4,8 +4,9 @@ import (
 	"regexp"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // Owner is what a pod was made from.

@@ -3,8 +3,9 @@ package pods
 import (
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // A fix names what the pod was made from.
@@ -53,7 +54,7 @@ func TestVolumeOf(t *testing.T) {
 	p := newPod(&corev1.Pod{Spec: corev1.PodSpec{
 		Volumes: []corev1.Volume{{Name: "model", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "r.example/model:1"}}}},
 		Containers: []corev1.Container{{
-			Name: "app", Image: "r.example/app:1", VolumeMounts: []corev1.VolumeMount{{Name: "model", MountPath: "/model"}},
+			Name: "app", Image: "r.example/app:1", VolumeMounts: []corev1.VolumeMount{{Name: "model"}},
 		}},
 	}}, "pullprobe")
 	for image, want := range map[string]string{"r.example/model:1": "model", "r.example/app:1": "", "r.example/other:1": ""} {

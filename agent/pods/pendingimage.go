@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // PendingImage is one image of a pod that has to be checked.

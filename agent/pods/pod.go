@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // Pod is the part of a Pod that the agent keeps: enough to see what it waits for.

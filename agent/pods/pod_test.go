@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/corev1"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -60,7 +61,7 @@ func TestPendingImages(t *testing.T) {
 		p.Spec.Volumes = []corev1.Volume{
 			{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "registry.example/data:1"}}},
 		}
-		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v"}}
 	}
 	tests := []struct {
 		name  string

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // State is what a container does, as its status shows it.

@@ -7,10 +7,11 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	backoff "k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // Store holds this node's pods. A reflector feeds it.

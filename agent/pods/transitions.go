@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
-	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 // Transition is what a new state of a pod shows about an image that one of its

@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pullprobe/pullprobe/agent/corev1"
 )
 
 func running(name string, after time.Duration) corev1.ContainerStatus {
@@ -51,7 +53,7 @@ func TestTransitions(t *testing.T) {
 		p.Spec.Volumes = []corev1.Volume{
 			{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "data.example/v:1"}}},
 		}
-		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v"}}
 	}
 	debug := func(s corev1.ContainerStatus) state {
 		return func(p *corev1.Pod) {

@@ -107,7 +107,7 @@ func (s *scene) check(sub *subject, image string) diagnosis {
 		s.slowest = max(s.slowest, time.Since(began))
 	}
 	var exit *exec.ExitError
-	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1 && exit.ExitCode() != 3) {
 		s.t.Fatalf("pullprobe check: %v\n%s%s", err, &stdout, &stderr)
 	}
 	var all []diagnosis

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
-
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -24,20 +22,20 @@ type Challenge struct {
 // ReadChallenge returns the challenge that containerd would answer: bearer
 // before basic, no other scheme.
 func ReadChallenge(h http.Header) (Challenge, bool) {
-	for _, c := range auth.ParseAuthHeader(h) {
-		switch c.Scheme {
-		case auth.BearerAuth:
+	for _, c := range parseChallenges(h) {
+		switch c.scheme {
+		case bearer:
 			ch := Challenge{
 				Bearer:  true,
-				Realm:   c.Parameters["realm"],
-				Service: c.Parameters["service"],
-				Problem: c.Parameters["error"],
+				Realm:   c.params["realm"],
+				Service: c.params["service"],
+				Problem: c.params["error"],
 			}
-			if scope := c.Parameters["scope"]; scope != "" {
+			if scope := c.params["scope"]; scope != "" {
 				ch.Scopes = strings.Split(scope, " ")
 			}
 			return ch, true
-		case auth.BasicAuth:
+		case basic:
 			return Challenge{}, true
 		}
 	}
@@ -48,8 +46,8 @@ func ReadChallenge(h http.Header) (Challenge, bool) {
 // nothing else: that is no rejection of the login. The other way round it may be one:
 // Harbor answers so to a token that gives no access.
 func WantsTokenOnly(h http.Header) bool {
-	challenges := auth.ParseAuthHeader(h)
-	other := func(c auth.Challenge) bool { return c.Scheme != auth.BearerAuth }
+	challenges := parseChallenges(h)
+	other := func(c parsedChallenge) bool { return c.scheme != bearer }
 	return len(challenges) > 0 && !slices.ContainsFunc(challenges, other)
 }
 

@@ -1,4 +1,4 @@
-package runtimeconfig
+package parity
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pullprobe/pullprobe/probes/probetest"
+	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
 // configuredHost is what a pull sees of a host.
@@ -43,8 +44,8 @@ func theirs(t *testing.T, root, domain string) ([]configuredHost, error) {
 	return out, err
 }
 
-func ours(root probetest.Tree, domain string) ([]configuredHost, *Problem) {
-	loaded, problem := RegistryConfig{Dirs: []string{"/"}}.Hosts(root, domain)
+func ours(root probetest.Tree, domain string) ([]configuredHost, *runtimeconfig.Problem) {
+	loaded, problem := runtimeconfig.RegistryConfig{Dirs: []string{"/"}}.Hosts(root, domain)
 	var out []configuredHost
 	for _, h := range loaded.List {
 		c := configuredHost{Scheme: h.Scheme, Host: h.Host, Path: h.Path, Capabilities: int(h.Capabilities), Header: h.Header, Fallback: h.HTTPFallback}
@@ -191,7 +192,7 @@ func FuzzHostsLikeContainerd(f *testing.F) {
 
 func TestLocalhostLikeContainerd(t *testing.T) {
 	for _, h := range []string{"localhost", "localhost:5000", "127.0.0.1", "127.1.2.3:80", "::1", "[::1]:5000", "[::1]", "registry.lab", "localhost.lab", ""} {
-		if got, wanted := IsLocalhost(h), docker.IsLocalhost(h); got != wanted {
+		if got, wanted := runtimeconfig.IsLocalhost(h), docker.IsLocalhost(h); got != wanted {
 			t.Errorf("isLocalhost(%q) = %v, containerd says %v", h, got, wanted)
 		}
 	}

@@ -1,4 +1,4 @@
-package registry
+package parity
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func resolver(t *testing.T, ca *probetest.Authority) func(image, user, password 
 func TestResolvesAsContainerd(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "r.lab")
-	n := newProber(t, ca, nil)
+	n := newProber(t, ca)
 	resolve := resolver(t, ca)
 	reg := probetest.NewRegistry(t)
 	stripped := func(method string, headers ...string) func() http.Handler {
@@ -78,7 +78,7 @@ func TestResolvesAsContainerd(t *testing.T) {
 	reg.ServeHTTP(found, httptest.NewRequest(http.MethodHead, "/v2/app/manifests/1", nil))
 	byDigest := "app@" + found.Header().Get("Docker-Content-Digest")
 	script := func(answers ...int) func() http.Handler {
-		return func() http.Handler { return scripted(isHead, reg, answers...) }
+		return func() http.Handler { return headAnswers(reg, answers...) }
 	}
 	for _, tt := range []struct {
 		name  string
@@ -142,7 +142,7 @@ func TestResolvesAsContainerd(t *testing.T) {
 func TestTokensAsContainerd(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert, authCert := ca.Good(t, "r.lab"), ca.Good(t, "auth.lab")
-	n := newProber(t, ca, nil)
+	n := newProber(t, ca)
 	resolve := resolver(t, ca)
 	reg := probetest.NewRegistry(t)
 	post, get := 0, 0
@@ -167,7 +167,7 @@ func TestTokensAsContainerd(t *testing.T) {
 			for _, get = range statuses {
 				user, secret := httpclient.UsernameAndSecret(cred)
 				err := resolve(host+"/app:1", user, secret)
-				c := probeAs(t, n, Target{Image: host + "/app:1", Credentials: []credentials.Credential{cred}})
+				c := probe(t, n, host+"/app:1", cred)
 				passed := c["manifest/"+host].Outcome == report.Pass
 				refusedByGet := user != "" && (get == 401 || get == 403 || get == 429)
 				refusedByPost := user == "" && secret != "" && post == 401 && get == 200
