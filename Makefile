@@ -56,9 +56,10 @@ test: lab-build image alerts ## run all tests: unit, integration, fault matrix, 
 # The end-to-end tests mostly wait, so the other tests run in parallel.
 .PHONY: test-on-lab test-beside-lab
 test-on-lab:
+	$(call timed,chart on the lab,$(CHART) -tags e2e -v ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test .)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test -count=1 . ./chart)
 	$(MATRIX)
 
 MANIFESTS ?= default
@@ -67,6 +68,16 @@ E2E = cd lab && go test -tags e2e -count=1 -parallel 16 -timeout 40m -v $(if $(R
 e2e: image lab-build ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,end-to-end tests,$(E2E))
+
+CHART = cd lab && go test -count=1 -timeout 10m
+.PHONY: chart
+chart: lab-build ## check the Helm chart: lint, values, and that it renders to the same objects as the kustomization
+	$(call timed,check the chart,$(CHART) ./chart)
+
+.PHONY: chart-on-lab
+chart-on-lab: image lab-build ## install, upgrade, roll back and uninstall the chart on the lab
+	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+	$(call timed,chart on the lab,$(CHART) -tags e2e -v ./chart)
 
 .PHONY: matrix
 matrix: build lab-build ## run the fault matrix on real parts, no cluster; ROW=NAME for one, RECORD=1 records the checks
