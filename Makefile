@@ -28,11 +28,11 @@ help: ## show this help
 
 .PHONY: build
 build: ## build bin/pullprobe, a static binary
-	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . && ln -sf pullprobe-linux-$(GOARCH) bin/pullprobe)
+	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . $(if $(filter bin/%-$(shell go env GOHOSTARCH),$(BINARY)),&& ln -sf $(notdir $(BINARY)) bin/pullprobe))
 
 .PHONY: sbom
 sbom: build ## list the modules of the binary in bin/pullprobe-linux-ARCH.cdx.json (CycloneDX)
-	$(call timed,list the modules of $(BINARY),go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
+	$(call timed,list the modules of $(BINARY),env -u GOARCH go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
 
 .PHONY: reproducible
 reproducible: build ## build again in another directory with an empty cache, and compare
@@ -45,6 +45,27 @@ image: build buildah ## build the image as an OCI archive, bin/pullprobe-image.t
 .PHONY: buildah
 buildah:
 	@command -v buildah >/dev/null || { echo "==> installing buildah"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah >/dev/null; }
+
+.PHONY: release
+release: ## make everything of a release in dist/: make release VERSION=v0.2.0
+	$(call timed,make the release $(VERSION),hack/release.sh $(VERSION))
+
+REGISTRIES ?= ghcr.io/pullprobe quay.io/pullprobe
+.PHONY: publish
+publish: ## push the image and the chart of dist/ to REGISTRIES
+	$(call timed,push $(VERSION),hack/publish.sh $(VERSION) $(REGISTRIES))
+
+.PHONY: sign
+sign: ## sign the pushed images and charts with cosign, keyless
+	hack/sign.sh $(VERSION) $(REGISTRIES)
+
+.PHONY: github-release
+github-release: ## make the GitHub release VERSION from dist/
+	gh release create $(VERSION) dist/* --verify-tag --title $(VERSION) --notes-file dist/release-notes.md
+
+.PHONY: workflows
+workflows: ## check the workflows of GitHub
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: test
 test: lab-build image alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
@@ -167,5 +188,5 @@ chaos: image lab-build ## kill agents, runtimes, kubelets, API server and regist
 	cd lab && go test -tags e2e -count=1 -timeout 60m -v -run TestChaos ./e2e -kills=$(KILLS) -seed=$(or $(SEED),0)
 
 .PHONY: clean
-clean: ## remove bin/
-	rm -rf bin
+clean: ## remove bin/ and dist/
+	rm -rf bin dist

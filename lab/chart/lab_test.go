@@ -94,6 +94,7 @@ func TestAccepted(t *testing.T) {
 		l.kubectl("", "apply", "-f", writeYAML(t, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}))
 	}
 	defer l.kubectl("", "delete", "namespace", "pullprobe", "shop")
+	l.kubectl("", "-n", "pullprobe", "create", "serviceaccount", "pullprobe") // the pod of helm test needs it
 	files := append(examples(t), chartDir+"/values.yaml")
 	for name, tt := range parity {
 		file := filepath.Join(t.TempDir(), strings.ReplaceAll(name, " ", "-")+".yaml")

@@ -60,7 +60,7 @@ func TestValues(t *testing.T) {
 	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	for _, tt := range []struct{ values, object, want string }{
 		{"image: {tag: v9}", "DaemonSet pullprobe/pullprobe", "image: ghcr.io/pullprobe/pullprobe:v9\n"},
-		{"image: {tag: v9, digest: '" + digest + "'}", "DaemonSet pullprobe/pullprobe", "image: ghcr.io/pullprobe/pullprobe@" + digest + "\n"},
+		{"image: {tag: v9, digest: '" + digest + "'}", "DaemonSet pullprobe/pullprobe", "image: ghcr.io/pullprobe/pullprobe:v9@" + digest + "\n"},
 		{"imagePullSecrets: [{name: regcred}]", "ServiceAccount pullprobe/pullprobe", "imagePullSecrets:\n- name: regcred\n"},
 		{"options: {log-level: debug, workers: 8, metrics-auth: false}", "DaemonSet pullprobe/pullprobe", "name: PULLPROBE_WORKERS\n          value: \"8\"\n"},
 		{"options: {metrics-auth: false}", "DaemonSet pullprobe/pullprobe", "name: PULLPROBE_METRICS_AUTH\n          value: \"false\"\n"},

@@ -17,9 +17,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
 
+{{/* The chart of a release has the digest of its image; a tag or a digest replaces it. */}}
 {{- define "pullprobe.image" -}}
 {{- $i := .Values.image -}}
-{{ $i.repository }}{{ if $i.digest }}@{{ $i.digest }}{{ else }}:{{ $i.tag | default .Chart.AppVersion }}{{ end }}
+{{- $released := index (.Chart.Annotations | default dict) "pullprobe.dev/image-digest" | default "" -}}
+{{ $i.repository }}:{{ $i.tag | default .Chart.AppVersion }}{{ with $i.digest | default (ternary "" $released (ne $i.tag "")) }}@{{ . }}{{ end }}
 {{- end }}
 
 {{/* The only place where values become settings of the agent. */}}
