@@ -7,6 +7,8 @@ IMAGE   ?= ghcr.io/pullprobe/pullprobe:$(VERSION)
 BIN     := $(CURDIR)/bin
 LAB     := $(BIN)/lab
 LABBIN  := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/bin
+PROMTOOL := $(LABBIN)/promtool
+PROMETHEUS := $(LABBIN)/prometheus
 # The same flags for all builds and tests: different ones would compile everything
 # again. Without DWARF, which no one needs here, that is 5 % faster.
 export CGO_ENABLED := 0
@@ -68,7 +70,7 @@ workflows: ## check the workflows of GitHub
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: test
-test: lab-build image alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
+test: lab-build image alerts $(PROMETHEUS) ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
 	$(call timed,build the end-to-end tests,cd lab && go test -c -tags e2e -o /dev/null ./e2e)
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,all tests,$(MAKE) --no-print-directory -j2 test-on-lab test-beside-lab || { $(LAB) down; exit 1; })
@@ -80,7 +82,7 @@ test-on-lab:
 	$(call timed,chart on the lab,$(CHART) -tags e2e -v ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test -count=1 . ./chart)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && cd lab && go test .)
 	$(MATRIX)
 
 MANIFESTS ?= default
@@ -96,7 +98,7 @@ chart: lab-build ## check the Helm chart: lint, values, and that it renders to t
 	$(call timed,check the chart,$(CHART) ./chart)
 
 .PHONY: chart-on-lab
-chart-on-lab: image lab-build ## install, upgrade, roll back and uninstall the chart on the lab
+chart-on-lab: image lab-build $(PROMETHEUS) ## install, upgrade, roll back and uninstall the chart on the lab
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,chart on the lab,$(CHART) -tags e2e -v ./chart)
 
@@ -131,14 +133,13 @@ CORPUS ?= ../shared/corpus/train.jsonl
 corpus: ## measure `pullprobe explain` on labelled messages (CORPUS=file), and list the misses
 	go test . -count=1 -run TestExplainCorpus -v -corpus $(CORPUS)
 
-# promtool is in Debian's package prometheus. The package is unpacked, not installed.
-PROMTOOL := $(LABBIN)/promtool
 .PHONY: alerts
 alerts: $(PROMTOOL) ## check docs/alerts.yaml, and that each alert fires only when it must
 	$(call timed,alerts,$(PROMTOOL) check rules docs/alerts.yaml && cd docs && $(PROMTOOL) test rules alerts_test.yaml)
 
-$(PROMTOOL):
-	$(call timed,get promtool,dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && apt-get -qq update && (cd $$dir && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb .) && install -D $$dir/usr/bin/promtool $@)
+# Both are in Debian's package prometheus. It is unpacked, not installed.
+$(PROMTOOL) $(PROMETHEUS) &:
+	$(call timed,get promtool and prometheus,dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && apt-get -qq update && (cd $$dir && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb .) && install -D -t $(LABBIN) $$dir/usr/bin/prometheus $$dir/usr/bin/promtool)
 
 .PHONY: vet
 vet: ## run gofmt and go vet

@@ -5,8 +5,6 @@ package chart
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -69,20 +67,18 @@ func (l onLab) mustHelm(args ...string) string {
 	return out
 }
 
-// operatorCRDs applies the CRDs of the Prometheus operator, from its Go module.
-func (l onLab) operatorCRDs() {
+// imageFlags have Helm install the agent's image from the lab, and wait for the agents.
+var imageFlags = []string{"--namespace=pullprobe", "--set=image.repository=mirror.lab/pullprobe/pullprobe", "--wait", "--timeout=90s"}
+
+// loadAgent loads the agent's image into the nodes, and removes an earlier installation.
+func (l onLab) loadAgent() {
 	l.Helper()
-	out, err := exec.CommandContext(l.Context(), "go", "mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator@v0.85.0").Output()
-	var module struct{ Dir string }
-	if err := errors.Join(err, json.Unmarshal(out, &module)); err != nil {
-		l.Fatal(err)
+	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
+	defer cancel()
+	if err := l.LoadImage(ctx, *imageTar, agentImage); err != nil {
+		l.Fatalf("load %s: %v", *imageTar, err)
 	}
-	dir := filepath.Join(module.Dir, "example", "prometheus-operator-crd")
-	for _, name := range []string{"podmonitors", "scrapeconfigs", "prometheusrules"} {
-		l.kubectl("", "apply", "--server-side", "-f", filepath.Join(dir, "monitoring.coreos.com_"+name+".yaml"))
-	}
-	l.kubectl("", "wait", "--for=condition=Established", "--timeout=60s", "crd/podmonitors.monitoring.coreos.com",
-		"crd/scrapeconfigs.monitoring.coreos.com", "crd/prometheusrules.monitoring.coreos.com")
+	l.kubectl("", "delete", "namespace", "pullprobe", "--ignore-not-found")
 }
 
 // TestAccepted checks that the API server accepts, without a warning and with no unknown
@@ -153,19 +149,13 @@ func (l onLab) waitReports() map[string]string {
 func TestLifecycle(t *testing.T) {
 	l := openLab(t)
 	l.operatorCRDs()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := l.LoadImage(ctx, *imageTar, agentImage); err != nil {
-		t.Fatalf("load %s: %v", *imageTar, err)
-	}
-	l.kubectl("", "delete", "namespace", "pullprobe", "--ignore-not-found")
-	image := []string{"--namespace=pullprobe", "--set=image.repository=mirror.lab/pullprobe/pullprobe", "--wait", "--timeout=90s"}
+	l.loadAgent()
 
 	// The previous release: the same chart with a lower version.
 	dir := t.TempDir()
 	must(t, "helm", "package", chartDir, "--version=0.0.9", "--destination="+dir)
 	start := time.Now()
-	notes := l.mustHelm(append([]string{"install", "pullprobe", filepath.Join(dir, "pullprobe-0.0.9.tgz"), "--create-namespace"}, image...)...)
+	notes := l.mustHelm(append([]string{"install", "pullprobe", filepath.Join(dir, "pullprobe-0.0.9.tgz"), "--create-namespace"}, imageFlags...)...)
 	before := l.waitReports()
 	t.Logf("installed, with a report of every node, after %.1f s", time.Since(start).Seconds())
 	for _, want := range []string{
@@ -192,7 +182,7 @@ func TestLifecycle(t *testing.T) {
 		"secretsPerNamespace": []string{"default"},
 		"configuration":       map[string]any{"enabled": true, "settings": map[string]any{"sweep-interval": "1m", "test-pull-max-bytes": 1 << 31, "deny": []string{"*.corp.example"}}},
 		"options":             map[string]any{"log-level": "debug"},
-	})}, image...)
+	})}, imageFlags...)
 	notes = l.mustHelm(all...)
 	if strings.Contains(notes, "label namespace") || strings.Contains(notes, "* metrics") {
 		t.Errorf("NOTES after the upgrade:\n%s", notes)
