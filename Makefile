@@ -114,6 +114,7 @@ endef
 .PHONY: unit
 unit: ## run the unit tests only: no root, no lab
 	go test ./...
+	cd hack/release && go test ./...
 
 .PHONY: load
 load: lab-build ## load test: one agent, a real API server, 1,000 stuck pods, a rotated token; two minutes
