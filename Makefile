@@ -98,9 +98,9 @@ chart: lab-build ## check the Helm chart: lint, values, and that it renders to t
 	$(call timed,check the chart,$(CHART) ./chart)
 
 .PHONY: chart-on-lab
-chart-on-lab: image lab-build $(PROMETHEUS) ## install, upgrade, roll back and uninstall the chart on the lab
+chart-on-lab: image lab-build $(PROMETHEUS) ## install, upgrade, roll back and uninstall the chart on the lab, and install dist/ if it was made
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
-	$(call timed,chart on the lab,$(CHART) -tags e2e -v ./chart)
+	$(call timed,chart on the lab,$(CHART) -tags e2e -v $(if $(RUN),-run '$(RUN)') ./chart)
 
 .PHONY: matrix
 matrix: build lab-build ## run the fault matrix on real parts, no cluster; ROW=NAME for one, RECORD=1 records the checks

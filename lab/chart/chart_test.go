@@ -76,5 +76,6 @@ func template(t *testing.T, values string, args ...string) objects {
 	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return parse(t, must(t, "helm", append([]string{"template", "pullprobe", chartDir, "--namespace=pullprobe", "--skip-tests", "--values=" + file}, args...)...))
+	command := []string{"template", "pullprobe", chartDir, "--namespace=pullprobe", "--skip-tests", "--values=" + file}
+	return parse(t, must(t, "helm", append(command, args...)...))
 }

@@ -87,7 +87,7 @@ func TestAccepted(t *testing.T) {
 	l := openLab(t)
 	l.operatorCRDs()
 	for _, name := range []string{"pullprobe", "shop"} {
-		l.kubectl("", "apply", "-f", writeYAML(t, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}))
+		l.kubectl("", "create", "namespace", name)
 	}
 	defer l.kubectl("", "delete", "namespace", "pullprobe", "shop")
 	l.kubectl("", "-n", "pullprobe", "create", "serviceaccount", "pullprobe") // the pod of helm test needs it
@@ -125,7 +125,8 @@ func writeYAML(t *testing.T, o map[string]any) string {
 func (l onLab) reports() map[string]string {
 	l.Helper()
 	out := map[string]string{}
-	text := l.kubectl("", "-n", "pullprobe", "get", "cm", "-l", "pullprobe.dev/report", "-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}`)
+	const form = `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}`
+	text := l.kubectl("", "-n", "pullprobe", "get", "cm", "-l", "pullprobe.dev/report", "-o", form)
 	for line := range strings.Lines(text) {
 		name, uid, _ := strings.Cut(strings.TrimSpace(line), " ")
 		out[name] = uid
@@ -155,7 +156,8 @@ func TestLifecycle(t *testing.T) {
 	dir := t.TempDir()
 	must(t, "helm", "package", chartDir, "--version=0.0.9", "--destination="+dir)
 	start := time.Now()
-	notes := l.mustHelm(append([]string{"install", "pullprobe", filepath.Join(dir, "pullprobe-0.0.9.tgz"), "--create-namespace"}, imageFlags...)...)
+	previous := []string{"install", "pullprobe", filepath.Join(dir, "pullprobe-0.0.9.tgz"), "--create-namespace"}
+	notes := l.mustHelm(append(previous, imageFlags...)...)
 	before := l.waitReports()
 	t.Logf("installed, with a report of every node, after %.1f s", time.Since(start).Seconds())
 	for _, want := range []string{
@@ -180,8 +182,10 @@ func TestLifecycle(t *testing.T) {
 	all := append([]string{"upgrade", "pullprobe", chartDir, "--set=test.image=mirror.lab/app:1", "--values=" + writeYAML(t, map[string]any{
 		"readAsNode": enabled, "hardened": enabled, "metrics": enabled, "podMonitor": enabled, "prometheusRule": enabled,
 		"secretsPerNamespace": []string{"default"},
-		"configuration":       map[string]any{"enabled": true, "settings": map[string]any{"sweep-interval": "1m", "test-pull-max-bytes": 1 << 31, "deny": []string{"*.corp.example"}}},
-		"options":             map[string]any{"log-level": "debug"},
+		"configuration": map[string]any{"enabled": true, "settings": map[string]any{
+			"sweep-interval": "1m", "test-pull-max-bytes": 1 << 31, "deny": []string{"*.corp.example"},
+		}},
+		"options": map[string]any{"log-level": "debug"},
 	})}, imageFlags...)
 	notes = l.mustHelm(all...)
 	if strings.Contains(notes, "label namespace") || strings.Contains(notes, "* metrics") {
@@ -190,14 +194,14 @@ func TestLifecycle(t *testing.T) {
 	if after := l.waitReports(); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("reports before the upgrade: %v, after: %v", before, after)
 	}
-	if env := l.kubectl("", "-n", "pullprobe", "get", "ds", "pullprobe", "-o", "jsonpath={.spec.template.spec.containers[0].env[*].name}"); !strings.Contains(env, "PULLPROBE_LOG_LEVEL") {
-		t.Errorf("environment after the upgrade: %s", env)
-	}
 	t.Log(l.mustHelm("test", "pullprobe", "--namespace=pullprobe", "--logs"))
 	l.scrape()
 
 	l.mustHelm("rollback", "pullprobe", "1", "--namespace=pullprobe", "--wait", "--timeout=90s")
-	if text := l.kubectl("", "get", "clusterrole,podmonitor,prometheusrule", "-A", "-o", "name"); strings.Contains(text, "pullprobe-metrics") || strings.Contains(text, "monitoring.coreos.com/pullprobe") {
+	of := func(kinds string) string {
+		return l.kubectl("", "get", kinds, "-A", "-l", "app.kubernetes.io/name=pullprobe", "-o", "name")
+	}
+	if text := of("podmonitor,prometheusrule,secret,configmap"); strings.Contains(text, "monitoring.coreos.com") || strings.Contains(text, "-config") {
 		t.Errorf("after the rollback there are\n%s", text)
 	}
 	if after := l.waitReports(); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -205,8 +209,8 @@ func TestLifecycle(t *testing.T) {
 	}
 
 	l.mustHelm("uninstall", "pullprobe", "--namespace=pullprobe", "--wait", "--timeout=90s")
-	kinds := "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding,daemonset,serviceaccount,role,rolebinding,resourcequota,secret"
-	if text := l.kubectl("", "get", kinds, "-A", "-l", "app.kubernetes.io/name=pullprobe", "-o", "name"); text != "" {
+	if text := of("clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding,daemonset," +
+		"serviceaccount,role,rolebinding,resourcequota,secret"); text != "" {
 		t.Errorf("after the uninstallation there are\n%s", text)
 	}
 	if left := l.reports(); fmt.Sprint(left) != fmt.Sprint(before) {
@@ -224,7 +228,8 @@ func (l onLab) scrape() {
 	token := l.kubectl("", "-n", "pullprobe", "get", "secret", "pullprobe-scraper", "-o", "go-template={{.data.token | base64decode}}")
 	ip := l.kubectl("", "get", "node", lab.NodeNames()[0], "-o", `jsonpath={.status.addresses[?(@.type=="InternalIP")].address}`)
 	get := func(token string) (string, error) {
-		cmd := exec.CommandContext(l.Context(), "curl", "-sSk", "--max-time", "10", "-w", "%{http_code}", "-H", "Authorization: Bearer "+token, "https://"+ip+":9781/metrics")
+		cmd := exec.CommandContext(l.Context(), "curl", "-sSk", "--max-time", "10", "-w", "%{http_code}",
+			"-H", "Authorization: Bearer "+token, "https://"+ip+":9781/metrics")
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		err := l.RunInfraNetwork(cmd)

@@ -122,7 +122,8 @@ func (l onLab) scrapedBy(scraper string) {
 		l.write(filepath.Join(dir, name), text)
 	}
 	// Prometheus runs beside the cluster here, so it takes the administrator's kubeconfig.
-	config = strings.ReplaceAll(config, "kubernetes_sd_configs:\n  - role: pod\n", "kubernetes_sd_configs:\n  - role: pod\n    kubeconfig_file: "+l.KubeconfigPath()+"\n")
+	const discovery = "kubernetes_sd_configs:\n  - role: pod\n"
+	config = strings.ReplaceAll(config, discovery, discovery+"    kubeconfig_file: "+l.KubeconfigPath()+"\n")
 	config = strings.ReplaceAll(config, "/etc/prometheus/rules/prometheus-main-rulefiles-0/", dir+"/")
 	l.write(filepath.Join(dir, "prometheus.yml"), config)
 	l.background(lab.DefaultDir().Bin("prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
@@ -186,7 +187,8 @@ func (l onLab) scrapedBy(scraper string) {
 func (l onLab) generated(job string) (config string) {
 	l.Helper()
 	l.eventually("the operator configures "+job, func() bool {
-		out, err := l.Kubectl(l.Context(), nil, "-n", "monitoring", "get", "secret", "prometheus-main", "-o", `jsonpath={.data.prometheus\.yaml\.gz}`)
+		const key = `jsonpath={.data.prometheus\.yaml\.gz}`
+		out, err := l.Kubectl(l.Context(), nil, "-n", "monitoring", "get", "secret", "prometheus-main", "-o", key)
 		if err != nil {
 			return false
 		}

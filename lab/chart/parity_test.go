@@ -171,7 +171,9 @@ func TestNamespace(t *testing.T) {
 		}
 		for key, o := range there {
 			text := string(value(yaml.Marshal(o.Object))(t))
-			for _, wrong := range []string{"namespace: pullprobe", "serviceaccount:pullprobe:", "metadata.name: pullprobe", "names:\n    - pullprobe"} {
+			for _, wrong := range []string{
+				"namespace: pullprobe", "serviceaccount:pullprobe:", "metadata.name: pullprobe", "names:\n    - pullprobe",
+			} {
 				if strings.Contains(text, wrong) {
 					t.Errorf("%s: %s has %q:\n%s", name, key, wrong, text)
 				}

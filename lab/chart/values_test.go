@@ -57,13 +57,14 @@ func TestWrongValues(t *testing.T) {
 // TestValues checks what values become.
 func TestValues(t *testing.T) {
 	t.Parallel()
+	const daemonSet = "DaemonSet pullprobe/pullprobe"
 	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	for _, tt := range []struct{ values, object, want string }{
-		{"image: {tag: v9}", "DaemonSet pullprobe/pullprobe", "image: ghcr.io/pullprobe/pullprobe:v9\n"},
-		{"image: {tag: v9, digest: '" + digest + "'}", "DaemonSet pullprobe/pullprobe", "image: ghcr.io/pullprobe/pullprobe:v9@" + digest + "\n"},
+		{"image: {tag: v9}", daemonSet, "image: ghcr.io/pullprobe/pullprobe:v9\n"},
+		{"image: {tag: v9, digest: '" + digest + "'}", daemonSet, "image: ghcr.io/pullprobe/pullprobe:v9@" + digest + "\n"},
 		{"imagePullSecrets: [{name: regcred}]", "ServiceAccount pullprobe/pullprobe", "imagePullSecrets:\n- name: regcred\n"},
-		{"options: {log-level: debug, workers: 8, metrics-auth: false}", "DaemonSet pullprobe/pullprobe", "name: PULLPROBE_WORKERS\n          value: \"8\"\n"},
-		{"options: {metrics-auth: false}", "DaemonSet pullprobe/pullprobe", "name: PULLPROBE_METRICS_AUTH\n          value: \"false\"\n"},
+		{"options: {log-level: debug, workers: 8, metrics-auth: false}", daemonSet, "name: PULLPROBE_WORKERS\n          value: \"8\"\n"},
+		{"options: {metrics-auth: false}", daemonSet, "name: PULLPROBE_METRICS_AUTH\n          value: \"false\"\n"},
 		{
 			"configuration: {enabled: true, settings: {test-pull-max-bytes: 2147483648}}", "ConfigMap pullprobe/pullprobe-config",
 			"\n    test-pull-max-bytes: 2147483648\n",
@@ -73,8 +74,8 @@ func TestValues(t *testing.T) {
 			"ConfigMap pullprobe/pullprobe-config", "\n    ascii: true\n    deny: [\"*.corp.example\",\"10.0.0.0/8\"]\n    sweep-interval: 2m\n",
 		},
 		{"priorityClassQuota: 50", "ResourceQuota pullprobe/pullprobe", "pods: \"50\"\n"},
-		{"containerd: {socketDirectory: /run/k3s/containerd}", "DaemonSet pullprobe/pullprobe", "path: /run/k3s/containerd\n"},
-		{"credentialProviders: {enabled: true, memoryLimit: 512Mi}", "DaemonSet pullprobe/pullprobe", "memory: 512Mi\n"},
+		{"containerd: {socketDirectory: /run/k3s/containerd}", daemonSet, "path: /run/k3s/containerd\n"},
+		{"credentialProviders: {enabled: true, memoryLimit: 512Mi}", daemonSet, "memory: 512Mi\n"},
 		{"podMonitor: {enabled: true, labels: {release: p}}\nmetrics: {enabled: true}", "PodMonitor pullprobe/pullprobe", "release: p\n"},
 	} {
 		o := template(t, tt.values)[tt.object]
