@@ -201,7 +201,7 @@ func TestLifecycle(t *testing.T) {
 	of := func(kinds string) string {
 		return l.kubectl("", "get", kinds, "-A", "-l", "app.kubernetes.io/name=pullprobe", "-o", "name")
 	}
-	if text := of("podmonitor,prometheusrule,secret,configmap"); strings.Contains(text, "monitoring.coreos.com") || strings.Contains(text, "-config") {
+	if text := of("podmonitor,prometheusrule,secret,configmap"); strings.Contains(text, "monitoring") || strings.Contains(text, "-config") {
 		t.Errorf("after the rollback there are\n%s", text)
 	}
 	if after := l.waitReports(); fmt.Sprint(after) != fmt.Sprint(before) {
