@@ -34,7 +34,7 @@ build: ## build bin/pullprobe, a static binary
 
 .PHONY: sbom
 sbom: build ## list the modules of the binary in bin/pullprobe-linux-ARCH.cdx.json (CycloneDX)
-	$(call timed,list the modules of $(BINARY),env -u GOARCH go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
+	$(call timed,list the modules of $(BINARY),env -u GOARCH go tool -modfile=hack/release/go.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
 
 .PHONY: reproducible
 reproducible: build ## build again in another directory with an empty cache, and compare

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$1
-crane="go run github.com/google/go-containerregistry/cmd/crane@v0.22.1"
+crane="go tool -modfile=hack/release/go.mod crane"
 digest=$(cat dist/pullprobe-image.digest)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$1
 [[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] || { echo "release: VERSION must be like v0.2.0, not $version" >&2; exit 1; }
-kustomize="go run sigs.k8s.io/kustomize/kustomize/v5@v5.8.2"
+kustomize="go tool -modfile=hack/release/go.mod kustomize" # with a go.sum, so that it works offline
 image=ghcr.io/pullprobe/pullprobe
 # The commit, and its time; both are empty or 0 outside a git checkout.
 revision=$(git rev-parse HEAD 2>/dev/null || true)

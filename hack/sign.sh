@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$1
-crane="go run github.com/google/go-containerregistry/cmd/crane@v0.22.1"
+crane="go tool -modfile=hack/release/go.mod crane"
 for registry in "${@:2}"; do
   cosign sign --yes --recursive "$registry/pullprobe@$(cat dist/pullprobe-image.digest)"
   cosign sign --yes "$registry/charts/pullprobe@$($crane digest "$registry/charts/pullprobe:${version#v}")"
