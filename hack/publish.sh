@@ -14,7 +14,7 @@ for registry in "${@:2}"; do
   plain=()
   case $registry in localhost*) plain=(--plain-http) ;; esac
   ref=$registry/pullprobe:$version
-  pushed=$($crane push --index "$work" "$ref")
+  pushed=$($crane push "$work" "$ref")
   case $pushed in
     *"@$digest") echo "$registry/pullprobe@$digest" ;;
     *) echo "publish: $ref has another digest than dist: $pushed, not $digest" >&2; exit 1 ;;
