@@ -138,14 +138,22 @@ func (r release) image(binary, arch string) (v1.Image, error) {
 	return assemble(config, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: r.created}, CreatedBy: "make release"}})
 }
 
+// image is an image whose descriptor in an index has no artifactType: that is for
+// artifacts, and the library would set it to the media type of the configuration.
+type image struct{ v1.Image }
+
+func (image) ArtifactType() (string, error) { return "", nil }
+
 // assemble returns an OCI image with this configuration and these layers.
 func assemble(config *v1.ConfigFile, layers ...mutate.Addendum) (v1.Image, error) {
+	config.RootFS.Type = "layers"
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	img, err := mutate.ConfigFile(img, config)
 	if err != nil {
 		return nil, err
 	}
-	return mutate.Append(img, layers...)
+	img, err = mutate.Append(img, layers...)
+	return image{img}, err
 }
 
 // statement is an in-toto statement: https://in-toto.io/Statement/v1

@@ -53,7 +53,7 @@ func TestWrite(t *testing.T) {
 	}
 	for i, arch := range []string{"amd64", "arm64"} {
 		image, attestation := manifest.Manifests[2*i], manifest.Manifests[2*i+1]
-		if image.Platform.Architecture != arch || attestation.Annotations["vnd.docker.reference.digest"] != image.Digest.String() {
+		if image.ArtifactType != "" || image.Platform.Architecture != arch || attestation.Annotations["vnd.docker.reference.digest"] != image.Digest.String() {
 			t.Errorf("%s: %+v, %+v", arch, image, attestation)
 		}
 		kinds := statements(t, index, attestation.Digest, image.Digest)
