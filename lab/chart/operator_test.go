@@ -91,6 +91,13 @@ func TestPrometheusOperator(t *testing.T) {
 	l.operatorCRDs()
 	l.loadAgent()
 	l.background(lab.DefaultDir().Bin("kubectl"), "proxy", "--port=8099")
+	l.eventually("kubectl proxy answers", func() bool {
+		conn, err := l.Dial(t.Context(), lab.Infra, "tcp", "127.0.0.1:8099")
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
 	l.background(program, "--apiserver=http://127.0.0.1:8099", "--web.listen-address=127.0.0.1:8098", "--kubelet-endpoints=false")
 	l.kubectl(prometheus, "apply", "-f", "-")
 	for _, scraper := range []string{"podMonitor", "scrapeConfig"} {
@@ -121,9 +128,10 @@ func (l onLab) scrapedBy(scraper string) {
 	for name, text := range files {
 		l.write(filepath.Join(dir, name), text)
 	}
-	// Prometheus runs beside the cluster here, so it takes the administrator's kubeconfig.
-	const discovery = "kubernetes_sd_configs:\n  - role: pod\n"
-	config = strings.ReplaceAll(config, discovery, discovery+"    kubeconfig_file: "+l.KubeconfigPath()+"\n")
+	// No reloader of the operator sets these two, and Debian's Prometheus is built without
+	// the discovery of Kubernetes.
+	config = strings.NewReplacer("$(SHARD)", "0", "$(POD_NAME)", "main").Replace(config)
+	config = strings.Replace(config, discovery, l.discovered(), 1)
 	config = strings.ReplaceAll(config, "/etc/prometheus/rules/prometheus-main-rulefiles-0/", dir+"/")
 	l.write(filepath.Join(dir, "prometheus.yml"), config)
 	l.background(lab.DefaultDir().Bin("prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
@@ -181,6 +189,26 @@ func (l onLab) scrapedBy(scraper string) {
 		return l.get("/api/v1/query?query="+url.QueryEscape("count(pullprobe_build_info)"), &count) &&
 			len(count.Data.Result) == 1 && count.Data.Result[0].Value[1] == fmt.Sprint(len(lab.NodeNames()))
 	})
+}
+
+// discovery is how the operator has the pods of the namespace found.
+const discovery = "  kubernetes_sd_configs:\n  - role: pod\n    namespaces:\n      names:\n      - pullprobe\n"
+
+// discovered returns the agents' pods with the labels that the discovery gives them.
+func (l onLab) discovered() string {
+	l.Helper()
+	const pods = `go-template={{range .items}}  - targets: ["{{.status.podIP}}:9781"]
+    labels:
+      __meta_kubernetes_namespace: {{.metadata.namespace}}
+      __meta_kubernetes_pod_name: {{.metadata.name}}
+      __meta_kubernetes_pod_phase: {{.status.phase}}
+      __meta_kubernetes_pod_node_name: {{.spec.nodeName}}
+      __meta_kubernetes_pod_label_app_kubernetes_io_name: {{index .metadata.labels "app.kubernetes.io/name"}}
+      __meta_kubernetes_pod_labelpresent_app_kubernetes_io_name: "true"
+      __meta_kubernetes_pod_container_name: {{(index .spec.containers 0).name}}
+      __meta_kubernetes_pod_container_port_name: {{(index (index .spec.containers 0).ports 0).name}}
+{{end}}`
+	return "  static_configs:\n" + l.kubectl("", "-n", "pullprobe", "get", "pods", "-l", "app.kubernetes.io/name=pullprobe", "-o", pods)
 }
 
 // generated returns the configuration that the operator has written, once it has the job.
