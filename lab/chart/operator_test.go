@@ -131,7 +131,7 @@ func (l onLab) scrapedBy(scraper string) {
 	// No reloader of the operator sets these two, and Debian's Prometheus is built without
 	// the discovery of Kubernetes.
 	config = strings.NewReplacer("$(SHARD)", "0", "$(POD_NAME)", "main").Replace(config)
-	config = strings.Replace(config, discovery, l.discovered(), 1)
+	config = strings.ReplaceAll(config, discovery, l.discovered())
 	config = strings.ReplaceAll(config, "/etc/prometheus/rules/prometheus-main-rulefiles-0/", dir+"/")
 	l.write(filepath.Join(dir, "prometheus.yml"), config)
 	l.background(lab.DefaultDir().Bin("prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
@@ -211,7 +211,8 @@ func (l onLab) discovered() string {
 	return "  static_configs:\n" + l.kubectl("", "-n", "pullprobe", "get", "pods", "-l", "app.kubernetes.io/name=pullprobe", "-o", pods)
 }
 
-// generated returns the configuration that the operator has written, once it has the job.
+// generated returns the configuration that the operator has written, once it has this job
+// and no other.
 func (l onLab) generated(job string) (config string) {
 	l.Helper()
 	l.eventually("the operator configures "+job, func() bool {
@@ -226,7 +227,7 @@ func (l onLab) generated(job string) (config string) {
 			return false
 		}
 		config = string(value(io.ReadAll(r))(l.T))
-		return strings.Contains(config, "job_name: "+job)
+		return strings.Contains(config, "job_name: "+job) && strings.Count(config, "job_name: ") == 1
 	})
 	return config
 }
