@@ -74,6 +74,7 @@ func TestValues(t *testing.T) {
 			"ConfigMap pullprobe/pullprobe-config", "\n    ascii: true\n    deny: [\"*.corp.example\",\"10.0.0.0/8\"]\n    sweep-interval: 2m\n",
 		},
 		{"priorityClassQuota: 50", "ResourceQuota pullprobe/pullprobe", "pods: \"50\"\n"},
+		{"hardened: {enabled: true, seLinuxType: spc_t}", daemonSet, "seLinuxOptions:\n            type: spc_t\n"},
 		{"containerd: {socketDirectory: /run/k3s/containerd}", daemonSet, "path: /run/k3s/containerd\n"},
 		{"credentialProviders: {enabled: true, memoryLimit: 512Mi}", daemonSet, "memory: 512Mi\n"},
 		{"podMonitor: {enabled: true, labels: {release: p}}\nmetrics: {enabled: true}", "PodMonitor pullprobe/pullprobe", "release: p\n"},

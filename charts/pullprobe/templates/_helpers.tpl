@@ -66,6 +66,9 @@ capabilities:
 seccompProfile: {type: RuntimeDefault}
 # The runtime's profile forbids reading processes outside containers.
 appArmorProfile: {type: Unconfined}
+{{- with .Values.hardened.seLinuxType }}
+seLinuxOptions: {type: {{ . }}}
+{{- end }}
 {{- else -}}
 privileged: true
 readOnlyRootFilesystem: true
