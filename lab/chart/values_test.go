@@ -36,6 +36,7 @@ func TestWrongValues(t *testing.T) {
 		{"--set=configuration.settings.deny=a.example", "at '/configuration/settings/deny': got string, want array"},
 		{"--set=options.node-name=a", "at '/options': additional properties 'node-name' not allowed"},
 		{"--set=image.digest=v1", "at '/image/digest': 'v1' does not match pattern"},
+		{"--set=configuration.settings.ascii=true", "configuration.settings has no effect: set configuration.enabled=true"},
 		{"--set=podMonitor.enabled=true", "podMonitor and scrapeConfig need metrics.enabled=true"},
 		{"--set=podMonitor.enabled=true,scrapeConfig.enabled=true,metrics.enabled=true", "enable one of them"},
 		{"--set=podMonitor.enabled=true,metrics.enabled=true,options.metrics-auth=false", "remove metrics-auth from options"},
