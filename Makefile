@@ -127,7 +127,7 @@ fuzz: ## run every fuzz target, FUZZTIME=2m each; TARGET=regexp for some
 
 .PHONY: mutation
 mutation: ## leave out each rule of the verdict in turn, and list the verdicts that become wrong
-	go test ./diagnosis -count=1 -run TestEveryRuleDecides -v
+	go test ./diagnosis ./compare -count=1 -run TestEveryRuleDecides -v
 
 .PHONY: corpus
 CORPUS ?= ../shared/corpus/train.jsonl
@@ -178,6 +178,11 @@ lab-down: ## stop the lab and remove it
 bench-verdict: image lab-build ## measure the time to verdict and the runtime's own time to fail
 	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
 	cd lab && go test -tags e2e -count=1 -timeout 15m -run '^$$' -bench Verdict -benchtime 1x ./e2e
+
+.PHONY: bench-report
+bench-report: image lab-build ## measure the report of a node with many stuck pods, and its agent's memory
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	cd lab && go test -tags e2e -count=1 -timeout 15m -run '^$$' -bench Report -benchtime 1x ./e2e
 
 .PHONY: bench-sweep
 bench-sweep: ## measure a sweep of 100 hosts and its slowest host; no lab

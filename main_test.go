@@ -28,6 +28,9 @@ var imports = map[string][]string{
 	"diagnosis/advice": {"report", "diagnosis/facts"},
 	"diagnosis":        {"report", "diagnosis/facts", "diagnosis/advice"},
 
+	"compare/nodefacts": {"report"},
+	"compare":           {"report", "compare/nodefacts"},
+
 	"probes/guard":         {"report"},
 	"probes/view":          {"report", "evidence", "runtimeconfig"},
 	"probes/connect":       {"report", "evidence", "runtimeconfig", "probes/guard", "probes/view"},
@@ -68,7 +71,7 @@ var imports = map[string][]string{
 	"agent/sweep":   {"report", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
 	"agent/publish": {"report", "agent/config", "agent/kube"},
 	"agent": {
-		"report", "diagnosis", "credentials", "cri", "examine",
+		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
 		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
 	},
 
@@ -81,7 +84,7 @@ var imports = map[string][]string{
 
 // standardOnly lists the packages that import nothing but the standard library and
 // each other.
-var standardOnly = []string{"report", "diagnosis", "diagnosis/facts", "diagnosis/advice"}
+var standardOnly = []string{"report", "diagnosis", "diagnosis/facts", "diagnosis/advice", "compare", "compare/nodefacts"}
 
 func TestImportDirection(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
@@ -132,7 +135,7 @@ func TestCompilesForWorkstations(t *testing.T) {
 		t.Skip("compiles the standard library for two systems")
 	}
 	for _, system := range []string{"darwin", "windows"} {
-		cmd := exec.Command("go", "build", "./report", "./classify", "./diagnosis/...")
+		cmd := exec.Command("go", "build", "./report", "./classify", "./diagnosis/...", "./compare/...")
 		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", system, err, out)

@@ -53,6 +53,7 @@ type shared struct {
 	queue     workqueue.TypedDelayingInterface[types.UID] // of pods to be reconciled
 	pods      *pods.Store
 	results   *results
+	incidents *incidents
 	state     *nodeState
 	startup   *startupGate
 	liveness  *liveness

@@ -222,7 +222,7 @@ func TestOneExaminationForAll(t *testing.T) {
 	}
 	w.until("all verdicts", 30*time.Second, func() bool {
 		n, _, _ := w.report()
-		return n.Stuck == replicas+1 && len(n.Diagnoses)+n.Omitted == replicas+1
+		return n.Stuck == replicas+1 && len(n.Diagnoses) == 1 && n.Diagnoses[0].Pods.Count == replicas+1
 	})
 	if n := registry.Asked.Load(); n != one {
 		t.Errorf("the registry was asked %d times for %d pods, and %d times for the first", n, replicas+1, one)
@@ -431,6 +431,7 @@ func FuzzApplyPrevious(f *testing.F) {
 			node:      "n",
 			announcer: newAnnouncer(func() time.Duration { return time.Minute }, func(kube.Event) {}),
 			pods:      pods.NewStore(pods.StoreConfig{}),
+			incidents: newIncidents(func(report.Incident) {}),
 			sweeper:   sweep.New(sweep.Config{}),
 		}
 		r.apply(data)

@@ -454,8 +454,8 @@ func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found rep
 	w.t.Helper()
 	w.until("a diagnosis of "+pod, 20*time.Second, func() bool {
 		n, _, _ := w.report()
-		for _, d := range n.Diagnoses {
-			if d.Pod == w.ns+"/"+pod && ok(d) {
+		for _, d := range diagnosesOf(n, w.ns+"/"+pod) {
+			if ok(d) {
 				found = d
 				return true
 			}
@@ -463,6 +463,30 @@ func (w *world) diagnosed(pod string, ok func(report.Diagnosis) bool) (found rep
 		return false
 	})
 	return found
+}
+
+// diagnosesOf returns the diagnoses that name a pod, each as if it were the pod's alone
+// and with all its checks.
+func diagnosesOf(n report.NodeReport, pod string) (of []report.Diagnosis) {
+	for _, d := range n.Diagnoses {
+		for _, p := range d.Refs() {
+			if p.Pod == pod {
+				d.Checks = n.ChecksOf(d)
+				d.Pod, d.UID, d.Container, d.Volume, d.Asked, d.Announced = p.Pod, p.UID, p.Container, p.Volume, p.Asked, p.Announced
+				of = append(of, d)
+			}
+		}
+	}
+	return of
+}
+
+// podsOf returns how many pods the diagnoses of a report are about.
+func podsOf(n report.NodeReport) int {
+	pods := 0
+	for _, d := range n.Diagnoses {
+		pods += d.Pods.Count
+	}
+	return pods
 }
 
 func anyDiagnosis(report.Diagnosis) bool { return true }

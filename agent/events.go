@@ -23,6 +23,9 @@ import (
 func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
 	tail := ""
+	if who := whoActs(p, v.Fault); who != "" {
+		tail = "\nWho acts: " + who + "."
+	}
 	if v.Fix != "" {
 		tail += "\nFix: " + neutralizeLabels(v.Fix)
 	}
@@ -44,8 +47,16 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	}
 }
 
+// whoActs returns who must act on a pod, in words.
+func whoActs(p pods.Pod, f report.Fault) string {
+	if f == report.FaultConfig && p.Owner.Name != "" {
+		return "the owner of " + p.Owner.Name
+	}
+	return f.Who()
+}
+
 // eventLabel matches the labels of an Event's parts, and those of the text report.
-var eventLabel = regexp.MustCompile(`(?i)\b(fix|to confirm|retry)\s*:`)
+var eventLabel = regexp.MustCompile(`(?i)\b(who acts|fix|to confirm|retry)\s*:`)
 
 // neutralizeLabels removes the colon from what looks like the label of a part. A verdict may
 // quote a registry, which must not add a fix of its own.
@@ -61,13 +72,28 @@ const (
 // nodeEvents writes Events on the Node object.
 type nodeEvents struct {
 	node      string
+	namespace string // of the agents
 	log       *slog.Logger
 	publisher *publish.Publisher
 	limit     *rate.Limiter
 }
 
-func newNodeEvents(node string, log *slog.Logger, p *publish.Publisher) nodeEvents {
-	return nodeEvents{node: node, log: log, publisher: p, limit: rate.NewLimiter(rate.Every(nodeEventInterval), nodeEventBurst)}
+func newNodeEvents(node, namespace string, log *slog.Logger, p *publish.Publisher) nodeEvents {
+	return nodeEvents{
+		node: node, namespace: namespace, log: log, publisher: p,
+		limit: rate.NewLimiter(rate.Every(nodeEventInterval), nodeEventBurst),
+	}
+}
+
+// message returns the text of an Event, with what fixes it and how to check the node again.
+func (n nodeEvents) message(e sweep.NodeEvent) string {
+	text := report.NewRedactor()
+	if !e.Warning || e.Fix == "" {
+		return text.Text(e.Message, kube.MaxMessage)
+	}
+	tail := "\nFix: " + neutralizeLabels(e.Fix) + "\nCheck this node again:\nkubectl annotate pod -n " + n.namespace +
+		" -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=" + n.node + " probe=$(date +%s) --overwrite"
+	return text.Lines(text.Text(neutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
 }
 
 // emit writes an Event, unless there were too many.
@@ -83,7 +109,7 @@ func (n nodeEvents) emit(e sweep.NodeEvent) {
 		Node:      true,
 		Warning:   e.Warning,
 		Reason:    e.Reason,
-		Message:   report.NewRedactor().Text(e.Message, kube.MaxMessage),
+		Message:   n.message(e),
 		First:     now,
 		Time:      now,
 		Count:     1,

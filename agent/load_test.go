@@ -229,7 +229,7 @@ func load(t testing.TB) (out loaded) {
 	}
 	w.until("all of them in the report", 20*time.Second, func() bool {
 		n, _, _ := w.report()
-		return n.Stuck == loadPods+1 && len(n.Diagnoses)+n.Omitted == loadPods+1
+		return n.Stuck == loadPods+1 && podsOf(n) == loadPods+1
 	})
 	for _, b := range registries {
 		out.requests += len(b.times)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -20,8 +21,9 @@ type nodeState struct {
 	metrics  *metrics.Metrics
 	trend    diskTrend
 
-	mu            sync.Mutex
-	runtime, disk report.Check
+	mu             sync.Mutex
+	runtime, disk  report.Check
+	bytesPerSecond int64 // of the last test pull; 0: not known
 }
 
 // newNodeState returns the node's state before its first check.
@@ -68,6 +70,38 @@ func (s *nodeState) setFromExamination(runtime, disk report.Check) {
 		_, disk = s.get()
 	}
 	s.set(runtime, disk)
+}
+
+// A test pull of fewer bytes, or in less time, does not show the rate of a large one.
+const (
+	minMeasuredBytes   = 4 << 20
+	minMeasuredSeconds = 0.2
+)
+
+// measure takes the rate from a test pull that succeeded.
+func (s *nodeState) measure(pull report.Check) {
+	bytes, err := strconv.ParseInt(pull.Evidence[report.KeyBytes], 10, 64)
+	seconds, err2 := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
+	if pull.Outcome != report.Pass || err != nil || err2 != nil || bytes < minMeasuredBytes || seconds < minMeasuredSeconds {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytesPerSecond = int64(float64(bytes) / seconds)
+}
+
+// estimate returns how long a pull takes of the image that checks are about; nil if its
+// size or the rate of this node is not known.
+func (s *nodeState) estimate(checks []report.Check) *report.PullEstimate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range checks {
+		size, err := strconv.ParseInt(c.Evidence[report.KeySize], 10, 64)
+		if c.Kind == report.KindImage && err == nil && size > 0 && s.bytesPerSecond > 0 {
+			return &report.PullEstimate{Bytes: size, BytesPerSecond: s.bytesPerSecond}
+		}
+	}
+	return nil
 }
 
 // nodeWatcher keeps the node's state up to date when no pod is stuck.

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -12,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/probes/similar"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -21,11 +24,13 @@ type recorder struct {
 	node      string
 	log       *slog.Logger
 	results   *results
+	pods      *pods.Store
 	state     *nodeState
 	sweeper   *sweep.Sweeper
 	metrics   *metrics.Metrics
 	publisher *publish.Publisher
 	announcer *announcer
+	incidents *incidents
 	enqueue   func(types.UID) // has a pod reconciled
 }
 
@@ -46,6 +51,9 @@ type podImage struct {
 // newPodImage collects what is known of one image of a pod before it is examined.
 func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeRequest) podImage {
 	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, r.node)}
+	if w.Failing {
+		addSimilarSecret(&i.check, p, r.pods.All())
+	}
 	i.old, i.exists = r.results.get(p.UID, w.Container, w.Image)
 	i.cause = i.check.Cause
 	if i.cause == report.Undetermined && i.exists && i.old.kubeletCause != "" {
@@ -53,6 +61,28 @@ func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeReq
 		i.cause = i.old.kubeletCause
 	}
 	return i
+}
+
+// addSimilarSecret adds to the check of a pod which secret, of those that other pods of its
+// namespace use, has nearly the name of one of its own that none of them uses.
+func addSimilarSecret(c *report.Check, p pods.Pod, all []pods.Pod) {
+	users := map[string]int{}
+	for _, other := range all {
+		if other.Namespace != p.Namespace || other.UID == p.UID || other.Owner.Name != "" && other.Owner == p.Owner {
+			continue
+		}
+		for _, name := range other.PullSecrets {
+			users[name]++
+		}
+	}
+	names := slices.Sorted(maps.Keys(users))
+	for _, name := range p.PullSecrets {
+		if near := similar.Near(name, names); near != "" && users[name] == 0 && !slices.Contains(p.PullSecrets, near) {
+			c.Evidence[report.KeySimilarSecret] = near
+			c.Evidence[report.KeySimilarUsers] = strconv.Itoa(users[near])
+			return
+		}
+	}
 }
 
 // record makes the diagnosis of one image of a pod and publishes it, unless it
@@ -68,19 +98,20 @@ func (r *recorder) record(i podImage, x examination) {
 		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
 		return
 	}
+	r.state.measure(report.Find(x.Checks, report.IDPull))
 	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
-	d := x.Redactor.Diagnosis(report.Diagnosis{
+	d := report.Diagnosis{
 		Image:     i.image.Image,
-		Node:      r.node,
 		Pod:       i.pod.String(),
 		UID:       string(i.pod.UID),
 		Container: i.image.Container,
 		Volume:    i.pod.VolumeOf(i.image),
 		Asked:     i.pod.Request,
 		Time:      time.Now().UTC().Truncate(time.Millisecond),
+		Pull:      r.state.estimate(checks),
 		Verdict:   diagnosis.Diagnose(checks),
 		Checks:    checks,
-	})
+	}.Redacted()
 	if x.Final {
 		d.Announced = r.announce(i, x, d)
 	} else {
@@ -93,6 +124,8 @@ func (r *recorder) record(i podImage, x examination) {
 		stuck:        i.image.Failing || i.image.Creating,
 		failing:      i.image.Failing,
 		since:        i.image.Since,
+		nextPull:     i.image.NextPull(),
+		owner:        i.pod.Owner.Name,
 		kubeletCause: i.cause,
 		key:          i.key,
 		began:        x.began,
@@ -154,6 +187,9 @@ func (r *recorder) dropOld(p pods.Pod, waiting []pods.PendingImage) {
 			return w.Container == res.container && w.Image == res.image
 		})
 		requested := res.Asked != "" && !res.stuck && !p.Deleting && p.UsesImage(res.image)
+		if res.stuck && !stuck && !p.Deleting && p.GotImage(res.container) {
+			r.incidents.pulled(res.image)
+		}
 		res.stuck = stuck
 		return res, stuck || requested
 	})

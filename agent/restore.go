@@ -23,6 +23,7 @@ type restorer struct {
 	log       *slog.Logger
 	publisher *publish.Publisher
 	announcer *announcer
+	incidents *incidents
 	pods      *pods.Store
 	sweeper   *sweep.Sweeper
 }
@@ -34,20 +35,29 @@ type previousReport struct {
 	Node      string            `json:"node"`
 	Answered  map[string]string `json:"answered"`
 	Sweep     *report.Sweep     `json:"sweep"`
-	Diagnoses []struct {
-		Pod       string    `json:"pod"`
-		UID       string    `json:"uid"`
-		Container string    `json:"container"`
-		Volume    string    `json:"volume"`
-		Image     string    `json:"image"`
-		Asked     string    `json:"asked"`
-		Announced time.Time `json:"announced"`
-		Verdict   struct {
-			Fault      report.Fault      `json:"fault"`
-			Cause      report.Cause      `json:"cause"`
-			Confidence report.Confidence `json:"confidence"`
-		} `json:"verdict"`
-	} `json:"diagnoses"`
+	Diagnoses []previousFinding `json:"diagnoses"`
+	Incidents []report.Incident `json:"incidents"`
+}
+
+// previousFinding is a diagnosis in an existing report.
+type previousFinding struct {
+	report.PodRef
+	Image   string       `json:"image"`
+	Pods    *report.Pods `json:"pods"`
+	Verdict struct {
+		Fault      report.Fault      `json:"fault"`
+		Cause      report.Cause      `json:"cause"`
+		Confidence report.Confidence `json:"confidence"`
+	} `json:"verdict"`
+}
+
+// diagnosis returns the diagnosis as far as it is taken over, about a pod.
+func (f previousFinding) diagnosis(p report.PodRef) report.Diagnosis {
+	return report.Diagnosis{
+		Pod: p.Pod, UID: p.UID, Container: p.Container, Volume: p.Volume, Asked: p.Asked, Announced: p.Announced,
+		Image: f.Image, Pods: f.Pods,
+		Verdict: report.Verdict{Fault: f.Verdict.Fault, Cause: f.Verdict.Cause, Confidence: f.Verdict.Confidence},
+	}
 }
 
 // restoreTimeout limits the wait for the existing report. Without it an old request may be
@@ -88,16 +98,30 @@ func (r restorer) apply(data []byte) {
 	for uid, request := range old.Answered {
 		handled[types.UID(uid)] = request
 	}
-	for _, d := range old.Diagnoses {
-		if d.Asked != "" {
-			handled[types.UID(d.UID)] = d.Asked
+	var waiting []report.Diagnosis
+	for _, f := range old.Diagnoses {
+		d := f.diagnosis(f.PodRef)
+		for _, p := range d.Refs() {
+			if p.Asked != "" {
+				handled[types.UID(p.UID)] = p.Asked
+			}
+			r.announced(f.diagnosis(p))
 		}
-		r.announced(report.Diagnosis{
-			Pod: d.Pod, UID: d.UID, Container: d.Container, Volume: d.Volume, Image: d.Image, Announced: d.Announced,
-			Verdict: report.Verdict{Fault: d.Verdict.Fault, Cause: d.Verdict.Cause, Confidence: d.Verdict.Confidence},
-		})
+		if f.Pods == nil {
+			continue
+		}
+		for uid, at := range f.Pods.Announced {
+			// The container is that of the pod that is named: most often they have one owner.
+			p := f.PodRef
+			p.UID, p.Announced = uid, at
+			r.announced(f.diagnosis(p))
+		}
+		if !f.Pods.Since.IsZero() {
+			waiting = append(waiting, d)
+		}
 	}
 	r.pods.Restore(handled)
+	r.incidents.restore(old.Incidents, waiting)
 	r.sweeper.Restore(old.Sweep)
 }
 

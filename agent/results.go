@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +15,8 @@ type result struct {
 	container, image string // as the pod has them
 	stuck            bool   // the pod waits for this image now
 	failing          bool   // and the kubelet reports that the pull fails
-	since            time.Time
+	since, nextPull  time.Time
+	owner            string       // KIND/NAME; empty: the pod has none
 	kubeletCause     report.Cause // of the kubelet's message, when it was made
 	key              string       // of the examination
 	began            time.Time    // when the examination began
@@ -131,25 +131,20 @@ func (r *results) podsBehindPulls() []types.UID {
 	return out
 }
 
-// list returns all diagnoses, newest first, and those of stuck pods separately.
-func (r *results) list() (all, stuck []report.Diagnosis) {
+// list returns the current diagnoses of all containers, and those of waiting ones
+// separately.
+func (r *results) list() (all, waiting []report.Waiting) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, byImage := range r.byPod {
 		for _, res := range byImage {
-			all = append(all, res.Diagnosis)
+			w := report.Waiting{Diagnosis: res.Diagnosis, Owner: res.owner, Key: res.key}
 			if res.stuck {
-				stuck = append(stuck, res.Diagnosis)
+				w.Since, w.NextTry = res.since, res.nextPull
+				waiting = append(waiting, w)
 			}
+			all = append(all, w)
 		}
 	}
-	newest := func(a, b report.Diagnosis) int {
-		if c := b.Time.Compare(a.Time); c != 0 {
-			return c
-		}
-		return slices.Compare([]string{a.Pod, a.Container, a.Image}, []string{b.Pod, b.Container, b.Image})
-	}
-	slices.SortFunc(all, newest)
-	slices.SortFunc(stuck, newest)
-	return all, stuck
+	return all, waiting
 }

@@ -22,12 +22,16 @@ type nodeReporter struct {
 	sweeper *sweep.Sweeper
 	state   *nodeState
 	metrics *metrics.Metrics
+
+	incidents *incidents
 }
 
 // snapshot returns the current report.
 func (n nodeReporter) snapshot() report.NodeReport {
+	now := time.Now().UTC().Truncate(time.Second)
 	all, waiting := n.results.list()
-	handled := handledWithoutDiagnosis(n.pods.Handled(), all)
+	n.incidents.update(waiting, now)
+	diagnoses := report.Group(all)
 	faults, stuck, fault, cause := n.worst(waiting)
 	sweep := n.sweeper.Last()
 	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
@@ -39,7 +43,7 @@ func (n nodeReporter) snapshot() report.NodeReport {
 		Schema:    report.Schema,
 		Node:      n.node,
 		Agent:     n.version,
-		Time:      time.Now().UTC().Truncate(time.Second),
+		Time:      now,
 		Fault:     fault,
 		Cause:     cause,
 		Stuck:     stuck,
@@ -47,17 +51,22 @@ func (n nodeReporter) snapshot() report.NodeReport {
 		Runtime:   runtime,
 		Disk:      disk,
 		Sweep:     sweep,
-		Diagnoses: all,
-		Answered:  handled,
+		Diagnoses: diagnoses,
+		Incidents: n.incidents.list(),
+		Answered:  handledElsewhere(n.pods.Handled(), diagnoses),
 	}
 }
 
 // worst returns how many pods are stuck and who must act on them, and the worst of their
 // verdicts. A failing pod without a diagnosis counts as undetermined.
-func (n nodeReporter) worst(waiting []report.Diagnosis) (faults report.FaultCounts, stuck int, fault report.Fault, cause report.Cause) {
-	fault, cause = report.Worst(waiting)
+func (n nodeReporter) worst(waiting []report.Waiting) (faults report.FaultCounts, stuck int, fault report.Fault, cause report.Cause) {
 	byPod := map[string]report.Fault{}
-	for _, d := range waiting {
+	diagnoses := make([]report.Diagnosis, len(waiting))
+	for i, w := range waiting {
+		diagnoses[i] = w.Diagnosis
+	}
+	fault, cause = report.Worst(diagnoses)
+	for _, d := range diagnoses {
 		if have, counted := byPod[d.UID]; !counted || report.Worse(d.Verdict.Fault, have) {
 			byPod[d.UID] = d.Verdict.Fault
 		}
@@ -81,12 +90,14 @@ func (n nodeReporter) worst(waiting []report.Diagnosis) (faults report.FaultCoun
 // maxHandled limits the handled requests in a report: tenants write them.
 const maxHandled = 100
 
-// handledWithoutDiagnosis returns the handled requests, by UID, that are in no diagnosis.
-// Without them an agent that restarts would handle them again.
-func handledWithoutDiagnosis(handled map[types.UID]string, all []report.Diagnosis) map[string]string {
-	for _, d := range all {
-		if handled[types.UID(d.UID)] == d.Asked {
-			delete(handled, types.UID(d.UID))
+// handledElsewhere returns the handled requests, by UID, that no diagnosis names. Without
+// them an agent that restarts would handle them again.
+func handledElsewhere(handled map[types.UID]string, diagnoses []report.Diagnosis) map[string]string {
+	for _, d := range diagnoses {
+		for _, p := range d.Refs() {
+			if handled[types.UID(p.UID)] == p.Asked {
+				delete(handled, types.UID(p.UID))
+			}
 		}
 	}
 	out := map[string]string{}

@@ -93,11 +93,11 @@ func TestWatchIsClosedRepeatedly(t *testing.T) {
 		w.until("further watches", 40*time.Second, func() bool { return watches.Load() > seen+1 })
 		w.pod(fmt.Sprintf("pod-%d", i), image, backOff)
 	}
-	w.until("all verdicts", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 3 && len(n.Diagnoses) == 3 })
+	w.until("all verdicts", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 3 && podsOf(n) == 3 })
 	if code, out := w.do(http.MethodDelete, w.podPath("pod-0")+"?gracePeriodSeconds=0", "application/json", nil); code/100 != 2 {
 		t.Fatalf("%d %s", code, out)
 	}
-	w.until("the end of one", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 2 && len(n.Diagnoses) == 2 })
+	w.until("the end of one", 40*time.Second, func() bool { n, _, _ := w.report(); return n.Stuck == 2 && podsOf(n) == 2 })
 }
 
 // TestNamespaceIsBeingDeleted checks that the agent goes on when a namespace is being

@@ -39,18 +39,19 @@ func newShared(opts config.Options, log *slog.Logger) (shared, error) {
 	live, counts := config.NewLive(opts.Settings), metrics.New(opts.Version)
 	queue := workqueue.NewTypedDelayingQueue[types.UID]()
 	return shared{
-		opts:     opts,
-		log:      log,
-		live:     live,
-		kube:     api,
-		runtime:  runtime,
-		metrics:  counts,
-		queue:    queue,
-		pods:     pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: queue.Add, OnTransition: counts.ObservePod}),
-		results:  newResults(),
-		state:    newNodeState(live, counts),
-		startup:  newStartupGate(),
-		liveness: &liveness{},
+		opts:      opts,
+		log:       log,
+		live:      live,
+		kube:      api,
+		runtime:   runtime,
+		metrics:   counts,
+		queue:     queue,
+		pods:      pods.NewStore(pods.StoreConfig{Namespace: opts.Namespace, Enqueue: queue.Add, OnTransition: counts.ObservePod}),
+		results:   newResults(),
+		incidents: newIncidents(counts.ObserveIncident),
+		state:     newNodeState(live, counts),
+		startup:   newStartupGate(),
+		liveness:  &liveness{},
 		publisher: publish.New(publish.Config{
 			Kube:      api,
 			Log:       log,
@@ -81,7 +82,7 @@ func newPuller(s shared, node *examine.NodeReader) *cri.Puller {
 
 // newSweeper builds what checks all registries of the node.
 func newSweeper(s shared, node *examine.NodeReader) *sweep.Sweeper {
-	events := newNodeEvents(s.opts.NodeName, s.log, s.publisher)
+	events := newNodeEvents(s.opts.NodeName, s.opts.Namespace, s.log, s.publisher)
 	return sweep.New(sweep.Config{
 		Survey:     examine.Surveyor{Node: node}.Survey,
 		Images:     s.pods.Images,
@@ -147,11 +148,13 @@ func newReconciler(
 			node:      s.opts.NodeName,
 			log:       s.log,
 			results:   s.results,
+			pods:      s.pods,
 			state:     s.state,
 			sweeper:   sweeper,
 			metrics:   s.metrics,
 			publisher: s.publisher,
 			announcer: announcer,
+			incidents: s.incidents,
 			enqueue:   s.enqueue,
 		},
 		announcer: announcer,
@@ -172,6 +175,8 @@ func newReporter(s shared, sweeper *sweep.Sweeper) nodeReporter {
 		sweeper: sweeper,
 		state:   s.state,
 		metrics: s.metrics,
+
+		incidents: s.incidents,
 	}
 }
 
@@ -182,6 +187,7 @@ func newRestorer(s shared, sweeper *sweep.Sweeper, announcer *announcer) restore
 		log:       s.log,
 		publisher: s.publisher,
 		announcer: announcer,
+		incidents: s.incidents,
 		pods:      s.pods,
 		sweeper:   sweeper,
 	}

@@ -172,6 +172,15 @@ func TestFixCommands(t *testing.T) {
 			[]string{"create secret docker-registry regcred"}, nil},
 		{"missing secret among others", all(reported(CredentialsMissing), secret(PullSecretMissing, ev("absent", "a, b")), ladder(KindManifest, CredentialsMissing)),
 			[]string{"if it is meant for registry.example"}, []string{"create secret"}},
+		{"a missing secret with nearly the name of another", all(with(reported(CredentialsMissing), func(c *Check) {
+			c.Evidence["similarSecret"], c.Evidence["similarUsers"], c.Evidence["owner"] = "regcrd", "3", "deployment/web"
+			c.Evidence["namespace"], c.Evidence["name"], c.Evidence["container"] = "pay", "web-1", "app"
+		}), secret(PullSecretMissing), ladder(KindManifest, CredentialsMissing)),
+			[]string{
+				"regcrd, which 3 other pods of namespace pay on this node use:\nkubectl -n pay get secret regcrd\n",
+				`2. if it does, list regcrd in deployment/web:` + "\n" + `kubectl -n pay patch deployment/web -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"regcrd"}]}}}}'`,
+				"3. if it does not, create regcred", "kubectl -n pay create secret docker-registry regcred --docker-server=registry.example",
+			}, []string{"NAME"}},
 		{"a secret that the kubelet ignores", all(reported(CredentialsMissing), secret(PullSecretMalformed), ladder(KindManifest, CredentialsMissing)),
 			[]string{"the kubelet ignores regcred"}, []string{"delete"}},
 		{"a secret that stops the kubelet", all(reported(PullSecretMalformed), secret(PullSecretMalformed, ev("fatal", "true")), ladder("", "")),

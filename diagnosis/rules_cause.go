@@ -100,8 +100,8 @@ func causesInAnswers() []causeRule {
 			if !denied || ownReason(e, o) == "" {
 				return o
 			}
-			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("read the registry's own record of the refusal: it names a reason (" +
-				ownReason(e, o) + ") that is not the login's")
+			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up the refusal in the registry's log: its answer names a reason that is not the login (" +
+				ownReason(e, o) + ")")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			policy := o.Check.Is(report.KeyPolicy) || ownReason(e, o) != ""

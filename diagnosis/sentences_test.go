@@ -96,7 +96,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 			func(c *Check) { c.Target = "192.0.2.1:443" }),
 			[]string{"ip route get 192.0.2.1"}, nil},
 		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
-			[]string{"wait 60 s; lasting: add a pull secret for registry.example, or a mirror in"}, nil},
+			[]string{"wait 1 min; lasting: add a pull secret for registry.example, or a mirror in"}, nil},
 		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
 			[]string{"not known yet; to find out: ask the operator of registry.example why it answers so"}, []string{"to confirm"}},
 		{"no registry", set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("status", "404"))), atRegistry, "status", "404"),
@@ -133,7 +133,7 @@ func TestTextSaysItOnce(t *testing.T) {
 		}
 	}
 	refused := textOf(all(reported(ConnectionRefused), imagesHere("0"), ladder(KindDial, ConnectionRefused)))
-	if !strings.Contains(refused, "fix who acts: not known; from another node: curl -v https://registry.example/v2/ if") ||
+	if !strings.Contains(refused, "(seen; who must act is open)") || !strings.Contains(refused, "fix from another node: curl -v https://registry.example/v2/ if") ||
 		strings.Contains(refused, "to confirm") {
 		t.Error(refused)
 	}
@@ -152,7 +152,7 @@ func TestNotCheckedWithoutRuntime(t *testing.T) {
 // A cause beside a healthy image says where it is.
 func TestAlsoSaysWhere(t *testing.T) {
 	dead := all(check("pull", KindPull, Pass, ""), onHost(mirror, ladder(KindDial, ConnectionRefused)), onHost(host, pullable()))
-	if text := textOf(dead); !strings.Contains(text, "also ConnectionRefused ("+mirror+"; does not block the pull)") {
+	if text := textOf(dead); !strings.Contains(text, "also ConnectionRefused at "+mirror) || !strings.Contains(text, "; does not block the pull") {
 		t.Error(text)
 	}
 }

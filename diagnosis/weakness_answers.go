@@ -47,8 +47,8 @@ func weaknessesOfMachines() []weakness {
 				facts.IsAnswer(c) && c.Kind == report.KindManifest && other != "" && other != c.Host
 		}},
 		{"answered-by-a-cache", "a cache in front of the registry gave the answer", func(_ finding, c report.Check) (string, bool) {
-			return "send the same request to " + c.Host + " past the cache in front of it (" + c.Evidence[report.KeyCached] +
-					"): its answer is older",
+			return "a cache (" + c.Evidence[report.KeyCached] + ") gave the answer of " + c.Host +
+					", which may be out of date: send the same request directly to the registry behind the cache",
 				facts.IsAnswer(c) && c.Evidence[report.KeyCached] != ""
 		}},
 		{"public-registry-inside", "the name of a public registry leads to a private address", func(f finding, c report.Check) (string, bool) {

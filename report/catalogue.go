@@ -103,6 +103,9 @@ const (
 	createPullSecret = "create a pull secret for {registry}, with your values for NAME, <USER> and " + passwordBlank + ":\n" +
 		createSecret + "NAME" + loginFlags
 
+	// CreateSecret is the template of the command that creates the pull secret of a pod.
+	CreateSecret = createSecret + "{secret}" + loginFlags
+
 	// passwordBlank is what a reader replaces by a password.
 	passwordBlank = "<PASSWORD>"
 )
@@ -116,23 +119,24 @@ var fixes = map[Cause]string{
 	TagNotFound:           "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
 	RepositoryNotFound:    "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is right and private:\n1. " + createPullSecret + "\n2. {attach}",
-	PlatformMismatch:      "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
-	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
-	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
-	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
+	PlatformMismatch: "publish {image} for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch, " +
+		"if there are any:\nkubectl get nodes -L kubernetes.io/arch",
+	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
+	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
+	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
 		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
 		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" +
-		createSecret + "{secret}" + loginFlags,
+		CreateSecret,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
 		"2. create it again, with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
-		createSecret + "{secret}" + loginFlags,
+		CreateSecret,
 	PullSecretOtherRegistry: "1. " + createPullSecret + "\n2. {attach}",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "1. " + createPullSecret + "\n2. {attach}",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}; if it has no other registry, create it again, " +
 		"with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
-		createSecret + "{secret}" + loginFlags,
+		CreateSecret,
 	CredentialsExpired: "renew the credentials for {registry} in {source}",
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
@@ -194,7 +198,8 @@ var textFixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
 		"and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}",
-	PlatformMismatch:    "publish the image for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch",
+	PlatformMismatch: "publish the image for this node's platform, or keep the pod on other nodes with the nodeSelector kubernetes.io/arch, " +
+		"if there are any:\nkubectl get nodes -L kubernetes.io/arch",
 }
 
 // registryFixes replaces fixes where the fault is the registry's.

@@ -11,6 +11,22 @@ const (
 	FaultNode         Fault = "node-infrastructure" // the operator of the nodes and their network
 )
 
+// Who returns who must act, in words; empty if nothing is at fault.
+func (f Fault) Who() string {
+	switch f {
+	case FaultConfig:
+		return "the owner of the workload"
+	case FaultRegistry:
+		return "the operator of the registry"
+	case FaultNode:
+		return "the node team"
+	case FaultUndetermined:
+		return "not known yet"
+	default:
+		return ""
+	}
+}
+
 // severity orders faults where one label represents several.
 var severity = map[Fault]int{
 	FaultNone: 0, FaultUndetermined: 1, FaultConfig: 2, FaultRegistry: 3, FaultNode: 4,

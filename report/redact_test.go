@@ -120,11 +120,11 @@ func TestRedactorCoversEveryField(t *testing.T) {
 // A pod whose name equals a password keeps its name. An image's name cannot add
 // control characters to a report.
 func TestRedactorKeepsTheSpecification(t *testing.T) {
-	d := NewRedactor("web-password").Diagnosis(Diagnosis{
+	d := Diagnosis{
 		Pod:    "shop/web-password",
 		Image:  "r.example/app:\x1b[31m1",
-		Checks: []Check{{Summary: "web-password"}},
-	})
+		Checks: NewRedactor("web-password").Checks([]Check{{Summary: "web-password"}}),
+	}.Redacted()
 	if d.Pod != "shop/web-password" || d.Image != "r.example/app:[31m1" || d.Checks[0].Summary != "[redacted]" {
 		t.Errorf("%+v", d)
 	}

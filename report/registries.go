@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,14 +64,24 @@ func ofAll(n, all int, state string) string {
 }
 
 // writeRegistries writes the table of hosts, the unreachable ones first, each of
-// these with the reason.
-func (s *Sweep) writeRegistries(w io.Writer) {
+// these with the reason. Without rows for all, it only names the hosts that are
+// reachable and have no remark.
+func (s *Sweep) writeRegistries(w io.Writer, all bool) {
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
 	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
 	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
 	single := s.writeMerged(w)
+	var plain []string
+	if !all {
+		single = slices.DeleteFunc(single, func(r Registry) bool {
+			if r.plain() {
+				plain = append(plain, r.Host)
+			}
+			return r.plain()
+		})
+	}
 	list := single[:min(len(single), maxRows)]
 	fixes := 0
 	for _, r := range list {
@@ -84,10 +95,16 @@ func (s *Sweep) writeRegistries(w io.Writer) {
 	if left := len(single) - len(list); left > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
 	}
+	if len(plain) > 0 {
+		wrap(w, fmt.Sprintf("  %-11s  ", Reachable), strings.Join(plain, ", "))
+	}
 	if s.Omitted > 0 {
 		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
 	}
 }
+
+// plain reports whether the host is reachable and nothing else is worth saying.
+func (r Registry) plain() bool { return r.State == Reachable && !r.Flapping && r.Summary == "" }
 
 // writeMerged writes one row for all hosts that are silent with the same cause, if
 // this node reaches nothing: the reason is above the table. It returns the others.

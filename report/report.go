@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 )
@@ -87,6 +88,7 @@ type Check struct {
 	Evidence  map[string]string `json:"evidence,omitempty"`  // bounded facts for machines, by the Key constants
 	BlockedBy string            `json:"blockedBy,omitempty"` // id of the failed check that kept this one from running
 	Duration  Millis            `json:"durationMs"`          // how long it took
+	Shared    bool              `json:"shared,omitempty"`    // only the id is here; [NodeReport.Checks] has the check
 }
 
 // Millis is a duration that marshals as whole milliseconds.
@@ -133,39 +135,43 @@ type Verdict struct {
 	Also        []Cause    `json:"also,omitempty"`        // other causes found, off the path or behind this one
 }
 
-// Diagnosis is the result for one image, and for the pod that waits for it if
-// there is one. It is one element of the output of `pullprobe check -o json` and
-// of the diagnoses in a node's report.
+// Diagnosis is the result for one image, and for the pods that wait for it if there
+// are any. It is one element of the output of `pullprobe check -o json` and of the
+// diagnoses in a node's report.
 type Diagnosis struct {
-	Image     string    `json:"image"`
-	Node      string    `json:"node,omitempty"`
-	Pod       string    `json:"pod,omitempty"`       // namespace/name
-	UID       string    `json:"uid,omitempty"`       // the pod's UID
-	Container string    `json:"container,omitempty"` // that names the image
-	Volume    string    `json:"volume,omitempty"`    // the image volume of the container that names it; empty: the container itself
-	Asked     string    `json:"asked,omitempty"`     // the value of the annotation that requested it; empty if there was none
-	Time      time.Time `json:"time"`
-	Announced time.Time `json:"announced,omitzero"` // when an Event on the pod said so first
-	Verdict   Verdict   `json:"verdict"`
-	Checks    []Check   `json:"checks"`
-	Trimmed   bool      `json:"trimmed,omitempty"` // some checks were left out to keep the report within its limit
+	Image     string        `json:"image"`
+	Node      string        `json:"node,omitempty"`      // absent in a report: the node is that of the report
+	Pod       string        `json:"pod,omitempty"`       // namespace/name; of several pods the one that fix and checks name
+	UID       string        `json:"uid,omitempty"`       // the pod's UID
+	Container string        `json:"container,omitempty"` // that names the image
+	Volume    string        `json:"volume,omitempty"`    // the image volume of the container that names it; empty: the container itself
+	Pull      *PullEstimate `json:"pull,omitempty"`      // absent if the size or the rate is not known
+	Pods      *Pods         `json:"pods,omitempty"`      // all pods with this diagnosis; absent without a pod
+	Asked     string        `json:"asked,omitempty"`     // the value of the annotation that requested it; empty if there was none
+	Time      time.Time     `json:"time"`
+	Announced time.Time     `json:"announced,omitzero"` // when an Event on the pod said so first
+	Verdict   Verdict       `json:"verdict"`
+	Checks    []Check       `json:"checks"`
+	Trimmed   bool          `json:"trimmed,omitempty"` // some checks were left out to keep the report within its limit
 }
 
 // NodeReport is the report of one node: the value of `report.json` in its ConfigMap.
 type NodeReport struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
-	Agent     string      `json:"agent"`             // version of the agent that wrote it
-	Time      time.Time   `json:"time"`              // when it was written
-	Fault     Fault       `json:"fault"`             // the most severe fault among the diagnoses of stuck pods
-	Cause     Cause       `json:"cause"`             // the cause that goes with Fault
-	Stuck     int         `json:"stuck"`             // pods that wait for an image right now
-	Faults    FaultCounts `json:"faults"`            // of these pods, how many each must act on
-	Runtime   Check       `json:"runtime"`           //
-	Disk      Check       `json:"disk"`              //
-	Sweep     *Sweep      `json:"sweep,omitempty"`   // absent until the first sweep has ended, and where sweeps are switched off
-	Diagnoses []Diagnosis `json:"diagnoses"`         // newest first
-	Omitted   int         `json:"omitted,omitempty"` // diagnoses left out to keep the report within its limit
+	Agent     string      `json:"agent"`               // version of the agent that wrote it
+	Time      time.Time   `json:"time"`                // when it was written
+	Fault     Fault       `json:"fault"`               // the most severe fault among the diagnoses of stuck pods
+	Cause     Cause       `json:"cause"`               // the cause that goes with Fault
+	Stuck     int         `json:"stuck"`               // pods that wait for an image right now
+	Faults    FaultCounts `json:"faults"`              // of these pods, how many each must act on
+	Runtime   Check       `json:"runtime"`             //
+	Disk      Check       `json:"disk"`                //
+	Sweep     *Sweep      `json:"sweep,omitempty"`     // absent until the first sweep has ended, and where sweeps are switched off
+	Checks    []Check     `json:"checks,omitempty"`    // that several diagnoses have
+	Diagnoses []Diagnosis `json:"diagnoses"`           // newest first
+	Omitted   int         `json:"omitted,omitempty"`   // diagnoses left out to keep the report within its limit
+	Incidents []Incident  `json:"incidents,omitempty"` // verdicts that have ended, the last one first
 
 	// Answered has requests that were answered and are not in Asked of a diagnosis
 	// here, by the pod's UID: a restarted agent does not answer them again.
@@ -212,58 +218,98 @@ func (c *FaultCounts) Add(f Fault) {
 	}
 }
 
-// MaxReport is the largest size of a report in a ConfigMap, in bytes: summary and
-// JSON together.
-const MaxReport = 64 << 10
+// Limits of a report in a ConfigMap, in bytes: summary and JSON together.
+const (
+	MaxReport  = 64 << 10 // never exceeded
+	fullReport = 16 << 10 // above this, checks that did not decide are left out
+)
 
-// Bounded renders the report within a limit, in bytes. If it is too large, it
-// shrinks from the end of [Node.byWeight]: first it loses the checks that did not
-// decide, then all checks, at last whole diagnoses; Omitted counts those.
+// Bounded renders the report within a limit, in bytes. It has each check once. Above
+// 16 KiB the lightest diagnoses lose the checks that neither decided nor failed, then
+// all checks. Above the limit whole diagnoses go; Omitted counts those.
 func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) {
 	if n.Diagnoses == nil {
 		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
 	}
 	n.Sweep = n.Sweep.bounded(limit)
-	summary, body, err = n.render()
-	if over := len(summary) + len(body) - limit; over > 0 && err == nil {
-		n.Diagnoses = slices.Clone(n.Diagnoses)
-		n.dropChecks(over)
-		summary, body, err = n.render()
+	level := 0
+	render := func(n NodeReport) bool {
+		summary, body, err = n.render(details[level])
+		return err != nil || len(summary)+len(body) <= min(limit, fullReport)
 	}
-	for err == nil && len(n.Diagnoses) > 0 {
-		size := len(summary) + len(body)
-		if size <= limit {
-			break
+	if render(n) {
+		return summary, body, err
+	}
+	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepVerdict} {
+		// The smallest number of diagnoses to shrink.
+		n = n.shrunk(sort.Search(len(n.Diagnoses), func(many int) bool { return render(n.shrunk(many, shrink)) }), shrink)
+		if render(n) {
+			return summary, body, err
 		}
+	}
+	n = n.brief()
+	for level = 1; level < len(details); level++ {
+		if render(n) {
+			return summary, body, err
+		}
+	}
+	level--
+	if len(summary)+len(body) > limit {
+		n = n.shrunk(len(n.Diagnoses), (*Diagnosis).keepNamedPods)
+		render(n)
+	}
+	for err == nil && len(n.Diagnoses) > 0 && len(summary)+len(body) > limit {
 		// Drop about as large a part as is over, so that a huge report takes few rounds.
+		size := len(summary) + len(body)
 		n.dropDiagnoses(max(1, len(n.Diagnoses)*(size-limit)/size))
-		summary, body, err = n.render()
+		render(n)
 	}
 	return summary, body, err
 }
 
-func (n NodeReport) render() (summary string, body []byte, err error) {
-	if body, err = json.Marshal(n); err != nil {
-		return "", nil, err
-	}
-	return n.Summary(), body, nil
+// render returns the report with each check once.
+func (n NodeReport) render(level detail) (summary string, body []byte, err error) {
+	summary = n.summary(level)
+	n.share()
+	body, err = json.Marshal(n)
+	return summary, body, err
 }
 
-// dropChecks drops checks of the lightest diagnoses until about so many bytes are
-// saved.
-func (n *NodeReport) dropChecks(over int) {
+// shrunk returns the report with this many of its lightest diagnoses shrunk.
+func (n NodeReport) shrunk(many int, shrink func(*Diagnosis)) NodeReport {
 	light := n.byWeight()
 	slices.Reverse(light)
-	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepVerdict} {
-		for _, i := range light {
-			if over <= 0 {
-				return
-			}
-			before := n.Diagnoses[i].size()
-			shrink(&n.Diagnoses[i])
-			over -= before - n.Diagnoses[i].size()
+	n.Diagnoses = slices.Clone(n.Diagnoses)
+	for _, i := range light[:many] {
+		shrink(&n.Diagnoses[i])
+	}
+	return n
+}
+
+// brief returns the report without what is of least use: what else would settle an open
+// question, the kubelet's next pull, and how reachable registries were reached.
+func (n NodeReport) brief() NodeReport {
+	n.Diagnoses = slices.Clone(n.Diagnoses)
+	for i := range n.Diagnoses {
+		d := &n.Diagnoses[i]
+		d.Verdict.WouldDecide = d.Verdict.WouldDecide[:min(1, len(d.Verdict.WouldDecide))]
+		if d.Pods != nil {
+			pods := *d.Pods
+			pods.NextTry = time.Time{}
+			d.Pods = &pods
 		}
 	}
+	if n.Sweep != nil {
+		s := *n.Sweep
+		s.Registries = slices.Clone(s.Registries)
+		for i, r := range s.Registries {
+			if r.plain() {
+				s.Registries[i].Addresses, s.Registries[i].Latency = nil, Latency{}
+			}
+		}
+		n.Sweep = &s
+	}
+	return n
 }
 
 // dropDiagnoses drops this many of the lightest diagnoses.
@@ -279,8 +325,8 @@ func (n *NodeReport) dropDiagnoses(many int) {
 	n.Diagnoses, n.Omitted = kept, n.Omitted+many
 }
 
-// byWeight returns the indices of the diagnoses, the most severe fault first and
-// of those the newest.
+// byWeight returns the indices of the diagnoses: the most severe fault first, of these
+// that of most pods, then the newest.
 func (n NodeReport) byWeight() []int {
 	order := make([]int, len(n.Diagnoses))
 	for i := range order {
@@ -288,13 +334,23 @@ func (n NodeReport) byWeight() []int {
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := n.Diagnoses[a], n.Diagnoses[b]
-		return cmp.Or(severity[y.Verdict.Fault]-severity[x.Verdict.Fault], y.Time.Compare(x.Time))
+		return cmp.Or(severity[y.Verdict.Fault]-severity[x.Verdict.Fault], y.podCount()-x.podCount(), y.Time.Compare(x.Time))
 	})
 	return order
 }
 
-func (d Diagnosis) size() int { return jsonSize(d) }
-func (r Registry) size() int  { return jsonSize(r) }
+// podCount returns how many pods have the diagnosis.
+func (d Diagnosis) podCount() int {
+	switch {
+	case d.Pods != nil:
+		return d.Pods.Count
+	case d.Pod != "":
+		return 1
+	}
+	return 0
+}
+
+func (r Registry) size() int { return jsonSize(r) }
 
 func jsonSize(v any) int {
 	b, _ := json.Marshal(v)

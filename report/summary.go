@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -13,8 +14,15 @@ import (
 // width is the number of columns that summaries are wrapped to.
 const width = 80
 
-// maxDiagnoses is how many diagnoses a summary shows in full.
-const maxDiagnoses = 20
+// detail is how many diagnoses a summary shows with their evidence, how many with the
+// fix, and how many at all; and whether reachable registries have a row each.
+type detail struct {
+	full, fixes, all int
+	rows             bool
+}
+
+// details are the levels of detail, the most detailed first.
+var details = []detail{{5, 20, 20, true}, {2, 10, 20, false}, {1, 5, 20, false}, {1, 3, 12, false}}
 
 // TimeLayout is how labels carry a time: RFC 3339 has characters that a label
 // value may not have.
@@ -29,34 +37,24 @@ func RetryCommand(pod string) string {
 	return "kubectl annotate pod -n " + ns + " " + name + " probe=$(date +%s) --overwrite"
 }
 
-// Summary returns the report as text for `kubectl describe cm`: verdicts first,
-// the worst fault first, then the registries, then the node.
-func (n NodeReport) Summary() string {
+// AllNodesCommand shows the reports of all nodes, one line each.
+const AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
+
+// Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
+// must act, the worst fault first; then the registries, then the node.
+func (n NodeReport) Summary() string { return n.summary(details[0]) }
+
+func (n NodeReport) summary(level detail) string {
 	var b strings.Builder
 	wrapTo(&b, n.Node+": ", 15, n.headline()+".")
 	fmt.Fprintf(&b, "Updated %s.\n", Time(n.Time))
+	if who := n.whoActs(); who != "" {
+		wrapTo(&b, "Who acts: ", 10, who+".")
+	}
 	n.writeDiskFault(&b)
 	merged := n.writeIsolated(&b)
-	shown, left := 0, 0
-	for _, i := range n.byWeight() {
-		switch {
-		case merged[i]:
-			continue
-		case shown >= maxDiagnoses:
-			left++
-			continue
-		}
-		shown++
-		b.WriteByte('\n')
-		n.Diagnoses[i].Text(&b)
-	}
-	if left > 0 {
-		fmt.Fprintf(&b, "\n... and %d more in report.json\n", left)
-	}
-	if n.Omitted > 0 {
-		fmt.Fprintf(&b, "\n%d more diagnoses left out to keep this report small\n", n.Omitted)
-	}
-	n.Sweep.writeRegistries(&b)
+	n.writeDiagnoses(&b, merged, level)
+	n.Sweep.writeRegistries(&b, level.rows)
 	b.WriteString("\nNode\n")
 	if !n.diskFails() {
 		disk := n.Disk.line()
@@ -67,7 +65,75 @@ func (n NodeReport) Summary() string {
 	}
 	field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
+	if level.rows {
+		lines(&b, "all nodes", AllNodesCommand)
+	}
+	n.writeIncidents(&b)
 	return b.String()
+}
+
+// whoActs returns how many pods wait for whom, if there are several.
+func (n NodeReport) whoActs() string {
+	var parts []string
+	for _, f := range []Fault{FaultNode, FaultRegistry, FaultConfig, FaultUndetermined} {
+		if pods := n.Faults.Of(f); pods > 0 {
+			parts = append(parts, f.Who()+" ("+plural(pods, "pod")+")")
+		}
+	}
+	if len(parts) < 2 {
+		return ""
+	}
+	return strings.Join(parts, ", ")
+}
+
+// writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
+// must act.
+func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detail) {
+	shown, left := 0, 0
+	heading := ""
+	for _, i := range n.byWeight() {
+		d := n.Diagnoses[i]
+		switch {
+		case merged[i]:
+			continue
+		case shown >= level.all:
+			left++
+			continue
+		}
+		fmt.Fprintln(w)
+		if h := d.Verdict.Fault.heading(); h != heading {
+			heading = h
+			fmt.Fprintln(w, heading)
+		}
+		shown++
+		switch {
+		case shown <= level.full:
+			d.write(w, n.Time)
+		case shown <= level.fixes:
+			d.writeAnswer(w, n.Time)
+		default:
+			d.writeHead(w, n.Time)
+			d.writePods(w)
+		}
+	}
+	if left > 0 {
+		fmt.Fprintf(w, "\n... and %d more in report.json\n", left)
+	}
+	if n.Omitted > 0 {
+		fmt.Fprintf(w, "\n%d more diagnoses left out to keep this report small\n", n.Omitted)
+	}
+}
+
+// heading returns the line above the diagnoses with the fault.
+func (f Fault) heading() string {
+	switch f {
+	case FaultNone:
+		return "Nothing is at fault here:"
+	case FaultUndetermined:
+		return "Who must act is not known yet:"
+	default:
+		return "To be fixed by " + f.Who() + ":"
+	}
 }
 
 // headline returns the first line: pods that wait, registries that fail.
@@ -79,6 +145,9 @@ func (n NodeReport) headline() string {
 	case 1:
 		s = "1 pod is waiting for an image"
 	}
+	if reasons := n.reasons(); n.Stuck > 1 && reasons > 0 {
+		s += ", for " + plural(reasons, "reason")
+	}
 	if registries := n.Sweep.headline(); registries != "" {
 		s += "; " + registries
 	}
@@ -86,6 +155,28 @@ func (n NodeReport) headline() string {
 		s += "; " + n.Disk.Cause.Meaning()
 	}
 	return s
+}
+
+// Since returns since when the first of the waiting pods waits; zero: none waits.
+func (n NodeReport) Since() time.Time {
+	var since time.Time
+	for _, d := range n.Diagnoses {
+		if d.Pods != nil && !d.Pods.Since.IsZero() && (since.IsZero() || d.Pods.Since.Before(since)) {
+			since = d.Pods.Since
+		}
+	}
+	return since
+}
+
+// reasons returns how many diagnoses the waiting pods have.
+func (n NodeReport) reasons() int {
+	reasons := n.Omitted
+	for _, d := range n.Diagnoses {
+		if d.Pods != nil && !d.Pods.Since.IsZero() {
+			reasons++
+		}
+	}
+	return reasons
 }
 
 func (n NodeReport) diskFails() bool {
@@ -106,6 +197,9 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	}
 }
 
+// IsolatedFix is what fixes a node that reaches nothing.
+const IsolatedFix = "check what every connection depends on (resolver, route, firewall, proxy), not a single registry"
+
 // writeIsolated writes one verdict for a node that reaches nothing, with all pods
 // that wait for this reason. It returns the indices of their diagnoses.
 func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
@@ -124,13 +218,15 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 		if d.Verdict.Confidence == Confirmed && c.Evidence[KeyWeak] == "" {
 			confidence = Confirmed // by the runtime's message
 		}
-		if d.Pod != "" && !slices.Contains(pods, d.Pod) {
-			pods = append(pods, d.Pod)
+		for _, p := range d.Refs() {
+			if !slices.Contains(pods, p.Pod) {
+				pods = append(pods, p.Pod)
+			}
 		}
 	}
 	fmt.Fprintf(w, "\n%s  %s  (%s)\n", FaultNode, c.Cause, confidence)
 	field(w, "why", c.Summary)
-	field(w, "fix", "on "+n.Node+": check what every connection depends on (resolver, route, firewall, proxy), not a single registry")
+	field(w, "fix", "on "+n.Node+": "+IsolatedFix)
 	if len(pods) > 0 {
 		field(w, "pods", Abbreviate(pods))
 	}
@@ -155,42 +251,125 @@ func (c Check) line() string {
 }
 
 // Text writes one diagnosis for people.
-func (d Diagnosis) Text(w io.Writer) {
+func (d Diagnosis) Text(w io.Writer) { d.write(w, d.Time) }
+
+// writeAnswer writes what is wrong, where, and what fixes it, as of a time.
+func (d Diagnosis) writeAnswer(w io.Writer, at time.Time) {
 	v := d.Verdict
-	fmt.Fprintf(w, "%s  %s  (%s)\n", v.Fault, v.Cause, v.Confidence)
-	if d.Pod != "" {
-		pod := d.Pod
-		if d.Container != "" {
-			pod += " (" + d.Container + ")"
-		}
-		field(w, "pod", pod)
-	}
+	d.writeHead(w, at)
+	d.writePods(w)
 	field(w, "image", d.Image)
 	field(w, "why", v.Summary)
-	if fix := v.Fix; fix != "" {
-		if v.Fault == FaultUndetermined && v.Confidence == Confirmed {
-			fix = "who acts: not known; " + fix
-		}
-		lines(w, "fix", fix)
+	if v.Fix != "" {
+		lines(w, "fix", v.Fix)
 	}
+	if others := d.otherFixes(); others != "" {
+		field(w, "likewise", others)
+	}
+}
+
+// write writes one diagnosis in full, as of a time.
+func (d Diagnosis) write(w io.Writer, at time.Time) {
+	d.writeAnswer(w, at)
+	v := d.Verdict
 	for _, s := range v.ToConfirm() {
 		lines(w, "to confirm", s)
 	}
 	if len(v.Because) > 0 {
 		field(w, "evidence", strings.Join(v.Because, ", "))
 	}
-	if len(v.Also) > 0 {
-		field(w, "also", d.also())
-	}
+	d.writeAlso(w)
 	if not := d.notChecked(); not != "" {
 		field(w, "not checked", not)
 	}
 	if !d.Time.IsZero() {
 		field(w, "checked", Time(d.Time))
 	}
+	if d.Pods != nil && !d.Pods.NextTry.IsZero() {
+		field(w, "next pull", "by the kubelet, "+When(d.Pods.NextTry, at))
+	}
+	if d.Pull != nil {
+		field(w, "pull takes", d.Pull.String())
+	}
 	if d.Pod != "" {
 		writeRetry(w, d.Pod)
 	}
+}
+
+// writeHead writes fault, cause and confidence, and how many pods wait since when.
+func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
+	v := d.Verdict
+	confidence := string(v.Confidence)
+	if v.Fault == FaultUndetermined && v.Confidence == Confirmed {
+		confidence = "seen; who must act is open"
+	}
+	head := fmt.Sprintf("%s  %s  (%s)", v.Fault, v.Cause, confidence)
+	tail := ""
+	if d.Pods != nil && !d.Pods.Since.IsZero() {
+		tail = plural(d.Pods.Count, "pod") + ", " + Roughly(max(0, at.Sub(d.Pods.Since)))
+	}
+	if tail != "" {
+		head += strings.Repeat(" ", max(2, width-len(head)-len(tail))) + tail
+	}
+	fmt.Fprintln(w, head)
+}
+
+// writePods writes the pod, or the owners of several pods with the name of one.
+func (d Diagnosis) writePods(w io.Writer) {
+	if d.Pod == "" {
+		return
+	}
+	namespace, name, _ := strings.Cut(d.Pod, "/")
+	container := ""
+	if d.Container != "" {
+		container = " (" + d.Container + ")"
+	}
+	if d.Pods == nil || d.Pods.Count < 2 {
+		text := d.Pod + container
+		if d.Pods != nil && len(d.Pods.Owners) == 1 && d.Pods.Owners[0].Name != noOwner {
+			text += " of " + d.Pods.Owners[0].Name
+		}
+		field(w, "pod", text)
+		return
+	}
+	var owners []string
+	for _, o := range d.Pods.Owners[:min(3, len(d.Pods.Owners))] {
+		if o.Name == noOwner {
+			owners = append(owners, plural(o.Pods, "pod")+" without an owner")
+		} else {
+			owners = append(owners, o.Name+" ("+plural(o.Pods, "pod")+")")
+		}
+	}
+	text := strings.Join(owners, ", ")
+	if more := len(d.Pods.Owners) + d.Pods.Omitted - len(owners); more > 0 {
+		text += " and " + strconv.Itoa(more) + " more"
+	}
+	field(w, "pods", fmt.Sprintf("%s in %s: %s%s and %s", text, namespace, name, container, plural(d.Pods.Count-1, "other")))
+}
+
+// otherFixes returns for which other owners the fix is the same with their own names.
+func (d Diagnosis) otherFixes() string {
+	if d.Pods == nil {
+		return ""
+	}
+	var names []string
+	for _, o := range d.Pods.Owners {
+		if o.Fix != "" {
+			names = append(names, o.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return Abbreviate(names) + " (each command is in the Event on the pod, and in report.json)"
+}
+
+// plural returns a number with a noun in the right form.
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
 }
 
 func joinCauses(causes []Cause) string {
@@ -209,20 +388,26 @@ func (v Verdict) ToConfirm() []string {
 	})
 }
 
-// also lists the other causes. If nothing is at fault, it says where each was found.
-func (d Diagnosis) also() string {
-	if d.Verdict.Fault != FaultNone {
-		return joinCauses(d.Verdict.Also)
-	}
-	var out []string
+// writeAlso writes a line for each other cause: what, where, and who must act.
+func (d Diagnosis) writeAlso(w io.Writer) {
 	for _, cause := range d.Verdict.Also {
 		text := string(cause)
-		if i := slices.IndexFunc(d.Checks, func(c Check) bool { return c.Outcome == Fail && c.Cause == cause && c.Host != "" }); i >= 0 {
-			text += " (" + d.Checks[i].Host + "; does not block the pull)"
+		if at := slices.IndexFunc(d.Checks, func(c Check) bool { return c.Outcome == Fail && c.Cause == cause }); at >= 0 {
+			c := d.Checks[at]
+			if c.Host != "" && !strings.Contains(c.Summary, c.Host) {
+				text += " at " + c.Host
+			}
+			if c.Summary != "" && !strings.Contains(d.Verdict.Summary, c.Summary) {
+				text += ": " + c.Summary
+			}
 		}
-		out = append(out, text)
+		if d.Verdict.Fault == FaultNone {
+			text += "; does not block the pull"
+		} else if who := cause.DefaultFault().Who(); who != "" {
+			text += " (" + who + ")"
+		}
+		field(w, "also", text)
 	}
-	return strings.Join(out, ", ")
 }
 
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that

@@ -21,12 +21,27 @@ var update = flag.Bool("update", false, "rewrite golden files")
 func node() NodeReport {
 	at := time.Date(2026, 11, 21, 3, 58, 12, 0, time.UTC)
 	return NodeReport{
-		Schema: Schema, Node: "node-a", Agent: "v0", Time: at, Fault: FaultNode, Cause: ConnectionTimeout, Stuck: 2,
+		Schema: Schema, Node: "node-a", Agent: "v0", Time: at, Fault: FaultNode, Cause: ConnectionTimeout, Stuck: 41,
+		Faults: FaultCounts{Node: 1, Config: 40},
+		Incidents: []Incident{
+			{
+				Image: "registry.example/db:2", From: Conclusion{FaultRegistry, RegistryUnavailable}, To: &Conclusion{FaultNone, Healthy},
+				Began: at.Add(-2 * time.Hour), Ended: at.Add(-77 * time.Minute), Pods: 12,
+			},
+			{Image: "registry.example/job:1", From: Conclusion{FaultConfig, TagNotFound}, Began: at.Add(-5 * time.Hour), Ended: at.Add(-4 * time.Hour), Pods: 1},
+		},
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
 		Diagnoses: []Diagnosis{
 			{
 				Image: "registry.example/app:1", Node: "node-a", Pod: "shop/web-1", Container: "web", Time: at,
+				Pods: &Pods{
+					Count: 40, Since: at.Add(-12 * time.Minute), NextTry: at.Add(100 * time.Second),
+					Owners: []Owner{
+						{Name: "deployment/web", Pods: 38},
+						{Name: "cronjob/nightly", Pods: 2, Fix: "kubectl -n shop set image cronjob/nightly run=registry.example/app:1.0"},
+					},
+				},
 				Verdict: Verdict{
 					Fault: FaultConfig, Cause: TagNotFound, Confidence: Confirmed,
 					Summary: `tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`,
@@ -41,6 +56,7 @@ func node() NodeReport {
 			},
 			{
 				Image: "registry.example/app:1", Node: "node-a", Pod: "shop/web-2", Container: "web", Time: at,
+				Pods: &Pods{Count: 1, Since: at.Add(-90 * time.Second), Owners: []Owner{{Name: "daemonset/web", Pods: 1}}},
 				Verdict: Verdict{
 					Fault: FaultNode, Cause: ConnectionTimeout, Confidence: Likely,
 					Summary: "registry.example: cannot connect to 192.0.2.1:443: no answer within 2.5 s",
@@ -73,11 +89,13 @@ func TestSummary(t *testing.T) {
 	n := node()
 	golden(t, "summary", n.Summary())
 
-	// The first screen of a terminal has all that is known of one pod.
-	n.Diagnoses = n.Diagnoses[1:]
-	screen, _, _ := strings.Cut(n.Summary(), "\nNode\n")
-	if lines := strings.Count(screen, "\n"); lines > 24 {
-		t.Errorf("%d lines:\n%s", lines, screen)
+	// The first screen of a terminal has how many pods wait for how many reasons, who must
+	// act, and what fixes the worst.
+	screen := strings.Join(strings.SplitAfter(n.Summary(), "\n")[:24], "")
+	for _, want := range []string{"41 pods", "2 reasons", "Who acts: the node team (1 pod), the owner of the workload (40 pods)", "check firewall"} {
+		if !strings.Contains(screen, want) {
+			t.Errorf("no %q in\n%s", want, screen)
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ type Registry struct {
 	Summary string `json:"summary,omitempty"` // one line: what is wrong, or a remark about a host that is reachable
 	Because string `json:"because,omitempty"` // id of the check that failed
 
-	Latency     Latency      `json:"latency"`
+	Latency     Latency      `json:"latency,omitzero"`
 	Status      int          `json:"status,omitempty"`      // HTTP status of GET /v2/
 	Addresses   []string     `json:"addresses,omitempty"`   // that the runtime would connect to, in its order
 	Certificate *Certificate `json:"certificate,omitempty"` // of the address that the runtime would use

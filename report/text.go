@@ -142,6 +142,20 @@ func twoUnits(d, unit time.Duration, name string, part time.Duration, partName s
 // "2026-11-28 20:33:50 UTC".
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
+// When returns a time for people as of another: how far it is, and the time in UTC:
+// "in 4 min (2026-11-28 20:33:50 UTC)", "5 h ago (…)", "now".
+func When(t, asOf time.Time) string {
+	d := t.Sub(asOf)
+	switch {
+	case d.Abs() < time.Second:
+		return "now"
+	case d > 0:
+		return "in " + Roughly(d) + " (" + Time(t) + ")"
+	default:
+		return Roughly(-d) + " ago (" + Time(t) + ")"
+	}
+}
+
 // Abbreviate joins the first of many names.
 func Abbreviate(names []string) string {
 	const most = 3

@@ -25,6 +25,7 @@ type Metrics struct {
 	podImages *podImages
 	verdicts  *prometheus.CounterVec
 	duration  prometheus.Histogram
+	incidents *prometheus.HistogramVec
 
 	testPulls        *prometheus.CounterVec
 	testPullDuration *prometheus.HistogramVec
@@ -53,6 +54,10 @@ func New(version string) *Metrics {
 			Name: "pullprobe_diagnosis_duration_seconds", Help: "Time from the first check of an image to its verdict.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
 		}),
+		incidents: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pullprobe_incident_duration_seconds", Help: "How long pods waited for an image with one verdict, once that has ended.",
+			Buckets: []float64{30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600},
+		}, []string{"cause"}),
 		testPulls: counterVec("pullprobe_test_pulls_total", "Test pulls, by result and reason.", "result", "reason"),
 		testPullDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pullprobe_test_pull_duration_seconds", Help: "Duration of test pulls, by result.",
@@ -71,7 +76,7 @@ func New(version string) *Metrics {
 		Name: "pullprobe_build_info", Help: "Always 1; the label is the agent's version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.Registry.MustRegister(m.stuck, m.gauges, m.verdicts, m.duration, m.testPulls, m.testPullDuration, m.testPullBytes,
+	m.Registry.MustRegister(m.stuck, m.gauges, m.verdicts, m.duration, m.incidents, m.testPulls, m.testPullDuration, m.testPullBytes,
 		m.watchErrors, m.publishErrors, m.written, m.reloads, m.reloadedOK, m.reloadedAt, build,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	m.Registry.MustRegister(m.podImages.collectors()...)
@@ -95,6 +100,11 @@ func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
 func (m *Metrics) ObserveDiagnosis(v report.Verdict, took time.Duration) {
 	m.verdicts.WithLabelValues(string(v.Fault), string(v.Cause), string(v.Confidence)).Inc()
 	m.duration.Observe(took.Seconds())
+}
+
+// ObserveIncident counts how long a verdict lasted.
+func (m *Metrics) ObserveIncident(x report.Incident) {
+	m.incidents.WithLabelValues(string(x.From.Cause)).Observe(x.Ended.Sub(x.Began).Seconds())
 }
 
 // ObserveExamination counts the test pull of an examination, which many pods may

@@ -87,6 +87,7 @@ func representative() *Metrics {
 	m.ObserveSweep(aSweep())
 	m.ObserveNode(report.Check{ID: "runtime", Outcome: report.Pass}, aDisk())
 	m.ObserveDiagnosis(report.Verdict{Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely}, time.Second)
+	m.ObserveIncident(report.Incident{From: report.Conclusion{Cause: report.TagNotFound}})
 	m.ObserveExamination(
 		examine.Result{
 			Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}},

@@ -61,6 +61,23 @@ func (c Container) pullFails() bool {
 	return slices.Contains(pullFailures, c.Reason) || strings.Contains(c.Reason, " ") && !c.Started
 }
 
+// The kubelet's back-off between two pulls of an image for a pod doubles from the first
+// to the last (pkg/kubelet/kubelet.go: backOffPeriod, MaxImageBackOff).
+const (
+	firstBackOff = 10 * time.Second
+	lastBackOff  = 5 * time.Minute
+)
+
+// NextPull returns about when the kubelet pulls next; zero if it has not failed. All
+// back-offs before the last failure add up to the time from the first attempt to it.
+func (w PendingImage) NextPull() time.Time {
+	if !w.Failing || w.FailedAt.IsZero() || w.Policy == corev1.PullNever {
+		return time.Time{}
+	}
+	passed := max(0, w.FailedAt.Sub(w.Since))
+	return w.FailedAt.Add(min(passed+firstBackOff, lastBackOff))
+}
+
 // GracePeriod is how long the kubelet may work on a container before its image is
 // checked although nothing has failed.
 const GracePeriod = 10 * time.Second

@@ -19,6 +19,7 @@ const (
 	LabelFault       = "pullprobe.dev/fault"
 	LabelCause       = "pullprobe.dev/cause"
 	LabelStuck       = "pullprobe.dev/stuck"
+	LabelSince       = "pullprobe.dev/since"
 	LabelUnreachable = "pullprobe.dev/unreachable"
 	LabelChecked     = "pullprobe.dev/checked"
 
@@ -53,6 +54,9 @@ func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (k
 			"app.kubernetes.io/managed-by": appName,
 		},
 		Data: map[string]string{SummaryKey: summary, ReportKey: string(body)},
+	}
+	if since := n.Since(); !since.IsZero() {
+		cm.Labels[LabelSince] = since.UTC().Format(report.TimeLayout)
 	}
 	for _, f := range []report.Fault{report.FaultNode, report.FaultRegistry, report.FaultConfig, report.FaultUndetermined} {
 		cm.Labels[labelDomain+string(f)] = strconv.Itoa(n.Faults.Of(f))
@@ -92,6 +96,9 @@ func changeKey(n report.NodeReport) string {
 			line(c.Type, c.Status)
 		}
 	}
+	for _, x := range n.Incidents {
+		line(x.Image, x.Ended)
+	}
 	for _, uid := range slices.Sorted(maps.Keys(n.Answered)) {
 		line(uid, n.Answered[uid])
 	}
@@ -106,7 +113,10 @@ func changeKey(n report.NodeReport) string {
 		}
 		slices.Sort(checks)
 		v := d.Verdict
-		key := []any{d.UID, d.Container, d.Image, d.Asked, v.Fault, v.Cause, v.Confidence, v.Also, checks}
+		key := []any{d.Refs(), d.Image, v.Fault, v.Cause, v.Confidence, v.Also, checks}
+		if d.Pods != nil {
+			key = append(key, d.Pods.Count, d.Pods.Since, len(d.Pods.Owners))
+		}
 		diagnoses = append(diagnoses, fmt.Sprintf("%q", key))
 	}
 	slices.Sort(diagnoses) // their order is that of their times

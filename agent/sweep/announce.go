@@ -25,6 +25,7 @@ func (a announcer) isolation(control report.Check, before bool) {
 			Reason:  "NothingReachable",
 			Warning: true,
 			Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary,
+			Fix:     report.IsolatedFix,
 		})
 	case !isolated && before:
 		a.log.Info("this node reaches other hosts again", "hosts", hosts)
@@ -48,6 +49,10 @@ func (a announcer) change(c hostChange, quiet bool) {
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
+		if who := r.Fault.Who(); who != "" {
+			e.Message += ". Who acts: " + who
+		}
+		_, e.Fix = report.Advice(r.Cause, r.Fault, report.Reading{Host: r.Host})
 		a.log.Warn("registry unreachable", why...)
 	case recovered:
 		e.Reason = "RegistryReachable"

@@ -140,6 +140,30 @@ func (t *hostTable) controlCandidates(configured []string) []string {
 	return out[:min(len(out), maxControlHosts+1)]
 }
 
+// contradictedBy reports whether checks found a host reachable that was not, or the
+// reverse.
+func (t *hostTable) contradictedBy(checks []report.Check, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	asked := map[string]bool{}
+	for _, c := range checks {
+		if c.Host != "" && (c.Kind == report.KindDNS || c.Kind == report.KindDial || c.Kind == report.KindRegistry) {
+			asked[c.Host] = true
+		}
+	}
+	for host := range asked {
+		h := t.byName[host]
+		if h == nil || !h.State.Known() || h.State == report.ReachUnknown {
+			continue
+		}
+		found := diagnosis.StateOf(host, checks, now).State
+		if found != report.ReachUnknown && found.Bad() != h.State.Bad() {
+			return true
+		}
+	}
+	return false
+}
+
 // answerTTL is how old an answer may be that a diagnosis uses.
 const answerTTL = 15 * time.Second
 

@@ -52,6 +52,7 @@ type Config struct {
 type NodeEvent struct {
 	Reason  string
 	Message string
+	Fix     string // empty: nothing is to be fixed
 	Warning bool
 	Host    string
 }
@@ -234,8 +235,22 @@ func (s *Sweeper) merge(observations []examine.Observation, set config.Settings,
 }
 
 // LearnFrom takes leads from the checks of an examination: the hosts that serve
-// layers.
-func (s *Sweeper) LearnFrom(checks []report.Check) { s.leads.learn(checks, time.Now()) }
+// layers. If they contradict what the last sweep found of a host, it requests a sweep, so
+// that the table of registries agrees with the diagnoses.
+func (s *Sweeper) LearnFrom(checks []report.Check) {
+	now := time.Now()
+	s.leads.learn(checks, now)
+	s.mu.Lock()
+	due := s.cfg.Settings().SweepInterval > 0 && s.last != nil && now.Sub(s.last.Time) > contradictedInterval
+	s.mu.Unlock()
+	if due && s.hosts.contradictedBy(checks, now) {
+		s.SweepNow()
+	}
+}
+
+// contradictedInterval is the least time between a sweep and one because a diagnosis
+// contradicts it.
+const contradictedInterval = 10 * time.Second
 
 // CachedAnswer returns a host's answer to the last sweep, and its age; ok is false if
 // it is older than a time or too old.

@@ -73,6 +73,8 @@ func (a adviser) fixOfSecret() string {
 		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
 	case a.Cause == report.PullSecretMissing && several: // which of them is for this registry is not known
 		return a.Cause.FixInWords()
+	case a.Cause == report.PullSecretMissing && a.Fact(report.IDPod, report.KeySimilarSecret) != "":
+		return a.fixOfSimilarSecret()
 	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
 		return ""
 	case facts.IsAzure(a.names.Host):
@@ -85,6 +87,19 @@ func (a adviser) fixOfSecret() string {
 	}
 	ns, name := cutNamespace(name)
 	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(a.Cause.Fix(report.FaultNone))
+}
+
+// fixOfSimilarSecret returns the fix of a missing secret whose name is nearly that of one
+// that other pods use.
+func (a adviser) fixOfSimilarSecret() string {
+	name, users := a.Fact(report.IDPod, report.KeySimilarSecret), a.Fact(report.IDPod, report.KeySimilarUsers)
+	used := users + " other pods of namespace {ns} on this node use"
+	if users == "1" {
+		used = "another pod of namespace {ns} on this node uses"
+	}
+	return "1. check whether the pod means secret " + name + ", which " + used + ":\nkubectl -n {ns} get secret " + name +
+		"\n2. if it does, " + strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"NAME"`, `"`+name+`"`, 1) +
+		"\n3. if it does not, create {secret}, with your values for <USER> and <PASSWORD>:\n" + report.CreateSecret
 }
 
 // cutNamespace splits NAMESPACE/NAME; the namespace may be missing.

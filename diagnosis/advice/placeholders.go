@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
@@ -80,8 +81,8 @@ func fillFromDecidingCheck(p *report.Placeholders, because report.Check) {
 	}
 	if after := because.Evidence[report.KeyRetryAfter]; strings.Contains(after, " ") { // a date
 		p.Resets = "until " + after
-	} else if after != "" {
-		p.Resets = after + " s"
+	} else if seconds, err := strconv.Atoi(after); err == nil {
+		p.Resets = report.Duration(time.Duration(seconds) * time.Second)
 	}
 }
 

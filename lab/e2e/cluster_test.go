@@ -118,8 +118,19 @@ type nodeReport struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
 	Stuck     int         `json:"stuck"`
+	Checks    []check     `json:"checks"`
 	Diagnoses []diagnosis `json:"diagnoses"`
+	Incidents []incident  `json:"incidents"`
 	Sweep     sweep       `json:"sweep"`
+}
+
+type incident struct {
+	Image    string `json:"image"`
+	From, To struct {
+		Fault string `json:"fault"`
+		Cause string `json:"cause"`
+	}
+	Pods int `json:"pods"`
 }
 
 type sweep struct {
@@ -167,13 +178,27 @@ type diagnosis struct {
 		WouldDecide []string `json:"wouldDecide"`
 		Also        []string `json:"also"`
 	} `json:"verdict"`
-	Checks []struct {
-		ID       string            `json:"id"`
-		Outcome  string            `json:"outcome"`
-		Cause    string            `json:"cause"`
-		Summary  string            `json:"summary"`
-		Evidence map[string]string `json:"evidence"`
-	} `json:"checks"`
+	Pods struct {
+		Count  int `json:"count"`
+		Owners []struct {
+			Name string `json:"name"`
+			Pods int    `json:"pods"`
+		} `json:"owners"`
+		Others []struct {
+			Pod   string `json:"pod"`
+			Asked string `json:"asked"`
+		} `json:"others"`
+	} `json:"pods"`
+	Checks []check `json:"checks"`
+}
+
+type check struct {
+	ID       string            `json:"id"`
+	Shared   bool              `json:"shared"`
+	Outcome  string            `json:"outcome"`
+	Cause    string            `json:"cause"`
+	Summary  string            `json:"summary"`
+	Evidence map[string]string `json:"evidence"`
 }
 
 func (d diagnosis) String() string {
@@ -195,10 +220,28 @@ func (d diagnosis) explain() string {
 	return string(b)
 }
 
+// reportOf returns the report in a ConfigMap, with a diagnosis for each pod that it names
+// and all checks in each.
 func reportOf(cm *corev1.ConfigMap) (nodeReport, error) {
 	var r nodeReport
-	err := json.Unmarshal([]byte(cm.Data["report.json"]), &r)
-	return r, err
+	if err := json.Unmarshal([]byte(cm.Data["report.json"]), &r); err != nil {
+		return r, err
+	}
+	var all []diagnosis
+	for _, d := range r.Diagnoses {
+		for i, c := range d.Checks {
+			if c.Shared {
+				d.Checks[i] = r.Checks[slices.IndexFunc(r.Checks, func(s check) bool { return s.ID == c.ID })]
+			}
+		}
+		all = append(all, d)
+		for _, other := range d.Pods.Others {
+			d.Pod, d.Asked = other.Pod, other.Asked
+			all = append(all, d)
+		}
+	}
+	r.Diagnoses = all
+	return r, nil
 }
 
 // waitReport watches a node's ConfigMap until done returns true, and returns the last one

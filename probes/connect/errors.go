@@ -199,12 +199,13 @@ func endedEarly(err error) bool {
 func ClassifyCertificate(err error) (Failure, bool) {
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	name, isName := errors.AsType[x509.HostnameError](err)
+	now := time.Now()
 	switch {
 	case isInvalid && invalid.Reason == x509.Expired:
-		if c := invalid.Cert; c != nil && time.Now().Before(c.NotBefore) {
-			return Failure{Cause: report.CertificateNotYetValid, Message: "certificate is not valid before " + report.Time(c.NotBefore)}, true
+		if c := invalid.Cert; c != nil && now.Before(c.NotBefore) {
+			return Failure{Cause: report.CertificateNotYetValid, Message: "certificate becomes valid " + report.When(c.NotBefore, now)}, true
 		} else if c != nil {
-			return Failure{Cause: report.CertificateExpired, Message: "certificate expired on " + report.Time(c.NotAfter)}, true
+			return Failure{Cause: report.CertificateExpired, Message: "certificate expired " + report.When(c.NotAfter, now)}, true
 		}
 		return Failure{Cause: report.CertificateInvalid, Message: "certificate is outside its period of validity"}, true
 	case isName && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:

@@ -1,0 +1,79 @@
+package diagnosis_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// TestReportOfTenFaults checks that the report of a node with any ten distinct faults is
+// small, and that a reader still gets every verdict with its fix.
+func TestReportOfTenFaults(t *testing.T) {
+	all := recordings(t)
+	at := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
+	random := rand.New(rand.NewPCG(1, 2))
+	sizes, biggest := 0, 0
+	const rounds = 200
+	for range rounds {
+		n := report.NodeReport{
+			Schema: report.Schema, Node: "ip-10-0-12-34.ec2.internal", Agent: "v0.1.0", Time: at, Stuck: 10,
+		}
+		causes := map[report.Cause]bool{}
+		for _, i := range random.Perm(len(all)) {
+			r := all[i]
+			if causes[r.Want.Cause] || len(n.Diagnoses) == 10 {
+				continue
+			}
+			causes[r.Want.Cause] = true
+			n.Diagnoses = append(n.Diagnoses, asDiagnosis(r, len(n.Diagnoses), at))
+		}
+		n.Sweep = &report.Sweep{Time: at, Registries: []report.Registry{}}
+		for i := range 10 {
+			n.Sweep.Registries = append(n.Sweep.Registries, report.Registry{
+				Host: fmt.Sprintf("registry-%d.example.com", i), Roles: []report.Role{report.RoleRegistry}, State: report.Reachable,
+				Since: at, Checked: at, Status: 401, Addresses: []string{"192.0.2.1"},
+				Certificate: &report.Certificate{Issuer: "Example CA R3", NotAfter: at, DaysLeft: 60},
+			})
+		}
+		summary, body, err := n.Bounded(report.MaxReport)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes += len(summary) + len(body)
+		biggest = max(biggest, len(summary)+len(body))
+		if !strings.Contains(summary, "10 pods are waiting for an image, for 10 reasons") || strings.Count(summary, "  fix  ") < 3 {
+			t.Errorf("the summary has no answer:\n%s", summary)
+		}
+		var back report.NodeReport
+		if err := json.Unmarshal(body, &back); err != nil || back.Omitted != 0 {
+			t.Fatalf("%d diagnoses omitted, %v", back.Omitted, err)
+		}
+		for i, d := range back.Diagnoses {
+			if want := n.Diagnoses[i].Verdict; d.Verdict.Cause != want.Cause || d.Verdict.Fix != want.Fix {
+				t.Errorf("verdict %d is %+v, want %+v", i, d.Verdict, want)
+			}
+		}
+	}
+	if biggest > 16<<10 {
+		t.Errorf("the biggest report has %d bytes", biggest)
+	}
+	t.Logf("mean %d, biggest %d", sizes/rounds, biggest)
+}
+
+// asDiagnosis returns a recording as the diagnosis of a Deployment's pod.
+func asDiagnosis(r recording, i int, at time.Time) report.Diagnosis {
+	name := fmt.Sprintf("checkout-%d", i)
+	v := Diagnose(r.Checks)
+	return report.Diagnosis{
+		Image: "registry.example.com/shop/checkout:v2.3.1",
+		Pod:   "shop/" + name + "-57678c9d49-66pz7", UID: "2f0b1a38-3c5e-4b7e-9f5c-0d6a5f1b7c11", Container: "app", Time: at, Announced: at,
+		Pods:    &report.Pods{Count: 1, Since: at, NextTry: at, Owners: []report.Owner{{Name: "deployment/" + name, Pods: 1}}},
+		Verdict: v, Checks: r.Checks,
+	}
+}

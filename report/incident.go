@@ -1,0 +1,57 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// Incident is a verdict on an image for which pods waited, and that has ended.
+type Incident struct {
+	Image string      `json:"image"`
+	From  Conclusion  `json:"from"`         // the verdict
+	To    *Conclusion `json:"to,omitempty"` // the verdict that followed; none/Healthy: the pods got the image; absent: the pods were deleted
+	Began time.Time   `json:"began"`        //
+	Ended time.Time   `json:"ended"`        //
+	Pods  int         `json:"pods"`         // the most that waited at a time
+}
+
+// Conclusion is who must act and why.
+type Conclusion struct {
+	Fault Fault `json:"fault"`
+	Cause Cause `json:"cause"`
+}
+
+// MaxIncidents is how many incidents a report keeps.
+const MaxIncidents = 20
+
+// maxShownIncidents is how many of them the summary has.
+const maxShownIncidents = 5
+
+// writeIncidents writes the last verdicts that have ended.
+func (n NodeReport) writeIncidents(w io.Writer) {
+	if len(n.Incidents) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nPast verdicts")
+	for _, x := range n.Incidents[:min(len(n.Incidents), maxShownIncidents)] {
+		wrapTo(w, "  "+x.Began.UTC().Format("01-02 15:04")+"-"+x.Ended.UTC().Format("15:04")+" UTC  ", 4, x.text())
+	}
+	if more := len(n.Incidents) - maxShownIncidents; more > 0 {
+		fmt.Fprintf(w, "  ... and %d more in report.json\n", more)
+	}
+}
+
+// text returns the incident as one line.
+func (x Incident) text() string {
+	end := "then the pods were deleted"
+	switch {
+	case x.To == nil:
+	case x.To.Fault == FaultNone:
+		end = "then the image was pulled"
+	default:
+		end = fmt.Sprintf("then %s / %s", x.To.Fault, x.To.Cause)
+	}
+	return fmt.Sprintf("%s / %s, %s, for %s: %s; %s",
+		x.From.Fault, x.From.Cause, plural(x.Pods, "pod"), Roughly(x.Ended.Sub(x.Began)), x.Image, end)
+}
