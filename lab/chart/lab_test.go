@@ -179,6 +179,13 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("helm test passes for an image that no registry has:\n%s", out)
 	}
 
+	l.kubectl(stuckPod, "apply", "-f", "-")
+	defer l.kubectl("", "delete", "namespace", "shop")
+	diagnosed := func() bool {
+		return strings.Contains(l.kubectl("", "-n", "pullprobe", "get", "cm", "-o", "jsonpath={.items[*].data.summary}"), "registry.lab/app:missing")
+	}
+	l.eventually("a diagnosis of the stuck pod", diagnosed)
+
 	all := append([]string{"upgrade", "pullprobe", chartDir, "--set=test.image=mirror.lab/app:1", "--values=" + writeYAML(t, map[string]any{
 		"readAsNode": enabled, "hardened": enabled, "metrics": enabled, "podMonitor": enabled, "prometheusRule": enabled,
 		"secretsPerNamespace": []string{"default"},
@@ -191,8 +198,8 @@ func TestLifecycle(t *testing.T) {
 	if strings.Contains(notes, "label namespace") || strings.Contains(notes, "* metrics") {
 		t.Errorf("NOTES after the upgrade:\n%s", notes)
 	}
-	if after := l.waitReports(); fmt.Sprint(after) != fmt.Sprint(before) {
-		t.Errorf("reports before the upgrade: %v, after: %v", before, after)
+	if after := l.waitReports(); fmt.Sprint(after) != fmt.Sprint(before) || !diagnosed() {
+		t.Errorf("reports before the upgrade: %v, after: %v; the diagnosis is there: %v", before, after, diagnosed())
 	}
 	t.Log(l.mustHelm("test", "pullprobe", "--namespace=pullprobe", "--logs"))
 	l.scrape()
