@@ -182,7 +182,8 @@ func TestLifecycle(t *testing.T) {
 	l.kubectl(stuckPod, "apply", "-f", "-")
 	defer l.kubectl("", "delete", "namespace", "shop")
 	diagnosed := func() bool {
-		return strings.Contains(l.kubectl("", "-n", "pullprobe", "get", "cm", "-o", "jsonpath={.items[*].data.summary}"), "registry.lab/app:missing")
+		summaries := l.kubectl("", "-n", "pullprobe", "get", "cm", "-o", "jsonpath={.items[*].data.summary}")
+		return strings.Contains(summaries, "registry.lab/app:missing")
 	}
 	l.eventually("a diagnosis of the stuck pod", diagnosed)
 
