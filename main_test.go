@@ -60,8 +60,8 @@ var imports = map[string][]string{
 	"probes/reference": {"report", "evidence"},
 
 	"examine": {
-		"report", "host", "runtimeconfig", "credentials", "cri",
-		"probes/guard", "probes/view", "probes/connect", "probes/registry", "probes/disk", "probes/reference",
+		"report", "evidence", "host", "runtimeconfig", "credentials", "cri",
+		"probes/guard", "probes/view", "probes/connect", "probes/registry", "probes/disk", "probes/reference", "probes/similar",
 	},
 
 	"agent/config":  {"cri", "probes/guard", "examine"},

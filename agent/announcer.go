@@ -104,7 +104,7 @@ func (a *announcer) announce(f finding, now time.Time) time.Time {
 	n.pod, n.latest, n.waits, n.closed = f.pod, f.diagnosis, f.waits, false
 	switch {
 	case isNew:
-		n.note(f.diagnosis.Verdict, now)
+		n.note(f.diagnosis.Verdict, now, f.waits)
 		n.due, n.said = now, false
 	case f.requested:
 		n.due, n.said = now, false
@@ -115,10 +115,11 @@ func (a *announcer) announce(f finding, now time.Time) time.Time {
 	return n.first
 }
 
-// note takes over a verdict that is announced first at a time.
-func (n *announcement) note(v report.Verdict, at time.Time) {
+// note takes over a verdict that is announced first at a time, and whether the container
+// waits for its image: only then there is an end of the wait to announce.
+func (n *announcement) note(v report.Verdict, at time.Time, waits bool) {
 	n.verdict, n.first = report.Verdict{Fault: v.Fault, Cause: v.Cause, Confidence: v.Confidence}, at
-	if v.Fault == report.FaultNone {
+	if v.Fault == report.FaultNone || !waits {
 		return
 	}
 	n.fault = n.verdict
@@ -134,13 +135,14 @@ func spread(uid types.UID, over time.Duration) time.Duration {
 	return over * time.Duration(h.Sum32()%1000) / 1000
 }
 
-// restore takes over what an earlier agent has announced.
-func (a *announcer) restore(p pods.Pod, key subjectKey, d report.Diagnosis) {
+// restore takes over what an earlier agent has announced of a container, which waited then
+// for its image or did not.
+func (a *announcer) restore(p pods.Pod, key subjectKey, d report.Diagnosis, waited bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := a.at(p.UID, key)
 	n.pod, n.latest = p, d
-	n.note(d.Verdict, d.Announced)
+	n.note(d.Verdict, d.Announced, waited)
 }
 
 // reconciled takes over which images a pod waits for, and closes the Events on containers

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -126,7 +128,7 @@ func TestAnnouncementAfterARestart(t *testing.T) {
 	p, waiting := stuckPod(1)
 	old := diagnosisOf(p, report.TagNotFound)
 	old.Announced = a.now.Add(-2 * time.Hour)
-	a.restore(pods.Pod{UID: p.UID, Namespace: p.Namespace, Name: p.Name}, appKey, old)
+	a.restore(pods.Pod{UID: p.UID, Namespace: p.Namespace, Name: p.Name}, appKey, old, true)
 	a.reconciled(p, waiting, a.now)
 	if first := a.found(p, report.TagNotFound, false); !first.Equal(old.Announced) || len(a.seen) != 0 {
 		t.Errorf("announced first at %v, %d writes", first, len(a.seen))
@@ -137,7 +139,7 @@ func TestAnnouncementAfterARestart(t *testing.T) {
 	}
 
 	b := newAnnounced()
-	b.restore(pods.Pod{UID: p.UID, Namespace: p.Namespace, Name: p.Name}, appKey, old)
+	b.restore(pods.Pod{UID: p.UID, Namespace: p.Namespace, Name: p.Name}, appKey, old, true)
 	p.Containers[0].HasImage = true
 	b.reconciled(p, nil, b.now)
 	if len(b.seen) != 1 || b.seen[0].Warning || !strings.Contains(b.seen[0].Message, "TagNotFound for 2 h") || b.seen[0].Pod != p.Name {
@@ -175,5 +177,36 @@ func TestAnnouncementsAreBounded(t *testing.T) {
 		if len(last) != tt.pods {
 			t.Errorf("%d pods have %d Events", tt.pods, len(last))
 		}
+	}
+}
+
+// TestNothingToSolve checks that an answer about a container that has its image stays: there
+// is no wait that could end, now or for the next agent.
+func TestNothingToSolve(t *testing.T) {
+	p, _ := stuckPod(1)
+	p.Containers[0].HasImage = true
+	crashes := diagnosisOf(p, report.PlatformMismatch)
+	a := newAnnounced()
+	crashes.Announced = a.announce(finding{pod: p, about: appKey, diagnosis: crashes, requested: true}, a.now)
+	a.reconciled(p, nil, a.now)
+	a.pass(time.Hour)
+	if len(a.seen) != 1 || !strings.Contains(a.seen[0].Message, "PlatformMismatch") {
+		t.Errorf("%+v", a.seen)
+	}
+	next := newAnnounced()
+	r := restorer{
+		node: "n", announcer: next.announcer, incidents: newIncidents(func(report.Incident) {}),
+		pods: pods.NewStore(pods.StoreConfig{}), sweeper: sweep.New(sweep.Config{}),
+	}
+	crashes.Asked = "now"
+	crashes.Checks = []report.Check{{ID: report.IDPod, Evidence: map[string]string{report.KeyState: report.ContainerCrashed}}}
+	old, err := json.Marshal(report.NodeReport{Schema: report.Schema, Node: "n", Diagnoses: []report.Diagnosis{crashes}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.apply(old)
+	next.reconciled(p, nil, next.now)
+	if len(next.seen) != 0 {
+		t.Errorf("the next agent: %+v", next.seen)
 	}
 }

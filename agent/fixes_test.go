@@ -82,6 +82,17 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 		t.Errorf("the Job with the old image is there: %s", out)
 	}
 
+	web := workload{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "app"}
+	for _, cause := range []report.Cause{report.HostNotFound, report.InvalidReference} {
+		t.Run(string(cause), func(t *testing.T) {
+			image := "registry.lab/" + strings.ToLower(string(cause)) + ":1"
+			c.in(t).paste(web.fixOfName(cause, image))
+			if got := c.in(t).read(web, "{.spec.template.spec.containers[0].image}"); got != image {
+				t.Errorf("the image is %q", got)
+			}
+		})
+	}
+
 	// What still has blanks changes nothing.
 	out, err := c.shell(workload{container: "app", owner: pods.Owner{Name: "deployment/web"}}.fix(report.CredentialsMissing))
 	if names, _ := c.kubectl("-n", "shop", "get", "secrets", "-o", "name"); err == nil || strings.TrimSpace(names) != "secret/lab" {
@@ -157,5 +168,36 @@ func (w workload) fix(cause report.Cause) string {
 		pods.Check(p, image, "node-a"),
 		{ID: report.RegistryID("registry.lab"), Kind: report.KindRegistry, Outcome: report.Pass, Evidence: map[string]string{report.KeyIsRegistry: report.True}},
 		manifest,
+	}).Fix
+}
+
+// fixOfName returns the fix of a pod that the workload made, for a name that leads nowhere
+// while another image is probably meant.
+func (w workload) fixOfName(cause report.Cause, meant string) string {
+	p := pods.Pod{Namespace: "shop", Name: "web", Owner: w.owner, ServiceAccount: "default"}
+	image := pods.PendingImage{
+		Container: w.container, Image: "registy.lab/app:1", Failing: true, Reason: "ImagePullBackOff", Message: "no such host",
+	}
+	name := report.Check{ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass, Target: image.Image, Evidence: map[string]string{
+		report.KeyDomain: "registy.lab", report.KeyPath: "app", report.KeyTag: "1",
+	}}
+	suggested := report.Check{
+		ID: report.IDSuggested, Kind: report.KindReference, Outcome: report.Pass,
+		Evidence: map[string]string{report.KeySuggestImage: meant, report.KeySuggestHost: "registry.lab", report.KeyUsedBy: "12"},
+	}
+	if cause == report.InvalidReference {
+		name.Outcome, name.Cause, name.Evidence = report.Fail, cause, suggested.Evidence
+		return diagnosis.Diagnose([]report.Check{name, pods.Check(p, image, "node-a")}).Fix
+	}
+	missing := func(id ...string) report.Check {
+		return report.Check{ID: report.DNSID("registy.lab", id...), Kind: report.KindDNS, Host: "registy.lab", Outcome: report.Fail, Cause: cause}
+	}
+	return diagnosis.Diagnose([]report.Check{
+		name, pods.Check(p, image, "node-a"), missing(), missing("10.0.0.2:53"),
+		{
+			ID: report.ManifestID("registy.lab"), Kind: report.KindManifest, Host: "registy.lab", Outcome: report.Skipped,
+			BlockedBy: report.DNSID("registy.lab"),
+		},
+		suggested,
 	}).Fix
 }

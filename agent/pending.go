@@ -50,7 +50,7 @@ func (f *imageFinder) pending(ctx context.Context, p pods.Pod, now time.Time) (o
 func (f *imageFinder) all(ctx context.Context, p pods.Pod, waiting []pods.PendingImage, now time.Time) []pods.PendingImage {
 	out := slices.Clone(waiting)
 	for _, w := range p.AllImages(now) {
-		if slices.ContainsFunc(out, func(o pods.PendingImage) bool { return o.Image == w.Image }) {
+		if p.Covers(out, w) {
 			continue
 		}
 		w.Creating = false // else it would be in waiting

@@ -103,12 +103,15 @@ func (r *reconciler) reconcile(ctx context.Context, uid types.UID) (complete boo
 	var left reconcileResult
 	waiting, requeueAt := r.images.pending(ctx, p, now)
 	left.requeueAt = earliest(p.NextOverdue(now), requeueAt)
-	images := waiting
-	if request.pending() {
-		images = r.images.all(ctx, p, waiting, now)
-	}
 	r.recorder.dropOld(p, waiting)
 	r.announcer.reconciled(p, waiting, now)
+	images := waiting
+	switch {
+	case request.pending() && p.Over():
+		r.recorder.recordOver(p, request)
+	case request.pending():
+		images = r.images.all(ctx, p, waiting, now)
+	}
 	for _, image := range images {
 		left.add(r.reconcileImage(ctx, p, image, request))
 	}
@@ -131,6 +134,9 @@ func (r *reconciler) reconcile(ctx context.Context, uid types.UID) (complete boo
 func (r *reconciler) reconcileImage(ctx context.Context, p pods.Pod, w pods.PendingImage, request probeRequest) reconcileResult {
 	i := r.recorder.newPodImage(p, w, request)
 	s := podSubject(p, w, r.secrets)
+	if !w.ForSandbox {
+		s.Neighbors = func() examine.Neighbors { return neighbors(r.pods.InUse(p.UID)) }
+	}
 	i.key = cacheKey(p, s, i.cause)
 	need := examRequest{
 		pod:        p.UID,

@@ -14,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes/similar"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -83,6 +84,17 @@ func addSimilarSecret(c *report.Check, p pods.Pod, all []pods.Pod) {
 			return
 		}
 	}
+}
+
+// recordOver answers a request for a pod that needs no image any more. Nothing is examined.
+func (r *recorder) recordOver(p pods.Pod, request probeRequest) {
+	images := p.AllImages(request.at)
+	if len(images) == 0 {
+		return
+	}
+	r.results.forget(p.UID) // what the pod did before
+	unexamined := examine.Result{Final: true, Redactor: report.NewRedactor()}
+	r.record(r.newPodImage(p, images[0], request), examination{Result: unexamined, began: request.at, ended: request.at})
 }
 
 // record makes the diagnosis of one image of a pod and publishes it, unless it
@@ -186,7 +198,7 @@ func (r *recorder) dropOld(p pods.Pod, waiting []pods.PendingImage) {
 		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool {
 			return w.Container == res.container && w.Image == res.image
 		})
-		requested := res.Asked != "" && !res.stuck && !p.Deleting && p.UsesImage(res.image)
+		requested := res.Asked != "" && !res.stuck && p.UsesImage(res.image)
 		if res.stuck && !stuck && !p.Deleting && p.GotImage(res.container) {
 			r.incidents.pulled(res.image)
 		}

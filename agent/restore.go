@@ -101,11 +101,12 @@ func (r restorer) apply(data []byte) {
 	var waiting []report.Diagnosis
 	for _, f := range old.Diagnoses {
 		d := f.diagnosis(f.PodRef)
+		waited := f.Pods != nil && !f.Pods.Since.IsZero()
 		for _, p := range d.Refs() {
 			if p.Asked != "" {
 				handled[types.UID(p.UID)] = p.Asked
 			}
-			r.announced(f.diagnosis(p))
+			r.announced(f.diagnosis(p), waited)
 		}
 		if f.Pods == nil {
 			continue
@@ -114,9 +115,9 @@ func (r restorer) apply(data []byte) {
 			// The container is that of the pod that is named: most often they have one owner.
 			p := f.PodRef
 			p.UID, p.Announced = uid, at
-			r.announced(f.diagnosis(p))
+			r.announced(f.diagnosis(p), waited)
 		}
-		if !f.Pods.Since.IsZero() {
+		if waited {
 			waiting = append(waiting, d)
 		}
 	}
@@ -125,12 +126,13 @@ func (r restorer) apply(data []byte) {
 	r.sweeper.Restore(old.Sweep)
 }
 
-// announced takes over that an earlier agent has announced a diagnosis.
-func (r restorer) announced(d report.Diagnosis) {
+// announced takes over that an earlier agent has announced a diagnosis of a container, which
+// waited then for its image or did not.
+func (r restorer) announced(d report.Diagnosis, waited bool) {
 	namespace, name, ok := strings.Cut(d.Pod, "/")
 	if !ok || d.Announced.IsZero() || d.Announced.After(time.Now()) {
 		return
 	}
 	p := pods.Pod{UID: types.UID(d.UID), Namespace: namespace, Name: name}
-	r.announcer.restore(p, subjectKey{d.Container, d.Volume}, d)
+	r.announcer.restore(p, subjectKey{d.Container, d.Volume}, d, waited)
 }

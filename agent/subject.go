@@ -33,6 +33,15 @@ func podSubject(p pods.Pod, w pods.PendingImage, secrets secretReader) examine.S
 	return s
 }
 
+// neighbors returns what other pods run as an examination needs it.
+func neighbors(u pods.InUse) examine.Neighbors {
+	out := examine.Neighbors{Images: u.Images}
+	for _, h := range u.Hosts {
+		out.Hosts = append(out.Hosts, examine.HostUse(h))
+	}
+	return out
+}
+
 // sandboxSubject returns the examination of the sandbox image. The runtime pulls it with
 // its own credentials, never with a pod's, and retries every few seconds, so there is no
 // test pull.

@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,10 @@ type Image struct {
 	Digests []string // "registry/repository@sha256:…"
 	Size    int64    // bytes, as the runtime counts them (containerd: compressed)
 	Pinned  bool     // never garbage collected: the sandbox image
+
+	// Platform is that of the configuration, os/arch[/variant]; empty if the runtime does not
+	// report it. Only [Client.ImageDetails] fills it in.
+	Platform string
 }
 
 // Container is one container that the runtime knows, running or not.
@@ -74,6 +79,38 @@ func (c *Client) ImageStatusFor(ctx context.Context, ref string, pod *Pod) (Imag
 		return Image{}, false, err
 	}
 	return imageOf(r.GetImage()), true, nil
+}
+
+// ImageDetails is ImageStatusFor with what the runtime adds for debugging.
+func (c *Client) ImageDetails(ctx context.Context, ref string, pod *Pod) (Image, bool, error) {
+	r, err := c.image.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: pod.spec(ref), Verbose: true})
+	if err != nil || r.GetImage() == nil {
+		return Image{}, false, err
+	}
+	image := imageOf(r.GetImage())
+	image.Platform = platformOf(r.GetInfo()["info"])
+	return image, true, nil
+}
+
+// platformOf returns the platform in what containerd reports of an image, a JSON object whose
+// imageSpec is the image's configuration (internal/cri/server/images, image_status.go); empty
+// if it is not there.
+func platformOf(info string) string {
+	var verbose struct {
+		ImageSpec struct {
+			OS           string `json:"os"`
+			Architecture string `json:"architecture"`
+			Variant      string `json:"variant"`
+		} `json:"imageSpec"`
+	}
+	if json.Unmarshal([]byte(info), &verbose) != nil {
+		return ""
+	}
+	spec := verbose.ImageSpec
+	if spec.OS == "" || spec.Architecture == "" {
+		return ""
+	}
+	return strings.TrimSuffix(spec.OS+"/"+spec.Architecture+"/"+spec.Variant, "/")
 }
 
 func imageOf(i *runtimeapi.Image) Image {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -93,6 +95,19 @@ func TestPull(t *testing.T) {
 		}
 		if list := entries(t, dir); list != nil {
 			t.Errorf("journal: %v", list)
+		}
+	})
+
+	t.Run("its details", func(t *testing.T) {
+		image := reg.push("details:1", file("details"))
+		n.pull(image)
+		img, found, err := n.ImageDetails(t.Context(), image, nil)
+		named := slices.Contains(img.Digests, reg.digestOf(image))
+		if err != nil || !found || !named || img.Platform != "linux/"+runtime.GOARCH || img.Size == 0 {
+			t.Errorf("%+v, %v", img, err)
+		}
+		if _, found, err := n.ImageDetails(t.Context(), reg.host+"/details:2", nil); found || err != nil {
+			t.Errorf("an image that is not there: %v, %v", found, err)
 		}
 	})
 

@@ -132,6 +132,90 @@ func TestFixNamesWhatExists(t *testing.T) {
 	}
 }
 
+// What other pods use, or what a name must look like, is named beside what is wrong.
+func TestFixNamesWhatIsMeant(t *testing.T) {
+	pod := func(cause Cause) Check {
+		return with(reported(cause), ev(KeyContainer, "main", KeyOwner, "deployment/api"))
+	}
+	nowhere := []any{pod(HostNotFound), imagesHere("0"), resolverFails(HostNotFound), ladder(KindDNS, HostNotFound)}
+	const command = "kubectl -n shop set image deployment/api main="
+	for _, tt := range []struct {
+		name   string
+		checks []Check
+		fix    string
+		why    string // a part of the summary
+	}{
+		{
+			"another host that has the image",
+			all(append(nowhere, suggested(KeySuggestImage, "registry.lab/app:1", KeySuggestHost, "registry.lab", KeyUsedBy, "12"))...),
+			"use the existing image in registry.lab:\n" + command + "registry.lab/app:1\n" +
+				"or make registry.example resolve on this node, if it is right",
+			"; registry.lab is the registry of other pods",
+		},
+		{
+			"another host whose image was not seen",
+			all(append(nowhere, suggested(KeySuggestHost, "registry.lab", KeyUsedBy, "1"))...),
+			"correct the registry's name in container main of pod shop/web, if registry.lab is meant (another pod of this node uses it); " +
+				"if registry.example is right, make it resolve on this node",
+			"; registry.lab is the registry of other pods",
+		},
+		{
+			"a name without registry",
+			all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
+			"use the existing image in registry.lab:\n" + command + "registry.lab/shop/app:1\nor push registry.example/app:1",
+			"; registry.lab is the registry of other pods",
+		},
+		{
+			"a name without registry, and no way to Docker Hub",
+			all(pod(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
+			"from another node:\ncurl -v https://registry.example/v2/\n" +
+				"if it answers there, fix this node's network; if not, contact the operator of registry.example\n" +
+				"or, if registry.lab/shop/app:1 is meant, use that:\n" + command + "registry.lab/shop/app:1",
+			"",
+		},
+		{
+			"a project that is taken for a host",
+			all(append(nowhere, suggested(KeySuggestImage, "mycompany/api:1"))...),
+			"use the existing image, in lower case:\n" + command + "mycompany/api:1\nor make registry.example resolve on this node, if it is right",
+			"",
+		},
+		{
+			"an invalid name",
+			[]Check{check("reference", KindReference, Fail, InvalidReference, ev(KeySuggestImage, "registry.lab/app:1")), pod(InvalidReference)},
+			"correct the image name:\n" + command + "registry.lab/app:1", "",
+		},
+		{
+			"an invalid name of which nothing is known",
+			[]Check{check("reference", KindReference, Fail, InvalidReference), pod(InvalidReference)},
+			"correct the image name in container main of pod shop/web", "",
+		},
+		{
+			"a repository with the same digest",
+			set(set(all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev(KeySuggestRepository, "shop/app"))),
+				"reference", "tag", ""), "reference", "digest", "sha256:aa"),
+			"use the existing repository:\n" + command + "registry.example/shop/app@sha256:aa\n" +
+				"or pin an existing digest of registry.example/app, or push the image with digest sha256:aa again",
+			"",
+		},
+		{
+			"a full disk, and a suggestion",
+			all(pod(DiskFull), check("disk", KindDisk, Fail, DiskFull), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
+			"", "",
+		},
+	} {
+		v := Diagnose(tt.checks)
+		if v.Fix != tt.fix && tt.fix != "" {
+			t.Errorf("%s:\n got %q\nwant %q", tt.name, v.Fix, tt.fix)
+		}
+		if tt.fix == "" && strings.Contains(v.Fix+v.Summary, "registry.lab") {
+			t.Errorf("%s: %q %q", tt.name, v.Fix, v.Summary)
+		}
+		if !strings.Contains(v.Summary, tt.why) {
+			t.Errorf("%s: %q lacks %q", tt.name, v.Summary, tt.why)
+		}
+	}
+}
+
 // A fix prints a command only if evidence fills every blank of it, and only one
 // that does no harm. Else it says what to do, and what is missing.
 func TestFixCommands(t *testing.T) {

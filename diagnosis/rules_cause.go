@@ -305,6 +305,7 @@ func missingSecret(e *evaluation, o facts.Obstacle) facts.Obstacle {
 		return o
 	}
 	otherRegistry := c.Cause == report.PullSecretOtherRegistry // it does not show that this registry needs a secret
+	otherName := o.Check.Evidence[report.KeySuggestRepository] != "" || e.Fact(report.IDSuggested, report.KeySuggestImage) != ""
 	switch cause := o.RootCause(); {
 	case cause == report.CredentialsMissing && otherRegistry && c.Evidence[report.KeyExpectedProvider] != "":
 		return o
@@ -315,7 +316,7 @@ func missingSecret(e *evaluation, o facts.Obstacle) facts.Obstacle {
 		return o.WithRootCause(c.Cause, report.IDCredentials)
 	case cause == report.AccessDeniedOrMissing && o.Check.Evidence[report.KeyRegistryStatus] == "403":
 		return o.LikelyAtMost()
-	case cause == report.AccessDeniedOrMissing && otherRegistry && o.Check.Evidence[report.KeySuggestRepository] != "":
+	case cause == report.AccessDeniedOrMissing && otherRegistry && otherName:
 		return o.LikelyAtMost()
 	case cause == report.AccessDeniedOrMissing: // whether the repository exists at all is not known
 		return o.WithRootCause(c.Cause, report.IDCredentials).LikelyAtMost(existsAtAll(e, o))

@@ -304,7 +304,7 @@ func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 	if e.Isolated() {
 		r := certainly(report.FaultNode)
 		if e.Is(report.IDControl, report.KeyWeak) {
-			r = presumably(report.FaultNode, "check from another node: if "+host+" answers there, this node or its network is at fault")
+			r = presumably(report.FaultNode, elsewhere(host)+"if it answers there, this node or its network is at fault")
 		}
 		r.because = []string{report.IDControl}
 		return r
@@ -315,7 +315,7 @@ func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 	}
 	if local := e.LocalImages(); local.Outcome == report.Pass && local.Evidence[report.KeyCount] != "" &&
 		local.Evidence[report.KeyCount] != "0" {
-		r := presumably(report.FaultNode, "check from another node: if it fails there too, "+host+" itself is down")
+		r := presumably(report.FaultNode, elsewhere(host)+"if it fails there too, "+host+" itself is down")
 		r.because = []string{local.ID}
 		return r
 	}
@@ -327,10 +327,13 @@ func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 	return r
 }
 
+// elsewhere returns the request to a host from another node.
+func elsewhere(host string) string { return "check from another node:\ncurl -sI https://" + host + "/v2/\n" }
+
 // fromAnotherNode says what the same check from another node would show.
 func fromAnotherNode(c report.Cause, host string) string {
 	if c == report.HostNotFound {
-		return "from another node: nslookup " + host + " ; if it resolves there, fix this node's resolvers"
+		return "from another node:\nnslookup " + host + "\nif it resolves there, fix this node's resolvers"
 	}
 	return strings.ReplaceAll(report.AskElsewhere, "{host}", host)
 }

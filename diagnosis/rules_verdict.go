@@ -39,6 +39,7 @@ func verdictsBeforeThePull() []verdictRule {
 			c := e.Get(report.IDReference)
 			return confirmed(c.Cause, e.Existing(report.IDReference, e.MessageID())...), c.Outcome == report.Fail
 		}},
+		{"program-not-for-node", "the container's program cannot be executed on this node", programNotForNode},
 		{"pod-not-waiting", "the pod is not waiting for an image", func(e *evaluation) (report.Verdict, bool) {
 			c := e.Get(report.IDPod)
 			if c.Outcome != report.Pass || c.Cause == "" {
@@ -84,9 +85,7 @@ func verdictsBeforeThePull() []verdictRule {
 			return e.verdictIf(o, e.obstacle.Found())
 		}},
 		{"sandbox-not-ready", "the pod has no sandbox yet, and the path is not blocked", func(e *evaluation) (report.Verdict, bool) {
-			v := likely(report.NotAPullProblem, report.IDPod)
-			v.WouldDecide = []string{"check what the pod is waiting for: a volume, its network; kubectl describe pod shows it"}
-			return v, e.Creating() && e.NoSandbox() && !e.obstacle.Found()
+			return likely(report.NotAPullProblem, report.IDPod), e.Creating() && e.NoSandbox() && !e.obstacle.Found()
 		}},
 	}
 }

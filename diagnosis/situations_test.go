@@ -154,6 +154,7 @@ func situations() []situation {
 		situationsOfLayers(),
 		situationsOfWeakChecks(),
 		situationsOfThingsBetween(),
+		situationsOfPodsThatDoNotWait(),
 	)
 }
 
@@ -534,6 +535,28 @@ func situationsOfProviders() []situation {
 				),
 			),
 			FaultConfig, AccessDeniedOrMissing, Likely, "manifest/" + host,
+		},
+		{
+			"access denied or missing, secret for the registry in which the image exists",
+			all(
+				reported(AccessDeniedOrMissing),
+				secret(PullSecretOtherRegistry),
+				ladder(KindManifest, AccessDeniedOrMissing, ev("anonymous", "true")),
+				suggested("suggestImage", "registry.lab/shop/app:1"),
+			),
+			FaultConfig, AccessDeniedOrMissing, Likely, "manifest/" + host,
+		},
+		{
+			"no resolver has the name, and other pods use a similar one",
+			all(reported(HostNotFound), imagesHere("0"), resolverFails(HostNotFound), ladder(KindDNS, HostNotFound),
+				suggested("suggestImage", "registry.lab/app:1", "suggestHost", "registry.lab", "usedBy", "12")),
+			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"nothing else is reachable either, and other pods use a similar name",
+			all(reported(HostNotFound), imagesHere("0"), resolverFails(HostNotFound), ladder(KindDNS, HostNotFound),
+				check("control", KindControl, Fail, NetworkUnreachable), suggested("suggestHost", "registry.lab", "usedBy", "12")),
+			FaultNode, HostNotFound, Confirmed, "dns/" + host,
 		},
 		{
 			"secret for another registry",
@@ -2089,6 +2112,11 @@ func with(c Check, e edit) Check {
 // resolverFails returns the failed check of one resolver.
 func resolverFails(cause Cause) Check {
 	return check("dns/"+host+"/192.0.2.53:53", KindDNS, Fail, cause)
+}
+
+// suggested returns the check of an image that may be meant.
+func suggested(kv ...string) Check {
+	return check("reference/suggested", KindReference, Pass, "", ev(kv...), saying("registry.lab is the registry of other pods"))
 }
 
 // imagesHere returns how many images of the registry are on the node.

@@ -88,7 +88,10 @@ type Subject struct {
 	// no test pull, and NoPull may hold the reason.
 	Failing bool
 	NoPull  string
-	After   time.Time // what was found before this time does not count: results of sweeps, rejected passwords, failed providers
+	// Neighbors returns what other pods of this node run; nil: that is not known. Another
+	// image may be suggested by it.
+	Neighbors func() Neighbors
+	After     time.Time // what was found before this time does not count: results of sweeps, rejected passwords, failed providers
 }
 
 // Result is what an examination found.
@@ -109,12 +112,14 @@ type Result struct {
 // hang in the kernel, see [callWithTimeout].
 func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) Result {
 	deadline := time.Now().Add(VerdictTimeout)
+	s = s.readOnce()
 	refCheck, ref := reference.Parse(s.Image)
-	if refCheck.Outcome == report.Fail {
-		return Result{Checks: report.NewRedactor().Checks([]report.Check{refCheck}), Final: true}
-	}
 	quick, cancel := context.WithDeadline(ctx, deadline) // for all but the test pull
 	defer cancel()
+	if refCheck.Outcome == report.Fail {
+		check, redactor := e.completeDigest(quick, s, refCheck)
+		return Result{Checks: redactor.Checks([]report.Check{check}), Final: true, Redactor: redactor}
+	}
 	known := e.gather(quick, s, refCheck, ref)
 	defer known.node.close()
 

@@ -18,6 +18,7 @@ type gathered struct {
 	pod         *cri.Pod     // that needs the image, with its handler; nil: none
 	noHandler   bool         // the handler is not known
 	local       report.Check // images of the same registry that are on the node
+	present     report.Check // the image itself; zero: it is not on the node
 	node        nodeView
 	disk        report.Check // without regard to the size of the image
 	credentials credentials.Resolution
@@ -27,6 +28,7 @@ type gathered struct {
 // side by side. It takes no longer than ctx lasts. The caller closes the node.
 func (e *Examiner) gather(ctx context.Context, s Subject, refCheck report.Check, ref reference.Ref) gathered {
 	g := gathered{ref: ref, reference: refCheck}
+	var image cri.Image
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		// One deadline for both: a runtime that hangs must leave time for the probes.
@@ -34,7 +36,7 @@ func (e *Examiner) gather(ctx context.Context, s Subject, refCheck report.Check,
 		defer stop()
 		g.runtime = e.Node.runtimeCheck(asking)
 		g.pod, g.noHandler = e.Node.podSandbox(asking, s)
-		g.local = e.Node.localImages(asking, ref, g.runtime, g.pod)
+		g.local, image = e.Node.localImages(asking, ref, g.runtime, g.pod)
 	})
 	wg.Go(func() {
 		g.node = e.Node.read(ctx)
@@ -46,5 +48,6 @@ func (e *Examiner) gather(ctx context.Context, s Subject, refCheck report.Check,
 		g.credentials = e.Credentials(reading, ref.Domain+"/"+ref.Path, s)
 	})
 	wg.Wait()
+	g.present = presentImage(ref, image, e.Platform, g.node.Files)
 	return g
 }

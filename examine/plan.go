@@ -91,13 +91,14 @@ func loginInClear(c report.Check) bool {
 // assemble returns all checks in the order of the report: the image's name and
 // credentials, then the node, then the registries, then the test pull.
 func assemble(known gathered, disk report.Check, found []report.Check, pull report.Check) []report.Check {
-	return slices.Concat(
+	checks := slices.Concat(
 		[]report.Check{known.reference},
 		known.credentials.Checks,
 		[]report.Check{known.runtime},
 		known.node.checks,
-		[]report.Check{disk, known.local},
+		[]report.Check{disk, known.local, known.present},
 		found,
 		[]report.Check{pull},
 	)
+	return slices.DeleteFunc(checks, func(c report.Check) bool { return c.ID == "" })
 }

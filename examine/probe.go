@@ -31,13 +31,17 @@ func (e *Examiner) probe(ctx context.Context, s Subject, known gathered) probed 
 		RuntimeVersion: known.runtime.Evidence[report.KeyVersion],
 		EveryLayer:     e.everyLayer(s),
 		Secret:         secrets.add,
+		Neighbors:      func() []string { return s.repositoriesOf(known.ref.Domain) },
 	}
 	if e.Known != nil {
 		target.Known = func(host string) (report.Check, time.Duration, bool) { return e.Known(host, s.After) }
 	}
 	checks := registry.Probe(ctx, known.node.Prober, known.ref, target)
 	e.retry.note(known.ref.Domain, checks)
-	return probed{checks: checks, redactor: redactorFor(known.credentials.Used).With(secrets.list...)}
+	suggested, used := e.suggest(ctx, s, known, checks, target)
+	found := probed{checks: checks, redactor: redactorFor(slices.Concat(known.credentials.Used, used)).With(secrets.list...)}
+	found.add(suggested)
+	return found
 }
 
 // everyLayer reports whether the probes must ask for each layer: there is no test pull, and

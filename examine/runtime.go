@@ -53,31 +53,33 @@ func (n *NodeReader) podSandbox(ctx context.Context, s Subject) (pod *cri.Pod, u
 
 // localImages returns the check "local/HOST": which images of the same registry
 // are on the node. A node that has pulled from a registry before could reach it
-// then.
-func (n *NodeReader) localImages(ctx context.Context, ref reference.Ref, runtime report.Check, pod *cri.Pod) report.Check {
+// then. It also returns the image itself; the zero image if it is not there.
+func (n *NodeReader) localImages(
+	ctx context.Context, ref reference.Ref, runtime report.Check, pod *cri.Pod,
+) (c report.Check, image cri.Image) {
 	if runtime.Outcome != report.Pass {
-		c := localCheck(ref.Domain, nil)
+		c = localCheck(ref.Domain, nil)
 		c.Summary, c.BlockedBy = "the runtime is not available", report.IDRuntime
-		return c
+		return c, cri.Image{}
 	}
 	start := time.Now()
 	images, err := n.Runtime.Images(ctx)
 	if err != nil {
-		c := localCheck(ref.Domain, nil)
+		c = localCheck(ref.Domain, nil)
 		c.Outcome = report.Error
-		return c
+		return c, cri.Image{}
 	}
-	c := localCheck(ref.Domain, images)
+	c = localCheck(ref.Domain, images)
 	if n := imagesOf(images, ref.Domain+"/"+ref.Path); n > 0 {
 		c.Evidence[report.KeyOfRepository] = strconv.Itoa(n)
 	}
-	_, present, err := n.Runtime.ImageStatusFor(ctx, ref.String(), pod)
+	image, present, err := n.Runtime.ImageDetails(ctx, ref.String(), pod)
 	c.Evidence[report.KeyPresent] = strconv.FormatBool(err == nil && present)
 	if n := cri.LargestOf(images, ref.Domain+"/"+ref.Path); n > 0 {
 		c.Evidence[report.KeySameRepository] = strconv.FormatInt(n, 10)
 	}
 	c.Duration = report.Millis(time.Since(start))
-	return c
+	return c, image
 }
 
 // localCheck returns the check "local/HOST" of these images; nil: the runtime did

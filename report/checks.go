@@ -10,6 +10,7 @@ import (
 // The ids of checks that occur once in a diagnosis.
 const (
 	IDReference           = "reference"
+	IDSuggested           = "reference/suggested"
 	IDPod                 = "pod"
 	IDQueue               = "queue"
 	IDCredentials         = "credentials"
@@ -49,6 +50,19 @@ const (
 	FamilyProvider  = "credentials/provider"
 )
 
+// What a pod or a container does that does not wait for an image: values of the evidence
+// "state" of the check "pod".
+const (
+	PodDeleting           = "deleting"
+	PodSucceeded          = "succeeded"
+	PodFailed             = "failed"
+	ContainerRunning      = "running"
+	ContainerInitializing = "initializing" // it comes after an init container that has not ended
+	ContainerWaiting      = "waiting"      // it has its image, and lacks something else
+	ContainerCrashed      = "crashed"      // it does not start, or does not keep running
+	ContainerEnded        = "ended"
+)
+
 // joinID joins the parts of a check's id.
 func joinID(family, host string, more ...string) string {
 	return strings.Join(append([]string{family, host}, more...), "/")
@@ -56,6 +70,9 @@ func joinID(family, host string, more ...string) string {
 
 // LocalID is the check of what the node has of a registry already.
 func LocalID(host string) string { return joinID(familyLocal, host) }
+
+// LocalImageID is the check of the image itself, if the node has it.
+func LocalImageID(host string) string { return joinID(familyLocal, host, "image") }
 
 // HostsID is the check of the runtime's configuration for a registry.
 func HostsID(host string) string { return joinID(familyHosts, host) }

@@ -48,6 +48,15 @@ const (
 	KeyComplaint  = "complaint"  // what is wrong with an invalid name
 	KeyParser     = "parser"     // the same, as containerd's parser reports it
 
+	KeySuggestImage = "suggestImage" // the name of an image that may be meant
+
+	// reference/suggested
+
+	KeySuggestHost     = "suggestHost"     // a registry that may be meant
+	KeyUsedBy          = "usedBy"          // how many other pods of the node run images of that registry
+	KeyUsedByNamespace = "usedByNamespace" // how many of them are in the pod's namespace
+	KeyMissingThere    = "missingThere"    // true: that registry does not have the image
+
 	// pod
 
 	KeyNamespace      = "namespace"      // the pod's namespace
@@ -70,6 +79,10 @@ const (
 	KeyCreating       = "creating"       // true: the kubelet is creating the container and has reported no failure
 	KeySince          = "since"          // when the kubelet began with the container
 	KeySandbox        = "sandbox"        // the pod's sandbox: ready, absent, unknown
+	KeyState          = "state"          // what a pod or container does that does not wait for the image: one of the values below
+	KeyWaitsFor       = "waitsFor"       // what it waits for instead
+	KeyAtOnce         = "atOnce"         // true: its last run ended within a second
+	KeyExecFormat     = "execFormat"     // who reported "exec format error": runtime, log
 	KeyAboutImage     = "aboutImage"     // the image of the kubelet's last message, which the container no longer has
 
 	// queue
@@ -308,6 +321,7 @@ const (
 	KeySuggestTag        = "suggestTag"        // an existing tag that may be meant
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
 	KeySimilarTags       = "similarTags"       // similar tags
+	KeyNewestTag         = "newestTag"         // the tag that was pushed last, where the list has times
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
 	KeyOfRepository      = "ofRepository"      // how many images of the same repository are on the node
 	KeyPaths             = "paths"             // hosts that hosts.toml gives another path than /v2, with it

@@ -80,7 +80,8 @@ func forms(secret string) []string {
 // about: kinds, ids, causes, and the values that rules compare.
 func vocabulary() []string {
 	words := strings.Fields(`true false absent anonymous basic bearer containerd elsewhere files hidden hosts hung later likely local noSpace
-		podListsOwn provider read unknown unspecified loopback private shared CreateContainerError Always`)
+		podListsOwn provider read unknown unspecified loopback private shared CreateContainerError Always
+		running initializing runtime log`)
 	words = append(words,
 		IDReference, IDPod, IDQueue, IDDisk, IDClock, IDPull, IDControl,
 		IDCredentials, IDCredentialsNode, IDCredentialsAccount, IDCredentialProviders,

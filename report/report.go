@@ -357,10 +357,12 @@ func jsonSize(v any) int {
 	return len(b)
 }
 
-// keepDecisive drops the checks that neither decided nor failed.
+// keepDecisive drops the checks that passed and did not decide, except with which
+// credentials a registry gave its answer; and those that another check blocked.
 func (d *Diagnosis) keepDecisive() {
 	kept := slices.DeleteFunc(slices.Clone(d.Checks), func(c Check) bool {
-		return c.Outcome != Fail && !slices.Contains(d.Verdict.Because, c.ID)
+		answered := c.Kind == KindCredentials && d.Verdict.Cause.Stage() == StageAnswer
+		return (c.Outcome == Pass || c.BlockedBy != "") && !slices.Contains(d.Verdict.Because, c.ID) && !answered
 	})
 	d.Trimmed = d.Trimmed || len(kept) < len(d.Checks)
 	d.Checks = kept

@@ -401,7 +401,7 @@ func (d Diagnosis) writeAlso(w io.Writer) {
 				text += ": " + c.Summary
 			}
 		}
-		if d.Verdict.Fault == FaultNone {
+		if d.Verdict.Fault == FaultNone && d.Verdict.Cause != NotAPullProblem {
 			text += "; does not block the pull"
 		} else if who := cause.DefaultFault().Who(); who != "" {
 			text += " (" + who + ")"

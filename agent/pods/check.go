@@ -31,16 +31,19 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 			c.Evidence[key] = value
 		}
 	}
+	container, _ := p.containerNamed(w.Container)
+	does, known := p.answerFor(container, w)
 	switch {
+	case p.Over():
+		addAnswer(&c, p.over(), Container{})
 	case w.Failing:
 		addFailure(&c, w)
+	case known:
+		addAnswer(&c, does, container)
 	case w.Started && !w.Creating:
 		c.Summary = "the container has started, so its image was pulled"
-	case w.ImageReady():
-		c.Cause = report.NotAPullProblem
-		c.Summary = "the container has its image and waits for something else: " + w.Reason
 	default:
-		addWaiting(&c, w)
+		addWaiting(&c, p, w)
 	}
 	return c
 }
@@ -92,7 +95,7 @@ func addFailure(c *report.Check, w PendingImage) {
 
 // addWaiting adds what is known while the kubelet has reported neither the image
 // nor a failure.
-func addWaiting(c *report.Check, w PendingImage) {
+func addWaiting(c *report.Check, p Pod, w PendingImage) {
 	c.Evidence[report.KeyCreating] = report.True
 	since := report.Time(w.Since)
 	switch {
@@ -109,6 +112,9 @@ func addWaiting(c *report.Check, w PendingImage) {
 	case w.Sandbox == SandboxAbsent:
 		c.Summary = "the pod has no sandbox, so the kubelet has not requested the image yet: " +
 			"it waits for a volume, the network or the sandbox image"
+		if len(p.Sources) > 0 {
+			c.Summary += "; its volumes need " + report.Clean(report.Abbreviate(p.Sources), 300)
+		}
 	default:
 		c.Summary = "the kubelet has reported neither the image nor a failure yet"
 	}

@@ -20,6 +20,7 @@ type PendingImage struct {
 	About     string    // the image that the last message is about, if that is another one
 	Creating  bool      // the kubelet has reported neither a failure nor the image
 	Started   bool      // the container got past its image
+	Seen      time.Time // as of when this is so; only [Pod.AllImages] sets it
 	// ForSandbox means that Image is not the pod's own but the runtime's sandbox
 	// image, which every pod needs before its own.
 	ForSandbox bool
@@ -166,9 +167,9 @@ func (p Pod) AllImages(now time.Time) []PendingImage {
 	out := p.PendingImages(now)
 	for _, c := range p.Containers {
 		for _, image := range append([]string{c.Image}, c.Volumes...) {
-			if !slices.ContainsFunc(out, func(w PendingImage) bool { return w.Image == image }) {
-				w := PendingImage{Container: c.Name, Image: image, Policy: c.policy(image), Since: p.wantedSince(c)}
-				w.setState(c)
+			w := PendingImage{Container: c.Name, Image: image, Policy: c.policy(image), Since: p.wantedSince(c), Seen: now}
+			w.setState(c)
+			if !p.Covers(out, w) {
 				out = append(out, w)
 			}
 		}

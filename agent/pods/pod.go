@@ -27,6 +27,8 @@ type Pod struct {
 	SandboxReady    time.Time // when the kubelet reported its sandbox as ready; zero: not yet
 	Phase           corev1.PodPhase
 	Deleting        bool
+	Reason, Message string   // the kubelet's, of a pod that has failed
+	Sources         []string // what its volumes are made of, while it has no sandbox
 	Containers      []Container
 }
 
@@ -45,6 +47,7 @@ type Container struct {
 	Started      bool      // runs, or ran
 	StartedAt    time.Time // of its first start; zero: there was none, or it was restarted
 	HasImage     bool      // the kubelet got past its image, now or before
+	State        State
 
 	Init bool // an init container
 	// Next reports whether the init containers before this one are done, so that
@@ -139,6 +142,12 @@ func newPod(p *corev1.Pod, ownNamespace string) Pod {
 			out.PullSecrets = append(out.PullSecrets, s.Name)
 		}
 	}
+	if p.Status.Phase == corev1.PodFailed {
+		out.Reason, out.Message = bounded(p.Status.Reason, 64), bounded(p.Status.Message, 1<<10)
+	}
+	if p.Status.Phase == corev1.PodPending && out.SandboxReady.IsZero() {
+		out.Sources = sources(p.Spec.Volumes)
+	}
 	out.Containers = containersOf(p, initialized)
 	return out
 }
@@ -214,6 +223,7 @@ func newContainer(spec corev1.Container, s corev1.ContainerStatus, volumes map[s
 	case ended != nil:
 		c.StartedAt = ended.StartedAt.Time
 	}
+	c.State = newState(spec, s)
 	c.About = c.aboutOtherImage(s)
 	c.HasImage = c.Started || PendingImage{Reason: c.Reason, Failing: c.pullFails()}.ImageReady()
 	return c

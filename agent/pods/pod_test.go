@@ -238,8 +238,6 @@ func TestCheck(t *testing.T) {
 			false,
 		},
 		{"started", PendingImage{Started: true}, report.Pass, "", false},
-		{"crash loop after its start", PendingImage{Started: true, Reason: "CrashLoopBackOff"}, report.Pass, "", false},
-		{"has its image", PendingImage{Reason: "CreateContainerConfigError"}, report.Pass, report.NotAPullProblem, false},
 		{"just created", PendingImage{Reason: "ContainerCreating"}, report.Pass, "", true},
 		{"after the grace period", PendingImage{Reason: "ContainerCreating", Creating: true}, report.Pass, "", true},
 		{"init containers first", PendingImage{Reason: "PodInitializing"}, report.Pass, "", true},

@@ -30,7 +30,23 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 		}
 		return "not known yet; to find out: " + question
 	}
-	return a.names.Fill(a.names.WithoutBlanks(a.Cause, cmp.Or(a.fixOfDetour(), a.fixTemplate())))
+	fix := a.fixOfDetour()
+	if fix == "" {
+		fix = a.fixOfExisting()
+	}
+	if fix == "" {
+		fix = a.fixTemplate()
+	}
+	return a.names.Fill(a.names.WithoutBlanks(a.Cause, fix+a.orSuggested(fix)))
+}
+
+// fixOfExisting returns the fix where an image exists that may be meant.
+func (a adviser) fixOfExisting() string {
+	image, what := a.existingImage()
+	if image == "" || a.Fault != a.Cause.DefaultFault() || a.fixOfLogin() != "" {
+		return ""
+	}
+	return "use the existing " + what + a.use(image) + "\nor " + a.orElse()
 }
 
 // fixTemplate returns the template of the first fix that applies: those that depend
@@ -39,11 +55,8 @@ func (a adviser) fixTemplate() string {
 	if fix := a.fixOfLogin(); fix != "" {
 		return fix
 	}
-	if image, what := a.existingImage(); image != "" && a.Fault == a.Cause.DefaultFault() {
-		return "use the existing " + what + a.use(image) + "\nor " + a.orElse()
-	}
 	special := cmp.Or(
-		a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfSecret(), a.fixOfLayers(),
+		a.fixOfPod(), a.fixOfName(), a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfSecret(), a.fixOfLayers(),
 		a.fixOfAnswer(), a.fixOfTrust(), a.fixOfPlatform(), a.fixOfNode(),
 	)
 	if special != "" {

@@ -20,7 +20,11 @@ const (
 // existingImage returns an image that may be meant and was seen to exist, and
 // which part of its name differs; empty if there is none.
 func (a adviser) existingImage() (image, what string) {
-	if a.Cause != report.TagNotFound && a.Cause != report.RepositoryNotFound && a.Cause != report.AccessDeniedOrMissing {
+	switch a.Cause {
+	case report.TagNotFound, report.RepositoryNotFound, report.AccessDeniedOrMissing:
+	case report.HostNotFound:
+		return a.suggestedImage()
+	default:
 		return "", ""
 	}
 	for _, id := range a.Because {
@@ -33,9 +37,59 @@ func (a adviser) existingImage() (image, what string) {
 		default:
 			continue
 		}
-		return a.names.Registry + "/" + cmp.Or(repository, a.names.Repository) + ":" + cmp.Or(tag, a.names.Tag), what
+		name, tag := a.names.Registry+"/"+cmp.Or(repository, a.names.Repository), cmp.Or(tag, a.names.Tag)
+		if strings.Contains(tag, ":") { // a digest
+			return name + "@" + tag, what
+		}
+		return name + ":" + tag, what
 	}
-	return "", ""
+	return a.suggestedImage()
+}
+
+// suggestedImage returns the image of another registry that may be meant and was seen to
+// exist, and where it is; empty if there is none.
+func (a adviser) suggestedImage() (image, what string) {
+	image = a.Fact(report.IDSuggested, report.KeySuggestImage)
+	if image == "" {
+		return "", ""
+	}
+	host, _, _ := strings.Cut(image, "/")
+	if !strings.ContainsAny(host, ".:") {
+		return image, "image, in lower case"
+	}
+	return image, "image in " + host
+}
+
+// fixOfName returns the fix of a name that is not valid, or whose registry does not exist,
+// where another one may be meant.
+func (a adviser) fixOfName() string {
+	host := a.Fact(report.IDSuggested, report.KeySuggestHost)
+	switch image := a.Fact(report.IDReference, report.KeySuggestImage); {
+	case a.Cause == report.InvalidReference && image != "":
+		return "correct the image name" + a.use(image)
+	case a.Cause == report.HostNotFound && a.Fault == report.FaultConfig && host != "":
+		return "correct the registry's name in {where}, if " + host + " is meant (" + a.usedBy() + "); " +
+			"if {host} is right, make it resolve on {node}"
+	}
+	return ""
+}
+
+// usedBy says how many pods use the registry that is suggested.
+func (a adviser) usedBy() string {
+	if n := a.Fact(report.IDSuggested, report.KeyUsedBy); n != "1" {
+		return n + " other pods of this node use it"
+	}
+	return "another pod of this node uses it"
+}
+
+// orSuggested returns what to do, beside a fix that does not name it, if an image that exists
+// in another registry is meant. Whose fault it is does not depend on that.
+func (a adviser) orSuggested(fix string) string {
+	image, _ := a.suggestedImage()
+	if image == "" || strings.Contains(fix, image) || !a.Cause.OnTheNetwork() && a.Cause.Stage() != report.StageAnswer {
+		return ""
+	}
+	return "\nor, if " + image + " is meant, use that" + a.use(image)
 }
 
 // use returns how to use another image in the pod, where that is known.
@@ -84,6 +138,8 @@ var templated = []string{"deployment", "replicaset", "statefulset", "daemonset",
 // orElse returns what to do if the existing image is not the one that is meant.
 func (a adviser) orElse() string {
 	switch {
+	case a.Cause == report.HostNotFound:
+		return "make {host} resolve on {node}, if it is right"
 	case a.Cause == report.AccessDeniedOrMissing && a.Get(report.IDPod).Evidence[report.KeyNamespace] == "":
 		return a.Cause.FixInWords()
 	case a.Cause == report.AccessDeniedOrMissing:

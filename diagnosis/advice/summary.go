@@ -14,6 +14,9 @@ import (
 // runtime's message.
 func Summary(e *facts.Evidence, v report.Verdict) string {
 	s := Fill(e, v, v.Cause.Meaning())
+	if pod := e.Get(report.IDPod); v.Cause == report.NotAPullProblem && (pod.Evidence[report.KeyState] != "" || e.NoSandbox()) {
+		return pod.Summary // it says what the pod does instead
+	}
 	if len(v.Because) == 0 || v.Fault == report.FaultNone {
 		return s
 	}
@@ -31,6 +34,9 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 		s = sentence
 	default:
 		s += ": " + sentence
+	}
+	if c := e.Get(report.IDSuggested); c.Outcome == report.Pass && (v.Cause.OnTheNetwork() || v.Cause.Stage() == report.StageAnswer) {
+		s += "; " + c.Summary
 	}
 	if c := e.Get(report.IDControl); c.Outcome == report.Pass && v.Cause.BeforeTLS() {
 		s += "; " + c.Summary

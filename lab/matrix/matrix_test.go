@@ -53,6 +53,7 @@ const (
 	fixLines
 	clouds
 	detours
+	mistypedNames
 )
 
 var kinds = map[kind]string{
@@ -65,6 +66,8 @@ var kinds = map[kind]string{
 	fixLines:    "a fix is a command that works",
 	clouds:      "each registry refuses differently",
 	detours:     "proxy and mirror",
+
+	mistypedNames: "a name is mistyped, or not",
 }
 
 // want is the expected verdict. Because has checks that must be among the deciding

@@ -2,6 +2,8 @@ package answers
 
 import (
 	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pullprobe/pullprobe/probes/httpclient"
@@ -17,6 +19,31 @@ func Tags(body []byte) []string {
 	}
 	ReadList(body, &list)
 	return list.Tags
+}
+
+// NewestTag returns the tag that was pushed last, by the times that registries of Google add
+// to a whole list of tags (go-containerregistry, pkg/v1/google); empty: it has no times.
+func NewestTag(body []byte) string {
+	var list struct {
+		Manifests map[string]struct {
+			Tags     []string `json:"tag"`
+			Uploaded string   `json:"timeUploadedMs"`
+		} `json:"manifest"`
+	}
+	if json.Unmarshal(body, &list) != nil {
+		return ""
+	}
+	newest, at := "", int64(0)
+	for _, m := range list.Manifests {
+		uploaded, err := strconv.ParseInt(m.Uploaded, 10, 64)
+		if err != nil || len(m.Tags) == 0 {
+			continue
+		}
+		if tag := slices.Max(m.Tags); uploaded > at || uploaded == at && tag > newest {
+			newest, at = tag, uploaded
+		}
+	}
+	return newest
 }
 
 // ReadList reads a JSON object that ends with a list of strings, of which the

@@ -22,6 +22,8 @@ const (
 	maxManifests = 2        // manifest GETs: an index and its child
 	MaxGuesses   = 4        // HEADs for guessed names
 
+	maxGlanceBytes = 12 << 10 // of answers about another image
+
 	maxRequests  = 16 // to one host: beyond them no question is sent
 	minRemaining = 8  // requests that a host must say it still allows for a question
 )
@@ -42,6 +44,14 @@ func NewBudget() *Budget {
 	b.bytes.Store(MaxBytes)
 	b.manifests.Store(maxManifests)
 	b.guesses.Store(MaxGuesses)
+	return b
+}
+
+// NewGlanceBudget returns a budget for the request about another image than the one of the
+// diagnosis: a few headers, no GET of a manifest, and no guesses.
+func NewGlanceBudget() *Budget {
+	b := new(Budget)
+	b.bytes.Store(maxGlanceBytes)
 	return b
 }
 

@@ -30,6 +30,8 @@ type Manifest struct {
 	Login     httpclient.Login // that the answer was given to
 	V2Refused bool             // GET /v2/ was answered with 403, too
 
+	Neighbors func() []string // repositories of this registry that may be meant; nil: none are known
+
 	Client *httpclient.Client
 	Budget *httpclient.Budget
 	LogIn  func(ctx context.Context, repository string) httpclient.Login // as Login, for another repository

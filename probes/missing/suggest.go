@@ -15,8 +15,8 @@ import (
 )
 
 // suggestTag sets the fact suggestTag to a tag that may have been meant, once the
-// same login was seen to have access to it, and similarTags to tags that are
-// listed nearby.
+// same login was seen to have access to it, similarTags to tags that are listed nearby,
+// and newestTag to the one that was pushed last.
 func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpclient.Reply) {
 	ref := x.manifest.Ref
 	meant, near := similar.Tags(ref.Tag, tags)
@@ -25,12 +25,20 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpcli
 	if len(tags) == 0 || answers.HasMore(list) {
 		meant = append(meant, similar.GuessTags(ref.Tag)...)
 	}
+	newest := ""
+	if list != nil && list.Status == http.StatusOK && !answers.HasMore(list) {
+		newest = similar.Valid(answers.NewestTag(list.Body))
+		x.facts[report.KeyNewestTag] = newest
+	}
 	for _, tag := range without(meant, ref.Tag) {
 		if x.exists(ctx, ref.Path, tag) {
 			x.facts[report.KeySuggestTag] = tag
 			x.check.Summary += `; closest existing tag: "` + tag + `"`
-			return
+			break
 		}
+	}
+	if newest != "" && newest != x.facts[report.KeySuggestTag] {
+		x.check.Summary += `; newest: "` + newest + `"`
 	}
 }
 
@@ -39,23 +47,44 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpcli
 // is never named: a private sibling is no typo.
 func (x *explainer) suggestRepository(ctx context.Context) string {
 	m := x.manifest
-	candidates := similar.GuessRepositories(m.Ref.Domain, m.Ref.Path)
-	if !m.Login.IsToken {
-		// A token for one repository gives no access to the catalog.
-		candidates = append(similar.Repositories(m.Ref.Path, x.catalog(ctx)), candidates...)
-	}
-	for _, path := range without(candidates, m.Ref.Path) {
-		if x.exists(ctx, path, m.Ref.TagOrDigest()) {
-			return path
+	var tried []string
+	for _, candidates := range []func() []string{
+		x.neighbors,
+		func() []string { return similar.Repositories(m.Ref.Path, x.catalog(ctx)) },
+		func() []string { return similar.GuessRepositories(m.Ref.Domain, m.Ref.Path) },
+	} {
+		for _, path := range without(candidates(), m.Ref.Path) {
+			if slices.Contains(tried, path) {
+				continue
+			}
+			tried = append(tried, path)
+			if x.exists(ctx, path, m.Ref.TagOrDigest()) {
+				return path
+			}
 		}
 	}
 	return ""
 }
 
-// catalog returns the beginning of the registry's list of repositories; nil if
-// the registry does not show one.
+// neighbors returns those repositories that are known without a request.
+func (x *explainer) neighbors() []string {
+	m := x.manifest
+	if m.Neighbors == nil {
+		return nil
+	}
+	return similar.Repositories(m.Ref.Path, m.Neighbors())
+}
+
+// catalog returns the beginning of the registry's list of repositories; nil if the registry
+// does not show one. A token for one repository gives no access to it, and a login of the
+// node may show the repositories of all teams to the owner of one pod.
 func (x *explainer) catalog(ctx context.Context) []string {
 	m := x.manifest
+	source := m.Login.Cred.Source
+	ofPod := strings.HasPrefix(source, "secret ") || strings.HasPrefix(source, "file ")
+	if m.Login.IsToken || !m.Login.Anonymous() && !ofPod {
+		return nil
+	}
 	address := m.Host.Scheme + "://" + m.Host.Host + strings.TrimSuffix(m.Host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
 	rep, err := m.Client.Send(ctx, httpclient.Request{

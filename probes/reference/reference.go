@@ -53,7 +53,13 @@ func Parse(image string) (report.Check, Ref) {
 		complaint := report.Clean(complain(image, err), 200)
 		check.Outcome, check.Cause = report.Fail, report.InvalidReference
 		check.Summary = "not a valid image reference: " + complaint
-		check.Evidence = evidence.Facts{report.KeyComplaint: complaint, report.KeyParser: err.Error()}.Checked()
+		meant := Meant(image)
+		if meant != "" {
+			check.Summary += "; probably meant: " + meant
+		}
+		check.Evidence = evidence.Facts{
+			report.KeyComplaint: complaint, report.KeyParser: err.Error(), report.KeySuggestImage: meant,
+		}.Checked()
 		return check, Ref{}
 	}
 	ref := Ref{Domain: reference.Domain(named), Path: reference.Path(named)}

@@ -2,8 +2,9 @@
 // configuration, connection, registry API, token service, manifest, platform
 // and one layer.
 //
-// [Probe] does so for one image, [Survey] for a list of hosts without an image.
-// Both return checks and no error, because a failed probe is data. Where the
+// [Probe] does so for one image, [Survey] for a list of hosts without an image, and
+// [Glance] asks one registry whether it has another image. Probe and Survey return checks
+// and no error, because a failed probe is data. Where the
 // runtime would send credentials and the probes must not, a check is skipped and
 // has the evidence runtimeWouldSend=true.
 //

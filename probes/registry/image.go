@@ -377,7 +377,7 @@ func (i *imageCheck) comparePlatform(has ocispec.Platform) {
 		i.facts[report.KeyNote] = "the variant " + evidence.Word(has.Variant, 20) + " may need more than this CPU has"
 	case has.Architecture == "wasm":
 		i.facts[report.KeyNote] = "WebAssembly: needs a runtime class for it"
-	case i.emulates(has.Architecture):
+	case i.session.prober.Files != nil && Emulates(i.session.prober.Files, has.Architecture):
 		i.facts[report.KeyEmulated] = report.True
 		i.facts[report.KeyNote] = "for another architecture, which this node emulates"
 	default:
@@ -395,17 +395,17 @@ func (i *imageCheck) matchesBut(has ocispec.Platform) bool {
 	return err == nil && has.OS == wanted.OS && has.Architecture == wanted.Architecture
 }
 
-// emulates reports whether the kernel runs programs for an architecture in an
+// Emulates reports whether the kernel runs programs for an architecture in an
 // emulator (binfmt_misc), under the names that QEMU's packages give them.
-func (i *imageCheck) emulates(arch string) bool {
+func Emulates(files runtimeconfig.Files, arch string) bool {
 	name := map[string]string{
 		"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "arm": "arm", "ppc64le": "ppc64le",
 		"s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el", "loong64": "loongarch64",
 	}[arch]
-	if name == "" || i.session.prober.Files == nil {
+	if name == "" {
 		return false
 	}
-	text, err := i.session.prober.Files.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + name)
+	text, err := files.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + name)
 	return err == nil && strings.HasPrefix(string(text), "enabled")
 }
 

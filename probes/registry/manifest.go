@@ -223,7 +223,7 @@ func (s *session) explainRefusal(ctx context.Context, last bool) {
 		Host: s.host, Last: last, Ref: s.ref,
 		Status: s.manifest.status, Login: s.manifest.login,
 		V2Refused: report.Find(s.checks, report.RegistryID(s.host.Name())).Evidence[report.KeyStatus] == "403",
-		Client:    s.client, Budget: s.budget,
+		Client:    s.client, Budget: s.budget, Neighbors: s.target.Neighbors,
 		LogIn: func(ctx context.Context, repository string) httpclient.Login {
 			by, _ := s.authorizer().logIn(ctx, s.manifest.challenge, s.manifest.login.Cred, repository)
 			return by

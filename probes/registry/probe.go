@@ -37,6 +37,10 @@ type Target struct {
 	// that hosts.toml adds. Calls may be concurrent. It may be nil.
 	Secret func(string)
 
+	// Neighbors returns repositories of the registry whose images other pods of the
+	// namespace run: one of them may be meant. It may be nil.
+	Neighbors func() []string
+
 	// Known returns the recent answer of a host to GET /v2/, and its age. It may be
 	// nil.
 	Known func(host string) (answer report.Check, age time.Duration, ok bool)

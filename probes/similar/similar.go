@@ -31,7 +31,7 @@ func Tags(tag string, tags []string) (meant, near []string) {
 		switch {
 		case spelling(t) == spelling(tag):
 			found = append(found, candidate{t, 1, d})
-		case d <= 2 && d < len(tag) && digits(t) == digits(tag):
+		case d <= 2 && d < len(tag) && misspelt(tag, t):
 			found = append(found, candidate{t, 2, d})
 		case extends(t, tag):
 			found = append(found, candidate{t, 3, variantsIn(t)})
@@ -134,6 +134,14 @@ func GuessTags(tag string) []string {
 	return out
 }
 
+// Valid returns the tag if it is a valid one, else nothing.
+func Valid(tag string) string {
+	if !isTag(tag) {
+		return ""
+	}
+	return tag
+}
+
 // isTag reports whether s, from a registry's list, is a valid tag: a suggestion is
 // part of a command that people copy.
 func isTag(s string) bool { return anchoredTag.MatchString(s) }
@@ -157,7 +165,7 @@ func Repositories(path string, paths []string) []string {
 		switch d := distance(path, p); {
 		case spelling(p) == spelling(path):
 			return 1
-		case d <= 2 && d < len(last):
+		case d <= 2 && d < len(last) && misspelt(path, p):
 			return 1 + d
 		case last == other:
 			return 4 // in another project
@@ -173,6 +181,40 @@ func Repositories(path string, paths []string) []string {
 		}
 	}
 	return out
+}
+
+// misspelt reports whether name may be other with one slip: in one word, where a short word
+// has room for one letter and a long one for two; or one separator or letter between words.
+// Names that differ in a number, or in a word of one or two letters, are two things: app1
+// and app2, team-a and team-b; so are two of three letters, such as api and app.
+func misspelt(name, other string) bool {
+	if digits(name) != digits(other) {
+		return false
+	}
+	words, others := inWords(name), inWords(other)
+	if len(words) != len(others) {
+		return distance(strings.Join(words, ""), strings.Join(others, "")) <= 1
+	}
+	slips := 0
+	for i, word := range words {
+		d := distance(word, others[i])
+		switch n := len(others[i]); {
+		case d == 0:
+			continue
+		case d > 2, d == 2 && n < longWord, n <= 2 && len(word) <= 2, n <= 3 && len(words) == 1:
+			return false
+		}
+		slips++
+	}
+	return slips == 1
+}
+
+// longWord is how many letters a word has at least in which two may be wrong.
+const longWord = 8
+
+// inWords splits a name at what separates the words of a tag or a repository.
+func inWords(name string) []string {
+	return strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("/-_.", r) })
 }
 
 // GuessRepositories returns repositories that may have been meant, for a registry

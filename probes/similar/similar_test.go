@@ -44,6 +44,10 @@ func TestSimilar(t *testing.T) {
 		{"Latest", "latest", "latest", false},
 		{"stabel", "stable staging", "stable", false},
 		{"1.2_alpine", "1.2-alpine 1.2", "1.2-alpine", false},
+		{"prodction", "prod production", "production", false},
+		{"dev", "deb", "", true},
+		{"dev", "web", "", true},
+		{"main", "mine", "", true},
 		{"1.2-apline", "1.2-alpine 1.2", "1.2-alpine", false},
 		{"1.25", "1.25.1 1.25.10 1.25.9 1.25.10-alpine", "1.25.10", false},
 		{"1.25", "1.25-alpine 1.25-bookworm 1.24", "1.25-bookworm", false},
@@ -94,4 +98,25 @@ func FuzzTags(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestRepositories(t *testing.T) {
+	for _, tt := range []struct{ path, paths, want string }{
+		{"paymnets/api", "payments/web payments/api", "payments/api"},
+		{"shop/web_app", "shop/web-app shop/webapp", "shop/web-app shop/webapp"},
+		{"shop/frontned", "shop/front shop/frontend", "shop/frontend"},
+		{"api", "payments/api other/web", "payments/api"}, // without its project
+		{"MyCompany/API", "mycompany/api", "mycompany/api"},
+
+		{"api", "app", ""},
+		{"app1", "app2", ""},
+		{"team-a/app", "team-b/web", ""},
+		{"a/web", "b/webs", ""},
+		{"eu/web", "us/web2", ""},
+		{"shop/web", "shop/dev", ""},
+	} {
+		if got := strings.Join(Repositories(tt.path, strings.Fields(tt.paths)), " "); got != tt.want {
+			t.Errorf("%s among %s: %q, want %q", tt.path, tt.paths, got, tt.want)
+		}
+	}
 }

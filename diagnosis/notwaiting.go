@@ -1,0 +1,107 @@
+package diagnosis
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// This file holds verdicts on images that no container waits for: a user asked.
+
+// programNotForNode applies where a container's program cannot be executed on this node. The
+// kernel refuses a program for another architecture in the same way as a script without an
+// interpreter (ENOEXEC, execve(2)), so the image's platform decides.
+func programNotForNode(e *evaluation) (report.Verdict, bool) {
+	pod := e.Get(report.IDPod)
+	by := pod.Evidence[report.KeyExecFormat]
+	local := e.Get(report.LocalImageID(e.Domain()))
+	runs, here := pod.Evidence[report.KeyDigest], local.Evidence[report.KeyDigest]
+	sameImage := runs == "" || here == "" || runs == here // else the name was given to another one since
+	otherPlatform := local.Outcome == report.Fail && local.Cause == report.PlatformMismatch && sameImage
+	// runc reports it in the container's log only, and ends with 255; before 1.1 with 1.
+	silent := pod.Evidence[report.KeyState] == report.ContainerCrashed && pod.Is(report.KeyAtOnce) &&
+		slices.Contains([]string{"1", "255"}, pod.Evidence[report.KeyExitCode])
+	switch {
+	case by == "" && !(silent && otherPlatform):
+		return report.Verdict{}, false
+	case otherPlatform && by == "runtime":
+		v := confirmed(report.PlatformMismatch, local.ID, report.IDPod)
+		v.Summary = "container " + pod.Evidence[report.KeyContainer] + " fails with exec format error: " + local.Summary
+		return v, true
+	case otherPlatform:
+		v := likely(report.PlatformMismatch, local.ID, report.IDPod)
+		v.Summary = pod.Summary + "; " + local.Summary
+		if by == "" {
+			v.WouldDecide = []string{"check whether the container's log has exec format error:\n" +
+				"kubectl -n " + pod.Evidence[report.KeyNamespace] + " logs " + pod.Evidence[report.KeyName] +
+				" -c " + pod.Evidence[report.KeyContainer]}
+		}
+		return v, true
+	}
+	v := report.Verdict{
+		Fault:      report.FaultUndetermined,
+		Cause:      report.Undetermined,
+		Confidence: report.ConfidenceUndetermined,
+		Because:    e.Existing(report.IDPod, local.ID),
+		Summary:    pod.Summary + "; exec format error: its program is a script without a #! line, or built for another architecture",
+		WouldDecide: []string{"check the first bytes of the program that the container starts: " +
+			"a script needs a first line such as #!/bin/sh, a program must be built for this node's architecture"},
+	}
+	if p := local.Evidence[report.KeyPlatform]; p != "" && sameImage {
+		v.Summary += " although the image is declared for " + p
+	}
+	return v, true
+}
+
+// asNotWaiting returns the verdict for a container that does not wait for its image: it runs,
+// or comes after an init container. What the checks found is then about a new pull.
+func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
+	pod := e.Get(report.IDPod)
+	state := pod.Evidence[report.KeyState]
+	if state != report.ContainerRunning && state != report.ContainerInitializing {
+		return v
+	}
+	summary := pod.Summary + e.whatIsHere()
+	switch {
+	case v.Fault == report.FaultNone:
+		v.Because = appendNew(v.Because, report.IDPod)
+		v.Summary = summary + "; a new pull would work now"
+		return v
+	case v.Cause == report.Undetermined:
+		summary += "; whether a new pull would work is not known: " + v.Summary
+		v.Fix = ""
+	default:
+		would := "; a new pull would fail: "
+		if v.Cause == report.PlatformMismatch {
+			would = "; it could not run here: "
+		}
+		summary += would + string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): " + v.Summary
+		v.Also = append([]report.Cause{v.Cause}, v.Also...)
+	}
+	none := confirmed(report.NotAPullProblem, append([]string{report.IDPod}, v.Because...)...)
+	none.Summary, none.Fix, none.Also = summary, v.Fix, v.Also
+	none.WouldDecide = slices.DeleteFunc(slices.Clone(v.WouldDecide), func(s string) bool { return strings.HasPrefix(s, "wait for ") })
+	return none
+}
+
+// whatIsHere says whether the image is on the node, and whether the container, the node and
+// the registry have the same one.
+func (e *evaluation) whatIsHere() string {
+	local := e.Get(report.LocalImageID(e.Domain()))
+	if !e.Exists(local.ID) {
+		if e.LocalImages().Evidence[report.KeyPresent] == "false" {
+			return "; the node has no image of this name"
+		}
+		return ""
+	}
+	s := "; " + local.Summary
+	here := local.Evidence[report.KeyDigest]
+	if runs := e.Fact(report.IDPod, report.KeyDigest); runs != "" && here != "" && runs != here {
+		s += ", but the container has another one: " + runs
+	}
+	if there := e.Fact(report.ImageID(e.UsedHost()), report.KeyDigest); there != "" && here != "" && there != here {
+		s += "; the registry has another one under this name: " + there
+	}
+	return s
+}
