@@ -7,6 +7,8 @@ IMAGE   ?= ghcr.io/pullprobe/pullprobe:$(VERSION)
 BIN     := $(CURDIR)/bin
 LAB     := $(BIN)/lab
 LABBIN  := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/bin
+PROMTOOL := $(LABBIN)/promtool
+PROMETHEUS := $(LABBIN)/prometheus
 # The same flags for all builds and tests: different ones would compile everything
 # again. Without DWARF, which no one needs here, that is 5 % faster.
 export CGO_ENABLED := 0
@@ -32,11 +34,11 @@ help: ## show this help
 
 .PHONY: build
 build: ## build bin/pullprobe, a static binary
-	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . && ln -sf pullprobe-linux-$(GOARCH) bin/pullprobe)
+	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . $(if $(filter bin/%-$(shell go env GOHOSTARCH),$(BINARY)),&& ln -sf $(notdir $(BINARY)) bin/pullprobe))
 
 .PHONY: sbom
 sbom: build ## list the modules of the binary in bin/pullprobe-linux-ARCH.cdx.json (CycloneDX)
-	$(call timed,list the modules of $(BINARY),go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
+	$(call timed,list the modules of $(BINARY),env -u GOARCH go tool -modfile=hack/release/go.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
 
 .PHONY: reproducible
 reproducible: build ## build again in another directory with an empty cache, and compare
@@ -50,6 +52,27 @@ image: build buildah ## build the image as an OCI archive, bin/pullprobe-image.t
 buildah:
 	@command -v buildah >/dev/null || { echo "==> installing buildah"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah >/dev/null; }
 
+.PHONY: release
+release: ## make everything of a release in dist/: make release VERSION=v0.2.0
+	$(call timed,make the release $(VERSION),hack/release.sh $(VERSION))
+
+REGISTRIES ?= ghcr.io/pullprobe quay.io/pullprobe
+.PHONY: publish
+publish: ## push the image and the chart of dist/ to REGISTRIES
+	$(call timed,push $(VERSION),hack/publish.sh $(VERSION) $(REGISTRIES))
+
+.PHONY: sign
+sign: ## sign the pushed images and charts with cosign, keyless
+	hack/sign.sh $(VERSION) $(REGISTRIES)
+
+.PHONY: github-release
+github-release: ## make the GitHub release VERSION from dist/
+	gh release create $(VERSION) dist/* --verify-tag --title $(VERSION) --notes-file dist/release-notes.md
+
+.PHONY: workflows
+workflows: ## check the workflows of GitHub
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
 .PHONY: test
 test: lab-build image alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
 	$(call timed,build the end-to-end tests,cd lab && go test -c -tags e2e -o /dev/null ./e2e)
@@ -60,9 +83,10 @@ test: lab-build image alerts ## run all tests: unit, integration, fault matrix, 
 # The end-to-end tests mostly wait, so the other tests run in parallel.
 .PHONY: test-on-lab test-beside-lab
 test-on-lab:
+	$(call timed,chart on the lab,$(CHART) -tags e2e -v -run 'TestAccepted|TestLifecycle' ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && cd lab && go test .)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && cd lab && go test . && go test -count=1 ./chart)
 	$(MATRIX)
 
 MANIFESTS ?= default
@@ -71,6 +95,16 @@ E2E = cd lab && go test -tags e2e -count=1 -parallel 16 -timeout 40m -v $(if $(R
 e2e: image lab-build ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,end-to-end tests,$(E2E))
+
+CHART = cd lab && go test -count=1 -timeout 10m
+.PHONY: chart
+chart: lab-build ## check the Helm chart: lint, values, and that it renders to the same objects as the kustomization
+	$(call timed,check the chart,$(CHART) ./chart)
+
+.PHONY: chart-on-lab
+chart-on-lab: image lab-build $(PROMETHEUS) ## the chart on the lab: its life, the Prometheus operator, and dist/ if it was made; RUN=regexp for some
+	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+	$(call timed,chart on the lab,$(CHART) -tags e2e -v $(if $(RUN),-run '$(RUN)') ./chart)
 
 .PHONY: matrix
 matrix: build lab-build ## run the fault matrix on real parts, no cluster; ROW=NAME for one, RECORD=1 records the checks
@@ -85,6 +119,7 @@ endef
 unit: ## run the unit tests only: no root, no lab
 	go test ./...
 	cd parity && go test ./...
+	cd hack/release && go test ./...
 
 .PHONY: load
 load: lab-build ## load test: one agent, a real API server, 1,000 stuck pods, a rotated token; two minutes
@@ -104,14 +139,13 @@ CORPUS ?= ../shared/corpus/train.jsonl
 corpus: ## measure `pullprobe explain` on labelled messages (CORPUS=file), and list the misses
 	go test . -count=1 -run TestExplainCorpus -v -corpus $(CORPUS)
 
-# promtool is in Debian's package prometheus. The package is unpacked, not installed.
-PROMTOOL := $(LABBIN)/promtool
 .PHONY: alerts
 alerts: $(PROMTOOL) ## check docs/alerts.yaml, and that each alert fires only when it must
 	$(call timed,alerts,$(PROMTOOL) check rules docs/alerts.yaml && cd docs && $(PROMTOOL) test rules alerts_test.yaml)
 
-$(PROMTOOL):
-	$(call timed,get promtool,dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && apt-get -qq update && (cd $$dir && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb .) && install -D $$dir/usr/bin/promtool $@)
+# Both are in Debian's package prometheus. It is unpacked, not installed.
+$(PROMTOOL) $(PROMETHEUS) &:
+	$(call timed,get promtool and prometheus,dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && apt-get -qq update && (cd $$dir && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb .) && install -D -t $(LABBIN) $$dir/usr/bin/prometheus $$dir/usr/bin/promtool)
 
 .PHONY: vet
 vet: ## run gofmt and go vet
@@ -167,5 +201,5 @@ chaos: image lab-build ## kill agents, runtimes, kubelets, API server and regist
 	cd lab && go test -tags e2e -count=1 -timeout 60m -v -run TestChaos ./e2e -kills=$(KILLS) -seed=$(or $(SEED),0)
 
 .PHONY: clean
-clean: ## remove bin/
-	rm -rf bin
+clean: ## remove bin/ and dist/
+	rm -rf bin dist

@@ -686,6 +686,9 @@ func (c *installed) everyComponent(t *testing.T, dir string) {
 	var all []string
 	for _, path := range list {
 		name := filepath.Base(path)
+		if slices.Contains([]string{"pod-monitor", "scrape-config", "prometheus-rule"}, name) {
+			continue // needs the CRDs of the Prometheus operator: TestAccepted in lab/chart
+		}
 		if name == "secrets-per-namespace" {
 			grant := c.beside(filepath.Dir(dir), "grant", "namespace: shop\ncomponents: [../manifests/components/"+name+"]\n")
 			c.must("apply", "--dry-run=server", "-k", grant)

@@ -21,6 +21,7 @@ const buildFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath -gcflags
 const (
 	containerdVersion = "v2.4.2"
 	kubernetesVersion = "v1.36.3"
+	helmVersion       = "v3.22.0"
 )
 
 // target is one `go build`.
@@ -40,6 +41,11 @@ func targets() []target {
 	kube := "-s -w"
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
 		kube += fmt.Sprintf(" -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=36", pkg, kubernetesVersion)
+	}
+	// The version of Kubernetes that helm template and helm lint assume.
+	helm := "-s -w -X helm.sh/helm/v3/internal/version.version=" + helmVersion
+	for _, pkg := range []string{"chartutil", "lint/rules"} {
+		helm += fmt.Sprintf(" -X helm.sh/helm/v3/pkg/%[1]s.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/%[1]s.k8sVersionMinor=36", pkg)
 	}
 	const containerd = "github.com/containerd/containerd/v2/"
 	return []target{
@@ -64,6 +70,10 @@ func targets() []target {
 		{
 			name: "registry", dir: "tools/registry", ldflags: "-s -w", binaries: []string{"registry"},
 			packages: []string{"github.com/distribution/distribution/v3/cmd/registry"},
+		},
+		{
+			name: "helm " + helmVersion, dir: "tools/helm", ldflags: helm, binaries: []string{"helm"},
+			packages: []string{"helm.sh/helm/v3/cmd/helm"},
 		},
 		{
 			name: "runc", dir: "tools/runc", tags: "seccomp", cgo: true, ldflags: "-s -w", binaries: []string{"runc"},

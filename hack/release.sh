@@ -1,0 +1,62 @@
+#!/bin/bash
+# release.sh VERSION makes dist/: everything that a release consists of. Run it with
+# `make release VERSION=v0.2.0`. It needs no network once its tools are in Go's module
+# cache, and the same commit gives the same bytes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version=$1
+[[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] || { echo "release: VERSION must be like v0.2.0, not $version" >&2; exit 1; }
+kustomize="go tool -modfile=hack/release/go.mod kustomize" # with a go.sum, so that it works offline
+image=ghcr.io/pullprobe/pullprobe
+# The commit, and its time; both are empty or 0 outside a git checkout.
+revision=$(git rev-parse HEAD 2>/dev/null || true)
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+work=$(mktemp -d ./release.XXXXXX) # in this directory: kustomize takes relative paths
+trap 'rm -rf "$work"' EXIT
+rm -rf dist
+mkdir dist
+
+# archive DIR NAME writes a tar archive of DIR/NAME to standard output, without
+# anything that depends on this machine or this run.
+archive() { tar --sort=name --mtime=@"$epoch" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --format=ustar -C "$1" -cf - "$2"; }
+
+# The notes first: a release without them fails at once.
+awk -v heading="## $version" '$0 == heading { on = 1; next } /^## / { on = 0 } on' CHANGELOG.md >dist/release-notes.md
+grep -q . dist/release-notes.md || { echo "release: CHANGELOG.md has no section \"## $version\"" >&2; exit 1; }
+
+for arch in amd64 arm64; do
+  make --no-print-directory sbom "VERSION=$version" GOARCH=$arch BINARY=dist/pullprobe-linux-$arch
+done
+
+(cd hack/release && go build -o "../../$work/release" .)
+digest=$("$work/release" -version "$version" -revision "$revision" -epoch "$epoch" -out "$work/layout" dist/pullprobe-linux-amd64 dist/pullprobe-linux-arm64)
+archive "$work/layout" . >dist/pullprobe-image.tar
+echo "$digest" >dist/pullprobe-image.digest
+
+# manifest NAME RESOURCE COMPONENT... renders manifests/RESOURCE with components.
+manifest() {
+  local dir=$work/$1
+  mkdir "$dir"
+  {
+    printf 'apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n- ../../manifests/%s\n' "$2"
+    [ $# -lt 3 ] || printf 'components:\n'
+    [ $# -lt 3 ] || printf -- '- ../../manifests/components/%s\n' "${@:3}"
+    printf 'images:\n- {name: %s, newTag: %s, digest: "%s"}\n' $image "$version" "$digest"
+  } >"$dir/kustomization.yaml"
+  { echo "# pullprobe $version. https://github.com/pullprobe/pullprobe/blob/$version/docs/install.md"; $kustomize build "$dir"; } >"dist/$1.yaml"
+  grep -q "image: $image:$version@$digest\$" "dist/$1.yaml" || { echo "release: dist/$1.yaml has not the image $version@$digest" >&2; exit 1; }
+}
+manifest install .
+manifest install-hardened . hardened
+manifest install-metrics . metrics
+manifest install-no-secrets base admission-policy
+manifest install-before-1.30 base secrets
+
+# The chart, with the digest of the image.
+cp -r charts/pullprobe "$work/pullprobe"
+sed -i -e "s|^version: .*|version: ${version#v}|" -e "s|^appVersion: .*|appVersion: $version|" \
+  -e "s|image: $image:.*|image: $image:$version@$digest|" -e "s|^annotations:|&\n  pullprobe.dev/image-digest: $digest|" "$work/pullprobe/Chart.yaml"
+archive "$work" pullprobe | gzip -n -9 >"dist/pullprobe-${version#v}.tgz"
+
+(cd dist && sha256sum -- * >SHA256SUMS)
+ls -l dist
