@@ -110,6 +110,7 @@ func (a *Agent) listen() ([]*metrics.Server, error) {
 		HealthAddr:  a.opts.HealthAddr,
 		Alive:       a.liveness.alive,
 		Ready:       a.ready,
+		CanPull:     a.canPull,
 		MetricsAddr: a.opts.MetricsAddr,
 		Gatherer:    a.metrics.Registry,
 		Auth:        a.opts.MetricsAuth,
@@ -130,6 +131,12 @@ func (a *Agent) ready() error {
 		return errors.New("the report has not been published yet")
 	}
 	return nil
+}
+
+// canPull returns why /pullz fails; nil if it does not.
+func (a *Agent) canPull() error {
+	runtime, disk := a.state.get()
+	return canPull(runtime, disk, a.sweeper.Last(), a.live.Get().Required)
 }
 
 // Run works until ctx ends, then stops cleanly: examinations in progress are canceled,

@@ -34,6 +34,7 @@ type Settings struct {
 	SweepConcurrency int
 	Targets          []string // registry hosts, as images name them
 	Control          []string // likewise
+	Required         []string // likewise; without them this node cannot pull
 
 	Allow, Deny []guard.Pattern
 
@@ -103,6 +104,8 @@ func (s *Settings) addFlags(g *flags.Groups) {
 	fs.Var(listFlag[string]{&s.Targets, parseHost}, "targets", "`hosts` to check although no pod names them, such as registry.example:5000")
 	fs.Var(listFlag[string]{&s.Control, parseHost}, "control",
 		"`hosts` that every node must reach; used to tell a registry outage from a node outage")
+	fs.Var(listFlag[string]{&s.Required, parseHost}, "required",
+		"`hosts` without which this node is of no use; they are checked like targets, and /pullz fails while one is not reachable")
 	fs.Var(listFlag[guard.Pattern]{&s.Allow, guard.ParsePattern}, "allow",
 		"`hosts` to contact even on loopback, link-local, metadata or this node's own addresses: "+
 			"names (*.corp.example), host:port, addresses or ranges")

@@ -19,6 +19,7 @@ type ServerConfig struct {
 	HealthAddr string       // empty: no such port
 	Alive      func() error // why /healthz fails; nil: it does not
 	Ready      func() error // why /readyz fails; nil: it does not
+	CanPull    func() error // why /pullz fails; nil: it does not
 
 	MetricsAddr string // empty: no such port
 	Gatherer    prometheus.Gatherer
@@ -101,10 +102,11 @@ func newHTTPServer(h http.Handler) *http.Server {
 	}
 }
 
-// health returns the port for the kubelet's probes.
+// health returns the port for the kubelet's probes, and for who asks whether this node can
+// pull images.
 func (c ServerConfig) health(l net.Listener) (*Server, error) {
 	mux := http.NewServeMux()
-	for path, check := range map[string]func() error{"GET /healthz": c.Alive, "GET /readyz": c.Ready} {
+	for path, check := range map[string]func() error{"GET /healthz": c.Alive, "GET /readyz": c.Ready, "GET /pullz": c.CanPull} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			if err := check(); err != nil {
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -191,7 +191,7 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 	for _, domain := range slices.Sorted(maps.Keys(named))[:min(len(named), maxRegistries)] {
 		add(domain, report.RoleRegistry)
 	}
-	for _, domain := range set.Targets {
+	for _, domain := range slices.Concat(set.Targets, set.Required) {
 		add(domain, report.RoleTarget)
 	}
 	for _, domain := range set.Control {
