@@ -220,12 +220,14 @@ func (c *FaultCounts) Add(f Fault) {
 
 // Limits of a report in a ConfigMap, in bytes: summary and JSON together.
 const (
-	MaxReport  = 64 << 10 // never exceeded
-	fullReport = 16 << 10 // above this, checks that did not decide are left out
+	MaxReport = 64 << 10 // never exceeded
+	// Above so much for up to ten diagnoses, and as much for each further ten, evidence is
+	// left out.
+	perTenDiagnoses = 16 << 10
 )
 
-// Bounded renders the report within a limit, in bytes. It has each check once. Above
-// 16 KiB the lightest diagnoses lose the checks that neither decided nor failed, then
+// Bounded renders the report within a limit, in bytes. It has each check once. Above 16 KiB
+// for ten diagnoses the lightest ones lose the checks that passed and did not decide, then
 // all checks. Above the limit whole diagnoses go; Omitted counts those.
 func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) {
 	if n.Diagnoses == nil {
@@ -233,9 +235,10 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 	}
 	n.Sweep = n.Sweep.bounded(limit)
 	level := 0
+	target := min(limit, max(perTenDiagnoses, perTenDiagnoses*len(n.Diagnoses)/10))
 	render := func(n NodeReport) bool {
 		summary, body, err = n.render(details[level])
-		return err != nil || len(summary)+len(body) <= min(limit, fullReport)
+		return err != nil || len(summary)+len(body) <= target
 	}
 	if render(n) {
 		return summary, body, err
@@ -361,7 +364,7 @@ func jsonSize(v any) int {
 // credentials a registry gave its answer; and those that another check blocked.
 func (d *Diagnosis) keepDecisive() {
 	kept := slices.DeleteFunc(slices.Clone(d.Checks), func(c Check) bool {
-		answered := c.Kind == KindCredentials && d.Verdict.Cause.Stage() == StageAnswer
+		answered := c.Kind == KindCredentials && (d.Verdict.Cause.Stage() == StageAnswer || d.Verdict.Fault == FaultNone)
 		return (c.Outcome == Pass || c.BlockedBy != "") && !slices.Contains(d.Verdict.Because, c.ID) && !answered
 	})
 	d.Trimmed = d.Trimmed || len(kept) < len(d.Checks)
