@@ -10,12 +10,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // A node is kept free of pods by a startup taint until /pullz says that it can pull from
 // the required registry, as in docs/readiness.md.
 func TestPullz(t *testing.T) {
-	suite.agentsWith(t, "PULLPROBE_REQUIRED=registry.lab", "PULLPROBE_SWEEP_INTERVAL=5s")
+	suite.agentsWith(t, "PULLPROBE_REQUIRED=registry.lab")
 	const taint = "example.com/cannot-pull"
 	suite.kubectl(t, "taint", "node", nodeB, taint+"=:NoSchedule", "--overwrite")
 	t.Cleanup(func() {
@@ -35,10 +37,16 @@ func TestPullz(t *testing.T) {
 			t.Fatalf("/pullz answers %d %q, want %d and %q", status, text, code, what)
 		}
 	}
+	state := func(want string) {
+		t.Helper()
+		suite.sweepNow(t, nodeB, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.stateOf("registry.lab") == want })
+	}
+	state("unreachable CertificateUntrusted")
 	answers(http.StatusServiceUnavailable, "registry.lab: CertificateUntrusted: ")
 	if err := suite.Lift(t.Context(), nodeB, "ca-missing"); err != nil {
 		t.Fatal(err)
 	}
+	state("reachable")
 	answers(http.StatusOK, "ok")
 	suite.kubectl(t, "taint", "node", nodeB, taint+":NoSchedule-")
 }
