@@ -91,27 +91,27 @@ type Hosts struct {
 // is nothing at all or unknown. Without files it is the registry alone.
 func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 	if f == nil {
-		return Hosts{List: DefaultHosts(domain)}, nil
+		return Hosts{List: c.defaultHosts(domain)}, nil
 	}
 	if c.Mirrors != nil {
 		return loadMirrors(f, c, domain)
 	}
 	dir, err := hostsDirFor(f, c.Dirs, domain)
 	if err != nil {
-		return Hosts{List: DefaultHosts(domain)}, unreadable(dir, "it", err)
+		return Hosts{List: c.defaultHosts(domain)}, unreadable(dir, "it", err)
 	}
 	if dir == "" {
-		config := Hosts{List: DefaultHosts(domain), Unused: misplaced(f, c.Dirs, domain)}
+		config := Hosts{List: c.defaultHosts(domain), Unused: misplaced(f, c.Dirs, domain)}
 		return config, c.ignoredDir(f, domain)
 	}
 	config, problem := loadHostsDir(f, dir, c.Version)
 	if problem != nil && config.List == nil {
-		return Hosts{List: DefaultHosts(domain)}, problem
+		return Hosts{List: c.defaultHosts(domain)}, problem
 	}
 	if path.Base(dir) == DefaultDomain {
 		config.Unused = append(config.Unused, misplaced(f, c.Dirs, domain)...)
 	}
-	finishHosts(config.List, domain)
+	finishHosts(config.List, domain, c.Version)
 	for i := range config.List {
 		if p := config.List[i].loadFiles(f); p != nil {
 			// containerd rejects the whole list here, so no pull from this domain can
@@ -124,9 +124,11 @@ func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 
 // DefaultHosts returns the list for a domain without any configuration: the registry
 // alone.
-func DefaultHosts(domain string) []Host {
+func DefaultHosts(domain string) []Host { return RegistryConfig{}.defaultHosts(domain) }
+
+func (c RegistryConfig) defaultHosts(domain string) []Host {
 	hosts := []Host{{}}
-	finishHosts(hosts, domain)
+	finishHosts(hosts, domain, c.Version)
 	return hosts
 }
 

@@ -30,7 +30,7 @@ func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 	if len(text) == 0 {
 		return loadCertFiles(f, dir)
 	}
-	hosts, unknown, err := parseHosts(dir, text)
+	hosts, unknown, err := parseHosts(dir, text, version)
 	if err == nil {
 		err = refusedBy(version, text)
 	}
@@ -99,12 +99,18 @@ type hostsTOML struct {
 	Hosts  map[string]hostTable `toml:"host"`
 }
 
-func parseHosts(dir string, text []byte) (hosts []Host, unknown []string, err error) {
+func parseHosts(dir string, text []byte, version string) (hosts []Host, unknown []string, err error) {
 	var file hostsTOML
 	if err := toml.Unmarshal(text, &file); err != nil {
 		return nil, nil, err
 	}
-	for _, server := range hostOrder(text) {
+	unknown = unknownKeys(text)
+	order := hostOrder(text)
+	if !AtLeast(version, "2.0.0") {
+		order = hostOrderBefore2(text)
+		unknown = append(unknown, file.dropDialTimeouts()...)
+	}
+	for _, server := range order {
 		h, err := file.Hosts[server].host(server, dir)
 		if err != nil {
 			return nil, nil, err
@@ -117,7 +123,25 @@ func parseHosts(dir string, text []byte) (hosts []Host, unknown []string, err er
 		return nil, nil, err
 	}
 	h.Configured = file.Server != ""
-	return append(hosts, h), unknownKeys(text), nil
+	return append(hosts, h), unknown, nil
+}
+
+// dropDialTimeouts removes the setting that containerd has had since 2.0, and returns
+// where it was.
+func (f *hostsTOML) dropDialTimeouts() (keys []string) {
+	for server, table := range f.Hosts {
+		if table.DialTimeout != "" {
+			table.DialTimeout = ""
+			f.Hosts[server] = table
+			keys = append(keys, "host."+report.Clean(server, 40)+".dial_timeout")
+		}
+	}
+	slices.Sort(keys)
+	if f.DialTimeout != "" {
+		f.DialTimeout = ""
+		keys = append(keys, "dial_timeout")
+	}
+	return keys
 }
 
 // unknownKeys returns keys that containerd silently ignores, such as a misspelt one,
@@ -146,10 +170,7 @@ func hostOrder(text []byte) []string {
 		if e.Kind != unstable.Table {
 			continue
 		}
-		var key []string
-		for it := e.Key(); it.Next(); {
-			key = append(key, string(it.Node().Data))
-		}
+		key := nodeKey(e)
 		if len(key) < 2 || key[0] != "host" || key[1] == last {
 			continue
 		}
@@ -157,6 +178,50 @@ func hostOrder(text []byte) []string {
 		order = append(order, last)
 	}
 	return order
+}
+
+// hostOrderBefore2 returns the names of the hosts as containerd 1 orders them: each
+// once, where the file names it first, in a table's name, a dotted key or an inline
+// table.
+func hostOrderBefore2(text []byte) []string {
+	var order, table []string
+	var p unstable.Parser
+	p.Reset(text)
+	for p.NextExpression() {
+		e := p.Expression()
+		key := nodeKey(e)
+		if e.Kind == unstable.Table || e.Kind == unstable.ArrayTable {
+			table = key
+		} else {
+			key = slices.Concat(table, key)
+		}
+		if len(key) == 0 || key[0] != "host" {
+			continue
+		}
+		var names []string
+		switch {
+		case len(key) > 1:
+			names = key[1:2]
+		case e.Kind == unstable.KeyValue && e.Value().Kind == unstable.InlineTable:
+			for it := e.Value().Children(); it.Next(); {
+				names = append(names, nodeKey(it.Node())[:1]...)
+			}
+		}
+		for _, name := range names {
+			if !slices.Contains(order, name) {
+				order = append(order, name)
+			}
+		}
+	}
+	return order
+}
+
+// nodeKey returns the parts of an expression's key.
+func nodeKey(e *unstable.Node) (key []string) {
+	for it := e.Key(); it.Next(); {
+		key = append(key, string(it.Node().Data))
+	}
+	return key
 }
 
 // host reads one table; if server is empty, finishHosts sets the host.
@@ -323,8 +388,8 @@ func loadCertFiles(f Files, dir string) (Hosts, *Problem) {
 }
 
 // finishHosts fills in the last host if the file does not name it, and decides on the
-// scheme of hosts with http and TLS settings.
-func finishHosts(hosts []Host, domain string) {
+// scheme of hosts with http and TLS settings, by the rules of this containerd.
+func finishHosts(hosts []Host, domain, version string) {
 	if len(hosts) > 0 && hosts[len(hosts)-1].Host == "" {
 		last := &hosts[len(hosts)-1]
 		last.Scheme, last.Host, last.Path, last.Capabilities = "https", domain, "/v2", canAll
@@ -332,21 +397,46 @@ func finishHosts(hosts []Host, domain string) {
 		case domain == "docker.io":
 			last.Host = "registry-1.docker.io"
 		case IsLocalhost(domain):
-			_, port, _ := net.SplitHostPort(domain)
-			if port != "" && port != "443" {
-				last.Scheme = "http"
-			}
-			if port != "80" {
-				last.SkipVerify, last.ExplicitTLS = true, true
-			}
+			last.asLocalhost(version)
 		}
 	}
+	if !fallsBackToHTTP(version) {
+		return
+	}
 	for i := range hosts {
-		if h := &hosts[i]; h.Scheme == "http" && h.ExplicitTLS {
-			if _, port, _ := net.SplitHostPort(h.Host); port != "80" {
-				h.Scheme, h.HTTPFallback = "https", true
-			}
+		h := &hosts[i]
+		// containerd 2.0 takes a dial_timeout for a TLS setting.
+		explicit := h.ExplicitTLS || h.DialTimeout != 0 && !AtLeast(version, "2.1.0")
+		_, port, _ := net.SplitHostPort(h.Host)
+		// Before 1.7.24 a host without a port stayed with http (containerd 11032).
+		ambiguous := port != "80" && (port != "" || AtLeast(version, "1.7.24"))
+		if h.Scheme == "http" && explicit && ambiguous {
+			h.Scheme, h.HTTPFallback = "https", true
 		}
+	}
+}
+
+// fallsBackToHTTP reports whether this containerd tries https first at a host with http
+// and TLS settings (containerd 9299 and 9300).
+func fallsBackToHTTP(version string) bool {
+	return AtLeast(version, "1.7.8") || !AtLeast(version, "1.7.0") && AtLeast(version, "1.6.25")
+}
+
+// asLocalhost sets how the runtime contacts a registry on this node.
+func (h *Host) asLocalhost(version string) {
+	if !AtLeast(version, "1.6.9") {
+		return // like any other host (containerd 9157)
+	}
+	if !fallsBackToHTTP(version) {
+		h.Scheme, h.SkipVerify, h.ExplicitTLS = "http", true, true
+		return
+	}
+	_, port, _ := net.SplitHostPort(h.Host)
+	if port != "" && port != "443" {
+		h.Scheme = "http"
+	}
+	if port != "80" {
+		h.SkipVerify, h.ExplicitTLS = true, true
 	}
 }
 

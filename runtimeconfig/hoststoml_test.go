@@ -43,8 +43,8 @@ func theirs(t *testing.T, root, domain string) ([]configuredHost, error) {
 	return out, err
 }
 
-func ours(root probetest.Tree, domain string) ([]configuredHost, *Problem) {
-	loaded, problem := RegistryConfig{Dirs: []string{"/"}}.Hosts(root, domain)
+func ours(root probetest.Tree, domain, version string) ([]configuredHost, *Problem) {
+	loaded, problem := RegistryConfig{Dirs: []string{"/"}, Version: version}.Hosts(root, domain)
 	var out []configuredHost
 	for _, h := range loaded.List {
 		c := configuredHost{Scheme: h.Scheme, Host: h.Host, Path: h.Path, Capabilities: int(h.Capabilities), Header: h.Header, Fallback: h.HTTPFallback}
@@ -60,7 +60,7 @@ func ours(root probetest.Tree, domain string) ([]configuredHost, *Problem) {
 func compare(t *testing.T, root, domain string) {
 	t.Helper()
 	wanted, err := theirs(t, root, domain)
-	got, problem := ours(probetest.Tree(root), domain)
+	got, problem := ours(probetest.Tree(root), domain, "")
 	if err != nil {
 		if problem == nil {
 			t.Errorf("containerd fails (%v), the probes see nothing wrong", err)
@@ -75,61 +75,63 @@ func compare(t *testing.T, root, domain string) {
 	}
 }
 
+// hostsFiles are forms of hosts.toml; containerd of every version reads them, too.
+var hostsFiles = map[string]string{
+	"empty":                            "",
+	"server":                           `server = "https://registry.lab"`,
+	"server without scheme, with path": `server = "registry.lab/some/path/"`,
+	"http server":                      `server = "http://registry.lab:5000"`,
+	"one mirror":                       "server = \"https://registry.lab\"\n[host.\"https://m.lab\"]\n",
+	"mirror alone":                     "[host.\"https://m.lab\"]\n",
+	"order":                            "[host.\"https://z.lab\"]\n[host.\"https://a.lab\"]\n[host.\"m.lab\"]\n",
+	"torn apart":                       "[host.\"https://z.lab\"]\n[host.\"https://a.lab\"]\n[host.\"https://z.lab\".header]\nx = \"y\"\n",
+	"inline":                           "host = {\"https://m.lab\" = {capabilities = [\"pull\"]}}\n",
+	"capabilities":                     "[host.\"https://m.lab\"]\ncapabilities = [\"Pull\", \"resolve\"]\n",
+	"unknown capability":               "[host.\"https://m.lab\"]\ncapabilities = [\"fly\"]\n",
+	"no capabilities":                  "[host.\"https://m.lab\"]\ncapabilities = []\n",
+	"override_path":                    "[host.\"https://m.lab/v2/proxy\"]\noverride_path = true\n",
+	"path":                             "[host.\"https://m.lab/v2/proxy\"]\n",
+	"path with v2":                     "[host.\"https://m.lab/x/v2\"]\n",
+	"only slash":                       "[host.\"https://m.lab/\"]\n",
+	"override, no path":                "[host.\"https://m.lab\"]\noverride_path = true\n",
+	"ca":                               "[host.\"https://m.lab\"]\nca = \"ca.pem\"\n",
+	"ca list":                          "[host.\"https://m.lab\"]\nca = [\"ca.pem\", \"ca.pem\"]\n",
+	"ca missing":                       "[host.\"https://m.lab\"]\nca = \"nothing.pem\"\n",
+	"ca without certificate":           "[host.\"https://m.lab\"]\nca = \"hosts.toml\"\n",
+	"ca number":                        "[host.\"https://m.lab\"]\nca = 7\n",
+	"ca list empty":                    "[host.\"http://m.lab\"]\nca = []\n",
+	"client":                           "[host.\"https://m.lab\"]\nclient = \"pair.pem\"\n",
+	"client list":                      "[host.\"https://m.lab\"]\nclient = [\"pair.pem\", [\"pair.pem\", \"pair.pem\"]]\n",
+	"client triple":                    "[host.\"https://m.lab\"]\nclient = [[\"a\", \"b\", \"c\"]]\n",
+	"client missing":                   "[host.\"https://m.lab\"]\nclient = \"nothing.pem\"\n",
+	"client empty list":                "[host.\"http://m.lab\"]\nclient = []\n",
+	"skip_verify":                      "[host.\"https://m.lab\"]\nskip_verify = true\n",
+	"skip_verify false":                "skip_verify = false\n[host.\"http://m.lab\"]\nskip_verify = false\n",
+	"http and skip_verify":             "[host.\"http://m.lab\"]\nskip_verify = true\n[host.\"http://m.lab:80\"]\nskip_verify = true\n[host.\"http://m.lab:5000\"]\nskip_verify = true\n",
+	"header":                           "[host.\"https://m.lab\".header]\nx-one = \"1\"\nx-two = [\"a\", \"b\"]\n",
+	"header number":                    "[host.\"https://m.lab\".header]\nx-one = 1\n",
+	"dial timeout":                     "[host.\"https://m.lab\"]\ndial_timeout = \"200ms\"\n",
+	"bad dial timeout":                 "[host.\"https://m.lab\"]\ndial_timeout = \"soon\"\n",
+	"syntax error":                     "server = \"https://registry.lab\n[host",
+	"half a file":                      "[host.\"https://m.lab\"]\nca = \"ca.pem\"\n[host",
+	"wrong type":                       "server = 7\n",
+	"server in a host":                 "[host.\"https://m.lab\"]\nserver = \"https://x.lab\"\n",
+	"bad url":                          "server = \"https://%zz\"\n",
+	"userinfo":                         "server = \"https://u:p@registry.lab\"\n",
+	"other scheme":                     "server = \"httpx://registry.lab\"\n",
+	"no host":                          "server = \"https:///v2\"\n",
+	"other tables":                     "[other]\nx = 1\n[host.\"https://m.lab\"]\n[plugins.host]\n",
+	"array of tables":                  "[[host]]\nx = 1\n",
+}
+
 func TestHostsLikeContainerd(t *testing.T) {
 	if err := log.SetLevel("panic"); err != nil {
 		t.Fatal(err)
 	}
 	ca := probetest.NewAuthority(t, nil)
 	pair := probetest.PairPEM(t, ca.Good(t, "client.lab"))
-	toml := map[string]string{
-		"empty":                            "",
-		"server":                           `server = "https://registry.lab"`,
-		"server without scheme, with path": `server = "registry.lab/some/path/"`,
-		"http server":                      `server = "http://registry.lab:5000"`,
-		"one mirror":                       "server = \"https://registry.lab\"\n[host.\"https://m.lab\"]\n",
-		"mirror alone":                     "[host.\"https://m.lab\"]\n",
-		"order":                            "[host.\"https://z.lab\"]\n[host.\"https://a.lab\"]\n[host.\"m.lab\"]\n",
-		"torn apart":                       "[host.\"https://z.lab\"]\n[host.\"https://a.lab\"]\n[host.\"https://z.lab\".header]\nx = \"y\"\n",
-		"inline":                           "host = {\"https://m.lab\" = {capabilities = [\"pull\"]}}\n",
-		"capabilities":                     "[host.\"https://m.lab\"]\ncapabilities = [\"Pull\", \"resolve\"]\n",
-		"unknown capability":               "[host.\"https://m.lab\"]\ncapabilities = [\"fly\"]\n",
-		"no capabilities":                  "[host.\"https://m.lab\"]\ncapabilities = []\n",
-		"override_path":                    "[host.\"https://m.lab/v2/proxy\"]\noverride_path = true\n",
-		"path":                             "[host.\"https://m.lab/v2/proxy\"]\n",
-		"path with v2":                     "[host.\"https://m.lab/x/v2\"]\n",
-		"only slash":                       "[host.\"https://m.lab/\"]\n",
-		"override, no path":                "[host.\"https://m.lab\"]\noverride_path = true\n",
-		"ca":                               "[host.\"https://m.lab\"]\nca = \"ca.pem\"\n",
-		"ca list":                          "[host.\"https://m.lab\"]\nca = [\"ca.pem\", \"ca.pem\"]\n",
-		"ca missing":                       "[host.\"https://m.lab\"]\nca = \"nothing.pem\"\n",
-		"ca without certificate":           "[host.\"https://m.lab\"]\nca = \"hosts.toml\"\n",
-		"ca number":                        "[host.\"https://m.lab\"]\nca = 7\n",
-		"ca list empty":                    "[host.\"http://m.lab\"]\nca = []\n",
-		"client":                           "[host.\"https://m.lab\"]\nclient = \"pair.pem\"\n",
-		"client list":                      "[host.\"https://m.lab\"]\nclient = [\"pair.pem\", [\"pair.pem\", \"pair.pem\"]]\n",
-		"client triple":                    "[host.\"https://m.lab\"]\nclient = [[\"a\", \"b\", \"c\"]]\n",
-		"client missing":                   "[host.\"https://m.lab\"]\nclient = \"nothing.pem\"\n",
-		"client empty list":                "[host.\"http://m.lab\"]\nclient = []\n",
-		"skip_verify":                      "[host.\"https://m.lab\"]\nskip_verify = true\n",
-		"skip_verify false":                "skip_verify = false\n[host.\"http://m.lab\"]\nskip_verify = false\n",
-		"http and skip_verify":             "[host.\"http://m.lab\"]\nskip_verify = true\n[host.\"http://m.lab:80\"]\nskip_verify = true\n[host.\"http://m.lab:5000\"]\nskip_verify = true\n",
-		"header":                           "[host.\"https://m.lab\".header]\nx-one = \"1\"\nx-two = [\"a\", \"b\"]\n",
-		"header number":                    "[host.\"https://m.lab\".header]\nx-one = 1\n",
-		"dial timeout":                     "[host.\"https://m.lab\"]\ndial_timeout = \"200ms\"\n",
-		"bad dial timeout":                 "[host.\"https://m.lab\"]\ndial_timeout = \"soon\"\n",
-		"syntax error":                     "server = \"https://registry.lab\n[host",
-		"half a file":                      "[host.\"https://m.lab\"]\nca = \"ca.pem\"\n[host",
-		"wrong type":                       "server = 7\n",
-		"server in a host":                 "[host.\"https://m.lab\"]\nserver = \"https://x.lab\"\n",
-		"bad url":                          "server = \"https://%zz\"\n",
-		"userinfo":                         "server = \"https://u:p@registry.lab\"\n",
-		"other scheme":                     "server = \"httpx://registry.lab\"\n",
-		"no host":                          "server = \"https:///v2\"\n",
-		"other tables":                     "[other]\nx = 1\n[host.\"https://m.lab\"]\n[plugins.host]\n",
-		"array of tables":                  "[[host]]\nx = 1\n",
-	}
 	domains := []string{"registry.lab", "registry.lab:5000", "docker.io", "localhost", "localhost:5000", "localhost:80", "localhost:443", "127.0.0.1:5000", "[::1]:5000"}
-	for name, text := range toml {
+	for name, text := range hostsFiles {
 		t.Run(name, func(t *testing.T) {
 			for _, domain := range domains {
 				for _, dir := range []string{domain, strings.Replace(domain, ":5000", "_5000_", 1), "_default", "other.lab"} {

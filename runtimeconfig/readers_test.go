@@ -1,0 +1,183 @@
+package runtimeconfig
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pullprobe/pullprobe/probes/probetest"
+)
+
+// record has the tests ask each containerd again, and write its answers to testdata.
+var record = flag.Bool("record", false, "record the answers of the containerds in $PULLPROBE_READERS")
+
+// readers are the containerds whose answers are recorded: versions by minor. They are
+// those of lab/tools/readers.
+var readers = map[string]string{
+	"1.6": "1.6.38", "1.7": "1.7.35", "2.0": "2.0.14", "2.1": "2.1.9", "2.2": "2.2.9", "2.3": "2.3.7", "2.4": "2.4.2",
+}
+
+// readerBinary returns a program that `make readers` builds, and whether it is there.
+func readerBinary(name string) (string, bool) {
+	file := filepath.Join(os.Getenv("PULLPROBE_READERS"), name)
+	_, err := os.Stat(file)
+	return file, err == nil && os.Getenv("PULLPROBE_READERS") != ""
+}
+
+// recorded reads a file of testdata, unless the containerds are to be asked again.
+func recorded(t *testing.T, file string, into any) {
+	t.Helper()
+	if *record {
+		return
+	}
+	text, err := os.ReadFile(filepath.Join("testdata", file))
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keep writes a file of testdata if the answers are to be recorded.
+func keep(t *testing.T, file string, answers any) {
+	t.Helper()
+	if !*record || t.Failed() {
+		return
+	}
+	text, err := json.MarshalIndent(answers, "", "\t")
+	if err == nil {
+		err = os.WriteFile(filepath.Join("testdata", file), append(text, '\n'), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hostsAnswer is how a containerd reads a hosts.toml for one domain.
+type hostsAnswer struct {
+	Hosts []configuredHost `json:"hosts,omitempty"`
+	Error string           `json:"error,omitempty"`
+}
+
+// TestHostsLikeEveryContainerd compares our reading of each form of hosts.toml with that
+// of every minor version of containerd, as it was recorded. The recording has only what
+// differs from the newest, which TestHostsLikeContainerd compares.
+func TestHostsLikeEveryContainerd(t *testing.T) {
+	const file = "hosts-by-version.json"
+	ca := probetest.NewAuthority(t, nil)
+	pair := probetest.PairPEM(t, ca.Good(t, "client.lab"))
+	type request struct{ Root, Domain string }
+	var requests []request
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(hostsFiles)) {
+		root := probetest.Files(t, map[string]string{})
+		for _, domain := range []string{"registry.lab", "docker.io", "localhost", "localhost:5000", "localhost:80"} {
+			for text, as := range map[string]string{hostsFiles[name]: "hosts.toml", string(ca.PEM): "ca.pem", pair: "pair.pem"} {
+				writeFile(t, filepath.Join(string(root), domain, as), text)
+			}
+			requests, names = append(requests, request{string(root), domain}), append(names, name+" | "+domain)
+		}
+	}
+	answers := map[string]map[string]hostsAnswer{}
+	recorded(t, file, &answers)
+	newest := make([]hostsAnswer, len(requests))
+	for i, r := range requests {
+		hosts, err := theirs(t, r.Root, r.Domain)
+		newest[i] = hostsAnswer{Hosts: hosts}
+		if err != nil {
+			newest[i] = hostsAnswer{Error: strings.ReplaceAll(err.Error(), r.Root, "")}
+		}
+	}
+	for minor, version := range readers {
+		if *record {
+			answers[version] = map[string]hostsAnswer{}
+			for i, a := range askReader(t, minor, requests) {
+				a.Error = strings.ReplaceAll(a.Error, requests[i].Root, "")
+				if !cmp.Equal(a, newest[i]) {
+					answers[version][names[i]] = a
+				}
+			}
+		}
+		if answers[version] == nil {
+			t.Errorf("no recording of containerd %s: run `make readers`", version)
+		}
+		t.Run(version, func(t *testing.T) {
+			for i, r := range requests {
+				want, ok := answers[version][names[i]]
+				if !ok {
+					want = newest[i]
+				}
+				got, problem := ours(probetest.Tree(r.Root), r.Domain, version)
+				compareHosts(t, names[i], want, got, problem)
+			}
+		})
+	}
+	keep(t, file, answers)
+}
+
+// compareHosts compares our reading with a recorded one. Capabilities of hosts to push
+// to and to ask for referrers do not matter for a pull.
+func compareHosts(t *testing.T, name string, want hostsAnswer, got []configuredHost, problem *Problem) {
+	t.Helper()
+	switch {
+	case want.Error != "" && problem == nil:
+		t.Errorf("%s: containerd fails (%s), we see nothing wrong", name, want.Error)
+	case want.Error != "":
+	case problem != nil && !problem.Ignored:
+		t.Errorf("%s: containerd takes it, we say %v", name, problem)
+	default:
+		pulling := func(hosts []configuredHost) []configuredHost {
+			hosts = slices.Clone(hosts)
+			for i := range hosts {
+				hosts[i].Capabilities &= int(canPull | canResolve)
+			}
+			return hosts
+		}
+		if diff := cmp.Diff(pulling(want.Hosts), pulling(got)); diff != "" {
+			t.Errorf("%s (-containerd +ours):\n%s", name, diff)
+		}
+	}
+}
+
+// askReader runs a containerd's own reader of hosts.toml.
+func askReader(t *testing.T, minor string, requests any) (answers []hostsAnswer) {
+	t.Helper()
+	bin, ok := readerBinary("readhosts-" + minor)
+	if !ok {
+		t.Fatalf("there is no readhosts-%s in $PULLPROBE_READERS: run `make readers`", minor)
+	}
+	in, err := json.Marshal(requests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), bin)
+	cmd.Stdin = bytes.NewReader(in)
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &answers)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", bin, err)
+	}
+	return answers
+}
+
+func writeFile(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
