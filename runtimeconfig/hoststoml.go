@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,6 +31,9 @@ func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 	if len(text) == 0 {
 		return loadCertFiles(f, dir)
 	}
+	if !AtLeast(version, "2.0.0") {
+		text = bytes.TrimPrefix(text, []byte("\ufeff")) // as go-toml 1 does
+	}
 	hosts, unknown, err := parseHosts(dir, text, version)
 	if err == nil {
 		err = refusedBy(version, text)
@@ -47,29 +51,29 @@ func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 // refusedBy returns why an older containerd refuses a hosts.toml that the newest one
 // accepts; nil if it does not. By getSortedHosts and parseHostConfig of
 // remotes/docker/config/hosts.go: before 1.7.32 a [host] table is required ("invalid
-// `host` tree"), and before 2.2 "referrers" is an unknown capability.
+// `host` tree"), and before 2.2 "referrers" is an unknown capability. TOML 1.1 is for 2.4.
 func refusedBy(version string, text []byte) error {
-	var file struct {
-		Capabilities []string       `toml:"capabilities"`
-		Hosts        map[string]any `toml:"host"`
+	if !AtLeast(version, toml11Since) && usesTOML11(string(text)) {
+		return errTOML11
 	}
+	var file map[string]any
 	if toml.Unmarshal(text, &file) != nil {
 		return nil // of another form, which parseHosts accepts
 	}
-	if !AtLeast(version, "1.7.32") && file.Hosts == nil {
+	hosts, isTable := file["host"].(map[string]any)
+	if !AtLeast(version, "1.7.32") && !isTable {
 		return fmt.Errorf("containerd %s requires a [host] table in it", report.Clean(version, 20))
 	}
-	names := [][]string{file.Capabilities}
-	for _, host := range file.Hosts {
-		table, _ := host.(map[string]any)
-		list, _ := stringOrList(table["capabilities"], nil)
-		names = append(names, list)
-	}
-	isReferrers := func(name string) bool { return strings.EqualFold(name, "referrers") }
-	if !AtLeast(version, "2.2.0") && slices.ContainsFunc(slices.Concat(names...), isReferrers) {
+	if !AtLeast(version, "2.2.0") && (isReferrer(file) || slices.ContainsFunc(slices.Collect(maps.Values(hosts)), isReferrer)) {
 		return fmt.Errorf("containerd %s does not know the capability \"referrers\"", report.Clean(version, 20))
 	}
 	return nil
+}
+
+// isReferrer reports whether a host's table has the capability "referrers".
+func isReferrer(host any) bool {
+	list, _ := stringOrList(table(host)["capabilities"], nil)
+	return slices.ContainsFunc(list, func(name string) bool { return strings.EqualFold(name, "referrers") })
 }
 
 // tomlReason returns where a file does not parse, and why.
@@ -100,16 +104,18 @@ type hostsTOML struct {
 }
 
 func parseHosts(dir string, text []byte, version string) (hosts []Host, unknown []string, err error) {
+	order := hostOrder(text)
+	if !AtLeast(version, "2.0.0") {
+		order = hostOrderBefore2(text)
+		if text, unknown, err = asReadBefore2(text); err != nil {
+			return nil, nil, err
+		}
+	}
 	var file hostsTOML
 	if err := toml.Unmarshal(text, &file); err != nil {
 		return nil, nil, err
 	}
-	unknown = unknownKeys(text)
-	order := hostOrder(text)
-	if !AtLeast(version, "2.0.0") {
-		order = hostOrderBefore2(text)
-		unknown = append(unknown, file.dropDialTimeouts()...)
-	}
+	unknown = append(unknown, unknownKeys(text)...)
 	for _, server := range order {
 		h, err := file.Hosts[server].host(server, dir)
 		if err != nil {
@@ -126,22 +132,32 @@ func parseHosts(dir string, text []byte, version string) (hosts []Host, unknown 
 	return append(hosts, h), unknown, nil
 }
 
-// dropDialTimeouts removes the setting that containerd has had since 2.0, and returns
-// where it was.
-func (f *hostsTOML) dropDialTimeouts() (keys []string) {
-	for server, table := range f.Hosts {
-		if table.DialTimeout != "" {
-			table.DialTimeout = ""
-			f.Hosts[server] = table
-			keys = append(keys, "host."+report.Clean(server, 40)+".dial_timeout")
+// asReadBefore2 returns a file without the keys that containerd 1 ignores and later
+// versions do not, and these keys: dial_timeout, and a key that is neither in lower nor
+// in upper case.
+func asReadBefore2(text []byte) (out []byte, ignored []string, err error) {
+	var file map[string]any
+	if err := toml.Unmarshal(text, &file); err != nil {
+		return nil, nil, err
+	}
+	drop := func(t map[string]any, at string, known ...string) {
+		for key := range t {
+			lower := strings.ToLower(key)
+			mixed := key != lower && key != strings.ToUpper(key) && slices.Contains(known, lower)
+			if mixed || lower == "dial_timeout" {
+				delete(t, key)
+				ignored = append(ignored, report.Clean(at+key, 60))
+			}
 		}
 	}
-	slices.Sort(keys)
-	if f.DialTimeout != "" {
-		f.DialTimeout = ""
-		keys = append(keys, "dial_timeout")
+	known := []string{"capabilities", "ca", "client", "skip_verify", "header", "override_path"}
+	drop(file, "", append(known, "server", "host")...)
+	for name, host := range table(file["host"]) {
+		drop(table(host), "host."+name+".", known...)
 	}
-	return keys
+	slices.Sort(ignored)
+	out, err = toml.Marshal(file)
+	return out, ignored, err
 }
 
 // unknownKeys returns keys that containerd silently ignores, such as a misspelt one,

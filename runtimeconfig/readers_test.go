@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/log"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pullprobe/pullprobe/probes/probetest"
@@ -74,6 +75,9 @@ type hostsAnswer struct {
 // differs from the newest, which TestHostsLikeContainerd compares.
 func TestHostsLikeEveryContainerd(t *testing.T) {
 	const file = "hosts-by-version.json"
+	if err := log.SetLevel("panic"); err != nil {
+		t.Fatal(err)
+	}
 	ca := probetest.NewAuthority(t, nil)
 	pair := probetest.PairPEM(t, ca.Good(t, "client.lab"))
 	type request struct{ Root, Domain string }
@@ -103,7 +107,7 @@ func TestHostsLikeEveryContainerd(t *testing.T) {
 			answers[version] = map[string]hostsAnswer{}
 			for i, a := range askReader(t, minor, requests) {
 				a.Error = strings.ReplaceAll(a.Error, requests[i].Root, "")
-				if !cmp.Equal(a, newest[i]) {
+				if a.Hosts = pulling(a.Hosts); a.Error != newest[i].Error || !cmp.Equal(a.Hosts, pulling(newest[i].Hosts)) {
 					answers[version][names[i]] = a
 				}
 			}
@@ -125,8 +129,17 @@ func TestHostsLikeEveryContainerd(t *testing.T) {
 	keep(t, file, answers)
 }
 
-// compareHosts compares our reading with a recorded one. Capabilities of hosts to push
-// to and to ask for referrers do not matter for a pull.
+// pulling returns hosts with the capabilities that matter for a pull: not those to push
+// to and to ask for referrers.
+func pulling(hosts []configuredHost) []configuredHost {
+	hosts = slices.Clone(hosts)
+	for i := range hosts {
+		hosts[i].Capabilities &= int(canPull | canResolve)
+	}
+	return hosts
+}
+
+// compareHosts compares our reading with a recorded one.
 func compareHosts(t *testing.T, name string, want hostsAnswer, got []configuredHost, problem *Problem) {
 	t.Helper()
 	switch {
@@ -136,13 +149,6 @@ func compareHosts(t *testing.T, name string, want hostsAnswer, got []configuredH
 	case problem != nil && !problem.Ignored:
 		t.Errorf("%s: containerd takes it, we say %v", name, problem)
 	default:
-		pulling := func(hosts []configuredHost) []configuredHost {
-			hosts = slices.Clone(hosts)
-			for i := range hosts {
-				hosts[i].Capabilities &= int(canPull | canResolve)
-			}
-			return hosts
-		}
 		if diff := cmp.Diff(pulling(want.Hosts), pulling(got)); diff != "" {
 			t.Errorf("%s (-containerd +ours):\n%s", name, diff)
 		}
