@@ -88,13 +88,13 @@ func (n *node) checks(
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	config, err = runtimeconfig.Read(process, root)
+	config, err = runtimeconfig.Read(process, root, n.Version(t.Context()))
 	running := n.RegistryPath(t.Context())
 	check = runtimeconfig.ConfigCheck(process, root, config, err, running)
 	if config == nil {
 		t.Fatal(check.Summary)
 	}
-	return process, root, config, check, config.Registries(n.Version(t.Context()), running)
+	return process, root, config, check, config.Registries(running)
 }
 
 const registrySection = `[plugins."io.containerd.cri.v1.images".registry]` + "\n"

@@ -63,7 +63,7 @@ func (r credentialResolver) nodeSources(ctx context.Context, repository string) 
 	}
 	var own []credentials.Credential
 	if root, err := runtime.Root(); err == nil {
-		own = runtimeCredentials(runtime, root)
+		own = runtimeCredentials(runtime, root, r.runtime.Version(ctx))
 		root.Close()
 	}
 	process, err := r.kubelet.find(runtime)
@@ -142,9 +142,9 @@ func (r credentialResolver) runProviders(
 }
 
 // runtimeCredentials returns the credentials in the files that containerd was
-// started with. A later file overrides an earlier one.
-func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credential {
-	config, err := runtimeconfig.Read(p, root)
+// started with, if its version reads any there. A later file overrides an earlier one.
+func runtimeCredentials(p *host.Process, root *host.Root, version string) []credentials.Credential {
+	config, err := runtimeconfig.Read(p, root, version)
 	if err != nil || len(config.Auths) == 0 {
 		return nil
 	}

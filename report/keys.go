@@ -161,11 +161,13 @@ const (
 
 	// hosts/HOST
 
-	KeyUnknownKeys = "unknownKeys" // keys of hosts.toml that have no meaning
-	KeyUnused      = "unused"      // files that are not read
-	KeyUnusable    = "unusable"    // hosts that cannot be used
-	KeyBlobsOnly   = "blobsOnly"   // hosts that serve layers but no manifests
-	KeyVisited     = "visited"     // how many hosts were checked, if not all
+	KeyUnknownKeys  = "unknownKeys"  // keys of hosts.toml that have no meaning
+	KeyUnused       = "unused"       // files that are not read
+	KeyIgnoredTable = "ignoredTable" // a table with settings for registries that the runtime does not read
+	KeyRemedy       = "remedy"       // what makes the runtime use a file or table that it ignores
+	KeyUnusable     = "unusable"     // hosts that cannot be used
+	KeyBlobsOnly    = "blobsOnly"    // hosts that serve layers but no manifests
+	KeyVisited      = "visited"      // how many hosts were checked, if not all
 
 	// disk
 

@@ -38,6 +38,8 @@ type RegistryConfig struct {
 	Passed []string
 	Why    string
 	Stale  bool // it would search them after a restart
+	// Ignored is a table of its configuration that the runtime does not read.
+	Ignored *IgnoredTable
 
 	// Mirrors is registry.mirrors of containerd's config.toml: URLs by domain,
 	// "*" for all others. If it is not nil, Dirs has no effect.
@@ -57,6 +59,7 @@ type Problem struct {
 	File    string
 	Reason  string // in plain words
 	Ignored bool   // the runtime ignores the file and reports that in its log only
+	Remedy  string // what makes the runtime use it, as a command to a person; empty: the reason says it
 	Stale   bool   // it would not ignore it after a restart
 	Unread  bool   // this process could not read it: the runtime's configuration is unknown
 }
@@ -102,7 +105,7 @@ func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 	}
 	if dir == "" {
 		config := Hosts{List: c.defaultHosts(domain), Unused: misplaced(f, c.Dirs, domain)}
-		return config, c.ignoredDir(f, domain)
+		return config, c.ignored(f, domain)
 	}
 	config, problem := loadHostsDir(f, dir, c.Version)
 	if problem != nil && config.List == nil {

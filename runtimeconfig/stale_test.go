@@ -146,18 +146,18 @@ func TestConfigCheck(t *testing.T) {
 	p := startProcess(t)
 	a, b := "/a", "/b"
 	afterNow(p)
-	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
-	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main), nil, &b), report.Pass, "differs=config_path", "runs=/b")
+	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main, ""), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
+	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main, ""), nil, &b), report.Pass, "differs=config_path", "runs=/b")
 
 	p.Listening = time.Time{}
 	touch(t, p, root, "/etc/containerd/i.toml", "# changed\n")
-	k := ConfigCheck(p, root, readConfig(root, main), nil, nil)
+	k := ConfigCheck(p, root, readConfig(root, main, ""), nil, nil)
 	hosttest.Expect(t, k, report.Pass, "newer=true", "runs=")
 	if !strings.Contains(k.Evidence["files"], "/etc/containerd/i.toml") {
 		t.Errorf("%v", k.Evidence)
 	}
 	touch(t, p, root, main, "version = 2\n[plugins")
-	k = ConfigCheck(p, root, readConfig(root, main), nil, &a)
+	k = ConfigCheck(p, root, readConfig(root, main, ""), nil, &a)
 	hosttest.Expect(t, k, report.Fail, "newer=true", "file="+main)
 	if k.Cause != report.RuntimeConfigInvalid || !strings.Contains(k.Summary, "line 2") {
 		t.Errorf("%+v", k)

@@ -31,6 +31,8 @@ func (a adviser) fixOfHostsFile() string {
 	c := a.Get(report.HostsID(a.names.Registry))
 	file, reason := c.Evidence[report.KeyFile], c.Evidence[report.KeyReason]
 	switch {
+	case c.Evidence[report.KeyRemedy] != "" && layoutOf(a.Evidence).registries == "":
+		return "on {node}: " + c.Evidence[report.KeyRemedy] + "; then {restart}"
 	case strings.HasPrefix(reason, "config_path"):
 		return "on {node}: name one directory in config_path of {runtime}'s configuration, the one above {hostsFile}; then {restart}"
 	case file == "" || strings.HasSuffix(file, ".toml"):

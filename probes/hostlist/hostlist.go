@@ -28,6 +28,7 @@ func Check(configured runtimeconfig.RegistryConfig, files runtimeconfig.Files, r
 		}
 		e[report.KeyFile] = problem.File
 		e[report.KeyReason] = problem.Reason
+		e[report.KeyRemedy] = problem.Remedy
 	case len(order) == 0:
 		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
 		check.Summary = config.File + " leaves no host to contact for " + ref.Domain
