@@ -206,49 +206,66 @@ func loadFile(root host.Files, name, version string) (configFile, []string, erro
 	if !AtLeast(version, toml11Since) && usesTOML11(string(text)) {
 		return file, nil, errTOML11
 	}
-	imports, err := resolveImports(root, name, file.Imports)
+	imports, err := resolveImports(root, name, version, file.Imports)
 	return file, imports, err
 }
 
-// addImages adds the settings of the CRI plugin for images.
-func (c *Config) addImages(section map[string]any) {
-	c.addRegistry(table(section["registry"]))
-	if image, ok := table(section["pinned_images"])["sandbox"].(string); ok {
-		c.Sandbox = image
-	}
-	c.addLocal(section)
+// imagesSection is what the CRI plugin for images has in its table. With a value of
+// another type containerd does not start.
+type imagesSection struct {
+	Registry struct {
+		ConfigPath *string `toml:"config_path"`
+		Mirrors    map[string]struct {
+			Endpoint []string `toml:"endpoint"`
+		} `toml:"mirrors"`
+		Configs map[string]struct {
+			TLS *struct {
+				CA         string `toml:"ca_file"`
+				Cert       string `toml:"cert_file"`
+				Key        string `toml:"key_file"`
+				SkipVerify bool   `toml:"insecure_skip_verify"`
+			} `toml:"tls"`
+			Auth any `toml:"auth"`
+		} `toml:"configs"`
+		Auths map[string]any `toml:"auths"`
+	} `toml:"registry"`
+	Pinned map[string]string `toml:"pinned_images"`
 }
 
-func (c *Config) addRegistry(registry map[string]any) {
-	if dir, ok := registry["config_path"].(string); ok {
-		c.RegistryPath, c.HasPath = dir, true
+// addImages adds the settings of a table of the CRI plugin for images.
+func (c *Config) addImages(t map[string]any) error {
+	var section imagesSection
+	text, err := toml.Marshal(t)
+	if err == nil {
+		err = toml.Unmarshal(text, &section)
 	}
-	for host, m := range table(registry["mirrors"]) {
-		list, _ := table(m)["endpoint"].([]any)
-		endpoints := []string{}
-		for _, e := range list {
-			if s, ok := e.(string); ok {
-				endpoints = append(endpoints, s)
-			}
-		}
-		c.Mirrors[host] = endpoints
+	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok { // its position is not that in the file
+		return errors.New("the value of " + report.Clean(strings.Join(wrong.Key(), "."), 80) + " has the wrong type")
 	}
-	for host, entry := range table(registry["configs"]) {
-		if t, ok := table(entry)["tls"].(map[string]any); ok {
-			s := TLSFiles{}
-			s.CA, _ = t["ca_file"].(string)
-			s.Cert, _ = t["cert_file"].(string)
-			s.Key, _ = t["key_file"].(string)
-			s.SkipVerify, _ = t["insecure_skip_verify"].(bool)
-			c.TLS[host] = s
+	if err != nil {
+		return err
+	}
+	r := section.Registry
+	if r.ConfigPath != nil {
+		c.RegistryPath, c.HasPath = *r.ConfigPath, true
+	}
+	for host, m := range r.Mirrors {
+		c.Mirrors[host] = m.Endpoint
+	}
+	for host, entry := range r.Configs {
+		if s := entry.TLS; s != nil {
+			c.TLS[host] = TLSFiles{CA: s.CA, Cert: s.Cert, Key: s.Key, SkipVerify: s.SkipVerify}
 		}
-		if _, ok := table(entry)["auth"]; ok {
+		if entry.Auth != nil {
 			c.addAuth(host)
 		}
 	}
-	for host := range table(registry["auths"]) {
+	for host := range r.Auths {
 		c.addAuth(host)
 	}
+	c.Sandbox = section.Pinned["sandbox"]
+	c.addLocal(t)
+	return nil
 }
 
 func (c *Config) addAuth(host string) {
@@ -277,15 +294,21 @@ func (c *Config) addLocal(section map[string]any) {
 
 func table(v any) map[string]any { t, _ := v.(map[string]any); return t }
 
-// resolveImports follows containerd's function of this name.
-func resolveImports(root host.Files, parent string, imports []string) ([]string, error) {
+// resolveImports follows containerd's function of this name. Before containerd 9746 a
+// relative pattern was one below the working directory, which is / for a service.
+func resolveImports(root host.Files, parent, version string, imports []string) ([]string, error) {
 	var out []string
 	for _, name := range imports {
 		name = path.Clean(name)
-		if !path.IsAbs(name) {
+		isPattern := strings.Contains(name, "*")
+		switch {
+		case path.IsAbs(name):
+		case isPattern && !backported(version, "1.6.30", "1.7.16"):
+			name = path.Join("/", name)
+		default:
 			name = path.Join(path.Dir(parent), name)
 		}
-		if !strings.Contains(name, "*") {
+		if !isPattern {
 			out = append(out, name)
 			continue
 		}

@@ -75,18 +75,23 @@ func (c *Config) use(files []configFile) {
 		plugins, disabled, version = migrateThenMerge(files)
 	}
 	c.checkVersion(files, disabled, plugins, version)
-	used := imagesTable
+	images := table(plugins[imagesTable])
 	if !AtLeast(c.Version, "2.0.0") {
-		used = criTable
-		if version < 2 {
-			used = oldTable
-		}
-		c.addImages(migrated(nil, table(plugins[used])))
-	} else {
-		c.addImages(table(plugins[imagesTable]))
+		images = migrated(nil, table(plugins[tableBefore2(version)]))
+	}
+	if err := c.addImages(images); err != nil && c.Err == nil {
+		c.Err = &ConfigError{File: c.Main, Err: err}
 	}
 	c.findIgnored(files, version)
 	c.checkCRI(disabled, version)
+}
+
+// tableBefore2 returns the table that containerd 1 reads, by the version of its files.
+func tableBefore2(version int) string {
+	if version < 2 {
+		return oldTable
+	}
+	return criTable
 }
 
 // mergeBefore2 merges as containerd 1: a plugin's table of a later file replaces that of
@@ -222,7 +227,8 @@ func (c *Config) checkVersion(files []configFile, disabled []string, plugins map
 	fail := func(format string, args ...any) {
 		c.Err = &ConfigError{File: c.Main, Err: fmt.Errorf(format, args...)}
 	}
-	if newest := newestConfigVersion(c.Version); version > newest {
+	// Before containerd 10165 a later version counted as version 2.
+	if newest := newestConfigVersion(c.Version); version > newest && backported(c.Version, "1.6.32", "1.7.17") {
 		fail("version = %d, and the newest that containerd %s reads is %d", version, report.Clean(c.Version, 20), newest)
 		return
 	}
@@ -258,10 +264,7 @@ func (c *Config) checkCRI(disabled []string, version int) {
 	}
 	off := []string{criTable, imagesTable}
 	if !AtLeast(c.Version, "2.0.0") {
-		off = []string{criTable}
-		if version < 2 {
-			off = []string{oldTable}
-		}
+		off = []string{tableBefore2(version)}
 	}
 	for _, name := range off {
 		if slices.Contains(disabled, name) {
@@ -292,8 +295,10 @@ func (c *Config) findIgnored(files []configFile, version int) {
 			if reason == "" {
 				continue
 			}
-			aside := &Config{Mirrors: map[string][]string{}, TLS: map[string]TLSFiles{}}
-			aside.addRegistry(table(section["registry"]))
+			aside := &Config{Mirrors: map[string][]string{}, TLS: map[string]TLSFiles{}, local: map[string]bool{}}
+			if aside.addImages(map[string]any{"registry": section["registry"]}) != nil {
+				continue
+			}
 			c.Ignored = &IgnoredTable{
 				File: f.name, Table: tableName(name), Reason: reason, Remedy: remedy,
 				RegistryPath: aside.RegistryPath, Mirrors: aside.Mirrors,

@@ -434,9 +434,7 @@ func finishHosts(hosts []Host, domain, version string) {
 
 // fallsBackToHTTP reports whether this containerd tries https first at a host with http
 // and TLS settings (containerd 9299 and 9300).
-func fallsBackToHTTP(version string) bool {
-	return AtLeast(version, "1.7.8") || !AtLeast(version, "1.7.0") && AtLeast(version, "1.6.25")
-}
+func fallsBackToHTTP(version string) bool { return backported(version, "1.6.25", "1.7.8") }
 
 // asLocalhost sets how the runtime contacts a registry on this node.
 func (h *Host) asLocalhost(version string) {

@@ -21,17 +21,18 @@ import (
 // record has the tests ask each containerd again, and write its answers to testdata.
 var record = flag.Bool("record", false, "record the answers of the containerds in $PULLPROBE_READERS")
 
-// readers are the containerds whose answers are recorded: versions by minor. They are
-// those of lab/tools/readers.
+// readers are the containerds whose answers are recorded: versions by the name that they
+// have in lab/tools/readers.
 var readers = map[string]string{
-	"1.6": "1.6.38", "1.7": "1.7.35", "2.0": "2.0.14", "2.1": "2.1.9", "2.2": "2.2.9", "2.3": "2.3.7", "2.4": "2.4.2",
+	"1.6.20": "1.6.20", // that of Debian 12
+	"1.6":    "1.6.38", "1.7": "1.7.35", "2.0": "2.0.14", "2.1": "2.1.9", "2.2": "2.2.9", "2.3": "2.3.7", "2.4": "2.4.2",
 }
 
 // readerBinary returns a program that `make readers` builds, and whether it is there.
 func readerBinary(name string) (string, bool) {
 	file := filepath.Join(os.Getenv("PULLPROBE_READERS"), name)
 	_, err := os.Stat(file)
-	return file, err == nil && os.Getenv("PULLPROBE_READERS") != ""
+	return file, os.Getenv("PULLPROBE_READERS") != "" && err == nil
 }
 
 // recorded reads a file of testdata, unless the containerds are to be asked again.

@@ -7,12 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
-	"github.com/containerd/log"
 )
 
 type request struct{ Root, Domain string }
@@ -33,7 +31,6 @@ type host struct {
 }
 
 func main() {
-	log.L.Logger.SetOutput(io.Discard)
 	var requests []request
 	if err := json.NewDecoder(os.Stdin).Decode(&requests); err != nil {
 		fmt.Fprintln(os.Stderr, err)
