@@ -254,3 +254,32 @@ func TestSandbox(t *testing.T) {
 	}
 	hosttest.Expect(t, n.Sandbox(t.Context(), nil), report.Pass, "image="+pause, "from=the newest sandbox", "present=true")
 }
+
+// A containerd whose CRI plugin is off still tells its version, which says how it reads
+// its configuration.
+func TestVersionWithoutCRI(t *testing.T) {
+	n := startNode(t, "registry.invalid/pause:1")
+	with := n.Version(t.Context())
+	n.stop()
+	text, err := os.ReadFile(n.dir + "/config.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Write(t, n.dir+"/config.toml", "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"+string(text))
+	n.containerd.Start(func() string {
+		if n.Version(t.Context()) == "" {
+			return "no version"
+		}
+		return ""
+	})
+	if c := n.Status(t.Context()); c.Outcome != report.Fail || c.Evidence["why"] != "unimplemented" {
+		t.Errorf("%+v", c)
+	}
+	if without := n.Version(t.Context()); without != with || with == "" {
+		t.Errorf("version %q with CRI, %q without", with, without)
+	}
+	_, _, config, check, _ := n.checks(t)
+	if config.Refused == nil || check.Outcome != report.Fail || !strings.Contains(check.Summary, "no CRI plugin") {
+		t.Errorf("%+v", check)
+	}
+}

@@ -285,13 +285,17 @@ func (c *Config) checkCRI(disabled []string, version int) {
 // findIgnored sets the first table with settings for registries that containerd does not
 // read. Version is the one that counts for all files.
 func (c *Config) findIgnored(files []configFile, version int) {
-	for _, f := range files {
+	for i, f := range files {
 		for _, name := range []string{criTable, imagesTable, oldTable} {
 			section := table(f.Plugins[name])
 			if len(table(section["registry"])) == 0 {
 				continue
 			}
 			reason, remedy := c.unread(f, name, version)
+			if by := lastWith(files[i+1:], name); by != "" && !AtLeast(c.Version, "2.0.0") && reason == "" {
+				reason = "containerd 1 takes the whole table from the last file that has it, " + report.Clean(by, 80)
+				remedy = "move the registry section from " + f.name + " to " + by
+			}
 			if reason == "" {
 				continue
 			}
@@ -306,6 +310,16 @@ func (c *Config) findIgnored(files []configFile, version int) {
 			return
 		}
 	}
+}
+
+// lastWith returns the last of the files that has a plugin's table; empty if none has.
+func lastWith(files []configFile, name string) (file string) {
+	for _, f := range files {
+		if f.Plugins[name] != nil {
+			file = f.name
+		}
+	}
+	return file
 }
 
 // tableName returns a plugin's table as it is written in a file.

@@ -84,7 +84,10 @@ type Hosts struct {
 	List    []Host
 	File    string   // the file or directory that it was read from; empty: none
 	Unknown []string // keys that the runtime does not know, at most 8
-	Unused  []string // files that look meant for this domain and that the runtime does not read, at most 8
+	// DependsOn is what another version of containerd makes of the files, if the version
+	// is unknown and that matters.
+	DependsOn string
+	Unused    []string // files that look meant for this domain and that the runtime does not read, at most 8
 }
 
 // Hosts returns the hosts that containerd contacts for images of domain, in its
@@ -96,6 +99,37 @@ func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 	if f == nil {
 		return Hosts{List: c.defaultHosts(domain)}, nil
 	}
+	hosts, problem := c.hosts(f, domain)
+	if c.Version == "" && c.Mirrors == nil && hosts.File != "" {
+		hosts.DependsOn = c.otherReading(f, domain, hosts.List)
+	}
+	return hosts, problem
+}
+
+// otherReading returns what older versions of containerd do with the files of domain
+// that the newest reads as these hosts; empty if they do the same.
+func (c RegistryConfig) otherReading(f Files, domain string, newest []Host) string {
+	// From the newest to the oldest: the last version of each that reads hosts.toml alike.
+	for _, version := range []string{"2.3.99", "2.1.99", "2.0.99", "1.7.99", "1.7.31"} {
+		c.Version = version
+		version = strings.TrimSuffix(version, ".99")
+		old, problem := c.hosts(f, domain)
+		same := func(a, b Host) bool {
+			return a.Scheme == b.Scheme && a.Host == b.Host && a.Path == b.Path && a.HTTPFallback == b.HTTPFallback &&
+				a.SkipVerify == b.SkipVerify && a.Serves(true) == b.Serves(true) && a.Serves(false) == b.Serves(false)
+		}
+		switch {
+		case slices.EqualFunc(old.List, newest, same):
+		case problem != nil:
+			return "containerd up to " + version + " ignores it: " + problem.Reason
+		default:
+			return "containerd up to " + version + " reads other hosts in it"
+		}
+	}
+	return ""
+}
+
+func (c RegistryConfig) hosts(f Files, domain string) (Hosts, *Problem) {
 	if c.Mirrors != nil {
 		return loadMirrors(f, c, domain)
 	}

@@ -209,3 +209,69 @@ func pullOnce(t *testing.T, socket string, exit chan struct{}) (starts, cri bool
 		}
 	}
 }
+
+// What containerd ignores is reported with what makes it read that.
+func TestIgnoredTables(t *testing.T) {
+	const main, dropIn = "/etc/containerd/config.toml", "/etc/containerd/conf.d/99-nvidia.toml"
+	old, images := `[plugins."io.containerd.grpc.v1.cri"]`, `[plugins."io.containerd.cri.v1.images"]`
+	for _, tt := range []struct{ shape, version, remedy string }{
+		{"no-version", "1.7.35", "put version = 2 at the top of " + main},
+		{"no-version", "2.1.9", "put version = 2 at the top of " + main},
+		{"no-version", "2.4.2", ""},
+		{"mirrors-no-version", "1.6.38", "put version = 2 at the top of " + main},
+		{"version-1-config-path", "2.0.14", "rename [plugins.cri] to " + old + " in " + main + " and put version = 2 at the top of " + main},
+		{"version-2", "1.7.35", ""},
+		{"version-2-new-table", "1.7.35", "rename " + images + " to " + old + " in " + main},
+		{"version-2-oldest-table", "2.2.9", "rename [plugins.cri] to " + old + " in " + main},
+		{"version-3-old-table", "2.2.9", "rename " + old + " to " + images + " in " + main},
+		{"version-3-old-table", "2.3.7", ""},
+		{"version-4-old-table", "2.4.2", "rename " + old + " to " + images + " in " + main},
+		{"nvidia-drop-in", "1.7.35", "move the registry section from " + main + " to " + dropIn},
+		{"nvidia-drop-in", "2.0.14", ""},
+		{"drop-in-newer", "2.0.14", "rename " + old + " to " + images + " in " + main},
+	} {
+		files := probetest.Files(t, shape(t, "testdata/shapes/"+tt.shape+".txt"))
+		hosts, problem := readConfig(files, defaultConfig, tt.version).Registries(nil).Hosts(files, shapeDomain)
+		if tt.remedy == "" {
+			if problem != nil || hosts.List[0].Host != "m.lab" {
+				t.Errorf("%s, containerd %s: %v, %+v", tt.shape, tt.version, problem, hosts.List)
+			}
+			continue
+		}
+		if problem == nil || !problem.Ignored || problem.Stale || problem.Remedy != tt.remedy || hosts.List[0].Host != shapeDomain {
+			t.Errorf("%s, containerd %s: %+v, want %q", tt.shape, tt.version, problem, tt.remedy)
+		}
+	}
+}
+
+// A file that is older than the process is never stale.
+func TestOlderFileIsNotStale(t *testing.T) {
+	files := probetest.Files(t, shape(t, "testdata/shapes/version-2.txt"))
+	running := "/etc/containerd/other.d"
+	for _, newer := range []bool{false, true} {
+		c := readConfig(files, defaultConfig, "1.7.35")
+		c.Newer = newer
+		_, problem := c.Registries(&running).Hosts(files, shapeDomain)
+		if problem == nil || problem.Stale != newer {
+			t.Errorf("newer %v: %+v", newer, problem)
+		}
+	}
+}
+
+// Without a version of containerd, a hosts.toml that not all versions read alike says so.
+func TestHostsOfUnknownVersion(t *testing.T) {
+	for text, want := range map[string]string{
+		"server = \"https://m.lab\"\n":                                    "containerd up to 1.7.31 ignores it: ",
+		"[host.\"https://m.lab\"]\ncapabilities = [\"referrers\"]\n":      "containerd up to 2.1 ignores it: ",
+		"host.\"https://m.lab\".capabilities = [\"pull\", \"resolve\"]\n": "containerd up to 1.7 reads other hosts in it",
+		"[host.\"https://m.lab\"]\ncapabilities = [\"pull\"]\n":           "",
+	} {
+		files := probetest.Files(t, map[string]string{"/etc/containerd/certs.d/registry.lab/hosts.toml": text})
+		for version, known := range map[string]bool{"": false, "2.4.2": true} {
+			hosts, _ := RegistryConfig{Dirs: []string{"/etc/containerd/certs.d"}, Version: version}.Hosts(files, shapeDomain)
+			if known && hosts.DependsOn != "" || !known && (want == "") != (hosts.DependsOn == "") || !known && !strings.HasPrefix(hosts.DependsOn, want) {
+				t.Errorf("%q, version %q: %q, want %q", text, version, hosts.DependsOn, want)
+			}
+		}
+	}
+}
