@@ -48,6 +48,13 @@ type Eviction struct {
 // namespace of the runtime's process. A process that only has its name may be any
 // program in a container.
 func FindKubelet(runtime *Process) (*Process, error) {
+	return findProcess(runtime, func(comm string) bool {
+		return comm == "kubelet" || comm == "kubelite" // the second is microk8s'
+	})
+}
+
+// findProcess finds the process with the mounts of another one and a name that is meant.
+func findProcess(with *Process, meant func(comm string) bool) (*Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -55,19 +62,14 @@ func FindKubelet(runtime *Process) (*Process, error) {
 	none := ErrNoKubelet
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		switch (&Process{PID: pid}).comm() {
-		case "kubelet", "kubelite": // the second is microk8s'
-		default:
+		if err != nil || !meant((&Process{PID: pid}).comm()) {
 			continue
 		}
 		p, err := ProcessOf(pid)
 		if err != nil {
 			continue
 		}
-		if p.SharesMounts(runtime) {
+		if p.SharesMounts(with) {
 			return p, nil
 		}
 		if _, err := p.mounts(); errors.Is(err, fs.ErrPermission) {
@@ -212,6 +214,7 @@ type kubeletConfig struct {
 	EvictionHard map[string]*string `json:"evictionHard"`
 	GCHigh       *int               `json:"imageGCHighThresholdPercent"`
 	MergeDefault *bool              `json:"mergeDefaultEvictionSettings"`
+	Endpoint     string             `json:"containerRuntimeEndpoint"`
 }
 
 // readKubeletConfig merges a configuration file and the drop-ins of a directory;
@@ -290,6 +293,7 @@ func (c *kubeletConfig) add(text []byte) error {
 		c.FeatureGates = map[string]bool{}
 	}
 	maps.Copy(c.FeatureGates, file.FeatureGates)
+	c.Endpoint = cmp.Or(file.Endpoint, c.Endpoint)
 	if file.GCHigh != nil {
 		c.GCHigh = file.GCHigh
 	}
