@@ -94,18 +94,12 @@ func (r credentialResolver) kubeletCredentials(ctx context.Context, process *hos
 // kubeletSources returns what of a kubelet's process decides about credentials, or
 // why it cannot be read.
 func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, problem string) {
-	if p.Name() == "kubelite" { // microk8s: it reads its flags from a file
-		return k, "the kubelet is part of kubelite, which has none of the kubelet's flags on its command line"
-	}
 	var err error
-	if k.Args, err = p.Cmdline(); err != nil {
-		return k, "the kubelet's command line cannot be read: " + err.Error()
+	if k.Args, k.WorkDir, err = p.KubeletArgs(root); err != nil {
+		return k, "the kubelet's flags cannot be read: " + err.Error()
 	}
 	if k.Environ, err = p.Environ(); err != nil {
 		return k, "the kubelet's environment cannot be read: " + err.Error()
-	}
-	if k.WorkDir, err = p.Dir(); err != nil {
-		return k, "the kubelet's working directory cannot be read: " + err.Error()
 	}
 	if k.Started, err = p.StartTime(); err != nil {
 		return k, err.Error()

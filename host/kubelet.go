@@ -48,9 +48,7 @@ type Eviction struct {
 // namespace of the runtime's process. A process that only has its name may be any
 // program in a container.
 func FindKubelet(runtime *Process) (*Process, error) {
-	return findProcess(runtime, func(comm string) bool {
-		return comm == "kubelet" || comm == "kubelite" // the second is microk8s'
-	})
+	return findProcess(runtime, isKubelet)
 }
 
 // findProcess finds the process with the mounts of another one and a name that is meant.
@@ -92,9 +90,6 @@ var evictionDefaults = map[string]string{
 // (pkg/kubelet/apis/config/v1beta1/defaults.go).
 const gcHighDefault = 85
 
-// microk8sFlags is the file that kubelite reads the kubelet's flags from.
-const microk8sFlags = "/var/snap/microk8s/current/args/kubelet"
-
 // Eviction reads the thresholds of the kubelet process p for the file system that
 // holds imageFS: from its configuration file, its drop-ins and its flags, in this
 // order (cmd/kubelet/app/server.go). Files are read under its own root directory.
@@ -105,7 +100,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		return Eviction{}, err
 	}
 	defer root.Close()
-	args, dir, err := p.kubeletArgs(root)
+	args, dir, err := p.KubeletArgs(root)
 	if err != nil {
 		return Eviction{}, err
 	}
@@ -120,23 +115,6 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		}
 	}
 	return e.only(sameFS(root, imageFS, cmp.Or(flags.rootDir, "/var/lib/kubelet"))), nil
-}
-
-// kubeletArgs returns the command line of the kubelet process p, and the directory at
-// which its relative paths start.
-func (p *Process) kubeletArgs(root Files) (args []string, dir string, err error) {
-	if args, err = p.Cmdline(); err != nil {
-		return nil, "", err
-	}
-	if p.comm() == "kubelite" {
-		text, err := root.ReadFile(microk8sFlags)
-		if err != nil {
-			return nil, "", err
-		}
-		args = append(args, splitWords(strings.Join(joinLines(string(text)), " "))...)
-	}
-	dir, err = p.Dir()
-	return args, dir, err
 }
 
 // evictionFlags are the kubelet's flags that decide about eviction. Paths are

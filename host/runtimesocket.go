@@ -2,12 +2,9 @@ package host
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -84,9 +81,6 @@ func (f socketFinder) reach(s RuntimeSocket) RuntimeSocket {
 	return s
 }
 
-// embedded is the name that the k3s process with the kubelet has (k3s-io/k3s, cmd/k3s).
-const embedded = "k3s-"
-
 // kubeletSocket returns the socket that this host's kubelet is set to. The kubelet has
 // the mounts of the host's first process: a process in a container may have any name.
 func kubeletSocket() (RuntimeSocket, error) {
@@ -94,9 +88,7 @@ func kubeletSocket() (RuntimeSocket, error) {
 	if err != nil {
 		return RuntimeSocket{}, err
 	}
-	p, err := findProcess(first, func(comm string) bool {
-		return comm == "kubelet" || comm == "kubelite" || strings.HasPrefix(comm, embedded)
-	})
+	p, err := FindKubelet(first)
 	if err != nil {
 		return RuntimeSocket{}, err
 	}
@@ -105,10 +97,14 @@ func kubeletSocket() (RuntimeSocket, error) {
 		return RuntimeSocket{}, err
 	}
 	defer root.Close()
-	if strings.HasPrefix(p.comm(), embedded) {
-		return k3sEndpoint(root)
+	if isK3s(p.comm()) {
+		settings, err := readK3s(root, p.Service())
+		if err != nil && !errors.Is(err, errHiddenFlags) {
+			return RuntimeSocket{}, &endpointError{err.Error() + ", so the socket of k3s's runtime is unknown: set --runtime-endpoint"}
+		}
+		return settings.socket()
 	}
-	args, dir, err := p.kubeletArgs(root)
+	args, dir, err := p.KubeletArgs(root)
 	if err != nil {
 		return RuntimeSocket{}, err
 	}
@@ -133,39 +129,15 @@ func kubeletEndpoint(root Files, args []string, dir string) (RuntimeSocket, erro
 	return RuntimeSocket{Path: defaultSocket, From: "the kubelet's default"}, nil
 }
 
-// k3sEndpoint returns the socket by the files of k3s. Its command line is hidden
-// (pkg/cli/server, SetProcTitle).
-func k3sEndpoint(root Files) (RuntimeSocket, error) {
-	names, err := Glob(root, "/etc/rancher/k3s/config.yaml.d/*.yaml")
-	if err != nil {
-		return RuntimeSocket{}, err
+// socket returns the socket of k3s's runtime.
+func (s k3sSettings) socket() (RuntimeSocket, error) {
+	switch {
+	case s.Endpoint != "":
+		return socketOf(s.Endpoint, "container-runtime-endpoint of k3s")
+	case s.Docker:
+		return RuntimeSocket{Path: "/run/k3s/cri-dockerd/cri-dockerd.sock", From: "docker of k3s"}, nil
 	}
-	s := RuntimeSocket{Path: k3sSocket, From: "the default of k3s"}
-	for _, name := range append([]string{"/etc/rancher/k3s/config.yaml"}, names...) {
-		text, err := root.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		var file struct {
-			Endpoint string `json:"container-runtime-endpoint"`
-			Docker   bool   `json:"docker"`
-		}
-		if err == nil {
-			err = yaml.Unmarshal(text, &file)
-		}
-		if err != nil {
-			return RuntimeSocket{}, &endpointError{name + " cannot be read, so the socket of k3s's runtime is unknown: set --runtime-endpoint"}
-		}
-		switch {
-		case file.Endpoint != "":
-			if s, err = socketOf(file.Endpoint, "container-runtime-endpoint of "+name); err != nil {
-				return s, err
-			}
-		case file.Docker:
-			s = RuntimeSocket{Path: "/run/k3s/cri-dockerd/cri-dockerd.sock", From: "docker of " + name}
-		}
-	}
-	return s, nil
+	return RuntimeSocket{Path: k3sSocket, From: "the default of k3s"}, nil
 }
 
 // endpointError is a kubelet's setting that names no usable socket.
@@ -176,11 +148,6 @@ func (e *endpointError) Error() string { return e.reason }
 // socketOf returns the socket that an endpoint names, "unix:///path" or "/path".
 func socketOf(endpoint, from string) (RuntimeSocket, error) {
 	name := strings.TrimPrefix(endpoint, "unix://")
-	for variable, value := range map[string]string{ // of microk8s's file of arguments
-		"SNAP_COMMON": "/var/snap/microk8s/common", "SNAP_DATA": "/var/snap/microk8s/current",
-	} {
-		name = strings.NewReplacer("${"+variable+"}", value, "$"+variable, value).Replace(name)
-	}
 	if !path.IsAbs(name) {
 		return RuntimeSocket{}, &endpointError{from + " is " + report.Clean(endpoint, 80) + ", which is no unix socket: set --runtime-endpoint"}
 	}

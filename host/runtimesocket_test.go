@@ -28,8 +28,8 @@ func TestKubeletEndpoint(t *testing.T) {
 			"/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/99-own.conf":           "serializeImagePulls: false",
 		}, []string{"kubelet", "--config-dir=/var/lib/rancher/rke2/agent/etc/kubelet.conf.d"}, "/run/k3s/containerd/containerd.sock"},
 		// canonical/microk8s: microk8s-resources/default-args/kubelet
-		"microk8s": {nil, []string{"kubelite", "--container-runtime-endpoint=${SNAP_COMMON}/run/containerd.sock"},
-			"/var/snap/microk8s/common/run/containerd.sock"},
+		"microk8s": {map[string]string{microk8sFlags: "--resolv-conf=/run/x\n--container-runtime-endpoint=${SNAP_COMMON}/run/containerd.sock\n"},
+			[]string{"kubelite"}, "/var/snap/microk8s/common/run/containerd.sock"},
 		// k0sproject/k0s: pkg/component/worker/kubelet.go
 		"k0s":         {nil, []string{"kubelet", "--container-runtime-endpoint=unix:///run/k0s/containerd.sock"}, "/run/k0s/containerd.sock"},
 		"no socket":   {nil, []string{"kubelet", "--container-runtime-endpoint=tcp://127.0.0.1:1"}, ""},
@@ -43,10 +43,7 @@ func TestKubeletEndpoint(t *testing.T) {
 		"k3s, spoilt": {map[string]string{"/etc/rancher/k3s/config.yaml": "a: ["}, nil, ""},
 	} {
 		files := hosttest.Memory(tt.files)
-		got, err := k3sEndpoint(files)
-		if tt.args != nil {
-			got, err = kubeletEndpoint(files, tt.args, "/")
-		}
+		got, err := socketFor(files, tt.args)
 		if got.Path != tt.want || (err == nil) != (tt.want != "") || err == nil && got.From == "" {
 			t.Errorf("%s: %+v, %v; want %q", name, got, err, tt.want)
 		}
@@ -54,6 +51,24 @@ func TestKubeletEndpoint(t *testing.T) {
 			t.Errorf("%s: %v does not say what to set", name, err)
 		}
 	}
+}
+
+// socketFor returns the socket of a kubelet with these arguments; nil: that of k3s.
+func socketFor(files Files, args []string) (RuntimeSocket, error) {
+	if args == nil {
+		s, err := readK3s(files, "")
+		if err != nil && !errors.Is(err, errHiddenFlags) {
+			return RuntimeSocket{}, &endpointError{err.Error() + ": set --runtime-endpoint"}
+		}
+		return s.socket()
+	}
+	if args[0] == "kubelite" {
+		var err error
+		if args, err = microk8sArgs(files); err != nil {
+			return RuntimeSocket{}, err
+		}
+	}
+	return kubeletEndpoint(files, args, "/")
 }
 
 // The kubelet's socket counts though another one exists; without a kubelet, a socket of a
