@@ -57,6 +57,9 @@ func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, ru
 	if id := distribution(root); id != "" {
 		k.Evidence[report.KeyOS] = id
 	}
+	if maker := madeBy(root); maker != "" {
+		k.Evidence[report.KeyMadeBy] = maker
+	}
 	addChanges(k.Evidence, c)
 	switch {
 	case config.Err != nil && config.Err.unread():
@@ -103,6 +106,20 @@ func distribution(root *host.Root) string {
 			if id, ok := strings.CutPrefix(strings.TrimSpace(line), "ID="); ok {
 				return report.Clean(strings.Trim(id, `"'`), 40)
 			}
+		}
+	}
+	return ""
+}
+
+// madeBy returns what of a cloud writes the runtime's configuration on this node; empty if
+// there is none that is known.
+func madeBy(root *host.Root) string {
+	for _, known := range []struct{ file, name string }{
+		{"/usr/bin/nodeadm", "nodeadm"},  // awslabs/amazon-eks-ami, templates/al2023
+		{"/opt/azure/containers", "AKS"}, // Azure/AgentBaker, parts/linux/cloud-init
+	} {
+		if _, err := root.Stat(known.file); err == nil {
+			return known.name
 		}
 	}
 	return ""

@@ -184,3 +184,11 @@ func TestChangedSeesLinks(t *testing.T) {
 		return err == nil && at.After(target)
 	}, func() string { return "the link's own change does not count" })
 }
+
+func TestMadeBy(t *testing.T) {
+	for file, want := range map[string]string{"/usr/bin/nodeadm": "nodeadm", "/opt/azure/containers/provision.sh": "AKS", "/etc/x": ""} {
+		if got := madeBy(rootOf(t, map[string]string{file: ""})); got != want {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+	}
+}
