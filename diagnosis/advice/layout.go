@@ -36,6 +36,13 @@ func layoutOf(e *facts.Evidence) layout {
 			"/var/snap/microk8s/current/args/containerd-template.toml (microk8s generates containerd.toml from it)",
 			cmp.Or(unit, "snap.microk8s.daemon-containerd"), "journalctl -u snap.microk8s.daemon-kubelite | grep -i credential",
 		}
+	case strings.Contains(files, "/etc/k0s/"): // docs.k0sproject.io: Runtime
+		const settings = "a file below /etc/k0s/containerd.d (k0s writes containerd.toml, which imports it)"
+		hosts := configPath(e) + "/" + registry + "/hosts.toml"
+		if configPath(e) == "" {
+			hosts = "the registry's hosts.toml (set config_path in " + settings + ")"
+		}
+		return layout{hosts, settings, cmp.Or(unit, "k0sworker"), "journalctl -u " + cmp.Or(unit, "k0sworker") + " | grep -i credential"}
 	case strings.Contains(files, "/rancher/"): // docs.k3s.io: Private Registry Configuration
 		const file = "/etc/rancher/k3s/registries.yaml (k3s generates containerd's files from it)"
 		unit = cmp.Or(unit, "k3s")
