@@ -109,17 +109,19 @@ func (c *Config) mergeBefore2(files []configFile) (plugins map[string]any, disab
 }
 
 // mergeThenMigrate merges as containerd 2.0 to 2.2: table by table. The plugins migrate
-// the result, unless its version is 3, which is also that of a file without a version.
+// the result, unless its version is 3: that of the last file with one. A file of version
+// 1 counts as one of the version so far, which is 3 at first.
 func mergeThenMigrate(files []configFile) (plugins map[string]any, disabled []string, version int) {
 	plugins, version = map[string]any{}, 3
 	for _, f := range files {
-		fileVersion, own := f.Version, f.Plugins
+		own := f.Plugins
 		if f.Version < 2 {
-			fileVersion, own = 3, renamed(own)
+			own = renamed(own)
+		} else {
+			version = f.Version
 		}
 		mergeTables(plugins, own)
 		disabled = append(disabled, f.disabled()...)
-		version = fileVersion
 	}
 	if version < 3 {
 		migrate(plugins)

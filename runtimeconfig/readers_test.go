@@ -3,7 +3,9 @@ package runtimeconfig
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -35,13 +37,14 @@ func readerBinary(name string) (string, bool) {
 	return file, os.Getenv("PULLPROBE_READERS") != "" && err == nil
 }
 
-// recorded reads a file of testdata, unless the containerds are to be asked again.
+// recorded reads a file of testdata. Of a containerd that is not there to be asked again,
+// the recorded answers stay.
 func recorded(t *testing.T, file string, into any) {
 	t.Helper()
-	if *record {
+	text, err := os.ReadFile(filepath.Join("testdata", file))
+	if *record && errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	text, err := os.ReadFile(filepath.Join("testdata", file))
 	if err == nil {
 		err = json.Unmarshal(text, into)
 	}
@@ -53,7 +56,7 @@ func recorded(t *testing.T, file string, into any) {
 // keep writes a file of testdata if the answers are to be recorded.
 func keep(t *testing.T, file string, answers any) {
 	t.Helper()
-	if !*record || t.Failed() {
+	if !*record {
 		return
 	}
 	text, err := json.MarshalIndent(answers, "", "\t")
@@ -104,9 +107,11 @@ func TestHostsLikeEveryContainerd(t *testing.T) {
 		}
 	}
 	for minor, version := range readers {
-		if *record {
+		if bin, ok := readerBinary("readhosts-" + minor); *record && !ok {
+			t.Logf("there is no readhosts-%s in $PULLPROBE_READERS: its recorded answers stay", minor)
+		} else if *record {
 			answers[version] = map[string]hostsAnswer{}
-			for i, a := range askReader(t, minor, requests) {
+			for i, a := range askReader(t, bin, requests) {
 				a.Error = strings.ReplaceAll(a.Error, requests[i].Root, "")
 				if a.Hosts = pulling(a.Hosts); a.Error != newest[i].Error || !cmp.Equal(a.Hosts, pulling(newest[i].Hosts)) {
 					answers[version][names[i]] = a
@@ -157,12 +162,8 @@ func compareHosts(t *testing.T, name string, want hostsAnswer, got []configuredH
 }
 
 // askReader runs a containerd's own reader of hosts.toml.
-func askReader(t *testing.T, minor string, requests any) (answers []hostsAnswer) {
+func askReader(t *testing.T, bin string, requests any) (answers []hostsAnswer) {
 	t.Helper()
-	bin, ok := readerBinary("readhosts-" + minor)
-	if !ok {
-		t.Fatalf("there is no readhosts-%s in $PULLPROBE_READERS: run `make readers`", minor)
-	}
 	in, err := json.Marshal(requests)
 	if err != nil {
 		t.Fatal(err)
