@@ -84,7 +84,8 @@ func TestK3sEviction(t *testing.T) {
 func TestMicrok8sArgs(t *testing.T) {
 	args, err := microk8sArgs(rootOf(t, map[string]string{microk8sFlags: "# kubelet\n--root-dir=${SNAP_COMMON}/var/lib/kubelet\n" +
 		"--image-credential-provider-config=$SNAP_DATA/args/providers.yaml\n--eviction-hard=\"memory.available<100Mi,nodefs.available<1Gi\"\n"}))
-	want := "kubelet --root-dir=/var/snap/microk8s/common/var/lib/kubelet --image-credential-provider-config=/var/snap/microk8s/current/args/providers.yaml " +
+	want := "kubelet --root-dir=/var/snap/microk8s/common/var/lib/kubelet " +
+		"--image-credential-provider-config=/var/snap/microk8s/current/args/providers.yaml " +
 		"--eviction-hard=memory.available<100Mi,nodefs.available<1Gi"
 	if got := strings.Join(args, " "); got != want || err != nil {
 		t.Errorf("%s %v", got, err)

@@ -250,10 +250,12 @@ func FuzzReadConfig(f *testing.F) {
 		"imports = ['*/../*', '[a', '/*/*/*']\n[plugins.cri.registry.mirrors.a]\nendpoint = [1]\n[plugins.cri.registry.configs.a]\ntls = 1",
 	)
 	f.Fuzz(func(t *testing.T, text string) {
-		c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml", "")
-		c.Registries(nil)
-		if c.Err != nil && (c.Err.Error() == "" || len(c.Err.reason()) > 400) {
-			t.Errorf("%q", c.Err.Error())
+		for _, version := range []string{"", "1.6.20", "1.7.35", "2.0.14", "2.4.2"} {
+			c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml", version)
+			c.Registries(nil)
+			if c.Err != nil && (c.Err.Error() == "" || len(c.Err.reason()) > 400) {
+				t.Errorf("%q", c.Err.Error())
+			}
 		}
 	})
 }

@@ -217,6 +217,9 @@ func FuzzHostsLikeContainerd(f *testing.F) {
 			return
 		}
 		compare(t, root, domain)
+		for _, version := range []string{"1.6.20", "1.7.35", "2.0.14"} {
+			ours(probetest.Tree(root), domain, version)
+		}
 	})
 }
 

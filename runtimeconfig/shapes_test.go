@@ -195,7 +195,8 @@ func pullOnce(t *testing.T, socket string, exit chan struct{}) (starts, cri bool
 		_, err := runtimeapi.NewRuntimeServiceClient(conn).Version(ctx, &runtimeapi.VersionRequest{})
 		switch code := status.Code(err); {
 		case code == codes.OK:
-			_, _ = runtimeapi.NewImageServiceClient(conn).PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: shapeImage}})
+			request := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: shapeImage}}
+			_, _ = runtimeapi.NewImageServiceClient(conn).PullImage(ctx, request)
 			return true, true
 		case code == codes.Unimplemented:
 			return true, false
@@ -269,7 +270,11 @@ func TestHostsOfUnknownVersion(t *testing.T) {
 		files := probetest.Files(t, map[string]string{"/etc/containerd/certs.d/registry.lab/hosts.toml": text})
 		for version, known := range map[string]bool{"": false, "2.4.2": true} {
 			hosts, _ := RegistryConfig{Dirs: []string{"/etc/containerd/certs.d"}, Version: version}.Hosts(files, shapeDomain)
-			if known && hosts.DependsOn != "" || !known && (want == "") != (hosts.DependsOn == "") || !known && !strings.HasPrefix(hosts.DependsOn, want) {
+			expected := want
+			if known {
+				expected = ""
+			}
+			if (expected == "") != (hosts.DependsOn == "") || !strings.HasPrefix(hosts.DependsOn, expected) {
 				t.Errorf("%q, version %q: %q, want %q", text, version, hosts.DependsOn, want)
 			}
 		}

@@ -8,7 +8,8 @@ import (
 // toml11Since is the first containerd whose parser (go-toml 2.4) accepts TOML 1.1.
 const toml11Since = "2.4.0"
 
-var errTOML11 = errors.New("an inline table over several lines, or an escape (\\x, \\e), of TOML 1.1, which this containerd does not accept")
+var errTOML11 = errors.New("it needs TOML 1.1 (an inline table over several lines, or an escape \\x or \\e), " +
+	"which this containerd does not accept")
 
 // usesTOML11 reports whether a file that parses needs TOML 1.1: an inline table with a
 // line break or a comma at its end, or an escape \x or \e. Older parsers refuse the file.
