@@ -58,7 +58,7 @@ func New(endpoint string) (*Client, error) {
 func OfKubelet() (*Client, error) { return Find(host.FindRuntimeSocket) }
 
 // Find returns a client of the socket that locate returns. It locates the socket again
-// whenever it connects. It does no I/O.
+// when it is gone, and after a minute. It does no I/O.
 func Find(locate func() (host.RuntimeSocket, error)) (*Client, error) {
 	sock := &socket{locate: locate}
 	conn, err := grpc.NewClient("passthrough:///localhost", // the authority that the kubelet sends, too
@@ -83,9 +83,17 @@ func Find(locate func() (host.RuntimeSocket, error)) (*Client, error) {
 	}, nil
 }
 
+// locationTTL is how long a location counts while its socket exists. To find it is to read
+// the names of all processes.
+const locationTTL = time.Minute
+
 // socket dials the runtime's socket and remembers which file it found there.
 type socket struct {
 	locate func() (host.RuntimeSocket, error)
+
+	locating sync.Mutex
+	at       host.RuntimeSocket
+	located  time.Time // when at was found
 
 	mu   sync.Mutex
 	conn net.Conn
@@ -93,8 +101,26 @@ type socket struct {
 	file os.FileInfo // of path, then
 }
 
-func (s *socket) dial(ctx context.Context) (net.Conn, error) {
+// find returns where the runtime listens.
+func (s *socket) find() (host.RuntimeSocket, error) {
+	s.locating.Lock()
+	defer s.locating.Unlock()
+	if time.Since(s.located) < locationTTL {
+		if _, err := os.Stat(s.at.Dial); err == nil {
+			return s.at, nil
+		}
+	}
 	at, err := s.locate()
+	if err != nil {
+		s.located = time.Time{}
+		return at, err
+	}
+	s.at, s.located = at, time.Now()
+	return at, nil
+}
+
+func (s *socket) dial(ctx context.Context) (net.Conn, error) {
+	at, err := s.find()
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +139,7 @@ func (s *socket) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // Socket returns where the runtime listens, and what names that.
-func (c *Client) Socket() (host.RuntimeSocket, error) { return c.socket.locate() }
+func (c *Client) Socket() (host.RuntimeSocket, error) { return c.socket.find() }
 
 // intercept makes a call on a connection to the current socket.
 func (s *socket) intercept(

@@ -299,5 +299,6 @@ func TestFindAgain(t *testing.T) {
 			t.Errorf("%+v", k)
 		}
 		s.Stop()
+		os.Remove(path)
 	}
 }

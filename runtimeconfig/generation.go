@@ -30,7 +30,6 @@ type configFile struct {
 	Version  int            `toml:"version"`
 	Imports  []string       `toml:"imports"`
 	Disabled []string       `toml:"disabled_plugins"`
-	Required []string       `toml:"required_plugins"`
 	Plugins  map[string]any `toml:"plugins"`
 }
 
@@ -159,12 +158,13 @@ func renamed(plugins map[string]any) map[string]any {
 	return out
 }
 
-// disabled returns the disabled plugins by the names of version 2.
+// disabled returns the disabled plugins by the names of version 2. Of those of version 1
+// only that of the CRI plugin matters.
 func (f configFile) disabled() []string {
 	list := slices.Clone(f.Disabled)
 	for i, name := range list {
-		if f.Version < 2 && name == oldTable {
-			list[i] = criTable
+		if f.Version < 2 && !strings.Contains(name, ".") {
+			list[i] = "io.containerd.grpc.v1." + name
 		}
 	}
 	return list
@@ -234,14 +234,11 @@ func (c *Config) checkVersion(files []configFile, disabled []string, plugins map
 		fail("version = %d, and the newest that containerd %s reads is %d", version, report.Clean(c.Version, 20), newest)
 		return
 	}
-	var required []string
-	for _, f := range files {
-		required = append(required, f.Required...)
-	}
 	if AtLeast(c.Version, "2.0.0") {
 		for _, name := range disabled {
-			if !strings.Contains(name, ".") && files[len(files)-1].Version >= 2 {
+			if !strings.Contains(name, ".") {
 				fail("disabled_plugins has %q, which is not the full name of a plugin", report.Clean(name, 60))
+				return
 			}
 		}
 		return
@@ -249,7 +246,7 @@ func (c *Config) checkVersion(files []configFile, disabled []string, plugins map
 	if version < 2 {
 		return
 	}
-	for _, name := range slices.Concat(disabled, required, slices.Sorted(maps.Keys(plugins))) {
+	for _, name := range slices.Concat(disabled, slices.Sorted(maps.Keys(plugins))) {
 		if len(strings.SplitN(name, ".", 4)) < 4 || AtLeast(c.Version, "1.7.0") && !strings.HasPrefix(name, "io.containerd.") {
 			fail("%q is not the full name of a plugin, which version = 2 needs", report.Clean(name, 60))
 			return
