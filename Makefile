@@ -81,8 +81,8 @@ endef
 READERS   := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/readers
 CONTAINERDS := 1.6.20 1.6 1.7 2.0 2.1 2.2 2.3 2.4
 .PHONY: readers
-readers: $(addprefix $(READERS)/containerd-,$(CONTAINERDS)) ## ask each minor version of containerd how it reads its configuration, and record that; root
-	$(call timed,record the answers,PULLPROBE_READERS=$(READERS) go test ./runtimeconfig -count=1 -run LikeEveryContainerd -record)
+readers: $(addprefix $(READERS)/containerd-,$(CONTAINERDS)) ## ask each minor version of containerd how it reads its configuration, and record that; SHAPE=NAME for one file of testdata/shapes; root
+	$(call timed,record the answers,PULLPROBE_READERS=$(READERS) go test ./runtimeconfig -count=1 -run LikeEveryContainerd -record $(if $(SHAPE),-shape=$(SHAPE)))
 
 # go build takes a few minutes the first time, so it is done once per version.
 $(READERS)/containerd-%: lab/tools/readers/v1/main.go lab/tools/readers/v2/main.go
