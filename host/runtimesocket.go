@@ -2,9 +2,11 @@ package host
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -40,6 +42,7 @@ var knownSockets = []string{k3sSocket, microk8sSocket, k0sSocket, defaultSocket}
 type socketFinder struct {
 	kubelet func() (RuntimeSocket, error) // the socket that the kubelet is set to
 	exists  func(name string) bool        // as this process names it
+	listens func(name string) bool        // a process listens on the socket
 	root    string                        // the host's root directory, as this process names it
 }
 
@@ -52,7 +55,14 @@ func FindRuntimeSocket() (RuntimeSocket, error) {
 		info, err := os.Stat(name)
 		return err == nil && info.Mode()&os.ModeSocket != 0
 	}
-	return socketFinder{kubelet: kubeletSocket, exists: exists, root: "/proc/1/root"}.find()
+	listens := func(name string) bool {
+		conn, err := net.DialTimeout("unix", name, time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	return socketFinder{kubelet: kubeletSocket, exists: exists, listens: listens, root: "/proc/1/root"}.find()
 }
 
 func (f socketFinder) find() (RuntimeSocket, error) {
@@ -63,10 +73,13 @@ func (f socketFinder) find() (RuntimeSocket, error) {
 	if err == nil {
 		return f.reach(s), nil
 	}
-	for _, name := range knownSockets {
-		s := f.reach(RuntimeSocket{Path: name, From: "the socket exists, and no kubelet is seen here"})
-		if f.exists(s.Dial) {
-			return s, nil
+	// What is left of a distribution that was removed must not hide the one that runs.
+	for _, usable := range []func(string) bool{f.listens, f.exists} {
+		for _, name := range knownSockets {
+			s := f.reach(RuntimeSocket{Path: name, From: "the socket exists, and no kubelet is seen here"})
+			if usable(s.Dial) {
+				return s, nil
+			}
 		}
 	}
 	return RuntimeSocket{}, &NoRuntimeSocketError{Looked: append([]string{"the kubelet's setting"}, knownSockets...)}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,24 +85,25 @@ func TestFindRuntimeSocket(t *testing.T) {
 		exist      string
 		path, dial string // empty: an error
 	}{
-		"mounted":                      {kubelet(defaultSocket), defaultSocket, defaultSocket, defaultSocket},
-		"not mounted":                  {kubelet(k3sSocket), root + k3sSocket + " " + defaultSocket, k3sSocket, root + k3sSocket},
-		"not there yet":                {kubelet(k3sSocket), defaultSocket, k3sSocket, k3sSocket},
-		"no kubelet":                   {none, defaultSocket, defaultSocket, defaultSocket},
-		"no kubelet, Docker's as well": {none, defaultSocket + " " + root + k0sSocket, k0sSocket, root + k0sSocket},
-		"no kubelet, microk8s":         {none, root + microk8sSocket, microk8sSocket, root + microk8sSocket},
-		"no kubelet, second runtime":   {none, root + "/run/host-containerd/containerd.sock " + root + "/run/docker/containerd/containerd.sock", "", ""},
-		"no kubelet, nothing":          {none, "", "", ""},
-		"a setting that is no socket":  {func() (RuntimeSocket, error) { return socketOf("tcp://x", "the flag") }, defaultSocket, "", ""},
+		"mounted":                            {kubelet(defaultSocket), defaultSocket, defaultSocket, defaultSocket},
+		"not mounted":                        {kubelet(k3sSocket), root + k3sSocket + " " + defaultSocket, k3sSocket, root + k3sSocket},
+		"not there yet":                      {kubelet(k3sSocket), defaultSocket, k3sSocket, k3sSocket},
+		"no kubelet":                         {none, defaultSocket, defaultSocket, defaultSocket},
+		"no kubelet, Docker's as well":       {none, defaultSocket + " " + root + k0sSocket, k0sSocket, root + k0sSocket},
+		"no kubelet, a socket that was left": {none, "dead:" + root + k3sSocket + " " + defaultSocket, defaultSocket, defaultSocket},
+		"no kubelet, the runtime restarts":   {none, "dead:" + defaultSocket, defaultSocket, defaultSocket},
+		"no kubelet, microk8s":               {none, root + microk8sSocket, microk8sSocket, root + microk8sSocket},
+		"no kubelet, second runtime":         {none, root + "/run/host-containerd/containerd.sock " + root + "/run/docker/containerd/containerd.sock", "", ""},
+		"no kubelet, nothing":                {none, "", "", ""},
+		"a setting that is no socket":        {func() (RuntimeSocket, error) { return socketOf("tcp://x", "the flag") }, defaultSocket, "", ""},
 	} {
-		f := socketFinder{kubelet: tt.kubelet, root: root, exists: func(file string) bool {
-			for known := range strings.FieldsSeq(tt.exist) {
-				if known == file {
-					return true
-				}
-			}
-			return false
-		}}
+		f := socketFinder{
+			kubelet: tt.kubelet, root: root,
+			exists: func(file string) bool {
+				return slices.Contains(strings.Fields(strings.ReplaceAll(tt.exist, "dead:", "")), file)
+			},
+			listens: func(file string) bool { return slices.Contains(strings.Fields(tt.exist), file) },
+		}
 		got, err := f.find()
 		if got.Path != tt.path || got.Dial != tt.dial || (err == nil) != (tt.path != "") {
 			t.Errorf("%s: %+v, %v; want %s at %s", name, got, err, tt.path, tt.dial)
