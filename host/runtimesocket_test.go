@@ -2,6 +2,10 @@ package host
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -114,5 +118,36 @@ func TestFindRuntimeSocket(t *testing.T) {
 		if _, nothing := errors.AsType[*NoRuntimeSocketError](err); nothing && !strings.Contains(err.Error(), k3sSocket) {
 			t.Errorf("%s: %v does not say what was looked for", name, err)
 		}
+	}
+}
+
+// The kubelet that runs on this host is found by its process, and its flag read.
+func TestSocketOfRunningKubelet(t *testing.T) {
+	if os.Getenv("PULLPROBE_PRINT_SOCKET") != "" {
+		s, err := FindRuntimeSocket()
+		fmt.Println("socket:", s.Path, s.From, err)
+		return
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil || os.Getuid() != 0 {
+		t.Skip("needs root and bash")
+	}
+	text, err := os.ReadFile(bash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubelet := filepath.Join(t.TempDir(), "kubelet")
+	if err := os.WriteFile(kubelet, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// A namespace of processes, whose first one has the kubelet's mounts and not the test's.
+	script := `"$1" -c "sleep 60; true" --container-runtime-endpoint=unix:///run/some/runtime.sock & k=$!
+		until grep -qx kubelet /proc/$k/comm && grep -q endpoint /proc/$k/cmdline; do sleep 0.01; done
+		unshare -m "$0" -test.run '^TestSocketOfRunningKubelet$'; kill $k`
+	cmd := exec.CommandContext(t.Context(), "unshare", "-mpf", "--mount-proc", "bash", "-c", script, os.Args[0], kubelet)
+	cmd.Env = append(os.Environ(), "PULLPROBE_PRINT_SOCKET=1")
+	out, err := cmd.CombinedOutput()
+	if want := "socket: /run/some/runtime.sock the kubelet's flag --container-runtime-endpoint <nil>"; !strings.Contains(string(out), want) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
