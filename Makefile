@@ -115,6 +115,19 @@ define MATRIX
 	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(RECORD),-record $(CURDIR)/diagnosis/testdata/matrix))
 endef
 
+# One version of containerd per module file: NAME.mod is of lab/tools/readers/v1 or v2.
+READERS   := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/readers
+CONTAINERDS := 1.6.20 1.6 1.7 2.0 2.1 2.2 2.3 2.4
+.PHONY: readers
+readers: $(addprefix $(READERS)/containerd-,$(CONTAINERDS)) ## ask each minor version of containerd how it reads its configuration, and record that; SHAPE=NAME for one file of testdata/shapes; root
+	$(call timed,record the answers,PULLPROBE_READERS=$(READERS) go test ./runtimeconfig -count=1 -run LikeEveryContainerd -record $(if $(SHAPE),-shape=$(SHAPE)) && cd parity && PULLPROBE_READERS=$(READERS) go test . -count=1 -run LikeEveryContainerd -record)
+
+# go build takes a few minutes the first time, so it is done once per version.
+$(READERS)/containerd-%: lab/tools/readers/v1/main.go lab/tools/readers/v2/main.go
+	$(call timed,build containerd $*,cd lab/tools/readers/v$(firstword $(subst ., ,$*)) && export GOWORK=off && \
+		go build -modfile=$*.mod -ldflags "-s -w" -o $(READERS)/readhosts-$* . && \
+		go build -modfile=$*.mod -ldflags "-s -w" -tags "no_btrfs no_devmapper no_zfs" -o $@ github.com/containerd/containerd/$(if $(filter 2.%,$*),v2/)cmd/containerd)
+
 .PHONY: unit
 unit: ## run the unit tests only: no root, no lab
 	go test ./...

@@ -79,10 +79,12 @@ var imports = map[string][]string{
 	},
 
 	// For tests only.
-	"host/hosttest":       {"report"},
-	"cri/critest":         {"host/hosttest"},
-	"probes/probetest":    {"report"},
-	"examine/examinetest": {},
+	"host/hosttest": {"report"},
+
+	"runtimeconfig/readertest": {},
+	"cri/critest":              {"host/hosttest"},
+	"probes/probetest":         {"report"},
+	"examine/examinetest":      {},
 }
 
 // standardOnly lists the packages that import nothing but the standard library and

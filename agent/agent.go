@@ -84,6 +84,8 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		state:     s.state,
 		publisher: s.publisher,
 		startup:   s.startup,
+		runtime:   s.runtime,
+		log:       s.log,
 	}
 	rechecker := newRechecker(s, watcher, sweeper)
 	announcer := newAnnouncer(func() time.Duration { return s.live.Get().EventRenewal }, s.publisher.EnqueueEvent)
@@ -130,7 +132,8 @@ func (a *Agent) ready() error {
 	case a.publisher.LastPublished().IsZero():
 		return errors.New("the report has not been published yet")
 	}
-	return nil
+	_, err := a.runtime.Socket() // says what to set
+	return err
 }
 
 // canPull returns why /pullz fails; nil if it does not.
@@ -148,7 +151,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.log.Info("agent started", "version", a.opts.Version, "node", a.opts.NodeName, "namespace", a.opts.Namespace,
-		"runtime", a.opts.RuntimeEndpoint, "testPull", a.live.Get().TestPull, "config", a.opts.Config)
+		"testPull", a.live.Get().TestPull, "config", a.opts.Config)
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers, publishing sync.WaitGroup

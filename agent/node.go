@@ -11,6 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -110,6 +111,11 @@ type nodeWatcher struct {
 	state     *nodeState
 	publisher *publish.Publisher
 	startup   *startupGate
+	runtime   *cri.Client
+	log       *slog.Logger
+
+	mu     sync.Mutex
+	logged string // what was logged of the runtime's socket
 }
 
 // run checks the node until ctx ends.
@@ -127,6 +133,7 @@ func (w *nodeWatcher) run(ctx context.Context) {
 // check checks runtime and disk, and publishes if their state has changed.
 func (w *nodeWatcher) check(ctx context.Context) {
 	defer w.startup.markPodChecked(nodeKey)
+	w.logSocket()
 	checkCtx, cancel := context.WithTimeout(ctx, examine.VerdictTimeout)
 	defer cancel()
 	runtime, disk := w.reader.State(checkCtx)
@@ -134,6 +141,26 @@ func (w *nodeWatcher) check(ctx context.Context) {
 	if ctx.Err() == nil && w.state.set(runtime, disk) {
 		w.publisher.MarkDirty()
 	}
+}
+
+// logSocket logs where the runtime listens, and why it is taken for the node's, when that
+// has changed.
+func (w *nodeWatcher) logSocket() {
+	at, err := w.runtime.Socket()
+	text := at.Path + " " + at.From
+	if err != nil {
+		text = err.Error()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case text == w.logged:
+	case err != nil:
+		w.log.Warn("the container runtime is unknown", "error", err)
+	default:
+		w.log.Info("container runtime", "socket", at.Path, "from", at.From)
+	}
+	w.logged = text
 }
 
 // nodeConditions returns a function that returns the conditions of the Node object that

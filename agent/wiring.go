@@ -24,7 +24,10 @@ import (
 
 // newShared builds what several parts use.
 func newShared(opts config.Options, log *slog.Logger) (shared, error) {
-	runtime, err := cri.New(opts.RuntimeEndpoint)
+	runtime, err := cri.OfKubelet()
+	if opts.RuntimeEndpoint != "" {
+		runtime, err = cri.New(opts.RuntimeEndpoint)
+	}
 	if err != nil {
 		return shared{}, err
 	}

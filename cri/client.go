@@ -37,7 +37,6 @@ const (
 // socket must mount its directory: a mount of the socket itself keeps the old inode
 // when the runtime makes a new one.
 type Client struct {
-	path    string
 	socket  *socket
 	conn    *grpc.ClientConn
 	runtime runtimeapi.RuntimeServiceClient
@@ -51,7 +50,17 @@ func New(endpoint string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	sock := &socket{path: path}
+	fixed := host.RuntimeSocket{Path: path, Dial: path, From: "--runtime-endpoint"}
+	return Find(func() (host.RuntimeSocket, error) { return fixed, nil })
+}
+
+// OfKubelet returns a client of the runtime that this node's kubelet uses. It does no I/O.
+func OfKubelet() (*Client, error) { return Find(host.FindRuntimeSocket) }
+
+// Find returns a client of the socket that locate returns. It locates the socket again
+// when it is gone, and after a minute. It does no I/O.
+func Find(locate func() (host.RuntimeSocket, error)) (*Client, error) {
+	sock := &socket{locate: locate}
 	conn, err := grpc.NewClient("passthrough:///localhost", // the authority that the kubelet sends, too
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return sock.dial(ctx) }),
@@ -64,10 +73,9 @@ func New(endpoint string) (*Client, error) {
 		grpc.WithDisableServiceConfig(),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("runtime endpoint %q: %w", endpoint, err)
+		return nil, err
 	}
 	return &Client{
-		path:    path,
 		socket:  sock,
 		conn:    conn,
 		runtime: runtimeapi.NewRuntimeServiceClient(conn),
@@ -75,29 +83,63 @@ func New(endpoint string) (*Client, error) {
 	}, nil
 }
 
-// socket dials one path and remembers which file it found there.
+// locationTTL is how long a location counts while its socket exists. To find it is to read
+// the names of all processes.
+const locationTTL = time.Minute
+
+// socket dials the runtime's socket and remembers which file it found there.
 type socket struct {
-	path string
+	locate func() (host.RuntimeSocket, error)
+
+	locating sync.Mutex
+	at       host.RuntimeSocket
+	located  time.Time // when at was found
 
 	mu   sync.Mutex
 	conn net.Conn
-	file os.FileInfo // of path, when conn was dialled
+	path string      // that conn was dialled at
+	file os.FileInfo // of path, then
+}
+
+// find returns where the runtime listens.
+func (s *socket) find() (host.RuntimeSocket, error) {
+	s.locating.Lock()
+	defer s.locating.Unlock()
+	if time.Since(s.located) < locationTTL {
+		if _, err := os.Stat(s.at.Dial); err == nil {
+			return s.at, nil
+		}
+	}
+	at, err := s.locate()
+	if err != nil {
+		s.located = time.Time{}
+		return at, err
+	}
+	s.at, s.located = at, time.Now()
+	return at, nil
 }
 
 func (s *socket) dial(ctx context.Context) (net.Conn, error) {
-	file, err := os.Stat(s.path) // before: a socket replaced meanwhile costs one more dial
+	at, err := s.find()
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
+	file, err := os.Stat(at.Dial) // before: a socket replaced meanwhile costs one more dial
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", at.Dial)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn, s.file = conn, file
+	s.conn, s.path, s.file = conn, at.Dial, file
 	return conn, nil
 }
+
+// Socket returns where the runtime listens, and what names that.
+func (c *Client) Socket() (host.RuntimeSocket, error) { return c.socket.find() }
 
 // intercept makes a call on a connection to the current socket.
 func (s *socket) intercept(
@@ -140,12 +182,12 @@ func socketPath(endpoint string) (string, error) {
 func (c *Client) Process() (*host.Process, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
-	conn, err := c.dial(ctx)
+	conn, at, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	return host.Peer(conn, c.path)
+	return host.Peer(conn, at.Dial)
 }
 
 // WithRoot calls f with the runtime's process and its root directory, which is

@@ -3,9 +3,12 @@ package cri
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -32,11 +36,15 @@ func TestNew(t *testing.T) {
 		"containerd.sock":                        "",
 	} {
 		c, err := New(endpoint)
+		var at host.RuntimeSocket
+		if err == nil {
+			at, _ = c.Socket()
+		}
 		switch {
 		case err != nil && want != "":
 			t.Errorf("%q: %v", endpoint, err)
-		case err == nil && c.path != want:
-			t.Errorf("%q: socket %q, want %q", endpoint, c.path, want)
+		case err == nil && at.Path != want:
+			t.Errorf("%q: socket %q, want %q", endpoint, at.Path, want)
 		case err == nil:
 			c.Close()
 		}
@@ -251,5 +259,46 @@ func TestProcessAbsentSocket(t *testing.T) {
 	var sock *SocketError
 	if !errors.As(err, &sock) || sock.Fault != SocketAbsent {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A client that finds its runtime needs no restart when the runtime appears, or appears
+// elsewhere; before, it says what to set.
+func TestFindAgain(t *testing.T) {
+	dir := socketDir(t)
+	var mu sync.Mutex
+	var at host.RuntimeSocket
+	set := func(path string) {
+		mu.Lock()
+		defer mu.Unlock()
+		at = host.RuntimeSocket{Path: path, Dial: path, From: "a test"}
+	}
+	c, err := Find(func() (host.RuntimeSocket, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if at.Path == "" {
+			return at, &host.NoRuntimeSocketError{Looked: []string{"/x.sock"}}
+		}
+		return at, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	k := c.Status(t.Context())
+	if k.Outcome != report.Error || k.Cause != "" || k.Evidence["why"] != "unknown" || !strings.Contains(k.Summary, "--runtime-endpoint") {
+		t.Errorf("%+v", k)
+	}
+	for _, name := range []string{"first", "second"} {
+		path := dir + "/" + name
+		s := serve(t, path, runtimeNamed(name, true))
+		set(path)
+		hosttest.Eventually(t, func() bool { k = c.Status(t.Context()); return k.Outcome == report.Pass },
+			func() string { return fmt.Sprintf("%+v", k) })
+		if k.Target != path || k.Evidence["from"] != "a test" || k.Evidence["name"] != name {
+			t.Errorf("%+v", k)
+		}
+		s.Stop()
+		os.Remove(path)
 	}
 }

@@ -88,13 +88,13 @@ func (n *node) checks(
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	config, err = runtimeconfig.Read(process, root)
+	config, err = runtimeconfig.Read(process, root, n.Version(t.Context()))
 	running := n.RegistryPath(t.Context())
 	check = runtimeconfig.ConfigCheck(process, root, config, err, running)
 	if config == nil {
 		t.Fatal(check.Summary)
 	}
-	return process, root, config, check, config.Registries(n.Version(t.Context()), running)
+	return process, root, config, check, config.Registries(running)
 }
 
 const registrySection = `[plugins."io.containerd.cri.v1.images".registry]` + "\n"
@@ -253,4 +253,33 @@ func TestSandbox(t *testing.T) {
 		t.Errorf("%q %v", image, err)
 	}
 	hosttest.Expect(t, n.Sandbox(t.Context(), nil), report.Pass, "image="+pause, "from=the newest sandbox", "present=true")
+}
+
+// A containerd whose CRI plugin is off still tells its version, which says how it reads
+// its configuration.
+func TestVersionWithoutCRI(t *testing.T) {
+	n := startNode(t, "registry.invalid/pause:1")
+	with := n.Version(t.Context())
+	n.stop()
+	text, err := os.ReadFile(n.dir + "/config.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Write(t, n.dir+"/config.toml", "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"+string(text))
+	n.containerd.Start(func() string {
+		if n.Version(t.Context()) == "" {
+			return "no version"
+		}
+		return ""
+	})
+	if c := n.Status(t.Context()); c.Outcome != report.Fail || c.Evidence["why"] != "unimplemented" {
+		t.Errorf("%+v", c)
+	}
+	if without := n.Version(t.Context()); without != with || with == "" {
+		t.Errorf("version %q with CRI, %q without", with, without)
+	}
+	_, _, config, check, _ := n.checks(t)
+	if config.Refused == nil || check.Outcome != report.Fail || !strings.Contains(check.Summary, "no CRI plugin") {
+		t.Errorf("%+v", check)
+	}
 }

@@ -51,6 +51,18 @@ func (c *Client) exportedPath(ctx context.Context) *string {
 	return exported(answer, "RegistryConfigPath")
 }
 
+// ownVersion returns the version by containerd's own service, which also a containerd
+// without CRI has (api/services/version/v1/version.proto: field 1). Empty: unknown.
+func (c *Client) ownVersion(ctx context.Context) (version string) {
+	var request, answer []byte
+	err := c.conn.Invoke(ctx, "/containerd.services.version.v1.Version/Version", &request, &answer, grpc.ForceCodecV2(rawCodec{}))
+	if err != nil {
+		return ""
+	}
+	fields(answer, 1, func(b []byte) { version = string(b) })
+	return version
+}
+
 // exported returns a plugin's export in a PluginsResponse
 // (api/services/introspection/v1/introspection.proto): field 1 of the response
 // is a plugin, field 5 of that its exports.

@@ -100,7 +100,7 @@ func (c *Client) newestSandboxImage(ctx context.Context) (string, error) {
 func (c *Client) MissingSandboxImage(ctx context.Context) (string, error) {
 	var config *runtimeconfig.Config
 	_ = c.WithRoot(func(p *host.Process, root *host.Root) (err error) { // without it the runtime may still report the image
-		config, err = runtimeconfig.Read(p, root)
+		config, err = runtimeconfig.Read(p, root, c.Version(ctx))
 		return err
 	})
 	k := c.Sandbox(ctx, config)

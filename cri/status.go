@@ -15,6 +15,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/pullprobe/pullprobe/classify"
+	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -22,6 +23,7 @@ import (
 type SocketFault string
 
 const (
+	SocketUnknown    SocketFault = "unknown"    // no socket was found, see Err
 	SocketAbsent     SocketFault = "absent"     // no such file
 	SocketPermission SocketFault = "permission" // not permitted
 	SocketRefused    SocketFault = "refused"    // no process listens on the file
@@ -38,6 +40,8 @@ type SocketError struct {
 
 func (e *SocketError) Error() string {
 	switch e.Fault {
+	case SocketUnknown:
+		return e.Err.Error()
 	case SocketAbsent:
 		return "no socket at " + e.Path
 	case SocketPermission:
@@ -53,13 +57,17 @@ func (e *SocketError) Error() string {
 
 func (e *SocketError) Unwrap() error { return e.Err }
 
-// dial returns a new connection; every error is a [*SocketError].
-func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.path)
+// dial returns a new connection, and where it leads; every error is a [*SocketError].
+func (c *Client) dial(ctx context.Context) (*net.UnixConn, host.RuntimeSocket, error) {
+	at, err := c.Socket()
 	if err != nil {
-		return nil, &SocketError{Path: c.path, Fault: socketFault(err), Err: err}
+		return nil, at, &SocketError{Fault: SocketUnknown, Err: err}
 	}
-	return conn.(*net.UnixConn), nil
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", at.Dial)
+	if err != nil {
+		return nil, at, &SocketError{Path: at.Path, Fault: socketFault(err), Err: err}
+	}
+	return conn.(*net.UnixConn), at, nil
 }
 
 func socketFault(err error) SocketFault {
@@ -95,8 +103,11 @@ func (c *Client) Status(ctx context.Context) report.Check {
 	k := report.Check{
 		ID:       report.IDRuntime,
 		Kind:     report.KindRuntime,
-		Target:   c.path,
-		Evidence: map[string]string{report.KeySocket: c.path},
+		Evidence: map[string]string{},
+	}
+	if at, err := c.Socket(); err == nil {
+		k.Target = report.Clean(at.Path, 120)
+		k.Evidence[report.KeySocket], k.Evidence[report.KeyFrom] = k.Target, report.Clean(at.From, 120)
 	}
 	c.status(ctx, &k)
 	k.Duration = report.Millis(time.Since(began))
@@ -106,10 +117,13 @@ func (c *Client) Status(ctx context.Context) report.Check {
 // Version returns the runtime's version, such as "v2.4.2"; empty if it is unknown.
 func (c *Client) Version(ctx context.Context) string {
 	v, err := c.runtime.Version(ctx, &runtimeapi.VersionRequest{})
-	if err != nil {
-		return ""
+	switch {
+	case err == nil:
+		return report.Clean(v.GetRuntimeVersion(), 64)
+	case status.Code(err) == codes.Unimplemented: // its configuration may be why it has no CRI
+		return report.Clean(c.ownVersion(ctx), 64)
 	}
-	return report.Clean(v.GetRuntimeVersion(), 64)
+	return ""
 }
 
 func (c *Client) status(ctx context.Context, k *report.Check) {
@@ -167,10 +181,10 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 	// The caller's deadline may have passed, so this has its own.
 	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
 	defer cancel()
-	conn, dialErr := c.dial(dctx)
+	conn, at, dialErr := c.dial(dctx)
 	if sock, ok := errors.AsType[*SocketError](dialErr); ok {
 		k.Evidence[report.KeyWhy], k.Summary = string(sock.Fault), sock.Error()
-		if sock.Fault == SocketPermission {
+		if sock.Fault == SocketPermission || sock.Fault == SocketUnknown {
 			k.Outcome, k.Cause = report.Error, ""
 		}
 		return
@@ -180,13 +194,13 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 	switch code {
 	case codes.Unimplemented:
 		k.Evidence[report.KeyWhy] = whyUnimplemented
-		k.Summary = c.path + " does not serve CRI v1: the CRI plugin is disabled or failed to load, or the runtime is too old"
+		k.Summary = at.Path + " does not serve CRI v1: the CRI plugin is disabled or failed to load, or the runtime is too old"
 	case codes.DeadlineExceeded:
 		k.Evidence[report.KeyWhy] = whyHung
-		k.Summary = c.path + " accepts connections but does not answer"
+		k.Summary = at.Path + " accepts connections but does not answer"
 	case codes.Unavailable:
 		k.Evidence[report.KeyWhy] = whyStarting
-		k.Summary = c.path + " is starting or stopping: " + report.Clean(status.Convert(err).Message(), 128)
+		k.Summary = at.Path + " is starting or stopping: " + report.Clean(status.Convert(err).Message(), 128)
 	default:
 		message := status.Convert(err).Message()
 		k.Outcome, k.Cause = report.Error, ""
@@ -194,7 +208,7 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 		case report.DiskIOError, report.DiskReadOnly, report.DiskFull, report.InodesExhausted: // the runtime's own files are on that disk
 			k.Outcome, k.Cause = report.Fail, cause
 		}
-		k.Summary = fmt.Sprintf("%s returned %s: %s", c.path, code, report.Clean(message, 128))
+		k.Summary = fmt.Sprintf("%s returned %s: %s", at.Path, code, report.Clean(message, 128))
 	}
 }
 

@@ -395,7 +395,7 @@ func TestPull(t *testing.T) {
 		defer resume()
 		reg.drain()
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPullUntilKilled$")
-		cmd.Env = append(os.Environ(), "PULLPROBE_TEST_PULL="+strings.Join([]string{n.path, dir, image}, ","))
+		cmd.Env = append(os.Environ(), "PULLPROBE_TEST_PULL="+strings.Join([]string{n.containerd.Socket(), dir, image}, ","))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

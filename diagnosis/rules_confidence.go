@@ -28,6 +28,12 @@ func confidenceRules() []confidenceRule {
 			return "wait for the kubelet's own message: it may have credentials from " + e.UnreadSources(),
 				e.UnreadSources() != "" && o.RootCause().AboutLogin() && anonymousTestPull && kubeletDisagrees
 		}},
+		{"hosts-toml-of-unknown-version", "the runtime's version, on which the reading of hosts.toml depends, is unknown", func(
+			e *evaluation, _ report.Verdict, _ facts.Obstacle,
+		) (string, bool) {
+			question := e.versionQuestion()
+			return question, question != ""
+		}},
 		{"present-by-now", "the image was pulled to the node in the meantime", func(
 			e *evaluation, _ report.Verdict, o facts.Obstacle,
 		) (string, bool) {
@@ -35,4 +41,14 @@ func confidenceRules() []confidenceRule {
 				e.Present() && o.RootCause().Stage() == report.StageAnswer && !e.AlwaysPulls()
 		}},
 	}
+}
+
+// versionQuestion returns what the version of the runtime decides; empty if it is known
+// or does not matter.
+func (e *evaluation) versionQuestion() string {
+	c := e.Get(report.HostsID(e.Domain()))
+	if c.Evidence[report.KeyDependsOn] == "" {
+		return ""
+	}
+	return "get the version of the runtime (containerd --version): " + c.Evidence[report.KeyDependsOn] + " (" + c.Evidence[report.KeyFile] + ")"
 }

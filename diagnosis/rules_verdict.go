@@ -365,6 +365,9 @@ func verdictsOfTheMessage() []verdictRule {
 				v.WouldDecide = []string{"pull the image: one byte of each layer was checked, " +
 					"not the rest of them or the runtime's image verifiers"}
 			}
+			if question := e.versionQuestion(); question != "" {
+				v.WouldDecide = append([]string{question}, v.WouldDecide...)
+			}
 			return v, e.everyStepSeen() && e.Get(report.IDRuntime).Outcome != report.Error
 		}},
 		{"reachable-as-far-as-checked", "no check fails, but not every step was seen", func(e *evaluation) (report.Verdict, bool) {

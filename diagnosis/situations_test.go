@@ -1286,6 +1286,11 @@ func situationsOfConfig() []situation {
 			FaultNode, RuntimeConfigInvalid, Likely, "hosts/" + host,
 		},
 		{
+			"a mirror in a hosts.toml that another version of the runtime ignores",
+			all(reported(ConnectionRefused), ofUnknownVersion(), ladder(KindDial, ConnectionRefused)),
+			FaultUndetermined, ConnectionRefused, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
 			"a missing tag, and a hosts.toml that is ignored",
 			all(reported(TagNotFound), ignored(), ladder(KindManifest, TagNotFound)),
 			FaultConfig, TagNotFound, Likely, "manifest/" + host,
@@ -2139,6 +2144,12 @@ func notDialed() []Check {
 
 func elsewhere(o Outcome) Check {
 	return check("elsewhere/"+host+"/192.0.2.9:443", KindTLS, o, "")
+}
+
+// ofUnknownVersion is a hosts.toml whose reading depends on the version of the runtime.
+func ofUnknownVersion() Check {
+	return check("hosts/"+host, KindRuntime, Pass, "",
+		ev("order", host, "file", "/etc/containerd/certs.d/"+host+"/hosts.toml", "dependsOn", "containerd up to 1.7.31 ignores it: no [host] table"))
 }
 
 func ignored() Check {

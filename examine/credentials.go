@@ -63,7 +63,7 @@ func (r credentialResolver) nodeSources(ctx context.Context, repository string) 
 	}
 	var own []credentials.Credential
 	if root, err := runtime.Root(); err == nil {
-		own = runtimeCredentials(runtime, root)
+		own = runtimeCredentials(runtime, root, r.runtime.Version(ctx))
 		root.Close()
 	}
 	process, err := r.kubelet.find(runtime)
@@ -94,18 +94,12 @@ func (r credentialResolver) kubeletCredentials(ctx context.Context, process *hos
 // kubeletSources returns what of a kubelet's process decides about credentials, or
 // why it cannot be read.
 func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, problem string) {
-	if p.Name() == "kubelite" { // microk8s: it reads its flags from a file
-		return k, "the kubelet is part of kubelite, which has none of the kubelet's flags on its command line"
-	}
 	var err error
-	if k.Args, err = p.Cmdline(); err != nil {
-		return k, "the kubelet's command line cannot be read: " + err.Error()
+	if k.Args, k.WorkDir, err = p.KubeletArgs(root); err != nil {
+		return k, "the kubelet's flags cannot be read: " + err.Error()
 	}
 	if k.Environ, err = p.Environ(); err != nil {
 		return k, "the kubelet's environment cannot be read: " + err.Error()
-	}
-	if k.WorkDir, err = p.Dir(); err != nil {
-		return k, "the kubelet's working directory cannot be read: " + err.Error()
 	}
 	if k.Started, err = p.StartTime(); err != nil {
 		return k, err.Error()
@@ -142,9 +136,9 @@ func (r credentialResolver) runProviders(
 }
 
 // runtimeCredentials returns the credentials in the files that containerd was
-// started with. A later file overrides an earlier one.
-func runtimeCredentials(p *host.Process, root *host.Root) []credentials.Credential {
-	config, err := runtimeconfig.Read(p, root)
+// started with, if its version reads any there. A later file overrides an earlier one.
+func runtimeCredentials(p *host.Process, root *host.Root, version string) []credentials.Credential {
+	config, err := runtimeconfig.Read(p, root, version)
 	if err != nil || len(config.Auths) == 0 {
 		return nil
 	}

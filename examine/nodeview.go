@@ -130,7 +130,7 @@ func (n *NodeReader) addProcessChecks(ctx context.Context, v *nodeView, p *host.
 	var config *runtimeconfig.Config
 	if v.root != nil {
 		var err error
-		config, err = runtimeconfig.Read(p, v.root)
+		config, err = runtimeconfig.Read(p, v.root, n.Runtime.Version(ctx))
 		running := n.Runtime.RegistryPath(ctx)
 		v.checks = append(v.checks,
 			runtimeconfig.ConfigCheck(p, v.root, config, err, running),
@@ -140,7 +140,7 @@ func (n *NodeReader) addProcessChecks(ctx context.Context, v *nodeView, p *host.
 		}
 		known := config != nil && (config.Err == nil || running != nil)
 		if known && n.Paths.HostsDir == "" {
-			v.Config = config.Registries(n.Runtime.Version(ctx), running)
+			v.Config = config.Registries(running)
 		}
 	}
 	v.checks = append(v.checks, n.Runtime.Sandbox(ctx, config))

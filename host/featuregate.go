@@ -14,7 +14,7 @@ func (p *Process) AlphaGate(name string) (bool, error) {
 		return false, err
 	}
 	defer root.Close()
-	args, dir, err := p.kubeletArgs(root)
+	args, dir, err := p.KubeletArgs(root)
 	if err != nil {
 		return false, err
 	}

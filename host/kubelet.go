@@ -48,6 +48,11 @@ type Eviction struct {
 // namespace of the runtime's process. A process that only has its name may be any
 // program in a container.
 func FindKubelet(runtime *Process) (*Process, error) {
+	return findProcess(runtime, isKubelet)
+}
+
+// findProcess finds the process with the mounts of another one and a name that is meant.
+func findProcess(with *Process, meant func(comm string) bool) (*Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -55,19 +60,14 @@ func FindKubelet(runtime *Process) (*Process, error) {
 	none := ErrNoKubelet
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		switch (&Process{PID: pid}).comm() {
-		case "kubelet", "kubelite": // the second is microk8s'
-		default:
+		if err != nil || !meant((&Process{PID: pid}).comm()) {
 			continue
 		}
 		p, err := ProcessOf(pid)
 		if err != nil {
 			continue
 		}
-		if p.SharesMounts(runtime) {
+		if p.SharesMounts(with) {
 			return p, nil
 		}
 		if _, err := p.mounts(); errors.Is(err, fs.ErrPermission) {
@@ -90,9 +90,6 @@ var evictionDefaults = map[string]string{
 // (pkg/kubelet/apis/config/v1beta1/defaults.go).
 const gcHighDefault = 85
 
-// microk8sFlags is the file that kubelite reads the kubelet's flags from.
-const microk8sFlags = "/var/snap/microk8s/current/args/kubelet"
-
 // Eviction reads the thresholds of the kubelet process p for the file system that
 // holds imageFS: from its configuration file, its drop-ins and its flags, in this
 // order (cmd/kubelet/app/server.go). Files are read under its own root directory.
@@ -103,7 +100,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		return Eviction{}, err
 	}
 	defer root.Close()
-	args, dir, err := p.kubeletArgs(root)
+	args, dir, err := p.KubeletArgs(root)
 	if err != nil {
 		return Eviction{}, err
 	}
@@ -118,23 +115,6 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		}
 	}
 	return e.only(sameFS(root, imageFS, cmp.Or(flags.rootDir, "/var/lib/kubelet"))), nil
-}
-
-// kubeletArgs returns the command line of the kubelet process p, and the directory at
-// which its relative paths start.
-func (p *Process) kubeletArgs(root Files) (args []string, dir string, err error) {
-	if args, err = p.Cmdline(); err != nil {
-		return nil, "", err
-	}
-	if p.comm() == "kubelite" {
-		text, err := root.ReadFile(microk8sFlags)
-		if err != nil {
-			return nil, "", err
-		}
-		args = append(args, splitWords(strings.Join(joinLines(string(text)), " "))...)
-	}
-	dir, err = p.Dir()
-	return args, dir, err
 }
 
 // evictionFlags are the kubelet's flags that decide about eviction. Paths are
@@ -212,6 +192,7 @@ type kubeletConfig struct {
 	EvictionHard map[string]*string `json:"evictionHard"`
 	GCHigh       *int               `json:"imageGCHighThresholdPercent"`
 	MergeDefault *bool              `json:"mergeDefaultEvictionSettings"`
+	Endpoint     string             `json:"containerRuntimeEndpoint"`
 }
 
 // readKubeletConfig merges a configuration file and the drop-ins of a directory;
@@ -290,6 +271,7 @@ func (c *kubeletConfig) add(text []byte) error {
 		c.FeatureGates = map[string]bool{}
 	}
 	maps.Copy(c.FeatureGates, file.FeatureGates)
+	c.Endpoint = cmp.Or(file.Endpoint, c.Endpoint)
 	if file.GCHigh != nil {
 		c.GCHigh = file.GCHigh
 	}

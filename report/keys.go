@@ -176,11 +176,15 @@ const (
 
 	// hosts/HOST
 
-	KeyUnknownKeys = "unknownKeys" // keys of hosts.toml that have no meaning
-	KeyUnused      = "unused"      // files that are not read
-	KeyUnusable    = "unusable"    // hosts that cannot be used
-	KeyBlobsOnly   = "blobsOnly"   // hosts that serve layers but no manifests
-	KeyVisited     = "visited"     // how many hosts were checked, if not all
+	KeyUnknownKeys  = "unknownKeys"  // keys of hosts.toml that have no meaning
+	KeyUnused       = "unused"       // files that are not read
+	KeyMadeBy       = "madeBy"       // what writes the runtime's configuration on this node: nodeadm, AKS
+	KeyIgnoredTable = "ignoredTable" // a table with settings for registries that the runtime does not read
+	KeyDependsOn    = "dependsOn"    // what another version of the runtime does with the file, while the version is unknown
+	KeyRemedy       = "remedy"       // what makes the runtime use a file or table that it ignores
+	KeyUnusable     = "unusable"     // hosts that cannot be used
+	KeyBlobsOnly    = "blobsOnly"    // hosts that serve layers but no manifests
+	KeyVisited      = "visited"      // how many hosts were checked, if not all
 
 	// disk
 

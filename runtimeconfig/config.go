@@ -1,6 +1,7 @@
 package runtimeconfig
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,13 +23,18 @@ const (
 	maxConfigFiles = 64
 )
 
-// Config is the part of containerd's configuration files that concerns pulls. The
-// process may run with other settings: it reads the files once, at its start.
+// Config is the part of containerd's configuration files that concerns pulls, as this
+// version of containerd reads them. The process may run with other settings: it reads
+// the files once, at its start.
 type Config struct {
 	Main  string   // the file that the process was started with
 	Files []string // the files that exist and were read: Main, then its imports in containerd's order
 	// Sources are other files that the configuration is generated from (k3s, RKE2).
 	Sources []string
+	// Version is that of containerd; empty: unknown, the newest is assumed.
+	Version string
+	// Newer reports that one of the files was changed after the process started.
+	Newer bool
 
 	// RegistryPath is config_path of the registry section; HasPath reports whether
 	// it is set, even to nothing. See [Config.Registries].
@@ -44,9 +50,14 @@ type Config struct {
 	// Sandbox is the image of pod sandboxes; empty: the built-in default.
 	Sandbox string
 
+	// Ignored is a table with settings for registries that this containerd does not
+	// read; nil: there is none.
+	Ignored *IgnoredTable
 	// Err is the file that containerd could not start with; the other fields have
 	// the settings of the files before it.
 	Err *ConfigError
+	// Refused is why containerd would start without its CRI plugin; nil: it would not.
+	Refused *ConfigError
 
 	local map[string]bool // settings that make containerd pull by its client
 }
@@ -75,10 +86,11 @@ func (e *ConfigError) reason() string {
 // process cannot: the runtime is root.
 func (e *ConfigError) unread() bool { return errors.Is(e.Err, fs.ErrPermission) }
 
-// Read reads the configuration that the process was started with, under its root
-// directory. A file that is missing or cannot be parsed is in Config.Err. The error
-// is about the process: [errors.ErrUnsupported] if it is not containerd.
-func Read(p *host.Process, root *host.Root) (*Config, error) {
+// Read reads the configuration that the process, a containerd of this version, was
+// started with, under its root directory. A file that is missing or cannot be parsed is
+// in Config.Err. The error is about the process: [errors.ErrUnsupported] if it is not
+// containerd.
+func Read(p *host.Process, root *host.Root, version string) (*Config, error) {
 	args, err := p.Cmdline()
 	if err != nil {
 		return nil, err
@@ -94,7 +106,10 @@ func Read(p *host.Process, root *host.Root) (*Config, error) {
 		}
 		name = path.Join(dir, name)
 	}
-	c := readConfig(root, name)
+	c := readConfig(root, name, version)
+	if since, err := p.Since(); err == nil {
+		c.Newer = len(host.ChangesSince(root, since, c.watched()).Files) > 0
+	}
 	if !explicit && errors.Is(errOf(c.Err), fs.ErrNotExist) && c.Err.File == c.Main {
 		c.Err = nil // containerd starts without one (cmd/containerd/command/main.go)
 	}
@@ -129,20 +144,15 @@ func configFlag(args []string) (name string, explicit bool) {
 	return name, explicit
 }
 
-// readConfig follows LoadConfig of containerd 2.4
-// (cmd/containerd/server/config): breadth first, a file that is imported later
-// overrides, and one that cannot be loaded keeps containerd from starting.
-func readConfig(root host.Files, main string) *Config {
-	c := &Config{Main: main, Mirrors: map[string][]string{}, TLS: map[string]TLSFiles{}, local: map[string]bool{}}
-	for _, dir := range []string{"/var/lib/rancher/k3s", "/var/lib/rancher/rke2"} {
-		if strings.HasPrefix(main, dir+"/agent/") {
-			// k3s and RKE2 write config.toml and certs.d from these at their start.
-			c.Sources = []string{
-				"/etc/rancher/" + path.Base(dir) + "/registries.yaml",
-				dir + "/agent/etc/containerd/config.toml.tmpl", dir + "/agent/etc/containerd/config-v3.toml.tmpl",
-			}
-		}
+// readConfig reads the files breadth first, as LoadConfig of all versions does
+// (cmd/containerd/server/config; services/server/config in containerd 1). A file that
+// cannot be loaded keeps containerd from starting.
+func readConfig(root host.Files, main, version string) *Config {
+	c := &Config{
+		Main: main, Version: version, Sources: generatedFrom(main),
+		Mirrors: map[string][]string{}, TLS: map[string]TLSFiles{}, local: map[string]bool{},
 	}
+	var files []configFile
 	pending := []string{main}
 	for len(pending) > 0 && len(c.Files) < maxConfigFiles {
 		name := pending[0]
@@ -150,83 +160,112 @@ func readConfig(root host.Files, main string) *Config {
 		if slices.Contains(c.Files, name) {
 			continue
 		}
-		text, err := root.ReadFile(name)
-		var imports []string
-		if err == nil {
-			imports, err = c.add(text)
-		}
-		if err == nil {
-			imports, err = resolveImports(root, name, imports)
-		}
+		file, imports, err := loadFile(root, name, version)
 		if err != nil {
 			c.Err = &ConfigError{File: name, Err: err}
-			return c
+			break
 		}
+		files = append(files, file)
 		c.Files = append(c.Files, name)
 		pending = append(pending, imports...)
 	}
+	c.use(files)
 	return c
 }
 
-// criTables are the sections of config.toml that configure pulls: of version 3 and
-// later, of version 2, and of version 1. A later one in the list overrides an
-// earlier one in the same file (plugins/cri/images/plugin.go).
-var criTables = []string{"io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"}
-
-// add adds the settings of one file and returns its imports.
-func (c *Config) add(text []byte) (imports []string, err error) {
-	var file struct {
-		Imports []string                  `toml:"imports"`
-		Plugins map[string]map[string]any `toml:"plugins"`
-	}
-	if err := toml.Unmarshal(text, &file); err != nil {
-		return nil, err
-	}
-	for _, id := range criTables {
-		section := file.Plugins[id]
-		c.addRegistry(table(section["registry"]))
-		if image, ok := table(section["pinned_images"])["sandbox"].(string); ok {
-			c.Sandbox = image
-		}
-		if image, ok := section["sandbox_image"].(string); ok {
-			c.Sandbox = image
-		}
-		c.addLocal(section)
-		c.addLocal(table(section["containerd"]))
-	}
-	return file.Imports, nil
-}
-
-func (c *Config) addRegistry(registry map[string]any) {
-	if dir, ok := registry["config_path"].(string); ok {
-		c.RegistryPath, c.HasPath = dir, true
-	}
-	for host, m := range table(registry["mirrors"]) {
-		list, _ := table(m)["endpoint"].([]any)
-		endpoints := []string{}
-		for _, e := range list {
-			if s, ok := e.(string); ok {
-				endpoints = append(endpoints, s)
+// generatedFrom returns the files from which k3s and RKE2 write the main file and
+// certs.d at their start.
+func generatedFrom(main string) []string {
+	for _, dir := range []string{"/var/lib/rancher/k3s", "/var/lib/rancher/rke2"} {
+		if strings.HasPrefix(main, dir+"/agent/") {
+			return []string{
+				"/etc/rancher/" + path.Base(dir) + "/registries.yaml",
+				dir + "/agent/etc/containerd/config.toml.tmpl", dir + "/agent/etc/containerd/config-v3.toml.tmpl",
 			}
 		}
-		c.Mirrors[host] = endpoints
 	}
-	for host, entry := range table(registry["configs"]) {
-		if t, ok := table(entry)["tls"].(map[string]any); ok {
-			s := TLSFiles{}
-			s.CA, _ = t["ca_file"].(string)
-			s.Cert, _ = t["cert_file"].(string)
-			s.Key, _ = t["key_file"].(string)
-			s.SkipVerify, _ = t["insecure_skip_verify"].(bool)
-			c.TLS[host] = s
+	return nil
+}
+
+// watched returns the files that decide about the configuration.
+func (c *Config) watched() []string { return slices.Concat(c.Files, c.Sources, c.failed()) }
+
+// loadFile reads one file, and resolves its imports.
+func loadFile(root host.Files, name, version string) (configFile, []string, error) {
+	file := configFile{name: name}
+	text, err := root.ReadFile(name)
+	if err != nil {
+		return file, nil, err
+	}
+	if !AtLeast(version, "2.0.0") {
+		text = bytes.TrimPrefix(text, []byte("\ufeff")) // as go-toml 1 does
+	}
+	if err := toml.Unmarshal(text, &file); err != nil {
+		return file, nil, err
+	}
+	if !AtLeast(version, toml11Since) && usesTOML11(string(text)) {
+		return file, nil, errTOML11
+	}
+	imports, err := resolveImports(root, name, version, file.Imports)
+	return file, imports, err
+}
+
+// imagesSection is what the CRI plugin for images has in its table. With a value of
+// another type containerd does not start.
+type imagesSection struct {
+	Registry struct {
+		ConfigPath *string `toml:"config_path"`
+		Mirrors    map[string]struct {
+			Endpoint []string `toml:"endpoint"`
+		} `toml:"mirrors"`
+		Configs map[string]struct {
+			TLS *struct {
+				CA         string `toml:"ca_file"`
+				Cert       string `toml:"cert_file"`
+				Key        string `toml:"key_file"`
+				SkipVerify bool   `toml:"insecure_skip_verify"`
+			} `toml:"tls"`
+			Auth any `toml:"auth"`
+		} `toml:"configs"`
+		Auths map[string]any `toml:"auths"`
+	} `toml:"registry"`
+	Pinned map[string]string `toml:"pinned_images"`
+}
+
+// addImages adds the settings of a table of the CRI plugin for images.
+func (c *Config) addImages(t map[string]any) error {
+	var section imagesSection
+	text, err := toml.Marshal(t)
+	if err == nil {
+		err = toml.Unmarshal(text, &section)
+	}
+	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok { // its position is not that in the file
+		return errors.New("the value of " + report.Clean(strings.Join(wrong.Key(), "."), 80) + " has the wrong type")
+	}
+	if err != nil {
+		return err
+	}
+	r := section.Registry
+	if r.ConfigPath != nil {
+		c.RegistryPath, c.HasPath = *r.ConfigPath, true
+	}
+	for host, m := range r.Mirrors {
+		c.Mirrors[host] = m.Endpoint
+	}
+	for host, entry := range r.Configs {
+		if s := entry.TLS; s != nil {
+			c.TLS[host] = TLSFiles{CA: s.CA, Cert: s.Cert, Key: s.Key, SkipVerify: s.SkipVerify}
 		}
-		if _, ok := table(entry)["auth"]; ok {
+		if entry.Auth != nil {
 			c.addAuth(host)
 		}
 	}
-	for host := range table(registry["auths"]) {
+	for host := range r.Auths {
 		c.addAuth(host)
 	}
+	c.Sandbox = section.Pinned["sandbox"]
+	c.addLocal(t)
+	return nil
 }
 
 func (c *Config) addAuth(host string) {
@@ -255,15 +294,21 @@ func (c *Config) addLocal(section map[string]any) {
 
 func table(v any) map[string]any { t, _ := v.(map[string]any); return t }
 
-// resolveImports follows containerd's function of this name.
-func resolveImports(root host.Files, parent string, imports []string) ([]string, error) {
+// resolveImports follows containerd's function of this name. Before containerd 9746 a
+// relative pattern was one below the working directory, which is / for a service.
+func resolveImports(root host.Files, parent, version string, imports []string) ([]string, error) {
 	var out []string
 	for _, name := range imports {
 		name = path.Clean(name)
-		if !path.IsAbs(name) {
+		isPattern := strings.Contains(name, "*")
+		switch {
+		case path.IsAbs(name):
+		case isPattern && !backported(version, "1.6.30", "1.7.16"):
+			name = path.Join("/", name)
+		default:
 			name = path.Join(path.Dir(parent), name)
 		}
-		if !strings.Contains(name, "*") {
+		if !isPattern {
 			out = append(out, name)
 			continue
 		}

@@ -57,7 +57,7 @@ var configTrees = map[string]struct {
 func TestReadConfig(t *testing.T) {
 	for name, tt := range configTrees {
 		t.Run(name, func(t *testing.T) {
-			c := readConfig(rootOf(t, tt.files), "/c/config.toml")
+			c := readConfig(rootOf(t, tt.files), "/c/config.toml", "")
 			if c.Err != nil || c.RegistryPath != tt.path || c.Sandbox != tt.sandbox || strings.Join(c.Files, " ") != tt.read {
 				t.Errorf("got path %q, sandbox %q, read %v: %v", c.RegistryPath, c.Sandbox, c.Files, c.Err)
 			}
@@ -74,7 +74,7 @@ insecure_skip_verify = true
 password = "canary"
 [plugins."io.containerd.grpc.v1.cri".registry.auths."https://x.lab"]
 password = "canary"
-`}), "/c")
+`}), "/c", "")
 		want := &Config{
 			Main: "/c", Files: []string{"/c"}, Auths: []string{"https://x.lab", "m.lab"},
 			Mirrors: map[string][]string{"docker.io": {"https://m.lab", "http://n.lab:5000"}},
@@ -98,7 +98,7 @@ password = "canary"
 		"wrong type":       {map[string]string{"/c/config.toml": "imports = 7"}, "/c/config.toml", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := readConfig(rootOf(t, tt.files), "/c/config.toml")
+			c := readConfig(rootOf(t, tt.files), "/c/config.toml", "")
 			if c.Err == nil || c.Err.File != tt.file || tt.err != nil && !errors.Is(c.Err.Err, tt.err) {
 				t.Errorf("got %v", c.Err)
 			}
@@ -229,7 +229,9 @@ func TestRegistries(t *testing.T) {
 		{"what runs, of built-in defaults", &Config{}, "v2.4.2", &other, []string{"/other"}, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := tt.config.Registries(tt.version, tt.running)
+			config := *tt.config
+			config.Version, config.Newer = tt.version, true
+			d := config.Registries(tt.running)
 			if diff := cmp.Diff(tt.dirs, d.Dirs); diff != "" {
 				t.Errorf("dirs: %s", diff)
 			}
@@ -248,10 +250,12 @@ func FuzzReadConfig(f *testing.F) {
 		"imports = ['*/../*', '[a', '/*/*/*']\n[plugins.cri.registry.mirrors.a]\nendpoint = [1]\n[plugins.cri.registry.configs.a]\ntls = 1",
 	)
 	f.Fuzz(func(t *testing.T, text string) {
-		c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml")
-		c.Registries("v2.4.2", nil)
-		if c.Err != nil && (c.Err.Error() == "" || len(c.Err.reason()) > 400) {
-			t.Errorf("%q", c.Err.Error())
+		for _, version := range []string{"", "1.6.20", "1.7.35", "2.0.14", "2.4.2"} {
+			c := readConfig(hosttest.Memory{"/c/config.toml": text, "/c/x": "version = 2"}, "/c/config.toml", version)
+			c.Registries(nil)
+			if c.Err != nil && (c.Err.Error() == "" || len(c.Err.reason()) > 400) {
+				t.Errorf("%q", c.Err.Error())
+			}
 		}
 	})
 }
@@ -260,7 +264,7 @@ func FuzzReadConfig(f *testing.F) {
 func TestClosedImports(t *testing.T) {
 	const dir = "/etc/containerd/conf.d"
 	main := hosttest.Memory{defaultConfig: "imports = [\"" + dir + "/*.toml\"]"}
-	if c := readConfig(hosttest.Closed{Memory: main, Dir: dir}, defaultConfig); c.Err == nil || !c.Err.unread() {
+	if c := readConfig(hosttest.Closed{Memory: main, Dir: dir}, defaultConfig, ""); c.Err == nil || !c.Err.unread() {
 		t.Errorf("got %+v", c.Err)
 	}
 }

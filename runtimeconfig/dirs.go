@@ -3,8 +3,6 @@ package runtimeconfig
 import (
 	"fmt"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -13,30 +11,28 @@ import (
 // registry.mirrors is set (plugins/cri/images/plugin.go).
 const defaultRegistryPath = "/etc/containerd/certs.d:/etc/docker/certs.d"
 
-// Registries returns where a containerd of this version ("v2.4.2") reads mirrors and
-// authorities with this configuration. Running is the config_path that the
-// process reports; it overrides the files. It is nil if unknown.
-func (c *Config) Registries(version string, running *string) RegistryConfig {
-	major, minor := parseVersion(version)
-	since := func(a, b int) bool { return major > a || major == a && minor >= b }
+// Registries returns where the runtime reads mirrors and authorities with this
+// configuration. Running is the config_path that the process reports; it overrides the
+// files. It is nil if unknown.
+func (c *Config) Registries(running *string) RegistryConfig {
 	current := c.RegistryPath
 	if running != nil {
 		current = *running
-	} else if current == "" && len(c.Mirrors) == 0 && (major == 0 || since(2, 2)) {
+	} else if current == "" && len(c.Mirrors) == 0 && AtLeast(c.Version, "2.2.0") {
 		current = defaultRegistryPath
 	}
-	out := RegistryConfig{ByClient: c.pullsLocally()}
+	out := RegistryConfig{Version: c.Version, Assumed: c.Version == "", ByClient: c.pullsLocally()}
 	list := filepath.SplitList(current)
 	switch {
 	case current == "" && len(c.Mirrors) > 0:
 		out.Passed, out.Why = filepath.SplitList(defaultRegistryPath), "registry.mirrors in "+report.Clean(c.Main, 80)+" replaces config_path"
 		out.Mirrors = c.Mirrors
-		if major == 1 { // 2.0 removed registry.configs."host".tls
+		if !AtLeast(c.Version, "2.0.0") { // 2.0 removed registry.configs."host".tls
 			out.TLS = c.TLS
 		}
 	case current == "":
 		out.Passed, out.Why = filepath.SplitList(defaultRegistryPath), "config_path is not set, and this containerd has no default for it"
-	case len(list) > 1 && since(2, 1) && !since(2, 5) && !c.pullsLocally():
+	case len(list) > 1 && c.Version != "" && AtLeast(c.Version, "2.1.0") && Modelled(c.Version) && !c.pullsLocally():
 		// The transfer service reads the list as the name of one directory:
 		// containerd issues 12415 (2.1) and 12636 (2.2); still so in 2.4.2.
 		out.Dirs, out.Passed = []string{current}, list
@@ -44,12 +40,32 @@ func (c *Config) Registries(version string, running *string) RegistryConfig {
 	default:
 		out.Dirs = list
 	}
-	if running != nil && c.RegistryPath != "" && c.RegistryPath != *running {
+	c.addPassed(&out, running)
+	return out
+}
+
+// addPassed adds the directories and mirrors in the files that the process does not use.
+func (c *Config) addPassed(out *RegistryConfig, running *string) {
+	differs := running != nil && c.RegistryPath != "" && c.RegistryPath != *running
+	switch {
+	case differs && c.Newer:
 		out.Passed, out.Stale = filepath.SplitList(c.RegistryPath), true
 		out.Why = fmt.Sprintf(`config_path is "%s" in %s, but the runtime was started with "%s"`,
 			report.Clean(c.RegistryPath, 80), report.Clean(c.Main, 80), report.Clean(*running, 80))
+	case differs:
+		out.Passed = filepath.SplitList(c.RegistryPath)
+		out.Why = fmt.Sprintf(`the runtime uses the config_path "%s", not "%s" of %s, although it started after the last change of that file`,
+			report.Clean(*running, 80), report.Clean(c.RegistryPath, 80), report.Clean(c.Main, 80))
+	case c.Ignored != nil && (c.Ignored.RegistryPath != "" || len(c.Ignored.Mirrors) > 0):
+		out.Ignored = c.Ignored
+		out.Passed = filepath.SplitList(c.Ignored.RegistryPath)
+		out.Why = c.Ignored.String()
 	}
-	return out
+}
+
+// String returns that the table is ignored, and why.
+func (t *IgnoredTable) String() string {
+	return "[" + t.Table + "] of " + report.Clean(t.File, 80) + " is ignored: " + t.Reason
 }
 
 // pullsLocally reports whether a containerd that has the transfer service
@@ -61,18 +77,4 @@ func (c *Config) pullsLocally() bool {
 		}
 	}
 	return len(c.Mirrors) > 0 || len(c.TLS) > 0 || len(c.Auths) > 0
-}
-
-// parseVersion reads "v1.7.22" or "2.4.2-k3s1"; zeros mean unknown.
-func parseVersion(s string) (major, minor int) {
-	a, rest, _ := strings.Cut(strings.TrimPrefix(s, "v"), ".")
-	b, _, _ := strings.Cut(rest, ".")
-	major, err := strconv.Atoi(a)
-	if err != nil {
-		return 0, 0
-	}
-	if minor, err = strconv.Atoi(b); err != nil {
-		return 0, 0
-	}
-	return major, minor
 }

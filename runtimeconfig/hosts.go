@@ -38,6 +38,8 @@ type RegistryConfig struct {
 	Passed []string
 	Why    string
 	Stale  bool // it would search them after a restart
+	// Ignored is a table of its configuration that the runtime does not read.
+	Ignored *IgnoredTable
 
 	// Mirrors is registry.mirrors of containerd's config.toml: URLs by domain,
 	// "*" for all others. If it is not nil, Dirs has no effect.
@@ -57,6 +59,7 @@ type Problem struct {
 	File    string
 	Reason  string // in plain words
 	Ignored bool   // the runtime ignores the file and reports that in its log only
+	Remedy  string // what makes the runtime use it, as a command to a person; empty: the reason says it
 	Stale   bool   // it would not ignore it after a restart
 	Unread  bool   // this process could not read it: the runtime's configuration is unknown
 }
@@ -81,7 +84,10 @@ type Hosts struct {
 	List    []Host
 	File    string   // the file or directory that it was read from; empty: none
 	Unknown []string // keys that the runtime does not know, at most 8
-	Unused  []string // files that look meant for this domain and that the runtime does not read, at most 8
+	// DependsOn is what another version of containerd makes of the files, if the version
+	// is unknown and that matters.
+	DependsOn string
+	Unused    []string // files that look meant for this domain and that the runtime does not read, at most 8
 }
 
 // Hosts returns the hosts that containerd contacts for images of domain, in its
@@ -91,27 +97,58 @@ type Hosts struct {
 // is nothing at all or unknown. Without files it is the registry alone.
 func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 	if f == nil {
-		return Hosts{List: DefaultHosts(domain)}, nil
+		return Hosts{List: c.defaultHosts(domain)}, nil
 	}
+	hosts, problem := c.hosts(f, domain)
+	if c.Version == "" && c.Mirrors == nil && hosts.File != "" {
+		hosts.DependsOn = c.otherReading(f, domain, hosts.List)
+	}
+	return hosts, problem
+}
+
+// otherReading returns what older versions of containerd do with the files of domain
+// that the newest reads as these hosts; empty if they do the same.
+func (c RegistryConfig) otherReading(f Files, domain string, newest []Host) string {
+	// From the newest to the oldest: the last version of each that reads hosts.toml alike.
+	for _, version := range []string{"2.3.99", "2.1.99", "2.0.99", "1.7.99", "1.7.31"} {
+		c.Version = version
+		version = strings.TrimSuffix(version, ".99")
+		old, problem := c.hosts(f, domain)
+		same := func(a, b Host) bool {
+			return a.Scheme == b.Scheme && a.Host == b.Host && a.Path == b.Path && a.HTTPFallback == b.HTTPFallback &&
+				a.SkipVerify == b.SkipVerify && a.Serves(true) == b.Serves(true) && a.Serves(false) == b.Serves(false)
+		}
+		switch {
+		case slices.EqualFunc(old.List, newest, same):
+		case problem != nil:
+			return "containerd up to " + version + " ignores it: " + problem.Reason
+		default:
+			return "containerd up to " + version + " reads other hosts in it"
+		}
+	}
+	return ""
+}
+
+func (c RegistryConfig) hosts(f Files, domain string) (Hosts, *Problem) {
 	if c.Mirrors != nil {
 		return loadMirrors(f, c, domain)
 	}
 	dir, err := hostsDirFor(f, c.Dirs, domain)
 	if err != nil {
-		return Hosts{List: DefaultHosts(domain)}, unreadable(dir, "it", err)
+		return Hosts{List: c.defaultHosts(domain)}, unreadable(dir, "it", err)
 	}
 	if dir == "" {
-		config := Hosts{List: DefaultHosts(domain), Unused: misplaced(f, c.Dirs, domain)}
-		return config, c.ignoredDir(f, domain)
+		config := Hosts{List: c.defaultHosts(domain), Unused: misplaced(f, c.Dirs, domain)}
+		return config, c.ignored(f, domain)
 	}
 	config, problem := loadHostsDir(f, dir, c.Version)
 	if problem != nil && config.List == nil {
-		return Hosts{List: DefaultHosts(domain)}, problem
+		return Hosts{List: c.defaultHosts(domain)}, problem
 	}
 	if path.Base(dir) == DefaultDomain {
 		config.Unused = append(config.Unused, misplaced(f, c.Dirs, domain)...)
 	}
-	finishHosts(config.List, domain)
+	finishHosts(config.List, domain, c.Version)
 	for i := range config.List {
 		if p := config.List[i].loadFiles(f); p != nil {
 			// containerd rejects the whole list here, so no pull from this domain can
@@ -124,9 +161,11 @@ func (c RegistryConfig) Hosts(f Files, domain string) (Hosts, *Problem) {
 
 // DefaultHosts returns the list for a domain without any configuration: the registry
 // alone.
-func DefaultHosts(domain string) []Host {
+func DefaultHosts(domain string) []Host { return RegistryConfig{}.defaultHosts(domain) }
+
+func (c RegistryConfig) defaultHosts(domain string) []Host {
 	hosts := []Host{{}}
-	finishHosts(hosts, domain)
+	finishHosts(hosts, domain, c.Version)
 	return hosts
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,7 +31,10 @@ func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 	if len(text) == 0 {
 		return loadCertFiles(f, dir)
 	}
-	hosts, unknown, err := parseHosts(dir, text)
+	if !AtLeast(version, "2.0.0") {
+		text = bytes.TrimPrefix(text, []byte("\ufeff")) // as go-toml 1 does
+	}
+	hosts, unknown, err := parseHosts(dir, text, version)
 	if err == nil {
 		err = refusedBy(version, text)
 	}
@@ -47,29 +51,29 @@ func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
 // refusedBy returns why an older containerd refuses a hosts.toml that the newest one
 // accepts; nil if it does not. By getSortedHosts and parseHostConfig of
 // remotes/docker/config/hosts.go: before 1.7.32 a [host] table is required ("invalid
-// `host` tree"), and before 2.2 "referrers" is an unknown capability.
+// `host` tree"), and before 2.2 "referrers" is an unknown capability. TOML 1.1 is for 2.4.
 func refusedBy(version string, text []byte) error {
-	var file struct {
-		Capabilities []string       `toml:"capabilities"`
-		Hosts        map[string]any `toml:"host"`
+	if !AtLeast(version, toml11Since) && usesTOML11(string(text)) {
+		return errTOML11
 	}
+	var file map[string]any
 	if toml.Unmarshal(text, &file) != nil {
 		return nil // of another form, which parseHosts accepts
 	}
-	if !AtLeast(version, "1.7.32") && file.Hosts == nil {
+	hosts, isTable := file["host"].(map[string]any)
+	if !AtLeast(version, "1.7.32") && !isTable {
 		return fmt.Errorf("containerd %s requires a [host] table in it", report.Clean(version, 20))
 	}
-	names := [][]string{file.Capabilities}
-	for _, host := range file.Hosts {
-		table, _ := host.(map[string]any)
-		list, _ := stringOrList(table["capabilities"], nil)
-		names = append(names, list)
-	}
-	isReferrers := func(name string) bool { return strings.EqualFold(name, "referrers") }
-	if !AtLeast(version, "2.2.0") && slices.ContainsFunc(slices.Concat(names...), isReferrers) {
+	if !AtLeast(version, "2.2.0") && (isReferrer(file) || slices.ContainsFunc(slices.Collect(maps.Values(hosts)), isReferrer)) {
 		return fmt.Errorf("containerd %s does not know the capability \"referrers\"", report.Clean(version, 20))
 	}
 	return nil
+}
+
+// isReferrer reports whether a host's table has the capability "referrers".
+func isReferrer(host any) bool {
+	list, _ := stringOrList(table(host)["capabilities"], nil)
+	return slices.ContainsFunc(list, func(name string) bool { return strings.EqualFold(name, "referrers") })
 }
 
 // tomlReason returns where a file does not parse, and why.
@@ -99,12 +103,20 @@ type hostsTOML struct {
 	Hosts  map[string]hostTable `toml:"host"`
 }
 
-func parseHosts(dir string, text []byte) (hosts []Host, unknown []string, err error) {
+func parseHosts(dir string, text []byte, version string) (hosts []Host, unknown []string, err error) {
+	order := hostOrder(text)
+	if !AtLeast(version, "2.0.0") {
+		order = hostOrderBefore2(text)
+		if text, unknown, err = asReadBefore2(text); err != nil {
+			return nil, nil, err
+		}
+	}
 	var file hostsTOML
 	if err := toml.Unmarshal(text, &file); err != nil {
 		return nil, nil, err
 	}
-	for _, server := range hostOrder(text) {
+	unknown = append(unknown, unknownKeys(text)...)
+	for _, server := range order {
 		h, err := file.Hosts[server].host(server, dir)
 		if err != nil {
 			return nil, nil, err
@@ -117,7 +129,35 @@ func parseHosts(dir string, text []byte) (hosts []Host, unknown []string, err er
 		return nil, nil, err
 	}
 	h.Configured = file.Server != ""
-	return append(hosts, h), unknownKeys(text), nil
+	return append(hosts, h), unknown, nil
+}
+
+// asReadBefore2 returns a file without the keys that containerd 1 ignores and later
+// versions do not, and these keys: dial_timeout, and a key that is neither in lower nor
+// in upper case.
+func asReadBefore2(text []byte) (out []byte, ignored []string, err error) {
+	var file map[string]any
+	if err := toml.Unmarshal(text, &file); err != nil {
+		return nil, nil, err
+	}
+	drop := func(t map[string]any, at string, known ...string) {
+		for key := range t {
+			lower := strings.ToLower(key)
+			mixed := key != lower && key != strings.ToUpper(key) && slices.Contains(known, lower)
+			if mixed || lower == "dial_timeout" {
+				delete(t, key)
+				ignored = append(ignored, report.Clean(at+key, 60))
+			}
+		}
+	}
+	known := []string{"capabilities", "ca", "client", "skip_verify", "header", "override_path"}
+	drop(file, "", append(known, "server", "host")...)
+	for name, host := range table(file["host"]) {
+		drop(table(host), "host."+name+".", known...)
+	}
+	slices.Sort(ignored)
+	out, err = toml.Marshal(file)
+	return out, ignored, err
 }
 
 // unknownKeys returns keys that containerd silently ignores, such as a misspelt one,
@@ -146,10 +186,7 @@ func hostOrder(text []byte) []string {
 		if e.Kind != unstable.Table {
 			continue
 		}
-		var key []string
-		for it := e.Key(); it.Next(); {
-			key = append(key, string(it.Node().Data))
-		}
+		key := nodeKey(e)
 		if len(key) < 2 || key[0] != "host" || key[1] == last {
 			continue
 		}
@@ -157,6 +194,50 @@ func hostOrder(text []byte) []string {
 		order = append(order, last)
 	}
 	return order
+}
+
+// hostOrderBefore2 returns the names of the hosts as containerd 1 orders them: each
+// once, where the file names it first, in a table's name, a dotted key or an inline
+// table.
+func hostOrderBefore2(text []byte) []string {
+	var order, table []string
+	var p unstable.Parser
+	p.Reset(text)
+	for p.NextExpression() {
+		e := p.Expression()
+		key := nodeKey(e)
+		if e.Kind == unstable.Table || e.Kind == unstable.ArrayTable {
+			table = key
+		} else {
+			key = slices.Concat(table, key)
+		}
+		if len(key) == 0 || key[0] != "host" {
+			continue
+		}
+		var names []string
+		switch {
+		case len(key) > 1:
+			names = key[1:2]
+		case e.Kind == unstable.KeyValue && e.Value().Kind == unstable.InlineTable:
+			for it := e.Value().Children(); it.Next(); {
+				names = append(names, nodeKey(it.Node())[:1]...)
+			}
+		}
+		for _, name := range names {
+			if !slices.Contains(order, name) {
+				order = append(order, name)
+			}
+		}
+	}
+	return order
+}
+
+// nodeKey returns the parts of an expression's key.
+func nodeKey(e *unstable.Node) (key []string) {
+	for it := e.Key(); it.Next(); {
+		key = append(key, string(it.Node().Data))
+	}
+	return key
 }
 
 // host reads one table; if server is empty, finishHosts sets the host.
@@ -323,8 +404,8 @@ func loadCertFiles(f Files, dir string) (Hosts, *Problem) {
 }
 
 // finishHosts fills in the last host if the file does not name it, and decides on the
-// scheme of hosts with http and TLS settings.
-func finishHosts(hosts []Host, domain string) {
+// scheme of hosts with http and TLS settings, by the rules of this containerd.
+func finishHosts(hosts []Host, domain, version string) {
 	if len(hosts) > 0 && hosts[len(hosts)-1].Host == "" {
 		last := &hosts[len(hosts)-1]
 		last.Scheme, last.Host, last.Path, last.Capabilities = "https", domain, "/v2", canAll
@@ -332,21 +413,44 @@ func finishHosts(hosts []Host, domain string) {
 		case domain == "docker.io":
 			last.Host = "registry-1.docker.io"
 		case IsLocalhost(domain):
-			_, port, _ := net.SplitHostPort(domain)
-			if port != "" && port != "443" {
-				last.Scheme = "http"
-			}
-			if port != "80" {
-				last.SkipVerify, last.ExplicitTLS = true, true
-			}
+			last.asLocalhost(version)
 		}
 	}
+	if !fallsBackToHTTP(version) {
+		return
+	}
 	for i := range hosts {
-		if h := &hosts[i]; h.Scheme == "http" && h.ExplicitTLS {
-			if _, port, _ := net.SplitHostPort(h.Host); port != "80" {
-				h.Scheme, h.HTTPFallback = "https", true
-			}
+		h := &hosts[i]
+		// containerd 2.0 takes a dial_timeout for a TLS setting.
+		explicit := h.ExplicitTLS || h.DialTimeout != 0 && !AtLeast(version, "2.1.0")
+		_, port, _ := net.SplitHostPort(h.Host)
+		// Before 1.7.24 a host without a port stayed with http (containerd 11032).
+		ambiguous := port != "80" && (port != "" || AtLeast(version, "1.7.24"))
+		if h.Scheme == "http" && explicit && ambiguous {
+			h.Scheme, h.HTTPFallback = "https", true
 		}
+	}
+}
+
+// fallsBackToHTTP reports whether this containerd tries https first at a host with http
+// and TLS settings (containerd 9299 and 9300).
+func fallsBackToHTTP(version string) bool { return backported(version, "1.6.25", "1.7.8") }
+
+// asLocalhost sets how the runtime contacts a registry on this node.
+func (h *Host) asLocalhost(version string) {
+	if !AtLeast(version, "1.6.9") {
+		return // like any other host (containerd 9157)
+	}
+	if !fallsBackToHTTP(version) {
+		h.Scheme, h.SkipVerify, h.ExplicitTLS = "http", true, true
+		return
+	}
+	_, port, _ := net.SplitHostPort(h.Host)
+	if port != "" && port != "443" {
+		h.Scheme = "http"
+	}
+	if port != "80" {
+		h.SkipVerify, h.ExplicitTLS = true, true
 	}
 }
 

@@ -54,7 +54,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (Hosts, *Problem)
 			}
 		}
 	}
-	return config, where.ignoredDir(f, domain)
+	return config, where.ignored(f, domain)
 }
 
 func mirrorHost(u *url.URL, domain string, configured bool) Host {

@@ -52,10 +52,13 @@ func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, ru
 		k.Summary = "cannot read how the runtime was started: " + report.Clean(errors.Join(err, timeErr).Error(), 120)
 		return k
 	}
-	c := host.ChangesSince(root, since, slices.Concat(config.Files, config.Sources, config.failed()))
+	c := host.ChangesSince(root, since, config.watched())
 	k.Target, k.Outcome, k.Evidence = config.Main, report.Pass, config.evidence(running)
 	if id := distribution(root); id != "" {
 		k.Evidence[report.KeyOS] = id
+	}
+	if maker := madeBy(root); maker != "" {
+		k.Evidence[report.KeyMadeBy] = maker
 	}
 	addChanges(k.Evidence, c)
 	switch {
@@ -66,10 +69,22 @@ func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, ru
 		k.Outcome, k.Cause = report.Fail, report.RuntimeConfigInvalid
 		k.Evidence[report.KeyFile], k.Evidence[report.KeyReason] = config.Err.File, config.Err.reason()
 		k.Summary = started(p, since) + " and would not start with the current configuration: " + config.Err.Error()
+	case config.Refused != nil:
+		k.Outcome, k.Cause = report.Fail, report.RuntimeConfigInvalid
+		k.Evidence[report.KeyFile], k.Evidence[report.KeyReason] = config.Refused.File, config.Refused.reason()
+		k.Summary = started(p, since) + "; with the current configuration it has no CRI plugin: " + config.Refused.Error()
+	case config.Ignored != nil:
+		k.Evidence[report.KeyIgnoredTable], k.Evidence[report.KeyRemedy] = config.Ignored.Table, config.Ignored.Remedy
+		k.Summary = started(p, since) + "; " + config.Ignored.String()
 	case running != nil && config.HasPath && config.RegistryPath != "" && *running != config.RegistryPath:
 		k.Evidence[report.KeyDiffers] = "config_path"
-		k.Summary = fmt.Sprintf("%s with config_path %q, but %s has %q: restart it to apply that",
+		k.Summary = fmt.Sprintf("%s with config_path %q, but %s has %q",
 			started(p, since), report.Clean(*running, 120), config.lastFile(), report.Clean(config.RegistryPath, 120))
+		if config.Newer {
+			k.Summary += ": restart it to apply that"
+		} else {
+			k.Summary += ", and that file is older than the process"
+		}
 	case len(c.Files) > 0:
 		k.Summary = changedSince(p, c) + ": restart it to apply that"
 	case len(config.Files) == 0:
@@ -91,6 +106,20 @@ func distribution(root *host.Root) string {
 			if id, ok := strings.CutPrefix(strings.TrimSpace(line), "ID="); ok {
 				return report.Clean(strings.Trim(id, `"'`), 40)
 			}
+		}
+	}
+	return ""
+}
+
+// madeBy returns what of a cloud writes the runtime's configuration on this node; empty if
+// there is none that is known.
+func madeBy(root *host.Root) string {
+	for _, known := range []struct{ file, name string }{
+		{"/usr/bin/nodeadm", "nodeadm"},  // awslabs/amazon-eks-ami, templates/al2023
+		{"/opt/azure/containers", "AKS"}, // Azure/AgentBaker, parts/linux/cloud-init
+	} {
+		if _, err := root.Stat(known.file); err == nil {
+			return known.name
 		}
 	}
 	return ""

@@ -146,18 +146,18 @@ func TestConfigCheck(t *testing.T) {
 	p := startProcess(t)
 	a, b := "/a", "/b"
 	afterNow(p)
-	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
-	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main), nil, &b), report.Pass, "differs=config_path", "runs=/b")
+	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main, ""), nil, &a), report.Pass, "newer=", "filesSay=/a", "runs=/a", "differs=")
+	hosttest.Expect(t, ConfigCheck(p, root, readConfig(root, main, ""), nil, &b), report.Pass, "differs=config_path", "runs=/b")
 
 	p.Listening = time.Time{}
 	touch(t, p, root, "/etc/containerd/i.toml", "# changed\n")
-	k := ConfigCheck(p, root, readConfig(root, main), nil, nil)
+	k := ConfigCheck(p, root, readConfig(root, main, ""), nil, nil)
 	hosttest.Expect(t, k, report.Pass, "newer=true", "runs=")
 	if !strings.Contains(k.Evidence["files"], "/etc/containerd/i.toml") {
 		t.Errorf("%v", k.Evidence)
 	}
 	touch(t, p, root, main, "version = 2\n[plugins")
-	k = ConfigCheck(p, root, readConfig(root, main), nil, &a)
+	k = ConfigCheck(p, root, readConfig(root, main, ""), nil, &a)
 	hosttest.Expect(t, k, report.Fail, "newer=true", "file="+main)
 	if k.Cause != report.RuntimeConfigInvalid || !strings.Contains(k.Summary, "line 2") {
 		t.Errorf("%+v", k)
@@ -183,4 +183,12 @@ func TestChangedSeesLinks(t *testing.T) {
 		at, err := root.Changed("/link")
 		return err == nil && at.After(target)
 	}, func() string { return "the link's own change does not count" })
+}
+
+func TestMadeBy(t *testing.T) {
+	for file, want := range map[string]string{"/usr/bin/nodeadm": "nodeadm", "/opt/azure/containers/provision.sh": "AKS", "/etc/x": ""} {
+		if got := madeBy(rootOf(t, map[string]string{file: ""})); got != want {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+	}
 }

@@ -10,9 +10,26 @@ import (
 // maxUnused bounds the files that are reported as unused.
 const maxUnused = 8
 
+// ignored returns the problem of settings for domain that the runtime does not use; nil if
+// there are none. The runtime then silently contacts the registry directly.
+func (c RegistryConfig) ignored(f Files, domain string) *Problem {
+	problem := c.ignoredDir(f, domain)
+	if c.Ignored == nil {
+		return problem
+	}
+	_, named := c.Ignored.Mirrors[domain]
+	_, all := c.Ignored.Mirrors["*"]
+	if problem == nil && (named || all) {
+		problem = &Problem{File: c.Ignored.File, Reason: c.Why, Ignored: true}
+	}
+	if problem != nil {
+		problem.Remedy = c.Ignored.Remedy
+	}
+	return problem
+}
+
 // ignoredDir returns the problem of a directory for domain at a common path that the
-// runtime does not search; nil if there is none. The runtime then silently contacts
-// the registry directly.
+// runtime does not search; nil if there is none.
 func (c RegistryConfig) ignoredDir(f Files, domain string) *Problem {
 	dir, err := hostsDirFor(f, c.Passed, domain)
 	if err != nil || dir == "" {

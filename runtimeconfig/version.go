@@ -15,6 +15,12 @@ func AtLeast(version, since string) bool {
 	return slices.Compare(versionNumbers(version), versionNumbers(since)) >= 0
 }
 
+// backported reports whether a version has a change that came to 1.6 and to 1.7 with these
+// patch releases, and is in all later versions.
+func backported(version, of16, of17 string) bool {
+	return AtLeast(version, of17) || AtLeast(version, of16) && !AtLeast(version, "1.7.0")
+}
+
 // Modelled reports whether the rules of a version are known, those of hosts.toml and
 // those of its requests: 1.6 to 2.4. An empty version is the newest.
 func Modelled(version string) bool {

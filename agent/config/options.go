@@ -55,7 +55,8 @@ func (o *Options) flags() (g flags.Groups) {
 	fs.StringVar(&o.NodeName, "node-name", "", "name of this agent's node (required; default NODE_NAME)")
 	fs.StringVar(&o.Namespace, "namespace", "", "namespace of the report ConfigMaps (default POD_NAMESPACE, else pullprobe)")
 	fs.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig `file`, for running outside a cluster")
-	fs.StringVar(&o.RuntimeEndpoint, "runtime-endpoint", "unix:///run/containerd/containerd.sock", "CRI socket of the container runtime")
+	fs.StringVar(&o.RuntimeEndpoint, "runtime-endpoint", "",
+		"CRI socket of the container runtime (empty: the one that the kubelet is set to, else a known one)")
 	fs.StringVar(&o.JournalDir, "journal-dir", cri.DefaultJournalDir, "`directory` for the journal of test pulls; must survive a restart")
 	fs.BoolVar(&o.ReadAsNode, "read-as-node", false,
 		"read pull secrets and ServiceAccounts as the node, by constrained impersonation (Kubernetes 1.36); "+

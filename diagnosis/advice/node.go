@@ -8,7 +8,11 @@ import (
 
 // fixOfNode returns the fix of the runtime or of a setting of the node, by its reason.
 func (a adviser) fixOfNode() string {
+	config := a.Get(report.IDRuntimeConfig)
 	switch {
+	case a.Cause == report.RuntimeUnavailable && a.Fact(report.IDRuntime, report.KeyWhy) == "unimplemented" &&
+		config.Outcome == report.Fail && layoutOf(a.Evidence).registries == "":
+		return "on {node}: correct " + config.Evidence[report.KeyFile] + " (" + config.Evidence[report.KeyReason] + "), and restart the runtime"
 	case a.Cause == report.RuntimeUnavailable && a.Fact(report.IDRuntime, report.KeyWhy) == "unimplemented":
 		return "on {node}: enable the CRI plugin of the runtime (remove cri from disabled_plugins in its configuration), and restart the runtime"
 	case a.Cause == report.RuntimeUnavailable && a.Decided(report.KeyWhy) == "unimplemented":
@@ -31,6 +35,8 @@ func (a adviser) fixOfHostsFile() string {
 	c := a.Get(report.HostsID(a.names.Registry))
 	file, reason := c.Evidence[report.KeyFile], c.Evidence[report.KeyReason]
 	switch {
+	case c.Evidence[report.KeyRemedy] != "" && layoutOf(a.Evidence).registries == "":
+		return "on {node}: " + c.Evidence[report.KeyRemedy] + "; then {restart}"
 	case strings.HasPrefix(reason, "config_path"):
 		return "on {node}: name one directory in config_path of {runtime}'s configuration, the one above {hostsFile}; then {restart}"
 	case file == "" || strings.HasSuffix(file, ".toml"):

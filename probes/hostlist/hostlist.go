@@ -28,9 +28,12 @@ func Check(configured runtimeconfig.RegistryConfig, files runtimeconfig.Files, r
 		}
 		e[report.KeyFile] = problem.File
 		e[report.KeyReason] = problem.Reason
+		e[report.KeyRemedy] = problem.Remedy
 	case len(order) == 0:
 		check.Outcome, check.Cause = report.Fail, report.RuntimeConfigInvalid
 		check.Summary = config.File + " leaves no host to contact for " + ref.Domain
+	case config.DependsOn != "":
+		check.Summary += "; the version of the runtime is unknown: " + config.DependsOn
 	case len(config.Unknown) > 0:
 		check.Summary += "; " + config.File + " has unknown keys: " + strings.Join(config.Unknown, ", ")
 	case len(config.Unused) > 0:
@@ -73,6 +76,7 @@ func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtime
 		report.KeyFile:        config.File,
 		report.KeyUnknownKeys: strings.Join(config.Unknown, ", "),
 		report.KeyUnusable:    strings.Join(unusable, ", "),
+		report.KeyDependsOn:   config.DependsOn,
 		report.KeyUnused:      strings.Join(config.Unused, ", "),
 		report.KeyBlobsOnly:   strings.Join(blobsOnly, ","),
 		report.KeyPaths:       strings.Join(paths, ","),

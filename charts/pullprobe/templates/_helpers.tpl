@@ -87,5 +87,5 @@ readOnlyRootFilesystem: true
 
 {{- define "pullprobe.containerdVolume" -}}
 - name: containerd
-  hostPath: {path: {{ .Values.containerd.socketDirectory }}, type: Directory}
+  hostPath: {path: {{ .Values.containerd.socketDirectory }}, type: DirectoryOrCreate}
 {{- end }}

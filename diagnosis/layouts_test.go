@@ -1,0 +1,55 @@
+package diagnosis_test
+
+import (
+	"strings"
+	"testing"
+
+	. "github.com/pullprobe/pullprobe/diagnosis"
+	. "github.com/pullprobe/pullprobe/report"
+)
+
+// On a node whose files something generates, a fix names what they are generated from,
+// never the file that will be overwritten.
+func TestFixOfLayouts(t *testing.T) {
+	const k3s, rke2 = "/var/lib/rancher/k3s/agent/etc/containerd", "/var/lib/rancher/rke2/agent/etc/containerd"
+	for name, tt := range map[string]struct {
+		config func(*Check)
+		target string // config.toml
+		certs  string
+		want   string
+		never  string
+	}{
+		"kubeadm": {ev("os", "debian"), "/etc/containerd/config.toml", "/etc/containerd/certs.d",
+			"/etc/containerd/certs.d/" + host + "/hosts.toml", "generates"},
+		"k3s":  {ev("unit", "k3s-agent.service"), k3s + "/config.toml", k3s + "/certs.d", "/etc/rancher/k3s/registries.yaml", k3s},
+		"RKE2": {ev(), rke2 + "/config.toml", rke2 + "/certs.d", "/etc/rancher/rke2/registries.yaml", rke2},
+		"microk8s": {ev("unit", "snap.microk8s.daemon-containerd.service"), "/var/snap/microk8s/7123/args/containerd.toml", "/var/snap/microk8s/7123/args/certs.d",
+			"/var/snap/microk8s/current/args/certs.d/" + host + "/hosts.toml", "/7123/"},
+		"k0s":                     {ev("unit", "k0sworker.service"), "/etc/k0s/containerd.toml", "/etc/k0s/certs.d", "/hosts.toml", "/etc/k0s/containerd.toml"},
+		"k0s without config_path": {ev(), "/etc/k0s/containerd.toml", "", "/etc/k0s/containerd.d", "/etc/k0s/containerd.toml"},
+		"Talos":                   {ev("os", "talos"), "/etc/cri/containerd.toml", "/etc/cri/conf.d/hosts", "machine configuration", "/etc/cri/conf.d"},
+		"Bottlerocket":            {ev("os", "bottlerocket"), "/etc/containerd/config.toml", "", "settings.container-registry.mirrors", "config.toml"},
+		"GKE":                     {ev("os", "cos"), "/etc/containerd/config.toml", "/etc/containerd/certs.d", "--containerd-config-from-file", "/etc/containerd/"},
+		"EKS": {ev("os", "amzn", "madeBy", "nodeadm"), "/etc/containerd/config.toml", "/etc/containerd/certs.d",
+			"by the node group's user data", "registries.yaml"},
+		"AKS": {ev("os", "ubuntu", "madeBy", "AKS"), "/etc/containerd/config.toml", "/etc/containerd/certs.d",
+			"AKS replaces nodes", "registries.yaml"},
+	} {
+		c := check("runtime/config.toml", KindRuntime, Pass, "", ev("read", tt.target, "filesSay", tt.certs), tt.config)
+		c.Target = tt.target
+		hosts := check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid,
+			ev("ignored", "true", "file", tt.certs+"/"+host+"/hosts.toml", "reason", "line 1: not TOML"))
+		for cause, checks := range map[Cause][]Check{
+			RuntimeConfigInvalid: all(reported(CertificateUntrusted), c, hosts, ladder(KindTLS, CertificateUntrusted)),
+			CertificateUntrusted: all(reported(CertificateUntrusted), c, ladder(KindTLS, CertificateUntrusted)),
+		} {
+			if cause == RuntimeConfigInvalid && tt.certs == "" {
+				continue // there is no hosts.toml
+			}
+			v := Diagnose(checks)
+			if v.Cause != cause || !strings.Contains(v.Fix, tt.want) || strings.Contains(v.Fix, tt.never) {
+				t.Errorf("%s, %s: %s\n%s\nwant %q, and not %q", name, cause, v.Cause, v.Fix, tt.want, tt.never)
+			}
+		}
+	}
+}
