@@ -24,9 +24,6 @@ func newIncidents(ended func(report.Incident)) *incidents {
 // refinedWithin is how soon after a verdict another one only refines it.
 const refinedWithin = 10 * time.Second
 
-// shortest is how long a verdict must last to be recorded.
-const shortest = 10 * time.Second
-
 // pulled notes that a pod which waited for an image has it.
 func (i *incidents) pulled(image string) {
 	i.mu.Lock()
@@ -84,9 +81,6 @@ func (i *incidents) observe(image string, waiting []report.Diagnosis, now time.T
 // end records the end of an incident; the caller holds the lock.
 func (i *incidents) end(x report.Incident, to *report.Conclusion, now time.Time) {
 	delete(i.open, x.Image)
-	if now.Sub(x.Began) < shortest {
-		return
-	}
 	x.To, x.Ended = to, now
 	i.past = slices.Insert(i.past, 0, x)
 	i.past = i.past[:min(len(i.past), report.MaxIncidents)]

@@ -109,6 +109,14 @@ type Condition struct {
 // Bad counts the registries from which pulls fail.
 func (s *Sweep) Bad() int { return s.count(Limited) + s.count(Unreachable) }
 
+// beyondTen counts the registries after the first ten.
+func (s *Sweep) beyondTen() int {
+	if s == nil {
+		return 0
+	}
+	return max(0, len(s.Registries)-10)
+}
+
 // count counts the registries in a state.
 func (s *Sweep) count(state HostState) int {
 	n := 0
