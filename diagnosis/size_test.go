@@ -77,3 +77,34 @@ func asDiagnosis(r recording, i int, at time.Time) report.Diagnosis {
 		Verdict: v, Checks: r.Checks,
 	}
 }
+
+// TestReportOf500Pods checks that the report of 500 stuck pods of 20 images has all of their
+// reasons, and that the summary says how many wait for each.
+func TestReportOf500Pods(t *testing.T) {
+	at := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
+	all := recordings(t)
+	n := report.NodeReport{Schema: report.Schema, Node: "node-a", Agent: "v0.1.0", Time: at, Stuck: 500}
+	var waiting []report.Waiting
+	for i := range 500 {
+		d := asDiagnosis(all[i%20*7], i, at)
+		d.Pods, d.UID = nil, fmt.Sprintf("2f0b1a38-3c5e-4b7e-9f5c-%012d", i)
+		d.Image = fmt.Sprintf("registry.example.com/shop/app-%d:v2.3.1", i%20)
+		waiting = append(waiting, report.Waiting{
+			Diagnosis: d, Owner: fmt.Sprintf("deployment/app-%d", i%20), Since: at.Add(-time.Hour), Key: d.Image,
+		})
+	}
+	n.Diagnoses = report.Group(waiting)
+	summary, body, err := n.Bounded(report.MaxReport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("summary %d, report.json %d bytes", len(summary), len(body))
+	var back report.NodeReport
+	if err := json.Unmarshal(body, &back); err != nil {
+		t.Fatal(err)
+	}
+	if len(back.Diagnoses) != 20 || back.Omitted != 0 || strings.Count(summary, "25 pods, 60 min") < 12 ||
+		!strings.Contains(summary, "500 pods are waiting for an image, for 20 reasons") || len(summary)+len(body) > report.MaxReport {
+		t.Errorf("%d diagnoses, %d omitted, %d bytes:\n%s", len(back.Diagnoses), back.Omitted, len(summary)+len(body), summary)
+	}
+}
