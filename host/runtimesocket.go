@@ -56,7 +56,7 @@ func FindRuntimeSocket() (RuntimeSocket, error) {
 		return err == nil && info.Mode()&os.ModeSocket != 0
 	}
 	listens := func(name string) bool {
-		conn, err := net.DialTimeout("unix", name, time.Second)
+		conn, err := net.DialTimeout("unix", name, time.Second) //nolint:noctx // a local socket, and a second
 		if err == nil {
 			conn.Close()
 		}
