@@ -2,9 +2,7 @@ package agent
 
 import (
 	"log/slog"
-	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -15,7 +13,6 @@ import (
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
-	"github.com/pullprobe/pullprobe/probes/similar"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -53,7 +50,7 @@ type podImage struct {
 func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeRequest) podImage {
 	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, r.node)}
 	if w.Failing {
-		addSimilarSecret(&i.check, p, r.pods.All())
+		addSecretOfOthers(&i.check, p, w.Image, r.pods.All())
 	}
 	i.old, i.exists = r.results.get(p.UID, w.Container, w.Image)
 	i.cause = i.check.Cause
@@ -62,28 +59,6 @@ func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeReq
 		i.cause = i.old.kubeletCause
 	}
 	return i
-}
-
-// addSimilarSecret adds to the check of a pod which secret, of those that other pods of its
-// namespace use, has nearly the name of one of its own that none of them uses.
-func addSimilarSecret(c *report.Check, p pods.Pod, all []pods.Pod) {
-	users := map[string]int{}
-	for _, other := range all {
-		if other.Namespace != p.Namespace || other.UID == p.UID || other.Owner.Name != "" && other.Owner == p.Owner {
-			continue
-		}
-		for _, name := range other.PullSecrets {
-			users[name]++
-		}
-	}
-	names := slices.Sorted(maps.Keys(users))
-	for _, name := range p.PullSecrets {
-		if near := similar.Near(name, names); near != "" && users[name] == 0 && !slices.Contains(p.PullSecrets, near) {
-			c.Evidence[report.KeySimilarSecret] = near
-			c.Evidence[report.KeySimilarUsers] = strconv.Itoa(users[near])
-			return
-		}
-	}
 }
 
 // recordOver answers a request for a pod that needs no image any more. Nothing is examined.

@@ -262,9 +262,14 @@ func TestFixCommands(t *testing.T) {
 		}), secret(PullSecretMissing), ladder(KindManifest, CredentialsMissing)),
 			[]string{
 				"regcrd, which 3 other pods of namespace pay on this node use:\nkubectl -n pay get secret regcrd\n",
-				`2. if it does, list regcrd in deployment/web:` + "\n" + `kubectl -n pay patch deployment/web -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"regcrd"}]}}}}'`,
-				"3. if it does not, create regcred", "kubectl -n pay create secret docker-registry regcred --docker-server=registry.example",
+				`2. if it should, list regcrd in deployment/web:` + "\n" + `kubectl -n pay patch deployment/web -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"regcrd"}]}}}}'`,
+				"3. if not, create regcred,", "kubectl -n pay create secret docker-registry regcred --docker-server=registry.example",
 			}, []string{"NAME"}},
+		{"no secret, and others use one for this registry", set(set(login(), "pod", "similarSecret", "harbor"), "pod", "similarUsers", "1"),
+			[]string{
+				"secret harbor, which another pod of namespace shop on this node uses for registry.example:\nkubectl -n shop get secret harbor\n2. if it should, list harbor in",
+				"3. if not, create a secret with another name", "create secret docker-registry NAME --docker-server=registry.example",
+			}, nil},
 		{"a secret that the kubelet ignores", all(reported(CredentialsMissing), secret(PullSecretMalformed), ladder(KindManifest, CredentialsMissing)),
 			[]string{"the kubelet ignores regcred"}, []string{"delete"}},
 		{"a secret that stops the kubelet", all(reported(PullSecretMalformed), secret(PullSecretMalformed, ev("fatal", "true")), ladder("", "")),

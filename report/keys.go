@@ -66,7 +66,7 @@ const (
 	KeyServiceAccount = "serviceAccount" // the pod's ServiceAccount
 	KeyJob            = "job"            // the Job that a CronJob made
 	KeyContainerType  = "containerType"  // init or ephemeral; absent: an ordinary container
-	KeySimilarSecret  = "similarSecret"  // a secret with a similar name that other pods of the namespace on this node use
+	KeySimilarSecret  = "similarSecret"  // a pull secret that other pods of the namespace use, and that this one probably means
 	KeySimilarUsers   = "similarUsers"   // how many pods use it
 	KeyOwner          = "owner"          // the controller that owns the pod, as KIND/NAME for kubectl
 	KeyVolume         = "volume"         // the image volume whose image this is; absent for a container's own image

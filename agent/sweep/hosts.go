@@ -140,6 +140,13 @@ func (t *hostTable) controlCandidates(configured []string) []string {
 	return out[:min(len(out), maxControlHosts+1)]
 }
 
+// knows reports whether the host was part of the last sweep.
+func (t *hostTable) knows(host string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byName[host] != nil
+}
+
 // contradictedBy reports whether checks found a host reachable that was not, or the
 // reverse.
 func (t *hostTable) contradictedBy(checks []report.Check, now time.Time) bool {

@@ -243,9 +243,21 @@ func (s *Sweeper) LearnFrom(checks []report.Check) {
 	s.mu.Lock()
 	due := s.cfg.Settings().SweepInterval > 0 && s.last != nil && now.Sub(s.last.Time) > contradictedInterval
 	s.mu.Unlock()
-	if due && s.hosts.contradictedBy(checks, now) {
+	if due && (s.hosts.contradictedBy(checks, now) || s.isNew(checks)) {
 		s.SweepNow()
 	}
+}
+
+// isNew reports whether checks are about a registry of a pod that no sweep has checked.
+func (s *Sweeper) isNew(checks []report.Check) bool {
+	for _, image := range s.cfg.Images() {
+		host := domainOf(image)
+		asked := slices.ContainsFunc(checks, func(c report.Check) bool { return c.Host == host && c.Kind == report.KindDNS })
+		if asked && !s.hosts.knows(host) {
+			return true
+		}
+	}
+	return false
 }
 
 // contradictedInterval is the least time between a sweep and one because a diagnosis

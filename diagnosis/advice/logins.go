@@ -73,8 +73,9 @@ func (a adviser) fixOfSecret() string {
 		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
 	case a.Cause == report.PullSecretMissing && several: // which of them is for this registry is not known
 		return a.Cause.FixInWords()
-	case a.Cause == report.PullSecretMissing && a.Fact(report.IDPod, report.KeySimilarSecret) != "":
-		return a.fixOfSimilarSecret()
+	case (a.Cause == report.PullSecretMissing || a.Cause == report.CredentialsMissing && a.Fault == report.FaultConfig) &&
+		a.Fact(report.IDPod, report.KeySimilarSecret) != "":
+		return a.fixOfSecretOfOthers()
 	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
 		return ""
 	case facts.IsAzure(a.names.Host):
@@ -89,17 +90,22 @@ func (a adviser) fixOfSecret() string {
 	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(a.Cause.Fix(report.FaultNone))
 }
 
-// fixOfSimilarSecret returns the fix of a missing secret whose name is nearly that of one
-// that other pods use.
-func (a adviser) fixOfSimilarSecret() string {
+// fixOfSecretOfOthers returns the fix where the pod probably means a secret that other pods
+// of its namespace use.
+func (a adviser) fixOfSecretOfOthers() string {
 	name, users := a.Fact(report.IDPod, report.KeySimilarSecret), a.Fact(report.IDPod, report.KeySimilarUsers)
 	used := users + " other pods of namespace {ns} on this node use"
 	if users == "1" {
 		used = "another pod of namespace {ns} on this node uses"
 	}
-	return "1. check whether the pod means secret " + name + ", which " + used + ":\nkubectl -n {ns} get secret " + name +
-		"\n2. if it does, " + strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"NAME"`, `"`+name+`"`, 1) +
-		"\n3. if it does not, create {secret}, with your values for <USER> and <PASSWORD>:\n" + report.CreateSecret
+	create := "create {secret}, with your values for <USER> and <PASSWORD>:\n" + report.CreateSecret
+	if a.Cause == report.CredentialsMissing {
+		used += " for {registry}"
+		create = "create a secret with another name and list that one:\n" + strings.ReplaceAll(report.CreateSecret, "{secret}", "NAME")
+	}
+	attach := strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"NAME"`, `"`+name+`"`, 1)
+	return "1. check whether the pod should use secret " + name + ", which " + used + ":\nkubectl -n {ns} get secret " + name +
+		"\n2. if it should, " + attach + "\n3. if not, " + create
 }
 
 // cutNamespace splits NAMESPACE/NAME; the namespace may be missing.
