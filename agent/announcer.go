@@ -53,6 +53,7 @@ type announcement struct {
 	due     time.Time      // when the Event is to be written; zero: when the verdict changes
 	waits   bool           // the container waits for the image
 	said    bool           // what is due was said before
+	writes  int            // of this agent, with this verdict
 	closed  bool           // it got past the image, and the Event is to say so
 
 	fault report.Verdict // the last verdict that named a fault, without texts
@@ -105,7 +106,7 @@ func (a *announcer) announce(f finding, now time.Time) time.Time {
 	switch {
 	case isNew:
 		n.note(f.diagnosis.Verdict, now, f.waits)
-		n.due, n.said = now, false
+		n.due, n.said, n.writes = now, false, 0
 	case f.requested:
 		n.due, n.said = now, false
 	case n.due.IsZero(): // an earlier agent announced it, some time ago
@@ -182,6 +183,7 @@ func (a *announcer) write(n *announcement, key subjectKey, now time.Time) {
 		return
 	}
 	n.said = true
+	n.writes++
 	every := a.renewal()
 	a.emit(n.event(key, now, every))
 	n.due = time.Time{}
@@ -194,11 +196,11 @@ func (a *announcer) write(n *announcement, key subjectKey, now time.Time) {
 }
 
 // event returns the Event as it is to be written now. Its count is that of the renewals
-// which its age holds, so that no agent has to remember it.
+// which its age holds, so that no agent has to remember it; or of more writes, if users asked.
 func (n *announcement) event(key subjectKey, now time.Time, every time.Duration) kube.Event {
 	e := eventFor(n.pod, n.latest)
 	e.Name = eventName(n.pod, key)
-	e.First, e.Time, e.Count = n.first, now, 1+int(now.Sub(n.first)/every)
+	e.First, e.Time, e.Count = n.first, now, max(n.writes, 1+int(now.Sub(n.first)/every))
 	if n.closed {
 		e.Warning, e.First, e.Count = false, now, 1
 		e.Message = fmt.Sprintf("Solved: container %s has its image. It was %s / %s for %s.",

@@ -27,6 +27,10 @@ const (
 	maxTrendSpan = time.Hour
 )
 
+// minWarnSpan is the time over which usage must have grown for a warning: after the start of
+// a node, the first images fill the disk fast.
+const minWarnSpan = 20 * time.Minute
+
 // maxForecast is how far ahead a trend is trusted.
 const maxForecast = 30 * 24 * time.Hour
 
@@ -54,7 +58,7 @@ func (t *diskTrend) add(disk report.Check, now time.Time, warnWithin time.Durati
 		return disk
 	}
 	disk.Evidence[report.KeyFullInSeconds] = strconv.FormatInt(int64(full.Seconds()), 10)
-	if full <= warnWithin {
+	if full <= warnWithin && span >= minWarnSpan {
 		disk.Evidence[report.KeyFullSoon] = report.True
 		disk.Summary += "; full in about " + report.Roughly(full) + " at the rate of the last " + report.Roughly(span)
 	}

@@ -13,12 +13,18 @@ type incidents struct {
 	ended func(report.Incident) // is called with each
 
 	mu   sync.Mutex
-	open map[string]report.Incident // by image; To: a pod has it, as far as is known
-	past []report.Incident          // the last one first
+	open map[incidentKey]report.Incident // To: a pod has the image, as far as is known
+	past []report.Incident               // the last one first
+}
+
+// incidentKey is what an incident is about: pods may wait for one image for several reasons.
+type incidentKey struct {
+	image string
+	report.Conclusion
 }
 
 func newIncidents(ended func(report.Incident)) *incidents {
-	return &incidents{ended: ended, open: map[string]report.Incident{}}
+	return &incidents{ended: ended, open: map[incidentKey]report.Incident{}}
 }
 
 // refinedWithin is how soon after a verdict another one only refines it.
@@ -28,63 +34,60 @@ const refinedWithin = 10 * time.Second
 func (i *incidents) pulled(image string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if x, exists := i.open[image]; exists {
-		x.To = &report.Conclusion{Fault: report.FaultNone, Cause: report.Healthy}
-		i.open[image] = x
+	for key, x := range i.open {
+		if key.image == image {
+			x.To = &report.Conclusion{Fault: report.FaultNone, Cause: report.Healthy}
+			i.open[key] = x
+		}
 	}
 }
 
 // update takes over the diagnoses of all containers that wait now.
 func (i *incidents) update(waiting []report.Waiting, now time.Time) {
-	byImage := map[string][]report.Diagnosis{}
+	now = now.UTC().Truncate(time.Second)
+	pods := map[incidentKey]map[string]bool{}
 	for _, w := range waiting {
-		byImage[w.Image] = append(byImage[w.Image], w.Diagnosis)
+		key := incidentKey{w.Image, report.Conclusion{Fault: w.Verdict.Fault, Cause: w.Verdict.Cause}}
+		if key.Fault == report.FaultNone {
+			continue
+		}
+		if pods[key] == nil {
+			pods[key] = map[string]bool{}
+		}
+		pods[key][w.UID] = true
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	now = now.UTC().Truncate(time.Second)
-	for _, open := range i.open {
-		if len(byImage[open.Image]) == 0 {
-			i.end(open, open.To, now)
+	began := map[string]report.Incident{} // by image
+	for key, uids := range pods {
+		x, exists := i.open[key]
+		if !exists {
+			x = report.Incident{Image: key.image, From: key.Conclusion, Began: now}
+			began[key.image] = x
 		}
+		x.Pods = max(x.Pods, len(uids))
+		i.open[key] = x
 	}
-	for image, diagnoses := range byImage {
-		i.observe(image, diagnoses, now)
-	}
-}
-
-// observe takes over the diagnoses of the pods that wait for an image; the caller holds
-// the lock.
-func (i *incidents) observe(image string, waiting []report.Diagnosis, now time.Time) {
-	pods := map[string]bool{}
-	for _, d := range waiting {
-		pods[d.UID] = true
-	}
-	var found report.Conclusion
-	found.Fault, found.Cause = report.Worst(waiting)
-	open, exists := i.open[image]
-	if exists {
-		open.Pods, open.To = max(open.Pods, len(pods)), nil
-		refined := found.Fault != report.FaultNone && now.Sub(open.Began) < refinedWithin
-		if open.From == found || refined {
-			open.From = found
-			i.open[image] = open
-			return
+	for key, x := range i.open {
+		if pods[key] != nil {
+			continue
 		}
-		i.end(open, &found, now)
+		delete(i.open, key)
+		next, exists := began[key.image]
+		if exists && now.Sub(x.Began) < refinedWithin {
+			refined := i.open[incidentKey{key.image, next.From}]
+			refined.Began = x.Began
+			i.open[incidentKey{key.image, next.From}] = refined
+			continue
+		}
+		if exists {
+			x.To = &next.From
+		}
+		x.Ended = now
+		i.past = slices.Insert(i.past, 0, x)
+		i.past = i.past[:min(len(i.past), report.MaxIncidents)]
+		i.ended(x)
 	}
-	if found.Fault != report.FaultNone {
-		i.open[image] = report.Incident{Image: image, From: found, Began: now, Pods: len(pods)}
-	}
-}
-
-// end records the end of an incident; the caller holds the lock.
-func (i *incidents) end(x report.Incident, to *report.Conclusion, now time.Time) {
-	delete(i.open, x.Image)
-	x.To, x.Ended = to, now
-	i.past = slices.Insert(i.past, 0, x)
-	i.past = i.past[:min(len(i.past), report.MaxIncidents)]
-	i.ended(x)
 }
 
 // list returns the incidents that have ended, the last one first.
@@ -104,17 +107,11 @@ func (i *incidents) restore(past []report.Incident, waiting []report.Diagnosis) 
 		if d.Verdict.Fault == report.FaultNone || d.Announced.IsZero() {
 			continue
 		}
-		x := report.Incident{
-			Image: d.Image,
-			From:  report.Conclusion{Fault: d.Verdict.Fault, Cause: d.Verdict.Cause},
-			Began: d.Announced.Truncate(time.Second),
-			Pods:  1,
-		}
+		from := report.Conclusion{Fault: d.Verdict.Fault, Cause: d.Verdict.Cause}
+		x := report.Incident{Image: d.Image, From: from, Began: d.Announced.Truncate(time.Second), Pods: 1}
 		if d.Pods != nil {
 			x.Pods = d.Pods.Count
 		}
-		if have, exists := i.open[d.Image]; !exists || report.Worse(x.From.Fault, have.From.Fault) {
-			i.open[d.Image] = x
-		}
+		i.open[incidentKey{d.Image, from}] = x
 	}
 }

@@ -155,7 +155,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"another host whose image was not seen",
 			all(append(nowhere, suggested(KeySuggestHost, "registry.lab", KeyUsedBy, "1"))...),
-			"correct the registry's name in container main of pod shop/web, if registry.lab is meant (another pod of this node uses it); " +
+			"correct the registry's name in container main of deployment/api in namespace shop, if registry.lab is meant (another pod of this node uses it); " +
 				"if registry.example is right, make it resolve on this node",
 			"; registry.lab is the registry of other pods",
 		},
@@ -187,7 +187,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"an invalid name of which nothing is known",
 			[]Check{check("reference", KindReference, Fail, InvalidReference), pod(InvalidReference)},
-			"correct the image name in container main of pod shop/web", "",
+			"correct the image name in container main of deployment/api in namespace shop", "",
 		},
 		{
 			"a repository with the same digest",
@@ -242,11 +242,11 @@ func TestFixCommands(t *testing.T) {
 		{"owner known", all(inPod("owner", "deployment/web"), suggested),
 			[]string{"kubectl -n shop set image deployment/web main="}, []string{"controller"}},
 		{"image volume", all(inPod("volume", "data", "owner", "deployment/web"), suggested),
-			[]string{"image volume data of pod shop/web: registry.example/app:1.0"}, []string{"set image"}},
+			[]string{"image volume data of deployment/web in namespace shop: registry.example/app:1.0"}, []string{"set image"}},
 		{"no pod", all(check("pull", KindPull, Fail, TagNotFound), suggested), []string{"use the existing tag: registry.example/app:1.0"}, []string{"kubectl"}},
 		{"no tag known", all(inPod(), ladder(KindManifest, TagNotFound)), []string{"in container main of pod shop/web"}, []string{"kubectl", "TAG"}},
 		{"a repository that may be hidden", all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("challenged", "", "anonymous", "true"))),
-			[]string{"with a login"}, nil},
+			[]string{"ask the operator of registry.example whether app exists"}, nil},
 		{"login", login(), []string{"create secret docker-registry NAME --docker-server=" + host}, nil},
 		{"login of a web site", set(login(), atRegistry, "isRegistry", "false"), []string{"whether registry.example is the intended registry"}, []string{"create secret"}},
 		{"login under a wildcard", set(login(), atDNS, "sibling", "same"), []string{"intended registry"}, []string{"create secret"}},

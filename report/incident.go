@@ -10,7 +10,7 @@ import (
 type Incident struct {
 	Image string      `json:"image"`
 	From  Conclusion  `json:"from"`         // the verdict
-	To    *Conclusion `json:"to,omitempty"` // the verdict that followed; none/Healthy: the pods got the image; absent: the pods were deleted
+	To    *Conclusion `json:"to,omitempty"` // the verdict that followed; none/Healthy: the pods got the image; absent: no pod needs the image any more
 	Began time.Time   `json:"began"`        //
 	Ended time.Time   `json:"ended"`        //
 	Pods  int         `json:"pods"`         // the most that waited at a time
@@ -35,7 +35,7 @@ func (n NodeReport) writeIncidents(w io.Writer) {
 	}
 	fmt.Fprintln(w, "\nPast verdicts")
 	for _, x := range n.Incidents[:min(len(n.Incidents), maxShownIncidents)] {
-		wrapTo(w, "  "+x.Began.UTC().Format("01-02 15:04")+"-"+x.Ended.UTC().Format("15:04")+" UTC  ", 4, x.text())
+		wrapTo(w, "  "+x.Began.UTC().Format("2006-01-02 15:04")+" UTC  ", 4, x.text())
 	}
 	if more := len(n.Incidents) - maxShownIncidents; more > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", more)
@@ -44,7 +44,7 @@ func (n NodeReport) writeIncidents(w io.Writer) {
 
 // text returns the incident as one line.
 func (x Incident) text() string {
-	end := "then the pods were deleted"
+	end := "then no pod needed it"
 	switch {
 	case x.To == nil:
 	case x.To.Fault == FaultNone:

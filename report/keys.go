@@ -322,6 +322,7 @@ const (
 	KeyRepository        = "repository"        // exists, missing or unknown
 	KeyExistence         = "existence"         // hidden: the answer is the same for a repository that does not exist
 	KeyTags              = "tags"              // none: the repository lists no tag
+	KeyExistingTags      = "existingTags"      // some of the tags that the repository has, if none of them was meant
 	KeySuggestTag        = "suggestTag"        // an existing tag that may be meant
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
 	KeySimilarTags       = "similarTags"       // similar tags

@@ -106,6 +106,9 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			fmt.Fprintln(w, heading)
 		}
 		shown++
+		if shown == level.full+1 {
+			fmt.Fprintln(w, "(Short from here: the Events have more.)")
+		}
 		switch {
 		case shown <= level.full:
 			d.write(w, n.Time)
@@ -285,7 +288,7 @@ func (d Diagnosis) write(w io.Writer, at time.Time) {
 	if !d.Time.IsZero() {
 		field(w, "checked", Time(d.Time))
 	}
-	if d.Pods != nil && !d.Pods.NextTry.IsZero() {
+	if d.Pods != nil && d.Pods.NextTry.After(at) {
 		field(w, "next pull", "by the kubelet, "+When(d.Pods.NextTry, at))
 	}
 	if d.Pull != nil {
@@ -300,8 +303,12 @@ func (d Diagnosis) write(w io.Writer, at time.Time) {
 func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
 	v := d.Verdict
 	confidence := string(v.Confidence)
-	if v.Fault == FaultUndetermined && v.Confidence == Confirmed {
+	switch {
+	case v.Fault != FaultUndetermined || v.Cause == Undetermined:
+	case v.Confidence == Confirmed:
 		confidence = "seen; who must act is open"
+	case v.Confidence == Likely:
+		confidence = "likely; who must act is open"
 	}
 	head := fmt.Sprintf("%s  %s  (%s)", v.Fault, v.Cause, confidence)
 	tail := ""

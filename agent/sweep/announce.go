@@ -25,6 +25,7 @@ func (a announcer) isolation(control report.Check, before bool) {
 			Reason:  "NothingReachable",
 			Warning: true,
 			Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary,
+			Who:     report.FaultNode.Who(),
 			Fix:     report.IsolatedFix,
 		})
 	case !isolated && before:
@@ -49,9 +50,7 @@ func (a announcer) change(c hostChange, quiet bool) {
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
-		if who := r.Fault.Who(); who != "" {
-			e.Message += ". Who acts: " + who
-		}
+		e.Who = r.Fault.Who()
 		_, e.Fix = report.Advice(r.Cause, r.Fault, report.Reading{Host: r.Host})
 		a.log.Warn("registry unreachable", why...)
 	case recovered:
@@ -71,7 +70,9 @@ func (a announcer) change(c hostChange, quiet bool) {
 		e.Message = r.Host + " has been " + string(r.State) + " since " + report.Time(r.Since)
 		a.log.Info("registry is stable again", fields...)
 	}
-	if !quiet {
-		a.emit(e)
+	// A host that does not exist is not this node's matter: it is in the Events on the pods.
+	if quiet || e.Warning && r.Fault == report.FaultConfig {
+		return
 	}
+	a.emit(e)
 }

@@ -52,6 +52,7 @@ type Config struct {
 type NodeEvent struct {
 	Reason  string
 	Message string
+	Who     string // who must act; empty: nothing is to be fixed
 	Fix     string // empty: nothing is to be fixed
 	Warning bool
 	Host    string

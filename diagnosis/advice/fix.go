@@ -71,6 +71,11 @@ func (a adviser) fixTemplate() string {
 	if a.Fault == report.FaultNode && (a.Cause == report.ConnectionRefused || a.Cause == report.ConnectionTimeout) {
 		return a.Cause.Fix(report.FaultNode) + a.comparedWith()
 	}
+	if tags := a.Decided(report.KeyExistingTags); a.Cause == report.TagNotFound && a.Fault == report.FaultConfig && tags != "" {
+		if use := a.use("{registry}/{repository}:<TAG>"); strings.Contains(use, "\nkubectl") {
+			return "push {registry}/{repository}:{tag}, or use an existing tag (" + tags + ") for <TAG>" + use
+		}
+	}
 	return a.Cause.Fix(a.Fault)
 }
 

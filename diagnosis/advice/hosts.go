@@ -94,8 +94,8 @@ func (a adviser) fixOfAnswer() string {
 	case a.Cause == report.AccessDeniedOrMissing && a.Decided(report.KeyUsedCredential) != "":
 		return "grant pull access to {registry}/{repository} to the account in {source}, or correct the name"
 	case absent && a.MayBeHidden():
-		return "look for {repository} ({tag}) on {host} with a login: it answers 404 without one, and asks for none; " +
-			"if it is not there, correct the name or push it"
+		return "ask the operator of {host} whether {repository} exists: without a login, {host} may answer 404 for a repository " +
+			"that it hides. If it exists, give the pod a pull secret for {registry}; if not, correct the image's name, or push it"
 	case absent && a.MayBeCache():
 		return cacheFix
 	case a.Cause == report.LayerCorrupt && a.Fault == report.FaultRegistry && a.MayBeCache():

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -119,12 +120,14 @@ func (a adviser) use(image string) string {
 // recreate returns what else a controller needs that does not replace a pod that never was
 // ready: a StatefulSet waits for it (Forced rollback, in the docs of StatefulSets), and a
 // ReplicaSet and a Job keep the pods that they have.
-func (a adviser) recreate(kind string) string {
+func (a adviser) recreate(kind string) string { return recreate(a.Evidence, kind) }
+
+func recreate(e *facts.Evidence, kind string) string {
 	switch kind {
 	case "statefulset", "replicaset", "replicationcontroller":
 		return "\nkubectl -n {ns} delete pod {pod}"
 	case "cronjob":
-		if job := a.Fact(report.IDPod, report.KeyJob); job != "" {
+		if job := e.Fact(report.IDPod, report.KeyJob); job != "" {
 			return "\nkubectl -n {ns} delete job " + job
 		}
 	}

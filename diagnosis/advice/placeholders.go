@@ -120,6 +120,9 @@ func owner(e *facts.Evidence, p report.Placeholders) (owner, where string) {
 	pod := e.Get(report.IDPod).Evidence
 	owner, where = cmp.Or(pod[report.KeyOwner], "pod/"+p.Pod), "the pod's manifest"
 	of := " of pod " + p.Namespace + "/" + p.Pod
+	if o := pod[report.KeyOwner]; o != "" {
+		of = " of " + o + " in namespace " + p.Namespace
+	}
 	switch {
 	case pod[report.KeyName] == "":
 	case pod[report.KeyVolume] != "":
@@ -142,7 +145,7 @@ func attach(e *facts.Evidence, p report.Placeholders) string {
 		return "list it in {owner}:\n" +
 			"kubectl -n {ns} patch {owner} -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":" + list + "}}}}}'"
 	case slices.Contains(templated, kind):
-		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"template\":{\"spec\":" + list + "}}}'"
+		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"template\":{\"spec\":" + list + "}}}'" + recreate(e, kind)
 	case name != "":
 		return "list it in imagePullSecrets of {owner} (or of ServiceAccount {sa}), and create pod {pod} again"
 	}

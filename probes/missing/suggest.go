@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pullprobe/pullprobe/probes/answers"
@@ -37,8 +38,33 @@ func (x *explainer) suggestTag(ctx context.Context, tags []string, list *httpcli
 			break
 		}
 	}
+	if x.facts[report.KeySuggestTag] == "" && list != nil && list.Status == http.StatusOK && !answers.HasMore(list) {
+		x.nameTags(tags)
+	}
 	if newest != "" && newest != x.facts[report.KeySuggestTag] {
 		x.check.Summary += `; newest: "` + newest + `"`
+	}
+}
+
+// maxNamedTags is how many of the existing tags a check names.
+const maxNamedTags = 5
+
+// nameTags sets the fact existingTags to some of the tags that the repository has: a
+// registry lists them by name, so that the last ones are most often the newest.
+func (x *explainer) nameTags(tags []string) {
+	var named []string
+	for _, tag := range tags[max(0, len(tags)-maxNamedTags):] {
+		if tag = similar.Valid(tag); tag != "" {
+			named = append(named, tag)
+		}
+	}
+	if len(named) == 0 {
+		return
+	}
+	x.facts[report.KeyExistingTags] = strings.Join(named, ", ")
+	x.check.Summary += `; existing tags: "` + strings.Join(named, `", "`) + `"`
+	if more := len(tags) - len(named); more > 0 {
+		x.check.Summary += " and " + strconv.Itoa(more) + " more"
 	}
 }
 
