@@ -91,7 +91,8 @@ func (n nodeEvents) message(e sweep.NodeEvent) string {
 	if !e.Warning || e.Fix == "" {
 		return text.Text(e.Message, kube.MaxMessage)
 	}
-	tail := "\nWho acts: " + e.Who + ".\nFix: " + neutralizeLabels(e.Fix) + "\nCheck this node again:\nkubectl annotate pod -n " + n.namespace +
+	tail := "\nWho acts: " + e.Who + ".\nFix: " + neutralizeLabels(e.Fix) +
+		"\nCheck this node again:\nkubectl annotate pod -n " + n.namespace +
 		" -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=" + n.node + " probe=$(date +%s) --overwrite"
 	return text.Lines(text.Text(neutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
 }

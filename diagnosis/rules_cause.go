@@ -100,7 +100,8 @@ func causesInAnswers() []causeRule {
 			if !denied || ownReason(e, o) == "" {
 				return o
 			}
-			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up the refusal in the registry's log: its answer names a reason that is not the login (" +
+			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up the refusal in the registry's log: " +
+				"its answer names a reason that is not the login (" +
 				ownReason(e, o) + ")")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {

@@ -50,5 +50,6 @@ func (e *evaluation) versionQuestion() string {
 	if c.Evidence[report.KeyDependsOn] == "" {
 		return ""
 	}
-	return "get the version of the runtime (containerd --version): " + c.Evidence[report.KeyDependsOn] + " (" + c.Evidence[report.KeyFile] + ")"
+	return "get the version of the runtime (containerd --version): " +
+		c.Evidence[report.KeyDependsOn] + " (" + c.Evidence[report.KeyFile] + ")"
 }

@@ -8,12 +8,14 @@ import (
 
 // Incident is a verdict on an image for which pods waited, and that has ended.
 type Incident struct {
-	Image string      `json:"image"`
-	From  Conclusion  `json:"from"`         // the verdict
-	To    *Conclusion `json:"to,omitempty"` // the verdict that followed; none/Healthy: the pods got the image; absent: no pod needs the image any more
-	Began time.Time   `json:"began"`        //
-	Ended time.Time   `json:"ended"`        //
-	Pods  int         `json:"pods"`         // the most that waited at a time
+	Image string     `json:"image"`
+	From  Conclusion `json:"from"` // the verdict
+	// To is the verdict that followed. none/Healthy: the pods got the image; absent: no pod
+	// needs the image any more.
+	To    *Conclusion `json:"to,omitempty"`
+	Began time.Time   `json:"began"` //
+	Ended time.Time   `json:"ended"` //
+	Pods  int         `json:"pods"`  // the most that waited at a time
 }
 
 // Conclusion is who must act and why.

@@ -48,7 +48,8 @@ type PullEstimate struct {
 // String returns the estimate for people.
 func (p PullEstimate) String() string {
 	took := time.Duration(float64(p.Bytes) / float64(p.BytesPerSecond) * float64(time.Second))
-	return "about " + Roughly(max(took, time.Second)) + ": " + Bytes(p.Bytes) + " at " + Bytes(p.BytesPerSecond) + "/s, the rate of this node's last test pull"
+	return "about " + Roughly(max(took, time.Second)) + ": " + Bytes(p.Bytes) + " at " + Bytes(p.BytesPerSecond) +
+		"/s, the rate of this node's last test pull"
 }
 
 // Ref returns the pod that the diagnosis names.
