@@ -86,7 +86,7 @@ test-on-lab:
 	$(call timed,chart on the lab,$(CHART) -tags e2e -v -run 'TestAccepted|TestLifecycle' ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && cd lab && go test . && go test -count=1 ./chart)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . && go test -count=1 ./chart)
 	$(MATRIX)
 
 MANIFESTS ?= default
@@ -133,6 +133,7 @@ unit: ## run the unit tests only: no root, no lab
 	go test ./...
 	cd parity && go test ./...
 	cd hack/release && go test ./...
+	cd hack/recording && go test ./...
 
 .PHONY: load
 load: lab-build ## load test: one agent, a real API server, 1,000 stuck pods, a rotated token; two minutes
@@ -178,6 +179,15 @@ demo: image lab-build ## start the lab, make pods stuck, and show their diagnose
 .PHONY: screens
 screens: demo ## run the demo, and update the screens in README and docs
 	$(call timed,write the screens,hack/screens.sh)
+
+# The picture begins where the pods are stuck, and ends before the second report.
+.PHONY: recording
+recording: ## run the demo, and draw docs/demo.svg from its output
+	cd hack/recording && go build -o $(BIN)/recording .
+	$(call timed,record the demo,$(MAKE) --no-print-directory demo | $(BIN)/recording cast >$(BIN)/demo.cast)
+	$(BIN)/recording svg -title 'A terminal: a pod is stuck, it is annotated, and its Event says why' \
+		-from '$$ kubectl get pod -n shop web' -to '$$ kubectl get cm -n pullprobe pullprobe-node-a' <$(BIN)/demo.cast >$(BIN)/demo.svg
+	mv $(BIN)/demo.svg docs/demo.svg
 
 .PHONY: lab-build
 lab-build: ## build the parts of the lab

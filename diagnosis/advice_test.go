@@ -252,6 +252,11 @@ func TestFixCommands(t *testing.T) {
 		{"login under a wildcard", set(login(), atDNS, "sibling", "same"), []string{"intended registry"}, []string{"create secret"}},
 		{"login, no pod", all(check("pull", KindPull, Fail, CredentialsMissing), ladder(KindManifest, CredentialsMissing)),
 			[]string{"add a pull secret for registry.example"}, []string{"kubectl"}},
+		{"login, and the pod's secrets cannot be read", all(
+			with(reported(CredentialsMissing), ev("container", "main", "pullSecrets", "a,regcred")),
+			check("credentials", KindCredentials, Skipped, "", ev("unreadable", "shop/a, shop/regcred", "node", "read")),
+			ladder(KindManifest, CredentialsMissing, ev("anonymous", "true"))),
+			[]string{"pullprobe cannot read them:\nkubectl -n shop get secrets a regcred"}, []string{"create secret"}},
 		{"one missing secret", all(reported(CredentialsMissing), secret(PullSecretMissing), ladder(KindManifest, CredentialsMissing)),
 			[]string{"create secret docker-registry regcred"}, nil},
 		{"missing secret among others", all(reported(CredentialsMissing), secret(PullSecretMissing, ev("absent", "a, b")), ladder(KindManifest, CredentialsMissing)),
@@ -294,6 +299,10 @@ func TestFixCommands(t *testing.T) {
 		{"untrusted, k3s", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
 			check("runtime/config.toml", KindRuntime, Pass, "", ev("filesSay", "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"))),
 			[]string{"registries.yaml"}, nil},
+		{"no CA certificates at all", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("roots", "0"))),
+			[]string{"runtime; this node has no CA certificates at all"}, []string{"container"}},
+		{"no CA certificates at all, in a container", all(ladder(KindTLS, CertificateUntrusted, ev("roots", "0")),
+			check("runtime", KindRuntime, Skipped, "")), []string{"no CA certificates at all: if this is a container"}, nil},
 		{"staging authority", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("placeholder", "Let's Encrypt staging"))),
 			[]string{"production authority"}, []string{"trust store", "ca ="}},
 		{"plain HTTP at the default port", all(reported(PlainHTTPRegistry), configured, ladder(KindTLS, PlainHTTPRegistry)),
@@ -327,6 +336,9 @@ func TestFixCommands(t *testing.T) {
 			if !strings.Contains(v.Fix, s) {
 				t.Errorf("%s: %s %s: no %q in %q", tt.name, v.Fault, v.Cause, s, v.Fix)
 			}
+		}
+		if strings.Contains(v.Summary, "the pod has none") && strings.Contains(v.Fix, "cannot read") {
+			t.Errorf("%s: the summary knows what could not be read: %s", tt.name, v.Summary)
 		}
 		for _, s := range append(tt.lack, "NAMESPACE", "POD", "CONTAINER", "SECRET", "TAG", "IMAGE") {
 			if strings.Contains(v.Fix, s) {

@@ -121,7 +121,7 @@ func rivalsOfNames() []rivalry {
 				id:       "tag-hidden-from-anonymous",
 				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
 				acts:     report.FaultConfig,
-				question: "repeat the request with a login: {host} never asked for one",
+				question: "repeat the request with a login: {host} required none",
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
 			},
 			{
@@ -145,7 +145,7 @@ func rivalsOfNames() []rivalry {
 				id:       "repository-hidden-from-anonymous",
 				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
 				acts:     report.FaultConfig,
-				question: "repeat the request with a login: {host} never asked for one",
+				question: "repeat the request with a login: {host} required none",
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
 			},
 			lostRepository("repository-lost"),

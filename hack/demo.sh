@@ -53,7 +53,7 @@ step "request a diagnosis, as every user who may annotate the pod can"
 printf '\n$ kubectl annotate pod -n shop web probe=now\n'
 $lab kubectl annotate pod -n shop web probe=now --overwrite
 
-step "wait until every stuck pod has its verdict; node-b drops packets to registry.lab, where containerd would need 30 s or more"
+step "wait for the verdict on every stuck pod; on node-b containerd itself would need 30 s or more"
 start=$SECONDS
 want=6
 for _ in $(seq 120); do

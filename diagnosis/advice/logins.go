@@ -76,6 +76,9 @@ func (a adviser) fixOfSecret() string {
 	case (a.Cause == report.PullSecretMissing || a.Cause == report.CredentialsMissing && a.Fault == report.FaultConfig) &&
 		a.Fact(report.IDPod, report.KeySimilarSecret) != "":
 		return a.fixOfSecretOfOthers()
+	case a.Cause == report.CredentialsMissing && loginsUnread(a.Evidence):
+		return "check that the pull secrets of the pod exist, and that one is for {registry}; pullprobe cannot read them:\n" +
+			"kubectl -n {ns} get secrets " + strings.ReplaceAll(a.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
 	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
 		return ""
 	case facts.IsAzure(a.names.Host):
@@ -88,6 +91,12 @@ func (a adviser) fixOfSecret() string {
 	}
 	ns, name := cutNamespace(name)
 	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(a.Cause.Fix(report.FaultNone))
+}
+
+// loginsUnread reports whether the pod names pull secrets that could not be read, so that
+// it is not known whether it has a login.
+func loginsUnread(e *facts.Evidence) bool {
+	return e.Fact(report.IDCredentials, report.KeyUnreadable) != "" && e.Fact(report.IDPod, report.KeyPullSecrets) != ""
 }
 
 // fixOfSecretOfOthers returns the fix where the pod probably means a secret that other pods

@@ -20,6 +20,9 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	if len(v.Because) == 0 || v.Fault == report.FaultNone {
 		return s
 	}
+	if v.Cause == report.CredentialsMissing && loginsUnread(e) {
+		s = Fill(e, v, "{registry} requires credentials, and the pull had none")
+	}
 	c := e.Get(v.Because[0])
 	switch sentence := c.Sentence(); {
 	case sentence == "":
