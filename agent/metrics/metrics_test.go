@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -93,6 +94,8 @@ func representative() *Metrics {
 			Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}},
 		},
 	)
+	m.ObserveExamination(examine.Result{Checks: anExamination()})
+	m.SetPullRate("registry.example", 1e6)
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, began)
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, began)
 	m.ReportWritten(began)
@@ -338,7 +341,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if diff := cmp.Diff(is, documented); diff != "" {
 		t.Errorf("- is, + docs/metrics.md has:\n%s", diff)
 	}
-	for name := range newGauges().desc {
+	names := slices.Collect(maps.Keys(newGauges().desc))
+	for _, name := range slices.AppendSeq(names, maps.Keys(newExamined().desc)) {
 		if is[name] == "" {
 			t.Errorf("%s is nowhere set", name)
 		}
