@@ -164,8 +164,11 @@ func (m *Metrics) PublishFailed() { m.publishErrors.Inc() }
 // WatchFailed counts a failed attempt to list or watch the pods.
 func (m *Metrics) WatchFailed() { m.watchErrors.Inc() }
 
-// SetStuckPods sets how many pods wait for an image.
-func (m *Metrics) SetStuckPods(n int) { m.stuck.Set(float64(n)) }
+// SetStuckPods sets how many pods wait for an image, one verdict each.
+func (m *Metrics) SetStuckPods(verdicts []report.Conclusion) {
+	m.stuck.Set(float64(len(verdicts)))
+	m.gauges.setStuck(verdicts)
+}
 
 // ObservePod counts what a new state of a pod shows about its images. Of a state that
 // is not news it only registers the registries, so that their series begin at zero.

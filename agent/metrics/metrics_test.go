@@ -96,6 +96,7 @@ func representative() *Metrics {
 	)
 	m.ObserveExamination(examine.Result{Checks: anExamination()})
 	m.SetPullRate("registry.example", 1e6)
+	m.SetStuckPods([]report.Conclusion{{Fault: report.FaultConfig, Cause: report.TagNotFound}})
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, began)
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, began)
 	m.ReportWritten(began)
@@ -263,6 +264,26 @@ func TestTestPullMetrics(t *testing.T) {
 		if !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("%+v: %s", tt.check, got)
 		}
+	}
+}
+
+// TestStuckPods checks that pods which no longer wait are gone from the metrics.
+func TestStuckPods(t *testing.T) {
+	m := New("test")
+	missing := report.Conclusion{Fault: report.FaultConfig, Cause: report.TagNotFound}
+	full := report.Conclusion{Fault: report.FaultNode, Cause: report.DiskFull}
+	state := func() string { return gathered(t, m, "pullprobe_stuck_pods") + gathered(t, m, stuckByCause) }
+	m.SetStuckPods([]report.Conclusion{missing, full, missing})
+	const want = `pullprobe_stuck_pods{} 3
+pullprobe_stuck_pods_by_cause{cause=DiskFull,fault=node-infrastructure} 1
+pullprobe_stuck_pods_by_cause{cause=TagNotFound,fault=cluster-config} 2
+`
+	if diff := cmp.Diff(want, state()); diff != "" {
+		t.Error(diff)
+	}
+	m.SetStuckPods(nil)
+	if got := state(); got != "pullprobe_stuck_pods{} 0\n" {
+		t.Error(got)
 	}
 }
 
