@@ -78,8 +78,8 @@ func New(version string) *Metrics {
 		Name: "pullprobe_build_info", Help: "Always 1; the label is the agent's version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.Registry.MustRegister(m.stuck, m.gauges, m.examined, m.verdicts, m.duration, m.incidents, m.testPulls, m.testPullDuration, m.testPullBytes,
-		m.watchErrors, m.publishErrors, m.written, m.reloads, m.reloadedOK, m.reloadedAt, build,
+	m.Registry.MustRegister(m.stuck, m.gauges, m.examined, m.verdicts, m.duration, m.incidents,
+		m.testPulls, m.testPullDuration, m.testPullBytes, m.watchErrors, m.publishErrors, m.written, m.reloads, m.reloadedOK, m.reloadedAt, build,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	m.Registry.MustRegister(m.podImages.collectors()...)
 	return m
