@@ -61,6 +61,8 @@ func TestDashboard(t *testing.T) {
 	l.scrapeAsDocumented()
 	l.breakAsInDemo()
 	l.pullInTest()
+	// A wait that began after Prometheus had the registry's first series.
+	l.kubectl(onNode("another", "registry.lab/app:2", "restartPolicy: Always"), "apply", "-f", "-")
 
 	var d grafana
 	text := l.kubectl("", "-n", "pullprobe", "get", "configmap", "-l", "grafana_dashboard=1", "-o", `jsonpath={.items[*].data.pullprobe\.json}`)
@@ -170,7 +172,7 @@ func (l onLab) pullInTest() {
 	l.within(3*time.Minute, "three failures of the pod late", func() bool {
 		return known(l.query(failed, ".*", ".*"))
 	})
-	value(l.PushImage(l.Context(), lab.Image{Refs: []string{late}, Size: 6 << 20}))(l.T)
+	value(l.PushImage(l.Context(), lab.Image{Refs: []string{late}, Size: 6 << 20, Runs: true}))(l.T)
 	l.kubectl("", "-n", "shop", "annotate", "pod", "late", "probe=now")
 }
 
