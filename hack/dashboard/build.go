@@ -131,12 +131,19 @@ func rows(expr string) *prometheus.DataqueryBuilder {
 	return prometheus.NewDataqueryBuilder().Expr(chosen.Replace(expr)).Instant().Format(prometheus.PromQueryFormatTable)
 }
 
-// steps returns thresholds: the color below the first value, then values with the color
-// from there on.
+// thresholds returns the color below the first value, then values with the color from
+// there on.
+func thresholds(below string, from ...dashboard.Threshold) dashboard.ThresholdsConfig {
+	return dashboard.ThresholdsConfig{
+		Mode:  dashboard.ThresholdsModeAbsolute,
+		Steps: append([]dashboard.Threshold{{Color: below}}, from...),
+	}
+}
+
+// steps is thresholds for a whole panel.
 func steps(below string, from ...dashboard.Threshold) cog.Builder[dashboard.ThresholdsConfig] {
-	return dashboard.NewThresholdsConfigBuilder().
-		Mode(dashboard.ThresholdsModeAbsolute).
-		Steps(append([]dashboard.Threshold{{Color: below}}, from...))
+	t := thresholds(below, from...)
+	return dashboard.NewThresholdsConfigBuilder().Mode(t.Mode).Steps(t.Steps)
 }
 
 func from(value float64, color string) dashboard.Threshold {

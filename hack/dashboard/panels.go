@@ -27,8 +27,8 @@ func (b *board) addBroken() {
     and on (node, registry) pullprobe_registry_role{role!="control"}
 )) or 0 * count(pullprobe_build_info{NODES})`))
 	b.add(panel{"Nodes with a fault",
-		"Nodes whose disk, runtime, clock or network failed a check. Pulls fail there, whatever the registry: " +
-			"drain the node, or repair what the table below names.", 6, 4},
+		"Nodes whose disk, runtime, clock or network failed a check. Pulls fail there, whatever the registry. Who " +
+			"runs the nodes repairs what the table below names.", 6, 4},
 		count(), now("", `count(count by (node) (pullprobe_node_fault{NODES})) or 0 * count(pullprobe_build_info{NODES})`))
 	b.add(panel{"Agents not scraped",
 		"What this dashboard shows of their nodes is old or missing. Look at the agent's pod, and at the error on " +
@@ -81,14 +81,14 @@ func (b *board) addReach() {
 			"it began.", 24, 9},
 		timeline(), over("{{registry}}", `avg by (registry) (pullprobe_registry_reachable{HOSTS})`))
 	b.add(panel{"Nodes and registries",
-		"A red column is a registry that no node reaches: ask who runs it. A red row is a node that reaches " +
-			"nothing: ask who runs the node. Single red cells: compare subnet, resolver and proxy. Empty: the node " +
-			"does not use it.", 12, 9},
+		"A red column is a registry that no node reaches: begin with who runs it, or with the cluster's way out. A " +
+			"red row is a node that reaches nothing: begin with the node. Single red cells: compare subnet, resolver " +
+			"and proxy. Empty: the node does not use it.", 12, 9},
 		table.NewPanelBuilder().
 			WithTransformation(dashboard.DataTransformerConfig{Id: "groupingToMatrix", Options: map[string]string{
 				"columnField": "registry", "rowField": "node", "valueField": "Value", "emptyValue": "null",
 			}}).
-			CellOptions(background()).ColorScheme(byThreshold()).Thresholds(steps("red", from(1, "green"))).
+			CellOptions(background()).ColorScheme(byThreshold()).Thresholds(steps("transparent")). // for names and empty cells
 			Mappings(text(map[string]dashboard.ValueMappingResult{"0": shown("no", "red"), "1": shown("yes", "green")})),
 		rows(`min by (node, registry) (pullprobe_registry_reachable{HOSTS})`))
 	b.add(panel{"Not reached now",
@@ -133,7 +133,7 @@ func (b *board) addComing() {
 			"it.", 12, 8},
 		table.NewPanelBuilder().Unit(units.Seconds).NoValue("no certificate was seen").
 			WithTransformation(columns("registry", "registry", "Value", "expires in")).SortBy(ascending("expires in")).
-			CellOptions(coloredText()).ColorScheme(byThreshold()).Thresholds(steps("red", from(14*day, "orange"), from(30*day, "green"))),
+			OverrideByName("expires in", colored(from(14*day, "orange"), from(30*day, "green"))),
 		rows(`min by (registry) (pullprobe_registry_certificate_expiry_timestamp_seconds{HOSTS}) - time()`))
 	b.add(panel{"Quota left",
 		"The share of its quota of pulls that a registry still allows, on the node with the least. At 0 pulls " +
@@ -153,12 +153,17 @@ func (b *board) addComing() {
 			"hour.", 12, 7},
 		table.NewPanelBuilder().Unit(units.Seconds).NoValue("no credential with an expiry was seen").
 			WithTransformation(columns("registry", "registry", "Value", "expires in")).SortBy(ascending("expires in")).
-			CellOptions(coloredText()).ColorScheme(byThreshold()).Thresholds(steps("red", from(day, "orange"), from(7*day, "green"))),
+			OverrideByName("expires in", colored(from(day, "orange"), from(7*day, "green"))),
 		rows(`min by (registry) (pullprobe_credential_expiry_timestamp_seconds{HOSTS}) - time()`))
 }
 
-func coloredText() common.TableCellOptions {
-	return common.TableCellOptions{TableColorTextCellOptions: &common.TableColorTextCellOptions{Type: common.TableCellDisplayModeColorText}}
+// colored has the numbers of a column in red, and in other colors from these values on.
+func colored(from ...dashboard.Threshold) []dashboard.DynamicConfigValue {
+	return []dashboard.DynamicConfigValue{
+		{Id: "custom.cellOptions", Value: common.TableColorTextCellOptions{Type: common.TableCellDisplayModeColorText}},
+		{Id: "color", Value: dashboard.FieldColor{Mode: dashboard.FieldColorModeIdThresholds}},
+		{Id: "thresholds", Value: thresholds("red", from...)},
+	}
 }
 
 func lines() *timeseries.PanelBuilder {
