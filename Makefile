@@ -134,6 +134,7 @@ unit: ## run the unit tests only: no root, no lab
 	cd parity && go test ./...
 	cd hack/release && go test ./...
 	cd hack/recording && go test ./...
+	cd hack/dashboard && go test ./...
 
 .PHONY: load
 load: lab-build ## load test: one agent, a real API server, 1,000 stuck pods, a rotated token; two minutes
@@ -157,6 +158,10 @@ corpus: ## measure `pullprobe explain` on labelled messages (CORPUS=file), and l
 alerts: $(PROMTOOL) ## check docs/alerts.yaml, and that each alert fires only when it must
 	$(call timed,alerts,$(PROMTOOL) check rules docs/alerts.yaml && cd docs && $(PROMTOOL) test rules alerts_test.yaml)
 
+.PHONY: dashboard
+dashboard: ## write the Grafana dashboard into the component and the chart
+	cd hack/dashboard && go run . ../../manifests/components/dashboard/pullprobe.json ../../charts/pullprobe/dashboard.json
+
 # Both are in Debian's package prometheus. It is unpacked, not installed.
 $(PROMTOOL) $(PROMETHEUS) &:
 	$(call timed,get promtool and prometheus,dir=$$(mktemp -d) && trap 'rm -rf '$$dir EXIT && apt-get -qq update && (cd $$dir && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg -x prometheus_*.deb .) && install -D -t $(LABBIN) $$dir/usr/bin/prometheus $$dir/usr/bin/promtool)
@@ -166,6 +171,7 @@ vet: ## run gofmt and go vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./...
 	cd parity && go vet ./...
+	cd hack/dashboard && go vet ./...
 
 .PHONY: lint
 lint: vet ## run gofmt, go vet and golangci-lint

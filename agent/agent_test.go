@@ -459,6 +459,7 @@ func TestAgentCounts(t *testing.T) {
 		"pullprobe_runtime_ready 0",
 		`pullprobe_node_fault{cause="RuntimeUnavailable",check="runtime",`,
 		"pullprobe_stuck_pods 2",
+		`pullprobe_stuck_pods_by_cause{cause="RuntimeUnavailable",fault="node-infrastructure"} 2`,
 	} {
 		if !strings.Contains(got, "\n"+want) {
 			t.Errorf("%q is not in %s", want, got)

@@ -11,10 +11,15 @@ import (
 // TestPullEstimate checks that the time of a pull follows from a test pull that was large
 // enough, and that there is none without size or rate.
 func TestPullEstimate(t *testing.T) {
-	s := newNodeState(config.NewLive(config.Defaults()), metrics.New(""))
+	m := metrics.New("")
+	s := newNodeState(config.NewLive(config.Defaults()), m)
 	image := []report.Check{{Kind: report.KindImage, Evidence: map[string]string{report.KeySize: "1288490188"}}}
-	pulled := func(bytes, seconds string) report.Check {
-		return report.Check{Outcome: report.Pass, Evidence: map[string]string{report.KeyBytes: bytes, report.KeySeconds: seconds}}
+	pulled := func(bytes, seconds string) []report.Check {
+		return []report.Check{{
+			ID: report.IDReference, Evidence: map[string]string{report.KeyDomain: "registry.example"},
+		}, {
+			ID: report.IDPull, Outcome: report.Pass, Evidence: map[string]string{report.KeyBytes: bytes, report.KeySeconds: seconds},
+		}}
 	}
 	s.measure(pulled("1000", "0.001")) // too small
 	if e := s.estimate(image); e != nil {
@@ -28,4 +33,18 @@ func TestPullEstimate(t *testing.T) {
 	if e := s.estimate(image); e == nil || e.String() != want {
 		t.Errorf("got %v, want %s", e, want)
 	}
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "pullprobe_test_pull_bytes_per_second" {
+			continue
+		}
+		if g := f.GetMetric()[0]; g.GetGauge().GetValue() != 7<<20 || g.GetLabel()[0].GetValue() != "registry.example" {
+			t.Errorf("the metric is %v", g)
+		}
+		return
+	}
+	t.Error("there is no metric")
 }

@@ -79,8 +79,9 @@ const (
 	minMeasuredSeconds = 0.2
 )
 
-// measure takes the rate from a test pull that succeeded.
-func (s *nodeState) measure(pull report.Check) {
+// measure takes the rate from the test pull of an examination, if it succeeded.
+func (s *nodeState) measure(checks []report.Check) {
+	pull := report.Find(checks, report.IDPull)
 	bytes, err := strconv.ParseInt(pull.Evidence[report.KeyBytes], 10, 64)
 	seconds, err2 := strconv.ParseFloat(pull.Evidence[report.KeySeconds], 64)
 	if pull.Outcome != report.Pass || err != nil || err2 != nil || bytes < minMeasuredBytes || seconds < minMeasuredSeconds {
@@ -89,6 +90,7 @@ func (s *nodeState) measure(pull report.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bytesPerSecond = int64(float64(bytes) / seconds)
+	s.metrics.SetPullRate(report.Find(checks, report.IDReference).Evidence[report.KeyDomain], float64(s.bytesPerSecond))
 }
 
 // estimate returns how long a pull takes of the image that checks are about; nil if its

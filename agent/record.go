@@ -85,7 +85,7 @@ func (r *recorder) record(i podImage, x examination) {
 		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
 		return
 	}
-	r.state.measure(report.Find(x.Checks, report.IDPull))
+	r.state.measure(x.Checks)
 	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
 	d := report.Diagnosis{
 		Image:     i.image.Image,

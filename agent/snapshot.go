@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -32,12 +33,16 @@ func (n nodeReporter) snapshot() report.NodeReport {
 	all, waiting := n.results.list()
 	n.incidents.update(waiting, now)
 	diagnoses := report.Group(all)
-	faults, stuck, fault, cause := n.worst(waiting)
+	verdicts, fault, cause := n.worst(waiting)
+	var faults report.FaultCounts
+	for _, v := range verdicts {
+		faults.Add(v.Fault)
+	}
 	sweep := n.sweeper.Last()
 	if sweep != nil && sweep.Control.Outcome == report.Fail && fault != report.FaultNode {
 		fault, cause = report.FaultNode, sweep.Control.Cause
 	}
-	n.metrics.SetStuckPods(stuck)
+	n.metrics.SetStuckPods(slices.Collect(maps.Values(verdicts)))
 	runtime, disk := n.state.get()
 	return report.NodeReport{
 		Schema:    report.Schema,
@@ -46,7 +51,7 @@ func (n nodeReporter) snapshot() report.NodeReport {
 		Time:      now,
 		Fault:     fault,
 		Cause:     cause,
-		Stuck:     stuck,
+		Stuck:     len(verdicts),
 		Faults:    faults,
 		Runtime:   runtime,
 		Disk:      disk,
@@ -57,18 +62,18 @@ func (n nodeReporter) snapshot() report.NodeReport {
 	}
 }
 
-// worst returns how many pods are stuck and who must act on them, and the worst of their
-// verdicts. A failing pod without a diagnosis counts as undetermined.
-func (n nodeReporter) worst(waiting []report.Waiting) (faults report.FaultCounts, stuck int, fault report.Fault, cause report.Cause) {
-	byPod := map[string]report.Fault{}
+// worst returns the worst verdict of each stuck pod, by its UID, and the worst of all. A
+// failing pod without a diagnosis counts as undetermined.
+func (n nodeReporter) worst(waiting []report.Waiting) (byPod map[string]report.Conclusion, fault report.Fault, cause report.Cause) {
+	byPod = map[string]report.Conclusion{}
 	diagnoses := make([]report.Diagnosis, len(waiting))
 	for i, w := range waiting {
 		diagnoses[i] = w.Diagnosis
 	}
 	fault, cause = report.Worst(diagnoses)
 	for _, d := range diagnoses {
-		if have, counted := byPod[d.UID]; !counted || report.Worse(d.Verdict.Fault, have) {
-			byPod[d.UID] = d.Verdict.Fault
+		if have, counted := byPod[d.UID]; !counted || report.Worse(d.Verdict.Fault, have.Fault) {
+			byPod[d.UID] = report.Conclusion{Fault: d.Verdict.Fault, Cause: cmp.Or(d.Verdict.Cause, report.Undetermined)}
 		}
 	}
 	for _, p := range n.pods.All() {
@@ -76,15 +81,12 @@ func (n nodeReporter) worst(waiting []report.Waiting) (faults report.FaultCounts
 		if _, counted := byPod[string(p.UID)]; !failing || counted {
 			continue
 		}
-		byPod[string(p.UID)] = report.FaultUndetermined
+		byPod[string(p.UID)] = report.Conclusion{Fault: report.FaultUndetermined, Cause: report.Undetermined}
 		if report.Worse(report.FaultUndetermined, fault) {
 			fault, cause = report.FaultUndetermined, report.Undetermined
 		}
 	}
-	for _, f := range byPod {
-		faults.Add(f)
-	}
-	return faults, len(byPod), fault, cause
+	return byPod, fault, cause
 }
 
 // maxHandled limits the handled requests in a report: tenants write them.

@@ -18,6 +18,7 @@ type gauges struct {
 	desc  map[string]*prometheus.Desc
 	sweep atomic.Pointer[[]prometheus.Metric]
 	node  atomic.Pointer[[]prometheus.Metric]
+	stuck atomic.Pointer[[]prometheus.Metric]
 }
 
 func newGauges() *gauges {
@@ -42,6 +43,7 @@ func newGauges() *gauges {
 		{registryClock, "How far this node's clock is ahead of the host's.", []string{"registry"}},
 		{resolverUp, "Whether the node's resolver answered for any name.", []string{"resolver"}},
 		{resolverLatency, "The slowest of the resolver's answers.", []string{"resolver"}},
+		{stuckByCause, "Pods of this node that wait for an image, by who must act and the cause.", []string{"fault", "cause"}},
 		{nodeFault, "Always 1; a failed check of the node itself: labels give the cause and who must act.", []string{"check", "cause", "fault"}},
 		{runtimeReady, "Whether the container runtime answers and reports that it is ready.", nil},
 		{diskFree, "Bytes free on the runtime's image file system, for root.", nil},
@@ -78,6 +80,8 @@ const (
 	resolverUp      = "pullprobe_resolver_up"
 	resolverLatency = "pullprobe_resolver_latency_seconds"
 
+	stuckByCause = "pullprobe_stuck_pods_by_cause"
+
 	nodeFault      = "pullprobe_node_fault"
 	runtimeReady   = "pullprobe_runtime_ready"
 	diskFree       = "pullprobe_image_filesystem_free_bytes"
@@ -98,7 +102,7 @@ func (f *gauges) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (f *gauges) Collect(ch chan<- prometheus.Metric) {
-	for _, taken := range []*[]prometheus.Metric{f.sweep.Load(), f.node.Load()} {
+	for _, taken := range []*[]prometheus.Metric{f.sweep.Load(), f.node.Load(), f.stuck.Load()} {
 		if taken == nil {
 			continue
 		}
@@ -252,4 +256,17 @@ func (m *Metrics) ObserveNode(runtime, disk report.Check) {
 		t.flag(diskReadOnly, ro == report.True)
 	}
 	m.gauges.node.Store(&t.list)
+}
+
+// setStuck replaces the metrics of the pods that wait for an image.
+func (f *gauges) setStuck(verdicts []report.Conclusion) {
+	count := map[report.Conclusion]int{}
+	for _, v := range verdicts {
+		count[v]++
+	}
+	t := snapshot{desc: f.desc}
+	for v, n := range count {
+		t.set(stuckByCause, float64(n), string(v.Fault), string(v.Cause))
+	}
+	f.stuck.Store(&t.list)
 }

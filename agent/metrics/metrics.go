@@ -23,6 +23,7 @@ type Metrics struct {
 	stuck     prometheus.Gauge
 	gauges    *gauges
 	podImages *podImages
+	examined  *examined
 	verdicts  *prometheus.CounterVec
 	duration  prometheus.Histogram
 	incidents *prometheus.HistogramVec
@@ -46,6 +47,7 @@ func New(version string) *Metrics {
 		Registry:  prometheus.NewRegistry(),
 		gauges:    newGauges(),
 		podImages: newPodImages(),
+		examined:  newExamined(),
 		stuck: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pullprobe_stuck_pods", Help: "Pods of this node that wait for an image.",
 		}),
@@ -76,8 +78,8 @@ func New(version string) *Metrics {
 		Name: "pullprobe_build_info", Help: "Always 1; the label is the agent's version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.Registry.MustRegister(m.stuck, m.gauges, m.verdicts, m.duration, m.incidents, m.testPulls, m.testPullDuration, m.testPullBytes,
-		m.watchErrors, m.publishErrors, m.written, m.reloads, m.reloadedOK, m.reloadedAt, build,
+	m.Registry.MustRegister(m.stuck, m.gauges, m.examined, m.verdicts, m.duration, m.incidents,
+		m.testPulls, m.testPullDuration, m.testPullBytes, m.watchErrors, m.publishErrors, m.written, m.reloads, m.reloadedOK, m.reloadedAt, build,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	m.Registry.MustRegister(m.podImages.collectors()...)
 	return m
@@ -108,8 +110,9 @@ func (m *Metrics) ObserveIncident(x report.Incident) {
 }
 
 // ObserveExamination counts the test pull of an examination, which many pods may
-// share.
+// share, and keeps what the examination shows of quotas and credentials.
 func (m *Metrics) ObserveExamination(x examine.Result) {
+	m.examined.observe(x.Checks, time.Now())
 	pull := report.Find(x.Checks, report.IDPull)
 	result, reason := "", ""
 	switch pull.Outcome {
@@ -141,6 +144,11 @@ func (m *Metrics) ObserveExamination(x examine.Result) {
 	}
 }
 
+// SetPullRate sets the rate of the last test pull from a registry.
+func (m *Metrics) SetPullRate(registry string, bytesPerSecond float64) {
+	m.examined.addRate(registry, bytesPerSecond, time.Now())
+}
+
 // number returns a number of a check's evidence; ok is false if there is none.
 func number(c report.Check, key string) (n float64, ok bool) {
 	n, err := strconv.ParseFloat(c.Evidence[key], 64)
@@ -156,8 +164,11 @@ func (m *Metrics) PublishFailed() { m.publishErrors.Inc() }
 // WatchFailed counts a failed attempt to list or watch the pods.
 func (m *Metrics) WatchFailed() { m.watchErrors.Inc() }
 
-// SetStuckPods sets how many pods wait for an image.
-func (m *Metrics) SetStuckPods(n int) { m.stuck.Set(float64(n)) }
+// SetStuckPods sets how many pods wait for an image, one verdict each.
+func (m *Metrics) SetStuckPods(verdicts []report.Conclusion) {
+	m.stuck.Set(float64(len(verdicts)))
+	m.gauges.setStuck(verdicts)
+}
 
 // ObservePod counts what a new state of a pod shows about its images. Of a state that
 // is not news it only registers the registries, so that their series begin at zero.

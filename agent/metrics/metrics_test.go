@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -93,6 +94,9 @@ func representative() *Metrics {
 			Checks: []report.Check{{ID: "pull", Outcome: report.Pass, Evidence: map[string]string{"seconds": "1.500", "bytes": "1048576"}}},
 		},
 	)
+	m.ObserveExamination(examine.Result{Checks: anExamination()})
+	m.SetPullRate("registry.example", 1e6)
+	m.SetStuckPods([]report.Conclusion{{Fault: report.FaultConfig, Cause: report.TagNotFound}})
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Failed: true, Reason: "ErrImagePull", Message: errNotFound}, began)
 	m.podImages.count(pods.Transition{Image: "registry.example/app:1", Timed: true, Waited: 3 * time.Second}, began)
 	m.ReportWritten(began)
@@ -263,6 +267,26 @@ func TestTestPullMetrics(t *testing.T) {
 	}
 }
 
+// TestStuckPods checks that pods which no longer wait are gone from the metrics.
+func TestStuckPods(t *testing.T) {
+	m := New("test")
+	missing := report.Conclusion{Fault: report.FaultConfig, Cause: report.TagNotFound}
+	full := report.Conclusion{Fault: report.FaultNode, Cause: report.DiskFull}
+	state := func() string { return gathered(t, m, "pullprobe_stuck_pods") + gathered(t, m, stuckByCause) }
+	m.SetStuckPods([]report.Conclusion{missing, full, missing})
+	const want = `pullprobe_stuck_pods{} 3
+pullprobe_stuck_pods_by_cause{cause=DiskFull,fault=node-infrastructure} 1
+pullprobe_stuck_pods_by_cause{cause=TagNotFound,fault=cluster-config} 2
+`
+	if diff := cmp.Diff(want, state()); diff != "" {
+		t.Error(diff)
+	}
+	m.SetStuckPods(nil)
+	if got := state(); got != "pullprobe_stuck_pods{} 0\n" {
+		t.Error(got)
+	}
+}
+
 // TestReloadMetrics checks that a failed reload keeps the time of the last successful
 // one.
 func TestReloadMetrics(t *testing.T) {
@@ -338,7 +362,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if diff := cmp.Diff(is, documented); diff != "" {
 		t.Errorf("- is, + docs/metrics.md has:\n%s", diff)
 	}
-	for name := range newGauges().desc {
+	names := slices.Collect(maps.Keys(newGauges().desc))
+	for _, name := range slices.AppendSeq(names, maps.Keys(newExamined().desc)) {
 		if is[name] == "" {
 			t.Errorf("%s is nowhere set", name)
 		}

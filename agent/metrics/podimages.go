@@ -128,6 +128,7 @@ func (p *podImages) registryLabel(host string, at time.Time) string {
 	for _, result := range []string{"ready", "failed"} {
 		p.images.WithLabelValues(host, result)
 	}
+	p.wait.WithLabelValues(host)
 	return host
 }
 

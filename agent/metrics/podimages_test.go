@@ -74,7 +74,10 @@ func TestFirstListIsNotCounted(t *testing.T) {
 			"pullprobe_container_start_wait_seconds",
 		)
 	}
-	const zero = "pullprobe_pod_images_total{registry=registry.example,result=failed} 0\npullprobe_pod_images_total{registry=registry.example,result=ready} 0\n"
+	const zero = `pullprobe_pod_images_total{registry=registry.example,result=failed} 0
+pullprobe_pod_images_total{registry=registry.example,result=ready} 0
+pullprobe_container_start_wait_seconds{registry=registry.example} 0 in 0
+`
 	if diff := cmp.Diff(zero, count()); diff != "" {
 		t.Error("after the first list:", diff)
 	}

@@ -34,13 +34,14 @@ var parity = map[string]struct {
 	"pod monitor":      {[]string{"metrics", "pod-monitor"}, bare + "metrics: {enabled: true}\npodMonitor: {enabled: true}"},
 	"scrape config":    {[]string{"metrics", "scrape-config"}, bare + "metrics: {enabled: true}\nscrapeConfig: {enabled: true}"},
 	"alerts":           {[]string{"prometheus-rule"}, bare + "prometheusRule: {enabled: true}"},
+	"dashboard":        {[]string{"dashboard"}, bare + "dashboard: {enabled: true}"},
 	"all": {
 		[]string{
 			"secrets", "admission-policy", "read-as-node", "hardened", "credential-providers", "configuration",
-			"metrics", "pod-monitor", "prometheus-rule",
+			"metrics", "pod-monitor", "prometheus-rule", "dashboard",
 		},
 		`{readAsNode: {enabled: true}, hardened: {enabled: true}, credentialProviders: {enabled: true}, configuration: {enabled: true},
-metrics: {enabled: true}, podMonitor: {enabled: true}, prometheusRule: {enabled: true}}`,
+metrics: {enabled: true}, podMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}`,
 	},
 }
 

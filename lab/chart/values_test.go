@@ -78,6 +78,10 @@ func TestValues(t *testing.T) {
 		{"hardened: {enabled: true, seLinuxType: spc_t}", daemonSet, "seLinuxOptions:\n            type: spc_t\n"},
 		{"containerd: {socketDirectory: /run/k3s/containerd}", daemonSet, "path: /run/k3s/containerd\n"},
 		{"credentialProviders: {enabled: true, memoryLimit: 512Mi}", daemonSet, "memory: 512Mi\n"},
+		{
+			`dashboard: {enabled: true, labels: {dashboards: "yes"}, annotations: {grafana_folder: Nodes}}`,
+			"ConfigMap pullprobe/grafana-dashboard-pullprobe", "annotations:\n    grafana_folder: Nodes\n",
+		},
 		{"podMonitor: {enabled: true, labels: {release: p}}\nmetrics: {enabled: true}", "PodMonitor pullprobe/pullprobe", "release: p\n"},
 	} {
 		o := template(t, tt.values)[tt.object]

@@ -12,13 +12,13 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// quotaHeaders returns the quota headers of an answer.
-func quotaHeaders(h http.Header) evidence.Facts {
+// Quota returns the quota that an answer announces, as received: Docker Hub sends it with
+// every manifest (docs.docker.com/docker-hub/usage/pulls).
+func Quota(h http.Header) evidence.Facts {
 	return evidence.Facts{
-		report.KeyRetryAfter: RetryAfter(h),
-		report.KeyLimit:      cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
-		report.KeyRemaining:  cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
-		report.KeyReset:      cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
+		report.KeyLimit:     cmp.Or(h.Get("RateLimit-Limit"), h.Get("X-RateLimit-Limit")),
+		report.KeyRemaining: cmp.Or(h.Get("RateLimit-Remaining"), h.Get("X-RateLimit-Remaining")),
+		report.KeyReset:     cmp.Or(h.Get("RateLimit-Reset"), h.Get("X-RateLimit-Reset")),
 	}
 }
 
@@ -30,7 +30,8 @@ func StatusText(status int) string {
 // RateLimit reads an answer 429. It returns a message, which follows the name of
 // the host, and the quota.
 func RateLimit(rep *httpclient.Reply) (message string, quota evidence.Facts) {
-	quota = quotaHeaders(rep.Header)
+	quota = Quota(rep.Header)
+	quota[report.KeyRetryAfter] = RetryAfter(rep.Header)
 	message = "is rate-limiting this node (429"
 	if after := quota[report.KeyRetryAfter]; strings.HasSuffix(after, "GMT") {
 		message += "; retry after " + after

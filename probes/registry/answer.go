@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -22,6 +23,7 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 		e[report.KeyRedirectedTo] = rep.Host
 	}
 	e[report.KeyCached] = answers.Cached(rep.Header)
+	maps.Copy(e, answers.Quota(rep.Header))
 	a := attempt{rank: 5, status: rep.Status, rep: rep}
 	a.check.Evidence = e
 	if answer := s.answerOfProxy(rep); answer != nil {

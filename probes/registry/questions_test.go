@@ -185,11 +185,13 @@ func TestQuestionsLeaveTheLimit(t *testing.T) {
 			w.Header().Set("RateLimit-Remaining", "3;w=21600")
 			reg.ServeHTTP(w, q)
 		}))))
-		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound, "limited=few left")
+		probetest.Want(t, probe(t, n, host+"/app:9.9"), "manifest/"+host, report.Fail, report.TagNotFound, "limited=few left", "remaining=3;w=21600")
 		if got := log.all(); len(got) != 1 {
 			t.Errorf("questions were sent: %q", got)
 		}
-		probetest.Want(t, probe(t, n, host+"/app:1"), "blob/"+host, report.Pass, "") // the runtime's own go on
+		checks := probe(t, n, host+"/app:1")
+		probetest.Want(t, checks, "blob/"+host, report.Pass, "") // the runtime's own go on
+		probetest.Want(t, checks, "manifest/"+host, report.Pass, "", "remaining=3;w=21600")
 	})
 }
 
