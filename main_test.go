@@ -69,7 +69,7 @@ var imports = map[string][]string{
 	"agent/pods":    {"report", "classify"},
 	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
 	"agent/sweep":   {"report", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
-	"agent/publish": {"report", "agent/config", "agent/kube"},
+	"agent/publish": {"report", "compare/nodefacts", "agent/config", "agent/kube"},
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
 		"agent/config", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",

@@ -23,6 +23,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -314,7 +315,7 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	// What the agent itself sends.
 	for _, h := range []*agentUser{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
-		cm, err := publish.Render(report.NodeReport{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
+		cm, err := publish.Render(report.NodeReport{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, nodefacts.Facts{}, "pullprobe", h.uid, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -472,7 +473,8 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 		{"with binary data", with(a.own(), object{"x": "AA=="}, "binaryData"), keys},
 		{"too large", with(a.own(), strings.Repeat("x", 65<<10), "data", publish.ReportKey), "at most 64 KiB"},
 		{"immutable", with(a.own(), true, "immutable"), "cannot be changed again"},
-		{"with an annotation", meta("x", "annotations", "a"), "no annotations"},
+		{"with an annotation", meta("x", "annotations", "a"), "the annotation pullprobe.dev/facts and no others"},
+		{"with large facts", meta(strings.Repeat("x", 4097), "annotations", publish.AnnotationFacts), "at most 4 KiB"},
 		{"with a finalizer", meta([]string{"example.com/keep"}, "finalizers"), "no finalizers"},
 	} {
 		name := f.body["metadata"].(object)["name"].(string)
@@ -491,7 +493,12 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 	a.byPolicy("a name that the API server makes", http.MethodPost, reports, with(meta(nil, "name"), "pullprobe-node-a", "metadata", "generateName"), theOther)
 	a.byPolicy("even on trial", http.MethodPost, reports+"?dryRun=All", meta("settings", "name"), theOther)
 
+	a.allowed("its facts", http.MethodPatch, a.applyPath("pullprobe-node-a"), meta(strings.Repeat("x", 4096), "annotations", publish.AnnotationFacts))
+
 	// Fields of other users stay.
+	c.must("-n", "pullprobe", "annotate", "configmap", "pullprobe-node-a", "team=shop")
+	a.byPolicy("another's annotation", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"annotations": object{"team": nil}}}, "no others")
+	a.allowed("its own beside it", http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own())
 	c.must("-n", "pullprobe", "label", "configmap", "pullprobe-node-a", "team=shop")
 	a.byPolicy("another's label", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": nil}}}, labels)
 	a.byPolicy("another's label's value", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": "x"}}}, labels)

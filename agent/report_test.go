@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -49,6 +51,9 @@ func TestSweepIsPublished(t *testing.T) {
 	if n.Fault != report.FaultNone || n.Stuck != 0 {
 		t.Errorf("%s, %d stuck", n.Fault, n.Stuck)
 	}
+	if f := w.facts(); f.At == 0 || f.Fresh < 3600 || len(f.Hosts) != 1 || f.Hosts[0].State != report.Reachable || f.Hosts[0].Used != "127.0.0.1" {
+		t.Errorf("facts: %+v", f)
+	}
 	writes := w.agentProxy.count("PATCH configmaps")
 	registry.CloseClientConnections()
 	registry.Listener.Close()
@@ -61,6 +66,9 @@ func TestSweepIsPublished(t *testing.T) {
 	if cm.Labels[publish.LabelUnreachable] != "1" || !strings.Contains(cm.Data[publish.SummaryKey], "1 of 1 registry is unreachable") {
 		t.Errorf("%v\n%s", cm.Labels, cm.Data[publish.SummaryKey])
 	}
+	if f := w.facts(); f.Hosts[0].Cause != report.ConnectionRefused || !slices.Equal(f.Asks, []string{host}) {
+		t.Errorf("facts: %+v", f)
+	}
 	w.until("an Event on the Node", 10*time.Second, func() bool { return len(w.nodeEvents()) == 1 })
 	if e := w.nodeEvents()[0]; e.Reason != "RegistryUnreachable" || e.Type != corev1.EventTypeWarning ||
 		!strings.Contains(e.Message, string(report.ConnectionRefused)) {
@@ -72,6 +80,17 @@ func TestSweepIsPublished(t *testing.T) {
 	if got := w.agentProxy.count("PATCH configmaps"); got != writes+1 {
 		t.Errorf("%d writes for one change", got-writes)
 	}
+}
+
+// facts returns what the node says to the others.
+func (w *world) facts() nodefacts.Facts {
+	w.t.Helper()
+	_, cm, _ := w.report()
+	f, err := nodefacts.Decode(cm.Annotations[publish.AnnotationFacts])
+	if err != nil {
+		w.t.Error(err)
+	}
+	return f
 }
 
 func (w *world) nodeEvents() (out []corev1.Event) {

@@ -163,6 +163,7 @@ const (
 
 	// hosts/HOST
 
+	KeyFileDigest  = "fileDigest"  // digest of what the file configures, logins left out; none: there is no file
 	KeyUnknownKeys = "unknownKeys" // keys of hosts.toml that have no meaning
 	KeyUnused      = "unused"      // files that are not read
 	KeyUnusable    = "unusable"    // hosts that cannot be used
@@ -236,6 +237,7 @@ const (
 	// tls/HOST/ADDRESS, elsewhere/HOST/ADDRESS
 
 	KeySubject             = "subject"             // subject of the certificate
+	KeyFingerprint         = "fingerprint"         // digest of the certificate
 	KeyNames               = "names"               // names of the certificate
 	KeyIssuer              = "issuer"              // its issuer
 	KeyIssuerOrg           = "issuerOrg"           // the issuer's organization

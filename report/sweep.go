@@ -19,7 +19,19 @@ type Sweep struct {
 	Conditions []Condition `json:"conditions,omitempty"`
 	Runtime    []Check     `json:"runtime,omitempty"` // problems of the runtime's configuration: newer than its process, invalid or unreadable
 	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its limit
+	Traits     NodeTraits  `json:"traits,omitzero"`   // by which nodes are compared
 }
+
+// NodeTraits are properties of the node by which nodes are compared. What is empty is not
+// known.
+type NodeTraits struct {
+	Proxy string `json:"proxy,omitempty"` // the runtime's proxy without user and password, or [None]
+	CA    string `json:"ca,omitempty"`    // digest of the certificates that the runtime trusts
+}
+
+// None is the value of a proxy or a digest where there is none, in contrast to one that is
+// not known.
+const None = "none"
 
 // HostState is whether a host is reachable for pulls.
 type HostState string
@@ -68,6 +80,9 @@ type Registry struct {
 	Latency     Latency      `json:"latency,omitzero"`
 	Status      int          `json:"status,omitempty"`      // HTTP status of GET /v2/
 	Addresses   []string     `json:"addresses,omitempty"`   // that the runtime would connect to, in its order
+	Used        string       `json:"used,omitempty"`        // the one that the runtime connects to
+	Mirrors     []string     `json:"mirrors,omitempty"`     // of a registry: the hosts that the runtime tries, in order, if not this one alone
+	HostsFile   string       `json:"hostsFile,omitempty"`   // of a registry: digest of its hosts.toml, or [None]
 	Certificate *Certificate `json:"certificate,omitempty"` // of the address that the runtime would use
 	ClockMs     *int64       `json:"clockMs,omitempty"`     // how far this node's clock is ahead of the host's, in milliseconds
 	NotBefore   *time.Time   `json:"notBefore,omitempty"`   // of a host that is rate-limiting this node
@@ -87,6 +102,8 @@ type Certificate struct {
 	Issuer   string    `json:"issuer"`
 	NotAfter time.Time `json:"notAfter"`
 	DaysLeft int       `json:"daysLeft"` // when it was checked; negative: it has expired
+
+	Fingerprint string `json:"fingerprint,omitempty"` // digest of the certificate
 }
 
 // Resolver is one of the node's resolvers, over all names of the sweep.

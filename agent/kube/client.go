@@ -155,6 +155,7 @@ func (k *Client) Secret(ctx context.Context, namespace, name string) credentials
 type ConfigMap struct {
 	Name, Namespace string
 	Labels          map[string]string
+	Annotations     map[string]string
 	Data            map[string]string
 	Node            string    // the owner
 	NodeUID         types.UID // empty: there is no owner
@@ -167,7 +168,7 @@ func (k *Client) Apply(ctx context.Context, cm ConfigMap) (version string, err e
 	defer cancel()
 	obj := corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: metav1.ObjectMeta{Name: cm.Name, Namespace: cm.Namespace, Labels: cm.Labels},
+		ObjectMeta: metav1.ObjectMeta{Name: cm.Name, Namespace: cm.Namespace, Labels: cm.Labels, Annotations: cm.Annotations},
 		Data:       cm.Data,
 	}
 	if cm.NodeUID != "" {

@@ -9,7 +9,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -29,11 +31,18 @@ const (
 	appName = "pullprobe"
 )
 
+// AnnotationFacts has what this node says to the others ([nodefacts.Facts]).
+const AnnotationFacts = "pullprobe.dev/facts"
+
 // The keys of the ConfigMap's data.
 const SummaryKey, ReportKey = "summary", "report.json"
 
-// Render returns the ConfigMap of a report.
-func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
+// Render returns the ConfigMap of a report, and of the node's facts.
+func Render(n report.NodeReport, f nodefacts.Facts, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
+	facts, err := f.Encode()
+	if err != nil {
+		return kube.ConfigMap{}, err
+	}
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
 		return kube.ConfigMap{}, err
@@ -53,7 +62,8 @@ func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (k
 			"app.kubernetes.io/name":       appName,
 			"app.kubernetes.io/managed-by": appName,
 		},
-		Data: map[string]string{SummaryKey: summary, ReportKey: string(body)},
+		Annotations: map[string]string{AnnotationFacts: facts},
+		Data:        map[string]string{SummaryKey: summary, ReportKey: string(body)},
 	}
 	if since := n.Since(); !since.IsZero() {
 		cm.Labels[LabelSince] = since.UTC().Format(report.TimeLayout)
@@ -74,10 +84,42 @@ func ConfigMapName(node string, uid types.UID) string {
 	return prefix + node
 }
 
+// factsOf returns what a node says to the others. What it says of a host counts until it
+// would have been written again: a change is written at once, so what was so at the last
+// sweep is still so, as long as the agent lives. That is known for a heartbeat.
+func factsOf(n report.NodeReport, s config.Settings) nodefacts.Facts {
+	n.Sweep = n.Sweep.Redacted()
+	f := nodefacts.Of(n)
+	// Either interval is spread by a tenth.
+	f.Fresh = int(((s.Heartbeat + s.SweepInterval) * 11 / 10).Seconds())
+	return f
+}
+
+// factsKey returns a text that is equal for facts that differ only in times and figures. So
+// do the addresses of a host that is reached: many names resolve to others at each sweep.
+func factsKey(f nodefacts.Facts) string {
+	f.At = 0
+	f.Hosts, f.Images = slices.Clone(f.Hosts), slices.Clone(f.Images)
+	for i := range f.Hosts {
+		h := &f.Hosts[i]
+		h.Since, h.Checked, h.Clock = 0, 0, nil
+		if !h.State.Bad() {
+			h.Addresses, h.Used = nil, ""
+		}
+	}
+	for i := range f.Images {
+		f.Images[i].Checked = 0
+	}
+	slices.SortStableFunc(f.Images, func(a, b nodefacts.Image) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(f.Asks)
+	return fmt.Sprintf("%+v", f)
+}
+
 // changeKey returns a text that is equal for reports that differ only in times and
 // figures. Those are updated with the next change or heartbeat.
-func changeKey(n report.NodeReport) string {
+func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 	var b strings.Builder
+	b.WriteString(factsKey(f))
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
 	line(n.Fault, n.Cause, n.Stuck, n.Faults, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
 		n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])

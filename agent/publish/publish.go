@@ -226,9 +226,10 @@ func (p *Publisher) flush(ctx context.Context, snapshot func() report.NodeReport
 		return false, err
 	}
 	forced := p.consumeForced()
-	n := snapshot()
-	if m := changeKey(n); forced || m != p.writtenKey {
-		cm, err := Render(n, p.cfg.Namespace, uid, p.cfg.Settings.Get().ASCII)
+	n, settings := snapshot(), p.cfg.Settings.Get()
+	facts := factsOf(n, settings)
+	if m := changeKey(n, facts); forced || m != p.writtenKey {
+		cm, err := Render(n, facts, p.cfg.Namespace, uid, settings.ASCII)
 		if err == nil {
 			p.version, err = p.cfg.Kube.Apply(ctx, cm)
 			if apierrors.IsForbidden(err) {

@@ -39,7 +39,7 @@ type Sweeper struct {
 
 // Config is what a sweeper needs.
 type Config struct {
-	Survey     func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
+	Survey     func(context.Context, examine.SurveyRequest) examine.SurveyResult
 	Images     func() []string                          // that the pods of this node name, whatever their state
 	Conditions func(context.Context) []report.Condition // of the Node object
 	Settings   func() config.Settings
@@ -150,15 +150,15 @@ func (s *Sweeper) sweep(ctx context.Context) {
 	began := time.Now()
 	set := s.cfg.Settings()
 	want := s.plan(set, began)
-	observations, runtime := s.cfg.Survey(ctx, want)
+	found := s.cfg.Survey(ctx, want)
 	conditions := s.cfg.Conditions(ctx)
 	if ctx.Err() != nil {
 		return // incomplete
 	}
 	ended := time.Now()
-	sweep := s.merge(observations, set, ended)
+	sweep := s.merge(found.Observations, set, ended)
 	sweep.Time, sweep.Duration = ended.UTC().Truncate(time.Millisecond), report.Millis(ended.Sub(began))
-	sweep.Conditions, sweep.Runtime = conditions, runtime
+	sweep.Conditions, sweep.Runtime, sweep.Traits = conditions, found.Problems, found.Traits
 	s.mu.Lock()
 	s.last, s.began = &sweep, began
 	s.mu.Unlock()

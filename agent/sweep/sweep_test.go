@@ -87,7 +87,7 @@ func newRig(images ...string) *rig {
 		Log:        slog.New(slog.DiscardHandler),
 		OnSweep:    func(s report.Sweep) { r.swept = append(r.swept, s) },
 		Emit:       func(e NodeEvent) { r.emitted = append(r.emitted, e) },
-		Survey: func(_ context.Context, want examine.SurveyRequest) ([]examine.Observation, []report.Check) {
+		Survey: func(_ context.Context, want examine.SurveyRequest) examine.SurveyResult {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.wants = append(r.wants, want)
@@ -99,7 +99,7 @@ func newRig(images ...string) *rig {
 				}
 				out = append(out, s)
 			}
-			return out, nil
+			return examine.SurveyResult{Observations: out}
 		},
 	})
 	return r

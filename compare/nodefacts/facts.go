@@ -28,6 +28,7 @@ type Facts struct {
 	Version int            `json:"v"`
 	At      Stamp          `json:"at"`                // when they were collected, by the node's clock
 	Control report.Outcome `json:"control"`           // fail: the node reaches nothing at all
+	Fresh   int            `json:"fresh,omitempty"`   // seconds for which an observation counts: no change is written at once
 	Weak    bool           `json:"weak,omitempty"`    // that is a guess
 	Cause   report.Cause   `json:"cause,omitempty"`   // why it reaches nothing
 	Node    Traits         `json:"node,omitzero"`     //
@@ -53,13 +54,10 @@ func (f Facts) Host(name string) (Host, bool) {
 // Traits are what only the node itself knows of it. What is empty is not known.
 type Traits struct {
 	Resolvers []string `json:"dns,omitempty"`   // addresses, in the order of resolv.conf
-	Proxy     string   `json:"proxy,omitempty"` // the runtime's proxy, or [NoProxy]
+	Proxy     string   `json:"proxy,omitempty"` // the runtime's proxy, or [report.None]
 	CA        string   `json:"ca,omitempty"`    // digest of the certificates that the runtime trusts
 	Egress    string   `json:"from,omitempty"`  // the address that servers see the node's requests come from
 }
-
-// NoProxy is the proxy of a node that is known to have none.
-const NoProxy = "none"
 
 // Host is how far the node got with one host. What is empty is not known.
 type Host struct {
@@ -76,7 +74,7 @@ type Host struct {
 	Issuer      string           `json:"issuer,omitempty"`  // digest of the name of its issuer
 	Clock       *int             `json:"clock,omitempty"`   // how far the node's clock is ahead of the host's, in seconds
 	Mirrors     []string         `json:"mirrors,omitempty"` // hosts that the runtime tries, in order, if not this one alone
-	HostsTOML   string           `json:"toml,omitempty"`    // digest of the host's hosts.toml
+	HostsTOML   string           `json:"toml,omitempty"`    // digest of the host's hosts.toml, or [report.None]
 }
 
 // Image is what the node found of one image.
