@@ -15,6 +15,7 @@ export GOFLAGS := -trimpath -buildvcs=false -gcflags=all=-dwarf=false
 # reflection: a fifth of the binary, for a page that is never served.
 PRODUCT = GOOS=linux GOARCH=$(GOARCH) go build -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
 BINARY  = bin/pullprobe-linux-$(GOARCH)
+FLEET   = bin/pullprobe-fleet-linux-$(GOARCH)
 
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
@@ -27,8 +28,9 @@ help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## build bin/pullprobe, a static binary
+build: ## build bin/pullprobe and bin/pullprobe-fleet, static binaries
 	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . && ln -sf pullprobe-linux-$(GOARCH) bin/pullprobe)
+	$(call timed,build pullprobe-fleet,$(PRODUCT) -o $(FLEET) ./fleet/cmd/pullprobe-fleet && ln -sf pullprobe-fleet-linux-$(GOARCH) bin/pullprobe-fleet)
 
 .PHONY: sbom
 sbom: build ## list the modules of the binary in bin/pullprobe-linux-ARCH.cdx.json (CycloneDX)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/endpoint"
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/pods"
@@ -104,9 +105,9 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 }
 
 // listen opens the agent's ports.
-func (a *Agent) listen() ([]*metrics.Server, error) {
+func (a *Agent) listen() ([]*endpoint.Server, error) {
 	a.liveness.mark()
-	return metrics.Listen(metrics.ServerConfig{
+	return endpoint.Listen(endpoint.ServerConfig{
 		HealthAddr:  a.opts.HealthAddr,
 		Alive:       a.liveness.alive,
 		Ready:       a.ready,

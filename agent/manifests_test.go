@@ -225,10 +225,10 @@ func (h *agentUser) own() object {
 	return object{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": object{
-			"name": publish.ConfigMapName(h.node, h.uid), "namespace": "pullprobe", "labels": object{publish.LabelReport: "", publish.LabelFault: "none", "app.kubernetes.io/name": "pullprobe"},
+			"name": report.ConfigMapName(h.node, string(h.uid)), "namespace": "pullprobe", "labels": object{report.LabelReport: "", report.LabelFault: "none", "app.kubernetes.io/name": "pullprobe"},
 			"ownerReferences": []object{{"apiVersion": "v1", "kind": "Node", "name": h.node, "uid": h.uid}},
 		},
-		"data": object{publish.SummaryKey: "well", publish.ReportKey: "{}"},
+		"data": object{report.SummaryKey: "well", publish.ReportKey: "{}"},
 	}
 }
 
@@ -474,7 +474,7 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 		{"too large", with(a.own(), strings.Repeat("x", 65<<10), "data", publish.ReportKey), "at most 64 KiB"},
 		{"immutable", with(a.own(), true, "immutable"), "cannot be changed again"},
 		{"with an annotation", meta("x", "annotations", "a"), "the annotation pullprobe.dev/facts and no others"},
-		{"with large facts", meta(strings.Repeat("x", 4097), "annotations", publish.AnnotationFacts), "at most 4 KiB"},
+		{"with large facts", meta(strings.Repeat("x", 4097), "annotations", nodefacts.Annotation), "at most 4 KiB"},
 		{"with a finalizer", meta([]string{"example.com/keep"}, "finalizers"), "no finalizers"},
 	} {
 		name := f.body["metadata"].(object)["name"].(string)
@@ -493,7 +493,7 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 	a.byPolicy("a name that the API server makes", http.MethodPost, reports, with(meta(nil, "name"), "pullprobe-node-a", "metadata", "generateName"), theOther)
 	a.byPolicy("even on trial", http.MethodPost, reports+"?dryRun=All", meta("settings", "name"), theOther)
 
-	a.allowed("its facts", http.MethodPatch, a.applyPath("pullprobe-node-a"), meta(strings.Repeat("x", 4096), "annotations", publish.AnnotationFacts))
+	a.allowed("its facts", http.MethodPatch, a.applyPath("pullprobe-node-a"), meta(strings.Repeat("x", 4096), "annotations", nodefacts.Annotation))
 
 	// Fields of other users stay.
 	c.must("-n", "pullprobe", "annotate", "configmap", "pullprobe-node-a", "team=shop")

@@ -63,8 +63,8 @@ func TestSweepIsPublished(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	_, cm, _ := w.report()
-	if cm.Labels[publish.LabelUnreachable] != "1" || !strings.Contains(cm.Data[publish.SummaryKey], "1 of 1 registry is unreachable") {
-		t.Errorf("%v\n%s", cm.Labels, cm.Data[publish.SummaryKey])
+	if cm.Labels[report.LabelUnreachable] != "1" || !strings.Contains(cm.Data[report.SummaryKey], "1 of 1 registry is unreachable") {
+		t.Errorf("%v\n%s", cm.Labels, cm.Data[report.SummaryKey])
 	}
 	if f := w.facts(); f.Hosts[0].Cause != report.ConnectionRefused || !slices.Equal(f.Asks, []string{host}) {
 		t.Errorf("facts: %+v", f)
@@ -86,7 +86,7 @@ func TestSweepIsPublished(t *testing.T) {
 func (w *world) facts() nodefacts.Facts {
 	w.t.Helper()
 	_, cm, _ := w.report()
-	f, err := nodefacts.Decode(cm.Annotations[publish.AnnotationFacts])
+	f, err := nodefacts.Decode(cm.Annotations[nodefacts.Annotation])
 	if err != nil {
 		w.t.Error(err)
 	}
@@ -115,14 +115,14 @@ func TestReportIsRestored(t *testing.T) {
 	w.patch(
 		path,
 		map[string]any{
-			"data":     map[string]string{publish.SummaryKey: "all is well"},
-			"metadata": map[string]any{"labels": map[string]string{publish.LabelFault: "none-of-your-business"}},
+			"data":     map[string]string{report.SummaryKey: "all is well"},
+			"metadata": map[string]any{"labels": map[string]string{report.LabelFault: "none-of-your-business"}},
 		},
 	)
 	a.sweeper.SweepNow()
 	w.until("the summary again", 10*time.Second, func() bool {
 		_, cm, _ := w.report()
-		return strings.HasPrefix(cm.Data[publish.SummaryKey], w.node) && cm.Labels[publish.LabelFault] == string(report.FaultNone)
+		return strings.HasPrefix(cm.Data[report.SummaryKey], w.node) && cm.Labels[report.LabelFault] == string(report.FaultNone)
 	})
 
 	if code, out := w.do(http.MethodDelete, path, "application/json", nil); code != http.StatusOK {
@@ -260,13 +260,13 @@ func TestManyStuckPods(t *testing.T) {
 	)
 	w.diagnosed("newest", anyDiagnosis)
 	n, cm, _ := w.report()
-	if size := len(cm.Data[publish.SummaryKey]) + len(cm.Data[publish.ReportKey]); size > report.MaxReport {
+	if size := len(cm.Data[report.SummaryKey]) + len(cm.Data[publish.ReportKey]); size > report.MaxReport {
 		t.Errorf("%d bytes", size)
 	}
-	if n.Stuck != pods || len(n.Diagnoses) != 2 || podsOf(n) != pods || cm.Labels[publish.LabelStuck] != fmt.Sprint(pods) {
+	if n.Stuck != pods || len(n.Diagnoses) != 2 || podsOf(n) != pods || cm.Labels[report.LabelStuck] != fmt.Sprint(pods) {
 		t.Errorf("%d stuck, %d diagnoses of %d pods", n.Stuck, len(n.Diagnoses), podsOf(n))
 	}
-	summary := strings.Join(strings.Fields(cm.Data[publish.SummaryKey]), " ")
+	summary := strings.Join(strings.Fields(cm.Data[report.SummaryKey]), " ")
 	if !strings.HasPrefix(summary, w.node+": 500 pods are waiting for an image, for 2 reasons") ||
 		!strings.Contains(summary, "499 pods without an owner in "+w.ns+": stuck-0 (app)") || !strings.Contains(summary, " and 498 others ") {
 		t.Errorf("%s", summary)

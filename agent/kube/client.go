@@ -28,9 +28,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// fieldManager owns the fields that pullprobe writes (server-side apply).
-const fieldManager = "pullprobe"
-
 // Client is a client of the Kubernetes API server for the few calls that the agent
 // makes: a REST client for core/v1 with a scheme of the few kinds used, because
 // the whole clientset costs as much memory as the rest of the agent.
@@ -43,7 +40,7 @@ type Client struct {
 // with the pod's ServiceAccount. It sends nothing yet. With asNode it reads secrets
 // and ServiceAccounts as that node.
 func New(kubeconfig, userAgent, asNode string) (*Client, error) {
-	cfg, err := restConfig(kubeconfig)
+	cfg, err := RESTConfig(kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +69,9 @@ func ForREST(client rest.Interface, asNode string) *Client {
 	return &Client{client: client, AsNode: asNode}
 }
 
-func restConfig(kubeconfig string) (*rest.Config, error) {
+// RESTConfig returns the configuration for the API server of a kubeconfig; without one, that
+// of the pod's ServiceAccount.
+func RESTConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {
@@ -179,7 +178,7 @@ func (k *Client) Apply(ctx context.Context, cm ConfigMap) (version string, err e
 		return "", err
 	}
 	return versionOf(k.client.Patch(types.ApplyPatchType).Namespace(cm.Namespace).Resource("configmaps").Name(cm.Name).
-		Param("fieldManager", fieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx))
+		Param("fieldManager", report.FieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx))
 }
 
 // metadataOnly requests an object without its content.
@@ -250,7 +249,7 @@ func (k *Client) ApplyEvent(ctx context.Context, node string, e Event) error {
 			APIVersion: "v1", Kind: "Pod", Namespace: e.Namespace, Name: e.Pod, UID: e.UID,
 		},
 		Reason: e.Reason, Message: e.Message, Type: kind,
-		Source:         corev1.EventSource{Component: fieldManager, Host: node},
+		Source:         corev1.EventSource{Component: report.FieldManager, Host: node},
 		FirstTimestamp: metav1.NewTime(e.First), LastTimestamp: metav1.NewTime(e.Time), Count: int32(e.Count),
 		EventTime:           metav1.NewMicroTime(e.First),
 		Action:              "Diagnose",
@@ -266,7 +265,7 @@ func (k *Client) ApplyEvent(ctx context.Context, node string, e Event) error {
 		return err
 	}
 	return k.client.Patch(types.ApplyPatchType).Namespace(e.Namespace).Resource("events").Name(e.Name).
-		Param("fieldManager", fieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx).Error()
+		Param("fieldManager", report.FieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx).Error()
 }
 
 // reportingInstance returns the node's name, truncated to the 128 characters of

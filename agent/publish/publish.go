@@ -212,7 +212,7 @@ func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return p.cfg.Kube.ConfigMapData(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid), ReportKey)
+	return p.cfg.Kube.ConfigMapData(ctx, p.cfg.Namespace, report.ConfigMapName(p.cfg.Node, string(uid)), ReportKey)
 }
 
 // flush writes the report if it has changed or a write is forced, then the queued Events.
@@ -291,12 +291,12 @@ func (p *Publisher) detectDrift(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	now, err := p.cfg.Kube.ConfigMapVersion(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid))
+	now, err := p.cfg.Kube.ConfigMapVersion(ctx, p.cfg.Namespace, report.ConfigMapName(p.cfg.Node, string(uid)))
 	if err != nil || p.version == "" || now == p.version {
 		return
 	}
 	p.forgetNode() // a report is removed with its Node, which may have been replaced
-	p.cfg.Log.Info("report was changed or removed externally; rewriting it", "configmap", ConfigMapName(p.cfg.Node, uid))
+	p.cfg.Log.Info("report was changed or removed externally; rewriting it", "configmap", report.ConfigMapName(p.cfg.Node, string(uid)))
 	p.ForceWrite()
 }
 

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/pullprobe/pullprobe/agent/config"
@@ -117,22 +116,6 @@ func publishInBackground(
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func TestConfigMapName(t *testing.T) {
-	long := make([]byte, 250)
-	for i := range long {
-		long[i] = 'n'
-	}
-	for _, tt := range []struct{ node, uid, want string }{
-		{"node-a", "uid", "pullprobe-node-a"},
-		{string(long[:243]), "uid", "pullprobe-" + string(long[:243])},
-		{string(long[:244]), "uid", "pullprobe-uid"},
-	} {
-		if got := ConfigMapName(tt.node, types.UID(tt.uid)); got != tt.want {
-			t.Errorf("node name of %d bytes: %q", len(tt.node), got)
-		}
-	}
-}
 
 // Times and figures are no change; what other nodes compare is one.
 func TestChangeOfFacts(t *testing.T) {

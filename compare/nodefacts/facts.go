@@ -7,6 +7,9 @@
 package nodefacts
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -15,6 +18,9 @@ import (
 // Version is the version of the encoding. It rises when an older reader would
 // misunderstand a newer writer; a new field alone does not raise it.
 const Version = 1
+
+// Annotation is the annotation of a node's report that has its facts.
+const Annotation = "pullprobe.dev/facts"
 
 // Sizes of encoded facts, in bytes.
 const (
@@ -36,6 +42,26 @@ type Facts struct {
 	Images  []Image        `json:"images,omitempty"`  // those that fail first
 	Asks    []string       `json:"asks,omitempty"`    // hosts that it wants a second opinion on
 	Dropped []string       `json:"dropped,omitempty"` // what was left out, in plain words
+}
+
+// StateKey returns a text that is equal for facts that differ only in times and figures. So
+// do the addresses of a host that is reached: many names resolve to others at each sweep.
+func (f Facts) StateKey() string {
+	f.At = 0
+	f.Hosts, f.Images, f.Asks = slices.Clone(f.Hosts), slices.Clone(f.Images), slices.Clone(f.Asks)
+	for i := range f.Hosts {
+		h := &f.Hosts[i]
+		h.Since, h.Checked, h.Clock = 0, 0, nil
+		if !h.State.Bad() {
+			h.Addresses, h.Used = nil, ""
+		}
+	}
+	for i := range f.Images {
+		f.Images[i].Checked = 0
+	}
+	slices.SortStableFunc(f.Images, func(a, b Image) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(f.Asks)
+	return fmt.Sprintf("%+v", f)
 }
 
 // CutOff reports whether the node reaches nothing at all, by its own check "control".
