@@ -369,6 +369,14 @@ const (
 	KeyLeft            = "left"            // why it was not
 	KeyCleanUp         = "cleanUp"         // pending: the journal has it
 
+	// elsewhere/HOST
+
+	KeyFailed    = "failed"    // how many other nodes do not get through to the host
+	KeyHow       = "how"       // with which causes those fail
+	KeyWhich     = "which"     // the first of the nodes that get through
+	KeyFailing   = "failing"   // the first of those that do not
+	KeySetsApart = "setsApart" // what this node and those that fail as it does have, and no other that checked
+
 	// control
 
 	KeyAsked   = "asked"   // how many hosts were checked
