@@ -70,15 +70,16 @@ var imports = map[string][]string{
 	"fleet":                     {"report", "compare", "compare/nodefacts", "agent/endpoint", "agent/kube"},
 	"fleet/cmd/pullprobe-fleet": {"fleet"},
 
-	"agent/config":  {"cri", "probes/guard", "examine"},
-	"agent/kube":    {"report", "credentials"},
-	"agent/pods":    {"report", "classify"},
-	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
-	"agent/sweep":   {"report", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
-	"agent/publish": {"report", "compare/nodefacts", "agent/config", "agent/kube"},
+	"agent/config":   {"cri", "probes/guard", "examine"},
+	"agent/kube":     {"report", "credentials"},
+	"agent/pods":     {"report", "classify"},
+	"agent/metrics":  {"report", "classify", "examine", "agent/pods"},
+	"agent/opinions": {"report", "compare/nodefacts"},
+	"agent/sweep":    {"report", "compare/nodefacts", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
+	"agent/publish":  {"report", "compare/nodefacts", "agent/config", "agent/kube"},
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
-		"agent/config", "agent/endpoint", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
+		"agent/config", "agent/endpoint", "agent/kube", "agent/metrics", "agent/opinions", "agent/pods", "agent/publish", "agent/sweep",
 	},
 
 	// For tests only.

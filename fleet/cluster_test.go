@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/agent/kube"
@@ -376,5 +377,65 @@ func TestFleetRights(t *testing.T) {
 	var refused error
 	if _, refused = w.client(agent).Apply(t.Context(), own("second-opinion-a")); refused == nil || errors.Is(refused, context.Canceled) {
 		t.Errorf("an agent's token may forge an answer: %v", refused)
+	}
+}
+
+// answers returns what the fleet says to a node.
+func (w *world) answers(node string) nodefacts.Answers {
+	w.t.Helper()
+	text, err := w.admin.ConfigMapData(w.t.Context(), "pullprobe", report.AnswersName(node, ""), nodefacts.AnswersKey)
+	if apierrors.IsNotFound(err) {
+		return nodefacts.Answers{}
+	}
+	w.check(err)
+	a, err := nodefacts.DecodeAnswers(text)
+	w.check(err)
+	return a
+}
+
+// TestSecondOpinion checks that a node that does not reach a host gets what the others see,
+// and that these are asked to check it if they have not since.
+func TestSecondOpinion(t *testing.T) {
+	w := newWorld(t)
+	for _, n := range []string{"a", "b", "c", "d"} {
+		w.node(n, "zone-"+n)
+		w.says(n, sees(""))
+	}
+	stop := w.replica("one")
+	w.until("all is well", func() bool { r, ok := w.result(); return ok && r.Nodes == 4 && r.Silent.Count == 0 })
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // stamps have seconds: what was checked is older than what follows
+	failing := sees(report.ConnectionTimeout)
+	failing.Hosts[0].Since = failing.Hosts[0].Checked
+	w.says("a", failing)
+	var wanted nodefacts.Stamp
+	for _, n := range []string{"b", "c", "d"} {
+		w.until("node "+n+" is asked", func() bool { a := w.answers(n); return len(a.Checks) == 1 && a.Checks[0].Host == registry })
+		wanted = w.answers(n).Checks[0].Since
+	}
+	if now := nodefacts.StampOf(time.Now()); wanted > now || wanted < now-60 {
+		t.Errorf("a check is wanted that is newer than %v", wanted.Time())
+	}
+	w.says("b", sees(""))
+	w.says("c", sees(report.ConnectionTimeout))
+	w.says("d", sees(""))
+	var o nodefacts.Opinion
+	w.until("the answer", func() bool {
+		a := w.answers("a")
+		if len(a.Opinions) == 1 {
+			o = a.Opinions[0]
+		}
+		return o.Asked == 3
+	})
+	if o.Reached != 2 || o.Failed != 1 || fmt.Sprint(o.How, o.Which, o.Failing) != "[ConnectionTimeout] [b d] [c]" || o.Oldest == 0 {
+		t.Errorf("%+v", o)
+	}
+	// Another leader says the same, and takes back what is no longer asked.
+	w.check(stop())
+	w.replica("two")
+	for _, n := range []string{"a", "c"} {
+		w.says(n, sees(""))
+	}
+	for _, n := range []string{"a", "b", "c", "d"} {
+		w.until("nothing is left to say to "+n, func() bool { a := w.answers(n); return len(a.Opinions)+len(a.Checks) == 0 })
 	}
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,12 +19,13 @@ type leader struct {
 	cluster   *cluster
 	watcher   *watcher
 	metrics   *metrics
+	answerer  *answerer
 
 	dirty chan struct{} // holds one token: something has changed that may change a verdict
 
 	mu      sync.Mutex
-	ready   bool      // the nodes and their reports are known
-	written time.Time // of the ConfigMap
+	awaited map[string]bool // reports of nodes that were asked to check a host
+	written time.Time       // of the ConfigMap
 
 	key     string // changeKey of what is written
 	version string // resource version of the ConfigMap after that
@@ -44,8 +46,10 @@ func newLeader(k *kube.Client, w *watcher, o Options, log *slog.Logger, m *metri
 	}
 	w.cluster, w.log, w.poolBy = l.cluster, log, o.PoolLabels
 	w.onNode = l.markDirty
-	w.onReport = func(_ string, _ statement, changed bool) {
-		if changed {
+	l.answerer = newAnswerer(k, o.Namespace, l.cluster)
+	w.onReport = func(name string, _ statement, changed bool) {
+		// Times alone matter where others wait for a check.
+		if changed || l.isAwaited(name) {
 			l.markDirty()
 		}
 	}
@@ -69,9 +73,9 @@ func (l *leader) run(ctx context.Context) error {
 		return err
 	case <-known:
 	}
-	l.mu.Lock()
-	l.ready = true
-	l.mu.Unlock()
+	if err := l.answerer.findOld(ctx, l.watcher); err != nil {
+		return err
+	}
 	for wait := time.Duration(0); ; {
 		if !sleep(ctx, wait) {
 			return <-ended
@@ -109,7 +113,23 @@ func (l *leader) round(ctx context.Context, now time.Time) error {
 	in, oldest := l.cluster.input(now)
 	result := compare.Compare(in)
 	l.metrics.observe(result, oldest)
-	return l.publish(ctx, result, now)
+	answers := l.answerer.answers(in)
+	l.mu.Lock()
+	l.awaited = l.answerer.awaited()
+	l.mu.Unlock()
+	// Nodes wait for the answers.
+	more, err := l.answerer.write(ctx, answers, now)
+	if more {
+		l.markDirty()
+	}
+	return errors.Join(err, l.publish(ctx, result, now))
+}
+
+// isAwaited reports whether the fleet waits for a check of the node with this report.
+func (l *leader) isAwaited(configMap string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.awaited[configMap]
 }
 
 // publish writes the fleet's ConfigMap if the result has changed, if it was changed or

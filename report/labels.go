@@ -23,6 +23,10 @@ const SummaryKey = "summary"
 // UID> where that is longer than a name may be.
 func ConfigMapName(node, uid string) string { return nameFor("pullprobe-", node, uid) }
 
+// AnswersName returns the name of the ConfigMap with what the fleet says to a node. No
+// report has such a name.
+func AnswersName(node, uid string) string { return nameFor("second-opinion-", node, uid) }
+
 // nameFor returns the name of an object about a node.
 func nameFor(prefix, node, uid string) string {
 	const longest = 253

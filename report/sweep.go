@@ -61,6 +61,7 @@ const (
 	RoleControl  Role = "control"  // the control set names it
 	RoleToken    Role = "token"    // a registry refers the runtime to it for tokens
 	RoleBlob     Role = "blob"     // a registry refers the runtime to it for layers
+	RoleAsked    Role = "asked"    // other nodes want a second opinion on it
 )
 
 // Registry is one host as the last sweep saw it.
@@ -123,6 +124,11 @@ type Condition struct {
 	Since  time.Time `json:"since"`
 }
 
+// Has reports whether the sweep has this host.
+func (s *Sweep) Has(host string) bool {
+	return slices.ContainsFunc(s.Registries, func(r Registry) bool { return r.Host == host })
+}
+
 // Bad counts the registries from which pulls fail.
 func (s *Sweep) Bad() int { return s.count(Limited) + s.count(Unreachable) }
 
@@ -131,7 +137,7 @@ func (s *Sweep) count(state HostState) int {
 	n := 0
 	if s != nil {
 		for _, r := range s.Registries {
-			if r.State == state {
+			if r.State == state && !r.ForOthers() {
 				n++
 			}
 		}
@@ -153,6 +159,10 @@ func SortRegistries(list []Registry) {
 		return cmp.Or(rank(a)-rank(b), strings.Compare(a.Host, b.Host))
 	})
 }
+
+// ForOthers reports whether the host is checked for other nodes only: this one does not
+// depend on it.
+func (r Registry) ForOthers() bool { return len(r.Roles) == 1 && r.Roles[0] == RoleAsked }
 
 // Silent reports whether nothing came back from the host.
 func (r Registry) Silent() bool { return r.State == Unreachable && r.Cause.BeforeTLS() }

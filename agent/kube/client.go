@@ -47,7 +47,8 @@ func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	gv := corev1.SchemeGroupVersion
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypes(gv,
-		&corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.Event{})
+		&corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.ConfigMapList{},
+		&corev1.Event{})
 	metav1.AddToGroupVersion(scheme, gv)
 	cfg.GroupVersion = &gv
 	cfg.APIPath = "/api"
@@ -94,6 +95,13 @@ func RESTConfig(kubeconfig string) (*rest.Config, error) {
 func (k *Client) Pods(node string, failed func()) *cache.ListWatch {
 	selector := fields.OneTermEqualSelector("spec.nodeName", node)
 	return onFailure(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, selector), failed)
+}
+
+// ConfigMap returns the list and watch of one ConfigMap. failed is called for every list and
+// watch that the API server refuses.
+func (k *Client) ConfigMap(namespace, name string, failed func()) *cache.ListWatch {
+	selector := fields.OneTermEqualSelector("metadata.name", name)
+	return onFailure(cache.NewListWatchFromClient(k.client, "configmaps", namespace, selector), failed)
 }
 
 // callTimeout bounds one call to the API server.

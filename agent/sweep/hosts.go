@@ -38,7 +38,9 @@ type hostChange struct {
 
 // observe updates the state of every host and returns what changed. Hosts that were
 // not part of this sweep are removed.
-func (t *hostTable) observe(observations []examine.Observation, control report.Check) []hostChange {
+func (t *hostTable) observe(
+	observations []examine.Observation, control report.Check, opinions func(host string) []report.Check,
+) []hostChange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.round++
@@ -62,7 +64,7 @@ func (t *hostTable) observe(observations []examine.Observation, control report.C
 			continue
 		}
 		at := o.At.UTC().Truncate(time.Millisecond)
-		r := diagnosis.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
+		r := diagnosis.StateOf(o.Host, slices.Concat(o.Checks, []report.Check{control}, opinions(o.Host)), at)
 		r.Host, r.Roles = name, o.Roles
 		h.noteLimit(&r, o.Checks)
 		what := h.observe(r)

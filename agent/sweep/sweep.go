@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes/reference"
@@ -34,7 +35,9 @@ type Sweeper struct {
 	isolated bool // nothing was reachable
 	changed  bool // the last sweep found a change
 	last     *report.Sweep
-	began    time.Time // of the last sweep that has ended
+	wanted   []nodefacts.Wanted // hosts that other nodes want to be checked
+	owed     bool               // the next sweep is for others: its result is written although nothing has changed
+	began    time.Time          // of the last sweep that has ended
 }
 
 // Config is what a sweeper needs.
@@ -44,8 +47,12 @@ type Config struct {
 	Conditions func(context.Context) []report.Condition // of the Node object
 	Settings   func() config.Settings
 	Log        *slog.Logger
-	OnSweep    func(report.Sweep) // called after every sweep
-	Emit       func(NodeEvent)
+	Opinions   func(host string) []report.Check // of other nodes
+
+	// OnSweep is called after every sweep. Its result is to be written although nothing has
+	// changed if other nodes wait for it.
+	OnSweep func(sweep report.Sweep, awaited bool)
+	Emit    func(NodeEvent)
 }
 
 // NodeEvent is an Event on the Node object.
@@ -149,6 +156,10 @@ func (s *Sweeper) Last() *report.Sweep {
 func (s *Sweeper) sweep(ctx context.Context) {
 	began := time.Now()
 	set := s.cfg.Settings()
+	s.mu.Lock()
+	awaited := s.owed
+	s.owed = false
+	s.mu.Unlock()
 	want := s.plan(set, began)
 	found := s.cfg.Survey(ctx, want)
 	conditions := s.cfg.Conditions(ctx)
@@ -164,7 +175,7 @@ func (s *Sweeper) sweep(ctx context.Context) {
 	s.mu.Unlock()
 	s.cfg.Log.Debug("registries checked", "hosts", len(sweep.Registries),
 		"took", ended.Sub(began).Round(time.Millisecond), "control", sweep.Control.Outcome)
-	s.cfg.OnSweep(sweep)
+	s.cfg.OnSweep(sweep, awaited)
 }
 
 // plan returns what this sweep checks.
@@ -197,6 +208,11 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 	for _, domain := range set.Control {
 		add(domain, report.RoleControl)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.wanted {
+		add(w.Host, report.RoleAsked)
+	}
 	return want
 }
 
@@ -210,7 +226,7 @@ func domainOf(image string) string {
 // returns the new state.
 func (s *Sweeper) merge(observations []examine.Observation, set config.Settings, now time.Time) report.Sweep {
 	control := diagnosis.Control(s.hosts.controls(observations, set.Control), false, now)
-	changes := s.hosts.observe(observations, control)
+	changes := s.hosts.observe(observations, control, s.cfg.Opinions)
 	for _, o := range observations {
 		if o.Lead != nil && !o.At.IsZero() {
 			s.leads.add(*o.Lead, now)
@@ -224,7 +240,7 @@ func (s *Sweeper) merge(observations []examine.Observation, set config.Settings,
 	s.mu.Unlock()
 	s.announce.isolation(control, wasIsolated)
 	for _, c := range changes {
-		s.announce.change(c, isolated || wasIsolated) // one fault, not one for each host
+		s.announce.change(c, isolated || wasIsolated || c.ForOthers()) // one fault, not one for each host
 	}
 	return report.Sweep{
 		Control:    control,
@@ -247,6 +263,32 @@ func (s *Sweeper) LearnFrom(checks []report.Check) {
 		s.SweepNow()
 	}
 }
+
+// CheckFor has the hosts checked that other nodes want a second opinion on, with every sweep,
+// and soon where the last check is older than they want.
+func (s *Sweeper) CheckFor(wanted []nodefacts.Wanted) {
+	if s.cfg.Settings().SweepInterval <= 0 {
+		wanted = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = wanted
+	var began time.Time
+	if s.last != nil {
+		began = s.began
+	}
+	for _, w := range wanted {
+		if nodefacts.StampOf(began) <= w.Since || s.last != nil && !s.last.Has(w.Host) {
+			s.owed = true
+		}
+	}
+	if s.owed {
+		time.AfterFunc(max(0, wantedInterval-time.Since(began)), s.SweepNow)
+	}
+}
+
+// wantedInterval is the least time between a sweep and one because other nodes want it.
+const wantedInterval = 3 * time.Second
 
 // contradictedInterval is the least time between a sweep and one because a diagnosis
 // contradicts it.

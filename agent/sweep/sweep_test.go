@@ -85,7 +85,8 @@ func newRig(images ...string) *rig {
 		Conditions: func(context.Context) []report.Condition { return nil },
 		Settings:   func() config.Settings { return r.set },
 		Log:        slog.New(slog.DiscardHandler),
-		OnSweep:    func(s report.Sweep) { r.swept = append(r.swept, s) },
+		Opinions:   func(string) []report.Check { return nil },
+		OnSweep:    func(s report.Sweep, _ bool) { r.swept = append(r.swept, s) },
 		Emit:       func(e NodeEvent) { r.emitted = append(r.emitted, e) },
 		Survey: func(_ context.Context, want examine.SurveyRequest) examine.SurveyResult {
 			r.mu.Lock()

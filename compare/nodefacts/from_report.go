@@ -24,7 +24,7 @@ func Of(r report.NodeReport) Facts {
 		}
 		for _, x := range s.Registries {
 			f.Hosts = append(f.Hosts, hostOf(x))
-			if x.State == report.Unreachable {
+			if x.State == report.Unreachable && !x.ForOthers() {
 				f.ask(x.Host)
 			}
 		}
