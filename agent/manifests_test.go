@@ -307,6 +307,9 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	a, b = a.in(t), b.in(t)
 	a.allowed("pods of the node", http.MethodGet, "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-a", nil)
 	a.allowed("watch them", http.MethodGet, "/api/v1/pods?watch=true&timeoutSeconds=1&fieldSelector=spec.nodeName%3Dnode-a", nil)
+	answer := "fieldSelector=metadata.name%3Dsecond-opinion-node-a"
+	a.allowed("the fleet's answer", http.MethodGet, reports+"?"+answer, nil)
+	a.allowed("watch it", http.MethodGet, reports+"?watch=true&timeoutSeconds=1&"+answer, nil)
 	a.allowed("its Node", http.MethodGet, "/api/v1/nodes/node-a", nil)
 	a.allowed("its rights", http.MethodPost, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", object{
 		"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": object{"resourceAttributes": object{"verb": "get", "resource": "secrets"}},
@@ -374,8 +377,8 @@ func (c *installed) refusesReads(t *testing.T, a *agentUser) {
 		"a ServiceAccount":           "/api/v1/namespaces/shop/serviceaccounts/default",
 		"another namespace's":        "/api/v1/namespaces/shop/configmaps/settings",
 		"the system's settings":      "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
-		"list reports":               reports,
-		"watch reports":              reports + "?watch=true&timeoutSeconds=1",
+		"ConfigMaps elsewhere":       "/api/v1/namespaces/shop/configmaps",
+		"watch them":                 "/api/v1/configmaps?watch=true&timeoutSeconds=1",
 		"all ConfigMaps":             "/api/v1/configmaps",
 		"one pod":                    "/api/v1/namespaces/shop/pods/web",
 		"a pod's log":                "/api/v1/namespaces/shop/pods/web/log",
