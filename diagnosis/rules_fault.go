@@ -79,7 +79,8 @@ func faultsOnTheNetwork() []faultRule {
 			e *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {
 			host := o.Check.Host
-			r := presumably(report.FaultRegistry, "check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
+			r := presumably(report.FaultRegistry,
+				"check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
 			r.because = []string{report.OpinionID(host)}
 			return r, o.RootCause() != report.HostNotFound && e.isDecidedElsewhere(o) && e.OpinionOn(host).AllFail() &&
 				!e.someFailWith(host, report.HostNotFound)

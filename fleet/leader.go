@@ -135,6 +135,9 @@ func (l *leader) isAwaited(configMap string) bool {
 // publish writes the fleet's ConfigMap if the result has changed, if it was changed or
 // removed by others, or if a heartbeat is due.
 func (l *leader) publish(ctx context.Context, r compare.Result, now time.Time) error {
+	if _, exists := l.cluster.uid("fleet"); exists {
+		return errors.New(`a node is named "fleet": its report has the name of the fleet's ConfigMap, which is not written`)
+	}
 	key := changeKey(r)
 	if key == l.key && now.Sub(l.lastWritten()) < heartbeat {
 		version, err := l.kube.ConfigMapVersion(ctx, l.namespace, Name)

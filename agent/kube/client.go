@@ -47,8 +47,8 @@ func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	gv := corev1.SchemeGroupVersion
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypes(gv,
-		&corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.ConfigMapList{},
-		&corev1.Event{})
+		&corev1.Pod{}, &corev1.PodList{}, &corev1.Node{}, &corev1.Secret{}, &corev1.ServiceAccount{},
+		&corev1.ConfigMap{}, &corev1.ConfigMapList{}, &corev1.Event{})
 	metav1.AddToGroupVersion(scheme, gv)
 	cfg.GroupVersion = &gv
 	cfg.APIPath = "/api"
