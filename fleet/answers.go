@@ -105,7 +105,7 @@ func (a *answerer) answers(in compare.Input) map[string]nodefacts.Answers {
 			q := question{n.Name, host}
 			x, known := a.asks[q]
 			if !known {
-				x.since = in.Now
+				x.since = in.Now.Truncate(time.Second).Add(time.Second) // facts have whole seconds: what is checked from then on is newer
 			}
 			open[q] = x
 			requests = append(requests, request(n, host, x.since))

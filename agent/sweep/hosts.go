@@ -143,7 +143,7 @@ func (t *hostTable) controlCandidates(configured []string) []string {
 }
 
 // contradictedBy reports whether checks found a host reachable that was not, or the
-// reverse.
+// reverse, or one that is not reachable and was in no sweep.
 func (t *hostTable) contradictedBy(checks []report.Check, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,10 +155,13 @@ func (t *hostTable) contradictedBy(checks []report.Check, now time.Time) bool {
 	}
 	for host := range asked {
 		h := t.byName[host]
-		if h == nil || !h.State.Known() || h.State == report.ReachUnknown {
+		found := diagnosis.StateOf(host, checks, now).State
+		switch {
+		case h == nil && found.Bad():
+			return true // no sweep has seen it yet
+		case h == nil, !h.State.Known(), h.State == report.ReachUnknown:
 			continue
 		}
-		found := diagnosis.StateOf(host, checks, now).State
 		if found != report.ReachUnknown && found.Bad() != h.State.Bad() {
 			return true
 		}

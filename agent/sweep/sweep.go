@@ -273,17 +273,15 @@ func (s *Sweeper) CheckFor(wanted []nodefacts.Wanted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted = wanted
-	var began time.Time
-	if s.last != nil {
-		began = s.began
-	}
+	wait := wantedInterval - time.Since(s.began)
 	for _, w := range wanted {
-		if nodefacts.StampOf(began) <= w.Since || s.last != nil && !s.last.Has(w.Host) {
+		if nodefacts.StampOf(s.began) < w.Since || s.last == nil || !s.last.Has(w.Host) {
 			s.owed = true
+			wait = max(wait, min(time.Until(w.Since.Time()), wantedInterval)) // not before the time that they want
 		}
 	}
 	if s.owed {
-		time.AfterFunc(max(0, wantedInterval-time.Since(began)), s.SweepNow)
+		time.AfterFunc(wait, s.SweepNow)
 	}
 }
 
