@@ -101,7 +101,8 @@ func rivalsOfConnections() []rivalry {
 				acts:     report.FaultUndetermined,
 				question: report.AskElsewhere,
 				excluded: func(f finding) bool {
-					return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") || f.OpinionOn(f.Host).GetThrough()
+					return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") ||
+						f.OpinionOn(f.Host).GetThrough() && f.OthersReach(f.Host)
 				},
 			},
 		}},
@@ -111,7 +112,7 @@ func rivalsOfConnections() []rivalry {
 				looks:    "a server or load balancer that resets the connection itself",
 				acts:     report.FaultRegistry,
 				question: report.AskElsewhere,
-				excluded: func(f finding) bool { return f.ofLayer() || f.OpinionOn(f.Host).GetThrough() },
+				excluded: func(f finding) bool { return f.ofLayer() || f.OpinionOn(f.Host).GetThrough() && f.OthersReach(f.Host) },
 			},
 			{
 				id:       "layer-cut-off-by-the-server",

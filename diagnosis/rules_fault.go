@@ -55,10 +55,19 @@ func faultsOnTheNetwork() []faultRule {
 			return certainly(report.FaultNode), o.RootCause() == report.HostNotFound &&
 				e.Fact(report.DNSID(o.Check.Host), report.KeyNsswitch) == "files"
 		}},
-		{"others-get-through", "two other nodes or more get through to the host", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+		{"others-get-through", "two other nodes or more get through to an address at which this one fails", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			r := certainly(report.FaultNode)
 			r.because = []string{report.OpinionID(o.Check.Host)}
-			return r, e.isDecidedElsewhere(o) && e.OpinionOn(o.Check.Host).GetThrough()
+			return r, e.isDecidedElsewhere(o) && e.OpinionOn(o.Check.Host).GetThrough() && e.OthersReach(o.Check.Host)
+		}},
+		{"others-get-through-elsewhere", "two other nodes or more get through to the host, by another address or another resolver", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultNode, "compare how "+host+" resolves here and there: "+e.OpinionOn(host).Check.Evidence[report.KeyWhich]+
+				" may reach another address of it")
+			r.because = []string{report.OpinionID(host)}
+			return r, e.isDecidedElsewhere(o) && e.OpinionOn(host).GetThrough()
 		}},
 		{"one-other-gets-through", "one other node gets through to the host, and none fails", func(
 			e *evaluation, o facts.Obstacle,

@@ -118,8 +118,14 @@ func refusing(cause Cause, edits ...edit) []Check {
 // fail with these causes.
 func opinion(reached, failed int, how string) Check {
 	return check("elsewhere/"+host, KindElsewhere, Pass, "", ev(
-		"asked", strconv.Itoa(reached+failed), "reached", strconv.Itoa(reached), "failed", strconv.Itoa(failed), "how", how, "which", "node-b",
+		"addresses", "192.0.2.1, 192.0.2.2", "asked", strconv.Itoa(reached+failed), "reached", strconv.Itoa(reached), "failed", strconv.Itoa(failed), "how", how, "which", "node-b",
 	))
+}
+
+// reaching sets the addresses that the others connect to.
+func reaching(c Check, addresses string) Check {
+	c.Evidence["addresses"] = addresses
+	return c
 }
 
 // unanswered is the same where no other node has checked the host.
@@ -324,6 +330,16 @@ func situationsOfReach() []situation {
 			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
+			"timed out, two other nodes get through to another address",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), reaching(opinion(2, 0, ""), "192.0.2.9")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"reset, two other nodes get through to another address",
+			all(reported(ConnectionReset), ladder(KindDial, ConnectionReset), reaching(opinion(2, 0, ""), "192.0.2.9")),
+			FaultNode, ConnectionReset, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
 			"timed out, some others get through and some do not",
 			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(2, 5, "ConnectionTimeout")),
 			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
@@ -381,7 +397,7 @@ func situationsOfReach() []situation {
 		{
 			"the name resolves on other nodes",
 			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), opinion(2, 0, "")),
-			FaultNode, HostNotFound, Confirmed, "dns/" + host,
+			FaultNode, HostNotFound, Likely, "dns/" + host,
 		},
 		{
 			"expired, and another node gets through",

@@ -124,7 +124,9 @@ func (a *answerer) answers(in compare.Input) map[string]nodefacts.Answers {
 		}
 		if o.Asked > 0 {
 			own := out[q.node]
-			own.Opinions = append(own.Opinions, opinionOf(o, in.Now))
+			opinion := opinionOf(o, in.Now)
+			opinion.Addresses = addressesOf(q.host, opinion.Which, byName)
+			own.Opinions = append(own.Opinions, opinion)
 			out[q.node] = own
 		}
 	}
@@ -175,6 +177,20 @@ func opinionOf(o compare.Opinion, now time.Time) nodefacts.Opinion {
 	for _, s := range o.SetsApart {
 		out.SetsApart = append(out.SetsApart, s.Trait+" "+s.Value)
 	}
+	return out
+}
+
+// addressesOf returns the addresses of a host that nodes connect to.
+func addressesOf(host string, nodes []string, byName map[string]compare.Node) []string {
+	var out []string
+	for _, name := range nodes {
+		if f := byName[name].Facts; f != nil {
+			if h, ok := f.Host(host); ok && h.Used != "" && !slices.Contains(out, h.Used) {
+				out = append(out, h.Used)
+			}
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

@@ -150,6 +150,7 @@ func Check(o nodefacts.Opinion, now time.Time) report.Check {
 		report.KeyHow:       strings.Join(o.How, ", "),
 		report.KeyWhich:     strings.Join(o.Which, ", "),
 		report.KeyFailing:   strings.Join(o.Failing, ", "),
+		report.KeyAddresses: strings.Join(o.Addresses, ", "),
 		report.KeySetsApart: strings.Join(o.SetsApart, ", "),
 		report.KeyAgeMs:     strconv.FormatInt(max(now.Sub(o.Oldest.Time()), 0).Milliseconds(), 10),
 	} {

@@ -90,7 +90,7 @@ func TestCheck(t *testing.T) {
 	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
 	c := Check(nodefacts.Opinion{
 		Host: "r.example", Asked: 5, Reached: 2, Failed: 3, How: []string{"ConnectionTimeout", "HostNotFound"}, Which: []string{"n1", "n2"},
-		Failing: []string{"n3"}, SetsApart: []string{"subnet 10.1.2.0/24"}, Oldest: nodefacts.StampOf(now.Add(-time.Minute)),
+		Failing: []string{"n3"}, Addresses: []string{"192.0.2.7"}, SetsApart: []string{"subnet 10.1.2.0/24"}, Oldest: nodefacts.StampOf(now.Add(-time.Minute)),
 	}, now)
 	if c.ID != "elsewhere/r.example" || c.Kind != report.KindElsewhere || c.Elsewhere() {
 		t.Errorf("%+v", c)
@@ -100,7 +100,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%s", c.Summary)
 	}
 	for k, v := range map[string]string{
-		"asked": "5", "reached": "2", "failed": "3", "how": "ConnectionTimeout, HostNotFound", "which": "n1, n2", "failing": "n3",
+		"asked": "5", "reached": "2", "failed": "3", "how": "ConnectionTimeout, HostNotFound", "which": "n1, n2", "failing": "n3", "addresses": "192.0.2.7",
 		"setsApart": "subnet 10.1.2.0/24", "ageMs": "60000",
 	} {
 		if c.Evidence[k] != v {

@@ -31,6 +31,7 @@ type Opinion struct {
 	How       []string `json:"how,omitempty"`     // causes with which those fail, the most frequent first
 	Which     []string `json:"which,omitempty"`   // the first that get through
 	Failing   []string `json:"failing,omitempty"` // the first that do not
+	Addresses []string `json:"ip,omitempty"`      // of the host, that the first that get through connect to
 	SetsApart []string `json:"apart,omitempty"`   // "trait value": of the node that asks and those that fail as it does, and of no other
 	Oldest    Stamp    `json:"oldest,omitempty"`  // when the oldest observation that counts was made
 }
@@ -84,6 +85,7 @@ func DecodeAnswers(s string) (Answers, error) {
 		}
 		o.How = causes(o.How)
 		o.Which, o.Failing, o.SetsApart = words(o.Which), words(o.Failing), words(o.SetsApart)
+		o.Addresses = addresses(o.Addresses)
 		o.Oldest = o.Oldest.orUnknown()
 		opinions = append(opinions, o)
 	}

@@ -15,7 +15,7 @@ func TestAnswersRoundTrip(t *testing.T) {
 		Version: Version,
 		Opinions: []Opinion{{
 			Host: "registry.example:5000", Asked: 3, Reached: 2, Failed: 1, How: []string{"ConnectionTimeout"}, Which: []string{"b", "c"},
-			Failing: []string{"d"}, SetsApart: []string{"subnet 10.1.2.0/24"}, Oldest: 1795233600,
+			Failing: []string{"d"}, Addresses: []string{"192.0.2.7"}, SetsApart: []string{"subnet 10.1.2.0/24"}, Oldest: 1795233600,
 		}},
 		Checks: []Wanted{{Host: "registry.example", Since: 1795233600}},
 	}

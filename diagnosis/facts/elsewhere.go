@@ -1,7 +1,10 @@
 package facts
 
 import (
+	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -21,6 +24,16 @@ func (e *Evidence) OpinionOn(host string) Opinion {
 	o.Reached, _ = strconv.Atoi(o.Check.Evidence[report.KeyReached])
 	o.Failed, _ = strconv.Atoi(o.Check.Evidence[report.KeyFailed])
 	return o
+}
+
+// OthersReach reports whether other nodes connect to an address of a host at which this node
+// fails. A host may have several machines, of which one is broken.
+func (e *Evidence) OthersReach(host string) bool {
+	theirs := strings.Split(e.OpinionOn(host).Check.Evidence[report.KeyAddresses], ", ")
+	return slices.ContainsFunc(slices.Concat(e.Below(report.DialID(host)), e.Below(report.TLSID(host))), func(c report.Check) bool {
+		at, err := netip.ParseAddrPort(strings.TrimPrefix(strings.TrimPrefix(c.ID, report.DialID(host)+"/"), report.TLSID(host)+"/"))
+		return err == nil && c.Outcome == report.Fail && slices.Contains(theirs, at.Addr().Unmap().String())
+	})
 }
 
 // Proof is how many other nodes prove something. One may be broken, or lie.
