@@ -119,8 +119,9 @@ func (a *answerer) answers(in compare.Input) map[string]nodefacts.Answers {
 			x.nodes = compare.Unlike(byName[q.node], in.Nodes, q.host, askMost)
 			open[q] = x
 		}
+		want := nodefacts.Wanted{Host: q.host, Since: wantedSince(byName[q.node], q.host, x.since, in.Now)}
 		for _, node := range x.nodes {
-			out[node] = withWanted(out[node], nodefacts.Wanted{Host: q.host, Since: nodefacts.StampOf(x.since)})
+			out[node] = withWanted(out[node], want)
 		}
 		if o.Asked > 0 {
 			own := out[q.node]
@@ -150,6 +151,17 @@ func request(n compare.Node, host string, since time.Time) compare.Request {
 		}
 	}
 	return r
+}
+
+// wantedSince returns from when on a check of a host counts for a node that asks: since the
+// fleet heard of it, or since the node's sweep found it, whatever is later. What was before
+// the latter says nothing against it when nodes are compared.
+func wantedSince(n compare.Node, host string, heard, now time.Time) nodefacts.Stamp {
+	since := nodefacts.StampOf(heard)
+	if h, ok := n.Facts.Host(host); ok && h.State.Bad() {
+		since = max(since, min(h.Since, nodefacts.StampOf(now)))
+	}
+	return since
 }
 
 // withWanted adds a host to those that a node should check, once, with the latest time.
