@@ -21,6 +21,7 @@ LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date
 # reflection: a fifth of the binary, for a page that is never served.
 PRODUCT = GOOS=linux GOARCH=$(GOARCH) go build -tags grpcnotrace -ldflags "$(LDFLAGS)"
 BINARY  = bin/pullprobe-linux-$(GOARCH)
+FLEET   = bin/pullprobe-fleet-linux-$(GOARCH)
 
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
@@ -33,12 +34,13 @@ help: ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## build bin/pullprobe, a static binary
+build: ## build bin/pullprobe and bin/pullprobe-fleet, static binaries
 	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . $(if $(filter bin/%-$(shell go env GOHOSTARCH),$(BINARY)),&& ln -sf $(notdir $(BINARY)) bin/pullprobe))
+	$(call timed,build pullprobe-fleet,$(PRODUCT) -o $(FLEET) ./fleet/cmd/pullprobe-fleet $(if $(filter bin/%-$(shell go env GOHOSTARCH),$(FLEET)),&& ln -sf $(notdir $(FLEET)) bin/pullprobe-fleet))
 
 .PHONY: sbom
-sbom: build ## list the modules of the binary in bin/pullprobe-linux-ARCH.cdx.json (CycloneDX)
-	$(call timed,list the modules of $(BINARY),env -u GOARCH go tool -modfile=hack/release/go.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version $(VERSION) -output $(BINARY).cdx.json $(BINARY))
+sbom: build ## list the modules of the binaries in bin/NAME-linux-ARCH.cdx.json (CycloneDX)
+	$(call timed,list the modules,for binary in $(BINARY) $(FLEET); do env -u GOARCH go tool -modfile=hack/release/go.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version $(VERSION) -output $$binary.cdx.json $$binary; done)
 
 .PHONY: reproducible
 reproducible: build ## build again in another directory with an empty cache, and compare

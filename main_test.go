@@ -66,16 +66,24 @@ var imports = map[string][]string{
 		"probes/guard", "probes/view", "probes/connect", "probes/registry", "probes/disk", "probes/reference", "probes/similar",
 	},
 
-	"agent/config":  {"flags", "cri", "probes/guard", "examine"},
-	"agent/corev1":  {},
-	"agent/kube":    {"report", "credentials", "agent/corev1"},
-	"agent/pods":    {"report", "classify", "agent/corev1"},
-	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
-	"agent/sweep":   {"report", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
-	"agent/publish": {"report", "agent/config", "agent/kube"},
+	"agent/endpoint": {},
+
+	// Binaries of their own: nothing of them is in the agent's.
+	"fleet":                     {"report", "compare", "compare/nodefacts", "agent/endpoint", "agent/kube"},
+	"fleet/cmd/pullprobe-fleet": {"fleet"},
+
+	"agent/config":   {"flags", "cri", "probes/guard", "examine"},
+	"agent/corev1":   {},
+	"agent/kube":     {"report", "credentials", "agent/corev1"},
+	"agent/pods":     {"report", "classify", "agent/corev1"},
+	"agent/metrics":  {"report", "classify", "examine", "agent/pods"},
+	"agent/opinions": {"report", "compare/nodefacts", "agent/corev1"},
+	"agent/sweep":    {"report", "compare/nodefacts", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
+	"agent/publish":  {"report", "compare/nodefacts", "agent/config", "agent/kube"},
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
-		"agent/config", "agent/corev1", "agent/kube", "agent/metrics", "agent/pods", "agent/publish", "agent/sweep",
+		"agent/config", "agent/corev1", "agent/endpoint", "agent/kube", "agent/metrics", "agent/opinions", "agent/pods",
+		"agent/publish", "agent/sweep",
 	},
 
 	// For tests only.
@@ -131,6 +139,24 @@ func TestImportDirection(t *testing.T) {
 	}
 	if seen != len(imports) {
 		t.Errorf("%d of %d packages seen", seen, len(imports))
+	}
+}
+
+// What the fleet needs (typed clients, leader election) is in no agent.
+func TestAgentIsSmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Fields(string(out)) {
+		for _, heavy := range []string{
+			module + "fleet", "k8s.io/client-go/kubernetes", "k8s.io/client-go/metadata", "k8s.io/client-go/tools/leaderelection",
+			"k8s.io/client-go/informers", "github.com/go-openapi/",
+		} {
+			if strings.HasPrefix(name, heavy) {
+				t.Errorf("the agent's binary has %s", name)
+			}
+		}
 	}
 }
 

@@ -16,13 +16,16 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/endpoint"
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/opinions"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // Agent is one node's agent: its parts, in the order in which they are built. A part
@@ -32,6 +35,7 @@ type Agent struct {
 	examiner   *examine.Examiner
 	puller     *cri.Puller
 	sweeper    *sweep.Sweeper
+	others     *opinions.Store
 	cache      *examCache
 	watcher    *nodeWatcher
 	rechecker  *rechecker
@@ -71,7 +75,9 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		Policy:  func() examine.Policy { return s.live.Get().Policy() },
 	}
 	puller := newPuller(s, node)
-	sweeper := newSweeper(s, node)
+	var others *opinions.Store // of hosts that the sweeper checks
+	sweeper := newSweeper(s, node, func() *opinions.Store { return others })
+	others = newOpinions(s, sweeper)
 	examiner := newExaminer(s, node, puller, sweeper)
 	cache := newExamCache(cacheConfig{
 		Examine: countedExaminations(examiner, s.metrics),
@@ -94,11 +100,12 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		examiner:   examiner,
 		puller:     puller,
 		sweeper:    sweeper,
+		others:     others,
 		cache:      cache,
 		watcher:    watcher,
 		rechecker:  rechecker,
 		announcer:  announcer,
-		reconciler: newReconciler(s, cache, sweeper, announcer, rechecker),
+		reconciler: newReconciler(s, cache, sweeper, others, announcer, rechecker),
 		reporter:   newReporter(s, sweeper),
 		restorer:   newRestorer(s, sweeper, announcer),
 		reloader:   config.NewReloader(opts, s.live, log, s.metrics.ObserveReload),
@@ -106,9 +113,9 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 }
 
 // listen opens the agent's ports.
-func (a *Agent) listen() ([]*metrics.Server, error) {
+func (a *Agent) listen() ([]*endpoint.Server, error) {
 	a.liveness.mark()
-	return metrics.Listen(metrics.ServerConfig{
+	return endpoint.Listen(endpoint.ServerConfig{
 		HealthAddr:  a.opts.HealthAddr,
 		Alive:       a.liveness.alive,
 		Ready:       a.ready,
@@ -142,6 +149,18 @@ func (a *Agent) canPull() error {
 	return canPull(runtime, disk, a.sweeper.Last(), a.live.Get().Required)
 }
 
+// watchAnswers watches what the fleet says to this node. The name of that ConfigMap may need
+// the Node's UID.
+func (a *Agent) watchAnswers(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-a.startup.done:
+	}
+	uid, _ := a.kube.NodeUID(ctx, a.opts.NodeName) // without it a name of usual length is known all the same
+	a.others.Run(ctx, a.kube.ConfigMap(a.opts.Namespace, report.AnswersName(a.opts.NodeName, string(uid)), a.metrics.WatchFailed))
+}
+
 // Run works until ctx ends, then stops cleanly: examinations in progress are canceled,
 // finished diagnoses are published.
 func (a *Agent) Run(ctx context.Context) error {
@@ -163,6 +182,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.startup.run(work, a.pods) })
 	workers.Go(func() { a.watcher.run(work) })
 	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
+	workers.Go(func() { a.watchAnswers(work) })
 	for _, s := range servers {
 		workers.Go(func() { s.Serve(work, a.log) })
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/pods"
-	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
@@ -50,7 +49,7 @@ func TestRestart(t *testing.T) {
 		next.ServeHTTP(rw, r)
 		if r.Method == http.MethodPatch {
 			_, cm, _ := w.report()
-			labels := fmt.Sprint(cm.Labels[publish.LabelStuck], " ", cm.Labels[publish.LabelFault])
+			labels := fmt.Sprint(cm.Labels[report.LabelStuck], " ", cm.Labels[report.LabelFault])
 			first.CompareAndSwap(nil, &labels)
 		}
 	})

@@ -480,7 +480,7 @@ func forged(text string) bool {
 func (s *stage) expectClean(t *testing.T, pod string) {
 	t.Helper()
 	_, cm, _ := s.report()
-	texts := map[string]string{"the summary": cm.Data[publish.SummaryKey], "the log": s.logged.String()}
+	texts := map[string]string{"the summary": cm.Data[report.SummaryKey], "the log": s.logged.String()}
 	var decoded any
 	if err := json.Unmarshal([]byte(cm.Data[publish.ReportKey]), &decoded); err != nil {
 		t.Fatal(err)
@@ -510,7 +510,7 @@ func (s *stage) expectClean(t *testing.T, pod string) {
 			}
 		}
 	}
-	for line := range strings.Lines(cm.Data[publish.SummaryKey]) {
+	for line := range strings.Lines(cm.Data[report.SummaryKey]) {
 		line = strings.TrimSuffix(line, "\n")
 		start := strings.TrimSpace(line)
 		if !lineOf.MatchString(line) || strings.HasPrefix(start, "fix          run-evil") || strings.HasPrefix(start, "fix: run-evil") {

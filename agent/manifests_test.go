@@ -23,6 +23,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -224,10 +225,10 @@ func (h *agentUser) own() object {
 	return object{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": object{
-			"name": publish.ConfigMapName(h.node, h.uid), "namespace": "pullprobe", "labels": object{publish.LabelReport: "", publish.LabelFault: "none", "app.kubernetes.io/name": "pullprobe"},
+			"name": report.ConfigMapName(h.node, string(h.uid)), "namespace": "pullprobe", "labels": object{report.LabelReport: "", report.LabelFault: "none", "app.kubernetes.io/name": "pullprobe"},
 			"ownerReferences": []object{{"apiVersion": "v1", "kind": "Node", "name": h.node, "uid": h.uid}},
 		},
-		"data": object{publish.SummaryKey: "well", publish.ReportKey: "{}"},
+		"data": object{report.SummaryKey: "well", publish.ReportKey: "{}"},
 	}
 }
 
@@ -306,6 +307,9 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	a, b = a.in(t), b.in(t)
 	a.allowed("pods of the node", http.MethodGet, "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-a", nil)
 	a.allowed("watch them", http.MethodGet, "/api/v1/pods?watch=true&timeoutSeconds=1&fieldSelector=spec.nodeName%3Dnode-a", nil)
+	answer := "fieldSelector=metadata.name%3Dsecond-opinion-node-a"
+	a.allowed("the fleet's answer", http.MethodGet, reports+"?"+answer, nil)
+	a.allowed("watch it", http.MethodGet, reports+"?watch=true&timeoutSeconds=1&"+answer, nil)
 	a.allowed("its Node", http.MethodGet, "/api/v1/nodes/node-a", nil)
 	a.allowed("its rights", http.MethodPost, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", object{
 		"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": object{"resourceAttributes": object{"verb": "get", "resource": "secrets"}},
@@ -314,7 +318,7 @@ func (c *installed) allows(t *testing.T, a, b *agentUser) {
 	// What the agent itself sends.
 	for _, h := range []*agentUser{a, b} {
 		k := h.kubeAs(h.server, h.token, "")
-		cm, err := publish.Render(report.NodeReport{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, "pullprobe", h.uid, false)
+		cm, err := publish.Render(report.NodeReport{Schema: report.Schema, Node: h.node, Fault: report.FaultNone, Cause: report.Healthy, Time: time.Now()}, nodefacts.Facts{}, "pullprobe", h.uid, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -373,8 +377,8 @@ func (c *installed) refusesReads(t *testing.T, a *agentUser) {
 		"a ServiceAccount":           "/api/v1/namespaces/shop/serviceaccounts/default",
 		"another namespace's":        "/api/v1/namespaces/shop/configmaps/settings",
 		"the system's settings":      "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
-		"list reports":               reports,
-		"watch reports":              reports + "?watch=true&timeoutSeconds=1",
+		"ConfigMaps elsewhere":       "/api/v1/namespaces/shop/configmaps",
+		"watch them":                 "/api/v1/configmaps?watch=true&timeoutSeconds=1",
 		"all ConfigMaps":             "/api/v1/configmaps",
 		"one pod":                    "/api/v1/namespaces/shop/pods/web",
 		"a pod's log":                "/api/v1/namespaces/shop/pods/web/log",
@@ -472,7 +476,8 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 		{"with binary data", with(a.own(), object{"x": "AA=="}, "binaryData"), keys},
 		{"too large", with(a.own(), strings.Repeat("x", 65<<10), "data", publish.ReportKey), "at most 64 KiB"},
 		{"immutable", with(a.own(), true, "immutable"), "cannot be changed again"},
-		{"with an annotation", meta("x", "annotations", "a"), "no annotations"},
+		{"with an annotation", meta("x", "annotations", "a"), "the annotation pullprobe.dev/facts and no others"},
+		{"with large facts", meta(strings.Repeat("x", 4097), "annotations", nodefacts.Annotation), "at most 4 KiB"},
 		{"with a finalizer", meta([]string{"example.com/keep"}, "finalizers"), "no finalizers"},
 	} {
 		name := f.body["metadata"].(object)["name"].(string)
@@ -491,7 +496,12 @@ func (c *installed) refusesReports(t *testing.T, a, b *agentUser) {
 	a.byPolicy("a name that the API server makes", http.MethodPost, reports, with(meta(nil, "name"), "pullprobe-node-a", "metadata", "generateName"), theOther)
 	a.byPolicy("even on trial", http.MethodPost, reports+"?dryRun=All", meta("settings", "name"), theOther)
 
+	a.allowed("its facts", http.MethodPatch, a.applyPath("pullprobe-node-a"), meta(strings.Repeat("x", 4096), "annotations", nodefacts.Annotation))
+
 	// Fields of other users stay.
+	c.must("-n", "pullprobe", "annotate", "configmap", "pullprobe-node-a", "team=shop")
+	a.byPolicy("another's annotation", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"annotations": object{"team": nil}}}, "no others")
+	a.allowed("its own beside it", http.MethodPatch, a.applyPath("pullprobe-node-a"), a.own())
 	c.must("-n", "pullprobe", "label", "configmap", "pullprobe-node-a", "team=shop")
 	a.byPolicy("another's label", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": nil}}}, labels)
 	a.byPolicy("another's label's value", http.MethodPatch, reports+"/pullprobe-node-a", object{"metadata": object{"labels": object{"team": "x"}}}, labels)

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/opinions"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
@@ -25,6 +26,7 @@ type recorder struct {
 	pods      *pods.Store
 	state     *nodeState
 	sweeper   *sweep.Sweeper
+	others    *opinions.Store
 	metrics   *metrics.Metrics
 	publisher *publish.Publisher
 	announcer *announcer
@@ -81,12 +83,13 @@ func (r *recorder) record(i podImage, x examination) {
 		queue = queueCheck(i.image, r.results.others(i.pod.UID, i.image.Image))
 		podChecks = append(podChecks, queue)
 	}
+	others, opinion := r.others.Checks(failingHosts(x.Checks), time.Now())
 	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
-		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary {
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion {
 		return
 	}
 	r.state.measure(x.Checks)
-	checks := withPodChecks(x.judged(i.image.Failing), podChecks...)
+	checks := append(withPodChecks(x.judged(i.image.Failing), podChecks...), x.Redactor.Checks(others)...)
 	d := report.Diagnosis{
 		Image:     i.image.Image,
 		Pod:       i.pod.String(),
@@ -118,6 +121,7 @@ func (r *recorder) record(i podImage, x examination) {
 		began:        x.began,
 		final:        x.Final,
 		queue:        queue,
+		opinion:      opinion,
 	})
 	runtime := report.Find(checks, report.IDRuntime)
 	if runtime.Outcome != report.Unknown && x.Final && (!i.exists || x.began.After(i.old.began)) {
@@ -131,6 +135,17 @@ func (r *recorder) record(i podImage, x examination) {
 	if x.Final {
 		r.sweeper.LearnFrom(checks)
 	}
+}
+
+// failingHosts returns the hosts of failed checks.
+func failingHosts(checks []report.Check) []string {
+	var out []string
+	for _, c := range checks {
+		if c.Outcome == report.Fail && c.Host != "" && !slices.Contains(out, c.Host) {
+			out = append(out, c.Host)
+		}
+	}
+	return out
 }
 
 // announce counts and logs a final diagnosis, and has it announced in an Event. It returns

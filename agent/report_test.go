@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -49,6 +51,9 @@ func TestSweepIsPublished(t *testing.T) {
 	if n.Fault != report.FaultNone || n.Stuck != 0 {
 		t.Errorf("%s, %d stuck", n.Fault, n.Stuck)
 	}
+	if f := w.facts(); f.At == 0 || f.Fresh < 3600 || len(f.Hosts) != 1 || f.Hosts[0].State != report.Reachable || f.Hosts[0].Used != "127.0.0.1" {
+		t.Errorf("facts: %+v", f)
+	}
 	writes := w.agentProxy.count("PATCH configmaps")
 	registry.CloseClientConnections()
 	registry.Listener.Close()
@@ -58,8 +63,11 @@ func TestSweepIsPublished(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	_, cm, _ := w.report()
-	if cm.Labels[publish.LabelUnreachable] != "1" || !strings.Contains(cm.Data[publish.SummaryKey], "1 of 1 registry is unreachable") {
-		t.Errorf("%v\n%s", cm.Labels, cm.Data[publish.SummaryKey])
+	if cm.Labels[report.LabelUnreachable] != "1" || !strings.Contains(cm.Data[report.SummaryKey], "1 of 1 registry is unreachable") {
+		t.Errorf("%v\n%s", cm.Labels, cm.Data[report.SummaryKey])
+	}
+	if f := w.facts(); f.Hosts[0].Cause != report.ConnectionRefused || !slices.Equal(f.Asks, []string{host}) {
+		t.Errorf("facts: %+v", f)
 	}
 	w.until("an Event on the Node", 10*time.Second, func() bool { return len(w.nodeEvents()) == 1 })
 	if e := w.nodeEvents()[0]; e.Reason != "RegistryUnreachable" || e.Type != corev1.EventTypeWarning ||
@@ -72,6 +80,17 @@ func TestSweepIsPublished(t *testing.T) {
 	if got := w.agentProxy.count("PATCH configmaps"); got != writes+1 {
 		t.Errorf("%d writes for one change", got-writes)
 	}
+}
+
+// facts returns what the node says to the others.
+func (w *world) facts() nodefacts.Facts {
+	w.t.Helper()
+	_, cm, _ := w.report()
+	f, err := nodefacts.Decode(cm.Annotations[nodefacts.Annotation])
+	if err != nil {
+		w.t.Error(err)
+	}
+	return f
 }
 
 func (w *world) nodeEvents() (out []corev1.Event) {
@@ -96,14 +115,14 @@ func TestReportIsRestored(t *testing.T) {
 	w.patch(
 		path,
 		map[string]any{
-			"data":     map[string]string{publish.SummaryKey: "all is well"},
-			"metadata": map[string]any{"labels": map[string]string{publish.LabelFault: "none-of-your-business"}},
+			"data":     map[string]string{report.SummaryKey: "all is well"},
+			"metadata": map[string]any{"labels": map[string]string{report.LabelFault: "none-of-your-business"}},
 		},
 	)
 	a.sweeper.SweepNow()
 	w.until("the summary again", 10*time.Second, func() bool {
 		_, cm, _ := w.report()
-		return strings.HasPrefix(cm.Data[publish.SummaryKey], w.node) && cm.Labels[publish.LabelFault] == string(report.FaultNone)
+		return strings.HasPrefix(cm.Data[report.SummaryKey], w.node) && cm.Labels[report.LabelFault] == string(report.FaultNone)
 	})
 
 	if code, out := w.do(http.MethodDelete, path, "application/json", nil); code != http.StatusOK {
@@ -241,13 +260,13 @@ func TestManyStuckPods(t *testing.T) {
 	)
 	w.diagnosed("newest", anyDiagnosis)
 	n, cm, _ := w.report()
-	if size := len(cm.Data[publish.SummaryKey]) + len(cm.Data[publish.ReportKey]); size > report.MaxReport {
+	if size := len(cm.Data[report.SummaryKey]) + len(cm.Data[publish.ReportKey]); size > report.MaxReport {
 		t.Errorf("%d bytes", size)
 	}
-	if n.Stuck != pods || len(n.Diagnoses) != 2 || podsOf(n) != pods || cm.Labels[publish.LabelStuck] != fmt.Sprint(pods) {
+	if n.Stuck != pods || len(n.Diagnoses) != 2 || podsOf(n) != pods || cm.Labels[report.LabelStuck] != fmt.Sprint(pods) {
 		t.Errorf("%d stuck, %d diagnoses of %d pods", n.Stuck, len(n.Diagnoses), podsOf(n))
 	}
-	summary := strings.Join(strings.Fields(cm.Data[publish.SummaryKey]), " ")
+	summary := strings.Join(strings.Fields(cm.Data[report.SummaryKey]), " ")
 	if !strings.HasPrefix(summary, w.node+": 500 pods are waiting for an image, for 2 reasons") ||
 		!strings.Contains(summary, "499 pods without an owner in "+w.ns+": stuck-0 (app)") || !strings.Contains(summary, " and 498 others ") {
 		t.Errorf("%s", summary)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type result struct {
 	began            time.Time    // when the examination began
 	final            bool         // the examination has ended
 	queue            report.Check // zero: no other pull is known to come first
+	opinion          string       // what other nodes see of its failing hosts
 }
 
 // results holds the current diagnoses of this node.
@@ -123,6 +125,22 @@ func (r *results) podsBehindPulls() []types.UID {
 	for uid, byImage := range r.byPod {
 		for _, res := range byImage {
 			if res.queue.ID != "" {
+				out = append(out, uid)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// about returns the pods whose diagnosis has a failed check of one of these hosts.
+func (r *results) about(hosts []string) []types.UID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []types.UID
+	for uid, byImage := range r.byPod {
+		for _, res := range byImage {
+			if slices.ContainsFunc(failingHosts(res.Checks), func(h string) bool { return slices.Contains(hosts, h) }) {
 				out = append(out, uid)
 				break
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/metrics"
+	"github.com/pullprobe/pullprobe/agent/opinions"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
@@ -84,7 +85,7 @@ func newPuller(s shared, node *examine.NodeReader) *cri.Puller {
 }
 
 // newSweeper builds what checks all registries of the node.
-func newSweeper(s shared, node *examine.NodeReader) *sweep.Sweeper {
+func newSweeper(s shared, node *examine.NodeReader, others func() *opinions.Store) *sweep.Sweeper {
 	events := newNodeEvents(s.opts.NodeName, s.opts.Namespace, s.log, s.publisher)
 	return sweep.New(sweep.Config{
 		Survey:     examine.Surveyor{Node: node}.Survey,
@@ -92,11 +93,39 @@ func newSweeper(s shared, node *examine.NodeReader) *sweep.Sweeper {
 		Conditions: nodeConditions(s.kube, s.opts.NodeName, s.log),
 		Settings:   s.live.Get,
 		Log:        s.log,
-		OnSweep: func(r report.Sweep) {
+		Opinions: func(host string) []report.Check {
+			checks, _ := others().Checks([]string{host}, time.Now())
+			return checks
+		},
+		OnSweep: func(r report.Sweep, awaited bool) {
 			s.metrics.ObserveSweep(r)
+			for _, x := range r.Registries {
+				if x.State == report.Reachable {
+					others().Forget(x.Host)
+				}
+			}
 			s.publisher.Recheck()
+			if awaited {
+				s.publisher.ForceWrite()
+			}
 		},
 		Emit: events.emit,
+	})
+}
+
+// newOpinions builds what holds the fleet's answers to this node.
+func newOpinions(s shared, sweeper *sweep.Sweeper) *opinions.Store {
+	return opinions.New(opinions.Config{
+		Log: s.log,
+		OnOpinions: func(hosts []string) {
+			for _, uid := range s.results.about(hosts) {
+				s.enqueue(uid)
+			}
+			if s.live.Get().SweepInterval > 0 {
+				sweeper.SweepNow() // the state of these hosts depends on it
+			}
+		},
+		OnWanted: sweeper.CheckFor,
 	})
 }
 
@@ -139,7 +168,7 @@ func newRechecker(s shared, node *nodeWatcher, sweeper *sweep.Sweeper) *rechecke
 
 // newReconciler builds what keeps the diagnoses of the pods up to date.
 func newReconciler(
-	s shared, cache *examCache, sweeper *sweep.Sweeper, announcer *announcer, rechecker *rechecker,
+	s shared, cache *examCache, sweeper *sweep.Sweeper, others *opinions.Store, announcer *announcer, rechecker *rechecker,
 ) *reconciler {
 	return &reconciler{
 		pods:    s.pods,
@@ -154,6 +183,7 @@ func newReconciler(
 			pods:      s.pods,
 			state:     s.state,
 			sweeper:   sweeper,
+			others:    others,
 			metrics:   s.metrics,
 			publisher: s.publisher,
 			announcer: announcer,

@@ -18,7 +18,7 @@ type Node struct {
 // Input is what nodes are compared by.
 type Input struct {
 	Now    time.Time
-	MaxAge time.Duration // an older observation does not count: two sweep intervals
+	MaxAge time.Duration // an older observation does not count, unless the node's facts say more, up to [maxFresh]
 	Nodes  []Node        // those that exist; what others report is not here
 }
 
@@ -34,6 +34,10 @@ type observation struct {
 	checked time.Time    // until when
 }
 
+// maxFresh is the longest time that a node may say for its observations: a heartbeat and
+// a sweep interval of half an hour.
+const maxFresh = time.Hour
+
 // countRule says which observations do not count.
 type countRule struct {
 	id       string
@@ -47,7 +51,10 @@ const clockTolerance = 2 * time.Minute
 func countRules() []countRule {
 	return []countRule{
 		{"cut-off", "reached nothing at all", func(o *observation, _ Input) bool { return o.node.Facts.CutOff() }},
-		{"stale", "checked too long ago", func(o *observation, in Input) bool { return in.Now.Sub(o.checked) > in.MaxAge }},
+		{"stale", "checked too long ago", func(o *observation, in Input) bool {
+			fresh := time.Duration(o.node.Facts.Fresh) * time.Second
+			return in.Now.Sub(o.checked) > max(in.MaxAge, min(fresh, maxFresh))
+		}},
 		{"future", "checked at a time in the future", func(o *observation, in Input) bool { return o.checked.Sub(in.Now) > clockTolerance }},
 		{"unknown", "could not check", func(o *observation, _ Input) bool { return !o.good && !o.bad }},
 	}

@@ -92,7 +92,7 @@ func node(name string, what ...any) Node {
 		},
 		Facts: &nodefacts.Facts{
 			Version: 1, At: ago(5), Control: report.Pass,
-			Node: nodefacts.Traits{Resolvers: []string{"resolver-" + name}, Proxy: nodefacts.NoProxy, CA: "ca"},
+			Node: nodefacts.Traits{Resolvers: []string{"resolver-" + name}, Proxy: report.None, CA: "ca"},
 		},
 	}
 	for _, w := range what {
@@ -113,6 +113,7 @@ func node(name string, what ...any) Node {
 func trait(name, value string) option { return func(n *Node) { n.Traits[name] = value } }
 func resolver(r ...string) option     { return func(n *Node) { n.Facts.Node.Resolvers = r } }
 func proxy(p string) option           { return func(n *Node) { n.Facts.Node.Proxy = p } }
+func fresh(seconds int) option        { return func(n *Node) { n.Facts.Fresh = seconds } }
 func pool(digest string) option       { return func(n *Node) { n.Facts.Node.CA = digest } }
 func silent() option                  { return func(n *Node) { n.Facts = nil } }
 func cutOff(c report.Cause) option {
@@ -269,6 +270,11 @@ func aboutTime() []situation {
 				node("a", down(timeout, times(300, 200))), node("b", up(times(100, 10))), node("c", up(times(100, 10))),
 			},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
+		},
+		{
+			"an old failure that its node says is still so",
+			[]Node{node("a", down(timeout, times(3600, 601)), fresh(900)), node("b", up(times(7200, 650)), fresh(900)), node("c", up(times(7200, 3601)), fresh(7200))},
+			[]string{"these-nodes registry.example: node-infrastructure ConnectionTimeout likely"},
 		},
 		{
 			"an old failure", []Node{node("a", down(timeout, times(3600, 601))), node("b", up()), node("c", up())},

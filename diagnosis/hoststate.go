@@ -2,6 +2,7 @@ package diagnosis
 
 import (
 	"cmp"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,7 @@ func usedAddress(e *facts.Evidence, id string) report.Check {
 // measure sets what was measured on the path to the host.
 func measure(r *report.Registry, e *facts.Evidence) {
 	name, dial, handshake := e.Get(report.DNSID(r.Host)), usedAddress(e, report.DialID(r.Host)), usedAddress(e, report.TLSID(r.Host))
-	answer := goalAt(e, r.Host)
+	answer, hosts := goalAt(e, r.Host), e.Get(report.HostsID(e.Fact(report.IDReference, report.KeyDomain)))
 	r.Latency = report.Latency{DNS: name.Duration, Dial: dial.Duration, TLS: handshake.Duration}
 	if answer.Kind == report.KindRegistry || answer.Kind == report.KindToken {
 		r.Latency.HTTP = answer.Duration
@@ -81,8 +82,19 @@ func measure(r *report.Registry, e *facts.Evidence) {
 	if a := name.Evidence[report.KeyAddresses]; a != "" {
 		r.Addresses = strings.Split(a, ", ")
 	}
+	if used, err := netip.ParseAddrPort(dial.Target); err == nil {
+		r.Used = used.Addr().Unmap().String()
+	}
+	if order := strings.Split(hosts.Evidence[report.KeyOrder], ","); order[len(order)-1] == r.Host {
+		r.HostsFile = hosts.Evidence[report.KeyFileDigest]
+		if len(order) > 1 {
+			r.Mirrors = order
+		}
+	}
 	if until, err := time.Parse(time.RFC3339, handshake.Evidence[report.KeyNotAfter]); err == nil {
-		r.Certificate = &report.Certificate{Issuer: commonName(handshake.Evidence[report.KeyIssuer]), NotAfter: until}
+		r.Certificate = &report.Certificate{
+			Issuer: commonName(handshake.Evidence[report.KeyIssuer]), NotAfter: until, Fingerprint: handshake.Evidence[report.KeyFingerprint],
+		}
 		r.Certificate.DaysLeft, _ = strconv.Atoi(handshake.Evidence[report.KeyDaysLeft])
 	}
 	if s, err := strconv.ParseInt(e.Fact(report.ClockID(r.Host), report.KeySkewSeconds), 10, 64); err == nil {

@@ -100,7 +100,10 @@ func rivalsOfConnections() []rivalry {
 				looks:    "a router that reports the host or its network as unreachable, because the registry's machine is off",
 				acts:     report.FaultUndetermined,
 				question: report.AskElsewhere,
-				excluded: func(f finding) bool { return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") },
+				excluded: func(f finding) bool {
+					return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") ||
+						f.OpinionOn(f.Host).GetThrough() && f.OthersReach(f.Host)
+				},
 			},
 		}},
 		{cause: report.ConnectionReset, rivals: []rival{
@@ -109,7 +112,7 @@ func rivalsOfConnections() []rivalry {
 				looks:    "a server or load balancer that resets the connection itself",
 				acts:     report.FaultRegistry,
 				question: report.AskElsewhere,
-				excluded: finding.ofLayer,
+				excluded: func(f finding) bool { return f.ofLayer() || f.OpinionOn(f.Host).GetThrough() && f.OthersReach(f.Host) },
 			},
 			{
 				id:       "layer-cut-off-by-the-server",

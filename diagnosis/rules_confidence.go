@@ -20,6 +20,13 @@ func confidenceRules() []confidenceRule {
 			return "check what the pod is waiting for first: it has no sandbox yet",
 				e.Creating() && e.NoSandbox() && o.RootCause() != report.SandboxImageUnavailable
 		}},
+		{"contradicted-elsewhere", "another node gets through to a host of which the registry, or the name, is said to be at fault", func(
+			e *evaluation, v report.Verdict, o facts.Obstacle,
+		) (string, bool) {
+			op := e.OpinionOn(o.Check.Host)
+			return "compare with " + op.Check.Evidence[report.KeyWhich] + ", which gets through to " + o.Check.Host,
+				op.Reached > 0 && v.Fault != report.FaultNode && o.RootCause().OnTheNetwork()
+		}},
 		{"test-pull-lacks-credentials", "the kubelet may have more credentials", func(
 			e *evaluation, _ report.Verdict, o facts.Obstacle,
 		) (string, bool) {

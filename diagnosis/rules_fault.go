@@ -55,6 +55,45 @@ func faultsOnTheNetwork() []faultRule {
 			return certainly(report.FaultNode), o.RootCause() == report.HostNotFound &&
 				e.Fact(report.DNSID(o.Check.Host), report.KeyNsswitch) == "files"
 		}},
+		{"others-get-through", "two other nodes or more get through to an address at which this one fails", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+			r := certainly(report.FaultNode)
+			r.because = []string{report.OpinionID(o.Check.Host)}
+			return r, e.isDecidedElsewhere(o) && e.OpinionOn(o.Check.Host).GetThrough() && e.OthersReach(o.Check.Host)
+		}},
+		{"others-get-through-elsewhere", "two other nodes or more get through to the host, by another address or another resolver", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultNode, "compare how "+host+" resolves here and there: "+e.OpinionOn(host).Check.Evidence[report.KeyWhich]+
+				" may reach another address of it")
+			r.because = []string{report.OpinionID(host)}
+			return r, e.isDecidedElsewhere(o) && e.OpinionOn(host).GetThrough()
+		}},
+		{"one-other-gets-through", "one other node gets through to the host, and none fails", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultNode, "check "+host+" from one more node: one alone is no proof")
+			r.because = []string{report.OpinionID(host)}
+			op := e.OpinionOn(host)
+			return r, e.isDecidedElsewhere(o) && op.Reached == 1 && op.Failed == 0
+		}},
+		{"name-unknown-elsewhere", "the name resolves on no other node either", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultConfig, "check whether "+host+" is the intended name, and whether it exists outside the cluster's resolvers")
+			r.because = []string{report.OpinionID(host)}
+			return r, o.RootCause() == report.HostNotFound && e.isDecidedElsewhere(o) && e.allFailWith(host, report.HostNotFound)
+		}},
+		{"others-fail-too", "two other nodes or more fail to connect too, and none gets through", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultRegistry,
+				"check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
+			r.because = []string{report.OpinionID(host)}
+			return r, o.RootCause() != report.HostNotFound && e.isDecidedElsewhere(o) && e.OpinionOn(host).AllFail() &&
+				!e.someFailWith(host, report.HostNotFound)
+		}},
 		{"host-unreachable", "a host is unreachable, seen from one node", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			switch o.RootCause() {
 			case report.HostNotFound, report.ConnectionRefused, report.ConnectionTimeout:
@@ -295,6 +334,33 @@ func (e *evaluation) faultOfReferredHost(o facts.Obstacle) (responsibility, bool
 		question = advice.AskForLayers
 	}
 	return presumably(report.FaultUndetermined, question), true
+}
+
+// isDecidedElsewhere reports whether it depends on other nodes who must act on an obstacle:
+// this node does not reach a host, and reaches others.
+func (e *evaluation) isDecidedElsewhere(o facts.Obstacle) bool {
+	if e.Isolated() && !e.Is(report.IDControl, report.KeyWeak) || o.Check.Evidence[report.KeyRedirectedTo] != "" {
+		return false
+	}
+	switch o.RootCause() {
+	case report.HostNotFound, report.ConnectionRefused, report.ConnectionTimeout, report.NetworkUnreachable, report.ConnectionReset,
+		report.TLSHandshakeFailed:
+		return true
+	default:
+		return false
+	}
+}
+
+// allFailWith reports whether enough other nodes have checked a host, and all fail with one
+// cause.
+func (e *evaluation) allFailWith(host string, cause report.Cause) bool {
+	o := e.OpinionOn(host)
+	return o.AllFail() && o.Check.Evidence[report.KeyHow] == string(cause)
+}
+
+// someFailWith reports whether some other nodes fail at a host with a cause.
+func (e *evaluation) someFailWith(host string, cause report.Cause) bool {
+	return slices.Contains(strings.Split(e.OpinionOn(host).Check.Evidence[report.KeyHow], ", "), string(cause))
 }
 
 // faultFromOneNode decides what a single node can decide about a host that it

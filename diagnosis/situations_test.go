@@ -2,6 +2,7 @@ package diagnosis_test
 
 import (
 	"slices"
+	"strconv"
 
 	. "github.com/pullprobe/pullprobe/report"
 )
@@ -111,6 +112,27 @@ func secret(cause Cause, edits ...edit) Check {
 func refusing(cause Cause, edits ...edit) []Check {
 	token := check("token/"+host, KindToken, Fail, cause, edits...)
 	return append([]Check{token}, ladder(KindManifest, cause, append(edits, func(c *Check) { c.BlockedBy = token.ID })...)...)
+}
+
+// opinion returns what other nodes see of the host: how many get through, and how many
+// fail with these causes.
+func opinion(reached, failed int, how string) Check {
+	return check("elsewhere/"+host, KindElsewhere, Pass, "", ev(
+		"addresses", "192.0.2.1, 192.0.2.2", "asked", strconv.Itoa(reached+failed), "reached", strconv.Itoa(reached), "failed", strconv.Itoa(failed), "how", how, "which", "node-b",
+	))
+}
+
+// reaching sets the addresses that the others connect to.
+func reaching(c Check, addresses string) Check {
+	c.Evidence["addresses"] = addresses
+	return c
+}
+
+// unanswered is the same where no other node has checked the host.
+func unanswered() Check {
+	c := opinion(2, 0, "")
+	c.Outcome = Skipped
+	return c
 }
 
 func all(parts ...any) []Check {
@@ -302,6 +324,94 @@ func situationsOfReach() []situation {
 			"refused, images pulled before",
 			all(reported(ConnectionRefused), imagesHere("3"), ladder(KindDial, ConnectionRefused)),
 			FaultNode, ConnectionRefused, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, two other nodes get through",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(2, 0, "")),
+			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, two other nodes get through to another address",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), reaching(opinion(2, 0, ""), "192.0.2.9")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"reset, two other nodes get through to another address",
+			all(reported(ConnectionReset), ladder(KindDial, ConnectionReset), reaching(opinion(2, 0, ""), "192.0.2.9")),
+			FaultNode, ConnectionReset, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, some others get through and some do not",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(2, 5, "ConnectionTimeout")),
+			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, one other node gets through",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 0, "")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, one other node gets through and one does not",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 1, "ConnectionTimeout")),
+			FaultUndetermined, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, two other nodes fail too",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "ConnectionTimeout, ConnectionRefused")),
+			FaultRegistry, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, images pulled before, and two other nodes fail too",
+			all(reported(ConnectionTimeout), imagesHere("3"), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "ConnectionTimeout")),
+			FaultRegistry, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, one other node fails too",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(0, 1, "ConnectionTimeout")),
+			FaultUndetermined, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, other nodes do not even resolve the name",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "HostNotFound")),
+			FaultUndetermined, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, and other nodes could not answer",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), unanswered()),
+			FaultUndetermined, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"reset, two other nodes get through",
+			all(reported(ConnectionReset), ladder(KindDial, ConnectionReset), opinion(2, 0, "")),
+			FaultNode, ConnectionReset, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"a router reports it as unreachable, two other nodes get through",
+			all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable, ev("errno", "EHOSTUNREACH")), opinion(2, 0, "")),
+			FaultNode, NetworkUnreachable, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"the name resolves on no node",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), opinion(0, 3, "HostNotFound")),
+			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name resolves on other nodes",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), opinion(2, 0, "")),
+			FaultNode, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"expired, and another node gets through",
+			all(reported(CertificateExpired), ladder(KindTLS, CertificateExpired), opinion(1, 0, "")),
+			FaultRegistry, CertificateExpired, Likely, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
+			"the node is cut off, and others fail too",
+			all(
+				reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), check("control", KindControl, Fail, ConnectionTimeout),
+				opinion(0, 3, "ConnectionTimeout"),
+			),
+			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
 			"timed out earlier than the runtime",

@@ -40,16 +40,21 @@ type Observation struct {
 	Lead   *Redirect      // a token service that it names, or nil
 }
 
+// SurveyResult is what a survey found.
+type SurveyResult struct {
+	Observations []Observation  // in the order of the domains, mirrors before their registry
+	Problems     []report.Check // of the runtime's settings: failed, newer than the runtime, or not possible
+	Traits       report.NodeTraits
+}
+
 // Surveyor checks hosts without an image.
 type Surveyor struct {
 	Node *NodeReader
 }
 
 // Survey checks hosts as the runtime would reach them: without credentials,
-// manifest or pull. The observations come in the order of the domains, mirrors
-// before their registry. Problems are the checks of the runtime's settings that
-// failed, that are newer than the runtime, or that could not be made.
-func (s Surveyor) Survey(ctx context.Context, want SurveyRequest) (found []Observation, problems []report.Check) {
+// manifest or pull.
+func (s Surveyor) Survey(ctx context.Context, want SurveyRequest) (found SurveyResult) {
 	node := s.Node.read(ctx)
 	defer node.close()
 	node.Limits = capLimits(node.Limits, want.Each)
@@ -74,10 +79,12 @@ func (s Surveyor) Survey(ctx context.Context, want SurveyRequest) (found []Obser
 	}
 	for _, c := range redactor.Checks(node.checks) {
 		if c.Outcome == report.Fail || c.Is(report.KeyNewer) || c.Kind == report.KindRuntime && c.Outcome == report.Skipped {
-			problems = append(problems, c)
+			found.Problems = append(found.Problems, c)
 		}
 	}
-	return all.observations, problems
+	found.Observations = all.observations
+	found.Traits = report.NodeTraits{Proxy: redactor.Text(node.Proxy.Setting(), 0), CA: node.Roots.Digest()}
+	return found
 }
 
 // capLimits limits every step to what one host may take.

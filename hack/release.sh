@@ -25,11 +25,12 @@ awk -v heading="## $version" '$0 == heading { on = 1; next } /^## / { on = 0 } o
 grep -q . dist/release-notes.md || { echo "release: CHANGELOG.md has no section \"## $version\"" >&2; exit 1; }
 
 for arch in amd64 arm64; do
-  make --no-print-directory sbom "VERSION=$version" GOARCH=$arch BINARY=dist/pullprobe-linux-$arch
+  make --no-print-directory sbom "VERSION=$version" GOARCH=$arch BINARY=dist/pullprobe-linux-$arch FLEET=dist/pullprobe-fleet-linux-$arch
 done
 
 (cd hack/release && go build -o "../../$work/release" .)
-digest=$("$work/release" -version "$version" -revision "$revision" -epoch "$epoch" -out "$work/layout" dist/pullprobe-linux-amd64 dist/pullprobe-linux-arm64)
+digest=$("$work/release" -version "$version" -revision "$revision" -epoch "$epoch" -out "$work/layout" \
+  dist/pullprobe-linux-amd64 dist/pullprobe-fleet-linux-amd64 dist/pullprobe-linux-arm64 dist/pullprobe-fleet-linux-arm64)
 archive "$work/layout" . >dist/pullprobe-image.tar
 echo "$digest" >dist/pullprobe-image.digest
 

@@ -92,6 +92,9 @@ func ElsewhereID(host string, address ...string) string {
 	return joinID(familyElsewhere, host, address...)
 }
 
+// OpinionID is the check of what other nodes see of a host.
+func OpinionID(host string) string { return joinID(familyElsewhere, host) }
+
 // ClockID is the check of the node's clock against a host's.
 func ClockID(host string) string { return joinID(FamilyClock, host) }
 
@@ -118,7 +121,9 @@ func ProviderID(name string) string { return joinID(FamilyProvider, name) }
 
 // Elsewhere reports whether the check is about an address that the runtime does
 // not use.
-func (c Check) Elsewhere() bool { return strings.HasPrefix(c.ID, familyElsewhere+"/") }
+func (c Check) Elsewhere() bool {
+	return strings.HasPrefix(c.ID, familyElsewhere+"/") && c.Kind != KindElsewhere
+}
 
 // Find returns the check with this id. A check that is missing is Unknown and
 // has only its id.

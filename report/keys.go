@@ -176,6 +176,7 @@ const (
 
 	// hosts/HOST
 
+	KeyFileDigest   = "fileDigest"   // digest of what the file configures, logins left out; none: there is no file
 	KeyUnknownKeys  = "unknownKeys"  // keys of hosts.toml that have no meaning
 	KeyUnused       = "unused"       // files that are not read
 	KeyMadeBy       = "madeBy"       // what writes the runtime's configuration on this node: nodeadm, AKS
@@ -253,6 +254,7 @@ const (
 	// tls/HOST/ADDRESS, elsewhere/HOST/ADDRESS
 
 	KeySubject             = "subject"             // subject of the certificate
+	KeyFingerprint         = "fingerprint"         // digest of the certificate
 	KeyNames               = "names"               // names of the certificate
 	KeyIssuer              = "issuer"              // its issuer
 	KeyIssuerOrg           = "issuerOrg"           // the issuer's organization
@@ -385,6 +387,14 @@ const (
 	KeyRemoved         = "removed"         // true: the image was removed
 	KeyLeft            = "left"            // why it was not
 	KeyCleanUp         = "cleanUp"         // pending: the journal has it
+
+	// elsewhere/HOST
+
+	KeyFailed    = "failed"    // how many other nodes do not get through to the host
+	KeyHow       = "how"       // with which causes those fail
+	KeyWhich     = "which"     // the first of the nodes that get through
+	KeyFailing   = "failing"   // the first of those that do not
+	KeySetsApart = "setsApart" // what this node and those that fail as it does have, and no other that checked
 
 	// control
 

@@ -252,6 +252,20 @@ func (c Condition) abnormal() bool {
 	return (c.Status == "True") != (c.Type == "Ready")
 }
 
+// Redacted returns the sweep with its texts prepared for publication. s may be nil.
+func (s *Sweep) Redacted() *Sweep {
+	if s == nil {
+		return nil
+	}
+	text, out := NewRedactor(), *s
+	out.Control, out.Clock = text.Check(s.Control), text.Check(s.Clock)
+	out.Registries = slices.Clone(s.Registries)
+	for i, r := range out.Registries {
+		out.Registries[i] = r.redacted(text)
+	}
+	return &out
+}
+
 // bounded redacts every text. It drops registries from the end, which are the
 // reachable ones, until the rest takes no more than a third of limit, in bytes of
 // JSON and summary together. Unreachable ones get half of it.
@@ -259,12 +273,11 @@ func (s *Sweep) bounded(limit int) *Sweep {
 	if s == nil {
 		return nil
 	}
-	text, out := NewRedactor(), *s
-	out.Control, out.Clock = text.Check(s.Control), text.Check(s.Clock)
+	s = s.Redacted()
+	out := *s
 	out.Registries = make([]Registry, 0, len(s.Registries))
 	size := 0
 	for i, r := range s.Registries {
-		r = r.redacted(text)
 		size += r.size()
 		if i < maxRows {
 			var row strings.Builder
@@ -289,6 +302,10 @@ func (r Registry) redacted(text Redactor) Registry {
 	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
 	if r.Roles == nil {
 		r.Roles = []Role{}
+	}
+	r.Mirrors = slices.Clone(r.Mirrors)
+	for i := range r.Mirrors {
+		r.Mirrors[i] = text.Text(r.Mirrors[i], maxHost)
 	}
 	if r.Certificate != nil {
 		c := *r.Certificate

@@ -73,6 +73,7 @@ const (
 	KindBlob        Kind = "blob"        // one byte of a layer, from where the registry keeps it
 	KindPull        Kind = "pull"        // the runtime's own test pull
 	KindControl     Kind = "control"     // whether this node reaches other hosts
+	KindElsewhere   Kind = "elsewhere"   // what other nodes see of a host
 )
 
 // Check is the result of one check: facts, never opinions. Package diagnosis draws the

@@ -19,7 +19,19 @@ type Sweep struct {
 	Conditions []Condition `json:"conditions,omitempty"`
 	Runtime    []Check     `json:"runtime,omitempty"` // problems of the runtime's configuration: newer than its process, invalid or unreadable
 	Omitted    int         `json:"omitted,omitempty"` // registries left out to keep the report within its limit
+	Traits     NodeTraits  `json:"traits,omitzero"`   // by which nodes are compared
 }
+
+// NodeTraits are properties of the node by which nodes are compared. What is empty is not
+// known.
+type NodeTraits struct {
+	Proxy string `json:"proxy,omitempty"` // the runtime's proxy without user and password, or [None]
+	CA    string `json:"ca,omitempty"`    // digest of the certificates that the runtime trusts
+}
+
+// None is the value of a proxy or a digest where there is none, in contrast to one that is
+// not known.
+const None = "none"
 
 // HostState is whether a host is reachable for pulls.
 type HostState string
@@ -49,6 +61,7 @@ const (
 	RoleControl  Role = "control"  // the control set names it
 	RoleToken    Role = "token"    // a registry refers the runtime to it for tokens
 	RoleBlob     Role = "blob"     // a registry refers the runtime to it for layers
+	RoleAsked    Role = "asked"    // other nodes want a second opinion on it
 )
 
 // Registry is one host as the last sweep saw it.
@@ -68,6 +81,9 @@ type Registry struct {
 	Latency     Latency      `json:"latency,omitzero"`
 	Status      int          `json:"status,omitempty"`      // HTTP status of GET /v2/
 	Addresses   []string     `json:"addresses,omitempty"`   // that the runtime would connect to, in its order
+	Used        string       `json:"used,omitempty"`        // the one that the runtime connects to
+	Mirrors     []string     `json:"mirrors,omitempty"`     // of a registry: the hosts that the runtime tries, in order, if not this one alone
+	HostsFile   string       `json:"hostsFile,omitempty"`   // of a registry: digest of its hosts.toml, or [None]
 	Certificate *Certificate `json:"certificate,omitempty"` // of the address that the runtime would use
 	ClockMs     *int64       `json:"clockMs,omitempty"`     // how far this node's clock is ahead of the host's, in milliseconds
 	NotBefore   *time.Time   `json:"notBefore,omitempty"`   // of a host that is rate-limiting this node
@@ -87,6 +103,8 @@ type Certificate struct {
 	Issuer   string    `json:"issuer"`
 	NotAfter time.Time `json:"notAfter"`
 	DaysLeft int       `json:"daysLeft"` // when it was checked; negative: it has expired
+
+	Fingerprint string `json:"fingerprint,omitempty"` // digest of the certificate
 }
 
 // Resolver is one of the node's resolvers, over all names of the sweep.
@@ -106,6 +124,11 @@ type Condition struct {
 	Since  time.Time `json:"since"`
 }
 
+// Has reports whether the sweep has this host.
+func (s *Sweep) Has(host string) bool {
+	return slices.ContainsFunc(s.Registries, func(r Registry) bool { return r.Host == host })
+}
+
 // Bad counts the registries from which pulls fail.
 func (s *Sweep) Bad() int { return s.count(Limited) + s.count(Unreachable) }
 
@@ -122,7 +145,7 @@ func (s *Sweep) count(state HostState) int {
 	n := 0
 	if s != nil {
 		for _, r := range s.Registries {
-			if r.State == state {
+			if r.State == state && !r.ForOthers() {
 				n++
 			}
 		}
@@ -144,6 +167,10 @@ func SortRegistries(list []Registry) {
 		return cmp.Or(rank(a)-rank(b), strings.Compare(a.Host, b.Host))
 	})
 }
+
+// ForOthers reports whether the host is checked for other nodes only: this one does not
+// depend on it.
+func (r Registry) ForOthers() bool { return len(r.Roles) == 1 && r.Roles[0] == RoleAsked }
 
 // Silent reports whether nothing came back from the host.
 func (r Registry) Silent() bool { return r.State == Unreachable && r.Cause.BeforeTLS() }

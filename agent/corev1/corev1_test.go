@@ -29,6 +29,7 @@ func pairs() []pair {
 		{&kubernetes.Secret{}, &Secret{}},
 		{&kubernetes.ServiceAccount{}, &ServiceAccount{}},
 		{&kubernetes.ConfigMap{}, &ConfigMap{}},
+		{&kubernetes.ConfigMapList{}, &ConfigMapList{}},
 	}
 }
 

@@ -88,6 +88,7 @@ func (n *Node) Reset()           { *n = Node{} }
 func (s *Secret) Reset()         { *s = Secret{} }
 func (s *ServiceAccount) Reset() { *s = ServiceAccount{} }
 func (c *ConfigMap) Reset()      { *c = ConfigMap{} }
+func (c *ConfigMapList) Reset()  { *c = ConfigMapList{} }
 
 // Unmarshal reads the object from its protobuf message, as do those below.
 func (p *Pod) Unmarshal(b []byte) error {
@@ -466,6 +467,18 @@ func (s *ServiceAccount) Unmarshal(b []byte) error {
 			return s.ObjectMeta.Unmarshal(f.bytes)
 		case 3:
 			return appendTo(&s.ImagePullSecrets, f)
+		}
+		return nil
+	})
+}
+
+func (c *ConfigMapList) Unmarshal(b []byte) error {
+	return eachField(b, func(n int, f field) error {
+		switch n {
+		case 1:
+			return c.ListMeta.Unmarshal(f.bytes)
+		case 2:
+			return appendTo(&c.Items, f)
 		}
 		return nil
 	})

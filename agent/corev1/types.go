@@ -16,7 +16,7 @@ func Version() schema.GroupVersion { return schema.GroupVersion{Version: "v1"} }
 
 // AddToScheme adds the kinds that can be read.
 func AddToScheme(s *runtime.Scheme) {
-	s.AddKnownTypes(Version(), &Pod{}, &PodList{}, &Node{}, &Secret{}, &ServiceAccount{}, &ConfigMap{})
+	s.AddKnownTypes(Version(), &Pod{}, &PodList{}, &Node{}, &Secret{}, &ServiceAccount{}, &ConfigMap{}, &ConfigMapList{})
 	metav1.AddToGroupVersion(s, Version())
 }
 
@@ -287,6 +287,13 @@ type ConfigMap struct {
 	Data              map[string]string `json:"data,omitempty"`
 }
 
+// ConfigMapList is a list of ConfigMaps.
+type ConfigMapList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ConfigMap `json:"items"`
+}
+
 // Event is an Event. It is written only.
 type Event struct {
 	metav1.TypeMeta     `json:",inline"`
@@ -341,3 +348,4 @@ func (n *Node) DeepCopyObject() runtime.Object           { return copyOf(n) }
 func (s *Secret) DeepCopyObject() runtime.Object         { return copyOf(s) }
 func (s *ServiceAccount) DeepCopyObject() runtime.Object { return copyOf(s) }
 func (c *ConfigMap) DeepCopyObject() runtime.Object      { return copyOf(c) }
+func (c *ConfigMapList) DeepCopyObject() runtime.Object  { return copyOf(c) }

@@ -28,9 +28,6 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// fieldManager owns the fields that pullprobe writes (server-side apply).
-const fieldManager = "pullprobe"
-
 // Client is a client of the Kubernetes API server for the few calls that the agent
 // makes: a REST client for core/v1 with a scheme of the few kinds used, because
 // the whole clientset costs as much memory as the rest of the agent.
@@ -43,7 +40,7 @@ type Client struct {
 // with the pod's ServiceAccount. It sends nothing yet. With asNode it reads secrets
 // and ServiceAccounts as that node.
 func New(kubeconfig, userAgent, asNode string) (*Client, error) {
-	cfg, err := restConfig(kubeconfig)
+	cfg, err := RESTConfig(kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +67,9 @@ func ForREST(client rest.Interface, asNode string) *Client {
 	return &Client{client: client, AsNode: asNode}
 }
 
-func restConfig(kubeconfig string) (*rest.Config, error) {
+// RESTConfig returns the configuration for the API server of a kubeconfig; without one, that
+// of the pod's ServiceAccount.
+func RESTConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {
@@ -93,6 +92,13 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 func (k *Client) Pods(node string, failed func()) *cache.ListWatch {
 	selector := fields.OneTermEqualSelector("spec.nodeName", node)
 	return onFailure(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, selector), failed)
+}
+
+// ConfigMap returns the list and watch of one ConfigMap. failed is called for every list and
+// watch that the API server refuses.
+func (k *Client) ConfigMap(namespace, name string, failed func()) *cache.ListWatch {
+	selector := fields.OneTermEqualSelector("metadata.name", name)
+	return onFailure(cache.NewListWatchFromClient(k.client, "configmaps", namespace, selector), failed)
 }
 
 // callTimeout bounds one call to the API server.
@@ -153,6 +159,7 @@ func (k *Client) Secret(ctx context.Context, namespace, name string) credentials
 type ConfigMap struct {
 	Name, Namespace string
 	Labels          map[string]string
+	Annotations     map[string]string
 	Data            map[string]string
 	Node            string    // the owner
 	NodeUID         types.UID // empty: there is no owner
@@ -165,7 +172,7 @@ func (k *Client) Apply(ctx context.Context, cm ConfigMap) (version string, err e
 	defer cancel()
 	obj := corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: metav1.ObjectMeta{Name: cm.Name, Namespace: cm.Namespace, Labels: cm.Labels},
+		ObjectMeta: metav1.ObjectMeta{Name: cm.Name, Namespace: cm.Namespace, Labels: cm.Labels, Annotations: cm.Annotations},
 		Data:       cm.Data,
 	}
 	if cm.NodeUID != "" {
@@ -176,7 +183,7 @@ func (k *Client) Apply(ctx context.Context, cm ConfigMap) (version string, err e
 		return "", err
 	}
 	return versionOf(k.client.Patch(types.ApplyPatchType).Namespace(cm.Namespace).Resource("configmaps").Name(cm.Name).
-		Param("fieldManager", fieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx))
+		Param("fieldManager", report.FieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx))
 }
 
 // metadataOnly requests an object without its content.
@@ -247,7 +254,7 @@ func (k *Client) ApplyEvent(ctx context.Context, node string, e Event) error {
 			APIVersion: "v1", Kind: "Pod", Namespace: e.Namespace, Name: e.Pod, UID: e.UID,
 		},
 		Reason: e.Reason, Message: e.Message, Type: kind,
-		Source:         corev1.EventSource{Component: fieldManager, Host: node},
+		Source:         corev1.EventSource{Component: report.FieldManager, Host: node},
 		FirstTimestamp: metav1.NewTime(e.First), LastTimestamp: metav1.NewTime(e.Time), Count: int32(e.Count),
 		EventTime:           metav1.NewMicroTime(e.First),
 		Action:              "Diagnose",
@@ -263,7 +270,7 @@ func (k *Client) ApplyEvent(ctx context.Context, node string, e Event) error {
 		return err
 	}
 	return k.client.Patch(types.ApplyPatchType).Namespace(e.Namespace).Resource("events").Name(e.Name).
-		Param("fieldManager", fieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx).Error()
+		Param("fieldManager", report.FieldManager).Param("force", "true").SetHeader("Accept", metadataOnly).Body(body).Do(ctx).Error()
 }
 
 // reportingInstance returns the node's name, truncated to the 128 characters of

@@ -1,5 +1,4 @@
-// Package metrics holds the agent's Prometheus metrics, and the ports that serve
-// them and the health checks.
+// Package metrics holds the agent's Prometheus metrics.
 package metrics
 
 import (

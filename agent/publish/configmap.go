@@ -9,31 +9,23 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// The labels of the ConfigMap, for `kubectl get cm -L`.
-const (
-	LabelReport      = "pullprobe.dev/report"
-	LabelFault       = "pullprobe.dev/fault"
-	LabelCause       = "pullprobe.dev/cause"
-	LabelStuck       = "pullprobe.dev/stuck"
-	LabelSince       = "pullprobe.dev/since"
-	LabelUnreachable = "pullprobe.dev/unreachable"
-	LabelChecked     = "pullprobe.dev/checked"
+const appName = "pullprobe"
 
-	// labelDomain is followed by a fault: how many stuck pods it must act on.
-	labelDomain = "pullprobe.dev/"
+// ReportKey is the key of the ConfigMap's data that scripts read.
+const ReportKey = "report.json"
 
-	appName = "pullprobe"
-)
-
-// The keys of the ConfigMap's data.
-const SummaryKey, ReportKey = "summary", "report.json"
-
-// Render returns the ConfigMap of a report.
-func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
+// Render returns the ConfigMap of a report, and of the node's facts.
+func Render(n report.NodeReport, f nodefacts.Facts, namespace string, uid types.UID, ascii bool) (kube.ConfigMap, error) {
+	facts, err := f.Encode()
+	if err != nil {
+		return kube.ConfigMap{}, err
+	}
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
 		return kube.ConfigMap{}, err
@@ -42,42 +34,45 @@ func Render(n report.NodeReport, namespace string, uid types.UID, ascii bool) (k
 		summary = report.ASCII(summary)
 	}
 	cm := kube.ConfigMap{
-		Name: ConfigMapName(n.Node, uid), Namespace: namespace, Node: n.Node, NodeUID: uid,
+		Name: report.ConfigMapName(n.Node, string(uid)), Namespace: namespace, Node: n.Node, NodeUID: uid,
 		Labels: map[string]string{
-			LabelReport:                    "",
-			LabelFault:                     string(n.Fault),
-			LabelCause:                     string(n.Cause),
-			LabelStuck:                     strconv.Itoa(n.Stuck),
-			LabelUnreachable:               strconv.Itoa(n.Sweep.Bad()),
-			LabelChecked:                   n.Time.UTC().Format(report.TimeLayout),
+			report.LabelReport:             "",
+			report.LabelFault:              string(n.Fault),
+			report.LabelCause:              string(n.Cause),
+			report.LabelStuck:              strconv.Itoa(n.Stuck),
+			report.LabelUnreachable:        strconv.Itoa(n.Sweep.Bad()),
+			report.LabelChecked:            n.Time.UTC().Format(report.TimeLayout),
 			"app.kubernetes.io/name":       appName,
 			"app.kubernetes.io/managed-by": appName,
 		},
-		Data: map[string]string{SummaryKey: summary, ReportKey: string(body)},
+		Annotations: map[string]string{nodefacts.Annotation: facts},
+		Data:        map[string]string{report.SummaryKey: summary, ReportKey: string(body)},
 	}
 	if since := n.Since(); !since.IsZero() {
-		cm.Labels[LabelSince] = since.UTC().Format(report.TimeLayout)
+		cm.Labels[report.LabelSince] = since.UTC().Format(report.TimeLayout)
 	}
 	for _, f := range []report.Fault{report.FaultNode, report.FaultRegistry, report.FaultConfig, report.FaultUndetermined} {
-		cm.Labels[labelDomain+string(f)] = strconv.Itoa(n.Faults.Of(f))
+		cm.Labels[report.LabelDomain+string(f)] = strconv.Itoa(n.Faults.Of(f))
 	}
 	return cm, nil
 }
 
-// ConfigMapName returns pullprobe-<node>, or pullprobe-<node UID> where that is longer
-// than a name may be.
-func ConfigMapName(node string, uid types.UID) string {
-	const prefix, longest = "pullprobe-", 253
-	if len(prefix)+len(node) > longest && uid != "" {
-		return prefix + string(uid)
-	}
-	return prefix + node
+// factsOf returns what a node says to the others. What it says of a host counts until it
+// would have been written again: a change is written at once, so what was so at the last
+// sweep is still so, as long as the agent lives. That is known for a heartbeat.
+func factsOf(n report.NodeReport, s config.Settings) nodefacts.Facts {
+	n.Sweep = n.Sweep.Redacted()
+	f := nodefacts.Of(n)
+	// Either interval is spread by a tenth.
+	f.Fresh = int(((s.Heartbeat + s.SweepInterval) * 11 / 10).Seconds())
+	return f
 }
 
 // changeKey returns a text that is equal for reports that differ only in times and
 // figures. Those are updated with the next change or heartbeat.
-func changeKey(n report.NodeReport) string {
+func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 	var b strings.Builder
+	b.WriteString(f.StateKey())
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
 	line(n.Fault, n.Cause, n.Stuck, n.Faults, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
 		n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])

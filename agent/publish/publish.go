@@ -212,7 +212,7 @@ func (p *Publisher) CurrentReport(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return p.cfg.Kube.ConfigMapData(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid), ReportKey)
+	return p.cfg.Kube.ConfigMapData(ctx, p.cfg.Namespace, report.ConfigMapName(p.cfg.Node, string(uid)), ReportKey)
 }
 
 // flush writes the report if it has changed or a write is forced, then the queued Events.
@@ -226,9 +226,10 @@ func (p *Publisher) flush(ctx context.Context, snapshot func() report.NodeReport
 		return false, err
 	}
 	forced := p.consumeForced()
-	n := snapshot()
-	if m := changeKey(n); forced || m != p.writtenKey {
-		cm, err := Render(n, p.cfg.Namespace, uid, p.cfg.Settings.Get().ASCII)
+	n, settings := snapshot(), p.cfg.Settings.Get()
+	facts := factsOf(n, settings)
+	if m := changeKey(n, facts); forced || m != p.writtenKey {
+		cm, err := Render(n, facts, p.cfg.Namespace, uid, settings.ASCII)
 		if err == nil {
 			p.version, err = p.cfg.Kube.Apply(ctx, cm)
 			if apierrors.IsForbidden(err) {
@@ -290,12 +291,12 @@ func (p *Publisher) detectDrift(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	now, err := p.cfg.Kube.ConfigMapVersion(ctx, p.cfg.Namespace, ConfigMapName(p.cfg.Node, uid))
+	now, err := p.cfg.Kube.ConfigMapVersion(ctx, p.cfg.Namespace, report.ConfigMapName(p.cfg.Node, string(uid)))
 	if err != nil || p.version == "" || now == p.version {
 		return
 	}
 	p.forgetNode() // a report is removed with its Node, which may have been replaced
-	p.cfg.Log.Info("report was changed or removed externally; rewriting it", "configmap", ConfigMapName(p.cfg.Node, uid))
+	p.cfg.Log.Info("report was changed or removed externally; rewriting it", "configmap", report.ConfigMapName(p.cfg.Node, string(uid)))
 	p.ForceWrite()
 }
 

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/pullprobe/pullprobe/agent/config"
@@ -118,19 +117,39 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestConfigMapName(t *testing.T) {
-	long := make([]byte, 250)
-	for i := range long {
-		long[i] = 'n'
-	}
-	for _, tt := range []struct{ node, uid, want string }{
-		{"node-a", "uid", "pullprobe-node-a"},
-		{string(long[:243]), "uid", "pullprobe-" + string(long[:243])},
-		{string(long[:244]), "uid", "pullprobe-uid"},
-	} {
-		if got := ConfigMapName(tt.node, types.UID(tt.uid)); got != tt.want {
-			t.Errorf("node name of %d bytes: %q", len(tt.node), got)
+// Times and figures are no change; what other nodes compare is one.
+func TestChangeOfFacts(t *testing.T) {
+	at := time.Now()
+	sweep := func(edit func(*report.Registry)) report.NodeReport {
+		ms := int64(2000)
+		r := report.Registry{
+			Host: "r.example", State: report.Reachable, Since: at, Checked: at, ClockMs: &ms, Addresses: []string{"192.0.2.7"}, Used: "192.0.2.7",
+			Certificate: &report.Certificate{Issuer: "CA", Fingerprint: "aaaa"}, HostsFile: report.None,
 		}
+		edit(&r)
+		return report.NodeReport{Node: "n", Time: r.Checked, Sweep: &report.Sweep{Registries: []report.Registry{r}, Traits: report.NodeTraits{Proxy: "none"}}}
+	}
+	key := func(n report.NodeReport) string { return changeKey(n, factsOf(n, config.Defaults())) }
+	same := key(sweep(func(*report.Registry) {}))
+	for _, tt := range []struct {
+		what    string
+		edit    func(*report.Registry)
+		changed bool
+	}{
+		{"times and the clock", func(r *report.Registry) { ms := int64(3000); r.Checked, r.ClockMs = at.Add(time.Minute), &ms }, false},
+		{"another of its addresses", func(r *report.Registry) { r.Addresses, r.Used = []string{"192.0.2.8"}, "192.0.2.8" }, false},
+		{"another certificate", func(r *report.Registry) { r.Certificate.Fingerprint = "bbbb" }, true},
+		{"mirrors", func(r *report.Registry) { r.Mirrors = []string{"m.example", "r.example"} }, true},
+		{"hosts.toml", func(r *report.Registry) { r.HostsFile = "cccc" }, true},
+	} {
+		if got := key(sweep(tt.edit)); (got != same) != tt.changed {
+			t.Errorf("%s: changed is %v", tt.what, !tt.changed)
+		}
+	}
+	proxied := sweep(func(*report.Registry) {})
+	proxied.Sweep.Traits.Proxy = "http://p:3128"
+	if key(proxied) == same {
+		t.Error("another proxy is no change")
 	}
 }
 

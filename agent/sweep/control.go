@@ -13,7 +13,7 @@ import (
 // controlCache holds the control hosts as they were last checked for a diagnosis.
 // Diagnoses that need them at the same time share one check.
 type controlCache struct {
-	survey func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
+	survey func(context.Context, examine.SurveyRequest) examine.SurveyResult
 	known  *hostTable
 
 	turn  chan struct{} // holds one token; its holder may use what follows
@@ -63,11 +63,11 @@ func (c *controlCache) get(ctx context.Context, configured []string) ([]diagnosi
 	for _, host := range c.known.controlCandidates(configured) {
 		want.Domains[host] = []report.Role{report.RoleControl}
 	}
-	observations, _ := c.survey(ctx, want)
+	found := c.survey(ctx, want)
 	if ctx.Err() != nil {
 		return nil, false
 	}
-	c.hosts, c.at = c.known.controls(observations, configured), time.Now()
+	c.hosts, c.at = c.known.controls(found.Observations, configured), time.Now()
 	return c.hosts, true
 }
 

@@ -38,7 +38,9 @@ type hostChange struct {
 
 // observe updates the state of every host and returns what changed. Hosts that were
 // not part of this sweep are removed.
-func (t *hostTable) observe(observations []examine.Observation, control report.Check) []hostChange {
+func (t *hostTable) observe(
+	observations []examine.Observation, control report.Check, opinions func(host string) []report.Check,
+) []hostChange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.round++
@@ -62,7 +64,7 @@ func (t *hostTable) observe(observations []examine.Observation, control report.C
 			continue
 		}
 		at := o.At.UTC().Truncate(time.Millisecond)
-		r := diagnosis.StateOf(o.Host, append(slices.Clone(o.Checks), control), at)
+		r := diagnosis.StateOf(o.Host, slices.Concat(o.Checks, []report.Check{control}, opinions(o.Host)), at)
 		r.Host, r.Roles = name, o.Roles
 		h.noteLimit(&r, o.Checks)
 		what := h.observe(r)
@@ -148,7 +150,7 @@ func (t *hostTable) knows(host string) bool {
 }
 
 // contradictedBy reports whether checks found a host reachable that was not, or the
-// reverse.
+// reverse, or one that is not reachable and was in no sweep.
 func (t *hostTable) contradictedBy(checks []report.Check, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -160,10 +162,13 @@ func (t *hostTable) contradictedBy(checks []report.Check, now time.Time) bool {
 	}
 	for host := range asked {
 		h := t.byName[host]
-		if h == nil || !h.State.Known() || h.State == report.ReachUnknown {
+		found := diagnosis.StateOf(host, checks, now).State
+		switch {
+		case h == nil && found.Bad():
+			return true // no sweep has seen it yet
+		case h == nil, !h.State.Known(), h.State == report.ReachUnknown:
 			continue
 		}
-		found := diagnosis.StateOf(host, checks, now).State
 		if found != report.ReachUnknown && found.Bad() != h.State.Bad() {
 			return true
 		}

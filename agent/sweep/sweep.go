@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes/reference"
@@ -34,18 +35,24 @@ type Sweeper struct {
 	isolated bool // nothing was reachable
 	changed  bool // the last sweep found a change
 	last     *report.Sweep
-	began    time.Time // of the last sweep that has ended
+	wanted   []nodefacts.Wanted // hosts that other nodes want to be checked
+	owed     bool               // the next sweep is for others: its result is written although nothing has changed
+	began    time.Time          // of the last sweep that has ended
 }
 
 // Config is what a sweeper needs.
 type Config struct {
-	Survey     func(context.Context, examine.SurveyRequest) ([]examine.Observation, []report.Check)
+	Survey     func(context.Context, examine.SurveyRequest) examine.SurveyResult
 	Images     func() []string                          // that the pods of this node name, whatever their state
 	Conditions func(context.Context) []report.Condition // of the Node object
 	Settings   func() config.Settings
 	Log        *slog.Logger
-	OnSweep    func(report.Sweep) // called after every sweep
-	Emit       func(NodeEvent)
+	Opinions   func(host string) []report.Check // of other nodes
+
+	// OnSweep is called after every sweep. Its result is to be written although nothing has
+	// changed if other nodes wait for it.
+	OnSweep func(sweep report.Sweep, awaited bool)
+	Emit    func(NodeEvent)
 }
 
 // NodeEvent is an Event on the Node object.
@@ -150,22 +157,26 @@ func (s *Sweeper) Last() *report.Sweep {
 func (s *Sweeper) sweep(ctx context.Context) {
 	began := time.Now()
 	set := s.cfg.Settings()
+	s.mu.Lock()
+	awaited := s.owed
+	s.owed = false
+	s.mu.Unlock()
 	want := s.plan(set, began)
-	observations, runtime := s.cfg.Survey(ctx, want)
+	found := s.cfg.Survey(ctx, want)
 	conditions := s.cfg.Conditions(ctx)
 	if ctx.Err() != nil {
 		return // incomplete
 	}
 	ended := time.Now()
-	sweep := s.merge(observations, set, ended)
+	sweep := s.merge(found.Observations, set, ended)
 	sweep.Time, sweep.Duration = ended.UTC().Truncate(time.Millisecond), report.Millis(ended.Sub(began))
-	sweep.Conditions, sweep.Runtime = conditions, runtime
+	sweep.Conditions, sweep.Runtime, sweep.Traits = conditions, found.Problems, found.Traits
 	s.mu.Lock()
 	s.last, s.began = &sweep, began
 	s.mu.Unlock()
 	s.cfg.Log.Debug("registries checked", "hosts", len(sweep.Registries),
 		"took", ended.Sub(began).Round(time.Millisecond), "control", sweep.Control.Outcome)
-	s.cfg.OnSweep(sweep)
+	s.cfg.OnSweep(sweep, awaited)
 }
 
 // plan returns what this sweep checks.
@@ -198,6 +209,11 @@ func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest
 	for _, domain := range set.Control {
 		add(domain, report.RoleControl)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.wanted {
+		add(w.Host, report.RoleAsked)
+	}
 	return want
 }
 
@@ -211,7 +227,7 @@ func domainOf(image string) string {
 // returns the new state.
 func (s *Sweeper) merge(observations []examine.Observation, set config.Settings, now time.Time) report.Sweep {
 	control := diagnosis.Control(s.hosts.controls(observations, set.Control), false, now)
-	changes := s.hosts.observe(observations, control)
+	changes := s.hosts.observe(observations, control, s.cfg.Opinions)
 	for _, o := range observations {
 		if o.Lead != nil && !o.At.IsZero() {
 			s.leads.add(*o.Lead, now)
@@ -225,7 +241,7 @@ func (s *Sweeper) merge(observations []examine.Observation, set config.Settings,
 	s.mu.Unlock()
 	s.announce.isolation(control, wasIsolated)
 	for _, c := range changes {
-		s.announce.change(c, isolated || wasIsolated) // one fault, not one for each host
+		s.announce.change(c, isolated || wasIsolated || c.ForOthers()) // one fault, not one for each host
 	}
 	return report.Sweep{
 		Control:    control,
@@ -260,6 +276,30 @@ func (s *Sweeper) isNew(checks []report.Check) bool {
 	}
 	return false
 }
+
+// CheckFor has the hosts checked that other nodes want a second opinion on, with every sweep,
+// and soon where the last check is older than they want.
+func (s *Sweeper) CheckFor(wanted []nodefacts.Wanted) {
+	if s.cfg.Settings().SweepInterval <= 0 {
+		wanted = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = wanted
+	wait := wantedInterval - time.Since(s.began)
+	for _, w := range wanted {
+		if nodefacts.StampOf(s.began) < w.Since || s.last == nil || !s.last.Has(w.Host) {
+			s.owed = true
+			wait = max(wait, min(time.Until(w.Since.Time()), wantedInterval)) // not before the time that they want
+		}
+	}
+	if s.owed {
+		time.AfterFunc(wait, s.SweepNow)
+	}
+}
+
+// wantedInterval is the least time between a sweep and one because other nodes want it.
+const wantedInterval = 3 * time.Second
 
 // contradictedInterval is the least time between a sweep and one because a diagnosis
 // contradicts it.

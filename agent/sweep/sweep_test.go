@@ -85,9 +85,10 @@ func newRig(images ...string) *rig {
 		Conditions: func(context.Context) []report.Condition { return nil },
 		Settings:   func() config.Settings { return r.set },
 		Log:        slog.New(slog.DiscardHandler),
-		OnSweep:    func(s report.Sweep) { r.swept = append(r.swept, s) },
+		Opinions:   func(string) []report.Check { return nil },
+		OnSweep:    func(s report.Sweep, _ bool) { r.swept = append(r.swept, s) },
 		Emit:       func(e NodeEvent) { r.emitted = append(r.emitted, e) },
-		Survey: func(_ context.Context, want examine.SurveyRequest) ([]examine.Observation, []report.Check) {
+		Survey: func(_ context.Context, want examine.SurveyRequest) examine.SurveyResult {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.wants = append(r.wants, want)
@@ -99,7 +100,7 @@ func newRig(images ...string) *rig {
 				}
 				out = append(out, s)
 			}
-			return out, nil
+			return examine.SurveyResult{Observations: out}
 		},
 	})
 	return r

@@ -205,9 +205,15 @@ func addresses(list []string) []string {
 	return slices.Compact(out)
 }
 
-// digest returns a digest in lower case; empty if it is none.
+// maxDigest is the length of a [report.Digest].
+const maxDigest = 12
+
+// digest returns a digest, or [report.None]; empty if it is neither.
 func digest(s string) string {
-	if len(s) > 2*digestBytes {
+	if s == report.None {
+		return s
+	}
+	if len(s) > maxDigest {
 		return ""
 	}
 	for _, r := range s {

@@ -1,8 +1,6 @@
 package nodefacts
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -118,20 +116,6 @@ func images(which func(Image) bool) func(*Facts, int) int {
 		}
 		return n
 	}
-}
-
-// digestBytes is the length of a short digest. A collision is an accident: whoever can
-// choose what is digested gains a trait that is equal, and no verdict rests on equality alone.
-const digestBytes = 6
-
-// Digest returns a short digest of a text or a certificate, in hexadecimal; empty for
-// nothing.
-func Digest[T string | []byte](of T) string {
-	if len(of) == 0 {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(of))
-	return hex.EncodeToString(sum[:digestBytes])
 }
 
 // Sort puts the facts into the order in which they are kept if there is no room: the

@@ -7,6 +7,9 @@
 package nodefacts
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -15,6 +18,9 @@ import (
 // Version is the version of the encoding. It rises when an older reader would
 // misunderstand a newer writer; a new field alone does not raise it.
 const Version = 1
+
+// Annotation is the annotation of a node's report that has its facts.
+const Annotation = "pullprobe.dev/facts"
 
 // Sizes of encoded facts, in bytes.
 const (
@@ -28,6 +34,7 @@ type Facts struct {
 	Version int            `json:"v"`
 	At      Stamp          `json:"at"`                // when they were collected, by the node's clock
 	Control report.Outcome `json:"control"`           // fail: the node reaches nothing at all
+	Fresh   int            `json:"fresh,omitempty"`   // seconds for which an observation counts: no change is written at once
 	Weak    bool           `json:"weak,omitempty"`    // that is a guess
 	Cause   report.Cause   `json:"cause,omitempty"`   // why it reaches nothing
 	Node    Traits         `json:"node,omitzero"`     //
@@ -35,6 +42,26 @@ type Facts struct {
 	Images  []Image        `json:"images,omitempty"`  // those that fail first
 	Asks    []string       `json:"asks,omitempty"`    // hosts that it wants a second opinion on
 	Dropped []string       `json:"dropped,omitempty"` // what was left out, in plain words
+}
+
+// StateKey returns a text that is equal for facts that differ only in times and figures. So
+// do the addresses of a host that is reached: many names resolve to others at each sweep.
+func (f Facts) StateKey() string {
+	f.At = 0
+	f.Hosts, f.Images, f.Asks = slices.Clone(f.Hosts), slices.Clone(f.Images), slices.Clone(f.Asks)
+	for i := range f.Hosts {
+		h := &f.Hosts[i]
+		h.Since, h.Checked, h.Clock = 0, 0, nil
+		if !h.State.Bad() {
+			h.Addresses, h.Used = nil, ""
+		}
+	}
+	for i := range f.Images {
+		f.Images[i].Checked = 0
+	}
+	slices.SortStableFunc(f.Images, func(a, b Image) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(f.Asks)
+	return fmt.Sprintf("%+v", f)
 }
 
 // CutOff reports whether the node reaches nothing at all, by its own check "control".
@@ -53,13 +80,10 @@ func (f Facts) Host(name string) (Host, bool) {
 // Traits are what only the node itself knows of it. What is empty is not known.
 type Traits struct {
 	Resolvers []string `json:"dns,omitempty"`   // addresses, in the order of resolv.conf
-	Proxy     string   `json:"proxy,omitempty"` // the runtime's proxy, or [NoProxy]
+	Proxy     string   `json:"proxy,omitempty"` // the runtime's proxy, or [report.None]
 	CA        string   `json:"ca,omitempty"`    // digest of the certificates that the runtime trusts
 	Egress    string   `json:"from,omitempty"`  // the address that servers see the node's requests come from
 }
-
-// NoProxy is the proxy of a node that is known to have none.
-const NoProxy = "none"
 
 // Host is how far the node got with one host. What is empty is not known.
 type Host struct {
@@ -76,7 +100,7 @@ type Host struct {
 	Issuer      string           `json:"issuer,omitempty"`  // digest of the name of its issuer
 	Clock       *int             `json:"clock,omitempty"`   // how far the node's clock is ahead of the host's, in seconds
 	Mirrors     []string         `json:"mirrors,omitempty"` // hosts that the runtime tries, in order, if not this one alone
-	HostsTOML   string           `json:"toml,omitempty"`    // digest of the host's hosts.toml
+	HostsTOML   string           `json:"toml,omitempty"`    // digest of the host's hosts.toml, or [report.None]
 }
 
 // Image is what the node found of one image.

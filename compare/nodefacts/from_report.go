@@ -10,8 +10,7 @@ import (
 
 // This file alone knows how a node's report is laid out.
 
-// Of returns the facts in a node's report. What the report does not hold stays empty: the
-// agent adds it from what it knows.
+// Of returns the facts in a node's report. Its sweep must be redacted.
 func Of(r report.NodeReport) Facts {
 	f := Facts{Version: Version, At: StampOf(r.Time)}
 	if s := r.Sweep; s != nil {
@@ -19,12 +18,13 @@ func Of(r report.NodeReport) Facts {
 		if f.CutOff() {
 			f.Cause = s.Control.Cause
 		}
+		f.Node.Proxy, f.Node.CA = s.Traits.Proxy, s.Traits.CA
 		for _, x := range s.Resolvers {
 			f.Node.Resolvers = append(f.Node.Resolvers, strings.TrimSuffix(x.Address, ":53"))
 		}
 		for _, x := range s.Registries {
 			f.Hosts = append(f.Hosts, hostOf(x))
-			if x.State == report.Unreachable && x.Fault == report.FaultUndetermined {
+			if x.State == report.Unreachable && !x.ForOthers() {
 				f.ask(x.Host)
 			}
 		}
@@ -39,7 +39,7 @@ func Of(r report.NodeReport) Facts {
 func hostOf(r report.Registry) Host {
 	h := Host{
 		Name: r.Host, State: r.State, Since: StampOf(r.Since), Checked: StampOf(r.Checked), Flapping: r.Flapping,
-		Addresses: r.Addresses,
+		Addresses: r.Addresses, Used: r.Used, Mirrors: r.Mirrors, HostsTOML: r.HostsFile,
 	}
 	if r.State.Bad() {
 		h.Cause = r.Cause
@@ -48,7 +48,7 @@ func hostOf(r report.Registry) Host {
 		h.Status = r.Status
 	}
 	if r.Certificate != nil {
-		h.Issuer = Digest(r.Certificate.Issuer)
+		h.Certificate, h.Issuer = r.Certificate.Fingerprint, report.Digest(r.Certificate.Issuer)
 	}
 	if r.ClockMs != nil {
 		seconds := int(*r.ClockMs / 1000)
@@ -74,35 +74,21 @@ func (f *Facts) addDiagnosis(image string, at Stamp, v report.Verdict, checks []
 			i.Found = append(i.Found, c.Host)
 		case c.Kind == report.KindManifest && c.Outcome == report.Fail && (c.Cause == report.TagNotFound || c.Cause == report.RepositoryNotFound):
 			i.Missing = append(i.Missing, c.Host)
-		case c.Evidence[report.KeyProxy] != "" && f.Node.Proxy == "":
-			f.Node.Proxy = c.Evidence[report.KeyProxy]
 		}
-		f.addMirrors(c)
 	}
 	if !slices.ContainsFunc(f.Images, func(x Image) bool { return x.Name == i.Name && x.Cause == i.Cause }) {
 		f.Images = append(f.Images, i)
 	}
-	if v.Confidence != report.Confirmed && i.Host != "" && (v.Cause.OnTheNetwork() || v.Fault == report.FaultUndetermined) {
+	if i.Host != "" && (v.Cause.OnTheNetwork() || v.Fault == report.FaultUndetermined) {
 		f.ask(i.Host)
 	}
 }
 
-// addMirrors adds the hosts of a registry, in the runtime's order, from the check of its
-// configuration.
-func (f *Facts) addMirrors(c report.Check) {
-	order := c.Evidence[report.KeyOrder]
-	if c.ID != report.HostsID(c.Host) || order == "" || order == c.Host {
-		return
-	}
-	for i := range f.Hosts {
-		if f.Hosts[i].Name == c.Host {
-			f.Hosts[i].Mirrors = strings.Split(order, ",")
-		}
-	}
-}
-
+// ask adds a host that other nodes could decide about. It does not depend on how certain
+// the verdict is: that may rest on the answer, which must not go away with the request. A
+// node that is cut off needs no other opinion.
 func (f *Facts) ask(host string) {
-	if !slices.Contains(f.Asks, host) {
+	if !f.CutOff() && !slices.Contains(f.Asks, host) {
 		f.Asks = append(f.Asks, host)
 	}
 }

@@ -22,13 +22,13 @@ var at = time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
 func facts(reachable, failing int) Facts {
 	f := Facts{
 		Version: Version, At: StampOf(at), Control: report.Pass,
-		Node: Traits{Resolvers: []string{"10.0.0.2", "10.0.0.3"}, Proxy: NoProxy, CA: Digest("pool")},
+		Node: Traits{Resolvers: []string{"10.0.0.2", "10.0.0.3"}, Proxy: report.None, CA: report.Digest("pool")},
 	}
 	zero := 0
 	for i := range reachable + failing {
 		h := Host{
 			Name: fmt.Sprintf("registry-%03d.example", i), State: report.Reachable, Since: StampOf(at.Add(-time.Hour)), Checked: StampOf(at),
-			Addresses: []string{"192.0.2.7", "2001:db8::7"}, Used: "192.0.2.7", Certificate: Digest("leaf"), Issuer: Digest("issuer"), Clock: &zero,
+			Addresses: []string{"192.0.2.7", "2001:db8::7"}, Used: "192.0.2.7", Certificate: report.Digest("leaf"), Issuer: report.Digest("issuer"), Clock: &zero,
 		}
 		if i < failing {
 			h.State, h.Cause = report.Unreachable, report.ConnectionTimeout
@@ -209,6 +209,7 @@ func TestOf(t *testing.T) {
 		Node: "node-a", Time: at,
 		Sweep: &report.Sweep{
 			Time: at, Control: report.Check{ID: report.IDControl, Outcome: report.Pass},
+			Traits:    report.NodeTraits{Proxy: "http://p:3128", CA: "abcdef"},
 			Resolvers: []report.Resolver{{Address: "10.0.0.2:53"}, {Address: "10.0.0.3:5353"}},
 			Registries: []report.Registry{
 				{
@@ -217,7 +218,8 @@ func TestOf(t *testing.T) {
 				},
 				{
 					Host: "up.example", State: report.Reachable, Since: at.Add(-time.Hour), Checked: at, Status: 401, ClockMs: &ahead,
-					Addresses: []string{"192.0.2.7"}, Certificate: &report.Certificate{Issuer: "Example CA"},
+					Addresses: []string{"192.0.2.7"}, Certificate: &report.Certificate{Issuer: "Example CA", Fingerprint: "c0ffee"},
+					Used: "192.0.2.7", Mirrors: []string{"mirror.example", "up.example"}, HostsFile: report.None,
 				},
 				{Host: "shy.example", State: report.Reachable, Checked: at, Status: 403},
 			},
@@ -229,14 +231,6 @@ func TestOf(t *testing.T) {
 					Fault: report.FaultConfig, Cause: report.TagNotFound, Confidence: report.Likely, Because: []string{"pull", "manifest/mirror.example"},
 				},
 				Checks: []report.Check{
-					{
-						ID: "hosts/up.example", Kind: report.KindRuntime, Host: "up.example",
-						Evidence: map[string]string{report.KeyOrder: "mirror.example,up.example"},
-					},
-					{
-						ID: "dial/up.example/proxy", Kind: report.KindDial, Host: "up.example",
-						Evidence: map[string]string{report.KeyProxy: "http://p:3128"},
-					},
 					{ID: "manifest/mirror.example", Kind: report.KindManifest, Host: "mirror.example", Outcome: report.Fail, Cause: report.TagNotFound},
 					{ID: "manifest/up.example", Kind: report.KindManifest, Host: "up.example", Outcome: report.Pass},
 					{ID: "pull", Kind: report.KindPull, Outcome: report.Fail},
@@ -248,7 +242,7 @@ func TestOf(t *testing.T) {
 	clock := -1
 	want := Facts{
 		Version: Version, At: StampOf(at), Control: report.Pass,
-		Node: Traits{Resolvers: []string{"10.0.0.2", "10.0.0.3:5353"}, Proxy: "http://p:3128"},
+		Node: Traits{Resolvers: []string{"10.0.0.2", "10.0.0.3:5353"}, Proxy: "http://p:3128", CA: "abcdef"},
 		Hosts: []Host{
 			{
 				Name: "down.example", State: report.Unreachable, Cause: report.ConnectionTimeout, Since: StampOf(at) - 60, Checked: StampOf(at),
@@ -256,7 +250,8 @@ func TestOf(t *testing.T) {
 			},
 			{
 				Name: "up.example", State: report.Reachable, Since: StampOf(at) - 3600, Checked: StampOf(at), Addresses: []string{"192.0.2.7"},
-				Issuer: Digest("Example CA"), Clock: &clock, Mirrors: []string{"mirror.example", "up.example"},
+				Used: "192.0.2.7", Certificate: "c0ffee", HostsTOML: report.None,
+				Issuer: report.Digest("Example CA"), Clock: &clock, Mirrors: []string{"mirror.example", "up.example"},
 			},
 			{Name: "shy.example", State: report.Reachable, Checked: StampOf(at), Status: 403},
 		},
@@ -268,6 +263,11 @@ func TestOf(t *testing.T) {
 	}
 	if d := cmp.Diff(want, Of(r)); d != "" {
 		t.Error(d)
+	}
+	// A node that is cut off needs no other opinion.
+	r.Sweep.Control.Outcome = report.Fail
+	if f := Of(r); len(f.Asks) > 0 || !f.CutOff() {
+		t.Errorf("a node that is cut off asks about %q", f.Asks)
 	}
 	if _, err := Of(report.NodeReport{}).Encode(); err != nil {
 		t.Errorf("an empty report: %v", err)

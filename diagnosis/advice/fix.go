@@ -94,6 +94,8 @@ func asksElsewhere(s string) bool { return strings.HasPrefix(s, "from another no
 // fault.
 func (a adviser) comparedWith() string {
 	switch {
+	case slices.Contains(a.Because, report.OpinionID(a.Host)):
+		return " (other nodes reach it)"
 	case slices.Contains(a.Because, report.IDControl):
 		return " (nothing else can be reached from here either)"
 	case slices.Contains(a.Because, a.LocalImages().ID):

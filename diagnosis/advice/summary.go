@@ -44,5 +44,10 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	if c := e.Get(report.IDControl); c.Outcome == report.Pass && v.Cause.BeforeTLS() {
 		s += "; " + c.Summary
 	}
+	for _, id := range v.Because[1:] {
+		if c := e.Get(id); c.Kind == report.KindElsewhere {
+			s += "; " + c.Summary
+		}
+	}
 	return s
 }

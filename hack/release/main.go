@@ -61,18 +61,26 @@ func (r release) write(dir string, binaries []string) (v1.Hash, error) {
 	if r.version == "" || dir == "" || len(binaries) == 0 {
 		return v1.Hash{}, errors.New("usage: release -version V -out DIR BINARY-linux-ARCH...")
 	}
+	var archs []string
+	of := map[string][]string{}
 	for _, binary := range binaries {
 		_, arch, ok := strings.Cut(filepath.Base(binary), "-linux-")
 		if !ok {
 			return v1.Hash{}, fmt.Errorf("%s: the name must end in -linux-ARCH", binary)
 		}
-		img, err := r.image(binary, arch)
-		if err != nil {
-			return v1.Hash{}, fmt.Errorf("%s: %w", binary, err)
+		if of[arch] == nil {
+			archs = append(archs, arch)
 		}
-		att, of, err := r.attestation(img, binary, arch)
+		of[arch] = append(of[arch], binary)
+	}
+	for _, arch := range archs {
+		img, err := r.image(of[arch], arch)
 		if err != nil {
-			return v1.Hash{}, fmt.Errorf("attestations of %s: %w", binary, err)
+			return v1.Hash{}, fmt.Errorf("image for %s: %w", arch, err)
+		}
+		att, of, err := r.attestation(img, of[arch], arch)
+		if err != nil {
+			return v1.Hash{}, fmt.Errorf("attestations for %s: %w", arch, err)
 		}
 		index = mutate.AppendManifests(index,
 			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}},
@@ -97,20 +105,23 @@ func (r release) write(dir string, binaries []string) (v1.Hash, error) {
 	return index.Digest()
 }
 
-// image returns the image of the Dockerfile: the binary, and nothing else.
-func (r release) image(binary, arch string) (v1.Image, error) {
-	content, err := os.ReadFile(binary)
-	if err != nil {
-		return nil, err
-	}
+// image returns the image of the Dockerfile: the binaries, and nothing else.
+func (r release) image(binaries []string, arch string) (v1.Image, error) {
 	var file bytes.Buffer
 	w := tar.NewWriter(&file)
-	header := tar.Header{Name: "pullprobe", Mode: 0o755, Size: int64(len(content)), ModTime: r.created, Format: tar.FormatUSTAR}
-	if err := w.WriteHeader(&header); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(content); err != nil {
-		return nil, err
+	for _, binary := range binaries {
+		content, err := os.ReadFile(binary)
+		if err != nil {
+			return nil, err
+		}
+		name, _, _ := strings.Cut(filepath.Base(binary), "-linux-")
+		header := tar.Header{Name: name, Mode: 0o755, Size: int64(len(content)), ModTime: r.created, Format: tar.FormatUSTAR}
+		if err := w.WriteHeader(&header); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(content); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.Close(); err != nil {
 		return nil, err
@@ -175,20 +186,25 @@ const (
 )
 
 // attestation returns the attestation manifest of an image, and the image's digest.
-func (r release) attestation(img v1.Image, binary, arch string) (v1.Image, v1.Hash, error) {
+func (r release) attestation(img v1.Image, binaries []string, arch string) (v1.Image, v1.Hash, error) {
+	type predicate struct {
+		kind      string
+		predicate any
+	}
 	of, err := img.Digest()
 	if err != nil {
 		return nil, of, err
 	}
-	sbom, err := os.ReadFile(binary + ".cdx.json")
-	if err != nil {
-		return nil, of, err
+	var predicates []predicate
+	for _, binary := range binaries {
+		sbom, err := os.ReadFile(binary + ".cdx.json")
+		if err != nil {
+			return nil, of, err
+		}
+		predicates = append(predicates, predicate{cycloneDX, json.RawMessage(sbom)})
 	}
 	var layers []mutate.Addendum
-	for _, p := range []struct {
-		kind      string
-		predicate any
-	}{{cycloneDX, json.RawMessage(sbom)}, {provenance, r.provenance(arch)}} {
+	for _, p := range append(predicates, predicate{provenance, r.provenance(arch)}) {
 		text, err := json.Marshal(statement{
 			Type: "https://in-toto.io/Statement/v1", PredicateType: p.kind, Predicate: p.predicate,
 			Subject: []subject{{Name: "pullprobe", Digest: map[string]string{of.Algorithm: of.Hex}}},

@@ -14,7 +14,7 @@ import (
 )
 
 // bare are the values of the chart for manifests/base alone.
-const bare = "secrets: {enabled: false}\nadmissionPolicy: {enabled: false}\n"
+const bare = "secrets: {enabled: false}\nadmissionPolicy: {enabled: false}\nfleet: {enabled: false}\n"
 
 // parity lists components of the kustomization and the values that mean the same.
 var parity = map[string]struct {
@@ -22,9 +22,9 @@ var parity = map[string]struct {
 	values     string
 }{
 	"base":             {nil, bare},
-	"default":          {[]string{"secrets", "admission-policy"}, ""},
-	"secrets":          {[]string{"secrets"}, "admissionPolicy: {enabled: false}"},
-	"admission policy": {[]string{"admission-policy"}, "secrets: {enabled: false}"},
+	"default":          {[]string{"secrets", "admission-policy", "fleet"}, ""},
+	"secrets":          {[]string{"secrets"}, "admissionPolicy: {enabled: false}\nfleet: {enabled: false}"},
+	"admission policy": {[]string{"admission-policy"}, "secrets: {enabled: false}\nfleet: {enabled: false}"},
 	"one namespace":    {[]string{"secrets-per-namespace"}, bare + "secretsPerNamespace: [shop]"},
 	"as the node":      {[]string{"read-as-node"}, bare + "readAsNode: {enabled: true}"},
 	"hardened":         {[]string{"hardened"}, bare + "hardened: {enabled: true}"},
@@ -34,11 +34,12 @@ var parity = map[string]struct {
 	"pod monitor":      {[]string{"metrics", "pod-monitor"}, bare + "metrics: {enabled: true}\npodMonitor: {enabled: true}"},
 	"scrape config":    {[]string{"metrics", "scrape-config"}, bare + "metrics: {enabled: true}\nscrapeConfig: {enabled: true}"},
 	"alerts":           {[]string{"prometheus-rule"}, bare + "prometheusRule: {enabled: true}"},
+	"fleet":            {[]string{"fleet"}, "secrets: {enabled: false}\nadmissionPolicy: {enabled: false}"},
 	"dashboard":        {[]string{"dashboard"}, bare + "dashboard: {enabled: true}"},
 	"all": {
 		[]string{
 			"secrets", "admission-policy", "read-as-node", "hardened", "credential-providers", "configuration",
-			"metrics", "pod-monitor", "prometheus-rule", "dashboard",
+			"metrics", "pod-monitor", "prometheus-rule", "dashboard", "fleet",
 		},
 		`{readAsNode: {enabled: true}, hardened: {enabled: true}, credentialProviders: {enabled: true}, configuration: {enabled: true},
 metrics: {enabled: true}, podMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}`,

@@ -41,8 +41,8 @@ func TestWrongValues(t *testing.T) {
 		{"--set=podMonitor.enabled=true,scrapeConfig.enabled=true,metrics.enabled=true", "enable one of them"},
 		{"--set=podMonitor.enabled=true,metrics.enabled=true,options.metrics-auth=false", "remove metrics-auth from options"},
 		{"--kube-version=1.29.4", "admissionPolicy needs Kubernetes 1.30, this is v1.29.4: set admissionPolicy.enabled=false"},
-		{"--kube-version=1.29.4 --set=admissionPolicy.enabled=false,hardened.enabled=true", "hardened needs Kubernetes 1.30"},
-		{"--kube-version=1.29.4 --set=admissionPolicy.enabled=false,configuration.enabled=true", "configuration needs Kubernetes 1.30"},
+		{"--kube-version=1.29.4 --set=admissionPolicy.enabled=false,fleet.enabled=false,hardened.enabled=true", "hardened needs Kubernetes 1.30"},
+		{"--kube-version=1.29.4 --set=admissionPolicy.enabled=false,fleet.enabled=false,configuration.enabled=true", "configuration needs Kubernetes 1.30"},
 		{"--kube-version=1.35.2 --set=readAsNode.enabled=true", "readAsNode needs Kubernetes 1.36"},
 	} {
 		_, err := run(t, "helm", append([]string{"template", "pullprobe", chartDir}, strings.Fields(tt.args)...)...)

@@ -97,6 +97,15 @@ func install(ctx context.Context) (*cluster, error) {
 	if _, err := l.Kubectl(ctx, nil, "-n", agentNamespace, "rollout", "status", "daemonset/pullprobe", "--timeout=120s"); err != nil {
 		return nil, err
 	}
+	fleet, err := l.Kubectl(ctx, nil, "-n", agentNamespace, "get", "deployment", "-l", "app.kubernetes.io/name=pullprobe-fleet", "-o", "name")
+	if err != nil || len(bytes.TrimSpace(fleet)) == 0 {
+		return c, err // these manifests have none
+	}
+	for _, args := range [][]string{{"restart"}, {"status", "--timeout=120s"}} {
+		if _, err := l.Kubectl(ctx, nil, append([]string{"-n", agentNamespace, "rollout", args[0], "deployment/pullprobe-fleet"}, args[1:]...)...); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 

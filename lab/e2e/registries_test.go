@@ -117,6 +117,28 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 
 func anySweep(*corev1.ConfigMap, nodeReport) bool { return true }
 
+// restartAgent deletes the agent's pod on a node, and waits until another one is ready.
+func (c *cluster) restartAgent(t testing.TB, node string) {
+	t.Helper()
+	old := c.agentPod(t, node)
+	now := int64(0)
+	if err := c.api.CoreV1().Pods(agentNamespace).Delete(t.Context(), old.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		t.Fatal(err)
+	}
+	if !c.eventually(t, time.Minute, func(ctx context.Context) bool {
+		list, err := c.api.CoreV1().Pods(agentNamespace).List(ctx, metav1.ListOptions{
+			LabelSelector: "app.kubernetes.io/name=pullprobe", FieldSelector: "spec.nodeName=" + node,
+		})
+		return err == nil && slices.ContainsFunc(list.Items, func(p corev1.Pod) bool {
+			return p.Name != old.Name && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			})
+		})
+	}) {
+		t.Fatalf("no agent of %s is ready", node)
+	}
+}
+
 // nodeEvents returns pullprobe's Events on a Node since a time.
 func (c *cluster) nodeEvents(t testing.TB, node string, since time.Time) (out []corev1.Event) {
 	t.Helper()
@@ -149,6 +171,7 @@ func (c *cluster) runFromRegistries(t testing.TB, ns, node string, hosts ...stri
 // show it, and the Events on the Node and the log have it once each.
 func TestRegistryGoesAndComes(t *testing.T) {
 	suite.useNode(t, nodeA)
+	suite.restartAgent(t, nodeA) // it may have seen the registry go and come in other tests, often enough for it to be flapping
 	ns := suite.namespace(t)
 	suite.runFromRegistries(t, ns, nodeA, "registry.lab", "mirror.lab")
 	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {

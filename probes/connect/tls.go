@@ -175,6 +175,7 @@ func certEvidence(state tls.ConnectionState) evidence.Facts {
 	e := evidence.Facts{
 		report.KeyVersion:       tls.VersionName(state.Version),
 		report.KeySubject:       leaf.Subject.String(),
+		report.KeyFingerprint:   report.Digest(leaf.Raw),
 		report.KeyIssuer:        leaf.Issuer.String(),
 		report.KeyNotBefore:     leaf.NotBefore.UTC().Format(time.RFC3339),
 		report.KeyNotAfter:      leaf.NotAfter.UTC().Format(time.RFC3339),

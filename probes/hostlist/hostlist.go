@@ -3,6 +3,7 @@
 package hostlist
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -39,9 +40,26 @@ func Check(configured runtimeconfig.RegistryConfig, files runtimeconfig.Files, r
 	case len(config.Unused) > 0:
 		check.Summary += "; not read: " + strings.Join(config.Unused, ", ")
 	}
+	if problem == nil {
+		e[report.KeyFileDigest] = digestOf(config)
+	}
 	check.Summary = report.Clean(check.Summary, 500) // it has names from the configuration
 	check.Evidence = e.Checked()
 	return check, hosts
+}
+
+// digestOf returns a digest of what a file configures, or none if there is no file. It
+// leaves out headers, which may be logins: a short password can be found by its digest.
+func digestOf(config runtimeconfig.Hosts) string {
+	if config.File == "" {
+		return report.None
+	}
+	var b strings.Builder
+	for _, h := range config.List {
+		fmt.Fprintln(&b, h.Scheme, h.Host, h.Path, h.Capabilities, h.SkipVerify, h.HTTPFallback, h.DialTimeout, h.CAFiles, len(h.Certificates),
+			report.Digest(h.ExtraCAs))
+	}
+	return report.Digest(b.String())
 }
 
 // maxHosts bounds the hosts of one image that are contacted.

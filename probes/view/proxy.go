@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // Proxy is the proxy setting of the runtime's environment, by the rules of
@@ -33,6 +35,22 @@ func ReadProxy(env []string) *Proxy {
 		}
 	}
 	return p
+}
+
+// Setting returns the proxy for https to hosts that NO_PROXY does not name, without user
+// and password; [report.None] if there is none, empty if it is not known. p may be nil.
+func (p *Proxy) Setting() string {
+	if p == nil {
+		return ""
+	}
+	switch u, err := p.For("https", "registry.invalid"); {
+	case err != nil:
+		return ""
+	case u == nil:
+		return report.None
+	default:
+		return u.Scheme + "://" + u.Host
+	}
 }
 
 // Ignored returns the variable that the runtime silently ignores because its proxy

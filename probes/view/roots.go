@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -246,6 +248,20 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	}
 	check.Evidence = e.Checked()
 	return check
+}
+
+// Digest returns a digest of the certificates, whatever their order; empty if the trust
+// store is not known. r may be nil.
+func (r *Roots) Digest() string {
+	if r == nil {
+		return ""
+	}
+	sums := slices.SortedFunc(maps.Keys(r.dated), func(a, b [sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) })
+	all := sha256.New()
+	for _, sum := range sums {
+		all.Write(sum[:])
+	}
+	return report.Digest(all.Sum(nil))
 }
 
 // Certificates returns those in Pool.

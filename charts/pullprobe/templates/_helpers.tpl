@@ -10,6 +10,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- define "pullprobe.fleetLabels" -}}
+{{- include "pullprobe.labels" . | replace "app.kubernetes.io/name: pullprobe" "app.kubernetes.io/name: pullprobe-fleet" }}
+{{- end }}
+
 {{/* The subject of every binding: the agents' ServiceAccount. */}}
 {{- define "pullprobe.subjects" -}}
 - kind: ServiceAccount

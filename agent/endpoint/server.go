@@ -1,4 +1,6 @@
-package metrics
+// Package endpoint serves metrics and health checks: who may read the metrics, and with
+// which certificate.
+package endpoint
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package metrics
+package endpoint
 
 import (
 	"crypto/tls"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TestHeldConnections checks that clients that only hold connections get a limited
@@ -16,7 +18,7 @@ import (
 func TestHeldConnections(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	servers, err := Listen(ServerConfig{MetricsAddr: "127.0.0.1:0", Auth: true, NodeName: "n", Gatherer: New("test").Registry, Log: log})
+	servers, err := Listen(ServerConfig{MetricsAddr: "127.0.0.1:0", Auth: true, NodeName: "n", Gatherer: prometheus.NewRegistry(), Log: log})
 	if err != nil || len(servers) != 1 {
 		t.Fatalf("%d servers, %v", len(servers), err)
 	}
@@ -61,7 +63,7 @@ func TestPorts(t *testing.T) {
 		}
 	}
 	// A port that cannot be opened closes the other one.
-	c.MetricsAddr, c.Gatherer = taken, New("test").Registry
+	c.MetricsAddr, c.Gatherer = taken, prometheus.NewRegistry()
 	if _, err := Listen(c); err == nil || !strings.Contains(err.Error(), "--metrics-addr: ") {
 		t.Errorf("a port that is taken: %v", err)
 	}

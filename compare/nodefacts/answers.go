@@ -1,0 +1,113 @@
+package nodefacts
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// AnswersKey is the key of the data of an answer's ConfigMap.
+const AnswersKey = "answers.json"
+
+// MaxAnswers is the largest encoded answer to one node, in bytes.
+const MaxAnswers = 8 << 10
+
+// Answers are what the fleet says to one node: what other nodes see of the hosts that it
+// asks about, and which hosts it should check for others.
+type Answers struct {
+	Version  int       `json:"v"`
+	Opinions []Opinion `json:"opinions,omitempty"`
+	Checks   []Wanted  `json:"checks,omitempty"`
+}
+
+// Opinion is what other nodes see of a host.
+type Opinion struct {
+	Host      string   `json:"h"`
+	Asked     int      `json:"asked"`             // nodes with an observation that counts
+	Reached   int      `json:"reached"`           // of these
+	Failed    int      `json:"failed"`            // of these
+	How       []string `json:"how,omitempty"`     // causes with which those fail, the most frequent first
+	Which     []string `json:"which,omitempty"`   // the first that get through
+	Failing   []string `json:"failing,omitempty"` // the first that do not
+	Addresses []string `json:"ip,omitempty"`      // of the host, that the first that get through connect to
+	SetsApart []string `json:"apart,omitempty"`   // "trait value": of the node that asks and those that fail as it does, and of no other
+	Oldest    Stamp    `json:"oldest,omitempty"`  // when the oldest observation that counts was made
+}
+
+// Wanted is a host that other nodes want to be checked.
+type Wanted struct {
+	Host  string `json:"h"`
+	Since Stamp  `json:"since"` // a check that began later need not be repeated
+}
+
+// Encode returns the answers as JSON. It drops the end of either list if they are too large.
+func (a Answers) Encode() (string, error) {
+	a.Version = Version
+	for {
+		body, err := json.Marshal(a)
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("answers to a node: %w", err)
+		case len(body) <= MaxAnswers:
+			return string(body), nil
+		case len(a.Opinions) > 0:
+			a.Opinions = a.Opinions[:len(a.Opinions)-1]
+		case len(a.Checks) > 0:
+			a.Checks = a.Checks[:len(a.Checks)-1]
+		default:
+			return "", errors.New("answers to a node are too large")
+		}
+	}
+}
+
+// DecodeAnswers reads what the fleet says. It trusts it as little as [Decode] trusts nodes:
+// what makes no sense is left out. An empty text has no answers.
+func DecodeAnswers(s string) (Answers, error) {
+	var a Answers
+	switch {
+	case s == "":
+		return a, nil
+	case len(s) > 2*MaxAnswers:
+		return a, fmt.Errorf("answers are %d bytes, more than the %d that are read", len(s), 2*MaxAnswers)
+	}
+	if err := json.Unmarshal([]byte(s), &a); err != nil {
+		return Answers{}, errors.New("answers are not JSON of the expected form")
+	}
+	if a.Version != Version {
+		return Answers{}, fmt.Errorf("answers are of version %d, this program reads %d: update it", a.Version, Version)
+	}
+	var opinions []Opinion
+	for _, o := range a.Opinions[:min(len(a.Opinions), maxAsks)] {
+		if !isHost(o.Host) || o.Reached < 0 || o.Failed < 0 || o.Reached+o.Failed != o.Asked || o.Asked > maxNodes {
+			continue
+		}
+		o.How = causes(o.How)
+		o.Which, o.Failing, o.SetsApart = words(o.Which), words(o.Failing), words(o.SetsApart)
+		o.Addresses = addresses(o.Addresses)
+		o.Oldest = o.Oldest.orUnknown()
+		opinions = append(opinions, o)
+	}
+	a.Opinions = opinions
+	var wanted []Wanted
+	for _, w := range a.Checks[:min(len(a.Checks), maxAsks)] {
+		if isHost(w.Host) && w.Since.plausible() {
+			wanted = append(wanted, w)
+		}
+	}
+	a.Checks = wanted
+	return a, nil
+}
+
+// maxNodes is more than the nodes of any cluster.
+const maxNodes = 1_000_000
+
+// causes returns the causes of a list, by the names of the catalogue.
+func causes(list []string) []string {
+	var out []string
+	for _, s := range list[:min(len(list), maxList)] {
+		out = append(out, string(knownCause(report.Cause(s))))
+	}
+	return out
+}

@@ -1,0 +1,46 @@
+package facts
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// Opinion is what other nodes see of a host.
+type Opinion struct {
+	Check           report.Check // the zero Check: nobody answered
+	Reached, Failed int          // how many get through, and how many do not
+}
+
+// OpinionOn returns what other nodes see of a host.
+func (e *Evidence) OpinionOn(host string) Opinion {
+	o := Opinion{Check: e.Get(report.OpinionID(host))}
+	if o.Check.Outcome != report.Pass {
+		return Opinion{}
+	}
+	o.Reached, _ = strconv.Atoi(o.Check.Evidence[report.KeyReached])
+	o.Failed, _ = strconv.Atoi(o.Check.Evidence[report.KeyFailed])
+	return o
+}
+
+// OthersReach reports whether other nodes connect to an address of a host at which this node
+// fails. A host may have several machines, of which one is broken.
+func (e *Evidence) OthersReach(host string) bool {
+	theirs := strings.Split(e.OpinionOn(host).Check.Evidence[report.KeyAddresses], ", ")
+	return slices.ContainsFunc(slices.Concat(e.Below(report.DialID(host)), e.Below(report.TLSID(host))), func(c report.Check) bool {
+		at, err := netip.ParseAddrPort(strings.TrimPrefix(strings.TrimPrefix(c.ID, report.DialID(host)+"/"), report.TLSID(host)+"/"))
+		return err == nil && c.Outcome == report.Fail && slices.Contains(theirs, at.Addr().Unmap().String())
+	})
+}
+
+// Proof is how many other nodes prove something. One may be broken, or lie.
+const Proof = 2
+
+// GetThrough reports whether enough other nodes get through.
+func (o Opinion) GetThrough() bool { return o.Reached >= Proof }
+
+// AllFail reports whether enough other nodes have checked, and none gets through.
+func (o Opinion) AllFail() bool { return o.Reached == 0 && o.Failed >= Proof }

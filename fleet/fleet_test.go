@@ -1,0 +1,151 @@
+package fleet
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pullprobe/pullprobe/compare"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+func TestParse(t *testing.T) {
+	env := func(values ...string) func(string) string {
+		return func(name string) string {
+			for _, v := range values {
+				if k, v, _ := strings.Cut(v, "="); k == name {
+					return v
+				}
+			}
+			return ""
+		}
+	}
+	o, err := Parse([]string{"--pool-labels=team, rack"}, env("POD_NAMESPACE=ns", "POD_NAME=me", "PULLPROBE_FLEET_METRICS_ADDR=:1"), new(strings.Builder))
+	if err != nil || o.Namespace != "ns" || o.Identity != "me" || o.MetricsAddr != ":1" || fmt.Sprint(o.PoolLabels) != "[team rack]" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, tt := range []struct {
+		args []string
+		env  []string
+		want string
+	}{
+		{nil, nil, "--namespace"},
+		{[]string{"--namespace=n"}, nil, "--identity"},
+		{[]string{"--namespace=n", "--identity=i", "x"}, nil, `"x"`},
+		{[]string{"--namespace=n", "--identity=i", "--health-addr=9782"}, nil, "--health-addr=9782"},
+		{[]string{"--namespace=n", "--identity=i"}, []string{"PULLPROBE_FLEET_LOG_LEVEL=loud"}, "PULLPROBE_FLEET_LOG_LEVEL=loud"},
+	} {
+		if _, err := Parse(tt.args, env(tt.env...), new(strings.Builder)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q %q: %v", tt.args, tt.env, err)
+		}
+	}
+	var help strings.Builder
+	if _, err := Parse([]string{"-h"}, env(), &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "-pool-labels") {
+		t.Errorf("%v %s", err, help.String())
+	}
+}
+
+func encoded(t *testing.T, f nodefacts.Facts) string {
+	t.Helper()
+	text, err := f.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A report counts if its Node exists, if it has the name that only that node's agent may
+// write, and as long as it says.
+func TestInput(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	c := newCluster()
+	for _, n := range []string{"a", "b", "c", "d", "e"} {
+		c.setNode(n, member{uid: "uid-" + n})
+	}
+	facts := func(at time.Time, fresh int) string {
+		return encoded(t, nodefacts.Facts{At: nodefacts.StampOf(at), Fresh: fresh, Control: report.Pass})
+	}
+	c.setReport("pullprobe-a", facts(now, 990), now.Add(-10*time.Minute))
+	c.setReport("pullprobe-b", facts(now, 990), now.Add(-20*time.Minute))
+	c.setReport("pullprobe-c", "nonsense", now)
+	c.setReport("pullprobe-d", facts(now.Add(-time.Hour), 1800), now) // its clock is wrong
+	c.setReport("pullprobe-gone", facts(now, 990), now)
+	c.setReport("forged", facts(now, 990), now)
+	in, oldest := c.input(now)
+	got := ""
+	for _, n := range in.Nodes {
+		if n.Facts != nil {
+			got += n.Name
+		}
+	}
+	if len(in.Nodes) != 5 || len(got) != 2 || !strings.Contains(got, "a") || !strings.Contains(got, "d") {
+		t.Errorf("of %d nodes these count: %q", len(in.Nodes), got)
+	}
+	if !oldest.Equal(now.Add(-10 * time.Minute)) {
+		t.Errorf("the oldest is of %v", oldest)
+	}
+
+	// Times alone are no change.
+	same := func(at time.Time) bool { _, changed := c.setReport("pullprobe-a", facts(at, 990), at); return !changed }
+	if !same(now.Add(time.Minute)) {
+		t.Error("a heartbeat is a change")
+	}
+	if _, changed := c.setReport("pullprobe-a", facts(now, 100), now); !changed {
+		t.Error("another interval is no change")
+	}
+}
+
+func TestRender(t *testing.T) {
+	r := compare.Result{Schema: compare.Schema, Time: time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC), Nodes: 3, Silent: compare.Names{Count: 1, First: []string{"c"}}}
+	for i := range 50 {
+		r.Findings = append(r.Findings, compare.Finding{
+			Rule: "these-nodes", About: compare.AboutHost, Name: fmt.Sprint("r", i), Fault: report.FaultRegistry, Cause: report.RegistryUnavailable,
+			Confidence: report.Likely, Summary: strings.Repeat("many words in one line ", 12),
+			Rivals: []string{strings.Repeat("x", 5000)}, WouldDecide: []string{"ask\n" + "curl " + strings.Repeat("y", 100)},
+		})
+	}
+	r.Findings[7].Fault, r.Findings[7].Cause = report.FaultNode, report.DiskFull
+	cm, err := render(r, "ns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		report.LabelFault: "node-infrastructure", report.LabelCause: "DiskFull", labelNodes: "3", labelSilent: "1",
+		report.LabelChecked: "20261121T040000Z", "pullprobe.dev/node-infrastructure": "1",
+	} {
+		if cm.Labels[name] != want {
+			t.Errorf("%s is %q, want %q", name, cm.Labels[name], want)
+		}
+	}
+	for key, text := range cm.Data {
+		if len(text) > maxResult {
+			t.Errorf("%s has %d bytes", key, len(text))
+		}
+	}
+	var got compare.Result
+	if err := json.Unmarshal([]byte(cm.Data[resultKey]), &got); err != nil || len(got.Findings)+got.Omitted != 50 || got.Omitted == 0 {
+		t.Errorf("%d findings, %d omitted, %v", len(got.Findings), got.Omitted, err)
+	}
+	for line := range strings.Lines(cm.Data[report.SummaryKey]) {
+		if len(line) > width+1 && strings.Contains(line, "many words") {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+	if !strings.Contains(cm.Data[report.SummaryKey], "\n                curl "+strings.Repeat("y", 100)+"\n") {
+		t.Error("a command has no line of its own")
+	}
+	later := r
+	later.Time = r.Time.Add(time.Hour)
+	if changeKey(r) != changeKey(later) {
+		t.Error("time alone is a change")
+	}
+	later.Nodes++
+	if changeKey(r) == changeKey(later) {
+		t.Error("one more node is no change")
+	}
+}

@@ -1,0 +1,172 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/compare"
+)
+
+// leader compares the nodes while this replica leads, and writes what they show.
+type leader struct {
+	kube      *kube.Client
+	namespace string
+	log       *slog.Logger
+	cluster   *cluster
+	watcher   *watcher
+	metrics   *metrics
+	answerer  *answerer
+
+	dirty chan struct{} // holds one token: something has changed that may change a verdict
+
+	mu      sync.Mutex
+	awaited map[string]bool // reports of nodes that were asked to check a host
+	written time.Time       // of the ConfigMap
+
+	key     string // changeKey of what is written
+	version string // resource version of the ConfigMap after that
+}
+
+// How often the nodes are compared and the result is written.
+const (
+	debounce    = 250 * time.Millisecond // changes of several nodes come together
+	unasked     = 30 * time.Second       // without a change: observations become stale
+	heartbeat   = 10 * time.Minute       // an unchanged result is written again
+	retryAfter  = 2 * time.Second
+	idleForWork = 4 // after a comparison it pauses so many times as long as that took
+)
+
+func newLeader(k *kube.Client, w *watcher, o Options, log *slog.Logger, m *metrics) *leader {
+	l := &leader{
+		kube: k, namespace: o.Namespace, log: log, cluster: newCluster(), watcher: w, metrics: m, dirty: make(chan struct{}, 1),
+	}
+	w.cluster, w.log, w.poolBy = l.cluster, log, o.PoolLabels
+	w.onNode = l.markDirty
+	l.answerer = newAnswerer(k, o.Namespace, l.cluster)
+	w.onReport = func(name string, _ statement, changed bool) {
+		// Times alone matter where others wait for a check.
+		if changed || l.isAwaited(name) {
+			l.markDirty()
+		}
+	}
+	return l
+}
+
+func (l *leader) markDirty() {
+	select {
+	case l.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// run works until ctx ends.
+func (l *leader) run(ctx context.Context) error {
+	known := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() { ended <- l.watcher.run(ctx, func() { close(known) }) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-known:
+	}
+	if err := l.answerer.findOld(ctx, l.watcher); err != nil {
+		return err
+	}
+	for wait := time.Duration(0); ; {
+		if !sleep(ctx, wait) {
+			return <-ended
+		}
+		began := time.Now()
+		err := l.round(ctx, began)
+		wait = max(debounce, idleForWork*time.Since(began))
+		if err != nil && ctx.Err() == nil {
+			l.metrics.failed.Inc()
+			l.log.Warn("cannot write what the nodes show, will retry", "error", err)
+			wait = retryAfter
+			l.markDirty()
+		}
+		select {
+		case <-ctx.Done():
+			return <-ended
+		case <-l.dirty:
+		case <-time.After(unasked):
+		}
+	}
+}
+
+// sleep waits; it reports false if ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// round compares the nodes once, and writes what has changed.
+func (l *leader) round(ctx context.Context, now time.Time) error {
+	in, oldest := l.cluster.input(now)
+	result := compare.Compare(in)
+	l.metrics.observe(result, oldest)
+	answers := l.answerer.answers(in)
+	l.mu.Lock()
+	l.awaited = l.answerer.awaited()
+	l.mu.Unlock()
+	// Nodes wait for the answers.
+	more, err := l.answerer.write(ctx, answers, now)
+	if more {
+		l.markDirty()
+	}
+	return errors.Join(err, l.publish(ctx, result, now))
+}
+
+// isAwaited reports whether the fleet waits for a check of the node with this report.
+func (l *leader) isAwaited(configMap string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.awaited[configMap]
+}
+
+// publish writes the fleet's ConfigMap if the result has changed, if it was changed or
+// removed by others, or if a heartbeat is due.
+func (l *leader) publish(ctx context.Context, r compare.Result, now time.Time) error {
+	if _, exists := l.cluster.uid("fleet"); exists {
+		return errors.New(`a node is named "fleet": its report has the name of the fleet's ConfigMap, which is not written`)
+	}
+	key := changeKey(r)
+	if key == l.key && now.Sub(l.lastWritten()) < heartbeat {
+		version, err := l.kube.ConfigMapVersion(ctx, l.namespace, Name)
+		if err != nil || version == l.version {
+			return err
+		}
+		l.log.Info("the fleet's ConfigMap was changed or removed externally; rewriting it", "configmap", Name)
+	}
+	cm, err := render(r, l.namespace)
+	if err != nil {
+		return err
+	}
+	if l.version, err = l.kube.Apply(ctx, cm); err != nil {
+		l.key = ""
+		return err
+	}
+	if key != l.key {
+		l.log.Info("the nodes show something else", "nodes", r.Nodes, "silent", r.Silent.Count, "findings", len(r.Findings)+r.Omitted)
+	}
+	l.key = key
+	l.metrics.writes.Inc()
+	l.mu.Lock()
+	l.written = now
+	l.mu.Unlock()
+	return nil
+}
+
+func (l *leader) lastWritten() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.written
+}

@@ -1,0 +1,189 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/pullprobe/pullprobe/compare"
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// watcher keeps a cluster up to date. It gets the metadata of the reports, which has the
+// facts, and never their content.
+type watcher struct {
+	nodes    typedcorev1.NodeInterface
+	reports  metadata.ResourceInterface
+	poolBy   []string
+	log      *slog.Logger
+	cluster  *cluster
+	onNode   func()
+	onReport func(name string, s statement, changed bool)
+}
+
+func newWatcher(cfg *rest.Config, namespace string) (*watcher, error) {
+	core, err := typedcorev1.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("client for Nodes: %w", err)
+	}
+	meta, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("client for reports: %w", err)
+	}
+	return &watcher{
+		nodes:   core.Nodes(),
+		reports: meta.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(namespace),
+	}, nil
+}
+
+// run watches until ctx ends, and calls synced when all that exists is known.
+func (w *watcher) run(ctx context.Context, synced func()) error {
+	nodes := cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return w.nodes.List(ctx, o) },
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return w.nodes.Watch(ctx, o)
+		},
+	}, &corev1.Node{}, 0, cache.Indexers{})
+	reports := cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = report.LabelReport
+			return w.reports.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = report.LabelReport
+			return w.reports.Watch(ctx, o)
+		},
+	}, &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
+	for _, i := range []struct {
+		cache.SharedIndexInformer
+		transform cache.TransformFunc
+		handler   cache.ResourceEventHandler
+	}{{nodes, w.usedOfNode, w.nodeHandler()}, {reports, usedOfReport, w.reportHandler()}} {
+		if err := i.SetTransform(i.transform); err != nil {
+			return err
+		}
+		if _, err := i.AddEventHandler(i.handler); err != nil {
+			return err
+		}
+		go i.RunWithContext(ctx)
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), nodes.HasSynced, reports.HasSynced) {
+		return ctx.Err()
+	}
+	synced()
+	<-ctx.Done()
+	return nil
+}
+
+// usedNode is what is kept of a Node.
+type usedNode struct {
+	metav1.PartialObjectMetadata
+	member
+}
+
+// DeepCopyObject returns n: it does not change.
+func (n *usedNode) DeepCopyObject() runtime.Object { return n }
+
+func (w *watcher) usedOfNode(o any) (any, error) {
+	n, ok := o.(*corev1.Node)
+	if !ok {
+		return o, nil
+	}
+	info := n.Status.NodeInfo
+	x := compare.NodeInfo{
+		Labels: n.Labels, Arch: info.Architecture, OSImage: info.OSImage, Kernel: info.KernelVersion, Kubelet: info.KubeletVersion,
+		Runtime: info.ContainerRuntimeVersion,
+	}
+	for _, a := range n.Status.Addresses {
+		switch a.Type {
+		case corev1.NodeInternalIP:
+			x.InternalIP = append(x.InternalIP, a.Address)
+		case corev1.NodeExternalIP:
+			x.ExternalIP = append(x.ExternalIP, a.Address)
+		default:
+		}
+	}
+	u := &usedNode{member: member{uid: string(n.UID), traits: compare.NodeTraits(x, w.poolBy...)}}
+	u.Name, u.UID, u.ResourceVersion = n.Name, n.UID, n.ResourceVersion
+	return u, nil
+}
+
+// usedOfReport keeps the facts of a report's metadata, and when the agent wrote last.
+func usedOfReport(o any) (any, error) {
+	m, ok := o.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return o, nil
+	}
+	kept := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		Annotations: map[string]string{nodefacts.Annotation: m.Annotations[nodefacts.Annotation]},
+	}}
+	// The API server's clock: a node's own may be wrong.
+	var written time.Time
+	for _, f := range m.ManagedFields {
+		if f.Time != nil && f.Manager == report.FieldManager && f.Time.After(written) {
+			written = f.Time.Time
+		}
+	}
+	kept.CreationTimestamp = metav1.NewTime(written)
+	return kept, nil
+}
+
+func (w *watcher) nodeHandler() cache.ResourceEventHandler {
+	set := func(o any) {
+		if n, ok := o.(*usedNode); ok && w.cluster.setNode(n.Name, n.member) {
+			w.onNode()
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, o any) { set(o) },
+		DeleteFunc: func(o any) {
+			w.cluster.removeNode(nameOf(o))
+			w.onNode()
+		},
+	}
+}
+
+func (w *watcher) reportHandler() cache.ResourceEventHandler {
+	set := func(o any) {
+		m, ok := o.(*metav1.PartialObjectMetadata)
+		if !ok {
+			return
+		}
+		s, changed := w.cluster.setReport(m.Name, m.Annotations[nodefacts.Annotation], m.CreationTimestamp.Time)
+		if changed && s.problem != "" {
+			w.log.Warn("the facts of a report cannot be read", "configmap", m.Name, "reason", s.problem)
+		}
+		w.onReport(m.Name, s, changed)
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, o any) { set(o) },
+		DeleteFunc: func(o any) {
+			w.cluster.removeReport(nameOf(o))
+			w.onReport(nameOf(o), statement{}, true)
+		},
+	}
+}
+
+// nameOf returns the name of an object that was deleted.
+func nameOf(o any) string {
+	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(o)
+	if err != nil {
+		return ""
+	}
+	_, name, _ := cache.SplitMetaNamespaceKey(key)
+	return name
+}
