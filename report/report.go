@@ -281,9 +281,22 @@ func (n NodeReport) render(level detail) (summary string, body []byte, err error
 	return summary, body, err
 }
 
-// shrunk returns the report with this many of its lightest diagnoses shrunk.
+// shrunk returns the report with this many of its diagnoses shrunk: the lightest ones, and
+// those that users asked about last of all.
 func (n NodeReport) shrunk(many int, shrink func(*Diagnosis)) NodeReport {
 	light := n.byWeight()
+	slices.SortStableFunc(light, func(a, b int) int {
+		x, y := n.Diagnoses[a], n.Diagnoses[b]
+		switch {
+		case x.Asked != "" && y.Asked != "":
+			return y.Time.Compare(x.Time)
+		case x.Asked != "":
+			return -1
+		case y.Asked != "":
+			return 1
+		}
+		return 0
+	})
 	slices.Reverse(light)
 	n.Diagnoses = slices.Clone(n.Diagnoses)
 	for _, i := range light[:many] {
@@ -363,12 +376,14 @@ func jsonSize(v any) int {
 	return len(b)
 }
 
-// keepDecisive drops the checks that passed and did not decide, except with which
-// credentials a registry gave its answer; and those that another check blocked.
+// keepDecisive drops the checks that passed and did not decide, except those of the image's
+// name and of the pod, and with which credentials a registry gave its answer; and those that
+// another check blocked.
 func (d *Diagnosis) keepDecisive() {
 	kept := slices.DeleteFunc(slices.Clone(d.Checks), func(c Check) bool {
-		answered := c.Kind == KindCredentials && (d.Verdict.Cause.Stage() == StageAnswer || d.Verdict.Fault == FaultNone)
-		return (c.Outcome == Pass || c.BlockedBy != "") && !slices.Contains(d.Verdict.Because, c.ID) && !answered
+		kept := c.Kind == KindReference || c.Kind == KindPod ||
+			c.Kind == KindCredentials && (d.Verdict.Cause.Stage() == StageAnswer || d.Verdict.Fault == FaultNone)
+		return (c.Outcome == Pass || c.BlockedBy != "") && !slices.Contains(d.Verdict.Because, c.ID) && !kept
 	})
 	d.Trimmed = d.Trimmed || len(kept) < len(d.Checks)
 	d.Checks = kept
