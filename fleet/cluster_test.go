@@ -355,7 +355,10 @@ func TestFleetRights(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"get", "pods", "-A"},
+		{"-n", "default", "delete", "pod", "x"},
+		{"-n", "default", "run", "x", "--image=x"},
+		{"-n", "default", "get", "pod", "x"},
+		{"-n", "default", "get", "events"},
 		{"get", "secrets", "-A"},
 		{"-n", "pullprobe", "get", "daemonset"},
 		{"-n", "pullprobe", "delete", "cm", Name},
@@ -439,4 +442,56 @@ func TestSecondOpinion(t *testing.T) {
 	for _, n := range []string{"a", "b", "c", "d"} {
 		w.until("nothing is left to say to "+n, func() bool { a := w.answers(n); return len(a.Opinions)+len(a.Checks) == 0 })
 	}
+}
+
+// TestUnscheduled checks what is told about pods that have no node.
+func TestUnscheduled(t *testing.T) {
+	w := newWorld(t)
+	w.node("a", "z")
+	w.says("a", sees(""))
+	pod := func(name, more string) {
+		out, err := w.kubectlAs(adminToken, fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q},"spec":{%s"containers":[{"name":"c","image":"r.example/x"}]}}`, name, more),
+			"-n", "default", "create", "-f", "-")
+		if err != nil {
+			t.Fatal(out)
+		}
+	}
+	event := func(name string) string {
+		return w.must("-n", "default", "get", "events", "--field-selector=reason=Unscheduled,involvedObject.name="+name, "-o", "jsonpath={.items[*].message}")
+	}
+	w.replica("one")
+	pod("web", "")
+	pod("gated", `"schedulingGates":[{"name":"example.com/wait"}],`)
+	pod("placed", `"nodeName":"a",`)
+	w.must("-n", "default", "patch", "pod", "web", "--subresource=status", "-p",
+		`{"status":{"conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/1 nodes are available: 1 Insufficient cpu. preemption: none."}]}}`)
+	for _, name := range []string{"web", "gated", "placed"} {
+		w.must("-n", "default", "annotate", "pod", name, "probe=now")
+	}
+	w.until("the Event on web", func() bool {
+		return strings.Contains(event("web"), "1 of 1 nodes: too little free cpu for the pod's request. More: kubectl -n default describe pod web")
+	})
+	w.until("the Event on gated", func() bool { return strings.Contains(event("gated"), "scheduling gates are removed: example.com/wait") })
+	if got := event("placed"); got != "" {
+		t.Errorf("a pod that has a node: %s", got)
+	}
+	unscheduled := func() string {
+		text, err := w.admin.ConfigMapData(t.Context(), "pullprobe", Name, resultKey)
+		var d document
+		if err != nil || json.Unmarshal([]byte(text), &d) != nil {
+			return ""
+		}
+		names := ""
+		for _, p := range d.Unscheduled {
+			names += p.Pod + " "
+		}
+		return names
+	}
+	w.until("both in fleet.json", func() bool {
+		s := unscheduled()
+		return strings.Contains(s, "default/web") && strings.Contains(s, "default/gated")
+	})
+	w.must("-n", "default", "delete", "pod", "web", "--force", "--grace-period=0")
+	w.must("-n", "default", "annotate", "pod", "gated", "probe=again", "--overwrite")
+	w.until("the pod that is gone is no longer there", func() bool { return unscheduled() == "default/gated " })
 }

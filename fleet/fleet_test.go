@@ -101,7 +101,9 @@ func TestInput(t *testing.T) {
 }
 
 func TestRender(t *testing.T) {
-	r := compare.Result{Schema: compare.Schema, Time: time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC), Nodes: 3, Silent: compare.Names{Count: 1, First: []string{"c"}}}
+	r := documentOf(compare.Result{
+		Schema: compare.Schema, Time: time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC), Nodes: 3, Silent: compare.Names{Count: 1, First: []string{"c"}},
+	}, []Unscheduled{{Pod: "shop/web", Why: "cordoned"}})
 	for i := range 50 {
 		r.Findings = append(r.Findings, compare.Finding{
 			Rule: "these-nodes", About: compare.AboutHost, Name: fmt.Sprint("r", i), Fault: report.FaultRegistry, Cause: report.RegistryUnavailable,
@@ -138,6 +140,9 @@ func TestRender(t *testing.T) {
 	}
 	if !strings.Contains(cm.Data[report.SummaryKey], "\n                curl "+strings.Repeat("y", 100)+"\n") {
 		t.Error("a command has no line of its own")
+	}
+	if !strings.Contains(cm.Data[report.SummaryKey], "\n1 pods wait for a node, and for no image\n  shop/web: cordoned\n") {
+		t.Errorf("%s", cm.Data[report.SummaryKey])
 	}
 	later := r
 	later.Time = r.Time.Add(time.Hour)

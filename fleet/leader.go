@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/compare"
 )
@@ -20,6 +22,7 @@ type leader struct {
 	watcher   *watcher
 	metrics   *metrics
 	answerer  *answerer
+	events    *podEvents
 
 	dirty chan struct{} // holds one token: something has changed that may change a verdict
 
@@ -44,8 +47,9 @@ func newLeader(k *kube.Client, w *watcher, o Options, log *slog.Logger, m *metri
 	l := &leader{
 		kube: k, namespace: o.Namespace, log: log, cluster: newCluster(), watcher: w, metrics: m, dirty: make(chan struct{}, 1),
 	}
-	w.cluster, w.log, w.poolBy = l.cluster, log, o.PoolLabels
-	w.onNode = l.markDirty
+	w.cluster, w.waiting, w.log, w.poolBy = l.cluster, newWaitingPods(), log, o.PoolLabels
+	l.events = &podEvents{events: w.core, written: map[types.UID]toldPod{}}
+	w.onChange = l.markDirty
 	l.answerer = newAnswerer(k, o.Namespace, l.cluster)
 	w.onReport = func(name string, _ statement, changed bool) {
 		// Times alone matter where others wait for a check.
@@ -119,10 +123,12 @@ func (l *leader) round(ctx context.Context, now time.Time) error {
 	l.mu.Unlock()
 	// Nodes wait for the answers.
 	more, err := l.answerer.write(ctx, answers, now)
-	if more {
+	waiting := l.watcher.waiting.list(now)
+	moreEvents, eventErr := l.events.write(ctx, waiting, now)
+	if more || moreEvents {
 		l.markDirty()
 	}
-	return errors.Join(err, l.publish(ctx, result, now))
+	return errors.Join(err, eventErr, l.publish(ctx, documentOf(result, waiting), now))
 }
 
 // isAwaited reports whether the fleet waits for a check of the node with this report.
@@ -134,7 +140,7 @@ func (l *leader) isAwaited(configMap string) bool {
 
 // publish writes the fleet's ConfigMap if the result has changed, if it was changed or
 // removed by others, or if a heartbeat is due.
-func (l *leader) publish(ctx context.Context, r compare.Result, now time.Time) error {
+func (l *leader) publish(ctx context.Context, r document, now time.Time) error {
 	if _, exists := l.cluster.uid("fleet"); exists {
 		return errors.New(`a node is named "fleet": its report has the name of the fleet's ConfigMap, which is not written`)
 	}

@@ -23,11 +23,27 @@ const (
 	resultKey   = "fleet.json"
 )
 
+// document is what fleet.json has.
+type document struct {
+	compare.Result
+	Unscheduled        []Unscheduled `json:"unscheduled"`        // pods without a node, the oldest first
+	UnscheduledOmitted int           `json:"unscheduledOmitted"` // of these left out
+}
+
+// maxUnscheduled is how many pods without a node are listed.
+const maxUnscheduled = 20
+
+func documentOf(r compare.Result, waiting []Unscheduled) document {
+	d := document{Result: r, Unscheduled: waiting[:min(len(waiting), maxUnscheduled)]}
+	d.UnscheduledOmitted = len(waiting) - len(d.Unscheduled)
+	return d
+}
+
 // maxResult is the largest JSON, and the largest summary, in bytes.
 const maxResult = 128 << 10
 
 // render returns the fleet's ConfigMap.
-func render(r compare.Result, namespace string) (kube.ConfigMap, error) {
+func render(r document, namespace string) (kube.ConfigMap, error) {
 	body, err := json.Marshal(r)
 	for err == nil && len(body) > maxResult && len(r.Findings) > 0 {
 		kept := len(r.Findings) / 2
@@ -76,7 +92,7 @@ func worst(findings []compare.Finding) (fault report.Fault, cause report.Cause) 
 }
 
 // changeKey returns a text that is equal for results that differ only in times.
-func changeKey(r compare.Result) string {
+func changeKey(r document) string {
 	r.Time = time.Time{}
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -89,9 +105,15 @@ func changeKey(r compare.Result) string {
 const width = 80
 
 // summary returns the result for people.
-func summary(r compare.Result) string {
+func summary(r document) string {
 	var text, out strings.Builder
 	_ = r.WriteText(&text) // a Builder returns no error
+	if len(r.Unscheduled) > 0 {
+		fmt.Fprintf(&text, "\n%d pods wait for a node, and for no image\n", len(r.Unscheduled)+r.UnscheduledOmitted)
+		for _, p := range r.Unscheduled {
+			fmt.Fprintf(&text, "  %s: %s\n", p.Pod, p.Why)
+		}
+	}
 	for line := range strings.Lines(text.String()) {
 		fold(&out, strings.TrimSuffix(line, "\n"))
 	}

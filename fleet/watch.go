@@ -23,12 +23,13 @@ import (
 // watcher keeps a cluster up to date. It gets the metadata of the reports, which has the
 // facts, and never their content.
 type watcher struct {
-	nodes    typedcorev1.NodeInterface
+	core     typedcorev1.CoreV1Interface
 	reports  metadata.ResourceInterface
 	poolBy   []string
 	log      *slog.Logger
 	cluster  *cluster
-	onNode   func()
+	waiting  *waitingPods
+	onChange func()
 	onReport func(name string, s statement, changed bool)
 }
 
@@ -42,7 +43,7 @@ func newWatcher(cfg *rest.Config, namespace string) (*watcher, error) {
 		return nil, fmt.Errorf("client for reports: %w", err)
 	}
 	return &watcher{
-		nodes:   core.Nodes(),
+		core:    core,
 		reports: meta.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(namespace),
 	}, nil
 }
@@ -50,9 +51,11 @@ func newWatcher(cfg *rest.Config, namespace string) (*watcher, error) {
 // run watches until ctx ends, and calls synced when all that exists is known.
 func (w *watcher) run(ctx context.Context, synced func()) error {
 	nodes := cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return w.nodes.List(ctx, o) },
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return w.core.Nodes().List(ctx, o)
+		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return w.nodes.Watch(ctx, o)
+			return w.core.Nodes().Watch(ctx, o)
 		},
 	}, &corev1.Node{}, 0, cache.Indexers{})
 	reports := cache.NewSharedIndexInformer(&cache.ListWatch{
@@ -65,11 +68,21 @@ func (w *watcher) run(ctx context.Context, synced func()) error {
 			return w.reports.Watch(ctx, o)
 		},
 	}, &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
+	pods := cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = withoutNode
+			return w.core.Pods(metav1.NamespaceAll).List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = withoutNode
+			return w.core.Pods(metav1.NamespaceAll).Watch(ctx, o)
+		},
+	}, &corev1.Pod{}, 0, cache.Indexers{})
 	for _, i := range []struct {
 		cache.SharedIndexInformer
 		transform cache.TransformFunc
 		handler   cache.ResourceEventHandler
-	}{{nodes, w.usedOfNode, w.nodeHandler()}, {reports, usedOfReport, w.reportHandler()}} {
+	}{{nodes, w.usedOfNode, w.nodeHandler()}, {reports, usedOfReport, w.reportHandler()}, {pods, usedOfPod, w.podHandler()}} {
 		if err := i.SetTransform(i.transform); err != nil {
 			return err
 		}
@@ -78,7 +91,7 @@ func (w *watcher) run(ctx context.Context, synced func()) error {
 		}
 		go i.RunWithContext(ctx)
 	}
-	if !cache.WaitForCacheSync(ctx.Done(), nodes.HasSynced, reports.HasSynced) {
+	if !cache.WaitForCacheSync(ctx.Done(), nodes.HasSynced, reports.HasSynced, pods.HasSynced) {
 		return ctx.Err()
 	}
 	synced()
@@ -143,7 +156,7 @@ func usedOfReport(o any) (any, error) {
 func (w *watcher) nodeHandler() cache.ResourceEventHandler {
 	set := func(o any) {
 		if n, ok := o.(*usedNode); ok && w.cluster.setNode(n.Name, n.member) {
-			w.onNode()
+			w.onChange()
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
@@ -151,7 +164,7 @@ func (w *watcher) nodeHandler() cache.ResourceEventHandler {
 		UpdateFunc: func(_, o any) { set(o) },
 		DeleteFunc: func(o any) {
 			w.cluster.removeNode(nameOf(o))
-			w.onNode()
+			w.onChange()
 		},
 	}
 }
@@ -174,6 +187,35 @@ func (w *watcher) reportHandler() cache.ResourceEventHandler {
 		DeleteFunc: func(o any) {
 			w.cluster.removeReport(nameOf(o))
 			w.onReport(nameOf(o), statement{}, true)
+		},
+	}
+}
+
+// withoutNode selects the pods that the scheduler has to place.
+const withoutNode = "spec.nodeName=,status.phase=Pending"
+
+func (w *watcher) podHandler() cache.ResourceEventHandler {
+	set := func(o any) {
+		if p, ok := o.(*waitingPod); ok {
+			w.waiting.set(p)
+			if p.asked {
+				w.onChange()
+			}
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    set,
+		UpdateFunc: func(_, o any) { set(o) },
+		DeleteFunc: func(o any) {
+			if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = gone.Obj
+			}
+			if p, ok := o.(*waitingPod); ok {
+				w.waiting.remove(p.UID)
+				if p.asked {
+					w.onChange()
+				}
+			}
 		},
 	}
 }

@@ -141,3 +141,31 @@ func TestFleetSurvives(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pod that has no node is told why within 5 s of the request.
+func TestUnscheduledPods(t *testing.T) {
+	skipWithoutFleet(t)
+	ns := suite.namespace(t)
+	for name, spec := range map[string]string{
+		"selector": `"nodeSelector":{"no":"such"},"containers":[{"name":"c","image":"registry.lab/app:1"}]`,
+		"cpu":      `"containers":[{"name":"c","image":"registry.lab/app:1","resources":{"requests":{"cpu":"1000"}}}]`,
+		"volume": `"containers":[{"name":"c","image":"registry.lab/app:1"}],
+			"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"absent"}}]`,
+	} {
+		pod := `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"` + name + `","namespace":"` + ns + `"},"spec":{` + spec + `}}`
+		if _, err := suite.Kubectl(t.Context(), strings.NewReader(pod), "create", "-f", "-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"selector": "2 of 2 nodes: not matched by the pod's nodeSelector or node affinity",
+		"cpu":      "2 of 2 nodes: too little free cpu for the pod's request",
+		"volume":   `persistentvolumeclaim "absent" not found`,
+	} {
+		suite.kubectl(t, "-n", ns, "wait", "pod/"+name, "--for=condition=PodScheduled=false", "--timeout=30s")
+		asked := time.Now()
+		suite.kubectl(t, "-n", ns, "annotate", "pod", name, "probe=now")
+		suite.waitEvent(t, ns, name, "Unscheduled", 5*time.Second, func(e corev1.Event) bool { return strings.Contains(e.Message, want) })
+		t.Logf("%s: after %v", name, time.Since(asked).Round(10*time.Millisecond))
+	}
+}
