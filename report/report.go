@@ -231,7 +231,7 @@ const (
 
 // Bounded renders the report within a limit, in bytes. It has each check once. Above 16 KiB
 // for ten diagnoses the lightest ones lose the checks that passed and did not decide, then
-// all checks. Above the limit whole diagnoses go; Omitted counts those.
+// the evidence of the others, then all checks. Above the limit whole diagnoses go; Omitted counts those.
 func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) {
 	if n.Diagnoses == nil {
 		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
@@ -246,7 +246,7 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 	if render(n) {
 		return summary, body, err
 	}
-	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepVerdict} {
+	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepSentences, (*Diagnosis).keepVerdict} {
 		// The smallest number of diagnoses to shrink.
 		n = n.shrunk(sort.Search(len(n.Diagnoses), func(many int) bool { return render(n.shrunk(many, shrink)) }), shrink)
 		if render(n) {
@@ -387,6 +387,15 @@ func (d *Diagnosis) keepDecisive() {
 	})
 	d.Trimmed = d.Trimmed || len(kept) < len(d.Checks)
 	d.Checks = kept
+}
+
+// keepSentences drops the evidence of the checks.
+func (d *Diagnosis) keepSentences() {
+	d.Checks = slices.Clone(d.Checks)
+	for i := range d.Checks {
+		d.Trimmed = d.Trimmed || d.Checks[i].Evidence != nil
+		d.Checks[i].Evidence = nil
+	}
 }
 
 // keepVerdict drops all checks.
