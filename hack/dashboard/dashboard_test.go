@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
@@ -25,6 +26,18 @@ func TestFiles(t *testing.T) {
 		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s is not what the code makes (%v): make dashboard", file, err)
 		}
+	}
+}
+
+// TestSchema checks that the dashboard has every required field, and no unknown one.
+func TestSchema(t *testing.T) {
+	text, err := render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugins.RegisterDefaultPlugins()
+	if err := new(dashboard.Dashboard).UnmarshalJSONStrict(text); err != nil {
+		t.Error(err)
 	}
 }
 
