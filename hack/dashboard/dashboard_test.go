@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
@@ -25,6 +28,19 @@ func TestFiles(t *testing.T) {
 		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s is not what the code makes (%v): make dashboard", file, err)
 		}
+	}
+}
+
+// TestSchema checks that the dashboard has every required field, and no unknown one.
+func TestSchema(t *testing.T) {
+	text, err := render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugins.RegisterDefaultPlugins()
+	err = new(dashboard.Dashboard).UnmarshalJSONStrict(text)
+	if problems, ok := errors.AsType[cog.BuildErrors](err); !ok || len(problems) > 0 { // without one it is not nil
+		t.Error(err)
 	}
 }
 

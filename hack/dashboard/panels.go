@@ -39,13 +39,13 @@ func (b *board) addBroken() {
 		"The pods that wait now, by the worst verdict of each. cluster-config: who owns the manifest. " +
 			"node-infrastructure: who runs the nodes. registry: who runs the registry. undetermined: the pod's Event " +
 			"says what would decide it.", 12, 7},
-		table.NewPanelBuilder().NoValue("no pod waits").WithTransformation(columns("fault", "who must act", "cause", "cause", "Value", "pods")).
+		rowsPanel().NoValue("no pod waits").WithTransformation(columns("fault", "who must act", "cause", "cause", "Value", "pods")).
 			SortBy(descending("pods")),
 		rows(`sum by (fault, cause) (pullprobe_stuck_pods_by_cause{NODES})`))
 	b.add(panel{"Registries and nodes: who must act",
 		"Each registry, and each check of a node, that fails now, and on how many nodes. The causes are explained " +
 			"in causes.md; a node's report has the fix: kubectl get cm -n pullprobe pullprobe-NODE.", 12, 7},
-		table.NewPanelBuilder().NoValue("nothing fails").
+		rowsPanel().NoValue("nothing fails").
 			WithTransformation(columns("fault", "who must act", "cause", "cause", "subject", "registry or check", "Value", "nodes")).
 			SortBy(descending("nodes")),
 		rows(`count by (fault, cause, subject) (
@@ -62,6 +62,11 @@ func count() *stat.PanelBuilder {
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).
 		NoValue("no metrics").
 		Thresholds(steps("green", from(1, "red")))
+}
+
+// rowsPanel returns a table.
+func rowsPanel() *table.PanelBuilder {
+	return table.NewPanelBuilder().Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{}))
 }
 
 func descending(column string) []cog.Builder[common.TableSortByFieldState] {
@@ -84,7 +89,7 @@ func (b *board) addReach() {
 		"A red column is a registry that no node reaches: begin with who runs it, or with the cluster's way out. A " +
 			"red row is a node that reaches nothing: begin with the node. Single red cells: compare subnet, resolver " +
 			"and proxy. Empty: the node does not use it.", 12, 9},
-		table.NewPanelBuilder().
+		rowsPanel().
 			WithTransformation(dashboard.DataTransformerConfig{Id: "groupingToMatrix", Options: map[string]string{
 				"columnField": "registry", "rowField": "node", "valueField": "Value", "emptyValue": "null",
 			}}).
@@ -94,7 +99,7 @@ func (b *board) addReach() {
 	b.add(panel{"Not reached now",
 		"Since when, and why. The cause says where it ends: name, connection, TLS or answer. To check again at " +
 			"once: kubectl annotate -n pullprobe pod AGENT probe=now, with the agent's pod on that node.", 12, 9},
-		table.NewPanelBuilder().NoValue("every registry is reached").Unit(units.Seconds).
+		rowsPanel().NoValue("every registry is reached").Unit(units.Seconds).
 			WithTransformation(columns("node", "node", "registry", "registry", "cause", "cause", "fault", "who must act", "Value", "for")).
 			SortBy(descending("for")),
 		rows(`max by (node, registry, cause, fault) (
@@ -131,7 +136,7 @@ func (b *board) addComing() {
 	b.add(panel{"Certificates: time left",
 		"Who runs the registry renews its certificate before the time is over. After that, no node can pull from " +
 			"it.", 12, 8},
-		table.NewPanelBuilder().Unit(units.Seconds).NoValue("no certificate was seen").
+		rowsPanel().Unit(units.Seconds).NoValue("no certificate was seen").
 			WithTransformation(columns("registry", "registry", "Value", "expires in")).SortBy(ascending("expires in")).
 			OverrideByName("expires in", colored(from(14*day, "orange"), from(30*day, "green"))),
 		rows(`min by (registry) (pullprobe_registry_certificate_expiry_timestamp_seconds{HOSTS}) - time()`))
@@ -151,7 +156,7 @@ func (b *board) addComing() {
 		"Pull secrets and logins of a node that are tokens with an expiry. Renew the secret before. Below 0 it " +
 			"has expired, and pulls with it fail. Known only where pods had to wait for an image within the last " +
 			"hour.", 12, 7},
-		table.NewPanelBuilder().Unit(units.Seconds).NoValue("no credential with an expiry was seen").
+		rowsPanel().Unit(units.Seconds).NoValue("no credential with an expiry was seen").
 			WithTransformation(columns("registry", "registry", "Value", "expires in")).SortBy(ascending("expires in")).
 			OverrideByName("expires in", colored(from(day, "orange"), from(7*day, "green"))),
 		rows(`min by (registry) (pullprobe_credential_expiry_timestamp_seconds{HOSTS}) - time()`))

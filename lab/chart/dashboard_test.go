@@ -81,7 +81,7 @@ func TestDashboard(t *testing.T) {
 	answers := l.answered(waiting)
 	l.checkAnswers(answers)
 	for name, q := range waiting {
-		if a := l.query(q, "node-b", "registry\\.lab"); a.Error != "" {
+		if a := l.query(q, "node-b", `registry\\.lab`); a.Error != "" {
 			t.Errorf("%s, for one node and registry: %s", name, a.Error)
 		}
 	}
