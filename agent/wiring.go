@@ -122,7 +122,7 @@ func newOpinions(s shared, sweeper *sweep.Sweeper) *opinions.Store {
 				s.enqueue(uid)
 			}
 			if s.live.Get().SweepInterval > 0 {
-				sweeper.SweepNow() // the state of these hosts depends on it
+				sweeper.SweepSoon() // the state of these hosts depends on it
 			}
 		},
 		OnWanted: sweeper.CheckFor,

@@ -226,22 +226,18 @@ func (w *world) result() (r compare.Result, ok bool) {
 	return r, true
 }
 
-// shows waits until the fleet has one finding, with this rule and confidence.
-func (w *world) shows(rule string, sure report.Confidence) (f compare.Finding) {
+// shows waits until the fleet has one finding, by this rule, of which all nodes have said
+// their part.
+func (w *world) shows(rule string, failing, through int) (f compare.Finding) {
 	w.t.Helper()
-	var last compare.Result
 	w.until("the finding "+rule, func() bool {
 		r, ok := w.result()
-		last = r
-		if !ok || len(r.Findings) != 1 || r.Findings[0].Rule != rule || r.Findings[0].Confidence != sure {
+		if !ok || len(r.Findings) != 1 {
 			return false
 		}
 		f = r.Findings[0]
-		return true
+		return f.Rule == rule && f.Failing.Count == failing && f.Through.Count == through
 	})
-	if w.t.Failed() {
-		w.t.Logf("%+v", last)
-	}
 	return f
 }
 
@@ -266,8 +262,8 @@ func TestFleet(t *testing.T) {
 		w.says("b", sees(report.ConnectionTimeout))
 		w.says("c", sees(""))
 		w.says("d", sees(""))
-		f := w.shows("these-nodes", report.Likely) // addresses are not known
-		if f.Fault != report.FaultNode || len(f.SetsApart) != 1 || f.SetsApart[0].Trait != compare.TraitZone || f.SetsApart[0].Value != "zone-0" {
+		f := w.shows("these-nodes", 2, 2)
+		if f.Confidence != report.Likely || f.Fault != report.FaultNode || len(f.SetsApart) != 1 || f.SetsApart[0].Trait != compare.TraitZone || f.SetsApart[0].Value != "zone-0" {
 			t.Errorf("%s", f.Text())
 		}
 		text, err := w.admin.ConfigMapData(t.Context(), "pullprobe", Name, report.SummaryKey)

@@ -298,6 +298,13 @@ func (s *Sweeper) CheckFor(wanted []nodefacts.Wanted) {
 	}
 }
 
+// SweepSoon requests a sweep because other nodes say something else.
+func (s *Sweeper) SweepSoon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	time.AfterFunc(wantedInterval-time.Since(s.began), s.SweepNow)
+}
+
 // wantedInterval is the least time between a sweep and one because other nodes want it.
 const wantedInterval = 3 * time.Second
 
