@@ -55,7 +55,7 @@ func allRules() ruleSet {
 		confidences: confidenceRules(),
 		weaknesses:  allWeaknesses(),
 		rivalries:   allRivalries(),
-		faults:      slices.Concat(faultsOnTheNetwork(), faultsInTrust(), faultsInAnswers()),
+		faults:      slices.Concat(faultsOnTheNetwork(), faultsByOtherNodes(), faultsOfHosts(), faultsInTrust(), faultsInAnswers()),
 	}
 }
 

@@ -49,6 +49,7 @@ func allRivalries() []rivalry {
 		rivalsOfSecrets(),
 		rivalsOfResolvers(),
 		rivalsOfConnections(),
+		rivalsOfPorts(),
 		rivalsOfCertificates(),
 		rivalsOfTheRuntime(),
 		rivalsOfTheDisk(),

@@ -142,6 +142,12 @@ func rivalsOfConnections() []rivalry {
 				excluded: finding.refusedByProxy,
 			},
 		}},
+	}
+}
+
+// rivalsOfPorts are the rivals of what answers at a port in the place of a registry.
+func rivalsOfPorts() []rivalry {
+	return []rivalry{
 		{cause: report.TLSHandshakeFailed, rivals: []rival{
 			{
 				id:       "another-service",

@@ -19,14 +19,11 @@ func sameFinding(a, b Check) bool {
 		a.Outcome != b.Outcome || a.Cause != b.Cause || a.BlockedBy != b.BlockedBy {
 		return false
 	}
-	if a.Summary != b.Summary && (a.Outcome != Pass || !hasFigures(a)) {
+	hasFigures := slices.ContainsFunc(figures, func(k string) bool { return a.Evidence[k] != "" })
+	if a.Summary != b.Summary && (a.Outcome != Pass || !hasFigures) {
 		return false
 	}
 	return maps.Equal(withoutFigures(a.Evidence), withoutFigures(b.Evidence))
-}
-
-func hasFigures(c Check) bool {
-	return slices.ContainsFunc(figures, func(k string) bool { return c.Evidence[k] != "" })
 }
 
 func withoutFigures(evidence map[string]string) map[string]string {

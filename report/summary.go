@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // width is the number of columns that summaries are wrapped to.
@@ -440,17 +439,6 @@ func (d Diagnosis) notChecked() string {
 		}
 	}
 	return strings.Join(out, "; ")
-}
-
-// ASCII returns the text with a question mark for every character outside ASCII,
-// for terminals that show nothing else.
-func ASCII(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r > unicode.MaxASCII {
-			return '?'
-		}
-		return r
-	}, text)
 }
 
 // labelFormat indents a label and pads it to the longest, "not checked".

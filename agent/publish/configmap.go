@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -31,7 +32,7 @@ func Render(n report.NodeReport, f nodefacts.Facts, namespace string, uid types.
 		return kube.ConfigMap{}, err
 	}
 	if ascii {
-		summary = report.ASCII(summary)
+		summary = toASCII(summary)
 	}
 	cm := kube.ConfigMap{
 		Name: report.ConfigMapName(n.Node, string(uid)), Namespace: namespace, Node: n.Node, NodeUID: uid,
@@ -119,4 +120,15 @@ func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 		line(d)
 	}
 	return b.String()
+}
+
+// toASCII returns the text with a question mark for every character outside ASCII,
+// for terminals that show nothing else.
+func toASCII(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r > unicode.MaxASCII {
+			return '?'
+		}
+		return r
+	}, text)
 }

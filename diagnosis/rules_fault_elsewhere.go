@@ -1,0 +1,87 @@
+package diagnosis
+
+import (
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
+
+// faultsByOtherNodes decide by what other nodes see of a host that this one does not reach.
+func faultsByOtherNodes() []faultRule {
+	return []faultRule{
+		{"others-get-through", "two other nodes or more get through to an address at which this one fails", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			r := certainly(report.FaultNode)
+			r.because = []string{report.OpinionID(o.Check.Host)}
+			return r, e.isDecidedElsewhere(o) && e.OpinionOn(o.Check.Host).GetThrough() && e.OthersReach(o.Check.Host)
+		}},
+		{"others-get-through-elsewhere", "two other nodes or more get through to the host, by another address or another resolver", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultNode, "compare how "+host+" resolves here and there: "+e.OpinionOn(host).Check.Evidence[report.KeyWhich]+
+				" may reach another address of it")
+			r.because = []string{report.OpinionID(host)}
+			return r, e.isDecidedElsewhere(o) && e.OpinionOn(host).GetThrough()
+		}},
+		{"one-other-gets-through", "one other node gets through to the host, and none fails", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultNode, "check "+host+" from one more node: one alone is no proof")
+			r.because = []string{report.OpinionID(host)}
+			op := e.OpinionOn(host)
+			return r, e.isDecidedElsewhere(o) && op.Reached == 1 && op.Failed == 0
+		}},
+		{"name-unknown-elsewhere", "the name resolves on no other node either", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultConfig, "check whether "+host+" is the intended name, and whether it exists outside the cluster's resolvers")
+			r.because = []string{report.OpinionID(host)}
+			return r, o.RootCause() == report.HostNotFound && e.isDecidedElsewhere(o) && e.allFailWith(host, report.HostNotFound)
+		}},
+		{"others-fail-too", "two other nodes or more fail to connect too, and none gets through", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			r := presumably(report.FaultRegistry,
+				"check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
+			r.because = []string{report.OpinionID(host)}
+			return r, o.RootCause() != report.HostNotFound && e.isDecidedElsewhere(o) && e.OpinionOn(host).AllFail() &&
+				!e.someFailWith(host, report.HostNotFound)
+		}},
+	}
+}
+
+// faultsOfHosts decide about a host that one node alone does not reach.
+func faultsOfHosts() []faultRule {
+	no := responsibility{}
+	return []faultRule{
+		{"host-unreachable", "a host is unreachable, seen from one node", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+			switch o.RootCause() {
+			case report.HostNotFound, report.ConnectionRefused, report.ConnectionTimeout:
+				return e.faultFromOneNode(o), true
+			case report.NetworkUnreachable:
+				// A route or a firewall of this node forbids with EACCES. The other errors may
+				// be a router's: the registry's machine is off.
+				errno := o.Check.Evidence[report.KeyErrno]
+				return e.faultFromOneNode(o), errno == "EHOSTUNREACH" || errno == "ENETUNREACH"
+			}
+			return no, false
+		}},
+		{"either-end", "the fault may be at either end of the connection", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
+			switch c := o.RootCause(); c {
+			case report.ConnectionReset: // its rivals ask what decides
+				return presumably(report.FaultNode), true
+			case report.TLSHandshakeFailed:
+				return presumably(report.FaultNode, fromAnotherNode(c, o.Check.Host)), true
+			}
+			return no, false
+		}},
+		{"referred-host", "the token service or the layer host fails", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+			if c := o.RootCause(); c != report.BlobHostUnreachable && c != report.TokenServiceFailed {
+				return no, false
+			}
+			return e.faultOfReferredHost(o)
+		}},
+	}
+}
