@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -39,6 +40,9 @@ type question struct{ node, host string }
 type asked struct {
 	since time.Time // when it was seen first
 	nodes []string  // that were asked to check the host; nil: enough had checked it
+
+	at      time.Time // when it was answered last
+	opinion nodefacts.Opinion
 }
 
 // answered is an answer as it was written.
@@ -60,6 +64,9 @@ const (
 	// maxWrites bounds the answers that are written in one round, so that the comparison
 	// does not wait for all of them. What fails first is written first.
 	maxWrites = 40
+	// maxQuestions bounds the questions that are considered in one round: each takes time
+	// and memory in proportion to the nodes.
+	maxQuestions = 500
 )
 
 // findOld notes which nodes have an answer of an earlier leader.
@@ -91,13 +98,47 @@ func (a *answerer) awaited() map[string]bool {
 	return out
 }
 
-// answers returns what is to be said to each node.
-func (a *answerer) answers(in compare.Input) map[string]nodefacts.Answers {
-	var requests []compare.Request
-	open := map[question]asked{}
+// answers returns what is to be said to each node, and whether some of it is of an earlier
+// round: those questions come first in the next.
+func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, more bool) {
 	byName := map[string]compare.Node{}
 	for _, n := range in.Nodes {
 		byName[n.Name] = n
+	}
+	a.hear(in)
+	order := slices.SortedFunc(maps.Keys(a.asks), func(x, y question) int {
+		return cmp.Or(a.asks[x].at.Compare(a.asks[y].at), strings.Compare(x.node, y.node), strings.Compare(x.host, y.host))
+	})
+	var requests []compare.Request
+	for _, q := range order[:min(len(order), maxQuestions)] {
+		requests = append(requests, request(byName[q.node], q.host, a.asks[q].since))
+	}
+	for i, o := range compare.SecondOpinions(in, requests...) {
+		a.learn(order[i], o, in, byName)
+	}
+	out = map[string]nodefacts.Answers{}
+	slices.SortFunc(order, func(x, y question) int {
+		return cmp.Or(strings.Compare(x.node, y.node), strings.Compare(x.host, y.host))
+	})
+	for _, q := range order {
+		x := a.asks[q]
+		want := nodefacts.Wanted{Host: q.host, Since: wantedSince(byName[q.node], q.host, x.since, in.Now)}
+		for _, node := range x.nodes {
+			out[node] = withWanted(out[node], want)
+		}
+		if x.opinion.Asked > 0 {
+			own := out[q.node]
+			own.Opinions = append(own.Opinions, x.opinion)
+			out[q.node] = own
+		}
+	}
+	return out, len(order) > maxQuestions
+}
+
+// hear takes over what the nodes ask, and forgets what they no longer do.
+func (a *answerer) hear(in compare.Input) {
+	open := map[question]asked{}
+	for _, n := range in.Nodes {
 		if n.Facts == nil || n.Facts.CutOff() {
 			continue
 		}
@@ -108,31 +149,20 @@ func (a *answerer) answers(in compare.Input) map[string]nodefacts.Answers {
 				x.since = in.Now.Truncate(time.Second).Add(time.Second) // facts have whole seconds: what is checked from then on is newer
 			}
 			open[q] = x
-			requests = append(requests, request(n, host, x.since))
-		}
-	}
-	out := map[string]nodefacts.Answers{}
-	for i, o := range compare.SecondOpinions(in, requests...) {
-		q := question{requests[i].Node, requests[i].Host}
-		x := open[q]
-		if o.Asked < enough && x.nodes == nil {
-			x.nodes = compare.Unlike(byName[q.node], in.Nodes, q.host, askMost)
-			open[q] = x
-		}
-		want := nodefacts.Wanted{Host: q.host, Since: wantedSince(byName[q.node], q.host, x.since, in.Now)}
-		for _, node := range x.nodes {
-			out[node] = withWanted(out[node], want)
-		}
-		if o.Asked > 0 {
-			own := out[q.node]
-			opinion := opinionOf(o, in.Now)
-			opinion.Addresses = addressesOf(q.host, opinion.Which, byName)
-			own.Opinions = append(own.Opinions, opinion)
-			out[q.node] = own
 		}
 	}
 	a.asks = open
-	return out
+}
+
+// learn takes over what others see, and has some check the host if too few have.
+func (a *answerer) learn(q question, o compare.Opinion, in compare.Input, byName map[string]compare.Node) {
+	x := a.asks[q]
+	if o.Asked < enough && x.nodes == nil {
+		x.nodes = compare.Unlike(byName[q.node], in.Nodes, q.host, askMost)
+	}
+	x.at, x.opinion = in.Now, opinionOf(o, in.Now)
+	x.opinion.Addresses = addressesOf(q.host, x.opinion.Which, byName)
+	a.asks[q] = x
 }
 
 // request returns what a node asks about a host. A failure that is in no sweep, or in a later

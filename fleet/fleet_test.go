@@ -154,3 +154,39 @@ func TestRender(t *testing.T) {
 		t.Error("one more node is no change")
 	}
 }
+
+// More questions than one round considers: each is answered in turn, none is forgotten, and a
+// node that no longer asks is.
+func TestManyQuestions(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	const nodes = maxQuestions + 100
+	in := compare.Input{Now: now, MaxAge: maxAge}
+	for i := range nodes {
+		h := nodefacts.Host{
+			Name: "r.example", State: report.Unreachable, Cause: report.ConnectionTimeout,
+			Since: nodefacts.StampOf(now) - 60, Checked: nodefacts.StampOf(now) - 10, Used: "192.0.2.7",
+		}
+		in.Nodes = append(in.Nodes, compare.Node{Name: fmt.Sprintf("n%04d", i), Facts: &nodefacts.Facts{
+			Control: report.Pass, Hosts: []nodefacts.Host{h}, Asks: []string{"r.example"},
+		}})
+	}
+	a := newAnswerer(nil, "ns", newCluster())
+	out, more := a.answers(in)
+	if len(out) != maxQuestions || !more {
+		t.Errorf("%d answers in the first round, more: %v", len(out), more)
+	}
+	in.Now = now.Add(time.Second)
+	if out, more = a.answers(in); len(out) != nodes || !more {
+		t.Errorf("%d answers in the second round, more: %v", len(out), more)
+	}
+	for node, answer := range out {
+		if o := answer.Opinions[0]; o.Asked != nodes-1 || o.Failed != nodes-1 || len(answer.Checks) != 0 {
+			t.Fatalf("%s: %+v", node, answer)
+		}
+	}
+	in.Nodes = in.Nodes[:10]
+	in.Nodes[0].Facts.Asks = nil
+	if out, more = a.answers(in); len(out) != 9 || more || len(a.asks) != 9 {
+		t.Errorf("%d answers to 9 that ask, more: %v", len(out), more)
+	}
+}

@@ -117,7 +117,7 @@ func (l *leader) round(ctx context.Context, now time.Time) error {
 	in, oldest := l.cluster.input(now)
 	result := compare.Compare(in)
 	l.metrics.observe(result, oldest)
-	answers := l.answerer.answers(in)
+	answers, open := l.answerer.answers(in)
 	l.mu.Lock()
 	l.awaited = l.answerer.awaited()
 	l.mu.Unlock()
@@ -125,7 +125,7 @@ func (l *leader) round(ctx context.Context, now time.Time) error {
 	more, err := l.answerer.write(ctx, answers, now)
 	waiting := l.watcher.waiting.list(now)
 	moreEvents, eventErr := l.events.write(ctx, waiting, now)
-	if more || moreEvents {
+	if more || moreEvents || open {
 		l.markDirty()
 	}
 	return errors.Join(err, eventErr, l.publish(ctx, documentOf(result, waiting), now))
