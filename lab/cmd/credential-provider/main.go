@@ -16,6 +16,8 @@
 //	unknown    answers with a field that does not exist
 //	huge       writes over 32 MiB
 //	child      answers, and a child process keeps its output open
+//	token      works, if the request has a ServiceAccount's token; else exits with status 4
+//	returns    returns the ServiceAccount's token as the password
 //	echo       returns the request as the user name, and its working directory and
 //	           the variable $HOME as the password
 package main
@@ -34,6 +36,8 @@ type request struct {
 	Kind       string `json:"kind"`
 	APIVersion string `json:"apiVersion"`
 	Image      string `json:"image"`
+
+	ServiceAccountToken string `json:"serviceAccountToken"`
 }
 
 func main() {
@@ -70,6 +74,12 @@ func main() {
 	}
 	switch mode {
 	case "works":
+	case "token":
+		if r.ServiceAccountToken == "" {
+			os.Exit(4)
+		}
+	case "returns":
+		answer["auth"] = map[string]any{key: map[string]string{"username": user, "password": r.ServiceAccountToken}}
 	case "nothing":
 		answer["auth"] = nil
 	case "exit":

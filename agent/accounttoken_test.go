@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/credentials"
+)
+
+// accountPod creates a pod with a ServiceAccount on a node, with a volume that contains a
+// token for an audience, and returns its UID. An empty audience: no volume.
+func (w *world) accountPod(name, node, account, audience string) (uid string) {
+	w.t.Helper()
+	spec := corev1.PodSpec{
+		NodeName: node, ServiceAccountName: account, Containers: []corev1.Container{{Name: "app", Image: "r.example/app"}},
+	}
+	if audience != "" {
+		token := &corev1.ServiceAccountTokenProjection{Audience: audience, Path: "token"}
+		spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
+			Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{ServiceAccountToken: token}}},
+		}}}
+	}
+	w.post("/api/v1/namespaces/"+w.ns+"/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec})
+	_, body := w.do(http.MethodGet, w.podPath(name), "application/json", nil)
+	var made corev1.Pod
+	if err := json.Unmarshal(body, &made); err != nil {
+		w.t.Fatal(err)
+	}
+	return string(made.UID)
+}
+
+// podToken is the content of a token.
+type podToken struct {
+	Aud        []string
+	Exp, Iat   int64
+	Kubernetes struct {
+		Pod, ServiceAccount struct{ Name, UID string }
+	} `json:"kubernetes.io"`
+}
+
+func decodeToken(t *testing.T, token string) (out podToken) {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("a token of %d parts", len(parts))
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// tokenError waits until the error of a token request has this part. What the API server
+// grants reaches its authorizers a little later.
+func (w *world) tokenError(a kube.PodAccount, uid, want string, nodeRefused bool) {
+	w.t.Helper()
+	got, refused := "", false
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		_, err := a.Token(w.t.Context(), uid, "lab")
+		got, refused = "", false
+		if err != nil {
+			got = err.Error()
+		}
+		var forbidden *credentials.NodeForbiddenError
+		if errors.As(err, &forbidden) {
+			refused = forbidden.NodeRefused
+		}
+		if err != nil && strings.Contains(got, want) && refused == nodeRefused {
+			return
+		}
+	}
+	w.t.Errorf("got  %q, node refused: %v\nwant %q, %v", got, refused, want, nodeRefused)
+}
+
+// TestAccountToken checks with a real API server which tokens of ServiceAccounts the agent
+// gets as the node, and what the error is where it gets none.
+func TestAccountToken(t *testing.T) {
+	w := newWorld(t)
+	shared, err := sharedAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := shared.beside("--enable-admission-plugins=NodeRestriction")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"web", "foreign"} {
+		w.post("/api/v1/namespaces/"+w.ns+"/serviceaccounts", map[string]any{
+			"metadata": map[string]any{"name": name, "annotations": map[string]any{"lab/role": "puller"}},
+		})
+	}
+	other := w.node + "-other"
+	w.post("/api/v1/nodes", map[string]any{"metadata": map[string]any{"name": other}})
+	account := kube.PodAccount{Node: w.node, Namespace: w.ns, Name: "web"}
+	plain, volume, gone, away, foreign := account, account, account, account, account
+	for _, p := range []struct {
+		account               *kube.PodAccount
+		pod, node, sa, volume string
+	}{
+		{&plain, "plain", w.node, "web", ""},
+		{&volume, "volume", w.node, "web", "lab"},
+		{&gone, "gone", w.node, "web", "lab"},
+		{&away, "away", other, "web", "lab"},
+		{&foreign, "foreign", other, "foreign", "lab"},
+	} {
+		p.account.Name, p.account.Pod = p.sa, p.pod
+		p.account.PodUID = w.accountPod(p.pod, p.node, p.sa, p.volume)
+	}
+	w.ownsRights()
+	token := w.agentToken()
+	k := w.kubeAs(api, token, "")
+	for _, a := range []*kube.PodAccount{&plain, &volume, &gone, &away, &foreign} {
+		a.Client = k
+	}
+	w.tokenError(volume, "", "cannot create serviceaccounts/token in namespace "+w.ns+" (web) as node "+w.node+
+		": it lacks impersonate:associated-node on nodes.authentication.k8s.io and "+
+		"impersonate-on:associated-node:create on serviceaccounts/token in this namespace: apply manifests/components/credential-provider-tokens", false)
+	if _, err := volume.Account(t.Context()); err == nil || !strings.Contains(err.Error(), "impersonate-on:associated-node:get on serviceaccounts") {
+		t.Errorf("the ServiceAccount without permission: %v", err)
+	}
+	remove := w.rbac("components/credential-provider-tokens/rbac.yaml")
+
+	var meta *credentials.AccountMetadata
+	w.until("the ServiceAccount is read", 15*time.Second, func() bool {
+		meta, err = volume.Account(t.Context())
+		return err == nil
+	})
+	if meta.UID == "" || meta.Annotations["lab/role"] != "puller" {
+		t.Errorf("ServiceAccount %+v", meta)
+	}
+	got, err := volume.Token(t.Context(), meta.UID, "lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := decodeToken(t, got)
+	if len(claims.Aud) != 1 || claims.Aud[0] != "lab" || claims.Exp-claims.Iat != 600 ||
+		claims.Kubernetes.Pod.Name != "volume" || claims.Kubernetes.Pod.UID != volume.PodUID || claims.Kubernetes.ServiceAccount.Name != "web" {
+		t.Errorf("token %+v", claims)
+	}
+
+	// What the API server refuses to the node.
+	w.tokenError(plain, meta.UID, "for an audience that a volume of the pod names or that the node may request", true)
+	w.tokenError(away, meta.UID, "bound to one of its pods", true)
+	w.tokenError(foreign, "", "bound to one of its pods", true)
+	if _, err := foreign.Account(t.Context()); err == nil || !strings.Contains(err.Error(), "only what its pods refer to") {
+		t.Errorf("a ServiceAccount that no pod of the node has: %v", err)
+	}
+	elsewhere := away
+	elsewhere.Node = other
+	w.tokenError(elsewhere, meta.UID, "its token is not bound to this node", false)
+	// The kubelet's own permission for an audience is the agent's as well.
+	w.post(rbacPath+"clusterroles", map[string]any{
+		"metadata": map[string]any{"name": w.node + "-audience"},
+		"rules":    []map[string]any{{"apiGroups": []string{""}, "resources": []string{"lab"}, "verbs": []string{"request-serviceaccounts-token-audience"}}},
+	})
+	w.post(rbacPath+"clusterrolebindings", map[string]any{
+		"metadata": map[string]any{"name": w.node + "-audience"},
+		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": w.node + "-audience"},
+		"subjects": []map[string]any{{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:nodes"}},
+	})
+	w.until("a token for a permitted audience", 15*time.Second, func() bool {
+		_, err = plain.Token(t.Context(), meta.UID, "lab")
+		return err == nil
+	})
+	w.tokenError(volume, "00000000-0000-0000-0000-000000000000", "deleted or replaced", false)
+	w.do(http.MethodDelete, w.podPath("gone")+"?gracePeriodSeconds=0", "application/json", nil)
+	w.tokenError(gone, meta.UID, "deleted or replaced", false)
+	if absent, err := (kube.PodAccount{Client: k, Node: w.node, Namespace: w.ns, Name: "absent"}).Account(t.Context()); absent != nil {
+		t.Errorf("a ServiceAccount that does not exist: %v, %v", absent, err)
+	}
+
+	// The agent has none of it without the node, and nothing more as the node.
+	for _, r := range []kube.Right{
+		{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: w.ns},
+		{Verb: "get", Resource: "serviceaccounts", Namespace: w.ns},
+		{Verb: "impersonate-on:associated-node:get", Resource: "secrets", Namespace: w.ns},
+		{Verb: "impersonate-on:associated-node:create", Resource: "serviceaccounts", Namespace: w.ns},
+		{Verb: "impersonate-on:associated-node:create", Resource: "pods", Namespace: w.ns},
+	} {
+		if ok, err := k.Allowed(t.Context(), r); ok || err != nil {
+			t.Errorf("%+v: %v, %v", r, ok, err)
+		}
+	}
+	remove()
+	w.tokenError(volume, meta.UID, "it lacks", false)
+
+	t.Run("feature off", func(t *testing.T) {
+		off, err := shared.beside("--feature-gates=ConstrainedImpersonation=false")
+		if err != nil {
+			t.Fatal(err)
+		}
+		volume.Client = w.kubeAs(off, token, "")
+		w.tokenError(volume, meta.UID, "as node "+w.node+": this API server has no constrained impersonation", false)
+	})
+}
