@@ -4,8 +4,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +22,9 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/credentials"
+	"github.com/pullprobe/pullprobe/examine/examinetest"
+	"github.com/pullprobe/pullprobe/host/hosttest"
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // accountPod creates a pod with a ServiceAccount on a node, with a volume that contains a
@@ -126,8 +137,8 @@ func TestAccountToken(t *testing.T) {
 		a.Client = k
 	}
 	w.tokenError(volume, "", "cannot create serviceaccounts/token in namespace "+w.ns+" (web) as node "+w.node+
-		": it lacks impersonate:associated-node on nodes.authentication.k8s.io and "+
-		"impersonate-on:associated-node:create on serviceaccounts/token in this namespace: apply manifests/components/credential-provider-tokens", false)
+		": apply manifests/components/credential-provider-tokens: it lacks impersonate:associated-node on nodes.authentication.k8s.io and "+
+		"impersonate-on:associated-node:create on serviceaccounts/token in this namespace", false)
 	if _, err := volume.Account(t.Context()); err == nil || !strings.Contains(err.Error(), "impersonate-on:associated-node:get on serviceaccounts") {
 		t.Errorf("the ServiceAccount without permission: %v", err)
 	}
@@ -205,4 +216,166 @@ func TestAccountToken(t *testing.T) {
 		volume.Client = w.kubeAs(off, token, "")
 		w.tokenError(volume, meta.UID, "as node "+w.node+": this API server has no constrained impersonation", false)
 	})
+}
+
+// startKubelet starts a process that looks like a kubelet with one credential provider,
+// which takes a token of a ServiceAccount and returns it as the password. It returns the
+// socket of a runtime that does not answer.
+func startKubelet(t *testing.T, registry string) (runtime string) {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "bin")
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "lab-token-provider"), "./cmd/credential-provider")
+	build.Dir, build.Env = "../lab", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the provider: %v\n%s", err, out)
+	}
+	if err := os.Link(filepath.Join(bin, "lab-token-provider"), filepath.Join(dir, "kubelet")); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Write(t, dir+"/providers.yaml", `
+kind: CredentialProviderConfig
+apiVersion: kubelet.config.k8s.io/v1
+providers:
+- name: lab-token-provider
+  matchImages: ["`+registry+`"]
+  defaultCacheDuration: 1m
+  apiVersion: credentialprovider.kubelet.k8s.io/v1
+  args: [returns]
+  env: [{name: PROVIDER_USER, value: puller}]
+  tokenAttributes: {serviceAccountTokenAudience: lab, cacheType: Token, requireServiceAccount: true}
+`)
+	fake := exec.Command(filepath.Join(dir, "kubelet"), "hangs",
+		"--image-credential-provider-config="+dir+"/providers.yaml", "--image-credential-provider-bin-dir="+bin)
+	fake.Dir, fake.Env = dir, []string{"HOME=" + dir}
+	if err := fake.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = fake.Process.Kill()
+		_ = fake.Wait()
+	})
+	examinetest.Executed(t, fake.Process.Pid)
+	l, err := net.Listen("unix", filepath.Join(dir, "runtime.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// TestAgentUsesAccountToken checks that the agent runs a provider that takes a token only
+// with the setting, requests one token for an examination, and shows it nowhere.
+func TestAgentUsesAccountToken(t *testing.T) {
+	w := newWorld(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, as the agent does, to take another root directory")
+	}
+	registry := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, password, _ := r.BasicAuth()
+		for _, echo := range []string{"X-Echo", "Server", "Docker-Distribution-Api-Version"} {
+			rw.Header().Set(echo, password)
+		}
+		rw.Header().Set("Www-Authenticate", `Basic realm="`+password+`"`)
+		rw.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprintf(rw, `{"errors":[{"code":"UNAUTHORIZED","message":%q}]}`, password)
+	}))
+	t.Cleanup(registry.Close)
+	host := strings.TrimPrefix(registry.URL, "http://")
+	w.runtime = startKubelet(t, host)
+	logged := &buffer{}
+	w.logs = logged
+
+	w.post("/api/v1/namespaces/"+w.ns+"/serviceaccounts", map[string]any{"metadata": map[string]any{"name": "web"}})
+	spec := corev1.PodSpec{NodeName: w.node, ServiceAccountName: "web", Containers: []corev1.Container{{Name: "app", Image: host + "/app:1"}}}
+	w.post("/api/v1/namespaces/"+w.ns+"/pods", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "stuck"}, Spec: spec})
+	w.setWaiting("stuck", backOff)
+	w.ownsRights()
+	token := w.agentToken()
+	var mu sync.Mutex
+	var issued []string
+	w.agentProxy.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !strings.Contains(r.URL.Path, "/serviceaccounts/") && !strings.Contains(r.URL.Path, "selfsubject") {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		var o struct{ Status struct{ Token string } }
+		if json.Unmarshal(answer.Body.Bytes(), &o) == nil && o.Status.Token != "" {
+			mu.Lock()
+			issued = append(issued, o.Status.Token)
+			mu.Unlock()
+		}
+		maps.Copy(rw.Header(), answer.Header())
+		rw.WriteHeader(answer.Code)
+		_, _ = rw.Write(answer.Body.Bytes())
+	})
+	var a *Agent
+	w.agent(func(made *Agent) {
+		a = made
+		s := made.live.Get()
+		s.CredentialProviders = true
+		made.live.Set(s)
+	})
+	provider := func(d report.Diagnosis) report.Check {
+		return report.Find(d.Checks, "credentials/provider/lab-token-provider")
+	}
+	requested := func(name string) report.Diagnosis {
+		w.annotate("stuck", name)
+		return w.diagnosed("stuck", func(d report.Diagnosis) bool { return d.Asked == name })
+	}
+	if c := provider(requested("off")); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "the component credential-provider-tokens") {
+		t.Errorf("without the setting: %s %q", c.Outcome, c.Summary)
+	}
+	s := a.live.Get()
+	s.ProviderTokens = true
+	a.live.Set(s)
+	if c := provider(requested("denied")); c.Outcome != report.Skipped || !strings.Contains(c.Summary, "cannot get serviceaccounts") ||
+		!strings.HasSuffix(c.Summary, "impersonate-on:associated-node:get on serviceaccounts in this namespace") {
+		t.Errorf("without the permission: %s %q", c.Outcome, c.Summary)
+	}
+	w.rbac("components/credential-provider-tokens/rbac.yaml")
+	var d report.Diagnosis
+	n := 0
+	w.until("the provider is run", 20*time.Second, func() bool {
+		n++
+		d = requested(fmt.Sprint("run-", n))
+		return provider(d).Outcome == report.Pass
+	})
+	if c := provider(d); c.Evidence["given"] != "1" {
+		t.Errorf("%s %q %v", c.Outcome, c.Summary, c.Evidence)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(issued) == 0 || len(issued) > n {
+		t.Fatalf("%d tokens were issued for %d examinations", len(issued), n)
+	}
+	if got := decodeToken(t, issued[0]); got.Kubernetes.Pod.Name != "stuck" {
+		t.Errorf("the token is bound to %+v", got.Kubernetes)
+	}
+	_, cm, _ := w.report()
+	families, err := a.metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := issued[len(issued)-1][strings.LastIndex(issued[len(issued)-1], ".")+1:]
+	for where, text := range map[string]string{
+		"the report": fmt.Sprint(cm.Data), "the log": logged.String(), "the Events": fmt.Sprint(w.events("stuck"), w.nodeEvents()),
+		"the metrics": fmt.Sprint(families),
+	} {
+		if strings.Contains(text, signature) || strings.Contains(text, issued[0][:40]) {
+			t.Errorf("%s has the token: %s", where, text)
+		}
+	}
 }

@@ -94,7 +94,7 @@ func (c ProviderCall) readAccount(ctx context.Context, a *ProviderResult) (in to
 	account, err := c.Identity.Tokens.Account(ctx)
 	switch {
 	case err != nil:
-		a.skip(fmt.Sprintf("pullprobe cannot read ServiceAccount %s: %v", name, err), err)
+		a.skip("pullprobe cannot read ServiceAccount "+name, err)
 		return in, false
 	case account == nil:
 		a.NotForPod = &NotForPod{Kind: notForAbsentAccount, Reason: "ServiceAccount " + name + " does not exist"}
@@ -125,7 +125,7 @@ func (c ProviderCall) readAccount(ctx context.Context, a *ProviderResult) (in to
 func (c ProviderCall) requestToken(ctx context.Context, in *tokenInput, a *ProviderResult) (ok bool) {
 	token, err := c.Identity.Tokens.Token(ctx, in.uid, c.Provider.TokenAttributes.ServiceAccountTokenAudience)
 	if err != nil {
-		a.skip(fmt.Sprintf("pullprobe got no token of ServiceAccount %s/%s: %v", c.Identity.Namespace, c.Identity.Account, err), err)
+		a.skip("pullprobe got no token of ServiceAccount "+c.Identity.Namespace+"/"+c.Identity.Account, err)
 		return false
 	}
 	in.token = token
@@ -134,10 +134,13 @@ func (c ProviderCall) requestToken(ctx context.Context, in *tokenInput, a *Provi
 	return true
 }
 
-// skip records why the provider was not run here.
-func (a *ProviderResult) skip(reason string, err error) {
-	refused, ok := errors.AsType[*NodeForbiddenError](err)
-	a.Skipped, a.KubeletToo = reason, ok && refused.NodeRefused
+// skip records why the provider was not run here: what failed, and the error.
+func (a *ProviderResult) skip(what string, err error) {
+	if refused, ok := errors.AsType[*NodeForbiddenError](err); ok { // it names the object itself
+		a.Skipped, a.KubeletToo = "pullprobe "+refused.Error(), refused.NodeRefused
+		return
+	}
+	a.Skipped = what + ": " + err.Error()
 }
 
 // scope returns the part of a cache key that depends on the ServiceAccount (plugin.go,

@@ -105,7 +105,7 @@ func TestProviderToken(t *testing.T) {
 		{
 			name: "may not read the ServiceAccount", provider: tokenProvider("echo", nil), pod: "web",
 			source:  accountOf{err: &NodeForbiddenError{Node: "n", Verb: "get", Resource: "serviceaccounts", Namespace: "shop", Object: "web", Reason: "it lacks x"}},
-			summary: "but the kubelet runs it for this image: pullprobe cannot read ServiceAccount shop/web: cannot get serviceaccounts in namespace shop (web) as node n: it lacks x",
+			summary: "but the kubelet runs it for this image: pullprobe cannot get serviceaccounts in namespace shop (web) as node n: it lacks x",
 			outcome: report.Skipped,
 		},
 		{
@@ -116,8 +116,8 @@ func TestProviderToken(t *testing.T) {
 		},
 		{
 			name: "the node gets no token", provider: tokenProvider("echo", nil), pod: "web",
-			source:     accountOf{account: annotated, tokenErr: &NodeForbiddenError{Reason: "the audience", NodeRefused: true}},
-			summary:    "was not run, and probably the kubelet cannot run it either: pullprobe got no token",
+			source:     accountOf{account: annotated, tokenErr: &NodeForbiddenError{Verb: "create", Reason: "the audience", NodeRefused: true}},
+			summary:    "was not run, and probably the kubelet cannot run it either: pullprobe cannot create",
 			outcome:    report.Skipped,
 			kubeletToo: true,
 		},

@@ -108,7 +108,7 @@ func (a PodAccount) send(ctx context.Context, r *rest.Request, right Right, read
 	right.Namespace, right.Name = a.Namespace, a.Name
 	why := a.Client.whyNotAsNode(ctx, err, a.Node, right)
 	if why.lacks {
-		why.reason += ": apply manifests/components/credential-provider-tokens"
+		why.reason = "apply manifests/components/credential-provider-tokens: " + why.reason
 	}
 	return &credentials.NodeForbiddenError{
 		Node: a.Node, Verb: right.Verb, Resource: right.resource(), Namespace: a.Namespace, Object: a.Name,
