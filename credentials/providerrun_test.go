@@ -165,7 +165,8 @@ func TestProviderLeavesNoProcess(t *testing.T) {
 	k := Kubelet{WorkDir: "/", Files: dirFS{root: "/"}}
 	for _, mode := range []string{"hangs", "child"} {
 		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}
-		r.Run(t.Context(), ProviderCall{Kubelet: k, Config: ProviderConfig{BinDir: filepath.Join(root, "bin")}, Provider: p, Repository: "r.example/" + mode})
+		c := ProviderConfig{BinDir: filepath.Join(root, "bin")}
+		r.Run(t.Context(), ProviderCall{Kubelet: k, Config: c, Provider: p, Repository: "r.example/" + mode})
 	}
 	running := func() (found []string) {
 		links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -270,7 +271,8 @@ func TestProviderWithoutChroot(t *testing.T) {
 	}
 	k := Kubelet{Args: []string{"kubelet"}, WorkDir: "/", Files: dirFS{root: root}, Root: root}
 	p := Provider{Name: "provider", APIVersion: providerVersions[0]}
-	a := (&ProviderRunner{Timeout: time.Second}).Run(t.Context(), ProviderCall{Kubelet: k, Config: ProviderConfig{BinDir: "/"}, Provider: p, Repository: "r.example/app"})
+	r := &ProviderRunner{Timeout: time.Second}
+	a := r.Run(t.Context(), ProviderCall{Kubelet: k, Config: ProviderConfig{BinDir: "/"}, Provider: p, Repository: "r.example/app"})
 	if a.Failed != nil || !strings.Contains(a.Skipped, "pullprobe could not start it: operation not permitted") {
 		t.Errorf("failed: %v, skipped: %q", a.Failed, a.Skipped)
 	}

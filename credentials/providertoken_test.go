@@ -48,9 +48,22 @@ func tokenProvider(mode string, edit func(*kubeletv1.ServiceAccountTokenAttribut
 	}
 }
 
-// TestProviderToken checks what a provider that takes a token gets, and why it is not run.
-func TestProviderToken(t *testing.T) {
-	bin := filepath.Join(buildProvider(t), "bin")
+// tokenCase is a provider that takes a token, and what becomes of it for a pod.
+type tokenCase struct {
+	name       string
+	provider   Provider
+	pod        string // its ServiceAccount
+	source     accountOf
+	request    string    // fields of the provider's request; empty: it has not echoed it
+	failed     string    // kind
+	notForPod  NotForPod // without the reason
+	summary    string    // part of that of the provider's check
+	outcome    report.Outcome
+	kubeletToo bool
+}
+
+// tokenCases returns what a provider gets of a ServiceAccount, and why it is not run.
+func tokenCases() []tokenCase {
 	annotated := &AccountMetadata{UID: "u-1", Annotations: map[string]string{"lab/role": "puller", "other": "x"}}
 	required := func(a *kubeletv1.ServiceAccountTokenAttributes) {
 		a.RequiredServiceAccountAnnotationKeys = []string{"lab/role"}
@@ -63,18 +76,7 @@ func TestProviderToken(t *testing.T) {
 	tokenCache := func(a *kubeletv1.ServiceAccountTokenAttributes) {
 		a.CacheType = kubeletv1.TokenServiceAccountTokenCacheType
 	}
-	for _, tt := range []struct {
-		name       string
-		provider   Provider
-		pod        string // its ServiceAccount
-		source     accountOf
-		request    string    // fields of the provider's request; empty: it has not echoed it
-		failed     string    // kind
-		notForPod  NotForPod // without the reason
-		summary    string    // part of that of the provider's check
-		outcome    report.Outcome
-		kubeletToo bool
-	}{
+	return []tokenCase{
 		{
 			name: "gets token and annotations", provider: tokenProvider("echo", required), pod: "web", source: accountOf{account: annotated},
 			request: `{"serviceAccountAnnotations":{"lab/role":"puller"},"serviceAccountToken":"` + canary + `-token-1"}`, outcome: report.Pass,
@@ -104,7 +106,9 @@ func TestProviderToken(t *testing.T) {
 		},
 		{
 			name: "may not read the ServiceAccount", provider: tokenProvider("echo", nil), pod: "web",
-			source:  accountOf{err: &NodeForbiddenError{Node: "n", Verb: "get", Resource: "serviceaccounts", Namespace: "shop", Object: "web", Reason: "it lacks x"}},
+			source: accountOf{err: &NodeForbiddenError{
+				Node: "n", Verb: "get", Resource: "serviceaccounts", Namespace: "shop", Object: "web", Reason: "it lacks x",
+			}},
 			summary: "but the kubelet runs it for this image: pullprobe cannot get serviceaccounts in namespace shop (web) as node n: it lacks x",
 			outcome: report.Skipped,
 		},
@@ -132,7 +136,13 @@ func TestProviderToken(t *testing.T) {
 		{
 			name: "exits without a token", provider: tokenProvider("token", optional), failed: "exit", outcome: report.Fail,
 		},
-	} {
+	}
+}
+
+// TestProviderToken checks what a provider that takes a token gets, and why it is not run.
+func TestProviderToken(t *testing.T) {
+	bin := filepath.Join(buildProvider(t), "bin")
+	for _, tt := range tokenCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a := (&ProviderRunner{Timeout: 10 * time.Second}).Run(t.Context(), ProviderCall{
@@ -294,7 +304,8 @@ func TestProviderNotForPod(t *testing.T) {
 		c.Evidence["providerNotRun"] != "" || c.Evidence["unknown"] != "" {
 		t.Errorf("%s %q %v", c.Outcome, c.Summary, c.Evidence)
 	}
-	if !p.RequiresAccount() || tokenProvider("works", func(a *kubeletv1.ServiceAccountTokenAttributes) { a.RequireServiceAccount = new(bool) }).RequiresAccount() {
+	optional := tokenProvider("works", func(a *kubeletv1.ServiceAccountTokenAttributes) { a.RequireServiceAccount = new(bool) })
+	if !p.RequiresAccount() || optional.RequiresAccount() {
 		t.Error("requireServiceAccount does not count")
 	}
 }

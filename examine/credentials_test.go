@@ -147,11 +147,13 @@ func TestWhyNotRun(t *testing.T) {
 		run, tokens bool
 		want        string
 	}{
-		"plain":                    {plain, pod, true, false, ""},
-		"plain, no pod":            {plain, nil, true, false, ""},
-		"plain, off":               {plain, pod, false, false, "the component credential-providers of the manifests is not installed"},
-		"token":                    {token, pod, true, true, ""},
-		"token, off":               {token, pod, true, false, needs + ": the component credential-provider-tokens of the manifests is not installed"},
+		"plain":         {plain, pod, true, false, ""},
+		"plain, no pod": {plain, nil, true, false, ""},
+		"plain, off":    {plain, pod, false, false, "the component credential-providers of the manifests is not installed"},
+		"token":         {token, pod, true, true, ""},
+		"token, off": {
+			token, pod, true, false, needs + ": the component credential-provider-tokens of the manifests is not installed",
+		},
 		"token, both off":          {token, pod, false, false, needs + ": the components credential-providers and credential-provider-tokens"},
 		"token, no pod":            {token, nil, true, true, needs + ", and this check is for no pod"},
 		"optional, static pod":     {optional, static, true, false, ""},

@@ -67,10 +67,14 @@ func TestProviderTokens(t *testing.T) {
 	}
 	suite.tokenCase(t, credentialCase{name: "token", repo: "token-provider", wantTried: goodUser, wantPulled: true},
 		token, map[string]string{"given": "1"})
-	suite.tokenCase(t, credentialCase{name: "token-without-annotation", repo: "role-provider", wantTried: "anonymous", wantCause: "CredentialsMissing"},
+	suite.tokenCase(t, credentialCase{
+		name: "token-without-annotation", repo: "role-provider", wantTried: "anonymous", wantCause: "CredentialsMissing",
+	},
 		"credentials/provider/lab-role-provider", map[string]string{"notForPod": "annotationMissing", "annotation": "lab/role"})
 	setProviderMode(t, "returns") // the token as the password, which the cache type does not permit
-	suite.tokenCase(t, credentialCase{name: "token-returned", repo: "token-provider", wantTried: "anonymous", wantCause: providerFailedCause},
+	suite.tokenCase(t, credentialCase{
+		name: "token-returned", repo: "token-provider", wantTried: "anonymous", wantCause: providerFailedCause,
+	},
 		token, map[string]string{"failure": "tokenReturned"})
 }
 
