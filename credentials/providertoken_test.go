@@ -268,16 +268,43 @@ func TestProviderTokenCache(t *testing.T) {
 }
 
 // TestTokenOncePerCachedResponse checks that no token is requested where a response is
-// cached, and that a failure is cached for its ServiceAccount alone.
+// cached, and for which ServiceAccounts and cache types it is.
 func TestTokenOncePerCachedResponse(t *testing.T) {
 	bin := filepath.Join(buildProvider(t), "bin")
 	r := &ProviderRunner{Timeout: 10 * time.Second}
-	run := func(mode, account string, source *accountOf) ProviderResult {
+	run := func(mode, account string, source *accountOf, edit ...func(*Provider)) ProviderResult {
+		p := tokenProvider(mode, nil)
+		for _, f := range edit {
+			f(&p)
+		}
 		return r.Run(t.Context(), ProviderCall{
 			Kubelet: Kubelet{WorkDir: "/", Files: dirFS{root: "/"}}, Config: ProviderConfig{BinDir: bin},
-			Provider: tokenProvider(mode, nil), Repository: "r.example/app",
+			Provider: p, Repository: "r.example/app",
 			Identity: &Identity{Namespace: "shop", Account: account, Tokens: source},
 		})
+	}
+	caches := func(t kubeletv1.ServiceAccountTokenCacheType) func(*Provider) {
+		return func(p *Provider) {
+			p.TokenAttributes.CacheType = t
+			p.Env = append(p.Env, kubeletv1.ExecEnvVar{Name: "PROVIDER_CACHE", Value: "1m"})
+		}
+	}
+	for account, tt := range map[string]struct {
+		cacheType kubeletv1.ServiceAccountTokenCacheType
+		want      int
+	}{
+		"shared": {kubeletv1.ServiceAccountServiceAccountTokenCacheType, 1},
+		"alone":  {kubeletv1.TokenServiceAccountTokenCacheType, 2},
+	} {
+		source := &accountOf{account: &AccountMetadata{UID: "u-" + account}}
+		for range 2 {
+			if a := run("token", account, source, caches(tt.cacheType)); len(a.Credentials) != 1 {
+				t.Errorf("%s: %+v", account, a)
+			}
+		}
+		if source.tokens != tt.want {
+			t.Errorf("cache type %s: %d tokens for two examinations, want %d", tt.cacheType, source.tokens, tt.want)
+		}
 	}
 	source := &accountOf{account: &AccountMetadata{UID: "u-1"}}
 	if a := run("exit", "web", source); a.Failed == nil || source.tokens != 1 {

@@ -6,7 +6,8 @@
 // MODE, or the content of FILE, is one of:
 //
 //	works      returns the user and password in $PROVIDER_USER and $PROVIDER_PASSWORD
-//	           for $PROVIDER_KEY, or for the image's registry
+//	           for $PROVIDER_KEY, or for the image's registry; they may be cached for
+//	           $PROVIDER_CACHE, or not at all
 //	nothing    returns no credentials
 //	hangs      never answers
 //	exit       writes to standard error and exits with status 3
@@ -23,6 +24,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -69,8 +71,9 @@ func main() {
 		key, _, _ = strings.Cut(r.Image, "/")
 	}
 	answer := map[string]any{
-		"kind": "CredentialProviderResponse", "apiVersion": r.APIVersion, "cacheKeyType": "Image", "cacheDuration": "0s",
-		"auth": map[string]any{key: map[string]string{"username": user, "password": password}},
+		"kind": "CredentialProviderResponse", "apiVersion": r.APIVersion, "cacheKeyType": "Image",
+		"cacheDuration": cmp.Or(os.Getenv("PROVIDER_CACHE"), "0s"),
+		"auth":          map[string]any{key: map[string]string{"username": user, "password": password}},
 	}
 	switch mode {
 	case "works":
