@@ -22,7 +22,7 @@ const tokenSeconds = 600
 
 // accountTimeout bounds each of the two requests about a pod's ServiceAccount: the
 // provider needs the rest of the time.
-const accountTimeout = 700 * time.Millisecond
+const accountTimeout = 500 * time.Millisecond
 
 // PodAccount is the ServiceAccount NAMESPACE/NAME of a pod. It is read, and its tokens are requested, as
 // the node that the pod runs on (constrained impersonation, KEP 5284, on since Kubernetes
