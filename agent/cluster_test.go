@@ -168,17 +168,20 @@ func startAPIServer() (api *apiServer, err error) {
 	return api, nil
 }
 
-// ready waits until the API server answers.
+// ready waits until the API server answers, and has made the roles that every user has.
 func (api *apiServer) ready() error {
 	front := api.proxy()
 	defer front.Close()
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		resp, err := http.Get(front.URL + "/api/v1/namespaces/default")
+	answers := func(path string) bool {
+		resp, err := http.Get(front.URL + path)
 		if err != nil {
-			continue
+			return false
 		}
 		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
+		return resp.StatusCode == http.StatusOK
+	}
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if answers("/api/v1/namespaces/default") && answers("/readyz") {
 			return nil
 		}
 	}

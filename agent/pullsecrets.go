@@ -51,3 +51,16 @@ func (r secretReader) account(ctx context.Context, p pods.Pod) *credentials.Serv
 	}
 	return out
 }
+
+// accountReader reads ServiceAccounts of pods, and requests their tokens, as the node.
+type accountReader struct {
+	api  *kube.Client
+	node string
+}
+
+// identity returns the pod as a credential provider gets it.
+func (r accountReader) identity(p pods.Pod) *credentials.Identity {
+	return &credentials.Identity{Namespace: p.Namespace, Account: p.ServiceAccount, Tokens: kube.PodAccount{
+		Client: r.api, Node: r.node, Namespace: p.Namespace, Name: p.ServiceAccount, Pod: p.Name, PodUID: string(p.UID),
+	}}
+}

@@ -34,7 +34,7 @@ type rechecker struct {
 // followSettings acts on changed settings.
 func (r *rechecker) followSettings(ctx context.Context) {
 	// The results of examinations depend on these.
-	examined := []string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers"}
+	examined := []string{"allow", "deny", "test-pull", "test-pull-max-bytes", "credential-providers", "credential-provider-tokens"}
 	old, replaced := r.settings.Watch()
 	for {
 		select {

@@ -26,6 +26,7 @@ type reconciler struct {
 	queue     workqueue.TypedDelayingInterface[types.UID]
 	images    *imageFinder
 	secrets   secretReader
+	accounts  accountReader
 	cache     *examCache
 	recorder  *recorder
 	announcer *announcer
@@ -136,6 +137,7 @@ func (r *reconciler) reconcileImage(ctx context.Context, p pods.Pod, w pods.Pend
 	s := podSubject(p, w, r.secrets)
 	if !w.ForSandbox {
 		s.Neighbors = func() examine.Neighbors { return neighbors(r.pods.InUse(p.UID)) }
+		s.Identity = r.accounts.identity(p)
 	}
 	i.key = cacheKey(p, s, i.cause)
 	need := examRequest{

@@ -171,11 +171,12 @@ func newReconciler(
 	s shared, cache *examCache, sweeper *sweep.Sweeper, others *opinions.Store, announcer *announcer, rechecker *rechecker,
 ) *reconciler {
 	return &reconciler{
-		pods:    s.pods,
-		queue:   s.queue,
-		images:  &imageFinder{runtime: s.runtime},
-		secrets: secretReader{s.kube},
-		cache:   cache,
+		pods:     s.pods,
+		queue:    s.queue,
+		images:   &imageFinder{runtime: s.runtime},
+		secrets:  secretReader{s.kube},
+		accounts: accountReader{s.kube, s.opts.NodeName},
+		cache:    cache,
 		recorder: &recorder{
 			node:      s.opts.NodeName,
 			log:       s.log,

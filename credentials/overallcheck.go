@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -49,7 +50,7 @@ func (r *resolver) fillEvidence() {
 // run, has evidence of its own.
 func (r *resolver) idleProvider() string {
 	p := expectedProvider(r.repository)
-	if p == "" || len(r.providersFailed)+len(r.providersNotRun) > 0 {
+	if p == "" || len(r.providersFailed)+len(r.providersNotRun) > 0 || r.notForPod != "" {
 		return ""
 	}
 	if len(r.providers) > 0 {
@@ -79,7 +80,7 @@ func (r *resolver) decide(secrets []SecretLookup) {
 		fail(report.CredentialProviderFailed, r.providerFailure)
 	case len(r.providersNotRun) > 0:
 		c.Outcome = report.Skipped
-		c.Summary = "credential provider " + r.providersNotRun[0] + " was not run; the kubelet runs it for this image"
+		c.Summary = cmp.Or(r.providerRefused, "credential provider "+r.providersNotRun[0]+" was not run; the kubelet runs it for this image")
 	case len(r.absent) > 0:
 		verb := " does"
 		if len(r.missing) > 1 {
@@ -98,6 +99,9 @@ func (r *resolver) decide(secrets []SecretLookup) {
 		c.Outcome, c.Summary = report.Pass, "the pod has no pull secrets"
 		if c.Evidence["node"] == "read" {
 			c.Summary += ", and the node has no credentials for this image"
+		}
+		if r.notForPod != "" {
+			c.Summary += "; " + r.notForPod
 		}
 	}
 	if own := r.ownCredentials(); len(own) > 0 && c.Outcome == report.Pass {

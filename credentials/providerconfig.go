@@ -192,7 +192,12 @@ func validateProviders(list []Provider) error {
 // validToken reports whether the kubelet accepts these tokenAttributes of a
 // provider.
 func validToken(t *kubeletv1.ServiceAccountTokenAttributes, apiVersion string) bool {
-	return t == nil || t.ServiceAccountTokenAudience != "" && t.RequireServiceAccount != nil && apiVersion == providerVersions[0] &&
+	if t == nil {
+		return true
+	}
+	keys := slices.Sorted(slices.Values(slices.Concat(t.RequiredServiceAccountAnnotationKeys, t.OptionalServiceAccountAnnotationKeys)))
+	unique := len(slices.Compact(slices.Clone(keys))) == len(keys)
+	return unique && t.ServiceAccountTokenAudience != "" && t.RequireServiceAccount != nil && apiVersion == providerVersions[0] &&
 		(t.CacheType == kubeletv1.ServiceAccountServiceAccountTokenCacheType || t.CacheType == kubeletv1.TokenServiceAccountTokenCacheType) &&
 		(*t.RequireServiceAccount || len(t.RequiredServiceAccountAnnotationKeys) == 0)
 }

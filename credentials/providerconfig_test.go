@@ -64,6 +64,12 @@ func TestProviderConfig(t *testing.T) {
 			problem: "tokenAttributes",
 		},
 		{
+			name: "an annotation is required and optional",
+			files: map[string]string{"/c": withToken(`"requireServiceAccount":true,"cacheType":"Token",` +
+				`"requiredServiceAccountAnnotationKeys":["a/b"],"optionalServiceAccountAnnotationKeys":["c","a/b"]`)},
+			problem: "tokenAttributes",
+		},
+		{
 			name:  "token",
 			files: map[string]string{"/c": withToken(`"requireServiceAccount":true,"cacheType":"Token"`)},
 			want:  []string{"a"},

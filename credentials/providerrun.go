@@ -40,13 +40,31 @@ type ProviderResult struct {
 	Provider    string
 	Credentials []Credential   // for any server, not only for this image's
 	Failed      *ProviderError // why the kubelet gets nothing from it
+	NotForPod   *NotForPod     // why the kubelet does not run it for the pod
 	Skipped     string         // why it was not run here
+	// KubeletToo: what prevents the run here prevents that of the kubelet as well.
+	KubeletToo bool
+	// Token is the token that was requested for it, as IdentityToken; for the redaction.
+	Token Credential
+}
+
+// ProviderCall is one provider that is to be run for a repository.
+type ProviderCall struct {
+	Kubelet    Kubelet
+	Config     ProviderConfig
+	Provider   Provider
+	Repository string
+	// After is when the caller's request was made. A failure from before is not taken
+	// from the cache: the kubelet caches none, and a user who asks may have fixed it.
+	After time.Time
+	// Identity is whose token the provider gets; nil: it gets none.
+	Identity *Identity
 }
 
 // ProviderError explains why a provider returned nothing. The kubelet only logs
 // it.
 type ProviderError struct {
-	Kind     string // missing, notExecutable, exit, signal, timeout, hangs, garbage, version, cacheKeyType
+	Kind     string // missing, notExecutable, exit, signal, timeout, hangs, garbage, version, cacheKeyType, tokenReturned
 	ExitCode int    // of kind exit
 	Reason   string // contains nothing that the provider wrote
 }
@@ -73,21 +91,29 @@ type cachedAnswer struct {
 
 // Run returns the credentials of one provider for a repository, from the cache
 // or by running it. The cache keys are the kubelet's (plugin.go,
-// getCachedCredentials). A failure from before after is not taken from the cache: the
-// kubelet caches none, and a user who asks may have fixed it.
-func (r *ProviderRunner) Run(
-	ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string, after time.Time,
-) ProviderResult {
-	registry, _, _ := strings.Cut(repository, "/")
-	key := func(scope string) string {
-		return strings.Join([]string{c.BinDir, p.Name, k.Started.String(), scope}, "\x00")
+// getCachedCredentials).
+func (r *ProviderRunner) Run(ctx context.Context, c ProviderCall) ProviderResult {
+	p := c.Provider
+	a := ProviderResult{Provider: p.Name}
+	var in tokenInput
+	takesToken := p.NeedsToken() && c.Identity != nil && c.Identity.Account != ""
+	if takesToken {
+		var ok bool
+		if in, ok = c.readAccount(ctx, &a); !ok {
+			return a
+		}
 	}
-	byImage, byRegistry, global := key("image "+repository), key("registry "+registry), key("global")
-	if a, ok := r.cached(after, byImage, byRegistry, global); ok {
+	keys := c.cacheKeys(in)
+	if cached, ok := r.cached(c.After, keys.byImage, keys.byRegistry, keys.global); ok {
+		return cached
+	}
+	if takesToken && !c.requestToken(ctx, &in, &a) {
 		return a
 	}
-	a := ProviderResult{Provider: p.Name}
-	resp, err := r.runOnce(ctx, k, c, p, repository)
+	resp, err := r.runOnce(ctx, c, in)
+	if echoed := c.returnsToken(in, resp); err == nil && echoed != nil {
+		err = echoed
+	}
 	if err != nil {
 		failed, ok := errors.AsType[*ProviderError](err)
 		if !ok {
@@ -95,18 +121,36 @@ func (r *ProviderRunner) Run(
 			return a
 		}
 		a.Failed = failed
-		r.store(byImage, a, failureTTL)
+		r.store(keys.byImage, a, failureTTL)
 		return a
 	}
 	a.Credentials = responseCredentials(resp, "provider "+clean(p.Name))
-	ttl := cmp.Or(resp.CacheDuration, p.DefaultCacheDuration, &metav1.Duration{}).Duration
-	cacheKey := map[credentialproviderv1.PluginCacheKeyType]string{
-		credentialproviderv1.ImagePluginCacheKeyType:    byImage,
-		credentialproviderv1.RegistryPluginCacheKeyType: byRegistry,
-		credentialproviderv1.GlobalPluginCacheKeyType:   global,
-	}[resp.CacheKeyType]
-	r.store(cacheKey, a, min(ttl, answerTTL))
+	if c.cacheable(in) {
+		ttl := cmp.Or(resp.CacheDuration, p.DefaultCacheDuration, &metav1.Duration{}).Duration
+		r.store(keys.of(resp.CacheKeyType), a, min(ttl, answerTTL))
+	}
 	return a
+}
+
+// cacheKeys are the keys under which the kubelet searches the response of a provider.
+type cacheKeys struct{ byImage, byRegistry, global string }
+
+// cacheKeys returns the keys for an image and what the provider gets of a ServiceAccount.
+func (c ProviderCall) cacheKeys(in tokenInput) cacheKeys {
+	registry, _, _ := strings.Cut(c.Repository, "/")
+	key := func(scope string) string {
+		return strings.Join([]string{c.Config.BinDir, c.Provider.Name, c.Kubelet.Started.String(), c.scope(in), scope}, "\x00")
+	}
+	return cacheKeys{byImage: key("image " + c.Repository), byRegistry: key("registry " + registry), global: key("global")}
+}
+
+// of returns the key for a cacheKeyType.
+func (k cacheKeys) of(t credentialproviderv1.PluginCacheKeyType) string {
+	return map[credentialproviderv1.PluginCacheKeyType]string{
+		credentialproviderv1.ImagePluginCacheKeyType:    k.byImage,
+		credentialproviderv1.RegistryPluginCacheKeyType: k.byRegistry,
+		credentialproviderv1.GlobalPluginCacheKeyType:   k.global,
+	}[t]
 }
 
 // cached returns the answer that is stored under the first key that has one.
@@ -122,11 +166,13 @@ func (r *ProviderRunner) cached(after time.Time, keys ...string) (ProviderResult
 	return ProviderResult{}, false
 }
 
-// store caches an answer for ttl. A full cache is emptied first.
+// store caches an answer for ttl, without the token that was requested for it. A full
+// cache is emptied first.
 func (r *ProviderRunner) store(key string, a ProviderResult, ttl time.Duration) {
 	if ttl <= 0 {
 		return
 	}
+	a.Token = Credential{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -141,12 +187,16 @@ func (r *ProviderRunner) store(key string, a ProviderResult, ttl time.Duration) 
 	r.cache[key] = cachedAnswer{answer: a, at: now, until: now.Add(ttl)}
 }
 
-// run starts the provider once (plugin.go, ExecPlugin). The error is a
+// runOnce starts the provider once (plugin.go, ExecPlugin). The error is a
 // *ProviderError if the kubelet would fail as well.
-func (r *ProviderRunner) runOnce(ctx context.Context, k Kubelet, c ProviderConfig, p Provider, repository string) (response, error) {
+func (r *ProviderRunner) runOnce(ctx context.Context, c ProviderCall, in tokenInput) (response, error) {
+	k, p := c.Kubelet, c.Provider
 	request, err := json.Marshal(credentialproviderv1.CredentialProviderRequest{
 		TypeMeta: metav1.TypeMeta{Kind: "CredentialProviderRequest", APIVersion: p.APIVersion},
-		Image:    repository,
+		Image:    c.Repository,
+
+		ServiceAccountToken:       in.token,
+		ServiceAccountAnnotations: in.annotations,
 	})
 	if err != nil {
 		return response{}, err
@@ -154,7 +204,7 @@ func (r *ProviderRunner) runOnce(ctx context.Context, k Kubelet, c ProviderConfi
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	began := time.Now()
-	program := path.Join(c.BinDir, p.Name)
+	program := path.Join(c.Config.BinDir, p.Name)
 	cmd := exec.CommandContext(ctx, program, p.Args...)
 	cmd.Dir = k.WorkDir
 	cmd.Env = append([]string{}, host.Env(k.Environ).Unique()...) // never nil: that would be this process's own environment

@@ -75,7 +75,7 @@ func TestRunProvider(t *testing.T) {
 			Name: name, APIVersion: providerVersions[0], Args: []string{mode},
 			Env: []kubeletv1.ExecEnvVar{{Name: "PROVIDER_USER", Value: "puller"}, {Name: "PROVIDER_PASSWORD", Value: "hunter2-canary"}},
 		}
-		return r.Run(ctx, kubelet, config, p, "r.example/team/app", time.Time{})
+		return r.Run(ctx, ProviderCall{Kubelet: kubelet, Config: config, Provider: p, Repository: "r.example/team/app"})
 	}
 
 	t.Run("works", func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestRunProvider(t *testing.T) {
 		cancel()
 		r := &ProviderRunner{Timeout: time.Minute}
 		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{"hangs"}}
-		a := r.Run(ctx, kubelet, config, p, "r.example/app", time.Time{})
+		a := r.Run(ctx, ProviderCall{Kubelet: kubelet, Config: config, Provider: p, Repository: "r.example/app"})
 		if a.Skipped == "" || a.Failed != nil {
 			t.Errorf("got %+v", a)
 		}
@@ -165,7 +165,8 @@ func TestProviderLeavesNoProcess(t *testing.T) {
 	k := Kubelet{WorkDir: "/", Files: dirFS{root: "/"}}
 	for _, mode := range []string{"hangs", "child"} {
 		p := Provider{Name: "lab-provider", APIVersion: providerVersions[0], Args: []string{mode}}
-		r.Run(t.Context(), k, ProviderConfig{BinDir: filepath.Join(root, "bin")}, p, "r.example/"+mode, time.Time{})
+		c := ProviderConfig{BinDir: filepath.Join(root, "bin")}
+		r.Run(t.Context(), ProviderCall{Kubelet: k, Config: c, Provider: p, Repository: "r.example/" + mode})
 	}
 	running := func() (found []string) {
 		links, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -201,7 +202,7 @@ func TestAnswersAreCached(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(root, "mode"), []byte(mode), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		return r.Run(t.Context(), k, ProviderConfig{BinDir: bin}, p, image, time.Time{})
+		return r.Run(t.Context(), ProviderCall{Kubelet: k, Config: ProviderConfig{BinDir: bin}, Provider: p, Repository: image})
 	}
 	// The response has cacheDuration 0, so that the provider runs again.
 	if a := ask("works", "r.example/a"); a.Failed != nil {
@@ -270,7 +271,8 @@ func TestProviderWithoutChroot(t *testing.T) {
 	}
 	k := Kubelet{Args: []string{"kubelet"}, WorkDir: "/", Files: dirFS{root: root}, Root: root}
 	p := Provider{Name: "provider", APIVersion: providerVersions[0]}
-	a := (&ProviderRunner{Timeout: time.Second}).Run(t.Context(), k, ProviderConfig{BinDir: "/"}, p, "r.example/app", time.Time{})
+	r := &ProviderRunner{Timeout: time.Second}
+	a := r.Run(t.Context(), ProviderCall{Kubelet: k, Config: ProviderConfig{BinDir: "/"}, Provider: p, Repository: "r.example/app"})
 	if a.Failed != nil || !strings.Contains(a.Skipped, "pullprobe could not start it: operation not permitted") {
 		t.Errorf("failed: %v, skipped: %q", a.Failed, a.Skipped)
 	}

@@ -22,7 +22,8 @@ type Resolution struct {
 	// credential in the order in which they are tried.
 	Checks []report.Check
 	// Used are the credentials that may be sent from here, for the redaction of
-	// reports. Those that do not apply are not among them.
+	// reports. Those that do not apply are not among them. Tokens of the pod's
+	// ServiceAccount that providers got are, as IdentityToken.
 	Used []Credential
 }
 
@@ -54,7 +55,7 @@ func Resolve(repository string, s Sources) Resolution {
 	return Resolution{
 		Matched: r.matched,
 		Runtime: r.runtime,
-		Used:    slices.Concat(r.matched, r.runtime),
+		Used:    slices.Concat(r.matched, r.runtime, r.tokens),
 		Checks:  slices.Concat([]report.Check{r.overall}, r.sources, r.candidates),
 	}
 }
@@ -86,7 +87,10 @@ type resolver struct {
 	secret                                 string   // name of the secret that the overall check is about
 
 	providers, providersFailed, providersNotRun []string
-	providerFailure                             string // summary of the first that failed
+	providerFailure                             string       // summary of the first that failed
+	providerRefused                             string       // summary of the first that the kubelet cannot run either
+	notForPod                                   string       // summary of the first that the kubelet does not run for this pod
+	tokens                                      []Credential // that providers got, see [ProviderResult.Token]
 	notAttached                                 []string
 	notAttachedSummary                          string
 	unknown                                     []string

@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -86,6 +87,9 @@ func (r *resolver) addProviders(config ProviderConfig, answers []ProviderResult)
 		c := providerCheck(a, config, r.repository)
 		name := clean(a.Provider)
 		r.providers = append(r.providers, name)
+		if a.Token.IdentityToken != "" {
+			r.tokens = append(r.tokens, a.Token)
+		}
 		switch {
 		case a.Failed != nil:
 			if len(r.providersFailed) == 0 {
@@ -93,7 +97,12 @@ func (r *resolver) addProviders(config ProviderConfig, answers []ProviderResult)
 			}
 			r.providersFailed = append(r.providersFailed, name)
 			r.addUnknown("credential provider " + name + " (the kubelet may still use its last successful response)")
+		case a.NotForPod != nil:
+			r.notForPod = cmp.Or(r.notForPod, c.Summary)
 		case a.Skipped != "":
+			if a.KubeletToo {
+				r.providerRefused = cmp.Or(r.providerRefused, c.Summary)
+			}
 			r.providersNotRun = append(r.providersNotRun, name)
 			r.addUnknown("credential provider " + name)
 		default:
@@ -138,6 +147,15 @@ func providerCheck(a ProviderResult, config ProviderConfig, repository string) r
 		if a.Failed.Kind == "timeout" {
 			c.Evidence["deadline"] = "true" // pullprobe's, which is shorter than the kubelet's
 		}
+	case a.NotForPod != nil:
+		c.Summary = "the kubelet does not run " + title + " for this pod: " + a.NotForPod.Reason
+		c.Evidence["notForPod"] = a.NotForPod.Kind
+		if a.NotForPod.Annotation != "" {
+			c.Evidence["annotation"] = a.NotForPod.Annotation
+		}
+	case a.KubeletToo:
+		c.Outcome, c.Evidence["kubeletToo"] = report.Skipped, "true"
+		c.Summary = title + " was not run, and probably the kubelet cannot run it either: " + a.Skipped
 	case a.Skipped != "":
 		c.Outcome = report.Skipped
 		c.Summary = title + " was not run, but the kubelet runs it for this image: " + a.Skipped

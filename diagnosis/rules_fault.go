@@ -198,6 +198,10 @@ func faultsInAnswers() []faultRule {
 			if e.Fact(report.IDCredentials, report.KeyUnreadable) != "" {
 				return presumably(report.FaultUndetermined, "check whether the kubelet uses credentials of a pull secret or of "+provider), true
 			}
+			if first, _, _ := strings.Cut(provider, "; "); e.Get(report.ProviderID(first)).Is(report.KeyKubeletToo) {
+				return presumably(report.FaultConfig, "check in the kubelet's log whether it gets the token for "+provider+
+					"; the nodes need the verb request-serviceaccounts-token-audience on its audience"), true
+			}
 			return presumably(report.FaultNode, "check whether pods of this node should get their credentials from "+
 				provider+" or from a pull secret"), true
 		}},

@@ -717,6 +717,16 @@ func situationsOfProviders() []situation {
 			FaultNode, AccessForbidden, Likely, "pod",
 		},
 		{
+			"the node gets no token for the provider",
+			all(
+				reported(CredentialsMissing),
+				check("credentials", KindCredentials, Skipped, "", ev("providerNotRun", "ecr; other")),
+				check("credentials/provider/ecr", KindCredentials, Skipped, "", ev("kubeletToo", "true")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "pod",
+		},
+		{
 			"forbidden: provider not run, or secret not read",
 			all(
 				reported(AccessForbidden),

@@ -21,6 +21,7 @@ type credentialResolver struct {
 	runtime   *cri.Client // nil: the runtime's endpoint is unknown
 	kubelet   *kubeletFinder
 	providers *credentials.ProviderRunner // nil: they are not run
+	tokens    bool                        // providers that take a ServiceAccount's token get one
 	after     time.Time                   // failures of providers before this do not count
 }
 
@@ -28,8 +29,8 @@ type credentialResolver struct {
 // as the kubelet does.
 func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Resolution {
 	r := credentialResolver{runtime: e.Node.Runtime, kubelet: &e.Node.kubelet, after: s.After}
-	if e.Node.policy().CredentialProviders {
-		r.providers = e.Providers
+	if policy := e.Node.policy(); policy.CredentialProviders {
+		r.providers, r.tokens = e.Providers, policy.ProviderTokens
 	}
 	return r.resolve(ctx, repository, s)
 }
@@ -46,14 +47,16 @@ func (r credentialResolver) resolve(ctx context.Context, repository string, s Su
 			src.Account = s.Account(reading)
 		}
 	})
-	wg.Go(func() { src.Node, src.Runtime = r.nodeSources(ctx, repository) })
+	wg.Go(func() { src.Node, src.Runtime = r.nodeSources(ctx, repository, s.Identity) })
 	wg.Wait()
 	return credentials.Resolve(repository, src)
 }
 
 // nodeSources returns the sources of the kubelet on this node, and the
 // runtime's own credentials; nil if the runtime's endpoint is unknown.
-func (r credentialResolver) nodeSources(ctx context.Context, repository string) (*credentials.NodeSources, []credentials.Credential) {
+func (r credentialResolver) nodeSources(
+	ctx context.Context, repository string, pod *credentials.Identity,
+) (*credentials.NodeSources, []credentials.Credential) {
 	if r.runtime == nil {
 		return nil, nil
 	}
@@ -70,11 +73,13 @@ func (r credentialResolver) nodeSources(ctx context.Context, repository string) 
 	if err != nil {
 		return &credentials.NodeSources{Problem: err.Error()}, own
 	}
-	return r.kubeletCredentials(ctx, process, repository), own
+	return r.kubeletCredentials(ctx, process, repository, pod), own
 }
 
 // kubeletCredentials reads the kubelet's sources and runs its providers.
-func (r credentialResolver) kubeletCredentials(ctx context.Context, process *host.Process, repository string) *credentials.NodeSources {
+func (r credentialResolver) kubeletCredentials(
+	ctx context.Context, process *host.Process, repository string, pod *credentials.Identity,
+) *credentials.NodeSources {
 	root, err := process.Root()
 	if err != nil {
 		return &credentials.NodeSources{Problem: "the kubelet's root directory cannot be opened: " + err.Error()}
@@ -86,7 +91,9 @@ func (r credentialResolver) kubeletCredentials(ctx context.Context, process *hos
 	}
 	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
 	if node.Providers.Problem == "" {
-		node.Results = r.runProviders(ctx, kubelet, node.Providers, repository)
+		node.Results = r.runProviders(ctx, credentials.ProviderCall{
+			Kubelet: kubelet, Config: node.Providers, Repository: repository, After: r.after, Identity: pod,
+		})
 	}
 	return node
 }
@@ -113,26 +120,47 @@ func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, pr
 }
 
 // runProviders runs all providers that match, side by side, if that is switched
-// on.
-func (r credentialResolver) runProviders(
-	ctx context.Context, k credentials.Kubelet, c credentials.ProviderConfig, repository string,
-) []credentials.ProviderResult {
-	matching := slices.DeleteFunc(slices.Clone(c.Providers), func(p credentials.Provider) bool { return !p.Matches(repository) })
+// on. The call is that of each of them, without its provider.
+func (r credentialResolver) runProviders(ctx context.Context, call credentials.ProviderCall) []credentials.ProviderResult {
+	matching := slices.DeleteFunc(slices.Clone(call.Config.Providers), func(p credentials.Provider) bool {
+		return !p.Matches(call.Repository)
+	})
 	out := make([]credentials.ProviderResult, len(matching))
 	var wg sync.WaitGroup
 	for i, p := range matching {
-		out[i].Provider = p.Name
-		switch {
-		case p.NeedsToken():
-			out[i].Skipped = "it needs a token of the pod's ServiceAccount, which only the kubelet can get"
-		case r.providers == nil:
-			out[i].Skipped = "the kubelet's providers are not run: the component credential-providers of the manifests is not installed"
-		default:
-			wg.Go(func() { out[i] = r.providers.Run(ctx, k, c, p, repository, r.after) })
+		if p.RequiresAccount() && call.Identity != nil && call.Identity.Account == "" {
+			out[i] = credentials.WithoutAccount(p)
+			continue
+		}
+		out[i].Provider, out[i].Skipped = p.Name, r.whyNotRun(p, call.Identity)
+		if out[i].Skipped == "" {
+			wg.Go(func() {
+				one := call
+				one.Provider = p
+				out[i] = r.providers.Run(ctx, one)
+			})
 		}
 	}
 	wg.Wait()
 	return out
+}
+
+// whyNotRun returns why a provider is not run here, for a pod or for none; empty: it is
+// run.
+func (r credentialResolver) whyNotRun(p credentials.Provider, pod *credentials.Identity) string {
+	const needs, notInstalled = "it needs a token of the pod's ServiceAccount", " of the manifests is not installed"
+	takesToken := p.NeedsToken() && (pod == nil || pod.Account != "")
+	switch {
+	case takesToken && pod == nil:
+		return needs + ", and this check is for no pod"
+	case takesToken && r.providers == nil:
+		return needs + ": the components credential-providers and credential-provider-tokens of the manifests are not installed"
+	case r.providers == nil:
+		return "the kubelet's providers are not run: the component credential-providers" + notInstalled
+	case takesToken && !r.tokens:
+		return needs + ": the component credential-provider-tokens" + notInstalled
+	}
+	return ""
 }
 
 // runtimeCredentials returns the credentials in the files that containerd was

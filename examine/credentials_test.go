@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	kubeletv1 "k8s.io/kubelet/config/v1"
+
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/diagnosis"
@@ -68,7 +70,7 @@ func TestNodeCredentials(t *testing.T) {
 	}
 	defer client.Close()
 	r := credentialResolver{runtime: client, kubelet: &kubeletFinder{}}
-	if node, _ := r.nodeSources(t.Context(), "r.example/app"); node.Problem == "" {
+	if node, _ := r.nodeSources(t.Context(), "r.example/app", nil); node.Problem == "" {
 		t.Skip("a kubelet runs here")
 	}
 
@@ -96,7 +98,7 @@ providers:
 		var node *credentials.NodeSources
 		// The process is called kubelet only once it has been executed.
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if node, _ = r.nodeSources(t.Context(), "r.example/app"); node.Problem == "" || time.Now().After(deadline) {
+			if node, _ = r.nodeSources(t.Context(), "r.example/app", nil); node.Problem == "" || time.Now().After(deadline) {
 				break
 			}
 		}
@@ -128,6 +130,43 @@ providers:
 	config("  tokenAttributes: {serviceAccountTokenAudience: a, cacheType: Token, requireServiceAccount: true}\n")
 	if users, w = walk(); users != "node" || w.Checks[0].Evidence["providerNotRun"] != "lab-provider" {
 		t.Errorf("with a token: %q, %+v", users, w.Checks)
+	}
+}
+
+// TestWhyNotRun tests which providers are run, and what has to be installed for the others.
+func TestWhyNotRun(t *testing.T) {
+	required := true
+	plain, token, optional := credentials.Provider{}, credentials.Provider{}, credentials.Provider{}
+	token.TokenAttributes = &kubeletv1.ServiceAccountTokenAttributes{ServiceAccountTokenAudience: "a", RequireServiceAccount: &required}
+	optional.TokenAttributes = &kubeletv1.ServiceAccountTokenAttributes{ServiceAccountTokenAudience: "a", RequireServiceAccount: new(bool)}
+	static, pod := &credentials.Identity{Namespace: "shop"}, &credentials.Identity{Namespace: "shop", Account: "web"}
+	const needs = "it needs a token of the pod's ServiceAccount"
+	for name, tt := range map[string]struct {
+		provider    credentials.Provider
+		pod         *credentials.Identity
+		run, tokens bool
+		want        string
+	}{
+		"plain":         {plain, pod, true, false, ""},
+		"plain, no pod": {plain, nil, true, false, ""},
+		"plain, off":    {plain, pod, false, false, "the component credential-providers of the manifests is not installed"},
+		"token":         {token, pod, true, true, ""},
+		"token, off": {
+			token, pod, true, false, needs + ": the component credential-provider-tokens of the manifests is not installed",
+		},
+		"token, both off":          {token, pod, false, false, needs + ": the components credential-providers and credential-provider-tokens"},
+		"token, no pod":            {token, nil, true, true, needs + ", and this check is for no pod"},
+		"optional, static pod":     {optional, static, true, false, ""},
+		"optional, static, off":    {optional, static, false, false, "the component credential-providers of the manifests is not installed"},
+		"optional, ServiceAccount": {optional, pod, true, false, needs},
+	} {
+		r := credentialResolver{tokens: tt.tokens}
+		if tt.run {
+			r.providers = &credentials.ProviderRunner{}
+		}
+		if got := r.whyNotRun(tt.provider, tt.pod); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
 	}
 }
 

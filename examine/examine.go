@@ -62,6 +62,7 @@ const (
 type Policy struct {
 	TestPull            bool // test pulls are allowed
 	CredentialProviders bool // the kubelet's credential providers may be run
+	ProviderTokens      bool // those that take a token of the pod's ServiceAccount get one
 	CertificateDays     int  // a certificate that ends within as many days is worth a warning; 0: none is
 	Allow, Deny         []guard.Pattern
 }
@@ -84,6 +85,9 @@ type Subject struct {
 	// Account fetches the pull secrets that the pod's ServiceAccount lists and the
 	// pod does not; nil: there is no ServiceAccount.
 	Account func(context.Context) *credentials.ServiceAccount
+	// Identity is whose token a credential provider gets that takes one; nil: the image is
+	// for no pod.
+	Identity *credentials.Identity
 	// Failing reports that the pod's own pull fails on this node. If not, there is
 	// no test pull, and NoPull may hold the reason.
 	Failing bool

@@ -43,7 +43,9 @@ const (
 
 // credentialProviders returns the names of the kubelet's credential providers. All are the
 // same program.
-func credentialProviders() []string { return []string{"lab-provider", "lab-token-provider"} }
+func credentialProviders() []string {
+	return []string{"lab-provider", "lab-token-provider", "lab-role-provider"}
+}
 
 // hostSysctls returns settings of the whole machine that a kubelet writes. Each node has
 // its own files mounted over them.

@@ -141,6 +141,9 @@ const (
 	KeyGiven         = "given"         // how many credentials the provider returned
 	KeyFailure       = "failure"       // how the provider failed
 	KeyExitCode      = "exitCode"      // its exit code
+	KeyNotForPod     = "notForPod"     // why the kubelet does not run it for this pod
+	KeyAnnotation    = "annotation"    // the annotation that the pod's ServiceAccount lacks for it
+	KeyKubeletToo    = "kubeletToo"    // true: what prevents the run here prevents that of the kubelet
 	KeyConfig        = "config"        // the providers' configuration; of an image: the digest of its config
 	KeyConfigChanged = "configChanged" // when it was changed, if after the kubelet's start
 

@@ -27,7 +27,8 @@ type Settings struct {
 	TestPull            bool
 	PullMaxBytes        int64
 	CredentialProviders bool
-	RegistryRate        int // image checks per second and registry
+	ProviderTokens      bool // no effect without CredentialProviders
+	RegistryRate        int  // image checks per second and registry
 
 	SweepInterval    time.Duration // 0: never
 	SweepDeadline    time.Duration // of one host
@@ -48,6 +49,7 @@ func (s Settings) Policy() examine.Policy {
 	return examine.Policy{
 		TestPull:            s.TestPull,
 		CredentialProviders: s.CredentialProviders,
+		ProviderTokens:      s.ProviderTokens,
 		CertificateDays:     s.CertificateDays,
 		Allow:               s.Allow,
 		Deny:                s.Deny,
@@ -85,6 +87,9 @@ func (s *Settings) addFlags(g *flags.Groups) {
 	fs.Int64Var(&s.PullMaxBytes, "test-pull-max-bytes", s.PullMaxBytes, "largest image for a test pull, compressed; 0: no limit")
 	fs.BoolVar(&s.CredentialProviders, "credential-providers", s.CredentialProviders,
 		"run the kubelet's credential provider plugins, as root on the node like the kubelet")
+	fs.BoolVar(&s.ProviderTokens, "credential-provider-tokens", s.ProviderTokens,
+		"with --credential-providers, also run plugins that take a token of the pod's ServiceAccount; "+
+			"request it as the node, by constrained impersonation (Kubernetes 1.36)")
 
 	fs = g.Add("Report and Events")
 	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "interval at which an unchanged report is written again")

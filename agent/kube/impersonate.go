@@ -30,7 +30,8 @@ func (k *Client) read(ctx context.Context, resource, namespace, name string, int
 	}
 	err := readError(get.Do(ctx).Into(into), resource, namespace, name)
 	if forbidden, ok := errors.AsType[*credentials.ForbiddenError](err); ok {
-		forbidden.Node, forbidden.NodeReason = k.AsNode, k.whyNotAsNode(ctx, refused, resource, namespace, name)
+		why := k.whyNotAsNode(ctx, refused, k.AsNode, Right{Verb: "get", Resource: resource, Namespace: namespace, Name: name})
+		forbidden.Node, forbidden.NodeReason = k.AsNode, why.reason
 	}
 	return err
 }
@@ -51,38 +52,68 @@ func readError(err error, resource, namespace, name string) error {
 // Right is an action that RBAC may grant (authorization.k8s.io/v1,
 // ResourceAttributes).
 type Right struct {
-	Verb      string `json:"verb"`
-	Group     string `json:"group,omitempty"`
-	Resource  string `json:"resource"`
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name,omitempty"`
+	Verb        string `json:"verb"`
+	Group       string `json:"group,omitempty"`
+	Resource    string `json:"resource"`
+	Subresource string `json:"subresource,omitempty"`
+	Namespace   string `json:"namespace,omitempty"`
+	Name        string `json:"name,omitempty"`
 }
 
-// whyNotAsNode returns why reading as the node was refused (k8s.io/apiserver,
-// pkg/endpoints/filters/impersonation/mode.go, associatedNodeImpersonationMode).
-func (k *Client) whyNotAsNode(ctx context.Context, refused error, resource, namespace, name string) string {
+// resource returns the resource as a rule of RBAC names it.
+func (r Right) resource() string {
+	if r.Subresource == "" {
+		return r.Resource
+	}
+	return r.Resource + "/" + r.Subresource
+}
+
+// denial is why a request as the node was refused.
+type denial struct {
+	reason string
+	lacks  bool // the agent lacks a permission
+	node   bool // it lacks none: the API server refuses the node
+}
+
+// whyNotAsNode returns why a request as a node was refused, for which the node needs that
+// right (k8s.io/apiserver, pkg/endpoints/filters/impersonation/mode.go,
+// associatedNodeImpersonationMode).
+func (k *Client) whyNotAsNode(ctx context.Context, refused error, node string, needs Right) denial {
 	// Without the feature the API server requires the right to impersonate that user.
 	var answer apierrors.APIStatus
 	if errors.As(refused, &answer) && answer.Status().Details != nil && answer.Status().Details.Kind == "users" {
-		return "this API server has no constrained impersonation (Kubernetes 1.36, or the feature gate ConstrainedImpersonation)"
+		return denial{reason: "this API server has no constrained impersonation (Kubernetes 1.36, or the feature gate ConstrainedImpersonation)"}
 	}
-	on := Right{Verb: "impersonate-on:associated-node:get", Resource: resource, Namespace: namespace, Name: name}
+	on := needs
+	on.Verb = "impersonate-on:associated-node:" + needs.Verb
 	to := Right{Verb: "impersonate:associated-node", Group: "authentication.k8s.io", Resource: "nodes", Name: "*"}
 	var lacks []string
 	for _, r := range []struct {
 		Right
 		name string
-	}{{to, to.Verb + " on nodes." + to.Group}, {on, on.Verb + " on " + resource + " in this namespace"}} {
+	}{{to, to.Verb + " on nodes." + to.Group}, {on, on.Verb + " on " + on.resource() + " in this namespace"}} {
 		if allowed, err := k.Allowed(ctx, r.Right); err != nil {
-			return "which permission it lacks is not known"
+			return denial{reason: "which permission it lacks is not known"}
 		} else if !allowed {
 			lacks = append(lacks, r.name)
 		}
 	}
-	if len(lacks) > 0 {
-		return "it lacks " + strings.Join(lacks, " and ")
+	own, err := k.ownNode(ctx)
+	switch {
+	case len(lacks) > 0:
+		return denial{reason: "it lacks " + strings.Join(lacks, " and "), lacks: true}
+	case err != nil:
+		return denial{reason: "which node its token is bound to is not known"}
+	case own != node:
+		return denial{reason: "its token is not bound to this node"}
+	case needs.Verb == "get":
+		return denial{reason: "the API server lets a node read only what its pods refer to", node: true}
 	}
-	return "the API server lets a node read only what its pods refer to"
+	return denial{
+		reason: "the API server gives a node only tokens that are bound to one of its pods, for an audience that a volume of the pod " +
+			"names or that the node may request",
+		node: true,
+	}
 }
 
 // Allowed reports whether the agent's ServiceAccount has a right. Every user may ask
@@ -93,4 +124,16 @@ func (k *Client) Allowed(ctx context.Context, r Right) (bool, error) {
 	}
 	err := k.review(ctx, "authorization.k8s.io/v1", "SelfSubjectAccessReview", map[string]any{"resourceAttributes": r}, &answer)
 	return answer.Allowed, err
+}
+
+// ownNode returns the node that the client's token is bound to; empty: none.
+func (k *Client) ownNode(ctx context.Context) (string, error) {
+	var answer struct {
+		User userInfo `json:"userInfo"`
+	}
+	err := k.review(ctx, "authentication.k8s.io/v1", "SelfSubjectReview", nil, &answer)
+	if names := answer.User.Extra["authentication.kubernetes.io/node-name"]; len(names) == 1 {
+		return names[0], err
+	}
+	return "", err
 }

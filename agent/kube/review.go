@@ -25,7 +25,11 @@ func (k *Client) Authorize(ctx context.Context, token string) (int, error) {
 // review creates a review object, whose status is the answer. These kinds are not
 // in the client's scheme.
 func (k *Client) review(ctx context.Context, apiVersion, kind string, spec, status any) error {
-	body, err := json.Marshal(map[string]any{"kind": kind, "apiVersion": apiVersion, "spec": spec})
+	object := map[string]any{"kind": kind, "apiVersion": apiVersion}
+	if spec != nil {
+		object["spec"] = spec
+	}
+	body, err := json.Marshal(object)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,32 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// The fix of a missing login names what keeps the kubelet from its credential provider.
+func TestFixOfProvider(t *testing.T) {
+	for want, evidence := range map[string]map[string]string{
+		"let the nodes request tokens for the audience of credential provider p (verb request-serviceaccounts-token-audience, " +
+			"the audience as the resource, for the group system:nodes), or give the pod a pull secret for registry.example": {KeyKubeletToo: True},
+		"set the annotation lab/role of ServiceAccount web, which credential provider p requires, " +
+			"or give the pod a pull secret for registry.example": {KeyNotForPod: "annotationMissing", KeyAnnotation: "lab/role"},
+	} {
+		e := facts.Of([]Check{
+			{ID: IDReference, Target: "registry.example/app:1", Evidence: map[string]string{KeyDomain: "registry.example"}},
+			{ID: IDPod, Evidence: map[string]string{KeyServiceAccount: "web"}},
+			{ID: ProviderID("p"), Kind: KindCredentials, Target: "p", Evidence: evidence},
+			{ID: RegistryID("registry.example"), Evidence: map[string]string{KeyIsRegistry: True}},
+			{ID: "manifest/registry.example", Kind: KindManifest, Host: "registry.example", Outcome: Fail},
+		})
+		v := Verdict{Fault: FaultConfig, Cause: CredentialsMissing, Because: []string{"manifest/registry.example"}}
+		if got := Fix(e, v, ""); got != want {
+			t.Errorf("%q\nwant %q", got, want)
+		}
+		v.Cause = CredentialsRejected
+		if got := Fix(e, v, ""); got == want {
+			t.Errorf("the same fix for %s", v.Cause)
+		}
+	}
+}
+
 // A question that decides who must act is the fix, where the cause has none of its
 // own for that.
 func TestFixIsTheOpenQuestion(t *testing.T) {

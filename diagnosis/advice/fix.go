@@ -56,7 +56,7 @@ func (a adviser) fixTemplate() string {
 		return fix
 	}
 	special := cmp.Or(
-		a.fixOfPod(), a.fixOfName(), a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfSecret(), a.fixOfLayers(),
+		a.fixOfPod(), a.fixOfName(), a.fixOfQuestion(), a.fixOfRefusal(), a.fixOfProvider(), a.fixOfSecret(), a.fixOfLayers(),
 		a.fixOfAnswer(), a.fixOfTrust(), a.fixOfPlatform(), a.fixOfNode(),
 	)
 	if special != "" {

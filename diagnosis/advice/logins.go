@@ -30,6 +30,25 @@ func (a adviser) fixOfLogin() string {
 	return ""
 }
 
+// fixOfProvider returns the fix of a login that is missing because the cluster's
+// configuration keeps the kubelet from running a credential provider for the pod.
+func (a adviser) fixOfProvider() string {
+	if a.Cause != report.CredentialsMissing || a.Fault != report.FaultConfig {
+		return ""
+	}
+	for _, c := range a.Below(report.FamilyProvider) {
+		switch provider := "credential provider " + c.Target; {
+		case c.Is(report.KeyKubeletToo):
+			return "let the nodes request tokens for the audience of " + provider + " (verb request-serviceaccounts-token-audience, " +
+				"the audience as the resource, for the group system:nodes), or give the pod a pull secret for {registry}"
+		case c.Evidence[report.KeyAnnotation] != "":
+			return "set the annotation " + c.Evidence[report.KeyAnnotation] + " of ServiceAccount {sa}, which " + provider +
+				" requires, or give the pod a pull secret for {registry}"
+		}
+	}
+	return ""
+}
+
 // fixOfRefusal returns the fix of a refusal for which the registry has a reason of
 // its own.
 func (a adviser) fixOfRefusal() string {

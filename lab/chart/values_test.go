@@ -44,6 +44,11 @@ func TestWrongValues(t *testing.T) {
 		{"--kube-version=1.29.4 --set=admissionPolicy.enabled=false,fleet.enabled=false,hardened.enabled=true", "hardened needs Kubernetes 1.30"},
 		{"--kube-version=1.29.4 --set=admissionPolicy.enabled=false,fleet.enabled=false,configuration.enabled=true", "configuration needs Kubernetes 1.30"},
 		{"--kube-version=1.35.2 --set=readAsNode.enabled=true", "readAsNode needs Kubernetes 1.36"},
+		{
+			"--kube-version=1.35.2 --set=credentialProviders.enabled=true,credentialProviderTokens.enabled=true",
+			"credentialProviderTokens needs Kubernetes 1.36",
+		},
+		{"--kube-version=1.36.0 --set=credentialProviderTokens.enabled=true", "credentialProviderTokens needs credentialProviders.enabled=true"},
 	} {
 		_, err := run(t, "helm", append([]string{"template", "pullprobe", chartDir}, strings.Fields(tt.args)...)...)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

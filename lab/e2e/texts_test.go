@@ -14,7 +14,7 @@ const (
 	// textOnlyReferenced is why the API server refuses a secret that no pod of the node
 	// refers to (whyNotAsNode).
 	textOnlyReferenced = "only what its pods refer to"
-	// textNeedsToken is whose token a credential provider needs (askProviders in the
+	// textNeedsToken is whose token a credential provider needs (whyNotRun in the
 	// package that examines an image).
 	textNeedsToken = "ServiceAccount"
 	// retryCommand is the part of the retry command that no other command has

@@ -44,6 +44,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if .Values.credentialProviders.enabled }}
 - {name: PULLPROBE_CREDENTIAL_PROVIDERS, value: "true"}
 {{- end }}
+{{- if .Values.credentialProviderTokens.enabled }}
+- {name: PULLPROBE_CREDENTIAL_PROVIDER_TOKENS, value: "true"}
+{{- end }}
 {{- if .Values.configuration.enabled }}
 - {name: PULLPROBE_CONFIG, value: /etc/pullprobe/config.yaml}
 {{- end }}

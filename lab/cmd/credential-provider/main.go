@@ -6,7 +6,8 @@
 // MODE, or the content of FILE, is one of:
 //
 //	works      returns the user and password in $PROVIDER_USER and $PROVIDER_PASSWORD
-//	           for $PROVIDER_KEY, or for the image's registry
+//	           for $PROVIDER_KEY, or for the image's registry; they may be cached for
+//	           $PROVIDER_CACHE, or not at all
 //	nothing    returns no credentials
 //	hangs      never answers
 //	exit       writes to standard error and exits with status 3
@@ -16,11 +17,14 @@
 //	unknown    answers with a field that does not exist
 //	huge       writes over 32 MiB
 //	child      answers, and a child process keeps its output open
+//	token      works, if the request has a ServiceAccount's token; else exits with status 4
+//	returns    returns the ServiceAccount's token as the password
 //	echo       returns the request as the user name, and its working directory and
 //	           the variable $HOME as the password
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,6 +38,8 @@ type request struct {
 	Kind       string `json:"kind"`
 	APIVersion string `json:"apiVersion"`
 	Image      string `json:"image"`
+
+	ServiceAccountToken string `json:"serviceAccountToken"`
 }
 
 func main() {
@@ -65,11 +71,18 @@ func main() {
 		key, _, _ = strings.Cut(r.Image, "/")
 	}
 	answer := map[string]any{
-		"kind": "CredentialProviderResponse", "apiVersion": r.APIVersion, "cacheKeyType": "Image", "cacheDuration": "0s",
-		"auth": map[string]any{key: map[string]string{"username": user, "password": password}},
+		"kind": "CredentialProviderResponse", "apiVersion": r.APIVersion, "cacheKeyType": "Image",
+		"cacheDuration": cmp.Or(os.Getenv("PROVIDER_CACHE"), "0s"),
+		"auth":          map[string]any{key: map[string]string{"username": user, "password": password}},
 	}
 	switch mode {
 	case "works":
+	case "token":
+		if r.ServiceAccountToken == "" {
+			os.Exit(4)
+		}
+	case "returns":
+		answer["auth"] = map[string]any{key: map[string]string{"username": user, "password": r.ServiceAccountToken}}
 	case "nothing":
 		answer["auth"] = nil
 	case "exit":
