@@ -225,8 +225,8 @@ const (
 	// Above so much for up to ten diagnoses, and as much for each further ten, evidence is
 	// left out.
 	perTenDiagnoses = 16 << 10
-	// A registry takes about so much. The first ten are in the other limit.
-	perRegistry = 512
+	// A registry takes at most about so much. The first ten are in the other limit.
+	perRegistry = 1 << 10
 )
 
 // Bounded renders the report within a limit, in bytes. It has each check once. Above 16 KiB
