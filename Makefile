@@ -85,7 +85,7 @@ test: lab-build image alerts ## run all tests: unit, integration, fault matrix, 
 # The end-to-end tests mostly wait, so the other tests run in parallel.
 .PHONY: test-on-lab test-beside-lab
 test-on-lab:
-	$(call timed,chart on the lab,$(CHART) -tags e2e -v -run 'TestAccepted|TestLifecycle|TestDashboard' ./chart)
+	$(call timed,chart on the lab,$(CHART) -tags e2e -v -run 'TestAccepted|TestLifecycle' ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
 	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . && go test -count=1 ./chart)

@@ -166,7 +166,7 @@ spec:
 // is what slow.lab serves.
 func (l onLab) pullInTest() {
 	l.Helper()
-	late := fmt.Sprintf("slow.lab/late:%d", time.Now().Unix())
+	late := fmt.Sprintf("slow.lab/dashboard:%d", time.Now().Unix())
 	l.kubectl(onNode("late", late, "restartPolicy: Always"), "apply", "-f", "-")
 	failed := target{Expr: `pullprobe_pod_images_total{registry="slow.lab",result="failed"} >= 3`, Instant: true}
 	l.within(3*time.Minute, "three failures of the pod late", func() bool {
