@@ -302,7 +302,7 @@ func TestFixCommands(t *testing.T) {
 		{"no CA certificates at all", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("roots", "0"))),
 			[]string{"runtime; this node has no CA certificates at all"}, []string{"container"}},
 		{"no CA certificates at all, in a container", all(ladder(KindTLS, CertificateUntrusted, ev("roots", "0")),
-			check("runtime", KindRuntime, Skipped, "")), []string{"no CA certificates at all: if this is a container"}, nil},
+			check("runtime", KindRuntime, Skipped, "")), []string{"no CA certificates are here at all: check with --runtime-endpoint"}, []string{"trust store"}},
 		{"staging authority", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("placeholder", "Let's Encrypt staging"))),
 			[]string{"production authority"}, []string{"trust store", "ca ="}},
 		{"plain HTTP at the default port", all(reported(PlainHTTPRegistry), configured, ladder(KindTLS, PlainHTTPRegistry)),

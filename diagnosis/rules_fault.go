@@ -62,6 +62,13 @@ func faultsOnTheNetwork() []faultRule {
 func faultsInTrust() []faultRule {
 	no := responsibility{}
 	return []faultRule{
+		{"no-trust-store", "there is no CA certificate here, and the runtime's are not known", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			return presumably(report.FaultUndetermined, "check with the CA certificates of the runtime: pullprobe check --runtime-endpoint, "+
+					"or --ca-file"), o.RootCause() == report.CertificateUntrusted && o.Check.Evidence[report.KeyRoots] == "0" &&
+					e.Get(report.IDRuntime).Outcome == report.Skipped
+		}},
 		{"another-address-is-good", "another address of the host answers as it should", func(
 			_ *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {

@@ -346,6 +346,11 @@ func situationsOfReach() []situation {
 			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
+			"untrusted where no CA certificate is, and the runtime's are not known",
+			all(ladder(KindTLS, CertificateUntrusted, ev("roots", "0")), check("runtime", KindRuntime, Skipped, "")),
+			FaultUndetermined, CertificateUntrusted, Likely, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
 			"timed out, one other node gets through",
 			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 0, "")),
 			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",

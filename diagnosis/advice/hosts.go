@@ -118,12 +118,10 @@ func (a adviser) fixOfTrust() string {
 			" with that of {host}, which is valid itself"
 	case a.Cause == report.CertificateUntrusted && a.Fault == report.FaultUndetermined && a.Decided(report.KeyMissingIntermediate) != "":
 		return AskForIntermediate + "\nif not, its operator must add it"
+	case a.Cause == report.CertificateUntrusted && a.Decided(report.KeyRoots) == "0" && a.Fault == report.FaultUndetermined:
+		return "no CA certificates are here at all: check with --runtime-endpoint, as the runtime of the node would, or with --ca-file"
 	case a.Cause == report.CertificateUntrusted && a.Fault == report.FaultNode && a.Decided(report.KeyRoots) == "0":
-		fix := a.Cause.Fix(a.Fault) + "; {node} has no CA certificates at all"
-		if a.Get(report.IDRuntime).Outcome == report.Skipped {
-			fix += ": if this is a container, check with --runtime-endpoint, as the runtime of the node would"
-		}
-		return fix
+		return a.Cause.Fix(a.Fault) + "; {node} has no CA certificates at all"
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "certificate required"):
 		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} (client = …)"
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "protocol version"):
