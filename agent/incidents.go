@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -43,7 +44,7 @@ func (i *incidents) pulled(image string) {
 }
 
 // update takes over the diagnoses of all containers that wait now.
-func (i *incidents) update(waiting []report.Waiting, now time.Time) {
+func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 	now = now.UTC().Truncate(time.Second)
 	pods := map[incidentKey]map[string]bool{}
 	for _, w := range waiting {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -15,10 +16,10 @@ func TestIncidents(t *testing.T) {
 	const image = "r.example/app:1"
 	began := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
 	at := func(minutes int) time.Time { return began.Add(time.Duration(minutes) * time.Minute) }
-	waits := func(c report.Cause, pods ...int) (all []report.Waiting) {
+	waits := func(c report.Cause, pods ...int) (all []publish.Waiting) {
 		for _, i := range pods {
 			p, _ := stuckPod(i)
-			all = append(all, report.Waiting{Diagnosis: diagnosisOf(p, c)})
+			all = append(all, publish.Waiting{Diagnosis: diagnosisOf(p, c)})
 		}
 		return all
 	}

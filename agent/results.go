@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -151,12 +152,12 @@ func (r *results) about(hosts []string) []types.UID {
 
 // list returns the current diagnoses of all containers, and those of waiting ones
 // separately.
-func (r *results) list() (all, waiting []report.Waiting) {
+func (r *results) list() (all, waiting []publish.Waiting) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, byImage := range r.byPod {
 		for _, res := range byImage {
-			w := report.Waiting{Diagnosis: res.Diagnosis, Owner: res.owner, Key: res.key}
+			w := publish.Waiting{Diagnosis: res.Diagnosis, Owner: res.owner, Key: res.key}
 			if res.stuck {
 				w.Since, w.NextTry = res.since, res.nextPull
 				waiting = append(waiting, w)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -32,7 +33,7 @@ func (n nodeReporter) snapshot() report.NodeReport {
 	now := time.Now().UTC().Truncate(time.Second)
 	all, waiting := n.results.list()
 	n.incidents.update(waiting, now)
-	diagnoses := report.Group(all)
+	diagnoses := publish.Group(all)
 	verdicts, fault, cause := n.worst(waiting)
 	var faults report.FaultCounts
 	for _, v := range verdicts {
@@ -64,7 +65,7 @@ func (n nodeReporter) snapshot() report.NodeReport {
 
 // worst returns the worst verdict of each stuck pod, by its UID, and the worst of all. A
 // failing pod without a diagnosis counts as undetermined.
-func (n nodeReporter) worst(waiting []report.Waiting) (byPod map[string]report.Conclusion, fault report.Fault, cause report.Cause) {
+func (n nodeReporter) worst(waiting []publish.Waiting) (byPod map[string]report.Conclusion, fault report.Fault, cause report.Cause) {
 	byPod = map[string]report.Conclusion{}
 	diagnoses := make([]report.Diagnosis, len(waiting))
 	for i, w := range waiting {

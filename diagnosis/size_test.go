@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pullprobe/pullprobe/agent/publish"
 	. "github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -84,16 +85,16 @@ func TestReportOf500Pods(t *testing.T) {
 	at := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
 	all := recordings(t)
 	n := report.NodeReport{Schema: report.Schema, Node: "node-a", Agent: "v0.1.0", Time: at, Stuck: 500}
-	var waiting []report.Waiting
+	var waiting []publish.Waiting
 	for i := range 500 {
 		d := asDiagnosis(all[i%20*7], i, at)
 		d.Pods, d.UID = nil, fmt.Sprintf("2f0b1a38-3c5e-4b7e-9f5c-%012d", i)
 		d.Image = fmt.Sprintf("registry.example.com/shop/app-%d:v2.3.1", i%20)
-		waiting = append(waiting, report.Waiting{
+		waiting = append(waiting, publish.Waiting{
 			Diagnosis: d, Owner: fmt.Sprintf("deployment/app-%d", i%20), Since: at.Add(-time.Hour), Key: d.Image,
 		})
 	}
-	n.Diagnoses = report.Group(waiting)
+	n.Diagnoses = publish.Group(waiting)
 	summary, body, err := n.Bounded(report.MaxReport)
 	if err != nil {
 		t.Fatal(err)

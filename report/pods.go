@@ -1,9 +1,7 @@
 package report
 
 import (
-	"cmp"
-	"slices"
-	"strings"
+	"maps"
 	"time"
 )
 
@@ -28,6 +26,9 @@ type Owner struct {
 	Pods int    `json:"pods"`          //
 	Fix  string `json:"fix,omitempty"` // what fixes it for this owner, if that is not the verdict's fix
 }
+
+// NoOwner is the owner of pods that have none.
+const NoOwner = "pod"
 
 // PodRef is one container of a pod that needs an image.
 type PodRef struct {
@@ -69,86 +70,24 @@ func (d Diagnosis) Refs() []PodRef {
 	return refs
 }
 
-// Waiting is one container that needs an image, with its own diagnosis.
-type Waiting struct {
-	Diagnosis
-	Owner   string    // KIND/NAME; empty: the pod has none
-	Since   time.Time // since when it waits; zero: it does not wait
-	NextTry time.Time // about when the kubelet pulls next; zero: not known
-	Key     string    // equal for containers that need the same image with the same credentials
-}
-
-// How many owners and other pods of one diagnosis a report names.
-const (
-	maxOwners = 10
-	maxOthers = 9
-)
-
-// Group returns one diagnosis for all containers that wait for the same reason,
-// newest first. Each names the pod that was asked about last, or the first by name.
-func Group(all []Waiting) []Diagnosis {
-	type key struct {
-		of         string
-		image      string
-		waits      bool
-		fault      Fault
-		cause      Cause
-		confidence Confidence
-		because    string
-	}
-	groups := map[key][]Waiting{}
-	for _, w := range all {
-		v := w.Verdict
-		k := key{w.Key, w.Image, !w.Since.IsZero(), v.Fault, v.Cause, v.Confidence, strings.Join(v.Because, ",")}
-		groups[k] = append(groups[k], w)
-	}
-	out := make([]Diagnosis, 0, len(groups))
-	for _, members := range groups {
-		out = append(out, merge(members))
-	}
-	slices.SortFunc(out, func(a, b Diagnosis) int {
-		return cmp.Or(b.Time.Compare(a.Time), strings.Compare(a.Pod, b.Pod), strings.Compare(a.Container, b.Container),
-			strings.Compare(a.Image, b.Image))
-	})
-	return out
-}
-
-// merge returns the diagnosis of a group.
-func merge(members []Waiting) Diagnosis {
-	slices.SortFunc(members, func(a, b Waiting) int {
+// brief returns the pods without the kubelet's next pull, and without the names of those
+// without a request: the time of their Events is enough.
+func (p Pods) brief() *Pods {
+	p.NextTry = time.Time{}
+	others := p.Others
+	p.Others, p.Announced = nil, maps.Clone(p.Announced)
+	for _, o := range others {
 		switch {
-		case a.Asked != "" && b.Asked != "" && !a.Time.Equal(b.Time):
-			return b.Time.Compare(a.Time)
-		case a.Asked != "" && b.Asked == "":
-			return -1
-		case a.Asked == "" && b.Asked != "":
-			return 1
-		}
-		return cmp.Or(strings.Compare(a.Pod, b.Pod), strings.Compare(a.Container, b.Container), strings.Compare(a.Volume, b.Volume))
-	})
-	d := members[0].Diagnosis
-	owners := ownersOf(members)
-	shown := min(len(owners), maxOwners)
-	d.Pods = &Pods{Since: members[0].Since, NextTry: members[0].NextTry, Owners: owners[:shown], Omitted: len(owners) - shown}
-	counted := map[string]bool{}
-	for i, w := range members {
-		counted[w.UID] = true
-		if !w.Since.IsZero() && w.Since.Before(d.Pods.Since) {
-			d.Pods.Since = w.Since
-		}
-		switch {
-		case i == 0:
-		case len(d.Pods.Others) < maxOthers:
-			d.Pods.Others = append(d.Pods.Others, w.Ref())
-		case !w.Announced.IsZero():
-			if d.Pods.Announced == nil {
-				d.Pods.Announced = map[string]time.Time{}
+		case o.Asked != "":
+			p.Others = append(p.Others, o)
+		case !o.Announced.IsZero():
+			if p.Announced == nil {
+				p.Announced = map[string]time.Time{}
 			}
-			d.Pods.Announced[w.UID] = w.Announced.Truncate(time.Second)
+			p.Announced[o.UID] = o.Announced.Truncate(time.Second)
 		}
 	}
-	d.Pods.Count = len(counted)
-	return d
+	return &p
 }
 
 // keepNamedPods drops what is known of pods that are not named.
@@ -158,36 +97,4 @@ func (d *Diagnosis) keepNamedPods() {
 		named.Announced = nil
 		d.Pods = &named
 	}
-}
-
-// noOwner is the owner of pods that have none.
-const noOwner = "pod"
-
-// ownersOf returns the owners of a group, those of most pods first.
-func ownersOf(members []Waiting) []Owner {
-	type owned struct {
-		Owner
-		pods map[string]bool
-	}
-	byName := map[string]*owned{}
-	var names []string
-	for _, w := range members {
-		name := cmp.Or(w.Owner, noOwner)
-		if byName[name] == nil {
-			byName[name] = &owned{Owner: Owner{Name: name}, pods: map[string]bool{}}
-			if w.Verdict.Fix != members[0].Verdict.Fix {
-				byName[name].Fix = w.Verdict.Fix
-			}
-			names = append(names, name)
-		}
-		byName[name].pods[w.UID] = true
-	}
-	owners := make([]Owner, 0, len(names))
-	for _, name := range names {
-		o := byName[name]
-		o.Pods = len(o.pods)
-		owners = append(owners, o.Owner)
-	}
-	slices.SortStableFunc(owners, func(a, b Owner) int { return b.Pods - a.Pods })
-	return owners
 }

@@ -306,16 +306,15 @@ func (n NodeReport) shrunk(many int, shrink func(*Diagnosis)) NodeReport {
 }
 
 // brief returns the report without what is of least use: what else would settle an open
-// question, the kubelet's next pull, and how reachable registries were reached.
+// question, the kubelet's next pull, names of other pods, and how reachable registries were
+// reached.
 func (n NodeReport) brief() NodeReport {
 	n.Diagnoses = slices.Clone(n.Diagnoses)
 	for i := range n.Diagnoses {
 		d := &n.Diagnoses[i]
 		d.Verdict.WouldDecide = d.Verdict.WouldDecide[:min(1, len(d.Verdict.WouldDecide))]
 		if d.Pods != nil {
-			pods := *d.Pods
-			pods.NextTry = time.Time{}
-			d.Pods = &pods
+			d.Pods = d.Pods.brief()
 		}
 	}
 	if n.Sweep != nil {

@@ -332,7 +332,7 @@ func (d Diagnosis) writePods(w io.Writer) {
 	}
 	if d.Pods == nil || d.Pods.Count < 2 {
 		text := d.Pod + container
-		if d.Pods != nil && len(d.Pods.Owners) == 1 && d.Pods.Owners[0].Name != noOwner {
+		if d.Pods != nil && len(d.Pods.Owners) == 1 && d.Pods.Owners[0].Name != NoOwner {
 			text += " of " + d.Pods.Owners[0].Name
 		}
 		field(w, "pod", text)
@@ -340,7 +340,7 @@ func (d Diagnosis) writePods(w io.Writer) {
 	}
 	var owners []string
 	for _, o := range d.Pods.Owners[:min(3, len(d.Pods.Owners))] {
-		if o.Name == noOwner {
+		if o.Name == NoOwner {
 			owners = append(owners, plural(o.Pods, "pod")+" without an owner")
 		} else {
 			owners = append(owners, o.Name+" ("+plural(o.Pods, "pod")+")")
