@@ -246,7 +246,7 @@ func TestFixCommands(t *testing.T) {
 		{"no pod", all(check("pull", KindPull, Fail, TagNotFound), suggested), []string{"use the existing tag: registry.example/app:1.0"}, []string{"kubectl"}},
 		{"no tag known", all(inPod(), ladder(KindManifest, TagNotFound)), []string{"in container main of pod shop/web"}, []string{"kubectl", "TAG"}},
 		{"a repository that may be hidden", all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("challenged", "", "anonymous", "true"))),
-			[]string{"ask the operator of registry.example whether app exists"}, nil},
+			[]string{"without a login, registry.example may answer 404 for a repository that it hides"}, nil},
 		{"login", login(), []string{"create secret docker-registry NAME --docker-server=" + host}, nil},
 		{"login of a web site", set(login(), atRegistry, "isRegistry", "false"), []string{"whether registry.example is the intended registry"}, []string{"create secret"}},
 		{"login under a wildcard", set(login(), atDNS, "sibling", "same"), []string{"intended registry"}, []string{"create secret"}},

@@ -28,7 +28,7 @@ func faultsByOtherNodes() []faultRule {
 			e *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {
 			host := o.Check.Host
-			r := presumably(report.FaultNode, "check "+host+" from one more node: one alone is no proof")
+			r := presumably(report.FaultNode, elsewhere(host)+"one other node alone is no proof")
 			r.because = []string{report.OpinionID(host)}
 			op := e.OpinionOn(host)
 			return r, e.isDecidedElsewhere(o) && op.Reached == 1 && op.Failed == 0

@@ -119,8 +119,8 @@ var fixes = map[Cause]string{
 	TagNotFound:           "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
 	RepositoryNotFound:    "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is right and private:\n1. " + createPullSecret + "\n2. {attach}",
-	PlatformMismatch: "publish {image} for this node's platform; or, if this lists a node of a platform that the image has, " +
-		"keep the pod there with the nodeSelector kubernetes.io/arch:\nkubectl get nodes -L kubernetes.io/arch",
+	PlatformMismatch: "publish {image} for this node's platform, or keep the pod on nodes of a platform that the image has " +
+		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
 	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
 	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
 	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
@@ -198,8 +198,8 @@ var textFixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
 		"and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}",
-	PlatformMismatch: "publish the image for this node's platform; or, if this lists a node of a platform that the image has, " +
-		"keep the pod there with the nodeSelector kubernetes.io/arch:\nkubectl get nodes -L kubernetes.io/arch",
+	PlatformMismatch: "publish the image for this node's platform, or keep the pod on nodes of a platform that the image has " +
+		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
 }
 
 // registryFixes replaces fixes where the fault is the registry's.

@@ -46,7 +46,7 @@ func (n NodeReport) writeIncidents(w io.Writer) {
 
 // text returns the incident as one line.
 func (x Incident) text() string {
-	end := "then no pod needed it"
+	end := "then no pod waited for it"
 	switch {
 	case x.To == nil:
 	case x.To.Fault == FaultNone:

@@ -72,7 +72,7 @@ func (s *Sweep) writeRegistries(w io.Writer, all bool) {
 	}
 	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
 	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
-	single := s.writeMerged(w)
+	single := slices.DeleteFunc(s.writeMerged(w), Registry.ForOthers) // they are no registries of this node
 	var plain []string
 	if !all {
 		single = slices.DeleteFunc(single, func(r Registry) bool {

@@ -106,7 +106,7 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 		}
 		shown++
 		if shown == level.full+1 {
-			fmt.Fprintln(w, "(Short from here: the Events have more.)")
+			fmt.Fprintln(w, "(In short from here. The Events have more.)")
 		}
 		switch {
 		case shown <= level.full:

@@ -72,8 +72,12 @@ func (a adviser) fixTemplate() string {
 		return a.Cause.Fix(report.FaultNode) + a.comparedWith()
 	}
 	if tags := a.Decided(report.KeyExistingTags); a.Cause == report.TagNotFound && a.Fault == report.FaultConfig && tags != "" {
-		if use := a.use("{registry}/{repository}:<TAG>"); strings.Contains(use, "\nkubectl") {
-			return "push {registry}/{repository}:{tag}, or use an existing tag (" + tags + ") for <TAG>" + use
+		tag, which := "<TAG>", "an existing tag (for <TAG>: "+tags+")"
+		if !strings.Contains(tags, ",") {
+			tag, which = tags, "the existing tag"
+		}
+		if use := a.use("{registry}/{repository}:" + tag); strings.Contains(use, "\nkubectl") {
+			return "push {registry}/{repository}:{tag}, or use " + which + use
 		}
 	}
 	return a.Cause.Fix(a.Fault)

@@ -94,8 +94,8 @@ func (a adviser) fixOfAnswer() string {
 	case a.Cause == report.AccessDeniedOrMissing && a.Decided(report.KeyUsedCredential) != "":
 		return "grant pull access to {registry}/{repository} to the account in {source}, or correct the name"
 	case absent && a.MayBeHidden():
-		return "ask the operator of {host} whether {repository} exists: without a login, {host} may answer 404 for a repository " +
-			"that it hides. If it exists, give the pod a pull secret for {registry}; if not, correct the image's name, or push it"
+		return "correct the image's name in {where}, or push it; if the name is right and the image exists, give the pod a pull " +
+			"secret for {registry}: without a login, {host} may answer 404 for a repository that it hides"
 	case absent && a.MayBeCache():
 		return cacheFix
 	case a.Cause == report.LayerCorrupt && a.Fault == report.FaultRegistry && a.MayBeCache():
