@@ -281,22 +281,18 @@ func (n NodeReport) render(level detail) (summary string, body []byte, err error
 	return summary, body, err
 }
 
+// keptForUsers is how many diagnoses keep their evidence longest because users asked about
+// them last.
+const keptForUsers = 2
+
 // shrunk returns the report with this many of its diagnoses shrunk: the lightest ones, and
-// those that users asked about last of all.
+// those that users asked about last, last.
 func (n NodeReport) shrunk(many int, shrink func(*Diagnosis)) NodeReport {
 	light := n.byWeight()
-	slices.SortStableFunc(light, func(a, b int) int {
-		x, y := n.Diagnoses[a], n.Diagnoses[b]
-		switch {
-		case x.Asked != "" && y.Asked != "":
-			return y.Time.Compare(x.Time)
-		case x.Asked != "":
-			return -1
-		case y.Asked != "":
-			return 1
-		}
-		return 0
-	})
+	asked := slices.DeleteFunc(slices.Clone(light), func(i int) bool { return n.Diagnoses[i].Asked == "" })
+	slices.SortStableFunc(asked, func(a, b int) int { return n.Diagnoses[b].Time.Compare(n.Diagnoses[a].Time) })
+	asked = asked[:min(len(asked), keptForUsers)]
+	light = append(asked, slices.DeleteFunc(light, func(i int) bool { return slices.Contains(asked, i) })...)
 	slices.Reverse(light)
 	n.Diagnoses = slices.Clone(n.Diagnoses)
 	for _, i := range light[:many] {
