@@ -246,23 +246,29 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 	if render(n) {
 		return summary, body, err
 	}
-	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepSentences, (*Diagnosis).keepVerdict} {
+	for i, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepSentences, (*Diagnosis).keepVerdict} {
+		if i == 1 {
+			if n, level = n.brief(), 1; render(n) {
+				return summary, body, err
+			}
+		}
 		// The smallest number of diagnoses to shrink.
-		n = n.shrunk(sort.Search(len(n.Diagnoses), func(many int) bool { return render(n.shrunk(many, shrink)) }), shrink)
+		n = n.shrunk(sort.Search(len(n.Diagnoses)-len(n.askedLast()), func(many int) bool { return render(n.shrunk(many, shrink)) }), shrink)
 		if render(n) {
 			return summary, body, err
 		}
 	}
-	n = n.brief()
-	for level = 1; level < len(details); level++ {
+	for level = 2; level < len(details); level++ {
 		if render(n) {
 			return summary, body, err
 		}
 	}
 	level--
-	if len(summary)+len(body) > limit {
-		n = n.shrunk(len(n.Diagnoses), (*Diagnosis).keepNamedPods)
-		render(n)
+	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepNamedPods, (*Diagnosis).keepVerdict} {
+		if len(summary)+len(body) > limit {
+			n = n.shrunk(len(n.Diagnoses), shrink)
+			render(n)
+		}
 	}
 	for err == nil && len(n.Diagnoses) > 0 && len(summary)+len(body) > limit {
 		// Drop about as large a part as is over, so that a huge report takes few rounds.
@@ -285,14 +291,18 @@ func (n NodeReport) render(level detail) (summary string, body []byte, err error
 // them last.
 const keptForUsers = 2
 
+// askedLast returns the indices of the diagnoses that users asked about last, the last first.
+func (n NodeReport) askedLast() []int {
+	asked := slices.DeleteFunc(n.byWeight(), func(i int) bool { return n.Diagnoses[i].Asked == "" })
+	slices.SortStableFunc(asked, func(a, b int) int { return n.Diagnoses[b].Time.Compare(n.Diagnoses[a].Time) })
+	return asked[:min(len(asked), keptForUsers)]
+}
+
 // shrunk returns the report with this many of its diagnoses shrunk: the lightest ones, and
 // those that users asked about last, last.
 func (n NodeReport) shrunk(many int, shrink func(*Diagnosis)) NodeReport {
-	light := n.byWeight()
-	asked := slices.DeleteFunc(slices.Clone(light), func(i int) bool { return n.Diagnoses[i].Asked == "" })
-	slices.SortStableFunc(asked, func(a, b int) int { return n.Diagnoses[b].Time.Compare(n.Diagnoses[a].Time) })
-	asked = asked[:min(len(asked), keptForUsers)]
-	light = append(asked, slices.DeleteFunc(light, func(i int) bool { return slices.Contains(asked, i) })...)
+	asked := n.askedLast()
+	light := append(asked, slices.DeleteFunc(n.byWeight(), func(i int) bool { return slices.Contains(asked, i) })...)
 	slices.Reverse(light)
 	n.Diagnoses = slices.Clone(n.Diagnoses)
 	for _, i := range light[:many] {

@@ -21,7 +21,7 @@ type detail struct {
 }
 
 // details are the levels of detail, the most detailed first.
-var details = []detail{{5, 20, 20, true}, {2, 10, 20, false}, {1, 5, 20, false}, {1, 3, 12, false}}
+var details = []detail{{5, 20, 20, true}, {5, 20, 20, false}, {2, 10, 20, false}, {1, 5, 20, false}, {1, 3, 12, false}}
 
 // TimeLayout is how labels carry a time: RFC 3339 has characters that a label
 // value may not have.
