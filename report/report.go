@@ -225,8 +225,8 @@ const (
 	// Above so much for up to ten diagnoses, and as much for each further ten, evidence is
 	// left out.
 	perTenDiagnoses = 16 << 10
-	// A registry takes at most about so much. The first ten are in the other limit.
-	perRegistry = 1 << 10
+	// So much of a sweep is in that limit: ten registries that are reachable.
+	sweepOfTen = 4 << 10
 )
 
 // Bounded renders the report within a limit, in bytes. It has each check once. Above 16 KiB
@@ -238,7 +238,7 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 	}
 	n.Sweep = n.Sweep.bounded(limit)
 	level := 0
-	target := min(limit, max(perTenDiagnoses, perTenDiagnoses*len(n.Diagnoses)/10)+perRegistry*n.Sweep.beyondTen())
+	target := min(limit, max(perTenDiagnoses, perTenDiagnoses*len(n.Diagnoses)/10)+max(0, n.Sweep.size()-sweepOfTen))
 	render := func(n NodeReport) bool {
 		summary, body, err = n.render(details[level])
 		return err != nil || len(summary)+len(body) <= target

@@ -132,12 +132,14 @@ func (s *Sweep) Has(host string) bool {
 // Bad counts the registries from which pulls fail.
 func (s *Sweep) Bad() int { return s.count(Limited) + s.count(Unreachable) }
 
-// beyondTen counts the registries after the first ten.
-func (s *Sweep) beyondTen() int {
+// size returns how much a sweep takes in a report, in bytes of JSON and summary together.
+func (s *Sweep) size() int {
 	if s == nil {
 		return 0
 	}
-	return max(0, len(s.Registries)-10)
+	var table strings.Builder
+	s.writeRegistries(&table, true)
+	return table.Len() + jsonSize(s)
 }
 
 // count counts the registries in a state.
