@@ -330,6 +330,7 @@ const (
 	KeyExistingTags      = "existingTags"      // some of the tags that the repository has, if none of them was meant
 	KeySuggestTag        = "suggestTag"        // an existing tag that may be meant
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
+	KeyShortName         = "shortName"         // true: that repository is the only one that is similar to a short name
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyNewestTag         = "newestTag"         // the tag that was pushed last, where the list has times
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
