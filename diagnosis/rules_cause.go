@@ -100,9 +100,8 @@ func causesInAnswers() []causeRule {
 			if !denied || ownReason(e, o) == "" {
 				return o
 			}
-			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up the refusal in the registry's log: " +
-				"its answer names a reason that is not the login (" +
-				ownReason(e, o) + ")")
+			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up in the registry's log why it refused the pull: " +
+				"by its answer, " + inWords(ownReason(e, o)) + " forbids it, not the login")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			policy := o.Check.Is(report.KeyPolicy) || ownReason(e, o) != ""
@@ -296,6 +295,22 @@ func ownReason(e *evaluation, o facts.Obstacle) string {
 		return ""
 	}
 	return reason
+}
+
+// inWords returns what a reason for a refusal stands for.
+func inWords(reason string) string {
+	switch reason {
+	case "owner":
+		return "a policy of the repository"
+	case "network":
+		return "the address of this node"
+	case "country":
+		return "a rule for this country"
+	case "billing":
+		return "an unpaid or missing subscription"
+	default:
+		return "a " + reason // policy, quota, quarantine
+	}
 }
 
 // missingSecret traces an answer to an anonymous request to the pull secret that

@@ -35,7 +35,7 @@ func weaknessesOfMachines() []weakness {
 		) (string, bool) {
 			host := facts.AnsweringHost(c)
 			question := "send the same request to every address of " + host + " (" + f.Fact(report.DNSID(host), report.KeyAddresses) +
-				"): only one machine was asked"
+				"): the machine at only one of them answered"
 			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, host) &&
 				!facts.IsOneService(f.Evidence, host) && !facts.SameAnswer(c, report.KeyOtherMachines)
 		}},
