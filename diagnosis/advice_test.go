@@ -78,6 +78,9 @@ func TestSummarySaysItOnce(t *testing.T) {
 	}
 }
 
+// unless follows a command that changes the image of a Deployment.
+const unless = "\n(not if deployment/api has another image by now: wait for its rollout)"
+
 // An existing name that may be meant comes first, in what the pod was made from.
 func TestFixNamesWhatExists(t *testing.T) {
 	const orPush = "\nor push registry.example/app:1"
@@ -94,7 +97,7 @@ func TestFixNamesWhatExists(t *testing.T) {
 		{TagNotFound, nil, nil, "push registry.example/app:1, or use an existing tag in container main of pod shop/web"},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deployment/api"},
-			"use the existing tag:\nkubectl -n shop set image deployment/api main=registry.example/app:1.0" + orPush,
+			"use the existing tag:\nkubectl -n shop set image deployment/api main=registry.example/app:1.0" + unless + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
@@ -115,6 +118,21 @@ func TestFixNamesWhatExists(t *testing.T) {
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "static/etcd", KeyNode, "node-a"},
 			"use the existing tag on node-a, in the file of static pod etcd (by default in /etc/kubernetes/manifests): registry.example/app:1.0" + orPush,
+		},
+		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deployment/api", KeyNewerImage, "registry.example/app:1.1"},
+			"deployment/api was changed after this pod was made: a newer pod has registry.example/app:1.1; " +
+				"the rollout replaces this pod, see whether it ends:\nkubectl -n shop rollout status deployment/api --timeout=10s",
+		},
+		{
+			TagNotFound, nil, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520", KeyNewerImage, "registry.example/app:1.1"},
+			"cronjob/nightly was changed after this pod was made: a newer pod has registry.example/app:1.1; " +
+				"delete the Job with the old image:\nkubectl -n shop delete job nightly-29411520",
+		},
+		{
+			TagNotFound, nil, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
+			"push registry.example/app:1, or use an existing tag in container main of cronjob/nightly in namespace shop\n" +
+				"then have the pod made from the new template:\nkubectl -n shop delete job nightly-29411520",
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyContainerType, "ephemeral"},
@@ -148,7 +166,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"another host that has the image",
 			all(append(nowhere, suggested(KeySuggestImage, "registry.lab/app:1", KeySuggestHost, "registry.lab", KeyUsedBy, "12"))...),
-			"use the existing image in registry.lab:\n" + command + "registry.lab/app:1\n" +
+			"use the existing image in registry.lab:\n" + command + "registry.lab/app:1" + unless + "\n" +
 				"or make registry.example resolve on this node, if it is right",
 			"; registry.lab is the registry of other pods",
 		},
@@ -162,7 +180,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"a name without registry",
 			all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
-			"use the existing image in registry.lab:\n" + command + "registry.lab/shop/app:1\nor push registry.example/app:1",
+			"use the existing image in registry.lab:\n" + command + "registry.lab/shop/app:1" + unless + "\nor push registry.example/app:1",
 			"; registry.lab is the registry of other pods",
 		},
 		{
@@ -170,19 +188,19 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 			all(pod(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
 			"from another node:\ncurl -v https://registry.example/v2/\n" +
 				"if it answers there, fix this node's network; if not, contact the operator of registry.example\n" +
-				"or, if registry.lab/shop/app:1 is meant, use that:\n" + command + "registry.lab/shop/app:1",
+				"or, if registry.lab/shop/app:1 is meant, use that:\n" + command + "registry.lab/shop/app:1" + unless,
 			"",
 		},
 		{
 			"a project that is taken for a host",
 			all(append(nowhere, suggested(KeySuggestImage, "mycompany/api:1"))...),
-			"use the existing image, in lower case:\n" + command + "mycompany/api:1\nor make registry.example resolve on this node, if it is right",
+			"use the existing image, in lower case:\n" + command + "mycompany/api:1" + unless + "\nor make registry.example resolve on this node, if it is right",
 			"",
 		},
 		{
 			"an invalid name",
 			[]Check{check("reference", KindReference, Fail, InvalidReference, ev(KeySuggestImage, "registry.lab/app:1")), pod(InvalidReference)},
-			"correct the image name:\n" + command + "registry.lab/app:1", "",
+			"correct the image name:\n" + command + "registry.lab/app:1" + unless, "",
 		},
 		{
 			"an invalid name of which nothing is known",
@@ -193,7 +211,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 			"a repository with the same digest",
 			set(set(all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev(KeySuggestRepository, "shop/app"))),
 				"reference", "tag", ""), "reference", "digest", "sha256:aa"),
-			"use the existing repository:\n" + command + "registry.example/shop/app@sha256:aa\n" +
+			"use the existing repository:\n" + command + "registry.example/shop/app@sha256:aa" + unless + "\n" +
 				"or pin an existing digest of registry.example/app, or push the image with digest sha256:aa again",
 			"",
 		},

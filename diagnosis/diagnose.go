@@ -71,7 +71,7 @@ func (r ruleSet) diagnose(checks []report.Check) report.Verdict {
 	if v.Summary == "" {
 		v.Summary = advice.Summary(e.Evidence, v)
 	}
-	return e.asNotWaiting(v)
+	return e.besideOthers(e.asNotWaiting(v))
 }
 
 // evaluation is the evidence and the rules that apply to it.

@@ -106,6 +106,11 @@ const (
 	// CreateSecret is the template of the command that creates the pull secret of a pod.
 	CreateSecret = createSecret + "{secret}" + loginFlags
 
+	// seeArchitectures comes before what is to be published.
+	seeArchitectures = "see whether the cluster has nodes of a platform that the image has:\n" +
+		"kubectl get nodes -L kubernetes.io/arch\n" +
+		"if so, keep the pod on them (nodeSelector kubernetes.io/arch); if not, "
+
 	// passwordBlank is what a reader replaces by a password.
 	passwordBlank = "<PASSWORD>"
 )
@@ -119,11 +124,10 @@ var fixes = map[Cause]string{
 	TagNotFound:           "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
 	RepositoryNotFound:    "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is right and private:\n1. " + createPullSecret + "\n2. {attach}",
-	PlatformMismatch: "publish {image} for this node's platform, or keep the pod on nodes of a platform that the image has " +
-		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
-	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
-	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
-	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
+	PlatformMismatch:      seeArchitectures + "publish {image} for this node's platform",
+	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
+	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
+	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
 		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
 		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" +
@@ -198,8 +202,7 @@ var textFixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
 		"and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}",
-	PlatformMismatch: "publish the image for this node's platform, or keep the pod on nodes of a platform that the image has " +
-		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
+	PlatformMismatch:    seeArchitectures + "publish the image for this node's platform",
 }
 
 // registryFixes replaces fixes where the fault is the registry's.

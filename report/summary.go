@@ -74,15 +74,37 @@ func (n NodeReport) summary(level detail) string {
 // whoActs returns how many pods wait for whom, if there are several.
 func (n NodeReport) whoActs() string {
 	var parts []string
+	add := func(who string, pods int) {
+		if pods > 0 {
+			parts = append(parts, who+" ("+plural(pods, "pod")+")")
+		}
+	}
+	limited, limitedWho := n.limited()
 	for _, f := range []Fault{FaultNode, FaultRegistry, FaultConfig, FaultUndetermined} {
-		if pods := n.Faults.Of(f); pods > 0 {
-			parts = append(parts, f.Who()+" ("+plural(pods, "pod")+")")
+		pods := n.Faults.Of(f)
+		if f == FaultRegistry {
+			pods -= limited
+		}
+		add(f.Who(), pods)
+		if f == FaultRegistry {
+			add(limitedWho, limited)
 		}
 	}
 	if len(parts) < 2 {
 		return ""
 	}
 	return strings.Join(parts, ", ")
+}
+
+// limited returns how many of the pods that count for registries wait because of a limit of
+// requests, and who must act on it.
+func (n NodeReport) limited() (pods int, who string) {
+	for _, d := range n.Diagnoses {
+		if v := d.Verdict; v.Fault == FaultRegistry && v.Who() != v.Fault.Who() {
+			pods, who = pods+d.podCount(), v.Who()
+		}
+	}
+	return min(pods, n.Faults.Of(FaultRegistry)), who
 }
 
 // writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
@@ -100,7 +122,7 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			continue
 		}
 		fmt.Fprintln(w)
-		if h := d.Verdict.Fault.heading(); h != heading {
+		if h := d.Verdict.heading(); h != heading {
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
@@ -126,15 +148,15 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	}
 }
 
-// heading returns the line above the diagnoses with the fault.
-func (f Fault) heading() string {
-	switch f {
+// heading returns the line above the diagnoses of those who must act.
+func (v Verdict) heading() string {
+	switch v.Fault {
 	case FaultNone:
-		return "Nothing is at fault here:"
+		return "No fault of image, node or registry:"
 	case FaultUndetermined:
 		return "Who must act is not known yet:"
 	default:
-		return "To be fixed by " + f.Who() + ":"
+		return "To be fixed by " + v.Who() + ":"
 	}
 }
 
@@ -409,7 +431,7 @@ func (d Diagnosis) writeAlso(w io.Writer) {
 		}
 		if d.Verdict.Fault == FaultNone && d.Verdict.Cause != NotAPullProblem {
 			text += "; does not block the pull"
-		} else if who := cause.DefaultFault().Who(); who != "" {
+		} else if who := whoActs(cause.DefaultFault(), cause); who != "" {
 			text += " (" + who + ")"
 		}
 		field(w, "also", text)

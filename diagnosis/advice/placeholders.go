@@ -141,15 +141,22 @@ func attach(e *facts.Evidence, p report.Placeholders) string {
 	switch {
 	case p.HasBlanks("{ns}{pod}"):
 		return report.StandIns().Attach
-	case kind == "cronjob":
-		return "list it in {owner}:\n" +
-			"kubectl -n {ns} patch {owner} -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":" + list + "}}}}}'"
 	case slices.Contains(templated, kind):
-		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"template\":{\"spec\":" + list + "}}}'" + recreate(e, kind)
+		return "list it in {owner}:\n" + patchTemplate(e, kind, list)
 	case name != "":
 		return "list it in imagePullSecrets of {owner} (or of ServiceAccount {sa}), and create pod {pod} again"
 	}
 	return "list it in imagePullSecrets of pod {pod} (or of ServiceAccount {sa}), and create it again"
+}
+
+// patchTemplate returns the commands that merge a part into the specification of the pods of
+// a controller, and have it make the pod again.
+func patchTemplate(e *facts.Evidence, kind, part string) string {
+	patch := `{"spec":{"template":{"spec":` + part + `}}}`
+	if kind == "cronjob" {
+		patch = `{"spec":{"jobTemplate":` + patch + `}}`
+	}
+	return "kubectl -n {ns} patch {owner} -p '" + patch + "'" + recreate(e, kind)
 }
 
 // hostsFile returns the file that configures the image's registry: also for a mirror
