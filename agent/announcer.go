@@ -118,7 +118,9 @@ func (a *announcer) announce(f finding, now time.Time) time.Time {
 }
 
 // newerImage returns what the newest pod of the same owner has, if that is another image.
-func newerImage(d report.Diagnosis) string { return report.Find(d.Checks, report.IDPod).Evidence[report.KeyNewerImage] }
+func newerImage(d report.Diagnosis) string {
+	return report.Find(d.Checks, report.IDPod).Evidence[report.KeyNewerImage]
+}
 
 // note takes over a verdict that is announced first at a time, and whether the container
 // waits for its image: only then there is an end of the wait to announce.

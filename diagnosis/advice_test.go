@@ -150,6 +150,38 @@ func TestFixNamesWhatExists(t *testing.T) {
 	}
 }
 
+// The fix of a platform that the image lacks begins with what the cluster has.
+func TestFixOfPlatform(t *testing.T) {
+	const see = "see whether the cluster has such nodes:\nkubectl get nodes -L kubernetes.io/arch\nif so, keep the pod on them"
+	for _, tt := range []struct{ offered, owner, want string }{
+		{
+			"linux/arm64", "deployment/api", "the image is for linux/arm64; " + see + ":\n" +
+				`kubectl -n shop patch deployment/api -p '{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/arch":"arm64"}}}}}'` +
+				"\nif not, publish the image for linux/amd64",
+		},
+		{
+			"linux/arm64, linux/s390x", "deployment/api",
+			"the image is for linux/arm64, linux/s390x; " + see + " (nodeSelector kubernetes.io/arch); if not, publish the image for linux/amd64",
+		},
+		{
+			"linux/x'y", "deployment/api",
+			"the image is for linux/x'y; " + see + " (nodeSelector kubernetes.io/arch); if not, publish the image for linux/amd64",
+		},
+		{
+			"linux/arm64", "job/once",
+			"the image is for linux/arm64; " + see + " (nodeSelector kubernetes.io/arch); if not, publish the image for linux/amd64",
+		},
+	} {
+		v := Diagnose(all(
+			with(reported(PlatformMismatch), ev(KeyContainer, "main", KeyOwner, tt.owner)),
+			ladder(KindImage, PlatformMismatch, ev(KeyPlatforms, tt.offered, KeyWanted, "linux/amd64")),
+		))
+		if v.Fix != tt.want {
+			t.Errorf("%s of %s:\n got %q\nwant %q", tt.offered, tt.owner, v.Fix, tt.want)
+		}
+	}
+}
+
 // What other pods use, or what a name must look like, is named beside what is wrong.
 func TestFixNamesWhatIsMeant(t *testing.T) {
 	pod := func(cause Cause) Check {

@@ -358,7 +358,8 @@ func (n NodeReport) byWeight() []int {
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := n.Diagnoses[a], n.Diagnoses[b]
-		return cmp.Or(severity[y.Verdict.Fault]-severity[x.Verdict.Fault], cmp.Compare(x.Verdict.Who(), y.Verdict.Who()), y.podCount()-x.podCount(), y.Time.Compare(x.Time))
+		return cmp.Or(severity[y.Verdict.Fault]-severity[x.Verdict.Fault], cmp.Compare(x.Verdict.Who(), y.Verdict.Who()),
+			y.podCount()-x.podCount(), y.Time.Compare(x.Time))
 	})
 	return order
 }

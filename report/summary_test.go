@@ -99,6 +99,32 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// A registry that limits requests is not for its operator to fix.
+func TestSummaryOfLimit(t *testing.T) {
+	of := func(pod string, f Fault, c Cause) Diagnosis {
+		return Diagnosis{Pod: pod, Image: "app", Verdict: Verdict{Fault: f, Cause: c, Confidence: Confirmed}}
+	}
+	n := node()
+	n.Faults, n.Stuck = FaultCounts{Registry: 2, Config: 1}, 3
+	n.Diagnoses = []Diagnosis{
+		of("shop/a", FaultRegistry, RateLimited), of("shop/b", FaultRegistry, RegistryUnavailable), of("shop/c", FaultConfig, TagNotFound),
+	}
+	text := n.Summary()
+	last := 0
+	for _, want := range []string{
+		"Who acts: the operator of the registry (1 pod), the owner of the workload or the", "node team (1 pod), the owner of the workload (1 pod).\n",
+		"To be fixed by the operator of the registry:\nregistry  RegistryUnavailable",
+		"To be fixed by the owner of the workload or the node team:\nregistry  RateLimited",
+		"To be fixed by the owner of the workload:\ncluster-config  TagNotFound",
+	} {
+		at := strings.Index(text, want)
+		if at < last {
+			t.Fatalf("no %q, or too early, in\n%s", want, text)
+		}
+		last = at
+	}
+}
+
 // The fix of a full disk is printed once: here, or with the pod that needs it.
 func TestSummaryOfFullDisk(t *testing.T) {
 	n := node()

@@ -135,10 +135,13 @@ func (a adviser) fixOfOldRevision() string {
 		return ""
 	}
 	changed := "{owner} was changed after this pod was made: a newer pod has " + newer + "; "
-	if kind == "cronjob" {
+	switch kind {
+	case "cronjob":
 		return changed + "delete the Job with the old image:" + a.recreate(kind)
+	case "deployment":
+		return changed + "the rollout replaces this pod, see whether it ends:\nkubectl -n {ns} rollout status {owner} --timeout=10s"
 	}
-	return changed + "the rollout replaces this pod, see whether it ends:\nkubectl -n {ns} rollout status {owner} --timeout=10s"
+	return changed + "the rollout replaces this pod"
 }
 
 // recreate returns what else a controller needs that does not replace a pod that never was
