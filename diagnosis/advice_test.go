@@ -219,7 +219,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 			"a name without registry, and no way to Docker Hub",
 			all(pod(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
 			"from another node:\ncurl -v https://registry.example/v2/\n" +
-				"if it answers there, fix this node's network; if not, contact the operator of registry.example\n" +
+				"if it answers there (401, too), fix this node's network; if not, contact the operator of registry.example\n" +
 				"or, if registry.lab/shop/app:1 is meant, use that:\n" + command + "registry.lab/shop/app:1" + unless,
 			"",
 		},
@@ -343,14 +343,14 @@ func TestFixCommands(t *testing.T) {
 		{"refused by a policy", all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "412", "policy", "true"))),
 			[]string{"rule"}, []string{"grant", "secret"}},
 		{"no login at a registry of a cloud", set(login(), "credentials", "possibleProvider", "ecr-credential-provider"),
-			[]string{"login of ecr-credential-provider"}, []string{"create secret"}},
+			[]string{"ecr-credential-provider"}, []string{"create secret"}},
 		{"a site that the node cannot judge", set(set(login(), atRegistry, "isRegistry", ""), atManifest, "code", ""),
 			[]string{"intended registry"}, []string{"create secret"}},
 		{"untrusted, k3s", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
 			check("runtime/config.toml", KindRuntime, Pass, "", ev("filesSay", "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"))),
 			[]string{"registries.yaml"}, nil},
 		{"no CA certificates at all", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("roots", "0"))),
-			[]string{"runtime; this node has no CA certificates at all"}, []string{"container"}},
+			[]string{"this node has no CA certificate at all; on this node: add "}, []string{"container"}},
 		{"no CA certificates at all, in a container", all(ladder(KindTLS, CertificateUntrusted, ev("roots", "0")),
 			check("runtime", KindRuntime, Skipped, "")), []string{"no CA certificates are here at all: check with --runtime-endpoint"}, []string{"trust store"}},
 		{"staging authority", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("placeholder", "Let's Encrypt staging"))),

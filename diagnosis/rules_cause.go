@@ -100,8 +100,8 @@ func causesInAnswers() []causeRule {
 			if !denied || ownReason(e, o) == "" {
 				return o
 			}
-			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up in the registry's log why it refused the pull: " +
-				"by its answer, " + inWords(ownReason(e, o)) + " forbids it, not the login")
+			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("have the operator of " + o.Check.Host +
+				" look up in its log why it refused the pull: by its answer, " + inWords(ownReason(e, o)) + " forbids it, not the login")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			policy := o.Check.Is(report.KeyPolicy) || ownReason(e, o) != ""
@@ -153,7 +153,8 @@ func causesOnTheNetwork() []causeRule {
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyPublicRegistry) || !intercepted {
 				return o
 			}
-			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host + " sends to another network")
+			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host +
+				" sends to this node and to another network:\nopenssl s_client -connect " + report.WithPort(o.Check.Host))
 		}},
 		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyMissingIntermediate) {
@@ -284,7 +285,7 @@ func causesInMirrors() []causeRule {
 
 // openInBrowser decides whether a host is a registry at all.
 func openInBrowser(host, returns string) string {
-	return "open https://" + host + "/v2/ : it returns " + returns + "; is the name right?"
+	return "check whether " + host + " is the intended name: it returns " + returns + ":\ncurl -i https://" + host + "/v2/"
 }
 
 // ownReason returns the reason that the text of the registry, or of its token service,

@@ -91,7 +91,7 @@ var descriptions = map[Cause]string{
 // AskElsewhere asks for a request from another node. Its answer decides whether this
 // node or the host is at fault.
 const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
-	"if it answers there, fix this node's network; if not, contact the operator of {host}"
+	"if it answers there (401, too), fix this node's network; if not, contact the operator of {host}"
 
 // Parts of fixes. A command stands on a line of its own, so that it can be copied. Blanks
 // of a login are in angle brackets: a shell refuses them before anything is changed. NAME is
@@ -146,9 +146,9 @@ var fixes = map[Cause]string{
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
 	RuntimeUnavailable:       "on {node}:\nsystemctl status {unit}\njournalctl -u {unit}\nsystemctl restart {unit}",
-	RuntimeConfigStale:       "on {node}, because {stale} changed after the runtime was started:\n{restart}",
+	RuntimeConfigStale:       "on {node}, because {stale} changed after the runtime was started, {restart}",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
-	SandboxImageUnavailable:  "on {node}, make {sandbox} available (crictl pull), or set another one in containerd's configuration",
+	SandboxImageUnavailable:  "on {node}, make {sandbox} available, or set another one in containerd's configuration",
 	CredentialProviderFailed: "on {node}, read why it fails:\n{kubeletLog}",
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
 	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
@@ -207,7 +207,8 @@ var textFixes = map[Cause]string{
 
 // registryFixes replaces fixes where the fault is the registry's.
 var registryFixes = map[Cause]string{
-	BlobHostUnreachable:  "have {layers}, which serves the layers of {registry}, repaired by its operator (certificate, signature or service)",
+	BlobHostUnreachable: "contact the operator of {layers}, which serves the layers of {registry}: its certificate, its signature " +
+		"or the service fails",
 	CertificateUntrusted: "issue the certificate of {host} from a production authority, and have no node trust {issuer}",
 	TagNotFound: "restore the manifest of {registry}/{repository}:{tag}: the registry lists the tag and does not find it " +
 		"(garbage collection, replication)",
@@ -215,8 +216,8 @@ var registryFixes = map[Cause]string{
 
 // openFixes replaces fixes where it is not known who must act.
 var openFixes = map[Cause]string{
-	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
-		"if it answers there, this node, its network or its proxy is at fault",
+	TokenServiceFailed: "check from another network whether the token service of {host} answers: " +
+		"if so, this node, its network or its proxy is at fault",
 	BlobHostUnreachable: "from another node:\ncurl -v https://{layers}/\n" +
 		"if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
 	NetworkUnreachable:      AskElsewhere,

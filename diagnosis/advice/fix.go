@@ -26,7 +26,10 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 	if a.Cause == report.Undetermined && len(a.WouldDecide) > 0 {
 		question := a.WouldDecide[0]
 		if strings.Contains(a.Summary, question) || strings.Contains(question, " by hand: ") { // a step that was not seen
-			question = "on " + a.names.Node + ":\ncrictl pull " + a.names.Image
+			question = "pull the image on " + a.names.Node
+			if !strings.Contains(a.names.Image, " ") { // its name is known
+				question += ":\ncrictl pull " + a.names.Image
+			}
 		}
 		return "not known yet; to find out: " + question
 	}

@@ -39,9 +39,10 @@ func placeholdersOf(e *facts.Evidence, v report.Verdict) report.Placeholders {
 	p.Address = cmp.Or(because.Target, p.Host)
 	p.HostsFile = hostsFile(e, p)
 	p.HostPort = report.WithPort(p.Host)
-	p.IP = "the address of " + p.Host
 	if address, err := netip.ParseAddrPort(because.Target); err == nil {
 		p.IP = address.Addr().String()
+	} else if first, _, _ := strings.Cut(e.Fact(report.DNSID(p.Host), report.KeyAddresses), ","); first != "" {
+		p.IP = first
 	}
 	p.Resolver = cmp.Or(e.Fact(report.DNSID(p.Host), report.KeyResolver), p.Resolver)
 	return p
@@ -97,7 +98,7 @@ func fillFromNode(p *report.Placeholders, e *facts.Evidence) {
 	p.KubeletLog = cmp.Or(l.kubeletLog, p.KubeletLog)
 	for _, id := range []string{report.IDRuntimeConfig, report.IDRuntimeEnvironment, report.IDRuntimeCA} {
 		if unit := e.Fact(id, report.KeyUnit); unit != "" {
-			p.Restart, p.Unit = "systemctl restart "+unit, unit
+			p.Restart, p.Unit = "restart the runtime:\nsystemctl restart "+unit, unit
 		}
 	}
 }
