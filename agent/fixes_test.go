@@ -61,7 +61,8 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 	} {
 		t.Run(w.kind+"/"+w.container, func(t *testing.T) {
 			paste := func(fix string) {
-				if w.owner.Job != "" { // the fix deletes it
+				if w.owner.Job != "" { // the fix deletes it, and makes another
+					c.in(t).kubectl("-n", "shop", "delete", "job", w.name+"-now", "--ignore-not-found")
 					c.create("batch/v1", "Job", w.owner.Job, "spec: {suspend: true, template: "+never+"}")
 				}
 				c.in(t).paste(fix)
