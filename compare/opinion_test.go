@@ -116,7 +116,7 @@ func TestSecondOpinions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := Request{Node: "a", Host: reg}
 			if tt.since > 0 {
-				r.Cause, r.Since = timeout, now.Add(-time.Duration(tt.since) * time.Second)
+				r.Cause, r.Since = timeout, now.Add(-time.Duration(tt.since)*time.Second)
 			}
 			o := SecondOpinions(Input{Now: now, MaxAge: maxAge, Nodes: tt.nodes}, r)[0]
 			got := fmt.Sprintf("%d asked, %d reached, %d failed, oldest %s", o.Asked, o.Reached, o.Failed, report.Duration(time.Duration(o.Age)))
