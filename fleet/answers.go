@@ -142,6 +142,16 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 			out[q.node] = own
 		}
 	}
+	for node, list := range compare.Sightings(in) {
+		own := out[node]
+		for _, s := range list {
+			own.Images = append(own.Images, nodefacts.Sighting{
+				Image: s.Image, Found: s.Found, Which: firstOf(s.Which), Around: s.Around,
+				Oldest: nodefacts.StampOf(in.Now.Add(-time.Duration(s.Age))),
+			})
+		}
+		out[node] = own
+	}
 	return out, len(order) > maxQuestions
 }
 
@@ -275,7 +285,7 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 		if err != nil {
 			return false, err
 		}
-		empty := len(answer.Opinions)+len(answer.Checks) == 0
+		empty := len(answer.Opinions)+len(answer.Images)+len(answer.Checks) == 0
 		old, known := a.written[node]
 		if !a.unsure[node] && known && old.key == key && now.Sub(old.at) < heartbeat {
 			continue
@@ -305,9 +315,12 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 
 // keyOf returns a text that is equal for answers that differ only in the age of opinions.
 func keyOf(a nodefacts.Answers) (string, error) {
-	a.Opinions = slices.Clone(a.Opinions)
+	a.Opinions, a.Images = slices.Clone(a.Opinions), slices.Clone(a.Images)
 	for i := range a.Opinions {
 		a.Opinions[i].Oldest = 0
+	}
+	for i := range a.Images {
+		a.Images[i].Oldest = 0
 	}
 	return a.Encode()
 }

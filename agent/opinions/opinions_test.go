@@ -24,7 +24,7 @@ func newTold() *told {
 	out := &told{}
 	out.Store = New(Config{
 		Log:        slog.New(slog.DiscardHandler),
-		OnOpinions: func(hosts []string) { out.hosts = append(out.hosts, hosts...) },
+		OnOpinions: func(hosts, images []string) { out.hosts = slices.Concat(out.hosts, hosts, images) },
 		OnWanted:   func(w []nodefacts.Wanted) { out.wanted = w },
 	})
 	return out
@@ -58,22 +58,22 @@ func TestStore(t *testing.T) {
 	if got := s.says(t, text); strings.Join(got, " ") != "a b" || len(s.wanted) != 1 {
 		t.Errorf("%q, %v", got, s.wanted)
 	}
-	if checks, _ := s.Checks([]string{"a", "b", "c"}, now); len(checks) != 2 || checks[0].Outcome != report.Pass || checks[1].Outcome != report.Skipped {
+	if checks, _ := s.Checks([]string{"a", "b", "c"}, "", now); len(checks) != 2 || checks[0].Outcome != report.Pass || checks[1].Outcome != report.Skipped {
 		t.Errorf("%+v", checks)
 	}
-	_, same := s.Checks([]string{"a"}, now)
+	_, same := s.Checks([]string{"a"}, "", now)
 	a.Oldest++
 	if got := s.says(t, encoded(t, nodefacts.Answers{Opinions: []nodefacts.Opinion{a, b}})); len(got) != 0 || len(s.wanted) != 0 {
 		t.Errorf("the age alone is news: %q, %v", got, s.wanted)
 	}
-	if _, again := s.Checks([]string{"a"}, now); again != same || same == "" {
+	if _, again := s.Checks([]string{"a"}, "", now); again != same || same == "" {
 		t.Errorf("%q, %q", again, same)
 	}
-	if checks, _ := s.Checks([]string{"a"}, now.Add(maxAge+time.Minute)); len(checks) != 0 {
+	if checks, _ := s.Checks([]string{"a"}, "", now.Add(maxAge+time.Minute)); len(checks) != 0 {
 		t.Errorf("an old opinion counts: %+v", checks)
 	}
 	s.Forget("a")
-	if checks, _ := s.Checks([]string{"a"}, now); len(checks) != 0 {
+	if checks, _ := s.Checks([]string{"a"}, "", now); len(checks) != 0 {
 		t.Errorf("it counts although the node reaches the host again: %+v", checks)
 	}
 	if got := s.says(t, "nonsense"); strings.Join(got, " ") != "b" {
