@@ -108,3 +108,31 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// What others found of an image is a check of that image alone.
+func TestImages(t *testing.T) {
+	s, now := newTold(), time.Now()
+	i := nodefacts.Sighting{
+		Image: "r.example/app:2", Found: []string{"r.example"}, Which: []string{"b", "c"}, Around: true, Oldest: nodefacts.StampOf(now),
+	}
+	if got := s.says(t, encoded(t, nodefacts.Answers{Images: []nodefacts.Sighting{i}})); strings.Join(got, " ") != i.Image {
+		t.Errorf("news of %q", got)
+	}
+	checks, same := s.Checks(nil, i.Image, now)
+	if len(checks) != 1 || checks[0].ID != report.IDImageElsewhere || checks[0].Evidence[report.KeyFoundAt] != "r.example" || same == "" {
+		t.Errorf("%+v, %q", checks, same)
+	}
+	if checks, _ := s.Checks(nil, "r.example/app:3", now); len(checks) != 0 {
+		t.Errorf("of another image: %+v", checks)
+	}
+	i.Oldest++
+	if got := s.says(t, encoded(t, nodefacts.Answers{Images: []nodefacts.Sighting{i}})); len(got) != 0 {
+		t.Errorf("the age alone is news: %q", got)
+	}
+	if got := s.says(t, ""); strings.Join(got, " ") != i.Image {
+		t.Errorf("news of %q", got)
+	}
+	if checks, _ := s.Checks(nil, i.Image, now); len(checks) != 0 {
+		t.Errorf("it was taken back: %+v", checks)
+	}
+}
