@@ -367,11 +367,6 @@ func situationsOfReach() []situation {
 		},
 		{
 			"timed out before the runtime would, and two other nodes get through",
-			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
-			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
-		},
-		{
-			"timed out before the runtime has, and two other nodes get through",
 			all(ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
 			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
 		},
