@@ -136,7 +136,7 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 		if !x.again.IsZero() {
 			out[q.node] = withWanted(out[q.node], nodefacts.Wanted{Host: q.host, Since: nodefacts.StampOf(x.again)})
 		}
-		if x.opinion.Asked > 0 {
+		if x.opinion.Asked > 0 && !byName[q.node].Facts.CutOff() {
 			own := out[q.node]
 			own.Opinions = append(own.Opinions, x.opinion)
 			out[q.node] = own
@@ -155,14 +155,20 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 	return out, len(order) > maxQuestions
 }
 
-// hear takes over what the nodes ask, and forgets what they no longer do.
+// hear takes over what the nodes ask, and forgets what they no longer do. A node that reaches
+// nothing asks nothing, but others have to check whether they still reach what it does not:
+// one of its hosts is enough.
 func (a *answerer) hear(in compare.Input) {
 	open := map[question]asked{}
 	for _, n := range in.Nodes {
-		if n.Facts == nil || n.Facts.CutOff() {
+		if n.Facts == nil {
 			continue
 		}
-		for _, host := range n.Facts.Asks {
+		hosts := n.Facts.Asks
+		if n.Facts.CutOff() {
+			hosts = unreached(n.Facts)
+		}
+		for _, host := range hosts {
 			q := question{n.Name, host}
 			x, known := a.asks[q]
 			if !known {
@@ -172,6 +178,16 @@ func (a *answerer) hear(in compare.Input) {
 		}
 	}
 	a.asks = open
+}
+
+// unreached returns the first host that a node does not reach; none if there is none.
+func unreached(f *nodefacts.Facts) []string {
+	for _, h := range f.Hosts {
+		if h.State == report.Unreachable {
+			return []string{h.Name}
+		}
+	}
+	return nil
 }
 
 // learn takes over what others see, and has some check the host if too few have.
