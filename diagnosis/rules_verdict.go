@@ -348,7 +348,7 @@ func verdictsOfTheMessage() []verdictRule {
 			e *evaluation,
 		) (report.Verdict, bool) {
 			dead, used, after := facts.DeadFirst(e.Evidence, e.UsedHost())
-			if !e.obstacle.Clear || !e.Creating() || after < longWait {
+			if e.obstacle.Found() || !e.Creating() || after < longWait {
 				return no, false
 			}
 			v := e.weigh(facts.Obstacle{Check: dead, Because: append([]string{dead.ID, used.ID}, e.obstacle.Goals...), RuleChosen: true})

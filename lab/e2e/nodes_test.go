@@ -232,8 +232,9 @@ func scenariosOfConnections() []scenario {
 				suite.resolve(t, host, mirrorAddr, registryAddr)
 				suite.inject(t, nodeB, "mirror-dropped")
 			},
-			verdicts: map[string]string{nodeB: "node-infrastructure ConnectionTimeout likely"},
-			says:     "2 of 2 other nodes get through",
+			// The pull succeeds after 15 s, perhaps before others have checked.
+			verdicts: map[string]string{nodeB: "node-infrastructure|undetermined ConnectionTimeout likely"},
+			says:     "the runtime waits",
 			finding: wantedFinding{ // the node gets through to the host, in the end
 				about: "host", name: "mirror.lab", verdict: "node-infrastructure ConnectionTimeout confirmed|likely",
 				failing: []string{nodeB}, through: []string{nodeA, nodeC},
