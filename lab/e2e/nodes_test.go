@@ -61,9 +61,7 @@ type wantedFinding struct {
 func TestScenariosOfThreeNodes(t *testing.T) {
 	skipWithoutFleet(t)
 	suite.addNode(t, nodeC)
-	for _, n := range allThree {
-		suite.runFromRegistries(t, suite.namespace(t), n, "registry.lab", "mirror.lab", "dual.lab") // so that a node which reaches nothing is known by it
-	}
+	suite.knowRegistries(t, allThree, "registry.lab", "mirror.lab", "dual.lab")
 	t.Run("names", func(t *testing.T) {
 		suite.settle(t)
 		for _, s := range scenarios() {
@@ -85,6 +83,23 @@ func TestScenariosOfThreeNodes(t *testing.T) {
 				s.run(t)
 			})
 		}
+	}
+}
+
+// knowRegistries runs a pod from each registry on each node, so that a node which reaches
+// nothing is known by them.
+func (c *cluster) knowRegistries(t *testing.T, nodes []string, hosts ...string) {
+	t.Helper()
+	ns := c.namespace(t)
+	var pods []string
+	for _, node := range nodes {
+		for _, host := range hosts {
+			p := c.pod(t, podOptions{Node: node, Namespace: ns, Name: node + "-" + strings.TrimSuffix(host, ".lab"), Image: host + "/app:1"})
+			pods = append(pods, p.Name)
+		}
+	}
+	for _, p := range pods {
+		c.waitRunning(t, ns, p)
 	}
 }
 
