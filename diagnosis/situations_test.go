@@ -1966,6 +1966,17 @@ func situationsOfWeakChecks() []situation {
 			FaultConfig, CredentialsRejected, Likely, atManifest,
 		},
 		{
+			"a refusal of the same request that is remembered",
+			all(reported(CredentialsRejected), read,
+				ladder(KindManifest, CredentialsRejected, ev("remembered", "true", "answeredAt", "2026-11-30T22:01:05Z"))),
+			FaultConfig, CredentialsRejected, Confirmed, atManifest,
+		},
+		{
+			"a refusal of the same request that is remembered, and the kubelet reports nothing",
+			all(read, ladder(KindManifest, CredentialsRejected, ev("remembered", "true", "answeredAt", "2026-11-30T22:01:05Z"))),
+			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
 			"a token service's refusal that is remembered",
 			all(
 				reported(CredentialsRejected), read,

@@ -34,6 +34,7 @@ const (
 	KeyRemaining        = "remaining"        // the header RateLimit-Remaining
 	KeyReset            = "reset"            // the header RateLimit-Reset
 	KeyRemembered       = "remembered"       // true: the answer is a recent refusal; no new request was sent
+	KeyAnsweredAt       = "answeredAt"       // of a remembered answer to the same request: when it was given
 	KeyNotBefore        = "notBefore"        // when the next request may be sent; of a certificate: when it begins
 	KeyAgeMs            = "ageMs"            // age of a result that a sweep produced, or of the oldest one
 
