@@ -1977,6 +1977,21 @@ func situationsOfWeakChecks() []situation {
 			FaultConfig, CredentialsRejected, Likely, atManifest,
 		},
 		{
+			"rejected until the login was corrected, and the kubelet has not pulled since",
+			all(with(reported(CredentialsRejected), ev("earlierCause", "CredentialsRejected", "nextPull", "2026-11-30T22:05:00Z")), read, pullable()),
+			FaultNone, Recovered, Likely, "blob/" + host,
+		},
+		{
+			"rejected, though the checks pass, and never found it",
+			all(reported(CredentialsRejected), read, pullable()),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
+			"rejected until the login was corrected, and not every step was seen",
+			all(with(reported(CredentialsRejected), ev("earlierCause", "CredentialsRejected")), read, ladder("", "")),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
 			"a token service's refusal that is remembered",
 			all(
 				reported(CredentialsRejected), read,
