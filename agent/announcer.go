@@ -56,7 +56,7 @@ type announcement struct {
 	writes  int            // of this agent, with this verdict
 	closed  bool           // it got past the image, and the Event is to say so
 
-	fault report.Verdict // the last verdict that named a fault, without texts
+	fault report.Verdict // the last verdict that named a fault, and a cause if one was found; without texts
 	since time.Time      // when the first such verdict was announced; zero: there was none
 }
 
@@ -129,7 +129,9 @@ func (n *announcement) note(v report.Verdict, at time.Time, waits bool) {
 	if v.Fault == report.FaultNone || !waits {
 		return
 	}
-	n.fault = n.verdict
+	if n.fault.Cause == "" || v.Cause != report.Undetermined {
+		n.fault = n.verdict
+	}
 	if n.since.IsZero() {
 		n.since = at
 	}
@@ -209,8 +211,12 @@ func (n *announcement) event(key subjectKey, now time.Time, every time.Duration)
 	e.First, e.Time, e.Count = n.first, now, max(n.writes, 1+int(now.Sub(n.first)/every))
 	if n.closed {
 		e.Warning, e.First, e.Count = false, now, 1
-		e.Message = fmt.Sprintf("Solved: container %s has its image. It was %s / %s for %s.",
-			key.container, n.fault.Fault, n.fault.Cause, report.Roughly(now.Sub(n.since)))
+		took := report.Roughly(now.Sub(n.since))
+		was := fmt.Sprintf("It was %s for %s.", n.fault.Conclusion(), took)
+		if n.fault.Cause == report.Undetermined {
+			was = "It took " + took + ", and the cause was not found."
+		}
+		e.Message = "Solved: container " + key.container + " has its image. " + was
 	}
 	return e
 }

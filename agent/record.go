@@ -2,6 +2,7 @@ package agent
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -86,10 +87,11 @@ func (r *recorder) record(i podImage, x examination) {
 		queue = queueCheck(i.image, r.results.others(i.pod.UID, i.image.Image))
 		podChecks = append(podChecks, queue)
 	}
-	newer := i.check.Evidence[report.KeyNewerImage]
+	newer, fixed := i.check.Evidence[report.KeyNewerImage], i.fixedFault(x)
+	fixed.add(&podChecks[0], i.image)
 	others, opinion := r.others.Checks(failingHosts(x.Checks), i.image.Image, time.Now())
 	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
-		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion && i.old.newerImage == newer {
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion && i.old.newerImage == newer && i.old.fixed == fixed {
 		return
 	}
 	r.state.measure(x.Checks)
@@ -127,6 +129,7 @@ func (r *recorder) record(i podImage, x examination) {
 		queue:        queue,
 		opinion:      opinion,
 		newerImage:   newer,
+		fixed:        fixed,
 	})
 	runtime := report.Find(checks, report.IDRuntime)
 	if runtime.Outcome != report.Unknown && x.Final && (!i.exists || x.began.After(i.old.began)) {
@@ -139,6 +142,49 @@ func (r *recorder) record(i podImage, x examination) {
 	}
 	if x.Final {
 		r.sweeper.LearnFrom(checks)
+	}
+}
+
+// fixedFault returns the fault that the kubelet's last failure is about, if the checks found
+// it too, and an examination has begun since that may not find it any more. A later failure
+// of the kubelet is about something else.
+func (i podImage) fixedFault(x examination) fixedFault {
+	fixed := i.old.fixed
+	if found := agreedFault(i.old.Diagnosis); found.cause != "" {
+		fixed = found
+		fixed.since = x.began
+	}
+	if !i.image.Failing || fixed.cause == "" || !i.image.FailedAt.Before(fixed.since) ||
+		report.Find(x.Checks, fixed.check).Outcome == report.Fail {
+		return fixedFault{}
+	}
+	return fixed
+}
+
+// agreedFault returns the fault on which the kubelet's message and a failed check of a
+// diagnosis agree; zero: they do not.
+func agreedFault(d report.Diagnosis) fixedFault {
+	v := d.Verdict
+	if v.Fault == report.FaultNone || v.Cause == report.Undetermined || !slices.Contains(v.Because, report.IDPod) {
+		return fixedFault{}
+	}
+	for _, id := range v.Because {
+		if id != report.IDPod && id != report.IDPull && report.Find(d.Checks, id).Outcome == report.Fail {
+			return fixedFault{cause: v.Cause, check: id}
+		}
+	}
+	return fixedFault{}
+}
+
+// add adds the fault to the check of the pod, with when the kubelet pulls next.
+func (f fixedFault) add(c *report.Check, w pods.PendingImage) {
+	if f.cause == "" {
+		return
+	}
+	c.Evidence = maps.Clone(c.Evidence)
+	c.Evidence[report.KeyEarlierCause] = string(f.cause)
+	if next := w.NextPull(); !next.IsZero() {
+		c.Evidence[report.KeyNextPull] = next.UTC().Format(time.RFC3339)
 	}
 }
 

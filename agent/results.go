@@ -26,6 +26,14 @@ type result struct {
 	queue            report.Check // zero: no other pull is known to come first
 	opinion          string       // what other nodes see of its failing hosts
 	newerImage       string       // of a newer pod of the same owner
+	fixed            fixedFault   // zero: the kubelet's last failure is not known to be out of date
+}
+
+// fixedFault is what kubelet and checks agreed on before the checks passed.
+type fixedFault struct {
+	cause report.Cause
+	check string    // the id of the check that found it
+	since time.Time // when the checks began that did not find it any more
 }
 
 // results holds the current diagnoses of this node.

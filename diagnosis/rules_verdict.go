@@ -324,6 +324,7 @@ func verdictsOfAClearPath() []verdictRule {
 func verdictsOfTheMessage() []verdictRule {
 	no := report.Verdict{}
 	return []verdictRule{
+		{"fault-is-gone", "every check passes, and the kubelet has not pulled since they found what it reported", faultIsGone},
 		{"message-disproved", "every check contradicts the message", func(e *evaluation) (report.Verdict, bool) {
 			m := e.Message
 			if !m.Exists() || m.Cause == report.Undetermined || !e.obstacle.Clear || m.Cause == report.PullQueueLimited || !e.disproves(m) {
@@ -420,6 +421,25 @@ func (e *evaluation) verdictIf(o facts.Obstacle, counts bool) (report.Verdict, b
 		return report.Verdict{}, false
 	}
 	return e.weigh(o), true
+}
+
+// faultIsGone applies where the checks found what the kubelet reported, and do not find it
+// any more, while the kubelet has not tried again.
+func faultIsGone(e *evaluation) (report.Verdict, bool) {
+	pod := e.Get(report.IDPod).Evidence
+	was := report.Cause(pod[report.KeyEarlierCause])
+	sameMessage := e.Message.Exists() && e.Message.Check.ID == report.IDPod &&
+		(e.Message.MayMean(was) || e.Message.Cause == report.Undetermined)
+	if was == "" || was.Stage() > report.StageImage || !sameMessage || !e.everyStepSeen() {
+		return report.Verdict{}, false
+	}
+	v := likely(report.Recovered, append(slices.Clone(e.obstacle.Goals), report.IDPod)...)
+	v.Summary = "the pull works now, as far as checked; the kubelet's last failure (" + string(was) + ") is from before that"
+	if at, err := time.Parse(time.RFC3339, pod[report.KeyNextPull]); err == nil {
+		v.Summary += ", and it pulls again at about " + report.Time(at)
+	}
+	v.WouldDecide = []string{"wait for the kubelet's next attempt"}
+	return v, true
 }
 
 // disproves reports whether the checks got past the point that the message is

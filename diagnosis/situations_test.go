@@ -2064,6 +2064,32 @@ func situationsOfWeakChecks() []situation {
 			FaultConfig, CredentialsRejected, Likely, atManifest,
 		},
 		{
+			"a refusal of the same request that is remembered",
+			all(reported(CredentialsRejected), read,
+				ladder(KindManifest, CredentialsRejected, ev("remembered", "true", "answeredAt", "2026-11-30T22:01:05Z"))),
+			FaultConfig, CredentialsRejected, Confirmed, atManifest,
+		},
+		{
+			"a refusal of the same request that is remembered, and the kubelet reports nothing",
+			all(read, ladder(KindManifest, CredentialsRejected, ev("remembered", "true", "answeredAt", "2026-11-30T22:01:05Z"))),
+			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
+			"rejected until the login was corrected, and the kubelet has not pulled since",
+			all(with(reported(CredentialsRejected), ev("earlierCause", "CredentialsRejected", "nextPull", "2026-11-30T22:05:00Z")), read, pullable()),
+			FaultNone, Recovered, Likely, "blob/" + host,
+		},
+		{
+			"rejected, though the checks pass, and never found it",
+			all(reported(CredentialsRejected), read, pullable()),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
+			"rejected until the login was corrected, and not every step was seen",
+			all(with(reported(CredentialsRejected), ev("earlierCause", "CredentialsRejected")), read, ladder("", "")),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
 			"a token service's refusal that is remembered",
 			all(
 				reported(CredentialsRejected), read,

@@ -192,7 +192,7 @@ func withoutRejected(list []credentials.Credential, hosts []string, rejected *cr
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c credentials.Credential) bool {
 		return !slices.ContainsFunc(hosts, func(host string) bool {
-			_, known := rejected.Contains(host, c.Username, c.Password)
+			_, known := rejected.Find(host, c.Username, c.Password)
 			return !known
 		})
 	})

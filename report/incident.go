@@ -10,8 +10,8 @@ import (
 type Incident struct {
 	Image string     `json:"image"`
 	From  Conclusion `json:"from"` // the verdict
-	// To is the verdict that followed. none/Healthy: the pods got the image; absent: no pod
-	// needs the image any more.
+	// To is the verdict that followed. none/Healthy: the pods got the image; none/Recovered:
+	// they waited for it, and the pull worked; absent: no pod needs the image any more.
 	To    *Conclusion `json:"to,omitempty"`
 	Began time.Time   `json:"began"` //
 	Ended time.Time   `json:"ended"` //
@@ -23,6 +23,18 @@ type Conclusion struct {
 	Fault Fault `json:"fault"`
 	Cause Cause `json:"cause"`
 }
+
+// String returns the conclusion in one line: "cluster-config / TagNotFound", or
+// "undetermined".
+func (c Conclusion) String() string {
+	if c.Fault == FaultUndetermined && c.Cause == Undetermined {
+		return string(c.Fault)
+	}
+	return string(c.Fault) + " / " + string(c.Cause)
+}
+
+// Conclusion returns who must act and why.
+func (v Verdict) Conclusion() Conclusion { return Conclusion{Fault: v.Fault, Cause: v.Cause} }
 
 // MaxIncidents is how many incidents a report keeps.
 const MaxIncidents = 20
@@ -49,11 +61,13 @@ func (x Incident) text() string {
 	end := "then no pod waited for it"
 	switch {
 	case x.To == nil:
-	case x.To.Fault == FaultNone:
+	case x.To.Cause == Recovered:
+		end = "then the pull worked"
+	case x.To.Cause == Healthy:
 		end = "then the image was pulled"
 	default:
-		end = fmt.Sprintf("then %s / %s", x.To.Fault, x.To.Cause)
+		end = "then " + x.To.String()
 	}
-	return fmt.Sprintf("%s / %s, %s, for %s: %s; %s",
-		x.From.Fault, x.From.Cause, plural(x.Pods, "pod"), Roughly(x.Ended.Sub(x.Began)), x.Image, end)
+	return fmt.Sprintf("%s, %s, for %s: %s; %s",
+		x.From, plural(x.Pods, "pod"), Roughly(x.Ended.Sub(x.Began)), x.Image, end)
 }

@@ -34,6 +34,7 @@ const (
 	KeyRemaining        = "remaining"        // the header RateLimit-Remaining
 	KeyReset            = "reset"            // the header RateLimit-Reset
 	KeyRemembered       = "remembered"       // true: the answer is a recent refusal; no new request was sent
+	KeyAnsweredAt       = "answeredAt"       // of a remembered answer to the same request: when it was given
 	KeyNotBefore        = "notBefore"        // when the next request may be sent; of a certificate: when it begins
 	KeyAgeMs            = "ageMs"            // age of a result that a sweep produced, or of the oldest one
 
@@ -69,6 +70,8 @@ const (
 	KeySimilarSecret  = "similarSecret"  // a pull secret that other pods of the namespace use, and that this one probably means
 	KeySimilarUsers   = "similarUsers"   // how many pods use it
 	KeyNewerImage     = "newerImage"     // the image that a newer pod of the same owner has for this container
+	KeyEarlierCause   = "earlierCause"   // the cause that the kubelet's last failure and the checks had, until they passed
+	KeyNextPull       = "nextPull"       // about when the kubelet pulls next
 	KeyOthersWait     = "othersWait"     // other containers of the pod whose pull fails
 	KeyOwner          = "owner"          // the controller that owns the pod, as KIND/NAME for kubectl
 	KeyVolume         = "volume"         // the image volume whose image this is; absent for a container's own image
