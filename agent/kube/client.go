@@ -44,6 +44,13 @@ func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ForConfig(cfg, userAgent, asNode)
+}
+
+// ForConfig returns the client that [New] does, for an API server of which the caller knows
+// the address.
+func ForConfig(cfg *rest.Config, userAgent, asNode string) (*Client, error) {
+	cfg = rest.CopyConfig(cfg)
 	gv := corev1.Version()
 	scheme := runtime.NewScheme()
 	corev1.AddToScheme(scheme)
