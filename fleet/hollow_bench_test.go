@@ -8,11 +8,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +28,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/report"
@@ -34,6 +37,7 @@ import (
 var (
 	sizes  = flag.String("nodes", "100,1000,5000", "sizes of the fleet, separated by commas")
 	steady = flag.Duration("steady", time.Minute, "how long the steady state is measured")
+	states = flag.String("states", "", "measure only states whose name matches this regular expression")
 )
 
 // farm is a cluster of hollow nodes, and a fleet in a process of its own.
@@ -42,16 +46,18 @@ type farm struct {
 	scene  *scene
 	core   typedcorev1.CoreV1Interface
 	agents []*hollow
-	fleet  *exec.Cmd
-	bytes  meter // of the fleet
+	fleet  atomic.Pointer[os.Process]
+	spent  atomic.Int64 // CPU time of fleets that have ended, in ns
+	bytes  meter        // of the fleet
 	rows   *tabwriter.Writer
 }
 
 // BenchmarkFleet prints what fleets of several sizes cost.
 func BenchmarkFleet(b *testing.B) {
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler)) // of all agents
 	var table bytes.Buffer
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(rows, "nodes\tstate\tseconds\twrites/s\tat most\tKB/s into etcd\tMB into etcd\tKB/s to the fleet\tfleet RSS MiB\tanonymous\tcores\tverdict\tlast node")
+	fmt.Fprintln(rows, "nodes\tstate\tseconds\twrites/s\tof reports\tat most\tKB/s into etcd\tMB into etcd\tKB/s to the fleet\tfleet RSS MiB\tanonymous\tcores\tverdict\tlast node")
 	for text := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -149,11 +155,16 @@ func (f *farm) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	start := time.Now()
-	pause := time.Minute / 5000 // five thousand within a minute
-	for _, h := range f.agents {
-		f.check(h.start(ctx))
-		time.Sleep(pause)
-	}
+	f.each(32, func(i int) error { // as many at a time as this machine takes
+		h := f.agents[i]
+		if err := h.start(ctx); err != nil {
+			return err
+		}
+		for h.publisher.LastPublished().IsZero() {
+			time.Sleep(50 * time.Millisecond)
+		}
+		return nil
+	})
 	defer f.each(64, func(i int) error { f.agents[i].stop(); return nil })
 	f.within(5*time.Minute, "every agent has written", func() bool { return f.scene.published.Load() >= int64(2*len(f.agents)) })
 	f.t.Logf("%d agents have written %d reports after %v", len(f.agents), f.scene.published.Load(), time.Since(start).Round(time.Second))
@@ -161,20 +172,41 @@ func (f *farm) run() {
 
 	f.startFleet()
 	m := f.measure()
-	f.shown(m, func(r compare.Result) bool { return r.Nodes == len(f.agents) && r.Silent.Count == 0 && len(r.Findings) == 0 })
+	f.shown(m, func(r compare.Result) bool {
+		return r.Nodes == len(f.agents) && r.Silent.Count == 0 && len(r.Findings) == 0
+	})
 	f.t.Logf("the fleet's first list: %.1f MB, after %v", float64(f.bytes.in.Load())/1e6, m.verdict.Round(time.Millisecond))
 	m.row("first list")
 	time.Sleep(10 * time.Second)
 
-	m = f.measure()
-	time.Sleep(*steady)
-	m.row("steady")
+	f.state("steady", func(what string) {
+		m := f.measure()
+		time.Sleep(*steady)
+		m.row(what)
+	})
+	f.state("steady, and kubelets write their Nodes", func(what string) {
+		m := f.measure()
+		f.kubelets(*steady)
+		m.row(what)
+	})
+	f.state("rolling restart, a tenth every 15 s", func(what string) { f.restart(ctx, what) })
+	f.state("one registry, everywhere", func(what string) { f.outage(what, fault{host: registryName(3)}, false) })
+	f.state("one registry, one zone", func(what string) { f.outage(what, fault{host: registryName(5), zone: zone(1)}, false) })
+	f.state("one registry, everywhere, a pod waits on each node", func(what string) { f.outage(what, fault{host: registryName(7)}, true) })
+}
 
-	m = f.measure()
-	f.kubelets(*steady)
-	m.row("steady, and kubelets write their Nodes")
+// state measures a state if it is wanted.
+func (f *farm) state(name string, measure func(what string)) {
+	if ok, err := regexp.MatchString(*states, name); err != nil {
+		f.t.Fatal(err)
+	} else if ok {
+		measure(name)
+	}
+}
 
-	m = f.measure()
+// restart replaces all agents, a tenth of them at a time.
+func (f *farm) restart(ctx context.Context, what string) {
+	m := f.measure()
 	for tenth := range 10 {
 		at := time.Now()
 		f.each(64, func(i int) error {
@@ -184,14 +216,10 @@ func (f *farm) run() {
 			f.agents[i].stop()
 			return f.agents[i].start(ctx)
 		})
-		time.Sleep(time.Until(at.Add(6 * time.Second)))
+		time.Sleep(time.Until(at.Add(15 * time.Second)))
 	}
-	m.row("rolling restart, a tenth every 6 s")
+	m.row(what)
 	f.settled(m)
-
-	f.outage("one registry, everywhere", fault{host: registryName(3)}, false)
-	f.outage("one registry, one zone", fault{host: registryName(5), zone: zone(1)}, false)
-	f.outage("one registry, everywhere, a pod waits on each node", fault{host: registryName(7)}, true)
 }
 
 // outage has a registry fail for nodes that all notice at once, and end.
@@ -281,15 +309,34 @@ func (f *farm) startFleet() {
 	f.url = direct
 	log, err := os.Create(filepath.Join(f.dir, "fleet.log"))
 	f.check(err)
-	f.fleet = exec.Command(program, "--namespace=pullprobe", "--identity=bench", "--health-addr=", "--kubeconfig="+config)
-	f.fleet.Env = append(os.Environ(), "GOMEMLIMIT=200MiB")
-	f.fleet.Stderr = log
-	f.check(f.fleet.Start())
+	start := func() *exec.Cmd {
+		c := exec.Command(program, "--namespace=pullprobe", "--identity=bench", "--health-addr=", "--kubeconfig="+config)
+		c.Env, c.Stderr = append(os.Environ(), "GOMEMLIMIT=200MiB"), log
+		f.check(c.Start())
+		f.fleet.Store(c.Process)
+		return c
+	}
+	var stopped atomic.Bool
+	ended := make(chan struct{})
+	go func(c *exec.Cmd) { // as the kubelet does
+		defer close(ended)
+		for {
+			_ = c.Wait()
+			f.spent.Add(int64(c.ProcessState.UserTime() + c.ProcessState.SystemTime()))
+			if stopped.Load() {
+				return
+			}
+			fmt.Println("the fleet has ended, and is started again")
+			time.Sleep(time.Second)
+			c = start()
+		}
+	}(start())
 	f.t.Cleanup(func() {
-		_ = f.fleet.Process.Kill()
-		_ = f.fleet.Wait()
+		stopped.Store(true)
+		_ = f.fleet.Load().Kill()
+		<-ended
 		text, _ := os.ReadFile(log.Name())
-		f.t.Logf("the fleet's log:\n%.3000s", text)
+		f.t.Logf("the end of the fleet's log:\n%s", text[max(0, len(text)-2000):])
 	})
 }
 
@@ -306,8 +353,8 @@ type measurement struct {
 
 // figures are counters.
 type figures struct {
-	puts, putBytes, fleetBytes int64
-	cpu                        time.Duration
+	puts, putBytes, fleetBytes, reports int64
+	cpu                                 time.Duration
 }
 
 func (f *farm) measure() *measurement {
@@ -332,11 +379,11 @@ func (f *farm) measure() *measurement {
 func (m *measurement) row(state string) {
 	close(m.stop)
 	now, took := m.f.figures(), time.Since(m.at).Seconds()
-	rss, anonymous := memory(m.f.fleet.Process.Pid)
+	rss, anonymous := memory(m.f.fleet.Load().Pid)
 	rate := func(n int64) float64 { return float64(n) / took }
-	line := fmt.Sprintf("%d\t%s\t%.0f\t%.1f\t%d\t%.0f\t%.1f\t%.0f\t%.0f\t%.0f\t%.3f\t%s\t%s", len(m.f.agents), state, took,
-		rate(now.puts-m.before.puts), m.most, rate(now.putBytes-m.before.putBytes)/1e3, float64(now.putBytes-m.before.putBytes)/1e6,
-		rate(now.fleetBytes-m.before.fleetBytes)/1e3, rss, anonymous, (now.cpu - m.before.cpu).Seconds()/took, seconds(m.verdict), seconds(m.last))
+	line := fmt.Sprintf("%d\t%s\t%.0f\t%.1f\t%.1f\t%d\t%.0f\t%.1f\t%.0f\t%.0f\t%.0f\t%.3f\t%s\t%s", len(m.f.agents), state, took,
+		rate(now.puts-m.before.puts), rate(now.reports-m.before.reports), m.most, rate(now.putBytes-m.before.putBytes)/1e3, float64(now.putBytes-m.before.putBytes)/1e6,
+		rate(now.fleetBytes-m.before.fleetBytes)/1e3, rss, anonymous, (now.cpu-m.before.cpu).Seconds()/took, seconds(m.verdict), seconds(m.last))
 	fmt.Fprintln(m.f.rows, line)
 	fmt.Println(strings.ReplaceAll(line, "\t", "  "))
 }
@@ -364,9 +411,9 @@ func (f *farm) figures() (out figures) {
 		return 0
 	}
 	out.puts, out.putBytes = value("etcd_mvcc_put_total"), value("etcd_debugging_mvcc_total_put_size_in_bytes")
-	out.fleetBytes = f.bytes.in.Load()
-	if f.fleet != nil {
-		out.cpu = cpu(f.fleet.Process.Pid)
+	out.fleetBytes, out.reports = f.bytes.in.Load(), f.scene.published.Load()
+	if p := f.fleet.Load(); p != nil {
+		out.cpu = cpu(p.Pid) + time.Duration(f.spent.Load())
 	}
 	return out
 }
