@@ -77,10 +77,10 @@ const (
 	askMost = 3
 	// maxWrites bounds the answers that are written in one round, so that the comparison
 	// does not wait for all of them. What fails first is written first.
-	maxWrites = 40
+	maxWrites = 60
 	// maxQuestions bounds the questions that are considered in one round: each takes time
-	// and memory in proportion to the nodes.
-	maxQuestions = 500
+	// and memory in proportion to the nodes. More answers than [maxWrites] are not written.
+	maxQuestions = 100
 )
 
 // findOld notes which nodes have an answer of an earlier leader.

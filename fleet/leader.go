@@ -85,8 +85,9 @@ func (l *leader) run(ctx context.Context) error {
 		if !sleep(ctx, wait) {
 			return <-ended
 		}
-		worked, err := l.round(ctx, time.Now())
-		wait = max(debounce, idleForWork*worked)
+		began := time.Now()
+		worked, err := l.round(ctx, began)
+		wait = max(debounce, idleForWork*worked-time.Since(began)+worked) // while it writes, it is idle
 		if err != nil && ctx.Err() == nil {
 			l.metrics.failed.Inc()
 			l.log.Warn("cannot write what the nodes show, will retry", "error", err)
