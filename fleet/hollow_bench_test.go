@@ -311,7 +311,7 @@ func (f *farm) startFleet() {
 	f.check(err)
 	start := func() *exec.Cmd {
 		c := exec.Command(program, "--namespace=pullprobe", "--identity=bench", "--health-addr=", "--kubeconfig="+config)
-		c.Env, c.Stderr = append(os.Environ(), "GOMEMLIMIT=200MiB"), log
+		c.Env, c.Stderr = append(os.Environ(), "GOMEMLIMIT=160MiB"), log
 		f.check(c.Start())
 		f.fleet.Store(c.Process)
 		return c
