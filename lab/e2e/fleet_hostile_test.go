@@ -220,7 +220,7 @@ func TestFleetPaused(t *testing.T) {
 	before := restarts(t.Context())
 	resume()
 	if !suite.eventually(t, time.Minute, func(ctx context.Context) bool {
-		if _, r := suite.waitFleet(t, time.Second, "it still says so", func(*corev1.ConfigMap, fleetResult) bool { return true }); !shown(r) {
+		if _, r := suite.waitFleet(t, 15*time.Second, "it still says so", func(*corev1.ConfigMap, fleetResult) bool { return true }); !shown(r) {
 			t.Fatal("the replica that was paused has written what it knew before")
 		}
 		return restarts(ctx) > before
