@@ -225,6 +225,11 @@ bench-report: image lab-build ## measure the report of a node with many stuck po
 bench-sweep: ## measure a sweep of 100 hosts and its slowest host; no lab
 	go test ./probes/registry -count=1 -run '^$$' -bench Survey -benchtime 10x
 
+.PHONY: bench-fleet
+NODES ?= 100,1000,5000
+bench-fleet: lab-build ## measure fleets of NODES=100,1000,5000 hollow agents against a real API server; an hour
+	PULLPROBE_KUBE_APISERVER=$(LABBIN)/kube-apiserver go test -tags hollow -count=1 -timeout 3h -run '^$$' -bench Fleet -benchtime 1x ./fleet -nodes=$(NODES)
+
 .PHONY: chaos
 KILLS ?= 200
 chaos: image lab-build ## kill agents, runtimes, kubelets, API server and registries at random; KILLS=200, SEED=n repeats a run

@@ -22,6 +22,10 @@ func hostRules() []hostRule { return slices.Concat(rulesWhereSomeFail(), rulesWh
 // the one that is wrong.
 const maxAgainstOne = 4
 
+// enoughAsked is how many nodes that were asked to check a host, and all fail, speak for those that have not
+// checked: if half of all got through, that would be a chance of one in a thousand.
+const enoughAsked = 10
+
 // byCertificate is the id of the rule that has compared the certificates itself.
 const byCertificate = "another-certificate"
 
@@ -86,12 +90,12 @@ func rulesWhereSomeFail() []hostRule {
 // rulesWhereAllFail decide where no node gets through.
 func rulesWhereAllFail() []hostRule {
 	return []hostRule{
-		{"too-few-since", "most nodes got through before, and have not checked since", func(g *group) (verdict, bool) {
+		{"too-few-since", "most nodes got through before and have not checked since, and few were asked to", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultUndetermined, cause: g.cause(),
 				headline:    fmt.Sprintf("%s since the failure began; %d got through before it", g.failed(), len(g.earlier)),
 				wouldDecide: []string{"check " + g.name + " from another node: " + list(namesOf(g.earlier).First) + " got through before"},
-			}, len(g.earlier) >= g.counted()
+			}, len(g.earlier) >= g.counted() && g.sample < enoughAsked
 		}},
 		{"one-node", "a single node has checked", func(g *group) (verdict, bool) {
 			return verdict{

@@ -23,6 +23,7 @@ type leader struct {
 	metrics   *metrics
 	answerer  *answerer
 	events    *podEvents
+	leads     func() error // why this replica must not write; nil: it leads
 
 	dirty chan struct{} // holds one token: something has changed that may change a verdict
 
@@ -85,8 +86,8 @@ func (l *leader) run(ctx context.Context) error {
 			return <-ended
 		}
 		began := time.Now()
-		err := l.round(ctx, began)
-		wait = max(debounce, idleForWork*time.Since(began))
+		worked, err := l.round(ctx, began)
+		wait = max(debounce, idleForWork*worked-time.Since(began)+worked) // while it writes, it is idle
 		if err != nil && ctx.Err() == nil {
 			l.metrics.failed.Inc()
 			l.log.Warn("cannot write what the nodes show, will retry", "error", err)
@@ -112,23 +113,29 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// round compares the nodes once, and writes what has changed.
-func (l *leader) round(ctx context.Context, now time.Time) error {
+// round compares the nodes once, and writes what has changed. It returns how long the
+// comparison took, which is CPU time, unlike that of the writes.
+func (l *leader) round(ctx context.Context, now time.Time) (worked time.Duration, err error) {
 	in, oldest := l.cluster.input(now)
+	in.Asked = l.answerer.sample
 	result := compare.Compare(in)
 	l.metrics.observe(result, oldest)
 	answers, open := l.answerer.answers(in)
 	l.mu.Lock()
 	l.awaited = l.answerer.awaited()
 	l.mu.Unlock()
-	// Nodes wait for the answers.
-	more, err := l.answerer.write(ctx, answers, now)
+	worked = time.Since(now)
+	if err := l.leads(); err != nil {
+		return worked, err
+	}
 	waiting := l.watcher.waiting.list(now)
+	published := l.publish(ctx, documentOf(result, waiting), now)
+	more, err := l.answerer.write(ctx, answers, now) // many of them take seconds
 	moreEvents, eventErr := l.events.write(ctx, waiting, now)
 	if more || moreEvents || open {
 		l.markDirty()
 	}
-	return errors.Join(err, eventErr, l.publish(ctx, documentOf(result, waiting), now))
+	return worked, errors.Join(err, eventErr, published)
 }
 
 // isAwaited reports whether the fleet waits for a check of the node with this report.
@@ -141,9 +148,6 @@ func (l *leader) isAwaited(configMap string) bool {
 // publish writes the fleet's ConfigMap if the result has changed, if it was changed or
 // removed by others, or if a heartbeat is due.
 func (l *leader) publish(ctx context.Context, r document, now time.Time) error {
-	if _, exists := l.cluster.uid("fleet"); exists {
-		return errors.New(`a node is named "fleet": its report has the name of the fleet's ConfigMap, which is not written`)
-	}
 	key := changeKey(r)
 	if key == l.key && now.Sub(l.lastWritten()) < heartbeat {
 		version, err := l.kube.ConfigMapVersion(ctx, l.namespace, Name)

@@ -13,12 +13,11 @@ import (
 )
 
 // Name is the name of the fleet's ConfigMap, of its Lease and of its program.
-const Name = "pullprobe-fleet"
+const Name = report.FleetName
 
 // The fleet's own labels, and the key of its ConfigMap's data that scripts read.
 const (
 	labelFleet  = "pullprobe.dev/fleet"
-	labelNodes  = "pullprobe.dev/nodes"
 	labelSilent = "pullprobe.dev/silent"
 	resultKey   = "fleet.json"
 )
@@ -60,7 +59,7 @@ func render(r document, namespace string) (kube.ConfigMap, error) {
 		report.LabelFault:              string(fault),
 		report.LabelCause:              string(cause),
 		report.LabelChecked:            r.Time.UTC().Format(report.TimeLayout),
-		labelNodes:                     strconv.Itoa(r.Nodes),
+		report.LabelNodes:              strconv.Itoa(r.Nodes),
 		labelSilent:                    strconv.Itoa(r.Silent.Count),
 		"app.kubernetes.io/name":       Name,
 		"app.kubernetes.io/managed-by": Name,

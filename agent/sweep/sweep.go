@@ -258,10 +258,14 @@ func (s *Sweeper) LearnFrom(checks []report.Check) {
 	now := time.Now()
 	s.leads.learn(checks, now)
 	s.mu.Lock()
-	due := s.cfg.Settings().SweepInterval > 0 && s.last != nil && now.Sub(s.last.Time) > contradictedInterval
+	swept := s.cfg.Settings().SweepInterval > 0 && s.last != nil
+	var wait time.Duration
+	if swept {
+		wait = contradictedInterval - now.Sub(s.last.Time)
+	}
 	s.mu.Unlock()
-	if due && (s.hosts.contradictedBy(checks, now) || s.isNew(checks)) {
-		s.SweepNow()
+	if swept && (s.hosts.contradictedBy(checks, now) || s.isNew(checks)) {
+		time.AfterFunc(wait, s.SweepNow)
 	}
 }
 
