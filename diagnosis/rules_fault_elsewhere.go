@@ -47,7 +47,9 @@ func faultsByOtherNodes() []faultRule {
 				"check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
 			r.because = []string{report.OpinionID(host)}
 			return r, o.RootCause() != report.HostNotFound && e.isDecidedElsewhere(o) && e.OpinionOn(host).AllFail() &&
-				!e.someFailWith(host, report.HostNotFound)
+				!e.someFailWith(host, report.HostNotFound) &&
+				// Those without a route, as for IPv6, do not see the host.
+				(o.RootCause() == report.NetworkUnreachable || !e.someFailWith(host, report.NetworkUnreachable))
 		}},
 	}
 }

@@ -366,6 +366,11 @@ func situationsOfReach() []situation {
 			FaultRegistry, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
+			"timed out, and two other nodes have no route",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "NetworkUnreachable")),
+			FaultUndetermined, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
 			"timed out, images pulled before, and two other nodes fail too",
 			all(reported(ConnectionTimeout), imagesHere("3"), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "ConnectionTimeout")),
 			FaultRegistry, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
