@@ -50,6 +50,10 @@ reproducible: build ## build again in another directory with an empty cache, and
 image: build buildah ## build the image as an OCI archive, bin/pullprobe-image.tar
 	$(call timed,build the image,hack/image.sh $(IMAGE) $(GOARCH) bin/pullprobe-image.tar)
 
+.PHONY: image-all
+image-all: ## build the image for amd64 and arm64 as one OCI index, in bin/all/pullprobe-image.tar
+	$(call timed,build the image for amd64 and arm64,hack/image-all.sh $(VERSION) bin/all)
+
 .PHONY: buildah
 buildah:
 	@command -v buildah >/dev/null || { echo "==> installing buildah"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends buildah >/dev/null; }
@@ -137,6 +141,19 @@ unit: ## run the unit tests only: no root, no lab
 	cd hack/release && go test ./...
 	cd hack/recording && go test ./...
 	cd hack/dashboard && go test ./...
+
+# These tests start their own binary as another program, as kubelet or provider. Only a
+# kernel that knows qemu (binfmt_misc) can do that for another architecture.
+NATIVE_TESTS := TestCommandLine TestColorsOnATerminal TestProgress TestCompletion TestAgentUsesAccountToken TestRunProvider \
+	TestAnswersAreCached TestProviderWithoutChroot TestProviderToken TestTokenOncePerCachedResponse TestNodeCredentials \
+	TestPullOfPod TestSharesMounts TestSocketOfRunningKubelet TestHostile
+space := $(subst ,, )
+.PHONY: unit-arm64
+unit-arm64: ## run the unit tests for arm64 under qemu-user-static; those that start their own binary are skipped
+	@command -v qemu-aarch64-static >/dev/null || { echo "==> installing qemu-user-static"; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends qemu-user-static >/dev/null; }
+	$(call timed,unit tests for arm64,export GOARCH=arm64; \
+		go test -exec qemu-aarch64-static -timeout 30m -skip '^($(subst $(space),|,$(NATIVE_TESTS)))$$' ./... && \
+		cd parity && go test -exec qemu-aarch64-static -timeout 30m ./...)
 
 .PHONY: load
 load: lab-build ## load test: one agent, a real API server, 1,000 stuck pods, a rotated token; two minutes

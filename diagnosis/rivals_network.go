@@ -101,7 +101,7 @@ func rivalsOfConnections() []rivalry {
 				acts:     report.FaultUndetermined,
 				question: report.AskElsewhere,
 				excluded: func(f finding) bool {
-					return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") ||
+					return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") || f.Has(report.KeyLocalRoute, "none") ||
 						f.OpinionOn(f.Host).GetThrough() && f.OthersReach(f.Host)
 				},
 			},

@@ -148,6 +148,28 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o.AlsoBecause(facts.ResolversThatKnow(e.Evidence, o.Check.Host)...)
 		}},
+		{"addresses-not-resolved", "a resolver failed for the addresses of the only family that this node reaches", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			only := o.Check.Evidence[report.KeyOnlyFamily]
+			if o.RootCause() != report.NetworkUnreachable || only == "" {
+				return o
+			}
+			for _, c := range e.Below(report.DNSID(o.Check.Host)) {
+				cause := report.ResolverFailed
+				switch answer := c.Evidence[recordType(only)]; answer {
+				case "", "NOERROR", "NODATA", "NXDOMAIN":
+					continue
+				case "timeout":
+					cause = report.ResolverUnreachable
+				}
+				o = o.WithRootCause(cause, c.ID)
+				o.AsRuntime = true
+				return o.LikelyAtMost("resolve the " + only + " addresses of " + o.Check.Host + ":\nnslookup -type=" +
+					recordType(only) + " " + o.Check.Host)
+			}
+			return o
+		}},
 		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			intercepted := o.Check.Evidence[report.KeyInterceptor] != "" || o.Check.Evidence[report.KeySCT] == "false"
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyPublicRegistry) || !intercepted {

@@ -51,11 +51,36 @@ func faultsOnTheNetwork() []faultRule {
 			}
 			return certainly(report.FaultNode), true
 		}},
+		{"no-route-here", "this node itself has no route to the address, so that no packet left it", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host, only := o.Check.Host, o.Check.Evidence[report.KeyOnlyFamily]
+			if o.RootCause() != report.NetworkUnreachable || o.Check.Evidence[report.KeyLocalRoute] != "none" || e.Isolated() ||
+				slices.Contains([]string{"EACCES", "EPERM"}, o.Check.Evidence[report.KeyErrno]) {
+				return no, false
+			}
+			switch {
+			case e.OpinionOn(host).GetThrough():
+				return certainly(report.FaultNode), true
+			case only == "": // the route may be left out on purpose
+				return presumably(report.FaultNode, fromAnotherNode(o.RootCause(), host)), true
+			}
+			return presumably(report.FaultNode, "check whether "+host+" should have "+only+" addresses:\nnslookup -type="+
+				recordType(only)+" "+host), true
+		}},
 		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			return certainly(report.FaultNode), o.RootCause() == report.HostNotFound &&
 				e.Fact(report.DNSID(o.Check.Host), report.KeyNsswitch) == "files"
 		}},
 	}
+}
+
+// recordType returns the type of the DNS records with addresses of a family.
+func recordType(family string) string {
+	if family == "IPv6" {
+		return report.KeyAAAA
+	}
+	return report.KeyA
 }
 
 // faultsInTrust decide about certificates and about answers of resolvers.

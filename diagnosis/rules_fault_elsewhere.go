@@ -60,7 +60,9 @@ func faultsByOtherNodes() []faultRule {
 			r := e.downForAll(host)
 			r.because = []string{report.OpinionID(host)}
 			return r, o.RootCause() != report.HostNotFound && e.isDecidedElsewhere(o) && e.OpinionOn(host).AllFail() &&
-				!e.someFailWith(host, report.HostNotFound)
+				!e.someFailWith(host, report.HostNotFound) &&
+				// Those without a route, as for IPv6, do not see the host.
+				(o.RootCause() == report.NetworkUnreachable || !e.someFailWith(host, report.NetworkUnreachable))
 		}},
 	}
 }

@@ -391,6 +391,11 @@ func situationsOfReach() []situation {
 			FaultRegistry, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
+			"timed out, and two other nodes have no route",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "NetworkUnreachable")),
+			FaultUndetermined, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
 			"timed out, images pulled before, and two other nodes fail too",
 			all(reported(ConnectionTimeout), imagesHere("3"), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "ConnectionTimeout")),
 			FaultRegistry, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
@@ -2331,6 +2336,34 @@ func situationsOfThingsBetween() []situation {
 			FaultNode, NetworkUnreachable, Likely, atDial,
 		},
 		{
+			"no route on this node itself",
+			all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable, ev("errno", "ENETUNREACH", "localRoute", "none"))),
+			FaultNode, NetworkUnreachable, Likely, atDial,
+		},
+		{
+			"no route on this node itself, two other nodes get through",
+			all(reported(NetworkUnreachable), opinion(2, 0, ""),
+				ladder(KindDial, NetworkUnreachable, ev("errno", "ENETUNREACH", "localRoute", "none"))),
+			FaultNode, NetworkUnreachable, Confirmed, atDial,
+		},
+		{
+			"a registry with IPv4 only, and a node with IPv6 only",
+			all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable, onlyIPv6)),
+			FaultNode, NetworkUnreachable, Likely, atDial,
+		},
+		{
+			"a resolver fails for AAAA, and the node has IPv6 only",
+			all(reported(NetworkUnreachable), resolves("192.0.2.53:53", "A", "NOERROR", "AAAA", "SERVFAIL"),
+				ladder(KindDial, NetworkUnreachable, onlyIPv6)),
+			FaultUndetermined, ResolverFailed, Likely, "dns/" + host + "/192.0.2.53:53",
+		},
+		{
+			"a resolver does not answer for AAAA, and the node has IPv6 only",
+			all(reported(NetworkUnreachable), resolves("192.0.2.53:53", "A", "NOERROR", "AAAA", "timeout"),
+				ladder(KindDial, NetworkUnreachable, onlyIPv6)),
+			FaultNode, ResolverUnreachable, Likely, "dns/" + host + "/192.0.2.53:53",
+		},
+		{
 			"SERVFAIL, and the resolver answers for another domain",
 			all(
 				reported(ResolverFailed),
@@ -2383,9 +2416,12 @@ func imagesHere(n string) Check {
 	return check("local/"+host, KindImage, Pass, "", ev("count", n))
 }
 
-func resolves(resolver string) Check {
-	return check("dns/"+host+"/"+resolver, KindDNS, Pass, "")
+func resolves(resolver string, kv ...string) Check {
+	return check("dns/"+host+"/"+resolver, KindDNS, Pass, "", ev(kv...))
 }
+
+// onlyIPv6 makes an address one that a node with IPv6 only does not reach.
+var onlyIPv6 = ev("errno", "ENETUNREACH", "localRoute", "none", "onlyFamily", "IPv6")
 
 // notDialed returns the checks of a host that the guard forbids to contact.
 func notDialed() []Check {

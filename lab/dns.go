@@ -47,11 +47,7 @@ type dnsTable struct {
 func newDNSTable() *dnsTable {
 	t := &dnsTable{zone: map[string]Answer{}, overrides: map[string]map[string]Answer{}}
 	for _, h := range Hosts() {
-		a := Answer{Addrs: []netip.Addr{h.Addr}}
-		if h.V6.IsValid() {
-			a.Addrs = append(a.Addrs, h.V6)
-		}
-		t.zone[h.Name] = a
+		t.zone[h.Name] = Answer{Addrs: h.Addrs()}
 	}
 	return t
 }

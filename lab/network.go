@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -30,10 +31,11 @@ func makeNetwork(ctx context.Context, d Dir) error {
 		"link set lab0 up",
 		"addr add " + ServiceAddr + "/32 dev lab0",
 	}
-	for _, a := range resolvers() {
-		infra = append(infra, "addr add "+a+"/24 dev lab0")
+	addrs := bridgeAddrs()
+	for _, a := range append(resolvers(), InfraGlobal) {
+		addrs = append(addrs, netip.MustParseAddr(a))
 	}
-	for _, a := range bridgeAddrs() {
+	for _, a := range addrs {
 		if a.Is6() {
 			infra = append(infra, "addr add "+a.String()+"/64 dev lab0 nodad")
 		} else {
@@ -63,19 +65,30 @@ func makeNetwork(ctx context.Context, d Dir) error {
 			return err
 		}
 	}
-	return runInNetns(ctx, Infra, "iptables", "-w", "-A", "INPUT", "-d", hostAddr("blackhole.lab"), "-j", "DROP")
+	for name, host := range map[string]string{"iptables": "blackhole.lab", "ip6tables": "blackhole6.lab"} {
+		if err := runInNetns(ctx, Infra, name, "-w", "-A", "INPUT", "-d", hostAddr(host), "-j", "DROP"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeLink creates the link between infra and a node, whose network namespace is new.
 func makeLink(ctx context.Context, n Node) error {
 	v4, v6 := gateway(n.Addr), gateway(n.V6)
 	infra := []string{fmt.Sprintf("link add %s type veth peer name eth0 netns %s", n.Name, prefix+n.Name)}
-	node := []string{
-		"link set lo up",
-		"addr add " + n.Addr + "/24 dev eth0",
-		"addr add " + n.V6 + "/64 dev eth0 nodad",
-		"link set eth0 up",
-		"route add default via " + v4.String(),
+	node := []string{"link set lo up", "link set eth0 up", "addr add " + n.V6 + "/64 dev eth0 nodad"}
+	if n.Families == V6Node {
+		node = append(node,
+			"addr add "+n.Addr+"/32 dev eth0",
+			"route add "+InfraAddr+" dev eth0",
+			"route add "+ServiceAddr+" via "+InfraAddr,
+			"route add default via "+v6.String())
+	} else {
+		node = append(node, "addr add "+n.Addr+"/24 dev eth0", "route add default via "+v4.String())
+	}
+	if n.Families == DualNode {
+		node = append(node, "route add default via "+v6.String())
 	}
 	if n.onBridge() {
 		infra = append(infra, fmt.Sprintf("link set %s master lab0 up", n.Name))

@@ -116,7 +116,7 @@ func nodeInit(d Dir, n Node) error {
 		{name: "containerd", autoStart: true, args: []string{"containerd", "--config", "/etc/containerd/config.toml"}},
 		{name: "kubelet", args: []string{
 			"kubelet", "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
-			"--hostname-override=" + n.Name, "--node-ip=" + n.Addr, "--v=2",
+			"--hostname-override=" + n.Name, "--node-ip=" + n.nodeIP(), "--v=2",
 			"--node-labels=topology.kubernetes.io/zone=" + n.Zone + ",karpenter.sh/nodepool=" + n.Pool,
 			"--image-credential-provider-config=" + providersFile, "--image-credential-provider-bin-dir=" + providerBinDir,
 		}},
@@ -159,13 +159,22 @@ func makeNodeEtc(d Dir, n Node) error {
 	return mountPrivateEtc(d, n.Name, opaque, files)
 }
 
+// nodeIP returns the addresses of the Node object.
+func (n Node) nodeIP() string {
+	return [...]string{V4Node: n.Addr, DualNode: n.Addr + "," + n.V6, V6Node: n.V6}[n.Families]
+}
+
 // resolvConf returns the node's resolv.conf.
 func (n Node) resolvConf() string { return "nameserver " + n.Resolver + "\n" }
 
 // expandConfig replaces the placeholders of a configuration with a node's values.
 func expandConfig(config string, d Dir, n Node) string {
+	everywhere := "0.0.0.0/0"
+	if n.Families == V6Node {
+		everywhere = "::/0"
+	}
 	return strings.NewReplacer(
-		"@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", n.Resolver,
+		"@EVERYWHERE@", everywhere, "@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", n.Resolver,
 	).Replace(config)
 }
 

@@ -12,8 +12,10 @@ import (
 const (
 	Subnet       = "10.77.0.0/24"
 	SubnetV6     = "fd77::/64"
-	InfraAddr    = "10.77.0.1" // API server, gateway, good resolver
-	ServiceAddr  = "10.96.0.1" // the API server as pods see it
+	SubnetGlobal = "2001:db8:77::/64" // global addresses, on the same bridge; fd77 goes after IPv4 by RFC 6724
+	InfraAddr    = "10.77.0.1"        // API server, gateway, good resolver
+	InfraGlobal  = "2001:db8:77::1"   // gateway; nothing listens on port 443
+	ServiceAddr  = "10.96.0.1"        // the API server as pods see it
 	APIAddr      = InfraAddr + ":6443"
 	registryPort = "5000" // loopback of infra: plain HTTP, no auth; the lab pushes here
 )
@@ -25,6 +27,7 @@ const (
 	ResolverDead     = "10.77.0.3"   // receives and never answers
 	ResolverNXDomain = "10.77.0.4"   // NXDOMAIN to everything
 	ResolverSecond   = "10.77.0.5"   // answers as the good one does; SetDNS changes the answers of each alone
+	ResolverV6       = "fd77::1"     // the same, over IPv6
 	ResolverNoHost   = "10.77.0.250" // no machine has this address
 )
 
@@ -48,6 +51,7 @@ type Node struct {
 	Name     string
 	Addr     string // IPv4. In Subnet the node is on the bridge; otherwise infra routes its /24
 	V6       string // IPv6, in a /64
+	Families Families
 	Resolver string // the nameserver in its resolv.conf
 	Layout   string // where its files are; empty: as on a node of kubeadm
 	Zone     string // label topology.kubernetes.io/zone
@@ -55,6 +59,15 @@ type Node struct {
 
 	pods string // subnet of its pods
 }
+
+// Families are the address families that a node has in the cluster.
+type Families int
+
+const (
+	V4Node   Families = iota // the node reports IPv4 alone, but has an IPv6 address too
+	DualNode                 // it reports both
+	V6Node                   // it has IPv6 alone; IPv4 leads to the API server and nowhere else
+)
 
 // Nodes returns the nodes that the lab knows. Up starts those of DefaultNodes, AddNode one
 // more.
@@ -75,6 +88,14 @@ func Nodes() []Node {
 		{ // differs from node-a and node-b in its subnet alone
 			Name: "node-d", Addr: "10.79.0.104", V6: "fd79::104", Resolver: ResolverGood,
 			Zone: "zone-1", Pool: "general", pods: "10.88.4.0/24",
+		},
+		{
+			Name: "node-v6", Addr: "10.77.0.105", V6: "fd77::105", Families: V6Node, Resolver: ResolverV6,
+			Zone: "zone-1", Pool: "general", pods: "fd88:5::/64",
+		},
+		{
+			Name: "node-dual", Addr: "10.77.0.106", V6: "2001:db8:77::106", Families: DualNode, Resolver: ResolverV6,
+			Zone: "zone-1", Pool: "general", pods: "10.88.6.0/24",
 		},
 	}
 }
@@ -143,7 +164,7 @@ const AnyHost = ".any.lab"
 // Host is one name in the zone .lab.
 type Host struct {
 	Name string
-	Addr netip.Addr
+	Addr netip.Addr // zero: none
 	V6   netip.Addr // zero: none
 	Does string     // one line for people
 
@@ -176,6 +197,13 @@ func Hosts() []Host {
 		{Name: "plain.lab", Addr: a("10.77.0.15"), serve: servePlain, Does: "plain HTTP on port 443"},
 		{Name: "refused.lab", Addr: a("10.77.0.16"), serve: serveNothing, Does: "nothing listens on port 443"},
 		{Name: "blackhole.lab", Addr: a("10.77.0.17"), serve: serveNothing, Does: "SYN dropped"},
+		{Name: "v6.lab", V6: a("fd77::26"), serve: serveOpen, cert: "registry", Does: "good, IPv6 only"},
+		{
+			Name: "global.lab", Addr: a("10.77.0.28"), V6: a("2001:db8:77::28"), serve: serveOpen, cert: "registry",
+			Does: "good, IPv4 and IPv6; its IPv6 address is global, so that nodes prefer it (RFC 6724)",
+		},
+		{Name: "refused6.lab", V6: a("fd77::16"), serve: serveNothing, Does: "IPv6 only, nothing listens on port 443"},
+		{Name: "blackhole6.lab", V6: a("fd77::17"), serve: serveNothing, Does: "IPv6 only, SYN dropped"},
 		{Name: "nohost.lab", Addr: a("10.77.0.99"), serve: serveNothing, Does: "no machine has this address"},
 		{Name: "rawclose.lab", Addr: a("10.77.0.21"), serve: serveClose, Does: "accepts TCP and closes"},
 		{Name: "rawhang.lab", Addr: a("10.77.0.22"), serve: serveHang, Does: "accepts TCP and never speaks TLS"},
@@ -196,9 +224,14 @@ func Hosts() []Host {
 	}
 }
 
+// Addrs returns the addresses of a host, IPv4 first.
+func (h Host) Addrs() []netip.Addr {
+	return slices.DeleteFunc([]netip.Addr{h.Addr, h.V6}, func(a netip.Addr) bool { return !a.IsValid() })
+}
+
 // resolvers returns the addresses that answer DNS, or receive it.
 func resolvers() []string {
-	return []string{ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain, ResolverSecond}
+	return []string{ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain, ResolverSecond, ResolverV6}
 }
 
 // bridgeAddrs returns the addresses that infra's bridge must have for Hosts.
@@ -208,8 +241,8 @@ func bridgeAddrs() []netip.Addr {
 		if h.Name == "nohost.lab" {
 			continue
 		}
-		for _, a := range []netip.Addr{h.Addr, h.V6} {
-			if a.IsValid() && !slices.Contains(addrs, a) {
+		for _, a := range h.Addrs() {
+			if !slices.Contains(addrs, a) {
 				addrs = append(addrs, a)
 			}
 		}
@@ -217,11 +250,11 @@ func bridgeAddrs() []netip.Addr {
 	return addrs
 }
 
-// hostAddr returns the IPv4 address of a host of the zone.
+// hostAddr returns the address of a host of the zone, IPv4 if it has one.
 func hostAddr(name string) string {
 	for _, h := range Hosts() {
 		if h.Name == name {
-			return h.Addr.String()
+			return h.Addrs()[0].String()
 		}
 	}
 	panic("lab: unknown host " + name)

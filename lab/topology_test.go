@@ -9,7 +9,10 @@ import (
 )
 
 func TestTopologyHoldsTogether(t *testing.T) {
-	subnet := netip.MustParsePrefix(Subnet)
+	var onBridge []netip.Prefix
+	for _, s := range []string{Subnet, SubnetV6, SubnetGlobal} {
+		onBridge = append(onBridge, netip.MustParsePrefix(s))
+	}
 	taken := map[string]string{}
 	once := func(addr, who string) {
 		t.Helper()
@@ -21,8 +24,8 @@ func TestTopologyHoldsTogether(t *testing.T) {
 	take := func(addr, who string) {
 		t.Helper()
 		once(addr, who)
-		if !subnet.Contains(netip.MustParseAddr(addr)) {
-			t.Errorf("%s of %s is outside %s", addr, who, subnet)
+		if a := netip.MustParseAddr(addr); !slices.ContainsFunc(onBridge, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			t.Errorf("%s of %s is not in %v", addr, who, onBridge)
 		}
 	}
 	for _, r := range append(resolvers(), ResolverNoHost) {
@@ -51,10 +54,12 @@ func TestTopologyHoldsTogether(t *testing.T) {
 			t.Errorf("%s twice", h.Name)
 		}
 		names[h.Name] = true
-		if h.serve == serveFault {
-			take(h.Addr.String(), "the fault listener")
-		} else {
-			take(h.Addr.String(), h.Name)
+		for _, a := range h.Addrs() {
+			if h.serve == serveFault {
+				take(a.String(), "the fault listener")
+			} else {
+				take(a.String(), h.Name)
+			}
 		}
 	}
 }

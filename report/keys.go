@@ -258,6 +258,7 @@ const (
 	KeyTaken      = "taken"      // true: the runtime uses this address
 	KeyAfterMs    = "afterMs"    // how long it waits for other addresses before
 	KeyLocalRoute = "localRoute" // exists or none: whether this node has a route, after "unreachable"
+	KeyOnlyFamily = "onlyFamily" // IPv4 or IPv6: all that this node has a default route for, if the address is of the other
 
 	// tls/HOST/ADDRESS, elsewhere/HOST/ADDRESS
 

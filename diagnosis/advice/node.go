@@ -25,6 +25,12 @@ func (a adviser) fixOfNode() string {
 	case a.Cause == report.PullTimedOut && strings.HasPrefix(a.Get(report.BlobID(a.UsedHost())).Target, "sha256:"):
 		return "measure the download speed on {node}:\ncurl -L -o /dev/null https://" + a.UsedHost() +
 			"/v2/{repository}/blobs/" + a.Get(report.BlobID(a.UsedHost())).Target
+	case a.Cause == report.NetworkUnreachable && a.Decided(report.KeyOnlyFamily) != "":
+		only, other := a.Decided(report.KeyOnlyFamily), "IPv4"
+		if only == other {
+			other = "IPv6"
+		}
+		return "use a registry or a mirror with " + only + " addresses, or give {node} a route to " + other + " addresses:\nip route get {ip}"
 	case a.Cause == report.ResolverWrongAnswer && a.Fact(report.DNSID(a.names.Host), report.KeyFrom) == "hosts":
 		return "correct the entry for {host} in /etc/hosts on {node}"
 	}

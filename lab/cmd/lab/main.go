@@ -102,7 +102,7 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 	case "hosts":
 		return printTable(func(w io.Writer) {
 			for _, h := range lab.Hosts() {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Name, h.Addr, h.Does)
+				fmt.Fprintf(w, "%s\t%v\t%s\n", h.Name, h.Addrs(), h.Does)
 			}
 		})
 	}
