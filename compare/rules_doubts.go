@@ -27,7 +27,7 @@ func allDoubts() []doubt {
 	return []doubt{
 		{"two-others", "fewer than two other nodes have checked", "check {host} from one more node", func(g *group, _ verdict) (string, bool) {
 			if all(g) {
-				return "", len(g.failing) <= minOthers
+				return "", len(g.failing) <= minOthers && g.counted() > 1 // what one node says is its claim
 			}
 			return "", len(g.through) < minOthers
 		}},

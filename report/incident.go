@@ -52,8 +52,8 @@ func (x Incident) text() string {
 	case x.To.Fault == FaultNone:
 		end = "then the image was pulled"
 	default:
-		end = fmt.Sprintf("then %s / %s", x.To.Fault, x.To.Cause)
+		end = "then " + x.To.String()
 	}
-	return fmt.Sprintf("%s / %s, %s, for %s: %s; %s",
-		x.From.Fault, x.From.Cause, plural(x.Pods, "pod"), Roughly(x.Ended.Sub(x.Began)), x.Image, end)
+	return fmt.Sprintf("%s, %s, for %s: %s; %s",
+		x.From, plural(x.Pods, "pod"), Roughly(x.Ended.Sub(x.Began)), x.Image, end)
 }
