@@ -67,6 +67,16 @@ func TestReportOfTenFaults(t *testing.T) {
 	t.Logf("mean %d, biggest %d", sizes/rounds, biggest)
 }
 
+// fixes returns how many of the diagnoses have a fix.
+func fixes(n report.NodeReport) (many int) {
+	for _, d := range n.Diagnoses {
+		if d.Verdict.Fix != "" {
+			many++
+		}
+	}
+	return many
+}
+
 // asDiagnosis returns a recording as the diagnosis of a Deployment's pod.
 func asDiagnosis(r recording, i int, at time.Time) report.Diagnosis {
 	name := fmt.Sprintf("checkout-%d", i)

@@ -42,7 +42,10 @@ func hostOf(r report.Registry) Host {
 		Addresses: r.Addresses, Used: r.Used, Mirrors: r.Mirrors, HostsTOML: r.HostsFile,
 	}
 	if r.State.Bad() {
-		h.Cause, h.Fault = r.Cause, r.Fault
+		h.Cause = r.Cause
+		if r.Fault != report.FaultUndetermined {
+			h.Fault = r.Fault
+		}
 	}
 	if r.Status != http.StatusOK && r.Status != http.StatusUnauthorized {
 		h.Status = r.Status
