@@ -65,17 +65,17 @@ func ofAll(n, all int, state string) string {
 
 // writeRegistries writes the table of hosts, the unreachable ones first, each of
 // these with the reason. Without rows for all, it only names the hosts that are
-// reachable and have no remark. A host of which the diagnoses above the table have the cause
+// reachable and have no remark, or counts them. A host of which the diagnoses above the table have the cause
 // refers to it.
-func (s *Sweep) writeRegistries(w io.Writer, all bool, explains func(Registry) Cause) {
+func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registry) Cause) {
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
 	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
-	s.writeHeading(w, all)
+	s.writeHeading(w, level.rows)
 	single := slices.DeleteFunc(s.writeMerged(w), Registry.ForOthers) // they are no registries of this node
 	var plain []string
-	if !all {
+	if !level.rows {
 		single = slices.DeleteFunc(single, func(r Registry) bool {
 			if r.plain() {
 				plain = append(plain, r.Host)
@@ -97,7 +97,10 @@ func (s *Sweep) writeRegistries(w io.Writer, all bool, explains func(Registry) C
 	if left := len(single) - len(list); left > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
 	}
-	if len(plain) > 0 {
+	switch {
+	case len(plain) > 0 && level.cut == cutAll:
+		fmt.Fprintf(w, "  %-11s  %s\n", Reachable, plural(len(plain), "host"))
+	case len(plain) > 0:
 		wrap(w, fmt.Sprintf("  %-11s  ", Reachable), strings.Join(plain, ", "))
 	}
 	if s.Omitted > 0 {

@@ -42,17 +42,30 @@ const maxFull = 5
 
 // details are the levels of detail, the most detailed first. Why and fix go last: a report is
 // there for them.
-var details = []detail{
-	{0, 20, 20, true}, {0, 20, 20, false}, {1, 20, 20, false}, {2, 20, 20, false}, {3, 20, 20, false},
-	{4, 20, 20, false}, {5, 20, 20, false}, {6, 20, 20, false}, {6, 10, 20, false}, {6, 5, 20, false}, {6, 3, 12, false},
-}
+var details = func() []detail {
+	const most = 20
+	out := []detail{{fixes: most, all: most, rows: true}}
+	for cut := range cutAll + 1 {
+		out = append(out, detail{cut: cut, fixes: most, all: most})
+	}
+	for _, fixes := range []int{15, 12, 10, 9, 8, 7, 6, 5, 4, 3} {
+		out = append(out, detail{cut: cutAll, fixes: fixes, all: most})
+	}
+	return append(out, detail{cut: cutAll, fixes: 3, all: 12})
+}()
+
+// cutAll is the cut at which the first diagnosis loses all parts too, and reachable registries
+// their names.
+const cutAll = int(partImage) + 2
 
 // withoutFixes is the first of details at which a diagnosis loses why and fix.
-const withoutFixes = 8
+const withoutFixes = cutAll + 2
 
 // cutOf returns how many parts are left out of a diagnosis, by its place.
 func (l detail) cutOf(place int) int {
 	switch {
+	case l.cut == cutAll:
+		return len(partNames)
 	case place == 0:
 		return 0
 	case place >= maxFull:
@@ -94,7 +107,7 @@ func (n NodeReport) summary(level detail) string {
 	n.writeDiskFault(&b)
 	merged := n.writeIsolated(&b)
 	n.writeDiagnoses(&b, merged, level)
-	n.Sweep.writeRegistries(&b, level.rows, n.explains)
+	n.Sweep.writeRegistries(&b, level, n.explains)
 	b.WriteString("\nNode\n")
 	if !n.diskFails() {
 		disk := n.Disk.line()
@@ -486,7 +499,12 @@ func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
 			layout = "2006-01-02 15:04 UTC"
 		}
 		tail := plural(d.Pods.Count, "pod") + " since " + d.Pods.Since.UTC().Format(layout)
-		head += strings.Repeat(" ", max(2, width-len(head)-len(tail))) + tail
+		if gap := width - len(head) - len(tail); gap >= 2 {
+			fmt.Fprintln(w, head+strings.Repeat(" ", gap)+tail)
+		} else {
+			fmt.Fprintf(w, "%s\n%*s\n", head, width, tail)
+		}
+		return
 	}
 	fmt.Fprintln(w, head)
 }
