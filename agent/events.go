@@ -33,11 +33,7 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 		tail += "\nTo confirm: " + neutralizeLabels(confirm[0])
 	}
 	tail += "\nChecked " + report.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
-	head := v.Conclusion().String()
-	if v.Cause != report.Undetermined {
-		head += " (" + string(v.Confidence) + ")"
-	}
-	head += ": "
+	head := v.Inline() + ": "
 	text := report.NewRedactor()
 	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
 	return kube.Event{

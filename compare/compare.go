@@ -176,7 +176,11 @@ func (c *comparison) hostFinding(g *group, s sorted) draft {
 			f.Rivals = append(f.Rivals, clean(rival))
 		}
 		if d.question != "" && len(f.WouldDecide) < maxQuestions {
-			f.WouldDecide = append(f.WouldDecide, strings.ReplaceAll(d.question, "{host}", g.name))
+			question := d.question
+			if strings.HasPrefix(question, "check {host} from ") {
+				question += ":\n" + checkCommand(v.cause, "{host}")
+			}
+			f.WouldDecide = append(f.WouldDecide, strings.ReplaceAll(question, "{host}", g.name))
 		}
 	}
 	return f

@@ -75,6 +75,8 @@ func times(since, checked int) func(*nodefacts.Host) {
 
 func clock(seconds int) func(*nodefacts.Host) { return func(h *nodefacts.Host) { h.Clock = &seconds } }
 
+func claims(f report.Fault) func(*nodefacts.Host) { return func(h *nodefacts.Host) { h.Fault = f } }
+
 func named(host string) func(*nodefacts.Host) { return func(h *nodefacts.Host) { h.Name = host } }
 
 func flapping(h *nodefacts.Host) { h.Flapping = true }
@@ -295,6 +297,32 @@ func aboutTime() []situation {
 				node("a", down(timeout)), node("b", up(func(h *nodefacts.Host) { h.State = report.ReachUnknown })), node("c", silent()),
 			},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
+		},
+		{
+			"an expired certificate that one node has seen", []Node{node("a", down(report.CertificateExpired, claims(report.FaultRegistry))), node("b"), node("c")},
+			[]string{"one-node registry.example: registry CertificateExpired likely"},
+		},
+		{
+			"a rate limit that one node has met", []Node{node("a", down(report.RateLimited, claims(report.FaultRegistry))), node("b")},
+			[]string{"one-node registry.example: registry RateLimited likely"},
+		},
+		{
+			"a certificate that one node does not trust; the others got through before", []Node{
+				node("a", down(report.CertificateUntrusted, claims(report.FaultNode))), node("b", up(times(3600, 90))),
+			},
+			[]string{"too-few-since registry.example: node-infrastructure CertificateUntrusted likely"},
+		},
+		{
+			"a host that does not answer the only node that has checked, whatever it says", []Node{node("a", down(timeout, claims(report.FaultNode))), node("b")},
+			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
+		},
+		{
+			"the verdict of the only node on an image", []Node{
+				node("a", down(timeout), nodefacts.Image{
+					Name: image, Host: reg, Cause: timeout, Fault: report.FaultNode, Confidence: report.Confirmed, Checked: ago(5),
+				}), node("b"),
+			},
+			[]string{"one-node registry.example: node-infrastructure ConnectionTimeout likely"},
 		},
 		{
 			"the only other node is cut off", []Node{node("a", down(timeout)), node("b", down(timeout), cutOff(timeout))},

@@ -85,7 +85,7 @@ func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
 		if v.Cause == report.PlatformMismatch {
 			would = "; it could not run here: "
 		}
-		summary += would + string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): " + v.Summary
+		summary += would + v.Inline() + ": " + v.Summary
 		v.Also = append([]report.Cause{v.Cause}, v.Also...)
 	}
 	none := confirmed(report.NotAPullProblem, append([]string{report.IDPod}, v.Because...)...)

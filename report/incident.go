@@ -24,15 +24,6 @@ type Conclusion struct {
 	Cause Cause `json:"cause"`
 }
 
-// String returns the conclusion in one line: "cluster-config / TagNotFound", or
-// "undetermined".
-func (c Conclusion) String() string {
-	if c.Fault == FaultUndetermined && c.Cause == Undetermined {
-		return string(c.Fault)
-	}
-	return string(c.Fault) + " / " + string(c.Cause)
-}
-
 // Conclusion returns who must act and why.
 func (v Verdict) Conclusion() Conclusion { return Conclusion{Fault: v.Fault, Cause: v.Cause} }
 

@@ -65,16 +65,17 @@ func ofAll(n, all int, state string) string {
 
 // writeRegistries writes the table of hosts, the unreachable ones first, each of
 // these with the reason. Without rows for all, it only names the hosts that are
-// reachable and have no remark.
-func (s *Sweep) writeRegistries(w io.Writer, all bool) {
+// reachable and have no remark, or counts them. A host of which the diagnoses above the table have the cause
+// refers to it.
+func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registry) Cause) {
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
 	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
-	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
+	s.writeHeading(w, level.rows)
 	single := slices.DeleteFunc(s.writeMerged(w), Registry.ForOthers) // they are no registries of this node
 	var plain []string
-	if !all {
+	if !level.rows {
 		single = slices.DeleteFunc(single, func(r Registry) bool {
 			if r.plain() {
 				plain = append(plain, r.Host)
@@ -85,9 +86,10 @@ func (s *Sweep) writeRegistries(w io.Writer, all bool) {
 	list := single[:min(len(single), maxRows)]
 	fixes := 0
 	for _, r := range list {
-		s.writeRow(w, r)
+		above := explains(r)
+		s.writeRow(w, r, above)
 		_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
-		if r.State.Bad() && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
+		if r.State.Bad() && above == "" && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
 			linesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
 			fixes++
 		}
@@ -95,11 +97,44 @@ func (s *Sweep) writeRegistries(w io.Writer, all bool) {
 	if left := len(single) - len(list); left > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
 	}
-	if len(plain) > 0 {
+	switch {
+	case len(plain) > 0 && level.cut == cutAll:
+		fmt.Fprintf(w, "  %-11s  %s\n", Reachable, plural(len(plain), "host"))
+	case len(plain) > 0:
 		wrap(w, fmt.Sprintf("  %-11s  ", Reachable), strings.Join(plain, ", "))
 	}
 	if s.Omitted > 0 {
 		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
+	}
+}
+
+// nothingExplains is where no diagnosis is above the table.
+func nothingExplains(Registry) Cause { return "" }
+
+// writeHeading writes the heads of the columns. The second has the cause of hosts that fail,
+// and times of the others.
+func (s *Sweep) writeHeading(w io.Writer, all bool) {
+	const phases = "DNS/DIAL/TLS/HTTP"
+	causes, times := false, false
+	for _, r := range s.Registries {
+		switch {
+		case r.ForOthers():
+		case r.State.Bad():
+			causes = true
+		default:
+			times = times || r.Latency != (Latency{}) && (all || !r.plain())
+		}
+	}
+	head := phases + " ms"
+	if causes {
+		head = "CAUSE"
+		if times {
+			head = "CAUSE, OR TIMES IN ms"
+		}
+	}
+	fmt.Fprintf(w, rowFormat, "STATE", head, "CERT", "HOST")
+	if causes && times {
+		fmt.Fprintf(w, "%15s(%s)\n", "", phases)
 	}
 }
 
@@ -134,8 +169,9 @@ func (s *Sweep) writeMerged(w io.Writer) (single []Registry) {
 	return single
 }
 
-// writeRow writes one host, and below it what is worth saying about it.
-func (s *Sweep) writeRow(w io.Writer, r Registry) {
+// writeRow writes one host, and below it what is worth saying about it, or the cause above
+// the table that says it.
+func (s *Sweep) writeRow(w io.Writer, r Registry, above Cause) {
 	what := r.Latency.String()
 	if r.State.Bad() {
 		what = string(r.Cause)
@@ -145,14 +181,14 @@ func (s *Sweep) writeRow(w io.Writer, r Registry) {
 		state = "flapping"
 	}
 	fmt.Fprintf(w, rowFormat, state, what, r.Certificate.daysLeft(), r.Host)
-	if text := s.reason(r); text != "" {
+	if text := s.reason(r, above); text != "" {
 		wrap(w, strings.Repeat(" ", 15), text)
 	}
 }
 
 // reason returns the text below a host in the table. If this node reaches nothing,
 // the reason is above the table, once.
-func (s *Sweep) reason(r Registry) string {
+func (s *Sweep) reason(r Registry, above Cause) string {
 	if s.Control.Outcome == Fail && r.Silent() {
 		return ""
 	}
@@ -161,14 +197,15 @@ func (s *Sweep) reason(r Registry) string {
 	if r.Flapping {
 		since = "keeps changing; " + string(r.State) + " " + since
 	}
-	if r.State.Bad() && r.Fault != FaultUndetermined {
-		since = string(r.Fault) + ", " + since
-	}
-	if r.State.Bad() || r.Flapping {
+	switch {
+	case r.State.Bad() && above != "":
+		text = since + ": see " + string(above) + " above"
+	case r.State.Bad() && r.Fault == FaultUndetermined:
+		text = strings.TrimSuffix(since+": "+r.Summary, ": ") + "; who must act: not known"
+	case r.State.Bad():
+		text = strings.TrimSuffix(string(r.Fault)+", "+since+": "+r.Summary, ": ")
+	case r.Flapping:
 		text = strings.TrimSuffix(since+": "+r.Summary, ": ")
-	}
-	if r.State.Bad() && r.Fault == FaultUndetermined {
-		text += "; who must act: not known"
 	}
 	if r.State == Limited && r.NotBefore != nil {
 		text += "; next check not before " + Time(*r.NotBefore)
@@ -281,7 +318,7 @@ func (s *Sweep) bounded(limit int) *Sweep {
 		size += r.size()
 		if i < maxRows {
 			var row strings.Builder
-			out.writeRow(&row, r)
+			out.writeRow(&row, r, "")
 			size += row.Len()
 		}
 		if size > limit/2 || size > limit/3 && !r.State.Bad() {

@@ -259,13 +259,20 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 		}
 	}
 	for level = 2; level < len(details); level++ {
+		if level == withoutFixes {
+			level--
+			withoutQuestions := func(many int) bool { return render(n.shrunk(many, (*Diagnosis).keepFix)) }
+			n = n.shrunk(sort.Search(len(n.Diagnoses), withoutQuestions), (*Diagnosis).keepFix)
+			if render(n) {
+				return summary, body, err
+			}
+			level++
+		}
 		if render(n) {
 			return summary, body, err
 		}
 	}
 	level--
-	withoutQuestions := func(many int) bool { return render(n.shrunk(many, (*Diagnosis).keepFix)) }
-	n = n.shrunk(sort.Search(len(n.Diagnoses), withoutQuestions), (*Diagnosis).keepFix)
 	render(n)
 	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepNamedPods, (*Diagnosis).keepVerdict} {
 		if len(summary)+len(body) > limit {

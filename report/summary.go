@@ -13,15 +13,66 @@ import (
 // width is the number of columns that summaries are wrapped to.
 const width = 80
 
-// detail is how many diagnoses a summary shows with their evidence, how many with the
-// fix, and how many at all; and whether reachable registries have a row each.
+// detail is how much a summary shows.
 type detail struct {
-	full, fixes, all int
-	rows             bool
+	cut   int  // how many of parts are left out of all diagnoses but the first
+	fixes int  // how many diagnoses have why and fix
+	all   int  // how many diagnoses there are
+	rows  bool // reachable registries have a row each
 }
 
-// details are the levels of detail, the most detailed first.
-var details = []detail{{5, 20, 20, true}, {5, 20, 20, false}, {2, 10, 20, false}, {1, 5, 20, false}, {1, 3, 12, false}}
+// part is what a diagnosis has in a summary beside its cause, its pod, why and fix.
+type part int
+
+// The parts, in the order in which they are left out.
+const (
+	partEvidence part = iota // with what was not checked, and how long a pull takes
+	partChecked              // with the kubelet's next pull
+	partRetry
+	partConfirm
+	partOthers // names of other pods and owners
+	partImage
+)
+
+var partNames = []string{"evidence", "checked", "retry", "to confirm", "the names of other pods", "image"}
+
+// maxFull is how many diagnoses have all parts at most. The others have less than half, to
+// keep the text short.
+const maxFull = 5
+
+// details are the levels of detail, the most detailed first. Why and fix go last: a report is
+// there for them.
+var details = func() []detail {
+	const most = 20
+	out := []detail{{fixes: most, all: most, rows: true}}
+	for cut := range cutAll + 1 {
+		out = append(out, detail{cut: cut, fixes: most, all: most})
+	}
+	for _, fixes := range []int{15, 12, 10, 9, 8, 7, 6, 5, 4, 3} {
+		out = append(out, detail{cut: cutAll, fixes: fixes, all: most})
+	}
+	return append(out, detail{cut: cutAll, fixes: 3, all: 12})
+}()
+
+// cutAll is the cut at which the first diagnosis loses all parts too, and reachable registries
+// their names.
+const cutAll = int(partImage) + 2
+
+// withoutFixes is the first of details at which a diagnosis loses why and fix.
+const withoutFixes = cutAll + 2
+
+// cutOf returns how many parts are left out of a diagnosis, by its place.
+func (l detail) cutOf(place int) int {
+	switch {
+	case l.cut == cutAll:
+		return len(partNames)
+	case place == 0:
+		return 0
+	case place >= maxFull:
+		return max(l.cut, int(partOthers))
+	}
+	return l.cut
+}
 
 // TimeLayout is how labels carry a time: RFC 3339 has characters that a label
 // value may not have.
@@ -36,8 +87,11 @@ func RetryCommand(pod string) string {
 	return "kubectl -n " + ns + " annotate pod " + name + " probe=$(date +%s) --overwrite"
 }
 
-// AllNodesCommand shows the reports of all nodes, one line each.
-const AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
+// Commands that show the reports of all nodes, one line each, and what the fleet says of them.
+const (
+	AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
+	FleetCommand    = "kubectl describe cm -A -l pullprobe.dev/fleet"
+)
 
 // Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
 // must act, the worst fault first; then the registries, then the node.
@@ -53,7 +107,7 @@ func (n NodeReport) summary(level detail) string {
 	n.writeDiskFault(&b)
 	merged := n.writeIsolated(&b)
 	n.writeDiagnoses(&b, merged, level)
-	n.Sweep.writeRegistries(&b, level.rows)
+	n.Sweep.writeRegistries(&b, level, n.explains)
 	b.WriteString("\nNode\n")
 	if !n.diskFails() {
 		disk := n.Disk.line()
@@ -64,10 +118,8 @@ func (n NodeReport) summary(level detail) string {
 	}
 	field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
-	if level.rows {
-		lines(&b, "all nodes", AllNodesCommand)
-	}
 	n.writeIncidents(&b)
+	fmt.Fprintf(&b, "\nAll reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
 	return b.String()
 }
 
@@ -111,8 +163,11 @@ func (n NodeReport) limited() (pods int, who string) {
 // writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
 // must act.
 func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detail) {
-	shown, left := 0, 0
+	shown, left, cut := 0, 0, 0
 	heading := ""
+	if n.isolated() {
+		heading = Verdict{Fault: FaultNode}.heading()
+	}
 	beside := n.besideFaults()
 	for _, i := range n.byWeight() {
 		d := n.Diagnoses[i]
@@ -129,19 +184,20 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
-		shown++
-		if shown == level.full+1 {
-			fmt.Fprintln(w, "(In short from here. The Events have more.)")
+		switch here := level.cutOf(shown); {
+		case shown == level.fixes:
+			fmt.Fprintln(w, "(From here without why and fix: report.json and the Events on the pods have them.)")
+		case shown < level.fixes && here > cut:
+			cut = here
+			wrapTo(w, "", 0, "(From here without "+strings.Join(partNames[:cut], ", ")+": see the Events on the pods.)")
 		}
-		switch {
-		case shown <= level.full:
-			d.write(w, n.Time, n.withoutFault(beside, i))
-		case shown <= level.fixes:
-			d.writeAnswer(w, n.Time)
-		default:
+		if shown < level.fixes {
+			d.write(w, n.Time, n.withoutFault(beside, i), level.cutOf(shown))
+		} else {
 			d.writeHead(w, n.Time)
-			d.writePods(w)
+			d.writePods(w, true)
 		}
+		shown++
 	}
 	if left > 0 {
 		fmt.Fprintf(w, "\n... and %d more in report.json\n", left)
@@ -259,36 +315,56 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	}
 }
 
-// IsolatedFix is what fixes a node that reaches nothing.
-const IsolatedFix = "check what every connection depends on (resolver, route, firewall, proxy), not a single registry"
+// IsolatedFix returns what fixes a node that reaches nothing, by what all hosts fail with. An
+// empty name is that of the node where this is read.
+func IsolatedFix(node string, c Cause) string {
+	p := StandIns()
+	p.Node = cmp.Or(node, p.Node)
+	if c.Stage() == StageDNS && c.DefaultFault() == FaultNode && c != ResolverWrongAnswer {
+		return p.Fill(c.Fix(FaultNode))
+	}
+	return p.Fill("on {node}: check what every connection depends on (resolver, route, firewall, proxy), not a single registry")
+}
+
+// isolated reports whether the node reaches nothing.
+func (n NodeReport) isolated() bool { return n.Sweep != nil && n.Sweep.Control.Outcome == Fail }
 
 // writeIsolated writes one verdict for a node that reaches nothing, with all pods
 // that wait for this reason. It returns the indices of their diagnoses.
 func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	merged := map[int]bool{}
-	if n.Sweep == nil || n.Sweep.Control.Outcome != Fail {
+	if !n.isolated() {
 		return merged
 	}
 	c := n.Sweep.Control
 	var pods []string
-	confidence := Likely
+	v := Verdict{Fault: FaultNode, Cause: c.Cause, Confidence: Likely, Fix: IsolatedFix(n.Node, c.Cause)}
 	for i, d := range n.Diagnoses {
-		if d.Verdict.Fault != FaultNode || !d.Verdict.Cause.BeforeTLS() {
+		own := d.Verdict
+		sure := own.Confidence == Confirmed
+		switch {
+		case own.Fault != FaultNode || !own.Cause.BeforeTLS():
 			continue
+		case sure && own.Cause == c.Cause: // by the runtime's message
+			v.Confidence = Confirmed
+			if own.Cause.Stage() == StageDNS {
+				v.Fix = cmp.Or(own.Fix, v.Fix)
+			}
+		case sure && own.Cause.Stage() == StageDNS:
+			continue // it says more than that the node reaches nothing
+		case sure && c.Evidence[KeyWeak] == "":
+			v.Confidence = Confirmed
 		}
 		merged[i] = true
-		if d.Verdict.Confidence == Confirmed && c.Evidence[KeyWeak] == "" {
-			confidence = Confirmed // by the runtime's message
-		}
 		for _, p := range d.Refs() {
 			if !slices.Contains(pods, p.Pod) {
 				pods = append(pods, p.Pod)
 			}
 		}
 	}
-	fmt.Fprintf(w, "\n%s  %s  (%s)\n", FaultNode, c.Cause, confidence)
-	field(w, "why", c.Summary)
-	field(w, "fix", "on "+n.Node+": "+IsolatedFix)
+	fmt.Fprintf(w, "\n%s\n%s\n", v.heading(), v.Title())
+	field(w, "why", n.whyIsolated(merged))
+	lines(w, "fix", v.Fix)
 	if len(pods) > 0 {
 		field(w, "pods", Abbreviate(pods))
 	}
@@ -297,6 +373,56 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 		writeRetry(w, pods[0])
 	}
 	return merged
+}
+
+// whyIsolated returns that the node reaches nothing, with the hosts that waiting pods need
+// first, and what all hosts fail with where that is the resolver.
+func (n NodeReport) whyIsolated(merged map[int]bool) string {
+	const most, fill = 5, 3
+	c := n.Sweep.Control
+	var hosts, others []string
+	for _, r := range n.Sweep.Registries {
+		switch {
+		case !r.Silent() || r.ForOthers():
+		case slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.needs(r.Host) }):
+			hosts = append(hosts, r.Host)
+		default:
+			others = append(others, r.Host)
+		}
+	}
+	why := c.Summary
+	if all, err := strconv.Atoi(c.Evidence[KeyAsked]); err == nil && len(hosts) > 0 {
+		names := append(hosts[:min(len(hosts), most)], others[:min(len(others), max(0, fill-len(hosts)))]...)
+		text := strings.Join(names, ", ")
+		if more := all - len(names); more > 0 {
+			text += " and " + strconv.Itoa(more) + " more"
+		}
+		why = "this node cannot reach any of " + plural(all, "host") + " (" + text + ")"
+	}
+	if c.Cause.Stage() == StageDNS {
+		why += ": " + c.Cause.Meaning()
+	}
+	return why
+}
+
+// needs reports whether pods wait because this host was not reached.
+func (d Diagnosis) needs(host string) bool {
+	return d.Verdict.Fault != FaultNone && slices.ContainsFunc(d.Verdict.Because, func(id string) bool { return isAbout(id, host) })
+}
+
+// isAbout reports whether a check is about a host, by its id.
+func isAbout(id, host string) bool { return slices.Contains(strings.Split(id, "/"), host) }
+
+// explains returns the cause of the diagnosis that explains why a host fails; empty if none
+// does.
+func (n NodeReport) explains(r Registry) Cause {
+	for _, d := range n.Diagnoses {
+		v := d.Verdict
+		if v.Fault != FaultNone && (slices.Contains(v.Because, r.Because) || v.Cause == r.Cause && d.needs(r.Host)) {
+			return v.Cause
+		}
+	}
+	return ""
 }
 
 // line returns the check as one line.
@@ -313,79 +439,78 @@ func (c Check) line() string {
 }
 
 // Text writes one diagnosis for people.
-func (d Diagnosis) Text(w io.Writer) { d.write(w, d.Time, nil) }
+func (d Diagnosis) Text(w io.Writer) { d.write(w, d.Time, nil, 0) }
 
-// writeAnswer writes what is wrong, where, and what fixes it, as of a time.
-func (d Diagnosis) writeAnswer(w io.Writer, at time.Time) {
+// write writes one diagnosis, as of a time, with the containers beside it that have no fault,
+// and without the first so many parts.
+func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
+	has := func(p part) bool { return int(p) >= cut }
 	v := d.Verdict
 	d.writeHead(w, at)
-	d.writePods(w)
-	field(w, "image", d.Image)
+	d.writePods(w, has(partOthers))
+	if has(partImage) {
+		field(w, "image", d.Image)
+	}
 	field(w, "why", v.Summary)
 	if v.Fix != "" {
 		lines(w, "fix", v.Fix)
 	}
-	if others := d.otherFixes(); others != "" {
+	if others := d.otherFixes(); others != "" && has(partOthers) {
 		field(w, "likewise", others)
 	}
-}
-
-// write writes one diagnosis in full, as of a time, with the containers beside it that have
-// no fault.
-func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string) {
-	d.writeAnswer(w, at)
-	v := d.Verdict
-	for _, s := range v.ToConfirm() {
-		lines(w, "to confirm", s)
+	if has(partConfirm) {
+		for _, s := range v.ToConfirm() {
+			lines(w, "to confirm", s)
+		}
 	}
-	if len(v.Because) > 0 {
+	if len(v.Because) > 0 && has(partEvidence) {
 		field(w, "evidence", strings.Join(v.Because, ", "))
 	}
 	d.writeAlso(w)
 	for _, s := range noFault {
 		field(w, "no fault", s)
 	}
-	if not := d.notChecked(); not != "" {
+	if not := d.notChecked(); not != "" && has(partEvidence) {
 		field(w, "not checked", not)
 	}
-	if !d.Time.IsZero() {
-		field(w, "checked", Time(d.Time))
+	if has(partChecked) {
+		if !d.Time.IsZero() {
+			field(w, "checked", Time(d.Time))
+		}
+		if d.Pods != nil && d.Pods.NextTry.After(at) {
+			field(w, "next pull", "by the kubelet, "+When(d.Pods.NextTry, at))
+		}
 	}
-	if d.Pods != nil && d.Pods.NextTry.After(at) {
-		field(w, "next pull", "by the kubelet, "+When(d.Pods.NextTry, at))
-	}
-	if d.Pull != nil {
+	if d.Pull != nil && has(partEvidence) {
 		field(w, "pull takes", d.Pull.String())
 	}
-	if d.Pod != "" {
+	if d.Pod != "" && has(partRetry) {
 		writeRetry(w, d.Pod)
 	}
 }
 
-// writeHead writes fault, cause and confidence, and how many pods wait since when.
+// writeHead writes fault, cause and confidence, and how many pods wait since when. A time
+// stays true for whoever reads the report later; how long ago it was does not.
 func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
-	v := d.Verdict
-	confidence := string(v.Confidence)
-	switch {
-	case v.Fault != FaultUndetermined || v.Cause == Undetermined:
-	case v.Confidence == Confirmed:
-		confidence = "seen; who must act is open"
-	case v.Confidence == Likely:
-		confidence = "likely; who must act is open"
-	}
-	head := fmt.Sprintf("%s  %s  (%s)", v.Fault, v.Cause, confidence)
-	tail := ""
+	head := d.Verdict.Title()
 	if d.Pods != nil && !d.Pods.Since.IsZero() {
-		tail = plural(d.Pods.Count, "pod") + ", " + Roughly(max(0, at.Sub(d.Pods.Since)))
-	}
-	if tail != "" {
-		head += strings.Repeat(" ", max(2, width-len(head)-len(tail))) + tail
+		layout := "15:04:05 UTC"
+		if at.Sub(d.Pods.Since) >= 12*time.Hour {
+			layout = "2006-01-02 15:04 UTC"
+		}
+		tail := plural(d.Pods.Count, "pod") + " since " + d.Pods.Since.UTC().Format(layout)
+		if gap := width - len(head) - len(tail); gap >= 2 {
+			fmt.Fprintln(w, head+strings.Repeat(" ", gap)+tail)
+		} else {
+			fmt.Fprintf(w, "%s\n%*s\n", head, width, tail)
+		}
+		return
 	}
 	fmt.Fprintln(w, head)
 }
 
-// writePods writes the pod, or the owners of several pods with the name of one.
-func (d Diagnosis) writePods(w io.Writer) {
+// writePods writes the pod; or, of several, the owners and the name of one.
+func (d Diagnosis) writePods(w io.Writer, others bool) {
 	if d.Pod == "" {
 		return
 	}
@@ -394,12 +519,16 @@ func (d Diagnosis) writePods(w io.Writer) {
 	if d.Container != "" {
 		container = " (" + d.Container + ")"
 	}
-	if d.Pods == nil || d.Pods.Count < 2 {
+	switch {
+	case d.Pods == nil || d.Pods.Count < 2:
 		text := d.Pod + container
 		if d.Pods != nil && len(d.Pods.Owners) == 1 && d.Pods.Owners[0].Name != NoOwner {
 			text += " of " + d.Pods.Owners[0].Name
 		}
 		field(w, "pod", text)
+		return
+	case !others:
+		field(w, "pods", d.Pod+container+" and "+plural(d.Pods.Count-1, "other"))
 		return
 	}
 	var owners []string

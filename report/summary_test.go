@@ -248,3 +248,96 @@ func TestBounded(t *testing.T) {
 		t.Error("the summary does not say that something is left out")
 	}
 }
+
+// What a report has no space for goes before why and fix, and the summary names it.
+func TestBoundedKeepsFixes(t *testing.T) {
+	n := node()
+	d := n.Diagnoses[0]
+	n.Diagnoses = nil
+	for i := range 7 {
+		d.Pod = fmt.Sprintf("shop/web-%d", i)
+		d.Verdict.Summary = fmt.Sprintf("reason %d: ", i) + strings.Repeat("why ", 100)
+		n.Diagnoses = append(n.Diagnoses, d)
+	}
+	summary, _, err := n.Bounded(MaxReport)
+	if err != nil || strings.Count(summary, "\n  fix  ") < 7 || strings.Count(summary, "reason ") != 7 {
+		t.Errorf("not 7 answers (%v):\n%s", err, summary)
+	}
+	if !strings.Contains(summary, "(From here without evidence, ") {
+		t.Errorf("the summary does not name what is left out:\n%s", summary)
+	}
+}
+
+// A host of which a diagnosis has the cause refers to it, and has no second fix.
+func TestRegistryExplainedAbove(t *testing.T) {
+	const host = "busy.example:5000"
+	limited := unreachable(host, FaultRegistry, RateLimited, "429; retry after 600 s")
+	limited.State, limited.Because = Limited, "registry/"+host
+	n := sweptNode(limited, reachable("registry.example"))
+	n.Diagnoses = []Diagnosis{{
+		Pod: "shop/web", Image: host + "/app:1",
+		Verdict: Verdict{Fault: FaultRegistry, Cause: RateLimited, Confidence: Confirmed, Fix: "wait", Because: []string{"pull", "manifest/" + host}},
+	}}
+	text := n.Summary()
+	if !strings.Contains(text, "see RateLimited above") || strings.Contains(text, "fix: ") || strings.Contains(text, "429;") {
+		t.Errorf("said twice:\n%s", text)
+	}
+	n.Diagnoses[0].Verdict.Because = []string{"manifest/other.example"}
+	if text := n.Summary(); strings.Contains(text, "see RateLimited above") || !strings.Contains(text, "fix: ") {
+		t.Errorf("another host's cause explains nothing:\n%s", text)
+	}
+}
+
+// The verdict on a node that reaches nothing is as exact as those of its pods, and names the
+// hosts that they need first.
+func TestSummaryOfIsolatedNode(t *testing.T) {
+	var list []Registry
+	for _, name := range []string{"a", "b", "c", "needed"} {
+		list = append(list, unreachable(name+".example", FaultNode, ResolverFailed, "SERVFAIL"))
+	}
+	n := sweptNode(list...)
+	n.Sweep.Control = Check{
+		ID: IDControl, Outcome: Fail, Cause: ResolverFailed, Summary: "this node cannot reach any of 4 hosts (a.example and 3 more)",
+		Evidence: map[string]string{KeyAsked: "4", KeyWeak: True},
+	}
+	n.Diagnoses = []Diagnosis{{
+		Pod: "shop/web", Image: "needed.example/app:1",
+		Verdict: Verdict{
+			Fault: FaultNode, Cause: ResolverFailed, Confidence: Confirmed, Fix: "fix the nameserver 10.0.0.2", Because: []string{"dns/needed.example"},
+		},
+	}}
+	text := n.Summary()
+	for _, want := range []string{
+		"To be fixed by the node team:\nnode-infrastructure  ResolverFailed  (confirmed)\n", "(needed.example, ", "fix the nameserver 10.0.0.2",
+		"the node's DNS resolver answers with an error",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	n.Diagnoses = nil
+	if text := n.Summary(); !strings.Contains(text, "ResolverFailed  (likely)") || !strings.Contains(text, "on node-a: fix the nameserver in") {
+		t.Errorf("without pods:\n%s", text)
+	}
+}
+
+func TestTitle(t *testing.T) {
+	for _, tt := range []struct {
+		v             Verdict
+		title, inline string
+	}{
+		{Verdict{Fault: FaultNode, Cause: DiskFull, Confidence: Likely}, "node-infrastructure  DiskFull  (likely)", "node-infrastructure / DiskFull (likely)"},
+		{Verdict{Fault: FaultUndetermined, Cause: Undetermined, Confidence: ConfidenceUndetermined}, "undetermined", "undetermined"},
+		{
+			Verdict{Fault: FaultUndetermined, Cause: ConnectionRefused, Confidence: Confirmed},
+			"undetermined  ConnectionRefused  (seen; who must act is open)", "undetermined / ConnectionRefused (seen; who must act is open)",
+		},
+	} {
+		if got := tt.v.Title(); got != tt.title {
+			t.Errorf("%q, want %q", got, tt.title)
+		}
+		if got := tt.v.Inline(); got != tt.inline {
+			t.Errorf("%q, want %q", got, tt.inline)
+		}
+	}
+}

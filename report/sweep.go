@@ -138,7 +138,7 @@ func (s *Sweep) size() int {
 		return 0
 	}
 	var table strings.Builder
-	s.writeRegistries(&table, true)
+	s.writeRegistries(&table, details[0], nothingExplains)
 	return table.Len() + jsonSize(s)
 }
 

@@ -195,7 +195,7 @@ func FuzzHostileSweep(f *testing.F) {
 		// Every line is one of the layout.
 		starts := []string{
 			"node-a: ", "Updated ", "Registries (checked ", "Node", strings.Repeat(" ", 15),
-			"  STATE ", "  unreachable ", "  reachable ", "  ... and ", "  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet ", "  all nodes ",
+			"  STATE ", "  unreachable ", "  reachable ", "  ... and ", "  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet ", "All reports:", "All nodes compared", "  kubectl ",
 		}
 		blank, nodes := 0, 0
 		for line := range strings.Lines(summary) {
@@ -208,7 +208,7 @@ func FuzzHostileSweep(f *testing.F) {
 				t.Errorf("a line that is not of the layout: %q", line)
 			}
 		}
-		if blank != 2 || nodes != 1 {
+		if blank != 3 || nodes != 1 {
 			t.Errorf("%d blank lines and %d nodes in\n%s", blank, nodes, summary)
 		}
 	})

@@ -159,17 +159,17 @@ func TestChangeOfFacts(t *testing.T) {
 
 // What others say is a change where a verdict may depend on it; their number alone is none.
 func TestChangeOfOpinions(t *testing.T) {
-	key := func(evidence map[string]string) string {
+	keyOf := func(evidence map[string]string) key {
 		c := report.Check{ID: "elsewhere/r.example", Kind: report.KindElsewhere, Outcome: report.Pass, Evidence: evidence}
 		n := report.NodeReport{Node: "n", Diagnoses: []report.Diagnosis{{Image: "r.example/a:1", Checks: []report.Check{c}}}}
 		return changeKey(n, factsOf(n, config.Defaults()))
 	}
-	say := func(reached, failed, rivals string) string {
-		return key(map[string]string{report.KeyReached: reached, report.KeyFailed: failed, report.KeyRivals: rivals, report.KeyAgeMs: reached + failed})
+	say := func(reached, failed, rivals string) key {
+		return keyOf(map[string]string{report.KeyReached: reached, report.KeyFailed: failed, report.KeyRivals: rivals, report.KeyAgeMs: reached + failed})
 	}
 	for _, tt := range []struct {
 		what    string
-		a, b    string
+		a, b    key
 		changed bool
 	}{
 		{"one more of many", say("0", "400", ""), say("0", "401", ""), false},

@@ -24,9 +24,9 @@ func (a announcer) isolation(control report.Check, before bool) {
 		a.emit(NodeEvent{
 			Reason:  "NothingReachable",
 			Warning: true,
-			Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary,
+			Message: report.Conclusion{Fault: report.FaultNode, Cause: control.Cause}.String() + ": " + control.Summary,
 			Who:     report.FaultNode.Who(),
-			Fix:     report.IsolatedFix,
+			Fix:     report.IsolatedFix("", control.Cause),
 		})
 	case !isolated && before:
 		a.log.Info("this node reaches other hosts again", "hosts", hosts)
@@ -46,7 +46,7 @@ func (a announcer) change(c hostChange, quiet bool) {
 		return
 	case becameUnavailable:
 		e.Reason, e.Warning = "RegistryUnreachable", true
-		e.Message = r.Host + ": " + string(r.Fault) + " / " + string(r.Cause) + ": " + r.Summary
+		e.Message = r.Host + ": " + report.Conclusion{Fault: r.Fault, Cause: r.Cause}.String() + ": " + r.Summary
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}

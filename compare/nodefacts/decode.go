@@ -121,11 +121,14 @@ func (f *Facts) saneHosts() []Host {
 		h.Cause = knownCause(h.Cause)
 		switch {
 		case !h.State.Known():
-			h.State, h.Cause = report.ReachUnknown, ""
+			h.State, h.Cause, h.Fault = report.ReachUnknown, "", ""
 		case !h.State.Bad():
-			h.Cause = ""
+			h.Cause, h.Fault = "", ""
 		case h.Cause == "", h.Cause.DefaultFault() == report.FaultNone:
 			h.Cause = report.Undetermined
+		}
+		if h.Fault == report.FaultNone || !knownFault(h.Fault) {
+			h.Fault = ""
 		}
 		if h.Status < 100 || h.Status > 599 {
 			h.Status = 0

@@ -203,7 +203,9 @@ func TestFleetPaused(t *testing.T) {
 	suite.runFromRegistries(t, ns, nodeA, "registry.lab", "mirror.lab")
 	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return r.Sweep.stateOf("registry.lab") == "reachable" })
 	suite.inject(t, nodeA, "registry-dropped")
-	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool { return strings.HasPrefix(r.Sweep.stateOf("registry.lab"), "unreachable") })
+	suite.sweepNow(t, nodeA, func(_ *corev1.ConfigMap, r nodeReport) bool {
+		return strings.HasPrefix(r.Sweep.stateOf("registry.lab"), "unreachable")
+	})
 	shown := func(r fleetResult) bool {
 		return slices.ContainsFunc(r.Findings, func(f fleetFinding) bool {
 			return f.Name == "registry.lab" && slices.Equal(f.Failing.First, []string{nodeA})
