@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Up builds what is missing and starts a lab. It fails if one is running. It first
-// removes what a crash, a reboot or an interrupted start has left.
-func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
+// Up builds what is missing and starts a lab of these versions. It fails if one is
+// running. It first removes what a crash, a reboot or an interrupted start has left.
+func Up(ctx context.Context, d Dir, v Versions, p *Progress) (*Lab, error) {
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
@@ -41,7 +41,10 @@ func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 		return nil, fmt.Errorf("another lab is running: %s exists. Only one lab fits on a machine; `lab down` ends it, "+
 			"whatever its directory", netns(Infra))
 	}
-	if err := Build(ctx, d, p); err != nil {
+	if err := Build(ctx, d, v, p); err != nil {
+		return nil, err
+	}
+	if err := recordVersions(d, v); err != nil {
 		return nil, err
 	}
 	l := &Lab{dir: d}
