@@ -85,6 +85,7 @@ test: lab-build image alerts ## run all tests: unit, integration, fault matrix, 
 	$(call timed,start the lab,$(LAB) down && $(LAB) up $(LABVERSIONS))
 	$(call timed,all tests,$(MAKE) --no-print-directory -j2 test-on-lab test-beside-lab || { $(LAB) down; exit 1; })
 	$(call timed,stop the lab,$(LAB) down)
+	@cd lab && go test -v -run TestOld ./compatibility | sed -n '/compatibility.md/,/^---/{/^---/!p}'
 
 # The end-to-end tests mostly wait, so the other tests run in parallel.
 .PHONY: test-on-lab test-beside-lab
@@ -92,7 +93,7 @@ test-on-lab:
 	$(call timed,chart on the lab,$(CHART) -tags e2e -v -run 'TestAccepted|TestLifecycle' ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . && go test -count=1 ./chart)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . ./compatibility && go test -count=1 ./chart)
 	$(MATRIX)
 
 MANIFESTS ?= default
@@ -118,8 +119,12 @@ matrix: build lab-build ## run the fault matrix on real parts, no cluster; ROW=N
 
 define MATRIX
 	$(call timed,build the matrix,cd lab && go test -c -tags matrix -o $(BIN)/matrix.test ./matrix)
-	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(CONTAINERD),-containerd $(CONTAINERD)) $(if $(RECORD),-record $(CURDIR)/diagnosis/testdata/matrix))
+	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW)$(VERBOSE),-test.v) $(if $(CONTAINERD),-containerd $(CONTAINERD)) $(if $(RECORD),-record $(CURDIR)/diagnosis/testdata/matrix))
 endef
+
+.PHONY: versions
+versions: ## run the end-to-end tests and the matrix beside other versions of Kubernetes and containerd, and write docs/compatibility.md; ONLY=regexp for some (e2e-1.33-1.7, matrix-2.1)
+	cd lab && go run ./cmd/versions $(if $(ONLY),-only '$(ONLY)')
 
 # One version of containerd per module file: NAME.mod is of lab/tools/readers/v1 or v2.
 READERS   := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/readers

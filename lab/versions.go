@@ -48,6 +48,12 @@ func minorOf(version string) string {
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
+// KubernetesSince reports whether the lab's Kubernetes is this minor version or later.
+func (v Versions) KubernetesSince(first string) bool { return since(v.orDefault().Kubernetes, first) }
+
+// ContainerdSince reports whether the lab's containerd is this minor version or later.
+func (v Versions) ContainerdSince(first string) bool { return since(v.orDefault().Containerd, first) }
+
 // since reports whether a minor version is this one or later.
 func since(version, first string) bool {
 	number := func(s string) (n [2]int) {
@@ -139,6 +145,14 @@ func (d Dir) Containerd(minor string) string {
 		return d.Bin("containerd")
 	}
 	return d.Bin(containerdBin(minor) + "/containerd")
+}
+
+// Kubelet returns the path of the kubelet of a minor version, which Build makes.
+func (d Dir) Kubelet(minor string) string {
+	if minor == "" || minor == defaultVersions().Kubernetes {
+		return d.Bin("kubelet")
+	}
+	return d.Bin(kubernetesBin(minor) + "/kubelet")
 }
 
 // program returns the path of a program of the running lab's versions.

@@ -1,0 +1,40 @@
+package compatibility
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseOutput(t *testing.T) {
+	o, err := ParseOutput(strings.NewReader(`{"Action":"run","Test":"TestA"}
+{"Action":"pass","Test":"TestA/one"}
+{"Action":"fail","Test":"TestA/two"}
+{"Action":"fail","Test":"TestA"}
+{"Action":"output","Test":"TestB","Output":"    b_test.go:3: Kubernetes 1.31: no tokens\n"}
+{"Action":"skip","Test":"TestB"}
+{"Action":"output","Test":"TestC","Output":"    c_test.go:3: other manifests\n"}
+{"Action":"skip","Test":"TestC"}
+{"Action":"pass","Test":"TestD/one"}
+{"Action":"fail","Test":"TestD"}
+{"Action":"fail"}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ got, want []string }{
+		{o.Passed, []string{"TestA/one", "TestD/one"}},
+		{o.Failed, []string{"TestA/two", "TestD"}},
+		{o.Skipped, []string{"TestB", "TestC"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+	if want := []Difference{{"TestB", "Kubernetes 1.31: no tokens"}}; !slices.Equal(o.Differences, want) {
+		t.Errorf("differences: %v", o.Differences)
+	}
+	if _, err := ParseOutput(strings.NewReader(`{"Action":"output","Output":"does not compile"}` + "\n")); err == nil {
+		t.Error("a run without tests has an outcome")
+	}
+}
