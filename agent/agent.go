@@ -183,6 +183,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.watcher.run(work) })
 	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
 	workers.Go(func() { a.watchAnswers(work) })
+	workers.Go(func() { a.logLacking(work) })
 	for _, s := range servers {
 		workers.Go(func() { s.Serve(work, a.log) })
 	}
