@@ -36,19 +36,32 @@ func lacking(minor int, readAsNode, providerTokens bool) []string {
 	return all
 }
 
-// logLacking logs what the cluster's version of Kubernetes lacks, once the API server
-// answers.
-func (a *Agent) logLacking(ctx context.Context) {
-	minor, err := a.kube.Minor(ctx)
-	for ; err != nil; minor, err = a.kube.Minor(ctx) {
-		a.log.Debug("the version of Kubernetes is not known", "error", err)
+// readVersions logs what the cluster's version of Kubernetes lacks, once the API server
+// answers, and keeps the version of the node's kubelet, which decides how it uses
+// credentials.
+func (a *Agent) readVersions(ctx context.Context) {
+	logged := false
+	for {
+		next := time.Hour // the kubelet may be updated
+		if kubelet, err := a.kube.KubeletMinor(ctx, a.opts.NodeName); err == nil {
+			a.state.kubeletMinor.Store(int32(kubelet))
+		} else {
+			a.log.Debug("the version of the kubelet is not known", "error", err)
+			next = time.Minute
+		}
+		if minor, err := a.kube.Minor(ctx); err == nil && !logged {
+			logged = true
+			for _, sentence := range lacking(minor, a.opts.ReadAsNode, a.live.Get().ProviderTokens) {
+				a.log.Warn(sentence)
+			}
+		} else if err != nil {
+			a.log.Debug("the version of Kubernetes is not known", "error", err)
+			next = time.Minute
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Minute):
+		case <-time.After(next):
 		}
-	}
-	for _, sentence := range lacking(minor, a.opts.ReadAsNode, a.live.Get().ProviderTokens) {
-		a.log.Warn(sentence)
 	}
 }

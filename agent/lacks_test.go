@@ -65,4 +65,11 @@ func TestMinor(t *testing.T) {
 	if minor, err := k.Minor(t.Context()); err != nil || minor < 30 {
 		t.Errorf("a real API server is 1.%d, %v", minor, err)
 	}
+	if _, err := k.KubeletMinor(t.Context(), w.node); err == nil {
+		t.Error("a Node without a kubelet has a version of one")
+	}
+	w.patch("/api/v1/nodes/"+w.node+"/status", map[string]any{"status": map[string]any{"nodeInfo": map[string]any{"kubeletVersion": "v1.32.4+k3s1"}}})
+	if minor, err := k.KubeletMinor(t.Context(), w.node); err != nil || minor != 32 {
+		t.Errorf("the kubelet is 1.%d, %v", minor, err)
+	}
 }
