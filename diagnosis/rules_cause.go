@@ -117,7 +117,8 @@ func causesInAnswers() []causeRule {
 		) facts.Obstacle {
 			// Newer kubelets pull an image that is present again, with the credentials of
 			// each pod (KubeletEnsureSecretPulledImages); older ones would not have pulled.
-			if !anonymous(o) || !o.Check.Cause.AboutLogin() || !e.Kubelet.Exists() || !e.Present() || e.AlwaysPulls() {
+			if !anonymous(o) || !o.Check.Cause.AboutLogin() || !e.Kubelet.Exists() || !e.Present() || e.AlwaysPulls() ||
+				!e.KubeletMayRefusePresent() {
 				return o
 			}
 			o = o.WithRootCause(report.PresentNotAuthorized, e.LocalImages().ID)

@@ -55,6 +55,11 @@ func verdictsBeforeThePull() []verdictRule {
 			if !e.Message.Proven || e.Message.Cause != report.NeverPullNotPresent || !e.Present() {
 				return no, false
 			}
+			if !e.KubeletMayRefusePresent() {
+				v := likely(report.Recovered, e.LocalImages().ID, e.Message.Check.ID)
+				v.WouldDecide = []string{"wait for the kubelet's next attempt: the image is on the node now, so it should succeed"}
+				return v, true
+			}
 			// Newer kubelets report the same for an image that was pulled with
 			// credentials that this pod does not have.
 			return likely(report.PresentNotAuthorized, e.Message.Check.ID, e.LocalImages().ID), true

@@ -256,6 +256,15 @@ func situationsOfBeforeThePull() []situation {
 			FaultConfig, PresentNotAuthorized, Likely, "pod",
 		},
 		{
+			"Never, the image is present by now, a kubelet that refuses no pod a present image",
+			all(
+				check("pod", KindPod, Fail, NeverPullNotPresent, ev("proven", "true", "kubelet", "1.33")),
+				check("local/"+host, KindImage, Pass, "", ev("present", "true")),
+				ladder("", ""),
+			),
+			FaultNone, Recovered, Likely, "local/" + host,
+		},
+		{
 			"not a pull problem",
 			all(check("pod", KindPod, Pass, NotAPullProblem), ladder(KindDial, ConnectionRefused)),
 			FaultNone, NotAPullProblem, Confirmed, "pod",
@@ -1121,6 +1130,16 @@ func situationsOfAnswers() []situation {
 				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
 			),
 			FaultConfig, PresentNotAuthorized, Likely, "local/" + host,
+		},
+		{
+			"image present by now, a kubelet that refuses no pod a present image",
+			all(
+				check("pod", KindPod, Fail, CredentialsMissing, ev("kubelet", "1.33")),
+				check("credentials", KindCredentials, Pass, "", ev("node", "read")),
+				check("local/"+host, KindImage, Pass, "", ev("present", "true")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "manifest/" + host,
 		},
 		{
 			"image present, policy Always",

@@ -76,6 +76,13 @@ func (e *Evidence) NoSandbox() bool { return e.Fact(report.IDPod, report.KeySand
 // AlwaysPulls reports whether the kubelet pulls even if the image is present.
 func (e *Evidence) AlwaysPulls() bool { return e.Fact(report.IDPod, report.KeyPolicy) == "Always" }
 
+// KubeletMayRefusePresent reports whether the kubelet may refuse an image that is on the
+// node to a pod that has no credentials for it (KubeletEnsureSecretPulledImages, on since
+// Kubernetes 1.35).
+func (e *Evidence) KubeletMayRefusePresent() bool {
+	return e.Fact(report.IDPod, report.KeyKubelet) == ""
+}
+
 // AnonymousPull reports whether the test pull was made without credentials,
 // pullprobe's or the runtime's own.
 func (e *Evidence) AnonymousPull() bool {
