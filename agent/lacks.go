@@ -28,7 +28,7 @@ func lacking(minor int, readAsNode, providerTokens bool) []string {
 		impersonation += " without the feature gate ConstrainedImpersonation"
 	}
 	if readAsNode {
-		add(impersonationSince, impersonation, "the agent reads pull secrets with its own rights, not as its node")
+		add(impersonationSince, impersonation, "the agent reads no pull secrets without the component secrets")
 	}
 	if providerTokens {
 		add(impersonationSince, impersonation, "credential providers that take a ServiceAccount's token are not run")

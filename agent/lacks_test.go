@@ -14,7 +14,7 @@ func TestLacking(t *testing.T) {
 	const (
 		policy = "Kubernetes 1.29 has no ValidatingAdmissionPolicy (1.30 is the first): an agent's token can write the reports of all nodes"
 		asNode = "Kubernetes 1.33 has no constrained impersonation (1.36 is the first): " +
-			"the agent reads pull secrets with its own rights, not as its node"
+			"the agent reads no pull secrets without the component secrets"
 		tokens = "Kubernetes 1.33 has no constrained impersonation (1.36 is the first): " +
 			"credential providers that take a ServiceAccount's token are not run"
 	)
@@ -28,7 +28,7 @@ func TestLacking(t *testing.T) {
 		{33, false, false, nil},
 		{33, true, true, []string{asNode, tokens}},
 		{35, true, false, []string{"Kubernetes 1.35 has no constrained impersonation without the feature gate ConstrainedImpersonation " +
-			"(1.36 is the first): the agent reads pull secrets with its own rights, not as its node"}},
+			"(1.36 is the first): the agent reads no pull secrets without the component secrets"}},
 		{36, true, true, nil},
 	} {
 		if got := lacking(tt.minor, tt.asNode, tt.tokens); !slices.Equal(got, tt.want) {
