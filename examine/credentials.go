@@ -93,6 +93,7 @@ func (r credentialResolver) kubeletCredentials(
 	if problem != "" {
 		return &credentials.NodeSources{Problem: problem}
 	}
+	kubelet.Minor = r.minor
 	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig(), Minor: r.minor}
 	if node.Providers.Problem == "" {
 		node.Results = r.runProviders(ctx, credentials.ProviderCall{
