@@ -112,6 +112,17 @@ func causesInAnswers() []causeRule {
 			}
 			return o.WithRootCause(report.AccessDeniedOrMissing)
 		}},
+		{"login-missing-or-refused", "the message is the same without a login and with a refused one, and the pod's are not known", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			either := e.causeFromKubelet(o) && e.Message.MayMean(report.CredentialsRejected) && e.LoginsUnread()
+			if o.RootCause() != report.CredentialsMissing || !either {
+				return o
+			}
+			secrets := strings.ReplaceAll(e.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
+			return o.WithRootCause(report.Undetermined).LikelyAtMost("check that the pull secrets of the pod exist, that one is for " +
+				o.Check.Host + ", and that its login is valid: kubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
+		}},
 		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(
 			e *evaluation, o facts.Obstacle,
 		) facts.Obstacle {

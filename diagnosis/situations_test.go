@@ -756,6 +756,24 @@ func situationsOfProviders() []situation {
 			FaultUndetermined, AccessForbidden, Likely, "pod",
 		},
 		{
+			"refused with a login or without one, and the pod's secrets are not read",
+			all(
+				with(reported(CredentialsMissing), ev("could", "CredentialsMissing,CredentialsRejected", "pullSecrets", "regcred")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
+			"refused without a login, and the pod's secrets are not read",
+			all(
+				with(reported(CredentialsMissing), ev("could", "CredentialsMissing,AccessForbidden", "pullSecrets", "regcred")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "pod",
+		},
+		{
 			"provider fails now, the kubelet passed the login",
 			all(
 				reported(TagNotFound),

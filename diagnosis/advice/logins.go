@@ -95,7 +95,7 @@ func (a adviser) fixOfSecret() string {
 	case (a.Cause == report.PullSecretMissing || a.Cause == report.CredentialsMissing && a.Fault == report.FaultConfig) &&
 		a.Fact(report.IDPod, report.KeySimilarSecret) != "":
 		return a.fixOfSecretOfOthers()
-	case a.Cause == report.CredentialsMissing && loginsUnread(a.Evidence):
+	case a.Cause == report.CredentialsMissing && a.LoginsUnread():
 		return "check that the pull secrets of the pod exist, and that one is for {registry}; pullprobe cannot read them:\n" +
 			"kubectl -n {ns} get secrets " + strings.ReplaceAll(a.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
 	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
@@ -110,12 +110,6 @@ func (a adviser) fixOfSecret() string {
 	}
 	ns, name := cutNamespace(name)
 	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(a.Cause.Fix(report.FaultNone))
-}
-
-// loginsUnread reports whether the pod names pull secrets that could not be read, so that
-// it is not known whether it has a login.
-func loginsUnread(e *facts.Evidence) bool {
-	return e.Fact(report.IDCredentials, report.KeyUnreadable) != "" && e.Fact(report.IDPod, report.KeyPullSecrets) != ""
 }
 
 // fixOfSecretOfOthers returns the fix where the pod probably means a secret that other pods

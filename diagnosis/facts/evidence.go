@@ -83,6 +83,12 @@ func (e *Evidence) KubeletMayRefusePresent() bool {
 	return e.Fact(report.IDPod, report.KeyKubelet) == ""
 }
 
+// LoginsUnread reports whether the pod names pull secrets that could not be read, so that
+// it is not known whether it has a login.
+func (e *Evidence) LoginsUnread() bool {
+	return e.Fact(report.IDCredentials, report.KeyUnreadable) != "" && e.Fact(report.IDPod, report.KeyPullSecrets) != ""
+}
+
 // AnonymousPull reports whether the test pull was made without credentials,
 // pullprobe's or the runtime's own.
 func (e *Evidence) AnonymousPull() bool {

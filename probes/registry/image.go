@@ -88,7 +88,7 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	// and on amd64 also 386.
 	i.matcher = platforms.Only(wanted)
 	i.inIndex = i.matcher
-	if runtimeconfig.AtLeast(i.session.model.version, onePlatformSince) && !i.session.prober.Config.ByClient {
+	if !i.pulledLocally() {
 		i.inIndex = platforms.Ordered(platforms.Normalize(wanted))
 	}
 
@@ -338,11 +338,20 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	if config.Architecture != "" && config.OS != "" {
 		i.comparePlatform(config.Platform)
 	}
-	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && i.unpacked > 0 && n != i.unpacked {
+	// The transfer service unpacks nothing where the manifest has no layers of an image, as
+	// that of a signature; before, such an image fails too (client/image.go, getLayers).
+	compared := i.unpacked > 0 || i.unpacked == 0 && i.pulledLocally()
+	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && compared && n != i.unpacked {
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, fmt.Sprintf("the config of %s has %d layers, its manifest %d: the runtime does not unpack it",
 			i.session.ref.Path, n, i.unpacked))
 	}
+}
+
+// pulledLocally reports whether the CRI plugin pulls by containerd's client, and not by the
+// transfer service.
+func (i *imageCheck) pulledLocally() bool {
+	return !runtimeconfig.AtLeast(i.session.model.version, onePlatformSince) || i.session.prober.Config.ByClient
 }
 
 // configRefused reads the config, and returns "blob/<host>" if it was refused.

@@ -1,0 +1,82 @@
+//go:build matrix
+
+package matrix
+
+import (
+	"slices"
+
+	"github.com/pullprobe/pullprobe/lab"
+)
+
+// older is what containerd does differently before a version.
+type older struct {
+	before string // the first version with it
+	first  string // what that is the first with: "containerd 2.1 is the first …"
+	rows   []string
+	change func(*row) // to what is expected before; nil: the row means nothing there
+}
+
+// olderContainerds lists all differences. docs/compatibility.md prints them.
+func olderContainerds() []older {
+	message := func(m runtimeResult) func(*row) { return func(r *row) { r.runtime = m } }
+	both := func(m runtimeResult, w want) func(*row) {
+		return func(r *row) { r.runtime, r.want, r.never = m, w, nil }
+	}
+	any := bounds("*", "*", "*")
+	return []older{
+		{
+			"2.0", "that reads format 3 of config.toml",
+			[]string{"config-path-of-an-older-and-of-this-containerd"}, nil,
+		},
+		{
+			"2.0", "that names the layer's format when it cannot be unpacked",
+			[]string{"layer-not-an-archive", "layer-not-compressed"}, message(fails(`unexpected EOF|corrupt input`)),
+		},
+		{
+			"2.0", "that does not convert Docker's manifest schema 1",
+			[]string{"manifest-schema-1"}, both(fails(`no signatures`), bounds("undetermined", "Undetermined", "undetermined")),
+		},
+		{
+			"2.1", "whose image verifiers check what the CRI pulls",
+			[]string{"verifier-rejects", "verifier-rejects-in-words-of-a-network", "verifier-does-not-run"}, nil,
+		},
+		{
+			"2.1", "that says how many bytes of a layer came, and does so at once",
+			[]string{"blob-host-portal"}, message(fails(`expected number of bytes`)),
+		},
+		{
+			"2.1", "that takes from an index only the platform of the node, not 386 on amd64",
+			[]string{"index-of-386-only", "index-of-386-only-unpulled"}, both(passes(), bounds("none", "Healthy", "confirmed|likely")),
+		},
+		{
+			"2.1", "that pulls an artifact whose manifest has no layers of an image",
+			[]string{"signature"}, both(fails(`mismatched image rootfs`), bounds("registry", "LayerCorrupt|UnsupportedManifest", "*")),
+		},
+		{
+			"2.1", "that repeats a request after 500, 503 and 504",
+			[]string{"unavailable-once", "unavailable-once-without-a-test-pull"}, both(fails(`503`), any),
+		},
+		{
+			"2.3", "that repeats a request whose connection broke",
+			[]string{"connection-broken-twice", "connection-broken-twice-without-a-test-pull"},
+			both(fails(`EOF|reset`), bounds("node-infrastructure|registry|undetermined", "*", "likely|undetermined")),
+		},
+	}
+}
+
+// beside returns the row as it is beside a containerd of this minor version, and which
+// later version is the first that does otherwise.
+func (r row) beside(version string) (changed row, reasons []string, skip bool) {
+	v := lab.Versions{Containerd: version}
+	for _, o := range olderContainerds() {
+		if v.ContainerdSince(o.before) || !slices.Contains(o.rows, r.name) {
+			continue
+		}
+		reasons = append(reasons, "containerd "+o.before+" is the first "+o.first)
+		if o.change == nil {
+			return r, reasons, true
+		}
+		o.change(&r)
+	}
+	return r, reasons, false
+}
