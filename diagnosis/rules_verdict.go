@@ -471,7 +471,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 	}
 	stale := func(ids ...string) (report.Verdict, bool) {
 		v := confirmed(report.RuntimeConfigStale, append(ids, e.Message.Check.ID)...)
-		if !e.Message.FromTestPull() {
+		if !e.Message.FromTestPull() || e.RunsWithUnknown() {
 			v.Confidence = report.Likely
 			v.WouldDecide = []string{"check whether the pull succeeds after a restart of the runtime"}
 		}
@@ -488,7 +488,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 	}
 	config, s := e.Get(report.IDRuntimeConfig), e.Message.Stage()
 	differs := config.Is(report.KeyNewer) && config.Evidence[report.KeyDiffers] != ""
-	if differs && s > report.StageLocal && s <= report.StageAnswer && e.configMatters() {
+	if (differs || e.RunsWithUnknown()) && s > report.StageLocal && s <= report.StageAnswer && e.configMatters() {
 		return stale(append([]string{report.IDRuntimeConfig}, e.obstacle.Goals...)...)
 	}
 	return report.Verdict{}, false

@@ -1491,6 +1491,26 @@ func situationsOfConfig() []situation {
 			FaultNode, RuntimeConfigStale, Confirmed, "runtime/config.toml",
 		},
 		{
+			"a config.toml newer than a runtime that does not tell what it runs with",
+			all(
+				newer("runtime/config.toml"),
+				check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, TagNotFound),
+			),
+			FaultNode, RuntimeConfigStale, Likely, "runtime/config.toml",
+		},
+		{
+			"a newer config.toml, and the runtime tells that it runs with the same",
+			all(
+				newer("runtime/config.toml", ev("runs", "/etc/containerd/certs.d")),
+				check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, TagNotFound),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
+		},
+		{
 			"a newer config.toml without a difference",
 			all(newer("runtime/config.toml"), ladder("", ""), check("pull", KindPull, Fail, TagNotFound)),
 			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",

@@ -89,6 +89,14 @@ func (e *Evidence) LoginsUnread() bool {
 	return e.Fact(report.IDCredentials, report.KeyUnreadable) != "" && e.Fact(report.IDPod, report.KeyPullSecrets) != ""
 }
 
+// RunsWithUnknown reports whether the runtime's configuration was changed after its start,
+// and the runtime does not tell what it started with (containerd 2.0 to 2.3).
+func (e *Evidence) RunsWithUnknown() bool {
+	config := e.Get(report.IDRuntimeConfig)
+	_, known := config.Evidence[report.KeyRuns]
+	return config.Is(report.KeyNewer) && !known && config.Evidence[report.KeyDiffers] == ""
+}
+
 // AnonymousPull reports whether the test pull was made without credentials,
 // pullprobe's or the runtime's own.
 func (e *Evidence) AnonymousPull() bool {

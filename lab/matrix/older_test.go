@@ -57,6 +57,11 @@ func olderContainerds() []older {
 			[]string{"unavailable-once", "unavailable-once-without-a-test-pull"}, both(fails(`503`), any),
 		},
 		{
+			"2.1", "that says at once that the manifest is longer than the answer to HEAD says",
+			[]string{"manifest-reformatted-by-a-gateway", "manifest-reformatted-by-a-gateway-without-a-test-pull"},
+			message(fails(`failed size validation`)),
+		},
+		{
 			"2.3", "that repeats a request whose connection broke",
 			[]string{"connection-broken-twice", "connection-broken-twice-without-a-test-pull"},
 			both(fails(`EOF|reset`), bounds("node-infrastructure|registry|undetermined", "*", "likely|undetermined")),
