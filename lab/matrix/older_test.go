@@ -4,6 +4,9 @@ package matrix
 
 import (
 	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/pullprobe/pullprobe/lab"
 )
@@ -37,6 +40,17 @@ func olderContainerds() []older {
 			[]string{"manifest-schema-1"}, both(fails(`no signatures`), bounds("undetermined", "Undetermined", "undetermined")),
 		},
 		{
+			"2.0", "that reports not found where one host lacks the image and another is not reached",
+			[]string{
+				"mirror-lacks-it-and-upstream-refuses", "mirror-refuses-and-upstream-lacks-it", "air-gap-tag-missing-and-blocked-by-name",
+				"air-gap-tag-missing-and-no-name", "air-gap-tag-missing-and-no-route",
+			},
+			func(r *row) {
+				r.runtime = failsWithAny(`.`)
+				r.want.Confidence = strings.Replace(r.want.Confidence, "confirmed", "confirmed|likely", 1)
+			},
+		},
+		{
 			"2.1", "whose image verifiers check what the CRI pulls",
 			[]string{"verifier-rejects", "verifier-rejects-in-words-of-a-network", "verifier-does-not-run"}, nil,
 		},
@@ -57,9 +71,13 @@ func olderContainerds() []older {
 			[]string{"unavailable-once", "unavailable-once-without-a-test-pull"}, both(fails(`503`), any),
 		},
 		{
-			"2.1", "that says at once that the manifest is longer than the answer to HEAD says",
+			"2.3", "that stops reading where more comes than was announced (and so does 2.0.14)",
 			[]string{"manifest-reformatted-by-a-gateway", "manifest-reformatted-by-a-gateway-without-a-test-pull"},
-			message(fails(`failed size validation`)),
+			message(failsWith(codes.FailedPrecondition, `failed size validation|read past expected size`)),
+		},
+		{
+			"2.3", "that does not read an endless manifest to its end (and so does 2.0.14)",
+			[]string{"manifest-endless"}, both(runtimeResult{any: true}, bounds("registry|undetermined", "LayerCorrupt|Undetermined", "likely|undetermined")),
 		},
 		{
 			"2.3", "that repeats a request whose connection broke",
