@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,10 +33,12 @@ type Result struct {
 	Differences []Difference `json:"differences,omitempty"`
 }
 
-// Difference is a test that was skipped because of a version.
+// Difference is a test that was skipped because of a version, or that expects something
+// else of it.
 type Difference struct {
-	Test   string `json:"test"`
-	Reason string `json:"reason"`
+	Test    string `json:"test"`
+	Reason  string `json:"reason"`
+	Adapted bool   `json:"adapted,omitempty"` // it ran, and expects something else
 }
 
 // Read returns the results in a directory, one file for each, in the order of the table.
@@ -149,7 +152,8 @@ const intro = `# Compatibility
 What the tests showed beside other versions than those of ` + "`make test`" + `. ` + "`make versions`" + ` writes this page
 ([how](../lab/README.md#other-versions)). The end-to-end tests run the agent on real nodes of a cluster; the matrix
 breaks one thing at a time beside one containerd. A test is skipped here for the same reasons as with the default
-versions (other manifests, a mark of what is not done yet), or because of a difference that is listed below.
+versions (other manifests, a mark of what is not done yet), or because of a difference that is listed below. Rows of the
+matrix named ` + "`containerd-1.6-…`" + ` run beside that version in every run.
 `
 
 func writeFailures(b *strings.Builder, all []Result) {
@@ -173,14 +177,24 @@ func writeFailures(b *strings.Builder, all []Result) {
 	}
 }
 
-// writeDifferences writes each reason once, with the tests that were skipped for it.
+// writeDifferences writes each reason once, with the tests that it is about.
 func writeDifferences(b *strings.Builder, all []Result) {
 	b.WriteString("\n## Differences\n\n")
-	tests := map[string][]string{}
+	type about struct{ skipped, adapted []string }
+	tests := map[string]*about{}
 	for _, r := range all {
 		for _, d := range r.Differences {
-			if !slices.Contains(tests[d.Reason], d.Test) {
-				tests[d.Reason] = append(tests[d.Reason], d.Test)
+			a := tests[d.Reason]
+			if a == nil {
+				a = &about{}
+				tests[d.Reason] = a
+			}
+			names := &a.skipped
+			if d.Adapted {
+				names = &a.adapted
+			}
+			if !slices.Contains(*names, d.Test) {
+				*names = append(*names, d.Test)
 			}
 		}
 	}
@@ -188,13 +202,17 @@ func writeDifferences(b *strings.Builder, all []Result) {
 		b.WriteString("None.\n")
 		return
 	}
-	reasons := make([]string, 0, len(tests))
-	for reason := range tests {
-		reasons = append(reasons, reason)
-	}
-	slices.Sort(reasons)
-	for _, reason := range reasons {
-		slices.Sort(tests[reason])
-		fmt.Fprintf(b, "- %s Skipped: `%s`.\n", strings.TrimSuffix(reason, ".")+".", strings.Join(tests[reason], "`, `"))
+	for _, reason := range slices.Sorted(maps.Keys(tests)) {
+		fmt.Fprintf(b, "- %s.", strings.TrimSuffix(reason, "."))
+		for _, list := range []struct {
+			title string
+			names []string
+		}{{"Skipped", tests[reason].skipped}, {"Expects something else before", tests[reason].adapted}} {
+			if len(list.names) > 0 {
+				slices.Sort(list.names)
+				fmt.Fprintf(b, " %s: `%s`.", list.title, strings.Join(list.names, "`, `"))
+			}
+		}
+		b.WriteString("\n")
 	}
 }

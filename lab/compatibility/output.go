@@ -16,7 +16,8 @@ type Outcome struct {
 	Differences             []Difference
 }
 
-// versionReason matches the reason of a test that was skipped because of a version.
+// versionReason matches the reason of a test that was skipped, or expects something else,
+// because of a version.
 var versionReason = regexp.MustCompile(`(?m)^\s+\S+\.go:\d+: ((?:Kubernetes|containerd) \d.*)$`)
 
 // ParseOutput reads the output of `go tool test2json`. Output without a test that ended is
@@ -63,9 +64,9 @@ func ParseOutput(r io.Reader) (Outcome, error) {
 			o.Passed = append(o.Passed, name)
 		case result == "skip":
 			o.Skipped = append(o.Skipped, name)
-			if m := versionReason.FindStringSubmatch(text[name]); m != nil {
-				o.Differences = append(o.Differences, Difference{name, m[1]})
-			}
+		}
+		if m := versionReason.FindStringSubmatch(text[name]); m != nil && result != "fail" {
+			o.Differences = append(o.Differences, Difference{name, m[1], result == "pass"})
 		}
 	}
 	for _, names := range [][]string{o.Passed, o.Failed, o.Skipped} {

@@ -8,6 +8,7 @@ import (
 
 func TestParseOutput(t *testing.T) {
 	o, err := ParseOutput(strings.NewReader(`{"Action":"run","Test":"TestA"}
+{"Action":"output","Test":"TestA/one","Output":"    a_test.go:7: containerd 2.1 is the first that does so\n"}
 {"Action":"pass","Test":"TestA/one"}
 {"Action":"fail","Test":"TestA/two"}
 {"Action":"fail","Test":"TestA"}
@@ -31,7 +32,10 @@ func TestParseOutput(t *testing.T) {
 			t.Errorf("got %q, want %q", c.got, c.want)
 		}
 	}
-	if want := []Difference{{"TestB", "Kubernetes 1.31: no tokens"}}; !slices.Equal(o.Differences, want) {
+	if want := []Difference{
+		{"TestA/one", "containerd 2.1 is the first that does so", true},
+		{"TestB", "Kubernetes 1.31: no tokens", false},
+	}; !slices.Equal(o.Differences, want) {
 		t.Errorf("differences: %v", o.Differences)
 	}
 	if _, err := ParseOutput(strings.NewReader(`{"Action":"output","Output":"does not compile"}` + "\n")); err == nil {

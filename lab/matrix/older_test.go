@@ -26,7 +26,48 @@ func olderContainerds() []older {
 		return func(r *row) { r.runtime, r.want, r.never = m, w, nil }
 	}
 	any := bounds("*", "*", "*")
+	// Debian's 1.6.20 is the only 1.6 here.
 	return []older{
+		{
+			"1.7", "whose message for a pull without a login is another than for a refused one (and so is 1.6.25's)",
+			[]string{
+				"credentials-missing", "hosts-toml-adds-a-wrong-login", "secret-for-another-path", "secret-for-another-registry",
+				"secret-for-the-mirror", "secret-for-the-registry-without-its-port", "first-resolver-leads-to-an-old-machine-nologin",
+				"mistyped-host-at-a-site-with-a-login", "mistyped-host-at-a-site-with-a-login-and-a-secret-for-the-right-name",
+				"ecr-without-a-login", "ecr-china-without-a-login", "ecr-dual-stack-without-a-login", "ecr-fips-without-a-login",
+				"ecr-iso-without-a-login",
+			},
+			message(fails(`401 Unauthorized`)),
+		},
+		{
+			"1.7", "that reads a hosts.toml without a [host] table (1.7.32)",
+			[]string{
+				"hosts-toml-leads-to-another-registry-login", "hosts-toml-leads-to-another-registry-nologin",
+				"hosts-toml-leads-to-another-registry-repository", "hosts-toml-leads-to-another-registry-tag",
+				"hosts-toml-of-a-name-in-other-letters", "hosts-toml-with-a-path-and-no-override", "hosts-toml-with-a-wrong-path",
+				"hosts-toml-with-a-wrong-path-and-a-login", "login-over-plain-http-of-hosts-toml", "typo-project-taken-for-a-host",
+			}, nil,
+		},
+		{
+			"1.7", "that pulls an artifact whose layers are none of an image (1.7.11)",
+			[]string{"helm-chart", "helm-chart-unpulled"}, both(fails(`mismatched image rootfs`), bounds("registry", "UnsupportedManifest", "*")),
+		},
+		{
+			"1.7", "built with a Go that refuses a certificate with a negative serial number",
+			[]string{"negative-serial-number"}, func(r *row) { r.want.Fault = "registry|undetermined|node-infrastructure" },
+		},
+		{
+			"1.7", "built with a Go that sends a login along to a subdomain",
+			[]string{"layers-on-a-subdomain-that-wants-one-login-only"}, message(runtimeResult{any: true}),
+		},
+		{
+			"1.7", "built without glibc's resolver, which Debian's 1.6.20 uses",
+			[]string{"nsswitch-without-dns"}, message(fails(`no such host|no suitable address`)),
+		},
+		{
+			"1.7", "whose first write to a disk with errors is another one",
+			[]string{"disk-gives-errors"}, func(r *row) { r.want.Confidence = "confirmed|likely" },
+		},
 		{
 			"2.0", "that reads format 3 of config.toml",
 			[]string{"config-path-of-an-older-and-of-this-containerd"}, nil,
@@ -64,7 +105,7 @@ func olderContainerds() []older {
 		},
 		{
 			"2.1", "that pulls an artifact whose manifest has no layers of an image",
-			[]string{"signature"}, both(fails(`mismatched image rootfs`), bounds("registry", "LayerCorrupt|UnsupportedManifest", "*")),
+			[]string{"signature"}, both(fails(`mismatched image rootfs|no processor for media-type`), bounds("registry", "LayerCorrupt|UnsupportedManifest", "*")),
 		},
 		{
 			"2.1", "that repeats a request after 500, 503 and 504",

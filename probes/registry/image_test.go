@@ -176,7 +176,7 @@ func TestPlatform(t *testing.T) {
 		}
 		probetest.Put(t, reg, "/v2/app/manifests/signature", m.MediaType, text)
 		_, ref := reference.Parse(host + "/app:signature")
-		for version, want := range map[string]report.Outcome{"1.7.35": report.Fail, "2.0.5": report.Fail, "2.1.0": report.Pass} {
+		for version, want := range map[string]report.Outcome{"1.6.20~ds1": report.Fail, "1.7.35": report.Fail, "2.0.5": report.Fail, "2.1.0": report.Pass} {
 			c := byID(Probe(context.Background(), n, ref, Target{Platform: "linux/amd64", RuntimeVersion: version}))
 			if check := c["image/"+host]; check.Outcome != want {
 				t.Errorf("%s: %+v", version, check)
