@@ -83,6 +83,9 @@ func Write(dir, name string, r Result) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(dir, name+".json"), append(b, '\n'), 0o644)
 }
 
@@ -166,15 +169,27 @@ func writeFailures(b *strings.Builder, all []Result) {
 	} {
 		first := true
 		for _, r := range all {
-			for _, name := range section.names(r) {
-				if first {
-					fmt.Fprintf(b, "\n## %s\n\n", section.title)
-					first = false
-				}
-				fmt.Fprintf(b, "- `%s`: %s\n", name, r)
+			names := section.names(r)
+			if len(names) == 0 {
+				continue
 			}
+			if first {
+				fmt.Fprintf(b, "\n## %s\n\n", section.title)
+				first = false
+			}
+			fmt.Fprintf(b, "- %s: %s.\n", r, list(names))
 		}
 	}
+}
+
+// list returns the names of tests, without what all rows of the matrix begin with.
+func list(names []string) string {
+	var all []string
+	for _, name := range names {
+		all = append(all, "`"+strings.TrimPrefix(name, "TestMatrix/rows/")+"`")
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
 // writeDifferences writes each reason once, with the tests that it is about.
@@ -204,14 +219,11 @@ func writeDifferences(b *strings.Builder, all []Result) {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(tests)) {
 		fmt.Fprintf(b, "- %s.", strings.TrimSuffix(reason, "."))
-		for _, list := range []struct {
-			title string
-			names []string
-		}{{"Skipped", tests[reason].skipped}, {"Expects something else before", tests[reason].adapted}} {
-			if len(list.names) > 0 {
-				slices.Sort(list.names)
-				fmt.Fprintf(b, " %s: `%s`.", list.title, strings.Join(list.names, "`, `"))
-			}
+		if names := tests[reason].skipped; len(names) > 0 {
+			fmt.Fprintf(b, " Skipped: %s.", list(names))
+		}
+		if names := tests[reason].adapted; len(names) > 0 {
+			fmt.Fprintf(b, " Expects something else before: %s.", list(names))
 		}
 		b.WriteString("\n")
 	}

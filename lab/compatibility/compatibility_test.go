@@ -54,8 +54,8 @@ func TestOld(t *testing.T) {
 
 func TestDifferencesAreListedOnce(t *testing.T) {
 	d := []Difference{{"TestA", "Kubernetes 1.31: no tokens", false}, {"TestB", "Kubernetes 1.31: no tokens", false}, {"TestD", "containerd 2.1: new", true}}
-	text := Page([]Result{{Tests: "end-to-end", Differences: d}, {Tests: "end-to-end", Differences: d[:1], Failed: []string{"TestC"}}})
-	for _, want := range []string{"- Kubernetes 1.31: no tokens. Skipped: `TestA`, `TestB`.\n", "- containerd 2.1: new. Expects something else before: `TestD`.\n", "## Failed\n\n- `TestC`: end-to-end"} {
+	text := Page([]Result{{Tests: "end-to-end", Differences: d}, {Tests: "end-to-end", Differences: d[:1], Kubernetes: "1.31.14", Failed: []string{"TestMatrix/rows/TestC"}}})
+	for _, want := range []string{"- Kubernetes 1.31: no tokens. Skipped: `TestA`, `TestB`.\n", "- containerd 2.1: new. Expects something else before: `TestD`.\n", "## Failed\n\n- end-to-end on Kubernetes 1.31.14 with containerd : `TestC`.\n"} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("%q is %d times in\n%s", want, strings.Count(text, want), text)
 		}

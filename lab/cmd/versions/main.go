@@ -204,7 +204,11 @@ func (p pair) full() (kubernetes, containerd string, err error) {
 
 // test runs a target of make, shows its output, and reads the results.
 func (p pair) test(ctx context.Context, target string, more ...string) (compatibility.Outcome, error) {
-	log := filepath.Join(string(lab.DefaultDir()), "versions-"+p.name()+".log")
+	name := "versions-" + p.name() + ".log"
+	if len(more) > 0 {
+		name = "versions-" + p.name() + "-again.log"
+	}
+	log := filepath.Join(string(lab.DefaultDir()), name)
 	f, err := os.Create(log)
 	if err != nil {
 		return compatibility.Outcome{}, err
