@@ -96,7 +96,7 @@ func olderContainerds() []older {
 			[]string{"verifier-rejects", "verifier-rejects-in-words-of-a-network", "verifier-does-not-run"}, nil,
 		},
 		{
-			"2.1", "that says how many bytes of a layer came, and does so at once",
+			"2.1", "that says how many bytes of a layer came",
 			[]string{"blob-host-portal"}, message(fails(`expected number of bytes`)),
 		},
 		{
@@ -121,7 +121,7 @@ func olderContainerds() []older {
 			[]string{"manifest-endless"}, both(runtimeResult{any: true}, bounds("registry|undetermined", "LayerCorrupt|Undetermined", "likely|undetermined")),
 		},
 		{
-			"2.3", "that repeats a request whose connection broke",
+			"2.3", "that repeats a request whose connection broke (2.3.2)",
 			[]string{"connection-broken-twice", "connection-broken-twice-without-a-test-pull"},
 			both(fails(`EOF|reset`), bounds("node-infrastructure|registry|undetermined", "*", "likely|undetermined")),
 		},
