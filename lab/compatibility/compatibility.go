@@ -157,6 +157,7 @@ What the tests showed beside other versions than those of ` + "`make test`" + `.
 breaks one thing at a time beside one containerd. A test is skipped here for the same reasons as with the default
 versions (other manifests, a mark of what is not done yet), or because of a difference that is listed below. Rows of the
 matrix named ` + "`containerd-1.6-…`" + ` run beside that version in every run.
+Each line is about its commit: what was corrected since then is seen in the next run.
 `
 
 func writeFailures(b *strings.Builder, all []Result) {
