@@ -120,7 +120,7 @@ func causesInAnswers() []causeRule {
 			}
 			secrets := strings.ReplaceAll(e.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
 			return o.WithRootCause(report.Undetermined).LikelyAtMost("check that the pull secrets of the pod exist, that one is for " +
-				o.Check.Host + ", and that its login is valid: kubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
+				o.Check.Host + ", and that its login is valid:\nkubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
 		}},
 		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(
 			e *evaluation, o facts.Obstacle,
