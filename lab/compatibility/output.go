@@ -76,6 +76,12 @@ func ParseOutput(r io.Reader) (Outcome, error) {
 	return o, nil
 }
 
+// PassedAll reports whether a test, or what it consists of, passed and nothing of it failed.
+func (o Outcome) PassedAll(name string) bool {
+	of := func(other string) bool { return other == name || strings.HasPrefix(other, name+"/") }
+	return slices.ContainsFunc(o.Passed, of) && !slices.ContainsFunc(o.Failed, of)
+}
+
 func failsBelow(results map[string]string, parent string) bool {
 	for name, result := range results {
 		if result == "fail" && strings.HasPrefix(name, parent+"/") {

@@ -38,6 +38,14 @@ func TestParseOutput(t *testing.T) {
 	}; !slices.Equal(o.Differences, want) {
 		t.Errorf("differences: %v", o.Differences)
 	}
+	for name, want := range map[string]bool{"TestA": false, "TestA/one": true, "TestD": false, "TestD/one": true, "TestE": false} {
+		if got := o.PassedAll(name); got != want {
+			t.Errorf("%s passed: %v", name, got)
+		}
+	}
+	if got := (Outcome{Passed: []string{"TestD/one"}}).PassedAll("TestD"); !got {
+		t.Error("a test whose subtests passed has not passed")
+	}
 	if _, err := ParseOutput(strings.NewReader(`{"Action":"output","Output":"does not compile"}` + "\n")); err == nil {
 		t.Error("a run without tests has an outcome")
 	}

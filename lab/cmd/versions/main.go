@@ -173,7 +173,7 @@ func (p pair) run(ctx context.Context) (compatibility.Result, error) {
 			return r, err
 		}
 		for _, name := range o.Failed {
-			if slices.Contains(second.Passed, name) {
+			if second.PassedAll(name) {
 				o.Passed = append(o.Passed, name)
 				r.Repeated = append(r.Repeated, name)
 			} else {
