@@ -121,6 +121,10 @@ func olderContainerds() []older {
 			[]string{"manifest-endless"}, both(runtimeResult{any: true}, bounds("registry|undetermined", "LayerCorrupt|Undetermined", "likely|undetermined")),
 		},
 		{
+			"2.4", "that tells its config_path (and so do 1.6 and 1.7)",
+			[]string{"config-toml-newer-than-the-runtime"}, func(r *row) { r.want.Cause = "RuntimeConfigStale|CertificateUntrusted" },
+		},
+		{
 			"2.3", "that repeats a request whose connection broke (2.3.2)",
 			[]string{"connection-broken-twice", "connection-broken-twice-without-a-test-pull"},
 			both(fails(`EOF|reset`), bounds("node-infrastructure|registry|undetermined", "*", "likely|undetermined")),
