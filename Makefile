@@ -23,6 +23,10 @@ PRODUCT = GOOS=linux GOARCH=$(GOARCH) go build -tags grpcnotrace -ldflags "$(LDF
 BINARY  = bin/pullprobe-linux-$(GOARCH)
 FLEET   = bin/pullprobe-fleet-linux-$(GOARCH)
 
+# The lab's Kubernetes and containerd: KUBERNETES=1.33 CONTAINERD=1.7; without, those of
+# lab/build.go. Each version has a module file below lab/tools.
+LABVERSIONS = $(if $(KUBERNETES),-kubernetes $(KUBERNETES)) $(if $(CONTAINERD),-containerd $(CONTAINERD))
+
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
 # $(call timed,WHAT,COMMAND) runs COMMAND and prints how long it took.
@@ -82,9 +86,10 @@ workflows: ## check the workflows of GitHub
 .PHONY: test
 test: lab-build image alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
 	$(call timed,build the end-to-end tests,cd lab && go test -c -tags e2e -o /dev/null ./e2e)
-	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+	$(call timed,start the lab,$(LAB) down && $(LAB) up $(LABVERSIONS))
 	$(call timed,all tests,$(MAKE) --no-print-directory -j2 test-on-lab test-beside-lab || { $(LAB) down; exit 1; })
 	$(call timed,stop the lab,$(LAB) down)
+	@cd lab && go test -v -run TestOld ./compatibility | sed -n '/compatibility.md/,/^---/{/^---/!p}'
 
 # The end-to-end tests mostly wait, so the other tests run in parallel.
 .PHONY: test-on-lab test-beside-lab
@@ -92,14 +97,14 @@ test-on-lab:
 	$(call timed,chart on the lab,$(CHART) -tags e2e -v -run 'TestAccepted|TestLifecycle' ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . && go test -count=1 ./chart)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . ./compatibility && go test -count=1 ./chart)
 	$(MATRIX)
 
 MANIFESTS ?= default
 E2E = cd lab && go test -tags e2e -count=1 -parallel 16 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true) -providers=$(if $(filter hardened,$(MANIFESTS)),false,true)
 .PHONY: e2e
-e2e: image lab-build ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
-	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+e2e: image lab-build ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets, KUBERNETES=1.33, CONTAINERD=1.7
+	$(call timed,start the lab,$(LAB) down && $(LAB) up $(LABVERSIONS))
 	$(call timed,end-to-end tests,$(E2E))
 
 CHART = cd lab && go test -count=1 -timeout 10m
@@ -109,17 +114,21 @@ chart: lab-build ## check the Helm chart: lint, values, and that it renders to t
 
 .PHONY: chart-on-lab
 chart-on-lab: image lab-build $(PROMETHEUS) ## the chart on the lab: its life, the Prometheus operator, and dist/ if it was made; RUN=regexp for some
-	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+	$(call timed,start the lab,$(LAB) down && $(LAB) up $(LABVERSIONS))
 	$(call timed,chart on the lab,$(CHART) -tags e2e -v $(if $(RUN),-run '$(RUN)') ./chart)
 
 .PHONY: matrix
-matrix: build lab-build ## run the fault matrix on real parts, no cluster; ROW=NAME for one, RECORD=1 records the checks
+matrix: build lab-build ## run the fault matrix on real parts, no cluster; ROW=NAME for one, CONTAINERD=1.7, RECORD=1 records the checks
 	$(MATRIX)
 
 define MATRIX
 	$(call timed,build the matrix,cd lab && go test -c -tags matrix -o $(BIN)/matrix.test ./matrix)
-	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW),-test.v) $(if $(RECORD),-record $(CURDIR)/diagnosis/testdata/matrix))
+	$(call timed,fault matrix,cd lab/matrix && $(BIN)/matrix.test -test.parallel 8 -test.run 'TestMatrix/rows/^$(or $(ROW),.*)$$' $(if $(ROW)$(VERBOSE),-test.v) $(if $(CONTAINERD),-containerd $(CONTAINERD)) $(if $(RECORD),-record $(CURDIR)/diagnosis/testdata/matrix))
 endef
+
+.PHONY: versions
+versions: ## run the end-to-end tests and the matrix beside other versions of Kubernetes and containerd, and write docs/compatibility.md; ONLY=regexp for some (e2e-1.33-1.7, matrix-2.1)
+	cd lab && go run ./cmd/versions $(if $(ONLY),-only '$(ONLY)')
 
 # One version of containerd per module file: NAME.mod is of lab/tools/readers/v1 or v2.
 READERS   := $(or $(PULLPROBE_LAB_DIR),/var/tmp/pullprobe-lab)/readers
@@ -198,7 +207,7 @@ lint: vet ## run gofmt, go vet and golangci-lint
 
 .PHONY: demo
 demo: image lab-build ## start the lab, make pods stuck, and show their diagnoses
-	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up $(LABVERSIONS))
 	@VERSION=$(VERSION) hack/demo.sh
 
 .PHONY: screens
@@ -217,11 +226,11 @@ recording: ## run the demo, and draw docs/demo.svg from its output
 .PHONY: lab-build
 lab-build: ## build the parts of the lab
 	@cd lab && go build -o $(LAB) ./cmd/lab
-	$(call timed,build the lab,$(LAB) build)
+	$(call timed,build the lab,$(LAB) build $(LABVERSIONS))
 
 .PHONY: lab-up
 lab-up: lab-build ## start the lab: a real cluster on this machine, two nodes or more
-	$(call timed,start the lab,$(LAB) up)
+	$(call timed,start the lab,$(LAB) up $(LABVERSIONS))
 
 .PHONY: lab-down
 lab-down: ## stop the lab and remove it
@@ -230,12 +239,12 @@ lab-down: ## stop the lab and remove it
 
 .PHONY: bench-verdict
 bench-verdict: image lab-build ## measure the time to verdict and the runtime's own time to fail
-	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up $(LABVERSIONS))
 	cd lab && go test -tags e2e -count=1 -timeout 15m -run '^$$' -bench Verdict -benchtime 1x ./e2e
 
 .PHONY: bench-report
 bench-report: image lab-build ## measure the report of a node with many stuck pods, and its agent's memory
-	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up $(LABVERSIONS))
 	cd lab && go test -tags e2e -count=1 -timeout 15m -run '^$$' -bench Report -benchtime 1x ./e2e
 
 .PHONY: bench-sweep
@@ -250,7 +259,7 @@ bench-fleet: lab-build ## measure fleets of NODES=100,1000,5000 hollow agents ag
 .PHONY: chaos
 KILLS ?= 200
 chaos: image lab-build ## kill agents, runtimes, kubelets, API server and registries at random; KILLS=200, SEED=n repeats a run
-	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up)
+	$(call timed,start the lab,$(LAB) status >/dev/null 2>&1 || $(LAB) up $(LABVERSIONS))
 	cd lab && go test -tags e2e -count=1 -timeout 60m -v -run TestChaos ./e2e -kills=$(KILLS) -seed=$(or $(SEED),0)
 
 .PHONY: clean

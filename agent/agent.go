@@ -73,6 +73,8 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 	node := &examine.NodeReader{
 		Runtime: s.runtime,
 		Policy:  func() examine.Policy { return s.live.Get().Policy() },
+
+		KubeletMinor: func() int { return int(s.state.kubeletMinor.Load()) },
 	}
 	puller := newPuller(s, node)
 	var others *opinions.Store // of hosts that the sweeper checks
@@ -183,6 +185,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.watcher.run(work) })
 	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
 	workers.Go(func() { a.watchAnswers(work) })
+	workers.Go(func() { a.readVersions(work) })
 	for _, s := range servers {
 		workers.Go(func() { s.Serve(work, a.log) })
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -49,9 +50,17 @@ type podImage struct {
 	exists bool   // there is one
 }
 
+// presentRefusedSince is the first minor version of a kubelet that refuses an image on the
+// node to pods without credentials for it (KubeletEnsureSecretPulledImages; a gate that is
+// off in 1.33 and 1.34).
+const presentRefusedSince = 35
+
 // newPodImage collects what is known of one image of a pod before it is examined.
 func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeRequest) podImage {
 	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, r.node)}
+	if minor := r.state.kubeletMinor.Load(); minor > 0 && minor < presentRefusedSince {
+		i.check.Evidence[report.KeyKubelet] = fmt.Sprintf("1.%d", minor)
+	}
 	if w.Failing {
 		addSecretOfOthers(&i.check, p, w.Image, r.pods.All())
 	}

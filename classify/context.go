@@ -98,7 +98,7 @@ func contextOf(text string) messageContext {
 		limited:   has("retry-after: ") && has("allowed: "),
 		copying: has(
 			"failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob",
-			"fetching blob", "short read: expected", "read past expected size",
+			"fetching blob", "short read: expected", "failed to read expected number of bytes", "read past expected size",
 		),
 		sandbox: has("failed to get sandbox image") ||
 			has("failedcreatepodsandbox", "failed to create pod sandbox", "creating pod sandbox", "runpodsandbox") &&

@@ -111,12 +111,25 @@ func causesInAnswers() []causeRule {
 			}
 			return o.WithRootCause(report.AccessDeniedOrMissing)
 		}},
+		{"login-missing-or-refused", "the message is the same without a login and with a refused one, and the pod's are not known", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			either := e.causeFromKubelet(o) && e.Message.MayMean(report.CredentialsRejected) && e.LoginsUnread()
+			if o.RootCause() != report.CredentialsMissing || !either {
+				return o
+			}
+			secrets := strings.ReplaceAll(e.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
+			unread := cmp.Or(e.UnreadSources(), "the pull secrets of the pod")
+			return o.WithRootCause(report.Undetermined).LikelyAtMost("check that " + unread + " exist, that one is for " + o.Check.Host +
+				", and that its login is valid:\nkubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
+		}},
 		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(
 			e *evaluation, o facts.Obstacle,
 		) facts.Obstacle {
 			// Newer kubelets pull an image that is present again, with the credentials of
 			// each pod (KubeletEnsureSecretPulledImages); older ones would not have pulled.
-			if !anonymous(o) || !o.Check.Cause.AboutLogin() || !e.Kubelet.Exists() || !e.Present() || e.AlwaysPulls() {
+			if !anonymous(o) || !o.Check.Cause.AboutLogin() || !e.Kubelet.Exists() || !e.Present() || e.AlwaysPulls() ||
+				!e.KubeletMayRefusePresent() {
 				return o
 			}
 			o = o.WithRootCause(report.PresentNotAuthorized, e.LocalImages().ID)

@@ -56,6 +56,11 @@ func verdictsBeforeThePull() []verdictRule {
 			if !e.Message.Proven || e.Message.Cause != report.NeverPullNotPresent || !e.Present() {
 				return no, false
 			}
+			if !e.KubeletMayRefusePresent() {
+				v := likely(report.Recovered, e.LocalImages().ID, e.Message.Check.ID)
+				v.WouldDecide = []string{"wait for the kubelet's next attempt: the image is on the node now, so it should succeed"}
+				return v, true
+			}
 			// Newer kubelets report the same for an image that was pulled with
 			// credentials that this pod does not have.
 			return likely(report.PresentNotAuthorized, e.Message.Check.ID, e.LocalImages().ID), true
@@ -503,7 +508,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 	}
 	stale := func(ids ...string) (report.Verdict, bool) {
 		v := confirmed(report.RuntimeConfigStale, append(ids, e.Message.Check.ID)...)
-		if !e.Message.FromTestPull() {
+		if !e.Message.FromTestPull() || e.RunsWithUnknown() {
 			v.Confidence = report.Likely
 			v.WouldDecide = []string{"check whether the pull succeeds after a restart of the runtime"}
 		}
@@ -520,7 +525,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 	}
 	config, s := e.Get(report.IDRuntimeConfig), e.Message.Stage()
 	differs := config.Is(report.KeyNewer) && config.Evidence[report.KeyDiffers] != ""
-	if differs && s > report.StageLocal && s <= report.StageAnswer && e.configMatters() {
+	if (differs || e.RunsWithUnknown()) && s > report.StageLocal && s <= report.StageAnswer && e.configMatters() {
 		return stale(append([]string{report.IDRuntimeConfig}, e.obstacle.Goals...)...)
 	}
 	return report.Verdict{}, false

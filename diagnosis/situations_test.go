@@ -261,6 +261,15 @@ func situationsOfBeforeThePull() []situation {
 			FaultConfig, PresentNotAuthorized, Likely, "pod",
 		},
 		{
+			"Never, the image is present by now, a kubelet that refuses no pod a present image",
+			all(
+				check("pod", KindPod, Fail, NeverPullNotPresent, ev("proven", "true", "kubelet", "1.33")),
+				check("local/"+host, KindImage, Pass, "", ev("present", "true")),
+				ladder("", ""),
+			),
+			FaultNone, Recovered, Likely, "local/" + host,
+		},
+		{
 			"not a pull problem",
 			all(check("pod", KindPod, Pass, NotAPullProblem), ladder(KindDial, ConnectionRefused)),
 			FaultNone, NotAPullProblem, Confirmed, "pod",
@@ -831,6 +840,24 @@ func situationsOfProviders() []situation {
 			FaultUndetermined, AccessForbidden, Likely, "pod",
 		},
 		{
+			"refused with a login or without one, and the pod's secrets are not read",
+			all(
+				with(reported(CredentialsMissing), ev("could", "CredentialsMissing,CredentialsRejected", "pullSecrets", "regcred")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
+			"refused without a login, and the pod's secrets are not read",
+			all(
+				with(reported(CredentialsMissing), ev("could", "CredentialsMissing,AccessForbidden", "pullSecrets", "regcred")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "pod",
+		},
+		{
 			"provider fails now, the kubelet passed the login",
 			all(
 				reported(TagNotFound),
@@ -1207,6 +1234,16 @@ func situationsOfAnswers() []situation {
 			FaultConfig, PresentNotAuthorized, Likely, "local/" + host,
 		},
 		{
+			"image present by now, a kubelet that refuses no pod a present image",
+			all(
+				check("pod", KindPod, Fail, CredentialsMissing, ev("kubelet", "1.33")),
+				check("credentials", KindCredentials, Pass, "", ev("node", "read")),
+				check("local/"+host, KindImage, Pass, "", ev("present", "true")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "manifest/" + host,
+		},
+		{
 			"image present, policy Always",
 			all(
 				check("pod", KindPod, Fail, CredentialsMissing, ev("policy", "Always")),
@@ -1536,6 +1573,26 @@ func situationsOfConfig() []situation {
 				check("pull", KindPull, Fail, TagNotFound),
 			),
 			FaultNode, RuntimeConfigStale, Confirmed, "runtime/config.toml",
+		},
+		{
+			"a config.toml newer than a runtime that does not tell what it runs with",
+			all(
+				newer("runtime/config.toml"),
+				check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, TagNotFound),
+			),
+			FaultNode, RuntimeConfigStale, Likely, "runtime/config.toml",
+		},
+		{
+			"a newer config.toml, and the runtime tells that it runs with the same",
+			all(
+				newer("runtime/config.toml", ev("runs", "/etc/containerd/certs.d")),
+				check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, TagNotFound),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"a newer config.toml without a difference",

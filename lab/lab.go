@@ -175,7 +175,7 @@ func (l *Lab) KubeconfigPath() string { return l.dir.PKI("admin.kubeconfig") }
 // KubectlCommand returns kubectl, ready to run. It keeps the caller's files and working
 // directory, and enters only the lab's network, at Start.
 func (l *Lab) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, l.dir.Bin("kubectl"), args...)
+	cmd := exec.CommandContext(ctx, l.dir.program("kubectl"), args...)
 	cmd.Env = append(environment(l.dir), "KUBECONFIG="+l.KubeconfigPath(), "KUBECACHEDIR="+l.dir.Run("kubectl-cache"))
 	return cmd
 }

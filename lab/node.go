@@ -138,10 +138,10 @@ func makeNodeEtc(d Dir, n Node) error {
 		"hostname":                           n.Name + "\n",
 		"nsswitch.conf":                      "passwd: files\ngroup: files\nhosts: files dns\n",
 		"ssl/certs/" + "ca-certificates.crt": trust,
-		"containerd/config.toml":             containerdConfig,
+		"containerd/config.toml":             containerdConfigOf(d.Versions().Containerd),
 		"cni/net.d/10-lab.conflist":          expandConfig(cniConfig, d, n),
 		strings.TrimPrefix(ProviderMode, "/etc/"):  "nothing\n",
-		strings.TrimPrefix(providersFile, "/etc/"): strings.NewReplacer("@USER@", User, "@PASSWORD@", Password).Replace(providersConfig),
+		strings.TrimPrefix(providersFile, "/etc/"): strings.NewReplacer("@USER@", User, "@PASSWORD@", Password).Replace(providersConfigOf(d.Versions().Kubernetes)),
 	}
 	for name, from := range map[string]string{
 		"kubernetes/kubelet.conf":    n.Name + ".kubeconfig",

@@ -124,7 +124,7 @@ func (s *supervisor) fork(r *serviceState) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.dir.Bin(r.args[0]), r.args[1:]...)
+	cmd := exec.Command(s.dir.program(r.args[0]), r.args[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = append(environment(s.dir), r.env...)
 	cmd.Stdout, cmd.Stderr = log, log

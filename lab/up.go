@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Up builds what is missing and starts a lab with these nodes, or with DefaultNodes. It fails
-// if one is running. It first removes what a crash, a reboot or an interrupted start has
-// left.
-func Up(ctx context.Context, d Dir, p *Progress, nodes ...string) (*Lab, error) {
+// Up builds what is missing and starts a lab of these versions with these nodes, or with
+// DefaultNodes. It fails if one is running. It first removes what a crash, a reboot or an
+// interrupted start has left.
+func Up(ctx context.Context, d Dir, v Versions, p *Progress, nodes ...string) (*Lab, error) {
 	if len(nodes) == 0 {
 		nodes = DefaultNodes()
 	}
@@ -50,7 +50,10 @@ func Up(ctx context.Context, d Dir, p *Progress, nodes ...string) (*Lab, error) 
 		return nil, fmt.Errorf("another lab is running: %s exists. Only one lab fits on a machine; `lab down` ends it, "+
 			"whatever its directory", netns(Infra))
 	}
-	if err := Build(ctx, d, p); err != nil {
+	if err := Build(ctx, d, v, p); err != nil {
+		return nil, err
+	}
+	if err := recordVersions(d, v); err != nil {
 		return nil, err
 	}
 	l := &Lab{dir: d}

@@ -77,6 +77,7 @@ const (
 	KeyVolume         = "volume"         // the image volume whose image this is; absent for a container's own image
 	KeyPullSecrets    = "pullSecrets"    // the pod's imagePullSecrets
 	KeyPolicy         = "policy"         // the pull policy; of a registry's answer: true if a policy forbids the image to everybody
+	KeyKubelet        = "kubelet"        // the kubelet's version, "1.33", if it is one that lets every pod use an image that is present
 	KeyReason         = "reason"         // the reason that the kubelet, the runtime or a parser gives
 	KeyMessage        = "message"        // the message of the kubelet or the runtime
 	KeyCould          = "could"          // causes that the message is known to have had, likeliest first

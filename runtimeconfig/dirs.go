@@ -21,7 +21,10 @@ func (c *Config) Registries(running *string) RegistryConfig {
 	} else if current == "" && len(c.Mirrors) == 0 && AtLeast(c.Version, "2.2.0") {
 		current = defaultRegistryPath
 	}
-	out := RegistryConfig{Version: c.Version, Assumed: c.Version == "", ByClient: c.pullsLocally()}
+	// containerd 2.0 to 2.3 report no config_path: what such a process was started with is not
+	// known once a file has changed.
+	assumed := c.Version == "" || running == nil && c.Newer
+	out := RegistryConfig{Version: c.Version, Assumed: assumed, ByClient: c.pullsLocally()}
 	list := filepath.SplitList(current)
 	switch {
 	case current == "" && len(c.Mirrors) > 0:

@@ -97,7 +97,7 @@ func (a adviser) fixOfSecret() string {
 		return a.fixOfSecretOfOthers()
 	case a.Cause == report.RateLimited && a.Fault == report.FaultRegistry && !a.names.HasBlanks("{ns}{pod}") && a.hasNoLogin():
 		return report.LogInAtLimit
-	case a.Cause == report.CredentialsMissing && loginsUnread(a.Evidence):
+	case a.Cause == report.CredentialsMissing && a.LoginsUnread():
 		return "check that the pull secrets of the pod exist, and that one is for {registry}; pullprobe cannot read them:\n" +
 			"kubectl -n {ns} get secrets " + strings.ReplaceAll(a.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
 	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
@@ -118,12 +118,6 @@ func (a adviser) fixOfSecret() string {
 func (a adviser) hasNoLogin() bool {
 	return a.Decided(report.KeyAnonymous) == report.True && a.Fact(report.IDCredentials, report.KeyUnreadable) == "" &&
 		a.Fact(report.IDPod, report.KeyPullSecrets) == ""
-}
-
-// loginsUnread reports whether the pod names pull secrets that could not be read, so that
-// it is not known whether it has a login.
-func loginsUnread(e *facts.Evidence) bool {
-	return e.Fact(report.IDCredentials, report.KeyUnreadable) != "" && e.Fact(report.IDPod, report.KeyPullSecrets) != ""
 }
 
 // fixOfSecretOfOthers returns the fix where the pod probably means a secret that other pods

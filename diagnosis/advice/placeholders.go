@@ -184,6 +184,8 @@ func hostsFile(e *facts.Evidence, p report.Placeholders) string {
 		return generated
 	case strings.Contains(file, "/rancher/"):
 		return "registries.yaml (k3s and RKE2 generate hosts.toml from it)"
+	case e.RunsWithUnknown():
+		return "the registry's hosts.toml (restart the runtime first: its configuration was changed after it started)"
 	case file != "":
 		return file
 	case p.HostsDir != "":

@@ -20,7 +20,7 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	if len(v.Because) == 0 || v.Fault == report.FaultNone {
 		return s
 	}
-	if v.Cause == report.CredentialsMissing && loginsUnread(e) {
+	if v.Cause == report.CredentialsMissing && e.LoginsUnread() {
 		s = Fill(e, v, "{registry} requires credentials, and the pull had none")
 	}
 	c := e.Get(v.Because[0])

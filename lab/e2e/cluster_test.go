@@ -326,6 +326,15 @@ func skipWithoutSecrets(t testing.TB) {
 	}
 }
 
+// needsKubernetes skips a test of what Kubernetes has since a minor version. The reason is
+// in docs/compatibility.md.
+func (c *cluster) needsKubernetes(t testing.TB, first, what string) {
+	t.Helper()
+	if !c.Dir().Versions().KubernetesSince(first) {
+		t.Skipf("Kubernetes %s is the first with %s", first, what)
+	}
+}
+
 // namespace creates a namespace for one test and deletes it, with all pods, when the test
 // ends.
 func (c *cluster) namespace(t testing.TB) string {

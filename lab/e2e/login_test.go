@@ -178,6 +178,7 @@ func (c *cluster) makeStuckPod(t *testing.T, ns string, l loginCase) diagnosis {
 // else.
 func TestReadAsNode(t *testing.T) {
 	skipWithoutSecrets(t)
+	suite.needsKubernetes(t, "1.36", "constrained impersonation, by which agents read secrets as their node")
 	rbac := filepath.Join(components, "read-as-node/rbac.yaml")
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

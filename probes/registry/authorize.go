@@ -47,6 +47,7 @@ type authorizer struct {
 	host   runtimeconfig.Host
 	domain string             // of the image
 	guess  string             // why the runtime's hosts are a guess; empty: they are known
+	plain  bool               // the runtime's requests for tokens have no headers of hosts.toml
 	route  *tokens.Route      // to the token service; nil: it was not checked
 	sent   *sentLogins        // nil: not shared with other hosts
 	secret func(token string) // gets each token before it is sent
@@ -118,7 +119,7 @@ func (a authorizer) tokenRequest(
 	ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential,
 ) tokens.Request {
 	return tokens.Request{
-		Client: a.client, Host: a.host, Domain: a.domain, Route: a.route,
+		Client: a.client, Host: a.host, Domain: a.domain, Route: a.route, Plain: a.plain,
 		Challenge: ch, Realm: realm, Repository: repository, Cred: cred,
 	}
 }

@@ -88,7 +88,7 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	// and on amd64 also 386.
 	i.matcher = platforms.Only(wanted)
 	i.inIndex = i.matcher
-	if runtimeconfig.AtLeast(i.session.model.version, onePlatformSince) && !i.session.prober.Config.ByClient {
+	if !i.pulledLocally() {
 		i.inIndex = platforms.Ordered(platforms.Normalize(wanted))
 	}
 
@@ -289,6 +289,13 @@ func (i *imageCheck) readManifest(body []byte) {
 		return
 	}
 
+	if version := i.session.model.version; i.unpacked >= 0 && i.unpacked != len(m.Layers) && unpacksAll(version) {
+		i.facts[report.KeyPublisher] = report.True
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has layers that are none of an image, which containerd "+
+			report.Clean(version, 20)+" does not unpack")
+		return
+	}
+
 	switch m.Config.MediaType {
 	case ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json":
 		i.config = &m.Config
@@ -338,11 +345,27 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	if config.Architecture != "" && config.OS != "" {
 		i.comparePlatform(config.Platform)
 	}
-	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && i.unpacked > 0 && n != i.unpacked {
+	// The transfer service unpacks nothing where the manifest has no layers of an image, as
+	// that of a signature; before, such an image fails too (client/image.go, getLayers).
+	compared := i.unpacked > 0 || i.unpacked == 0 && i.pulledLocally()
+	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && compared && n != i.unpacked {
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, fmt.Sprintf("the config of %s has %d layers, its manifest %d: the runtime does not unpack it",
 			i.session.ref.Path, n, i.unpacked))
 	}
+}
+
+// pulledLocally reports whether the CRI plugin pulls by containerd's client, and not by the
+// transfer service.
+func (i *imageCheck) pulledLocally() bool {
+	return !runtimeconfig.AtLeast(i.session.model.version, onePlatformSince) || i.session.prober.Config.ByClient
+}
+
+// unpacksAll reports whether a version of containerd unpacks every layer of a manifest,
+// whatever its media type (image.go, getLayers): 1.6.20 and 1.7.6 do, 1.6.36 and 1.7.11 do
+// not. Those in between are taken for the latter.
+func unpacksAll(version string) bool {
+	return !runtimeconfig.AtLeast(version, "1.6.21") || runtimeconfig.AtLeast(version, "1.7.0") && !runtimeconfig.AtLeast(version, "1.7.7")
 }
 
 // configRefused reads the config, and returns "blob/<host>" if it was refused.

@@ -14,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
@@ -68,7 +69,7 @@ func (s *session) addSecret(secret string) {
 // authorizer returns what logs in at the host.
 func (s *session) authorizer() authorizer {
 	return authorizer{
-		client: s.client, host: s.host, domain: s.ref.Domain, guess: s.model.guess,
+		client: s.client, host: s.host, domain: s.ref.Domain, guess: s.model.guess, plain: !requests.HeadersForTokens(s.model.version),
 		route: s.tokenPath, sent: s.sentLogins, secret: s.addSecret,
 	}
 }

@@ -71,6 +71,7 @@ type Request struct {
 	Host   runtimeconfig.Host // that names the token service
 	Domain string             // of the image
 	Route  *Route             // to the token service; nil: it was not checked
+	Plain  bool               // the runtime sends it without the headers of hosts.toml
 
 	Challenge  answers.Challenge
 	Realm      *url.URL
@@ -160,7 +161,9 @@ func (t Result) withStatuses(post, get Result) Result {
 // ask sends one request for a token. It reports whether there was an answer.
 func (r Request) ask(ctx context.Context, method string) (Result, bool) {
 	start, ch := time.Now(), r.Challenge
-	rep, err := r.Client.Send(ctx, httpclient.TokenRequest(method, r.Realm, ch.Service, ch.Scopes, r.Repository, r.Cred))
+	request := httpclient.TokenRequest(method, r.Realm, ch.Service, ch.Scopes, r.Repository, r.Cred)
+	request.Plain = r.Plain
+	rep, err := r.Client.Send(ctx, request)
 	if err != nil {
 		return r.fault(err, time.Since(start)), false
 	}

@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -23,8 +24,9 @@ import (
 
 const usage = `usage: lab COMMAND
 
-  build                      build all binaries that have changed
-  up [NODE…]                 build, and start the lab with these nodes (default: node-a and node-b)
+  build [VERSIONS]           build all binaries that have changed
+  up [VERSIONS] [NODE…]      build, and start the lab with these nodes (default: node-a and
+                             node-b); VERSIONS: -kubernetes 1.33 -containerd 1.7
   add NODE                   start one more node
   remove NODE                end a node, and delete it from the cluster
   down                       end the lab and remove everything but the binaries
@@ -82,15 +84,8 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 			return errUsage
 		}
 		return lab.Init(dir, args[0])
-	case "build":
-		return lab.Build(ctx, dir, lab.NewProgress(os.Stderr))
-	case "up":
-		p := lab.NewProgress(os.Stderr)
-		if _, err := lab.Up(ctx, dir, p, args...); err != nil {
-			return err
-		}
-		p.Say("the lab is up; see lab status, lab kubectl get nodes, lab help")
-		return nil
+	case "build", "up":
+		return start(ctx, dir, command, args)
 	case "down":
 		return lab.Down(dir)
 	case "faults":
@@ -136,6 +131,27 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 		return err
 	}
 	return f(ctx, l, args)
+}
+
+// start builds a lab, and starts it if command is "up".
+func start(ctx context.Context, dir lab.Dir, command string, args []string) error {
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	var v lab.Versions
+	flags.StringVar(&v.Kubernetes, "kubernetes", "", "minor version")
+	flags.StringVar(&v.Containerd, "containerd", "", "minor version")
+	if err := flags.Parse(args); err != nil || command == "build" && flags.NArg() > 0 {
+		return fmt.Errorf("%w: %s [-kubernetes VERSION] [-containerd VERSION]", errUsage, command)
+	}
+	p := lab.NewProgress(os.Stderr)
+	if command == "build" {
+		return lab.Build(ctx, dir, v, p)
+	}
+	if _, err := lab.Up(ctx, dir, v, p, flags.Args()...); err != nil {
+		return err
+	}
+	p.Say("the lab is up; see lab status, lab kubectl get nodes, lab help")
+	return nil
 }
 
 func printTable(f func(io.Writer)) error {

@@ -37,7 +37,7 @@ func main() {
 	case "kube-scheduler":
 		command = scheduler.NewSchedulerCommand()
 	case "kubelet":
-		command = kubelet.NewKubeletCommand(context.Background())
+		command = newKubeletCommand()
 	case "kubectl":
 		command = kubectl.NewDefaultKubectlCommand()
 	default:
@@ -45,4 +45,16 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(command))
+}
+
+// newKubeletCommand calls NewKubeletCommand, which takes no context before Kubernetes 1.35.
+func newKubeletCommand() *cobra.Command {
+	switch construct := any(kubelet.NewKubeletCommand).(type) {
+	case func(context.Context) *cobra.Command:
+		return construct(context.Background())
+	case func() *cobra.Command:
+		return construct()
+	default:
+		panic(fmt.Sprintf("NewKubeletCommand is a %T, which labkube does not know", construct))
+	}
 }
