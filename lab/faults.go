@@ -59,7 +59,7 @@ func Faults() []Fault {
 // The resolver faults return at once, but a running containerd uses the old
 // resolv.conf for up to five seconds: call WaitResolverSeen.
 func (l *Lab) Inject(ctx context.Context, node, fault string) error {
-	f, err := findFault(node, fault)
+	f, err := l.findFault(node, fault)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 
 // Lift removes a fault from a node. It is no error if the node does not have it.
 func (l *Lab) Lift(ctx context.Context, node, fault string) error {
-	f, err := findFault(node, fault)
+	f, err := l.findFault(node, fault)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 // every SetDNS. Tests call it when they end.
 func (l *Lab) Heal(ctx context.Context) error {
 	errs := []error{l.ResetDNS(ctx)}
-	for _, space := range spaceNames() {
+	for _, space := range l.Spaces() {
 		services, err := l.Services(ctx, space)
 		errs = append(errs, err)
 		for _, s := range services {
@@ -98,7 +98,7 @@ func (l *Lab) Heal(ctx context.Context) error {
 			}
 		}
 	}
-	for _, n := range NodeNames() {
+	for _, n := range l.NodeNames() {
 		for _, f := range Faults() {
 			errs = append(errs, l.Lift(ctx, n, f.Name))
 		}
@@ -143,8 +143,12 @@ func (l *Lab) WaitResolverSeen(ctx context.Context, node string) error {
 	}
 }
 
-func findFault(node, name string) (Fault, error) {
+// findFault finds a fault for a node that is started.
+func (l *Lab) findFault(node, name string) (Fault, error) {
 	if _, err := findNode(node); err != nil {
+		return Fault{}, err
+	}
+	if _, err := l.initOf(node); err != nil {
 		return Fault{}, err
 	}
 	var names []string
@@ -181,7 +185,11 @@ func resolverFault(name, does string, resolvers ...string) Fault {
 			if err != nil || string(now) != content {
 				return err // another fault has written it since, or it is healthy
 			}
-			return l.writeIfChanged(node, resolvConf, "nameserver "+ResolverGood+"\n")
+			n, err := findNode(node)
+			if err != nil {
+				return err
+			}
+			return l.writeIfChanged(node, resolvConf, n.resolvConf())
 		},
 	}
 }

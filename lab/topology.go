@@ -7,9 +7,11 @@ import (
 	"strings"
 )
 
-// Addresses of the lab's only network, a bridge in the infra namespace.
+// Addresses of the lab's network: a bridge in the infra namespace, and routed links to the
+// nodes of other subnets.
 const (
 	Subnet       = "10.77.0.0/24"
+	SubnetV6     = "fd77::/64"
 	InfraAddr    = "10.77.0.1" // API server, gateway, good resolver
 	ServiceAddr  = "10.96.0.1" // the API server as pods see it
 	APIAddr      = InfraAddr + ":6443"
@@ -22,6 +24,7 @@ const (
 	ResolverServfail = "10.77.0.2"   // SERVFAIL to everything
 	ResolverDead     = "10.77.0.3"   // receives and never answers
 	ResolverNXDomain = "10.77.0.4"   // NXDOMAIN to everything
+	ResolverSecond   = "10.77.0.5"   // answers as the good one does; SetDNS changes the answers of each alone
 	ResolverNoHost   = "10.77.0.250" // no machine has this address
 )
 
@@ -42,21 +45,41 @@ const cgroup = "ppl"
 
 // Node is one machine of the cluster.
 type Node struct {
-	Name string
-	Addr string
+	Name     string
+	Addr     string // IPv4. In Subnet the node is on the bridge; otherwise infra routes its /24
+	V6       string // IPv6, in a /64
+	Resolver string // the nameserver in its resolv.conf
+	Layout   string // where its files are; empty: as on a node of kubeadm
+	Zone     string // label topology.kubernetes.io/zone
+	Pool     string // label karpenter.sh/nodepool
+
 	pods string // subnet of its pods
 }
 
-// Nodes returns the nodes of the lab.
+// Nodes returns the nodes that the lab knows. Up starts those of DefaultNodes, AddNode one
+// more.
 func Nodes() []Node {
 	return []Node{
-		{Name: "node-a", Addr: "10.77.0.101", pods: "10.88.1.0/24"},
-		{Name: "node-b", Addr: "10.77.0.102", pods: "10.88.2.0/24"},
+		{
+			Name: "node-a", Addr: "10.77.0.101", V6: "fd77::101", Resolver: ResolverGood,
+			Zone: "zone-1", Pool: "general", pods: "10.88.1.0/24",
+		},
+		{
+			Name: "node-b", Addr: "10.77.0.102", V6: "fd77::102", Resolver: ResolverGood,
+			Zone: "zone-1", Pool: "general", pods: "10.88.2.0/24",
+		},
+		{
+			Name: "node-c", Addr: "10.78.0.103", V6: "fd78::103", Resolver: ResolverSecond,
+			Zone: "zone-2", Pool: "batch", pods: "10.88.3.0/24",
+		},
 	}
 }
 
-// NodeNames returns the names of Nodes.
-func NodeNames() []string {
+// DefaultNodes returns the names of the nodes that Up starts if none are named.
+func DefaultNodes() []string { return []string{"node-a", "node-b"} }
+
+// allNodeNames returns the names of Nodes.
+func allNodeNames() []string {
 	var names []string
 	for _, n := range Nodes() {
 		names = append(names, n.Name)
@@ -64,8 +87,24 @@ func NodeNames() []string {
 	return names
 }
 
+// onBridge reports whether the node is in the subnet of the bridge.
+func (n Node) onBridge() bool {
+	return netip.MustParsePrefix(Subnet).Contains(netip.MustParseAddr(n.Addr))
+}
+
+// gateway returns the first address of the subnet that an address of the node is in: infra
+// has it.
+func gateway(addr string) netip.Addr {
+	a := netip.MustParseAddr(addr)
+	bits := 24
+	if a.Is6() {
+		bits = 64
+	}
+	return netip.PrefixFrom(a, bits).Masked().Addr().Next()
+}
+
 // spaceNames returns the names of all namespaces: infra and the nodes.
-func spaceNames() []string { return append([]string{Infra}, NodeNames()...) }
+func spaceNames() []string { return append([]string{Infra}, allNodeNames()...) }
 
 func findNode(name string) (Node, error) {
 	for _, n := range Nodes() {
@@ -73,7 +112,7 @@ func findNode(name string) (Node, error) {
 			return n, nil
 		}
 	}
-	return Node{}, fmt.Errorf("unknown node %q: the nodes are %s", name, strings.Join(NodeNames(), ", "))
+	return Node{}, fmt.Errorf("unknown node %q: the nodes are %s", name, strings.Join(allNodeNames(), ", "))
 }
 
 // netns returns the path of a network namespace, as `ip netns` names it.
@@ -145,6 +184,11 @@ func Hosts() []Host {
 		fault("slowblob.lab", "every blob stalls half-way and never ends"),
 		fault("noblob.lab", "404 BLOB_UNKNOWN for every blob"),
 	}
+}
+
+// resolvers returns the addresses that answer DNS, or receive it.
+func resolvers() []string {
+	return []string{ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain, ResolverSecond}
 }
 
 // bridgeAddrs returns the addresses that infra's bridge must have for Hosts.
