@@ -83,7 +83,7 @@ func targets() []target {
 			name: "kubernetes " + kubernetesVersion + " and etcd", dir: "tools/k8s", packages: []string{"./cmd/labkube"}, ldflags: kube,
 			binaries: []string{"labkube"},
 			links:    []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"},
-			sources:  []string{"tools/k8s/cmd/labkube/*.go"},
+			sources:  []string{"tools/k8s/cmd/labkube/*.go", "tools/k8s/rancher/*.go"},
 		},
 	}
 }

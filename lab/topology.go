@@ -49,7 +49,7 @@ type Node struct {
 	Addr     string // IPv4. In Subnet the node is on the bridge; otherwise infra routes its /24
 	V6       string // IPv6, in a /64
 	Resolver string // the nameserver in its resolv.conf
-	Layout   string // where its files are; empty: as on a node of kubeadm
+	Layout   string // K3s or RKE2; empty: as on a node of kubeadm
 	Zone     string // label topology.kubernetes.io/zone
 	Pool     string // label karpenter.sh/nodepool
 
@@ -71,6 +71,14 @@ func Nodes() []Node {
 		{
 			Name: "node-c", Addr: "10.78.0.103", V6: "fd78::103", Resolver: ResolverSecond,
 			Zone: "zone-2", Pool: "batch", pods: "10.88.3.0/24",
+		},
+		{
+			Name: "node-k3s", Addr: "10.77.0.104", V6: "fd77::104", Resolver: ResolverGood, Layout: K3s,
+			Zone: "zone-1", Pool: "general", pods: "10.88.4.0/24",
+		},
+		{
+			Name: "node-rke2", Addr: "10.77.0.105", V6: "fd77::105", Resolver: ResolverGood, Layout: RKE2,
+			Zone: "zone-1", Pool: "general", pods: "10.88.5.0/24",
 		},
 	}
 }

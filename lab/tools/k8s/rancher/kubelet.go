@@ -77,7 +77,7 @@ func (p program) kubeletArgs(s settings) []string {
 		"hostname-override": s.NodeName,
 		"kubeconfig":        p.data("agent/kubelet.kubeconfig"),
 		"node-ip":           s.NodeIP,
-		"node-labels":       "",
+		"node-labels":       strings.Join(s.NodeLabel, ","),
 		"read-only-port":    "0",
 	}
 	if isDir(providerBinDir) && isFile(providersFile) {

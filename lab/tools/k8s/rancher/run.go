@@ -39,19 +39,13 @@ func programs() []program {
 			cniBin: "/var/lib/rancher/k3s/data/cni", cniConf: "/var/lib/rancher/k3s/agent/etc/cni/net.d",
 		},
 		{
-			name: "rke2", dataDir: "/var/lib/rancher/rke2", cniBin: "/opt/cni/bin", cniConf: "/etc/cni/net.d",
+			name: "rke2", dataDir: "/var/lib/rancher/rke2", cniBin: "/usr/lib/cni", cniConf: "/etc/cni/net.d",
 			// pkg/executor/staticpod/staticpod.go, Kubelet.
 			extraKubeletArgs: []string{
 				"--volume-plugin-dir=/var/lib/kubelet/volumeplugins", "--file-check-frequency=5s", "--sync-frequency=30s",
 			},
 		},
 	}
-}
-
-// Is reports whether name is that of an agent's process, such as "k3s agent".
-func Is(name string) bool {
-	_, err := find(name)
-	return err == nil
 }
 
 func find(name string) (program, error) {
@@ -76,6 +70,7 @@ type settings struct {
 	NodeName   string   `json:"node-name"`
 	NodeIP     string   `json:"node-ip"`
 	PauseImage string   `json:"pause-image"`
+	NodeLabel  []string `json:"node-label"`
 	KubeletArg []string `json:"kubelet-arg"`
 }
 
