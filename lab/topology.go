@@ -73,12 +73,12 @@ func Nodes() []Node {
 			Zone: "zone-2", Pool: "batch", pods: "10.88.3.0/24",
 		},
 		{
-			Name: "node-k3s", Addr: "10.77.0.104", V6: "fd77::104", Resolver: ResolverGood, Layout: K3s,
-			Zone: "zone-1", Pool: "general", pods: "10.88.4.0/24",
+			Name: "node-k3s", Addr: "10.77.0.106", V6: "fd77::106", Resolver: ResolverGood, Layout: K3s,
+			Zone: "zone-1", Pool: "general", pods: "10.88.6.0/24",
 		},
 		{
-			Name: "node-rke2", Addr: "10.77.0.105", V6: "fd77::105", Resolver: ResolverGood, Layout: RKE2,
-			Zone: "zone-1", Pool: "general", pods: "10.88.5.0/24",
+			Name: "node-rke2", Addr: "10.77.0.107", V6: "fd77::107", Resolver: ResolverGood, Layout: RKE2,
+			Zone: "zone-1", Pool: "general", pods: "10.88.7.0/24",
 		},
 	}
 }
