@@ -32,6 +32,10 @@ func Faults() []Fault {
 		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", hostRule("registry.lab", "DROP")),
 		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset",
 			hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
+		firewallFault("registry-intercepted", "connections to registry.lab:443 end at intercept.lab",
+			[]string{"OUTPUT", "-t", "nat", "-d", hostAddr("registry.lab"), "-p", "tcp", "--dport", "443",
+				"-j", "DNAT", "--to-destination", hostAddr("intercept.lab")}),
+		firewallFault("mirror-dropped", "the node drops packets to mirror.lab:443", hostRule("mirror.lab", "DROP")),
 		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, the blob host of redirect.lab",
 			hostRule("blobs.lab", "DROP")),
 		// The replies are dropped: a process would get an error for a UDP packet that is

@@ -72,6 +72,10 @@ func Nodes() []Node {
 			Name: "node-c", Addr: "10.78.0.103", V6: "fd78::103", Resolver: ResolverSecond,
 			Zone: "zone-2", Pool: "batch", pods: "10.88.3.0/24",
 		},
+		{ // differs from node-a and node-b in its subnet alone
+			Name: "node-d", Addr: "10.79.0.104", V6: "fd79::104", Resolver: ResolverGood,
+			Zone: "zone-1", Pool: "general", pods: "10.88.4.0/24",
+		},
 		{
 			Name: "node-k3s", Addr: "10.77.0.106", V6: "fd77::106", Resolver: ResolverGood, Layout: K3s,
 			Zone: "zone-1", Pool: "general", pods: "10.88.6.0/24",
@@ -140,6 +144,10 @@ const (
 	serveNothing  = ""         // nothing listens
 )
 
+// AnyHost is the domain for a test's own host names, which it gives addresses by SetDNS: the
+// certificates of the good registries are valid for them too.
+const AnyHost = ".any.lab"
+
 // Host is one name in the zone .lab.
 type Host struct {
 	Name string
@@ -172,6 +180,7 @@ func Hosts() []Host {
 		{Name: "expired.lab", Addr: a("10.77.0.12"), serve: serveOpen, cert: "expired", Does: "certificate expired yesterday"},
 		{Name: "badca.lab", Addr: a("10.77.0.13"), serve: serveOpen, cert: "badca", Does: "certificate of a CA that no node trusts"},
 		{Name: "wrongname.lab", Addr: a("10.77.0.14"), serve: serveOpen, cert: "wrongname", Does: "certificate for elsewhere.lab"},
+		{Name: "intercept.lab", Addr: a("10.77.0.27"), serve: serveOpen, cert: "intercept", Does: "certificate for every host, of a CA that no node trusts"},
 		{Name: "plain.lab", Addr: a("10.77.0.15"), serve: servePlain, Does: "plain HTTP on port 443"},
 		{Name: "refused.lab", Addr: a("10.77.0.16"), serve: serveNothing, Does: "nothing listens on port 443"},
 		{Name: "blackhole.lab", Addr: a("10.77.0.17"), serve: serveNothing, Does: "SYN dropped"},
@@ -186,6 +195,7 @@ func Hosts() []Host {
 		fault("token403.lab", "token service answers 403"),
 		fault("tokendenied.lab", "anonymous token granted, then 401 insufficient_scope"),
 		fault("noaccess.lab", "token for "+User+"/"+Password+" granted, then 403 DENIED"),
+		fault("stale.lab", "404 MANIFEST_UNKNOWN for every tag but 1: a mirror that lacks the rest"),
 		fault("hang.lab", "takes the request and never answers"),
 		fault("badblob.lab", "one byte of every blob is wrong"),
 		fault("truncblob.lab", "every blob ends half-way with a reset"),

@@ -27,12 +27,20 @@ type fleetResult struct {
 }
 
 type fleetFinding struct {
-	About   string     `json:"about"`
-	Name    string     `json:"name"`
-	Fault   string     `json:"fault"`
-	Cause   string     `json:"cause"`
-	Failing fleetNames `json:"failing"`
-	Through fleetNames `json:"through"`
+	Rule       string     `json:"rule"`
+	About      string     `json:"about"`
+	Name       string     `json:"name"`
+	Fault      string     `json:"fault"`
+	Cause      string     `json:"cause"`
+	Confidence string     `json:"confidence"`
+	Summary    string     `json:"summary"`
+	Failing    fleetNames `json:"failing"`
+	Through    fleetNames `json:"through"`
+	SetsApart  []struct {
+		Trait string `json:"trait"`
+		Value string `json:"value"`
+	} `json:"setsApart"`
+	Rivals []string `json:"rivals"`
 }
 
 type fleetNames struct {
