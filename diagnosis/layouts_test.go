@@ -9,7 +9,8 @@ import (
 )
 
 // On a node whose files something generates, a fix names what they are generated from,
-// never the file that will be overwritten.
+// never the file that will be overwritten. What is read at the start of a service only is
+// followed by its restart.
 func TestFixOfLayouts(t *testing.T) {
 	const k3s, rke2 = "/var/lib/rancher/k3s/agent/etc/containerd", "/var/lib/rancher/rke2/agent/etc/containerd"
 	for name, tt := range map[string]struct {
@@ -42,6 +43,7 @@ func TestFixOfLayouts(t *testing.T) {
 		for cause, checks := range map[Cause][]Check{
 			RuntimeConfigInvalid: all(reported(CertificateUntrusted), c, hosts, ladder(KindTLS, CertificateUntrusted)),
 			CertificateUntrusted: all(reported(CertificateUntrusted), c, ladder(KindTLS, CertificateUntrusted)),
+			PlainHTTPRegistry:    all(reported(PlainHTTPRegistry), c, ladder(KindTLS, PlainHTTPRegistry)),
 		} {
 			if cause == RuntimeConfigInvalid && tt.certs == "" {
 				continue // there is no hosts.toml
@@ -50,6 +52,28 @@ func TestFixOfLayouts(t *testing.T) {
 			if v.Cause != cause || !strings.Contains(v.Fix, tt.want) || strings.Contains(v.Fix, tt.never) {
 				t.Errorf("%s, %s: %s\n%s\nwant %q, and not %q", name, cause, v.Cause, v.Fix, tt.want, tt.never)
 			}
+			restarts := 0
+			if cause == CertificateUntrusted || strings.Contains(tt.want, "registries.yaml") {
+				restarts = 1
+			}
+			if got := strings.Count(v.Fix, "restart"); got != restarts {
+				t.Errorf("%s, %s: %d restarts, want %d: %s", name, cause, got, restarts, v.Fix)
+			}
+		}
+	}
+}
+
+// A CA is named as the file that the fix names has it.
+func TestCAOfLayouts(t *testing.T) {
+	for target, want := range map[string]string{
+		"/etc/containerd/config.toml":                            "(ca = …)",
+		"/var/lib/rancher/k3s/agent/etc/containerd/config.toml":  "(configs." + host + ".tls.ca_file)",
+		"/var/lib/rancher/rke2/agent/etc/containerd/config.toml": "(configs." + host + ".tls.ca_file)",
+		"/etc/cri/conf.d/cri.toml":                               "(machine.registries.config." + host + ".tls.ca)",
+	} {
+		c := check("runtime/config.toml", KindRuntime, Pass, "", ev("read", target))
+		if v := Diagnose(all(reported(CertificateUntrusted), c, ladder(KindTLS, CertificateUntrusted))); !strings.Contains(v.Fix, want) {
+			t.Errorf("%s: %s; want %s", target, v.Fix, want)
 		}
 	}
 }
