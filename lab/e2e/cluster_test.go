@@ -126,6 +126,8 @@ func (c *cluster) useNode(t *testing.T, node string) {
 type nodeReport struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
+	Time      time.Time   `json:"time"`
+	Runtime   check       `json:"runtime"`
 	Stuck     int         `json:"stuck"`
 	Checks    []check     `json:"checks"`
 	Diagnoses []diagnosis `json:"diagnoses"`
