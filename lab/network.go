@@ -9,8 +9,8 @@ import (
 )
 
 // makeNetwork creates the namespaces, the bridge in infra, and a link to each node that the
-// lab knows, whether it is started or not. It creates both ends of a link inside, so the host's own namespace is not
-// touched.
+// lab knows, whether it is started or not. It creates both ends of a link inside, so the
+// host's own namespace is not touched.
 func makeNetwork(ctx context.Context, d Dir) error {
 	// `ip netns add` turns /run/netns into a mount point when it creates the first
 	// namespace. Down undoes that if the lab caused it.

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Up builds what is missing and starts a lab with these nodes, or with DefaultNodes. It fails if one is running. It first
-// removes what a crash, a reboot or an interrupted start has left.
+// Up builds what is missing and starts a lab with these nodes, or with DefaultNodes. It fails
+// if one is running. It first removes what a crash, a reboot or an interrupted start has
+// left.
 func Up(ctx context.Context, d Dir, p *Progress, nodes ...string) (*Lab, error) {
 	if len(nodes) == 0 {
 		nodes = DefaultNodes()
