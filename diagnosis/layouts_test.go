@@ -3,6 +3,7 @@ package diagnosis_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	. "github.com/pullprobe/pullprobe/diagnosis"
 	. "github.com/pullprobe/pullprobe/report"
@@ -74,6 +75,40 @@ func TestCAOfLayouts(t *testing.T) {
 		c := check("runtime/config.toml", KindRuntime, Pass, "", ev("read", target))
 		if v := Diagnose(all(reported(CertificateUntrusted), c, ladder(KindTLS, CertificateUntrusted))); !strings.Contains(v.Fix, want) {
 			t.Errorf("%s: %s; want %s", target, v.Fix, want)
+		}
+	}
+}
+
+// The fix of a host in the table of registries names no generated file either.
+func TestFixOfHostOnLayouts(t *testing.T) {
+	for target, want := range map[string]string{
+		"/etc/containerd/config.toml":                           "",
+		"/var/lib/rancher/k3s/agent/etc/containerd/config.toml": "/etc/rancher/k3s/registries.yaml",
+	} {
+		c := check("runtime/config.toml", KindRuntime, Pass, "", ev("read", target, "unit", "k3s.service"))
+		r := StateOf(host, all(c, ladder(KindTLS, CertificateUntrusted)), time.Time{})
+		if r.Cause != CertificateUntrusted || !strings.Contains(r.Fix, want) || (r.Fix == "") != (want == "") {
+			t.Errorf("%s: %s %q; want %q", target, r.Cause, r.Fix, want)
+		}
+		if got := r.HowToFix(); got == "" || r.Fix != "" && got != r.Fix {
+			t.Errorf("%s: %q", target, got)
+		}
+	}
+}
+
+// A file that was changed, and that the service has not read yet, is not to be changed again.
+func TestFixOfUnreadRegistries(t *testing.T) {
+	const file = "/etc/rancher/rke2/registries.yaml"
+	c := check("runtime/config.toml", KindRuntime, Pass, "", ev("unit", "rke2-agent.service", "newer", "true", "files", file,
+		"read", "/var/lib/rancher/rke2/agent/etc/containerd/config.toml"))
+	const restart = "because " + file + " changed after the runtime was started:\nsystemctl restart rke2-agent.service\nif that does not help, "
+	for cause, want := range map[Cause]string{CertificateUntrusted: restart, PlainHTTPRegistry: restart, ConnectionRefused: ""} {
+		v := Diagnose(all(reported(cause), c, ladder(KindTLS, cause)))
+		if got := strings.Contains(v.Fix, restart); got != (want != "") {
+			t.Errorf("%s: %s", cause, v.Fix)
+		}
+		if r := StateOf(host, all(c, ladder(KindTLS, cause)), time.Time{}); strings.Contains(r.Fix, restart) != (want != "") {
+			t.Errorf("%s: %s", cause, r.Fix)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func (s *Sweep) writeRegistries(w io.Writer, all bool) {
 	fixes := 0
 	for _, r := range list {
 		s.writeRow(w, r)
-		_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
+		fix := r.HowToFix()
 		if r.State.Bad() && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
 			linesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
 			fixes++
@@ -101,6 +101,12 @@ func (s *Sweep) writeRegistries(w io.Writer, all bool) {
 	if s.Omitted > 0 {
 		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
 	}
+}
+
+// HowToFix returns what makes the host reachable; empty if it is.
+func (r Registry) HowToFix() string {
+	_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
+	return cmp.Or(r.Fix, fix)
 }
 
 // plain reports whether the host is reachable and nothing else is worth saying.
@@ -300,6 +306,7 @@ const maxHost = 260
 // already, but hosts and certificates are foreign text.
 func (r Registry) redacted(text Redactor) Registry {
 	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
+	r.Fix = text.Text(r.Fix, 2*maxSummary)
 	if r.Roles == nil {
 		r.Roles = []Role{}
 	}

@@ -51,7 +51,7 @@ func (a announcer) change(c hostChange, quiet bool) {
 			e.Reason = "RegistryLimited"
 		}
 		e.Who = r.Fault.Who()
-		_, e.Fix = report.Advice(r.Cause, r.Fault, report.Reading{Host: r.Host})
+		e.Fix = r.HowToFix()
 		a.log.Warn("registry unreachable", why...)
 	case recovered:
 		e.Reason = "RegistryReachable"

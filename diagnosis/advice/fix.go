@@ -37,7 +37,8 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 	if fix == "" {
 		fix = a.fixTemplate()
 	}
-	return a.names.Fill(a.names.WithoutBlanks(a.Cause, fix+a.orSuggested(fix)))
+	template := a.names.WithoutBlanks(a.Cause, fix+a.orSuggested(fix))
+	return a.names.Fill(unread(e, template)) + a.names.Fill(template)
 }
 
 // fixOfExisting returns the fix where an image exists that may be meant.

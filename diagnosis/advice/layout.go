@@ -68,6 +68,27 @@ func layoutOf(e *facts.Evidence) layout {
 	return cloudLayout(config.Evidence, registry)
 }
 
+// FixOfHost returns the fix of a host that is not reachable, if it names a file that is
+// generated on this node; else it is empty.
+func FixOfHost(e *facts.Evidence, v report.Verdict) string {
+	template := v.Cause.Fix(v.Fault)
+	if layoutOf(e).registries == "" || !strings.Contains(template, "{hostsFile}") {
+		return ""
+	}
+	return Fill(e, v, unread(e, template)) + Fill(e, v, template)
+}
+
+// unread returns what to do before a fix: the file that it names was changed already, and is
+// read at the start of the runtime's service only. Else it is empty.
+func unread(e *facts.Evidence, fix string) string {
+	file, note, _ := strings.Cut(layoutOf(e).registries, " (")
+	changed := e.Fact(report.IDRuntimeConfig, report.KeyFiles)
+	if !strings.Contains(note, report.Reload) || !strings.Contains(fix, "{hostsFile}") || !strings.Contains(changed, file) {
+		return ""
+	}
+	return "on {node}, because " + file + " changed after the runtime was started:\n{restart}\nif that does not help, "
+}
+
 // rancherLayout returns the layout of k3s or RKE2, which read registries.yaml at their start.
 func rancherLayout(name, called, unit, kubeletLog string) layout {
 	file := "/etc/rancher/" + name + "/registries.yaml (" + called + " generates containerd's files from it" + report.Reload + ")"

@@ -128,6 +128,7 @@ type nodeReport struct {
 	Node      string      `json:"node"`
 	Time      time.Time   `json:"time"`
 	Runtime   check       `json:"runtime"`
+	Disk      check       `json:"disk"`
 	Stuck     int         `json:"stuck"`
 	Checks    []check     `json:"checks"`
 	Diagnoses []diagnosis `json:"diagnoses"`
