@@ -13,6 +13,7 @@ import (
 // never the file that will be overwritten. What is read at the start of a service only is
 // followed by its restart.
 func TestFixOfLayouts(t *testing.T) {
+	const k0s = "/etc/k0s/containerd.toml,/run/k0s/containerd-cri.toml"
 	const k3s, rke2 = "/var/lib/rancher/k3s/agent/etc/containerd", "/var/lib/rancher/rke2/agent/etc/containerd"
 	for name, tt := range map[string]struct {
 		config func(*Check)
@@ -27,11 +28,17 @@ func TestFixOfLayouts(t *testing.T) {
 		"RKE2": {ev(), rke2 + "/config.toml", rke2 + "/certs.d", "/etc/rancher/rke2/registries.yaml", rke2},
 		"microk8s": {ev("unit", "snap.microk8s.daemon-containerd.service"), "/var/snap/microk8s/7123/args/containerd.toml", "/var/snap/microk8s/7123/args/certs.d",
 			"/var/snap/microk8s/current/args/certs.d/" + host + "/hosts.toml", "/7123/"},
-		"k0s":                     {ev("unit", "k0sworker.service"), "/etc/k0s/containerd.toml", "/etc/k0s/certs.d", "/hosts.toml", "/etc/k0s/containerd.toml"},
-		"k0s without config_path": {ev(), "/etc/k0s/containerd.toml", "", "/etc/k0s/containerd.d", "/etc/k0s/containerd.toml"},
+		"k0s": {ev("unit", "k0sworker.service", "read", k0s), "/etc/k0s/containerd.toml", "/etc/k0s/certs.d", "/hosts.toml", "/etc/k0s/containerd.toml"},
+		"k0s, its file written by hand": {ev("unit", "k0sworker.service"), "/etc/k0s/containerd.toml", "/etc/k0s/certs.d",
+			"/etc/k0s/certs.d/" + host + "/hosts.toml", "/etc/k0s/containerd.d"},
+		"k0s without config_path": {ev("read", k0s), "/etc/k0s/containerd.toml", "", "/etc/k0s/containerd.d", "/etc/k0s/containerd.toml"},
 		"Talos":                   {ev("os", "talos"), "/etc/cri/containerd.toml", "/etc/cri/conf.d/hosts", "machine configuration", "/etc/cri/conf.d"},
 		"Bottlerocket":            {ev("os", "bottlerocket"), "/etc/containerd/config.toml", "", "settings.container-registry.mirrors", "config.toml"},
 		"GKE":                     {ev("os", "cos"), "/etc/containerd/config.toml", "/etc/containerd/certs.d", "--containerd-config-from-file", "/etc/containerd/"},
+		"GKE on Ubuntu": {ev("os", "ubuntu", "madeBy", "GKE"), "/etc/containerd/config.toml", "/etc/containerd/hosts.d",
+			"--containerd-config-from-file", "/etc/containerd/"},
+		"EKS on Amazon Linux 2": {ev("os", "amzn", "madeBy", "bootstrap.sh"), "/etc/containerd/config.toml", "/etc/containerd/certs.d",
+			"by the node group's user data", "registries.yaml"},
 		"EKS": {ev("os", "amzn", "madeBy", "nodeadm"), "/etc/containerd/config.toml", "/etc/containerd/certs.d",
 			"by the node group's user data", "registries.yaml"},
 		"AKS": {ev("os", "ubuntu", "madeBy", "AKS"), "/etc/containerd/config.toml", "/etc/containerd/certs.d",
@@ -54,7 +61,7 @@ func TestFixOfLayouts(t *testing.T) {
 				t.Errorf("%s, %s: %s\n%s\nwant %q, and not %q", name, cause, v.Cause, v.Fix, tt.want, tt.never)
 			}
 			restarts := 0
-			if cause == CertificateUntrusted || strings.Contains(tt.want, "registries.yaml") {
+			if cause == CertificateUntrusted || strings.Contains(tt.want, "registries.yaml") || strings.Contains(tt.want, "containerd.d") {
 				restarts = 1
 			}
 			if got := strings.Count(v.Fix, "restart"); got != restarts {

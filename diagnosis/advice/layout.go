@@ -39,8 +39,8 @@ func layoutOf(e *facts.Evidence) layout {
 			unit:        cmp.Or(unit, "snap.microk8s.daemon-containerd"),
 			kubeletLog:  "journalctl -u snap.microk8s.daemon-kubelite | grep -i credential",
 		}
-	case strings.Contains(files, "/etc/k0s/"): // docs.k0sproject.io: Runtime
-		const settings = "a file below /etc/k0s/containerd.d (k0s writes containerd.toml, which imports it)"
+	case strings.Contains(files, "/etc/k0s/") && strings.Contains(files, "/run/k0s/containerd-cri.toml"): // docs.k0sproject.io: Runtime
+		const settings = "a file below /etc/k0s/containerd.d (k0s generates containerd's files from it" + report.Reload + ")"
 		hosts := configPath(e) + "/" + registry + "/hosts.toml"
 		if configPath(e) == "" {
 			hosts = "the registry's hosts.toml (set config_path in " + settings + ")"
@@ -105,7 +105,7 @@ func cloudLayout(config map[string]string, registry string) layout {
 	const kubeletLog = "journalctl -u kubelet | grep -i credential"
 	hosts := "/etc/containerd/certs.d/" + registry + "/hosts.toml"
 	switch {
-	case config[report.KeyOS] == "cos": // docs.cloud.google.com: Customize containerd configuration in GKE nodes
+	case config[report.KeyOS] == "cos", config[report.KeyMadeBy] == "GKE": // docs.cloud.google.com: Customize containerd configuration in GKE nodes
 		const file = "the node pool's runtime configuration file (gcloud container node-pools update --containerd-config-from-file): " +
 			"what is edited on the node is lost at its next boot"
 		return layout{registries: file, credentials: file, unit: config[report.KeyUnit], kubeletLog: kubeletLog}
@@ -113,6 +113,12 @@ func cloudLayout(config map[string]string, registry string) layout {
 		return layout{
 			registries:  hosts + " by the node group's user data, and config.toml by spec.containerd.config of its NodeConfig (nodeadm writes it at each boot)",
 			credentials: "spec.containerd.config of the NodeConfig in the node group's user data (nodeadm writes config.toml at each boot)",
+			unit:        config[report.KeyUnit], kubeletLog: kubeletLog,
+		}
+	case config[report.KeyMadeBy] == "bootstrap.sh": // github.com/awslabs/amazon-eks-ami, templates/al2/runtime/bootstrap.sh
+		return layout{
+			registries:  hosts + " by the node group's user data, and config.toml by --containerd-config-file of bootstrap.sh in it",
+			credentials: "the file for --containerd-config-file of bootstrap.sh in the node group's user data",
 			unit:        config[report.KeyUnit], kubeletLog: kubeletLog,
 		}
 	case config[report.KeyMadeBy] == "AKS": // github.com/Azure/AgentBaker
