@@ -28,7 +28,8 @@ func TestFixOfLayouts(t *testing.T) {
 		"RKE2": {ev(), rke2 + "/config.toml", rke2 + "/certs.d", "/etc/rancher/rke2/registries.yaml", rke2},
 		"microk8s": {ev("unit", "snap.microk8s.daemon-containerd.service"), "/var/snap/microk8s/7123/args/containerd.toml", "/var/snap/microk8s/7123/args/certs.d",
 			"/var/snap/microk8s/current/args/certs.d/" + host + "/hosts.toml", "/7123/"},
-		"k0s": {ev("unit", "k0sworker.service", "read", k0s), "/etc/k0s/containerd.toml", "/etc/k0s/certs.d", "/hosts.toml", "/etc/k0s/containerd.toml"},
+		"k0s": {ev("unit", "k0sworker.service", "read", k0s), "/etc/k0s/containerd.toml", "/etc/k0s/certs.d",
+			"/hosts.toml", "/etc/k0s/containerd.toml"},
 		"k0s, its file written by hand": {ev("unit", "k0sworker.service"), "/etc/k0s/containerd.toml", "/etc/k0s/certs.d",
 			"/etc/k0s/certs.d/" + host + "/hosts.toml", "/etc/k0s/containerd.d"},
 		"k0s without config_path": {ev("read", k0s), "/etc/k0s/containerd.toml", "", "/etc/k0s/containerd.d", "/etc/k0s/containerd.toml"},
@@ -108,7 +109,8 @@ func TestFixOfUnreadRegistries(t *testing.T) {
 	const file = "/etc/rancher/rke2/registries.yaml"
 	c := check("runtime/config.toml", KindRuntime, Pass, "", ev("unit", "rke2-agent.service", "newer", "true", "files", file,
 		"read", "/var/lib/rancher/rke2/agent/etc/containerd/config.toml"))
-	const restart = "because " + file + " changed after the runtime was started:\nsystemctl restart rke2-agent.service\nif that does not help, "
+	const restart = "because " + file + " changed after the runtime was started:\n" +
+		"systemctl restart rke2-agent.service\nif that does not help, "
 	for cause, want := range map[Cause]string{CertificateUntrusted: restart, PlainHTTPRegistry: restart, ConnectionRefused: ""} {
 		v := Diagnose(all(reported(cause), c, ladder(KindTLS, cause)))
 		if got := strings.Contains(v.Fix, restart); got != (want != "") {

@@ -34,15 +34,24 @@ func cri2(certs string) string {
 }
 
 func layoutTrees() map[string]layoutTree {
-	const k3s, rke2, snap = "/var/lib/rancher/k3s/agent/etc/containerd", "/var/lib/rancher/rke2/agent/etc/containerd", "/var/snap/microk8s/8511/args"
+	const k3s, rke2 = "/var/lib/rancher/k3s/agent/etc/containerd", "/var/lib/rancher/rke2/agent/etc/containerd"
+	const snap = "/var/snap/microk8s/8511/args"
 	return map[string]layoutTree{
-		"kubeadm": {"", map[string]string{usualConfig: cri2(usualCerts)}, "the registry's hosts.toml for registry.example (ca = …)", "generates"},
+		"kubeadm": {
+			"", map[string]string{usualConfig: cri2(usualCerts)}, "the registry's hosts.toml for registry.example (ca = …)", "generates",
+		},
 		// k3s-io/k3s: pkg/agent/containerd, pkg/agent/templates; docs.k3s.io, Private Registry Configuration.
-		"k3s":  {k3s + "/config.toml", map[string]string{k3s + "/config.toml": cri3(k3s + "/certs.d")}, "/etc/rancher/k3s/registries.yaml", k3s},
-		"RKE2": {rke2 + "/config.toml", map[string]string{rke2 + "/config.toml": cri3(rke2 + "/certs.d")}, "/etc/rancher/rke2/registries.yaml", rke2},
+		"k3s": {
+			k3s + "/config.toml", map[string]string{k3s + "/config.toml": cri3(k3s + "/certs.d")}, "/etc/rancher/k3s/registries.yaml", k3s,
+		},
+		"RKE2": {
+			rke2 + "/config.toml", map[string]string{rke2 + "/config.toml": cri3(rke2 + "/certs.d")}, "/etc/rancher/rke2/registries.yaml", rke2,
+		},
 		// canonical/microk8s: microk8s-resources/default-args, microk8s-resources/wrappers/run-containerd-with-args.
 		"microk8s": {
-			snap + "/containerd.toml", map[string]string{snap + "/containerd.toml": cri2(snap + "/certs.d"), snap + "/containerd-template.toml": ""},
+			snap + "/containerd.toml", map[string]string{
+				snap + "/containerd.toml": cri2(snap + "/certs.d"), snap + "/containerd-template.toml": "",
+			},
 			"/var/snap/microk8s/current/args/certs.d/registry.example/hosts.toml", "containerd.toml",
 		},
 		// k0sproject/k0s: pkg/component/worker/containerd.
@@ -71,7 +80,8 @@ func layoutTrees() map[string]layoutTree {
 		// bottlerocket-os/bottlerocket-core-kit: packages/containerd-2.0.
 		"Bottlerocket": {
 			"", map[string]string{
-				usualConfig:       "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"docker.io\"]\nendpoint = [\"https://mirror.example\"]\n",
+				usualConfig: "version = 3\n[plugins.\"io.containerd.cri.v1.images\".registry.mirrors.\"docker.io\"]\n" +
+					"endpoint = [\"https://mirror.example\"]\n",
 				"/etc/os-release": "NAME=Bottlerocket\nID=bottlerocket\n",
 			}, "the Bottlerocket settings", "/etc/containerd",
 		},

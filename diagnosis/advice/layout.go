@@ -35,11 +35,13 @@ func layoutOf(e *facts.Evidence) layout {
 	case strings.Contains(files, "/var/snap/microk8s/"): // microk8s.io: How to use a private registry
 		return layout{
 			registries:  "/var/snap/microk8s/current/args/certs.d/" + registry + "/hosts.toml",
-			credentials: "/var/snap/microk8s/current/args/containerd-template.toml (microk8s generates containerd.toml from it" + report.Reload + ")",
+			credentials: "/var/snap/microk8s/current/args/containerd-template.toml (microk8s generates containerd.toml from it" +
+				report.Reload + ")",
 			unit:        cmp.Or(unit, "snap.microk8s.daemon-containerd"),
 			kubeletLog:  "journalctl -u snap.microk8s.daemon-kubelite | grep -i credential",
 		}
-	case strings.Contains(files, "/etc/k0s/") && strings.Contains(files, "/run/k0s/containerd-cri.toml"): // docs.k0sproject.io: Runtime
+	case strings.Contains(files, "/etc/k0s/") && strings.Contains(files, "/run/k0s/containerd-cri.toml"):
+		// docs.k0sproject.io: Runtime. Without the second, someone writes the first by hand.
 		const settings = "a file below /etc/k0s/containerd.d (k0s generates containerd's files from it" + report.Reload + ")"
 		hosts := configPath(e) + "/" + registry + "/hosts.toml"
 		if configPath(e) == "" {
@@ -105,13 +107,15 @@ func cloudLayout(config map[string]string, registry string) layout {
 	const kubeletLog = "journalctl -u kubelet | grep -i credential"
 	hosts := "/etc/containerd/certs.d/" + registry + "/hosts.toml"
 	switch {
-	case config[report.KeyOS] == "cos", config[report.KeyMadeBy] == "GKE": // docs.cloud.google.com: Customize containerd configuration in GKE nodes
+	case config[report.KeyOS] == "cos", config[report.KeyMadeBy] == "GKE":
+		// docs.cloud.google.com: Customize containerd configuration in GKE nodes
 		const file = "the node pool's runtime configuration file (gcloud container node-pools update --containerd-config-from-file): " +
 			"what is edited on the node is lost at its next boot"
 		return layout{registries: file, credentials: file, unit: config[report.KeyUnit], kubeletLog: kubeletLog}
 	case config[report.KeyMadeBy] == "nodeadm": // awslabs.github.io/amazon-eks-ami/nodeadm
 		return layout{
-			registries:  hosts + " by the node group's user data, and config.toml by spec.containerd.config of its NodeConfig (nodeadm writes it at each boot)",
+			registries: hosts + " by the node group's user data, and config.toml by spec.containerd.config of its NodeConfig " +
+				"(nodeadm writes it at each boot)",
 			credentials: "spec.containerd.config of the NodeConfig in the node group's user data (nodeadm writes config.toml at each boot)",
 			unit:        config[report.KeyUnit], kubeletLog: kubeletLog,
 		}
