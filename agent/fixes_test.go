@@ -39,7 +39,6 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 		{"apps/v1", "DaemonSet", "log", `selector: {matchLabels: {app: a}}, template: ` + always},
 		{"v1", "ReplicationController", "old", `replicas: 0, selector: {app: a}, template: ` + always},
 		{"batch/v1", "CronJob", "nightly", `schedule: "0 3 * * *", jobTemplate: {spec: {template: ` + never + `}}`},
-		{"batch/v1", "Job", "nightly-29411520", `suspend: true, template: ` + never},
 	} {
 		c.create(o.api, o.kind, o.name, "spec: {"+o.spec+"}")
 	}
@@ -59,7 +58,13 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 		{"pod", "bare", ".spec", pods.Owner{}, "app"},
 	} {
 		t.Run(w.kind+"/"+w.container, func(t *testing.T) {
-			c.in(t).paste(w.fix(report.TagNotFound))
+			paste := func(fix string) {
+				if w.owner.Job != "" { // the fix deletes it
+					c.create("batch/v1", "Job", w.owner.Job, "spec: {suspend: true, template: "+never+"}")
+				}
+				c.in(t).paste(fix)
+			}
+			paste(w.fix(report.TagNotFound))
 			list := "containers"
 			if w.container == "setup" {
 				list = "initContainers"
@@ -70,9 +75,15 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 			if w.kind == "pod" {
 				return // its pull secrets cannot be changed
 			}
+			if w.kind != "daemonset" { // it has a pod on each node
+				paste(w.fix(report.PlatformMismatch))
+				if got := c.in(t).read(w, `{`+w.template+`.nodeSelector.kubernetes\.io/arch}`); got != "s390x" {
+					t.Errorf("the node selector is %q", got)
+				}
+			}
 			fix := strings.NewReplacer("NAME", "lab", "<USER>", "joe", "<PASSWORD>", "secret").Replace(w.fix(report.CredentialsMissing))
 			c.in(t).kubectl("-n", "shop", "delete", "secret", "lab")
-			c.in(t).paste(fix)
+			paste(fix)
 			if got := c.in(t).read(w, "{"+w.template+".imagePullSecrets[*].name}"); !strings.Contains(got, "lab") || !strings.Contains(got, "have") {
 				t.Errorf("the pull secrets are %q", got)
 			}
@@ -143,7 +154,7 @@ func (c *installed) shell(fix string) (string, error) {
 }
 
 // fix returns the fix of a pod that the workload made, for a tag that does not exist while
-// another one does, or for a missing login.
+// another one does, for a missing login, or for an image of another platform.
 func (w workload) fix(cause report.Cause) string {
 	p := pods.Pod{Namespace: "shop", Name: "bare", Owner: w.owner, ServiceAccount: "default"}
 	image := pods.PendingImage{
@@ -153,13 +164,21 @@ func (w workload) fix(cause report.Cause) string {
 	evidence := map[string]string{
 		report.KeyRepository: "exists", report.KeySuggestTag: "v8", report.KeyStatus: "404", report.KeyListed: "false", report.KeyGetStatus: "404",
 	}
-	if cause == report.CredentialsMissing {
+	const host = "registry.lab"
+	manifest := report.Check{ID: report.ManifestID(host), Kind: report.KindManifest, Host: host, Outcome: report.Fail, Cause: cause}
+	platform := report.Check{ID: report.ImageID(host), Kind: report.KindImage, Host: host, Outcome: report.Skipped, BlockedBy: manifest.ID}
+	switch cause {
+	case report.CredentialsMissing:
 		image.Message = "no basic auth credentials"
 		evidence = map[string]string{report.KeyStatus: "401", report.KeyAnonymous: report.True, report.KeyAuth: "basic"}
+	case report.PlatformMismatch:
+		image.Message = "no match for platform in manifest: not found"
+		evidence = nil
+		manifest.Outcome, manifest.Cause = report.Pass, ""
+		platform.Outcome, platform.Cause, platform.BlockedBy = report.Fail, cause, ""
+		platform.Evidence = map[string]string{report.KeyPlatforms: "linux/s390x", report.KeyWanted: "linux/amd64"}
 	}
-	manifest := report.Check{
-		ID: report.ManifestID("registry.lab"), Kind: report.KindManifest, Host: "registry.lab", Outcome: report.Fail, Cause: cause, Evidence: evidence,
-	}
+	manifest.Evidence = evidence
 	return diagnosis.Diagnose([]report.Check{
 		{
 			ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass, Target: "registry.lab/app:v9",
@@ -168,6 +187,7 @@ func (w workload) fix(cause report.Cause) string {
 		pods.Check(p, image, "node-a"),
 		{ID: report.RegistryID("registry.lab"), Kind: report.KindRegistry, Outcome: report.Pass, Evidence: map[string]string{report.KeyIsRegistry: report.True}},
 		manifest,
+		platform,
 	}).Fix
 }
 

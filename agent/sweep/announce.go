@@ -50,8 +50,7 @@ func (a announcer) change(c hostChange, quiet bool) {
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
-		e.Who = r.Fault.Who()
-		e.Fix = r.HowToFix()
+		e.Who, e.Fix = r.Who(), r.HowToFix()
 		a.log.Warn("registry unreachable", why...)
 	case recovered:
 		e.Reason = "RegistryReachable"
