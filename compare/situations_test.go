@@ -386,6 +386,14 @@ func aboutNames() []situation {
 			[]string{"name-nowhere registry.example: cluster-config HostNotFound likely"},
 		},
 		{
+			"a public registry that no node resolves", many("n", 3, func(n string) Node {
+				h := down(nowhere)
+				h.Name = "registry-1.docker.io"
+				return node(n, h)
+			}),
+			[]string{"public-name-nowhere registry-1.docker.io: node-infrastructure HostNotFound likely"},
+		},
+		{
 			"a name that one resolver alone knows", []Node{node("a", down(nowhere)), node("b", down(nowhere)), node("c", up())},
 			[]string{"name-known-elsewhere registry.example: node-infrastructure HostNotFound likely"},
 		},

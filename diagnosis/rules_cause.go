@@ -156,6 +156,18 @@ func causesOnTheNetwork() []causeRule {
 			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host +
 				" sends to this node and to another network:\nopenssl s_client -connect " + report.WithPort(o.Check.Host))
 		}},
+		{"another-certificate", "other nodes agree on another certificate, of another issuer", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+			host := o.Check.Host
+			if o.RootCause() != report.CertificateUntrusted || !e.OpinionOn(host).SeeAnother() {
+				return o
+			}
+			o = o.WithRootCause(report.TLSIntercepted).AlsoBecause(report.OpinionID(host))
+			if e.OthersReach(host) {
+				return o
+			}
+			// A machine of the registry with a certificate of its own seems the same.
+			return o.LikelyAtMost("compare the certificate of " + host + " on both:\nopenssl s_client -connect " + report.WithPort(host))
+		}},
 		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyMissingIntermediate) {
 				return o

@@ -363,7 +363,32 @@ func situationsOfReach() []situation {
 		{
 			"timed out, one other node gets through and one does not",
 			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 1, "ConnectionTimeout")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, one other node gets through and many do not",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 9, "ConnectionTimeout")),
 			FaultUndetermined, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out before the runtime would, and two other nodes get through",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
+			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out before the runtime has, and two other nodes get through",
+			all(ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"refused on all nodes, which have nothing else in common",
+			all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused), with(opinion(0, 2, "ConnectionRefused"), ev("rivals", "none"))),
+			FaultRegistry, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"refused on all nodes, which may have one egress",
+			all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused), with(opinion(0, 2, "ConnectionRefused"), ev("rivals", "they may all have the same egress"))),
+			FaultRegistry, ConnectionRefused, Likely, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
 			"timed out, two other nodes fail too",
@@ -404,6 +429,52 @@ func situationsOfReach() []situation {
 			"the name resolves on no node",
 			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), opinion(0, 3, "HostNotFound")),
 			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name resolves on no node, by different resolvers",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultConfig, HostNotFound, Confirmed, "dns/" + host,
+		},
+		{
+			"the name resolves on no node, by one resolver",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "all of them have the same resolver"))),
+			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name of a public registry resolves on no node",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound, ev("publicRegistry", "true")), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultNode, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name resolves on no node, and images were pulled from there",
+			all(reported(HostNotFound), imagesHere("3"), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultUndetermined, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the resolver fails for this name only, and other nodes resolve it",
+			all(
+				reported(ResolverFailed), ladder(KindDNS, ResolverFailed),
+				check("dns/"+host+"/10.0.0.2:53", KindDNS, Fail, ResolverFailed, ev("otherName", "answers")), opinion(2, 0, ""),
+			),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"other nodes agree on another certificate of another issuer at the same address",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted), with(opinion(2, 0, ""), ev("seesAnother", "certificate, issuer"))),
+			FaultNode, TLSIntercepted, Confirmed, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
+			"other nodes agree on another certificate at another address",
+			all(
+				reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
+				with(reaching(opinion(2, 0, ""), "192.0.2.9"), ev("seesAnother", "certificate, issuer")),
+			),
+			FaultNode, TLSIntercepted, Likely, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
+			"other nodes agree on a renewed certificate of the same issuer",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted), with(opinion(2, 0, ""), ev("seesAnother", "certificate"))),
+			FaultNode, CertificateUntrusted, Confirmed, "tls/" + host + "/192.0.2.1:443",
 		},
 		{
 			"the name resolves on other nodes",

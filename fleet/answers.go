@@ -40,6 +40,7 @@ type question struct{ node, host string }
 type asked struct {
 	since time.Time // when it was seen first
 	nodes []string  // that were asked to check the host; nil: enough had checked it
+	again time.Time // from when on the node that asks should check it once more; zero: it need not
 
 	at      time.Time // when it was answered last
 	opinion nodefacts.Opinion
@@ -88,11 +89,17 @@ func (a *answerer) findOld(ctx context.Context, w *watcher) error {
 // awaited returns the reports of nodes that were asked to check a host.
 func (a *answerer) awaited() map[string]bool {
 	out := map[string]bool{}
-	for _, x := range a.asks {
+	add := func(node string) {
+		if uid, ok := a.cluster.uid(node); ok {
+			out[report.ConfigMapName(node, uid)] = true
+		}
+	}
+	for q, x := range a.asks {
 		for _, node := range x.nodes {
-			if uid, ok := a.cluster.uid(node); ok {
-				out[report.ConfigMapName(node, uid)] = true
-			}
+			add(node)
+		}
+		if !x.again.IsZero() {
+			add(q.node)
 		}
 	}
 	return out
@@ -125,6 +132,9 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 		want := nodefacts.Wanted{Host: q.host, Since: wantedSince(byName[q.node], q.host, x.since, in.Now)}
 		for _, node := range x.nodes {
 			out[node] = withWanted(out[node], want)
+		}
+		if !x.again.IsZero() {
+			out[q.node] = withWanted(out[q.node], nodefacts.Wanted{Host: q.host, Since: nodefacts.StampOf(x.again)})
 		}
 		if x.opinion.Asked > 0 {
 			own := out[q.node]
@@ -160,7 +170,7 @@ func (a *answerer) learn(q question, o compare.Opinion, in compare.Input, byName
 	if o.Asked < enough && x.nodes == nil {
 		x.nodes = compare.Unlike(byName[q.node], in.Nodes, q.host, askMost)
 	}
-	x.at, x.opinion = in.Now, opinionOf(o, in.Now)
+	x.at, x.again, x.opinion = in.Now, o.Again, opinionOf(o, in.Now)
 	x.opinion.Addresses = addressesOf(q.host, x.opinion.Which, byName)
 	a.asks[q] = x
 }
@@ -211,7 +221,7 @@ func withWanted(a nodefacts.Answers, w nodefacts.Wanted) nodefacts.Answers {
 func opinionOf(o compare.Opinion, now time.Time) nodefacts.Opinion {
 	out := nodefacts.Opinion{
 		Host: o.Host, Asked: o.Asked, Reached: o.Reached, Failed: o.Failed, Which: firstOf(o.Which), Failing: firstOf(o.Failing),
-		Oldest: nodefacts.StampOf(now.Add(-time.Duration(o.Age))),
+		Rivals: o.Rivals, SeesAnother: o.SeesAnother, Oldest: nodefacts.StampOf(now.Add(-time.Duration(o.Age))),
 	}
 	for _, c := range o.How {
 		out.How = append(out.How, string(c.Cause))

@@ -144,15 +144,17 @@ func Check(o nodefacts.Opinion, now time.Time) report.Check {
 	}
 	c.Evidence = map[string]string{}
 	for k, v := range map[string]string{
-		report.KeyAsked:     strconv.Itoa(o.Asked),
-		report.KeyReached:   strconv.Itoa(o.Reached),
-		report.KeyFailed:    strconv.Itoa(o.Failed),
-		report.KeyHow:       strings.Join(o.How, ", "),
-		report.KeyWhich:     strings.Join(o.Which, ", "),
-		report.KeyFailing:   strings.Join(o.Failing, ", "),
-		report.KeyAddresses: strings.Join(o.Addresses, ", "),
-		report.KeySetsApart: strings.Join(o.SetsApart, ", "),
-		report.KeyAgeMs:     strconv.FormatInt(max(now.Sub(o.Oldest.Time()), 0).Milliseconds(), 10),
+		report.KeyAsked:       strconv.Itoa(o.Asked),
+		report.KeyReached:     strconv.Itoa(o.Reached),
+		report.KeyFailed:      strconv.Itoa(o.Failed),
+		report.KeyHow:         strings.Join(o.How, ", "),
+		report.KeyWhich:       strings.Join(o.Which, ", "),
+		report.KeyFailing:     strings.Join(o.Failing, ", "),
+		report.KeyAddresses:   strings.Join(o.Addresses, ", "),
+		report.KeySetsApart:   strings.Join(o.SetsApart, ", "),
+		report.KeyRivals:      strings.Join(o.Rivals, "; "),
+		report.KeySeesAnother: strings.Join(o.SeesAnother, ", "),
+		report.KeyAgeMs:       strconv.FormatInt(max(now.Sub(o.Oldest.Time()), 0).Milliseconds(), 10),
 	} {
 		if v != "" {
 			c.Evidence[k] = v
@@ -164,6 +166,9 @@ func Check(o nodefacts.Opinion, now time.Time) report.Check {
 	}
 	if len(o.SetsApart) > 0 {
 		c.Summary += "; those that fail are set apart by " + strings.Join(o.SetsApart, ", ")
+	}
+	if len(o.SeesAnother) > 0 {
+		c.Summary += ", which see another " + strings.Join(o.SeesAnother, " and ")
 	}
 	return c
 }

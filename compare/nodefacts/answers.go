@@ -24,16 +24,18 @@ type Answers struct {
 
 // Opinion is what other nodes see of a host.
 type Opinion struct {
-	Host      string   `json:"h"`
-	Asked     int      `json:"asked"`             // nodes with an observation that counts
-	Reached   int      `json:"reached"`           // of these
-	Failed    int      `json:"failed"`            // of these
-	How       []string `json:"how,omitempty"`     // causes with which those fail, the most frequent first
-	Which     []string `json:"which,omitempty"`   // the first that get through
-	Failing   []string `json:"failing,omitempty"` // the first that do not
-	Addresses []string `json:"ip,omitempty"`      // of the host, that the first that get through connect to
-	SetsApart []string `json:"apart,omitempty"`   // "trait value": of the node that asks and those that fail as it does, and of no other
-	Oldest    Stamp    `json:"oldest,omitempty"`  // when the oldest observation that counts was made
+	Host        string   `json:"h"`
+	Asked       int      `json:"asked"`                 // nodes with an observation that counts
+	Reached     int      `json:"reached"`               // of these
+	Failed      int      `json:"failed"`                // of these
+	How         []string `json:"how,omitempty"`         // causes with which those fail, the most frequent first
+	Which       []string `json:"which,omitempty"`       // the first that get through
+	Failing     []string `json:"failing,omitempty"`     // the first that do not
+	Addresses   []string `json:"ip,omitempty"`          // of the host, that the first that get through connect to
+	SetsApart   []string `json:"apart,omitempty"`       // "trait value": of the node that asks and those that fail as it does, and of no other
+	Rivals      []string `json:"rivals,omitempty"`      // what else would seem the same where no node gets through, or "none"; absent: not known
+	SeesAnother []string `json:"seesAnother,omitempty"` // what this node sees differently from those that get through: certificate, issuer
+	Oldest      Stamp    `json:"oldest,omitempty"`      // when the oldest observation that counts was made
 }
 
 // Wanted is a host that other nodes want to be checked.
@@ -85,6 +87,7 @@ func DecodeAnswers(s string) (Answers, error) {
 		}
 		o.How = causes(o.How)
 		o.Which, o.Failing, o.SetsApart = words(o.Which), words(o.Failing), words(o.SetsApart)
+		o.Rivals, o.SeesAnother = words(o.Rivals), words(o.SeesAnother)
 		o.Addresses = addresses(o.Addresses)
 		o.Oldest = o.Oldest.orUnknown()
 		opinions = append(opinions, o)

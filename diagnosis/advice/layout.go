@@ -34,11 +34,11 @@ func layoutOf(e *facts.Evidence) layout {
 		return rancherLayout("rke2", "RKE2", unit, "grep -i credential /var/lib/rancher/rke2/agent/logs/kubelet.log")
 	case strings.Contains(files, "/var/snap/microk8s/"): // microk8s.io: How to use a private registry
 		return layout{
-			registries:  "/var/snap/microk8s/current/args/certs.d/" + registry + "/hosts.toml",
+			registries: "/var/snap/microk8s/current/args/certs.d/" + registry + "/hosts.toml",
 			credentials: "/var/snap/microk8s/current/args/containerd-template.toml (microk8s generates containerd.toml from it" +
 				report.Reload + ")",
-			unit:        cmp.Or(unit, "snap.microk8s.daemon-containerd"),
-			kubeletLog:  "journalctl -u snap.microk8s.daemon-kubelite | grep -i credential",
+			unit:       cmp.Or(unit, "snap.microk8s.daemon-containerd"),
+			kubeletLog: "journalctl -u snap.microk8s.daemon-kubelite | grep -i credential",
 		}
 	case strings.Contains(files, "/etc/k0s/") && strings.Contains(files, "/run/k0s/containerd-cri.toml"):
 		// docs.k0sproject.io: Runtime. Without the second, someone writes the first by hand.
