@@ -65,7 +65,7 @@ func TestFixOfLayouts(t *testing.T) {
 			if cause == CertificateUntrusted || strings.Contains(tt.want, "registries.yaml") || strings.Contains(tt.want, "containerd.d") {
 				restarts = 1
 			}
-			if got := strings.Count(v.Fix, "restart"); got != restarts {
+			if got := strings.Count(v.Fix, "restart the "); got != restarts {
 				t.Errorf("%s, %s: %d restarts, want %d: %s", name, cause, got, restarts, v.Fix)
 			}
 		}
@@ -109,8 +109,8 @@ func TestFixOfUnreadRegistries(t *testing.T) {
 	const file = "/etc/rancher/rke2/registries.yaml"
 	c := check("runtime/config.toml", KindRuntime, Pass, "", ev("unit", "rke2-agent.service", "newer", "true", "files", file,
 		"read", "/var/lib/rancher/rke2/agent/etc/containerd/config.toml"))
-	const restart = "because " + file + " changed after the runtime was started:\n" +
-		"systemctl restart rke2-agent.service\nif that does not help, "
+	const restart = "because " + file + " changed after the runtime was started, " +
+		"restart the runtime:\nsystemctl restart rke2-agent.service\nif that does not help, "
 	for cause, want := range map[Cause]string{CertificateUntrusted: restart, PlainHTTPRegistry: restart, ConnectionRefused: ""} {
 		v := Diagnose(all(reported(cause), c, ladder(KindTLS, cause)))
 		if got := strings.Contains(v.Fix, restart); got != (want != "") {

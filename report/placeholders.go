@@ -38,8 +38,8 @@ type Placeholders struct {
 	Provider                         string // the credential provider that was not run, or that the node lacks
 }
 
-// Reload is a name in HostsFile and Source of a runtime that reads them at its start only.
-// It becomes the restart, unless the template ends with one.
+// Reload is a part of HostsFile and Source, of a runtime that reads them at its start only. A
+// template that names such a file ends with the restart.
 const Reload = "{reload}"
 
 // Fill fills the {names} of a template.
@@ -62,18 +62,17 @@ func (p Placeholders) Fill(template string) string {
 	).Replace(template)
 }
 
-// withReload fills {hostsFile} and {source} if they have [Reload] in them.
+// withReload fills {hostsFile} and {source} if they have [Reload] in them, and adds the restart.
 func (p Placeholders) withReload(template string) string {
 	for name, value := range map[string]string{"{hostsFile}": p.HostsFile, "{source}": p.Source} {
 		if strings.Contains(value, Reload) {
 			template = strings.ReplaceAll(template, name, value)
 		}
 	}
-	reload := "; then {restart}"
-	if strings.Contains(template, "{restart}") {
-		reload = ""
+	if strings.Contains(template, Reload) && !strings.Contains(template, "{restart}") {
+		template += "\nthen {restart}"
 	}
-	return strings.ReplaceAll(template, Reload, reload)
+	return strings.ReplaceAll(template, Reload, "")
 }
 
 // blanks are the stand-ins that no command may have: who reads it could not fill

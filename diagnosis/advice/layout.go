@@ -88,7 +88,7 @@ func unread(e *facts.Evidence, fix string) string {
 	if !strings.Contains(note, report.Reload) || !strings.Contains(fix, "{hostsFile}") || !strings.Contains(changed, file) {
 		return ""
 	}
-	return "on {node}, because " + file + " changed after the runtime was started:\n{restart}\nif that does not help, "
+	return "on {node}, because " + file + " changed after the runtime was started, {restart}\nif that does not help, "
 }
 
 // rancherLayout returns the layout of k3s or RKE2, which read registries.yaml at their start.
