@@ -87,7 +87,7 @@ func (r *recorder) record(i podImage, x examination) {
 		podChecks = append(podChecks, queue)
 	}
 	newer := i.check.Evidence[report.KeyNewerImage]
-	others, opinion := r.others.Checks(failingHosts(x.Checks), time.Now())
+	others, opinion := r.others.Checks(failingHosts(x.Checks), i.image.Image, time.Now())
 	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
 		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion && i.old.newerImage == newer {
 		return

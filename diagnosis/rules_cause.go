@@ -247,6 +247,18 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
+		{"mirror-lacks-image", "a mirror does not have the image, and other nodes find it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+			c := e.Get(report.IDImageElsewhere)
+			notThere := o.RootCause() == report.TagNotFound || o.RootCause() == report.RepositoryNotFound
+			if c.Outcome != report.Pass || !notThere || !facts.IsMirror(o.Check.Host, e.Domain()) || facts.FoundAt(e.Evidence, o.Check.Host) {
+				return o
+			}
+			o = o.WithRootCause(report.MirrorFaulty).AlsoBecause(c.ID)
+			if which := c.Evidence[report.KeyWhich]; !c.Is(report.KeyAround) || !strings.Contains(which, ",") {
+				return o.LikelyAtMost("check the image on " + which + " again: it may have been pushed or removed in between")
+			}
+			return o
+		}},
 		{"mirror-lacks-layer", "a mirror lacks a layer, and its upstream does not give it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			hosts := e.Hosts()
 			if o.Check.Kind != report.KindBlob || o.RootCause() != report.LayerCorrupt || len(hosts) < 2 || o.Check.Host == hosts[len(hosts)-1] {

@@ -372,11 +372,6 @@ func situationsOfReach() []situation {
 		},
 		{
 			"timed out before the runtime would, and two other nodes get through",
-			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
-			FaultNode, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
-		},
-		{
-			"timed out before the runtime has, and two other nodes get through",
 			all(ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
 			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
 		},
@@ -429,6 +424,14 @@ func situationsOfReach() []situation {
 			"the name resolves on no node",
 			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), opinion(0, 3, "HostNotFound")),
 			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the registry does not have the tag, and another node found it at a mirror",
+			all(
+				reported(TagNotFound), ladder(KindManifest, TagNotFound),
+				check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "mirror.example", "which", "node-a, node-c", "around", "true")),
+			),
+			FaultConfig, TagNotFound, Confirmed, "manifest/" + host,
 		},
 		{
 			"the name resolves on no node, by different resolvers",
@@ -2025,6 +2028,22 @@ func situationsOfWeakChecks() []situation {
 				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
 					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)))...),
 			FaultUndetermined, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at a mirror, and two other nodes found it at the registry",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)),
+					check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "elsewhere.lab", "which", "node-a, node-c", "around", "true")))...),
+			FaultNode, MirrorFaulty, Likely, atManifest,
+		},
+		{
+			"no such tag at a mirror, and another node found it at the registry later",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)),
+					check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "elsewhere.lab", "which", "node-a")))...),
+			FaultNode, MirrorFaulty, Likely, atManifest,
 		},
 		{
 			"no such tag at the registry itself, which hosts.toml names",

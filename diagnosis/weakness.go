@@ -25,9 +25,7 @@ func weaknessesOfChecks() []weakness {
 	return []weakness{
 		{"check-timed-out", "the check timed out before the runtime would", func(f finding, c report.Check) (string, bool) {
 			if f.Message.Exists() {
-				// Who waits as long as the runtime, and sees others connect in time, need not wait.
-				settled := slices.Contains(f.Because, f.MessageID()) && f.OpinionOn(c.Host).GetThrough() && f.OthersReach(c.Host)
-				return "", c.Is(report.KeyDeadline) && !settled
+				return "", c.Is(report.KeyDeadline)
 			}
 			return "wait for the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(report.KeyDeadline)
 		}},

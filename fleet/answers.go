@@ -136,23 +136,39 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 		if !x.again.IsZero() {
 			out[q.node] = withWanted(out[q.node], nodefacts.Wanted{Host: q.host, Since: nodefacts.StampOf(x.again)})
 		}
-		if x.opinion.Asked > 0 {
+		if x.opinion.Asked > 0 && !byName[q.node].Facts.CutOff() {
 			own := out[q.node]
 			own.Opinions = append(own.Opinions, x.opinion)
 			out[q.node] = own
 		}
 	}
+	for node, list := range compare.Sightings(in) {
+		own := out[node]
+		for _, s := range list {
+			own.Images = append(own.Images, nodefacts.Sighting{
+				Image: s.Image, Found: s.Found, Which: firstOf(s.Which), Around: s.Around,
+				Oldest: nodefacts.StampOf(in.Now.Add(-time.Duration(s.Age))),
+			})
+		}
+		out[node] = own
+	}
 	return out, len(order) > maxQuestions
 }
 
-// hear takes over what the nodes ask, and forgets what they no longer do.
+// hear takes over what the nodes ask, and forgets what they no longer do. A node that reaches
+// nothing asks nothing, but others have to check whether they still reach what it does not:
+// one of its hosts is enough.
 func (a *answerer) hear(in compare.Input) {
 	open := map[question]asked{}
 	for _, n := range in.Nodes {
-		if n.Facts == nil || n.Facts.CutOff() {
+		if n.Facts == nil {
 			continue
 		}
-		for _, host := range n.Facts.Asks {
+		hosts := n.Facts.Asks
+		if n.Facts.CutOff() {
+			hosts = unreached(n.Facts)
+		}
+		for _, host := range hosts {
 			q := question{n.Name, host}
 			x, known := a.asks[q]
 			if !known {
@@ -162,6 +178,16 @@ func (a *answerer) hear(in compare.Input) {
 		}
 	}
 	a.asks = open
+}
+
+// unreached returns the first host that a node does not reach; none if there is none.
+func unreached(f *nodefacts.Facts) []string {
+	for _, h := range f.Hosts {
+		if h.State == report.Unreachable {
+			return []string{h.Name}
+		}
+	}
+	return nil
 }
 
 // learn takes over what others see, and has some check the host if too few have.
@@ -275,7 +301,7 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 		if err != nil {
 			return false, err
 		}
-		empty := len(answer.Opinions)+len(answer.Checks) == 0
+		empty := len(answer.Opinions)+len(answer.Images)+len(answer.Checks) == 0
 		old, known := a.written[node]
 		if !a.unsure[node] && known && old.key == key && now.Sub(old.at) < heartbeat {
 			continue
@@ -305,9 +331,12 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 
 // keyOf returns a text that is equal for answers that differ only in the age of opinions.
 func keyOf(a nodefacts.Answers) (string, error) {
-	a.Opinions = slices.Clone(a.Opinions)
+	a.Opinions, a.Images = slices.Clone(a.Opinions), slices.Clone(a.Images)
 	for i := range a.Opinions {
 		a.Opinions[i].Oldest = 0
+	}
+	for i := range a.Images {
+		a.Images[i].Oldest = 0
 	}
 	return a.Encode()
 }

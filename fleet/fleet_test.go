@@ -219,3 +219,31 @@ func TestNodeChecksAgain(t *testing.T) {
 		t.Errorf("it has checked again: %+v", out)
 	}
 }
+
+// A node that reaches nothing asks nothing: the others check one of its hosts all the same,
+// so that it is known whether they still reach anything.
+func TestCutOffNodeIsCompared(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	at := func(name string, state report.HostState, checked time.Duration) compare.Node {
+		h := nodefacts.Host{Name: "r.example", State: state, Checked: nodefacts.StampOf(now.Add(-checked))}
+		f := &nodefacts.Facts{Control: report.Pass, Hosts: []nodefacts.Host{h}}
+		if state.Bad() {
+			f.Control, f.Cause, f.Hosts[0].Cause, f.Hosts[0].Since = report.Fail, report.ResolverUnreachable, report.ResolverUnreachable, h.Checked
+		}
+		return compare.Node{Name: name, Facts: f}
+	}
+	in := compare.Input{Now: now, MaxAge: maxAge, Nodes: []compare.Node{
+		at("a", report.Unreachable, 5*time.Second), at("b", report.Reachable, time.Minute), at("c", report.Reachable, time.Minute),
+	}}
+	out, _ := newAnswerer(nil, "ns", newCluster()).answers(in)
+	if len(out["b"].Checks) != 1 || len(out["c"].Checks) != 1 || len(out["a"].Opinions)+len(out["a"].Checks) != 0 {
+		t.Errorf("%+v", out)
+	}
+	if f := compare.Compare(in).Findings[0]; f.About != compare.AboutNode || f.Confidence != report.Likely {
+		t.Errorf("before they have: %+v", f)
+	}
+	in.Nodes[1], in.Nodes[2] = at("b", report.Reachable, time.Second), at("c", report.Reachable, time.Second)
+	if f := compare.Compare(in).Findings[0]; f.About != compare.AboutNode || f.Confidence != report.Confirmed {
+		t.Errorf("after they have: %+v", f)
+	}
+}

@@ -404,6 +404,11 @@ const (
 	KeyRivals      = "rivals"      // what else would seem the same where no node gets through, or none
 	KeySeesAnother = "seesAnother" // what this node sees differently from those that get through: certificate, issuer
 
+	// elsewhere/image
+
+	KeyFoundAt = "foundAt" // hosts at which other nodes found the image
+	KeyAround  = "around"  // true: some before and some after this node did not find it
+
 	// control
 
 	KeyAsked   = "asked"   // how many hosts were checked

@@ -35,6 +35,7 @@ type scenario struct {
 	image string   // empty: app:2 of the scenario's own host
 	on    []string // nodes on which a pod wants the image
 	also  []string // further nodes of the cluster, beside the three
+	ask   bool     // the pods have the annotation probe, so that also those are examined that run
 	names bool     // only names are set, so that it can run beside others
 	// wreck breaks it. The host is the scenario's own.
 	wreck func(t *testing.T, ns, host string)
@@ -264,7 +265,7 @@ func scenariosOfAnswers() []scenario {
 			},
 		},
 		{
-			name: "mirror-lacks-a-tag", image: "registry.lab/app:2", on: allThree,
+			name: "mirror-lacks-a-tag", image: "registry.lab/app:2", on: allThree, ask: true,
 			wreck: func(t *testing.T, _, _ string) {
 				suite.writeNodeFile(t, nodeB, "/etc/containerd/certs.d/registry.lab/hosts.toml",
 					"server = \"https://stale.lab\"\n[host.\"https://stale.lab\"]\n  capabilities = [\"pull\", \"resolve\"]\n")
@@ -283,7 +284,14 @@ func (s scenario) run(t *testing.T) {
 	ns := suite.namespace(t)
 	s.wreck(t, ns, host)
 	for _, n := range s.on {
-		suite.pod(t, podOptions{Node: n, Namespace: ns, Name: n, Image: cmp.Or(s.image, host+"/app:2"), Policy: corev1.PullAlways})
+		suite.pod(t, podOptions{
+			Node: n, Namespace: ns, Name: n, Image: cmp.Or(s.image, host+"/app:2"), Policy: corev1.PullAlways,
+			Edit: func(p *corev1.Pod) {
+				if s.ask {
+					p.Annotations = map[string]string{"probe": "now"}
+				}
+			},
+		})
 	}
 	s.finding.name = cmp.Or(s.finding.name, host)
 	r := scenarioRun{scenario: s, ns: ns, took: map[string]time.Duration{}, diagnoses: map[string]diagnosis{}}
