@@ -20,6 +20,7 @@ type workload struct {
 	template   string // where its pod template is
 	owner      pods.Owner
 	container  string
+	kindOf     func(*pods.Container) // makes it another kind of container; nil: an ordinary one
 }
 
 // TestFixesWorkWhenPasted pastes the commands of fixes into a shell, against a real API
@@ -29,7 +30,8 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 	c := install(t)
 	c.must("create", "namespace", "shop")
 	const pod = `{metadata: {labels: {app: a}}, spec: {restartPolicy: %s, imagePullSecrets: [{name: have}], ` +
-		`initContainers: [{name: setup, image: "registry.lab/app:v9"}], containers: [{name: app, image: "registry.lab/app:v9"}]}}`
+		`initContainers: [{name: setup, image: "registry.lab/app:v9"}], containers: [{name: app, image: "registry.lab/app:v9"}], ` +
+		`volumes: [{name: other, emptyDir: {}}, {name: model, image: {reference: "registry.lab/app:v9", pullPolicy: Always}}]}}`
 	always, never := fmt.Sprintf(pod, "Always"), fmt.Sprintf(pod, "Never")
 	const selected = `replicas: 0, selector: {matchLabels: {app: a}}, template: `
 	for _, o := range []struct{ api, kind, name, spec string }{
@@ -45,17 +47,17 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 	c.create("v1", "Pod", "bare", "spec: {automountServiceAccountToken: false, containers: [{name: app, image: \"registry.lab/app:v9\"}]}")
 
 	for _, w := range []workload{
-		{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "app"},
-		{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "setup"},
-		{"replicaset", "set", ".spec.template.spec", pods.Owner{Name: "replicaset/set"}, "app"},
-		{"statefulset", "db", ".spec.template.spec", pods.Owner{Name: "statefulset/db"}, "app"},
-		{"daemonset", "log", ".spec.template.spec", pods.Owner{Name: "daemonset/log"}, "app"},
-		{"replicationcontroller", "old", ".spec.template.spec", pods.Owner{Name: "replicationcontroller/old"}, "app"},
+		{kind: "deployment", name: "web", template: ".spec.template.spec", owner: pods.Owner{Name: "deployment/web"}, container: "app"},
+		{kind: "deployment", name: "web", template: ".spec.template.spec", owner: pods.Owner{Name: "deployment/web"}, container: "setup"},
+		{kind: "replicaset", name: "set", template: ".spec.template.spec", owner: pods.Owner{Name: "replicaset/set"}, container: "app"},
+		{kind: "statefulset", name: "db", template: ".spec.template.spec", owner: pods.Owner{Name: "statefulset/db"}, container: "app"},
+		{kind: "daemonset", name: "log", template: ".spec.template.spec", owner: pods.Owner{Name: "daemonset/log"}, container: "app"},
+		{kind: "replicationcontroller", name: "old", template: ".spec.template.spec", owner: pods.Owner{Name: "replicationcontroller/old"}, container: "app"},
 		{
-			"cronjob", "nightly", ".spec.jobTemplate.spec.template.spec",
-			pods.Owner{Name: "cronjob/nightly", Job: "nightly-29411520"}, "app",
+			kind: "cronjob", name: "nightly", template: ".spec.jobTemplate.spec.template.spec",
+			owner: pods.Owner{Name: "cronjob/nightly", Job: "nightly-29411520"}, container: "app",
 		},
-		{"pod", "bare", ".spec", pods.Owner{}, "app"},
+		{kind: "pod", name: "bare", template: ".spec", container: "app"},
 	} {
 		t.Run(w.kind+"/"+w.container, func(t *testing.T) {
 			paste := func(fix string) {
@@ -73,8 +75,17 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 				t.Errorf("the image is %q", got)
 			}
 			if w.kind == "pod" {
-				return // its pull secrets cannot be changed
+				return // its pull secrets and volumes cannot be changed
 			}
+			w.kindOf = func(c *pods.Container) {
+				c.Image, c.ImageVolumes = "registry.lab/other:1", map[string]pods.ImageVolume{"registry.lab/app:v9": {Name: "model"}}
+			}
+			paste(w.fix(report.TagNotFound))
+			const volumes = "{.name}={.image.reference}/{.image.pullPolicy} "
+			if got := c.in(t).read(w, "{range "+w.template+".volumes[*]}"+volumes+"{end}"); got != "other=/ model=registry.lab/app:v8/Always " {
+				t.Errorf("the volumes are %q", got)
+			}
+			w.kindOf = nil
 			if w.kind != "daemonset" { // it has a pod on each node
 				paste(w.fix(report.PlatformMismatch))
 				if got := c.in(t).read(w, `{`+w.template+`.nodeSelector.kubernetes\.io/arch}`); got != "s390x" {
@@ -93,7 +104,13 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 		t.Errorf("the Job with the old image is there: %s", out)
 	}
 
-	web := workload{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "app"}
+	debug := workload{kind: "pod", name: "bare", template: ".spec", container: "debugger", kindOf: func(c *pods.Container) { c.Ephemeral = true }}
+	c.paste(debug.fix(report.TagNotFound))
+	if got := c.read(debug, "{.spec.ephemeralContainers[*].image}"); got != "registry.lab/app:v8" {
+		t.Errorf("the images of ephemeral containers are %q", got)
+	}
+
+	web := workload{kind: "deployment", name: "web", template: ".spec.template.spec", owner: pods.Owner{Name: "deployment/web"}, container: "app"}
 	for _, cause := range []report.Cause{report.HostNotFound, report.InvalidReference} {
 		t.Run(string(cause), func(t *testing.T) {
 			image := "registry.lab/" + strings.ToLower(string(cause)) + ":1"
@@ -160,6 +177,11 @@ func (w workload) fix(cause report.Cause) string {
 	image := pods.PendingImage{
 		Container: w.container, Image: "registry.lab/app:v9", Failing: true, Reason: "ImagePullBackOff",
 		Message: `Back-off pulling image "registry.lab/app:v9": not found`,
+	}
+	if w.kindOf != nil {
+		container := pods.Container{Name: w.container, Image: image.Image}
+		w.kindOf(&container)
+		p.Containers = []pods.Container{container}
 	}
 	evidence := map[string]string{
 		report.KeyRepository: "exists", report.KeySuggestTag: "v8", report.KeyStatus: "404", report.KeyListed: "false", report.KeyGetStatus: "404",

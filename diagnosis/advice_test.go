@@ -292,7 +292,8 @@ func TestFixCommands(t *testing.T) {
 		{"owner known", all(inPod("owner", "deployment/web"), suggested),
 			[]string{"kubectl -n shop set image deployment/web main="}, []string{"controller"}},
 		{"image volume", all(inPod("volume", "data", "owner", "deployment/web"), suggested),
-			[]string{"image volume data of deployment/web in namespace shop: registry.example/app:1.0"}, []string{"set image"}},
+			[]string{`kubectl -n shop patch deployment/web -p ` +
+				`'{"spec":{"template":{"spec":{"volumes":[{"name":"data","image":{"reference":"registry.example/app:1.0"}}]}}}}'`}, []string{"set image"}},
 		{"no pod", all(check("pull", KindPull, Fail, TagNotFound), suggested), []string{"use the existing tag: registry.example/app:1.0"}, []string{"kubectl"}},
 		{"no tag known", all(inPod(), ladder(KindManifest, TagNotFound)), []string{"in container main of pod shop/web"}, []string{"kubectl", "TAG"}},
 		{"a repository that may be hidden", all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("challenged", "", "anonymous", "true"))),

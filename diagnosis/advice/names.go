@@ -99,8 +99,11 @@ func (a adviser) use(image string) string {
 	kind, name, _ := strings.Cut(pod[report.KeyOwner], "/")
 	const set = ":\nkubectl -n {ns} set image "
 	switch {
-	case pod[report.KeyVolume] != "": // kubectl set image would change the image of the container
+	case pod[report.KeyVolume] != "" && (a.names.HasBlanks("{ns}{pod}") || !slices.Contains(templated, kind)):
 		return " as reference of {where}: " + image
+	case pod[report.KeyVolume] != "": // kubectl set image would change the image of the container
+		return ":\n" + patchTemplate(a.Evidence, kind, `{"volumes":[{"name":"`+pod[report.KeyVolume]+`","image":{"reference":"`+image+`"}}]}`) +
+			a.unlessChanged(kind)
 	case a.names.HasBlanks("{ns}{pod}{container}"):
 		return ": " + image
 	case pod[report.KeyContainerType] == "ephemeral": // it cannot be changed
