@@ -143,7 +143,8 @@ func (r *results) about(hosts, images []string) []types.UID {
 	var out []types.UID
 	for uid, byImage := range r.byPod {
 		for _, res := range byImage {
-			if slices.Contains(images, res.image) || slices.ContainsFunc(failingHosts(res.Checks), func(h string) bool { return slices.Contains(hosts, h) }) {
+			ofHost := slices.ContainsFunc(failingHosts(res.Checks), func(h string) bool { return slices.Contains(hosts, h) })
+			if ofHost || slices.Contains(images, res.image) {
 				out = append(out, uid)
 				break
 			}

@@ -131,6 +131,9 @@ func (c *comparison) imageFindings() []draft {
 			if g.counted()+len(g.earlier)+len(g.later) < minSide {
 				continue
 			}
+			if g.cause() == report.Undetermined && len(g.failing) < minSide {
+				continue // nothing is known of it, perhaps because its pull is still running
+			}
 			// An image is checked when a pod asks for it, not at an interval: there is no
 			// time in which it was bad, only a moment.
 			g.through, g.earlier, g.later = slices.Concat(g.through, g.earlier, g.later), nil, nil
@@ -177,6 +180,9 @@ func (c *comparison) imageFinding(g *group, s sorted) draft {
 			v.rule = r.id
 			break
 		}
+	}
+	if v.fault == report.FaultUndetermined && len(v.wouldDecide) == 0 {
+		v.wouldDecide = []string{"read the report of " + g.nodes()}
 	}
 	return g.finding(AboutImage, v, s)
 }

@@ -550,6 +550,15 @@ func imageSituations() []situation {
 			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty confirmed"},
 		},
 		{
+			"a mirror lacks a tag that a node finds whose own pull is still running",
+			[]Node{node("a", misses(missing, 30, mirror)), node("b", func() nodefacts.Image {
+				i := has(60, reg)
+				i.Cause, i.Fault, i.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
+				return i
+			}())},
+			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty likely"},
+		},
+		{
 			"a mirror lacked a tag before it was seen",
 			[]Node{node("a", misses(missing, 60, mirror)), node("b", has(30, reg)), node("c", has(10, reg))},
 			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty likely"},

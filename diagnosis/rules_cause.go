@@ -156,7 +156,9 @@ func causesOnTheNetwork() []causeRule {
 			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host +
 				" sends to this node and to another network:\nopenssl s_client -connect " + report.WithPort(o.Check.Host))
 		}},
-		{"another-certificate", "other nodes agree on another certificate, of another issuer", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"another-certificate", "other nodes agree on another certificate, of another issuer", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			host := o.Check.Host
 			if o.RootCause() != report.CertificateUntrusted || !e.OpinionOn(host).SeeAnother() {
 				return o
@@ -249,8 +251,9 @@ func causesInMirrors() []causeRule {
 		}},
 		{"mirror-lacks-image", "a mirror does not have the image, and other nodes find it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			c := e.Get(report.IDImageElsewhere)
+			host := o.Check.Host
 			notThere := o.RootCause() == report.TagNotFound || o.RootCause() == report.RepositoryNotFound
-			if c.Outcome != report.Pass || !notThere || !facts.IsMirror(o.Check.Host, e.Domain()) || facts.FoundAt(e.Evidence, o.Check.Host) {
+			if c.Outcome != report.Pass || !notThere || host == "" || report.Serves(host, e.Domain()) || facts.FoundAt(e.Evidence, host) {
 				return o
 			}
 			o = o.WithRootCause(report.MirrorFaulty).AlsoBecause(c.ID)

@@ -2046,6 +2046,14 @@ func situationsOfWeakChecks() []situation {
 			FaultNode, MirrorFaulty, Likely, atManifest,
 		},
 		{
+			"the container is being created, and the first of two addresses does not answer here",
+			append(
+				set(set(all(check("pod", KindPod, Pass, "", ev("creating", "true")), ladder("", "")), "dial/"+host+"/192.0.2.1:443", "taken", "true"), "dial/"+host+"/192.0.2.1:443", "afterMs", "15000"),
+				check("dial/"+host+"/192.0.2.2:443", KindDial, Fail, ConnectionTimeout), opinion(2, 0, ""),
+			),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.2:443",
+		},
+		{
 			"no such tag at the registry itself, which hosts.toml names",
 			all(reported(TagNotFound), read, hostsFile(host), ladder(KindManifest, TagNotFound)),
 			FaultConfig, TagNotFound, Confirmed, atManifest,

@@ -42,8 +42,8 @@ type Opinion struct {
 	Which       []string `json:"which,omitempty"`       // the first that get through
 	Failing     []string `json:"failing,omitempty"`     // the first that do not
 	Addresses   []string `json:"ip,omitempty"`          // of the host, that the first that get through connect to
-	SetsApart   []string `json:"apart,omitempty"`       // "trait value": of the node that asks and those that fail as it does, and of no other
-	Rivals      []string `json:"rivals,omitempty"`      // what else would seem the same where no node gets through, or "none"; absent: not known
+	SetsApart   []string `json:"apart,omitempty"`       // "trait value": of the nodes that fail alike, and of no other
+	Rivals      []string `json:"rivals,omitempty"`      // what else would seem the same where none gets through, or "none"
 	SeesAnother []string `json:"seesAnother,omitempty"` // what this node sees differently from those that get through: certificate, issuer
 	Oldest      Stamp    `json:"oldest,omitempty"`      // when the oldest observation that counts was made
 }

@@ -58,12 +58,6 @@ func FoundAt(e *Evidence, host string) bool {
 	return slices.Contains(strings.Split(e.Fact(report.IDImageElsewhere, report.KeyFoundAt), ", "), host)
 }
 
-// IsMirror reports whether a host is not the registry of a domain. Docker Hub answers under
-// another name than images have.
-func IsMirror(host, domain string) bool {
-	return host != "" && host != domain && (domain != "docker.io" || host != "registry-1.docker.io" && host != "index.docker.io")
-}
-
 // Proof is how many other nodes prove something. One may be broken, or lie.
 const Proof = 2
 
